@@ -25,7 +25,7 @@ export PYTHONUNBUFFERED := 1
 .PHONY: docs docs-text docs-site docs-material fuzz lock newest audit
 
 help:
-	@echo "make demo      edit a drawn portrait; pictures and sheet go to out/demo/"
+	@echo "make demo      edit a drawn portrait; images and sheet go to out/demo/"
 	@echo "make setup     install all six packages and all checks into $(VENV)"
 	@echo "make quick     ruff and the fast tests: for every save"
 	@echo "make test      formatter, linter, types, import layers, tests: for every change"
@@ -37,7 +37,7 @@ help:
 	@echo "make fuzz MINUTES=15   damaged inputs for every door; what fails is kept in tests/fuzz/corpus (SEED=... repeats)"
 	@echo "make lock      write the newest versions into constraints.txt, print what changed, run make test"
 	@echo "make newest    the tests with the newest versions, in .venv-newest"
-	@echo "make audit     licences, a bill of materials, known vulnerabilities"
+	@echo "make audit     licenses, a bill of materials, known vulnerabilities"
 	@echo "make wheels    build the six packages into dist/, and try them in fresh environments"
 	@echo "make docs      run every block of the pages, write reference and numbers, build the site into site/"
 	@echo "make docs-text write what the pages take from commands, results, changelog; make docs-site: build only"

@@ -3,7 +3,7 @@
     python benchmarks/check_rates.py --output out/check
 
 Half of the cases are unchanged but for the damage of an editor, half have a local change as well; three in ten edited
-pictures have a wide-gamut profile. A stopped run continues. Settings were chosen with ``--split calibration``.
+images have a wide-gamut profile. A stopped run continues. Settings were chosen with ``--split calibration``.
 """
 
 import argparse
@@ -24,14 +24,14 @@ from latentedit_bench.known_pairs.cases import Case, make_case
 from latentedit_bench.known_pairs.damages import Damage
 from latentedit_keep import checking
 from latentedit_keep.checking import Measure, check
-from latentedit_keep.colour import Levels, space_of
+from latentedit_keep.color import Levels, space_of
 from latentedit_keep.files import plain, write_text
 from latentedit_keep.registration import Registration
 from latentedit_keep.tones import PATCHES
 
 SEEDS = {"calibration": 21, "test": 24}  # new ones whenever rates are measured again
-REPAINTS = ("autoencoder", "redrawn")  # codecs that paint the picture anew
-LEAST = 0.005  # share of the picture from which on a change must be found
+REPAINTS = ("autoencoder", "redrawn")  # codecs that paint the image anew
+LEAST = 0.005  # share of the image from which on a change must be found
 WHITE = (0.3127, 0.3290)
 PROFILES: dict[str, dict[str, Any]] = {
     "wide": {"gamma": 0.4547, "chromaticity": (*WHITE, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06)},
@@ -84,7 +84,7 @@ def measured(split: Any, index: int) -> dict[str, Any]:
     resized = damage.size != size
     moved = max(abs(truth.shift_px[0]), abs(truth.shift_px[1])) > 0.5 or abs(truth.zoom - 1) > 1e-3
     return {
-        "case": index, "kind": kind, "what": case.what, "picture": case.picture, "side": max(size),
+        "case": index, "kind": kind, "what": case.what, "image": case.image, "side": max(size),
         "codec": damage.codec, "profile": profile or "none", "resized": resized, "moved": moved,
         "cast": "none" if cast < 2 else "2 to 10 levels" if cast < 10 else "10 levels and more",
         "true": float(real.mean()), "found": report.found,
@@ -96,7 +96,7 @@ def measured(split: Any, index: int) -> dict[str, Any]:
 
 
 def with_profile(case: Case, name: str) -> Image.Image:
-    """The edited picture, converted to a wider space and marked so."""
+    """The edited image, converted to a wider space and marked so."""
     if not name:
         return Image.fromarray(case.edited)
     space = space_of(PROFILES[name])
@@ -126,7 +126,7 @@ def registration(damage: Damage, size: tuple[int, int]) -> Registration:
 
 
 def true_cast(damage: Damage) -> float:
-    """Mean change of the colours that `Tones.cast` measures; both directions differ little."""
+    """Mean change of the colors that `Tones.cast` measures; both directions differ little."""
     patches = np.repeat(np.repeat(PATCHES, 16, axis=0), 16, axis=1)
     plain_frame = dataclasses.replace(damage, matrix=np.eye(3), size=patches.shape[1::-1], codec="none")
     there = plain_frame.apply(patches).astype(np.float32)[8, 8::16]
@@ -141,18 +141,18 @@ def error_of(measure: Measure | None, value: float) -> list[float] | None:
 def summary(rows: Any) -> dict[str, Any]:
     """Rates with exact 95 % intervals (Clopper and Pearson) over pairs."""
     same, changed = rows[rows["kind"] == "unchanged"], rows[rows["true"] >= LEAST]
-    same = same.assign(wrong=~same["found"].isin(["nothing", "faint change", "all colours"]))
-    missed = changed["found"].isin(["nothing", "all colours", "reframed"]) | (changed["covered"] == 0)
+    same = same.assign(wrong=~same["found"].isin(["nothing", "faint change", "all colors"]))
+    missed = changed["found"].isin(["nothing", "all colors", "reframed"]) | (changed["covered"] == 0)
     masked = rows.assign(wrong=["changed outside" in reasons for reasons in rows["masked"]])
     unseen = changed.assign(wrong=["no edit" in reasons for reasons in changed["masked"]])
     changed = changed.assign(wrong=missed, size=changed["true"].map(size_of), half=missed | (changed["covered"] < 0.5))
     names = ("codec", "cast", "moved", "resized", "profile", "side")
     errors = pd.DataFrame(rows["errors"].tolist(), index=rows.index)
-    fair = (rows["found"] != "whole picture") & (rows["codec"] != "redrawn")
+    fair = (rows["found"] != "whole image") & (rows["codec"] != "redrawn")
     errors["share of a change"] = errors["share"].where(rows["found"].eq("local change") & rows["true"].gt(0))
     return {
         "pairs": len(rows),
-        "pictures": rows["picture"].nunique(),
+        "images": rows["image"].nunique(),
         "overall": [
             {"name": "false alarms", **rate(same["wrong"])},
             {"name": "false alarms, not painted anew", **rate(same["wrong"][~same["codec"].isin(REPAINTS)])},
@@ -160,7 +160,7 @@ def summary(rows: Any) -> dict[str, Any]:
             {"name": "misses", **rate(changed["wrong"])},
             {"name": "changed, unsure", **rate(changed["found"] == "faint change")},
             {"name": "less than half of the change found", **rate(changed["half"])},
-            {"name": "local change called whole picture", **rate(changed["found"] == "whole picture")},
+            {"name": "local change called whole image", **rate(changed["found"] == "whole image")},
             {"name": "with a mask, unchanged: change outside", **rate(masked["wrong"][same.index])},
             {"name": "with a mask, changed inside: change outside", **rate(masked["wrong"][changed.index])},
             {"name": "with a mask, changed inside: no edit", **rate(unseen["wrong"])},

@@ -34,7 +34,7 @@ def main() -> None:
     found: dict[str, Any] = {}
     for name in ("portraits", "portraits-unet"):
         model = le.load(name)
-        draws = {seed: PORTRAITS.pictures(name, count, seed) or [] for count, seed in ((16, 60), (8, 61))}
+        draws = {seed: PORTRAITS.images(name, count, seed) or [] for count, seed in ((16, 60), (8, 61))}
         latents = {seed: [le.encode(model, one, source_prompt="") for one in drawn] for seed, drawn in draws.items()}
         bases = {seed: [le.local_basis(one, **SETTINGS) for one in some] for seed, some in latents.items()}
         shared = global_directions(bases[60], mean="hungarian")
@@ -46,7 +46,7 @@ def main() -> None:
             found[name][kind] = {"most": max(one["portraits"] for one in each), "directions": each}
             if kind == "global":
                 sheet = _sheet([[row[index] for row in rows] for index in range(RANK)], each)
-                sheet.save(ROOT / "docs" / "pictures" / "results" / f"global-directions-{name}.webp", quality=85)
+                sheet.save(ROOT / "docs" / "images" / "results" / f"global-directions-{name}.webp", quality=85)
     write_text(ROOT / "results" / "global-directions.json", json.dumps(found, indent=1) + "\n")
 
 
@@ -75,8 +75,8 @@ def _sheet(rows: list[list[Tensor]], found: list[dict[str, Any]]) -> Image.Image
     for index, row in enumerate(rows):
         label = f"direction {index + 1}: {found[index]['attribute']} on {found[index]['portraits']} of 8"
         ImageDraw.Draw(sheet).text((2, index * height + 3), label, fill="black")
-        for column, pictures in enumerate(row):
-            for place, pixels in enumerate(pictures):
+        for column, images in enumerate(row):
+            for place, pixels in enumerate(images):
                 array = ((pixels.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
                 tile = Image.fromarray(array).resize((SIDE, SIDE))
                 sheet.paste(tile, (column * (SIDE + 4), index * height + 16 + place * SIDE))

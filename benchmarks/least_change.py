@@ -3,7 +3,7 @@
     python benchmarks/least_change.py --output results/keep/least.json
 
 A square is painted on photographs of the calibration half, 60 levels away from the mean of what it covers, and the
-picture goes through JPEG or WebP. The square's side is a share of the root of the picture's area.
+image goes through JPEG or WebP. The square's side is a share of the root of the image's area.
 """
 
 import argparse
@@ -59,7 +59,7 @@ def painted(pixels: Any, share: float, generator: np.random.Generator) -> Any:
 
 
 def through(pixels: Any, kind: str, options: dict[str, Any]) -> Image.Image:
-    """The picture as a codec returns it."""
+    """The image as a codec returns it."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, kind, **options)
     return Image.open(file).convert("RGB")

@@ -39,7 +39,7 @@ from latentedit.testing.miniatures.flow import miniature_sd3
 from latentedit_bench.data.items import Item
 from latentedit_bench.data.loading import write_manifest
 from latentedit_keep.files import write_text, written_beside
-from latentedit_keep.pictures import save_image
+from latentedit_keep.images import save_image
 
 OUT = Path("out/long-runs").resolve()
 FROM, TO = "a person with no glasses", "a person with glasses"
@@ -58,9 +58,9 @@ def prepared(folder: Path) -> dict[str, tuple[Work, float]]:
         photos.mkdir()
         for seed in range(4):
             noise(seed, (40, 56)).save(photos / f"{seed}.png")
-        pictures = [functools.partial(noise, seed, (64, 64)) for seed in range(6)]
+        images = [functools.partial(noise, seed, (64, 64)) for seed in range(6)]
         captions = {"source_caption": FROM, "target_caption": TO}
-        items = [Item(id=f"{n}", picture=pictures[n], truth=pictures[n + 3], **captions) for n in range(3)]
+        items = [Item(id=f"{n}", image=images[n], truth=images[n + 3], **captions) for n in range(3)]
         write_manifest(items, data)
     load, loaded = registry.load, registry.load(model, device="cpu")
     method = {"editor": "flowslider", "local": False, "best": {"steps": 4, "level": 0.8, "noises": 1}}
@@ -94,19 +94,19 @@ def typed(*words: object) -> int:
 
 
 def noise(seed: int, size: tuple[int, int]) -> Image.Image:
-    """A picture of nothing."""
+    """An image of nothing."""
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (*size, 3)).astype(np.uint8))
 
 
 def write(folder: Path, version: int = 1) -> int:
-    """Ten times a picture with its record, a file of tensors, a text, and a picture together with its JSON."""
+    """Ten times an image with its record, a file of tensors, a text, and an image together with its JSON."""
     for number in range(10):
-        picture, text = noise(10 * number + version, (48, 48)), f"{version} " * 2000
-        save_image(picture, folder / f"{number}.png", record=text, payload=text.encode())
+        image, text = noise(10 * number + version, (48, 48)), f"{version} " * 2000
+        save_image(image, folder / f"{number}.png", record=text, payload=text.encode())
         with written_beside(folder / f"{number}.safetensors") as file:
             file.write(pack({"a": torch.full((5000,), float(version))}, {"b": text}))
         write_text(folder / f"{number}.txt", text)
-        both = [functools.partial(save_image, picture), functools.partial(write_text, text=text)]
+        both = [functools.partial(save_image, image), functools.partial(write_text, text=text)]
         names = (folder / f"{number}.both.png", folder / f"{number}.both.json")
         write_together(list(zip(names, both, strict=True)))
     return 0

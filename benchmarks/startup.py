@@ -63,9 +63,9 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5, help="of each kind")
     runs, rows = parser.parse_args().runs, list[dict[str, float]]()
     with tempfile.TemporaryDirectory() as folder:
-        picture = str(Path(folder) / "a.png")
-        render(draw_split("test", 1, 5)[0].replace(accessory="none")).save(picture)
-        edit = ("edit", picture, "--change", "=> glasses", "--model", "portraits", "--device", "cpu")
+        image = str(Path(folder) / "a.png")
+        render(draw_split("test", 1, 5)[0].replace(accessory="none")).save(image)
+        edit = ("edit", image, "--change", "=> glasses", "--model", "portraits", "--device", "cpu")
         for number in range(runs + 1):
             plain, (seconds, said) = timed(PLAIN)[0], timed(EDIT, *edit, "-o", f"{folder}/{number}.png")
             networks = float(said.rpartition("networks ")[2].split()[0])

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from latentedit.cli.main import run
-from latentedit.latents.pictures import SourceImage
+from latentedit.latents.images import SourceImage
 from latentedit.models.registry import bundled_folder
 from latentedit_portraits.attributes import Attributes, draw_split
 from latentedit_portraits.reader import PortraitReader

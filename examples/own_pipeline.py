@@ -35,11 +35,11 @@ Load the pipeline as usual; call `pipe.load_lora_weights(...)` and `pipe.enable_
 # %%
 if MINIATURE:
     pipe = flux2_klein()
-    picture = Image.linear_gradient("L").resize((64, 64)).convert("RGB")
+    image = Image.linear_gradient("L").resize((64, 64)).convert("RGB")
 else:
     pipe = Flux2KleinPipeline.from_pretrained("black-forest-labs/FLUX.2-klein-base-4B", torch_dtype=torch.bfloat16)
     pipe = pipe.to("cuda")
-    picture = PHOTO
+    image = PHOTO
 
 model = le.from_pipeline(pipe, settings={"sizes": [64, 64, 96]} if MINIATURE else None)
 
@@ -50,7 +50,7 @@ The model has no captioner: describe the image, or choose one with `captioner=`.
 
 # %%
 words = {"source_prompt": "a photo of a man in a park", "prompt": "a photo of a man with a beard in a park"}
-edit = le.edit(model, picture, **words, strength=0.8)
+edit = le.edit(model, image, **words, strength=0.8)
 edit.save(folder / "own.png")
 print(f"{edit.verdict.text}; {edit.cost.evaluations:g} evaluations")
 
@@ -61,6 +61,6 @@ That was `flowedit`, the default for a model without tuned settings. Select any 
 """
 
 # %%
-other = le.edit(model, picture, **words, method="eim")
+other = le.edit(model, image, **words, method="eim")
 other.save(folder / "own-eim.png")
 print(f"{other.verdict.text}; {other.cost.evaluations:g} evaluations")

@@ -112,14 +112,14 @@ def bundled(miniature: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     """The miniature as if it were the bundled model "portraits", with facts stored beside it."""
     home = tmp_path / "installed"
     shutil.copytree(miniature, home / "portraits")
-    facts = {"description": "a test model", "quality": {"vae": {"psnr_db": 31.25}, "pictures": 200}}
+    facts = {"description": "a test model", "quality": {"vae": {"psnr_db": 31.25}, "images": 200}}
     (home / "portraits" / "latentedit.json").write_text(json.dumps(facts | TUNED))
     carry(monkeypatch, home)
     return home / "portraits"
 
 
 @pytest.fixture
-def picture(tmp_path: Path) -> Path:
+def image(tmp_path: Path) -> Path:
     """A small portrait of nobody."""
     path = tmp_path / "me.png"
     values = np.random.default_rng(5).integers(0, 256, (40, 56, 3)).astype(np.uint8)
@@ -135,15 +135,15 @@ def kept_files() -> dict[tuple[object, ...], bytes]:
 
 @pytest.fixture
 def made(
-    picture: Path, miniature: Path, tmp_path: Path, kept_files: dict[tuple[object, ...], bytes]
+    image: Path, miniature: Path, tmp_path: Path, kept_files: dict[tuple[object, ...], bytes]
 ) -> Callable[..., Path]:
-    """A direction's file by name, found on the picture from no glasses to glasses, unless another text is wanted."""
+    """A direction's file by name, found on the image from no glasses to glasses, unless another text is wanted."""
 
     def make(name: str, *more: object, to: str = "a person with glasses") -> Path:
-        place, asked = tmp_path / f"{name}.safetensors", (picture.read_bytes(), *more, to)
+        place, asked = tmp_path / f"{name}.safetensors", (image.read_bytes(), *more, to)
         if asked not in kept_files:
             texts = ("--source-prompt", "a person with no glasses", "--prompt", to)
-            words = ("direction", "make", picture, *texts, "--model", miniature, "--quiet", "-o", place, *more)
+            words = ("direction", "make", image, *texts, "--model", miniature, "--quiet", "-o", place, *more)
             assert run([str(word) for word in words]) == 0
             kept_files[asked] = place.read_bytes()
         place.write_bytes(kept_files[asked])
@@ -167,10 +167,10 @@ def verifier(monkeypatch: pytest.MonkeyPatch) -> None:
     """The sampling check, which a model with random weights cannot pass, always passes."""
 
     def passed(folder: Path) -> list[str]:
-        return [f"sampled picture of {folder.name} as stored"]
+        return [f"sampled image of {folder.name} as stored"]
 
     monkeypatch.setattr("latentedit.latents.drawing.verify", passed)
 
 
 __all__ = ["bundled", "command", "kept_files", "loaded_models", "loaded_once", "made"]
-__all__ += ["miniature", "picture", "ran", "refused", "unloaded", "verifier"]
+__all__ += ["image", "miniature", "ran", "refused", "unloaded", "verifier"]

@@ -16,11 +16,11 @@ from hypothesis import settings
 from PIL import Image
 
 from latentedit.core.process import collect_garbage_less_often
-from latentedit_keep import pictures
+from latentedit_keep import images
 
 if TYPE_CHECKING:
     from tests.browser import Browser
-    from tests.editors.colours import ColourBackbone
+    from tests.editors.colors import ColorBackbone
 
 settings.register_profile("default", max_examples=25, deadline=None, derandomize=True)
 settings.register_profile("nightly", max_examples=200, deadline=None, derandomize=True)
@@ -92,8 +92,8 @@ def read_only_folder(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some bytes of a picture are written to a file, and then the disk is full."""
-    save, beside = Image.Image.save, pictures.written_beside
+    """Some bytes of an image are written to a file, and then the disk is full."""
+    save, beside = Image.Image.save, images.written_beside
 
     class Full:
         def __init__(self, file: BinaryIO) -> None:
@@ -112,7 +112,7 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
             yield Full(file)
 
     monkeypatch.setattr(Image.Image, "save", write)
-    monkeypatch.setattr(pictures, "written_beside", written)
+    monkeypatch.setattr(images, "written_beside", written)
 
 
 @pytest.fixture
@@ -142,21 +142,21 @@ def rows_asked(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], list[int]]:
 
 
 @pytest.fixture
-def colours(monkeypatch: pytest.MonkeyPatch) -> "ColourBackbone":
-    """The colour model, whose reader is found through an entry point as an installed one would be.
+def colors(monkeypatch: pytest.MonkeyPatch) -> "ColorBackbone":
+    """The color model, whose reader is found through an entry point as an installed one would be.
 
     Imported here: the process that hands out the tests reads this file too, and needs no torch.
     """
-    from tests.editors.colours import ColourBackbone
+    from tests.editors.colors import ColorBackbone
 
     group = "latentedit.captioners"
-    point = importlib.metadata.EntryPoint(name="colours", value="tests.editors.colours:ColourReader", group=group)
+    point = importlib.metadata.EntryPoint(name="colors", value="tests.editors.colors:ColorReader", group=group)
     real = importlib.metadata.entry_points
 
     def entry_points(**wanted: str) -> importlib.metadata.EntryPoints:
         return importlib.metadata.EntryPoints([point]) if wanted == {"group": group} else real(**wanted)
 
     monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
-    model = ColourBackbone()
-    model.defaults = {"captioner": "colours", "editors": {"eim": {"search": {"steps": 24}}, "sdedit": {"level": 0.5}}}
+    model = ColorBackbone()
+    model.defaults = {"captioner": "colors", "editors": {"eim": {"search": {"steps": 24}}, "sdedit": {"level": 0.5}}}
     return model

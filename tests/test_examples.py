@@ -79,7 +79,7 @@ TestOneNoisyStep = _new_editor().TestOneNoisyStep
 @pytest.mark.nightly
 def test_commands_of_the_readme_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(ROOT / "docs/pictures", "docs/pictures")
+    shutil.copytree(ROOT / "docs/images", "docs/images")
     (block,) = re.findall(r"After `make demo`.*?```console\n(.*?)```", README, flags=re.DOTALL)
     for line in re.findall(r"^\$ latentedit (.+)$", block, flags=re.MULTILINE):
         name, *words = shlex.split(line)
@@ -101,7 +101,7 @@ def test_the_readme_edits_with_your_pipeline(tmp_path: Path, monkeypatch: pytest
 def test_the_readme_edits_with_the_bundled_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("latentedit.load", quick, raising=False)
     monkeypatch.chdir(tmp_path)
-    Path("docs/pictures").mkdir(parents=True)
-    shutil.copy(ROOT / "docs/pictures/me.png", "docs/pictures")
+    Path("docs/images").mkdir(parents=True)
+    shutil.copy(ROOT / "docs/images/me.png", "docs/images")
     exec(compile(BUNDLED, "README.md", "exec"), {"le": le})
     assert "<latentedit-viewer" in Path("slider.html").read_text(encoding="utf-8")

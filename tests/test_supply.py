@@ -1,4 +1,4 @@
-"""Packages that come with ours have free licences, and constraints.txt pins each of them to the version installed."""
+"""Packages that come with ours have free licenses, and constraints.txt pins each of them to the version installed."""
 
 import importlib.metadata
 import os
@@ -16,13 +16,13 @@ ROOT = Path(__file__).parent.parent
 PINS = [Requirement(line) for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
 OURS = ("latentedit", *(f"latentedit-{name}" for name in ("keep", "portraits", "scenes", "models", "bench")))
 
-_FREE = re.compile(  # licences under which what we give away may stand on a package
+_FREE = re.compile(  # licenses under which what we give away may stand on a package
     r"\b(MIT|BSD|Apache|ISC|PSF|PSFL|Python Software Foundation|MPL|Mozilla|HPND|Unlicense|Zlib|0BSD|CC0|BSL|Boost|"
     r"Public Domain|CNRI)\b|MIT-CMU|Historical Permission",
     re.IGNORECASE,
 )
 
-_STRICT = re.compile(r"\bA?GPL|GNU (Affero )?General", re.IGNORECASE)  # licences under which it may not
+_STRICT = re.compile(r"\bA?GPL|GNU (Affero )?General", re.IGNORECASE)  # licenses under which it may not
 
 _LOOKED_AT = {
     "pi-heif": "BSD-3-Clause; its wheels contain libheif and libde265, shared libraries under the LGPL",
@@ -30,13 +30,13 @@ _LOOKED_AT = {
 }  # packages that say it in another way, and what they have
 
 
-def is_free(licence: str) -> bool:
-    """Whether what we give away may stand on a package of this licence."""
-    return bool(_FREE.search(licence)) and not _STRICT.search(licence)
+def is_free(license: str) -> bool:
+    """Whether what we give away may stand on a package of this license."""
+    return bool(_FREE.search(license)) and not _STRICT.search(license)
 
 
-def licence_of(name: str) -> str:
-    """What an installed package says of its licence."""
+def license_of(name: str) -> str:
+    """What an installed package says of its license."""
     about: Any = importlib.metadata.metadata(name)
     trove = [line.removeprefix("License :: ") for line in about.get_all("Classifier", []) if line.startswith("License")]
     first = (about.get("License") or "").strip().partition("\n")[0]
@@ -62,11 +62,11 @@ def test_the_packages_that_come_with_ours_are_free() -> None:
     names = needed(OURS)
     assert {"torch", "numpy", "pydantic-core"} <= names
     assert "pytest" not in names
-    found = {name: licence_of(name) for name in sorted(names - {*OURS, *_LOOKED_AT})}
-    assert {name: licence for name, licence in found.items() if not is_free(licence)} == {}
+    found = {name: license_of(name) for name in sorted(names - {*OURS, *_LOOKED_AT})}
+    assert {name: license for name, license in found.items() if not is_free(license)} == {}
 
 
-def test_licences() -> None:
+def test_licenses() -> None:
     assert all(map(is_free, ["MIT", "BSD-3-Clause AND 0BSD", "OSI Approved :: Apache Software License"]))
     assert not any(map(is_free, ["GPL-3.0-only", "MIT AND AGPL-3.0", "OSI Approved :: GNU General Public License v3"]))
     assert not any(map(is_free, ["says nothing", "Proprietary"]))

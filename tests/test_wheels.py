@@ -55,7 +55,7 @@ def installed(others: Path, tmp_path: Path) -> Callable[..., Run]:
 
 
 @pytest.fixture
-def picture(tmp_path: Path) -> Path:
+def image(tmp_path: Path) -> Path:
     render(next(one for one in draw_split("test", 50, 3) if one.accessory == "none")).save(tmp_path / "me.png")
     return tmp_path / "me.png"
 
@@ -66,24 +66,24 @@ def test_six_wheels_of_a_size_that_the_index_takes() -> None:
     assert max(sizes.values()) < LARGEST_BYTES
 
 
-def test_keep_alone_keeps_and_says_what_edits(installed: Callable[..., Run], picture: Path) -> None:
+def test_keep_alone_keeps_and_says_what_edits(installed: Callable[..., Run], image: Path) -> None:
     run = installed("latentedit_keep")
-    kept = run("keep", picture, picture, "-o", "kept.png")
+    kept = run("keep", image, image, "-o", "kept.png")
     assert kept.returncode == 0, kept.stderr
     assert "identical" in kept.stdout
-    refused = run("edit", picture)
+    refused = run("edit", image)
     assert refused.returncode == 2
     assert "latentedit --help" in refused.stderr
 
 
-def test_the_library_alone_says_what_is_missing(installed: Callable[..., Run], picture: Path) -> None:
+def test_the_library_alone_says_what_is_missing(installed: Callable[..., Run], image: Path) -> None:
     run = installed("latentedit_keep", "latentedit")
     assert run("--version").returncode == 0
     assert "pip install ./packages/portraits" in run("models", "list").stdout
     for arguments, said in (
         (("bench", "run"), "pip install ./packages/bench"),
-        (("edit", picture, "--change", "=> glasses"), "pip install ./packages/portraits"),
-        (("edit", picture, "--prompt", "a hat", "--model", "portraits-unet"), "pip install ./packages/models"),
+        (("edit", image, "--change", "=> glasses"), "pip install ./packages/portraits"),
+        (("edit", image, "--prompt", "a hat", "--model", "portraits-unet"), "pip install ./packages/models"),
     ):
         refused = run(*arguments)
         assert refused.returncode == 2
@@ -91,12 +91,12 @@ def test_the_library_alone_says_what_is_missing(installed: Callable[..., Run], p
         assert refused.stderr.count("\n") == 2
 
 
-def test_the_library_and_the_portraits_edit_a_picture(installed: Callable[..., Run], picture: Path) -> None:
+def test_the_library_and_the_portraits_edit_an_image(installed: Callable[..., Run], image: Path) -> None:
     run = installed("latentedit_keep", "latentedit", "latentedit_portraits")
-    edited = run("edit", picture, "--change", "=> glasses", "-o", "edited.png")
+    edited = run("edit", image, "--change", "=> glasses", "-o", "edited.png")
     assert edited.returncode == 0, edited.stderr
     assert "accessory none -> glasses" in edited.stdout
-    assert (picture.parent / "edited.png").is_file()
+    assert (image.parent / "edited.png").is_file()
     assert "./packages/bench" in run("reproduce").stderr
 
 

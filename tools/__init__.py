@@ -1,1 +1,1 @@
-"""Tools of the repository, which no package ships: what writes its pages, pictures and numbers."""
+"""Tools of the repository, which no package ships: what writes its pages, images and numbers."""

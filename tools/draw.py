@@ -1,4 +1,4 @@
-"""Draws the pictures of README.md and the pages that no page's own blocks make: ``python -m tools.draw [NAME ...]``.
+"""Draws the images of README.md and the pages that no page's own blocks make: ``python -m tools.draw [NAME ...]``.
 
 Nothing was trained or chosen on the portraits and scenes that they show.
 """
@@ -18,7 +18,7 @@ from latentedit_keep import keep
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.captions import full_caption
 from latentedit_portraits.render import render
-from tools.pages import PICTURES
+from tools.pages import IMAGES
 
 
 def strip() -> None:
@@ -40,17 +40,17 @@ def strip() -> None:
         labels = [f"{change.removeprefix('=> ')}\n{row[0].strength:.2f}" for change in changes]
         frames.append(draw_grid([result.image for result in row], labels, columns=len(changes), panel_px=192))
     first, *others = [*frames, *frames[-2:0:-1]]
-    first.save(PICTURES / "strip.gif", save_all=True, append_images=others, loop=0, duration=250)
+    first.save(IMAGES / "strip.gif", save_all=True, append_images=others, loop=0, duration=250)
 
 
 def half() -> None:
     """A change that comes in degrees, and one that does not, at three strengths each."""
-    latent = le.encode(le.load("portraits"), PICTURES / "you.png")
+    latent = le.encode(le.load("portraits"), IMAGES / "you.png")
     directions = [le.identify(latent, change=change) for change in ("=> a beard", "=> glasses")]
     results = [one for direction in directions for one in le.sweep(latent, direction, strengths=[0, 0.5, 1])]
     labels = [f"strength {result.strength:g}" for result in results]
     sheet = draw_grid([result.image for result in results], labels, columns=3, panel_px=192)
-    sheet.save(PICTURES / "half.webp", quality=90)
+    sheet.save(IMAGES / "half.webp", quality=90)
 
 
 def kept() -> None:
@@ -70,7 +70,7 @@ def kept() -> None:
     sheet = Image.new("RGB", (5 * 246 - 6, 283), "white")
     for number, one in enumerate(shown):
         sheet.paste(one.resize((240, 283), Image.Resampling.LANCZOS), (246 * number, 0))
-    sheet.save(PICTURES / "keep.webp", quality=88, method=6)
+    sheet.save(IMAGES / "keep.webp", quality=88, method=6)
 
 
 def portraits() -> None:
@@ -79,7 +79,7 @@ def portraits() -> None:
     plain = [one for one in drawn if (one.accessory, one.facial_hair) == ("none", "none") and one.hair != "bald"]
     names = ("me", "you", "portraits/anna", "portraits/ben", "portraits/cleo", "portraits/dan")
     for name, portrait in zip(names, plain, strict=False):
-        render(portrait).save(PICTURES / f"{name}.png")
+        render(portrait).save(IMAGES / f"{name}.png")
 
 
 def page() -> None:
@@ -104,7 +104,7 @@ def page() -> None:
         tab.page.locator("#le-edit").click()
         tab.page.frame_locator("iframe.le-viewer").locator("latentedit-viewer[ready]").wait_for()
         tab.page.wait_for_timeout(1000)  # what opens and closes has come to rest
-        tab.page.screenshot(path=PICTURES / "page.png", full_page=True)
+        tab.page.screenshot(path=IMAGES / "page.png", full_page=True)
 
 
 def scenes() -> None:
@@ -119,7 +119,7 @@ def scenes() -> None:
     changes += [{"middle_size": "small"}, {"middle_shape": attributes.NONE}, {"floor_texture": "striped"}]
     changes += [{"wall_color": "blue"}, {"lamp_side": "left"}, {"camera": "low"}]
     changes += [{"left_material": "plastic", "time": "night"}]
-    pictures, labels = list[Image.Image](), list[str]()
+    images, labels = list[Image.Image](), list[str]()
     for change in changes:
         answer = domain.SCENES.change(scene, change)
         before, after = (domain.SCENES.render_at(one, 144) for one in (scene, answer))
@@ -128,11 +128,11 @@ def scenes() -> None:
         side_effects = domain.SCENES.side_effects(scene, answer, before, after)
         for mask, tint in ((changed, (230, 40, 40)), (side_effects, (30, 170, 60))):
             shown[mask] = 0.5 * shown[mask] + 0.5 * np.array(tint)
-        pictures += [Image.fromarray(one.astype(np.uint8)) for one in (before, after, shown)]
+        images += [Image.fromarray(one.astype(np.uint8)) for one in (before, after, shown)]
         said = ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in change.items())
         labels += [textwrap.fill(said, 18), "", ""]
-    sheet = draw_grid(pictures, labels, columns=6, panel_px=144)
-    sheet.save(PICTURES / "rendered" / "changes.webp", quality=88)
+    sheet = draw_grid(images, labels, columns=6, panel_px=144)
+    sheet.save(IMAGES / "rendered" / "changes.webp", quality=88)
 
 
 DRAWN = {drawing.__name__: drawing for drawing in (strip, half, kept, portraits, page, scenes)}

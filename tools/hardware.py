@@ -210,7 +210,7 @@ MODELS = {
         },
         steps=40,
         guidance=4.0,
-        guidance_kind="renormalised",
+        guidance_kind="renormalized",
         shift=dynamic_shift(4096, low=0.5, high=0.9, most=8192),
         instructed=True,
         source=f"{_DEFAULTS.format('its classes')}; huggingface.co/Qwen/Qwen2.5-VL-7B-Instruct",

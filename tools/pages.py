@@ -3,12 +3,12 @@
 A page takes part by the mark ``<!-- ran: ... -->``, in which the digest of its blocks stands. In it
 
 * a ``console`` block has lines ``$ command``; below each stands what it printed. Commands run in ``out/docs/PAGE``,
-  which has the portraits of ``docs/pictures``. A line that ends with ``# exit 2`` is to end so.
+  which has the portraits of ``docs/images``. A line that ends with ``# exit 2`` is to end so.
 * ``python`` blocks run in one namespace; what one prints stands in the block ``text title="output"`` after it.
 * a block whose title is a file of the repository shows that file; another file's is written into the scratch folder.
 * there is ``examples``, and what a command installs by pip is there for those after it.
-* a picture below ``pictures/PAGE/`` is what a command wrote under that name (a WebP may be made of a PNG), and one
-  below ``pictures/results/`` that of ``results/``.
+* an image below ``images/PAGE/`` is what a command wrote under that name (a WebP may be made of a PNG), and one
+  below ``images/results/`` that of ``results/``.
 
 Figures that another machine prints otherwise (seconds, bytes, rates) are left as they are where nothing else changed.
 """
@@ -34,9 +34,9 @@ from tools.running import ROOT, Block, BlockError, parsed
 
 MARK = re.compile(r"<!-- ran:(?: ([0-9a-f]+))? -->")
 MINIATURES = "<!-- with miniatures -->"
-PICTURES = ROOT / "docs" / "pictures"
+IMAGES = ROOT / "docs" / "images"
 MOST_BYTES = 400_000
-_SHOWN = re.compile(r"[(\"](?:\.\./)*pictures/([\w./-]+)[)\"]")
+_SHOWN = re.compile(r"(?:\(|src=\")(?:\.\./)*images/([\w./-]+)[)\"]")
 
 _MACHINE = re.compile(
     r"\b[\d.,]+ ?(?:h|min|ms|s|kB|MB|GB|KiB|MiB|GiB)\b"  # times and sizes
@@ -80,7 +80,7 @@ def pages(names: list[str]) -> list[Path]:
 
 
 def run(path: Path, page: str, *, figures: bool = False) -> str:
-    """The page with what its blocks give now; its pictures are written. Raises `BlockError` and `FileNotFoundError`."""
+    """The page with what its blocks give now; its images are written. Raises `BlockError` and `FileNotFoundError`."""
     parts, name, scope = parsed(page), path.relative_to(ROOT), {"__name__": "__main__"}
     with running.scratch(path) as folder:
         if MINIATURES in page:
@@ -163,24 +163,24 @@ def _kept(old: list[str], new: list[str], *, figures: bool) -> list[str]:
 
 
 def shown(page: str) -> list[Path]:
-    """What a page refers to below ``docs/pictures``."""
+    """What a page refers to below ``docs/images``."""
     return [Path(place) for place in dict.fromkeys(_SHOWN.findall(page))]
 
 
 def collect(page: str, name: str, scratch: Path) -> None:
-    """Copy what a page shows from ``pictures/NAME/``, and what was drawn anew in ``results/``, where it has changed."""
+    """Copy what a page shows from ``images/NAME/``, and what was drawn anew in ``results/``, where it has changed."""
     for place in shown(page):
         wanted = {name: scratch / Path(*place.parts[1:]), "results": ROOT / place}.get(place.parts[0])
         if wanted is not None:
             made = next((one for one in (wanted, wanted.with_suffix(".png")) if one.exists()), None)
             if made is not None:
-                _copy(made, PICTURES / place)
+                _copy(made, IMAGES / place)
             elif place.parts[0] == name:
                 raise FileNotFoundError(f"no command made {wanted}")
 
 
 def _copy(source: Path, target: Path) -> None:
-    """A PNG becomes what the target is; a picture of the same pixels stays as it is."""
+    """A PNG becomes what the target is; an image of the same pixels stays as it is."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.suffix != ".png":
         shutil.copy(source, target)
@@ -201,8 +201,8 @@ def _encoded(source: Path, suffix: str) -> bytes:
 
 
 def _pixels(encoded: bytes) -> tuple[tuple[int, int], bytes]:
-    picture = Image.open(io.BytesIO(encoded)).convert("RGB")
-    return picture.size, picture.tobytes()
+    image = Image.open(io.BytesIO(encoded)).convert("RGB")
+    return image.size, image.tobytes()
 
 
 if __name__ == "__main__":

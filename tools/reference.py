@@ -49,7 +49,7 @@ BEFORE = {
     "values, and curves have 30 segments, ours 5.",
 }
 STORED = ROOT / "results" / "claims"
-FIGURES = DOCS / "pictures" / "results" / "claims"
+FIGURES = DOCS / "images" / "results" / "claims"
 
 _MODEL = "Model"
 """The panel of options that every command which loads a model takes."""
@@ -200,7 +200,7 @@ def _cell(text: str | None) -> str:
 
 def methods_page(page: str) -> str:
     """The page with the table between its marks: costs are those of the settings stored for the bundled model."""
-    latent = latentedit.encode(latentedit.load("portraits"), DOCS / "pictures" / "me.png")
+    latent = latentedit.encode(latentedit.load("portraits"), DOCS / "images" / "me.png")
     head = "| method | what it does | papers | evaluations | identity |"
     rows = [head, f"|{' --- |' * 5}", *(_method_row(name, latent) for name in EDITORS.names())]
     block = (inspect.getdoc(editor_class("eim")) or "").split("::\n\n")[1].split("\n\n")[0]
@@ -222,7 +222,7 @@ def paper_page(name: str, outdated: Sequence[str]) -> str:
     """A page as the site has it, with a warning of outdated experiments."""
     records = [one for one in read_records(STORED) if one.paper == PAPERS[name]]
     drawn = {one.name: f"{one.name}.webp" for one in records}
-    figures = {one: f"../pictures/results/claims/{file}" for one, file in drawn.items() if (FIGURES / file).exists()}
+    figures = {one: f"../images/results/claims/{file}" for one, file in drawn.items() if (FIGURES / file).exists()}
     old = ", ".join(one.name for one in records if one.name in outdated)
     warning = f"Measured on older weights, or by an older plan, as these numbers were found then: {old}." if old else ""
     before = "\n\n".join(filter(None, (BEFORE[name], warning)))

@@ -16,7 +16,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 GIVEN = ("me.png", "you.png", "portraits")
-"""What every scratch folder has, out of ``docs/pictures``."""
+"""What every scratch folder has, out of ``docs/images``."""
 
 INSTALLED = ".installed"
 ENVIRONMENT = {
@@ -97,7 +97,7 @@ def scratch(page: Path) -> Generator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for name in GIVEN:
-        source = ROOT / "docs" / "pictures" / name
+        source = ROOT / "docs" / "images" / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
     (folder / "examples").symlink_to(ROOT / "examples")
     path = sys.path[:]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from latentedit_portraits.worlds import Described, PictureNetwork, split_logits, to_pixels
+from latentedit_portraits.worlds import Described, ImageNetwork, split_logits, to_pixels
 from training.loop import FitSettings, Training, mixed_precision
 from training.texts import value_indices
 
@@ -17,7 +17,7 @@ _NOISE = 0.06  # largest deviation of the noise that is added in training, of a 
 
 
 def fit_reader(
-    network: PictureNetwork,
+    network: ImageNetwork,
     sources: Sequence[NDArray[np.uint8]],
     scenes: Sequence[Described],
     settings: FitSettings,
@@ -26,7 +26,7 @@ def fit_reader(
     """Train the reader on every source equally often.
 
     Brightness, contrast, sharpness and noise vary, so that it does not depend on what a codec or a sampler blurs. Each
-    source holds the pictures of the first scenes, as bytes ``[n, 128, 128, 3]``.
+    source holds the images of the first scenes, as bytes ``[n, 128, 128, 3]``.
     """
     device = next(network.parameters()).device
     kind = type(scenes[0])
@@ -36,9 +36,9 @@ def fit_reader(
     def loss(step: int, generator: torch.Generator) -> Tensor:
         pixels = sources[step % len(sources)]
         chosen = torch.randint(len(pixels), (settings.batch,), generator=generator).sort().values
-        picture = _disturb(to_pixels(pixels[chosen.numpy()], device), generator)
+        image = _disturb(to_pixels(pixels[chosen.numpy()], device), generator)
         with mixed_precision(device):
-            logits = split_logits(network(picture), kind)
+            logits = split_logits(network(image), kind)
         truth = labels[chosen.to(device)]
         losses = [functional.cross_entropy(part.float(), truth[:, i]) for i, part in enumerate(logits)]
         return torch.stack(losses).mean()
@@ -62,7 +62,7 @@ def _disturb(pixels: Float[Tensor, "b 3 h w"], generator: torch.Generator) -> Fl
 
 
 def fit_framer(
-    network: PictureNetwork,
+    network: ImageNetwork,
     pixels: NDArray[np.uint8],
     framings: Float32[np.ndarray, "n 4"],
     settings: FitSettings,

@@ -1,7 +1,7 @@
-"""The picture codec of `portraits`: a stock AutoencoderKL, trained on crops, then on whole pictures, then its decoder.
+"""The image codec of `portraits`: a stock AutoencoderKL, trained on crops, then on whole images, then its decoder.
 
-Crops are cheap, but a codec that has seen nothing else is worse on whole pictures: its norms and its attention take all
-places together. The decoder goes on alone, for then latents stay as they are. Every fourth picture is of any colours,
+Crops are cheap, but a codec that has seen nothing else is worse on whole images: its norms and its attention take all
+places together. The decoder goes on alone, for then latents stay as they are. Every fourth image is of any colors,
 framing and parts, so that other programs' portraits survive.
 """
 
@@ -26,7 +26,7 @@ CHANNELS = 8
 _CROP = 64  # side of a crop that is trained on, in pixels
 _KL_WEIGHT = 5e-5  # of the pull to the normal distribution, beside the squared error
 _ABSOLUTE_WEIGHT = 0.05  # of the absolute error, likewise
-_OTHERS = 4  # one picture in so many is of any colours and framing
+_OTHERS = 4  # one image in so many is of any colors and framing
 
 
 def build_autoencoder() -> AutoencoderKL:
@@ -69,14 +69,14 @@ def fit_autoencoder(
 ) -> float:
     """Train the codec: squared and absolute error and a weak pull to the normal distribution.
 
-    The network stays eager: compiled on a CPU, the gradient above a nearest-neighbour upsampling layer was zero
+    The network stays eager: compiled on a CPU, the gradient above a nearest-neighbor upsampling layer was zero
     (torch 2.13).
 
     Args:
         autoencoder: on its device.
-        portraits: pictures ``[n, 128, 128, 3]``, three quarters of each batch.
-        others: pictures of the same size, the last quarter.
-        plans: "autoencoder" on crops, "autoencoder_whole" on whole pictures, "decoder" likewise without the encoder.
+        portraits: images ``[n, 128, 128, 3]``, three quarters of each batch.
+        others: images of the same size, the last quarter.
+        plans: "autoencoder" on crops, "autoencoder_whole" on whole images, "decoder" likewise without the encoder.
         run: where, and who hears of it.
     """
     network: Any = autoencoder  # its annotations know no memory format
@@ -130,7 +130,7 @@ def _draw_crops(
 
 @torch.no_grad()
 def reconstruction_psnr_db(autoencoder: AutoencoderKL, pixels: NDArray[np.uint8]) -> list[float]:
-    """PSNR in decibels of each picture after encoding by the posterior's mode and decoding, clipped to [-1, 1]."""
+    """PSNR in decibels of each image after encoding by the posterior's mode and decoding, clipped to [-1, 1]."""
     found: list[float] = []
     for target in to_pixels(pixels, next(autoencoder.parameters()).device).split(ENCODED):
         output = decode(autoencoder, encode_posterior(autoencoder, target).mode()).clamp(-1, 1)
@@ -140,8 +140,8 @@ def reconstruction_psnr_db(autoencoder: AutoencoderKL, pixels: NDArray[np.uint8]
 
 
 @torch.no_grad()
-def normalised_latents(autoencoder: AutoencoderKL, pixels: NDArray[np.uint8], run: Training) -> NDArray[np.float16]:
-    """Normalised latents ``[n, 8, 16, 16]`` of all pictures, kept in the run's folder.
+def normalized_latents(autoencoder: AutoencoderKL, pixels: NDArray[np.uint8], run: Training) -> NDArray[np.float16]:
+    """Normalized latents ``[n, 8, 16, 16]`` of all images, kept in the run's folder.
 
     The codec is rescaled so that every channel has unit variance (exact: the encoder's last and the decoder's first
     layer are linear); what remains, one mean and one deviation, goes into its configuration, as the stock pipeline
@@ -149,7 +149,7 @@ def normalised_latents(autoencoder: AutoencoderKL, pixels: NDArray[np.uint8], ru
     """
     scales_path = run.folder / "latents.scale.npz"
 
-    def normalised() -> NDArray[np.float16]:
+    def normalized() -> NDArray[np.float16]:
         values = encode_in_batches(lambda chunk: encode_posterior(autoencoder, chunk).mode(), pixels, run)
         deviation = values.std(axis=(0, 2, 3), keepdims=True)
         values /= deviation
@@ -157,7 +157,7 @@ def normalised_latents(autoencoder: AutoencoderKL, pixels: NDArray[np.uint8], ru
         np.savez(scales_path, deviation=deviation.ravel(), mean=mean, scale=scale)
         return ((values - mean) * scale).astype(np.float16)
 
-    latents, scales = kept_array(run.folder / "latents.npy", normalised), np.load(scales_path)
+    latents, scales = kept_array(run.folder / "latents.npy", normalized), np.load(scales_path)
     rescale_channels(autoencoder, torch.from_numpy(scales["deviation"]))
     autoencoder.register_to_config(shift_factor=float(scales["mean"]), scaling_factor=float(scales["scale"]))
     return latents
@@ -177,7 +177,7 @@ def rescale_channels(autoencoder: AutoencoderKL, deviation: torch.Tensor) -> Non
 
 @torch.no_grad()
 def reconstruct(autoencoder: AutoencoderKL, pixels: NDArray[np.uint8], run: Training) -> NDArray[np.uint8]:
-    """What the codec makes of pictures, as bytes ``[n, h, w, 3]``."""
+    """What the codec makes of images, as bytes ``[n, h, w, 3]``."""
     found: list[NDArray[np.uint8]] = []
     for start in range(0, len(pixels), ENCODED):
         code = encode_posterior(autoencoder, to_pixels(pixels[start : start + ENCODED], run.device)).mode()

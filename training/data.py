@@ -1,4 +1,4 @@
-"""Training pictures and latents on disk: made once, in parallel, in parts that are kept when it is stopped."""
+"""Training images and latents on disk: made once, in parallel, in parts that are kept when it is stopped."""
 
 import functools
 import multiprocessing
@@ -31,22 +31,22 @@ SEED = 0
 """Of all scenes, networks and batches."""
 
 ENCODED = 100
-"""Pictures that a codec takes at once."""
+"""Images that a codec takes at once."""
 
 CHUNK = 200
-"""Pictures that a process renders at once."""
+"""Images that a process renders at once."""
 
 Draw = Callable[[int, Sequence[Any]], Sequence[NDArray[np.uint8]]]
-"""Pictures of some items of many, of which the first has this number; a function of a module, for other processes."""
+"""Images of some items of many, of which the first has this number; a function of a module, for other processes."""
 
 
 def render_kept(name: str, items: Sequence[Any], draw: Draw, run: Training) -> NDArray[np.uint8]:
-    """Pictures of all items, ``[n, h, w, 3]``, rendered into files in ``run.folder`` unless they are there.
+    """Images of all items, ``[n, h, w, 3]``, rendered into files in ``run.folder`` unless they are there.
 
     Args:
         name: begins those of the files.
         items: what is drawn.
-        draw: pictures of `CHUNK` of them.
+        draw: images of `CHUNK` of them.
         run: where, and who hears of it.
     """
     folder = run.folder / "renders"
@@ -95,13 +95,13 @@ def draw_framed(start: int, portraits: Sequence[Attributes]) -> list[NDArray[np.
     return [render_array(one, framing=draw_framing(generator)) for one in portraits]
 
 
-def portrait_pictures(run: Training, plan: Plan) -> tuple[NDArray[np.uint8], list[Attributes]]:
-    """Portraits of the training split in near-standard framings, and recoloured ones in wide framings, in disorder."""
-    plain = draw_split("train", plan.pictures, SEED)
+def portrait_images(run: Training, plan: Plan) -> tuple[NDArray[np.uint8], list[Attributes]]:
+    """Portraits of the training split in near-standard framings, and recolored ones in wide framings, in disorder."""
+    plain = draw_split("train", plan.images, SEED)
     other = [draw_recolored(random.Random(f"portraits/recolored/{SEED}/{i}")) for i in range(plan.recolored)]
     pixels = [render_kept("train", plain, draw_framed, run)]
     pixels += [render_kept("recolored", other, functools.partial(_draw_world, RECOLORED), run)] if other else []
-    order = np.random.default_rng(SEED).permutation(plan.pictures + plan.recolored)
+    order = np.random.default_rng(SEED).permutation(plan.images + plan.recolored)
     return np.concatenate(pixels)[order], [[*plain, *other][index] for index in order]
 
 
@@ -110,7 +110,7 @@ def encode_in_batches(
     pixels: NDArray[np.uint8],
     run: Training,
 ) -> NDArray[np.float32]:
-    """Latents of all pictures, bytes ``[n, h, w, 3]``, encoded on the run's device in `mixed_precision`."""
+    """Latents of all images, bytes ``[n, h, w, 3]``, encoded on the run's device in `mixed_precision`."""
     found: list[NDArray[np.float32]] = []
     for start in range(0, len(pixels), ENCODED):
         with mixed_precision(run.device):
@@ -124,7 +124,7 @@ def encode_in_batches(
 def encode_latents(
     model: Backbone, pixels: NDArray[np.uint8], run: Training, name: str = "latents"
 ) -> NDArray[np.float16]:
-    """Clean latents ``[n, 8, 16, 16]`` of all pictures, normalised as the model wants them; kept."""
+    """Clean latents ``[n, 8, 16, 16]`` of all images, normalized as the model wants them; kept."""
 
     def encoded() -> NDArray[np.float16]:
         return encode_in_batches(model.encode, pixels, run).astype(np.float16)

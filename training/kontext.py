@@ -126,11 +126,11 @@ class TextToFlow(nn.Module):
     ) -> Float[Tensor, "b c h w"]:
         """The velocity exactly as the stock pipeline asks for it, beside a source portrait where there is one."""
         pooled, tokens = texts
-        pictures = [z] if source is None else [z, source]
+        images = [z] if source is None else [z, source]
         size = (z.shape[-2] // PATCH, z.shape[-1] // PATCH)
-        ids = [positions(size, first=index, axes=3, device=z.device) for index in range(len(pictures))]
+        ids = [positions(size, first=index, axes=3, device=z.device) for index in range(len(images))]
         output = self.transformer(
-            hidden_states=torch.cat([pack(picture) for picture in pictures], dim=1),
+            hidden_states=torch.cat([pack(image) for image in images], dim=1),
             timestep=s,
             pooled_projections=pooled,
             encoder_hidden_states=tokens,
@@ -160,7 +160,7 @@ class Tasks:
     Args:
         tokenizers: from `build_tokenizers`.
         attributes: of sources and of answers, pair by pair.
-        latents: of the same, normalised, ``[n, 8, 16, 16]`` each.
+        latents: of the same, normalized, ``[n, 8, 16, 16]`` each.
         device: of the networks.
     """
 
@@ -204,7 +204,7 @@ class Tasks:
 
 
 def fit_words(network: TextToFlow, tasks: Tasks, settings: FitSettings, run: Training) -> float:
-    """Teach the text encoders what their words ask for before a picture is seen."""
+    """Teach the text encoders what their words ask for before an image is seen."""
     reading = nn.ModuleList([network.text_encoder, network.text_encoder_2, network.attribute_head])
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
@@ -301,7 +301,7 @@ def train_kontext(run: Training, plan: Plan) -> dict[str, float]:
     The codec is that of the bundled `portraits`. On two cores that are fast in bfloat16 (AMX) it takes an hour and a
     half; on processors without AVX-512 some five times as long.
     """
-    sources = draw_split("train", plan.pictures, SEED)
+    sources = draw_split("train", plan.images, SEED)
     words = random.Random(f"portraits/answers/{SEED}")
     attributes = sources, [draw_answer(source, words) for source in sources]
     parent = bundled_folder("portraits")

@@ -35,8 +35,8 @@ class FitSettings:
     """How long and how fast one network is trained.
 
     Args:
-        steps: optimiser steps in all.
-        batch: pictures a step.
+        steps: optimizer steps in all.
+        batch: images a step.
         learning_rate: the plateau's.
         warm_up: steps of linear rise.
         decay_share: the last share of the steps, in which the rate falls linearly to zero.
@@ -66,15 +66,15 @@ class Plan:
     """How a model is trained.
 
     Args:
-        pictures: different training pictures.
-        recolored: beside them, portraits in colours that their attributes do not have.
-        views: pictures that the framer learns from.
-        reconstructed: pictures of the codec that the classifier learns from.
+        images: different training images.
+        recolored: beside them, portraits in colors that their attributes do not have.
+        views: images that the framer learns from.
+        reconstructed: images of the codec that the classifier learns from.
         made: whether the bundled weights come of it, or how they came about otherwise.
         fits: name of each network to its settings.
     """
 
-    pictures: int
+    images: int
     recolored: int = 0
     views: int = 0
     reconstructed: int = 0
@@ -111,7 +111,7 @@ class Training:
     log: Callable[[str], None] = print
 
     def begin(self, name: str, plan: Plan) -> None:
-        """Write down a model's plan: the folder's pictures, latents and checkpoints fit no other.
+        """Write down a model's plan: the folder's images, latents and checkpoints fit no other.
 
         Raises:
             ConfigError: the folder was begun by another one.
@@ -175,7 +175,7 @@ class Training:
                 saved_at = now
                 run.save(path, step + 1, spent + now - started)
                 pace = (step + 1 - first) * settings.batch / (now - started)
-                self.log(f"{name}: step {step + 1}/{settings.steps}  loss {running:.5f}  {pace:.1f} pictures/s")
+                self.log(f"{name}: step {step + 1}/{settings.steps}  loss {running:.5f}  {pace:.1f} images/s")
         with torch.no_grad():
             for parameter, mean in zip(parameters, run.average, strict=True):
                 parameter.copy_(mean)
@@ -184,7 +184,7 @@ class Training:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Run:
-    """What changes while a network is trained: weights, their averages, the optimisers' moments."""
+    """What changes while a network is trained: weights, their averages, the optimizers' moments."""
 
     network: nn.Module
     optimizers: Sequence[torch.optim.Optimizer]

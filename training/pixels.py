@@ -48,8 +48,8 @@ def build_pixel_unet() -> nn.Module:
         )
 
 
-def fit_pixels(network: nn.Module, pictures: NDArray[np.uint8], settings: FitSettings, run: Training) -> float:
-    """Train a network to predict v, at uniform times; pictures are bytes ``[n, 64, 64, 3]``."""
+def fit_pixels(network: nn.Module, images: NDArray[np.uint8], settings: FitSettings, run: Training) -> float:
+    """Train a network to predict v, at uniform times; images are bytes ``[n, 64, 64, 3]``."""
     device = run.device
     schedule = DiscreteSchedule.from_alphas_cumprod(noise_scheduler().alphas_cumprod)
     stock: Any = network
@@ -57,8 +57,8 @@ def fit_pixels(network: nn.Module, pictures: NDArray[np.uint8], settings: FitSet
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
         del step
-        chosen = torch.randint(len(pictures), (settings.batch,), generator=generator).tolist()
-        clean = to_pixels(pictures[chosen], device)
+        chosen = torch.randint(len(images), (settings.batch,), generator=generator).tolist()
+        clean = to_pixels(images[chosen], device)
         noise = torch.randn(clean.shape, generator=generator).to(device)
         times = _stratified_times(settings.batch, schedule.times, generator)
         scales = schedule.alpha_sigma(schedule.level(times.double()))
@@ -79,18 +79,18 @@ def _stratified_times(batch: int, times: int, generator: torch.Generator) -> Int
 
 def train_discs(run: Training, plan: Plan) -> dict[str, float]:
     """Train the network on plain discs, and write the model."""
-    return _train(run, plan, draw_discs(plan.pictures, seed=SEED))
+    return _train(run, plan, draw_discs(plan.images, seed=SEED))
 
 
 def train_portraits(run: Training, plan: Plan) -> dict[str, float]:
     """Train the network on portraits, and write the model."""
-    portraits = draw_split("train", plan.pictures, SEED)
+    portraits = draw_split("train", plan.images, SEED)
     return _train(run, plan, shrink(render_kept("train", portraits, draw_framed, run)))
 
 
-def _train(run: Training, plan: Plan, pictures: NDArray[np.uint8]) -> dict[str, float]:
+def _train(run: Training, plan: Plan, images: NDArray[np.uint8]) -> dict[str, float]:
     network: Any = build_pixel_unet().to(run.device)
-    seconds = fit_pixels(network, pictures, plan.fits["pixels"], run)
+    seconds = fit_pixels(network, images, plan.fits["pixels"], run)
     network.to(memory_format=torch.contiguous_format)
     write_pipeline(run.folder / "model", DDIMPipeline(unet=network, scheduler=noise_scheduler()), {})
     return {"pixels": seconds}

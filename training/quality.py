@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL
 
-from latentedit.latents.drawing import draw_pictures
+from latentedit.latents.drawing import draw_images
 from latentedit.models.registry import load
 from latentedit_portraits.worlds import AttributeClassifier, Described, to_pixels
 from latentedit_scenes.attributes import PARTS, is_novel
@@ -18,7 +18,7 @@ from training.codec import reconstruction_psnr_db
 from training.data import SEED, World, render_world
 from training.loop import Training
 
-# Pictures of the test split that are read and reconstructed, and captions that are drawn, so many at once.
+# Images of the test split that are read and reconstructed, and captions that are drawn, so many at once.
 _RENDERS, _SAMPLES, _BATCH = 500, 200, 25
 
 
@@ -29,20 +29,20 @@ def measure_quality(
 
     Args:
         folder: the model.
-        world: of its training pictures.
+        world: of its training images.
         reader: of these.
         run: where renders are kept, and who hears of it.
     """
     model = load(folder)
     codec = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32).eval()
-    pictures, shown = render_world(world, _RENDERS, run)
-    psnr, pixels = reconstruction_psnr_db(codec, pictures), to_pixels(pictures)
+    images, shown = render_world(world, _RENDERS, run)
+    psnr, pixels = reconstruction_psnr_db(codec, images), to_pixels(images)
     with torch.no_grad():
         decoded = torch.cat([model.decode(model.encode(chunk)) for chunk in pixels.to(model.device).split(50)])
     wanted, found = world.draw("test", _SAMPLES, SEED + 1), list[Any]()
     for start in range(0, len(wanted), _BATCH):
         captions = [world.full_caption(scene) for scene in wanted[start : start + _BATCH]]
-        found += reader.attributes(draw_pictures(model, captions, seed=start))
+        found += reader.attributes(draw_images(model, captions, seed=start))
         run.tell("adherence", len(found), len(wanted))
     figures = {
         f"VAE PSNR on {len(psnr)} test renders, dB": {
@@ -61,14 +61,14 @@ def measure_quality(
 
 
 def agreement(found: Sequence[Described], wanted: Sequence[Described]) -> dict[str, float]:
-    """How well pictures show what was wanted, as a classifier sees them: shares in [0, 1].
+    """How well images show what was wanted, as a classifier sees them: shares in [0, 1].
 
     Returns:
-        Of each attribute the share of pictures in which it is right, and the mean of these; of scenes with objects also
+        Of each attribute the share of images in which it is right, and the mean of these; of scenes with objects also
 
-        - "counting": pictures with the right number of objects.
-        - "places": pictures with objects at the right places.
-        - "binding": of the objects of pictures that should have several, those with all their own parts at their place.
+        - "counting": images with the right number of objects.
+        - "places": images with objects at the right places.
+        - "binding": of the objects of images that should have several, those with all their own parts at their place.
     """
     pairs = list(zip(found, wanted, strict=True))
     shares = {name: _share([getattr(a, name) == getattr(b, name) for a, b in pairs]) for name in wanted[0].values}

@@ -25,7 +25,7 @@ from latentedit_scenes.reader import SceneReader
 from training import pixels
 from training.classifiers import fit_framer
 from training.codec import build_autoencoder
-from training.data import SEED, World, portrait_pictures, render_kept
+from training.data import SEED, World, portrait_images, render_kept
 from training.folder import card_text
 from training.kontext import instruction_following, train_kontext
 from training.loop import Plan, Training, read_plans
@@ -47,7 +47,7 @@ class Recipe:
     Args:
         train: trains it and writes it into ``run.folder / "model"``; gives the seconds of each stage.
         description: for ``latentedit.json``.
-        world: of its training pictures.
+        world: of its training images.
 
     """
 
@@ -72,7 +72,7 @@ def make(name: str, run: Training) -> Path:
     recipe, plan, folder = RECIPES[name], PLANS[name], run.folder / "model"
     run.begin(name, plan)
     seconds = {stage: round(spent) for stage, spent in recipe.train(run, plan).items()}
-    write_settings(folder, {"description": recipe.description, "pictures": plan.pictures, "training_seconds": seconds})
+    write_settings(folder, {"description": recipe.description, "images": plan.images, "training_seconds": seconds})
     if recipe.world is None:
         write_settings(folder, {"sizes": [pixels.SIDE] * 3})
         write_reference(folder, "")
@@ -84,7 +84,7 @@ def make(name: str, run: Training) -> Path:
 
 def _measure(folder: Path, world: World, run: Training) -> None:
     """Calibrate a model of captions, measure it, and write down what is found."""
-    captions = [world.full_caption(scene) for scene in world.draw("calibration", Calibration().pictures, 22)]
+    captions = [world.full_caption(scene) for scene in world.draw("calibration", Calibration().images, 22)]
     write_settings(folder, _SHARED[world.name] | {"sizes": [world.side] * 3, "guidance": 2.0})
     write_reference(folder, captions[0])
     model = load(folder)
@@ -107,12 +107,12 @@ _SHARED = {
 
 
 def _train_portraits(run: Training, plan: Plan) -> dict[str, float]:
-    pictures, portraits = portrait_pictures(run, plan)
+    images, portraits = portrait_images(run, plan)
     others = render_kept("others", range(plan.recolored), draw_views, run)
     framed = framings_of(plan.recolored)[:, -1] == 1
     captions = CaptionBatches(PORTRAITS, portraits, run.device)
     codec = build_autoencoder()
-    seconds = train_sd3(run, plan, captions, pictures, codec, PortraitReader, others=others[framed])
+    seconds = train_sd3(run, plan, captions, images, codec, PortraitReader, others=others[framed])
     small = functools.partial(draw_views, size=VIEW_SIZE)
     views, framer = render_kept("views", range(plan.views), small, run), PortraitFramer.build(SEED)
     seconds["framer"] = fit_framer(framer, views, framings_of(plan.views), plan.fits["framer"], run)
@@ -122,11 +122,11 @@ def _train_portraits(run: Training, plan: Plan) -> dict[str, float]:
 
 def _train_scenes(run: Training, plan: Plan) -> dict[str, float]:
     """From the weights of `portraits`: what they know of edges, colors and noise need not be learnt again."""
-    scenes, begun = SCENES.draw("train", plan.pictures, SEED), bundled_folder("portraits")
-    pictures = render_kept("train", scenes, _trace, run)
+    scenes, begun = SCENES.draw("train", plan.images, SEED), bundled_folder("portraits")
+    images = render_kept("train", scenes, _trace, run)
     codec: AutoencoderKL = AutoencoderKL.from_pretrained(begun, subfolder="vae")
     captions = CaptionBatches(SCENES, scenes, run.device)
-    return train_sd3(run, plan, captions, pictures, codec, SceneReader, begun=begun)
+    return train_sd3(run, plan, captions, images, codec, SceneReader, begun=begun)
 
 
 def _trace(start: int, scenes: Sequence[Any]) -> list[NDArray[np.uint8]]:
@@ -137,7 +137,7 @@ def _trace(start: int, scenes: Sequence[Any]) -> list[NDArray[np.uint8]]:
 
 
 _PORTRAITS = "avatar portraits of 128 px, from captions; a small"
-_PIXELS = "a small DDPM on pictures of 64 px, without text:"
+_PIXELS = "a small DDPM on images of 64 px, without text:"
 
 RECIPES = {
     "portraits": Recipe(train=_train_portraits, description=f"{_PORTRAITS} Stable Diffusion 3", world=PORTRAITS),

@@ -17,7 +17,7 @@ from latentedit.core.rng import seeded
 from latentedit.models.attention import differentiable_attention
 from latentedit_portraits.worlds import AttributeClassifier
 from training.classifiers import fit_reader
-from training.codec import CHANNELS, fit_autoencoder, normalised_latents, reconstruct
+from training.codec import CHANNELS, fit_autoencoder, normalized_latents, reconstruct
 from training.data import SEED, World, kept_array
 from training.folder import write_pipeline
 from training.loop import FitSettings, Plan, Training, mixed_precision
@@ -81,7 +81,7 @@ def build_text_to_velocity(tokenizer: CLIPTokenizer, world: World) -> TextToVelo
 
 
 def fit_text(network: TextToVelocity, captions: CaptionBatches, settings: FitSettings, run: Training) -> float:
-    """Teach the text encoders what their words mean before a picture is seen: attributes from the pooled text."""
+    """Teach the text encoders what their words mean before an image is seen: attributes from the pooled text."""
     reading = nn.ModuleList([network.text_encoder, network.text_encoder_2, network.attribute_head])
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
@@ -118,7 +118,7 @@ def fit_transformer(
 ) -> float:
     """Train text encoders and transformer to predict ``e - x`` from ``(1 - s) x + s e``.
 
-    Captions and normalised clean latents ``[n, 8, 16, 16]`` are of the same portraits in the same order.
+    Captions and normalized clean latents ``[n, 8, 16, 16]`` are of the same portraits in the same order.
     """
     device = captions.device
     blocks = network.transformer.transformer_blocks.named_parameters()
@@ -174,9 +174,9 @@ def train_sd3(
 ) -> dict[str, float]:
     """Train codec, classifier, text encoders and transformer, and write the model into ``run.folder / "model"``.
 
-    Scenes and pictures ``[n, 128, 128, 3]`` belong together; ``others`` are further pictures for the codec;
+    Scenes and images ``[n, 128, 128, 3]`` belong together; ``others`` are further images for the codec;
     ``begun`` is the folder of a model with whose weights the networks begin. The classifier also learns from what the
-    codec makes of some pictures.
+    codec makes of some images.
 
     Returns:
         Seconds of training of each stage.
@@ -184,7 +184,7 @@ def train_sd3(
     nn.Module.to(codec, run.device)
     seen = pixels if others is None else others
     seconds = {"autoencoder": fit_autoencoder(codec, pixels, seen, plan.fits, run)}
-    latents = normalised_latents(codec, pixels, run)
+    latents = normalized_latents(codec, pixels, run)
     decoded = kept_array(
         run.folder / "reconstructions.npy", lambda: reconstruct(codec, pixels[: plan.reconstructed], run)
     )

@@ -1,4 +1,4 @@
-"""Portraits as other programs of the same style draw and frame them: the framer's training pictures."""
+"""Portraits as other programs of the same style draw and frame them: the framer's training images."""
 
 import dataclasses
 import math
@@ -34,9 +34,9 @@ def draw_any_framing(generator: random.Random) -> Framing:
 
 
 def render_view(framing: Framing, generator: random.Random, size: int = VIEW_SIZE) -> NDArray[np.uint8]:
-    """A random portrait of any parts and colours, framed as asked, ``[size, size, 3]``.
+    """A random portrait of any parts and colors, framed as asked, ``[size, size, 3]``.
 
-    Backgrounds are plain, graded or a disc; some pictures end before the view does, and their edges are repeated.
+    Backgrounds are plain, graded or a disc; some images end before the view does, and their edges are repeated.
     """
     square = seen_square(framing)
     svg, ground = _drawing(generator), generator.random()
@@ -49,7 +49,7 @@ def render_view(framing: Framing, generator: random.Random, size: int = VIEW_SIZ
 
 
 def render_other(generator: random.Random, size: int = VIEW_SIZE) -> NDArray[np.uint8]:
-    """A picture without a portrait: noise, patches of a portrait in disorder, or a detail of one."""
+    """An image without a portrait: noise, patches of a portrait in disorder, or a detail of one."""
     kind = generator.randrange(3)
     numbers = np.random.default_rng(generator.getrandbits(32))
     if kind == 0:
@@ -92,7 +92,7 @@ def _framed(index: int) -> tuple[random.Random, Framing | None]:
 
 
 def _drawing(generator: random.Random) -> str:
-    """The drawing of a random portrait; hair and clothes of any colour, skin of any but the greenest."""
+    """The drawing of a random portrait; hair and clothes of any color, skin of any but the greenest."""
     hair = _any_color(generator)
     parts: dict[str, Any] = {"hair": generator.choice(_TOPS)}
     hat = _any_color(generator)
@@ -133,7 +133,7 @@ def _graded(svg: str, square: tuple[float, float, float], generator: random.Rand
 
 
 def _edges_repeated(pixels: NDArray[np.uint8], generator: random.Random) -> NDArray[np.uint8]:
-    """The same view of a picture that ends up to a quarter earlier on some sides."""
+    """The same view of an image that ends up to a quarter earlier on some sides."""
     size = len(pixels)
     ends = [round(size * generator.uniform(0, 0.25)) if generator.random() < 0.4 else 0 for _ in range(4)]
     rows = np.arange(size).clip(ends[0], size - 1 - ends[1])
@@ -142,7 +142,7 @@ def _edges_repeated(pixels: NDArray[np.uint8], generator: random.Random) -> NDAr
 
 
 def _any_color(generator: random.Random) -> str:
-    """A third white, black or grey, the rest of any hue, as ``#rrggbb``."""
+    """A third white, black or gray, the rest of any hue, as ``#rrggbb``."""
     pale = generator.random() < 0.3
     saturation = 0.0 if pale else generator.uniform(0.1, 0.9)
     value = generator.choice((1.0, 1.0, 0.1, generator.random())) if pale else generator.uniform(0.25, 1.0)

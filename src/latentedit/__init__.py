@@ -1,4 +1,4 @@
-"""Edits a picture by moving it in the joint image-text latent space of a diffusion model.
+"""Edits an image by moving it in the joint image-text latent space of a diffusion model.
 
 The public names are loaded when they are first used, so that importing the package is fast and imports no torch.
 """

@@ -96,14 +96,14 @@ class SemanticEdit(_Installed):
     def __call__(self, components: Any, state: Any) -> tuple[Any, Any]:
         """Edit the images of a state."""
         given: Any = self.get_block_state(state)
-        pictures = _pictures(given.images if given.images is not None else given.image, "image")
+        images = _images(given.images if given.images is not None else given.image, "image")
         source = given.source_prompt if given.source_prompt is not None else given.prompt
         model = from_pipeline(components, settings=components.config.get("edit_settings"))
         given.edit_results = edit(
             model,
-            pictures,
-            source_prompt=None if source is None else broadcast_texts(source, len(pictures), "source prompt"),
-            prompt=broadcast_texts(given.target_prompt, len(pictures), "target prompt"),
+            images,
+            source_prompt=None if source is None else broadcast_texts(source, len(images), "source prompt"),
+            prompt=broadcast_texts(given.target_prompt, len(images), "target prompt"),
             strength=given.edit_strength,
             method=given.edit_method,
             seed=given.edit_seed,
@@ -145,22 +145,22 @@ class Keep(_Installed):
         """See the class."""
         return [
             OutputParam("images", description="The source images with nothing but the change."),
-            OutputParam("keep_masks", description="Opacity of each change, 8-bit grey."),
+            OutputParam("keep_masks", description="Opacity of each change, 8-bit gray."),
             OutputParam("keep_reports", description="Verdict and measurements of each change."),
         ]
 
     def __call__(self, components: Any, state: Any) -> tuple[Any, Any]:
         """Keep the changes of a state's images."""
         given: Any = self.get_block_state(state)
-        edited, sources = _pictures(given.images, "images"), _pictures(given.image, "image")
+        edited, sources = _images(given.images, "images"), _images(given.image, "image")
         if len(sources) not in (1, len(edited)):
             raise ConfigError(
                 f"{len(sources)} source images do not fit {len(edited)} edited ones. Give one, or one each"
             )
         sources = sources * (len(edited) // len(sources))
         kept = [
-            keep(source, picture, mask=given.mask_image, strength=given.keep_strength)
-            for source, picture in zip(sources, edited, strict=True)
+            keep(source, image, mask=given.mask_image, strength=given.keep_strength)
+            for source, image in zip(sources, edited, strict=True)
         ]
         given.images, given.keep_masks = [one.image for one in kept], [one.mask for one in kept]
         given.keep_reports = [one.measures for one in kept]
@@ -224,10 +224,10 @@ def _made(maker: str, bases: tuple[Any, ...], host: Any, steps: dict[str, Any], 
     return type(name, bases, {"maker": maker, "host": host, "steps": steps, "__module__": __name__, **blocks})
 
 
-def _pictures(given: Any, name: str) -> list[Any]:
+def _images(given: Any, name: str) -> list[Any]:
     """Images as a list."""
-    pictures = list(given) if isinstance(given, (list, tuple)) else [given]
-    if not pictures or not all(isinstance(picture, Image.Image) for picture in pictures):
-        kind = type(pictures[0]).__name__ if pictures else "none"
+    images = list(given) if isinstance(given, (list, tuple)) else [given]
+    if not images or not all(isinstance(image, Image.Image) for image in images):
+        kind = type(images[0]).__name__ if images else "none"
         raise ConfigError(f"{name} is one PIL image or a list of them; got {kind}. Use output_type='pil'")
-    return pictures
+    return images

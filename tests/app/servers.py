@@ -1,4 +1,4 @@
-"""Visits on the colour model, whose tasks take no time, and the page's server in this process."""
+"""Visits on the color model, whose tasks take no time, and the page's server in this process."""
 
 import contextlib
 import importlib.metadata
@@ -18,13 +18,13 @@ from latentedit.app.models import Models
 from latentedit.app.serve import serving
 from latentedit.app.visitor import Change, VisitorSession
 from latentedit.core.plugins import CAPTIONERS
-from tests.editors.colours import ColourBackbone
-from tests.editors.edits import grey
+from tests.editors.colors import ColorBackbone
+from tests.editors.edits import gray
 
-SCENE = "grey room, a hat, a wall"  # the colour model reads the first word; the rest is for the words of changes
+SCENE = "gray room, a hat, a wall"  # the color model reads the first word; the rest is for the words of changes
 
-RED = Change(text="grey => red")
-EIM = {"model": "colours", "method": "eim", "caption": SCENE}
+RED = Change(text="gray => red")
+EIM = {"model": "colors", "method": "eim", "caption": SCENE}
 
 
 def png(image: Image.Image) -> bytes:
@@ -33,19 +33,19 @@ def png(image: Image.Image) -> bytes:
     return file.getvalue()
 
 
-def opened(model: ColourBackbone) -> VisitorSession:
-    """A visit with a grey picture."""
+def opened(model: ColorBackbone) -> VisitorSession:
+    """A visit with a gray image."""
     visit = VisitorSession(Models(model))
-    visit.open(png(grey()), "a grey <one>.png", model="colours")
+    visit.open(png(gray()), "a gray <one>.png", model="colors")
     return visit
 
 
-class PausedBackbone(ColourBackbone):
-    """The colour model, whose network waits wherever the test says so."""
+class PausedBackbone(ColorBackbone):
+    """The color model, whose network waits wherever the test says so."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.defaults = {"captioner": "colours", "editors": {"eim": {"search": {"steps": 4}}, "sdedit": {"level": 0.5}}}
+        self.defaults = {"captioner": "colors", "editors": {"eim": {"search": {"steps": 4}}, "sdedit": {"level": 0.5}}}
         self.waits = threading.Event()  # the network was asked, and waits
         self.goes_on = threading.Event()  # the network answers
         self.goes_on.set()
@@ -67,10 +67,10 @@ class PausedBackbone(ColourBackbone):
 
 
 @contextlib.contextmanager
-def served(model: ColourBackbone, **options: Any) -> Iterator[tuple[str, Path]]:
+def served(model: ColorBackbone, **options: Any) -> Iterator[tuple[str, Path]]:
     """Where the page is, and where its uploads go."""
     point = importlib.metadata.EntryPoint(
-        name="colours", value="tests.editors.colours:ColourReader", group=CAPTIONERS.group
+        name="colors", value="tests.editors.colors:ColorReader", group=CAPTIONERS.group
     )
     real = importlib.metadata.entry_points
 

@@ -12,13 +12,13 @@ from playwright.sync_api import FrameLocator, Page, expect
 from latentedit.editing.outputs import read_record
 from tests.app.servers import SCENE, PausedBackbone, png, served
 from tests.browser import Browser
-from tests.editors.edits import grey
+from tests.editors.edits import gray
 from tests.keep.pairs import cast, scene, with_object
 
 pytestmark = pytest.mark.slow
 
 PATIENCE_MS = 30_000
-HOSTILE = 'grey <img src=x onerror="window.top.hacked=1"><script>window.hacked=1</script>'
+HOSTILE = 'gray <img src=x onerror="window.top.hacked=1"><script>window.hacked=1</script>'
 
 
 class Visitor:
@@ -96,9 +96,9 @@ def guest(browser: Browser, server: tuple[str, Path]) -> Iterator[Visitor]:
 @pytest.mark.nightly
 def test_a_whole_task(guest: Visitor, server: tuple[str, Path], tmp_path: Path) -> None:
     page = guest.page
-    guest.bring(png(grey()))
+    guest.bring(png(gray()))
     guest.describe(SCENE)
-    guest.edit("grey => red")
+    guest.edit("gray => red")
     strength = page.locator("#le-strength input")
     expect(strength).to_have_value("1")
     guest.viewer.get_by_label("Strength", exact=True).press("PageDown")
@@ -106,8 +106,8 @@ def test_a_whole_task(guest: Visitor, server: tuple[str, Path], tmp_path: Path) 
     expect(strength).to_have_value("0.75")
     expect(page.locator("#le-facts")).to_contain_text("evaluations")
 
-    expect(guest.viewer.locator(".keep, .note")).to_have_count(0)  # the page's own buttons save the exact picture
-    saved = guest.downloads("save-picture", tmp_path)
+    expect(guest.viewer.locator(".keep, .note")).to_have_count(0)  # the page's own buttons save the exact image
+    saved = guest.downloads("save-image", tmp_path)
     assert (saved.name, read_record(saved).strengths) == ("me.edited.png", (0.75,))
     direction = guest.downloads("save-direction", tmp_path)
     guest.press("undo")
@@ -120,8 +120,8 @@ def test_a_whole_task(guest: Visitor, server: tuple[str, Path], tmp_path: Path) 
     with page.expect_file_chooser() as chooser:
         guest.press("direction")
     chooser.value.set_files(direction)
-    expect(page.get_by_label("What to change")).to_have_value("grey-red.safetensors")
-    guest.edit("grey-red.safetensors")
+    expect(page.get_by_label("What to change")).to_have_value("gray-red.safetensors")
+    guest.edit("gray-red.safetensors")
 
     assert [url for url in guest.requests if not url.startswith((server[0], "data:", "blob:"))] == []
     assert guest.complaints == []
@@ -130,11 +130,11 @@ def test_a_whole_task(guest: Visitor, server: tuple[str, Path], tmp_path: Path) 
 
 @pytest.mark.nightly
 def test_text_is_never_taken_for_html(guest: Visitor) -> None:
-    guest.bring(png(grey()), name="<img src=x onerror=hacked=1>.png")
+    guest.bring(png(gray()), name="<img src=x onerror=hacked=1>.png")
     guest.describe(HOSTILE)
-    guest.edit("grey => red <b onclick=alert(1)>")
+    guest.edit("gray => red <b onclick=alert(1)>")
     expect(guest.viewer.locator(".captions")).to_contain_text("onerror")
-    assert guest.history.nth(1).inner_text().startswith("grey => red <b onclick")
+    assert guest.history.nth(1).inner_text().startswith("gray => red <b onclick")
     guest.wish("<svg onload=window.hacked=1> => red")
     guest.press("edit")
     guest.says("<svg onload=window.hacked=1>")
@@ -149,7 +149,7 @@ def test_any_editors_image_is_checked_and_kept(guest: Visitor, tmp_path: Path) -
         file: Any = {"name": f"<b>{role}.png", "mimeType": "image/png", "buffer": png(Image.fromarray(pixels))}
         guest.page.locator(f"#le-{role} input[type=file]").set_input_files(file)
         guest.page.wait_for_selector(f"#le-{role}-preview img")
-    expect(guest.page.locator("#le-check-facts")).to_contain_text("all colours changed", timeout=PATIENCE_MS)
+    expect(guest.page.locator("#le-check-facts")).to_contain_text("all colors changed", timeout=PATIENCE_MS)
     expect(guest.viewer.locator("body")).to_contain_text("kept")
     saved = guest.downloads("save-kept", tmp_path)
     kept, original = np.asarray(Image.open(saved)), scene()

@@ -19,11 +19,11 @@ from latentedit.core import files, settings
 from latentedit.core.errors import ConfigError
 from latentedit.editing import outputs
 from latentedit.latents.captions.change import MAX_LETTERS
-from latentedit_keep import check_folder, pictures
+from latentedit_keep import check_folder, images
 from latentedit_keep.files import MAX_DOCUMENT_BYTES
 from latentedit_keep.program import FAULT
 from tests.app.servers import PausedBackbone, png, served
-from tests.editors.edits import grey
+from tests.editors.edits import gray
 
 pytestmark = pytest.mark.slow
 
@@ -81,7 +81,7 @@ def test_an_upload_stays_in_the_pages_folder_and_within_its_limit(server: tuple[
     address, uploads = server
     edge = "edge"
     body = f'--{edge}\r\nContent-Disposition: form-data; name="files"; filename="../../secret.png"\r\n\r\n'.encode()
-    content = body + png(grey()) + f"\r\n--{edge}--\r\n".encode()
+    content = body + png(gray()) + f"\r\n--{edge}--\r\n".encode()
     kind = f"multipart/form-data; boundary={edge}"
     with urllib.request.urlopen(
         urllib.request.Request(address + "gradio_api/upload", data=content, headers={"Content-Type": kind})
@@ -135,9 +135,9 @@ def test_the_limits_of_the_security_policy_are_those_of_the_code() -> None:
     policy = " ".join(Path("SECURITY.md").read_text(encoding="utf-8").split())
     mega, giga = 10**6, 10**9
     limits = [
-        f"at most {pictures.MAX_PIXELS // mega} megapixels and {pictures.MAX_PICTURE_BYTES // giga} GB",
-        f"a record of at most {pictures.MAX_RECORD_BYTES // mega} MB",
-        f"of at most {pictures.MAX_PAYLOAD_BYTES // mega} MB",
+        f"at most {images.MAX_PIXELS // mega} megapixels and {images.MAX_IMAGE_BYTES // giga} GB",
+        f"a record of at most {images.MAX_RECORD_BYTES // mega} MB",
+        f"of at most {images.MAX_PAYLOAD_BYTES // mega} MB",
         f"safetensors of at most {files.MAX_BYTES // mega} MB",
         f"a header of at most {files.MAX_HEADER_BYTES // mega} MB",
         f"at most {MAX_LETTERS:,} characters",

@@ -21,13 +21,13 @@ from latentedit.app.models import Models
 from latentedit.app.visitor import VisitorSession
 from latentedit.directions.direction import load_direction
 from latentedit.editing.discovery import discover
-from latentedit.editing.outputs import read_record, same_picture
+from latentedit.editing.outputs import read_record, same_image
 from tests.app.client import Client
 from tests.app.servers import SCENE, PausedBackbone, png, served
 from tests.display.pages import opened
 from tests.editing.discoveries import known_basis
-from tests.editors.colours import ColourBackbone
-from tests.editors.edits import grey, noisy
+from tests.editors.colors import ColorBackbone
+from tests.editors.edits import gray, noisy
 from tests.guard.unknown import not_known
 
 pytestmark = pytest.mark.slow
@@ -43,7 +43,7 @@ def model() -> PausedBackbone:
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     paths = [tmp_path_factory.mktemp("examples") / f"{name}.png" for name in ("a", "b")]
-    for path, image in zip(paths, (noisy(), grey(size=(12, 8))), strict=True):
+    for path, image in zip(paths, (noisy(), gray(size=(12, 8))), strict=True):
         image.save(path)
     return paths
 
@@ -67,10 +67,10 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
 
 @pytest.fixture
 def page(server: tuple[str, Path], model: PausedBackbone) -> Iterator[Client]:
-    """A page with a picture whose caption is corrected."""
+    """A page with an image whose caption is corrected."""
     client = Client(server[0])
-    client.upload("le-upload", "me.png", png(grey()))
-    client.values |= {"le-caption": SCENE, "What to change": "grey => red"}
+    client.upload("le-upload", "me.png", png(gray()))
+    client.values |= {"le-caption": SCENE, "What to change": "gray => red"}
     yield client
     model.goes_on.set()
 
@@ -85,7 +85,7 @@ def entries(page: Client) -> int:
     return page.values["le-history"].count("<button")
 
 
-def test_a_picture_comes_and_its_file_does_not_stay(server: tuple[str, Path], page: Client) -> None:
+def test_an_image_comes_and_its_file_does_not_stay(server: tuple[str, Path], page: Client) -> None:
     page.upload("le-upload", "other.png", png(noisy(size=(12, 8))))
     assert page.values["le-caption"] == "red"
     assert "12 x 8 px" in page.values["le-preview"]
@@ -99,7 +99,7 @@ def test_a_picture_comes_and_its_file_does_not_stay(server: tuple[str, Path], pa
 def test_an_example_is_opened_by_its_number(page: Client) -> None:
     page.do("le-examples", index=1)
     assert "12 x 8 px" in page.values["le-preview"]
-    assert page.values["le-caption"] == "grey"
+    assert page.values["le-caption"] == "gray"
     for about, words in (({"index": 2}, "there are 2 items; got number 3"), ({}, "no image was selected")):
         page.do("le-examples", **about)
         assert words in page.values["le-message"]
@@ -107,26 +107,26 @@ def test_an_example_is_opened_by_its_number(page: Client) -> None:
 
 def test_an_edit_is_shown_saved_and_taken_back(page: Client, tmp_path: Path) -> None:
     page.do("le-edit")
-    assert page.values["le-caption"] == SCENE.replace("grey", "red")
+    assert page.values["le-caption"] == SCENE.replace("gray", "red")
     assert (entries(page), page.values["le-strength"]) == (2, 1)
     assert f'alt="{page.values["le-caption"]}"' in page.values["le-preview"]
     assert "evaluations" in page.values["le-facts"]
     assert "<iframe" in page.values["le-result"]
     page.values["le-strength"] = 0.5
-    ((name, content),) = saved(page, "save-picture")
+    ((name, content),) = saved(page, "save-image")
     (tmp_path / name).write_bytes(content)
     assert (name, read_record(tmp_path / name).strengths) == ("me.edited.png", (0.5,))
     ((name, content),) = saved(page, "save-record")
     assert (name, json.loads(content)["record"]["strengths"]) == ("me.edited.json", [0.5])
     ((name, content),) = saved(page, "save-direction")
     (tmp_path / name).write_bytes(content)
-    assert load_direction(tmp_path / name).target_captions == (SCENE.replace("grey", "red"),)
+    assert load_direction(tmp_path / name).target_captions == (SCENE.replace("gray", "red"),)
     page.do("le-undo")
     assert "<iframe" not in page.values["le-result"]
     assert (page.values["le-caption"], page.values["le-facts"], page.values["le-strength"]) == (SCENE, "", 0)
-    ((_, content),) = saved(page, "save-picture")
+    ((_, content),) = saved(page, "save-image")
     (tmp_path / "me.png").write_bytes(content)
-    assert same_picture(Image.open(tmp_path / "me.png"), grey())
+    assert same_image(Image.open(tmp_path / "me.png"), gray())
     page.do("le-history", index=1)
     assert (entries(page), page.values["le-strength"]) == (2, 0.5)
     page.values |= {"le-strength": 0.25, "What to change": "red => blue"}
@@ -139,7 +139,7 @@ def test_an_edit_is_shown_saved_and_taken_back(page: Client, tmp_path: Path) -> 
 
 
 def test_changes_have_their_own_strengths_and_a_method(page: Client, tmp_path: Path) -> None:
-    page.values |= {"What to change": "", "Change 2": "grey => red", "Strength of 2": 0.5}
+    page.values |= {"What to change": "", "Change 2": "gray => red", "Strength of 2": 0.5}
     page.do("le-edit")
     assert page.values["le-strength"] == 0.5
     ((name, content),) = saved(page, "save-direction")
@@ -159,16 +159,16 @@ def test_changes_have_their_own_strengths_and_a_method(page: Client, tmp_path: P
     page.upload("le-direction", "none.safetensors", b"no direction")
     assert "none.safetensors" in page.values["le-message"]
     page.do("le-history", index=0)
-    page.values |= {"Change 2": "", "Change 3": "", "Change 4": "", "What to change": "grey => red", "Method": "sdedit"}
+    page.values |= {"Change 2": "", "Change 3": "", "Change 4": "", "What to change": "gray => red", "Method": "sdedit"}
     page.do("le-edit")
     assert "no direction to save" in (saved(page, "save-direction") or page.values["le-message"])
 
 
-def test_a_picture_that_the_model_does_not_know_is_edited_only_after_a_second_click(
+def test_an_image_that_the_model_does_not_know_is_edited_only_after_a_second_click(
     page: Client, model: PausedBackbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     not_known(monkeypatch)
-    monkeypatch.setattr(model, "defaults", {**model.defaults, "knows": "plain colours"})
+    monkeypatch.setattr(model, "defaults", {**model.defaults, "knows": "plain colors"})
     page.do("le-edit")
     assert "Edit it anyway</button>" in page.values["le-message"]
     assert entries(page) == 1
@@ -179,7 +179,7 @@ def test_a_picture_that_the_model_does_not_know_is_edited_only_after_a_second_cl
     assert entries(page) == 3
 
 
-def test_a_cancelled_edit_leaves_everything_as_it_was(page: Client, model: PausedBackbone) -> None:
+def test_a_canceled_edit_leaves_everything_as_it_was(page: Client, model: PausedBackbone) -> None:
     model.pause(after=6)
     task = page.begin("le-edit")
     assert model.waits.wait(60)
@@ -194,7 +194,7 @@ def test_a_cancelled_edit_leaves_everything_as_it_was(page: Client, model: Pause
 
 def test_a_session_that_is_gone_says_so(server: tuple[str, Path]) -> None:
     page = Client(server[0], starts=False)
-    for button in ("le-edit", "le-undo", "le-cancel", "le-save-picture"):
+    for button in ("le-edit", "le-undo", "le-cancel", "le-save-image"):
         page.values["le-message"] = ""
         page.do(button)
         assert "Reload the page" in page.values["le-message"]
@@ -208,7 +208,7 @@ def test_a_page_that_is_closed_is_forgotten_at_once(page: Client, monkeypatch: p
 
 
 def test_directions_are_discovered_and_taken(page: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    found, asked = discover(known_basis(ColourBackbone())), dict[str, Any]()
+    found, asked = discover(known_basis(ColorBackbone())), dict[str, Any]()
 
     def find(visitor: VisitorSession, **options: Any) -> Any:
         options.pop("progress")("one step", 1, 2)
@@ -219,7 +219,7 @@ def test_directions_are_discovered_and_taken(page: Client, monkeypatch: pytest.M
     monkeypatch.setattr(VisitorSession, "discover", find)
     page.values |= {"Number of directions": 2, "Noise level": 0.5}
     page.do("le-discover")
-    assert asked == {"model": "colours", "rank": 2, "level": 0.5}
+    assert asked == {"model": "colors", "rank": 2, "level": 0.5}
     assert page.values["le-discovered"] == discovered(found)
     page.do("le-discovered", index=1)
     assert page.values["Change 2"] == "02-b.safetensors"
@@ -228,13 +228,13 @@ def test_directions_are_discovered_and_taken(page: Client, monkeypatch: pytest.M
 
 
 def test_a_discovered_direction_is_shown_at_minus_two_and_two() -> None:
-    found = discover(known_basis(ColourBackbone()))
+    found = discover(known_basis(ColorBackbone()))
     shown = opened(discovered(found).split("base64,")[1].split('"')[0])
-    probe = found.directions[0].probe.pictures
+    probe = found.directions[0].probe.images
     assert shown.size == (16, 8)
     for half, scale in ((0, 0), (1, 3)):
-        colours = torch.tensor(list(shown.crop((8 * half, 0, 8 * half + 8, 8)).getdata())).double().mean(0) / 127.5 - 1
-        assert torch.allclose(colours, probe[scale].mean((1, 2)).double(), atol=0.01)
+        colors = torch.tensor(list(shown.crop((8 * half, 0, 8 * half + 8, 8)).getdata())).double().mean(0) / 127.5 - 1
+        assert torch.allclose(colors, probe[scale].mean((1, 2)).double(), atol=0.01)
 
 
 def nodes() -> int:
@@ -261,7 +261,7 @@ def test_controls_have_limits_and_a_first_value(alone: Client) -> None:
         controls.setdefault(control["type"], []).append(control["props"])
     ranges = [tuple(one[name] for name in ("minimum", "maximum", "value", "step")) for one in controls["slider"]]
     assert ranges == [(-1, 2, 1, 0.05)] * 4 + [(1, 10, 4, 1), (0.2, 0.95, 0.85, 0.05)]
-    assert [one["value"] for one in controls["dropdown"]] == ["colours", ""]
+    assert [one["value"] for one in controls["dropdown"]] == ["colors", ""]
     assert {one["max_length"] for one in controls["textbox"] if one["visible"] is True} == {2000}
     assert [one["elem_id"] for one in controls["button"] if one["variant"] == "primary"] == ["le-edit", "le-discover"]
     assert [controls[kind][0]["file_types"] for kind in ("file", "uploadbutton")] == [["image"], [".safetensors"]]
@@ -273,8 +273,8 @@ def test_all_visitors_are_sent_away_at_the_end() -> None:
     model, before = PausedBackbone(), [os.environ.get(name) for name in names]
     with served(model) as (address, uploads):
         page = Client(address)
-        page.upload("le-upload", "me.png", png(grey()))
-        page.values["What to change"] = "grey => red"
+        page.upload("le-upload", "me.png", png(gray()))
+        page.values["What to change"] = "gray => red"
         model.pause()
         page.begin("le-edit")
         assert model.waits.wait(60)

@@ -18,44 +18,44 @@ from latentedit.app.fragments import facts
 from latentedit.app.models import Models
 from latentedit.app.visitor import STRENGTHS, Change, StoppedError, VisitorSession
 from latentedit.core.errors import ConfigError, ImageError, LatentEditError, RegistryError
-from latentedit.editing.outputs import read_record, same_picture
+from latentedit.editing.outputs import read_record, same_image
 from latentedit.editing.session import Session
 from latentedit.geometry.local_basis import local_basis
-from latentedit.latents.pictures import SourceImage
+from latentedit.latents.images import SourceImage
 from tests.app.servers import EIM, RED, SCENE, opened, png
 from tests.editing.discoveries import widen
-from tests.editors.colours import ColourBackbone
-from tests.editors.edits import grey, noisy
-from tests.keep.test_pictures import png_header
+from tests.editors.colors import ColorBackbone
+from tests.editors.edits import gray, noisy
+from tests.keep.test_images import png_header
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def visit(colours: ColourBackbone) -> VisitorSession:
-    return opened(colours)
+def visit(colors: ColorBackbone) -> VisitorSession:
+    return opened(colors)
 
 
-def test_an_edit_is_the_librarys_own_at_every_strength(colours: ColourBackbone, visit: VisitorSession) -> None:
+def test_an_edit_is_the_librarys_own_at_every_strength(colors: ColorBackbone, visit: VisitorSession) -> None:
     assert visit.current is not None
-    assert (visit.current.caption, visit.current.notes) == ("grey", ()), "the picture was read"
+    assert (visit.current.caption, visit.current.notes) == ("gray", ()), "the image was read"
     entry = visit.edit([dataclasses.replace(RED, strength=0.8)], **EIM)
     assert entry.edit is not None
-    latent = le.encode(colours, grey(), source_prompt=SCENE)
+    latent = le.encode(colors, gray(), source_prompt=SCENE)
     expected = le.sweep(latent, le.identify(latent, change=RED.text), strengths=[0.8 * one for one in STRENGTHS])
     for made, wanted in zip(entry.edit.results, expected, strict=True):
-        assert same_picture(made.image, wanted.image)
+        assert same_image(made.image, wanted.image)
     assert (entry.strength, entry.caption) == (0.8, "red room, a hat, a wall")
     assert entry.edit.evaluations > 0
     assert f"<td>{escape(expected[-1].verdict.text)}</td>" in facts(entry.edit)
 
 
-def test_several_changes_have_a_strength_each_and_cross_talk(colours: ColourBackbone, visit: VisitorSession) -> None:
+def test_several_changes_have_a_strength_each_and_cross_talk(colors: ColorBackbone, visit: VisitorSession) -> None:
     wishes = [dataclasses.replace(RED, strength=0.5), Change(text="a hat => a scarf", strength=1.0), Change(text=" ")]
     with pytest.raises(ConfigError, match="mean the same"):  # the model knows no hats
         visit.edit(wishes, **EIM)
     red = visit.edit([RED], **EIM).edit
-    visit.undo(model="colours")
+    visit.undo(model="colors")
     assert red is not None
     (direction,) = red.directions.values()
     visit.directions["mine.safetensors"] = direction
@@ -65,18 +65,18 @@ def test_several_changes_have_a_strength_each_and_cross_talk(colours: ColourBack
     assert last.cross_talk is not None
     assert last.cross_talk.shape == (2, 2)
     assert [one.strength for one in last.record.directions] == [0.5, 0.25]
-    latent = le.encode(colours, grey(), source_prompt=SCENE)
+    latent = le.encode(colors, gray(), source_prompt=SCENE)
     wanted = le.manipulate(latent, [le.identify(latent, change=RED.text), direction], strength=[0.5, 0.25])
-    assert same_picture(last.image, wanted.image)
+    assert same_image(last.image, wanted.image)
 
 
-def test_other_methods_edit_towards_the_same_caption(colours: ColourBackbone, visit: VisitorSession) -> None:
+def test_other_methods_edit_towards_the_same_caption(colors: ColorBackbone, visit: VisitorSession) -> None:
     more = {**EIM, "method": "sdedit"}
     entry = visit.edit([RED], **more)
     assert entry.edit is not None
     assert entry.edit.directions == {}
-    wanted = le.edit(colours, grey(), change=RED.text, source_prompt=SCENE, method="sdedit", strength=0.5)
-    assert same_picture(entry.edit.results[2].image, wanted.image)
+    wanted = le.edit(colors, gray(), change=RED.text, source_prompt=SCENE, method="sdedit", strength=0.5)
+    assert same_image(entry.edit.results[2].image, wanted.image)
     with pytest.raises(ConfigError, match="no direction to save"):
         visit.direction_files()
     visit.go_to(0)
@@ -84,38 +84,38 @@ def test_other_methods_edit_towards_the_same_caption(colours: ColourBackbone, vi
     both = visit.edit(wishes, **more).edit
     assert both is not None
     assert [one.strength for one in both.results] == [0.5 * one for one in STRENGTHS]
-    colours.defaults = {"captioner": "colours"}
+    colors.defaults = {"captioner": "colors"}
     visit.go_to(0)
     untuned = visit.edit([RED], **{**EIM, "method": None}).edit
     assert untuned is not None
     assert {result.method for result in untuned.results} == {"flowedit"}, "the default of such a model"
 
 
-def test_undo_gives_the_picture_before_though_that_was_kept_at_another_strength_since(visit: VisitorSession) -> None:
+def test_undo_gives_the_image_before_though_that_was_kept_at_another_strength_since(visit: VisitorSession) -> None:
     first = visit.edit([RED], **EIM)
-    before = first.picture.image
+    before = first.image.image
     second = visit.edit([Change(text="red => green")], **{**EIM, "caption": first.caption})
     visit.go_to(1)
     visit.settle(0.5)
     assert visit.current is visit.entries[3], "the one that was edited further stays"
     assert visit.current.strength == 0.5
-    assert not same_picture(visit.current.picture.image, before)
+    assert not same_image(visit.current.image.image, before)
     visit.go_to(visit.entries.index(second))
-    assert same_picture(visit.undo(model="colours").picture.image, before)
+    assert same_image(visit.undo(model="colors").image.image, before)
     visit.go_to(1)
-    entry = visit.undo(model="colours")
+    entry = visit.undo(model="colors")
     assert entry is visit.entries[0]
-    assert same_picture(entry.picture.image, grey())
+    assert same_image(entry.image.image, gray())
     assert entry.caption == SCENE, "the corrected caption stays"
     with pytest.raises(ConfigError, match="undo"):
-        visit.undo(model="colours")
+        visit.undo(model="colors")
 
 
 def test_the_history_is_limited(visit: VisitorSession, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("latentedit.app.visitor.MAX_ENTRIES", 4)
     first = visit.edit([RED], **EIM)
     visit.edit([Change(text="red => green")], **{**EIM, "caption": first.caption})
-    assert [entry.title for entry in visit.entries] == ["original", "grey => red (1)", "red => green (1)"]
+    assert [entry.title for entry in visit.entries] == ["original", "gray => red (1)", "red => green (1)"]
     assert visit.go_to(1) is first
     for index in (-1, 3):
         with pytest.raises(ConfigError, match="3"):
@@ -127,58 +127,58 @@ def test_the_history_is_limited(visit: VisitorSession, monkeypatch: pytest.Monke
     assert visit.entries[0].before is None
 
 
-def test_a_strength_that_was_not_rendered_is_exact(colours: ColourBackbone, visit: VisitorSession) -> None:
-    """Also where the picture was edited before at another one, under the same words."""
+def test_a_strength_that_was_not_rendered_is_exact(colors: ColorBackbone, visit: VisitorSession) -> None:
+    """Also where the image was edited before at another one, under the same words."""
     more = {**EIM, "caption": visit.edit([RED], **EIM).caption}
     visit.edit([Change(text="red => blue")], **more)
     visit.go_to(1)
     result = visit.settle(0.6)
-    latent = le.encode(colours, grey(), source_prompt=SCENE)
+    latent = le.encode(colors, gray(), source_prompt=SCENE)
     wanted = le.manipulate(latent, le.identify(latent, change=RED.text), strength=0.6)
     assert result is not None
     assert visit.current is not None
-    assert same_picture(result.image, wanted.image)
-    assert same_picture(visit.current.picture.image, wanted.image)
+    assert same_image(result.image, wanted.image)
+    assert same_image(visit.current.image.image, wanted.image)
     onward = visit.edit([Change(text="red => green")], **more).edit
     assert onward is not None
-    assert same_picture(onward.results[0].image, wanted.image)
+    assert same_image(onward.results[0].image, wanted.image)
     with pytest.raises(ConfigError, match="finite"):
         visit.settle(float("nan"))
 
 
-def test_what_is_saved_goes_home_and_comes_back(colours: ColourBackbone, visit: VisitorSession, tmp_path: Path) -> None:
-    """A picture with its record, which is undone and replayed; and a direction."""
-    edited = visit.edit([RED], **EIM).picture.image
-    saved, record = visit.picture_file(0.5), visit.record_file(0.5)
-    assert (saved.name, record.name) == ("a-grey-one.edited.png", "a-grey-one.edited.json")
+def test_what_is_saved_goes_home_and_comes_back(colors: ColorBackbone, visit: VisitorSession, tmp_path: Path) -> None:
+    """An image with its record, which is undone and replayed; and a direction."""
+    edited = visit.edit([RED], **EIM).image.image
+    saved, record = visit.image_file(0.5), visit.record_file(0.5)
+    assert (saved.name, record.name) == ("a-gray-one.edited.png", "a-gray-one.edited.json")
     (tmp_path / saved.name).write_bytes(saved.content)
     told = read_record(tmp_path / saved.name)
     assert told.strengths == (0.5,)
     assert json.loads(record.content)["record"]["caption"] == SCENE
-    (replayed,) = le.replay(told, colours, SourceImage.from_image(grey()))
-    assert same_picture(replayed.image, Image.open(tmp_path / saved.name))
-    later = VisitorSession(Models(colours))
-    later.open(saved.content, saved.name, model="colours")
-    assert same_picture(later.undo(model="colours").picture.image, grey())
+    (replayed,) = le.replay(told, colors, SourceImage.from_image(gray()))
+    assert same_image(replayed.image, Image.open(tmp_path / saved.name))
+    later = VisitorSession(Models(colors))
+    later.open(saved.content, saved.name, model="colors")
+    assert same_image(later.undo(model="colors").image.image, gray())
     assert len(later.entries) == 2
     (file,) = visit.direction_files()
-    assert file.name == "grey-red.safetensors"
+    assert file.name == "gray-red.safetensors"
     (tmp_path / file.name).write_bytes(file.content)
     visit.go_to(0)
-    names = [visit.add_direction(tmp_path / file.name, model="colours") for _ in range(2)]
-    assert names == ["grey-red.safetensors", "grey-red-2.safetensors"]
+    names = [visit.add_direction(tmp_path / file.name, model="colors") for _ in range(2)]
+    assert names == ["gray-red.safetensors", "gray-red-2.safetensors"]
     again = visit.edit([Change(text=names[0])], **EIM)
-    assert same_picture(again.picture.image, edited)
+    assert same_image(again.image.image, edited)
 
 
 @pytest.mark.nightly
 def test_discovered_directions_are_applied(visit: VisitorSession, monkeypatch: pytest.MonkeyPatch) -> None:
     widen(monkeypatch)
     monkeypatch.setattr("latentedit.app.visitor.local_basis", functools.partial(local_basis, steps=2))
-    found = visit.discover(model="colours", rank=1, level=0.5)
+    found = visit.discover(model="colors", rank=1, level=0.5)
     assert len(found.directions) == len(visit.discovered) == 1
     entry = visit.edit([Change(text=visit.discovered[0])], **EIM)
-    assert not same_picture(entry.picture.image, grey())
+    assert not same_image(entry.image.image, gray())
 
 
 def test_a_task_that_is_stopped_in_its_last_step_leaves_the_history_alone(
@@ -202,16 +202,16 @@ def test_a_visitor_who_left_has_nothing_more_computed(visit: VisitorSession, mon
         visit.edit([RED], **EIM)
     monkeypatch.setattr(visit.models, "get", lambda _: pytest.fail("a model is loaded"))
     with pytest.raises(StoppedError, match="closed"):
-        visit.open(png(grey()), "a.png", model="colours")
+        visit.open(png(gray()), "a.png", model="colors")
 
 
-def test_one_task_at_a_time(colours: ColourBackbone) -> None:
-    models = Models(colours)
+def test_one_task_at_a_time(colors: ColorBackbone) -> None:
+    models = Models(colors)
     steps: list[int] = []
 
     def work(index: int) -> None:
         visit = VisitorSession(models)
-        visit.open(png(grey()), "a.png", model="colours")
+        visit.open(png(gray()), "a.png", model="colors")
         visit.edit([RED], **EIM, progress=lambda what, done, total: steps.append(index))
 
     threads = [threading.Thread(target=work, args=(index,)) for index in range(3)]
@@ -223,11 +223,11 @@ def test_one_task_at_a_time(colours: ColourBackbone) -> None:
     assert len([index for index, _ in itertools.groupby(steps)]) == 3
 
 
-def test_what_is_no_picture_or_too_large_is_refused(colours: ColourBackbone, tmp_path: Path) -> None:
-    visit, large = VisitorSession(Models(colours)), png(Image.fromarray(np.zeros((2001, 2000, 3), np.uint8)))
+def test_what_is_no_image_or_too_large_is_refused(colors: ColorBackbone, tmp_path: Path) -> None:
+    visit, large = VisitorSession(Models(colors)), png(Image.fromarray(np.zeros((2001, 2000, 3), np.uint8)))
     for content, message in ((b"", "is empty"), (b"a text", "format"), (large, r"2000 x 2001 = 4\.0 megapixels")):
         with pytest.raises(ImageError, match=message):
-            visit.open(content, "/etc/a.png", model="colours")
+            visit.open(content, "/etc/a.png", model="colors")
     assert visit.current is None
     for side in (5001, 9999):
         header = png_header(side, side)  # nothing behind it could be decoded
@@ -235,11 +235,11 @@ def test_what_is_no_picture_or_too_large_is_refused(colours: ColourBackbone, tmp
         with pytest.raises(ImageError, match=r"megapixels; this page accepts at most 25\."):
             visit.drop("original", tmp_path / "large.png")
         with pytest.raises(ImageError, match=r"megapixels; this page accepts at most 4\."):
-            visit.open(header, "large.png", model="colours")
+            visit.open(header, "large.png", model="colors")
     assert (visit.current, visit.pair) == (None, {})
-    entry = VisitorSession(Models(ColourBackbone())).open(png(noisy()), "a.png", model="colours")
+    entry = VisitorSession(Models(ColorBackbone())).open(png(noisy()), "a.png", model="colors")
     assert entry.caption == ""
-    assert entry.notes == ("The model colours has no captioner. Describe the image.",)
+    assert entry.notes == ("The model colors has no captioner. Describe the image.",)
 
 
 @pytest.mark.parametrize(
@@ -258,17 +258,17 @@ def test_wrong_requests(visit: VisitorSession, wishes: list[Change], more: dict[
     assert len(visit.entries) == 1
 
 
-def test_other_models_are_loaded_once_and_no_path_is(colours: ColourBackbone) -> None:
+def test_other_models_are_loaded_once_and_no_path_is(colors: ColorBackbone) -> None:
     loads: list[str] = []
 
-    def load() -> ColourBackbone:
+    def load() -> ColorBackbone:
         loads.append("second")
-        return ColourBackbone()
+        return ColorBackbone()
 
-    models = Models(colours, {"second": load, "colours": load})
-    assert models.names == ["colours", "second"]
+    models = Models(colors, {"second": load, "colors": load})
+    assert models.names == ["colors", "second"]
     assert models.get("second") is models.get("second")
-    assert models.get("colours") is colours
+    assert models.get("colors") is colors
     assert loads == ["second"]
     with pytest.raises(RegistryError, match="did you mean 'second'"):
         models.get("secnd")

@@ -87,7 +87,7 @@ class SmallWork:
 def small_work(path: Path, **more: Any) -> SmallWork:
     """A plan with notes of its own."""
     path.mkdir()
-    (path / "source").write_bytes(b"picture")
+    (path / "source").write_bytes(b"image")
     return SmallWork(notes=path, **more)
 
 

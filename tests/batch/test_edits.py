@@ -1,4 +1,4 @@
-"""Batches of pictures as units: the same as the verbs make, wherever they are done; what cannot be done is left out."""
+"""Batches of images as units: the same as the verbs make, wherever they are done; what cannot be done is left out."""
 
 import dataclasses
 import functools
@@ -15,14 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from latentedit.batch.edits import KIND, EditJob, EditWork, bisect_failures, pictures_in, stems_of, unique_names
+from latentedit.batch.edits import KIND, EditJob, EditWork, bisect_failures, images_in, stems_of, unique_names
 from latentedit.batch.executors import run_here
 from latentedit.batch.folder import RunFolder, UnitResult
 from latentedit.core.errors import ConfigError, ModelError
 from latentedit.editing import verbs
 from latentedit.editing.request import EditRequest
 from latentedit.latents.encode import encode
-from latentedit.latents.pictures import SourceImage
+from latentedit.latents.images import SourceImage
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load as load_model
 from latentedit.testing.miniatures.flow import miniature_sd3
@@ -47,7 +47,7 @@ def model(folder: Path) -> Backbone:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> list[EditJob]:
+def images(tmp_path: Path) -> list[EditJob]:
     """Of two sizes; the last one has transparent parts."""
     random = np.random.default_rng(2)
     found: list[EditJob] = []
@@ -59,9 +59,9 @@ def pictures(tmp_path: Path) -> list[EditJob]:
 
 
 def cut(
-    model: Backbone, pictures: list[EditJob], wanted: EditRequest | None = None, *, batch: int = 2, **more: Any
+    model: Backbone, images: list[EditJob], wanted: EditRequest | None = None, *, batch: int = 2, **more: Any
 ) -> EditWork:
-    return dataclasses.replace(EditWork.of(model, pictures, wanted or EditRequest(), batch=batch), **more)
+    return dataclasses.replace(EditWork.of(model, images, wanted or EditRequest(), batch=batch), **more)
 
 
 def elsewhere(folder: Path) -> functools.partial[Backbone]:
@@ -73,60 +73,60 @@ def done(work: EditWork, place: int) -> UnitResult:
     return work.start()(work.task(work.units[place]))
 
 
-def pictured(made: UnitResult) -> dict[str, bytes]:
+def imaged(made: UnitResult) -> dict[str, bytes]:
     """Without the JSON files, in which seconds are told."""
     return {name: content for name, content in made.files.items() if name.endswith(".png")}
 
 
 @pytest.mark.nightly
-def test_units_are_batches_in_order_of_the_pictures(model: Backbone, pictures: list[EditJob]) -> None:
-    work = cut(model, pictures)
+def test_units_are_batches_in_order_of_the_images(model: Backbone, images: list[EditJob]) -> None:
+    work = cut(model, images)
     assert [unit.rpartition("-")[0] for unit in work.units] == ["a", "c"]
     assert [[one.id for one in work.task(unit)] for unit in work.units] == [["a.png", "b.png"], ["c.png"]]
-    again = cut(model, list(pictures))
+    again = cut(model, list(images))
     before = work.units
     assert (again.spec, again.units) == (work.spec, before)
-    pictures[2].path.write_bytes(pictures[1].path.read_bytes())
-    after = cut(model, pictures).units
+    images[2].path.write_bytes(images[1].path.read_bytes())
+    after = cut(model, images).units
     assert after[0] == before[0]
     assert after[1] != before[1]
-    assert cut(model, pictures[:2]).units == before[:1]
+    assert cut(model, images[:2]).units == before[:1]
 
 
-def test_the_plan_says_what_decides_the_rows(model: Backbone, pictures: list[EditJob]) -> None:
-    spec = cut(model, pictures).spec
-    direction = verbs.identify(encode(model, pictures[0].path, source_prompt=FROM), prompt=TO)
+def test_the_plan_says_what_decides_the_rows(model: Backbone, images: list[EditJob]) -> None:
+    spec = cut(model, images).spec
+    direction = verbs.identify(encode(model, images[0].path, source_prompt=FROM), prompt=TO)
     others: dict[str, Any] = {
-        "change": cut(model, pictures, EditRequest(change=("=> a smile",))).spec,
-        "directions": cut(model, pictures, EditRequest(direction=(direction,))).spec,
-        "strength": cut(model, pictures, EditRequest(strength=(0.5,))).spec,
-        "seed": cut(model, pictures, EditRequest(seed=1)).spec,
-        "auto_mask": cut(model, pictures, EditRequest(auto_mask=False)).spec,
-        "combine": cut(model, pictures, EditRequest(combine="inverse")).spec,
-        "refine": cut(model, pictures, EditRequest(refine=True)).spec,
-        "complete": cut(model, pictures, EditRequest(complete=False)).spec,
-        "force": cut(model, pictures, EditRequest(force=False)).spec,
-        "batch": cut(model, pictures, batch=3).spec,
+        "change": cut(model, images, EditRequest(change=("=> a smile",))).spec,
+        "directions": cut(model, images, EditRequest(direction=(direction,))).spec,
+        "strength": cut(model, images, EditRequest(strength=(0.5,))).spec,
+        "seed": cut(model, images, EditRequest(seed=1)).spec,
+        "auto_mask": cut(model, images, EditRequest(auto_mask=False)).spec,
+        "combine": cut(model, images, EditRequest(combine="inverse")).spec,
+        "refine": cut(model, images, EditRequest(refine=True)).spec,
+        "complete": cut(model, images, EditRequest(complete=False)).spec,
+        "force": cut(model, images, EditRequest(force=False)).spec,
+        "batch": cut(model, images, batch=3).spec,
     }
     for name, other in others.items():
         assert [key for key in spec if spec[key] != other[key]] == [name]
     with pytest.raises(ConfigError, match=r"has no captioner\. Give `source_prompt`, or a `captioner`"):
-        cut(model, [*pictures, dataclasses.replace(pictures[0], caption=None)])
+        cut(model, [*images, dataclasses.replace(images[0], caption=None)])
 
 
 @pytest.mark.nightly
-def test_a_unit_is_what_the_verbs_make(model: Backbone, pictures: list[EditJob], tmp_path: Path) -> None:
-    made = done(cut(model, pictures), 0)
-    results = verbs.edit(model, [one.path for one in pictures[:2]], prompt=TO, source_prompt=FROM)
+def test_a_unit_is_what_the_verbs_make(model: Backbone, images: list[EditJob], tmp_path: Path) -> None:
+    made = done(cut(model, images), 0)
+    results = verbs.edit(model, [one.path for one in images[:2]], prompt=TO, source_prompt=FROM)
     place = tmp_path / "other name.png"
-    for one, result, row in zip(pictures, results, made.rows, strict=False):
+    for one, result, row in zip(images, results, made.rows, strict=False):
         result.save(place)
-        assert made.files[f"pictures/{one.name}.edited.png"] == place.read_bytes()
-        beside = json.loads(made.files[f"pictures/{one.name}.edited.json"])
+        assert made.files[f"images/{one.name}.edited.png"] == place.read_bytes()
+        beside = json.loads(made.files[f"images/{one.name}.edited.json"])
         assert beside["record"] == json.loads(result.record.to_json())
         assert row == {
             "id": one.id,
-            "picture": one.path.name,
+            "image": one.path.name,
             "caption": FROM,
             "target_caption": TO,
             "method": "eim",
@@ -139,7 +139,7 @@ def test_a_unit_is_what_the_verbs_make(model: Backbone, pictures: list[EditJob],
             "change_rms": result.effect.change_rms,
             "rest_psnr_db": result.effect.rest_psnr_db,
             "evaluations": result.cost.evaluations,
-            "output": f"pictures/{one.name}.edited.png",
+            "output": f"images/{one.name}.edited.png",
         }
     assert (made.about["items"], len(made.failures)) == (2, 0)
     assert made.about["edit_seconds"] > 0
@@ -148,83 +148,81 @@ def test_a_unit_is_what_the_verbs_make(model: Backbone, pictures: list[EditJob],
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("what", ["to", "change", "direction"])
-def test_a_worker_elsewhere_makes_the_same(model: Backbone, folder: Path, pictures: list[EditJob], what: str) -> None:
-    """It was sent the plan, has a model of its own, and does not see the pictures' files."""
+def test_a_worker_elsewhere_makes_the_same(model: Backbone, folder: Path, images: list[EditJob], what: str) -> None:
+    """It was sent the plan, has a model of its own, and does not see the images' files."""
     wanted = EditRequest(change=("no glasses => glasses", "=> a smile")) if what == "change" else EditRequest()
     if what == "direction":
-        wanted = EditRequest(
-            direction=(verbs.identify(encode(model, pictures[2].path, source_prompt=FROM), prompt=TO),)
-        )
-    pictures = pictures if what == "to" else [dataclasses.replace(one, target=None) for one in pictures]
-    work: EditWork = pickle.loads(pickle.dumps(cut(model, pictures, wanted, load=elsewhere(folder))))
+        wanted = EditRequest(direction=(verbs.identify(encode(model, images[2].path, source_prompt=FROM), prompt=TO),))
+    images = images if what == "to" else [dataclasses.replace(one, target=None) for one in images]
+    work: EditWork = pickle.loads(pickle.dumps(cut(model, images, wanted, load=elsewhere(folder))))
     carried = work.task(work.units[0])
-    here = done(cut(model, pictures, wanted), 0)
-    for one in pictures:
+    here = done(cut(model, images, wanted), 0)
+    for one in images:
         one.path.unlink()
     there = work.start()(pickle.loads(pickle.dumps(carried)))
-    assert (there.rows, pictured(there), there.failures) == (here.rows, pictured(here), here.failures)
-    assert len(there.failures) == (what == "direction"), "it fits pictures of its own shape"
+    assert (there.rows, imaged(there), there.failures) == (here.rows, imaged(here), here.failures)
+    assert len(there.failures) == (what == "direction"), "it fits images of its own shape"
     assert there.rows[0]["target_caption"] == (TO if what != "change" else f"{TO}, a smile")
 
 
 @pytest.mark.nightly
-def test_what_cannot_be_done_fails_alone(model: Backbone, pictures: list[EditJob]) -> None:
+def test_what_cannot_be_done_fails_alone(model: Backbone, images: list[EditJob]) -> None:
     """A damaged file, and a caption that the change does not fit, among others of one batch."""
     wanted = EditRequest(change=("no glasses => glasses",))
     captions = (FROM, "a person with a beard", FROM)
-    pictures = [dataclasses.replace(p, caption=c, target=None) for p, c in zip(pictures, captions, strict=True)]
-    damaged = dataclasses.replace(pictures[0], id="d.png", path=pictures[0].path.with_name("d.png"), name="d")
-    damaged.path.write_bytes(pictures[0].path.read_bytes()[:200])
-    made = done(cut(model, [damaged, *pictures], wanted, batch=4), 0)
+    images = [dataclasses.replace(p, caption=c, target=None) for p, c in zip(images, captions, strict=True)]
+    damaged = dataclasses.replace(images[0], id="d.png", path=images[0].path.with_name("d.png"), name="d")
+    damaged.path.write_bytes(images[0].path.read_bytes()[:200])
+    made = done(cut(model, [damaged, *images], wanted, batch=4), 0)
     assert [row["id"] for row in made.rows] == ["a.png", "c.png"]
-    assert sorted(pictured(made)) == ["pictures/a.edited.png", "pictures/c.edited.png"]
+    assert sorted(imaged(made)) == ["images/a.edited.png", "images/c.edited.png"]
     assert [(one.item, one.what) for one in made.failures] == [("d.png", "eim"), ("b.png", "eim")]
     assert "damaged or cut short" in made.failures[0].why
     assert "'no glasses', the OLD of `change`" in made.failures[1].why
-    alone = done(cut(model, pictures[:1], wanted), 0)
+    alone = done(cut(model, images[:1], wanted), 0)
     pd.testing.assert_frame_equal(pd.DataFrame(made.rows[:1]), pd.DataFrame(alone.rows), rtol=1e-3)  # rounding
 
 
-def test_a_run_has_the_rows_in_order(model: Backbone, pictures: list[EditJob], tmp_path: Path) -> None:
-    work = cut(model, pictures, EditRequest(method="sdedit", strength=(0.0,)), batch=1)
+def test_a_run_has_the_rows_in_order(model: Backbone, images: list[EditJob], tmp_path: Path) -> None:
+    work = cut(model, images, EditRequest(method="sdedit", strength=(0.0,)), batch=1)
     run = RunFolder.start(tmp_path / "run", work.spec, kind=KIND, units=work.units, command="edit", request={})
     run_here(run, work)
     rows = run.write_table()
     assert [row["id"] for row in rows] == ["a.png", "b.png", "c.png"]
     assert {(row["verdict"], row["share"]) for row in rows} == {("not done", 0.0)}
     assert {row["rest_psnr_db"] for row in rows} == {None}, "infinite where nothing changed"
-    for one, row in zip(pictures, rows, strict=True):
+    for one, row in zip(images, rows, strict=True):
         assert SourceImage.open(run.path / row["output"]).fingerprint == SourceImage.open(one.path).fingerprint
 
 
 @pytest.mark.nightly
-def test_what_makes_no_sense_is_refused(model: Backbone, folder: Path, pictures: list[EditJob], tmp_path: Path) -> None:
+def test_what_makes_no_sense_is_refused(model: Backbone, folder: Path, images: list[EditJob], tmp_path: Path) -> None:
     other = load_model(miniature_sd3(tmp_path / "other", t5=False, seed=1), device="cpu")
-    direction = verbs.identify(encode(other, pictures[0].path, source_prompt=FROM), prompt=TO)
+    direction = verbs.identify(encode(other, images[0].path, source_prompt=FROM), prompt=TO)
     with pytest.raises(ConfigError, match="was found in another model"):
-        cut(model, pictures, EditRequest(direction=(direction,)))
+        cut(model, images, EditRequest(direction=(direction,)))
     with pytest.raises(ModelError, match="Install these there"):
-        cut(other, pictures, load=elsewhere(folder)).start()
+        cut(other, images, load=elsewhere(folder)).start()
 
 
-def test_pictures_are_found_by_their_endings(tmp_path: Path) -> None:
+def test_images_are_found_by_their_endings(tmp_path: Path) -> None:
     """Whatever is in them, and a name that leads nowhere too: who opens them is told."""
     for name in ("b.PNG", "a.jpg", "c.webp", "d.txt", ".e.png", "f", "g.ppm", "h.eps"):
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "z.tiff").symlink_to(tmp_path / "nowhere.tiff")
-    assert [path.name for path in pictures_in(tmp_path)] == ["a.jpg", "b.PNG", "c.webp", "g.ppm", "z.tiff"]
+    assert [path.name for path in images_in(tmp_path)] == ["a.jpg", "b.PNG", "c.webp", "g.ppm", "z.tiff"]
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match=r"contains no images .*\.jpeg, \.jpg"):
-        pictures_in(tmp_path / "empty")
+        images_in(tmp_path / "empty")
     for name in ("i.AVIF", "j.dng", ".k.avif"):
         (tmp_path / name).write_bytes(b"")
     with pytest.warns(UserWarning, match=r"2 files in .* such as i\.AVIF\. Convert them to JPEG or PNG") as told:
-        assert len(pictures_in(tmp_path)) == 5
+        assert len(images_in(tmp_path)) == 5
     assert len(told) == 1
 
 
-def test_edited_pictures_are_named_after_their_files() -> None:
+def test_edited_images_are_named_after_their_files() -> None:
     def named(*names: str) -> list[str]:
         return stems_of([Path(name) for name in names])
 
@@ -244,11 +242,11 @@ def test_names_are_unique_and_short_enough(texts: list[str]) -> None:
             assert len(f"{name}.edited.json".encode()) <= 255
 
 
-def test_a_job_carries_its_file_as_it_is(model: Backbone, pictures: list[EditJob]) -> None:
+def test_a_job_carries_its_file_as_it_is(model: Backbone, images: list[EditJob]) -> None:
     """With transparency; what cannot be read fails when it is edited."""
-    work = cut(model, [*pictures, dataclasses.replace(pictures[0], path=Path("no.png"), name="no")], batch=4)
+    work = cut(model, [*images, dataclasses.replace(images[0], path=Path("no.png"), name="no")], batch=4)
     *whole, missing = work.task(work.units[0])
-    assert [job.content for job in whole] == [job.path.read_bytes() for job in pictures]
+    assert [job.content for job in whole] == [job.path.read_bytes() for job in images]
     assert missing.content is None
 
 

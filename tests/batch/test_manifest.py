@@ -11,9 +11,9 @@ import yaml
 
 from latentedit.batch.manifest import EditRow, load_manifest, read_document
 from latentedit.core.errors import ConfigError, FileFormatError
-from tests.batch.pictures import write_picture
+from tests.batch.images import write_image
 
-SOUND = {"picture": "a.png", "source_caption": "a cat", "target_caption": "a dog"}
+SOUND = {"image": "a.png", "source_caption": "a cat", "target_caption": "a dog"}
 
 
 def manifest(folder: Path, rows: Any, kind: str = "json") -> Path:
@@ -32,8 +32,8 @@ def manifest(folder: Path, rows: Any, kind: str = "json") -> Path:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    write_picture(tmp_path / "a.png")
-    (tmp_path / "text.png").write_text("no picture")
+    write_image(tmp_path / "a.png")
+    (tmp_path / "text.png").write_text("no image")
     return tmp_path
 
 
@@ -42,13 +42,13 @@ def test_the_three_kinds_of_file_say_the_same(folder: Path, kind: str) -> None:
     full = {**SOUND, "id": "x", "source_caption": " \u00e9t\u00e9, a cat", "mask": "a.png", "note": "of the user"}
     bare = dict.fromkeys(full, "") | SOUND if kind == "csv" else SOUND | {"mask": None}
     first, second = load_manifest(manifest(folder, [full, bare], kind), EditRow)
-    assert (first.id, first.picture, first.mask) == ("x", folder / "a.png", folder / "a.png")
+    assert (first.id, first.image, first.mask) == ("x", folder / "a.png", folder / "a.png")
     assert (first.source_caption, first.target_caption) == (" \u00e9t\u00e9, a cat", "a dog")
     assert (second.id, second.mask) == ("2", None)
     if kind == "csv":  # more cells than columns, as a spreadsheet adds empty ones
-        (folder / "edits.csv").write_text("picture,source_caption,target_caption\na.png,a cat,a dog,,\n")
+        (folder / "edits.csv").write_text("image,source_caption,target_caption\na.png,a cat,a dog,,\n")
         assert load_manifest(folder / "edits.csv", EditRow)[0].target_caption == "a dog"
-        (folder / "edits.csv").write_bytes(b'picture,source_caption,target_caption\ra.png,"a\r\ncat",a dog\r')
+        (folder / "edits.csv").write_bytes(b'image,source_caption,target_caption\ra.png,"a\r\ncat",a dog\r')
         assert load_manifest(folder / "edits.csv", EditRow)[0].source_caption == "a\r\ncat"
     else:
         assert load_manifest(manifest(folder, {"items": [SOUND | {"id": 7}]}, kind), EditRow)[0].id == "7"
@@ -57,11 +57,11 @@ def test_the_three_kinds_of_file_say_the_same(folder: Path, kind: str) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"picture": "missing.png"},
-        {"picture": "text.png"},
-        {"picture": "."},
-        {"picture": "x" * 5000},
-        {"picture": 3},
+        {"image": "missing.png"},
+        {"image": "text.png"},
+        {"image": "."},
+        {"image": "x" * 5000},
+        {"image": 3},
         {"mask": "missing.png"},
         {"id": True},
         {"source_caption": {"a": 1}},
@@ -82,7 +82,7 @@ def test_everything_wrong_is_in_one_line(folder: Path) -> None:
         load_manifest(manifest(folder, [{}, "a cat", SOUND, SOUND | {"id": "\r\n"}]), EditRow)
     message = str(caught.value)
     assert "\n" not in message
-    for words in ("row 1: picture: ", "row 1: source_caption: ", "row 1: target_caption: ", "row 2: ", "row 4: id: "):
+    for words in ("row 1: image: ", "row 1: source_caption: ", "row 1: target_caption: ", "row 2: ", "row 4: id: "):
         assert words in message
     with pytest.raises(ConfigError, match="2 rows have the id '2'"):
         load_manifest(manifest(folder, [SOUND | {"id": "2"}, SOUND]), EditRow)
@@ -101,7 +101,7 @@ def write_once(path: Path) -> Any:
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("a.csv", "picture,source_caption,target_caption\n"),
+        ("a.csv", "image,source_caption,target_caption\n"),
         ("a.csv", ""),
         ("a.json", "[]"),
         ("a.json", "3"),
@@ -118,8 +118,8 @@ def test_files_without_rows_are_refused(tmp_path: Path, name: str, text: str) ->
 @pytest.mark.parametrize(
     ("name", "data", "words"),
     [
-        ("a.csv", b'picture\n"a"b\n', "valid CSV.*line 2"),
-        ("a.csv", b"picture\ncaf\xe9\n", "UTF-8: the byte 0xe9 stands in line 2"),
+        ("a.csv", b'image\n"a"b\n', "valid CSV.*line 2"),
+        ("a.csv", b"image\ncaf\xe9\n", "UTF-8: the byte 0xe9 stands in line 2"),
         ("a.json", b"[1,\n2,\n", "valid JSON.*line 3"),
         ("a.yaml", b"a: 1\nb: [\n", "valid YAML.*line 3"),
         ("a.yaml", b"a: 2001-99-99\n", "valid YAML.*month"),

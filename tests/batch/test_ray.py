@@ -44,7 +44,7 @@ def cluster() -> Iterator[Any]:
 def test_killed_workers_are_survived_and_errors_are_what_they_were(
     cluster: Any, tmp_path: Path, undisturbed: dict[str, bytes], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Killed in the middle of a unit; nothing is done twice, and pictures travel as bytes."""
+    """Killed in the middle of a unit; nothing is done twice, and images travel as bytes."""
     work = small_work(tmp_path / "notes", fate={"003-unit": "killed", "007-unit": "refused"})
     folder, told = begin(tmp_path / "run", work), list[int]()
     folder.add("001-unit", work.measure(work.task("001-unit")))

@@ -74,8 +74,8 @@ def rows_of(method: str) -> list[dict[str, Any]]:
     return rows
 
 
-def picture(shade: int) -> bytes:
-    """A small WebP of one grey."""
+def image(shade: int) -> bytes:
+    """A small WebP of one gray."""
     file = BytesIO()
     Image.new("RGB", (24, 24), (shade, shade, shade)).save(file, "WEBP")
     return file.getvalue()
@@ -90,9 +90,9 @@ def made_run(path: Path, *, ranked: bool = True) -> Path:
         if not ranked:
             kept = ("method", "item", "group", "kind", "change", "strength", "changed_rms", "evaluations", "failed")
             rows = [{name: row[name] for name in kept} | {"legacy background_mse": 7.5} for row in rows]
-        files = {preview_name(method, name): picture(20 * place) for name in ITEMS if (method, name) != ("eim", "i3")}
+        files = {preview_name(method, name): image(20 * place) for name in ITEMS if (method, name) != ("eim", "i3")}
         if method == CODEC:
-            files = {preview_name(kind, name): picture(200) for kind in (SOURCE, TRUTH) for name in ITEMS}
+            files = {preview_name(kind, name): image(200) for kind in (SOURCE, TRUTH) for name in ITEMS}
         failures = [Failure(item="i9", what=method, why="it is <gone>")] if method == "sdedit" else []
         about = {"method": method, "items": 8, "evaluations": 9, "edit_seconds": 4.0, "seconds": 6.0, "peak_bytes": 0}
         run.add(names[place], UnitResult(rows=rows, files=files, failures=failures, about=about))

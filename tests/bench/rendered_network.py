@@ -25,7 +25,7 @@ from latentedit_portraits.attributes import VALUES
 from latentedit_portraits.captions import parse
 
 COLUMNS = {(name, value): index for index, (name, value) in enumerate((n, v) for n in VALUES for v in VALUES[n])}
-COLOURS = 0.2 * torch.randn((len(COLUMNS), 3), generator=stream(5, "tests"))
+COLORS = 0.2 * torch.randn((len(COLUMNS), 3), generator=stream(5, "tests"))
 """What each value of each attribute adds to the velocity, everywhere in the image."""
 
 
@@ -69,8 +69,8 @@ class RenderedNetwork(Backbone):
         return z
 
     def _velocity(self, z: Tensor, s: Tensor, condition: Condition) -> Tensor:
-        colour = condition.tokens[:, 0] @ COLOURS
-        return z / 2 - (s[:, None] * colour)[:, :, None, None]
+        color = condition.tokens[:, 0] @ COLORS
+        return z / 2 - (s[:, None] * color)[:, :, None, None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -157,9 +157,9 @@ def some_items() -> tuple[Item, ...]:
     for item in counterfactual("portraits", "calibration").head(12).items:
         assert item.mask is not None
         mask = item.mask()
-        picture = _once(item.picture, f"{item.id} picture")
-        truth = picture if item.kind in ("nothing", "contradiction") else _once(item.truth, f"{item.id} truth")
-        found.append(dataclasses.replace(item, picture=picture, truth=truth, mask=lambda mask=mask: mask))
+        image = _once(item.image, f"{item.id} image")
+        truth = image if item.kind in ("nothing", "contradiction") else _once(item.truth, f"{item.id} truth")
+        found.append(dataclasses.replace(item, image=image, truth=truth, mask=lambda mask=mask: mask))
     return tuple(found)
 
 

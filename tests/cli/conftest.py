@@ -16,7 +16,7 @@ from tests.commands import *  # noqa: F403
 
 @pytest.fixture
 def other(tmp_path: Path) -> Path:
-    """A picture of somebody else, of the same size."""
+    """An image of somebody else, of the same size."""
     values = np.random.default_rng(6).integers(0, 256, (40, 56, 3)).astype(np.uint8)
     Image.fromarray(values).save(tmp_path / "other.png")
     return tmp_path / "other.png"
@@ -24,7 +24,7 @@ def other(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def mask(tmp_path: Path) -> Path:
-    """The left half of the picture may change."""
+    """The left half of the image may change."""
     image = Image.new("L", (56, 40), 255)
     image.paste(0, (28, 0, 56, 40))
     image.save(tmp_path / "a mask.png")
@@ -32,16 +32,16 @@ def mask(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def edited(picture: Path, miniature: Path, tmp_path: Path, kept_files: dict[tuple[object, ...], bytes]) -> Path:
-    """The picture, edited; made once for all tests."""
-    place, key = tmp_path / "me.edited.png", (picture.read_bytes(), "edit")
+def edited(image: Path, miniature: Path, tmp_path: Path, kept_files: dict[tuple[object, ...], bytes]) -> Path:
+    """The image, edited; made once for all tests."""
+    place, key = tmp_path / "me.edited.png", (image.read_bytes(), "edit")
     if key not in kept_files:
         wanted = ("--source-prompt", "a person with no glasses", "--prompt", "a person with glasses")
         assert (
             run(
                 [
                     "edit",
-                    str(picture),
+                    str(image),
                     *wanted,
                     "--strength",
                     "0.3",
@@ -62,10 +62,10 @@ def edited(picture: Path, miniature: Path, tmp_path: Path, kept_files: dict[tupl
 
 @pytest.fixture
 def folder(
-    picture: Path, other: Path, mask: Path, edited: Path, made: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    image: Path, other: Path, mask: Path, edited: Path, made: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> Path:
     """The working folder with all files that the command lines name."""
-    folder = picture.parent
+    folder = image.parent
     monkeypatch.chdir(folder)
     direction = load_direction(made("a"))
     feature, settings = torch.ones(1), {**direction.settings, "site": "clean"}
@@ -76,7 +76,7 @@ def folder(
     Path("other.json").write_text('{"name": "a package"}')
     Path("empty.txt").write_text("\n \n")
     Path("link").symlink_to(folder)
-    Path("copy.png").write_bytes(picture.read_bytes())
-    Image.open(picture).convert("RGBA").save("clear.png")
-    Image.open(picture).rotate(90, expand=True).save("tall.png")
+    Path("copy.png").write_bytes(image.read_bytes())
+    Image.open(image).convert("RGBA").save("clear.png")
+    Image.open(image).rotate(90, expand=True).save("tall.png")
     return folder

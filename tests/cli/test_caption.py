@@ -14,7 +14,7 @@ from tests.latents.fake_endpoint import fake_endpoint, says
 
 class Reader(AttributeReader):
     def caption(self, pixels: Tensor) -> list[str]:
-        return [f"a picture of {pixels.shape[-1]} px"] * len(pixels)
+        return [f"an image of {pixels.shape[-1]} px"] * len(pixels)
 
     def read(self, pixels: Tensor) -> list[dict[str, str]]:
         return [{"mouth": "smile", "hair_color": "black"}] * len(pixels)
@@ -27,26 +27,26 @@ def reader(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("reader")
-def test_caption_and_attributes(command: Command, picture: Path, miniature: Path) -> None:
-    outcome = command("caption", picture, "--model", miniature)
+def test_caption_and_attributes(command: Command, image: Path, miniature: Path) -> None:
+    outcome = command("caption", image, "--model", miniature)
     lines = outcome.out.splitlines()
     assert outcome.code == 0
-    assert lines[0].startswith("a picture of ")
+    assert lines[0].startswith("an image of ")
     assert [line.split() for line in lines[1:]] == [["mouth", "smile"], ["hair", "color", "black"]]
-    assert command("caption", picture, "--model", miniature, "--quiet").out.count("\n") == 1
-    facts = json.loads(command("caption", picture, "--model", miniature, "--json").out)
+    assert command("caption", image, "--model", miniature, "--quiet").out.count("\n") == 1
+    facts = json.loads(command("caption", image, "--model", miniature, "--json").out)
     assert facts["attributes"] == {"mouth": "smile", "hair_color": "black"}
 
 
 @pytest.mark.slow
-def test_a_captioner_by_name(ran: Ran, picture: Path, miniature: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_captioner_by_name(ran: Ran, image: Path, miniature: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with fake_endpoint() as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         server.answers = [says("A man\nwith a beard.")]
-        printed = ran("caption", picture, "--captioner", "openai:m", "--model", miniature, "--json")
+        printed = ran("caption", image, "--captioner", "openai:m", "--model", miniature, "--json")
     assert json.loads(printed) == {
-        "picture": str(picture),
+        "image": str(image),
         "caption": "A man with a beard",
         "attributes": None,
         "knowledge": None,

@@ -16,21 +16,21 @@ FROM, TO = "a person with no glasses", "a person with glasses"
 
 @pytest.mark.nightly
 def test_a_direction_is_made_calibrated_and_shown(
-    command: Command, ran: Ran, picture: Path, other: Path, miniature: Path, tmp_path: Path
+    command: Command, ran: Ran, image: Path, other: Path, miniature: Path, tmp_path: Path
 ) -> None:
     place = tmp_path / "glasses.safetensors"
-    pictures = ("direction", "make", picture, other)
-    wanted = ("--source-prompt", FROM, "--change", "no glasses => glasses", "--licence", "CC0-1.0", "--seed", 4)
-    printed = ran(*pictures, *wanted, "--model", miniature, "-o", place)
+    images = ("direction", "make", image, other)
+    wanted = ("--source-prompt", FROM, "--change", "no glasses => glasses", "--license", "CC0-1.0", "--seed", 4)
+    printed = ran(*images, *wanted, "--model", miniature, "-o", place)
     assert printed.splitlines()[0] == str(place)
     assert "no glasses => glasses" in printed
-    assert "2 pictures" in printed
+    assert "2 images" in printed
     assert command("direction", "show", place).out == printed
     direction = load_direction(place)
     assert len(direction) == 1
     assert direction.settings["seed"] == 4
     facts = json.loads(command("direction", "show", place, "--json").out)
-    assert (facts["licence"], facts["direction"]) == ("CC0-1.0", direction.fingerprint)
+    assert (facts["license"], facts["direction"]) == ("CC0-1.0", direction.fingerprint)
     assert direction.calibration is not None
     assert facts["calibration"]["scales"] == list(direction.calibration.scales)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["glasses.safetensors", "me.png", "other.png"]
@@ -44,16 +44,16 @@ def test_the_stored_preview(command: Command, ran: Ran, made: Callable[..., Path
     assert command("direction", "preview", place, "--quiet", "-o", tmp_path / "p.png").out == ""
 
 
-def test_a_picture_of_the_directions_name_is_not_overwritten_by_its_preview(
-    command: Command, picture: Path, made: Callable[..., Path]
+def test_an_image_of_the_directions_name_is_not_overwritten_by_its_preview(
+    command: Command, image: Path, made: Callable[..., Path]
 ) -> None:
-    before = picture.read_bytes()
+    before = image.read_bytes()
     assert command("direction", "preview", made("me")).code == 0
-    assert picture.read_bytes() == before
+    assert image.read_bytes() == before
 
 
 @pytest.mark.nightly
-def test_a_preview_on_a_picture_is_a_sweep(
+def test_a_preview_on_an_image_is_a_sweep(
     command: Command, ran: Ran, made: Callable[..., Path], other: Path, miniature: Path, tmp_path: Path
 ) -> None:
     place = made("a")
@@ -71,7 +71,7 @@ def test_a_preview_on_a_picture_is_a_sweep(
 
 
 @pytest.mark.slow
-def test_a_direction_is_applied_to_another_picture(
+def test_a_direction_is_applied_to_another_image(
     command: Command, ran: Ran, made: Callable[..., Path], other: Path, miniature: Path, tmp_path: Path
 ) -> None:
     place = made("a")

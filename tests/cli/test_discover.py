@@ -9,16 +9,16 @@ import pytest
 from PIL import Image
 
 from latentedit.directions.direction import load_direction
-from latentedit.editing.outputs import read_record, same_picture
+from latentedit.editing.outputs import read_record, same_image
 from tests.commands import Command, Ran
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def arguments(picture: Path, miniature: Path, tmp_path: Path) -> list[object]:
+def arguments(image: Path, miniature: Path, tmp_path: Path) -> list[object]:
     where = ("--model", miniature, "--device", "cpu", "-o", tmp_path / "out")
-    return ["discover", picture, "--rank", 2, "--site", "clean", "--level", 0.3, *where]
+    return ["discover", image, "--rank", 2, "--site", "clean", "--level", 0.3, *where]
 
 
 @pytest.mark.nightly
@@ -40,27 +40,27 @@ def test_the_folder_is_what_json_says_and_the_named_command_sweeps(
     shutil.rmtree(folder)
     trial = shlex.split(command(*arguments).out.splitlines()[-1].split(maxsplit=1)[1])
     assert trial[:2] == ["latentedit", "sweep"]
-    assert command(*trial[1:], "-o", tmp_path / "s.png").code == 0, "nobody reads the picture, and nobody has to"
+    assert command(*trial[1:], "-o", tmp_path / "s.png").code == 0, "nobody reads the image, and nobody has to"
     assert len(read_record(tmp_path / "s.png").strengths) == 5
 
 
 @pytest.mark.nightly
 def test_what_was_discovered_is_applied_and_made_again(
-    command: Command, ran: Ran, arguments: list[object], picture: Path, miniature: Path, tmp_path: Path
+    command: Command, ran: Ran, arguments: list[object], image: Path, miniature: Path, tmp_path: Path
 ) -> None:
     """Under a caption, although the directions were found without one."""
     assert command(*arguments, "--quiet").code == 0
     files = sorted((tmp_path / "out").glob("*.safetensors"))
     caption = ("--source-prompt", "a person with a beard")
     where = (*caption, "--model", miniature, "--no-auto-mask", "-o", tmp_path / "e.png")
-    printed = ran("edit", picture, "--direction", files[0], "--direction", files[1], *where)
+    printed = ran("edit", image, "--direction", files[0], "--direction", files[1], *where)
     assert len(read_record(tmp_path / "e.png").directions) == 2
-    assert not same_picture(Image.open(tmp_path / "e.png"), Image.open(picture))
+    assert not same_image(Image.open(tmp_path / "e.png"), Image.open(image))
     again = shlex.split(printed.splitlines()[-1].split(maxsplit=1)[1])
     assert "yes, byte for byte" in ran(*again[1:])
-    still = ("edit", picture, "--direction", files[0], "--strength", 0, *where)
+    still = ("edit", image, "--direction", files[0], "--strength", 0, *where)
     assert command(*still).code == 0
-    assert same_picture(Image.open(tmp_path / "e.png"), Image.open(picture))
+    assert same_image(Image.open(tmp_path / "e.png"), Image.open(image))
 
 
 def test_an_interruption_leaves_nothing(

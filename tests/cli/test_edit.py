@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentedit.core.errors import ConfigError, UnknownPictureWarning
-from latentedit.editing.outputs import read_record, same_picture
+from latentedit.core.errors import ConfigError, UnknownImageWarning
+from latentedit.editing.outputs import read_record, same_image
 from latentedit.latents.captions.endpoint import VisionEndpoint
 from tests.commands import Command, Ran, Refused
 from tests.display.pages import data_of, rebuilt
@@ -27,8 +27,8 @@ KEY = "sk-test-0123456789"
 
 
 @pytest.fixture
-def arguments(picture: Path, miniature: Path) -> list[object]:
-    return ["edit", picture, "--source-prompt", FROM, "--prompt", TO, "--model", miniature, "--device", "cpu"]
+def arguments(image: Path, miniature: Path) -> list[object]:
+    return ["edit", image, "--source-prompt", FROM, "--prompt", TO, "--model", miniature, "--device", "cpu"]
 
 
 def files(folder: Path) -> list[str]:
@@ -36,13 +36,13 @@ def files(folder: Path) -> list[str]:
 
 
 @pytest.mark.nightly
-def test_an_edit_writes_picture_and_sheet_and_names_the_command_that_repeats_it(
-    command: Command, ran: Ran, arguments: list[object], picture: Path, mask: Path, tmp_path: Path
+def test_an_edit_writes_image_and_sheet_and_names_the_command_that_repeats_it(
+    command: Command, ran: Ran, arguments: list[object], image: Path, mask: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "its out").mkdir()
     output, sheet = tmp_path / "its out" / "o.png", tmp_path / "sheet.png"
     printed = ran(*arguments, "--mask", mask, "--sheet", sheet, "-o", output)
-    assert printed.startswith(f"{picture} -> {output}\n")
+    assert printed.startswith(f"{image} -> {output}\n")
     assert Image.open(output).size == (56, 40)
     assert Image.open(sheet).width > 3 * 56
     assert files(tmp_path / "its out") == ["o.json", "o.png"]
@@ -54,12 +54,12 @@ def test_an_edit_writes_picture_and_sheet_and_names_the_command_that_repeats_it(
 
 
 def test_what_jpeg_does_to_the_rest_is_measured_in_the_file(
-    command: Command, arguments: list[object], picture: Path, tmp_path: Path
+    command: Command, arguments: list[object], image: Path, tmp_path: Path
 ) -> None:
     """At strength 0, so that everything is the rest."""
     place = tmp_path / "out.jpg"
     said = command(*arguments, "--strength", 0, "-o", place, "--json").out
-    before, after = (np.asarray(Image.open(one).convert("RGB"), float) for one in (picture, place))
+    before, after = (np.asarray(Image.open(one).convert("RGB"), float) for one in (image, place))
     near = np.abs(before - after).max(axis=2) <= 8
     measured = 10 * np.log10(255**2 / np.mean((before - after)[near] ** 2))
     assert json.loads(said)["effect"]["rest_psnr_db"] == pytest.approx(measured, abs=0.1)
@@ -70,7 +70,7 @@ def test_an_edit_with_a_page_that_shows_it(ran: Ran, arguments: list[object], tm
     assert files(tmp_path) == ["me.edited.html", "me.edited.json", "me.edited.png", "me.png"]
     told = data_of((tmp_path / "me.edited.html").read_text("utf-8"))
     assert [frame["strength"] for frame in told["frames"]] == [0, 0.5]
-    assert same_picture(rebuilt(told, told["frames"][1]), Image.open(tmp_path / "me.edited.png"))
+    assert same_image(rebuilt(told, told["frames"][1]), Image.open(tmp_path / "me.edited.png"))
 
 
 @pytest.fixture
@@ -87,11 +87,11 @@ def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEndpoint]:
 
 
 def test_a_captioner_behind_an_endpoint(
-    ran: Ran, picture: Path, miniature: Path, tmp_path: Path, endpoint: FakeEndpoint
+    ran: Ran, image: Path, miniature: Path, tmp_path: Path, endpoint: FakeEndpoint
 ) -> None:
     endpoint.answers = [says(FROM)]
     wanted = ("--captioner", "openai:m", "--change", "no glasses => glasses", "--json")
-    facts = json.loads(ran("edit", picture, *wanted, "--model", miniature))
+    facts = json.loads(ran("edit", image, *wanted, "--model", miniature))
     assert (facts["caption"], facts["caption_origin"]) == (FROM, "captioned")
     assert len(endpoint.requests) == 1
     for place in (tmp_path / "me.edited.png", tmp_path / "me.edited.json"):
@@ -124,7 +124,7 @@ def test_quiet_debug_and_warnings(command: Command, arguments: list[object]) -> 
     assert re.search("^warning: .*zebra", outcome.err, re.MULTILINE), "of a word that was dropped"
 
 
-def test_an_unknown_picture_is_edited_with_anyway_only(
+def test_an_unknown_image_is_edited_with_anyway_only(
     command: Command, refused: Refused, arguments: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     not_known(monkeypatch)
@@ -133,7 +133,7 @@ def test_an_unknown_picture_is_edited_with_anyway_only(
     assert many.code == 1
     assert "me.png" in many.err
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UnknownPictureWarning)  # as the program does
+        warnings.simplefilter("ignore", UnknownImageWarning)  # as the program does
         outcome = command(*arguments, "--force")
     assert outcome.code == 0, outcome.err
     assert outcome.err.startswith("warning: ")

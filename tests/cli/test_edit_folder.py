@@ -12,7 +12,7 @@ from PIL import Image
 from latentedit.cli.edit import default_folder, is_many
 from latentedit.core.errors import ConfigError
 from latentedit.editing.outputs import read_record
-from latentedit.latents.pictures import SourceImage
+from latentedit.latents.images import SourceImage
 from tests.commands import Command, Ran, Refused
 
 pytestmark = pytest.mark.slow
@@ -29,7 +29,7 @@ def save(path: Path, seed: int, size: tuple[int, int] = (40, 56)) -> Path:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Three pictures, two of one name, and one of them damaged; and what is no picture."""
+    """Three images, two of one name, and one of them damaged; and what is no image."""
     folder = tmp_path / "photos"
     save(folder / "a.png", 1)
     save(folder / "a.jpg", 2, (64, 64))
@@ -47,28 +47,28 @@ def words(photos: Path, miniature: Path) -> tuple[object, ...]:
 
 
 @pytest.mark.nightly
-def test_a_folder_is_edited_as_each_picture_is_but_for_what_is_damaged(
+def test_a_folder_is_edited_as_each_image_is_but_for_what_is_damaged(
     command: Command, words: tuple[object, ...], photos: Path, tmp_path: Path, miniature: Path
 ) -> None:
     outcome = command(*words)
     run = tmp_path / "photos.edited"
     assert outcome.code == 1
-    assert outcome.out.startswith(f"{photos} -> {run / 'pictures'}: 2 edited (")
+    assert outcome.out.startswith(f"{photos} -> {run / 'images'}: 2 edited (")
     assert outcome.out.endswith(f"), 1 failed; rows in {run / 'rows.csv'}\n")
     assert re.search("b.png, sdedit: .*damaged or cut short", outcome.err)
     rows = pd.read_csv(run / "rows.csv")
     assert list(rows["id"]) == ["a.jpg", "a.png"]
-    assert list(rows["output"]) == ["pictures/a.jpg.edited.png", "pictures/a.png.edited.png"]
+    assert list(rows["output"]) == ["images/a.jpg.edited.png", "images/a.png.edited.png"]
     assert not {"seconds", "peak_bytes"} & set(rows)
-    record = read_record(run / "pictures/a.jpg.edited.png")
-    assert (record.picture.name, record.caption, record.target_caption) == ("a.jpg", FROM, TO)
-    assert sorted(path.suffix for path in (run / "pictures").iterdir()) == [".json", ".json", ".png", ".png"]
+    record = read_record(run / "images/a.jpg.edited.png")
+    assert (record.image.name, record.caption, record.target_caption) == ("a.jpg", FROM, TO)
+    assert sorted(path.suffix for path in (run / "images").iterdir()) == [".json", ".json", ".png", ".png"]
     assert "finished: 3 of 3 parts done" in command("bench", "status", run).out
-    output = run / "pictures" / "a.png.edited.png"
+    output = run / "images" / "a.png.edited.png"
     asked = [word for word in words if word not in ("--batch", "--workers", 1, photos, "edit")]
     assert command("edit", photos / "a.png", *asked, "-o", tmp_path / "one.png").code == 0
     assert (tmp_path / "one.png").read_bytes() == output.read_bytes()
-    again = command("replay", output, "--picture", photos / "a.png", "--model", miniature)
+    again = command("replay", output, "--image", photos / "a.png", "--model", miniature)
     assert "yes, byte for byte" in again.out
     assert command("undo", output, "-o", tmp_path / "undone.png").code == 0
     assert SourceImage.open(tmp_path / "undone.png").fingerprint == SourceImage.open(photos / "a.png").fingerprint
@@ -81,7 +81,7 @@ def test_json_quiet_and_another_command_on_the_same_folder(
     assert outcome.code == 1
     facts = json.loads(outcome.out)
     assert facts["folder"] == str(tmp_path / "photos.edited")
-    assert (facts["pictures"], facts["edited"], facts["verdicts"]) == (3, 2, {"not done": 2})
+    assert (facts["images"], facts["edited"], facts["verdicts"]) == (3, 2, {"not done": 2})
     assert [(one["item"], one["what"]) for one in facts["failures"]] == [("b.png", "sdedit")]
     for more, differing in (
         ([], "strength"),
@@ -96,14 +96,14 @@ def test_json_quiet_and_another_command_on_the_same_folder(
 
 
 @pytest.mark.nightly
-def test_pictures_come_change_and_go_and_what_is_finished_stays(
+def test_images_come_change_and_go_and_what_is_finished_stays(
     command: Command, ran: Ran, words: tuple[object, ...], photos: Path, tmp_path: Path
 ) -> None:
     """In batches of one: one that was damaged is mended, one is new, one is gone; the others are not edited again."""
     run, some = tmp_path / "photos.edited", (*words, "--strength", 0)
     save(photos / "d.png", 4)
     assert command(*some).code == 1
-    kept = run / "pictures" / "a.png.edited.png"
+    kept = run / "images" / "a.png.edited.png"
     before = kept.stat().st_mtime_ns
     save(photos / "b.png", 5)
     save(photos / "c.png", 6)
@@ -112,33 +112,33 @@ def test_pictures_come_change_and_go_and_what_is_finished_stays(
     assert pd.read_csv(run / "rows.csv")["id"].tolist() == ["a.jpg", "a.png", "b.png", "c.png"]
     assert kept.stat().st_mtime_ns == before
     assert command(*some, "-o", tmp_path / "anew").code == 0
-    for name in ("rows.csv", "pictures/b.edited.png"):
+    for name in ("rows.csv", "images/b.edited.png"):
         assert (tmp_path / "anew" / name).read_bytes() == (run / name).read_bytes()
 
 
 @pytest.fixture
 def manifest(photos: Path, tmp_path: Path) -> Path:
-    """One picture twice, towards two captions, and another one."""
+    """One image twice, towards two captions, and another one."""
     (photos / "b.png").unlink()
     place = tmp_path / "list.csv"
     rows = [("a.png", TO, "glasses"), ("a.png", "a person with a smile", "A/smile"), ("a.jpg", TO, "Glasses")]
     lines = [f"photos/{name},{FROM},{target},{one}" for name, target, one in rows]
-    place.write_text("\n".join(["picture,source_caption,target_caption,id", *lines]))
+    place.write_text("\n".join(["image,source_caption,target_caption,id", *lines]))
     return place
 
 
 @pytest.mark.nightly
-def test_a_manifest_says_what_each_picture_should_show(
+def test_a_manifest_says_what_each_image_should_show(
     ran: Ran, manifest: Path, words: tuple[object, ...], tmp_path: Path
 ) -> None:
     printed = ran("edit", manifest, *words[8:])
-    assert printed.startswith(f"{manifest} -> {tmp_path / 'list.edited' / 'pictures'}: 3 edited (")
+    assert printed.startswith(f"{manifest} -> {tmp_path / 'list.edited' / 'images'}: 3 edited (")
     rows = pd.read_csv(tmp_path / "list.edited" / "rows.csv")
     assert list(rows["id"]) == ["glasses", "A/smile", "Glasses"]
-    assert list(rows["picture"]) == ["a.png", "a.png", "a.jpg"]
+    assert list(rows["image"]) == ["a.png", "a.png", "a.jpg"]
     assert list(rows["target_caption"]) == [TO, "a person with a smile", TO]
     assert set(rows["caption"]) == {FROM}
-    names = [f"pictures/{name}.edited.png" for name in ("glasses", "A%2Fsmile", "Glasses (2)")]
+    names = [f"images/{name}.edited.png" for name in ("glasses", "A%2Fsmile", "Glasses (2)")]
     assert list(rows["output"]) == names
     records = [read_record(tmp_path / "list.edited" / name) for name in names]
     assert [record.target_caption for record in records] == list(rows["target_caption"])
@@ -173,7 +173,7 @@ def test_wrong_input_is_refused_before_the_model_is_loaded(
     monkeypatch.chdir(manifest.parent)
     Path("empty").mkdir()
     Image.new("L", (56, 40), 255).save("photos/mask.png")
-    rows = f"picture,source_caption,target_caption,mask\nphotos/a.png,{FROM},{TO},photos/mask.png\n"
+    rows = f"image,source_caption,target_caption,mask\nphotos/a.png,{FROM},{TO},photos/mask.png\n"
     Path("masked.csv").write_text(rows)
     source = [] if place.endswith("csv") else ["--source-prompt", FROM]
     assert words in refused("edit", place, *source, *options)

@@ -14,7 +14,7 @@ KEPT = "keep the image the same (instructed)"
 
 
 def written(tmp_path: Path) -> tuple[Path, Path]:
-    """A model's folder, and a picture."""
+    """A model's folder, and an image."""
     folder, image = tmp_path / "model", tmp_path / "me.png"
     FAMILIES["kontext"]().save_pretrained(folder)
     (folder / "latentedit.json").write_text(json.dumps(SETTINGS))

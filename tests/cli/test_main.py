@@ -47,7 +47,7 @@ def test_help_and_wrong_usage_import_nothing_heavy() -> None:
         ("bench run --method flow", {"flowedit", "flowslider", "flowalign"}),
         ("rep", {"replay", "reproduce"}),
         ("models sh", {"show"}),
-        ("edit some/picture", set[str]()),  # the shell itself completes file names
+        ("edit some/image", set[str]()),  # the shell itself completes file names
     ],
 )
 def test_the_shell_completes_names(
@@ -119,7 +119,7 @@ def test_a_command_of_a_package_that_is_not_installed(
 @pytest.mark.parametrize(
     ("line", "fragment"),
     [
-        ("edit", "'PICTURE'"),
+        ("edit", "'IMAGE'"),
         ("edti", "'edit'"),
         ("edit me.png --sterngth 1", "--strength"),
         ("edit me.png --change hat =", "hat => NEW"),
@@ -155,15 +155,15 @@ def test_a_path_in_the_home_folder(command: Command, tmp_path: Path, monkeypatch
     ],
 )
 def test_errors_become_exit_codes(
-    command: Command, picture: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, fragment: str
+    command: Command, image: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, fragment: str
 ) -> None:
     monkeypatch.setattr("latentedit.models.registry.load", Mock(side_effect=error))
-    outcome = command("caption", picture)
+    outcome = command("caption", image)
     assert (outcome.code, outcome.out) == (code, "")
     assert fragment in outcome.err
     monkeypatch.setattr("latentedit.models.registry.load", Mock(side_effect=ZeroDivisionError))
     with pytest.raises(ZeroDivisionError):
-        command("caption", picture)
+        command("caption", image)
 
 
 def program(

@@ -81,13 +81,13 @@ def test_the_options_take_the_place_of_the_choice(capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.nightly
-def test_the_options_reach_the_network(command: Command, picture: Path, miniature: Path, tmp_path: Path) -> None:
+def test_the_options_reach_the_network(command: Command, image: Path, miniature: Path, tmp_path: Path) -> None:
     """Dtype of an edit, which `replay` takes from the record unless told; a half-precision result is another file."""
     place = tmp_path / "out.png"
     texts = ("--source-prompt", "a person", "--prompt", "a person with glasses")
     wanted = (*texts, "--method", "sdedit", "--model", miniature)
-    assert command("edit", picture, *wanted, "--dtype", "bfloat16", "--placement", "groups", "-o", place).code == 0
-    again = ("--picture", picture, "--model", miniature, "--json", "-o", tmp_path / "again.png")
+    assert command("edit", image, *wanted, "--dtype", "bfloat16", "--placement", "groups", "-o", place).code == 0
+    again = ("--image", image, "--model", miniature, "--json", "-o", tmp_path / "again.png")
     assert json.loads(command("replay", place, *again).out)["same"]
     other = json.loads(command("replay", place, *again, "--dtype", "float32").out)
     assert not other["same"]

@@ -37,7 +37,7 @@ def test_show_and_path(command: Command, ran: Ran, bundled: Path, miniature: Pat
     assert [line.split() for line in printed.splitlines() if "psnr" in line] == [["vae,", "psnr_db", "31.25"]]
     assert "transformer/diffusion_pytorch_model.safetensors" in printed
     facts = json.loads(command("models", "show", "portraits", "--json").out)
-    assert facts["quality"]["pictures"] == 200
+    assert facts["quality"]["images"] == 200
     (bundled / "latentedit.json").unlink()
     assert command("models", "show", "portraits").out.startswith("portraits: no description\n")
 
@@ -54,7 +54,7 @@ def test_families(command: Command) -> None:
 def test_verify(command: Command, ran: Ran, refused: Refused, bundled: Path) -> None:
     printed = ran("models", "verify", "portraits")
     assert printed.startswith("portraits: verified\n")
-    assert "sampled picture of portraits as stored" in printed
+    assert "sampled image of portraits as stored" in printed
     assert json.loads(command("models", "verify", "portraits", "--json").out)["verified"] is True
     file = bundled / "transformer" / "diffusion_pytorch_model.safetensors"
     file.write_bytes(file.read_bytes()[:1000])
@@ -63,10 +63,10 @@ def test_verify(command: Command, ran: Ran, refused: Refused, bundled: Path) -> 
 
 @pytest.fixture
 def small_calibration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Four pictures of two steps, two of them edited by two candidates, and a data folder of its own."""
-    small = functools.partial(Calibration, pictures=4, steps=2, batch=2, harmed=1)
+    """Four images of two steps, two of them edited by two candidates, and a data folder of its own."""
+    small = functools.partial(Calibration, images=4, steps=2, batch=2, harmed=1)
     monkeypatch.setattr("latentedit.guard.calibration.Calibration", small)
-    search = functools.partial(Search, pictures=2, steps=2, batch=2)
+    search = functools.partial(Search, images=2, steps=2, batch=2)
     monkeypatch.setattr("latentedit.guard.settings_search.Search", search)
     monkeypatch.setattr(settings_search, "AROUND", {"3 steps": settings_search.AROUND["3 steps"]})
     monkeypatch.setenv("LATENTEDIT_DATA", str(tmp_path / "data"))
@@ -96,7 +96,7 @@ def test_settings_that_are_not_used_are_told(command: Command, tmp_path: Path, s
         local=True,
         judge=Judge(),
         strengths=(-1.0, 2.0),
-        pictures=2,
+        images=2,
         evaluations=32,
         tried={"the library's default": {"residual": 1.0}},
     )
@@ -110,7 +110,7 @@ def test_settings_that_are_not_used_are_told(command: Command, tmp_path: Path, s
 def test_floor_tells_and_stores_the_same(command: Command, ran: Ran, miniature: Path, tmp_path: Path) -> None:
     captions, file = tmp_path / "captions.txt", tmp_path / "floor.json"
     captions.write_text("a person with glasses\n")
-    about = ("models", "floor", miniature, "--captions", captions, "--pictures", 6, "--steps", 1, "--device", "cpu")
+    about = ("models", "floor", miniature, "--captions", captions, "--images", 6, "--steps", 1, "--device", "cpu")
     printed = ran(*about, "-o", file)
     stored = json.loads(file.read_text())
     assert [one["level"] for one in stored["levels"]] == [0, 0.1, 0.2, 0.3, 0.5, 0.65, 0.8, 0.95]

@@ -31,7 +31,7 @@ UNDO = "undo me.edited.png --direction a.safetensors"
 FOLDER = "edit . --prompt cap --source-prompt hat -o run"
 
 PASSED: dict[str, dict[str, Told]] = {
-    "editing.verbs:edit_pictures": {
+    "editing.verbs:edit_images": {
         f"edit me.png {WORDS} {HOW}": ASKED | {"method": "sdedit", "strength": (1.0,)},
         "edit me.png --prompt cap --source-prompt hat": USUAL,
         f"edit me.png {THREE} --strength 1 --strength 0 --strength 2 --combine inverse": Told(

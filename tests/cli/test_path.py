@@ -19,18 +19,18 @@ def short_searches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def arguments(picture: Path, other: Path, miniature: Path, tmp_path: Path) -> list[object]:
+def arguments(image: Path, other: Path, miniature: Path, tmp_path: Path) -> list[object]:
     where = ("--model", miniature, "--device", "cpu", "-o", tmp_path / "strip.png")
-    return ["path", picture, other, "--rank", 1, "--frames", 3, "--level", 0.3, "--site", "clean", *where]
+    return ["path", image, other, "--rank", 1, "--frames", 3, "--level", 0.3, "--site", "clean", *where]
 
 
 @pytest.mark.slow
 def test_a_strip_and_a_row_a_method(
-    command: Command, ran: Ran, arguments: list[object], picture: Path, other: Path, tmp_path: Path
+    command: Command, ran: Ran, arguments: list[object], image: Path, other: Path, tmp_path: Path
 ) -> None:
     printed = ran(*arguments, "--source-prompt", "a person")
     lines, strip = printed.splitlines(), tmp_path / "strip.png"
-    assert lines[0] == f"{picture}, {other} -> {strip}"
+    assert lines[0] == f"{image}, {other} -> {strip}"
     assert {"lerp", "slerp", "geodesic", "random"} <= {line.split()[0] for line in lines[1:]}
     assert lines[2].endswith("a person")
     with Image.open(strip) as strip_image:

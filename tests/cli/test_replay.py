@@ -10,14 +10,14 @@ import pytest
 from PIL import Image
 
 from latentedit.editing.outputs import read_record
-from latentedit_keep.pictures import pack_chunks, read_chunks
+from latentedit_keep.images import pack_chunks, read_chunks
 from tests.commands import Command, Ran, Refused
 
 FROM, TO = "a person with no glasses", "a person with glasses"
 
 
 def rewrite(path: Path, **changes: Any) -> None:
-    """The same picture with another record."""
+    """The same image with another record."""
     text, payload = read_chunks(path)
     assert text is not None
     told = json.dumps(json.loads(text) | changes, separators=(",", ":"))
@@ -54,10 +54,10 @@ def test_the_same_file_again(command: Command, ran: Ran, edited: Path, miniature
 @pytest.mark.nightly
 @pytest.mark.parametrize(("name", "method"), [("o.png", "eim"), ("o.jpg", "flowedit"), ("o.webp", "sdedit")])
 def test_every_format_and_method(
-    command: Command, picture: Path, miniature: Path, tmp_path: Path, name: str, method: str
+    command: Command, image: Path, miniature: Path, tmp_path: Path, name: str, method: str
 ) -> None:
     texts = ("--source-prompt", FROM, "--prompt", TO)
-    arguments = (picture, *texts, "--method", method, "--strength", 0.5, "--model", miniature)
+    arguments = (image, *texts, "--method", method, "--strength", 0.5, "--model", miniature)
     assert command("edit", *arguments, "-o", tmp_path / name).code == 0
     assert report(command, tmp_path / name, miniature, "-o", tmp_path / f"again{name}") == {
         "result": str(tmp_path / name),
@@ -68,24 +68,24 @@ def test_every_format_and_method(
 
 
 @pytest.mark.nightly
-def test_the_picture_is_looked_for_beside_the_result_and_here(
+def test_the_image_is_looked_for_beside_the_result_and_here(
     command: Command,
     refused: Refused,
     edited: Path,
-    picture: Path,
+    image: Path,
     miniature: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    picture.rename(elsewhere / "me.png")
+    image.rename(elsewhere / "me.png")
     assert "me.png" in refused("replay", edited, "--model", miniature)
     monkeypatch.chdir(elsewhere)
     assert report(command, edited, miniature)["same"]
     monkeypatch.chdir(tmp_path)
     (elsewhere / "me.png").rename(elsewhere / "other.png")
-    assert report(command, edited, miniature, "--picture", elsewhere / "other.png")["same"]
+    assert report(command, edited, miniature, "--image", elsewhere / "other.png")["same"]
 
 
 @pytest.mark.nightly
@@ -135,8 +135,8 @@ def test_a_model_that_is_not_bundled_has_to_be_named(
 def test_a_name_in_a_record_leads_nowhere_but_beside_the_file(
     refused: Refused, command: Command, edited: Path, miniature: Path, name: str
 ) -> None:
-    rewrite(edited, picture=recorded(edited)["picture"] | {"name": name})
+    rewrite(edited, image=recorded(edited)["image"] | {"name": name})
     if name.endswith("/me.png"):
         assert command("replay", edited, "--model", miniature).code == 0
     else:
-        assert "--picture" in refused("replay", edited, "--model", miniature)
+        assert "--image" in refused("replay", edited, "--model", miniature)

@@ -12,13 +12,13 @@ from latentedit.core.cost import Cost
 from latentedit.editing.result import EditResult
 from latentedit.editing.verbs import edit, identify, manipulate
 from latentedit.latents.encode import encode
-from tests.editors.colours import ColourBackbone
-from tests.editors.edits import grey
+from tests.editors.colors import ColorBackbone
+from tests.editors.edits import gray
 
 
 @pytest.fixture(scope="module")
 def result() -> EditResult:
-    found = edit(ColourBackbone(), grey(), prompt="red", source_prompt="grey", strength=0.5, method="eim")
+    found = edit(ColorBackbone(), gray(), prompt="red", source_prompt="gray", strength=0.5, method="eim")
     cost = Cost(evaluations=48.0, seconds=1.25, peak_bytes=250_000_000, verdict_evaluations=8.0)
     return dataclasses.replace(found, cost=cost)
 
@@ -30,7 +30,7 @@ def rows(result: EditResult) -> dict[str, str]:
 
 def test_rows_contain_the_values_of_the_result(result: EditResult) -> None:
     found = rows(result)
-    assert found["caption"].startswith("grey")
+    assert found["caption"].startswith("gray")
     assert (found["target"], found["sheet"], found["again"]) == ("red", "s.png", "latentedit replay x")
     assert found["method"] == "eim, strength 0.50"
     assert all(number in found["cost"] for number in ("48", "8", "1.2 s", "250 MB"))
@@ -43,7 +43,7 @@ def test_rows_contain_the_values_of_the_result(result: EditResult) -> None:
 
 
 def test_several_directions_have_a_strength_each_and_cross_talk() -> None:
-    latent = encode(ColourBackbone(), grey(), source_prompt="grey")
+    latent = encode(ColorBackbone(), gray(), source_prompt="gray")
     found = manipulate(latent, [identify(latent, prompt=to) for to in ("red", "blue")], strength=[0.5, -0.3])
     assert rows(found)["method"].endswith("strengths 0.50, -0.30")
     assert found.cross_talk is not None
@@ -52,13 +52,13 @@ def test_several_directions_have_a_strength_each_and_cross_talk() -> None:
 
 
 def test_the_replay_command_names_what_it_needs(bundled: Path, tmp_path: Path) -> None:
-    picture, other = tmp_path / "me.png", tmp_path / "other" / "out.png"
+    image, other = tmp_path / "me.png", tmp_path / "other" / "out.png"
     near = tmp_path / "out.png"
-    assert replay_command(near, picture=picture, choice=ModelChoice(model="portraits")) == f"latentedit replay {near}"
+    assert replay_command(near, image=image, choice=ModelChoice(model="portraits")) == f"latentedit replay {near}"
     directions = [tmp_path / "a.safetensors", tmp_path / "it's.safetensors"]
     choice = ModelChoice(model="org/name", device="cpu", dtype="float32", placement="model")
     mask = tmp_path / "a mask.png"
-    words = shlex.split(replay_command(other, picture=picture, choice=choice, mask=mask, directions=directions))
-    assert words[:5] == ["latentedit", "replay", str(other), "--picture", str(picture)]
+    words = shlex.split(replay_command(other, image=image, choice=choice, mask=mask, directions=directions))
+    assert words[:5] == ["latentedit", "replay", str(other), "--image", str(image)]
     assert words[5:9] == [word for place in directions for word in ("--direction", str(place))]
     assert words[9:] == ["--mask", str(mask), "--model", "org/name", "--placement", "model"]

@@ -44,11 +44,11 @@ def test_an_unquoted_arrow_is_refused_with_the_file_that_the_shell_created(
 
 
 @pytest.mark.parametrize(
-    ("picture", "output"),
+    ("image", "output"),
     [("a/me.png", "a/me.edited.png"), ("me", "me.edited.png"), ("a.b.jpg", "a.b.edited.png"), (".", ".edited.png")],
 )
-def test_default_name_of_a_result(picture: str, output: str) -> None:
-    assert named_beside(Path(picture), "edited.png") == Path(output)
+def test_default_name_of_a_result(image: str, output: str) -> None:
+    assert named_beside(Path(image), "edited.png") == Path(output)
 
 
 @pytest.mark.parametrize("letter", ["b", "é", "\udc80"])

@@ -13,8 +13,8 @@ FROM, TO = "a person with no glasses", "a person with glasses"
 
 
 @pytest.fixture
-def arguments(picture: Path, miniature: Path) -> list[object]:
-    return ["sweep", picture, "--source-prompt", FROM, "--prompt", TO, "--model", miniature, "--device", "cpu"]
+def arguments(image: Path, miniature: Path) -> list[object]:
+    return ["sweep", image, "--source-prompt", FROM, "--prompt", TO, "--model", miniature, "--device", "cpu"]
 
 
 @pytest.mark.nightly
@@ -29,16 +29,16 @@ def test_a_sweep_is_made_again(ran: Ran, arguments: list[object], tmp_path: Path
 
 
 @pytest.mark.slow
-def test_changes_mask_and_local(ran: Ran, picture: Path, mask: Path, miniature: Path) -> None:
+def test_changes_mask_and_local(ran: Ran, image: Path, mask: Path, miniature: Path) -> None:
     """Several changes of a sweep are one direction."""
     changes = ("--change", "no glasses => glasses", "--change", "=> a smile")
     where = ("--mask", mask, "--no-auto-mask", "--model", miniature)
-    facts = json.loads(ran("sweep", picture, "--source-prompt", FROM, *changes, *where, "--strengths", "0,1", "--json"))
+    facts = json.loads(ran("sweep", image, "--source-prompt", FROM, *changes, *where, "--strengths", "0,1", "--json"))
     assert facts["target"] == "a person with glasses, a smile"
     assert len(facts["record"]["directions"]) == 1
     assert facts["record"]["auto_mask"] is False
-    assert facts["record"]["picture"]["mask"] is not None
+    assert facts["record"]["image"]["mask"] is not None
     assert [row["strength"] for row in facts["strengths"]] == [0.0, 1.0]
     assert facts["strengths"][0]["verdict"]["share"] == 0
-    assert facts["output"] == str(picture.with_name("me.sweep.png"))
+    assert facts["output"] == str(image.with_name("me.sweep.png"))
     assert Image.open(facts["output"]).width > 2 * 56

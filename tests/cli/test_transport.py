@@ -1,4 +1,4 @@
-"""``latentedit transport`` on a tiny model: a direction of one picture on another."""
+"""``latentedit transport`` on a tiny model: a direction of one image on another."""
 
 import json
 import shlex
@@ -15,12 +15,12 @@ from tests.commands import Ran
 
 @pytest.mark.slow
 def test_a_direction_is_transported(
-    ran: Ran, picture: Path, other: Path, miniature: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ran: Ran, image: Path, other: Path, miniature: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("latentedit.geometry.local_basis.truncated_svd", partial(truncated_svd, most_products=4))
     model = ("--model", miniature, "--device", "cpu")
     where = (*model, "-o", tmp_path / "out", "--quiet")
-    ran("discover", picture, "--rank", 1, "--site", "clean", "--level", 0.3, *where)
+    ran("discover", image, "--rank", 1, "--site", "clean", "--level", 0.3, *where)
     direction = next((tmp_path / "out").glob("*.safetensors"))
     arguments = ("transport", direction, "--target", other, "--rank", 3, *model, "-o", tmp_path / "new.safetensors")
     printed = ran(*arguments)

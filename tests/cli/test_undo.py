@@ -11,7 +11,7 @@ from PIL import Image
 
 from latentedit.directions.direction import load_direction
 from latentedit.editing.undo import undo_direction
-from latentedit.latents.pictures import SourceImage
+from latentedit.latents.images import SourceImage
 from latentedit.models.registry import load
 from tests.commands import Command, Ran
 
@@ -23,8 +23,8 @@ def levels(path: Path) -> np.ndarray:
 
 
 @pytest.fixture
-def picture(tmp_path: Path) -> Path:
-    """So grey that no change clips it."""
+def image(tmp_path: Path) -> Path:
+    """So gray that no change clips it."""
     values = np.random.default_rng(5).integers(110, 146, (40, 56, 3)).astype(np.uint8)
     Image.fromarray(values).save(tmp_path / "me.png")
     return tmp_path / "me.png"
@@ -37,25 +37,25 @@ def direction(made: Callable[..., Path]) -> Path:
 
 @pytest.mark.slow
 def test_an_edit_is_taken_back_from_its_file_alone(
-    command: Command, ran: Ran, edited: Path, picture: Path, tmp_path: Path
+    command: Command, ran: Ran, edited: Path, image: Path, tmp_path: Path
 ) -> None:
     """Bit for bit, without the model, which is not a bundled one; a JPEG is not the same, and is not said to be."""
-    assert (levels(edited) != levels(picture)).mean() > 0.1
+    assert (levels(edited) != levels(image)).mean() > 0.1
     alone = tmp_path / "elsewhere"
     alone.mkdir()
     moved = shutil.move(edited, alone / "x.png")
     printed = ran("undo", moved)
     undone = alone / "x.undone.png"
     assert printed.splitlines()[0] == f"{moved} -> {undone}"
-    assert np.array_equal(levels(undone), levels(picture))
+    assert np.array_equal(levels(undone), levels(image))
     assert sorted(place.name for place in alone.iterdir()) == ["x.png", "x.undone.png"]
     for name, same in (("o.png", True), ("o.jpg", False)):
         told = json.loads(command("undo", moved, "--json", "-o", tmp_path / name).out)
-        assert told == {"picture": str(moved), "output": str(tmp_path / name), "how": "file", "bit_for_bit": same}
+        assert told == {"image": str(moved), "output": str(tmp_path / name), "how": "file", "bit_for_bit": same}
 
 
 @pytest.mark.slow
-def test_a_picture_without_its_latent_needs_the_direction(
+def test_an_image_without_its_latent_needs_the_direction(
     command: Command, ran: Ran, edited: Path, direction: Path, miniature: Path, tmp_path: Path
 ) -> None:
     Image.open(edited).save(tmp_path / "plain.png")

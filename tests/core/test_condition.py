@@ -66,7 +66,7 @@ def test_batches() -> None:
     assert equal(a.repeat(2)[2:], a)
     assert equal(a[:1].expand(3)[2:], a[:1])
     assert a.expand(2) is a
-    with pytest.raises(ShapeError, match="one text or one a picture"):
+    with pytest.raises(ShapeError, match="one text or one an image"):
         a.expand(3)
 
 

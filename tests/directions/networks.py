@@ -75,7 +75,7 @@ class NetworkBackbone(Backbone):
         return self.layers(z.flatten(1), s, condition.tokens[:, 0]).reshape(z.shape)
 
 
-def network_picture(backbone: NetworkBackbone, seed: int) -> JointLatent:
+def network_image(backbone: NetworkBackbone, seed: int) -> JointLatent:
     """A random clean latent under no text."""
     z = torch.randn(1, 2, 3, generator=stream(seed, "tests")).double()
     return JointLatent(backbone=backbone, z=z, condition=backbone.embed([""]), captions=("",))

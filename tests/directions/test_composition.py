@@ -22,7 +22,7 @@ STRENGTHS = st.sampled_from([-2.0, -0.5, 0.0, 0.25, 1.0, 3.0])
 
 
 def direction(*rows: Any, index: int = 0, **fields: Any) -> Direction:
-    """One displacement a picture; its text, one number a direction, says which direction it is."""
+    """One displacement an image; its text, one number a direction, says which direction it is."""
     z = torch.as_tensor(np.array(rows), dtype=torch.float64)
     text = torch.zeros(len(z), 1, 5, dtype=torch.float64)
     text[..., index] = 1.0
@@ -61,7 +61,7 @@ def cosines(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def composed(rows: NDArray[np.float64], strengths: list[float], combine: Combine) -> NDArray[np.float64]:
-    """What the module says, for one picture, from NumPy's own factorizations.
+    """What the module says, for one image, from NumPy's own factorizations.
 
     The dual directions' sum is the one vector in the span of all that has ``s_j |d_j|^2`` in common with each d_j.
     """
@@ -101,7 +101,7 @@ def test_cross_talk_against_numpy(count: int, batch: int, seed: int) -> None:
 
 @pytest.mark.parametrize("combine", COMBINES)
 @pytest.mark.parametrize("one", [0, 1])
-def test_one_for_all_goes_with_one_a_picture(combine: Combine, one: int) -> None:
+def test_one_for_all_goes_with_one_an_image(combine: Combine, one: int) -> None:
     rows = np.random.default_rng(3).normal(size=(2, 3, 6))
     parts = together(rows)
     parts[one] = direction(rows[one, 0], index=one)
@@ -124,13 +124,13 @@ def test_shapes_and_what_is_known_of_the_parts_are_kept() -> None:
     shaped = compose(parts, [1.0, 2.0], "inverse").z
     assert (shaped.shape, shaped.dtype) == ((3, 2, 3, 4), torch.float32)
     assert torch.allclose(shaped.flatten(1), flat.z.to(torch.float32), rtol=1e-5, atol=1e-6)
-    a = direction([1.0, 0.0], level=0.4, pictures=("p", "q"), notes=("a note", "another"))
-    b = direction([0.0, 1.0], index=1, level=0.9, pictures=("q", "r"), notes=("another",))
+    a = direction([1.0, 0.0], level=0.4, images=("p", "q"), notes=("a note", "another"))
+    b = direction([0.0, 1.0], index=1, level=0.9, images=("q", "r"), notes=("another",))
     whole = compose([a, b], (1.0, -0.5), "projection")
     assert (whole.level, whole.method, whole.model_name, whole.model_fingerprint) == (0.9, "composition", "m", "f")
     known = {"combine": "projection", "parts": [a.fingerprint, b.fingerprint], "strengths": [1.0, -0.5]}
     assert whole.settings == known
-    assert whole.pictures == ("p", "q", "r")
+    assert whole.images == ("p", "q", "r")
     assert whole.notes == ("a note", "another")
     assert whole.source_captions == whole.target_captions == ()
 
@@ -169,7 +169,7 @@ def test_what_says_the_same_can_only_be_added(combine: Combine, cosine: float, r
     assert compose(pair, strengths).length.all()
     angles = [at_angle(-strengths[1] * cosine) for cosine in (0.1, 0.95, -0.5)]
     batch = [direction(*(angle[index].z[0].tolist() for angle in angles), index=index) for index in range(2)]
-    with pytest.raises(ConfigError, match=re.escape("(cosine -0.95)")):  # of the picture that contradicts
+    with pytest.raises(ConfigError, match=re.escape("(cosine -0.95)")):  # of the image that contradicts
         compose(batch, strengths)
     if not refused:
         assert compose(pair, strengths, combine).length.all()

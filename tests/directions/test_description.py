@@ -29,7 +29,7 @@ def test_sizes_and_what_is_not_known() -> None:
     )
     rows = dict(describe(bare))
     assert rows["direction"] == bare.fingerprint
-    assert "; one for each of 2 pictures; 74.2 kB" in rows["size"]
+    assert "; one for each of 2 images; 74.2 kB" in rows["size"]
     assert 4 * (2 * 16 * 64 + 64 * 256 + 128) == 74_240
     assert set(dict(describe(example()))) - set(rows) == {"settings", "preview", "note"}
 
@@ -40,8 +40,8 @@ def test_settings_can_be_printed_and_asked_for_again() -> None:
     kinds = {"a": None, "b": True, "c": {"d": 1, "e": [0.1, "x"]}, "f": (), "g": {}}
     assert row("settings", settings=kinds) == "a none, b True, c (d 1, e [0.1, x]), f [], g ()"
     assert row("preview", preview=PNG + bytes(1492)) == "PNG, 1.5 kB"
-    assert row("licence", licence="free\n\x1b[2J\u202eevil") == "free [2J evil"
-    assert row("licence", licence="x" * 400) == "x" * 300 + "..."
+    assert row("license", license="free\n\x1b[2J\u202eevil") == "free [2J evil"
+    assert row("license", license="x" * 400) == "x" * 300 + "..."
     known = example().calibration
     assert known is not None
     for lowest, highest, range_ in ((-0.5, 1.25, "from -0.50 up to 1.25 "), (-math.inf, math.inf, "any ")):

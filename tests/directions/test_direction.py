@@ -32,7 +32,7 @@ from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example
 
 
 def full(**changes: Any) -> Direction:
-    """Of three pictures, with every field filled."""
+    """Of three images, with every field filled."""
     generator = stream(0, "tests")
     z, tokens, pooled = (
         torch.randn(shape, generator=generator, dtype=torch.float32) for shape in ((3, 2, 4, 4), (3, 5, 6), (3, 7))
@@ -51,9 +51,9 @@ def full(**changes: Any) -> Direction:
         "model_fingerprint": "f",
         "source_captions": ("a", "b", "c"),
         "target_captions": ("x", "y", "z"),
-        "pictures": ("p", "q", "r"),
+        "images": ("p", "q", "r"),
         "calibration": calibration,
-        "licence": "CC0-1.0",
+        "license": "CC0-1.0",
         "preview": b"png",
         "feature": torch.randn(4, 2, generator=generator),
         "notes": ("a note",),
@@ -115,21 +115,21 @@ def test_the_fingerprint_sees_model_shapes_and_the_last_bit_of_tensors_and_nothi
 
 
 @pytest.mark.parametrize("index", [0, 1, 2])
-def test_the_row_of_a_picture_is_its_own(index: int) -> None:
+def test_the_row_of_an_image_is_its_own(index: int) -> None:
     direction = full()
     row = direction.row(index)
     assert len(row) == len(row.condition) == 1
     for one, rows in zip(tensors(row)[:3], tensors(direction)[:3], strict=True):
         assert torch.equal(one[0], rows[index])
-    words = (row.source_captions, row.target_captions, row.pictures)
+    words = (row.source_captions, row.target_captions, row.images)
     assert words == (("abc"[index],), ("xyz"[index],), ("pqr"[index],))
-    assert unchanged(row, direction, but=("source_captions", "target_captions", "pictures"))
+    assert unchanged(row, direction, but=("source_captions", "target_captions", "images"))
     shared = one_for_all(direction).row(index)
     assert torch.equal(shared.condition.tokens[0], direction.condition.tokens[0])
     assert row.row(2) is row
 
 
-def test_the_mean_is_one_direction_for_any_picture() -> None:
+def test_the_mean_is_one_direction_for_any_image() -> None:
     direction = full()
     mean = direction.mean()
     assert len(mean) == len(mean.condition) == 1
@@ -143,7 +143,7 @@ def test_the_mean_is_one_direction_for_any_picture() -> None:
     assert torch.allclose(rows.z, direction.z[:1], rtol=1e-6)
 
 
-def test_another_models_direction_is_named_and_lengths_are_each_pictures() -> None:
+def test_another_models_direction_is_named_and_lengths_are_each_images() -> None:
     with pytest.raises(ConfigError, match=r"another model, 'm' \(f\), than 'portraits' \(0123\)"):
         full().check_model("portraits", "0123")
     full().check_model("a copy under another name", "f")
@@ -177,11 +177,11 @@ def example(model: GaussianMixtureBackbone | None = None, **changes: Any) -> Dir
         model_fingerprint="0123456789abcdef" if model is None else model.fingerprint,
         source_captions=("a man",),
         target_captions=("a man, a hät",),
-        pictures=("fedcba9876543210",),
+        images=("fedcba9876543210",),
         calibration=Calibration(
             arm="joint", level=0.75, steps=24, scales=(0.5, 1.0), effects=(0.25, 1.0), lowest=-math.inf, highest=1.5
         ),
-        licence="CC-BY-4.0",
+        license="CC-BY-4.0",
         preview=PNG + b"rest",
         feature=torch.tensor([[0.6, -0.8]]),
         notes=("a note",),
@@ -207,7 +207,7 @@ SAID: dict[str, Any] = {
     "model_fingerprint": "0123456789abcdef",
     "source_captions": ["a man"],
     "target_captions": ["a man, a hät"],
-    "pictures": ["fedcba9876543210"],
+    "images": ["fedcba9876543210"],
     "calibration": {
         "arm": "joint",
         "level": 0.75,
@@ -217,7 +217,7 @@ SAID: dict[str, Any] = {
         "lowest": None,
         "highest": 1.5,
     },
-    "licence": "CC-BY-4.0",
+    "license": "CC-BY-4.0",
     "instructed": False,
     "notes": ["a note"],
 }
@@ -265,7 +265,7 @@ FREE = Calibration(
     [
         {"z": torch.tensor([[1.0], [-0.0], [1e-45]]), "feature": torch.ones(2, 1, 2) / 2, "instructed": True},
         {"condition": Condition(tokens=torch.ones(2, 0, 3), pooled=torch.ones(2, 1) / 3), "settings": {}},
-        {"preview": b"", "feature": None, "calibration": None, "pictures": (), "licence": "", "level": 0.0},
+        {"preview": b"", "feature": None, "calibration": None, "images": (), "license": "", "level": 0.0},
         {"calibration": FREE, "level": 1.0, "settings": {"\u202e": [None, True, 1, 1.0, -0.0, {"a": []}]}},
     ],
 )

@@ -23,7 +23,7 @@ RESIDUALS: tuple[Residual, ...] = ("dds", "sds", "mixed")
 MIXTURE = example_mixture(dimension=6, latent=(2, 3))
 LATENT = mixture_latent(MIXTURE)
 TARGET = MIXTURE.embed(["c"]).expand(3)
-NOISE = draw((2, 1, 2, 3), seed=0, purpose="distillation").double()  # two noises, which all pictures share
+NOISE = draw((2, 1, 2, 3), seed=0, purpose="distillation").double()  # two noises, which all images share
 MOVED = 0.3 * draw((3, 2, 3), seed=1, purpose="distillation").double()
 
 
@@ -35,9 +35,9 @@ def text_slope(backbone: GaussianMixtureBackbone, z: Tensor, source: Condition, 
     """``(d x_hat / dc) n`` in closed form: the covariance over components of ``n_k`` and their estimates."""
     weights = backbone.at(z, levels_of(z, LEVEL), source).weights
     logits = (target - source).tokens.sum(1)
-    centred = logits - (weights * logits).sum(1, keepdim=True)
+    centered = logits - (weights * logits).sum(1, keepdim=True)
     estimates = torch.stack([clean_at(backbone, z, LEVEL, backbone.only(k)).flatten(1) for k in range(3)], dim=1)
-    return torch.einsum("bk,bk,bki->bi", weights, centred, estimates).reshape(z.shape)
+    return torch.einsum("bk,bk,bki->bi", weights, centered, estimates).reshape(z.shape)
 
 
 @pytest.mark.parametrize("moved", [None, MOVED])

@@ -137,7 +137,7 @@ def test_takes_as_many_products_as_it_says(kind: Filter, iterations: int, gamma:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_neighbours_do_not_matter(kind: Filter) -> None:
+def test_neighbors_do_not_matter(kind: Filter) -> None:
     matrices, r = symmetric(INDEFINITE.repeat(2, 1)), residuals(2)
 
     def found(which: slice) -> Filtered:

@@ -104,7 +104,7 @@ def test_gamma_counts_at_its_levels_only(mixture: GaussianMixtureBackbone) -> No
 @pytest.mark.parametrize(("keep", "release"), [(0.3, 0.0), (0.0, 0.3), (0.2, 0.4)])
 @pytest.mark.parametrize("step_size", [0.4, None])
 def test_what_is_kept_and_what_is_released(keep: float, release: float, step_size: float | None) -> None:
-    """Two looks at pictures of three channels; the second place by place, by hand."""
+    """Two looks at images of three channels; the second place by place, by hand."""
     backbone = example_mixture(dimension=12, latent=(3, 2, 2))
     latent, target = mixture_latent(backbone), backbone.embed(["c"])
     config = HSDS(levels=(0.9, 0.4), steps=2, step_size=step_size, keep=keep, release=release)
@@ -116,9 +116,9 @@ def test_what_is_kept_and_what_is_released(keep: float, release: float, step_siz
     aim = clean_at(backbone, x_s + (1 - second) * moved, second, target) - still
     if release:
         share = change_share(moved, release)
-        for picture, row, column in itertools.product(range(3), range(2), range(2)):
-            m, q = moved[picture, :, row, column], (latent.z - still)[picture, :, row, column]
-            aim[picture, :, row, column] -= share[picture, 0, row, column] ** 2 * (q @ m) / (m @ m) * m
+        for image, row, column in itertools.product(range(3), range(2), range(2)):
+            m, q = moved[image, :, row, column], (latent.z - still)[image, :, row, column]
+            aim[image, :, row, column] -= share[image, 0, row, column] ** 2 * (q @ m) / (m @ m) * m
     if keep:
         aim = change_share(moved, keep) * aim
     assert relative_error(found, moved + next_step * (aim - moved)) < 1e-11
@@ -213,7 +213,7 @@ EVERY = [
 
 @pytest.mark.parametrize("config", EVERY, ids=lambda config: f"{config.residual}-{config.filter}-{config.steps}")
 def test_every_search(mixture: GaussianMixtureBackbone, config: HSDS) -> None:
-    """Equal texts give exactly zero, and (T11) neighbours do not matter."""
+    """Equal texts give exactly zero, and (T11) neighbors do not matter."""
     latent, target = mixture_latent(mixture), mixture.embed(["a", "c", "a"])
     keep = [] if config.projection == "none" else [mixture.embed(["b"]), mixture.embed(["a b"])]
     direction = identify(latent, target, config, seed=3, preserve=keep)
@@ -289,7 +289,7 @@ def test_negative_curvature_is_seen_and_survived() -> None:
     assert bool(torch.isfinite(found.z).all())
     assert torch.equal(found.z[0], plain.z[0])
     assert relative_error(found.z[1], plain.z[1]) > 0.01
-    assert any("1 of 2 pictures" in note for note in found.notes)
+    assert any("1 of 2 images" in note for note in found.notes)
     assert plain.notes == ()
     safe = identify(latent, target, dataclasses.replace(config, filter="levenberg-marquardt"), seed=0)
     assert safe.notes == ()

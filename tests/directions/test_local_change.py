@@ -1,4 +1,4 @@
-"""What reaches the picture: all of a change where it is strong, little of what is faint, and no seam between."""
+"""What reaches the image: all of a change where it is strong, little of what is faint, and no seam between."""
 
 import numpy as np
 import pytest
@@ -17,14 +17,14 @@ SEEDS = st.integers(0, 50)
 
 
 def random_change(shape: tuple[int, ...], seed: int) -> Tensor:
-    """Normal numbers in one half of each picture, and a hundredth of such in the other."""
+    """Normal numbers in one half of each image, and a hundredth of such in the other."""
     change = torch.randn(shape, generator=stream(seed, "tests"), dtype=torch.float32).to(torch.float64)
     change[..., : shape[-1] // 2] /= 100
     return change
 
 
 @given(SHAPES, SEEDS, st.sampled_from([-1e-6, -1.0, 0.25, 3.0, 1e6]))
-def test_it_depends_neither_on_the_strength_nor_on_other_pictures(
+def test_it_depends_neither_on_the_strength_nor_on_other_images(
     shape: tuple[int, ...], seed: int, factor: float
 ) -> None:
     change = random_change(shape, seed) * torch.logspace(0, 4, shape[0])[:, None, None, None]
@@ -58,7 +58,7 @@ def test_no_change_stays_none() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("times", [3, 5])
-def test_the_average_grows_with_the_picture(times: int) -> None:
+def test_the_average_grows_with_the_image(times: int) -> None:
     """Each pixel as a block of pixels: the average around the middle of a block is that around the pixel.
 
     The border, which stands in for what lies beyond, is left as it was: its blocks reach further than its pixels.

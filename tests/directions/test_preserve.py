@@ -1,4 +1,4 @@
-"""Projections against dense Lagrange systems and a general-purpose optimiser."""
+"""Projections against dense Lagrange systems and a general-purpose optimizer."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ from tests.directions.mixtures import dense_solve
 
 METRIC = symmetric(torch.linspace(0.2, 1.3, 6, dtype=torch.float64).expand(2, 6))
 EXACT = 1e-12
-SHAPE = (2, 3, 2)  # two pictures, latents of 3 x 2 numbers
+SHAPE = (2, 3, 2)  # two images, latents of 3 x 2 numbers
 
 
 def kept(count: int, *, seed: int = 3) -> Tensor:
@@ -94,10 +94,10 @@ def displacement(shape: tuple[int, ...], seed: int) -> Tensor:
 
 
 @given(SHAPES, st.integers(0, 50), FLOORS, st.sampled_from([-1e-30, 1e-3, -7.0, 1e30]))
-def test_pictures_are_looked_at_one_by_one_and_size_and_sign_do_not_matter(
+def test_images_are_looked_at_one_by_one_and_size_and_sign_do_not_matter(
     shape: tuple[int, ...], seed: int, floor: float, factor: float
 ) -> None:
-    """Another scale for each picture: an energy compared across the batch would show."""
+    """Another scale for each image: an energy compared across the batch would show."""
     moved = displacement(shape, seed) * torch.logspace(0, 4, shape[0]).reshape(-1, *[1] * (len(shape) - 1))
     together = change_share(factor * moved, floor)
     for index in range(shape[0]):
@@ -111,7 +111,7 @@ def test_a_vector_counts_number_by_number_and_half_is_at_the_floor(floor: float)
     assert torch.allclose(change_share(moved, floor), expected, rtol=1e-14)
 
 
-def test_a_picture_pools_its_channels_and_three_by_three_places() -> None:
+def test_an_image_pools_its_channels_and_three_by_three_places() -> None:
     """Two changed places, 3 in the first channel and 4 in the last: nine places share the energy of each."""
     moved = torch.zeros(1, 3, 7, 7, dtype=torch.float64)
     moved[0, 0, 1, 1], moved[0, 2, 5, 5] = 3.0, -4.0

@@ -1,4 +1,4 @@
-"""A direction on other pictures: its displacement as it was, its words said anew where their captions allow it."""
+"""A direction on other images: its displacement as it was, its words said anew where their captions allow it."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ def portraits() -> Backbone:
     return load("portraits", device="cpu")
 
 
-def pictures(model: Backbone, *captions: str) -> JointLatent:
+def images(model: Backbone, *captions: str) -> JointLatent:
     z = torch.randn(len(captions), 5, generator=stream(1, "tests"), dtype=torch.float32).to(model.dtype)
     return JointLatent(backbone=model, z=z, condition=model.embed(captions), captions=captions)
 
@@ -56,7 +56,7 @@ def found(model: Backbone, sources: Sequence[str], targets: Sequence[str], **fie
         "model_fingerprint": model.fingerprint,
         "source_captions": tuple(sources),
         "target_captions": tuple(targets),
-        "pictures": ("p",) * len(sources),
+        "images": ("p",) * len(sources),
         "notes": ("a note",),
     }
     return Direction(**(known | fields))
@@ -73,16 +73,16 @@ def frown(caption: str) -> str:
 def test_under_its_own_captions_or_none_it_is_itself(model: Backbone) -> None:
     for captions in ((CAT,), (CAT, DOG)):
         direction = found(model, captions, [frown(caption) for caption in captions])
-        assert transferred(direction, pictures(model, *captions)) is direction
+        assert transferred(direction, images(model, *captions)) is direction
     for fields in ({"source_captions": ()}, {"target_captions": ()}):
         direction = found(model, [CAT], [frown(CAT)], **fields)
-        assert transferred(direction, pictures(model, DOG, BARE)) is direction
+        assert transferred(direction, images(model, DOG, BARE)) is direction
 
 
 def test_another_caption_says_the_change_in_its_own_words(model: Backbone) -> None:
     """So that at strength 1 the text is that of the changed caption, its phrases where they were."""
     direction = found(model, [CAT], ["a cat with frown, fur, hat"])
-    latent = pictures(model, DOG)
+    latent = images(model, DOG)
     with model.count() as cost:
         here = transferred(direction, latent)
     assert cost.evaluations == 0
@@ -98,22 +98,22 @@ def test_another_caption_says_the_change_in_its_own_words(model: Backbone) -> No
 
 
 def test_several_go_to_several_one_by_one(model: Backbone) -> None:
-    """Each picture gets the words of its own row, which differ here."""
+    """Each image gets the words of its own row, which differ here."""
     direction = found(model, [CAT, DOG], [frown(CAT), DOG.replace("glasses", "cap")])
-    latent = pictures(model, "a dog with smile", "a cat with hat, glasses")
+    latent = images(model, "a dog with smile", "a cat with hat, glasses")
     here = transferred(direction, latent)
     assert here.target_captions == ("a dog with frown", "a cat with hat, cap")
     assert equal(here.condition, text_direction(model, latent.captions, here.target_captions))
     assert here.z is direction.z
-    swapped = transferred(direction, pictures(model, DOG, CAT))
+    swapped = transferred(direction, images(model, DOG, CAT))
     assert swapped.target_captions == (frown(DOG), f"{CAT}, cap")
 
 
 def test_a_mean_for_all_is_said_anew_even_under_the_captions_that_it_is_the_mean_of(model: Backbone) -> None:
-    """A mean of texts is no text; and the words are those of its first picture, however many there are here."""
+    """A mean of texts is no text; and the words are those of its first image, however many there are here."""
     mean = found(model, [CAT, DOG], [frown(CAT), frown(DOG)]).mean()
     for captions in ((CAT, DOG), (BARE + ", smile", CAT), (DOG,), (DOG, CAT, DOG)):
-        here = transferred(mean, pictures(model, *captions))
+        here = transferred(mean, images(model, *captions))
         targets = tuple(frown(caption) for caption in captions)
         assert here.target_captions == targets
         assert equal(here.condition, text_direction(model, captions, targets))
@@ -123,23 +123,23 @@ def test_a_mean_for_all_is_said_anew_even_under_the_captions_that_it_is_the_mean
 def test_words_that_do_not_apply_keep_the_text_as_it_was(model: Backbone) -> None:
     """Row by row: the cat can lose its smile, the dog has none to lose."""
     direction = found(model, [CAT], ["a cat with fur, hat"])
-    here = transferred(direction, pictures(model, "a cat with smile, fur", BARE))
+    here = transferred(direction, images(model, "a cat with smile, fur", BARE))
     assert here.target_captions == ("a cat with fur", "")
     assert here.source_captions == ("a cat with smile, fur", BARE)
     assert equal(here.condition[:1], text_direction(model, ["a cat with smile, fur"], ["a cat with fur"]))
     assert equal(here.condition[1:], direction.condition)
     two = found(model, [CAT, DOG], ["a cat with fur, hat", "a dog with glasses"])
-    kept = transferred(two, pictures(model, BARE, BARE))
+    kept = transferred(two, images(model, BARE, BARE))
     assert kept.target_captions == ("", "")
     assert equal(kept.condition, two.condition)
     # where the words were lost, they stay lost, and the text is that of before
-    lost = transferred(direction, pictures(model, BARE))
+    lost = transferred(direction, images(model, BARE))
     assert lost.target_captions == ("",)
     for caption in (CAT, DOG, "a cat with smile, glasses"):
-        again = transferred(lost, pictures(model, caption))
+        again = transferred(lost, images(model, caption))
         assert again.target_captions == ("",)
         assert equal(again.condition, direction.condition)
-        back = transferred(-lost, pictures(model, caption))
+        back = transferred(-lost, images(model, caption))
         assert back.target_captions == ("",)
         assert equal(back.condition, -1.0 * direction.condition)
 
@@ -147,11 +147,11 @@ def test_words_that_do_not_apply_keep_the_text_as_it_was(model: Backbone) -> Non
 def test_what_does_not_fit_is_refused(model: Backbone) -> None:
     direction = found(model, [CAT, DOG], [frown(CAT), frown(DOG)])
     for captions in ((DOG,), (CAT, DOG, CAT)):
-        with pytest.raises(ShapeError, match=rf"one text or one a picture \({len(captions)}\); got 2"):
-            transferred(direction, pictures(model, *captions))
+        with pytest.raises(ShapeError, match=rf"one text or one an image \({len(captions)}\); got 2"):
+            transferred(direction, images(model, *captions))
     other = dataclasses.replace(direction, model_fingerprint="other")
     with pytest.raises(ConfigError, match="Identify it again with this model"):
-        transferred(other, pictures(model, CAT, DOG))
+        transferred(other, images(model, CAT, DOG))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ HOSTILE = '</script><img src=x onerror=alert(1)> & "quoted" <!-- <script>'
 
 
 def noise(size: tuple[int, int] = (40, 30), mode: str = "RGB", seed: int = 0) -> Image.Image:
-    """A picture of noise."""
+    """An image of noise."""
     channels = {"RGB": 3, "RGBA": 4}[mode]
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (size[1], size[0], channels), dtype=np.uint8))
 
@@ -42,12 +42,12 @@ def data_of(page: str) -> dict[str, Any]:
 
 
 def opened(text: str) -> Image.Image:
-    """A picture that a page holds."""
+    """An image that a page holds."""
     return Image.open(io.BytesIO(base64.b64decode(text)))
 
 
 def rebuilt(told: dict[str, Any], layer: dict[str, Any]) -> Image.Image:
-    """A whole picture from the source and its layer, as the script makes it."""
+    """A whole image from the source and its layer, as the script makes it."""
     source = opened(told["source"]["rgb"])
     if told["alpha"]:
         source.putalpha(opened(told["source"]["alpha"]))

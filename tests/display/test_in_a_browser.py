@@ -14,15 +14,15 @@ from PIL import Image
 from playwright.sync_api import Download, Locator
 
 from latentedit.display.viewer import Frame, View
-from latentedit.editing.outputs import read_record, same_picture
+from latentedit.editing.outputs import read_record, same_image
 from latentedit.editing.replay import replay
 from latentedit.editing.result import write_sweep
 from latentedit.editing.verbs import identify, sweep
 from latentedit.latents.encode import encode
-from latentedit_keep.pictures import read_chunks, read_image
+from latentedit_keep.images import read_chunks, read_image
 from tests.browser import Browser
 from tests.display.pages import changed, noise, view_of
-from tests.editors.colours import ColourBackbone
+from tests.editors.colors import ColorBackbone
 from tests.editors.edits import noisy
 
 pytestmark = pytest.mark.nightly
@@ -45,8 +45,8 @@ def page(view: View, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def red_to_blue(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A red picture that is blue at strength 1."""
-    path = tmp_path_factory.mktemp("colours") / "page.html"
+    """A red image that is blue at strength 1."""
+    path = tmp_path_factory.mktemp("colors") / "page.html"
     source = Image.new("RGB", (80, 60), "red")
     View(source=source, frames=[Frame(strength=1.0, image=Image.new("RGB", (80, 60), "blue"))]).save(path)
     return path
@@ -80,7 +80,7 @@ def pixels_of(image: Image.Image) -> NDArray[np.int16]:
     return np.asarray(image.convert("RGB"), np.int16)
 
 
-def colours_across(browser: Browser, shares: Sequence[float]) -> list[tuple[int, ...]]:
+def colors_across(browser: Browser, shares: Sequence[float]) -> list[tuple[int, ...]]:
     """What the screen shows in the stage, a third down, so far from its left."""
     shot = Image.open(io.BytesIO(part(browser, ".stage").screenshot())).convert("RGB")
     return [shot.getpixel((int(share * shot.width), shot.height // 3)) for share in shares]
@@ -95,7 +95,7 @@ def downloaded(browser: Browser, selector: str, folder: Path) -> Path:
     return place
 
 
-def test_the_canvas_has_rendered_pictures_exactly_and_blends_between_them(
+def test_the_canvas_has_rendered_images_exactly_and_blends_between_them(
     browser: Browser, page: Path, view: View
 ) -> None:
     shown(browser, page)
@@ -148,7 +148,7 @@ def test_the_slider_by_keys_by_mouse_and_by_numbers(browser: Browser, page: Path
 def test_the_wipe_and_the_original_while_it_is_held(browser: Browser, red_to_blue: Path) -> None:
     red, blue = (255, 0, 0), (0, 0, 255)
     shown(browser, red_to_blue)
-    assert colours_across(browser, (0.4, 0.6)) == [red, blue]
+    assert colors_across(browser, (0.4, 0.6)) == [red, blue]
     box, mouse, wipe = part(browser, ".stage").bounding_box(), browser.page.mouse, part(browser, ".wipe")
     assert box is not None
     middle = box["y"] + box["height"] / 2
@@ -157,15 +157,15 @@ def test_the_wipe_and_the_original_while_it_is_held(browser: Browser, red_to_blu
     mouse.move(box["x"] + 0.8 * box["width"], middle, steps=3)
     mouse.up()
     mouse.move(box["x"] + 0.1 * box["width"], middle)
-    assert colours_across(browser, (0.6, 0.7, 0.95)) == [red, red, blue]
+    assert colors_across(browser, (0.6, 0.7, 0.95)) == [red, red, blue]
     assert wipe.input_value() == "80", "screen readers hear the same"
     wipe.press("Home")
-    assert colours_across(browser, (0.05, 0.4)) == [blue, blue]
+    assert colors_across(browser, (0.05, 0.4)) == [blue, blue]
     part(browser, ".slider").focus()
     browser.page.keyboard.down("o")
-    assert colours_across(browser, (0.1, 0.9)) == [red, red]
+    assert colors_across(browser, (0.1, 0.9)) == [red, red]
     browser.page.keyboard.up("o")
-    assert colours_across(browser, (0.1, 0.9)) == [blue, blue]
+    assert colors_across(browser, (0.1, 0.9)) == [blue, blue]
 
 
 def test_zoom_and_pan(browser: Browser, page: Path) -> None:
@@ -200,7 +200,7 @@ def test_zoom_and_pan(browser: Browser, page: Path) -> None:
 
 
 def test_what_is_saved_is_the_file_of_the_edit_or_a_blend_that_says_so(browser: Browser, tmp_path: Path) -> None:
-    model = ColourBackbone()
+    model = ColorBackbone()
     noisy().save(tmp_path / "me.png")
     latent = encode(model, tmp_path / "me.png", source_prompt="red")
     swept = sweep(latent, identify(latent, prompt="green"), strengths=[0.25, 0.5, 1.0])
@@ -210,14 +210,14 @@ def test_what_is_saved_is_the_file_of_the_edit_or_a_blend_that_says_so(browser: 
     place, record = downloaded(browser, ".keep", tmp_path), downloaded(browser, ".note", tmp_path)
     assert (place.name, record.name) == ("me.0.50.png", "me.0.50.json")
     swept[1].save(tmp_path / "saved.png")
-    assert same_picture(read_image(place), swept[1].image)
+    assert same_image(read_image(place), swept[1].image)
     assert read_chunks(place) == read_chunks(tmp_path / "saved.png")
     told, saved = (json.loads(one.read_text("utf-8")) for one in (record, tmp_path / "saved.json"))
     assert told["record"] == saved["record"]
     assert told["results"][0].items() <= saved["results"][0].items()
     typed(browser, "0.4")
     place, record = downloaded(browser, ".keep", tmp_path), downloaded(browser, ".note", tmp_path)
-    assert read_chunks(place) == (None, None), "it is not the picture of a record"
+    assert read_chunks(place) == (None, None), "it is not the image of a record"
     assert Image.open(place).info["Comment"] == "a blend of the images at 0.25 and 0.5"
     assert f"latentedit replay {place.name}" in json.loads(record.read_text("utf-8"))["blend"]
     again = read_record(place)
@@ -226,7 +226,7 @@ def test_what_is_saved_is_the_file_of_the_edit_or_a_blend_that_says_so(browser: 
     assert np.abs(pixels_of(read_image(place)) - pixels_of(exact.image)).max() <= 1, "this model's decoder is linear"
 
 
-def test_transparent_pictures_are_saved_exactly(browser: Browser, tmp_path: Path) -> None:
+def test_transparent_images_are_saved_exactly(browser: Browser, tmp_path: Path) -> None:
     source = noise((30, 20), "RGBA")
     image = changed(source, (5, 5, 20, 12), 3)
     image.info["icc_profile"] = source.info["icc_profile"] = b"a profile"
@@ -234,7 +234,7 @@ def test_transparent_pictures_are_saved_exactly(browser: Browser, tmp_path: Path
     shown(browser, tmp_path / "page.html")
     place = downloaded(browser, ".keep", tmp_path)
     saved = Image.open(place)
-    assert same_picture(saved, image)
+    assert same_image(saved, image)
     assert saved.info["icc_profile"] == b"a profile"
     assert part(browser, ".note").count() == 0, "nobody gave a record"
 
@@ -252,7 +252,7 @@ def test_in_a_frame_of_another_page(browser: Browser, view: View, tmp_path: Path
     assert browser.evaluate("heard.at(-1).height") > 500
     with browser.page.expect_download() as waiting:
         inside.locator(".keep").click()
-    assert same_picture(Image.open(waiting.value.path()), view.frames[1].image)
+    assert same_image(Image.open(waiting.value.path()), view.frames[1].image)
     assert browser.complaints == []
     assert all(url.startswith(("file:", "about:srcdoc")) for url in browser.requests)
     reached = "(() => { try { return parent.document.title } catch { return null } })()"

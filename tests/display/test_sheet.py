@@ -1,4 +1,4 @@
-"""On all sheets pictures stand in their places, labels below theirs, and text stays within its width."""
+"""On all sheets images stand in their places, labels below theirs, and text stays within its width."""
 
 import json
 import math
@@ -23,13 +23,13 @@ from latentedit.display.sheet import (
     draw_sweep,
     path_images,
 )
-from latentedit.editing.outputs import same_picture
+from latentedit.editing.outputs import same_image
 from latentedit.geometry.paths import PathsBetween, encode_pair, paths_between
 from latentedit.latents.captions.base import to_images
 from latentedit_keep.files import plain as plain_values
-from tests.editors.colours import ColourBackbone
-from tests.editors.edits import grey, noisy
-from tests.editors.pictures import plain, series
+from tests.editors.colors import ColorBackbone
+from tests.editors.edits import gray, noisy
+from tests.editors.images import plain, series
 
 pytestmark = pytest.mark.slow
 
@@ -47,7 +47,7 @@ def pixels(sheet: Image.Image) -> np.ndarray:
 
 
 def box_of(sheet: np.ndarray, image: Image.Image) -> tuple[int, int, int, int]:
-    """Left, top, width and height of the pixels in the colour of a plain picture."""
+    """Left, top, width and height of the pixels in the color of a plain image."""
     found = (sheet == image.getpixel((0, 0))).all(axis=2)
     rows, columns = np.flatnonzero(found.any(axis=1)), np.flatnonzero(found.any(axis=0))
     box = (int(columns[0]), int(rows[0]), len(columns), len(rows))
@@ -56,7 +56,7 @@ def box_of(sheet: np.ndarray, image: Image.Image) -> tuple[int, int, int, int]:
     return box
 
 
-def test_a_label_stands_below_its_picture_only_and_a_title_above() -> None:
+def test_a_label_stands_below_its_image_only_and_a_title_above() -> None:
     images, labels = series(5)
     blank, full, titled = (
         pixels(draw_grid(images, [*labels[:2], text, *labels[3:]], columns=5, title=title, panel_px=130))
@@ -85,13 +85,13 @@ def test_transparency_is_blended_with_white() -> None:
         pixels(draw_grid([Image.new("RGBA", (50, 50), (200, 100, 0, alpha))], columns=1))[200, 200]
         for alpha in (0, 51, 255)
     ]
-    # 51/255 = 1/5 of the colour and 4/5 of white.
+    # 51/255 = 1/5 of the color and 4/5 of white.
     assert [tuple(value) for value in values] == [(255, 255, 255), (244, 224, 204), (200, 100, 0)]
     assert (pixels(draw_grid([Image.new("RGBA", (50, 50))], columns=1))[40:400, 40:400] == 255).all()
 
 
 @pytest.mark.parametrize(("size", "box"), [((60, 20), (150, 50)), ((2, 9), (85, 384)), ((900, 2), (150, 1))])
-def test_pictures_fill_their_panels_and_keep_their_proportions(size: tuple[int, int], box: tuple[int, int]) -> None:
+def test_images_fill_their_panels_and_keep_their_proportions(size: tuple[int, int], box: tuple[int, int]) -> None:
     image = plain(0, size)
     sheet = pixels(draw_grid([image], columns=1, panel_px=150))
     assert box_of(sheet, image)[2:] == box
@@ -133,31 +133,31 @@ def test_the_factor_is_the_largest_that_saturates_at_most_one_percent(by: int, s
 
 @pytest.fixture(scope="module")
 def between() -> PathsBetween:
-    model = ColourBackbone()
-    pair = encode_pair(model, [noisy(), grey()], ["red", "grey"])
+    model = ColorBackbone()
+    pair = encode_pair(model, [noisy(), gray()], ["red", "gray"])
     return paths_between(pair, methods=["lerp", "slerp"], frames=FRAMES, level=0.6, steps=5, rank=2, site="clean")
 
 
-def test_pictures_of_paths_and_what_was_measured(between: PathsBetween, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_of_paths_and_what_was_measured(between: PathsBetween, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(between.latent.backbone, "decode", lambda z: 3 * z)
     told = json.loads(json.dumps(plain_values(paths_json(between)), allow_nan=False))
-    assert (told["captions"], told["frames"], told["rank"], told["site"]) == (["red", "grey"], FRAMES, 2, "clean")
+    assert (told["captions"], told["frames"], told["rank"], told["site"]) == (["red", "gray"], FRAMES, 2, "clean")
     assert [path["method"] for path in told["paths"]] == ["lerp", "slerp"]
     for path, one in zip(told["paths"], between.paths, strict=True):
         assert path["feature_length"] == pytest.approx(sum(path["feature_lengths"]))
         assert path["semantic_length"] == pytest.approx(sum(path["curvedness"]))
         assert len(path["curvedness"]) == len(path["norms"]) - 1 == FRAMES - 1
         assert path["norms"][0] == pytest.approx(float(one.points[0].norm()))
-        pictures = path_images(between, one)
-        assert torch.equal(pictures[[0, -1]], torch.stack([frame.pixels for frame in between.latent.frames]))
-        assert torch.equal(pictures[1:-1], (3 * one.z[1:-1]).clamp(-1, 1))
+        images = path_images(between, one)
+        assert torch.equal(images[[0, -1]], torch.stack([frame.pixels for frame in between.latent.frames]))
+        assert torch.equal(images[1:-1], (3 * one.z[1:-1]).clamp(-1, 1))
     assert told["random"]["semantic_length"] == pytest.approx(3 * told["random"]["a_segment"]["mean"])
     assert told["evaluations"] == between.evaluations
 
 
 @pytest.mark.parametrize(("frames", "width"), [(4, 160), (12, 88), (20, 64)])
 def test_images_of_a_path_stand_in_its_row(frames: int, width: int) -> None:
-    pair = encode_pair(ColourBackbone(), [noisy(), grey()], ["red", "grey"])
+    pair = encode_pair(ColorBackbone(), [noisy(), gray()], ["red", "gray"])
     settings = {"frames": frames, "level": 0.6, "steps": 3, "rank": 2, "site": "clean"}
     between = paths_between(pair, methods=["lerp", "slerp"], **settings)
     sheet = draw_paths(between, title="t")
@@ -167,7 +167,7 @@ def test_images_of_a_path_stand_in_its_row(frames: int, width: int) -> None:
         for index, image in enumerate(to_images(path_images(between, path))):
             left, top = 320 + index * (width + 12), 131 + at * row
             shown = sheet.crop((left, top, left + width, top + width))
-            assert same_picture(shown, image.resize((width, width), Image.Resampling.LANCZOS))
+            assert same_image(shown, image.resize((width, width), Image.Resampling.LANCZOS))
 
 
 def test_images_of_several_sizes_and_places_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_images_of_several_sizes_and_places_that_cannot_be_written_are_refused(t
             draw_sweep(some, [*labels, ""][: len(some)], title="t")
     place = tmp_path / "out.PNG"
     check_page(place, source=tmp_path / "me.png", sheets=True)
-    place.write_bytes(b"a picture")
+    place.write_bytes(b"an image")
     for name, words in {
         "out.gif": "suffix of 'out.gif' is not supported",
         "no/out.png": "no",

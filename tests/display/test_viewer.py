@@ -1,4 +1,4 @@
-"""What a page holds: the pictures exactly, texts that are nothing but texts, little beside them."""
+"""What a page holds: the images exactly, texts that are nothing but texts, little beside them."""
 
 import base64
 import dataclasses
@@ -17,19 +17,19 @@ from latentedit.core.errors import LatentEditError
 from latentedit.display.page import viewer_script
 from latentedit.display.viewer import Frame, View
 from latentedit.display.viewer import view as results_view
-from latentedit.editing.outputs import same_picture
+from latentedit.editing.outputs import same_image
 from latentedit.editing.result import EditResult
 from latentedit.editing.verbs import edit, identify, manipulate, sweep
 from latentedit.latents.encode import encode
 from latentedit_keep.files import plain
 from tests.display.pages import HOSTILE, data_of, noise, opened, rebuilt, view_of
-from tests.editors.colours import ColourBackbone
+from tests.editors.colors import ColorBackbone
 from tests.editors.edits import noisy
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
 @pytest.mark.parametrize("strengths", [[1.0], [0.5, -0.25, 0.0, 1.5, 1.0]])
-def test_every_picture_is_there_exactly(strengths: list[float], mode: str) -> None:
+def test_every_image_is_there_exactly(strengths: list[float], mode: str) -> None:
     view = view_of(strengths, mode=mode)
     if mode == "RGBA":
         for frame, alpha in zip(view.frames, (noise(mode="RGBA", seed=5), *[view.source] * 4), strict=False):
@@ -39,7 +39,7 @@ def test_every_picture_is_there_exactly(strengths: list[float], mode: str) -> No
     images = {float(frame.strength): frame.image for frame in view.frames} | {0.0: view.source}
     assert view.html == dataclasses.replace(view, frames=list(reversed(view.frames))).html
     for frame in told["frames"]:
-        assert same_picture(rebuilt(told, frame), images[frame["strength"]])
+        assert same_image(rebuilt(told, frame), images[frame["strength"]])
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_of_a_change_only_its_box_is_there() -> None:
     assert opened(frame["rgb"]).size == (20, 14)
 
 
-def test_pictures_of_other_modes_are_shown_in_eight_bits() -> None:
+def test_images_of_other_modes_are_shown_in_eight_bits() -> None:
     deep = Image.fromarray(np.arange(0, 65536, 65535 // 99, dtype=np.uint16)[:100].reshape(10, 10))
     told = data_of(View(source=deep, frames=[Frame(strength=1.0, image=deep)]).html)
     assert "8 bits" in told["notes"][0]
@@ -93,10 +93,10 @@ def test_pictures_of_other_modes_are_shown_in_eight_bits() -> None:
     palette = noise().quantize(16)
     told = data_of(View(source=palette, frames=[Frame(strength=1.0, image=palette)]).html)
     assert told["notes"] == []
-    assert same_picture(opened(told["source"]["rgb"]), palette.convert("RGB"))
+    assert same_image(opened(told["source"]["rgb"]), palette.convert("RGB"))
 
 
-def test_a_large_picture_is_reduced_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_image_is_reduced_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("latentedit.display.page.MOST_PIXELS", 4000)
     view = view_of([1.0, 2.0], size=(120, 80))
     told = data_of(view.html)
@@ -144,10 +144,10 @@ def test_nothing_is_asked_of_anybody_and_only_our_script_runs() -> None:
     assert "</script" not in viewer_script()
 
 
-def test_what_cannot_be_shown_is_refused(colours: ColourBackbone, tmp_path: Path) -> None:
+def test_what_cannot_be_shown_is_refused(colors: ColorBackbone, tmp_path: Path) -> None:
     small = View(source=noise(), frames=[Frame(strength=1.0, image=noise((4, 4)))])
     for act, words in (
-        (lambda: results_view([edit(colours, noisy(seed), prompt="green") for seed in (1, 2)]), "results of 2"),
+        (lambda: results_view([edit(colors, noisy(seed), prompt="green") for seed in (1, 2)]), "results of 2"),
         (lambda: results_view([]), "got none"),
         (lambda: View(source=noise(), frames=[]), "at least one frame"),
         (lambda: view_of([float("nan")]), "finite number; got nan"),
@@ -161,9 +161,9 @@ def test_what_cannot_be_shown_is_refused(colours: ColourBackbone, tmp_path: Path
 
 
 @pytest.fixture
-def swept(colours: ColourBackbone, tmp_path: Path) -> list[EditResult]:
+def swept(colors: ColorBackbone, tmp_path: Path) -> list[EditResult]:
     noisy().save(tmp_path / "me.png")
-    latent = encode(colours, tmp_path / "me.png")
+    latent = encode(colors, tmp_path / "me.png")
     return sweep(latent, identify(latent, prompt="green"), strengths=[1.0, -0.5, 0.5])
 
 
@@ -181,25 +181,25 @@ def test_everything_that_results_say_of_themselves(swept: list[EditResult]) -> N
     assert data_of(view_of([1.0]).html)["frames"][1]["record"] == ""
     blend = json.loads('"0.3"'.join(told["between"]))
     assert (blend["blend"], blend["record"]["strengths"]) == ("0.3", ["0.3"])
-    assert last["lines"][0] == "colour red -> green"
-    assert same_picture(rebuilt(told, last), swept[0].image)
+    assert last["lines"][0] == "color red -> green"
+    assert same_image(rebuilt(told, last), swept[0].image)
 
 
 @pytest.mark.slow
-def test_of_large_pictures_no_more_is_decoded(colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_large_images_no_more_is_decoded(colors: ColorBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("latentedit.display.viewer.MOST_UNDO_PIXELS", 100)
-    result = edit(colours, noisy(size=(20, 6)), prompt="green")
+    result = edit(colors, noisy(size=(20, 6)), prompt="green")
     (frame,) = results_view(result).frames
     assert (frame.payload, frame.record) == (None, result.record)
 
 
 @pytest.mark.slow
-def test_what_goes_on_from_an_edit_begins_there(colours: ColourBackbone) -> None:
+def test_what_goes_on_from_an_edit_begins_there(colors: ColorBackbone) -> None:
     """In the latent: the file shows neither change."""
-    latent = encode(colours, noisy())
+    latent = encode(colors, noisy())
     there = manipulate(latent, identify(latent, prompt="green"), strength=0.5)
     further = sweep(there.latent, identify(there.latent, prompt="blue"), strengths=[0.0, 1.0])
     told = data_of(results_view(further).html)
-    assert not same_picture(there.image, there.source)
-    assert same_picture(rebuilt(told, told["frames"][0]), there.image)
-    assert same_picture(rebuilt(told, told["frames"][1]), further[1].image)
+    assert not same_image(there.image, there.source)
+    assert same_image(rebuilt(told, told["frames"][0]), there.image)
+    assert same_image(rebuilt(told, told["frames"][1]), further[1].image)

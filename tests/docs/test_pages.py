@@ -25,14 +25,14 @@ def test_blocks_of_a_page_were_run_as_they_stand(path: Path) -> None:
         assert mark[1] == digest(parts)
 
 
-def test_files_and_pictures_on_pages_are_those_of_the_repository() -> None:
+def test_files_and_images_on_pages_are_those_of_the_repository() -> None:
     texts = [path.read_text(encoding="utf-8") for path in PAGES]
     blocks = [part for text in texts for part in parsed(text) if isinstance(part, Block)]
     files = [part for part in blocks if (ROOT / part.title).is_file()]
     assert [one.title for one in files if one.text.rstrip() != (ROOT / one.title).read_text("utf-8").rstrip()] == []
     shown = {place for text in texts for place in pages.shown(text)}
-    assert [place for place in sorted(shown) if not (pages.PICTURES / place).is_file()] == []
-    kept = [path for path in pages.PICTURES.rglob("*") if path.is_file()]
+    assert [place for place in sorted(shown) if not (pages.IMAGES / place).is_file()] == []
+    kept = [path for path in pages.IMAGES.rglob("*") if path.is_file()]
     assert max(path.stat().st_size for path in kept) <= pages.MOST_BYTES
     assert sum(path.stat().st_size for path in kept) < 4e6
 
@@ -41,7 +41,7 @@ def run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A page after its blocks were run, in a repository of its own."""
     for module in (pages, running):
         monkeypatch.setattr(module, "ROOT", tmp_path, raising=False)
-    monkeypatch.setattr(pages, "PICTURES", tmp_path / "docs" / "pictures")
+    monkeypatch.setattr(pages, "IMAGES", tmp_path / "docs" / "images")
     monkeypatch.setattr(running, "GIVEN", ())
     path = tmp_path / "docs" / "page.md"
     path.parent.mkdir(exist_ok=True)

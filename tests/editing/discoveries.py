@@ -1,4 +1,4 @@
-"""A basis of the colour model that is known in advance, and a reader that says how sure it is."""
+"""A basis of the color model that is known in advance, and a reader that says how sure it is."""
 
 import importlib.metadata
 from typing import ClassVar, final
@@ -13,8 +13,8 @@ from latentedit.latents.captions.base import AttributeReader
 from latentedit.latents.encode import encode
 from latentedit.latents.inversion import invert
 from latentedit.models.base import Backbone
-from tests.editors.colours import ColourBackbone
-from tests.editors.edits import grey
+from tests.editors.colors import ColorBackbone
+from tests.editors.edits import gray
 
 LEVEL, STEPS = 0.5, 10
 
@@ -38,16 +38,16 @@ class SureReader(AttributeReader):
         return [{name: self.values[name][row[i]] for name, row in best.items()} for i in range(len(pixels))]
 
     def caption(self, pixels: Tensor) -> list[str]:
-        return ["grey"] * len(pixels)
+        return ["gray"] * len(pixels)
 
 
 def widen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the colour model expect pictures of variance 1, as latents have it, so that they can go far."""
-    monkeypatch.setattr("tests.editors.colours.VARIANCE", 1.0)
+    """Have the color model expect images of variance 1, as latents have it, so that they can go far."""
+    monkeypatch.setattr("tests.editors.colors.VARIANCE", 1.0)
 
 
-def read_surely(monkeypatch: pytest.MonkeyPatch, model: ColourBackbone) -> None:
-    """Have the model's pictures, now of variance 1, read by a `SureReader`, found as an installed one would be."""
+def read_surely(monkeypatch: pytest.MonkeyPatch, model: ColorBackbone) -> None:
+    """Have the model's images, now of variance 1, read by a `SureReader`, found as an installed one would be."""
     widen(monkeypatch)
     point = importlib.metadata.EntryPoint(
         name="sure", value="tests.editing.discoveries:SureReader", group=CAPTIONERS.group
@@ -66,10 +66,10 @@ def halves() -> Tensor:
     return v / v.flatten(1).norm(dim=1)[:, None, None, None]
 
 
-def known_basis(model: ColourBackbone, v: Tensor | None = None) -> LocalBasis:
-    """At a grey picture of 8 x 8, under no text."""
+def known_basis(model: ColorBackbone, v: Tensor | None = None) -> LocalBasis:
+    """At a gray image of 8 x 8, under no text."""
     v = halves() if v is None else v
-    latent = encode(model, grey(), source_prompt="grey").with_prompt("")
+    latent = encode(model, gray(), source_prompt="gray").with_prompt("")
     trace = invert(latent, latent.path(STEPS, LEVEL))
     return LocalBasis(
         latent=latent,
@@ -92,7 +92,7 @@ def known_basis(model: ColourBackbone, v: Tensor | None = None) -> LocalBasis:
 
 
 def gain(basis: LocalBasis) -> float:
-    """By how much the aligned way back of the colour model stretches a displacement: it is linear, so exactly."""
+    """By how much the aligned way back of the color model stretches a displacement: it is linear, so exactly."""
     model, s = basis.latent.backbone, torch.tensor(basis.trace.levels[:-1])
     unit, zero = torch.ones(len(s), 3, 8, 8), torch.zeros(len(s), 3, 8, 8)
     text = basis.latent.condition

@@ -38,7 +38,7 @@ def checked(model: Any, *, last: str = "edit", **options: Any) -> dict[str, Chec
 
 @pytest.mark.nightly
 def test_what_works_is_said_and_what_it_took(model: Any) -> None:
-    """A codec of random weights gives no picture back; all else holds with any weights."""
+    """A codec of random weights gives no image back; all else holds with any weights."""
     steps: list[str] = []
     found = checked(model, progress=lambda what, done, total: steps.append(what))
     assert list(found) == ["drawing", "codec", "inversion", "guidance", "derivative", "edit"]
@@ -60,7 +60,7 @@ def test_what_works_is_said_and_what_it_took(model: Any) -> None:
 def test_the_codecs_loss_in_decibels(
     model: Any, monkeypatch: pytest.MonkeyPatch, by: float, found: str, ok: bool
 ) -> None:
-    """Every pixel off by 0.02 of a range of 2 is 40 dB; a picture that comes back whole is infinitely good."""
+    """Every pixel off by 0.02 of a range of 2 is 40 dB; an image that comes back whole is infinitely good."""
     monkeypatch.setattr(model, "decode", lambda z: z[:, :3] / 10)
     monkeypatch.setattr(model, "encode", lambda pixels: torch.cat([10 * (pixels + by), 0 * pixels[:, :1]], dim=1))
     codec = checked(model, last="codec")["codec"]

@@ -38,12 +38,12 @@ CAPTION, TARGET = "a person with black hair", "a person with glasses"
 
 @pytest.fixture(scope="module")
 def latent() -> JointLatent:
-    """A picture, encoded on the device."""
+    """An image, encoded on the device."""
     return _encoded(sd3_pipeline(t5=False), settings={"sizes": [64, 64, 64], "zero_tokens": 1})
 
 
 def _encoded(pipeline: Any, **options: Any) -> JointLatent:
-    """A picture in a pipeline's model, on the device."""
+    """An image in a pipeline's model, on the device."""
     with pretended():
         for part in pipeline.components.values():
             if isinstance(part, nn.Module):
@@ -107,7 +107,7 @@ def test_searches_schedules_and_criteria_stay_on_the_device(latent: JointLatent)
 
 def test_a_guard_is_calibrated_and_looks(latent: JointLatent) -> None:
     """Of its losses one was on the CPU and one on the device: on a GPU every edit by a calibrated model failed."""
-    how = Calibration(pictures=2, steps=2, batch=2, harmed=1)
+    how = Calibration(images=2, steps=2, batch=2, harmed=1)
     guard = calibrate_guard(latent.backbone, captions=[CAPTION, TARGET], how=how)
     (known,) = guard.check(latent)
     assert known.number > 0

@@ -35,13 +35,13 @@ from latentedit.latents.encode import encode
 from latentedit.latents.joint import JointLatent
 from latentedit.testing.tolerances import relative_error
 from tests.editing.discoveries import gain, halves, known_basis, read_surely, widen
-from tests.editors.colours import ColourBackbone
-from tests.editors.edits import grey
+from tests.editors.colors import ColorBackbone
+from tests.editors.edits import gray
 
 
 @pytest.fixture
 def basis(monkeypatch: pytest.MonkeyPatch) -> LocalBasis:
-    model = ColourBackbone()
+    model = ColorBackbone()
     read_surely(monkeypatch, model)
     return known_basis(model)
 
@@ -114,10 +114,10 @@ def test_progress_and_cost_and_what_is_needed(basis: LocalBasis) -> None:
         discover(bare)
 
 
-def test_models_without_such_a_reader_have_places(colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_models_without_such_a_reader_have_places(colors: ColorBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
     widen(monkeypatch)
-    assert probability_reader(colours) is None
-    found = discover(known_basis(colours))
+    assert probability_reader(colors) is None
+    found = discover(known_basis(colors))
     assert [one.probe.meaning.name for one in found.directions] == ["top", "bottom"]
     assert all(math.isnan(one.meaning.purity) for one in (*found.equal_length, *found.equal_effect))
 
@@ -134,7 +134,7 @@ def test_models_without_such_a_reader_have_places(colours: ColourBackbone, monke
     ],
 )
 def test_the_last_sound_scale(damage: tuple[float, ...], ends: tuple[float, float]) -> None:
-    """Linear between 0, where the residual is the picture's own, and the scales tried; the first crossing counts."""
+    """Linear between 0, where the residual is the image's own, and the scales tried; the first crossing counts."""
     found = tuple(undamaged_scale(SCALES, damage, sign=sign, nothing=0.25) for sign in (-1, 1))
     assert found == pytest.approx(ends)
 
@@ -170,9 +170,7 @@ def test_a_folder_with_directions_sheet_and_numbers(discovery: Discovery, tmp_pa
 
 
 @pytest.mark.slow
-def test_a_row_of_the_sheet_has_the_picture_in_its_middle(
-    discovery: Discovery, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_row_of_the_sheet_has_the_image_in_its_middle(discovery: Discovery, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[tuple[list[Image.Image], list[str]]] = []
     monkeypatch.setattr(module, "draw_grid", lambda images, labels, **_: drawn.append((images, labels)))
     draw_discovery(discovery, title="")
@@ -248,13 +246,13 @@ def direction(basis: LocalBasis) -> Direction:
 
 @pytest.fixture
 def other(basis: LocalBasis) -> JointLatent:
-    return encode(basis.latent.backbone, grey(seed=7), source_prompt="grey").with_prompt("")
+    return encode(basis.latent.backbone, gray(seed=7), source_prompt="gray").with_prompt("")
 
 
 def test_it_makes_the_same_change_there(
     basis: LocalBasis, direction: Direction, other: JointLatent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The model is linear, so the true direction is the same at every picture: all of it, where the basis has it."""
+    """The model is linear, so the true direction is the same at every image: all of it, where the basis has it."""
     whole, basis = transport(direction, other), dataclasses.replace(basis, latent=other)
     asked: dict[str, object] = {}
 

@@ -1,4 +1,4 @@
-"""Models that see the picture and are told what to do with it: every family that has them, on its miniature."""
+"""Models that see the image and are told what to do with it: every family that has them, on its miniature."""
 
 import dataclasses
 from collections.abc import Callable
@@ -32,7 +32,7 @@ FAMILIES: dict[str, Callable[[], Any]] = {
     "qwen-plus": lambda: qwen_image("plus"),
 }
 EACH_KIND = pytest.mark.parametrize("model", ["kontext", "qwen-plus"], indirect=True)
-"""One family whose network sees the picture, and one whose text encoder sees it too."""
+"""One family whose network sees the image, and one whose text encoder sees it too."""
 
 HAT = "add a hat"
 
@@ -47,9 +47,9 @@ def flat_photo(width: int = 64, height: int = 64) -> Image.Image:
     return Image.fromarray(np.stack([rows * 2, columns * 2, rows + columns], axis=-1).astype(np.uint8))
 
 
-def test_encoding_holds_the_picture_itself_and_no_change(model: Backbone) -> None:
+def test_encoding_holds_the_image_itself_and_no_change(model: Backbone) -> None:
     """At its own size and framing, whatever the stock pipeline would have resized it to."""
-    latent = le.encode(model, picture(96, 64))
+    latent = le.encode(model, image(96, 64))
     assert latent.instructed
     assert latent.captions == (WORDINGS[0],)
     assert latent.condition.reference is not None
@@ -69,7 +69,7 @@ def test_encoding_holds_the_picture_itself_and_no_change(model: Backbone) -> Non
     indirect=["model"],
 )
 def test_editors_and_families_follow_instructions(model: Backbone, method: str) -> None:
-    """Strength 0 is the picture, bit for bit; more does more; the record makes it again."""
+    """Strength 0 is the image, bit for bit; more does more; the record makes it again."""
     editor: Any = make_editor(method, model)
     editor = dataclasses.replace(editor, steps=2, **({"probes": 0} if method == "velocity-steering" else {}))
     none, half, whole = (
@@ -85,7 +85,7 @@ def test_editors_and_families_follow_instructions(model: Backbone, method: str) 
 
 @pytest.mark.nightly
 @EACH_KIND
-def test_what_follows_an_edit_sees_the_edited_picture(model: Backbone) -> None:
+def test_what_follows_an_edit_sees_the_edited_image(model: Backbone) -> None:
     """Two edits in a row: the second changes what the first left, and its record tells of both."""
     session = le.Session(le.encode(model, flat_photo()))
     (first,) = session.manipulate(session.identify(instruction=HAT))
@@ -100,8 +100,8 @@ def test_what_follows_an_edit_sees_the_edited_picture(model: Backbone) -> None:
 
 @pytest.mark.nightly
 @EACH_KIND
-def test_a_direction_of_an_instruction_serves_other_pictures(model: Backbone, tmp_path: Path) -> None:
-    """It says what to do beside no picture in particular, is refused among captions, and goes together with others."""
+def test_a_direction_of_an_instruction_serves_other_images(model: Backbone, tmp_path: Path) -> None:
+    """It says what to do beside no image in particular, is refused among captions, and goes together with others."""
     latent = le.encode(model, flat_photo())
     found = le.identify(latent, instruction=HAT)
     assert found.instructed
@@ -119,10 +119,10 @@ def test_a_direction_of_an_instruction_serves_other_pictures(model: Backbone, tm
 
 
 @pytest.mark.nightly
-def test_further_pictures_are_seen_where_the_model_takes_them(model: Backbone) -> None:
-    other = picture(96, 64)
+def test_further_images_are_seen_where_the_model_takes_them(model: Backbone) -> None:
+    other = image(96, 64)
     if model.capabilities.references == 1:
-        with pytest.raises(ConfigError, match="at most 1 pictures"):
+        with pytest.raises(ConfigError, match="at most 1 images"):
             le.encode(model, flat_photo(), references=[other])
         return
     session = le.Session(le.encode(model, flat_photo(), references=[other]))

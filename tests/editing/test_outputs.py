@@ -10,29 +10,29 @@ import pytest
 from latentedit.core.errors import ConfigError, FileFormatError, OutputError
 from latentedit.editing import outputs
 from latentedit.editing import result as results
-from latentedit.editing.outputs import check_json_path, difference, read_record, same_picture
+from latentedit.editing.outputs import check_json_path, difference, read_record, same_image
 from latentedit.editing.result import EditResult, write_sweep
 from latentedit.editing.verbs import edit, identify, sweep
 from latentedit.latents.encode import encode
 from latentedit.latents.record import MAX_EDITS
 from latentedit_keep.files import plain
-from latentedit_keep.pictures import read_chunks, read_image
-from tests.editors.colours import ColourBackbone
+from latentedit_keep.images import read_chunks, read_image
+from tests.editors.colors import ColorBackbone
 from tests.editors.edits import noisy
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def result(colours: ColourBackbone, tmp_path: Path) -> EditResult:
+def result(colors: ColorBackbone, tmp_path: Path) -> EditResult:
     noisy().save(tmp_path / "me.png")
-    return edit(colours, tmp_path / "me.png", prompt="green", seed=3)
+    return edit(colors, tmp_path / "me.png", prompt="green", seed=3)
 
 
 @pytest.fixture
-def swept(colours: ColourBackbone, tmp_path: Path) -> list[EditResult]:
+def swept(colors: ColorBackbone, tmp_path: Path) -> list[EditResult]:
     noisy().save(tmp_path / "me.png")
-    latent = encode(colours, tmp_path / "me.png")
+    latent = encode(colors, tmp_path / "me.png")
     return sweep(latent, identify(latent, prompt="green"), strengths=[1.0, 0.0, 0.5])
 
 
@@ -47,13 +47,13 @@ def refusal(act: Callable[[], object]) -> str:
     return str(caught.value)
 
 
-def test_a_picture_is_written_with_its_record_and_what_was_measured(result: EditResult, tmp_path: Path) -> None:
+def test_an_image_is_written_with_its_record_and_what_was_measured(result: EditResult, tmp_path: Path) -> None:
     result.save(tmp_path / "out.png", sheet=tmp_path / "sheet.png")
     assert names(tmp_path) == ["me.png", "out.json", "out.png", "sheet.json", "sheet.png"]
     assert read_record(tmp_path / "sheet.png") == result.record.model_copy(update={"output": "sheet"})
     result.save_sheet(tmp_path / "alone.png")
     assert (tmp_path / "alone.png").read_bytes() == (tmp_path / "sheet.png").read_bytes()
-    assert same_picture(read_image(tmp_path / "out.png"), result.image)
+    assert same_image(read_image(tmp_path / "out.png"), result.image)
     text, payload = read_chunks(tmp_path / "out.png")
     assert text == result.record.to_json()
     assert payload == difference(result.source, result.image)
@@ -84,7 +84,7 @@ def test_formats_that_carry_no_record_have_it_beside_them(result: EditResult, tm
     assert read_record(str(tmp_path / name)) == result.record
     if name == "out.png":
         (tmp_path / "out.json").write_text("{}")
-        assert read_record(tmp_path / name) == result.record, "what is in the picture counts more"
+        assert read_record(tmp_path / name) == result.record, "what is in the image counts more"
 
 
 @pytest.mark.parametrize("content", [b'{"record": {"artist": "me"}}', b"[1]", b'{"record": "\xff"}'])
@@ -148,7 +148,7 @@ def test_places_that_cannot_be_written_to(result: EditResult, tmp_path: Path, re
 
 
 def test_edits_without_end_are_refused_before_anything_is_written(
-    colours: ColourBackbone, result: EditResult, tmp_path: Path
+    colors: ColorBackbone, result: EditResult, tmp_path: Path
 ) -> None:
     record = result.record
     for _ in range(MAX_EDITS):
@@ -158,7 +158,7 @@ def test_edits_without_end_are_refused_before_anything_is_written(
     assert names(tmp_path) == ["me.png"]
 
 
-def test_pictures_of_one_name_but_for_the_ending_keep_their_records(
+def test_images_of_one_name_but_for_the_ending_keep_their_records(
     swept: list[EditResult], result: EditResult, tmp_path: Path
 ) -> None:
     """Also after all of them were renamed; a file whose owner is gone is nobody's any more."""

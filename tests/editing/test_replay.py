@@ -12,18 +12,18 @@ from PIL import Image
 from latentedit.core.errors import ConfigError, RegistryError
 from latentedit.directions.direction import Direction
 from latentedit.directions.hsds import HSDS
-from latentedit.editing.outputs import same_picture
+from latentedit.editing.outputs import same_image
 from latentedit.editing.replay import differences, replay
 from latentedit.editing.result import EditResult
 from latentedit.editing.session import Session
 from latentedit.editing.verbs import edit, identify, manipulate
 from latentedit.editors.eim import EIM
-from latentedit.latents.encode import PictureLike, encode
-from latentedit.latents.pictures import MaskLike
+from latentedit.latents.encode import ImageLike, encode
+from latentedit.latents.images import MaskLike
 from latentedit.latents.record import RunRecord
 from tests.editing.test_undo import half_mask
-from tests.editors.colours import ColourBackbone
-from tests.editors.edits import grey
+from tests.editors.colors import ColorBackbone
+from tests.editors.edits import gray
 
 pytestmark = pytest.mark.slow
 
@@ -33,14 +33,14 @@ BEYOND = [(method, strength) for method in ("eim", "inversion", "flowslider") fo
 
 
 def again(
-    result: EditResult, picture: PictureLike, directions: Sequence[Direction] = (), mask: MaskLike | None = None
+    result: EditResult, image: ImageLike, directions: Sequence[Direction] = (), mask: MaskLike | None = None
 ) -> EditResult:
     """The result made again from its record as a file would hold it, by a model that has seen nothing yet."""
-    model = ColourBackbone()
+    model = ColorBackbone()
     model.defaults = result.latent.backbone.defaults
     record = RunRecord.from_json(result.record.to_json(), "a file")
-    (found,) = replay(record, model, picture, directions=directions, mask=mask)
-    assert same_picture(found.image, result.image)
+    (found,) = replay(record, model, image, directions=directions, mask=mask)
+    assert same_image(found.image, result.image)
     assert found.record == result.record
     assert differences(record, found.record) == []
     assert (found.caption, found.target_caption) == (result.caption, result.target_caption)
@@ -50,12 +50,12 @@ def again(
 
 
 @pytest.mark.parametrize(("method", "strength"), [*((name, 0.4) for name in ("eim", *OTHERS)), ("eim", 0.0), *BEYOND])
-def test_every_editor(colours: ColourBackbone, tmp_path: Path, method: str, strength: float) -> None:
-    """Whatever the picture is called, even to the bytes of the file."""
+def test_every_editor(colors: ColorBackbone, tmp_path: Path, method: str, strength: float) -> None:
+    """Whatever the image is called, even to the bytes of the file."""
     paths = [tmp_path / name for name in ("me.png", "other.png", "a.png", "b.png")]
     for path in paths[:2]:
-        grey(1, (9, 7), "RGBA").save(path)
-    result = edit(colours, paths[0], prompt="green", method=method, strength=strength, seed=5)
+        gray(1, (9, 7), "RGBA").save(path)
+    result = edit(colors, paths[0], prompt="green", method=method, strength=strength, seed=5)
     result.save(paths[2])
     again(result, paths[1]).save(paths[3])
     assert paths[2].read_bytes() == paths[3].read_bytes()
@@ -63,24 +63,24 @@ def test_every_editor(colours: ColourBackbone, tmp_path: Path, method: str, stre
 
 
 @pytest.mark.parametrize("arm", ARMS)
-def test_every_arm_at_strengths_of_which_none_depends_on_those_before(colours: ColourBackbone, arm: Any) -> None:
-    latent = encode(colours, grey())
+def test_every_arm_at_strengths_of_which_none_depends_on_those_before(colors: ColorBackbone, arm: Any) -> None:
+    latent = encode(colors, gray())
     direction = identify(latent, prompt="red", seed=2)
     for strength in (0.3, 1.0, -0.5, 0.0):
         result = manipulate(latent, direction, strength=strength, arm=arm, level=0.5, steps=6)
         assert result.record.directions[0].given is False
-        again(result, grey())
+        again(result, gray())
     editor = EIM(arm=arm, level=0.5, steps=6, search=HSDS(steps=3))
-    again(edit(colours, grey(), prompt="red", method=editor, strength=0.3, seed=7), grey())
+    again(edit(colors, gray(), prompt="red", method=editor, strength=0.3, seed=7), gray())
 
 
 @pytest.mark.parametrize("combine", ["sum", "inverse", "projection"])
 @pytest.mark.parametrize("strength", [1.0, [0.5, -0.3], [0.0, 1.0]])
-def test_several_directions(colours: ColourBackbone, combine: Any, strength: Any) -> None:
-    latent = encode(colours, grey(), source_prompt="grey")
+def test_several_directions(colors: ColorBackbone, combine: Any, strength: Any) -> None:
+    latent = encode(colors, gray(), source_prompt="gray")
     directions = [identify(latent, prompt=to, seed=seed) for seed, to in enumerate(["red", "blue"])]
     result = manipulate(latent, directions, strength=strength, combine=combine)
-    found = again(result, grey())
+    found = again(result, gray())
     assert result.cross_talk is not None
     assert found.cross_talk is not None
     assert torch.equal(found.cross_talk, result.cross_talk)
@@ -88,10 +88,10 @@ def test_several_directions(colours: ColourBackbone, combine: Any, strength: Any
 
 
 @pytest.mark.nightly
-def test_a_chain_of_edits(colours: ColourBackbone) -> None:
-    """Through the latent: half way there, on to another colour, back by the first direction, by another editor."""
-    source = grey(3)
-    latent = encode(colours, source, source_prompt="grey")
+def test_a_chain_of_edits(colors: ColorBackbone) -> None:
+    """Through the latent: half way there, on to another color, back by the first direction, by another editor."""
+    source = gray(3)
+    latent = encode(colors, source, source_prompt="gray")
     first = identify(latent, prompt="red", seed=1)
     results = [manipulate(latent, first, strength=0.5)]
     session = Session(results[-1].latent)
@@ -117,24 +117,24 @@ def test_a_chain_of_edits(colours: ColourBackbone) -> None:
     ],
 )
 def test_directions_that_cannot_be_found_again_are_given(
-    colours: ColourBackbone, other: Callable[[Direction], Direction]
+    colors: ColorBackbone, other: Callable[[Direction], Direction]
 ) -> None:
-    latent = encode(colours, grey(), source_prompt="grey")
+    latent = encode(colors, gray(), source_prompt="gray")
     direction = other(identify(latent, prompt="red"))
     result = manipulate(latent, direction, strength=0.5)
     assert result.record.directions[0].given
-    again(result, grey(), [direction])
+    again(result, gray(), [direction])
 
 
 @pytest.fixture
-def record(colours: ColourBackbone) -> RunRecord:
-    return edit(colours, grey(), prompt="red", source_prompt="grey").record
+def record(colors: ColorBackbone) -> RunRecord:
+    return edit(colors, gray(), prompt="red", source_prompt="gray").record
 
 
 @pytest.mark.parametrize(
     ("damage", "along", "more", "words"),
     [
-        ({}, {}, {"image": grey(1)}, "Give the picture that was edited with `image`"),
+        ({}, {}, {"image": gray(1)}, "Give the image that was edited with `image`"),
         ({}, {}, {"mask": half_mask((8, 8))}, "used no mask, but one was given"),
         ({}, {"given": True}, {}, "Give that file with `directions`"),
         ({"settings": {"stepz": 3}}, {}, {}, "did you mean 'steps'"),
@@ -145,7 +145,7 @@ def record(colours: ColourBackbone) -> RunRecord:
     ],
 )
 def test_records_that_do_not_fit_or_make_no_sense_are_refused(
-    colours: ColourBackbone,
+    colors: ColorBackbone,
     record: RunRecord,
     damage: dict[str, Any],
     along: dict[str, Any],
@@ -153,21 +153,21 @@ def test_records_that_do_not_fit_or_make_no_sense_are_refused(
     words: str,
 ) -> None:
     direction = record.directions[0].model_copy(update=along)
-    with colours.count() as cost, pytest.raises((ConfigError, RegistryError), match=words):
-        replay(record.model_copy(update={"directions": (direction,), **damage}), colours, **({"image": grey()} | more))
+    with colors.count() as cost, pytest.raises((ConfigError, RegistryError), match=words):
+        replay(record.model_copy(update={"directions": (direction,), **damage}), colors, **({"image": gray()} | more))
     assert cost.evaluations == 0
 
 
-def test_another_mask_or_model_is_refused(colours: ColourBackbone) -> None:
-    masked = edit(colours, grey(), prompt="red", source_prompt="grey", mask=half_mask((8, 8))).record
+def test_another_mask_or_model_is_refused(colors: ColorBackbone) -> None:
+    masked = edit(colors, gray(), prompt="red", source_prompt="gray", mask=half_mask((8, 8))).record
     other = half_mask((8, 8)).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     for mask, words in ((None, "used a mask, but none was given"), (other, "the edit used another mask")):
         with pytest.raises(ConfigError, match=words):
-            replay(masked, colours, grey(), mask=mask)
-    assert replay(masked, colours, grey(), mask=half_mask((8, 8)))[0].record == masked
-    colours.fingerprint = "another-2"
-    with pytest.raises(ConfigError, match=r"colours-1.*another-2|another-2.*colours-1"):
-        replay(masked, colours, grey(), mask=half_mask((8, 8)))
+            replay(masked, colors, gray(), mask=mask)
+    assert replay(masked, colors, gray(), mask=half_mask((8, 8)))[0].record == masked
+    colors.fingerprint = "another-2"
+    with pytest.raises(ConfigError, match=r"colors-1.*another-2|another-2.*colors-1"):
+        replay(masked, colors, gray(), mask=half_mask((8, 8)))
 
 
 def test_what_differs_is_named(record: RunRecord) -> None:
@@ -190,10 +190,10 @@ def test_what_differs_is_named(record: RunRecord) -> None:
 
 
 @pytest.mark.parametrize("local", [True, False])
-def test_edits_under_a_mask_that_go_on_from_each_other(colours: ColourBackbone, local: bool) -> None:
-    source = grey(2, (60, 52))
+def test_edits_under_a_mask_that_go_on_from_each_other(colors: ColorBackbone, local: bool) -> None:
+    source = gray(2, (60, 52))
     mask = half_mask(source.size)
-    latent = encode(colours, source, source_prompt="grey", mask=mask)
+    latent = encode(colors, source, source_prompt="gray", mask=mask)
     direction = identify(latent, prompt="red")
     first = manipulate(latent, direction, strength=0.4, auto_mask=local)
     second = manipulate(first.latent, direction, strength=0.5, auto_mask=local)

@@ -18,7 +18,7 @@ from latentedit.editing.request import EditRequest
 from latentedit.editors.eim import EIM
 from latentedit.latents.captions.change import Change
 from latentedit.latents.encode import encode
-from latentedit.latents.pictures import SourceImage
+from latentedit.latents.images import SourceImage
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load
 from latentedit.testing.miniatures.flow import miniature_sd3
@@ -36,7 +36,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
     return load(miniature_sd3(tmp_path_factory.mktemp("models") / "miniature", t5=False), device="cpu")
 
 
-def pictures(*sizes: tuple[int, int]) -> list[SourceImage]:
+def images(*sizes: tuple[int, int]) -> list[SourceImage]:
     random, sizes = np.random.default_rng(1), sizes or ((40, 56), (64, 64))
     return [SourceImage.from_image(Image.fromarray(random.integers(0, 256, (*s, 3)).astype(np.uint8))) for s in sizes]
 
@@ -75,11 +75,11 @@ def test_what_makes_no_sense_is_refused_in_one_line(fields: dict[str, Any], word
 
 
 def test_what_a_request_leaves_open_is_refused_when_it_is_done(model: Backbone) -> None:
-    """By then: the pictures of a manifest bring their own targets."""
+    """By then: the images of a manifest bring their own targets."""
     with pytest.raises(ConfigError, match="no edit requested"):
-        verbs.edit_pictures(model, pictures(), EditRequest(source_prompt=FROM))
+        verbs.edit_images(model, images(), EditRequest(source_prompt=FROM))
     with pytest.raises(ConfigError, match="combine"):
-        verbs.edit_pictures(model, [], EditRequest(prompt=TO, combine="summ"))
+        verbs.edit_images(model, [], EditRequest(prompt=TO, combine="summ"))
     assert pickle.loads(pickle.dumps(EditRequest(change=CHANGES, seed=3))).change == CHANGES
 
 
@@ -108,7 +108,7 @@ class Stranger(EIM):
 
 def test_an_editor_of_somebody_else_is_not_replaced(model: Backbone) -> None:
     """It makes several changes in one text, and is in the record; what it cannot do is refused by its name."""
-    result = verbs.edit(model, pictures()[0], change=CHANGES, source_prompt=FROM, method=Stranger(), strength=0.5)
+    result = verbs.edit(model, images()[0], change=CHANGES, source_prompt=FROM, method=Stranger(), strength=0.5)
     assert (result.method, result.record.method) == ("stranger", "stranger")
     assert result.target_caption == "a person with glasses, a smile"
     with pytest.raises(ConfigError, match=r"method 'stranger' .*method=\"eim\""):
@@ -125,7 +125,7 @@ def test_a_request_that_makes_no_sense_is_refused_before_anything_heavy_is_loade
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("combine", ["sum", "inverse"])
-def test_several_changes_are_put_together_picture_by_picture(model: Backbone, combine: Any) -> None:
+def test_several_changes_are_put_together_image_by_image(model: Backbone, combine: Any) -> None:
     way: dict[str, Any] = {
         "change": CHANGES,
         "source_prompt": FROM,
@@ -133,8 +133,8 @@ def test_several_changes_are_put_together_picture_by_picture(model: Backbone, co
         "combine": combine,
         "seed": 3,
     }
-    made = verbs.edit(model, pictures(), **way)
-    latent = encode(model, pictures()[1], source_prompt=FROM)
+    made = verbs.edit(model, images(), **way)
+    latent = encode(model, images()[1], source_prompt=FROM)
     found = [verbs.identify(latent, change=change, seed=3) for change in CHANGES]
     wanted = verbs.manipulate(latent, found, strength=[0.7, -0.3], combine=combine)
     assert made[1].image.tobytes() == wanted.image.tobytes()
@@ -145,8 +145,8 @@ def test_several_changes_are_put_together_picture_by_picture(model: Backbone, co
 
 @pytest.mark.nightly
 def test_directions_found_elsewhere_do_not_depend_on_who_is_edited_with_whom(model: Backbone, tmp_path: Path) -> None:
-    """Of the pictures here, one is that on which the direction was found; that must not change the others."""
-    alike = pictures((40, 56), (40, 56))
+    """Of the images here, one is that on which the direction was found; that must not change the others."""
+    alike = images((40, 56), (40, 56))
     found = verbs.identify(encode(model, alike[0], source_prompt=FROM), prompt=TO)
     found.save(tmp_path / "it.safetensors")
     way: dict[str, Any] = {"source_prompt": FROM, "strength": 0.6}

@@ -16,21 +16,21 @@ from latentedit.core.errors import ModelError, ShapeError
 from latentedit.directions.identification import local_change
 from latentedit.editing.result import EditResult, measure_effect, measured
 from latentedit.editors.base import StrengthResult
-from latentedit.latents import pictures
+from latentedit.latents import images
 from latentedit.latents.encode import encode
 from latentedit.latents.joint import JointLatent
-from latentedit.latents.record import ModelRecord, PictureRecord, RunRecord, versions
-from tests.editors.colours import COLOURS, ColourBackbone, ColourReader
+from latentedit.latents.record import ImageRecord, ModelRecord, RunRecord, versions
+from tests.editors.colors import COLORS, ColorBackbone, ColorReader
 
 pytestmark = pytest.mark.slow
 
-SHIFT = torch.tensor(COLOURS["green"]) - torch.tensor(COLOURS["red"])  # what has to be added to red to make it green
+SHIFT = torch.tensor(COLORS["green"]) - torch.tensor(COLORS["red"])  # what has to be added to red to make it green
 
 
 @pytest.fixture
-def latent(colours: ColourBackbone) -> JointLatent:
-    """Two red pictures of 8 px, the second a little lighter."""
-    return encode(colours, [Image.new("RGB", (8, 8), (204 + by, 76 + by, 76 + by)) for by in (0, 4)])
+def latent(colors: ColorBackbone) -> JointLatent:
+    """Two red images of 8 px, the second a little lighter."""
+    return encode(colors, [Image.new("RGB", (8, 8), (204 + by, 76 + by, 76 + by)) for by in (0, 4)])
 
 
 def results(
@@ -49,7 +49,7 @@ def results(
                 "seed": 3,
                 "model": ModelRecord.of(latent.backbone),
                 "versions": versions(),
-                "picture": PictureRecord.of(frame.picture),
+                "image": ImageRecord.of(frame.image),
                 "caption": caption,
                 "target_caption": target,
                 "strengths": (1.0,),
@@ -77,27 +77,27 @@ def at(
     return StrengthResult(**({"z": z, "strength": strength, "limit": torch.tensor(limits)} | more))
 
 
-def test_results_come_by_strength_and_picture(latent: JointLatent) -> None:
+def test_results_come_by_strength_and_image(latent: JointLatent) -> None:
     strengths = [1.0, 0.0, 0.5]
     rows = results(latent, *(at(latent, strength) for strength in strengths))
     assert [[result.strength for result in row] for row in rows] == [[strength] * 2 for strength in strengths]
     for strength, row in zip(strengths, rows, strict=True):
         for result, source in zip(row, latent.frames, strict=True):
-            assert result.source is source.picture.image
+            assert result.source is source.image.image
             change = np.asarray(result.image, dtype=float) - np.asarray(result.source, dtype=float)
             expected = 127.5 * strength * SHIFT[:, None, None].numpy()
             assert np.abs(change.transpose(2, 0, 1) - expected).max() <= 0.51  # rounded to whole levels
             assert (result.caption, result.target_caption) == ("red", "green")
-            assert result.effect.read_before == {"colour": "red"}
+            assert result.effect.read_before == {"color": "red"}
             assert result.method == "a way"
             assert result.record.settings == {"k": 1}
             assert result.record.seed == 3
-    assert [row[0].effect.read_after for row in rows[:2]] == [{"colour": "green"}, {"colour": "red"}]
+    assert [row[0].effect.read_after for row in rows[:2]] == [{"color": "green"}, {"color": "red"}]
     assert [row[0].verdict.word for row in rows] == ["done", "not done", "damaged"]
 
 
 def test_the_verdict_and_the_notes(latent: JointLatent) -> None:
-    """Half way between two colours there are no pictures, unless the model is patient."""
+    """Half way between two colors there are no images, unless the model is patient."""
     latent.backbone.defaults = {"judge": {"damage": 1000.0}}
     ((first, second),) = results(latent, at(latent, 0.5))
     assert first.verdict.word == second.verdict.word == "partly done"
@@ -105,7 +105,7 @@ def test_the_verdict_and_the_notes(latent: JointLatent) -> None:
     moved = at(latent, 3.0, limits=(1.25, math.nan), notes=("found oddly",))
     ((first, second),) = results(latent, moved, targets=("mauve", "green"))
     clamped = "strength 3 was clamped to 1.25, the largest that is predicted to do no damage"
-    assert first.notes == ("unknown colour in 'mauve'", "found oddly", clamped)
+    assert first.notes == ("unknown color in 'mauve'", "found oddly", clamped)
     assert second.notes == ("found oddly",)
     for strength, limit, clamped in ((1.5, 1.5, False), (-1.5, -1.6, False), (-1.5, -1.2, True)):
         ((result, _),) = results(latent, at(latent, strength, limits=(limit, limit)))
@@ -113,7 +113,7 @@ def test_the_verdict_and_the_notes(latent: JointLatent) -> None:
 
 
 def test_costs_are_shared_and_judging_is_counted_apart(latent: JointLatent) -> None:
-    """Two evaluations before, among two pictures and three strengths; judging takes four a latent."""
+    """Two evaluations before, among two images and three strengths; judging takes four a latent."""
     moved = [at(latent, 1.0), at(latent, 0.0), at(latent, -1.0)]
     backbone, record = latent.backbone, results(latent, moved[0])[0][0].record
     with metered(backbone) as meter:
@@ -130,13 +130,13 @@ def test_costs_are_shared_and_judging_is_counted_apart(latent: JointLatent) -> N
 def test_latents_that_are_not_finite_are_refused(latent: JointLatent) -> None:
     z = latent.z.clone()
     z[1, 0, 0, 0] = math.inf
-    with pytest.raises(ModelError, match="colours gave latents that are not finite"):
+    with pytest.raises(ModelError, match="colors gave latents that are not finite"):
         results(latent, at(latent, 1.0), at(latent, 1.0, z=z))
 
 
 def test_readers_see_what_can_be_shown(latent: JointLatent, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = list[Tensor]()
-    monkeypatch.setattr(ColourReader, "read", lambda _, pixels: seen.append(pixels) or [{}] * len(pixels))
+    monkeypatch.setattr(ColorReader, "read", lambda _, pixels: seen.append(pixels) or [{}] * len(pixels))
     results(latent, at(latent, 9.0), at(latent, -9.0))
     assert (float(seen[0].min()), float(seen[0].max())) == (-1, 1)
 
@@ -156,7 +156,7 @@ def test_a_local_change_is_what_is_strong_of_it(latent: JointLatent, local: bool
 
 @pytest.mark.parametrize("strength", [1.0, 0.25, -0.5])
 def test_a_result_can_be_gone_on_from(latent: JointLatent, strength: float) -> None:
-    """Its latent is that of the edited picture, and remembers that of the first one.
+    """Its latent is that of the edited image, and remembers that of the first one.
 
     The other way from the target it does not show what the target says.
     """
@@ -169,7 +169,7 @@ def test_a_result_can_be_gone_on_from(latent: JointLatent, strength: float) -> N
     assert found.decoded is not None
     assert torch.equal(found.decoded, latent.z[1:])
     assert found.captions == ("green" if strength > 0 else "red",)
-    text = torch.lerp(torch.tensor(COLOURS["red"]), torch.tensor(COLOURS["green"]), strength)
+    text = torch.lerp(torch.tensor(COLORS["red"]), torch.tensor(COLORS["green"]), strength)
     assert torch.allclose(found.condition.tokens, text[None, None])
     assert found.frames == latent.frames[1:]
     assert found.provenance is result.record
@@ -181,12 +181,12 @@ def test_a_result_can_be_gone_on_from(latent: JointLatent, strength: float) -> N
     assert (wordless.target_caption, wordless.notes) == ("", ())
 
 
-def test_what_goes_on_is_drawn_as_a_change_of_the_first_picture(latent: JointLatent) -> None:
+def test_what_goes_on_is_drawn_as_a_change_of_the_first_image(latent: JointLatent) -> None:
     ((first, _),) = results(latent, at(latent, 0.5))
     moved = first.latent
     z = moved.z + 0.25 * SHIFT[:, None, None]
     ((second,),) = results(moved, StrengthResult(z=z, strength=1.0), targets=("green",))
-    change = np.asarray(second.image, dtype=float) - np.asarray(latent.frames[0].picture.image, dtype=float)
+    change = np.asarray(second.image, dtype=float) - np.asarray(latent.frames[0].image.image, dtype=float)
     assert np.abs(change - 127.5 * 0.75 * SHIFT.numpy()).max() <= 0.51
     assert torch.equal(second.latent.start, moved.start)
     bare = dataclasses.replace(moved, decoded=None)
@@ -216,9 +216,9 @@ def test_eight_levels_are_no_change_and_nine_are() -> None:
         measure_effect(before, Image.new("RGB", (2, 3)))
 
 
-def test_strips_of_large_pictures_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_strips_of_large_images_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     draw = np.random.default_rng(3)
     before, after = (Image.fromarray(draw.integers(90, 110, (23, 7, 3)).astype(np.uint8)) for _ in range(2))
     whole = measure_effect(before, after)
-    monkeypatch.setattr(pictures, "_STRIP_PIXELS", 14)
+    monkeypatch.setattr(images, "_STRIP_PIXELS", 14)
     assert measure_effect(before, after) == whole

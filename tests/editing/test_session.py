@@ -1,4 +1,4 @@
-"""What moves pictures by directions, what is said of it (captions, records, costs), and what a session keeps."""
+"""What moves images by directions, what is said of it (captions, records, costs), and what a session keeps."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from latentedit.core.errors import ConfigError
 from latentedit.directions.composition import compose, cross_talk
 from latentedit.directions.direction import Direction, clean_share
 from latentedit.directions.hsds import HSDS
-from latentedit.editing.outputs import same_picture
+from latentedit.editing.outputs import same_image
 from latentedit.editing.request import EditRequest
 from latentedit.editing.result import EditResult
 from latentedit.editing.session import Session, search_of, seed_of
@@ -23,33 +23,33 @@ from latentedit.editors.eim import EIM, Arm, Slider, default_manipulation, store
 from latentedit.editors.judge import Judge
 from latentedit.geometry.local_basis import direction_at, random_units
 from latentedit.latents.encode import encode
+from latentedit.latents.images import SourceImage
 from latentedit.latents.inversion import invert, replay
 from latentedit.latents.joint import JointLatent
-from latentedit.latents.pictures import SourceImage
-from latentedit.latents.record import Combine, PictureRecord
-from tests.editors.colours import ColourBackbone
-from tests.editors.edits import grey, noisy
+from latentedit.latents.record import Combine, ImageRecord
+from tests.editors.colors import ColorBackbone
+from tests.editors.edits import gray, noisy
 
 pytestmark = pytest.mark.slow
 
-SCENE = "grey room, a hat, a wall"  # the colour model reads the first word; the rest is for the words of changes
+SCENE = "gray room, a hat, a wall"  # the color model reads the first word; the rest is for the words of changes
 
 
 @pytest.fixture
-def latent(colours: ColourBackbone) -> JointLatent:
-    return encode(colours, grey(), source_prompt=SCENE)
+def latent(colors: ColorBackbone) -> JointLatent:
+    return encode(colors, gray(), source_prompt=SCENE)
 
 
 @pytest.fixture
 def red(latent: JointLatent) -> Direction:
-    return identify(latent, change="grey => red", seed=3)
+    return identify(latent, change="gray => red", seed=3)
 
 
 @pytest.fixture
 def blue(latent: JointLatent) -> Direction:
     """To blue as far as the latent goes; its words speak of the hat."""
-    moved = identify(latent, change="grey => blue", seed=4)
-    return dataclasses.replace(moved, target_captions=("grey room, a scarf, a wall",))
+    moved = identify(latent, change="gray => blue", seed=4)
+    return dataclasses.replace(moved, target_captions=("gray room, a scarf, a wall",))
 
 
 def moved(
@@ -61,7 +61,7 @@ def moved(
     combine: Combine = "sum",
     **way: Any,
 ) -> EditResult:
-    """The first picture's result."""
+    """The first image's result."""
     session = latent if isinstance(latent, Session) else Session(latent)
     request = EditRequest(direction=tuple(directions), strength=tuple(shares), combine=combine, settings=way)
     return session.run(request, [strength])[0][0]
@@ -83,7 +83,7 @@ def test_several_directions_are_one_that_is_composed(
     whole = wordless(compose([wordless(way) for way in ways], [abs(share) for share in shares], combine))
     expected = moved(latent, [whole], arm=arm, level=0.5, steps=6)
     assert torch.equal(result.latent.z, expected.latent.z)
-    assert same_picture(result.image, expected.image)
+    assert same_image(result.image, expected.image)
     assert result.strength == 1
     assert result.cross_talk is not None
     assert torch.equal(result.cross_talk, cross_talk(ways)[0])
@@ -92,7 +92,7 @@ def test_several_directions_are_one_that_is_composed(
 
 
 def test_all_changes_are_said_in_one_caption(latent: JointLatent, red: Direction, blue: Direction) -> None:
-    """Those that are made, and whose words are in the caption of this picture."""
+    """Those that are made, and whose words are in the caption of this image."""
     alone, back = moved(latent, [red]), moved(latent, [red], [-1.0])
     assert torch.equal(alone.latent.z, latent.z + red.z)
     assert torch.equal(back.latent.z, latent.z - red.z)
@@ -113,13 +113,13 @@ def test_all_changes_are_said_in_one_caption(latent: JointLatent, red: Direction
         assert result.latent.captions == (SCENE,)
     for arm in ("image", "joint"):
         away = manipulate(latent, red, strength=-0.5, arm=arm)
-        assert away.latent.captions == latent.captions, "away from a target a picture does not show it"
+        assert away.latent.captions == latent.captions, "away from a target an image does not show it"
 
 
-def test_directions_of_several_pictures_have_words_for_each(colours: ColourBackbone, red: Direction) -> None:
+def test_directions_of_several_images_have_words_for_each(colors: ColorBackbone, red: Direction) -> None:
     """One for all, one with too few words, and one each."""
-    pictures = [grey(1), grey(2), grey(3)]
-    latent = encode(colours, pictures, source_prompt=["grey room, a cat", "a dog", "a tree, grey room"])
+    images = [gray(1), gray(2), gray(3)]
+    latent = encode(colors, images, source_prompt=["gray room, a cat", "a dog", "a tree, gray room"])
     row = Session(latent).manipulate(red, strength=0.5)
     assert [result.target_caption for result in row] == ["red room, a cat", "", "a tree, red room"]
     assert [result.record.directions[0].target_caption for result in row] == ["red room, a cat", "", "a tree, red room"]
@@ -127,7 +127,7 @@ def test_directions_of_several_pictures_have_words_for_each(colours: ColourBackb
     assert {result.record.directions[0].fingerprint for result in row} == {red.fingerprint}
     odd = dataclasses.replace(red, source_captions=(), target_captions=("red", "blue"))
     assert [result.target_caption for result in Session(latent).manipulate(odd, strength=0.5)] == ["red", "blue", ""]
-    latent = encode(colours, pictures[:2], source_prompt="grey")
+    latent = encode(colors, images[:2], source_prompt="gray")
     direction = identify(latent, prompt=["red", "blue"])
     for index, result in enumerate(Session(latent).manipulate(direction)):
         (told,) = result.record.directions
@@ -142,7 +142,7 @@ def test_directions_of_several_pictures_have_words_for_each(colours: ColourBackb
         ({}, False),
         ({"notes": ("a note",)}, False),
         ({"method": "by hand"}, True),
-        ({"pictures": ("0" * 16,)}, True),
+        ({"images": ("0" * 16,)}, True),
         ({"source_captions": ("blue",)}, True),
         ({"target_captions": ("",)}, True),
     ],
@@ -153,19 +153,19 @@ def test_only_what_was_found_here_can_be_found_again(
     result = moved(latent, [dataclasses.replace(red, **changes)])
     assert result.record.directions[0].given is given
     assert result.record.evaluations == (0 if given else 48)  # what it takes from nothing
-    assert moved(encode(latent.backbone, grey(1), source_prompt=SCENE), [red]).record.directions[0].given
+    assert moved(encode(latent.backbone, gray(1), source_prompt=SCENE), [red]).record.directions[0].given
 
 
-def test_other_editors_know_one_text(colours: ColourBackbone, latent: JointLatent) -> None:
+def test_other_editors_know_one_text(colors: ColorBackbone, latent: JointLatent) -> None:
     editor, other = FlowEdit(steps=4), SourceImage.from_image(noisy())
     latent = dataclasses.replace(latent, references=(other,))
     target = "red room, a hat, a wall"
     ((result,),) = Session(latent).run(EditRequest(prompt=target, method=editor, seed=3, auto_mask=True), [0.5])
-    expected = editor.edit(latent, colours.embed([target]), [0.5], seed=3)[0].z
+    expected = editor.edit(latent, colors.embed([target]), [0.5], seed=3)[0].z
     assert torch.equal(result.latent.z, expected)
     assert (result.method, result.target_caption) == ("flowedit", target)
     assert result.record.settings == editor.to_dict()
-    assert (result.record.directions, result.record.references) == ((), (PictureRecord.of(other),))
+    assert (result.record.directions, result.record.references) == ((), (ImageRecord.of(other),))
     assert (result.record.auto_mask, result.record.seed) == (True, 3)
     assert result.record.evaluations == editor.evaluations(latent, strength=0.5) == result.cost.evaluations
 
@@ -185,7 +185,7 @@ def test_settings_of_directions_are_read_with_distrust(latent: JointLatent, red:
 
 
 def way(latent: JointLatent, directions: Sequence[Direction], **said: Any) -> tuple[Arm, float, int]:
-    """How directions move pictures."""
+    """How directions move images."""
     editor = default_manipulation(latent, directions, said)
     return editor.arm, editor.level, editor.steps
 
@@ -195,25 +195,25 @@ def at_level(latent: JointLatent, index: int = 0, *, level: float = 0.6, steps: 
     return direction_at(latent, 3 * drawn, level=level, method="random", settings={"steps": steps})
 
 
-def test_how_directions_move_pictures(colours: ColourBackbone, latent: JointLatent, red: Direction) -> None:
-    """As is said; else at the level of those that live at one; else as the model says, also of other pictures."""
+def test_how_directions_move_images(colors: ColorBackbone, latent: JointLatent, red: Direction) -> None:
+    """As is said; else at the level of those that live at one; else as the model says, also of other images."""
     found, other = at_level(latent), at_level(latent, 1, steps=7)
     assert way(latent, [found]) == ("joint", 0.6, 5)
     assert way(latent, [found, -other]) == ("joint", 0.6, 7)
     assert way(latent, [red, found]) == ("joint", 0.6, 5)
     assert way(latent, [found], arm="image", steps=3) == ("image", 0.6, 3)
     stored = {"arm": "joint", "level": 0.4, "steps": 9, "search": {"steps": 3}}
-    colours.defaults = {"editors": {"eim": stored}, "transfer": {"arm": "text", "level": 0.9, "steps": 7}}
-    assert stored_eim(colours) == EIM(arm="joint", level=0.4, steps=9, search=HSDS(steps=3))
+    colors.defaults = {"editors": {"eim": stored}, "transfer": {"arm": "text", "level": 0.9, "steps": 7}}
+    assert stored_eim(colors) == EIM(arm="joint", level=0.4, steps=9, search=HSDS(steps=3))
     assert way(latent, [dataclasses.replace(found, settings={})]) == ("joint", 0.4, 9), "it lives at no level"
     assert way(latent, [red]) == ("joint", 0.4, 9), "it was found here"
-    other_picture = encode(colours, grey(5), source_prompt=SCENE)
-    assert way(other_picture, [red]) == ("text", 0.9, 7)
-    assert way(other_picture, [red], arm="image") == ("image", 0.9, 7)
-    assert way(other_picture, [wordless(red)]) == ("joint", 0.4, 9), "it cannot be said in another caption"
-    made = encode(colours, grey(6), source_prompt=red.target_captions[0])  # by this direction, as far as one can see
+    other_image = encode(colors, gray(5), source_prompt=SCENE)
+    assert way(other_image, [red]) == ("text", 0.9, 7)
+    assert way(other_image, [red], arm="image") == ("image", 0.9, 7)
+    assert way(other_image, [wordless(red)]) == ("joint", 0.4, 9), "it cannot be said in another caption"
+    made = encode(colors, gray(6), source_prompt=red.target_captions[0])  # by this direction, as far as one can see
     assert way(made, [red]) == ("joint", 0.4, 9)
-    colours.defaults = {}
+    colors.defaults = {}
     assert way(latent, [red]) == (EIM().arm, EIM().level, EIM().steps)
 
 
@@ -231,10 +231,10 @@ def test_levels_that_differ_are_moved_at_one_after_the_other(latent: JointLatent
 
 
 @pytest.mark.parametrize("level", [0.4, 1.0])
-def test_what_is_added_at_the_level_is_the_direction_there(colours: ColourBackbone, level: float) -> None:
-    """Also at level 1, where a latent shows nothing of the picture; strength 0 is the picture bit for bit."""
-    picture = noisy(mean=(128, 128, 128), deviation=40)
-    latent = encode(colours, picture, source_prompt="grey")
+def test_what_is_added_at_the_level_is_the_direction_there(colors: ColorBackbone, level: float) -> None:
+    """Also at level 1, where a latent shows nothing of the image; strength 0 is the image bit for bit."""
+    image = noisy(mean=(128, 128, 128), deviation=40)
+    latent = encode(colors, image, source_prompt="gray")
     direction = at_level(latent, level=level)
     trace = invert(latent, latent.path(5, level))
     offset = 0.5 * direction.z * clean_share(level)
@@ -244,7 +244,7 @@ def test_what_is_added_at_the_level_is_the_direction_there(colours: ColourBackbo
     assert torch.allclose(found, replay(latent, trace, latent.condition, offset=offset), atol=1e-6)
     assert not torch.allclose(found, latent.z, atol=1e-2)
     still, little, beyond, below = sweep(latent, direction, strengths=[0.0, 0.01, 40.0, -40.0])
-    assert same_picture(still.image, picture)
+    assert same_image(still.image, image)
     assert (still.verdict.word, still.target_caption) == ("not done", "")
     if level == 0.4:
         assert (little.verdict.word, little.verdict.remedy) == ("not done", "more strength")
@@ -253,9 +253,9 @@ def test_what_is_added_at_the_level_is_the_direction_there(colours: ColourBackbo
         assert result.verdict.word == "changed"
 
 
-def test_what_one_strength_found_out_serves_the_next(colours: ColourBackbone) -> None:
+def test_what_one_strength_found_out_serves_the_next(colors: ColorBackbone) -> None:
     """Four steps below 0.5 of eight: up once, five ways of effects, and one way a strength."""
-    session = Session(encode(colours, noisy()))
+    session = Session(encode(colors, noisy()))
     direction, other = session.identify(prompt="green"), session.identify(prompt="blue")
 
     def cost(strength: float, moved_by: Any = direction, **more: object) -> float:
@@ -281,60 +281,58 @@ def test_what_one_strength_found_out_serves_the_next(colours: ColourBackbone) ->
     assert cost([0.2, 0.1], [direction, other]) >= 8
 
 
-def test_a_session_takes_several_pictures_and_the_verbs_one(colours: ColourBackbone) -> None:
-    latent = encode(colours, [noisy(1), noisy(2)])
+def test_a_session_takes_several_images_and_the_verbs_one(colors: ColorBackbone) -> None:
+    latent = encode(colors, [noisy(1), noisy(2)])
     direction, strengths = identify(latent, prompt=["green", "blue"]), torch.tensor([-1.0, 1.0, 0.5])
     for verb in (lambda: manipulate(latent, direction), lambda: sweep(latent, direction, strengths=[1.0])):
-        with pytest.raises(ConfigError, match=r"latent of one picture; got 2 of them\. Use a Session"):
+        with pytest.raises(ConfigError, match=r"latent of one image; got 2 of them\. Use a Session"):
             verb()
     assert len(Session(latent).manipulate(direction)) == 2
     rows = Session(latent).sweep(direction, strengths=strengths)
     assert [[result.record.strengths for result in row] for row in rows] == [[(-1.0,), (1.0,), (0.5,)]] * 2
     for row, source, target in zip(rows, (noisy(1), noisy(2)), ("green", "blue"), strict=True):
-        assert all(same_picture(result.source, source) and result.target_caption == target for result in row)
+        assert all(same_image(result.source, source) and result.target_caption == target for result in row)
 
 
-def test_changes_are_local_as_was_found_to_suit_the_model(colours: ColourBackbone, latent: JointLatent) -> None:
+def test_changes_are_local_as_was_found_to_suit_the_model(colors: ColorBackbone, latent: JointLatent) -> None:
     """By a direction as by a caption, and on the way back."""
-    red = identify(latent, change="grey => red", seed=3)
+    red = identify(latent, change="gray => red", seed=3)
     assert manipulate(latent, red).record.auto_mask
-    picture, ramp = SourceImage.from_image(grey()), dataclasses.replace(red, z=red.z * torch.linspace(0, 1, 8))
-    local, whole = (undo_direction(colours, picture, ramp, auto_mask=local) for local in (True, False))
-    assert not same_picture(local, whole)
-    assert same_picture(undo_direction(colours, picture, ramp), local)
-    colours.defaults = {"calibration": {"fingerprint": colours.fingerprint, "settings": {"local": False}}}
+    image, ramp = SourceImage.from_image(gray()), dataclasses.replace(red, z=red.z * torch.linspace(0, 1, 8))
+    local, whole = (undo_direction(colors, image, ramp, auto_mask=local) for local in (True, False))
+    assert not same_image(local, whole)
+    assert same_image(undo_direction(colors, image, ramp), local)
+    colors.defaults = {"calibration": {"fingerprint": colors.fingerprint, "settings": {"local": False}}}
     session = Session(latent)
     made = [session.manipulate(red)[0], session.sweep(red, strengths=[0.5])[0][0]]
-    made += session.run(EditRequest(prompt="red room, a hat, a wall", method=stored_eim(colours)))[0]
+    made += session.run(EditRequest(prompt="red room, a hat, a wall", method=stored_eim(colors)))[0]
     assert [one.record.auto_mask for one in made] == [False] * 3
     assert session.manipulate(red, auto_mask=True)[0].record.auto_mask
-    assert same_picture(undo_direction(colours, picture, ramp), whole)
+    assert same_image(undo_direction(colors, image, ramp), whole)
 
 
-def test_what_was_found_on_a_moved_latent_is_not_found_again_on_the_picture(
-    latent: JointLatent, red: Direction
-) -> None:
+def test_what_was_found_on_a_moved_latent_is_not_found_again_on_the_image(latent: JointLatent, red: Direction) -> None:
     """Moved without words both have one caption, and one file."""
     there = manipulate(latent, wordless(red), strength=0.5).latent
     assert there.captions == latent.captions
-    found = identify(there, change="grey => blue")
+    found = identify(there, change="gray => blue")
     assert manipulate(there, found).record.directions[0].given is False
     on = manipulate(latent, found)
     assert on.record.directions[0].given
-    assert same_picture(le.replay(on.record, latent.backbone, grey(), directions=[found])[0].image, on.image)
-    assert way(latent, [found]) == way(latent, [red]), "of this picture all the same"
+    assert same_image(le.replay(on.record, latent.backbone, gray(), directions=[found])[0].image, on.image)
+    assert way(latent, [found]) == way(latent, [red]), "of this image all the same"
 
 
-def test_a_sweep_by_the_default_says_which(colours: ColourBackbone) -> None:
-    colours.defaults = {}
-    untuned = encode(colours, grey(), source_prompt=SCENE)
-    for result in sweep(untuned, change="grey => red", strengths=[0.5, 1.0]):
+def test_a_sweep_by_the_default_says_which(colors: ColorBackbone) -> None:
+    colors.defaults = {}
+    untuned = encode(colors, gray(), source_prompt=SCENE)
+    for result in sweep(untuned, change="gray => red", strengths=[0.5, 1.0]):
         assert result.method == result.record.method == "flowedit"
         assert any("flowedit" in note and "`method`" in note for note in result.notes)
-    named = sweep(untuned, change="grey => red", strengths=[1.0], method="flowedit")
+    named = sweep(untuned, change="gray => red", strengths=[1.0], method="flowedit")
     assert named[0].notes == ()
-    found = identify(untuned, change="grey => red")
-    ways: list[dict[str, Any]] = [{"direction": found}, {"change": "grey => red", "arm": "joint"}]
+    found = identify(untuned, change="gray => red")
+    ways: list[dict[str, Any]] = [{"direction": found}, {"change": "gray => red", "arm": "joint"}]
     for way in ways:
         assert {result.method for result in sweep(untuned, strengths=[0.5, 1.0], **way)} == {"eim"}
 
@@ -342,7 +340,7 @@ def test_a_sweep_by_the_default_says_which(colours: ColourBackbone) -> None:
 def test_an_eim_that_is_given_moves_a_sweep(latent: JointLatent, red: Direction) -> None:
     given = EIM(search=HSDS(steps=3), arm="joint", level=0.5, steps=4)
     (along,) = sweep(latent, red, strengths=[1.0], method=given, steps=2)
-    (towards,) = sweep(latent, change="grey => red", strengths=[1.0], method=given)
+    (towards,) = sweep(latent, change="gray => red", strengths=[1.0], method=given)
     assert along.record.settings == {**given.settings_along(), "steps": 2}
     assert towards.record.settings == given.settings_along()
     assert towards.record.directions[0].settings["steps"] == 3

@@ -15,17 +15,17 @@ from latentedit.core.errors import ConfigError, FileFormatError, ShapeError
 from latentedit.core.files import pack, unpack
 from latentedit.directions.direction import Direction
 from latentedit.editing import undo as undoing
-from latentedit.editing.outputs import difference, same_picture, undo_stored
+from latentedit.editing.outputs import difference, same_image, undo_stored
 from latentedit.editing.result import EditResult
 from latentedit.editing.undo import undo, undo_direction
 from latentedit.editing.verbs import edit, identify, manipulate
 from latentedit.editors.strength import measure_effect
 from latentedit.latents.encode import encode
-from latentedit.latents.pictures import SourceImage
+from latentedit.latents.images import SourceImage
 from latentedit.models.base import Backbone
-from latentedit_keep.pictures import save_image
-from tests.editors.colours import ColourBackbone
-from tests.editors.edits import grey, levels, noisy
+from latentedit_keep.images import save_image
+from tests.editors.colors import ColorBackbone
+from tests.editors.edits import gray, levels, noisy
 
 pytestmark = pytest.mark.slow
 
@@ -46,8 +46,8 @@ def unclipped(image: Image.Image) -> np.ndarray:
     return (values > 0) & (values < 255)
 
 
-def shift(model: Backbone, amount: Tensor, caption: str = "grey") -> Direction:
-    """A direction of one picture."""
+def shift(model: Backbone, amount: Tensor, caption: str = "gray") -> Direction:
+    """A direction of one image."""
     source = model.embed([caption])
     return Direction(
         z=amount,
@@ -65,32 +65,32 @@ def redder(model: Backbone, amount: float) -> Direction:
 
 
 @pytest.fixture
-def result(colours: ColourBackbone) -> EditResult:
-    return edit(colours, grey(), prompt="red", source_prompt="grey", mask=half_mask((8, 8)))
+def result(colors: ColorBackbone) -> EditResult:
+    return edit(colors, gray(), prompt="red", source_prompt="gray", mask=half_mask((8, 8)))
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
-def test_the_file_gives_back_the_source_without_a_model(colours: ColourBackbone, tmp_path: Path, mode: str) -> None:
-    """Of any editor, clipped or not, with a mask, twice in a row; its colour profile and its alpha too."""
+def test_the_file_gives_back_the_source_without_a_model(colors: ColorBackbone, tmp_path: Path, mode: str) -> None:
+    """Of any editor, clipped or not, with a mask, twice in a row; its color profile and its alpha too."""
     source = noisy(1, (60, 40), mode, mean=(250, 128, 128), deviation=2)
     source.info["icc_profile"] = b"a profile" * 20
-    first = edit(colours, source, prompt="red", source_prompt="grey", mask=half_mask((60, 40)))
-    again = manipulate(first.latent, redder(colours, 0.4), auto_mask=False)
+    first = edit(colors, source, prompt="red", source_prompt="gray", mask=half_mask((60, 40)))
+    again = manipulate(first.latent, redder(colors, 0.4), auto_mask=False)
     for made in (
         first,
         again,
-        edit(colours, source, prompt="red", source_prompt="grey", method="sdedit", strength=0.5),
+        edit(colors, source, prompt="red", source_prompt="gray", method="sdedit", strength=0.5),
     ):
-        assert not same_picture(made.image, source)
+        assert not same_image(made.image, source)
         made.save(tmp_path / "edited.png")
         found = undo(tmp_path / "edited.png")
-        assert same_picture(found, source)
-        assert same_picture(made.undo(), source)
+        assert same_image(found, source)
+        assert same_image(made.undo(), source)
         assert found.info == {"icc_profile": source.info["icc_profile"]}
 
 
 def test_what_the_file_carries_is_small_where_little_changed() -> None:
-    """And no second colour profile."""
+    """And no second color profile."""
     source = noisy(1, (256, 256))
     source.info["icc_profile"] = np.random.default_rng(0).bytes(10_000)
     edited = source.copy()
@@ -114,10 +114,10 @@ def test_a_difference_that_does_not_lead_to_the_source_is_refused(
     result: EditResult, image: Image.Image | None
 ) -> None:
     _, about = unpack(difference(result.source, result.image), "it", allowed=["difference"])
-    file = io.BytesIO(b"no picture")
+    file = io.BytesIO(b"no image")
     if image is not None:
         image.save(file, "PNG")
-    with pytest.raises(FileFormatError, match="in the picture is damaged"):
+    with pytest.raises(FileFormatError, match="in the image is damaged"):
         undo_stored(SourceImage.from_image(result.image), pack({"difference": tensor_of(file.getvalue())}, about))
 
 
@@ -125,16 +125,16 @@ def test_a_difference_that_does_not_lead_to_the_source_is_refused(
 @pytest.mark.parametrize(("size", "mode"), [((8, 8), "RGB"), ((37, 21), "RGBA"), ((5, 30), "RGB")])
 @pytest.mark.parametrize("strength", [1.0, 0.4, -0.3])
 def test_an_edit_is_taken_back_by_its_direction(
-    colours: ColourBackbone, size: tuple[int, int], mode: str, local: bool, strength: float
+    colors: ColorBackbone, size: tuple[int, int], mode: str, local: bool, strength: float
 ) -> None:
-    source = grey(4, size, mode)
-    latent = encode(colours, source, source_prompt="grey")
+    source = gray(4, size, mode)
+    latent = encode(colors, source, source_prompt="gray")
     direction = identify(latent, prompt="red")
     result = manipulate(latent, direction, strength=strength, auto_mask=local)
     assert unclipped(result.image.convert("RGB")).all()
     made = float(measure_effect(result.latent.z[None] - latent.z, direction.z))  # what was asked for, or the clamp's
-    with colours.count() as cost:
-        found = undo_direction(colours, SourceImage.from_image(result.image), direction, strength=made, auto_mask=local)
+    with colors.count() as cost:
+        found = undo_direction(colors, SourceImage.from_image(result.image), direction, strength=made, auto_mask=local)
     assert cost.evaluations == 0
     assert np.abs(levels(found) - levels(source)).max() <= 1
     assert (levels(found) == levels(source)).mean() > 0.99
@@ -143,35 +143,35 @@ def test_an_edit_is_taken_back_by_its_direction(
 @pytest.mark.parametrize("local", [True, False])
 @pytest.mark.parametrize("kept", [1.0, 0.6])
 def test_a_curved_codec_takes_rounds(
-    colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch, local: bool, kept: float
+    colors: ColorBackbone, monkeypatch: pytest.MonkeyPatch, local: bool, kept: float
 ) -> None:
-    """With E = sinh and D = asinh the same displacement changes a dark picture more than a bright one.
+    """With E = sinh and D = asinh the same displacement changes a dark image more than a bright one.
 
     A codec that loses nothing is undone by -d; one that keeps a part of the contrast alone needs the fixed point.
     """
-    monkeypatch.setattr(colours, "encode", lambda pixels: (3 * pixels).sinh())
-    monkeypatch.setattr(colours, "decode", lambda z: kept * z.asinh() / 3)
+    monkeypatch.setattr(colors, "encode", lambda pixels: (3 * pixels).sinh())
+    monkeypatch.setattr(colors, "decode", lambda z: kept * z.asinh() / 3)
     source = noisy(4, mean=(120, 110, 150), deviation=12)
     ramp = torch.linspace(-0.9, 0.9, 8)[None, None, None].expand(1, 3, 8, 8).clone()
-    direction = shift(colours, ramp)
-    result = manipulate(encode(colours, source, source_prompt="grey"), direction, auto_mask=local)
+    direction = shift(colors, ramp)
+    result = manipulate(encode(colors, source, source_prompt="gray"), direction, auto_mask=local)
     assert unclipped(result.image).all()
 
     def error(rounds: int) -> int:
         monkeypatch.setattr(undoing, "ROUNDS", rounds)
-        found = undo_direction(colours, SourceImage.from_image(result.image), direction, auto_mask=local)
+        found = undo_direction(colors, SourceImage.from_image(result.image), direction, auto_mask=local)
         return int(np.abs(levels(found) - levels(source)).max())
 
     assert error(5) <= 2
     assert error(0) <= 2 if kept == 1 else error(0) > 3
 
 
-def test_directions_and_strengths_that_do_not_fit_are_refused(colours: ColourBackbone) -> None:
-    picture, red = SourceImage.from_image(grey()), redder(colours, 0.1)
-    with pytest.raises(ConfigError, match=r"another-2.*colours-1"):
-        undo_direction(colours, picture, dataclasses.replace(red, model_fingerprint="another-2"))
+def test_directions_and_strengths_that_do_not_fit_are_refused(colors: ColorBackbone) -> None:
+    image, red = SourceImage.from_image(gray()), redder(colors, 0.1)
+    with pytest.raises(ConfigError, match=r"another-2.*colors-1"):
+        undo_direction(colors, image, dataclasses.replace(red, model_fingerprint="another-2"))
     with pytest.raises(ConfigError, match="finite number"):
-        undo_direction(colours, picture, red, strength=math.nan)
+        undo_direction(colors, image, red, strength=math.nan)
     for shape in ((2, 3, 8, 8), (1, 3, 4, 4)):
         with pytest.raises(ShapeError, match=r"does not fit latents of shape \[1, 3, 8, 8\]"):
-            undo_direction(colours, picture, shift(colours, torch.zeros(shape)))
+            undo_direction(colors, image, shift(colors, torch.zeros(shape)))

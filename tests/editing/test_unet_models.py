@@ -1,4 +1,4 @@
-"""What the editors' laws leave out on a U-Net, whose levels reach neither the picture nor pure noise."""
+"""What the editors' laws leave out on a U-Net, whose levels reach neither the image nor pure noise."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The front door, on a model of coloured pictures whose edits have a closed form."""
+"""The front door, on a model of colored images whose edits have a closed form."""
 
 import dataclasses
 import functools
@@ -19,12 +19,12 @@ from latentedit.core.errors import (
     LatentEditError,
     ModelError,
     RegistryError,
-    UnknownPictureError,
-    UnknownPictureWarning,
+    UnknownImageError,
+    UnknownImageWarning,
 )
 from latentedit.directions.direction import Direction
 from latentedit.directions.hsds import HSDS
-from latentedit.editing.outputs import same_picture
+from latentedit.editing.outputs import same_image
 from latentedit.editing.replay import replay
 from latentedit.editing.request import EditRequest
 from latentedit.editing.session import Session
@@ -35,22 +35,22 @@ from latentedit.editors.refinement import Refinement
 from latentedit.latents.captions.change import Change
 from latentedit.latents.encode import ChangeLike, encode
 from tests.editing.test_undo import half_mask
-from tests.editors.colours import ColourBackbone, ColourReader
-from tests.editors.edits import grey, levels, noisy
+from tests.editors.colors import ColorBackbone, ColorReader
+from tests.editors.edits import gray, levels, noisy
 from tests.guard.unknown import not_known
 
 pytestmark = pytest.mark.slow
 
 
-def test_an_edit_moves_the_picture_by_the_difference_of_the_texts(colours: ColourBackbone) -> None:
+def test_an_edit_moves_the_image_by_the_difference_of_the_texts(colors: ColorBackbone) -> None:
     """Annealed to the end, the change is the shift of the means: -1 in red and +1 in green on the scale of [-1, 1]."""
-    result = edit(colours, noisy(), prompt="green", method=EIM(search=HSDS(steps=64)))
+    result = edit(colors, noisy(), prompt="green", method=EIM(search=HSDS(steps=64)))
     change = np.asarray(result.image, dtype=float) - np.asarray(result.source, dtype=float)
     assert np.abs(change.mean(axis=(0, 1)) - 127.5 * np.array([-1, 1, 0])).max() < 2  # some pixels clip
     assert result.caption == "red"
     assert result.target_caption == "green"
-    assert result.effect.read_before == {"colour": "red"}
-    assert result.effect.read_after == {"colour": "green"}
+    assert result.effect.read_before == {"color": "red"}
+    assert result.effect.read_after == {"color": "green"}
     assert result.effect.changed_share == 1
     assert result.method == "eim"
     assert (result.verdict.word, result.notes) == ("done", ())
@@ -64,54 +64,54 @@ def test_an_edit_moves_the_picture_by_the_difference_of_the_texts(colours: Colou
     ("method", "size", "mode"), [("eim", (37, 21), "RGBA"), ("flowedit", (37, 21), "RGBA"), ("sdedit", (8, 8), "RGB")]
 )
 def test_strength_zero_is_the_file_bit_for_bit(
-    colours: ColourBackbone, method: str, size: tuple[int, int], mode: str
+    colors: ColorBackbone, method: str, size: tuple[int, int], mode: str
 ) -> None:
     source = noisy(size=size, mode=mode)
-    result = edit(colours, source, prompt="green", method=method, strength=0.0)
-    assert same_picture(result.image, source)
+    result = edit(colors, source, prompt="green", method=method, strength=0.0)
+    assert same_image(result.image, source)
     assert result.cost.evaluations == 0
-    changed = edit(colours, source, prompt="green", method=method)
+    changed = edit(colors, source, prompt="green", method=method)
     assert changed.image.size == source.size
-    assert not same_picture(changed.image, source)
-    assert same_picture(edit(colours, source, prompt="green", method=method).image, changed.image)
+    assert not same_image(changed.image, source)
+    assert same_image(edit(colors, source, prompt="green", method=method).image, changed.image)
     if method == "sdedit":
         assert changed.record.settings["level"] == 0.5, "stored with the model"
-        given = edit(colours, source, prompt="green", method=SDEdit(level=0.9, steps=3))
+        given = edit(colors, source, prompt="green", method=SDEdit(level=0.9, steps=3))
         assert given.record.settings["level"] == 0.9
 
 
-def test_settings_of_the_editor_are_keyword_arguments(colours: ColourBackbone) -> None:
+def test_settings_of_the_editor_are_keyword_arguments(colors: ColorBackbone) -> None:
     """By the editor's names or those of diffusers; names that it does not have are refused."""
     settings: dict[str, Any] = {"num_inference_steps": 5, "guidance_scale": 2.5}
-    result = edit(colours, noisy(), prompt="green", method="sdedit", level=0.7, **settings)
+    result = edit(colors, noisy(), prompt="green", method="sdedit", level=0.7, **settings)
     assert result.record.settings == {**SDEdit().to_dict(), "level": 0.7, "steps": 5, "guidance": 2.5}
-    swept = sweep(encode(colours, noisy()), prompt="green", strengths=[1], method="sdedit", level=0.7, **settings)
-    assert same_picture(swept[0].image, result.image)
+    swept = sweep(encode(colors, noisy()), prompt="green", strengths=[1], method="sdedit", level=0.7, **settings)
+    assert same_image(swept[0].image, result.image)
     for name in ("guidance_scale", "promt"):
         with pytest.raises(ConfigError, match=f"has no setting '{name}'.* arm, level, search, steps"):
-            edit(colours, noisy(), prompt="green", method="eim", **dict[str, Any]({name: 3}))
+            edit(colors, noisy(), prompt="green", method="eim", **dict[str, Any]({name: 3}))
 
 
 def test_a_list_comes_back_in_order_whatever_the_shapes() -> None:
-    model = ColourBackbone(sizes=(4, 8, 12))
-    pictures = [noisy(0), noisy(1, (40, 12)), noisy(2)]
-    together = edit(model, pictures, prompt=["green", "blue", "grey"], source_prompt="red", seed=1)
-    for source, target, result in zip(pictures, ("green", "blue", "grey"), together, strict=True):
-        assert same_picture(result.source, source)
+    model = ColorBackbone(sizes=(4, 8, 12))
+    images = [noisy(0), noisy(1, (40, 12)), noisy(2)]
+    together = edit(model, images, prompt=["green", "blue", "gray"], source_prompt="red", seed=1)
+    for source, target, result in zip(images, ("green", "blue", "gray"), together, strict=True):
+        assert same_image(result.source, source)
         assert result.target_caption == target
-        assert same_picture(result.image, edit(model, source, prompt=target, source_prompt="red", seed=1).image)
+        assert same_image(result.image, edit(model, source, prompt=target, source_prompt="red", seed=1).image)
 
 
-def test_the_steps_apart_are_the_edit(colours: ColourBackbone, tmp_path: Path) -> None:
+def test_the_steps_apart_are_the_edit(colors: ColorBackbone, tmp_path: Path) -> None:
     path = tmp_path / "red.png"
     noisy().save(path)
-    latent = encode(colours, path)
+    latent = encode(colors, path)
     assert latent.captions == ("red",)
     direction = identify(latent, prompt="green", seed=3)
     assert direction.target_captions == ("green",)
     result = manipulate(latent, direction, strength=0.7)
-    whole = edit(colours, str(path), prompt="green", strength=0.7, seed=3)
-    assert same_picture(result.image, whole.image)
+    whole = edit(colors, str(path), prompt="green", strength=0.7, seed=3)
+    assert same_image(result.image, whole.image)
     assert result.target_caption == "green"
     assert result.cost.evaluations == 0
     joint = manipulate(latent, direction, arm="joint", level=0.5, steps=8)
@@ -120,18 +120,18 @@ def test_the_steps_apart_are_the_edit(colours: ColourBackbone, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("way", ["image", "text", "joint", "eim", "flowedit", "sdedit"])
-def test_a_sweep_is_its_strengths_one_by_one(colours: ColourBackbone, way: Any) -> None:
+def test_a_sweep_is_its_strengths_one_by_one(colors: ColorBackbone, way: Any) -> None:
     """Along a direction by every arm, and towards a text by any editor."""
-    latent, strengths = encode(colours, noisy()), [1.0, 0.0, 0.4, -0.2]
+    latent, strengths = encode(colors, noisy()), [1.0, 0.0, 0.4, -0.2]
     along: dict[str, Any] = {"arm": way, "level": 0.5, "steps": 8}
     towards: dict[str, Any] = {"prompt": "green", "method": way, "seed": 3}
     if way in ("image", "text", "joint"):
         direction = identify(latent, prompt="green", seed=3)
         swept = sweep(latent, direction, strengths=strengths, **along)
-        alone = [manipulate(encode(colours, noisy()), direction, strength=one, **along) for one in strengths]
+        alone = [manipulate(encode(colors, noisy()), direction, strength=one, **along) for one in strengths]
     else:
         swept = sweep(latent, strengths=strengths[:3], **towards)
-        alone = [edit(colours, noisy(), strength=one, **towards) for one in strengths[:3]]
+        alone = [edit(colors, noisy(), strength=one, **towards) for one in strengths[:3]]
         assert {result.method for result in swept} == {way}
     assert [result.strength for result in swept] == strengths[: len(alone)]
     for result, other in zip(swept, alone, strict=True):
@@ -139,22 +139,22 @@ def test_a_sweep_is_its_strengths_one_by_one(colours: ColourBackbone, way: Any) 
         assert result.verdict.word == other.verdict.word
         assert result.verdict.share == pytest.approx(other.verdict.share, abs=1e-5)
         assert result.record == other.record or (way, result.strength) == ("eim", 0), "there it looks for no direction"
-    assert same_picture(swept[1].image, noisy())
+    assert same_image(swept[1].image, noisy())
 
 
-def test_a_model_without_a_reader_needs_captions(colours: ColourBackbone) -> None:
-    model = ColourBackbone()
+def test_a_model_without_a_reader_needs_captions(colors: ColorBackbone) -> None:
+    model = ColorBackbone()
     with pytest.raises(ConfigError, match="`source_prompt`"):
         edit(model, noisy(), prompt="green")
     result = edit(model, noisy(), prompt="green", source_prompt="red")
     assert result.effect.read_before is None
     assert result.effect.read_after is None
-    told = edit(colours, noisy(), prompt="mauve", source_prompt="blue")
-    assert (told.caption, told.notes) == ("blue", ("unknown colour in 'mauve'",)), "what is given beats what is read"
+    told = edit(colors, noisy(), prompt="mauve", source_prompt="blue")
+    assert (told.caption, told.notes) == ("blue", ("unknown color in 'mauve'",)), "what is given beats what is read"
 
 
 def test_missing_forward_derivatives_are_noted_in_every_result(
-    colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch
+    colors: ColorBackbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first product shows that the network has none; differences stand in, and the user is told."""
 
@@ -162,52 +162,52 @@ def test_missing_forward_derivatives_are_noted_in_every_result(
         raise NotImplementedError("no tangent rule")
 
     monkeypatch.setattr(forward_ad, "make_dual", refuse)
-    latent, search = encode(colours, noisy()), HSDS(gamma=0.5, steps=2)
+    latent, search = encode(colors, noisy()), HSDS(gamma=0.5, steps=2)
     along = sweep(latent, identify(latent, prompt="green", method=search), strengths=[0.5])
-    for result in (*along, edit(colours, noisy(), prompt="green", method=EIM(search=search))):
+    for result in (*along, edit(colors, noisy(), prompt="green", method=EIM(search=search))):
         (note,) = result.notes
-        assert "forward-mode derivatives of colours are not available (no tangent rule)" in note
-    assert edit(colours, noisy(), prompt="green", method=EIM(search=HSDS(steps=2))).notes == ()
+        assert "forward-mode derivatives of colors are not available (no tangent rule)" in note
+    assert edit(colors, noisy(), prompt="green", method=EIM(search=HSDS(steps=2))).notes == ()
 
 
-def test_a_damaged_network_is_named(colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(colours, "_velocity", lambda z, s, condition: torch.full_like(z, torch.nan))
+def test_a_damaged_network_is_named(colors: ColorBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(colors, "_velocity", lambda z, s, condition: torch.full_like(z, torch.nan))
     for act in (
-        lambda: edit(colours, noisy(), prompt="green", method="flowedit", strength=0.5),
-        lambda: identify(encode(colours, noisy()), prompt="green"),
+        lambda: edit(colors, noisy(), prompt="green", method="flowedit", strength=0.5),
+        lambda: identify(encode(colors, noisy()), prompt="green"),
     ):
         with pytest.raises(ModelError, match="Check its weights"):
             act()
 
 
-def test_a_target_that_says_nothing_new_has_no_direction(colours: ColourBackbone) -> None:
-    latent = encode(colours, noisy())
+def test_a_target_that_says_nothing_new_has_no_direction(colors: ColorBackbone) -> None:
+    latent = encode(colors, noisy())
     with pytest.raises(ConfigError, match=r"'red' and 'red'.*Name what should change"):
         identify(latent, prompt="red")
-    both = encode(colours, [noisy(1), noisy(2)])
+    both = encode(colors, [noisy(1), noisy(2)])
     assert identify(both, prompt=["red", "green"]).length.count_nonzero() == 1  # one of two may stay
-    result = edit(colours, noisy(), prompt="red")
-    assert same_picture(result.image, noisy())
+    result = edit(colors, noisy(), prompt="red")
+    assert same_image(result.image, noisy())
     assert result.verdict.word == "not done"
     assert "the two captions mean the same" in result.verdict.reason
 
 
-SCENE = "grey room, a hat"
+SCENE = "gray room, a hat"
 
 
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [
-        ({"prompt": ["green", "blue"]}, "1 pictures take one"),
+        ({"prompt": ["green", "blue"]}, "1 images take one"),
         ({"change": "blue => red"}, "is not words of the caption"),
-        ({"prompt": "red", "mask": Image.new("L", (9, 8), 255)}, "9x8 pixels, the picture 8x8"),
+        ({"prompt": "red", "mask": Image.new("L", (9, 8), 255)}, "9x8 pixels, the image 8x8"),
     ],
 )
 def test_edits_that_make_no_sense_are_refused_before_the_network_is_asked(
-    colours: ColourBackbone, wanted: dict[str, Any], words: str
+    colors: ColorBackbone, wanted: dict[str, Any], words: str
 ) -> None:
-    with colours.count() as counted, pytest.raises(LatentEditError, match=words):
-        edit(colours, grey(), source_prompt=SCENE, **wanted)
+    with colors.count() as counted, pytest.raises(LatentEditError, match=words):
+        edit(colors, gray(), source_prompt=SCENE, **wanted)
     assert counted.evaluations == 0
 
 
@@ -220,9 +220,9 @@ def test_edits_that_make_no_sense_are_refused_before_the_network_is_asked(
         ({"direction": None}, "no edit requested"),
     ],
 )
-def test_sweeps_that_make_no_sense_are_refused(colours: ColourBackbone, wanted: dict[str, Any], words: str) -> None:
-    latent = encode(colours, grey(), source_prompt=SCENE)
-    found: dict[str, Any] = {"direction": identify(latent, change="grey => red"), "strengths": [1.0]}
+def test_sweeps_that_make_no_sense_are_refused(colors: ColorBackbone, wanted: dict[str, Any], words: str) -> None:
+    latent = encode(colors, gray(), source_prompt=SCENE)
+    found: dict[str, Any] = {"direction": identify(latent, change="gray => red"), "strengths": [1.0]}
     with pytest.raises(ConfigError, match=words):
         sweep(latent, **(found | wanted))
     with pytest.raises(ConfigError, match="got 3"):
@@ -232,71 +232,71 @@ def test_sweeps_that_make_no_sense_are_refused(colours: ColourBackbone, wanted: 
 @pytest.mark.parametrize(
     ("change", "target"),
     [
-        ("grey => red", "red room, a hat"),
-        (["grey room => red room", "=> a scarf", "hat => cap"], "red room, a cap, a scarf"),
-        (Change(old="grey", new="red"), "red room, a hat"),
+        ("gray => red", "red room, a hat"),
+        (["gray room => red room", "=> a scarf", "hat => cap"], "red room, a cap, a scarf"),
+        (Change(old="gray", new="red"), "red room, a hat"),
     ],
 )
 def test_a_change_is_the_caption_that_it_makes(
-    colours: ColourBackbone, change: ChangeLike | list[ChangeLike], target: str
+    colors: ColorBackbone, change: ChangeLike | list[ChangeLike], target: str
 ) -> None:
-    latent = encode(colours, grey(), source_prompt=SCENE)
+    latent = encode(colors, gray(), source_prompt=SCENE)
     found, expected = identify(latent, change=change, seed=2), identify(latent, prompt=target, seed=2)
     assert found.target_captions == (target,)
     assert found.fingerprint == expected.fingerprint
-    both = encode(colours, [grey(1), grey(2)], source_prompt=[SCENE, "a dog, grey"])
-    assert identify(both, change="grey => red").target_captions == ("red room, a hat", "a dog, red")
+    both = encode(colors, [gray(1), gray(2)], source_prompt=[SCENE, "a dog, gray"])
+    assert identify(both, change="gray => red").target_captions == ("red room, a hat", "a dog, red")
 
 
 @pytest.mark.parametrize(("method", "size", "mode"), [("eim", (8, 8), "RGB"), ("flowedit", (37, 21), "RGBA")])
 def test_a_mask_keeps_everything_else_as_it_was(
-    colours: ColourBackbone, method: str, size: tuple[int, int], mode: str
+    colors: ColorBackbone, method: str, size: tuple[int, int], mode: str
 ) -> None:
-    source = grey(1, size, mode)
-    result = edit(colours, source, prompt="red", source_prompt="grey", method=method, mask=half_mask(size))
+    source = gray(1, size, mode)
+    result = edit(colors, source, prompt="red", source_prompt="gray", method=method, mask=half_mask(size))
     moved = np.abs(levels(result.image) - levels(source))
     assert moved[:, size[0] // 2 :].max() == 0
     assert moved[:, : size[0] // 2, 0].mean() > 30
-    assert result.record.picture.mask is not None
-    whole = edit(colours, source, prompt="red", source_prompt="grey", method=method)
-    assert whole.record.picture.mask is None
+    assert result.record.image.mask is not None
+    whole = edit(colors, source, prompt="red", source_prompt="gray", method=method)
+    assert whole.record.image.mask is None
     assert np.abs(levels(whole.image) - levels(source))[:, size[0] // 2 :].max() > 30
 
 
-class Blind(ColourReader):  # pyright: ignore[reportGeneralTypeIssues]
-    """Says the same of every picture."""
+class Blind(ColorReader):  # pyright: ignore[reportGeneralTypeIssues]
+    """Says the same of every image."""
 
-    said = "grey"
+    said = "gray"
 
     def caption(self, pixels: torch.Tensor) -> list[str]:
         return [self.said] * len(pixels)
 
 
-def test_a_captioner_reads_where_no_caption_is_given(colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
-    for captioner, caption in ((Blind(colours), "grey"), ("colours", "red"), (None, "red")):
-        assert edit(colours, noisy(), prompt="green", captioner=captioner).caption == caption
-    assert edit(colours, noisy(), prompt="green", captioner=Blind(colours), source_prompt="blue").caption == "blue"
-    with pytest.raises(RegistryError, match="colours"):
-        edit(colours, noisy(), prompt="green", captioner="colour")
+def test_a_captioner_reads_where_no_caption_is_given(colors: ColorBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    for captioner, caption in ((Blind(colors), "gray"), ("colors", "red"), (None, "red")):
+        assert edit(colors, noisy(), prompt="green", captioner=captioner).caption == caption
+    assert edit(colors, noisy(), prompt="green", captioner=Blind(colors), source_prompt="blue").caption == "blue"
+    with pytest.raises(RegistryError, match="colors"):
+        edit(colors, noisy(), prompt="green", captioner="color")
     monkeypatch.setattr(Blind, "said", "")
     with pytest.raises(ConfigError, match="caption from the captioner"):
-        edit(colours, noisy(), prompt="green", captioner=Blind(colours))
+        edit(colors, noisy(), prompt="green", captioner=Blind(colors))
 
 
 @pytest.mark.parametrize("strength", [1.0, 0.3])
 @pytest.mark.parametrize("local", [True, False])
 @pytest.mark.parametrize(("size", "mode"), [((37, 21), "RGBA"), ((5, 30), "RGB")])
-def test_there_and_back_again_is_the_picture(
-    colours: ColourBackbone, size: tuple[int, int], mode: str, local: bool, strength: float
+def test_there_and_back_again_is_the_image(
+    colors: ColorBackbone, size: tuple[int, int], mode: str, local: bool, strength: float
 ) -> None:
-    """Bit for bit, also where the edited picture was clipped: the way goes through the latent, not the file."""
+    """Bit for bit, also where the edited image was clipped: the way goes through the latent, not the file."""
     source = noisy(4, size, mode)
-    latent = encode(colours, source, source_prompt="red")
+    latent = encode(colors, source, source_prompt="red")
     direction = identify(latent, prompt="green")
     there = manipulate(latent, direction, strength=strength, auto_mask=local)
-    assert not same_picture(there.image, source)
+    assert not same_image(there.image, source)
     back = manipulate(there.latent, direction, strength=-strength, auto_mask=local)
-    assert same_picture(back.image, source)
+    assert same_image(back.image, source)
     assert (back.caption, back.target_caption) == ("green", "red")
     assert back.latent.captions == ("red",)
     assert not any("clamped" in note for note in back.notes)
@@ -304,9 +304,9 @@ def test_there_and_back_again_is_the_picture(
     assert back.record.directions[0].strength == -1
 
 
-def test_a_direction_without_words_is_taken_back_too(colours: ColourBackbone) -> None:
+def test_a_direction_without_words_is_taken_back_too(colors: ColorBackbone) -> None:
     """The records on the way to the latent say that it was applied; so nothing is clamped, as the opposite would be."""
-    latent = encode(colours, grey(), source_prompt="grey")
+    latent = encode(colors, gray(), source_prompt="gray")
     direction = dataclasses.replace(identify(latent, prompt="red"), source_captions=(), target_captions=())
     there = manipulate(latent, direction, strength=0.75)
     opposite = manipulate(latent, direction, strength=-0.75)
@@ -315,28 +315,28 @@ def test_a_direction_without_words_is_taken_back_too(colours: ColourBackbone) ->
     assert half.notes == ()
     assert torch.allclose(half.latent.z, latent.z + 0.25 * direction.z, atol=1e-6)
     back = manipulate(half.latent, direction, strength=-0.25)
-    assert same_picture(back.image, grey())
+    assert same_image(back.image, gray())
     further = manipulate(back.latent, direction, strength=-0.75)
     assert any("clamped" in note for note in further.notes)
     assert torch.allclose(further.latent.z, opposite.latent.z, atol=1e-6)
 
 
-def test_an_unknown_picture_is_refused_before_the_edit_where_it_is_not_wanted(
-    colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch
+def test_an_unknown_image_is_refused_before_the_edit_where_it_is_not_wanted(
+    colors: ColorBackbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A model of one kind of pictures says which, and what to use for others."""
+    """A model of one kind of images says which, and what to use for others."""
     not_known(monkeypatch, number=9.5, reason="style")
-    with colours.count() as cost, pytest.raises(UnknownPictureError, match=r"colours does not know .* 9\.5x"):
-        edit(colours, noisy(), force=False, prompt="green")
+    with colors.count() as cost, pytest.raises(UnknownImageError, match=r"colors does not know .* 9\.5x"):
+        edit(colors, noisy(), force=False, prompt="green")
     assert cost.evaluations == 0
 
 
-def test_an_unknown_picture_is_edited_with_a_warning_and_never_just_changed(
-    colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch
+def test_an_unknown_image_is_edited_with_a_warning_and_never_just_changed(
+    colors: ColorBackbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     knowledge = not_known(monkeypatch, reason="style", caption_fits=True)
-    with pytest.warns(UnknownPictureWarning, match="style"):
-        result = edit(colours, noisy(), prompt="green")
+    with pytest.warns(UnknownImageWarning, match="style"):
+        result = edit(colors, noisy(), prompt="green")
     assert result.knowledge == knowledge
     assert result.verdict.word == "not known"
     assert result.notes[:2] == knowledge.doubts
@@ -345,12 +345,12 @@ def test_an_unknown_picture_is_edited_with_a_warning_and_never_just_changed(
     for state, notes in (("doubtful", 2), ("known", 0)):
         not_known(monkeypatch, state=state, caption_fits=True)
         with warnings.catch_warnings():
-            warnings.simplefilter("error", UnknownPictureWarning)
-            other = edit(colours, noisy(), prompt="green", force=False)
+            warnings.simplefilter("error", UnknownImageWarning)
+            other = edit(colors, noisy(), prompt="green", force=False)
         assert (other.verdict.word, len(other.notes)) == ("done", notes)
         assert ("doubtful" in other.verdict.reason) is (state == "doubtful")
     after = Session(result.latent).run(EditRequest(prompt="blue"))[0][0]
-    assert after.verdict.word == "not known", "what follows on an unknown picture is one"
+    assert after.verdict.word == "not known", "what follows on an unknown image is one"
     assert after.cost.guard_evaluations == 0
 
 
@@ -358,14 +358,14 @@ SIZE = (300, 150)
 
 
 @pytest.mark.parametrize("arm", [None, "joint"])
-def test_a_direction_to_keep_is_the_mean_calibrated_on_its_pictures(colours: ColourBackbone, arm: Arm | None) -> None:
-    """With a preview of the first picture, 128 pixels wide each: no change, half of it, all of it."""
-    latent = encode(colours, [grey(1, SIZE), grey(2, SIZE)], source_prompt="grey")
+def test_a_direction_to_keep_is_the_mean_calibrated_on_its_images(colors: ColorBackbone, arm: Arm | None) -> None:
+    """With a preview of the first image, 128 pixels wide each: no change, half of it, all of it."""
+    latent = encode(colors, [gray(1, SIZE), gray(2, SIZE)], source_prompt="gray")
     direction = identify(latent, prompt=["red", "blue"], seed=3)
-    kept = calibrate_direction(latent, direction, arm=arm, licence="CC0-1.0")
+    kept = calibrate_direction(latent, direction, arm=arm, license="CC0-1.0")
     assert torch.equal(kept.z, direction.z.mean(0, keepdim=True))
     assert torch.equal(kept.condition.tokens, direction.condition.tokens.mean(0, keepdim=True))
-    assert (kept.licence, kept.target_captions, kept.pictures) == ("CC0-1.0", ("red", "blue"), direction.pictures)
+    assert (kept.license, kept.target_captions, kept.images) == ("CC0-1.0", ("red", "blue"), direction.images)
     known = kept.calibration
     assert known is not None
     assert (known.arm, known.scales) == (arm or "image", (*BELOW, 0.0, *WITHIN, *BEYOND))
@@ -374,7 +374,7 @@ def test_a_direction_to_keep_is_the_mean_calibrated_on_its_pictures(colours: Col
     assert known.highest >= 1 - 1e-9
     if arm is not None:
         return
-    first, mean = encode(colours, grey(1, SIZE), source_prompt="grey"), dataclasses.replace(kept, source_captions=())
+    first, mean = encode(colors, gray(1, SIZE), source_prompt="gray"), dataclasses.replace(kept, source_captions=())
     panels = np.split(preview(kept), 3, axis=1)
     for panel, strength in zip(panels, PREVIEW_STRENGTHS, strict=True):
         image = manipulate(first, mean, strength=strength).image
@@ -383,10 +383,10 @@ def test_a_direction_to_keep_is_the_mean_calibrated_on_its_pictures(colours: Col
     assert np.abs(panels[0] - panels[2]).max() > 20
 
 
-def test_a_preview_of_a_small_picture_has_its_size_and_is_on_white(colours: ColourBackbone) -> None:
-    source = grey(1, (20, 10), "RGBA")
+def test_a_preview_of_a_small_image_has_its_size_and_is_on_white(colors: ColorBackbone) -> None:
+    source = gray(1, (20, 10), "RGBA")
     source.putalpha(0)
-    latent = encode(colours, source, source_prompt="grey")
+    latent = encode(colors, source, source_prompt="gray")
     shown = preview(calibrate_direction(latent, identify(latent, prompt="red")))
     assert shown.shape[:2] == (10, 60)
     assert (shown == 255).all()
@@ -397,46 +397,46 @@ def preview(direction: Direction) -> np.ndarray:
         return levels(image.convert("RGB"))
 
 
-class Describes(ColourReader):
-    """Describes every picture in the same words."""
+class Describes(ColorReader):
+    """Describes every image in the same words."""
 
     def caption(self, pixels: torch.Tensor) -> list[str]:
         return ["a wall with a window, blue paint"] * len(pixels)
 
 
-def test_partial_captions_are_completed_from_the_picture(colours: ColourBackbone) -> None:
+def test_partial_captions_are_completed_from_the_image(colors: ColorBackbone) -> None:
     """The user's words stay, both captions get the same phrases, and replaying needs no captioner."""
-    picture, words = noisy(), {"source_prompt": "red", "prompt": "green"}
-    result = edit(colours, picture, captioner=Describes(colours), **words)
+    image, words = noisy(), {"source_prompt": "red", "prompt": "green"}
+    result = edit(colors, image, captioner=Describes(colors), **words)
     assert (result.caption, result.target_caption) == (
         "red with a window, blue paint",
         "green with a window, blue paint",
     )
     assert result.completion is not None
     assert result.completion.added == ("a window", "blue paint")
-    assert replay(result.record, colours, picture)[0].record == result.record
-    given = edit(colours, picture, captioner=Describes(colours), complete=False, **words)
+    assert replay(result.record, colors, image)[0].record == result.record
+    given = edit(colors, image, captioner=Describes(colors), complete=False, **words)
     assert (given.caption, given.completion) == ("red", None)
-    changed = edit(colours, picture, source_prompt="red", change="red => green", captioner=Describes(colours))
+    changed = edit(colors, image, source_prompt="red", change="red => green", captioner=Describes(colors))
     assert changed.target_caption == result.target_caption
 
 
 @pytest.mark.parametrize(("way", "strength"), [("eim", 1.0), ("eim", 0.4), ("flowedit", 0.4)])
 def test_a_refined_edit_is_recorded_and_made_again(
-    colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch, way: str, strength: float
+    colors: ColorBackbone, monkeypatch: pytest.MonkeyPatch, way: str, strength: float
 ) -> None:
-    """The colours change everywhere, which the default would leave as it is."""
+    """The colors change everywhere, which the default would leave as it is."""
     everywhere = functools.partial(Refinement, widest=1.0)
     monkeypatch.setattr("latentedit.editors.refinement.Refinement", everywhere)
     words: dict[str, Any] = {"prompt": "green", "method": way, "strength": strength, "seed": 3}
-    plain, refined = (edit(colours, noisy(), refine=refine, **words) for refine in (False, True))
+    plain, refined = (edit(colors, noisy(), refine=refine, **words) for refine in (False, True))
     assert (plain.record.refine, refined.record.refine) == (False, True)
     assert refined.record.evaluations > plain.record.evaluations
-    assert not same_picture(plain.image, refined.image)
-    usual = edit(colours, noisy(), **words)
+    assert not same_image(plain.image, refined.image)
+    usual = edit(colors, noisy(), **words)
     assert usual.record == (refined if way == "eim" else plain).record
-    moved = manipulate(encode(colours, noisy()), identify(encode(colours, noisy()), prompt="green"))
+    moved = manipulate(encode(colors, noisy()), identify(encode(colors, noisy()), prompt="green"))
     assert not moved.record.refine
-    (again,) = replay(refined.record, colours, noisy())
+    (again,) = replay(refined.record, colors, noisy())
     assert again.record == refined.record
-    assert same_picture(again.image, refined.image)
+    assert same_image(again.image, refined.image)

@@ -1,4 +1,4 @@
-"""Pictures that the colour model knows, and what several tests do with them."""
+"""Images that the color model knows, and what several tests do with them."""
 
 import numpy as np
 from PIL import Image
@@ -12,7 +12,7 @@ def noisy(
     mean: tuple[int, int, int] = (200, 76, 76),
     deviation: float = 8,
 ) -> Image.Image:
-    """A noisy picture of one colour; red unless another is said."""
+    """A noisy image of one color; red unless another is said."""
     noise = np.random.default_rng(seed).normal(0, deviation, (size[1], size[0], 3))
     image = Image.fromarray((np.array(mean) + noise).clip(0, 255).astype(np.uint8)).convert(mode)
     if mode == "RGBA":
@@ -20,8 +20,8 @@ def noisy(
     return image
 
 
-def grey(seed: int = 0, size: tuple[int, int] = (8, 8), mode: str = "RGB") -> Image.Image:
-    """A noisy grey picture, so far from black and white that no change of colour clips it."""
+def gray(seed: int = 0, size: tuple[int, int] = (8, 8), mode: str = "RGB") -> Image.Image:
+    """A noisy gray image, so far from black and white that no change of color clips it."""
     return noisy(seed, size, mode, mean=(128, 128, 128), deviation=4)
 
 

@@ -25,7 +25,7 @@ from latentedit.testing.contracts.editor import EditorContract
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error
 from tests.directions.mixtures import mixture_latent
-from tests.editors.colours import ColourBackbone
+from tests.editors.colors import ColorBackbone
 
 LOCAL = HSDS(levels=(0.95, 0.0), shift=2.5, steps=3, step_size=None, noises=2, antithetic=True, keep=0.01, release=0.3)
 """Everything that the search can do without a derivative."""
@@ -109,7 +109,7 @@ def test_t12_costs(latent: JointLatent, editor: EIM, strength: float, expected: 
     """On the uniform grid: 21 steps below .75 of 28, and 8 below .71 of 10.
 
     The way up and the way back; five ways more for what lies between 0 and 1, four beyond and five below, these two
-    with five judgements of four evaluations and one of two, of the picture itself. The image arm knows its effects, and
+    with five judgments of four evaluations and one of two, of the image itself. The image arm knows its effects, and
     none of its ways costs anything.
     """
     with latent.backbone.count() as cost:
@@ -184,7 +184,7 @@ def test_annealing_with_the_flows_own_steps_is_flowedit(
 
 
 def test_the_stored_search_is_the_formulas_of_its_docstring() -> None:
-    model, search = ColourBackbone(), make_editor("eim", latentedit.load("portraits")).to_dict()["search"]
+    model, search = ColorBackbone(), make_editor("eim", latentedit.load("portraits")).to_dict()["search"]
     x = torch.linspace(-0.5, 0.5, 2 * 3 * 64, dtype=torch.float64).reshape(2, 3, 8, 8)
     latent = JointLatent(backbone=model, z=x, condition=model.embed(["red"] * 2), captions=("red",) * 2)
     target, d = model.embed(["green", "blue"]), torch.zeros_like(x)

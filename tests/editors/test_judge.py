@@ -40,7 +40,7 @@ def apart() -> GaussianMixtureBackbone:
     )
 
 
-def pictures(backbone: GaussianMixtureBackbone, text: str, component: int = 0, count: int = 3) -> JointLatent:
+def images(backbone: GaussianMixtureBackbone, text: str, component: int = 0, count: int = 3) -> JointLatent:
     """From the inner half of one component, under a caption."""
     mean = backbone.mixture.means[component]
     z = (mean + backbone.draw_clean(backbone.only(component).repeat(count), generator=stream(1, "tests"))) / 2
@@ -81,7 +81,7 @@ def test_the_share_of_one_component_in_closed_form(apart: GaussianMixtureBackbon
     ``margin(z) = h^2 (|z - mu0|^2 - |z - mu1|^2) / d`` after pairing, and its change along ``mu1 - mu0`` is linear: the
     share of ``x + a (mu1 - mu0)`` is ``a |mu1 - mu0|^2 / (|x - mu1|^2 - |x - mu0|^2)``.
     """
-    latent = dataclasses.replace(pictures(apart, "a"), condition=apart.only(0).expand(3))
+    latent = dataclasses.replace(images(apart, "a"), condition=apart.only(0).expand(3))
     gap = apart.mixture.means[1] - apart.mixture.means[0]
     away = [(latent.z - mean).square().sum(1) for mean in apart.mixture.means]
     for part in (-0.7, 0.3, 1.0):
@@ -89,12 +89,12 @@ def test_the_share_of_one_component_in_closed_form(apart: GaussianMixtureBackbon
         verdicts = Judge(damage=1000.0).judge(latent, apart.only(1).expand(3), z, strength=part, seed=0)
         expected = part * gap.square().sum() / (away[1] - away[0])
         assert [verdict.share for verdict in verdicts] == pytest.approx(expected.clamp(0, 1).tolist(), rel=1e-10)
-    assert expected.tolist() == pytest.approx([1.0] * 3, abs=0.3)  # exactly 1 for a picture at the mean
+    assert expected.tolist() == pytest.approx([1.0] * 3, abs=0.3)  # exactly 1 for an image at the mean
 
 
 @pytest.mark.parametrize("strength", [-0.3, 1.0])
 def test_far_from_both_is_damaged_whatever_was_asked_for(apart: GaussianMixtureBackbone, strength: float) -> None:
-    latent = pictures(apart, "a")
+    latent = images(apart, "a")
     off = torch.tensor([0.0, 6.0, 0.0, 0.0]).double()
     verdicts = said(latent, "b", latent.z + off, strength=strength)
     for verdict in verdicts:
@@ -111,17 +111,17 @@ def test_far_from_both_is_damaged_whatever_was_asked_for(apart: GaussianMixtureB
     ("component", "text", "step", "reason", "remedy"),
     [
         (0, "a unheard", 0.0, "the two captions mean the same", "name what should change"),
-        # the picture already shows what is asked for; wherever it goes from there, the share means nothing
-        (1, "b", 0.01, "fits the source picture as well", "check the source caption"),
+        # the image already shows what is asked for; wherever it goes from there, the share means nothing
+        (1, "b", 0.01, "fits the source image as well", "check the source caption"),
         (0, "a faint", 1e-3, "no effect", "other words, or a higher level"),
-        # the picture moved, so that not the text but what the model can tell of it is too little
-        (0, "a faint", 0.2, "hardly tells the captions apart; the latent moved by 0.10", "look at the picture"),
+        # the image moved, so that not the text but what the model can tell of it is too little
+        (0, "a faint", 0.2, "hardly tells the captions apart; the latent moved by 0.10", "look at the image"),
     ],
 )
 def test_why_nothing_changed_is_named(
     apart: GaussianMixtureBackbone, component: int, text: str, step: float, reason: str, remedy: str
 ) -> None:
-    latent = pictures(apart, "a", component=component)
+    latent = images(apart, "a", component=component)
     for verdict in said(latent, text, latent.z + step * torch.eye(4, dtype=torch.float64)[1]):
         assert verdict.word == "not done"
         assert reason in verdict.reason
@@ -131,7 +131,7 @@ def test_why_nothing_changed_is_named(
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Told(Judge):
-    """Losses as given: those of the picture itself, and those of anything else."""
+    """Losses as given: those of the image itself, and those of anything else."""
 
     before: tuple[float, float]
     after: tuple[float, float]
@@ -203,8 +203,8 @@ def test_margins_near_nothing() -> None:
 
 @pytest.mark.parametrize("strength", [1.0, -0.3])
 def test_without_words_what_has_moved_enough_is_changed(apart: GaussianMixtureBackbone, strength: float) -> None:
-    """By the root mean square of the move, in the scale of latents; each picture by its own texts and its own move."""
-    latent = pictures(apart, "a")
+    """By the root mean square of the move, in the scale of latents; each image by its own texts and its own move."""
+    latent = images(apart, "a")
     steps = torch.zeros(3, 4, dtype=torch.float64)
     steps[:, 0] = 2 * torch.tensor([0.04, 0.06, 0.5])  # root mean squares of half of that
     found = Judge(damage=1000.0).judge(latent, latent.condition, latent.z + steps, strength=strength, seed=0)
@@ -219,7 +219,7 @@ def test_without_words_what_has_moved_enough_is_changed(apart: GaussianMixtureBa
 
 @pytest.mark.parametrize("pairs", [1, 2])
 def test_costs_what_it_says(apart: GaussianMixtureBackbone, pairs: int) -> None:
-    latent, judge, target = pictures(apart, "a"), Judge(pairs=pairs), apart.embed(["b"]).expand(3)
+    latent, judge, target = images(apart, "a"), Judge(pairs=pairs), apart.embed(["b"]).expand(3)
     assert judge.evaluations(latent) == 4 * pairs
     with apart.count() as cost:
         losses = judge.losses(apart, latent.z, (latent.condition, target), seed=0)
@@ -236,7 +236,7 @@ def test_costs_what_it_says(apart: GaussianMixtureBackbone, pairs: int) -> None:
 
 
 class Painter(GaussianMixtureBackbone):
-    """Sees a picture and paints what it is told, .1 brighter, of values that are at most 1; "b" turns the sign."""
+    """Sees an image and paints what it is told, .1 brighter, of values that are at most 1; "b" turns the sign."""
 
     def _velocity(self, z: Tensor, s: Tensor, condition: Condition) -> Tensor:
         assert condition.reference is not None
@@ -244,10 +244,10 @@ class Painter(GaussianMixtureBackbone):
         return (z - (told * condition.reference[0]).clamp(-1, 1) - 0.1) / s[:, None]
 
 
-def test_a_model_that_sees_the_picture_is_shown_the_edit_and_told_to_change_nothing(
+def test_a_model_that_sees_the_image_is_shown_the_edit_and_told_to_change_nothing(
     apart: GaussianMixtureBackbone,
 ) -> None:
-    """loss(z, c0 beside z) is .01 where all values are such as it paints, wherever the picture was: a residual of 1."""
+    """loss(z, c0 beside z) is .01 where all values are such as it paints, wherever the image was: a residual of 1."""
     words = {"a": torch.tensor([1.0, 0.0]).double(), "b": torch.tensor([0.0, 1.0]).double()}
     painter = Painter(means=apart.mixture.means, covariances=apart.mixture.covariances, words=words)
     painter.capabilities = dataclasses.replace(painter.capabilities, references=1)
@@ -258,7 +258,7 @@ def test_a_model_that_sees_the_picture_is_shown_the_edit_and_told_to_change_noth
     known, outside = judge.judge(latent, target, -x, strength=1.0, seed=0), -x - torch.tensor([[0.0], [0.0], [1.0]])
     assert [one.word for one in known] == ["done"] * 3
     assert [one.residual for one in known] == pytest.approx([1.0] * 3)
-    assert float(judge.losses(painter, -x, (condition,), seed=0)[0, 0]) > 0.5  # beside the picture: no word of the edit
+    assert float(judge.losses(painter, -x, (condition,), seed=0)[0, 0]) > 0.5  # beside the image: no word of the edit
     last = judge.judge(latent, target, outside, strength=1.0, seed=0)[2]
     cut = (outside[2] - outside[2].clamp(-1, 1) - 0.1).square().mean()
     assert (last.word, last.residual) == ("damaged", pytest.approx(float(cut) / 0.01))
@@ -268,8 +268,8 @@ def test_a_model_that_sees_the_picture_is_shown_the_edit_and_told_to_change_noth
     assert judge.evaluations(latent) == 2
 
 
-def test_pictures_are_judged_one_by_one(apart: GaussianMixtureBackbone) -> None:
-    latent = pictures(apart, "a")
+def test_images_are_judged_one_by_one(apart: GaussianMixtureBackbone) -> None:
+    latent = images(apart, "a")
     z = torch.stack([latent.z[0], apart.counterfactual(latent.z, 0, 1)[1], latent.z[2] + 10])
     together = said(latent, "b", z)
     assert [verdict.word for verdict in together] == ["not done", "done", "damaged"]
@@ -299,7 +299,7 @@ def test_the_models_thresholds_come_first() -> None:
     ("state", "label", "share"),
     [("known", "partly done (40 %)", 0.4), ("doubtful", "partly done (40 %)", 0.4), ("unknown", "not known", None)],
 )
-def test_nothing_is_measured_of_a_picture_that_the_model_does_not_know(
+def test_nothing_is_measured_of_an_image_that_the_model_does_not_know(
     state: Any, label: str, share: float | None
 ) -> None:
     verdict = Verdict(word="partly done", share=0.4, residual=1.0)

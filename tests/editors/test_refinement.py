@@ -7,13 +7,13 @@ import torch
 from latentedit.directions.identification import change_share
 from latentedit.editors.refinement import Refinement
 from latentedit.latents.joint import JointLatent
-from tests.editors.colours import COLOURS, VARIANCE, ColourBackbone
+from tests.editors.colors import COLORS, VARIANCE, ColorBackbone
 
 FINE = Refinement(steps=400)  # Euler's error falls with the steps
 
 
 def latents(count: int = 2) -> JointLatent:
-    model = ColourBackbone()
+    model = ColorBackbone()
     z = torch.linspace(-0.5, 0.5, count * 3 * 64).reshape(count, 3, 8, 8)
     return JointLatent(backbone=model, z=z, condition=model.embed(["red"] * count), captions=("red",) * count)
 
@@ -29,7 +29,7 @@ def test_the_core_is_the_flow_of_the_edited_latent_to_the_target() -> None:
     """``m + sqrt(V / C) (1 - s) (x + d - m)`` with ``C = (1 - s)^2 V + s^2``; the noises cancel, the flow is linear."""
     latent, level = latents(), FINE.level
     change, target = spot(latent), latent.backbone.embed(["green"])
-    mean = torch.tensor(COLOURS["green"])[:, None, None]
+    mean = torch.tensor(COLORS["green"])[:, None, None]
     spread = (1 - level) ** 2 * VARIANCE + level**2
     flowed = mean + math.sqrt(VARIANCE / spread) * (1 - level) * (latent.z + change - mean)
     expected = change + change_share(change, FINE.core) * (flowed - latent.z - change)
@@ -51,7 +51,7 @@ def test_wide_changes_and_none_stay_as_they_are() -> None:
 
 
 def test_an_image_is_refined_by_its_own_seed_whatever_its_batch() -> None:
-    latent, target = latents(), ColourBackbone().embed(["green", "blue"])
+    latent, target = latents(), ColorBackbone().embed(["green", "blue"])
     change = spot(latent)
     both = Refinement()(latent, target, change, seed=[5, 6])
     for index, seed in enumerate((5, 6)):

@@ -17,8 +17,8 @@ from latentedit.core.rng import draw
 from latentedit.directions.hsds import HSDS
 from latentedit.editors.base import Editor, default_method, default_note, editor_class, make_editor
 from latentedit.editors.eim import EIM
+from latentedit.latents.images import Frame, SourceImage
 from latentedit.latents.joint import JointLatent
-from latentedit.latents.pictures import Frame, SourceImage
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import store_calibration
 from latentedit.models.unet import StableDiffusionXLBackbone
@@ -45,10 +45,8 @@ def latent_of(backbone: Backbone, *texts: str) -> JointLatent:
 
 def sized(backbone: Backbone, side_px: int) -> JointLatent:
     """A latent of an image of a size, which is not drawn."""
-    picture = SourceImage(image=Image.new("RGB", (side_px, side_px)))
-    frame = Frame(
-        picture=picture, pixels=torch.zeros(3, 1, 1).expand(3, side_px, side_px), box=(0, 0, side_px, side_px)
-    )
+    image = SourceImage(image=Image.new("RGB", (side_px, side_px)))
+    frame = Frame(image=image, pixels=torch.zeros(3, 1, 1).expand(3, side_px, side_px), box=(0, 0, side_px, side_px))
     point = torch.zeros(1, 1, 1, 1)
     text = Condition(tokens=point[0], pooled=point[0, 0])
     return JointLatent(backbone=backbone, z=point, condition=text, captions=("",), frames=(frame,))
@@ -86,7 +84,7 @@ def test_laws_1_3_and_4_on_a_network(name: str, latent: JointLatent) -> None:
     contract.test_law_1_a_strength_changes_something(editor, latent, target)
     contract.test_law_4_costs_what_it_says(editor, latent, target)
     if len(latent) > 1:
-        contract.test_law_3_neighbours_do_not_matter(editor, latent, target)
+        contract.test_law_3_neighbors_do_not_matter(editor, latent, target)
 
 
 @pytest.mark.parametrize("name", ["asyrp", "freesliders", "sega"])
@@ -218,7 +216,7 @@ def test_the_default_is_eim_only_where_somebody_tuned_the_model(
     assert "`method`" in note
     assert default_note("flowedit", backbone) == default_note(None, backbone, instructed=True) == ()
     store_calibration(backbone.fingerprint, {"guard": {}})
-    assert default_method(backbone) == "flowedit", "that says which pictures it knows, not how to edit"
+    assert default_method(backbone) == "flowedit", "that says which images it knows, not how to edit"
     store_calibration(backbone.fingerprint, {"settings": {"eim": {}}})
     assert default_method(backbone) == "eim"
     backbone = example_mixture(dimension=2)

@@ -56,7 +56,7 @@ def straight(latent: JointLatent, arm: str, judge: Judge | None = None) -> Slide
 
 
 def effects_of(slider: Slider, moved: StrengthResult) -> Tensor:
-    """The share of the whole change that each picture makes."""
+    """The share of the whole change that each image makes."""
     z = slider.latent.z
     return measure_effect((moved.z - z)[None], slider.move(column(slider.latent, 1.0))[0] - z)[0]
 
@@ -92,17 +92,17 @@ def test_the_other_arms_written_out(latent: JointLatent, direction: Direction, a
 
 
 @pytest.mark.parametrize("arm", ARMS)
-def test_pictures_can_have_scales_of_their_own(latent: JointLatent, direction: Direction, arm: str) -> None:
+def test_images_can_have_scales_of_their_own(latent: JointLatent, direction: Direction, arm: str) -> None:
     scales = torch.tensor([[0.2, -0.5, 1.0], [0.9, 0.0, 2.0]], dtype=torch.float64)
     found = slider_of(latent, direction, arm).move(scales)
-    for row, picture in itertools.product(range(2), range(3)):
-        alone = slider_of(latent, direction, arm).move(column(latent, float(scales[row, picture])))
-        assert relative_error(found[row, picture], alone[0, picture]) < BATCH
+    for row, image in itertools.product(range(2), range(3)):
+        alone = slider_of(latent, direction, arm).move(column(latent, float(scales[row, image])))
+        assert relative_error(found[row, image], alone[0, image]) < BATCH
     one = dataclasses.replace(direction, z=direction.z[:1], condition=direction.condition[:1])
     served = slider_of(latent, one, arm).move(column(latent, 0.7))[0]
     first = slider_of(latent, direction, arm).move(column(latent, 0.7))[0]
     assert served.shape == latent.z.shape
-    assert relative_error(served[:1], first[:1]) < BATCH, "one direction serves many pictures"
+    assert relative_error(served[:1], first[:1]) < BATCH, "one direction serves many images"
 
 
 def test_many_latents_move_in_chunks(
@@ -117,7 +117,7 @@ def test_many_latents_move_in_chunks(
         return velocity(z, s, condition)
 
     monkeypatch.setattr(latent.backbone, "velocity", counted)
-    monkeypatch.setattr(slider_module, "ROWS", 7)  # two scales of three pictures
+    monkeypatch.setattr(slider_module, "ROWS", 7)  # two scales of three images
     cut = slider_of(latent, direction, "joint").move(scales)
     assert sizes == [3] * 7 + [6] * 7 + [6] * 7 + [3] * 7
     assert relative_error(cut, whole) < BATCH
@@ -126,7 +126,7 @@ def test_many_latents_move_in_chunks(
 
 
 @pytest.mark.parametrize("arm", ARMS)
-def test_zero_is_the_picture_and_one_the_direction_whole(latent: JointLatent, direction: Direction, arm: str) -> None:
+def test_zero_is_the_image_and_one_the_direction_whole(latent: JointLatent, direction: Direction, arm: str) -> None:
     slider = slider_of(latent, dataclasses.replace(direction, notes=("a note",)), arm)
     still, whole = slider.edit([0.0, 1.0])
     assert still.notes == whole.notes == ("a note",)
@@ -185,7 +185,7 @@ def test_the_effect_is_what_was_asked_for(latent: JointLatent, direction: Direct
 class Slopes(Judge):
     """A loss of ``e^(rate |a|)`` at effect a under the source text, and everywhere the same multiple under the target.
 
-    Each picture has a rate for either sign.
+    Each image has a rate for either sign.
     """
 
     x: Tensor
@@ -248,7 +248,7 @@ def test_strengths_are_clamped_where_the_residual_crosses(
         ([0.5, 0.99, 1.01], [1.0, 1.0, 1.0], 0.8, None, [0.8, 0.8, 0.8]),
     ],
 )
-def test_which_pictures_are_clamped_and_where(
+def test_which_images_are_clamped_and_where(
     affine: JointLatent,
     arm: str,
     up: list[float],
@@ -291,7 +291,7 @@ def test_costs_what_it_says(latent: JointLatent, direction: Direction, arm: str,
     spent = counted.evaluations / len(latent)
     assert spent == slider.evaluations(strength)
     walks = {0.0: 0, 0.3: 5 + 2, 1.0: 2, 1.7: 9 + 2, -0.6: 10 + 2}[strength]
-    judged = {1.7: 5.5, -0.6: 5.5}.get(strength, 0)  # of the picture itself, under its own text alone
+    judged = {1.7: 5.5, -0.6: 5.5}.get(strength, 0)  # of the image itself, under its own text alone
     assert spent == judged * 8 + (0 if arm == "image" else walks * WALK)
 
 
@@ -322,9 +322,9 @@ def test_a_second_strength_costs_what_is_not_yet_known(
 
 @pytest.mark.parametrize("arm", ARMS)
 def test_a_calibration_measures_what_each_scale_makes(latent: JointLatent, direction: Direction, arm: str) -> None:
-    """The mean over the pictures of the share of the whole change, from the clean latents at those scales.
+    """The mean over the images of the share of the whole change, from the clean latents at those scales.
 
-    It costs the way up, the ways back, and the judgements; nothing the second time.
+    It costs the way up, the ways back, and the judgments; nothing the second time.
     """
     slider = slider_of(latent, direction, arm)
     with latent.backbone.count() as first:
@@ -349,7 +349,7 @@ def test_a_calibration_measures_what_each_scale_makes(latent: JointLatent, direc
 
 
 @pytest.mark.parametrize("arm", ARMS)
-def test_a_calibration_goes_as_far_as_the_weakest_picture(affine: JointLatent, arm: str) -> None:
+def test_a_calibration_goes_as_far_as_the_weakest_image(affine: JointLatent, arm: str) -> None:
     """And where the way is straight, an effect is a scale."""
     known = slopes(affine, arm, up=[1.1, 1.7, 2.6], down=[0.3, 0.9, 2.2]).calibration()
     assert known.effects == pytest.approx(known.scales, rel=1e-9, abs=1e-9)
@@ -367,9 +367,9 @@ def test_refuses_other_models_arms_and_batches(latent: JointLatent, direction: D
         check_arm("left")
     two = dataclasses.replace(direction, z=direction.z[:2], condition=direction.condition[:2])
     for wrong, words in (
-        (two, "one text or one a picture"),
+        (two, "one text or one an image"),
         (dataclasses.replace(direction, z=direction.z[:2]), r"latents of shape \[3, 6\]; got one of \[2, 6\]"),
-        (dataclasses.replace(direction, z=direction.z[:, :5]), r"got one of \[3, 5\].*crop the picture"),
+        (dataclasses.replace(direction, z=direction.z[:, :5]), r"got one of \[3, 5\].*crop the image"),
     ):
         for arm in ARMS:
             with pytest.raises(ShapeError, match=words):

@@ -21,7 +21,7 @@ COARSE = st.lists(st.integers(-30, 30).map(lambda count: count / 10), min_size=2
 
 
 def curve(effects: list[float], scales: list[float] | None = None) -> EffectCurve:
-    """Effects of one picture, by default at -1, -0.7, -0.4, ..."""
+    """Effects of one image, by default at -1, -0.7, -0.4, ..."""
     at = scales or [-1 + 0.3 * index for index in range(len(effects))]
     return EffectCurve(scales=tuple(at), effects=torch.tensor(effects, dtype=torch.float64)[:, None])
 
@@ -131,7 +131,7 @@ def test_where_nothing_rises_a_strength_is_a_scale(effects: list[float]) -> None
     assert one(found.effect(-0.4)) == pytest.approx(0.7, abs=1e-15)
 
 
-def test_every_picture_has_its_own_curve() -> None:
+def test_every_image_has_its_own_curve() -> None:
     effects = torch.tensor([[0.0, 0.0], [0.5, 2.0], [1.0, 4.0]], dtype=torch.float32)
     found = EffectCurve(scales=(0.0, 1.0, 2.0), effects=effects)
     assert found.scale(1.0).tolist() == pytest.approx([2.0, 0.5])
@@ -161,7 +161,7 @@ def test_effects_are_projections_in_units_of_the_whole(seed: int, along: float, 
 
 def test_the_whole_has_effect_one_and_no_change_none() -> None:
     whole = draw((2, 5), seed=0, purpose="effect")
-    whole[1] = 0  # a picture in which nothing moves
+    whole[1] = 0  # an image in which nothing moves
     found = measure_effect(torch.stack([whole, torch.zeros_like(whole), -2 * whole]), whole)
     assert found.dtype == torch.float64
     assert torch.equal(found, torch.tensor([[1, 0], [0, 0], [-2, 0]], dtype=torch.float64))

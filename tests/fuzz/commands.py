@@ -38,7 +38,7 @@ def _type(words: list[str], folder: Path) -> None:
     (folder / "folder").mkdir()
     (folder / "loop.png").symlink_to(folder / "loop.png")
     os.mkfifo(folder / "pipe")
-    (folder / "m.yaml").write_text("- {picture: a.png, source_caption: a man, target_caption: a dog}\n")
+    (folder / "m.yaml").write_text("- {image: a.png, source_caption: a man, target_caption: a dog}\n")
     (folder / "d.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}      ")
     before = Path.cwd()
     os.chdir(folder)

@@ -1,4 +1,4 @@
-"""Files and folders that people send each other: directions, records, lists of edits, pictures, models, runs."""
+"""Files and folders that people send each other: directions, records, lists of edits, images, models, runs."""
 
 import atexit
 import contextlib
@@ -27,17 +27,17 @@ from latentedit.editors.judge import Judge
 from latentedit.guard.calibration import CalibratedSettings
 from latentedit.guard.guard import Guard
 from latentedit.latents.encode import no_change
-from latentedit.latents.pictures import SourceImage
+from latentedit.latents.images import SourceImage
 from latentedit.latents.record import DirectionRecord, RunRecord
 from latentedit.models.loading import open_folder
 from latentedit.models.model_settings import VARIABLE, calibration_file
 from latentedit.models.placement import model_needs
 from latentedit.testing.miniatures.flow import miniature_sd3
 from latentedit_bench.data.loading import load_dataset
-from latentedit_keep.pictures import pack_chunks, read_chunks, read_image, read_pixels, save_image
+from latentedit_keep.images import pack_chunks, read_chunks, read_image, read_pixels, save_image
 from tests.bench.made_runs import made_run
 from tests.directions.test_direction import example as direction
-from tests.editors.colours import ColourBackbone
+from tests.editors.colors import ColorBackbone
 from tests.fuzz.judge import FaultError, Target, run_command
 from tests.fuzz.texts import NODES, as_json, bent, damaged, documents
 from tests.guard.test_guard import guard
@@ -75,28 +75,28 @@ def safetensors(draw: st.DrawFn, whole: bytes, key: str) -> bytes:
 
 
 @cache
-def _model() -> ColourBackbone:
-    return ColourBackbone(sizes=(4, 8, 12))
+def _model() -> ColorBackbone:
+    return ColorBackbone(sizes=(4, 8, 12))
 
 
-_PICTURE = SourceImage(image=Image.linear_gradient("L").resize((8, 8)).convert("RGB"))
+_IMAGE = SourceImage(image=Image.linear_gradient("L").resize((8, 8)).convert("RGB"))
 
 
 @cache
 def _difference() -> bytes:
-    return difference(_PICTURE.image.rotate(90), _PICTURE.image)
+    return difference(_IMAGE.image.rotate(90), _IMAGE.image)
 
 
 def _undo(data: bytes, folder: Path) -> None:
-    undo_stored(_PICTURE, data)
+    undo_stored(_IMAGE, data)
 
 
-_COLUMNS = ("picture", "source_caption", "target_caption", "id", "mask", "truth", "kind", "group")
+_COLUMNS = ("image", "source_caption", "target_caption", "id", "mask", "truth", "kind", "group")
 _CELLS = st.sampled_from([
     "a.png", "a.png", "", "a man", "a man with a hat", "../a.png", "/dev/zero", "nothing.png", "1", "edit", "=cmd|x",
     '"', "\x1b[31m", "x" * 3000, " " * 9000, "\u202e", ".", "a.png\x00", "pipe",
 ]) | st.text(max_size=10)  # fmt: skip
-_ENTRY = {name: "a.png" if name in ("picture", "truth", "mask") else "a man" for name in _COLUMNS} | {
+_ENTRY = {name: "a.png" if name in ("image", "truth", "mask") else "a man" for name in _COLUMNS} | {
     "target_caption": "b"
 }
 _CSV = st.builds(
@@ -110,7 +110,7 @@ _LISTS = st.one_of(
     st.tuples(st.just("m.yaml"), documents([_ENTRY]) | NODES.map(lambda text: text.encode("utf-8", "surrogatepass"))),
     st.tuples(
         st.just("m.yaml"),
-        NODES.map(lambda text: f"- picture: a.png\n  source_caption: {text}\n".encode("utf-8", "ignore")),
+        NODES.map(lambda text: f"- image: a.png\n  source_caption: {text}\n".encode("utf-8", "ignore")),
     ),
 )
 
@@ -126,7 +126,7 @@ def _load(given: tuple[str, bytes], folder: Path) -> None:
 def _replay(data: bytes, folder: Path) -> None:
     """Up to the model, which a record cannot bring along."""
     text = data.decode("utf-8", "replace")
-    save_image(_PICTURE.image, folder / "r.png", record=text[:900_000])
+    save_image(_IMAGE.image, folder / "r.png", record=text[:900_000])
     with contextlib.suppress(LatentEditError):
         run_command("replay", str(folder / "r.png"), "-o", str(folder / "again.png"))
     read = RunRecord.from_json(text, "me.png")
@@ -143,13 +143,13 @@ _SETTINGS = CalibratedSettings(
     local=True,
     judge=Judge(level=0.5),
     strengths=(-1.0, 2.0),
-    pictures=8,
+    images=8,
     evaluations=12,
     tried={"usual": {"residual": 1.0, "share": 0.1}},
     preferred=True,
 )
 _CALIBRATION = {
-    "fingerprint": ColourBackbone().fingerprint,
+    "fingerprint": ColorBackbone().fingerprint,
     "guard": to_plain(guard()),
     "settings": to_plain(_SETTINGS),
     "no_change": {"change nothing": 0.1, "": 0.2},
@@ -197,8 +197,8 @@ def _drawn(mode: str, width: int, height: int, seed: int) -> Image.Image:
 
 
 @st.composite
-def picture_files(draw: st.DrawFn) -> bytes:
-    """A picture file, sound or damaged."""
+def image_files(draw: st.DrawFn) -> bytes:
+    """An image file, sound or damaged."""
     kind = draw(st.sampled_from(sorted(_KINDS)))
     modes, sets_of_options = _KINDS[kind]
     mode, options = draw(st.sampled_from(modes)), dict(draw(st.sampled_from(sets_of_options)))
@@ -346,12 +346,12 @@ TARGETS = [
         inputs=st.deferred(lambda: safetensors(_direction(), "latentedit.direction")),
         act=lambda data, folder: _show(data, folder / "d.safetensors", "direction", "show"),
     ),
-    Target(name="records in pictures", inputs=documents(_RECORD), act=_replay),
+    Target(name="records in images", inputs=documents(_RECORD), act=_replay),
     Target(name="differences", inputs=st.deferred(lambda: safetensors(_difference(), "")), act=_undo),
     Target(name="lists of edits", inputs=_LISTS, act=_load),
     Target(name="calibrations", inputs=documents(_CALIBRATION), act=_adopt),
-    Target(name="pictures", inputs=picture_files(), act=_read),
-    Target(name="kept files", inputs=st.tuples(picture_files(), picture_files()).map(list), act=_keep_files),
+    Target(name="images", inputs=image_files(), act=_read),
+    Target(name="kept files", inputs=st.tuples(image_files(), image_files()).map(list), act=_keep_files),
     Target(
         name="model folders", inputs=st.deferred(lambda: _changes(_miniature(), (".json", ".safetensors"))), act=_look
     ),

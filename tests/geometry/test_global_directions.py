@@ -13,14 +13,14 @@ from latentedit.geometry.global_directions import GlobalDirections, Mean, agreem
 from latentedit.geometry.local_basis import LocalBasis, local_basis
 from latentedit.geometry.transport import transport
 from latentedit.models.derivatives import FeatureJacobian, FeatureMap
-from tests.directions.networks import NetworkBackbone, network_picture
+from tests.directions.networks import NetworkBackbone, network_image
 
 LEVEL, STEPS = 0.6, 4
 MEANS: tuple[Mean, ...] = ("frechet", "hungarian")
 
 
 def basis_of(model: NetworkBackbone, seed: int, *, rank: int = 2, level: float = LEVEL, prompt: str = "") -> LocalBasis:
-    return local_basis(network_picture(model, seed), site="mid", rank=rank, level=level, prompt=prompt, steps=STEPS)
+    return local_basis(network_image(model, seed), site="mid", rank=rank, level=level, prompt=prompt, steps=STEPS)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_the_mean_of_two_lines_halves_their_angle(bases: list[LocalBasis], mean:
     assert found.homogeneity.flatten().tolist() == pytest.approx([math.cos(0.4)] * 2)
 
 
-def test_of_pictures(bases: list[LocalBasis]) -> None:
+def test_of_images(bases: list[LocalBasis]) -> None:
     found = global_directions(bases)
     assert len(found) == 2
     assert torch.allclose(found.u @ found.u.T, torch.eye(2, dtype=torch.float64), atol=1e-9)
@@ -82,7 +82,7 @@ def test_of_pictures(bases: list[LocalBasis]) -> None:
 
 
 @pytest.mark.parametrize("mean", MEANS)
-def test_a_global_direction_makes_its_change_of_the_feature_at_a_new_picture(
+def test_a_global_direction_makes_its_change_of_the_feature_at_a_new_image(
     bases: list[LocalBasis], mean: Mean, tmp_path: Path
 ) -> None:
     """By the Jacobian there: ``J v`` is parallel to what the tangent space has of u. Without damping, so exactly."""

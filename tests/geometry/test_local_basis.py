@@ -121,7 +121,7 @@ def test_a_direction_moves_the_latent_at_its_level_by_its_step(latent: JointLate
 
 
 def test_text_level_and_seed_of_a_basis(latent: JointLatent, basis: LocalBasis) -> None:
-    """The text is not that of the way up, which is the picture's own."""
+    """The text is not that of the way up, which is the image's own."""
     top = local_basis(latent, rank=1, level=1.0, steps=2)
     assert torch.allclose(clean_share(1.0) * top.direction(0).z, top.v)
     empty = local_basis(latent, rank=2, level=0.6, steps=4, prompt="")
@@ -149,13 +149,13 @@ def test_bad_requests_are_refused(latent: JointLatent, tmp_path: Path) -> None:
     model = load(miniature_sd3(tmp_path / "sd3", t5=False, channels=4), device="cpu")
     text = model.embed(["a"])
     z = draw((1, 4, 8, 8), seed=0, purpose="tests")
-    picture = JointLatent(backbone=model, z=z, condition=text, captions=("a",))
+    image = JointLatent(backbone=model, z=z, condition=text, captions=("a",))
     cases: list[tuple[JointLatent, dict[str, Any], str]] = [
         *((latent, {"level": level}, r"^level must be") for level in (0.0, -1.0, 1.5, math.nan)),
         (latent, {"rank": -1}, "rank"),
         (latent, {"rank": 1.5}, "^rank"),
-        (picture, {"site": "block.0.image", "pooling": "space", "rank": 17, "steps": 2}, "from 1 to 16"),
-        (mixture_latent(two_modes(), 2), {}, "one picture"),
+        (image, {"site": "block.0.image", "pooling": "space", "rank": 17, "steps": 2}, "from 1 to 16"),
+        (mixture_latent(two_modes(), 2), {}, "one image"),
     ]
     for asked, wanted, words in cases:
         with pytest.raises((ConfigError, ShapeError), match=words):

@@ -28,15 +28,15 @@ SOURCE = torch.zeros(3, 6, 6)
 
 
 def edited(*means: tuple[float, float, float]) -> Tensor:
-    """Pictures whose channels have these means."""
+    """Images whose channels have these means."""
     return torch.tensor(means, dtype=torch.float32)[:, :, None, None].expand(-1, -1, 6, 6)
 
 
 def test_changes_are_total_variations_averaged_over_the_edits() -> None:
     """Mean m of a channel is probability (m + 1) / 2, so a shift by m is a total variation of |m| / 2."""
     scales = (-2.0, -1.0, 1.0, 2.0)
-    pictures = edited((-0.8, 0.1, 0), (-0.4, 0.1, 0), (0.4, 0.1, 0), (0.8, -0.3, 0))
-    meaning = meaning_of(ByChannel(), SOURCE, pictures, scales)
+    images = edited((-0.8, 0.1, 0), (-0.4, 0.1, 0), (0.4, 0.1, 0), (0.8, -0.3, 0))
+    meaning = meaning_of(ByChannel(), SOURCE, images, scales)
     assert meaning.changes == pytest.approx({"light": 0.3, "hair_color": 0.075, "noise": 0.0}, abs=1e-6)
     assert meaning.purity == pytest.approx(0.3 / 0.375, rel=1e-5)
     assert (meaning.attribute, meaning.name) == ("light", "light: on (+), off (-)")
@@ -44,11 +44,11 @@ def test_changes_are_total_variations_averaged_over_the_edits() -> None:
     assert math.isnan(nothing.purity)
     assert (nothing.name, nothing.place) == (UNNAMED, "nowhere")
     bright = meaning_of(ByChannel(), SOURCE, edited((5.0, 0, 0)), (1.0,))
-    assert bright.changes["light"] == pytest.approx(0.5), "readers see no values that a picture cannot have"
+    assert bright.changes["light"] == pytest.approx(0.5), "readers see no values that an image cannot have"
 
 
 @pytest.mark.parametrize(
-    ("pictures", "scales", "name"),
+    ("images", "scales", "name"),
     [
         (edited((0, 0.6, 0), (0, -0.6, 0)), (-1.0, 1.0), "hair color: black (+), white (-)"),
         (edited((0, 0.6, 0), (0, 0.0, 0)), (1.0, -1.0), "hair color: white (+)"),
@@ -57,9 +57,9 @@ def test_changes_are_total_variations_averaged_over_the_edits() -> None:
         (edited((0, 0.9, 0), (0, -0.9, 0)), (1.0, 2.0), "hair color: changed"),
     ],
 )
-def test_the_name_says_what_gains_in_each_sign(pictures: Tensor, scales: tuple[float, ...], name: str) -> None:
+def test_the_name_says_what_gains_in_each_sign(images: Tensor, scales: tuple[float, ...], name: str) -> None:
     """The last one goes up and down in one sign, so that no value gains."""
-    assert meaning_of(ByChannel(), SOURCE, pictures, scales).name == name
+    assert meaning_of(ByChannel(), SOURCE, images, scales).name == name
 
 
 @pytest.mark.parametrize(("share", "name"), [(0.99, UNNAMED), (1.01, "light: on (+), off (-)")])
@@ -73,9 +73,9 @@ def test_what_changes_too_little_has_no_name(share: float, name: str) -> None:
 
 
 def test_places_without_readers() -> None:
-    pictures = SOURCE[None].clone()
-    pictures[:, :, 4:, :2] = 0.5
-    meaning = meaning_of(None, SOURCE, pictures, (1.0,))
+    images = SOURCE[None].clone()
+    images[:, :, 4:, :2] = 0.5
+    meaning = meaning_of(None, SOURCE, images, (1.0,))
     assert (meaning.name, meaning.place, meaning.changes) == ("bottom left", "bottom left", {})
     assert math.isnan(meaning.purity)
     assert place_of(torch.zeros(1, 3, 9, 9)) == "nowhere"

@@ -1,4 +1,4 @@
-"""Curves between two pictures: their ends, what is measured along them, and the way back."""
+"""Curves between two images: their ends, what is measured along them, and the way back."""
 
 import dataclasses
 import functools
@@ -26,8 +26,8 @@ from latentedit.latents.inversion import invert
 from latentedit.latents.joint import JointLatent
 from latentedit.models.derivatives import FeatureMap
 from tests.directions.networks import NetworkBackbone, network_latent
-from tests.editors.colours import ColourBackbone, ColourReader
-from tests.editors.edits import grey, noisy
+from tests.editors.colors import ColorBackbone, ColorReader
+from tests.editors.edits import gray, noisy
 
 FRAMES, LEVEL, STEPS, RANK = 5, 0.7, 6, 3
 
@@ -52,7 +52,7 @@ def feature_map(between: PathsBetween) -> FeatureMap:
 
 
 @pytest.mark.slow
-def test_ends_are_the_pictures_bit_for_bit(latent: JointLatent, between: PathsBetween) -> None:
+def test_ends_are_the_images_bit_for_bit(latent: JointLatent, between: PathsBetween) -> None:
     trace = invert(latent, latent.path(STEPS, LEVEL))
     assert between.level == LEVEL
     assert tuple(by_method(between)) == METHODS
@@ -153,7 +153,7 @@ def test_bad_requests_are_refused(latent: JointLatent) -> None:
         (latent, {"methods": []}, "no method is given"),
         (latent, {"frames": 2}, "frames must be at least 3"),
         (latent, {"frames": 51}, "frames must be at most 50"),
-        (network_latent(NetworkBackbone(), 3), {}, "a path needs two pictures; got 3"),
+        (network_latent(NetworkBackbone(), 3), {}, "a path needs two images; got 3"),
         (same, {}, "the same one twice"),
         (latent, {"level": 1.5}, r"^level must be"),
         (latent, {"rank": 7, "steps": 2}, "from 1 to 6"),
@@ -164,30 +164,30 @@ def test_bad_requests_are_refused(latent: JointLatent) -> None:
 
 
 @pytest.fixture
-def reading(monkeypatch: pytest.MonkeyPatch) -> ColourBackbone:
+def reading(monkeypatch: pytest.MonkeyPatch) -> ColorBackbone:
     """A model with a captioner."""
-    model = ColourBackbone(sizes=(4, 8, 12))
-    monkeypatch.setattr("latentedit.geometry.paths.captioner_for", lambda of: ColourReader(of) if of is model else None)
+    model = ColorBackbone(sizes=(4, 8, 12))
+    monkeypatch.setattr("latentedit.geometry.paths.captioner_for", lambda of: ColorReader(of) if of is model else None)
     return model
 
 
-def test_captions_of_a_pair(reading: ColourBackbone) -> None:
-    pair = encode_pair(reading, [noisy(), grey()], ["green", None])
-    assert pair.captions == ("green", "grey")
-    assert torch.equal(pair.condition.tokens, reading.embed(["green", "grey"]).tokens)
-    alone = encode(reading, grey(), source_prompt="grey")
+def test_captions_of_a_pair(reading: ColorBackbone) -> None:
+    pair = encode_pair(reading, [noisy(), gray()], ["green", None])
+    assert pair.captions == ("green", "gray")
+    assert torch.equal(pair.condition.tokens, reading.embed(["green", "gray"]).tokens)
+    alone = encode(reading, gray(), source_prompt="gray")
     assert torch.equal(pair.z[1], alone.z[0])
     assert torch.equal(pair.frames[1].pixels, alone.frames[0].pixels)
-    model = ColourBackbone()
-    pair = encode_pair(model, [noisy(), grey()], [None, "red"])
+    model = ColorBackbone()
+    pair = encode_pair(model, [noisy(), gray()], [None, "red"])
     assert pair.captions == ("", "red")
     assert torch.equal(pair.condition.tokens, model.embed(["", "red"]).tokens)
 
 
-def test_what_is_no_pair_is_refused(reading: ColourBackbone) -> None:
-    wide: Any = Image.fromarray(np.asarray(grey(size=(48, 16))))
+def test_what_is_no_pair_is_refused(reading: ColorBackbone) -> None:
+    wide: Any = Image.fromarray(np.asarray(gray(size=(48, 16))))
     with pytest.raises(ConfigError, match=r"get different sizes, 8 x 8 and 12 x 4\. Crop one"):
-        encode_pair(reading, [grey(size=(16, 16)), wide], [None, None])
+        encode_pair(reading, [gray(size=(16, 16)), wide], [None, None])
 
 
 def test_settings_of_papers_are_arguments_of_our_functions() -> None:

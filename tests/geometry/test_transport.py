@@ -1,4 +1,4 @@
-"""Directions carried to another picture, and the projection and pull-back behind them."""
+"""Directions carried to another image, and the projection and pull-back behind them."""
 
 import dataclasses
 import math
@@ -14,7 +14,7 @@ from latentedit.core.errors import ConfigError, LatentEditError, ShapeError
 from latentedit.geometry.local_basis import LocalBasis, local_basis
 from latentedit.geometry.transport import Carried, feature_of, pulled_back, transport, transported
 from latentedit.latents.joint import JointLatent
-from tests.directions.networks import NetworkBackbone, network_picture
+from tests.directions.networks import NetworkBackbone, network_image
 from tests.geometry.drawn import gaussian
 
 LEVEL, STEPS = 0.6, 4
@@ -31,12 +31,12 @@ def basis_of(latent: JointLatent, *, rank: int = 6, level: float = LEVEL, site: 
 
 @pytest.fixture(scope="module")
 def here(model: NetworkBackbone) -> LocalBasis:
-    return basis_of(network_picture(model, 1))
+    return basis_of(network_image(model, 1))
 
 
 @pytest.fixture(scope="module")
 def there(model: NetworkBackbone) -> LocalBasis:
-    return basis_of(network_picture(model, 2))
+    return basis_of(network_image(model, 2))
 
 
 def displacement(carried: Carried) -> Tensor:
@@ -52,7 +52,7 @@ def jacobian(basis: LocalBasis) -> Tensor:
     return found.reshape(basis.u[0].numel(), -1)
 
 
-def test_the_negative_and_its_own_picture(here: LocalBasis, there: LocalBasis) -> None:
+def test_the_negative_and_its_own_image(here: LocalBasis, there: LocalBasis) -> None:
     for index in range(3):
         direction = here.direction(index, step=2.5)
         carried = transport(direction, here, full=False)
@@ -62,7 +62,7 @@ def test_the_negative_and_its_own_picture(here: LocalBasis, there: LocalBasis) -
         assert carried.direction.feature is not None
         assert torch.allclose(carried.direction.feature, here.u[index], atol=1e-12)
     direction = here.direction(2)
-    assert direction.mean().feature is direction.feature  # of several pictures there is none, see test_base.py
+    assert direction.mean().feature is direction.feature  # of several images there is none, see test_base.py
     for full in (True, False):
         first, second = (transport(one, there, full=full).direction.z for one in (-direction, direction))
         assert torch.allclose(first, -second)
@@ -131,7 +131,7 @@ def test_what_it_says_of_itself(here: LocalBasis, there: LocalBasis) -> None:
 
 
 def test_another_level_is_refused(model: NetworkBackbone, here: LocalBasis) -> None:
-    lower = basis_of(network_picture(model, 1), level=0.3)
+    lower = basis_of(network_image(model, 1), level=0.3)
     with pytest.raises(ConfigError, match=r"level 0\.3, the direction 0\.6\. Take the basis with level=0\.6"):
         transport(here.direction(0), lower)
     with pytest.raises(ConfigError, match=r"level 0\.6, the direction 0\.3"):

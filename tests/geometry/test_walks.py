@@ -1,4 +1,4 @@
-"""Many pictures along many directions, each way rebuilt by hand, and X-space guidance in other coordinates."""
+"""Many images along many directions, each way rebuilt by hand, and X-space guidance in other coordinates."""
 
 import dataclasses
 import math
@@ -38,7 +38,7 @@ from latentedit.testing.miniatures.noise import miniature_ddpm
 from latentedit.testing.tolerances import relative_error, tolerance
 from tests.directions.mixtures import levels_of, mixture_latent
 from tests.editing.discoveries import gain, halves, known_basis
-from tests.editors.colours import ColourBackbone
+from tests.editors.colors import ColorBackbone
 
 BATCH = tolerance("batch", torch.float64)
 SCALES = torch.tensor([[0.6, 0.0], [-0.4, 0.9], [0.0, -1.1]], dtype=torch.float64)
@@ -83,7 +83,7 @@ def test_every_way_is_as_it_would_be_alone(
         found = walk.edit(latent, trace, v, SCALES)
     each = 7 + (2 * walk.repeats if walk.move == "guidance" else 0)
     assert cost.evaluations == len(latent) * 6 * each
-    monkeypatch.setattr(walks, "ROWS", 12)  # two ways of three pictures and two calls each
+    monkeypatch.setattr(walks, "ROWS", 12)  # two ways of three images and two calls each
     assert relative_error(walk.edit(latent, trace, v, SCALES), found) < BATCH
     alone = walk.edit(latent, trace, v[1:], SCALES[1:2, 1:])
     assert relative_error(alone[0, 0], found[1, 1]) < BATCH
@@ -97,7 +97,7 @@ def test_progress(trace: InversionTrace, latent: JointLatent, v: Tensor) -> None
 
 
 @pytest.mark.parametrize("walk", WALKS)
-def test_a_scale_of_nothing_is_the_picture_bit_for_bit(
+def test_a_scale_of_nothing_is_the_image_bit_for_bit(
     latent: JointLatent, trace: InversionTrace, v: Tensor, walk: LatentWalk
 ) -> None:
     found = walk.edit(latent, trace, v, SCALES)
@@ -106,7 +106,7 @@ def test_a_scale_of_nothing_is_the_picture_bit_for_bit(
 
 
 def test_guidance_written_out(latent: JointLatent, trace: InversionTrace, v: Tensor) -> None:
-    """Under the pictures' own texts at the level and on the way back."""
+    """Under the images' own texts at the level and on the way back."""
     along, scales = v[:1].expand(3, -1), torch.full((3,), 0.6, dtype=torch.float64)
     z = noise_guided(latent.backbone, trace.top, 0.7, latent.condition, along, scales, repeats=3, probe=1.0)
     expected = replay(latent, trace, latent.condition, offset=z - trace.top)
@@ -230,13 +230,13 @@ class Response(LatentWalk):
 
 @pytest.fixture
 def walk() -> Walk:
-    basis = known_basis(ColourBackbone())
+    basis = known_basis(ColorBackbone())
     return Walk(latent=basis.latent, trace=basis.trace)
 
 
 def test_effects_of_both_signs(walk: Walk) -> None:
     """A unit direction of n numbers at length a makes ``a * gain / sqrt(n)``; one side alone, ``1 / sqrt(2)`` of it."""
-    basis = known_basis(ColourBackbone())
+    basis = known_basis(ColorBackbone())
     lengths = torch.tensor([0.5, 3.0], dtype=torch.float64)
     found = effects_at(walk, halves(), lengths, what="test")
     assert torch.allclose(found, lengths * gain(basis) / math.sqrt(3 * 8 * 8), rtol=1e-4)
@@ -251,7 +251,7 @@ def test_effects_of_both_signs(walk: Walk) -> None:
 
 
 def test_lengths_of_a_linear_model(walk: Walk) -> None:
-    basis = known_basis(ColourBackbone())
+    basis = known_basis(ColorBackbone())
     wanted = 0.05
     exact = wanted * math.sqrt(3 * 8 * 8) / gain(basis)
     lengths = step_lengths(walk, halves(), effect=wanted)

@@ -34,14 +34,14 @@ from latentedit.guard.settings_search import (
     suitable_judge,
 )
 from latentedit.latents.captions.change import changed_phrases
-from latentedit.latents.drawing import draw_pictures
+from latentedit.latents.drawing import draw_images
 from latentedit.latents.joint import JointLatent
 from latentedit.models.model_settings import VARIABLE
-from tests.editors.colours import COLOURS, ColourBackbone
+from tests.editors.colors import COLORS, ColorBackbone
 
 pytestmark = pytest.mark.slow
 
-HOW = Search(pictures=3, steps=2, batch=2)
+HOW = Search(images=3, steps=2, batch=2)
 CAPTIONS = ["red", "blue", "green"]
 
 
@@ -53,55 +53,55 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def colours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ColourBackbone:
+def colors(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ColorBackbone:
     monkeypatch.setenv(VARIABLE, str(tmp_path / "data"))
-    return ColourBackbone()
+    return ColorBackbone()
 
 
-def test_it_costs_about_what_it_says(colours: ColourBackbone) -> None:
+def test_it_costs_about_what_it_says(colors: ColorBackbone) -> None:
     told: list[tuple[str, int, int]] = []
-    with colours.count() as cost:
-        found = calibrate_settings(colours, captions=CAPTIONS, how=HOW, progress=lambda *step: told.append(step))
+    with colors.count() as cost:
+        found = calibrate_settings(colors, captions=CAPTIONS, how=HOW, progress=lambda *step: told.append(step))
     drawn, looks = HOW.steps, 4 * 4
-    edits = sum(editor.search.evaluations() + looks for editor in candidates(colours).values())
+    edits = sum(editor.search.evaluations() + looks for editor in candidates(colors).values())
     measured = 3 * (drawn + looks + edits) + 2 * len(CORRUPTIONS) * looks // 2
     last = cost.evaluations - measured  # of the strengths, with the settings that were chosen
     assert last == 2 * (drawn + found.evaluations + 2 + 10 * 4)
     assert told == [("settings", 1, 3), ("settings", 2, 3), ("settings", 3, 3)]
-    assert found.pictures == 3
+    assert found.images == 3
 
 
-def test_what_is_chosen_is_good_by_the_right_answer(colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_chosen_is_good_by_the_right_answer(colors: ColorBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a world of Gaussians of one covariance the right answer moves by the difference of the means."""
-    errors: dict[str, list[float]] = {name: [] for name in candidates(colours)}
+    errors: dict[str, list[float]] = {name: [] for name in candidates(colors)}
     edit = EIM.edit
 
     def scored(self: EIM, latent: JointLatent, target: Condition, *rest: object, **more: object) -> object:
         made = edit(self, latent, target, *rest, **more)  # type: ignore[arg-type]
         whole = (target.tokens[:, 0] - latent.condition.tokens[:, 0])[:, :, None, None]
         error = (made[0].z - latent.z - whole).square().sum() / whole.expand_as(latent.z).square().sum()
-        name = next(key for key, one in candidates(colours).items() if one == self)
+        name = next(key for key, one in candidates(colors).items() if one == self)
         errors[name].append(float(error))
         return made
 
     monkeypatch.setattr(EIM, "edit", scored)
-    found = calibrate_settings(colours, captions=CAPTIONS, how=HOW)
+    found = calibrate_settings(colors, captions=CAPTIONS, how=HOW)
     truth = {name: sum(values) for name, values in errors.items()}
     best = next(iter(found.tried))
     assert truth[best] < 1e-3, "all but one edit all of it; what is left is noise"
     assert max(truth, key=truth.__getitem__) == list(found.tried)[-1] == "from level 0.6"
-    assert found.eim == candidates(colours)[best]
+    assert found.eim == candidates(colors)[best]
 
 
-def test_every_batch_has_pictures_of_its_own(colours: ColourBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_batch_has_images_of_its_own(colors: ColorBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Tensor] = []
 
     def drawing(*arguments: Any, **settings: Any) -> Tensor:
-        drawn.append(draw_pictures(*arguments, **settings))
+        drawn.append(draw_images(*arguments, **settings))
         return drawn[-1]
 
-    monkeypatch.setattr(settings_search, "draw_pictures", drawing)
-    calibrate_settings(colours, captions=["red", "blue"], how=Search(pictures=4, steps=2, batch=2))
+    monkeypatch.setattr(settings_search, "draw_images", drawing)
+    calibrate_settings(colors, captions=["red", "blue"], how=Search(images=4, steps=2, batch=2))
     assert not torch.isclose(drawn[0], drawn[1]).all(dim=(1, 2, 3)).any()
 
 
@@ -119,48 +119,48 @@ def test_the_judge_has_the_level_where_shares_agree_and_tells_edits_from_harms()
     assert suitable_judge((0.5, 0.8), edits, torch.zeros(2, 0).double()).damage == Judge().damage
 
 
-def test_precedence(colours: ColourBackbone) -> None:
+def test_precedence(colors: ColorBackbone) -> None:
     default = EIM()
-    assert make_editor("eim", colours) == default
+    assert make_editor("eim", colors) == default
     found = CalibratedSettings(
-        eim=candidates(colours)["3 steps"],
+        eim=candidates(colors)["3 steps"],
         local=False,
         judge=Judge(level=0.9, damage=1.7),
         strengths=(-1.0, 2.0),
-        pictures=3,
+        images=3,
         evaluations=12,
         tried={"3 steps": {"residual": 1.0}},
     )
-    assert localizes(default, colours)
-    keep_calibration(colours, settings=found)
-    assert CalibratedSettings.of(colours) == found
-    assert make_editor("eim", colours) == found.eim
-    assert Judge.of(colours) == found.judge
-    assert not localizes(found.eim, colours)
-    colours.defaults = {"editors": {"eim": {"arm": "text"}}, "judge": {"damage": 3.0}}
-    assert make_editor("eim", colours) == EIM(arm="text")
-    assert Judge.of(colours) == Judge(damage=3.0)
-    assert localizes(EIM, colours)
-    colours.defaults = {"editors": {"sdedit": {"level": 0.5}}}
-    assert make_editor("eim", colours) == found.eim, "the maker tuned another editor"
-    colours.defaults = {"editors": {"eim": {"arm": "text"}}}
-    keep_calibration(colours, settings=dataclasses.replace(found, preferred=True))
-    assert make_editor("eim", colours) == found.eim
-    assert not localizes(EIM, colours)
+    assert localizes(default, colors)
+    keep_calibration(colors, settings=found)
+    assert CalibratedSettings.of(colors) == found
+    assert make_editor("eim", colors) == found.eim
+    assert Judge.of(colors) == found.judge
+    assert not localizes(found.eim, colors)
+    colors.defaults = {"editors": {"eim": {"arm": "text"}}, "judge": {"damage": 3.0}}
+    assert make_editor("eim", colors) == EIM(arm="text")
+    assert Judge.of(colors) == Judge(damage=3.0)
+    assert localizes(EIM, colors)
+    colors.defaults = {"editors": {"sdedit": {"level": 0.5}}}
+    assert make_editor("eim", colors) == found.eim, "the maker tuned another editor"
+    colors.defaults = {"editors": {"eim": {"arm": "text"}}}
+    keep_calibration(colors, settings=dataclasses.replace(found, preferred=True))
+    assert make_editor("eim", colors) == found.eim
+    assert not localizes(EIM, colors)
 
 
-def test_records_say_that_settings_were_calibrated(colours: ColourBackbone) -> None:
-    picture = Image.new("RGB", (8, 8), (204, 76, 76))
-    before = le.edit(colours, picture, source_prompt="red", prompt="blue")
+def test_records_say_that_settings_were_calibrated(colors: ColorBackbone) -> None:
+    image = Image.new("RGB", (8, 8), (204, 76, 76))
+    before = le.edit(colors, image, source_prompt="red", prompt="blue")
     assert not before.record.calibrated
-    found = calibrate_settings(colours, captions=CAPTIONS, how=HOW)
-    stored = json.loads(keep_calibration(colours, settings=found).read_text())
+    found = calibrate_settings(colors, captions=CAPTIONS, how=HOW)
+    stored = json.loads(keep_calibration(colors, settings=found).read_text())
     assert set(stored) == {"fingerprint", "settings"}
     assert DEFAULT in stored["settings"]["tried"]
-    after = le.edit(colours, picture, source_prompt="red", prompt="blue")
+    after = le.edit(colors, image, source_prompt="red", prompt="blue")
     assert after.record.calibrated
-    assert not le.edit(colours, picture, source_prompt="red", prompt="blue", method="sdedit").record.calibrated
-    assert after.record.directions[0].settings["steps"] == make_editor("eim", colours).to_dict()["search"]["steps"]
+    assert not le.edit(colors, image, source_prompt="red", prompt="blue", method="sdedit").record.calibrated
+    assert after.record.directions[0].settings["steps"] == make_editor("eim", colors).to_dict()["search"]["steps"]
 
 
 def test_exchanged_phrases() -> None:
@@ -176,12 +176,12 @@ def test_exchanged_phrases() -> None:
 
 
 @pytest.fixture
-def coloured() -> JointLatent:
-    """A red picture and a blue one."""
-    model = ColourBackbone()
+def colored() -> JointLatent:
+    """A red image and a blue one."""
+    model = ColorBackbone()
     captions = ("red", "blue")
     noise = 0.1 * torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    z = noise + torch.tensor([COLOURS[name] for name in captions])[:, :, None, None]
+    z = noise + torch.tensor([COLORS[name] for name in captions])[:, :, None, None]
     return JointLatent(backbone=model, z=z, condition=model.embed(captions), captions=captions, decoded=z)
 
 
@@ -207,28 +207,28 @@ def criteria(before: Tensor, after: Tensor) -> Criteria:
     return Criteria.of(before, after, consensus=agreed, full_consensus=agreed)
 
 
-def test_criteria_say_what_the_verdict_says(coloured: JointLatent) -> None:
-    target = coloured.backbone.embed(["green", "grey"])
-    z = coloured.z + 0.7 * (target.tokens[:, 0] - coloured.condition.tokens[:, 0])[:, :, None, None]
-    texts = (coloured.condition, target)
-    before, after = (losses_at(coloured, texts, one, seed=3) for one in (coloured.z, z))
+def test_criteria_say_what_the_verdict_says(colored: JointLatent) -> None:
+    target = colored.backbone.embed(["green", "gray"])
+    z = colored.z + 0.7 * (target.tokens[:, 0] - colored.condition.tokens[:, 0])[:, :, None, None]
+    texts = (colored.condition, target)
+    before, after = (losses_at(colored, texts, one, seed=3) for one in (colored.z, z))
     found = criteria(before, after)
-    for index, level in enumerate(levels_of(coloured.backbone)):
+    for index, level in enumerate(levels_of(colored.backbone)):
         # The same closed form under other noise: with all pixels the two agree to a few hundredths.
-        verdicts = Judge(level=level, damage=1000).judge(coloured, target, z, strength=1.0, seed=3)
+        verdicts = Judge(level=level, damage=1000).judge(colored, target, z, strength=1.0, seed=3)
         assert found.share[index].tolist() == pytest.approx([one.share for one in verdicts], abs=0.06)
         assert found.residual[index].tolist() == pytest.approx([one.residual for one in verdicts], rel=0.1)
 
 
-def test_right_answers_score_best_and_nothing_and_too_much_worse(coloured: JointLatent) -> None:
+def test_right_answers_score_best_and_nothing_and_too_much_worse(colored: JointLatent) -> None:
     """The optimal map of the world is the difference of the means."""
-    target = coloured.backbone.embed(["green", "red"])
-    whole = (target.tokens[:, 0] - coloured.condition.tokens[:, 0])[:, :, None, None]
-    texts = (coloured.condition, target)
-    before = losses_at(coloured, texts, coloured.z, seed=0)
+    target = colored.backbone.embed(["green", "red"])
+    whole = (target.tokens[:, 0] - colored.condition.tokens[:, 0])[:, :, None, None]
+    texts = (colored.condition, target)
+    before = losses_at(colored, texts, colored.z, seed=0)
     for name, least in (("residual", 1.0), ("share", 0.0)):
         found = {
-            scale: criteria(before, losses_at(coloured, texts, coloured.z + scale * whole, seed=0)).means[name]
+            scale: criteria(before, losses_at(colored, texts, colored.z + scale * whole, seed=0)).means[name]
             for scale in (0.0, 0.5, 1.0, 1.5, 3.0)
         }
         assert min(found, key=found.__getitem__) == 1.0, name
@@ -236,8 +236,8 @@ def test_right_answers_score_best_and_nothing_and_too_much_worse(coloured: Joint
         assert found[0.0] > found[0.5], name
 
 
-def test_a_share_of_texts_that_mean_the_same_is_unknown(coloured: JointLatent) -> None:
-    before = losses_at(coloured, (coloured.condition, coloured.condition), coloured.z, seed=0)
+def test_a_share_of_texts_that_mean_the_same_is_unknown(colored: JointLatent) -> None:
+    before = losses_at(colored, (colored.condition, colored.condition), colored.z, seed=0)
     found = criteria(before, before)
     assert bool(found.share.isnan().all())
     assert found.means["share"] == 1

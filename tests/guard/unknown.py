@@ -1,4 +1,4 @@
-"""A guard that knows no picture."""
+"""A guard that knows no image."""
 
 import dataclasses
 from typing import Any
@@ -13,7 +13,7 @@ UNKNOWN = Familiarity(
 
 
 def not_known(monkeypatch: pytest.MonkeyPatch, **other: Any) -> Familiarity:
-    """From now on every model says of every picture that it does not know it, or something else."""
+    """From now on every model says of every image that it does not know it, or something else."""
     found = dataclasses.replace(UNKNOWN, **other)
 
     def check_familiarity(latent: JointLatent) -> JointLatent:

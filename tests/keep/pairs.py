@@ -1,4 +1,4 @@
-"""A photograph-like picture made of nothing but numbers, and what an editor does to it."""
+"""A photograph-like image made of nothing but numbers, and what an editor does to it."""
 
 import cv2
 import numpy as np
@@ -8,31 +8,31 @@ SIDE = 160
 
 
 def scene(side: int = SIDE, seed: int = 3, width: int | None = None) -> NDArray[np.uint8]:
-    """Blobs, edges and fine texture in colour, ``[side, width, 3]``."""
+    """Blobs, edges and fine texture in color, ``[side, width, 3]``."""
     width = side if width is None else width
     generator = np.random.default_rng(seed)
-    picture = np.full((side, width, 3), 120, dtype=np.float32)
+    image = np.full((side, width, 3), 120, dtype=np.float32)
     for _ in range(40):
-        centre = generator.integers(0, width), generator.integers(0, side)
+        center = generator.integers(0, width), generator.integers(0, side)
         radius = int(generator.integers(4, max(6, side // 5)))
-        colour = [float(level) for level in generator.integers(40, 215, 3)]
-        cv2.circle(picture, [int(one) for one in centre], radius, colour, -1, cv2.LINE_AA)
+        color = [float(level) for level in generator.integers(40, 215, 3)]
+        cv2.circle(image, [int(one) for one in center], radius, color, -1, cv2.LINE_AA)
     texture = cv2.GaussianBlur(generator.normal(0, 18, (side, width)).astype(np.float32), (0, 0), 1.0)
-    picture = cv2.GaussianBlur(picture, (0, 0), 0.7) + 2 * texture[..., None]
-    return np.rint(picture).clip(20, 235).astype(np.uint8)
+    image = cv2.GaussianBlur(image, (0, 0), 0.7) + 2 * texture[..., None]
+    return np.rint(image).clip(20, 235).astype(np.uint8)
 
 
-def with_object(picture: NDArray[np.uint8], centre: tuple[int, int] = (90, 70), radius: int = 18) -> NDArray[np.uint8]:
-    """A disc of another colour, antialiased."""
-    edited = picture.copy()
-    cv2.circle(edited, centre, radius, (230, 60, 40), -1, cv2.LINE_AA)
+def with_object(image: NDArray[np.uint8], center: tuple[int, int] = (90, 70), radius: int = 18) -> NDArray[np.uint8]:
+    """A disc of another color, antialiased."""
+    edited = image.copy()
+    cv2.circle(edited, center, radius, (230, 60, 40), -1, cv2.LINE_AA)
     return edited
 
 
-def moved(picture: NDArray[np.uint8], matrix: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The picture in an editor's frame: the matrix takes its pixels to those of the new one."""
+def moved(image: NDArray[np.uint8], matrix: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """The image in an editor's frame: the matrix takes its pixels to those of the new one."""
     flags = cv2.INTER_LANCZOS4
-    return cv2.warpAffine(picture, matrix[:2], size, flags=flags, borderMode=cv2.BORDER_REFLECT)
+    return cv2.warpAffine(image, matrix[:2], size, flags=flags, borderMode=cv2.BORDER_REFLECT)
 
 
 def similarity(
@@ -48,7 +48,7 @@ def similarity(
     return matrix
 
 
-def cast(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def cast(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Warmer, darker, flatter."""
-    toned = 255 * np.array([1.03, 0.98, 0.94]) * (picture / 255.0) ** 1.12
+    toned = 255 * np.array([1.03, 0.98, 0.94]) * (image / 255.0) ** 1.12
     return np.rint(0.95 * (toned - 128) + 128).clip(0, 255).astype(np.uint8)

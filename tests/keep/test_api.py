@@ -11,8 +11,8 @@ from PIL import ExifTags, Image
 
 from latentedit.core.errors import ConfigError, ImageError
 from latentedit_keep.api import KeepRecord, KeepResult, keep, wrap_pipeline
+from latentedit_keep.images import PixelImage, read_chunks, read_pixels, save_image
 from latentedit_keep.masks import bounds_of
-from latentedit_keep.pictures import PixelPicture, read_chunks, read_pixels, save_image
 from latentedit_keep.registration import Registration, register
 from tests.keep.pairs import SIDE, cast, moved, scene, similarity, with_object
 
@@ -22,15 +22,15 @@ Y, X = np.mgrid[:SIDE, :SIDE]
 FAR = np.hypot(X - 90, Y - 70) > 18 + 12
 
 
-def edited(picture: np.ndarray | None = None) -> Image.Image:
+def edited(image: np.ndarray | None = None) -> Image.Image:
     """Moved, cast, and with a disc."""
-    picture = with_object(scene()) if picture is None else picture
-    return Image.fromarray(cast(moved(picture, similarity((2.4, -1.3), 1.01), (SIDE, SIDE))))
+    image = with_object(scene()) if image is None else image
+    return Image.fromarray(cast(moved(image, similarity((2.4, -1.3), 1.01), (SIDE, SIDE))))
 
 
-def written_by_jpeg(picture: np.ndarray, quality: int = 88) -> Image.Image:
+def written_by_jpeg(image: np.ndarray, quality: int = 88) -> Image.Image:
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, "JPEG", quality=quality)
+    Image.fromarray(image).save(file, "JPEG", quality=quality)
     return Image.open(file).convert("RGB")
 
 
@@ -78,7 +78,7 @@ def lit() -> np.ndarray:
     return np.rint(scene() * (0.45 + 0.4 * np.sin(x / 23) * np.cos(y / 19))[..., None]).astype(np.uint8)
 
 
-def test_a_global_change_is_brought_back_to_the_frame_in_its_own_colours() -> None:
+def test_a_global_change_is_brought_back_to_the_frame_in_its_own_colors() -> None:
     found = keep(Image.fromarray(scene()), Image.fromarray(moved(lit(), similarity((3.0, 2.0)), (SIDE, SIDE))))
     assert found.verdict == "global change: kept as a global change"
     inner = np.s_[10:-10, 10:-10]
@@ -106,7 +106,7 @@ def test_depth_alpha_profile_and_exif_are_the_originals(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[ExifTags.Base.Artist] = "somebody"
     save_image(
-        PixelPicture(pixels=deep, info={"icc_profile": b"a profile", "exif": exif.tobytes()}), tmp_path / "deep.png"
+        PixelImage(pixels=deep, info={"icc_profile": b"a profile", "exif": exif.tobytes()}), tmp_path / "deep.png"
     )
     shown = np.asarray(read_pixels(tmp_path / "deep.png").image.convert("RGBA"))
     flat = np.rint(shown[..., :3] * (shown[..., 3:] / 255) + 255 - shown[..., 3:]).astype(np.uint8)

@@ -22,9 +22,9 @@ def overlap(mask: np.ndarray, truth: np.ndarray) -> float:
     return float(np.minimum(mask, truth).sum() / np.maximum(mask, truth).sum())
 
 
-def disc(centre: tuple[int, int] = (90, 70), radius: int = 18) -> np.ndarray:
+def disc(center: tuple[int, int] = (90, 70), radius: int = 18) -> np.ndarray:
     y, x = np.mgrid[:SIDE, :SIDE]
-    return np.clip(radius + 0.5 - np.hypot(x - centre[0], y - centre[1]), 0, 1)
+    return np.clip(radius + 0.5 - np.hypot(x - center[0], y - center[1]), 0, 1)
 
 
 @pytest.mark.nightly
@@ -72,19 +72,19 @@ def test_a_faint_change_fades_in_without_a_step() -> None:
 
 @pytest.mark.parametrize(("gain", "offset", "expected"), [(0.6, 30, 1), (-1, 255, -1)])
 def test_structure_is_a_correlation_whatever_the_brightness(gain: float, offset: float, expected: float) -> None:
-    picture = scene().astype(np.float32)
+    image = scene().astype(np.float32)
     whole = np.ones((SIDE, SIDE), dtype=bool)
-    assert _structure(picture, gain * picture + offset, whole) == pytest.approx(expected, abs=1e-2)
+    assert _structure(image, gain * image + offset, whole) == pytest.approx(expected, abs=1e-2)
 
 
-def test_a_style_keeps_the_layout_and_another_picture_does_not() -> None:
-    picture = scene().astype(np.float32)
-    drawing = 255 - np.abs(picture - smoothed(picture, 2.0)).max(axis=2, keepdims=True).repeat(3, axis=2) * 6
-    assert is_drawn_anew(picture, drawing.clip(0, 255), 0.0)
-    assert not is_drawn_anew(picture, scene(seed=4).astype(np.float32), 0.1)
+def test_a_style_keeps_the_layout_and_another_image_does_not() -> None:
+    image = scene().astype(np.float32)
+    drawing = 255 - np.abs(image - smoothed(image, 2.0)).max(axis=2, keepdims=True).repeat(3, axis=2) * 6
+    assert is_drawn_anew(image, drawing.clip(0, 255), 0.0)
+    assert not is_drawn_anew(image, scene(seed=4).astype(np.float32), 0.1)
 
 
-def test_a_picture_whose_detail_was_redrawn_is_a_global_change() -> None:
+def test_an_image_whose_detail_was_redrawn_is_a_global_change() -> None:
     """Only its flat parts are unchanged."""
     change = found(scene(), with_object(scene()))
     restyled = dataclasses.replace(change, unchanged_detail=0.1, structure=0.9)

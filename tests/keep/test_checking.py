@@ -31,8 +31,8 @@ CLOSER = moved(scene(), similarity((4.0, 2.0), 1.25), (SIDE, SIDE))
 as_image = Image.fromarray
 
 
-def checked(picture: np.ndarray, **options: Any) -> CheckResult:
-    return check(as_image(scene()), as_image(picture), **options)
+def checked(image: np.ndarray, **options: Any) -> CheckResult:
+    return check(as_image(scene()), as_image(image), **options)
 
 
 def test_an_edit_is_measured_and_limits_hold_where_it_may_be() -> None:
@@ -52,21 +52,21 @@ def test_an_edit_is_measured_and_limits_hold_where_it_may_be() -> None:
 
 
 @pytest.mark.parametrize(
-    ("picture", "found", "reasons", "allowed"),
+    ("image", "found", "reasons", "allowed"),
     [
         (cast(moved(scene(), similarity((1.4, -0.6)), (SIDE, SIDE))), "nothing", ("no edit",), False),
-        (scene(seed=8), "different pictures", ("different pictures",), False),
+        (scene(seed=8), "different images", ("different images",), False),
         (CLOSER, "reframed", ("reframed",), False),
-        *((picture, "whole picture", ("whole picture",), True) for picture in (lit(), 255 - scene(), SEPIA)),
-        (RED, "all colours", ("whole picture",), True),
+        *((image, "whole image", ("whole image",), True) for image in (lit(), 255 - scene(), SEPIA)),
+        (RED, "all colors", ("whole image",), True),
     ],
 )
 def test_what_is_no_local_change_fails_unless_everything_may_change(
-    picture: np.ndarray, found: str, reasons: tuple[str, ...], allowed: bool
+    image: np.ndarray, found: str, reasons: tuple[str, ...], allowed: bool
 ) -> None:
-    report = checked(picture).report
+    report = checked(image).report
     assert (report.found, report.reasons) == (found, reasons)
-    assert checked(picture, max_outside=1.0).report.passed == allowed
+    assert checked(image, max_outside=1.0).report.passed == allowed
 
 
 def test_without_a_mask_the_largest_change_is_the_edit() -> None:
@@ -116,9 +116,9 @@ def test_exit_codes_and_what_is_refused(
     assert (failed.code, "identical" in failed.out) == (1, True)
     for arguments, why in (
         ([first, tmp_path / "none.png"], "no such file"),
-        ([first], "edited picture is missing"),
+        ([first], "edited image is missing"),
         ([first, second, "--max-outside", "101%"], "takes a part"),
-        ([first, second, "--panel", second], "picture itself"),
+        ([first, second, "--panel", second], "image itself"),
         ([tmp_path, first, "-o", tmp_path / "r"], "either all are folders"),
     ):
         assert why in refused("check", *arguments)
@@ -166,8 +166,8 @@ def test_lists_that_make_no_sense(name: str, content: str | bytes, why: str, tmp
 
 
 def test_damaged_reports_are_made_again_and_any_name_is_a_name(tmp_path: Path, command: Command) -> None:
-    """Also a file name that is no text, of a picture that can be read and of one that cannot."""
-    folder = tmp_path / "pictures"
+    """Also a file name that is no text, of an image that can be read and of one that cannot."""
+    folder = tmp_path / "images"
     folder.mkdir()
     for name in (b"caf\xe9.png", b"a.png"):
         as_image(scene()).resize((32, 32)).save(folder / os.fsdecode(name))

@@ -1,4 +1,4 @@
-"""``latentedit keep``: one picture, folders, and what it refuses in one line."""
+"""``latentedit keep``: one image, folders, and what it refuses in one line."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentedit_keep.pictures import read_chunks
+from latentedit_keep.images import read_chunks
 from tests.commands import Command, Refused
 from tests.keep.pairs import scene, with_object
 
@@ -59,7 +59,7 @@ def test_what_jpeg_does_to_everything_else_is_measured_in_the_file(
 
 
 @pytest.mark.nightly
-def test_different_pictures_end_with_one(pair: tuple[Path, Path], tmp_path: Path, command: Command) -> None:
+def test_different_images_end_with_one(pair: tuple[Path, Path], tmp_path: Path, command: Command) -> None:
     Image.fromarray(scene(seed=8)).save(tmp_path / "other.png")
     done = command("keep", pair[0], tmp_path / "other.png", "-o", tmp_path / "k.png")
     assert done.code == 1
@@ -80,7 +80,7 @@ def test_folders_are_paired_by_name(
     (first / "._a.jpg").write_bytes(b"what macOS leaves on other disks")
     done = command("keep", first, second, "-o", tmp_path / "kept")
     assert done.code == 1
-    assert done.err == f"alone: no picture of this name in {second}\n"
+    assert done.err == f"alone: no image of this name in {second}\n"
     assert [place.name for place in (tmp_path / "kept").iterdir()] == ["a.png"]
     Image.fromarray(scene()).save(first / "a.png")
     assert "a.jpg and a.png in" in refused("keep", first, second, "-o", tmp_path / "other")
@@ -89,15 +89,15 @@ def test_folders_are_paired_by_name(
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (["{0}", "{1}", "-o", "{0}"], "is the picture itself"),
-        (["{0}", "{1}", "-o", "{1}"], "is the picture itself"),
+        (["{0}", "{1}", "-o", "{0}"], "is the image itself"),
+        (["{0}", "{1}", "-o", "{1}"], "is the image itself"),
         (["{0}", "{1}", "-o", "{t}/k.png", "--only", "one"], "--only takes numbers"),
         (["{0}", "{1}", "-o", "{t}/k.png", "--view", "{t}/k.png"], "Use .html"),
         (["{t}/clear.png", "{1}", "-o", "{t}/k.jpg"], "transparency"),
         (["{0}", "{t}", "-o", "{t}/k"], "either both are folders or none"),
         (["{t}", "{t}"], "a folder needs a folder"),
-        (["{t}", "{t}", "-o", "{t}"], "holds the pictures themselves"),
-        (["{t}", "{t}", "-o", "{t}/k", "--only", "1"], "--only is for a single picture"),
+        (["{t}", "{t}", "-o", "{t}"], "holds the images themselves"),
+        (["{t}", "{t}", "-o", "{t}/k", "--only", "1"], "--only is for a single image"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(
@@ -118,11 +118,11 @@ def test_it_is_made_again_from_its_record(
     Image.fromarray(np.full((160, 160), 255, dtype=np.uint8)).save(mask)
     kept = tmp_path / "k.png"
     assert command("keep", *pair, "-o", kept, "--strength", "0.5", "--mask", mask).code == 0
-    done = command("replay", kept, "-o", tmp_path / "again.png")  # the pictures lie beside it
+    done = command("replay", kept, "-o", tmp_path / "again.png")  # the images lie beside it
     assert done.code == 0, done.err
     assert "yes, byte for byte" in done.out
     assert (tmp_path / "again.png").read_bytes() == kept.read_bytes()
-    said = refused("replay", kept, "-o", tmp_path / "b.png", "--picture", pair[0], "--edited", pair[0])
-    assert "the edited picture is not the one of the record: it was edited.png" in said
+    said = refused("replay", kept, "-o", tmp_path / "b.png", "--image", pair[0], "--edited", pair[0])
+    assert "the edited image is not the one of the record: it was edited.png" in said
     assert "--reference cannot be used here" in refused("replay", kept, "--reference", pair[0])
     assert "k.png is a result of latentedit keep" in refused("undo", kept)

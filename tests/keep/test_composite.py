@@ -46,7 +46,7 @@ def test_sixteen_bits_are_kept() -> None:
 
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])
 @pytest.mark.parametrize("strength", [0.4, 1.0])
-def test_alpha_is_blended_as_both_pictures_would_be_on_any_ground(depth: type, strength: float) -> None:
+def test_alpha_is_blended_as_both_images_would_be_on_any_ground(depth: type, strength: float) -> None:
     """Combine two layers and then laying the result on a ground is mixing what they look like there."""
     top, generator = np.iinfo(depth).max, np.random.default_rng(1)
     first, second = (generator.integers(0, top, (16, 16, 4), endpoint=True).astype(depth) for _ in range(2))
@@ -65,7 +65,7 @@ def test_an_opaque_original_gets_alpha_where_the_edit_has_it() -> None:
     np.testing.assert_array_equal(result[30:, :, :3], scene(64, 1)[30:])
 
 
-def test_strips_make_the_same_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_strips_make_the_same_image(monkeypatch: pytest.MonkeyPatch) -> None:
     matrix = np.array([[1.3, 0.02, -4.2], [-0.02, 1.3, 3.3], [0, 0, 1.0]])
     first, second = scene(96, 1), scene(128, 2)
     mask = np.ones((96, 96), np.float32)

@@ -27,8 +27,8 @@ def heaps(*places: tuple[int, int, int, float, float]) -> np.ndarray:
     return ratio
 
 
-def through_jpeg(picture: np.ndarray, quality: int) -> np.ndarray:
-    _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+def through_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
+    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return cv2.imdecode(data, cv2.IMREAD_COLOR)
 
 
@@ -69,12 +69,12 @@ def test_what_a_codec_smears_around_a_new_object_is_hardly_a_part_of_it() -> Non
 
 
 @pytest.mark.nightly
-def test_a_picture_of_little_but_grain_is_kept_although_the_grain_is_lost() -> None:
+def test_an_image_of_little_but_grain_is_kept_although_the_grain_is_lost() -> None:
     generator = np.random.default_rng(4)
     light = np.zeros((SIDE, SIDE), dtype=np.float32)
     light[generator.integers(0, SIDE, 12), generator.integers(0, SIDE, 12)] = 1500 * generator.uniform(0.5, 1, 12)
-    grey = 25 + cv2.GaussianBlur(light, (0, 0), 1.2) + generator.normal(0, 2.5, light.shape)
-    original = np.repeat(grey[..., None], 3, axis=2).clip(0, 255).astype(np.uint8)
+    gray = 25 + cv2.GaussianBlur(light, (0, 0), 1.2) + generator.normal(0, 2.5, light.shape)
+    original = np.repeat(gray[..., None], 3, axis=2).clip(0, 255).astype(np.uint8)
     edited = through_jpeg(cv2.GaussianBlur(with_object(original), (0, 0), 1.6), 40)
     change = found(original, edited)
     assert change.registration.agreement < 0.5

@@ -1,4 +1,4 @@
-"""Pictures that are the same bit for bit but for the change."""
+"""Images that are the same bit for bit but for the change."""
 
 import numpy as np
 import pytest
@@ -21,9 +21,9 @@ def page(ground: int, card: int = 240) -> np.ndarray:
     return np.asarray(image)
 
 
-def speck(picture: np.ndarray, levels: int = 1) -> np.ndarray:
+def speck(image: np.ndarray, levels: int = 1) -> np.ndarray:
     """One pixel is a little brighter."""
-    edited = picture.copy()
+    edited = image.copy()
     edited[50, 60] += levels
     return edited
 
@@ -49,7 +49,7 @@ def repainted() -> np.ndarray:
         (np.full((60, 90, 3), 128, np.uint8), speck(np.full((60, 90, 3), 128, np.uint8), 90)),
         (scene(), with_object(scene(), radius=70)),
     ],
-    ids=["one pixel", "a new ground", "by one level", "new cards", "pixel art", "a flat picture", "most of it"],
+    ids=["one pixel", "a new ground", "by one level", "new cards", "pixel art", "a flat image", "most of it"],
 )
 @pytest.mark.slow
 def test_every_pixel_that_differs_is_the_change_and_nothing_is_uncertain(
@@ -65,7 +65,7 @@ def test_every_pixel_that_differs_is_the_change_and_nothing_is_uncertain(
     assert report.least_px == 0
 
 
-def test_equal_pictures_are_called_identical_and_noisy_ones_are_not() -> None:
+def test_equal_images_are_called_identical_and_noisy_ones_are_not() -> None:
     image = Image.fromarray(scene())
     assert keep(image, image).verdict == "identical"
     noisy = check(image, written_by_jpeg(scene())).report
@@ -75,9 +75,9 @@ def test_equal_pictures_are_called_identical_and_noisy_ones_are_not() -> None:
     assert f"larger than {noisy.least_px} px" in noisy.verdict
 
 
-def badge(picture: np.ndarray) -> np.ndarray:
+def badge(image: np.ndarray) -> np.ndarray:
     """What a service stamps on everything."""
-    stamped = picture.copy()
+    stamped = image.copy()
     stamped[-30:, -30:] = scene(30, seed=9)
     return stamped
 
@@ -93,7 +93,7 @@ def badge(picture: np.ndarray) -> np.ndarray:
     ],
     ids=["cast", "moved by a pixel", "jpeg", "noise", "another"],
 )
-def test_other_pictures_take_the_way_over_registration(edited: np.ndarray) -> None:
+def test_other_images_take_the_way_over_registration(edited: np.ndarray) -> None:
     assert exact_change(scene(), edited) is None
     assert exact_change(badge(scene()), badge(edited)) is None
 

@@ -7,8 +7,8 @@ from PIL import Image
 from latentedit_keep.api import keep
 from latentedit_keep.checking import check
 from latentedit_keep.errors import ImageError
+from latentedit_keep.images import read_pixels
 from latentedit_keep.masks import mask_plane
-from latentedit_keep.pictures import read_pixels
 from latentedit_keep.warp import smoothed
 from tests.keep.pairs import SIDE, scene, with_object
 
@@ -51,11 +51,11 @@ def test_a_convention_is_recognized_and_named(mask: np.ndarray, named: str) -> N
 
 
 @pytest.mark.parametrize(
-    "picture", [scene(), scene()[..., 0], np.rint(smoothed(scene().astype(np.float32), 6.0)).astype(np.uint8)]
+    "image", [scene(), scene()[..., 0], np.rint(smoothed(scene().astype(np.float32), 6.0)).astype(np.uint8)]
 )
-def test_a_picture_is_no_mask(picture: np.ndarray) -> None:
-    with pytest.raises(ImageError, match="picture, not black and white"):
-        mask_plane(read_pixels(Image.fromarray(picture)), (SIDE, SIDE))
+def test_an_image_is_no_mask(image: np.ndarray) -> None:
+    with pytest.raises(ImageError, match="image, not black and white"):
+        mask_plane(read_pixels(Image.fromarray(image)), (SIDE, SIDE))
 
 
 @pytest.mark.slow

@@ -17,12 +17,12 @@ import pytest
 from PIL import Image
 
 from latentedit.core.errors import ConfigError, FileFormatError
-from latentedit.editing.outputs import same_picture
+from latentedit.editing.outputs import same_image
 from latentedit.editing.verbs import edit
-from latentedit_keep.pictures import save_image
+from latentedit_keep.images import save_image
 from tests.batch.small_work import FORK, killed_alone, wait_until
-from tests.editors.colours import ColourBackbone
-from tests.editors.edits import grey
+from tests.editors.colors import ColorBackbone
+from tests.editors.edits import gray
 from tests.keep.pairs import scene, with_object
 from tests.keep.test_checking import WHERE
 
@@ -77,15 +77,15 @@ def test_an_edit_is_checked_kept_traced_and_undone(root: Path) -> None:
     assert undone.structured_content["output"] == "a.png"
 
 
-def test_edits_by_the_library_are_traced_and_undone(colours: ColourBackbone, tmp_path: Path) -> None:
-    grey().save(tmp_path / "grey.png")
-    edit(colours, tmp_path / "grey.png", prompt="red", source_prompt="grey").save(tmp_path / "red.png")
+def test_edits_by_the_library_are_traced_and_undone(colors: ColorBackbone, tmp_path: Path) -> None:
+    gray().save(tmp_path / "gray.png")
+    edit(colors, tmp_path / "gray.png", prompt="red", source_prompt="gray").save(tmp_path / "red.png")
     history, undone = asked(
         mcp_command.make_server(tmp_path), ("history", {"path": "red.png"}), ("undo_edit", {"path": "red.png"})
     )
     (step,) = history.structured_content["steps"]
-    assert (step["tool"], step["made_from"]["source"]["file"]) == ("latentedit edit", "grey.png")
-    assert same_picture(Image.open(tmp_path / undone.structured_content["output"]), grey())
+    assert (step["tool"], step["made_from"]["source"]["file"]) == ("latentedit edit", "gray.png")
+    assert same_image(Image.open(tmp_path / undone.structured_content["output"]), gray())
 
 
 def test_what_is_refused_in_one_line(root: Path) -> None:

@@ -1,4 +1,4 @@
-"""How a picture was moved: known answers."""
+"""How an image was moved: known answers."""
 
 import cv2
 import numpy as np
@@ -22,10 +22,10 @@ def levels(pixels: np.ndarray) -> np.ndarray:
     [((0.0, 0.0), 1.0, 0.0), ((3.4, -2.7), 1.0, 0.0), ((-6.2, 4.1), 1.04, 0.0), ((1.5, 9.3), 0.96, 0.8)],
 )
 def test_shift_zoom_and_turn_are_found(shift: tuple[float, float], zoom: float, degrees: float) -> None:
-    picture = scene()
+    image = scene()
     matrix = similarity(shift, zoom, degrees)
-    edited = cast(moved(with_object(picture), matrix, (SIDE, SIDE)))
-    found = register(levels(picture), levels(edited))
+    edited = cast(moved(with_object(image), matrix, (SIDE, SIDE)))
+    found = register(levels(image), levels(edited))
     assert distance_px(found.matrix, matrix, (SIDE, SIDE)) < 0.1
     np.testing.assert_allclose(found.shift_px, shift, atol=0.1)
     assert found.zoom == pytest.approx(zoom, abs=2e-3)
@@ -34,54 +34,54 @@ def test_shift_zoom_and_turn_are_found(shift: tuple[float, float], zoom: float, 
 
 
 def test_another_size_and_other_proportions_are_a_frame_of_their_own() -> None:
-    picture = scene(width=200)
+    image = scene(width=200)
     matrix = scaling((200, SIDE), (256, 192)) @ similarity((2.3, 1.1))
-    edited = moved(with_object(picture), matrix, (256, 192))
-    found = register(levels(picture), levels(edited))
+    edited = moved(with_object(image), matrix, (256, 192))
+    found = register(levels(image), levels(edited))
     assert distance_px(scaling((256, 192), (200, SIDE)) @ found.matrix, similarity((2.3, 1.1)), (200, SIDE)) < 0.1
     assert found.zoom == pytest.approx(1, abs=2e-3)
 
 
 @pytest.mark.slow
 def test_a_square_cut_from_the_middle_is_found() -> None:
-    picture = scene(width=240)
-    edited = picture[:, 40:200]
-    found = register(levels(picture), levels(edited))
+    image = scene(width=240)
+    edited = image[:, 40:200]
+    found = register(levels(image), levels(edited))
     np.testing.assert_allclose(found.matrix[:2], [[1, 0, -40], [0, 1, 0]], atol=0.05)
     assert found.outside_share == pytest.approx(80 / 240, abs=0.01)
 
 
-def test_a_flat_picture_stays_where_it_is() -> None:
+def test_a_flat_image_stays_where_it_is() -> None:
     flat = np.full((64, 80, 3), 90, dtype=np.float32)
     found = register(flat, flat)
     np.testing.assert_allclose(found.matrix, np.eye(3), atol=1e-6)
 
 
-def drifted(picture: np.ndarray, most: float) -> np.ndarray:
-    """Things move by up to so many pixels, to and fro across the picture."""
+def drifted(image: np.ndarray, most: float) -> np.ndarray:
+    """Things move by up to so many pixels, to and fro across the image."""
     y, x = np.mgrid[:WIDE, :WIDE].astype(np.float32)
     wave = most * np.sin(2 * np.pi * y / WIDE), most * np.sin(2 * np.pi * x / WIDE)
-    return cv2.remap(picture, x + wave[0].astype(np.float32), y + wave[1].astype(np.float32), cv2.INTER_CUBIC)
+    return cv2.remap(image, x + wave[0].astype(np.float32), y + wave[1].astype(np.float32), cv2.INTER_CUBIC)
 
 
 @pytest.mark.nightly
 def test_drift_is_undone() -> None:
-    picture = scene(WIDE)
-    first, second = picture.astype(np.float32), drifted(with_object(picture), 4.0).astype(np.float32)
+    image = scene(WIDE)
+    first, second = image.astype(np.float32), drifted(with_object(image), 4.0).astype(np.float32)
     registration = register(first, second)
     drift = find_drift(first, second, registration)
     assert drift is not None
     flow, frame = drift
     assert frame.agreement > registration.agreement
     inner = np.s_[24:-24, 24:-24]
-    truth = with_object(picture).astype(np.float32)[inner]
+    truth = with_object(image).astype(np.float32)[inner]
     before = np.abs(second[inner] - truth).mean()
     after = np.abs(without_drift(second, flow, registration)[inner] - truth).mean()
     assert after < before / 2
 
 
 @pytest.mark.slow
-def test_a_picture_that_stayed_has_no_drift() -> None:
+def test_an_image_that_stayed_has_no_drift() -> None:
     first, second = scene(WIDE).astype(np.float32), with_object(scene(WIDE)).astype(np.float32)
     assert find_drift(first, second, register(first, second)) is None
 
@@ -89,7 +89,7 @@ def test_a_picture_that_stayed_has_no_drift() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("quarters", "mirrored"), [(1, False), (3, False), (0, True), (1, True), (2, True), (3, True)])
 @pytest.mark.parametrize("width", [SIDE, 240])
-def test_a_picture_that_comes_back_turned_or_mirrored_is_named_and_turned_back(
+def test_an_image_that_comes_back_turned_or_mirrored_is_named_and_turned_back(
     quarters: int, mirrored: bool, width: int
 ) -> None:
     original = scene(width=width)
@@ -102,5 +102,5 @@ def test_a_picture_that_comes_back_turned_or_mirrored_is_named_and_turned_back(
     assert not found.turned or ("mirrored" in found.turned) == mirrored
 
 
-def test_another_picture_is_not_turned() -> None:
+def test_another_image_is_not_turned() -> None:
     assert find_turn(scene().astype(np.float32), scene(seed=8).astype(np.float32)) is None

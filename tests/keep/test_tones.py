@@ -1,4 +1,4 @@
-"""What was done to all colours: curves and mixing that are known."""
+"""What was done to all colors: curves and mixing that are known."""
 
 import numpy as np
 import pytest
@@ -12,10 +12,10 @@ from tests.keep.pairs import SIDE, scene, with_object
 WHOLE = np.ones((SIDE, SIDE), dtype=bool)
 
 
-def done(picture: np.ndarray, gamma: float, gain: tuple[float, float, float], saturation: float = 1.0) -> np.ndarray:
-    toned = 255 * np.array(gain) * (picture / 255.0) ** gamma
-    grey = toned @ np.array([0.299, 0.587, 0.114])
-    return (grey[..., None] + (toned - grey[..., None]) * saturation).astype(np.float32)
+def done(image: np.ndarray, gamma: float, gain: tuple[float, float, float], saturation: float = 1.0) -> np.ndarray:
+    toned = 255 * np.array(gain) * (image / 255.0) ** gamma
+    gray = toned @ np.array([0.299, 0.587, 0.114])
+    return (gray[..., None] + (toned - gray[..., None]) * saturation).astype(np.float32)
 
 
 @pytest.mark.slow
@@ -24,84 +24,84 @@ def done(picture: np.ndarray, gamma: float, gain: tuple[float, float, float], sa
     [(1.0, (1.0, 1.0, 1.0), 1.0), (1.2, (0.97, 1.0, 1.03), 1.0), (0.85, (1, 0.96, 0.9), 1.0), (1.1, (1, 1, 0.95), 0.8)],
 )
 def test_a_cast_is_undone(gamma: float, gain: tuple[float, float, float], saturation: float) -> None:
-    picture = scene().astype(np.float32)
-    edited = done(picture, gamma, gain, saturation)
-    tones = fit_tones(picture, edited, WHOLE)
-    assert np.abs(tones.apply(edited) - picture).mean() < 0.7
-    unknown = np.array([[[250, 15, 15], [10, 240, 40]]], dtype=np.float32)  # colours that the picture has not
+    image = scene().astype(np.float32)
+    edited = done(image, gamma, gain, saturation)
+    tones = fit_tones(image, edited, WHOLE)
+    assert np.abs(tones.apply(edited) - image).mean() < 0.7
+    unknown = np.array([[[250, 15, 15], [10, 240, 40]]], dtype=np.float32)  # colors that the image has not
     assert np.abs(tones.apply(done(unknown, gamma, gain, saturation)) - unknown).max() < 12
 
 
 @pytest.mark.slow
 def test_a_channel_that_is_cut_off_everywhere_leaves_the_others_what_they_say() -> None:
-    picture = scene().astype(np.float32)
-    edited = done(picture, 1.0, (1.0, 0.94, 0.9))
+    image = scene().astype(np.float32)
+    edited = done(image, 1.0, (1.0, 0.94, 0.9))
     edited[..., 0] = 255
-    found = fit_tones(picture, edited, WHOLE).apply(edited)
-    assert np.abs(found - picture)[..., 1:].mean() < 0.7
+    found = fit_tones(image, edited, WHOLE).apply(edited)
+    assert np.abs(found - image)[..., 1:].mean() < 0.7
 
 
 @pytest.mark.nightly
 def test_the_first_guess_is_not_drawn_by_what_is_new() -> None:
-    picture = scene().astype(np.float32)
-    edited = done(picture, 1.1, (1.0, 0.97, 0.92))
+    image = scene().astype(np.float32)
+    edited = done(image, 1.1, (1.0, 0.97, 0.92))
     edited[: SIDE * 2 // 5] = (200, 30, 60)
-    tones, fitting = first_guess(picture, edited, WHOLE)
+    tones, fitting = first_guess(image, edited, WHOLE)
     rest = slice(SIDE * 2 // 5, None)
-    assert np.abs(tones.apply(edited) - picture)[rest].mean() < 2.5
+    assert np.abs(tones.apply(edited) - image)[rest].mean() < 2.5
     assert fitting[: SIDE * 2 // 5].mean() < 0.1
     assert fitting[rest].mean() > 0.7
 
 
 def test_what_black_cuts_off_is_no_difference() -> None:
-    picture = scene().astype(np.float32)
-    picture[:40] *= 0.2
-    edited = np.clip(1.3 * picture - 40, 0, 255)  # darker than black becomes black
+    image = scene().astype(np.float32)
+    image[:40] *= 0.2
+    edited = np.clip(1.3 * image - 40, 0, 255)  # darker than black becomes black
     tones = Tones.affine(np.full(3, 1 / 1.3), np.full(3, 40 / 1.3))
-    assert np.abs(tones.apply(edited) - picture).max() > 15
-    assert np.abs(tones.apply(edited) - tones.limited(picture)).max() < 0.1
+    assert np.abs(tones.apply(edited) - image).max() > 15
+    assert np.abs(tones.apply(edited) - tones.limited(image)).max() < 0.1
 
 
 @pytest.mark.parametrize("sigma", [0.0, 0.75, 1.0])
 def test_blur_is_found_on_what_did_not_change_and_undone(sigma: float) -> None:
-    picture = scene().astype(np.float32)
+    image = scene().astype(np.float32)
     edited = smoothed(with_object(scene()).astype(np.float32), sigma)
     unchanged = WHOLE.copy()
     unchanged[45:95, 65:115] = False
-    assert fit_blur(picture, edited, unchanged) == pytest.approx(sigma, abs=0.15)
-    assert fit_blur(edited, picture, unchanged) <= 0
+    assert fit_blur(image, edited, unchanged) == pytest.approx(sigma, abs=0.15)
+    assert fit_blur(edited, image, unchanged) <= 0
     if sigma:
-        amount = fit_sharpening(picture, edited, unchanged)
-        before, after = (np.mean((one - picture)[unchanged] ** 2) for one in (edited, sharpened(edited, amount)))
+        amount = fit_sharpening(image, edited, unchanged)
+        before, after = (np.mean((one - image)[unchanged] ** 2) for one in (edited, sharpened(edited, amount)))
         assert after < 0.6 * before
 
 
 @pytest.mark.slow
-def test_two_flat_colours_do_not_make_a_cast_where_the_rest_has_none() -> None:
-    """A line fits any two colours: the changed face and the hair could outvote the wall and the hair."""
-    picture = np.empty((SIDE, SIDE, 3), dtype=np.float32)
-    picture[:], picture[:, :70], picture[:, 70:100] = (180, 230, 162), (235, 176, 124), (210, 72, 15)
-    edited = picture.copy()
+def test_two_flat_colors_do_not_make_a_cast_where_the_rest_has_none() -> None:
+    """A line fits any two colors: the changed face and the hair could outvote the wall and the hair."""
+    image = np.empty((SIDE, SIDE, 3), dtype=np.float32)
+    image[:], image[:, :70], image[:, 70:100] = (180, 230, 162), (235, 176, 124), (210, 72, 15)
+    edited = image.copy()
     edited[:, :70] = (255, 219, 180)
-    tones, fitting = first_guess(picture, edited, WHOLE)
-    assert np.abs(tones.apply(edited) - picture)[:, 72:].mean() < 4
+    tones, fitting = first_guess(image, edited, WHOLE)
+    assert np.abs(tones.apply(edited) - image)[:, 72:].mean() < 4
     assert not fitting[:, :68].any()
 
 
 @pytest.mark.slow
-def test_a_cast_on_a_grey_picture_is_no_saturation() -> None:
-    """Taking colour away would make it grey as well, and everything that is new with it."""
-    picture = np.repeat(scene().mean(axis=2, keepdims=True), 3, axis=2).astype(np.float32)
+def test_a_cast_on_a_gray_image_is_no_saturation() -> None:
+    """Taking color away would make it gray as well, and everything that is new with it."""
+    image = np.repeat(scene().mean(axis=2, keepdims=True), 3, axis=2).astype(np.float32)
     gain = (1.06, 0.97, 0.92)
-    tones = fit_tones(picture, done(picture, 1.0, gain), WHOLE)
+    tones = fit_tones(image, done(image, 1.0, gain), WHOLE)
     red = np.array([[[220, 60, 40]]], dtype=np.float32)
     assert np.abs(tones.apply(done(red, 1.0, gain)) - red).max() < 12
 
 
 @pytest.mark.slow
-def test_colours_far_from_all_that_is_known_are_doubted() -> None:
-    picture = np.clip(scene(), 90, 160).astype(np.float32)
-    tones = fit_tones(picture, done(picture, 1.15, (1.0, 0.95, 0.9)), WHOLE)
+def test_colors_far_from_all_that_is_known_are_doubted() -> None:
+    image = np.clip(scene(), 90, 160).astype(np.float32)
+    tones = fit_tones(image, done(image, 1.15, (1.0, 0.95, 0.9)), WHOLE)
     known, unknown = tones.doubt(np.array([[[120, 120, 120], [250, 10, 250]]], dtype=np.float32))[0]
     assert known < 1 < unknown
 
@@ -119,13 +119,13 @@ def test_the_slopes_of_the_fit_are_those_of_finite_differences() -> None:
 
 @pytest.mark.slow
 def test_nothing_is_done_where_nothing_was() -> None:
-    picture = scene().astype(np.float32)
-    noisy = picture + np.random.default_rng(0).normal(0, 6, picture.shape).astype(np.float32)
-    assert fit_tones(picture, noisy, WHOLE).doubts is None
-    np.testing.assert_allclose(fit_tones(picture, noisy, WHOLE).apply(noisy), noisy, atol=1e-3)
-    np.testing.assert_allclose(Tones.none().apply(picture), picture, atol=1e-3)
+    image = scene().astype(np.float32)
+    noisy = image + np.random.default_rng(0).normal(0, 6, image.shape).astype(np.float32)
+    assert fit_tones(image, noisy, WHOLE).doubts is None
+    np.testing.assert_allclose(fit_tones(image, noisy, WHOLE).apply(noisy), noisy, atol=1e-3)
+    np.testing.assert_allclose(Tones.none().apply(image), image, atol=1e-3)
     assert Tones.none().cast == pytest.approx(0, abs=1e-3)
     assert Tones.affine(np.ones(3), np.full(3, 10.0)).cast == pytest.approx(10, abs=1e-3)
-    noise = np.random.default_rng(1).normal(0, 8, picture.shape[:2]).astype(np.float32)[..., None]
-    assert fit_sharpening(picture, picture + noise, WHOLE) == 0, "texture that was made up"
-    assert fit_sharpening(picture, picture, WHOLE) == pytest.approx(0, abs=1e-6)
+    noise = np.random.default_rng(1).normal(0, 8, image.shape[:2]).astype(np.float32)[..., None]
+    assert fit_sharpening(image, image + noise, WHOLE) == 0, "texture that was made up"
+    assert fit_sharpening(image, image, WHOLE) == pytest.approx(0, abs=1e-6)

@@ -1,4 +1,4 @@
-"""Alpha is content: every kind of file, and paint and holes on every kind of picture."""
+"""Alpha is content: every kind of file, and paint and holes on every kind of image."""
 
 import io
 from pathlib import Path
@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 
 from latentedit_keep.api import keep
 from latentedit_keep.checking import check
-from latentedit_keep.pictures import read_pixels
+from latentedit_keep.images import read_pixels
 from tests.keep.pairs import SIDE, moved, scene, similarity
 from tests.keep.test_api import written_by_jpeg
 
@@ -24,7 +24,7 @@ RED = (200, 40, 60)
 
 
 def sticker() -> np.ndarray:
-    """A picture cut out by an antialiased outline, with nothing under the transparent part."""
+    """An image cut out by an antialiased outline, with nothing under the transparent part."""
     alpha = np.zeros((SIDE, SIDE), dtype=np.uint8)
     cv2.ellipse(alpha, (80, 90), (55, 60), 0, 0, 360, 255, -1, cv2.LINE_AA)
     return np.dstack([np.where(alpha[..., None] > 0, scene(), 0), alpha]).astype(np.uint8)
@@ -46,9 +46,9 @@ def with_hat(pixels: np.ndarray) -> np.ndarray:
 KINDS = {"gray": 1, "rgb": 3, "rgba": 4}
 
 
-def write(path: Path, picture: np.ndarray, *, depth: int, channels: int) -> Path:
+def write(path: Path, image: np.ndarray, *, depth: int, channels: int) -> Path:
     """A file as other programs write it."""
-    pixels = picture if depth == 8 else picture.astype(np.uint16) * 257
+    pixels = image if depth == 8 else image.astype(np.uint16) * 257
     if channels == 1:
         pixels = pixels[..., 1]
     elif channels == 4:
@@ -69,8 +69,8 @@ def test_every_depth_and_kind_works_with_every_other(
     edited = gray.copy()
     edited[60:90, 70:100] = 250
     pair = [
-        write(tmp_path / f"{name}.{ending}", picture, depth=depth, channels=KINDS[kind])
-        for name, picture, depth, kind in zip("oe", (gray, edited), depths, kinds, strict=True)
+        write(tmp_path / f"{name}.{ending}", image, depth=depth, channels=KINDS[kind])
+        for name, image, depth, kind in zip("oe", (gray, edited), depths, kinds, strict=True)
     ]
     found = keep(*pair)
     first = read_pixels(pair[0])
@@ -158,14 +158,14 @@ def written(pixels: np.ndarray, kind: str) -> Image.Image:
 
 
 def drawn_original(kind: str, seed: int) -> np.ndarray:
-    """A photograph-like picture, boxes on a ground, or one color."""
+    """A photograph-like image, boxes on a ground, or one color."""
     generator = np.random.default_rng(seed)
     if kind == "photograph":
         return scene(seed=seed)
-    picture = np.full((SIDE, SIDE, 3), generator.integers(0, 256, 3), dtype=np.uint8)
+    image = np.full((SIDE, SIDE, 3), generator.integers(0, 256, 3), dtype=np.uint8)
     for left, top, width, height in generator.integers(10, 90, (6, 4)) if kind == "graphic" else ():
-        picture[top : top + height, left : left + width] = generator.integers(0, 256, 3)
-    return picture
+        image[top : top + height, left : left + width] = generator.integers(0, 256, 3)
+    return image
 
 
 @settings(max_examples=500 if settings.default.max_examples > 25 else 25)

@@ -17,8 +17,8 @@ def test_scaling_takes_corners_to_corners_and_back() -> None:
     np.testing.assert_allclose((matrix @ [-0.5, -0.5, 1])[:2], [-0.5, -0.5])
     np.testing.assert_allclose((matrix @ [39.5, 29.5, 1])[:2], [99.5, 44.5])
     np.testing.assert_allclose(scaling((100, 45), (40, 30)) @ matrix, np.eye(3), atol=1e-12)
-    picture = ramp(9, 7)
-    assert resized(picture, (9, 7)) is picture
+    image = ramp(9, 7)
+    assert resized(image, (9, 7)) is image
 
 
 def test_a_warped_ramp_is_the_matrix() -> None:
@@ -34,7 +34,7 @@ def test_a_warped_ramp_is_the_matrix() -> None:
 def test_depth_is_the_distance_to_the_nearest_edge() -> None:
     shifted = np.array([[1, 0, -3.0], [0, 1, 2.0], [0, 0, 1]])
     depth = depth_inside(shifted, (20, 10), (20, 10))
-    assert depth[5, 0] == -3  # three pixels left of the edited picture
+    assert depth[5, 0] == -3  # three pixels left of the edited image
     assert depth[0, 3] == 0
     assert depth[9, 10] == -2
     assert (depth_inside(np.eye(3), (20, 10), (20, 10)) >= 0).all()

@@ -37,8 +37,8 @@ class Request:
     body: dict[str, Any]
 
     @property
-    def picture(self) -> Image.Image:
-        """The picture in the request, decoded."""
+    def image(self) -> Image.Image:
+        """The image in the request, decoded."""
         (url,) = [part["image_url"]["url"] for part in self.body["messages"][0]["content"] if "image_url" in part]
         kind, _, data = url.partition(",")
         assert kind == "data:image/png;base64"
@@ -46,7 +46,7 @@ class Request:
 
 
 class FakeEndpoint:
-    """Gives the answers in turn, then describes each picture by a hash of its pixels."""
+    """Gives the answers in turn, then describes each image by a hash of its pixels."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -58,8 +58,8 @@ class FakeEndpoint:
         self.requests.append(request)
         if self.answers:
             return self.answers.pop(0)
-        digest = hashlib.sha256(request.picture.tobytes()).hexdigest()[:8]
-        return says(f"a picture with the hash {digest}")
+        digest = hashlib.sha256(request.image.tobytes()).hexdigest()[:8]
+        return says(f"an image with the hash {digest}")
 
 
 def says(text: object) -> Answer:

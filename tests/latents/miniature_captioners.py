@@ -28,9 +28,9 @@ from latentedit.core.rng import seeded
 from latentedit.models.libraries import quiet_libraries
 from latentedit.testing.miniatures.parts import WORDS
 
-CHAT = (  # a chat template as Qwen's; PICTURE stands for what each model puts where the picture is
+CHAT = (  # a chat template as Qwen's; IMAGE stands for what each model puts where the image is
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{% for part in message['content'] %}"
-    "{% if part['type'] == 'image' %}PICTURE{% else %}{{ part['text'] }}{% endif %}{% endfor %}<|im_end|>\n"
+    "{% if part['type'] == 'image' %}IMAGE{% else %}{{ part['text'] }}{% endif %}{% endfor %}<|im_end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
@@ -39,7 +39,7 @@ _TEXT: dict[str, Any] = {"hidden_size": 16, "intermediate_size": 32, "num_hidden
 
 @seeded(0)
 def save_blip(folder: Path) -> Path:
-    """A picture alone to a text; WordPiece."""
+    """An image alone to a text; WordPiece."""
     tokens = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]", ",", *WORDS)
     tokenizer = BertTokenizer(vocab=_numbered(tokens), extra_special_tokens=["[DEC]"])
     vision = _TEXT | {"projection_dim": 16, "image_size": 16, "patch_size": 8}
@@ -57,7 +57,7 @@ def save_blip(folder: Path) -> Path:
 
 @seeded(0)
 def save_florence(folder: Path) -> Path:
-    """A picture and a task to a text, by an encoder and a decoder; byte-level BPE."""
+    """An image and a task to a text, by an encoder and a decoder; byte-level BPE."""
     vocabulary = _byte_vocabulary("<s>", "<pad>", "</s>", "<unk>", "<mask>")
     tokenizer = BartTokenizer(vocab=vocabulary, merges=[], extra_special_tokens={"image_token": "<image>"})
     sides: dict[str, Any] = {"d_model": 16, "max_position_embeddings": 160, "vocab_size": len(tokenizer)}
@@ -76,7 +76,7 @@ def save_florence(folder: Path) -> Path:
 
 @seeded(0)
 def save_llava(folder: Path) -> Path:
-    """A model that chats; its processor takes pictures and texts only."""
+    """A model that chats; its processor takes images and texts only."""
     vocabulary = _byte_vocabulary("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>")
     tokenizer = Qwen2Tokenizer(
         vocab=vocabulary,
@@ -90,7 +90,7 @@ def save_llava(folder: Path) -> Path:
         patch_size=8,
         vision_feature_select_strategy="full",
         num_additional_image_tokens=1,
-        chat_template=CHAT.replace("PICTURE", "<image>"),
+        chat_template=CHAT.replace("IMAGE", "<image>"),
     )
     config = LlavaConfig(
         vision_config=_TEXT
@@ -118,7 +118,7 @@ def _numbered(tokens: Sequence[str]) -> dict[str, int]:
 
 
 def _save(network: Any, processor: Any, folder: Path) -> Path:
-    """With weights large enough to tell pictures apart, and settings that sample unless they are overruled."""
+    """With weights large enough to tell images apart, and settings that sample unless they are overruled."""
     generator = torch.Generator().manual_seed(0)
     _draw_weights(network, generator)
     tokenizer, settings = processor.tokenizer, network.generation_config

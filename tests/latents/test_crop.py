@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from latentedit.core.plugins import FRAMERS
-from latentedit.latents.pictures import Box, Framer, SourceImage, carry_on, cut, framer_for, put_back, resize
+from latentedit.latents.images import Box, Framer, SourceImage, carry_on, cut, framer_for, put_back, resize
 from latentedit.models.base import Backbone
 from latentedit.models.registry import bundled_folder, load
 from latentedit.testing.gaussian_mixture import example_mixture
@@ -75,8 +75,8 @@ def test_a_box_takes_the_change_as_it_is_inside() -> None:
     assert torch.equal(whole[:, 52:80, 62:90], change[:, 2:30, 2:30])
 
 
-def test_borders_inside_the_picture_leave_no_seam() -> None:
-    """On one colour a change of 1 goes on without a step; put back without care it would end in a step of 1."""
+def test_borders_inside_the_image_leave_no_seam() -> None:
+    """On one color a change of 1 goes on without a step; put back without care it would end in a step of 1."""
     whole = restored(torch.ones(3, 128, 128), Image.new("RGB", (300, 300), (90, 90, 90)), (86, 86, 128, 128))[0]
     steps = torch.cat([whole.diff(dim=0).flatten(), whole.diff(dim=1).flatten()]).abs()
     assert steps.max() < 0.2
@@ -85,8 +85,8 @@ def test_borders_inside_the_picture_leave_no_seam() -> None:
 
 
 @pytest.mark.parametrize("top", [36, 10])
-def test_a_change_is_carried_on_in_its_own_colour_only(top: int) -> None:
-    """A red stripe that the box shows in part turns; the grey around does not, nor does the blue that it never saw."""
+def test_a_change_is_carried_on_in_its_own_color_only(top: int) -> None:
+    """A red stripe that the box shows in part turns; the gray around does not, nor does the blue that it never saw."""
     pixels = np.full((200, 200, 3), 128, dtype=np.uint8)
     pixels[:, 80:120] = (220, 40, 40)
     pixels[180:, 140:] = (40, 40, 220)
@@ -135,7 +135,7 @@ def foreign(name: str) -> Image.Image:
 
 
 def framed(name: str) -> tuple[Image.Image, Box]:
-    """The standard square of a picture, transparent parts white, and where it was."""
+    """The standard square of an image, transparent parts white, and where it was."""
     image = foreign(name).convert("RGBA")
     image = Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), image).convert("RGB")
     box = PortraitFramer.from_folder(bundled_folder("portraits")).boxes([image])[0]
@@ -149,9 +149,9 @@ STANDARD = {
     "dicebear-wide": (100, 30, 200, 400, 600),
     "avataaars-disc": (32, 30, 200, 264, 330),
 }
-"""Where the standard square lies by the drawings' own coordinates: left, top, side; widths of drawing and picture."""
+"""Where the standard square lies by the drawings' own coordinates: left, top, side; widths of drawing and image."""
 
-FACE = {  # what the pictures show, as far as it has a name in the reader's words; none has glasses or a beard
+FACE = {  # what the images show, as far as it has a name in the reader's words; none has glasses or a beard
     "dicebear-plain": {"mouth": "serious", "eyes": "open", "eyebrows": "flat", "hair": "short", "clothes": "hoodie"},
     "dicebear-disc": {"mouth": "smile", "eyes": "open", "eyebrows": "flat", "hair": "curly", "clothes": "t-shirt"},
     "dicebear-wide": {"mouth": "serious", "eyes": "open", "eyebrows": "angry", "clothes": "t-shirt"},

@@ -4,26 +4,26 @@ import torch
 
 from latentedit.core.rng import draw
 from latentedit.latents.joint import denoising_losses
-from tests.editors.colours import COLOURS, VARIANCE, ColourBackbone
+from tests.editors.colors import COLORS, VARIANCE, ColorBackbone
 
 
 def test_the_loss_is_that_of_the_posterior_mean() -> None:
     """Of z = m + d: x_hat - z = (k (1-s) - 1) d + k s e, k = (1-s) var / ((1-s)^2 var + s^2); e and -e cancel."""
-    model, s = ColourBackbone(), 0.6
+    model, s = ColorBackbone(), 0.6
     z = 0.3 * draw((4, 3, 8, 8), seed=1, purpose="test")
     noise = draw((2, 3, 8, 8), seed=5, purpose="here")
     found = denoising_losses(
         model, z, [model.embed(["red"]), model.embed([""])], level=s, pairs=2, seed=5, purpose="here"
     )
     k = (1 - s) * VARIANCE / ((1 - s) ** 2 * VARIANCE + s**2)
-    for row, name in zip(found, ("red", "grey"), strict=True):
-        d = z - torch.tensor(COLOURS[name])[:, None, None]
+    for row, name in zip(found, ("red", "gray"), strict=True):
+        d = z - torch.tensor(COLORS[name])[:, None, None]
         expected = (1 - k * (1 - s)) ** 2 * d.square().mean((1, 2, 3)) + (k * s) ** 2 * noise.square().mean()
         assert torch.allclose(row, expected, rtol=1e-5)
 
 
-def test_two_evaluations_a_pair_latent_and_text_and_neighbours_do_not_matter() -> None:
-    model, z = ColourBackbone(), draw((3, 3, 8, 8), seed=2, purpose="test")
+def test_two_evaluations_a_pair_latent_and_text_and_neighbors_do_not_matter() -> None:
+    model, z = ColorBackbone(), draw((3, 3, 8, 8), seed=2, purpose="test")
     with model.count() as cost:
         whole = denoising_losses(model, z, [model.embed(["red"])] * 2, level=0.5, pairs=2, seed=0, purpose="x")
     assert cost.evaluations == 2 * 2 * 3 * 2

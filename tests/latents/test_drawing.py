@@ -7,7 +7,7 @@ from PIL import Image
 
 from latentedit.core.errors import ModelError
 from latentedit.latents import drawing
-from latentedit.latents.drawing import draw_pictures, verify, write_reference
+from latentedit.latents.drawing import draw_images, verify, write_reference
 from latentedit.models.model_settings import read_settings, write_settings
 from latentedit.models.registry import bundled_folder
 
@@ -20,8 +20,8 @@ def copy(tmp_path: Path) -> Path:
 
 
 @pytest.mark.nightly
-def test_fingerprint_and_picture_are_stored_and_others_are_found(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drawing, "draw_pictures", functools.partial(draw_pictures, steps=2))
+def test_fingerprint_and_image_are_stored_and_others_are_found(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drawing, "draw_images", functools.partial(draw_images, steps=2))
     facts = read_settings(copy)
     (copy / "reference.png").unlink()
     write_settings(copy, {"fingerprint": None})

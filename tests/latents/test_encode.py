@@ -1,4 +1,4 @@
-"""Pictures and captions to a joint latent, on a model whose latents are the pictures."""
+"""Images and captions to a joint latent, on a model whose latents are the images."""
 
 import importlib.metadata
 from pathlib import Path
@@ -14,36 +14,36 @@ from latentedit.core.errors import ConfigError, ImageError
 from latentedit.core.plugins import CAPTIONERS
 from latentedit.editing.request import EditRequest
 from latentedit.latents.captions.base import Captioner
-from latentedit.latents.encode import broadcast_texts, encode, open_picture
-from latentedit.latents.pictures import SourceImage, open_mask
+from latentedit.latents.encode import broadcast_texts, encode, open_image
+from latentedit.latents.images import SourceImage, open_mask
 from latentedit.models.base import Backbone
 from latentedit.testing.gaussian_mixture import example_mixture
-from tests.editors.colours import ColourBackbone
+from tests.editors.colors import ColorBackbone
 
 RED, BLUE = (204, 76, 76), (76, 76, 204)
 
 
 @pytest.fixture
 def model() -> Backbone:
-    return ColourBackbone(sizes=(4, 8, 12))
+    return ColorBackbone(sizes=(4, 8, 12))
 
 
 @pytest.fixture
 def reading(model: Backbone, monkeypatch: pytest.MonkeyPatch) -> Backbone:
     """The same model with its captioner."""
     point = importlib.metadata.EntryPoint(
-        name="colours", value="tests.editors.colours:ColourReader", group=CAPTIONERS.group
+        name="colors", value="tests.editors.colors:ColorReader", group=CAPTIONERS.group
     )
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: importlib.metadata.EntryPoints([point]))
-    model.defaults = {"captioner": "colours"}
+    model.defaults = {"captioner": "colors"}
     return model
 
 
-def plain(colour: tuple[int, int, int], size: tuple[int, int] = (8, 8)) -> Image.Image:
-    return Image.new("RGB", size, colour)
+def plain(color: tuple[int, int, int], size: tuple[int, int] = (8, 8)) -> Image.Image:
+    return Image.new("RGB", size, color)
 
 
-def test_a_latent_is_the_picture_with_its_text(model: Backbone) -> None:
+def test_a_latent_is_the_image_with_its_text(model: Backbone) -> None:
     with model.count() as cost:
         latent = encode(model, plain(RED), source_prompt="red")
     expected = torch.tensor(RED)[:, None, None].expand(3, 8, 8) / 127.5 - 1
@@ -54,17 +54,17 @@ def test_a_latent_is_the_picture_with_its_text(model: Backbone) -> None:
     assert latent.decoded is not None
     assert torch.equal(latent.decoded, model.decode(latent.z))
     assert cost.evaluations == 0
-    assert np.array_equal(np.asarray(latent.frames[0].picture.image), np.asarray(plain(RED)))
+    assert np.array_equal(np.asarray(latent.frames[0].image.image), np.asarray(plain(RED)))
 
 
-def test_a_file_a_path_an_image_and_an_open_picture_are_one(model: Backbone, tmp_path: Path) -> None:
+def test_a_file_a_path_an_image_and_an_open_image_are_one(model: Backbone, tmp_path: Path) -> None:
     path = tmp_path / "red.png"
     plain(RED).save(path)
     content = path.read_bytes()
-    pictures = [str(path), path, plain(RED), SourceImage.open(path), content, bytearray(content), memoryview(content)]
-    latent = encode(model, pictures, source_prompt="red")
+    images = [str(path), path, plain(RED), SourceImage.open(path), content, bytearray(content), memoryview(content)]
+    latent = encode(model, images, source_prompt="red")
     assert all(torch.equal(row, latent.z[0]) for row in latent.z)
-    assert open_picture(latent.frames[0].picture) is latent.frames[0].picture
+    assert open_image(latent.frames[0].image) is latent.frames[0].image
     (alone,) = encode(model, content, source_prompt="red").z
     assert torch.equal(alone, latent.z[0])
     asked = EditRequest.of(instruction="make it blue", references=content)
@@ -85,12 +85,12 @@ def test_numbers_are_never_opened_as_files(model: Backbone, tmp_path: Path) -> N
             True,
             None,
         ]
-        for picture in wrong:
+        for image in wrong:
             with pytest.raises(ImageError, match=r"got |format"):
-                encode(model, picture, source_prompt="red")
-            if not isinstance(picture, list):
+                encode(model, image, source_prompt="red")
+            if not isinstance(image, list):
                 with pytest.raises(ImageError, match=r"got |format"):
-                    open_mask(picture, (8, 8))
+                    open_mask(image, (8, 8))
         assert file.read() == (tmp_path / "red.png").read_bytes()
 
 
@@ -105,7 +105,7 @@ def test_captions_are_read_where_none_is_given(reading: Backbone) -> None:
 
 @final
 class Parrot(Captioner):
-    """Says what it was told to, however many pictures there are; keeps what it was shown."""
+    """Says what it was told to, however many images there are; keeps what it was shown."""
 
     def __init__(self, captions: list[str]) -> None:
         self.captions = captions
@@ -118,31 +118,31 @@ class Parrot(Captioner):
 
 def test_a_captioner_reads_what_the_model_sees(model: Backbone, reading: Backbone) -> None:
     """One that is given comes before the model's own, and a caption before both."""
-    parrot = Parrot(["green", "grey"])
-    pictures = [plain(RED, (30, 20)), plain(BLUE, (30, 20))]
-    latent = encode(reading, pictures, captioner=parrot)
-    assert latent.captions == ("green", "grey")
-    assert torch.equal(latent.condition.tokens, model.embed(["green", "grey"]).tokens)
+    parrot = Parrot(["green", "gray"])
+    images = [plain(RED, (30, 20)), plain(BLUE, (30, 20))]
+    latent = encode(reading, images, captioner=parrot)
+    assert latent.captions == ("green", "gray")
+    assert torch.equal(latent.condition.tokens, model.embed(["green", "gray"]).tokens)
     (shown,) = parrot.shown
     assert torch.equal(shown, torch.stack([frame.pixels for frame in latent.frames]))
-    assert encode(reading, pictures, captioner=parrot, source_prompt="red").captions == ("red", "red")
+    assert encode(reading, images, captioner=parrot, source_prompt="red").captions == ("red", "red")
     assert len(parrot.shown) == 1
 
 
-def test_a_mask_goes_with_every_picture(model: Backbone, tmp_path: Path) -> None:
+def test_a_mask_goes_with_every_image(model: Backbone, tmp_path: Path) -> None:
     levels = np.zeros((8, 8), dtype=np.uint8)
     levels[2:5, 1:7] = 255
     Image.fromarray(levels).save(tmp_path / "mask.png")
-    pictures = [plain(RED), plain(BLUE)]
-    free = encode(model, pictures, source_prompt="red")
+    images = [plain(RED), plain(BLUE)]
+    free = encode(model, images, source_prompt="red")
     assert all(frame.allowed is None for frame in free.frames)
     for mask in (tmp_path / "mask.png", Image.fromarray(levels), (tmp_path / "mask.png").read_bytes()):
-        latent = encode(model, pictures, source_prompt="red", mask=mask)
+        latent = encode(model, images, source_prompt="red", mask=mask)
         assert torch.equal(latent.z, free.z)
         assert all(np.array_equal(frame.allowed, levels) for frame in latent.frames)
 
 
-def test_pictures_of_a_batch_have_one_shape_after_they_are_fitted(model: Backbone) -> None:
+def test_images_of_a_batch_have_one_shape_after_they_are_fitted(model: Backbone) -> None:
     latent = encode(model, [plain(RED), plain(BLUE, (33, 33))], source_prompt="r" * 10_000)
     assert latent.z.shape == (2, 3, 8, 8)
     assert not latent.z.requires_grad
@@ -153,10 +153,10 @@ def test_bad_input_is_refused(model: Backbone) -> None:
     pair = [plain(RED), plain(BLUE)]
     cases: list[tuple[Any, dict[str, Any], str]] = [
         (plain(RED), {}, "`source_prompt`"),
-        ([], {"source_prompt": "red"}, "no picture to encode"),
+        ([], {"source_prompt": "red"}, "no image to encode"),
         (plain(RED), {"source_prompt": " "}, "is empty"),
         (plain(RED), {"source_prompt": "r" * 10_001}, "a caption has 10001 letters; the most is 10000"),
-        (pair, {"captioner": Parrot(["red"])}, "2 pictures take one caption from the captioner, or one each; got 1"),
+        (pair, {"captioner": Parrot(["red"])}, "2 images take one caption from the captioner, or one each; got 1"),
         (pair, {"captioner": Parrot(["red", " "])}, "the caption from the captioner is empty"),
         (
             [plain(RED), plain(BLUE, (40, 12))],
@@ -164,9 +164,9 @@ def test_bad_input_is_refused(model: Backbone) -> None:
             "different shapes cannot share a batch.*use edit",
         ),
     ]
-    for pictures, wanted, words in cases:
+    for images, wanted, words in cases:
         with pytest.raises(ConfigError, match=words):
-            encode(model, pictures, **wanted)
+            encode(model, images, **wanted)
     with pytest.raises(ConfigError, match="'gaussian-mixture' knows latents only"):
         encode(example_mixture(dimension=2), plain(RED), source_prompt="a")
 
@@ -177,5 +177,5 @@ def test_texts_are_one_for_all_or_one_each() -> None:
     for texts in ("", "\n", ["a", ""]):
         with pytest.raises(ConfigError, match="the target caption is empty"):
             broadcast_texts(texts, 2, "target caption")
-    with pytest.raises(ConfigError, match="1 pictures take one label, or one each; got 2"):
+    with pytest.raises(ConfigError, match="1 images take one label, or one each; got 2"):
         broadcast_texts(["a", "b"], 1, "label")

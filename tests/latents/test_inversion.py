@@ -78,7 +78,7 @@ def test_of_flow_models_the_velocity_at_the_end_is_that_of_its_level(latent: Joi
 
 
 @pytest.mark.parametrize("level", [1.0, 0.83, 0.4])
-def test_t9_an_untouched_trace_returns_to_the_picture_bit_for_bit(latent: JointLatent, level: float) -> None:
+def test_t9_an_untouched_trace_returns_to_the_image_bit_for_bit(latent: JointLatent, level: float) -> None:
     grid = latent.path(10, level)
     trace = invert(latent, grid)
     assert torch.equal(replay(latent, trace, latent.condition), latent.z)

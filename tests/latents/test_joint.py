@@ -9,7 +9,7 @@ from latentedit.latents.encode import encode
 from latentedit.latents.joint import JointLatent
 from latentedit.testing.gaussian_mixture import example_mixture
 from tests.directions.mixtures import mixture_latent
-from tests.editors.colours import ColourBackbone
+from tests.editors.colors import ColorBackbone
 
 
 @pytest.fixture
@@ -40,16 +40,16 @@ def test_a_batch_many_times_over_keeps_its_order(latent: JointLatent) -> None:
         assert twice.captions[index] == named.captions[index % 3]
     assert twice.backbone is named.backbone
     assert twice.path(4).levels == named.path(4).levels
-    pictures = encode(ColourBackbone(sizes=(4, 8, 12)), [Image.new("RGB", (12, 4))] * 2, source_prompt="red")
-    thrice = pictures.repeat(3)
-    assert thrice.frames == pictures.frames * 3
-    assert pictures.pictures == (pictures.frames[0].picture.fingerprint,) * 2
-    assert dataclasses.replace(pictures, references=(pictures.frames[0].picture,)).pictures != pictures.pictures
+    images = encode(ColorBackbone(sizes=(4, 8, 12)), [Image.new("RGB", (12, 4))] * 2, source_prompt="red")
+    thrice = images.repeat(3)
+    assert thrice.frames == images.frames * 3
+    assert images.images == (images.frames[0].image.fingerprint,) * 2
+    assert dataclasses.replace(images, references=(images.frames[0].image,)).images != images.images
     assert thrice.decoded is None
     assert thrice.z.shape == (6, 3, 4, 12)
 
 
-def test_with_another_prompt_the_pictures_are_the_same(latent: JointLatent) -> None:
+def test_with_another_prompt_the_images_are_the_same(latent: JointLatent) -> None:
     other = latent.with_prompt("b")
     assert other.z is latent.z
     assert other.captions == ("b",) * 3

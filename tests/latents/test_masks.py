@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from latentedit.core.errors import ImageError
-from latentedit.latents.pictures import open_mask
+from latentedit.latents.images import open_mask
 
 Levels = NDArray[np.uint8]
 
@@ -69,7 +69,7 @@ def test_the_ramp_is_a_fiftieth_of_the_shorter_side_and_the_border_is_no_edge(si
     assert allowed[0, 299 + 2 * radius] < 255
 
 
-@pytest.mark.filterwarnings("ignore:.* is in colour")
+@pytest.mark.filterwarnings("ignore:.* is in color")
 def test_brightness_counts() -> None:
     """Rec. 601: 0.299 red + 0.587 green + 0.114 blue."""
     pixels = np.zeros((4, 4, 3), dtype=np.uint8)
@@ -83,10 +83,10 @@ def test_brightness_counts() -> None:
     assert not opened(pixels)[2:, 2:].any()
 
 
-def test_a_photograph_as_a_mask_is_warned_of_and_a_grey_mask_with_noise_is_not() -> None:
+def test_a_photograph_as_a_mask_is_warned_of_and_a_gray_mask_with_noise_is_not() -> None:
     levels = square(200)
     photograph = np.stack([levels, levels // 2, levels // 3], axis=2)
-    with pytest.warns(UserWarning, match="colour"):
+    with pytest.warns(UserWarning, match="color"):
         opened(photograph)
     noise = np.random.default_rng(0).integers(0, 5, (200, 200, 3), dtype=np.uint8)
     with warnings.catch_warnings():
@@ -131,7 +131,7 @@ def test_masks_of_every_kind_are_one(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("as_file", [True, False])
-def test_a_mask_lies_as_its_picture_lies(as_file: bool, tmp_path: Path) -> None:
+def test_a_mask_lies_as_its_image_lies(as_file: bool, tmp_path: Path) -> None:
     """A camera's tag 6: stored on its left side, to be turned a quarter clockwise."""
     stored = np.zeros((20, 30), dtype=np.uint8)
     stored[:5, :10] = 255
@@ -140,7 +140,7 @@ def test_a_mask_lies_as_its_picture_lies(as_file: bool, tmp_path: Path) -> None:
     Image.fromarray(stored).save(tmp_path / "mask.png", exif=exif)
     mask = tmp_path / "mask.png" if as_file else Image.open(tmp_path / "mask.png")
     assert np.array_equal(open_mask(mask, (20, 30)), np.rot90(stored, -1))
-    with pytest.raises(ImageError, match="20x30 pixels, the picture 30x20"):
+    with pytest.raises(ImageError, match="20x30 pixels, the image 30x20"):
         open_mask(mask, (30, 20))
 
 

@@ -11,19 +11,19 @@ import pytest
 from PIL import Image
 
 from latentedit.core.errors import ConfigError, FileFormatError
-from latentedit.latents.pictures import SourceImage
+from latentedit.latents.images import SourceImage
 from latentedit.latents.record import (
     FORMAT,
     MAX_EDITS,
     DirectionRecord,
+    ImageRecord,
     ModelRecord,
-    PictureRecord,
     RunRecord,
     mask_fingerprint,
     versions,
 )
-from latentedit_keep.pictures import MAX_RECORD_BYTES
-from tests.editors.colours import ColourBackbone
+from latentedit_keep.images import MAX_RECORD_BYTES
+from tests.editors.colors import ColorBackbone
 
 
 def example(**more: Any) -> RunRecord:
@@ -33,7 +33,7 @@ def example(**more: Any) -> RunRecord:
         "seed": 3,
         "model": ModelRecord(name="portraits", fingerprint="f", dtype="float32", device="cpu"),
         "versions": {"latentedit": "0.1.0"},
-        "picture": PictureRecord(name="me.png", fingerprint="p"),
+        "image": ImageRecord(name="me.png", fingerprint="p"),
         "caption": "a man",
         "target_caption": "a man, a hät",
         "strengths": (1.0,),
@@ -60,7 +60,7 @@ def test_what_is_written_is_read_again() -> None:
     before = example(
         settings=told, strengths=(-1.0, 0.1), directions=(applied, applied), combine="inverse", auto_mask=False
     )
-    record = example(output="sweep", before=before, references=(PictureRecord(name="b", fingerprint="q", mask="m"),))
+    record = example(output="sweep", before=before, references=(ImageRecord(name="b", fingerprint="q", mask="m"),))
     text = record.to_json()
     assert "\n" not in text
     again = RunRecord.from_json(text, "me.png")
@@ -123,22 +123,22 @@ def test_what_could_not_be_read_is_not_written() -> None:
     ("path", "name"),
     [(None, ""), ("folder/me.png", "me.png"), ("/home/me/me.png", "me.png"), ("m\udcff.png", "m?.png")],
 )
-def test_a_picture_is_known_by_its_pixels_and_the_name_of_its_file(path: str | None, name: str) -> None:
-    picture = SourceImage(image=Image.new("RGB", (4, 2), (1, 2, 3)), path=None if path is None else Path(path))
+def test_an_image_is_known_by_its_pixels_and_the_name_of_its_file(path: str | None, name: str) -> None:
+    image = SourceImage(image=Image.new("RGB", (4, 2), (1, 2, 3)), path=None if path is None else Path(path))
     allowed = np.zeros((2, 4), dtype=np.uint8)
-    told = PictureRecord.of(picture, allowed)
-    assert (told.name, told.fingerprint) == (name, picture.fingerprint)
+    told = ImageRecord.of(image, allowed)
+    assert (told.name, told.fingerprint) == (name, image.fingerprint)
     assert told.mask == mask_fingerprint(allowed) == hashlib.sha256(bytes(8)).hexdigest()[:16]
     assert mask_fingerprint(allowed + 1) != told.mask
-    assert PictureRecord.of(picture).mask is None
+    assert ImageRecord.of(image).mask is None
     assert "/" not in told.model_dump_json()
-    example(picture=told).check_picture(picture)
-    with pytest.raises(ConfigError, match="this is not the picture"):
-        example(picture=told).check_picture(SourceImage(image=Image.new("RGB", (4, 2))))
+    example(image=told).check_image(image)
+    with pytest.raises(ConfigError, match="this is not the image"):
+        example(image=told).check_image(SourceImage(image=Image.new("RGB", (4, 2))))
 
 
 def test_a_model_in_a_folder_is_named_without_the_folder() -> None:
-    model = ColourBackbone()
+    model = ColorBackbone()
     for name, recorded in (("/home/me/models/portraits", "portraits"), ("org/name@main", "org/name@main")):
         model.name = name
         assert ModelRecord.of(model).name == recorded

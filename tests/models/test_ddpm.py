@@ -37,7 +37,7 @@ class TestContract(BackboneContract):
 
 
 def stock(folder: Path, x_t: Tensor, steps: int, **settings: Any) -> Tensor:
-    """DDIM as the stock pipeline runs it, without the picture's clipping at the end."""
+    """DDIM as the stock pipeline runs it, without the image's clipping at the end."""
     unet: Any = UNet2DModel.from_pretrained(folder / "unet")
     scheduler: Any = DDIMScheduler.from_pretrained(folder / "scheduler", **settings)
     scheduler.set_timesteps(steps)
@@ -93,9 +93,9 @@ def test_parts_at_the_root_load_as_parts_in_folders(folder_ddpm, ddpm, tmp_path)
     assert backbone.grid(7) == ddpm.grid(7)
 
 
-def test_a_model_of_grey_pictures_is_refused() -> None:
+def test_a_model_of_gray_images_is_refused() -> None:
     build: Any = seeded(0)(UNet2DModel)
     blocks = {"down_block_types": ("DownBlock2D",), "up_block_types": ("UpBlock2D",), "block_out_channels": (4,)}
-    grey = build(in_channels=1, out_channels=1, norm_num_groups=4, **blocks)
+    gray = build(in_channels=1, out_channels=1, norm_num_groups=4, **blocks)
     with pytest.raises(ModelError, match="1 channels in and 1 out"):
-        le.from_pipeline(DDPMPipeline(unet=grey, scheduler=DDPMScheduler()))
+        le.from_pipeline(DDPMPipeline(unet=gray, scheduler=DDPMScheduler()))

@@ -42,7 +42,7 @@ def directions(backbone: Backbone, count: int) -> Tensor:
     return draw((count, *latent_of(backbone).shape[1:]), seed=1, purpose="tests").to(backbone.dtype)
 
 
-@pytest.mark.parametrize("site", ["block.0.text", SITE, "velocity", "clean", "picture"])
+@pytest.mark.parametrize("site", ["block.0.text", SITE, "velocity", "clean", "image"])
 def test_all_derivative_back_ends_agree(without_t5: StableDiffusion3Backbone, site: str) -> None:
     """Forward mode, two reverse passes and differences; and the transpose."""
     v, forward = directions(without_t5, 3), jacobian_of(without_t5, site)

@@ -40,7 +40,7 @@ from latentedit.testing.miniatures.flow import (
     sd3_pipeline,
 )
 from latentedit.testing.miniatures.noise import sd_pipeline
-from tests.models.families.family import SETTINGS, noise_picture
+from tests.models.families.family import SETTINGS, noise_image
 
 pytestmark = pytest.mark.slow
 
@@ -296,7 +296,7 @@ def test_a_network_of_trained_betas_takes_no_levels_of_a_flow() -> None:
 
 def test_changes_of_a_live_pipeline_count_or_are_told() -> None:
     """Scales of LoRAs and weights count, in the image and in the record; other parts are refused."""
-    pipeline, image = sd_pipeline(), noise_picture(64, 64)
+    pipeline, image = sd_pipeline(), noise_image(64, 64)
     with seeded(0):
         config = LoraConfig(r=2, lora_alpha=2, target_modules=["to_q", "to_v"], init_lora_weights=False)
         pipeline.unet.add_adapter(config, adapter_name="x")
@@ -326,7 +326,7 @@ def test_changes_of_a_live_pipeline_count_or_are_told() -> None:
     ("given", "call"), [(flux, r"from_pipeline\(pipeline\)"), (lambda: "portraits", r"load\('portraits'\)")]
 )
 def test_what_is_no_model_is_told_the_call_that_makes_one(given: Any, call: str) -> None:
-    image = noise_picture(64, 64)
+    image = noise_image(64, 64)
     for use in (lambda model: le.edit(model, image, prompt="b", source_prompt="a"), lambda m: le.encode(m, image)):
         with pytest.raises(ConfigError, match=call):
             use(given())

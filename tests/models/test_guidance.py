@@ -74,7 +74,7 @@ def test_what_makes_no_sense_is_refused(backbone: GaussianMixtureBackbone) -> No
         GuidedField(backbone=backbone, condition=backbone.embed(["a"]), guidance=2.0, unconditional=short)
 
 
-@pytest.mark.parametrize(("kind", "branches"), [("cfg", 2), ("renormalised", 2), ("embedded", 1), ("none", 1)])
+@pytest.mark.parametrize(("kind", "branches"), [("cfg", 2), ("renormalized", 2), ("embedded", 1), ("none", 1)])
 def test_guidance_takes_a_second_branch_where_the_network_knows_one(kind: GuidanceKind, branches: int) -> None:
     known = Capabilities(guidance_kind=kind)
     assert known.branches(1.0) == 1

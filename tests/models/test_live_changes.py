@@ -33,7 +33,7 @@ from latentedit.models.registry import bundled_folder, bundled_names, weights_fi
 from latentedit.testing.miniatures.flow import flux, qwen_image, sd3_pipeline
 from latentedit.testing.miniatures.noise import sd_pipeline
 from latentedit.testing.miniatures.parts import saved
-from tests.models.families.family import SETTINGS, noise_picture
+from tests.models.families.family import SETTINGS, noise_image
 
 pytestmark = pytest.mark.slow
 
@@ -51,10 +51,10 @@ def made(pipeline: Any) -> Backbone:
 def seen(model: Backbone) -> tuple[object, ...]:
     """What a model says and computes."""
     z = draw((1, *model.latent_shape(32, 32)), seed=3, purpose="live").to(model.dtype)
-    picture = draw((1, 3, 32, 32), seed=4, purpose="live").clamp(-1, 1).to(model.dtype)
+    image = draw((1, 3, 32, 32), seed=4, purpose="live").clamp(-1, 1).to(model.dtype)
     text = model.embed(["a face"])
     v = model.velocity(z, torch.tensor([0.5], dtype=z.dtype), text)
-    values = [text.tokens, v, model.encode(picture), model.decode(z)]
+    values = [text.tokens, v, model.encode(image), model.decode(z)]
     about = model.fingerprint, model.capabilities, model.network_dtype, model.grid(4).levels
     return *about, *[value.tolist() for value in values]
 
@@ -166,7 +166,7 @@ def test_stored_configurations_count_in_the_fingerprint(tmp_path: Path) -> None:
     """Of what is loaded from a folder, and of its files alone; a direction is refused then."""
     folder = saved(sd_pipeline(), tmp_path)
     first = le.load(folder, device="cpu")
-    latent = le.encode(first, noise_picture(64, 64), source_prompt="a")
+    latent = le.encode(first, noise_image(64, 64), source_prompt="a")
     direction = le.identify(latent, prompt="a face", method=le.HSDS(steps=1))
     assert first.fingerprint == weights_fingerprint(folder) == made(sd_from(folder)).fingerprint
     found = [first.fingerprint]
@@ -275,10 +275,10 @@ METHOD = FlowEdit(level=0.6, steps=2, source_guidance=1.0, target_guidance=2.0)
     ],
     ids=["vae cast", "text cast", "vae", "text"],
 )
-def test_pictures_encoded_before_their_encoders_changed_are_refused(change: Change) -> None:
+def test_images_encoded_before_their_encoders_changed_are_refused(change: Change) -> None:
     """What is computed of them would be half of each; encoded again, they are edited as by a new model."""
-    pipeline, picture = sd_pipeline(), noise_picture(64, 64)
-    session = le.Session(le.encode(made(pipeline), picture, source_prompt="a"))
+    pipeline, image = sd_pipeline(), noise_image(64, 64)
+    session = le.Session(le.encode(made(pipeline), image, source_prompt="a"))
     pipeline.unet.conv_out.bias.data[0] += 1
     session.latent.check_encoders()
     with torch.no_grad():
@@ -287,15 +287,15 @@ def test_pictures_encoded_before_their_encoders_changed_are_refused(change: Chan
         lambda: session.sweep(strengths=[1.0], prompt="b", method=METHOD),
         lambda: session.identify(prompt="b"),
     ):
-        with pytest.raises(ModelError, match="changed after these pictures were encoded"):
+        with pytest.raises(ModelError, match="changed after these images were encoded"):
             use()
 
 
 def test_a_detached_result_frees_the_network_and_can_be_kept() -> None:
     """So can one with a model: a pickle has none, a copy shares it."""
-    pipeline, picture = sd_pipeline(), noise_picture(64, 64)
+    pipeline, image = sd_pipeline(), noise_image(64, 64)
     model = made(pipeline)
-    result = le.edit(model, picture, source_prompt="a", prompt="b", method=METHOD, force=True)
+    result = le.edit(model, image, source_prompt="a", prompt="b", method=METHOD, force=True)
     copied, packed = copy.deepcopy(result), pickle.dumps(result)
     assert copied.latent.backbone is model
     assert copied.image is not result.image

@@ -95,7 +95,7 @@ def test_parameters_are_those_of_the_loaded_networks(name: str, request: pytest.
 
 @pytest.mark.slow
 def test_tokens_are_those_that_the_network_sees(folder_flux: Path, tmp_path: Path) -> None:
-    """Of the preferred picture and the text."""
+    """Of the preferred image and the text."""
     seen: list[int] = []
     place = folder_with(folder_flux, tmp_path / "small", "latentedit.json", sizes=[64, 96, 128])
     model: Any = load(place, device="cpu")

@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def velocity(model: Backbone) -> torch.Tensor:
-    z = draw((1, *model.latent_shape(64, 64)), seed=0, purpose="picture")
+    z = draw((1, *model.latent_shape(64, 64)), seed=0, purpose="image")
     return model.velocity(z, torch.tensor([0.6]), model.embed([CAPTION]))
 
 

@@ -21,7 +21,7 @@ from latentedit.models.base import Backbone
 from latentedit.testing.contracts.backbone import BackboneContract
 from latentedit.testing.gaussian_mixture import example_mixture
 from tests.carried import carry
-from tests.editors.colours import ColourBackbone
+from tests.editors.colors import ColorBackbone
 
 
 @pytest.fixture
@@ -125,14 +125,14 @@ class TestContract(BackboneContract):
         return as_functions(example_mixture())
 
 
-def test_pictures_are_edited_by_functions_alone() -> None:
-    colours = ColourBackbone(sizes=(4, 8, 12))
-    model = as_functions(colours, encode=colours.encode, decode=colours.decode, name="mine")
-    picture = Image.new("RGB", (8, 8), (90, 90, 90))
+def test_images_are_edited_by_functions_alone() -> None:
+    colors = ColorBackbone(sizes=(4, 8, 12))
+    model = as_functions(colors, encode=colors.encode, decode=colors.decode, name="mine")
+    image = Image.new("RGB", (8, 8), (90, 90, 90))
     edits = [
-        le.edit(one, picture, source_prompt="red", prompt="blue", method=FlowEdit(steps=3)) for one in (model, colours)
+        le.edit(one, image, source_prompt="red", prompt="blue", method=FlowEdit(steps=3)) for one in (model, colors)
     ]
-    assert edits[0].image.tobytes() == edits[1].image.tobytes() != picture.tobytes()
+    assert edits[0].image.tobytes() == edits[1].image.tobytes() != image.tobytes()
 
 
 def as_functions(model: Any, **more: Any) -> le.CallableBackbone:

@@ -93,7 +93,7 @@ def test_errors_pass_and_leave_no_hook() -> None:
 
 
 class Attention(nn.Module):
-    """Single-head attention with diffusers' names; what it is given are two tokens of text and three of a picture."""
+    """Single-head attention with diffusers' names; what it is given are two tokens of text and three of an image."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class Attention(nn.Module):
         return weights @ self.to_v(x)
 
 
-def test_values_of_the_picture_are_kept_and_given_and_the_text_keeps_its_own() -> None:
+def test_values_of_the_image_are_kept_and_given_and_the_text_keeps_its_own() -> None:
     with seeded(0):
         attention, other = Attention(), torch.ones(1, 3, 4)
     x = torch.arange(20.0).reshape(1, 5, 4).sin()

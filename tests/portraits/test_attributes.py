@@ -19,7 +19,7 @@ def test_indices_and_back_are_the_identity(attributes: Attributes) -> None:
 
 
 @given(portraits, st.data())
-def test_replace_changes_what_was_asked_and_at_most_the_colour_of_that_part(
+def test_replace_changes_what_was_asked_and_at_most_the_color_of_that_part(
     attributes: Attributes, data: st.DataObject
 ) -> None:
     field = data.draw(st.sampled_from([name for name in VALUES if not name.endswith("hair_color")]))

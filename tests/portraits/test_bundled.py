@@ -12,7 +12,7 @@ import latentedit
 from latentedit.core.solvers import EulerSolver, sample
 from latentedit.editors.base import make_editor
 from latentedit.guard.guard import check_familiarity
-from latentedit.latents.drawing import draw_pictures
+from latentedit.latents.drawing import draw_images
 from latentedit.latents.encode import encode
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
@@ -72,13 +72,13 @@ def test_an_edit_adds_glasses_and_nothing_else(portraits: Backbone) -> None:
     assert after is not None
     assert {name for name in before if before[name] != after[name]} == {"accessory"}
     assert after["accessory"] == "glasses"
-    assert result.caption == full_caption(PORTRAIT)  # read from the picture
+    assert result.caption == full_caption(PORTRAIT)  # read from the image
 
 
 def test_the_bundled_model_listens(portraits: Backbone) -> None:
     reader = PortraitReader.from_folder(bundled_folder("portraits"))
     wanted = draw_split("test", 2, 9)
-    found = reader.attributes(draw_pictures(portraits, [full_caption(one) for one in wanted]))
+    found = reader.attributes(draw_images(portraits, [full_caption(one) for one in wanted]))
     # 24 readings; the stored figure on 300 captions is the measurement, this is the alarm
     assert sum(len(one.differences(other)) for one, other in zip(found, wanted, strict=True)) < 0.15 * 24
     others = draw_split("test", 2, 10)  # the control: other portraits
@@ -106,7 +106,7 @@ def test_the_guard_knows_its_own_kind_and_no_other(name: str) -> None:
     foreign = [Image.open(file) for file in sorted(FOREIGN.glob("*.png"))[::4]]
     strange = [ImageOps.flip(own[0]), Image.new("RGB", (90, 120), "teal"), Image.effect_noise((128, 128), 90)]
     states = [
-        [check_familiarity(encode(model, one)).knowledge[0].state for one in pictures]
-        for pictures in (own, foreign, strange)
+        [check_familiarity(encode(model, one)).knowledge[0].state for one in images]
+        for images in (own, foreign, strange)
     ]
     assert states == [["known"] * 2, ["doubtful"] * 2, ["unknown"] * 3]

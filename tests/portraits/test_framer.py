@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from latentedit.latents.pictures import cut
+from latentedit.latents.images import cut
 from latentedit.models.registry import bundled_folder
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.framer import PortraitFramer
@@ -27,7 +27,7 @@ def test_standard_portraits_stay_whole(bundled: PortraitFramer, size: int) -> No
 @pytest.mark.nightly
 @pytest.mark.parametrize("size", [100, 128, 400])
 def test_portraits_framed_otherwise_are_found(bundled: PortraitFramer, size: int) -> None:
-    """Against the renderer's own framing: side = size * zoom, centre = (1/2 + shift) size."""
+    """Against the renderer's own framing: side = size * zoom, center = (1/2 + shift) size."""
     generator = random.Random(f"found/{size}")
     for item in draw_split("test", 6, 12):
         zoom = generator.choice((0.5, 0.6, 0.72, 1.3))

@@ -26,7 +26,7 @@ def said(source: Attributes, answer: Attributes, count: int = 200) -> Counter[st
         ({"accessory": "glasses"}, {"add glasses", "give the person square glasses"}),
         ({"hair_color": "ginger"}, {"make the hair red", "change the hair to ginger"}),
         ({"hair": "mohawk"}, {"give the person a mohawk"}),
-        ({"facial_hair": "beard", "facial_hair_color": "gray"}, {"add a gray beard", "give the person a grey beard"}),
+        ({"facial_hair": "beard", "facial_hair_color": "gray"}, {"add a gray beard", "give the person a gray beard"}),
         ({"background": "pink"}, {"make the background pink"}),
         ({"clothes_color": "red"}, {"make the shirt red"}),
         ({"hair": "bald"}, {"give the person a bald head"}),
@@ -39,7 +39,7 @@ def test_instructions_say_what_differs(change: dict[str, str], expected: set[str
     if answer.accessory == "glasses":
         assert {"remove the glasses", "no glasses"} <= set(back)
     if answer.hair == "bald":
-        assert all("hair" in text for text in back), "the colour comes with the hair that it is named for"
+        assert all("hair" in text for text in back), "the color comes with the hair that it is named for"
 
 
 def test_equal_portraits_are_left_alone() -> None:

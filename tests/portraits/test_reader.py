@@ -46,7 +46,7 @@ class TestPortraitReader(CaptionerContract):
         return PortraitReader.from_folder(bundled_folder("portraits"))
 
 
-def test_partial_captions_are_completed_from_the_picture() -> None:
+def test_partial_captions_are_completed_from_the_image() -> None:
     """Reading and grammar together give the captions that the renderer's scene would give."""
     reader = PortraitReader.bundled()
     scenes = draw_split("calibration", 16, 5)

@@ -1,4 +1,4 @@
-"""Recoloured portraits: what is painted and said, and their domain."""
+"""Recolored portraits: what is painted and said, and their domain."""
 
 import dataclasses
 import random
@@ -43,7 +43,7 @@ def test_a_change_is_what_was_asked_for_and_painted_plainly(scene: object) -> No
             assert paint == (one.paints[color] if same else known)
 
 
-def test_a_picture_shows_its_paints_in_its_framing() -> None:
+def test_an_image_shows_its_paints_in_its_framing() -> None:
     one = SCENES[0]
     drawn = RECOLORED.render(dataclasses.replace(one, paints={**one.paints, "background": "#123456"}))
     assert tuple(drawn[1, 1]) == (0x12, 0x34, 0x56)
@@ -57,13 +57,13 @@ def test_counterfactuals_of_them_have_answers() -> None:
     for item in counterfactual("recolored-portraits", "test", captions="partial").items[:6]:
         assert item.truth is not None
         assert item.mask is not None
-        changed = np.asarray(item.picture()) != np.asarray(item.truth())
+        changed = np.asarray(item.image()) != np.asarray(item.truth())
         assert np.array_equal(changed.any(axis=2), item.mask())
         assert changed.any() == (item.kind != "nothing")
         assert item.source_caption != item.target_caption
 
 
-def test_colours_are_drawn_but_for_those_kept_for_measuring() -> None:
+def test_colors_are_drawn_but_for_those_kept_for_measuring() -> None:
     drawn = [draw_recolored(random.Random(index)) for index in range(400)]
     for name, words in UNSEEN.items():
         shown = {getattr(one, name) for one in drawn}
@@ -72,7 +72,7 @@ def test_colours_are_drawn_but_for_those_kept_for_measuring() -> None:
     assert all((one.hair == "bald") == (one.hair_color == NONE) for one in drawn)
 
 
-def test_captions_of_any_colour_are_of_known_words_and_state_what_they_say() -> None:
+def test_captions_of_any_color_are_of_known_words_and_state_what_they_say() -> None:
     known = {*vocabulary()}
     for index in range(100):
         one = draw_recolored(random.Random(index))
@@ -82,4 +82,4 @@ def test_captions_of_any_colour_are_of_known_words_and_state_what_they_say() -> 
         for name, value in stated.items():
             assert value == getattr(one, name)
         shapes = {name for name in VALUES if not name.endswith("color") and name != "background"}
-        assert shapes - {*stated} <= {"hair", "facial_hair", "clothes"}, "left out with a colour that no value names"
+        assert shapes - {*stated} <= {"hair", "facial_hair", "clothes"}, "left out with a color that no value names"

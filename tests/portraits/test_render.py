@@ -17,8 +17,8 @@ def test_the_image_has_its_size_and_background(size: int) -> None:
 
 @pytest.mark.parametrize("field", [name for name in VALUES if name != "facial_hair_color"])
 def test_every_attribute_shows(field: str) -> None:
-    pictures = [render_array(PORTRAIT.replace(**{field: value})) for value in VALUES[field] if value != "none"]
-    differences = [np.abs(a.astype(int) - b).max() for i, a in enumerate(pictures) for b in pictures[:i]]
+    images = [render_array(PORTRAIT.replace(**{field: value})) for value in VALUES[field] if value != "none"]
+    differences = [np.abs(a.astype(int) - b).max() for i, a in enumerate(images) for b in images[:i]]
     assert min(differences) > 20
 
 

@@ -34,7 +34,7 @@ def phrases_of(caption: str) -> list[str]:
 
 
 def counterfactual(source: Attributes, other: Attributes, field: str) -> Attributes:
-    """The source with one part of the other, its colour included."""
+    """The source with one part of the other, its color included."""
     names = [field, COLOR_OF[field]] if field in COLOR_OF else [field]
     return source.replace(**{name: getattr(other, name) for name in names})
 
@@ -56,7 +56,7 @@ def test_a_phrase_for_a_phrase_leads_from_one_full_caption_to_the_other(
 
 
 @given(ATTRIBUTES, st.sampled_from(sorted(COLOR_OF)), st.data())
-def test_a_colour_for_a_colour_keeps_the_part(attributes: Attributes, field: str, data: st.DataObject) -> None:
+def test_a_color_for_a_color_keeps_the_part(attributes: Attributes, field: str, data: st.DataObject) -> None:
     old = getattr(attributes, COLOR_OF[field])
     new = data.draw(st.sampled_from([value for value in VALUES[COLOR_OF[field]] if value != NONE]))
     assume(old not in (NONE, new))

@@ -7,7 +7,7 @@ from PIL import Image
 
 from latentedit.cli.main import run
 from latentedit.guard.guard import check_familiarity
-from latentedit.latents.drawing import draw_pictures
+from latentedit.latents.drawing import draw_images
 from latentedit.latents.encode import encode
 from latentedit.models.base import Backbone
 from latentedit.models.registry import bundled_folder, load
@@ -32,7 +32,7 @@ def model() -> Backbone:
 def test_it_listens(model: Backbone) -> None:
     """84 readings; the stored figures are the measurement, this is the alarm."""
     wanted, others = draw_split("test", 4, 9), draw_split("test", 4, 10)
-    found = SceneReader.bundled().attributes(draw_pictures(model, [full_caption(scene) for scene in wanted]))
+    found = SceneReader.bundled().attributes(draw_images(model, [full_caption(scene) for scene in wanted]))
     wrong, control = (
         sum(len(one.differences(other)) for one, other in zip(found, scenes, strict=True)) / (4 * len(VALUES))
         for scenes in (wanted, others)
@@ -42,7 +42,7 @@ def test_it_listens(model: Backbone) -> None:
 
 
 def test_a_red_ball_becomes_a_blue_one_and_every_object_stays(tmp_path: Path) -> None:
-    """Nobody says what the picture shows: the reader does, before and after."""
+    """Nobody says what the image shows: the reader does, before and after."""
     scene = next(one for one in draw_split("test", 200, 3)[::2] if "red ball" in _alone(one))
     source, edited = tmp_path / "scene.png", tmp_path / "edited.png"
     Image.fromarray(render_array(parameters_of(scene))).save(source)

@@ -1,4 +1,4 @@
-"""Pictures repeat bit for bit, what no change reaches is the same, and masks tell a change from its effects."""
+"""Images repeat bit for bit, what no change reaches is the same, and masks tell a change from its effects."""
 
 import dataclasses
 
@@ -50,11 +50,11 @@ def test_a_ball_covers_what_it_should() -> None:
     """A sphere at distance d covers the cone of half angle asin(r / d); that it is beside the axis changes little."""
     one = parameters_of(SCENE.replace(left_size="large", camera="level"))
     ball = dataclasses.replace(one.things["left"], x=0.0, y=0.0)
-    centred = dataclasses.replace(one, things={"middle": ball})
+    centered = dataclasses.replace(one, things={"middle": ball})
     room, height = NUMBERS["room"], NUMBERS["camera"]["level"]
     distance = np.hypot(np.sqrt(room["camera_distance"] ** 2 - height**2), height - ball.radius)
     half = np.tan(np.arcsin(ball.radius / distance)) / np.tan(np.radians(room["camera_field_of_view"] / 2))
-    assert coverage(centred, {"middle"}, SIDE).mean() == pytest.approx(np.pi * half**2 / 4, rel=0.02)
+    assert coverage(centered, {"middle"}, SIDE).mean() == pytest.approx(np.pi * half**2 / 4, rel=0.02)
 
 
 @pytest.mark.parametrize("softness", ["hard", "soft", "diffuse"])

@@ -69,7 +69,7 @@ def test_broken_backbones_are_caught(fault: str) -> None:
 
 
 class Brightness(Captioner):
-    """Says how bright a picture is, with a fault if asked."""
+    """Says how bright an image is, with a fault if asked."""
 
     def __init__(self, fault: str = "") -> None:
         self.fault = fault
@@ -78,7 +78,7 @@ class Brightness(Captioner):
     def caption(self, pixels: Tensor) -> list[str]:
         self.calls += 1
         means = pixels.mean(dim=(1, 2, 3))
-        if self.fault == "neighbours":
+        if self.fault == "neighbors":
             means = means - means.mean()
         if self.fault == "draws":
             means = means + 1e-2 * torch.rand(())
@@ -88,7 +88,7 @@ class Brightness(Captioner):
             pixels.neg_()
         if self.fault == "deaf":
             means = torch.zeros_like(means)
-        captions = [f"a picture of brightness {float(mean):.4f}" for mean in means]
+        captions = [f"an image of brightness {float(mean):.4f}" for mean in means]
         if self.fault == "loses one":
             return captions[1:]
         if self.fault == "silent":
@@ -101,8 +101,8 @@ CAPTIONER_FAULTS = {
     "silent": "test_one_line_of_text_each",
     "full stop": "test_one_line_of_text_each",
     "in place": "test_one_line_of_text_each",
-    "neighbours": "test_law_1_neighbours_do_not_matter",
-    "deaf": "test_law_1_neighbours_do_not_matter",
+    "neighbors": "test_law_1_neighbors_do_not_matter",
+    "deaf": "test_law_1_neighbors_do_not_matter",
     "draws": "test_law_2_deterministic",
     "remembers": "test_law_2_deterministic",
 }
@@ -140,7 +140,7 @@ class BrokenEditor(Editor):
             spend(latent.backbone, -len(latent))
         if self.fault == "global noise":
             v = v + torch.rand_like(v)  # noqa: TID251  # the fault
-        if self.fault == "neighbours":
+        if self.fault == "neighbors":
             v = v - v.mean(0)
         return latent.z + strength * v + (0.01 if self.fault == "drift" else 0.0)
 
@@ -148,7 +148,7 @@ class BrokenEditor(Editor):
 EDITOR_FAULTS = {
     "costs at zero": "test_law_1_strength_zero_is_the_identity",
     "global noise": "test_law_2_same_seed_same_result",
-    "neighbours": "test_law_3_neighbours_do_not_matter",
+    "neighbors": "test_law_3_neighbors_do_not_matter",
     "cost": "test_law_4_costs_what_it_says",
     "drift": "test_law_5_equal_texts",
 }
@@ -178,7 +178,7 @@ class BrokenOperator(LinearOperator):
         product = torch.einsum("bij,bj->bi", MATRICES, u)
         if self.fault == "bent":
             product = product + 1e-3 * u**2
-        if self.fault == "neighbours":
+        if self.fault == "neighbors":
             product = product + 1e-3 * u.sum(0)
         if self.fault == "constant":
             product = product + 1e-3
@@ -196,7 +196,7 @@ class BrokenOperator(LinearOperator):
 OPERATOR_FAULTS = {
     "bent": "test_law_1_linearity",
     "not transposed": "test_law_2_adjoint",
-    "neighbours": "test_law_3_elements_are_independent",
+    "neighbors": "test_law_3_elements_are_independent",
     "hides nan": "test_law_3_elements_are_independent",
     "constant": "test_law_4_zero_to_zero",
 }

@@ -1,4 +1,4 @@
-"""Pictures and arrays on disk are made once."""
+"""Images and arrays on disk are made once."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.render import render_array
 from tests.training.runs import run_in
 from training import data
-from training.data import portrait_pictures, render_kept
+from training.data import portrait_images, render_kept
 from training.loop import Plan
 
 
@@ -39,10 +39,10 @@ def test_what_was_rendered_before_it_was_stopped_is_kept(tmp_path: Path, monkeyp
     assert kept.items() <= {file.name: file.stat().st_mtime_ns for file in (tmp_path / "renders").iterdir()}.items()
 
 
-def test_portraits_and_recoloured_ones_belong_to_their_descriptions(tmp_path: Path) -> None:
-    pixels, portraits = portrait_pictures(run_in(tmp_path), Plan(pictures=3, recolored=2, made="", fits={}))
+def test_portraits_and_recolored_ones_belong_to_their_descriptions(tmp_path: Path) -> None:
+    pixels, portraits = portrait_images(run_in(tmp_path), Plan(images=3, recolored=2, made="", fits={}))
     assert pixels.shape == (5, 128, 128, 3)
     assert set(portraits) >= set(draw_split("train", 3, 0))
-    for picture, portrait in zip(pixels, portraits, strict=True):
+    for image, portrait in zip(pixels, portraits, strict=True):
         if portrait in draw_split("train", 3, 0):
-            assert np.abs(picture.astype(int) - render_array(portrait)).mean() < 25, "up to framing and tint"
+            assert np.abs(image.astype(int) - render_array(portrait)).mean() < 25, "up to framing and tint"

@@ -83,10 +83,10 @@ def test_the_rate_rises_stays_and_falls() -> None:
 
 
 def test_a_folder_of_another_plan_is_refused(tmp_path: Path) -> None:
-    """Its latents are of other pictures in another order, and of another codec."""
-    plan = Plan(pictures=2, made="", fits={"net": SETTINGS})
+    """Its latents are of other images in another order, and of another codec."""
+    plan = Plan(images=2, made="", fits={"net": SETTINGS})
     for _ in range(2):
         run_in(tmp_path).begin("one", plan)
-    for name, other in (("other", plan), ("one", dataclasses.replace(plan, pictures=3))):
+    for name, other in (("other", plan), ("one", dataclasses.replace(plan, images=3))):
         with pytest.raises(ConfigError, match="is trained by another recipe"):
             run_in(tmp_path).begin(name, other)

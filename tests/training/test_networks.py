@@ -81,7 +81,7 @@ def test_every_word_is_one_token(captions: CaptionBatches) -> None:
 
 
 class Answer(torch.nn.Module):
-    """Says the same of all pictures, and keeps what it was asked."""
+    """Says the same of all images, and keeps what it was asked."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -106,6 +106,6 @@ def test_it_learns_v_at_all_times(tmp_path: Path) -> None:
     alpha, sigma = alphas.sqrt()[:, None, None, None], (1 - alphas).sqrt()[:, None, None, None]
     noise = (x_t - alpha) / sigma
     loss = float(told[0].split("loss ")[1].split()[0])
-    # diffusers' own target for v, with a picture of ones; five digits are printed
+    # diffusers' own target for v, with an image of ones; five digits are printed
     target = pixels.noise_scheduler().get_velocity(torch.ones_like(noise), noise, times.long())
     assert loss == pytest.approx(float(target.square().mean()), abs=2e-4)

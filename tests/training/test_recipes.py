@@ -13,7 +13,7 @@ from diffusers import DiffusionPipeline, SD3Transformer2DModel
 from latentedit.guard.calibration import Calibration, calibrate_guard
 from latentedit.guard.guard import Guard
 from latentedit.latents import drawing
-from latentedit.latents.drawing import draw_pictures, verify
+from latentedit.latents.drawing import draw_images, verify
 from latentedit.models.model_settings import read_settings
 from latentedit.models.registry import bundled_folder, load
 from latentedit.models.weights import read_json
@@ -49,7 +49,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plans of a step, small networks, scenes in plain gray; nothing is measured."""
     for name, plan in recipes.PLANS.items():
         fits = {stage: dataclasses.replace(fit, steps=1, batch=4) for stage, fit in plan.fits.items()}
-        few = {"pictures": 3, "recolored": 2, "views": 4, "reconstructed": 2}
+        few = {"images": 3, "recolored": 2, "views": 4, "reconstructed": 2}
         sizes = {size: count for size, count in few.items() if getattr(plan, size)}
         monkeypatch.setitem(recipes.PLANS, name, dataclasses.replace(plan, fits=fits, **sizes))
     monkeypatch.setattr("training.views.SIZE", 128)
@@ -57,10 +57,10 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recipes, "measure_quality", lambda *_: {"a measure": {"mean": 0.5}})
     monkeypatch.setattr(recipes, "instruction_following", lambda *_: {"one change": 0.25})
     monkeypatch.setattr(recipes, "calibrate_no_change", lambda *_, **__: None)
-    small = Calibration(pictures=2, steps=1, batch=2, harmed=1)
+    small = Calibration(images=2, steps=1, batch=2, harmed=1)
     monkeypatch.setattr(recipes, "Calibration", lambda: small)
     monkeypatch.setattr(recipes, "calibrate_guard", functools.partial(calibrate_guard, how=small))
-    monkeypatch.setattr(drawing, "draw_pictures", functools.partial(draw_pictures, steps=2))
+    monkeypatch.setattr(drawing, "draw_images", functools.partial(draw_images, steps=2))
 
 
 @pytest.mark.parametrize("name", recipes.RECIPES)

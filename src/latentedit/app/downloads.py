@@ -8,10 +8,10 @@ from pathlib import Path
 
 from latentedit.directions.direction import ENDING, Direction, save_direction
 from latentedit.editing.result import EditResult
-from latentedit.latents.pictures import SourceImage
+from latentedit.latents.images import SourceImage
 from latentedit_keep.api import KeepResult
 from latentedit_keep.files import plain
-from latentedit_keep.pictures import save_image
+from latentedit_keep.images import save_image
 
 _NAME_LETTERS = 60
 
@@ -25,13 +25,13 @@ class Download:
     content: bytes
 
 
-def picture_file(picture: SourceImage, result: EditResult | None) -> Download:
+def image_file(image: SourceImage, result: EditResult | None) -> Download:
     """An image as PNG; an edited one with its record and the data for undo."""
-    name = f"{_stem(picture)}.png" if result is None else f"{_stem(picture)}.edited.png"
+    name = f"{_stem(image)}.png" if result is None else f"{_stem(image)}.edited.png"
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, name)
         if result is None:
-            save_image(picture.image, file)
+            save_image(image.image, file)
         else:
             result.save(file)
         return Download(name=name, kind="image/png", content=file.read_bytes())
@@ -45,11 +45,11 @@ def kept_file(result: KeepResult) -> Download:
         return Download(name=name, kind="image/png", content=file.read_bytes())
 
 
-def record_file(picture: SourceImage, result: EditResult) -> Download:
+def record_file(image: SourceImage, result: EditResult) -> Download:
     """The record and measurements of an edit, as in the JSON file of a saved image."""
     facts = plain({"record": result.record, "results": [result.measures]})
     content = json.dumps(facts, ensure_ascii=False, indent=1).encode()
-    return Download(name=f"{_stem(picture)}.edited.json", kind="application/json", content=content)
+    return Download(name=f"{_stem(image)}.edited.json", kind="application/json", content=content)
 
 
 def direction_files(directions: Mapping[str, Direction]) -> list[Download]:
@@ -74,5 +74,5 @@ def plain_name(text: str) -> str:
     return "-".join(words)[:_NAME_LETTERS] or "image"
 
 
-def _stem(picture: SourceImage) -> str:
-    return plain_name("" if picture.path is None else picture.path.stem)
+def _stem(image: SourceImage) -> str:
+    return plain_name("" if image.path is None else image.path.stem)

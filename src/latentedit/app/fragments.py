@@ -13,8 +13,8 @@ from latentedit.editing.discovery import SCALES, Discovery
 from latentedit.editing.result import EditResult
 from latentedit.latents.captions.base import to_images
 from latentedit_keep.checking import CheckResult
-from latentedit_keep.colour import shown
-from latentedit_keep.pictures import PixelPicture
+from latentedit_keep.color import shown
+from latentedit_keep.images import PixelImage
 
 _THUMBNAIL_PX = 96
 _PREVIEW_PX = 640
@@ -50,12 +50,12 @@ def frame(page: str) -> str:
 
 def preview(entry: Entry) -> str:
     """The current image with its notes."""
-    return _figure(entry.picture.image, entry.caption or "current image", entry.notes)
+    return _figure(entry.image.image, entry.caption or "current image", entry.notes)
 
 
-def photograph(picture: PixelPicture) -> str:
+def photograph(image: PixelImage) -> str:
     """An image of a pair with its notes."""
-    return _figure(picture.image, picture.name, picture.info.get("notes", ()))
+    return _figure(image.image, image.name, image.info.get("notes", ()))
 
 
 def _figure(image: Image.Image, alt: str, notes: Sequence[str]) -> str:
@@ -73,13 +73,13 @@ def thumbnails(images: Sequence[Image.Image], labels: Sequence[str], *, chosen: 
         f"<span>{escape(label)}</span></button>"
         for index, (image, label) in enumerate(zip(images, labels, strict=True))
     ]
-    return f'<div class="le-pictures">{"".join(buttons)}</div>' if buttons else ""
+    return f'<div class="le-images">{"".join(buttons)}</div>' if buttons else ""
 
 
 def history(entries: Sequence[Entry], current: Entry | None) -> str:
     """All images of the session, oldest first."""
     chosen = next((index for index, entry in enumerate(entries) if entry is current), None)
-    return thumbnails([entry.picture.image for entry in entries], [entry.title for entry in entries], chosen=chosen)
+    return thumbnails([entry.image.image for entry in entries], [entry.title for entry in entries], chosen=chosen)
 
 
 def facts(edit: Edit) -> str:
@@ -109,7 +109,7 @@ def _table(rows: Sequence[tuple[str, str]]) -> str:
 def discovered(discovery: Discovery) -> str:
     """One button for each direction: the image at -2 and 2 steps along it, and the name."""
     scales = [SCALES.index(-2.0), SCALES.index(2.0)]
-    pairs = torch.stack([torch.cat(tuple(item.probe.pictures[scales]), dim=-1) for item in discovery.directions])
+    pairs = torch.stack([torch.cat(tuple(item.probe.images[scales]), dim=-1) for item in discovery.directions])
     return thumbnails(to_images(pairs), [item.probe.meaning.name for item in discovery.directions])
 
 

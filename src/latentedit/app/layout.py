@@ -65,7 +65,7 @@ class Layout:
             with gr.Tabs():
                 with gr.Tab("Edit"), gr.Row():
                     with gr.Column(scale=2):
-                        self._add_picture(examples)
+                        self._add_image(examples)
                         with gr.Tabs() as self.tabs:
                             with gr.Tab("Change", id="change"):
                                 self._add_change()
@@ -82,7 +82,7 @@ class Layout:
                 with gr.Tab("Check an edit"):
                     self._add_check()
 
-    def _add_picture(self, examples: str) -> None:
+    def _add_image(self, examples: str) -> None:
         limit = f"Image (up to {MAX_PIXELS // 1_000_000} megapixels)"
         self.upload = gr.File(label=limit, file_types=["image"], height=180, elem_id="le-upload")
         self.examples = gr.HTML(examples, js_on_load=_CHOOSE, elem_id="le-examples", visible=bool(examples))
@@ -124,7 +124,7 @@ class Layout:
         self.strength = gr.Number(0, visible="hidden", elem_id="le-strength")  # set by the viewer, see _LISTEN
         with gr.Row():
             self.undo = _button("Undo", "le-undo")
-            self.save_picture = _button("Save image", "le-save-picture")
+            self.save_image = _button("Save image", "le-save-image")
             self.save_direction = _button("Save direction", "le-save-direction")
             self.save_record = _button("Save record", "le-save-record")
         self.facts = gr.HTML(elem_id="le-facts")

@@ -18,7 +18,7 @@ from latentedit.app import fragments
 from latentedit.app.layout import EMPTY, Layout
 from latentedit.app.models import Models
 from latentedit.app.visitor import STOPPED, Change, Download, VisitorSession
-from latentedit.core.errors import ConfigError, LatentEditError, UnknownPictureError
+from latentedit.core.errors import ConfigError, LatentEditError, UnknownImageError
 from latentedit.core.progress import Progress
 from latentedit.display.viewer import view
 
@@ -92,7 +92,7 @@ class Page:
             ),
         ]
         for button, save in (
-            (at.save_picture, lambda visitor, strength: [visitor.picture_file(strength)]),
+            (at.save_image, lambda visitor, strength: [visitor.image_file(strength)]),
             (at.save_direction, lambda visitor, _: visitor.direction_files()),
             (at.save_record, lambda visitor, strength: [visitor.record_file(strength)]),
             (at.save_kept, lambda visitor, _: [visitor.kept_file()]),
@@ -168,10 +168,10 @@ class Page:
 
         def drop(visitor: VisitorSession) -> _Update:
             try:
-                picture = visitor.drop(role, Path(path))
+                image = visitor.drop(role, Path(path))
             finally:
                 self._read_upload(Path(path))
-            result, shown = visitor.check_pair(progress=_report(progress)), fragments.photograph(picture)
+            result, shown = visitor.check_pair(progress=_report(progress)), fragments.photograph(image)
             if result is None:
                 return {preview: shown}
             page = dataclasses.replace(result.kept.view(), quality=_QUALITY, saves=False)
@@ -256,7 +256,7 @@ class Page:
         try:
             return {at.visitor: visitor, at.message: "", **task(visitor)}
         except LatentEditError as error:
-            button = "Edit it anyway" if isinstance(error, UnknownPictureError) else ""
+            button = "Edit it anyway" if isinstance(error, UnknownImageError) else ""
             return {at.visitor: visitor, at.message: fragments.message(str(error), button=button)}
 
     def _screen(self, visitor: VisitorSession) -> _Update:

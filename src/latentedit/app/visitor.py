@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
-from latentedit.app.downloads import Download, direction_files, kept_file, picture_file, plain_name, record_file
+from latentedit.app.downloads import Download, direction_files, image_file, kept_file, plain_name, record_file
 from latentedit.app.models import Models
 from latentedit.core.errors import ConfigError, ImageError, LatentEditError
 from latentedit.core.progress import Progress
@@ -22,10 +22,10 @@ from latentedit.editors.eim import EIM
 from latentedit.geometry.local_basis import local_basis
 from latentedit.guard.guard import check_familiarity, guarded
 from latentedit.latents.encode import captioner_for, encode, target_captions
-from latentedit.latents.pictures import SourceImage
+from latentedit.latents.images import SourceImage
 from latentedit.models.base import Backbone
 from latentedit_keep.checking import CheckResult, check
-from latentedit_keep.pictures import PixelPicture, opened, read_chunks, read_content, read_pixels
+from latentedit_keep.images import PixelImage, opened, read_chunks, read_content, read_pixels
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)  # fractions of the given strength that are rendered for the slider
 MAX_PIXELS = 4_000_000  # of an image: all its rendered strengths are sent to the browser and stored in the history
@@ -38,7 +38,7 @@ _SAME = 1e-9  # strengths that differ by less are equal
 
 
 class StoppedError(LatentEditError):
-    """The visitor cancelled the task, or closed the page."""
+    """The visitor canceled the task, or closed the page."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ class Entry:
     """One image of the history."""
 
     title: str
-    picture: SourceImage
+    image: SourceImage
     caption: str
     before: "Entry | None" = None  # the entry that was edited; None for an uploaded image
     edit: Edit | None = None  # None for an uploaded image
@@ -76,7 +76,7 @@ class Entry:
     def keep(self, result: EditResult) -> None:
         """Show a result of the edit."""
         self.strength = result.strength
-        self.picture = SourceImage(image=result.image, path=self.picture.path)
+        self.image = SourceImage(image=result.image, path=self.image.path)
         (self.caption,) = result.latent.captions
 
 
@@ -93,7 +93,7 @@ class VisitorSession:
         self.current: Entry | None = None
         self.directions: dict[str, Direction] = {}
         self.discovered: list[str] = []
-        self.pair: dict[str, PixelPicture] = {}  # "original" and "edited" of a check
+        self.pair: dict[str, PixelImage] = {}  # "original" and "edited" of a check
         self.checked: CheckResult | None = None
         self._session: tuple[SourceImage, str, str, Session] | None = None
         self._stops = 0  # number of calls of `stop`
@@ -112,7 +112,7 @@ class VisitorSession:
         self.directions, self.discovered = {}, []
         self.pair, self.checked = {}, None
 
-    def drop(self, role: str, path: Path) -> PixelPicture:
+    def drop(self, role: str, path: Path) -> PixelImage:
         """Read one image of a pair, "original" or "edited"."""
         content = read_content(path)
         _check_pixels(path.name, content, MAX_CHECKED_PIXELS, "check")
@@ -137,12 +137,12 @@ class VisitorSession:
     def open(self, content: bytes, name: str, *, model: str, progress: Progress | None = None) -> Entry:
         """Open the content of a file, caption it, and start a new history."""
         _check_pixels(name, content, MAX_PIXELS, "edit")
-        picture = SourceImage.open(Path(name).name, content=content)
+        image = SourceImage.open(Path(name).name, content=content)
         payload = _payload(content)
         with self._task(model, progress) as (backbone, _):
-            caption, notes = _caption(backbone, picture)
-        notes = (*picture.notes, *notes)
-        entry = Entry(title="original", picture=picture, caption=caption, notes=notes, payload=payload)
+            caption, notes = _caption(backbone, image)
+        notes = (*image.notes, *notes)
+        entry = Entry(title="original", image=image, caption=caption, notes=notes, payload=payload)
         self.entries, self.current, self._session, self._force = [entry], entry, None, False
         return entry
 
@@ -183,7 +183,7 @@ class VisitorSession:
             seconds=time.perf_counter() - started,
         )
         title = ", ".join(f"{change.text.strip()} ({change.strength:g})" for change in changes)
-        entry = Entry(title=title, picture=before.picture, caption=caption, before=before, edit=edit)
+        entry = Entry(title=title, image=before.image, caption=caption, before=before, edit=edit)
         before.caption = caption.strip()
         entry.keep(results[-1])
         self._append(entry)
@@ -219,10 +219,10 @@ class VisitorSession:
             raise ConfigError("there is no edit to undo. Edit the image first")
         else:
             with self._task(model, progress) as (backbone, _):
-                before = undo_stored(entry.picture, entry.payload)
-                picture = SourceImage(image=before, path=entry.picture.path)
-                caption, notes = _caption(backbone, picture)
-            self._append(Entry(title="before its last edit", picture=picture, caption=caption, notes=notes))
+                before = undo_stored(entry.image, entry.payload)
+                image = SourceImage(image=before, path=entry.image.path)
+                caption, notes = _caption(backbone, image)
+            self._append(Entry(title="before its last edit", image=image, caption=caption, notes=notes))
         return self._opened()
 
     def go_to(self, index: int) -> Entry:
@@ -234,9 +234,9 @@ class VisitorSession:
 
     def discover(self, *, model: str, rank: int, level: float, progress: Progress | None = None) -> Discovery:
         """Find ``rank`` directions of the current image, which a `Change` can then name."""
-        picture = self._opened().picture
+        image = self._opened().image
         with self._task(model, progress) as (backbone, report):
-            latent = encode(backbone, picture, source_prompt="")
+            latent = encode(backbone, image, source_prompt="")
             basis = local_basis(latent, rank=rank, level=level, progress=report)
             discovery = discover(basis, progress=report)
         named = zip(file_names(discovery), discovery.directions, strict=True)
@@ -247,10 +247,10 @@ class VisitorSession:
         """Read a direction file, and return the name by which a `Change` refers to it."""
         return self._keep(path.name, load_direction(path, model=self.models.get(model)))
 
-    def picture_file(self, strength: float | None) -> Download:
+    def image_file(self, strength: float | None) -> Download:
         """The current image as PNG; an edited one with its record and the data for undo."""
         result = self.settle(strength)
-        return picture_file(self._opened().picture, result)
+        return image_file(self._opened().image, result)
 
     def direction_files(self) -> list[Download]:
         """The directions of the current edit."""
@@ -264,7 +264,7 @@ class VisitorSession:
         result = self.settle(strength)
         if result is None:
             raise ConfigError("there is no record to save. Edit the image first")
-        return record_file(self._opened().picture, result)
+        return record_file(self._opened().image, result)
 
     @contextlib.contextmanager
     def _task(self, model: str, progress: Progress | None) -> Generator[tuple[Backbone, Progress]]:
@@ -319,11 +319,11 @@ class VisitorSession:
     def _session_of(self, entry: Entry, backbone: Backbone, caption: str) -> Session:
         """The session of an image with a caption, reused by its next edit."""
         match self._session:
-            case (picture, *key, session) if picture is entry.picture and key == [backbone.name, caption]:
+            case (image, *key, session) if image is entry.image and key == [backbone.name, caption]:
                 return session
             case _:
-                session = Session(guarded(encode(backbone, entry.picture, source_prompt=caption), force=self._force))
-                self._session = (entry.picture, backbone.name, caption, session)
+                session = Session(guarded(encode(backbone, entry.image, source_prompt=caption), force=self._force))
+                self._session = (entry.image, backbone.name, caption, session)
                 return session
 
     def _append(self, entry: Entry) -> None:
@@ -349,11 +349,11 @@ class VisitorSession:
         return self.current
 
 
-def _caption(backbone: Backbone, picture: SourceImage) -> tuple[str, tuple[str, ...]]:
+def _caption(backbone: Backbone, image: SourceImage) -> tuple[str, tuple[str, ...]]:
     """The caption by the model's captioner, and notes for the visitor."""
     if captioner_for(backbone) is None:
         return "", (f"The model {backbone.name} has no captioner. Describe the image.",)
-    latent = encode(backbone, picture)
+    latent = encode(backbone, image)
     (caption,), (frame,) = latent.captions, latent.frames
     domain: str = backbone.defaults.get("knows", "")
     notes = [f"The model {backbone.name} was trained on {domain} only."] if domain else []

@@ -21,7 +21,7 @@ from latentedit._version import __version__
 from latentedit.batch.executors import Measure, check_model
 from latentedit.batch.folder import Failure, UnitResult, file_name
 from latentedit.core.cost import peak_bytes
-from latentedit.core.errors import ConfigError, LatentEditError, UnknownPictureWarning
+from latentedit.core.errors import ConfigError, LatentEditError, UnknownImageWarning
 from latentedit.directions.direction import is_unconditional
 from latentedit.editing import verbs
 from latentedit.editing.outputs import json_path
@@ -29,17 +29,17 @@ from latentedit.editing.request import EditRequest
 from latentedit.editing.result import EditResult
 from latentedit.editors.base import make_editor
 from latentedit.latents.captions.base import make_captioner
-from latentedit.latents.encode import captioner_for, open_picture
-from latentedit.latents.pictures import SourceImage
+from latentedit.latents.encode import captioner_for, open_image
+from latentedit.latents.images import SourceImage
 from latentedit.latents.record import ModelRecord
 from latentedit.models.base import Backbone
-from latentedit_keep.pictures import READABLE, content_of
+from latentedit_keep.images import READABLE, content_of
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 KIND = "edit"  # of runs
-PICTURES = "pictures"  # folder of the edited images and their JSON files
+IMAGES = "images"  # folder of the edited images and their JSON files
 _UNREADABLE = re.compile(r"\.(avif|jxl|psd|dng|raw|cr2|cr3|nef|arw|raf|orf)", re.IGNORECASE)
 
 
@@ -57,7 +57,7 @@ class EditJob:
     @property
     def output(self) -> str:
         """Path of the edited image in the run's folder."""
-        return f"{PICTURES}/{self.name}.edited.png"
+        return f"{IMAGES}/{self.name}.edited.png"
 
     def key(self) -> tuple[str | None, ...]:
         """What determines its row; the file enters by its content, not its path."""
@@ -66,7 +66,7 @@ class EditJob:
         return self.id, self.name, self.caption, self.target, digest
 
 
-def pictures_in(folder: Path) -> list[Path]:
+def images_in(folder: Path) -> list[Path]:
     """The image files directly in a folder, by their suffixes, sorted; warns of images that cannot be read."""
     suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in (*READABLE, "MPO")}
     present = sorted(path for path in folder.glob("[!.]*") if not path.is_dir())
@@ -130,7 +130,7 @@ class EditWork:
             "network_dtype": record.dtype,
             "method": editor.name,
             "settings": editor.to_dict(),
-            "references": [open_picture(picture).fingerprint for picture in request.references],
+            "references": [open_image(image).fingerprint for image in request.references],
             "directions": [direction.fingerprint for direction in request.loaded],
             **{name: getattr(request, name) for name in ("change", "instruction", "strength")},
             "combine": request.combine,
@@ -179,13 +179,13 @@ def _edit_unit(task: Sequence[EditJob], *, model: Backbone, request: EditRequest
         return [(job, Failure.of(job.id, method, error))]
 
     def edited(jobs: Sequence[EditJob]) -> list[tuple[EditJob, EditResult | Failure]]:
-        pictures = [SourceImage.open(job.path, content=job.content) for job in jobs]
+        images = [SourceImage.open(job.path, content=job.content) for job in jobs]
         captions = tuple(job.caption for job in jobs if job.caption is not None)
         targets = tuple(job.target for job in jobs if job.target is not None)
         own = dataclasses.replace(request, source_prompt=captions or None, prompt=targets or None)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UnknownPictureWarning)  # recorded in the rows
-            return list(zip(jobs, verbs.edit_pictures(model, pictures, own), strict=True))
+            warnings.simplefilter("ignore", UnknownImageWarning)  # recorded in the rows
+            return list(zip(jobs, verbs.edit_images(model, images, own), strict=True))
 
     with model.count() as cost:
         together = [[job] for job in task] if verbs.composes(request, model) else [task]
@@ -208,7 +208,7 @@ def _edit_unit(task: Sequence[EditJob], *, model: Backbone, request: EditRequest
 def _row(job: EditJob, result: EditResult) -> dict[str, Any]:
     return {
         "id": job.id,
-        "picture": result.record.picture.name,
+        "image": result.record.image.name,
         **{name: getattr(result, name) for name in ("caption", "target_caption", "method", "strength")},
         "verdict": result.verdict.word,
         "share": result.verdict.share,

@@ -13,7 +13,7 @@ import yaml
 from latentedit.batch.folder import faults_of
 from latentedit.core.errors import ConfigError, FileFormatError
 from latentedit_keep import files as reading
-from latentedit_keep.pictures import read_image
+from latentedit_keep.images import read_image
 
 MAX_BYTES = 64_000_000  # a list of 100,000 images has about 20 MB
 
@@ -43,7 +43,7 @@ class EditRow(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(frozen=True, strict=True)
 
     id: Annotated[Text, pydantic.BeforeValidator(lambda value: str(value) if type(value) is int else value)]
-    picture: ImageFile
+    image: ImageFile
     source_caption: Text
     target_caption: Text
     mask: ImageFile | None = None

@@ -11,7 +11,7 @@ from latentedit_keep.console import print_json, print_rows, say
 
 @chooses_model
 def caption(
-    picture: Annotated[Path, options.argument("The image to describe.", "PICTURE")],
+    image: Annotated[Path, options.argument("The image to describe.", "IMAGE")],
     captioner: options.Captioner = None,
     *,
     choice: ModelChoice,
@@ -27,9 +27,9 @@ def caption(
     from latentedit.guard.guard import check_familiarity
     from latentedit.latents.captions.base import AttributeReader, make_captioner
     from latentedit.latents.encode import captioner_for, encode
-    from latentedit.latents.pictures import SourceImage
+    from latentedit.latents.images import SourceImage
 
-    opened = SourceImage.open(picture)
+    opened = SourceImage.open(image)
     backbone = choice.load()
     reader = captioner_for(backbone) if captioner is None else make_captioner(captioner, backbone)
     if reader is None:
@@ -40,7 +40,7 @@ def caption(
     text, pixels = latent.captions[0], latent.frames[0].pixels[None].to(backbone.device)
     attributes = reader.read(pixels)[0] if isinstance(reader, AttributeReader) else None
     knowledge = next(iter(check_familiarity(latent).knowledge), None)
-    facts = {"picture": picture, "caption": text, "attributes": attributes, "knowledge": knowledge}
+    facts = {"image": image, "caption": text, "attributes": attributes, "knowledge": knowledge}
     if report.as_json:
         print_json({**facts, "notes": opened.notes})
         return

@@ -32,11 +32,11 @@ File = Annotated[Path, options.argument("A direction file.")]
 @app.command()
 @chooses_model
 def make(
-    pictures: Annotated[list[Path], options.argument("Images to find it on; the mean over several.")],
+    images: Annotated[list[Path], options.argument("Images to find it on; the mean over several.")],
     output: Annotated[Path, options.output("Output file: FILE.safetensors.")],
     *,
     request: options.ChangeInWords,
-    licence: Annotated[str, typer.Option("--licence", help="Licence under which you share it, such as CC0-1.0.")] = "",
+    license: Annotated[str, typer.Option("--license", help="License under which you share it, such as CC0-1.0.")] = "",
     choice: ModelChoice,
     seed: options.Seed = 0,
     report: Report,
@@ -53,16 +53,16 @@ def make(
     from latentedit.editing.session import Session
     from latentedit.editing.verbs import calibrate_direction
     from latentedit.latents.encode import encode
-    from latentedit.latents.pictures import SourceImage
+    from latentedit.latents.images import SourceImage
 
-    opened = [SourceImage.open(picture) for picture in pictures]
+    opened = [SourceImage.open(image) for image in images]
     check_direction_output(output)
     with report.progress() as progress:
         names = ("source_prompt", "captioner", "instructed", "references")
         latent = encode(choice.load(), opened, **{name: getattr(request, name) for name in names})
         texts: dict[str, Any] = {name: getattr(request, name) or None for name in ("prompt", "change", "instruction")}
         direction = Session(latent).identify(**texts, seed=seed, progress=progress)
-        direction = calibrate_direction(latent, direction, licence=licence, progress=progress)
+        direction = calibrate_direction(latent, direction, license=license, progress=progress)
     save_direction(direction, output)
     _print(direction, output, report)
 
@@ -108,7 +108,7 @@ def preview(
     from latentedit.directions.direction import load_direction
     from latentedit.editing.result import write_sweep
     from latentedit.editing.verbs import run
-    from latentedit.latents.pictures import SourceImage, check_output
+    from latentedit.latents.images import SourceImage, check_output
     from latentedit_keep.files import written_beside
 
     direction = load_direction(file)

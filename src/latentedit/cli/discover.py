@@ -24,7 +24,7 @@ Site = Annotated[str | None, typer.Option("--site", help="Feature of the network
 
 @chooses_model
 def discover(
-    picture: Annotated[Path, options.argument("The image.", "PICTURE")],
+    image: Annotated[Path, options.argument("The image.", "IMAGE")],
     output: Annotated[Path, options.output("Output folder.")],
     source_prompt: Preserved = None,
     prompt: Annotated[str | None, typer.Option("--prompt", help="Text condition of the search.")] = None,
@@ -59,12 +59,12 @@ def discover(
     from latentedit.geometry import papers
     from latentedit.geometry.local_basis import local_basis
     from latentedit.latents.encode import encode
-    from latentedit.latents.pictures import SourceImage
+    from latentedit.latents.images import SourceImage
 
     settings = {} if settings_of is None else dict(papers.settings_of(settings_of).basis)
     given = {"level": level, "rank": rank, "prompt": prompt}
     settings |= {name: value for name, value in given.items() if value is not None}
-    opened = SourceImage.open(picture)
+    opened = SourceImage.open(image)
     check_folder(output)
     with report.progress() as progress:
         backbone = choice.load()
@@ -81,17 +81,17 @@ def discover(
         ("random", _random(discovery)),
         ("cost", f"{basis_cost(basis)}, {spent}"),
         ("sheet", str(output / "directions.png")),
-        ("try", try_command(picture, output / files[0], choice=choice, source_prompt=source_prompt)),
+        ("try", try_command(image, output / files[0], choice=choice, source_prompt=source_prompt)),
     ]
-    report.result({"picture": picture, "output": output, **index}, f"{picture} -> {output}", rows)
+    report.result({"image": image, "output": output, **index}, f"{image} -> {output}", rows)
 
 
-def try_command(picture: Path, file: Path, *, choice: ModelChoice, source_prompt: str | None) -> str:
+def try_command(image: Path, file: Path, *, choice: ModelChoice, source_prompt: str | None) -> str:
     """The command that sweeps along a direction."""
     more = ["--direction", str(file), "--strengths=-1:1:5"]
     more += [] if source_prompt is None else ["--source-prompt", source_prompt]
     more += choice.arguments()
-    return shlex.join(["latentedit", "sweep", str(picture), *more])
+    return shlex.join(["latentedit", "sweep", str(image), *more])
 
 
 def basis_text(basis: "LocalBasis") -> str:

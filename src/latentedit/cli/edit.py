@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from latentedit.batch.edits import EditJob
     from latentedit.editing.result import EditResult, Effect
-    from latentedit.latents.encode import PictureLike
-    from latentedit.latents.pictures import MaskLike, SourceImage
+    from latentedit.latents.encode import ImageLike
+    from latentedit.latents.images import MaskLike, SourceImage
     from latentedit.latents.record import RunRecord
 
 _BATCH = 8  # default number of images edited together
@@ -33,7 +33,7 @@ _FACTS = ("method", "strength", "verdict", "knowledge", "cost", "notes", "record
 
 @chooses_model
 def edit(
-    picture: Annotated[Path, options.argument("The image to edit, or a folder or manifest of images.", "PICTURE")],
+    image: Annotated[Path, options.argument("The image to edit, or a folder or manifest of images.", "IMAGE")],
     *,
     request: options.Edit,
     strength: options.Strengths = None,
@@ -67,31 +67,31 @@ def edit(
     """
     request = dataclasses.replace(request, strength=parse_strength(strength), combine=combine)
     mask, directions, references = request.mask, request.direction, request.references
-    if is_many(picture):
+    if is_many(image):
         refuse("use these with a single image", {"--sheet": sheet, "--view": view, "--mask": mask})
-        edit_many(picture, request, choice=choice, output=output, batch=batch, workers=workers, ray=ray, report=report)
+        edit_many(image, request, choice=choice, output=output, batch=batch, workers=workers, ray=ray, report=report)
         return
     refuse("use these with a folder or a manifest", {"--batch": batch, "--workers": workers, "--ray": ray})
     request.check_target()
-    output = output if output is not None else named_beside(picture, "edited.png")
+    output = output if output is not None else named_beside(image, "edited.png")
     # Cheap checks come first: files and names before the model, the model before the edit.
-    from latentedit.editing.verbs import edit_pictures, read_directions
+    from latentedit.editing.verbs import edit_images, read_directions
 
-    opened = open_checked(picture, output=output, sheet=sheet, view=view, mask=mask, references=references)
+    opened = open_checked(image, output=output, sheet=sheet, view=view, mask=mask, references=references)
     request = read_directions(request)
     with report.progress() as progress:
-        (result,) = edit_pictures(choice.load(), [opened], request, progress=progress)
+        (result,) = edit_images(choice.load(), [opened], request, progress=progress)
     result.save(output, sheet=sheet, view=view)
     effect = result.effect_in(output)
     report.warn(result.notes)
     read = "captioned" if result.caption else "not needed"
     origin = "instructed" if result.record.instructed else read if request.source_prompt is None else "given"
-    files = {"picture": picture, "output": output, "sheet": sheet, "view": view}
+    files = {"image": image, "output": output, "sheet": sheet, "view": view}
     about = {"seed": request.seed, "caption_origin": origin, "directions": directions}
     used: dict[str, Any] = {"mask": mask, "directions": directions, "references": references}
-    again = replay_command(output, picture=picture, choice=choice, **used)
+    again = replay_command(output, image=image, choice=choice, **used)
     rows = result_rows(result, effect=effect, origin=origin, sheet=sheet, view=view, again=again)
-    report.result(result_json(result, effect=effect, **files, **about), f"{picture} -> {output}", rows)
+    report.result(result_json(result, effect=effect, **files, **about), f"{image} -> {output}", rows)
 
 
 def is_many(path: Path) -> bool:
@@ -119,11 +119,11 @@ def edit_many(
     executor = Executor(workers=workers, ray=ray)
     folder = default_folder(source) if output is None else output
     if user_path(folder, error=OutputError).resolve() == user_path(source).resolve():
-        raise OutputError(f"the run and the pictures would be one folder, {folder}. Choose another with -o")
+        raise OutputError(f"the run and the images would be one folder, {folder}. Choose another with -o")
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"the output {folder} is a file, and a folder is written. Choose another with -o")
     jobs = _of_folder(source, request) if source.is_dir() else _of_manifest(source, request)
-    from latentedit.batch.edits import KIND, PICTURES, EditWork
+    from latentedit.batch.edits import IMAGES, KIND, EditWork
     from latentedit.batch.folder import TABLE, RunFolder
     from latentedit.editing.verbs import read_directions
     from latentedit.editors.base import default_note
@@ -150,10 +150,10 @@ def edit_many(
     verdicts, failures = Counter[str](row["verdict"] for row in rows), run.failures()
     counts = ", ".join(f"{count} {word}" for word, count in sorted(verdicts.items()))
     edited = f"{len(rows)} edited ({counts})" if counts else "none edited"
-    facts = {"folder": run.path, "pictures": sum(map(len, work.batches.values())), "edited": len(rows)}
+    facts = {"folder": run.path, "images": sum(map(len, work.batches.values())), "edited": len(rows)}
     facts |= {"verdicts": verdicts, "failures": failures}
     where = f"{edited}, {len(failures)} failed; rows in {run.path / TABLE}"
-    report.result(facts, f"{source} -> {run.path / PICTURES}: {where}")
+    report.result(facts, f"{source} -> {run.path / IMAGES}: {where}")
     finish(run)
 
 
@@ -166,11 +166,11 @@ def default_folder(source: Path) -> Path:
 
 
 def _of_folder(source: Path, request: EditRequest) -> "list[EditJob]":
-    from latentedit.batch.edits import EditJob, pictures_in, stems_of
+    from latentedit.batch.edits import EditJob, images_in, stems_of
 
     request.check_target()
     caption, target = (text if isinstance(text, str) else None for text in (request.source_prompt, request.prompt))
-    paths = pictures_in(source)
+    paths = images_in(source)
     return [
         EditJob(
             id=os.fsencode(path.name).decode("utf-8", "replace"), path=path, name=name, caption=caption, target=target
@@ -185,12 +185,12 @@ def _of_manifest(source: Path, request: EditRequest) -> "list[EditJob]":
 
     names = ("prompt", "change", "direction", "instruction", "source_prompt", "captioner")
     texts = {f"--{name.replace('_', '-')}": getattr(request, name) for name in names}
-    refuse("a manifest says of each picture what it shows and what it should show", texts)
+    refuse("a manifest says of each image what it shows and what it should show", texts)
     rows = load_manifest(source, EditRow)
     if any(row.mask for row in rows):
-        raise ConfigError(f"{source} has masks, which many pictures cannot have. Edit those one by one with --mask")
+        raise ConfigError(f"{source} has masks, which many images cannot have. Edit those one by one with --mask")
     return [
-        EditJob(id=row.id, path=row.picture, name=name, caption=row.source_caption, target=row.target_caption)
+        EditJob(id=row.id, path=row.image, name=name, caption=row.source_caption, target=row.target_caption)
         for row, name in zip(rows, unique_names(row.id for row in rows), strict=True)
     ]
 
@@ -221,7 +221,7 @@ def result_rows(
     guarding = f", {cost.guard_evaluations:g} for the guard" if cost.guard_evaluations else ""
     spent = f"{cost.evaluations:g} evaluations and {cost.verdict_evaluations:g} for the verdict{guarding}"
     rows = [
-        *([("picture", knowledge.text)] if knowledge is not None and doubtful else []),
+        *([("image", knowledge.text)] if knowledge is not None and doubtful else []),
         ("caption", f"{result.caption or 'none'} ({how_captioned})"),
         ("target", result.target_caption or "no caption"),
         *completed_rows(result),
@@ -244,7 +244,7 @@ def completed_rows(result: "EditResult") -> list[tuple[str, str]]:
 def replay_command(
     output: Path,
     *,
-    picture: Path,
+    image: Path,
     choice: ModelChoice,
     mask: "MaskLike | None" = None,
     directions: Sequence[object] = (),
@@ -253,9 +253,9 @@ def replay_command(
     """The command that reproduces a file; an original next to it and a bundled model need no option."""
     from latentedit.models.registry import bundled_names
 
-    apart = picture.resolve().parent != output.resolve().parent
+    apart = image.resolve().parent != output.resolve().parent
     files = {
-        "--picture": [picture] if apart else [],
+        "--image": [image] if apart else [],
         "--direction": directions,
         "--mask": [] if mask is None else [mask],
         "--reference": references,
@@ -298,26 +298,26 @@ def table_rows(table: "Float[Tensor, 'k k']", labels: Sequence[str]) -> list[tup
 
 
 def open_checked(
-    picture: Path,
+    image: Path,
     *,
     output: Path,
     sheet: Path | None = None,
     view: Path | None = None,
     mask: "MaskLike | None" = None,
-    references: "Sequence[PictureLike]" = (),
+    references: "Sequence[ImageLike]" = (),
     sweep: bool = False,
 ) -> "SourceImage":
     """Open the image, after checking that every other input can be read and every output written."""
     from latentedit.display.page import check_page
-    from latentedit.latents.pictures import SourceImage, open_mask
+    from latentedit.latents.images import SourceImage, open_mask
 
-    opened = SourceImage.open(picture)
+    opened = SourceImage.open(image)
     if mask is not None:
         open_mask(mask, opened.size)
     others = [item for item in references if isinstance(item, Path)]
     for other in others:
         SourceImage.open(other)
-    read = [picture, *others, *([mask] if isinstance(mask, Path) else [])]
+    read = [image, *others, *([mask] if isinstance(mask, Path) else [])]
     check_written(output, inputs=read, sweep=sweep, transparent=opened.image.mode == "RGBA")
     if sheet is not None:
         check_written(sheet, inputs=read)
@@ -336,7 +336,7 @@ def check_written(output: Path, *, inputs: Sequence[Path], sweep: bool = False, 
     """Refuse a result that cannot be written, with its JSON file, or would replace an input."""
     from latentedit.display.page import check_page
     from latentedit.editing.outputs import check_json_path
-    from latentedit.latents.pictures import check_output
+    from latentedit.latents.images import check_output
 
     for source in inputs:
         if sweep:

@@ -21,8 +21,8 @@ from latentedit._version import __version__
 from latentedit.core.errors import (
     ConfigError,
     RegistryError,
-    UnknownPictureError,
-    UnknownPictureWarning,
+    UnknownImageError,
+    UnknownImageWarning,
 )
 from latentedit.core.plugins import COMMANDS
 from latentedit.core.process import collect_garbage_less_often, keep_freed_memory, leave_without_collecting
@@ -160,8 +160,8 @@ def help_page(docstring: str) -> str:
     r"""The docstring with lines of prose joined and lines of sections kept.
 
     Example:
-        >>> help_page("Edit a\npicture.\n\nExamples:\n    latentedit edit me.png\n")
-        'Edit a picture.\n\n\x08Examples:\n\x08  latentedit edit me.png'
+        >>> help_page("Edit an\nimage.\n\nExamples:\n    latentedit edit me.png\n")
+        'Edit an image.\n\n\x08Examples:\n\x08  latentedit edit me.png'
     """
     paragraphs: list[str] = []
     for paragraph in inspect.cleandoc(docstring).split("\n\n"):
@@ -214,11 +214,11 @@ def _empty_output() -> str | None:
 
 def _message(error: Any) -> str | None:
     """Problem and remedy of an expected error; None for a fault of this program."""
-    if isinstance(error, UnknownPictureError):
+    if isinstance(error, UnknownImageError):
         return f"{error}. Choose another model with --model, or use --force"
     if type(error).__name__ == "OutOfMemoryError":  # torch's class by name, because torch may not be imported
         reason = ". ".join(str(error).split(". ")[:2]).rstrip(".")
-        return f"{reason}. Try --placement model, --placement groups, --dtype, or a smaller picture"
+        return f"{reason}. Try --placement model, --placement groups, --dtype, or a smaller image"
     return explained(error)
 
 
@@ -226,7 +226,7 @@ def main() -> None:
     """Run the program: no traceback for an expected error, a traceback and exit code 70 for an internal one."""
     for library in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
         os.environ.setdefault(library, "error")
-    warnings.simplefilter("ignore", UnknownPictureWarning)  # commands print it themselves
+    warnings.simplefilter("ignore", UnknownImageWarning)  # commands print it themselves
     keep_freed_memory()
     collect_garbage_less_often()
     code = execute(run)

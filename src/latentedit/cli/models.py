@@ -33,7 +33,7 @@ Name = Annotated[str, _named("A bundled model or a folder.")]
 AnyName = Annotated[str, _named("A bundled model, a folder or a hub id.")]
 _CAPTIONS = "A text file with one caption per line. Default: captions that suit the model's captioner."
 Captions = Annotated[Path | None, typer.Option("--captions", help=_CAPTIONS)]
-_PICTURES = "A folder of images to search settings on. Default: images sampled from the model."
+_IMAGES = "A folder of images to search settings on. Default: images sampled from the model."
 _IN_FOLDER = "Store the calibration in the model's folder, to share it, instead of for yourself."
 
 
@@ -62,7 +62,7 @@ def list_models(as_json: options.Json = False) -> None:
 
 @app.command("families")
 def list_families(as_json: options.Json = False) -> None:
-    """List the supported model families: networks, image sizes and licences.
+    """List the supported model families: networks, image sizes and licenses.
 
     Examples:
         latentedit models families
@@ -77,7 +77,7 @@ def list_families(as_json: options.Json = False) -> None:
     for family in supported:
         say(f"{family.name}: {', '.join(family.networks)}")
         sides = f"multiples of {family.multiple_px} px" if family.multiple_px else "each model's own"
-        print_rows([("weights", family.licence), ("adapter", ", ".join(family.adapters)), ("sides", sides)])
+        print_rows([("weights", family.license), ("adapter", ", ".join(family.adapters)), ("sides", sides)])
     say()
     say(UNTRIED)
 
@@ -158,7 +158,7 @@ def verify(name: Name, as_json: options.Json = False, quiet: options.Quiet = Fal
 def calibrate(
     name: AnyName,
     captions: Captions = None,
-    pictures: Annotated[Path | None, typer.Option("--pictures", help=_PICTURES)] = None,
+    images: Annotated[Path | None, typer.Option("--images", help=_IMAGES)] = None,
     prefer: Annotated[
         bool, typer.Option("--prefer", help="Prefer these settings to those that come with the model.")
     ] = False,
@@ -176,7 +176,7 @@ def calibrate(
         latentedit models calibrate portraits
         latentedit models calibrate models/my-model/ --captions captions.txt
     """
-    from latentedit.batch.edits import pictures_in
+    from latentedit.batch.edits import images_in
     from latentedit.core.settings import to_plain
     from latentedit.guard.calibration import Calibration, calibrate_guard, calibrate_no_change, keep_calibration
     from latentedit.guard.floor import model_floor
@@ -185,17 +185,17 @@ def calibrate(
     from latentedit.models.registry import load
 
     given = _read_captions(captions)
-    shown = () if pictures is None else pictures_in(pictures)
+    shown = () if images is None else images_in(images)
     folder = folder_of(name) if in_folder else None
     model, guarding = load(name, device=device), Calibration()
-    search = Search(pictures=len(shown)) if shown else Search()
+    search = Search(images=len(shown)) if shown else Search()
     file = calibration_file(model.fingerprint)
     make_folder(file.parent)
     check_place(file)
     with progress_bar(quiet=quiet or as_json) as progress:
         guard = calibrate_guard(model, captions=given, how=guarding, progress=progress)
-        settings = calibrate_settings(model, captions=given, pictures=shown, how=search, progress=progress)
-        lowest = model_floor(model, captions=given, levels=(0.5, 0.8), pictures=8, progress=progress)
+        settings = calibrate_settings(model, captions=given, images=shown, how=search, progress=progress)
+        lowest = model_floor(model, captions=given, levels=(0.5, 0.8), images=8, progress=progress)
     settings = dataclasses.replace(settings, preferred=prefer)
     nothing = calibrate_no_change(model, captions=given, how=guarding)
     rows = {f"{one.level:g}": dataclasses.asdict(one) for one in lowest}
@@ -220,7 +220,7 @@ def floor(
     name: AnyName,
     output: Annotated[Path | None, options.option(options.OUTPUT, "--output", "-o", help="A JSON file.")] = None,
     captions: Captions = None,
-    pictures: Annotated[int, typer.Option("--pictures", min=6, help="Images to measure on.")] = 32,
+    images: Annotated[int, typer.Option("--images", min=6, help="Images to measure on.")] = 32,
     steps: Annotated[int, typer.Option("--steps", min=1, help="Denoising steps from each level.")] = 8,
     device: options.Device = None,
     seed: options.Seed = 0,
@@ -230,7 +230,7 @@ def floor(
     """Measure a model's floor: how well it redraws its own images from each noise level; no ground truth is needed.
 
     The model generates images, adds noise up to a level, and denoises them under the same captions. The error bounds
-    every edit that restarts from this level. Intervals are over images; error 1 is that of the image's mean colour.
+    every edit that restarts from this level. Intervals are over images; error 1 is that of the image's mean color.
 
     Examples:
         latentedit models floor portraits
@@ -245,8 +245,8 @@ def floor(
         check_place(output)
     model = load(name, device=device)
     with progress_bar(quiet=quiet or as_json) as progress:
-        found = model_floor(model, captions=given, pictures=pictures, steps=steps, seed=seed, progress=progress)
-    about = {"name": name, "fingerprint": model.fingerprint, "pictures": pictures, "steps": steps, "seed": seed}
+        found = model_floor(model, captions=given, images=images, steps=steps, seed=seed, progress=progress)
+    about = {"name": name, "fingerprint": model.fingerprint, "images": images, "steps": steps, "seed": seed}
     told = {**about, "levels": found, "command": typed_command()}
     if output is not None:
         write_text(output, json.dumps(plain(told), indent=1) + "\n")
@@ -320,7 +320,7 @@ def _sizes(folder: Path) -> dict[str, int]:
 
 
 def _leaves(value: Any, label: str = "") -> list[tuple[str, Any]]:
-    """Nested values as one list, each labelled with its path."""
+    """Nested values as one list, each labeled with its path."""
     if not isinstance(value, Mapping):
         return [(label, value)]
     items: Mapping[Any, Any] = value

@@ -50,7 +50,7 @@ def path(
     from latentedit.core.settings import Level, check
     from latentedit.display.sheet import draw_paths
     from latentedit.geometry.paths import METHODS, SAME_TWICE, check_methods, encode_pair, paths_between
-    from latentedit.latents.pictures import SourceImage, check_output, save_image
+    from latentedit.latents.images import SourceImage, check_output, save_image
 
     check(Level, **{"--level": level})
     methods = METHODS if method == "all" else (method,)

@@ -22,8 +22,8 @@ _REFERENCE = "A reference image, in order. Default: searched next to the result.
 @chooses_model
 def replay(
     result: Annotated[Path, options.argument("A file that latentedit wrote.", "RESULT")],
-    picture: Annotated[
-        Path | None, typer.Option("--picture", help="The original image. Default: searched next to the result.")
+    image: Annotated[
+        Path | None, typer.Option("--image", help="The original image. Default: searched next to the result.")
     ] = None,
     direction: Annotated[
         list[Path] | None, typer.Option("--direction", help="A direction file that was applied. Repeatable.")
@@ -40,17 +40,17 @@ def replay(
 
     Examples:
         latentedit replay me.edited.png
-        latentedit replay me.edited.png --picture pictures/me.png -o again.png
+        latentedit replay me.edited.png --image images/me.png -o again.png
         latentedit replay glasses.png --direction glasses.safetensors
-        latentedit replay photo.kept.png --picture photo.jpg --edited edited.png
+        latentedit replay photo.kept.png --image photo.jpg --edited edited.png
     """
     output = output if output is not None else named_beside(result, f"again{result.suffix}")
-    from latentedit_keep.pictures import read_chunks
+    from latentedit_keep.images import read_chunks
 
     text = read_chunks(result)[0] if result.suffix.lower() == ".png" else None
     if text is not None and '"output": "kept"' in text:
         refuse("the result was written by keep", {"--direction": direction, "--reference": reference})
-        _keep_again(text, result, output, (picture, edited, mask), report)
+        _keep_again(text, result, output, (image, edited, mask), report)
         return
     refuse("the result was not written by keep", {"--edited": edited})
     from latentedit.directions.direction import load_direction
@@ -58,14 +58,14 @@ def replay(
     from latentedit.editing.replay import differences
     from latentedit.editing.replay import replay as replay_record
     from latentedit.editing.result import write_sweep
-    from latentedit.latents.pictures import SourceImage
+    from latentedit.latents.images import SourceImage
 
     record = read_record(result)
-    original = _source(result, record.picture.name, picture)
+    original = _source(result, record.image.name, image)
     source = SourceImage.open(original)
     references = reference or [_source(result, one.name, None, option="--reference") for one in record.references]
     read = [path for path in (result, original, mask, *references) if path is not None]
-    transparent = source.image.mode == "RGBA" and record.output == "picture"
+    transparent = source.image.mode == "RGBA" and record.output == "image"
     check_written(output, inputs=read, sweep=record.output == "sweep", transparent=transparent)
     backbone = recorded_model(record, choice).or_else(_as_recorded(record)).load()
     directions = [load_direction(path, model=backbone) for path in direction or ()]
@@ -84,11 +84,11 @@ def replay(
 def _keep_again(text: str, result: Path, output: Path, inputs: tuple[Path | None, ...], report: Report) -> None:
     """Reproduce a result of keep; requires no model."""
     from latentedit_keep.api import KeepRecord, check_keep_output, keep_again
-    from latentedit_keep.pictures import read_pixels
+    from latentedit_keep.images import read_pixels
 
-    picture, edited, mask = inputs
+    image, edited, mask = inputs
     record = KeepRecord.from_json(text, str(result))
-    original = _source(result, record.original.name, picture)
+    original = _source(result, record.original.name, image)
     changed = _source(result, record.edited.name, edited, option="--edited")
     if record.mask is not None:
         mask = _source(result, record.mask.name, mask, option="--mask")
@@ -113,7 +113,7 @@ def _print(result: Path, output: Path, differences: list[str], report: Report) -
     report.result(facts, f"{result} -> {output}", rows)
 
 
-def _source(result: Path, name: str, given: Path | None, *, option: str = "--picture") -> Path:
+def _source(result: Path, name: str, given: Path | None, *, option: str = "--image") -> Path:
     """The given image, or one of the recorded name next to the result or in the current folder."""
     if given is not None:
         return given
@@ -135,15 +135,15 @@ def _as_recorded(record: "RunRecord") -> ModelChoice:
 def _how_far(first: Path, second: Path) -> str:
     """How two results differ, in pixels if they have one size."""
     from latentedit.display.page import is_page
-    from latentedit.editing.outputs import same_picture
+    from latentedit.editing.outputs import same_image
     from latentedit.editing.result import measure_effect
-    from latentedit.latents.pictures import SourceImage
-    from latentedit_keep.pictures import read_chunks
+    from latentedit.latents.images import SourceImage
+    from latentedit_keep.images import read_chunks
 
     if is_page(first):
         return "no"
     before, after = SourceImage.open(first).image, SourceImage.open(second).image
-    if same_picture(before, after):
+    if same_image(before, after):
         if read_chunks(first) == read_chunks(second):
             return "pixels and metadata identical, encoding differs"
         return "pixels identical, metadata differs"

@@ -14,7 +14,7 @@ _ARM = "Part of the joint latent that eim moves: image, text or joint. Default: 
 
 @chooses_model
 def sweep(
-    picture: Annotated[Path, options.argument("The image to edit.", "PICTURE")],
+    image: Annotated[Path, options.argument("The image to edit.", "IMAGE")],
     *,
     request: options.Edit,
     strengths: Annotated[
@@ -41,13 +41,13 @@ def sweep(
     directions = request.direction
     request.check_target()
     values = parse_strengths(strengths)
-    output = output if output is not None else named_beside(picture, "sweep.png")
+    output = output if output is not None else named_beside(image, "sweep.png")
     # Cheap checks come first: files and names before the model, the model before the edit.
     from latentedit.editing.result import write_sweep
     from latentedit.editing.verbs import read_directions, run
     from latentedit.editors.eim import check_arm
 
-    opened = open_checked(picture, output=output, mask=request.mask, references=request.references, sweep=True)
+    opened = open_checked(image, output=output, mask=request.mask, references=request.references, sweep=True)
     request = read_directions(request)
     if arm is not None:
         check_arm(arm)
@@ -56,7 +56,7 @@ def sweep(
     write_sweep(results, output)
     report.warn(tuple(dict.fromkeys(note for result in results for note in result.notes)))
     first, fields = results[0], ("strength", "verdict", "knowledge", "effect")
-    facts: dict[str, Any] = {"picture": picture, "output": output, "seed": request.seed, "directions": directions}
+    facts: dict[str, Any] = {"image": image, "output": output, "seed": request.seed, "directions": directions}
     facts |= {"caption": first.caption, "target": first.target_caption, "method": first.method}
     facts["strengths"] = [{name: getattr(result, name) for name in fields} for result in results]
     facts |= {"cost": first.cost, "completion": first.completion, "record": first.record}
@@ -69,4 +69,4 @@ def sweep(
         *((f"{result.strength:.2f}", result.verdict.text) for result in results),
         ("cost", f"{evaluations:g} evaluations, {seconds:.1f} s"),
     ]
-    report.result(facts, f"{picture} -> {output}", rows)
+    report.result(facts, f"{image} -> {output}", rows)

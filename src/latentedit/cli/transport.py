@@ -41,7 +41,7 @@ def transport(
     from latentedit.editing.discovery import transport
     from latentedit.geometry.transport import feature_of
     from latentedit.latents.encode import encode
-    from latentedit.latents.pictures import SourceImage
+    from latentedit.latents.images import SourceImage
 
     feature_of(load_direction(file))
     opened, caption = SourceImage.open(target), source_prompt or ""
@@ -56,7 +56,7 @@ def transport(
     save_direction(transported, output)
     report.warn(transported.notes)
     name_before, meaning = _name(direction), probe.meaning
-    facts = {"direction": file, "picture": target, "output": output, "name_before": name_before}
+    facts = {"direction": file, "image": target, "output": output, "name_before": name_before}
     facts |= {"captured": carried.captured, "chance": carried.chance, "length": probe.length, "effect": probe.effect}
     facts |= {name: getattr(meaning, name) for name in ("name", "purity", "place", "changes")}
     facts |= {"fingerprint": transported.fingerprint, "settings": dict(transported.settings)}

@@ -17,7 +17,7 @@ _AUTO_MASK = "Whether the edit was restricted to an automatic mask. Default: as 
 
 @chooses_model
 def undo(
-    picture: Annotated[Path, options.argument("An image that latentedit edited.", "PICTURE")],
+    image: Annotated[Path, options.argument("An image that latentedit edited.", "IMAGE")],
     direction: Annotated[Path | None, typer.Option("--direction", help=_DIRECTION)] = None,
     strength: Annotated[
         float | None, typer.Option("--strength", help="Strength of that direction. Default: 1.")
@@ -39,22 +39,22 @@ def undo(
     """
     if direction is None:
         refuse("use these with --direction", {"--strength": strength, "--auto-mask/--no-auto-mask": auto_mask})
-    output = output if output is not None else named_beside(picture, "undone.png")
+    output = output if output is not None else named_beside(image, "undone.png")
     from latentedit.directions.direction import load_direction
     from latentedit.editing.undo import undo as undo_file
     from latentedit.editing.undo import undo_direction
-    from latentedit.latents.pictures import SourceImage, check_output
+    from latentedit.latents.images import SourceImage, check_output
     from latentedit.latents.record import RunRecord
-    from latentedit_keep.pictures import read_chunks, save_image
+    from latentedit_keep.images import read_chunks, save_image
 
-    opened = SourceImage.open(picture)
-    check_output(output, source=picture, transparent=opened.image.mode == "RGBA")
-    text, _ = read_chunks(picture)
-    record = None if text is None else RunRecord.from_json(text, str(picture))
-    if record is not None and record.output != "picture":
-        raise ConfigError(f"{picture} is a {record.output}, not an edited image. Give the image itself")
+    opened = SourceImage.open(image)
+    check_output(output, source=image, transparent=opened.image.mode == "RGBA")
+    text, _ = read_chunks(image)
+    record = None if text is None else RunRecord.from_json(text, str(image))
+    if record is not None and record.output != "image":
+        raise ConfigError(f"{image} is a {record.output}, not an edited image. Give the image itself")
     if direction is None:
-        before = undo_file(picture)
+        before = undo_file(image)
     else:
         backbone = (choice if record is None else recorded_model(record, choice)).load()
         loaded = load_direction(direction, model=backbone)
@@ -62,7 +62,7 @@ def undo(
         before = undo_direction(backbone, opened, loaded, strength=degree, auto_mask=auto_mask)
     save_image(before, output)
     how = "file" if direction is None else "direction"
-    same = None if record is None else SourceImage.open(output).fingerprint == record.picture.fingerprint
-    facts = {"picture": picture, "output": output, "how": how, "bit_for_bit": same}
+    same = None if record is None else SourceImage.open(output).fingerprint == record.image.fingerprint
+    facts = {"image": image, "output": output, "how": how, "bit_for_bit": same}
     words = {None: "unknown (no record)", True: "yes, bit for bit", False: "no, approximately"}
-    report.result(facts, f"{picture} -> {output}", [("restored", f"from the {how}"), ("identical", words[same])])
+    report.result(facts, f"{image} -> {output}", [("restored", f"from the {how}"), ("identical", words[same])])

@@ -28,7 +28,7 @@ class Condition:
         tokens: one vector a token, ``[b, tokens, width]``.
         pooled: one vector a text, ``[b, pooled width]``; width 0 where a model has none.
         mask: true at the tokens that the network attends to, ``[b, tokens]``; None is all of them.
-        reference: clean latents of reference pictures for the network, ``[b, *latent]`` each; None without any.
+        reference: clean latents of reference images for the network, ``[b, *latent]`` each; None without any.
         guidance: the weight that a guidance-distilled network takes as an input; None for all other networks.
         arrival: the level at which a step of a flow map arrives; None asks for the velocity.
 
@@ -55,7 +55,7 @@ class Condition:
                 "Give one truth value a token"
             )
         if any(len(latent) != len(self) for latent in self.reference or ()):
-            raise ShapeError(f"each of {len(self)} texts needs its own row of every reference picture")
+            raise ShapeError(f"each of {len(self)} texts needs its own row of every reference image")
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -81,7 +81,7 @@ class Condition:
 
     @property
     def words(self) -> "Condition":
-        """The text alone, without reference pictures."""
+        """The text alone, without reference images."""
         return dataclasses.replace(self, reference=None)
 
     def __getitem__(self, index: slice | Tensor) -> "Condition":
@@ -92,7 +92,7 @@ class Condition:
         return self._map(lambda part: part.repeat(times, *[1] * (part.ndim - 1)))
 
     def expand(self, batch: int) -> "Condition":
-        """One text for a batch of pictures; a condition that already has that batch comes back as it is.
+        """One text for a batch of images; a condition that already has that batch comes back as it is.
 
         Raises:
             ShapeError: neither one element nor ``batch`` elements.
@@ -100,7 +100,7 @@ class Condition:
         if len(self) == batch:
             return self
         if len(self) != 1:
-            raise ShapeError(f"there must be one text or one a picture ({batch}); got {len(self)}")
+            raise ShapeError(f"there must be one text or one an image ({batch}); got {len(self)}")
         return self.repeat(batch)
 
     def to(self, target: torch.device | torch.dtype) -> "Condition":
@@ -116,7 +116,7 @@ class Condition:
         references = [condition.reference or () for condition in conditions]
         if len({len(reference) for reference in references}) != 1:
             raise ShapeError(
-                "some texts have reference pictures and others none, or not as many. Give each the same number"
+                "some texts have reference images and others none, or not as many. Give each the same number"
             )
         if len({(condition.guidance, condition.arrival) for condition in conditions}) != 1:
             raise ShapeError("texts of different guidance or arrival cannot go through the network together")
@@ -156,7 +156,7 @@ class Condition:
             tokens=combine(self.tokens, other.tokens),
             pooled=combine(self.pooled, other.pooled),
             mask=None if self.mask is None or other.mask is None else self.mask | other.mask,
-            reference=_common("reference pictures", self.reference, other.reference),
+            reference=_common("reference images", self.reference, other.reference),
             guidance=_common("weights of embedded guidance", self.guidance, other.guidance),
             arrival=_common("levels of arrival", self.arrival, other.arrival),
         )

@@ -64,11 +64,11 @@ class Cost:
     """Cost of a result.
 
     Args:
-        evaluations: network evaluations a picture; guidance counts two, a forward-mode or finite-difference JVP two.
-        seconds: wall time a picture, without reading and encoding it.
+        evaluations: network evaluations an image; guidance counts two, a forward-mode or finite-difference JVP two.
+        seconds: wall time an image, without reading and encoding it.
         peak_bytes: highest resident memory of the process (CPU) or allocation (CUDA).
         verdict_evaluations: spent on judging the result, not part of the edit.
-        guard_evaluations: spent on checking that the picture is in distribution, not part of the edit.
+        guard_evaluations: spent on checking that the image is in distribution, not part of the edit.
     """
 
     evaluations: float

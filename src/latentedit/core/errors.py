@@ -41,11 +41,11 @@ class CaptionError(LatentEditError, RuntimeError):
     """A captioner that cannot be reached, refuses, or answers without a caption."""
 
 
-class UnknownPictureError(LatentEditError, ValueError):
+class UnknownImageError(LatentEditError, ValueError):
     """An out-of-distribution image, which is not edited."""
 
 
-class UnknownPictureWarning(UserWarning):
+class UnknownImageWarning(UserWarning):
     """An out-of-distribution image is edited with ``force``."""
 
 

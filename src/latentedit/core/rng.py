@@ -11,7 +11,7 @@ from torch import Tensor
 from latentedit.core.errors import ShapeError
 
 Seed = int | Sequence[int]
-"""One seed for a batch, whose pictures then share their noise, or one seed a picture."""
+"""One seed for a batch, whose images then share their noise, or one seed an image."""
 
 
 def item_seed(seed: int, item: str) -> int:
@@ -46,7 +46,7 @@ def noise_like(
 ) -> Float[Tensor, "..."]:
     """Standard normal noise for each latent of a batch, in its dtype and on its device.
 
-    A picture's noise depends on its seed alone, not on the batch size or the other pictures. ``count`` noises a latent
+    An image's noise depends on its seed alone, not on the batch size or the other images. ``count`` noises a latent
     are a leading axis; None is one noise without that axis.
     """
     shape = z.shape[1:] if count is None else (count, *z.shape[1:])

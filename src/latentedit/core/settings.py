@@ -24,7 +24,7 @@ MAX_STRENGTHS = 64
 """Maximum number of strengths in a sweep, each of which is an edit."""
 
 Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
-"""A number of steps, noises or pictures, from 1 up."""
+"""A number of steps, noises or images, from 1 up."""
 
 Guidance = Annotated[float, Field(ge=-100, le=100)]
 """A classifier-free guidance weight, or a factor like it with a sign."""

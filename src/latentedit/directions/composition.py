@@ -1,4 +1,4 @@
-"""Directions on given pictures: transferred to them, composed, and their cross-talk.
+"""Directions on given images: transferred to them, composed, and their cross-talk.
 
 The cross-talk of directions d_1 ... d_k is the matrix
 
@@ -14,7 +14,7 @@ different things have C near the identity. Three ways to combine them, all linea
 
 Text displacements are mixed by the same numbers. Transfer takes the displacement of the clean latent as it is; that of
 the text cannot be, for tokens have other positions in another caption, so the direction's change of words is made in
-the caption of the new picture, and embedded there. Derived here.
+the caption of the new image, and embedded there. Derived here.
 """
 
 import dataclasses
@@ -50,9 +50,9 @@ def check_combine(combine: str) -> Combine:
 
 
 def cross_talk(directions: Sequence[Direction]) -> Float[Tensor, "b k k"]:
-    """How much of direction j a picture moves by when it moves by direction i; see the module.
+    """How much of direction j an image moves by when it moves by direction i; see the module.
 
-    In float64, row i, column j; one matrix a picture, or a single one if every direction is for all. Errors: `compose`.
+    In float64, row i, column j; one matrix an image, or a single one if every direction is for all. Errors: `compose`.
     """
     gram = _gram(directions)
     return gram / gram.diagonal(dim1=1, dim2=2)[:, None, :]
@@ -62,7 +62,7 @@ def compose(directions: Sequence[Direction], strengths: Sequence[float], combine
     """One direction that makes several changes, each at its strength.
 
     Args:
-        directions: of one model, each for one picture or for all of the same pictures.
+        directions: of one model, each for one image or for all of the same images.
         strengths: one a direction; negative ones reverse it.
         combine: how cross-talk is handled; see the module.
 
@@ -101,7 +101,7 @@ def compose(directions: Sequence[Direction], strengths: Sequence[float], combine
         model_name=first.model_name,
         model_fingerprint=first.model_fingerprint,
         instructed=first.instructed,
-        pictures=tuple(dict.fromkeys(itertools.chain(*(d.pictures for d in directions)))),
+        images=tuple(dict.fromkeys(itertools.chain(*(d.images for d in directions)))),
         notes=tuple(dict.fromkeys(itertools.chain(*(d.notes for d in directions)))),
     )
 
@@ -155,7 +155,7 @@ def _weights(gram: Float[Tensor, "b k k"], strengths: Float[Tensor, " k"], combi
     if combine == "inverse":
         talk = gram / gram.diagonal(dim1=1, dim2=2)[:, None, :]
         return torch.linalg.solve(talk.mT, strengths.expand(len(gram), -1)[..., None])[..., 0]
-    # gram = L L^T with L = (unit lower triangle) diag: the inverse of that triangle orthogonalises in order
+    # gram = L L^T with L = (unit lower triangle) diag: the inverse of that triangle orthogonalizes in order
     lower = torch.linalg.cholesky(gram)
     unit = lower / lower.diagonal(dim1=1, dim2=2)[:, None, :]
     return torch.linalg.solve_triangular(unit.mT, strengths.expand(len(gram), -1)[..., None], upper=True)[..., 0]
@@ -174,11 +174,11 @@ def _words(direction: Direction) -> str:
 
 
 def transferred(direction: Direction, latent: JointLatent) -> Direction:
-    """The direction, one for all pictures or one per picture, as it applies to these, on the model's device.
+    """The direction, one for all images or one per image, as it applies to these, on the model's device.
 
     That is the direction itself if it was found under these captions; otherwise one with the same displacement of the
-    clean latent, and the text of these pictures. If the change does not apply to a caption, the text displacement is
-    kept as it is, and the target caption is empty. A direction of another model, or one between captions for pictures
+    clean latent, and the text of these images. If the change does not apply to a caption, the text displacement is
+    kept as it is, and the target caption is empty. A direction of another model, or one between captions for images
     that were encoded for instructions, or the reverse, is a `ConfigError`.
     """
     backbone, count = latent.backbone, len(latent)
@@ -187,11 +187,11 @@ def transferred(direction: Direction, latent: JointLatent) -> Direction:
     if direction.instructed != latent.instructed:
         kinds = ("captions", "instructions") if latent.instructed else ("instructions", "captions")
         raise ConfigError(
-            f"the direction was found between {kinds[0]}, and the picture was encoded for {kinds[1]}. Encode it "
+            f"the direction was found between {kinds[0]}, and the image was encoded for {kinds[1]}. Encode it "
             f"likewise (instructed={direction.instructed})"
         )
     if direction.instructed:
-        return direction  # an instruction is the same for every picture
+        return direction  # an instruction is the same for every image
     pairs = min(len(direction.source_captions), len(direction.target_captions))
     if not pairs:
         return direction

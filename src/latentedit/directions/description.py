@@ -17,7 +17,7 @@ def describe(direction: Direction) -> list[tuple[str, str]]:
     """Rows of label and text; each text is one line that can be printed, whoever wrote the direction.
 
     Returns:
-        "change", "strength", "method", "settings" where there are any, "model", "direction", "found on", "licence",
+        "change", "strength", "method", "settings" where there are any, "model", "direction", "found on", "license",
         "size", "preview" where there is one, and a "note" each.
     """
     calibration = direction.calibration
@@ -28,8 +28,8 @@ def describe(direction: Direction) -> list[tuple[str, str]]:
         ("settings", _items(direction.settings)),
         ("model", f"{direction.model_name} ({direction.model_fingerprint})"),
         ("direction", direction.fingerprint),
-        ("found on", _count(len(direction.pictures), "picture") if direction.pictures else "unnamed pictures"),
-        ("licence", direction.licence or "none given"),
+        ("found on", _count(len(direction.images), "image") if direction.images else "unnamed images"),
+        ("license", direction.license or "none given"),
         ("size", _size(direction)),
         ("preview", f"PNG, {len(direction.preview) / 1000:.1f} kB" if direction.preview else ""),
         *(("note", note) for note in direction.notes),
@@ -79,11 +79,11 @@ def _value(value: Any) -> str:
 
 
 def _size(direction: Direction) -> str:
-    """Shapes of one picture's displacement, the number of pictures, and the bytes of all of it."""
+    """Shapes of one image's displacement, the number of images, and the bytes of all of it."""
     parts = {"latent": direction.z, "tokens": direction.condition.tokens, "pooled": direction.condition.pooled}
     shapes = ", ".join(f"{name} {' x '.join(map(str, part.shape[1:]))}" for name, part in parts.items())
     batch = max(len(part) for part in parts.values())
-    whose = "one for any picture" if batch == 1 else f"one for each of {batch} pictures"
+    whose = "one for any image" if batch == 1 else f"one for each of {batch} images"
     size_bytes = _FLOAT_BYTES * sum(part.numel() for part in parts.values())
     return f"{shapes}; {whose}; {size_bytes / 1000:.1f} kB"
 

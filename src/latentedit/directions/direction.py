@@ -39,16 +39,16 @@ _UNIT = 0.01  # tolerance of a stored feature's length of 1: networks in half pr
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Calibration:
-    """Strength against effect on the pictures on which a direction was found, and the range without damage.
+    """Strength against effect on the images on which a direction was found, and the range without damage.
 
     Args:
         arm: which part of the joint latent was moved.
         level: noise level to which the text and joint arms went.
         steps: of the model's full grid.
         scales: multiples of the direction.
-        effects: share of the full change that each scale made, mean over the pictures.
-        lowest: strength below which the first of the pictures is damaged.
-        highest: strength above which the first of the pictures is damaged.
+        effects: share of the full change that each scale made, mean over the images.
+        lowest: strength below which the first of the images is damaged.
+        highest: strength above which the first of the images is damaged.
     """
 
     arm: str
@@ -72,14 +72,14 @@ class Direction:
         settings: settings of the method, plain values.
         model_name: name of its model.
         model_fingerprint: fingerprint of the model's weights.
-        source_captions: captions of the pictures on which it was found, one per picture; may be empty.
-        target_captions: target captions, one per picture; may be empty.
-        pictures: fingerprints of those pictures, see `JointLatent.pictures`.
+        source_captions: captions of the images on which it was found, one per image; may be empty.
+        target_captions: target captions, one per image; may be empty.
+        images: fingerprints of those images, see `JointLatent.images`.
         calibration: strength against effect, if measured.
-        licence: licence of the direction; may be empty.
+        license: license of the direction; may be empty.
         preview: a small PNG file of its effect; may be empty.
         feature: change of the feature at ``settings["site"]``, of unit length, that it makes where it was found; None
-            if unknown. With it a direction can be transported to another picture.
+            if unknown. With it a direction can be transported to another image.
         instructed: whether its texts are instructions instead of captions.
         notes: what the user should know about the search, as sentences.
     """
@@ -93,9 +93,9 @@ class Direction:
     model_fingerprint: str
     source_captions: tuple[str, ...] = ()
     target_captions: tuple[str, ...] = ()
-    pictures: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
     calibration: Calibration | None = None
-    licence: str = ""
+    license: str = ""
     preview: bytes = b""
     feature: Float[Tensor, "*feature"] | None = None
     instructed: bool = False
@@ -138,7 +138,7 @@ class Direction:
 
     @property
     def length(self) -> Float[Tensor, " b"]:
-        """The norm of each picture's displacement; 0 where the target text is the source text."""
+        """The norm of each image's displacement; 0 where the target text is the source text."""
         return torch.linalg.vector_norm(self.z.flatten(1), dim=1)
 
     @property
@@ -158,7 +158,7 @@ class Direction:
         )
 
     def row(self, index: int) -> "Direction":
-        """The direction of one picture; if one is for all, itself."""
+        """The direction of one image; if one is for all, itself."""
         if len(self) == 1:
             return self
         row = slice(index, index + 1)
@@ -168,11 +168,11 @@ class Direction:
             condition=self.condition.expand(len(self))[row],
             source_captions=self.source_captions[row],
             target_captions=self.target_captions[row],
-            pictures=self.pictures[row],
+            images=self.images[row],
         )
 
     def mean(self) -> "Direction":
-        """One direction for any picture: the mean over the pictures on which this one was found."""
+        """One direction for any image: the mean over the images on which this one was found."""
         if len(self) == 1:
             return self
         mask = self.condition.mask
@@ -215,12 +215,12 @@ def clean_share(level: float) -> float:
 
 
 def lives_at_level(direction: Direction) -> bool:
-    """Whether a direction moves pictures at its own level: it moves no text, and stores the steps of the inversion."""
+    """Whether a direction moves images at its own level: it moves no text, and stores the steps of the inversion."""
     return "steps" in direction.settings and not direction.moves_text
 
 
 def is_unconditional(directions: Sequence[Direction]) -> bool:
-    """Whether all directions were found at a level under no text, so that no caption of the pictures matters."""
+    """Whether all directions were found at a level under no text, so that no caption of the images matters."""
     return bool(directions) and all(
         lives_at_level(direction) and direction.source_captions and not any(direction.source_captions)
         for direction in directions
@@ -273,9 +273,9 @@ class _StoredDirection(_Stored):
     model_fingerprint: _Name
     source_captions: _Texts
     target_captions: _Texts
-    pictures: _Names
+    images: _Names
     calibration: _StoredCalibration | None
-    licence: _Text
+    license: _Text
     instructed: bool = False
     notes: _Texts
 

@@ -83,7 +83,7 @@ def text_step(dtype: torch.dtype) -> float:
 class Residuals:
     """The residuals at one level, noise by noise."""
 
-    residual: Float[Tensor, "m b *latent"]  # r; exactly zero for pictures whose source and target text are equal
+    residual: Float[Tensor, "m b *latent"]  # r; exactly zero for images whose source and target text are equal
     unexplained: Float[Tensor, "m b *latent"]  # ``x - x_hat(x_s, c0)``, the source reconstruction residual ("dds" only)
     preserved: tuple[Float[Tensor, "m b *latent"], ...]  # ``x_hat(x_s, c_j) - x_hat(x_s, c0)`` of each c_j to preserve
     velocity: Float[Tensor, "m b *latent"]  # the source branch's, ``v(x_s, c0)``; zero where it was not computed
@@ -91,7 +91,7 @@ class Residuals:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Distillation:
-    """The residuals of one search, level by level; texts are one per picture each."""
+    """The residuals of one search, level by level; texts are one per image each."""
 
     latent: JointLatent
     target: Condition
@@ -105,7 +105,7 @@ class Distillation:
     ) -> Residuals:
         """All residuals at one level, in one batched call cut into chunks; ``delta`` is ``y - x``, None at first.
 
-        A noise and picture costs an evaluation for each target branch (two of "mixed"), the source branch where
+        A noise and image costs an evaluation for each target branch (two of "mixed"), the source branch where
         `needs_source`, and each caption to preserve; twice that under guidance.
         """
         x, source, count = self.latent.z, self.latent.condition, len(noise)
@@ -157,7 +157,7 @@ class Distillation:
     def _velocities(
         self, points: list[tuple[Tensor, Condition]], level: float, count: int
     ) -> list[Float[Tensor, "m b *latent"]]:
-        """The guided velocity at each point, unflattened to noises and pictures."""
+        """The guided velocity at each point, unflattened to noises and images."""
         z = torch.cat([latents for latents, _ in points])
         text = Condition.cat([text.repeat(count) for _, text in points])
         empty = self.unconditional
@@ -193,7 +193,7 @@ def check_finite(values: Tensor, what: str, model: str, level: float) -> None:
 
 
 def texts_differ(source: Condition, target: Condition) -> Bool[Tensor, " b"]:
-    """Whether the two texts of each picture are different to the last bit."""
+    """Whether the two texts of each image are different to the last bit."""
     tokens = (target.tokens != source.tokens).flatten(1).any(dim=1)
     return tokens | (target.pooled != source.pooled).any(dim=1)
 
@@ -206,11 +206,11 @@ class Filtered:
     """A step's displacement."""
 
     value: Float[Tensor, "b *latent"]
-    fell_back: Bool[Tensor, " b"]  # pictures that kept r: their first direction has ``p^T (A + mu I) p <= 0``
+    fell_back: Bool[Tensor, " b"]  # images that kept r: their first direction has ``p^T (A + mu I) p <= 0``
 
 
 def products(kind: Filter, *, gamma: float, iterations: int) -> int:
-    """Products with A that `apply_filter` takes, a noise and picture."""
+    """Products with A that `apply_filter` takes, a noise and image."""
     if kind == "gamma":
         return int(gamma != 0)
     return 1 + 2 * iterations if kind == "levenberg-marquardt" else iterations
@@ -282,7 +282,7 @@ def solve(operator: LinearOperator, rhs: Float[Tensor, "b *latent"], *, iteratio
 
 
 def _solved(solution: Solution, residual: Tensor) -> Filtered:
-    """The solution, and r itself for pictures that stopped at once."""
+    """The solution, and r itself for images that stopped at once."""
     at_once = solution.negative_curvature & (solution.iterations == 0)
     value = torch.where(per_element(at_once, residual), residual, solution.value)
     return Filtered(value=value, fell_back=at_once)
@@ -319,7 +319,7 @@ class HSDS:
         steps: number of residuals; from the second on they follow the edit as it grows.
         step_size: how far each of several steps goes; a single step goes all the way. None is the flow's own step from
             one level to the next, ``(s - s') / (s (1 - s'))``; it takes no residual at the last level itself.
-        noises: noises averaged in each step, shared by all branches and pictures.
+        noises: noises averaged in each step, shared by all branches and images.
         antithetic: the noises come in pairs e and -e, whose errors of odd order cancel.
         keep: floor f of a soft mask: displacements are multiplied by ``p / (p + f max p)``, p their local energy
             (`identification.change_share`), so that weak places stay as they are; 0 is off.
@@ -399,7 +399,7 @@ class HSDS:
         return torch.cat([half, -half])
 
     def evaluations(self, preserved: int = 0, *, guided: int = 2) -> int:
-        """Network evaluations per picture: ``noises * (branches * (2 if guided) + 2 * products)``; 1 where one-sided.
+        """Network evaluations per image: ``noises * (branches * (2 if guided) + 2 * products)``; 1 where one-sided.
 
         With k captions ``preserved`` and K iterations: a step has 1 ("dds", "sds") or 2 ("mixed") target branches, k
         more, and a source branch but for "sds" and the first "mixed" step without captions. Its products are 1 at gamma

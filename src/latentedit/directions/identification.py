@@ -1,6 +1,6 @@
 """The search of Hessian score distillation, with the settings `HSDS`: from two texts to a displacement.
 
-What a search step must not change: attributes to keep, projected out, and parts of the picture that hardly change.
+What a search step must not change: attributes to keep, projected out, and parts of the image that hardly change.
 
 The second is a soft share of each position of a latent, from the displacement so far,
 
@@ -10,9 +10,9 @@ near 1 where the displacement is strong, one half where its energy is ``floor`` 
 is none. `HSDS` uses it in two ways, both derived here:
 
 - *keep*: the displacement that a step aims at is multiplied by the share, so that what the texts hardly change goes
-  back to what it is in the picture.
+  back to what it is in the image.
 - *release*: a change of text asks for ``x_hat(y_s, c1) + q`` with ``q = x - x_hat(x_s, c0)``, the new estimate and what
-  the old one left unexplained of the picture. The part of q along the displacement belongs to what is replaced (the
+  the old one left unexplained of the image. The part of q along the displacement belongs to what is replaced (the
   outline of a mouth, for instance), so the squared share of it is subtracted. No text describes the part across it.
 
 `local_change`, the automatic soft mask of an edit, takes the share of the decoded change, pixel by pixel, for the codec
@@ -46,7 +46,7 @@ _RANK = 1e-8
 
 # Local energy of a change, as a share of the strongest, at which about half of it is left; from the calibration split.
 FLOOR = 0.03
-_PER_SIDE = 3 / 128  # width of the local average as a share of the picture's shorter side
+_PER_SIDE = 3 / 128  # width of the local average as a share of the image's shorter side
 
 
 def identify(
@@ -62,23 +62,23 @@ def identify(
 
     From ``y = x``, at each level: the residual r of `hsds` with one noise for both branches, d by one of
     its filters (averaged over the noises), ``y <- y + step * d``; a single step takes d whole. From the second step on,
-    the masks ``keep`` and ``release`` apply. The direction is ``y - x``, exactly zero for pictures whose
+    the masks ``keep`` and ``release`` apply. The direction is ``y - x``, exactly zero for images whose
     target text is their source text. Levels outside the model's range are cut to its highest or lowest.
 
     Args:
-        latent: encoded pictures with their full captions.
-        target: the target text, one or one a picture; full captions too, for what a caption leaves out may change.
-        seed: of the noises: one, which all pictures share, or one a picture.
-        preserve: full captions that each differ from the source caption in one attribute to keep, one text or one a
-            picture each; every step is projected to ``d^T r_j = 0``, r_j being the change that caption j asks for.
+        latent: encoded images with their full captions.
+        target: the target text, one or one an image; full captions too, for what a caption leaves out may change.
+        seed: of the noises: one, which all images share, or one an image.
+        preserve: full captions that each differ from the source caption in one attribute to keep, one text or one an
+            image each; every step is projected to ``d^T r_j = 0``, r_j being the change that caption j asks for.
 
     Raises:
         ConfigError: captions to preserve without a projection, or a projection without them.
-        ShapeError: neither one target nor one a picture.
+        ShapeError: neither one target nor one an image.
         ModelError: the network or its derivative returned values that are not finite.
 
     Cost:
-        ``config.evaluations(len(preserve))`` a picture.
+        ``config.evaluations(len(preserve))`` an image.
 
     Source:
         Delta denoising score (Hertz et al. 2023) on rectified flow for "dds" at gamma 0, score distillation (Poole et
@@ -115,7 +115,7 @@ def identify(
         fell_back |= filtered.fell_back
         d = _projected(filtered.value, residuals, jacobian, config, level)
         hsds.check_finite(d, "displacement", latent.backbone.name, level)
-        if index and config.keep:  # what hardly changes goes back to the picture
+        if index and config.keep:  # what hardly changes goes back to the image
             d = change_share(moved, config.keep) * (moved + d) - moved
         moved = moved + step * d
         if jacobian is not None and jacobian.note:
@@ -123,7 +123,7 @@ def identify(
         if progress is not None:
             progress("identify", index + 1, config.steps)
     if bool(fell_back.any()):
-        where = f"{int(fell_back.sum())} of {len(latent)} pictures"
+        where = f"{int(fell_back.sum())} of {len(latent)} images"
         notes[f"negative curvature left the residual unfiltered in some steps of {where}"] = None
     return Direction(
         z=config.gain * moved,
@@ -134,7 +134,7 @@ def identify(
         model_name=latent.backbone.name,
         model_fingerprint=latent.backbone.fingerprint,
         source_captions=latent.captions,
-        pictures=latent.pictures,
+        images=latent.images,
         instructed=latent.instructed,
         notes=tuple(notes),
     )

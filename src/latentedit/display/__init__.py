@@ -1,4 +1,4 @@
-"""How results are shown: a self-contained HTML viewer with a strength slider, and sheets of labelled images."""
+"""How results are shown: a self-contained HTML viewer with a strength slider, and sheets of labeled images."""
 
 from typing import TYPE_CHECKING
 

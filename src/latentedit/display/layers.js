@@ -5,11 +5,11 @@ const GAIN = 4; // amplification of the difference view
 const unpacked = async ({ box, rgb, alpha }, source, width) => {
   const [left, top, w, h] = box, data = new Uint8ClampedArray(w * h * 4);
   if (!data.length) return { box, data };
-  const { samples: colours, step } = await decode(bytesOf(rgb));
+  const { samples: colors, step } = await decode(bytesOf(rgb));
   const opacity = alpha ? (await decode(bytesOf(alpha))).samples : null;
   for (let i = 0, y = 0; y < h; y++) {
     for (let x = 0; x < w; x++, i++) {
-      for (let c = 0; c < 3; c++) data[4 * i + c] = colours[step * i + c];
+      for (let c = 0; c < 3; c++) data[4 * i + c] = colors[step * i + c];
       data[4 * i + 3] = opacity ? opacity[i] : source ? source[4 * ((top + y) * width + left + x) + 3] : 255;
     }
   }
@@ -25,13 +25,13 @@ const union = (boxes) => {
 };
 
 // The images at the rendered strengths, and blends between them.
-class Pictures {
+class Images {
   static async open(view) {
     const [width, height] = view.size;
     const { data: source } = await unpacked(view.source, null, width);
     const open = (layer) => unpacked(layer, source, width);
     const frames = await Promise.all(view.frames.map(open)), others = await Promise.all(view.others.map(open));
-    return new Pictures(width, height, source, frames, others, view.frames.map((frame) => frame.strength));
+    return new Images(width, height, source, frames, others, view.frames.map((frame) => frame.strength));
   }
 
   constructor(width, height, source, frames, others, strengths) {

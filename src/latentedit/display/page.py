@@ -22,7 +22,7 @@ from PIL import Image, ImageChops
 
 from latentedit.core.errors import OutputError, ShapeError
 from latentedit_keep.files import check_place
-from latentedit_keep.pictures import WRITABLE, to_eight_bit
+from latentedit_keep.images import WRITABLE, to_eight_bit
 
 MOST_PIXELS = 4_000_000  # of one image; larger ones are shown reduced
 MOST_PIXELS_TOGETHER = 24_000_000  # of all boxes of a page: about 50 MB of photographs
@@ -120,7 +120,7 @@ def _layer(image: Image.Image, box: _Box, *, alpha: bool, quality: int | None) -
     if not width:
         return {"box": box, "rgb": "", "alpha": ""}
     part = image.crop((left, top, left + width, top + height))
-    # Colour and alpha are stored in two files because browsers premultiply colours by alpha, which loses levels.
+    # Color and alpha are stored in two files because browsers premultiply colors by alpha, which loses levels.
     rgb = _encoded(Image.merge("RGB", part.split()[:3]), quality)
     return {"box": box, "rgb": rgb, "alpha": _encoded(part.getchannel("A"), None) if alpha else ""}
 

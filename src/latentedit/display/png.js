@@ -9,7 +9,7 @@ const bytesOf = (text) => {
 const piped = async (bytes, through) =>
   new Uint8Array(await new Response(new Blob([bytes]).stream().pipeThrough(through)).arrayBuffer());
 
-// The samples of an 8-bit PNG without palette or interlacing, as Pillow writes grey and RGB.
+// The samples of an 8-bit PNG without palette or interlacing, as Pillow writes gray and RGB.
 const decode = async (bytes) => {
   if (bytes[0] !== 137) return decodeByCanvas(bytes);
   const view = new DataView(bytes.buffer), parts = [];

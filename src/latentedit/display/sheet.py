@@ -13,9 +13,9 @@ from torch import Tensor
 from latentedit.core.errors import ShapeError
 from latentedit.geometry.paths import LatentPath, PathsBetween
 from latentedit.latents.captions.base import to_images
-from latentedit.latents.pictures import SourceImage
+from latentedit.latents.images import SourceImage
 
-PAPER, INK, GREY, _RULE = (255, 255, 255), (28, 30, 34), (110, 114, 120), (214, 217, 221)
+PAPER, INK, GRAY, _RULE = (255, 255, 255), (28, 30, 34), (110, 114, 120), (214, 217, 221)
 
 PANEL_PX = 384  # longest side of an image: smaller ones are enlarged, larger ones reduced
 _ROW_PX = 1192  # width of a full row of images; with its margins a sheet is then 1,256 px wide
@@ -178,10 +178,10 @@ def _wrapped(text: str, width: int, size_px: int) -> list[str]:
 
 
 def _text_block(text: str, width: int) -> Image.Image:
-    """The first line as a title, the others smaller and grey, and a gap below."""
+    """The first line as a title, the others smaller and gray, and a gap below."""
     title, *lines = text.split("\n")
     texts = [(_shortened(title, width, _TITLE_PX), _TITLE_PX, INK)]
-    texts += [(part, _TEXT_PX, GREY) for line in lines for part in _wrapped(line, width, _TEXT_PX)]
+    texts += [(part, _TEXT_PX, GRAY) for line in lines for part in _wrapped(line, width, _TEXT_PX)]
     block = Image.new("RGB", (width, sum(_leading(size) for _, size, _ in texts) + _GAP_PX), PAPER)
     y = 0
     for piece, size, color in texts:
@@ -191,11 +191,11 @@ def _text_block(text: str, width: int) -> Image.Image:
 
 
 def _label_lines(label: str, width: int) -> Iterator[tuple[str, tuple[int, int, int]]]:
-    """A label wrapped to a width, each of its lines to two at most: the first line in ink, the others in grey."""
+    """A label wrapped to a width, each of its lines to two at most: the first line in ink, the others in gray."""
     for number, text in enumerate(label.split("\n")):
         first, *rest = _wrapped(text, width, _TEXT_PX) or [""]
         for piece in (first, " ".join(rest)) if rest else (first,):
-            yield _shortened(piece, width, _TEXT_PX), GREY if number else INK
+            yield _shortened(piece, width, _TEXT_PX), GRAY if number else INK
 
 
 def _leading(size_px: int) -> int:

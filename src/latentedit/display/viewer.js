@@ -37,10 +37,10 @@ class Viewer extends HTMLElement {
     this.view = JSON.parse(this.querySelector("script").textContent);
     this.attachShadow({ mode: "open" }).adoptedStyleSheets = [sheet];
     this.zoom = 1;
-    this.centre = [0.5, 0.5];
+    this.center = [0.5, 0.5];
     this.cut = 0.5;
     this.build();
-    this.pictures = await Pictures.open(this.view);
+    this.images = await Images.open(this.view);
     this.listen();
     this.compare();
     this.go(this.snapped(this.view.start, CLOSE));
@@ -135,7 +135,7 @@ class Viewer extends HTMLElement {
     this.into.addEventListener("click", () => this.scaled(2));
     this.out.addEventListener("click", () => this.scaled(1 / 2));
     this.fit.addEventListener("click", () => this.scaled(0));
-    this.keep.addEventListener("click", () => this.savePicture());
+    this.keep.addEventListener("click", () => this.saveImage());
     this.note.addEventListener("click", () => this.saveRecord());
     stage.addEventListener("pointerdown", (event) => this.drag(event));
     stage.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
@@ -150,14 +150,14 @@ class Viewer extends HTMLElement {
   // ---- strength
 
   snapped(value, radius) {
-    const { strengths } = this.pictures, last = strengths[strengths.length - 1];
+    const { strengths } = this.images, last = strengths[strengths.length - 1];
     const near = strengths.reduce((best, next) => (Math.abs(next - value) < Math.abs(best - value) ? next : best));
     if (Math.abs(near - value) < Math.max(radius, CLOSE)) return near;
     return within(Math.round(100 * value) / 100, strengths[0], last);
   }
 
   stepped(event) {
-    const { strengths } = this.pictures, inBox = event.target === this.number;
+    const { strengths } = this.images, inBox = event.target === this.number;
     const rendered = (sign) => {
       const further = strengths.filter((strength) => sign * (strength - this.value) > 1e-9);
       return further.length ? (sign > 0 ? further[0] : further[further.length - 1]) : this.value;
@@ -179,12 +179,12 @@ class Viewer extends HTMLElement {
     this.value = value;
     this.slider.value = value;
     if (fill) this.number.value = written(value);
-    this.paintEdit(this.pictures.show(value));
+    this.paintEdit(this.images.show(value));
     this.showStatus();
   }
 
   showStatus() {
-    const { view } = this, { low, high, share } = this.pictures.near(this.value);
+    const { view } = this, { low, high, share } = this.images.near(this.value);
     const nearest = view.frames[share > 0.5 ? high : low];
     const parts = [make("span", { class: "quiet" }, "strength"), make("strong", { class: "at" }, written(this.value))];
     if (share) {
@@ -221,13 +221,13 @@ class Viewer extends HTMLElement {
 
   // Repaint a box of the edited image, or of its difference from the reference.
   paintEdit(box) {
-    const { pictures } = this, differs = this.pressed(this.differ);
-    this.paint(this.after, differs ? pictures.difference(this.against, box) : pictures.shown, box);
+    const { images } = this, differs = this.pressed(this.differ);
+    this.paint(this.after, differs ? images.difference(this.against, box) : images.shown, box);
   }
 
   compare() {
-    const index = Number(this.other.value), { pictures } = this;
-    this.against = index ? pictures.full(pictures.others[index - 1]) : pictures.source;
+    const index = Number(this.other.value), { images } = this;
+    this.against = index ? images.full(images.others[index - 1]) : images.source;
     this.tags[0].textContent = index ? this.view.others[index - 1].name : "original";
     this.paint(this.before, this.against, [0, 0, ...this.view.size]);
     this.repaint();
@@ -273,9 +273,9 @@ class Viewer extends HTMLElement {
     const [width, height] = this.view.size, { clientWidth: w, clientHeight: h } = this.stage;
     const fitted = Math.min(w / width, h / height);
     const scale = Math.min(fitted * this.zoom, Math.max(fitted, LARGEST));
-    const corner = (size, room, centre) =>
-      size * scale <= room + 0.5 ? (room - size * scale) / 2 : within(room / 2 - centre * size * scale, room - size * scale, 0);
-    const left = corner(width, w, this.centre[0]), top = corner(height, h, this.centre[1]);
+    const corner = (size, room, center) =>
+      size * scale <= room + 0.5 ? (room - size * scale) / 2 : within(room / 2 - center * size * scale, room - size * scale, 0);
+    const left = corner(width, w, this.center[0]), top = corner(height, h, this.center[1]);
     const seen = [Math.max(0, left), Math.min(w, left + width * scale)];
     return { fitted, scale, left, top, seen, width: width * scale, height: height * scale };
   }
@@ -304,15 +304,15 @@ class Viewer extends HTMLElement {
     this.into.disabled = scale >= Math.max(fitted, LARGEST) - 1e-6;
   }
 
-  // Zoom by a factor about a point of the stage, by default its centre; 0 fits the image to the stage.
+  // Zoom by a factor about a point of the stage, by default its center; 0 fits the image to the stage.
   scaled(factor, point = null) {
     const { fitted, scale, left, top } = this.geometry(), { stage } = this, [width, height] = this.view.size;
     const [x, y] = point ?? [stage.clientWidth / 2, stage.clientHeight / 2];
     const [u, v] = [(x - left) / scale, (y - top) / scale];
     this.zoom = factor ? within((scale / fitted) * factor, 1, Math.max(1, LARGEST / fitted)) : 1;
     const next = fitted * this.zoom;
-    this.centre = [(u + (stage.clientWidth / 2 - x) / next) / width, (v + (stage.clientHeight / 2 - y) / next) / height];
-    if (this.zoom === 1) this.centre = [0.5, 0.5];
+    this.center = [(u + (stage.clientWidth / 2 - x) / next) / width, (v + (stage.clientHeight / 2 - y) / next) / height];
+    if (this.zoom === 1) this.center = [0.5, 0.5];
     this.layout();
   }
 
@@ -335,7 +335,7 @@ class Viewer extends HTMLElement {
       if (wipes) this.split((next.clientX - box.left - seen[0]) / (seen[1] - seen[0]));
       else if (this.zoom > 1) {
         const [width, height] = this.view.size;
-        this.centre = [this.centre[0] - (next.clientX - x) / (scale * width), this.centre[1] - (next.clientY - y) / (scale * height)];
+        this.center = [this.center[0] - (next.clientX - x) / (scale * width), this.center[1] - (next.clientY - y) / (scale * height)];
         [x, y] = [next.clientX, next.clientY];
         this.layout();
       }
@@ -370,22 +370,22 @@ class Viewer extends HTMLElement {
 
   // Describes an image that was not rendered.
   get origin() {
-    const { low, high, share } = this.pictures.near(this.value), { frames } = this.view;
+    const { low, high, share } = this.images.near(this.value), { frames } = this.view;
     return share ? `a blend of the images at ${written(frames[low].strength)} and ${written(frames[high].strength)}` : "the original";
   }
 
-  async savePicture() {
-    const { view } = this, { low, share } = this.pictures.near(this.value);
+  async saveImage() {
+    const { view } = this, { low, share } = this.images.near(this.value);
     const profile = view.profile ? [chunk("iCCP", bytesOf(view.profile))] : [];
     const own = share
       ? [chunk("tEXt", new TextEncoder().encode(`Comment\0${this.origin}`))]
       : view.frames[low].chunks.map(([kind, content]) => chunk(kind, bytesOf(content)));
-    const blob = await encode(this.pictures.shown, view.size, view.alpha, [...profile, ...own]);
+    const blob = await encode(this.images.shown, view.size, view.alpha, [...profile, ...own]);
     this.save(blob, `${this.file}.png`);
   }
 
   saveRecord() {
-    const { view, file } = this, { low, share } = this.pictures.near(this.value);
+    const { view, file } = this, { low, share } = this.images.near(this.value);
     let text = view.frames[low].record;
     if (share || !text) {
       const exact = `latentedit replay ${file}.png, with this file in the same folder, renders the exact image`;

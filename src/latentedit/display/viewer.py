@@ -19,17 +19,17 @@ from latentedit.display.page import in_base64, layers_of, viewer_page
 from latentedit.latents.captions.change import changed_phrases
 from latentedit.latents.record import RunRecord
 from latentedit_keep.api import KeepResult
-from latentedit_keep.colour import shown
+from latentedit_keep.color import shown
 from latentedit_keep.files import plain, write_text
-from latentedit_keep.pictures import pack_chunks
+from latentedit_keep.images import pack_chunks
 
 if TYPE_CHECKING:  # results show themselves in the viewer, so their module imports this one
     from latentedit.editing.result import EditResult
 
 MOST_UNDO_PIXELS = 600_000  # of images that include what `undo` needs, about a byte per pixel and strength
 
-_CONVERTED = "Shown and saved in sRGB; the image has another colour space."
-_PROFILED = "Shown without the image's colour profile; saved images include it."
+_CONVERTED = "Shown and saved in sRGB; the image has another color space."
+_PROFILED = "Shown without the image's color profile; saved images include it."
 _NOT_IN_NAMES = re.compile(r"[^\w.-]+")
 _PHRASES = re.compile(r"[^,]+,?\s*")
 _WORDS = re.compile(r"\S+\s*")
@@ -181,10 +181,10 @@ def view(results: "EditResult | Sequence[EditResult]", title: str | None = None)
     results = list(results) if isinstance(results, Sequence) else [results]
     if not results:
         raise ConfigError("a view needs at least one result; got none")
-    first, count = results[0], len({result.record.picture.fingerprint for result in results})
+    first, count = results[0], len({result.record.image.fingerprint for result in results})
     if count > 1:
         raise ConfigError(f"a view shows one image; got results of {count}. Make a view for each")
-    name = first.record.picture.name or "image"
+    name = first.record.image.name or "image"
     change = ", ".join(changed_phrases(first.caption, first.target_caption)[1]) if first.target_caption else ""
     unedited = [result.image for result in results if result.strength == 0]  # differs from the source of a second edit
     return View(
@@ -241,7 +241,7 @@ def _blend_record(record: RunRecord | None) -> list[str]:
     if record is None:
         return []
     mark = secrets.token_hex(16)
-    content = plain({"blend": mark, "record": record.model_copy(update={"output": "picture"}), "results": []})
+    content = plain({"blend": mark, "record": record.model_copy(update={"output": "image"}), "results": []})
     content["record"]["strengths"] = [mark]
     return json.dumps(content, ensure_ascii=False, indent=1).split(f'"{mark}"')
 

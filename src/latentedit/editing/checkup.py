@@ -33,7 +33,7 @@ from latentedit.models.guidance import GuidedField
 from latentedit.models.known import KnownModel
 
 CAPTION, TARGET = "a person", "a person with glasses"
-STEPS = 8  # steps of drawing, inversion and edit: enough to recognise a model that works, too few for a good image
+STEPS = 8  # steps of drawing, inversion and edit: enough to recognize a model that works, too few for a good image
 LEVEL = 0.5  # noise level of the checks of guidance and derivative
 LEAST_PSNR_DB = 15.0  # PSNR of the autoencoder's round trip from which it passes; sound ones reach 25 to 40
 MOST_INVERSION_ERROR = 0.25  # relative, after midpoint steps there and back; the bundled models have 0.02 to 0.06
@@ -130,9 +130,9 @@ class _Trial:
 
     def codec(self) -> tuple[str, bool, str]:
         """The loss of decoding, encoding and decoding again."""
-        self._picture = self._model.decode(self._z).clamp(-1, 1)
-        again = self._model.decode(self._model.encode(self._picture)).clamp(-1, 1)
-        error = float((again - self._picture).square().mean())
+        self._image = self._model.decode(self._z).clamp(-1, 1)
+        again = self._model.decode(self._model.encode(self._image)).clamp(-1, 1)
+        error = float((again - self._image).square().mean())
         decibels = math.inf if error == 0 else 10 * math.log10(4 / error)
         return f"{decibels:.1f} dB there and back", decibels >= LEAST_PSNR_DB, _PRECISION
 
@@ -172,7 +172,7 @@ class _Trial:
         """An edit of the image by text."""
         if not self._reads_text:
             return "none by text: the model reads none", True, ""
-        (image,) = to_images(self._picture)
+        (image,) = to_images(self._image)
         editor = FlowEdit.from_dict({**stored_settings("flowedit", self._model), "steps": STEPS})
         result = verbs.edit(
             self._model,

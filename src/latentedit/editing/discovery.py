@@ -37,32 +37,32 @@ from latentedit.geometry.transport import transport as transport_unit
 from latentedit.geometry.walks import EFFECT, Walk, effect_of, step_lengths
 from latentedit.latents.captions.base import to_images
 from latentedit.latents.encode import captioner_for
+from latentedit.latents.images import preview_of
 from latentedit.latents.joint import JointLatent
-from latentedit.latents.pictures import preview_of
-from latentedit.latents.record import ModelRecord, PictureRecord, versions
+from latentedit.latents.record import ImageRecord, ModelRecord, versions
 from latentedit.models.base import Backbone
 from latentedit_keep.files import check_place, plain, read_json, user_path, write_text
-from latentedit_keep.pictures import save_image
+from latentedit_keep.images import save_image
 
-SCALES = (-2.0, -1.0, 1.0, 2.0)  # multiples of a direction at which it is evaluated; 0 is the picture
+SCALES = (-2.0, -1.0, 1.0, 2.0)  # multiples of a direction at which it is evaluated; 0 is the image
 CONTROLS = 4  # random directions of each kind
 
 SHEET, FACTS = "directions.png", "discovered.json"
 
 _DECODED_ROWS = 16  # latents decoded at once
-_PANEL_PX = 160  # width of a picture on the sheet
+_PANEL_PX = 160  # width of an image on the sheet
 _NAME_LETTERS = 40  # maximum, of a file name without its number
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DirectionProbe:
-    """The effect of one direction at a noise level on a picture, at every one of `SCALES`."""
+    """The effect of one direction at a noise level on an image, at every one of `SCALES`."""
 
     length: float  # of its displacement of the latent at the level, at scale 1
     effect: float  # change of the clean latent at scale 1 and -1; see `geometry.walks`
     meaning: Meaning
     z: Float[Tensor, "m *latent"]  # clean latents, one a scale
-    pictures: Float[Tensor, "m 3 h w"]  # at the model's size in [-1, 1], one a scale
+    images: Float[Tensor, "m 3 h w"]  # at the model's size in [-1, 1], one a scale
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -75,7 +75,7 @@ class DiscoveredDirection:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Discovery:
-    """The effects of a basis on its picture, and those of random directions at the same level."""
+    """The effects of a basis on its image, and those of random directions at the same level."""
 
     basis: LocalBasis
     directions: tuple[DiscoveredDirection, ...]  # one for each of the basis, in its order
@@ -88,7 +88,7 @@ class Discovery:
 class TransportResult:
     """A direction at the image to which it was transported."""
 
-    basis: LocalBasis  # of that picture, of which the direction is made
+    basis: LocalBasis  # of that image, of which the direction is made
     carried: Carried  # at unit length
     discovered: DiscoveredDirection
 
@@ -196,15 +196,15 @@ def probe_directions(
     decoded = backbone.decode(latent.z) if latent.decoded is None else latent.decoded
     source = latent.frames[0].pixels.to(decoded.device, decoded.dtype)
     changes = [local_change(backbone.decode(rows) - decoded) for rows in z.flatten(0, 1).split(_DECODED_ROWS)]
-    pictures = (source + torch.cat(changes)).clamp(-1, 1).unflatten(0, (len(units), len(SCALES)))
+    images = (source + torch.cat(changes)).clamp(-1, 1).unflatten(0, (len(units), len(SCALES)))
     reader = probability_reader(backbone)
     return tuple(
         DirectionProbe(
             length=float(lengths[index]),
             effect=float(effects[index]),
-            meaning=meaning_of(reader, source, pictures[index], SCALES),
+            meaning=meaning_of(reader, source, images[index], SCALES),
             z=rows,
-            pictures=pictures[index],
+            images=images[index],
         )
         for index, rows in enumerate(z)
     )
@@ -232,7 +232,7 @@ def _finished(
     basis: LocalBasis, direction: Direction, probe: DirectionProbe, damage: Sequence[float]
 ) -> DiscoveredDirection:
     """The direction with a name, a preview, and a calibration by effects and damage of the probe."""
-    x, (before, after) = basis.latent.z, (probe.pictures[SCALES.index(scale)] for scale in (-1, 1))
+    x, (before, after) = basis.latent.z, (probe.images[SCALES.index(scale)] for scale in (-1, 1))
     strip = torch.stack([before, basis.latent.frames[0].pixels.to(before), after])
     displaced = torch.cat([probe.z - x, torch.zeros_like(x)])
     measured = measure_effect(displaced[:, None], probe.z[SCALES.index(1)][None] - x)[:, 0].tolist()
@@ -262,7 +262,7 @@ def _finished(
 def undamaged_scale(scales: Sequence[float], damage: Sequence[float], *, sign: int, nothing: float) -> float:
     """The scale of one sign at which the damage first reaches 1, interpolated; the largest scale if it never does.
 
-    ``nothing`` is the damage of the picture itself, at scale 0; below 1.
+    ``nothing`` is the damage of the image itself, at scale 0; below 1.
     """
     tried = sorted((abs(scale), value) for scale, value in zip(scales, damage, strict=True) if scale * sign > 0)
     before, least = 0.0, nothing
@@ -298,7 +298,7 @@ def write_discovery(discovery: Discovery, folder: Path) -> dict[str, Any]:
         hidden.mkdir()
         for discovered, name in zip(discovery.directions, file_names(discovery), strict=True):
             save_direction(discovered.direction, hidden / name)
-        title = f"{facts['record']['picture']['name'] or 'picture'}: {len(discovery.directions)} directions"
+        title = f"{facts['record']['image']['name'] or 'image'}: {len(discovery.directions)} directions"
         save_image(draw_discovery(discovery, title=title), hidden / SHEET)
         write_text(hidden / FACTS, json.dumps(facts, ensure_ascii=False, indent=1))
         _replace(hidden, target)
@@ -316,9 +316,9 @@ def draw_discovery(discovery: Discovery, *, title: str) -> Image.Image:
     basis, scales = discovery.basis, sorted((0.0, *SCALES))
     panels: list[Image.Image] = []
     for discovered in discovery.directions:
-        pictures = dict(zip(SCALES, discovered.probe.pictures, strict=True))
-        pictures[0.0] = basis.latent.frames[0].pixels.to(discovered.probe.pictures)
-        panels += to_images(torch.stack([pictures[scale] for scale in scales]))
+        images = dict(zip(SCALES, discovered.probe.images, strict=True))
+        images[0.0] = basis.latent.frames[0].pixels.to(discovered.probe.images)
+        panels += to_images(torch.stack([images[scale] for scale in scales]))
     labels = [f"{scale:+g}" if scale else "original" for scale in scales] * len(discovery.directions)
     return draw_grid(
         panels,
@@ -388,7 +388,7 @@ def _facts(discovery: Discovery) -> dict[str, Any]:
         "record": {
             "versions": versions(),
             "model": ModelRecord.of(basis.latent.backbone),
-            "picture": PictureRecord.of(frame.picture, frame.allowed),
+            "image": ImageRecord.of(frame.image, frame.allowed),
             "caption": basis.latent.captions[0],
             "rank": len(basis),
             **{name: getattr(basis, name) for name in ("prompt", "site", "pooling", "level", "steps", "seed")},

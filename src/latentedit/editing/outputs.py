@@ -14,10 +14,10 @@ from PIL import Image, ImageChops
 from latentedit.core.errors import FileFormatError, ImageError, OutputError
 from latentedit.core.files import pack, unpack
 from latentedit.display.page import is_page
-from latentedit.latents.pictures import SourceImage
+from latentedit.latents.images import SourceImage
 from latentedit.latents.record import RunRecord
 from latentedit_keep.files import check_place, plain, read_json, user_path, write_text
-from latentedit_keep.pictures import MAX_RECORD_BYTES, read_chunks, read_image
+from latentedit_keep.images import MAX_RECORD_BYTES, read_chunks, read_image
 
 _MAX_JSON_BYTES = 4 * MAX_RECORD_BYTES
 """Largest JSON file that is read: a record, and what was measured at each strength."""
@@ -63,16 +63,16 @@ def read_record(path: str | Path) -> RunRecord:
         )
     content = _read_own_json(file)
     if content is None:
-        raise FileFormatError(f"there is no record in {file}. Edit the picture again")
+        raise FileFormatError(f"there is no record in {file}. Edit the image again")
     return RunRecord.from_json(json.dumps(content["record"]), str(file))
 
 
 def difference(source: Image.Image, edited: Image.Image) -> bytes:
     """What turns an edited image back into its source, for `undo_stored`; both RGB or RGBA, of one size."""
     missing, packed = ImageChops.subtract_modulo(source, edited), io.BytesIO()
-    missing.info.clear()  # no second copy of the colour profile
+    missing.info.clear()  # no second copy of the color profile
     missing.save(packed, format="PNG")
-    about = {"picture": SourceImage(image=edited).fingerprint, "source": SourceImage(image=source).fingerprint}
+    about = {"image": SourceImage(image=edited).fingerprint, "source": SourceImage(image=source).fingerprint}
     return pack({"difference": torch.frombuffer(bytearray(packed.getvalue()), dtype=torch.uint8)}, about)
 
 
@@ -80,7 +80,7 @@ def undo_stored(edited: SourceImage, payload: bytes) -> Image.Image:
     """The image before, from an edited image and the payload of its PNG; errors as `undo`."""
     name = str(edited.path or "the image")
     tensors, about = unpack(payload, name, allowed=("difference",))
-    if about.get("picture") != edited.fingerprint:
+    if about.get("image") != edited.fingerprint:
         raise FileFormatError(
             f"the pixels of {name} were changed after latentedit wrote it. Use the unchanged file, or give the "
             "direction that was applied with `direction`"
@@ -99,7 +99,7 @@ def undo_stored(edited: SourceImage, payload: bytes) -> Image.Image:
     return image
 
 
-def same_picture(first: Image.Image, second: Image.Image) -> bool:
+def same_image(first: Image.Image, second: Image.Image) -> bool:
     """Equal pixels, size and mode."""
     return first.mode == second.mode and first.size == second.size and first.tobytes() == second.tobytes()
 

@@ -16,21 +16,21 @@ from latentedit.editors.base import editor_class
 from latentedit.editors.eim import EIM, check_moves_along
 from latentedit.editors.refinement import refined_direction
 from latentedit.guard.guard import check_familiarity
-from latentedit.latents.encode import PictureLike, embed_targets, encode_frames, fit_all, open_picture
+from latentedit.latents.encode import ImageLike, embed_targets, encode_frames, fit_all, open_image
+from latentedit.latents.images import Frame, MaskLike, SourceImage
 from latentedit.latents.joint import JointLatent
-from latentedit.latents.pictures import Frame, MaskLike, SourceImage
-from latentedit.latents.record import DirectionRecord, PictureRecord, RunRecord, mask_fingerprint
+from latentedit.latents.record import DirectionRecord, ImageRecord, RunRecord, mask_fingerprint
 from latentedit.models.base import Backbone
 
 
 def replay(
     record: RunRecord,
     model: Backbone,
-    image: PictureLike,
+    image: ImageLike,
     *,
     directions: Sequence[Direction] = (),
     mask: MaskLike | None = None,
-    references: Sequence[PictureLike] = (),
+    references: Sequence[ImageLike] = (),
     progress: Progress | None = None,
 ) -> list[EditResult]:
     """Reproduce a result: one for each strength of its record.
@@ -38,20 +38,20 @@ def replay(
     Model, source image, mask and reference images, in their order, are those of the record, or it is a `ConfigError`;
     the image's name does not matter. ``directions`` are those that came from files.
     """
-    source = _named(image, record.picture)
-    record.check_picture(source)
+    source = _named(image, record.image)
+    record.check_image(source)
     if model.fingerprint != record.model.fingerprint:
         raise ConfigError(
             f"{model.name!r} ({model.fingerprint}) is not the model of the record, {record.model.name!r} "
             f"({record.model.fingerprint}). Name that model with `model`"
         )
     (frame,) = fit_all(model, [source], mask=mask)
-    if mask_fingerprint(frame.allowed) != record.picture.mask:
-        if record.picture.mask is None:
+    if mask_fingerprint(frame.allowed) != record.image.mask:
+        if record.image.mask is None:
             raise ConfigError("the edit used no mask, but one was given. Leave `mask` out")
         problem = "the edit used a mask, but none was given" if mask is None else "the edit used another mask"
         raise ConfigError(f"{problem}. Give the original one with `mask`")
-    if [open_picture(item).fingerprint for item in references] != [old.fingerprint for old in record.references]:
+    if [open_image(item).fingerprint for item in references] != [old.fingerprint for old in record.references]:
         names = ", ".join(repr(old.name) for old in record.references) or "none"
         raise ConfigError(
             f"the reference images of the edit were {names}; got {len(references)} others. Give them in their order "
@@ -72,9 +72,9 @@ def differences(record: RunRecord, now: RunRecord) -> list[str]:
     return [f"{name} changed: {before} -> {after}" for name, before, after in changes if before != after]
 
 
-def _named(image: PictureLike, record: PictureRecord) -> SourceImage:
+def _named(image: ImageLike, record: ImageRecord) -> SourceImage:
     """The image under its name in the record."""
-    return dataclasses.replace(open_picture(image), path=Path(record.name) if record.name else None)
+    return dataclasses.replace(open_image(image), path=Path(record.name) if record.name else None)
 
 
 def _latent_before(
@@ -103,7 +103,7 @@ def _again(
         editor = kind.from_dict(record.settings)
     except (TypeError, KeyError, IndexError) as error:
         raise ConfigError(
-            f"the record has settings that {record.method!r} does not have. Edit the picture again"
+            f"the record has settings that {record.method!r} does not have. Edit the image again"
         ) from error
     target: dict[str, Any] = {"prompt": record.target_caption}
     if isinstance(editor, EIM) and record.directions:

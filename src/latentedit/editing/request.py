@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from latentedit.directions.direction import Direction
     from latentedit.editors.base import Editor
     from latentedit.latents.captions.base import Captioner
-    from latentedit.latents.encode import PictureLike
-    from latentedit.latents.pictures import MaskLike
+    from latentedit.latents.encode import ImageLike
+    from latentedit.latents.images import MaskLike
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class EditRequest:
-    """An edit of any number of images, checked when it is created; `editing.verbs.edit_pictures` performs it.
+    """An edit of any number of images, checked when it is created; `editing.verbs.edit_images` performs it.
 
     Args:
         prompt: target captions, one for all images or one each.
@@ -62,7 +62,7 @@ class EditRequest:
     source_prompt: str | tuple[str, ...] | None = None
     complete: bool = True
     captioner: "str | Captioner | None" = None
-    references: "tuple[PictureLike, ...]" = ()
+    references: "tuple[ImageLike, ...]" = ()
     mask: "MaskLike | None" = None
     strength: tuple[float, ...] = (1.0,)
     method: "str | Editor | None" = None
@@ -167,7 +167,7 @@ def check_texts(texts: Mapping[str, str | tuple[str, ...] | None]) -> None:
     for name, given in texts.items():
         for text in _as_tuple(given):
             if not text.strip():
-                raise ConfigError(f"{name} is an empty caption. Describe the whole picture")
+                raise ConfigError(f"{name} is an empty caption. Describe the whole image")
             _check_utf8(name, text)
 
 

@@ -26,12 +26,12 @@ from latentedit.latents.captions.base import AttributeReader, one_line
 from latentedit.latents.captions.change import change_words, changed_phrases
 from latentedit.latents.captions.completion import Completion
 from latentedit.latents.encode import captioner_for
+from latentedit.latents.images import strips
 from latentedit.latents.joint import Familiarity, JointLatent
-from latentedit.latents.pictures import strips
 from latentedit.latents.record import RunRecord
-from latentedit_keep.colour import shown
+from latentedit_keep.color import shown
 from latentedit_keep.files import write_text
-from latentedit_keep.pictures import read_image, save_image
+from latentedit_keep.images import read_image, save_image
 
 CHANGED_LEVELS = 8  # a pixel counts as changed when a channel moves by more than this many of 255 levels
 
@@ -41,7 +41,7 @@ class Effect:
     """The effect of an edit on an image, measured on 8-bit pixels at its own size.
 
     Args:
-        changed_share: share of pixels of which a colour channel moved by more than 8/255, in [0, 1].
+        changed_share: share of pixels of which a color channel moved by more than 8/255, in [0, 1].
         change_rms: root mean square of the change of those pixels, where white is 1; 0 where there are none.
         rest_psnr_db: PSNR of the other pixels in dB; infinite where they are identical, or where none is left.
         read_before: attribute to value as the model's reader sees the source; None where there is no reader.
@@ -195,7 +195,7 @@ class EditResult:
     def _sheet_files(self, path: str | Path) -> list[OutputFile]:
         record = self.record.model_copy(update={"output": "sheet"})
         change = ", ".join(changed_phrases(self.caption, self.target_caption)[1]) if self.target_caption else ""
-        title = f"{record.picture.name or 'image'}: {change or 'edit'}, strength {self.strength:g}"
+        title = f"{record.image.name or 'image'}: {change or 'edit'}, strength {self.strength:g}"
         lines, text = (*self.caption_lines, f"{self.method}: {self.verdict.text}"), record.to_json()
 
         def write(file: Path) -> None:
@@ -221,7 +221,7 @@ def write_sweep(results: Sequence[EditResult], path: str | Path) -> None:
         labels = [
             f"{strength:.2f}\n" + text.replace(" (", "\n(") for strength, text in zip(strengths, verdicts, strict=True)
         ]
-        images, title = [result.image for result in results], record.picture.name or "image"
+        images, title = [result.image for result in results], record.image.name or "image"
         save_image(draw_sweep(images, labels, title=title, lines=first.caption_lines), file, record=text)
 
     sheet = _view_file(results, path) if is_page(path) else (Path(path), write)
@@ -234,9 +234,9 @@ def _view_file(results: Sequence[EditResult], path: str | Path) -> OutputFile:
 
 
 def measure_effect(source: Image.Image, edited: Image.Image) -> Effect:
-    """Compare two images of one size in sRGB, colour channels only."""
+    """Compare two images of one size in sRGB, color channels only."""
     if source.size != edited.size:
-        raise ShapeError(f"pictures of different sizes cannot be compared; got {source.size} and {edited.size}")
+        raise ShapeError(f"images of different sizes cannot be compared; got {source.size} and {edited.size}")
     seen = shown(source), shown(edited)
     count, change, rest = 0, 0, 0  # pixels that changed; squares of their changes, and of the others', in levels
     for strip in strips(source.size):
@@ -297,13 +297,13 @@ def measured(
         for index, frame in enumerate(latent.frames):
             record, image = records[index].model_copy(update=about), images[at][index]
             familiarity = latent.knowledge[index] if latent.knowledge else None
-            effect = measure_effect(frame.picture.image, image)
+            effect = measure_effect(frame.image.image, image)
             completion = latent.completions[index] if latent.completions else None
             captions = [words for words in (record.caption, record.target_caption) if words]
             row.append(
                 EditResult(
                     image=image,
-                    source=frame.picture.image,
+                    source=frame.image.image,
                     strength=step.strength,
                     method=record.method,
                     caption=record.caption,
@@ -315,7 +315,7 @@ def measured(
                     latent=_following(latent, target, step, index, record),
                     cost=cost,
                     notes=(
-                        *frame.picture.notes,
+                        *frame.image.notes,
                         *(() if familiarity is None else familiarity.doubts),
                         *backbone.caption_notes(captions),
                         *(() if completion is None else completion.notes),

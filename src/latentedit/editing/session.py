@@ -23,7 +23,7 @@ from latentedit.editors.eim import EIM, Arm, Slider, default_manipulation, store
 from latentedit.editors.refinement import Refinement, refined_direction, refined_steps
 from latentedit.latents.encode import ChangeLike, embed_targets, target_texts
 from latentedit.latents.joint import JointLatent
-from latentedit.latents.record import Combine, DirectionRecord, ModelRecord, PictureRecord, RunRecord, versions
+from latentedit.latents.record import Combine, DirectionRecord, ImageRecord, ModelRecord, RunRecord, versions
 from latentedit.models.model_settings import ModelSettings
 
 SEARCHED, TEXT_ALONE = "hsds", "text difference"  # methods whose directions can be identified again from two captions
@@ -186,7 +186,7 @@ class Session:
         latent = self.latent
         latent.check_encoders()
         if not latent.frames:
-            raise ConfigError("these latents have no pictures to change. Use the `edit` of an editor instead")
+            raise ConfigError("these latents have no images to change. Use the `edit` of an editor instead")
         editor = make_editor(request.method, latent.backbone, instructed=latent.instructed, settings=request.settings)
         with metered(latent.backbone) as spent:
             moves = any(request.strength if strengths is None else strengths)
@@ -353,9 +353,9 @@ class Session:
                 seed=seed_of(directions[0][0].settings) if directions else request.seed,
                 model=ModelRecord.of(latent.backbone),
                 versions=versions(),
-                picture=PictureRecord.of(frame.picture, frame.allowed),
+                image=ImageRecord.of(frame.image, frame.allowed),
                 instructed=latent.instructed,
-                references=tuple(map(PictureRecord.of, latent.references)),
+                references=tuple(map(ImageRecord.of, latent.references)),
                 caption=caption,
                 target_caption=target,
                 strengths=(1.0,),
@@ -376,7 +376,7 @@ class Session:
         own = (  # it was identified on this very image, as encoded here, from its caption to another one
             row.method in (SEARCHED, TEXT_ALONE)
             and row.settings.get("projection", "none") == "none"
-            and row.pictures == (self._pictures[index],)
+            and row.images == (self._images[index],)
             and row.source_captions == (self.latent.captions[index],)
             and any(row.target_captions)
         )
@@ -390,8 +390,8 @@ class Session:
         )
 
     @functools.cached_property
-    def _pictures(self) -> tuple[str, ...]:
-        return self.latent.pictures  # digests of all pixels
+    def _images(self) -> tuple[str, ...]:
+        return self.latent.images  # digests of all pixels
 
     def _target_caption(self, parts: Sequence[Direction], shares: Sequence[float], index: int) -> str:
         """All changes in one caption, or all instructions, as far as they have words; empty if none has."""

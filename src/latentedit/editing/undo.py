@@ -20,9 +20,9 @@ from latentedit.editing.outputs import undo_stored
 from latentedit.editors.base import check_strength, localizes
 from latentedit.editors.eim import EIM
 from latentedit.latents.encode import fit_all
-from latentedit.latents.pictures import SourceImage
+from latentedit.latents.images import SourceImage
 from latentedit.models.base import Backbone
-from latentedit_keep.pictures import read_chunks
+from latentedit_keep.images import read_chunks
 
 ROUNDS = 5  # rounds of the fixed point; on the calibration portraits more did not come closer
 
@@ -30,8 +30,8 @@ ROUNDS = 5  # rounds of the fixed point; on the calibration portraits more did n
 def undo(path: str | Path) -> Image.Image:
     """The image before an edit, bit for bit, from the PNG that `EditResult.save` wrote.
 
-    The pixels come back as the source was read: at its size, upright, in 8-bit RGB or RGBA, with its colour profile,
-    resolution and copyright. Palettes and deeper colours are not read, and so do not come back.
+    The pixels come back as the source was read: at its size, upright, in 8-bit RGB or RGBA, with its color profile,
+    resolution and copyright. Palettes and deeper colors are not read, and so do not come back.
 
     Raises:
         ImageError: not an image.

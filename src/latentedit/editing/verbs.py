@@ -21,9 +21,9 @@ from latentedit.editors.eim import EIM, Arm
 from latentedit.guard.guard import guarded
 from latentedit.latents import encode as encoding
 from latentedit.latents.captions.base import Captioner
-from latentedit.latents.encode import ChangeLike, PictureLike
+from latentedit.latents.encode import ChangeLike, ImageLike
+from latentedit.latents.images import MaskLike, preview_of
 from latentedit.latents.joint import JointLatent
-from latentedit.latents.pictures import MaskLike, preview_of
 from latentedit.latents.record import Combine
 from latentedit.models.base import Backbone, check_model
 
@@ -74,7 +74,7 @@ class _EditOptions(TypedDict, total=False, extra_items=Any):
     instruction: str | Sequence[str] | None
     direction: Direction | Path | Sequence[Direction | Path] | None
     captioner: str | Captioner | None
-    references: Sequence[PictureLike]
+    references: Sequence[ImageLike]
     mask: MaskLike | None
     strength: float | Sequence[float]
     method: str | Editor | None
@@ -89,7 +89,7 @@ class _EditOptions(TypedDict, total=False, extra_items=Any):
 @overload
 def edit(
     model: Backbone,
-    image: PictureLike,
+    image: ImageLike,
     *,
     prompt: str | None = None,
     source_prompt: str | None = None,
@@ -101,7 +101,7 @@ def edit(
 @overload
 def edit(
     model: Backbone,
-    image: list[PictureLike] | list[str] | list[Path] | list[Image.Image] | tuple[PictureLike, ...],
+    image: list[ImageLike] | list[str] | list[Path] | list[Image.Image] | tuple[ImageLike, ...],
     *,
     prompt: str | Sequence[str] | None = None,
     source_prompt: str | Sequence[str] | None = None,
@@ -112,7 +112,7 @@ def edit(
 
 def edit(
     model: Backbone,
-    image: PictureLike | Sequence[PictureLike],
+    image: ImageLike | Sequence[ImageLike],
     *,
     prompt: str | Sequence[str] | None = None,
     source_prompt: str | Sequence[str] | None = None,
@@ -138,15 +138,15 @@ def edit(
         edit(model, "me.png", change="=> glasses", method="flowedit", num_inference_steps=20, guidance_scale=3)
     """
     request = EditRequest.of(prompt=prompt, source_prompt=source_prompt, **options)
-    results = edit_pictures(model, encoding.as_list(image), request, progress=progress)
-    return results[0] if isinstance(image, PictureLike) else results
+    results = edit_images(model, encoding.as_list(image), request, progress=progress)
+    return results[0] if isinstance(image, ImageLike) else results
 
 
-def edit_pictures(
-    model: Backbone, pictures: Sequence[PictureLike], request: EditRequest, *, progress: Progress | None = None
+def edit_images(
+    model: Backbone, images: Sequence[ImageLike], request: EditRequest, *, progress: Progress | None = None
 ) -> list[EditResult]:
     """`run` at the request's own strength: one result per image."""
-    return [result for (result,) in run(model, pictures, request, progress=progress)]
+    return [result for (result,) in run(model, images, request, progress=progress)]
 
 
 def read_directions(request: EditRequest, model: Backbone | None = None) -> EditRequest:
@@ -163,7 +163,7 @@ def read_directions(request: EditRequest, model: Backbone | None = None) -> Edit
 @torch.no_grad()
 def run(
     model: Backbone,
-    pictures: Sequence[PictureLike],
+    images: Sequence[ImageLike],
     request: EditRequest,
     strengths: Sequence[float] | None = None,
     *,
@@ -177,7 +177,7 @@ def run(
     check_model(model)
     request.check_target()
     request = read_directions(request, model)
-    opened = [encoding.open_picture(picture) for picture in pictures]
+    opened = [encoding.open_image(image) for image in images]
     captions, targets = (
         None if text is None else encoding.broadcast_texts(text, len(opened), what)
         for text, what in ((request.source_prompt, "caption"), (request.prompt, "target caption"))
@@ -227,18 +227,18 @@ def calibrate_direction(
     direction: Direction,
     *,
     arm: Arm | None = None,
-    licence: str = "",
+    license: str = "",
     progress: Progress | None = None,
 ) -> Direction:
-    """The mean of directions, calibrated on the images on which they were found, with a licence and a preview."""
+    """The mean of directions, calibrated on the images on which they were found, with a license and a preview."""
     mean, session = direction.mean(), Session(latent)
     first = session.sweep(mean, strengths=PREVIEW_STRENGTHS, arm=arm, progress=progress)[0]
     calibration = session.slider(mean, arm=arm).calibration()
     preview = preview_of([result.image for result in first])
-    return dataclasses.replace(mean, calibration=calibration, licence=licence, preview=preview)
+    return dataclasses.replace(mean, calibration=calibration, license=license, preview=preview)
 
 
 def _single_session(latent: JointLatent) -> Session:
     if len(latent) != 1:
-        raise ConfigError(f"this takes the latent of one picture; got {len(latent)} of them. Use a Session")
+        raise ConfigError(f"this takes the latent of one image; got {len(latent)} of them. Use a Session")
     return Session(latent)

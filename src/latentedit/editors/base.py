@@ -1,4 +1,4 @@
-"""The contract of an editor: encoded pictures, a target text and a strength; and editors by name, for a model."""
+"""The contract of an editor: encoded images, a target text and a strength; and editors by name, for a model."""
 
 import abc
 import dataclasses
@@ -30,13 +30,13 @@ UNTUNED = "flowedit"  # the editor that `docs/methods.md` recommends for models 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class StrengthResult:
-    """A batch of pictures at one strength.
+    """A batch of images at one strength.
 
     Args:
         z: clean latents.
         strength: the requested one.
-        limit: the strength beyond which each picture is damaged; nan, or None for all, where it was not measured.
-        direction: along which the pictures were moved; None for editors without one.
+        limit: the strength beyond which each image is damaged; nan, or None for all, where it was not measured.
+        direction: along which the images were moved; None for editors without one.
         notes: what the user should know about the direction.
     """
 
@@ -63,10 +63,10 @@ class Editor(abc.ABC):
     Laws:
         1. At strength 0 ``edit`` gives ``latent.z``, bit for bit.
         2. The same arguments and seed give the same result, whatever the global random state.
-        3. A picture's result depends on its own seed and not on the other pictures of its batch (up to the rounding of
+        3. An image's result depends on its own seed and not on the other images of its batch (up to the rounding of
            batched kernels).
-        4. ``edit(latent, target, [strength])`` costs ``evaluations(latent, strength=strength)`` network evaluations a
-           picture; several strengths cost at most the sum of theirs.
+        4. ``edit(latent, target, [strength])`` costs ``evaluations(latent, strength=strength)`` network evaluations an
+           image; several strengths cost at most the sum of theirs.
         5. Where ``keeps_equal_texts``: a target equal to the source text changes nothing.
         6. ``from_dict(to_dict(editor)) == editor``.
 
@@ -83,7 +83,7 @@ class Editor(abc.ABC):
     """Its change gets an automatic soft mask (`directions.identification`) unless the user says otherwise."""
 
     loses_equal_texts: ClassVar[bool] = False
-    """Equal source and target texts change the picture, whatever the settings."""
+    """Equal source and target texts change the image, whatever the settings."""
 
     steps_by_map: ClassVar[bool] = False
     """Its steps are those of the flow map, where the model is one (`Capabilities.flow_map`); else by the velocity."""
@@ -94,13 +94,13 @@ class Editor(abc.ABC):
         return not self.loses_equal_texts
 
     def for_captions(self, sources: Sequence[str], targets: Sequence[str]) -> "Editor":
-        """The editor for pictures with these captions and targets; itself, unless it reads more than conditions."""
+        """The editor for images with these captions and targets; itself, unless it reads more than conditions."""
         del sources, targets
         return self
 
     @abc.abstractmethod
     def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
-        """Network evaluations per picture of an edit at one strength; 0 at strength 0, which does nothing."""
+        """Network evaluations per image of an edit at one strength; 0 at strength 0, which does nothing."""
 
     def _edit(
         self, latent: JointLatent, target: Condition, *, strength: float, seed: Seed, progress: Progress | None
@@ -129,20 +129,20 @@ class Editor(abc.ABC):
         """The clean latents, edited to each strength.
 
         Args:
-            latent: encoded pictures with their captions.
-            target: target text, one or one per picture.
-            strengths: 0 is the picture itself, 1 the full change; negative and larger values where the editor allows.
-            seed: random seed: one, whose noise all pictures share, or one per picture.
+            latent: encoded images with their captions.
+            target: target text, one or one per image.
+            strengths: 0 is the image itself, 1 the full change; negative and larger values where the editor allows.
+            seed: random seed: one, whose noise all images share, or one per image.
 
         Returns:
             One result per strength, in their order.
 
         Raises:
             ConfigError: a strength that is not a finite number, or that this editor refuses.
-            ShapeError: neither one target nor one per picture.
+            ShapeError: neither one target nor one per image.
 
         Cost:
-            ``evaluations(latent, strength=strength)`` a picture and strength, less what the strengths share.
+            ``evaluations(latent, strength=strength)`` an image and strength, less what the strengths share.
         """
         for strength in strengths:
             check_strength(strength)

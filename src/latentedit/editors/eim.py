@@ -53,14 +53,14 @@ def check_arm(arm: str) -> Arm:
 
 @dataclasses.dataclass(kw_only=True, eq=False)
 class Slider:
-    """Pictures, a direction for all or one per picture, and the way along it.
+    """Images, a direction for all or one per image, and the way along it.
 
     - image: ``z + scale * d``. Its effect is the scale.
     - text: invert under c0 up to ``level``, return aligned under ``c0 + scale * n``.
     - joint: the same, started from ``Z_level + max(1 - level, 0.01) * scale * d``. Without a text part n, the
       displacement of the start is all that moves.
 
-    ``judge`` says where the pictures are damaged, by noises of ``seed``. The arms are those of
+    ``judge`` says where the images are damaged, by noises of ``seed``. The arms are those of
     Encode-Identify-Manipulate (arXiv 2411.08196); level, aligned return, the factor ``1 - level`` (the share of x in
     ``z(s)``) and the strength are ours. Directions at a level: see `directions.at_level`.
     """
@@ -82,15 +82,15 @@ class Slider:
         shape, expected = list(self.direction.z.shape), list(self.latent.z.shape)
         if shape[1:] != expected[1:] or shape[0] not in (1, expected[0]):
             raise ShapeError(
-                f"the direction does not fit latents of shape {expected}; got one of {shape}. Make it on pictures of "
-                "these proportions, or crop the picture"
+                f"the direction does not fit latents of shape {expected}; got one of {shape}. Make it on images of "
+                "these proportions, or crop the image"
             )
 
     def move(self, scales: Float[Tensor, "k b"]) -> Float[Tensor, "k b *latent"]:
         """Clean latents at raw scales of the direction, in batches.
 
-        The text and joint arms take one evaluation per step below ``level`` for each scale and picture, and as many for
-        each picture, once, for the inversion.
+        The text and joint arms take one evaluation per step below ``level`` for each scale and image, and as many for
+        each image, once, for the inversion.
         """
         latent, z, count = self.latent, self.latent.z, len(self.latent)
         factors = scales.to(z.device, z.dtype)
@@ -111,7 +111,7 @@ class Slider:
         return torch.cat(parts).unflatten(0, (len(factors), count))
 
     def edit(self, strengths: Sequence[float]) -> list[StrengthResult]:
-        """Pictures at strengths: 0 is the picture, 1 the full direction, and between them shares of its effect.
+        """Images at strengths: 0 is the image, 1 the full direction, and between them shares of its effect.
 
         Strengths above 1 and below 0 are clamped to where the off-manifold residual stays below ``judge.damage``. Each
         costs ``evaluations(...)``, less what earlier ones have measured.
@@ -132,7 +132,7 @@ class Slider:
         ]
 
     def evaluations(self, strength: float) -> int:
-        """Network evaluations per picture of the first ``edit([strength])``."""
+        """Network evaluations per image of the first ``edit([strength])``."""
         if strength == 0:
             return 0
         walk = 0 if self.arm == "image" else self.latent.path(self.steps, self.level).steps
@@ -145,7 +145,7 @@ class Slider:
         return curve + 2 * walk
 
     def calibration(self) -> Calibration:
-        """Strength against effect from the lowest to the highest scale, and the strengths that damage no picture.
+        """Strength against effect from the lowest to the highest scale, and the strengths that damage no image.
 
         It costs as much as the curves of `edit` at a strength above 1 and one below 0.
         """
@@ -199,14 +199,14 @@ class Slider:
         residual = (losses / self._source_loss).cpu().double()
         excess = residual.log() - math.log(_SAFE * self.judge.damage)
         last = self._each(scales[-1])
-        for picture in range(len(last)):
-            column = excess[:, picture].tolist()
+        for image in range(len(last)):
+            column = excess[:, image].tolist()
             crossing = next((i for i, value in enumerate(column) if value > 0), None)
             if crossing == 0:
-                last[picture] = scales[0]
+                last[image] = scales[0]
             elif crossing is not None:
                 a, b = column[crossing - 1], column[crossing]
-                last[picture] = scales[crossing - 1] + (scales[crossing] - scales[crossing - 1]) * a / (a - b)
+                last[image] = scales[crossing - 1] + (scales[crossing] - scales[crossing - 1]) * a / (a - b)
         return last
 
     def _losses(self, z: Float[Tensor, "k b *latent"]) -> Float[Tensor, "k b"]:
@@ -214,7 +214,7 @@ class Slider:
         return torch.stack([self.judge.least_loss(backbone, row, self._texts, seed=self.seed) for row in z])
 
     def _effects(self, *, below: bool, beyond: bool) -> tuple[tuple[float, ...], Float[Tensor, "k b"]]:
-        """Scales from 0 to 1, and below and beyond, with the effect of each on each picture."""
+        """Scales from 0 to 1, and below and beyond, with the effect of each on each image."""
         sets = [*[BELOW] * below, (0.0,), WITHIN, *[BEYOND] * beyond]
         delta = torch.cat([self._at(scales) for scales in sets]) - self.latent.z
         return tuple(itertools.chain(*sets)), measure_effect(delta, self._at(WITHIN)[-1] - self.latent.z)
@@ -224,7 +224,7 @@ class Slider:
         return EffectCurve(scales=scales, effects=effects)
 
     def _each(self, value: float) -> Float[Tensor, " b"]:
-        """One number for every picture."""
+        """One number for every image."""
         return torch.full((len(self.latent),), value, dtype=torch.float64)
 
     def _scale(self, strength: float, limit: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
@@ -289,7 +289,7 @@ class EIM(Editor):
     def direction(
         self, latent: JointLatent, target: Condition, *, seed: Seed, progress: Progress | None = None
     ) -> Direction:
-        """The direction from the pictures' text to another; for the text arm, the difference of the texts alone."""
+        """The direction from the images' text to another; for the text arm, the difference of the texts alone."""
         if self.arm == "text":
             return _text_direction(latent, target, self.level, seed=seed)
         return identify(latent, target, self.search, seed=seed, progress=progress)
@@ -330,7 +330,7 @@ def _text_direction(latent: JointLatent, target: Condition, level: float, *, see
         model_name=latent.backbone.name,
         model_fingerprint=latent.backbone.fingerprint,
         source_captions=latent.captions,
-        pictures=latent.pictures,
+        images=latent.images,
         instructed=latent.instructed,
     )
 
@@ -376,9 +376,9 @@ def _at_their_level(directions: Sequence[Direction]) -> dict[str, Any]:
 
 def _is_transferred(direction: Direction, latent: JointLatent) -> bool:
     """Whether a direction was found on other images, not these nor their edits, and has words for other captions."""
-    here = {frame.picture.fingerprint for frame in latent.frames}
+    here = {frame.image.fingerprint for frame in latent.frames}
     return (
-        bool(direction.pictures and direction.target_captions)
-        and here.isdisjoint(name.partition("-")[0] for name in direction.pictures)
+        bool(direction.images and direction.target_captions)
+        and here.isdisjoint(name.partition("-")[0] for name in direction.images)
         and direction.target_captions != latent.captions
     )

@@ -1,21 +1,21 @@
-"""Did it work? The model's own verdict on an edited picture, without an attribute reader and without ground truth.
+"""Did it work? The model's own verdict on an edited image, without an attribute reader and without ground truth.
 
 A clean latent z is noised to one level and denoised under a text c; ``loss(z, c) = mean |x_hat(z_s, c) - z|^2`` is
 small where z is likely under c. From the losses under the source text c0 and the target text c1,
 
     margin(z)   = loss(z, c0) - loss(z, c1)                              above 0 where the target fits better
-    share       = (margin(z) - margin(x)) / (-2 margin(x))               0 for the picture x, about 1 for a full change
+    share       = (margin(z) - margin(x)) / (-2 margin(x))               0 for the image x, about 1 for a full change
     residual    = min(loss(z, c0), loss(z, c1)) / loss(x, c0)            about 1 on the manifold, more off it
 
 with one set of noises for all, in antithetic pairs. Derived here; the margin is that of diffusion classifiers (Li et
-al. 2023, arXiv 2303.16203), and the share takes the margin of the changed picture to mirror that of the source.
+al. 2023, arXiv 2303.16203), and the share takes the margin of the changed image to mirror that of the source.
 
-An instruction-tuned model has the picture x as its reference image, and denoises x almost exactly: right answers would
+An instruction-tuned model has the image x as its reference image, and denoises x almost exactly: right answers would
 have residuals of 5 to 50. So z is its own reference, under the instruction to change nothing: ``residual =
 loss(z, c0, reference z) / loss(x, c0, reference x)``.
 
 Verdicts report the share within [0, 1]: below 0.05 the change is not done, from 0.75 on it is done, and between them
-partly. Without a target text there is no share: a picture counts as changed where its clean latent, of variance 1,
+partly. Without a target text there is no share: an image counts as changed where its clean latent, of variance 1,
 moved by 0.05 or more (root mean square) and is not damaged.
 """
 
@@ -45,7 +45,7 @@ class Verdict:
 
     Args:
         word: "not done", "partly done" or "done"; "changed" where the direction has no words to measure it by;
-            "damaged"; "not known" for a picture that is unfamiliar to the model.
+            "damaged"; "not known" for an image that is unfamiliar to the model.
         share: share of the full change that the model sees, in [0, 1]; None where it cannot be measured.
         reason: one clause; empty where there is nothing to explain.
         remedy: what to adjust; empty where nothing is wrong.
@@ -74,9 +74,9 @@ class Verdict:
         if familiarity.state == "known" or self.word in ("not done", "damaged"):
             return self
         if familiarity.state == "doubtful":
-            reason = "; ".join(filter(None, (self.reason, "the picture is doubtful to the model")))
+            reason = "; ".join(filter(None, (self.reason, "the image is doubtful to the model")))
             return dataclasses.replace(self, reason=reason)
-        reason = "the model does not know this picture, so it cannot tell what was done"
+        reason = "the model does not know this image, so it cannot tell what was done"
         return dataclasses.replace(self, word="not known", share=None, reason=reason, remedy="look at it")
 
 
@@ -84,10 +84,10 @@ class Verdict:
 class Judge:
     """How verdicts are made; the thresholds are calibrated for each model (``latentedit.json``, "judge")."""
 
-    level: Level = 0.7  # noise level of the losses: where the model decides what a picture shows
+    level: Level = 0.7  # noise level of the losses: where the model decides what an image shows
     pairs: Count = 1  # antithetic pairs of noises
     least_share: Level = 0.5  # share of the requested strength below which more strength is advised
-    damage: Annotated[float, Field(gt=1, le=1000)] = 2.0  # residual from which a picture counts as damaged
+    damage: Annotated[float, Field(gt=1, le=1000)] = 2.0  # residual from which an image counts as damaged
 
     @classmethod
     def of(cls, backbone: Backbone) -> "Judge":
@@ -126,9 +126,9 @@ class Judge:
         seed: Seed,
         before: Float[Tensor, "2 b"] | None = None,
     ) -> list[Verdict]:
-        """One verdict per picture on edited latents z; ``before`` are the losses of the pictures, if already computed.
+        """One verdict per image on edited latents z; ``before`` are the losses of the images, if already computed.
 
-        It costs ``4 pairs`` evaluations per picture for the losses before, and as many for those after where something
+        It costs ``4 pairs`` evaluations per image for the losses before, and as many for those after where something
         moved, ``2 pairs`` more on an instruction-tuned model.
         """
         texts, backbone = (latent.condition, target), latent.backbone
@@ -162,7 +162,7 @@ class Judge:
         share = (after[0] - after[1] - margin) / (-2 * margin) if margin < 0 else 0.0
         verdict = functools.partial(Verdict, residual=residual)
         if strength == 0:
-            return verdict(word="not done", share=0.0, reason="strength 0 is the picture itself")
+            return verdict(word="not done", share=0.0, reason="strength 0 is the image itself")
         if residual > self.damage:
             reason = f"off-manifold residual {residual:.1f} x the source's"
             return verdict(word="damaged", reason=reason, remedy="less strength")
@@ -171,21 +171,21 @@ class Judge:
             return verdict(word="not done", share=0.0, reason=reason, remedy="name what should change")
         margin /= max(before[0], 1e-30)
         if margin >= _FAINT:
-            reason = "the target caption fits the source picture as well as its own"
-            remedy = "check the source caption: it may contradict the picture"
+            reason = "the target caption fits the source image as well as its own"
+            remedy = "check the source caption: it may contradict the image"
             return verdict(word="not done", reason=reason, remedy=remedy)
         done, short = min(max(share, 0.0), 1.0), share < self.least_share * strength
         if margin > -_FAINT and (short or share < _PARTLY):
             if distance >= _LEAST_MOVE:
                 reason = f"no effect of the text can be measured, the model hardly tells the captions apart; {_MOVED}"
-                remedy = "look at the picture, or use other words"
+                remedy = "look at the image, or use other words"
                 return verdict(word="not done", reason=reason.format(distance), remedy=remedy)
             reason = "the text has no effect at this level"
             return verdict(word="not done", reason=reason, remedy="other words, or a higher level")
         if share >= _DONE:
             return verdict(word="done", share=done)
         if strength < 0 and share < 0:
-            return verdict(word="not done", share=done, reason="the picture moved away from the target caption")
+            return verdict(word="not done", share=done, reason="the image moved away from the target caption")
         reason = "the image evidence dominated the prompt" if short else ""
         remedy = "more strength, or a higher level" if short else ""
         return verdict(word="partly done" if share >= _PARTLY else "not done", share=done, reason=reason, remedy=remedy)
@@ -195,6 +195,6 @@ class Judge:
 _FAINT = 0.01
 _PARTLY = 0.05  # share from which a change is partly done
 _DONE = 0.75  # share from which a change is done
-# Root mean square displacement of the clean latent from which a picture without words counts as changed.
+# Root mean square displacement of the clean latent from which an image without words counts as changed.
 _LEAST_MOVE = 0.05
 _MOVED = "the latent moved by {:.2f} of its scale"

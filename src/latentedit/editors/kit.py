@@ -22,7 +22,7 @@ Item = TypeVar("Item")
 
 Latents = Float[Tensor, "b *latent"]  # a batch of latents
 LevelBatch = Float[Tensor, " b"]  # the noise level of each latent of a batch
-Under = Literal["empty", "source"]  # the text of an inversion: none, or the pictures' own
+Under = Literal["empty", "source"]  # the text of an inversion: none, or the images' own
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -30,15 +30,15 @@ class Edit:
     """The arguments of `Editor.edit` at one strength that is not 0, and what most methods compute from them."""
 
     name: str  # of the editor, its progress and its stream of noise
-    latent: JointLatent  # the pictures, under the source text c0
-    target: Condition  # the target text c1, one per picture
+    latent: JointLatent  # the images, under the source text c0
+    target: Condition  # the target text c1, one per image
     strength: float
     seed: Seed
     progress: Progress | None
 
     @property
     def x(self) -> Latents:
-        """The clean latents of the pictures."""
+        """The clean latents of the images."""
         return self.latent.z
 
     @property
@@ -58,7 +58,7 @@ class Edit:
         return arriving(backbone, source, level), arriving(backbone, target, level)
 
     def under(self, text: Under) -> JointLatent:
-        """The pictures under the text of an inversion."""
+        """The images under the text of an inversion."""
         return self.latent.with_prompt("") if text == "empty" else self.latent
 
     def steps(self, levels: Sequence[float], name: str = "") -> Iterator[tuple[int, float, float]]:
@@ -107,11 +107,11 @@ class Edit:
         return field(self.latent.condition, source_guidance), field(self.target, target_guidance)
 
     def invert(self, grid: LevelGrid) -> InversionTrace:
-        """The inversion of the pictures under c0 up to the top of a grid, for an aligned way back."""
+        """The inversion of the images under c0 up to the top of a grid, for an aligned way back."""
         return invert(self.latent, grid, progress=self.progress)
 
     def ddim_inversion(self, grid: LevelGrid, time: End | None, latent: JointLatent | None = None) -> InversionTrace:
-        """The inversion of the pictures, or of other latents, for a plain way back."""
+        """The inversion of the images, or of other latents, for a plain way back."""
         latent = self.latent if latent is None else latent
         end: End = "end" if latent.backbone.capabilities.predicts_noise else "start"
         return invert(latent, grid, time=time or end, progress=self.progress)
@@ -157,7 +157,7 @@ class PathEditor(Baseline):
         return editor._cost(self._path(latent).steps)
 
     def _cost(self, k: int) -> int:
-        """Network evaluations per picture of an edit in k steps, on a model with classifier-free guidance."""
+        """Network evaluations per image of an edit in k steps, on a model with classifier-free guidance."""
         raise NotImplementedError(f"the editor {self.name!r} has neither _cost nor evaluations")
 
     def _path(self, latent: JointLatent) -> LevelGrid:

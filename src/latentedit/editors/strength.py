@@ -1,6 +1,6 @@
 """A strength with a unit: the measured effect of a scale, its monotone fit, and the inverse from effect to scale.
 
-An editor turns a *scale* (how far along its direction it goes) into a picture. The *effect* of a scale is the share of
+An editor turns a *scale* (how far along its direction it goes) into an image. The *effect* of a scale is the share of
 the full change that the clean latent makes, along that change,
 
     effect(a) = <z(a) - x, u> / <u, u>        u = z(1) - x,
@@ -53,30 +53,30 @@ class EffectCurve:
             raise ShapeError(f"{len(self.scales)} scales take one row of effects each; got {len(self.effects)}")
 
     def scale(self, strength: float | Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-        """The scale whose effect is the strength, one per picture; an end of the curve where no scale reaches it."""
+        """The scale whose effect is the strength, one per image; an end of the curve where no scale reaches it."""
         return self._read(strength, backwards=True)
 
     def effect(self, scale: float | Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-        """The fitted effect of a scale, one per picture."""
+        """The fitted effect of a scale, one per image."""
         return self._read(scale, backwards=False)
 
     def _read(self, at: float | Float[Tensor, " b"], *, backwards: bool) -> Tensor:
         columns = self.effects.cpu().double().numpy().T
         values = np.broadcast_to(np.asarray(at, dtype=np.float64), len(columns))
         pairs = zip(columns, values, strict=True)
-        return torch.tensor([self._read_picture(*pair, backwards) for pair in pairs], dtype=torch.float64)
+        return torch.tensor([self._read_image(*pair, backwards) for pair in pairs], dtype=torch.float64)
 
-    def _read_picture(self, measured: np.ndarray, at: float, backwards: bool) -> float:
+    def _read_image(self, measured: np.ndarray, at: float, backwards: bool) -> float:
         scales, effects = np.asarray(self.scales), isotonic_regression(measured).x
         # A flat stretch has no inverse, so its middle is used. Effects that differ by rounding alone count as flat,
         # too: a cubic cannot climb a step of no width.
         levels, group = np.unique(effects.round(12), return_inverse=True)
         if len(levels) < 2:
             return float(at if backwards else effects[0])
-        centres = np.bincount(group, weights=scales) / np.bincount(group)
+        centers = np.bincount(group, weights=scales) / np.bincount(group)
         if backwards:
-            return float(PchipInterpolator(levels, centres)(np.clip(at, levels[0], levels[-1])))
-        return _solve(PchipInterpolator(levels, centres), centres, float(np.clip(at, centres[0], centres[-1])))
+            return float(PchipInterpolator(levels, centers)(np.clip(at, levels[0], levels[-1])))
+        return _solve(PchipInterpolator(levels, centers), centers, float(np.clip(at, centers[0], centers[-1])))
 
 
 def _solve(rising: PchipInterpolator, values: np.ndarray, value: float) -> float:

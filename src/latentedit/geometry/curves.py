@@ -5,7 +5,7 @@ A curve through points ``z_0 ... z_n`` has the discrete pullback energy
     E = sum_i |f(z_{i+1}) - f(z_i)|^2  >=  length^2 / n
 
 with equality where all segments are equally long in feature space. Among curves with the same ends the least energy is
-that of a shortest curve walked at constant speed, so minimising E over the inner points also spaces them evenly, and
+that of a shortest curve walked at constant speed, so minimizing E over the inner points also spaces them evenly, and
 no term is needed for that. Only f and its reverse mode are needed, no Jacobian.
 """
 
@@ -162,7 +162,7 @@ def shortest_curve(
         ``l`` features forwards and backwards for each step; the ends' features are computed once.
 
     Source:
-        Shao, Kumar & Fletcher 2018 (arXiv 1711.08014), the discrete energy; minimised with limited-memory BFGS.
+        Shao, Kumar & Fletcher 2018 (arXiv 1711.08014), the discrete energy; minimized with limited-memory BFGS.
     """
     if len(curve) < 2:
         raise ShapeError(f"a curve needs two points or more; got {len(curve)}")

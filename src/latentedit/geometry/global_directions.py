@@ -1,7 +1,7 @@
-"""Global directions: the mean of the local bases of several pictures in feature space, pulled back to each picture.
+"""Global directions: the mean of the local bases of several images in feature space, pulled back to each image.
 
-The latents of two pictures have nothing in common that could be averaged; their features do. So the mean is taken of
-changes of the feature, and a picture's own basis gives the displacement of its latent that makes such a change.
+The latents of two images have nothing in common that could be averaged; their features do. So the mean is taken of
+changes of the feature, and an image's own basis gives the displacement of its latent that makes such a change.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ Mean = Literal["frechet", "hungarian"]
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class GlobalDirections:
-    """Changes of a feature that several pictures share, in float64 on the CPU; the samples are their local bases."""
+    """Changes of a feature that several images share, in float64 on the CPU; the samples are their local bases."""
 
     u: Float[Tensor, "r *feature"]  # of unit length, most shared first; orthogonal but for the mean "hungarian"
     captured: Float[Tensor, "n r"]  # share of each u in each sample's span; ``r / m`` for random spans of m numbers
@@ -46,9 +46,9 @@ class GlobalDirections:
         return () if self.converged else ("the mean of the local bases has not converged: they lie too far apart",)
 
     def local(self, basis: LocalBasis, index: int, *, step: float = 1.0, damping: float = DAMPING) -> Direction:
-        """A global direction at one picture, in the mean or not: ``v = V S^-1 U^T u``, of length ``step`` at the level.
+        """A global direction at one image, in the mean or not: ``v = V S^-1 U^T u``, of length ``step`` at the level.
 
-        It stores its change of the feature there: the part of u inside the picture's tangent space.
+        It stores its change of the feature there: the part of u inside the image's tangent space.
         """
         if not 0 <= index < len(self):
             raise ConfigError(f"there is no direction {index}: the last is {len(self) - 1}")
@@ -60,7 +60,7 @@ class GlobalDirections:
 
 
 def global_directions(bases: Sequence[LocalBasis], *, mean: Mean = "frechet") -> GlobalDirections:
-    """The changes of a feature that local bases share, one per picture, of one model, site, level, text and rank.
+    """The changes of a feature that local bases share, one per image, of one model, site, level, text and rank.
 
     Park et al. 2023 (arXiv 2302.12469, 2307.12868); the mean "frechet" is that of Choi et al., ICLR 2023.
     """
@@ -73,7 +73,7 @@ def global_directions(bases: Sequence[LocalBasis], *, mean: Mean = "frechet") ->
     sets = [basis.u for basis in bases]
     if len({u.shape for u in sets}) > 1:
         shown = ", ".join(sorted({str(list(u.shape)) for u in sets}))
-        raise ShapeError(f"the bases have features of several shapes; got {shown}. Use pictures of one size")
+        raise ShapeError(f"the bases have features of several shapes; got {shown}. Use images of one size")
     u, converged = _mean(sets, mean)
     captured, homogeneity = agreement(u, sets)
     order = captured.mean(0).argsort(descending=True, stable=True)

@@ -1,4 +1,4 @@
-"""The local basis of a picture: the directions at one noise level in which a feature of the network changes most.
+"""The local basis of an image: the directions at one noise level in which a feature of the network changes most.
 
 At a level s a latent is ``Z = (1 - s) x + s e``, so a displacement v of Z is stored as the displacement
 ``v / (1 - s)`` of the clean latent x (`clean_share` is that factor). `Slider` multiplies by it again, so what is added
@@ -30,14 +30,14 @@ _PROBES = 8  # random directions by which a sum of squared singular values is es
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LocalBasis:
-    """Right singular vectors of ``J = df/dz`` at a picture's latent at a level, with f the feature at a site.
+    """Right singular vectors of ``J = df/dz`` at an image's latent at a level, with f the feature at a site.
 
     Laws, up to rounding in the network's own arithmetic:
         1. ``v`` is orthonormal, ``J v[k] = singular_values[k] * u[k]``, and ``u`` is orthonormal.
         2. The entry of ``v[k]`` of largest absolute value is positive.
 
     Args:
-        latent: the picture.
+        latent: the image.
         trace: its inversion up to the level; J was taken at ``trace.top``.
         site: where the feature is, one of `Backbone.sites`.
         level: ``trace.levels[-1]``.
@@ -106,7 +106,7 @@ class LocalBasis:
 
         Its displacement of the clean latent is ``step * v[index] / max(1 - level, 0.01)``, for ``1 - level`` is the
         share of x in ``z(s) = (1 - s) x + s e``. It moves no text. It stores ``u[index]``, the change of the feature
-        that it makes here, by which `geometry.transport` carries it to other pictures.
+        that it makes here, by which `geometry.transport` carries it to other images.
 
         Raises:
             ConfigError: an index outside the basis.
@@ -148,18 +148,18 @@ def local_basis(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> LocalBasis:
-    """The directions at a level in which a feature of one picture changes most.
+    """The directions at a level in which a feature of one image changes most.
 
     Args:
-        latent: one picture.
+        latent: one image.
         site: where the feature is, one of `Backbone.sites`; None is `Backbone.default_site`.
         rank: number of directions; 0 searches for none and leaves the point, for `transport` by the full Jacobian.
         energy: keep only as many of them as make this share of the sum of all squared singular values, in (0, 1); see
             `LocalBasis.energy`. Park et al. 2023 (arXiv 2302.12469) take half.
         level: noise level, in (0, 1]; cut to the model's highest level.
-        prompt: text for the network; None is the picture's own caption, "" no text. The papers have no text, or that
+        prompt: text for the network; None is the image's own caption, "" no text. The papers have no text, or that
             of the edit, under which the basis is another one: 46 to 88 degrees from that under a caption.
-        steps: of the model's full grid; the inversion walks the part below ``level``, from the picture at level 0. Park
+        steps: of the model's full grid; the inversion walks the part below ``level``, from the image at level 0. Park
             et al. start at the schedule's first level, go up to the highest and plainly down to the level, where the
             latent is another one by 7 % and the leading directions are by 5 to 16 degrees.
         pooling: "space" sums the feature over tokens or pixels, "none" takes all of it.
@@ -167,7 +167,7 @@ def local_basis(
         progress: called after each step of the inversion ("integrate") and of the search ("basis").
 
     Raises:
-        ConfigError, ShapeError: several pictures, or a level, rank, site or pooling that does not fit.
+        ConfigError, ShapeError: several images, or a level, rank, site or pooling that does not fit.
         ModelError: the network or its derivative returned values that are not finite.
 
     Cost:
@@ -177,7 +177,7 @@ def local_basis(
         Park et al. 2023 (arXiv 2307.12868), with our own search.
     """
     if len(latent) != 1:
-        raise ConfigError(f"a local basis takes one picture; got {len(latent)}. Compute one for each")
+        raise ConfigError(f"a local basis takes one image; got {len(latent)}. Compute one for each")
     check(Level, level=level)
     check(Natural, rank=rank)
     if energy is not None and not 0 < energy < 1:
@@ -225,7 +225,7 @@ def _energy(jacobian: FeatureJacobian, svd: TruncatedSVD | LocalBasis, seed: int
 def direction_at(
     latent: JointLatent, v: Float[Tensor, "#b *latent"], *, level: float, method: str, settings: Mapping[str, Any]
 ) -> Direction:
-    """A displacement of latents at a level, one for all pictures or one each, as a direction that moves no text.
+    """A displacement of latents at a level, one for all images or one each, as a direction that moves no text.
 
     ``settings["steps"]`` is the number of steps of the model's full grid by which the level is reached.
     """
@@ -244,7 +244,7 @@ def direction_at(
         model_name=latent.backbone.name,
         model_fingerprint=latent.backbone.fingerprint,
         source_captions=latent.captions[: len(v)],
-        pictures=tuple(frame.picture.fingerprint for frame in latent.frames),
+        images=tuple(frame.image.fingerprint for frame in latent.frames),
         instructed=latent.instructed,
     )
 

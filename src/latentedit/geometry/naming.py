@@ -1,6 +1,6 @@
-"""Names of discovered directions: which attribute a direction changes, how purely, and where in the picture.
+"""Names of discovered directions: which attribute a direction changes, how purely, and where in the image.
 
-An attribute reader gives each attribute of a picture as probabilities of its values. With p of the picture itself and
+An attribute reader gives each attribute of an image as probabilities of its values. With p of the image itself and
 q of an edited one, the change of an attribute is the total variation distance, averaged over the edits (strengths and
 signs),
 
@@ -23,7 +23,7 @@ from torch import Tensor
 # Total variation below which an attribute counts as unchanged, and a direction without any other as unnamed.
 FLOOR = 0.1
 UNNAMED = "unnamed"
-# RMS distance from the centre, in image sides, above which a change is of the "whole image"; a uniform one has 0.41.
+# RMS distance from the center, in image sides, above which a change is of the "whole image"; a uniform one has 0.41.
 _SPREAD = 0.35
 _ROWS, _COLUMNS = ("top", "", "bottom"), ("left", "", "right")
 
@@ -36,7 +36,7 @@ class ProbabilityReader(Protocol):
     """Attribute to its values, in the order of `probabilities`."""
 
     def probabilities(self, pixels: Float[Tensor, "b 3 h w"]) -> Mapping[str, Float[Tensor, "b _"]]:
-        """Attribute to the probability of each of its values, one row per picture; pixels in [-1, 1]."""
+        """Attribute to the probability of each of its values, one row per image; pixels in [-1, 1]."""
         ...
 
 
@@ -48,7 +48,7 @@ class Meaning:
     attribute: str  # that changes most; "" if unnamed
     purity: float  # see the module; nan if unnamed
     changes: Mapping[str, float]  # attribute to its change, see the module
-    place: str  # position of the change in the picture
+    place: str  # position of the change in the image
 
 
 def meaning_of(
@@ -57,7 +57,7 @@ def meaning_of(
     edited: Float[Tensor, "m 3 h w"],
     scales: Sequence[float],
 ) -> Meaning:
-    """Name a direction by its effect on a picture in [-1, 1], edited at signed scales."""
+    """Name a direction by its effect on an image in [-1, 1], edited at signed scales."""
     place = place_of(edited - source)
     if reader is None:
         return Meaning(name=place, attribute="", purity=math.nan, changes={}, place=place)
@@ -78,14 +78,14 @@ def place_of(change: Float[Tensor, "m 3 h w"]) -> str:
     energy = change.detach().cpu().double().square().sum((0, 1))
     if not float(energy.sum()) > 0:
         return "nowhere"
-    centre, variance = list[float](), 0.0
+    center, variance = list[float](), 0.0
     for share in (energy.sum(1) / energy.sum(), energy.sum(0) / energy.sum()):
         places = (torch.arange(len(share), dtype=torch.float64) + 0.5) / len(share)
-        centre.append(float((share * places).sum()))
-        variance += float((share * (places - centre[-1]).square()).sum())
+        center.append(float((share * places).sum()))
+        variance += float((share * (places - center[-1]).square()).sum())
     if math.sqrt(variance) >= _SPREAD:
         return "whole image"
-    row, column = (min(2, int(3 * middle)) for middle in centre)
+    row, column = (min(2, int(3 * middle)) for middle in center)
     return f"{_ROWS[row]} {_COLUMNS[column]}".strip() or "middle"
 
 

@@ -1,9 +1,9 @@
-"""Paths between two pictures at a noise level: their curves, their lengths, and the pictures along them.
+"""Paths between two images at a noise level: their curves, their lengths, and the images along them.
 
-Both pictures are inverted up to the level, and a curve is drawn there between the two latents: straight (lerp), along
+Both images are inverted up to the level, and a curve is drawn there between the two latents: straight (lerp), along
 an arc (slerp), or as short as possible in feature space (geodesic). Each point then returns along the mean of the two
 inversion traces with the point's own weights. A mean of traces is a trace, for their law is linear, so the ends of
-every curve are the pictures' own latents.
+every curve are the images' own latents.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from latentedit.core.rng import stream
 from latentedit.core.settings import Count, Level, check
 from latentedit.geometry.curves import lerp, semantic_lengths, shortest_curve, slerp, speeds
 from latentedit.geometry.subspaces import RandomLevel, random_level
-from latentedit.latents.encode import PictureLike, captioner_for, encode_frames, fit_all
+from latentedit.latents.encode import ImageLike, captioner_for, encode_frames, fit_all
 from latentedit.latents.inversion import InversionTrace, invert, replay
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
@@ -34,14 +34,14 @@ Method = Literal["lerp", "slerp", "geodesic"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
 MOST_FRAMES = 50
-SAME_TWICE = "a path needs two different pictures; got the same one twice"
+SAME_TWICE = "a path needs two different images; got the same one twice"
 _CURVE_NOT_CONVERGED = "the geodesic has not converged: a longer search might find a shorter curve"
 _BASIS_NOT_CONVERGED = "some tangent spaces have not converged; semantic lengths may be off by a few per cent"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LatentPath:
-    """One curve from the first picture to the second; its ends are those of the pictures, bit for bit."""
+    """One curve from the first image to the second; its ends are those of the images, bit for bit."""
 
     method: Method
     points: Float[Tensor, "l *latent"]  # at the level
@@ -63,7 +63,7 @@ class LatentPath:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PathsBetween:
-    """Several curves between the same two pictures, one for each method."""
+    """Several curves between the same two images, one for each method."""
 
     latent: JointLatent
     trace: InversionTrace
@@ -120,13 +120,13 @@ class TangentSpaces:
 
 
 @torch.no_grad()
-def encode_pair(model: Backbone, pictures: Sequence[PictureLike], captions: Sequence[str | None]) -> JointLatent:
-    """Encode two pictures at one size; a caption of None is the captioner's, or no text without one."""
-    frames = fit_all(model, pictures)
+def encode_pair(model: Backbone, images: Sequence[ImageLike], captions: Sequence[str | None]) -> JointLatent:
+    """Encode two images at one size; a caption of None is the captioner's, or no text without one."""
+    frames = fit_all(model, images)
     first, second = (frame.pixels for frame in frames)
     if first.shape != second.shape:
         sizes = " and ".join(f"{pixels.shape[2]} x {pixels.shape[1]}" for pixels in (first, second))
-        raise ConfigError(f"the two pictures get different sizes, {sizes}. Crop one to the other's proportions")
+        raise ConfigError(f"the two images get different sizes, {sizes}. Crop one to the other's proportions")
     captioner = captioner_for(model)
     texts = tuple(
         caption if caption is not None else "" if captioner is None else captioner.caption(frame.pixels[None])[0]
@@ -149,7 +149,7 @@ def paths_between(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> PathsBetween:
-    """Draw curves at a level between two pictures, each under its own caption, and measure them.
+    """Draw curves at a level between two images, each under its own caption, and measure them.
 
     ``frames`` counts the points of a curve, its ends included; semantic lengths depend on it, and on ``rank`` and
     ``pooling`` (see `local_basis`): Park et al. 2023 (arXiv 2302.12469) have 31 points and the pooled feature. It
@@ -160,7 +160,7 @@ def paths_between(
     check(Level, level=level)
     check(Count, rank=rank)
     if len(latent) != 2:
-        raise ConfigError(f"a path needs two pictures; got {len(latent)}")
+        raise ConfigError(f"a path needs two images; got {len(latent)}")
     if torch.equal(latent.z[0], latent.z[1]):
         raise ConfigError(SAME_TWICE)
     backbone, grid = latent.backbone, latent.path(steps, level)
@@ -222,7 +222,7 @@ def _returned(
     weights: Float[Tensor, " l"],
     progress: Progress | None,
 ) -> Float[Tensor, "l *latent"]:
-    """Clean latents of the points, the ends those of the pictures; see the module."""
+    """Clean latents of the points, the ends those of the images; see the module."""
     inner = list[Tensor]()
     for rows, some in zip(points[1:-1].split(FEATURE_ROWS), weights[1:-1].split(FEATURE_ROWS), strict=True):
         mean = InversionTrace(

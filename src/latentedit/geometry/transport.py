@@ -1,7 +1,7 @@
-"""Parallel transport: a direction found at one picture, made at another by the same change of the feature.
+"""Parallel transport: a direction found at one image, made at another by the same change of the feature.
 
-A direction of a local basis is a displacement of one picture's latent; on another picture it does something else. What
-pictures share is the space of features. Let f map latents to features, ``J = U S V^T`` its derivative at a point, and
+A direction of a local basis is a displacement of one image's latent; on another image it does something else. What
+images share is the space of features. Let f map latents to features, ``J = U S V^T`` its derivative at a point, and
 let feature space be flat. A unit change u of the feature, made at one point, is pulled back at another, with J_1, to
 the displacement of a given length that changes the feature there along u most:
 
@@ -48,7 +48,7 @@ class Transported:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Carried:
-    """A direction carried to another picture."""
+    """A direction carried to another image."""
 
     direction: Direction  # there
     # Share of the squared change of the feature, in [0, 1]: that the basis can make; by the full Jacobian, that the
@@ -58,11 +58,11 @@ class Carried:
 
 
 def transport(direction: Direction, basis: LocalBasis, *, full: bool = True, step: float | None = None) -> Carried:
-    """Carry a direction to the picture of a local basis.
+    """Carry a direction to the image of a local basis.
 
     Args:
         direction: of a local basis (`LocalBasis.direction`), or one that was carried already.
-        basis: of the other picture, at the same site, level and pooling.
+        basis: of the other image, at the same site, level and pooling.
         full: pull back by the full Jacobian where the basis is, ``J^T u``, for 21 evaluations; without, by the
             directions of the basis as in the paper, ``V U^T u``.
         step: length of the displacement of the latent at the level; None keeps that of the direction.
@@ -70,7 +70,7 @@ def transport(direction: Direction, basis: LocalBasis, *, full: bool = True, ste
     Raises:
         ConfigError: a direction without a change of the feature, or of another model, site or level, or one that
             the basis cannot make at all.
-        ShapeError: features of another shape, as of pictures of another size.
+        ShapeError: features of another shape, as of images of another size.
 
     Source:
         Park et al. 2023 (arXiv 2307.12868), parallel transport, which is not ``full``.
@@ -89,7 +89,7 @@ def transport(direction: Direction, basis: LocalBasis, *, full: bool = True, ste
     if feature.shape != shape:
         raise ShapeError(
             f"the basis has features of shape {list(shape)}, the direction of {list(feature.shape)}. Use "
-            "a picture of the size on which the direction was found"
+            "an image of the size on which the direction was found"
         )
     if jacobian is None:
         result = transported(feature[None], basis.u, basis.singular_values, basis.v, inverse=False)

@@ -1,4 +1,4 @@
-"""Moves of pictures along directions at one noise level: inversion, a step at the level, and the aligned way back.
+"""Moves of images along directions at one noise level: inversion, a step at the level, and the aligned way back.
 
 A unit direction v at level s moves the latent by ``a v``; the way back turns it into a clean latent z(a). Its effect is
 the root mean square change of the clean latent over both signs,
@@ -6,7 +6,7 @@ the root mean square change of the clean latent over both signs,
     effect(a)^2 = 1/2 (|z(a) - x|^2 + |z(-a) - x|^2) / n,        n numbers in a latent,
 
 in units in which latents have variance 1. Strength 1 of a discovered direction is the length at which the effect is
-`EFFECT`, so one unit of any direction, on any model and from any level, changes a picture equally much. Derived here.
+`EFFECT`, so one unit of any direction, on any model and from any level, changes an image equally much. Derived here.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ from latentedit.models.derivatives import ROWS
 Move = Literal["addition", "guidance"]
 
 # Change of the clean latent at strength 1. On drawn portraits one changed attribute moves it by .17 (a mouth) to 1.4 (a
-# colour of much hair), .39 in the median.
+# color of much hair), .39 in the median.
 EFFECT = 0.4
 CLOSE = 0.1  # relative error of the effect at which a length is good enough
 ROUNDS = 5  # maximum number of lengths tried for a direction
@@ -63,9 +63,9 @@ class LatentWalk:
         *,
         progress: Progress | None = None,
     ) -> Float[Tensor, "k m b *latent"]:
-        """Clean latents at every scale (a row of ``scales``) of every direction, of every picture.
+        """Clean latents at every scale (a row of ``scales``) of every direction, of every image.
 
-        They move at the top of the trace, in units of the length of v. A picture, scale and direction costs one
+        They move at the top of the trace, in units of the length of v. An image, scale and direction costs one
         evaluation per step of the trace, and 2 ``repeats`` more for guidance.
         """
         if scales.ndim != 2 or scales.shape[1] != len(v):
@@ -90,7 +90,7 @@ class LatentWalk:
                     backbone, z, level, rows.condition, along, amount, repeats=often, probe=probe, progress=progress
                 )
             back = replay(rows, walk, rows.condition, offset=z - walk.top, progress=progress)
-            # A scale of 0 is the picture, bit for bit: equal rows of a batch of another size may round otherwise.
+            # A scale of 0 is the image, bit for bit: equal rows of a batch of another size may round otherwise.
             parts.append(torch.where(per_element(amount == 0, z), rows.z, back))
             check_finite(parts[-1], "way back", backbone.name, level)
         return torch.cat(parts).unflatten(0, (*scales.shape, batch))
@@ -134,7 +134,7 @@ def noise_guided(
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Walk:
-    """One picture, its inversion up to a level, and how it moves there."""
+    """One image, its inversion up to a level, and how it moves there."""
 
     latent: JointLatent
     trace: InversionTrace

@@ -19,7 +19,7 @@ from latentedit.core.settings import Count, Natural, from_plain, settings, to_pl
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
 from latentedit.guard.guard import CORRUPTIONS, Guard, guard_losses
-from latentedit.latents.drawing import draw_pictures, in_8_bits
+from latentedit.latents.drawing import draw_images, in_8_bits
 from latentedit.latents.encode import captioner_for, no_change_residuals
 from latentedit.models import model_settings
 from latentedit.models.base import Backbone
@@ -29,7 +29,7 @@ from latentedit.models.base import Backbone
 class Batches:
     """The images of a calibration."""
 
-    pictures: Count
+    images: Count
     steps: Count = 20  # drawing steps of each
     batch: Count  # images per batch
     harmed: Natural  # images per batch that are also corrupted, in each of the ways of `CORRUPTIONS`
@@ -38,15 +38,15 @@ class Batches:
     @property
     def batches(self) -> list[range]:
         """Positions of the images of each batch."""
-        starts = range(0, self.pictures, self.batch)
-        return [range(start, min(start + self.batch, self.pictures)) for start in starts]
+        starts = range(0, self.images, self.batch)
+        return [range(start, min(start + self.batch, self.images)) for start in starts]
 
 
 @settings
 class Calibration(Batches):
     """How a guard is calibrated; at least one image of each batch is corrupted."""
 
-    pictures: Count = 80
+    images: Count = 80
     batch: Count = 10
     harmed: Count = 2
     seed: int = 0
@@ -61,7 +61,7 @@ class CalibratedSettings:
         local: its change is kept to where it is strong.
         judge: of verdicts: the level at which the model tells best what an edit did, and its thresholds.
         strengths: lowest and highest strength at which no image of the first batch is damaged.
-        pictures: number of images on which settings were compared.
+        images: number of images on which settings were compared.
         evaluations: network evaluations of an edit.
         preferred: used even where the model's maker tuned settings.
         tried: name of each candidate to its mean criteria (`settings_search`), the best first.
@@ -71,7 +71,7 @@ class CalibratedSettings:
     local: bool
     judge: Judge
     strengths: tuple[float, float]
-    pictures: Count
+    images: Count
     evaluations: Natural
     preferred: bool = False
     tried: Mapping[str, Mapping[str, float]]
@@ -94,7 +94,7 @@ class CalibratedSettings:
             f"{next(iter(self.tried))}{'' if self.local else ', not local'}; an edit takes {self.evaluations} "
             f"evaluations; strengths {low:.1f} to {high:.1f}; verdict at level {self.judge.level:g}, too little below "
             f"a share of {self.judge.least_share:.2f}, damaged from {self.judge.damage:.1f} x the residual; from "
-            f"{self.pictures} pictures"
+            f"{self.images} images"
         )
 
 
@@ -118,12 +118,12 @@ def calibrate_guard(
     """
     check_calibrable(model)
     how = Calibration() if how is None else how
-    texts = list(captions) or default_captions(model, how.pictures)
+    texts = list(captions) or default_captions(model, how.images)
     own: list[Tensor] = []
     corrupted: dict[str, list[Tensor]] = {name: [] for name in CORRUPTIONS}
     for number, positions in enumerate(how.batches, start=1):
         batch = [texts[position % len(texts)] for position in positions]
-        drawn = in_8_bits(draw_pictures(model, batch, steps=how.steps, seed=how.seed, first=positions.start))
+        drawn = in_8_bits(draw_images(model, batch, steps=how.steps, seed=how.seed, first=positions.start))
         own.append(_losses(model, drawn, batch))
         for name, corruption in CORRUPTIONS.items():
             corrupted[name].append(_losses(model, corruption.apply(drawn[: how.harmed]), batch[: how.harmed]))
@@ -141,7 +141,7 @@ def calibrate_no_change(
         return None
     how = Calibration() if how is None else how
     texts = list(captions) or default_captions(model, how.batch)
-    drawn = draw_pictures(model, texts[: how.batch], steps=how.steps, seed=how.seed)
+    drawn = draw_images(model, texts[: how.batch], steps=how.steps, seed=how.seed)
     return no_change_residuals(model, model.encode(drawn))
 
 
@@ -188,7 +188,7 @@ def check_calibrable(model: Backbone) -> None:
     """Raise a ConfigError for a model that cannot be calibrated."""
     if not model.capabilities.pixels or not model.fingerprint:
         raise ConfigError(
-            f"the model {model.name!r} has no {'fingerprint' if model.capabilities.pixels else 'pictures'}, "
+            f"the model {model.name!r} has no {'fingerprint' if model.capabilities.pixels else 'images'}, "
             "so it cannot be calibrated. Load one that has"
         )
 

@@ -20,7 +20,7 @@ from latentedit.core.progress import Progress
 from latentedit.core.rng import draw, stream
 from latentedit.core.solvers import EulerSolver, sample
 from latentedit.guard.calibration import check_calibrable, default_captions
-from latentedit.latents.drawing import draw_pictures, in_8_bits
+from latentedit.latents.drawing import draw_images, in_8_bits
 from latentedit.models.base import Backbone
 
 LEVELS = (0.1, 0.2, 0.3, 0.5, 0.65, 0.8, 0.95)
@@ -32,7 +32,7 @@ _DRAWS = 2000  # of the bootstrap
 class FloorLevel:
     """The floor at one noise level, 0 for the codec alone: "mean" over images, "low" and "high" of its 95 % interval.
 
-    ``error`` is the squared error over the variance of the image, 1 for its mean colour; ``psnr_db`` is at most 100 dB.
+    ``error`` is the squared error over the variance of the image, 1 for its mean color; ``psnr_db`` is at most 100 dB.
     """
 
     level: float
@@ -52,7 +52,7 @@ def model_floor(
     *,
     captions: Sequence[str] = (),
     levels: Sequence[float] = LEVELS,
-    pictures: int = 32,
+    images: int = 32,
     steps: int = 8,
     seed: int = 0,
     progress: Progress | None = None,
@@ -63,12 +63,12 @@ def model_floor(
     fingerprint is a `ConfigError`. It costs drawing the images, and ``2 * steps * len(levels)`` evaluations for each.
     """
     check_calibrable(model)
-    texts, errors, relative = list(captions) or default_captions(model, pictures), list[Tensor](), list[Tensor]()
+    texts, errors, relative = list(captions) or default_captions(model, images), list[Tensor](), list[Tensor]()
     rising = sorted({min(level, model.capabilities.s_max) for level in levels})
-    for first in range(0, pictures, _BATCH):
-        numbers = range(first, min(first + _BATCH, pictures))
+    for first in range(0, images, _BATCH):
+        numbers = range(first, min(first + _BATCH, images))
         some = [texts[number % len(texts)] for number in numbers]
-        image = in_8_bits(draw_pictures(model, some, seed=seed, first=first))
+        image = in_8_bits(draw_images(model, some, seed=seed, first=first))
         z, text = model.encode(image), model.embed(some)
         noise = torch.stack([draw(z.shape[1:], seed=seed, purpose="floor", index=number) for number in numbers]).to(z)
         redrawn = (model.decode(one) for one in (z, *(_redrawn(model, z, noise, text, s, steps) for s in rising)))
@@ -76,7 +76,7 @@ def model_floor(
         errors.append(torch.stack(squares).cpu())
         relative.append(errors[-1] / image.double().flatten(2).var(2, correction=0).mean(1).cpu().clamp_min(1e-12))
         if progress is not None:
-            progress("floor", numbers[-1] + 1, pictures)
+            progress("floor", numbers[-1] + 1, images)
     decibels = (10 * torch.log10(4 / torch.cat(errors, 1))).clamp(max=100)  # the range of pixels is 2
     rows = zip((0.0, *rising), torch.cat(relative, 1), decibels, strict=True)
     return [FloorLevel(level=level, error=_estimate(error), psnr_db=_estimate(db)) for level, error, db in rows]

@@ -25,11 +25,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import UnknownPictureError, UnknownPictureWarning
+from latentedit.core.errors import UnknownImageError, UnknownImageWarning
 from latentedit.core.settings import Count, from_plain, settings
 from latentedit.latents.encode import captioner_for
+from latentedit.latents.images import framer_for
 from latentedit.latents.joint import Familiarity, JointLatent, Reason, State, denoising_losses
-from latentedit.latents.pictures import framer_for
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import GUARD, calibration_of
 
@@ -83,8 +83,8 @@ def _shuffled(pixels: Pixels, cells: int) -> Pixels:
 
 
 CORRUPTIONS: Mapping[str, Corruption] = {
-    "grey": Corruption(reason="colours", severe=False, apply=lambda x: x.mean(1, keepdim=True).expand_as(x)),
-    "hue": Corruption(reason="colours", severe=False, apply=lambda x: x.roll(1, dims=1)),
+    "gray": Corruption(reason="colors", severe=False, apply=lambda x: x.mean(1, keepdim=True).expand_as(x)),
+    "hue": Corruption(reason="colors", severe=False, apply=lambda x: x.roll(1, dims=1)),
     "blurred": Corruption(reason="size", severe=False, apply=_blurred),
     "shrunk": Corruption(reason="framing", severe=False, apply=_shrunk),
     "zoomed": Corruption(reason="framing", severe=False, apply=_zoomed),
@@ -100,7 +100,7 @@ class Guard:
     """The thresholds of one model, each a loss in units of the latent's variance, or a ratio of two.
 
     Args:
-        pictures: number of the model's samples that the thresholds come from.
+        images: number of the model's samples that the thresholds come from.
         usual: median of their ``loss(.5, c)``.
         known: quantile of the same.
         ratio: from this ``loss(.5, c) / loss(.5, u)`` on the caption does not fit; at least 1.
@@ -109,7 +109,7 @@ class Guard:
         harmed: medians of ``loss(.5, c)``, ``loss(.5, u)`` and ``loss(.7, c)`` after each of `CORRUPTIONS`.
     """
 
-    pictures: Count
+    images: Count
     usual: float
     known: float
     ratio: float
@@ -137,7 +137,7 @@ class Guard:
             for bad in (False, True)
         )
         return cls(
-            pictures=len(near),
+            images=len(near),
             usual=float(near.median()),
             known=float(near.quantile(_FAMILIAR)),
             ratio=max(1.0, float((near / empty).quantile(_CAPTIONED))),
@@ -150,7 +150,7 @@ class Guard:
     def text(self) -> str:
         """The thresholds in one clause."""
         return (
-            f"from {self.pictures} pictures of its own; a picture is known up to {self.known / self.usual:.1f} x their "
+            f"from {self.images} images of its own; an image is known up to {self.known / self.usual:.1f} x their "
             f"median loss at level {NEAR:g}, unknown from a loss of {self.far:.3g} at level {FAR:g}"
         )
 
@@ -174,7 +174,7 @@ class Guard:
             given = measured[0] if read == latent.captions else _near(backbone, latent.z, [latent.condition])[0]
         subjects = [True] * len(latent)
         if framer is not None:
-            subjects = framer.sees([frame.picture.on_white() for frame in latent.frames])
+            subjects = framer.sees([frame.image.on_white() for frame in latent.frames])
         fits = (given <= self.ratio * measured[1]).tolist()
         results: list[Familiarity] = []
         for index, row in enumerate(measured.T.tolist()):
@@ -226,12 +226,12 @@ def check_familiarity(latent: JointLatent) -> JointLatent:
 
 
 def guarded(latent: JointLatent, *, force: bool) -> JointLatent:
-    """As `check_familiarity`; an unknown image is an `UnknownPictureError`, or with ``force`` a warning."""
+    """As `check_familiarity`; an unknown image is an `UnknownImageError`, or with ``force`` a warning."""
     latent = check_familiarity(latent)
     for frame, familiarity in zip(latent.frames, latent.knowledge, strict=False):
         if familiarity.state != "unknown":
             continue
-        name = "the picture" if frame.picture.path is None else frame.picture.path.name
+        name = "the image" if frame.image.path is None else frame.image.path.name
         kind = latent.backbone.defaults.get("knows")
         problem = (
             f"This model only knows {kind}; {name} is something else"
@@ -239,8 +239,8 @@ def guarded(latent: JointLatent, *, force: bool) -> JointLatent:
             else f"{latent.backbone.name} does not know {name}: {familiarity.details}"
         )
         if not force:
-            raise UnknownPictureError(f"{problem}. {_ELSEWHERE if kind else ''}Nothing was edited")
-        warnings.warn(f"{problem}. The verdict on its edit is unreliable", UnknownPictureWarning, stacklevel=5)
+            raise UnknownImageError(f"{problem}. {_ELSEWHERE if kind else ''}Nothing was edited")
+        warnings.warn(f"{problem}. The verdict on its edit is unreliable", UnknownImageWarning, stacklevel=5)
     return latent
 
 

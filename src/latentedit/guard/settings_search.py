@@ -47,8 +47,8 @@ from latentedit.editors.judge import Judge
 from latentedit.guard.calibration import Batches, CalibratedSettings, check_calibrable, default_captions
 from latentedit.guard.guard import CORRUPTIONS
 from latentedit.latents.captions.change import phrase_key, read_phrases
-from latentedit.latents.drawing import draw_pictures, in_8_bits
-from latentedit.latents.encode import PictureLike, captioner_for, embed_aligned, encode_frames, fit_all, open_picture
+from latentedit.latents.drawing import draw_images, in_8_bits
+from latentedit.latents.encode import ImageLike, captioner_for, embed_aligned, encode_frames, fit_all, open_image
 from latentedit.latents.joint import JointLatent, denoising_losses
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import SETTINGS
@@ -190,7 +190,7 @@ def rank_sums(means: Sequence[Mapping[str, float]]) -> list[float]:
 class Search(Batches):
     """Sizes of the search; every candidate edits each image."""
 
-    pictures: Count = 24
+    images: Count = 24
     batch: Count = 4
     harmed: Natural = 1
     seed: int = 1
@@ -198,7 +198,7 @@ class Search(Batches):
 
 def candidates(model: Backbone) -> dict[str, EIM]:
     """The settings that are compared for a model, by name."""
-    guided = model.capabilities.guidance_kind in ("cfg", "renormalised")
+    guided = model.capabilities.guidance_kind in ("cfg", "renormalized")
     varied = {name: change for name, change in AROUND.items() if guided or "guidance" not in change}
     return {name: EIM(search=HSDS(**{**USUAL, **change})) for name, change in varied.items()} | {DEFAULT: EIM()}
 
@@ -208,7 +208,7 @@ def calibrate_settings(
     model: Backbone,
     *,
     captions: Sequence[str] = (),
-    pictures: Sequence[PictureLike] = (),
+    images: Sequence[ImageLike] = (),
     how: Search | None = None,
     progress: Progress | None = None,
 ) -> CalibratedSettings:
@@ -217,8 +217,8 @@ def calibrate_settings(
     Args:
         model: with an image codec.
         captions: to draw from, and to take other phrases from; by default examples by the model's captioner, or general
-            captions. With ``pictures`` they describe these, one each; by default the captioner does.
-        pictures: images to edit instead of drawn ones, as many as there are.
+            captions. With ``images`` they describe these, one each; by default the captioner does.
+        images: images to edit instead of drawn ones, as many as there are.
         how: sizes and seed.
         progress: called after each batch.
 
@@ -231,10 +231,10 @@ def calibrate_settings(
     """
     check_calibrable(model)
     how = Search() if how is None else how
-    if pictures:
-        how = dataclasses.replace(how, pictures=len(pictures))
-    texts = list(captions) or default_captions(model, how.pictures)
-    given: dict[str, Any] = {"model": model, "texts": texts, "pictures": pictures, "labelled": bool(captions)}
+    if images:
+        how = dataclasses.replace(how, images=len(images))
+    texts = list(captions) or default_captions(model, how.images)
+    given: dict[str, Any] = {"model": model, "texts": texts, "images": images, "labeled": bool(captions)}
     batch = functools.partial(_batch, how=how, **given)
     total = len(how.batches) + 1
     results: list[dict[str, Criteria]] = []
@@ -266,26 +266,26 @@ def calibrate_settings(
         local=means[best][CONSENSUS] <= means[best][NOT_LOCAL],
         judge=judge,
         strengths=(reached.lowest, reached.highest),
-        pictures=how.pictures,
+        images=how.images,
         evaluations=costs[best],
         tried={name: means[name] for name in order},
     )
 
 
 def _batch(
-    positions: range, *, model: Backbone, texts: list[str], pictures: Sequence[PictureLike], labelled: bool, how: Search
+    positions: range, *, model: Backbone, texts: list[str], images: Sequence[ImageLike], labeled: bool, how: Search
 ) -> tuple[JointLatent, Condition]:
     """Images, drawn from the texts or given and then perhaps described by them, and their embedded target texts."""
     rows = [position % len(texts) for position in positions]
     chosen = [texts[row] for row in rows]
-    if pictures:
-        squares = [open_picture(pictures[position]).on_white() for position in positions]
+    if images:
+        squares = [open_image(images[position]).on_white() for position in positions]
         smallest, side, largest = model.capabilities.sizes
         if smallest != largest:  # the middle of each, so that all share a batch
             squares = [ImageOps.fit(square, (side, side)) for square in squares]
-        latent = encode_frames(model, fit_all(model, squares), source_prompt=chosen if labelled else None)
+        latent = encode_frames(model, fit_all(model, squares), source_prompt=chosen if labeled else None)
     else:
-        pixels = in_8_bits(draw_pictures(model, chosen, steps=how.steps, seed=how.seed, first=positions.start))
+        pixels = in_8_bits(draw_images(model, chosen, steps=how.steps, seed=how.seed, first=positions.start))
         reader = captioner_for(model)
         chosen = chosen if reader is None else reader.caption(pixels)
         latent = JointLatent(

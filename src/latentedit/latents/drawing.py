@@ -1,4 +1,4 @@
-"""Pictures sampled from captions alone, and the stored sample by which a model folder is verified."""
+"""Images sampled from captions alone, and the stored sample by which a model folder is verified."""
 
 import math
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
 from latentedit.models.model_settings import read_settings, write_settings
 from latentedit.models.registry import load
-from latentedit_keep.pictures import save_image
+from latentedit_keep.images import save_image
 
 STEPS = 28  # default number of sampling steps
 _REFERENCE, _CAPTION = "reference.png", "reference_caption"
@@ -27,12 +27,12 @@ _CURE = "Install the package again"
 
 
 @torch.no_grad()
-def draw_pictures(
+def draw_images(
     model: Backbone, captions: Sequence[str], *, steps: int = STEPS, seed: int = 0, first: int = 0
 ) -> Float[Tensor, "b 3 h w"]:
-    """Pictures from captions, at the model's preferred size and guidance, in [-1, 1].
+    """Images from captions, at the model's preferred size and guidance, in [-1, 1].
 
-    Each has its own noise, from the seed and its index; ``first`` is the index of the first one. A picture costs
+    Each has its own noise, from the seed and its index; ``first`` is the index of the first one. An image costs
     ``steps`` evaluations, twice as many if guidance takes two.
     """
     field = GuidedField(backbone=model, condition=model.embed(captions), guidance=model.capabilities.guidance)
@@ -46,12 +46,12 @@ def draw_pictures(
 
 
 def in_8_bits(pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
-    """Pictures in [-1, 1], rounded to 8 bits."""
+    """Images in [-1, 1], rounded to 8 bits."""
     return pixels.add(1).mul(127.5).round().div(127.5).sub(1)
 
 
 def write_reference(folder: Path, caption: str) -> None:
-    """Store the fingerprint and a picture sampled from a caption with a finished model."""
+    """Store the fingerprint and an image sampled from a caption with a finished model."""
     model = load(folder, device="cpu")
     save_image(Image.fromarray(_sampled(model, caption)), folder / _REFERENCE)
     write_settings(folder, {"fingerprint": model.fingerprint, _CAPTION: caption})
@@ -65,19 +65,19 @@ def verify(folder: Path) -> list[str]:
     if stored != model.fingerprint:
         raise ModelError(f"The weights in {folder} have changed: {stored} became {model.fingerprint}. {_CURE}")
     if not path.exists() or _CAPTION not in settings:
-        raise ModelError(f"The sampled picture {path} is missing. {_CURE}")
+        raise ModelError(f"The sampled image {path} is missing. {_CURE}")
     reference = np.asarray(Image.open(path).convert("RGB"), dtype=np.int16)
     difference = float(np.abs(reference - _sampled(model, settings[_CAPTION])).mean())
     if difference > _TOLERANCE:
         raise ModelError(
-            f"The model in {folder} samples a picture that is not the stored one: the mean pixel differs by "
+            f"The model in {folder} samples an image that is not the stored one: the mean pixel differs by "
             f"{difference:.1f} levels, where {_TOLERANCE} are allowed. {_CURE}"
         )
     return [
         f"fingerprint {model.fingerprint}, as stored",
-        f"a sampled picture differs from the stored one by {difference:.2f} of 255 levels in the mean",
+        f"a sampled image differs from the stored one by {difference:.2f} of 255 levels in the mean",
     ]
 
 
 def _sampled(model: Backbone, caption: str) -> np.ndarray:
-    return np.asarray(to_images(draw_pictures(model, [caption]))[0])
+    return np.asarray(to_images(draw_images(model, [caption]))[0])

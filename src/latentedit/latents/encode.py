@@ -19,29 +19,29 @@ from latentedit.core.settings import check
 from latentedit.latents.captions.base import Captioner, make_captioner
 from latentedit.latents.captions.change import Change, align_captions, check_length, phrase_key, read_phrases
 from latentedit.latents.captions.completion import Completion
+from latentedit.latents.images import Frame, MaskLike, SourceImage, framer_for
 from latentedit.latents.joint import JointLatent
-from latentedit.latents.pictures import Frame, MaskLike, SourceImage, framer_for
 from latentedit.models.base import Backbone, check_model
 from latentedit.models.model_settings import NO_CHANGE, calibration_of
 from latentedit_keep.files import Encoded
 
 ChangeLike = str | Change  # "OLD => NEW", or a parsed change
-PictureLike = str | Path | Image.Image | Encoded | SourceImage  # a file, an image, a file's content, an open picture
+ImageLike = str | Path | Image.Image | Encoded | SourceImage  # a file, an image, a file's content, an open image
 # The first, SliderEdit's, is the default without a measurement.
-WORDINGS: tuple[str, ...] = ("keep the image the same", "change nothing", "do not change the picture", "")
+WORDINGS: tuple[str, ...] = ("keep the image the same", "change nothing", "do not change the image", "")
 LEVELS = (0.5, 0.7, 0.9)  # noise levels of the measurement: where instructions act
 
 
 @torch.no_grad()
 def encode(
     model: Backbone,
-    image: PictureLike | Sequence[PictureLike],
+    image: ImageLike | Sequence[ImageLike],
     *,
     source_prompt: str | Sequence[str] | None = None,
     captioner: str | Captioner | None = None,
     mask: MaskLike | None = None,
     instructed: bool | None = None,
-    references: Sequence[PictureLike] = (),
+    references: Sequence[ImageLike] = (),
 ) -> JointLatent:
     """Encode images with the captions that describe them, or for an instruction-tuned model.
 
@@ -66,7 +66,7 @@ def encode(
     """
     images = as_list(image)
     if not images:
-        raise ConfigError("there is no picture to encode")
+        raise ConfigError("there is no image to encode")
     how: Any = {"captioner": captioner, "instructed": instructed, "references": references}
     return encode_frames(model, fit_all(model, images, mask=mask), source_prompt=source_prompt, **how)
 
@@ -79,13 +79,13 @@ def encode_frames(
     source_prompt: str | Sequence[str] | None = None,
     captioner: str | Captioner | None = None,
     instructed: bool | None = None,
-    references: Sequence[PictureLike] = (),
+    references: Sequence[ImageLike] = (),
 ) -> JointLatent:
     """Encode frames of one shape from `fit_all`; see `encode`."""
     if references and instructed is False:
-        raise ConfigError("reference pictures need an instruction. Pass an instruction, or leave them out")
+        raise ConfigError("reference images need an instruction. Pass an instruction, or leave them out")
     if len({frame.pixels.shape for frame in frames}) > 1:
-        raise ConfigError("pictures of different shapes cannot share a batch. Encode them one by one, or use edit")
+        raise ConfigError("images of different shapes cannot share a batch. Encode them one by one, or use edit")
     pixels = torch.stack([frame.pixels for frame in frames]).to(model.device, model.dtype)
     if instructed is None:
         undescribed = source_prompt is None and captioner is None and captioner_for(model) is None
@@ -94,7 +94,7 @@ def encode_frames(
         check_instructs(model)
         if 1 + len(references) > (most := model.capabilities.references):
             raise ConfigError(
-                f"the model {model.name!r} takes at most {most} reference pictures; got {1 + len(references)}. "
+                f"the model {model.name!r} takes at most {most} reference images; got {1 + len(references)}. "
                 "Leave some out"
             )
         source_prompt = no_change(model) if source_prompt is None else source_prompt
@@ -104,13 +104,13 @@ def encode_frames(
         reader = captioner_of(model, captioner)
         if reader is None:
             raise ConfigError(
-                f"there is no caption, and the model {model.name!r} has no captioner. Describe the picture with "
+                f"there is no caption, and the model {model.name!r} has no captioner. Describe the image with "
                 "`source_prompt`"
             )
         captions = broadcast_texts(reader.caption(pixels), len(pixels), "caption from the captioner")
     check_length(*captions)
     z, condition = model.encode(pixels), model.embed(captions)
-    others = tuple(map(open_picture, as_list(references)))
+    others = tuple(map(open_image, as_list(references)))
     if instructed:
         shown = [model.encode(frame.pixels[None].to(pixels)) for frame in fit_all(model, others)]
         reference = (z, *(latent.expand(len(z), *latent.shape[1:]) for latent in shown))
@@ -164,39 +164,39 @@ def captioner_of(model: Backbone, captioner: str | Captioner | None) -> Captione
     return make_captioner(captioner, model) if isinstance(captioner, str) else captioner or captioner_for(model)
 
 
-def fit_all(model: Backbone, pictures: Sequence[PictureLike], *, mask: MaskLike | None = None) -> tuple[Frame, ...]:
-    """Pictures at the model's size: the region that its framer chooses of each, or all of it without a framer."""
+def fit_all(model: Backbone, images: Sequence[ImageLike], *, mask: MaskLike | None = None) -> tuple[Frame, ...]:
+    """Images at the model's size: the region that its framer chooses of each, or all of it without a framer."""
     check_model(model)
     if not model.capabilities.pixels:
-        raise ConfigError(f"the model {model.name!r} knows latents only, and encodes no pictures")
-    opened = [open_picture(item) for item in pictures]
+        raise ConfigError(f"the model {model.name!r} knows latents only, and encodes no images")
+    opened = [open_image(item) for item in images]
     framer = framer_for(model)
     regions = [None] * len(opened) if framer is None else framer.boxes([item.on_white() for item in opened])
     pairs = zip(opened, regions, strict=True)
     return tuple(item.fit(model.capabilities, region=region, mask=mask) for item, region in pairs)
 
 
-def open_picture(picture: PictureLike) -> SourceImage:
-    """A picture, opened if necessary."""
-    if isinstance(picture, SourceImage):
-        return picture
-    return SourceImage.open(picture) if isinstance(picture, str | Path) else SourceImage.from_image(picture)
+def open_image(image: ImageLike) -> SourceImage:
+    """An image, opened if necessary."""
+    if isinstance(image, SourceImage):
+        return image
+    return SourceImage.open(image) if isinstance(image, str | Path) else SourceImage.from_image(image)
 
 
-def as_list(pictures: Any) -> list[PictureLike]:
-    """One picture or several as a list; what is neither is refused when it is opened."""
-    if isinstance(pictures, PictureLike) or not isinstance(pictures, Iterable):
-        return [pictures]
-    return list(pictures)
+def as_list(images: Any) -> list[ImageLike]:
+    """One image or several as a list; what is neither is refused when it is opened."""
+    if isinstance(images, ImageLike) or not isinstance(images, Iterable):
+        return [images]
+    return list(images)
 
 
 def broadcast_texts(texts: str | Sequence[str], count: int, what: str, *, or_none: bool = False) -> tuple[str, ...]:
-    """One text a picture, from one for all or one each; empty texts only with ``or_none``."""
+    """One text an image, from one for all or one each; empty texts only with ``or_none``."""
     given = (texts,) * count if isinstance(texts, str) else tuple(texts)
     if len(given) != count:
-        raise ConfigError(f"{count} pictures take one {what}, or one each; got {len(given)}")
+        raise ConfigError(f"{count} images take one {what}, or one each; got {len(given)}")
     if any(not text.strip() for text in given if text or not or_none):
-        raise ConfigError(f"the {what} is empty. Describe the whole picture")
+        raise ConfigError(f"the {what} is empty. Describe the whole image")
     return given
 
 
@@ -207,7 +207,7 @@ def target_captions(
     to: str | Sequence[str] | None,
     change: ChangeLike | Sequence[ChangeLike] | None,
 ) -> tuple[str, ...]:
-    """The target caption of each picture: ``to``, one or one per picture, or its caption with changes made in order."""
+    """The target caption of each image: ``to``, one or one per image, or its caption with changes made in order."""
     check_length(*captions, *([to] if isinstance(to, str) else to or ()))
     if to is not None and change is None:
         return broadcast_texts(to, len(captions), "target caption")
@@ -231,17 +231,17 @@ def target_texts(
     change: ChangeLike | Sequence[ChangeLike] | None = None,
     instruction: str | Sequence[str] | None = None,
 ) -> tuple[str, ...]:
-    """The target text of each picture: a caption (see `target_captions`), or the instructions of instructed latents."""
+    """The target text of each image: a caption (see `target_captions`), or the instructions of instructed latents."""
     if instruction is None and not latent.instructed:
         return target_captions(latent.backbone, latent.captions, to=to, change=change)
     if instruction is None or to is not None or change is not None:
         raise ConfigError(
-            f"the picture was encoded for instructions to {latent.backbone.name}, which need an `instruction` and no "
-            "caption or change. Pass an `instruction`, or encode the picture with its `source_prompt`"
+            f"the image was encoded for instructions to {latent.backbone.name}, which need an `instruction` and no "
+            "caption or change. Pass an `instruction`, or encode the image with its `source_prompt`"
         )
     if not latent.instructed:
         raise ConfigError(
-            "the picture was encoded with a caption, and an instruction needs a model that sees the picture. Encode it "
+            "the image was encoded with a caption, and an instruction needs a model that sees the image. Encode it "
             "with instructed=True"
         )
     text = instruction if isinstance(instruction, str) else ", ".join(instruction)
@@ -291,9 +291,9 @@ def no_change(model: Backbone) -> str:
 
 @torch.no_grad()
 def no_change_residuals(model: Backbone, z: Float[Tensor, "b *latent"]) -> dict[str, float]:
-    """How far each of `WORDINGS` is from "no change" on clean latents x, by an evaluation per picture and level.
+    """How far each of `WORDINGS` is from "no change" on clean latents x, by an evaluation per image and level.
 
-    A flow model with x as its reference and an instruction to change nothing ought to lead any noised picture
+    A flow model with x as its reference and an instruction to change nothing ought to lead any noised image
     ``z = (1 - s) x + s e`` straight back to x. The residual ``mean |v(z, s | x, i) - (e - x)|^2`` over levels and
     noises is 0 for such an instruction i, in units of the latent's variance. Derived here; the target velocity is that
     of SliderEdit (arXiv 2511.09715), which trains a model towards it.
@@ -310,7 +310,7 @@ def no_change_residuals(model: Backbone, z: Float[Tensor, "b *latent"]) -> dict[
 
 
 def check_instructs(model: Backbone) -> None:
-    """Raise a `ConfigError` for a model that takes no reference pictures."""
+    """Raise a `ConfigError` for a model that takes no reference images."""
     if not model.capabilities.references:
         raise ConfigError(
             f"the model {model.name!r} edits by captions, and takes no instructions. Use a change of the caption "
@@ -322,7 +322,7 @@ def text_direction(backbone: Backbone, source_captions: Sequence[str], target_ca
     """The displacement of the embedded text, ``n = embed(aligned target) - embed(source)``.
 
     So ``embed(source) + n`` is the embedding of the target caption as `align_captions` orders it, up to rounding, and n
-    is exactly zero where the two captions are equal. There is one of each per picture, or a `ShapeError`.
+    is exactly zero where the two captions are equal. There is one of each per image, or a `ShapeError`.
     """
     return embed_aligned(backbone, source_captions, target_captions) - backbone.embed(source_captions)
 

@@ -1,4 +1,4 @@
-"""Inversion of a picture up to a level, and the aligned way back that retraces it bit for bit.
+"""Inversion of an image up to a level, and the aligned way back that retraces it bit for bit.
 
 An inversion walks rising levels ``0 = s_0 < ... < s_N`` with explicit Euler and stores every velocity:
 ``Z_{i+1} = Z_i + (s_{i+1} - s_i) v(Z_i, s_i, c0)``. The way back aligns each step with the one that it undoes: it
@@ -9,7 +9,7 @@ evaluates the network at ``z + (Z_i - Z_{i+1})`` and at the level ``s_i``. Writt
 it is the same step, and with ``u = 0`` and an unchanged condition the bracket is zero to the last bit.
 
 Public codes of DDIM inversion evaluate a step at the state where it begins and the *time* where it ends. Plain ways
-back come nearer to the picture after that with few steps of a network that predicts noise, where it is the default.
+back come nearer to the image after that with few steps of a network that predicts noise, where it is the default.
 """
 
 import dataclasses
@@ -43,7 +43,7 @@ class InversionTrace:
     """
 
     levels: tuple[float, ...]  # rising, from the clean end
-    states: tuple[Float[Tensor, "b *latent"], ...]  # the latents at each level; the first is the picture
+    states: tuple[Float[Tensor, "b *latent"], ...]  # the latents at each level; the first is the image
     velocities: tuple[Float[Tensor, "b *latent"], ...]  # at each level but the last
 
     @property
@@ -64,7 +64,7 @@ class InversionTrace:
 def invert(
     latent: JointLatent, grid: LevelGrid, *, time: End = "start", progress: Progress | None = None
 ) -> InversionTrace:
-    """Carry pictures up to the top of a grid of falling levels, under their own captions, without guidance.
+    """Carry images up to the top of a grid of falling levels, under their own captions, without guidance.
 
     DDIM inversion in flow coordinates, at one evaluation per step; the stored velocities follow DirectEdit. ``time`` is
     that of the network in a step from s to s': "end" is ``v(z, s')`` or, if the network predicts noise,
@@ -90,7 +90,7 @@ def aligned_steps(
     """The steps of an aligned way back from the top of a trace, ``(i, s_{i+1}, s_i, levels)``.
 
     In step i the network is evaluated at ``trace.states[i] + u_{i+1}`` and at ``levels``, which is ``s_i`` for every
-    picture, but not below the model's lowest level; ``trace.velocities[i]`` is its answer on the way up.
+    image, but not below the model's lowest level; ``trace.velocities[i]`` is its answer on the way up.
     """
     lowest = latent.backbone.capabilities.s_min
     for done, s, s_next in each_step(trace.levels[::-1], name=name, progress=progress):

@@ -1,4 +1,4 @@
-"""One batch of encoded pictures: latents, captions and frames; how familiar the model is with them, and its losses."""
+"""One batch of encoded images: latents, captions and frames; how familiar the model is with them, and its losses."""
 
 import dataclasses
 import hashlib
@@ -16,7 +16,7 @@ from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Start
 from latentedit.latents.captions.base import one_line
 from latentedit.latents.captions.completion import Completion
-from latentedit.latents.pictures import Frame, SourceImage
+from latentedit.latents.images import Frame, SourceImage
 from latentedit.latents.record import RunRecord
 from latentedit.models.base import Backbone, DetachedModel
 
@@ -24,14 +24,14 @@ from latentedit.models.base import Backbone, DetachedModel
 State = Literal["known", "doubtful", "unknown"]
 
 # Why an image is unfamiliar: the framer finds no subject, ..., "size" for few pixels or blur; "" for a known image.
-Reason = Literal["", "subject", "style", "framing", "size", "colours", "caption"]
+Reason = Literal["", "subject", "style", "framing", "size", "colors", "caption"]
 
 _REASONS: dict[str, str] = {
     "subject": "no subject of the kind that the model was trained on",
     "style": "nearest reason: style",
     "framing": "nearest reason: framing",
     "size": "nearest reason: size or sharpness",
-    "colours": "nearest reason: colours",
+    "colors": "nearest reason: colors",
     "caption": "nearest reason: the caption does not fit it",
 }
 
@@ -72,32 +72,32 @@ class Familiarity:
         """What the user should know before an edit; empty for a known image under a caption that fits."""
         doubts: list[str] = []
         if self.state != "known":
-            doubts.append(f"this picture is {self.state} to the model: {self.details}")
+            doubts.append(f"this image is {self.state} to the model: {self.details}")
             if self.caption_read:
                 doubts.append("the captioner was not trained on such images")
         if not self.caption_fits:
-            doubts.append("the caption does not fit the picture: the model denoises it better without any")
+            doubts.append("the caption does not fit the image: the model denoises it better without any")
         return tuple(doubts)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class JointLatent:
-    """Encoded pictures in the joint space of image and text: what *Encode* gives and every editor starts from.
+    """Encoded images in the joint space of image and text: what *Encode* gives and every editor starts from.
 
     Args:
         backbone: the model whose latents these are.
         z: clean latents (level 0).
-        condition: the embedded captions, one a picture; of an instruction-tuned model, the no-op instruction with the
-            pictures' own latents as references.
-        captions: what the pictures show, or that instruction, one a picture.
-        frames: the pictures at the model's size, and the way back; empty for latents without pictures.
-        start: clean latents of the frames' pictures if z has been moved away from them, else None.
+        condition: the embedded captions, one an image; of an instruction-tuned model, the no-op instruction with the
+            images' own latents as references.
+        captions: what the images show, or that instruction, one an image.
+        frames: the images at the model's size, and the way back; empty for latents without images.
+        start: clean latents of the frames' images if z has been moved away from them, else None.
         provenance: the record of the edit that moved it.
-        knowledge: how familiar each picture is to the model (`guard.check_familiarity`); empty if that was not checked.
-        read: the captions of the model's own captioner, one a picture; empty if it was not used.
+        knowledge: how familiar each image is to the model (`guard.check_familiarity`); empty if that was not checked.
+        read: the captions of the model's own captioner, one an image; empty if it was not used.
         references: additional reference images.
-        completions: how the captions were completed, one a picture; empty if they were not.
-        encoders: `Backbone.encoders` when the pictures were encoded; empty if it was not read.
+        completions: how the captions were completed, one an image; empty if they were not.
+        encoders: `Backbone.encoders` when the images were encoded; empty if it was not read.
         decoded: ``backbone.decode`` of the frames' latents: every edit is drawn as a change against it.
 
     Raises:
@@ -134,21 +134,21 @@ class JointLatent:
         return f'<JointLatent {list(self.z.shape)} of {one_line(self.backbone.name)[-30:]}: "{captions}">'
 
     @property
-    def pictures(self) -> tuple[str, ...]:
-        """The fingerprint of each picture's pixels, with a digest of the latent if it was moved, and of references."""
-        names = tuple(frame.picture.fingerprint for frame in self.frames)
+    def images(self) -> tuple[str, ...]:
+        """The fingerprint of each image's pixels, with a digest of the latent if it was moved, and of references."""
+        names = tuple(frame.image.fingerprint for frame in self.frames)
         if self.start is None and not self.references:
             return names
-        others = "".join(picture.fingerprint for picture in self.references).encode()
+        others = "".join(image.fingerprint for image in self.references).encode()
         rows = [row.detach().to("cpu", torch.float32).contiguous().numpy().tobytes() for row in self.z]
         digests = [hashlib.sha256(others + row).hexdigest()[:16] for row in rows]
         return tuple(f"{name}-{digest}" for name, digest in zip(names, digests, strict=False))
 
     def check_encoders(self) -> None:
-        """Refuse pictures and captions that were encoded before their model's VAE or text encoders changed."""
+        """Refuse images and captions that were encoded before their model's VAE or text encoders changed."""
         if self.encoders and self.encoders != self.backbone.encoders:
             raise ModelError(
-                f"the VAE or a text encoder of {self.backbone.name} changed after these pictures were encoded. Encode "
+                f"the VAE or a text encoder of {self.backbone.name} changed after these images were encoded. Encode "
                 "them again"
             )
 
@@ -161,7 +161,7 @@ class JointLatent:
 
     @property
     def instructed(self) -> bool:
-        """Whether the model has the pictures as references, and texts are instructions."""
+        """Whether the model has the images as references, and texts are instructions."""
         return self.condition.reference is not None
 
     def repeat(self, times: int) -> "JointLatent":
@@ -177,26 +177,26 @@ class JointLatent:
         )
 
     def embed_with_references(self, texts: Sequence[str]) -> Condition:
-        """Texts, one for all or one a picture, embedded with the pictures' references."""
+        """Texts, one for all or one an image, embedded with the images' references."""
         condition, reference = self.backbone.embed(texts), self.condition.reference
         if reference is None:
             return condition
         return dataclasses.replace(condition.expand(len(self)), reference=reference)
 
     def with_prompt(self, text: str) -> "JointLatent":
-        """The same pictures with another text as their captions, "" for none."""
+        """The same images with another text as their captions, "" for none."""
         condition = self.embed_with_references([text]).expand(len(self))
         return dataclasses.replace(self, condition=condition, captions=(text,) * len(self))
 
     def level(self, steps: int, where: Start) -> float:
-        """A level, or that at which so many of the steps of the model's own grid for these pictures are left."""
+        """A level, or that at which so many of the steps of the model's own grid for these images are left."""
         if not isinstance(where, str):
             return where
         left, of = map(int, where.split("/"))
         return self._grid(steps).levels[-1 - max(1, round(steps * left / of))]
 
     def path(self, steps: int, level: Start = 1.0) -> LevelGrid:
-        """The model's own grid for these pictures, ``steps`` levels over its full range, from ``level`` down."""
+        """The model's own grid for these images, ``steps`` levels over its full range, from ``level`` down."""
         grid = self._grid(steps)
         return grid.below(min(self.level(steps, level), grid.levels[0]))
 

@@ -19,11 +19,11 @@ from pydantic import Field
 from latentedit.core.errors import ConfigError, FileFormatError
 from latentedit.core.settings import MAX_STRENGTHS
 from latentedit.latents.captions.change import MAX_LETTERS
-from latentedit.latents.pictures import SourceImage
+from latentedit.latents.images import SourceImage
 from latentedit.models.base import Backbone
 from latentedit.models.placement import dtype_name
 from latentedit_keep.files import read_object
-from latentedit_keep.pictures import MAX_RECORD_BYTES
+from latentedit_keep.images import MAX_RECORD_BYTES
 
 FORMAT = 1  # of records; a higher one comes from a newer latentedit
 MAX_EDITS = 100  # most edits of one record, each going on from the one before
@@ -37,7 +37,7 @@ Caption = Annotated[str, Field(max_length=MAX_LETTERS)]
 Combine = Literal["sum", "inverse", "projection"]
 
 # What a file shows: the edited image, source and edited image side by side, or images by strength.
-Output = Literal["picture", "sheet", "sweep"]
+Output = Literal["image", "sheet", "sweep"]
 
 
 class _Record(pydantic.BaseModel):
@@ -65,7 +65,7 @@ class ModelRecord(_Record):
         )
 
 
-class PictureRecord(_Record):
+class ImageRecord(_Record):
     """An image: its file's name without folder, the fingerprint of its pixels, and that of its mask."""
 
     name: str
@@ -73,12 +73,12 @@ class PictureRecord(_Record):
     mask: str | None = None
 
     @classmethod
-    def of(cls, picture: SourceImage, allowed: NDArray[np.uint8] | None = None) -> "PictureRecord":
+    def of(cls, image: SourceImage, allowed: NDArray[np.uint8] | None = None) -> "ImageRecord":
         """The record of an image and of where it may change."""
-        name = "" if picture.path is None else picture.path.name
+        name = "" if image.path is None else image.path.name
         return cls(
             name=name.encode("utf-8", "replace").decode(),  # names of files may be no text
-            fingerprint=picture.fingerprint,
+            fingerprint=image.fingerprint,
             mask=mask_fingerprint(allowed),
         )
 
@@ -105,7 +105,7 @@ class RunRecord(_Record):
         seed: random seed.
         model: the model.
         versions: of latentedit, torch, diffusers, transformers and Python.
-        picture: the source image.
+        image: the source image.
         instructed: the model saw the image, and the captions are instructions: to change nothing, and what to do.
         references: additional reference images.
         caption: source caption.
@@ -122,15 +122,15 @@ class RunRecord(_Record):
     """
 
     format: Annotated[int, Field(ge=FORMAT, le=FORMAT)] = FORMAT
-    output: Output = "picture"
+    output: Output = "image"
     method: str
     settings: dict[str, Any]
     seed: int
     model: ModelRecord
     versions: dict[str, str]
-    picture: PictureRecord
+    image: ImageRecord
     instructed: bool = False
-    references: Annotated[tuple[PictureRecord, ...], Field(strict=False, max_length=MAX_REFERENCES)] = ()
+    references: Annotated[tuple[ImageRecord, ...], Field(strict=False, max_length=MAX_REFERENCES)] = ()
     caption: Caption
     target_caption: Caption
     strengths: Annotated[tuple[float, ...], Field(min_length=1, max_length=MAX_STRENGTHS)]
@@ -143,12 +143,12 @@ class RunRecord(_Record):
     evaluations: float
     before: "RunRecord | None" = None
 
-    def check_picture(self, picture: SourceImage) -> None:
+    def check_image(self, image: SourceImage) -> None:
         """Raise a ConfigError for another image than that of the record."""
-        if picture.fingerprint != self.picture.fingerprint:
+        if image.fingerprint != self.image.fingerprint:
             raise ConfigError(
-                f"this is not the picture {self.picture.name!r} of the record: its pixels are {picture.fingerprint}, "
-                f"not {self.picture.fingerprint}. Give the picture that was edited with `image`"
+                f"this is not the image {self.image.name!r} of the record: its pixels are {image.fingerprint}, "
+                f"not {self.image.fingerprint}. Give the image that was edited with `image`"
             )
 
     def to_json(self) -> str:
@@ -163,7 +163,7 @@ class RunRecord(_Record):
         if count > MAX_EDITS:
             raise ConfigError(
                 f"a record holds at most {MAX_EDITS} edits that go on from each other in the latent; got {count}. "
-                "Write a picture on the way, and go on from its file"
+                "Write an image on the way, and go on from its file"
             )
         return self.model_dump_json()
 
@@ -179,7 +179,7 @@ class RunRecord(_Record):
         if content.get("output") == "kept":
             raise FileFormatError(
                 f"{name} is a result of latentedit keep, and has no record of an edit by a model. Its original is the "
-                "picture before; latentedit replay makes it again"
+                "image before; latentedit replay makes it again"
             )
         check_format(content, f"the record in {name}", FORMAT)
         try:
@@ -210,7 +210,7 @@ def mask_fingerprint(allowed: NDArray[np.uint8] | None) -> str | None:
 
 
 def _unsound(name: str, problem: str) -> FileFormatError:
-    return FileFormatError(f"the record in {name} is damaged: {problem}. Edit the picture again")
+    return FileFormatError(f"the record in {name} is damaged: {problem}. Edit the image again")
 
 
 def versions() -> dict[str, str]:

@@ -17,9 +17,9 @@ from latentedit.core.condition import Condition
 from latentedit.core.cost import Count, counting, spend
 from latentedit.core.errors import ConfigError, CoordinateError, DeviceError, ShapeError, nearest
 from latentedit.core.flow import LevelGrid, clean_estimate
-from latentedit.models.sites import GENERAL, PICTURE, AttentionFeatures, Site, giving, keeping, projections, read
+from latentedit.models.sites import GENERAL, IMAGE, AttentionFeatures, Site, giving, keeping, projections, read
 
-GuidanceKind = Literal["cfg", "renormalised", "embedded", "none"]
+GuidanceKind = Literal["cfg", "renormalized", "embedded", "none"]
 """How guidance acts: classifier-free on two branches; the same, and stock pipelines keep the conditional norm; as an
 input of a guidance-distilled network, in one branch; not at all, in a network distilled to need none."""
 
@@ -36,7 +36,7 @@ class Capabilities:
         pixels: the backbone has an image codec (`encode`, `decode`).
         guidance: default guidance weight of sampling; 1 is the conditional velocity itself.
         guidance_kind: how the weight acts, see `GuidanceKind`.
-        guidance_norm: of kind "renormalised": over what stock pipelines keep the conditional norm, a token of 2 x 2
+        guidance_norm: of kind "renormalized": over what stock pipelines keep the conditional norm, a token of 2 x 2
             latents or a row of latents.
         size_multiple: image sides must be multiples of this.
         sizes: smallest, preferred and largest side of an image in pixels.
@@ -287,9 +287,9 @@ class Backbone(abc.ABC):
         """Names of what `features` can give.
 
         First the network's own, in the order in which it computes them; then "velocity", "clean" (the clean estimate
-        ``x_hat = z - s v``) and, with `Capabilities.pixels`, "picture" (x_hat decoded).
+        ``x_hat = z - s v``) and, with `Capabilities.pixels`, "image" (x_hat decoded).
         """
-        return (*self._sites(), *GENERAL, *([PICTURE] if self.capabilities.pixels else []))
+        return (*self._sites(), *GENERAL, *([IMAGE] if self.capabilities.pixels else []))
 
     @property
     def default_site(self) -> str:
@@ -306,7 +306,7 @@ class Backbone(abc.ABC):
     ) -> Float[Tensor, "b *feature"]:
         """The feature of the network at one of `sites`, in the latents' dtype; differentiable in z.
 
-        It counts a whole evaluation, although the forward pass stops at the site; "picture" decodes as well.
+        It counts a whole evaluation, although the forward pass stops at the site; "image" decodes as well.
         """
         self._check_name("site", site, self.sites)
         condition = self._checked(z, s, condition)
@@ -322,7 +322,7 @@ class Backbone(abc.ABC):
         if site == "velocity":
             return v
         clean = clean_estimate(z, s, v)
-        return self.decode(clean) if site == PICTURE else clean
+        return self.decode(clean) if site == IMAGE else clean
 
     def velocity_with(
         self,
@@ -335,7 +335,7 @@ class Backbone(abc.ABC):
         """The velocity of the same network with ``shift`` added to its feature at a site.
 
         Args:
-            site: one of `sites` inside the network, that is, not "velocity", "clean" or "picture".
+            site: one of `sites` inside the network, that is, not "velocity", "clean" or "image".
             shift: of the feature's shape, as `features` gives it; another shape is a `ShapeError`.
         """
         own = self._sites()
@@ -479,7 +479,7 @@ class Backbone(abc.ABC):
 
     @abc.abstractmethod
     def encode(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b *latent"]:
-        """Images in [-1, 1] to clean latents (the mode of the posterior), normalised for the network."""
+        """Images in [-1, 1] to clean latents (the mode of the posterior), normalized for the network."""
 
     @abc.abstractmethod
     def decode(self, z: Float[Tensor, "b *latent"]) -> Float[Tensor, "b 3 h w"]:

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from latentedit.core.errors import ModelError
 
-COLOURS = 3
+COLORS = 3
 
 PATCH = 2
 """Side of one patch in latents; features of a patch are ordered channel, row, column."""
@@ -40,10 +40,10 @@ class Codec:
 
     def __init__(self, vae: Any, dtype: torch.dtype) -> None:
         config = vae.config
-        colours = config.get("in_channels") or config.get("input_channels") or COLOURS
-        if colours not in (COLOURS, COLOURS + 1):
-            raise ModelError(f"the autoencoder is for images of {colours} channels. Use a model of RGB images")
-        self._vae, self._dtype, self._alpha = vae, dtype, colours > COLOURS
+        colors = config.get("in_channels") or config.get("input_channels") or COLORS
+        if colors not in (COLORS, COLORS + 1):
+            raise ModelError(f"the autoencoder is for images of {colors} channels. Use a model of RGB images")
+        self._vae, self._dtype, self._alpha = vae, dtype, colors > COLORS
         self._patched = hasattr(vae, "bn")
         self._frames = hasattr(vae, "temperal_downsample") or hasattr(config, "temperal_downsample")
         self.channels = int(config.get("latent_channels", 0) or config["z_dim"])
@@ -58,34 +58,34 @@ class Codec:
             self._mean, self._scale = float(config.get("shift_factor") or 0.0), factor
 
     def encode(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c lh lw"]:
-        """The mode of the posterior, normalised for the network."""
+        """The mode of the posterior, normalized for the network."""
         with self._precise() as dtype:
-            latents = torch.cat([self._mode(picture.to(dtype)) for picture in pixels.split(1)]).to(self._dtype)
+            latents = torch.cat([self._mode(image.to(dtype)) for image in pixels.split(1)]).to(self._dtype)
         mean, scale = self._statistics(latents)
         if self._patched:
             return unpatchify((patchify(latents) - mean) * scale)
         return (latents - mean) * scale
 
     def decode(self, z: Float[Tensor, "b c lh lw"]) -> Float[Tensor, "b 3 h w"]:
-        """The autoencoder's image of normalised latents."""
+        """The autoencoder's image of normalized latents."""
         latents = z.to(self._dtype)
         mean, scale = self._statistics(latents)
         latents = unpatchify(patchify(latents) / scale + mean) if self._patched else latents / scale + mean
         with self._precise() as dtype:
-            return torch.cat([self._picture(latent.to(dtype)) for latent in latents.split(1)]).to(self._dtype)
+            return torch.cat([self._image(latent.to(dtype)) for latent in latents.split(1)]).to(self._dtype)
 
-    def _mode(self, picture: Tensor) -> Tensor:
-        picture = functional.pad(picture, (0, 0, 0, 0, 0, 1), value=1.0) if self._alpha else picture
-        output = self._vae.encode(picture[:, :, None] if self._frames else picture)
+    def _mode(self, image: Tensor) -> Tensor:
+        image = functional.pad(image, (0, 0, 0, 0, 0, 1), value=1.0) if self._alpha else image
+        output = self._vae.encode(image[:, :, None] if self._frames else image)
         if hasattr(output, "latent_dist"):
             mode: Tensor = output.latent_dist.mode()
         else:
             mode = output.latent if hasattr(output, "latent") else output.latents
         return mode[:, :, 0] if self._frames else mode
 
-    def _picture(self, latent: Tensor) -> Tensor:
-        picture: Tensor = self._vae.decode(latent[:, :, None] if self._frames else latent, return_dict=False)[0]
-        return (picture[:, :, 0] if self._frames else picture)[:, :COLOURS]
+    def _image(self, latent: Tensor) -> Tensor:
+        image: Tensor = self._vae.decode(latent[:, :, None] if self._frames else latent, return_dict=False)[0]
+        return (image[:, :, 0] if self._frames else image)[:, :COLORS]
 
     def _statistics(self, like: Tensor) -> tuple[Any, Any]:
         """Mean and scale, on the device and in the dtype of some latents."""

@@ -5,7 +5,7 @@ import dataclasses
 from latentedit.core.plugins import BACKBONES
 
 UNTRIED = (
-    "Tested on miniatures with random weights against the stock pipelines; none was run with real weights. Licences "
+    "Tested on miniatures with random weights against the stock pipelines; none was run with real weights. Licenses "
     "are as known in November 2026, some from memory: the model's card decides."
 )
 
@@ -30,7 +30,7 @@ _FAMILIES = {
     "StableDiffusion3Backbone": ("Stable Diffusion 3, 3.5", "Stability AI Community", 16),
     "ZImageBackbone": ("Z-Image", "Apache-2.0", 16),
 }
-"""By the class of the adapter: family, licence of the published weights (as read in 2026), and what the sides of images
+"""By the class of the adapter: family, license of the published weights (as read in 2026), and what the sides of images
 are multiples of with the published autoencoder, in px; 0 where that differs from model to model."""
 
 
@@ -41,7 +41,7 @@ class Family:
     name: str
     adapters: tuple[str, ...]
     networks: tuple[str, ...]
-    licence: str
+    license: str
     multiple_px: int
 
 
@@ -56,9 +56,9 @@ def families() -> list[Family]:
             name=name,
             adapters=tuple(sorted(set(group.values()))),
             networks=tuple(sorted(group)),
-            licence=licence,
+            license=license,
             multiple_px=multiple,
         )
-        for (name, licence, multiple), group in groups.items()
+        for (name, license, multiple), group in groups.items()
     ]
     return sorted(table, key=lambda family: family.name.lower())

@@ -252,9 +252,9 @@ class PackedFlowBackbone(FlowBackbone):
         return PATCH
 
     def _ask(self, z: Tensor, time: Tensor, condition: Condition) -> Tensor:
-        pictures = [z, *(latents.to(z.dtype) for latents in condition.reference or ())]
-        sizes = [(latents.shape[-2] // PATCH, latents.shape[-1] // PATCH) for latents in pictures]
-        tokens = torch.cat([pack(latents) for latents in pictures], dim=1)
+        images = [z, *(latents.to(z.dtype) for latents in condition.reference or ())]
+        sizes = [(latents.shape[-2] // PATCH, latents.shape[-1] // PATCH) for latents in images]
+        tokens = torch.cat([pack(latents) for latents in images], dim=1)
         output = self._ask_packed(tokens, time, condition, sizes)
         return unpack(output[:, : sizes[0][0] * sizes[0][1]], sizes[0])
 

@@ -120,7 +120,7 @@ class FluxBackbone(FluxTransformerBackbone):
 class Flux2Backbone(FluxTransformerBackbone):
     """FLUX.2 dev, klein and klein base: ``v(z, s, c) = transformer(tokens of z, s, text, guidance)``.
 
-    Latents are patches, normalised by the statistics of the autoencoder's batch norm. The text is three layers of
+    Latents are patches, normalized by the statistics of the autoencoder's batch norm. The text is three layers of
     Mistral (dev) or Qwen3 (klein) concatenated, in a chat template, 512 tokens. Dev takes its guidance weight as an
     input. Klein whose pipeline says ``is_distilled`` has no guidance, unless ``settings["guidance"]`` is other than 1.
     """

@@ -85,6 +85,6 @@ class Flux3Backbone(Flux2Backbone):
 
 
 def _positions(sizes: list[Size], device: torch.device) -> Float[Tensor, "n 4"]:
-    """Rotary positions ``(0, row / 2, column / 2, -i)`` of picture i; 0 is the image."""
+    """Rotary positions ``(0, row / 2, column / 2, -i)`` of image i; 0 is the image."""
     ids = [GRID_STEP * positions(size, first=0, axes=4, device=device) for size in sizes]
     return torch.cat([functional.pad(one[:, :3], (0, 1), value=-i) for i, one in enumerate(ids)])

@@ -26,7 +26,7 @@ class GuidedField:
     Args:
         condition: c, one text or one an element.
         unconditional: n, the empty text or a negative one; None is `Backbone.null` where it is needed.
-        renormalised: give v_w the norm of v(z, s, c), as the stock pipelines of Qwen-Image (each token of 2 x 2
+        renormalized: give v_w the norm of v(z, s, c), as the stock pipelines of Qwen-Image (each token of 2 x 2
             latents) and Lumina 2 (each row of latents) do; then the field is no longer affine in w.
     """
 
@@ -34,7 +34,7 @@ class GuidedField:
     condition: Condition
     guidance: float = 1.0
     unconditional: Condition | None = None
-    renormalised: bool = False
+    renormalized: bool = False
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.guidance):
@@ -70,7 +70,7 @@ class GuidedField:
         v = self._velocity(torch.cat([z, z]), torch.cat([s, s]), both, twice)
         null, conditional = v.to(torch.promote_types(v.dtype, torch.float32)).chunk(2)
         guided = null + self.guidance * (conditional - null)
-        if self.renormalised:
+        if self.renormalized:
             by_row = self.backbone.capabilities.guidance_norm == "row"
             guided = _rows_with_norm_of(conditional, guided) if by_row else _with_norm_of(conditional, guided)
         return guided.to(v.dtype)

@@ -34,7 +34,7 @@ from latentedit.models.weights import (
 from latentedit_keep.files import user_path
 
 GGUF = ".gguf"
-"""Suffix of files with quantised weights."""
+"""Suffix of files with quantized weights."""
 
 STEMS = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}
 """File name of a network's weights, by the library of its class."""
@@ -134,7 +134,7 @@ class ModelFolder:
         return pipeline
 
     def _from_single_file(self, file: Path, dtype: torch.dtype) -> Any:
-        """The denoiser with the weights of a file of any format that diffusers converts; GGUF stays quantised."""
+        """The denoiser with the weights of a file of any format that diffusers converts; GGUF stays quantized."""
         part = self.adapter.denoiser
         kind, options = library_class(*self.parts[part]), dict[str, Any]()
         if not hasattr(kind, "from_single_file"):
@@ -309,7 +309,7 @@ def download(model_id: str, *, allow_patterns: Sequence[str], ignore_patterns: S
         )
     except hub.errors.GatedRepoError as error:
         raise ModelError(
-            f"{name} needs its licence accepted. Accept it at https://huggingface.co/{name}, then run: hf auth login"
+            f"{name} needs its license accepted. Accept it at https://huggingface.co/{name}, then run: hf auth login"
         ) from error
     except (
         hub.errors.RepositoryNotFoundError,

@@ -31,7 +31,7 @@ class Lumina2Backbone(FlowBackbone):
     pipelines: ClassVar[tuple[str, ...]] = ("Lumina2Pipeline",)
     text_field: ClassVar[str] = "cap_feat_dim"
     guidance: ClassVar[float] = 4.0
-    guidance_kind: ClassVar[GuidanceKind] = "renormalised"
+    guidance_kind: ClassVar[GuidanceKind] = "renormalized"
     guidance_norm: ClassVar[Literal["token", "row"]] = "row"
     sign: ClassVar[Literal[1, -1]] = -1
     windows: ClassVar[Literal["exact", "masked", "equal"]] = "equal"

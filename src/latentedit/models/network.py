@@ -20,10 +20,10 @@ from latentedit.models.model_settings import check_settings
 from latentedit.models.pipelines import check_parts, config_of, innermost, offloaded, part_of
 from latentedit.models.placement import existing_device, parse_dtype
 from latentedit.models.sites import Blocks, Site
-from latentedit.models.weights import WatchedWeights, configured, live_fingerprint, quantisers
+from latentedit.models.weights import WatchedWeights, configured, live_fingerprint, quantizers
 
 _FORWARD_MODE = frozenset({"diffusers", "torchao"})
-"""Packages whose quantised layers were seen to be right in forward mode: GGUF of diffusers, weights of torchao."""
+"""Packages whose quantized layers were seen to be right in forward mode: GGUF of diffusers, weights of torchao."""
 
 LATENT_CHANNELS = "number of latent channels"
 
@@ -44,7 +44,7 @@ class NetworkBackbone(Backbone):
     """A backbone on a live diffusers pipeline, whose parts are not changed.
 
     Nothing is moved, cast or copied: networks run where and as the pipeline has them, with its hooks, adapters and
-    quantised layers. Coordinates and conditions are float32 or better. Graphs for derivatives are recorded if latents
+    quantized layers. Coordinates and conditions are float32 or better. Graphs for derivatives are recorded if latents
     or text require gradients, not for parameters alone.
 
     Args:
@@ -101,7 +101,7 @@ class NetworkBackbone(Backbone):
 
     @classmethod
     def configuration(cls, scheduler: Any, vae: Mapping[str, Any]) -> dict[str, Any]:
-        """The numbers with which latents are normalised; families add those of the scheduler."""
+        """The numbers with which latents are normalized; families add those of the scheduler."""
         del scheduler
         return {"family": cls.__name__} | {f"vae.{name}": vae[name] for name in _OF_CODECS if vae.get(name)}
 
@@ -216,12 +216,12 @@ class NetworkBackbone(Backbone):
 
     @property
     def compute_dtype(self) -> torch.dtype:
-        """That of the network; bfloat16 for quantised weights, as some of their layers round what they are given."""
-        return torch.bfloat16 if quantisers(self._network) else super().compute_dtype
+        """That of the network; bfloat16 for quantized weights, as some of their layers round what they are given."""
+        return torch.bfloat16 if quantizers(self._network) else super().compute_dtype
 
     def limit_derivatives(self) -> None:
         """Leave out forward mode where layers may drop tangents silently, as those of bitsandbytes do on processors."""
-        if quantisers(self._network) - _FORWARD_MODE:
+        if quantizers(self._network) - _FORWARD_MODE:
             able = self.capabilities.derivatives - {"jvp"}
             self.capabilities = dataclasses.replace(self.capabilities, derivatives=able)
 
@@ -243,8 +243,8 @@ class NetworkBackbone(Backbone):
         return {name: site for blocks in self.blocks for name, site in blocks.layers(self._network)}
 
     def _image_tokens(self, z: Float[Tensor, "b *latent"], condition: Condition) -> int:
-        pictures = (z, *(condition.reference or ()))
-        return sum(latents.shape[-2] * latents.shape[-1] for latents in pictures) // self._stride**2
+        images = (z, *(condition.reference or ()))
+        return sum(latents.shape[-2] * latents.shape[-1] for latents in images) // self._stride**2
 
     def _sizes(self, trained_px: int, largest_px: int) -> tuple[int, int, int]:
         """Smallest, preferred and largest side: from the settings, or a quarter of the trained side and more."""

@@ -66,7 +66,7 @@ class PromptBackbone(NetworkBackbone):
         check_sizes(LATENT_CHANNELS, channels, self._codec.channels)
 
     def encode(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c lh lw"]:
-        """The mode of the VAE's posterior, normalised as the network takes it."""
+        """The mode of the VAE's posterior, normalized as the network takes it."""
         self._check_pixels(pixels)
         with self._at_work(), self._graph(pixels):
             return self._codec.encode(pixels)

@@ -35,7 +35,7 @@ class QwenImageBackbone(PackedFlowBackbone):
     """Qwen-Image: ``v(z, s, c) = transformer(tokens of z, s, text, mask)``.
 
     The text is the last layer of Qwen2.5-VL after the fixed beginning of a chat. The stock pipelines give a guided
-    velocity the norm of the conditional one, token by token (`GuidedField.renormalised`). Levels end at 0.02 before
+    velocity the norm of the conditional one, token by token (`GuidedField.renormalized`). Levels end at 0.02 before
     the last, 0 (``shift_terminal``).
 
     The edit models are the same with reference images, ``Condition.reference``, which follow the image in
@@ -45,7 +45,7 @@ class QwenImageBackbone(PackedFlowBackbone):
 
     pipelines: ClassVar[tuple[str, ...]] = ("QwenImagePipeline", "QwenImageEditPipeline", "QwenImageEditPlusPipeline")
     guidance: ClassVar[float] = 4.0
-    guidance_kind: ClassVar[GuidanceKind] = "renormalised"
+    guidance_kind: ClassVar[GuidanceKind] = "renormalized"
     mask_at: ClassVar[int | None] = 1
     blocks: ClassVar[tuple[Blocks, ...]] = (Blocks(text=0, image=1, attention=("attn",)),)
     windows: ClassVar[Literal["exact", "masked", "equal"]] = "masked"

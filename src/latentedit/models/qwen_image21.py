@@ -77,12 +77,12 @@ class QwenImage21Backbone(FlowBackbone):
         return super()._mu(config, tokens * PATCH**2, steps)
 
     def _image_tokens(self, z: Tensor, condition: Condition) -> int:
-        del condition  # whose references are not the image's neighbours: the text is between them
+        del condition  # whose references are not the image's neighbors: the text is between them
         return z.shape[-2] * z.shape[-1]
 
     def _ask(self, z: Tensor, time: Tensor, condition: Condition) -> Tensor:
-        pictures = [*(latents.to(z.dtype) for latents in condition.reference or ()), z]
-        shapes = [(1, *latents.shape[-2:]) for latents in pictures]
+        images = [*(latents.to(z.dtype) for latents in condition.reference or ()), z]
+        shapes = [(1, *latents.shape[-2:]) for latents in images]
         *shown, own = (math.prod(shape) // PATCH**2 for shape in shapes)
         before, after = condition.tokens.tensor_split([self._turn[0]], dim=1)
         places = before.new_zeros(len(z), sum(shown), before.shape[-1])
@@ -90,7 +90,7 @@ class QwenImage21Backbone(FlowBackbone):
         is_image = torch.ones(len(z), words.shape[1] + own, dtype=torch.bool, device=z.device)
         is_image[:, : before.shape[1]] = is_image[:, before.shape[1] + sum(shown) : words.shape[1]] = False
         output = self._network(
-            hidden_states=torch.cat([latents.flatten(2).transpose(1, 2) for latents in pictures], dim=1),
+            hidden_states=torch.cat([latents.flatten(2).transpose(1, 2) for latents in images], dim=1),
             encoder_hidden_states=words,
             timestep=time,
             img_shapes=[shapes] * len(z),

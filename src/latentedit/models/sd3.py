@@ -7,7 +7,7 @@ Time is 1000 s; the output is the velocity; guidance starts from the empty text.
 - Text: ``tokens = [ [clip_1 | clip_2 | 0] ; t5 or 0 ]``, the last hidden state but one of both CLIPs, concatenated and
   padded with zeros to the transformer's width, and then T5's tokens or zero tokens. The pooled part is the projected
   end-of-text states of both CLIPs.
-- SD3.5 Large Turbo, which needs no guidance, has the configuration of SD3.5 Large in every file. So it is recognised
+- SD3.5 Large Turbo, which needs no guidance, has the configuration of SD3.5 Large in every file. So it is recognized
   by the word "turbo" in the name of the folder or hub id that the pipeline or its transformer was loaded from, unless
   the settings name a weight, such as ``{"guidance": 1.0}`` for a renamed copy.
 """

@@ -16,7 +16,7 @@ from latentedit.models.attention import uncompiled
 GENERAL = ("velocity", "clean")
 """Features that every model has: its velocity, and its clean estimate."""
 
-PICTURE = "picture"
+IMAGE = "image"
 """The decoded clean estimate, of models with an image codec."""
 
 PROJECTIONS = {"query": "to_q", "key": "to_k", "value": "to_v"}

@@ -31,7 +31,7 @@ _BEFORE_0_9 = re.compile(r"0\.[0-8]\.")
 _SIZES = 6
 """Number of sizes that are inputs of SDXL."""
 
-_COLOURS = 3
+_COLORS = 3
 
 _BOTH: Mapping[str, Mapping[str, Any]] = {
     "masactrl": {"steps": 50, "guidance": 7.5, "under": "empty"},
@@ -163,7 +163,7 @@ def check_plain(unet: Any, *, additions: str | None = None) -> None:
 class StableDiffusionBackbone(TextUNetBackbone):
     """Stable Diffusion 1 and 2: ``unet(x_t, t, tokens)`` predicts noise, v or x.
 
-    Tokens are the last hidden state of CLIP, normalised, as many as its tokenizer says (77). Folders of Stable
+    Tokens are the last hidden state of CLIP, normalized, as many as its tokenizer says (77). Folders of Stable
     Diffusion 2 have an encoder that ends one layer early. The stock pipeline sets ``steps_offset`` to 1 for every
     folder.
     """
@@ -247,9 +247,9 @@ class DDPMBackbone(UNetBackbone):
 
     def _check_parts(self) -> None:
         taken, given = self._network.config.in_channels, self._network.config.out_channels
-        if taken != _COLOURS or given not in (_COLOURS, 2 * _COLOURS):
+        if taken != _COLORS or given not in (_COLORS, 2 * _COLORS):
             raise ModelError(
-                f"the U-Net has {taken} channels in and {given} out, and not 3 colours in and 3 out (6 with variances)"
+                f"the U-Net has {taken} channels in and {given} out, and not 3 colors in and 3 out (6 with variances)"
             )
 
     def embed(self, texts: Sequence[str]) -> Condition:
@@ -279,4 +279,4 @@ class DDPMBackbone(UNetBackbone):
 
     def _predict(self, x_t: Tensor, time: Tensor, condition: Condition) -> Tensor:
         del condition
-        return self._network(x_t.to(self.network_dtype), time, return_dict=False)[0][:, :_COLOURS]
+        return self._network(x_t.to(self.network_dtype), time, return_dict=False)[0][:, :_COLORS]

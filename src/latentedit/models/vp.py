@@ -10,7 +10,7 @@
   same with "leading" spacing, and with "trailing" if ``steps`` divides n.
 - Clipping and thresholding of x_hat (``clip_sample``, ``thresholding``) are not done: with them there is no flow.
 - Distilled few-step models (SDXL Turbo and Lightning, SD Turbo) have the same shapes as their teachers and are
-  recognised by the scheduler of their folder: Euler, ancestral or not, with "trailing" spacing. If they do not predict
+  recognized by the scheduler of their folder: Euler, ancestral or not, with "trailing" spacing. If they do not predict
   v, they have no guidance unless their settings name a weight. The same holds for pipelines with a scheduler of
   consistency models (LCM, TCD), for which a LoRA was loaded; its timesteps are "trailing" except for rounding.
 - Zero terminal SNR (``rescale_betas_zero_snr``): the last timestep is level 1, pure noise. The velocity is defined

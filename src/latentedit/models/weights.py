@@ -240,7 +240,7 @@ def _is_plain(tensor: Tensor) -> bool:
     return dense and not tensor.is_meta and type(tensor) in (Tensor, nn.Parameter)
 
 
-def quantisers(network: nn.Module) -> set[str]:
+def quantizers(network: nn.Module) -> set[str]:
     """Packages whose layers or tensors hold weights of a network in another form than floating-point numbers."""
     found = set[str]()
     for layer in network.modules():
@@ -266,7 +266,7 @@ def _acting(module: Any) -> dict[str, Any]:
 def _sampled(tensor: Tensor, dtype: torch.dtype = torch.float32) -> _Sample:
     """Shape and at most 64 numbers, as loading in a dtype leaves them, rounded to bfloat16; none of a meta tensor.
 
-    Of a quantised tensor that is made of others (torchao), the numbers of these.
+    Of a quantized tensor that is made of others (torchao), the numbers of these.
     """
     inside: Any = getattr(tensor, "__tensor_flatten__", None)
     if inside is not None:

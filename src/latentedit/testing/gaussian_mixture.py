@@ -41,7 +41,7 @@ class WordWeights:
         return Condition(tokens=tokens, pooled=self.prior.new_zeros(len(texts), 0))
 
     def log_weights(self, condition: Condition) -> Float[Tensor, "b k"]:
-        """Normalised log-weights of the components."""
+        """Normalized log-weights of the components."""
         return torch.log_softmax(self.prior + condition.tokens.to(self.prior).sum(dim=1), dim=1)
 
 
@@ -101,12 +101,12 @@ class WordMixtureBackbone(Backbone):
     def encode(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b *latent"]:
         """Always a ConfigError: the model has no codec."""
         del pixels
-        raise ConfigError(f"{self.name} has no picture codec but latents only (capabilities.pixels)")
+        raise ConfigError(f"{self.name} has no image codec but latents only (capabilities.pixels)")
 
     def decode(self, z: Float[Tensor, "b *latent"]) -> Float[Tensor, "b 3 h w"]:
         """Always a ConfigError: the model has no codec."""
         del z
-        raise ConfigError(f"{self.name} has no picture codec but latents only (capabilities.pixels)")
+        raise ConfigError(f"{self.name} has no image codec but latents only (capabilities.pixels)")
 
     def only(self, component: int) -> Condition:
         """The condition under which one component has all the weight."""

@@ -42,13 +42,13 @@ class GaussianMixture:
     def at(
         self, z: Float[Tensor, "b d"], s: Float[Tensor, " b"], log_weights: Float[Tensor, "b k"]
     ) -> "MixturePosterior":
-        """All closed forms at latents z and levels s in [0, 1], for mixtures with these normalised log-weights."""
+        """All closed forms at latents z and levels s in [0, 1], for mixtures with these normalized log-weights."""
         level = s[:, None, None]
         spectrum = (1 - level) ** 2 * self.spectrum + level**2
         rotated = torch.einsum("kij,bki->bkj", self.vectors, z[:, None] - (1 - level) * self.means)
         square = (rotated**2 / spectrum).sum(-1)
-        normaliser = spectrum.log().sum(-1) + self.means.shape[1] * math.log(2 * math.pi)
-        log_joint = log_weights - (square + normaliser) / 2
+        normalizer = spectrum.log().sum(-1) + self.means.shape[1] * math.log(2 * math.pi)
+        log_joint = log_weights - (square + normalizer) / 2
         weights, whitened = torch.softmax(log_joint, dim=1), rotated / spectrum
         return MixturePosterior(self, z, s, log_joint, weights, spectrum, whitened)
 
@@ -80,7 +80,7 @@ class GaussianMixture:
         return self.means[target] + shift @ (inverse @ inner @ inverse).mT
 
     def draw(self, log_weights: Float[Tensor, "b k"], *, generator: torch.Generator) -> Float[Tensor, "b d"]:
-        """One clean latent for each row of normalised log-weights."""
+        """One clean latent for each row of normalized log-weights."""
         picks = torch.multinomial(log_weights.exp(), 1, generator=generator)[:, 0]
         noise = torch.randn(len(picks), self.means.shape[1], generator=generator, dtype=torch.float32).to(self.means)
         scaled = self.spectrum[picks].sqrt() * noise

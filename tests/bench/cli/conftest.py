@@ -25,10 +25,10 @@ def figures_are_blank(monkeypatch: pytest.MonkeyPatch) -> None:
 def manifest(tmp_path: Path) -> Path:
     """Two images of noise with right answers, in the miniature's size and words."""
     captions = {"source_caption": "a person with no glasses", "target_caption": "a person with glasses"}
-    pictures = [(noisy(seed, (64, 64)), noisy(seed, (64, 64), mean=(90, 150, 90))) for seed in range(2)]
+    images = [(noisy(seed, (64, 64)), noisy(seed, (64, 64), mean=(90, 150, 90))) for seed in range(2)]
     items = [
-        Item(id=f"item-{seed}", picture=picture.copy, truth=truth.copy, **captions)
-        for seed, (picture, truth) in enumerate(pictures)
+        Item(id=f"item-{seed}", image=image.copy, truth=truth.copy, **captions)
+        for seed, (image, truth) in enumerate(images)
     ]
     return write_manifest(items, tmp_path / "data")
 

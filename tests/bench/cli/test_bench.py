@@ -18,7 +18,7 @@ from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.items import RgbFile
 from latentedit_bench.known_pairs import cases
 from latentedit_bench.known_pairs.cases import PHOTOGRAPHS, photograph, scaled
-from tests.batch.pictures import write_picture
+from tests.batch.images import write_image
 from tests.bench.cli.conftest import METHOD
 from tests.commands import Command, Refused
 
@@ -57,12 +57,12 @@ def test_tuning_and_a_run_with_what_it_found(
     assert (again.code, again.out) == (0, ""), "what is known is not tried again"
     assert settings.read_bytes() == before
     words = ("--method", "sdedit", "--settings", settings, "--strengths", "0.5,1", "--seeds", "1", "-o", folder)
-    ran = command("bench", "run", manifest, *words, *where, "--pictures")
+    ran = command("bench", "run", manifest, *words, *where, "--images")
     assert ran.code == 0, ran.err
-    assert len(list((folder / "pictures" / "sdedit").rglob("*.png"))) == 4
+    assert len(list((folder / "images" / "sdedit").rglob("*.png"))) == 4
     assert len(pd.read_csv(folder / "rows.csv")) == 6
     assert (folder / "ranking.md").is_file()
-    assert (folder / "pictures.png").is_file()
+    assert (folder / "images.png").is_file()
     assert json.loads((folder / "run.json").read_text())["plan"]["methods"][0]["settings"] == known["best"]
 
 
@@ -70,8 +70,8 @@ def test_tuning_and_a_run_with_what_it_found(
 def test_data_without_right_answers_is_not_ranked(
     command: Command, tmp_path: Path, where: tuple[str, ...], settings_of: Callable[..., Path]
 ) -> None:
-    write_picture(tmp_path / "a.png", (64, 64))
-    row = {"picture": "a.png", "source_caption": "a person with no glasses", "target_caption": "a person with glasses"}
+    write_image(tmp_path / "a.png", (64, 64))
+    row = {"image": "a.png", "source_caption": "a person with no glasses", "target_caption": "a person with glasses"}
     (tmp_path / "edits.json").write_text(json.dumps([row]))
     words = ("--method", METHOD, "--settings", settings_of(METHOD), "--strengths", "1,2", "--seeds", "1")
     outcome = command("bench", "run", tmp_path / "edits.json", *words, *where, "-o", tmp_path / "out")
@@ -87,12 +87,12 @@ TASK = ("bench", "data", "--domain", "portraits", "--size", 64, "--items", 3)
 
 @pytest.fixture
 def folder(command: Command, tmp_path: Path) -> Path:
-    """A task whose outputs are copies of the pictures."""
+    """A task whose outputs are copies of the images."""
     place = tmp_path / "task"
     outcome = command(*TASK, "-o", place)
     assert outcome.code == 0, outcome.err
-    for picture in (place / "images").iterdir():
-        shutil.copy(picture, place / "outputs")
+    for image in (place / "images").iterdir():
+        shutil.copy(image, place / "outputs")
     return place
 
 
@@ -142,7 +142,7 @@ Begin = Callable[..., tuple[str, ...]]
 
 @pytest.fixture
 def begin(manifest: Path, where: tuple[str, ...], tmp_path: Path, settings_of: Callable[..., Path]) -> Begin:
-    """The words of a run of two pictures in two batches by one method: four units."""
+    """The words of a run of two images in two batches by one method: four units."""
     plan = ("--settings", str(settings_of(METHOD)), "--seeds", "1", "--strengths", "0.5,1")
     plan += ("--batch", "1", "--workers", "1")
 
@@ -198,11 +198,11 @@ def test_the_number_of_workers_changes_nothing(command: Command, begin: Begin, t
 
 
 @pytest.mark.nightly
-def test_an_unreadable_picture_is_left_out_and_reported(
+def test_an_unreadable_image_is_left_out_and_reported(
     command: Command, begin: Begin, tmp_path: Path, miniature: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its file is damaged after the run begins."""
-    damaged = next(iter(sorted((tmp_path / "data" / "pictures").iterdir())))
+    damaged = next(iter(sorted((tmp_path / "data" / "images").iterdir())))
     whole = damaged.read_bytes()
     real = run_module.run_here
 

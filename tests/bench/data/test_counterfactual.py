@@ -44,7 +44,7 @@ def whole(split: str, captions: str = "full") -> Dataset:
 
 
 def shown(item: Item) -> Attributes:
-    return cast(Attributes, cast(Rendered, item.picture).scene)
+    return cast(Attributes, cast(Rendered, item.image).scene)
 
 
 def wanted(item: Item) -> Attributes:
@@ -86,7 +86,7 @@ def test_sizes_and_the_balance_of_every_twenty_of_portraits_that_differ(split: s
 
 
 def test_what_changes_is_what_was_asked_and_nothing_else(split: str) -> None:
-    """A colour follows its part where there is nothing to colour before or after, and nowhere else."""
+    """A color follows its part where there is nothing to color before or after, and nowhere else."""
     counts = {"single": 1, "graded": 1, "pair": 2, "triple": 3}
     for item in whole(split).items:
         if item.kind in STILL:
@@ -100,7 +100,7 @@ def test_what_changes_is_what_was_asked_and_nothing_else(split: str) -> None:
             part = next(part for part, color in COLOR_OF.items() if color == name)
             assert part in named
             assert NONE in (getattr(shown(item), name), getattr(wanted(item), name))
-    # each attribute about equally often; colours of what is not there are passed on to their parts
+    # each attribute about equally often; colors of what is not there are passed on to their parts
     alone = Counter(item.about["change"] for item in whole(split).items if item.kind == "single")
     assert set(alone) == set(VALUES)
     assert min(alone.values()) >= sum(alone.values()) / len(VALUES) / 2
@@ -137,11 +137,11 @@ def test_full_captions_name_everything(split: str) -> None:
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("captions", ["partial", "paraphrased", "wrong"])
-def test_other_captions_ask_for_the_same_change_of_the_same_picture(split: str, captions: str) -> None:
-    """Partial ones leave about half of the rest out; wrong ones state one wrong value, and the colour that follows."""
+def test_other_captions_ask_for_the_same_change_of_the_same_image(split: str, captions: str) -> None:
+    """Partial ones leave about half of the rest out; wrong ones state one wrong value, and the color that follows."""
     shares: list[float] = []
     for item, full in zip(whole(split, captions).items, whole(split).items, strict=True):
-        assert (item.id, item.picture, item.truth) == (full.id, full.picture, full.truth)
+        assert (item.id, item.image, item.truth) == (full.id, full.image, full.truth)
         said, right = ([parse(one.source_caption), parse(one.target_caption)] for one in (item, full))
         wrong = {name for name in said[0] if said[0][name] != right[0][name]}
         shares.append(len(said[0]) / len(right[0]))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from tests.batch.pictures import write_picture
+from tests.batch.images import write_image
 
 from latentedit.core.errors import ConfigError, ImageError
 from latentedit_bench.data.items import Dataset, Item, MaskFile, RgbFile, content
@@ -24,7 +24,7 @@ def left() -> NDArray[np.bool_]:
     return np.array([[True, False, False]] * 2)
 
 
-ITEM = Item(id="a", picture=red, source_caption="a cat", target_caption="a dog", truth=blue, mask=left)
+ITEM = Item(id="a", image=red, source_caption="a cat", target_caption="a dog", truth=blue, mask=left)
 
 
 def dataset(*items: Item) -> Dataset:
@@ -47,7 +47,7 @@ def test_a_change_is_told_in_the_words_of_the_captions(target: str, change: str)
 
 
 def test_a_dataset_needs_items_with_ids_of_their_own() -> None:
-    assert dataclasses.replace(ITEM, group="picture 3").group == "picture 3"
+    assert dataclasses.replace(ITEM, group="image 3").group == "image 3"
     assert ITEM.group == "a"
     with pytest.raises(ConfigError, match="id"):
         dataclasses.replace(ITEM, id="")
@@ -70,7 +70,7 @@ def test_a_dataset_needs_items_with_ids_of_their_own() -> None:
         {"target_caption": "a cat"},
         {"kind": "pair"},
         {"group": "b"},
-        {"picture": blue},
+        {"image": blue},
         {"truth": red},
         {"truth": None},
         {"mask": None},
@@ -83,23 +83,23 @@ def test_the_fingerprint_sees_every_part(change: dict[str, object]) -> None:
 
 
 def test_the_fingerprint_is_of_the_content_only() -> None:
-    renamed = Dataset(name="other", version="2", items=(dataclasses.replace(ITEM, picture=partial(red)),))
+    renamed = Dataset(name="other", version="2", items=(dataclasses.replace(ITEM, image=partial(red)),))
     assert renamed.fingerprint == dataset(ITEM).fingerprint
     assert len(renamed.fingerprint) == 64
 
 
 def test_a_file_is_known_by_its_bytes_wherever_it_lies(tmp_path: Path) -> None:
-    here, there = (RgbFile(write_picture(tmp_path / folder / "a.png")) for folder in ("x", "y"))
-    other = RgbFile(write_picture(tmp_path / "b.png", colour=(1, 2, 3)))
+    here, there = (RgbFile(write_image(tmp_path / folder / "a.png")) for folder in ("x", "y"))
+    other = RgbFile(write_image(tmp_path / "b.png", color=(1, 2, 3)))
     assert content(here) == content(there) != content(other)
     with pytest.raises(ImageError, match="there is no such file"):
         content(RgbFile(tmp_path / "missing.png"))
 
 
-def test_transparent_parts_are_white_in_pictures_and_masks_are_true_where_they_are_bright(tmp_path: Path) -> None:
-    path = write_picture(tmp_path / "a.png", colour=(255, 0, 0, 0), mode="RGBA")
-    picture = RgbFile(path)()
-    assert (picture.mode, picture.getpixel((0, 0))) == ("RGB", (255, 255, 255))
+def test_transparent_parts_are_white_in_images_and_masks_are_true_where_they_are_bright(tmp_path: Path) -> None:
+    path = write_image(tmp_path / "a.png", color=(255, 0, 0, 0), mode="RGBA")
+    image = RgbFile(path)()
+    assert (image.mode, image.getpixel((0, 0))) == ("RGB", (255, 255, 255))
     assert not MaskFile(path)().any()
     Image.fromarray(np.array([[0, 127, 128], [255, 1, 200]], dtype=np.uint8)).save(tmp_path / "mask.png")
     assert MaskFile(tmp_path / "mask.png")().tolist() == [[False, False, True], [True, False, True]]

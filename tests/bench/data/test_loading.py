@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from tests.batch.pictures import write_picture
+from tests.batch.images import write_image
 
 from latentedit.core.errors import ConfigError, FileFormatError, OutputError
 from latentedit_bench.data.items import Item
@@ -29,16 +29,16 @@ from latentedit_bench.data.loading import (
     write_manifest,
 )
 
-ROW = {"picture": "a.png", "source_caption": "a cat", "target_caption": "a dog"}
+ROW = {"image": "a.png", "source_caption": "a cat", "target_caption": "a dog"}
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    write_picture(tmp_path / "a.png")
+    write_image(tmp_path / "a.png")
     return tmp_path
 
 
-TABLE = "picture,source_caption,target_caption\na.png,a cat,a dog\n"
+TABLE = "image,source_caption,target_caption\na.png,a cat,a dog\n"
 
 
 @pytest.mark.parametrize("ending", ["json", "yaml", "yml", "YML", "csv"])
@@ -74,19 +74,19 @@ def test_items_are_written_and_read_back(tmp_path: Path) -> None:
     words = {"source_caption": 'a "cat", \u00e9t\u00e9', "target_caption": " two\nlines: - [x]"}
     made = [
         Item(
-            id="a/b: 'c'", picture=first.copy, truth=second.copy, mask=mask.copy, kind="pair, # odd", group="7", **words
+            id="a/b: 'c'", image=first.copy, truth=second.copy, mask=mask.copy, kind="pair, # odd", group="7", **words
         ),
-        Item(id="true", picture=second.copy, **words),
+        Item(id="true", image=second.copy, **words),
     ]
     again = load_dataset(write_manifest(made, tmp_path / "new" / "folder")).items
     for item, read in zip(made, again, strict=True):
         for name in ("id", "source_caption", "target_caption", "kind", "group"):
             assert getattr(read, name) == getattr(item, name)
-        for name in ("picture", "truth", "mask"):
+        for name in ("image", "truth", "mask"):
             before, after = getattr(item, name), getattr(read, name)
             assert (before is None) == (after is None)
             assert before is None or np.array_equal(np.asarray(before()), np.asarray(after()))
-    assert len(list((tmp_path / "new" / "folder" / "pictures").iterdir())) == 2
+    assert len(list((tmp_path / "new" / "folder" / "images").iterdir())) == 2
     with pytest.raises(OutputError, match="cannot be written"):
         write_manifest(made, tmp_path / "new" / "folder" / FILE_NAME)
 
@@ -100,9 +100,9 @@ def test_items_are_written_and_read_back(tmp_path: Path) -> None:
         ({"captions": "a cat"}, "row 1: captions: "),
     ],
 )
-def test_masks_and_right_answers_fit_their_picture(folder: Path, change: dict[str, str], words: str) -> None:
-    write_picture(folder / "wide.png", (8, 4), "white")
-    write_picture(folder / "black.png", colour=0, mode="L")
+def test_masks_and_right_answers_fit_their_image(folder: Path, change: dict[str, str], words: str) -> None:
+    write_image(folder / "wide.png", (8, 4), "white")
+    write_image(folder / "black.png", color=0, mode="L")
     path = folder / "edits.json"
     path.write_text(json.dumps([ROW | change]))
     with pytest.raises(ConfigError, match=words):
@@ -140,9 +140,9 @@ LAYOUT = """
 
 @pytest.fixture
 def flowedit(tmp_path: Path) -> Path:
-    """The repository's: pictures in Images beside the file, or at the path from the root."""
-    write_picture(tmp_path / "Data" / "Images" / "bear.png")
-    write_picture(tmp_path / "data" / "owl.png", (8, 8))
+    """The repository's: images in Images beside the file, or at the path from the root."""
+    write_image(tmp_path / "Data" / "Images" / "bear.png")
+    write_image(tmp_path / "data" / "owl.png", (8, 8))
     return tmp_path / "Data"
 
 
@@ -152,17 +152,17 @@ def write_yaml(flowedit: Path, text: str) -> Path:
     return path
 
 
-def test_every_target_is_an_item_in_the_group_of_its_picture(flowedit: Path) -> None:
+def test_every_target_is_an_item_in_the_group_of_its_image(flowedit: Path) -> None:
     first, second, third = load_flowedit(write_yaml(flowedit, LAYOUT)).items
     assert [item.id for item in (first, second, third)] == ["bear/1.1", "bear/1.2", "owl/2.1"]
     assert first.source_caption == second.source_caption == "A brown bear in a stream."
     assert first.target_caption == "A black bear in a stream."
     assert second.target_caption == "A panda."
     assert first.group == second.group != third.group
-    assert (first.picture().size, third.picture().size) == ((6, 4), (8, 8))
+    assert (first.image().size, third.image().size) == ((6, 4), (8, 8))
 
 
-def test_one_picture_in_two_entries_is_no_fault(flowedit: Path) -> None:
+def test_one_image_in_two_entries_is_no_fault(flowedit: Path) -> None:
     items = load_flowedit(write_yaml(flowedit, LAYOUT + LAYOUT)).items
     assert len({item.id for item in items}) == 6
     assert len({item.group for item in items}) == 2
@@ -197,7 +197,7 @@ def test_malformed_yaml_is_one_error(flowedit: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "is_one"),
-    [(yaml.safe_load(LAYOUT), True), ([{"picture": "a.png"}], False), ({"target_prompts": []}, False), (None, False)],
+    [(yaml.safe_load(LAYOUT), True), ([{"image": "a.png"}], False), ({"target_prompts": []}, False), (None, False)],
 )
 def test_the_layout_is_known_by_its_target_prompts(content: Any, is_one: bool) -> None:
     assert is_flowedit(content) == is_one
@@ -216,8 +216,8 @@ ENTRY = {
 
 @pytest.fixture
 def pie_bench(tmp_path: Path) -> Path:
-    write_picture(tmp_path / "annotation_images" / "0_random_140" / "1.png", (SIDE, SIDE))
-    write_picture(tmp_path / "annotation_images" / "small.png", (8, 4))
+    write_image(tmp_path / "annotation_images" / "0_random_140" / "1.png", (SIDE, SIDE))
+    write_image(tmp_path / "annotation_images" / "small.png", (8, 4))
     return tmp_path
 
 
@@ -238,7 +238,7 @@ def test_an_entry_is_an_item(pie_bench: Path) -> None:
     assert len(set(KINDS)) == 10
     assert first.group == second.group
     assert first.about == {"editing_instruction": "make it rusty", "blended_word": "bicycle bicycle"}
-    assert first.picture().size == (SIDE, SIDE)
+    assert first.image().size == (SIDE, SIDE)
     assert first.mask is not None
     assert np.argwhere(first.mask()).tolist() == [[1, 1], [1, 2], [1, 3]]
     assert pickle.loads(pickle.dumps(dataset)).fingerprint == dataset.fingerprint

@@ -20,7 +20,7 @@ from latentedit_portraits.reader import reader_for
 
 def sized(name: str, width: int, height: int = 20) -> Item:
     captions = {"source_caption": "a", "target_caption": "b"}
-    return Item(id=name, picture=lambda: Image.new("RGB", (width, height), "red"), **captions)
+    return Item(id=name, image=lambda: Image.new("RGB", (width, height), "red"), **captions)
 
 
 def test_batches_are_of_one_size_and_keep_the_order() -> None:
@@ -43,7 +43,7 @@ def test_batches_are_as_even_as_can_be(count: int, most: int) -> None:
     assert max(sizes) - min(sizes) <= 1
 
 
-def test_pictures_are_numbers_from_minus_one_to_one() -> None:
+def test_images_are_numbers_from_minus_one_to_one() -> None:
     pixels = np.arange(24, dtype=np.uint8).reshape(2, 4, 3) * 11
     pixels[-1, -1] = 255
     found = to_tensor([Image.fromarray(pixels), Image.fromarray(pixels[::-1].copy())])
@@ -64,7 +64,7 @@ def test_everything_about_a_batch_is_there() -> None:
     for index, item in enumerate(items):
         assert item.truth is not None
         assert item.mask is not None
-        assert torch.equal(batch.source[index], to_tensor([item.picture()])[0])
+        assert torch.equal(batch.source[index], to_tensor([item.image()])[0])
         assert torch.equal(batch.truth[index], to_tensor([item.truth()])[0])
         assert np.array_equal(batch.mask[index, 0].numpy(), item.mask())
     assert torch.equal(batch.answer_pixels, batch.truth)
@@ -99,7 +99,7 @@ def test_completed_items_have_the_captions_of_the_classifier() -> None:
     asked = [index for index, item in enumerate(full.items[:12]) if item.about["asked"]]
     batch = prepare(RenderedNetwork(), [completed.items[index] for index in asked])
     reader = reader_for(batch.latent.backbone)
-    read = reader.caption(to_tensor([completed.items[index].picture() for index in asked]))
+    read = reader.caption(to_tensor([completed.items[index].image() for index in asked]))
     pairs = list(zip(batch.latent.captions, batch.targets, strict=True))
     for index, caption, (source, target) in zip(asked, read, pairs, strict=True):
         assert source == caption

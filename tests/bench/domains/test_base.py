@@ -9,7 +9,7 @@ from latentedit.core.errors import ConfigError, RegistryError
 from latentedit.core.plugins import DOMAINS
 from latentedit.models.registry import bundled_names
 from latentedit_bench.domains import base
-from latentedit_bench.domains.base import Domain, differences, domain, full_caption, sample_pictures, with_value
+from latentedit_bench.domains.base import Domain, differences, domain, full_caption, sample_images, with_value
 from latentedit_portraits.attributes import NONE, VALUES
 from latentedit_portraits.captions import COLOR_OF, parse
 from latentedit_portraits.domain import PORTRAITS
@@ -22,15 +22,15 @@ def test_a_domain_is_found_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(PORTRAITS, Domain)
     with pytest.raises(RegistryError, match="'portrait'"):
         domain("portrait")
-    with pytest.raises(ConfigError, match="pictures"):
-        sample_pictures("elsewhere", 2, seed=20)
+    with pytest.raises(ConfigError, match="images"):
+        sample_images("elsewhere", 2, seed=20)
     monkeypatch.setattr(type(DOMAINS), "load", lambda _, name: object())
     with pytest.raises(RegistryError, match=r"'a stranger'.*alternatives, .*words"):
         base.domain.__wrapped__("a stranger")
 
 
 def test_every_alternative_changes_nothing_else() -> None:
-    """Except the colour of the part."""
+    """Except the color of the part."""
     for scene in PORTRAITS.draw("calibration", 6, 5):
         able = PORTRAITS.alternatives(scene)
         shown = PORTRAITS.attributes(scene)
@@ -52,16 +52,16 @@ def test_captions_say_what_scenes_are() -> None:
         assert len(PORTRAITS.words(before)) == len(PORTRAITS.words(after)), name
     bald = next(one for one in PORTRAITS.draw("test", 50, 0) if one.hair == "bald")
     found = with_value(PORTRAITS, bald, "hair_color", "pink")
-    assert (found.hair, found.hair_color) == ("short", "pink"), "a colour brings its part"
+    assert (found.hair, found.hair_color) == ("short", "pink"), "a color brings its part"
     assert with_value(PORTRAITS, bald, "mouth", "sad") == bald.replace(mouth="sad")
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("name", bundled_names())
-def test_every_bundled_model_has_pictures_of_its_size(name: str) -> None:
-    pictures = sample_pictures(name, 3, seed=20)
+def test_every_bundled_model_has_images_of_its_size(name: str) -> None:
+    images = sample_images(name, 3, seed=20)
     side = 64 if name.startswith("pixels") else 128
-    assert [picture.size for picture in pictures] == [(side, side)] * 3
-    assert len({picture.tobytes() for picture in pictures}) == 3
-    longer = sample_pictures(name, 4, seed=20)
-    assert np.array_equal(longer[2], pictures[2]), "a longer draw begins with the shorter one"
+    assert [image.size for image in images] == [(side, side)] * 3
+    assert len({image.tobytes() for image in images}) == 3
+    longer = sample_images(name, 4, seed=20)
+    assert np.array_equal(longer[2], images[2]), "a longer draw begins with the shorter one"

@@ -39,7 +39,7 @@ def test_its_counterfactuals_are_a_data_set(captions: str) -> None:
     for item in data.items[:20]:
         assert item.truth is not None
         assert item.mask is not None
-        differ = (np.asarray(item.picture()) != np.asarray(item.truth())).any(2)
+        differ = (np.asarray(item.image()) != np.asarray(item.truth())).any(2)
         assert np.array_equal(item.mask(), differ)
         assert differ.any() == bool(item.about["asked"])
         for name in filter(None, item.about["asked"].split(",")):
@@ -57,9 +57,9 @@ def test_it_has_an_open_task(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     spec = TaskSpec.of("squares", size=128, items=12)
     items = task_items(spec)
     for item in items:
-        picture, answer = item.whole.picture(), item.answers[1.0]()
-        assert picture.size == answer.size == (128, 128)
-        assert (picture.tobytes() == answer.tobytes()) == (item.whole.kind in ("nothing", "contradiction"))
+        image, answer = item.whole.image(), item.answers[1.0]()
+        assert image.size == answer.size == (128, 128)
+        assert (image.tobytes() == answer.tobytes()) == (item.whole.kind in ("nothing", "contradiction"))
     assert items[0].instruction.startswith("Change the ")
     write_task(spec, items, tmp_path)
     items[0].answers[1.0]().save(tmp_path / items[0].output_file(1))

@@ -15,7 +15,7 @@ def gaussian(variances: Tensor, axes: Tensor, latent: tuple[int, ...]) -> Gaussi
     """One Gaussian with a variance along each of some orthonormal axes (rows), and 0.01 along all others.
 
     The Jacobian of its clean estimate is ``(1 - s) C ((1 - s)^2 C + s^2)^-1`` everywhere, so its singular vectors are
-    the axes, in the order of their variances, for all pictures and all levels.
+    the axes, in the order of their variances, for all images and all levels.
     """
     columns = axes.flatten(1).double().T
     rest = torch.eye(len(columns), dtype=torch.float64) - columns @ columns.T

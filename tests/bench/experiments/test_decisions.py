@@ -13,13 +13,13 @@ from latentedit_bench.experiments.decisions import UNDECIDED, Between, Claim, Le
 from latentedit_bench.metrics.statistics import Table, estimate
 
 TWIN = Less("network", "trained", "untrained")
-KEYS, IMAGES = ("picture", "level"), ("picture",)
+KEYS, IMAGES = ("image", "level"), ("image",)
 
 
-def rows_of(value: Any, *, levels: tuple[float, ...] = (0.9, 0.5, 0.1), pictures: int = 7, **axes: Any) -> Table:
-    """``value(picture, level, *others)`` for each combination of values of the axes, of one model."""
-    names = ["picture", "level", *axes]
-    combined = itertools.product(range(pictures), levels, *axes.values())
+def rows_of(value: Any, *, levels: tuple[float, ...] = (0.9, 0.5, 0.1), images: int = 7, **axes: Any) -> Table:
+    """``value(image, level, *others)`` for each combination of values of the axes, of one model."""
+    names = ["image", "level", *axes]
+    combined = itertools.product(range(images), levels, *axes.values())
     return pd.DataFrame(
         [{"model": "one", **dict(zip(names, one, strict=True)), "value": value(*one)} for one in combined]
     )
@@ -31,7 +31,7 @@ def only(number: Number, rows: Table, keys: tuple[str, ...] = KEYS, images: tupl
 
 
 def test_a_mean_is_judged_by_its_bar() -> None:
-    rows = rows_of(lambda picture, level: 0.2 + 0.01 * (picture - 3))
+    rows = rows_of(lambda image, level: 0.2 + 0.01 * (image - 3))
     above = only(Number(says="n", of="value", bar=0.1), rows)
     assert (above.estimate, above.bar, above.verdict, above.images) == (pytest.approx(0.2), 0.1, "holds", 7)
     assert [only(Number(says="n", of="value", bar=bar), rows).verdict for bar in (0.2, 0.3)] == [
@@ -39,14 +39,14 @@ def test_a_mean_is_judged_by_its_bar() -> None:
         "does not hold",
     ]
     assert (above.model, above.measure) == ("one", "n")
-    few = only(Number(says="n", of="value"), rows[rows["picture"] < 5])
+    few = only(Number(says="n", of="value"), rows[rows["image"] < 5])
     assert (few.verdict, few.estimate, math.isnan(few.low)) == (UNDECIDED, pytest.approx(0.19), True)
     told = only(Number(says="n", of="value", undecided="one training"), rows)
     assert (told.verdict, told.low > 0) == (UNDECIDED, True), "there is a stated cause"
 
 
 def test_rows_are_chosen_by_values_by_several_and_by_the_ends_of_the_levels() -> None:
-    rows = rows_of(lambda picture, level, kind: level + 10 * (kind == "a") + 20 * (kind == "b"), kind=("a", "b", "c"))
+    rows = rows_of(lambda image, level, kind: level + 10 * (kind == "a") + 20 * (kind == "b"), kind=("a", "b", "c"))
 
     def mean(**where: Any) -> float:
         return only(Number(says="n", of="value", where=where), rows).estimate
@@ -66,24 +66,24 @@ def test_rows_are_chosen_by_values_by_several_and_by_the_ends_of_the_levels() ->
 def test_rise_and_fall_are_between_the_highest_and_the_lowest_level(over: Any, sign: int) -> None:
     """Whatever lies between them; a level of which nothing is known is none; one level is no rise."""
     rows = rows_of(
-        lambda picture, level: {0.9: 1.0, 0.5: 7.0, 0.1: 1.5, 0.05: math.nan}[level], levels=(0.05, 0.1, 0.9, 0.5)
+        lambda image, level: {0.9: 1.0, 0.5: 7.0, 0.1: 1.5, 0.05: math.nan}[level], levels=(0.05, 0.1, 0.9, 0.5)
     )
     number = Number(says="n", of="value", over=over)
     assert only(number, rows).estimate == pytest.approx(sign * 0.5)
     alone = only(number, rows[rows["level"] == 0.5])
     assert (math.isnan(alone.estimate), alone.images, alone.verdict) == (True, 0, UNDECIDED)
-    missing = rows[(rows["picture"] > 0) | (rows["level"] != 0.1)]
+    missing = rows[(rows["image"] > 0) | (rows["level"] != 0.1)]
     assert only(number, missing).images == 6, "an image without one end has no rise"
 
 
 def test_differences_are_paired_and_what_one_side_lacks_is_left_out() -> None:
     """Several rows of one key are averaged; the order of rows does not matter."""
-    trained = pd.DataFrame({"picture": [0, 1, 1, 2], "value": [1.0, 4.0, 6.0, 9.0], "network": "trained"})
-    untrained = pd.DataFrame({"picture": [1, 0], "value": [2.0, 0.5], "network": "untrained"})
+    trained = pd.DataFrame({"image": [0, 1, 1, 2], "value": [1.0, 4.0, 6.0, 9.0], "network": "trained"})
+    untrained = pd.DataFrame({"image": [1, 0], "value": [2.0, 0.5], "network": "untrained"})
     rows = pd.concat([trained, untrained]).assign(model="one")
     number = Number(says="n", of="value", less=(TWIN,))
-    assert number.values(rows, ("picture",)).tolist() == pytest.approx([0.5, 3.0, math.nan], nan_ok=True)
-    claim = only(number, rows, ("picture",))
+    assert number.values(rows, ("image",)).tolist() == pytest.approx([0.5, 3.0, math.nan], nan_ok=True)
+    claim = only(number, rows, ("image",))
     assert (claim.estimate, claim.images) == (pytest.approx(1.75), 2)
 
 
@@ -111,21 +111,21 @@ def test_nested_differences_take_the_last_one_first() -> None:
 
 @pytest.mark.parametrize(("joint", "verdict"), [(0.8, "holds"), (0.65, "does not hold"), (0.7, UNDECIDED)])
 def test_a_gain_is_over_the_best_of_each_image(joint: float, verdict: str) -> None:
-    """Text is 0.7 on even pictures and 0.5 on odd ones, image the other way round: the better one is 0.7 on all."""
+    """Text is 0.7 on even images and 0.5 on odd ones, image the other way round: the better one is 0.7 on all."""
     scores = {"joint": (joint, joint), "text": (0.7, 0.5), "image": (0.5, 0.7)}
     rows = rows_of(lambda p, level, arm: scores[arm][p % 2], levels=(0.5,), arm=tuple(scores))
     number = Number(says="n", of="value", less=(Less("arm", "joint", ("text", "image")),))
     claim = only(number, rows)
     assert (claim.estimate, claim.verdict) == (pytest.approx(joint - 0.7), verdict)
     assert len(number.sides()) == 3
-    rows.loc[(rows["picture"] == 0) & (rows["arm"] == "text"), "value"] = None
+    rows.loc[(rows["image"] == 0) & (rows["arm"] == "text"), "value"] = None
     assert only(number, rows).images == 6, "without one arm there is no best one"
 
 
 def test_images_are_drawn_and_not_rows() -> None:
     """Rows that repeat an image say nothing more about others."""
-    once = rows_of(lambda picture, level: float(picture), levels=(0.5,))
-    often = rows_of(lambda picture, level: float(picture), levels=tuple(np.linspace(0.1, 0.9, 30)))
+    once = rows_of(lambda image, level: float(image), levels=(0.5,))
+    often = rows_of(lambda image, level: float(image), levels=tuple(np.linspace(0.1, 0.9, 30)))
     few, many = (only(Number(says="n", of="value"), rows) for rows in (once, often))
     assert (few.low, few.high, few.images) == pytest.approx((many.low, many.high, 7))
     pairs = pd.DataFrame(list(itertools.combinations(range(7), 2)), columns=["first", "second"])
@@ -136,7 +136,7 @@ def test_images_are_drawn_and_not_rows() -> None:
 
 
 def test_each_model_is_told_apart_or_all_are_looked_at_together() -> None:
-    one = rows_of(lambda picture, level: 1.0 + picture)
+    one = rows_of(lambda image, level: 1.0 + image)
     rows = pd.concat([one, one.assign(model="two", value=one["value"] - 0.5)])
     number = Number(says="n", of="value")
     assert [(claim.model, claim.estimate) for claim in number.claims(rows, KEYS, IMAGES)] == [("one", 4), ("two", 3.5)]
@@ -146,9 +146,9 @@ def test_each_model_is_told_apart_or_all_are_looked_at_together() -> None:
 
 
 def test_a_slope_and_a_rank_correlation_of_each_image() -> None:
-    """A slope of 2 + picture; ranks that agree, are turned, and cannot be told."""
-    rows = rows_of(lambda picture, level: (2 + picture) * level + picture)
-    assert only(Number(says="n", of=slope("value", "level")), rows, ("picture",)).estimate == pytest.approx(5)
+    """A slope of 2 + image; ranks that agree, are turned, and cannot be told."""
+    rows = rows_of(lambda image, level: (2 + image) * level + image)
+    assert only(Number(says="n", of=slope("value", "level")), rows, ("image",)).estimate == pytest.approx(5)
     agree = pd.DataFrame({"x": [1.0, 2.0, 3.0, 4.0], "y": [1.0, 8.0, 27.0, 20.0], "flat": [3.0] * 4})
     assert rank_correlation("y", "x")(agree) == pytest.approx(1 - 6 * 2 / (4 * 15))
     assert rank_correlation("y", "x", sign=-1)(agree) == pytest.approx(-0.8)
@@ -168,7 +168,7 @@ def test_between_models_the_images_of_each_are_drawn_by_themselves_and_the_diffe
 ) -> None:
     """Of equal numbers nothing would be left if they were drawn together; so variances add up instead."""
     monkeypatch.setattr("latentedit_bench.metrics.statistics._DRAWS", 2000)
-    rows = rows_of(lambda picture, level: float(picture))
+    rows = rows_of(lambda image, level: float(image))
     (found,) = BETWEEN.claims(two_sets(rows, rows), KEYS, IMAGES)
     (alone,) = Number(says="", of="value").claims(rows, KEYS, IMAGES)
     # Standard deviations from 2000 draws are known to 2 %, ends of intervals to some 5 %.
@@ -178,5 +178,5 @@ def test_between_models_the_images_of_each_are_drawn_by_themselves_and_the_diffe
     for more, verdict in ((5.0, "holds"), (-5.0, "does not hold")):
         (found,) = BETWEEN.claims(two_sets(rows.assign(value=rows["value"] + more), rows), KEYS, IMAGES)
         assert (found.estimate, found.verdict) == (pytest.approx(more), verdict)
-    (found,) = BETWEEN.claims(two_sets(rows, rows[rows["picture"] < 5]), KEYS, IMAGES)
+    (found,) = BETWEEN.claims(two_sets(rows, rows[rows["image"] < 5]), KEYS, IMAGES)
     assert (found.images, found.verdict, math.isnan(found.low)) == (5, UNDECIDED, True), "the smaller set counts"

@@ -24,7 +24,7 @@ from latentedit_bench.experiments.joint_latent import joint_latent, joint_latent
 from latentedit_bench.experiments.linear_strength import Scaled
 from latentedit_bench.experiments.single_attribute import margins
 from latentedit_bench.experiments.texts import asking_another
-from tests.bench.rendered_network import COLOURS, RenderedNetwork, prepared
+from tests.bench.rendered_network import COLORS, RenderedNetwork, prepared
 
 STRENGTHS = np.array([0.25, 0.5, 0.75, 1.0])
 NAN = math.nan
@@ -83,7 +83,7 @@ def test_the_arms_on_a_field_that_is_linear() -> None:
     found = {(about["arm"], about["search"]): (about["level"], z - latent.z) for about, z in looked}
     searches = ("annealed", "one look")
     assert set(found) == {("text", "")} | {(arm, one) for arm in ("direct", "image", "joint") for one in searches}
-    h, said = level / 4, (batch.target - latent.condition).tokens[:, 0] @ COLOURS
+    h, said = level / 4, (batch.target - latent.condition).tokens[:, 0] @ COLORS
     share, by_text = 1 - level, torch.zeros_like(said)
     for s in (0.6, 0.4, 0.2, 0.0):
         share, by_text = share * (1 - h / 2), by_text * (1 - h / 2) + h * s * said
@@ -148,7 +148,7 @@ def test_the_margin_is_over_the_worst_other_attribute() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("captions", CAPTIONS)
 def test_the_control_asks_for_another_attribute_that_the_caption_names(captions: str) -> None:
-    """The same pictures and answers; one phrase of the caption differs, and it says another attribute's new value."""
+    """The same images and answers; one phrase of the caption differs, and it says another attribute's new value."""
     data, world = asking(Edits(kinds=("single",)), captions, first=24), domain("portraits")
     assert {item.kind for item in data.items} == {"single"}
     found = asking_another(data, 3)
@@ -156,11 +156,11 @@ def test_the_control_asks_for_another_attribute_that_the_caption_names(captions:
     by_id = {item.id: item for item in data.items}
     for item in found.items:
         same = by_id[item.id]
-        assert (item.source_caption, item.picture, item.truth) == (same.source_caption, same.picture, same.truth)
+        assert (item.source_caption, item.image, item.truth) == (same.source_caption, same.image, same.truth)
         (old,), (new,) = changed_phrases(item.source_caption, item.target_caption)
-        assert isinstance(item.picture, Rendered)
+        assert isinstance(item.image, Rendered)
         asked = {one for pair in changed_phrases(same.source_caption, same.target_caption) for one in pair}
-        assert old in list(world.phrases(item.picture.scene))
+        assert old in list(world.phrases(item.image.scene))
         assert not asked & {old, new}
     assert asking_another(data, 3).fingerprint == found.fingerprint != data.fingerprint
 

@@ -31,7 +31,7 @@ def test_every_experiment_has_a_source_a_claim_and_a_smaller_plan(name: str) -> 
     assert set(made.quick) <= {field.name for field in dataclasses.fields(made.on)} | set(made.settings)
     quick = made.changed(**made.quick)
     assert quick.plan.keys() == made.plan.keys()
-    assert all(quick.plan[name] != made.plan[name] for name in ("items", "pictures", "portraits") if name in made.plan)
+    assert all(quick.plan[name] != made.plan[name] for name in ("items", "images", "portraits") if name in made.plan)
     again: Experiment = pickle.loads(pickle.dumps(quick))
     assert (again.name, again.on, again.settings, again.look) == (name, quick.on, quick.settings, made.look)
 
@@ -91,7 +91,7 @@ def test_rows_are_prepared_and_numbers_taken_by_the_experiments_own_keys(tmp_pat
     assert ([claim.estimate for claim in decides], tells) == ([9.0], ())
     rows = pd.DataFrame({"model": "one", "face": list("abcdef"), "item": 0, "value": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]})
     other = tally.decides.at("it", of=lambda part: -part["value"].mean())  # pyright: ignore[reportAttributeAccessIssue]
-    one = dataclasses.replace(tally, keys=("face",), images=("face",), tells=(other,))
+    one = dataclasses.replace(tally, keys=("face",), image_columns=("face",), tells=(other,))
     decides, tells = one.conclude(rows)
     assert [(claim.estimate, claim.images) for claim in (*decides, *tells)] == [(3.5, 6), (-3.5, 6)]
     assert tally.conclude(rows)[0][0].images == 1, "by the source's, all are of one item"
@@ -115,7 +115,7 @@ def test_a_quick_plan_gives_a_number_of_every_model(together: Path, name: str) -
     assert (together / f"{name}.webp").stat().st_size > 500
 
 
-UNKNOWN = Claim.of("model", "how", Estimate(mean=math.nan, low=math.nan, high=math.nan, pictures=0))
+UNKNOWN = Claim.of("model", "how", Estimate(mean=math.nan, low=math.nan, high=math.nan, images=0))
 
 
 def files(folder: Path) -> dict[Path, bytes]:

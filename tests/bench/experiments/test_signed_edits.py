@@ -20,14 +20,14 @@ from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.domain import PORTRAITS
 from latentedit_portraits.render import render_array
 from tests.editing.discoveries import gain, halves, known_basis, read_surely, widen
-from tests.editors.colours import ColourBackbone
-from tests.editors.edits import grey
+from tests.editors.colors import ColorBackbone
+from tests.editors.edits import gray
 
 
 def test_both_signs_at_equal_effect(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The colour model is linear, and its latents are its pictures: the change is the direction, at the effect."""
+    """The color model is linear, and its latents are its images: the change is the direction, at the effect."""
     widen(monkeypatch)
-    basis = known_basis(ColourBackbone())
+    basis = known_basis(ColorBackbone())
     found = signed_edits(basis, halves())
     assert len(found) == 2
     for edit, unit in zip(found, halves(), strict=True):
@@ -42,7 +42,7 @@ def test_both_signs_at_equal_effect(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_the_reader_sees(monkeypatch: pytest.MonkeyPatch) -> None:
     """The probability of light is the mean red of each half, from 0 to 1; values are dark, light."""
-    model = ColourBackbone()
+    model = ColorBackbone()
     read_surely(monkeypatch, model)
     basis = known_basis(model)
     short = signed_edits(basis, halves())[0]
@@ -72,7 +72,7 @@ def test_coarseness_is_the_mean_area_of_the_changes() -> None:
     assert coarseness({"mouth": 0.3}, AREAS) == pytest.approx(0.02)
     assert coarseness({"background": 0.3, "mouth": 0.3}, AREAS) == pytest.approx(0.26)
     assert coarseness({"background": 0.04, "mouth": 0.05}, AREAS) is None
-    # of one sign a quarter of the pixels changes, of the other none; any colour will do
+    # of one sign a quarter of the pixels changes, of the other none; any color will do
     change = torch.zeros(2, 3, 4, 4)
     change[0, 1, 0] = -(CHANGED + 1) / 127.5
     change[1] = (CHANGED - 1) / 127.5
@@ -88,9 +88,9 @@ def test_rows_say_what_the_first_direction_and_a_random_one_change(monkeypatch: 
     given: list[torch.Tensor] = []
     monkeypatch.setattr(module, "attribute_areas", lambda _: AREAS)
     monkeypatch.setattr(module, "signed_edits", lambda basis, units: given.append(units) or [known, still])
-    model = ColourBackbone()
+    model = ColorBackbone()
     model.defaults = {"captioner": "portraits"}
-    study = Study.of(model, [grey()], levels=(0.5,), rank=2, site="clean", steps=4)
+    study = Study.of(model, [gray()], levels=(0.5,), rank=2, site="clean", steps=4)
     first, second = edits.look(study, 0.5, 0)
     assert first == {"kind": "basis", "coarseness": pytest.approx(0.122 / 0.5), "centroid": pytest.approx(1)}
     assert second == {"kind": "random", "coarseness": None, "centroid": None}
@@ -102,11 +102,11 @@ def test_rows_say_what_the_first_direction_and_a_random_one_change(monkeypatch: 
 def test_levels_at_which_too_few_images_are_read_do_not_count(read: int, lowest: float) -> None:
     """Below the lowest at which the changes of six images are read, of the basis and of random directions alike."""
     rows = pd.DataFrame(
-        {"model": "one", "kind": kind, "picture": picture, "level": level, "coarseness": size}
+        {"model": "one", "kind": kind, "image": image, "level": level, "coarseness": size}
         for kind in ("basis", "random")
-        for picture in range(7)
+        for image in range(7)
         for level in (0.9, 0.5, 0.1)
-        for size in [None if level == 0.1 and kind == "basis" and picture >= read else 0.3]
+        for size in [None if level == 0.1 and kind == "basis" and image >= read else 0.3]
     )
     found = _where_read(rows)
     known = found[found["coarseness"].notna()]
@@ -129,9 +129,9 @@ def test_a_render_is_on_the_manifold_and_what_is_added_to_it_is_not() -> None:
 
 
 def test_all_ways_have_one_effect_and_the_unedited_image_is_taken_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The domain is told to see nothing but a flat grey: then the distance is that of the picture from it."""
+    """The domain is told to see nothing but a flat gray: then the distance is that of the image from it."""
 
-    class Grey:
+    class Gray:
         def read(self, pixels: torch.Tensor) -> list[int]:
             return [0] * len(pixels)
 
@@ -139,10 +139,10 @@ def test_all_ways_have_one_effect_and_the_unedited_image_is_taken_off(monkeypatc
             return np.full((8, 8, 3), 128, np.uint8)
 
     widen(monkeypatch)
-    monkeypatch.setattr("latentedit_bench.experiments.guidance.domain", lambda name: Grey())
+    monkeypatch.setattr("latentedit_bench.experiments.guidance.domain", lambda name: Gray())
     monkeypatch.setattr("latentedit_bench.experiments.signed_edits.probability_reader", lambda _: None)
-    model = ColourBackbone()
-    study = Study.of(model, [grey()], levels=(0.5,), rank=2, site="clean", steps=10)
+    model = ColorBackbone()
+    study = Study.of(model, [gray()], levels=(0.5,), rank=2, site="clean", steps=10)
     with pytest.raises(ConfigError, match="no captioner reads"):
         list(guidance.look(study, 0.5, 0))
     model.defaults = {"captioner": "portraits"}

@@ -14,8 +14,8 @@ from latentedit.core.rng import stream
 from latentedit.geometry.local_basis import LocalBasis
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit_bench.experiments.distances import samples, trajectory
+from latentedit_bench.experiments.images import at_fitted_rank
 from latentedit_bench.experiments.papers import samples_pooled
-from latentedit_bench.experiments.pictures import at_fitted_rank
 from latentedit_bench.experiments.spectrum import frequency, homogeneity, spectrum
 from latentedit_bench.experiments.study import Study
 from latentedit_bench.experiments.subspaces import RANKS, captured, compared, fits
@@ -23,8 +23,8 @@ from latentedit_bench.experiments.transport import transport
 from latentedit_bench.metrics.vectors import cosine
 from tests.bench.experiments.gaussians import gaussian, study_of
 from tests.editing.discoveries import halves, known_basis, read_surely, widen
-from tests.editors.colours import ColourBackbone
-from tests.editors.edits import grey
+from tests.editors.colors import ColorBackbone
+from tests.editors.edits import gray
 
 VARIANCES = (4.0, 1.0, 0.5)
 
@@ -69,18 +69,16 @@ def test_known_waves_are_found_with_their_frequency() -> None:
     assert rows[0]["latent_centroid"] == pytest.approx(sum(every) / 64, rel=0.2), "nearly noise"
 
 
-def test_the_mean_leaves_the_picture_out() -> None:
+def test_the_mean_leaves_the_image_out() -> None:
     """Against the means of the others in the whole space: rows are computed in the span of all vectors."""
     study = study_of(example_mixture(dimension=8), 3, levels=(0.5,), rank=2)
     rows = list(homogeneity.look(study, 0.5))
-    assert [(row["rank"], row["picture"]) for row in rows] == [
-        (rank, picture) for rank in (1, 2) for picture in range(3)
-    ]
-    sets = [study.basis(picture, 0.5).u for picture in range(3)]
-    for picture in range(3):
-        u = torch.linalg.svd(torch.cat([one for index, one in enumerate(sets) if index != picture]))[2][:2]
-        expected = float((u @ sets[picture].T).square().sum(1).mean())
-        assert rows[3 + picture]["captured"] == pytest.approx(expected, abs=1e-6)
+    assert [(row["rank"], row["image"]) for row in rows] == [(rank, image) for rank in (1, 2) for image in range(3)]
+    sets = [study.basis(image, 0.5).u for image in range(3)]
+    for image in range(3):
+        u = torch.linalg.svd(torch.cat([one for index, one in enumerate(sets) if index != image]))[2][:2]
+        expected = float((u @ sets[image].T).square().sum(1).mean())
+        assert rows[3 + image]["captured"] == pytest.approx(expected, abs=1e-6)
     assert sum(row["random"] for row in rows) < sum(row["captured"] for row in rows)
 
 
@@ -95,7 +93,7 @@ def test_one_gaussian_shares_all_directions_and_orthogonal_spaces_have_no_mean()
 
 def test_distances_are_those_of_scipy_for_all_pairs_and_ranks() -> None:
     study = study_of(example_mixture(dimension=8), 3, levels=(0.5,), rank=2)
-    bases = [study.basis(picture, 0.5) for picture in range(3)]
+    bases = [study.basis(image, 0.5) for image in range(3)]
     rows = list(samples.look(study, 0.5))
     assert [(row["rank"], row["first"], row["second"]) for row in rows] == [
         (rank, *pair) for rank in (1, 2) for pair in itertools.combinations(range(3), 2)
@@ -112,13 +110,13 @@ def test_distances_are_those_of_scipy_for_all_pairs_and_ranks() -> None:
 def test_the_null_level_is_that_of_random_subspaces() -> None:
     """Of the plane in eight dimensions, against SciPy on drawn matrices; 400 draws tell the mean to 1 %."""
     study = study_of(example_mixture(dimension=8), 2, levels=(0.5,), rank=2)
-    (_, (_, _, found)) = compared(study, [study.basis(picture, 0.5) for picture in range(2)])
+    (_, (_, _, found)) = compared(study, [study.basis(image, 0.5) for image in range(2)])
     generator = np.random.default_rng(0)
     lengths = [np.linalg.norm(subspace_angles(*generator.normal(size=(2, 8, 2)))) for _ in range(400)]
     assert found["null"] == pytest.approx(np.mean(lengths) / (math.pi / 2 * math.sqrt(2)), rel=0.03)
 
 
-def test_levels_of_one_picture_are_compared_by_how_far_they_are_apart() -> None:
+def test_levels_of_one_image_are_compared_by_how_far_they_are_apart() -> None:
     study = study_of(example_mixture(dimension=6, components=3), 2, levels=(0.9, 0.5, 0.2), rank=1)
     rows = list(trajectory.look(study, 1))
     assert [row["level difference"] for row in rows] == pytest.approx([0.4, 0.7, 0.3])
@@ -131,7 +129,7 @@ def test_gaps_are_those_of_the_spectrum() -> None:
     """Two large variances among eight: singular values (1 - s) c / ((1 - s)^2 c + s^2), by which the gaps are known."""
     backbone = gaussian(torch.tensor([4.0, 3.9, 0.3, 0.28, 0.26, 0.25, 0.24]), torch.eye(12)[:7], (12,))
     study = study_of(backbone, 2, levels=(0.5,), rank=7)
-    found = fits(study, [study.basis(picture, 0.5) for picture in range(2)])
+    found = fits(study, [study.basis(image, 0.5) for image in range(2)])
     assert tuple(found) == RANKS
     values = torch.tensor([0.5 * c / (0.25 * c + 0.25) for c in (4.0, 3.9, 0.3, 0.28, 0.26)]).log()
     expected = [float(values[rank - 1] - values[rank]) for rank in (1, 2, 4)]
@@ -169,24 +167,24 @@ def test_the_rank_is_fitted_to_the_trained_network_of_each_model() -> None:
     assert found["network"].tolist() == ["trained", "untrained"] * 3
 
 
-def known_study(monkeypatch: pytest.MonkeyPatch, model: ColourBackbone) -> Study:
-    """The basis of halves at one picture; at the other one the first vector leans by 0.3 rad."""
+def known_study(monkeypatch: pytest.MonkeyPatch, model: ColorBackbone) -> Study:
+    """The basis of halves at one image; at the other one the first vector leans by 0.3 rad."""
     extra = torch.zeros(1, 3, 8, 8)
     extra[0, 1] = 1 / 8
     top, bottom = halves().split(1)
     lean = torch.cos(torch.tensor(0.3)) * top + torch.sin(torch.tensor(0.3)) * extra
 
-    def basis(self: Study, picture: int, level: float) -> LocalBasis:
-        return known_basis(model, torch.cat([lean, bottom]) if picture else None)
+    def basis(self: Study, image: int, level: float) -> LocalBasis:
+        return known_basis(model, torch.cat([lean, bottom]) if image else None)
 
     monkeypatch.setattr(Study, "basis", basis)
-    return Study.of(model, [grey(), grey()], levels=(0.5,), rank=2, site="clean", steps=10)
+    return Study.of(model, [gray(), gray()], levels=(0.5,), rank=2, site="clean", steps=10)
 
 
 @pytest.mark.parametrize("reads", [True, False])
 def test_where_all_is_alike_the_edit_is_the_same(monkeypatch: pytest.MonkeyPatch, reads: bool) -> None:
-    """Of a linear model there is nothing between the pictures; the target's own basis does not matter."""
-    model = ColourBackbone()
+    """Of a linear model there is nothing between the images; the target's own basis does not matter."""
+    model = ColorBackbone()
     if reads:
         read_surely(monkeypatch, model)
     else:
@@ -200,9 +198,9 @@ def test_where_all_is_alike_the_edit_is_the_same(monkeypatch: pytest.MonkeyPatch
 
 
 def test_what_cannot_be_seen_at_the_source_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A change of some thousandths of the range, from the last picture to the first one of the ring."""
+    """A change of some thousandths of the range, from the last image to the first one of the ring."""
     widen(monkeypatch)
-    rows = list(transport.look(known_study(monkeypatch, ColourBackbone()), 0.5, 1, effect=0.004))
+    rows = list(transport.look(known_study(monkeypatch, ColorBackbone()), 0.5, 1, effect=0.004))
     assert [(row["target"], row["pixels"]) for row in rows] == [(0, None)] * 3
 
 

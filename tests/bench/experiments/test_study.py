@@ -23,7 +23,7 @@ from latentedit.testing.miniatures.noise import miniature_ddpm
 from latentedit.testing.tolerances import relative_error
 from latentedit_bench.experiments.curvedness import curvedness
 from latentedit_bench.experiments.experiment import Row
-from latentedit_bench.experiments.pictures import untrained_twin
+from latentedit_bench.experiments.images import untrained_twin
 from latentedit_bench.experiments.shooting import shoot
 from latentedit_bench.experiments.study import Study
 from latentedit_bench.experiments.subspaces import fitted_rank
@@ -36,13 +36,13 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
     return load(miniature_ddpm(tmp_path_factory.mktemp("models") / "pixels"), device="cpu")
 
 
-def pictures_of(backbone: Backbone, count: int = 2) -> list[Image.Image]:
+def images_of(backbone: Backbone, count: int = 2) -> list[Image.Image]:
     side = backbone.capabilities.sizes[1]
     return [Image.new("RGB", (side, side), (40 * index, 90, 200 - 30 * index)) for index in range(count)]
 
 
-def test_pictures_are_looked_at_under_no_text_at_the_models_levels(backbone: Backbone) -> None:
-    study = Study.of(backbone, pictures_of(backbone), levels=(0.3, 1.0, 0.6), rank=2)
+def test_images_are_looked_at_under_no_text_at_the_models_levels(backbone: Backbone) -> None:
+    study = Study.of(backbone, images_of(backbone), levels=(0.3, 1.0, 0.6), rank=2)
     assert len(study) == 2
     assert study.levels == (backbone.grid(28).levels[0], 0.6, 0.3)
     assert [latent.captions for latent in study.latents] == [("",), ("",)]
@@ -55,7 +55,7 @@ def test_a_basis_is_computed_once_and_another_one_has_another_file(
 ) -> None:
     """By searches that need not arrive."""
     monkeypatch.setattr("latentedit_bench.experiments.study._PRODUCTS", 4)
-    study = Study.of(backbone, pictures_of(backbone), levels=(0.5,), rank=2, site="clean", steps=3, folder=tmp_path)
+    study = Study.of(backbone, images_of(backbone), levels=(0.5,), rank=2, site="clean", steps=3, folder=tmp_path)
     first = study.basis(0, 0.5)
     files = list(tmp_path.iterdir())
     with backbone.count() as cost:
@@ -79,7 +79,7 @@ def test_a_basis_is_computed_once_and_another_one_has_another_file(
 @pytest.mark.nightly
 def test_a_basis_is_that_of_the_library(backbone: Backbone) -> None:
     """Another search, at the same latent: two spaces within 1 and 0.25 degrees of the truth."""
-    study = Study.of(backbone, pictures_of(backbone, 1), levels=(0.5,), rank=2, site="clean", steps=3)
+    study = Study.of(backbone, images_of(backbone, 1), levels=(0.5,), rank=2, site="clean", steps=3)
     found = study.basis(0, 0.5)
     other = local_basis(study.latents[0], site="clean", rank=2, level=0.5, prompt="", steps=3)
     assert torch.equal(found.trace.top, other.trace.top)
@@ -89,10 +89,10 @@ def test_a_basis_is_that_of_the_library(backbone: Backbone) -> None:
     assert torch.equal(walkable.trace.top, found.trace.top)
 
 
-def test_every_picture_has_a_search_of_its_own() -> None:
-    """Where nothing distinguishes directions, two pictures' bases have nothing in common but by chance."""
+def test_every_image_has_a_search_of_its_own() -> None:
+    """Where nothing distinguishes directions, two images' bases have nothing in common but by chance."""
     study = study_of(flat(), 2, levels=(0.9, 0.6), rank=1)
-    one, other = (study.basis(picture, 0.6).v.flatten() for picture in range(2))
+    one, other = (study.basis(image, 0.6).v.flatten() for image in range(2))
     assert abs(float(one @ other)) < 0.99
 
 
@@ -223,15 +223,15 @@ def test_on_the_shell_the_length_stays_and_a_flat_space_is_crossed_on_a_great_ci
     assert float(plain[-1].norm()) > radius + 0.1, "else the test would see nothing"
 
 
-def looked(study: Study, picture: int = 0) -> dict[tuple[str, str], Row]:
-    rows = curvedness.look(study, 0.5, picture, segments=3, tangents=2, descents=5)
+def looked(study: Study, image: int = 0) -> dict[tuple[str, str], Row]:
+    rows = curvedness.look(study, 0.5, image, segments=3, tangents=2, descents=5)
     return {(row["ends"], row["method"]): row for row in rows}
 
 
 def test_ends_have_a_noise_of_their_own() -> None:
     """Of many numbers, near noise: nearly at a right angle, 1 / sqrt(400) of the cosine."""
     study = study_of(gaussian(torch.ones(1), torch.eye(400)[:1], (400,)), 2, levels=(0.95,), rank=1)
-    ends = [study.noised(picture, 0.95) for picture in range(2)]
+    ends = [study.noised(image, 0.95) for image in range(2)]
     noises = [(end - 0.05 * study.latents[index].z[0]) / 0.95 for index, end in enumerate(ends)]
     assert float(torch.cosine_similarity(*noises, dim=0).abs()) < 4 / 20
     assert [float(noise.square().mean()) for noise in noises] == pytest.approx([1, 1], abs=5 * (2 / 400) ** 0.5)
@@ -253,7 +253,7 @@ def test_nothing_turns_in_a_flat_space_and_an_untrained_network_has_lines_and_ar
     assert [rows[ends, "lerp"]["feature"] for ends in ("pair", "shot")] == [1, 1]
     assert rows["pair", "geodesic"]["feature"] == pytest.approx(1, abs=1e-3)
     assert list(looked(study.untrained(backbone))) == [("pair", "lerp"), ("pair", "slerp")]
-    assert looked(study, 1) == looked(study, 2) == {}, "pairs share no picture, and the last one has no other"
+    assert looked(study, 1) == looked(study, 2) == {}, "pairs share no image, and the last one has no other"
 
 
 def test_the_fitted_rank_makes_half_of_the_energy_and_a_twin_has_that_of_its_network() -> None:
@@ -268,11 +268,11 @@ def test_the_fitted_rank_makes_half_of_the_energy_and_a_twin_has_that_of_its_net
 
 
 def test_lengths_in_a_curved_space_are_those_of_the_whole_jacobian() -> None:
-    """Of the arc between two pictures, at its four points."""
+    """Of the arc between two images, at its four points."""
     study = study_of(example_mixture(dimension=6), 2, levels=(0.5,), rank=2)
     rows = looked(study)
     feature = FeatureMap(backbone=study.backbone, site="clean", level=0.5, condition=study.backbone.embed([""]))
-    ends = [study.noised(picture, 0.5) for picture in range(2)]
+    ends = [study.noised(image, 0.5) for image in range(2)]
     points = slerp(ends[0], ends[1], torch.linspace(0, 1, 4, dtype=torch.float64))
     spaces, values = list[torch.Tensor](), feature(points).detach()
     for point in points:

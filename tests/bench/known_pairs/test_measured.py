@@ -50,38 +50,38 @@ def test_a_case_is_the_same_again_and_what_it_says(index: int) -> None:
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_change_stays_within_its_mask(name: str) -> None:
-    picture = small(5, 96)
-    edited = changed(name, picture, SECOND, 0.1, np.random.default_rng(5))
-    mask = true_mask(picture, edited)
-    assert edited.shape == picture.shape
+    image = small(5, 96)
+    edited = changed(name, image, SECOND, 0.1, np.random.default_rng(5))
+    mask = true_mask(image, edited)
+    assert edited.shape == image.shape
     assert 0.02 < mask.mean() < 0.6
-    assert np.abs(edited - picture)[mask == 0].max() <= 1.01
+    assert np.abs(edited - image)[mask == 0].max() <= 1.01
     shares = [blob((200, 200), 0.05, np.random.default_rng(seed)).mean() for seed in range(20)]
     assert 0.02 < float(np.median(shares)) < 0.08
 
 
-def test_the_matrix_of_a_damage_undoes_it_and_keeps_the_centre() -> None:
+def test_the_matrix_of_a_damage_undoes_it_and_keeps_the_center() -> None:
     for seed in (4, 5, 7):
         larger = draw_damage((128, 85), np.random.default_rng(seed))
         middle = larger.matrix @ (63.5, 42, 1)
         assert larger.size > (140, 90)
         np.testing.assert_allclose(middle[:2], (np.array(larger.size) - 1) / 2, atol=10)
-    picture = small(0, 128)
-    damage = draw_damage((128, picture.shape[0]), np.random.default_rng(3))
+    image = small(0, 128)
+    damage = draw_damage((128, image.shape[0]), np.random.default_rng(3))
     clean = plain(damage.matrix, damage.size)
-    back = warped(clean.apply(picture).astype(np.float32), damage.matrix, (128, picture.shape[0]))
+    back = warped(clean.apply(image).astype(np.float32), damage.matrix, (128, image.shape[0]))
     inner = np.s_[20:-20, 20:-20]
-    shifted = np.roll(picture, 1, axis=1)
-    assert np.abs(back - picture)[inner].mean() < 0.5 * np.abs(shifted - picture)[inner].mean()
+    shifted = np.roll(image, 1, axis=1)
+    assert np.abs(back - image)[inner].mean() < 0.5 * np.abs(shifted - image)[inner].mean()
 
 
 @pytest.mark.parametrize(
     "codec", [pytest.param(one, marks=[pytest.mark.nightly] * (one == "autoencoder")) for one in CODECS]
 )
 def test_codecs_lose_something_but_not_much(codec: str) -> None:
-    picture = small(0, 128)
-    edited = plain(np.eye(3), (128, picture.shape[0]), codec).apply(picture)
-    agreement = psnr(edited, picture, np.ones(picture.shape[:2], dtype=bool))
+    image = small(0, 128)
+    edited = plain(np.eye(3), (128, image.shape[0]), codec).apply(image)
+    agreement = psnr(edited, image, np.ones(image.shape[:2], dtype=bool))
     assert agreement is not None
     assert (agreement == 99) == (codec == "none")
     assert agreement > 22
@@ -121,11 +121,11 @@ def test_measures_of_a_case_and_baselines_that_paste_a_clean_change() -> None:
 
 
 GOOD = {
-    "picture": DRAWN, "case": 0, "what": "paste", "codec": "none", "kind": "local", "verdict": "kept", "right": 1,
+    "image": DRAWN, "case": 0, "what": "paste", "codec": "none", "kind": "local", "verdict": "kept", "right": 1,
     "shift_error_px": 0.01, "keep_far_touched": 0, "keep_iou": 0.97, "keep_outside_db": 60.0, "editor_outside_db": 20.0,
     "keep_inside_db": 30.0, "editor_inside_db": 20.0, "bound_inside_db": 30.5, "aligned_inside_db": 28.0,
 }  # fmt: skip
-OTHER = {"picture": "cat", "case": 99, "kind": "different", "verdict": "different pictures", "right": 1}
+OTHER = {"image": "cat", "case": 99, "kind": "different", "verdict": "different images", "right": 1}
 
 
 def test_bars_hold_where_they_are_reached() -> None:
@@ -147,7 +147,7 @@ def test_intervals_are_those_of_photographs_drawn_anew(cases: int) -> None:
     """Of a share p of n photographs, p -+ 1.96 sqrt(p (1 - p) / n) for many, in however many cases each of them is."""
     rows = [GOOD | {"case": number, "right": number % 5 > 0} for number in range(100)]
     if cases > 1:
-        rows = [row | {"picture": f"photograph {row['case']}"} for row in rows for _ in range(cases)]
+        rows = [row | {"image": f"photograph {row['case']}"} for row in rows for _ in range(cases)]
     bars = summary(pd.DataFrame(rows))["bars"]
     assert len(bars) == 9, "no different images, no bar of them"
     assert (bars[-1]["value"], bars[-1]["cases"]) == (0.8, 100 * cases)

@@ -1,4 +1,4 @@
-"""Scores of edits of which effect and leakage are known, what changes outside a mask, and pictures that differ."""
+"""Scores of edits of which effect and leakage are known, what changes outside a mask, and images that differ."""
 
 import inspect
 import math
@@ -14,13 +14,13 @@ from torchmetrics.functional.image import peak_signal_noise_ratio
 from latentedit.core.errors import DeviceError, ImageError, LatentEditError, ShapeError
 from latentedit_bench.metrics.counterfactual import counterfactual_error
 from latentedit_bench.metrics.disentanglement import all_scores
+from latentedit_bench.metrics.images import HIGHEST_DB, SAME, check_mask, differ, in_double, mean_square, psnr_db
 from latentedit_bench.metrics.locality import outside_change, outside_psnr_db, outside_share, side_effect
-from latentedit_bench.metrics.pictures import HIGHEST_DB, SAME, check_mask, differ, in_double, mean_square, psnr_db
 
-Pictures = Float64[Tensor, "..."]
+Images = Float64[Tensor, "..."]
 
 
-def noise(*shape: int, seed: int = 0, scale: float = 1.0) -> Pictures:
+def noise(*shape: int, seed: int = 0, scale: float = 1.0) -> Images:
     return scale * torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
@@ -28,7 +28,7 @@ SOURCE, WANTED, _other = (noise(2, 3, 6, 5, seed=seed, scale=0.2) for seed in ra
 TRUTH = SOURCE + WANTED
 
 
-def _orthogonal(change: Pictures, wanted: Pictures) -> Pictures:
+def _orthogonal(change: Images, wanted: Images) -> Images:
     """The part of a change that is orthogonal to the wanted one, as long as the wanted one."""
     flat, along = change.flatten(1), wanted.flatten(1)
     flat = flat - (flat * along).sum(1, keepdim=True) / along.square().sum(1, keepdim=True) * along
@@ -93,14 +93,14 @@ def test_decibels_are_those_of_torchmetrics_up_to_a_hundred() -> None:
 
 
 def test_rounding_is_no_difference_and_one_step_of_eight_bits_is() -> None:
-    picture = noise(1, 3, 128, 128, scale=0.3).clamp(-1, 1)
-    assert not differ(picture, picture.float().double()).any()
-    assert {one.dtype for one in in_double(picture.float(), picture)} == {torch.float64}
-    step = picture.clone()
+    image = noise(1, 3, 128, 128, scale=0.3).clamp(-1, 1)
+    assert not differ(image, image.float().double()).any()
+    assert {one.dtype for one in in_double(image.float(), image)} == {torch.float64}
+    step = image.clone()
     step[0, 1, 3, 4] += 2 / 255
-    assert differ(picture, step).all()
-    assert (psnr_db(mean_square(picture, step)) < HIGHEST_DB).all()
-    # the promise for 1024 x 1024, without the picture
+    assert differ(image, step).all()
+    assert (psnr_db(mean_square(image, step)) < HIGHEST_DB).all()
+    # the promise for 1024 x 1024, without the image
     assert 2 / 255 / math.sqrt(3 * 1024**2) > SAME > 2**-24
 
 
@@ -109,7 +109,7 @@ BROKEN = torch.tensor([0.0, math.inf, math.nan]).reshape(3, 1, 1, 1).expand(3, 3
 
 
 @pytest.mark.parametrize(
-    ("pictures", "error", "said"),
+    ("images", "error", "said"),
     [
         ((SIZED, torch.zeros(1, 3, 4, 6)), ShapeError, "1, 3, 4, 6"),
         ((torch.zeros(2, 1, 4, 4),) * 2, ShapeError, "2, 1, 4, 4"),
@@ -119,9 +119,9 @@ BROKEN = torch.tensor([0.0, math.inf, math.nan]).reshape(3, 1, 1, 1).expand(3, 3
         ((SIZED, SIZED.to("meta")), DeviceError, "meta"),
     ],
 )
-def test_wrong_pictures_are_refused(pictures: tuple[Tensor, ...], error: type[LatentEditError], said: str) -> None:
+def test_wrong_images_are_refused(images: tuple[Tensor, ...], error: type[LatentEditError], said: str) -> None:
     with pytest.raises(error, match=said):
-        in_double(*pictures)
+        in_double(*images)
 
 
 def test_wrong_masks_are_refused() -> None:
@@ -153,7 +153,7 @@ def test_the_change_outside_is_a_share_of_squares_or_in_units_of_the_wanted_chan
     assert outside_change(edited, SIZED, SIZED, LEFT_HALF).isnan().all()
 
 
-def test_unchanged_pictures_and_masks_of_everything_or_nothing() -> None:
+def test_unchanged_images_and_masks_of_everything_or_nothing() -> None:
     edited, source = noise(2, 3, 4, 6), noise(2, 3, 4, 6, seed=1)
     assert outside_share(source, source, LEFT_HALF).isnan().all()
     assert outside_psnr_db(source, source, LEFT_HALF).tolist() == [100, 100]

@@ -19,7 +19,7 @@ Path = tuple[Float[np.ndarray, "1 k"], Float[np.ndarray, "1 k"]]
 
 
 def path(*points: tuple[float, float]) -> Path:
-    """One picture's effects and leakages."""
+    """One image's effects and leakages."""
     table = np.array(points, dtype=np.float64)
     return table[None, :, 0], table[None, :, 1]
 
@@ -63,7 +63,7 @@ def test_on_rising_paths_it_is_numpys_interpolation(steps: list[tuple[float, flo
 
 @pytest.mark.slow
 @given(points, points, wanted_effects)
-def test_the_matched_error_follows_its_formula_for_each_picture(
+def test_the_matched_error_follows_its_formula_for_each_image(
     first: list[tuple[float, float]], second: list[tuple[float, float]], wanted: float
 ) -> None:
     count = min(len(first), len(second))

@@ -24,8 +24,8 @@ Measure = Callable[..., Tensor]
 def measure(name: str) -> Measure:
     """One of the numbers, without the factor of the tables."""
 
-    def found(*pictures: Tensor, mode: Mode) -> Tensor:
-        return scores(*pictures, mode=mode)[f"background_{name}"] / SCALE[f"background_{name}"]
+    def found(*images: Tensor, mode: Mode) -> Tensor:
+        return scores(*images, mode=mode)[f"background_{name}"] / SCALE[f"background_{name}"]
 
     return found
 
@@ -35,7 +35,7 @@ MODES: tuple[Mode, ...] = ("legacy", "corrected")
 HEIGHT = WIDTH = 15
 
 
-def pictures(seed: int, count: int = 3) -> Tensor:
+def images(seed: int, count: int = 3) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.rand(count, 3, HEIGHT, WIDTH, generator=generator, dtype=torch.float64) * 2 - 1
 
@@ -48,8 +48,8 @@ def masks(seed: int, count: int = 3) -> Tensor:
     return mask
 
 
-def evaluator_pictures(source: Tensor, mask: Tensor) -> Tensor:
-    """What the evaluator compares: pictures in [0, 1] times the background, the border in the mask."""
+def evaluator_images(source: Tensor, mask: Tensor) -> Tensor:
+    """What the evaluator compares: images in [0, 1] times the background, the border in the mask."""
     mask = mask.double().numpy()
     mask[:, :, [0, -1], :] = 1
     mask[:, :, :, [0, -1]] = 1
@@ -64,10 +64,10 @@ def evaluator_pictures(source: Tensor, mask: Tensor) -> Tensor:
         (background_ssim, lambda a, b: structural_similarity_index_measure(a, b, data_range=1.0)),
     ],
 )
-def test_legacy_is_torchmetrics_of_the_blackened_pictures(ours: Any, theirs: Callable[..., Tensor]) -> None:
-    """Picture by picture, as the evaluator does; both in float64, so they differ by rounding alone."""
-    edited, source, mask = pictures(0), pictures(1), masks(0)
-    a, b = evaluator_pictures(edited, mask), evaluator_pictures(source, mask)
+def test_legacy_is_torchmetrics_of_the_blackened_images(ours: Any, theirs: Callable[..., Tensor]) -> None:
+    """Image by image, as the evaluator does; both in float64, so they differ by rounding alone."""
+    edited, source, mask = images(0), images(1), masks(0)
+    a, b = evaluator_images(edited, mask), evaluator_images(source, mask)
     expected = torch.stack([theirs(a[[i]], b[[i]]) for i in range(3)])
     assert torch.allclose(ours(edited, source, mask, mode="legacy"), expected.double(), rtol=1e-6)
     assert not torch.allclose(ours(edited, source, mask, mode="corrected"), expected.double(), rtol=1e-3)
@@ -75,7 +75,7 @@ def test_legacy_is_torchmetrics_of_the_blackened_pictures(ours: Any, theirs: Cal
 
 @given(seed=st.integers(0, 100))
 def test_corrected_error_is_of_the_background_alone(seed: int) -> None:
-    edited, source = pictures(seed), pictures(seed + 1)
+    edited, source = images(seed), images(seed + 1)
     mask = torch.from_numpy(np.random.default_rng(seed).random((3, 1, HEIGHT, WIDTH)) < 0.6)
     found = background_mse(edited, source, mask, mode="corrected")
     for index in range(3):
@@ -88,10 +88,10 @@ def test_corrected_error_is_of_the_background_alone(seed: int) -> None:
 
 def test_corrected_similarity_is_of_windows_about_the_background() -> None:
     """Against scipy's Gaussian filter, channel by channel; the window is cut at 3.5 deviations in both."""
-    edited, source, mask = pictures(4), pictures(5), masks(1)
+    edited, source, mask = images(4), images(5), masks(1)
     found = background_ssim(edited, source, mask, mode="corrected")
     for index in range(3):
-        a, b = ((picture[index].numpy() + 1) / 2 for picture in (edited, source))
+        a, b = ((image[index].numpy() + 1) / 2 for image in (edited, source))
         there = mask[index, 0].numpy()
         a = np.where(there, b, a)
         windows = [similarity(x, y) for x, y in zip(a, b, strict=True)]
@@ -110,10 +110,10 @@ def similarity(a: Any, b: Any) -> Any:
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("ours", MEASURES)
 def test_only_the_background_counts(ours: Any, mode: Mode) -> None:
-    edited, source, mask = pictures(0), pictures(1), masks(0)
-    other = torch.where(mask, pictures(2), edited)
+    edited, source, mask = images(0), images(1), masks(0)
+    other = torch.where(mask, images(2), edited)
     assert torch.equal(ours(edited, source, mask, mode=mode), ours(other, source, mask, mode=mode))
-    outside = torch.where(mask, edited, pictures(2))
+    outside = torch.where(mask, edited, images(2))
     assert not torch.allclose(ours(edited, source, mask, mode=mode), ours(outside, source, mask, mode=mode))
     untouched = ours(torch.where(mask, edited, source), source, mask, mode=mode).tolist()
     assert untouched == pytest.approx([{background_mse: 0, background_psnr_db: 100}.get(ours, 1)] * 3, rel=1e-12)
@@ -121,7 +121,7 @@ def test_only_the_background_counts(ours: Any, mode: Mode) -> None:
 
 def test_a_mask_of_everything_is_no_number() -> None:
     """All but the border is enough in legacy mode."""
-    edited, source, mask = pictures(0), pictures(1), masks(0)
+    edited, source, mask = images(0), images(1), masks(0)
     mask[1, :, 1:-1, 1:-1] = True
     for ours in MEASURES:
         assert ours(edited, source, mask, mode="legacy").isnan().tolist() == [False, True, False]
@@ -140,11 +140,11 @@ def test_the_border_is_inside_in_legacy_mode_only() -> None:
         inside(mask, mode="old")  # type: ignore[arg-type]
 
 
-def test_rows_of_pictures_lose_all_but_the_last_square(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_of_images_lose_all_but_the_last_square(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before they are scored, in the units of the tables."""
     row = torch.arange(2 * 520 * 1100, dtype=torch.float32).reshape(2, 1, 520, 1100).expand(2, 3, 520, 1100)
     assert torch.equal(last_square(row), row[:, :, 8:, 588:])
-    edited, source, mask = pictures(0), pictures(1), masks(0)
+    edited, source, mask = images(0), images(1), masks(0)
     assert last_square(edited) is edited
     with pytest.raises(ShapeError, match="14x17"):
         last_square(torch.zeros(1, 3, 14, 17))

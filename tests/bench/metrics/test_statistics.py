@@ -27,23 +27,23 @@ def test_the_interval_of_a_mean_is_scipys() -> None:
     assert found.mean == pytest.approx(values.mean(), rel=1e-12)
     assert found.low == pytest.approx(theirs.low, abs=0.04)
     assert found.high == pytest.approx(theirs.high, abs=0.04)
-    assert found.pictures == 40
+    assert found.images == 40
 
 
-def test_pairs_that_share_pictures_are_not_taken_for_independent() -> None:
+def test_pairs_that_share_images_are_not_taken_for_independent() -> None:
     generator = np.random.default_rng(0)
     own = generator.normal(size=12)
     pairs = [(i, j) for i in range(12) for j in range(i)]
     values = [own[i] + own[j] for i, j in pairs]
-    by_pictures = estimate(values, pairs)
+    by_images = estimate(values, pairs)
     as_if_independent = estimate(values, [(index,) for index in range(len(pairs))])
     # the variance of the mean is 4 var / 12 and not 2 var / 66: intervals 3.3 times as wide, here at least twice
-    assert by_pictures.high - by_pictures.low > 2 * (as_if_independent.high - as_if_independent.low)
+    assert by_images.high - by_images.low > 2 * (as_if_independent.high - as_if_independent.low)
 
 
 def test_unknown_values_are_left_out() -> None:
     found = estimate([1.0, math.nan, 3.0], [(0,), (1,), (2,)])
-    assert (found.mean, found.pictures) == (2.0, 2)
+    assert (found.mean, found.images) == (2.0, 2)
     nothing = estimate([math.nan], [(0,)])
     assert math.isnan(nothing.mean)
     assert decide(nothing) == "undecided at this size"
@@ -84,10 +84,10 @@ def test_a_ratio_is_of_means_and_paired() -> None:
     ],
 )
 def test_a_claim_is_judged_by_its_interval(low: float, high: float, verdict: str) -> None:
-    assert decide(Estimate(mean=(low + high) / 2, low=low, high=high, pictures=8)) == verdict
+    assert decide(Estimate(mean=(low + high) / 2, low=low, high=high, images=8)) == verdict
 
 
-def test_five_pictures_have_no_interval_and_six_have_one() -> None:
+def test_five_images_have_no_interval_and_six_have_one() -> None:
     five, six = (estimate([float(i) for i in range(count)], [(i,) for i in range(count)]) for count in (5, 6))
     assert five.mean == 2
     assert (math.isnan(five.low), math.isnan(five.high)) == (True, True)

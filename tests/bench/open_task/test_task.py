@@ -49,7 +49,7 @@ class Entered:
         """Source, right answer and edit, in levels."""
         item = self.items[number]
         shown = (
-            Image.open(self.folder / item.picture_file),
+            Image.open(self.folder / item.image_file),
             item.answers[strength](),
             Image.open(self.folder / item.output_file(strength)),
         )
@@ -99,7 +99,7 @@ def entered(written: Entered, tmp_path: Path) -> Enter:
         shutil.copytree(written.folder, folder)
         for item in written.items[:: 2 if recipe == "half missing" else 1]:
             for strength, answer in item.answers.items():
-                made = RECIPES[recipe](np.asarray(item.whole.picture()), np.asarray(answer()))
+                made = RECIPES[recipe](np.asarray(item.whole.image()), np.asarray(answer()))
                 Image.fromarray(made.astype(np.uint8)).save(folder / item.output_file(strength))
         return dataclasses.replace(written, folder=folder)
 
@@ -111,7 +111,7 @@ def test_a_seed_decides_everything_but_the_size(spec: TaskSpec, written: Entered
     assert first == second
     large = task_items(TaskSpec.of("portraits", size=96, items=6))
     assert [item.instruction for item in large] == [item.instruction for item in written.items[:6]]
-    assert large[0].whole.picture().size == (96, 96)
+    assert large[0].whole.image().size == (96, 96)
 
 
 def test_no_file_of_the_folder_is_an_answer(written: Entered) -> None:
@@ -196,7 +196,7 @@ def test_a_copy_of_the_sources_is_no_edit(entered: Enter, spec: TaskSpec) -> Non
     items, means, rows = scored(entry, spec)
     assert faults(rows, entry.items, entry.folder) == []
     assert (means["error"].mean, means["error"].low, means["error"].high) == (1, 1, 1)
-    assert means["error"].pictures == len(CHANGING)
+    assert means["error"].images == len(CHANGING)
     zero = ("effect", "leakage", "outside_change", "done", "others_changed", "still_error")
     assert [means[name].mean for name in zero] == [0] * len(zero)
     source, whole, _ = entry.pixels(GRADED)
@@ -283,7 +283,7 @@ def test_the_classifier_sees_what_was_changed_instead(entered: Enter) -> None:
     """Hair and eyes are asked for (002); the eyes are as asked, the hair as it was, and the mouth is another one."""
     entry = entered("copy")
     pair = entry.items[PAIR]
-    scene = pair.whole.picture.scene  # type: ignore[attr-defined]
+    scene = pair.whole.image.scene  # type: ignore[attr-defined]
     eyes = domain("portraits").change(scene, {"eyes": "wide", "mouth": "smile"})
     Image.fromarray(scalable("portraits").render_at(eyes, SIZE)).save(entry.folder / pair.output_file(1))
     (row,) = score_item(pair, entry.folder, keep=False)
@@ -324,11 +324,11 @@ def test_unreadable_and_missing_files_and_those_of_another_size_are_no_edit(
 @pytest.mark.nightly
 def test_keep_improves_local_changes_of_a_task_that_asks_for_it(tmp_path: Path) -> None:
     """Each image comes with an edit that is damaged. Where `keep` finds a local change it errs less than the edit, but
-    for the change of a whole flat colour (000), which it takes for a cast."""
+    for the change of a whole flat color (000), which it takes for a cast."""
     spec = TaskSpec.of("portraits", size=128, items=4, asks="keep")
     items = task_items(spec)
     write_task(spec, items, tmp_path)
-    sources = [item.whole.picture() for item in items]
+    sources = [item.whole.image() for item in items]
     edits = [Image.open(tmp_path / item.edited_file) for item in items]
 
     def measured(outputs: list[Image.Image]) -> Table:

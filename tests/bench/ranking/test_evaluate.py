@@ -27,7 +27,7 @@ from latentedit_bench.ranking.evaluate import (
 from latentedit_portraits.attributes import VALUES
 from tests.bench.rendered_network import Idle, RenderedNetwork, oracle, prepared, some_items
 
-ROUNDING = 1e-6  # pictures are in float32: squares of differences round at 1e-7 of their sum
+ROUNDING = 1e-6  # images are in float32: squares of differences round at 1e-7 of their sum
 
 
 @pytest.fixture(scope="module")
@@ -77,10 +77,10 @@ def test_no_edit_has_no_effect_and_an_error_of_one(batch: Prepared) -> None:
 
 def test_strengths_that_the_editor_refuses_are_left_out() -> None:
     batch = prepared(2, reads=False)
-    rows, pictures = evaluate(Method(name="x", editor=Idle(highest=1.0)), batch, (0.5, 1.0, 1.5), seed=0)
+    rows, images = evaluate(Method(name="x", editor=Idle(highest=1.0)), batch, (0.5, 1.0, 1.5), seed=0)
     assert [row["strength"] for row in rows] == [0.5, 1.0] * 2
-    assert list(pictures) == [0.5, 1.0]
-    assert all(len(some) == len(batch.items) for some in pictures.values())
+    assert list(images) == [0.5, 1.0]
+    assert all(len(some) == len(batch.items) for some in images.values())
     method = Method(name="sdedit", editor=SDEdit(level=0.7, steps=4, guidance=1.0))
     assert method.allowed(batch.latent, [-1.0, 0.5, 1.0, 1.4, 1.5]) == [0.5, 1.0, 1.4]
 
@@ -125,7 +125,7 @@ def test_the_codec_alone_errs_by_what_it_loses() -> None:
     assert [(row["method"], row["item"], row["strength"]) for row in rows] == [
         (name, item.id, 1.0) for item in batch.items for name in (CODEC, FLOOR)
     ]
-    for row in rows[::2]:  # pictures have eight bits: a change of 60 levels is rounded by up to .008 of it
+    for row in rows[::2]:  # images have eight bits: a change of 60 levels is rounded by up to .008 of it
         assert row["effect"] == pytest.approx(0.9, abs=0.01)
         assert row["error"] == pytest.approx(0.01, abs=0.002)
         assert row["evaluations"] == 0
@@ -149,7 +149,7 @@ def test_the_model_floor_errs_by_what_the_model_does_not_draw(drawn: float) -> N
         assert codec["error"] == pytest.approx(0, abs=ROUNDING)
         missing = (1 - drawn) * change_share(change, 0.3) * change
         expected = missing[index].square().sum() / change[index].square().sum()
-        assert floor["error"] == pytest.approx(float(expected), rel=0.03, abs=ROUNDING)  # pictures have eight bits
+        assert floor["error"] == pytest.approx(float(expected), rel=0.03, abs=ROUNDING)  # images have eight bits
         assert floor["evaluations"] == 16
     assert cost.evaluations == 16 * len(batch.items)
 

@@ -35,9 +35,9 @@ def small_plan(**more: Any) -> Plan:
     return Plan(model=RenderedNetwork(reads=False), **plan | more)
 
 
-def small_work(items: tuple[Item, ...] = ITEMS, *, pictures: bool = False, **more: Any) -> BenchWork:
+def small_work(items: tuple[Item, ...] = ITEMS, *, images: bool = False, **more: Any) -> BenchWork:
     plan = small_plan(dataset=Dataset(name="some", version="1", items=items), **more)
-    return BenchWork.of(plan, pictures=pictures)
+    return BenchWork.of(plan, images=images)
 
 
 @pytest.mark.slow
@@ -53,7 +53,7 @@ def test_every_item_method_strength_and_seed_has_one_row(tmp_path: Path) -> None
         + [(answer, name, 1.0, 0) for answer in ANSWERS for name in names]
     )
     assert steps[:5] == [("bench", done, 5) for done in range(1, 6)]
-    assert not (tmp_path / "new" / "run" / "pictures").exists()
+    assert not (tmp_path / "new" / "run" / "images").exists()
     written = pd.read_csv(tmp_path / "new" / "run" / TABLE, float_precision="round_trip")
     pd.testing.assert_frame_equal(written, table, check_dtype=False)
     noisy = table[table["method"] == "noisy"].set_index(["seed", "item", "strength"])["error"]
@@ -90,7 +90,7 @@ def test_a_folder_takes_one_plan(
     with pytest.raises(ConfigError, match=f"differs in: {named}"):
         run(small_plan(**change), tmp_path, command="other")
     with pytest.raises(ConfigError, match="without images"):
-        run(small_plan(), tmp_path, command="it", pictures=True)
+        run(small_plan(), tmp_path, command="it", images=True)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
@@ -159,27 +159,27 @@ def test_a_unit_gives_the_same_alone_as_among_others() -> None:
     assert (done.about["method"], done.about["items"]) == ("slide", 2)
 
 
-def test_previews_and_wanted_pictures_are_files_of_their_unit() -> None:
-    work = small_work(pictures=True)
+def test_previews_and_wanted_images_are_files_of_their_unit() -> None:
+    work = small_work(images=True)
     measure, names = work.start(), [item.id for item in ITEMS[:2]]
     codec, slide = (measure(work.task(unit)) for unit in work.units[:2])
     assert list(codec.files) == [preview_name(kind, name) for kind in (SOURCE, TRUTH) for name in names]
-    pictures = {f"pictures/slide/{strength}/{name}.png" for strength in ("0.5", "1") for name in names}
-    assert set(slide.files) == pictures | {preview_name("slide", name) for name in names}
-    source = np.asarray(ITEMS[0].picture()).astype(float)
+    images = {f"images/slide/{strength}/{name}.png" for strength in ("0.5", "1") for name in names}
+    assert set(slide.files) == images | {preview_name("slide", name) for name in names}
+    source = np.asarray(ITEMS[0].image()).astype(float)
     preview, edited = (
         np.asarray(Image.open(BytesIO(content)).convert("RGB")).astype(float)
-        for content in (codec.files[preview_name(SOURCE, names[0])], slide.files[f"pictures/slide/1/{names[0]}.png"])
+        for content in (codec.files[preview_name(SOURCE, names[0])], slide.files[f"images/slide/1/{names[0]}.png"])
     )
-    assert np.sqrt(((preview - source) ** 2).mean()) < 12, "a lossy copy of this picture"
+    assert np.sqrt(((preview - source) ** 2).mean()) < 12, "a lossy copy of this image"
     row = next(row for row in slide.rows if (row["item"], row["strength"]) == (names[0], 1))
     assert row["changed_rms"] == pytest.approx(np.sqrt(((edited - source) ** 2).mean()) / 255, rel=1e-5)
 
 
-def test_an_item_whose_picture_is_deleted_during_the_run_fails_alone(tmp_path: Path) -> None:
-    path = tmp_path / "picture.png"
-    ITEMS[1].picture().save(path)
-    items = (ITEMS[0], dataclasses.replace(ITEMS[1], picture=RgbFile(path)))
+def test_an_item_whose_image_is_deleted_during_the_run_fails_alone(tmp_path: Path) -> None:
+    path = tmp_path / "image.png"
+    ITEMS[1].image().save(path)
+    items = (ITEMS[0], dataclasses.replace(ITEMS[1], image=RgbFile(path)))
     work = small_work(items)
     path.unlink()
     for unit in work.units:
@@ -191,10 +191,10 @@ def test_an_item_whose_picture_is_deleted_during_the_run_fails_alone(tmp_path: P
 
 @pytest.mark.nightly
 def test_carried_tasks_need_no_disk(tmp_path: Path) -> None:
-    path = tmp_path / "picture.png"
-    ITEMS[0].picture().save(path)
+    path = tmp_path / "image.png"
+    ITEMS[0].image().save(path)
     rendered = counterfactual("portraits", "test").items[1]
-    work = small_work((dataclasses.replace(rendered, picture=RgbFile(path)),))
+    work = small_work((dataclasses.replace(rendered, image=RgbFile(path)),))
     unit = "001-000000-slide"
     before = work.start()(work.task(unit))
     packed = pickle.dumps(work.task(unit))

@@ -94,9 +94,9 @@ def test_the_best_is_first() -> None:
     table = summary(per_item(of_slopes(worst=[0.9, 0.8], best=[0.1, 0.2], middle=[0.5, 0.5])))
     assert list(dict.fromkeys(table["method"])) == ["best", "middle", "worst"]
     told = table.set_index(["method", "measure"])
-    assert told.loc[("best", "above"), ["mean", "pictures"]].tolist() == pytest.approx([0.025, 2])
+    assert told.loc[("best", "above"), ["mean", "images"]].tolist() == pytest.approx([0.025, 2])
     assert told.loc[("middle", "evaluations"), "mean"] == 28
-    assert math.isnan(told.loc[("best", "above"), "low"]), "two pictures are too few for an interval"
+    assert math.isnan(told.loc[("best", "above"), "low"]), "two images are too few for an interval"
 
 
 def test_paired_comparison() -> None:
@@ -108,7 +108,7 @@ def test_paired_comparison() -> None:
     assert (found.ours, found.other) == ("ours", "other")
     assert found.difference.mean == pytest.approx((other**2 - ours**2).mean())
     assert 0 < found.difference.low < found.difference.mean < found.difference.high
-    assert found.difference.pictures == 8
+    assert found.difference.images == 8
     assert found.ratio.mean == pytest.approx((ours**2).mean() / (other**2).mean())
     assert found.ratio.low < found.ratio.mean < found.ratio.high < 1
     assert found.verdict == "holds"
@@ -125,7 +125,7 @@ def test_paired_comparison() -> None:
         pd.DataFrame(constructed({"ours": {"i0": straight(0.1), "i1": straight(0.9)}, "other": {"i0": straight(0.2)}}))
     )
     found = compare(per_item(five), "ours", "other")
-    assert (found.difference.pictures, found.ratio.mean) == (1, pytest.approx(0.01 / 0.04))
+    assert (found.difference.images, found.ratio.mean) == (1, pytest.approx(0.01 / 0.04))
     with pytest.raises(ConfigError, match="got 4"):
         compare(per_item(five.query("method == 'ours' or seed < 4")), "ours", "other")
 
@@ -139,10 +139,10 @@ def test_attributes_weigh_the_same_however_often_they_are_asked_for() -> None:
     rows.loc[rows["item"] == "i5", "asked"] = ""
     table = by_attribute(per_item(rows)).set_index("attribute")
     assert table["mean"].to_dict() == pytest.approx({"hair": 0.04, "eyes": 0.81, MEAN: (0.04 + 0.81) / 2})
-    assert table.loc["hair", "pictures"] == 3
+    assert table.loc["hair", "images"] == 3
     kinds = by_kind(per_item(rows)).set_index("kind")
     assert kinds["mean"].to_dict() == pytest.approx({"single": (3 * 0.04 + 0.81 + 0.25) / 5, "pair": 0.25})
-    assert kinds.loc["pair", "pictures"] == 1
+    assert kinds.loc["pair", "images"] == 1
 
 
 def test_items_that_ask_for_nothing_are_not_ranked_but_measured() -> None:
@@ -158,8 +158,8 @@ def test_items_that_ask_for_nothing_are_not_ranked_but_measured() -> None:
 
 
 @pytest.mark.slow
-def test_intervals_draw_pictures_and_not_items() -> None:
-    """Two items of each picture that agree give the interval of one."""
+def test_intervals_draw_images_and_not_items() -> None:
+    """Two items of each image that agree give the interval of one."""
     slopes = {"ours": np.linspace(0.1, 0.4, 7), "other": np.linspace(0.5, 0.3, 7)}
 
     def rows(copies: int) -> Any:
@@ -171,11 +171,11 @@ def test_intervals_draw_pictures_and_not_items() -> None:
 
     once, twice = rows(1), rows(2)
     first, second = (compare(per_item(table), "ours", "other").difference for table in (once, twice))
-    assert (first.pictures, second.pictures) == (7, 7)
+    assert (first.images, second.images) == (7, 7)
     assert dataclasses.astuple(second) == pytest.approx(dataclasses.astuple(first))
     for measure in (summary, by_kind):
         again = measure(per_item(twice))
-        assert set(again["pictures"]) == {7}
+        assert set(again["images"]) == {7}
         pd.testing.assert_frame_equal(again, measure(per_item(once)))
 
 
@@ -261,7 +261,7 @@ def test_pie_bench_by_category() -> None:
             "method": "a",
             "strength": 1.0,
             "kind": ["change style"] * 10 + ["add object"] * 8,
-            "group": [f"picture {index // 2}" for index in range(18)],
+            "group": [f"image {index // 2}" for index in range(18)],
             "legacy background_mse": generator.random(18),
             "corrected background_mse": generator.random(18),
         }
@@ -273,9 +273,9 @@ def test_pie_bench_by_category() -> None:
     told = table.set_index(["category", "metric"])
     assert told["rows"].unstack().loc["all"].tolist() == [18, 18]
     assert told["nan"].tolist() == [2, 0, 1, 0, 3, 0]
-    # two rows a picture; the picture whose rows are both nan is behind no number
-    assert told["pictures"].to_dict()["add object", "legacy background_mse"] == 3
-    assert told["pictures"].to_dict()["change style", "legacy background_mse"] == 5
+    # two rows an image; the image whose rows are both nan is behind no number
+    assert told["images"].to_dict()["add object", "legacy background_mse"] == 3
+    assert told["images"].to_dict()["change style", "legacy background_mse"] == 5
     overall, values = told.loc[("all", "legacy background_mse")], rows["legacy background_mse"]
     assert overall["mean"] == pytest.approx(np.nanmean(values), rel=1e-12)
     expected = estimate(values.tolist(), [(index // 2,) for index in range(18)])

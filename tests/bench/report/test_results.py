@@ -14,7 +14,7 @@ from PIL import Image
 
 from latentedit.batch.folder import RunFolder, UnitRecord
 from latentedit.core.errors import ConfigError
-from latentedit.editing.outputs import same_picture
+from latentedit.editing.outputs import same_image
 from latentedit_bench.metrics.statistics import SEEDS
 from latentedit_bench.ranking.evaluate import ANSWERS, CODEC
 from latentedit_bench.ranking.run import table_of
@@ -25,7 +25,7 @@ from latentedit_bench.report.report import examples, write_report
 from latentedit_bench.report.results import write_results
 from latentedit_bench.report.tables import Cell, Grid, markdown
 from latentedit_bench.tuning.search_spaces import Roles
-from tests.bench.made_runs import PLAN, SLOPES, constructed, made_run, picture, rows_of
+from tests.bench.made_runs import PLAN, SLOPES, constructed, image, made_run, rows_of
 from tests.browser import Browser
 
 
@@ -105,13 +105,13 @@ def test_tables_hold_the_numbers_of_the_summaries() -> None:
     assert cell(grids["strengths"], CODEC, "SDE at 0.5").text == "-"
 
 
-def test_cost_is_counted_for_each_picture() -> None:
+def test_cost_is_counted_for_each_image() -> None:
     """Two batches of eight rows that took four seconds each, and six with everything."""
     about = UnitRecord(method="eim", rows=8, failures=[], edit_seconds=4.0, seconds=6.0, peak_bytes=3 * 2**20)
     records = {"a": about, "b": about.model_copy(update={"peak_bytes": None})}
     grid = tables.cost_grid(ROWS.assign(failed=0.25), records, marked="eim")
     assert [cell(grid, "eim", name).text for name in grid.head[1:]] == ["28", "0.100", "8.0", "12.0", "3", "20"]
-    assert cell(grid, "sdedit", "seconds a picture").text == "-"
+    assert cell(grid, "sdedit", "seconds an image").text == "-"
 
 
 def test_markup_in_names_stays_text() -> None:
@@ -174,8 +174,8 @@ def test_examples_are_the_best_median_and_worst_by_error(done: Path) -> None:
     worst = found["sdedit"][2]
     assert worst.numbers["error"] == f"{0.97**2:.3f}"
     assert worst.view is not None
-    edited = Image.open(io.BytesIO(picture(100))).convert("RGB")
-    assert same_picture(worst.view.frames[0].image, edited), "that of this method"
+    edited = Image.open(io.BytesIO(image(100))).convert("RGB")
+    assert same_image(worst.view.frames[0].image, edited), "that of this method"
     assert found["eim"][1].view is None, "its file is missing"
     two = examples(done, rows[rows["item"].isin(["i2", "i5"])])["eim"]
     assert [(one.place, one.item) for one in two] == [("best", "i2"), ("worst", "i5")]

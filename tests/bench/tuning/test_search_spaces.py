@@ -29,7 +29,7 @@ from latentedit_bench.tuning.search_spaces import (
     at_budget,
     edges,
     expand,
-    neighbours,
+    neighbors,
     search_space,
     search_spaces,
 )
@@ -179,7 +179,7 @@ def test_beyond_an_end_lies_the_next_of_the_series(
     best: int, tried: list[dict[str, Any]], expected: dict[str, Any]
 ) -> None:
     assert edges(tried[best], tried) == expected
-    found = list(neighbours(tried[best], tried))
+    found = list(neighbors(tried[best], tried))
     assert expected or tried is NATURAL or found == []
     assert not [one for one in found if one in tried]
 
@@ -188,14 +188,14 @@ def test_a_search_continues_beyond_the_edges_and_between() -> None:
     """First beyond, then halfway to the values on either side, one setting at a time; nothing twice."""
     tried = [some(scale=scale, search={"pull": p}) for scale, p in ((1.0, 0.02), (2.0, 0.1), (4.0, 0.05))]
     best = copy.deepcopy(tried[1])
-    found = list(neighbours(best, tried))
+    found = list(neighbors(best, tried))
     assert [(one["scale"], one["search"]["pull"]) for one in found] == [
         (2.0, 0.2),
         (1.5, 0.1),
         (3.0, 0.1),
         (2.0, 0.075),
     ]
-    assert next(neighbours(best, [*tried, found[0]])) == found[1]
+    assert next(neighbors(best, [*tried, found[0]])) == found[1]
     for one in found:
         one["search"]["pull"] = 9.0
     assert best == tried[1], "the best is never changed"

@@ -73,11 +73,11 @@ def test_affine_is_scale_times_a_plus_shift(scale: float, shift: float) -> None:
 
 @pytest.mark.parametrize("groups", [1, 2, 3, 6])
 def test_mean_averages_rows_ordered_noise_by_noise(groups: int) -> None:
-    matrices, pictures = random_matrices(6, 4), 6 // groups
-    u = vectors(pictures, 2, 2)
+    matrices, images = random_matrices(6, 4), 6 // groups
+    u = vectors(images, 2, 2)
     operator = Mean(Dense(matrices, (2, 2)), groups)
-    assert operator.shape == (pictures, 2, 2)
-    averages = torch.stack([matrices[picture::pictures].mean(0) for picture in range(pictures)])
+    assert operator.shape == (images, 2, 2)
+    averages = torch.stack([matrices[image::images].mean(0) for image in range(images)])
     assert relative_error(operator.matvec(u), apply(averages, u)) <= CLOSE
     assert relative_error(operator.rmatvec(u), apply(averages.mT, u)) <= CLOSE
     if 1 < groups < 6:

@@ -113,11 +113,11 @@ def test_each_channel_keeps_its_strongest_places(threshold: float) -> None:
     """With the quantile of NumPy, one channel at a time."""
     psi = psi_of()
     found = strongest_per_channel(psi, threshold)
-    for picture in range(2):
+    for image in range(2):
         for channel in range(3):
-            values = psi[picture, channel].numpy()
+            values = psi[image, channel].numpy()
             keep = np.abs(values) >= np.quantile(np.abs(values), threshold) - 1e-12
-            assert np.array_equal(found[picture, channel].numpy(), values * keep)
+            assert np.array_equal(found[image, channel].numpy(), values * keep)
             assert keep.sum() == 20 - math.ceil(19 * threshold - 1e-9)
 
 

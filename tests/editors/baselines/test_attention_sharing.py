@@ -101,7 +101,7 @@ def test_values_are_shared_as_the_published_code_shares_them(sd3: Backbone, kind
 
 
 def test_with_guidance_both_branches_have_the_values_of_the_way_up(sd3: Backbone) -> None:
-    """Those of the conditional branch of the picture, which has no other."""
+    """Those of the conditional branch of the image, which has no other."""
     latent, target = latent_of(sd3, 2), sd3.embed([WANTED])
     names = [f"{layer}.value" for layer in sd3.attention_layers]
     levels = torch.full((2,), 0.5)
@@ -138,15 +138,15 @@ def walked_in_one_batch(
     weight: float = 1.0,
     trace: Sequence[Tensor] = (),
 ) -> Tensor:
-    """The published loops of MasaCtrl and Stable Flow, three steps: picture, null branch and edit are rows of a batch.
+    """The published loops of MasaCtrl and Stable Flow, three steps: image, null branch and edit are rows of a batch.
 
     Args:
-        latent: one picture.
+        latent: one image.
         text: the target.
         modules: whose outputs the rows share.
-        nudge: of the picture.
+        nudge: of the image.
         first: step down from which they share.
-        before: tokens of text before the picture's in those modules.
+        before: tokens of text before the image's in those modules.
         weight: of guidance.
         trace: states of the inversion, clean first; by default those of Stable Flow, with times of a step's end.
     """
@@ -184,7 +184,7 @@ def test_masactrl_is_mutual_self_attention_in_a_unet(start: float) -> None:
 
 
 @pytest.mark.slow
-def test_stable_flow_copies_what_vital_layers_see_of_the_nudged_picture(sd3: Any) -> None:
+def test_stable_flow_copies_what_vital_layers_see_of_the_nudged_image(sd3: Any) -> None:
     latent, target, vital = latent_of(sd3), sd3.embed([WANTED]), sd3._network.transformer_blocks[0].attn
     expected = walked_in_one_batch(latent, target, [vital.to_k, vital.to_v], nudge=1.15, weight=2.0)
     found, other = (

@@ -4,7 +4,7 @@ What cannot be compared, and why:
 
 - The last step. Our grids end at level 0, the pipelines' at time 0 unless ``set_alpha_to_one``; that is set here.
 - `LEditsPPPipelineStableDiffusion` then finds the variance of its last step zero and drops that step's residual, so
-  that an edit without a concept ends at the last clean estimate and not at the picture. We keep the residual. It is the
+  that an edit without a concept ends at the last clean estimate and not at the image. We keep the residual. It is the
   same with and without a concept, so what is compared is the difference that the concept makes.
 - The pipeline's inversion under a source prompt: it takes the empty text for the prompt and the other way round (the
   order in which ``encode_prompt`` returns them), so its weight w counts as 1 - w, which a test below shows. Edits are
@@ -189,7 +189,7 @@ def invert(backbone: Backbone, parts: dict[str, Any], monkeypatch: pytest.Monkey
     """
 
     def inverted(source: str, weight: float) -> tuple[Any, JointLatent, float]:
-        pixels = draw((1, 3, 64, 64), seed=2, purpose="picture").sigmoid()
+        pixels = draw((1, 3, 64, 64), seed=2, purpose="image").sigmoid()
         with torch.no_grad():
             latent = latent_of(backbone, backbone.encode(2 * pixels - 1))
         noises = [draw(latent.z.shape[1:], seed=9, purpose="noise maps", index=index)[None] for index in range(5)]

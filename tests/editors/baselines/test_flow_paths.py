@@ -40,8 +40,8 @@ def test_constant_differences(places: JointLatent) -> None:
         assert relative_error(found, places.z - 2 * left) < EXACT
 
 
-def test_noised_pictures_come_noise_by_noise_and_are_averaged(places: JointLatent) -> None:
-    """Each picture gets the mean over its own rows: ``(1 - s) x + s mean(e)``, with the noises of the step."""
+def test_noised_images_come_noise_by_noise_and_are_averaged(places: JointLatent) -> None:
+    """Each image gets the mean over its own rows: ``(1 - s) x + s mean(e)``, with the noises of the step."""
     seen: list[tuple[Tensor, Tensor]] = []
 
     def difference(a: Tensor, b: Tensor, s: Tensor, _: float) -> Tensor:
@@ -60,7 +60,7 @@ def test_noised_pictures_come_noise_by_noise_and_are_averaged(places: JointLaten
 
 
 Rule = Callable[[Callable[[Tensor, str], Tensor], Tensor, Tensor, float], tuple[Tensor, Tensor]]
-"""Of velocities by text, both branches and the strength: the velocities of the edit's branch and the picture's."""
+"""Of velocities by text, both branches and the strength: the velocities of the edit's branch and the image's."""
 
 
 def flowslider(v: Callable[[Tensor, str], Tensor], a: Tensor, b: Tensor, m: float) -> tuple[Tensor, Tensor]:
@@ -204,8 +204,8 @@ def test_splitflow_is_the_published_loop(places: JointLatent, captions: tuple[st
     assert relative_error(found, y) < 1e-12
 
 
-def test_sub_targets_are_read_from_the_phrases_of_each_picture(latent: JointLatent) -> None:
-    """Of three pictures; those that are given stay; other numbers of pictures or of sub-targets are refused."""
+def test_sub_targets_are_read_from_the_phrases_of_each_image(latent: JointLatent) -> None:
+    """Of three images; those that are given stay; other numbers of images or of sub-targets are refused."""
     sources, targets = ("a, b", "a", "b, c"), ("c, b", "c", "a, b")
     found = SplitFlow(parts=2).for_captions(sources, targets)
     assert isinstance(found, SplitFlow)
@@ -214,14 +214,14 @@ def test_sub_targets_are_read_from_the_phrases_of_each_picture(latent: JointLate
     assert SplitFlow.from_dict(found.to_dict()) == found
     assert found.evaluations(latent) == SplitFlow(parts=2).evaluations(latent)
     target = latent.backbone.embed(["c"])
-    with pytest.raises(ShapeError, match="3 pictures need"):
+    with pytest.raises(ShapeError, match="3 images need"):
         SplitFlow(captions=(("a",), ("b",))).edit(latent, target, [1.0])
     for wrong in ((("a",), ("b", "c")), ((),)):
         with pytest.raises(ConfigError, match="captions"):
             SplitFlow(captions=wrong)
 
 
-def test_each_picture_has_its_own_sub_targets(latent: JointLatent) -> None:
+def test_each_image_has_its_own_sub_targets(latent: JointLatent) -> None:
     """As when it is edited alone with them."""
     target, own = latent.backbone.embed(["c"]), (("a c",), ("b",), ("c",))
     together = SplitFlow(steps=5, captions=own).edit(latent, target, [1.0], seed=1)[0].z

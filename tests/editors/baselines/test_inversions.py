@@ -55,7 +55,7 @@ def test_is_the_published_walk(latent: JointLatent, editor: Editor, strength: fl
 
 @pytest.mark.parametrize("under", ["empty", "source"])
 def test_is_the_published_method(places: JointLatent, under: Under) -> None:
-    """Uni-Inv with its backward-looking guess, then correction and mixed velocity as two moves; one picture a time."""
+    """Uni-Inv with its backward-looking guess, then correction and mixed velocity as two moves; one image a time."""
     target, levels, weight, v = places.backbone.embed(["c"]), [0.0, 0.2, 0.4, 0.6, 0.8], 3.0, places.backbone.velocity
     for index in range(3):
         z, source = places.z[index : index + 1], places.condition[index : index + 1]
@@ -75,7 +75,7 @@ def test_is_the_published_method(places: JointLatent, under: Under) -> None:
         assert relative_error(found, z) < 1e-11
 
 
-def test_the_mask_is_stretched_for_each_picture_and_shared_by_its_channels() -> None:
+def test_the_mask_is_stretched_for_each_image_and_shared_by_its_channels() -> None:
     d = draw((2, 4, 3, 5), seed=0, purpose="tests").double()
     mask = region_mask(d)
     assert mask.shape == (2, 1, 3, 5)
@@ -101,7 +101,7 @@ def test_the_mask_of_flux_is_one_number_for_each_token() -> None:
 
 @pytest.fixture
 def shifted(latent: JointLatent, monkeypatch: pytest.MonkeyPatch) -> JointLatent:
-    """The same pictures of a model whose grid is shifted towards the noise, as FLUX's is."""
+    """The same images of a model whose grid is shifted towards the noise, as FLUX's is."""
 
     def grid(steps: int, *, height_px: int = 0, width_px: int = 0) -> LevelGrid:
         return shifted_grid(steps, 3.0)
@@ -150,7 +150,7 @@ def test_the_way_up_of_rf_inversion_has_a_weight_where_networks_take_it() -> Non
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5])
 @pytest.mark.parametrize("model", ["flow", "variance-preserving"])
-def test_t7_the_straight_way_returns_the_picture_exactly(gamma: float, model: str) -> None:
+def test_t7_the_straight_way_returns_the_image_exactly(gamma: float, model: str) -> None:
     """Whatever the target and the strength; also where the clean end of the grid is not level 0."""
     latent = mixture_latent(example_mixture(dimension=6) if model == "flow" else vp_model())
     target = latent.backbone.embed(["c"])

@@ -227,8 +227,8 @@ def test_t10_the_sign_flips_the_edit_to_first_order(
 ) -> None:
     """The even part of the edit is of second order: 100 times smaller strength, 100 times smaller share.
 
-    Around the picture, or where the hook itself, which `edit` does not call at strength 0, leads from there: some
-    editors miss the picture by their solver's error.
+    Around the image, or where the hook itself, which `edit` does not call at strength 0, leads from there: some
+    editors miss the image by their solver's error.
     """
     latent, editor = latent_on(around), made(name, settings)
     target, origin = latent.backbone.embed(["c"]).expand(len(latent)), latent.z

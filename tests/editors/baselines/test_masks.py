@@ -61,12 +61,12 @@ def test_channels_are_averaged_where_there_are_places() -> None:
 
 
 def test_it_is_the_published_cut() -> None:
-    """Clamped at ratio times the mean, divided by that, above one half; the mean is a picture's own."""
+    """Clamped at ratio times the mean, divided by that, above one half; the mean is an image's own."""
     found = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0)) ** 4
     found[1] *= 100
-    for picture in found:
-        most = 3 * float(picture.mean())
-        assert torch.equal(binarised(picture[None], 3.0)[0], picture.clamp(0, most) / most > 0.5)
+    for image in found:
+        most = 3 * float(image.mean())
+        assert torch.equal(binarised(image[None], 3.0)[0], image.clamp(0, most) / most > 0.5)
     inside = binarised(found, 3.0)
     assert 0 < int(inside[0].sum()) < 64
     assert torch.equal(inside, torch.cat([binarised(found[:1], 3.0), binarised(found[1:], 3.0)]))
@@ -94,7 +94,7 @@ def mask_of(latent: JointLatent, target: Condition, ratio: float) -> Tensor:
     return difference_mask(edit_of(latent, target, seed=2), level=0.5, maps=4, ratio=ratio)
 
 
-def test_outside_the_mask_the_picture_stays_bit_for_bit(latent: JointLatent, target: Condition) -> None:
+def test_outside_the_mask_the_image_stays_bit_for_bit(latent: JointLatent, target: Condition) -> None:
     mask = mask_of(latent, target, 2.0)
     found = DiffEdit(steps=8, maps=4, ratio=2.0).edit(latent, target, [1.0], seed=2)[0].z
     assert 0 < int(mask.sum()) < mask.numel()
@@ -139,7 +139,7 @@ def backbone() -> Backbone:
 
 @pytest.fixture(scope="module")
 def pipeline() -> Any:
-    """From the folder's parts; its schedulers end at the clean picture, as our grids do."""
+    """From the folder's parts; its schedulers end at the clean image, as our grids do."""
     with quiet_libraries():
         stock: Any = StableDiffusionPipeline.from_pretrained(bundled_folder("portraits-unet"), local_files_only=True)
         parts = {name: stock.components[name] for name in ("vae", "text_encoder", "tokenizer", "unet")}
@@ -159,7 +159,7 @@ def pipeline() -> Any:
 
 @pytest.fixture(scope="module")
 def smooth(backbone: Backbone) -> JointLatent:
-    """Smooth noise: no picture, but nothing here asks for one."""
+    """Smooth noise: no image, but nothing here asks for one."""
     shape = backbone.latent_shape(128, 128)
     coarse = torch.nn.functional.avg_pool2d(draw((1, *shape), seed=0, purpose="parity"), 4)
     z = 2 * torch.nn.functional.interpolate(coarse, size=shape[-2:], mode="bilinear")

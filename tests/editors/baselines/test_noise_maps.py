@@ -23,7 +23,7 @@ from tests.editors.baselines.cases import edit_of, vp_model
 GRID = LevelGrid(levels=(1.0, 0.75, 0.4, 0.1, 0.0))
 
 
-def test_on_a_grid_that_ends_above_zero_the_last_step_goes_to_the_picture() -> None:
+def test_on_a_grid_that_ends_above_zero_the_last_step_goes_to_the_image() -> None:
     """And no level below the model's lowest is asked for."""
     latent, asked = mixture_latent(vp_model(latent=None)), list[Tensor]()
     grid, lowest = latent.path(5), latent.backbone.capabilities.s_min
@@ -101,16 +101,16 @@ def test_is_the_published_walk_with_the_target_scaled(latent: JointLatent, stren
 
 @pytest.mark.parametrize("strength", [-0.6, 1.0, 2.0])
 def test_is_the_published_rule(latent: JointLatent, strength: float) -> None:
-    """The rule written out, with the norm clip of the last residual and the shifted states; each picture alone."""
+    """The rule written out, with the norm clip of the last residual and the shifted states; each image alone."""
     backbone, target = latent.backbone, latent.backbone.embed(["c"])
     levels, w, clipped = (0.77, 0.75, 0.5, 0.25, 0.0), 1.5 * strength, list[bool]()
     for row in range(3):
-        picture, source = latent.z[row : row + 1], latent.condition[row : row + 1]
+        image, source = latent.z[row : row + 1], latent.condition[row : row + 1]
         noises = [draw((6,), seed=2, purpose="noise maps", index=index).double() for index in range(4)]
         states = [
-            ((1 - t) * picture + t * e) * math.hypot(1 - s, s) / math.hypot(1 - t, t)
+            ((1 - t) * image + t * e) * math.hypot(1 - s, s) / math.hypot(1 - t, t)
             for (s, t), e in zip(itertools.pairwise(levels), noises, strict=True)
-        ] + [picture]
+        ] + [image]
         y, c = states[0], 1.0
         for index, (s, s_next) in enumerate(itertools.pairwise(levels)):
             kept = s_next**2 * (1 - s) / ((1 - s_next) * s)
@@ -126,7 +126,7 @@ def test_is_the_published_rule(latent: JointLatent, strength: float) -> None:
         clipped.append(c < 1)
         found = TurboEdit(level=0.77, steps=4, clip=0.16).edit(latent, target, [strength], seed=2)[0].z
         assert relative_error(found[row : row + 1], y) < 1e-11
-    assert set(clipped) == {False, True}, "the clip should reach some pictures only"
+    assert set(clipped) == {False, True}, "the clip should reach some images only"
 
 
 def test_the_clip_keeps_small_residuals_and_shortens_large_ones_one_by_one() -> None:

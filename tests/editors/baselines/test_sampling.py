@@ -1,4 +1,4 @@
-"""Editors that sample from a noised picture, written out, and the field that they follow."""
+"""Editors that sample from a noised image, written out, and the field that they follow."""
 
 import itertools
 
@@ -101,7 +101,7 @@ def test_is_what_the_text_changes_in_a_sample_and_nothing_else(latent: JointLate
 
 @pytest.mark.slow
 def test_steered_strengths_are_shares_of_the_whole_change(latent: JointLatent) -> None:
-    """At what was measured up to rounding; elsewhere nearer than scales are. 0 is the picture, bit for bit."""
+    """At what was measured up to rounding; elsewhere nearer than scales are. 0 is the image, bit for bit."""
     target, strengths = latent.backbone.embed(["c"]), [0.0, 0.25, 0.4, 0.5, 0.8, 1.0]
 
     def shares(probes: int) -> Tensor:

@@ -31,7 +31,7 @@ def drawn(*shape: int) -> Tensor:
 
 
 def projector(rows: Tensor) -> Tensor:
-    """``Q Q^T`` of each picture, by the pseudo-inverse."""
+    """``Q Q^T`` of each image, by the pseudo-inverse."""
     columns = rows.flatten(2).mT
     return columns @ torch.linalg.pinv(columns)
 
@@ -116,7 +116,7 @@ def test_the_texts_change_is_projected_on_the_basis_and_guided_along(inside: boo
 
 
 def denoisers(backbone: GaussianMixtureBackbone, z: Tensor, s: float, text: Condition) -> Tensor:
-    """``I - s J_v`` of each picture, in closed form."""
+    """``I - s J_v`` of each image, in closed form."""
     return torch.eye(6, dtype=z.dtype) - s * backbone.at(z, levels_of(z, s), text).jacobian
 
 

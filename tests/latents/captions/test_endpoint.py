@@ -55,7 +55,7 @@ class TestVisionEndpoint(CaptionerContract):
         return captioner()
 
 
-def test_a_request_holds_the_picture_and_the_instruction(endpoint: FakeEndpoint) -> None:
+def test_a_request_holds_the_image_and_the_instruction(endpoint: FakeEndpoint) -> None:
     endpoint.answers = [says(' "A man\nwith a beard, a red wall." ')]
     assert captioner().caption(PIXELS) == ["A man with a beard, a red wall"]
     (request,) = endpoint.requests
@@ -66,8 +66,8 @@ def test_a_request_holds_the_picture_and_the_instruction(endpoint: FakeEndpoint)
     (message,) = request.body["messages"]
     assert message["role"] == "user"
     assert [part["text"] for part in message["content"] if part["type"] == "text"] == [INSTRUCTION]
-    shown = torch.from_numpy(np.array(request.picture)).permute(2, 0, 1) / 127.5 - 1
-    assert request.picture.size == (7, 5)
+    shown = torch.from_numpy(np.array(request.image)).permute(2, 0, 1) / 127.5 - 1
+    assert request.image.size == (7, 5)
     assert float((shown - PIXELS[0]).abs().max()) <= 0.5 / 127.5 + 1e-6
 
 

@@ -7,7 +7,7 @@ from latentedit.latents.captions.change import Change
 from latentedit.latents.encode import changed_caption, partial_targets, target_captions
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load
-from tests.editors.colours import ColourBackbone
+from tests.editors.colors import ColorBackbone
 
 MAN, WOMAN = "a man with a hat, a smile", "A woman with a hat, glasses."
 HAT, CAP = Change(old="a hat", new="a cap"), Change(old="a cap", new="two caps")
@@ -16,7 +16,7 @@ HAT, CAP = Change(old="a hat", new="a cap"), Change(old="a cap", new="two caps")
 @pytest.fixture
 def plain() -> Backbone:
     """A model without a captioner."""
-    return ColourBackbone()
+    return ColorBackbone()
 
 
 @pytest.fixture(scope="module")

@@ -113,7 +113,7 @@ class FamilyContract(BackboneContract, PipelineContract):
     def stock_arguments(self, weight: float) -> dict[str, Any]:
         return {"guidance_scale": weight - self.weight_offset, **self.arguments}
 
-    def stock_picture(self, pipeline: Any, weight: float, size: tuple[int, int], z: Tensor, **settings: Any) -> Any:
+    def stock_image(self, pipeline: Any, weight: float, size: tuple[int, int], z: Tensor, **settings: Any) -> Any:
         known = {**asked(size), **self.stock_arguments(weight), **settings}
         return pipeline(prompt=CAPTION, latents=self.stock_latents(z.clone()), **known).images
 
@@ -138,10 +138,10 @@ class FamilyContract(BackboneContract, PipelineContract):
         return draw((2, *backbone.latent_shape(*self.sizes[0])), seed=0, purpose="family")
 
     def ours(self, backbone: Backbone, weight: float, size: tuple[int, int], z: Tensor) -> Tensor:
-        """The same picture by our own field, levels and Euler's method."""
-        renormalised = backbone.capabilities.guidance_kind == "renormalised"
+        """The same image by our own field, levels and Euler's method."""
+        renormalized = backbone.capabilities.guidance_kind == "renormalized"
         condition = backbone.embed([CAPTION])
-        field = GuidedField(backbone=backbone, condition=condition, guidance=weight, renormalised=renormalised)
+        field = GuidedField(backbone=backbone, condition=condition, guidance=weight, renormalized=renormalized)
         grid = backbone.grid(STEPS, height_px=size[0], width_px=size[1])
         return sample(field, self.first_latents(z, grid), grid, EulerSolver())
 
@@ -153,28 +153,28 @@ class FamilyContract(BackboneContract, PipelineContract):
         return draw((1, *backbone.latent_shape(*size)), seed=3, purpose="start")
 
     def test_sampling_equals_the_stock_pipeline(self, pipeline: Any, backbone: Backbone) -> None:
-        """From the same text, noise, weight and size; another weight gives another picture."""
+        """From the same text, noise, weight and size; another weight gives another image."""
         for size in self.sizes:
             z, made = self.start(backbone, size), list[Tensor]()
             for weight in self.weights:
-                stock = self.own_latents(self.stock_picture(pipeline, weight, size, z), z)
+                stock = self.own_latents(self.stock_image(pipeline, weight, size, z), z)
                 made.append(self.ours(backbone, weight, size, z))
                 assert made[-1].shape == stock.shape == z.shape
                 assert relative_error(made[-1], stock) <= PARITY
             for first, second in itertools.pairwise(made):
                 assert relative_error(first, second) > 10 * PARITY, "the comparison could not fail"
 
-    def test_pictures_equal_the_stock_pipelines(self, pipeline: Any, backbone: Backbone) -> None:
-        """The codec's mean and scale: the latents that we sample, decoded, are the picture that the pipeline gives."""
+    def test_images_equal_the_stock_pipelines(self, pipeline: Any, backbone: Backbone) -> None:
+        """The codec's mean and scale: the latents that we sample, decoded, are the image that the pipeline gives."""
         size, weight = self.sizes[0], self.weights[-1]
         z = self.start(backbone, size)
-        stock = self.stock_picture(pipeline, weight, size, z, output_type="pt")[:, :3]
+        stock = self.stock_image(pipeline, weight, size, z, output_type="pt")[:, :3]
         with torch.no_grad():
-            picture = (backbone.decode(self.ours(backbone, weight, size, z)) / 2 + 0.5).clamp(0, 1)
-        assert picture.shape == stock.shape
-        assert float((picture - stock.float()).abs().max()) <= 10 * PARITY
+            image = (backbone.decode(self.ours(backbone, weight, size, z)) / 2 + 0.5).clamp(0, 1)
+        assert image.shape == stock.shape
+        assert float((image - stock.float()).abs().max()) <= 10 * PARITY
 
-    def test_encoding_is_the_inverse_normalisation(self, pipeline: Any, backbone: Backbone) -> None:
+    def test_encoding_is_the_inverse_normalization(self, pipeline: Any, backbone: Backbone) -> None:
         """Decoding what was encoded is the autoencoder's own round trip."""
         pixels = draw((1, 3, *self.sizes[1]), seed=0, purpose="pixels").clamp(-1, 1)
         alpha = pipeline.vae.config.get("in_channels") == 4
@@ -227,21 +227,21 @@ class FamilyContract(BackboneContract, PipelineContract):
                 le.from_pipeline(pipeline)
 
     def test_edits_and_local_basis(self, backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
-        """FlowEdit and our own editor change a picture, strength 0 does not; a local basis has a direction."""
+        """FlowEdit and our own editor change an image, strength 0 does not; a local basis has a direction."""
         short = functools.partial(truncated_svd, most_products=4)
         monkeypatch.setattr("latentedit.geometry.local_basis.truncated_svd", short)
-        picture = noise_picture(*self.sizes[0])
+        image = noise_image(*self.sizes[0])
         weight = 1.0 if backbone.capabilities.guidance_kind == "none" else 2.0
         flow = FlowEdit(level=0.6, steps=3, source_guidance=1.0, target_guidance=weight)
         eim = EIM(search=HSDS(steps=2, iterations=1), steps=3)
-        edit = functools.partial(le.edit, backbone, picture, source_prompt=CAPTION, prompt="a face")
+        edit = functools.partial(le.edit, backbone, image, source_prompt=CAPTION, prompt="a face")
         still = edit(method=flow, strength=0.0)
-        assert still.image.tobytes() == picture.tobytes()
+        assert still.image.tobytes() == image.tobytes()
         for method in (flow, eim):
             moved = edit(method=method, strength=1.0).latent.z
             assert bool(moved.isfinite().all())
             assert not torch.equal(moved, still.latent.z)
-        basis = le.local_basis(le.encode(backbone, picture, source_prompt=CAPTION), level=0.5, rank=1, steps=2)
+        basis = le.local_basis(le.encode(backbone, image, source_prompt=CAPTION), level=0.5, rank=1, steps=2)
         assert float(basis.singular_values[0]) > 0
 
 
@@ -264,7 +264,7 @@ class Distilled(FamilyContract):
 class Modular(FamilyContract):
     """Families whose stock pipelines are modular."""
 
-    def stock_picture(self, pipeline: Any, weight: float, size: tuple[int, int], z: Tensor, **settings: Any) -> Any:
+    def stock_image(self, pipeline: Any, weight: float, size: tuple[int, int], z: Tensor, **settings: Any) -> Any:
         if (guider := getattr(pipeline, "guider", None)) is not None:
             guider.guidance_scale = weight
         return sampled_by_blocks(pipeline, size, self.stock_latents(z.clone()), **settings)
@@ -336,7 +336,7 @@ class Variants(FamilyContract):
         assert torch.equal(live.velocity_given(z, s, text, kept), v)
         assert all(feature.dtype == live.network_dtype for feature in kept.values())
         if variant != "groups":  # whose velocity is that of the pipeline as it was, which was compared
-            stock = self.own_latents(self.stock_picture(pipeline, weight, self.sizes[0], z.to(live.network_dtype)), z)
+            stock = self.own_latents(self.stock_image(pipeline, weight, self.sizes[0], z.to(live.network_dtype)), z)
             error = relative_error(self.ours(live, weight, self.sizes[0], z), stock.float())
             if variant == "bfloat16":  # stock pipelines walk in bfloat16, and round time another way
                 assert 0 < error <= self.half_tolerance
@@ -366,8 +366,8 @@ def change(pipeline: Any, denoiser: Any, variant: str) -> None:
                 parameter.data.normal_(std=0.1, generator=generator)
 
 
-def noise_picture(height: int, width: int) -> Image.Image:
-    noise = draw((height, width, 3), seed=5, purpose="picture").sigmoid()
+def noise_image(height: int, width: int) -> Image.Image:
+    noise = draw((height, width, 3), seed=5, purpose="image").sigmoid()
     return Image.fromarray((noise * 255).to(torch.uint8).numpy())
 
 

@@ -23,8 +23,8 @@ FLOW_MAPS = (
 
 CHECKS = {  # what is said to be tested, by the test that does it
     "parity": "test_sampling_equals_the_stock_pipeline",
-    "pictures": "test_pictures_equal_the_stock_pipelines",
-    "codec": "test_encoding_is_the_inverse_normalisation",
+    "images": "test_images_equal_the_stock_pipelines",
+    "codec": "test_encoding_is_the_inverse_normalization",
     "folder": "test_a_folder_gives_the_same_model",
     "edits": "test_edits_and_local_basis",
     "derivatives": "test_jvp_agrees_with_differences",
@@ -90,14 +90,14 @@ def page(found: list[Family], measured: dict[str, Any]) -> str:
         FLOW_MAPS,
         "",
     ]
-    lines += ["| family | networks | sides | half precision | published settings | licence of the weights |"]
+    lines += ["| family | networks | sides | half precision | published settings | license of the weights |"]
     lines += ["| --- | --- | --- | --- | --- | --- |"]
     nothing: dict[str, Any] = {"half": "", "published": [], "members": []}
     for one in found:
         known = next((measured[name] for name in one.adapters if name in measured), nothing)
         sides = f"{one.multiple_px} px" if one.multiple_px else "each its own"
         published = ", ".join(known["published"])
-        cells = (", ".join(one.networks), sides, known["half"], published, one.licence)
+        cells = (", ".join(one.networks), sides, known["half"], published, one.license)
         lines.append(f"| {one.name} | {' | '.join(cells)} |")
     lines += ["", "| family | miniature | guidance | text | tested |", "| --- | --- | --- | --- | --- |"]
     for one in found:

@@ -55,7 +55,7 @@ class TestAnima(Modular):
         pipeline = anima(padding_mask=True)
         model = le.from_pipeline(pipeline, settings=SETTINGS)
         z = self.start(model, (64, 96))
-        stock = self.own_latents(self.stock_picture(pipeline, 3.0, (64, 96), z), z)
+        stock = self.own_latents(self.stock_image(pipeline, 3.0, (64, 96), z), z)
         assert relative_error(self.ours(model, 3.0, (64, 96), z), stock) <= PARITY
 
 
@@ -89,12 +89,12 @@ class TestCogView4(FamilyContract):
 
 class TestLumina2(FamilyContract):
     make = lumina2
-    guidance = (4.0, "renormalised")
+    guidance = (4.0, "renormalized")
 
-    def test_without_normalisation_guidance_is_affine(self, pipeline: Any, backbone: Any) -> None:
+    def test_without_normalization_guidance_is_affine(self, pipeline: Any, backbone: Any) -> None:
         """As the stock pipeline does it when asked."""
         z, grid = self.start(backbone, (64, 64)), backbone.grid(STEPS, height_px=64, width_px=64)
-        stock = self.stock_picture(pipeline, 3.0, (64, 64), z, cfg_normalization=False)
+        stock = self.stock_image(pipeline, 3.0, (64, 64), z, cfg_normalization=False)
         affine = GuidedField(backbone=backbone, condition=backbone.embed([CAPTION]), guidance=3.0)
         assert relative_error(sample(affine, z, grid, EulerSolver()), stock) <= PARITY
 

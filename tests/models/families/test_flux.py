@@ -37,7 +37,7 @@ class TestSchnell(Packed, Distilled):
 
 @pytest.mark.parametrize("size", SIZES)
 def test_sampling_with_a_reference_equals_kontext(size: tuple[int, int]) -> None:
-    """A reference picture is part of the condition, and sums of conditions keep it."""
+    """A reference image is part of the condition, and sums of conditions keep it."""
     pipeline = flux(kontext=True)
     backbone = le.from_pipeline(pipeline, settings=SETTINGS)
     assert backbone.capabilities.guidance == 2.5

@@ -27,7 +27,7 @@ from tests.models.families.family import (
     FamilyContract,
     asked,
     configured,
-    noise_picture,
+    noise_image,
     sampled_beside,
 )
 
@@ -43,7 +43,7 @@ def short_window() -> Generator[None]:
         yield
 
 
-def normalised(pipeline: Any, latents: Tensor) -> Tensor:
+def normalized(pipeline: Any, latents: Tensor) -> Tensor:
     """Latents of the autoencoder in the statistics of its batch norm, by PyTorch's own."""
     patches = torch.nn.functional.batch_norm(
         patchify(latents),
@@ -74,10 +74,10 @@ class TestKleinBase(TestDev):
     other_width = ("text width of the denoiser is 48, .* 24", configured("transformer", joint_attention_dim=48))
     misfits = (NO_CHAT, other_width)
 
-    def stock_picture(self, pipeline: Any, weight: float, size: tuple[int, int], z: Tensor, **settings: Any) -> Any:
+    def stock_image(self, pipeline: Any, weight: float, size: tuple[int, int], z: Tensor, **settings: Any) -> Any:
         """Latents come back in the autoencoder's own scale."""
-        made = super().stock_picture(pipeline, weight, size, z, **settings)
-        return made if "output_type" in settings else normalised(pipeline, made)
+        made = super().stock_image(pipeline, weight, size, z, **settings)
+        return made if "output_type" in settings else normalized(pipeline, made)
 
     def own_latents(self, output: Tensor, like: Tensor) -> Tensor:
         return output
@@ -90,10 +90,10 @@ class TestKlein(Distilled, TestKleinBase):
 @pytest.mark.nightly
 @pytest.mark.parametrize("size", [(64, 64), (64, 96)])
 def test_sampling_with_references_equals_the_stock_pipeline(size: tuple[int, int]) -> None:
-    """Two pictures of different sizes beside the latent, each at its own place."""
+    """Two images of different sizes beside the latent, each at its own place."""
     pipeline = flux2_klein()
     backbone = le.from_pipeline(pipeline, settings=SETTINGS)
-    images = [noise_picture(64, 96), noise_picture(80, 64)]
+    images = [noise_image(64, 96), noise_image(80, 64)]
     z = draw((1, *backbone.latent_shape(*size)), seed=4, purpose="start")
     reference = tuple(backbone.encode(torch.as_tensor(pipeline.image_processor.preprocess(image))) for image in images)
     condition = dataclasses.replace(backbone.embed([CAPTION]), reference=reference)
@@ -101,7 +101,7 @@ def test_sampling_with_references_equals_the_stock_pipeline(size: tuple[int, int
         prompt=CAPTION, image=images, latents=patchify(z), guidance_scale=3.0, max_sequence_length=WORDS, **asked(size)
     ).images
     ours = sampled_beside(backbone, condition, z, 3.0, size)
-    assert relative_error(ours, normalised(pipeline, stock)) <= PARITY
+    assert relative_error(ours, normalized(pipeline, stock)) <= PARITY
     for site in ("double.0.image", "single.0.image"):
         tokens = sum(latents.shape[-2] * latents.shape[-1] // 4 for latents in (z, *reference))
         assert backbone.features(z, torch.tensor([0.5]), condition, site).shape[1] == tokens
@@ -119,7 +119,7 @@ def test_word_positions_are_exact_in_half_precision() -> None:
     assert [float(position) for position in seen[1][:, 3]] == list(range(512))
 
 
-def test_levels_depend_on_their_number_and_on_the_picture() -> None:
+def test_levels_depend_on_their_number_and_on_the_image() -> None:
     """The makers' shift, at two sizes and numbers of steps each side of their limits."""
     backbone: Any = le.from_pipeline(flux2_klein(), settings=SETTINGS)
     for tokens in (16, 4096, 4300, 4301, 9000):

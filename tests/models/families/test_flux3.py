@@ -27,7 +27,7 @@ from tests.models.families.family import (
     Distilled,
     Modular,
     Variants,
-    noise_picture,
+    noise_image,
     other_width,
     sampled_beside,
     sampled_by_blocks,
@@ -54,10 +54,10 @@ class TestFlux3Klein(Distilled, TestFlux3):
 
 @pytest.mark.parametrize("distilled", [False, True])
 def test_sampling_with_references_equals_the_stock_pipeline(distilled: bool) -> None:
-    """Two pictures of different sizes, as inputs of their own."""
+    """Two images of different sizes, as inputs of their own."""
     pipeline = flux3(distilled=distilled)
     backbone = le.from_pipeline(pipeline, settings=SETTINGS)
-    images, size, weight = [noise_picture(64, 96), noise_picture(80, 64)], (64, 96), 1.0 if distilled else 3.0
+    images, size, weight = [noise_image(64, 96), noise_image(80, 64)], (64, 96), 1.0 if distilled else 3.0
     pixels = [torch.tensor(np.asarray(image)).permute(2, 0, 1)[None] / 127.5 - 1 for image in images]
     reference = tuple(map(backbone.encode, pixels))
     condition = dataclasses.replace(backbone.embed([CAPTION]), reference=reference)
@@ -80,7 +80,7 @@ def test_paths_step_by_the_flow_map() -> None:
         arrivals.append((round(float(given["timestep"][0]), 3), round(float(given["target_timestep"][0]), 3)))
 
     pipeline.transformer.register_forward_pre_hook(seen, with_kwargs=True)
-    picture, grid = noise_picture(64, 64), backbone.grid(3, height_px=64, width_px=64)
+    image, grid = noise_image(64, 64), backbone.grid(3, height_px=64, width_px=64)
     falling = [(round(s, 3), round(s_next, 3)) for s, s_next in itertools.pairwise(grid.levels)]
     methods: dict[Editor, list[tuple[float, float]]] = {
         VeloEdit(steps=3): falling,
@@ -93,7 +93,7 @@ def test_paths_step_by_the_flow_map() -> None:
     }
     for method, steps in methods.items():
         arrivals.clear()
-        result = le.edit(backbone, picture, source_prompt="a face", prompt="a beard", method=method, force=True)
+        result = le.edit(backbone, image, source_prompt="a face", prompt="a beard", method=method, force=True)
         assert arrivals[: len(steps)] == steps, method.name
         assert all((s == arrival) != bool(steps) for s, arrival in arrivals[: len(steps) or None]), method.name
         assert result.record.stepped == ("flow map" if steps else "velocity"), method.name
@@ -101,13 +101,13 @@ def test_paths_step_by_the_flow_map() -> None:
 
 @pytest.mark.parametrize("make", [flux3, qwen_image21])
 def test_instructions_have_a_strength_and_an_undo(make: Any, tmp_path: Path) -> None:
-    """The picture is a reference; half the strength changes less; the file gives the picture back."""
+    """The image is a reference; half the strength changes less; the file gives the image back."""
     backbone = le.from_pipeline(make(), settings=SETTINGS)
-    picture = noise_picture(64, 64)
-    edit = functools.partial(le.edit, backbone, picture, instruction="add a beard", force=True)
+    image = noise_image(64, 64)
+    edit = functools.partial(le.edit, backbone, image, instruction="add a beard", force=True)
     results = [edit(method=VelocitySteering(steps=3, probes=1), strength=strength) for strength in (0.0, 0.5, 1.0)]
     change = [float(np.abs(np.asarray(one.latent.z) - np.asarray(results[0].latent.z)).mean()) for one in results]
     assert change[0] == 0 < change[1] < change[2]
     assert results[2].record.instructed
     results[2].save(tmp_path / "edited.png")
-    assert le.undo(tmp_path / "edited.png").tobytes() == picture.tobytes()
+    assert le.undo(tmp_path / "edited.png").tobytes() == image.tobytes()

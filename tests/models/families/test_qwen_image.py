@@ -22,7 +22,7 @@ from tests.models.families.family import (
     Variants,
     asked,
     configured,
-    noise_picture,
+    noise_image,
     sampled_beside,
 )
 
@@ -30,7 +30,7 @@ from tests.models.families.family import (
 class TestQwenImage(Packed, Variants):
     make = qwen_image
     half_tolerance = 0.15  # the stock pipeline rounds time otherwise than ours: see the test of that
-    guidance = (4.0, "renormalised")
+    guidance = (4.0, "renormalized")
     chat_as_published = False
     room = 512  # the beginning of the chat takes nothing of the window
     misfits = (("latent channels of the denoiser is 16, .* 4", configured("transformer", in_channels=64)),)
@@ -44,7 +44,7 @@ class TestQwenImage(Packed, Variants):
         backbone: Any = le.from_pipeline(pipeline, settings=SETTINGS)
         backbone._time = lambda s, _z: (1000 * s).to(torch.bfloat16) / 1000
         z = self.start(backbone, (64, 64))
-        stock = self.own_latents(self.stock_picture(pipeline, 1.0, (64, 64), z.to(torch.bfloat16)), z).float()
+        stock = self.own_latents(self.stock_image(pipeline, 1.0, (64, 64), z.to(torch.bfloat16)), z).float()
         assert relative_error(self.ours(backbone, 1.0, (64, 64), z), stock) <= 0.02
 
     def test_references_are_refused_where_the_model_takes_none(self, backbone: Any) -> None:
@@ -57,12 +57,12 @@ class TestQwenImage(Packed, Variants):
 def test_sampling_with_references_equals_the_stock_pipeline(
     size: tuple[int, int], zero_cond_t: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two pictures of different shapes, references at the picture's time or at time 0, guided and renormalised."""
+    """Two images of different shapes, references at the image's time or at time 0, guided and renormalized."""
     monkeypatch.setattr(pipeline_qwenimage_edit_plus, "VAE_IMAGE_SIZE", 64 * 64)
     pipeline = qwen_image("plus", zero_cond_t=zero_cond_t)
     backbone = le.from_pipeline(pipeline, settings=SETTINGS)
     assert backbone.capabilities.references == 3
-    images = [noise_picture(height, width) for height, width in ((64, 64), (32, 128))]
+    images = [noise_image(height, width) for height, width in ((64, 64), (32, 128))]
     reference = tuple(
         backbone.encode(torch.as_tensor(pipeline.image_processor.preprocess(image, image.height, image.width)))
         for image in images
@@ -78,12 +78,12 @@ def test_sampling_with_references_equals_the_stock_pipeline(
         true_cfg_scale=3.0,
         **asked(size),
     ).images
-    ours = sampled_beside(backbone, condition, z, 3.0, size, renormalised=True)
+    ours = sampled_beside(backbone, condition, z, 3.0, size, renormalized=True)
     assert relative_error(ours, Packed().own_latents(stock, z)) <= PARITY
 
 
 def test_edit_models_read_the_words_within_their_own_chat(tmp_path: Path) -> None:
-    """As the later stock pipeline embeds them without a picture; the first one has the same chat around the words.
+    """As the later stock pipeline embeds them without an image; the first one has the same chat around the words.
 
     A folder needs none of the processor, which nothing here reads.
     """

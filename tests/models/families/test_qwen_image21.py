@@ -21,7 +21,7 @@ from tests.models.families.family import (
     Variants,
     asked,
     configured,
-    noise_picture,
+    noise_image,
     other_width,
     sampled_beside,
 )
@@ -73,10 +73,10 @@ def test_a_modular_pipeline_samples_alike() -> None:
 
 @pytest.mark.parametrize("weight", [1.0, 3.0])
 def test_sampling_with_references_equals_the_stock_pipeline(weight: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two pictures of different shapes in the places of the user's turn, with the texts as they are read here."""
+    """Two images of different shapes in the places of the user's turn, with the texts as they are read here."""
     pipeline = qwen_image21()
     backbone: Any = le.from_pipeline(qwen_image21(), settings=SETTINGS)
-    images = [noise_picture(64, 64), noise_picture(32, 128)]
+    images = [noise_image(64, 64), noise_image(32, 128)]
     pixels = [pipeline.image_processor.preprocess(image, image.height, image.width) for image in images]
     reference = tuple(backbone.encode(torch.as_tensor(one)) for one in pixels)
     condition = dataclasses.replace(backbone.embed([CAPTION]), reference=reference)

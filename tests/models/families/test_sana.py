@@ -18,7 +18,7 @@ from tests.models.families.family import CAPTION, STEPS, FamilyContract, refuse_
 
 
 class _UnroundedTimes(DPMSolverMultistepScheduler):
-    """Without the rounding of 1000 s to whole numbers, which moves pictures of this random network by 5 %."""
+    """Without the rounding of 1000 s to whole numbers, which moves images of this random network by 5 %."""
 
     def set_timesteps(self, *arguments: Any, **settings: Any) -> None:
         super().set_timesteps(*arguments, **settings)
@@ -36,11 +36,11 @@ class TestSana(FamilyContract):
         ),
     )
 
-    def stock_picture(self, pipeline: Any, *arguments: Any, **settings: Any) -> Any:
+    def stock_image(self, pipeline: Any, *arguments: Any, **settings: Any) -> Any:
         rounded = pipeline.scheduler
         pipeline.scheduler = _UnroundedTimes.from_config(rounded.config)
         try:
-            return super().stock_picture(pipeline, *arguments, **settings)
+            return super().stock_image(pipeline, *arguments, **settings)
         finally:
             pipeline.scheduler = rounded
 

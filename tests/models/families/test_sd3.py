@@ -54,7 +54,7 @@ def test_dynamic_shifting_equals_the_stock_pipeline(folder_without_t5: Path, tmp
     pipeline.set_progress_bar_config(disable=True)
     for size in ((64, 64), (48, 96)):
         z = family.start(backbone, size)
-        expected = family.stock_picture(pipeline, 4.0, size, z, max_sequence_length=1)
+        expected = family.stock_image(pipeline, 4.0, size, z, max_sequence_length=1)
         levels = backbone.grid(4, height_px=size[0], width_px=size[1]).levels
         assert levels == tuple(pipeline.scheduler.sigmas.tolist())
         assert relative_error(family.ours(backbone, 4.0, size, z), expected) <= PARITY

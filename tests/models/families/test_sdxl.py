@@ -46,7 +46,7 @@ class TestTurbo(VPContract, Distilled):
     kind_at_one = "cfg"
 
     def stock_latents(self, z: Tensor) -> Tensor:
-        """The scheduler starts at ``sigma`` times noise, and pictures of unit variance make ``|(1, sigma)|`` of it."""
+        """The scheduler starts at ``sigma`` times noise, and images of unit variance make ``|(1, sigma)|`` of it."""
         return z * (1 + LARGEST**2) ** 0.5 / LARGEST
 
     def test_a_weight_is_refused(self, backbone: Backbone) -> None:

@@ -12,12 +12,12 @@ FOLDER = Path(__file__).parent / "weights"
 
 
 class NegativeBackbone(StableDiffusion3Backbone):
-    """Stable Diffusion 3 that was trained on negatives: pictures are turned on the way in and on the way out."""
+    """Stable Diffusion 3 that was trained on negatives: images are turned on the way in and on the way out."""
 
     def encode(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c lh lw"]:
-        """The clean latents of pictures in [-1, 1]."""
+        """The clean latents of images in [-1, 1]."""
         return super().encode(-pixels)
 
     def decode(self, z: Float[Tensor, "b c lh lw"]) -> Float[Tensor, "b 3 h w"]:
-        """The pictures of clean latents, about in [-1, 1]."""
+        """The images of clean latents, about in [-1, 1]."""
         return -super().decode(z)

@@ -1,4 +1,4 @@
-"""A captioner: what a picture shows, in words that the model knows."""
+"""A captioner: what an image shows, in words that the model knows."""
 
 from jaxtyping import Float
 from torch import Tensor
@@ -8,11 +8,11 @@ from latentedit.models.base import Backbone
 
 
 class BrightnessCaptioner(Captioner):
-    """Sees a wall where a picture is bright, and hair where it is dark."""
+    """Sees a wall where an image is bright, and hair where it is dark."""
 
     def __init__(self, backbone: Backbone) -> None:
         self._device = backbone.device
 
     def caption(self, pixels: Float[Tensor, "b 3 h w"]) -> list[str]:
-        """One caption a picture; pixels in [-1, 1]."""
+        """One caption an image; pixels in [-1, 1]."""
         return ["a white wall" if float(one.mean()) > 0 else "black hair" for one in pixels.to(self._device)]

@@ -18,11 +18,11 @@ class Walls(Source):
 
     models: tuple[str, ...] = ()
     seed: int = 0
-    pictures: int = 40
+    images: int = 40
 
     def units(self, look: Callable[..., Any], at: Context) -> Sequence[Unit]:
         """The scenes."""
-        scenes = domain("stranger-world").draw("test", self.pictures, self.seed)
+        scenes = domain("stranger-world").draw("test", self.images, self.seed)
         return [scene for scene in scenes if "black" not in scene[1:]]
 
     def measure(self, look: Callable[..., Any], unit: Unit, at: Context) -> Iterable[Row]:
@@ -33,10 +33,10 @@ class Walls(Source):
 @experiment(
     "stranger-question",
     paper="Walls (arXiv 0000.00000)",
-    says="a black wall makes a picture darker",
+    says="a black wall makes an image darker",
     on=Walls(),
     decides=Number(says="mean level before less after, of 255", of="drop"),
-    quick={"pictures": 12},
+    quick={"images": 12},
 )
 def brightness(world: Domain, scene: Scene) -> Iterator[Row]:
     """Brightness is the mean of all channels."""

@@ -1,4 +1,4 @@
-"""An editor's change on the original's own pixels: alignment, colours, detection, compositing. Needs no torch."""
+"""An editor's change on the original's own pixels: alignment, colors, detection, compositing. Needs no torch."""
 
 import importlib
 from typing import TYPE_CHECKING, Any

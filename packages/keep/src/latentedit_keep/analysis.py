@@ -15,10 +15,10 @@ from latentedit_keep.change import (
     judge,
     whole_structure,
 )  # fmt: skip
-from latentedit_keep.colour import profile_of
+from latentedit_keep.color import profile_of
 from latentedit_keep.composite import opacity_of
 from latentedit_keep.exact import at_depth, exact_change
-from latentedit_keep.pictures import PixelPicture
+from latentedit_keep.images import PixelImage
 from latentedit_keep.registration import (
     Registration,
     distance_px,
@@ -30,10 +30,10 @@ from latentedit_keep.registration import (
 from latentedit_keep.transparency import WHITE, ground_of, without_ground
 from latentedit_keep.warp import turned
 
-_STREAKS = 0.035  # share of the original beyond the edited picture from which replicated edges are seen
+_STREAKS = 0.035  # share of the original beyond the edited image from which replicated edges are seen
 _PATTERN_LEVELS = 8.0  # standard deviation under an alpha channel above which there is an image and not a background
 _MOSTLY_GROUND = 0.5  # share of the transparent part from which on the edit shows a ground there
-_TURNS = ("", "a quarter turn to the left", "a half turn", "a quarter turn to the right")  # of the edited picture
+_TURNS = ("", "a quarter turn to the left", "a half turn", "a quarter turn to the right")  # of the edited image
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -43,16 +43,16 @@ class Analysis:
     Args:
         original: without alpha where that is a mask or opaque everywhere.
         edited: upright, with the alpha that it has on no ground, in the frame of ``frame``.
-        change: None if the pictures could not be compared.
-        upright: the edited picture as it came but for that, in its own frame.
+        change: None if the images could not be compared.
+        upright: the edited image as it came but for that, in its own frame.
         registration: from the original to ``upright``.
         frame: from the original to ``edited``, of which a drift is undone.
-        turned: how the editor turned or mirrored the picture, such as "mirrored"; empty if it did not.
+        turned: how the editor turned or mirrored the image, such as "mirrored"; empty if it did not.
     """
 
-    original: PixelPicture
-    edited: PixelPicture
-    upright: PixelPicture
+    original: PixelImage
+    edited: PixelImage
+    upright: PixelImage
     verdict: Verdict
     change: Change | None
     registration: Registration
@@ -60,8 +60,8 @@ class Analysis:
     turned: str = ""
 
 
-def analyze(original: PixelPicture, edited: PixelPicture) -> Analysis:
-    """Compare a picture with an editor's version of it; about 1 to 8 s on one core."""
+def analyze(original: PixelImage, edited: PixelImage) -> Analysis:
+    """Compare an image with an editor's version of it; about 1 to 8 s on one core."""
     base, second = (_without_plain_alpha(one) for one in (original, edited))
     if is_under_mask(base, second):
         base = dataclasses.replace(base, pixels=base.pixels[..., :3])
@@ -75,12 +75,12 @@ def analyze(original: PixelPicture, edited: PixelPicture) -> Analysis:
     return found
 
 
-def _without_plain_alpha(picture: PixelPicture) -> PixelPicture:
-    return picture if picture.alpha is not None else dataclasses.replace(picture, pixels=picture.pixels[..., :3])
+def _without_plain_alpha(image: PixelImage) -> PixelImage:
+    return image if image.alpha is not None else dataclasses.replace(image, pixels=image.pixels[..., :3])
 
 
-def is_under_mask(original: PixelPicture, edited: PixelPicture) -> bool:
-    """Whether the original's alpha channel is a mask, as ComfyUI writes it: both pictures have content under it."""
+def is_under_mask(original: PixelImage, edited: PixelImage) -> bool:
+    """Whether the original's alpha channel is a mask, as ComfyUI writes it: both images have content under it."""
     if original.alpha is None or (edited.pixels.shape[2] == 4 and edited.pixels[..., 3].min() == 0):
         return False
     clear = original.pixels[..., 3] == 0
@@ -89,7 +89,7 @@ def is_under_mask(original: PixelPicture, edited: PixelPicture) -> bool:
     return has_content and ground_of(original.alpha, edited.levels)[1] < _MOSTLY_GROUND
 
 
-def _analyzed(base: PixelPicture, edited: PixelPicture) -> Analysis:
+def _analyzed(base: PixelImage, edited: PixelImage) -> Analysis:
     laid = base.alpha is not None and edited.alpha is None
     ground = ground_of(base.alpha, edited.levels)[0] if laid and base.alpha is not None else WHITE
     here = base.on(ground)
@@ -107,53 +107,53 @@ def _analyzed(base: PixelPicture, edited: PixelPicture) -> Analysis:
     return _aligned(base, edited, here, ground if laid else None)
 
 
-def _aligned(base: PixelPicture, edited: PixelPicture, here: Any, ground: Any) -> Analysis:
+def _aligned(base: PixelImage, edited: PixelImage, here: Any, ground: Any) -> Analysis:
     """Compare after registration; on a ``ground``, an opaque edit shows the transparent parts of its original."""
     alphas = base.alpha, edited.alpha
     there = edited.on(255.0 if ground is None else ground)
     registration = register(here, there, alphas)
     plain = registration.plain
 
-    def moved(frame: Registration, flow: Any = None) -> tuple[PixelPicture, Registration]:
-        """The edited picture, in the original's frame where its pixels have to be compared one by one."""
+    def moved(frame: Registration, flow: Any = None) -> tuple[PixelImage, Registration]:
+        """The edited image, in the original's frame where its pixels have to be compared one by one."""
         if flow is None and ground is None:
             return edited, frame
         flow = np.zeros((2, 2, 2), dtype=np.float32) if flow is None else flow
-        picture = dataclasses.replace(edited, pixels=without_drift(edited.pixels, flow, frame))
+        image = dataclasses.replace(edited, pixels=without_drift(edited.pixels, flow, frame))
         own = dataclasses.replace(frame, matrix=np.eye(3), edited_size=base.size)
-        return picture if ground is None else _without_ground(base, here, picture, ground), own
+        return image if ground is None else _without_ground(base, here, image, ground), own
 
     change = None
-    picture, frame, verdict = edited, registration, cast(Verdict, "different pictures")
+    image, frame, verdict = edited, registration, cast(Verdict, "different images")
     if is_unsure(registration, whole_structure(here, there, registration, alphas)):
         if is_drawn_anew(here, there, registration.agreement):
             verdict, registration = "global change: kept as a global change", plain
-            picture, frame = moved(plain)
+            image, frame = moved(plain)
     else:
         flow, undrifted = find_drift(here, there, registration) or (None, None)
-        picture, frame = moved(registration, flow)
+        image, frame = moved(registration, flow)
         frame = frame if undrifted is None else undrifted
-        shown = there if picture is edited else picture.on(255.0 if ground is None else ground)
-        change = find_change(here, shown, frame, (base.alpha, picture.alpha))
+        shown = there if image is edited else image.on(255.0 if ground is None else ground)
+        change = find_change(here, shown, frame, (base.alpha, image.alpha))
         verdict = judge(change)
         stretched = abs(np.divide(*np.diag(plain.matrix)[:2]) - 1) >= 0.03
         doubtful = registration.uncertainty_px > distance_px(registration.resized, np.eye(3), base.size)
         if verdict.startswith("global") and (doubtful or registration.outside_share > _STREAKS) and not stretched:
             registration = plain  # nothing of the original is left to align with
-            picture, frame = moved(plain)
+            image, frame = moved(plain)
     return Analysis(
-        original=base, edited=picture, upright=edited, verdict=verdict, change=change,
+        original=base, edited=image, upright=edited, verdict=verdict, change=change,
         registration=registration, frame=frame,
     )  # fmt: skip
 
 
-def _without_ground(base: PixelPicture, here: Any, edited: PixelPicture, ground: Any) -> PixelPicture:
+def _without_ground(base: PixelImage, here: Any, edited: PixelImage, ground: Any) -> PixelImage:
     pixels = at_depth(edited.pixels, base.pixels)
     found = without_ground(base.pixels, here, pixels, edited.levels, ground)
     return dataclasses.replace(edited, pixels=found)
 
 
-def transparency_changed(before: PixelPicture, after: PixelPicture) -> tuple[float, float]:
+def transparency_changed(before: PixelImage, after: PixelImage) -> tuple[float, float]:
     """Shares of the pixels that became more transparent, and less, by a tenth or more."""
     first, second = opacity_of(before.pixels), opacity_of(after.pixels)
     if first is None and second is None:

@@ -17,20 +17,20 @@ from PIL import Image
 
 from latentedit_keep.analysis import Analysis, analyze, transparency_changed
 from latentedit_keep.change import Change, Verdict
-from latentedit_keep.colour import profile_of
+from latentedit_keep.color import profile_of
 from latentedit_keep.composite import Pixels, composite, levels
 from latentedit_keep.console import Progress
 from latentedit_keep.errors import ConfigError, FileFormatError, MissingDependencyError, to_install
 from latentedit_keep.exact import difference
 from latentedit_keep.files import Encoded, read_object
+from latentedit_keep.images import PixelImage, check_depth, check_output, keeps_alpha, read_pixels, save_image
 from latentedit_keep.masks import SEEN, bounds_of, looks_inverted
-from latentedit_keep.pictures import PixelPicture, check_depth, check_output, keeps_alpha, read_pixels, save_image
 from latentedit_keep.registration import Registration
 from latentedit_keep.tones import Tones
 from latentedit_keep.warp import Array, Mask, cv2, resized
 
 # A file, an image, a file's content, or the result of `read_pixels`.
-PictureLike = str | Path | Image.Image | Encoded | PixelPicture
+ImageLike = str | Path | Image.Image | Encoded | PixelImage
 _STEPS = "aligned, compared, put back"
 _UNSURE_PX = 0.5  # uncertainty of the alignment from which a doubt is reported
 _MANY = 20  # separate changes from which a doubt is reported
@@ -40,8 +40,8 @@ _MEASURED_PIXELS = 2_000_000  # agreement is measured on a regular grid of about
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class KeptPicture:
-    """Name of a picture without its folder, and fingerprint of its pixels."""
+class KeptImage:
+    """Name of an image without its folder, and fingerprint of its pixels."""
 
     name: str
     fingerprint: str
@@ -49,11 +49,11 @@ class KeptPicture:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class KeepRecord:
-    """What is needed to repeat a `keep` on the same two pictures. Contains neither paths nor dates."""
+    """What is needed to repeat a `keep` on the same two images. Contains neither paths nor dates."""
 
-    original: KeptPicture
-    edited: KeptPicture
-    mask: KeptPicture | None = None
+    original: KeptImage
+    edited: KeptImage
+    mask: KeptImage | None = None
     strength: float
     only: tuple[int, ...] | None = None  # numbers of the changes that were kept; None for all
     verdict: Verdict
@@ -70,7 +70,7 @@ class KeepRecord:
         try:
             fields = read_object(text)
             given: dict[str, Any] = {key: fields[key] for key in fields.keys() - {"format", "output"}}
-            given |= {key: given[key] and KeptPicture(**given[key]) for key in ("original", "edited", "mask")}
+            given |= {key: given[key] and KeptImage(**given[key]) for key in ("original", "edited", "mask")}
             given["only"] = given["only"] and tuple(int(number) for number in given["only"])
             given |= {"strength": float(given["strength"]), "versions": dict(given["versions"])}
             record = cls(**given)
@@ -88,7 +88,7 @@ class SeparateChange:
 
     Args:
         number: the number that ``only`` takes; 1 is the largest change.
-        share: share of the picture, in [0, 1].
+        share: share of the image, in [0, 1].
         box: left, top, right and bottom in the original's pixels.
     """
 
@@ -103,30 +103,30 @@ class KeepResult:
 
     Args:
         original: the original at its full bit depth.
-        edited: the editor's picture.
+        edited: the editor's image.
         kept: the result, with the original's size, bit depth, alpha channel, profile and EXIF.
-        mask: opacity of the edited picture in the result, 8-bit grey of the original's size.
-        matrix: 3 x 3, from centres of the original's pixels to those of the editor's picture.
-        shift_px: how far the editor moved the centre to the right and down, in the original's pixels.
+        mask: opacity of the edited image in the result, 8-bit gray of the original's size.
+        matrix: 3 x 3, from centers of the original's pixels to those of the editor's image.
+        shift_px: how far the editor moved the center to the right and down, in the original's pixels.
         zoom: magnification beyond the change of size.
         rotation_degrees: clockwise.
-        turned: how the editor turned or mirrored the picture beyond that, in words; empty if it did not.
+        turned: how the editor turned or mirrored the image beyond that, in words; empty if it did not.
         uncertainty_px: likely error of the alignment.
-        cast: mean change of all colours that was undone, in levels of 255.
+        cast: mean change of all colors that was undone, in levels of 255.
         changed_share: share of the original's pixels that differ in the result.
         became_transparent: share of the pixels whose alpha fell by a tenth or more.
         became_opaque: share of those whose alpha rose.
         least_px: side of the smallest change that is found for certain; 0 if all else is identical, None if unknown.
         changes: the separate changes, the largest first.
-        outside_db_before: PSNR of the editor's picture against the original outside the mask.
+        outside_db_before: PSNR of the editor's image against the original outside the mask.
         outside_db_after: the same of the result; infinite where it is identical.
         doubts: what is uncertain, one clause each.
-        detected: all that was detected, at the working size; None if the pictures could not be compared.
+        detected: all that was detected, at the working size; None if the images could not be compared.
     """
 
-    original: PixelPicture
-    edited: PixelPicture
-    kept: PixelPicture
+    original: PixelImage
+    edited: PixelImage
+    kept: PixelImage
     mask: Image.Image
     verdict: Verdict
     matrix: NDArray[np.float64]
@@ -183,7 +183,7 @@ class KeepResult:
         return dataclasses.replace(self, kept=written, outside_db_after=agreement)
 
     def view(self) -> Any:
-        """A page that compares original, edited picture and result; needs the library."""
+        """A page that compares original, edited image and result; needs the library."""
         if importlib.util.find_spec("latentedit") is None:
             raise MissingDependencyError(f"the library draws the page. {to_install('latentedit')}")
         return importlib.import_module("latentedit.display.viewer").kept_view(self)
@@ -197,10 +197,10 @@ class KeepResult:
         remedy = " (JPEG; write .png to keep it identical)" if math.isfinite(self.outside_db_after) else ""
         return (
             f"moved by {right:+.2f}, {down:+.2f} px, zoom {self.zoom:.4f}, turned {self.rotation_degrees:+.2f} degrees",
-            f"colours changed by {self.cast:.1f} of 255 levels on average",
+            f"colors changed by {self.cast:.1f} of 255 levels on average",
             f"{100 * self.changed_share:.2f} % of the pixels changed; separate changes: {len(self.changes)}",
             *transparency_lines(self.became_transparent, self.became_opaque),
-            f"everything else: {after}{remedy}; in the editor's picture: {before}",
+            f"everything else: {after}{remedy}; in the editor's image: {before}",
         )
 
     def _repr_html_(self) -> str:
@@ -208,18 +208,18 @@ class KeepResult:
 
 
 def keep(
-    original: PictureLike,
-    edited: PictureLike,
+    original: ImageLike,
+    edited: ImageLike,
     *,
-    mask: PictureLike | None = None,
+    mask: ImageLike | None = None,
     strength: float = 1.0,
     only: Sequence[int] | None = None,
     progress: Progress | None = None,
 ) -> KeepResult:
     """Put an editor's change on the original's own pixels; every other pixel stays identical, bit for bit.
 
-    The edited picture is aligned to the original in geometry and colour, and the change is detected. A change of the
-    whole picture is kept as such: aligned to the original's frame, in the editor's colours.
+    The edited image is aligned to the original in geometry and color, and the change is detected. A change of the
+    whole image is kept as such: aligned to the original's frame, in the editor's colors.
 
     Args:
         original: 8 or 16 bits.
@@ -229,7 +229,7 @@ def keep(
         only: numbers of the separate changes to keep; all of them by default.
 
     Raises:
-        ImageError: a file is not a picture, or the mask does not fit the original.
+        ImageError: a file is not an image, or the mask does not fit the original.
         ConfigError: the strength is outside [0, 1], or a number in ``only`` does not exist.
 
     Cost:
@@ -237,7 +237,7 @@ def keep(
     """
     if not 0 <= strength <= 1:
         raise ConfigError(f"the strength is from 0, the original, to 1, the whole change; got {strength:g}")
-    first, second = read_pixels(original, "the original"), read_pixels(edited, "the edited picture")
+    first, second = read_pixels(original, "the original"), read_pixels(edited, "the edited image")
     third = None if mask is None else read_pixels(mask, "the mask")
     bounds, convention = (1, "") if third is None else bounds_of(third, first.size)
     report = progress or (lambda *_: None)
@@ -290,9 +290,9 @@ def keep(
         outside_db_after=_agreement_db(kept, first, outside),
         doubts=_doubts(first, second, found, (convention, inverted)),
         record=KeepRecord(
-            original=KeptPicture(name=first.name, fingerprint=first.fingerprint),
-            edited=KeptPicture(name=second.name, fingerprint=second.fingerprint),
-            mask=None if third is None else KeptPicture(name=third.name, fingerprint=third.fingerprint),
+            original=KeptImage(name=first.name, fingerprint=first.fingerprint),
+            edited=KeptImage(name=second.name, fingerprint=second.fingerprint),
+            mask=None if third is None else KeptImage(name=third.name, fingerprint=third.fingerprint),
             strength=float(strength),
             only=None if only is None else tuple(only),
             verdict=verdict,
@@ -306,7 +306,7 @@ def keep(
     )
 
 
-def _with_alpha(pixels: Pixels, first: PixelPicture, compared: Pixels) -> Pixels:
+def _with_alpha(pixels: Pixels, first: PixelImage, compared: Pixels) -> Pixels:
     """The result with the channels that it needs: a mask in the original's alpha stays, and new alpha if it is used."""
     if first.pixels.shape[2] == 3:
         return pixels[..., :3] if pixels.shape[2] == 3 or pixels[..., 3].min() == np.iinfo(pixels.dtype).max else pixels
@@ -316,16 +316,16 @@ def _with_alpha(pixels: Pixels, first: PixelPicture, compared: Pixels) -> Pixels
 
 def keep_again(
     record: KeepRecord,
-    original: PictureLike,
-    edited: PictureLike,
+    original: ImageLike,
+    edited: ImageLike,
     *,
-    mask: PictureLike | None = None,
+    mask: ImageLike | None = None,
     progress: Progress | None = None,
 ) -> KeepResult:
-    """Repeat a `keep` from its record; raises a `ConfigError` for a picture or mask that the record does not name."""
-    first, second = read_pixels(original, "the original"), read_pixels(edited, "the edited picture")
+    """Repeat a `keep` from its record; raises a `ConfigError` for an image or mask that the record does not name."""
+    first, second = read_pixels(original, "the original"), read_pixels(edited, "the edited image")
     third = None if mask is None else read_pixels(mask, "the mask")
-    names, recorded = ("original", "edited picture", "mask"), (record.original, record.edited, record.mask)
+    names, recorded = ("original", "edited image", "mask"), (record.original, record.edited, record.mask)
     for what, given, before in zip(names, (first, second, third), recorded, strict=True):
         if (given and given.fingerprint) != (before and before.fingerprint):
             used = f"it was {before.name or 'another'}" if before else "there was none"
@@ -341,14 +341,14 @@ def wrap_pipeline(pipe: Callable[..., Any], *, strength: float = 1.0) -> Callabl
         strength: strength of the change that is kept.
 
     Returns:
-        A function of a picture, a prompt and the pipeline's own settings. It returns one `KeepResult`, or a list where
-        the pipeline makes several pictures.
+        A function of an image, a prompt and the pipeline's own settings. It returns one `KeepResult`, or a list where
+        the pipeline makes several images.
 
     Example:
         result = le.wrap_pipeline(pipe)("me.png", "give her a red hat", num_inference_steps=28)
     """
 
-    def edit(image: PictureLike, prompt: str = "", **settings: Any) -> KeepResult | list[KeepResult]:
+    def edit(image: ImageLike, prompt: str = "", **settings: Any) -> KeepResult | list[KeepResult]:
         shown = Image.fromarray(np.rint(read_pixels(image).levels).astype(np.uint8))
         made = pipe(prompt=prompt, image=shown, **settings).images
         results = [keep(image, one, strength=strength) for one in made]
@@ -357,7 +357,7 @@ def wrap_pipeline(pipe: Callable[..., Any], *, strength: float = 1.0) -> Callabl
     return edit
 
 
-def check_keep_output(original: PixelPicture, path: str | Path, *, inputs: Sequence[str | Path]) -> None:
+def check_keep_output(original: PixelImage, path: str | Path, *, inputs: Sequence[str | Path]) -> None:
     """Raise an `OutputError` if a result cannot be written to the path, or would overwrite an input."""
     for source in inputs:
         check_output(path, source=source, transparent=original.pixels.shape[2] == 4)
@@ -371,7 +371,7 @@ def transparency_lines(transparent: float, opaque: float) -> tuple[str, ...]:
 
 
 def separate_changes(change: Change, size: tuple[int, int]) -> tuple[SeparateChange, ...]:
-    """The separate changes, the largest first, with boxes in a picture of this size."""
+    """The separate changes, the largest first, with boxes in an image of this size."""
     changes = list[SeparateChange]()
     x, y = size[0] / change.mask.shape[1], size[1] / change.mask.shape[0]
     rows, columns = np.nonzero(change.mask > SEEN)
@@ -390,7 +390,7 @@ def separate_changes(change: Change, size: tuple[int, int]) -> tuple[SeparateCha
 def _what_to_keep(
     registration: Registration, change: Change | None, verdict: Verdict, only: Sequence[int] | None
 ) -> tuple[Array, Tones, tuple[SeparateChange, ...]]:
-    """Opacity at the original's size, the correction of colours, and the separate changes."""
+    """Opacity at the original's size, the correction of colors, and the separate changes."""
     size, changes = registration.size, () if change is None else separate_changes(change, registration.size)
     unknown = [number for number in only or () if not 1 <= number <= len(changes)]
     if unknown:
@@ -403,27 +403,27 @@ def _what_to_keep(
     return np.full(size[::-1], everything, dtype=np.float32), Tones.none(), ()
 
 
-def _agreement_db(picture: PixelPicture, original: PixelPicture, outside: Mask) -> float:
+def _agreement_db(image: PixelImage, original: PixelImage, outside: Mask) -> float:
     """PSNR against the original, as displayed, where nothing is kept; infinite if no pixel differs."""
-    seen, wanted = picture.pixels, original.pixels
+    seen, wanted = image.pixels, original.pixels
     if seen.dtype == wanted.dtype and not difference(wanted, seen)[outside].any():
         return math.inf
     step = math.ceil(math.sqrt(outside.size / _MEASURED_PIXELS))
     some = np.s_[::step, ::step]
-    apart = (levels(seen[some], picture.space) - levels(wanted[some], original.space))[outside[some]]
+    apart = (levels(seen[some], image.space) - levels(wanted[some], original.space))[outside[some]]
     error = float(np.mean(apart**2, dtype=np.float64)) if apart.size else 0.0
     return math.inf if error == 0 else 10 * math.log10(255**2 / error)
 
 
-def _doubts(original: PixelPicture, edited: PixelPicture, found: Analysis, mask: tuple[str, bool]) -> tuple[str, ...]:
+def _doubts(original: PixelImage, edited: PixelImage, found: Analysis, mask: tuple[str, bool]) -> tuple[str, ...]:
     other = (original.space or edited.space) and profile_of(original.info) != profile_of(edited.info)
     convention, inverted = mask
     doubts = {
-        "the two pictures have different colour spaces: the change was converted to the original's": other,
-        "the original's alpha channel holds a mask: it was kept, and the change put on the colours under it": (
+        "the two images have different color spaces: the change was converted to the original's": other,
+        "the original's alpha channel holds a mask: it was kept, and the change put on the colors under it": (
             original.alpha is not None and found.original.alpha is None
         ),
-        f"the editor turned the picture: {found.turned}; that was undone": bool(found.turned),
+        f"the editor turned the image: {found.turned}; that was undone": bool(found.turned),
         convention: bool(convention),
         INVERTED: inverted,
     }
@@ -432,15 +432,15 @@ def _doubts(original: PixelPicture, edited: PixelPicture, found: Analysis, mask:
         off, out, is_cast = registration.uncertainty_px, registration.outside_share, found.verdict == "nothing found"
         doubts |= {
             f"the alignment is uncertain by {off:.1f} px": off > _UNSURE_PX,
-            f"{100 * out:.0f} % of the original lie outside of the editor's picture": out > 0.02,
-            f"all colours changed by {cast:.0f} of 255 levels; that was undone": is_cast and cast > _SHIFTED,
+            f"{100 * out:.0f} % of the original lie outside of the editor's image": out > 0.02,
+            f"all colors changed by {cast:.0f} of 255 levels; that was undone": is_cast and cast > _SHIFTED,
             f"nothing larger than {change.least_px} px changed; what is smaller was not kept": is_cast,
             f"{change.count} separate changes: some may be damage by the editor": (
                 is_kept and change.count > _MANY and not change.exact
             ),
-            "less than half of the picture is unchanged, which makes colours and alignment less certain": (
+            "less than half of the image is unchanged, which makes colors and alignment less certain": (
                 is_kept and change.unchanged_share < 0.4 and not change.exact
             ),
         }
-    notes = [note for picture in (original, edited) for note in picture.info.get("notes", ())]
+    notes = [note for image in (original, edited) for note in image.info.get("notes", ())]
     return (*notes, *(doubt for doubt, holds in doubts.items() if holds))

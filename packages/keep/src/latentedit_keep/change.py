@@ -10,29 +10,29 @@ from numpy.typing import NDArray
 from latentedit_keep import warp
 from latentedit_keep.detection import components, contrasts, detect, rim
 from latentedit_keep.registration import Registration
-from latentedit_keep.tones import Tones, first_guess, fit_blur, fit_sharpening, fit_tones, lost_colours, matched
+from latentedit_keep.tones import Tones, first_guess, fit_blur, fit_sharpening, fit_tones, lost_colors, matched
 from latentedit_keep.transparency import alpha_change
-from latentedit_keep.warp import Array, Mask, cv2, grey, smoothed
+from latentedit_keep.warp import Array, Mask, cv2, gray, smoothed
 
-WORKING_SIDE_PX = 1400  # longest side for detection; the mask of a larger picture is enlarged
+WORKING_SIDE_PX = 1400  # longest side for detection; the mask of a larger image is enlarged
 _GUESS_SIDE_PX = 700  # longest side for the first guess
 _ROUNDS = 3
 _GUARD = 0.006  # of the side: margin around a change that does not count as unchanged
 _DETAIL_LEVELS = 4.0  # fine contrast from which on a pixel belongs to detail
 _MISMATCH = (0.02, 10.0)  # sigma as a share of the side, and bound in levels
-_STRANGERS = (0.1, 16)  # agreement and inliers below both of which pictures have nothing in common
-_REFRAMED_ZOOM = 0.1  # deviation of the zoom from 1 above which the editor reframed the picture
+_STRANGERS = (0.1, 16)  # agreement and inliers below both of which images have nothing in common
+_REFRAMED_ZOOM = 0.1  # deviation of the zoom from 1 above which the editor reframed the image
 _REFRAMED_OUTSIDE = 0.3  # share of the original outside the frame, likewise
 NOTHING = 3e-4  # mean of the mask below which nothing was found
 _CERTAIN_SIDE = 0.03  # of the root of the area: side of a change that is found for certain; see docs/results/check.md
 _GLOBAL_UNCHANGED = 0.25  # unchanged share below which a change is global
 _GLOBAL_RESIDUAL = 6.0  # coarse difference of the rest in levels above which a change is global
-_GLOBAL_STRUCTURE = 0.6  # correlation of the unchanged part below which the picture was redrawn
+_GLOBAL_STRUCTURE = 0.6  # correlation of the unchanged part below which the image was redrawn
 _RESTYLED = (0.15, 0.95)  # unchanged share of the detail, and structure, below both of which it was restyled
-_GLOBAL_CAST = 22.0  # mean change of colours in levels above which it was intended; casts are below 17
+_GLOBAL_CAST = 22.0  # mean change of colors in levels above which it was intended; casts are below 17
 _IN_PLACE = (0.85, 0.5)  # structure and agreement from which on a large residual is not a global change
 _UNSURE = (0.3, 0.3, 100)  # structure, agreement and inliers below all of which the alignment is a guess
-_LAYOUT = (0.5, 0.4, 0.2)  # layout correlation of a redrawn picture, in general and from the third, an agreement, on
+_LAYOUT = (0.5, 0.4, 0.2)  # layout correlation of a redrawn image, in general and from the third, an agreement, on
 
 Verdict = Literal[
     "kept",
@@ -40,7 +40,7 @@ Verdict = Literal[
     "nothing found",
     "reframed: nothing to keep",
     "global change: kept as a global change",
-    "different pictures",
+    "different images",
 ]
 
 
@@ -53,14 +53,14 @@ class Change:
     numbers: NDArray[np.int32]  # labels of the separate changes; 1 is the largest, 0 none
     count: int  # of separate changes
     contrasts: NDArray[np.floating[Any]]  # strength of each over the noise elsewhere, ``[count + 1]``
-    unchanged_share: float  # of the part that the edited picture shows
+    unchanged_share: float  # of the part that the edited image shows
     unchanged_detail: float  # the same share of the original's fine detail
-    tones: Tones = dataclasses.field(default_factory=Tones.none)  # from the edited picture's colours to the original's
+    tones: Tones = dataclasses.field(default_factory=Tones.none)  # from the edited image's colors to the original's
     mismatch: Array | None = None  # local difference of the unchanged surroundings in levels, fading in the change
     sharpening: float = 0.0  # matches the original's sharpness at its size
     residual: float = 0.0  # robust deviation of the unchanged part at a coarse scale, in levels
     structure: float = 1.0  # median local correlation of the unchanged part, over windows with detail
-    lost_colours: bool = False  # the edited picture has shades of one colour only
+    lost_colors: bool = False  # the edited image has shades of one color only
     exact: bool = False  # all that was not changed is the same bit for bit
 
     @property
@@ -93,15 +93,15 @@ def exact_found(differs: Mask) -> Change:
 def find_change(
     original: Array, edited: Array, registration: Registration, alphas: warp.Alphas = (None, None)
 ) -> Change:
-    """Detect the change between two pictures of any sizes in [0, 255]; about 3 s on one core at any size.
+    """Detect the change between two images of any sizes in [0, 255]; about 3 s on one core at any size.
 
-    A difference of alpha is a change, and colors are compared and fitted where the pictures are opaque.
+    A difference of alpha is a change, and colors are compared and fitted where the images are opaque.
     """
     size, matrix = registration.scaled(WORKING_SIDE_PX)
     here, there = warp.resized(original, size), warp.warped(edited, matrix, size)
     depth, border = warp.depth_inside(matrix, size, registration.edited_size), np.ones(size[::-1], dtype=bool)
     border[3:-3, 3:-3] = False
-    # Along the edited picture's border, editors blend in invented content.
+    # Along the edited image's border, editors blend in invented content.
     inside = (depth >= 2.5) | border & (depth >= -0.5)
     shown, opaque, uncovered = inside, np.ones_like(inside), np.zeros_like(inside)
     if any(alpha is not None for alpha in alphas):
@@ -130,7 +130,7 @@ def find_change(
     count, numbers = components(mask)
     certain = contrasts(*alike, inside, mask, numbers)
     certain[numbers[uncovered]] = np.inf
-    luma = grey(here)
+    luma = gray(here)
     detail = np.abs(luma - smoothed(luma, 3.0)) > _DETAIL_LEVELS
     unchanged, residual = inside & ~evidence.changed, float("inf")
     if unchanged.sum() >= 200:
@@ -149,7 +149,7 @@ def find_change(
         unchanged_detail=float(detail[unchanged].sum() / max(detail[inside].sum(), 1)),
         residual=residual,
         structure=_structure(limited, toned, unchanged),
-        lost_colours=lost_colours(here, there, inside),
+        lost_colors=lost_colors(here, there, inside),
     )
 
 
@@ -176,7 +176,7 @@ def _nearest(mask: Mask, size: tuple[int, int]) -> Mask:
 
 
 def _sharpening(original: Array, edited: Array, registration: Registration, tones: Tones, unchanged: Mask) -> float:
-    """Fit on the central part of the picture at full size."""
+    """Fit on the central part of the image at full size."""
     width, height = (min(side, WORKING_SIDE_PX) for side in registration.size)
     left, top = (registration.size[0] - width) // 2, (registration.size[1] - height) // 2
     window = np.s_[top : top + height, left : left + width]
@@ -194,7 +194,7 @@ def _mismatch(difference: Array, unchanged: Mask) -> Array:
 
 def _structure(original: Array, toned: Array, unchanged: Mask) -> float:
     """Median local correlation of luma over windows with detail."""
-    one, other, together = warp.moments(smoothed(grey(original), 0.8), smoothed(grey(toned), 0.8), 6.0)
+    one, other, together = warp.moments(smoothed(gray(original), 0.8), smoothed(gray(toned), 0.8), 6.0)
     detailed = unchanged & (one > 16)
     if detailed.sum() < 50:
         return 1.0
@@ -214,9 +214,9 @@ def is_drawn_anew(original: Array, edited: Array, agreement: float) -> bool:
     return similarity >= (_LAYOUT[0] if agreement < _LAYOUT[2] else _LAYOUT[1])
 
 
-def _layout(picture: Array) -> Array:
-    """Histograms of oriented gradients in 16 x 16 cells, centred, of unit norm."""
-    plane = grey(warp.resized(picture, (256, 256)))
+def _layout(image: Array) -> Array:
+    """Histograms of oriented gradients in 16 x 16 cells, centered, of unit norm."""
+    plane = gray(warp.resized(image, (256, 256)))
     across, down = cv2.Sobel(plane, cv2.CV_32F, 1, 0), cv2.Sobel(plane, cv2.CV_32F, 0, 1)
     size, angle = cv2.cartToPolar(across, down)
     bins = (angle * np.float32(8 / np.pi)).astype(int) % 8
@@ -227,14 +227,14 @@ def _layout(picture: Array) -> Array:
 
 
 def is_redrawn(change: Change) -> bool:
-    """Whether the whole picture was changed, by more than a cast."""
+    """Whether the whole image was changed, by more than a cast."""
     in_place = change.structure >= _IN_PLACE[0] and change.registration.agreement >= _IN_PLACE[1]
     return not change.exact and (
         change.unchanged_share < _GLOBAL_UNCHANGED
         or (change.residual > _GLOBAL_RESIDUAL and not in_place)
         or change.structure < _GLOBAL_STRUCTURE
         or (change.unchanged_detail < _RESTYLED[0] and change.structure < _RESTYLED[1])
-        or change.lost_colours
+        or change.lost_colors
     )
 
 

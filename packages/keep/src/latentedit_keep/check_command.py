@@ -12,9 +12,9 @@ from latentedit_keep.errors import ConfigError
 if TYPE_CHECKING:
     from latentedit_keep.checking import Report
 
-_EDITED = "The output of an editor, or a folder of pictures with the same names. Not with a list."
-_MASK = "White where the picture may change, of the original's size; or a folder of masks with the same names."
-_OUTSIDE = "Part of the picture that may change outside, such as 0.1%. Default: 0.1% with a mask, no limit without one."
+_EDITED = "The output of an editor, or a folder of images with the same names. Not with a list."
+_MASK = "White where the image may change, of the original's size; or a folder of masks with the same names."
+_OUTSIDE = "Part of the image that may change outside, such as 0.1%. Default: 0.1% with a mask, no limit without one."
 _LISTS = (".csv", ".json")
 _CODES = {"failed": 1, "unsure": 3, "passed": 0}  # the worst first: many pairs have the code of the worst
 
@@ -28,7 +28,7 @@ def check(
     mask: Annotated[Path | None, typer.Option("--mask", help=_MASK)] = None,
     max_outside: Annotated[str | None, typer.Option("--max-outside", help=_OUTSIDE)] = None,
     expect_size: Annotated[bool, typer.Option("--expect-size", help="Fail if the size changed.")] = False,
-    panel: Annotated[Path | None, typer.Option("--panel", help="Write a picture of what changed.")] = None,
+    panel: Annotated[Path | None, typer.Option("--panel", help="Write an image of what changed.")] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Folder of the reports on many pairs; a stopped run continues."),
@@ -53,7 +53,7 @@ def check(
     """
     from latentedit_keep.checking import check as measure
     from latentedit_keep.checking import outcome
-    from latentedit_keep.pictures import check_output, save_image
+    from latentedit_keep.images import check_output, save_image
 
     limit, many = None if max_outside is None else share(max_outside, "--max-outside"), original.is_dir()
     if many or original.suffix.lower() in _LISTS:
@@ -79,8 +79,8 @@ def check(
         found = {"passed", *words.values()} | ({"failed"} if told["failed"] else set())
         raise typer.Exit(next(code for word, code in _CODES.items() if word in found))
     if edited is None or output is not None or workers is not None:
-        wrong = "the edited picture is missing" if edited is None else "--output and --workers are for many pairs"
-        raise ConfigError(f"{wrong}. Name an original and an edited picture")
+        wrong = "the edited image is missing" if edited is None else "--output and --workers are for many pairs"
+        raise ConfigError(f"{wrong}. Name an original and an edited image")
     if panel is not None:
         for source in (original, edited, *([] if mask is None else [mask])):
             check_output(panel, source=source)
@@ -101,7 +101,7 @@ def share(text: str, name: str) -> float:
     found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(%?)\s*", text)
     part = float(found[1]) / (100 if found[2] else 1) if found else 2.0
     if part > 1:
-        raise ConfigError(f"{name} takes a part of the picture, such as 0.1% or 0.001; got {text!r}")
+        raise ConfigError(f"{name} takes a part of the image, such as 0.1% or 0.001; got {text!r}")
     return part
 
 
@@ -110,8 +110,8 @@ def _print(word: str, report: "Report") -> None:
     for region in report.regions[:9]:
         left, top, right, bottom = region.box
         outside = f", {100 * region.outside:.2f} % outside" if region.outside else ""
-        where = f"{100 * region.share:.2f} % of the picture, {left},{top} to {right},{bottom}{outside}"
+        where = f"{100 * region.share:.2f} % of the image, {left},{top} to {right},{bottom}{outside}"
         rows.append((f"region {region.number}", where))
     rest = "identical" if report.rest_db is None else f"{report.rest_db:.1f} dB"
-    print_rows([*rows, ("the rest", f"{rest} in the edited picture"), ("next", report.next_step)])
+    print_rows([*rows, ("the rest", f"{rest} in the edited image"), ("next", report.next_step)])
     warn(report.doubts)

@@ -1,7 +1,7 @@
 """`check` on many pairs: a report for each, a table, a CSV file and a page. A stopped run continues.
 
 reports/NAME.json   the report, and a key of the files and limits that it was made of
-panels/NAME.jpg     original and edited picture with outlines
+panels/NAME.jpg     original and edited image with outlines
 pages/NAME.html     the viewer, if the library is installed
 check.csv           a row for each report
 index.html          the same as a page
@@ -29,16 +29,16 @@ from typing import Any
 from urllib.parse import quote
 
 from latentedit_keep.checking import check, outcome
-from latentedit_keep.command import paired, pictures_by_name
+from latentedit_keep.command import images_by_name, paired
 from latentedit_keep.console import Progress
 from latentedit_keep.errors import ConfigError, FileFormatError, LatentEditError, OutputError
 from latentedit_keep.files import as_text, make_folder, read_json, read_text, write_text
-from latentedit_keep.pictures import read_content, save_image
+from latentedit_keep.images import read_content, save_image
 from latentedit_keep.warp import cv2
 from latentedit_keep.workers import end_with_parent
 
 _MOST_LIST_BYTES = 64_000_000
-_QUALITY = 88  # WebP quality of the viewer's pictures
+_QUALITY = 88  # WebP quality of the viewer's images
 _STYLE = (
     "body{font:15px/1.4 system-ui,sans-serif;margin:1rem;color:#1c1e21;background:#fff}img{width:22rem;max-width:60vw}"
     "table{border-collapse:collapse}td,th{padding:.4rem .6rem;border-bottom:1px solid #8884;text-align:left;"
@@ -48,7 +48,7 @@ _STYLE = (
     "padding:.6rem 0}td{display:block;border:0;padding:.1rem 0}th{display:none}img{width:100%;max-width:none}}"
 )
 
-Pair = tuple[Path, Path, Path | None]  # original, edited picture, mask
+Pair = tuple[Path, Path, Path | None]  # original, edited image, mask
 
 
 def check_many(
@@ -65,7 +65,7 @@ def check_many(
 
     Args:
         original: a folder, or a list: CSV or JSON with "original", "edited" and optionally "mask" and "name".
-        edited: a folder whose pictures have the same names; None with a list.
+        edited: a folder whose images have the same names; None with a list.
         mask: a folder of masks with the same names, which may be incomplete.
         output: folder for the reports; finished ones are not made again.
         workers: number of processes; one for each core by default.
@@ -76,7 +76,7 @@ def check_many(
     if workers is not None and workers < 1:
         raise ConfigError(f"`workers` must be at least 1; got {workers}")
     if output.resolve() in {place.resolve() for place in (original, edited, mask) if place is not None}:
-        raise OutputError(f"the folder {output} holds the pictures themselves. Choose another name")
+        raise OutputError(f"the folder {output} holds the images themselves. Choose another name")
     for folder in (output, *(output / name for name in ("reports", "panels", "pages"))):
         make_folder(folder)
     results: dict[str, dict[str, Any]] = {}
@@ -95,14 +95,14 @@ def check_many(
 
 
 def _pairs(original: Path, edited: Path | None, mask: Path | None) -> tuple[dict[str, Pair], dict[str, str]]:
-    """The pairs by name, and the pictures that have no partner."""
+    """The pairs by name, and the images that have no partner."""
     if not original.is_dir():
         if edited is not None or mask is not None:
-            raise ConfigError(f"the list {original} names edited pictures and masks itself. Leave the others out")
+            raise ConfigError(f"the list {original} names edited images and masks itself. Leave the others out")
         return _listed(original), {}
     if edited is None or not edited.is_dir() or (mask is not None and not mask.is_dir()):
         raise ConfigError(f"either all are folders or none is; got {original}, {edited} and {mask}")
-    (pairs, failed), masks = paired(original, edited), {} if mask is None else pictures_by_name(mask)
+    (pairs, failed), masks = paired(original, edited), {} if mask is None else images_by_name(mask)
     found = {as_text(name): (*pair, masks.get(name)) for name, pair in pairs.items()}
     return found, {as_text(name): why for name, why in failed.items()}
 
@@ -230,7 +230,7 @@ def _page(results: Mapping[str, Mapping[str, Any]], failed: Mapping[str, str], o
     rows: list[str] = []
     for name, report in sorted(results.items(), key=lambda pair: pair[1]["passed"]):
         slug, word = quote(_slug(name)), outcome(report)
-        image = f'<img src="panels/{slug}.jpg" alt="original and edited picture" loading="lazy">'
+        image = f'<img src="panels/{slug}.jpg" alt="original and edited image" loading="lazy">'
         if (output / "pages" / f"{_slug(name)}.html").exists():
             image = f'<a href="pages/{slug}.html">{image}</a>'
         lines = (*(f"also: {text}" for text in report["also"]), *report["doubts"], report["next_step"])

@@ -14,9 +14,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from latentedit_keep.api import (
     INVERTED,
+    ImageLike,
     KeepResult,
-    KeptPicture,
-    PictureLike,
+    KeptImage,
     keep,
     separate_changes,
     transparency_lines,
@@ -25,16 +25,14 @@ from latentedit_keep.change import NOTHING, is_redrawn
 from latentedit_keep.console import Progress
 from latentedit_keep.errors import ConfigError
 from latentedit_keep.files import plain
+from latentedit_keep.images import read_pixels
 from latentedit_keep.masks import looks_inverted, mask_plane
-from latentedit_keep.pictures import read_pixels
 from latentedit_keep.warp import Mask, cv2, fitted, resized, scaling, warped
 
-Found = Literal[
-    "nothing", "faint change", "local change", "all colours", "whole picture", "reframed", "different pictures"
-]
-Reason = Literal["unsure", "no edit", "changed outside", "size", "whole picture", "reframed", "different pictures"]
+Found = Literal["nothing", "faint change", "local change", "all colors", "whole image", "reframed", "different images"]
+Reason = Literal["unsure", "no edit", "changed outside", "size", "whole image", "reframed", "different images"]
 
-MAX_OUTSIDE = 0.001  # default limit with a mask, as a share of the picture
+MAX_OUTSIDE = 0.001  # default limit with a mask, as a share of the image
 _MARGIN = 0.006  # of the side: around a mask, soft edges of changes do not count as outside
 _OPAQUE = 0.9  # opacity from which a pixel counts as changed; that of a sharp edge reaches 1 at half of its step
 _VISIBLE = 0.02  # opacity from which a pixel belongs to the faint part of a change
@@ -44,19 +42,19 @@ _LEAST_PX, _LEAST_CAST, _CAST_FACTOR, _OUTLINE_FACTOR = 0.05, 1.6, 3.2, 2.0
 _CERTAIN = 3.0  # contrast from which a change is counted; on calibration pairs noise reached 2.5, changes 3.9 and more
 _LEAST_SHARE = 4e-4  # uncertainty of every share: smaller changes are not detected
 _SPECK = 5e-5  # share below which a region is not listed
-_MEAN_RADIUS = 0.38  # mean distance of a square's points from its centre, as a share of its side
+_MEAN_RADIUS = 0.38  # mean distance of a square's points from its center, as a share of its side
 _UNSEEN = {"shift": 0.5, "zoom": 0.002, "turn": 0.1, "cast": 2.0}  # px, 1, degrees and levels below which none is named
 _ALIGNMENT = ("right_px", "down_px", "zoom", "rotation_degrees", "cast")
 _NAMES = ("ORIGINAL", "EDITED", "MASK")  # of files in a suggested command, if they have no path
 _AGAIN = "Edit once more with another instruction; if nothing changes again, use another editor."
 _STEPS = {
-    "passed": "Use the edited picture.",
+    "passed": "Use the edited image.",
     "also": "Use {keep_all}: it puts the change alone on the original's pixels.",
     "unsure": "Look at the panel: is the edit in it?",
     "no edit": _AGAIN,
     "reframed": _AGAIN,
-    "different pictures": "Check that the files belong together; if they do, edit again.",
-    "whole picture": "If that was the request, allow it with --max-outside 100%. Otherwise edit again.",
+    "different images": "Check that the files belong together; if they do, edit again.",
+    "whole image": "If that was the request, allow it with --max-outside 100%. Otherwise edit again.",
     "changed outside": "Use {keep_some}: it keeps the original everywhere else.",
     "size": "Use {keep_all}: the result has the original's size.",
     "inverted": "Check which part of the mask may change: if it is the black part, invert the mask and check again.",
@@ -86,7 +84,7 @@ class Measure:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Region:
-    """A connected change of the picture's content.
+    """A connected change of the image's content.
 
     Args:
         number: the number that `keep --only` takes; 1 is the largest change.
@@ -111,24 +109,24 @@ class Report:
         verdict: one sentence.
         next_step: a suggestion, often a command.
         reasons: why the check failed; empty if it passed.
-        found: what changed: "local change" has regions; those of a "faint change" may be noise; "all colours" is a
-            colour cast that looks intended.
+        found: what changed: "local change" has regions; those of a "faint change" may be noise; "all colors" is a
+            color cast that looks intended.
         inside: share that changed inside the mask; without a mask, the largest region.
         outside: share that changed outside the mask; without a mask, all other regions.
         mask_share: share inside the mask; null without a mask.
         max_outside: the limit of `outside`; null if there is none.
         became_transparent: share whose alpha fell by a tenth or more; `became_opaque` whose alpha rose.
-        least_px: side of the smallest change that is found for certain, nineteen times of twenty; 0 if the pictures are
+        least_px: side of the smallest change that is found for certain, nineteen times of twenty; 0 if the images are
             the same bit for bit elsewhere, null if they could not be compared.
         regions: the separate changes, the largest first.
         box_uncertainty_px: uncertainty of each side of a box.
-        right_px: shift of the picture's centre; null, like the next four, if the pictures could not be aligned.
+        right_px: shift of the image's center; null, like the next four, if the images could not be aligned.
         down_px: likewise.
         zoom: magnification beyond the change of size; 1 is none.
         rotation_degrees: clockwise.
-        cast: mean change of all colours, in levels of 255.
+        cast: mean change of all colors, in levels of 255.
         size: width and height of the original in pixels.
-        edited_size: the same of the edited picture.
+        edited_size: the same of the edited image.
         rest_db: PSNR of everything that was not found to have changed; null if it is identical, bit for bit.
         also: what else the editor did: shift, zoom, rotation, cast, size, further regions.
         doubts: what is uncertain, one clause each.
@@ -162,9 +160,9 @@ class Report:
     rest_db: float | None
     also: tuple[str, ...]
     doubts: tuple[str, ...]
-    original: KeptPicture
-    edited: KeptPicture
-    mask: KeptPicture | None
+    original: KeptImage
+    edited: KeptImage
+    mask: KeptImage | None
 
     @property
     def values(self) -> dict[str, Any]:
@@ -199,7 +197,7 @@ class CheckResult:
 
     @property
     def panel(self) -> Image.Image:
-        """Original and aligned edited picture; outlines show the mask (blue), the edit (green) and the rest (red)."""
+        """Original and aligned edited image; outlines show the mask (blue), the edit (green) and the rest (red)."""
         original, edited = self.kept.original, self.kept.edited
         size = fitted(original.size, _PANEL_SIDE_PX)
         left = resized(original.levels, size)
@@ -207,15 +205,15 @@ class CheckResult:
         sides = [np.rint(side).clip(0, 255).astype(np.uint8) for side in (left, right)]
         if self.allowed is not None:
             _outline(sides[0], self.allowed, _BLUE)
-        if self.report.found in ("local change", "faint change", "all colours"):
+        if self.report.found in ("local change", "faint change", "all colors"):
             _outline(sides[1], self.edit, _GREEN)
             _outline(sides[1], self.other, _RED)
         sheet = Image.fromarray(np.hstack([sides[0], np.full((size[1], 8, 3), 255, np.uint8), sides[1]]))
         draw, font, scale = ImageDraw.Draw(sheet), ImageFont.load_default(16), size[0] / original.size[0]
         for region in self.report.regions[:_NUMBERED]:
             place = (size[0] + 8 + scale * region.box[0] + 3, scale * region.box[1] + 1)
-            colour = _RED if region.outside > region.share / 2 else _GREEN
-            draw.text(place, str(region.number), colour, font, stroke_width=2, stroke_fill="white")
+            color = _RED if region.outside > region.share / 2 else _GREEN
+            draw.text(place, str(region.number), color, font, stroke_width=2, stroke_fill="white")
         return sheet
 
 
@@ -227,30 +225,30 @@ def outcome(report: Mapping[str, Any]) -> Literal["passed", "failed", "unsure"]:
 
 
 def check(
-    original: PictureLike,
-    edited: PictureLike,
+    original: ImageLike,
+    edited: ImageLike,
     *,
-    mask: PictureLike | None = None,
+    mask: ImageLike | None = None,
     max_outside: float | None = None,
     expect_size: bool = False,
     progress: Progress | None = None,
 ) -> CheckResult:
     """Measure whether an edit happened and what else changed. Needs no model.
 
-    A shift, a zoom, a colour cast, another size and codec noise are measured, and do not count as changed pixels. The
-    check fails if nothing or the whole picture changed, or if a limit is exceeded.
+    A shift, a zoom, a color cast, another size and codec noise are measured, and do not count as changed pixels. The
+    check fails if nothing or the whole image changed, or if a limit is exceeded.
 
     Args:
         original: 8 or 16 bits.
         edited: the output of any editor, of any size.
-        mask: white where the picture may change, of the original's size. Without a mask, the largest change counts as
+        mask: white where the image may change, of the original's size. Without a mask, the largest change counts as
             the edit and all others as outside.
         max_outside: share of the original's pixels that may change outside, in [0, 1]. By default 0.001 with a mask and
-            no limit without one; 1 also allows a change of the whole picture.
-        expect_size: fail if the edited picture has another size.
+            no limit without one; 1 also allows a change of the whole image.
+        expect_size: fail if the edited image has another size.
 
     Raises:
-        ImageError: a file is not a picture, or the mask does not fit the original.
+        ImageError: a file is not an image, or the mask does not fit the original.
         ConfigError: ``max_outside`` is not in [0, 1].
 
     Cost:
@@ -258,7 +256,7 @@ def check(
     """
     if max_outside is not None and not 0 <= max_outside <= 1:
         raise ConfigError(f"`max_outside` is a share from 0 to 1; got {max_outside:g}")
-    first, second = read_pixels(original, "the original"), read_pixels(edited, "the edited picture")
+    first, second = read_pixels(original, "the original"), read_pixels(edited, "the edited image")
     third = None if mask is None else read_pixels(mask, "the mask")
     plane, convention = (None, "") if third is None else mask_plane(third, first.size)
     allowed = None if plane is None else plane > 0.5
@@ -267,10 +265,10 @@ def check(
     found = _found(kept, certain)
     if found == "faint change":
         certain = np.arange(len(certain)) > 0
-    changed = np.full(first.size[::-1], found in ("whole picture", "different pictures"))
+    changed = np.full(first.size[::-1], found in ("whole image", "different images"))
     faint, numbers = np.zeros_like(changed), np.zeros(changed.shape, dtype=np.int32)
     regions = list[Region]()
-    if found in ("local change", "faint change", "all colours") and change is not None:
+    if found in ("local change", "faint change", "all colors") and change is not None:
         opacity = cv2.resize(change.mask * certain[change.numbers], first.size, interpolation=cv2.INTER_LINEAR)
         changed, faint = opacity > _OPAQUE, (opacity > _VISIBLE) & (opacity <= _OPAQUE)
         numbers = cv2.resize(change.numbers, first.size, interpolation=cv2.INTER_NEAREST)
@@ -303,7 +301,7 @@ def check(
         doubts=(*kept.doubts, *_faint(kept, certain), *filter(None, [convention, INVERTED if inverted else ""])),
         original=kept.record.original,
         edited=kept.record.edited,
-        mask=None if third is None else KeptPicture(name=third.name, fingerprint=third.fingerprint),
+        mask=None if third is None else KeptImage(name=third.name, fingerprint=third.fingerprint),
         passed=False, verdict="", next_step="", reasons=(), also=(),
     )  # fmt: skip
     places = [None if one is None else one.path for one in (first, second, third)]
@@ -326,16 +324,16 @@ def _certain(kept: KeepResult) -> NDArray[np.bool_]:
 
 def _found(kept: KeepResult, certain: NDArray[np.bool_]) -> Found:
     change = kept.detected
-    if kept.verdict == "different pictures":
-        return "different pictures"
+    if kept.verdict == "different images":
+        return "different images"
     if change is None or is_redrawn(change):
-        return "whole picture"
+        return "whole image"
     if kept.verdict.startswith("reframed"):
         return "reframed"
     if float((change.mask * certain[change.numbers]).mean()) >= change.least_share:
         return "local change"
     if kept.verdict.startswith("global"):
-        return "all colours"
+        return "all colors"
     return "faint change" if float(change.mask.mean()) >= change.least_share else "nothing"
 
 
@@ -372,7 +370,7 @@ def _share(mask: Mask, faint: Mask, kept: KeepResult) -> Measure:
 
 
 def _alignment(kept: KeepResult) -> dict[str, Any]:
-    """Frame and colours, each with its uncertainty."""
+    """Frame and colors, each with its uncertainty."""
     if kept.detected is None:
         return dict.fromkeys(_ALIGNMENT)
     off, cast = max(kept.uncertainty_px, _LEAST_PX), _CAST_FACTOR * kept.detected.tones.cast_uncertainty
@@ -388,17 +386,17 @@ def _judged(report: Report, places: Sequence[Path | None], *, expect_size: bool,
     limit, outside, found = report.max_outside, report.outside, report.found
     within, where = ("", "elsewhere") if report.mask is None else (" inside the mask", "outside the mask")
     sizes = " instead of ".join(f"{width}x{height}" for width, height in (report.edited_size, report.size))
-    cast = "" if report.cast is None else f"all colours changed by {report.cast.text(1)} of 255 levels"
+    cast = "" if report.cast is None else f"all colors changed by {report.cast.text(1)} of 255 levels"
     reasons: dict[Reason, str] = {}
-    if found in ("whole picture", "all colours"):
-        verdict = cast if found == "all colours" else "the whole picture changed"
-        reasons = {} if limit == 1 else {"whole picture": verdict}
-    elif found in ("reframed", "different pictures"):
-        different = "the pictures cannot be aligned: they show different things or views"
-        verdict = "the picture was only reframed" if found == "reframed" else different
+    if found in ("whole image", "all colors"):
+        verdict = cast if found == "all colors" else "the whole image changed"
+        reasons = {} if limit == 1 else {"whole image": verdict}
+    elif found in ("reframed", "different images"):
+        different = "the images cannot be aligned: they show different things or views"
+        verdict = "the image was only reframed" if found == "reframed" else different
         reasons[found] = verdict
     else:
-        verdict = f"{report.inside.text(2, 100)} % of the picture changed{within}"
+        verdict = f"{report.inside.text(2, 100)} % of the image changed{within}"
         if found == "faint change":
             reasons["unsure"] = "what differs is no stronger than the noise elsewhere"
             limit = None
@@ -419,7 +417,7 @@ def _judged(report: Report, places: Sequence[Path | None], *, expect_size: bool,
     if some and report.regions:
         keep_all += f" --only {','.join(str(region.number) for region in report.regions)}"
     step = next(iter(reasons), "also" if also else "passed")
-    if step == "whole picture" and report.mask is not None:
+    if step == "whole image" and report.mask is not None:
         step = "changed outside"
     step = "inverted" if inverted else step
     return dataclasses.replace(
@@ -442,19 +440,19 @@ def _also(report: Report, where: str, sizes: str, cast: str) -> tuple[str, ...]:
         also[f"moved by {right.value:+.2f}, {down.value:+.2f} ± {off:.2f} px"] = shift > max(_UNSEEN["shift"], off)
         also[f"zoomed by {zoom.text(4)}"] = abs(zoom.value - 1) > max(_UNSEEN["zoom"], zoom.uncertainty)
         also[f"turned by {turn.text()} degrees"] = abs(turn.value) > max(_UNSEEN["turn"], turn.uncertainty)
-        also[cast] = tint.value > max(_UNSEEN["cast"], tint.uncertainty) and report.found != "all colours"
+        also[cast] = tint.value > max(_UNSEEN["cast"], tint.uncertainty) and report.found != "all colors"
     also |= dict.fromkeys(transparency_lines(report.became_transparent, report.became_opaque), True)
     also[f"size {sizes}"] = report.size != report.edited_size
     others = sum(region.outside > region.share / 2 for region in report.regions)
     spread = f"{others} more place{'s' if others > 1 else ''}"
-    also[f"{report.outside.text(2, 100)} % of the picture {where}, in {spread}"] = (
+    also[f"{report.outside.text(2, 100)} % of the image {where}, in {spread}"] = (
         others > 0 and report.outside.value > report.outside.uncertainty
     )
     return tuple(text for text, holds in also.items() if holds)
 
 
-def _outline(pixels: NDArray[np.uint8], mask: Mask, colour: tuple[int, int, int]) -> None:
+def _outline(pixels: NDArray[np.uint8], mask: Mask, color: tuple[int, int, int]) -> None:
     """Draw the outline of a mask of any size."""
     small = cv2.resize(mask.astype(np.uint8), pixels.shape[1::-1], interpolation=cv2.INTER_AREA)
     outlines, _ = cv2.findContours(small, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(pixels, outlines, -1, colour, 2)
+    cv2.drawContours(pixels, outlines, -1, color, 2)

@@ -13,7 +13,7 @@ from latentedit_keep.files import free_name, named_beside
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 
-_EDITED = "The output of an editor, of any size; or a folder of pictures with the same names."
+_EDITED = "The output of an editor, of any size; or a folder of images with the same names."
 _OUTPUT = "Output file; by default a new one next to the original."
 _MASK = "White where a change may be kept; of the original's size."
 _ONLY = "Numbers of the separate changes to keep, such as 1,3."
@@ -21,7 +21,7 @@ _ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp", "
 
 
 def keep(
-    original: Annotated[Path, typer.Argument(help="The original, or a folder of pictures.", show_default=False)],
+    original: Annotated[Path, typer.Argument(help="The original, or a folder of images.", show_default=False)],
     edited: Annotated[Path, typer.Argument(help=_EDITED, show_default=False)],
     output: Annotated[Path | None, typer.Option("--output", "-o", help=_OUTPUT)] = None,
     mask: Annotated[Path | None, typer.Option("--mask", help=_MASK)] = None,
@@ -31,7 +31,7 @@ def keep(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Keep only an editor's change, on the original's own pixels: no shift, no colour cast, no loss. Needs no model.
+    """Keep only an editor's change, on the original's own pixels: no shift, no color cast, no loss. Needs no model.
 
     Examples:
         latentedit keep photo.jpg edited.png -o photo.kept.png
@@ -45,7 +45,7 @@ def keep(
     if original.is_dir() or edited.is_dir():
         for name, value in {"--mask": mask, "--only": only, "--view": view}.items():
             if value is not None:
-                raise ConfigError(f"{name} is for a single picture; got a folder. Name one picture")
+                raise ConfigError(f"{name} is for a single image; got a folder. Name one image")
         _keep_folder(original, edited, output, strength=strength, as_json=as_json, quiet=quiet)
         return
     output = output if output is not None else free_name(named_beside(original, "kept.png"))
@@ -56,7 +56,7 @@ def keep(
         print_json(told)
     elif not quiet:
         _print(told)
-    if told["verdict"] == "different pictures":
+    if told["verdict"] == "different images":
         complain(f"{edited} shows nothing of {original}: the result is the original")
         raise typer.Exit(1)
 
@@ -67,7 +67,7 @@ def _keep_one(
     """Write one result and return its measurements; takes the options of `keep`."""
     from latentedit_keep import api
     from latentedit_keep.files import check_place
-    from latentedit_keep.pictures import read_pixels
+    from latentedit_keep.images import read_pixels
 
     read = [place for place in (original, edited, mask) if place is not None]
     first = read_pixels(original)
@@ -76,7 +76,7 @@ def _keep_one(
         if view.suffix.lower() not in (".html", ".htm"):
             raise OutputError(f"the page {view.name!r} must end with .html. Use .html")
         if view.resolve() in {place.resolve() for place in (output, *read)}:
-            raise OutputError(f"the page {view} is one of the pictures. Choose another name")
+            raise OutputError(f"the page {view} is one of the images. Choose another name")
         check_place(view)
     result, replaced = api.keep(first, edited, mask=mask, **options), output.exists()
     result.save(output)
@@ -98,7 +98,7 @@ def _print(told: dict[str, Any]) -> None:
     rows = [("verdict", told["verdict"]), *(("", line) for line in told["lines"])]
     for one in told["changes"][:9] if len(told["changes"]) > 1 else ():
         left, top, right, bottom = one.box
-        where = f"{100 * one.share:.2f} % of the picture, {left},{top} to {right},{bottom}"
+        where = f"{100 * one.share:.2f} % of the image, {left},{top} to {right},{bottom}"
         rows.append((f"change {one.number}", where))
     print_rows(rows if told["view"] is None else [*rows, ("view", str(told["view"]))])
     warn([*told["doubts"], *[f"{told['output']} was there before and was replaced"][: int(told["replaced"])]])
@@ -107,7 +107,7 @@ def _print(told: dict[str, Any]) -> None:
 def _keep_folder(
     originals: Path, edited: Path, output: Path | None, *, strength: float, as_json: bool, quiet: bool
 ) -> None:
-    """Keep each pair of pictures with the same name; failures are listed at the end."""
+    """Keep each pair of images with the same name; failures are listed at the end."""
     from latentedit_keep.files import make_folder
 
     if not (originals.is_dir() and edited.is_dir()):
@@ -115,7 +115,7 @@ def _keep_folder(
     if output is None:
         raise ConfigError("a folder needs a folder for the results. Name one with -o")
     if output.resolve() in (originals.resolve(), edited.resolve()):
-        raise OutputError(f"the folder {output} holds the pictures themselves. Choose another name")
+        raise OutputError(f"the folder {output} holds the images themselves. Choose another name")
     (pairs, failed), done = paired(originals, edited), list[dict[str, Any]]()
     make_folder(output)
     with progress_bar(quiet=quiet or as_json) as progress:
@@ -127,26 +127,26 @@ def _keep_folder(
             except LatentEditError as error:
                 failed[name] = str(error)
             if progress is not None:
-                progress("pictures", at, len(pairs))
+                progress("images", at, len(pairs))
     if as_json:
         print_json({"results": done, "failed": failed})
     for name, why in failed.items():
         complain(f"{name}: {why}")
-    if failed or any(one["verdict"] == "different pictures" for one in done):
+    if failed or any(one["verdict"] == "different images" for one in done):
         raise typer.Exit(1)
 
 
 def paired(originals: Path, edited: Path) -> tuple[dict[str, tuple[Path, Path]], dict[str, str]]:
-    """Pictures of two folders with the same name, and why others of the first are left out."""
-    first, second = pictures_by_name(originals), pictures_by_name(edited)
+    """Images of two folders with the same name, and why others of the first are left out."""
+    first, second = images_by_name(originals), images_by_name(edited)
     pairs = {name: (first[name], second[name]) for name in first if name in second}
     if not pairs:
-        raise ConfigError(f"no picture of {originals} has one of the same name in {edited}. Rename them alike")
-    return pairs, {name: f"no picture of this name in {edited}" for name in first if name not in second}
+        raise ConfigError(f"no image of {originals} has one of the same name in {edited}. Rename them alike")
+    return pairs, {name: f"no image of this name in {edited}" for name in first if name not in second}
 
 
-def pictures_by_name(folder: Path) -> dict[str, Path]:
-    """Pictures of a folder by name without ending, sorted."""
+def images_by_name(folder: Path) -> dict[str, Path]:
+    """Images of a folder by name without ending, sorted."""
     found: dict[str, Path] = {}
     for place in sorted(folder.iterdir()):
         if place.suffix.lower() not in _ENDINGS or place.name.startswith(".") or place.is_dir():

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit_keep.colour import Space, put_on
+from latentedit_keep.color import Space, put_on
 from latentedit_keep.tones import Tones, sharpened
 from latentedit_keep.warp import Array, Matrix, scaling, warped
 
@@ -17,14 +17,14 @@ _REACH_PX = 4  # margin of a strip, for the cubic kernel and the sharpening
 
 
 def levels(pixels: Pixels, space: Space | None = None, ground: Any = 255.0) -> Array:
-    """Colours in sRGB ``[height, width, 3]`` from 0 to 255, beyond for wide gamuts; transparent parts on a ground."""
-    colours = pixels[..., :3].astype(np.float32) if space is None else space.to_srgb(pixels[..., :3])
+    """Colors in sRGB ``[height, width, 3]`` from 0 to 255, beyond for wide gamuts; transparent parts on a ground."""
+    colors = pixels[..., :3].astype(np.float32) if space is None else space.to_srgb(pixels[..., :3])
     if space is None and pixels.dtype != np.uint8:
-        colours /= np.float32(np.iinfo(pixels.dtype).max / 255)
+        colors /= np.float32(np.iinfo(pixels.dtype).max / 255)
     if pixels.shape[2] == 3:
-        return colours
+        return colors
     alpha = pixels[..., 3:].astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
-    return colours * alpha + np.asarray(ground, dtype=np.float32) * (1 - alpha)
+    return colors * alpha + np.asarray(ground, dtype=np.float32) * (1 - alpha)
 
 
 def opacity_of(pixels: Pixels) -> Array | None:
@@ -45,7 +45,7 @@ def composite(
     space: Space | None = None,
     edited_space: Space | None = None,
 ) -> Pixels:
-    """Blend the edited picture with its alpha, corrected by what is given, into the original by a mask in [0, 1].
+    """Blend the edited image with its alpha, corrected by what is given, into the original by a mask in [0, 1].
 
     The result has an alpha channel if one of the two has.
     """
@@ -61,7 +61,7 @@ def composite(
         bottom = min(top + _STRIP_ROWS, int(rows[-1]) + 1)
         around = np.s_[top - _REACH_PX : bottom + _REACH_PX, left - _REACH_PX : right + _REACH_PX]
         cut, opacity = _cut(edited, matrix, around, edited_space)
-        beyond = cut - cut.clip(*_SHOWN)  # colours outside sRGB, where the curves are not defined
+        beyond = cut - cut.clip(*_SHOWN)  # colors outside sRGB, where the curves are not defined
         moved = sharpened(tones.corrected(cut - beyond) + beyond, sharpening)
         if mismatch is not None:
             corner = np.array([[1, 0, left - _REACH_PX], [0, 1, top - _REACH_PX], [0, 0, 1.0]])
@@ -88,7 +88,7 @@ def _put(pixels: Pixels, moved: Array, opacity: Array | None, weight: Array, spa
 
 
 def _cut(edited: Pixels, matrix: Matrix, place: tuple[slice, slice], space: Space | None) -> tuple[Array, Array | None]:
-    """A part of the edited picture in the original's frame, and its alpha; only the pixels needed are converted."""
+    """A part of the edited image in the original's frame, and its alpha; only the pixels needed are converted."""
     rows, columns = place
     corners = np.array([[x, y, 1] for x in (columns.start, columns.stop) for y in (rows.start, rows.stop)]).T
     there, size = (matrix @ corners)[:2], np.array(edited.shape[1::-1])
@@ -100,8 +100,8 @@ def _cut(edited: Pixels, matrix: Matrix, place: tuple[slice, slice], space: Spac
     inner = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1.0]])
     outer = np.array([[1, 0, columns.start], [0, 1, rows.start], [0, 0, 1.0]])
     there, size = inner @ matrix @ outer, (columns.stop - columns.start, rows.stop - rows.start)
-    colours = warped(shown, there, size)
+    colors = warped(shown, there, size)
     if alpha is None:
-        return colours, None
+        return colors, None
     opacity = warped(alpha, there, size).clip(0, 1)
-    return colours / np.maximum(opacity, _LEAST)[..., None], opacity
+    return colors / np.maximum(opacity, _LEAST)[..., None], opacity

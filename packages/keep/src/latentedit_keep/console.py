@@ -14,7 +14,7 @@ from latentedit_keep.errors import OutputError
 
 Progress = Callable[[str, int, int], None]  # called at each step with the task, the steps done and their number
 PARAMETER = re.compile(r"`([a-z_]+)(?:=([^`]*))?`")  # a parameter in a library message, with or without a value
-_OPTION_NAMES = {"directions": "direction", "image": "picture", "password": "password-file", "references": "reference"}
+_OPTION_NAMES = {"directions": "direction", "password": "password-file", "references": "reference"}
 _REMEDY = re.compile(r"(?P<problem>.+)(?:\. (?=[A-Z])|[:;] (?=did you mean ))(?P<remedy>.+)")
 # Control characters (ESC, line breaks, the 8-bit CSI), marks of writing direction, surrogates.
 _STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")

@@ -11,15 +11,15 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit_keep.warp import Array, Mask, cv2, grey, moments, smoothed
+from latentedit_keep.warp import Array, Mask, cv2, gray, moments, smoothed
 
 SCALES_PX = (0.7, 1.4, 2.8, 5.6, 11.2)  # sigmas of averages; coarse ones find faint shadows and light
 _FLOORS = (1.2, 0.8, 0.6, 0.5, 0.45)  # least noise in levels at each scale, from rounding and resampling
 _FINE = 3  # number of scales for sharp changes, which are excluded from the coarser scales
-_CHROMA = 1.4  # weight of differences in colour against brightness
+_CHROMA = 1.4  # weight of differences in color against brightness
 _ACTIVITY_SHARES = (0, 0.2, 0.4, 0.55, 0.7, 0.8, 0.87, 0.92, 0.95, 0.97, 0.985, 0.995, 1)  # bins; edges are few
 _SAMPLES = 50_000  # pixels on which noise is measured
-_DOUBTS = 2.0  # standard deviations of the colour fit within which colours count as equal
+_DOUBTS = 2.0  # standard deviations of the color fit within which colors count as equal
 HIGH, LOW = 8.0, 3.0  # hysteresis thresholds in multiples of the noise
 
 # Replaced texture has no mean difference. Its capped differences have a higher mean than unchanged texture (.3 to .8).
@@ -27,7 +27,7 @@ _DENSITY_SCALE_PX = 3.0
 _DENSITY_CAP = 4.0
 _DENSE = (1.6, 2.4)  # limit of that mean, and how far it rises where 1 % of the unchanged pixels exceed it
 
-_SAME = 4.0  # levels up to which colours look equal
+_SAME = 4.0  # levels up to which colors look equal
 _WEAK = 12.0  # multiple of the noise below which a change has no step and ends where its density does
 _BLEEDS = 0.05  # share of a nearby change that counts as noise, since codecs smear it
 _BLEEDS_PX = 6.0
@@ -35,7 +35,7 @@ _BLEEDS_FROM = 20.0  # levels
 _STEP = 0.35  # share of a sharp step from which on a pixel belongs to it; missing pixels are seen, extra ones are not
 _BEYOND = 2.0  # bound on extrapolated noise: edges of removed objects exceed all others
 _STRUCTURE_SIGMA = (1.5, 1 / 200)  # window in pixels at least, and as a share of the side
-_STRUCTURE_FLOOR = 150.0  # regularising variance
+_STRUCTURE_FLOOR = 150.0  # regularizing variance
 _STRUCTURE_NOISE = (0.06, 0.16)  # bounds of the noise of structure
 _RINGING = 0.4  # share of a nearby sure change that may be ringing
 _BETWEEN = 0.008  # of the side: radius within which gaps between changes are filled
@@ -44,7 +44,7 @@ _SURROUNDED = 0.85  # local coverage above which every pixel belongs to the chan
 _GAP = 0.003  # of the side: half the width of gaps that are closed
 _VISIBLE = (12.0, 5.0)  # levels of a difference, and of its fine detail, from which on a change has a visible edge
 _FADES = 0.02  # of the side: how far a fainter change fades
-_EDGE_PX = 3  # margin along the edited picture's border in which the mask is extrapolated
+_EDGE_PX = 3  # margin along the edited image's border in which the mask is extrapolated
 _TAIL = 0.99  # the noise is scaled so that this share of unchanged pixels is below the lower threshold
 _FAR = 0.04  # of the side: distance from a change at which pixels count for that, since changes fade
 _SURE_PX = 3  # pixels above the higher threshold that are not chance
@@ -70,7 +70,7 @@ class Evidence:
 def detect(
     original: Array, edited: Array, inside: Mask, unchanged: Mask, blur: float, doubt: Array, *, first: bool
 ) -> Evidence:
-    """Compare two pictures that match in frame, colour and sharpness; at ``first`` ``unchanged`` is a guess."""
+    """Compare two images that match in frame, color and sharpness; at ``first`` ``unchanged`` is a guess."""
     difference = _opponent(edited - original)
     difference[~inside] = 0
     activity = _activity(original)
@@ -117,15 +117,15 @@ def detect(
 
 
 def _opponent(difference: Array) -> Array:
-    """Luma and two weighted colour differences."""
-    luma = grey(difference)
+    """Luma and two weighted color differences."""
+    luma = gray(difference)
     red, blue = 0.713 * (difference[..., 0] - luma), 0.564 * (difference[..., 2] - luma)
     return cv2.merge([luma, _CHROMA * red, _CHROMA * blue])
 
 
-def _activity(picture: Array) -> Array:
+def _activity(image: Array) -> Array:
     """Local detail: gradient magnitude at two scales, since codecs spread damage over blocks."""
-    planes = smoothed(_opponent(picture), 0.7)
+    planes = smoothed(_opponent(image), 0.7)
     across, down = cv2.Sobel(planes, cv2.CV_32F, 1, 0, scale=0.125), cv2.Sobel(planes, cv2.CV_32F, 0, 1, scale=0.125)
     energy = _energy(across) + _energy(down)
     return np.sqrt(smoothed(energy, 1.5)) + np.sqrt(smoothed(energy, 5.0)) / 2
@@ -162,15 +162,15 @@ def _noise(amount: Array, activity: Array, unchanged: Mask, floor: float) -> Arr
 def _hysteresis(ratios: Sequence[Array], drawn: Array, density: Array, inner: Mask, amount: Array) -> Mask:
     """Components above the lower threshold that have many sure pixels, or outweigh the heaviest without any."""
     side = min(inner.shape)
-    colours = np.max(ratios, axis=0)
-    strongest = np.maximum(colours, drawn)
+    colors = np.max(ratios, axis=0)
+    strongest = np.maximum(colors, drawn)
     above = ((strongest > LOW) | (density > 1)).astype(np.uint8)
     count, labels = cv2.connectedComponents(above, connectivity=8)
     sure = np.bincount(labels[(strongest > HIGH) & inner], minlength=count)
     weights = np.bincount(labels[inner], weights=strongest[inner].clip(LOW, HIGH) - LOW, minlength=count)
     weights[0] = 0
     unsure = float(weights[sure < _SURE_PX].max())
-    certain = np.bincount(labels[(colours > HIGH) & inner], minlength=count)
+    certain = np.bincount(labels[(colors > HIGH) & inner], minlength=count)
     least = _LEAST_WEIGHT * side * side
     found = ((weights > max(_OUTWEIGHS * unsure, least)) | (certain > least))[labels]
     around = smoothed(found.astype(np.float32), _BETWEEN * side)
@@ -178,13 +178,13 @@ def _hysteresis(ratios: Sequence[Array], drawn: Array, density: Array, inner: Ma
     found = whole(found, strongest, side)
     window = max(_STRUCTURE_SIGMA[0], side * _STRUCTURE_SIGMA[1])
     inside = _shrunk(found, round(2 * window))  # the window of structure reaches that far beyond a change
-    return found & (inside | (amount > _SAME) | (colours > LOW))
+    return found & (inside | (amount > _SAME) | (colors > LOW))
 
 
 def _redrawn(original: Array, edited: Array, inside: Mask, unchanged: Mask, ringing: Array) -> Array:
-    """Difference in structure (as in SSIM) in multiples of its noise; finds changes that colours do not show."""
+    """Difference in structure (as in SSIM) in multiples of its noise; finds changes that colors do not show."""
     window = max(_STRUCTURE_SIGMA[0], min(inside.shape) * _STRUCTURE_SIGMA[1])
-    one, other, together = moments(grey(original), grey(edited), window)
+    one, other, together = moments(gray(original), gray(edited), window)
     both = one + other
     differs = np.maximum(both - 2 * together - ringing**2, 0) / (both + _STRUCTURE_FLOOR)
     usual = float(np.quantile(differs[unchanged], 0.95)) / 2.2 if unchanged.any() else 0.0
@@ -232,7 +232,7 @@ def rim(evidence: Evidence, inside: Mask, blur: float) -> Array:
     inner = _shrunk(inside, _EDGE_PX)
     if inner.all() or not inner.any():
         return np.where(inside, soft, 0).astype(np.float32)
-    # Along the border of the edited picture the mask is replicated from a little farther in.
+    # Along the border of the edited image the mask is replicated from a little farther in.
     _, nearest = cv2.distanceTransformWithLabels(
         1 - inner.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
     )
@@ -266,7 +266,7 @@ def components(mask: Array) -> tuple[int, NDArray[np.int32]]:
 def contrasts(original: Array, edited: Array, inside: Mask, mask: Array, numbers: NDArray[np.int32]) -> Array:
     """Strength of each separate change by its number, in multiples of the strongest noise elsewhere.
 
-    Differences are averaged over the change's width, with their signs for a new colour, and without for a new pattern.
+    Differences are averaged over the change's width, with their signs for a new color, and without for a new pattern.
     Noise that happens to be strong in a place reaches 2.5, so that it says whether a change can be told from the damage
     that the editor does everywhere.
     """

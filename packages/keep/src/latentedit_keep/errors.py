@@ -16,7 +16,7 @@ class ConfigError(LatentEditError, ValueError):
 
 
 class ImageError(LatentEditError, ValueError):
-    """A picture that cannot be read or edited."""
+    """An image that cannot be read or edited."""
 
 
 class FileFormatError(LatentEditError, ValueError):

@@ -1,4 +1,4 @@
-"""The exact path: pictures that are the same bit for bit but for the change, as retouching and paste-back make them.
+"""The exact path: images that are the same bit for bit but for the change, as retouching and paste-back make them.
 
 Nothing has to be aligned, corrected or told from noise there: the change is every pixel that differs.
 """
@@ -6,17 +6,17 @@ Nothing has to be aligned, corrected or told from noise there: the change is eve
 import numpy as np
 
 from latentedit_keep.composite import Pixels
-from latentedit_keep.warp import Array, Mask, cv2, grey, largest
+from latentedit_keep.warp import Array, Mask, cv2, gray, largest
 
 _CORNER = 16.0  # least eigenvalue of the structure tensor, as OpenCV scales it: gradients of 2 levels in two directions
-_FEW = 8  # corners below which a picture has no structure, so that all of its pixels are compared
+_FEW = 8  # corners below which an image has no structure, so that all of its pixels are compared
 _AROUND = np.ones((7, 7), dtype=np.uint8)  # a corner counts as equal if all of this window is
 _LEAST_EQUAL = 0.05  # share of the corners: a new ground under text leaves few equal; chance and codecs leave none
 _FLAT = 0.6  # share of equal neighbors from which on there are flat parts and no texture
-_SPREAD = 0.5  # of the picture's width or height, over which equal corners lie: a watermark alone is equal too
+_SPREAD = 0.5  # of the image's width or height, over which equal corners lie: a watermark alone is equal too
 _NOISE_LEVELS = 8  # differences below, in specks, are what saving a JPEG twice leaves
 _SOLID = 0.5  # share of a region that is left after erosion, from which on it is no speck
-_MOST_SPECKS = (0.02, 1e-3)  # share of what differs, and of the picture, from which on specks are noise
+_MOST_SPECKS = (0.02, 1e-3)  # share of what differs, and of the image, from which on specks are noise
 _WINDOW = np.ones((3, 3), dtype=np.uint8)
 
 
@@ -38,9 +38,9 @@ def _eight_bits(pixels: Pixels) -> Pixels:
 
 
 def exact_change(original: Pixels, edited: Pixels) -> Mask | None:
-    """Every pixel that differs to the eye, or None if the pictures are not known to be the same elsewhere.
+    """Every pixel that differs to the eye, or None if the images are not known to be the same elsewhere.
 
-    They are if structure that is the same bit for bit is spread over the picture. What is transparent in both is equal.
+    They are if structure that is the same bit for bit is spread over the image. What is transparent in both is equal.
 
     Args:
         original: ``[height, width, 3 or 4]``.
@@ -70,7 +70,7 @@ def _span(mask: Mask, axis: int) -> int:
 
 
 def difference(original: Pixels, edited: Pixels) -> Array:
-    """By how many levels of 255 two pictures of one size and depth differ to the eye, ``[height, width]``."""
+    """By how many levels of 255 two images of one size and depth differ to the eye, ``[height, width]``."""
     amount = largest(cv2.absdiff(original[..., :3], edited[..., :3]))
     top = np.iinfo(original.dtype).max
     if max(original.shape[2], edited.shape[2]) == 4:
@@ -82,9 +82,9 @@ def difference(original: Pixels, edited: Pixels) -> Array:
 
 
 def _corners(original: Pixels) -> Mask:
-    """Corners and texture, which change if a picture moves."""
+    """Corners and texture, which change if an image moves."""
     eight_bits = original[..., :3] if original.dtype == np.uint8 else (original[..., :3] >> 8).astype(np.uint8)
-    return cv2.cornerMinEigenVal(grey(eight_bits.astype(np.float32)), 5) > _CORNER
+    return cv2.cornerMinEigenVal(gray(eight_bits.astype(np.float32)), 5) > _CORNER
 
 
 def _shown(original: Pixels) -> Mask:

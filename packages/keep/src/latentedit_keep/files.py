@@ -144,7 +144,7 @@ def check_place(path: str | Path, *, source: str | Path | None = None) -> None:
     if not path.parent.is_dir():
         raise OutputError(f"the output folder {path.parent} does not exist. Create it first")
     if source is not None and path.resolve() == user_path(source, error=OutputError).resolve():
-        raise OutputError(f"the output {path} is the picture itself. Choose another name")
+        raise OutputError(f"the output {path} is the image itself. Choose another name")
     try:
         beside = path.with_name(f".{secrets.token_hex(8)}.tmp")
         beside.touch(exist_ok=False)

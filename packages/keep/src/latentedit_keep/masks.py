@@ -4,8 +4,8 @@ import numpy as np
 
 from latentedit_keep.composite import levels, opacity_of
 from latentedit_keep.errors import ImageError
-from latentedit_keep.pictures import PixelPicture
-from latentedit_keep.warp import Array, Mask, Size, cv2, grey, smoothed
+from latentedit_keep.images import PixelImage
+from latentedit_keep.warp import Array, Mask, Size, cv2, gray, smoothed
 
 SEEN = 1 / 255  # smallest mask value that changes an 8-bit pixel
 _FEATHER = 1 / 100  # half the width of a mask's soft edge, as a share of the shorter side
@@ -17,14 +17,14 @@ _COLORED = 12 / 255  # chroma above which a pixel is no gray
 _TWO_LEVELS = 0.98  # share of pixels that have one of the two most frequent levels in a mask of two levels
 
 
-def mask_plane(mask: PixelPicture, size: Size) -> tuple[Array, str]:
+def mask_plane(mask: PixelImage, size: Size) -> tuple[Array, str]:
     """Where an image may change, in [0, 1], and which convention that is if it is not "white".
 
     Recognized are white paint, also on a clear layer; a transparent hole in an opaque layer or in the image itself, as
     OpenAI has it; and two levels other than black and white, of which the brighter one counts as white.
 
     Raises:
-        ImageError: another size than the original's, or a picture that is no mask.
+        ImageError: another size than the original's, or an image that is no mask.
     """
     name = f"the mask {mask.path}" if mask.path is not None else "the mask"
     if mask.size != size:
@@ -33,26 +33,26 @@ def mask_plane(mask: PixelPicture, size: Size) -> tuple[Array, str]:
     colors, opacity = levels(mask.pixels[..., :3]), opacity_of(mask.pixels)
     if opacity is not None and opacity.min() < SEEN and _has_hole(colors, opacity):
         return 1 - opacity, f"{name} has a transparent hole: where it is transparent, the image may change"
-    plane = grey(colors) / 255
+    plane = gray(colors) / 255
     if opacity is not None:
         plane *= opacity
     black, white = plane <= _EXTREME, plane >= 1 - _EXTREME
     if white.any() or not plane.any():
         if not _is_mask(colors, plane, black | white):
             remedy = "Give a mask that is white where the image may change and black elsewhere"
-            raise ImageError(f"{name} is a picture, not black and white. {remedy}")
+            raise ImageError(f"{name} is an image, not black and white. {remedy}")
         return plane, ""
     low, high = _two_levels(plane)
     if low == high:
         remedy = "Paint white where the image may change"
         raise ImageError(
-            f"{name} is a picture, not black and white: its brightest level is {255 * plane.max():.0f}. {remedy}"
+            f"{name} is an image, not black and white: its brightest level is {255 * plane.max():.0f}. {remedy}"
         )
     note = f"{name} has two levels, {low} and {high}, instead of black and white: {high} was taken for white"
     return (plane * 255 > (low + high) / 2).astype(np.float32), note
 
 
-def bounds_of(mask: PixelPicture, size: Size) -> tuple[Array, str]:
+def bounds_of(mask: PixelImage, size: Size) -> tuple[Array, str]:
     """Upper bound of the opacity by a mask, and its convention. Its edges fade inwards: black stays black."""
     name, (plane, convention) = f"the mask {mask.path}" if mask.path is not None else "the mask", mask_plane(mask, size)
     width = 2 * round(_FEATHER * min(size)) + 1
@@ -73,7 +73,7 @@ def _has_hole(colors: Array, opacity: Array) -> bool:
     """Whether transparency marks the place: a hole in an image, or in a layer that covers the border."""
     opaque: Mask = opacity > 0.5
     border = np.concatenate([opaque[0], opaque[-1], opaque[:, 0], opaque[:, -1]])
-    luma = grey(colors)[opaque] / 255
+    luma = gray(colors)[opaque] / 255
     between = (luma > _EXTREME) & (luma < 1 - _EXTREME)
     return bool(between.size and (between.mean() > _MOST_BETWEEN or border.mean() > 0.5))
 
@@ -89,7 +89,7 @@ def _is_mask(colors: Array, plane: Array, extreme: Mask) -> bool:
 
 
 def _two_levels(plane: Array) -> tuple[int, int]:
-    """The two levels of a mask that has only two, in [0, 255]; twice the same for any other picture."""
+    """The two levels of a mask that has only two, in [0, 255]; twice the same for any other image."""
     counts = np.bincount(np.rint(255 * plane).astype(np.intp).ravel(), minlength=256)
     low, high = sorted(np.argsort(counts)[-2:].tolist())
     return (low, high) if counts[[low, high]].sum() >= _TWO_LEVELS * plane.size and counts[low] else (low, low)

@@ -27,12 +27,12 @@ from latentedit_keep.errors import ConfigError, FileFormatError, LatentEditError
 from latentedit_keep.files import free_name, named_beside, plain, read_object
 from latentedit_keep.workers import end_with_parent
 
-_PANEL_SIDE_PX = 1024  # of the picture in an answer: agents pay for its pixels
+_PANEL_SIDE_PX = 1024  # of the image in an answer: agents pay for its pixels
 _MOST_STEPS = 100  # of a history
 _INSTRUCTIONS = (
     "Call check_edit after an image editor, with a mask if the user said where the image may change. If something "
     "else changed too, call keep_edit: it puts only the edit on the original's own pixels. If it is "
-    "unsure, look at its picture. If nothing changed, edit again once at most, then ask the user. Paths are relative "
+    "unsure, look at its image. If nothing changed, edit again once at most, then ask the user. Paths are relative "
     "to the root folder."
 )
 _SHARES = ("max_outside", "strength")  # arguments that may be texts such as 0.1%
@@ -48,7 +48,7 @@ def mcp(
     """Serve check_edit, keep_edit, undo_edit and history to an agent, over the Model Context Protocol on stdio.
 
     Examples:
-        latentedit mcp --root ~/pictures
+        latentedit mcp --root ~/images
         latentedit mcp --root . --seconds 60
     """
     if not root.is_dir():
@@ -309,7 +309,7 @@ def _check(places: dict[str, Any], **limits: Any) -> Answer:
 
 def _keep(places: dict[str, Any], **options: Any) -> Answer:
     from latentedit_keep import api
-    from latentedit_keep.pictures import read_pixels
+    from latentedit_keep.images import read_pixels
 
     original, edited, mask, output = places.values()
     output, first = _new(output, original, "kept.png"), read_pixels(original)
@@ -320,7 +320,7 @@ def _keep(places: dict[str, Any], **options: Any) -> Answer:
 
 
 def _undo(places: dict[str, Any]) -> Answer:
-    from latentedit_keep.pictures import save_image
+    from latentedit_keep.images import save_image
 
     path, output = places.values()
     record = _record(path)
@@ -358,14 +358,14 @@ def _history(places: dict[str, Any]) -> Answer:
 
 
 def _record(path: Path) -> dict[str, Any]:
-    from latentedit_keep.pictures import read_chunks
+    from latentedit_keep.images import read_chunks
 
     text = read_chunks(path)[0]
     if text is None:
         raise FileFormatError(f"{path} has no record of latentedit. Give a PNG as latentedit wrote it")
     with contextlib.suppress(ValueError):
         match read_object(text):
-            case {"original": {}, "edited": {}} | {"picture": {}} as record:
+            case {"original": {}, "edited": {}} | {"image": {}} as record:
                 return record
             case _:
                 pass
@@ -374,10 +374,10 @@ def _record(path: Path) -> dict[str, Any]:
 
 def _made_from(path: Path, record: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Name, fingerprint and, if it is still there unchanged, file of the images that another was made from."""
-    from latentedit_keep.pictures import read_pixels
+    from latentedit_keep.images import read_pixels
 
     sources: dict[str, dict[str, Any]] = {}
-    for role, key in {"original": "original", "edited": "edited", "mask": "mask", "source": "picture"}.items():
+    for role, key in {"original": "original", "edited": "edited", "mask": "mask", "source": "image"}.items():
         if not isinstance(about := record.get(key), dict):
             continue
         name, fingerprint = (str(about.get(field, "")) for field in ("name", "fingerprint"))

@@ -10,39 +10,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentedit_keep import warp
-from latentedit_keep.warp import OPAQUE, Alphas, Array, Matrix, Size, cv2, grey, smoothed
+from latentedit_keep.warp import OPAQUE, Alphas, Array, Matrix, Size, cv2, gray, smoothed
 
-_WORKING_SIDE_PX = 1024  # pictures are registered at this longer side at most; a larger one finds no better matrix
-_NORMALISING_SIGMA_PX = 8.0
-_NORMALISING_FLOOR = 3.0  # grey levels of contrast below which a place counts as flat
+_WORKING_SIDE_PX = 1024  # images are registered at this longer side at most; a larger one finds no better matrix
+_NORMALizING_SIGMA_PX = 8.0
+_NORMALizING_FLOOR = 3.0  # gray levels of contrast below which a place counts as flat
 _TILE_PX = 24
-_TILE_AGREES = 0.5  # correlation from which on a tile counts as the same in both pictures
-_LITTLE = 0.1  # agreement below which a picture is also tried as a negative
+_TILE_AGREES = 0.5  # correlation from which on a tile counts as the same in both images
+_LITTLE = 0.1  # agreement below which an image is also tried as a negative
 _FEATURES = 4000
 _FEW_INLIERS = 30
 _RANSAC_PX = 2.0
-_DETAIL = 0.2  # of the normalised grey: what is above belongs to an edge or to texture
+_DETAIL = 0.2  # of the normalized gray: what is above belongs to an edge or to texture
 _OUTLIER = 2.5  # times the noise beyond which a pixel is left out of the refinement
 _ERROR_PER_SPLIT = 5.0  # error in halves of the distance of the matrices from half the pixels each (90 % of cases)
 
 _MOST_PX = 8.0  # at the working size; farther apart is another object and no drift
 _TOGETHER = 1 / 30  # of the side: what drifts together
-_FITS = 1.0  # difference of the normalised grey at which a pixel has half a say
+_FITS = 1.0  # difference of the normalized gray at which a pixel has half a say
 _GAIN = 0.25  # of the tiles that do not agree, so many must agree behind it, or nothing drifted
 _LITTLE_PX = 0.3
-_LEAST_SIDE_PX = 64  # smaller pictures hold too little texture
+_LEAST_SIDE_PX = 64  # smaller images hold too little texture
 _MORE_TILES = 5  # textured tiles that must agree in addition; fewer are chance, and a new object would be bent to fit
 
 _TURNED_SIDE_PX = 256  # of the thumbnails that are turned
-_TURNED_AGREES = 0.35  # agreement from which on a turned thumbnail is the same picture; others reach .15
+_TURNED_AGREES = 0.35  # agreement from which on a turned thumbnail is the same image; others reach .15
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Registration:
-    """Affine map from the original's pixels to those of the edited picture."""
+    """Affine map from the original's pixels to those of the edited image."""
 
     matrix: Matrix
-    agreement: float  # share of the textured tiles that are the same in both pictures, in [0, 1]
+    agreement: float  # share of the textured tiles that are the same in both images, in [0, 1]
     inliers: int  # features that agree with one affine map
     uncertainty_px: float  # how far off the matrix may be, in the original's pixels (nine of ten are closer)
     size: Size
@@ -50,18 +50,18 @@ class Registration:
 
     @classmethod
     def unmoved(cls, size: Size, edited_size: Size) -> "Registration":
-        """That of an editor that at most resized the picture, for certain."""
+        """That of an editor that at most resized the image, for certain."""
         matrix = warp.scaling(size, edited_size)
         return cls(matrix=matrix, agreement=1.0, inliers=0, uncertainty_px=0.0, size=size, edited_size=edited_size)
 
     @property
     def resized(self) -> Matrix:
-        """The matrix between the original and the edited picture at the original's size."""
+        """The matrix between the original and the edited image at the original's size."""
         return warp.scaling(self.edited_size, self.size) @ self.matrix
 
     @property
     def plain(self) -> "Registration":
-        """The registration if the editor only resized the picture."""
+        """The registration if the editor only resized the image."""
         return dataclasses.replace(self, matrix=warp.scaling(self.size, self.edited_size))
 
     def scaled(self, side: int = _WORKING_SIDE_PX) -> tuple[Size, Matrix]:
@@ -71,7 +71,7 @@ class Registration:
 
     @property
     def shift_px(self) -> tuple[float, float]:
-        """Shift of the centre to the right and down, in the original's pixels."""
+        """Shift of the center to the right and down, in the original's pixels."""
         middle = np.array([(self.size[0] - 1) / 2, (self.size[1] - 1) / 2, 1])
         right, down, _ = self.resized @ middle - middle
         return float(right), float(down)
@@ -89,16 +89,16 @@ class Registration:
 
     @property
     def outside_share(self) -> float:
-        """Share of the original that the edited picture does not show."""
+        """Share of the original that the edited image does not show."""
         grid = (200, 200)
         depth = warp.depth_inside(self.matrix @ warp.scaling(grid, self.size), grid, self.edited_size)
         return float((depth < -1).mean())
 
 
 def register(original: Array, edited: Array, alphas: Alphas = (None, None)) -> Registration:
-    """Find the affine map between two pictures of any sizes, of which one may be a negative; about 0.5 s.
+    """Find the affine map between two images of any sizes, of which one may be a negative; about 0.5 s.
 
-    Transparent parts say nothing: ``alphas`` are planes of 8 bits, None for an opaque picture.
+    Transparent parts say nothing: ``alphas`` are planes of 8 bits, None for an opaque image.
     """
     found = _registered(original, edited, alphas)
     if found.agreement >= _LITTLE:
@@ -110,9 +110,9 @@ def register(original: Array, edited: Array, alphas: Alphas = (None, None)) -> R
 def _registered(original: Array, edited: Array, alphas: Alphas, side: int = _WORKING_SIDE_PX) -> Registration:
     size, edited_size = original.shape[1::-1], edited.shape[1::-1]
     working = warp.fitted(size, side, 8)
-    fixed, moving = grey(warp.resized(original, working)), grey(warp.resized(edited, working))
+    fixed, moving = gray(warp.resized(original, working)), gray(warp.resized(edited, working))
     shown = [None if alpha is None else (warp.resized(alpha, working) >= OPAQUE).astype(np.float32) for alpha in alphas]
-    normal = (_shown(normalised(fixed), shown[0]), _shown(normalised(moving), shown[1]))
+    normal = (_shown(normalized(fixed), shown[0]), _shown(normalized(moving), shown[1]))
     if tile_agreement(normal[0], normal[0]) == 0:  # there is nothing to align by
         return Registration.unmoved(size, edited_size)
     features, inliers = _from_features(fixed, moving, shown)
@@ -150,7 +150,7 @@ def _shown(plane: Array, part: Array | None) -> Array:
 
 
 def find_turn(original: Array, edited: Array) -> tuple[int, bool] | None:
-    """Quarter turns counter-clockwise, and a mirror, that turn the edited picture as the original is; about 2 s."""
+    """Quarter turns counter-clockwise, and a mirror, that turn the edited image as the original is; about 2 s."""
     small = [warp.resized(one, warp.fitted(one.shape[1::-1], _TURNED_SIDE_PX, 8)) for one in (original, edited)]
     turns = [(quarters, mirrored) for mirrored in (False, True) for quarters in range(4)][1:]
 
@@ -168,11 +168,11 @@ def distance_px(first: Matrix, second: Matrix, size: Size) -> float:
     return float(np.linalg.norm(((first - second) @ points)[:2], axis=0).mean())
 
 
-def normalised(plane: Array) -> Array:
+def normalized(plane: Array) -> Array:
     """Remove local brightness and contrast, so that casts, gamma and light do not matter."""
-    sigma = min(_NORMALISING_SIGMA_PX, max(2.0, min(plane.shape) / 32))
-    centred = plane - smoothed(plane, sigma)
-    return centred / np.sqrt(smoothed(centred**2, sigma) + np.float32(_NORMALISING_FLOOR**2))
+    sigma = min(_NORMALizING_SIGMA_PX, max(2.0, min(plane.shape) / 32))
+    centered = plane - smoothed(plane, sigma)
+    return centered / np.sqrt(smoothed(centered**2, sigma) + np.float32(_NORMALizING_FLOOR**2))
 
 
 def _from_features(fixed: Array, moving: Array, shown: Sequence[Array | None]) -> tuple[list[Matrix], int]:
@@ -215,7 +215,7 @@ def _sane(affine: Matrix) -> bool:
 
 
 def _from_crops(size: Size, edited: Size, working: Size) -> Iterator[Matrix]:
-    """For different aspect ratios: the editor cropped the centre, or added bars at two sides."""
+    """For different aspect ratios: the editor cropped the center, or added bars at two sides."""
     x, y = edited[0] / size[0], edited[1] / size[1]
     if abs(x / y - 1) < 0.005:
         return
@@ -232,7 +232,7 @@ def _aligned(moving: Array, matrix: Matrix, shape: tuple[int, ...]) -> tuple[Arr
 
 
 def tile_agreement(fixed: Array, plane: Array, inside: NDArray[np.bool_] | None = None, *, shown: float = 1.0) -> float:
-    """Share of the textured tiles that correlate between two pictures in one frame, of which a share is ``shown``."""
+    """Share of the textured tiles that correlate between two images in one frame, of which a share is ``shown``."""
     tile = max(6, min(_TILE_PX, min(fixed.shape) // 6))
     small = (max(1, fixed.shape[1] // tile), max(1, fixed.shape[0] // tile))
     mean = functools.partial(cv2.resize, dsize=small, interpolation=cv2.INTER_AREA)
@@ -244,7 +244,7 @@ def tile_agreement(fixed: Array, plane: Array, inside: NDArray[np.bool_] | None 
     correlation = (mean(fixed * plane) - means[0] * means[1]) / np.sqrt(np.maximum(variances[0] * variances[1], 1e-6))
     within = True if inside is None else mean(inside.astype(np.float32)) > 0.9
     share = (correlation > _TILE_AGREES)[textured & within]
-    # a matrix must not win by moving the picture out of the frame
+    # a matrix must not win by moving the image out of the frame
     return float(share.sum() / max(share.size, 0.5 * shown * textured.sum(), 1))
 
 
@@ -264,7 +264,7 @@ def _refined(fixed: Array, moving: Array, start: Matrix) -> Matrix:
 
 
 def _fitting(fixed: Array, moving: Array, matrix: Matrix) -> NDArray[np.uint8]:
-    """Pixels of the original that the aligned picture fits."""
+    """Pixels of the original that the aligned image fits."""
     plane, inside = _aligned(moving, matrix, fixed.shape)
     residual = np.abs(smoothed(fixed - plane, min(3.0, min(fixed.shape) / 80)))
     detailed = inside & (np.abs(fixed) > _DETAIL)  # flat places fit to everything
@@ -279,7 +279,7 @@ def _miss(fixed: Array, moving: Array, matrix: Matrix) -> float:
 
 
 def _ecc(fixed: Array, moving: Array, matrix: Matrix, fitting: NDArray[np.uint8]) -> Matrix:
-    """One ECC refinement; OpenCV expects the mask in the moving picture's frame."""
+    """One ECC refinement; OpenCV expects the mask in the moving image's frame."""
     there = cv2.warpAffine(fitting, matrix[:2], (moving.shape[1], moving.shape[0]), flags=cv2.INTER_NEAREST)
     if int(there.sum()) < 200:
         return matrix
@@ -307,7 +307,7 @@ def find_drift(original: Array, edited: Array, registration: Registration) -> tu
     size, matrix = registration.scaled()
     if registration.outside_share > 0.02 or min(size) < _LEAST_SIDE_PX:
         return None
-    fixed, moving = (normalised(grey(one)) for one in (warp.resized(original, size), warp.warped(edited, matrix, size)))
+    fixed, moving = (normalized(gray(one)) for one in (warp.resized(original, size), warp.warped(edited, matrix, size)))
     eight_bits = [(128 + 40 * plane).clip(0, 255).astype(np.uint8) for plane in (fixed, moving)]
     search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     found = search.calc(*eight_bits, None).clip(-_MOST_PX, _MOST_PX)
@@ -329,7 +329,7 @@ def find_drift(original: Array, edited: Array, registration: Registration) -> tu
 
 
 def without_drift(pixels: NDArray[np.generic], flow: Array, registration: Registration) -> NDArray[np.generic]:
-    """The edited picture in the original's frame and size; edges are replicated."""
+    """The edited image in the original's frame and size; edges are replicated."""
     width, height = registration.size
     wide = cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR)
     wide /= np.array([flow.shape[1] / width, flow.shape[0] / height], dtype=np.float32)

@@ -1,7 +1,7 @@
-"""The editor's change of all colours and of sharpness, fitted on unchanged pixels so that it can be undone.
+"""The editor's change of all colors and of sharpness, fitted on unchanged pixels so that it can be undone.
 
 The first guess is a consensus of blocks. Then saturation and each channel's black, gain and gamma are fitted, which
-extrapolate to new colours, under priors for no cast and for equal channels.
+extrapolate to new colors, under priors for no cast and for equal channels.
 """
 
 import dataclasses
@@ -11,39 +11,39 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit_keep.warp import Array, Mask, cv2, grey, largest, smoothed
+from latentedit_keep.warp import Array, Mask, cv2, gray, largest, smoothed
 
-_LINE = np.linspace(-128, 383, 1024)  # domain of a curve; mixing takes colours beyond black and white
+_LINE = np.linspace(-128, 383, 1024)  # domain of a curve; mixing takes colors beyond black and white
 
 _BLOCKS = 4000
 _DRAWS = 400
 _FIT_LEVELS = (7.0, 12.0, 20.0)  # within which all channels of a block must fit; the next where fewer than half do
 _TOLERANCES = (40.0, 15.0, 7.0)  # levels by which a pixel may miss the first guess to count for the next one
-_CELL = 12.0  # side in levels; a cell's pixels have one say together, so a rare colour has as much
-_CELL_LEVELS = 0.7  # by which a cell may miss whatever its number of pixels: codecs shift colours by so much
+_CELL = 12.0  # side in levels; a cell's pixels have one say together, so a rare color has as much
+_CELL_LEVELS = 0.7  # by which a cell may miss whatever its number of pixels: codecs shift colors by so much
 _SMOOTH_PX = 1.5
 _FLAT_LEVELS = 6.0  # detail that halves what a pixel says, for blur changes what is there
 _SAMPLES = 15_000  # pixels that the curves are fitted on
-_PIXELS_OF_ONE_SAY = 10  # neighbours agree whatever they say
+_PIXELS_OF_ONE_SAY = 10  # neighbors agree whatever they say
 _SATURATION = 0.12  # prior deviation of its logarithm
 _ALIKE = (0.15, 0.1, 8.0)  # prior deviations common to all channels: logarithms of gamma and gain, black in levels
 _APART = (0.1, 0.06, 3.0)  # the same of each channel's own part
-_NO_BETTER = 1.03  # times the misses of the fit: where colours as they are miss by less, nothing was done to them
-_COLOURFUL = 5.0  # levels by which colours of one brightness differ in a colourful picture
-_COLOURLESS = 0.3  # share of that which is left in a picture without colours
+_NO_BETTER = 1.03  # times the misses of the fit: where colors as they are miss by less, nothing was done to them
+_COLORFUL = 5.0  # levels by which colors of one brightness differ in a colorful image
+_COLORLESS = 0.3  # share of that which is left in an image without colors
 _SAME_LUMA = 6.0  # levels by which its brightness may differ
 _DOUBTS = 1.5  # standard deviations by which a correction must exceed its doubt
-_NEARLY_ALL = 0.99  # weight of the pixels whose correction is one of a color that both pictures have
+_NEARLY_ALL = 0.99  # weight of the pixels whose correction is one of a color that both images have
 _DARK = 4.0  # levels below which a curve goes straight on
 _ROUNDS = 3
 _BINS = 48
 _CLIPPED = (2.5, 252.5)  # edited values outside say little about what they were
 _WEDGE = [[level] * 3 for level in np.linspace(16, 239, 8)]
-_COLOURS = [[208 if bits >> channel & 1 else 48 for channel in range(3)] for bits in range(1, 7)]
-PATCHES = np.array([_WEDGE + _COLOURS], dtype=np.float32)  # ``[1, 14, 3]``
+_COLORS = [[208 if bits >> channel & 1 else 48 for channel in range(3)] for bits in range(1, 7)]
+PATCHES = np.array([_WEDGE + _COLORS], dtype=np.float32)  # ``[1, 14, 3]``
 _LUMA = np.array([0.299, 0.587, 0.114])
 
-# Candidate blurs in pixels; negative ones blur the edited picture, which is then the sharper one.
+# Candidate blurs in pixels; negative ones blur the edited image, which is then the sharper one.
 _SIGMAS = (-1.0, -0.7, -0.5, -0.35, 0.0, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 1.0, 1.2, 1.4, 1.7, 2.1, 2.6)
 _DETAIL_PX = 1.0  # sigma below which detail is lost first
 _MOST = 2.0  # upper bound of the sharpening
@@ -54,12 +54,12 @@ Cells = tuple[Values, Values, Values]
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Tones:
-    """Map from the edited picture's colours to the original's: a mixing matrix, then a curve per channel."""
+    """Map from the edited image's colors to the original's: a mixing matrix, then a curve per channel."""
 
     mixing: Values  # ``[3, 4]``, weights of the three channels and an offset
     curves: Values  # ``[3, 1024]``, rising, for values from -128 to 383
     most: float = np.inf  # largest correction of a color in the original, in levels; `corrected` trusts twice as much
-    doubts: Values | None = None  # standard deviations in levels, ``[17, 17, 17]`` for edited colours every 16 levels
+    doubts: Values | None = None  # standard deviations in levels, ``[17, 17, 17]`` for edited colors every 16 levels
 
     @classmethod
     def none(cls) -> "Tones":
@@ -71,30 +71,30 @@ class Tones:
         """A gain and an offset in each channel."""
         return cls(mixing=np.eye(3, 4), curves=gains[:, None] * _LINE + offsets[:, None])
 
-    def apply(self, picture: Array) -> Array:
-        """The picture in the original's colours, not clipped; ``[height, width, 3]``."""
-        return _looked_up(cv2.transform(picture, self.mixing.astype(np.float32)), self.curves)
+    def apply(self, image: Array) -> Array:
+        """The image in the original's colors, not clipped; ``[height, width, 3]``."""
+        return _looked_up(cv2.transform(image, self.mixing.astype(np.float32)), self.curves)
 
-    def corrected(self, picture: Array) -> Array:
+    def corrected(self, image: Array) -> Array:
         """`apply` without extrapolation: a color unlike all others stays as it is, as far as nothing is known of it.
 
-        No correction is more than twice the largest one of the colors that both pictures have, and one that is as
+        No correction is more than twice the largest one of the colors that both images have, and one that is as
         uncertain as large is none.
         """
-        change = self.apply(picture) - picture
+        change = self.apply(image) - image
         size = np.maximum(largest(np.abs(change)), 1e-3)
-        trusted = np.maximum(1 - (_DOUBTS * self.doubt(picture) / size) ** 2, 0)
-        return picture + change * np.minimum(trusted, 2 * self.most / size)[..., None]
+        trusted = np.maximum(1 - (_DOUBTS * self.doubt(image) / size) ** 2, 0)
+        return image + change * np.minimum(trusted, 2 * self.most / size)[..., None]
 
-    def doubt(self, picture: Array) -> NDArray[np.floating[Any]]:
+    def doubt(self, image: Array) -> NDArray[np.floating[Any]]:
         """Levels by which each edited pixel may be off, as a standard deviation, ``[height, width]``."""
         if self.doubts is None:
-            return np.zeros(picture.shape[:2], dtype=np.float32)
-        at = np.rint(picture.clip(0, 255) / 16).astype(np.intp)
+            return np.zeros(image.shape[:2], dtype=np.float32)
+        at = np.rint(image.clip(0, 255) / 16).astype(np.intp)
         return self.doubts.astype(np.float32)[at[..., 0], at[..., 1], at[..., 2]]
 
     def limited(self, original: Array) -> Array:
-        """The original, clipped where the edited picture's black and white are clipped."""
+        """The original, clipped where the edited image's black and white are clipped."""
         rising = self.curves + 1e-6 * _LINE
         mixed = _looked_up(original, np.stack([np.interp(_LINE, curve, _LINE) for curve in rising]))
         unmixing = np.linalg.inv(np.vstack([self.mixing, [0, 0, 0, 1]]))[:3]
@@ -102,18 +102,18 @@ class Tones:
 
     @property
     def cast(self) -> float:
-        """Mean change of a grey wedge and six colours, in levels of 255."""
+        """Mean change of a gray wedge and six colors, in levels of 255."""
         return float(np.abs(self.apply(PATCHES) - PATCHES).mean())
 
     @property
     def cast_uncertainty(self) -> float:
-        """Mean standard deviation of the correction of these colours, in levels of 255."""
+        """Mean standard deviation of the correction of these colors, in levels of 255."""
         return float(self.doubt(PATCHES).mean())
 
 
-def _looked_up(picture: Array, curves: Values) -> Array:
-    place = (picture + np.float32(128)) * np.float32((len(_LINE) - 1) / 511)
-    row = np.zeros(picture.shape[:2], dtype=np.float32)
+def _looked_up(image: Array, curves: Values) -> Array:
+    place = (image + np.float32(128)) * np.float32((len(_LINE) - 1) / 511)
+    row = np.zeros(image.shape[:2], dtype=np.float32)
     tables = zip(curves.astype(np.float32)[:, None], cv2.split(place), strict=True)
     options = {"interpolation": cv2.INTER_LINEAR, "borderMode": cv2.BORDER_REPLICATE}
     return cv2.merge([cv2.remap(table, plane, row, **options) for table, plane in tables])
@@ -169,32 +169,32 @@ def fit_tones(original: Array, edited: Array, unchanged: Mask, *, tolerance: flo
     )
 
 
-def _largest_correction(parameters: Values, colours: Values, weight: Values) -> float:
+def _largest_correction(parameters: Values, colors: Values, weight: Values) -> float:
     """The largest of nearly all pixels, by weight: pixels of edges, whose colors codecs mix, weigh little."""
-    change = np.abs(_cast(parameters, colours)[0] - colours).max(axis=1)
+    change = np.abs(_cast(parameters, colors)[0] - colors).max(axis=1)
     order = np.argsort(change)
     below = np.cumsum(weight[order])
     return float(change[order][np.searchsorted(below, _NEARLY_ALL * below[-1])])
 
 
-def lost_colours(original: Array, edited: Array, inside: Mask) -> bool:
-    """Whether colours became shades of one, with unchanged luma: black and white, sepia, a duotone."""
+def lost_colors(original: Array, edited: Array, inside: Mask) -> bool:
+    """Whether colors became shades of one, with unchanged luma: black and white, sepia, a duotone."""
     here, there = _blocks(original, edited, inside)
     if len(here) < 8:
         return False
-    before, after = _colourfulness(here), _colourfulness(there)
-    colourful, left = (float(np.quantile(one, 0.8)) for one in (before, after))
+    before, after = _colorfulness(here), _colorfulness(there)
+    colorful, left = (float(np.quantile(one, 0.8)) for one in (before, after))
     luma = here @ _LUMA, there @ _LUMA
-    if colourful <= _COLOURFUL or np.ptp(luma[0]) < 1:
+    if colorful <= _COLORFUL or np.ptp(luma[0]) < 1:
         return False
-    rest = np.abs(luma[1] - np.polyval(np.polyfit(*luma, 1), luma[0]))[before >= colourful]
-    return left < _COLOURLESS * colourful and float(np.median(rest)) < _SAME_LUMA
+    rest = np.abs(luma[1] - np.polyval(np.polyfit(*luma, 1), luma[0]))[before >= colorful]
+    return left < _COLORLESS * colorful and float(np.median(rest)) < _SAME_LUMA
 
 
-def _colourfulness(colours: Values) -> Values:
-    """Distance of each colour from the median colour of similar luma, in levels."""
-    luma = colours @ _LUMA
-    chroma, apart = colours - luma[:, None], np.zeros(len(colours))
+def _colorfulness(colors: Values) -> Values:
+    """Distance of each color from the median color of similar luma, in levels."""
+    luma = colors @ _LUMA
+    chroma, apart = colors - luma[:, None], np.zeros(len(colors))
     for part in np.array_split(np.argsort(luma), 12):
         if len(part):
             apart[part] = np.linalg.norm(chroma[part] - np.median(chroma[part], axis=0), axis=1)
@@ -256,18 +256,18 @@ def _power(parameters: Values, x: Values) -> tuple[Values, Values]:
     return values, np.stack([by_gamma, values, -gain * gamma * base ** (gamma - 1)], axis=1)
 
 
-def _cast(parameters: Values, colours: Values) -> tuple[Values, Values]:
-    """Corrected colours ``[n, 3]`` and derivatives ``[n, 3, 10]`` by gammas, gains, blacks and saturation."""
-    mixed, grey = colours @ _saturating(parameters).T, colours @ _LUMA
-    values, slopes = np.empty_like(colours), np.zeros((len(colours), 3, 10))
+def _cast(parameters: Values, colors: Values) -> tuple[Values, Values]:
+    """Corrected colors ``[n, 3]`` and derivatives ``[n, 3, 10]`` by gammas, gains, blacks and saturation."""
+    mixed, gray = colors @ _saturating(parameters).T, colors @ _LUMA
+    values, slopes = np.empty_like(colors), np.zeros((len(colors), 3, 10))
     for at in range(3):
         values[:, at], slopes[:, at, at:9:3] = _power(parameters[at:9:3], mixed[:, at])
-        slopes[:, at, 9] = -slopes[:, at, 6 + at] * (mixed[:, at] - grey)  # chroma grows in proportion
+        slopes[:, at, 9] = -slopes[:, at, 6 + at] * (mixed[:, at] - gray)  # chroma grows in proportion
     return values, slopes
 
 
 def _cells(here: Values, there: Values, sound: Mask, weight: Values) -> Cells:
-    """Mean colours and weights per cell of the original's colours (cells of the noisy edited ones would be biased)."""
+    """Mean colors and weights per cell of the original's colors (cells of the noisy edited ones would be biased)."""
     place = (here // _CELL).astype(np.intp) @ np.array([1, 32, 1024])
     _, cell = np.unique(place, return_inverse=True)
     total = np.bincount(cell, weights=weight)
@@ -298,7 +298,7 @@ def _misses(parameters: Values, here: Values, there: Values, says: Values) -> tu
 
 
 def _solved(parameters: Values, cells: Cells) -> Values:
-    """Minimise the loss ``2 sqrt(1 + residual^2)`` by Levenberg-Marquardt."""
+    """Minimize the loss ``2 sqrt(1 + residual^2)`` by Levenberg-Marquardt."""
     damping, scale = 1e-3, np.diag(1 / np.square([*np.repeat(_ALIKE, 3), _SATURATION]))
     misses, slopes = _misses(parameters, *cells)
     for _ in range(30):
@@ -316,12 +316,12 @@ def _solved(parameters: Values, cells: Cells) -> Values:
 
 
 def _doubts(parameters: Values, cells: Cells) -> Values:
-    """Standard deviation of corrected colours on a grid, the largest of the channels."""
+    """Standard deviation of corrected colors on a grid, the largest of the channels."""
     misses, slopes = _misses(parameters, *cells)
     jacobian = slopes * ((1 + misses**2) ** -0.75)[:, None]
     side = np.arange(17.0) * 16
-    colours = np.stack(np.meshgrid(side, side, side, indexing="ij"), axis=-1).reshape(-1, 3)
-    slopes, covariance = _cast(parameters, colours)[1], np.linalg.inv(jacobian.T @ jacobian)
+    colors = np.stack(np.meshgrid(side, side, side, indexing="ij"), axis=-1).reshape(-1, 3)
+    slopes, covariance = _cast(parameters, colors)[1], np.linalg.inv(jacobian.T @ jacobian)
     variance = np.einsum("nci,ij,ncj->nc", slopes, covariance, slopes)
     return np.sqrt(variance.max(axis=1).clip(0)).reshape(17, 17, 17)
 
@@ -341,10 +341,10 @@ def _curve(there: Values, here: Values, parameters: Values) -> Values:
 
 
 def fit_blur(original: Array, edited: Array, unchanged: Mask) -> float:
-    """The blur of the original, in pixels, that fits the edited picture best; negative where that one is sharper."""
+    """The blur of the original, in pixels, that fits the edited image best; negative where that one is sharper."""
     if unchanged.sum() < 200:
         return 0.0
-    planes = grey(original), grey(edited)
+    planes = gray(original), gray(edited)
 
     @functools.cache
     def miss(at: int) -> float:
@@ -358,13 +358,13 @@ def fit_blur(original: Array, edited: Array, unchanged: Mask) -> float:
 
 
 def matched(original: Array, edited: Array, blur: float) -> tuple[Array, Array]:
-    """Blur one of the pictures so that both are equally sharp."""
+    """Blur one of the images so that both are equally sharp."""
     return smoothed(original, blur), smoothed(edited, -blur)
 
 
 def fit_sharpening(original: Array, edited: Array, unchanged: Mask) -> float:
-    """Least-squares factor of the edited picture's finest detail that must be added to match the original; >= 0."""
-    first, second = grey(original), grey(edited)
+    """Least-squares factor of the edited image's finest detail that must be added to match the original; >= 0."""
+    first, second = gray(original), gray(edited)
     fine = (second - smoothed(second, _DETAIL_PX))[unchanged]
     energy = float(np.sum(fine**2, dtype=np.float64))
     if unchanged.sum() < 200 or energy == 0:
@@ -372,6 +372,6 @@ def fit_sharpening(original: Array, edited: Array, unchanged: Mask) -> float:
     return float(np.clip(np.sum((first - second)[unchanged] * fine, dtype=np.float64) / energy, 0, _MOST))
 
 
-def sharpened(picture: Array, amount: float) -> Array:
-    """Add this multiple of the picture's finest detail."""
-    return picture + np.float32(amount) * (picture - smoothed(picture, _DETAIL_PX)) if amount else picture
+def sharpened(image: Array, amount: float) -> Array:
+    """Add this multiple of the image's finest detail."""
+    return image + np.float32(amount) * (image - smoothed(image, _DETAIL_PX)) if amount else image

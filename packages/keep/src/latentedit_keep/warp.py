@@ -1,4 +1,4 @@
-"""Geometry and filters on pictures, by OpenCV."""
+"""Geometry and filters on images, by OpenCV."""
 
 import functools
 import math
@@ -13,15 +13,15 @@ cv2: Any = _cv2  # its type stubs are imprecise
 Size = tuple[int, int]  # width and height in pixels
 Array = NDArray[np.floating[Any]]  # ``[height, width, 3]`` in [0, 255], or one plane ``[height, width]``
 Mask = NDArray[np.bool_]
-Matrix = NDArray[np.float64]  # 3 x 3, from centres of the original's pixels to those of the edited picture
-Alphas = tuple[NDArray[np.uint8] | None, NDArray[np.uint8] | None]  # of original and edited picture; None if opaque
+Matrix = NDArray[np.float64]  # 3 x 3, from centers of the original's pixels to those of the edited image
+Alphas = tuple[NDArray[np.uint8] | None, NDArray[np.uint8] | None]  # of original and edited image; None if opaque
 OPAQUE = 250  # 8-bit alpha from which on a pixel counts as opaque
 _WIDE_PX = 4.5  # sigma above which a Gaussian is applied at a smaller size
-_SHRINKS_BY_AREA = 1.5  # from this factor on a picture is area-averaged first; below, it is smoothed a little
+_SHRINKS_BY_AREA = 1.5  # from this factor on an image is area-averaged first; below, it is smoothed a little
 
 
 def scaling(size: Size, to: Size) -> Matrix:
-    """Matrix from a picture's pixels to those of the same picture at another size, corners aligned."""
+    """Matrix from an image's pixels to those of the same image at another size, corners aligned."""
     x, y = to[0] / size[0], to[1] / size[1]
     return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]])
 
@@ -32,32 +32,32 @@ def fitted(size: Size, side: int, least: int = 2) -> Size:
     return max(least, round(size[0] * shrink)), max(least, round(size[1] * shrink))
 
 
-def resized(picture: NDArray[Any], size: Size) -> NDArray[Any]:
+def resized(image: NDArray[Any], size: Size) -> NDArray[Any]:
     """Resize by area averages when shrinking and by cubic interpolation when enlarging."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     if (width, height) == size:
-        return picture
+        return image
     shrinks = size[0] * size[1] < width * height
-    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
 
 
-def turned(picture: NDArray[Any], quarters: int, mirrored: bool) -> NDArray[Any]:
-    """The picture turned counter-clockwise, then mirrored left to right."""
-    return np.ascontiguousarray(np.rot90(picture, quarters)[:, :: -1 if mirrored else 1])
+def turned(image: NDArray[Any], quarters: int, mirrored: bool) -> NDArray[Any]:
+    """The image turned counter-clockwise, then mirrored left to right."""
+    return np.ascontiguousarray(np.rot90(image, quarters)[:, :: -1 if mirrored else 1])
 
 
-def warped(picture: Array, matrix: Matrix, size: Size) -> Array:
-    """Resample a picture by a matrix from the new frame's pixels, cubic; edges are replicated."""
-    height, width = picture.shape[:2]
+def warped(image: Array, matrix: Matrix, size: Size) -> Array:
+    """Resample an image by a matrix from the new frame's pixels, cubic; edges are replicated."""
+    height, width = image.shape[:2]
     factor = math.sqrt(abs(np.linalg.det(matrix[:2, :2])))
     if factor >= _SHRINKS_BY_AREA:
         smaller = (max(1, round(width / factor)), max(1, round(height / factor)))
         matrix = scaling((width, height), smaller) @ matrix
-        picture = resized(picture, smaller)
+        image = resized(image, smaller)
     elif factor > 1.05:
-        picture = smoothed(picture, 0.5 * math.sqrt(factor**2 - 1))
+        image = smoothed(image, 0.5 * math.sqrt(factor**2 - 1))
     flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(picture, matrix[:2], size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.warpAffine(image, matrix[:2], size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
 
 def places(size: Size, matrix: Matrix | None = None, flow: Array | None = None) -> tuple[Array, Array]:
@@ -72,26 +72,26 @@ def places(size: Size, matrix: Matrix | None = None, flow: Array | None = None) 
 
 
 def depth_inside(matrix: Matrix, size: Size, edited: Size) -> Array:
-    """Distance in pixels of each original pixel from the border of the edited picture; negative outside."""
+    """Distance in pixels of each original pixel from the border of the edited image; negative outside."""
     u, v = places(size, matrix)
     return np.minimum(np.minimum(u, edited[0] - 1 - u), np.minimum(v, edited[1] - 1 - v))
 
 
-def smoothed(picture: Array, sigma: float) -> Array:
+def smoothed(image: Array, sigma: float) -> Array:
     """Gaussian blur; wide ones are computed at a smaller size."""
     if sigma < 0.05:
-        return picture
+        return image
     if sigma > _WIDE_PX:
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         step = sigma / 3
-        small = resized(picture, (max(1, round(width / step)), max(1, round(height / step))))
+        small = resized(image, (max(1, round(width / step)), max(1, round(height / step))))
         return cv2.resize(smoothed(small, 3.0), (width, height), interpolation=cv2.INTER_LINEAR)
-    return cv2.GaussianBlur(picture, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
+    return cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
 
 
-def largest(picture: Array) -> Array:
+def largest(image: Array) -> Array:
     """Maximum over the channels; NumPy takes eight times as long along so short an axis."""
-    return functools.reduce(cv2.max, cv2.split(picture))
+    return functools.reduce(cv2.max, cv2.split(image))
 
 
 def moments(first: Array, second: Array, sigma: float) -> tuple[Array, Array, Array]:
@@ -101,6 +101,6 @@ def moments(first: Array, second: Array, sigma: float) -> tuple[Array, Array, Ar
     return *variances, smoothed(first * second, sigma) - means[0] * means[1]
 
 
-def grey(picture: Array) -> Array:
+def gray(image: Array) -> Array:
     """Luma."""
-    return cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)

@@ -28,7 +28,7 @@ _DEPENDENT = {"hair_color": ("hair", "bald"), "facial_hair_color": ("facial_hair
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Attributes(Described):
-    """One portrait, described completely; see `Described`. A colour is "none" where there is nothing to colour."""
+    """One portrait, described completely; see `Described`. A color is "none" where there is nothing to color."""
 
     noun: ClassVar = "portrait"
     values: ClassVar = VALUES
@@ -49,7 +49,7 @@ class Attributes(Described):
 
     @classmethod
     def default(cls, name: str, others: Mapping[str, str]) -> str:
-        """The colour of the other hair on the head; brown where there is none."""
+        """The color of the other hair on the head; brown where there is none."""
         other = others.get("hair_color" if name == "facial_hair_color" else "facial_hair_color", NONE)
         return other if other in VALUES[name] and other != NONE else "brown"
 

@@ -19,23 +19,23 @@ _PLAIN: dict[str, dict[str, list[str]]] = _GRAMMAR["plain"]
 _COLORED: dict[str, dict[str, list[str]]] = _GRAMMAR["colored"]
 
 COLOR_OF = {"hair": "hair_color", "facial_hair": "facial_hair_color", "clothes": "clothes_color"}
-"""The parts that have a colour, and the attribute that holds it."""
+"""The parts that have a color, and the attribute that holds it."""
 
 _JOINT = re.compile(r"\b(?:and|with)\b|(?<=\S)\s+(?:(?:in|wearing)\b|(?=on\b))", re.IGNORECASE)
 _ORDER = ("skin", "hair", "eyes", "eyebrows", "mouth", "accessory", "facial_hair", "clothes", "background")
 
 # Captions for training: shares of those that name everything and that keep the canonical order; of the others the share
-# of phrases, and of colours, that are missing; share of canonical phrases among synonyms.
+# of phrases, and of colors, that are missing; share of canonical phrases among synonyms.
 _FULL, _ORDERED, _DROPPED, _CANONICAL = 0.8, 0.5, 0.3, 0.6
 
 
 def color_words(field: str, color: str) -> list[str]:
-    """Words for a colour; "red" means ginger for hair and is a colour of its own for clothes."""
+    """Words for a color; "red" means ginger for hair and is a color of its own for clothes."""
     return _GRAMMAR["hair_color_words"].get(color, [color]) if field in ("hair", "facial_hair") else [color]
 
 
 def phrases_for(field: str, value: str, color: str | None) -> list[str]:
-    """All phrases that say one attribute and, where it is not None, the colour of a part; the canonical one first."""
+    """All phrases that say one attribute and, where it is not None, the color of a part; the canonical one first."""
     if field in _PLAIN:
         return _PLAIN[field][value]
     if field == "background":
@@ -50,12 +50,12 @@ def phrases_for(field: str, value: str, color: str | None) -> list[str]:
 
 
 def _said(pattern: str, color: str) -> str:
-    """A phrase with a colour in it, after "an" where the colour begins with a vowel."""
+    """A phrase with a color in it, after "an" where the color begins with a vowel."""
     return re.sub(r"\ba (?=[aeiou])", "an ", pattern.format(color))
 
 
 def _phrases(field: str, attributes: Attributes, *, with_color: bool) -> list[str]:
-    """All phrases that say one attribute (and its colour) of a portrait, the canonical one first."""
+    """All phrases that say one attribute (and its color) of a portrait, the canonical one first."""
     color = getattr(attributes, COLOR_OF[field]) if with_color and field in COLOR_OF else None
     return phrases_for(field, getattr(attributes, field), color)
 
@@ -136,7 +136,7 @@ def _all_phrases() -> Iterator[tuple[str, dict[str, str]]]:
 
 
 MEANING = dict(_all_phrases())
-"""Every phrase of the grammar with the attributes it states; the part comes before its colour."""
+"""Every phrase of the grammar with the attributes it states; the part comes before its color."""
 
 
 def statements(caption: str) -> list[tuple[Phrase, dict[str, str]]]:

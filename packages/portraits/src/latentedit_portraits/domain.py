@@ -30,7 +30,7 @@ _LEAD = "a person with "
 
 
 class PortraitDomain(World):
-    """Scenes are `Attributes`; pictures are 128 x 128 pixels."""
+    """Scenes are `Attributes`; images are 128 x 128 pixels."""
 
     name = "portraits"
     credits = CREDITS
@@ -51,7 +51,7 @@ class PortraitDomain(World):
         return draw_split(split, count, seed)
 
     def render_at(self, scene: Any, side: int) -> UInt8[np.ndarray, "side side 3"]:
-        """Its picture with sides of so many pixels."""
+        """Its image with sides of so many pixels."""
         return render_array(scene, side)
 
     def phrases(self, scene: Attributes) -> list[str]:
@@ -83,16 +83,16 @@ class PortraitDomain(World):
         return draw_idle_instruction(scene, generator)
 
     def read(self, pixels: Float[Tensor, "b 3 h w"]) -> list[Attributes]:
-        """What pictures show, by the reader that lies beside the model; pixels in [-1, 1]."""
+        """What images show, by the reader that lies beside the model; pixels in [-1, 1]."""
         return PortraitReader.bundled().attributes(pixels)
 
-    def pictures(self, model: str, count: int, seed: int) -> list[Image.Image] | None:
+    def images(self, model: str, count: int, seed: int) -> list[Image.Image] | None:
         """Portraits of the test split, or discs, at the model's size; None for models that are trained on neither."""
         if model == "pixels-discs":
-            return [Image.fromarray(picture) for picture in draw_discs(count, seed=seed)]
+            return [Image.fromarray(image) for image in draw_discs(count, seed=seed)]
         if model == "pixels-portraits":
             return [Image.fromarray(shrink(self.render(scene)[None])[0]) for scene in self.draw("test", count, seed)]
-        return super().pictures(model, count, seed)
+        return super().images(model, count, seed)
 
 
 PORTRAITS = PortraitDomain()

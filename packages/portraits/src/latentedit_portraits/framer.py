@@ -9,22 +9,22 @@ import torch
 from PIL import Image
 
 from latentedit.core.rng import seeded
-from latentedit.latents.pictures import Box, Framer, cut
+from latentedit.latents.images import Box, Framer, cut
 from latentedit.models.base import Backbone
-from latentedit_portraits.worlds import PictureNetwork, StoredNetwork, to_pixels
+from latentedit_portraits.worlds import ImageNetwork, StoredNetwork, to_pixels
 
 VIEW_SIZE = 64
 """Side of a view in pixels: enough to see where a head is."""
 
-_WORKING_SIDE_PX = 512  # larger pictures are shrunk before they are looked at
+_WORKING_SIDE_PX = 512  # larger images are shrunk before they are looked at
 _LOOKS = 4  # at most
 _FARTHEST = 2.0  # log zoom beyond which a look is not believed
-_STANDARD = (0.04, 0.12)  # how far off, in sides of the picture and in log zoom, a portrait is framed as in training
+_STANDARD = (0.04, 0.12)  # how far off, in sides of the image and in log zoom, a portrait is framed as in training
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class _Square:
-    """A square of a picture, in its pixels: the corner and the side."""
+    """A square of an image, in its pixels: the corner and the side."""
 
     left: float
     top: float
@@ -35,7 +35,7 @@ class _Square:
         return round(self.left), round(self.top), max(1, round(self.side)), max(1, round(self.side))
 
     def times(self, scale: float) -> "_Square":
-        """The same square of a picture that is so many times as large."""
+        """The same square of an image that is so many times as large."""
         return _Square(left=self.left * scale, top=self.top * scale, side=self.side * scale)
 
     def around(self, shift_x: float, shift_y: float, log_zoom: float) -> "_Square":
@@ -47,27 +47,27 @@ class _Square:
 
 
 class PortraitFramer(StoredNetwork, Framer):
-    """Finds the square that shows a portrait as the model's training pictures do.
+    """Finds the square that shows a portrait as the model's training images do.
 
-    It looks at the whole picture, then at the square that it found, until a look says that the portrait sits as it
-    should. Where one sees no portrait, or the last one still is not content, the whole picture is taken.
+    It looks at the whole image, then at the square that it found, until a look says that the portrait sits as it
+    should. Where one sees no portrait, or the last one still is not content, the whole image is taken.
     """
 
     kind = "framer"
     model = "portraits"
 
     @classmethod
-    def build(cls, seed: int) -> PictureNetwork:
+    def build(cls, seed: int) -> ImageNetwork:
         """The untrained network: of a view's portrait two shifts, the log zoom, and the logit that there is one."""
         with seeded(seed):
-            return PictureNetwork(4, side=VIEW_SIZE, widths=(24, 48, 72, 96), hidden=128)
+            return ImageNetwork(4, side=VIEW_SIZE, widths=(24, 48, 72, 96), hidden=128)
 
     def boxes(self, images: Sequence[Image.Image]) -> list[Box | None]:
-        """The standard square of each portrait that fills its picture otherwise; see `Framer`."""
+        """The standard square of each portrait that fills its image otherwise; see `Framer`."""
         return [self._framed(image)[0] for image in images]
 
     def sees(self, images: Sequence[Image.Image]) -> list[bool]:
-        """Whether the last look at each picture saw a portrait; see `Framer`."""
+        """Whether the last look at each image saw a portrait; see `Framer`."""
         return [self._framed(image)[1] for image in images]
 
     def _framed(self, image: Image.Image) -> tuple[Box | None, bool]:

@@ -23,7 +23,7 @@ _PART_OF = {color: part for part, color in COLOR_OF.items()}
 def draw_answer(
     source: Attributes, generator: random.Random, *, changes: int | None = None, split: Split | None = "train"
 ) -> Attributes:
-    """A portrait that differs in some attributes, and the colours that follow those.
+    """A portrait that differs in some attributes, and the colors that follow those.
 
     Args:
         source: the portrait to begin with.
@@ -66,12 +66,12 @@ def instruction_vocabulary() -> list[str]:
 
 
 def _changeable(source: Attributes) -> list[str]:
-    """Attributes that can be another; a colour, only of a part that is there."""
+    """Attributes that can be another; a color, only of a part that is there."""
     return [name for name in VALUES if name not in _PART_OF or getattr(source, name) != NONE]
 
 
 def _values(name: str) -> tuple[str, ...]:
-    """What an attribute may become; a colour is taken away with its part alone."""
+    """What an attribute may become; a color is taken away with its part alone."""
     return tuple(value for value in VALUES[name] if value != NONE) if name in _PART_OF else VALUES[name]
 
 

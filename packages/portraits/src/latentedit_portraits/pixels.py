@@ -1,4 +1,4 @@
-"""Pictures of the small models on pixels: portraits at 64 pixels, and plain discs, which are far simpler."""
+"""Images of the small models on pixels: portraits at 64 pixels, and plain discs, which are far simpler."""
 
 import colorsys
 import random
@@ -7,14 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 SIDE = 64
-"""Of a picture, in pixels."""
+"""Of an image, in pixels."""
 
 _SHARPNESS = 4
 """Samples a pixel and axis at the edge of a disc."""
 
 
 def draw_discs(count: int, *, seed: int) -> NDArray[np.uint8]:
-    """Discs of one pure hue each on white, ``[count, 64, 64, 3]``: four numbers a picture (place, size and hue).
+    """Discs of one pure hue each on white, ``[count, 64, 64, 3]``: four numbers an image (place, size and hue).
 
     Args:
         count: how many.
@@ -22,18 +22,18 @@ def draw_discs(count: int, *, seed: int) -> NDArray[np.uint8]:
     """
     generator = random.Random(f"portraits/discs/{seed}")
     fine = (np.arange(SIDE * _SHARPNESS) + 0.5) / (SIDE * _SHARPNESS)
-    pictures = np.empty((count, SIDE, SIDE, 3), np.uint8)
-    for picture in pictures:
+    images = np.empty((count, SIDE, SIDE, 3), np.uint8)
+    for image in images:
         x, y, radius = (generator.uniform(*bounds) for bounds in ((0.25, 0.75), (0.25, 0.75), (0.1, 0.2)))
-        colour = 255 * np.array(colorsys.hsv_to_rgb(generator.random(), 1, 1))
+        color = 255 * np.array(colorsys.hsv_to_rgb(generator.random(), 1, 1))
         inside = (fine[:, None] - y) ** 2 + (fine - x) ** 2 <= radius**2
         share = inside.reshape(SIDE, _SHARPNESS, SIDE, _SHARPNESS).mean((1, 3))[..., None]
-        picture[:] = np.round(share * colour + (1 - share) * 255)
-    return pictures
+        image[:] = np.round(share * color + (1 - share) * 255)
+    return images
 
 
-def shrink(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Pictures ``[n, k * 64, k * 64, 3]`` at 64 pixels, by the mean over cells."""
-    count, side = pictures.shape[:2]
-    cells = pictures.reshape(count, SIDE, side // SIDE, SIDE, side // SIDE, 3)
+def shrink(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Images ``[n, k * 64, k * 64, 3]`` at 64 pixels, by the mean over cells."""
+    count, side = images.shape[:2]
+    cells = images.reshape(count, SIDE, side // SIDE, SIDE, side // SIDE, 3)
     return np.round(cells.mean((2, 4), dtype=np.float32)).astype(np.uint8)

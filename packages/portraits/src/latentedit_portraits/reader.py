@@ -38,7 +38,7 @@ class PortraitReader(AttributeClassifier):
 def reader_for(backbone: Backbone) -> PortraitReader:
     """The entry point ``portraits`` of ``latentedit.captioners``: the reader that lies beside the bundled model.
 
-    It is on the CPU wherever the model is; its pictures may come from any device.
+    It is on the CPU wherever the model is; its images may come from any device.
     """
     del backbone
     return PortraitReader.bundled()

@@ -1,7 +1,7 @@
-"""Portraits as other programs draw and frame them, as a world of their own: any colours, wider framings.
+"""Portraits as other programs draw and frame them, as a world of their own: any colors, wider framings.
 
 Words, changes and right answers are those of `domain`; a model that edits one as well as the other does not owe it to
-the pictures that it was trained on.
+the images that it was trained on.
 """
 
 import random
@@ -17,7 +17,7 @@ from latentedit_portraits.worlds import Split
 
 
 class RecoloredDomain(PortraitDomain):
-    """Scenes are `Recolored`, whose colours may be none of ``values``; what pictures show is read in ``values``."""
+    """Scenes are `Recolored`, whose colors may be none of ``values``; what images show is read in ``values``."""
 
     name = "recolored-portraits"
 
@@ -32,11 +32,11 @@ class RecoloredDomain(PortraitDomain):
         return found
 
     def render_at(self, scene: Recolored, side: int) -> UInt8[np.ndarray, "side side 3"]:
-        """Its picture with sides of so many pixels."""
+        """Its image with sides of so many pixels."""
         return render_colors(scene, scene.paints, side, scene.framing)
 
-    def pictures(self, model: str, count: int, seed: int) -> None:
-        """None: those of the models of portraits are portraits in their own colours."""
+    def images(self, model: str, count: int, seed: int) -> None:
+        """None: those of the models of portraits are portraits in their own colors."""
         del model, count, seed
 
 

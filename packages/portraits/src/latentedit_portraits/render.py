@@ -1,4 +1,4 @@
-"""Portraits as pictures: the renderer, which is also the truth about every edit."""
+"""Portraits as images: the renderer, which is also the truth about every edit."""
 
 import colorsys
 import dataclasses
@@ -29,10 +29,10 @@ COLORS: dict[str, dict[str, str]] = {
     attribute: _DRAWING["colors"][_PALETTES.get(attribute, attribute)]
     for attribute in ("skin", "hair_color", "facial_hair_color", "clothes_color", "background")
 }
-"""Attribute that is a colour to value to that colour, as ``#rrggbb``."""
+"""Attribute that is a color to value to that color, as ``#rrggbb``."""
 
 CREDITS = "The portraits are drawn with python-avatars (MIT, copyright 2021 Ibon) after Avataaars by Pablo Stanley."
-"""Whose work the pictures hold."""
+"""Whose work the images hold."""
 
 _CANVAS = 'width="264px" height="280px" viewBox="0 0 264 280"'
 _CENTER, _SIDE = (132.0, 130.0), 200.0  # of the square that a standard portrait shows, in the drawing's own units
@@ -40,11 +40,11 @@ _CENTER, _SIDE = (132.0, 130.0), 200.0  # of the square that a standard portrait
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Framing:
-    """How the portrait sits in the picture.
+    """How the portrait sits in the image.
 
     Args:
-        shift_x: to the right, as a share of the picture's side.
-        shift_y: downwards, as a share of the picture's side.
+        shift_x: to the right, as a share of the image's side.
+        shift_y: downwards, as a share of the image's side.
         zoom: magnification; 1 is the standard crop.
         tint: added to red, green and blue, each in [-255, 255].
     """
@@ -56,7 +56,7 @@ class Framing:
 
 
 def draw_framing(generator: random.Random) -> Framing:
-    """A slightly different framing and colour, as training pictures have."""
+    """A slightly different framing and color, as training images have."""
     red, green, blue = (generator.gauss(0.0, 3.0) for _ in range(3))
     return Framing(
         shift_x=generator.uniform(-0.03, 0.03),
@@ -71,7 +71,7 @@ def draw_avatar(parts: Mapping[str, Any], colors: Mapping[str, str], **more: Any
 
     Args:
         parts: of each attribute that is a shape, a part of python-avatars' catalogue.
-        colors: of each attribute that is a colour, any, as ``#rrggbb``.
+        colors: of each attribute that is a color, any, as ``#rrggbb``.
         more: of `avatars.Avatar`, such as what is printed on a shirt.
     """
     return avatars.Avatar(
@@ -93,7 +93,7 @@ def draw_avatar(parts: Mapping[str, Any], colors: Mapping[str, str], **more: Any
 
 
 def hex_color(hue: float, saturation: float, value: float) -> str:
-    """A colour by hue, saturation and value, each in [0, 1], as ``#rrggbb``."""
+    """A color by hue, saturation and value, each in [0, 1], as ``#rrggbb``."""
     return "#" + "".join(f"{round(255 * part):02x}" for part in colorsys.hsv_to_rgb(hue, saturation, value))
 
 
@@ -104,7 +104,7 @@ def seen_square(framing: Framing) -> tuple[float, float, float]:
 
 
 def rasterize(svg: str, square: tuple[float, float, float], size: int, background: str) -> NDArray[np.uint8]:
-    """The square of a drawing, on a colour ``#rrggbb``, as ``[size, size, 3]``."""
+    """The square of a drawing, on a color ``#rrggbb``, as ``[size, size, 3]``."""
     left, top, side = square
     view = f'viewBox="{left:.4f} {top:.4f} {side:.4f} {side:.4f}"'
     svg = svg.replace(_CANVAS, f'width="{size}" height="{size}" {view} overflow="visible"')
@@ -113,19 +113,19 @@ def rasterize(svg: str, square: tuple[float, float, float], size: int, backgroun
 
 
 def render_array(attributes: Attributes, size: int = 128, framing: Framing = Framing()) -> NDArray[np.uint8]:
-    """The picture of a portrait as ``[size, size, 3]`` unsigned bytes; the same call gives the same bytes."""
+    """The image of a portrait as ``[size, size, 3]`` unsigned bytes; the same call gives the same bytes."""
     return render_colors(
         attributes, {name: known[getattr(attributes, name)] for name, known in COLORS.items()}, size, framing
     )
 
 
 def render_colors(attributes: Attributes, colors: Mapping[str, str], size: int, framing: Framing) -> NDArray[np.uint8]:
-    """The same in other colours.
+    """The same in other colors.
 
     Args:
         attributes: whose shapes are drawn.
-        colors: attribute that is a colour to ``#rrggbb``.
-        size: side of the square picture, in pixels.
+        colors: attribute that is a color to ``#rrggbb``.
+        size: side of the square image, in pixels.
         framing: shift, zoom and tint.
     """
     svg = draw_avatar({name: known[getattr(attributes, name)] for name, known in PARTS.items()}, colors)
@@ -136,11 +136,11 @@ def render_colors(attributes: Attributes, colors: Mapping[str, str], size: int, 
 
 
 def render(attributes: Attributes, size: int = 128, framing: Framing = Framing()) -> Image.Image:
-    """The picture of a portrait.
+    """The image of a portrait.
 
     Args:
         attributes: what it shows.
-        size: side of the square picture, in pixels.
+        size: side of the square image, in pixels.
         framing: shift, zoom and tint.
     """
     return Image.fromarray(render_array(attributes, size, framing))

@@ -25,7 +25,7 @@ def rewrite(caption: str, change: Change) -> str:
     """The caption with the change made, so that it still says one thing of an attribute.
 
     OLD and NEW are phrases of the grammar, or words that tell one from the others: "glasses", "sad", "black hair". What
-    was said of the attribute is said anew in its place, canonically; colour and shape stay where NEW names only the
+    was said of the attribute is said anew in its place, canonically; color and shape stay where NEW names only the
     other. Where NEW is empty, hair, beards and glasses are denied ("no glasses"), and other phrases go. Several changes
     stand between commas. Words that the grammar does not know are changed as in any text, by `Change.apply`.
 
@@ -114,7 +114,7 @@ def _rewrite(caption: str, change: Change) -> str:
         return _unless_said(caption, change, {old for old, _ in pairs}, f"the OLD, {change.old!r}")
     fitting = [(old, new) for old, new in held if not new or _fits(caption, new, news[new])]
     if not fitting:
-        return _unless_said(caption, change, {new for _, new in held}, f"something for {change.new!r} to colour")
+        return _unless_said(caption, change, {new for _, new in held}, f"something for {change.new!r} to color")
     if len(fitting) > 1:
         meant = [_phrase(caption, new, news[new]) if new else _said(caption, old)[0].text for old, new in fitting]
         raise ConfigError(f"the change {str(change)!r} may mean {_quoted(meant, 'or')}. Say more")
@@ -141,7 +141,7 @@ def _holds(caption: str, field: str, words: str, meaning: Meaning) -> bool:
 
 
 def _fits(caption: str, field: str, meaning: Meaning) -> bool:
-    """Whether what has the colour is there, where the meaning is a colour alone."""
+    """Whether what has the color is there, where the meaning is a color alone."""
     return not meaning or field in meaning or _is_there(caption, field)
 
 
@@ -151,7 +151,7 @@ def _is_there(caption: str, field: str) -> bool:
 
 
 def _phrase(caption: str, field: str, meaning: Meaning) -> str:
-    """What is said of an attribute after a change; where the caption says everything, the colour of what is new too."""
+    """What is said of an attribute after a change; where the caption says everything, the color of what is new too."""
     stated = parse(caption)
     after = {**stated, **meaning}
     if len(stated) == len(VALUES):

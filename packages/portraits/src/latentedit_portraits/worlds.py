@@ -1,4 +1,4 @@
-"""Worlds with known answers: their common base, and the small networks that read their pictures.
+"""Worlds with known answers: their common base, and the small networks that read their images.
 
 A scene is described by attributes, from which it is captioned and rendered; so the right answer to an edit of the
 caption can be rendered as well.
@@ -136,7 +136,7 @@ class World(abc.ABC):
 
     scene: type[Any]  # the class of its scenes
     part_of: Mapping[str, str]  # attribute to the part of the scene that it describes
-    side = 128  # of the pictures of its models, in pixels
+    side = 128  # of the images of its models, in pixels
     models: Sequence[str] = ()  # trained on its training split
 
     @property
@@ -150,7 +150,7 @@ class World(abc.ABC):
 
     @abc.abstractmethod
     def render_at(self, scene: Any, side: int) -> UInt8[np.ndarray, "side side 3"]:
-        """The picture of a scene, ``side`` pixels wide and high; equal arguments give equal bytes."""
+        """The image of a scene, ``side`` pixels wide and high; equal arguments give equal bytes."""
 
     @abc.abstractmethod
     def phrases(self, scene: Any) -> list[str]:
@@ -185,18 +185,18 @@ class World(abc.ABC):
         return words_of(caption)
 
     def render(self, scene: Any) -> UInt8[np.ndarray, "h w 3"]:
-        """The picture of a scene at the size of the world's models."""
+        """The image of a scene at the size of the world's models."""
         return self.render_at(scene, self.side)
 
-    def pictures(self, model: str, count: int, seed: int) -> list[Image.Image] | None:
-        """Pictures of the test split for the world's models; None for others."""
+    def images(self, model: str, count: int, seed: int) -> list[Image.Image] | None:
+        """Images of the test split for the world's models; None for others."""
         if model not in self.models:
             return None
         return [Image.fromarray(self.render(scene)) for scene in self.draw("test", count, seed)]
 
 
-class PictureNetwork(nn.Module):
-    """Strided convolutions that each halve the picture's sides, one hidden layer, and a linear head."""
+class ImageNetwork(nn.Module):
+    """Strided convolutions that each halve the image's sides, one hidden layer, and a linear head."""
 
     def __init__(self, outputs: int, *, side: int, widths: Sequence[int], hidden: int) -> None:
         super().__init__()
@@ -212,7 +212,7 @@ class PictureNetwork(nn.Module):
         self.head = nn.Linear(hidden, outputs)
 
     def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b outputs"]:
-        """The outputs for each picture; pixels in [-1, 1]."""
+        """The outputs for each image; pixels in [-1, 1]."""
         return self.head(functional.relu(self.hidden(self.features(pixels).flatten(1))))
 
 
@@ -225,11 +225,11 @@ class StoredNetwork:
     kind: ClassVar[str]
     model: ClassVar[str]  # the bundled model in whose folder it is stored
 
-    def __init__(self, network: PictureNetwork) -> None:
+    def __init__(self, network: ImageNetwork) -> None:
         self.network = network.eval()
 
     @classmethod
-    def build(cls, seed: int) -> PictureNetwork:
+    def build(cls, seed: int) -> ImageNetwork:
         """The untrained network."""
         raise NotImplementedError
 
@@ -257,7 +257,7 @@ class StoredNetwork:
 
 
 class AttributeClassifier(StoredNetwork, AttributeReader):
-    """Reads the attributes of a world's pictures of 128 x 128 pixels, with one head per attribute."""
+    """Reads the attributes of a world's images of 128 x 128 pixels, with one head per attribute."""
 
     kind = "reader"
     scene: ClassVar[type[Described]]
@@ -268,11 +268,11 @@ class AttributeClassifier(StoredNetwork, AttributeReader):
         return self.scene.values
 
     @classmethod
-    def build(cls, seed: int) -> PictureNetwork:
+    def build(cls, seed: int) -> ImageNetwork:
         """The untrained network: logits of every value of every attribute."""
         with seeded(seed):
             outputs = sum(map(len, cls.scene.values.values()))
-            return PictureNetwork(outputs, side=128, widths=(32, 64, 128, 192, 256), hidden=256)
+            return ImageNetwork(outputs, side=128, widths=(32, 64, 128, 192, 256), hidden=256)
 
     @torch.no_grad()
     def probabilities(self, pixels: Float[Tensor, "b 3 h w"]) -> dict[str, Float[Tensor, "b _"]]:
@@ -283,12 +283,12 @@ class AttributeClassifier(StoredNetwork, AttributeReader):
         return {name: part.softmax(dim=1) for name, part in zip(self.values, logits, strict=True)}
 
     def attributes(self, pixels: Float[Tensor, "b 3 h w"]) -> list[Any]:
-        """The most likely scene of each picture; pixels in [-1, 1]."""
+        """The most likely scene of each image; pixels in [-1, 1]."""
         best = [probabilities.argmax(dim=1) for probabilities in self.probabilities(pixels).values()]
         return [self.scene.from_indices(row) for row in torch.stack(best, dim=1).tolist()]
 
     def read(self, pixels: Float[Tensor, "b 3 h w"]) -> list[dict[str, str]]:
-        """Attribute names and values of each picture."""
+        """Attribute names and values of each image."""
         return [{name: getattr(scene, name) for name in self.values} for scene in self.attributes(pixels)]
 
     def say(self, scene: Any) -> str:
@@ -300,7 +300,7 @@ class AttributeClassifier(StoredNetwork, AttributeReader):
         raise NotImplementedError
 
     def caption(self, pixels: Float[Tensor, "b 3 h w"]) -> list[str]:
-        """The complete caption of each picture."""
+        """The complete caption of each image."""
         return [self.say(scene) for scene in self.attributes(pixels)]
 
     def complete(self, pixels: Float[Tensor, "b 3 h w"], pairs: Sequence[tuple[str, str]]) -> list[Completion]:
@@ -336,7 +336,7 @@ def split_logits(logits: Float[Tensor, "b values"], scene: type[Described]) -> t
     return logits.split([len(allowed) for allowed in scene.values.values()], dim=1)
 
 
-def to_pixels(pictures: NDArray[np.uint8], device: str | torch.device = "cpu") -> Float[Tensor, "b 3 h w"]:
+def to_pixels(images: NDArray[np.uint8], device: str | torch.device = "cpu") -> Float[Tensor, "b 3 h w"]:
     """Bytes ``[b, h, w, 3]`` to pixels in [-1, 1]."""
-    tensor = torch.from_numpy(np.array(pictures)).to(device)
+    tensor = torch.from_numpy(np.array(images)).to(device)
     return tensor.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)

@@ -25,7 +25,7 @@ from latentedit_scenes.render import CREDITS, render_array
 
 
 class SceneDomain(World):
-    """Scenes are `Attributes`; pictures are 128 x 128 pixels."""
+    """Scenes are `Attributes`; images are 128 x 128 pixels."""
 
     name = "scenes"
     credits = CREDITS
@@ -45,7 +45,7 @@ class SceneDomain(World):
         return draw_split(split, count, seed)
 
     def render_at(self, scene: Attributes, side: int) -> UInt8[np.ndarray, "side side 3"]:
-        """Its picture with sides of so many pixels."""
+        """Its image with sides of so many pixels."""
         return render_array(parameters_of(scene), side)
 
     def side_effects(
@@ -80,7 +80,7 @@ class SceneDomain(World):
         return parse(caption).attributes()
 
     def read(self, pixels: Float[Tensor, "b 3 h w"]) -> list[Attributes]:
-        """What pictures show, by the reader that lies beside the model; pixels in [-1, 1]."""
+        """What images show, by the reader that lies beside the model; pixels in [-1, 1]."""
         return SceneReader.bundled().attributes(pixels)
 
 

@@ -1,4 +1,4 @@
-"""Where a change shows: the changed things themselves, and apart from them what they do to the rest of the picture."""
+"""Where a change shows: the changed things themselves, and apart from them what they do to the rest of the image."""
 
 import dataclasses
 
@@ -12,7 +12,7 @@ from latentedit_scenes.render import SIZE, scene, tracer
 VISIBLE = 6
 """Levels of 255 from which a difference outside the change counts as a side effect.
 
-The difference of two pictures is known as well as the noise of the paths that differ allows: beside an object that is
+The difference of two images is known as well as the noise of the paths that differ allows: beside an object that is
 taken away, its deviation from seed to seed is a level or two (`tests/scenes/test_render.py`)."""
 
 _SAMPLES = 16  # rays a pixel that look for an edge
@@ -22,7 +22,7 @@ _BLACK, _WHITE = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 def changed_pixels(source: Parameters, target: Parameters, size: int = SIZE) -> Bool[np.ndarray, "h w"]:
     """Pixels that show, at least in part, something that was changed, before or after.
 
-    All of them where light or camera were changed. Nothing is lit for it: the cost is a tenth of a picture.
+    All of them where light or camera were changed. Nothing is lit for it: the cost is a tenth of an image.
     """
     everywhere = ("lamp_azimuth", "lamp_radius", "lamp_color", "sky", "camera_height")
     if any(getattr(source, name) != getattr(target, name) for name in everywhere):
@@ -39,7 +39,7 @@ def coverage(parameters: Parameters, names: set[str], size: int) -> Float[np.nda
     Args:
         parameters: of the scene.
         names: places of objects, "floor" or "wall".
-        size: side of the picture, in pixels.
+        size: side of the image, in pixels.
     """
     mi = tracer()
     painted = dataclasses.replace(

@@ -15,7 +15,7 @@ NUMBERS = read_table("latentedit_scenes", "numbers")
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Thing:
-    """One object; lengths are in the world's units, of which four fit into a picture's width.
+    """One object; lengths are in the world's units, of which four fit into an image's width.
 
     Args:
         shape: "cube", "ball", "cylinder" or "cone".

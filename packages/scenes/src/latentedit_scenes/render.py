@@ -1,7 +1,7 @@
-"""Scenes as pictures: the path tracer Mitsuba, which is also the truth about every edit.
+"""Scenes as images: the path tracer Mitsuba, which is also the truth about every edit.
 
 Every random number belongs to a pixel, a sample and a dimension. A path that does not meet what was changed is the same
-path in both pictures; so pixels that no change reaches are equal bit by bit.
+path in both images; so pixels that no change reaches are equal bit by bit.
 """
 
 import functools
@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from latentedit_scenes.parameters import NUMBERS, Color, Parameters, Surface, Thing
 
 SIZE = 128
-"""Side of the model's pictures, in pixels."""
+"""Side of the model's images, in pixels."""
 
 CREDITS = "The scenes are rendered with Mitsuba 3 (BSD-3-Clause, copyright 2017 Wenzel Jakob) from plain solids."
-"""Whose work the pictures hold."""
+"""Whose work the images hold."""
 
 VARIANT = "LATENTEDIT_SCENES_VARIANT"
 """Variable of the environment that names another variant of Mitsuba than the scalar one, such as "llvm_ad_rgb".
@@ -32,14 +32,14 @@ _SAMPLES, _SAMPLES_LARGE = 36, 16
 _DEPTH = 3  # edges of a path: to what is seen, to what it is lit by in turn, and to a light
 _SKY_SHARE = 0.1  # of the paths that look for the sky, beside those for the lamp; most find it anyway
 _FACETS = 96  # of a cone
-_BLOCK = 32  # pixels; given, the picture does not depend on the number of threads
+_BLOCK = 32  # pixels; given, the image does not depend on the number of threads
 _SEED = 7
 _KNEE = 0.7  # linear light up to which tones are left as they are
 _ROOM: dict[str, float] = NUMBERS["room"]
 
 
 def render_array(parameters: Parameters, size: int = SIZE) -> NDArray[np.uint8]:
-    """The picture of a scene as ``[size, size, 3]`` unsigned bytes; the same call gives the same bytes.
+    """The image of a scene as ``[size, size, 3]`` unsigned bytes; the same call gives the same bytes.
 
     Cost:
         A second for 128 pixels and eight for 512, on one core.
@@ -52,8 +52,8 @@ def render_linear(parameters: Parameters, size: int, *, seed: int = _SEED) -> ND
 
     Args:
         parameters: of the scene.
-        size: side of the square picture, in pixels.
-        seed: of the paths; pictures of two seeds differ by noise.
+        size: side of the square image, in pixels.
+        seed: of the paths; images of two seeds differ by noise.
     """
     mi = tracer()
     samples = _SAMPLES if size <= SIZE else _SAMPLES_LARGE
@@ -95,7 +95,7 @@ def scene(parameters: Parameters, size: int, samples: int) -> dict[str, Any]:
     transform = mi.ScalarTransform4f
     wall_y, distance = _ROOM["wall_y"], _ROOM["camera_distance"]
     away, height = math.sqrt(distance**2 - parameters.camera_height**2), parameters.camera_height
-    # Wider than what any camera sees, so that their edges are never in the picture.
+    # Wider than what any camera sees, so that their edges are never in the image.
     floor = transform().translate([0, wall_y - 20, 0]).scale(20)
     wall = transform().translate([0, wall_y, 20]).rotate([1, 0, 0], 90).scale(20)
     described: dict[str, Any] = {

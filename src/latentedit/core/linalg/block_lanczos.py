@@ -82,7 +82,7 @@ def truncated_svd(
             take.
         block: rows that are multiplied at once; None is ``max(2, rank / 10)``. A singular value that is repeated more
             often than this may be found fewer times than it is there.
-        start: rows to start from, as from a neighbouring map; ``block`` random ones are added.
+        start: rows to start from, as from a neighboring map; ``block`` random ones are added.
         progress: called with "basis" after each step, in products.
 
     Raises:

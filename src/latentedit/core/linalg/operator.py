@@ -143,7 +143,7 @@ class Affine(LinearOperator):
 
 @final
 class Mean(LinearOperator):
-    """``(1/m) sum_i A_i`` of the m blocks of rows of A, ``row = noise * b + picture``: the average over noises."""
+    """``(1/m) sum_i A_i`` of the m blocks of rows of A, ``row = noise * b + image``: the average over noises."""
 
     def __init__(self, operator: LinearOperator, groups: int) -> None:
         rows, *latent = operator.shape

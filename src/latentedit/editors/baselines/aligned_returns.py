@@ -1,4 +1,4 @@
-"""Editors that invert a picture and steer the aligned way back (`latents.inversion`), which retraces it otherwise."""
+"""Editors that invert an image and steer the aligned way back (`latents.inversion`), which retraces it otherwise."""
 
 from typing import ClassVar, Literal
 
@@ -14,7 +14,7 @@ from latentedit.latents.inversion import InversionTrace, aligned_steps
 from latentedit.latents.joint import JointLatent
 from latentedit.models.guidance import arriving
 
-Reference = Literal["null", "source"]  # the text from which a concept is measured: the empty one, or the picture's own
+Reference = Literal["null", "source"]  # the text from which a concept is measured: the empty one, or the image's own
 
 
 @settings
@@ -23,7 +23,7 @@ class FreeSliders(PathEditor):
 
     Down from ``level`` along ``v(z, s, c0) + a (v(z, s, c1) - v(z, s, c0))`` with ``a = strength * scale``. The
     published slider samples from noise: plainly at first, then with this field, whose last difference is that of two
-    opposite texts. A picture has the level to itself: it is inverted under c0 up to there, and the way back is aligned
+    opposite texts. An image has the level to itself: it is inverted under c0 up to there, and the way back is aligned
     with the way up, so that a scale or a difference of 0 retraces it bit for bit. That, and the source text as the
     opposite one, are ours.
 
@@ -66,7 +66,7 @@ class FreeSliders(PathEditor):
         return edit.x + self._change(edit, trace, share)
 
     def _change(self, edit: Edit, trace: InversionTrace, share: Float[Tensor, "..."]) -> Latents:
-        """The displacement at the end of the way down, at a share of the scale: one for all, or one per picture."""
+        """The displacement at the end of the way down, at a share of the scale: one for all, or one per image."""
         backbone, delta = edit.latent.backbone, torch.zeros_like(edit.x)
         factor = (self.scale * share).to(delta).expand(len(delta)).reshape(-1, *[1] * (delta.ndim - 1))
         for index, s, s_next, at in aligned_steps(edit.latent, trace, name=self.name, progress=edit.progress):
@@ -142,11 +142,11 @@ class SEGA(PathEditor):
     """SEGA: semantic guidance towards a text, on the way back from an inversion.
 
     ``e_hat(y, c0) + G`` on the way back, G from ``psi = strength * scale * (e_hat(y, c1) - e_hat(y, reference))``. The
-    picture is inverted under its own text c0, which is also the base prompt, without further guidance, and comes back
+    image is inverted under its own text c0, which is also the base prompt, without further guidance, and comes back
     aligned: where psi is zero it stays as it is, bit for bit. Psi keeps its strongest values of each channel and has
     momentum, see `SemanticGuidance`. A negative strength is the reversed concept; any real one is allowed.
 
-    In the publication the concept is a few words, the reference the empty text and the picture a generated one. With
+    In the publication the concept is a few words, the reference the empty text and the image a generated one. With
     reference "source", which is ours, the concept is a full caption and psi what it changes in the source caption.
 
     Args:

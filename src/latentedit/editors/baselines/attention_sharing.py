@@ -1,4 +1,4 @@
-"""Editors whose way down shares attention with the picture: keys and values of its path, or values of the way up."""
+"""Editors whose way down shares attention with the image: keys and values of its path, or values of the way up."""
 
 import abc
 import dataclasses
@@ -27,12 +27,12 @@ Evaluation = tuple[int, int]
 class ValueSharing(PathEditor):
     """Up under c0 and down under ``c0 + strength (c1 - c0)``, by one solver; attention values may be shared.
 
-    The way down evaluates at other points than the way up, so even an unchanged text returns only near the picture.
+    The way down evaluates at other points than the way up, so even an unchanged text returns only near the image.
     Strength by the text is ours. The values come from the same step, from its beginning to its beginning and from its
     middle to its middle, although the two ways begin a step at different ends, as the published code has them. With
     guidance both branches get them.
 
-    Sharing takes no evaluation, and the memory of the values: of each layer, evaluation and picture its tokens. A
+    Sharing takes no evaluation, and the memory of the values: of each layer, evaluation and image its tokens. A
     network whose attention cannot be reached is refused. Subclasses write `_evaluations`, `_walk` and `_cost`.
     """
 
@@ -40,7 +40,7 @@ class ValueSharing(PathEditor):
     guidance: Guidance = 1.0  # classifier-free guidance weight of the way down
     share: Natural = 0  # how many steps of the way down, the first ones, have the values of the way up
     first_layer: Share = 0.5  # where in the network that begins, as a share of its attention layers
-    loses_equal_texts: ClassVar[bool] = True  # the way down misses the picture by the solver's error
+    loses_equal_texts: ClassVar[bool] = True  # the way down misses the image by the solver's error
 
     def _move(self, edit: Edit) -> Latents:
         levels = self._path(edit.latent).levels
@@ -89,7 +89,7 @@ class RFSolver(ValueSharing):
 
     Source:
         Wang et al. 2024, arXiv 2411.04746, equation of the second-order step; sharing from its code for FLUX.1, in the
-        last 18 of 57 layers. There the text's values are shared, too; here those of the picture only.
+        last 18 of 57 layers. There the text's values are shared, too; here those of the image only.
     """
 
     name: ClassVar[str] = "rf-solver"
@@ -118,7 +118,7 @@ class FireFlow(ValueSharing):
 
     Source:
         Deng et al. 2024, arXiv 2412.07517, algorithm 1; sharing from its code for FLUX.1, in the last 38 of 57 layers.
-        There the text's values are shared, too; here those of the picture only.
+        There the text's values are shared, too; here those of the image only.
     """
 
     name: ClassVar[str] = "fireflow"
@@ -143,11 +143,11 @@ class FireFlow(ValueSharing):
 
 @settings
 class MutualAttention(PathEditor):
-    """Invert under a text, then sample down under ``c0 + strength (c1 - c0)`` with the picture's own keys and values.
+    """Invert under a text, then sample down under ``c0 + strength (c1 - c0)`` with the image's own keys and values.
 
-    At each level the network runs twice: at the picture's state of the inversion under that text, where keys and
+    At each level the network runs twice: at the image's state of the inversion under that text, where keys and
     values of some attention layers are kept, and at the edit, which has them in place of its own, in both branches of
-    guidance. (With a text of the picture's own, MasaCtrl's code gives the unconditional branch those of the picture
+    guidance. (With a text of the image's own, MasaCtrl's code gives the unconditional branch those of the image
     under the empty text.) Its queries, and the text's keys and values, are its own. Strength by the text is ours. A
     network whose attention cannot be reached is refused. Subclasses write `_layers`.
     """
@@ -155,13 +155,13 @@ class MutualAttention(PathEditor):
     steps_by_map: ClassVar[bool] = True
     level: Start = 1.0  # how far up; 1 is the full path
     guidance: Guidance = 1.0  # classifier-free guidance weight of the way down
-    under: Under = "source"  # the picture's text, on both ways
+    under: Under = "source"  # the image's text, on both ways
     time: End | None = None  # of the network in a step of the inversion; None is "end" where networks predict noise
     nudge: Positive = 1.0  # factor of the clean latent before it is inverted
-    loses_equal_texts: ClassVar[bool] = True  # the way down misses the picture by the solver's error
+    loses_equal_texts: ClassVar[bool] = True  # the way down misses the image by the solver's error
 
     def _cost(self, k: int) -> int:
-        """``k (1 up + 1 down, or 2 down if guided)``, and one of the picture in each step that attends to it."""
+        """``k (1 up + 1 down, or 2 down if guided)``, and one of the image in each step that attends to it."""
         return k * (1 + branches(self.guidance)) + k - self._first(k)
 
     def _move(self, edit: Edit) -> Latents:
@@ -182,31 +182,31 @@ class MutualAttention(PathEditor):
 
     @abc.abstractmethod
     def _layers(self, backbone: Backbone) -> Sequence[str]:
-        """The layers whose keys and values the edit takes from the picture."""
+        """The layers whose keys and values the edit takes from the image."""
 
     def _first(self, steps: int) -> int:
-        """The first of ``steps`` steps down that attends to the picture."""
+        """The first of ``steps`` steps down that attends to the image."""
         del steps
         return 0
 
 
 @settings
 class MasaCtrl(MutualAttention):
-    """MasaCtrl: the way down attends to the picture's own path, from some step and layer on.
+    """MasaCtrl: the way down attends to the image's own path, from some step and layer on.
 
-    Mutual self-attention: the edit's queries meet keys and values of the picture, ``softmax(Q K0^T) V0``. Where
+    Mutual self-attention: the edit's queries meet keys and values of the image, ``softmax(Q K0^T) V0``. Where
     attention is joint, the text's keys and values are those of the edit.
 
     Args:
         start: share of the steps that go by before, in which the layout is formed.
         first_layer: where in the network it begins, as a share of its attention layers.
-        under: the picture's text, on both ways: published is none.
+        under: the image's text, on both ways: published is none.
         time: of the network in a step of the inversion, see `invert`; None is "end" where networks predict noise.
         nudge: factor of the clean latent before it is inverted; 1 is the published method.
 
     Source:
-        Cao et al. 2023, arXiv 2304.08465, eq. 3, with step 4 of 50 and layer 10 of 16. As its code offers, the picture
-        passes through the states of the inversion; the paper's other way lets the picture walk down by itself, under
+        Cao et al. 2023, arXiv 2304.08465, eq. 3, with step 4 of 50 and layer 10 of 16. As its code offers, the image
+        passes through the states of the inversion; the paper's other way lets the image walk down by itself, under
         the empty text, from where the inversion ended.
     """
 
@@ -224,15 +224,15 @@ class MasaCtrl(MutualAttention):
 
 @settings
 class StableFlow(MutualAttention):
-    """Stable Flow: the picture's own keys and values in the few layers that are vital, after a nudge of the latent.
+    """Stable Flow: the image's own keys and values in the few layers that are vital, after a nudge of the latent.
 
-    Picture and edit go side by side from the same noise.
+    Image and edit go side by side from the same noise.
 
     Args:
         layers: the vital ones by number, negative from the last; those that the network lacks are left out. The
             defaults are where the double blocks of FLUX.1 have theirs: its first and last two.
         nudge: factor of the clean latent before it is inverted, which makes the inversion easier to come back from.
-        under: the picture's text, on both ways.
+        under: the image's text, on both ways.
         time: of the network in a step of the inversion, see `invert`; None is "end" where networks predict noise.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Editors along FlowEdit's path: from the picture, by the integral of a difference of velocities along shared noise."""
+"""Editors along FlowEdit's path: from the image, by the integral of a difference of velocities along shared noise."""
 
 import dataclasses
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from latentedit.core.solvers import heading
 from latentedit.editors.kit import Edit, Latents, LevelBatch, PathEditor, branches
 from latentedit.latents.joint import JointLatent
 
-# Called as `difference(a, b, levels, arrival)` with the noised picture, the noised edit, their levels and the next one.
+# Called as `difference(a, b, levels, arrival)` with the noised image, the noised edit, their levels and the next one.
 Difference = Callable[[Latents, Latents, LevelBatch, float], Latents]
 
 
@@ -26,7 +26,7 @@ def follow_difference(
     at b: ``s dv - (b - a) = (a - s v_a) - (b - s v_b)`` where ``dv = v_b - v_a``.
 
     The state is ``y - x``, so a difference that is zero wherever a = b leaves exactly x. Each step calls ``difference``
-    once, with all pictures and the first noise, then all with the second, and so on.
+    once, with all images and the first noise, then all with the second, and so on.
     """
     x, delta = edit.x, torch.zeros_like(edit.x)
     for index, s, s_next in edit.steps(grid.levels):
@@ -42,7 +42,7 @@ def follow_difference(
 def fidelity_and_steering(
     edit: Edit, weight: float, *, times: int = 1, source_guidance: float = 1.0, target_guidance: float = 1.0
 ) -> Difference:
-    """``(v(b, c0) - v(a, c0)) + weight (v(b, c1) - v(b, c0))`` at the picture a and the edit b.
+    """``(v(b, c0) - v(a, c0)) + weight (v(b, c1) - v(b, c0))`` at the image a and the edit b.
 
     The first difference, *fidelity*, holds the source where it is; the second, *steering*, goes towards the target. The
     three are calls of one shape, not one of three times the rows: kernels may round equal rows of one batch
@@ -182,14 +182,14 @@ class FlowAlign(PathEditor):
 
     ``y <- y + (s' - s) (p - q) + pull ((a - s q) - (b - s p))``, from y = x, with two velocities
     ``p = v(b, s, c0) + strength guidance (v(b, s, c1) - v(b, s, c0))`` and ``q = v(a, s, c0)``, ``a = (1 - s) x + s e``
-    and ``b = a + (y - x)``. The last bracket is the picture's clean estimate less that of the edit.
+    and ``b = a + (y - x)``. The last bracket is the image's clean estimate less that of the edit.
 
     Strength 1 is the published method. That it scales the guidance is ours: so it may have any sign and size, and
     without a pull the product ``strength * guidance`` is `FlowSlider`'s strength.
 
     Args:
         guidance: weight of the target over the source text.
-        pull: of the edit's clean estimate to the picture's, in each step.
+        pull: of the edit's clean estimate to the image's, in each step.
 
     Source:
         Kim et al. 2025, FlowAlign, arXiv 2505.23145, with the defaults of its code; the real-valued start is ours.
@@ -218,8 +218,8 @@ class SteeringFields(PathEditor):
     ``y <- y + (s' - s) (u(b, s) - v(a, s, n))`` with ``u = (v(n) + m v(c1) - l v(c0)) / (1 + m - l)``, from y = x.
     ``m = strength * attract``, ``l = strength * repel``, n is the empty text, ``a = (1 - s) x + s e`` and
     ``b = a + (y - x)``; all velocities are at guidance weight 1. The field u is the published one; the rest is ours. It
-    steers sampling from noise; we walk it along FlowEdit's path, the way to keep a given picture without an inversion,
-    so that strength 0 leaves the picture and strength may have either sign. Its base is the empty text: were it the
+    steers sampling from noise; we walk it along FlowEdit's path, the way to keep a given image without an inversion,
+    so that strength 0 leaves the image and strength may have either sign. Its base is the empty text: were it the
     source, which is also what repels, both weights would act as one, and the editor be `FlowSlider` at the strength
     ``m / (1 + m - l)``.
 

@@ -22,7 +22,7 @@ class Inversion(PathEditor):
     """Edits by inversion: up under the source text, down under the target.
 
     Invert under c0 up to ``level``, then sample down under ``c0 + strength (c1 - c0)``. The way down evaluates at other
-    points than the way up, so even an unchanged text returns only near the picture.
+    points than the way up, so even an unchanged text returns only near the image.
 
     Args:
         time: of the network in a step of the inversion, see `invert`; None is "end" where networks predict noise.
@@ -33,7 +33,7 @@ class Inversion(PathEditor):
     """
 
     name: ClassVar[str] = "inversion"
-    loses_equal_texts: ClassVar[bool] = True  # the way down misses the picture by the solver's error
+    loses_equal_texts: ClassVar[bool] = True  # the way down misses the image by the solver's error
     steps_by_map: ClassVar[bool] = True
 
     level: Start = 1.0
@@ -84,17 +84,17 @@ class AlignedInversion(PathEditor):
 
 @settings
 class RFInversion(PathEditor):
-    """RF-Inversion: a controlled way up to a given noise, and a controlled way down that the picture attracts.
+    """RF-Inversion: a controlled way up to a given noise, and a controlled way down that the image attracts.
 
     Up: ``dY/ds = (1 - gamma) v(Y, s, "") + gamma (e - Y) / (1 - s)``, down: ``dX/ds = (1 - k) r + k v(X, s, c1)``.
-    ``r = (X - x) / s`` leads straight to the picture and ``k = strength (1 - eta_i)``, where ``eta_i`` is ``eta`` on
+    ``r = (X - x) / s`` leads straight to the image and ``k = strength (1 - eta_i)``, where ``eta_i`` is ``eta`` on
     the steps from ``start`` to ``stop`` and 0 on the others. Strength 1 is the published method; that strength scales
-    what is not the straight way is ours: towards strength 0 the edit goes to the picture continuously. The level in r
+    what is not the straight way is ours: towards strength 0 the edit goes to the image continuously. The level in r
     counts from the clean end of the grid, which is 0 for rectified flow.
 
     Args:
         gamma: share of the straight way to the noise on the way up, in [0, 1].
-        eta: share of the straight way to the picture on the way down, in [0, 1].
+        eta: share of the straight way to the image on the way down, in [0, 1].
         start: first step on which eta acts, as a share of the steps of the way down.
         stop: first step on which it no longer acts, likewise.
         up_guidance: weight of the way up, for networks that take it as an input; the empty text has no other.
@@ -126,7 +126,7 @@ class RFInversion(PathEditor):
 
     @property
     def keeps_equal_texts(self) -> bool:
-        """Only the straight way ends at the picture."""
+        """Only the straight way ends at the image."""
         return self.eta == 1 and self.start == 0 and self.stop == 1
 
     def _cost(self, k: int) -> int:
@@ -175,7 +175,7 @@ class UniEdit(PathEditor):
     Args:
         level: how far up, in (0, 1]. Published are 9 of 15 steps: .6 on a uniform grid, .80 on SD3's, .83 on FLUX.1's.
         weight: of the correction.
-        under: text of the inversion. The pictures' own, which is ours, keeps more of the picture.
+        under: text of the inversion. The images' own, which is ours, keeps more of the image.
         patch: side, in latents, of the squares over which the mask averages: in the code for FLUX.1 its tokens, 2.
 
     Source:
@@ -183,7 +183,7 @@ class UniEdit(PathEditor):
     """
 
     name: ClassVar[str] = "uni-edit"
-    loses_equal_texts: ClassVar[bool] = True  # the way down misses the picture by the solver's error
+    loses_equal_texts: ClassVar[bool] = True  # the way down misses the image by the solver's error
 
     level: Start = 0.6
     steps: Count = 15
@@ -213,7 +213,7 @@ class UniEdit(PathEditor):
 
 
 def region_mask(d: Latents, patch: int = 1) -> Float[Tensor, "b *#latent"]:
-    """Where two texts disagree: the mean of ``|d|`` over channels and patches, stretched to [0, 1] for each picture.
+    """Where two texts disagree: the mean of ``|d|`` over channels and patches, stretched to [0, 1] for each image.
 
     The first axis of a latent is its channels; a latent of one axis has none and is not averaged. Patches are squares
     of latents with height and width. The mask is 0 where all differences are alike.
@@ -227,14 +227,14 @@ def region_mask(d: Latents, patch: int = 1) -> Float[Tensor, "b *#latent"]:
 
 @settings
 class DNAEdit(PathEditor):
-    """DNAEdit: a noise that is aligned with the picture step by step, then a way down towards a reference that moves.
+    """DNAEdit: a noise that is aligned with the image step by step, then a way down towards a reference that moves.
 
-    Align a noise with the picture under c0, then come down under ``c1' = c0 + strength (c1 - c0)``.
+    Align a noise with the image under c0, then come down under ``c1' = c0 + strength (c1 - c0)``.
 
     Way up, from a random e: ``w = (e - z) / (1 - s)``, ``p = z + (s' - s) w``, ``v = v(p, s', c0)``,
     ``z' = z + (s' - s) v`` and ``e' = e - (1 - s) (w - v)``, so that ``(e' - z') / (1 - s') = v``: z' stays on the line
     to e'. Way down over the same steps, with ``dv = v(z + p - z', s', c1') - v``: the reference
-    ``m <- m + (s - s') dv`` starts at the picture x, and ``z <- z + (s - s') (eta v(c1') + (1 - eta) (z - m) / s')``.
+    ``m <- m + (s - s') dv`` starts at the image x, and ``z <- z + (s - s') (eta v(c1') + (1 - eta) (z - m) / s')``.
     Levels in quotients count from the clean end of the grid, which is 0 for rectified flow. Strength by interpolating
     the text is ours.
 

@@ -18,9 +18,9 @@ class DiffEdit(PathEditor):
     """DiffEdit: a mask from the texts, inversion, and a way down that changes only what is inside the mask.
 
     ``z <- m (z + (s' - s) v_w(z, s, c)) + (1 - m) Z(s')``, down from the top of the inversion Z. The mask m is where
-    the two texts' estimates differ most (`difference_mask`); outside of it the picture comes back bit for bit. The text
+    the two texts' estimates differ most (`difference_mask`); outside of it the image comes back bit for bit. The text
     of the way down is ``c0 + strength (c1 - c0)``, which is ours: the mask does not depend on the strength, and inside
-    it small strengths tend to a reconstruction under the source text, not to the picture.
+    it small strengths tend to a reconstruction under the source text, not to the image.
 
     Args:
         under: text of the inversion; the empty one as published.
@@ -64,7 +64,7 @@ def difference_map(edit: Edit, *, level: float, maps: int) -> Float[Tensor, "b *
 
     A guided difference of noise estimates, ``e_hat_w(c1) - e_hat_w(c0)``, is ``w (1 - s)`` times this one: the
     unconditional branch cancels. So guidance would cost twice as much and change no mask that is relative. The two
-    texts are calls of one shape, so equal texts give exactly zero. It costs ``2 * maps`` evaluations per picture.
+    texts are calls of one shape, so equal texts give exactly zero. It costs ``2 * maps`` evaluations per image.
     Latents without height and width are not averaged over channels. Couairon et al. 2022, arXiv 2210.11427, step 1.
     """
     x, backbone = edit.x, edit.latent.backbone
@@ -78,10 +78,10 @@ def difference_map(edit: Edit, *, level: float, maps: int) -> Float[Tensor, "b *
 
 
 def binarised(difference: Float[Tensor, "b *place"], ratio: float) -> Bool[Tensor, "b *place"]:
-    """Where a map is above ``ratio / 2`` times the mean of its picture; 3 is the published ratio.
+    """Where a map is above ``ratio / 2`` times the mean of its image; 3 is the published ratio.
 
     The published form clamps the map at ``ratio`` times the mean, divides by that and cuts at one half, which is the
-    same. Each picture has its own mean, where diffusers takes one of the batch.
+    same. Each image has its own mean, where diffusers takes one of the batch.
     """
     return difference > ratio / 2 * per_element(difference.flatten(1).mean(1), difference)
 

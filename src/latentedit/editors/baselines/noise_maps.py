@@ -10,8 +10,8 @@ takes the place of its fresh noise. An edit makes the same steps with the same r
 
     d_{k+1} = mu_k(d_k, v_edit - v(x_k, c0)),     d_0 = 0,
 
-in which r_k has dropped out. This form is used: where the two velocities are equal it leaves exactly the picture,
-which ``mu + r`` would miss by its rounding. The last step goes to the picture itself, at level 0, where a step has no
+in which r_k has dropped out. This form is used: where the two velocities are equal it leaves exactly the image,
+which ``mu + r`` would miss by its rounding. The last step goes to the image itself, at level 0, where a step has no
 fresh noise; so r is kept as a displacement and never divided by the share of it.
 """
 
@@ -38,7 +38,7 @@ class NoiseMaps:
     """The states of an edit-friendly inversion."""
 
     levels: tuple[float, ...]  # falling; the last is 0
-    states: tuple[Latents, ...]  # one per level; the last is the picture
+    states: tuple[Latents, ...]  # one per level; the last is the image
 
     @property
     def steps(self) -> int:
@@ -59,9 +59,9 @@ class NoiseMaps:
 
 
 def noise_maps(edit: Edit, grid: LevelGrid, *, shift: int = 0) -> NoiseMaps:
-    """Noise pictures independently at every level of a grid.
+    """Noise images independently at every level of a grid.
 
-    The grid's last level becomes 0, where the picture is, also on a model whose own grid ends just above.
+    The grid's last level becomes 0, where the image is, also on a model whose own grid ends just above.
 
     With a shift, the state of level s_k has only the noise of ``t = s_{k + shift}`` (none past the end) and is scaled
     to the size that level s_k promises, ``h(s_k) / h(t)`` with ``h(s) = sqrt((1 - s)^2 + s^2)``, the deviation at level
@@ -102,7 +102,7 @@ class EditFriendlyDDPM(PathEditor):
     Source:
         Huberman-Spiegelglas et al. 2024, arXiv 2304.06140; the strength and the real-valued start are ours. Deutch et
         al. 2024, arXiv 2408.00735, showed that it is annealed delta denoising. The published code sets the last
-        residual to zero; here it is kept, and with it more of the picture.
+        residual to zero; here it is kept, and with it more of the image.
     """
 
     name: ClassVar[str] = "edit-friendly-ddpm"
@@ -147,7 +147,7 @@ class LEDITS(PathEditor):
 
     What differs from the published system: its first mask M1, of the concept's cross-attention, is left out, so that
     edits are about twice as long; steps are the ancestral ones of DDIM, its other mode besides a second-order solver;
-    there is no warm-up, because until the guidance begins the picture is retraced, and a lower ``level`` does the same
+    there is no warm-up, because until the guidance begins the image is retraced, and a lower ``level`` does the same
     for nothing. With reference "source", which is ours, full captions can be compared.
 
     Args:
@@ -194,8 +194,8 @@ class TurboEdit(PathEditor):
 
     ``y' = c x' + (mu(y, c0) - c mu(x, c0)) + w (mu(y, c1) - mu(y, c0))``, ``w = strength * weight``. States x and the
     step mu are those of `noise_maps`, x with the noise of the level ``shift`` steps further down.
-    ``c = min(1, clip / rms(x' - mu(x, c0)))`` in the last step, a picture at a time, and 1 before it. Any real strength
-    is allowed. Without the clip, ``w = 0`` leaves exactly the picture; with it, a small strength tends to a picture
+    ``c = min(1, clip / rms(x' - mu(x, c0)))`` in the last step, an image at a time, and 1 before it. Any real strength
+    is allowed. Without the clip, ``w = 0`` leaves exactly the image; with it, a small strength tends to an image
     whose last residual, detail that the model did not expect, is clipped as well.
 
     The three branches are three calls of one shape, as in `FlowSlider`.
@@ -208,7 +208,7 @@ class TurboEdit(PathEditor):
 
     Source:
         Deutch et al. 2024, arXiv 2408.00735, with the constants of its code, where the model takes four steps and one
-        picture at a time; the bound as a root mean square, for latents of other sizes, is ours.
+        image at a time; the bound as a root mean square, for latents of other sizes, is ours.
     """
 
     name: ClassVar[str] = "turboedit"
@@ -220,7 +220,7 @@ class TurboEdit(PathEditor):
 
     @property
     def keeps_equal_texts(self) -> bool:
-        """Without the clip; it takes detail from every picture."""
+        """Without the clip; it takes detail from every image."""
         return self.clip is None
 
     def _cost(self, k: int) -> int:

@@ -1,4 +1,4 @@
-"""Editors that sample from a noised picture, which enters by the start of the sampling or is mixed in."""
+"""Editors that sample from a noised image, which enters by the start of the sampling or is mixed in."""
 
 from collections.abc import Callable, Sequence
 from typing import ClassVar
@@ -71,12 +71,12 @@ class VeloEdit(PathEditor):
     """VeloEdit: sampling from noise whose velocities are mixed, while the levels are high, with those that lead back.
 
     ``z' = z + (s' - s) u`` from ``(1 - s) x + s e``, with u between v of the target and ``w = (z - x) / s``, which
-    leads straight back to the picture x. Above ``until``, numbers of v that resemble w, ``|w| >= threshold (|w| +
+    leads straight back to the image x. Above ``until``, numbers of v that resemble w, ``|w| >= threshold (|w| +
     |v - w|)``, are replaced by w, and the others by ``w + strength (v - w)``: there the clean estimate becomes ``x +
-    strength (x_hat - x)``. From ``until`` down u is v. So strength says how much of the picture is mixed in, and near
+    strength (x_hat - x)``. From ``until`` down u is v. So strength says how much of the image is mixed in, and near
     0 the last steps still show the target.
 
-    It was made for models that take the picture as a reference. Models that take captions alone see the picture
+    It was made for models that take the image as a reference. Models that take captions alone see the image
     only through the mix, and want a lower ``level``, where the path starts with more of it.
 
     Args:
@@ -118,7 +118,7 @@ class VeloEdit(PathEditor):
 
 @settings
 class TextSteering(PathEditor):
-    """Steering by the embedded text alone: what a shifted text changes in a sample, added to the picture.
+    """Steering by the embedded text alone: what a shifted text changes in a sample, added to the image.
 
     ``y = x + R(c0 + strength (c1 - c0)) - R(c0)``, R(c) the sample under c from ``(1 - s) x + s e``, s = level. The
     noise is drawn once and both samples start there, so what they have in common, the reconstruction's error with
@@ -129,7 +129,7 @@ class TextSteering(PathEditor):
 
     Source:
         Steering of text embeddings for generation with a real strength: arXiv 2603.17998, without its search for a
-        direction (ours is the difference of the two texts). The difference of two samples on a real picture is ours.
+        direction (ours is the difference of the two texts). The difference of two samples on a real image is ours.
     """
 
     name: ClassVar[str] = "text-steering"
@@ -154,10 +154,10 @@ class TextSteering(PathEditor):
 
 @settings
 class VelocitySteering(PathEditor):
-    """Steering by velocities: what a multiple of their difference changes in a sample, added to the picture.
+    """Steering by velocities: what a multiple of their difference changes in a sample, added to the image.
 
     ``y = x + R(a) - R(0)``, R(a) the sample of ``v0 + a (v1 - v0)`` from ``(1 - s) x + s e``, s = level. v0 is the
-    velocity under the picture's own text, v1 that under the target: for a model that sees the picture, with the
+    velocity under the image's own text, v1 that under the target: for a model that sees the image, with the
     instruction to change nothing and with the one to be followed. Both samples start from one noise, so what the
     model repaints of its own accord is in both and cancels: only the change is added.
 
@@ -166,11 +166,11 @@ class VelocitySteering(PathEditor):
     and at as many beyond for a strength below 0 or above 1; strengths are clamped to the effect of the last. With no
     probes, ``a = strength * scale``.
 
-    Made for models that take the picture as a reference. Models that take captions alone see the picture only
+    Made for models that take the image as a reference. Models that take captions alone see the image only
     through the start, and want a lower ``level``. Where the guidance weight is an input, it is the makers'.
 
     Args:
-        scale: a at strength 1: on models with classifier-free guidance the guidance weight, with the picture's own text
+        scale: a at strength 1: on models with classifier-free guidance the guidance weight, with the image's own text
             as the negative one; 1 where the weight is an input.
         probes: scales between 0 and the full change at which the effect is measured.
 
@@ -219,7 +219,7 @@ class VelocitySteering(PathEditor):
         return results
 
     def _change(self, edit: Edit) -> Callable[[Float[Tensor, " b"]], Latents]:
-        """From shares of ``scale``, one per picture, to the change; the sample without the text is drawn once."""
+        """From shares of ``scale``, one per image, to the change; the sample without the text is drawn once."""
         backbone, levels = edit.latent.backbone, self._path(edit.latent).levels
         low, high = backbone.capabilities.s_min, backbone.capabilities.s_max
         start = edit.noised(levels[0])

@@ -1,4 +1,4 @@
-"""Editors by score distillation: the picture descends along differences of estimates at random or chosen levels."""
+"""Editors by score distillation: the image descends along differences of estimates at random or chosen levels."""
 
 from typing import ClassVar
 
@@ -18,11 +18,11 @@ from latentedit.models.guidance import GuidedField
 
 @settings
 class SDS(Baseline):
-    """Score distillation from a picture: the target's noise estimate against the noise that was added.
+    """Score distillation from an image: the target's noise estimate against the noise that was added.
 
     ``y <- y - strength step_size (e_hat_w(y_s, c1) - e)`` from y = x, ``y_s = (1 - s) y + s e``, fresh e and level.
     The bracket is ``(1 - s) (v_w(y_s, c1) - (e - y))``, the residual of rectified-flow distillation with the weight
-    ``1 - s``. Nothing but the start says what the picture is: it drifts to what the target alone finds likely, and
+    ``1 - s``. Nothing but the start says what the image is: it drifts to what the target alone finds likely, and
     loses detail on the way. Delta denoising (`DDS`) takes that drift away.
 
     Args:
@@ -32,7 +32,7 @@ class SDS(Baseline):
         guidance: classifier-free guidance weight.
 
     Source:
-        Poole et al. 2022, arXiv 2209.14988, eq. 3 with a constant weight, from the picture as in Hertz et al. 2023
+        Poole et al. 2022, arXiv 2209.14988, eq. 3 with a constant weight, from the image as in Hertz et al. 2023
         (arXiv 2304.07090); levels uniform in s and the strength, which scales the steps, are ours.
     """
 
@@ -62,7 +62,7 @@ class SDS(Baseline):
 
 @settings
 class DDS(Baseline):
-    """Delta denoising score, iterated: the difference of two noise estimates moves the picture, at random levels.
+    """Delta denoising score, iterated: the difference of two noise estimates moves the image, at random levels.
 
     ``y <- y - strength step_size (e_hat_w(y_s, c1) - e_hat_w(x_s, c0))`` from y = x, at a random level each step.
     ``y_s = (1 - s) y + s e`` and ``x_s = (1 - s) x + s e`` have one fresh noise. With ``e_hat = z + (1 - s) v`` the
@@ -121,7 +121,7 @@ def random_levels(
 
 
 def descent_levels(edit: Edit, levels: tuple[float, float], steps: int) -> list[LevelBatch]:
-    """`random_levels` of each picture, in float64; pictures share them where there is one seed for all.
+    """`random_levels` of each image, in float64; images share them where there is one seed for all.
 
     A negative strength is refused: it would climb the score, away from the fixed point of the descent.
     """
@@ -192,7 +192,7 @@ class ChordEdit(Baseline):
 
 
 def clean_difference(edit: Edit, y: Latents, s: float, noise: Float[Tensor, "noises b *latent"]) -> Latents:
-    """``mean[x_hat(z, s, c1) - x_hat(z, s, c0)]`` at ``z = (1 - s) y + s e``, over the noises of each picture."""
+    """``mean[x_hat(z, s, c1) - x_hat(z, s, c0)]`` at ``z = (1 - s) y + s e``, over the noises of each image."""
     velocity, times = edit.latent.backbone.velocity, len(noise)
     source, target = edit.texts
     z = ((1 - s) * y + s * noise).flatten(0, 1)

@@ -28,18 +28,18 @@ class SplitFlow(PathEditor):
     towards sub-targets on that towards the target, and takes the `agreeing_mean` of the differences of velocities
     towards sub-targets. What is left is FlowEdit towards the target.
 
-    Sub-targets are captions: the picture's with some of the changed phrases exchanged in each (`partial_targets`); the
+    Sub-targets are captions: the image's with some of the changed phrases exchanged in each (`partial_targets`); the
     paper has a language model write them. Embedded texts without captions have sub-targets evenly between the two, the
     last of them being the target. Both are ours, as is the strength, which scales every difference of velocities.
 
     Args:
         until: flows are apart at levels above this one.
-        captions: of the sub-targets, as many for each picture, or once for all; by themselves where there are none.
+        captions: of the sub-targets, as many for each image, or once for all; by themselves where there are none.
         parts: how many sub-targets there are without captions.
 
     Raises:
-        ConfigError: pictures with other numbers of sub-targets than one another.
-        ShapeError: from ``edit``: captions for another number of pictures.
+        ConfigError: images with other numbers of sub-targets than one another.
+        ShapeError: from ``edit``: captions for another number of images.
 
     Source:
         Yoon et al. 2025, arXiv 2510.25970, in the form of its code for SD3: three sub-targets, steps 33 to 28 of 50
@@ -56,7 +56,7 @@ class SplitFlow(PathEditor):
 
     def __post_init__(self) -> None:
         if len({len(texts) for texts in self.captions}) > 1 or not all(self.captions):
-            raise ConfigError("every picture needs the same number of captions, at least one")
+            raise ConfigError("every image needs the same number of captions, at least one")
 
     @property
     def keeps_equal_texts(self) -> bool:
@@ -111,7 +111,7 @@ class SplitFlow(PathEditor):
         count = len(edit.latent)
         captions = self.captions * count if len(self.captions) == 1 else self.captions
         if len(captions) != count:
-            raise ShapeError(f"{count} pictures need one set of sub-targets each; got {len(captions)}")
+            raise ShapeError(f"{count} images need one set of sub-targets each; got {len(captions)}")
         return [embed_targets(edit.latent, texts) for texts in zip(*captions, strict=True)]
 
     def _differences(

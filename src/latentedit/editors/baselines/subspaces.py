@@ -23,7 +23,7 @@ from latentedit.latents.inversion import InversionTrace, replay
 from latentedit.latents.joint import JointLatent
 from latentedit.models.derivatives import FeatureJacobian, FeatureMap, VelocityJacobian, denoiser_jacobian
 
-Rows = Float[Tensor, "b r *latent"]  # vectors of the latent space, r of each picture
+Rows = Float[Tensor, "b r *latent"]  # vectors of the latent space, r of each image
 _BLOCK = 2  # directions that are multiplied at once in a search
 
 
@@ -84,7 +84,7 @@ class Pullback(PathEditor):
         return replay(latent, trace, latent.condition, offset=offset, progress=edit.progress)
 
     def _span(self, edit: Edit, site: str, top: Latents, level: float, row: int) -> Tensor:
-        """The basis of one picture."""
+        """The basis of one image."""
         jacobian = feature_jacobian(edit, site, top, level, edit.texts[1], row)
         return leading_span(edit, jacobian, self.rank, row, products=self.products)
 
@@ -111,7 +111,7 @@ class LOCO(PathEditor):
 
     Source:
         Chen et al. 2024, arXiv 2409.02374, its text-supervised form with null-space projection. There masks come from
-        a segmentation and lie on pictures; the mask from the texts on the latent (that of DiffEdit, arXiv 2210.11427),
+        a segmentation and lie on images; the mask from the texts on the latent (that of DiffEdit, arXiv 2210.11427),
         the length and the aligned way back are ours, and nothing is guided.
     """
 
@@ -150,7 +150,7 @@ class LOCO(PathEditor):
         return replay(latent, trace, latent.condition, offset=offset, progress=edit.progress)
 
     def _outside(self, edit: Edit, top: Latents, level: float, outside: Bool[Tensor, "*place"], row: int) -> Tensor:
-        """V of one picture."""
+        """V of one image."""
         jacobian = Masked(feature_jacobian(edit, "clean", top, level, edit.texts[0], row), outside)
         return leading_span(edit, jacobian, self.rank, row, products=self.products)
 
@@ -173,10 +173,10 @@ class Masked(BlockOperator):
 
 
 def feature_jacobian(edit: Edit, site: str, top: Latents, level: float, texts: Condition, row: int) -> FeatureJacobian:
-    """That of the feature at a site, at the top of one picture's inversion."""
-    picture = slice(row, row + 1)
-    feature = FeatureMap(backbone=edit.latent.backbone, site=site, level=level, condition=texts[picture])
-    return FeatureJacobian(feature, top[picture])
+    """That of the feature at a site, at the top of one image's inversion."""
+    image = slice(row, row + 1)
+    feature = FeatureMap(backbone=edit.latent.backbone, site=site, level=level, condition=texts[image])
+    return FeatureJacobian(feature, top[image])
 
 
 def top_level(latent: JointLatent, trace: InversionTrace) -> float:
@@ -205,7 +205,7 @@ def check_rank(rank: int, latent: JointLatent, *, spare: int = 0) -> None:
 
 
 def leading_span(edit: Edit, operator: BlockOperator, rank: int, row: int, *, products: int) -> Tensor:
-    """The ``rank`` leading right singular vectors of a map at one picture, as rows, by a fixed number of products.
+    """The ``rank`` leading right singular vectors of a map at one image, as rows, by a fixed number of products.
 
     An editor states its cost before it starts, so `truncated_svd` goes on to the end of the products, whatever it has
     reached; only where it has the whole space does it end before. At rank 5 on the bundled U-Net (two portraits, three

@@ -1,4 +1,4 @@
-"""Captioners, which describe a picture where the user does not, and their registry."""
+"""Captioners, which describe an image where the user does not, and their registry."""
 
 import abc
 import pkgutil
@@ -18,7 +18,7 @@ from latentedit.models.base import Backbone
 from latentedit_keep.files import user_path
 
 INSTRUCTION = (
-    "Describe this picture in one sentence of the form 'a ... with ..., ..., ...'. Begin with the main subject, then "
+    "Describe this image in one sentence of the form 'a ... with ..., ..., ...'. Begin with the main subject, then "
     "name every visible attribute of it and of the background, each in a short phrase of its own between commas. "
     "Answer with that sentence alone, without a preamble and without quotation marks."
 )  # edits replace the phrases between commas
@@ -29,7 +29,7 @@ _QUOTES = {'"': '"', "'": "'", "`": "`", "\u201c": "\u201d", "\u2018": "\u2019",
 
 
 class Captioner(abc.ABC):
-    """Pictures to captions in the words that the model was trained on.
+    """Images to captions in the words that the model was trained on.
 
     Laws:
         1. ``caption(pixels)[i]`` equals ``caption(pixels[i : i + 1])[0]``.
@@ -38,7 +38,7 @@ class Captioner(abc.ABC):
 
     @abc.abstractmethod
     def caption(self, pixels: Float[Tensor, "b 3 h w"]) -> list[str]:
-        """One full caption per picture; pixels at the model's size, in [-1, 1]."""
+        """One full caption per image; pixels at the model's size, in [-1, 1]."""
 
     def examples(self, count: int) -> list[str]:
         """Up to ``count`` different captions in its style, always the same; none by default."""
@@ -75,15 +75,15 @@ class PromptedCaptioner(Captioner):
 
 
 class AttributeReader(Captioner):
-    """A captioner that can also read a picture attribute by attribute."""
+    """A captioner that can also read an image attribute by attribute."""
 
     @abc.abstractmethod
     def read(self, pixels: Float[Tensor, "b 3 h w"]) -> list[dict[str, str]]:
-        """Attribute to value, one dictionary a picture; pixels at the model's size, in [-1, 1]."""
+        """Attribute to value, one dictionary an image; pixels at the model's size, in [-1, 1]."""
 
 
 def make_captioner(name: str, backbone: Backbone) -> Captioner:
-    """The captioner of that name, for the pictures of a model.
+    """The captioner of that name, for the images of a model.
 
     It is an entry point of ``latentedit.captioners`` ("portraits"); ``openai:MODEL``, a model behind an endpoint like
     OpenAI's; or the folder or hub id (``org/name`` or ``org/name@revision``) of an image-to-text model of transformers.
@@ -119,7 +119,7 @@ def one_line(text: str) -> str:
 
 
 def to_images(pixels: Float[Tensor, "b 3 h w"]) -> list[Image.Image]:
-    """Pictures in eight bits, from pixels in [-1, 1]; values outside are clipped."""
+    """Images in eight bits, from pixels in [-1, 1]; values outside are clipped."""
     levels = pixels.detach().to("cpu", torch.float32).clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
     return [Image.fromarray(frame.numpy()) for frame in levels.permute(0, 2, 3, 1)]
 

@@ -194,7 +194,7 @@ def _removed(caption: str, old: str) -> str:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class _Parts:
-    """Neighbouring parts of a phrase, ``parts[first : last + 1]`` of ``phrases[index]``."""
+    """Neighboring parts of a phrase, ``parts[first : last + 1]`` of ``phrases[index]``."""
 
     phrases: tuple[Phrase, ...]
     index: int

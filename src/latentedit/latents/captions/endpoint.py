@@ -18,7 +18,7 @@ _MOST_LETTERS = 300  # of a server's answer, in an error
 class VisionEndpoint(PromptedCaptioner):
     """A model behind an endpoint, at temperature 0 with seed 0; law 2 holds as far as its server keeps to them.
 
-    Each picture is a request of its own to ``{OPENAI_BASE_URL}/chat/completions``, by default OpenAI's, with the key in
+    Each image is a request of its own to ``{OPENAI_BASE_URL}/chat/completions``, by default OpenAI's, with the key in
     the environment variable ``OPENAI_API_KEY`` if there is one; up to three if the server is busy or unreachable.
     """
 

@@ -27,10 +27,10 @@ _ANSWER_TOKENS = 160  # of other answers: phrases for two captions, and contradi
 
 
 class ImageToText(PromptedCaptioner):
-    """A model that describes pictures: greedily decoded, one picture at a time, so that others do not matter.
+    """A model that describes images: greedily decoded, one image at a time, so that others do not matter.
 
-    A model with a chat template gets the prompt, Florence-2 its task of a detailed caption, any other the picture
-    alone; the last two describe the picture whatever the prompt is.
+    A model with a chat template gets the prompt, Florence-2 its task of a detailed caption, any other the image
+    alone; the last two describe the image whatever the prompt is.
     """
 
     def __init__(self, network: Any, processor: Any, *, name: str) -> None:
@@ -73,7 +73,7 @@ class ImageToText(PromptedCaptioner):
         return cls(network.eval().requires_grad_(False).to(device), processor, name=name)
 
     def caption(self, pixels: Float[Tensor, "b 3 h w"]) -> list[str]:
-        """One caption a picture; a `ModelError` if one is empty."""
+        """One caption an image; a `ModelError` if one is empty."""
         captions = super().caption(pixels)
         if not all(captions):
             raise ModelError(f"{self.name} returned an empty caption. Use another captioner, or pass a caption")

@@ -162,9 +162,9 @@ class BackboneContract:
         if self.null_is_the_empty_text:
             assert torch.equal(null.tokens, empty.tokens)
             assert torch.equal(null.pooled, empty.pooled)
-        picture = (condition.tokens.new_ones(len(condition), 1, 2, 2),)
-        null = backbone.null(dataclasses.replace(condition, reference=picture, guidance=3.5))
-        assert null.reference is picture
+        image = (condition.tokens.new_ones(len(condition), 1, 2, 2),)
+        null = backbone.null(dataclasses.replace(condition, reference=image, guidance=3.5))
+        assert null.reference is image
         assert null.guidance == 3.5
 
     def test_grid_stays_where_the_velocity_is_defined(self, backbone: Backbone) -> None:
@@ -249,7 +249,7 @@ class BackboneContract:
     def test_features_at_every_site(
         self, backbone: Backbone, latent: Tensor, levels: Tensor, condition: Condition
     ) -> None:
-        """One feature an element, counted, independent of its neighbours; velocities are the same afterwards."""
+        """One feature an element, counted, independent of its neighbors; velocities are the same afterwards."""
         v = backbone.velocity(latent, levels, condition)
         for site in backbone.sites:
             with backbone.count() as counted:
@@ -277,7 +277,7 @@ class BackboneContract:
         feature = backbone.features(latent, levels, condition, backbone.default_site)
         still = backbone.velocity_with(latent, levels, condition, backbone.default_site, torch.zeros_like(feature))
         assert relative_error(still, v) <= tolerance("batch", latent.dtype)
-        shift = feature.flip(-1)  # and not the feature itself, whose scale a normalisation takes out again
+        shift = feature.flip(-1)  # and not the feature itself, whose scale a normalization takes out again
         changed = backbone.velocity_with(latent, levels, condition, backbone.default_site, shift)
         assert relative_error(changed, v) > 1e-4
         assert torch.equal(backbone.velocity(latent, levels, condition), v)
@@ -285,7 +285,7 @@ class BackboneContract:
     def test_law_9_attention_that_is_given_back_changes_nothing(
         self, backbone: Backbone, latent: Tensor, levels: Tensor, condition: Condition
     ) -> None:
-        """Not one bit; the values of another picture do, each row its own, and nothing stays in the network."""
+        """Not one bit; the values of another image do, each row its own, and nothing stays in the network."""
         v, layers = backbone.velocity(latent, levels, condition), backbone.attention_layers
         with pytest.raises(ConfigError, match="has no attention"):
             backbone.velocity_keeping(latent, levels, condition, ["no such layer.value"])

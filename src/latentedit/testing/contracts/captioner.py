@@ -29,24 +29,24 @@ class CaptionerContract:
 
     @pytest.fixture
     def pixels(self) -> Float[Tensor, "b 3 h w"]:
-        """A black picture, a white one, and two of noise."""
+        """A black image, a white one, and two of noise."""
         plain = torch.ones(2, 3, 128, 128) * torch.tensor([-1.0, 1.0])[:, None, None, None]
         noise = draw((2, 3, 128, 128), seed=0, purpose="contract").clamp(-1, 1)
         return torch.cat([plain, noise])
 
     def test_one_line_of_text_each(self, captioner: Captioner, pixels: Tensor) -> None:
-        """As many captions as pictures, none empty, each as `clean_caption` leaves it; no picture is changed."""
+        """As many captions as images, none empty, each as `clean_caption` leaves it; no image is changed."""
         before = pixels.clone()
         captions = captioner.caption(pixels)
         assert len(captions) == len(pixels)
         assert all(captions)
         assert [clean_caption(caption) for caption in captions] == captions
-        assert torch.equal(pixels, before), "the pictures were changed"
+        assert torch.equal(pixels, before), "the images were changed"
 
-    def test_law_1_neighbours_do_not_matter(self, captioner: Captioner, pixels: Tensor) -> None:
-        """Each picture alone gives what it gives in the batch, and in another order."""
+    def test_law_1_neighbors_do_not_matter(self, captioner: Captioner, pixels: Tensor) -> None:
+        """Each image alone gives what it gives in the batch, and in another order."""
         together = captioner.caption(pixels)
-        assert len(set(together)) > 1, "every picture has the same caption, so nothing is tested"
+        assert len(set(together)) > 1, "every image has the same caption, so nothing is tested"
         assert [captioner.caption(pixels[index : index + 1])[0] for index in range(len(pixels))] == together
         assert captioner.caption(pixels.flip(0)) == together[::-1]
 

@@ -80,8 +80,8 @@ class EditorContract:
             assert torch.equal(torch.random.get_rng_state(), state)
         assert torch.equal(first, again)
 
-    def test_law_3_neighbours_do_not_matter(self, editor: Editor, latent: JointLatent, target: Condition) -> None:
-        """Each picture alone gives, with its own seed, what it gives in the batch."""
+    def test_law_3_neighbors_do_not_matter(self, editor: Editor, latent: JointLatent, target: Condition) -> None:
+        """Each image alone gives, with its own seed, what it gives in the batch."""
         seeds = range(1, len(latent) + 1)
         together = editor.edit(latent, target, [self.strength], seed=seeds)[0].z
         bound = tolerance("batch", latent.z.dtype)

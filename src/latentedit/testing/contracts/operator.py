@@ -72,7 +72,7 @@ class OperatorContract:
             assert float(left) == pytest.approx(float(right), abs=close)
 
     def test_law_3_elements_are_independent(self, operator: LinearOperator, u: Tensor, w: Tensor) -> None:
-        """Neighbours do not matter, nor what is not a number in them; an element's own nan is not lost."""
+        """Neighbors do not matter, nor what is not a number in them; an element's own nan is not lost."""
         assert len(u) > 1, "one element cannot show that elements are independent"
         together = operator.matvec(u)
         for index in range(len(u)):

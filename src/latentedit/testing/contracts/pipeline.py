@@ -64,7 +64,7 @@ class PipelineContract:
         """Weights, dtype, device, layout, hooks, modes, attention and scheduler; without dropout in either mode."""
         networks = [part for part in components_of(fresh_pipeline).values() if isinstance(part, nn.Module)]
         image = Image.fromarray(
-            (draw((*self.edited_px, 3), seed=5, purpose="picture").sigmoid() * 255).to(torch.uint8).numpy()
+            (draw((*self.edited_px, 3), seed=5, purpose="image").sigmoid() * 255).to(torch.uint8).numpy()
         )
         edited: list[bytes] = []
         for training in (False, True):

@@ -44,7 +44,7 @@ _diffusers: Any = diffusers
 
 @functools.partial(miniature, order=("transformer", "vae", "text_encoder", "text_encoder_2", "text_encoder_3"))
 def sd3_pipeline(*, t5: bool, channels: int = 16) -> Any:
-    """Stable Diffusion 3: two layers, two heads, pictures of 64 px, latents of 8 x 8.
+    """Stable Diffusion 3: two layers, two heads, images of 64 px, latents of 8 x 8.
 
     Args:
         t5: with the third text encoder; without it, its two parts are None.
@@ -220,7 +220,7 @@ def ovis_image() -> Any:
 def qwen_image(variant: Literal["text", "edit", "plus"] = "text", *, zero_cond_t: bool = False) -> Any:
     """Qwen-Image and Qwen-Image-Edit: two blocks, with references at time 0 as in Edit-2511, or not.
 
-    The processor of the editing pipelines is the tokenizer alone, and reads no pictures.
+    The processor of the editing pipelines is the tokenizer alone, and reads no images.
     """
     kinds: Any = {
         "text": diffusers.QwenImagePipeline,

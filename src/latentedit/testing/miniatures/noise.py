@@ -30,7 +30,7 @@ _diffusers: Any = diffusers
 
 @functools.partial(miniature, order=("unet", "vae", "text_encoder"))
 def sd_pipeline(*, prediction: TrainedFor = "epsilon") -> Any:
-    """Stable Diffusion: two sizes of blocks, pictures of 64 px, latents of 8 x 8; the betas are the real ones."""
+    """Stable Diffusion: two sizes of blocks, images of 64 px, latents of 8 x 8; the betas are the real ones."""
     return _diffusers.StableDiffusionPipeline(
         **clip_text(16),
         vae=autoencoder_kl(4, scaling_factor=0.18215),
@@ -61,7 +61,7 @@ def miniature_sd(folder: Path, *, prediction: TrainedFor = "epsilon", seed: int 
 
 
 def miniature_ddpm(folder: Path, *, learned_variance: bool = False, seed: int = 0) -> Path:
-    """Save a DDPM pipeline of two sizes of blocks and pictures of 16 px; with variances it has six channels out."""
+    """Save a DDPM pipeline of two sizes of blocks and images of 16 px; with variances it has six channels out."""
     with seeded(seed):
         unet = _diffusers.UNet2DModel(
             sample_size=16,
@@ -86,7 +86,7 @@ def sdxl(
     image_to_image: bool = False,
     statistics: bool = False,
 ) -> Any:
-    """Stable Diffusion XL: two sizes of blocks, pictures of 64 px, latents of 8 x 8.
+    """Stable Diffusion XL: two sizes of blocks, images of 64 px, latents of 8 x 8.
 
     With ``force_zeros`` guidance starts from zeros, and not from the empty text; ``statistics`` gives the autoencoder's
     latents a mean and a deviation a channel.

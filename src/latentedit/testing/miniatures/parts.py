@@ -56,7 +56,7 @@ MISTRAL_CHAT_TEMPLATE = (
     "<s>{% for message in messages %}{% set mark = 'INST' if message['role'] == 'user' else "
     "'SYSTEM_PROMPT' %}[{{ mark }}]{{ message['content'][0]['text'] }}[/{{ mark }}]{% endfor %}"
 )
-"""The turns of Mistral's chats, without pictures and tools."""
+"""The turns of Mistral's chats, without images and tools."""
 
 MISTRAL_LAYERS = 31
 """FLUX.2 reads the output of the thirtieth layer."""
@@ -290,7 +290,7 @@ def autoencoder_qwen(channels: int, *, kind: Any = AutoencoderKLQwenImage, stage
 
 
 def qwen3_vl_processed(width: int, *, layers: int = 2) -> tuple[Any, Any]:
-    """Qwen3-VL, and a processor of text; Qwen's own reads pictures too, and needs torchvision."""
+    """Qwen3-VL, and a processor of text; Qwen's own reads images too, and needs torchvision."""
     kinds, processor = (
         (transformers.Qwen3VLForConditionalGeneration, transformers.Qwen3VLConfig),
         cast("Any", LlavaProcessor),

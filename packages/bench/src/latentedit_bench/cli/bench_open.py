@@ -33,7 +33,7 @@ Keep = Annotated[
     bool,
     typer.Option(
         "--keep",
-        help="Include an edit of each image, moved, recoloured and blurred as editors do; the task is to keep only its "
+        help="Include an edit of each image, moved, recolored and blurred as editors do; the task is to keep only its "
         "change, on the image's own pixels.",
         rich_help_panel=_OPEN,
     ),

@@ -50,7 +50,7 @@ def run(
     ] = "1,2,3,4,5",
     refine: Annotated[bool, typer.Option("--refine", help="Run every method with refinement too.")] = False,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Items edited together; fewer take less memory.")] = 32,
-    pictures: Annotated[bool, typer.Option("--pictures", help="Also write every edited image.")] = False,
+    images: Annotated[bool, typer.Option("--images", help="Also write every edited image.")] = False,
     workers: options.Workers = None,
     ray: options.Ray = None,
     *,
@@ -84,7 +84,7 @@ def run(
         chosen += [dataclasses.replace(one, name=one.name + REFINED, refined=True) for one in chosen]
     plan = Plan(model=backbone, dataset=found, methods=tuple(chosen), strengths=at, seeds=noises, batch=batch)
     request = Request(
-        data=lasting(place), split=split, captions=captions, items=items, skip=skip, pictures=pictures, model=choice
+        data=lasting(place), split=split, captions=captions, items=items, skip=skip, images=images, model=choice
     )
     _run(plan, output, request, choice, executor, as_json=as_json, quiet=quiet)
 
@@ -210,7 +210,7 @@ def _run(
 
     if executor.ray is None and executor.workers is None:
         executor = Executor(workers=suitable_workers(plan.model.device, len(plan.dataset.items) // plan.batch + 1))
-    how: dict[str, Any] = {"command": typed_command(), "request": request.model_dump(), "pictures": request.pictures}
+    how: dict[str, Any] = {"command": typed_command(), "request": request.model_dump(), "images": request.images}
     load = dataclasses.replace(choice, dtype=plan.spec["network_dtype"]).load
     with progress_bar(quiet=quiet or as_json) as progress:
         rows = run_plan(plan, output, load=load, executor=executor, progress=progress, **how)

@@ -4,9 +4,9 @@ Nothing is stored. Each item is a scene of one split, a change, and the rendered
 
 - single: one attribute. Pairs and triples: two or three.
 - graded: an attribute whose values have an order, one step along it, and on the same scene as far as it goes.
-- nothing: the target says in other words what the picture shows; the right answer is the picture.
-- contradiction: the source caption is wrong about one attribute, and the target says what the picture shows anyway;
-  the right answer is the picture.
+- nothing: the target says in other words what the image shows; the right answer is the image.
+- contradiction: the source caption is wrong about one attribute, and the target says what the image shows anyway;
+  the right answer is the image.
 
 The kinds take turns, so the first items of the set are a balanced smaller set.
 """
@@ -89,7 +89,7 @@ class Rendered:
     side: int | None = None
 
     def __call__(self) -> Image.Image:
-        """The picture."""
+        """The image."""
         return Image.fromarray(_drawn(self.world, self.scene, self.side))
 
     def fingerprint(self) -> str:
@@ -119,7 +119,7 @@ class ChangedArea:
 
 def side_effects(item: Item) -> NDArray[np.bool_] | None:
     """Where the right answer differs only as a consequence of the change, ``[h, w]``; None where nobody knows."""
-    before, after = item.picture, item.truth
+    before, after = item.image, item.truth
     if not (isinstance(before, Rendered) and isinstance(after, Rendered)):
         return None
     world = domain(before.world)
@@ -178,9 +178,9 @@ class _Maker:
             yield self._changed("graded", number, source, {name: places[place + steps]}, suffix=f"-{steps}")
 
     def _fields(self, source: Scene, first: str, count: int, generator: random.Random) -> list[str]:
-        """Attributes to change, none of which decides about another: a part and its own colour never both."""
+        """Attributes to change, none of which decides about another: a part and its own color never both."""
         able, part_of = list(self.world.alternatives(source)), self.world.part_of
-        if first not in able:  # the colour of hair that is not there: change that there is none
+        if first not in able:  # the color of hair that is not there: change that there is none
             first = part_of[first]
         chosen = [first]
         while len(chosen) < count:
@@ -199,7 +199,7 @@ class _Maker:
         return self._item(kind, number, (source, truth), about, self._texts(source, truth, number), suffix)
 
     def _still(self, kind: str, number: int, source: Scene, generator: random.Random) -> Item:
-        """An item whose right answer is the picture itself."""
+        """An item whose right answer is the image itself."""
         world = self.world
         if kind == "nothing":
             texts = (full_caption(world, source), world.paraphrase(source, generator))
@@ -218,13 +218,13 @@ class _Maker:
         texts: tuple[str, str],
         suffix: str = "",
     ) -> Item:
-        """An item by its picture and answer, and by its captions."""
+        """An item by its image and answer, and by its captions."""
         name, (source, truth) = f"{self.label}-{number:03d}", shown
         return Item(
             id=f"{name}{suffix}",
             group=name,
             kind=kind,
-            picture=Rendered(source, self.world.name, self.side),
+            image=Rendered(source, self.world.name, self.side),
             source_caption=texts[0],
             target_caption=texts[1],
             truth=Rendered(truth, self.world.name, self.side),

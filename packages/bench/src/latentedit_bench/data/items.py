@@ -16,7 +16,7 @@ from latentedit.core.errors import ConfigError, ImageError
 from latentedit.core.settings import Count, check
 from latentedit.latents.captions.change import changed_phrases
 from latentedit_keep.files import read_bytes
-from latentedit_keep.pictures import MAX_PICTURE_BYTES, content_of, read_image
+from latentedit_keep.images import MAX_IMAGE_BYTES, content_of, read_image
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,7 @@ class Item:
     """One edit to make. Images are opened on use; the callables can be pickled."""
 
     id: str  # unique in its dataset
-    picture: Callable[[], Image.Image]  # the image to edit, RGB
+    image: Callable[[], Image.Image]  # the image to edit, RGB
     source_caption: str
     target_caption: str
     kind: str = "edit"  # of change, for tables, such as "single", "pair", or the name of PIE-Bench's edit type
@@ -47,13 +47,13 @@ class Item:
 
     def fingerprint(self) -> str:
         """SHA-256 of the texts and of what the images are made from."""
-        parts = [None if part is None else content(part) for part in (self.picture, self.truth, self.mask)]
+        parts = [None if part is None else content(part) for part in (self.image, self.truth, self.mask)]
         texts = (self.id, self.source_caption, self.target_caption, self.kind, self.group)
         return _digest([*texts, *(["complete"] if self.complete else []), sorted(self.about.items()), parts])
 
     def with_bytes(self) -> "Item":
         """The item with the content of its files, for a machine that does not see them."""
-        parts = {name: getattr(self, name) for name in ("picture", "truth", "mask")}
+        parts = {name: getattr(self, name) for name in ("image", "truth", "mask")}
         files = {name: part.with_bytes() for name, part in parts.items() if isinstance(part, RgbFile | MaskFile)}
         return dataclasses.replace(self, **files)
 
@@ -91,18 +91,18 @@ class _ImageFile:
 
     def fingerprint(self) -> str:
         """SHA-256 of the file."""
-        return hashlib.sha256(read_bytes(self.path, limit=MAX_PICTURE_BYTES, error=ImageError)).hexdigest()
+        return hashlib.sha256(read_bytes(self.path, limit=MAX_IMAGE_BYTES, error=ImageError)).hexdigest()
 
     def with_bytes(self) -> Self:
         """The file with its content, for a machine that does not see it."""
         return dataclasses.replace(self, content=content_of(self.path))
 
-    def _opened(self, colour: str) -> Image.Image:
-        """As RGB, composited over a colour."""
+    def _opened(self, color: str) -> Image.Image:
+        """As RGB, composited over a color."""
         image = read_image(self.path, content=self.content)
         if image.mode == "RGB":
             return image
-        return Image.alpha_composite(Image.new("RGBA", image.size, colour), image).convert("RGB")
+        return Image.alpha_composite(Image.new("RGBA", image.size, color), image).convert("RGB")
 
 
 class RgbFile(_ImageFile):
@@ -116,7 +116,7 @@ class RgbFile(_ImageFile):
 
 
 class MaskFile(_ImageFile):
-    """A mask in an image file: True where it is brighter than middle grey, False where it is transparent."""
+    """A mask in an image file: True where it is brighter than middle gray, False where it is transparent."""
 
     __slots__ = ()
 

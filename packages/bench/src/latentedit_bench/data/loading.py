@@ -24,13 +24,13 @@ from latentedit.core.errors import ConfigError
 from latentedit_bench.data.counterfactual import PREFIX, counterfactual
 from latentedit_bench.data.items import Dataset, Item, MaskFile, RgbFile
 from latentedit_keep.files import make_folder, user_path, write_text
-from latentedit_keep.pictures import save_image
+from latentedit_keep.images import save_image
 
 FILE_NAME = "manifest.csv"  # of `write_manifest`
-PICTURE_KEYS = ("init_img", "input_img", "image", "img", "picture")  # the first two are FlowEdit's own
+IMAGE_KEYS = ("init_img", "input_img", "image", "img")  # the first two are FlowEdit's own
 MAPPING = "mapping_file.json"  # the file that makes a folder PIE-Bench's
 _BRACKETS = str.maketrans("", "", "[]")  # around words of PIE-Bench's prompts
-SIDE = 512  # of every picture of PIE-Bench and of the grid that the masks are on, in pixels
+SIDE = 512  # of every image of PIE-Bench and of the grid that the masks are on, in pixels
 
 KINDS = (
     "random", "change object", "add object", "delete object", "change attribute content", "change attribute pose",
@@ -74,8 +74,8 @@ class ItemRow(EditRow, extra="forbid"):
     def _one_size(self, info: pydantic.ValidationInfo) -> "ItemRow":
         size: Any = (info.context or {})["size"]
         for name, file in (("truth", self.truth), ("mask", self.mask)):
-            if file is not None and size(file) != size(self.picture):
-                raise ValueError(f"the {name} does not have the size of the picture")
+            if file is not None and size(file) != size(self.image):
+                raise ValueError(f"the {name} does not have the size of the image")
         if self.mask is not None and self.truth is None and not MaskFile(self.mask)().any():
             raise ValueError("the mask is black, so nothing may change")
         return self
@@ -85,10 +85,10 @@ def load_items(path: Path) -> Dataset:
     """The items of a list in CSV, JSON or YAML."""
     items = [
         Item(
-            picture=RgbFile(row.picture),
+            image=RgbFile(row.image),
             truth=None if row.truth is None else RgbFile(row.truth),
             mask=None if row.mask is None else MaskFile(row.mask),
-            **row.model_dump(exclude={"picture", "truth", "mask"}),
+            **row.model_dump(exclude={"image", "truth", "mask"}),
         )
         for row in load_manifest(path, ItemRow)
     ]
@@ -103,13 +103,13 @@ def write_manifest(items: Sequence[Item], folder: Path) -> Path:
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, quoting=csv.QUOTE_ALL)
-    writer.writerow(["picture", "source_caption", "target_caption", "id", "mask", "truth", "kind", "group"])
+    writer.writerow(["image", "source_caption", "target_caption", "id", "mask", "truth", "kind", "group"])
     for item in items:
-        picture = _written(item.picture(), folder, "pictures")
+        image = _written(item.image(), folder, "images")
         truth = "" if item.truth is None else _written(item.truth(), folder, "truths")
         mask = "" if item.mask is None else _written(Image.fromarray(item.mask()).convert("L"), folder, "masks")
         group = "" if item.group == item.id else item.group
-        writer.writerow([picture, item.source_caption, item.target_caption, item.id, mask, truth, item.kind, group])
+        writer.writerow([image, item.source_caption, item.target_caption, item.id, mask, truth, item.kind, group])
     make_folder(folder)
     write_text(folder / FILE_NAME, text.getvalue())
     return folder / FILE_NAME
@@ -143,8 +143,8 @@ def _nearby(name: object, info: pydantic.ValidationInfo) -> object:
 class _FlowEditEntry(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(frozen=True, strict=True)
 
-    picture: Annotated[ImageFile, pydantic.BeforeValidator(_nearby)] = pydantic.Field(
-        validation_alias=pydantic.AliasChoices(*PICTURE_KEYS)
+    image: Annotated[ImageFile, pydantic.BeforeValidator(_nearby)] = pydantic.Field(
+        validation_alias=pydantic.AliasChoices(*IMAGE_KEYS)
     )
     source_prompt: Text
     target_prompts: list[Text] = pydantic.Field(min_length=1)
@@ -155,11 +155,11 @@ def load_flowedit(path: Path) -> Dataset:
     entries: list[_FlowEditEntry] = validated(read_document(path), list[_FlowEditEntry], path, folder=path.parent)
     items = [
         Item(
-            id=f"{entry.picture.stem}/{number}.{index}",
-            picture=RgbFile(entry.picture),
+            id=f"{entry.image.stem}/{number}.{index}",
+            image=RgbFile(entry.image),
             source_caption=" ".join(entry.source_prompt.split()),
             target_caption=" ".join(text.split()),
-            group=f"{entry.picture.parent.name}/{entry.picture.name}",
+            group=f"{entry.image.parent.name}/{entry.image.name}",
         )
         for number, entry in enumerate(entries, 1)
         for index, text in enumerate(entry.target_prompts, 1)
@@ -182,10 +182,10 @@ def _kind(value: object) -> str:
     return KINDS[int(str(value))]
 
 
-def _square(picture: Path, info: pydantic.ValidationInfo) -> Path:
-    if info.context and info.context["size"](picture) != (SIDE, SIDE):
+def _square(image: Path, info: pydantic.ValidationInfo) -> Path:
+    if info.context and info.context["size"](image) != (SIDE, SIDE):
         raise ValueError(f"it does not have the {SIDE}x{SIDE} pixels of its mask")
-    return picture
+    return image
 
 
 def _pairs(runs: list[int]) -> list[int]:
@@ -211,18 +211,18 @@ def load_pie_bench(folder: Path) -> Dataset:
 
     The mask tells where the image may change; no method may see it unless its table says so.
     """
-    path, pictures = folder / MAPPING, folder / "annotation_images"
+    path, images = folder / MAPPING, folder / "annotation_images"
     entries: dict[str, _PieBenchEntry]
-    entries = validated(read_document(path), dict[str, _PieBenchEntry], path, folder=pictures)
+    entries = validated(read_document(path), dict[str, _PieBenchEntry], path, folder=images)
     about = ("editing_instruction", "blended_word")
     items = [
         Item(
             id=key,
-            picture=RgbFile(entry.image_path),
+            image=RgbFile(entry.image_path),
             source_caption=entry.original_prompt.translate(_BRACKETS),
             target_caption=entry.editing_prompt.translate(_BRACKETS),
             kind=entry.editing_type_id,
-            group=entry.image_path.relative_to(pictures).as_posix(),
+            group=entry.image_path.relative_to(images).as_posix(),
             mask=functools.partial(mask_of, tuple(entry.mask)),
             about={name: text for name in about if (text := getattr(entry, name))},
         )

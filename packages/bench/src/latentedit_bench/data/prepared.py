@@ -16,13 +16,13 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.rng import item_seed
 from latentedit.geometry.naming import ProbabilityReader
 from latentedit.latents.encode import captioner_for, complete_captions, embed_aligned, encode_frames, fit_all
+from latentedit.latents.images import SourceImage
 from latentedit.latents.joint import JointLatent
-from latentedit.latents.pictures import SourceImage
 from latentedit.models.base import Backbone
 from latentedit_bench.data.counterfactual import side_effects
 from latentedit_bench.data.items import Item
 
-Readings = Mapping[str, Float[Tensor, "b _"]]  # attribute to the probabilities of its values, one row a picture
+Readings = Mapping[str, Float[Tensor, "b _"]]  # attribute to the probabilities of its values, one row an image
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -30,14 +30,14 @@ class Prepared:
     """Items of one size, encoded."""
 
     items: tuple[Item, ...]  # what is edited
-    latent: JointLatent  # the pictures under their source captions
+    latent: JointLatent  # the images under their source captions
     targets: Sequence[str]  # the target captions
     target: Condition  # the target captions, embedded in the order of the source's phrases
-    source: Float[Tensor, "b 3 h w"]  # the pictures in [-1, 1] at their own size
+    source: Float[Tensor, "b 3 h w"]  # the images in [-1, 1] at their own size
     truth: Float[Tensor, "b 3 h w"] | None  # the right answers, likewise; None where an item has none
-    mask: Bool[Tensor, "b 1 h w"] | None  # where a right answer differs from its picture; None where an item has none
+    mask: Bool[Tensor, "b 1 h w"] | None  # where a right answer differs from its image; None where an item has none
     consequences: Bool[Tensor, "b 1 h w"] | None  # where right answers differ only as a consequence
-    before: Readings | None  # what the model's reader sees of the pictures; None where there is no reader
+    before: Readings | None  # what the model's reader sees of the images; None where there is no reader
     answer: Readings | None  # what it sees of the right answers; None without truths
     answer_pixels: Float[Tensor, "b 3 h2 w2"] | None  # right answers as the model is shown them, in [-1, 1]
 
@@ -46,16 +46,16 @@ class Prepared:
         return [item_seed(seed, item.id) for item in self.items]
 
     def changed(self, z: Float[Tensor, "b *latent"]) -> Float[Tensor, "b 3 h2 w2"]:
-        """How the model's pictures change when their latents become these."""
+        """How the model's images change when their latents become these."""
         assert self.latent.decoded is not None
         return self.latent.backbone.decode(z) - self.latent.decoded
 
     def restored(self, change: Float[Tensor, "b 3 h2 w2"]) -> list[Image.Image]:
-        """The pictures at their own size with a change put back, as an edit is."""
+        """The images at their own size with a change put back, as an edit is."""
         return [frame.restore(row).convert("RGB") for frame, row in zip(self.latent.frames, change, strict=True)]
 
     def read(self, change: Float[Tensor, "b 3 h2 w2"]) -> Readings | None:
-        """What the reader sees where the model's pictures change by so much."""
+        """What the reader sees where the model's images change by so much."""
         reader = captioner_for(self.latent.backbone)
         if not isinstance(reader, ProbabilityReader):
             return None
@@ -66,15 +66,15 @@ class Prepared:
 @torch.no_grad()
 def prepare(model: Backbone, items: Sequence[Item]) -> Prepared:
     """Open and encode items that the model takes at one size."""
-    pictures = [item.picture() for item in items]
-    frames = fit_all(model, pictures)
+    images = [item.image() for item in items]
+    frames = fit_all(model, images)
     captions, targets = ([getattr(item, f"{name}_caption") for item in items] for name in ("source", "target"))
     if any(item.complete for item in items):
         done = complete_captions(model, frames, captions, targets, None)
         captions, targets = ([getattr(one, name) for one in done] for name in ("source", "target"))
     latent = encode_frames(model, frames, source_prompt=captions)
-    if len({picture.size for picture in pictures}) > 1:
-        raise ConfigError("the pictures of a batch are of several sizes. Sort them by size first")
+    if len({image.size for image in images}) > 1:
+        raise ConfigError("the images of a batch are of several sizes. Sort them by size first")
     truths = [item.truth() for item in items if item.truth is not None]
     masks = [item.mask() for item in items if item.mask is not None]
     effects = [found for item in items if (found := side_effects(item)) is not None]
@@ -90,7 +90,7 @@ def prepare(model: Backbone, items: Sequence[Item]) -> Prepared:
         latent=latent,
         targets=targets,
         target=embed_aligned(model, captions, targets),
-        source=to_tensor(pictures),
+        source=to_tensor(images),
         truth=to_tensor(answers) if answers else None,
         mask=torch.from_numpy(np.stack(masks))[:, None] if len(masks) == len(items) else None,
         consequences=torch.from_numpy(np.stack(effects))[:, None] if len(effects) == len(items) else None,
@@ -101,11 +101,11 @@ def prepare(model: Backbone, items: Sequence[Item]) -> Prepared:
 
 
 def same_size(items: Sequence[Item], batch: int) -> list[tuple[Item, ...]]:
-    """Items in batches of at most so many, in their order, as even as can be, each of pictures of one size.
+    """Items in batches of at most so many, in their order, as even as can be, each of images of one size.
 
     Those of a batch all have a right answer, or all have none; likewise a mask.
     """
-    alike = itertools.groupby(items, lambda item: (item.picture().size, item.truth is None, item.mask is None))
+    alike = itertools.groupby(items, lambda item: (item.image().size, item.truth is None, item.mask is None))
     return [some for _, run in alike for some in evenly(list(run), batch)]
 
 
@@ -120,6 +120,6 @@ def evenly(items: Sequence[Item], most: int) -> list[tuple[Item, ...]]:
 
 
 def to_tensor(images: Sequence[Image.Image]) -> Float[Tensor, "b 3 h w"]:
-    """Pictures of one size as numbers in [-1, 1]."""
+    """Images of one size as numbers in [-1, 1]."""
     arrays = np.stack([np.asarray(image.convert("RGB")) for image in images])
     return torch.from_numpy(arrays).permute(0, 3, 1, 2).to(torch.float32) / 127.5 - 1

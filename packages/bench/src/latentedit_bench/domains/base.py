@@ -47,7 +47,7 @@ class Domain(Protocol):
     """Attributes whose values have an order, and it; may be empty."""
 
     part_of: Mapping[str, str]
-    """An attribute to the part that it belongs to, such as a colour to hair: never both are changed; may be empty."""
+    """An attribute to the part that it belongs to, such as a color to hair: never both are changed; may be empty."""
 
     plain_changes: Mapping[str, tuple[str, str]]
     """Of each attribute two values that captions say in equally many words."""
@@ -69,7 +69,7 @@ class Domain(Protocol):
         ...
 
     def render(self, scene: Scene) -> UInt8[np.ndarray, "h w 3"]:
-        """Its picture."""
+        """Its image."""
         ...
 
     def phrases(self, scene: Scene) -> Sequence[str]:
@@ -89,7 +89,7 @@ class Domain(Protocol):
         ...
 
     def read(self, pixels: Float[Tensor, "b 3 h w"]) -> Sequence[Scene]:
-        """What pictures show, as a classifier of attributes reads it.
+        """What images show, as a classifier of attributes reads it.
 
         Args:
             pixels: in [-1, 1], of the size of ``render``.
@@ -99,23 +99,23 @@ class Domain(Protocol):
         """
         ...
 
-    def pictures(self, model: str, count: int, seed: int) -> Sequence[Image.Image] | None:
-        """Pictures that a model of this domain has not been trained on, at its size; None for other models."""
+    def images(self, model: str, count: int, seed: int) -> Sequence[Image.Image] | None:
+        """Images that a model of this domain has not been trained on, at its size; None for other models."""
         ...
 
 
 class Scalable(Domain, Protocol):
-    """A domain that draws its scenes at any size, for editors that take no small pictures.
+    """A domain that draws its scenes at any size, for editors that take no small images.
 
     Laws:
         1. ``render_at(scene, side)`` gives the same bytes for equal scenes and sides.
     """
 
     credits: str
-    """Whose work its pictures hold and under which licence, in one sentence for the card of a data set."""
+    """Whose work its images hold and under which license, in one sentence for the card of a data set."""
 
     def render_at(self, scene: Scene, side: int) -> UInt8[np.ndarray, "side side 3"]:
-        """The picture of a scene, square, with sides of so many pixels."""
+        """The image of a scene, square, with sides of so many pixels."""
         ...
 
 
@@ -135,7 +135,7 @@ class Lit(Domain, Protocol):
         Args:
             scene: before.
             answer: after.
-            before: its picture.
+            before: its image.
             after: that of the answer.
         """
         ...
@@ -182,20 +182,20 @@ def with_value(world: Domain, scene: Scene, name: str, value: str) -> Scene:
 
 
 def distance_to_render(world: Domain, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, " b"]:
-    """Root mean square over pixels of pictures less the renders of the scenes that are read in them."""
+    """Root mean square over pixels of images less the renders of the scenes that are read in them."""
     shown = pixels.detach().clamp(-1, 1).cpu()
     renders = np.stack([world.render(scene) for scene in world.read(shown)])
     real = torch.from_numpy(renders).permute(0, 3, 1, 2).to(shown.dtype) / 127.5 - 1
     return (shown - real).square().flatten(1).mean(1).sqrt()
 
 
-def sample_pictures(model: str, count: int, *, seed: int) -> list[Image.Image]:
-    """Pictures that a bundled model has not been trained on, from the domain that knows it."""
+def sample_images(model: str, count: int, *, seed: int) -> list[Image.Image]:
+    """Images that a bundled model has not been trained on, from the domain that knows it."""
     for name in DOMAINS.names():
-        found = domain(name).pictures(model, count, seed)
+        found = domain(name).images(model, count, seed)
         if found is not None:
             return list(found)
-    raise ConfigError(f"no installed domain has pictures for the model {model!r}. Name some pictures")
+    raise ConfigError(f"no installed domain has images for the model {model!r}. Name some images")
 
 
 @functools.cache

@@ -8,8 +8,8 @@ from torch import Tensor
 from latentedit.core.linalg.block_lanczos import TruncatedSVD
 from latentedit.geometry.curves import curve_energy, curve_length, lerp, semantic_lengths, shortest_curve, slerp
 from latentedit.geometry.transport import DAMPING
-from latentedit_bench.experiments.declare import UNSUPERVISED, Dots, Less, Number, Pictures, Rows, Study, experiment
-from latentedit_bench.experiments.pictures import TWIN
+from latentedit_bench.experiments.declare import UNSUPERVISED, Dots, Images, Less, Number, Rows, Study, experiment
+from latentedit_bench.experiments.images import TWIN
 from latentedit_bench.experiments.shooting import shoot
 from latentedit_bench.experiments.subspaces import fitted_rank
 
@@ -29,21 +29,21 @@ _SHOT = {"ends": "shot", "network": "trained", "less": (Less("method", "slerp", 
     "geometry-curvedness",
     paper=UNSUPERVISED,
     says="in semantic length, lerp is longer than slerp, and slerp is longer than geodesic shooting",
-    on=Pictures(levels=(0.95,)),
+    on=Images(levels=(0.95,)),
     decides=_SLERP,
     tells=(
         _SLERP.at("length in feature space between two noisy images", **_LEAST),
         _SLERP.at("semantic length to the end of a shot", **_SHOT),
     ),
     plots=(Dots(x="semantic", y="method", by="network", label="semantic length, rad", where=_CURVES),),
-    quick={"pictures": 2, "levels": (0.95,), "segments": 2},
+    quick={"images": 2, "levels": (0.95,), "segments": 2},
     minutes=28,
 )
 @torch.no_grad()
 def curvedness(
     study: Study,
     level: float,
-    picture: int,
+    image: int,
     *,
     segments: int = 5,
     tangents: int | None = 2,
@@ -57,14 +57,14 @@ def curvedness(
     search for the energy geodesic starts from the better of lerp and slerp, so it is shorter almost by construction.
     Without a number of tangents, spaces have the rank that fits the trained network best.
     """
-    if picture % 2 or picture + 1 == len(study):
+    if image % 2 or image + 1 == len(study):
         return
     trained, rank = study.trained is None, fitted_rank(study, level) if tangents is None else tangents
     for ends in ("pair", "shot") if trained else ("pair",):
-        place = study.tangent_spaces(level, rank, picture)
-        a, curves, bases = study.noised(picture, level), dict[str, Tensor](), dict[str, Sequence[TruncatedSVD]]()
+        place = study.tangent_spaces(level, rank, image)
+        a, curves, bases = study.noised(image, level), dict[str, Tensor](), dict[str, Sequence[TruncatedSVD]]()
         if ends == "pair":
-            b = study.noised(picture + 1, level)
+            b = study.noised(image + 1, level)
         else:
             length = step * float(torch.linalg.vector_norm(a))
             points, spaces = shoot(place.at, a, step=length, segments=segments, damping=DAMPING, on_shell=True)

@@ -13,7 +13,7 @@ from latentedit_bench.metrics.matched import LEAST_EFFECT
 from latentedit_bench.metrics.statistics import Estimate, Table, Verdict, apart, decide, estimate
 
 UNDECIDED: Verdict = "undecided at this size"
-FALL = 0.005  # what an effect may fall from one strength to the next and still count as rising: rounding of pictures
+FALL = 0.005  # what an effect may fall from one strength to the next and still count as rising: rounding of images
 JUMP = 0.4  # share of the whole effect that one step of the strength may make at most, to be gradual
 Each = Callable[[Table], float]  # a number from all rows of one image, such as a slope over its levels
 
@@ -56,7 +56,7 @@ class Claim:
             estimate=found.mean,
             low=found.low,
             high=found.high,
-            images=found.pictures,
+            images=found.images,
             verdict=decide(found, bar),
             bar=bar,
             unit=unit,

@@ -2,13 +2,13 @@
 
 from latentedit_bench.experiments.decisions import Between, Less, Number
 from latentedit_bench.experiments.experiment import EIM_PAPER, RIEMANNIAN, UNSUPERVISED, Rows, experiment
+from latentedit_bench.experiments.images import TWIN, Images
 from latentedit_bench.experiments.items import COMPLETED, FULL, PARTIAL, Edits, Items, Lab, Latents, Tables
-from latentedit_bench.experiments.pictures import TWIN, Pictures
 from latentedit_bench.experiments.plots import Dots, Lines
 from latentedit_bench.experiments.study import Study
 from latentedit_bench.experiments.texts import Texts
 
 __all__ = ["EIM_PAPER", "RIEMANNIAN", "UNSUPERVISED", "Rows", "experiment"]
-__all__ += ["Edits", "Items", "Lab", "Latents", "Pictures", "Study", "Tables", "Texts"]
+__all__ += ["Edits", "Images", "Items", "Lab", "Latents", "Study", "Tables", "Texts"]
 __all__ += ["Between", "Dots", "Less", "Lines", "Number"]
 __all__ += ["COMPLETED", "FULL", "PARTIAL", "TWIN"]

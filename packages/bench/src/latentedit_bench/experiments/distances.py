@@ -1,4 +1,4 @@
-"""Distances between tangent spaces: of different pictures, levels, data and texts."""
+"""Distances between tangent spaces: of different images, levels, data and texts."""
 
 import dataclasses
 
@@ -6,8 +6,8 @@ import torch
 
 from latentedit_bench.domains.base import domain, full_caption
 from latentedit_bench.experiments.decisions import rank_correlation, slope
-from latentedit_bench.experiments.declare import RIEMANNIAN, Between, Pictures, Rows, Study, experiment
-from latentedit_bench.experiments.pictures import at_fitted_rank, captioned
+from latentedit_bench.experiments.declare import RIEMANNIAN, Between, Images, Rows, Study, experiment
+from latentedit_bench.experiments.images import at_fitted_rank, captioned
 from latentedit_bench.experiments.subspaces import DISTANCE, DISTANCES, compared
 from latentedit_bench.experiments.texts import graded
 
@@ -16,7 +16,7 @@ from latentedit_bench.experiments.texts import graded
     "geometry-samples",
     paper=RIEMANNIAN,
     says="tangent spaces of different samples are similar near pure noise and diverge as the noise level falls",
-    on=Pictures(),
+    on=Images(),
     keys=("first", "second", "level"),
     image_columns=("first", "second"),
     prepare=at_fitted_rank,
@@ -32,7 +32,7 @@ def samples(study: Study, level: float) -> Rows:
     The rank r is the one after which the trained network's singular values drop most. Random subspaces of the same
     dimensions are the random level.
     """
-    bases = [study.basis(picture, level) for picture in range(len(study))]
+    bases = [study.basis(image, level) for image in range(len(study))]
     for first, second, found in compared(study, bases):
         yield {"first": first, "second": second, **found}
 
@@ -41,24 +41,24 @@ def samples(study: Study, level: float) -> Rows:
     "geometry-trajectory",
     paper=RIEMANNIAN,
     says="the further apart two noise levels of a trajectory are, the further apart are their tangent spaces",
-    on=Pictures(),
-    keys=("picture",),
+    on=Images(),
+    keys=("image",),
     prepare=at_fitted_rank,
     decides=DISTANCE.at(
         "slope of the distance between feature tangent spaces over |s - s'|", of=slope("distance", "level difference")
     ),
     plots=(dataclasses.replace(DISTANCES, x="level difference"),),
-    quick={"pictures": 4, "levels": (0.95, 0.7, 0.5)},
+    quick={"images": 4, "levels": (0.95, 0.7, 0.5)},
     minutes=13,
 )
-def trajectory(study: Study, picture: int) -> Rows:
+def trajectory(study: Study, image: int) -> Rows:
     """That two levels differ at all can hardly fail. That the distance grows with the difference of levels can.
 
     The slope is the least-squares slope within an image. The rank is the one after which the trained network's singular
     values drop most.
     """
     levels = study.levels
-    bases = [study.basis(picture, level) for level in levels]
+    bases = [study.basis(image, level) for level in levels]
     for first, second, found in compared(study, bases):
         yield {"level difference": levels[first] - levels[second], **found}
 
@@ -67,12 +67,12 @@ def trajectory(study: Study, picture: int) -> Rows:
     "geometry-datasets",
     paper=RIEMANNIAN,
     says="simpler data gives more similar tangent spaces",
-    on=Pictures(models=("pixels-discs", "pixels-portraits"), levels=(0.7, 0.3)),
+    on=Images(models=("pixels-discs", "pixels-portraits"), levels=(0.7, 0.3)),
     keys=("first", "second"),
     image_columns=("first", "second"),
     decides=Between(number=DISTANCE.at(rank=4), more="pixels-portraits", less="pixels-discs"),
     plots=(DISTANCES,),
-    quick={"models": ("pixels-discs", "pixels-portraits"), "pictures": 4},
+    quick={"models": ("pixels-discs", "pixels-portraits"), "images": 4},
     minutes=10,
 )
 def datasets(study: Study, level: float) -> Rows:
@@ -89,7 +89,7 @@ def datasets(study: Study, level: float) -> Rows:
     "geometry-prompts",
     paper=RIEMANNIAN,
     says="similar prompts give similar tangent spaces, and the prompt's influence fades as the noise level falls",
-    on=Pictures(pictures=12, levels=(0.95, 0.3), rank=4),
+    on=Images(images=12, levels=(0.95, 0.3), rank=4),
     prepare=at_fitted_rank,
     decides=DISTANCE.at(
         "negative rank correlation of text similarity and distance at the highest level",
@@ -99,22 +99,22 @@ def datasets(study: Study, level: float) -> Rows:
     ),
     tells=(DISTANCE.at("distance between prompts at the highest level minus at the lowest", over="fall"),),
     plots=(DISTANCES,),
-    quick={"pictures": 2},
+    quick={"images": 2},
     minutes=16,
 )
-def prompts(study: Study, level: float, picture: int, *, replaced: tuple[int, ...] = (0, 1, 4, 12)) -> Rows:
+def prompts(study: Study, level: float, image: int, *, replaced: tuple[int, ...] = (0, 1, 4, 12)) -> Rows:
     """Each image has four prompts: its own full caption, and captions with 1, 4 and all 12 attributes replaced.
 
     All bases are computed at the same latent, inverted with an empty prompt, so only the prompt differs. The similarity
     is the cosine of the model's own text embeddings, pooled if it has them, otherwise averaged over tokens.
     """
     world = domain(captioned(study))
-    own = world.read(study.latents[picture].frames[0].pixels[None])[0]
+    own = world.read(study.latents[image].frames[0].pixels[None])[0]
     texts = [full_caption(world, scene) for scene in graded(world, own, replaced, seed=study.seed)]
     condition = study.backbone.embed(texts)
     vectors = condition.pooled if condition.pooled.shape[1] else condition.tokens.double().mean(1)
     unit = torch.nn.functional.normalize(vectors.cpu().double())
     similarity = (unit @ unit.T).tolist()
-    bases = [study.basis(picture, level, prompt=text) for text in texts]
+    bases = [study.basis(image, level, prompt=text) for text in texts]
     for first, second, found in compared(study, bases):
         yield {"similarity": similarity[first][second], **found}

@@ -6,8 +6,8 @@ import torch
 
 from latentedit.geometry.local_basis import random_units
 from latentedit_bench.domains.base import attribute_areas, coarseness
-from latentedit_bench.experiments.declare import RIEMANNIAN, Less, Lines, Number, Pictures, Rows, Study, experiment
-from latentedit_bench.experiments.pictures import captioned
+from latentedit_bench.experiments.declare import RIEMANNIAN, Images, Less, Lines, Number, Rows, Study, experiment
+from latentedit_bench.experiments.images import captioned
 from latentedit_bench.experiments.signed_edits import signed_edits
 from latentedit_bench.metrics.statistics import FEWEST, Table
 from latentedit_bench.metrics.vectors import centroid
@@ -27,7 +27,7 @@ def _where_read(rows: Table) -> Table:
     rows = rows.assign(coarseness=rows["coarseness"].astype(float))
     for _, part in rows.groupby("model"):
         read = part[(part["kind"] == "basis") & part["coarseness"].notna()]
-        counts = read.groupby("level")["picture"].nunique()
+        counts = read.groupby("level")["image"].nunique()
         enough = counts[counts >= FEWEST]
         lowest = enough.index.min() if len(enough) else part["level"].min()
         rows.loc[part.index[part["level"] < lowest], "coarseness"] = math.nan
@@ -38,7 +38,7 @@ def _where_read(rows: Table) -> Table:
     "geometry-edits",
     paper=RIEMANNIAN,
     says="edits at high noise levels change coarse attributes, edits at low noise levels fine ones",
-    on=Pictures(pictures=16, twins=False),
+    on=Images(images=16, twins=False),
     decides=_COARSE,
     tells=(
         _COARSE.at(
@@ -56,7 +56,7 @@ def _where_read(rows: Table) -> Table:
     quick={"levels": (0.95, 0.7)},
     minutes=11,
 )
-def edits(study: Study, level: float, picture: int) -> Rows:
+def edits(study: Study, level: float, image: int) -> Rows:
     """Each direction is followed both ways until the clean latent has changed by a fixed amount, so levels compare.
 
     Coarseness is ``sum_a change_a area_a / sum_a change_a``: the total variations of the attributes read, weighted by
@@ -64,8 +64,8 @@ def edits(study: Study, level: float, picture: int) -> Rows:
     random directions of equal effect are the control. Near the image no length tried reaches the full effect, so edits
     at the lowest levels are not comparable.
     """
-    basis = study.walkable(study.basis(picture, level))
-    control = random_units(basis.latent, 1, seed=study.seed, first=picture)
+    basis = study.walkable(study.basis(image, level))
+    control = random_units(basis.latent, 1, seed=study.seed, first=image)
     found = signed_edits(basis, torch.cat([basis.v[:1], control]))
     areas = attribute_areas(captioned(study))
     for kind, edit in zip(("basis", "random"), found, strict=True):

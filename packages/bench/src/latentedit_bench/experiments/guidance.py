@@ -1,12 +1,12 @@
-"""Whether x-space guidance keeps edits nearer to real pictures than plain addition does, at equal effect."""
+"""Whether x-space guidance keeps edits nearer to real images than plain addition does, at equal effect."""
 
 import torch
 
 from latentedit.geometry.local_basis import random_units
 from latentedit.geometry.walks import LatentWalk
 from latentedit_bench.domains.base import distance_to_render, domain
-from latentedit_bench.experiments.declare import RIEMANNIAN, Less, Lines, Number, Pictures, Rows, Study, experiment
-from latentedit_bench.experiments.pictures import captioned
+from latentedit_bench.experiments.declare import RIEMANNIAN, Images, Less, Lines, Number, Rows, Study, experiment
+from latentedit_bench.experiments.images import captioned
 from latentedit_bench.experiments.signed_edits import signed_edits
 
 _OFF = Number(
@@ -20,22 +20,22 @@ _OFF = Number(
     "geometry-guidance",
     paper=RIEMANNIAN,
     says="x-space guidance keeps edited images closer to real images than adding the direction does",
-    on=Pictures(pictures=12, twins=False),
+    on=Images(images=12, twins=False),
     decides=_OFF,
     tells=(_OFF.at(less=(Less("kind", "random", "addition"),)),),
     plots=(Lines(y="off", by="kind", label="distance to the render, rms of pixels"),),
-    quick={"pictures": 2, "levels": (0.7,)},
+    quick={"images": 2, "levels": (0.7,)},
     minutes=14,
 )
-def guidance(study: Study, level: float, picture: int, *, effect: float = 0.4, repeats: int = 4) -> Rows:
+def guidance(study: Study, level: float, image: int, *, effect: float = 0.4, repeats: int = 4) -> Rows:
     """The attributes of the edited image are read, and the scene with these attributes is rendered: a real image.
 
     So an edit that turns one portrait into another costs nothing, while one that leaves the portraits does. The
     distance of the unedited image is subtracted. All moves have the same effect on the clean latent; near the image no
     length tried reaches it, and edits count with the effect that they reached.
     """
-    basis, world = study.walkable(study.basis(picture, level)), domain(captioned(study))
-    control = random_units(basis.latent, 1, seed=study.seed, first=picture)
+    basis, world = study.walkable(study.basis(image, level)), domain(captioned(study))
+    control = random_units(basis.latent, 1, seed=study.seed, first=image)
     added, random = signed_edits(basis, torch.cat([basis.v[:1], control]), effect=effect)
     walk = LatentWalk(move="guidance", repeats=repeats)
     (guided,) = signed_edits(basis, basis.v[:1], effect=effect, move=walk)

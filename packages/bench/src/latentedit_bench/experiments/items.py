@@ -68,7 +68,7 @@ class Items(Source):
 
     @torch.no_grad()
     def measure(self, look: Callable[..., Any], unit: Unit, at: Context) -> Iterable[Row]:
-        """`SCORES` of each latent's picture, put back as an edit is."""
+        """`SCORES` of each latent's image, put back as an edit is."""
         model, captions, first, count = str(unit[0]), str(unit[1]), int(unit[2]), int(unit[3])
         backbone, most = loaded(model, at), max(self.items, self.others)
         world = backbone.defaults.get("captioner", "portraits")
@@ -124,7 +124,7 @@ class Lab:
     def paid(self, editor: str, settings: Mapping[str, Any]) -> Editor:
         """An editor with as many steps as `BUDGET` evaluations pay for; see `search_spaces.at_budget`."""
         space = SearchSpace(name=editor, editor=editor, candidates=(), budget=BUDGET)
-        first = ("first", self.name, self.captions)  # picture: on its grid of levels depends what an edit costs
+        first = ("first", self.name, self.captions)  # image: on its grid of levels depends what an edit costs
         return at_budget(space, settings, self.at.once(first, lambda: prepare(self.model, self.data.items[:1])).latent)
 
     def edit(

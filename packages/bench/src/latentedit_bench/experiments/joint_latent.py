@@ -57,7 +57,7 @@ def joint_latent(
 
     With ``Z_s`` the inversion at level s, d a displacement of the clean latent and R the way back under a text, the
     text arm is ``R(Z_s, c1)``, the image arm ``R(Z_s + (1-s) d, c0)`` and the joint arm ``R(Z_s + (1-s) d, c1)``. The
-    better single arm is chosen for each image, which favours it. The direct arm, ``x + d``, does without the way back.
+    better single arm is chosen for each image, which favors it. The direct arm, ``x + d``, does without the way back.
     """
     latent = batch.latent
     searches = {"annealed": recommended(latent.backbone).search, "one look": LOOK}

@@ -12,9 +12,9 @@ from latentedit_bench.experiments.distances import samples
 from latentedit_bench.experiments.experiment import MODELS
 from latentedit_bench.experiments.spectrum import frequency, homogeneity, spectrum
 
-_FRESH: dict[str, Any] = {"models": (*MODELS, "pixels-portraits"), "seed": 51, "pictures": 8}
+_FRESH: dict[str, Any] = {"models": (*MODELS, "pixels-portraits"), "seed": 51, "images": 8}
 _ENDS: dict[str, Any] = {**_FRESH, "levels": (0.95, 0.3)}  # the levels at which claims are decided
-_CURVES: dict[str, Any] = {**_FRESH, "pictures": 12, "segments": 30}  # six pairs: fewer give no interval
+_CURVES: dict[str, Any] = {**_FRESH, "images": 12, "segments": 30}  # six pairs: fewer give no interval
 _POOLED: dict[str, Any] = {"feature": "pooled", "ranks": "energy"}
 _TEXTS: dict[str, Any] = {**_ENDS, "models": MODELS}  # those with text
 _WORDS, _AGAIN = "pooled feature", "full feature, the same images"

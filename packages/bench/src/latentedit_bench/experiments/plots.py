@@ -16,10 +16,10 @@ from latentedit_bench.experiments.decisions import Claim
 from latentedit_bench.metrics.statistics import Table, estimate
 from latentedit_keep.files import written_beside
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#444444")
-"""Okabe and Ito's, which colour-blind readers can tell apart."""
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#444444")
+"""Okabe and Ito's, which color-blind readers can tell apart."""
 
-GREY = "#888888"
+GRAY = "#888888"
 
 _PANEL_INCHES = (4.6, 3.6)
 _DOTS_PER_INCH = 110
@@ -52,7 +52,7 @@ class Lines:
     x: str = "level"  # along which; levels fall to the right
     by: str = "network"  # what tells lines apart
     where: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])  # column to value
-    null: str = ""  # the column of what chance gives, drawn in grey
+    null: str = ""  # the column of what chance gives, drawn in gray
 
     def panels(self, shown: Shown) -> Iterator[tuple[str, Any]]:
         """One a model."""
@@ -60,16 +60,16 @@ class Lines:
             yield model, lambda axis, rows=rows: self._draw(axis, rows, shown.image_columns)
 
     def _draw(self, axis: Axes, rows: Table, images: Sequence[str]) -> None:
-        for colour, (name, part) in zip(COLOURS * 9, rows.groupby(self.by, sort=False), strict=False):
+        for color, (name, part) in zip(COLORS * 9, rows.groupby(self.by, sort=False), strict=False):
             found = _means(part, self.y, self.x, images)
-            axis.plot(found.index, found["mean"], marker="o", markersize=4, color=colour, label=str(name))
+            axis.plot(found.index, found["mean"], marker="o", markersize=4, color=color, label=str(name))
             if len(found) > 1:
-                axis.fill_between(found.index, found["low"], found["high"], color=colour, alpha=0.2, linewidth=0)
+                axis.fill_between(found.index, found["low"], found["high"], color=color, alpha=0.2, linewidth=0)
             else:
-                axis.vlines(found.index, found["low"], found["high"], color=colour)
+                axis.vlines(found.index, found["low"], found["high"], color=color)
         if self.null:
             chance = rows.groupby(self.x)[self.null].mean()
-            axis.plot(chance, color=GREY, linestyle="--", linewidth=1.2, label="random")
+            axis.plot(chance, color=GRAY, linestyle="--", linewidth=1.2, label="random")
         if self.x == "level":
             axis.set_xlim(1, 0)
         axis.set_xlabel("noise level s (1 noise, 0 image)" if self.x == "level" else self.x)
@@ -79,11 +79,11 @@ class Lines:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Dots:
-    """Means of a column with 95 % intervals by name, from top to bottom, a colour a value of another column."""
+    """Means of a column with 95 % intervals by name, from top to bottom, a color a value of another column."""
 
     x: str  # the column of numbers
     y: str  # the column of names
-    by: str  # what colours tell apart
+    by: str  # what colors tell apart
     label: str  # of the horizontal axis, with its unit
     where: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])  # column to value
 
@@ -95,10 +95,10 @@ class Dots:
     def _draw(self, axis: Axes, rows: Table, images: Sequence[str]) -> None:
         names = list(dict.fromkeys(rows[self.y]))
         groups = list(rows.groupby(self.by, sort=False))
-        for index, (colour, (series, part)) in enumerate(zip(COLOURS * 9, groups, strict=False)):
+        for index, (color, (series, part)) in enumerate(zip(COLORS * 9, groups, strict=False)):
             found = _means(part, self.x, self.y, images).reindex(names)
             places = np.arange(len(names)) + 0.24 * (index - (len(groups) - 1) / 2)
-            axis.errorbar(found["mean"], places, xerr=sides(found), fmt="o", markersize=4, color=colour, label=series)
+            axis.errorbar(found["mean"], places, xerr=sides(found), fmt="o", markersize=4, color=color, label=series)
         _name_rows(axis, names)
         axis.set_xlabel(f"{self.label}, 95 % interval", fontsize=8)
         axis.legend(fontsize=7)
@@ -106,7 +106,7 @@ class Dots:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Forest:
-    """The number that decides, of each model with its interval, and what is required of it as a grey bar."""
+    """The number that decides, of each model with its interval, and what is required of it as a gray bar."""
 
     def panels(self, shown: Shown) -> Iterator[tuple[str, Any]]:
         """One for all models."""
@@ -114,14 +114,14 @@ class Forest:
 
     def _draw(self, axis: Axes, claims: Sequence[Claim]) -> None:
         for row, claim in enumerate(claims):
-            colour = COLOURS[0] if claim.low > claim.bar else COLOURS[1] if claim.high < claim.bar else GREY
+            color = COLORS[0] if claim.low > claim.bar else COLORS[1] if claim.high < claim.bar else GRAY
             ends = [max(0.0, claim.estimate - claim.low)], [max(0.0, claim.high - claim.estimate)]
             xerr = claim.scale * np.array(ends)
-            axis.errorbar(claim.scale * claim.estimate, row, xerr=xerr, fmt="o", markersize=4, color=colour)
-            axis.plot(claim.scale * claim.bar, row, marker="|", markersize=18, markeredgewidth=2, color=GREY)
+            axis.errorbar(claim.scale * claim.estimate, row, xerr=xerr, fmt="o", markersize=4, color=color)
+            axis.plot(claim.scale * claim.bar, row, marker="|", markersize=18, markeredgewidth=2, color=GRAY)
         _name_rows(axis, [claim.model for claim in claims])
         about = dict.fromkeys(f"{claim.measure}, {claim.unit}".removesuffix(", ") for claim in claims)
-        axis.set_xlabel(textwrap.fill(f"{'; '.join(about)}; 95 % interval; grey: required", 66), fontsize=8)
+        axis.set_xlabel(textwrap.fill(f"{'; '.join(about)}; 95 % interval; gray: required", 66), fontsize=8)
 
 
 def draw(plots: Sequence[Plot], shown: Shown) -> Figure:

@@ -24,7 +24,7 @@ def shoot(
 
     Returns the points, the start first, and the tangent space at each.
 
-    ``z += step * v``; then, with the basis there, ``u <- U U^T u / |U U^T u|`` and ``v <- V S^-1 U^T u``, normalised.
+    ``z += step * v``; then, with the basis there, ``u <- U U^T u / |U U^T u|`` and ``v <- V S^-1 U^T u``, normalized.
     The curve follows a geodesic to first order in the step. On the shell, where latents near noise lie, the part of v
     along z is left out and each point is given the length of the start. After Park et al. 2023, arXiv 2302.12469, where
     ``v <- V U^T u``: the inverse, its damping and the shell are ours. With or without the inverse, four steps that went

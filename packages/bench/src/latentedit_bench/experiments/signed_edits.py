@@ -1,4 +1,4 @@
-"""Directions walked to both sides at equal effect, decoded and read: what analyses of edits look at."""
+"""Directions walked to both sides at equal effect, decoded and read: what analyzes of edits look at."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ SCALES = (1.0, -1.0)  # multiples of the length at which a direction has the eff
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SignedEdit:
-    """One direction at one picture, walked to both of `SCALES`."""
+    """One direction at one image, walked to both of `SCALES`."""
 
     effect: float  # reached, see `geometry.walks`
     change: Float[Tensor, "2 3 h w"]  # of the pixels, edited minus source, in units in which [-1, 1] is all
@@ -42,13 +42,13 @@ class SignedEdit:
 
 @torch.no_grad()
 def signed_edits(
-    basis: LocalBasis,  # says at which picture and level
+    basis: LocalBasis,  # says at which image and level
     units: Float[Tensor, "k *latent"],  # directions there, of unit length
     *,
     effect: float = EFFECT,  # that they are to have, see `geometry.walks`
     move: LatentWalk | None = None,  # how they move at the level; None is addition
 ) -> list[SignedEdit]:
-    """What directions do to a picture, each as long as it takes for the same effect."""
+    """What directions do to an image, each as long as it takes for the same effect."""
     latent, backbone = basis.latent, basis.latent.backbone
     walk = Walk(latent=latent, trace=basis.trace, move=move or LatentWalk())
     lengths = step_lengths(walk, units, effect=effect)

@@ -1,4 +1,4 @@
-"""Local bases over levels: the spectrum of the Jacobian, how fine the vectors are, and whether pictures share them."""
+"""Local bases over levels: the spectrum of the Jacobian, how fine the vectors are, and whether images share them."""
 
 import math
 
@@ -8,7 +8,7 @@ import torch
 from latentedit.core.rng import stream
 from latentedit_bench.experiments.decisions import Number
 from latentedit_bench.experiments.experiment import RIEMANNIAN, UNSUPERVISED, Rows, experiment
-from latentedit_bench.experiments.pictures import TWIN, Pictures, at_fitted_rank
+from latentedit_bench.experiments.images import TWIN, Images, at_fitted_rank
 from latentedit_bench.experiments.plots import Lines
 from latentedit_bench.experiments.study import Study
 from latentedit_bench.experiments.subspaces import captured, coordinates, fits
@@ -19,7 +19,7 @@ from latentedit_bench.metrics.vectors import centroid, white_centroid
     "geometry-spectrum",
     paper=UNSUPERVISED,
     says="the spectrum of the Jacobian is steep near pure noise and flattens towards the image",
-    on=Pictures(),
+    on=Images(),
     decides=Number(
         says="growth of log10 of the stable rank |J|_F^2 / s_1^2 from the highest to the lowest level",
         of="log_stable_rank",
@@ -33,16 +33,16 @@ from latentedit_bench.metrics.vectors import centroid, white_centroid
     quick={"probes": 4},
     minutes=15,
 )
-def spectrum(study: Study, level: float, picture: int, *, probes: int = 8) -> Rows:
+def spectrum(study: Study, level: float, image: int, *, probes: int = 8) -> Rows:
     """The stable rank is the effective number of directions in which the map is as strong as in the first one.
 
     The Frobenius norm is estimated from random probes, ``|J|_F^2 = E |J g|^2`` for standard normal g. The random level
     is that of a matrix of independent normal entries of the same shape, ``m n / (sqrt(m) + sqrt(n))^2`` (Marchenko and
     Pastur).
     """
-    basis = study.basis(picture, level)
+    basis = study.basis(image, level)
     j = basis.jacobian
-    noise = torch.randn(probes, *j.in_shape, generator=stream(study.seed, "spectrum probes", picture))
+    noise = torch.randn(probes, *j.in_shape, generator=stream(study.seed, "spectrum probes", image))
     norm = float(j.matmat(noise.to(basis.v)).double().square().flatten(1).sum(1).mean().sqrt())
     s = basis.singular_values.double()
     sides = [float(np.sqrt(np.prod(shape))) for shape in (j.in_shape, j.out_shape)]
@@ -64,21 +64,21 @@ _GROWTH = Number(
     "geometry-frequency",
     paper=RIEMANNIAN,
     says="as the noise level falls, the local basis moves from low to high spatial frequencies",
-    on=Pictures(),
+    on=Images(),
     decides=_GROWTH,
     tells=(_GROWTH.at("the same growth of the latent itself", of="latent_centroid", less=(), network="trained"),),
     plots=(Lines(y="centroid", label="mean frequency / Nyquist", null="white"),),
     prepare=at_fitted_rank,
     minutes=12,
 )
-def frequency(study: Study, level: float, picture: int) -> Rows:
+def frequency(study: Study, level: float, image: int) -> Rows:
     """The mean frequency of a vector is weighted by power.
 
     Only as many vectors are averaged as the spectrum supports: up to the rank after which the trained network's
     singular values drop most. White noise is the random level. Vectors that merely follow the content of the latent
     would have its frequency.
     """
-    basis = study.basis(picture, level)
+    basis = study.basis(image, level)
     middles, latent = centroid(basis.v).tolist(), float(centroid(basis.trace.top))
     white = white_centroid(*basis.v.shape[-2:])
     for rank, fit in fits(study, [basis]).items():
@@ -99,7 +99,7 @@ _ENERGY = Number(
     "geometry-homogeneity",
     paper=UNSUPERVISED,
     says="near pure noise directions agree across samples, so global directions exist; they agree less later",
-    on=Pictures(),
+    on=Images(),
     prepare=at_fitted_rank,
     decides=_ENERGY,
     tells=(
@@ -114,12 +114,12 @@ def homogeneity(study: Study, level: float) -> Rows:
     The mean never includes the image that it is compared with. The rank is the one after which the trained network's
     singular values drop most. Random subspaces of the same dimensions are the random level.
     """
-    bases = [study.basis(picture, level) for picture in range(len(study))]
+    bases = [study.basis(image, level) for image in range(len(study))]
     draws = [stream(study.seed, "homogeneity null", index) for index in range(len(bases))]
     sizes = [one.u.flatten(1).shape for one in bases]
     drawn = [torch.randn(size, generator=g, dtype=torch.float64) for size, g in zip(sizes, draws, strict=True)]
     sets, null = coordinates([one.u for one in bases]), coordinates([torch.linalg.qr(one.T)[0].T for one in drawn])
     for rank, fit in fits(study, bases).items():
-        for picture in range(len(study)):
-            found, random = (captured([one[:rank] for one in some], picture) for some in (sets, null))
-            yield {"picture": picture, "rank": rank, "fit": fit, "captured": found, "random": random}
+        for image in range(len(study)):
+            found, random = (captured([one[:rank] for one in some], image) for some in (sets, null))
+            yield {"image": image, "rank": rank, "fit": fit, "captured": found, "random": random}

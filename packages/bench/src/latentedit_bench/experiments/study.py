@@ -1,4 +1,4 @@
-"""What analyses look at: pictures in a model, levels, and the local bases there, each computed once and stored."""
+"""What analyzes look at: images in a model, levels, and the local bases there, each computed once and stored."""
 
 import dataclasses
 import hashlib
@@ -16,7 +16,7 @@ from latentedit.core.rng import draw, stream
 from latentedit.core.solvers import EulerSolver, integrate
 from latentedit.geometry.local_basis import LocalBasis
 from latentedit.geometry.paths import TangentSpaces
-from latentedit.latents.encode import PictureLike, encode
+from latentedit.latents.encode import ImageLike, encode
 from latentedit.latents.inversion import InversionTrace, invert
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
@@ -38,10 +38,10 @@ _OF_TANGENTS = 60  # most products in all where one search begins with what the 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Study:
-    """Pictures in one model, and where they are looked at."""
+    """Images in one model, and where they are looked at."""
 
     backbone: Backbone  # the model
-    latents: tuple[JointLatent, ...]  # one a picture, each under no text
+    latents: tuple[JointLatent, ...]  # one an image, each under no text
     levels: tuple[float, ...]  # falling
     rank: int = 10  # of the local bases
     site: str = ""  # the feature
@@ -49,7 +49,7 @@ class Study:
     seed: int = 0  # of every search and every draw
     folder: Path | None = None  # where bases are kept between runs; None keeps none
     pooling: Pooling = "none"  # of the feature
-    texts: tuple[str, ...] = ()  # under which each picture's bases are computed; no text where it is empty
+    texts: tuple[str, ...] = ()  # under which each image's bases are computed; no text where it is empty
     inversion: Inversion = "level"  # see `Inversion`
     ranks: Ranks = "gap"  # see `Ranks`
     trained: "Study | None" = None  # the study of the trained network, at whose latents a twin is looked at
@@ -60,38 +60,38 @@ class Study:
     @staticmethod
     def of(
         backbone: Backbone,  # the model
-        pictures: Sequence[PictureLike],  # files or open pictures of one size
+        images: Sequence[ImageLike],  # files or open images of one size
         *,
         levels: Sequence[float],  # in (0, 1], those above the model's highest become it
         site: str | None = None,  # None is the model's own choice
         steps: int = 28,  # as in the class
         **settings: Any,  # other fields of the class
     ) -> "Study":
-        """Encode pictures one by one, for a study of them."""
+        """Encode images one by one, for a study of them."""
         top = backbone.grid(steps).levels[0]
         found = tuple(sorted({min(float(level), top) for level in levels}, reverse=True))
         where = backbone.default_site if site is None else site
-        latents = tuple(encode(backbone, picture, source_prompt="") for picture in pictures)
+        latents = tuple(encode(backbone, image, source_prompt="") for image in images)
         return Study(backbone=backbone, latents=latents, levels=found, site=where, steps=steps, **settings)
 
     def untrained(self, twin: Backbone) -> "Study":
-        """The study of another network at the same latents: those to which this one carries the pictures."""
+        """The study of another network at the same latents: those to which this one carries the images."""
         return dataclasses.replace(self, backbone=twin, trained=self)
 
-    def basis(self, picture: int, level: float, *, prompt: str | None = None) -> LocalBasis:
-        """The local basis of one picture at a level, read from the folder where it was computed before.
+    def basis(self, image: int, level: float, *, prompt: str | None = None) -> LocalBasis:
+        """The local basis of one image at a level, read from the folder where it was computed before.
 
-        Each picture has a search of its own, under its own one of the texts unless a prompt is given. Of the trace
+        Each image has a search of its own, under its own one of the texts unless a prompt is given. Of the trace
         there is the latent at the level alone; see `walkable`.
         """
         if prompt is None:
-            prompt = self.texts[picture] if self.texts else ""
-        place = self._place(picture, level, prompt)
-        latent = dataclasses.replace(self.latents[picture], backbone=self.backbone)
+            prompt = self.texts[image] if self.texts else ""
+        place = self._place(image, level, prompt)
+        latent = dataclasses.replace(self.latents[image], backbone=self.backbone)
         if place is not None and place.is_file():
             tensors, counts = read_tensor_file(place, allowed=(*_TENSORS, "top"))
         else:
-            tensors, counts = self._search(picture, level, prompt)
+            tensors, counts = self._search(image, level, prompt)
             if place is not None:
                 place.parent.mkdir(parents=True, exist_ok=True)
                 with written_beside(place) as file:
@@ -104,21 +104,21 @@ class Study:
             latent=latent,
             trace=InversionTrace(levels=(self._cut(level),), states=(tensors["top"].to(on),), velocities=()),
             condition=self.backbone.embed([prompt]),
-            seed=self.seed + picture,
+            seed=self.seed + image,
             converged=counts["converged"] == "yes",
             pooling=self.pooling,
             **fields,
         )
 
     def walkable(self, basis: LocalBasis) -> LocalBasis:
-        """The same basis with the whole trace of its picture, along which edits return."""
+        """The same basis with the whole trace of its image, along which edits return."""
         with torch.no_grad():
             return dataclasses.replace(basis, trace=invert(basis.latent, basis.latent.path(self.steps, basis.level)))
 
-    def noised(self, picture: int, level: float) -> Tensor:
-        """A picture at a level with a noise of its own: ``(1 - s) x + s e``."""
-        x = self.latents[picture].z[0]
-        return (1 - level) * x + level * draw(x.shape, seed=self.seed, purpose="curvedness", index=picture).to(x)
+    def noised(self, image: int, level: float) -> Tensor:
+        """An image at a level with a noise of its own: ``(1 - s) x + s e``."""
+        x = self.latents[image].z[0]
+        return (1 - level) * x + level * draw(x.shape, seed=self.seed, purpose="curvedness", index=image).to(x)
 
     def feature(self, level: float, prompt: str = "") -> FeatureMap:
         """The feature at a level."""
@@ -130,27 +130,27 @@ class Study:
             pooling=self.pooling,
         )
 
-    def tangent_spaces(self, level: float, rank: int, picture: int) -> TangentSpaces:
-        """Of the feature at a level, searched with draws of their own of each picture."""
+    def tangent_spaces(self, level: float, rank: int, image: int) -> TangentSpaces:
+        """Of the feature at a level, searched with draws of their own of each image."""
         return TangentSpaces(
             feature=self.feature(level),
             rank=rank,
-            draws=(self.seed, "curvedness bases", picture),
+            draws=(self.seed, "curvedness bases", image),
             tolerance_degrees=_DEGREES,
             most_products=_OF_TANGENTS,
         )
 
     @torch.no_grad()
-    def _search(self, picture: int, level: float, prompt: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    def _search(self, image: int, level: float, prompt: str) -> tuple[dict[str, Tensor], dict[str, str]]:
         """A basis as it is stored: tensors, and words."""
-        latent = self.latents[picture] if self.trained is None else self.trained.latents[picture]
+        latent = self.latents[image] if self.trained is None else self.trained.latents[image]
         with latent.backbone.count() as way:
             z = self._carried(latent, level)
         with self.backbone.count() as cost:
             found = truncated_svd(
                 FeatureJacobian(self.feature(level, prompt), z),
                 self.rank,
-                generator=stream(self.seed, "local basis", picture),
+                generator=stream(self.seed, "local basis", image),
                 tolerance_degrees=_DEGREES,
                 most_products=(_PRODUCTS if self.trained is None else _OF_TWINS) * self.rank,
             )
@@ -160,7 +160,7 @@ class Study:
         return {name: getattr(found, name) for name in _TENSORS} | {"top": z}, counts
 
     def _carried(self, latent: JointLatent, level: float) -> Tensor:
-        """A picture's latent at a level."""
+        """An image's latent at a level."""
         trace = invert(latent, latent.path(self.steps, level if self.inversion == "level" else 1.0))
         down = [one for one in reversed(trace.levels) if one > level]
         field = GuidedField(backbone=latent.backbone, condition=latent.condition)
@@ -170,11 +170,11 @@ class Study:
         """Not above the model's highest."""
         return min(level, self.backbone.grid(self.steps).levels[0])
 
-    def _place(self, picture: int, level: float, prompt: str) -> Path | None:
+    def _place(self, image: int, level: float, prompt: str) -> Path | None:
         """The file of a basis, named by all on which it depends."""
         if self.folder is None:
             return None
         about = [self.backbone.fingerprint, self.site, self.steps, dtype_name(self.backbone.network_dtype)]
-        about += [self.pooling, self.inversion, level, prompt, self.rank, self.seed + picture]
-        numbers = self.latents[picture].z.detach().cpu().contiguous().numpy().tobytes()
+        about += [self.pooling, self.inversion, level, prompt, self.rank, self.seed + image]
+        numbers = self.latents[image].z.detach().cpu().contiguous().numpy().tobytes()
         return self.folder / f"{hashlib.sha256(json.dumps(about).encode() + numbers).hexdigest()[:24]}.safetensors"

@@ -14,7 +14,7 @@ from latentedit.geometry.local_basis import LocalBasis
 from latentedit.geometry.means import chordal_mean
 from latentedit.geometry.subspaces import RandomLevel, geodesic_distance, random_level
 from latentedit_bench.experiments.decisions import Number
-from latentedit_bench.experiments.pictures import TWIN
+from latentedit_bench.experiments.images import TWIN
 from latentedit_bench.experiments.plots import Lines
 from latentedit_bench.experiments.study import Study
 
@@ -41,10 +41,10 @@ def fits(study: Study, bases: Sequence[LocalBasis]) -> dict[int, float]:
 
 @functools.cache
 def fitted_rank(study: Study, level: float) -> int:
-    """The rank that fits all pictures best at a level; that of the trained network where the study is of its twin."""
+    """The rank that fits all images best at a level; that of the trained network where the study is of its twin."""
     if study.trained is not None:
         return fitted_rank(study.trained, level)
-    found = fits(study, [study.basis(picture, level) for picture in range(len(study))])
+    found = fits(study, [study.basis(image, level) for image in range(len(study))])
     return max(found, key=lambda rank: found[rank])
 
 
@@ -68,11 +68,11 @@ def _random(numbers: int, rank: int, seed: int) -> RandomLevel:
     return random_level(numbers, rank, seed=seed)
 
 
-def captured(sets: Sequence[Tensor], picture: int) -> float | None:
+def captured(sets: Sequence[Tensor], image: int) -> float | None:
     """The mean share of the others' chordal mean that lies in one set; None where the others have no mean."""
-    others = [*sets[:picture], *sets[picture + 1 :]]
+    others = [*sets[:image], *sets[image + 1 :]]
     try:
-        return float(agreement(chordal_mean(others), [sets[picture]])[0].mean())
+        return float(agreement(chordal_mean(others), [sets[image]])[0].mean())
     except ConfigError:  # spaces that are too far apart
         return None
 

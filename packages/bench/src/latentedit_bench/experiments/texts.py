@@ -84,7 +84,7 @@ def changed_words(world: Domain, source: str, target: str) -> int:
 
 
 def _random_change(world: Domain, source: Scene, generator: random.Random) -> Scene:
-    """One to three attributes at other values; a part and its own colour never both."""
+    """One to three attributes at other values; a part and its own color never both."""
     able, parts = world.alternatives(source), world.part_of
     change: dict[str, str] = {}
     for name in generator.sample(list(able), generator.randint(1, 3)):
@@ -112,7 +112,7 @@ def graded(world: Domain, own: Scene, counts: tuple[int, ...], *, seed: int) -> 
 
 
 def asking_another(data: Dataset, seed: int) -> Dataset:
-    """The same pictures, captions and answers, but that each target asks for another attribute that its caption names.
+    """The same images, captions and answers, but that each target asks for another attribute that its caption names.
 
     Items whose caption names no other one are left out.
     """
@@ -121,22 +121,22 @@ def asking_another(data: Dataset, seed: int) -> Dataset:
 
 
 def _asking_another(item: Item, generator: random.Random) -> Item | None:
-    picture = item.picture
-    assert isinstance(picture, Rendered)
-    world = domain(picture.world)
+    image = item.image
+    assert isinstance(image, Rendered)
+    world = domain(image.world)
     asked = set(item.about["asked"].split(","))
     asked |= {name for pair in world.part_of.items() if asked & set(pair) for name in pair}  # one phrase says both
-    able = {name: values for name, values in world.alternatives(picture.scene).items() if name not in asked}
+    able = {name: values for name, values in world.alternatives(image.scene).items() if name not in asked}
     for name in generator.sample(list(able), len(able)):
-        target = _said_with(world, picture, item.source_caption, {name: generator.choice(able[name])})
+        target = _said_with(world, image, item.source_caption, {name: generator.choice(able[name])})
         if target is not None:
             return dataclasses.replace(item, target_caption=target)
     return None
 
 
-def _said_with(world: Domain, picture: Rendered, caption: str, change: Mapping[str, str]) -> str | None:
+def _said_with(world: Domain, image: Rendered, caption: str, change: Mapping[str, str]) -> str | None:
     """The caption with the phrases of a change in the place of what it says; None where it does not say all of it."""
-    pairs = zip(world.phrases(picture.scene), world.phrases(world.change(picture.scene, change)), strict=True)
+    pairs = zip(world.phrases(image.scene), world.phrases(world.change(image.scene, change)), strict=True)
     for old, new in pairs:
         if old != new:
             if old not in caption:

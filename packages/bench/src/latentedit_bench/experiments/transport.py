@@ -1,4 +1,4 @@
-"""Whether an edit that was found at one picture does the same at another, when it is carried through features."""
+"""Whether an edit that was found at one image does the same at another, when it is carried through features."""
 
 import torch
 from jaxtyping import Float
@@ -7,7 +7,7 @@ from torch import Tensor
 from latentedit.geometry.local_basis import random_units
 from latentedit.geometry.transport import pulled_back
 from latentedit_bench.domains.base import CHANGED
-from latentedit_bench.experiments.declare import RIEMANNIAN, Dots, Less, Number, Pictures, Rows, Study, experiment
+from latentedit_bench.experiments.declare import RIEMANNIAN, Dots, Images, Less, Number, Rows, Study, experiment
 from latentedit_bench.experiments.signed_edits import signed_edits
 from latentedit_bench.metrics.vectors import cosine
 
@@ -22,19 +22,19 @@ _PIXELS = Number(
     "geometry-transport",
     paper=RIEMANNIAN,
     says="an edit found at one sample does the same at another sample when its feature is carried over",
-    on=Pictures(levels=(0.7,), twins=False),
-    keys=("picture", "target", "level"),
-    image_columns=("picture", "target"),
+    on=Images(levels=(0.7,), twins=False),
+    keys=("image", "target", "level"),
+    image_columns=("image", "target"),
     decides=_PIXELS,
     tells=(
         _PIXELS.at(less=(Less("kind", "carried", "the source's own"),)),
         _PIXELS.at("cosine between the attribute changes read", of="agreement"),
     ),
     plots=(Dots(x="pixels", y="kind", by="network", label="cosine of the pixels with the edit at the source"),),
-    quick={"pictures": 3, "levels": (0.7,)},
+    quick={"images": 3, "levels": (0.7,)},
     minutes=10,
 )
-def transport(study: Study, level: float, picture: int, *, effect: float = 0.6) -> Rows:
+def transport(study: Study, level: float, image: int, *, effect: float = 0.6) -> Rows:
     """The first direction of an image's basis is carried over to the next image in a ring.
 
     The change of the feature is carried over and pulled back by the transpose of the target's full Jacobian, so no rank
@@ -42,10 +42,10 @@ def transport(study: Study, level: float, picture: int, *, effect: float = 0.6) 
     the pixels at their source by more than 10 levels of 255. Source and target need not show the same face in the same
     place.
     """
-    target = (picture + 1) % len(study)
-    here, there = (study.walkable(study.basis(one, level)) for one in (picture, target))
+    target = (image + 1) % len(study)
+    here, there = (study.walkable(study.basis(one, level)) for one in (image, target))
     carried = pulled_back(here.u[:1], there.jacobian).v.to(there.v)
-    control = random_units(there.latent, 1, seed=study.seed, first=picture)
+    control = random_units(there.latent, 1, seed=study.seed, first=image)
     (own,) = signed_edits(here, here.v[:1], effect=effect)
     units = torch.cat([carried, control, here.v[:1]])
     visible = changed_share(own.change) >= _VISIBLE

@@ -43,11 +43,11 @@ VERDICTS = {  # kind of a case to the right verdict
     "unchanged": "nothing found",
     "reframed": "reframed: nothing to keep",
     "global": "global change: kept as a global change",
-    "different": "different pictures",
+    "different": "different images",
 }
 
 DRAWN = "portrait"  # stands for the name of a photograph; another portrait in each case
-CHANGES = ("paste", "paste with shadow", "drawn", "recolour", "remove", "relight")
+CHANGES = ("paste", "paste with shadow", "drawn", "recolor", "remove", "relight")
 _GRAIN_LEVELS = 1.5  # deviation of the noise in an enlarged photograph, or it would be smoother than any camera's
 _LUMA = np.array([0.299, 0.587, 0.114])
 _CYCLE = (*("local",) * 13, "unchanged", "unchanged", "reframed", "global", "global", "different")
@@ -65,7 +65,7 @@ class Case:
     index: int  # within its half
     kind: str  # a key of `VERDICTS`
     what: str  # the change, in a word
-    picture: str  # name of the photograph, or `DRAWN`
+    image: str  # name of the photograph, or `DRAWN`
     original: Pixels
     truth: Pixels  # the original after the edit and nothing else
     mask: Plane  # where that differs, in [0, 1]
@@ -93,14 +93,14 @@ def make_case(
         damage, truth = None, original
     mask = true_mask(original.astype(np.float32), truth.astype(np.float32))
     return Case(
-        index=index, kind=kind, what=what, picture=name,
+        index=index, kind=kind, what=what, image=name,
         original=original, truth=truth, mask=mask, edited=edited, damage=damage,
     )  # fmt: skip
 
 
 @functools.cache
 def photograph(name: str) -> Pixels:
-    """One of `PHOTOGRAPHS`, in colour."""
+    """One of `PHOTOGRAPHS`, in color."""
     package, _, rest = name.partition("/")
     found = importlib.util.find_spec(package)
     if found is None or found.origin is None:
@@ -195,57 +195,57 @@ def blob(shape: tuple[int, int], share: float, generator: np.random.Generator) -
     return cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
 
 
-def changed(what: str, picture: Array, other: Pixels, share: float, generator: np.random.Generator) -> Array:
+def changed(what: str, image: Array, other: Pixels, share: float, generator: np.random.Generator) -> Array:
     """One of `CHANGES` on about this share of the image; "paste" takes from the other photograph."""
-    mask = blob(picture.shape[:2], share, generator)
+    mask = blob(image.shape[:2], share, generator)
     height, width = mask.shape
     if what == "paste with shadow":
         side = max(mask.shape)
         shift = np.array([[1, 0, generator.uniform(-0.05, 0.05) * side], [0, 1, generator.uniform(0.01, 0.05) * side]])
         thrown = cv2.warpAffine(mask, shift, (width, height))
         depth = generator.uniform(0.25, 0.5)
-        picture = picture * (1 - depth * blurred(thrown, generator.uniform(0.008, 0.03) * side))[..., None]
+        image = image * (1 - depth * blurred(thrown, generator.uniform(0.008, 0.03) * side))[..., None]
     if what.startswith("paste"):
         new = _covering(other, mask.shape, generator)
-    elif what == "drawn":  # a flat object of one colour, shaded a little
+    elif what == "drawn":  # a flat object of one color, shaded a little
         slope = generator.uniform(-25, 25, 2)
         light = slope[0] * np.linspace(-1, 1, height)[:, None] + slope[1] * np.linspace(-1, 1, width)[None]
         new = generator.uniform(20, 235, 3) + light[..., None]
-    elif what == "recolour":  # brightness stays, but for a little
-        colour = generator.uniform(0.3, 1.7, 3)
-        colour = colour / (colour @ _LUMA) * generator.uniform(0.75, 1.3)
-        new = (picture @ _LUMA.astype(np.float32))[..., None] * colour.astype(np.float32)
+    elif what == "recolor":  # brightness stays, but for a little
+        color = generator.uniform(0.3, 1.7, 3)
+        color = color / (color @ _LUMA) * generator.uniform(0.75, 1.3)
+        new = (image @ _LUMA.astype(np.float32))[..., None] * color.astype(np.float32)
     elif what == "remove":
-        new = _without(picture, mask)
+        new = _without(image, mask)
     else:  # more or less light, with a wide fade
         mask = blurred(mask, generator.uniform(0.08, 0.2) * math.sqrt(share * height * width))
         gain = math.exp(generator.choice([-1, 1]) * generator.uniform(0.25, 0.6))
-        return picture * (1 + (gain - 1) * mask)[..., None]
-    return picture + (new.astype(np.float32) - picture) * mask[..., None]
+        return image * (1 + (gain - 1) * mask)[..., None]
+    return image + (new.astype(np.float32) - image) * mask[..., None]
 
 
-def changed_globally(picture: Array, other: Pixels, generator: np.random.Generator) -> Array:
+def changed_globally(image: Array, other: Pixels, generator: np.random.Generator) -> Array:
     """A change of the whole image, as editors make on request."""
-    shape = picture.shape[:2]
+    shape = image.shape[:2]
     kind = generator.integers(5)
     if kind == 0:  # night, with lights
         spots = np.zeros(shape, dtype=np.float32)
         for _ in range(12):
             spots = np.maximum(spots, blob(shape, 0.001, generator))
         lights = 150 * blurred(spots, 0.01 * max(shape))[..., None] * np.array([1, 0.9, 0.6], np.float32)
-        return picture * np.array([0.25, 0.3, 0.45], np.float32) + lights
-    if kind == 1:  # a painting: flat areas of fewer colours, brush strokes
+        return image * np.array([0.25, 0.3, 0.45], np.float32) + lights
+    if kind == 1:  # a painting: flat areas of fewer colors, brush strokes
         for _ in range(3):
-            picture = cv2.bilateralFilter(picture, 9, 60, 7)
+            image = cv2.bilateralFilter(image, 9, 60, 7)
         strokes = blurred(generator.normal(0, 1, shape).astype(np.float32), 2.0)
-        return np.round(picture / 40.0) * 40.0 + 90 * strokes[..., None]
+        return np.round(image / 40.0) * 40.0 + 90 * strokes[..., None]
     if kind == 2:  # other hues: red for blue, inverted green
-        return np.stack([picture[..., 2], 255 - picture[..., 1], picture[..., 0]], axis=-1)
+        return np.stack([image[..., 2], 255 - image[..., 1], image[..., 0]], axis=-1)
     if kind == 3:  # snow and fog
-        fog = blurred(generator.uniform(0, 1, shape).astype(np.float32), 0.05 * max(picture.shape))
+        fog = blurred(generator.uniform(0, 1, shape).astype(np.float32), 0.05 * max(image.shape))
         fog = (fog - fog.min()) / max(float(np.ptp(fog)), 1e-6) * 0.5 + 0.35
-        return picture * (1 - fog)[..., None] + 235 * fog[..., None]
-    return 0.5 * picture + 0.5 * _covering(other, shape, generator)  # seen through another image
+        return image * (1 - fog)[..., None] + 235 * fog[..., None]
+    return 0.5 * image + 0.5 * _covering(other, shape, generator)  # seen through another image
 
 
 def true_mask(original: Array, edited: Array) -> Plane:
@@ -255,15 +255,15 @@ def true_mask(original: Array, edited: Array) -> Plane:
     return cv2.morphologyEx(mask, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5)))
 
 
-def _without(picture: Array, mask: Plane) -> Array:
+def _without(image: Array, mask: Plane) -> Array:
     """The surroundings of the mask grow into it, with their grain."""
     hole = (cv2.dilate(mask, np.ones((3, 3), np.uint8)) > 0).astype(np.uint8)
     small = 256 / max(256, *mask.shape)
     size = (max(8, round(mask.shape[1] * small)), max(8, round(mask.shape[0] * small)))
-    low = cv2.resize(np.rint(picture).astype(np.uint8), size, interpolation=cv2.INTER_AREA)
+    low = cv2.resize(np.rint(image).astype(np.uint8), size, interpolation=cv2.INTER_AREA)
     gone = cv2.inpaint(low, cv2.resize(hole, size, interpolation=cv2.INTER_NEAREST), 5, cv2.INPAINT_TELEA)
     filled = cv2.resize(gone, mask.shape[::-1], interpolation=cv2.INTER_CUBIC).astype(np.float32)
-    fine = picture - blurred(picture, 1.5)
+    fine = image - blurred(image, 1.5)
     return filled + 0.6 * np.roll(fine, (int(0.37 * mask.shape[0]), int(0.23 * mask.shape[1])), axis=(0, 1))
 
 

@@ -1,4 +1,4 @@
-"""What editors do to a whole image although nobody asked: frame, size, colours, sharpness, codec noise."""
+"""What editors do to a whole image although nobody asked: frame, size, colors, sharpness, codec noise."""
 
 import dataclasses
 import functools
@@ -37,39 +37,39 @@ class Damage:
     size: tuple[int, int]  # of the edited image, width and height
     gamma: NDArray[np.float64]  # of each channel
     gain: NDArray[np.float64]  # of each channel
-    contrast: float  # around middle grey
+    contrast: float  # around middle gray
     saturation: float
     codec: str  # of `CODECS`
     amount: float  # of the codec's loss, in [0, 1]
     seed: int  # of its noise
 
-    def apply(self, picture: Array) -> Pixels:
+    def apply(self, image: Array) -> Pixels:
         """What the editor gives back for a true edit; what lies outside of the original is mirrored."""
         shrinks = 1 / math.sqrt(abs(float(np.linalg.det(self.matrix[:2, :2]))))
         if shrinks > 1.02:
-            picture = blurred(picture, 0.5 * math.sqrt(shrinks**2 - 1))
+            image = blurred(image, 0.5 * math.sqrt(shrinks**2 - 1))
         frame = {"flags": cv2.INTER_LANCZOS4, "borderMode": cv2.BORDER_REFLECT}
-        moved = cv2.warpAffine(picture, self.matrix[:2], self.size, **frame)
+        moved = cv2.warpAffine(image, self.matrix[:2], self.size, **frame)
         toned = 255 * self.gain * (np.clip(moved, 0, 255) / 255) ** self.gamma
         toned = (toned - 128) * self.contrast + 128
-        grey = (toned @ np.array([0.299, 0.587, 0.114]))[..., None]
-        return self._coded((grey + (toned - grey) * self.saturation).astype(np.float32))
+        gray = (toned @ np.array([0.299, 0.587, 0.114]))[..., None]
+        return self._coded((gray + (toned - gray) * self.saturation).astype(np.float32))
 
-    def _coded(self, picture: Array) -> Pixels:
+    def _coded(self, image: Array) -> Pixels:
         codec, amount, generator = self.codec, self.amount, np.random.default_rng(self.seed)
         if "blur" in codec:
-            picture = blurred(picture, 0.5 + 0.9 * amount)
+            image = blurred(image, 0.5 + 0.9 * amount)
         if codec == "down and up":
-            height, width = picture.shape[:2]
+            height, width = image.shape[:2]
             factor = 0.8 - 0.3 * amount
             small = (max(8, round(width * factor)), max(8, round(height * factor)))
-            down = cv2.resize(picture, small, interpolation=cv2.INTER_AREA)
-            picture = cv2.resize(down, (width, height), interpolation=cv2.INTER_CUBIC)
+            down = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
+            image = cv2.resize(down, (width, height), interpolation=cv2.INTER_CUBIC)
         if codec == "redrawn":
-            picture = _redrawn(picture, amount, generator)
+            image = _redrawn(image, amount, generator)
         if "texture" in codec:
-            picture = _with_other_texture(picture, 0.25 + 0.45 * amount, generator)
-        pixels = as_pixels(picture)
+            image = _with_other_texture(image, 0.25 + 0.45 * amount, generator)
+        pixels = as_pixels(image)
         if "jpeg" in codec:
             file = io.BytesIO()
             quality = round(60 - 20 * amount) if codec == "strong jpeg" else round(95 - 30 * amount)
@@ -81,7 +81,7 @@ class Damage:
 
 
 def draw_damage(size: tuple[int, int], generator: np.random.Generator, *, reframed: bool = False) -> Damage:
-    """Frame, size, colours and codec of one editor, for an original of this width and height."""
+    """Frame, size, colors and codec of one editor, for an original of this width and height."""
     edited = _edited_size(size, generator)
     cast = generator.choice(["none", "light", "strong"], p=[0.35, 0.4, 0.25])
     spread = {"none": 0.0, "light": 0.05, "strong": 0.125}[cast]
@@ -130,12 +130,12 @@ def _frame(size: tuple[int, int], edited: tuple[int, int], generator: np.random.
     return scaling(size, edited) @ moved
 
 
-def _redrawn(picture: Array, amount: float, generator: np.random.Generator) -> Array:
-    height, width = picture.shape[:2]
+def _redrawn(image: Array, amount: float, generator: np.random.Generator) -> Array:
+    height, width = image.shape[:2]
     drift = (1 + 7 * amount) * min(1.0, min(height, width) / 512)
     x, y = (drift * _field((height, width), 1 / 8, generator) for _ in range(2))
     places = np.arange(width, dtype=np.float32)[None] + x, np.arange(height, dtype=np.float32)[:, None] + y
-    moved = cv2.remap(picture, *places, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+    moved = cv2.remap(image, *places, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
     casts = [(3 + 6 * amount) * _field((height, width), 1 / 4, generator) for _ in range(3)]
     return _with_other_texture(moved, 0.6 + 0.4 * amount, generator) + np.stack(casts, axis=-1)
 
@@ -146,22 +146,22 @@ def _field(shape: tuple[int, int], sigma: float, generator: np.random.Generator)
     return cv2.resize(noise / np.abs(noise).max(), shape[::-1], interpolation=cv2.INTER_CUBIC)
 
 
-def _with_other_texture(picture: Array, share: float, generator: np.random.Generator) -> Array:
+def _with_other_texture(image: Array, share: float, generator: np.random.Generator) -> Array:
     """The finest two bands give way to noise of the same local strength, as latent codecs make up texture."""
-    result = picture.copy()
+    result = image.copy()
     for low, high in ((0.0, 1.0), (1.0, 2.0)):
-        band = (picture if low == 0 else blurred(picture, low)) - blurred(picture, high)
+        band = (image if low == 0 else blurred(image, low)) - blurred(image, high)
         strength = np.sqrt(blurred((band**2).mean(axis=2), 4.0))
-        noise = generator.normal(0, 1, picture.shape[:2]).astype(np.float32)
+        noise = generator.normal(0, 1, image.shape[:2]).astype(np.float32)
         noise = (noise if low == 0 else blurred(noise, low)) - blurred(noise, high)
         noise *= strength / max(float(noise.std()), 1e-6)
         result += share * (0.8 * noise[..., None] - band)
     return result
 
 
-def as_pixels(picture: Array) -> Pixels:
+def as_pixels(image: Array) -> Pixels:
     """Rounded to whole levels."""
-    return np.rint(picture).clip(0, 255).astype(np.uint8)
+    return np.rint(image).clip(0, 255).astype(np.uint8)
 
 
 def blurred(plane: Array, sigma: float) -> Array:

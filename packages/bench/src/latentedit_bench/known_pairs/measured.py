@@ -72,7 +72,7 @@ def measured(case: Case) -> Row:
         "case": case.index,
         "kind": case.kind,
         "what": case.what,
-        "picture": case.picture,
+        "image": case.image,
         "side": max(size),
         "codec": "" if case.damage is None else case.damage.codec,
         "verdict": found.verdict,
@@ -94,7 +94,7 @@ def measured(case: Case) -> Row:
 def _of_local(case: Case, damage: Damage, found: KeepResult) -> Row:
     """Agreement with the truth inside the change and masks: `keep`, its parts, the bound and the baselines.
 
-    The bound has the true mask, the true frame and colours fitted on what truly did not change.
+    The bound has the true mask, the true frame and colors fitted on what truly did not change.
     """
     size, edited, original = case.original.shape[1::-1], levels(case.edited), levels(case.original)
     shown = depth_inside(damage.matrix, size, case.edited.shape[1::-1]) >= 0
@@ -120,11 +120,11 @@ def _of_local(case: Case, damage: Damage, found: KeepResult) -> Row:
     return row | {f"{name}_iou": soft_iou(mask[shown], case.mask[shown]) for name, mask in masks.items()}
 
 
-def psnr(picture: NDArray[Any], truth: NDArray[Any], where: NDArray[np.bool_]) -> float | None:
+def psnr(image: NDArray[Any], truth: NDArray[Any], where: NDArray[np.bool_]) -> float | None:
     """Agreement in dB, at most 99; None where there is no such pixel."""
     if not where.any():
         return None
-    error = float(np.mean((picture[where].astype(np.float64) - truth[where]) ** 2))
+    error = float(np.mean((image[where].astype(np.float64) - truth[where]) ** 2))
     return _MOST_DB if error == 0 else min(_MOST_DB, 10 * math.log10(255**2 / error))
 
 
@@ -169,7 +169,7 @@ def _aligned(original: Pixels, moving: Pixels) -> Pixels:
 
 def summary(rows: Table) -> dict[str, Any]:
     """Everything; intervals are over photographs, most of which are in many cases, and over drawn portraits."""
-    group = rows["picture"].where(rows["picture"] != DRAWN, rows["case"].astype(str))
+    group = rows["image"].where(rows["image"] != DRAWN, rows["case"].astype(str))
     rows = rows.assign(group=group).set_index("group")
     local = rows[rows["kind"] == "local"]
     return {

@@ -1,13 +1,13 @@
-"""How far an edited picture is from the answer, in units of the change that was asked for."""
+"""How far an edited image is from the answer, in units of the change that was asked for."""
 
 import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from latentedit_bench.metrics.pictures import Pictures, differ, in_double, mean_square
+from latentedit_bench.metrics.images import Images, differ, in_double, mean_square
 
 
-def counterfactual_error(edited: Pictures, source: Pictures, truth: Pictures) -> Float64[Tensor, " b"]:
+def counterfactual_error(edited: Images, source: Images, truth: Images) -> Float64[Tensor, " b"]:
     """``|edited - truth|^2 / |source - truth|^2``.
 
     From 0 up; lower is better. 0 is the answer, 1 what no edit scores, above 1 the edit did more harm than good. With

@@ -12,7 +12,7 @@ With ``D`` the mean squared difference, effectiveness before clipping is ``effec
 ``1 - (1 - effect)^2 - leakage^2``. Derived here (the paper that names a semantic disentanglement metric, arXiv
 2411.08196, does not give its formula); do not cite it as that paper's.
 
-Where truth and source are the same picture, all of these are nan: nothing was asked for. Traps that all share: pixels
+Where truth and source are the same image, all of these are nan: nothing was asked for. Traps that all share: pixels
 weigh an attribute by its area; brightness and position of what is the same to an eye are a difference; a single number
 hides the strength, so compare editors at equal effect (`matched`) or report the pair of effectiveness and
 decomposability: .8 of both is not 1 and .67.
@@ -22,10 +22,10 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from latentedit_bench.metrics.pictures import SAME, Pictures, in_double, mean_square
+from latentedit_bench.metrics.images import SAME, Images, in_double, mean_square
 
 
-def all_scores(edited: Pictures, source: Pictures, truth: Pictures) -> dict[str, Float64[Tensor, " b"]]:
+def all_scores(edited: Images, source: Images, truth: Images) -> dict[str, Float64[Tensor, " b"]]:
     """The five scores of the module by their names.
 
     "effect" is any real number: 0 nothing, 1 the whole change and best, above 1 too much, below 0 the other way. It

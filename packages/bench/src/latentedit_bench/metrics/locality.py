@@ -4,10 +4,10 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from latentedit_bench.metrics.pictures import Mask, Pictures, check_mask, differ, in_double, psnr_db
+from latentedit_bench.metrics.images import Images, Mask, check_mask, differ, in_double, psnr_db
 
 
-def outside_share(edited: Pictures, source: Pictures, mask: Mask) -> Float64[Tensor, " b"]:
+def outside_share(edited: Images, source: Images, mask: Mask) -> Float64[Tensor, " b"]:
     """``sum outside of (edited - source)^2 / sum of all of it``: the share of the change that is outside the mask.
 
     In [0, 1]; lower is better. nan where nothing changed (0/0).
@@ -22,7 +22,7 @@ def outside_share(edited: Pictures, source: Pictures, mask: Mask) -> Float64[Ten
     return share.masked_fill(~differ(edited, source), torch.nan)
 
 
-def outside_change(edited: Pictures, source: Pictures, truth: Pictures, mask: Mask) -> Float64[Tensor, " b"]:
+def outside_change(edited: Images, source: Images, truth: Images, mask: Mask) -> Float64[Tensor, " b"]:
     """``sum outside of (edited - source)^2 / sum of (truth - source)^2``: in units of the wanted change, as errors are.
 
     From 0 up; lower is better. nan where nothing is wanted (0/0). It grows with the square of the strength.
@@ -33,8 +33,8 @@ def outside_change(edited: Pictures, source: Pictures, truth: Pictures, mask: Ma
     return (beside / (truth - source).square().flatten(1).sum(1)).masked_fill(~differ(truth, source), torch.nan)
 
 
-def outside_psnr_db(edited: Pictures, source: Pictures, mask: Mask) -> Float64[Tensor, " b"]:
-    """Peak signal-to-noise ratio of edited picture and source outside the mask, in decibels: see `psnr_db`.
+def outside_psnr_db(edited: Images, source: Images, mask: Mask) -> Float64[Tensor, " b"]:
+    """Peak signal-to-noise ratio of edited image and source outside the mask, in decibels: see `psnr_db`.
 
     Up to 100, which is untouched; higher is better. nan where the mask leaves nothing outside.
 
@@ -47,7 +47,7 @@ def outside_psnr_db(edited: Pictures, source: Pictures, mask: Mask) -> Float64[T
     return psnr_db(change / (3 * (~mask).flatten(1).sum(1)))
 
 
-def side_effect(edited: Pictures, source: Pictures, truth: Pictures, mask: Mask) -> Float64[Tensor, " b"]:
+def side_effect(edited: Images, source: Images, truth: Images, mask: Mask) -> Float64[Tensor, " b"]:
     """``<d, u> / <u, u>`` over the mask alone, of the change made d and the wanted one u: the effect there.
 
     Any real number: 0 the shadow stays as it was, 1 it moves as it should, and that is best. nan where the change has

@@ -1,8 +1,8 @@
 """Editors compared at equal effect: leakage as a function of effect, along rising strengths.
 
-Each picture has a path: from (0, 0), which no edit gives, through the (effect, leakage) at each strength, in order and
+Each image has a path: from (0, 0), which no edit gives, through the (effect, leakage) at each strength, in order and
 joined by straight lines. `metrics.disentanglement` has both numbers. A path that holds a value that is not
-finite gives nan. Effects and leakages are [pictures, strengths] with rising strengths.
+finite gives nan. Effects and leakages are [images, strengths] with rising strengths.
 """
 
 from typing import Annotated
@@ -42,7 +42,7 @@ def leakage_at(effects: Paths, leakages: Paths, wanted: float) -> tuple[Numbers,
 def matched_error(effects: Paths, leakages: Paths, wanted: float = 1.0) -> Numbers:
     """``(1 - wanted)^2 + leakage_at(wanted)^2``, at most 1: the error to the counterfactual at matched effect.
 
-    That is the `counterfactual_error` of a picture with this effect and this leakage. In [0, 1]; lower is better. 1 is
+    That is the `counterfactual_error` of an image with this effect and this leakage. In [0, 1]; lower is better. 1 is
     what no edit scores; an edit that is worse than none counts as none, since a user would drop it. So one failure
     weighs no more than another. See `leakage_at` for paths that do not get there.
     """

@@ -3,8 +3,8 @@
 "legacy" does as the public evaluator does, so that numbers can stand beside published ones:
 
 1. The first and last row and column count as inside the mask.
-2. The inside is made black in both pictures and all pixels are counted: PSNR and MSE of a large mask are flattered.
-3. A picture that is not square loses all but its last 512 x 512 pixels; see `last_square`.
+2. The inside is made black in both images and all pixels are counted: PSNR and MSE of a large mask are flattered.
+3. An image that is not square loses all but its last 512 x 512 pixels; see `last_square`.
 
 "corrected" takes the mask as drawn, divides by the background's pixels, and lays the source into the inside, so that
 neither a black edge nor the edit itself reaches into the background's windows. In both modes a mask that leaves no
@@ -23,7 +23,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 
 from latentedit.core.errors import ShapeError
 from latentedit.core.settings import check
-from latentedit_bench.metrics.pictures import Mask, Pictures, check_mask, in_double, psnr_db
+from latentedit_bench.metrics.images import Images, Mask, check_mask, in_double, psnr_db
 
 Mode = Literal["legacy", "corrected"]
 MODES: tuple[Mode, ...] = ("legacy", "corrected")
@@ -38,12 +38,12 @@ NOT_MEASURED = {  # PIE-Bench's other numbers, and the network of each; latented
     "clip_edited": "needs CLIP ViT-L/14",
 }
 
-LEGACY_SIDE = 512  # side of PIE-Bench's pictures, px
+LEGACY_SIDE = 512  # side of PIE-Bench's images, px
 _LEAST_SIDE = 6  # shortest side, px: half of SSIM's window of 11 pixels is mirrored at the border
 
 
 def inside(mask: Mask, *, mode: Mode) -> Mask:
-    """Where the picture may change: the mask, in legacy mode with the whole border."""
+    """Where the image may change: the mask, in legacy mode with the whole border."""
     check(Mode, mode=mode)
     if mode == "corrected":
         return mask
@@ -52,33 +52,33 @@ def inside(mask: Mask, *, mode: Mode) -> Mask:
     return bordered
 
 
-def last_square(pictures: Pictures) -> Float[Tensor, "b 3 side side"]:
-    """The last 512 x 512 pixels of pictures that are not square, as the evaluator cuts rows of several pictures."""
-    height, width = pictures.shape[2:]
+def last_square(images: Images) -> Float[Tensor, "b 3 side side"]:
+    """The last 512 x 512 pixels of images that are not square, as the evaluator cuts rows of several images."""
+    height, width = images.shape[2:]
     if height == width:
-        return pictures
+        return images
     if min(height, width) < LEGACY_SIDE:
-        raise ShapeError(f"pictures of {height}x{width} pixels cannot be cut to 512x512. Give square or larger ones")
-    return pictures[..., -LEGACY_SIDE:, -LEGACY_SIDE:]
+        raise ShapeError(f"images of {height}x{width} pixels cannot be cut to 512x512. Give square or larger ones")
+    return images[..., -LEGACY_SIDE:, -LEGACY_SIDE:]
 
 
-def scores(edited: Pictures, source: Pictures, mask: Mask, *, mode: Mode) -> dict[str, Float64[Tensor, " b"]]:
-    """PIE-Bench's numbers of each picture by name, in the units of its tables (`SCALE`); nan without background.
+def scores(edited: Images, source: Images, mask: Mask, *, mode: Mode) -> dict[str, Float64[Tensor, " b"]]:
+    """PIE-Bench's numbers of each image by name, in the units of its tables (`SCALE`); nan without background.
 
-    - background_mse: ``sum outside (edited - source)^2 / (3 n)`` of pictures in [0, 1], n all pixels in legacy mode,
+    - background_mse: ``sum outside (edited - source)^2 / (3 n)`` of images in [0, 1], n all pixels in legacy mode,
       those outside in corrected mode.
     - background_psnr_db: ``10 log10(1 / background_mse)``, at most 100: where the background is untouched the evaluator
       gives infinity, and no mean.
     - background_ssim: structural similarity with Gaussian windows of 11 pixels. Legacy: the mean over all windows of
-      the two pictures with a black inside. Corrected: the mean over windows whose middle is outside, of the source and
-      the edited picture with the source's inside.
+      the two images with a black inside. Corrected: the mean over windows whose middle is outside, of the source and
+      the edited image with the source's inside.
 
     Traps: no edit scores best. In legacy mode a large mask scores well whatever is outside it.
     """
     edited, source = in_double(last_square(edited) if mode == "legacy" else edited, source)
     check_mask(mask, edited)
     if min(edited.shape[2:]) < _LEAST_SIDE:
-        raise ShapeError(f"pictures of {list(edited.shape[2:])} pixels are smaller than 6x6. Enlarge them")
+        raise ShapeError(f"images of {list(edited.shape[2:])} pixels are smaller than 6x6. Enlarge them")
     outside = ~inside(mask, mode=mode)
     counted = outside if mode == "corrected" else torch.ones_like(outside)
     instead = source if mode == "corrected" else torch.full_like(source, -1)

@@ -1,11 +1,11 @@
-"""Means and differences over pictures, with 95 % intervals that know which values share a picture.
+"""Means and differences over images, with 95 % intervals that know which values share an image.
 
-A value belongs to one picture or to several (a distance belongs to two). The bootstrap draws pictures, not values: a
-picture drawn k times gives a value of its own the weight k, and the value of a pair (i, j) the weight k_i k_j. So pairs
-that share a picture are not counted as independent.
+A value belongs to one image or to several (a distance belongs to two). The bootstrap draws images, not values: an
+image drawn k times gives a value of its own the weight k, and the value of a pair (i, j) the weight k_i k_j. So pairs
+that share an image are not counted as independent.
 
 In a run each item has noise of its own for each seed, and its value is the mean over the seeds. Items that are drawn
-bring their noise along, so the interval covers pictures and seeds.
+bring their noise along, so the interval covers images and seeds.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from jaxtyping import Float
 
 from latentedit.core.errors import ConfigError
 
-FEWEST = 6  # pictures below which there is no interval: of fewer, all may differ to one side by chance (1 in 32)
+FEWEST = 6  # images below which there is no interval: of fewer, all may differ to one side by chance (1 in 32)
 SEEDS = 5  # that a comparison takes: one moves a mean over 96 items by as much as good methods differ
 _DRAWS = 2000
 _PERCENTILES = (2.5, 97.5)
@@ -32,9 +32,9 @@ class Estimate:
     """A number with its 95 % interval."""
 
     mean: float  # the statistic of all values
-    low: float  # end of the interval; nan where there are fewer than `FEWEST` pictures
+    low: float  # end of the interval; nan where there are fewer than `FEWEST` images
     high: float  # likewise
-    pictures: int  # behind it
+    images: int  # behind it
 
     @property
     def text(self) -> str:
@@ -47,13 +47,13 @@ def between(low: float | None, high: float | None, digits: int = 3) -> str:
     return "" if low is None or math.isnan(low) else f"[{low:.{digits}f}, {high:.{digits}f}]"
 
 
-def estimate(values: Sequence[float], pictures: Sequence[Sequence[Any]], *, seed: int = 0) -> Estimate:
-    """The mean of values, each of some pictures; see the module. Those that are nan are left out."""
+def estimate(values: Sequence[float], images: Sequence[Sequence[Any]], *, seed: int = 0) -> Estimate:
+    """The mean of values, each of some images; see the module. Those that are nan are left out."""
     known = np.isfinite(values)
     told = np.asarray(values)[known]
-    members = [tuple(which) for which, there in zip(pictures, known, strict=True) if there]
+    members = [tuple(which) for which, there in zip(images, known, strict=True) if there]
     if not members:
-        return Estimate(mean=float("nan"), low=float("nan"), high=float("nan"), pictures=0)
+        return Estimate(mean=float("nan"), low=float("nan"), high=float("nan"), images=0)
     weights = _weights(tuple(members), seed)
     return _told(float(told.mean()), _ratio(weights @ told, weights.sum(1)), members)
 
@@ -61,17 +61,17 @@ def estimate(values: Sequence[float], pictures: Sequence[Sequence[Any]], *, seed
 def apart(
     first: tuple[Sequence[float], Sequence[Sequence[Any]]], second: tuple[Sequence[float], Sequence[Sequence[Any]]]
 ) -> Estimate:
-    """The mean of some values less that of others, whose pictures are drawn independently; all are known."""
+    """The mean of some values less that of others, whose images are drawn independently; all are known."""
     generator = np.random.default_rng(0)
     weights = [drawn_weights(members, generator) for _, members in (first, second)]
     drawn = [_ratio(w @ np.asarray(values), w.sum(1)) for w, (values, _) in zip(weights, (first, second), strict=True)]
     mean = float(np.mean(first[0]) - np.mean(second[0]))
-    fewer = min((first[1], second[1]), key=_pictures)
+    fewer = min((first[1], second[1]), key=_images)
     return _told(mean, drawn[0] - drawn[1], fewer)
 
 
 def over_groups(values: Table) -> Estimate:
-    """The mean of a column whose index has "group"; groups are drawn, as pictures are. Nan is left out."""
+    """The mean of a column whose index has "group"; groups are drawn, as images are. Nan is left out."""
     return estimate(values.astype(float).tolist(), _groups(values))
 
 
@@ -110,9 +110,9 @@ def check_seeds(count: int) -> None:
 
 def drawn_weights(members: Sequence[Sequence[Any]], generator: np.random.Generator) -> Float[np.ndarray, "draws n"]:
     """The weights of values in each draw of the bootstrap; see the module."""
-    names = sorted({picture for which in members for picture in which})
+    names = sorted({image for which in members for image in which})
     place = {name: index for index, name in enumerate(names)}
-    places = np.array([[place[picture] for picture in which] for which in members])
+    places = np.array([[place[image] for image in which] for which in members])
     counts = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=_DRAWS)
     return counts[:, places].prod(2).astype(np.float64)
 
@@ -137,10 +137,10 @@ def interval(found: Sequence[float] | Float[np.ndarray, " draws"]) -> tuple[floa
 
 
 def _told(mean: float, draws: Float[np.ndarray, " draws"], members: Sequence[Sequence[Any]]) -> Estimate:
-    pictures = _pictures(members)
-    low, high = interval(draws if pictures >= FEWEST else [])
-    return Estimate(mean=mean, low=low, high=high, pictures=pictures)
+    images = _images(members)
+    low, high = interval(draws if images >= FEWEST else [])
+    return Estimate(mean=mean, low=low, high=high, images=images)
 
 
-def _pictures(members: Sequence[Sequence[Any]]) -> int:
-    return len({picture for which in members for picture in which})
+def _images(members: Sequence[Sequence[Any]]) -> int:
+    return len({image for which in members for image in which})

@@ -32,8 +32,8 @@ def effective_dimension(rows: Float[Tensor, "n width"]) -> float:
     Both parts are unbiased: the averages of ``|x_i - x_j|^2 |x_k - x_l|^2 / 4`` and
     ``((x_i - x_j) . (x_k - x_l))^2 / 4`` over four different rows (Himeno and Yamada 2014, J. Multivariate Anal. 130).
     """
-    count, centred = len(rows), rows.double() - rows.double().mean(0)
-    gram = centred @ centred.T
+    count, centered = len(rows), rows.double() - rows.double().mean(0)
+    gram = centered @ centered.T
     trace, square = gram.trace() / (count - 1), gram.square().sum() / (count - 1) ** 2
     fourth = count * gram.diagonal().square().sum() / (count - 1)
     trace_squared = 2 * square + (count**2 - 3 * count + 1) * trace**2 - fourth
@@ -53,7 +53,7 @@ def centroid(v: Float[Tensor, "k c h w"]) -> Float[Tensor, " k"]:
 
 
 def white_centroid(height: int, width: int) -> float:
-    """The centroid of a flat spectrum; for large pictures ``(sqrt(2) + log(1 + sqrt(2))) / 3 = 0.7652``."""
+    """The centroid of a flat spectrum; for large images ``(sqrt(2) + log(1 + sqrt(2))) / 3 = 0.7652``."""
     return float(_frequencies(height, width).mean())
 
 

@@ -31,14 +31,14 @@ from latentedit_bench.domains.base import Domain, domain
 from latentedit_bench.experiments.decisions import rank_correlation
 from latentedit_bench.metrics.counterfactual import counterfactual_error
 from latentedit_bench.metrics.disentanglement import all_scores
+from latentedit_bench.metrics.images import mean_square
 from latentedit_bench.metrics.locality import outside_change, side_effect
-from latentedit_bench.metrics.pictures import mean_square
 from latentedit_bench.metrics.statistics import Estimate, Table, between, over_groups
 from latentedit_bench.open_task.task import OUTPUTS, TaskItem, TaskSpec
 from latentedit_bench.report.page import page, render
 from latentedit_bench.report.tables import Cell, Grid, number
 from latentedit_keep.api import keep as keep_change
-from latentedit_keep.pictures import read_image
+from latentedit_keep.images import read_image
 from latentedit_keep.workers import end_with_parent
 
 AS_IS, KEPT = "as it is", "after keep"  # how the images are scored
@@ -110,7 +110,7 @@ def score_items(
 
 def score_item(item: TaskItem, folder: Path, *, keep: bool) -> list[Row]:
     """The rows of one item: "scored", "item", "group", "kind", "asked", "strength", "file", "fault", the measures."""
-    before, after, source = item.whole.picture, item.whole.truth, _known_image(item, folder)
+    before, after, source = item.whole.image, item.whole.truth, _known_image(item, folder)
     assert isinstance(before, Rendered)
     assert isinstance(after, Rendered)
     whole, where = item.answers[1.0](), side_effects(item.whole)
@@ -139,7 +139,7 @@ def faults(rows: Table, items: Sequence[TaskItem], folder: Path) -> list[Row]:
 
 
 def _known_image(item: TaskItem, folder: Path) -> Image.Image:
-    drawn, path = item.whole.picture(), folder / item.picture_file
+    drawn, path = item.whole.image(), folder / item.image_file
     if not np.array_equal(np.asarray(read_image(path).convert("RGB")), np.asarray(drawn)):
         raise ConfigError(
             f"{path} is not what this machine draws for {item.id}, so neither would the answer be. Install the "
@@ -168,8 +168,8 @@ def _kept(source: Image.Image, edited: Image.Image | None) -> tuple[Image.Image 
     fault = f"is moved by {right:+.1f} px to the right and {down:+.1f} px down, zoom {found.zoom:.3f}, "
     fault += f"turned {turned:+.1f} degrees"
     most = max(abs(right), abs(down), abs(found.zoom - 1) * half, abs(turned) * half / 57.3)
-    if found.verdict == "different pictures":
-        fault = "shows another picture"
+    if found.verdict == "different images":
+        fault = "shows another image"
     elif most <= max(_MOVED_PX, 2 * found.uncertainty_px):
         fault = ""
     return found.image.convert("RGB"), fault

@@ -27,13 +27,13 @@ from latentedit_bench.domains.base import scalable
 from latentedit_bench.known_pairs.damages import draw_damage
 from latentedit_bench.report.page import render
 from latentedit_keep.files import make_folder, read_json, user_path, write_text
-from latentedit_keep.pictures import save_image
+from latentedit_keep.images import save_image
 
 VERSION = "1.3.0"  # the first number changes with whatever changes a score; scores of two of them are never compared
 ITEMS = 180  # ten turns through the kinds of change: some 160 portraits give intervals of about a tenth
 OUTPUTS = "outputs"  # the folder that an entrant fills
 TASK_FILE, ITEMS_FILE = "task.json", "items.jsonl"
-NOTHING = "Change nothing: keep the whole picture exactly as it is."  # of an item whose answer is the picture
+NOTHING = "Change nothing: keep the whole image exactly as it is."  # of an item whose answer is the image
 _REST = "Keep everything else exactly as it is."
 _ABSENT = "no "
 _PLACES = ("on ", "in ", "with ")  # words that a phrase of a caption may begin with, and that an instruction leaves out
@@ -93,7 +93,7 @@ class TaskItem:
         return self.whole.group
 
     @property
-    def picture_file(self) -> str:
+    def image_file(self) -> str:
         """Place of the image in the task's folder."""
         return f"images/{self.id}.png"
 
@@ -116,7 +116,7 @@ class TaskItem:
         """What ``items.jsonl`` says: nothing from which the answer follows."""
         return {
             "id": self.id,
-            "image": self.picture_file,
+            "image": self.image_file,
             **({} if self.edited is None else {"edited": self.edited_file}),
             "source_caption": self.whole.source_caption,
             "target_caption": self.whole.target_caption,
@@ -158,11 +158,11 @@ def write_task(spec: TaskSpec, items: Sequence[TaskItem], folder: Path, progress
     for part in ("images", OUTPUTS, *(["edited"] if spec.asks == "keep" else [])):
         make_folder(folder / part)
     for number, item in enumerate(items, 1):
-        save_image(item.whole.picture(), folder / item.picture_file)
+        save_image(item.whole.image(), folder / item.image_file)
         if item.edited is not None:
             save_image(item.edited(), folder / item.edited_file)
         if progress is not None:
-            progress("pictures", number, len(items))
+            progress("images", number, len(items))
     point, ours = DOMAINS.points().get(spec.domain), DOMAINS.requirements(spec.domain)
     package = point.dist.name if point is not None and point.dist is not None else spec.domain
     install = to_install("latentedit-keep", "latentedit", "latentedit-bench", *ours) + ("" if ours else f" {package}")

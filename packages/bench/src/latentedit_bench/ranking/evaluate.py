@@ -1,4 +1,4 @@
-"""One method on one batch of items: edit at every strength, put the change back into the pictures, measure.
+"""One method on one batch of items: edit at every strength, put the change back into the images, measure.
 
 Gain and locality are applied to the change afterwards, so methods that differ in these alone share an editor's work.
 """
@@ -57,12 +57,12 @@ class Method:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Edits:
-    """What an editor makes of a batch, before its change is put into the pictures."""
+    """What an editor makes of a batch, before its change is put into the images."""
 
     batch: Prepared  # what is edited
     latents: Mapping[float, Tensor]  # by strength; the source in the place of those that are not finite
     failed: Mapping[float, Tensor]  # by strength, which those were
-    seconds: float  # a picture and strength
+    seconds: float  # an image and strength
 
     @staticmethod
     @torch.no_grad()
@@ -86,12 +86,12 @@ class Edits:
 def evaluate(
     method: Method, batch: Prepared, strengths: Sequence[float], *, seed: int, edits: Edits | None = None
 ) -> tuple[list[Row], dict[float, list[Image.Image]]]:
-    """Rows of a method, item by item, one a strength that it takes, and the edited pictures at each strength.
+    """Rows of a method, item by item, one a strength that it takes, and the edited images at each strength.
 
-    An edit that is not finite gives the picture back, which is no edit, and counts as "failed".
+    An edit that is not finite gives the image back, which is no edit, and counts as "failed".
     """
     edits = Edits.of(method, batch, strengths, seed=seed) if edits is None else edits
-    source, rows, pictures = batch.latent.z, list[list[Row]](), dict[float, list[Image.Image]]()
+    source, rows, images = batch.latent.z, list[list[Row]](), dict[float, list[Image.Image]]()
     added, spent = 0.0, 0
     if method.refined:
         whole = method.gain * (edits.latents[1.0] - source)
@@ -101,13 +101,13 @@ def evaluate(
         z = edited if method.gain == 1 else source + method.gain * (edited - source)
         change = batch.changed(z + min(strength, 1.0) * added if method.refined and strength > 0 else z)
         change = local_change(change) if method.local else change
-        pictures[strength] = batch.restored(change)
-        columns = _measured(batch, to_tensor(pictures[strength]), batch.read(change))
+        images[strength] = batch.restored(change)
+        columns = _measured(batch, to_tensor(images[strength]), batch.read(change))
         columns |= {"failed": edits.failed[strength].double()}
         evaluations = method.editor.evaluations(batch.latent, strength=strength) + spent
         about = {"evaluations": float(evaluations), "seconds": edits.seconds}
         rows.append(_rows(batch, method.name, strength, seed, columns, about))
-    return [row for of_item in zip(*rows, strict=True) for row in of_item], pictures
+    return [row for of_item in zip(*rows, strict=True) for row in of_item], images
 
 
 @torch.no_grad()
@@ -190,6 +190,6 @@ def _readings(before: Readings, after: Readings, answer: Readings | None) -> dic
 def total_variation(prefix: str, before: Readings, after: Readings) -> dict[str, Float[Tensor, " b"]]:
     """``sum |after - before| / 2`` of each attribute's probabilities: the total variation distance, in [0, 1].
 
-    Trap: between two readings of unsure readers it is not the share of pictures whose value changed.
+    Trap: between two readings of unsure readers it is not the share of images whose value changed.
     """
     return {f"{prefix}{name}": (after[name] - was).double().abs().sum(1) / 2 for name, was in before.items()}

@@ -67,7 +67,7 @@ class Request(_Stored):
     captions: str
     items: int | None
     skip: int = 0
-    pictures: bool
+    images: bool
     model: Annotated[ModelChoice, pydantic.BeforeValidator(pydantic.TypeAdapter(ModelChoice).validate_python)]
 
 

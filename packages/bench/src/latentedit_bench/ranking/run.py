@@ -42,11 +42,11 @@ class BenchWork:
     strengths: tuple[float, ...]  # of the plan
     seeds: tuple[int, ...]  # likewise
     batches: tuple[tuple[Item, ...], ...]  # of its items
-    pictures: bool = False  # also keep every edited picture, under ``pictures/METHOD/STRENGTH/ITEM.png``
+    images: bool = False  # also keep every edited image, under ``images/METHOD/STRENGTH/ITEM.png``
 
     @staticmethod
-    def of(plan: Plan, *, load: Callable[[], Backbone] | None = None, pictures: bool = False) -> "BenchWork":
-        """Cut a plan into units; without ``load`` the plan's own model works in this process. Opens every picture."""
+    def of(plan: Plan, *, load: Callable[[], Backbone] | None = None, images: bool = False) -> "BenchWork":
+        """Cut a plan into units; without ``load`` the plan's own model works in this process. Opens every image."""
         return BenchWork(
             spec=plan.spec,
             load=load or (lambda: plan.model),
@@ -54,7 +54,7 @@ class BenchWork:
             strengths=plan.strengths,
             seeds=plan.seeds,
             batches=tuple(same_size(plan.dataset.items, plan.batch)),
-            pictures=pictures,
+            images=images,
         )
 
     @property
@@ -123,7 +123,7 @@ class _Bench:
         work, names = self._work, [item.id for item in batch.items]
         if not methods:
             truths = [item.truth() for item in batch.items if item.truth is not None]
-            files = _previews(SOURCE, names, [item.picture() for item in batch.items])
+            files = _previews(SOURCE, names, [item.image() for item in batch.items])
             files |= _previews(TRUTH, names, truths) if len(truths) == len(names) else {}
             return _done(answer_rows(batch), files, 0.0)
         edits = Edits.of(methods[0], batch, work.strengths, seed=seed)
@@ -138,10 +138,10 @@ class _Bench:
     def _files(
         self, method: Method, names: Sequence[str], images: Mapping[float, Sequence[Image.Image]]
     ) -> dict[str, bytes]:
-        """Small pictures at strength 1 and, where they are wanted, all pictures."""
+        """Small images at strength 1 and, where they are wanted, all images."""
         files = _previews(method.name, names, images[1.0]) if 1.0 in images else {}
-        for strength, some in images.items() if self._work.pictures else ():
-            folder = f"pictures/{file_name(method.name)}/{strength:g}"
+        for strength, some in images.items() if self._work.images else ():
+            folder = f"images/{file_name(method.name)}/{strength:g}"
             files |= {f"{folder}/{file_name(n)}.png": _encoded(i, "PNG") for n, i in zip(names, some, strict=True)}
         return files
 
@@ -161,7 +161,7 @@ def _done(rows: Sequence[Row], files: Mapping[str, bytes], seconds: float) -> Un
 
 
 def preview_name(kind: str, item: str) -> str:
-    """Place of a small picture in the folder of a run: of a method, `SOURCE` or `TRUTH`."""
+    """Place of a small image in the folder of a run: of a method, `SOURCE` or `TRUTH`."""
     return f"previews/{file_name(kind)}/{file_name(item)}.webp"
 
 
@@ -186,17 +186,17 @@ def run(
     *,
     command: str,  # that is stored with it
     request: Mapping[str, Any] | None = None,  # what makes the same plan again, for ``bench resume``
-    pictures: bool = False,  # also write every edited picture, under ``pictures/METHOD/STRENGTH/ITEM.png``
+    images: bool = False,  # also write every edited image, under ``images/METHOD/STRENGTH/ITEM.png``
     load: Callable[[], Backbone] | None = None,  # loads the plan's model in another process; can be pickled
     executor: Executor | None = None,  # this process by default
     progress: Progress | None = None,  # called with the number of finished units
 ) -> Table:
     """Measure what was not measured before."""
     executor = Executor() if executor is None else executor
-    work = BenchWork.of(plan, load=None if executor.here else load, pictures=pictures)
-    told = {**(request or {}), "pictures": pictures}
+    work = BenchWork.of(plan, load=None if executor.here else load, images=images)
+    told = {**(request or {}), "images": images}
     opened = RunFolder.start(folder, work.spec, kind=KIND, units=sorted(work.units), command=command, request=told)
-    if pictures and not opened.manifest.request.get("pictures", True):
+    if images and not opened.manifest.request.get("images", True):
         raise ConfigError(
             f"the run in {folder} was started without images, so its finished parts have none. Choose another folder "
             "with -o"

@@ -8,7 +8,7 @@ of the same item: 0 is the right answer as well as the model's codec can draw it
 as none. Less change is less error; so "above scaled" is the same of the change enlarged or shrunk to the whole effect.
 
 Everything is averaged over the seeds of an item, differences between two methods are paired, item by item, and
-intervals draw pictures, with all their items and seeds. Curves give leakage as a function of effect, and rank nothing.
+intervals draw images, with all their items and seeds. Curves give leakage as a function of effect, and rank nothing.
 """
 
 import dataclasses
@@ -209,7 +209,7 @@ def compare(items: Table, ours: str, other: str, *, measure: str = PRIMARY) -> C
 
 
 def still(rows: Table) -> Table:
-    """How far pictures move whose right answer is the picture itself, at strength 1: root mean square, white is 1."""
+    """How far images move whose right answer is the image itself, at strength 1: root mean square, white is 1."""
     quiet = rows[rows["effect"].isna() & (rows["strength"] == 1)]
     return means(quiet, ["method", "kind"], "changed_rms")
 
@@ -217,7 +217,7 @@ def still(rows: Table) -> Table:
 def by_attribute(items: Table) -> Table:
     """`PRIMARY` on each attribute that is asked for alone, and `MEAN`: every attribute weighs the same.
 
-    Where a part brings its colour along, the item is of the part.
+    Where a part brings its color along, the item is of the part.
     """
     single = items[(items["kind"] == "single") & (items["asked"] != "")]
     keys = ["method", "attribute"]

@@ -9,11 +9,11 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 
-from latentedit_bench.experiments.plots import COLOURS, GREY, new_figure, panels, save_figure, sides
+from latentedit_bench.experiments.plots import COLORS, GRAY, new_figure, panels, save_figure, sides
 from latentedit_bench.ranking.evaluate import ANSWERS
 from latentedit_bench.ranking.summaries import EFFECTS, PRIMARY, Summaries
 
-_INK = "#010203"  # stands for the colour of the text around an SVG
+_INK = "#010203"  # stands for the color of the text around an SVG
 
 
 def write_curves(path: Path, found: Summaries) -> None:
@@ -40,14 +40,14 @@ def _plots(found: Summaries) -> dict[str, tuple[Callable[[Axes], None], float]]:
 
 
 def svg(draw: Callable[[Axes], None], title: str, height: float) -> str:
-    """One plot as an ``<svg>``, in the colour of the text around it and without a background."""
+    """One plot as an ``<svg>``, in the color of the text around it and without a background."""
     names = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
     settings: Any = dict.fromkeys(names, _INK) | {"svg.fonttype": "none", "svg.hashsalt": title, "legend.framealpha": 0}
     text = StringIO()
     with mpl.rc_context(settings):
         figure = new_figure(1)
         axis = panels(figure, [""])[0]
-        axis.grid(color=GREY, alpha=0.3)
+        axis.grid(color=GRAY, alpha=0.3)
         figure.set_size_inches(6.2, max(2.2, height))
         draw(axis)
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
@@ -57,9 +57,9 @@ def svg(draw: Callable[[Axes], None], title: str, height: float) -> str:
 
 
 def _shown(found: Summaries) -> Sequence[str]:
-    """Those that have a colour: ours and the best baselines, or the best of a run without ours."""
+    """Those that have a color: ours and the best baselines, or the best of a run without ours."""
     alone = [name for name in found.order if name not in ANSWERS]
-    return ([found.ours, *found.rivals] if found.ours in found.order else alone)[: len(COLOURS) - 1]
+    return ([found.ours, *found.rivals] if found.ours in found.order else alone)[: len(COLORS) - 1]
 
 
 def _draw_curves(found: Summaries, axis: Axes) -> None:
@@ -69,8 +69,8 @@ def _draw_curves(found: Summaries, axis: Axes) -> None:
         part = found.curves[found.curves["method"] == name].set_index("measure")["mean"]
         along, beside = (0.0, *EFFECTS), (0.0, *(float(part[f"leakage at {wanted:g}"]) for wanted in EFFECTS))
         if name in shown:
-            colour = COLOURS[shown.index(name)]
-            axis.plot(along, beside, color=colour, marker="o", markersize=4, label=name, zorder=2)
+            color = COLORS[shown.index(name)]
+            axis.plot(along, beside, color=color, marker="o", markersize=4, label=name, zorder=2)
         else:
             axis.plot(along, beside, color="#999999", alpha=0.5, linewidth=0.8, zorder=1)
     axis.set_ylim(0, 1)
@@ -83,8 +83,8 @@ def _draw_curves(found: Summaries, axis: Axes) -> None:
 def _draw_errors(found: Summaries, axis: Axes) -> None:
     shown = _shown(found)
     errors = found.table[found.table["measure"] == PRIMARY].set_index("method").loc[list(found.order)[::-1]]
-    colours = [COLOURS[shown.index(name)] if name in shown else GREY for name in errors.index]
+    colors = [COLORS[shown.index(name)] if name in shown else GRAY for name in errors.index]
     bars = {"linewidth": 1, "ecolor": mpl.rcParams["text.color"]}
-    axis.barh(list(errors.index), errors["mean"], xerr=sides(errors), color=colours, error_kw=bars)
+    axis.barh(list(errors.index), errors["mean"], xerr=sides(errors), color=colors, error_kw=bars)
     axis.tick_params(axis="y", labelsize=8)
     axis.set_xlabel("error above the codec's, 95 % interval")

@@ -25,7 +25,7 @@ from latentedit_bench.report.page import page, render
 from latentedit_bench.report.tables import Section, cost_grid, method_grid, pie_bench_grid, sections
 from latentedit_bench.tuning.search_spaces import OURS
 from latentedit_keep.files import write_text
-from latentedit_keep.pictures import content_of, read_image
+from latentedit_keep.images import content_of, read_image
 
 GLOSSARY: Mapping[str, str] = yaml.safe_load(  # what the words of the page mean
     resources.files("latentedit_bench.report").joinpath("glossary.yaml").read_text("utf-8")
@@ -38,7 +38,7 @@ _UNDER_EDITS = {  # columns that stand under each edit, and what they are called
     "changed_rms": "changed by (rms, white is 1)",
 }
 
-_QUALITY = 80  # of pictures in the page; they are stored with this quality too
+_QUALITY = 80  # of images in the page; they are stored with this quality too
 _FEWEST_SURE = 0.5  # total variation from which the reader is taken to see an attribute change in the right answer
 
 
@@ -90,13 +90,13 @@ class Example:
     item: str  # its id
     about: str  # the kind of change, and the attributes in which a reader sees the right answer differ
     numbers: Mapping[str, str]  # name to text
-    view: View | None  # the edit against the picture and the right answer; None where a file is missing
+    view: View | None  # the edit against the image and the right answer; None where a file is missing
 
 
 def examples(folder: Path, rows: Table) -> Mapping[str, Sequence[Example]]:
     """Of each method, its best, median and worst item by error; the first three where there are no right answers."""
     one = rows[(rows["strength"] == 1) & ~rows["method"].isin(ANSWERS)]
-    one = one.drop_duplicates(["method", "item"])  # the small pictures are those of the first seed
+    one = one.drop_duplicates(["method", "item"])  # the small images are those of the first seed
     return {
         str(method): [_example(folder, str(method), place, row) for place, row in _chosen(part)]
         for method, part in one.groupby("method", sort=False)

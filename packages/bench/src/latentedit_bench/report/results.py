@@ -19,7 +19,7 @@ from latentedit_bench.report.curves import write_curves
 from latentedit_bench.report.tables import markdown, sections
 from latentedit_bench.tuning.search_spaces import ROLES, Roles
 from latentedit_keep.files import write_text
-from latentedit_keep.pictures import read_image, save_image
+from latentedit_keep.images import read_image, save_image
 
 _ITEMS = ("method", "item", "group", "kind", "asked", PRIMARY, "above scaled", "error", "effect", "leakage")
 """Columns of ``items.csv``: enough for every comparison, item by item."""
@@ -63,9 +63,9 @@ def write_unranked(folder: Path, rows: Table) -> list[str]:
 
 
 def write_sheet(plan: Plan, folder: Path) -> None:
-    """Write ``pictures.png``: rows of the first items, their right answers, and every method's edits at 1."""
+    """Write ``images.png``: rows of the first items, their right answers, and every method's edits at 1."""
     first = plan.dataset.items[:_SHEET_ITEMS]
-    kinds = {"picture": SOURCE, "right answer": TRUTH} | {method.name: method.name for method in plan.methods}
+    kinds = {"image": SOURCE, "right answer": TRUTH} | {method.name: method.name for method in plan.methods}
     places = [folder / preview_name(kind, item.id) for kind in kinds.values() for item in first]
     found: list[Image.Image | None] = [read_image(one).convert("RGB") if one.exists() else None for one in places]
     lines = [f"{number}. {item.kind}: {item.about.get('change', '')}" for number, item in enumerate(first, 1)]
@@ -77,7 +77,7 @@ def write_sheet(plan: Plan, folder: Path) -> None:
         row_texts=list(kinds),
         panel_px=_PANEL_PX,
     )
-    save_image(sheet.quantize(256, dither=Image.Dither.NONE).convert("RGB"), folder / "pictures.png")  # a third
+    save_image(sheet.quantize(256, dither=Image.Dither.NONE).convert("RGB"), folder / "images.png")  # a third
 
 
 def _write_csv(path: Path, frame: Table) -> None:

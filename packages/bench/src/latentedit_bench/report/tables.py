@@ -187,7 +187,7 @@ def cost_grid(rows: Table, records: Mapping[str, UnitRecord], *, marked: str) ->
                 number(failed if edited else math.nan, digits=0),
             ]
         )
-    head = ["method", "evaluations an edit", "seconds a picture", "seconds editing", "seconds with measuring"]
+    head = ["method", "evaluations an edit", "seconds an image", "seconds editing", "seconds with measuring"]
     return Grid(head=[*head, "peak memory, MiB", "edits that were not finite"], rows=cells, marked=marked)
 
 

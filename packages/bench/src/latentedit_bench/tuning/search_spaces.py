@@ -21,7 +21,7 @@ from latentedit.editors.base import Editor, editor_class
 from latentedit.latents.joint import JointLatent
 
 OURS = "eim"  # what `latentedit edit` runs, with the settings that the model stores
-BUDGET = 28  # network evaluations a picture of one edit
+BUDGET = 28  # network evaluations an image of one edit
 TRIES = 16  # settings that are tried of every method
 _FIRST = 12  # candidates of an editor without a row, before it goes on from the best
 _DIGITS = 3  # significant ones of settings that are made here
@@ -36,7 +36,7 @@ class SearchSpace:
     name: str  # in tables
     editor: str  # its name in the registry
     candidates: tuple[Settings, ...]  # settings to be tried first, all but the steps
-    budget: int = BUDGET  # network evaluations a picture that each candidate may take
+    budget: int = BUDGET  # network evaluations an image that each candidate may take
     local: bool = False  # its change is kept to where it is strong
     tries: int = TRIES  # candidates in all; those beyond the first ones go on from the best
 
@@ -202,7 +202,7 @@ def edges(best: Settings, tried: Sequence[Settings]) -> dict[str, float]:
     return found
 
 
-def neighbours(best: Settings, tried: Sequence[Settings]) -> Iterator[dict[str, Any]]:
+def neighbors(best: Settings, tried: Sequence[Settings]) -> Iterator[dict[str, Any]]:
     """Settings that have not been tried and differ from the best in one number: beyond its edges, then halfway to the
     values on either side of it; see `edges`.
     """

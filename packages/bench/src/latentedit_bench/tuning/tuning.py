@@ -1,8 +1,8 @@
 """The best setting of each method on the calibration split, all searched alike.
 
 The first candidates are tried on the first batch of items, and the best third of them on all. Then on from the best, on
-all items, until every method has had as many tries (`search_spaces.neighbours`). Each is judged at the best of three
-factors of its change; at last that of the best is searched for, its gain. Minimised is the error at strength 1.
+all items, until every method has had as many tries (`search_spaces.neighbors`). Each is judged at the best of three
+factors of its change; at last that of the best is searched for, its gain. Minimized is the error at strength 1.
 """
 
 import dataclasses
@@ -35,7 +35,7 @@ from latentedit_bench.tuning.search_spaces import (
     SearchSpace,
     at_budget,
     edges,
-    neighbours,
+    neighbors,
     without_steps,
 )
 from latentedit_keep.files import plain, write_text
@@ -56,8 +56,8 @@ class Tried:
     items: int  # on which it was tried
     score: float  # mean error to the counterfactual at strength 1, each at most 1, over the items that ask for a change
     gain: float  # factor of the change, of those that were tried, at which that is least
-    moved: float  # mean change (root mean square, white is 1) of the items whose right answer is the picture itself
-    evaluations: float  # a picture
+    moved: float  # mean change (root mean square, white is 1) of the items whose right answer is the image itself
+    evaluations: float  # an image
 
 
 def prepare_all(model: Backbone, dataset: Dataset, *, batch: int = BATCH) -> list[Prepared]:
@@ -173,7 +173,7 @@ def _affordable(space: SearchSpace, trials: Trials, known: Sequence[Tried]) -> I
     """Editors that go on from the best of those on all items, and that can be had."""
     best = min((one for one in known if one.items == max(other.items for other in known)), key=lambda one: one.score)
     everything = [one.settings for one in known]
-    for settings in neighbours(best.settings, everything):
+    for settings in neighbors(best.settings, everything):
         try:
             editor = at_budget(space, without_steps(settings, space), trials.batches[0].latent)
         except ConfigError:  # beyond what the editor takes
@@ -183,7 +183,7 @@ def _affordable(space: SearchSpace, trials: Trials, known: Sequence[Tried]) -> I
 
 
 def score(rows: Sequence[Row]) -> float:
-    """What is minimised: an edit that is worse than none counts as none."""
+    """What is minimized: an edit that is worse than none counts as none."""
     errors = [row["error"] for row in rows if row.get("error") is not None]
     if not errors:
         raise ConfigError("no item has a right answer to choose settings by. Give the manifest truths")

@@ -1,4 +1,4 @@
-"""Pictures as a model sees them: framed as in training, at its size, with masks; and how changes return to them."""
+"""Images as a model sees them: framed as in training, at its size, with masks; and how changes return to them."""
 
 import abc
 import dataclasses
@@ -20,43 +20,43 @@ from torch.nn import functional
 from latentedit.core.errors import ImageError, ShapeError
 from latentedit.core.plugins import FRAMERS
 from latentedit.models.base import Backbone, Capabilities
-from latentedit_keep.colour import put_on, shown, space_of
+from latentedit_keep.color import put_on, shown, space_of
 from latentedit_keep.files import Encoded
-from latentedit_keep.pictures import check_output, read_image, save_image
+from latentedit_keep.images import check_output, read_image, save_image
 
-# Left, top, width and height in a picture's own pixels; it may reach beyond the picture.
+# Left, top, width and height in an image's own pixels; it may reach beyond the image.
 Box = tuple[int, int, int, int]
 MaskLike = str | Path | Image.Image | Encoded  # a file, an image, or a file's content
 
 __all__ = ["Frame", "MaskLike", "SourceImage", "check_output", "open_mask", "preview_of", "save_image", "strips"]
 
-_PREVIEW_PX = 128  # longest side of each picture in a preview
+_PREVIEW_PX = 128  # longest side of each image in a preview
 _STRIP_PIXELS = 1_000_000  # of a strip, for steps that take many bytes a pixel
 _FEATHER = 1 / 100  # half the width of a mask's soft edge as a share of the shorter side
-_COLOURFUL = 8  # mean difference of the channels above which a mask is coloured; a grey JPEG has 1 or 2
+_COLORFUL = 8  # mean difference of the channels above which a mask is colored; a gray JPEG has 1 or 2
 _FADE = 1 / 16  # width of the cross-fade at a box's border, as a share of the box's side: narrow, yet no seam
 _RIM = 1 / 8  # width of the border strip whose change is extended beyond the box, as a share of the box's side
-_ALIKE = 0.04  # standard deviation of colours that count as equal, of a range of 1: about 10 of 255 levels
+_ALIKE = 0.04  # standard deviation of colors that count as equal, of a range of 1: about 10 of 255 levels
 _REACH = 0.25  # standard deviation of the distance of the extension, as a share of the box's side
 _STRIDE = 4  # only every fourth pixel of the strip is used, for speed
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SourceImage:
-    """The user's picture."""
+    """The user's image."""
 
-    image: Image.Image  # upright, first frame, 8-bit RGB or RGBA, at its own size and in its own colour space
+    image: Image.Image  # upright, first frame, 8-bit RGB or RGBA, at its own size and in its own color space
     path: Path | None = None
 
     @classmethod
     def open(cls, path: str | Path, *, content: bytes | None = None) -> "SourceImage":
-        """Read a file (or its content) of any usual kind: EXIF-rotated, transparent, grey, CMYK, 16-bit, animated."""
+        """Read a file (or its content) of any usual kind: EXIF-rotated, transparent, gray, CMYK, 16-bit, animated."""
         return cls(image=read_image(path, content=content), path=Path(path))
 
     @classmethod
     def from_image(cls, image: Image.Image | Encoded) -> "SourceImage":
         """Take a Pillow image of any mode, turned upright by its EXIF tag, or a file's content; it is not changed."""
-        return cls(image=read_image(image, "the picture"))
+        return cls(image=read_image(image, "the image"))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -65,7 +65,7 @@ class SourceImage:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the picture lacks of its file, one clause each."""
+        """What the image lacks of its file, one clause each."""
         return self.image.info.get("notes", ())
 
     @property
@@ -76,7 +76,7 @@ class SourceImage:
         return digest.hexdigest()[:16]
 
     def on_white(self) -> Image.Image:
-        """The picture in sRGB, transparent parts on white."""
+        """The image in sRGB, transparent parts on white."""
         image = shown(self.image)
         if image.mode == "RGB":
             return image
@@ -88,9 +88,9 @@ class SourceImage:
         return made
 
     def fit(self, capabilities: Capabilities, *, region: Box | None = None, mask: MaskLike | None = None) -> "Frame":
-        """Scale the picture, or a region chosen by a `Framer`, to the model's size, with its edges repeated outwards.
+        """Scale the image, or a region chosen by a `Framer`, to the model's size, with its edges repeated outwards.
 
-        A model of one size gets that square; any other gets about its preferred area in the picture's proportions,
+        A model of one size gets that square; any other gets about its preferred area in the image's proportions,
         sides rounded to ``size_multiple`` and kept within the model's range. Transparent parts are shown on white.
         """
         allowed = None if mask is None else open_mask(mask, self.size)
@@ -104,29 +104,29 @@ class SourceImage:
         margins = ((top, canvas[1] - height - top), (left, canvas[0] - width - left), (0, 0))
         padded = np.pad(np.asarray(scaled), margins, mode="edge")
         pixels = torch.from_numpy(padded).permute(2, 0, 1).to(torch.float32) / 127.5 - 1
-        return Frame(picture=self, pixels=pixels, box=(left, top, width, height), region=region, allowed=allowed)
+        return Frame(image=self, pixels=pixels, box=(left, top, width, height), region=region, allowed=allowed)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Frame:
-    """A picture at a model's size, with the position from which changes are restored.
+    """An image at a model's size, with the position from which changes are restored.
 
     Laws:
-        1. ``restore`` of a zero change gives back the picture, bit for bit, whatever its size and mode.
+        1. ``restore`` of a zero change gives back the image, bit for bit, whatever its size and mode.
         2. ``restore`` keeps size and alpha, and changes no pixel that is fully transparent or not allowed to change.
     """
 
-    picture: SourceImage
+    image: SourceImage
     pixels: Float[Tensor, "3 h w"]  # for the model, in [-1, 1]
-    box: Box  # position of the picture in ``pixels``; around it are repeated edges
-    region: Box | None = None  # the part of the picture in that box, in the picture's pixels; None is all of it
+    box: Box  # position of the image in ``pixels``; around it are repeated edges
+    region: Box | None = None  # the part of the image in that box, in the image's pixels; None is all of it
     allowed: NDArray[np.uint8] | None = None  # share of a change that each pixel takes, of 255; None is all of it
 
     def restore(self, change: Float[Tensor, "3 h w"]) -> Image.Image:
-        """The picture plus a change (edited minus source as the model decodes them, in sRGB), at its own size.
+        """The image plus a change (edited minus source as the model decodes them, in sRGB), at its own size.
 
-        Only the change is resized and brought into the picture's own colour space, so that every pixel that the model
-        did not change stays: a change below half a level (1/255 of [-1, 1]) leaves the picture bit for bit.
+        Only the change is resized and brought into the image's own color space, so that every pixel that the model
+        did not change stays: a change below half a level (1/255 of [-1, 1]) leaves the image bit for bit.
         """
         if change.shape != self.pixels.shape:
             raise ShapeError(f"the change does not have the shape {list(self.pixels.shape)}; got {list(change.shape)}")
@@ -134,14 +134,14 @@ class Frame:
             raise ShapeError("the change has values that are not finite. Use a smaller strength, or float32")
         left, top, width, height = self.box
         inner = change[:, top : top + height, left : left + width].detach().to("cpu", torch.float32)
-        restored = np.array(shown(self.picture.image))
+        restored = np.array(shown(self.image.image))
         transparent = restored.shape[2] == 4
         if self.region is None:
-            planes: Iterator[Tensor] = (resize(plane, self.picture.size) for plane in inner)
+            planes: Iterator[Tensor] = (resize(plane, self.image.size) for plane in inner)
         else:
-            planes = put_back(inner, self.picture.on_white(), self.region)
+            planes = put_back(inner, self.image.on_white(), self.region)
         for channel, plane in enumerate(planes):  # one at a time: a large photograph is a gigabyte
-            for _, top, _, bottom in strips(self.picture.size):
+            for _, top, _, bottom in strips(self.image.size):
                 rows = restored[top:bottom]
                 levels = 127.5 * plane[top:bottom].numpy()
                 if transparent:
@@ -149,17 +149,17 @@ class Frame:
                 if self.allowed is not None:
                     levels = levels * (self.allowed[top:bottom] / np.float32(255))
                 rows[..., channel] = np.rint(rows[..., channel] + levels).clip(0, 255)
-        image = Image.fromarray(self._in_own_colours(restored))
-        image.info = dict(self.picture.image.info)
+        image = Image.fromarray(self._in_own_colors(restored))
+        image.info = dict(self.image.image.info)
         return image
 
-    def _in_own_colours(self, edited: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """An edited sRGB picture in the original's colour space; unchanged pixels are those of the original."""
-        space = space_of(self.picture.image.info)
+    def _in_own_colors(self, edited: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """An edited sRGB image in the original's color space; unchanged pixels are those of the original."""
+        space = space_of(self.image.image.info)
         if space is None:
             return edited
-        own, seen = np.array(self.picture.image), np.asarray(shown(self.picture.image))
-        for _, top, _, bottom in strips(self.picture.size):
+        own, seen = np.array(self.image.image), np.asarray(shown(self.image.image))
+        for _, top, _, bottom in strips(self.image.size):
             rows, changed = own[top:bottom, :, :3], edited[top:bottom, :, :3]
             blended = np.rint(rows + put_on(rows, changed.astype(np.float32), space)).clip(0, 255)
             rows[:] = np.where((changed != seen[top:bottom, :, :3]).any(axis=2, keepdims=True), blended, rows)
@@ -167,7 +167,7 @@ class Frame:
 
 
 def _canvas(size: tuple[int, int], capabilities: Capabilities) -> tuple[int, int]:
-    """Width and height for the model of a picture of this size."""
+    """Width and height for the model of an image of this size."""
     smallest, preferred, largest = capabilities.sizes
     if smallest == largest:
         return preferred, preferred
@@ -179,14 +179,14 @@ def _canvas(size: tuple[int, int], capabilities: Capabilities) -> tuple[int, int
 
 
 def strips(size: tuple[int, int]) -> list[tuple[int, int, int, int]]:
-    """Boxes of complete rows (left, top, right, bottom) of a picture, for steps that take many bytes a pixel."""
+    """Boxes of complete rows (left, top, right, bottom) of an image, for steps that take many bytes a pixel."""
     width, height = size
     rows = max(1, _STRIP_PIXELS // width)
     return [(0, top, width, min(top + rows, height)) for top in range(0, height, rows)]
 
 
 def preview_of(images: Sequence[Image.Image]) -> bytes:
-    """Small copies of pictures of one size, side by side on white, as a PNG file."""
+    """Small copies of images of one size, side by side on white, as a PNG file."""
     small = [SourceImage(image=image).on_white().copy() for image in images]
     for image in small:
         image.thumbnail((_PREVIEW_PX, _PREVIEW_PX), Image.Resampling.LANCZOS)
@@ -200,32 +200,32 @@ def preview_of(images: Sequence[Image.Image]) -> bytes:
 
 
 def open_mask(mask: MaskLike, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """A mask as levels ``[height, width]``, 255 where the picture may change and 0 where not; softened inwards.
+    """A mask as levels ``[height, width]``, 255 where the image may change and 0 where not; softened inwards.
 
     No pixel outside the mask ever changes; inside, the change grows to its full size within about a fiftieth of the
-    picture's shorter side from the edge, and narrower parts let nothing through. Grey lets a part of the change
-    through. The border of the picture is not an edge. Only brightness counts, with a warning for colours; transparent
+    image's shorter side from the edge, and narrower parts let nothing through. Gray lets a part of the change
+    through. The border of the image is not an edge. Only brightness counts, with a warning for colors; transparent
     parts are black.
     """
     name = f"the mask {mask}" if isinstance(mask, str | Path) else "the mask"
     image = read_image(mask, name)
     if image.size != size:
         raise ImageError(
-            f"{name} has {image.width}x{image.height} pixels, the picture {size[0]}x{size[1]}. Save it at the "
-            "picture's size"
+            f"{name} has {image.width}x{image.height} pixels, the image {size[0]}x{size[1]}. Save it at the "
+            "image's size"
         )
     if image.mode == "RGBA":
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
     image = image.convert("RGB")
-    if np.ptp(np.asarray(image), axis=2).mean() > _COLOURFUL:
+    if np.ptp(np.asarray(image), axis=2).mean() > _COLORFUL:
         warnings.warn(
-            f"{name} is in colour, and only its brightness counts: the brighter a pixel, the more it may change. Use "
-            "white where the picture may change, black elsewhere",
+            f"{name} is in color, and only its brightness counts: the brighter a pixel, the more it may change. Use "
+            "white where the image may change, black elsewhere",
             stacklevel=2,
         )
     levels = np.array(image.convert("L"))
     if not levels.any():
-        raise ImageError(f"{name} is black everywhere, so nothing may change. Paint white where the picture may change")
+        raise ImageError(f"{name} is black everywhere, so nothing may change. Paint white where the image may change")
     if levels.min() == 255:
         raise ImageError(f"{name} is white everywhere, so it protects nothing. Leave it out")
     radius = round(_FEATHER * min(size))
@@ -244,20 +244,20 @@ def _darkest(levels: NDArray[np.uint8], radius: int) -> NDArray[np.uint8]:
 
 
 class Framer(abc.ABC):
-    """Finds the subject of a picture that is framed differently from the model's training pictures.
+    """Finds the subject of an image that is framed differently from the model's training images.
 
     Laws:
         1. ``boxes(images)[i]`` equals ``boxes(images[i : i + 1])[0]``.
         2. ``boxes`` is deterministic.
-        3. A picture that is framed as in training has no box.
+        3. An image that is framed as in training has no box.
     """
 
     @abc.abstractmethod
     def boxes(self, images: Sequence[Image.Image]) -> list[Box | None]:
-        """The box of each RGB picture in which its subject is framed as in training; None for the entire picture."""
+        """The box of each RGB image in which its subject is framed as in training; None for the entire image."""
 
     def sees(self, images: Sequence[Image.Image]) -> list[bool]:
-        """Whether each RGB picture shows a subject of the model's kind; true for all by default."""
+        """Whether each RGB image shows a subject of the model's kind; true for all by default."""
         return [True] * len(images)
 
 
@@ -268,7 +268,7 @@ def framer_for(backbone: Backbone) -> Framer | None:
 
 
 def cut(image: Image.Image, box: Box) -> Image.Image:
-    """The part of a picture in a box, at its own size; beyond the picture, its edges are repeated."""
+    """The part of an image in a box, at its own size; beyond the image, its edges are repeated."""
     left, top, width, height = box
     columns = np.arange(left, left + width).clip(0, image.width - 1)
     rows = np.arange(top, top + height).clip(0, image.height - 1)
@@ -277,10 +277,10 @@ def cut(image: Image.Image, box: Box) -> Image.Image:
 
 def put_back(
     change: Float[Tensor, "c h w"], image: Image.Image, box: Box
-) -> Iterator[Float[Tensor, "picture_h picture_w"]]:
-    """A change of the content of a box, at any size, as a change of the RGB picture, one channel after the other.
+) -> Iterator[Float[Tensor, "image_h image_w"]]:
+    """A change of the content of a box, at any size, as a change of the RGB image, one channel after the other.
 
-    Where the picture continues beyond the box, the change fades over the last sixteenth of the box into that of
+    Where the image continues beyond the box, the change fades over the last sixteenth of the box into that of
     `carry_on`, so that there is no seam; half a box further out it has faded to zero. A change of zero stays zero.
     """
     width, height = change.shape[2], change.shape[1]
@@ -302,14 +302,14 @@ def put_back(
 def carry_on(
     change: Float[Tensor, "c h w"], guide: Float[Tensor, "3 h2 w2"], corner: tuple[int, int]
 ) -> Float[Tensor, "c h2 w2"]:
-    """Extend a change beyond its border along equal colours: a garment that turned red is red outside the box, too.
+    """Extend a change beyond its border along equal colors: a garment that turned red is red outside the box, too.
 
-    A joint bilateral filter: with p a pixel outside, q some of the pixels of the change's rim, g colours, x positions,
+    A joint bilateral filter: with p a pixel outside, q some of the pixels of the change's rim, g colors, x positions,
 
         change(p) = sum_q w(p, q) change(q) / (1 + sum_q w(p, q))
         w(p, q) = exp(-|g(p) - g(q)|^2 / 2 a^2 - |x(p) - x(q)|^2 / 2 b^2)
 
-    so that a colour that the rim does not have gets no change (Petschnigg et al. 2004). ``guide`` has the colours in
+    so that a color that the rim does not have gets no change (Petschnigg et al. 2004). ``guide`` has the colors in
     [0, 1] of the box and its surroundings, and ``change`` begins at its row and column ``corner``. The extension has
     the size of the guide, and is zero inside the box except for its rim.
     """
@@ -333,7 +333,7 @@ def carry_on(
 
 
 def _beyond(start: int, length: int, side: int) -> tuple[int, int]:
-    """How far the picture continues before and after a box, at most half of the box."""
+    """How far the image continues before and after a box, at most half of the box."""
     return min(max(start, 0), length // 2), min(max(side - start - length, 0), length // 2)
 
 
@@ -350,7 +350,7 @@ def resize(plane: Float[Tensor, "h w"], size: tuple[int, int]) -> Float[Tensor, 
 
 
 def _placed(plane: Float[Tensor, "bh bw"], box: Box, size: tuple[int, int]) -> Float[Tensor, "h w"]:
-    """The part of a box inside the picture, with zeros around it."""
+    """The part of a box inside the image, with zeros around it."""
     left, top, width, height = box
     canvas = torch.zeros(size[1], size[0], dtype=plane.dtype)
     rows = slice(max(top, 0), min(top + height, size[1]))
@@ -360,7 +360,7 @@ def _placed(plane: Float[Tensor, "bh bw"], box: Box, size: tuple[int, int]) -> F
 
 
 def _faded(box: Box, size: tuple[int, int]) -> Float[Tensor, "bh bw"]:
-    """Weights of a box: 1, and falling to 0 over the last sixteenth where the picture continues."""
+    """Weights of a box: 1, and falling to 0 over the last sixteenth where the image continues."""
     return _fade(box[1], box[3], size[1])[:, None] * _fade(box[0], box[2], size[0])
 
 

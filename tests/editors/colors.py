@@ -1,4 +1,4 @@
-"""A model of pictures whose pixels are independent Gaussians around the colour that the text names."""
+"""A model of images whose pixels are independent Gaussians around the color that the text names."""
 
 from collections.abc import Sequence
 from typing import final
@@ -11,18 +11,16 @@ from latentedit.core.flow import LevelGrid, uniform_grid
 from latentedit.latents.captions.base import AttributeReader
 from latentedit.models.base import Backbone, Capabilities
 
-COLOURS = {"red": (0.6, -0.4, -0.4), "green": (-0.4, 0.6, -0.4), "blue": (-0.4, -0.4, 0.6), "grey": (0.0, 0.0, 0.0)}
+COLORS = {"red": (0.6, -0.4, -0.4), "green": (-0.4, 0.6, -0.4), "blue": (-0.4, -0.4, 0.6), "gray": (0.0, 0.0, 0.0)}
 VARIANCE = 0.05
 
 
 @final
-class ColourBackbone(Backbone):
-    """Latents are the pictures themselves; sides from 4 to 12 in fours."""
+class ColorBackbone(Backbone):
+    """Latents are the images themselves; sides from 4 to 12 in fours."""
 
     def __init__(self, *, sizes: tuple[int, int, int] = (8, 8, 8)) -> None:
-        super().__init__(
-            name="colours", fingerprint="colours-1", capabilities=Capabilities(sizes=sizes, size_multiple=4)
-        )
+        super().__init__(name="colors", fingerprint="colors-1", capabilities=Capabilities(sizes=sizes, size_multiple=4))
 
     @property
     def device(self) -> torch.device:
@@ -39,11 +37,11 @@ class ColourBackbone(Backbone):
         return uniform_grid(steps)
 
     def embed(self, texts: Sequence[str]) -> Condition:
-        colours = [COLOURS.get(text.split()[0] if text.split() else "grey", COLOURS["grey"]) for text in texts]
-        return Condition(tokens=torch.tensor(colours)[:, None], pooled=torch.zeros(len(texts), 0))
+        colors = [COLORS.get(text.split()[0] if text.split() else "gray", COLORS["gray"]) for text in texts]
+        return Condition(tokens=torch.tensor(colors)[:, None], pooled=torch.zeros(len(texts), 0))
 
     def caption_notes(self, texts: Sequence[str]) -> list[str]:
-        return [f"unknown colour in {text!r}" for text in texts if text.split()[0] not in COLOURS]
+        return [f"unknown color in {text!r}" for text in texts if text.split()[0] not in COLORS]
 
     def encode(self, pixels: Tensor) -> Tensor:
         return pixels
@@ -59,16 +57,16 @@ class ColourBackbone(Backbone):
 
 
 @final
-class ColourReader(AttributeReader):
-    """Names the colour that is nearest to the mean pixel."""
+class ColorReader(AttributeReader):
+    """Names the color that is nearest to the mean pixel."""
 
     def __init__(self, backbone: Backbone) -> None:
         self.backbone = backbone
 
     def caption(self, pixels: Tensor) -> list[str]:
-        return [reading["colour"] for reading in self.read(pixels)]
+        return [reading["color"] for reading in self.read(pixels)]
 
     def read(self, pixels: Tensor) -> list[dict[str, str]]:
-        names, values = list(COLOURS), torch.tensor(list(COLOURS.values()))
+        names, values = list(COLORS), torch.tensor(list(COLORS.values()))
         nearest = torch.cdist(pixels.mean(dim=(2, 3)), values).argmin(dim=1)
-        return [{"colour": names[int(index)]} for index in nearest]
+        return [{"color": names[int(index)]} for index in nearest]

@@ -1,4 +1,4 @@
-"""A picture goes into a model's size and its change comes back; without a change it is the picture, bit for bit."""
+"""An image goes into a model's size and its change comes back; without a change it is the image, bit for bit."""
 
 from pathlib import Path
 
@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from latentedit.core.errors import ShapeError
-from latentedit.latents import pictures
-from latentedit.latents.pictures import SourceImage
+from latentedit.latents import images
+from latentedit.latents.images import SourceImage
 from latentedit.models.base import Capabilities
 
 pytestmark = pytest.mark.slow
@@ -31,7 +31,7 @@ def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:
 @example(width=2, height=2, mode="RGB", capabilities=FIXED)
 @example(width=2, height=3000, mode="RGB", capabilities=FIXED)
 @example(width=2, height=3000, mode="RGB", capabilities=RANGE)
-def test_no_change_gives_back_the_picture(width: int, height: int, mode: str, capabilities: Capabilities) -> None:
+def test_no_change_gives_back_the_image(width: int, height: int, mode: str, capabilities: Capabilities) -> None:
     image = noise(width, height, mode)
     before = image.copy()
     frame = SourceImage.from_image(image).fit(capabilities)
@@ -43,7 +43,7 @@ def test_no_change_gives_back_the_picture(width: int, height: int, mode: str, ca
 
 
 @given(width=side, height=side)
-def test_frame_has_the_one_size_and_the_picture_keeps_its_proportions(width: int, height: int) -> None:
+def test_frame_has_the_one_size_and_the_image_keeps_its_proportions(width: int, height: int) -> None:
     frame = SourceImage.from_image(noise(width, height)).fit(FIXED)
     left, top, inner_width, inner_height = frame.box
     assert frame.pixels.shape == (3, 128, 128)
@@ -66,27 +66,27 @@ def test_canvas_is_a_multiple_in_range_near_the_preferred_area(width: int, heigh
         assert abs(np.log((w / h) / (width / height))) < 0.12
 
 
-def test_large_pictures_go_strip_by_strip_as_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    picture = SourceImage(image=noise(50, 40, "RGBA"))
+def test_large_images_go_strip_by_strip_as_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = SourceImage(image=noise(50, 40, "RGBA"))
     mask = Image.fromarray(np.tile(np.arange(0, 250, 5, dtype=np.uint8), (40, 1)))
     change = torch.rand(3, 128, 128, generator=torch.Generator().manual_seed(1)) - 0.5
-    whole, white = picture.fit(FIXED, mask=mask).restore(change), picture.on_white()
-    monkeypatch.setattr(pictures, "_STRIP_PIXELS", 50 * 7)
-    assert picture.on_white() == white
-    assert picture.fit(FIXED, mask=mask).restore(change) == whole
+    whole, white = image.fit(FIXED, mask=mask).restore(change), image.on_white()
+    monkeypatch.setattr(images, "_STRIP_PIXELS", 50 * 7)
+    assert image.on_white() == white
+    assert image.fit(FIXED, mask=mask).restore(change) == whole
 
 
 def test_what_the_model_sees() -> None:
-    """Edges are repeated, the picture is taken as it is, what is transparent is white; a mask changes none of it."""
-    picture = SourceImage.from_image(noise(128, 64))
-    frame = picture.fit(FIXED)
+    """Edges are repeated, the image is taken as it is, what is transparent is white; a mask changes none of it."""
+    image = SourceImage.from_image(noise(128, 64))
+    frame = image.fit(FIXED)
     assert frame.box == (0, 32, 128, 64)
-    expected = np.asarray(picture.image).transpose(2, 0, 1) / 127.5 - 1
+    expected = np.asarray(image.image).transpose(2, 0, 1) / 127.5 - 1
     assert np.abs(frame.pixels[:, 32:96].numpy() - expected).max() < 1e-6
     assert (frame.pixels[:, :32] == frame.pixels[:, 32:33]).all()
     assert (frame.pixels[:, 96:] == frame.pixels[:, 95:96]).all()
     assert frame.allowed is None
-    masked = picture.fit(FIXED, mask=Image.fromarray(half_white(128, 64)))
+    masked = image.fit(FIXED, mask=Image.fromarray(half_white(128, 64)))
     assert torch.equal(frame.pixels, masked.pixels)
     assert frame.box == masked.box
     clear = SourceImage.from_image(Image.new("RGBA", (128, 128), (0, 0, 0, 0)))
@@ -95,8 +95,8 @@ def test_what_the_model_sees() -> None:
 
 @pytest.mark.parametrize("size", [(40, 40), (300, 200), (90, 250)])
 def test_a_uniform_change_shifts_every_pixel_alike(size: tuple[int, int]) -> None:
-    picture = SourceImage.from_image(Image.new("RGB", size, (100, 100, 100)))
-    frame = picture.fit(FIXED)
+    image = SourceImage.from_image(Image.new("RGB", size, (100, 100, 100)))
+    frame = image.fit(FIXED)
     restored = np.asarray(frame.restore(torch.full_like(frame.pixels, 20 / 127.5)))
     assert set(np.unique(restored)) == {120}
 
@@ -104,7 +104,7 @@ def test_a_uniform_change_shifts_every_pixel_alike(size: tuple[int, int]) -> Non
 def test_a_change_lands_where_it_was_made() -> None:
     frame = SourceImage.from_image(Image.new("RGB", (512, 256), (50, 50, 50))).fit(FIXED)
     change = torch.zeros(3, 128, 128)
-    change[0, 48:64, 96:112] = 1.0  # 16 px at a quarter of the picture's size, below the 32 px of padding
+    change[0, 48:64, 96:112] = 1.0  # 16 px at a quarter of the image's size, below the 32 px of padding
     moved = np.asarray(frame.restore(change))[..., 0].astype(int) - 50
     rows, columns = np.nonzero(moved > 64)
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (64, 127, 384, 447)
@@ -114,12 +114,12 @@ def test_a_change_lands_where_it_was_made() -> None:
 
 def test_levels_of_change_are_levels_rounded_and_clipped() -> None:
     levels = np.arange(-255, 257, 2).reshape(16, 16)
-    grey = np.full((16, 16, 3), 100, dtype=np.uint8)
-    frame = SourceImage.from_image(Image.fromarray(grey)).fit(Capabilities(sizes=(16, 16, 16)))
+    gray = np.full((16, 16, 3), 100, dtype=np.uint8)
+    frame = SourceImage.from_image(Image.fromarray(gray)).fit(Capabilities(sizes=(16, 16, 16)))
     for shift in (-0.45, 0.0, 0.45):
         change = torch.from_numpy((levels + shift).astype(np.float32)) / 127.5
         restored = np.asarray(frame.restore(change.expand(3, -1, -1)))
-        assert np.array_equal(restored, (grey + levels[..., None]).clip(0, 255))
+        assert np.array_equal(restored, (gray + levels[..., None]).clip(0, 255))
 
 
 def test_changes_that_do_not_fit_are_refused() -> None:
@@ -152,23 +152,23 @@ def test_a_mask_keeps_what_is_black_bit_for_bit_and_gives_all_of_the_change_insi
     levels = np.zeros((height, width), dtype=np.uint8)
     levels[generator.integers(height) :, : generator.integers(1, width + 1)] = 255
     assume(levels.min() == 0 and min(levels.any(1).sum(), levels.any(0).sum()) > 4)
-    picture = SourceImage.from_image(noise(width, height, mode))
-    frame = picture.fit(capabilities, mask=Image.fromarray(levels))
+    image = SourceImage.from_image(noise(width, height, mode))
+    frame = image.fit(capabilities, mask=Image.fromarray(levels))
     assert frame.allowed is not None
     change = torch.from_numpy(generator.uniform(-1, 1, frame.pixels.shape)).to(torch.float32)
     restored = np.asarray(frame.restore(change))
-    free = np.asarray(picture.fit(capabilities).restore(change))
-    assert np.array_equal(restored[levels == 0], np.asarray(picture.image)[levels == 0])
+    free = np.asarray(image.fit(capabilities).restore(change))
+    assert np.array_equal(restored[levels == 0], np.asarray(image.image)[levels == 0])
     assert np.array_equal(restored[frame.allowed == 255], free[frame.allowed == 255])
-    assert not np.array_equal(restored, picture.image)
-    assert np.array_equal(frame.restore(torch.zeros_like(change)), picture.image)
+    assert not np.array_equal(restored, image.image)
+    assert np.array_equal(frame.restore(torch.zeros_like(change)), image.image)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
-def test_a_grey_mask_gives_that_share_of_the_change(mode: str) -> None:
-    """25 levels at a grey of 51 / 255 are 5."""
-    picture = SourceImage.from_image(Image.new(mode, (60, 60), (100, 100, 100, 255)[: len(mode)]))
-    frame = picture.fit(FIXED, mask=Image.new("L", (60, 60), 51))
+def test_a_gray_mask_gives_that_share_of_the_change(mode: str) -> None:
+    """25 levels at a gray of 51 / 255 are 5."""
+    image = SourceImage.from_image(Image.new(mode, (60, 60), (100, 100, 100, 255)[: len(mode)]))
+    frame = image.fit(FIXED, mask=Image.new("L", (60, 60), 51))
     restored = np.asarray(frame.restore(torch.full_like(frame.pixels, 25 / 127.5)))
     assert set(np.unique(restored[..., :3])) == {105}
 
@@ -185,14 +185,14 @@ def test_a_mask_and_transparency_both_protect() -> None:
     assert np.array_equal(restored[..., 3], pixels[..., 3])
 
 
-def test_a_mask_has_the_size_of_the_upright_picture(tmp_path: Path) -> None:
+def test_a_mask_has_the_size_of_the_upright_image(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     noise(30, 20).save(tmp_path / "phone.png", exif=exif)
     Image.fromarray(half_white(20, 30)).save(tmp_path / "mask.png")
-    picture = SourceImage.open(tmp_path / "phone.png")
-    assert (picture.path, picture.size) == (tmp_path / "phone.png", (20, 30))
-    frame = picture.fit(FIXED, mask=tmp_path / "mask.png")
+    image = SourceImage.open(tmp_path / "phone.png")
+    assert (image.path, image.size) == (tmp_path / "phone.png", (20, 30))
+    frame = image.fit(FIXED, mask=tmp_path / "mask.png")
     assert np.array_equal(frame.allowed, half_white(20, 30))
 
 
@@ -211,5 +211,5 @@ def test_the_fingerprint_is_that_of_the_pixels(tmp_path: Path) -> None:
     nudged.putpixel((11, 7), (int(red) ^ 1, int(green), int(blue)))
     same_bytes = Image.frombytes("RGB", (8, 12), image.tobytes())
     as_four = Image.frombytes("RGBA", (9, 8), image.tobytes())
-    pictures = [image, nudged, same_bytes, as_four, image.convert("RGBA")]
-    assert len({SourceImage.from_image(item).fingerprint for item in pictures}) == 5
+    images = [image, nudged, same_bytes, as_four, image.convert("RGBA")]
+    assert len({SourceImage.from_image(item).fingerprint for item in images}) == 5

@@ -1,10 +1,10 @@
-"""Pictures that tell their place in a series."""
+"""Images that tell their place in a series."""
 
 from PIL import Image
 
 
 def plain(index: int, size: tuple[int, int] = (40, 40)) -> Image.Image:
-    """A picture whose one colour tells its place."""
+    """An image whose one color tells its place."""
     return Image.new("RGB", size, (10 + 3 * index, 200 - 2 * index, 90))
 
 

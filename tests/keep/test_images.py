@@ -1,4 +1,4 @@
-"""Pictures of every kind and depth come in and go out as they should; unsound ones are refused undecoded."""
+"""Images of every kind and depth come in and go out as they should; unsound ones are refused undecoded."""
 
 import base64
 import io
@@ -14,13 +14,13 @@ import pytest
 from PIL import ExifTags, Image, TiffImagePlugin, TiffTags
 
 from latentedit.core.errors import ImageError, OutputError
-from latentedit_keep import pictures
-from latentedit_keep.pictures import (
-    MAX_PICTURE_BYTES,
+from latentedit_keep import images
+from latentedit_keep.images import (
+    MAX_IMAGE_BYTES,
     MAX_PIXELS,
     MAX_RECORD_BYTES,
     READABLE,
-    PixelPicture,
+    PixelImage,
     check_depth,
     check_output,
     check_size,
@@ -30,14 +30,14 @@ from latentedit_keep.pictures import (
     read_pixels,
     save_image,
 )
-from tests.keep.colour_files import chunk, chunks
+from tests.keep.color_files import chunk, chunks
 from tests.keep.pairs import scene
 
 PROFILE = b"not read by anyone, kept as it is" * 4
 
 
 def gradient(width: int = 12, height: int = 8) -> Image.Image:
-    """Four quarters of different colours on a ramp, so that turning, cutting and channel order all show."""
+    """Four quarters of different colors on a ramp, so that turning, cutting and channel order all show."""
     y, x = np.mgrid[0:height, 0:width]
     red, green, blue = 20 * x, 30 * y, np.where((x < width / 2) ^ (y < height / 2), 200, 40)
     return Image.fromarray(np.stack([red, green, blue], axis=-1).clip(0, 255).astype(np.uint8))
@@ -59,17 +59,17 @@ def test_damaged_exif_and_texts_of_others_do_not_matter(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA"])
-def test_grey(tmp_path: Path, mode: str) -> None:
-    picture = gradient().convert(mode)
+def test_gray(tmp_path: Path, mode: str) -> None:
+    image = gradient().convert(mode)
     if mode == "LA":
-        picture.putalpha(Image.linear_gradient("L").resize(picture.size))
-    picture.save(tmp_path / "me.png")
-    levels = np.atleast_3d(np.asarray(picture.convert("L") if mode == "1" else picture))
+        image.putalpha(Image.linear_gradient("L").resize(image.size))
+    image.save(tmp_path / "me.png")
+    levels = np.atleast_3d(np.asarray(image.convert("L") if mode == "1" else image))
     channels = [0, 0, 0, 1] if mode == "LA" else [0, 0, 0]
     assert np.array_equal(read_image(tmp_path / "me.png"), levels[..., channels])
 
 
-def test_transparency_of_palettes_and_colour_keys(tmp_path: Path) -> None:
+def test_transparency_of_palettes_and_color_keys(tmp_path: Path) -> None:
     palette = Image.fromarray(np.array([[0, 1], [2, 1]], dtype=np.uint8), "P")
     palette.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
     palette.save(tmp_path / "icon.png", transparency=1)
@@ -97,15 +97,15 @@ def test_animation_gives_its_first_frame(tmp_path: Path, ending: str) -> None:
             assert read.convert("RGB").getpixel((4, 4)) == (255, 0, 0)
 
 
-def test_colour_profile_is_kept_for_rgb_only(tmp_path: Path) -> None:
+def test_color_profile_is_kept_for_rgb_only(tmp_path: Path) -> None:
     gradient().save(tmp_path / "rgb.png", icc_profile=b"profile")
-    gradient().convert("L").save(tmp_path / "grey.png", icc_profile=b"profile")
+    gradient().convert("L").save(tmp_path / "gray.png", icc_profile=b"profile")
     save_image(read_image(tmp_path / "rgb.png"), tmp_path / "out.png")
     assert all(read_image(tmp_path / name).info["icc_profile"] == b"profile" for name in ("rgb.png", "out.png"))
-    assert "icc_profile" not in read_image(tmp_path / "grey.png").info
+    assert "icc_profile" not in read_image(tmp_path / "gray.png").info
 
 
-def test_a_colour_profile_that_is_a_text_is_dropped(tmp_path: Path) -> None:
+def test_a_color_profile_that_is_a_text_is_dropped(tmp_path: Path) -> None:
     """A TIFF may have any type in that tag; what is read must be fit to be saved."""
     tags = TiffImagePlugin.ImageFileDirectory_v2()
     tags.tagtype[34675] = TiffTags.ASCII
@@ -129,10 +129,10 @@ BAD = {
     "missing file": (lambda path: None, "no such file"),
     "folder": (Path.mkdir, "folder"),
     "empty file": (Path.touch, "empty"),
-    "text renamed to .png": (lambda path: path.write_text("dear diary"), "is not a picture"),
+    "text renamed to .png": (lambda path: path.write_text("dear diary"), "is not an image"),
     "truncated JPEG": (_truncated("JPEG"), "cut short"),
     "truncated PNG": (_truncated("PNG"), "cut short"),
-    "truncated TIFF": (_truncated("TIFF"), "cut short|is not a picture"),
+    "truncated TIFF": (_truncated("TIFF"), "cut short|is not an image"),
     "12000x10000 header": (lambda path: path.write_bytes(png_header(12000, 10000)), "more than 100 megapixels"),
     "10000x9500 header": (lambda path: path.write_bytes(png_header(10000, 9500)), "cut short"),
 }
@@ -154,16 +154,16 @@ def test_bad_file_is_refused_in_one_line(tmp_path: Path, case: str) -> None:
 def test_of_a_large_file_of_another_format_only_the_start_is_read(tmp_path: Path, start: bytes) -> None:
     with (tmp_path / "film.png").open("wb") as file:
         file.write(start)
-        file.truncate(MAX_PICTURE_BYTES)  # takes no room on the disk
+        file.truncate(MAX_IMAGE_BYTES)  # takes no room on the disk
     tracemalloc.start()
-    with pytest.raises(ImageError, match="is not a picture in a supported format"):
+    with pytest.raises(ImageError, match="is not an image in a supported format"):
         read_image(tmp_path / "film.png")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 10_000_000
 
 
-def test_the_content_of_a_file_is_a_picture_and_a_number_is_none(tmp_path: Path) -> None:
+def test_the_content_of_a_file_is_an_image_and_a_number_is_none(tmp_path: Path) -> None:
     gradient().save(tmp_path / "me.png")
     content = (tmp_path / "me.png").read_bytes()
     for given in (content, bytearray(content), memoryview(content)):
@@ -225,11 +225,11 @@ def test_every_format_is_opened_whatever_the_name_says(tmp_path: Path, kind: str
     [("bmp", "RGB"), *((ending, mode) for ending in ("png", "webp", "tiff") for mode in ("RGB", "RGBA"))],
 )
 def test_saving_keeps_every_pixel(tmp_path: Path, mode: str, ending: str) -> None:
-    picture = gradient().convert(mode)
+    image = gradient().convert(mode)
     if mode == "RGBA":
-        picture.putalpha(Image.linear_gradient("L").resize(picture.size))
-    save_image(picture, tmp_path / f"out.{ending}")
-    assert np.array_equal(read_image(tmp_path / f"out.{ending}").convert(mode), picture)
+        image.putalpha(Image.linear_gradient("L").resize(image.size))
+    save_image(image, tmp_path / f"out.{ending}")
+    assert np.array_equal(read_image(tmp_path / f"out.{ending}").convert(mode), image)
     assert [path.name for path in tmp_path.iterdir()] == [f"out.{ending}"]
 
 
@@ -241,7 +241,7 @@ def test_places_and_formats_of_an_output(tmp_path: Path) -> None:
         ("out", {}, r"\.png"),
         ("out.gif", {}, r"\.png"),
         ("out.jpg", {"transparent": True}, "transparency"),
-        ("me.png", {"source": tmp_path / "." / "me.png"}, "is the picture itself"),
+        ("me.png", {"source": tmp_path / "." / "me.png"}, "is the image itself"),
     ):
         with pytest.raises(OutputError, match=words):
             check_output(tmp_path / name, **more)
@@ -281,14 +281,14 @@ def test_what_a_record_changes_in_a_file(tmp_path: Path) -> None:
 def test_the_longest_that_is_written_is_read_and_what_is_longer_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pictures, "MAX_PAYLOAD_BYTES", 1000)
+    monkeypatch.setattr(images, "MAX_PAYLOAD_BYTES", 1000)
     longest, place = "é" * (MAX_RECORD_BYTES // 2), tmp_path / "out.png"
     save_image(gradient(), place, record=longest, payload=bytes(1000))
     for record, payload, words in ((longest + "x", None, "record has 1000001 bytes"), ("", bytes(1001), "has 1001")):
         with pytest.raises(OutputError, match=words):
             save_image(gradient(), place, record=record, payload=payload)
     assert read_chunks(place) == (longest, bytes(1000))
-    monkeypatch.setattr(pictures, "MAX_PAYLOAD_BYTES", 999)
+    monkeypatch.setattr(images, "MAX_PAYLOAD_BYTES", 999)
     with pytest.raises(ImageError, match=r"leDt chunk of .*out\.png has 1000 bytes, more than 999"):
         read_chunks(place)
 
@@ -326,7 +326,7 @@ def test_other_chunks_that_are_damaged_are_refused(tmp_path: Path, kind: bytes) 
         read_image(tmp_path / "me.png")
 
 
-def grey(values: object, **options: object) -> bytes:
+def gray(values: object, **options: object) -> bytes:
     file = io.BytesIO()
     Image.fromarray(np.asarray(values)).save(file, "TIFF", **options)
     return file.getvalue()
@@ -336,18 +336,18 @@ def grey(values: object, **options: object) -> bytes:
     ("dtype", "brightest", "white"),
     [("uint16", 40_000, 65_535), ("int32", 40_000, 65_535), ("int32", 80_000, 80_000), ("float32", 0.5, 1.0)],
 )
-def test_deep_pictures_are_scaled(dtype: str, brightest: float, white: float) -> None:
+def test_deep_images_are_scaled(dtype: str, brightest: float, white: float) -> None:
     values = np.linspace(0, brightest, 70).reshape(10, 7).astype(dtype)
-    read = np.asarray(read_image("me.tiff", content=grey(values)))
+    read = np.asarray(read_image("me.tiff", content=gray(values)))
     assert np.abs(read - values.astype(np.float64)[..., None] * 255 / white).max() < 0.5001
     with pytest.raises(ImageError, match="nan or infinite"):
         read_image(Image.fromarray(np.full((4, 4), np.nan, dtype=np.float32)))
 
 
 @pytest.mark.nightly
-def test_a_deep_picture_takes_no_copy_of_it_in_wide_numbers() -> None:
-    """L1 of the fuzzing: 16-bit grey took 20 bytes of Python's memory for each pixel."""
-    content = grey(np.zeros((2000, 4000), np.uint16), compression="tiff_deflate")
+def test_a_deep_image_takes_no_copy_of_it_in_wide_numbers() -> None:
+    """L1 of the fuzzing: 16-bit gray took 20 bytes of Python's memory for each pixel."""
+    content = gray(np.zeros((2000, 4000), np.uint16), compression="tiff_deflate")
     tracemalloc.start()
     read_image("me.tiff", content=content)
     peak_bytes = tracemalloc.get_traced_memory()[1]
@@ -358,7 +358,7 @@ def test_a_deep_picture_takes_no_copy_of_it_in_wide_numbers() -> None:
 def test_what_a_decoder_says_itself_is_not_seen(capfd: pytest.CaptureFixture[str]) -> None:
     """L5: libtiff writes to stderr, past everything that could escape what it quotes."""
     data = bytearray(
-        grey(np.random.default_rng(3).integers(0, 255, (64, 64)).astype(np.uint8), compression="tiff_deflate")
+        gray(np.random.default_rng(3).integers(0, 255, (64, 64)).astype(np.uint8), compression="tiff_deflate")
     )
     data[40:200] = bytes(160)
     with pytest.raises(ImageError, match="damaged"):
@@ -376,7 +376,7 @@ def test_sixteen_bits_profile_exif_and_record_come_back(channels: int, tmp_path:
     pixels = deep() if channels == 3 else np.concatenate([deep(), deep()[..., :1]], axis=2)
     exif = Image.Exif()
     exif[ExifTags.Base.Artist] = "somebody"
-    stored = PixelPicture(pixels=pixels, info={"icc_profile": PROFILE, "exif": exif.tobytes()})
+    stored = PixelImage(pixels=pixels, info={"icc_profile": PROFILE, "exif": exif.tobytes()})
     save_image(stored, tmp_path / "deep.png", record='{"a": 1}')
     again = read_pixels(tmp_path / "deep.png")
     np.testing.assert_array_equal(again.pixels, pixels)
@@ -389,7 +389,7 @@ def test_sixteen_bits_profile_exif_and_record_come_back(channels: int, tmp_path:
         assert image.getexif()[ExifTags.Base.Artist] == "somebody"
 
 
-UPRIGHT: dict[int, Callable[[Any], Any]] = {  # what turns a picture stored with this tag upright, by the EXIF standard
+UPRIGHT: dict[int, Callable[[Any], Any]] = {  # what turns an image stored with this tag upright, by the EXIF standard
     1: lambda a: a,
     2: lambda a: a[:, ::-1],
     3: lambda a: a[::-1, ::-1],
@@ -403,13 +403,13 @@ UPRIGHT: dict[int, Callable[[Any], Any]] = {  # what turns a picture stored with
 
 @pytest.mark.parametrize("orientation", UPRIGHT)
 def test_exif_orientation_is_undone(orientation: int, tmp_path: Path) -> None:
-    """At both depths; of TIFF the deep one is grey."""
+    """At both depths; of TIFF the deep one is gray."""
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
     gradient().save(tmp_path / "8.png", exif=exif)
     pixels = np.asarray(gradient())
     wide = pixels.astype(np.uint16) * 257
-    save_image(PixelPicture(pixels=wide, info={"exif": exif.tobytes()}), tmp_path / "16.png")
+    save_image(PixelImage(pixels=wide, info={"exif": exif.tobytes()}), tmp_path / "16.png")
     Image.fromarray(wide[..., 0]).save(tmp_path / "16.tif", tiffinfo={ExifTags.Base.Orientation: orientation})
     upright = UPRIGHT[orientation](pixels)
     assert np.array_equal(read_image(tmp_path / "8.png"), upright)
@@ -427,12 +427,12 @@ def test_what_a_format_cannot_hold_is_refused_before(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"EXIF is too long for the JPEG.*Use \.png"):
         check_depth(read_pixels(tmp_path / "long.png"), tmp_path / "kept.jpg")
     with pytest.raises(OutputError, match=r"16 bits.*Use \.png"):
-        save_image(PixelPicture(pixels=deep()), tmp_path / "deep.jpg")
+        save_image(PixelImage(pixels=deep()), tmp_path / "deep.jpg")
 
 
 def test_a_deep_png_that_is_cut_short_is_refused(tmp_path: Path) -> None:
-    save_image(PixelPicture(pixels=deep()), tmp_path / "cut.png")
-    for content in (b"", b"no picture", (tmp_path / "cut.png").read_bytes()[:60]):
+    save_image(PixelImage(pixels=deep()), tmp_path / "cut.png")
+    for content in (b"", b"no image", (tmp_path / "cut.png").read_bytes()[:60]):
         (tmp_path / "cut.png").write_bytes(content)
         with pytest.raises(ImageError, match=r"cut\.png"):
             read_pixels(tmp_path / "cut.png")

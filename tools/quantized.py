@@ -1,9 +1,9 @@
-"""Writes docs/quantised.md: edits and derivatives of live pipelines with quantised weights, measured on a miniature.
+"""Writes docs/quantized.md: edits and derivatives of live pipelines with quantized weights, measured on a miniature.
 
 The packages are not among the requirements: pip install gguf bitsandbytes torchao. On a machine without a GPU,
 diffusers does not load with bitsandbytes, so its layers are put in place of the linear ones by hand.
 
-python -m tools.quantised
+python -m tools.quantized
 """
 
 import importlib
@@ -26,7 +26,7 @@ from latentedit.testing.miniatures.flow import flux
 from latentedit_keep.files import write_text
 from tools.running import ROOT
 
-PAGE = ROOT / "docs" / "quantised.md"
+PAGE = ROOT / "docs" / "quantized.md"
 SIDE = 64
 GGUF_BLOCK, BITS4_BLOCK = 32, 64  # inputs of a layer that the formats take in multiples of this
 
@@ -95,7 +95,7 @@ WAYS: dict[str, tuple[str, Callable[[Any], float]]] = {
 
 
 class Tried:
-    """A miniature of FLUX.1 with quantised weights."""
+    """A miniature of FLUX.1 with quantized weights."""
 
     def __init__(self, way: str | None) -> None:
         pipeline = flux()
@@ -131,7 +131,7 @@ def row(way: str, plain: Tried) -> str:
             cells.append(error(tried.product(mode)[1], plain.product("double_backward")[1]))
         except UnsupportedDerivativeError:
             cells.append("refused")
-    again = subprocess.run([sys.executable, "-m", "tools.quantised", way], capture_output=True, text=True, check=True)
+    again = subprocess.run([sys.executable, "-m", "tools.quantized", way], capture_output=True, text=True, check=True)
     fingerprints = {tried.before, tried.model.fingerprint, again.stdout.split()[-1]}
     stable = "one" if len(fingerprints) == 1 else f"{len(fingerprints)} different"
     names = [way, WAYS[way][0], f"{100 * tried.share:.0f} %", f"{psnr:.1f}", jacobian.mode, *cells, stable]
@@ -139,18 +139,18 @@ def row(way: str, plain: Tried) -> str:
 
 
 HEAD = """\
-# Quantised weights
+# Quantized weights
 
-`latentedit.from_pipeline` takes a pipeline with quantised weights as it is, and `latentedit.load(..., storage="fp8")`,
+`latentedit.from_pipeline` takes a pipeline with quantized weights as it is, and `latentedit.load(..., storage="fp8")`,
 or `--storage fp8`, stores the layers of the denoiser in 8 bits. `latentedit.load(folder, denoiser="FILE.gguf")`, or
 `--denoiser FILE.gguf`, takes the denoiser from a single file, offline: GGUF (needs gguf and accelerate), which stays
-quantised, or safetensors, in any format that diffusers converts; the other networks are those of the folder.
+quantized, or safetensors, in any format that diffusers converts; the other networks are those of the folder.
 
-Written by `python -m tools.quantised`: a miniature of FLUX.1 with random weights, on a processor, {versions}.
+Written by `python -m tools.quantized`: a miniature of FLUX.1 with random weights, on a processor, {versions}.
 
-*Edit*: PSNR in dB between the edits of the quantised and of the plain pipeline, by `flowedit` from one seed. *Default*:
+*Edit*: PSNR in dB between the edits of the quantized and of the plain pipeline, by `flowedit` from one seed. *Default*:
 how products with the Jacobian of the velocity are computed where no mode is named. The errors are those against the
-Jacobian of the plain network, so they include what the quantisation itself changes. *Fingerprint*: before and after an
+Jacobian of the plain network, so they include what the quantization itself changes. *Fingerprint*: before and after an
 edit, and in another process.
 
 | weights | how | share of weights | edit, dB | default | forward | two reverse passes | differences | fingerprint |
@@ -161,9 +161,9 @@ TAIL = """
 - Layers of bitsandbytes drop tangents without an error on some processors, so forward mode is refused for them, and
   for packages that were not tried; the default is finite differences.
 - Layers that round their inputs are steps: with the step for float32, differences of an 8-bit network were off by a
-  factor of 14. For quantised weights the step is that of half precision, 0.1 a number.
+  factor of 14. For quantized weights the step is that of half precision, 0.1 a number.
 - The miniature has few layers whose sizes the 4-bit format takes, hence the share.
-- Rounded weights have a fingerprint of their own: `undo`, `replay` and saved directions need the same quantisation.
+- Rounded weights have a fingerprint of their own: `undo`, `replay` and saved directions need the same quantization.
   Fingerprints do not include the scales of bitsandbytes, whose form changes in the first call.
 """
 

@@ -1,4 +1,4 @@
-"""Reading and writing picture files with their metadata; a PNG also carries a record as text and a payload of bytes."""
+"""Reading and writing image files with their metadata; a PNG also carries a record as text and a payload of bytes."""
 
 import contextlib
 import dataclasses
@@ -20,7 +20,7 @@ from PIL import ExifTags, Image, ImageFile, JpegImagePlugin, UnidentifiedImageEr
 from PIL.PngImagePlugin import PngImageFile, PngInfo, putchunk
 from PIL.TiffImagePlugin import TiffImageFile
 
-from latentedit_keep import colour
+from latentedit_keep import color
 from latentedit_keep.composite import Pixels, levels
 from latentedit_keep.errors import ImageError, LatentEditError, OutputError
 from latentedit_keep.files import Encoded, check_place, read_bytes, written_beside
@@ -39,8 +39,8 @@ _STARTS = re.compile(
 MAX_PIXELS = 100_000_000
 _TOO_LARGE = f"{{}} has more than {MAX_PIXELS // 1_000_000} megapixels. Scale it down first"
 MIN_SIDE_PX = 2
-MAX_SIDE_PX = 32_000  # OpenCV cannot warp longer pictures
-MAX_PICTURE_BYTES = 1_000_000_000  # of a file; 100 megapixels of 16-bit RGBA, uncompressed, have 0.8 GB
+MAX_SIDE_PX = 32_000  # OpenCV cannot warp longer images
+MAX_IMAGE_BYTES = 1_000_000_000  # of a file; 100 megapixels of 16-bit RGBA, uncompressed, have 0.8 GB
 MAX_RECORD_BYTES = 1_000_000  # in UTF-8; Pillow does not expand compressed texts beyond 1 MiB
 MAX_PAYLOAD_BYTES = 64_000_000
 
@@ -57,7 +57,7 @@ _PRINT = ("CMYK", "LAB")
 _WITHOUT_ALPHA = ("JPEG", "BMP")
 _CARRIED = ("icc_profile", "gamma", "chromaticity", "srgb", "cicp", "dpi", "qtables", "subsampling")
 _RIGHTS = ("Title", "Author", "Description", "Copyright", "Creation Time", "Source", "Disclaimer")  # PNG text keys
-_DESCRIBES = {"icc_profile": "colour profile", "exif": "EXIF", "xmp": "XMP", "dpi": "resolution", "texts": "texts"}
+_DESCRIBES = {"icc_profile": "color profile", "exif": "EXIF", "xmp": "XMP", "dpi": "resolution", "texts": "texts"}
 _LOSES = {"TIFF": {"texts"}, "JPEG": {"texts"}, "WEBP": {"dpi", "texts"}, "BMP": {*_DESCRIBES} - {"dpi"}}
 _MOST_JPEG_EXIF_BYTES = 65_533
 _MOST_JPEG_XMP_BYTES = 65_504
@@ -70,11 +70,11 @@ _LAYOUT = frozenset({*range(254, 267), 273, *range(277, 285), *range(288, 293), 
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class PixelPicture:
+class PixelImage:
     """Upright pixels at their full bit depth, and the file's metadata by Pillow's names."""
 
     pixels: Pixels
-    info: colour.Info = dataclasses.field(default_factory=dict)  # "notes" lists problems that were worked around
+    info: color.Info = dataclasses.field(default_factory=dict)  # "notes" lists problems that were worked around
     path: Path | None = None  # the source file
 
     @property
@@ -88,30 +88,30 @@ class PixelPicture:
         return "" if self.path is None else self.path.name.encode("utf-8", "replace").decode()
 
     @property
-    def space(self) -> colour.Space | None:
-        """The colour space; None for sRGB."""
-        return colour.space_of(self.info)
+    def space(self) -> color.Space | None:
+        """The color space; None for sRGB."""
+        return color.space_of(self.info)
 
     @property
-    def levels(self) -> colour.Levels:
-        """Colours in sRGB in [0, 255] with transparent parts on white, ``[height, width, 3]``."""
+    def levels(self) -> color.Levels:
+        """Colors in sRGB in [0, 255] with transparent parts on white, ``[height, width, 3]``."""
         return self.on(255.0)
 
-    def on(self, ground: Any) -> colour.Levels:
+    def on(self, ground: Any) -> color.Levels:
         """`levels` with transparent parts on another ground, of one or three levels."""
         found = levels(self.pixels, self.space, ground)
         return found if self.space is None else np.clip(found, 0, 255, out=found)
 
     @property
     def alpha(self) -> NDArray[np.uint8] | None:
-        """Alpha in 8 bits, ``[height, width]``; None if the picture is opaque."""
+        """Alpha in 8 bits, ``[height, width]``; None if the image is opaque."""
         if self.pixels.shape[2] == 3 or self.pixels[..., 3].min() == np.iinfo(self.pixels.dtype).max:
             return None
         return cv2.convertScaleAbs(self.pixels[..., 3], alpha=1.0 if self.pixels.dtype == np.uint8 else 1 / 257)
 
     @property
     def image(self) -> Image.Image:
-        """An 8-bit Pillow image in the picture's own colour space."""
+        """An 8-bit Pillow image in the image's own color space."""
         is_deep = self.pixels.dtype == np.uint16
         image = Image.fromarray(cv2.convertScaleAbs(self.pixels, alpha=1 / 257) if is_deep else self.pixels)
         image.info.update(self.info)
@@ -127,10 +127,10 @@ class PixelPicture:
 
 @contextlib.contextmanager
 def opened(path: str | Path, *, content: bytes | None = None) -> Generator[ImageFile.ImageFile]:
-    """Open a picture file, or its content, without decoding the pixels; all errors become an `ImageError`."""
+    """Open an image file, or its content, without decoding the pixels; all errors become an `ImageError`."""
     content = read_content(path) if content is None else content
     if not content:
-        raise ImageError(f"{path} is empty. Save or fetch the picture again")
+        raise ImageError(f"{path} is empty. Save or fetch the image again")
     with _refused(str(path)):
         sound = io.BytesIO(_without_damaged_texts(content, str(path)))
         # Pillow warns about sizes, which `check_size` checks, and about unusual tags.
@@ -148,12 +148,12 @@ def _refused(name: str) -> Generator[None]:
     except Image.DecompressionBombError as error:
         raise ImageError(_TOO_LARGE.format(name)) from error
     except UnidentifiedImageError as error:
-        kinds = f"{name} is not a picture in a supported format ({', '.join(READABLE)})"
+        kinds = f"{name} is not an image in a supported format ({', '.join(READABLE)})"
         raise ImageError(f"{kinds}. Save it again as PNG or JPEG") from error
     except MemoryError as error:
         raise ImageError(f"{name} does not fit into memory. Scale it down first") from error
     except Exception as error:
-        raise ImageError(f"{name} is damaged or cut short ({error}). Save or fetch the picture again") from error
+        raise ImageError(f"{name} is damaged or cut short ({error}). Save or fetch the image again") from error
 
 
 def _without_damaged_texts(content: bytes, name: str) -> bytes:
@@ -168,7 +168,7 @@ def _without_damaged_texts(content: bytes, name: str) -> bytes:
             keys[repr(text[:79].partition(b"\0")[0].decode("latin-1"))] = None
     if keys:
         what = f"text in {name} is damaged (its checksum is wrong) and was ignored: {', '.join([*keys][:3])}"
-        warnings.warn(f"{what}. Save the picture again to remove it", stacklevel=2)
+        warnings.warn(f"{what}. Save the image again to remove it", stacklevel=2)
     return b"".join([*parts, content[start:]])
 
 
@@ -182,19 +182,19 @@ def _chunks_of(content: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def read_content(path: str | Path) -> bytes:
-    """A picture file's content; of a file of another format the first bytes only, which decoders then refuse."""
-    return read_bytes(path, limit=MAX_PICTURE_BYTES, error=ImageError, starts=_STARTS)
+    """An image file's content; of a file of another format the first bytes only, which decoders then refuse."""
+    return read_bytes(path, limit=MAX_IMAGE_BYTES, error=ImageError, starts=_STARTS)
 
 
 def content_of(path: str | Path) -> bytes | None:
-    """A picture file's content, or None; opening the picture then reports the reason."""
+    """An image file's content, or None; opening the image then reports the reason."""
     with contextlib.suppress(LatentEditError):
         return read_content(path)
     return None
 
 
 def check_size(size: tuple[int, int], name: str) -> None:
-    """Raise an `ImageError` for pictures below 2x2 pixels and above 100 megapixels."""
+    """Raise an `ImageError` for images below 2x2 pixels and above 100 megapixels."""
     width, height = size
     if min(width, height) < MIN_SIDE_PX:
         raise ImageError(f"{name} is too small: {width}x{height} pixels. Choose one of at least 2x2")
@@ -205,13 +205,13 @@ def check_size(size: tuple[int, int], name: str) -> None:
 def read_image(
     source: str | Path | Image.Image | Encoded, name: str = "image", *, content: bytes | None = None
 ) -> Image.Image:
-    """The first frame as 8-bit RGB, or RGBA if it has transparency, upright and in its own colour space."""
+    """The first frame as 8-bit RGB, or RGBA if it has transparency, upright and in its own color space."""
     return _read(source, name, content).image
 
 
-def read_pixels(source: str | Path | Image.Image | Encoded | PixelPicture, name: str = "the picture") -> PixelPicture:
+def read_pixels(source: str | Path | Image.Image | Encoded | PixelImage, name: str = "the image") -> PixelImage:
     """The first frame of a file or of a Pillow image, which errors call ``name``; PNG and TIFF keep 16 bits."""
-    if isinstance(source, PixelPicture):
+    if isinstance(source, PixelImage):
         return source
     found = _read(source, name)
     if max(found.size) > MAX_SIDE_PX:
@@ -220,7 +220,7 @@ def read_pixels(source: str | Path | Image.Image | Encoded | PixelPicture, name:
     return found
 
 
-def _read(source: str | Path | Image.Image | Encoded, name: str, content: bytes | None = None) -> PixelPicture:
+def _read(source: str | Path | Image.Image | Encoded, name: str, content: bytes | None = None) -> PixelImage:
     if isinstance(source, Image.Image):
         return _decoded(source, name)
     if isinstance(source, Encoded):
@@ -231,11 +231,11 @@ def _read(source: str | Path | Image.Image | Encoded, name: str, content: bytes 
         return dataclasses.replace(_decoded(image, str(source), content), path=Path(source))
 
 
-def _decoded(image: Image.Image, name: str, content: bytes = b"") -> PixelPicture:
+def _decoded(image: Image.Image, name: str, content: bytes = b"") -> PixelImage:
     """The first frame; 16-bit pixels are decoded from the content of the file."""
     check_size(image.size, name)
     is_tiff, frames, exif = isinstance(image, TiffImageFile), 1, Image.Exif()
-    with contextlib.suppress(Exception):  # a damaged later frame or EXIF must not prevent reading the picture
+    with contextlib.suppress(Exception):  # a damaged later frame or EXIF must not prevent reading the image
         frames = 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
     with _refused(name):
         if image.tell() > 0:
@@ -252,18 +252,18 @@ def _decoded(image: Image.Image, name: str, content: bytes = b"") -> PixelPictur
         if frames > 1:
             pages = "pages" if is_tiff else "frames"
             info["notes"].append(f"{Path(name).name} has {frames} {pages}; the first was taken")
-        _check_colours(image, info, Path(name).name)
+        _check_colors(image, info, Path(name).name)
         if not is_tiff:  # decoders of TIFF rotate it themselves
             turns, mirrored = _TURNS.get(orientation, (0, False))
             pixels = turned(pixels, turns, mirrored)
         info |= {"exif": _exif_bytes(exif, pixels.shape, is_tiff=is_tiff), "notes": tuple(info["notes"])}
         said = {key: value for key, value in info.items() if value not in (None, (), {})}
-        return PixelPicture(pixels=np.ascontiguousarray(pixels), info=said)
+        return PixelImage(pixels=np.ascontiguousarray(pixels), info=said)
     raise AssertionError("unreachable")
 
 
 def _described(image: Image.Image, content: bytes, *, sideways: bool) -> dict[str, Any]:
-    """The file's metadata on colours, size and rights, without EXIF."""
+    """The file's metadata on colors, size and rights, without EXIF."""
     info = {key: image.info[key] for key in _CARRIED if key in image.info}
     info["notes"] = list(image.info.get("notes", ()))
     if not isinstance(info.get("icc_profile"), bytes):  # a TIFF may have text there
@@ -284,25 +284,25 @@ def _described(image: Image.Image, content: bytes, *, sideways: bool) -> dict[st
     return info
 
 
-def _check_colours(image: Image.Image, info: dict[str, Any], name: str) -> None:
+def _check_colors(image: Image.Image, info: dict[str, Any], name: str) -> None:
     """Note problems, and leave an RGB profile or none."""
     profile = info.get("icc_profile", b"")
-    is_grey, is_damaged = profile[16:20] == b"GRAY", colour.is_damaged(info)
+    is_gray, is_damaged = profile[16:20] == b"GRAY", color.is_damaged(info)
     if image.mode in _PRINT:
         info["icc_profile"] = None
-        info["notes"].append(f"{name} has colours for print ({image.mode}); they were converted to sRGB")
-    elif is_damaged or is_grey:
-        if is_grey or image.mode[0] in "1LI":
-            info["icc_profile"] = colour.of_grey(profile)
-        if not is_grey or info["icc_profile"] is None:
-            info["notes"].append(f"the colour profile of {name} is damaged; its colours were taken for sRGB")
-    if colour.shows_more(info):
+        info["notes"].append(f"{name} has colors for print ({image.mode}); they were converted to sRGB")
+    elif is_damaged or is_gray:
+        if is_gray or image.mode[0] in "1LI":
+            info["icc_profile"] = color.of_gray(profile)
+        if not is_gray or info["icc_profile"] is None:
+            info["notes"].append(f"the color profile of {name} is damaged; its colors were taken for sRGB")
+    if color.shows_more(info):
         said = "of high dynamic range, or unknown (cICP); they were taken for sRGB"
-        info["notes"].append(f"the colours of {name} are {said}")
+        info["notes"].append(f"the colors of {name} are {said}")
 
 
 def _exif_bytes(exif: Image.Exif, shape: tuple[int, ...], *, is_tiff: bool) -> bytes | None:
-    """EXIF of the upright picture; None if it is empty or cannot be written."""
+    """EXIF of the upright image; None if it is empty or cannot be written."""
     with contextlib.suppress(Exception):  # a value may not have its tag's type
         made = Image.Exif()
         made.load(exif.tobytes())
@@ -319,9 +319,9 @@ def _exif_bytes(exif: Image.Exif, shape: tuple[int, ...], *, is_tiff: bool) -> b
     return None
 
 
-def _shallow(image: Image.Image, info: colour.Info, content: bytes) -> Pixels:
+def _shallow(image: Image.Image, info: color.Info, content: bytes) -> Pixels:
     if image.mode in _PRINT:
-        return np.asarray(colour.srgb_image(image, info.get("icc_profile", b"")) or image.convert("RGB"))
+        return np.asarray(color.srgb_image(image, info.get("icc_profile", b"")) or image.convert("RGB"))
     if content and isinstance(image, PngImageFile) and isinstance(key := image.info.get("transparency"), int):
         if image.mode == "L":  # Pillow scales the levels to 8 bits but not the transparent one
             image.info["transparency"] = key * 255 // (2 ** content[_PNG_DEPTH] - 1)
@@ -331,10 +331,10 @@ def _shallow(image: Image.Image, info: colour.Info, content: bytes) -> Pixels:
 
 
 def _deep(image: Image.Image, content: bytes, name: str) -> Pixels | None:
-    """The pixels of a PNG or TIFF with more than 8 bits, as 16 bits; None for other pictures."""
+    """The pixels of a PNG or TIFF with more than 8 bits, as 16 bits; None for other images."""
     if isinstance(image, PngImageFile) and content[_PNG_DEPTH : _PNG_DEPTH + 1] == b"\x10":
         pixels = _sixteen_bits(content, name)
-        if not isinstance(clear := image.info.get("transparency"), int):  # OpenCV applies it to colours only
+        if not isinstance(clear := image.info.get("transparency"), int):  # OpenCV applies it to colors only
             return pixels
         return np.dstack([pixels, np.where(pixels[..., 0] == clear, 0, 65535).astype(np.uint16)])
     if not (content and isinstance(image, TiffImageFile)):
@@ -358,8 +358,8 @@ def _deep(image: Image.Image, content: bytes, name: str) -> Pixels | None:
         return pixels
     if extra[0] == 1:  # premultiplied alpha
         alpha = pixels[..., 3:].astype(np.uint32)
-        colours = (pixels[..., :3] * np.uint32(65535) + alpha // 2) // np.maximum(alpha, 1)
-        return np.dstack([np.minimum(colours, 65535).astype(np.uint16), pixels[..., 3]])
+        colors = (pixels[..., :3] * np.uint32(65535) + alpha // 2) // np.maximum(alpha, 1)
+        return np.dstack([np.minimum(colors, 65535).astype(np.uint16), pixels[..., 3]])
     return pixels[..., :3]
 
 
@@ -372,18 +372,18 @@ def _sixteen_bits(content: bytes, name: str) -> Pixels:
 
 
 def to_eight_bit(image: Image.Image) -> Image.Image:
-    """Any Pillow image as 8-bit RGB, or RGBA if it has transparency; 65535 of 16-bit grey becomes white."""
+    """Any Pillow image as 8-bit RGB, or RGBA if it has transparency; 65535 of 16-bit gray becomes white."""
     if image.mode in ("RGB", "RGBA") and "transparency" not in image.info:
         return image
     transparent = "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "La", "RGBa")
     if image.mode.startswith(("I", "F")):
         values = np.asarray(image)
         if not np.isfinite(values).all():
-            raise ImageError("the picture has nan or infinite pixels. Save it as 8-bit PNG")
+            raise ImageError("the image has nan or infinite pixels. Save it as 8-bit PNG")
         highest = float(values.max())
         usual = 65535.0 if image.mode.startswith("I") else 1.0 if highest <= 1 else 255.0
         image = Image.fromarray(cv2.convertScaleAbs(np.maximum(values, 0), alpha=255 / max(usual, highest)))
-    elif image.mode == "La":  # Pillow cannot convert premultiplied grey directly
+    elif image.mode == "La":  # Pillow cannot convert premultiplied gray directly
         image = image.convert("LA")
     converted = image.convert("RGBA" if transparent else "RGB")
     converted.info.pop("transparency", None)
@@ -421,7 +421,7 @@ def read_chunks(path: str | Path) -> tuple[str | None, bytes | None]:
 
 
 def check_output(path: str | Path, *, source: str | Path | None = None, transparent: bool = False) -> None:
-    """Raise an `OutputError` if a picture cannot be written, or would overwrite its source."""
+    """Raise an `OutputError` if an image cannot be written, or would overwrite its source."""
     _format_of(Path(path), transparent=transparent)
     check_place(path, source=source)
 
@@ -436,35 +436,35 @@ def _format_of(path: Path, *, transparent: bool) -> str:
     if kind is None:
         raise OutputError(f"{path.name!r} has no ending of a supported format ({', '.join(WRITABLE)}). Use .png")
     if transparent and kind in _WITHOUT_ALPHA:
-        raise OutputError(f"the picture has transparency, and {kind} cannot keep it in {path}. Use .png")
+        raise OutputError(f"the image has transparency, and {kind} cannot keep it in {path}. Use .png")
     return kind
 
 
-def check_depth(picture: PixelPicture, path: str | Path) -> None:
+def check_depth(image: PixelImage, path: str | Path) -> None:
     """Raise an `OutputError` for 16 bits in any format but PNG, and for EXIF that is too long for JPEG."""
     ending = Path(path).suffix.lower()
-    if picture.pixels.dtype == np.uint16 and ending != ".png":
-        raise OutputError(f"the picture has 16 bits, which only PNG keeps; got {path}. Use .png")
-    if len(picture.info.get("exif", b"")) > _MOST_JPEG_EXIF_BYTES and ending in (".jpg", ".jpeg"):
-        raise OutputError(f"the picture's EXIF is too long for the JPEG {path}. Use .png")
+    if image.pixels.dtype == np.uint16 and ending != ".png":
+        raise OutputError(f"the image has 16 bits, which only PNG keeps; got {path}. Use .png")
+    if len(image.info.get("exif", b"")) > _MOST_JPEG_EXIF_BYTES and ending in (".jpg", ".jpeg"):
+        raise OutputError(f"the image's EXIF is too long for the JPEG {path}. Use .png")
 
 
 def save_image(
-    picture: Image.Image | PixelPicture, path: str | Path, *, record: str | None = None, payload: bytes | None = None
+    image: Image.Image | PixelImage, path: str | Path, *, record: str | None = None, payload: bytes | None = None
 ) -> None:
-    """Write a picture atomically, with its metadata; a PNG also carries the record and the payload."""
-    if isinstance(picture, Image.Image):
-        picture = picture if picture.mode in ("RGB", "RGBA") else picture.convert("RGB")
-        picture = PixelPicture(pixels=np.asarray(picture), info=picture.info)
-    path, info = Path(path), picture.info
-    check_depth(picture, path)
-    kind = _format_of(path, transparent=picture.pixels.shape[2] == 4)
+    """Write an image atomically, with its metadata; a PNG also carries the record and the payload."""
+    if isinstance(image, Image.Image):
+        image = image if image.mode in ("RGB", "RGBA") else image.convert("RGB")
+        image = PixelImage(pixels=np.asarray(image), info=image.info)
+    path, info = Path(path), image.info
+    check_depth(image, path)
+    kind = _format_of(path, transparent=image.pixels.shape[2] == 4)
     if kind == "PNG":
         with written_beside(path) as file:
-            file.write(_png(picture, pack_chunks(record, payload)))
+            file.write(_png(image, pack_chunks(record, payload)))
         return
     options = {key: info[key] for key in _DESCRIBES if info.get(key)}
-    options |= {"icc_profile": profile} if (profile := colour.profile_of(info)) else {}
+    options |= {"icc_profile": profile} if (profile := color.profile_of(info)) else {}
     too_long = {"xmp"} if kind == "JPEG" and len(options.get("xmp", b"")) > _MOST_JPEG_XMP_BYTES else set()
     lost = [key for key in _DESCRIBES if key in options and key in _LOSES[kind] | too_long]
     if lost:
@@ -486,14 +486,14 @@ def save_image(
         options |= {"exif": exif, "compression": None if inner else "tiff_lzw"}
     with written_beside(path) as file:
         try:
-            picture.image.save(file, format=kind, **options)
+            image.image.save(file, format=kind, **options)
         except (ValueError, RuntimeError) as error:
-            raise OutputError(f"{path} cannot hold the picture as a {kind}: {error}. Use .png") from error
+            raise OutputError(f"{path} cannot hold the image as a {kind}: {error}. Use .png") from error
 
 
-def _png(picture: PixelPicture, ours: PngInfo) -> bytes:
+def _png(image: PixelImage, ours: PngInfo) -> bytes:
     """The file's content, with the metadata between header and pixels."""
-    info, chunks = picture.info, PngInfo()
+    info, chunks = image.info, PngInfo()
     for key, kind, pack in (
         ("cicp", b"cICP", bytes),
         ("icc_profile", b"iCCP", lambda profile: b"icc\0\0" + zlib.compress(profile)),
@@ -512,8 +512,8 @@ def _png(picture: PixelPicture, ours: PngInfo) -> bytes:
     packed = io.BytesIO()
     for kind, content, *_ in (*chunks.chunks, *ours.chunks):
         putchunk(packed, kind, content)
-    order = cv2.COLOR_RGB2BGR if picture.pixels.shape[2] == 3 else cv2.COLOR_RGBA2BGRA
-    encoded = cv2.imencode(".png", cv2.cvtColor(picture.pixels, order), _PNG_OPTIONS)[1].tobytes()
+    order = cv2.COLOR_RGB2BGR if image.pixels.shape[2] == 3 else cv2.COLOR_RGBA2BGRA
+    encoded = cv2.imencode(".png", cv2.cvtColor(image.pixels, order), _PNG_OPTIONS)[1].tobytes()
     return encoded[:_PNG_HEADER_BYTES] + packed.getvalue() + encoded[_PNG_HEADER_BYTES:]
 
 
@@ -523,7 +523,7 @@ def pack_chunks(record: str | None, payload: bytes | None) -> PngInfo:
     for what, data, most in (("record", text, MAX_RECORD_BYTES), ("payload", payload, MAX_PAYLOAD_BYTES)):
         if data is not None and len(data) > most:
             size = f"{len(data)} bytes; a PNG carries at most {most}"
-            raise OutputError(f"the {what} has {size}. Save the picture without it")
+            raise OutputError(f"the {what} has {size}. Save the image without it")
     if text is not None:
         info.add_itxt(_KEYWORD, text, zip=True)
     if payload is not None:

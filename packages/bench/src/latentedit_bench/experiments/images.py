@@ -1,4 +1,4 @@
-"""Pictures as the place of an experiment: local bases over levels, of trained networks and of untrained twins."""
+"""Images as the place of an experiment: local bases over levels, of trained networks and of untrained twins."""
 
 import dataclasses
 import inspect
@@ -18,7 +18,7 @@ from latentedit.models.loading import open_folder
 from latentedit.models.placement import Placement, existing_device, place
 from latentedit.models.registry import load, locate
 from latentedit.models.weights import fingerprint
-from latentedit_bench.domains.base import domain, full_caption, sample_pictures
+from latentedit_bench.domains.base import domain, full_caption, sample_images
 from latentedit_bench.experiments.decisions import Less
 from latentedit_bench.experiments.experiment import LATER, Context, Row, Source, Unit
 from latentedit_bench.experiments.study import Inversion, Ranks, Study
@@ -31,23 +31,23 @@ BASES = "bases"  # folder, beside those of the experiments, for the local bases 
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Pictures(Source):
-    """Pictures on which the models were not trained, at levels.
+class Images(Source):
+    """Images on which the models were not trained, at levels.
 
-    The function takes a `Study` and, as it names them, "level" and "picture", and yields rows. A unit is what it names.
-    Rows get "model", "network", and those of "level" and "picture" that are named.
+    The function takes a `Study` and, as it names them, "level" and "image", and yields rows. A unit is what it names.
+    Rows get "model", "network", and those of "level" and "image" that are named.
     """
 
-    keys: ClassVar[tuple[str, ...]] = ("picture", "level")
-    image_columns: ClassVar[tuple[str, ...]] = ("picture",)
+    keys: ClassVar[tuple[str, ...]] = ("image", "level")
+    image_columns: ClassVar[tuple[str, ...]] = ("image",)
     quick: ClassVar[Mapping[str, Any]] = {
         "models": ("portraits-unet",),
-        "pictures": 6,
+        "images": 6,
         "levels": (0.95, 0.5),
         "rank": 4,
     }
 
-    pictures: int = 24  # how many, of each model
+    images: int = 24  # how many, of each model
     levels: tuple[float, ...] = (0.95, 0.7, 0.3)  # falling
     rank: int = 8  # of the local bases
     steps: int = 28  # of the model's whole grid
@@ -77,11 +77,11 @@ class Pictures(Source):
                 yield {"model": Path(name).name, "network": network, **where, **row}
 
     def _study(self, name: str, at: Context) -> Study:
-        """Each model's pictures, encoded once."""
+        """Each model's images, encoded once."""
 
         def made() -> Study:
             backbone = load(name, device=at.device)
-            drawn = sample_pictures(backbone.name, self.pictures, seed=self.seed)
+            drawn = sample_images(backbone.name, self.images, seed=self.seed)
             study = Study.of(
                 backbone,
                 drawn,
@@ -99,7 +99,7 @@ class Pictures(Source):
         return at.once(("study", name), made)
 
     def _texts(self, study: Study) -> tuple[str, ...]:
-        """Of each picture, its own full caption, or that with another value of one attribute."""
+        """Of each image, its own full caption, or that with another value of one attribute."""
         world = domain(captioned(study))
         scenes = [world.read(latent.frames[0].pixels[None])[0] for latent in study.latents]
         if self.prompt == "edit":
@@ -108,7 +108,7 @@ class Pictures(Source):
 
     @staticmethod
     def _places(study: Study) -> Mapping[str, Sequence[int | float]]:
-        return {"level": study.levels, "picture": range(len(study))}
+        return {"level": study.levels, "image": range(len(study))}
 
 
 def captioned(study: Study) -> str:
@@ -130,8 +130,8 @@ def at_fitted_rank(rows: Table) -> Table:
 
 
 def _axes(look: Callable[..., Any]) -> list[str]:
-    """Which of "level" and "picture" a function names."""
-    return [name for name in ("level", "picture") if name in inspect.signature(look).parameters]
+    """Which of "level" and "image" a function names."""
+    return [name for name in ("level", "image") if name in inspect.signature(look).parameters]
 
 
 def untrained_twin(model: str | Path, *, seed: int, device: str | None = None) -> Backbone:

@@ -1,4 +1,4 @@
-"""Quantised weights of live pipelines, by fakes of what torchao and bitsandbytes do; `tools/quantised.py` has these."""
+"""Quantized weights of live pipelines, by fakes of what torchao and bitsandbytes do; `tools/quantized.py` has these."""
 
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ class Rounding(nn.Module):
         return functional.linear((x / grid).round() * grid, self.weight * self.scale, self.bias)
 
 
-def quantised(how: type[Int8] | type[Rounding]) -> Any:
+def quantized(how: type[Int8] | type[Rounding]) -> Any:
     """FLUX.1 with all linear layers of its denoiser in 8 bits."""
     pipeline = flux()
     network = pipeline.transformer
@@ -75,9 +75,9 @@ def quantised(how: type[Int8] | type[Rounding]) -> Any:
 
 
 @pytest.mark.parametrize("how", [Int8, Rounding])
-def test_a_quantised_pipeline_edits_and_names_its_derivative(how: Any) -> None:
+def test_a_quantized_pipeline_edits_and_names_its_derivative(how: Any) -> None:
     """Forward mode is refused where tangents may be lost; the default is right to a tenth, in spite of rounding."""
-    plain, model = (le.from_pipeline(one, settings=SETTINGS) for one in (flux(), quantised(how)))
+    plain, model = (le.from_pipeline(one, settings=SETTINGS) for one in (flux(), quantized(how)))
     z, u = draw((2, 1, *model.latent_shape(64, 64)), seed=0, purpose="test")
     s, text = torch.tensor([0.5]), model.embed(["a face"])
     assert (model.velocity(z, s, text) - plain.velocity(z, s, text)).norm() < 0.1 * plain.velocity(z, s, text).norm()
@@ -91,7 +91,7 @@ def test_a_quantised_pipeline_edits_and_names_its_derivative(how: Any) -> None:
 
 def test_rounded_weights_have_a_fingerprint_of_their_own() -> None:
     """The same in every process; another if a scale changes."""
-    first, second = quantised(Int8), quantised(Int8)
+    first, second = quantized(Int8), quantized(Int8)
     models = [le.from_pipeline(one, settings=SETTINGS) for one in (first, second, flux())]
     assert models[0].fingerprint == models[1].fingerprint != models[2].fingerprint
     second.transformer.x_embedder.weight.scale.mul_(2)

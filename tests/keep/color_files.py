@@ -1,4 +1,4 @@
-"""Pictures in colour spaces of their own, and writers of TIFF, ICC profiles and PNG chunks in a few lines."""
+"""Images in color spaces of their own, and writers of TIFF, ICC profiles and PNG chunks in a few lines."""
 
 import io
 import struct
@@ -21,7 +21,7 @@ _WHITE, _D50 = (0.3127, 0.3290), np.array([0.9642, 1, 0.8249])
 
 
 def patches(seed: int = 3, size: tuple[int, int] = SIZE) -> Image.Image:
-    """Patches of many colours, none of them very saturated, with a little noise."""
+    """Patches of many colors, none of them very saturated, with a little noise."""
     generator = np.random.default_rng(seed)
     width, height = size
     low = Image.fromarray(generator.integers(40, 215, (height // 24, width // 24, 3), dtype=np.uint8))
@@ -29,16 +29,16 @@ def patches(seed: int = 3, size: tuple[int, int] = SIZE) -> Image.Image:
     draw = ImageDraw.Draw(image)
     for _ in range(40):
         x, y, r = generator.integers(0, width), generator.integers(0, height), int(generator.integers(3, 15))
-        colour = tuple(int(value) for value in generator.integers(40, 215, 3))
-        (draw.rectangle if generator.random() < 0.5 else draw.ellipse)((x - r, y - r, x + r, y + r), fill=colour)
+        color = tuple(int(value) for value in generator.integers(40, 215, 3))
+        (draw.rectangle if generator.random() < 0.5 else draw.ellipse)((x - r, y - r, x + r, y + r), fill=color)
     noisy = np.asarray(image) + generator.normal(0, 3, (height, width, 3))
     return Image.fromarray(noisy.clip(30, 225).astype(np.uint8))
 
 
-def edited(image: Image.Image, colour: tuple[int, int, int] = (225, 40, 50)) -> Image.Image:
+def edited(image: Image.Image, color: tuple[int, int, int] = (225, 40, 50)) -> Image.Image:
     """With a disc."""
     made = image.copy()
-    ImageDraw.Draw(made).ellipse(BOX, fill=colour)
+    ImageDraw.Draw(made).ellipse(BOX, fill=color)
     return made
 
 
@@ -61,7 +61,7 @@ def in_space(image: Image.Image, profile: bytes, *, back: bool = False) -> Image
 
 
 def in_srgb(image: Image.Image) -> NDArray[np.float64]:
-    """What a viewer that manages colours shows of a picture of any space, by its profile or else as sRGB."""
+    """What a viewer that manages colors shows of an image of any space, by its profile or else as sRGB."""
     profile = image.info.get("icc_profile")
     shown = image.convert("RGB") if profile is None else in_space(image.convert("RGB"), profile, back=True)
     return np.asarray(shown, dtype=np.float64)
@@ -75,7 +75,7 @@ def rgb_profile(name: str) -> bytes:
     return _profile(b"RGB ", [*tags, *((key, _curve(gamma)) for key in (b"rTRC", b"gTRC", b"bTRC"))])
 
 
-def grey_profile(gamma: float) -> bytes:
+def gray_profile(gamma: float) -> bytes:
     return _profile(b"GRAY", [(b"kTRC", _curve(gamma))])
 
 
@@ -100,8 +100,8 @@ def chunks(png: bytes) -> dict[bytes, bytes]:
     return found
 
 
-def grey_png(levels: NDArray[np.integer], bits: int, clear: int) -> bytes:
-    """A grey PNG of 1, 2, 4, 8 or 16 bits, one level of which is clear."""
+def gray_png(levels: NDArray[np.integer], bits: int, clear: int) -> bytes:
+    """A gray PNG of 1, 2, 4, 8 or 16 bits, one level of which is clear."""
     height, width = levels.shape
     spread = (levels[..., None] >> np.arange(bits - 1, -1, -1)) & 1
     rows = np.packbits(spread.astype(np.uint8).reshape(height, -1), axis=1)

@@ -1,4 +1,4 @@
-"""A picture means the same in every colour space, and nothing that a file says of colours, size and rights is lost."""
+"""An image means the same in every color space, and nothing that a file says of colors, size and rights is lost."""
 
 import io
 import struct
@@ -13,19 +13,19 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, JpegImagePlugin
 from PIL.PngImagePlugin import PngInfo
 
-from latentedit.latents.pictures import SourceImage
+from latentedit.latents.images import SourceImage
 from latentedit.models.base import Capabilities
-from latentedit_keep import colour
+from latentedit_keep import color
 from latentedit_keep.api import keep
 from latentedit_keep.errors import ImageError
-from latentedit_keep.pictures import PixelPicture, read_image, read_pixels, save_image
-from tests.keep.colour_files import (
+from latentedit_keep.images import PixelImage, read_image, read_pixels, save_image
+from tests.keep.color_files import (
     SIZE,
     chunks,
     edited,
     far,
-    grey_png,
-    grey_profile,
+    gray_png,
+    gray_profile,
     in_space,
     in_srgb,
     inside,
@@ -58,15 +58,15 @@ def sixteen(image: Image.Image) -> NDArray[np.uint16]:
 )
 def test_a_deep_tiff_is_read_as_its_tags_say(case: str, order: str, tmp_path: Path) -> None:
     shown, alpha = patches(), np.full((SIZE[1], SIZE[0], 1), 20000, dtype=np.uint16)
-    grey = shown.convert("L")
-    colours, premultiplied = sixteen(shown), np.rint(sixteen(shown) * (20000 / 65535)).astype(np.uint16)
+    gray = shown.convert("L")
+    colors, premultiplied = sixteen(shown), np.rint(sixteen(shown) * (20000 / 65535)).astype(np.uint16)
     content, right = {
-        "plain": (tiff(colours, photometric=2, order=order), shown),
+        "plain": (tiff(colors, photometric=2, order=order), shown),
         "premultiplied": (tiff(np.dstack([premultiplied, alpha]), photometric=2, extra=1, order=order), shown),
-        "alpha": (tiff(np.dstack([colours, alpha]), photometric=2, extra=2, order=order), shown),
-        "unspecified": (tiff(np.dstack([colours, alpha]), photometric=2, extra=0, order=order), shown),
-        "white is zero": (tiff(65535 - sixteen(grey), photometric=0, order=order), grey.convert("RGB")),
-        "12 bits": (twelve_bits(np.asarray(grey), order), grey.convert("RGB")),
+        "alpha": (tiff(np.dstack([colors, alpha]), photometric=2, extra=2, order=order), shown),
+        "unspecified": (tiff(np.dstack([colors, alpha]), photometric=2, extra=0, order=order), shown),
+        "white is zero": (tiff(65535 - sixteen(gray), photometric=0, order=order), gray.convert("RGB")),
+        "12 bits": (twelve_bits(np.asarray(gray), order), gray.convert("RGB")),
     }[case]
     (tmp_path / "me.tif").write_bytes(content)
     found, plain = read_pixels(tmp_path / "me.tif"), read_image(tmp_path / "me.tif")
@@ -122,12 +122,12 @@ def test_keep_compares_what_is_seen(which: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.asarray(kept)[far()], np.asarray(original)[far()])
     right = np.asarray(second if which == "edited" else in_space(second, wide), dtype=int)
     assert np.abs(np.asarray(kept, dtype=int) - right)[inside()].max() <= 2
-    assert any("colour space" in doubt for doubt in found.doubts) == (which != "both")
+    assert any("color space" in doubt for doubt in found.doubts) == (which != "both")
     assert found.outside_db_before > 40
 
 
 @pytest.mark.nightly
-def test_colours_that_srgb_cannot_show_stay_where_nothing_changed() -> None:
+def test_colors_that_srgb_cannot_show_stay_where_nothing_changed() -> None:
     """An editor that works in sRGB has cut them off."""
     wide = rgb_profile("adobe")
     own = np.asarray(in_space(patches(), wide)).copy()
@@ -143,18 +143,18 @@ def test_colours_that_srgb_cannot_show_stay_where_nothing_changed() -> None:
 
 
 def other_profiles() -> dict[str, bytes]:
-    greyish = colour.of_grey(grey_profile(1.8))
-    assert greyish is not None
+    grayish = color.of_gray(gray_profile(1.8))
+    assert grayish is not None
     chunked = {"gamma": {"gamma": 1 / 1.8}, "p3 by cICP": {"cicp": bytes([12, 13, 0, 1])}}
-    made = {name: colour.profile_of(info) or b"" for name, info in chunked.items()}
-    return {name: rgb_profile(name) for name in ("adobe", "linear", "p3")} | {"grey": greyish} | made
+    made = {name: color.profile_of(info) or b"" for name, info in chunked.items()}
+    return {name: rgb_profile(name) for name in ("adobe", "linear", "p3")} | {"gray": grayish} | made
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["adobe", "linear", "p3", "grey", "gamma", "p3 by cICP"])
+@pytest.mark.parametrize("name", ["adobe", "linear", "p3", "gray", "gamma", "p3 by cICP"])
 def test_conversions_are_those_of_littlecms(name: str) -> None:
     profile = other_profiles()[name]
-    space = colour.space_of({"icc_profile": profile})
+    space = color.space_of({"icc_profile": profile})
     assert space is not None
     pixels = np.asarray(patches())
     there = space.to_srgb(pixels)
@@ -168,7 +168,7 @@ def test_conversions_are_those_of_littlecms(name: str) -> None:
 def test_profiles_of_tables_go_through_littlecms() -> None:
     """Red and blue exchanged, by a table that no matrix stands for."""
     table = table_profile()
-    space = colour.space_of({"icc_profile": table})
+    space = color.space_of({"icc_profile": table})
     assert space is not None
     pixels = np.asarray(patches())
     for depth in (pixels, pixels.astype(np.uint16) * 257):
@@ -204,8 +204,8 @@ def test_srgb_by_any_name_is_srgb() -> None:
         {"srgb": 0, "gamma": 1.0},
         {"cicp": bytes([1, 13, 0, 1])},
     ):
-        assert colour.space_of(info) is None
-        assert not colour.is_damaged(info)
+        assert color.space_of(info) is None
+        assert not color.is_damaged(info)
 
 
 SMALL = Capabilities(size_multiple=16, sizes=(128, 128, 128))
@@ -222,7 +222,7 @@ def test_a_model_sees_srgb_and_its_change_comes_back(name: str, clear: bool, tmp
             image.putalpha(Image.linear_gradient("L").resize(SIZE))
     own.save(tmp_path / "own.png", icc_profile=profile)
     frames = [SourceImage.from_image(plain).fit(SMALL), SourceImage.open(tmp_path / "own.png").fit(SMALL)]
-    seen = [np.asarray(frame.picture.on_white(), dtype=int) for frame in frames]
+    seen = [np.asarray(frame.image.on_white(), dtype=int) for frame in frames]
     assert np.sqrt(np.mean((seen[1] - seen[0]) ** 2)) <= (2 if name == "linear" else 1)
     assert np.abs(seen[1] - seen[0]).max() <= (14 if name == "linear" else 5), "by rounding to 8 bits of another space"
     assert (frames[0].pixels - frames[1].pixels).square().mean().sqrt() * 127.5 <= 2
@@ -248,7 +248,7 @@ SAID = {
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("kind", SAID)
 def test_chunks_that_name_the_space_are_kept(kind: bytes, bits: int, tmp_path: Path) -> None:
-    save_image(PixelPicture(pixels=np.asarray(patches()).astype(f"uint{bits}")), tmp_path / "plain.png")
+    save_image(PixelImage(pixels=np.asarray(patches()).astype(f"uint{bits}")), tmp_path / "plain.png")
     (tmp_path / "me.png").write_bytes(with_chunk((tmp_path / "plain.png").read_bytes(), kind, SAID[kind]))
     save_image(read_pixels(tmp_path / "me.png"), tmp_path / "again.png")
     assert chunks((tmp_path / "again.png").read_bytes())[kind] == SAID[kind]
@@ -265,19 +265,19 @@ def test_other_formats_get_a_profile_of_the_chunks(ending: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("bits", [8, 16])
-def test_grey_looks_as_it_did(bits: int, tmp_path: Path) -> None:
-    grey = patches().convert("L")
-    stored = grey if bits == 8 else Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
-    stored.save(tmp_path / "grey.png", icc_profile=grey_profile(1.8))
-    save_image(read_pixels(tmp_path / "grey.png"), tmp_path / "again.png")
+def test_gray_looks_as_it_did(bits: int, tmp_path: Path) -> None:
+    gray = patches().convert("L")
+    stored = gray if bits == 8 else Image.fromarray(np.asarray(gray).astype(np.uint16) * 257)
+    stored.save(tmp_path / "gray.png", icc_profile=gray_profile(1.8))
+    save_image(read_pixels(tmp_path / "gray.png"), tmp_path / "again.png")
     with Image.open(tmp_path / "again.png") as again:
-        np.testing.assert_array_equal(np.asarray(again)[..., 0], np.asarray(grey))
-        own = ImageCms.ImageCmsProfile(io.BytesIO(grey_profile(1.8)))
-        right = ImageCms.profileToProfile(grey, own, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        np.testing.assert_array_equal(np.asarray(again)[..., 0], np.asarray(gray))
+        own = ImageCms.ImageCmsProfile(io.BytesIO(gray_profile(1.8)))
+        right = ImageCms.profileToProfile(gray, own, ImageCms.createProfile("sRGB"), outputMode="RGB")
         assert np.abs(in_srgb(again) - np.asarray(right)).max() <= 2
 
 
-@pytest.mark.parametrize(("ending", "lost"), [("bmp", "colour profile, EXIF"), ("webp", "resolution"), ("png", "")])
+@pytest.mark.parametrize(("ending", "lost"), [("bmp", "color profile, EXIF"), ("webp", "resolution"), ("png", "")])
 def test_what_a_format_does_not_keep_is_told(ending: str, lost: str, tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[ExifTags.Base.Copyright] = "me"
@@ -290,10 +290,10 @@ def test_what_a_format_does_not_keep_is_told(ending: str, lost: str, tmp_path: P
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
-def test_one_level_of_grey_is_clear_at_any_depth(bits: int, tmp_path: Path) -> None:
+def test_one_level_of_gray_is_clear_at_any_depth(bits: int, tmp_path: Path) -> None:
     wide = np.asarray(patches().convert("L")).astype(np.uint32) * 257
     plane = wide >> (16 - bits)
-    (tmp_path / "key.png").write_bytes(grey_png(plane, bits, int(plane[10, 10])))
+    (tmp_path / "key.png").write_bytes(gray_png(plane, bits, int(plane[10, 10])))
     clear = plane == plane[10, 10]
     top = 2**bits - 1
     for pixels in (read_pixels(tmp_path / "key.png").pixels, np.asarray(read_image(tmp_path / "key.png"))):
@@ -320,7 +320,7 @@ def test_frames_that_are_left_out_are_told(ending: str, tmp_path: Path) -> None:
     (note,) = SourceImage.open(tmp_path / f"a.{ending}").notes
     assert note.startswith(f"a.{ending} has 3 ")
     first.save(tmp_path / "camera.jpg", format="MPO", save_all=True, append_images=[second])
-    assert SourceImage.open(tmp_path / "camera.jpg").notes == (), "the second picture of a camera"
+    assert SourceImage.open(tmp_path / "camera.jpg").notes == (), "the second image of a camera"
 
 
 @pytest.mark.parametrize("source", ["png", "jpg", "tif"])
@@ -333,7 +333,7 @@ def test_resolution_is_kept(source: str, ending: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", ["png", "jpg", "webp", "tif"])
-def test_exif_has_the_size_of_the_upright_picture(ending: str, tmp_path: Path) -> None:
+def test_exif_has_the_size_of_the_upright_image(ending: str, tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation], exif[ExifTags.Base.Copyright] = 6, "me"
     inner = exif.get_ifd(ExifTags.IFD.Exif)
@@ -398,7 +398,7 @@ def test_a_mask_in_the_alpha_channel_is_kept_and_the_change_is_put_under_it(dept
     first, second = np.asarray(patches()).astype(depth) * depth(top), edited(patches())
     alpha = np.full((SIZE[1], SIZE[0], 1), 255 * top, dtype=depth)
     alpha[90:150, 140:200] = 0
-    save_image(PixelPicture(pixels=np.dstack([first, alpha])), tmp_path / "original.png")
+    save_image(PixelImage(pixels=np.dstack([first, alpha])), tmp_path / "original.png")
     found = keep(tmp_path / "original.png", second)
     assert found.verdict == KEPT
     np.testing.assert_array_equal(found.kept.pixels[..., 3:], alpha)

@@ -1,4 +1,4 @@
-"""Conversion between the colour space that a file names and sRGB: exact for matrix profiles, 8 bits for tables."""
+"""Conversion between the color space that a file names and sRGB: exact for matrix profiles, 8 bits for tables."""
 
 import dataclasses
 import functools
@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-Info = Mapping[Any, Any]  # what a file says of colours, size and rights, by Pillow's names
+Info = Mapping[Any, Any]  # what a file says of colors, size and rights, by Pillow's names
 Levels = NDArray[np.floating[Any]]  # ``[height, width, 3]`` on a scale of 0 to 255
 
-_SRGB_LEVELS = 1.0  # a space without a colour further from sRGB's is taken for sRGB, as many of that name are
-_OWN_LEVELS = 8.0  # by so much a colour outside of sRGB must be changed before nothing of its excess is kept
+_SRGB_LEVELS = 1.0  # a space without a color further from sRGB's is taken for sRGB, as many of that name are
+_OWN_LEVELS = 8.0  # by so much a color outside of sRGB must be changed before nothing of its excess is kept
 _STRIP_VALUES = 3_000_000  # converted together, for each takes many bytes on the way
 _NODES = 65536
 _GRID = np.linspace(0, 1, _NODES)
@@ -36,14 +36,14 @@ _DAMAGE = (KeyError, ValueError, ArithmeticError, struct.error, ImageCms.PyCMSEr
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Space:
-    """An RGB colour space."""
+    """An RGB color space."""
 
     matrix: NDArray[np.float64]  # from its linear values to those of sRGB, ``[3, 3]``; unused with tables
     curves: NDArray[np.float64]  # linear values for encoded values from 0 to 1, ``[3, 65536]``
     tables: tuple[Any, Any] | None = None  # LittleCMS transforms to sRGB and back
 
     def to_srgb(self, pixels: NDArray[Any]) -> Levels:
-        """Colours of 8 or 16 bits, ``[height, width, 3]``, as sRGB levels; not clipped to its gamut."""
+        """Colors of 8 or 16 bits, ``[height, width, 3]``, as sRGB levels; not clipped to its gamut."""
         top = np.iinfo(pixels.dtype).max
         if self.tables is not None:
             return _through(self.tables[0], pixels * (255 / top))
@@ -67,7 +67,7 @@ class Space:
 
 
 def space_of(info: Info) -> Space | None:
-    """The colour space that ``info`` names; None for sRGB, and if it is missing or damaged."""
+    """The color space that ``info`` names; None for sRGB, and if it is missing or damaged."""
     profile = profile_of(info)
     return None if profile is None else _space(profile)[0]
 
@@ -79,7 +79,7 @@ def is_damaged(info: Info) -> bool:
 
 
 def profile_of(info: Info) -> bytes | None:
-    """The ICC profile, or one made from a PNG's colour chunks; "cicp" has four bytes."""
+    """The ICC profile, or one made from a PNG's color chunks; "cicp" has four bytes."""
     said = info.get("cicp")
     if said and not shows_more(info):
         return _made_of(_CICP_XY[said[0]], _CICP_CURVES[said[1]])
@@ -99,8 +99,8 @@ def shows_more(info: Info) -> bool:
     return bool(said) and not (said[0] in _CICP_XY and said[1] in _CICP_CURVES)
 
 
-def of_grey(profile: bytes) -> bytes | None:
-    """An RGB profile equivalent to a grey one; None if that is damaged."""
+def of_gray(profile: bytes) -> bytes | None:
+    """An RGB profile equivalent to a gray one; None if that is damaged."""
     try:
         curve = _tags(profile)[b"kTRC"]
         _curve(curve)
@@ -130,7 +130,7 @@ def shown(image: Image.Image) -> Image.Image:
 
 
 def put_on(own: NDArray[Any], moved: Levels, space: Space | None) -> Levels:
-    """What turns colours into sRGB levels, in the own space; unchanged ones keep their excess beyond sRGB."""
+    """What turns colors into sRGB levels, in the own space; unchanged ones keep their excess beyond sRGB."""
     values = own / np.float32(np.iinfo(own.dtype).max / 255)
     if space is None:
         return moved - values
@@ -145,7 +145,7 @@ def _space(profile: bytes) -> tuple[Space | None, bool]:
     try:
         tags = _tags(profile)
         if profile[16:20] != b"RGB ":
-            raise ValueError("a profile of other colours")
+            raise ValueError("a profile of other colors")
         if any(key.startswith(b"A2B") for key in tags):
             own, srgb = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
             there = ImageCms.buildTransform(own, srgb, "RGB", "RGB")
@@ -203,8 +203,8 @@ def _through(transform: Any, levels: Levels) -> Levels:
 
 def _colorants(places: Sequence[float]) -> NDArray[np.float64]:
     """XYZ of the primaries under D50, ``[3, 3]``, from x and y of white, red, green and blue."""
-    white, *colours = (np.array([x / y, 1, (1 - x - y) / y]) for x, y in zip(places[::2], places[1::2], strict=True))
-    columns = np.array(colours).T
+    white, *colors = (np.array([x / y, 1, (1 - x - y) / y]) for x, y in zip(places[::2], places[1::2], strict=True))
+    columns = np.array(colors).T
     adapted = np.linalg.inv(_CONES) @ np.diag((_CONES @ _D50) / (_CONES @ white)) @ _CONES
     return adapted @ columns @ np.diag(np.linalg.solve(columns, white))
 
@@ -229,7 +229,7 @@ def _packed(places: Sequence[float], curve: bytes) -> bytes:
         return b"mluc\0\0\0\0" + struct.pack(">II4sII", 1, 12, b"enUS", 2 * len(words), 28) + words.encode("utf-16-be")
 
     colorants = zip((b"wtpt", b"rXYZ", b"gXYZ", b"bXYZ"), (_D50, *_colorants(places).T), strict=True)
-    entries = {b"desc": text("as the picture says"), b"cprt": text("none")}
+    entries = {b"desc": text("as the image says"), b"cprt": text("none")}
     entries |= {key: b"XYZ \0\0\0\0" + _fixed(values) for key, values in colorants}
     entries |= dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve)
     table, body, start = struct.pack(">I", len(entries)), b"", 132 + 12 * len(entries)
