@@ -38,7 +38,7 @@ from latentedit.models import registry
 from latentedit.testing.miniatures.flow import miniature_sd3
 from latentedit_bench.data.items import Item
 from latentedit_bench.data.loading import write_manifest
-from latentedit_keep.files import write_text, written_beside
+from latentedit_keep.files import atomic_file, write_text
 from latentedit_keep.images import save_image
 
 OUT = Path("out/long-runs").resolve()
@@ -103,7 +103,7 @@ def write(folder: Path, version: int = 1) -> int:
     for number in range(10):
         image, text = noise(10 * number + version, (48, 48)), f"{version} " * 2000
         save_image(image, folder / f"{number}.png", record=text, payload=text.encode())
-        with written_beside(folder / f"{number}.safetensors") as file:
+        with atomic_file(folder / f"{number}.safetensors") as file:
             file.write(pack({"a": torch.full((5000,), float(version))}, {"b": text}))
         write_text(folder / f"{number}.txt", text)
         both = [functools.partial(save_image, image), functools.partial(write_text, text=text)]

@@ -99,10 +99,10 @@ def loaded_once(miniature: Path, loaded_models: dict[str, Any], monkeypatch: pyt
     def load_once(model: str | Path, **options: Any) -> Any:
         if Path(model) != miniature:
             return load(model, **options)
-        asked = repr(sorted(options.items()))
-        if asked not in loaded_models:
-            loaded_models[asked] = load(model, **options)
-        return loaded_models[asked]
+        requested = repr(sorted(options.items()))
+        if requested not in loaded_models:
+            loaded_models[requested] = load(model, **options)
+        return loaded_models[requested]
 
     monkeypatch.setattr(registry, "load", load_once)
 
@@ -140,13 +140,13 @@ def made(
     """A direction's file by name, found on the image from no glasses to glasses, unless another text is wanted."""
 
     def make(name: str, *more: object, to: str = "a person with glasses") -> Path:
-        place, asked = tmp_path / f"{name}.safetensors", (image.read_bytes(), *more, to)
-        if asked not in kept_files:
+        place, requested = tmp_path / f"{name}.safetensors", (image.read_bytes(), *more, to)
+        if requested not in kept_files:
             texts = ("--source-prompt", "a person with no glasses", "--prompt", to)
             words = ("direction", "make", image, *texts, "--model", miniature, "--quiet", "-o", place, *more)
             assert run([str(word) for word in words]) == 0
-            kept_files[asked] = place.read_bytes()
-        place.write_bytes(kept_files[asked])
+            kept_files[requested] = place.read_bytes()
+        place.write_bytes(kept_files[requested])
         return place
 
     return make

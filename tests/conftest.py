@@ -93,7 +93,7 @@ def read_only_folder(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Some bytes of an image are written to a file, and then the disk is full."""
-    save, beside = Image.Image.save, images.written_beside
+    save, temporary = Image.Image.save, images.atomic_file
 
     class Full:
         def __init__(self, file: BinaryIO) -> None:
@@ -108,11 +108,11 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 
     @contextlib.contextmanager
     def written(path: Path) -> Iterator[Full]:
-        with beside(path) as file:
+        with temporary(path) as file:
             yield Full(file)
 
     monkeypatch.setattr(Image.Image, "save", write)
-    monkeypatch.setattr(images, "written_beside", written)
+    monkeypatch.setattr(images, "atomic_file", written)
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def forked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def rows_asked(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], list[int]]:
+def requested_rows(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], list[int]]:
     """Given a model, a list that grows by the number of rows of each call of its network from then on."""
 
     def watch(backbone: Any) -> list[int]:

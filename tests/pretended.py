@@ -69,7 +69,7 @@ class Away(Tensor):
 def _computed(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """One operation of PyTorch."""
     tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-    away, told = [isinstance(one, Away) for one in tensors], kwargs.get("device")
+    away, report = [isinstance(one, Away) for one in tensors], kwargs.get("device")
     if func in _INDEXED:
         mixed = any(away) and not away[0]
     else:
@@ -78,10 +78,10 @@ def _computed(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         raise RuntimeError(f"{func} got tensors of two devices")
     if any(away) and func in _ABSENT:
         raise NotImplementedError(f"{func} is not there on the device")
-    there = any(away) if told is None else torch.device(told) == DEVICE
+    there = any(away) if report is None else torch.device(report) == DEVICE
     if there and kwargs.get("generator") is not None:
         raise RuntimeError(f"{func} got a generator of the CPU for another device")
-    here = dict(kwargs) if told is None else {**kwargs, "device": torch.device("cpu")}
+    here = dict(kwargs) if report is None else {**kwargs, "device": torch.device("cpu")}
     inner, options = tree_map_only(Away, lambda one: one.held, (args, here))
     found = func(*inner, **options)
     for index, argument in enumerate(func._schema.arguments):

@@ -40,7 +40,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def told(installed: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+def report(installed: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """What a command line printed, read as JSON, where the package is found."""
     monkeypatch.syspath_prepend(installed)
 
@@ -81,11 +81,11 @@ def test_model_editor_and_captioner(installed: Path, tmp_path: Path) -> None:
 
 
 def test_model_domain_and_experiment_are_found_by_name(
-    told: Callable[..., Any], installed: Path, tmp_path: Path, forked: None
+    report: Callable[..., Any], installed: Path, tmp_path: Path, forked: None
 ) -> None:
-    assert told("models", "show", "stranger-model")["folder"] == str(installed / "stranger" / "weights")
-    made = told("bench", "data", "counterfactual-stranger-world", "--items", 3, "-o", tmp_path / "data")
+    assert report("models", "show", "stranger-model")["folder"] == str(installed / "stranger" / "weights")
+    made = report("bench", "data", "counterfactual-stranger-world", "--items", 3, "-o", tmp_path / "data")
     assert (made["name"].startswith("counterfactual-stranger-world"), made["items"]) == (True, 3)
     assert len(list((tmp_path / "data").rglob("*.png"))) >= 6
-    (record,) = told("reproduce", "stranger-question", "-o", tmp_path / "out")["experiments"]
+    (record,) = report("reproduce", "stranger-question", "-o", tmp_path / "out")["experiments"]
     assert record["decides"][0]["verdict"] == "holds"

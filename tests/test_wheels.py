@@ -66,7 +66,7 @@ def test_six_wheels_of_a_size_that_the_index_takes() -> None:
     assert max(sizes.values()) < LARGEST_BYTES
 
 
-def test_keep_alone_keeps_and_says_what_edits(installed: Callable[..., Run], image: Path) -> None:
+def test_keep_alone_keeps_and_states_what_edits(installed: Callable[..., Run], image: Path) -> None:
     run = installed("latentedit_keep")
     kept = run("keep", image, image, "-o", "kept.png")
     assert kept.returncode == 0, kept.stderr
@@ -76,18 +76,18 @@ def test_keep_alone_keeps_and_says_what_edits(installed: Callable[..., Run], ima
     assert "latentedit --help" in refused.stderr
 
 
-def test_the_library_alone_says_what_is_missing(installed: Callable[..., Run], image: Path) -> None:
+def test_the_library_alone_states_what_is_missing(installed: Callable[..., Run], image: Path) -> None:
     run = installed("latentedit_keep", "latentedit")
     assert run("--version").returncode == 0
     assert "pip install ./packages/portraits" in run("models", "list").stdout
-    for arguments, said in (
+    for arguments, text in (
         (("bench", "run"), "pip install ./packages/bench"),
         (("edit", image, "--change", "=> glasses"), "pip install ./packages/portraits"),
         (("edit", image, "--prompt", "a hat", "--model", "portraits-unet"), "pip install ./packages/models"),
     ):
         refused = run(*arguments)
         assert refused.returncode == 2
-        assert said in refused.stderr
+        assert text in refused.stderr
         assert refused.stderr.count("\n") == 2
 
 

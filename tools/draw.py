@@ -129,8 +129,8 @@ def scenes() -> None:
         for mask, tint in ((changed, (230, 40, 40)), (side_effects, (30, 170, 60))):
             shown[mask] = 0.5 * shown[mask] + 0.5 * np.array(tint)
         images += [Image.fromarray(one.astype(np.uint8)) for one in (before, after, shown)]
-        said = ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in change.items())
-        labels += [textwrap.fill(said, 18), "", ""]
+        text = ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in change.items())
+        labels += [textwrap.fill(text, 18), "", ""]
     sheet = draw_grid(images, labels, columns=6, panel_px=144)
     sheet.save(IMAGES / "rendered" / "changes.webp", quality=88)
 

@@ -89,14 +89,14 @@ def filled(page: str, results: Path) -> str:
         file, _, place = source.partition(" ")
         top, _, bottom = place.partition(" over ")
         value = read(file, top) / read(file, bottom) if bottom else read(file, top)
-        return f"<!--{mark[1]}-->{_told(value, style)}<!--/-->"
+        return f"<!--{mark[1]}-->{_reported(value, style)}<!--/-->"
 
     def table(mark: re.Match[str]) -> str:
         source, inline, row = mark[2].partition(" | ")
         if inline:
             found = read(*source.split(" ", 1))
             keys = found if isinstance(found, Mapping) else range(len(found))
-            rows = "\n".join(f"| {_told(found[key], row, key)} |" for key in keys)
+            rows = "\n".join(f"| {_reported(found[key], row, key)} |" for key in keys)
         else:
             rows = _templates().from_string(TABLES[source]).render(read=read).strip()
         return mark[1] + re.sub(r"\|  (?=\|)", "| ", rows) + "\n<!--/table-->"
@@ -110,11 +110,11 @@ def filled(page: str, results: Path) -> str:
 @functools.cache
 def _templates() -> jinja2.Environment:
     made = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    made.filters["told"] = _told
+    made.filters["formatted"] = _reported
     return made
 
 
-def _told(value: Any, style: str, key: Any = None) -> str:
+def _reported(value: Any, style: str, key: Any = None) -> str:
     row = style if "{" in style else f"{{self:{style}}}"
     parts = value if isinstance(value, Mapping) else {}
     return _Style().vformat(row, (), {**parts, "self": value, "key": key})

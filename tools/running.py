@@ -133,8 +133,8 @@ def python(block: Block, page: Path, scope: dict[str, Any]) -> list[str]:
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
             exec(code, scope)
     except (Exception, SystemExit) as error:
-        told = printed.getvalue() + traceback.format_exc(limit=-3)
-        raise BlockError(f"{page}:{block.number}: {told}") from error
+        report = printed.getvalue() + traceback.format_exc(limit=-3)
+        raise BlockError(f"{page}:{block.number}: {report}") from error
     return _lines(printed.getvalue())
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from latentedit.core.errors import LatentEditError
 from latentedit.core.process import keep_freed_memory
 from latentedit.models.placement import existing_device
-from latentedit_keep.console import complain, progress_bar, say
+from latentedit_keep.console import complain, echo, progress_bar
 from training.loop import Training
 from training.recipes import PLANS, make
 
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.print_help()
         return 0
     keep_freed_memory()
-    tell = (lambda _: None) if given.quiet else say
+    tell = (lambda _: None) if given.quiet else echo
     tell(PLANS[given.name].made)
     try:
         with progress_bar(quiet=given.quiet) as progress:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latentedit.models.base import Backbone
-from latentedit_keep.files import written_beside
+from latentedit_keep.files import atomic_file
 from latentedit_portraits.attributes import Attributes, draw_split
 from latentedit_portraits.domain import PortraitDomain
 from latentedit_portraits.recolored import draw_recolored
@@ -70,10 +70,10 @@ def _render_part(job: tuple[Path, Draw, int, Sequence[Any]]) -> int:
 
 
 def kept_array(path: Path, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
-    """An array from its file, which is made where it is missing; see `written_beside`."""
+    """An array from its file, which is made where it is missing; see `atomic_file`."""
     if not path.exists():
         values = make()
-        with written_beside(path) as file:
+        with atomic_file(path) as file:
             np.save(file, values)
     return np.load(path, mmap_mode="r")
 

@@ -66,7 +66,7 @@ class Visitor:
     def viewer(self) -> FrameLocator:
         return self.page.frame_locator("iframe.le-viewer")
 
-    def says(self, text: str) -> None:
+    def states(self, text: str) -> None:
         expect(self.page.locator("#le-message")).to_contain_text(text, timeout=PATIENCE_MS)
 
     def downloads(self, name: str, folder: Path) -> Path:
@@ -137,7 +137,7 @@ def test_text_is_never_taken_for_html(guest: Visitor) -> None:
     assert guest.history.nth(1).inner_text().startswith("gray => red <b onclick")
     guest.wish("<svg onload=window.hacked=1> => red")
     guest.press("edit")
-    guest.says("<svg onload=window.hacked=1>")
+    guest.states("<svg onload=window.hacked=1>")
     assert guest.page.evaluate("window.hacked") is None
     assert guest.viewer.locator("body").evaluate("() => window.hacked") is None
     assert guest.page.locator("#le-message svg, #le-history b, #le-preview img[src=x]").count() == 0

@@ -192,7 +192,7 @@ def test_a_canceled_edit_leaves_everything_as_it_was(page: Client, model: Paused
     assert entries(page) == 2
 
 
-def test_a_session_that_is_gone_says_so(server: tuple[str, Path]) -> None:
+def test_a_session_that_is_gone_is_reported(server: tuple[str, Path]) -> None:
     page = Client(server[0], starts=False)
     for button in ("le-edit", "le-undo", "le-cancel", "le-save-image"):
         page.values["le-message"] = ""
@@ -208,18 +208,18 @@ def test_a_page_that_is_closed_is_forgotten_at_once(page: Client, monkeypatch: p
 
 
 def test_directions_are_discovered_and_taken(page: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    found, asked = discover(known_basis(ColorBackbone())), dict[str, Any]()
+    found, requested = discover(known_basis(ColorBackbone())), dict[str, Any]()
 
     def find(visitor: VisitorSession, **options: Any) -> Any:
         options.pop("progress")("one step", 1, 2)
-        asked.update(options)
+        requested.update(options)
         visitor.discovered = ["01-a.safetensors", "02-b.safetensors"]
         return found
 
     monkeypatch.setattr(VisitorSession, "discover", find)
     page.values |= {"Number of directions": 2, "Noise level": 0.5}
     page.do("le-discover")
-    assert asked == {"model": "colors", "rank": 2, "level": 0.5}
+    assert requested == {"model": "colors", "rank": 2, "level": 0.5}
     assert page.values["le-discovered"] == discovered(found)
     page.do("le-discovered", index=1)
     assert page.values["Change 2"] == "02-b.safetensors"

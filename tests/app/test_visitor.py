@@ -152,10 +152,10 @@ def test_what_is_saved_goes_home_and_comes_back(colors: ColorBackbone, visit: Vi
     saved, record = visit.image_file(0.5), visit.record_file(0.5)
     assert (saved.name, record.name) == ("a-gray-one.edited.png", "a-gray-one.edited.json")
     (tmp_path / saved.name).write_bytes(saved.content)
-    told = read_record(tmp_path / saved.name)
-    assert told.strengths == (0.5,)
+    report = read_record(tmp_path / saved.name)
+    assert report.strengths == (0.5,)
     assert json.loads(record.content)["record"]["caption"] == SCENE
-    (replayed,) = le.replay(told, colors, SourceImage.from_image(gray()))
+    (replayed,) = le.replay(report, colors, SourceImage.from_image(gray()))
     assert same_image(replayed.image, Image.open(tmp_path / saved.name))
     later = VisitorSession(Models(colors))
     later.open(saved.content, saved.name, model="colors")

@@ -93,7 +93,7 @@ def test_units_are_batches_in_order_of_the_images(model: Backbone, images: list[
     assert cut(model, images[:2]).units == before[:1]
 
 
-def test_the_plan_says_what_decides_the_rows(model: Backbone, images: list[EditJob]) -> None:
+def test_the_plan_states_what_determines_the_rows(model: Backbone, images: list[EditJob]) -> None:
     spec = cut(model, images).spec
     direction = verbs.identify(encode(model, images[0].path, source_prompt=FROM), prompt=TO)
     others: dict[str, Any] = {
@@ -122,8 +122,8 @@ def test_a_unit_is_what_the_verbs_make(model: Backbone, images: list[EditJob], t
     for one, result, row in zip(images, results, made.rows, strict=False):
         result.save(place)
         assert made.files[f"images/{one.name}.edited.png"] == place.read_bytes()
-        beside = json.loads(made.files[f"images/{one.name}.edited.json"])
-        assert beside["record"] == json.loads(result.record.to_json())
+        temporary = json.loads(made.files[f"images/{one.name}.edited.json"])
+        assert temporary["record"] == json.loads(result.record.to_json())
         assert row == {
             "id": one.id,
             "image": one.path.name,
@@ -217,9 +217,9 @@ def test_images_are_found_by_their_endings(tmp_path: Path) -> None:
         images_in(tmp_path / "empty")
     for name in ("i.AVIF", "j.dng", ".k.avif"):
         (tmp_path / name).write_bytes(b"")
-    with pytest.warns(UserWarning, match=r"2 files in .* such as i\.AVIF\. Convert them to JPEG or PNG") as told:
+    with pytest.warns(UserWarning, match=r"2 files in .* such as i\.AVIF\. Convert them to JPEG or PNG") as report:
         assert len(images_in(tmp_path)) == 5
-    assert len(told) == 1
+    assert len(report) == 1
 
 
 def test_edited_images_are_named_after_their_files() -> None:

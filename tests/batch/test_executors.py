@@ -34,12 +34,12 @@ def work(tmp_path: Path) -> SmallWork:
 
 
 def test_everything_is_done_once(tmp_path: Path, work: SmallWork, undisturbed: dict[str, bytes]) -> None:
-    folder, told = begin(tmp_path / "run", work), list[tuple[str, int, int]]()
-    run_here(folder, work, progress=lambda *step: told.append(step))
+    folder, report = begin(tmp_path / "run", work), list[tuple[str, int, int]]()
+    run_here(folder, work, progress=lambda *step: report.append(step))
     run_here(folder, work)
     assert made(folder) == undisturbed
     assert work.begun() == list(work.units)
-    assert told == [*(("small", done, 8) for done in range(1, 9)), ("small", 8, 8)]
+    assert report == [*(("small", done, 8) for done in range(1, 9)), ("small", 8, 8)]
     assert all(record.seconds >= 0 for record in folder.records().values())
     assert not list((folder.path / CLAIMS).iterdir())
 
@@ -79,7 +79,7 @@ def test_a_unit_that_another_holds_is_waited_for(
     tmp_path: Path, work: SmallWork, undisturbed: dict[str, bytes]
 ) -> None:
     """The other is killed at it; until then the rest was done, and that is told again while nothing is to do."""
-    held, told = SmallWork(notes=work.notes, pause_s=10), list[int]()
+    held, report = SmallWork(notes=work.notes, pause_s=10), list[int]()
     folder = begin(tmp_path / "run", work)
     other = FORK.Process(target=run_here, args=(folder, held))
     other.start()
@@ -88,8 +88,8 @@ def test_a_unit_that_another_holds_is_waited_for(
 
     def progress(_: str, done: int, __: int) -> None:
         assert done < 8 or not other.is_alive()
-        told.append(done)
-        if told.count(7) > 1 and other.is_alive():
+        report.append(done)
+        if report.count(7) > 1 and other.is_alive():
             os.kill(other.pid or 0, signal.SIGKILL)
             other.join()
 
@@ -172,14 +172,14 @@ def test_one_that_dies_is_survived(
     if how == "forked":
         request.getfixturevalue("forked")
     work = small_work(tmp_path / "notes", fate={"001-unit": "killed"}, pause_s=0.1)
-    folder, told = begin(tmp_path / "run", work), list[tuple[str, int, int]]()
+    folder, report = begin(tmp_path / "run", work), list[tuple[str, int, int]]()
     with pytest.warns(UserWarning, match="a worker process died"):
-        run_processes(folder, work, 2, progress=lambda *step: told.append(step))
+        run_processes(folder, work, 2, progress=lambda *step: report.append(step))
     assert made(folder) == undisturbed
     assert Counter(work.begun())["001-unit"] == 2
     assert len(work.begun()) <= 10, "that unit, and what the other was at"
-    assert told[-1] == ("small", 8, 8)
-    assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
+    assert report[-1] == ("small", 8, 8)
+    assert [done for _, done, _ in report] == sorted(done for _, done, _ in report)
     assert children() == []
 
 
@@ -187,16 +187,16 @@ def test_no_more_are_started_than_there_is_work(forked: None, tmp_path: Path, mo
     work, started = small_work(tmp_path / "notes", count=2), list[object]()
     folder, start = begin(tmp_path / "run", work), FORK.Process.start
     monkeypatch.setattr(FORK.Process, "start", lambda process: started.append(process) or start(process))
-    told = list[tuple[str, int, int]]()
+    report = list[tuple[str, int, int]]()
     for _ in range(2):
-        run_work(folder, work, executor=Executor(workers=5), progress=lambda *step: told.append(step))
+        run_work(folder, work, executor=Executor(workers=5), progress=lambda *step: report.append(step))
         assert len(started) == 2
-    assert told[-1] == ("small", 2, 2)
+    assert report[-1] == ("small", 2, 2)
 
 
 @pytest.mark.nightly
 @pytest.mark.filterwarnings("ignore:a worker process died")
-def test_when_all_die_that_is_said(forked: None, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+def test_when_all_die_that_is_reported(forked: None, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
     work = small_work(tmp_path / "notes", fate={"003-unit": "deadly"}, pause_s=0.02)
     folder = begin(tmp_path / "run", work)
     with pytest.raises(OutputError, match=r"all worker processes of .* died, .* `workers`"):
@@ -227,7 +227,7 @@ def drive(path: Path, work: SmallWork) -> None:
     try:
         run_work(begin(path, work), work, executor=Executor(workers=2))
     except KeyboardInterrupt as stopped:
-        (path / "said").write_text(str(stopped))
+        (path / "stated").write_text(str(stopped))
 
 
 @pytest.mark.nightly
@@ -249,7 +249,7 @@ def test_ctrl_c_ends_all_processes(
     kept = folder.finished()
     assert 0 < len(kept) < 8
     assert driver.exitcode == 0
-    assert (folder.path / "said").read_text().startswith(f"interrupted; {len(kept)} of 8 batches are saved in ")
+    assert (folder.path / "stated").read_text().startswith(f"interrupted; {len(kept)} of 8 batches are saved in ")
     assert folder.claimed() == []
     assert capfd.readouterr() == ("", ""), "nobody prints a traceback"
     run_processes(folder, SmallWork(notes=work.notes), 2)
@@ -287,7 +287,7 @@ def test_as_many_workers_as_cores_memory_and_work_allow(
     assert suitable_workers(torch.device("cuda"), units) == 1
 
 
-def test_the_seconds_of_a_unit_are_measured_unless_it_says_them(work: SmallWork) -> None:
+def test_the_seconds_of_a_unit_are_measured_unless_it_states_them(work: SmallWork) -> None:
     assert timed(work.start(), work.task("004-unit")).about["seconds"] > 0
     assert timed(lambda _: UnitResult(rows=(), about={"seconds": 7.0}), 0).about["seconds"] == 7.0
 

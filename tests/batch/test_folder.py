@@ -79,11 +79,11 @@ def test_a_damaged_unit_is_named(folder: RunFolder, work: SmallWork, undisturbed
     whole = place.read_bytes()
     for damaged in DAMAGED_UNITS:
         place.write_bytes(whole[:20] if damaged is None else damaged)
-        for ask in (folder.rows, folder.records, folder.failures, folder.write_table):
+        for predict in (folder.rows, folder.records, folder.failures, folder.write_table):
             with pytest.raises(
                 FileFormatError, match=r"003-unit.jsonl is damaged: .* Delete it and run the same"
             ) as caught:
-                ask()
+                predict()
             assert "\n" not in str(caught.value)
     assert not (folder.path / TABLE).exists()
     place.unlink()
@@ -159,9 +159,9 @@ MANIFEST_CHANGES: list[tuple[dict[str, Any], type[LatentEditError], str]] = [
 def test_another_manifest_is_refused_and_nothing_is_changed(
     tmp_path: Path, work: SmallWork, change: dict[str, Any], kind: type[LatentEditError], words: str
 ) -> None:
-    told = begin(tmp_path / "first", work).manifest.model_dump() | change
+    report = begin(tmp_path / "first", work).manifest.model_dump() | change
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / MANIFEST).write_text(json.dumps(told))
+    (tmp_path / "run" / MANIFEST).write_text(json.dumps(report))
     before = everything(tmp_path)
     with pytest.raises(kind, match=words) as caught:
         begin(tmp_path / "run", work)

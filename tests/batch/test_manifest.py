@@ -38,7 +38,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["csv", "json", "yaml"])
-def test_the_three_kinds_of_file_say_the_same(folder: Path, kind: str) -> None:
+def test_the_three_kinds_of_file_state_the_same(folder: Path, kind: str) -> None:
     full = {**SOUND, "id": "x", "source_caption": " \u00e9t\u00e9, a cat", "mask": "a.png", "note": "of the user"}
     bare = dict.fromkeys(full, "") | SOUND if kind == "csv" else SOUND | {"mask": None}
     first, second = load_manifest(manifest(folder, [full, bare], kind), EditRow)

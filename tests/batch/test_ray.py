@@ -46,15 +46,15 @@ def test_killed_workers_are_survived_and_errors_are_what_they_were(
 ) -> None:
     """Killed in the middle of a unit; nothing is done twice, and images travel as bytes."""
     work = small_work(tmp_path / "notes", fate={"003-unit": "killed", "007-unit": "refused"})
-    folder, told = begin(tmp_path / "run", work), list[int]()
+    folder, report = begin(tmp_path / "run", work), list[int]()
     folder.add("001-unit", work.measure(work.task("001-unit")))
     capfd.readouterr()
     with pytest.raises(ConfigError, match=r"^the unit 007-unit is refused. Leave it out$"):
-        run_on_ray(folder, work, address=cluster.address, workers=1, progress=lambda _, done, __: told.append(done))
+        run_on_ray(folder, work, address=cluster.address, workers=1, progress=lambda _, done, __: report.append(done))
     assert capfd.readouterr() == ("", "")
     assert folder.finished() == list(work.units[:7])
     assert folder.claimed() == []
-    assert told[-1] == 7
+    assert report[-1] == 7
     assert Counter(work.begun()) == {unit: 2 if unit == "003-unit" else 1 for unit in work.units}
     processes = {record.model_dump()["process"] for record in folder.records().values()}
     assert len(processes) == 3  # this one, and two workers

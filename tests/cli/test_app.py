@@ -24,7 +24,7 @@ def nobody_is_let_in(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-def test_without_gradio_it_says_what_to_install(
+def test_without_gradio_it_states_what_to_install(
     refused: Refused, unloaded: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "gradio", None)
@@ -59,9 +59,9 @@ def test_it_serves_until_it_is_interrupted_and_leaves_nothing(miniature: Path, t
     with subprocess.Popen(arguments, stdout=PIPE, stderr=PIPE, text=True, env=environment) as server:
         try:
             assert server.stdout is not None
-            told = server.stdout.readline()
+            report = server.stdout.readline()
             address = f"http://127.0.0.1:{arguments[-1]}/"
-            assert told == f"serving at {address} (stop with Ctrl-C)\n", server.communicate()
+            assert report == f"serving at {address} (stop with Ctrl-C)\n", server.communicate()
             folders = list(tmp_path.glob("latentedit-app-*"))
             assert len(folders) == 1
             assert all(stat.S_IMODE(folder.stat().st_mode) == 0o700 for folder in folders)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from latentedit.latents.captions.base import AttributeReader
 from tests.commands import Command, Ran
-from tests.latents.fake_endpoint import fake_endpoint, says
+from tests.latents.fake_endpoint import fake_endpoint, states
 
 
 class Reader(AttributeReader):
@@ -43,7 +43,7 @@ def test_a_captioner_by_name(ran: Ran, image: Path, miniature: Path, monkeypatch
     with fake_endpoint() as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        server.answers = [says("A man\nwith a beard.")]
+        server.answers = [states("A man\nwith a beard.")]
         printed = ran("caption", image, "--captioner", "openai:m", "--model", miniature, "--json")
     assert json.loads(printed) == {
         "image": str(image),

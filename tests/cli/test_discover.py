@@ -22,15 +22,15 @@ def arguments(image: Path, miniature: Path, tmp_path: Path) -> list[object]:
 
 
 @pytest.mark.nightly
-def test_the_folder_is_what_json_says_and_the_named_command_sweeps(
+def test_the_folder_is_what_json_states_and_the_named_command_sweeps(
     command: Command, ran: Ran, arguments: list[object], tmp_path: Path
 ) -> None:
     printed = ran(*arguments, "--prompt", "a person with glasses", "--source-prompt", "a person", "--seed", 5, "--json")
     facts, folder = json.loads(printed), tmp_path / "out"
-    told = json.loads((folder / "discovered.json").read_text())
-    assert {name: facts[name] for name in told} == told
+    report = json.loads((folder / "discovered.json").read_text())
+    assert {name: facts[name] for name in report} == report
     names = ("caption", "prompt", "seed", "rank", "site")
-    assert [told["record"][name] for name in names] == ["a person", "a person with glasses", 5, 2, "clean"]
+    assert [report["record"][name] for name in names] == ["a person", "a person with glasses", 5, 2, "clean"]
     assert facts["directions"][0]["singular_value"] >= facts["directions"][1]["singular_value"]
     assert facts["basis"]["products"] > 0
     names = [row["file"] for row in facts["directions"]]

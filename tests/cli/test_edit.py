@@ -18,7 +18,7 @@ from latentedit.latents.captions.endpoint import VisionEndpoint
 from tests.commands import Command, Ran, Refused
 from tests.display.pages import data_of, rebuilt
 from tests.guard.unknown import not_known
-from tests.latents.fake_endpoint import FakeEndpoint, fake_endpoint, says
+from tests.latents.fake_endpoint import FakeEndpoint, fake_endpoint, states
 
 pytestmark = pytest.mark.slow
 
@@ -58,19 +58,19 @@ def test_what_jpeg_does_to_the_rest_is_measured_in_the_file(
 ) -> None:
     """At strength 0, so that everything is the rest."""
     place = tmp_path / "out.jpg"
-    said = command(*arguments, "--strength", 0, "-o", place, "--json").out
+    text = command(*arguments, "--strength", 0, "-o", place, "--json").out
     before, after = (np.asarray(Image.open(one).convert("RGB"), float) for one in (image, place))
     near = np.abs(before - after).max(axis=2) <= 8
     measured = 10 * np.log10(255**2 / np.mean((before - after)[near] ** 2))
-    assert json.loads(said)["effect"]["rest_psnr_db"] == pytest.approx(measured, abs=0.1)
+    assert json.loads(text)["effect"]["rest_psnr_db"] == pytest.approx(measured, abs=0.1)
 
 
 def test_an_edit_with_a_page_that_shows_it(ran: Ran, arguments: list[object], tmp_path: Path) -> None:
     ran(*arguments, "--strength", 0.5, "--view", tmp_path / "me.edited.html")
     assert files(tmp_path) == ["me.edited.html", "me.edited.json", "me.edited.png", "me.png"]
-    told = data_of((tmp_path / "me.edited.html").read_text("utf-8"))
-    assert [frame["strength"] for frame in told["frames"]] == [0, 0.5]
-    assert same_image(rebuilt(told, told["frames"][1]), Image.open(tmp_path / "me.edited.png"))
+    report = data_of((tmp_path / "me.edited.html").read_text("utf-8"))
+    assert [frame["strength"] for frame in report["frames"]] == [0, 0.5]
+    assert same_image(rebuilt(report, report["frames"][1]), Image.open(tmp_path / "me.edited.png"))
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEndpoint]:
 def test_a_captioner_behind_an_endpoint(
     ran: Ran, image: Path, miniature: Path, tmp_path: Path, endpoint: FakeEndpoint
 ) -> None:
-    endpoint.answers = [says(FROM)]
+    endpoint.answers = [states(FROM)]
     wanted = ("--captioner", "openai:m", "--change", "no glasses => glasses", "--json")
     facts = json.loads(ran("edit", image, *wanted, "--model", miniature))
     assert (facts["caption"], facts["caption_origin"]) == (FROM, "captioned")
@@ -124,7 +124,7 @@ def test_quiet_debug_and_warnings(command: Command, arguments: list[object]) -> 
     assert re.search("^warning: .*zebra", outcome.err, re.MULTILINE), "of a word that was dropped"
 
 
-def test_an_unknown_image_is_edited_with_anyway_only(
+def test_an_unknown_image_is_edited_with_force_only(
     command: Command, refused: Refused, arguments: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     not_known(monkeypatch)
@@ -137,5 +137,5 @@ def test_an_unknown_image_is_edited_with_anyway_only(
         outcome = command(*arguments, "--force")
     assert outcome.code == 0, outcome.err
     assert outcome.err.startswith("warning: ")
-    told = json.loads((tmp_path / "me.edited.json").read_text())
-    assert told["results"][0]["knowledge"]["state"] == "unknown"
+    report = json.loads((tmp_path / "me.edited.json").read_text())
+    assert report["results"][0]["knowledge"]["state"] == "unknown"

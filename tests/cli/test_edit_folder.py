@@ -65,8 +65,8 @@ def test_a_folder_is_edited_as_each_image_is_but_for_what_is_damaged(
     assert sorted(path.suffix for path in (run / "images").iterdir()) == [".json", ".json", ".png", ".png"]
     assert "finished: 3 of 3 parts done" in command("bench", "status", run).out
     output = run / "images" / "a.png.edited.png"
-    asked = [word for word in words if word not in ("--batch", "--workers", 1, photos, "edit")]
-    assert command("edit", photos / "a.png", *asked, "-o", tmp_path / "one.png").code == 0
+    requested = [word for word in words if word not in ("--batch", "--workers", 1, photos, "edit")]
+    assert command("edit", photos / "a.png", *requested, "-o", tmp_path / "one.png").code == 0
     assert (tmp_path / "one.png").read_bytes() == output.read_bytes()
     again = command("replay", output, "--image", photos / "a.png", "--model", miniature)
     assert "yes, byte for byte" in again.out
@@ -128,7 +128,7 @@ def manifest(photos: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.nightly
-def test_a_manifest_says_what_each_image_should_show(
+def test_a_manifest_states_what_each_image_should_show(
     ran: Ran, manifest: Path, words: tuple[object, ...], tmp_path: Path
 ) -> None:
     printed = ran("edit", manifest, *words[8:])

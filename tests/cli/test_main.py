@@ -21,11 +21,18 @@ HEAVY = ("torch", "diffusers", "transformers", "numpy", "PIL", "pytest")
 
 @pytest.mark.nightly
 def test_help_and_wrong_usage_import_nothing_heavy() -> None:
-    asked = [["--help"], ["edit", "--help"], ["models", "--help"], ["--version"], ["edit"], ["edit", "--prompt", "x"]]
+    requested = [
+        ["--help"],
+        ["edit", "--help"],
+        ["models", "--help"],
+        ["--version"],
+        ["edit"],
+        ["edit", "--prompt", "x"],
+    ]
     typed = ["edit me.png --method ", "bench run --method ", "models show ", "cite flow"]
     code = (
         "import os, sys\nfrom latentedit.cli.main import run\n"
-        f"for arguments, typed in {[*((one, '') for one in asked), *(([], one) for one in typed)]}:\n"
+        f"for arguments, typed in {[*((one, '') for one in requested), *(([], one) for one in typed)]}:\n"
         "    if typed:\n"
         "        os.environ['_LATENTEDIT_COMPLETE'] = 'complete_zsh'\n"
         "        os.environ['_TYPER_COMPLETE_ARGS'] = 'latentedit ' + typed\n"
@@ -33,8 +40,8 @@ def test_help_and_wrong_usage_import_nothing_heavy() -> None:
         f"    print('\\nHEAVY', sorted(set(sys.modules) & set({HEAVY})))"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    told = [line for line in ended.stdout.splitlines() if line.startswith("HEAVY")]
-    assert told == ["HEAVY []"] * (len(asked) + len(typed))
+    report = [line for line in ended.stdout.splitlines() if line.startswith("HEAVY")]
+    assert report == ["HEAVY []"] * (len(requested) + len(typed))
 
 
 @pytest.mark.parametrize(
@@ -178,7 +185,7 @@ def program(
 
 
 @pytest.mark.slow
-def test_a_warning_is_one_line_and_said_once() -> None:
+def test_a_warning_is_one_line_and_stated_once() -> None:
     warned = (
         r"import warnings; warnings.simplefilter('always'); [warnings.warn('it is\n slow') for _ in range(2)]; return 0"
     )
@@ -196,26 +203,24 @@ def test_a_crash_is_no_list_of_failures() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("shell", "code", "said"),
+    ("shell", "code", "text"),
     [("> /dev/full", 2, "error: "), ("| true", 0, ""), (">&-", 0, ""), ("<&- >&- 2>&-", 0, "")],
 )
-def test_work_is_done_though_nobody_can_be_told(tmp_path: Path, shell: str, code: int, said: str) -> None:
+def test_work_is_done_though_nobody_can_be_notified(tmp_path: Path, shell: str, code: int, text: str) -> None:
     act = "open('made', 'w').write('it'); return max(run(['--version']) for _ in range(9))"
     ended = program(act, shell=shell, folder=tmp_path, before="set -o pipefail; ")
     assert (tmp_path / "made").read_text() == "it"
     assert ended.returncode == code
-    assert ended.stderr.startswith(said)
-    assert ended.stderr.count("\n") == bool(said)
+    assert ended.stderr.startswith(text)
+    assert ended.stderr.count("\n") == bool(text)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [("SIGTERM", 143), ("SIGHUP", 129)])
 def test_a_program_that_is_ended_leaves_nothing_half_written(tmp_path: Path, number: str, code: int) -> None:
     """L14."""
-    written = "from latentedit_keep.files import written_beside"
-    act = (
-        f"{written}\n    with written_beside('made') as file: os.kill(os.getpid(), signal.{number}); file.write(b'it')"
-    )
+    written = "from latentedit_keep.files import atomic_file"
+    act = f"{written}\n    with atomic_file('made') as file: os.kill(os.getpid(), signal.{number}); file.write(b'it')"
     ended = program(act, folder=tmp_path)
     assert ended.returncode == code
     assert number in ended.stderr
@@ -224,7 +229,7 @@ def test_a_program_that_is_ended_leaves_nothing_half_written(tmp_path: Path, num
 
 
 @pytest.mark.slow
-def test_a_folder_that_was_deleted_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_was_deleted_is_reported(tmp_path: Path) -> None:
     """L8: libraries end the process there."""
     ended = program("raise AssertionError", before=f"mkdir {tmp_path}/gone; cd {tmp_path}/gone; rmdir ../gone; ")
     assert ended.returncode == 2

@@ -39,13 +39,13 @@ def test_every_command_that_loads_a_model_has_all_the_options(name: str) -> None
 
 
 def test_what_is_not_given_is_left_to_load(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[Any] = []
-    monkeypatch.setattr("latentedit.models.registry.load", lambda *given, **more: told.append((given, more)))
+    report: list[Any] = []
+    monkeypatch.setattr("latentedit.models.registry.load", lambda *given, **more: report.append((given, more)))
     ModelChoice().load()
     ModelChoice(model="org/name", dtype="float16", text_encoders="required", revision="v1").load()
     adapted = ModelChoice(lora=["a.safetensors", "C:/b.safetensors:0.5", "c:d.safetensors:-1"])
     adapted.load()
-    assert told == [
+    assert report == [
         (("portraits",), {}),
         (("org/name",), {"dtype": "float16", "text_encoders": "required", "revision": "v1"}),
         (("portraits",), {"lora": [("a.safetensors", 1.0), ("C:/b.safetensors", 0.5), ("c:d.safetensors", -1.0)]}),

@@ -44,8 +44,8 @@ def test_show_and_path(command: Command, ran: Ran, bundled: Path, miniature: Pat
 
 def test_families(command: Command) -> None:
     assert "FLUX.2: Flux2Transformer2DModel\n" in command("models", "families").out
-    told = json.loads(command("models", "families", "--json").out)
-    flux = next(one for one in told["families"] if one["name"] == "FLUX.1")
+    report = json.loads(command("models", "families", "--json").out)
+    flux = next(one for one in report["families"] if one["name"] == "FLUX.1")
     assert flux["networks"] == ["FluxTransformer2DModel"]
     assert flux["multiple_px"] == 16
 
@@ -74,7 +74,7 @@ def small_calibration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_calibrate_keeps_what_show_tells(
+def test_calibrate_keeps_what_show_prints(
     command: Command, ran: Ran, miniature: Path, tmp_path: Path, small_calibration: Path
 ) -> None:
     captions = tmp_path / "captions.txt"
@@ -89,7 +89,7 @@ def test_calibrate_keeps_what_show_tells(
     assert list(json.loads(place.read_text())["floor"]) == ["0", "0.5", "0.8"]
 
 
-def test_settings_that_are_not_used_are_told(command: Command, tmp_path: Path, small_calibration: Path) -> None:
+def test_settings_that_are_not_used_are_reported(command: Command, tmp_path: Path, small_calibration: Path) -> None:
     fingerprint = json.loads(command("models", "show", "portraits", "--json").out)["fingerprint"]
     found = CalibratedSettings(
         eim=EIM(),
@@ -107,7 +107,7 @@ def test_settings_that_are_not_used_are_told(command: Command, tmp_path: Path, s
         assert ("--prefer" in shown) is not preferred
 
 
-def test_floor_tells_and_stores_the_same(command: Command, ran: Ran, miniature: Path, tmp_path: Path) -> None:
+def test_floor_prints_and_stores_the_same(command: Command, ran: Ran, miniature: Path, tmp_path: Path) -> None:
     captions, file = tmp_path / "captions.txt", tmp_path / "floor.json"
     captions.write_text("a person with glasses\n")
     about = ("models", "floor", miniature, "--captions", captions, "--images", 6, "--steps", 1, "--device", "cpu")

@@ -18,10 +18,10 @@ from tests.commands import Command
 
 WORDS = "--source-prompt hat --change 'hat => cap' --change '=> glasses'"
 HOW = "--method sdedit --seed 3 --mask 'a mask.png' --force --refine --no-complete --no-auto-mask"
-Told = dict[str, Any]
+Scripted = dict[str, Any]
 
-ASKED: Told = {"source_prompt": "hat", "prompt": None, "change": ("hat => cap", "=> glasses"), "seed": 3}
-ASKED |= {"mask": Path("a mask.png"), "force": True, "refine": True, "complete": False, "auto_mask": False}
+REQUESTED: Scripted = {"source_prompt": "hat", "prompt": None, "change": ("hat => cap", "=> glasses"), "seed": 3}
+REQUESTED |= {"mask": Path("a mask.png"), "force": True, "refine": True, "complete": False, "auto_mask": False}
 USUAL = {"seed": 0, "mask": None, "force": False, "refine": None, "complete": True, "auto_mask": None, "method": None}
 THREE = "--remove a --add b --change 'c => d'"
 PREVIEW = "direction preview a.safetensors --on other.png"
@@ -30,42 +30,42 @@ TRANSPORT = "transport found.safetensors --target other.png -o new.safetensors"
 UNDO = "undo me.edited.png --direction a.safetensors"
 FOLDER = "edit . --prompt cap --source-prompt hat -o run"
 
-PASSED: dict[str, dict[str, Told]] = {
+PASSED: dict[str, dict[str, Scripted]] = {
     "editing.verbs:edit_images": {
-        f"edit me.png {WORDS} {HOW}": ASKED | {"method": "sdedit", "strength": (1.0,)},
+        f"edit me.png {WORDS} {HOW}": REQUESTED | {"method": "sdedit", "strength": (1.0,)},
         "edit me.png --prompt cap --source-prompt hat": USUAL,
-        f"edit me.png {THREE} --strength 1 --strength 0 --strength 2 --combine inverse": Told(
+        f"edit me.png {THREE} --strength 1 --strength 0 --strength 2 --combine inverse": Scripted(
             strength=(1, 0, 2), change=("c => d", "=> b", "a =>"), combine="inverse"
         ),
     },
     "editing.verbs:run": {
-        f"sweep me.png {WORDS} {HOW}": ASKED | {"strengths": (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)},
+        f"sweep me.png {WORDS} {HOW}": REQUESTED | {"strengths": (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)},
         f"sweep me.png {WORDS} --arm text --strengths 0,1": {"settings": {"arm": "text"}, "strengths": (0, 1)},
-        f"{PREVIEW} -o p.html --source-prompt hat --captioner c --strengths 0,1": Told(
+        f"{PREVIEW} -o p.html --source-prompt hat --captioner c --strengths 0,1": Scripted(
             source_prompt="hat", captioner="c", strengths=(0, 1)
         ),
     },
     "editing.session:Session.identify": {
         f"direction make me.png {WORDS} --seed 3 -o b.safetensors": {"instruction": None, "captions": ("hat",)}
-        | {name: ASKED[name] for name in ("prompt", "change", "seed")}
+        | {name: REQUESTED[name] for name in ("prompt", "change", "seed")}
     },
     "latents.encode:encode": {"direction make me.png --prompt cap -o b.safetensors": {"source_prompt": None}},
     "geometry.local_basis:local_basis": {
-        "discover me.png -o o --source-prompt hat --prompt cap --level 0.5 --rank 3 --site clean --seed 3": Told(
+        "discover me.png -o o --source-prompt hat --prompt cap --level 0.5 --rank 3 --site clean --seed 3": Scripted(
             site="clean", rank=3, level=0.5, prompt="cap", seed=3, captions=("hat",)
         ),
-        "discover me.png -o out": Told(site=None, seed=0, captions=("",)),
+        "discover me.png -o out": Scripted(site=None, seed=0, captions=("",)),
     },
     "geometry.paths:paths_between": {
-        "path me.png other.png -o s.png --source-prompt a --prompt b --method lerp --frames 5 --level 0.5": Told(
+        "path me.png other.png -o s.png --source-prompt a --prompt b --method lerp --frames 5 --level 0.5": Scripted(
             methods=("lerp",), frames=5, level=0.5, rank=10, captions=("a", "b"), seed=0
         ),
-        "path me.png other.png -o strip.png --site clean --rank 3 --seed 3": Told(
+        "path me.png other.png -o strip.png --site clean --rank 3 --seed 3": Scripted(
             methods=ALL, frames=7, level=0.85, rank=3, site="clean", seed=3
         ),
     },
     "editing.discovery:transport": {
-        f"{TRANSPORT} --source-prompt hat --rank 3 --seed 3": Told(rank=3, seed=3, captions=("hat",)),
+        f"{TRANSPORT} --source-prompt hat --rank 3 --seed 3": Scripted(rank=3, seed=3, captions=("hat",)),
         TRANSPORT: {"rank": None, "seed": 0, "captions": ("",)},
     },
     "editing.undo:undo_direction": {
@@ -73,7 +73,7 @@ PASSED: dict[str, dict[str, Told]] = {
         UNDO: {"strength": 1.0, "auto_mask": None},
     },
     "editing.replay:replay": {
-        "replay me.edited.png --mask 'a mask.png'": {"mask": ASKED["mask"], "directions": [], "references": []}
+        "replay me.edited.png --mask 'a mask.png'": {"mask": REQUESTED["mask"], "directions": [], "references": []}
     },
     "batch.executors:run_work": {
         FOLDER: {"workers": 4, "ray": None, "most": 7},
@@ -110,14 +110,14 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, Any]]:
         place = importlib.import_module(f"latentedit.{module}")
         *owner, name = name.split(".")
         place = getattr(place, owner[0]) if owner else place
-        signature, told = inspect.signature(getattr(place, name)), dict[str, Any]()
+        signature, report = inspect.signature(getattr(place, name)), dict[str, Any]()
 
         def stopped(*values: Any, **named: Any) -> None:
-            told.update(signature.bind(*values, **named).arguments)
+            report.update(signature.bind(*values, **named).arguments)
             raise ConfigError("this is as far as it goes")
 
         monkeypatch.setattr(place, name, stopped)
-        return told
+        return report
 
     return watch
 
@@ -141,10 +141,10 @@ def test_options_are_passed_on(
     words = [str(miniature) if word == "MODEL" else word for word in shlex.split(line)]
     words += [] if "calibrate" in line else ["--model", str(miniature)]
     monkeypatch.setattr("latentedit.batch.executors.suitable_workers", lambda device, units: 4)
-    told = watched(target)
+    report = watched(target)
     outcome = command(*words, *(["--quiet"] if quiet else []))
     assert "as far as it goes" in outcome.err, outcome.err
-    found, expected = parts(told), PASSED[target][line]
+    found, expected = parts(report), PASSED[target][line]
     assert {name: found[name] for name in expected} == expected
     if target not in ("editing.undo:undo_direction", "latents.encode:encode"):
         assert (found["progress"] is None) is quiet

@@ -37,10 +37,10 @@ def test_a_strip_and_a_row_a_method(
         assert strip_image.height > 3 * 160
         one_row = strip_image.size
     assert sorted(path.name for path in tmp_path.iterdir()) == ["me.png", "other.png", "strip.png"]
-    told = json.loads(ran(*arguments, "--method", "lerp", "--json"))
-    assert [path["method"] for path in told["paths"]] == ["lerp"]
-    assert told["paths"][0]["semantic_length"] == pytest.approx(sum(told["paths"][0]["curvedness"]))
-    assert (told["frames"], told["rank"], told["site"], told["captions"]) == (3, 1, "clean", ["", ""])
+    report = json.loads(ran(*arguments, "--method", "lerp", "--json"))
+    assert [path["method"] for path in report["paths"]] == ["lerp"]
+    assert report["paths"][0]["semantic_length"] == pytest.approx(sum(report["paths"][0]["curvedness"]))
+    assert (report["frames"], report["rank"], report["site"], report["captions"]) == (3, 1, "clean", ["", ""])
     with Image.open(strip) as strip_image:
         assert strip_image.height < one_row[1]
     assert command(*arguments, "--method", "lerp", "--quiet").out == ""

@@ -20,10 +20,10 @@ def rewrite(path: Path, **changes: Any) -> None:
     """The same image with another record."""
     text, payload = read_chunks(path)
     assert text is not None
-    told = json.dumps(json.loads(text) | changes, separators=(",", ":"))
+    printed = json.dumps(json.loads(text) | changes, separators=(",", ":"))
     with Image.open(path) as image:
         image.load()
-        image.save(path, format="PNG", pnginfo=pack_chunks(told, payload))
+        image.save(path, format="PNG", pnginfo=pack_chunks(printed, payload))
 
 
 def recorded(path: Path) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def test_every_format_and_method(
 
 
 @pytest.mark.nightly
-def test_the_image_is_looked_for_beside_the_result_and_here(
+def test_the_image_is_searched_next_to_the_result_and_here(
     command: Command,
     refused: Refused,
     edited: Path,
@@ -109,7 +109,7 @@ def test_a_file_that_was_changed_is_not_the_same(
 
 
 @pytest.mark.slow
-def test_directions_from_files_are_asked_for(
+def test_directions_from_files_are_requested(
     command: Command, refused: Refused, made: Callable[..., Path], other: Path, miniature: Path
 ) -> None:
     files = (made("a"), made("b", to="a person with no glasses, a smile"))
@@ -132,7 +132,7 @@ def test_a_model_that_is_not_bundled_has_to_be_named(
 
 
 @pytest.mark.parametrize("name", ["../../me.png", "x" * 5000, "\0", "..", "", "me.edited.png"])
-def test_a_name_in_a_record_leads_nowhere_but_beside_the_file(
+def test_a_name_in_a_record_leads_nowhere_but_next_to_the_file(
     refused: Refused, command: Command, edited: Path, miniature: Path, name: str
 ) -> None:
     rewrite(edited, image=recorded(edited)["image"] | {"name": name})

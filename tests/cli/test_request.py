@@ -10,7 +10,7 @@ from latentedit.cli.main import check_arrows
 from latentedit.cli.options import ModelChoice
 from latentedit.core.errors import ConfigError
 from latentedit.latents.record import RunRecord
-from latentedit_keep.files import named_beside
+from latentedit_keep.files import sibling_path
 from tests.latents.test_record import example
 
 
@@ -48,14 +48,14 @@ def test_an_unquoted_arrow_is_refused_with_the_file_that_the_shell_created(
     [("a/me.png", "a/me.edited.png"), ("me", "me.edited.png"), ("a.b.jpg", "a.b.edited.png"), (".", ".edited.png")],
 )
 def test_default_name_of_a_result(image: str, output: str) -> None:
-    assert named_beside(Path(image), "edited.png") == Path(output)
+    assert sibling_path(Path(image), "edited.png") == Path(output)
 
 
 @pytest.mark.parametrize("letter", ["b", "é", "\udc80"])
 def test_a_very_long_name_is_cut(letter: str, tmp_path: Path) -> None:
     """Names that differ at their end stay different, and leave room for the name of a JSON file."""
     count = 251 // len(os.fsencode(letter))
-    names = [named_beside(tmp_path / f"{letter * (count - 1)}{end}.png", "edited.png") for end in "ab"]
+    names = [sibling_path(tmp_path / f"{letter * (count - 1)}{end}.png", "edited.png") for end in "ab"]
     assert len(set(names)) == 2
     for name in names:
         assert len(os.fsencode(name.name)) < 240

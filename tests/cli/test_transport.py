@@ -32,14 +32,14 @@ def test_a_direction_is_transported(
     assert (after.settings["steps"], after.level, after.settings["rank"]) == (before.settings["steps"], 0.3, 3)
     assert after.preview
     assert after.calibration is not None
-    told = json.loads(ran(*arguments, "--source-prompt", "a person", "--seed", 3, "--json"))
+    report = json.loads(ran(*arguments, "--source-prompt", "a person", "--seed", 3, "--json"))
     plain = load_direction(new)
-    assert told["settings"] == dict(plain.settings)
-    assert [told["settings"][name] for name in ("full", "seed")] == [False, 3]
-    assert (told["name"], told["fingerprint"]) == (plain.settings["name"], plain.fingerprint)
-    assert 0 < told["captured"] == told["settings"]["captured"] < 1
+    assert report["settings"] == dict(plain.settings)
+    assert [report["settings"][name] for name in ("full", "seed")] == [False, 3]
+    assert (report["name"], report["fingerprint"]) == (plain.settings["name"], plain.fingerprint)
+    assert 0 < report["captured"] == report["settings"]["captured"] < 1
     assert plain.feature is not None
-    assert told["chance"] == pytest.approx(3 / plain.feature.numel())
+    assert report["chance"] == pytest.approx(3 / plain.feature.numel())
     assert plain.source_captions == ("a person",)
     trial = shlex.split(lines[-1].split(maxsplit=1)[1])
     assert trial[:3] == ["latentedit", "sweep", str(other)]

@@ -50,8 +50,8 @@ def test_an_edit_is_taken_back_from_its_file_alone(
     assert np.array_equal(levels(undone), levels(image))
     assert sorted(place.name for place in alone.iterdir()) == ["x.png", "x.undone.png"]
     for name, same in (("o.png", True), ("o.jpg", False)):
-        told = json.loads(command("undo", moved, "--json", "-o", tmp_path / name).out)
-        assert told == {"image": str(moved), "output": str(tmp_path / name), "how": "file", "bit_for_bit": same}
+        report = json.loads(command("undo", moved, "--json", "-o", tmp_path / name).out)
+        assert report == {"image": str(moved), "output": str(tmp_path / name), "how": "file", "bit_for_bit": same}
 
 
 @pytest.mark.slow
@@ -65,5 +65,5 @@ def test_an_image_without_its_latent_needs_the_direction(
     expected = undo_direction(model, SourceImage.open(edited), found, strength=0.3)
     assert np.array_equal(levels(tmp_path / "plain.undone.png"), np.asarray(expected))
     assert not np.array_equal(levels(tmp_path / "plain.undone.png"), levels(edited))
-    told = json.loads(command("undo", edited, "--direction", direction, "--model", miniature, "--json").out)
-    assert told["how"] == "direction", "although the file has its latent"
+    report = json.loads(command("undo", edited, "--direction", direction, "--model", miniature, "--json").out)
+    assert report["how"] == "direction", "although the file has its latent"

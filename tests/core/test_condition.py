@@ -79,13 +79,20 @@ def test_batches() -> None:
     ],
 )
 def test_law_4_what_is_no_vector_travels_unchanged(field: str, value: Any, other: Any) -> None:
-    plain, told = condition(0), dataclasses.replace(condition(1), **{field: value})
-    for made in (told + plain, plain - told, 2.0 * told, told.lerp(plain, 0.3), told + told, told.to(torch.float32)):
+    plain, marked = condition(0), dataclasses.replace(condition(1), **{field: value})
+    for made in (
+        marked + plain,
+        plain - marked,
+        2.0 * marked,
+        marked.lerp(plain, 0.3),
+        marked + marked,
+        marked.to(torch.float32),
+    ):
         found = getattr(made, field)
         assert found is value or all(map(torch.equal, found, value))
     assert all(getattr(plain + plain, name) is None for name in ("mask", "reference", "guidance"))
     with pytest.raises(ShapeError, match=r"different .* cannot be added"):
-        _ = told - dataclasses.replace(plain, **{field: other})
+        _ = marked - dataclasses.replace(plain, **{field: other})
 
 
 def test_law_4_a_sum_has_the_tokens_of_both_texts() -> None:
@@ -101,18 +108,18 @@ def test_law_4_a_sum_has_the_tokens_of_both_texts() -> None:
 
 def test_mask_and_reference_have_a_row_for_each_text() -> None:
     rows = torch.arange(2.0).reshape(2, 1, 1, 1)
-    told = dataclasses.replace(
+    report = dataclasses.replace(
         condition(0), mask=torch.tensor([[True, True, False], [True, False, False]]), reference=(rows,), guidance=2.0
     )
-    for made, index in ((told[1:], [1]), (told.repeat(2), [0, 1, 0, 1]), (told[:1].expand(3), [0, 0, 0])):
+    for made, index in ((report[1:], [1]), (report.repeat(2), [0, 1, 0, 1]), (report[:1].expand(3), [0, 0, 0])):
         assert made.mask is not None
         assert made.reference is not None
-        assert torch.equal(made.mask, told.mask[index])  # type: ignore[index]
+        assert torch.equal(made.mask, report.mask[index])  # type: ignore[index]
         assert torch.equal(made.reference[0], rows[index])
         assert made.guidance == 2.0
-    both = Condition.cat([told, dataclasses.replace(condition(1), reference=(rows,), guidance=2.0)])
+    both = Condition.cat([report, dataclasses.replace(condition(1), reference=(rows,), guidance=2.0)])
     assert both.mask is not None
     assert both.mask.sum(1).tolist() == [2, 1, 3, 3], "no mask is all tokens"
     assert both.reference is not None
     assert torch.equal(both.reference[0], torch.cat([rows, rows]))
-    assert told.to(torch.float32).mask is told.mask
+    assert report.to(torch.float32).mask is report.mask

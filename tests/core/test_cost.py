@@ -24,7 +24,7 @@ def test_contexts_nest_and_both_count() -> None:
     assert (outer.evaluations, inner.evaluations, elsewhere.evaluations) == (9, 3, 0)
 
 
-def test_what_threads_ask_of_one_model_is_counted_apart() -> None:
+def test_what_threads_request_of_one_model_is_counted_apart() -> None:
     model, together = object(), threading.Barrier(2)
 
     def work(times: int) -> int:

@@ -26,7 +26,7 @@ def test_every_error_is_ours_and_what_a_caller_would_expect(kind: type[Exception
     assert issubclass(kind, builtin)
 
 
-def test_a_message_is_one_line_whatever_it_quotes() -> None:
+def test_a_message_is_one_line_for_any_it_quotes() -> None:
     assert str(errors.ConfigError("no\nsuch  thing\r\nas x")) == "no such  thing as x"
     assert str(errors.OutputError(13, "denied")) == "[Errno 13] denied"
 

@@ -8,7 +8,7 @@ from latentedit.core.errors import ShapeError
 from latentedit.core.rng import draw, item_seed, noise_like, seeded, stream
 
 
-def test_a_name_decides_the_numbers() -> None:
+def test_a_name_determines_the_numbers() -> None:
     first = draw((3, 4), seed=7, purpose="hsds", index=2)
     draw((5,), seed=7, purpose="other")
     assert torch.equal(first, draw((3, 4), seed=7, purpose="hsds", index=2))
@@ -56,7 +56,7 @@ def test_items_of_one_measurement_have_seeds_of_their_own() -> None:
     assert item_seed(1, "0001") == item_seed(1, "0001") < 2**32
 
 
-def test_a_seed_decides_the_weights_and_leaves_the_global_state() -> None:
+def test_a_seed_determines_the_weights_and_leaves_the_global_state() -> None:
     state, weights = torch.random.get_rng_state(), []
     for seed in (0, 0, 1):
         with seeded(seed):

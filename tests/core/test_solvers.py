@@ -43,11 +43,11 @@ class Counted:
 
     def __init__(self, field: Callable[[Tensor, Tensor], Tensor]) -> None:
         self.field = field
-        self.asked: list[float] = []
+        self.requested: list[float] = []
 
     def __call__(self, z: Tensor, s: Tensor) -> Tensor:
         assert s.shape == (len(z),)
-        self.asked.append(float(s[0]))
+        self.requested.append(float(s[0]))
         return self.field(z, s)
 
 
@@ -56,9 +56,9 @@ class Counted:
 def test_law_1_counts_its_evaluations_between_the_two_levels(solver: Solver, s: float, s_next: float) -> None:
     field = Counted(lambda z, level: z)
     solver.step(field, latents(), s, s_next)
-    assert len(field.asked) == solver.evaluations_per_step
-    assert all(min(s, s_next) <= level <= max(s, s_next) for level in field.asked)
-    assert field.asked[0] == s
+    assert len(field.requested) == solver.evaluations_per_step
+    assert all(min(s, s_next) <= level <= max(s, s_next) for level in field.requested)
+    assert field.requested[0] == s
 
 
 @every_solver
@@ -173,7 +173,7 @@ def test_without_eta_it_is_the_euler_step_bit_for_bit(pair: tuple[float, float],
 
 
 @given(pair=pairs, eta=st.floats(0, 1))
-def test_a_point_keeps_its_marginal_whatever_eta(pair: tuple[float, float], eta: float) -> None:
+def test_a_point_keeps_its_marginal_for_any_eta(pair: tuple[float, float], eta: float) -> None:
     """The estimates of a single point x are exact: noise of variance s^2 becomes noise of variance s'^2."""
     s, s_next = pair
     x, one = 0.7, column(1.0)
@@ -221,9 +221,9 @@ def test_sampling_and_inversion_walk_the_same_levels(solver: Solver) -> None:
 
 def test_a_walk_is_its_single_steps() -> None:
     field = only(example_mixture(), 0)
-    told: list[tuple[str, int, int]] = []
-    walk = integrate(field, starts(), (0.9, 0.6, 0.2), MidpointSolver(), progress=lambda *what: told.append(what))
-    assert told == [("integrate", 1, 2), ("integrate", 2, 2)]
+    report: list[tuple[str, int, int]] = []
+    walk = integrate(field, starts(), (0.9, 0.6, 0.2), MidpointSolver(), progress=lambda *what: report.append(what))
+    assert report == [("integrate", 1, 2), ("integrate", 2, 2)]
     middle = MidpointSolver().step(field, starts(), 0.9, 0.6)
     assert torch.equal(walk, MidpointSolver().step(field, middle, 0.6, 0.2))
     walk = integrate(only(example_mixture(), 0), starts(), [0.4], EulerSolver())

@@ -42,18 +42,18 @@ def all_bits(tensors: dict[str, Tensor]) -> dict[str, object]:
 
 
 def test_what_is_packed_is_unpacked_bit_for_bit_and_in_one_order() -> None:
-    told = {
+    report = {
         "z": torch.tensor([[-0.0, 1e-45], [3e38, 1 / 3]]),
         "tokens": torch.arange(6).reshape(2, 3, 1).half()[:0],
         "pooled": torch.tensor(1 / 3, dtype=torch.bfloat16),
         "preview": torch.arange(256).to(torch.uint8),
     }
     metadata = {name: f"{name}é\n" for name in "hgfedcba"}
-    data = pack(told, metadata)
+    data = pack(report, metadata)
     found, texts = unpack(data, "me", allowed=NAMES)
-    assert all_bits(found) == all_bits(told)
+    assert all_bits(found) == all_bits(report)
     assert texts == metadata
-    assert pack(dict(reversed(told.items())), dict(reversed(metadata.items()))) == data
+    assert pack(dict(reversed(report.items())), dict(reversed(metadata.items()))) == data
     (length,) = struct.unpack_from("<Q", data)
     assert length % 8 == 0, "the data is aligned"
     assert list(json.loads(data[8 : 8 + length])["__metadata__"]) == list("abcdefgh")

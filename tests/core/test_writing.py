@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from latentedit.core.errors import OutputError
-from latentedit_keep.files import check_place, make_folder, write_text, written_beside
+from latentedit_keep.files import atomic_file, check_place, make_folder, write_text
 
 
 def names_in(folder: Path) -> list[str]:
@@ -47,7 +47,7 @@ def test_places_that_cannot_be(tmp_path: Path, read_only_folder: Path) -> None:
 def test_nothing_is_seen_at_the_place_before_the_end(tmp_path: Path) -> None:
     place = tmp_path / "out"
     place.write_bytes(b"old")
-    with written_beside(place) as file:
+    with atomic_file(place) as file:
         file.write(b"new")
         file.flush()
         assert place.read_bytes() == b"old"
@@ -63,7 +63,7 @@ def test_an_interrupted_write_leaves_nothing_and_keeps_the_old_file(tmp_path: Pa
     shown = OutputError if isinstance(error, OSError) else type(error)
 
     def write_half() -> None:
-        with written_beside(place) as file:
+        with atomic_file(place) as file:
             file.write(b"half")
             raise error
 
@@ -73,9 +73,7 @@ def test_an_interrupted_write_leaves_nothing_and_keeps_the_old_file(tmp_path: Pa
     assert names_in(tmp_path) == ["out"]
 
 
-@pytest.mark.parametrize(
-    "write", [lambda place: write_text(place, "x"), lambda place: written_beside(place).__enter__()]
-)
+@pytest.mark.parametrize("write", [lambda place: write_text(place, "x"), lambda place: atomic_file(place).__enter__()])
 def test_what_cannot_be_written_is_one_line(
     tmp_path: Path, read_only_folder: Path, write: Callable[[Path], object]
 ) -> None:

@@ -164,7 +164,7 @@ def test_what_contradicts_each_other_is_refused(cosine: float, strengths: list[f
 
 @pytest.mark.parametrize(("cosine", "refused"), [(0.985, True), (0.975, False), (-0.985, True), (-0.975, False)])
 @pytest.mark.parametrize("combine", ["inverse", "projection"])
-def test_what_says_the_same_can_only_be_added(combine: Combine, cosine: float, refused: bool) -> None:
+def test_what_states_the_same_can_only_be_added(combine: Combine, cosine: float, refused: bool) -> None:
     pair, strengths = at_angle(cosine), [1.0, 1.0 if cosine > 0 else -1.0]
     assert compose(pair, strengths).length.all()
     angles = [at_angle(-strengths[1] * cosine) for cosine in (0.1, 0.95, -0.5)]
@@ -180,7 +180,7 @@ def test_what_says_the_same_can_only_be_added(combine: Combine, cosine: float, r
 
 @pytest.mark.parametrize("combine", ["inverse", "projection"])
 @pytest.mark.parametrize("excess", [0.0, 0.05])
-def test_what_others_say_together_can_only_be_added(combine: Combine, excess: float) -> None:
+def test_what_others_state_together_can_only_be_added(combine: Combine, excess: float) -> None:
     """The third is the sum of the first two, but for what is too little to stand on, though no two are alike."""
     rows = np.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [1, 1, excess, 0], [0, 0, 0, 1]])[:, None]
     assert compose(together(rows), [1.0] * 4).z.tolist() == [[2, 2, excess, 1]]
@@ -234,6 +234,6 @@ def test_models_strengths_and_mixings_are_checked() -> None:
     ],
 )
 def test_directions_are_named_by_what_they_say(source: tuple[str, ...], target: tuple[str, ...], name: str) -> None:
-    said = direction([0.0, 1.0], source_captions=source, target_captions=target)
-    assert named([direction([1.0, 0.0]), said]) == ["direction 1", name]
+    text = direction([0.0, 1.0], source_captions=source, target_captions=target)
+    assert named([direction([1.0, 0.0]), text]) == ["direction 1", name]
     assert named([]) == []

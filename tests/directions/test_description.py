@@ -34,9 +34,9 @@ def test_sizes_and_what_is_not_known() -> None:
     assert set(dict(describe(example()))) - set(rows) == {"settings", "preview", "note"}
 
 
-def test_settings_can_be_printed_and_asked_for_again() -> None:
-    told = row("change", source_captions=("a man, a smile",), target_captions=("a man, a sad look",))
-    assert Change.parse(told).apply("a woman, a smile, a hat") == "a woman, a sad look, a hat"
+def test_settings_can_be_printed_and_requested_again() -> None:
+    report = row("change", source_captions=("a man, a smile",), target_captions=("a man, a sad look",))
+    assert Change.parse(report).apply("a woman, a smile, a hat") == "a woman, a sad look, a hat"
     kinds = {"a": None, "b": True, "c": {"d": 1, "e": [0.1, "x"]}, "f": (), "g": {}}
     assert row("settings", settings=kinds) == "a none, b True, c (d 1, e [0.1, x]), f [], g ()"
     assert row("preview", preview=PNG + bytes(1492)) == "PNG, 1.5 kB"

@@ -197,7 +197,7 @@ TENSORS: dict[str, Tensor] = {
     "preview": DATA,
     "feature": torch.tensor([[0.6, -0.8]]),
 }
-SAID: dict[str, Any] = {
+STATED: dict[str, Any] = {
     "format": 1,
     "latentedit": latentedit.__version__,
     "level": 0.75,
@@ -223,22 +223,22 @@ SAID: dict[str, Any] = {
 }
 
 
-def written(place: Path, tensors: Mapping[str, Tensor] = TENSORS, told: object = SAID) -> Path:
+def written(place: Path, tensors: Mapping[str, Tensor] = TENSORS, report: object = STATED) -> Path:
     """A file of the format, whatever it says."""
-    text = told if isinstance(told, str) else json.dumps(told)
+    text = report if isinstance(report, str) else json.dumps(report)
     place.write_bytes(pack(tensors, {"latentedit.direction": text}))
     return place
 
 
-def test_the_file_is_what_the_format_says(tmp_path: Path) -> None:
+def test_the_file_is_what_the_format_states(tmp_path: Path) -> None:
     place = tmp_path / "me.safetensors"
     save_direction(example(), place)
     with safetensors.safe_open(place, "pt") as file:
-        told = file.metadata()
+        report = file.metadata()
         found = {name: file.get_tensor(name) for name in TENSORS}
         assert set(file.keys()) == set(TENSORS)
-    assert told.keys() == {"latentedit.direction"}
-    assert json.loads(told["latentedit.direction"]) == SAID
+    assert report.keys() == {"latentedit.direction"}
+    assert json.loads(report["latentedit.direction"]) == STATED
     for name, tensor in TENSORS.items():
         assert found[name].dtype == tensor.dtype
         assert torch.equal(found[name], tensor)
@@ -248,8 +248,8 @@ def test_the_file_is_what_the_format_says(tmp_path: Path) -> None:
 
 
 def test_a_file_that_others_wrote_is_read(tmp_path: Path) -> None:
-    told = {"latentedit.direction": json.dumps(SAID), "format": "pt"}
-    safetensors.torch.save_file(TENSORS, tmp_path / "theirs", told)
+    report = {"latentedit.direction": json.dumps(STATED), "format": "pt"}
+    safetensors.torch.save_file(TENSORS, tmp_path / "theirs", report)
     found = load_direction(tmp_path / "theirs")
     assert facts(found) == facts(example())
     assert bits(found) == bits(example())
@@ -363,7 +363,7 @@ def test_batches_are_one_or_the_same(tmp_path_factory: pytest.TempPathFactory, b
 
 
 def calibrated(**changes: object) -> dict[str, object]:
-    return {"calibration": SAID["calibration"] | changes}
+    return {"calibration": STATED["calibration"] | changes}
 
 
 @pytest.mark.parametrize(
@@ -383,9 +383,9 @@ def calibrated(**changes: object) -> dict[str, object]:
         *((calibrated(steps=value), "'calibration.steps'") for value in (0, 10**9)),
     ],
 )
-def test_what_is_said_is_checked(tmp_path: Path, changes: dict[str, object], words: str) -> None:
+def test_what_is_reported_is_checked(tmp_path: Path, changes: dict[str, object], words: str) -> None:
     with pytest.raises(FileFormatError, match=words) as caught:
-        load_direction(written(tmp_path / "bad", told=SAID | changes))
+        load_direction(written(tmp_path / "bad", report=STATED | changes))
     assert str(caught.value).isprintable()
 
 
@@ -416,4 +416,4 @@ def test_tensors_are_checked(tmp_path: Path, changes: dict[str, Tensor], words: 
     with pytest.raises(FileFormatError, match="it lacks z, tokens"):
         load_direction(written(tmp_path / "bad", {"pooled": TENSORS["pooled"]}))
     with pytest.raises(FileFormatError, match=r"under 'latentedit\.direction', it is not a JSON object"):
-        load_direction(written(tmp_path / "bad", told="[]"))
+        load_direction(written(tmp_path / "bad", report="[]"))

@@ -142,8 +142,8 @@ def test_the_jacobian_is_the_sources_at_the_source() -> None:
     )
 
 
-def test_calls_are_cut_into_chunks(monkeypatch: pytest.MonkeyPatch, rows_asked: Callable[..., list[int]]) -> None:
-    sizes = rows_asked(MIXTURE)
+def test_calls_are_cut_into_chunks(monkeypatch: pytest.MonkeyPatch, requested_rows: Callable[..., list[int]]) -> None:
+    sizes = requested_rows(MIXTURE)
     whole = Distillation(latent=LATENT, target=TARGET, preserve=(MIXTURE.embed(["b"]).expand(3),))
     together = whole.at(MOVED, LEVEL, NOISE)
     assert sizes == [18]

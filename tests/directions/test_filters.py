@@ -120,7 +120,7 @@ def test_levenberg_marquardt_falls_back_to_the_residual_and_not_to_its_product()
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("spectrum", [DEFINITE, INDEFINITE])
-def test_nothing_asked_gives_nothing(kind: Filter, spectrum: Tensor) -> None:
+def test_nothing_requested_gives_nothing(kind: Filter, spectrum: Tensor) -> None:
     r = residuals(2)
     r[:, 1] = 0
     operator = Dense(symmetric(spectrum.repeat(2, 1)))
@@ -130,7 +130,7 @@ def test_nothing_asked_gives_nothing(kind: Filter, spectrum: Tensor) -> None:
 
 
 @given(st.sampled_from(KINDS), st.integers(1, 5), st.sampled_from([-1.0, 0.0, 0.5]))
-def test_takes_as_many_products_as_it_says(kind: Filter, iterations: int, gamma: float) -> None:
+def test_takes_as_many_products_as_it_states(kind: Filter, iterations: int, gamma: float) -> None:
     operator = Dense(symmetric(INDEFINITE.repeat(2, 1)))
     apply_filter(kind, residuals(2), operator, gamma=gamma, damping=0.1, iterations=iterations)
     assert operator.products == products(kind, gamma=gamma, iterations=iterations)

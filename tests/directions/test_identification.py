@@ -227,7 +227,7 @@ def test_every_search(mixture: GaussianMixtureBackbone, config: HSDS) -> None:
     assert not torch.equal(identify(alone, target[1:2], config, seed=1, preserve=keep).z, found)
 
 
-def test_the_direction_says_where_it_comes_from(mixture: GaussianMixtureBackbone) -> None:
+def test_the_direction_states_where_it_comes_from(mixture: GaussianMixtureBackbone) -> None:
     latent, target = mixture_latent(mixture), mixture.embed(["c"])
     seen: list[tuple[str, int, int]] = []
     direction = identify(latent, target, HSDS(steps=2), seed=9, progress=lambda *step: seen.append(step))
@@ -354,7 +354,7 @@ GAMMAS = st.builds(HSDS, gamma=st.sampled_from([-1.0, 0.0, 0.5]), step_size=st.s
 
 @settings(max_examples=8)
 @given(config=SOLVERS | GAMMAS, texts=st.integers(1, 2), ahead=st.booleans())
-def test_every_configuration_costs_what_it_says_and_survives(config: HSDS, texts: int, ahead: bool) -> None:
+def test_every_configuration_costs_what_it_states_and_survives(config: HSDS, texts: int, ahead: bool) -> None:
     """Indefinite Hessians and undamped solvers included; and settings survive being written."""
     backbone = two_modes()
     backbone.capabilities = dataclasses.replace(

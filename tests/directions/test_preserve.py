@@ -69,7 +69,7 @@ def test_rough_solutions_and_what_cannot_be_done() -> None:
     assert float(project(g, g[None], g[None]).norm()) < EXACT
 
 
-def test_columns_that_say_nothing_new_change_nothing() -> None:
+def test_columns_that_state_nothing_new_change_nothing() -> None:
     """Repeated, opposite, dependent and empty columns, of very different lengths."""
     g, columns = vectors(*SHAPE), kept(2)
     more = torch.cat([columns, -1e4 * columns[:1], columns.sum(0, keepdim=True), torch.zeros_like(columns[:1])])
@@ -122,7 +122,7 @@ def test_an_image_pools_its_channels_and_three_by_three_places() -> None:
 
 
 @given(st.sampled_from([1, 3, 5, 9]), st.integers(1, 12), st.integers(1, 12), st.integers(0, 50), FLOORS)
-def test_the_average_is_over_as_many_places_as_asked_for(
+def test_the_average_is_over_as_many_places_as_requested(
     width: int, rows: int, columns: int, seed: int, floor: float
 ) -> None:
     """Against an average by another library."""

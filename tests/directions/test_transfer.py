@@ -79,7 +79,7 @@ def test_under_its_own_captions_or_none_it_is_itself(model: Backbone) -> None:
         assert transferred(direction, images(model, DOG, BARE)) is direction
 
 
-def test_another_caption_says_the_change_in_its_own_words(model: Backbone) -> None:
+def test_another_caption_states_the_change_in_its_own_words(model: Backbone) -> None:
     """So that at strength 1 the text is that of the changed caption, its phrases where they were."""
     direction = found(model, [CAT], ["a cat with frown, fur, hat"])
     latent = images(model, DOG)
@@ -109,7 +109,7 @@ def test_several_go_to_several_one_by_one(model: Backbone) -> None:
     assert swapped.target_captions == (frown(DOG), f"{CAT}, cap")
 
 
-def test_a_mean_for_all_is_said_anew_even_under_the_captions_that_it_is_the_mean_of(model: Backbone) -> None:
+def test_a_mean_for_all_is_reported_again_even_under_the_captions_that_it_is_the_mean_of(model: Backbone) -> None:
     """A mean of texts is no text; and the words are those of its first image, however many there are here."""
     mean = found(model, [CAT, DOG], [frown(CAT), frown(DOG)]).mean()
     for captions in ((CAT, DOG), (BARE + ", smile", CAT), (DOG,), (DOG, CAT, DOG)):

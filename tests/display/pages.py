@@ -46,16 +46,16 @@ def opened(text: str) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(text)))
 
 
-def rebuilt(told: dict[str, Any], layer: dict[str, Any]) -> Image.Image:
+def rebuilt(report: dict[str, Any], layer: dict[str, Any]) -> Image.Image:
     """A whole image from the source and its layer, as the script makes it."""
-    source = opened(told["source"]["rgb"])
-    if told["alpha"]:
-        source.putalpha(opened(told["source"]["alpha"]))
+    source = opened(report["source"]["rgb"])
+    if report["alpha"]:
+        source.putalpha(opened(report["source"]["alpha"]))
     if not layer["rgb"]:
         return source
     left, top, width, height = layer["box"]
     part = opened(layer["rgb"])
-    if told["alpha"]:
+    if report["alpha"]:
         box = (left, top, left + width, top + height)
         part.putalpha(opened(layer["alpha"]) if layer["alpha"] else source.getchannel("A").crop(box))
     source.paste(part, (left, top))

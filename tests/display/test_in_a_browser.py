@@ -199,7 +199,7 @@ def test_zoom_and_pan(browser: Browser, page: Path) -> None:
     assert place() == pytest.approx(whole, abs=0.5)
 
 
-def test_what_is_saved_is_the_file_of_the_edit_or_a_blend_that_says_so(browser: Browser, tmp_path: Path) -> None:
+def test_what_is_saved_is_the_file_of_the_edit_or_a_blend_that_is_reported(browser: Browser, tmp_path: Path) -> None:
     model = ColorBackbone()
     noisy().save(tmp_path / "me.png")
     latent = encode(model, tmp_path / "me.png", source_prompt="red")
@@ -212,9 +212,9 @@ def test_what_is_saved_is_the_file_of_the_edit_or_a_blend_that_says_so(browser: 
     swept[1].save(tmp_path / "saved.png")
     assert same_image(read_image(place), swept[1].image)
     assert read_chunks(place) == read_chunks(tmp_path / "saved.png")
-    told, saved = (json.loads(one.read_text("utf-8")) for one in (record, tmp_path / "saved.json"))
-    assert told["record"] == saved["record"]
-    assert told["results"][0].items() <= saved["results"][0].items()
+    report, saved = (json.loads(one.read_text("utf-8")) for one in (record, tmp_path / "saved.json"))
+    assert report["record"] == saved["record"]
+    assert report["results"][0].items() <= saved["results"][0].items()
     typed(browser, "0.4")
     place, record = downloaded(browser, ".keep", tmp_path), downloaded(browser, ".note", tmp_path)
     assert read_chunks(place) == (None, None), "it is not the image of a record"

@@ -140,10 +140,15 @@ def between() -> PathsBetween:
 
 def test_images_of_paths_and_what_was_measured(between: PathsBetween, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(between.latent.backbone, "decode", lambda z: 3 * z)
-    told = json.loads(json.dumps(plain_values(paths_json(between)), allow_nan=False))
-    assert (told["captions"], told["frames"], told["rank"], told["site"]) == (["red", "gray"], FRAMES, 2, "clean")
-    assert [path["method"] for path in told["paths"]] == ["lerp", "slerp"]
-    for path, one in zip(told["paths"], between.paths, strict=True):
+    report = json.loads(json.dumps(plain_values(paths_json(between)), allow_nan=False))
+    assert (report["captions"], report["frames"], report["rank"], report["site"]) == (
+        ["red", "gray"],
+        FRAMES,
+        2,
+        "clean",
+    )
+    assert [path["method"] for path in report["paths"]] == ["lerp", "slerp"]
+    for path, one in zip(report["paths"], between.paths, strict=True):
         assert path["feature_length"] == pytest.approx(sum(path["feature_lengths"]))
         assert path["semantic_length"] == pytest.approx(sum(path["curvedness"]))
         assert len(path["curvedness"]) == len(path["norms"]) - 1 == FRAMES - 1
@@ -151,8 +156,8 @@ def test_images_of_paths_and_what_was_measured(between: PathsBetween, monkeypatc
         images = path_images(between, one)
         assert torch.equal(images[[0, -1]], torch.stack([frame.pixels for frame in between.latent.frames]))
         assert torch.equal(images[1:-1], (3 * one.z[1:-1]).clamp(-1, 1))
-    assert told["random"]["semantic_length"] == pytest.approx(3 * told["random"]["a_segment"]["mean"])
-    assert told["evaluations"] == between.evaluations
+    assert report["random"]["semantic_length"] == pytest.approx(3 * report["random"]["a_segment"]["mean"])
+    assert report["evaluations"] == between.evaluations
 
 
 @pytest.mark.parametrize(("frames", "width"), [(4, 160), (12, 88), (20, 64)])

@@ -34,12 +34,12 @@ def test_every_image_is_there_exactly(strengths: list[float], mode: str) -> None
     if mode == "RGBA":
         for frame, alpha in zip(view.frames, (noise(mode="RGBA", seed=5), *[view.source] * 4), strict=False):
             frame.image.putalpha(alpha.getchannel("A"))
-    told = data_of(view.html)
-    assert [frame["strength"] for frame in told["frames"]] == sorted({0.0, *strengths})
+    report = data_of(view.html)
+    assert [frame["strength"] for frame in report["frames"]] == sorted({0.0, *strengths})
     images = {float(frame.strength): frame.image for frame in view.frames} | {0.0: view.source}
     assert view.html == dataclasses.replace(view, frames=list(reversed(view.frames))).html
-    for frame in told["frames"]:
-        assert same_image(rebuilt(told, frame), images[frame["strength"]])
+    for frame in report["frames"]:
+        assert same_image(rebuilt(report, frame), images[frame["strength"]])
 
 
 @pytest.mark.parametrize(
@@ -87,31 +87,31 @@ def test_of_a_change_only_its_box_is_there() -> None:
 
 def test_images_of_other_modes_are_shown_in_eight_bits() -> None:
     deep = Image.fromarray(np.arange(0, 65536, 65535 // 99, dtype=np.uint16)[:100].reshape(10, 10))
-    told = data_of(View(source=deep, frames=[Frame(strength=1.0, image=deep)]).html)
-    assert "8 bits" in told["notes"][0]
-    assert opened(told["source"]["rgb"]).getpixel((9, 9)) == (255, 255, 255)
+    report = data_of(View(source=deep, frames=[Frame(strength=1.0, image=deep)]).html)
+    assert "8 bits" in report["notes"][0]
+    assert opened(report["source"]["rgb"]).getpixel((9, 9)) == (255, 255, 255)
     palette = noise().quantize(16)
-    told = data_of(View(source=palette, frames=[Frame(strength=1.0, image=palette)]).html)
-    assert told["notes"] == []
-    assert same_image(opened(told["source"]["rgb"]), palette.convert("RGB"))
+    report = data_of(View(source=palette, frames=[Frame(strength=1.0, image=palette)]).html)
+    assert report["notes"] == []
+    assert same_image(opened(report["source"]["rgb"]), palette.convert("RGB"))
 
 
-def test_a_large_image_is_reduced_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_image_is_reduced_and_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("latentedit.display.page.MOST_PIXELS", 4000)
     view = view_of([1.0, 2.0], size=(120, 80))
-    told = data_of(view.html)
-    width, height = told["size"]
+    report = data_of(view.html)
+    width, height = report["size"]
     assert (width, height) == (77, 51)
-    assert "Shown and saved at 77 x 51 pixels: at 120 x 80" in told["notes"][0]
-    left, top, box_width, box_height = told["frames"][1]["box"]
+    assert "Shown and saved at 77 x 51 pixels: at 120 x 80" in report["notes"][0]
+    left, top, box_width, box_height = report["frames"][1]["box"]
     assert min(left, top) > 0, "reduced alike, both are the same where they were"
     assert box_width * box_height < width * height / 2
-    told = data_of(view_of([1.0], size=(80, 50)).html)
-    assert (told["size"], told["notes"]) == ([80, 50], [])
+    report = data_of(view_of([1.0], size=(80, 50)).html)
+    assert (report["size"], report["notes"]) == ([80, 50], [])
     monkeypatch.setattr("latentedit.display.page.MOST_PIXELS_TOGETHER", 4000)
     frames = [Frame(strength=float(seed), image=noise(seed=seed)) for seed in range(1, 12)]
-    told = data_of(View(source=noise(), frames=frames).html)
-    assert sum(frame["box"][2] * frame["box"][3] for frame in [told["source"], *told["frames"]]) <= 4000
+    report = data_of(View(source=noise(), frames=frames).html)
+    assert sum(frame["box"][2] * frame["box"][3] for frame in [report["source"], *report["frames"]]) <= 4000
 
 
 def test_texts_are_nothing_but_texts() -> None:
@@ -124,15 +124,15 @@ def test_texts_are_nothing_but_texts() -> None:
     assert outside.count("</script>") == 2
     assert "<img" not in outside
     assert f"<title>{html.escape(HOSTILE)}</title>" in page
-    told = data_of(page)
-    assert told["title"] == HOSTILE
-    assert told["frames"][1]["lines"] == [HOSTILE]
-    assert "".join(text for text, _ in told["captions"][0]) == HOSTILE
-    assert re.fullmatch(r"[\w.-]+", told["name"])
+    report = data_of(page)
+    assert report["title"] == HOSTILE
+    assert report["frames"][1]["lines"] == [HOSTILE]
+    assert "".join(text for text, _ in report["captions"][0]) == HOSTILE
+    assert re.fullmatch(r"[\w.-]+", report["name"])
     assert view.iframe.count("<") == 2, "all of the page is in one attribute"
 
 
-def test_nothing_is_asked_of_anybody_and_only_our_script_runs() -> None:
+def test_nothing_is_requested_of_anybody_and_only_our_script_runs() -> None:
     page = view_of([1.0]).html
     (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', page)
     assert policy.startswith("default-src 'none';")
@@ -168,21 +168,21 @@ def swept(colors: ColorBackbone, tmp_path: Path) -> list[EditResult]:
 
 
 @pytest.mark.slow
-def test_everything_that_results_say_of_themselves(swept: list[EditResult]) -> None:
-    told = data_of(latentedit.view(swept).html)
-    assert (told["title"], told["name"]) == ("me.png: green", "me")
-    assert told["captions"] == [[["red", True]], [["green", True]]]
+def test_everything_that_results_state_of_themselves(swept: list[EditResult]) -> None:
+    report = data_of(latentedit.view(swept).html)
+    assert (report["title"], report["name"]) == ("me.png: green", "me")
+    assert report["captions"] == [[["red", True]], [["green", True]]]
     texts = {one.strength: (one.verdict.label, one.verdict.reason) for one in swept}
-    assert {one["strength"]: (one["verdict"], one["reason"]) for one in told["frames"] if one["strength"]} == texts
-    last = told["frames"][-1]
+    assert {one["strength"]: (one["verdict"], one["reason"]) for one in report["frames"] if one["strength"]} == texts
+    last = report["frames"][-1]
     record = json.loads(last["record"])
     assert (record["record"], record["results"][0]["strength"]) == (plain(swept[0].record), 1.0)
     assert [kind for kind, _ in last["chunks"]] == ["iTXt", "leDt"]
     assert data_of(view_of([1.0]).html)["frames"][1]["record"] == ""
-    blend = json.loads('"0.3"'.join(told["between"]))
+    blend = json.loads('"0.3"'.join(report["between"]))
     assert (blend["blend"], blend["record"]["strengths"]) == ("0.3", ["0.3"])
     assert last["lines"][0] == "color red -> green"
-    assert same_image(rebuilt(told, last), swept[0].image)
+    assert same_image(rebuilt(report, last), swept[0].image)
 
 
 @pytest.mark.slow
@@ -199,7 +199,7 @@ def test_what_goes_on_from_an_edit_begins_there(colors: ColorBackbone) -> None:
     latent = encode(colors, noisy())
     there = manipulate(latent, identify(latent, prompt="green"), strength=0.5)
     further = sweep(there.latent, identify(there.latent, prompt="blue"), strengths=[0.0, 1.0])
-    told = data_of(results_view(further).html)
+    report = data_of(results_view(further).html)
     assert not same_image(there.image, there.source)
-    assert same_image(rebuilt(told, told["frames"][0]), there.image)
-    assert same_image(rebuilt(told, told["frames"][1]), further[1].image)
+    assert same_image(rebuilt(report, report["frames"][0]), there.image)
+    assert same_image(rebuilt(report, report["frames"][1]), further[1].image)

@@ -69,9 +69,11 @@ def test_numbers_and_rows_are_filled_in_and_ratios_taken(tmp_path: Path) -> None
 | a | table | with | head |
 | --- | --- | --- | --- |
 <!--/table-->"""
-    told = page.replace("-->?<", "-->1.0 dB [0.5, 2.0]<").replace(".0f--><", ".0f-->45<").replace("-->1<", "-->0.250<")
-    told = told.replace("<!--/table", "| 0 | 90 | holds | 1.00 |\n| 1 | 0 | | |\n<!--/table")
-    assert marked_numbers.filled(page, tmp_path) == told
+    report = (
+        page.replace("-->?<", "-->1.0 dB [0.5, 2.0]<").replace(".0f--><", ".0f-->45<").replace("-->1<", "-->0.250<")
+    )
+    report = report.replace("<!--/table", "| 0 | 90 | holds | 1.00 |\n| 1 | 0 | | |\n<!--/table")
+    assert marked_numbers.filled(page, tmp_path) == report
     broken = "* in a list\n  <!--a.json runs/0/steps | d-->1<!--/-->, which a comment at the start of a line would end"
     assert marked_numbers.filled(broken, tmp_path) == broken.replace("\n ", "").replace("->1<", "->90<")
     for mark in ("nothing.json | d-->1<!--/-->", "table nothing-->\n| a |\n| --- |\n<!--/table-->"):

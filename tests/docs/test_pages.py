@@ -98,7 +98,7 @@ old
         ("python\nx = 1\n1 / 0", 2, "3"),
     ],
 )
-def test_a_block_that_fails_says_where(
+def test_a_block_that_fails_states_where(
     block: str, line: int, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(BlockError, match=rf"^docs/page.md:{line}: [\s\S]*{message}"):

@@ -37,7 +37,7 @@ def checked(model: Any, *, last: str = "edit", **options: Any) -> dict[str, Chec
 
 
 @pytest.mark.nightly
-def test_what_works_is_said_and_what_it_took(model: Any) -> None:
+def test_what_works_is_reported_and_what_it_took(model: Any) -> None:
     """A codec of random weights gives no image back; all else holds with any weights."""
     steps: list[str] = []
     found = checked(model, progress=lambda what, done, total: steps.append(what))

@@ -106,9 +106,9 @@ def test_progress_and_cost_and_what_is_needed(basis: LocalBasis) -> None:
     with basis.latent.backbone.count() as cost:
         found = discover(basis)
     assert found.cost.evaluations == cost.evaluations
-    told: list[str] = []
-    discover(basis, progress=lambda what, done, total: told.append(what))
-    assert list(dict.fromkeys(told)) == ["step lengths", "edits", "random directions"]
+    report: list[str] = []
+    discover(basis, progress=lambda what, done, total: report.append(what))
+    assert list(dict.fromkeys(report)) == ["step lengths", "edits", "random directions"]
     bare = dataclasses.replace(basis, latent=dataclasses.replace(basis.latent, frames=()))
     with pytest.raises(ConfigError, match="has no image"):
         discover(bare)
@@ -148,22 +148,22 @@ def listed(folder: Path) -> list[str]:
 
 @pytest.mark.slow
 def test_a_folder_with_directions_sheet_and_numbers(discovery: Discovery, tmp_path: Path) -> None:
-    told = write_discovery(discovery, tmp_path / "out")
+    report = write_discovery(discovery, tmp_path / "out")
     assert listed(tmp_path) == ["out"]
     assert listed(tmp_path / "out") == [*NAMES, "directions.png", "discovered.json"]
-    assert json.loads((tmp_path / "out" / "discovered.json").read_text()) == told
-    assert [row["file"] for row in told["directions"]] == NAMES == file_names(discovery)
-    assert [row["singular_value"] for row in told["directions"]] == [2.0, 1.0]
-    assert told["directions"][0]["name"] == "top: light (+), dark (-)"
-    assert set(told["random"]) == {"equal length", "equal effect"}
-    assert told["record"]["prompt"] == told["record"]["caption"] == ""
-    assert (told["record"]["rank"], told["record"]["seed"]) == (2, 3)
-    assert told["cost"]["evaluations"] == discovery.cost.evaluations
+    assert json.loads((tmp_path / "out" / "discovered.json").read_text()) == report
+    assert [row["file"] for row in report["directions"]] == NAMES == file_names(discovery)
+    assert [row["singular_value"] for row in report["directions"]] == [2.0, 1.0]
+    assert report["directions"][0]["name"] == "top: light (+), dark (-)"
+    assert set(report["random"]) == {"equal length", "equal effect"}
+    assert report["record"]["prompt"] == report["record"]["caption"] == ""
+    assert (report["record"]["rank"], report["record"]["seed"]) == (2, 3)
+    assert report["cost"]["evaluations"] == discovery.cost.evaluations
     for one, name in zip(discovery.directions, NAMES, strict=True):
         loaded = load_direction(tmp_path / "out" / name)
         assert torch.equal(loaded.z, one.direction.z)
         assert loaded.calibration is not None
-    for one, row in zip(discovery.directions, told["directions"], strict=True):
+    for one, row in zip(discovery.directions, report["directions"], strict=True):
         known = one.direction.calibration
         assert known is not None
         assert row["sound"] == [known.lowest, known.highest]
@@ -254,10 +254,10 @@ def test_it_makes_the_same_change_there(
 ) -> None:
     """The model is linear, so the true direction is the same at every image: all of it, where the basis has it."""
     whole, basis = transport(direction, other), dataclasses.replace(basis, latent=other)
-    asked: dict[str, object] = {}
+    requested: dict[str, object] = {}
 
     def known(latent: JointLatent, **wanted: object) -> object:
-        asked.update(wanted)
+        requested.update(wanted)
         trace = local_basis(latent, site="clean", rank=1, level=0.5, steps=10).trace
         return dataclasses.replace(basis, trace=trace, v=halves(), u=halves())
 
@@ -265,8 +265,8 @@ def test_it_makes_the_same_change_there(
     arrived = transport(direction, other, rank=2, seed=4)
     assert (len(whole.basis), whole.carried.captured) == (0, pytest.approx(1, abs=1e-5)), "by the full Jacobian"
     assert relative_error(whole.discovered.direction.z, arrived.discovered.direction.z) < 1e-3
-    assert (asked["site"], asked["level"], asked["steps"]) == ("clean", 0.5, 10)
-    assert (asked["rank"], asked["seed"], asked["prompt"]) == (2, 4, None)
+    assert (requested["site"], requested["level"], requested["steps"]) == ("clean", 0.5, 10)
+    assert (requested["rank"], requested["seed"], requested["prompt"]) == (2, 4, None)
     assert arrived.carried.captured == pytest.approx(1)
     walked, found = arrived.discovered.probe, arrived.discovered.direction
     assert walked.meaning.name == found.settings["name"] == "top: light (+), dark (-)"
@@ -285,13 +285,13 @@ def test_it_makes_the_same_change_there(
 
 def test_what_the_search_finds_is_used(direction: Direction, other: JointLatent) -> None:
     """Here J is a multiple of the identity, so any basis is right, and a random one of 6 has little of the change."""
-    told: list[str] = []
-    arrived = transport(direction, other, rank=6, progress=lambda what, *_: told.append(what))
+    report: list[str] = []
+    arrived = transport(direction, other, rank=6, progress=lambda what, *_: report.append(what))
     assert len(arrived.basis) == 6
     assert arrived.basis.level == direction.level
     assert 0 < arrived.carried.captured < 0.5
     assert arrived.carried.chance == pytest.approx(6 / 192)
-    assert {"integrate", "basis", "step lengths", "edits"} <= set(told)
+    assert {"integrate", "basis", "step lengths", "edits"} <= set(report)
 
 
 def test_a_prompt_of_its_own_goes_with_the_direction(direction: Direction, other: JointLatent) -> None:

@@ -109,8 +109,8 @@ def test_a_direction_of_an_instruction_serves_other_images(model: Backbone, tmp_
     found.save(tmp_path / "hat.safetensors")
     kept = le.Direction.load(tmp_path / "hat.safetensors")
     other = flat_photo().transpose(Image.Transpose.ROTATE_180)
-    told = le.edit(model, other, direction=kept, strength=0.5)
-    assert told.record.instructed
+    report = le.edit(model, other, direction=kept, strength=0.5)
+    assert report.record.instructed
     both = le.edit(model, other, instruction=[HAT, "make it red"], strength=[1.0, 0.5])
     assert len(both.record.directions) == 2
     assert both.target_caption == f"{HAT}, make it red"
@@ -166,6 +166,6 @@ def test_models_of_captions_take_no_instructions() -> None:
     with pytest.raises(ConfigError, match="edits by captions, and takes no instructions"):
         le.edit(dev, flat_photo(), instruction=HAT)
     z = torch.zeros(1, *dev.latent_shape(64, 64))
-    told = dataclasses.replace(dev.embed([HAT]), reference=(z,))
+    report = dataclasses.replace(dev.embed([HAT]), reference=(z,))
     with pytest.raises(ShapeError, match="takes no reference images"):
-        dev.velocity(z, torch.tensor([0.5]), told)
+        dev.velocity(z, torch.tensor([0.5]), report)

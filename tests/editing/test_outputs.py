@@ -57,9 +57,9 @@ def test_an_image_is_written_with_its_record_and_what_was_measured(result: EditR
     text, payload = read_chunks(tmp_path / "out.png")
     assert text == result.record.to_json()
     assert payload == difference(result.source, result.image)
-    told = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
-    assert told["record"] == json.loads(text)
-    (measured,) = told["results"]
+    report = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert report["record"] == json.loads(text)
+    (measured,) = report["results"]
     assert measured["verdict"] == plain(result.verdict)
     assert (measured["verdict"]["word"], measured["verdict"]["share"]) == ("done", 1)
     assert measured["cost"] == plain(result.cost)
@@ -71,12 +71,12 @@ def test_a_sweep_is_one_record_with_all_strengths(swept: list[EditResult], tmp_p
     write_sweep(swept, tmp_path / name)
     record = read_record(tmp_path / name)
     assert record == swept[0].record.model_copy(update={"output": "sweep", "strengths": (1.0, 0.0, 0.5)})
-    told = json.loads((tmp_path / "s.json").read_text(encoding="utf-8"))["results"]
-    assert [row["strength"] for row in told] == [1.0, 0.0, 0.5]
+    report = json.loads((tmp_path / "s.json").read_text(encoding="utf-8"))["results"]
+    assert [row["strength"] for row in report] == [1.0, 0.0, 0.5]
 
 
 @pytest.mark.parametrize("name", ["out.png", "out.jpg", "out.webp", "out.bmp", "out.tiff"])
-def test_formats_that_carry_no_record_have_it_beside_them(result: EditResult, tmp_path: Path, name: str) -> None:
+def test_formats_that_carry_no_record_have_it_next_to_them(result: EditResult, tmp_path: Path, name: str) -> None:
     result.save(tmp_path / name)
     result.save(tmp_path / name)  # our own files are overwritten
     assert (read_chunks(tmp_path / name) == (None, None)) == (name != "out.png")

@@ -87,11 +87,11 @@ def test_several_directions_are_one_that_is_composed(
     assert result.strength == 1
     assert result.cross_talk is not None
     assert torch.equal(result.cross_talk, cross_talk(ways)[0])
-    assert [told.strength for told in result.record.directions] == list(shares)
+    assert [report.strength for report in result.record.directions] == list(shares)
     assert result.record.combine == combine
 
 
-def test_all_changes_are_said_in_one_caption(latent: JointLatent, red: Direction, blue: Direction) -> None:
+def test_all_changes_are_reported_in_one_caption(latent: JointLatent, red: Direction, blue: Direction) -> None:
     """Those that are made, and whose words are in the caption of this image."""
     alone, back = moved(latent, [red]), moved(latent, [red], [-1.0])
     assert torch.equal(alone.latent.z, latent.z + red.z)
@@ -130,9 +130,9 @@ def test_directions_of_several_images_have_words_for_each(colors: ColorBackbone,
     latent = encode(colors, images[:2], source_prompt="gray")
     direction = identify(latent, prompt=["red", "blue"])
     for index, result in enumerate(Session(latent).manipulate(direction)):
-        (told,) = result.record.directions
-        assert told.fingerprint == direction.row(index).fingerprint
-        assert (told.target_caption, told.given) == (("red", "blue")[index], False)
+        (report,) = result.record.directions
+        assert report.fingerprint == direction.row(index).fingerprint
+        assert (report.target_caption, report.given) == (("red", "blue")[index], False)
         assert result.record.evaluations == 48
 
 
@@ -184,9 +184,9 @@ def test_settings_of_directions_are_read_with_distrust(latent: JointLatent, red:
             search_of(settings)
 
 
-def way(latent: JointLatent, directions: Sequence[Direction], **said: Any) -> tuple[Arm, float, int]:
+def way(latent: JointLatent, directions: Sequence[Direction], **text: Any) -> tuple[Arm, float, int]:
     """How directions move images."""
-    editor = default_manipulation(latent, directions, said)
+    editor = default_manipulation(latent, directions, text)
     return editor.arm, editor.level, editor.steps
 
 
@@ -323,7 +323,7 @@ def test_what_was_found_on_a_moved_latent_is_not_found_again_on_the_image(latent
     assert way(latent, [found]) == way(latent, [red]), "of this image all the same"
 
 
-def test_a_sweep_by_the_default_says_which(colors: ColorBackbone) -> None:
+def test_a_sweep_by_the_default_states_which(colors: ColorBackbone) -> None:
     colors.defaults = {}
     untuned = encode(colors, gray(), source_prompt=SCENE)
     for result in sweep(untuned, change="gray => red", strengths=[0.5, 1.0]):

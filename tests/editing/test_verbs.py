@@ -92,7 +92,7 @@ def test_settings_of_the_editor_are_keyword_arguments(colors: ColorBackbone) -> 
             edit(colors, noisy(), prompt="green", method="eim", **dict[str, Any]({name: 3}))
 
 
-def test_a_list_comes_back_in_order_whatever_the_shapes() -> None:
+def test_a_list_comes_back_in_order_for_any_the_shapes() -> None:
     model = ColorBackbone(sizes=(4, 8, 12))
     images = [noisy(0), noisy(1, (40, 12)), noisy(2)]
     together = edit(model, images, prompt=["green", "blue", "gray"], source_prompt="red", seed=1)
@@ -149,8 +149,8 @@ def test_a_model_without_a_reader_needs_captions(colors: ColorBackbone) -> None:
     result = edit(model, noisy(), prompt="green", source_prompt="red")
     assert result.effect.read_before is None
     assert result.effect.read_after is None
-    told = edit(colors, noisy(), prompt="mauve", source_prompt="blue")
-    assert (told.caption, told.notes) == ("blue", ("unknown color in 'mauve'",)), "what is given beats what is read"
+    report = edit(colors, noisy(), prompt="mauve", source_prompt="blue")
+    assert (report.caption, report.notes) == ("blue", ("unknown color in 'mauve'",)), "what is given beats what is read"
 
 
 def test_missing_forward_derivatives_are_noted_in_every_result(
@@ -180,7 +180,7 @@ def test_a_damaged_network_is_named(colors: ColorBackbone, monkeypatch: pytest.M
             act()
 
 
-def test_a_target_that_says_nothing_new_has_no_direction(colors: ColorBackbone) -> None:
+def test_a_target_that_states_nothing_new_has_no_direction(colors: ColorBackbone) -> None:
     latent = encode(colors, noisy())
     with pytest.raises(ConfigError, match=r"'red' and 'red'.*Name what should change"):
         identify(latent, prompt="red")
@@ -203,7 +203,7 @@ SCENE = "gray room, a hat"
         ({"prompt": "red", "mask": Image.new("L", (9, 8), 255)}, "9x8 pixels, the image 8x8"),
     ],
 )
-def test_edits_that_make_no_sense_are_refused_before_the_network_is_asked(
+def test_edits_that_make_no_sense_are_refused_before_the_network_is_evaluated(
     colors: ColorBackbone, wanted: dict[str, Any], words: str
 ) -> None:
     with colors.count() as counted, pytest.raises(LatentEditError, match=words):
@@ -266,10 +266,10 @@ def test_a_mask_keeps_everything_else_as_it_was(
 class Blind(ColorReader):  # pyright: ignore[reportGeneralTypeIssues]
     """Says the same of every image."""
 
-    said = "gray"
+    text = "gray"
 
     def caption(self, pixels: torch.Tensor) -> list[str]:
-        return [self.said] * len(pixels)
+        return [self.text] * len(pixels)
 
 
 def test_a_captioner_reads_where_no_caption_is_given(colors: ColorBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,7 +278,7 @@ def test_a_captioner_reads_where_no_caption_is_given(colors: ColorBackbone, monk
     assert edit(colors, noisy(), prompt="green", captioner=Blind(colors), source_prompt="blue").caption == "blue"
     with pytest.raises(RegistryError, match="colors"):
         edit(colors, noisy(), prompt="green", captioner="color")
-    monkeypatch.setattr(Blind, "said", "")
+    monkeypatch.setattr(Blind, "stated", "")
     with pytest.raises(ConfigError, match="caption from the captioner"):
         edit(colors, noisy(), prompt="green", captioner=Blind(colors))
 

@@ -47,7 +47,7 @@ def images(backbone: GaussianMixtureBackbone, text: str, component: int = 0, cou
     return JointLatent(backbone=backbone, z=z, condition=backbone.embed([text]).expand(count), captions=(text,) * count)
 
 
-def said(
+def stated(
     latent: JointLatent, text: str, z: Tensor, *, strength: float = 1.0, judge: Judge | None = None
 ) -> list[Verdict]:
     target = latent.backbone.embed([text]).expand(len(latent))
@@ -93,17 +93,17 @@ def test_the_share_of_one_component_in_closed_form(apart: GaussianMixtureBackbon
 
 
 @pytest.mark.parametrize("strength", [-0.3, 1.0])
-def test_far_from_both_is_damaged_whatever_was_asked_for(apart: GaussianMixtureBackbone, strength: float) -> None:
+def test_far_from_both_is_damaged_for_any_was_requested(apart: GaussianMixtureBackbone, strength: float) -> None:
     latent = images(apart, "a")
     off = torch.tensor([0.0, 6.0, 0.0, 0.0]).double()
-    verdicts = said(latent, "b", latent.z + off, strength=strength)
+    verdicts = stated(latent, "b", latent.z + off, strength=strength)
     for verdict in verdicts:
         assert verdict.word == "damaged"
         assert verdict.residual > 2
         assert verdict.remedy == "less strength"
-    patient = said(latent, "b", latent.z + off, strength=strength, judge=Judge(damage=1000.0))
+    patient = stated(latent, "b", latent.z + off, strength=strength, judge=Judge(damage=1000.0))
     assert "damaged" not in {verdict.word for verdict in patient}
-    still = said(latent, "b", latent.z + off, strength=0.0)
+    still = stated(latent, "b", latent.z + off, strength=0.0)
     assert all((one.word, "strength 0" in one.reason) == ("not done", True) for one in still)
 
 
@@ -122,7 +122,7 @@ def test_why_nothing_changed_is_named(
     apart: GaussianMixtureBackbone, component: int, text: str, step: float, reason: str, remedy: str
 ) -> None:
     latent = images(apart, "a", component=component)
-    for verdict in said(latent, text, latent.z + step * torch.eye(4, dtype=torch.float64)[1]):
+    for verdict in stated(latent, text, latent.z + step * torch.eye(4, dtype=torch.float64)[1]):
         assert verdict.word == "not done"
         assert reason in verdict.reason
         assert remedy in verdict.remedy
@@ -130,7 +130,7 @@ def test_why_nothing_changed_is_named(
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Told(Judge):
+class Scripted(Judge):
     """Losses as given: those of the image itself, and those of anything else."""
 
     before: tuple[float, float]
@@ -146,7 +146,7 @@ def verdict_of(before: tuple[float, float], after: tuple[float, float], strength
     latent = JointLatent(
         backbone=backbone, z=torch.zeros(1, 2).double(), condition=backbone.embed(["a"]), captions=("a",)
     )
-    judge = Told(before=before, after=after)
+    judge = Scripted(before=before, after=after)
     return judge.judge(latent, backbone.embed(["b"]), torch.ones(1, 2).double(), strength=strength, seed=0)[0]
 
 
@@ -218,7 +218,7 @@ def test_without_words_what_has_moved_enough_is_changed(apart: GaussianMixtureBa
 
 
 @pytest.mark.parametrize("pairs", [1, 2])
-def test_costs_what_it_says(apart: GaussianMixtureBackbone, pairs: int) -> None:
+def test_costs_what_it_states(apart: GaussianMixtureBackbone, pairs: int) -> None:
     latent, judge, target = images(apart, "a"), Judge(pairs=pairs), apart.embed(["b"]).expand(3)
     assert judge.evaluations(latent) == 4 * pairs
     with apart.count() as cost:
@@ -240,11 +240,11 @@ class Painter(GaussianMixtureBackbone):
 
     def _velocity(self, z: Tensor, s: Tensor, condition: Condition) -> Tensor:
         assert condition.reference is not None
-        told = torch.where(condition.tokens[:, 0, 1:2] > 0, -1, 1)
-        return (z - (told * condition.reference[0]).clamp(-1, 1) - 0.1) / s[:, None]
+        report = torch.where(condition.tokens[:, 0, 1:2] > 0, -1, 1)
+        return (z - (report * condition.reference[0]).clamp(-1, 1) - 0.1) / s[:, None]
 
 
-def test_a_model_that_sees_the_image_is_shown_the_edit_and_told_to_change_nothing(
+def test_a_model_that_sees_the_image_is_shown_the_edit_and_instructed_to_change_nothing(
     apart: GaussianMixtureBackbone,
 ) -> None:
     """loss(z, c0 beside z) is .01 where all values are such as it paints, wherever the image was: a residual of 1."""
@@ -271,12 +271,12 @@ def test_a_model_that_sees_the_image_is_shown_the_edit_and_told_to_change_nothin
 def test_images_are_judged_one_by_one(apart: GaussianMixtureBackbone) -> None:
     latent = images(apart, "a")
     z = torch.stack([latent.z[0], apart.counterfactual(latent.z, 0, 1)[1], latent.z[2] + 10])
-    together = said(latent, "b", z)
+    together = stated(latent, "b", z)
     assert [verdict.word for verdict in together] == ["not done", "done", "damaged"]
     for index, verdict in enumerate(together):
         rows = slice(index, index + 1)
         alone = dataclasses.replace(latent, z=latent.z[rows], condition=latent.condition[rows], captions=("a",))
-        (found,) = said(alone, "b", z[rows])
+        (found,) = stated(alone, "b", z[rows])
         assert found.word == verdict.word
         assert found.residual == pytest.approx(verdict.residual, rel=1e-9)
 

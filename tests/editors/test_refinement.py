@@ -50,7 +50,7 @@ def test_wide_changes_and_none_stay_as_they_are() -> None:
     assert torch.equal(Refinement(widest=1.0)(latent, latent.backbone.embed(["green"]), change, seed=0)[2], change[2])
 
 
-def test_an_image_is_refined_by_its_own_seed_whatever_its_batch() -> None:
+def test_an_image_is_refined_by_its_own_seed_for_any_its_batch() -> None:
     latent, target = latents(), ColorBackbone().embed(["green", "blue"])
     change = spot(latent)
     both = Refinement()(latent, target, change, seed=[5, 6])

@@ -82,13 +82,13 @@ def test_laws_1_3_and_4_on_a_network(name: str, latent: JointLatent) -> None:
     """What another kind of network can break: other layers, other levels, noise that is predicted, and one branch."""
     editor, contract, target = few_steps(name, latent.backbone), EditorContract(), latent.backbone.embed(["a face"])
     contract.test_law_1_a_strength_changes_something(editor, latent, target)
-    contract.test_law_4_costs_what_it_says(editor, latent, target)
+    contract.test_law_4_costs_what_it_states(editor, latent, target)
     if len(latent) > 1:
         contract.test_law_3_neighbors_do_not_matter(editor, latent, target)
 
 
 @pytest.mark.parametrize("name", ["asyrp", "freesliders", "sega"])
-def test_ways_back_retrace_the_inversion_whatever_weight_a_network_was_published_with(name: str) -> None:
+def test_ways_back_retrace_the_inversion_for_any_weight_a_network_was_published_with(name: str) -> None:
     """The inversion goes up with a weight of 1, and so must what its velocities are taken from."""
     mixture = example_mixture(dimension=8, latent=(2, 2, 2))
     latent = dataclasses.replace(mixture_latent(mixture), backbone=weight_as_input(mixture))

@@ -145,11 +145,11 @@ def test_a_sweep_is_its_strengths_one_by_one(latent: JointLatent, direction: Dir
     """Also in any order, and from a slider that has been asked before."""
     strengths = [0.5, -0.4, 0.0, 1.3, 1.0, 0.5]
     together = slider_of(latent, direction, arm).edit(strengths)
-    asked = slider_of(latent, direction, arm)
-    asked.edit([2.0, -2.0])
+    requested = slider_of(latent, direction, arm)
+    requested.edit([2.0, -2.0])
     assert [moved.strength for moved in together] == strengths
     for moved in together:
-        for other in (slider_of(latent, direction, arm).edit([moved.strength])[0], asked.edit([moved.strength])[0]):
+        for other in (slider_of(latent, direction, arm).edit([moved.strength])[0], requested.edit([moved.strength])[0]):
             assert relative_error(moved.z, other.z) < 10 * BATCH  # the way back of seven steps, read off a curve
             assert torch.equal(moved.limit.isnan(), other.limit.isnan())
 
@@ -165,7 +165,7 @@ def test_where_the_way_is_straight_a_strength_is_a_scale(affine: JointLatent, ar
 
 
 @pytest.mark.parametrize(("arm", "close"), [("joint", 0.08), ("text", 0.13)])
-def test_the_effect_is_what_was_asked_for(latent: JointLatent, direction: Direction, arm: str, close: float) -> None:
+def test_the_effect_is_what_was_requested(latent: JointLatent, direction: Direction, arm: str, close: float) -> None:
     """On a mixture, whose response to a text is a sigmoid in the logits, the worst case for six measurements.
 
     Below the first measured scale, 0.2, most of it is guessed: there the joint arm is within 0.08 and the text arm
@@ -237,7 +237,7 @@ def test_strengths_are_clamped_where_the_residual_crosses(
 
 @pytest.mark.parametrize("arm", ["image", "joint"])
 @pytest.mark.parametrize(
-    ("up", "down", "asked", "limits", "effects"),
+    ("up", "down", "requested", "limits", "effects"),
     [
         ([1.1, 1.7, 2.6], [0.3, 0.9, 2.2], 1.5, None, [1.1, 1.5, 1.5]),  # only what is beyond its own limit
         ([1.1, 1.7, 2.6], [0.3, 0.9, 2.2], -0.6, None, [-0.3, -0.6, -0.6]),
@@ -253,12 +253,12 @@ def test_which_images_are_clamped_and_where(
     arm: str,
     up: list[float],
     down: list[float],
-    asked: float,
+    requested: float,
     limits: list[float] | None,
     effects: list[float] | None,
 ) -> None:
     slider = slopes(affine, arm, up=up, down=down)
-    moved = slider.edit([asked])[0]
+    moved = slider.edit([requested])[0]
     assert limits is None or moved.limit.tolist() == pytest.approx(limits, abs=1e-6)
     assert effects is None or effects_of(slider, moved).tolist() == pytest.approx(effects, abs=1e-6)
 
@@ -283,7 +283,7 @@ def test_every_loss_is_taken_at_the_sliders_own_noises(latent: JointLatent, dire
 
 @pytest.mark.parametrize("arm", ARMS)
 @pytest.mark.parametrize("strength", [0.0, 0.3, 1.0, 1.7, -0.6])
-def test_costs_what_it_says(latent: JointLatent, direction: Direction, arm: str, strength: float) -> None:
+def test_costs_what_it_states(latent: JointLatent, direction: Direction, arm: str, strength: float) -> None:
     judge = Judge(pairs=2)
     slider = slider_of(latent, direction, arm, judge)
     with latent.backbone.count() as counted:

@@ -60,10 +60,10 @@ def bent(draw: st.DrawFn, whole: bytes) -> bytes:
     data = whole
     for _ in range(draw(st.integers(0, 4))):
         place = draw(st.integers(0, len(data)))
-        match draw(st.sampled_from(["cut", "over", "in", "twice", "out"])):
+        match draw(st.sampled_from(["cut", "overwrite", "in", "twice", "out"])):
             case "cut":
                 data = data[:place]
-            case "over":
+            case "overwrite":
                 more = draw(st.binary(min_size=1, max_size=8))
                 data = data[:place] + more + data[place + len(more) :]
             case "in":

@@ -99,8 +99,8 @@ def test_a_global_direction_makes_its_change_of_the_feature_at_a_new_image(
     assert local.feature is not None
     assert torch.allclose(local.feature, wanted / wanted.norm(), atol=1e-9)
     assert local.method == "global"
-    told = {"site": "mid", "level": LEVEL, "mean": mean, "rank": 2, "samples": 3, "index": 1, "seed": 0, "step": 2.5}
-    assert local.settings.items() >= told.items()
+    report = {"site": "mid", "level": LEVEL, "mean": mean, "rank": 2, "samples": 3, "index": 1, "seed": 0, "step": 2.5}
+    assert local.settings.items() >= report.items()
     assert local.settings["captured"] == pytest.approx(float((there.u @ found.u[1]).square().sum()))
     save_direction(local, tmp_path / "one.safetensors")
     assert load_direction(tmp_path / "one.safetensors").settings["mean"] == mean

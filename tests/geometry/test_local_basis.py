@@ -89,13 +89,13 @@ def test_cost_is_counted_and_notes_are_passed_on(latent: JointLatent, monkeypatc
     def refuse(*_: object) -> None:
         raise NotImplementedError("no tangent rule")
 
-    told = list[str]()
+    report = list[str]()
     with latent.backbone.count() as cost:
-        found = local_basis(latent, rank=1, level=0.6, steps=4, progress=lambda what, *_: told.append(what))
+        found = local_basis(latent, rank=1, level=0.6, steps=4, progress=lambda what, *_: report.append(what))
     steps = latent.path(4, 0.6).steps
     assert found.evaluations == cost.evaluations == steps + 1 + 2 * found.products
-    assert told.count("integrate") == steps
-    assert told.count("basis") == found.iterations
+    assert report.count("integrate") == steps
+    assert report.count("basis") == found.iterations
     monkeypatch.setattr(forward_ad, "make_dual", refuse)
     again = local_basis(latent, rank=1, level=0.6, steps=4)
     assert again.singular_values.tolist() == pytest.approx(found.singular_values.tolist(), rel=1e-4)
@@ -112,8 +112,8 @@ def test_a_direction_moves_the_latent_at_its_level_by_its_step(latent: JointLate
     assert direction.feature is not None
     assert torch.equal(direction.feature, basis.u[1])
     assert direction.settings["singular_value"] == pytest.approx(float(basis.singular_values[1]))
-    told = {"site": "mid", "level": 0.6, "index": 1, "rank": 2, "seed": 0, "prompt": CAPTION, "steps": 4, "step": 2.5}
-    assert direction.settings.items() >= told.items()
+    report = {"site": "mid", "level": 0.6, "index": 1, "rank": 2, "seed": 0, "prompt": CAPTION, "steps": 4, "step": 2.5}
+    assert direction.settings.items() >= report.items()
     direction.check_model(latent.backbone.name, latent.backbone.fingerprint)
     for index in (-1, 2):
         with pytest.raises(ConfigError, match="the last is 1"):
@@ -157,9 +157,9 @@ def test_bad_requests_are_refused(latent: JointLatent, tmp_path: Path) -> None:
         (image, {"site": "block.0.image", "pooling": "space", "rank": 17, "steps": 2}, "from 1 to 16"),
         (mixture_latent(two_modes(), 2), {}, "one image"),
     ]
-    for asked, wanted, words in cases:
+    for requested, wanted, words in cases:
         with pytest.raises((ConfigError, ShapeError), match=words):
-            local_basis(asked, **wanted)
+            local_basis(requested, **wanted)
 
 
 @pytest.fixture

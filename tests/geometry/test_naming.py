@@ -57,7 +57,7 @@ def test_changes_are_total_variations_averaged_over_the_edits() -> None:
         (edited((0, 0.9, 0), (0, -0.9, 0)), (1.0, 2.0), "hair color: changed"),
     ],
 )
-def test_the_name_says_what_gains_in_each_sign(images: Tensor, scales: tuple[float, ...], name: str) -> None:
+def test_the_name_states_what_gains_in_each_sign(images: Tensor, scales: tuple[float, ...], name: str) -> None:
     """The last one goes up and down in one sign, so that no value gains."""
     assert meaning_of(ByChannel(), SOURCE, images, scales).name == name
 

@@ -133,14 +133,14 @@ def test_the_way_back_is_the_networks_flow_from_each_point(latent: JointLatent, 
 
 
 @pytest.mark.slow
-def test_what_is_counted_and_told(latent: JointLatent, between: PathsBetween) -> None:
-    told = list[tuple[str, int, int]]()
+def test_what_is_counted_and_reported(latent: JointLatent, between: PathsBetween) -> None:
+    report = list[tuple[str, int, int]]()
     with latent.backbone.count() as cost:
         wanted: dict[str, Any] = {"frames": FRAMES, "level": LEVEL, "steps": STEPS, "rank": RANK}
-        one = paths_between(latent, methods=["slerp"], **wanted, progress=lambda *what: told.append(what))
+        one = paths_between(latent, methods=["slerp"], **wanted, progress=lambda *what: report.append(what))
     assert one.evaluations == cost.evaluations
-    assert {what for what, _, _ in told} == {"integrate", "tangent spaces", "return"}
-    assert [done for what, done, _ in told if what == "tangent spaces"] == [1, 2, 3, 4, 5]
+    assert {what for what, _, _ in report} == {"integrate", "tangent spaces", "return"}
+    assert [done for what, done, _ in report if what == "tangent spaces"] == [1, 2, 3, 4, 5]
     assert torch.equal(one.paths[0].points, by_method(between)["slerp"].points)
     again = paths_between(latent, methods=["slerp"], **wanted)
     assert torch.equal(again.paths[0].turns, one.paths[0].turns)

@@ -29,7 +29,7 @@ def test_angles_near_both_ends_are_exact(angle: float) -> None:
     assert float(principal_angles(a, b)[0]) == pytest.approx(angle, abs=1e-15)
 
 
-def test_spaces_inside_and_beside_each_other() -> None:
+def test_spaces_inside_and_next_to_each_other() -> None:
     b = gaussian(4, 3, 5)
     a = torch.stack([b[0] - b[2], b[1] + 2 * b[3]])
     assert float(principal_angles(a, b).max()) < 1e-13

@@ -116,7 +116,7 @@ def test_it_makes_the_same_change_of_the_feature_as_far_as_it_can(here: LocalBas
     assert carried.chance == pytest.approx(6 / 9)
 
 
-def test_what_it_says_of_itself(here: LocalBasis, there: LocalBasis) -> None:
+def test_what_it_states_of_itself(here: LocalBasis, there: LocalBasis) -> None:
     direction = dataclasses.replace(here.direction(1), notes=("a note",))
     carried = transport(direction, there, full=False, step=3.0)
     found = carried.direction

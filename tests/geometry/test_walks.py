@@ -92,7 +92,7 @@ def test_every_way_is_as_it_would_be_alone(
 def test_progress(trace: InversionTrace, latent: JointLatent, v: Tensor) -> None:
     for walk, name in ((LatentWalk(move="guidance"), "guide"), (LatentWalk(), "return")):
         heard = list[tuple[str, int, int]]()
-        walk.edit(latent, trace, v[:1], SCALES[:1, :1], progress=lambda *told, heard=heard: heard.append(told))
+        walk.edit(latent, trace, v[:1], SCALES[:1, :1], progress=lambda *report, heard=heard: heard.append(report))
         assert [done for what, done, _ in heard if what == name] == list(range(1, 17 if name == "guide" else 8))
 
 
@@ -215,10 +215,10 @@ class Response(LatentWalk):
     power: float = 1.0
     lame_side: float = 1.0
     dead: float = 0.0
-    asked: list[Tensor] = dataclasses.field(default_factory=list[Tensor])
+    requested: list[Tensor] = dataclasses.field(default_factory=list[Tensor])
 
     def edit(self, latent: Any, trace: Any, v: Any, scales: Any, *, progress: Any = None) -> Any:
-        self.asked.append(scales)
+        self.requested.append(scales)
         gone = (
             self.factor
             * (scales.abs() > self.dead)
@@ -277,25 +277,25 @@ def test_from_where_nothing_changes_it_goes_ten_times_as_far(walk: Walk) -> None
     lengths = step_lengths(moved, halves(), effect=0.05)
     reached = effects_at(moved, halves(), lengths, what="step lengths")
     assert torch.allclose(reached, torch.full((2,), 0.05, dtype=torch.float64), rtol=CLOSE)
-    assert torch.allclose(dead.asked[1], 10 * dead.asked[0])
+    assert torch.allclose(dead.requested[1], 10 * dead.requested[0])
 
 
 def test_no_length_goes_beyond_the_noise(walk: Walk) -> None:
     weak = Response(factor=1e-3)
     longest = walk.trace.levels[-1] * math.sqrt(3 * 8 * 8)
     assert step_lengths(dataclasses.replace(walk, move=weak), halves()).tolist() == pytest.approx([longest, longest])
-    assert max(float(lengths.abs().max()) for lengths in weak.asked) <= longest * (1 + 1e-9)
-    assert len(weak.asked) <= 3
+    assert max(float(lengths.abs().max()) for lengths in weak.requested) <= longest * (1 + 1e-9)
+    assert len(weak.requested) <= 3
 
 
 def test_what_is_not_tried(walk: Walk) -> None:
     """Two ways back a direction and round, of those that are not met yet."""
     watched = Response(factor=4.0)
     step_lengths(dataclasses.replace(walk, move=watched), halves())
-    assert all(lengths.shape == (2, 2) for lengths in watched.asked)
+    assert all(lengths.shape == (2, 2) for lengths in watched.requested)
     with walk.latent.backbone.count() as cost:
         effects_at(walk, halves(), torch.ones(2, dtype=torch.float64), what="test")
     assert cost.evaluations == 4 * len(walk.trace.velocities)
     jump = Response(factor=1e3, power=200.0)  # nothing is close, so the nearest is left after the last round
     step_lengths(dataclasses.replace(walk, move=jump), halves())
-    assert len(jump.asked) <= ROUNDS
+    assert len(jump.requested) <= ROUNDS

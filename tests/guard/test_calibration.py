@@ -22,14 +22,14 @@ def colors(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ColorBackbone:
     return ColorBackbone()
 
 
-def test_it_costs_what_it_says_and_is_kept_by_the_fingerprint_of_the_model(
+def test_it_costs_what_it_states_and_is_kept_by_the_fingerprint_of_the_model(
     colors: ColorBackbone, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    told: list[tuple[str, int, int]] = []
+    report: list[tuple[str, int, int]] = []
     with colors.count() as cost:
-        found = calibrate_guard(colors, captions=["red"], how=HOW, progress=lambda *step: told.append(step))
+        found = calibrate_guard(colors, captions=["red"], how=HOW, progress=lambda *step: report.append(step))
     assert cost.evaluations == 5 * (3 + 6) + 3 * len(CORRUPTIONS) * 6
-    assert told == [("guard", 1, 3), ("guard", 2, 3), ("guard", 3, 3)]
+    assert report == [("guard", 1, 3), ("guard", 2, 3), ("guard", 3, 3)]
     assert found.images == 5
     keep_calibration(colors, guard=found)
     assert Guard.of(colors) == found
@@ -85,7 +85,7 @@ def test_a_guard_may_come_with_the_model(colors: ColorBackbone, tmp_path: Path) 
     assert Guard.of(colors) == found
 
 
-def test_a_model_without_fingerprint_and_a_home_that_is_read_only_are_told(
+def test_a_model_without_fingerprint_and_a_home_that_is_read_only_are_reported(
     colors: ColorBackbone, monkeypatch: pytest.MonkeyPatch, read_only_folder: Path
 ) -> None:
     monkeypatch.setenv(VARIABLE, str(read_only_folder / "data"))

@@ -28,14 +28,14 @@ def test_the_floor_of_gaussian_images_is_the_closed_form() -> None:
         assert one.error["low"] < one.error["mean"] < one.error["high"]
 
 
-def test_it_costs_what_it_says_and_the_codec_counts_at_every_level() -> None:
-    told: list[Any] = []
+def test_it_costs_what_it_states_and_the_codec_counts_at_every_level() -> None:
+    report: list[Any] = []
     about: Any = {"captions": ["red"], "images": 10, "steps": 3, "levels": (0.1, 0.5)}
     model = ColorBackbone()
     exact = model_floor(model, **about)
     model.decode = lambda z: 0.9 * z
     with model.count() as cost:
-        found = model_floor(model, progress=lambda *step: told.append(step), **about)
+        found = model_floor(model, progress=lambda *step: report.append(step), **about)
     assert cost.evaluations == 10 * (28 + 2 * 3 * 2)
-    assert told == [("floor", 8, 10), ("floor", 10, 10)]
+    assert report == [("floor", 8, 10), ("floor", 10, 10)]
     assert all(one.error["mean"] > other.error["mean"] for one, other in zip(found, exact, strict=True))

@@ -94,7 +94,7 @@ def test_what_is_like_its_own_is_known_and_what_is_far_off_is_not(colors: ColorB
     assert all(one.caption_fits and one.caption_read for one in knowledge[:2])
 
 
-def test_a_caption_that_does_not_fit_is_told_and_a_missing_subject_makes_the_image_unknown(
+def test_a_caption_that_does_not_fit_is_reported_and_a_missing_subject_makes_the_image_unknown(
     colors: ColorBackbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (found,) = check_familiarity(encode(colors, image("red"), source_prompt="blue")).knowledge
@@ -115,21 +115,21 @@ def test_a_caption_that_does_not_fit_is_told_and_a_missing_subject_makes_the_ima
 
 
 def test_an_image_is_read_once(colors: ColorBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked, caption = list[int](), ColorReader.caption
+    requested, caption = list[int](), ColorReader.caption
 
     def counted(reader: ColorReader, pixels: Tensor) -> list[str]:
-        asked.append(len(pixels))
+        requested.append(len(pixels))
         return caption(reader, pixels)
 
     monkeypatch.setattr(ColorReader, "caption", counted)
     monkeypatch.setattr("latentedit.latents.encode.captioner_for", ColorReader)
     latent = encode(colors, [image("red"), image("blue")])
     assert all(one.caption_read for one in check_familiarity(latent).knowledge)
-    assert asked == [2]
+    assert requested == [2]
     assert not any(one.caption_read for one in check_familiarity(latent.with_prompt("green")).knowledge)
-    assert asked == [2]
+    assert requested == [2]
     check_familiarity(encode(colors, image("red"), source_prompt="blue"))
-    assert asked == [2, 1], "what the user said is compared with what is read"
+    assert requested == [2, 1], "what the user said is compared with what is read"
 
 
 def test_the_guard_runs_once_and_only_with_images_and_a_calibration(colors: ColorBackbone) -> None:
@@ -144,7 +144,7 @@ def test_the_guard_runs_once_and_only_with_images_and_a_calibration(colors: Colo
         dataclasses.replace(latent, knowledge=latent.knowledge * 2)
 
 
-def test_a_calibration_of_other_weights_is_none_and_a_damaged_one_is_said(colors: ColorBackbone) -> None:
+def test_a_calibration_of_other_weights_is_none_and_a_damaged_one_is_reported(colors: ColorBackbone) -> None:
     place = calibration_file(colors.fingerprint)
     place.write_text(json.dumps({"fingerprint": "another", GUARD: {}}))
     assert calibration_of(colors) == {}

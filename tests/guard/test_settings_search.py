@@ -58,16 +58,16 @@ def colors(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ColorBackbone:
     return ColorBackbone()
 
 
-def test_it_costs_about_what_it_says(colors: ColorBackbone) -> None:
-    told: list[tuple[str, int, int]] = []
+def test_it_costs_about_what_it_states(colors: ColorBackbone) -> None:
+    report: list[tuple[str, int, int]] = []
     with colors.count() as cost:
-        found = calibrate_settings(colors, captions=CAPTIONS, how=HOW, progress=lambda *step: told.append(step))
+        found = calibrate_settings(colors, captions=CAPTIONS, how=HOW, progress=lambda *step: report.append(step))
     drawn, looks = HOW.steps, 4 * 4
     edits = sum(editor.search.evaluations() + looks for editor in candidates(colors).values())
     measured = 3 * (drawn + looks + edits) + 2 * len(CORRUPTIONS) * looks // 2
     last = cost.evaluations - measured  # of the strengths, with the settings that were chosen
     assert last == 2 * (drawn + found.evaluations + 2 + 10 * 4)
-    assert told == [("settings", 1, 3), ("settings", 2, 3), ("settings", 3, 3)]
+    assert report == [("settings", 1, 3), ("settings", 2, 3), ("settings", 3, 3)]
     assert found.images == 3
 
 
@@ -105,7 +105,7 @@ def test_every_batch_has_images_of_its_own(colors: ColorBackbone, monkeypatch: p
     assert not torch.isclose(drawn[0], drawn[1]).all(dim=(1, 2, 3)).any()
 
 
-def test_the_judge_has_the_level_where_shares_agree_and_tells_edits_from_harms() -> None:
+def test_the_judge_has_the_level_where_shares_agree_and_separates_edits_from_harms() -> None:
     margin = torch.full((2, 4), -0.5).double()
     share = torch.tensor([[0.2, 0.9, 1.1, 1.8], [0.9, 1.0, 1.0, 1.1]]).double()
     target = torch.tensor([[1.0] * 4, [1.0, 1.0, 1.0, 1.0]]).double()
@@ -149,7 +149,7 @@ def test_precedence(colors: ColorBackbone) -> None:
     assert not localizes(EIM, colors)
 
 
-def test_records_say_that_settings_were_calibrated(colors: ColorBackbone) -> None:
+def test_records_state_that_settings_were_calibrated(colors: ColorBackbone) -> None:
     image = Image.new("RGB", (8, 8), (204, 76, 76))
     before = le.edit(colors, image, source_prompt="red", prompt="blue")
     assert not before.record.calibrated
@@ -207,7 +207,7 @@ def criteria(before: Tensor, after: Tensor) -> Criteria:
     return Criteria.of(before, after, consensus=agreed, full_consensus=agreed)
 
 
-def test_criteria_say_what_the_verdict_says(colored: JointLatent) -> None:
+def test_criteria_state_what_the_verdict_states(colored: JointLatent) -> None:
     target = colored.backbone.embed(["green", "gray"])
     z = colored.z + 0.7 * (target.tokens[:, 0] - colored.condition.tokens[:, 0])[:, :, None, None]
     texts = (colored.condition, target)

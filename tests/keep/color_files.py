@@ -182,8 +182,8 @@ def _curve(gamma: float) -> bytes:
 
 def _profile(space: bytes, tags: list[tuple[bytes, bytes]]) -> bytes:
     """Of version 2.4."""
-    said = b"desc\0\0\0\0" + struct.pack(">I", 5) + b"test\0" + bytes(78)
-    every = [(b"desc", said + bytes(-len(said) % 4)), (b"cprt", b"text\0\0\0\0none\0\0\0\0"), (b"wtpt", _place(_D50))]
+    text = b"desc\0\0\0\0" + struct.pack(">I", 5) + b"test\0" + bytes(78)
+    every = [(b"desc", text + bytes(-len(text) % 4)), (b"cprt", b"text\0\0\0\0none\0\0\0\0"), (b"wtpt", _place(_D50))]
     every += tags
     table, body, start = struct.pack(">I", len(every)), b"", 132 + 12 * len(every)
     for key, value in every:

@@ -124,7 +124,7 @@ def test_depth_alpha_profile_and_exif_are_the_originals(tmp_path: Path) -> None:
 
 
 @pytest.mark.nightly
-def test_a_pipeline_keeps_what_it_was_not_asked_to_change() -> None:
+def test_a_pipeline_keeps_what_it_was_not_requested_to_change() -> None:
     """What a pipeline returns is an object with images, as diffusers' outputs have them."""
 
     @dataclasses.dataclass

@@ -71,7 +71,7 @@ def test_a_faint_change_fades_in_without_a_step() -> None:
 
 
 @pytest.mark.parametrize(("gain", "offset", "expected"), [(0.6, 30, 1), (-1, 255, -1)])
-def test_structure_is_a_correlation_whatever_the_brightness(gain: float, offset: float, expected: float) -> None:
+def test_structure_is_a_correlation_for_any_the_brightness(gain: float, offset: float, expected: float) -> None:
     image = scene().astype(np.float32)
     whole = np.ones((SIDE, SIDE), dtype=bool)
     assert _structure(image, gain * image + offset, whole) == pytest.approx(expected, abs=1e-2)

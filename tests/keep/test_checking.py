@@ -109,8 +109,8 @@ def test_exit_codes_and_what_is_refused(
         patch.setattr(checking, "_CERTAIN", 1e9)
         pairs = tmp_path / "pairs.csv"
         pairs.write_text("original,edited\na.png,b.png\n")
-        for asked in ((first, second), (pairs, "-o", tmp_path / "r", "--workers", 1)):
-            unsure = command("check", *asked)
+        for requested in ((first, second), (pairs, "-o", tmp_path / "r", "--workers", 1)):
+            unsure = command("check", *requested)
             assert (unsure.code, unsure.out.split()[0]) == (3, "unsure")
     failed = command("check", first, first, "--max-outside", "0.1%")
     assert (failed.code, "identical" in failed.out) == (1, True)

@@ -237,7 +237,7 @@ def test_a_model_sees_srgb_and_its_change_comes_back(name: str, clear: bool, tmp
     assert np.array_equal(frames[1].restore(torch.zeros_like(change)), own)
 
 
-SAID = {
+STATED = {
     b"gAMA": struct.pack(">I", 100_000),
     b"cHRM": struct.pack(">8I", 31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000),
     b"cICP": bytes([12, 13, 0, 1]),
@@ -246,17 +246,17 @@ SAID = {
 
 
 @pytest.mark.parametrize("bits", [8, 16])
-@pytest.mark.parametrize("kind", SAID)
+@pytest.mark.parametrize("kind", STATED)
 def test_chunks_that_name_the_space_are_kept(kind: bytes, bits: int, tmp_path: Path) -> None:
     save_image(PixelImage(pixels=np.asarray(patches()).astype(f"uint{bits}")), tmp_path / "plain.png")
-    (tmp_path / "me.png").write_bytes(with_chunk((tmp_path / "plain.png").read_bytes(), kind, SAID[kind]))
+    (tmp_path / "me.png").write_bytes(with_chunk((tmp_path / "plain.png").read_bytes(), kind, STATED[kind]))
     save_image(read_pixels(tmp_path / "me.png"), tmp_path / "again.png")
-    assert chunks((tmp_path / "again.png").read_bytes())[kind] == SAID[kind]
+    assert chunks((tmp_path / "again.png").read_bytes())[kind] == STATED[kind]
 
 
 @pytest.mark.parametrize("ending", ["jpg", "webp", "tif"])
 def test_other_formats_get_a_profile_of_the_chunks(ending: str, tmp_path: Path) -> None:
-    (tmp_path / "me.png").write_bytes(with_chunk(saved(patches()), b"gAMA", SAID[b"gAMA"]))
+    (tmp_path / "me.png").write_bytes(with_chunk(saved(patches()), b"gAMA", STATED[b"gAMA"]))
     save_image(read_image(tmp_path / "me.png"), tmp_path / f"me.{ending}")
     with Image.open(tmp_path / f"me.{ending}") as image:
         shown = in_srgb(image)
@@ -278,15 +278,15 @@ def test_gray_looks_as_it_did(bits: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("ending", "lost"), [("bmp", "color profile, EXIF"), ("webp", "resolution"), ("png", "")])
-def test_what_a_format_does_not_keep_is_told(ending: str, lost: str, tmp_path: Path) -> None:
+def test_what_a_format_does_not_keep_is_reported(ending: str, lost: str, tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[ExifTags.Base.Copyright] = "me"
     patches().save(tmp_path / "me.png", icc_profile=rgb_profile("adobe"), exif=exif, dpi=(300, 300))
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as report:
         warnings.simplefilter("always")
         save_image(read_image(tmp_path / "me.png"), tmp_path / f"k.{ending}")
-    assert lost in " ".join(str(one.message) for one in told)
-    assert bool(told) == bool(lost)
+    assert lost in " ".join(str(one.message) for one in report)
+    assert bool(report) == bool(lost)
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
@@ -302,7 +302,7 @@ def test_one_level_of_gray_is_clear_at_any_depth(bits: int, tmp_path: Path) -> N
         assert np.abs(pixels[..., 0] / whole - plane / top).max() <= 0.5 / 255
 
 
-def test_other_inks_and_unknown_spaces_are_told(tmp_path: Path) -> None:
+def test_other_inks_and_unknown_spaces_are_reported(tmp_path: Path) -> None:
     patches().convert("CMYK").save(tmp_path / "me.tif")
     (tmp_path / "me.png").write_bytes(with_chunk(saved(patches()), b"cICP", bytes([9, 16, 0, 1])))
     found = read_image(tmp_path / "me.tif")
@@ -314,7 +314,7 @@ def test_other_inks_and_unknown_spaces_are_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", ["gif", "png", "webp", "tif"])
-def test_frames_that_are_left_out_are_told(ending: str, tmp_path: Path) -> None:
+def test_frames_that_are_left_out_are_reported(ending: str, tmp_path: Path) -> None:
     first, second = (patches(seed, (48, 48)) for seed in (1, 2))
     first.save(tmp_path / f"a.{ending}", save_all=True, append_images=[second, first])
     (note,) = SourceImage.open(tmp_path / f"a.{ending}").notes
@@ -354,14 +354,14 @@ def test_exif_has_the_size_of_the_upright_image(ending: str, tmp_path: Path) -> 
 @pytest.mark.parametrize("source", ["png", "jpg", "webp", "tif"])
 @pytest.mark.parametrize("ending", ["png", "jpg", "webp", "tif"])
 def test_xmp_is_kept_but_for_the_turn(source: str, ending: str, tmp_path: Path) -> None:
-    said = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf tiff:Orientation="6" dc:rights="me"/></x:xmpmeta>'
-    options: dict[str, Any] = {"xmp": said}
+    stated = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf tiff:Orientation="6" dc:rights="me"/></x:xmpmeta>'
+    options: dict[str, Any] = {"xmp": stated}
     if source == "png":
         text = PngInfo()
-        text.add_itxt("XML:com.adobe.xmp", said.decode())
+        text.add_itxt("XML:com.adobe.xmp", stated.decode())
         options = {"pnginfo": text}
     elif source == "tif":
-        options = {"tiffinfo": {700: said}}
+        options = {"tiffinfo": {700: stated}}
     patches().save(tmp_path / f"me.{source}", **options)
     save_image(read_image(tmp_path / f"me.{source}"), tmp_path / f"k.{ending}")
     with Image.open(tmp_path / f"k.{ending}") as image:

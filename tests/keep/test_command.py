@@ -21,14 +21,14 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
 
 
 @pytest.mark.nightly
-def test_it_writes_the_result_beside_the_original(pair: tuple[Path, Path], command: Command) -> None:
+def test_it_writes_the_result_next_to_the_original(pair: tuple[Path, Path], command: Command) -> None:
     kept, view = pair[0].with_name("photo.kept.png"), pair[0].with_name("k.html")
     done = command("keep", *pair, "--only", "1", "--view", view, "--json")
     assert (done.code, done.err) == (0, "")
-    told = json.loads(done.out)
-    assert (told["verdict"], [one["number"] for one in told["changes"]]) == ("kept", [1])
-    assert abs(told["zoom"] - 1) < 0.01
-    assert told["outside_db_after"] is None  # identical
+    report = json.loads(done.out)
+    assert (report["verdict"], [one["number"] for one in report["changes"]]) == ("kept", [1])
+    assert abs(report["zoom"] - 1) < 0.01
+    assert report["outside_db_after"] is None  # identical
     assert "editor's image" in view.read_text(encoding="utf-8")
     original, result = np.asarray(Image.open(pair[0])), np.asarray(Image.open(kept))
     np.testing.assert_array_equal(result[120:], original[120:])
@@ -50,12 +50,12 @@ def test_nothing_is_overwritten_without_a_word(pair: tuple[Path, Path], command:
 def test_what_jpeg_does_to_everything_else_is_measured_in_the_file(
     pair: tuple[Path, Path], tmp_path: Path, command: Command
 ) -> None:
-    told = json.loads(command("keep", *pair, "-o", tmp_path / "k.jpg", "--json").out)
+    report = json.loads(command("keep", *pair, "-o", tmp_path / "k.jpg", "--json").out)
     original, result = (np.asarray(Image.open(place), float)[120:] for place in (pair[0], tmp_path / "k.jpg"))
     measured = 10 * np.log10(255**2 / np.mean((original - result) ** 2))
-    assert abs(told["outside_db_after"] - measured) < 3
-    said = command("keep", *pair, "-o", tmp_path / "k.jpg").out
-    assert f"everything else: {told['outside_db_after']:.1f} dB (JPEG; write .png" in said
+    assert abs(report["outside_db_after"] - measured) < 3
+    text = command("keep", *pair, "-o", tmp_path / "k.jpg").out
+    assert f"everything else: {report['outside_db_after']:.1f} dB (JPEG; write .png" in text
 
 
 @pytest.mark.nightly
@@ -122,7 +122,7 @@ def test_it_is_made_again_from_its_record(
     assert done.code == 0, done.err
     assert "yes, byte for byte" in done.out
     assert (tmp_path / "again.png").read_bytes() == kept.read_bytes()
-    said = refused("replay", kept, "-o", tmp_path / "b.png", "--image", pair[0], "--edited", pair[0])
-    assert "the edited image is not the one of the record: it was edited.png" in said
+    text = refused("replay", kept, "-o", tmp_path / "b.png", "--image", pair[0], "--edited", pair[0])
+    assert "the edited image is not the one of the record: it was edited.png" in text
     assert "--reference cannot be used here" in refused("replay", kept, "--reference", pair[0])
     assert "k.png is a result of latentedit keep" in refused("undo", kept)

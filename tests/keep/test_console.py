@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 import pytest
 
-from latentedit_keep.console import complain, escaped, print_json, print_rows, progress_bar, say, warn, with_options
+from latentedit_keep.console import complain, echo, escaped, print_json, print_rows, progress_bar, warn, with_options
 
 
 class Terminal(io.StringIO):
@@ -54,24 +54,24 @@ def test_nothing_that_is_printed_steers_the_terminal(capsys: pytest.CaptureFixtu
     assert escaped(HOSTILE) == SHOWN
     plain = "a caf\u00e9, \u65e5\u672c, \U0001f469\u200d\U0001f52c, \\ and \u0639\u0631"
     assert escaped(plain) == plain
-    say(f"me.png -> {HOSTILE}")
+    echo(f"me.png -> {HOSTILE}")
     print_rows([("target", HOSTILE)])
     print_rows([(HOSTILE, "x")])
     print_json({HOSTILE: "\u00e9"})
     warn([HOSTILE])
     complain(HOSTILE)
     printed = capsys.readouterr()
-    *rows, told = printed.out.splitlines()
+    *rows, report = printed.out.splitlines()
     assert rows == [f"me.png -> {SHOWN}", f"  target      {SHOWN}", f"  {SHOWN} x"]
-    assert json.loads(told) == {HOSTILE: "\u00e9"}
-    assert escaped(told) == told
-    assert "\u00e9" in told
+    assert json.loads(report) == {HOSTILE: "\u00e9"}
+    assert escaped(report) == report
+    assert "\u00e9" in report
     one_line = SHOWN.replace(r"\n", " ").replace(r"\r \u2028", " ")  # a library's message may have paragraphs
     assert printed.err.splitlines() == [f"warning: {one_line}", one_line]
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("text", "report"),
     [
         ("`strength` must be finite", "--strength must be finite"),
         ("say it with `source_prompt`, or `captioner`", "say it with --source-prompt, or --captioner"),
@@ -81,5 +81,5 @@ def test_nothing_that_is_printed_steers_the_terminal(capsys: pytest.CaptureFixtu
         ("see `latentedit discover`, a `Session`", "see `latentedit discover`, a `Session`"),
     ],
 )
-def test_parameters_become_options(said: str, told: str) -> None:
-    assert with_options(said) == told
+def test_parameters_become_options(text: str, report: str) -> None:
+    assert with_options(text) == report

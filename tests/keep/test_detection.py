@@ -81,7 +81,7 @@ def test_an_image_of_little_but_grain_is_kept_although_the_grain_is_lost() -> No
     assert judge(change) == "kept"
 
 
-def test_contrasts_tell_a_change_from_noise_that_is_strong_in_places() -> None:
+def test_contrasts_report_a_change_from_noise_that_is_strong_in_places() -> None:
     waves = smoothed(np.random.default_rng(0).normal(0, 60, (SIDE, SIDE, 3)).astype(np.float32), 3.0)
     original, mask = scene().astype(np.float32), np.zeros((SIDE, SIDE), dtype=np.float32)
     numbers = np.zeros(mask.shape, dtype=np.int32)

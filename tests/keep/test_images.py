@@ -207,7 +207,7 @@ def test_photographs_of_phones_are_opened_out_of_the_box(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("kind", READABLE)
-def test_every_format_is_opened_whatever_the_name_says(tmp_path: Path, kind: str) -> None:
+def test_every_format_is_opened_for_any_the_name_states(tmp_path: Path, kind: str) -> None:
     if kind == "HEIF":
         (tmp_path / "me.txt").write_bytes(HEIC)
     else:
@@ -257,7 +257,7 @@ def with_chunks(*more: bytes) -> bytes:
     return plain[:33] + b"".join(more) + plain[33:]
 
 
-def test_the_chunks_are_what_the_specification_says(tmp_path: Path) -> None:
+def test_the_chunks_are_what_the_specification_states(tmp_path: Path) -> None:
     save_image(gradient(), tmp_path / "out.png", record='{"a": "é"}', payload=b"\0\xff")
     found = chunks((tmp_path / "out.png").read_bytes())
     assert list(found) == [b"IHDR", b"iTXt", b"leDt", b"IDAT", b"IEND"]
@@ -355,7 +355,7 @@ def test_a_deep_image_takes_no_copy_of_it_in_wide_numbers() -> None:
     assert peak_bytes < 13 * 2000 * 4000
 
 
-def test_what_a_decoder_says_itself_is_not_seen(capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_a_decoder_states_itself_is_not_seen(capfd: pytest.CaptureFixture[str]) -> None:
     """L5: libtiff writes to stderr, past everything that could escape what it quotes."""
     data = bytearray(
         gray(np.random.default_rng(3).integers(0, 255, (64, 64)).astype(np.uint8), compression="tiff_deflate")

@@ -42,14 +42,14 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def asked(server: Any, *calls: tuple[str, dict[str, Any]]) -> Iterator[Any]:
+def requested(server: Any, *calls: tuple[str, dict[str, Any]]) -> Iterator[Any]:
     """The answers to consecutive calls: plain values, or the text of an error."""
 
-    async def ask() -> list[Any]:
+    async def predict() -> list[Any]:
         async with mcp.Client(server) as client:
             return [await client.call_tool(name, arguments) for name, arguments in calls]
 
-    for answer in anyio.run(ask):
+    for answer in anyio.run(predict):
         text = answer.content[0].text
         if answer.is_error:
             assert "\n" not in text
@@ -61,7 +61,7 @@ def asked(server: Any, *calls: tuple[str, dict[str, Any]]) -> Iterator[Any]:
 
 def test_an_edit_is_checked_kept_traced_and_undone(root: Path) -> None:
     pair = {"original": "a.png", "edited": "b.png", "mask": "mask.png"}
-    checked, kept, again, history, undone = asked(
+    checked, kept, again, history, undone = requested(
         mcp_command.make_server(root),
         ("check_edit", pair),
         ("keep_edit", {**pair, "output": "c.png", "strength": 0.5}),
@@ -80,7 +80,7 @@ def test_an_edit_is_checked_kept_traced_and_undone(root: Path) -> None:
 def test_edits_by_the_library_are_traced_and_undone(colors: ColorBackbone, tmp_path: Path) -> None:
     gray().save(tmp_path / "gray.png")
     edit(colors, tmp_path / "gray.png", prompt="red", source_prompt="gray").save(tmp_path / "red.png")
-    history, undone = asked(
+    history, undone = requested(
         mcp_command.make_server(tmp_path), ("history", {"path": "red.png"}), ("undo_edit", {"path": "red.png"})
     )
     (step,) = history.structured_content["steps"]
@@ -107,7 +107,7 @@ def test_what_is_refused_in_one_line(root: Path) -> None:
     calls += [("keep_edit", {"original": "a.png", "edited": "b.png", "output": name}) for name in ("mask.png", "../x")]
     calls += [("history", {"path": "a.png"}), ("undo_edit", {"path": "b.png"})]
     expected = [*(why for _, why in cases), "exists", "outside the root", "no record", "no record"]
-    for answer, why in zip(asked(mcp_command.make_server(root), *calls), expected, strict=True):
+    for answer, why in zip(requested(mcp_command.make_server(root), *calls), expected, strict=True):
         assert why in answer
 
 
@@ -192,10 +192,10 @@ def test_a_new_file_has_the_name_that_was_given(place: Path) -> None:
 
 
 def test_arguments_are_read_with_care_and_refused_in_one_line(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked_for = list[dict[str, Any]]()
+    requested = list[dict[str, Any]]()
 
     def in_process(task: Any, root: Path, arguments: dict[str, Any], seconds: float) -> Any:
-        asked_for.append(arguments)
+        requested.append(arguments)
         if arguments["places"]["original"] == "crash":
             raise OSError(24, "Too many open\nfiles")
         return {}, None
@@ -217,14 +217,14 @@ def test_arguments_are_read_with_care_and_refused_in_one_line(root: Path, monkey
     ]
     empty = {"mask": "", "max_outside": " .1 %", "expect_size": None}
     calls = [("check_edit", pair | empty), ("keep_edit", pair | {"strength": "50%", "output": " \n", "only": ""})]
-    answers = list(asked(mcp_command.make_server(root), *calls, *((name, given) for name, given, _ in wrong)))
+    answers = list(requested(mcp_command.make_server(root), *calls, *((name, given) for name, given, _ in wrong)))
     for answer, (_, _, words) in zip(answers[2:], wrong, strict=True):
         assert all(word in answer for word in words), answer
         assert not any(word in answer for word in ("pydantic", "http", "memory"))
     places = {**pair, "mask": None}
-    assert asked_for[0] == {"places": places, "max_outside": 0.001, "expect_size": False}
-    assert asked_for[1] == {"places": {**places, "output": None}, "strength": 0.5, "only": None}
-    assert len(asked_for) == 3
+    assert requested[0] == {"places": places, "max_outside": 0.001, "expect_size": False}
+    assert requested[1] == {"places": {**places, "output": None}, "strength": 0.5, "only": None}
+    assert len(requested) == 3
 
 
 @pytest.fixture
@@ -277,14 +277,14 @@ def test_a_history_has_no_numbers_that_json_does_not_have(tmp_path: Path, number
 
 
 def test_a_call_ends_at_its_time_limit(root: Path) -> None:
-    (answer,) = asked(mcp_command.make_server(root, seconds=0.01), ("history", {"path": "a.png"}))
+    (answer,) = requested(mcp_command.make_server(root, seconds=0.01), ("history", {"path": "a.png"}))
     assert answer.startswith("the call took more than 0.01 s")
 
 
 def test_as_a_process(root: Path) -> None:
     arguments = ["-m", "latentedit_keep.main", "mcp", "--root", str(root)]
     server = mcp.stdio_client(StdioServerParameters(command=sys.executable, args=arguments, env=dict(os.environ)))
-    (answer,) = asked(server, ("check_edit", {"original": "a.png", "edited": "a.png"}))
+    (answer,) = requested(server, ("check_edit", {"original": "a.png", "edited": "a.png"}))
     assert answer.structured_content["reasons"] == ["no edit"]
 
 

@@ -43,9 +43,9 @@ def test_a_crash_shows_its_lines_and_no_control_characters() -> None:
 def test_it_is_ended_without_a_half_written_file(tmp_path: Path, name: str) -> None:
     act = (
         "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # tests may run under nohup
-        "from latentedit_keep.files import written_beside\n"
+        "from latentedit_keep.files import atomic_file\n"
         "def run(_):\n"
-        f"    with written_beside('made') as file: os.kill(os.getpid(), signal.{name}); file.write(b'it')\n"
+        f"    with atomic_file('made') as file: os.kill(os.getpid(), signal.{name}); file.write(b'it')\n"
         "program.run = run"
     )
     ended = alone(act, folder=tmp_path)

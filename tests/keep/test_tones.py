@@ -111,8 +111,8 @@ def test_the_slopes_of_the_fit_are_those_of_finite_differences() -> None:
     parameters = generator.normal(0, 0.1, 10) * ([1] * 6 + [30] * 3 + [1])
     here, there = generator.uniform(0, 255, (2, 40, 3))
     there[:8] = generator.uniform(0, 8, (8, 3))  # where a curve goes straight on
-    says = generator.uniform(0, 1, (40, 3))
-    cells = here, there, says
+    states = generator.uniform(0, 1, (40, 3))
+    cells = here, there, states
     expected = approx_fprime(parameters, lambda one: module._misses(one, *cells)[0], 1e-6)
     np.testing.assert_allclose(module._misses(parameters, *cells)[1], expected, atol=2e-3, rtol=1e-4)
 

@@ -137,7 +137,7 @@ def test_a_removed_background_is_a_local_change_also_in_another_frame() -> None:
     assert (there.kept.pixels[inside][:, :3] == scene()[inside]).mean() > 0.97
 
 
-def test_a_format_without_alpha_says_that_holes_are_white(tmp_path: Path) -> None:
+def test_a_format_without_alpha_states_that_holes_are_white(tmp_path: Path) -> None:
     cut = np.dstack([scene(), sticker()[..., 3]])
     found = keep(Image.fromarray(scene()), Image.fromarray(cut))
     with pytest.warns(UserWarning, match="became transparent.*white"):

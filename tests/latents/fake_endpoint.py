@@ -59,10 +59,10 @@ class FakeEndpoint:
         if self.answers:
             return self.answers.pop(0)
         digest = hashlib.sha256(request.image.tobytes()).hexdigest()[:8]
-        return says(f"an image with the hash {digest}")
+        return states(f"an image with the hash {digest}")
 
 
-def says(text: object) -> Answer:
+def states(text: object) -> Answer:
     """A good answer with that text, whatever the text is."""
     message = {"role": "assistant", "content": text}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}

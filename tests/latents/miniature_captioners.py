@@ -122,9 +122,9 @@ def _save(network: Any, processor: Any, folder: Path) -> Path:
     generator = torch.Generator().manual_seed(0)
     _draw_weights(network, generator)
     tokenizer, settings = processor.tokenizer, network.generation_config
-    said = {tokenizer.vocab.get(word) for word in (",", *WORDS, *(f"\u0120{word}" for word in WORDS))}
-    said.add(settings.eos_token_id)
-    settings.update(suppress_tokens=sorted(set(range(len(tokenizer))) - said))
+    text = {tokenizer.vocab.get(word) for word in (",", *WORDS, *(f"\u0120{word}" for word in WORDS))}
+    text.add(settings.eos_token_id)
+    settings.update(suppress_tokens=sorted(set(range(len(tokenizer))) - text))
     settings.update(do_sample=True, temperature=9.0, num_beams=3)
     with quiet_libraries():
         network.save_pretrained(folder)

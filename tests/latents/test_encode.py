@@ -67,8 +67,8 @@ def test_a_file_a_path_an_image_and_an_open_image_are_one(model: Backbone, tmp_p
     assert open_image(latent.frames[0].image) is latent.frames[0].image
     (alone,) = encode(model, content, source_prompt="red").z
     assert torch.equal(alone, latent.z[0])
-    asked = EditRequest.of(instruction="make it blue", references=content)
-    assert asked.references == (content,)
+    requested = EditRequest.of(instruction="make it blue", references=content)
+    assert requested.references == (content,)
 
 
 def test_numbers_are_never_opened_as_files(model: Backbone, tmp_path: Path) -> None:

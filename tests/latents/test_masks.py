@@ -160,7 +160,7 @@ def stripe(width: int) -> Levels:
         (stripe(6), "only a few pixels wide"),
     ],
 )
-def test_a_mask_that_says_nothing_is_refused(levels: Levels, words: str) -> None:
+def test_a_mask_that_states_nothing_is_refused(levels: Levels, words: str) -> None:
     """In 300 pixels the ramp takes 3 on either side, so that the seventh is the first that stands."""
     with pytest.raises(ImageError, match=words):
         opened(levels)

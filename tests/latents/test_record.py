@@ -27,7 +27,7 @@ from tests.editors.colors import ColorBackbone
 
 
 def example(**more: Any) -> RunRecord:
-    told: dict[str, Any] = {
+    report: dict[str, Any] = {
         "method": "eim",
         "settings": {"arm": "image", "level": 0.75, "steps": 28},
         "seed": 3,
@@ -39,7 +39,7 @@ def example(**more: Any) -> RunRecord:
         "strengths": (1.0,),
         "evaluations": 48,
     }
-    return RunRecord(**(told | more))
+    return RunRecord(**(report | more))
 
 
 def refusal(text: str) -> str:
@@ -53,12 +53,12 @@ def refusal(text: str) -> str:
 
 def test_what_is_written_is_read_again() -> None:
     """1 is not 1.0, nor true, and a number keeps its last bit."""
-    told = {"a": 1, "b": 1.0, "c": True, "d": 0.1 + 0.2, "e": -0.0, "f": 5e-324, "g": {"h": [None, "ä\n"]}}
+    report = {"a": 1, "b": 1.0, "c": True, "d": 0.1 + 0.2, "e": -0.0, "f": 5e-324, "g": {"h": [None, "ä\n"]}}
     applied = DirectionRecord(
-        fingerprint="d", method="hsds", settings=told, strength=-0.5, target_caption="", given=True
+        fingerprint="d", method="hsds", settings=report, strength=-0.5, target_caption="", given=True
     )
     before = example(
-        settings=told, strengths=(-1.0, 0.1), directions=(applied, applied), combine="inverse", auto_mask=False
+        settings=report, strengths=(-1.0, 0.1), directions=(applied, applied), combine="inverse", auto_mask=False
     )
     record = example(output="sweep", before=before, references=(ImageRecord(name="b", fingerprint="q", mask="m"),))
     text = record.to_json()
@@ -126,15 +126,15 @@ def test_what_could_not_be_read_is_not_written() -> None:
 def test_an_image_is_known_by_its_pixels_and_the_name_of_its_file(path: str | None, name: str) -> None:
     image = SourceImage(image=Image.new("RGB", (4, 2), (1, 2, 3)), path=None if path is None else Path(path))
     allowed = np.zeros((2, 4), dtype=np.uint8)
-    told = ImageRecord.of(image, allowed)
-    assert (told.name, told.fingerprint) == (name, image.fingerprint)
-    assert told.mask == mask_fingerprint(allowed) == hashlib.sha256(bytes(8)).hexdigest()[:16]
-    assert mask_fingerprint(allowed + 1) != told.mask
+    report = ImageRecord.of(image, allowed)
+    assert (report.name, report.fingerprint) == (name, image.fingerprint)
+    assert report.mask == mask_fingerprint(allowed) == hashlib.sha256(bytes(8)).hexdigest()[:16]
+    assert mask_fingerprint(allowed + 1) != report.mask
     assert ImageRecord.of(image).mask is None
-    assert "/" not in told.model_dump_json()
-    example(image=told).check_image(image)
+    assert "/" not in report.model_dump_json()
+    example(image=report).check_image(image)
     with pytest.raises(ConfigError, match="this is not the image"):
-        example(image=told).check_image(SourceImage(image=Image.new("RGB", (4, 2))))
+        example(image=report).check_image(SourceImage(image=Image.new("RGB", (4, 2))))
 
 
 def test_a_model_in_a_folder_is_named_without_the_folder() -> None:

@@ -81,8 +81,8 @@ def test_row_9_products_are_those_of_the_closed_jacobian(mode: Mode) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_many_rows_are_asked_in_several_calls(
-    mode: Mode, monkeypatch: pytest.MonkeyPatch, rows_asked: Callable[..., list[int]]
+def test_many_rows_are_evaluated_in_several_calls(
+    mode: Mode, monkeypatch: pytest.MonkeyPatch, requested_rows: Callable[..., list[int]]
 ) -> None:
     backbone = example_mixture(dimension=6, latent=(2, 3))
     z, u = draw((2, 5, 2, 3), seed=0, purpose="rows").double()
@@ -91,7 +91,7 @@ def test_many_rows_are_asked_in_several_calls(
     whole = VelocityJacobian(backbone, z, s, condition, mode=mode)
     monkeypatch.setattr(derivatives, "ROWS", 2)
     parts = VelocityJacobian(backbone, z, s, condition, mode=mode)
-    sizes = rows_asked(backbone)
+    sizes = requested_rows(backbone)
     with backbone.count() as cost:
         got = parts.matvec(u), parts.rmatvec(u)
     assert sizes == ([4, 4, 2, 2, 2, 1] if mode == "finite_difference" else [2, 2, 1, 2, 2, 1])
@@ -161,8 +161,8 @@ def test_it_falls_back_to_differences_where_forward_mode_turns_out_impossible(mo
     assert "flash_attention" in operator.note
     assert operator.note.endswith("; used central differences")
     assert cost.evaluations == 4, "the attempt is not counted"
-    asked = VelocityJacobian(backbone, z, s, backbone.embed(["a"]), mode="finite_difference")
-    assert torch.equal(product, asked.matvec(u))
+    requested = VelocityJacobian(backbone, z, s, backbone.embed(["a"]), mode="finite_difference")
+    assert torch.equal(product, requested.matvec(u))
     assert torch.equal(product, operator.matvec(u))
     close = tolerance("difference", torch.float32) * float(u.norm() * product.norm())
     assert float((operator.rmatvec(u) * u).sum()) == pytest.approx(float((product * u).sum()), abs=close)

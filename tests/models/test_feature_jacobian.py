@@ -102,7 +102,7 @@ def test_pooling_sums_over_space(without_t5: StableDiffusion3Backbone) -> None:
         flat(torch.zeros(1, 5, dtype=torch.float64))
 
 
-def test_weights_that_are_not_numbers_are_told(folder_without_t5: Any) -> None:
+def test_weights_that_are_not_numbers_are_reported(folder_without_t5: Any) -> None:
     broken = load(folder_without_t5, device="cpu")
     assert isinstance(broken, StableDiffusion3Backbone)
     with torch.no_grad():

@@ -145,7 +145,7 @@ def modular() -> Any:
     ],
     ids=["mapping", "modular", "inpainting", "controlnet", "subclass"],
 )
-def test_the_network_decides_whatever_holds_it(variant: Any, recwarn: pytest.WarningsRecorder) -> None:
+def test_the_network_determines_for_any_holds_it(variant: Any, recwarn: pytest.WarningsRecorder) -> None:
     """The velocity is the stock pipeline's; what a variant adds is named once; a subclass reads text in its own way."""
     stock, pipeline = le.from_pipeline(flux(), settings=SETTINGS), variant()
     found = le.from_pipeline(pipeline, settings=SETTINGS)
@@ -294,7 +294,7 @@ def test_a_network_of_trained_betas_takes_no_levels_of_a_flow() -> None:
         le.from_pipeline(pipeline)
 
 
-def test_changes_of_a_live_pipeline_count_or_are_told() -> None:
+def test_changes_of_a_live_pipeline_count_or_are_reported() -> None:
     """Scales of LoRAs and weights count, in the image and in the record; other parts are refused."""
     pipeline, image = sd_pipeline(), noise_image(64, 64)
     with seeded(0):
@@ -325,7 +325,7 @@ def test_changes_of_a_live_pipeline_count_or_are_told() -> None:
 @pytest.mark.parametrize(
     ("given", "call"), [(flux, r"from_pipeline\(pipeline\)"), (lambda: "portraits", r"load\('portraits'\)")]
 )
-def test_what_is_no_model_is_told_the_call_that_makes_one(given: Any, call: str) -> None:
+def test_what_is_no_model_gets_the_call_that_makes_one(given: Any, call: str) -> None:
     image = noise_image(64, 64)
     for use in (lambda model: le.edit(model, image, prompt="b", source_prompt="a"), lambda m: le.encode(m, image)):
         with pytest.raises(ConfigError, match=call):

@@ -53,9 +53,9 @@ def test_negative_text_takes_the_place_of_the_empty_one(backbone: GaussianMixtur
 
 
 def test_one_call_of_twice_the_rows_and_only_where_it_is_needed(
-    backbone: GaussianMixtureBackbone, rows_asked: Callable[..., list[int]]
+    backbone: GaussianMixtureBackbone, requested_rows: Callable[..., list[int]]
 ) -> None:
-    rows = rows_asked(backbone)
+    rows = requested_rows(backbone)
     for weight in (1.0, 4.0, 0.0):
         field = GuidedField(backbone=backbone, condition=backbone.embed(["a"]), guidance=weight)
         with backbone.count() as cost:

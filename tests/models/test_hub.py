@@ -49,7 +49,7 @@ def remote(folder_with_t5: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def asked(remote: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | None]]:
+def requested(remote: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | None]]:
     """Names and revisions of which the hub is asked; files land in a cache as the hub's client lays it out."""
     calls: list[tuple[str, str | None]] = []
     cache = tmp_path / "models--org--sd3/snapshots" / COMMIT
@@ -72,22 +72,22 @@ def fetched(place: Path) -> set[str]:
     return {str(path.relative_to(place)) for path in place.rglob("*") if path.is_file()}
 
 
-def test_only_the_files_that_are_read_are_downloaded(remote: Path, asked: list[Any]) -> None:
+def test_only_the_files_that_are_read_are_downloaded(remote: Path, requested: list[Any]) -> None:
     """All of one commit: the one at which the index was; plain weights come before copies in half precision."""
     needed = download_model("org/sd3", text_encoders="required")
-    assert asked.pop(0) == ("org/sd3", None)
-    assert asked.pop() == ("org/sd3", COMMIT)
+    assert requested.pop(0) == ("org/sd3", None)
+    assert requested.pop() == ("org/sd3", COMMIT)
     weights = "model.safetensors"
     assert [(needed / part / weights).exists() for part in ("text_encoder_2", "text_encoder_3")] == [True, False]
     place = download_model("org/sd3@v1")
     assert fetched(place) == fetched(remote) - set(STRAY)
     assert "tokenizer/chat_template.jinja" in fetched(place)
-    assert asked == [("org/sd3", "v1"), ("org/sd3", COMMIT)]
+    assert requested == [("org/sd3", "v1"), ("org/sd3", COMMIT)]
 
 
 @pytest.mark.parametrize("variant", ["fp16", "bf16"])
 def test_half_precision_copies_are_taken_where_there_is_nothing_else(
-    remote: Path, asked: list[Any], variant: str
+    remote: Path, requested: list[Any], variant: str
 ) -> None:
     """In one file or in shards; a plain copy of another part is taken as it is."""
     for name in STRAY:
@@ -108,11 +108,11 @@ def test_half_precision_copies_are_taken_where_there_is_nothing_else(
     backbone: Any = load("org/sd3", device="cpu", text_encoders="required")
     assert (backbone._network.state_dict()[names[0]] - tensors[names[0]]).abs().max() <= 1e-3
     assert {variant in name for name in fetched(download_model("org/sd3"))} == {True, False}
-    assert asked
+    assert requested
 
 
 @pytest.mark.nightly
-def test_the_record_holds_the_commit(asked: list[Any], tmp_path: Path) -> None:
+def test_the_record_holds_the_commit(requested: list[Any], tmp_path: Path) -> None:
     """And the name that was asked for; a folder has none."""
     model = load("org/sd3", revision="v1", device="cpu", text_encoders="required")
     assert (model.name, model.revision) == ("org/sd3@v1", COMMIT)
@@ -123,11 +123,11 @@ def test_the_record_holds_the_commit(asked: list[Any], tmp_path: Path) -> None:
     assert load(copied, device="cpu").revision is None
 
 
-def test_an_unsupported_model_is_refused_before_its_weights_are_downloaded(remote: Path, asked: list[Any]) -> None:
+def test_an_unsupported_model_is_refused_before_its_weights_are_downloaded(remote: Path, requested: list[Any]) -> None:
     change_json(remote / "model_index.json", transformer=["diffusers", "WanTransformer3DModel"])
     with pytest.raises(ModelError, match=r"not supported.*transformer WanTransformer3DModel"):
         load("org/sd3")
-    assert len(asked) == 1
+    assert len(requested) == 1
 
 
 @pytest.mark.parametrize(("model", "revision"), [("org/sd3@v1", "v2"), ("portraits", "v1"), ("./folder", "v1")])
@@ -144,7 +144,7 @@ def test_only_a_hub_id_has_a_revision(model: str, revision: str) -> None:
         (ConnectionError("no route"), "Check the network"),
     ],
 )
-def test_a_failed_download_says_what_to_do(error: Exception, advice: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_download_states_what_to_do(error: Exception, advice: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any, **__: Any) -> str:
         raise error
 

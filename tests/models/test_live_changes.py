@@ -150,16 +150,16 @@ def test_what_no_latent_from_before_would_fit_is_refused_by_name(build: Any, cha
     live = made(pipeline)
     z, text = torch.zeros(1, *live.latent_shape(64, 64)), live.embed(["a"])
     change(pipeline)
-    asked: list[Callable[[], object]] = [
+    requested: list[Callable[[], object]] = [
         lambda: live.fingerprint,
         lambda: live.grid(4),
         lambda: live.velocity(z, torch.tensor([0.5]), text),
         lambda: live.decode(z),
         lambda: live.embed(["a"]),
     ]
-    for ask in asked:
+    for predict in requested:
         with pytest.raises(ModelError, match=name):
-            ask()
+            predict()
 
 
 def test_stored_configurations_count_in_the_fingerprint(tmp_path: Path) -> None:

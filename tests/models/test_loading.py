@@ -108,7 +108,7 @@ def test_fp16_files_load_as_float32(folder: Path, without_t5: Any) -> None:
 
 
 @pytest.mark.slow
-def test_local_folders_never_ask_the_network_and_load_in_silence(
+def test_local_folders_never_reach_the_network_and_load_in_silence(
     folder: Path, without_t5: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Pickles that nothing reads do no harm."""
@@ -125,7 +125,7 @@ def test_local_folders_never_ask_the_network_and_load_in_silence(
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "stated"),
     [
         ({"editors": 3}, "are invalid, 'editors': input should be"),
         ({"captioner": 5}, "'captioner': input should be a valid string. Correct or remove it"),
@@ -136,8 +136,8 @@ def test_local_folders_never_ask_the_network_and_load_in_silence(
         ({"calibration": "abc"}, "'calibration': input should be"),
     ],
 )
-def test_recommendations_of_another_type(folder: Path, change: dict[str, Any], said: str) -> None:
+def test_recommendations_of_another_type(folder: Path, change: dict[str, Any], stated: str) -> None:
     (folder / "latentedit.json").write_text(json.dumps(change | {"history": [1, "whatever"]}))
     for check in (lambda: open_folder(folder), lambda: read_settings(folder), lambda: check_settings(change, "mine")):
-        with pytest.raises(ModelError, match=said):
+        with pytest.raises(ModelError, match=stated):
             check()

@@ -63,7 +63,7 @@ def folder(family: str, tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
-def asked(backbone: Backbone) -> torch.Tensor:
+def requested(backbone: Backbone) -> torch.Tensor:
     z = draw((1, *backbone.latent_shape(64, 64)), seed=0, purpose="lora")
     return backbone.velocity(z, torch.tensor([0.5]), backbone.embed(["a face with red hair"]))
 
@@ -79,14 +79,14 @@ def test_it_is_the_stock_pipeline_with_the_same_files(family: str, folder: Path,
     stock.load_lora_weights(str(tmp_path), weight_name=second.name, adapter_name="second")
     stock.set_adapters(["first", "second"], [0.8, -0.5])
     plain, ours = le.load(folder, device="cpu"), le.load(folder, device="cpu", lora=[(first, 0.8), (second, -0.5)])
-    before, expected = asked(plain), asked(le.from_pipeline(stock))
-    assert relative_error(asked(ours), expected) <= 1e-5
+    before, expected = requested(plain), requested(le.from_pipeline(stock))
+    assert relative_error(requested(ours), expected) <= 1e-5
     assert relative_error(before, expected) > 1e-3
     others = [le.load(folder, device="cpu", lora=lora) for lora in ([(first, 0.8)], [(first, 0.7), (second, -0.5)])]
-    assert all(relative_error(asked(other), expected) > 1e-4 for other in others)
+    assert all(relative_error(requested(other), expected) > 1e-4 for other in others)
     assert len({model.fingerprint for model in (plain, ours, *others)}) == 4
     none, one, whole = (
-        asked(le.load(folder, device="cpu", lora=[lora])) for lora in ((first, 0.0), (first, 1.0), first)
+        requested(le.load(folder, device="cpu", lora=[lora])) for lora in ((first, 0.0), (first, 1.0), first)
     )
     assert relative_error(none, before) <= 1e-6
     assert torch.equal(one, whole), "a scale of 1 is the default"

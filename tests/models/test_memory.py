@@ -52,11 +52,11 @@ def on_gpu(policy: Policy = "resident", **settings: Any) -> Placement:
 def free(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Set the free memory of the CPU and the GPU, in GB."""
 
-    def tell(*, cpu: float, cuda: float = 0.0) -> None:
+    def notify(*, cpu: float, cuda: float = 0.0) -> None:
         sizes = {"cpu": int(cpu * 1e9), "cuda": int(cuda * 1e9)}
         monkeypatch.setattr(placements, "free_bytes", lambda device: sizes[device.type])
 
-    return tell
+    return notify
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,7 @@ def bundle(folder_without_t5: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     return tmp_path / "models"
 
 
-def test_every_family_says_what_it_is_made_of() -> None:
+def test_every_family_states_what_it_is_made_of() -> None:
     """The parts of its stock pipelines in diffusers, whose denoiser is the registered network."""
     for network in BACKBONES.names():
         assert hasattr(diffusers, network)

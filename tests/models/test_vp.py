@@ -37,8 +37,8 @@ def test_grid_stands_at_the_stock_samplers_times(spacing: str, steps: int) -> No
     grid = schedule.grid(steps)
     assert grid.steps == steps
     assert grid.levels[-1] == 0
-    asked = schedule.time(torch.tensor(grid.levels[:-1]))  # in float32, as samplers ask
-    assert asked.tolist() == scheduler.timesteps.tolist()
+    requested = schedule.time(torch.tensor(grid.levels[:-1]))  # in float32, as samplers ask
+    assert requested.tolist() == scheduler.timesteps.tolist()
     alphas = scheduler.alphas_cumprod[scheduler.timesteps].double()
     sigma = (1 - alphas).sqrt()
     assert relative_error(torch.tensor(grid.levels[:-1]), sigma / (alphas.sqrt() + sigma)) < 1e-7
@@ -51,15 +51,15 @@ def test_velocity_is_what_the_prediction_stands_for(prediction: Prediction) -> N
     s = torch.tensor([schedule.s_min, 0.4, schedule.s_max], dtype=torch.float64)
     alpha, sigma = schedule.table.alpha_sigma(s)
     answer = prediction_from_velocity(prediction, v, z, alpha, sigma)
-    asked: list[Tensor] = []
+    requested: list[Tensor] = []
 
     def network(x_t: Tensor, time: Tensor) -> Tensor:
-        asked.append(x_t)
+        requested.append(x_t)
         assert time.dtype == torch.float32
         return answer
 
     assert relative_error(schedule.velocity(network, z, s), v) < 1e-12
-    assert relative_error(asked[0], z * (alpha + sigma)[:, None, None]) < 1e-12
+    assert relative_error(requested[0], z * (alpha + sigma)[:, None, None]) < 1e-12
 
 
 def test_zero_terminal_snr_starts_in_pure_noise() -> None:
@@ -116,5 +116,5 @@ def test_consistency_models_start_in_noise_and_need_no_guidance(kind: Any) -> No
     own.set_timesteps(4)
     schedule = VPSchedule.from_scheduler(own)
     assert schedule.few_step
-    asked = schedule.time(torch.tensor(schedule.grid(4).levels[:-1]))
-    assert (asked - own.timesteps).abs().max() <= 10
+    requested = schedule.time(torch.tensor(schedule.grid(4).levels[:-1]))
+    assert (requested - own.timesteps).abs().max() <= 10

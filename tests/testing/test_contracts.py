@@ -149,7 +149,7 @@ EDITOR_FAULTS = {
     "costs at zero": "test_law_1_strength_zero_is_the_identity",
     "global noise": "test_law_2_same_seed_same_result",
     "neighbors": "test_law_3_neighbors_do_not_matter",
-    "cost": "test_law_4_costs_what_it_says",
+    "cost": "test_law_4_costs_what_it_states",
     "drift": "test_law_5_equal_texts",
 }
 
@@ -211,7 +211,7 @@ def test_broken_operators_are_caught(fault: str) -> None:
         check(BrokenOperator(fault), *arguments)
 
 
-def test_operators_that_check_nothing_or_do_not_say_what_they_lack_are_caught() -> None:
+def test_operators_that_check_nothing_or_do_not_state_what_they_lack_are_caught() -> None:
     class Declared(OperatorContract):
         transpose = False
 

@@ -26,7 +26,7 @@ import pydantic
 from latentedit._version import __version__
 from latentedit.core.errors import ConfigError, FileFormatError
 from latentedit.core.progress import Progress
-from latentedit_keep.files import check_place, make_folder, plain, read_bytes, read_object, write_text, written_beside
+from latentedit_keep.files import atomic_file, check_place, make_folder, plain, read_bytes, read_object, write_text
 
 FORMAT = 3  # of run folders
 MANIFEST, ROWS, CLAIMS, TABLE = "run.json", "rows", "claims", "rows.csv"
@@ -178,7 +178,7 @@ class RunFolder:
         for name, content in result.files.items():
             file = self.path / PurePosixPath(name)
             make_folder(file.parent)
-            with written_beside(file) as stream:
+            with atomic_file(file) as stream:
                 stream.write(content)
         head = {"rows": len(result.rows), "failures": result.failures, **result.about}
         write_text(self._file(unit), "".join(f"{json.dumps(plain(line))}\n" for line in (head, *result.rows)))

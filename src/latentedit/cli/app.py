@@ -17,7 +17,7 @@ from latentedit.cli import options
 from latentedit.cli.options import ModelChoice, chooses_model
 from latentedit.core.errors import ConfigError
 from latentedit.core.plugins import require
-from latentedit_keep.console import say
+from latentedit_keep.console import echo
 
 PASSWORD = "LATENTEDIT_APP_PASSWORD"
 
@@ -70,7 +70,7 @@ def app(
             serving(models, uploads, host=host, port=port, user=user, password=password) as address,
         ):
             if not quiet:
-                say(f"serving at {address} (stop with Ctrl-C)")
+                echo(f"serving at {address} (stop with Ctrl-C)")
             if show:
                 webbrowser.open(address)
             threading.Event().wait()

@@ -6,7 +6,7 @@ from typing import Annotated
 from latentedit.cli import options
 from latentedit.cli.options import ModelChoice, Report, chooses_model
 from latentedit.core.errors import ConfigError
-from latentedit_keep.console import print_json, print_rows, say
+from latentedit_keep.console import echo, print_json, print_rows
 
 
 @chooses_model
@@ -45,6 +45,6 @@ def caption(
         print_json({**facts, "notes": opened.notes})
         return
     report.warn((*opened.notes, *(() if knowledge is None else knowledge.doubts)))
-    say(text)
+    echo(text)
     if attributes is not None and not report.quiet:
         print_rows([(name.replace("_", " "), value) for name, value in attributes.items()])

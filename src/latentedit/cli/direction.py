@@ -10,8 +10,8 @@ from latentedit.cli.edit import check_written, cross_talk_rows, table_rows
 from latentedit.cli.options import ModelChoice, Report, chooses_model, parse_strengths, refuse
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit.editing.request import EditRequest
-from latentedit_keep.console import print_json, print_rows, progress_bar, say
-from latentedit_keep.files import named_beside
+from latentedit_keep.console import echo, print_json, print_rows, progress_bar
+from latentedit_keep.files import sibling_path
 
 if TYPE_CHECKING:
     from latentedit.directions.direction import Direction
@@ -104,12 +104,12 @@ def preview(
         latentedit direction preview glasses.safetensors --on you.png -o sweep.png
         latentedit direction preview smile.safetensors --on you.png --strengths 0,1
     """
-    output = output if output is not None else named_beside(file, "preview.png")
+    output = output if output is not None else sibling_path(file, "preview.png")
     from latentedit.directions.direction import load_direction
     from latentedit.editing.result import write_sweep
     from latentedit.editing.verbs import run
     from latentedit.latents.images import SourceImage, check_output
-    from latentedit_keep.files import written_beside
+    from latentedit_keep.files import atomic_file
 
     direction = load_direction(file)
     if on is None:
@@ -120,7 +120,7 @@ def preview(
             raise OutputError(f"the stored preview is a PNG; got {output.name!r}. Use a name ending in .png")
         if not direction.preview:
             raise ConfigError(f"{file} contains no preview. Give an image with --on")
-        with written_beside(output) as written:
+        with atomic_file(output) as written:
             written.write(direction.preview)
     else:
         opened = SourceImage.open(on)
@@ -131,7 +131,7 @@ def preview(
             (results,) = run(choice.load(), [opened], request, values, progress=progress)
         write_sweep(results, output)
     if not quiet:
-        say(f"{file} -> {output}")
+        echo(f"{file} -> {output}")
 
 
 @app.command()

@@ -15,7 +15,7 @@ from latentedit.cli import options
 from latentedit.cli.models import bundled, verification
 from latentedit.cli.options import ModelChoice, chooses_model, refuse
 from latentedit.core.errors import LatentEditError, to_install
-from latentedit_keep.console import print_json, progress_bar, say
+from latentedit_keep.console import echo, print_json, progress_bar
 
 if TYPE_CHECKING:
     import torch
@@ -64,13 +64,13 @@ def doctor(
         rows.append(row)
         if not as_json:
             cure = f". {row['cure']}" if row["cure"] else ""
-            say(f"{'ok ' if row['ok'] else 'BAD'}  {row['check']:<{_LABEL_WIDTH}}{row['found']}{cure}")
+            echo(f"{'ok ' if row['ok'] else 'BAD'}  {row['check']:<{_LABEL_WIDTH}}{row['found']}{cure}")
     failed = [row["check"] for row in rows if not row["ok"]]
     if as_json:
         print_json({"ok": not failed, **about, "checks": rows})
     else:
-        say()
-        say(f"problems: {', '.join(failed)}" if failed else "no problems found")
+        echo()
+        echo(f"problems: {', '.join(failed)}" if failed else "no problems found")
     if failed:
         raise typer.Exit(1)
 

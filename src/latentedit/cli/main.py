@@ -26,7 +26,7 @@ from latentedit.core.errors import (
 )
 from latentedit.core.plugins import COMMANDS
 from latentedit.core.process import collect_garbage_less_often, keep_freed_memory, leave_without_collecting
-from latentedit_keep.console import say
+from latentedit_keep.console import echo
 from latentedit_keep.program import UsageError, execute, explained, invoke
 
 _COMPLETING = "_LATENTEDIT_COMPLETE"  # set by a shell that requests completions, see typer
@@ -37,7 +37,7 @@ _VERBATIM = "\b"  # mark of a line that typer keeps as it is
 
 def _version(version: bool) -> bool:
     if version:
-        say(f"latentedit {__version__}")
+        echo(f"latentedit {__version__}")
         raise typer.Exit
     return version
 

@@ -11,7 +11,7 @@ import typer
 from latentedit.cli import options
 from latentedit.core.errors import ConfigError, RegistryError, to_install
 from latentedit.core.plugins import MODELS
-from latentedit_keep.console import print_json, print_rows, progress_bar, say, typed_command, warn
+from latentedit_keep.console import echo, print_json, print_rows, progress_bar, typed_command, warn
 from latentedit_keep.files import check_place, make_folder
 
 app = typer.Typer(
@@ -55,9 +55,9 @@ def list_models(as_json: options.Json = False) -> None:
         print_json({"models": rows})
         return
     for row in rows:
-        say(f"{row['name']:<16}{row['size_bytes'] / 1e6:>6.1f} MB  {row['what']}")
+        echo(f"{row['name']:<16}{row['size_bytes'] / 1e6:>6.1f} MB  {row['what']}")
     if not rows:
-        say(f"no bundled model is installed. {to_install('latentedit-portraits')}")
+        echo(f"no bundled model is installed. {to_install('latentedit-portraits')}")
 
 
 @app.command("families")
@@ -75,11 +75,11 @@ def list_families(as_json: options.Json = False) -> None:
         print_json({"families": supported, "note": UNTRIED})
         return
     for family in supported:
-        say(f"{family.name}: {', '.join(family.networks)}")
+        echo(f"{family.name}: {', '.join(family.networks)}")
         sides = f"multiples of {family.multiple_px} px" if family.multiple_px else "each model's own"
         print_rows([("weights", family.license), ("adapter", ", ".join(family.adapters)), ("sides", sides)])
-    say()
-    say(UNTRIED)
+    echo()
+    echo(UNTRIED)
 
 
 @app.command()
@@ -107,22 +107,22 @@ def show(name: Name, as_json: options.Json = False) -> None:
         about = {"name": name, "folder": folder, "size_bytes": size, "files": listed}
         print_json({**about, **settings, "calibration": calibration})
         return
-    say(f"{name}: {settings.get('description', 'no description')}")
+    echo(f"{name}: {settings.get('description', 'no description')}")
     quality = settings.get("quality", {})
-    say()
-    say("measured quality" if quality else "no measurements are stored with this model")
+    echo()
+    echo("measured quality" if quality else "no measurements are stored with this model")
     for label, value in _leaves(quality):
-        say(f"  {label:<68}{value:.4g}" if isinstance(value, float) else f"  {label:<68}{value}")
-    say()
+        echo(f"  {label:<68}{value:.4g}" if isinstance(value, float) else f"  {label:<68}{value}")
+    echo()
     for part, kind in {GUARD: Guard, SETTINGS: CalibratedSettings}.items():
         text = from_plain(kind, calibration[part]).text if part in calibration else None
-        say(f"{part}: {text or f'none. Run: latentedit models calibrate {name}'}")
+        echo(f"{part}: {text or f'none. Run: latentedit models calibrate {name}'}")
     if SETTINGS in calibration and not _in_use(calibration, settings):
-        say(_UNUSED)
-    say()
-    say(f"files, {size / 1e6:.1f} MB in {folder}")
+        echo(_UNUSED)
+    echo()
+    echo(f"files, {size / 1e6:.1f} MB in {folder}")
     for file, file_size in files.items():
-        say(f"  {file:<56}{file_size / 1e6:>9.3f} MB")
+        echo(f"  {file:<56}{file_size / 1e6:>9.3f} MB")
 
 
 @app.command()
@@ -133,7 +133,7 @@ def path(name: Name) -> None:
         latentedit models path portraits
         latentedit models path portraits-unet
     """
-    say(folder_of(name))
+    echo(folder_of(name))
 
 
 @app.command()
@@ -149,9 +149,9 @@ def verify(name: Name, as_json: options.Json = False, quiet: options.Quiet = Fal
     if as_json:
         print_json({"name": name, "folder": folder, "verified": True, "report": lines})
     elif not quiet:
-        say(f"{name}: verified")
+        echo(f"{name}: verified")
         for line in lines:
-            say(f"  {line}")
+            echo(f"  {line}")
 
 
 @app.command()
@@ -204,15 +204,15 @@ def calibrate(
         parts = {"no_change": nothing, "guard": to_plain(guard), "settings": to_plain(settings), "floor": rows}
         print_json({"name": name, "file": file, **parts})
     elif not quiet:
-        say(f"guard: {guard.text}")
-        say(f"settings: {settings.text}")
+        echo(f"guard: {guard.text}")
+        echo(f"settings: {settings.text}")
         if nothing is not None:
             errors = (f"{wording!r} {residual:.3g}" for wording, residual in nothing.items())
-            say(f"mean square error of edits that change nothing: {', '.join(errors)}")
-        say(f"own images redrawn from level {lowest[-2].level:g}: {lowest[-2].text}; codec alone: {lowest[0].text}")
+            echo(f"mean square error of edits that change nothing: {', '.join(errors)}")
+        echo(f"own images redrawn from level {lowest[-2].level:g}: {lowest[-2].text}; codec alone: {lowest[0].text}")
         if not prefer and not _in_use({}, model.defaults):
-            say(_UNUSED)
-        say(f"saved to {file}")
+            echo(_UNUSED)
+        echo(f"saved to {file}")
 
 
 @app.command()
@@ -247,15 +247,15 @@ def floor(
     with progress_bar(quiet=quiet or as_json) as progress:
         found = model_floor(model, captions=given, images=images, steps=steps, seed=seed, progress=progress)
     about = {"name": name, "fingerprint": model.fingerprint, "images": images, "steps": steps, "seed": seed}
-    told = {**about, "levels": found, "command": typed_command()}
+    report = {**about, "levels": found, "command": typed_command()}
     if output is not None:
-        write_text(output, json.dumps(plain(told), indent=1) + "\n")
+        write_text(output, json.dumps(plain(report), indent=1) + "\n")
     if as_json:
-        print_json(told)
+        print_json(report)
     elif not quiet:
         print_rows([(f"level {one.level:g}" if one.level else "codec", one.text) for one in found])
         codec, half = found[0].psnr_db["mean"], min(found[1:], key=lambda one: abs(one.level - 0.5))
-        say(
+        echo(
             f"where an edit is redrawn from level {half.level:g}, it cannot be expected to exceed "
             f"{half.psnr_db['mean']:.1f} dB; the codec alone reaches {codec:.1f} dB"
         )

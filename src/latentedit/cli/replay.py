@@ -10,7 +10,7 @@ from latentedit.cli import options
 from latentedit.cli.edit import check_written, recorded_model
 from latentedit.cli.options import ModelChoice, Report, chooses_model, refuse
 from latentedit.core.errors import ConfigError
-from latentedit_keep.files import named_beside
+from latentedit_keep.files import sibling_path
 
 if TYPE_CHECKING:
     from latentedit.latents.record import RunRecord
@@ -44,7 +44,7 @@ def replay(
         latentedit replay glasses.png --direction glasses.safetensors
         latentedit replay photo.kept.png --image photo.jpg --edited edited.png
     """
-    output = output if output is not None else named_beside(result, f"again{result.suffix}")
+    output = output if output is not None else sibling_path(result, f"again{result.suffix}")
     from latentedit_keep.images import read_chunks
 
     text = read_chunks(result)[0] if result.suffix.lower() == ".png" else None

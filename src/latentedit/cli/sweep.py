@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from latentedit.cli import options
 from latentedit.cli.edit import completed_rows, open_checked
 from latentedit.cli.options import CHANGE, ModelChoice, Report, chooses_model, option, parse_strengths
-from latentedit_keep.files import named_beside
+from latentedit_keep.files import sibling_path
 
 _ARM = "Part of the joint latent that eim moves: image, text or joint. Default: chosen for the model."
 
@@ -41,7 +41,7 @@ def sweep(
     directions = request.direction
     request.check_target()
     values = parse_strengths(strengths)
-    output = output if output is not None else named_beside(image, "sweep.png")
+    output = output if output is not None else sibling_path(image, "sweep.png")
     # Cheap checks come first: files and names before the model, the model before the edit.
     from latentedit.editing.result import write_sweep
     from latentedit.editing.verbs import read_directions, run

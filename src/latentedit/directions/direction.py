@@ -25,7 +25,7 @@ from latentedit.latents.captions.base import one_line
 from latentedit.latents.captions.change import change_words
 from latentedit.latents.record import check_format, first_fault
 from latentedit.models.base import Backbone
-from latentedit_keep.files import check_place, read_object, written_beside
+from latentedit_keep.files import atomic_file, check_place, read_object
 
 FORMAT = 1  # version of the file format; a higher one comes from a newer latentedit
 ENDING = ".safetensors"
@@ -291,7 +291,7 @@ def save_direction(direction: Direction, path: str | Path) -> None:
     text = json.dumps(_validated(_fields(direction), name).model_dump())
     _read(text, name)
     data = pack(tensors, {_KEY: text})
-    with written_beside(path) as file:
+    with atomic_file(path) as file:
         file.write(data)
 
 

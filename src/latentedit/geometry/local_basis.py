@@ -130,8 +130,8 @@ class LocalBasis:
         about = {name: getattr(self, name) for name in ("site", "pooling", "seed", "prompt", "steps")}
         about |= {"rank": len(self), "step": step, **settings}
         result = direction_at(self.latent, (step * v[None]).to(self.v), level=self.level, method=method, settings=about)
-        said = tuple(dict.fromkeys((*notes, *self.notes)))
-        return dataclasses.replace(result, feature=feature.to(self.v), notes=said)
+        text = tuple(dict.fromkeys((*notes, *self.notes)))
+        return dataclasses.replace(result, feature=feature.to(self.v), notes=text)
 
 
 @torch.no_grad()

@@ -169,8 +169,8 @@ def paths_between(
     feature = FeatureMap(backbone=backbone, site=where, level=grid.levels[0], condition=condition, pooling=pooling)
     with backbone.count() as cost:
         trace = invert(latent, grid, progress=progress)
-        said = None if progress is None else lambda done: progress("tangent spaces", done, total)
-        spaces = TangentSpaces(feature=feature, rank=rank, draws=(seed, "latent path"), progress=said)
+        text = None if progress is None else lambda done: progress("tangent spaces", done, total)
+        spaces = TangentSpaces(feature=feature, rank=rank, draws=(seed, "latent path"), progress=text)
         paths = tuple(_path(method, latent, trace, spaces, frames, progress) for method in methods)
     how: dict[str, Any] = {"site": where, "level": trace.levels[-1], "rank": rank, "steps": steps, "seed": seed}
     random = random_level(spaces.ends[0].u[0].numel(), rank, seed=seed)

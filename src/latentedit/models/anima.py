@@ -52,7 +52,7 @@ class AnimaBackbone(FlowBackbone):
     def _encode_prompt(self, text: str) -> EncodedPrompt:
         return self.stock(prompt=text, max_sequence_length=self.window, output="prompt_embeds"), None, None
 
-    def _ask(self, z: Tensor, time: Tensor, condition: Condition) -> Tensor:
+    def _predict(self, z: Tensor, time: Tensor, condition: Condition) -> Tensor:
         height, width = (side * self._scale for side in z.shape[-2:])
         return self._network(
             z[:, :, None],

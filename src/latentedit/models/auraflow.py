@@ -33,5 +33,5 @@ class AuraFlowBackbone(FlowBackbone):
     def _largest_side(self) -> int:
         return math.isqrt(self._network.config.pos_embed_max_size) * self._multiple
 
-    def _ask(self, z: Tensor, time: Tensor, condition: Condition) -> Tensor:
+    def _predict(self, z: Tensor, time: Tensor, condition: Condition) -> Tensor:
         return self._network(z, encoder_hidden_states=condition.tokens, timestep=time, return_dict=False)[0]

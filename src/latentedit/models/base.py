@@ -417,9 +417,9 @@ class Backbone(abc.ABC):
         del condition
         return ()
 
-    def _by_call(self, condition: Condition, ask: Callable[[slice | Tensor], Tensor]) -> Tensor:
+    def _by_call(self, condition: Condition, predict: Callable[[slice | Tensor], Tensor]) -> Tensor:
         """The results of a function for the rows of each call, in the order of the batch."""
-        return self._rejoined(condition, [ask(rows) for rows in self._calls(condition) or [slice(None)]])
+        return self._rejoined(condition, [predict(rows) for rows in self._calls(condition) or [slice(None)]])
 
     def _rejoined(self, condition: Condition, parts: Sequence[Tensor]) -> Tensor:
         """The results of the calls in the order of the batch."""

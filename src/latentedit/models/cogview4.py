@@ -49,7 +49,7 @@ class CogView4Backbone(FlowBackbone):
             shift = mu if config["time_shift_type"] == "linear" else math.exp(mu)
         return super()._time(s / (s + shift * (1 - s)), z)
 
-    def _ask(self, z: Tensor, time: Tensor, condition: Condition) -> Tensor:
+    def _predict(self, z: Tensor, time: Tensor, condition: Condition) -> Tensor:
         size = z.new_tensor([[side * self._scale for side in z.shape[-2:]]]).expand(len(z), 2)
         return self._network(
             z,

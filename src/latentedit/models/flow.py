@@ -196,7 +196,7 @@ class FlowBackbone(PromptBackbone):
             text = condition[rows].to(self._network_dtype)
             if text.mask is not None and self.windows != "exact":
                 text = cut(text, int(text.mask.sum(1).max()))
-            return self.sign * self._ask(z[rows].to(self._network_dtype), time[rows], text).to(z.dtype)
+            return self.sign * self._predict(z[rows].to(self._network_dtype), time[rows], text).to(z.dtype)
 
         return self._by_call(condition, call)
 
@@ -213,7 +213,7 @@ class FlowBackbone(PromptBackbone):
         return s if self.clock == "level" else 1 - s
 
     @abc.abstractmethod
-    def _ask(
+    def _predict(
         self, z: Float[Tensor, "b c h w"], time: Float[Tensor, " b"], condition: Condition
     ) -> Float[Tensor, "b c h w"]:
         """The network's output; latents and text are in its dtype, text is cut to the longest of the batch."""
@@ -251,15 +251,15 @@ class PackedFlowBackbone(FlowBackbone):
     def _patch(self) -> int:
         return PATCH
 
-    def _ask(self, z: Tensor, time: Tensor, condition: Condition) -> Tensor:
+    def _predict(self, z: Tensor, time: Tensor, condition: Condition) -> Tensor:
         images = [z, *(latents.to(z.dtype) for latents in condition.reference or ())]
         sizes = [(latents.shape[-2] // PATCH, latents.shape[-1] // PATCH) for latents in images]
         tokens = torch.cat([pack(latents) for latents in images], dim=1)
-        output = self._ask_packed(tokens, time, condition, sizes)
+        output = self._predict_packed(tokens, time, condition, sizes)
         return unpack(output[:, : sizes[0][0] * sizes[0][1]], sizes[0])
 
     @abc.abstractmethod
-    def _ask_packed(
+    def _predict_packed(
         self, tokens: Float[Tensor, "b n d"], time: Float[Tensor, " b"], condition: Condition, sizes: list[Size]
     ) -> Float[Tensor, "b n d"]:
         """The network's output, with the image tokens first; ``sizes`` are those of the image and of each reference."""

@@ -42,7 +42,7 @@ class FluxTransformerBackbone(PackedFlowBackbone):
     )
     """Both streams after each block; the attention of single blocks is joint."""
 
-    def _ask_packed(self, tokens: Tensor, time: Tensor, condition: Condition, sizes: list[Size]) -> Tensor:
+    def _predict_packed(self, tokens: Tensor, time: Tensor, condition: Condition, sizes: list[Size]) -> Tensor:
         text_positions, image_positions = self._positions(condition.tokens.shape[1], sizes, tokens.device)
         return self._network(
             hidden_states=tokens,

@@ -64,7 +64,7 @@ class Flux3Backbone(Flux2Backbone):
     def _encode_prompt(self, text: str) -> EncodedPrompt:
         return self.stock(prompt=text, max_sequence_length=self.window, output="prompt_embeds"), None, None
 
-    def _ask_packed(self, tokens: Tensor, time: Tensor, condition: Condition, sizes: list[Size]) -> Tensor:
+    def _predict_packed(self, tokens: Tensor, time: Tensor, condition: Condition, sizes: list[Size]) -> Tensor:
         count, places = sizes[0][0] * sizes[0][1], _positions(sizes, tokens.device)
         words = torch.zeros(condition.tokens.shape[1], 4, device=tokens.device)
         words[:, 3] = torch.arange(len(words), device=tokens.device)

@@ -50,7 +50,7 @@ class Lumina2Backbone(FlowBackbone):
         """The system prompt."""
         return tokens_before(self._words, f"{self.stock.system_prompt} <Prompt Start> ", text)
 
-    def _ask(self, z: Tensor, time: Tensor, condition: Condition) -> Tensor:
+    def _predict(self, z: Tensor, time: Tensor, condition: Condition) -> Tensor:
         return self._network(
             z,
             timestep=time,
@@ -96,7 +96,7 @@ class ZImageBackbone(FlowBackbone):
         chat = tokenizer.apply_chat_template([{"role": "user", "content": "\n"}], tokenize=False, enable_thinking=True)
         return len(tokenizer(chat[: chat.rindex("\n\n") + 1]).input_ids)
 
-    def _ask(self, z: Tensor, time: Tensor, condition: Condition) -> Tensor:
+    def _predict(self, z: Tensor, time: Tensor, condition: Condition) -> Tensor:
         texts = list(condition.tokens)
         if condition.mask is not None:
             texts = [text[: int(row.sum())] for text, row in zip(texts, condition.mask, strict=True)]

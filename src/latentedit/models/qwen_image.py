@@ -79,7 +79,7 @@ class QwenImageBackbone(PackedFlowBackbone):
         text.prompt_template_encode_start_idx = edit.prompt_template_encode_start_idx
         return text
 
-    def _ask_packed(self, tokens: Tensor, time: Tensor, condition: Condition, sizes: list[Size]) -> Tensor:
+    def _predict_packed(self, tokens: Tensor, time: Tensor, condition: Condition, sizes: list[Size]) -> Tensor:
         return self._network(
             hidden_states=tokens,
             timestep=time,
@@ -124,7 +124,7 @@ class Krea2Backbone(PackedFlowBackbone):
     def _mu(self, config: Any, tokens: int, steps: int) -> float:
         return KREA_TURBO_SHIFT if self._is_distilled() else super()._mu(config, tokens, steps)
 
-    def _ask_packed(self, tokens: Tensor, time: Tensor, condition: Condition, sizes: list[Size]) -> Tensor:
+    def _predict_packed(self, tokens: Tensor, time: Tensor, condition: Condition, sizes: list[Size]) -> Tensor:
         text_ids = torch.zeros(condition.tokens.shape[1], 3, device=tokens.device)
         return self._network(
             hidden_states=tokens,

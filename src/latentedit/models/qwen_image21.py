@@ -80,7 +80,7 @@ class QwenImage21Backbone(FlowBackbone):
         del condition  # whose references are not the image's neighbors: the text is between them
         return z.shape[-2] * z.shape[-1]
 
-    def _ask(self, z: Tensor, time: Tensor, condition: Condition) -> Tensor:
+    def _predict(self, z: Tensor, time: Tensor, condition: Condition) -> Tensor:
         images = [*(latents.to(z.dtype) for latents in condition.reference or ()), z]
         shapes = [(1, *latents.shape[-2:]) for latents in images]
         *shown, own = (math.prod(shape) // PATCH**2 for shape in shapes)

@@ -71,7 +71,7 @@ class SanaBackbone(FlowBackbone):
     def _time(self, s: Tensor, z: Tensor) -> Tensor:
         return super()._time(s, z) * float(self._network.config.timestep_scale)
 
-    def _ask(self, z: Tensor, time: Tensor, condition: Condition) -> Tensor:
+    def _predict(self, z: Tensor, time: Tensor, condition: Condition) -> Tensor:
         weight = self._network.config.guidance_embeds_scale * self._guidance(condition, z)
         return self._network(
             z,

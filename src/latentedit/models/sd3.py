@@ -104,7 +104,7 @@ class StableDiffusion3Backbone(FlowBackbone):
         notes = [f"{listed(t5_only)} read by T5 only: the CLIP encoders take {left} tokens"] if t5_only else []
         return [*notes, *dropped_note(by_all, room(t5, self.window))]
 
-    def _ask(self, z: Tensor, time: Tensor, condition: Condition) -> Tensor:
+    def _predict(self, z: Tensor, time: Tensor, condition: Condition) -> Tensor:
         return self._network(
             hidden_states=z,
             timestep=time,

@@ -108,16 +108,16 @@ def test_products_in_inference_mode(mode: Mode) -> None:
 @pytest.mark.slow
 def test_forward_products_of_two_threads_at_once() -> None:
     """PyTorch has one level of dual numbers for all threads: the second waits until the first has left it."""
-    inside, asked = threading.Event(), threading.Event()
+    inside, requested = threading.Event(), threading.Event()
 
     def slow(x: Tensor) -> Tensor:
         inside.set()
-        asked.wait(timeout=10)
+        requested.wait(timeout=10)
         return Map()(x)
 
     def second() -> Tensor:
         inside.wait(timeout=10)
-        threading.Timer(0.1, asked.set).start()
+        threading.Timer(0.1, requested.set).start()
         return build("forward").forward(u)
 
     u = vectors(3, 2, 3)
@@ -148,8 +148,8 @@ def test_the_step_goes_by_the_precision_of_the_function(precision: torch.dtype) 
     rms = {torch.float32: 2.2e-4, torch.float64: 1e-5}.get(precision, 0.1)
     u = vectors(3, 2, 3)
     default = Derivative(Map(), POINT, mode="finite_difference", precision=precision)
-    asked = Derivative(Map(), POINT, mode="finite_difference", step=rms * 6**0.5)
-    assert torch.equal(default.forward(u), asked.forward(u))
+    requested = Derivative(Map(), POINT, mode="finite_difference", step=rms * 6**0.5)
+    assert torch.equal(default.forward(u), requested.forward(u))
 
 
 @pytest.mark.parametrize("mode", MODES)

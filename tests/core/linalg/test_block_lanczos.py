@@ -148,7 +148,7 @@ def test_a_start_near_the_truth_saves_products() -> None:
     assert largest_angle(misled.v, right[:5]) <= 0.25
 
 
-def test_the_seed_decides_everything_and_products_come_in_blocks() -> None:
+def test_the_seed_determines_everything_and_products_come_in_blocks() -> None:
     matrix = vectors(30, 40)
     first, again, other = search(matrix, 3), search(matrix, 3), search(matrix, 3, seed=1)
     assert torch.equal(first.v, again.v)
@@ -161,20 +161,20 @@ def test_the_seed_decides_everything_and_products_come_in_blocks() -> None:
 
 
 def test_shapes_and_progress() -> None:
-    told: list[tuple[str, int, int]] = []
+    report: list[tuple[str, int, int]] = []
     operator = DenseBlock(vectors(6, 8), in_shape=(2, 4), out_shape=(3, 2))
     found = truncated_svd(
-        operator, 2, generator=torch.Generator(), progress=lambda what, done, total: told.append((what, done, total))
+        operator, 2, generator=torch.Generator(), progress=lambda what, done, total: report.append((what, done, total))
     )
     assert found.u.shape == (2, 3, 2)
     assert found.v.shape == (2, 2, 4)
-    assert told[-1] == ("basis", 100, 100)
-    assert len(told) == found.iterations
-    told.clear()
-    found = search(vectors(30, 30), 2, block=3, most_products=16, progress=lambda *what: told.append(what))
+    assert report[-1] == ("basis", 100, 100)
+    assert len(report) == found.iterations
+    report.clear()
+    found = search(vectors(30, 30), 2, block=3, most_products=16, progress=lambda *what: report.append(what))
     assert not found.converged
     assert found.products > 16, "the last block goes beyond what was granted"
-    assert told[-1] == ("basis", 16, 16) == max(told)
+    assert report[-1] == ("basis", 16, 16) == max(report)
 
 
 def test_bad_requests_are_refused() -> None:

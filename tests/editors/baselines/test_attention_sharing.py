@@ -77,7 +77,7 @@ def test_values_are_shared_as_the_published_code_shares_them(sd3: Backbone, kind
     memory = Memory([block.to_v for block in blocks[1:]])
     shared = set(sorted(rising)[-share:])
 
-    def asked(z: Tensor, level: float, text: Condition, key: Any, *, store: bool) -> Tensor:
+    def requested(z: Tensor, level: float, text: Condition, key: Any, *, store: bool) -> Tensor:
         with memory.at(key if key[0] in shared else None, store=store and key[0] in shared):
             return sd3.velocity(z, torch.full((1,), level), text)
 
@@ -85,8 +85,8 @@ def test_values_are_shared_as_the_published_code_shares_them(sd3: Backbone, kind
         last: Tensor | None = None
         for s, s_next in itertools.pairwise(levels):
             h, top = s_next - s, max(s, s_next)
-            first = asked(z, s, text, (top, False), store=store) if last is None else last
-            middle = asked(z + h / 2 * first, s + h / 2, text, (top, True), store=store)
+            first = requested(z, s, text, (top, False), store=store) if last is None else last
+            middle = requested(z + h / 2 * first, s + h / 2, text, (top, True), store=store)
             z = z + h * middle
             last = middle if kind is FireFlow else None
         return z

@@ -135,17 +135,17 @@ def test_rf_inversion_is_the_published_method(shifted: JointLatent, legacy: bool
 
 def test_the_way_up_of_rf_inversion_has_a_weight_where_networks_take_it() -> None:
     mixture = example_mixture(dimension=6)
-    latent, asked = mixture_latent(mixture), list[float | None]()
+    latent, requested = mixture_latent(mixture), list[float | None]()
 
     def velocity(z: Tensor, s: Tensor, condition: Condition) -> Tensor:
-        asked.append(condition.guidance)
+        requested.append(condition.guidance)
         return mixture.velocity(z, s, dataclasses.replace(condition, guidance=None))
 
     student = weight_as_input(mixture)
     object.__setattr__(student, "velocity", velocity)
     editor = RFInversion(steps=2, guidance=3.5, up_guidance=0.0)
     editor.edit(dataclasses.replace(latent, backbone=student), mixture.embed(["c"]), [1.0])
-    assert asked == [0.0, 0.0, 3.5, 3.5]
+    assert requested == [0.0, 0.0, 3.5, 3.5]
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5])

@@ -25,7 +25,7 @@ GRID = LevelGrid(levels=(1.0, 0.75, 0.4, 0.1, 0.0))
 
 def test_on_a_grid_that_ends_above_zero_the_last_step_goes_to_the_image() -> None:
     """And no level below the model's lowest is asked for."""
-    latent, asked = mixture_latent(vp_model(latent=None)), list[Tensor]()
+    latent, requested = mixture_latent(vp_model(latent=None)), list[Tensor]()
     grid, lowest = latent.path(5), latent.backbone.capabilities.s_min
     maps = noise_maps(edit_of(latent), grid)
     assert maps.levels == (*grid.levels[:-1], 0.0)
@@ -33,12 +33,12 @@ def test_on_a_grid_that_ends_above_zero_the_last_step_goes_to_the_image() -> Non
     assert maps.states[-1] is latent.z
 
     def difference(a: Tensor, b: Tensor, levels: Tensor, _: float) -> Tensor:
-        asked.append(levels)
+        requested.append(levels)
         return b - a
 
     edit = edit_of(latent)
     follow_maps(edit, noise_maps(edit, LevelGrid(levels=(0.5, 0.01, 0.0))), difference)
-    assert [float(levels[0]) for levels in asked] == pytest.approx([0.5, lowest])
+    assert [float(levels[0]) for levels in requested] == pytest.approx([0.5, lowest])
 
 
 @pytest.mark.parametrize("guidance", [(1.0, 1.0), (1.5, 4.0)])

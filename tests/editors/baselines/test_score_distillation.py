@@ -100,11 +100,11 @@ def test_chordedits_levels_are_cut_to_what_the_model_knows(monkeypatch: pytest.M
     """Asked from 1 to 0 with a gap, a model whose levels end before is asked at its own ends."""
     model, seen = vp_model(latent=None), list[float]()
     known, latent = model.capabilities, mixture_latent(model)
-    ask = model.velocity
+    predict = model.velocity
 
     def velocity(z: Tensor, s: Tensor, condition: Condition) -> Tensor:
         seen.append(float(s[0]))
-        return ask(z, s, condition)
+        return predict(z, s, condition)
 
     monkeypatch.setattr(model, "velocity", velocity)
     ChordEdit(levels=(1.0, 0.0), steps=2, gap=0.1).edit(latent, model.embed(["c"]), [1.0])

@@ -65,11 +65,11 @@ def test_an_endpoint_is_made_by_its_models_name(backbone: Backbone, monkeypatch:
 def test_a_folder_and_a_hub_id_are_image_to_text_models(
     backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[tuple[str, torch.device]] = []
+    requested: list[tuple[str, torch.device]] = []
     here = Fixed(backbone)
 
     def from_name(name: str, *, device: torch.device) -> Captioner:
-        asked.append((name, device))
+        requested.append((name, device))
         return here
 
     monkeypatch.setattr(ImageToText, "from_name", from_name)
@@ -77,7 +77,7 @@ def test_a_folder_and_a_hub_id_are_image_to_text_models(
     (tmp_path / "blip").mkdir()
     names = ["blip", "./blip", str(tmp_path / "blip"), "org/name", "org/name@main", "./nowhere"]
     assert all(make_captioner(name, backbone) is here for name in names)
-    assert asked == [(name, backbone.device) for name in names]
+    assert requested == [(name, backbone.device) for name in names]
 
 
 @pytest.mark.parametrize(("name", "hint"), [("fixde", "did you mean 'fixed'"), ("", "known: "), ("openai", "known: ")])

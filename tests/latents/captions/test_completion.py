@@ -38,7 +38,7 @@ def test_contradictions_are_reported_and_the_words_of_the_user_stay() -> None:
     assert done.source == f"{SOURCE}, short hair"
 
 
-def test_a_grammar_keeps_words_of_the_user_that_say_as_much() -> None:
+def test_a_grammar_keeps_words_of_the_user_that_state_as_much() -> None:
     meanings = {"long hair": {"hair": "long"}, "long red hair": {"hair": "long", "color": "red"}}
     meanings |= {"a grin": {"mouth": "smile"}, "a smile": {"mouth": "smile"}}
     complete = read_phrases("a person with long red hair, a smile", lead=True)

@@ -10,7 +10,7 @@ from latentedit.core.errors import CaptionError, ConfigError
 from latentedit.latents.captions.base import INSTRUCTION, Captioner
 from latentedit.latents.captions.endpoint import VisionEndpoint
 from latentedit.testing.contracts.captioner import CaptionerContract
-from tests.latents.fake_endpoint import Answer, FakeEndpoint, fake_endpoint, says
+from tests.latents.fake_endpoint import Answer, FakeEndpoint, fake_endpoint, states
 
 pytestmark = pytest.mark.slow
 
@@ -56,7 +56,7 @@ class TestVisionEndpoint(CaptionerContract):
 
 
 def test_a_request_holds_the_image_and_the_instruction(endpoint: FakeEndpoint) -> None:
-    endpoint.answers = [says(' "A man\nwith a beard, a red wall." ')]
+    endpoint.answers = [states(' "A man\nwith a beard, a red wall." ')]
     assert captioner().caption(PIXELS) == ["A man with a beard, a red wall"]
     (request,) = endpoint.requests
     assert request.path == "/v1/chat/completions"
@@ -83,17 +83,17 @@ def test_a_request_holds_the_image_and_the_instruction(endpoint: FakeEndpoint) -
         (Answer(body=b"<html>welcome</html>"), 1, "OPENAI_BASE_URL"),
         (Answer(body=b'{"choices": []}'), 1, "OPENAI_BASE_URL"),
         (Answer(body=b'{"error": {"message": "no such model"}}'), 1, "OPENAI_BASE_URL"),
-        (says(""), 1, "no text"),
-        (says(None), 1, "no text"),
+        (states(""), 1, "no text"),
+        (states(None), 1, "no text"),
     ],
 )
 def test_failures_name_the_endpoint_s_settings_and_hide_the_key(
     endpoint: FakeEndpoint, answer: Answer, tries: int, words: str
 ) -> None:
     endpoint.answers = [answer] * 5
-    said = str(failure())
-    assert words in said
-    assert len(said) < 500
+    text = str(failure())
+    assert words in text
+    assert len(text) < 500
     assert len(endpoint.requests) == tries
 
 

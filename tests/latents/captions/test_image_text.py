@@ -94,8 +94,8 @@ def test_what_is_neither_a_folder_nor_a_hub_id_is_refused() -> None:
 
 
 def test_code_that_comes_with_a_model_is_not_run(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[object] = []
-    monkeypatch.setattr("builtins.input", asked.append)
+    requested: list[object] = []
+    monkeypatch.setattr("builtins.input", requested.append)
     marker = copy / "marker"
     (copy / "code.py").write_text(f"open({str(marker)!r}, 'w')\n")
     remote = {"AutoConfig": "code.Settings", "AutoModelForImageTextToText": "code.Model", "AutoProcessor": "code.P"}
@@ -104,7 +104,7 @@ def test_code_that_comes_with_a_model_is_not_run(copy: Path, monkeypatch: pytest
     with pytest.raises(ModelError, match="does not load"):
         ImageToText.from_name(str(copy))
     assert not marker.exists()
-    assert asked == [], "the user was asked whether to run it"
+    assert requested == [], "the user was asked whether to run it"
 
 
 def test_processors_that_lack_a_part_are_refused(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,19 +123,19 @@ def test_processors_that_lack_a_part_are_refused(folders: dict[str, Path], monke
 def test_a_hub_id_downloads_no_pickles_and_no_code(
     folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch, name: str, revision: str | None
 ) -> None:
-    asked: dict[str, Any] = {}
+    requested: dict[str, Any] = {}
 
     def snapshot(repository: str, **options: object) -> str:
-        asked.update(options, repository=repository)
+        requested.update(options, repository=repository)
         return str(folders["blip"])
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
     captioner = ImageToText.from_name(name)
     assert captioner.name == name
-    assert (asked["repository"], asked["revision"]) == ("org/tiny", revision)
+    assert (requested["repository"], requested["revision"]) == ("org/tiny", revision)
     needed = [file.name for file in folders["llava"].iterdir()] + ["spiece.model", "merges.txt"]
     unwanted = ["pytorch_model.bin", "modeling.py", "onnx/model.safetensors", "model.fp16.safetensors", "x.pkl"]
     wanted = huggingface_hub.utils.filter_repo_objects(
-        needed + unwanted, allow_patterns=asked["allow_patterns"], ignore_patterns=asked["ignore_patterns"]
+        needed + unwanted, allow_patterns=requested["allow_patterns"], ignore_patterns=requested["ignore_patterns"]
     )
     assert sorted(wanted) == sorted(needed)

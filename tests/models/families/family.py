@@ -60,7 +60,7 @@ SETTINGS = {"sizes": [64, 64, 96]}
 SIZES = ((64, 64), (64, 96))
 
 
-def asked(size: tuple[int, int]) -> dict[str, Any]:
+def sized(size: tuple[int, int]) -> dict[str, Any]:
     return {"height": size[0], "width": size[1], "num_inference_steps": STEPS, "output_type": "latent"}
 
 
@@ -114,7 +114,7 @@ class FamilyContract(BackboneContract, PipelineContract):
         return {"guidance_scale": weight - self.weight_offset, **self.arguments}
 
     def stock_image(self, pipeline: Any, weight: float, size: tuple[int, int], z: Tensor, **settings: Any) -> Any:
-        known = {**asked(size), **self.stock_arguments(weight), **settings}
+        known = {**sized(size), **self.stock_arguments(weight), **settings}
         return pipeline(prompt=CAPTION, latents=self.stock_latents(z.clone()), **known).images
 
     @pytest.fixture(scope="class")
@@ -277,7 +277,7 @@ def sampled_by_blocks(pipeline: Any, size: tuple[int, int], latents: Tensor, **s
     runner = blocks.init_pipeline()
     runner.update_components(**{name: part for name, part in pipeline.components.items() if part is not None})
     runner.set_progress_bar_config(disable=True)
-    known = {**asked(size), "prompt": CAPTION, "latents": latents, **settings}
+    known = {**sized(size), "prompt": CAPTION, "latents": latents, **settings}
     if known["output_type"] == "latent":
         return runner(output="latents", **{**known, "output_type": "pt"})
     return runner(output="images", **known)
@@ -301,7 +301,7 @@ def refuse_words_beyond(backbone: Any, prefix: str, room: int) -> None:
         assert len(backbone._words(f"{prefix}{longest} {word}").input_ids) > room
 
 
-def sampled_beside(
+def sampled_nearby(
     backbone: Backbone, condition: Condition, z: Tensor, weight: float, size: tuple[int, int], **guided: Any
 ) -> Tensor:
     """Our samples under a condition with references, of which another one, or another order, matters."""

@@ -19,8 +19,7 @@ from tests.models.families.family import (
     Distilled,
     Packed,
     Variants,
-    asked,
-    sampled_beside,
+    sampled_nearby,
 )
 
 
@@ -45,8 +44,13 @@ def test_sampling_with_a_reference_equals_kontext(size: tuple[int, int]) -> None
     z, reference = (draw(shape, seed=4, purpose=purpose) for purpose in ("start", "reference"))
     condition = dataclasses.replace(backbone.embed([CAPTION]), reference=(reference,))
     stock = pipeline(
-        prompt=CAPTION, image=reference, latents=pack(z), max_area=size[0] * size[1], guidance_scale=2.5, **asked(size)
+        prompt=CAPTION,
+        image=reference,
+        latents=pack(z),
+        max_area=size[0] * size[1],
+        guidance_scale=2.5,
+        **sized(size),
     ).images
-    ours = sampled_beside(backbone, condition, z, 2.5, size)
+    ours = sampled_nearby(backbone, condition, z, 2.5, size)
     assert relative_error(ours, unpack(stock, (size[0] // 16, size[1] // 16))) <= PARITY
     assert (condition + condition).reference is condition.reference

@@ -25,10 +25,9 @@ from tests.models.families.family import (
     SETTINGS,
     Distilled,
     FamilyContract,
-    asked,
     configured,
     noise_image,
-    sampled_beside,
+    sampled_nearby,
 )
 
 WORDS = 200
@@ -98,9 +97,14 @@ def test_sampling_with_references_equals_the_stock_pipeline(size: tuple[int, int
     reference = tuple(backbone.encode(torch.as_tensor(pipeline.image_processor.preprocess(image))) for image in images)
     condition = dataclasses.replace(backbone.embed([CAPTION]), reference=reference)
     stock = pipeline(
-        prompt=CAPTION, image=images, latents=patchify(z), guidance_scale=3.0, max_sequence_length=WORDS, **asked(size)
+        prompt=CAPTION,
+        image=images,
+        latents=patchify(z),
+        guidance_scale=3.0,
+        max_sequence_length=WORDS,
+        **sized(size),
     ).images
-    ours = sampled_beside(backbone, condition, z, 3.0, size)
+    ours = sampled_nearby(backbone, condition, z, 3.0, size)
     assert relative_error(ours, normalized(pipeline, stock)) <= PARITY
     for site in ("double.0.image", "single.0.image"):
         tokens = sum(latents.shape[-2] * latents.shape[-1] // 4 for latents in (z, *reference))

@@ -29,8 +29,8 @@ from tests.models.families.family import (
     Variants,
     noise_image,
     other_width,
-    sampled_beside,
     sampled_by_blocks,
+    sampled_nearby,
 )
 
 
@@ -65,7 +65,7 @@ def test_sampling_with_references_equals_the_stock_pipeline(distilled: bool) -> 
     if not distilled:
         pipeline.guider.guidance_scale = weight
     stock = sampled_by_blocks(pipeline, size, patchify(z), image=images)
-    assert relative_error(sampled_beside(backbone, condition, z, weight, size), unpatchify(stock)) <= PARITY
+    assert relative_error(sampled_nearby(backbone, condition, z, weight, size), unpatchify(stock)) <= PARITY
     site = backbone.features(z, torch.tensor([0.5]), condition, "single.0.image")
     assert site.shape[1] == sum(latents.shape[-2] * latents.shape[-1] // 4 for latents in (z, *reference))
 

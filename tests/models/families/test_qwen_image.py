@@ -20,10 +20,10 @@ from tests.models.families.family import (
     SIZES,
     Packed,
     Variants,
-    asked,
     configured,
     noise_image,
-    sampled_beside,
+    sampled_nearby,
+    sized,
 )
 
 
@@ -76,9 +76,9 @@ def test_sampling_with_references_equals_the_stock_pipeline(
         negative_prompt_embeds=texts[1],
         latents=Packed().stock_latents(z),
         true_cfg_scale=3.0,
-        **asked(size),
+        **sized(size),
     ).images
-    ours = sampled_beside(backbone, condition, z, 3.0, size, renormalized=True)
+    ours = sampled_nearby(backbone, condition, z, 3.0, size, renormalized=True)
     assert relative_error(ours, Packed().own_latents(stock, z)) <= PARITY
 
 

@@ -19,11 +19,11 @@ from tests.models.families.family import (
     SETTINGS,
     Distilled,
     Variants,
-    asked,
     configured,
     noise_image,
     other_width,
-    sampled_beside,
+    sampled_nearby,
+    sized,
 )
 
 
@@ -65,7 +65,7 @@ def test_a_modular_pipeline_samples_alike() -> None:
     z, s = draw((1, 4, 4, 4), seed=0, purpose="family"), torch.tensor([0.5])
     first, second = (le.from_pipeline(one, settings=SETTINGS) for one in (pipeline, modular))
     assert torch.equal(*(model.velocity(z, s, model.embed([CAPTION])) for model in (first, second)))
-    known = {**asked((64, 64)), "output_type": "pt"}
+    known = {**sized((64, 64)), "output_type": "pt"}
     stock = modular(prompt=CAPTION, latents=TestQwenImage21().stock_latents(z), output="latents", **known)
     ours = TestQwenImage21().ours(second, second.capabilities.guidance, (64, 64), z)
     assert relative_error(ours, stock.reshape(z.shape)) <= PARITY
@@ -98,7 +98,7 @@ def test_sampling_with_references_equals_the_stock_pipeline(weight: float, monke
         true_cfg_scale=weight,
         latents=TestQwenImage21().stock_latents(z),
         output_resolution=64,
-        **asked((64, 96)),
+        **sized((64, 96)),
     ).images
-    ours = sampled_beside(backbone, condition, z, weight, (64, 96))
+    ours = sampled_nearby(backbone, condition, z, weight, (64, 96))
     assert relative_error(ours, TestQwenImage21().own_latents(stock, z)) <= PARITY

@@ -44,7 +44,7 @@ class TestNoise(VPContract):
         pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, set_alpha_to_one=True)
         return pipeline
 
-    def test_the_network_is_asked_at_whole_trained_times_on_its_grid(self, backbone: Any) -> None:
+    def test_the_network_is_evaluated_at_whole_trained_times_on_its_grid(self, backbone: Any) -> None:
         seen: list[Tensor] = []
         hook = backbone._network.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[1]))
         levels, z = torch.tensor(backbone.grid(50).levels[:-1]), self.start(backbone, (64, 64))
@@ -73,7 +73,7 @@ def test_turbo_is_known_by_its_scheduler(spacing: str, expected: tuple[float, st
 
 
 @pytest.mark.parametrize("scheduler", [PNDMScheduler, EulerDiscreteScheduler], ids=["PNDM", "Euler"])
-def test_whatever_the_scheduler_its_betas_are_walked_with_ddim(
+def test_for_any_the_scheduler_its_betas_are_walked_with_ddim(
     folder_sd: Path, sd: StableDiffusionBackbone, tmp_path: Path, scheduler: Any
 ) -> None:
     """Stable Diffusion 1.5 ships PNDM, others Euler: same betas, same network, same velocity.

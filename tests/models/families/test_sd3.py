@@ -66,12 +66,12 @@ def test_time_is_a_thousand_times_the_level_and_not_rounded(without_t5: Any, mon
     """Bfloat16 has 600 and 604, and nothing between."""
     times: list[torch.Tensor] = []
 
-    def ask(z: torch.Tensor, time: torch.Tensor, _: object) -> torch.Tensor:
+    def predict(z: torch.Tensor, time: torch.Tensor, _: object) -> torch.Tensor:
         times.append(time)
         return z
 
     monkeypatch.setattr(without_t5, "_network_dtype", torch.bfloat16)
-    monkeypatch.setattr(without_t5, "_ask", ask)
+    monkeypatch.setattr(without_t5, "_predict", predict)
     without_t5.velocity(torch.zeros(1, 8, 8, 8), torch.tensor([0.601]), without_t5.embed([CAPTION]))
     assert times[0].tolist() == pytest.approx([601])
 

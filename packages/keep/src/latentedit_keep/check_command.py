@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latentedit_keep.console import complain, print_json, print_rows, progress_bar, say, warn
+from latentedit_keep.console import complain, echo, print_json, print_rows, progress_bar, warn
 from latentedit_keep.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -65,18 +65,18 @@ def check(
             raise ConfigError("many pairs need a folder for the reports. Name one with -o")
         options = {"max_outside": limit, "expect_size": expect_size}
         with progress_bar(quiet=quiet or as_json) as progress:
-            told = check_many(original, edited, mask, output, workers=workers, progress=progress, **options)
-        words = {name: outcome(report) for name, report in told["results"].items()}
+            printed = check_many(original, edited, mask, output, workers=workers, progress=progress, **options)
+        words = {name: outcome(report) for name, report in printed["results"].items()}
         if as_json:
-            print_json(told)
+            print_json(printed)
         elif not quiet:
             for name, word in words.items():
-                say(f"{word}  {name}: {told['results'][name]['verdict']}")
+                echo(f"{word}  {name}: {printed['results'][name]['verdict']}")
             passed = list(words.values()).count("passed")
-            say(f"{passed} of {len(words)} passed; see {output / 'index.html'} and {output / 'check.csv'}")
-        for name, why in told["failed"].items():
+            echo(f"{passed} of {len(words)} passed; see {output / 'index.html'} and {output / 'check.csv'}")
+        for name, why in printed["failed"].items():
             complain(f"{name}: {why}")
-        found = {"passed", *words.values()} | ({"failed"} if told["failed"] else set())
+        found = {"passed", *words.values()} | ({"failed"} if printed["failed"] else set())
         raise typer.Exit(next(code for word, code in _CODES.items() if word in found))
     if edited is None or output is not None or workers is not None:
         wrong = "the edited image is missing" if edited is None else "--output and --workers are for many pairs"

@@ -235,11 +235,11 @@ def _page(results: Mapping[str, Mapping[str, Any]], failed: Mapping[str, str], o
             image = f'<a href="pages/{slug}.html">{image}</a>'
         lines = (*(f"also: {text}" for text in report["also"]), *report["doubts"], report["next_step"])
         small = "<br>".join(html.escape(line) for line in lines)
-        told = f"<b>{word}</b>: {html.escape(report['verdict'])}<br><small>{small}</small>"
+        printed = f"<b>{word}</b>: {html.escape(report['verdict'])}<br><small>{small}</small>"
         shares = "".join(
             f"<td>{key}\u00a0{100 * report[key]['value']:.2f}\u00a0%</td>" for key in ("inside", "outside")
         )
-        rows.append(f'<tr class="{word}"><td>{image}</td><td>{html.escape(name)}</td><td>{told}</td>{shares}</tr>')
+        rows.append(f'<tr class="{word}"><td>{image}</td><td>{html.escape(name)}</td><td>{printed}</td>{shares}</tr>')
     rows += [
         f'<tr class="failed"><td></td><td>{html.escape(name)}</td><td><b>not checked</b>: {html.escape(why)}</td></tr>'
         for name, why in failed.items()

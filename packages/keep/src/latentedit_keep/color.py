@@ -80,9 +80,9 @@ def is_damaged(info: Info) -> bool:
 
 def profile_of(info: Info) -> bytes | None:
     """The ICC profile, or one made from a PNG's color chunks; "cicp" has four bytes."""
-    said = info.get("cicp")
-    if said and not shows_more(info):
-        return _made_of(_CICP_XY[said[0]], _CICP_CURVES[said[1]])
+    text = info.get("cicp")
+    if text and not shows_more(info):
+        return _made_of(_CICP_XY[text[0]], _CICP_CURVES[text[1]])
     profile = info.get("icc_profile")
     if isinstance(profile, bytes) and profile:
         return profile
@@ -95,8 +95,8 @@ def profile_of(info: Info) -> bytes | None:
 
 def shows_more(info: Info) -> bool:
     """Whether a cICP chunk names an unsupported space, such as one of high dynamic range."""
-    said = info.get("cicp")
-    return bool(said) and not (said[0] in _CICP_XY and said[1] in _CICP_CURVES)
+    text = info.get("cicp")
+    return bool(text) and not (text[0] in _CICP_XY and text[1] in _CICP_CURVES)
 
 
 def of_gray(profile: bytes) -> bytes | None:

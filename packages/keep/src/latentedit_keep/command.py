@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from latentedit_keep.console import complain, print_json, print_rows, progress_bar, say, warn
+from latentedit_keep.console import complain, echo, print_json, print_rows, progress_bar, warn
 from latentedit_keep.errors import ConfigError, LatentEditError, OutputError
-from latentedit_keep.files import free_name, named_beside
+from latentedit_keep.files import free_name, sibling_path
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
@@ -48,15 +48,15 @@ def keep(
                 raise ConfigError(f"{name} is for a single image; got a folder. Name one image")
         _keep_folder(original, edited, output, strength=strength, as_json=as_json, quiet=quiet)
         return
-    output = output if output is not None else free_name(named_beside(original, "kept.png"))
+    output = output if output is not None else free_name(sibling_path(original, "kept.png"))
     options: dict[str, Any] = {"mask": mask, "strength": strength, "only": numbers}
     with progress_bar(quiet=quiet or as_json) as progress:
-        told = _keep_one(original, edited, output, view=view, progress=progress, **options)
+        report = _keep_one(original, edited, output, view=view, progress=progress, **options)
     if as_json:
-        print_json(told)
+        print_json(report)
     elif not quiet:
-        _print(told)
-    if told["verdict"] == "different images":
+        _print(report)
+    if report["verdict"] == "different images":
         complain(f"{edited} shows nothing of {original}: the result is the original")
         raise typer.Exit(1)
 
@@ -93,15 +93,15 @@ def _keep_one(
     return {**files, **result.measures, "lines": result.lines}
 
 
-def _print(told: dict[str, Any]) -> None:
-    say(f"{told['original']} + {told['edited']} -> {told['output']}")
-    rows = [("verdict", told["verdict"]), *(("", line) for line in told["lines"])]
-    for one in told["changes"][:9] if len(told["changes"]) > 1 else ():
+def _print(report: dict[str, Any]) -> None:
+    echo(f"{report['original']} + {report['edited']} -> {report['output']}")
+    rows = [("verdict", report["verdict"]), *(("", line) for line in report["lines"])]
+    for one in report["changes"][:9] if len(report["changes"]) > 1 else ():
         left, top, right, bottom = one.box
         where = f"{100 * one.share:.2f} % of the image, {left},{top} to {right},{bottom}"
         rows.append((f"change {one.number}", where))
-    print_rows(rows if told["view"] is None else [*rows, ("view", str(told["view"]))])
-    warn([*told["doubts"], *[f"{told['output']} was there before and was replaced"][: int(told["replaced"])]])
+    print_rows(rows if report["view"] is None else [*rows, ("view", str(report["view"]))])
+    warn([*report["doubts"], *[f"{report['output']} was there before and was replaced"][: int(report["replaced"])]])
 
 
 def _keep_folder(

@@ -61,13 +61,13 @@ def progress_bar(*, quiet: bool = False) -> Generator[Progress | None]:
     text = progress.TextColumn("{task.description}", markup=False)
     counts = progress.BarColumn(), progress.MofNCompleteColumn()
     times = progress.TimeElapsedColumn(), progress.TimeRemainingColumn()
-    with progress.Progress(text, *counts, *times, console=console.Console(stderr=True), transient=True) as bar:
+    with progress.Progress(text, *counts, *times, console=console.Console(stderr=True), transient=True) as shown:
         tasks: dict[str, Any] = {}
 
         def report(what: str, done: int, total: int) -> None:
             if what not in tasks:
-                tasks[what] = bar.add_task(escaped(what), total=total)
-            bar.update(tasks[what], completed=done, total=total)
+                tasks[what] = shown.add_task(escaped(what), total=total)
+            shown.update(tasks[what], completed=done, total=total)
 
         yield report
 
@@ -89,7 +89,7 @@ def with_options(text: str) -> str:
     return PARAMETER.sub(option, text)
 
 
-def say(text: object = "") -> None:
+def echo(text: object = "") -> None:
     """One line on stdout."""
     _write(escaped(str(text)), sys.stdout)
 
@@ -111,7 +111,7 @@ def print_rows(rows: Sequence[tuple[str, str]]) -> None:
     """Labels and texts, aligned; long texts are not wrapped, so that they can be piped."""
     width = max([12, *(len(label) + 1 for label, _ in rows)])
     for label, text in rows:
-        say(f"  {label:<{width}}{text}")
+        echo(f"  {label:<{width}}{text}")
 
 
 def warn(notes: Sequence[str]) -> None:

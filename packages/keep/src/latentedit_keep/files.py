@@ -146,14 +146,14 @@ def check_place(path: str | Path, *, source: str | Path | None = None) -> None:
     if source is not None and path.resolve() == user_path(source, error=OutputError).resolve():
         raise OutputError(f"the output {path} is the image itself. Choose another name")
     try:
-        beside = path.with_name(f".{secrets.token_hex(8)}.tmp")
-        beside.touch(exist_ok=False)
-        beside.unlink()
+        temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+        temporary.touch(exist_ok=False)
+        temporary.unlink()
     except OSError as error:
         raise unwritable(path, error) from error
 
 
-def named_beside(path: Path, ending: str) -> Path:
+def sibling_path(path: Path, ending: str) -> Path:
     """The path with another ending; a very long name is cut, and its checksum added to tell such names apart."""
     name, whole = path.stem, os.fsencode(path.stem)
     if len(whole) > _LONGEST_NAME_BYTES:
@@ -168,24 +168,24 @@ def free_name(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def written_beside(path: str | Path) -> Generator[BinaryIO]:
+def atomic_file(path: str | Path) -> Generator[BinaryIO]:
     """Write a file atomically: a temporary file is renamed to ``path`` at the end, or removed after an error."""
     path = user_path(path, error=OutputError)
-    beside = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
-        with beside.open("xb") as file:
+        with temporary.open("xb") as file:
             yield file
-        beside.replace(path)
+        temporary.replace(path)
     except OSError as error:
         raise unwritable(path, error) from error
     finally:
         with contextlib.suppress(OSError):  # it was renamed, or never created
-            beside.unlink()
+            temporary.unlink()
 
 
 def write_text(path: str | Path, text: str) -> None:
     """Write text atomically in UTF-8, with its line ends unchanged."""
-    with written_beside(path) as file:
+    with atomic_file(path) as file:
         file.write(as_text(text).encode("utf-8"))
 
 

@@ -23,7 +23,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from latentedit_keep import color
 from latentedit_keep.composite import Pixels, levels
 from latentedit_keep.errors import ImageError, LatentEditError, OutputError
-from latentedit_keep.files import Encoded, check_place, read_bytes, written_beside
+from latentedit_keep.files import Encoded, atomic_file, check_place, read_bytes
 from latentedit_keep.warp import cv2, turned
 
 pi_heif.register_heif_opener()  # photographs of phones
@@ -257,8 +257,8 @@ def _decoded(image: Image.Image, name: str, content: bytes = b"") -> PixelImage:
             turns, mirrored = _TURNS.get(orientation, (0, False))
             pixels = turned(pixels, turns, mirrored)
         info |= {"exif": _exif_bytes(exif, pixels.shape, is_tiff=is_tiff), "notes": tuple(info["notes"])}
-        said = {key: value for key, value in info.items() if value not in (None, (), {})}
-        return PixelImage(pixels=np.ascontiguousarray(pixels), info=said)
+        text = {key: value for key, value in info.items() if value not in (None, (), {})}
+        return PixelImage(pixels=np.ascontiguousarray(pixels), info=text)
     raise AssertionError("unreachable")
 
 
@@ -297,8 +297,8 @@ def _check_colors(image: Image.Image, info: dict[str, Any], name: str) -> None:
         if not is_gray or info["icc_profile"] is None:
             info["notes"].append(f"the color profile of {name} is damaged; its colors were taken for sRGB")
     if color.shows_more(info):
-        said = "of high dynamic range, or unknown (cICP); they were taken for sRGB"
-        info["notes"].append(f"the colors of {name} are {said}")
+        text = "of high dynamic range, or unknown (cICP); they were taken for sRGB"
+        info["notes"].append(f"the colors of {name} are {text}")
 
 
 def _exif_bytes(exif: Image.Exif, shape: tuple[int, ...], *, is_tiff: bool) -> bytes | None:
@@ -460,7 +460,7 @@ def save_image(
     check_depth(image, path)
     kind = _format_of(path, transparent=image.pixels.shape[2] == 4)
     if kind == "PNG":
-        with written_beside(path) as file:
+        with atomic_file(path) as file:
             file.write(_png(image, pack_chunks(record, payload)))
         return
     options = {key: info[key] for key in _DESCRIBES if info.get(key)}
@@ -484,7 +484,7 @@ def save_image(
         # Libtiff, which compresses, cannot write directories within EXIF.
         inner = exif.keys() & {ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo}
         options |= {"exif": exif, "compression": None if inner else "tiff_lzw"}
-    with written_beside(path) as file:
+    with atomic_file(path) as file:
         try:
             image.image.save(file, format=kind, **options)
         except (ValueError, RuntimeError) as error:

@@ -24,7 +24,7 @@ import typer
 
 from latentedit_keep.check_command import share
 from latentedit_keep.errors import ConfigError, FileFormatError, LatentEditError, MissingDependencyError, to_install
-from latentedit_keep.files import free_name, named_beside, plain, read_object
+from latentedit_keep.files import free_name, plain, read_object, sibling_path
 from latentedit_keep.workers import end_with_parent
 
 _PANEL_SIDE_PX = 1024  # of the image in an answer: agents pay for its pixels
@@ -36,7 +36,7 @@ _INSTRUCTIONS = (
     "to the root folder."
 )
 _SHARES = ("max_outside", "strength")  # arguments that may be texts such as 0.1%
-_TOLD = ("method", "caption", "target_caption", "strengths", "seed")  # of an edit's record
+_HISTORY_FIELDS = ("method", "caption", "target_caption", "strengths", "seed")  # of an edit's record
 
 Answer = tuple[dict[str, Any], Any]  # plain values, and an image to show or None
 
@@ -349,8 +349,8 @@ def _history(places: dict[str, Any]) -> Answer:
             continue
         kept, sources = record.get("output") == "kept", _made_from(path, record)
         step: dict[str, Any] = {"file": str(path), "tool": "latentedit keep" if kept else "latentedit edit"}
-        told = ("strength", "only", "verdict") if kept else _TOLD
-        step |= {name: record[name] for name in (*told, "versions") if name in record}
+        report = ("strength", "only", "verdict") if kept else _HISTORY_FIELDS
+        step |= {name: record[name] for name in (*report, "versions") if name in record}
         steps.append(step | {"made_from": sources})
         found = [Path(source["file"]) for source in sources.values() if source["file"] is not None]
         waiting += [one for one in found if str(one) not in {step["file"] for step in steps}]
@@ -394,7 +394,7 @@ def _made_from(path: Path, record: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _new(output: Path | None, source: Path, ending: str) -> Path:
     """The output, or a default next to the source; a tool never replaces a file."""
-    output = free_name(named_beside(source, ending)) if output is None else output
+    output = free_name(sibling_path(source, ending)) if output is None else output
     if output.exists():
         raise ConfigError(f"{output} exists. Choose another `output`")
     return output

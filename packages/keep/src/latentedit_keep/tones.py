@@ -278,11 +278,11 @@ def _cells(here: Values, there: Values, sound: Mask, weight: Values) -> Cells:
     first, second = means(here), means(there)
     scatter = here - there - (first - second)[cell]
     noise = float(np.average((scatter**2).mean(axis=1), weights=weight))
-    says = 1 / np.sqrt(_CELL_LEVELS**2 + noise * _PIXELS_OF_ONE_SAY / np.maximum(total, 1e-3))
-    return first, second, says[:, None] * (means(sound) > 0.5)
+    states = 1 / np.sqrt(_CELL_LEVELS**2 + noise * _PIXELS_OF_ONE_SAY / np.maximum(total, 1e-3))
+    return first, second, states[:, None] * (means(sound) > 0.5)
 
 
-def _misses(parameters: Values, here: Values, there: Values, says: Values) -> tuple[Values, Values]:
+def _misses(parameters: Values, here: Values, there: Values, states: Values) -> tuple[Values, Values]:
     """Residuals of the cells and then of the priors, and their derivatives by the parameters."""
     values, slopes = _cast(parameters, there)
     own = parameters[:9].reshape(3, 3)
@@ -293,8 +293,8 @@ def _misses(parameters: Values, here: Values, there: Values, says: Values) -> tu
     by_held = np.zeros((13, 10))
     by_held[:3, :9], by_held[12, 9] = means / np.array(_ALIKE)[:, None], 1 / _SATURATION
     by_held[3:12, :9] = (np.eye(9) - np.repeat(means, 3, axis=0)) / np.repeat(_APART, 3)[:, None]
-    by_cells = (slopes * says[..., None]).reshape(-1, 10)
-    return np.concatenate([((values - here) * says).ravel(), *held]), np.concatenate([by_cells, by_held])
+    by_cells = (slopes * states[..., None]).reshape(-1, 10)
+    return np.concatenate([((values - here) * states).ravel(), *held]), np.concatenate([by_cells, by_held])
 
 
 def _solved(parameters: Values, cells: Cells) -> Values:

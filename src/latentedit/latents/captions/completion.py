@@ -46,11 +46,11 @@ def append_omitted(source: str, target: str, described: str) -> Completion:
     """
     read = read_phrases(described, lead=True)
     phrases = read.phrases if read.lead else read.phrases[1:]
-    said = {word for text in (source, target) for word in map(_stem, _WORD.findall(text.casefold()))}
+    stated = {word for text in (source, target) for word in map(_stem, _WORD.findall(text.casefold()))}
     added: dict[str, str] = {}
     for phrase in phrases:
         words = _WORD.findall(phrase.text.casefold())
-        if words and _stem(words[-1]) not in said:
+        if words and _stem(words[-1]) not in stated:
             added.setdefault(phrase_key(phrase.text), phrase.text)
     texts = tuple(added.values())
     whole = _appended(source, texts) if source.strip() else described
@@ -89,8 +89,10 @@ def append_answer(source: str, target: str, answer: str) -> Completion:
     visible, _, wrong = answer.partition(_WRONG)
     phrases = [_BULLET.sub("", line).strip(" ,.;\"'`") for line in visible.splitlines()]
     completed = append_omitted(source, target, f"an image with {', '.join(filter(None, phrases))}")
-    said = [_BULLET.sub("", line).strip(" .;\"'`") for line in re.split("[;\n]", wrong)]
-    notes = tuple(f"the captioner contradicts the caption: {text}" for text in said if text and text.lower() != "none")
+    stated = [_BULLET.sub("", line).strip(" .;\"'`") for line in re.split("[;\n]", wrong)]
+    notes = tuple(
+        f"the captioner contradicts the caption: {text}" for text in stated if text and text.lower() != "none"
+    )
     return dataclasses.replace(completed, notes=notes)
 
 

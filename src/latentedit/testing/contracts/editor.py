@@ -89,7 +89,7 @@ class EditorContract:
             alone = editor.edit(_only(latent, index), target, [self.strength], seed=seed)[0].z
             assert relative_error(alone, together[index : index + 1]) < bound
 
-    def test_law_4_costs_what_it_says(self, editor: Editor, latent: JointLatent, target: Condition) -> None:
+    def test_law_4_costs_what_it_states(self, editor: Editor, latent: JointLatent, target: Condition) -> None:
         """The backbone's counter agrees with the formula."""
         with latent.backbone.count() as counted:
             editor.edit(latent, target, [self.strength])

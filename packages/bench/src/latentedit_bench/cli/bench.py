@@ -10,7 +10,7 @@ from latentedit.cli.options import ModelChoice, chooses_model
 from latentedit.core.errors import ConfigError
 from latentedit_bench.cli import bench_keep, bench_open, bench_run
 from latentedit_bench.cli.bench_options import DATA, Captions, Data, Items, Methods, Split, goes_to, open_dataset
-from latentedit_keep.console import print_json, print_rows, progress_bar, say, typed_command
+from latentedit_keep.console import echo, print_json, print_rows, progress_bar, typed_command
 
 app = typer.Typer(
     help="""Benchmark editors against known answers: tune settings, run, rank, report.
@@ -39,7 +39,7 @@ def methods(as_json: options.Json = False) -> None:
         print_json({"methods": found})
         return
     for one in search_spaces():
-        say(f"{one.name:<46}{one.editor:<20}{one.tries:>3} tries, {one.budget} evaluations")
+        echo(f"{one.name:<46}{one.editor:<20}{one.tries:>3} tries, {one.budget} evaluations")
 
 
 @app.command()
@@ -85,7 +85,7 @@ def data(
         print_json({**told, "fingerprint": found.fingerprint, "manifest": written})
         return
     truths = sum(item.truth is not None for item in found.items)
-    say(f"{found.name}, version {found.version}: {len(found.items)} items, {truths} with a right answer")
+    echo(f"{found.name}, version {found.version}: {len(found.items)} items, {truths} with a right answer")
     print_rows([("kinds", ", ".join(f"{count} {kind}" for kind, count in kinds.items()))])
     print_rows([("fingerprint", found.fingerprint)])
     if written is not None:
@@ -150,7 +150,7 @@ def tune(
                 write_tuning(output, backbone, found, one, tried, gain=gain, command=typed_command())
                 best[one.name] = {"error": error, "gain": gain, "settings": tried[0].settings}
                 if not (quiet or as_json):
-                    say(f"{one.name:<46}error {error:.4f}, gain {gain:g}, best of {len(tried)}")
+                    echo(f"{one.name:<46}error {error:.4f}, gain {gain:g}, best of {len(tried)}")
     if store:
         store_best(choice.name, output)
     if as_json:

@@ -8,7 +8,7 @@ import typer
 
 from latentedit.cli import options
 from latentedit_bench.cli.bench_options import Split, goes_to
-from latentedit_keep.console import print_json, progress_bar, say, typed_command
+from latentedit_keep.console import echo, print_json, progress_bar, typed_command
 
 
 def keep(
@@ -58,7 +58,7 @@ def keep(
         for bar in told["bars"]:
             word = "holds" if bar["holds"] else "does not hold"
             required = f"{bar['bar']:g} required"
-            say(f"{word:<14}{bar['value']:6.3f} ({required})  {bar['statement']}: share of {bar['cases']} cases")
+            echo(f"{word:<14}{bar['value']:6.3f} ({required})  {bar['statement']}: share of {bar['cases']} cases")
     elif not quiet:
         for kind, right in told["expected"].items():
-            say(f"{kind:<14}verdict as expected in {right} of {told['of'][kind]}")
+            echo(f"{kind:<14}verdict as expected in {right} of {told['of'][kind]}")

@@ -10,7 +10,7 @@ from latentedit.cli import options
 from latentedit.core.errors import ConfigError
 from latentedit.core.plugins import DOMAINS
 from latentedit_bench.cli.bench_options import goes_to
-from latentedit_keep.console import print_json, print_rows, progress_bar, say, warn
+from latentedit_keep.console import echo, print_json, print_rows, progress_bar, warn
 
 _OPEN = "The open task"
 _SIZE = 512
@@ -56,7 +56,7 @@ def write_open_task(
     if as_json:
         print_json({"folder": output, "task": spec.model_dump()})
         return
-    say(f"{spec.title}: {spec.items} items in {output}")
+    echo(f"{spec.title}: {spec.items} items in {output}")
     rows = [("enter", f"write {found[0].output_file(1.0)} and the others that {output / 'items.jsonl'} names")]
     print_rows([*rows, ("score", f"latentedit bench score {output}")])
 
@@ -107,7 +107,7 @@ def score(
         print_json({**told, "page": place})
     if as_json or quiet:
         return
-    say(f"{entry.name} on {entry.task.title}")
+    echo(f"{entry.name} on {entry.task.title}")
     means: list[tuple[str, str]] = []
     for scored, found in entry.measures.items():
         known = {word: found[name] for name, word in _TOLD.items() if name in found}

@@ -23,7 +23,7 @@ from latentedit_bench.cli.bench_options import (
     open_dataset,
     parse_seeds,
 )
-from latentedit_keep.console import print_json, print_rows, progress_bar, say, typed_command, warn
+from latentedit_keep.console import echo, print_json, print_rows, progress_bar, typed_command, warn
 
 if TYPE_CHECKING:
     from latentedit.batch.executors import Executor
@@ -164,7 +164,7 @@ def status(folder: Folder, as_json: options.Json = False) -> None:
     if as_json:
         print_json(status_json(opened))
         return
-    say(folder)
+    echo(folder)
     print_rows(status_rows(opened))
 
 
@@ -188,7 +188,7 @@ def report(
     if as_json:
         print_json({"report": output})
     elif not quiet:
-        say(f"{folder} -> {output}")
+        echo(f"{folder} -> {output}")
 
 
 def _run(
@@ -222,11 +222,11 @@ def _run(
         facts = {"comparisons": comparisons, "left_out": left_out, "failures": opened.failures()}
         print_json({"folder": output, "rows": len(rows), **facts})
     elif not quiet and ranked:
-        say(f"{len(rows)} rows; ranking in {output / 'ranking.md'}, curves in {output / 'curves.png'}")
+        echo(f"{len(rows)} rows; ranking in {output / 'ranking.md'}, curves in {output / 'curves.png'}")
         for one in comparisons[:3]:
             said = f"error above the codec's {one.ratio.mean:.2f} x that of {one.other}; difference {one.text}"
             print_rows([(one.ours, f"{said}: better {one.verdict}")])
     elif not quiet:
-        say(f"{len(rows)} rows, without right answers to rank by, in {output / 'rows.csv'}")
+        echo(f"{len(rows)} rows, without right answers to rank by, in {output / 'rows.csv'}")
         warn([f"left out: {one}" for one in left_out])
     finish(opened)

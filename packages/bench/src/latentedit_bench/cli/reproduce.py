@@ -9,7 +9,7 @@ from latentedit.cli import options
 from latentedit.core.errors import ConfigError
 from latentedit.core.plugins import EXPERIMENTS
 from latentedit_bench.cli.bench_options import goes_to
-from latentedit_keep.console import print_json, print_rows, progress_bar, say, typed_command
+from latentedit_keep.console import echo, print_json, print_rows, progress_bar, typed_command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,9 +59,9 @@ def reproduce(
     experiments = [make_experiment(name) for name in dict.fromkeys(claims or EXPERIMENTS.names())]
     if not (claims or every):
         for one in experiments:
-            say(f"{one.name:<22}{_duration([one]):<10}{one.paper}: {one.says}")
-        say()
-        say("Times are for two CPU cores. Measure a claim by name (--quick: a smaller plan), or all with --all")
+            echo(f"{one.name:<22}{_duration([one]):<10}{one.paper}: {one.says}")
+        echo()
+        echo("Times are for two CPU cores. Measure a claim by name (--quick: a smaller plan), or all with --all")
         return
     existing_device(device)
     if page is not None:
@@ -69,7 +69,7 @@ def reproduce(
             check_place(place)
     if not (quiet or as_json):
         less = "much less than " if quick else ""
-        say(f"{len(experiments)} to measure; estimated time on two CPU cores: {less}{_duration(experiments)}")
+        echo(f"{len(experiments)} to measure; estimated time on two CPU cores: {less}{_duration(experiments)}")
     with progress_bar(quiet=quiet or as_json) as progress:
         command = typed_command()
         records = run(experiments, output, command=command, quick=quick, device=device, progress=progress)
@@ -80,9 +80,9 @@ def reproduce(
         for record in records:
             for one in record.decides:
                 where = one.model if record.quick else f"{one.model}, {one.images} images"
-                say(f"{record.sentence}: {record.verdict(one)}; {one.text} ({where})")
+                echo(f"{record.sentence}: {record.verdict(one)}; {one.text} ({where})")
             if record.failure is not None:
-                say(f"{record.name}: failed: {record.failure}")
+                echo(f"{record.name}: failed: {record.failure}")
         print_rows([("page", str(written[0])), ("", str(written[1]))])
     if any(record.failure is not None for record in records):
         raise typer.Exit(1)

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from latentedit_bench.experiments.decisions import Claim
 from latentedit_bench.metrics.statistics import Table, estimate
-from latentedit_keep.files import written_beside
+from latentedit_keep.files import atomic_file
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#444444")
 """Okabe and Ito's, which color-blind readers can tell apart."""
@@ -159,7 +159,7 @@ def save_figure(figure: Figure, path: Path) -> None:
     """As the ending of the path says, without loss; whole or not at all."""
     kind = path.suffix[1:]
     exact: dict[str, Any] = {"pil_kwargs": {"lossless": True}} if kind == "webp" else {}
-    with written_beside(path) as file:
+    with atomic_file(path) as file:
         figure.savefig(file, format=kind, dpi=_DOTS_PER_INCH, **exact)
 
 

@@ -23,7 +23,7 @@ from latentedit.models.base import Backbone
 from latentedit.models.derivatives import FeatureJacobian, FeatureMap, Pooling
 from latentedit.models.guidance import GuidedField
 from latentedit.models.placement import dtype_name
-from latentedit_keep.files import written_beside
+from latentedit_keep.files import atomic_file
 
 Inversion = Literal["level", "top"]  # up to the level, or to the highest one and plainly back down, as in 2307.12868
 # The rank at which bases are compared: after which the trained network's singular values fall most, or at which their
@@ -94,7 +94,7 @@ class Study:
             tensors, counts = self._search(image, level, prompt)
             if place is not None:
                 place.parent.mkdir(parents=True, exist_ok=True)
-                with written_beside(place) as file:
+                with atomic_file(place) as file:
                     file.write(pack(tensors, counts))
         on = latent.z.device
         fields: dict[str, Any] = {name: int(counts[name]) for name in _COUNTS}
