@@ -168,7 +168,7 @@ def shown(page: str) -> list[Path]:
 
 
 def collect(page: str, name: str, scratch: Path) -> None:
-    """Copy what a page shows from ``images/NAME/``, and what was drawn anew in ``results/``, where it has changed."""
+    """Copy what a page shows from ``images/NAME/``, and what was drawn again in ``results/``, where it has changed."""
     for place in shown(page):
         wanted = {name: scratch / Path(*place.parts[1:]), "results": ROOT / place}.get(place.parts[0])
         if wanted is not None:

@@ -129,7 +129,7 @@ def test_an_image_is_read_once(colors: ColorBackbone, monkeypatch: pytest.Monkey
     assert not any(one.caption_read for one in check_familiarity(latent.with_prompt("green")).knowledge)
     assert requested == [2]
     check_familiarity(encode(colors, image("red"), source_prompt="blue"))
-    assert requested == [2, 1], "what the user said is compared with what is read"
+    assert requested == [2, 1], "the user's caption is compared with what is read"
 
 
 def test_the_guard_runs_once_and_only_with_images_and_a_calibration(colors: ColorBackbone) -> None:

@@ -47,7 +47,7 @@ CAPTIONS = ["red", "blue", "green"]
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three candidates beside the default."""
+    """Three candidates and the default."""
     some = ("usual", "from level 0.6", "3 steps")
     monkeypatch.setattr(settings_search, "AROUND", {name: settings_search.AROUND[name] for name in some})
 

@@ -113,7 +113,7 @@ class NetworkBackbone(Backbone):
 
     @property
     def encoders(self) -> str:
-        """Fingerprint and dtypes of the parts beside the denoiser."""
+        """Fingerprint and dtypes of the parts other than the denoiser."""
         others = [network for name, network in self._networks.items() if name != self.denoiser]
         return f"{self._encoding.fingerprint()} {[first.dtype for network in others for first in _first(network)]}"
 

@@ -38,7 +38,7 @@ def components_of(pipeline: Any) -> dict[str, Any]:
 
 
 def config_of(pipeline: Any) -> Mapping[str, Any]:
-    """Settings of a pipeline, such as ``is_distilled``; a mapping has them beside its parts."""
+    """Settings of a pipeline, such as ``is_distilled``; a mapping has them next to its parts."""
     return pipeline if isinstance(pipeline, Mapping) else getattr(pipeline, "config", {})
 
 

@@ -32,7 +32,7 @@ _FUSED = {
     "to_kv": ("to_k", "to_v"),
     "to_added_qkv": ("add_q_proj", "add_k_proj", "add_v_proj"),
 }
-"""Projections that diffusers fuses, beside the parts, which stay."""
+"""Projections that diffusers fuses, next to the parts, which stay."""
 
 _FREEU = ("b1", "b2", "s1", "s2")
 

@@ -23,7 +23,7 @@ def largest_angle(a: Tensor, b: Tensor) -> float:
 
 
 def check_laws(found: TruncatedSVD, matrix: Tensor, close: float = 1e-10) -> None:
-    """Those of `TruncatedSVD`, and the residuals as they are when computed anew."""
+    """Those of `TruncatedSVD`, and the residuals as they are when computed again."""
     u, s, v = found.u, found.singular_values, found.v
     eye = torch.eye(len(s), dtype=s.dtype)
     assert torch.allclose(v @ v.T, eye, atol=close)

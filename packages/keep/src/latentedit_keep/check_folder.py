@@ -226,7 +226,7 @@ def _flat(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _page(results: Mapping[str, Mapping[str, Any]], failed: Mapping[str, str], output: Path) -> str:
-    """A self-contained page beside the panels; failed checks come first."""
+    """A self-contained page next to the panels; failed checks come first."""
     rows: list[str] = []
     for name, report in sorted(results.items(), key=lambda pair: pair[1]["passed"]):
         slug, word = quote(_slug(name)), outcome(report)

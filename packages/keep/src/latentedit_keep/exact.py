@@ -1,6 +1,6 @@
 """The exact path: images that are the same bit for bit but for the change, as retouching and paste-back make them.
 
-Nothing has to be aligned, corrected or told from noise there: the change is every pixel that differs.
+Nothing has to be aligned, corrected or separated from noise there: the change is every pixel that differs.
 """
 
 import numpy as np
