@@ -82,7 +82,7 @@ def test_statements_have_the_position_of_their_phrase(seed: int) -> None:
     ("field", "value", "color", "phrases"),
     [
         ("eyes", "closed", None, ["closed eyes", "eyes closed", "shut eyes"]),
-        ("hair", "long", "gray", ["long gray hair", "long grey hair", "gray long hair", "grey long hair"]),
+        ("hair", "long", "blonde", ["long blonde hair", "long blond hair", "blonde long hair", "blond long hair"]),
         ("hair", "long", None, ["long hair"]),
         ("hair", "bald", "none", ["a bald head", "bald", "no hair"]),
         ("clothes", "overalls", "red", ["red overalls", "red dungarees"]),
