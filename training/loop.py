@@ -253,7 +253,7 @@ def _trained(network: nn.Module) -> list[nn.Parameter]:
 def _optimizers(
     network: nn.Module, settings: FitSettings, orthogonalized: Sequence[nn.Parameter]
 ) -> list[torch.optim.Optimizer]:
-    """AdamW, with weight decay only for matrices, and Muon, which runs in bfloat16 and is slow without AVX-512."""
+    """AdamW, with weight decay only for matrices, and Muon at the same rate, in bfloat16 (slow without AVX-512)."""
     excluded = {id(parameter) for parameter in orthogonalized}
     others = [parameter for parameter in _trained(network) if id(parameter) not in excluded]
     groups = [

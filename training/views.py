@@ -76,7 +76,7 @@ def render_views(start: int, indices: Sequence[int], size: int = SIZE) -> list[N
 
 
 def framings_of(count: int) -> Float32[np.ndarray, "n 4"]:
-    """Shift_x, shift_y and log zoom (see `Framing`) of the first views, and 1; all 0 for views without a portrait."""
+    """Targets of the first views: shift_x, shift_y, log zoom (see `Framing`) and 1; all 0 without a portrait."""
     rows: list[tuple[float, ...]] = []
     for _, framing in map(_view_framing, range(count)):
         rows.append((0, 0, 0, 0) if framing is None else (framing.shift_x, framing.shift_y, math.log(framing.zoom), 1))
