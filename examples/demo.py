@@ -14,10 +14,10 @@ import torch
 from latentedit.cli.main import run
 from latentedit.latents.images import SourceImage
 from latentedit.models.registry import bundled_folder
+from latentedit.testing.classifiers import to_pixels
 from latentedit_portraits.attributes import Attributes, draw_split
 from latentedit_portraits.reader import PortraitReader
 from latentedit_portraits.render import render
-from latentedit_portraits.worlds import to_pixels
 
 FOLDER = Path("out/demo")
 

@@ -1,1 +1,1 @@
-"""Training of the bundled models, from a clone: ``python -m training``; no wheel has it."""
+"""Training of the bundled models: ``python -m training`` in a clone; not part of any wheel."""

@@ -1,4 +1,4 @@
-"""``python -m training NAME``: train a bundled model; stop it and run it again to go on."""
+"""``python -m training NAME``: train a bundled model, or resume an interrupted training."""
 
 import argparse
 import sys
@@ -8,45 +8,41 @@ from latentedit.core.errors import LatentEditError
 from latentedit.core.process import keep_freed_memory
 from latentedit.models.placement import existing_device
 from latentedit_keep.console import complain, echo, progress_bar
-from training.loop import Training
-from training.recipes import PLANS, make
+from training.loop import Trainer
+from training.recipes import PLANS, train_model
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Train the model that is named, and say where it lies.
-
-    Returns:
-        The exit code.
-    """
-    recipes = "\n".join(f"  {name:<18}{plan.made}" for name, plan in PLANS.items())
+    """Train a model and print its folder; returns the exit code."""
+    recipes = "\n".join(f"  {name:<18}{plan.provenance}" for name, plan in PLANS.items())
     parser = argparse.ArgumentParser(
         prog="python -m training",
-        description="Train a bundled model; stop it and run it again to go on. On a CPU it takes hours.",
+        description="Train a bundled model. Run the same command again to resume. On a CPU it takes hours.",
         epilog=f"recipes:\n{recipes}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("name", choices=[*PLANS], metavar="NAME", nargs="?", help="of the model")
+    parser.add_argument("name", choices=[*PLANS], metavar="NAME", nargs="?", help="name of the model")
     parser.add_argument(
-        "--out", type=Path, help="for renders, checkpoints and the model; out/training/NAME if not given"
+        "--out", type=Path, help="folder for renders, checkpoints and the model (default: out/training/NAME)"
     )
-    parser.add_argument("--device", help="cpu, cuda or mps; chosen by itself if not given")
-    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    parser.add_argument("--device", help="cpu, cuda or mps (default: automatic)")
+    parser.add_argument("--quiet", action="store_true", help="print errors only")
     given = parser.parse_args(arguments)
     if given.name is None:
         parser.print_help()
         return 0
     keep_freed_memory()
-    tell = (lambda _: None) if given.quiet else echo
-    tell(PLANS[given.name].made)
+    log = (lambda _: None) if given.quiet else echo
+    log(PLANS[given.name].provenance)
     try:
         with progress_bar(quiet=given.quiet) as progress:
-            run = Training(
+            trainer = Trainer(
                 folder=given.out or Path("out/training") / given.name,
                 device=existing_device(given.device),
                 progress=progress,
-                log=tell,
+                log=log,
             )
-            tell(f"model  {make(given.name, run)}")
+            log(f"model  {train_model(given.name, trainer)}")
     except LatentEditError as error:
         complain(str(error))
         return 2

@@ -1,8 +1,8 @@
-"""The image codec of `portraits`: a stock AutoencoderKL, trained on crops, then on whole images, then its decoder.
+"""The image codec of `portraits`: a stock AutoencoderKL, trained on crops, then on full images, then its decoder alone.
 
-Crops are cheap, but a codec that has seen nothing else is worse on whole images: its norms and its attention take all
-places together. The decoder goes on alone, for then latents stay as they are. Every fourth image is of any colors,
-framing and parts, so that other programs' portraits survive.
+Crops are cheap, but a codec that is trained on crops only is worse on full images, because its norms and its attention
+are global. The last stage trains only the decoder, so that latents no longer change. Every fourth image has arbitrary
+colors, framing and parts, so that portraits by other programs are reconstructed well, too.
 """
 
 import dataclasses
@@ -18,15 +18,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from latentedit.core.rng import seeded
-from latentedit_portraits.worlds import to_pixels
-from training.data import ENCODED, SEED, encode_in_batches, kept_array
-from training.loop import FitSettings, Training, mixed_precision
+from latentedit.testing.classifiers import to_pixels
+from training.data import ENCODED, SEED, cached_array, encode_in_batches
+from training.loop import FitSettings, Trainer, mixed_precision
 
 CHANNELS = 8
-_CROP = 64  # side of a crop that is trained on, in pixels
-_KL_WEIGHT = 5e-5  # of the pull to the normal distribution, beside the squared error
-_ABSOLUTE_WEIGHT = 0.05  # of the absolute error, likewise
-_OTHERS = 4  # one image in so many is of any colors and framing
+_CROP = 64  # side of a training crop, in pixels
+_KL_WEIGHT = 5e-5  # of the KL divergence, relative to the squared error
+_ABSOLUTE_WEIGHT = 0.05  # of the absolute error, relative to the squared error
+_OTHERS = 4  # one in four images has arbitrary colors and framing
 
 
 def build_autoencoder() -> AutoencoderKL:
@@ -65,28 +65,28 @@ def fit_autoencoder(
     portraits: NDArray[np.uint8],
     others: NDArray[np.uint8],
     plans: Mapping[str, FitSettings],
-    run: Training,
+    trainer: Trainer,
 ) -> float:
-    """Train the codec: squared and absolute error and a weak pull to the normal distribution.
+    """Train the codec on squared error, absolute error and a weak KL divergence.
 
     The network stays eager: compiled on a CPU, the gradient above a nearest-neighbor upsampling layer was zero
     (torch 2.13).
 
     Args:
-        autoencoder: on its device.
+        autoencoder: the codec, on its device.
         portraits: images ``[n, 128, 128, 3]``, three quarters of each batch.
         others: images of the same size, the last quarter.
-        plans: "autoencoder" on crops, "autoencoder_whole" on whole images, "decoder" likewise without the encoder.
-        run: where, and who hears of it.
+        plans: settings of the stages "autoencoder" (crops), "autoencoder_whole" (full images) and "decoder".
+        trainer: the training loop.
     """
-    network: Any = autoencoder  # its annotations know no memory format
+    network: Any = autoencoder  # its annotations lack the memory format
     network.to(memory_format=torch.channels_last)
     seconds = 0.0
-    whole = portraits.shape[1]
-    for stage, side in (("autoencoder", _CROP), ("autoencoder_whole", whole), ("decoder", whole)):
+    full = portraits.shape[1]
+    for stage, side in (("autoencoder", _CROP), ("autoencoder_whole", full), ("decoder", full)):
         network.encoder.requires_grad_(stage != "decoder")
-        loss = _Loss(autoencoder=autoencoder, sources=(portraits, others), side=side, batch=plans[stage].batch)
-        seconds += run.fit(stage, autoencoder, loss, plans[stage])
+        loss = _Loss(autoencoder=autoencoder, sources=(portraits, others), side=side, batch=plans[stage].batch_size)
+        seconds += trainer.fit(stage, autoencoder, loss, plans[stage])
     network.encoder.requires_grad_(True)
     return seconds
 
@@ -131,33 +131,32 @@ def _draw_crops(
 @torch.no_grad()
 def reconstruction_psnr_db(autoencoder: AutoencoderKL, pixels: NDArray[np.uint8]) -> list[float]:
     """PSNR in decibels of each image after encoding by the posterior's mode and decoding, clipped to [-1, 1]."""
-    found: list[float] = []
+    psnr: list[float] = []
     for target in to_pixels(pixels, next(autoencoder.parameters()).device).split(ENCODED):
         output = decode(autoencoder, encode_posterior(autoencoder, target).mode()).clamp(-1, 1)
         error = (output - target).square().mean(dim=(1, 2, 3))
-        found += (10 * torch.log10(4.0 / error)).tolist()
-    return found
+        psnr += (10 * torch.log10(4.0 / error)).tolist()
+    return psnr
 
 
 @torch.no_grad()
-def normalized_latents(autoencoder: AutoencoderKL, pixels: NDArray[np.uint8], run: Training) -> NDArray[np.float16]:
-    """Normalized latents ``[n, 8, 16, 16]`` of all images, kept in the run's folder.
+def normalized_latents(autoencoder: AutoencoderKL, pixels: NDArray[np.uint8], trainer: Trainer) -> NDArray[np.float16]:
+    """Normalized latents ``[n, 8, 16, 16]`` of all images, cached in the trainer's folder.
 
     The codec is rescaled so that every channel has unit variance (exact: the encoder's last and the decoder's first
-    layer are linear); what remains, one mean and one deviation, goes into its configuration, as the stock pipeline
-    wants it.
+    layer are linear). The remaining mean and deviation are stored in its configuration, as the stock pipeline requires.
     """
-    scales_path = run.folder / "latents.scale.npz"
+    scales_path = trainer.folder / "latents.scale.npz"
 
     def normalized() -> NDArray[np.float16]:
-        values = encode_in_batches(lambda chunk: encode_posterior(autoencoder, chunk).mode(), pixels, run)
+        values = encode_in_batches(lambda chunk: encode_posterior(autoencoder, chunk).mode(), pixels, trainer)
         deviation = values.std(axis=(0, 2, 3), keepdims=True)
         values /= deviation
         mean, scale = float(values.mean()), float(1 / values.std())
         np.savez(scales_path, deviation=deviation.ravel(), mean=mean, scale=scale)
         return ((values - mean) * scale).astype(np.float16)
 
-    latents, scales = kept_array(run.folder / "latents.npy", normalized), np.load(scales_path)
+    latents, scales = cached_array(trainer.folder / "latents.npy", normalized), np.load(scales_path)
     rescale_channels(autoencoder, torch.from_numpy(scales["deviation"]))
     autoencoder.register_to_config(shift_factor=float(scales["mean"]), scaling_factor=float(scales["scale"]))
     return latents
@@ -176,12 +175,12 @@ def rescale_channels(autoencoder: AutoencoderKL, deviation: torch.Tensor) -> Non
 
 
 @torch.no_grad()
-def reconstruct(autoencoder: AutoencoderKL, pixels: NDArray[np.uint8], run: Training) -> NDArray[np.uint8]:
-    """What the codec makes of images, as bytes ``[n, h, w, 3]``."""
-    found: list[NDArray[np.uint8]] = []
+def reconstruct(autoencoder: AutoencoderKL, pixels: NDArray[np.uint8], trainer: Trainer) -> NDArray[np.uint8]:
+    """Images after encoding and decoding, as bytes ``[n, h, w, 3]``."""
+    chunks: list[NDArray[np.uint8]] = []
     for start in range(0, len(pixels), ENCODED):
-        code = encode_posterior(autoencoder, to_pixels(pixels[start : start + ENCODED], run.device)).mode()
+        code = encode_posterior(autoencoder, to_pixels(pixels[start : start + ENCODED], trainer.device)).mode()
         scaled = decode(autoencoder, code).clamp(-1, 1).add(1).mul(127.5).round().byte()
-        found.append(scaled.permute(0, 2, 3, 1).cpu().numpy())
-        run.tell("reconstructions", start + len(code), len(pixels))
-    return np.concatenate(found)
+        chunks.append(scaled.permute(0, 2, 3, 1).cpu().numpy())
+        trainer.report_progress("reconstructions", start + len(code), len(pixels))
+    return np.concatenate(chunks)

@@ -1,4 +1,4 @@
-"""The folder of a model: a stock diffusers folder, our settings, and its card."""
+"""Model folders: stock diffusers folders with our settings and a model card."""
 
 import contextlib
 from collections.abc import Generator, Mapping
@@ -29,9 +29,9 @@ def write_pipeline(folder: Path, pipeline: Any, settings: Mapping[str, Any]) -> 
     """Write a stock diffusers folder in half precision, and our settings.
 
     Args:
-        folder: of the model.
-        pipeline: of diffusers; its networks are made half, on the CPU, in place.
-        settings: for ``latentedit.json``.
+        folder: the model's folder.
+        pipeline: a diffusers pipeline; its networks are moved to the CPU and halved in place.
+        settings: content of ``latentedit.json``.
 
     Raises:
         OutputError: the folder cannot be written to, or the disk is full.
@@ -42,15 +42,13 @@ def write_pipeline(folder: Path, pipeline: Any, settings: Mapping[str, Any]) -> 
     with quiet_libraries(), explain_write_errors(folder):
         pipeline.save_pretrained(folder, safe_serialization=True)
     for part in networks:
-        if part.startswith(
-            "text_encoder"
-        ):  # transformers 5 would open it in half precision if it did not say otherwise
+        if part.startswith("text_encoder"):  # otherwise transformers 5 would load it in half precision
             change_json(folder / part / "config.json", {"dtype": "float32"})
     write_settings(folder, settings)
 
 
 def card_text(settings: Mapping[str, Any], name: str) -> str:
-    """The card of a model with these settings; their ``history`` says where the recipe was left."""
+    """The card of a model with these settings; ``history`` describes deviations from the recipe."""
     return (
         Path(__file__)
         .with_name("cards")

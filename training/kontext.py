@@ -1,7 +1,7 @@
 """The FLUX Kontext of `portraits-kontext`, trained with its two text encoders by rectified flow.
 
-It learns the answer of a source portrait and an instruction, and, without a source, portraits from captions: so it is a
-text-to-image model as well. An empty instruction means no change.
+It learns to apply an instruction to a source portrait and, without a source, to generate portraits from captions; so it
+is a text-to-image model, too. An empty instruction means no change.
 """
 
 import dataclasses
@@ -39,9 +39,9 @@ from latentedit_portraits.instructions import (
 from latentedit_portraits.reader import PortraitReader
 from latentedit_portraits.render import render
 from training.codec import CHANNELS
-from training.data import SEED, draw_framed, encode_latents, render_kept
+from training.data import SEED, encode_latents, render_cached, render_framed
 from training.folder import write_pipeline
-from training.loop import FitSettings, Plan, Training, mixed_precision
+from training.loop import FitSettings, Plan, Trainer, mixed_precision
 from training.sd3 import SHIFT, draw_levels, start_at_zero
 from training.texts import (
     TEXT_WIDTH,
@@ -53,28 +53,28 @@ from training.texts import (
 )
 
 WINDOW = 48
-"""Tokens of T5 that an instruction needs at most; the padding is attended, as in FLUX."""
+"""Maximum number of T5 tokens of an instruction; padding is attended to, as in FLUX."""
 
 _WINDOWS = ((0.92, WINDOW), (0.98, 256), (1.0, 512))
-"""Cumulative probability of each window in training: the stock pipeline pads to 512 tokens unless told otherwise."""
+"""Cumulative probability of each window in training, up to 512 tokens, the default of the stock pipeline."""
 
-_PAD = 0  # T5's token
+_PAD = 0  # T5's padding token
 _HEAD_WIDTH = 64
-_AXES = (8, 28, 28)  # of a head's rotary positions: reference, row, column
+_AXES = (8, 28, 28)  # widths of a head's rotary embeddings: reference, row, column
 _IDLE = "nothing to do"
-_ASKED = {"one change": 1, "two at once": 2, "change nothing": 0, _IDLE: 0}  # to how many attributes change
-_BATCH = 25  # portraits that are edited at once
-_CAPTIONS_EVERY = 4  # steps, of which one learns from captions, without a source
-_ATTRIBUTE_WEIGHT = 0.02  # of reading from the texts what they ask for, beside the velocity's squared error
+_INSTRUCTION_KINDS = {"one change": 1, "two at once": 2, "change nothing": 0, _IDLE: 0}  # number of changed attributes
+_BATCH = 25  # portraits per batch of edits
+_CAPTIONS_EVERY = 4  # every fourth step learns from captions, without a source
+_ATTRIBUTE_WEIGHT = 0.02  # of the attribute loss of texts, relative to the velocity's squared error
 
 
 class TextToFlow(nn.Module):
-    """What is trained together: CLIP (its pooled state), T5 (its tokens), the transformer, a head that reads the texts.
+    """The networks that are trained together: CLIP (pooled state), T5 (tokens), transformer, attribute head of texts.
 
     Args:
-        tokenizers: of CLIP and of T5.
-        layers: double and single blocks.
-        heads: of 64 each.
+        tokenizers: CLIP's and T5's tokenizer.
+        layers: number of double and single blocks.
+        heads: number of attention heads, 64 wide.
     """
 
     def __init__(
@@ -102,20 +102,20 @@ class TextToFlow(nn.Module):
     def embed(
         self, clip: Int[Tensor, "b n"], t5: Int[Tensor, "b m"]
     ) -> tuple[Float[Tensor, "b p"], Float[Tensor, "b m d"]]:
-        """Pooled text and tokens exactly as the stock pipeline takes them."""
+        """Pooled text and tokens exactly as in the stock pipeline."""
         return self.text_encoder(clip).pooler_output, self.text_encoder_2(t5)[0]
 
-    def asked_loss(
+    def requested_loss(
         self,
         texts: tuple[Float[Tensor, "b p"], Float[Tensor, "b m d"]],
         t5: Int[Tensor, "b m"],
-        asked: Int[Tensor, "b attributes"],
+        requested: Int[Tensor, "b attributes"],
     ) -> Float[Tensor, ""]:
-        """Cross-entropy of what is asked for, read from the pooled text beside the mean of T5's words."""
+        """Cross-entropy of the requested attributes, from the pooled text and the mean of T5's words."""
         pooled, tokens = texts
         words = (t5 != _PAD)[:, :, None]
         mean = (tokens * words).sum(dim=1) / words.sum(dim=1).clamp(min=1)
-        return attribute_loss(self.attribute_head(torch.cat([pooled, mean], dim=-1)), asked, Attributes)
+        return attribute_loss(self.attribute_head(torch.cat([pooled, mean], dim=-1)), requested, Attributes)
 
     def velocity(
         self,
@@ -124,7 +124,7 @@ class TextToFlow(nn.Module):
         texts: tuple[Float[Tensor, "b p"], Float[Tensor, "b m d"]],
         source: Float[Tensor, "b c h w"] | None = None,
     ) -> Float[Tensor, "b c h w"]:
-        """The velocity exactly as the stock pipeline asks for it, beside a source portrait where there is one."""
+        """The velocity exactly as in the stock pipeline, with a source portrait if one is given."""
         pooled, tokens = texts
         images = [z] if source is None else [z, source]
         size = (z.shape[-2] // PATCH, z.shape[-1] // PATCH)
@@ -142,26 +142,26 @@ class TextToFlow(nn.Module):
 
 
 def build_tokenizers() -> tuple[CLIPTokenizer, T5Tokenizer]:
-    """CLIP's and T5's tokenizers, to both of which a word of captions and instructions is one token."""
+    """CLIP's and T5's tokenizers, with one token per word of captions and instructions."""
     words = instruction_vocabulary()
     return build_clip_tokenizer(words, MAX_TOKENS), build_t5_tokenizer(words)
 
 
 def build_text_to_flow(tokenizers: tuple[CLIPTokenizer, T5Tokenizer], **sizes: Any) -> TextToFlow:
-    """The untrained networks, always the same; for sizes of the transformer see `TextToFlow`."""
+    """The untrained networks, with a fixed seed; for sizes of the transformer see `TextToFlow`."""
     with seeded(SEED):
         return TextToFlow(tokenizers, **sizes)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Tasks:
-    """What is learnt from: sources with their answers, and captions of the sources.
+    """Training data: pairs of portraits for instructions, and captions of single portraits.
 
     Args:
         tokenizers: from `build_tokenizers`.
-        attributes: of sources and of answers, pair by pair.
-        latents: of the same, normalized, ``[n, 8, 16, 16]`` each.
-        device: of the networks.
+        attributes: attributes of sources and of answers, in pairs.
+        latents: normalized latents of sources and of answers, ``[n, 8, 16, 16]`` each.
+        device: device of the networks.
     """
 
     tokenizers: tuple[CLIPTokenizer, T5Tokenizer]
@@ -172,25 +172,25 @@ class Tasks:
     def draw(
         self, batch: int, generator: torch.Generator, *, instructed: bool
     ) -> tuple[list[str], Int[Tensor, "b attributes"], Float[Tensor, "b *latent"], Float[Tensor, "b *latent"] | None]:
-        """Texts, what they ask for, clean latents, and sources where the texts are instructions.
+        """Texts, the attributes that they request (`value_indices`), clean latents, and sources for instructions.
 
-        What is asked for is as `value_indices` has it. Every pair serves in both directions.
+        Every pair is used in both directions.
         """
         chosen = torch.randint(len(self.latents[0]), (batch,), generator=generator).tolist()
-        turned = torch.randint(2, (batch,), generator=generator).tolist()
+        reverse = torch.randint(2, (batch,), generator=generator).tolist()
         words = random.Random(int(torch.randint(2**31, (1,), generator=generator)))
-        pairs = list(zip(turned, chosen, strict=True))
-        clean = self._of([(1 - side, index) for side, index in pairs])
+        pairs = list(zip(reverse, chosen, strict=True))
+        clean = self._latents_of([(1 - side, index) for side, index in pairs])
         if not instructed:
             texts = [draw_caption(self.attributes[1 - side][index], words) for side, index in pairs]
             return texts, value_indices(Attributes, [parse(text) for text in texts]).to(self.device), clean, None
         changes = [(self.attributes[side][index], self.attributes[1 - side][index]) for side, index in pairs]
         texts = [draw_instruction(before, after, words) for before, after in changes]
-        asked = [{name: getattr(after, name) for name in before.differences(after)} for before, after in changes]
-        return texts, value_indices(Attributes, asked).to(self.device), clean, self._of(pairs)
+        requested = [{name: getattr(after, name) for name in before.differences(after)} for before, after in changes]
+        return texts, value_indices(Attributes, requested).to(self.device), clean, self._latents_of(pairs)
 
     def tokens(self, texts: list[str], window: int) -> tuple[Int[Tensor, "b n"], Int[Tensor, "b m"]]:
-        """As the stock pipeline makes them, T5's padded to a window."""
+        """Token ids as in the stock pipeline, T5's padded to a window."""
         return tuple(
             tokenizer(
                 texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
@@ -198,33 +198,33 @@ class Tasks:
             for tokenizer, length in zip(self.tokenizers, (MAX_TOKENS, window), strict=True)
         )
 
-    def _of(self, places: Sequence[tuple[int, int]]) -> Float[Tensor, "b *latent"]:
-        rows = np.stack([self.latents[side][index] for side, index in places])
+    def _latents_of(self, pairs: Sequence[tuple[int, int]]) -> Float[Tensor, "b *latent"]:
+        rows = np.stack([self.latents[side][index] for side, index in pairs])
         return torch.from_numpy(rows.astype(np.float32)).to(self.device)
 
 
-def fit_words(network: TextToFlow, tasks: Tasks, settings: FitSettings, run: Training) -> float:
-    """Teach the text encoders what their words ask for before an image is seen."""
-    reading = nn.ModuleList([network.text_encoder, network.text_encoder_2, network.attribute_head])
+def fit_words(network: TextToFlow, tasks: Tasks, settings: FitSettings, trainer: Trainer) -> float:
+    """Pretrain the text encoders, without images: predict the attributes that texts request."""
+    networks = nn.ModuleList([network.text_encoder, network.text_encoder_2, network.attribute_head])
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
-        texts, asked, *_ = tasks.draw(settings.batch, generator, instructed=step % 2 == 0)
+        texts, requested, *_ = tasks.draw(settings.batch_size, generator, instructed=step % 2 == 0)
         clip, t5 = tasks.tokens(texts, WINDOW)
         with mixed_precision(tasks.device):
-            return network.asked_loss(network.embed(clip, t5), t5, asked)
+            return network.requested_loss(network.embed(clip, t5), t5, requested)
 
-    return run.fit("text", reading, loss, settings)
+    return trainer.fit("text", networks, loss, settings)
 
 
 def flow_loss(
     network: TextToFlow, tasks: Tasks, batch: int, step: int, generator: torch.Generator
 ) -> Float[Tensor, ""]:
-    """Mean square error of the predicted ``e - x`` at ``(1 - s) x + s e``, and a little of what is read from the texts.
+    """Mean squared error of the predicted ``e - x`` at ``(1 - s) x + s e``, plus a small attribute loss of the texts.
 
     x is an answer, or a captioned portrait.
     """
     device = tasks.device
-    texts, asked, clean, source = tasks.draw(batch, generator, instructed=step % _CAPTIONS_EVERY != 0)
+    texts, requested, clean, source = tasks.draw(batch, generator, instructed=step % _CAPTIONS_EVERY != 0)
     noise = torch.randn(clean.shape, generator=generator).to(device)
     s = draw_levels(batch, generator).to(device)
     z = torch.lerp(clean, noise, s[:, None, None, None])
@@ -233,20 +233,20 @@ def flow_loss(
     with mixed_precision(device):
         embedded = network.embed(clip, t5)
         velocity = network.velocity(z, s, embedded, source)
-        read = network.asked_loss(embedded, t5, asked)
-    return functional.mse_loss(velocity.float(), noise - clean) + _ATTRIBUTE_WEIGHT * read
+        attribute_error = network.requested_loss(embedded, t5, requested)
+    return functional.mse_loss(velocity.float(), noise - clean) + _ATTRIBUTE_WEIGHT * attribute_error
 
 
-def fit_flow(network: TextToFlow, tasks: Tasks, settings: FitSettings, run: Training) -> float:
-    """Train text encoders and transformer for the least `flow_loss`."""
+def fit_flow(network: TextToFlow, tasks: Tasks, settings: FitSettings, trainer: Trainer) -> float:
+    """Train text encoders and transformer to minimize `flow_loss`."""
     blocks = network.transformer.named_parameters()
     matrices = [item for name, item in blocks if item.ndim == 2 and "blocks" in name and "norm" not in name]
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
-        return flow_loss(network, tasks, settings.batch, step, generator)
+        return flow_loss(network, tasks, settings.batch_size, step, generator)
 
-    with differentiable_attention():  # on a CPU the backward pass of the fused kernel is the slower one
-        return run.fit("flow", network, loss, settings, orthogonalized=matrices)
+    with differentiable_attention():  # on a CPU the backward pass of the fused kernel is slower
+        return trainer.fit("flow", network, loss, settings, orthogonalized=matrices)
 
 
 def _t5(tokenizer: T5Tokenizer) -> T5EncoderModel:
@@ -263,23 +263,24 @@ def _t5(tokenizer: T5Tokenizer) -> T5EncoderModel:
     return T5EncoderModel(config)
 
 
-def instruction_following(model: Backbone, count: int, run: Training) -> dict[str, float]:
-    """Share of test portraits of which the reader finds every attribute as in the right answer, by what was asked for.
+def instruction_following(model: Backbone, count: int, trainer: Trainer) -> dict[str, float]:
+    """Share of test portraits in which every attribute is as in the answer, by kind of instruction.
 
-    Instructions are followed at strength 1 by `VelocitySteering` with the settings that suit the model.
+    `VelocitySteering` applies the instructions at strength 1 with its settings for the model; the bundled classifier
+    reads the attributes.
 
     Args:
-        model: that takes instructions.
-        count: of portraits for each kind of instruction.
-        run: hears of each batch.
+        model: a model for instructions.
+        count: number of portraits per kind of instruction.
+        trainer: reports progress.
     """
     words, editor = random.Random("portraits/following"), make_editor(VelocitySteering.name, model)
     reader = PortraitReader.bundled()
-    found: dict[str, float] = {}
-    for index, (kind, changes) in enumerate(_ASKED.items()):
+    shares: dict[str, float] = {}
+    for index, (kind, changes) in enumerate(_INSTRUCTION_KINDS.items()):
         sources = draw_split("test", count, seed=2 + index)
         answers = [draw_answer(source, words, changes=changes, split=None) for source in sources]
-        told = [
+        instructions = [
             draw_idle_instruction(source, words) if kind == _IDLE else draw_instruction(source, answer, words, idle=0)
             for source, answer in zip(sources, answers, strict=True)
         ]
@@ -287,35 +288,35 @@ def instruction_following(model: Backbone, count: int, run: Training) -> dict[st
         for start in range(0, count, _BATCH):
             some = slice(start, start + _BATCH)
             latent = encode(model, [render(source) for source in sources[some]], instructed=True)
-            (edited,) = editor.edit(latent, latent.embed_with_references(told[some]), [1.0])
+            (edited,) = editor.edit(latent, latent.embed_with_references(instructions[some]), [1.0])
             read = reader.attributes(model.decode(edited.z).clamp(-1, 1))
-            right += sum(one == answer for one, answer in zip(read, answers[some], strict=True))
-            run.tell(f"following: {kind}", start + len(latent.z), count)
-        found[kind] = right / count
-    return found
+            right += sum(scene == answer for scene, answer in zip(read, answers[some], strict=True))
+            trainer.report_progress(f"following: {kind}", start + len(latent.z), count)
+        shares[kind] = right / count
+    return shares
 
 
-def train_kontext(run: Training, plan: Plan) -> dict[str, float]:
-    """Train text encoders and transformer on pairs of portraits in one framing each, and write the model.
+def train_kontext(trainer: Trainer, plan: Plan) -> dict[str, float]:
+    """Train text encoders and transformer on pairs of equally framed portraits, and write the model.
 
-    The codec is that of the bundled `portraits`. On two cores that are fast in bfloat16 (AMX) it takes an hour and a
-    half; on processors without AVX-512 some five times as long.
+    The codec is that of the bundled `portraits`. Training takes 1.5 hours on two cores with fast bfloat16 (AMX), and
+    about five times as long on processors without AVX-512.
     """
     sources = draw_split("train", plan.images, SEED)
     words = random.Random(f"portraits/answers/{SEED}")
     attributes = sources, [draw_answer(source, words) for source in sources]
     parent = bundled_folder("portraits")
-    model = load(parent, device=run.device)
+    model = load(parent, device=trainer.device)
     source, answer = (
-        encode_latents(model, render_kept(name, part, draw_framed, run), run, f"latents-{name}")
+        encode_latents(model, render_cached(name, part, render_framed, trainer), trainer, f"latents-{name}")
         for name, part in zip(("sources", "answers"), attributes, strict=True)
     )
     tokenizers = build_tokenizers()
-    network = build_text_to_flow(tokenizers).to(run.device)
-    tasks = Tasks(tokenizers=tokenizers, attributes=attributes, latents=(source, answer), device=run.device)
-    seconds = {"text": fit_words(network, tasks, plan.fits["text"], run)}
-    seconds["flow"] = fit_flow(network, tasks, plan.fits["flow"], run)
-    write_kontext(run.folder / "model", AutoencoderKL.from_pretrained(parent, subfolder="vae"), network, tokenizers)
+    network = build_text_to_flow(tokenizers).to(trainer.device)
+    tasks = Tasks(tokenizers=tokenizers, attributes=attributes, latents=(source, answer), device=trainer.device)
+    seconds = {"text": fit_words(network, tasks, plan.fits["text"], trainer)}
+    seconds["flow"] = fit_flow(network, tasks, plan.fits["flow"], trainer)
+    write_kontext(trainer.folder / "model", AutoencoderKL.from_pretrained(parent, subfolder="vae"), network, tokenizers)
     return seconds
 
 

@@ -1,7 +1,6 @@
-"""The training loop of all networks: resumable after a kill, the same batches whatever the interruptions.
+"""The training loop of all networks: resumable, with the same batches after an interruption.
 
-The functions ``fit_...`` of this folder train their network in place by `Training.fit`, and give the seconds of
-training, all calls together.
+The functions ``fit_...`` of this folder train a network in place by `Trainer.fit`, and return its seconds of training.
 """
 
 import dataclasses
@@ -24,66 +23,66 @@ from latentedit.models.placement import half_or_float32
 from latentedit_keep.files import make_folder, write_text
 from training.folder import explain_write_errors
 
-_CLIP = 1.0  # largest norm of the gradient
+_CLIP = 1.0  # maximum norm of the gradient
 
 LossFunction = Callable[[int, torch.Generator], Tensor]
-"""The loss of one step, given its number and the generator from which all of its random numbers come."""
+"""The loss of one step, given its number and the generator for its random numbers."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class FitSettings:
-    """How long and how fast one network is trained.
+    """Training settings of one network.
 
     Args:
-        steps: optimizer steps in all.
-        batch: images a step.
-        learning_rate: the plateau's.
-        warm_up: steps of linear rise.
-        decay_share: the last share of the steps, in which the rate falls linearly to zero.
-        weight_decay: AdamW's.
-        average: decay of the exponential moving average of the weights.
-        checkpoint_seconds: between two checkpoints.
+        steps: number of optimizer steps.
+        batch_size: images per step.
+        learning_rate: learning rate between warmup and decay.
+        warmup_steps: steps in which the learning rate rises linearly.
+        decay_fraction: last share of the steps, in which the learning rate falls linearly to zero.
+        weight_decay: weight decay of AdamW.
+        ema_decay: decay of the exponential moving average of the weights.
+        checkpoint_seconds: seconds between two checkpoints.
     """
 
     steps: int
-    batch: int
+    batch_size: int
     learning_rate: float
-    warm_up: int = 200
-    decay_share: float = 0.3
+    warmup_steps: int = 200
+    decay_fraction: float = 0.3
     weight_decay: float = 0.0
-    average: float = 0.999
+    ema_decay: float = 0.999
     checkpoint_seconds: float = 120.0
 
-    def rate(self, step: int) -> float:
-        """Learning rate of a step: linear warm-up, plateau, linear decay."""
-        decay_steps = max(1, round(self.decay_share * self.steps))
-        rise = min(1.0, (step + 1) / max(1, self.warm_up))
+    def learning_rate_at(self, step: int) -> float:
+        """Learning rate of a step: linear warmup, plateau, linear decay."""
+        decay_steps = max(1, round(self.decay_fraction * self.steps))
+        rise = min(1.0, (step + 1) / max(1, self.warmup_steps))
         return self.learning_rate * rise * min(1.0, (self.steps - step) / decay_steps)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How a model is trained.
+    """Training plan of a model.
 
     Args:
-        images: different training images.
-        recolored: beside them, portraits in colors that their attributes do not have.
-        views: images that the framer learns from.
-        reconstructed: images of the codec that the classifier learns from.
-        made: whether the bundled weights come of it, or how they came about otherwise.
-        fits: name of each network to its settings.
+        images: number of training images.
+        recolored: number of additional portraits in other colors.
+        views: number of the framer's training images.
+        reconstructed: number of reconstructions by the codec that the classifier also learns from.
+        provenance: whether the bundled weights were trained by this plan, or how otherwise.
+        fits: settings of each network or stage.
     """
 
     images: int
     recolored: int = 0
     views: int = 0
     reconstructed: int = 0
-    made: str
+    provenance: str
     fits: Mapping[str, FitSettings]
 
 
 def read_plans() -> dict[str, Plan]:
-    """The plan of each model, from ``recipes.toml``."""
+    """The plans of all models, from ``recipes.toml``."""
     tables = tomllib.loads(Path(__file__).with_name("recipes.toml").read_text("utf-8"))
     return {
         name: Plan(
@@ -95,14 +94,14 @@ def read_plans() -> dict[str, Plan]:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Training:
-    """Where networks are trained, and who hears of it.
+class Trainer:
+    """Trains networks on a device, with checkpoints in a folder.
 
     Args:
-        folder: for checkpoints, renders and latents, which are kept and never made again.
-        device: of the networks.
+        folder: folder for checkpoints and for cached renders and latents.
+        device: device of the networks.
         progress: called after each step.
-        log: gets a line a checkpoint.
+        log: called with one line per checkpoint.
     """
 
     folder: Path
@@ -110,22 +109,22 @@ class Training:
     progress: Progress | None = None
     log: Callable[[str], None] = print
 
-    def begin(self, name: str, plan: Plan) -> None:
-        """Write down a model's plan: the folder's images, latents and checkpoints fit no other.
+    def init_folder(self, name: str, plan: Plan) -> None:
+        """Write a model's plan into the folder, whose caches and checkpoints are only valid for this plan.
 
         Raises:
-            ConfigError: the folder was begun by another one.
-            OutputError: it cannot be written to.
+            ConfigError: the folder contains another plan.
+            OutputError: the folder cannot be written to.
         """
-        place = self.folder / "plan.json"
-        told = json.dumps({"name": name, **dataclasses.asdict(plan)}, indent=1) + "\n"
-        if place.exists() and place.read_text("utf-8") != told:
-            raise ConfigError(f"{self.folder} is trained by another recipe. Name another folder")
+        path = self.folder / "plan.json"
+        text = json.dumps({"name": name, **dataclasses.asdict(plan)}, indent=1) + "\n"
+        if path.exists() and path.read_text("utf-8") != text:
+            raise ConfigError(f"{self.folder} was started with another recipe. Use another folder")
         make_folder(self.folder)
-        write_text(place, told)
+        write_text(path, text)
 
-    def tell(self, what: str, done: int, total: int) -> None:
-        """Report progress, where somebody listens."""
+    def report_progress(self, what: str, done: int, total: int) -> None:
+        """Call ``progress``, if there is one."""
         if self.progress is not None:
             self.progress(what, done, total)
 
@@ -138,100 +137,97 @@ class Training:
         *,
         orthogonalized: Sequence[nn.Parameter] = (),
     ) -> float:
-        """Train a network in place and leave the averaged weights in it.
+        """Train a network in place; its final weights are the averaged ones.
 
-        Checkpoints go to ``folder/{name}.checkpoint.safetensors``; a second call goes on where the first was killed,
-        and returns at once where it had ended.
+        A second call resumes from ``folder/{name}.checkpoint.safetensors``, and returns at once if training had ended.
 
         Args:
-            name: of the checkpoint.
-            network: its parameters are trained.
-            loss: of one step.
-            settings: steps, rate and the rest.
+            name: name of the checkpoint.
+            network: the network; all parameters that require gradients are trained.
+            loss: the loss of one step.
+            settings: steps, learning rate and others.
             orthogonalized: matrices that Muon trains instead of AdamW.
 
         Returns:
-            Seconds of training, all calls together.
+            Seconds of training, over all calls.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         parameters = _trained(network)
-        run = _Run(
+        state = _State(
             network=network,
             optimizers=_optimizers(network, settings, orthogonalized),
             average=[parameter.detach().clone() for parameter in parameters],
         )
         path = self.folder / f"{name}.checkpoint.safetensors"
-        first, spent = run.restore(path) if path.exists() else (0, 0.0)
+        first, spent = state.restore(path) if path.exists() else (0, 0.0)
         started = saved_at = time.perf_counter()
         running = math.nan
         for step in range(first, settings.steps):
             value = loss(step, stream(seed=0, purpose=f"fit/{name}", index=step))
-            run.update(value, settings, step)
+            state.update(value, settings, step)
             if step % 10 == 0:
                 running = value.item() if math.isnan(running) else running + 0.1 * (value.item() - running)
-            self.tell(name, step + 1, settings.steps)
+            self.report_progress(name, step + 1, settings.steps)
             now = time.perf_counter()
             if now - saved_at > settings.checkpoint_seconds or step + 1 == settings.steps:
                 saved_at = now
-                run.save(path, step + 1, spent + now - started)
-                pace = (step + 1 - first) * settings.batch / (now - started)
+                state.save(path, step + 1, spent + now - started)
+                pace = (step + 1 - first) * settings.batch_size / (now - started)
                 self.log(f"{name}: step {step + 1}/{settings.steps}  loss {running:.5f}  {pace:.1f} images/s")
         with torch.no_grad():
-            for parameter, mean in zip(parameters, run.average, strict=True):
+            for parameter, mean in zip(parameters, state.average, strict=True):
                 parameter.copy_(mean)
         return spent + time.perf_counter() - started
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Run:
-    """What changes while a network is trained: weights, their averages, the optimizers' moments."""
+class _State:
+    """The state of a training: weights, their moving averages, the optimizers' moments."""
 
     network: nn.Module
     optimizers: Sequence[torch.optim.Optimizer]
     average: Sequence[Tensor]
 
     def update(self, value: Tensor, settings: FitSettings, step: int) -> None:
-        """One step down the loss, and one of the averages after the weights."""
+        """One optimizer step, and an update of the moving averages."""
         parameters = _trained(self.network)
         self.network.zero_grad(set_to_none=True)
         value.backward()
         nn.utils.clip_grad_norm_(parameters, _CLIP)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = settings.rate(step)
+                group["lr"] = settings.learning_rate_at(step)
             optimizer.step()
-        decay = min(settings.average, (1 + step) / (10 + step))
+        decay = min(settings.ema_decay, (1 + step) / (10 + step))
         with torch.no_grad():
             for mean, parameter in zip(self.average, parameters, strict=True):
                 mean.lerp_(parameter, 1 - decay)
 
     def save(self, path: Path, step: int, seconds: float) -> None:
-        """Everything in one file, written beside and renamed; weights that have two names are written twice.
+        """Write a checkpoint, under a temporary name first; weights with two names are written twice.
 
         Raises:
-            OutputError: the place cannot be written to, or the disk is full.
+            OutputError: the folder cannot be written to, or the disk is full.
         """
         tensors = {f"network/{name}": value for name, value in self.network.state_dict().items()}
         tensors |= {f"average/{index}": value for index, value in enumerate(self.average)}
         for number, optimizer in enumerate(self.optimizers):
-            for index, state in optimizer.state_dict()["state"].items():
-                tensors |= {f"optimizer {number}/{index}/{name}": value for name, value in state.items()}
+            for index, moments in optimizer.state_dict()["state"].items():
+                tensors |= {f"optimizer {number}/{index}/{name}": value for name, value in moments.items()}
         partial = path.with_suffix(".partial")
-        whole = {name: value.detach().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
+        contiguous = {
+            name: value.detach().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()
+        }
         try:
             with explain_write_errors(path):
-                save_file(whole, partial, metadata={"step": str(step), "seconds": str(seconds)})
+                save_file(contiguous, partial, metadata={"step": str(step), "seconds": str(seconds)})
                 partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
 
     @torch.no_grad()
     def restore(self, path: Path) -> tuple[int, float]:
-        """Put a checkpoint back.
-
-        Returns:
-            The number of steps done, and the seconds they took.
-        """
+        """Load a checkpoint; returns its number of steps and their seconds."""
         with safe_open(path, framework="pt", device=str(self.average[0].device)) as file:
             names, metadata = list(file.keys()), file.metadata()
             weights = {name.removeprefix("network/"): name for name in names if name.startswith("network/")}
@@ -244,7 +240,7 @@ class _Run:
                     if name.startswith(f"optimizer {number}/"):
                         _, index, moment = name.split("/")
                         parameter, value = parameters[int(index)], file.get_tensor(name)
-                        if value.shape == parameter.shape:  # fused steps pair numbers by their place in memory
+                        if value.shape == parameter.shape:  # fused steps pair elements by memory layout
                             value = torch.empty_like(parameter).copy_(value)
                         optimizer.state[parameter][moment] = value
         return int(metadata["step"]), float(metadata["seconds"])
@@ -257,21 +253,21 @@ def _trained(network: nn.Module) -> list[nn.Parameter]:
 def _optimizers(
     network: nn.Module, settings: FitSettings, orthogonalized: Sequence[nn.Parameter]
 ) -> list[torch.optim.Optimizer]:
-    """AdamW, with weight decay for matrices only, and Muon at its rate, in bfloat16, slow without AVX-512."""
-    special = {id(parameter) for parameter in orthogonalized}
-    usual = [parameter for parameter in _trained(network) if id(parameter) not in special]
+    """AdamW, with weight decay only for matrices, and Muon at the same rate, in bfloat16 (slow without AVX-512)."""
+    excluded = {id(parameter) for parameter in orthogonalized}
+    others = [parameter for parameter in _trained(network) if id(parameter) not in excluded]
     groups = [
-        {"params": [item for item in usual if item.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [item for item in usual if item.ndim <= 1], "weight_decay": 0.0},
+        {"params": [item for item in others if item.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [item for item in others if item.ndim <= 1], "weight_decay": 0.0},
     ]
     rate = settings.learning_rate
-    found: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), fused=True)]
+    optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), fused=True)]
     if orthogonalized:
         muon = torch.optim.Muon(orthogonalized, rate, settings.weight_decay, ns_steps=4, adjust_lr_fn="match_rms_adamw")
-        found.append(muon)
-    return found
+        optimizers.append(muon)
+    return optimizers
 
 
 def mixed_precision(device: torch.device) -> torch.autocast:
-    """A context: operations that allow it in bfloat16, on devices that gain by it (`half_or_float32`)."""
+    """An autocast context to bfloat16, enabled on devices where it is faster (`half_or_float32`)."""
     return torch.autocast(device.type, torch.bfloat16, enabled=half_or_float32(device) == torch.bfloat16)

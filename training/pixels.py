@@ -1,4 +1,4 @@
-"""Small unconditional diffusion models on pixels, alike but for their data, for a comparison of data sets."""
+"""Small unconditional pixel-space diffusion models that differ only in their data, to compare data sets."""
 
 from typing import Any
 
@@ -12,16 +12,16 @@ from torch import Tensor, nn
 from latentedit.core.flow import per_element
 from latentedit.core.rng import seeded
 from latentedit.core.schedule import DiscreteSchedule
+from latentedit.testing.classifiers import to_pixels
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.pixels import SIDE, draw_discs, shrink
-from latentedit_portraits.worlds import to_pixels
-from training.data import SEED, draw_framed, render_kept
+from training.data import SEED, render_cached, render_framed
 from training.folder import write_pipeline
-from training.loop import FitSettings, Plan, Training, mixed_precision
+from training.loop import FitSettings, Plan, Trainer, mixed_precision
 
 
 def noise_scheduler() -> DDIMScheduler:
-    """DDPM's linear betas, s in [0.010, 0.994]; the network predicts v, which is as easy at all levels."""
+    """DDPM's linear betas, s in [0.010, 0.994]; the network predicts v, whose scale is the same at all levels."""
     return DDIMScheduler(
         beta_schedule="linear",
         beta_start=1e-4,
@@ -48,19 +48,19 @@ def build_pixel_unet() -> nn.Module:
         )
 
 
-def fit_pixels(network: nn.Module, images: NDArray[np.uint8], settings: FitSettings, run: Training) -> float:
+def fit_pixels(network: nn.Module, images: NDArray[np.uint8], settings: FitSettings, trainer: Trainer) -> float:
     """Train a network to predict v, at uniform times; images are bytes ``[n, 64, 64, 3]``."""
-    device = run.device
+    device = trainer.device
     schedule = DiscreteSchedule.from_alphas_cumprod(noise_scheduler().alphas_cumprod)
     stock: Any = network
     stock.to(memory_format=torch.channels_last)
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
         del step
-        chosen = torch.randint(len(images), (settings.batch,), generator=generator).tolist()
+        chosen = torch.randint(len(images), (settings.batch_size,), generator=generator).tolist()
         clean = to_pixels(images[chosen], device)
         noise = torch.randn(clean.shape, generator=generator).to(device)
-        times = _stratified_times(settings.batch, schedule.times, generator)
+        times = _stratified_times(settings.batch_size, schedule.times, generator)
         scales = schedule.alpha_sigma(schedule.level(times.double()))
         alpha, sigma = (per_element(scale.float().to(device), clean) for scale in scales)
         x_t = (alpha * clean + sigma * noise).contiguous(memory_format=torch.channels_last)
@@ -68,29 +68,29 @@ def fit_pixels(network: nn.Module, images: NDArray[np.uint8], settings: FitSetti
             output = network(x_t, times.to(device), return_dict=False)[0]
         return (output.float() - (alpha * noise - sigma * clean)).square().mean()
 
-    return run.fit("pixels", network, loss, settings)
+    return trainer.fit("pixels", network, loss, settings)
 
 
 def _stratified_times(batch: int, times: int, generator: torch.Generator) -> Int[Tensor, " b"]:
-    """One time from each of equal parts of the range, so that every batch has seen all of it."""
+    """One random time from each of equal parts of the range, so that every batch covers it."""
     quantile = (torch.arange(batch) + torch.rand(batch, generator=generator)) / batch
     return (quantile * times).long().clamp(max=times - 1)
 
 
-def train_discs(run: Training, plan: Plan) -> dict[str, float]:
+def train_discs(trainer: Trainer, plan: Plan) -> dict[str, float]:
     """Train the network on plain discs, and write the model."""
-    return _train(run, plan, draw_discs(plan.images, seed=SEED))
+    return _train(trainer, plan, draw_discs(plan.images, seed=SEED))
 
 
-def train_portraits(run: Training, plan: Plan) -> dict[str, float]:
+def train_portraits(trainer: Trainer, plan: Plan) -> dict[str, float]:
     """Train the network on portraits, and write the model."""
     portraits = draw_split("train", plan.images, SEED)
-    return _train(run, plan, shrink(render_kept("train", portraits, draw_framed, run)))
+    return _train(trainer, plan, shrink(render_cached("train", portraits, render_framed, trainer)))
 
 
-def _train(run: Training, plan: Plan, images: NDArray[np.uint8]) -> dict[str, float]:
-    network: Any = build_pixel_unet().to(run.device)
-    seconds = fit_pixels(network, images, plan.fits["pixels"], run)
+def _train(trainer: Trainer, plan: Plan, images: NDArray[np.uint8]) -> dict[str, float]:
+    network: Any = build_pixel_unet().to(trainer.device)
+    seconds = fit_pixels(network, images, plan.fits["pixels"], trainer)
     network.to(memory_format=torch.contiguous_format)
-    write_pipeline(run.folder / "model", DDIMPipeline(unet=network, scheduler=noise_scheduler()), {})
+    write_pipeline(trainer.folder / "model", DDIMPipeline(unet=network, scheduler=noise_scheduler()), {})
     return {"pixels": seconds}

@@ -1,4 +1,4 @@
-"""How good a trained model is: the codec, the classifier, and how well the network listens."""
+"""Quality of a trained model: codec, classifier, and adherence to captions."""
 
 import statistics
 from collections.abc import Sequence
@@ -10,40 +10,41 @@ from diffusers import AutoencoderKL
 
 from latentedit.latents.drawing import draw_images
 from latentedit.models.registry import load
-from latentedit_portraits.worlds import AttributeClassifier, Described, to_pixels
+from latentedit.testing.classifiers import AttributeClassifier, to_pixels
+from latentedit.testing.domains import AttributeDomain, SceneAttributes
 from latentedit_scenes.attributes import PARTS, is_novel
 from latentedit_scenes.attributes import Attributes as Scene
 from latentedit_scenes.domain import SCENES
 from training.codec import reconstruction_psnr_db
-from training.data import SEED, World, render_world
-from training.loop import Training
+from training.data import SEED, render_test_split
+from training.loop import Trainer
 
-# Images of the test split that are read and reconstructed, and captions that are drawn, so many at once.
+# Numbers of test renders and of sampled captions, and the batch size of sampling.
 _RENDERS, _SAMPLES, _BATCH = 500, 200, 25
 
 
 def measure_quality(
-    folder: Path, world: World, reader: AttributeClassifier, run: Training
+    folder: Path, domain: AttributeDomain, reader: AttributeClassifier, trainer: Trainer
 ) -> dict[str, dict[str, float]]:
     """The figures of the model card, all on the test split: PSNR in dB, and shares as `agreement` has them.
 
     Args:
-        folder: the model.
-        world: of its training images.
-        reader: of these.
-        run: where renders are kept, and who hears of it.
+        folder: the model's folder.
+        domain: the domain of its training images.
+        reader: the classifier of that domain.
+        trainer: caches renders and reports progress.
     """
     model = load(folder)
     codec = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32).eval()
-    images, shown = render_world(world, _RENDERS, run)
+    images, shown = render_test_split(domain, _RENDERS, trainer)
     psnr, pixels = reconstruction_psnr_db(codec, images), to_pixels(images)
     with torch.no_grad():
         decoded = torch.cat([model.decode(model.encode(chunk)) for chunk in pixels.to(model.device).split(50)])
-    wanted, found = world.draw("test", _SAMPLES, SEED + 1), list[Any]()
-    for start in range(0, len(wanted), _BATCH):
-        captions = [world.full_caption(scene) for scene in wanted[start : start + _BATCH]]
+    expected, found = domain.draw("test", _SAMPLES, SEED + 1), list[Any]()
+    for start in range(0, len(expected), _BATCH):
+        captions = [domain.full_caption(scene) for scene in expected[start : start + _BATCH]]
         found += reader.attributes(draw_images(model, captions, seed=start))
-        run.tell("adherence", len(found), len(wanted))
+        trainer.report_progress("adherence", len(found), len(expected))
     figures = {
         f"VAE PSNR on {len(psnr)} test renders, dB": {
             "mean": round(statistics.mean(psnr), 2),
@@ -54,24 +55,26 @@ def measure_quality(
         f"reader accuracy on {len(shown)} VAE reconstructions": agreement(reader.attributes(decoded), shown),
     }
     for name, novel in (("test captions", False), ("captions with held-out combinations", True)):
-        pairs = [pair for pair in zip(found, wanted, strict=True) if (world is SCENES and is_novel(pair[1])) == novel]
+        pairs = [
+            pair for pair in zip(found, expected, strict=True) if (domain is SCENES and is_novel(pair[1])) == novel
+        ]
         if pairs:
             figures[f"text adherence, {len(pairs)} {name}"] = agreement(*zip(*pairs, strict=True))
     return figures
 
 
-def agreement(found: Sequence[Described], wanted: Sequence[Described]) -> dict[str, float]:
-    """How well images show what was wanted, as a classifier sees them: shares in [0, 1].
+def agreement(found: Sequence[SceneAttributes], expected: Sequence[SceneAttributes]) -> dict[str, float]:
+    """Agreement of classified scenes with the expected ones: shares in [0, 1].
 
     Returns:
-        Of each attribute the share of images in which it is right, and the mean of these; of scenes with objects also
+        The share of correct images per attribute, and the mean of these; for scenes with objects also
 
         - "counting": images with the right number of objects.
         - "places": images with objects at the right places.
-        - "binding": of the objects of images that should have several, those with all their own parts at their place.
+        - "binding": objects with all their own parts at their place, in images that should have several objects.
     """
-    pairs = list(zip(found, wanted, strict=True))
-    shares = {name: _share([getattr(a, name) == getattr(b, name) for a, b in pairs]) for name in wanted[0].values}
+    pairs = list(zip(found, expected, strict=True))
+    shares = {name: _share([getattr(a, name) == getattr(b, name) for a, b in pairs]) for name in expected[0].values}
     shares = {"mean": round(statistics.mean(shares.values()), 4)} | shares
     objects = [(a, b) for a, b in pairs if isinstance(a, Scene) and isinstance(b, Scene)]
     if not objects:

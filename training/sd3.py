@@ -15,28 +15,29 @@ from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
 from latentedit.core.rng import seeded
 from latentedit.models.attention import differentiable_attention
-from latentedit_portraits.worlds import AttributeClassifier
+from latentedit.testing.classifiers import AttributeClassifier
+from latentedit.testing.domains import AttributeDomain
 from training.classifiers import fit_reader
 from training.codec import CHANNELS, fit_autoencoder, normalized_latents, reconstruct
-from training.data import SEED, World, kept_array
+from training.data import SEED, cached_array
 from training.folder import write_pipeline
-from training.loop import FitSettings, Plan, Training, mixed_precision
+from training.loop import FitSettings, Plan, Trainer, mixed_precision
 from training.texts import TEXT_WIDTH, CaptionBatches, attribute_loss, clip_config
 
 SHIFT = 3.0
-"""Of the schedule of the flow models."""
+"""Timestep shift of the flow models' schedule."""
 
 _HEADS, _HEAD_WIDTH, _LAYERS = 4, 64, 8
-_ATTRIBUTE_WEIGHT = 0.02  # of reading the attributes from the pooled text, beside the velocity's squared error
-_LEVEL_MEAN, _LEVEL_SPREAD = 0.7, 1.2  # of the logit of the noise levels that are trained
+_ATTRIBUTE_WEIGHT = 0.02  # of the pooled text's attribute loss, relative to the velocity's squared error
+_LEVEL_MEAN, _LEVEL_SPREAD = 0.7, 1.2  # of the logit of the training noise levels
 _ZERO_TOKENS = ((0.85, 1, 1), (0.96, 2, 16), (0.99, 64, 64), (1.0, 256, 256))
-"""Cumulative probability, and the range of the number of zero tokens that stand in for the absent T5."""
+"""Cumulative probability, and range of the number of zero tokens that replace the missing T5."""
 
 
 class TextToVelocity(nn.Module):
-    """What is trained together: two text encoders, the transformer, a head that keeps the pooled text readable."""
+    """The networks that are trained together: two text encoders, transformer, attribute head of the pooled text."""
 
-    def __init__(self, tokenizer: CLIPTokenizer, world: World) -> None:
+    def __init__(self, tokenizer: CLIPTokenizer, domain: AttributeDomain) -> None:
         super().__init__()
         self.text_encoder = CLIPTextModelWithProjection(clip_config(tokenizer, 3))
         self.text_encoder_2 = CLIPTextModelWithProjection(clip_config(tokenizer, 4))
@@ -55,11 +56,11 @@ class TextToVelocity(nn.Module):
             pos_embed_max_size=16,
             qk_norm="rms_norm",
         )
-        self.attribute_head = nn.Linear(2 * TEXT_WIDTH, sum(map(len, world.values.values())))
+        self.attribute_head = nn.Linear(2 * TEXT_WIDTH, sum(map(len, domain.values.values())))
         start_at_zero(self.transformer, ("norm1.linear", "norm1_context.linear", "proj_out"))
 
     def embed(self, ids: Int[Tensor, "b n"]) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b p"]]:
-        """Tokens and pooled text exactly as the stock pipeline takes them: the last but one hidden layer."""
+        """Tokens and pooled text exactly as in the stock pipeline: tokens are the penultimate hidden layer."""
         outputs = [encoder(ids, output_hidden_states=True) for encoder in (self.text_encoder, self.text_encoder_2)]
         tokens = torch.cat([output.hidden_states[-2] for output in outputs], dim=-1)
         pooled = torch.cat([output.text_embeds for output in outputs], dim=-1)
@@ -67,37 +68,37 @@ class TextToVelocity(nn.Module):
 
 
 def start_at_zero(transformer: nn.Module, names: tuple[str, ...]) -> None:
-    """Gates and output start at zero, as diffusion transformers are usually begun."""
+    """Initialize gates and output layer with zeros, as is usual for diffusion transformers."""
     for name, module in transformer.named_modules():
         if isinstance(module, nn.Linear) and name.endswith(names):
             nn.init.zeros_(module.weight)
             nn.init.zeros_(module.bias)
 
 
-def build_text_to_velocity(tokenizer: CLIPTokenizer, world: World) -> TextToVelocity:
-    """The untrained networks, always the same."""
+def build_text_to_velocity(tokenizer: CLIPTokenizer, domain: AttributeDomain) -> TextToVelocity:
+    """The untrained networks, with a fixed seed."""
     with seeded(SEED):
-        return TextToVelocity(tokenizer, world)
+        return TextToVelocity(tokenizer, domain)
 
 
-def fit_text(network: TextToVelocity, captions: CaptionBatches, settings: FitSettings, run: Training) -> float:
-    """Teach the text encoders what their words mean before an image is seen: attributes from the pooled text."""
-    reading = nn.ModuleList([network.text_encoder, network.text_encoder_2, network.attribute_head])
+def fit_text(network: TextToVelocity, captions: CaptionBatches, settings: FitSettings, trainer: Trainer) -> float:
+    """Pretrain the text encoders, without images: predict a caption's attributes from its pooled text."""
+    networks = nn.ModuleList([network.text_encoder, network.text_encoder_2, network.attribute_head])
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
         del step
-        chosen = torch.randint(len(captions.scenes), (settings.batch,), generator=generator).tolist()
+        chosen = torch.randint(len(captions.scenes), (settings.batch_size,), generator=generator).tolist()
         ids, stated = captions.draw(chosen, generator, empty=0.0)
         with mixed_precision(captions.device):
             _, pooled = network.embed(ids)
             logits = network.attribute_head(pooled)
-        return attribute_loss(logits, stated, captions.world.scene)
+        return attribute_loss(logits, stated, captions.domain.scene)
 
-    return run.fit("text", reading, loss, settings)
+    return trainer.fit("text", networks, loss, settings)
 
 
 def draw_levels(batch: int, generator: torch.Generator) -> Float[Tensor, " b"]:
-    """Stratified logit-normal levels, a little noisier than SD3's, because portraits are decided at high levels."""
+    """Stratified logit-normal levels, slightly noisier than SD3's, because high levels decide the attributes."""
     quantile = (torch.arange(batch) + torch.rand(batch, generator=generator)) / batch
     normal = torch.special.ndtri(quantile.clamp(1e-4, 1 - 1e-4))
     return torch.sigmoid(_LEVEL_MEAN + _LEVEL_SPREAD * normal)
@@ -114,11 +115,11 @@ def fit_transformer(
     captions: CaptionBatches,
     latents: NDArray[np.float16],
     settings: FitSettings,
-    run: Training,
+    trainer: Trainer,
 ) -> float:
     """Train text encoders and transformer to predict ``e - x`` from ``(1 - s) x + s e``.
 
-    Captions and normalized clean latents ``[n, 8, 16, 16]`` are of the same portraits in the same order.
+    Captions and normalized clean latents ``[n, 8, 16, 16]`` belong to the same scenes in the same order.
     """
     device = captions.device
     blocks = network.transformer.transformer_blocks.named_parameters()
@@ -126,11 +127,11 @@ def fit_transformer(
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
         del step
-        chosen = torch.randint(len(latents), (settings.batch,), generator=generator).tolist()
+        chosen = torch.randint(len(latents), (settings.batch_size,), generator=generator).tolist()
         ids, stated = captions.draw(chosen, generator)
         clean = torch.from_numpy(latents[chosen].astype(np.float32)).to(device)
         noise = torch.randn(clean.shape, generator=generator).to(device)
-        s = draw_levels(settings.batch, generator).to(device)
+        s = draw_levels(settings.batch_size, generator).to(device)
         z = torch.lerp(clean, noise, s[:, None, None, None])
         zeros = _draw_zero_tokens(generator)
         with mixed_precision(device):
@@ -145,24 +146,24 @@ def fit_transformer(
             )[0]
             logits = network.attribute_head(pooled)
         error = functional.mse_loss(velocity.float(), noise - clean)
-        return error + _ATTRIBUTE_WEIGHT * attribute_loss(logits, stated, captions.world.scene)
+        return error + _ATTRIBUTE_WEIGHT * attribute_loss(logits, stated, captions.domain.scene)
 
-    with differentiable_attention():  # on a CPU the backward pass of the fused kernel is the slower one
-        return run.fit("transformer", network, loss, settings, orthogonalized=matrices)
+    with differentiable_attention():  # on a CPU the backward pass of the fused kernel is slower
+        return trainer.fit("transformer", network, loss, settings, orthogonalized=matrices)
 
 
-def begin_with(network: TextToVelocity, folder: Path) -> None:
-    """Give the networks the weights of a model in a folder that has the same ones, all but those of its words."""
+def load_matching_weights(network: TextToVelocity, folder: Path) -> None:
+    """Load a model's weights into networks of the same architecture, except for the embeddings of its vocabulary."""
     for name in ("transformer", "text_encoder", "text_encoder_2"):
         (path,) = (folder / name).glob("*.safetensors")
         weights = {key: value for key, value in load_file(path).items() if ".embeddings." not in key}
-        missing, strange = getattr(network, name).load_state_dict(weights, strict=False)
-        assert not strange
+        missing, unexpected = getattr(network, name).load_state_dict(weights, strict=False)
+        assert not unexpected
         assert all(".embeddings." in key or "pos_embed" in key for key in missing)
 
 
 def train_sd3(
-    run: Training,
+    trainer: Trainer,
     plan: Plan,
     captions: CaptionBatches,
     pixels: NDArray[np.uint8],
@@ -170,33 +171,30 @@ def train_sd3(
     kind: type[AttributeClassifier],
     *,
     others: NDArray[np.uint8] | None = None,
-    begun: Path | None = None,
+    init_from: Path | None = None,
 ) -> dict[str, float]:
-    """Train codec, classifier, text encoders and transformer, and write the model into ``run.folder / "model"``.
+    """Train codec, classifier, text encoders and transformer, and write the model into ``trainer.folder / "model"``.
 
-    Scenes and images ``[n, 128, 128, 3]`` belong together; ``others`` are further images for the codec;
-    ``begun`` is the folder of a model with whose weights the networks begin. The classifier also learns from what the
-    codec makes of some images.
-
-    Returns:
-        Seconds of training of each stage.
+    ``pixels`` are the images ``[n, 128, 128, 3]`` of the captions' scenes, ``others`` further images for the codec;
+    ``init_from`` is the folder of a model that provides the initial weights. The classifier also learns from
+    reconstructions by the codec. Returns the seconds of training of each stage.
     """
-    nn.Module.to(codec, run.device)
-    seen = pixels if others is None else others
-    seconds = {"autoencoder": fit_autoencoder(codec, pixels, seen, plan.fits, run)}
-    latents = normalized_latents(codec, pixels, run)
-    decoded = kept_array(
-        run.folder / "reconstructions.npy", lambda: reconstruct(codec, pixels[: plan.reconstructed], run)
+    nn.Module.to(codec, trainer.device)
+    others = pixels if others is None else others
+    seconds = {"autoencoder": fit_autoencoder(codec, pixels, others, plan.fits, trainer)}
+    latents = normalized_latents(codec, pixels, trainer)
+    decoded = cached_array(
+        trainer.folder / "reconstructions.npy", lambda: reconstruct(codec, pixels[: plan.reconstructed], trainer)
     )
-    reader = kind.build(SEED).to(run.device)
-    seconds["reader"] = fit_reader(reader, [pixels, decoded], captions.scenes, plan.fits["reader"], run)
-    network = build_text_to_velocity(captions.tokenizer, captions.world)
-    if begun is not None:
-        begin_with(network, begun)
-    network.to(run.device)
-    seconds["text"] = fit_text(network, captions, plan.fits["text"], run)
-    seconds["transformer"] = fit_transformer(network, captions, latents, plan.fits["transformer"], run)
-    build: Any = StableDiffusion3Pipeline  # it takes None for the absent T5
+    reader = kind.build(SEED).to(trainer.device)
+    seconds["reader"] = fit_reader(reader, [pixels, decoded], captions.scenes, plan.fits["reader"], trainer)
+    network = build_text_to_velocity(captions.tokenizer, captions.domain)
+    if init_from is not None:
+        load_matching_weights(network, init_from)
+    network.to(trainer.device)
+    seconds["text"] = fit_text(network, captions, plan.fits["text"], trainer)
+    seconds["transformer"] = fit_transformer(network, captions, latents, plan.fits["transformer"], trainer)
+    build: Any = StableDiffusion3Pipeline  # its annotations lack None for the missing T5
     pipeline = build(
         transformer=network.transformer,
         scheduler=FlowMatchEulerDiscreteScheduler(shift=SHIFT),
@@ -208,7 +206,7 @@ def train_sd3(
         text_encoder_3=None,
         tokenizer_3=None,
     )
-    settings = {"vocabulary": [*captions.world.vocabulary], "zero_tokens": 1}
-    write_pipeline(run.folder / "model", pipeline, settings)
-    kind(reader.cpu()).save(run.folder / "model")
+    settings = {"vocabulary": [*captions.domain.vocabulary], "zero_tokens": 1}
+    write_pipeline(trainer.folder / "model", pipeline, settings)
+    kind(reader.cpu()).save(trainer.folder / "model")
     return seconds

@@ -1,4 +1,4 @@
-"""Stock tokenizers whose vocabularies spell the words of captions whole, and the text encoders that read them."""
+"""Stock tokenizers with one token per word of captions, and small text encoders for them."""
 
 import itertools
 import random
@@ -12,30 +12,30 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import CLIPTextConfig, CLIPTokenizer, T5Tokenizer
 
-from latentedit_portraits.worlds import Described, split_logits
-from training.data import World
+from latentedit.testing.classifiers import split_logits
+from latentedit.testing.domains import AttributeDomain, SceneAttributes
 
 TEXT_WIDTH = 128
-"""Of the hidden states of all text encoders."""
+"""Width of the hidden states of all text encoders."""
 
 IGNORED = -100
-"""In the place of a value's index where there is nothing to learn: what torch's cross-entropy passes over."""
+"""Index of an attribute without a stated value: the default ``ignore_index`` of torch's cross-entropy."""
 
 _START, _END = "<|startoftext|>", "<|endoftext|>"
 _END_OF_WORD = "</w>"
 
 
 def build_clip_tokenizer(words: Sequence[str], max_tokens: int) -> CLIPTokenizer:
-    """CLIP's tokenizer, to which each of these words is one token.
+    """CLIP's tokenizer, with one token for each of these words.
 
-    Any other word falls apart into the bytes and pieces that the vocabulary has, so nothing is unknown to the tokenizer
-    (`StableDiffusion3Backbone.caption_notes` tells the user).
+    Other words are split into bytes and known pieces, so the tokenizer has no unknown words; the user is warned by
+    `StableDiffusion3Backbone.caption_notes`.
     """
     alphabet = _byte_alphabet()
     merges = _merges(words)
     pieces = alphabet + [letter + _END_OF_WORD for letter in alphabet] + ["".join(merge) for merge in merges]
     tokens = [*dict.fromkeys(pieces), _START, _END]
-    build: Any = CLIPTokenizer  # it takes pairs, although its annotation says strings
+    build: Any = CLIPTokenizer  # it takes pairs; its annotation is wrong
     return build(
         vocab={token: index for index, token in enumerate(tokens)},
         merges=merges,
@@ -48,17 +48,17 @@ def build_clip_tokenizer(words: Sequence[str], max_tokens: int) -> CLIPTokenizer
 
 
 def _byte_alphabet() -> list[str]:
-    """The printable stand-ins of the 256 bytes that byte-level BPE uses."""
+    """The printable characters that represent the 256 bytes in byte-level BPE."""
     printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]
     return [chr(byte) for byte in printable] + [chr(256 + i) for i in range(len(others))]
 
 
 def _merges(words: Sequence[str]) -> list[tuple[str, str]]:
-    """Merges under which every word becomes one token.
+    """Merges that make every word one token.
 
-    Each word is run through the merges so far, and what is still apart is joined by new merges of lower priority. These
-    cannot change an earlier word: there a merge of higher priority was always at hand until one token was left.
+    Each word is merged by the merges so far; its remaining pieces are joined by new merges of lower priority. These do
+    not change earlier words: those have a merge of higher priority at every step until one token is left.
     """
     ranks: dict[tuple[str, str], int] = {}
     for word in words:
@@ -75,16 +75,16 @@ def _merges(words: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def build_t5_tokenizer(words: Sequence[str]) -> T5Tokenizer:
-    """T5's tokenizer, likewise."""
+    """T5's tokenizer, with one token for each of these words."""
     special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("\u2581", -4.0)]
-    whole = [(f"\u2581{word}", -2.0) for word in words if word[0].isalnum()]
+    pieces = [(f"\u2581{word}", -2.0) for word in words if word[0].isalnum()]
     letters = [(letter, -9.0) for letter in [*string.ascii_letters, *string.digits, *string.punctuation]]
-    return T5Tokenizer(vocab=[*special, *whole, *letters], extra_ids=0)
+    return T5Tokenizer(vocab=[*special, *pieces, *letters], extra_ids=0)
 
 
 def clip_config(tokenizer: CLIPTokenizer, layers: int) -> CLIPTextConfig:
-    """Of a small text encoder for the tokenizer's words."""
-    build: Any = CLIPTextConfig  # token numbers are typed as optional
+    """Configuration of a small text encoder for the tokenizer's vocabulary."""
+    build: Any = CLIPTextConfig  # its annotations of token ids are wrong
     return build(
         vocab_size=len(tokenizer),
         hidden_size=TEXT_WIDTH,
@@ -100,37 +100,37 @@ def clip_config(tokenizer: CLIPTokenizer, layers: int) -> CLIPTextConfig:
 
 
 class CaptionBatches:
-    """Captions of random scenes of a world, tokenized, with the attribute values that they state."""
+    """Random captions of a domain's scenes, tokenized, with the attribute values that they state."""
 
-    def __init__(self, world: World, scenes: Sequence[Any], device: torch.device) -> None:
-        self.world, self.scenes, self.device = world, scenes, device
-        self.tokenizer = build_clip_tokenizer(world.vocabulary, world.max_tokens)
+    def __init__(self, domain: AttributeDomain, scenes: Sequence[Any], device: torch.device) -> None:
+        self.domain, self.scenes, self.device = domain, scenes, device
+        self.tokenizer = build_clip_tokenizer(domain.vocabulary, domain.max_tokens)
 
     def draw(
         self, chosen: Sequence[int], generator: torch.Generator, *, empty: float = 0.1
     ) -> tuple[Int[Tensor, "b n"], Int[Tensor, "b attributes"]]:
-        """Token ids, and the index of each stated value (`IGNORED` where the caption is silent)."""
+        """Token ids, and the index of each attribute's value (`IGNORED` if the caption does not state it)."""
         words = random.Random(int(torch.randint(2**31, (1,), generator=generator)))
-        captions = [self.world.draw_caption(self.scenes[i], words, empty=empty) for i in chosen]
+        captions = [self.domain.draw_caption(self.scenes[i], words, empty=empty) for i in chosen]
         encoded = self.tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt")
-        stated = value_indices(self.world.scene, [self.world.stated(caption) for caption in captions])
+        stated = value_indices(self.domain.scene, [self.domain.stated(caption) for caption in captions])
         return encoded.input_ids.to(self.device), stated.to(self.device)
 
 
-def value_indices(scene: type[Described], stated: Sequence[Mapping[str, str]]) -> Int[Tensor, "b attributes"]:
-    """The index of each attribute's value; `IGNORED` for what is not stated, and for values that it does not have."""
+def value_indices(scene: type[SceneAttributes], stated: Sequence[Mapping[str, str]]) -> Int[Tensor, "b attributes"]:
+    """The index of each attribute's value; `IGNORED` if it is not stated, or not among the attribute's values."""
     return torch.tensor(
         [
-            [values.index(one[name]) if one.get(name) in values else IGNORED for name, values in scene.values.items()]
-            for one in stated
+            [values.index(row[name]) if row.get(name) in values else IGNORED for name, values in scene.values.items()]
+            for row in stated
         ]
     )
 
 
 def attribute_loss(
-    logits: Float[Tensor, "b values"], stated: Int[Tensor, "b attributes"], scene: type[Described]
+    logits: Float[Tensor, "b values"], stated: Int[Tensor, "b attributes"], scene: type[SceneAttributes]
 ) -> Float[Tensor, ""]:
-    """Cross-entropy of the stated attributes, read from a text."""
+    """Cross-entropy of the stated attributes."""
     losses = [
         functional.cross_entropy(part.float(), stated[:, i], ignore_index=IGNORED, reduction="sum")
         for i, part in enumerate(split_logits(logits, scene))

@@ -12,14 +12,14 @@ portraits = st.integers(0, 2**32).map(lambda seed: draw(random.Random(seed)))
 
 
 @given(portraits)
-def test_indices_and_back_are_the_identity(attributes: Attributes) -> None:
+def test_from_indices_inverts_indices(attributes: Attributes) -> None:
     assert Attributes.from_indices(attributes.indices()) == attributes
     assert (attributes.hair_color == NONE) == (attributes.hair == "bald")
     assert (attributes.facial_hair_color == NONE) == (attributes.facial_hair == NONE)
 
 
 @given(portraits, st.data())
-def test_replace_changes_what_was_asked_and_at_most_the_color_of_that_part(
+def test_replace_changes_the_requested_attribute_and_at_most_its_color(
     attributes: Attributes, data: st.DataObject
 ) -> None:
     field = data.draw(st.sampled_from([name for name in VALUES if not name.endswith("hair_color")]))
@@ -29,7 +29,7 @@ def test_replace_changes_what_was_asked_and_at_most_the_color_of_that_part(
     assert set(attributes.differences(changed)) <= {field, f"{field}_color"}
 
 
-def test_contradictions_and_unknown_values_are_refused() -> None:
+def test_contradictions_and_unknown_values_are_rejected() -> None:
     portrait = draw_split("test", 1, 0)[0].replace(hair="short")
     with pytest.raises(ConfigError, match="hair cannot be"):
         portrait.replace(hair="green")
@@ -44,7 +44,7 @@ def test_contradictions_and_unknown_values_are_refused() -> None:
 
 
 @pytest.mark.nightly
-def test_splits_are_disjoint_and_of_five_percent() -> None:
+def test_splits_are_disjoint_and_have_five_percent() -> None:
     splits = {split: draw_split(split, 300, 0) for split in ("train", "calibration", "test")}
     for split, items in splits.items():
         assert {split_of(item) for item in items} == {split}

@@ -1,4 +1,4 @@
-"""The bundled folders against diffusers' own pipeline, their edits, and their guards."""
+"""The bundled models: equality with diffusers' pipeline, edits, and guards."""
 
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ def pipeline() -> Any:
 
 
 @pytest.mark.parametrize(("zero_tokens", "guidance", "steps"), [(1, 4.0, 4), (256, 1.0, 2)])
-def test_our_sampler_is_the_stock_pipeline(pipeline: Any, zero_tokens: int, guidance: float, steps: int) -> None:
+def test_our_sampler_equals_the_stock_pipeline(pipeline: Any, zero_tokens: int, guidance: float, steps: int) -> None:
     model = StableDiffusion3Backbone(
         open_folder(bundled_folder("portraits")).load(), name="portraits", settings={"zero_tokens": zero_tokens}
     )
@@ -75,18 +75,18 @@ def test_an_edit_adds_glasses_and_nothing_else(portraits: Backbone) -> None:
     assert result.caption == full_caption(PORTRAIT)  # read from the image
 
 
-def test_the_bundled_model_listens(portraits: Backbone) -> None:
+def test_samples_show_what_their_captions_state(portraits: Backbone) -> None:
     reader = PortraitReader.from_folder(bundled_folder("portraits"))
-    wanted = draw_split("test", 2, 9)
-    found = reader.attributes(draw_images(portraits, [full_caption(one) for one in wanted]))
-    # 24 readings; the stored figure on 300 captions is the measurement, this is the alarm
-    assert sum(len(one.differences(other)) for one, other in zip(found, wanted, strict=True)) < 0.15 * 24
+    expected = draw_split("test", 2, 9)
+    found = reader.attributes(draw_images(portraits, [full_caption(one) for one in expected]))
+    # 24 attributes; a coarse check, the stored figure comes from 300 captions
+    assert sum(len(one.differences(other)) for one, other in zip(found, expected, strict=True)) < 0.15 * 24
     others = draw_split("test", 2, 10)  # the control: other portraits
-    assert sum(len(one.differences(other)) for one, other in zip(others, wanted, strict=True)) > 0.5 * 24
+    assert sum(len(one.differences(other)) for one, other in zip(others, expected, strict=True)) > 0.5 * 24
 
 
-def test_instructions_change_what_they_name_and_nothing_else() -> None:
-    """The control: an instruction to remove glasses that nobody wears changes nothing."""
+def test_instructions_change_only_what_they_name() -> None:
+    """Control: an instruction to remove glasses changes nothing if there are none."""
     model, reader = load("portraits-kontext", device="cpu"), PortraitReader.bundled()
     sources = [one.replace(accessory="none") for one in draw_split("test", 3, 13)]
     latent = encode(model, [render(one) for one in sources], instructed=True)
@@ -99,8 +99,8 @@ def test_instructions_change_what_they_name_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("name", ["portraits", "portraits-unet", "portraits-kontext"])
-def test_the_guard_knows_its_own_kind_and_no_other(name: str) -> None:
-    """Renders are known, portraits of other programs doubtful, and other images unknown."""
+def test_the_guard_separates_renders_from_other_images(name: str) -> None:
+    """Renders are known, portraits by other programs doubtful, other images unknown."""
     model = load(name, dtype="float32")
     own = [render(item) for item in draw_split("test", 2, 12)]
     foreign = [Image.open(file) for file in sorted(FOREIGN.glob("*.png"))[::4]]

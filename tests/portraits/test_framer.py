@@ -1,4 +1,4 @@
-"""The framer finds portraits wherever they sit, and leaves alone what sits right or is none."""
+"""The framer finds portraits of other framings, and leaves standard portraits and other images uncropped."""
 
 import math
 import random
@@ -20,14 +20,14 @@ def bundled() -> PortraitFramer:
 
 
 @pytest.mark.parametrize("size", [64, 128])
-def test_standard_portraits_stay_whole(bundled: PortraitFramer, size: int) -> None:
+def test_standard_portraits_are_not_cropped(bundled: PortraitFramer, size: int) -> None:
     assert bundled.boxes([render(item, size) for item in draw_split("test", 8, 11)]) == [None] * 8
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("size", [100, 128, 400])
-def test_portraits_framed_otherwise_are_found(bundled: PortraitFramer, size: int) -> None:
-    """Against the renderer's own framing: side = size * zoom, center = (1/2 + shift) size."""
+def test_portraits_of_other_framings_are_found(bundled: PortraitFramer, size: int) -> None:
+    """Compared with the renderer's framing: side = size * zoom, center = (1/2 + shift) size."""
     generator = random.Random(f"found/{size}")
     for item in draw_split("test", 6, 12):
         zoom = generator.choice((0.5, 0.6, 0.72, 1.3))
@@ -42,7 +42,7 @@ def test_portraits_framed_otherwise_are_found(bundled: PortraitFramer, size: int
 
 
 @pytest.mark.nightly
-def test_what_was_found_needs_no_framing(bundled: PortraitFramer) -> None:
+def test_a_crop_is_not_cropped_again(bundled: PortraitFramer) -> None:
     images = [render(item, 300, Framing(zoom=0.65, shift_x=0.1)) for item in draw_split("test", 10, 13)]
     boxes = bundled.boxes(images)
     views = [cut(image, box) for image, box in zip(images, boxes, strict=True) if box is not None]

@@ -9,13 +9,13 @@ from latentedit.latents.encode import WORDINGS
 from latentedit_portraits.attributes import Attributes, draw_split, split_of
 from latentedit_portraits.instructions import NOTHING, draw_answer, draw_idle_instruction, draw_instruction
 
-MAN = next(one for one in draw_split("train", 1, 0)).replace(
+MAN = draw_split("train", 1, 0)[0].replace(
     hair="short", hair_color="brown", accessory="none", facial_hair="none", clothes="t-shirt", clothes_color="blue",
     background="white",
 )  # fmt: skip
 
 
-def said(source: Attributes, answer: Attributes, count: int = 200) -> Counter[str]:
+def instructions(source: Attributes, answer: Attributes, count: int = 200) -> Counter[str]:
     words = random.Random(0)
     return Counter(draw_instruction(source, answer, words) for _ in range(count))
 
@@ -32,26 +32,26 @@ def said(source: Attributes, answer: Attributes, count: int = 200) -> Counter[st
         ({"hair": "bald"}, {"give the person a bald head"}),
     ],
 )
-def test_instructions_say_what_differs(change: dict[str, str], expected: set[str]) -> None:
+def test_instructions_name_what_differs(change: dict[str, str], expected: set[str]) -> None:
     answer = MAN.replace(**change)
-    assert expected <= set(said(MAN, answer))
-    back = said(answer, MAN)
+    assert expected <= set(instructions(MAN, answer))
+    back = instructions(answer, MAN)
     if answer.accessory == "glasses":
         assert {"remove the glasses", "no glasses"} <= set(back)
     if answer.hair == "bald":
-        assert all("hair" in text for text in back), "the color comes with the hair that it is named for"
+        assert all("hair" in text for text in back), "the color is not named separately"
 
 
-def test_equal_portraits_are_left_alone() -> None:
-    """By each wording of no change, or by asking for what is there already."""
-    texts = said(MAN, MAN, 600)
+def test_instructions_for_equal_portraits_request_no_change() -> None:
+    """They are the wordings of no change, or request what is already there."""
+    texts = instructions(MAN, MAN, 600)
     assert set(NOTHING) < set(texts)
     assert set(WORDINGS) <= set(NOTHING)
     idle = {draw_idle_instruction(MAN, random.Random(seed)) for seed in range(300)}
     assert {"remove the glasses", "give the person short hair", "make the background white"} <= idle
 
 
-def test_answers_are_portraits_of_the_training_split() -> None:
+def test_answers_are_in_the_training_split() -> None:
     words = random.Random(1)
     answers = [(source, draw_answer(source, words)) for source in draw_split("train", 60, 0)]
     assert all(split_of(answer) == "train" for _, answer in answers)

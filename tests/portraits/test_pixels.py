@@ -4,7 +4,7 @@ from PIL import Image
 from latentedit_portraits.pixels import SIDE, draw_discs, shrink
 
 
-def test_discs_are_one_color_on_white_and_as_large_as_drawn() -> None:
+def test_discs_have_one_color_on_white_and_radii_in_range() -> None:
     images = draw_discs(20, seed=0)
     assert images.shape == (20, SIDE, SIDE, 3)
     for image in images:
@@ -19,7 +19,7 @@ def test_discs_are_one_color_on_white_and_as_large_as_drawn() -> None:
     assert not np.array_equal(draw_discs(5, seed=1), images[:5])
 
 
-def test_images_shrink_as_pillows_box_filter_does() -> None:
+def test_shrink_equals_pillows_box_filter() -> None:
     images = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), dtype=np.uint8)
     theirs = [np.asarray(Image.fromarray(one).resize((SIDE, SIDE), Image.Resampling.BOX)) for one in images]
     assert np.abs(shrink(images).astype(int) - np.stack(theirs)).max() <= 1, "halves are rounded either way"

@@ -4,12 +4,12 @@ import torch
 
 from latentedit.geometry.naming import ProbabilityReader
 from latentedit.models.registry import bundled_folder
+from latentedit.testing.classifiers import to_pixels
 from latentedit.testing.contracts.captioner import CaptionerContract
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.captions import full_caption
 from latentedit_portraits.reader import PortraitReader
 from latentedit_portraits.render import render_array
-from latentedit_portraits.worlds import to_pixels
 
 pytestmark = pytest.mark.slow
 
@@ -20,7 +20,7 @@ def bundled() -> PortraitReader:
 
 
 @pytest.mark.nightly
-def test_the_bundled_reader_reads_portraits_it_never_saw(bundled: PortraitReader) -> None:
+def test_the_bundled_classifier_reads_test_portraits(bundled: PortraitReader) -> None:
     truth = draw_split("test", 60, 5)
     pixels = to_pixels(np.stack([render_array(item) for item in truth]))
     wrong = sum(len(one.differences(other)) for one, other in zip(bundled.attributes(pixels), truth, strict=True))
@@ -29,7 +29,7 @@ def test_the_bundled_reader_reads_portraits_it_never_saw(bundled: PortraitReader
     assert bundled.read(pixels[:1])[0]["hair"] == truth[0].hair
 
 
-def test_probabilities_are_those_of_what_is_read(bundled: PortraitReader) -> None:
+def test_the_value_read_has_the_highest_probability(bundled: PortraitReader) -> None:
     assert isinstance(bundled, ProbabilityReader)
     pixels = to_pixels(np.stack([render_array(item) for item in draw_split("test", 5, 6)]))
     read, found = bundled.read(pixels), bundled.probabilities(pixels)
@@ -47,13 +47,13 @@ class TestPortraitReader(CaptionerContract):
 
 
 def test_partial_captions_are_completed_from_the_image() -> None:
-    """Reading and grammar together give the captions that the renderer's scene would give."""
+    """The completed captions are those of the rendered scene with the stated attribute."""
     reader = PortraitReader.bundled()
     scenes = draw_split("calibration", 16, 5)
     pixels = to_pixels(np.stack([render_array(scene, 128) for scene in scenes]))
     pairs = [("a person with a sad mouth", "a person with a smile") for _ in scenes]
     for scene, read, done in zip(scenes, reader.attributes(pixels), reader.complete(pixels, pairs), strict=True):
-        assert read == scene  # the classifier knows these; otherwise choose others
+        assert read == scene  # the classifier is right on these; otherwise choose others
         assert done.source == full_caption(scene.replace(mouth="sad"))
         assert done.target == full_caption(scene.replace(mouth="smile"))
         assert bool(done.notes) == (scene.mouth != "sad")

@@ -1,4 +1,4 @@
-"""Recolored portraits: what is painted and said, and their domain."""
+"""Recolored portraits: renders, captions, and their domain."""
 
 import dataclasses
 import random
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 SCENES = RECOLORED.draw("test", 12, seed=3)
 
 
-def test_it_is_found_by_name_and_draws_the_same_again() -> None:
+def test_it_is_registered_and_draws_reproducibly() -> None:
     assert domain("recolored-portraits") is RECOLORED
     again = RECOLORED.draw("test", 12, seed=3)
     assert again == SCENES
@@ -30,7 +30,7 @@ def test_it_is_found_by_name_and_draws_the_same_again() -> None:
 
 
 @pytest.mark.parametrize("scene", SCENES[:4], ids=str)
-def test_a_change_is_what_was_asked_for_and_painted_plainly(scene: object) -> None:
+def test_a_change_sets_the_requested_value_in_its_standard_color(scene: object) -> None:
     one = next(known for known in SCENES if known is scene)
     for name, values in RECOLORED.alternatives(one).items():
         changed = RECOLORED.change(one, {name: values[0]})
@@ -43,7 +43,7 @@ def test_a_change_is_what_was_asked_for_and_painted_plainly(scene: object) -> No
             assert paint == (one.paints[color] if same else known)
 
 
-def test_an_image_shows_its_paints_in_its_framing() -> None:
+def test_an_image_shows_its_colors_and_framing() -> None:
     one = SCENES[0]
     drawn = RECOLORED.render(dataclasses.replace(one, paints={**one.paints, "background": "#123456"}))
     assert tuple(drawn[1, 1]) == (0x12, 0x34, 0x56)
@@ -53,7 +53,7 @@ def test_an_image_shows_its_paints_in_its_framing() -> None:
 
 
 @pytest.mark.nightly
-def test_counterfactuals_of_them_have_answers() -> None:
+def test_counterfactuals_have_a_truth_and_a_mask() -> None:
     for item in counterfactual("recolored-portraits", "test", captions="partial").items[:6]:
         assert item.truth is not None
         assert item.mask is not None
@@ -63,7 +63,7 @@ def test_counterfactuals_of_them_have_answers() -> None:
         assert item.source_caption != item.target_caption
 
 
-def test_colors_are_drawn_but_for_those_kept_for_measuring() -> None:
+def test_held_out_colors_are_never_drawn() -> None:
     drawn = [draw_recolored(random.Random(index)) for index in range(400)]
     for name, words in UNSEEN.items():
         shown = {getattr(one, name) for one in drawn}
@@ -72,7 +72,7 @@ def test_colors_are_drawn_but_for_those_kept_for_measuring() -> None:
     assert all((one.hair == "bald") == (one.hair_color == NONE) for one in drawn)
 
 
-def test_captions_of_any_color_are_of_known_words_and_state_what_they_say() -> None:
+def test_captions_of_any_color_have_known_words_and_true_statements() -> None:
     known = {*vocabulary()}
     for index in range(100):
         one = draw_recolored(random.Random(index))
@@ -82,4 +82,4 @@ def test_captions_of_any_color_are_of_known_words_and_state_what_they_say() -> N
         for name, value in stated.items():
             assert value == getattr(one, name)
         shapes = {name for name in VALUES if not name.endswith("color") and name != "background"}
-        assert shapes - {*stated} <= {"hair", "facial_hair", "clothes"}, "left out with a color that no value names"
+        assert shapes - {*stated} <= {"hair", "facial_hair", "clothes"}, "a part whose color is not a value"

@@ -41,9 +41,7 @@ def counterfactual(source: Attributes, other: Attributes, field: str) -> Attribu
 
 @pytest.mark.slow
 @given(ATTRIBUTES, ATTRIBUTES, FIELDS)
-def test_a_phrase_for_a_phrase_leads_from_one_full_caption_to_the_other(
-    a: Attributes, c: Attributes, field: str
-) -> None:
+def test_replacing_a_phrase_gives_the_counterfactuals_full_caption(a: Attributes, c: Attributes, field: str) -> None:
     b = counterfactual(a, c, field)
     assume(a != b)
     source, target = full_caption(a), full_caption(b)
@@ -56,18 +54,20 @@ def test_a_phrase_for_a_phrase_leads_from_one_full_caption_to_the_other(
 
 
 @given(ATTRIBUTES, st.sampled_from(sorted(COLOR_OF)), st.data())
-def test_a_color_for_a_color_keeps_the_part(attributes: Attributes, field: str, data: st.DataObject) -> None:
+def test_replacing_a_color_keeps_the_part(attributes: Attributes, field: str, data: st.DataObject) -> None:
     old = getattr(attributes, COLOR_OF[field])
     new = data.draw(st.sampled_from([value for value in VALUES[COLOR_OF[field]] if value != NONE]))
     assume(old not in (NONE, new))
     noun = phrases_for(field, getattr(attributes, field), None)[0].removeprefix("a ").split()[-1]
-    wanted = full_caption(attributes.replace(**{COLOR_OF[field]: new}))
+    expected = full_caption(attributes.replace(**{COLOR_OF[field]: new}))
     change = Change(old=f"{old} {noun}", new=f"{new} {noun}")
-    assert rewrite(full_caption(attributes), change) == wanted
+    assert rewrite(full_caption(attributes), change) == expected
 
 
 @given(ATTRIBUTES, ATTRIBUTES, FIELDS, st.integers(0, 2**32))
-def test_in_any_words_and_order_one_phrase_changes(a: Attributes, c: Attributes, field: str, seed: int) -> None:
+def test_one_phrase_changes_in_captions_of_any_wording_and_order(
+    a: Attributes, c: Attributes, field: str, seed: int
+) -> None:
     generator = random.Random(seed)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(captions, "_FULL", 1.0)
@@ -86,7 +86,7 @@ def test_in_any_words_and_order_one_phrase_changes(a: Attributes, c: Attributes,
 @given(
     ATTRIBUTES, st.integers(0, 2**32), st.lists(st.sampled_from(vocabulary()), min_size=1, max_size=2), st.booleans()
 )
-def test_no_words_of_the_grammar_make_a_caption_contradict_itself(
+def test_no_change_makes_a_caption_contradict_itself(
     attributes: Attributes, seed: int, words: list[str], removed: bool
 ) -> None:
     caption = draw_caption(attributes, random.Random(seed))
@@ -131,13 +131,13 @@ def test_no_words_of_the_grammar_make_a_caption_contradict_itself(
         (BALD, "=> blonde", "a gray beard", "a blonde beard"),
     ],
 )
-def test_changes_of_a_full_caption_by_hand(caption: str, change: str, old: str, new: str) -> None:
+def test_changes_of_a_full_caption(caption: str, change: str, old: str, new: str) -> None:
     assert caption.count(old) == 1
     assert rewrite(caption, Change.parse(change)) == caption.replace(old, new)
 
 
 @pytest.mark.parametrize(
-    ("caption", "change", "wanted"),
+    ("caption", "change", "expected"),
     [
         ("A man with no beard.", "=> beard", "A man with a beard."),
         ("A man with no beard.", "=> blonde hair", "A man with no beard, blonde hair."),
@@ -152,12 +152,12 @@ def test_changes_of_a_full_caption_by_hand(caption: str, change: str, old: str, 
         ("", "=> beard", "a beard"),
     ],
 )
-def test_other_captions(caption: str, change: str, wanted: str) -> None:
-    assert rewrite(caption, Change.parse(change)) == wanted
+def test_changes_of_other_captions(caption: str, change: str, expected: str) -> None:
+    assert rewrite(caption, Change.parse(change)) == expected
 
 
 @pytest.mark.parametrize(
-    ("caption", "change", "said"),
+    ("caption", "change", "named"),
     [
         (FULL, "long hair => bald", "'long hair'.*'short black hair'"),
         (FULL, "glasses =>", "'no glasses'"),
@@ -173,12 +173,12 @@ def test_other_captions(caption: str, change: str, wanted: str) -> None:
         ("glasses", "glasses, glasses =>", "'glasses'.*'no glasses'"),
     ],
 )
-def test_impossible_changes_are_refused(caption: str, change: str, said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
+def test_impossible_changes_are_rejected(caption: str, change: str, named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
         rewrite(caption, Change.parse(change))
 
 
-def test_the_reader_changes_captions_by_the_grammar() -> None:
+def test_the_captioner_changes_captions_by_the_grammar() -> None:
     changed = PortraitReader(PortraitReader.build(0)).change(
         "a person with no glasses", Change.parse("=> round glasses")
     )

@@ -1,4 +1,4 @@
-"""Scenes are complete, change as they should, and fall into splits that never meet."""
+"""Scenes are consistent, change correctly, and belong to disjoint splits."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from latentedit_scenes.attributes import HELD_OUT, NONE, PART_OF, VALUES, Attrib
 SCENES = draw_split("train", 300, 0)
 
 
-def test_contradictions_are_refused() -> None:
+def test_contradictions_are_rejected() -> None:
     scene = next(one for one in SCENES if one.left_shape == NONE)
     values = {name: getattr(scene, name) for name in VALUES}
     with pytest.raises(ConfigError, match="left_color 'red', which contradict"):
@@ -19,7 +19,7 @@ def test_contradictions_are_refused() -> None:
         scene.replace(mood="good")
 
 
-def test_what_belongs_to_an_object_comes_and_goes_with_it() -> None:
+def test_attributes_of_an_object_appear_and_disappear_with_it() -> None:
     scene = next(one for one in SCENES if one.places() == ["middle"])
     gone = scene.replace(middle_shape=NONE)
     assert gone.places() == []
@@ -28,7 +28,7 @@ def test_what_belongs_to_an_object_comes_and_goes_with_it() -> None:
     assert there.object_at("left") == {"shape": "cone", "color": "red", "material": "plastic", "size": "medium"}
 
 
-def test_moving_twice_is_not_moving() -> None:
+def test_moving_twice_restores_the_scene() -> None:
     for scene in SCENES[:30]:
         moved = scene.moved("left", "right")
         assert moved.object_at("right") == scene.object_at("left")
@@ -36,7 +36,7 @@ def test_moving_twice_is_not_moving() -> None:
         assert moved.moved("left", "right") == scene
 
 
-def test_indices_are_undone() -> None:
+def test_from_indices_inverts_indices() -> None:
     for scene in SCENES[:30]:
         assert Attributes.from_indices(scene.indices()) == scene
     contradicting = [0 if name in PART_OF else 1 for name in VALUES]
@@ -44,7 +44,7 @@ def test_indices_are_undone() -> None:
 
 
 @pytest.mark.slow
-def test_splits_never_meet_and_training_lacks_the_held_out_combinations_alone() -> None:
+def test_splits_are_disjoint_and_training_lacks_only_held_out_combinations() -> None:
     test = draw_split("test", 100, 0)
     for split, scenes in (("train", SCENES), ("test", test), ("calibration", draw_split("calibration", 60, 0))):
         assert {split_of(one) for one in scenes} == {split}
@@ -52,8 +52,8 @@ def test_splits_never_meet_and_training_lacks_the_held_out_combinations_alone() 
     assert draw_split("train", 300, 0) == SCENES
     assert [is_novel(one) for one in test] == [False, True] * 50
     seen = {(one.object_at(p)["shape"], one.object_at(p)["color"]) for one in SCENES for p in one.places()}
-    wanted = {(shape, color) for shape in VALUES["left_shape"][1:] for color in VALUES["left_color"][1:]}
-    assert seen == wanted - set(HELD_OUT)
+    possible = {(shape, color) for shape in VALUES["left_shape"][1:] for color in VALUES["left_color"][1:]}
+    assert seen == possible - set(HELD_OUT)
 
 
 def test_one_two_and_three_objects_are_equally_frequent() -> None:

@@ -1,4 +1,4 @@
-"""Captions say what scenes show, bind parts to their objects, and can be read back."""
+"""Captions are true, bind parts to their objects, and can be parsed."""
 
 import random
 
@@ -24,13 +24,13 @@ def described(scene: Attributes) -> dict[str, str]:
     return {name: getattr(scene, name) for name in VALUES}
 
 
-def test_full_captions_say_everything() -> None:
+def test_full_captions_state_every_attribute() -> None:
     for number, scene in enumerate(SCENES):
         assert parse(full_caption(scene)).attributes() == described(scene)
         assert parse(reworded_caption(scene, random.Random(number))).attributes() == described(scene)
 
 
-def test_drawn_captions_are_true_and_in_the_models_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_random_captions_are_true_and_in_the_vocabulary(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = random.Random(0)
     monkeypatch.setattr(captions, "_FULL", 0.2)
     known = set(vocabulary())
@@ -41,8 +41,8 @@ def test_drawn_captions_are_true_and_in_the_models_words(monkeypatch: pytest.Mon
         assert stated.attributes().items() <= described(scene).items()
         assert set(words_of(caption)) <= known
         assert len(words_of(caption)) + 2 <= MAX_TOKENS
-        said = len(stated.values) + sum(map(len, stated.objects))
-        assert said < 8 or not stated.agrees(other)
+        count = len(stated.values) + sum(map(len, stated.objects))
+        assert count < 8 or not stated.agrees(other)
     assert {len(words_of(word)) for word in known} == {1}
 
 
@@ -59,7 +59,7 @@ def test_parts_are_bound_to_their_objects() -> None:
     ball = {"shape": "ball", "color": "blue", "material": "rubber", "size": "small"}
 
     def scene(**objects: dict[str, str]) -> Attributes:
-        return empty.replace(**{f"{p}_{part}": value for p, told in objects.items() for part, value in told.items()})
+        return empty.replace(**{f"{p}_{part}": value for p, parts in objects.items() for part, value in parts.items()})
 
     assert stated.agrees(scene(left=cube, middle=ball))
     assert stated.agrees(scene(left=cube, right=ball))
@@ -67,12 +67,12 @@ def test_parts_are_bound_to_their_objects() -> None:
     assert not stated.agrees(scene(left=ball, right=cube)), "the other way round"
     assert not stated.agrees(scene(left=cube | {"color": "blue"}, right=ball | {"color": "red"})), "colors exchanged"
     assert parse("a small blue rubber ball right of a red metal cube") == stated
-    assert stated.attributes() == {}, "of three places it says none"
+    assert stated.attributes() == {}, "the caption does not determine places"
     three = parse("a red cube left of a blue ball left of a white cone").attributes()
     assert (three["left_shape"], three["middle_color"], three["right_shape"]) == ("cube", "blue", "cone")
 
 
-def test_scenes_that_share_a_phrase_share_its_words() -> None:
+def test_scenes_that_share_an_attribute_share_its_phrase() -> None:
     for number, scene in enumerate(SCENES[:40]):
         changed = scene.replace(floor_color="green" if scene.floor_color != "green" else "blue")
         pairs = zip(

@@ -1,4 +1,4 @@
-"""Images repeat bit for bit, what no change reaches is the same, and masks tell a change from its effects."""
+"""Renders are reproducible, unaffected pixels are equal, and masks separate a change from its side effects."""
 
 import dataclasses
 
@@ -21,7 +21,7 @@ SCENE = next(one for one in draw_split("train", 60, 3) if one.left_shape == "bal
 
 
 @pytest.mark.slow
-def test_the_same_bytes_whatever_the_threads() -> None:
+def test_the_number_of_threads_does_not_change_the_image() -> None:
     first = render_array(parameters_of(SCENE), SIDE)
     threads = drjit.thread_count()
     drjit.set_thread_count(1 if threads > 1 else 2)
@@ -34,10 +34,10 @@ def test_the_same_bytes_whatever_the_threads() -> None:
 
 
 @pytest.mark.slow
-def test_most_pixels_that_a_change_does_not_reach_are_the_same() -> None:
-    """A ball on the left by a ball of another color: the far right gets none of its light but by single paths.
+def test_most_unaffected_pixels_are_equal() -> None:
+    """Only single paths carry light of a ball on the left, which changes color, to the far right.
 
-    Were the random numbers drawn one after the other, the share would be that of two seeds, about a third.
+    With random numbers that are drawn in sequence the share would be that of two seeds, about a third.
     """
     one = SCENE.replace(lamp_side="right", lamp_softness="hard", left_material="rubber", left_size="small")
     before, after = (render_array(parameters_of(one.replace(left_color=color)), SIDE) for color in ("red", "blue"))
@@ -46,11 +46,11 @@ def test_most_pixels_that_a_change_does_not_reach_are_the_same() -> None:
     assert np.abs(before.astype(int) - after)[:, 3 * SIDE // 4 :].max() <= 6
 
 
-def test_a_ball_covers_what_it_should() -> None:
-    """A sphere at distance d covers the cone of half angle asin(r / d); that it is beside the axis changes little."""
+def test_the_coverage_of_a_ball_is_that_of_its_cone_of_view() -> None:
+    """A sphere at distance d covers the cone of half angle asin(r / d); its distance from the axis changes little."""
     one = parameters_of(SCENE.replace(left_size="large", camera="level"))
-    ball = dataclasses.replace(one.things["left"], x=0.0, y=0.0)
-    centered = dataclasses.replace(one, things={"middle": ball})
+    ball = dataclasses.replace(one.solids["left"], x=0.0, y=0.0)
+    centered = dataclasses.replace(one, solids={"middle": ball})
     room, height = NUMBERS["room"], NUMBERS["camera"]["level"]
     distance = np.hypot(np.sqrt(room["camera_distance"] ** 2 - height**2), height - ball.radius)
     half = np.tan(np.arcsin(ball.radius / distance)) / np.tan(np.radians(room["camera_field_of_view"] / 2))
@@ -58,7 +58,7 @@ def test_a_ball_covers_what_it_should() -> None:
 
 
 @pytest.mark.parametrize("softness", ["hard", "soft", "diffuse"])
-def test_a_lamp_gives_the_same_light_whatever_its_size(softness: str) -> None:
+def test_the_light_of_a_lamp_does_not_depend_on_its_size(softness: str) -> None:
     """A ball of radiance L and radius r gives ``pi L r^2 / d^2`` at distance d."""
     parameters = parameters_of(SCENE.replace(lamp_softness=softness))
     lamp = scene(parameters, SIDE, 1)["lamp"]
@@ -67,15 +67,15 @@ def test_a_lamp_gives_the_same_light_whatever_its_size(softness: str) -> None:
     assert light / room["lamp_distance"] ** 2 == pytest.approx(room["lamp_power"] * np.array(parameters.lamp_color))
 
 
-def test_a_cylinder_is_closed_at_its_top() -> None:
-    described = scene(parameters_of(SCENE.replace(left_shape="cylinder")), SIDE, 1)
-    side, lid = described["left_side"], np.array(described["left_lid"]["to_world"].matrix)
+def test_a_cylinder_has_a_lid() -> None:
+    description = scene(parameters_of(SCENE.replace(left_shape="cylinder")), SIDE, 1)
+    side, lid = description["left_side"], np.array(description["left_lid"]["to_world"].matrix)
     assert lid[:, 3] == pytest.approx(np.array(side["to_world"].matrix) @ [*side["p1"], 1])
     assert np.abs(np.diag(lid)[:2]) == pytest.approx(side["radius"])
 
 
-def test_bytes_are_srgb() -> None:
-    """The middle of sRGB's range is 0.2159 of the light; nothing is cut, and more light is never darker."""
+def test_bytes_are_srgb_without_clipping() -> None:
+    """The middle of sRGB's range is 0.2159 of the light; highlights are not clipped, and the curve is monotone."""
     light = np.array([0.0, 0.2159, 0.5, 1.0, 4.0], dtype=np.float32)
     shown = to_bytes(light).tolist()
     assert shown[:2] == [0, 128]
@@ -85,7 +85,7 @@ def test_bytes_are_srgb() -> None:
 
 
 @pytest.mark.slow
-def test_taking_an_object_away_takes_its_shadow() -> None:
+def test_removing_an_object_removes_its_shadow() -> None:
     scenes = BALL, BALL.replace(middle_shape=NONE)
     before, after = map(parameters_of, scenes)
     change, seen = changed_pixels(before, after, SIDE), coverage(before, {"middle"}, SIDE)
@@ -99,7 +99,7 @@ def test_taking_an_object_away_takes_its_shadow() -> None:
     assert columns.mean() > np.flatnonzero(change.any(axis=0)).mean() + 1, "the lamp is on the left"
 
 
-def test_light_changes_every_pixel_and_equal_scenes_change_none() -> None:
+def test_light_changes_every_pixel_and_equal_scenes_none() -> None:
     """Floor, wall and object cover the image."""
     for change in ({"time": "day"}, {"lamp_side": "right"}, {"camera": "low"}):
         assert changed_pixels(parameters_of(BALL), parameters_of(BALL.replace(**change)), SIDE).all()

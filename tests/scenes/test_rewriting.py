@@ -1,4 +1,4 @@
-"""The grammar reads a changed caption as the changed scene."""
+"""Rewritten captions are those of the changed scene."""
 
 import pytest
 
@@ -29,7 +29,7 @@ SCENE = Attributes(
 
 
 @pytest.mark.parametrize(
-    ("asked", "change"),
+    ("text", "change"),
     [
         ("a red ball => a blue ball", {"left_color": "blue"}),
         ("the small block => a big cylinder", {"right_shape": "cylinder", "right_size": "large"}),
@@ -49,23 +49,23 @@ SCENE = Attributes(
         ("the ball, daylight => a green ball, dusk", {"left_color": "green", "time": "evening"}),
     ],
 )
-def test_the_changed_caption_is_that_of_the_changed_scene(asked: str, change: dict[str, str]) -> None:
-    assert rewrite(full_caption(SCENE), Change.parse(asked)) == full_caption(SCENE.replace(**change))
+def test_the_changed_caption_is_that_of_the_changed_scene(text: str, change: dict[str, str]) -> None:
+    assert rewrite(full_caption(SCENE), Change.parse(text)) == full_caption(SCENE.replace(**change))
     moved = rewrite(full_caption(SCENE), Change.parse("the ball => the ball in the middle"))
     assert moved == full_caption(SCENE.moved("left", "middle"))
 
 
-def test_every_value_of_every_attribute_can_be_asked_for() -> None:
-    """The phrase of the answer in place of the phrase of the scene, as the tasks of the benchmark ask."""
+def test_every_attribute_can_be_changed_by_its_phrase() -> None:
+    """OLD is the phrase of the scene, NEW that of the counterfactual, as in the benchmark's tasks."""
     for scene in draw_split("calibration", 6, 2):
         caption = full_caption(scene)
         for name in (name for name in VALUES if getattr(scene, name) != "none"):
-            wanted = full_caption(
+            expected = full_caption(
                 scene.replace(**{name: next(v for v in VALUES[name][1:] if v != getattr(scene, name))})
             )
-            before, after = (text.removeprefix("a scene with ").split(", ") for text in (caption, wanted))
+            before, after = (text.removeprefix("a scene with ").split(", ") for text in (caption, expected))
             (pair,) = [(a, b) for a, b in zip(before, after, strict=True) if a != b]
-            assert rewrite(caption, Change.parse(" => ".join(pair))) == wanted
+            assert rewrite(caption, Change.parse(" => ".join(pair))) == expected
 
 
 def test_partial_captions_stay_partial_and_unknown_words_are_replaced() -> None:
@@ -81,7 +81,7 @@ def test_partial_captions_stay_partial_and_unknown_words_are_replaced() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("text", "named"),
     [
         ("a red object => a blue object", "'a large red rubber ball on the left' or 'a small red metal cube"),
         ("a green ball => a blue ball", "not in the caption.*'a large red rubber ball on the left'"),
@@ -90,6 +90,6 @@ def test_partial_captions_stay_partial_and_unknown_words_are_replaced() -> None:
         ("=> a blue ball on the left", "on the left"),
     ],
 )
-def test_impossible_changes_are_refused(asked: str, said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
-        rewrite(full_caption(SCENE), Change.parse(asked))
+def test_impossible_changes_are_rejected(text: str, named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        rewrite(full_caption(SCENE), Change.parse(text))

@@ -1,12 +1,12 @@
-"""Training in a temporary folder, on the CPU and in silence."""
+"""A trainer in a temporary folder, on the CPU, without output."""
 
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from training.loop import Training
+from training.loop import Trainer
 
 
-def run_in(folder: Path, **others: Any) -> Training:
-    return Training(folder=folder, device=torch.device("cpu"), **{"log": lambda _: None, **others})
+def trainer_in(folder: Path, **others: Any) -> Trainer:
+    return Trainer(folder=folder, device=torch.device("cpu"), **{"log": lambda _: None, **others})

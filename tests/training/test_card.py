@@ -1,4 +1,4 @@
-"""The cards of the bundled models are those that their generator writes."""
+"""The cards of the bundled models are up to date."""
 
 import pytest
 
@@ -9,6 +9,6 @@ from training.recipes import RECIPES
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_the_shipped_card_is_what_the_generator_writes(name: str) -> None:
+def test_the_stored_card_equals_the_generated_one(name: str) -> None:
     folder = bundled_folder(name)
     assert card_text(read_settings(folder), name) == (folder / "README.md").read_text(encoding="utf-8")

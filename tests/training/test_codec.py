@@ -1,4 +1,4 @@
-"""The image codec: its latents keep what they stand for, and training lowers the error."""
+"""The image codec: rescaled channels, normalized latents, and PSNR."""
 
 from pathlib import Path
 
@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from latentedit.models.registry import load
+from latentedit.testing.classifiers import to_pixels
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.render import render_array
-from latentedit_portraits.worlds import to_pixels
-from tests.training.runs import run_in
+from tests.training.runs import trainer_in
 from training.codec import (
     build_autoencoder,
     decode,
@@ -28,7 +28,7 @@ SMALL = SMALL[:4]
 
 
 @torch.no_grad()
-def test_rescaling_channels_changes_latents_and_keeps_images() -> None:
+def test_rescaling_channels_changes_only_latents() -> None:
     pixels = to_pixels(IMAGES[:2])
     autoencoder = build_autoencoder()
     posterior = encode_posterior(autoencoder, pixels)
@@ -41,9 +41,9 @@ def test_rescaling_channels_changes_latents_and_keeps_images() -> None:
     assert torch.allclose(decode(autoencoder, scaled.mode()), image, atol=1e-3)
 
 
-def test_latents_are_normalized_and_kept(tmp_path: Path) -> None:
+def test_latents_are_normalized_and_cached(tmp_path: Path) -> None:
     autoencoder = build_autoencoder()
-    latents = normalized_latents(autoencoder, IMAGES, run_in(tmp_path))
+    latents = normalized_latents(autoencoder, IMAGES, trainer_in(tmp_path))
     assert latents.shape == (6, 8, 16, 16)
     assert latents.astype(np.float32).mean() == pytest.approx(0, abs=1e-2)
     assert latents.astype(np.float32).std() == pytest.approx(1, abs=1e-2)
@@ -54,19 +54,19 @@ def test_latents_are_normalized_and_kept(tmp_path: Path) -> None:
     # the stored latents were encoded in 8 bits (bfloat16) where that is fast, of values up to 5
     assert np.abs(expected.numpy() - latents).mean() < 0.05
     again = build_autoencoder()
-    assert np.array_equal(normalized_latents(again, IMAGES, run_in(tmp_path)), latents)
+    assert np.array_equal(normalized_latents(again, IMAGES, trainer_in(tmp_path)), latents)
     assert again.config.scaling_factor == config.scaling_factor
 
 
 @torch.no_grad()
-def test_latents_are_those_of_the_model_and_kept(tmp_path: Path) -> None:
+def test_latents_are_those_of_the_model_and_cached(tmp_path: Path) -> None:
     model = load("portraits", device="cpu")
-    latents = encode_latents(model, IMAGES[:3], run_in(tmp_path))
+    latents = encode_latents(model, IMAGES[:3], trainer_in(tmp_path))
     expected = model.encode(to_pixels(IMAGES[:3])).numpy()
     # encoded in 8 bits (bfloat16) where that is fast, of values up to 5
     assert np.abs(latents - expected).mean() < 0.05
     (tmp_path / "latents.npy").touch()
-    assert np.array_equal(encode_latents(model, IMAGES[:3], run_in(tmp_path)), latents)
+    assert np.array_equal(encode_latents(model, IMAGES[:3], trainer_in(tmp_path)), latents)
 
 
 def test_psnr_of_a_known_error() -> None:

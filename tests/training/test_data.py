@@ -1,4 +1,4 @@
-"""Images and arrays on disk are made once."""
+"""Cached images on disk are computed once."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,13 +8,13 @@ import pytest
 
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.render import render_array
-from tests.training.runs import run_in
+from tests.training.runs import trainer_in
 from training import data
-from training.data import portrait_images, render_kept
+from training.data import portrait_images, render_cached
 from training.loop import Plan
 
 
-def draw_numbers(start: int, items: Sequence[int]) -> list[np.ndarray]:
+def render_numbers(start: int, items: Sequence[int]) -> list[np.ndarray]:
     if 5 in items and not ALLOWED:
         raise KeyboardInterrupt
     return [np.full((2, 2, 3), 10 * item + (start == items[0]), np.uint8) for item in items]
@@ -23,26 +23,26 @@ def draw_numbers(start: int, items: Sequence[int]) -> list[np.ndarray]:
 ALLOWED: list[bool] = []
 
 
-def test_what_was_rendered_before_it_was_stopped_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_renders_survive_an_interruption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data, "CHUNK", 2)
     monkeypatch.setattr(data.os, "cpu_count", lambda: 1)
-    told: list[tuple[int, int]] = []
-    run = run_in(tmp_path, progress=lambda _, *done: told.append(done))
+    reported: list[tuple[int, int]] = []
+    trainer = trainer_in(tmp_path, progress=lambda _, *done: reported.append(done))
     with pytest.raises(KeyboardInterrupt):
-        render_kept("numbers", range(7), draw_numbers, run)
-    kept = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "renders").iterdir()}
-    assert [*sorted(kept)] == ["numbers-0-2.npy", "numbers-2-2.npy"]
+        render_cached("numbers", range(7), render_numbers, trainer)
+    cached = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "renders").iterdir()}
+    assert [*sorted(cached)] == ["numbers-0-2.npy", "numbers-2-2.npy"]
     ALLOWED.append(True)
-    pixels = render_kept("numbers", range(7), draw_numbers, run)
+    pixels = render_cached("numbers", range(7), render_numbers, trainer)
     assert pixels[:, 0, 0, 0].tolist() == [10 * item + 1 for item in range(7)]
-    assert told == [(2, 7), (4, 7), (2, 7), (4, 7), (6, 7), (7, 7)]
-    assert kept.items() <= {file.name: file.stat().st_mtime_ns for file in (tmp_path / "renders").iterdir()}.items()
+    assert reported == [(2, 7), (4, 7), (2, 7), (4, 7), (6, 7), (7, 7)]
+    assert cached.items() <= {file.name: file.stat().st_mtime_ns for file in (tmp_path / "renders").iterdir()}.items()
 
 
-def test_portraits_and_recolored_ones_belong_to_their_descriptions(tmp_path: Path) -> None:
-    pixels, portraits = portrait_images(run_in(tmp_path), Plan(images=3, recolored=2, made="", fits={}))
+def test_images_belong_to_their_attributes(tmp_path: Path) -> None:
+    pixels, portraits = portrait_images(trainer_in(tmp_path), Plan(images=3, recolored=2, provenance="", fits={}))
     assert pixels.shape == (5, 128, 128, 3)
     assert set(portraits) >= set(draw_split("train", 3, 0))
     for image, portrait in zip(pixels, portraits, strict=True):
         if portrait in draw_split("train", 3, 0):
-            assert np.abs(image.astype(int) - render_array(portrait)).mean() < 25, "up to framing and tint"
+            assert np.abs(image.astype(int) - render_array(portrait)).mean() < 25, "except for framing and tint"

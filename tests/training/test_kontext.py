@@ -1,4 +1,4 @@
-"""`portraits-kontext`: what it learns from, training, and the folder that is written."""
+"""`portraits-kontext`: training data, training, and the written folder."""
 
 import dataclasses
 import random
@@ -19,7 +19,7 @@ from latentedit.models.registry import bundled_folder, load
 from latentedit.testing.tolerances import relative_error
 from latentedit_portraits.attributes import VALUES, Attributes, draw_split
 from latentedit_portraits.instructions import draw_answer, draw_instruction, instruction_vocabulary
-from tests.training.runs import run_in
+from tests.training.runs import trainer_in
 from training.kontext import WINDOW, Tasks, build_text_to_flow, build_tokenizers, fit_flow, flow_loss, write_kontext
 from training.loop import FitSettings
 from training.texts import IGNORED
@@ -40,7 +40,7 @@ def test_every_word_of_an_instruction_is_one_token() -> None:
 
 @pytest.fixture(scope="module")
 def tasks() -> Tasks:
-    """Eight pairs, whose latents are noise."""
+    """Eight pairs with noise as latents."""
     words = random.Random(3)
     sources = draw_split("train", 8, 0)
     answers = [draw_answer(source, words) for source in sources]
@@ -53,8 +53,8 @@ def tasks() -> Tasks:
     )
 
 
-def test_what_a_text_asks_for_is_in_the_answer(tasks: Tasks) -> None:
-    """An instruction asks for all that differs and nothing else; the latents say which portraits a row is of."""
+def test_the_answer_has_every_requested_attribute(tasks: Tasks) -> None:
+    """An instruction requests exactly what differs; latents identify the portraits of a row."""
     portraits = {
         latent.tobytes(): portrait
         for latents, those in zip(tasks.latents, tasks.attributes, strict=True)
@@ -66,39 +66,39 @@ def test_what_a_text_asks_for_is_in_the_answer(tasks: Tasks) -> None:
 
     for instructed in (True, False):
         drawn = tasks.draw(32, torch.Generator().manual_seed(1), instructed=instructed)
-        _, asked, clean, source = drawn
+        _, requested, clean, source = drawn
         assert (source is not None) == instructed
         for row, latent in enumerate(clean):
             answer = portrait_of(latent)
-            settled = {place: index for place, index in enumerate(asked[row].tolist()) if index != IGNORED}
-            assert all(answer.indices()[place] == index for place, index in settled.items())
+            values = {place: index for place, index in enumerate(requested[row].tolist()) if index != IGNORED}
+            assert all(answer.indices()[place] == index for place, index in values.items())
             if source is not None:
-                assert {tuple(VALUES)[place] for place in settled} == set(portrait_of(source[row]).differences(answer))
+                assert {tuple(VALUES)[place] for place in values} == set(portrait_of(source[row]).differences(answer))
 
 
 def test_a_few_steps_lower_the_error(tasks: Tasks, tmp_path: Path) -> None:
-    """From about 2, the variance of ``e - x`` that an output of zero leaves; a second call finds nothing left to do."""
+    """From about 2, the variance of ``e - x`` for outputs of zero; a second call does not train further."""
     network = build_text_to_flow(tasks.tokenizers, layers=(1, 1), heads=1)
 
     def error() -> float:
         with torch.no_grad():
             return float(flow_loss(network, tasks, 16, 1, stream(0, "error")))
 
-    before, run = error(), run_in(tmp_path)
-    settings = FitSettings(steps=8, batch=4, learning_rate=5e-3, warm_up=1, decay_share=0.1, average=0.3)
-    fit_flow(network, tasks, settings, run)
+    before, trainer = error(), trainer_in(tmp_path)
+    settings = FitSettings(steps=8, batch_size=4, learning_rate=5e-3, warmup_steps=1, decay_fraction=0.1, ema_decay=0.3)
+    fit_flow(network, tasks, settings, trainer)
     assert before == pytest.approx(2, abs=0.1)
     assert error() < 0.97 * before
     trained = {name: value.clone() for name, value in network.state_dict().items()}
-    fit_flow(network, tasks, settings, run)
+    fit_flow(network, tasks, settings, trainer)
     assert all(torch.equal(value, trained[name]) for name, value in network.state_dict().items())
 
 
-def test_the_stock_pipeline_opens_the_folder_and_edits_as_the_adapter_does(tasks: Tasks, tmp_path: Path) -> None:
-    """Beside a source, in a few steps, without guidance; the weight of two branches is the adapter's own."""
+def test_the_stock_pipeline_loads_the_folder_and_edits_as_the_adapter_does(tasks: Tasks, tmp_path: Path) -> None:
+    """With a source, in a few steps, without guidance, which only the adapter has."""
     network = build_text_to_flow(tasks.tokenizers, layers=(1, 1), heads=1)
     with torch.no_grad():
-        for parameter in network.transformer.parameters():  # gates that are open
+        for parameter in network.transformer.parameters():  # open the gates, which start at zero
             parameter.add_(0.05 * draw(parameter.shape, seed=1, purpose="weights"))
     folder, codec = tmp_path / "model", AutoencoderKL.from_pretrained(bundled_folder("portraits"), subfolder="vae")
     write_kontext(folder, codec, network, tasks.tokenizers)
@@ -121,7 +121,7 @@ def test_the_stock_pipeline_opens_the_folder_and_edits_as_the_adapter_does(tasks
         max_sequence_length=WINDOW,
         output_type="latent",
     ).images
-    told = dataclasses.replace(model.embed(["add glasses"]), reference=(source,))
-    field = GuidedField(backbone=model, condition=told)
+    condition = dataclasses.replace(model.embed(["add glasses"]), reference=(source,))
+    field = GuidedField(backbone=model, condition=condition)
     ours = sample(field, z, model.grid(3, height_px=128, width_px=128), EulerSolver())
     assert relative_error(ours, unpack(stock, (8, 8))) <= 1e-4

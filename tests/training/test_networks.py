@@ -9,7 +9,7 @@ import torch
 from latentedit_portraits.attributes import VALUES, Attributes, draw_split
 from latentedit_portraits.captions import MAX_TOKENS, vocabulary
 from latentedit_portraits.domain import PORTRAITS
-from tests.training.runs import run_in
+from tests.training.runs import trainer_in
 from training import pixels
 from training.loop import FitSettings
 from training.sd3 import TextToVelocity, build_text_to_velocity, draw_levels, fit_transformer
@@ -23,7 +23,7 @@ CHANCE = float(np.mean([math.log(len(values)) for values in VALUES.values()]))
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Networks of few layers, and narrow."""
+    """Small networks."""
     monkeypatch.setattr("training.sd3._LAYERS", 2)
     monkeypatch.setattr("training.sd3._HEADS", 2)
 
@@ -38,7 +38,7 @@ def captions() -> CaptionBatches:
     return CaptionBatches(PORTRAITS, draw_split("train", 32, 0), CPU)
 
 
-def test_levels_are_stratified_and_lean_to_the_noise() -> None:
+def test_levels_are_stratified_with_a_median_above_one_half() -> None:
     levels = draw_levels(1000, torch.Generator().manual_seed(0))
     assert levels.min() > 0
     assert levels.max() < 1
@@ -46,7 +46,7 @@ def test_levels_are_stratified_and_lean_to_the_noise() -> None:
     assert levels.sort().values[500] == pytest.approx(0.668, abs=0.005)
 
 
-def test_attribute_loss_of_ignorance_is_the_logarithm_of_the_choices() -> None:
+def test_attribute_loss_of_uniform_logits_is_the_log_of_the_number_of_values() -> None:
     stated = torch.tensor([item.indices() for item in draw_split("train", 8, 0)])
     logits = torch.zeros(8, sum(map(len, VALUES.values())))
     assert attribute_loss(logits, stated, Attributes).item() == pytest.approx(CHANCE, rel=1e-6)
@@ -55,13 +55,13 @@ def test_attribute_loss_of_ignorance_is_the_logarithm_of_the_choices() -> None:
 
 
 @pytest.mark.nightly
-def test_joint_training_moves_text_and_transformer(
+def test_joint_training_changes_text_encoder_and_transformer(
     small: None, network: TextToVelocity, captions: CaptionBatches, tmp_path: Path
 ) -> None:
     before = {name: value.clone() for name, value in network.state_dict().items()}
     latents = np.random.default_rng(0).standard_normal((32, 8, 16, 16)).astype(np.float16)
-    settings = FitSettings(steps=1, batch=2, learning_rate=1e-3, warm_up=1, average=0.0)
-    fit_transformer(network, captions, latents, settings, run_in(tmp_path))
+    settings = FitSettings(steps=1, batch_size=2, learning_rate=1e-3, warmup_steps=1, ema_decay=0.0)
+    fit_transformer(network, captions, latents, settings, trainer_in(tmp_path))
     after = network.state_dict()
     for part in ("transformer.proj_out.weight", "text_encoder.text_projection.weight"):
         assert not torch.equal(before[part], after[part])
@@ -80,32 +80,32 @@ def test_every_word_is_one_token(captions: CaptionBatches) -> None:
     assert len(tokenizer("a", padding="max_length").input_ids) == MAX_TOKENS
 
 
-class Answer(torch.nn.Module):
-    """Says the same of all images, and keeps what it was asked."""
+class ConstantNetwork(torch.nn.Module):
+    """Returns the same value for all images, and records its inputs."""
 
     def __init__(self) -> None:
         super().__init__()
         self.value = torch.nn.Parameter(torch.zeros(()))
-        self.asked: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self.inputs: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def forward(self, x_t: torch.Tensor, times: torch.Tensor, return_dict: bool) -> tuple[torch.Tensor]:
         assert not return_dict
-        self.asked.append((x_t, times))
+        self.inputs.append((x_t, times))
         return (self.value.expand_as(x_t),)
 
 
-def test_it_learns_v_at_all_times(tmp_path: Path) -> None:
-    network: Any = Answer()
+def test_pixel_models_learn_v_at_all_times(tmp_path: Path) -> None:
+    network: Any = ConstantNetwork()
     white = np.full((4, pixels.SIDE, pixels.SIDE, 3), 255, np.uint8)
-    settings = FitSettings(steps=1, batch=8, learning_rate=1e-3)
-    told: list[str] = []
-    pixels.fit_pixels(network, white, settings, run_in(tmp_path, log=told.append))
-    x_t, times = network.asked[0]
-    assert times.sort().values.div(125, rounding_mode="floor").tolist() == list(range(8)), "one an eighth of the range"
+    settings = FitSettings(steps=1, batch_size=8, learning_rate=1e-3)
+    lines: list[str] = []
+    pixels.fit_pixels(network, white, settings, trainer_in(tmp_path, log=lines.append))
+    x_t, times = network.inputs[0]
+    assert times.sort().values.div(125, rounding_mode="floor").tolist() == list(range(8)), "one per eighth of the range"
     alphas = pixels.noise_scheduler().alphas_cumprod[times.long()]
     alpha, sigma = alphas.sqrt()[:, None, None, None], (1 - alphas).sqrt()[:, None, None, None]
     noise = (x_t - alpha) / sigma
-    loss = float(told[0].split("loss ")[1].split()[0])
+    loss = float(lines[0].split("loss ")[1].split()[0])
     # diffusers' own target for v, with an image of ones; five digits are printed
     target = pixels.noise_scheduler().get_velocity(torch.ones_like(noise), noise, times.long())
     assert loss == pytest.approx(float(target.square().mean()), abs=2e-4)

@@ -1,4 +1,4 @@
-"""Every recipe makes a stock folder with its figures, in a step or two of tiny networks."""
+"""Every recipe writes a stock folder with its card, in a few steps of tiny networks."""
 
 import dataclasses
 import functools
@@ -17,38 +17,37 @@ from latentedit.latents.drawing import draw_images, verify
 from latentedit.models.model_settings import read_settings
 from latentedit.models.registry import bundled_folder, load
 from latentedit.models.weights import read_json
+from latentedit.testing.domains import AttributeDomain, words_of
 from latentedit_portraits.domain import PORTRAITS
 from latentedit_portraits.framer import PortraitFramer
-from latentedit_portraits.worlds import words_of
 from latentedit_scenes.domain import SCENES
 from training import __main__ as command
 from training import recipes
-from training.data import World
-from training.sd3 import begin_with, build_text_to_velocity
+from training.sd3 import build_text_to_velocity, load_matching_weights
 from training.texts import IGNORED, CaptionBatches
 
 pytestmark = pytest.mark.nightly
 
 
-@pytest.mark.parametrize("world", [PORTRAITS, SCENES], ids=lambda world: world.name)
-def test_every_word_is_a_token_and_captions_tell_what_they_state(world: World) -> None:
-    scenes = world.draw("train", 4, 0)
-    captions = CaptionBatches(world, scenes, torch.device("cpu"))
+@pytest.mark.parametrize("domain", [PORTRAITS, SCENES], ids=lambda domain: domain.name)
+def test_every_word_is_a_token_and_stated_values_are_true(domain: AttributeDomain) -> None:
+    scenes = domain.draw("train", 4, 0)
+    captions = CaptionBatches(domain, scenes, torch.device("cpu"))
     for scene in scenes:
-        caption = world.full_caption(scene)
-        assert len(captions.tokenizer(caption).input_ids) == len(words_of(caption)) + 2 <= world.max_tokens
+        caption = domain.full_caption(scene)
+        assert len(captions.tokenizer(caption).input_ids) == len(words_of(caption)) + 2 <= domain.max_tokens
     ids, stated = captions.draw(range(4), torch.Generator().manual_seed(0), empty=0.0)
-    assert ids.shape == (4, world.max_tokens)
+    assert ids.shape == (4, domain.max_tokens)
     for row, scene in zip(stated.tolist(), scenes, strict=True):
-        assert all(said in (IGNORED, true) for said, true in zip(row, scene.indices(), strict=True))
+        assert all(value in (IGNORED, true) for value, true in zip(row, scene.indices(), strict=True))
         assert set(row) != {IGNORED}
 
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Plans of a step, small networks, scenes in plain gray; nothing is measured."""
+    """Plans with one step, small networks, gray scenes, no measures."""
     for name, plan in recipes.PLANS.items():
-        fits = {stage: dataclasses.replace(fit, steps=1, batch=4) for stage, fit in plan.fits.items()}
+        fits = {stage: dataclasses.replace(fit, steps=1, batch_size=4) for stage, fit in plan.fits.items()}
         few = {"images": 3, "recolored": 2, "views": 4, "reconstructed": 2}
         sizes = {size: count for size, count in few.items() if getattr(plan, size)}
         monkeypatch.setitem(recipes.PLANS, name, dataclasses.replace(plan, fits=fits, **sizes))
@@ -65,7 +64,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", recipes.RECIPES)
 @pytest.mark.usefixtures("tiny")
-def test_a_recipe_makes_a_stock_folder_with_its_figures(
+def test_a_recipe_writes_a_stock_folder_with_its_card(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = [name, "--out", str(tmp_path), "--device", "cpu"]
@@ -85,7 +84,7 @@ def test_a_recipe_makes_a_stock_folder_with_its_figures(
         assert settings.get(setting) == stored.get(setting), setting
     assert settings["training_seconds"].keys() == stored["training_seconds"].keys()
     if "vocabulary" in settings:
-        assert Guard.of(model) is not None, "the guard comes with the model"
+        assert Guard.of(model) is not None, "the model has a guard"
     for network in ("reader", "framer"):
         assert (folder / network).is_dir() == (bundled / network).is_dir()
     if (folder / "framer").is_dir():
@@ -93,17 +92,17 @@ def test_a_recipe_makes_a_stock_folder_with_its_figures(
     assert command.main(["pixels-discs" if name != "pixels-discs" else "scenes", *arguments[1:]]) == 2
 
 
-def test_the_networks_begin_with_those_of_portraits_and_their_words_do_not() -> None:
-    """What a network of its own words knows stays; the rest predicts the velocity that `portraits` predicts."""
+def test_initial_weights_are_those_of_portraits_except_for_the_vocabulary() -> None:
+    """Token embeddings stay; the transformer predicts the same velocity as that of `portraits`."""
     folder, captions = bundled_folder("portraits"), CaptionBatches(SCENES, [], torch.device("cpu"))
-    begun = build_text_to_velocity(captions.tokenizer, SCENES)
-    words = begun.text_encoder.text_model.embeddings.token_embedding.weight.detach().clone()
-    begin_with(begun, folder)
-    assert torch.equal(begun.text_encoder.text_model.embeddings.token_embedding.weight, words)
+    network = build_text_to_velocity(captions.tokenizer, SCENES)
+    words = network.text_encoder.text_model.embeddings.token_embedding.weight.detach().clone()
+    load_matching_weights(network, folder)
+    assert torch.equal(network.text_encoder.text_model.embeddings.token_embedding.weight, words)
     theirs = SD3Transformer2DModel.from_pretrained(folder / "transformer", torch_dtype=torch.float32)
     draw = torch.Generator().manual_seed(0)
     shapes = {"hidden_states": (1, 8, 16, 16), "encoder_hidden_states": (1, 9, 256), "pooled_projections": (1, 256)}
     inputs = {name: torch.randn(shape, generator=draw) for name, shape in shapes.items()}
     with torch.no_grad():
-        ours, same = (net(**inputs, timestep=torch.tensor([500.0])).sample for net in (begun.transformer, theirs))
+        ours, same = (net(**inputs, timestep=torch.tensor([500.0])).sample for net in (network.transformer, theirs))
     assert torch.equal(ours, same)

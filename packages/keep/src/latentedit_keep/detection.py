@@ -267,8 +267,8 @@ def contrasts(original: Array, edited: Array, inside: Mask, mask: Array, numbers
     """Strength of each separate change by its number, in multiples of the strongest noise elsewhere.
 
     Differences are averaged over the change's width, with their signs for a new color, and without for a new pattern.
-    Noise that happens to be strong in a place reaches 2.5, so that it says whether a change can be separated from the damage
-    that the editor does everywhere.
+    Noise that happens to be strong in a place reaches 2.5, so that it says whether a change can be separated from
+    the damage that the editor does everywhere.
     """
     difference, sure, unchanged = _opponent(edited - original), (mask > 0.5) & inside, inside & (numbers == 0)
     power = _energy(smoothed(difference, 1.0))

@@ -1,1 +1,1 @@
-"""The world of drawn portraits: attributes, renderer, captions, reader, cropper, training recipes, and the model."""
+"""The domain of drawn portraits: attributes, renderer, captions, classifier, cropper, and the model."""

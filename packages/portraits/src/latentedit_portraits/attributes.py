@@ -1,11 +1,11 @@
-"""What a portrait is made of: the attributes, their values, and the split that a portrait belongs to."""
+"""Attributes of portraits, their values, and the split of each portrait."""
 
 import dataclasses
 import random
 from collections.abc import Mapping
 from typing import ClassVar
 
-from latentedit_portraits.worlds import NONE, Described, Split, draw_different
+from latentedit.testing.domains import NONE, SceneAttributes, Split, draw_distinct
 
 VALUES: dict[str, tuple[str, ...]] = {
     "skin": ("pale", "tan", "brown", "dark"),
@@ -21,14 +21,14 @@ VALUES: dict[str, tuple[str, ...]] = {
     "clothes_color": ("red", "blue", "green", "yellow", "black", "white"),
     "background": ("blue", "pink", "green", "yellow", "purple", "white"),
 }
-"""Every attribute with its values, in the order in which the reader's heads and the captions name them."""
+"""Every attribute with its values, in the order of the classifier's heads."""
 
 _DEPENDENT = {"hair_color": ("hair", "bald"), "facial_hair_color": ("facial_hair", NONE)}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Attributes(Described):
-    """One portrait, described completely; see `Described`. A color is "none" where there is nothing to color."""
+class Attributes(SceneAttributes):
+    """The attributes of one portrait; see `SceneAttributes`. A color is "none" if its part is absent."""
 
     noun: ClassVar = "portrait"
     values: ClassVar = VALUES
@@ -49,18 +49,18 @@ class Attributes(Described):
 
     @classmethod
     def default(cls, name: str, others: Mapping[str, str]) -> str:
-        """The color of the other hair on the head; brown where there is none."""
+        """The color of the other hair, of head or face; brown if there is none."""
         other = others.get("hair_color" if name == "facial_hair_color" else "facial_hair_color", NONE)
         return other if other in VALUES[name] and other != NONE else "brown"
 
 
 def split_of(attributes: Attributes) -> Split:
-    """The split that a portrait belongs to: 90 % train, 5 % calibration, 5 % test, by a hash of its attributes."""
+    """The split of a portrait: 90 % train, 5 % calibration, 5 % test, by a hash of its attributes."""
     return attributes.hashed_split()
 
 
 def draw(generator: random.Random) -> Attributes:
-    """Random attributes: parts uniformly, but a third without accessory and 45 % without facial hair."""
+    """Random attributes: uniform, except that a third have no accessory and 45 % no facial hair."""
     values = {name: generator.choice(allowed) for name, allowed in VALUES.items()}
     if generator.random() < 0.15:
         values["accessory"] = NONE
@@ -72,5 +72,5 @@ def draw(generator: random.Random) -> Attributes:
 
 
 def draw_split(split: Split, count: int, seed: int) -> list[Attributes]:
-    """``count`` different portraits of one split, the same for the same seed on every machine."""
-    return draw_different(draw, count, f"portraits/{split}/{seed}", lambda one, _: split_of(one) == split)
+    """``count`` distinct portraits of a split, the same for the same seed on every machine."""
+    return draw_distinct(draw, count, f"portraits/{split}/{seed}", lambda portrait, _: split_of(portrait) == split)

@@ -1,4 +1,4 @@
-"""The portraits as a world: drawn, captioned, changed, rendered and read by this package."""
+"""The domain of drawn portraits."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -8,33 +8,32 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
+from typing_extensions import override
 
+from latentedit.testing.domains import AttributeDomain, Split
 from latentedit_portraits.attributes import VALUES, Attributes, draw_split
 from latentedit_portraits.captions import (
     COLOR_OF,
     MAX_TOKENS,
+    caption_of,
     draw_caption,
-    full_caption,
     parse,
+    phrases_of,
     reworded_caption,
     vocabulary,
 )
-from latentedit_portraits.instructions import draw_idle_instruction, draw_instruction
 from latentedit_portraits.pixels import draw_discs, shrink
 from latentedit_portraits.reader import PortraitReader
 from latentedit_portraits.render import CREDITS, render_array
-from latentedit_portraits.worlds import Split, World
-
-_LEAD = "a person with "
-"""Begins every full caption; phrases with commas between them follow."""
 
 
-class PortraitDomain(World):
+class PortraitDomain(AttributeDomain):
     """Scenes are `Attributes`; images are 128 x 128 pixels."""
 
     name = "portraits"
     credits = CREDITS
     scene = Attributes
+    values = VALUES
     ordered: Mapping[str, Sequence[str]] = {"skin": VALUES["skin"], "eyes": ("closed", "open", "wide")}
     part_of: Mapping[str, str] = {color: part for part, color in COLOR_OF.items()}
     plain_changes: Mapping[str, tuple[str, str]] = {
@@ -46,48 +45,40 @@ class PortraitDomain(World):
     vocabulary = vocabulary()
     max_tokens = MAX_TOKENS
 
+    @override
     def draw(self, split: Split, count: int, seed: int) -> list[Any]:
-        """So many different portraits of one split."""
         return draw_split(split, count, seed)
 
+    @override
     def render_at(self, scene: Any, side: int) -> UInt8[np.ndarray, "side side 3"]:
-        """Its image with sides of so many pixels."""
         return render_array(scene, side)
 
+    @override
     def phrases(self, scene: Attributes) -> list[str]:
-        """What the canonical caption says, phrase by phrase."""
-        return full_caption(scene).removeprefix(_LEAD).split(", ")
+        return phrases_of(scene)
 
+    @override
     def caption(self, phrases: Sequence[str]) -> str:
-        """Phrases as a caption."""
-        return _LEAD + ", ".join(phrases)
+        return caption_of(phrases)
 
+    @override
     def paraphrase(self, scene: Attributes, generator: random.Random) -> str:
-        """The full caption in other words: those of a scene that differs in one phrase differ in that phrase alone."""
         return reworded_caption(scene, generator)
 
+    @override
     def draw_caption(self, scene: Attributes, generator: random.Random, *, empty: float) -> str:
-        """A random caption for training."""
         return draw_caption(scene, generator, empty=empty)
 
+    @override
     def stated(self, caption: str) -> Mapping[str, str]:
-        """Attributes to values, those that a caption names."""
         return parse(caption)
 
-    def instruction(self, scene: Attributes, answer: Attributes, generator: random.Random) -> str:
-        """What turns a portrait into another, in words of the captions."""
-        return draw_instruction(scene, answer, generator, idle=0)
-
-    def idle_instruction(self, scene: Attributes, generator: random.Random) -> str:
-        """One that does not apply."""
-        return draw_idle_instruction(scene, generator)
-
+    @override
     def read(self, pixels: Float[Tensor, "b 3 h w"]) -> list[Attributes]:
-        """What images show, by the reader that lies beside the model; pixels in [-1, 1]."""
         return PortraitReader.bundled().attributes(pixels)
 
+    @override
     def images(self, model: str, count: int, seed: int) -> list[Image.Image] | None:
-        """Portraits of the test split, or discs, at the model's size; None for models that are trained on neither."""
         if model == "pixels-discs":
             return [Image.fromarray(image) for image in draw_discs(count, seed=seed)]
         if model == "pixels-portraits":

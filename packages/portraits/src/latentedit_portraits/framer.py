@@ -1,4 +1,4 @@
-"""The framer of `portraits`: a small CNN that sees where the standard crop lies, asked again until it lies still."""
+"""The framer of `portraits`: a small CNN that locates the standard crop, applied until the crop no longer moves."""
 
 import dataclasses
 import math
@@ -7,24 +7,25 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from PIL import Image
+from typing_extensions import override
 
 from latentedit.core.rng import seeded
 from latentedit.latents.images import Box, Framer, cut
 from latentedit.models.base import Backbone
-from latentedit_portraits.worlds import ImageNetwork, StoredNetwork, to_pixels
+from latentedit.testing.classifiers import ImageNetwork, StoredNetwork, to_pixels
 
 VIEW_SIZE = 64
-"""Side of a view in pixels: enough to see where a head is."""
+"""Side of the CNN's input in pixels: enough to locate a head."""
 
-_WORKING_SIDE_PX = 512  # larger images are shrunk before they are looked at
-_LOOKS = 4  # at most
-_FARTHEST = 2.0  # log zoom beyond which a look is not believed
-_STANDARD = (0.04, 0.12)  # how far off, in sides of the image and in log zoom, a portrait is framed as in training
+_WORKING_SIDE_PX = 512  # larger images are downscaled first
+_MAX_PASSES = 4
+_MAX_LOG_ZOOM = 2.0  # larger predictions are implausible and count as no portrait
+_STANDARD = (0.04, 0.12)  # largest shift (in image sides) and log zoom at which a portrait is framed as in training
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class _Square:
-    """A square of an image, in its pixels: the corner and the side."""
+    """A square region of an image, in pixels: its corner and side."""
 
     left: float
     top: float
@@ -34,12 +35,12 @@ class _Square:
     def box(self) -> Box:
         return round(self.left), round(self.top), max(1, round(self.side)), max(1, round(self.side))
 
-    def times(self, scale: float) -> "_Square":
-        """The same square of an image that is so many times as large."""
+    def scaled(self, scale: float) -> "_Square":
+        """The same region of an image that is ``scale`` times as large."""
         return _Square(left=self.left * scale, top=self.top * scale, side=self.side * scale)
 
-    def around(self, shift_x: float, shift_y: float, log_zoom: float) -> "_Square":
-        """The standard square of a portrait that sits so in this one."""
+    def standard_crop(self, shift_x: float, shift_y: float, log_zoom: float) -> "_Square":
+        """The standard crop of a portrait with this shift and zoom in the region."""
         side = self.side * math.exp(log_zoom)
         left = self.left + (0.5 + shift_x) * self.side - side / 2
         top = self.top + (0.5 + shift_y) * self.side - side / 2
@@ -47,55 +48,55 @@ class _Square:
 
 
 class PortraitFramer(StoredNetwork, Framer):
-    """Finds the square that shows a portrait as the model's training images do.
+    """Finds the crop in which a portrait is framed as in the model's training images.
 
-    It looks at the whole image, then at the square that it found, until a look says that the portrait sits as it
-    should. Where one sees no portrait, or the last one still is not content, the whole image is taken.
+    The network sees the full image, then the crop that it predicted, until that is the standard crop. If it sees no
+    portrait, or has not converged after `_MAX_PASSES`, the full image is used.
     """
 
     kind = "framer"
     model = "portraits"
 
     @classmethod
+    @override
     def build(cls, seed: int) -> ImageNetwork:
-        """The untrained network: of a view's portrait two shifts, the log zoom, and the logit that there is one."""
-        with seeded(seed):
+        with seeded(seed):  # outputs: two shifts, log zoom, logit that the image shows a portrait
             return ImageNetwork(4, side=VIEW_SIZE, widths=(24, 48, 72, 96), hidden=128)
 
+    @override
     def boxes(self, images: Sequence[Image.Image]) -> list[Box | None]:
-        """The standard square of each portrait that fills its image otherwise; see `Framer`."""
         return [self._framed(image)[0] for image in images]
 
+    @override
     def sees(self, images: Sequence[Image.Image]) -> list[bool]:
-        """Whether the last look at each image saw a portrait; see `Framer`."""
         return [self._framed(image)[1] for image in images]
 
     def _framed(self, image: Image.Image) -> tuple[Box | None, bool]:
-        """The standard square, where there is one to be taken, and whether a portrait was seen."""
+        """The crop, or None for the full image, and whether it shows a portrait."""
         scale = max(1.0, max(image.size) / _WORKING_SIDE_PX)
         small = image.resize(
             (math.ceil(image.width / scale), math.ceil(image.height / scale)), Image.Resampling.LANCZOS
         )
         side = float(max(small.size))
         square = _Square(left=(small.width - side) / 2, top=(small.height - side) / 2, side=side)
-        for look in range(_LOOKS):
-            shift_x, shift_y, log_zoom, portrait = self._look(small, square)
-            if portrait < 0 or abs(log_zoom) > _FARTHEST:
+        for index in range(_MAX_PASSES):
+            shift_x, shift_y, log_zoom, portrait = self._predict(small, square)
+            if portrait < 0 or abs(log_zoom) > _MAX_LOG_ZOOM:
                 return None, portrait >= 0
-            square = square.around(shift_x, shift_y, log_zoom)
+            square = square.standard_crop(shift_x, shift_y, log_zoom)
             if max(abs(shift_x), abs(shift_y)) < _STANDARD[0] and abs(log_zoom) < _STANDARD[1]:
-                return (square.times(scale).box if look else None), True
+                return (square.scaled(scale).box if index else None), True
         return None, True
 
     @torch.no_grad()
-    def _look(self, image: Image.Image, square: _Square) -> list[float]:
-        """What the network sees in a square: shifts, log zoom, logit."""
+    def _predict(self, image: Image.Image, square: _Square) -> list[float]:
+        """The network's outputs for a region: two shifts, log zoom, logit."""
         view = cut(image, square.box).resize((VIEW_SIZE, VIEW_SIZE), Image.Resampling.LANCZOS)
         device = next(self.network.parameters()).device
         return self.network(to_pixels(np.asarray(view)[None], device))[0].tolist()
 
 
 def framer_for(backbone: Backbone) -> PortraitFramer:
-    """The entry point ``portraits`` of ``latentedit.framers``: the framer that lies beside the bundled model."""
+    """The entry point ``portraits`` of ``latentedit.framers``: the framer of the bundled model."""
     del backbone
     return PortraitFramer.bundled()

@@ -1,4 +1,4 @@
-"""Images of the small models on pixels: portraits at 64 pixels, and plain discs, which are far simpler."""
+"""Training images of the pixel-space models: portraits at 64 pixels, and plain discs, which are far simpler."""
 
 import colorsys
 import random
@@ -7,18 +7,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 SIDE = 64
-"""Of an image, in pixels."""
+"""Side of an image, in pixels."""
 
 _SHARPNESS = 4
-"""Samples a pixel and axis at the edge of a disc."""
+"""Samples per pixel and axis, for smooth edges of discs."""
 
 
 def draw_discs(count: int, *, seed: int) -> NDArray[np.uint8]:
-    """Discs of one pure hue each on white, ``[count, 64, 64, 3]``: four numbers an image (place, size and hue).
+    """Discs of one pure hue each on white, ``[count, 64, 64, 3]``: four numbers per image (x, y, radius and hue).
 
     Args:
-        count: how many.
-        seed: of all of them; a longer draw begins with the shorter one.
+        count: number of images.
+        seed: random seed; the first images do not depend on ``count``.
     """
     generator = random.Random(f"portraits/discs/{seed}")
     fine = (np.arange(SIDE * _SHARPNESS) + 0.5) / (SIDE * _SHARPNESS)
@@ -33,7 +33,7 @@ def draw_discs(count: int, *, seed: int) -> NDArray[np.uint8]:
 
 
 def shrink(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Images ``[n, k * 64, k * 64, 3]`` at 64 pixels, by the mean over cells."""
+    """Images ``[n, k * 64, k * 64, 3]`` downscaled to 64 pixels by a box filter."""
     count, side = images.shape[:2]
     cells = images.reshape(count, SIDE, side // SIDE, SIDE, side // SIDE, 3)
     return np.round(cells.mean((2, 4), dtype=np.float32)).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Portraits in colors that their attributes do not have, in wider framings: as other programs draw them."""
+"""Portraits like those of other programs: in any colors, and framed less tightly."""
 
 import colorsys
 import dataclasses
@@ -6,47 +6,47 @@ import random
 from collections.abc import Mapping
 from typing import Self
 
+from latentedit.testing.domains import NONE, read_table
 from latentedit_portraits.attributes import VALUES, Attributes, draw
 from latentedit_portraits.render import COLORS, Framing, hex_color
-from latentedit_portraits.worlds import NONE, read_table
 
 _TABLE = read_table("latentedit_portraits", "drawing")
 
 NAMED: Mapping[str, tuple[float, float, float]] = {name: tuple(hsv) for name, hsv in _TABLE["named"].items()}
-"""Color to the hue, saturation and value about which its shades lie, each in [0, 1]."""
+"""Color to the mean hue, saturation and value of its shades, each in [0, 1]."""
 
 UNSEEN: Mapping[str, tuple[str, ...]] = {name: tuple(colors) for name, colors in _TABLE["unseen"].items()}
-"""Attribute that is a color to the colors that training never shows of it."""
+"""Attribute that is a color to its held-out colors, which training never shows."""
 
 _GINGER = {"hair_color": ("red", "orange"), "facial_hair_color": ("red", "orange")}
-"""Colors whose words mean ginger of these attributes."""
+"""Attribute to the colors whose words mean ginger there."""
 
 _SHOWN = {
     name: tuple(word for word in NAMED if word not in (*unseen, *_GINGER.get(name, ())))
     for name, unseen in UNSEEN.items()
 }
 
-_SPREAD = (0.015, 0.08, 0.06)  # of shades of one color, in hue, saturation and value
-_RECOLORED = 0.6  # probability that a part has a color of `NAMED`; otherwise a shade of its own
+_SPREAD = (0.015, 0.08, 0.06)  # standard deviation of a color's shades in hue, saturation and value
+_RECOLORED = 0.6  # probability that a part gets a color of `NAMED`; otherwise a shade of its own color
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Recolored(Attributes):
-    """One portrait whose colors are named by any words.
+    """One portrait whose colors can be any words.
 
     Args:
-        paints: what is painted for each attribute that is a color, as ``#rrggbb``.
-        framing: how it sits in its image.
+        paints: attribute that is a color to its rendered color, as ``#rrggbb``.
+        framing: position and size of the portrait in its image.
     """
 
     paints: Mapping[str, str] = dataclasses.field(hash=False)
     framing: Framing
 
     def __post_init__(self) -> None:
-        """Nothing is refused: colors are free."""
+        """Accept all values: colors are not restricted."""
 
     def replace(self, **change: str) -> Self:
-        """As for `Attributes`; a color that changes is painted as its value always is."""
+        """As for `Attributes`; a changed color is rendered in the standard shade of its value."""
         new = Attributes.replace(self, **change)
         changed = [name for name in COLORS if getattr(new, name) != getattr(self, name)]
         plain = {name: COLORS[name][getattr(new, name)] for name in changed}
@@ -55,7 +55,7 @@ class Recolored(Attributes):
 
 
 def draw_recolored(generator: random.Random) -> Recolored:
-    """A random portrait with random shades of random colors, none of `UNSEEN`, as a framer may leave it."""
+    """A random portrait in random shades of random colors, without those of `UNSEEN`, framed with a framer's errors."""
     attributes = draw(generator)
     words, paints = dict[str, str](), dict[str, str]()
     for name, known in COLORS.items():

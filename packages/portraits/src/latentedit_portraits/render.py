@@ -1,4 +1,4 @@
-"""Portraits as images: the renderer, which is also the truth about every edit."""
+"""The renderer of portraits, which also makes the correct result of every edit."""
 
 import colorsys
 import dataclasses
@@ -13,8 +13,8 @@ import resvg_py
 from numpy.typing import NDArray
 from PIL import Image
 
+from latentedit.testing.domains import read_table
 from latentedit_portraits.attributes import Attributes
-from latentedit_portraits.worlds import read_table
 
 _DRAWING = read_table("latentedit_portraits", "drawing")
 _PALETTES = {"hair_color": "hair", "facial_hair_color": "hair", "clothes_color": "clothes"}
@@ -23,24 +23,24 @@ PARTS: dict[str, dict[str, Any]] = {
     attribute: {value: getattr(avatars, part["catalogue"])[name] for value, name in part["values"].items()}
     for attribute, part in _DRAWING["parts"].items()
 }
-"""Attribute that is a shape to value to what is drawn for it, of python-avatars' catalogue."""
+"""Attribute that is a shape to its values, each with its part in python-avatars' catalogue."""
 
 COLORS: dict[str, dict[str, str]] = {
     attribute: _DRAWING["colors"][_PALETTES.get(attribute, attribute)]
     for attribute in ("skin", "hair_color", "facial_hair_color", "clothes_color", "background")
 }
-"""Attribute that is a color to value to that color, as ``#rrggbb``."""
+"""Attribute that is a color to its values, each as ``#rrggbb``."""
 
 CREDITS = "The portraits are drawn with python-avatars (MIT, copyright 2021 Ibon) after Avataaars by Pablo Stanley."
-"""Whose work the images hold."""
+"""Authors and licenses of what the images contain."""
 
 _CANVAS = 'width="264px" height="280px" viewBox="0 0 264 280"'
-_CENTER, _SIDE = (132.0, 130.0), 200.0  # of the square that a standard portrait shows, in the drawing's own units
+_CENTER, _SIDE = (132.0, 130.0), 200.0  # of the standard crop, in units of the drawing
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Framing:
-    """How the portrait sits in the image.
+    """Position, size and tint of the portrait in its image.
 
     Args:
         shift_x: to the right, as a share of the image's side.
@@ -56,7 +56,7 @@ class Framing:
 
 
 def draw_framing(generator: random.Random) -> Framing:
-    """A slightly different framing and color, as training images have."""
+    """A small random deviation in framing and tint, as in training images."""
     red, green, blue = (generator.gauss(0.0, 3.0) for _ in range(3))
     return Framing(
         shift_x=generator.uniform(-0.03, 0.03),
@@ -70,9 +70,9 @@ def draw_avatar(parts: Mapping[str, Any], colors: Mapping[str, str], **more: Any
     """The drawing of a portrait as SVG, without its background.
 
     Args:
-        parts: of each attribute that is a shape, a part of python-avatars' catalogue.
-        colors: of each attribute that is a color, any, as ``#rrggbb``.
-        more: of `avatars.Avatar`, such as what is printed on a shirt.
+        parts: attribute that is a shape to a part of python-avatars' catalogue.
+        colors: attribute that is a color to any color, as ``#rrggbb``.
+        more: further arguments of `avatars.Avatar`, such as the print on a shirt.
     """
     return avatars.Avatar(
         style=avatars.AvatarStyle.TRANSPARENT,
@@ -98,13 +98,13 @@ def hex_color(hue: float, saturation: float, value: float) -> str:
 
 
 def seen_square(framing: Framing) -> tuple[float, float, float]:
-    """Left, top and side of the square that a framing shows, in the drawing's own units."""
+    """Left, top and side of the region that a framing shows, in units of the drawing."""
     side = _SIDE / framing.zoom
     return _CENTER[0] - (framing.shift_x + 0.5) * side, _CENTER[1] - (framing.shift_y + 0.5) * side, side
 
 
 def rasterize(svg: str, square: tuple[float, float, float], size: int, background: str) -> NDArray[np.uint8]:
-    """The square of a drawing, on a color ``#rrggbb``, as ``[size, size, 3]``."""
+    """A square region of a drawing on a background ``#rrggbb``, as ``[size, size, 3]``."""
     left, top, side = square
     view = f'viewBox="{left:.4f} {top:.4f} {side:.4f} {side:.4f}"'
     svg = svg.replace(_CANVAS, f'width="{size}" height="{size}" {view} overflow="visible"')
@@ -113,17 +113,17 @@ def rasterize(svg: str, square: tuple[float, float, float], size: int, backgroun
 
 
 def render_array(attributes: Attributes, size: int = 128, framing: Framing = Framing()) -> NDArray[np.uint8]:
-    """The image of a portrait as ``[size, size, 3]`` unsigned bytes; the same call gives the same bytes."""
+    """The image of a portrait as bytes ``[size, size, 3]``; equal arguments give equal bytes."""
     return render_colors(
         attributes, {name: known[getattr(attributes, name)] for name, known in COLORS.items()}, size, framing
     )
 
 
 def render_colors(attributes: Attributes, colors: Mapping[str, str], size: int, framing: Framing) -> NDArray[np.uint8]:
-    """The same in other colors.
+    """The image of a portrait in other colors than those of its attributes.
 
     Args:
-        attributes: whose shapes are drawn.
+        attributes: the shapes.
         colors: attribute that is a color to ``#rrggbb``.
         size: side of the square image, in pixels.
         framing: shift, zoom and tint.
@@ -139,7 +139,7 @@ def render(attributes: Attributes, size: int = 128, framing: Framing = Framing()
     """The image of a portrait.
 
     Args:
-        attributes: what it shows.
+        attributes: the portrait.
         size: side of the square image, in pixels.
         framing: shift, zoom and tint.
     """

@@ -1,4 +1,4 @@
-"""Changes of a portrait's caption by its grammar: what is said of an attribute replaces what was said of it."""
+"""Grammatical changes of portrait captions: the new phrase of an attribute replaces its old phrase."""
 
 import dataclasses
 import itertools
@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 
 from latentedit.core.errors import ConfigError
 from latentedit.latents.captions.change import Change, Phrase, phrase_key, read_phrases
+from latentedit.testing.domains import NONE
 from latentedit_portraits.attributes import VALUES, Attributes
 from latentedit_portraits.captions import COLOR_OF, MEANING, parse, phrases_for, statements
-from latentedit_portraits.worlds import NONE
 
 Meaning = Mapping[str, str]
-"""Attributes and their values; empty for words such as "hair", which name an attribute but no value."""
+"""Attribute to value; empty for words such as "hair", which name an attribute without a value."""
 
 _ABSENT = {"hair": "bald", "accessory": NONE, "facial_hair": NONE}
 _ARTICLE = re.compile(r"\A(?:an?|the) ")
@@ -22,20 +22,20 @@ _DENIAL = re.compile(r"(?:no|without) (.+)")
 
 
 def rewrite(caption: str, change: Change) -> str:
-    """The caption with the change made, so that it still says one thing of an attribute.
+    """The caption with the change applied, still with one phrase per attribute.
 
-    OLD and NEW are phrases of the grammar, or words that tell one from the others: "glasses", "sad", "black hair". What
-    was said of the attribute is said anew in its place, canonically; color and shape stay where NEW names only the
-    other. Where NEW is empty, hair, beards and glasses are denied ("no glasses"), and other phrases go. Several changes
-    stand between commas. Words that the grammar does not know are changed as in any text, by `Change.apply`.
+    OLD and NEW are phrases of the grammar, or words that identify one: "glasses", "sad", "black hair". The canonical
+    phrase of the new value replaces the attribute's phrase; if NEW names only a color or only a shape, the other stays.
+    If NEW is empty, hair, beards and glasses are negated ("no glasses"), and other phrases are removed. Several changes
+    are separated by commas. Words that are not in the grammar are changed as in any text, by `Change.apply`.
 
     Args:
-        caption: of a portrait, full or not.
-        change: what should be different.
+        caption: full or partial.
+        change: the change to apply.
 
     Raises:
-        ConfigError: the caption contradicts OLD, says NEW already, or would contradict itself; or the words may mean
-            several things.
+        ConfigError: the caption contradicts OLD, states NEW already, or would contradict itself; or the words are
+            ambiguous.
 
     Example:
         >>> rewrite("a person with long black hair, a smile", Change.parse("black => blonde"))
@@ -43,14 +43,14 @@ def rewrite(caption: str, change: Change) -> str:
         >>> rewrite("a person with glasses, no beard", Change.parse("glasses => a beard"))
         'a person with no glasses, a beard'
     """
-    for old, new in itertools.zip_longest(_listed(change.old), _listed(change.new), fillvalue=""):
+    for old, new in itertools.zip_longest(_split(change.old), _split(change.new), fillvalue=""):
         if phrase_key(old) != phrase_key(new):
             caption = _rewrite(caption, Change(old=old, new=new))
     return caption
 
 
 def stated(caption: str) -> dict[str, str]:
-    """What a caption states, also in words that only tell one phrase of the grammar from the others.
+    """The attributes that a caption states, also in words that only identify a phrase of the grammar.
 
     Example:
         >>> stated("a person with pink hair, a smile")
@@ -64,67 +64,71 @@ def stated(caption: str) -> dict[str, str]:
     return found
 
 
-def _listed(words: str) -> list[str]:
-    """The phrases of one side, between commas, and beside "and" where the grammar knows them."""
-    listed: list[str] = []
+def _split(words: str) -> list[str]:
+    """The phrases of OLD or NEW, split at commas, and at "and" if the grammar has the parts."""
+    phrases: list[str] = []
     for phrase in filter(None, _COMMA.split(words.strip())):
         joined = _AND.split(phrase)
-        listed += joined if all(_whole(part) for part in joined) else [phrase]
-    return listed or [words]
+        phrases += joined if all(_exact(part) for part in joined) else [phrase]
+    return phrases or [words]
 
 
 def _bare(words: str) -> str:
     return _ARTICLE.sub("", phrase_key(words), count=1)
 
 
-def _whole(words: str) -> Meaning | None:
-    """The meaning of a phrase of the grammar, whatever its article."""
+def _exact(words: str) -> Meaning | None:
+    """The meaning of a phrase of the grammar; its article is ignored."""
     bare = _bare(words)
     return next((MEANING[phrase] for phrase in (bare, f"a {bare}", f"an {bare}") if phrase in MEANING), None)
 
 
 def _readings(words: str) -> dict[str, Meaning]:
-    """What words may mean: attribute to meaning, that of the phrase or what all phrases with these words share."""
-    whole = _whole(words)
-    if whole is not None:
-        return {next(iter(whole)): whole}
+    """Possible meanings by attribute: that of the exact phrase, or what all phrases with these words share."""
+    exact = _exact(words)
+    if exact is not None:
+        return {next(iter(exact)): exact}
     found: dict[str, Meaning] = {}
     bare = _bare(words)
     for phrase, meaning in MEANING.items():
-        if _has(phrase, bare):
+        if _contains(phrase, bare):
             field = next(iter(meaning))
             found[field] = dict(found.get(field, meaning).items() & meaning.items())
     return {field: meaning for field, meaning in found.items() if meaning} or found
 
 
-def _has(phrase: str, words: str) -> bool:
+def _contains(phrase: str, words: str) -> bool:
     return f" {words} " in f" {phrase} "
 
 
 def _rewrite(caption: str, change: Change) -> str:
-    """The caption with the change of one phrase made."""
+    """The caption with the change of one phrase applied."""
     change = _affirmative(change)
     olds, news = _readings(change.old), _readings(change.new)
     if bool(olds) != bool(change.old) or bool(news) != bool(change.new):
         return _as_text(caption, change)
     both = [(field, field) for field in olds if field in news]
     pairs = both or list(itertools.product(olds or [""], news or [""]))
-    held = [(old, new) for old, new in pairs if not old or _holds(caption, old, change.old, olds[old])]
-    if not held:
-        return _unless_said(caption, change, {old for old, _ in pairs}, f"the OLD, {change.old!r}")
-    fitting = [(old, new) for old, new in held if not new or _fits(caption, new, news[new])]
+    stated_pairs = [(old, new) for old, new in pairs if not old or _states(caption, old, change.old, olds[old])]
+    if not stated_pairs:
+        return _as_unknown_text(caption, change, {old for old, _ in pairs}, f"the OLD, {change.old!r}")
+    fitting = [(old, new) for old, new in stated_pairs if not new or _can_apply(caption, new, news[new])]
     if not fitting:
-        return _unless_said(caption, change, {new for _, new in held}, f"something for {change.new!r} to color")
+        return _as_unknown_text(
+            caption, change, {new for _, new in stated_pairs}, f"something for {change.new!r} to color"
+        )
     if len(fitting) > 1:
-        meant = [_phrase(caption, new, news[new]) if new else _said(caption, old)[0].text for old, new in fitting]
-        raise ConfigError(f"the change {str(change)!r} may mean {_quoted(meant, 'or')}. Say more")
+        meant = [
+            _new_phrase(caption, new, news[new]) if new else _phrases(caption, old)[0].text for old, new in fitting
+        ]
+        raise ConfigError(f"the change {str(change)!r} is ambiguous: {_quoted(meant, 'or')}. Be more specific")
     old, new = fitting[0]
-    changed = _stating(caption, change.new, new, news[new]) if new else caption
+    changed = _with_value(caption, change.new, new, news[new]) if new else caption
     return _without(changed, old, olds[old]) if old and old != new else changed
 
 
 def _affirmative(change: Change) -> Change:
-    """A change to "no X" in words that the grammar lacks, as the removal of X."""
+    """A change to "no X" as the removal of X, unless "no X" is in the grammar."""
     denied = _DENIAL.fullmatch(phrase_key(change.new))
     if denied is None or _readings(change.new):
         return change
@@ -132,72 +136,66 @@ def _affirmative(change: Change) -> Change:
     return Change(old=change.old or denied[1], new="") if others and olds.keys() == others.keys() else change
 
 
-def _holds(caption: str, field: str, words: str, meaning: Meaning) -> bool:
-    """Whether the caption states the meaning, or says the words of something that is there."""
+def _states(caption: str, field: str, words: str, meaning: Meaning) -> bool:
+    """Whether the caption states the meaning, or contains the words in the phrase of a part that is present."""
     if meaning and meaning.items() <= parse(caption).items():
         return True
-    spoken = not meaning or any(_has(phrase_key(phrase.text), _bare(words)) for phrase in _said(caption, field))
-    return spoken and _is_there(caption, field)
+    contained = not meaning or any(
+        _contains(phrase_key(phrase.text), _bare(words)) for phrase in _phrases(caption, field)
+    )
+    return contained and _is_present(caption, field)
 
 
-def _fits(caption: str, field: str, meaning: Meaning) -> bool:
-    """Whether what has the color is there, where the meaning is a color alone."""
-    return not meaning or field in meaning or _is_there(caption, field)
+def _can_apply(caption: str, field: str, meaning: Meaning) -> bool:
+    """Whether the part is present, if the meaning is only a color."""
+    return not meaning or field in meaning or _is_present(caption, field)
 
 
-def _is_there(caption: str, field: str) -> bool:
+def _is_present(caption: str, field: str) -> bool:
     absent = _ABSENT.get(field)
     return parse(caption).get(field, absent) != absent
 
 
-def _phrase(caption: str, field: str, meaning: Meaning) -> str:
-    """What is said of an attribute after a change; where the caption says everything, the color of what is new too."""
-    stated = parse(caption)
-    after = {**stated, **meaning}
-    if len(stated) == len(VALUES):
-        after = dataclasses.asdict(Attributes(**stated).replace(**meaning))
+def _new_phrase(caption: str, field: str, meaning: Meaning) -> str:
+    """The attribute's phrase after a change, with the color of a new part if the caption is complete."""
+    before = parse(caption)
+    after = {**before, **meaning}
+    if len(before) == len(VALUES):
+        after = dataclasses.asdict(Attributes(**before).replace(**meaning))
     color = after.get(COLOR_OF.get(field, ""))
     return phrases_for(field, after[field], None if color == NONE else color)[0]
 
 
-def _stating(caption: str, words: str, field: str, meaning: Meaning) -> str:
-    """The caption with something said of an attribute, in the place of what was said of it, or at its end.
-
-    Raises:
-        ConfigError: words that name no value, or nothing to change.
-    """
+def _with_value(caption: str, words: str, field: str, meaning: Meaning) -> str:
+    """The caption with a new phrase for an attribute, in the position of the old phrase or at the end."""
     if not meaning:
-        raise ConfigError(f"the NEW of `change`, {words!r}, says no value. Say one of {', '.join(VALUES[field])}")
-    said = _said(caption, field)
+        raise ConfigError(f"{words!r}, the NEW of `change`, is not a value. Use one of {', '.join(VALUES[field])}")
+    phrases = _phrases(caption, field)
     if meaning.items() <= parse(caption).items():
-        raise ConfigError(f"the caption says {said[0].text!r}, so {words!r} changes nothing. Say something else")
-    phrase = _phrase(caption, field, meaning)
-    return _in_its_place(caption, field, phrase) if said else Change(old="", new=phrase).apply(caption)
+        raise ConfigError(f"the caption has {phrases[0].text!r}, so {words!r} changes nothing. Use another value")
+    phrase = _new_phrase(caption, field, meaning)
+    return _replaced(caption, field, phrase) if phrases else Change(old="", new=phrase).apply(caption)
 
 
 def _without(caption: str, field: str, meaning: Meaning) -> str:
-    """The caption that denies something, or, where the grammar knows no opposite, leaves it unsaid."""
+    """The caption with a value negated, or without its phrase if the grammar has no negation."""
     if meaning and field not in meaning:
-        return _in_its_place(caption, field, phrases_for(field, parse(caption)[field], None)[0])
-    if field in _ABSENT and _is_there(caption, field):
-        return _in_its_place(caption, field, phrases_for(field, _ABSENT[field], None)[0])
-    return Change(old=_said(caption, field)[0].text, new="").apply(caption)
+        return _replaced(caption, field, phrases_for(field, parse(caption)[field], None)[0])
+    if field in _ABSENT and _is_present(caption, field):
+        return _replaced(caption, field, phrases_for(field, _ABSENT[field], None)[0])
+    return Change(old=_phrases(caption, field)[0].text, new="").apply(caption)
 
 
-def _in_its_place(caption: str, field: str, text: str) -> str:
-    """The caption with the phrase of an attribute exchanged.
-
-    Raises:
-        ConfigError: it has several.
-    """
-    said = _said(caption, field)
-    if len(said) > 1:
-        texts = [phrase.text for phrase in said]
-        raise ConfigError(f"the caption says {_quoted(texts, 'and')} of one attribute. Say one of them")
-    return caption[: said[0].start] + text + caption[said[0].end :]
+def _replaced(caption: str, field: str, text: str) -> str:
+    """The caption with another phrase for an attribute."""
+    phrases = _phrases(caption, field)
+    if len(phrases) > 1:
+        texts = [phrase.text for phrase in phrases]
+        raise ConfigError(f"the caption has {_quoted(texts, 'and')} for one attribute. Remove one of them")
+    return caption[: phrases[0].start] + text + caption[phrases[0].end :]
 
 
-def _said(caption: str, field: str) -> list[Phrase]:
+def _phrases(caption: str, field: str) -> list[Phrase]:
     return [phrase for phrase, meaning in statements(caption) if field in meaning]
 
 
@@ -205,29 +203,21 @@ def _quoted(phrases: Iterable[str], joint: str) -> str:
     return f" {joint} ".join(map(repr, phrases))
 
 
-def _unless_said(caption: str, change: Change, fields: Iterable[str], missing: str) -> str:
-    """The change as in any text, where the caption says nothing of some attributes.
-
-    Raises:
-        ConfigError: it does, and so contradicts what is missing.
-    """
-    said = [phrase.text for phrase, meaning in statements(caption) if not meaning.keys().isdisjoint(fields)]
-    if said:
-        raise ConfigError(f"the caption lacks {missing}: it says {_quoted(said, 'and')}. Change what is there")
+def _as_unknown_text(caption: str, change: Change, fields: Iterable[str], missing: str) -> str:
+    """The change as in any text, provided that the caption does not state these attributes."""
+    contrary = [phrase.text for phrase, meaning in statements(caption) if not meaning.keys().isdisjoint(fields)]
+    if contrary:
+        raise ConfigError(f"the caption lacks {missing}: it has {_quoted(contrary, 'and')}. Change one of its phrases")
     return _as_text(caption, change)
 
 
 def _as_text(caption: str, change: Change) -> str:
-    """The change as in any text.
-
-    Raises:
-        ConfigError: it would say two things of an attribute.
-    """
+    """The change as in any text, provided that no attribute gets a second phrase."""
     changed = change.apply(caption)
     for field in VALUES:
-        said = [phrase.text for phrase in _said(changed, field)]
-        if len(said) > max(1, len(_said(caption, field))):
+        phrases = [phrase.text for phrase in _phrases(changed, field)]
+        if len(phrases) > max(1, len(_phrases(caption, field))):
             raise ConfigError(
-                f"the change {str(change)!r} leaves {_quoted(said, 'and')} of one attribute. Remove one of them"
+                f"the change {str(change)!r} leaves {_quoted(phrases, 'and')} for one attribute. Remove one of them"
             )
     return changed

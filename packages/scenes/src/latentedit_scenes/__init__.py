@@ -1,1 +1,1 @@
-"""The world of rendered scenes: attributes, path tracer, captions, changes and their true masks."""
+"""The domain of rendered scenes: attributes, path tracer, captions, changes and their masks."""

@@ -1,4 +1,4 @@
-"""What a scene is made of: the attributes, their values, and the split that a scene belongs to."""
+"""Attributes of scenes, their values, and the split of each scene."""
 
 import dataclasses
 import itertools
@@ -6,13 +6,13 @@ import random
 from collections.abc import Mapping
 from typing import ClassVar, Self
 
-from latentedit_portraits.worlds import NONE, Described, Split, draw_different
+from latentedit.testing.domains import NONE, SceneAttributes, Split, draw_distinct
 
 PLACES = ("left", "middle", "right")
-"""Where an object can stand, as the camera sees it; each place has one or none."""
+"""Where an object can stand, as seen from the camera; one object at most per place."""
 
 PARTS = ("shape", "color", "material", "size")
-"""What is said of the object at a place."""
+"""The attributes of the object at a place."""
 
 _OBJECT: dict[str, tuple[str, ...]] = {
     "shape": (NONE, "cube", "ball", "cylinder", "cone"),
@@ -37,27 +37,27 @@ VALUES: dict[str, tuple[str, ...]] = {
     **{f"{place}_{part}": values for place in PLACES for part, values in _OBJECT.items()},
     **_SETTING,
 }
-"""Every attribute with its values, in the order in which the reader's heads and the captions name them."""
+"""Every attribute with its values, in the order of the classifier's heads."""
 
 ORDERED: dict[str, tuple[str, ...]] = {
     **{f"{place}_{part}": _OBJECT[part][1:] for place in PLACES for part in ("size", "material")},
     **{name: _SETTING[name] for name in ("lamp_side", "lamp_warmth", "lamp_softness", "time", "camera")},
 }
-"""Attributes whose values have an order, and it; what lies between two of them can be rendered."""
+"""Attributes whose values have an order, with the values in that order; values between them can be rendered, too."""
 
 PART_OF: dict[str, str] = {f"{place}_{part}": f"{place}_shape" for place in PLACES for part in PARTS[1:]}
-"""Attribute to the shape that it belongs to: without an object at a place nothing has its color."""
+"""Attribute of an object to the shape that it depends on: a place without an object has no color."""
 
 HELD_OUT = (("cube", "purple"), ("ball", "green"), ("cylinder", "yellow"), ("cone", "blue"))
-"""Shapes in colors that training never shows; every shape is seen in other colors and every color on other shapes."""
+"""Held-out combinations, which training never shows; it shows each shape in other colors and each color on others."""
 
 _DEFAULTS = {"color": "red", "material": "plastic", "size": "medium"}
-"""What an object is that appears without having been described."""
+"""The attributes of an object that is added without them."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Attributes(Described):
-    """One scene, described completely; see `Described`. Color, material and size are "none" where nothing stands."""
+class Attributes(SceneAttributes):
+    """The attributes of one scene; see `SceneAttributes`. Places without an object have "none"."""
 
     noun: ClassVar = "scene"
     values: ClassVar = VALUES
@@ -92,20 +92,15 @@ class Attributes(Described):
         return _DEFAULTS[name.partition("_")[2]]
 
     def places(self) -> list[str]:
-        """The places where an object stands, from left to right."""
+        """The places that have an object, from left to right."""
         return [place for place in PLACES if getattr(self, f"{place}_shape") != NONE]
 
     def object_at(self, place: str) -> dict[str, str]:
-        """Shape, color, material and size of what stands at a place; all "none" where nothing does."""
+        """Shape, color, material and size of the object at a place; all "none" if it is empty."""
         return {part: getattr(self, f"{place}_{part}") for part in PARTS}
 
     def moved(self, source: str, target: str) -> Self:
-        """The scene with the objects of two places exchanged: a move where one of them is empty.
-
-        Args:
-            source: a place.
-            target: another one.
-        """
+        """The scene with the objects of two places exchanged; if one place is empty, the object moves."""
         there, here = self.object_at(source), self.object_at(target)
         pairs = [(target, part, value) for part, value in there.items()]
         pairs += [(source, part, value) for part, value in here.items()]
@@ -113,22 +108,18 @@ class Attributes(Described):
 
 
 def is_novel(attributes: Attributes) -> bool:
-    """Whether an object is of a shape and a color that training never shows together."""
-    found = [attributes.object_at(place) for place in attributes.places()]
-    return any((one["shape"], one["color"]) in HELD_OUT for one in found)
+    """Whether an object has a combination of shape and color that is held out from training."""
+    objects = [attributes.object_at(place) for place in attributes.places()]
+    return any((thing["shape"], thing["color"]) in HELD_OUT for thing in objects)
 
 
 def split_of(attributes: Attributes) -> Split:
-    """The split that a scene belongs to.
-
-    Scenes with held-out combinations are of the test split; of the others 90 % are of the training split, 5 % of each
-    of the others, by a hash of their attributes. The split depends on nothing but the attributes.
-    """
+    """The split of a scene: test if it has a held-out combination, otherwise by a hash (`hashed_split`)."""
     return "test" if is_novel(attributes) else attributes.hashed_split()
 
 
 def draw(generator: random.Random) -> Attributes:
-    """Random attributes: one, two or three objects equally often, all other values uniformly."""
+    """Random attributes: one, two or three objects equally often, all other values uniform."""
     taken = generator.sample(PLACES, generator.choice((1, 2, 3)))
     values = {name: generator.choice(allowed) for name, allowed in _SETTING.items()}
     for place, (part, allowed) in itertools.product(PLACES, _OBJECT.items()):
@@ -137,12 +128,12 @@ def draw(generator: random.Random) -> Attributes:
 
 
 def draw_split(split: Split, count: int, seed: int) -> list[Attributes]:
-    """``count`` different scenes of one split, the same for the same seed on every machine.
+    """``count`` distinct scenes of a split, the same for the same seed on every machine.
 
     In the test split every second scene has a held-out combination.
     """
 
-    def fits(scene: Attributes, found: int) -> bool:
-        return split_of(scene) == split and (split != "test" or is_novel(scene) == bool(found % 2))
+    def accept(scene: Attributes, index: int) -> bool:
+        return split_of(scene) == split and (split != "test" or is_novel(scene) == bool(index % 2))
 
-    return draw_different(draw, count, f"scenes/{split}/{seed}", fits)
+    return draw_distinct(draw, count, f"scenes/{split}/{seed}", accept)

@@ -1,31 +1,31 @@
-"""A scene in numbers: where its objects stand, how they reflect and what lights them."""
+"""Numerical parameters of a scene: positions and materials of its objects, and the light."""
 
 import dataclasses
 import math
 
-from latentedit_portraits.worlds import read_table
+from latentedit.testing.domains import read_table
 from latentedit_scenes.attributes import Attributes
 
 Color = tuple[float, float, float]
 """Linear red, green and blue: reflected shares in [0, 1], or radiances."""
 
 NUMBERS = read_table("latentedit_scenes", "numbers")
-"""The content of ``numbers.toml``: what each value of an attribute is in numbers."""
+"""The content of ``numbers.toml``: the numbers behind each value of an attribute."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Thing:
-    """One object; lengths are in the world's units, of which four fit into an image's width.
+class Solid:
+    """One object; lengths are in units of a quarter of the image's width.
 
     Args:
         shape: "cube", "ball", "cylinder" or "cone".
-        x: to the right.
-        y: away from the camera.
-        radius: half its height, and half its width but for the cube, whose diagonal is turned to the camera.
-        color: what it reflects.
+        x: position to the right.
+        y: position away from the camera.
+        radius: half its height, and half its width except for the cube, whose diagonal faces the camera.
+        color: base color.
         roughness: of its surface, in (0, 1].
-        metallic: 0 for what has a color below its surface, 1 for metal.
-        specular: how strongly its surface reflects what is no metal, in [0, 1].
+        metallic: 0 for dielectrics, 1 for metal.
+        specular: strength of a dielectric's reflections, in [0, 1].
     """
 
     shape: str
@@ -44,7 +44,7 @@ class Surface:
 
     Args:
         texture: "plain", "checkered" or "striped".
-        color: of the lighter parts.
+        color: color of the lighter parts.
     """
 
     texture: str
@@ -53,20 +53,20 @@ class Surface:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Parameters:
-    """All that the renderer has to know.
+    """The renderer's parameters.
 
     Args:
-        things: place to the object that stands there.
-        floor: below them.
-        wall: behind them.
-        lamp_azimuth: in degrees to the right of the camera.
-        lamp_radius: of the ball that shines; its power stays the same.
-        lamp_color: of its light.
-        sky: radiance from everywhere that floor and wall leave open.
-        camera_height: above the floor.
+        solids: place to the object there.
+        floor: surface below the objects.
+        wall: surface behind the objects.
+        lamp_azimuth: degrees to the right of the camera.
+        lamp_radius: radius of the spherical lamp; its power does not depend on it.
+        lamp_color: color of its light.
+        sky: radiance of the environment, where neither floor nor wall is.
+        camera_height: height above the floor.
     """
 
-    things: dict[str, Thing]
+    solids: dict[str, Solid]
     floor: Surface
     wall: Surface
     lamp_azimuth: float
@@ -77,9 +77,9 @@ class Parameters:
 
 
 def parameters_of(attributes: Attributes) -> Parameters:
-    """A scene in numbers."""
+    """The renderer's parameters for a scene."""
     return Parameters(
-        things={place: _thing(place, attributes.object_at(place)) for place in attributes.places()},
+        solids={place: _solid(place, attributes.object_at(place)) for place in attributes.places()},
         floor=Surface(texture=attributes.floor_texture, color=linear_color(NUMBERS["floor"][attributes.floor_color])),
         wall=Surface(texture=attributes.wall_texture, color=linear_color(NUMBERS["wall"][attributes.wall_color])),
         lamp_azimuth=NUMBERS["lamp_side"][attributes.lamp_side],
@@ -90,15 +90,15 @@ def parameters_of(attributes: Attributes) -> Parameters:
     )
 
 
-def _thing(place: str, told: dict[str, str]) -> Thing:
+def _solid(place: str, parts: dict[str, str]) -> Solid:
     x, y = NUMBERS["place"][place]
-    return Thing(
-        shape=told["shape"],
+    return Solid(
+        shape=parts["shape"],
         x=x,
         y=y,
-        radius=NUMBERS["size"][told["size"]],
-        color=linear_color(NUMBERS["color"][told["color"]]),
-        **NUMBERS["material"][told["material"]],
+        radius=NUMBERS["size"][parts["size"]],
+        color=linear_color(NUMBERS["color"][parts["color"]]),
+        **NUMBERS["material"][parts["material"]],
     )
 
 

@@ -1,41 +1,44 @@
-"""The attribute classifier of scenes: for captions and for measuring."""
+"""The attribute classifier of scenes, used as captioner and for measures."""
 
 from collections.abc import Mapping
 
+from typing_extensions import override
+
 from latentedit.latents.captions.change import Change
 from latentedit.models.base import Backbone
-from latentedit_portraits.worlds import AttributeClassifier
+from latentedit.testing.classifiers import AttributeClassifier
 from latentedit_scenes.attributes import Attributes, draw_split
 from latentedit_scenes.captions import full_caption, parse
 from latentedit_scenes.rewriting import rewrite
 
-_EXAMPLES = 22  # seed of the captions that are given as examples
+_EXAMPLES = 22  # seed of the example captions
 
 
 class SceneReader(AttributeClassifier):
-    """Reads the attributes of scenes of 128 x 128 pixels, and says them in the grammar's canonical caption."""
+    """Classifies the attributes of scenes of 128 x 128 pixels and writes the canonical caption."""
 
     scene = Attributes
     model = "scenes"
 
-    def say(self, scene: Attributes) -> str:
-        """The canonical caption, which names every attribute."""
+    @override
+    def full_caption(self, scene: Attributes) -> str:
         return full_caption(scene)
 
+    @override
     def stated(self, caption: str) -> Mapping[str, str]:
-        """The attributes and values that a caption states."""
         return parse(caption).attributes()
 
+    @override
     def examples(self, count: int) -> list[str]:
-        """Full captions of scenes that neither training nor tests have seen."""
+        # of a split that neither training nor tests use
         return [full_caption(item) for item in draw_split("calibration", count, _EXAMPLES)]
 
+    @override
     def change(self, caption: str, change: Change) -> str:
-        """The caption with a change made by the grammar: see `rewrite`."""
         return rewrite(caption, change)
 
 
 def reader_for(backbone: Backbone) -> SceneReader:
-    """The entry point ``scenes`` of ``latentedit.captioners``: the reader that lies beside the bundled model."""
+    """The entry point ``scenes`` of ``latentedit.captioners``: the classifier of the bundled model."""
     del backbone
     return SceneReader.bundled()

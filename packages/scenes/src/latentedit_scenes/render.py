@@ -1,7 +1,7 @@
-"""Scenes as images: the path tracer Mitsuba, which is also the truth about every edit.
+"""The renderer of scenes, Mitsuba's path tracer, which also makes the correct result of every edit.
 
-Every random number belongs to a pixel, a sample and a dimension. A path that does not meet what was changed is the same
-path in both images; so pixels that no change reaches are equal bit by bit.
+Every random number belongs to a pixel, a sample and a dimension. A path that does not meet a changed object is the same
+path in both images, so pixels that the change does not reach are bitwise equal.
 """
 
 import functools
@@ -13,33 +13,34 @@ import mitsuba
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit_scenes.parameters import NUMBERS, Color, Parameters, Surface, Thing
+from latentedit_scenes.parameters import NUMBERS, Color, Parameters, Solid, Surface
 
 SIZE = 128
 """Side of the model's images, in pixels."""
 
 CREDITS = "The scenes are rendered with Mitsuba 3 (BSD-3-Clause, copyright 2017 Wenzel Jakob) from plain solids."
-"""Whose work the images hold."""
+"""Authors and licenses of what the images contain."""
 
 VARIANT = "LATENTEDIT_SCENES_VARIANT"
-"""Variable of the environment that names another variant of Mitsuba than the scalar one, such as "llvm_ad_rgb".
+"""Environment variable that names another variant of Mitsuba than the scalar one, such as "llvm_ad_rgb".
 
-The scalar one needs nothing else and is the truth: others are faster, and round differently."""
+The scalar variant has no further requirements and defines the correct results; others are faster and round differently.
+"""
 
 _SAMPLES, _SAMPLES_LARGE = 36, 16
-"""Paths a pixel, up to `SIZE` and above it, where more pixels are seen together."""
+"""Paths per pixel, up to `SIZE` and above it, where noise of single pixels is less visible."""
 
-_DEPTH = 3  # edges of a path: to what is seen, to what it is lit by in turn, and to a light
-_SKY_SHARE = 0.1  # of the paths that look for the sky, beside those for the lamp; most find it anyway
+_DEPTH = 3  # edges of a path: to the visible surface, to one that it reflects, and to a light
+_SKY_SHARE = 0.1  # of light samples for the sky instead of the lamp; most paths reach the sky without them
 _FACETS = 96  # of a cone
-_BLOCK = 32  # pixels; given, the image does not depend on the number of threads
+_BLOCK = 32  # pixels; fixed, so that the image does not depend on the number of threads
 _SEED = 7
-_KNEE = 0.7  # linear light up to which tones are left as they are
+_KNEE = 0.7  # linear light up to which tones are not comcompressed
 _ROOM: dict[str, float] = NUMBERS["room"]
 
 
 def render_array(parameters: Parameters, size: int = SIZE) -> NDArray[np.uint8]:
-    """The image of a scene as ``[size, size, 3]`` unsigned bytes; the same call gives the same bytes.
+    """The image of a scene as bytes ``[size, size, 3]``; equal arguments give equal bytes.
 
     Cost:
         A second for 128 pixels and eight for 512, on one core.
@@ -48,22 +49,16 @@ def render_array(parameters: Parameters, size: int = SIZE) -> NDArray[np.uint8]:
 
 
 def render_linear(parameters: Parameters, size: int, *, seed: int = _SEED) -> NDArray[np.float32]:
-    """The same in linear light, ``[size, size, 3]``.
-
-    Args:
-        parameters: of the scene.
-        size: side of the square image, in pixels.
-        seed: of the paths; images of two seeds differ by noise.
-    """
+    """The image of a scene in linear light, ``[size, size, 3]``; images of two seeds differ by noise."""
     mi = tracer()
     samples = _SAMPLES if size <= SIZE else _SAMPLES_LARGE
     integrator = {"type": "path", "max_depth": _DEPTH, "block_size": _BLOCK}
-    described = scene(parameters, size, samples) | {"integrator": integrator}
-    return _despeckled(np.array(mi.render(mi.load_dict(described), seed=seed), dtype=np.float32))
+    description = scene(parameters, size, samples) | {"integrator": integrator}
+    return _despeckled(np.array(mi.render(mi.load_dict(description), seed=seed), dtype=np.float32))
 
 
 def _despeckled(linear: NDArray[np.float32]) -> NDArray[np.float32]:
-    """No value above the third highest of the eight around it: single paths met the lamp by chance."""
+    """Clip each value to the third highest of its eight neighbors: few paths hit the lamp, and these are outliers."""
     rows, columns = linear.shape[:2]
     padded = np.pad(linear, ((1, 1), (1, 1), (0, 0)), mode="edge")
     shifts = [(y, x) for y in range(3) for x in range(3) if (y, x) != (1, 1)]
@@ -72,17 +67,17 @@ def _despeckled(linear: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def to_bytes(linear: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Linear light to sRGB bytes; the brightest lights are pressed together and not cut."""
-    pressed = np.where(linear < _KNEE, linear, _KNEE + (1 - _KNEE) * (1 - np.exp((_KNEE - linear) / (1 - _KNEE))))
+    """Linear light to sRGB bytes; highlights are comcompressed instead of clipped."""
+    compressed = np.where(linear < _KNEE, linear, _KNEE + (1 - _KNEE) * (1 - np.exp((_KNEE - linear) / (1 - _KNEE))))
     curve = np.where(
-        pressed <= 0.0031308, 12.92 * pressed, 1.055 * np.power(np.maximum(pressed, 1e-6), 1 / 2.4) - 0.055
+        compressed <= 0.0031308, 12.92 * compressed, 1.055 * np.power(np.maximum(compressed, 1e-6), 1 / 2.4) - 0.055
     )
     return np.clip(255 * curve + 0.5, 0, 255).astype(np.uint8)
 
 
 @functools.cache
 def tracer() -> Any:
-    """Mitsuba in the variant that renders."""
+    """Mitsuba, with its variant set."""
     mi: Any = mitsuba
     mi.set_variant(os.environ.get(VARIANT, "scalar_rgb"))
     mi.set_log_level(mi.LogLevel.Error)
@@ -90,15 +85,15 @@ def tracer() -> Any:
 
 
 def scene(parameters: Parameters, size: int, samples: int) -> dict[str, Any]:
-    """What Mitsuba loads, without an integrator."""
+    """The scene as a dictionary for `mitsuba.load_dict`, without an integrator."""
     mi = tracer()
     transform = mi.ScalarTransform4f
     wall_y, distance = _ROOM["wall_y"], _ROOM["camera_distance"]
     away, height = math.sqrt(distance**2 - parameters.camera_height**2), parameters.camera_height
-    # Wider than what any camera sees, so that their edges are never in the image.
+    # Larger than any camera's view, so that their edges are never visible.
     floor = transform().translate([0, wall_y - 20, 0]).scale(20)
     wall = transform().translate([0, wall_y, 20]).rotate([1, 0, 0], 90).scale(20)
-    described: dict[str, Any] = {
+    description: dict[str, Any] = {
         "type": "scene",
         "sensor": {
             "type": "perspective",
@@ -112,52 +107,56 @@ def scene(parameters: Parameters, size: int, samples: int) -> dict[str, Any]:
         "lamp": _lamp(parameters),
         "sky": {"type": "constant", "radiance": _rgb(parameters.sky), "sampling_weight": _SKY_SHARE},
     }
-    for place, thing in parameters.things.items():
-        described |= {f"{place}_{name}": one for name, one in _solid(thing).items()}
-    return described
+    for place, solid in parameters.solids.items():
+        description |= {f"{place}_{name}": shape for name, shape in _shapes(solid).items()}
+    return description
 
 
 def _lamp(parameters: Parameters) -> dict[str, Any]:
-    """A ball that shines with the same power whatever its size."""
-    turn, rise = math.radians(parameters.lamp_azimuth), math.radians(_ROOM["lamp_elevation"])
+    """A spherical lamp whose power does not depend on its size."""
+    azimuth, elevation = math.radians(parameters.lamp_azimuth), math.radians(_ROOM["lamp_elevation"])
     distance, radius = _ROOM["lamp_distance"], parameters.lamp_radius
-    place = (math.sin(turn) * math.cos(rise), -math.cos(turn) * math.cos(rise), math.sin(rise))
+    toward_lamp = (
+        math.sin(azimuth) * math.cos(elevation),
+        -math.cos(azimuth) * math.cos(elevation),
+        math.sin(elevation),
+    )
     radiance = _ROOM["lamp_power"] * distance**2 / (math.pi * radius**2)
     red, green, blue = (radiance * part for part in parameters.lamp_color)
     return {
         "type": "sphere",
-        "center": [distance * part for part in place],
+        "center": [distance * part for part in toward_lamp],
         "radius": radius,
         "emitter": {"type": "area", "radiance": _rgb((red, green, blue))},
     }
 
 
-def _solid(thing: Thing) -> dict[str, dict[str, Any]]:
-    """The surfaces of an object that stands on the floor."""
+def _shapes(solid: Solid) -> dict[str, dict[str, Any]]:
+    """Mitsuba's shapes of an object that stands on the floor."""
     transform = tracer().ScalarTransform4f
-    radius, bsdf = thing.radius, _coat(thing)
-    at = transform().translate([thing.x, thing.y, 0])
-    if thing.shape == "ball":
-        return {"ball": {"type": "sphere", "center": [thing.x, thing.y, radius], "radius": radius, "bsdf": bsdf}}
-    if thing.shape == "cube":
+    radius, bsdf = solid.radius, _glossy(solid)
+    at = transform().translate([solid.x, solid.y, 0])
+    if solid.shape == "ball":
+        return {"ball": {"type": "sphere", "center": [solid.x, solid.y, radius], "radius": radius, "bsdf": bsdf}}
+    if solid.shape == "cube":
         half = _ROOM["cube"] * radius
         place = at.translate([0, 0, half]).rotate([0, 0, 1], _ROOM["cube_turn"]).scale(half)
         return {"cube": {"type": "cube", "to_world": place, "bsdf": bsdf}}
-    if thing.shape == "cylinder":
+    if solid.shape == "cylinder":
         width, height = 0.85 * radius, 1.9 * radius
         side = {"type": "cylinder", "p0": [0, 0, 0], "p1": [0, 0, height], "radius": width, "to_world": at}
         lid = {"type": "disk", "to_world": at.translate([0, 0, height]).scale(width)}
         return {"side": side | {"bsdf": bsdf}, "lid": lid | {"bsdf": bsdf}}
-    return {"cone": _cone(thing, bsdf)}
+    return {"cone": _cone(solid, bsdf)}
 
 
-def _cone(thing: Thing, bsdf: dict[str, Any]) -> Any:
-    """A round cone; Mitsuba has none, so it is a mesh whose normals are those of the true one."""
+def _cone(solid: Solid, bsdf: dict[str, Any]) -> Any:
+    """A round cone as a mesh with the normals of a smooth cone, since Mitsuba has no cone."""
     mi = tracer()
-    width, height = thing.radius, 2.1 * thing.radius
+    width, height = solid.radius, 2.1 * solid.radius
     turns = np.linspace(0, 2 * np.pi, _FACETS, endpoint=False)
     ring = np.stack([np.cos(turns), np.sin(turns), np.zeros(_FACETS)], axis=1)
-    foot = np.array([thing.x, thing.y, 0.0])
+    foot = np.array([solid.x, solid.y, 0.0])
     normals = (ring * height + [0, 0, width]) / math.hypot(width, height)
     properties = mi.Properties()
     properties["bsdf"] = mi.load_dict(bsdf)
@@ -172,18 +171,18 @@ def _cone(thing: Thing, bsdf: dict[str, Any]) -> Any:
     return mesh
 
 
-def _coat(thing: Thing) -> dict[str, Any]:
+def _glossy(solid: Solid) -> dict[str, Any]:
     return {
         "type": "principled",
-        "base_color": _rgb(thing.color),
-        "roughness": thing.roughness,
-        "metallic": thing.metallic,
-        "specular": thing.specular,
+        "base_color": _rgb(solid.color),
+        "roughness": solid.roughness,
+        "metallic": solid.metallic,
+        "specular": solid.specular,
     }
 
 
 def _matte(surface: Surface) -> dict[str, Any]:
-    """A diffuse surface; fields and stripes go on over its whole width."""
+    """A diffuse surface; checks and stripes cover its full width."""
     light = _rgb(surface.color)
     if surface.texture == "plain":
         return {"type": "diffuse", "reflectance": light}

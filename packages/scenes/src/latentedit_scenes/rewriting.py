@@ -1,4 +1,4 @@
-"""Changes of a scene's caption by its grammar: an object is found by some of its parts, and keeps the others."""
+"""Grammatical changes of scene captions: some parts identify an object, and its other parts stay."""
 
 import dataclasses
 import itertools
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from latentedit.core.errors import ConfigError
 from latentedit.latents.captions.change import Change, Phrase, phrase_key, read_phrases
-from latentedit_portraits.worlds import NONE
+from latentedit.testing.domains import NONE
 from latentedit_scenes.attributes import PARTS, PLACES
 from latentedit_scenes.captions import object_phrase, parse, phrase_of_place, phrase_of_setting
 
@@ -16,39 +16,42 @@ _OBJECT = "object"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class _Said:
-    """What a phrase says: of an object its parts and place, of floor, wall, lamp, time or camera their attributes."""
+class _Statement:
+    """The content of a phrase: parts and place of an object, or attributes of floor, wall, lamp, time or camera."""
 
     subject: str
-    told: Mapping[str, str]
+    values: Mapping[str, str]
 
-    def has(self, other: "_Said") -> bool:
-        """Whether it says all that another one says of the same subject."""
-        return self.subject == other.subject and other.told.items() <= self.told.items()
+    def includes(self, other: "_Statement") -> bool:
+        """Whether it states everything that another statement does."""
+        return self.subject == other.subject and other.values.items() <= self.values.items()
 
-    def words(self) -> str:
-        """It in words of the grammar."""
+    def phrase(self) -> str:
+        """The canonical phrase."""
         if self.subject != _OBJECT:
-            return phrase_of_setting(self.subject, self.told)
-        where = phrase_of_place(self.told["place"]) if "place" in self.told else ""
-        parts = {part: self.told[part] for part in PARTS if part in self.told}
+            return phrase_of_setting(self.subject, self.values)
+        where = phrase_of_place(self.values["place"]) if "place" in self.values else ""
+        parts = {part: self.values[part] for part in PARTS if part in self.values}
         return f"{'no object' if parts.get('shape') == NONE else object_phrase(parts)} {where}".rstrip()
 
 
-def rewrite(caption: str, change: Change) -> str:
-    """The caption with the change made.
+_Statements = list[tuple[Phrase, _Statement]]
 
-    OLD names an object by some of its parts ("the red ball"), or floor, wall, lamp, time or camera; NEW says what is
-    different, and the rest stays as it was. An object that is removed leaves "no object" in its place, and one that is
-    added takes such a place. Several changes stand between commas. Words that the grammar does not know, and captions
-    that tell objects by where they stand to each other, are changed as any text is, by `Change.apply`.
+
+def rewrite(caption: str, change: Change) -> str:
+    """The caption with the change applied.
+
+    OLD identifies an object by some of its parts ("the red ball"), or floor, wall, lamp, time or camera; NEW states
+    what is different, and the rest stays. A removed object leaves "no object" in its place, and an added object takes
+    such a place. Several changes are separated by commas. Words that are not in the grammar, and captions with
+    relations between objects, are changed as in any text, by `Change.apply`.
 
     Args:
-        caption: of a scene, full or not.
-        change: what should be different.
+        caption: full or partial.
+        change: the change to apply.
 
     Raises:
-        ConfigError: OLD is not in the caption, or several times; NEW is said already, or its place is taken.
+        ConfigError: OLD is not in the caption or is ambiguous; NEW is stated already, or its place is taken.
 
     Example:
         >>> caption = "a scene with a large red rubber ball on the left, no object on the right, a plain gray wall"
@@ -65,100 +68,95 @@ def rewrite(caption: str, change: Change) -> str:
 
 
 def _rewrite(caption: str, change: Change) -> str:
-    """The caption with the change of one subject made."""
-    old, new = _meaning(change.old), _meaning(change.new)
-    strange = (change.old and old is None) or (change.new and new is None)
-    if strange or parse(caption).related or (old and new and old.subject != new.subject):
+    """The caption with the change of one subject applied."""
+    old, new = _parse_phrase(change.old), _parse_phrase(change.new)
+    unknown = (change.old and old is None) or (change.new and new is None)
+    if unknown or parse(caption).related or (old and new and old.subject != new.subject):
         return change.apply(caption)
-    said = [(phrase, meaning) for phrase in _phrases(caption) if (meaning := _meaning(phrase.text)) is not None]
+    phrases = read_phrases(caption, lead=True).phrases
+    stated = [(phrase, known) for phrase in phrases if (known := _parse_phrase(phrase.text)) is not None]
     if old is None:
         assert new is not None
-        return _added(caption, new, change, said)
-    phrase, meaning = _only([one for one in said if one[1].has(old)], said, change)
+        return _added(caption, new, change, stated)
+    phrase, known = _single([pair for pair in stated if pair[1].includes(old)], stated, change)
     if new is not None:
-        return _changed(caption, phrase, meaning, new, said)
-    if old.subject != _OBJECT or "place" not in meaning.told:
+        return _changed(caption, phrase, known, new, stated)
+    if old.subject != _OBJECT or "place" not in known.values:
         return Change(old=phrase.text, new="").apply(caption)
-    return _in_place(caption, {phrase: _nothing(meaning.told["place"])})
+    return _replaced(caption, {phrase: _empty(known.values["place"])})
 
 
-def _changed(caption: str, phrase: Phrase, meaning: _Said, new: _Said, said: list[tuple[Phrase, _Said]]) -> str:
-    """The caption in which a phrase says something new too; an object that moves leaves its place empty."""
-    if meaning.has(new):
-        raise ConfigError(f"the caption says {phrase.text!r}, so {new.words()!r} changes nothing. Say something else")
-    after = _Said(subject=meaning.subject, told={**meaning.told, **new.told})
-    here, there = meaning.told.get("place"), after.told.get("place")
+def _changed(caption: str, phrase: Phrase, old: _Statement, new: _Statement, stated: _Statements) -> str:
+    """The caption with a phrase that also states NEW; an object that moves leaves its place empty."""
+    if old.includes(new):
+        raise ConfigError(f"the caption has {phrase.text!r}, so {new.phrase()!r} changes nothing. Use another value")
+    after = _Statement(subject=old.subject, values={**old.values, **new.values})
+    here, there = old.values.get("place"), after.values.get("place")
     if here is None or here == there:
-        return _in_place(caption, {phrase: after})
+        return _replaced(caption, {phrase: after})
     assert there is not None
-    return _in_place(caption, {phrase: _nothing(here), _free(said, there): after})
+    return _replaced(caption, {phrase: _empty(here), _empty_place(stated, there): after})
 
 
-def _added(caption: str, new: _Said, change: Change, said: list[tuple[Phrase, _Said]]) -> str:
-    """The caption that says something more: of what it names already in the place of that, else at its end."""
+def _added(caption: str, new: _Statement, change: Change, stated: _Statements) -> str:
+    """The caption that also states NEW: in the phrase of its subject or an empty place, otherwise at the end."""
     if new.subject == _OBJECT:
-        if any(meaning.told.get("shape") == NONE for _, meaning in said):
-            free = _free(said, new.told.get("place"))
-            place = next(meaning.told["place"] for phrase, meaning in said if phrase == free)
-            return _in_place(caption, {free: _Said(subject=_OBJECT, told={**new.told, "place": place})})
+        if any(known.values.get("shape") == NONE for _, known in stated):
+            free = _empty_place(stated, new.values.get("place"))
+            place = next(known.values["place"] for phrase, known in stated if phrase == free)
+            return _replaced(caption, {free: _Statement(subject=_OBJECT, values={**new.values, "place": place})})
         return change.apply(caption)
-    same = [one for one in said if one[1].subject == new.subject]
-    return _changed(caption, *same[0], new, said) if same else change.apply(caption)
+    same = [pair for pair in stated if pair[1].subject == new.subject]
+    return _changed(caption, *same[0], new, stated) if same else change.apply(caption)
 
 
-def _free(said: list[tuple[Phrase, _Said]], place: str | None) -> Phrase:
-    """The phrase that says that a place is empty; the first of them where no place is named.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    empty = {meaning.told["place"]: phrase for phrase, meaning in said if meaning.told.get("shape") == NONE}
+def _empty_place(stated: _Statements, place: str | None) -> Phrase:
+    """The phrase that states that a place is empty; if ``place`` is None, the first such phrase."""
+    empty = {known.values["place"]: phrase for phrase, known in stated if known.values.get("shape") == NONE}
     if place is not None and place not in empty:
-        raise ConfigError(f"the caption does not say that nothing stands {phrase_of_place(place)}. Name an empty place")
-    return empty[place] if place is not None else next(empty[one] for one in PLACES if one in empty)
+        raise ConfigError(
+            f"the caption does not state that there is no object {phrase_of_place(place)}. Use an empty place"
+        )
+    return empty[place] if place is not None else next(empty[name] for name in PLACES if name in empty)
 
 
-def _only(found: list[tuple[Phrase, _Said]], said: list[tuple[Phrase, _Said]], change: Change) -> tuple[Phrase, _Said]:
-    """The one phrase that is meant.
+def _single(matches: _Statements, stated: _Statements, change: Change) -> tuple[Phrase, _Statement]:
+    """The only match of OLD."""
+    if len(matches) == 1:
+        return matches[0]
+    phrases = [phrase.text for phrase, _ in matches or stated]
+    if matches:
+        raise ConfigError(
+            f"{change.old!r}, the OLD of `change`, is ambiguous: {_quoted(phrases, 'or')}. Be more specific"
+        )
+    raise ConfigError(
+        f"{change.old!r}, the OLD of `change`, is not in the caption, which has {_quoted(phrases, 'and')}"
+    )
 
-    Raises:
-        ConfigError: there is none, or more than one.
-    """
-    if len(found) == 1:
-        return found[0]
-    told = [phrase.text for phrase, _ in found or said]
-    if found:
-        raise ConfigError(f"{change.old!r}, the OLD of `change`, may be {_listed(told, 'or')}. Say more words")
-    raise ConfigError(f"{change.old!r}, the OLD of `change`, is not in the caption, which says {_listed(told, 'and')}")
 
-
-def _listed(texts: list[str], joint: str) -> str:
+def _quoted(texts: list[str], joint: str) -> str:
     return f" {joint} ".join(map(repr, texts))
 
 
-def _nothing(place: str) -> _Said:
-    return _Said(subject=_OBJECT, told={"shape": NONE, "place": place})
+def _empty(place: str) -> _Statement:
+    return _Statement(subject=_OBJECT, values={"shape": NONE, "place": place})
 
 
-def _phrases(caption: str) -> tuple[Phrase, ...]:
-    return read_phrases(caption, lead=True).phrases
-
-
-def _in_place(caption: str, phrases: Mapping[Phrase, _Said]) -> str:
-    """The caption with some of its phrases exchanged."""
-    for phrase, meaning in sorted(phrases.items(), key=lambda item: -item[0].start):
-        caption = caption[: phrase.start] + meaning.words() + caption[phrase.end :]
+def _replaced(caption: str, statements: Mapping[Phrase, _Statement]) -> str:
+    """The caption with other statements in place of some phrases."""
+    for phrase, new in sorted(statements.items(), key=lambda item: -item[0].start):
+        caption = caption[: phrase.start] + new.phrase() + caption[phrase.end :]
     return caption
 
 
-def _meaning(phrase: str) -> _Said | None:
-    """What a phrase says; None where the grammar does not know it."""
+def _parse_phrase(phrase: str) -> _Statement | None:
+    """The content of a phrase; None if it is not in the grammar."""
     stated = parse(f"a scene with {phrase}")
     if len(stated.objects) == 1:
-        return _Said(subject=_OBJECT, told=stated.objects[0])
-    empty = [name for name, value in stated.values.items() if value == NONE]
-    if empty:
-        return _nothing(empty[0].partition("_")[0])
+        return _Statement(subject=_OBJECT, values=stated.objects[0])
+    absent = [name for name, value in stated.values.items() if value == NONE]
+    if absent:
+        return _empty(absent[0].partition("_")[0])
     if stated.objects or not stated.values:
         return None
-    return _Said(subject=next(iter(stated.values)).partition("_")[0], told=stated.values)
+    return _Statement(subject=next(iter(stated.values)).partition("_")[0], values=stated.values)

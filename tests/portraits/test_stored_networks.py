@@ -1,4 +1,4 @@
-"""Networks beside a model come back, and read what they are given."""
+"""Networks in a model folder: storage and inputs."""
 
 from pathlib import Path
 from typing import Any
@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
+from latentedit.testing.classifiers import to_pixels
 from latentedit_portraits.framer import PortraitFramer
 from latentedit_portraits.reader import PortraitReader
-from latentedit_portraits.worlds import to_pixels
 
 
 @pytest.mark.parametrize(("kind", "side"), [(PortraitReader, 128), (PortraitFramer, 64)])
 @torch.no_grad()
-def test_weights_come_back_to_the_rounding_of_half_precision(kind: Any, side: int, tmp_path: Path) -> None:
-    """Eleven bits of mantissa: a relative error of 2^-11; counters, which are whole numbers, come back as they were."""
+def test_loaded_weights_equal_the_saved_ones_in_half_precision(kind: Any, side: int, tmp_path: Path) -> None:
+    """Eleven bits of mantissa: a relative error of 2^-11; integers are exact."""
     saved = kind.build(0)
     saved.features[1].num_batches_tracked += 7
     kind(saved).save(tmp_path)
@@ -28,13 +28,13 @@ def test_weights_come_back_to_the_rounding_of_half_precision(kind: Any, side: in
     assert not torch.allclose(found(pixels), kind.build(1).eval()(pixels), atol=5e-3)
 
 
-def test_pixels_beyond_the_range_count_as_its_ends() -> None:
+def test_pixels_out_of_range_are_clamped() -> None:
     reader = PortraitReader(PortraitReader.build(0).eval())
     pixels = 3 * torch.randn(1, 3, 128, 128, generator=torch.Generator().manual_seed(0))
     beyond, ends = reader.probabilities(pixels), reader.probabilities(pixels.clamp(-1, 1))
     assert all(torch.equal(beyond[name], ends[name]) for name in ends)
 
 
-def test_pixels_run_from_minus_one_to_one() -> None:
+def test_bytes_become_pixels_in_minus_one_to_one() -> None:
     bytes_ = np.array([0, 255], dtype=np.uint8).reshape(1, 1, 2, 1).repeat(3, axis=3)
     assert to_pixels(bytes_)[0, :, 0].tolist() == [[-1.0, 1.0]] * 3

@@ -1,0 +1,305 @@
+"""Domains: images whose attributes are known, so that the correct result of every edit can be rendered.
+
+`Domain` is what the benchmark needs; any class with these members conforms. `AttributeDomain` implements most of it for
+scenes that are dataclasses of attributes.
+"""
+
+import abc
+import dataclasses
+import hashlib
+import random
+import re
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from importlib import resources
+from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar, runtime_checkable
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from PIL import Image
+from torch import Tensor
+from typing_extensions import override
+
+from latentedit.core.errors import ConfigError
+
+Split = Literal["train", "calibration", "test"]
+
+Scene = Any
+"""A complete description of one image, in a form that its domain chooses: hashable, can be pickled; equal scenes look
+the same."""
+
+NONE = "none"  # value of an absent attribute
+
+
+@runtime_checkable
+class Domain(Protocol):
+    """A domain in which the correct result of every edit can be rendered. Its entry point is an instance or a class.
+
+    Laws:
+        1. ``draw`` gives the same scenes for the same arguments on every machine; no scene is in two splits.
+        2. ``attributes(change(scene, {name: value}))[name]`` is ``value`` for every value of ``alternatives(scene)``.
+        3. ``render`` gives the same bytes for equal scenes.
+        4. ``paraphrase`` words what two scenes share in the same way for equal generators.
+    """
+
+    name: str
+    """The domain's name in the registry and in the names of data sets."""
+
+    values: Mapping[str, Sequence[str]]
+    """Every attribute with all its values."""
+
+    ordered: Mapping[str, Sequence[str]]
+    """Attributes whose values have an order, with the values in that order; may be empty."""
+
+    part_of: Mapping[str, str]
+    """Attribute to the part that it belongs to, such as a color to hair: never both are changed; may be empty."""
+
+    plain_changes: Mapping[str, tuple[str, str]]
+    """Attribute to two of its values for which captions have equally many words."""
+
+    @abc.abstractmethod
+    def draw(self, split: Split, count: int, seed: int) -> Sequence[Scene]:
+        """``count`` distinct scenes of a split."""
+        ...
+
+    @abc.abstractmethod
+    def attributes(self, scene: Scene) -> Mapping[str, str]:
+        """Every attribute's value in the scene, in the order of ``values``."""
+        ...
+
+    @abc.abstractmethod
+    def alternatives(self, scene: Scene) -> Mapping[str, Sequence[str]]:
+        """The other values of every attribute that can be changed in the scene; attributes of absent parts cannot."""
+        ...
+
+    @abc.abstractmethod
+    def change(self, scene: Scene, change: Mapping[str, str]) -> Scene:
+        """The counterfactual: the same scene with other values of some attributes."""
+        ...
+
+    @abc.abstractmethod
+    def render(self, scene: Scene) -> UInt8[np.ndarray, "h w 3"]:
+        """The image of a scene at the size of the domain's models."""
+        ...
+
+    @abc.abstractmethod
+    def phrases(self, scene: Scene) -> Sequence[str]:
+        """The phrases of the full caption, in an order that is the same for all scenes."""
+        ...
+
+    @abc.abstractmethod
+    def caption(self, phrases: Sequence[str]) -> str:
+        """All phrases of a scene, or some, as a caption."""
+        ...
+
+    @abc.abstractmethod
+    def paraphrase(self, scene: Scene, generator: random.Random) -> str:
+        """The full caption with synonyms."""
+        ...
+
+    @abc.abstractmethod
+    def words(self, caption: str) -> Sequence[str]:
+        """The tokens of a caption for the domain's models."""
+        ...
+
+    @abc.abstractmethod
+    def read(self, pixels: Float[Tensor, "b 3 h w"]) -> Sequence[Scene]:
+        """The scenes that a classifier of attributes recognizes.
+
+        Args:
+            pixels: in [-1, 1], of the size of ``render``.
+
+        Raises:
+            NotImplementedError: the domain has no classifier; measures that need one are left out.
+        """
+        ...
+
+    @abc.abstractmethod
+    def images(self, model: str, count: int, seed: int) -> Sequence[Image.Image] | None:
+        """Images that a model of this domain was not trained on, at its size; None for other models."""
+        ...
+
+
+class Scalable(Domain, Protocol):
+    """A domain that renders its scenes at any size, for editors that do not take small images.
+
+    Laws:
+        1. ``render_at(scene, side)`` gives the same bytes for equal scenes and sides.
+    """
+
+    credits: str
+    """One sentence for the card of a data set: authors and license of what the images contain."""
+
+    @abc.abstractmethod
+    def render_at(self, scene: Scene, side: int) -> UInt8[np.ndarray, "side side 3"]:
+        """The square image of a scene, ``side`` pixels wide and high."""
+        ...
+
+
+@runtime_checkable
+class Lit(Domain, Protocol):
+    """A domain whose changes have side effects such as shadows and reflections, with masks of them.
+
+    Laws:
+        1. The mask of side effects excludes every pixel that shows a changed object itself, before or after.
+    """
+
+    @abc.abstractmethod
+    def side_effects(
+        self, scene: Scene, answer: Scene, before: UInt8[np.ndarray, "h w 3"], after: UInt8[np.ndarray, "h w 3"]
+    ) -> Bool[np.ndarray, "h w"]:
+        """Where two scenes look different only as a consequence of the change.
+
+        Args:
+            scene: before the change.
+            answer: after the change.
+            before: image of ``scene``.
+            after: image of ``answer``.
+        """
+        ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SceneAttributes:
+    """A scene as a dataclass with one field per attribute.
+
+    A dependent attribute is "none" exactly if its part is absent; anything else raises a `ConfigError`.
+    """
+
+    noun: ClassVar[str]  # a word for a scene, for messages
+    values: ClassVar[Mapping[str, tuple[str, ...]]]  # every attribute with its values
+    dependent: ClassVar[Mapping[str, tuple[str, str]]]  # attribute to its part, and that part's value if it is absent
+
+    def __post_init__(self) -> None:
+        for name, allowed in self.values.items():
+            value = getattr(self, name)
+            if value not in allowed:
+                raise ConfigError(f"{name} cannot be {value!r}. Give one of {', '.join(allowed)}")
+        for name, (part, absent) in self.dependent.items():
+            if (getattr(self, name) == NONE) != (getattr(self, part) == absent):
+                raise ConfigError(
+                    f"{part} is {getattr(self, part)!r} and {name} {getattr(self, name)!r}, which contradict each "
+                    f"other. Give {name} 'none' exactly if {part} is {absent!r}"
+                )
+
+    @classmethod
+    def default(cls, name: str, others: Mapping[str, str]) -> str:
+        """The value of a dependent attribute whose part is added without it, given the scene's other values."""
+        raise NotImplementedError
+
+    def replace(self, **change: str) -> Self:
+        """The counterfactual: some attributes changed; dependent attributes appear and disappear with their part."""
+        unknown = sorted(set(change) - set(self.values))
+        if unknown:
+            raise ConfigError(f"a {self.noun} has no attribute {', '.join(unknown)}. Use {', '.join(self.values)}")
+        values = {name: getattr(self, name) for name in self.values} | change
+        self._make_consistent(values, values)
+        return dataclasses.replace(self, **values)
+
+    def indices(self) -> list[int]:
+        """The position of each value in ``values``, in the order of ``values``."""
+        return [allowed.index(getattr(self, name)) for name, allowed in self.values.items()]
+
+    @classmethod
+    def from_indices(cls, indices: Sequence[int]) -> Self:
+        """The inverse of `indices`; if a classifier's outputs are inconsistent, the part decides."""
+        values = {name: allowed[i] for (name, allowed), i in zip(cls.values.items(), indices, strict=True)}
+        cls._make_consistent(values, {})
+        return cls(**values)
+
+    @classmethod
+    def _make_consistent(cls, values: dict[str, str], others: Mapping[str, str]) -> None:
+        """Adapt dependent values to their parts, in place."""
+        for name, (part, absent) in cls.dependent.items():
+            if values[part] == absent:
+                values[name] = NONE
+            elif values[name] == NONE:
+                values[name] = cls.default(name, others)
+
+    def differences(self, other: "SceneAttributes") -> list[str]:
+        """Names of the attributes in which two scenes differ."""
+        return [name for name in self.values if getattr(self, name) != getattr(other, name)]
+
+    def hashed_split(self) -> Split:
+        """90 % train, 5 % calibration, 5 % test, by a hash of the values: no scene is in two splits."""
+        text = "|".join(getattr(self, name) for name in self.values)
+        bucket = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") % 20
+        return "test" if bucket == 0 else "calibration" if bucket == 1 else "train"
+
+
+class AttributeDomain(Scalable):
+    """A domain whose scenes are `SceneAttributes` and on which models are trained."""
+
+    scene: type[Any]  # the class of its scenes
+    side = 128  # of the images of its models, in pixels
+    models: Sequence[str] = ()  # trained on its training split
+    vocabulary: Sequence[str]  # every word and mark of its captions
+    max_tokens: int  # of its captions, with start and end tokens
+
+    @abc.abstractmethod
+    def draw_caption(self, scene: Scene, generator: random.Random, *, empty: float) -> str:
+        """A random caption for training; empty with probability ``empty``."""
+
+    @abc.abstractmethod
+    def stated(self, caption: str) -> Mapping[str, str]:
+        """The attributes that a caption states, with their values."""
+
+    def full_caption(self, scene: Scene) -> str:
+        """The canonical caption, which names every attribute."""
+        return self.caption(self.phrases(scene))
+
+    @override
+    def attributes(self, scene: Scene) -> dict[str, str]:
+        return {name: getattr(scene, name) for name in self.values}
+
+    @override
+    def alternatives(self, scene: Scene) -> dict[str, list[str]]:
+        return {
+            name: [value for value in values if value != own and not (value == NONE and name in self.part_of)]
+            for name, values in self.values.items()
+            if (own := getattr(scene, name)) != NONE or name not in self.part_of
+        }
+
+    @override
+    def change(self, scene: Scene, change: Mapping[str, str]) -> Scene:
+        return scene.replace(**change)
+
+    @override
+    def words(self, caption: str) -> list[str]:
+        return words_of(caption)
+
+    @override
+    def render(self, scene: Scene) -> UInt8[np.ndarray, "h w 3"]:
+        return self.render_at(scene, self.side)
+
+    @override
+    def images(self, model: str, count: int, seed: int) -> list[Image.Image] | None:
+        if model not in self.models:
+            return None
+        return [Image.fromarray(self.render(scene)) for scene in self.draw("test", count, seed)]
+
+
+SceneT = TypeVar("SceneT", bound=SceneAttributes)
+
+
+def draw_distinct(
+    draw: Callable[[random.Random], SceneT], count: int, seed: str, accept: Callable[[SceneT, int], bool]
+) -> list[SceneT]:
+    """``count`` distinct scenes for which ``accept(scene, index)`` holds; a seed gives the same on every machine."""
+    generator = random.Random(seed)
+    scenes: dict[SceneT, None] = {}
+    while len(scenes) < count:
+        scene = draw(generator)
+        if accept(scene, len(scenes)):
+            scenes[scene] = None
+    return list(scenes)
+
+
+def words_of(caption: str) -> list[str]:
+    """The tokens of the domains' tokenizers: words and punctuation marks, in lower case."""
+    return re.findall(r"[a-z]+|[0-9]|[^\sa-z0-9]+", caption.lower())
+
+
+def read_table(package: str, name: str) -> dict[str, Any]:
+    """The content of ``NAME.toml`` of an installed package."""
+    return tomllib.loads(resources.files(package).joinpath(f"{name}.toml").read_text("utf-8"))
