@@ -103,6 +103,12 @@ def test_a_generated_image_is_edited() -> None:
     assert same(state.images[0], result.image)
 
 
+def test_several_edits_of_one_image_are_each_kept() -> None:
+    edits = [PHOTO, Image.fromarray(255 - np.asarray(PHOTO))]
+    state = filled(instead(FluxAutoBlocks, keep=Keep)(), flow.flux)(image=PHOTO, images=edits)
+    assert state.keep_reports == [le.keep(PHOTO, edit).measures for edit in edits]
+
+
 def test_what_cannot_be_edited_is_refused() -> None:
     pipeline = filled(instead(FluxAutoBlocks, keep=Keep)(), flow.flux)
     with pytest.raises(ConfigError, match="images is one PIL image or a list of them; got NoneType"):

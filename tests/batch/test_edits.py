@@ -110,8 +110,10 @@ def test_the_plan_states_what_determines_the_rows(model: Backbone, images: list[
     }
     for name, other in others.items():
         assert [key for key in spec if spec[key] != other[key]] == [name]
+    images.append(dataclasses.replace(images[0], caption=None))
     with pytest.raises(ConfigError, match=r"has no captioner\. Give `source_prompt`, or a `captioner`"):
-        cut(model, [*images, dataclasses.replace(images[0], caption=None)])
+        cut(model, images)
+    assert len(cut(model, images, EditRequest(captioner="of the request")).units) == 2
 
 
 @pytest.mark.nightly

@@ -2,6 +2,8 @@
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +23,7 @@ from latentedit_bench.experiments.experiment import Context
 from latentedit_bench.experiments.hessian_preservation import outside
 from latentedit_bench.experiments.items import CAPTIONS, SCORES, Edits, Items, asking
 from latentedit_bench.experiments.joint_latent import joint_latent, joint_latent_completed
-from latentedit_bench.experiments.linear_strength import Scaled
+from latentedit_bench.experiments.linear_strength import SDEDIT, TEXT, Scaled, linear_strength
 from latentedit_bench.experiments.single_attribute import margins
 from latentedit_bench.experiments.texts import asking_another
 from tests.bench.rendered_network import COLORS, RenderedNetwork, prepared
@@ -172,3 +174,10 @@ def test_the_change_outside_is_an_energy() -> None:
     assert list(found["change outside"]) == pytest.approx([0.125, 0.0, 1.0])
     assert list(found["at equal effect"]) == pytest.approx([0.5, 0.0, 1.0])
     assert list(found["error"]) == [0.3, 1.0, 0.1]
+
+
+def test_the_compared_editors_have_the_steps_of_the_plan() -> None:
+    lab: Any = SimpleNamespace(model=RenderedNetwork(), edit=lambda methods, _: methods)
+    (methods,) = linear_strength.look(lab, steps=3)
+    steps = {method.name: method.editor.steps for method in methods}
+    assert [steps[name] for name in (TEXT, "joint arm", SDEDIT)] == [3, 3, 3]

@@ -66,6 +66,20 @@ def test_a_model_stays_in_the_dtype_it_is_stored_in(copy: Path) -> None:
     assert all(captioner.caption(PIXELS))
 
 
+def test_a_caption_ends_at_the_limit(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    captioner = ImageToText.from_name(str(folders["llava"]))
+    generate, counts = captioner._network.generate, list[int]()
+
+    def counted(**inputs: Any) -> Tensor:
+        tokens = generate(**inputs)
+        counts.append(tokens.shape[1] - inputs["input_ids"].shape[1])
+        return tokens
+
+    monkeypatch.setattr(captioner._network, "generate", counted)
+    captioner.caption(PIXELS)
+    assert counts == [LONGEST] * 2
+
+
 def without_first(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: weights[name] for name in sorted(weights)[1:]}
 
