@@ -88,4 +88,4 @@ def test_model_domain_and_experiment_are_found_by_name(
     assert (made["name"].startswith("counterfactual-stranger-world"), made["items"]) == (True, 3)
     assert len(list((tmp_path / "data").rglob("*.png"))) >= 6
     (record,) = report("reproduce", "stranger-question", "-o", tmp_path / "out")["experiments"]
-    assert record["decides"][0]["verdict"] == "holds"
+    assert record["primary"][0]["verdict"] == "holds"

@@ -17,7 +17,7 @@ from tests.commands import Command, Refused
 def counting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two experiments in place of all."""
     points = {
-        one.name: EntryPoint(name=one.name, value=f"{one.look.__module__}:{one.name}", group=EXPERIMENTS.group)
+        one.name: EntryPoint(name=one.name, value=f"{one.function.__module__}:{one.name}", group=EXPERIMENTS.group)
         for one in (tally, broken)
     }
     real = Registry.points
@@ -41,7 +41,7 @@ def test_the_verdict_is_printed_and_stored(command: Command, out: Path, tmp_path
     assert place.with_suffix(".html").is_file()
     told = json.loads(command("reproduce", "tally", "--quick", "--json", "-o", tmp_path / "quick").out)
     (record,) = told["experiments"]
-    assert (record["name"], record["quick"], record["decides"][0]["verdict"]) == ("tally", True, "does not hold")
+    assert (record["name"], record["quick"], record["primary"][0]["verdict"]) == ("tally", True, "does not hold")
     assert told["files"] == [str(tmp_path / "quick" / name) for name in ("claims.md", "claims.html")]
     again = command("reproduce", "tally", "--quick", "-o", tmp_path / "quick").out
     assert ": would not hold (quick run, 6 images); -6.5" in again
@@ -53,10 +53,10 @@ def test_ctrl_c_keeps_finished_experiments_and_a_failure_exits_with_1(
 ) -> None:
     real = Counted.measure
 
-    def stop(source: Counted, look: Any, unit: Any, at: Context) -> Any:
-        if at.folder.name == "broken":
+    def stop(source: Counted, function: Any, unit: Any, context: Context) -> Any:
+        if context.folder.name == "broken":
             raise KeyboardInterrupt
-        return real(source, look, unit, at)
+        return real(source, function, unit, context)
 
     with monkeypatch.context() as patched:
         patched.setattr(Counted, "measure", stop)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
 from latentedit.core.errors import ConfigError
-from latentedit_bench.experiments.decisions import Number
+from latentedit_bench.experiments.decisions import Measure
 from latentedit_bench.experiments.experiment import Context, Row, Source, Unit, experiment
 
 
@@ -19,11 +19,11 @@ class Counted(Source):
     models: tuple[str, ...] = ()
     items: int = 8
 
-    def units(self, look: Callable[..., Any], at: Context) -> Sequence[Unit]:
+    def units(self, function: Callable[..., Any], context: Context) -> Sequence[Unit]:
         return [(item,) for item in range(self.items)]
 
-    def measure(self, look: Callable[..., Any], unit: Unit, at: Context) -> Iterable[Row]:
-        for row in look(unit[0]):
+    def measure(self, function: Callable[..., Any], unit: Unit, context: Context) -> Iterable[Row]:
+        for row in function(unit[0]):
             yield {"model": "fingers", "item": unit[0], **row}
 
 
@@ -33,9 +33,9 @@ CALLS: list[int] = []  # items that were measured in this process
 @experiment(
     "tally",
     paper="Counting (arXiv 0000.00001)",
-    says="items can be counted | one by one",
-    on=Counted(),
-    decides=Number(says="size of |n|, in <items>", of="value"),
+    claim="items can be counted | one by one",
+    source=Counted(),
+    primary=Measure(name="size of |n|, in <items>", column="value"),
     quick={"items": 6, "start": -9.0},
     minutes=100,
 )
@@ -48,9 +48,9 @@ def tally(item: int, *, start: float = 1.0) -> Iterator[Row]:
 @experiment(
     "broken",
     paper="Another (arXiv 0000.00002)",
-    says="nothing can be counted",
-    on=Counted(),
-    decides=Number(says="nothing", of="value"),
+    claim="nothing can be counted",
+    source=Counted(),
+    primary=Measure(name="nothing", column="value"),
     quick={"items": 6},
     minutes=100,
 )

@@ -9,10 +9,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from latentedit_bench.experiments.decisions import UNDECIDED, Between, Claim, Less, Number, rank_correlation, slope
+from latentedit_bench.experiments.decisions import (
+    UNDECIDED,
+    Difference,
+    Measure,
+    ModelDifference,
+    Outcome,
+    rank_correlation,
+    slope,
+)
 from latentedit_bench.metrics.statistics import Table, estimate
 
-TWIN = Less("network", "trained", "untrained")
+TWIN = Difference("network", "trained", "untrained")
 KEYS, IMAGES = ("image", "level"), ("image",)
 
 
@@ -25,23 +33,23 @@ def rows_of(value: Any, *, levels: tuple[float, ...] = (0.9, 0.5, 0.1), images: 
     )
 
 
-def only(number: Number, rows: Table, keys: tuple[str, ...] = KEYS, images: tuple[str, ...] = IMAGES) -> Claim:
-    (found,) = number.claims(rows, keys, images)
+def only(number: Measure, rows: Table, keys: tuple[str, ...] = KEYS, images: tuple[str, ...] = IMAGES) -> Outcome:
+    (found,) = number.outcomes(rows, keys, images)
     return found
 
 
 def test_a_mean_is_judged_by_its_bar() -> None:
     rows = rows_of(lambda image, level: 0.2 + 0.01 * (image - 3))
-    above = only(Number(says="n", of="value", bar=0.1), rows)
-    assert (above.estimate, above.bar, above.verdict, above.images) == (pytest.approx(0.2), 0.1, "holds", 7)
-    assert [only(Number(says="n", of="value", bar=bar), rows).verdict for bar in (0.2, 0.3)] == [
+    above = only(Measure(name="n", column="value", threshold=0.1), rows)
+    assert (above.estimate, above.threshold, above.verdict, above.images) == (pytest.approx(0.2), 0.1, "holds", 7)
+    assert [only(Measure(name="n", column="value", threshold=threshold), rows).verdict for threshold in (0.2, 0.3)] == [
         UNDECIDED,
         "does not hold",
     ]
     assert (above.model, above.measure) == ("one", "n")
-    few = only(Number(says="n", of="value"), rows[rows["image"] < 5])
+    few = only(Measure(name="n", column="value"), rows[rows["image"] < 5])
     assert (few.verdict, few.estimate, math.isnan(few.low)) == (UNDECIDED, pytest.approx(0.19), True)
-    told = only(Number(says="n", of="value", undecided="one training"), rows)
+    told = only(Measure(name="n", column="value", undecided="one training"), rows)
     assert (told.verdict, told.low > 0) == (UNDECIDED, True), "there is a stated cause"
 
 
@@ -49,26 +57,26 @@ def test_rows_are_chosen_by_values_by_several_and_by_the_ends_of_the_levels() ->
     rows = rows_of(lambda image, level, kind: level + 10 * (kind == "a") + 20 * (kind == "b"), kind=("a", "b", "c"))
 
     def mean(**where: Any) -> float:
-        return only(Number(says="n", of="value", where=where), rows).estimate
+        return only(Measure(name="n", column="value", where=where), rows).estimate
 
     assert mean(kind="a") == pytest.approx(10.5)
     assert mean(kind=("a", "b")) == pytest.approx(15.5)
     assert mean(kind="b", level="highest") == pytest.approx(20.9)
     assert mean(kind="b", level="lowest") == pytest.approx(20.1)
     assert mean(kind="c", level=(0.5, 0.1)) == pytest.approx(0.3)
-    number = Number(says="n", of="value", where={"kind": "a", "level": 0.5}, less=(TWIN,))
-    other = Number(says="m", of="error", where={"kind": "b", "level": 0.5}, less=(TWIN,), bar=0.1)
-    assert number.at("m", kind="b", of="error", bar=0.1) == other
-    assert number.at(kind="b").says == "n"
+    number = Measure(name="n", column="value", where={"kind": "a", "level": 0.5}, differences=(TWIN,))
+    other = Measure(name="m", column="error", where={"kind": "b", "level": 0.5}, differences=(TWIN,), threshold=0.1)
+    assert number.variant("m", kind="b", column="error", threshold=0.1) == other
+    assert number.variant(kind="b").name == "n"
 
 
-@pytest.mark.parametrize(("over", "sign"), [("rise", 1), ("fall", -1)])
-def test_rise_and_fall_are_between_the_highest_and_the_lowest_level(over: Any, sign: int) -> None:
+@pytest.mark.parametrize(("trend", "sign"), [("rise", 1), ("fall", -1)])
+def test_rise_and_fall_are_between_the_highest_and_the_lowest_level(trend: Any, sign: int) -> None:
     """Whatever lies between them; a level of which nothing is known is none; one level is no rise."""
     rows = rows_of(
         lambda image, level: {0.9: 1.0, 0.5: 7.0, 0.1: 1.5, 0.05: math.nan}[level], levels=(0.05, 0.1, 0.9, 0.5)
     )
-    number = Number(says="n", of="value", over=over)
+    number = Measure(name="n", column="value", trend=trend)
     assert only(number, rows).estimate == pytest.approx(sign * 0.5)
     alone = only(number, rows[rows["level"] == 0.5])
     assert (math.isnan(alone.estimate), alone.images, alone.verdict) == (True, 0, UNDECIDED)
@@ -81,7 +89,7 @@ def test_differences_are_paired_and_what_one_side_lacks_is_left_out() -> None:
     trained = pd.DataFrame({"image": [0, 1, 1, 2], "value": [1.0, 4.0, 6.0, 9.0], "network": "trained"})
     untrained = pd.DataFrame({"image": [1, 0], "value": [2.0, 0.5], "network": "untrained"})
     rows = pd.concat([trained, untrained]).assign(model="one")
-    number = Number(says="n", of="value", less=(TWIN,))
+    number = Measure(name="n", column="value", differences=(TWIN,))
     assert number.values(rows, ("image",)).tolist() == pytest.approx([0.5, 3.0, math.nan], nan_ok=True)
     claim = only(number, rows, ("image",))
     assert (claim.estimate, claim.images) == (pytest.approx(1.75), 2)
@@ -95,18 +103,18 @@ def test_nested_differences_take_the_last_one_first() -> None:
         network=("trained", "untrained"),
         way=("lerp", "slerp"),
     )
-    number = Number(says="n", of="value", less=(TWIN, Less("way", "lerp", "slerp")))
+    number = Measure(name="n", column="value", differences=(TWIN, Difference("way", "lerp", "slerp")))
     assert only(number, rows).estimate == pytest.approx(4 * 1.5)
     sides = number.sides()
     assert [only(side, rows).estimate for side in sides] == pytest.approx([4 * 2.0, 4 * 0.5])
     assert [only(side, rows).estimate for side in sides[0].sides()] == pytest.approx([4 * 5.0, 4 * 3.0])
-    named = [number.measure, sides[1].measure, sides[0].sides()[1].measure]
+    named = [number.full_name, sides[1].full_name, sides[0].sides()[1].full_name]
     assert named == [
         "n, lerp minus slerp, trained minus untrained",
         "n, untrained, lerp minus slerp",
         "n, trained, slerp",
     ]
-    assert Number(says="n", of="value").sides() == []
+    assert Measure(name="n", column="value").sides() == []
 
 
 @pytest.mark.parametrize(("joint", "verdict"), [(0.8, "holds"), (0.65, "does not hold"), (0.7, UNDECIDED)])
@@ -114,7 +122,7 @@ def test_a_gain_is_over_the_best_of_each_image(joint: float, verdict: str) -> No
     """Text is 0.7 on even images and 0.5 on odd ones, image the other way round: the better one is 0.7 on all."""
     scores = {"joint": (joint, joint), "text": (0.7, 0.5), "image": (0.5, 0.7)}
     rows = rows_of(lambda p, level, arm: scores[arm][p % 2], levels=(0.5,), arm=tuple(scores))
-    number = Number(says="n", of="value", less=(Less("arm", "joint", ("text", "image")),))
+    number = Measure(name="n", column="value", differences=(Difference("arm", "joint", ("text", "image")),))
     claim = only(number, rows)
     assert (claim.estimate, claim.verdict) == (pytest.approx(joint - 0.7), verdict)
     assert len(number.sides()) == 3
@@ -126,11 +134,11 @@ def test_images_are_drawn_and_not_rows() -> None:
     """Rows that repeat an image say nothing more about others."""
     once = rows_of(lambda image, level: float(image), levels=(0.5,))
     often = rows_of(lambda image, level: float(image), levels=tuple(np.linspace(0.1, 0.9, 30)))
-    few, many = (only(Number(says="n", of="value"), rows) for rows in (once, often))
+    few, many = (only(Measure(name="n", column="value"), rows) for rows in (once, often))
     assert (few.low, few.high, few.images) == pytest.approx((many.low, many.high, 7))
     pairs = pd.DataFrame(list(itertools.combinations(range(7), 2)), columns=["first", "second"])
     rows = pairs.assign(model="one", value=pairs["first"] + pairs["second"] * 1.0)
-    both = only(Number(says="n", of="value"), rows, ("first", "second"), ("first", "second"))
+    both = only(Measure(name="n", column="value"), rows, ("first", "second"), ("first", "second"))
     expected = estimate(rows["value"].tolist(), pairs.to_numpy().tolist())
     assert (both.estimate, both.low, both.high, both.images) == (expected.mean, expected.low, expected.high, 7)
 
@@ -138,9 +146,12 @@ def test_images_are_drawn_and_not_rows() -> None:
 def test_each_model_is_told_apart_or_all_are_looked_at_together() -> None:
     one = rows_of(lambda image, level: 1.0 + image)
     rows = pd.concat([one, one.assign(model="two", value=one["value"] - 0.5)])
-    number = Number(says="n", of="value")
-    assert [(claim.model, claim.estimate) for claim in number.claims(rows, KEYS, IMAGES)] == [("one", 4), ("two", 3.5)]
-    apart = dataclasses.replace(number, within="", less=(Less("model", "one", "two"),))
+    number = Measure(name="n", column="value")
+    assert [(claim.model, claim.estimate) for claim in number.outcomes(rows, KEYS, IMAGES)] == [
+        ("one", 4),
+        ("two", 3.5),
+    ]
+    apart = dataclasses.replace(number, per="", differences=(Difference("model", "one", "two"),))
     claim = only(apart, rows)
     assert (claim.model, claim.estimate, claim.low) == ("one and two", pytest.approx(0.5), pytest.approx(0.5))
 
@@ -148,7 +159,7 @@ def test_each_model_is_told_apart_or_all_are_looked_at_together() -> None:
 def test_a_slope_and_a_rank_correlation_of_each_image() -> None:
     """A slope of 2 + image; ranks that agree, are turned, and cannot be told."""
     rows = rows_of(lambda image, level: (2 + image) * level + image)
-    assert only(Number(says="n", of=slope("value", "level")), rows, ("image",)).estimate == pytest.approx(5)
+    assert only(Measure(name="n", column=slope("value", "level")), rows, ("image",)).estimate == pytest.approx(5)
     agree = pd.DataFrame({"x": [1.0, 2.0, 3.0, 4.0], "y": [1.0, 8.0, 27.0, 20.0], "flat": [3.0] * 4})
     assert rank_correlation("y", "x")(agree) == pytest.approx(1 - 6 * 2 / (4 * 15))
     assert rank_correlation("y", "x", sign=-1)(agree) == pytest.approx(-0.8)
@@ -160,7 +171,7 @@ def two_sets(more: Table, less: Table) -> Table:
     return pd.concat([more.assign(model="portraits"), less.assign(model="discs")])
 
 
-BETWEEN = Between(number=Number(says="b", of="value"), more="portraits", less="discs")
+BETWEEN = ModelDifference(measure=Measure(name="b", column="value"), model="portraits", baseline="discs")
 
 
 def test_between_models_the_images_of_each_are_drawn_by_themselves_and_the_difference_decides(
@@ -169,14 +180,14 @@ def test_between_models_the_images_of_each_are_drawn_by_themselves_and_the_diffe
     """Of equal numbers nothing would be left if they were drawn together; so variances add up instead."""
     monkeypatch.setattr("latentedit_bench.metrics.statistics._DRAWS", 2000)
     rows = rows_of(lambda image, level: float(image))
-    (found,) = BETWEEN.claims(two_sets(rows, rows), KEYS, IMAGES)
-    (alone,) = Number(says="", of="value").claims(rows, KEYS, IMAGES)
+    (found,) = BETWEEN.outcomes(two_sets(rows, rows), KEYS, IMAGES)
+    (alone,) = Measure(name="", column="value").outcomes(rows, KEYS, IMAGES)
     # Standard deviations from 2000 draws are known to 2 %, ends of intervals to some 5 %.
     assert found.high - found.low == pytest.approx(2**0.5 * (alone.high - alone.low), rel=0.15)
     assert (found.model, found.estimate, found.images, found.verdict) == ("discs vs portraits", 0, 7, UNDECIDED)
     assert BETWEEN.sides() == []
     for more, verdict in ((5.0, "holds"), (-5.0, "does not hold")):
-        (found,) = BETWEEN.claims(two_sets(rows.assign(value=rows["value"] + more), rows), KEYS, IMAGES)
+        (found,) = BETWEEN.outcomes(two_sets(rows.assign(value=rows["value"] + more), rows), KEYS, IMAGES)
         assert (found.estimate, found.verdict) == (pytest.approx(more), verdict)
-    (found,) = BETWEEN.claims(two_sets(rows, rows[rows["image"] < 5]), KEYS, IMAGES)
+    (found,) = BETWEEN.outcomes(two_sets(rows, rows[rows["image"] < 5]), KEYS, IMAGES)
     assert (found.images, found.verdict, math.isnan(found.low)) == (5, UNDECIDED, True), "the smaller set counts"

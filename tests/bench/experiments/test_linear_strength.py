@@ -81,7 +81,7 @@ def test_the_arms_on_a_field_that_is_linear() -> None:
     """``v = z/2 - s B c``: a step back takes u to ``(1 - h/2) u``, and under the target text adds ``h s B n``."""
     batch, level = prepared(3, reads=False), 0.8
     latent = batch.latent
-    looked = joint_latent.look(batch, seed=3, levels=(level,), steps=5)
+    looked = joint_latent.function(batch, seed=3, levels=(level,), steps=5)
     found = {(about["arm"], about["search"]): (about["level"], z - latent.z) for about, z in looked}
     searches = ("annealed", "one look")
     assert set(found) == {("text", "")} | {(arm, one) for arm in ("direct", "image", "joint") for one in searches}
@@ -103,8 +103,8 @@ def test_both_arms_are_refined_in_the_same_way(monkeypatch: pytest.MonkeyPatch) 
     """Every arm of the annealed search has its change as it is, and as a refinement returns it."""
     monkeypatch.setattr(Refinement, "__call__", lambda _, latent, target, change, **__: change / 2)
     batch = prepared(2, reads=False)
-    plain = [(a, z) for a, z in joint_latent.look(batch, seed=3, levels=(0.5,)) if a["search"] != "one look"]
-    found = list(joint_latent_completed.look(batch, seed=3))
+    plain = [(a, z) for a, z in joint_latent.function(batch, seed=3, levels=(0.5,)) if a["search"] != "one look"]
+    found = list(joint_latent_completed.function(batch, seed=3))
     for (about, z), unrefined, refined in zip(plain, found[::2], found[1::2], strict=True):
         assert (unrefined[0], refined[0]) == ({**about, "refined": "no"}, {**about, "refined": "yes"})
         assert torch.equal(unrefined[1], z)
@@ -122,7 +122,7 @@ def test_an_unchanged_latent_has_no_effect(tmp_path: Path, monkeypatch: pytest.M
     """Every item of every model is in one batch, and rows name their item and group."""
     at = Context(folder=tmp_path, command="")
     source = Items(models=("a", "b"), items=20, others=5, captions=("full",))
-    assert source.units(joint_latent.look, at) == [("a", "full", 0, 16), ("a", "full", 16, 4), ("b", "full", 0, 5)]
+    assert source.units(joint_latent.function, at) == [("a", "full", 0, 16), ("a", "full", 16, 4), ("b", "full", 0, 5)]
     monkeypatch.setattr(module, "load", lambda name, **_: RenderedNetwork())
     source = Items(models=("there/portraits",), items=6)
     rows = list(
@@ -178,6 +178,6 @@ def test_the_change_outside_is_an_energy() -> None:
 
 def test_the_compared_editors_have_the_steps_of_the_plan() -> None:
     lab: Any = SimpleNamespace(model=RenderedNetwork(), edit=lambda methods, _: methods)
-    (methods,) = linear_strength.look(lab, steps=3)
+    (methods,) = linear_strength.function(lab, steps=3)
     steps = {method.name: method.editor.steps for method in methods}
     assert [steps[name] for name in (TEXT, "joint arm", SDEDIT)] == [3, 3, 3]

@@ -15,7 +15,7 @@ from latentedit.batch.executors import run_work
 from latentedit.core.errors import ConfigError, DeviceError, FileFormatError, OutputError, RegistryError
 from latentedit.core.plugins import EXPERIMENTS
 from latentedit_bench.experiments import experiment
-from latentedit_bench.experiments.decisions import Claim
+from latentedit_bench.experiments.decisions import Outcome
 from latentedit_bench.experiments.experiment import Context, Experiment, make_experiment
 from latentedit_bench.experiments.page import page_files, write_claims_page
 from latentedit_bench.experiments.run import Record, read_records, reproduce
@@ -27,13 +27,18 @@ from tests.bench.experiments.counting import CALLS, Counted, broken, tally
 def test_every_experiment_has_a_source_a_claim_and_a_smaller_plan(name: str) -> None:
     made = make_experiment(name)
     assert made.name == name
-    assert all((made.paper, made.says, made.notes, made.decides, made.plots))
-    assert set(made.quick) <= {field.name for field in dataclasses.fields(made.on)} | set(made.settings)
+    assert all((made.paper, made.claim, made.notes, made.primary, made.plots))
+    assert set(made.quick) <= {field.name for field in dataclasses.fields(made.source)} | set(made.settings)
     quick = made.changed(**made.quick)
     assert quick.plan.keys() == made.plan.keys()
     assert all(quick.plan[name] != made.plan[name] for name in ("items", "images", "portraits") if name in made.plan)
     again: Experiment = pickle.loads(pickle.dumps(quick))
-    assert (again.name, again.on, again.settings, again.look) == (name, quick.on, quick.settings, made.look)
+    assert (again.name, again.source, again.settings, again.function) == (
+        name,
+        quick.source,
+        quick.settings,
+        made.function,
+    )
 
 
 def test_what_is_no_experiment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,7 +51,7 @@ def test_the_plan_is_the_source_and_the_settings_of_the_function() -> None:
     assert tally.plan == {"models": [], "seed": 20, "items": 8, "start": 1.0}
     changed = tally.changed(items=3, start=2.5)
     assert changed.plan == {**tally.plan, "items": 3, "start": 2.5}
-    assert changed.changed(start=7.0).on == Counted(items=3), "an earlier change stays"
+    assert changed.changed(start=7.0).source == Counted(items=3), "an earlier change stays"
     assert tally.plan["items"] == 8
     with pytest.raises(ConfigError, match="'item'"):
         tally.changed(item=3)
@@ -59,10 +64,10 @@ def test_another_process_measures_the_same_rows(tmp_path: Path) -> None:
         given.append(work)
         return run_work(folder, work)
 
-    at = Context(folder=tmp_path, command="it", progress=lambda *_: None, made={"a model": lambda: None})
+    context = Context(folder=tmp_path, command="it", progress=lambda *_: None, cache={"a model": lambda: None})
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(experiment, "run_work", keep)
-        rows = tally.changed(start=3.0).rows(at)
+        rows = tally.changed(start=3.0).rows(context)
     there = pickle.loads(pickle.dumps(given[0]))
     assert there.units == given[0].units
     measure = there.start()
@@ -87,13 +92,13 @@ def test_rows_are_measured_once_and_a_stopped_run_continues(tmp_path: Path) -> N
 
 def test_rows_are_prepared_and_numbers_taken_by_the_experiments_own_keys(tmp_path: Path) -> None:
     one = dataclasses.replace(tally, prepare=lambda rows: rows.assign(value=2 * rows["value"]))
-    decides, tells = one.conclude(one.rows(Context(folder=tmp_path, command="it")))
-    assert ([claim.estimate for claim in decides], tells) == ([9.0], ())
+    primary, secondary = one.conclude(one.rows(Context(folder=tmp_path, command="it")))
+    assert ([claim.estimate for claim in primary], secondary) == ([9.0], ())
     rows = pd.DataFrame({"model": "one", "face": list("abcdef"), "item": 0, "value": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]})
-    other = tally.decides.at("it", of=lambda part: -part["value"].mean())  # pyright: ignore[reportAttributeAccessIssue]
-    one = dataclasses.replace(tally, keys=("face",), image_columns=("face",), tells=(other,))
-    decides, tells = one.conclude(rows)
-    assert [(claim.estimate, claim.images) for claim in (*decides, *tells)] == [(3.5, 6), (-3.5, 6)]
+    other = tally.primary.variant("it", column=lambda part: -part["value"].mean())  # pyright: ignore[reportAttributeAccessIssue]
+    one = dataclasses.replace(tally, keys=("face",), image_columns=("face",), secondary=(other,))
+    primary, secondary = one.conclude(rows)
+    assert [(claim.estimate, claim.images) for claim in (*primary, *secondary)] == [(3.5, 6), (-3.5, 6)]
     assert tally.conclude(rows)[0][0].images == 1, "by the source's, all are of one item"
 
 
@@ -108,14 +113,14 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_quick_plan_gives_a_number_of_every_model(together: Path, name: str) -> None:
     (record,) = reproduce([make_experiment(name)], together, command="typed", quick=True)
     assert record.failure is None
-    told = [model for claim in record.decides for model in claim.model.replace(" vs ", " and ").split(" and ")]
+    told = [model for claim in record.primary for model in claim.model.replace(" vs ", " and ").split(" and ")]
     assert sorted(told) == sorted(record.plan["models"])
-    assert all(math.isfinite(claim.estimate) for claim in record.decides)
+    assert all(math.isfinite(claim.estimate) for claim in record.primary)
     assert Record.read(together / f"{name}.json").weights.keys() == set(told)
     assert (together / f"{name}.webp").stat().st_size > 500
 
 
-UNKNOWN = Claim.of("model", "how", Estimate(mean=math.nan, low=math.nan, high=math.nan, images=0))
+UNKNOWN = Outcome.of("model", "how", Estimate(mean=math.nan, low=math.nan, high=math.nan, images=0))
 
 
 def files(folder: Path) -> dict[Path, bytes]:
@@ -124,9 +129,9 @@ def files(folder: Path) -> dict[Path, bytes]:
 
 def test_each_has_a_record_and_a_figure_and_a_failure_stops_no_other(tmp_path: Path) -> None:
     failed, counted = reproduce([broken, tally], tmp_path, command="typed")
-    assert (failed.failure, failed.decides) == ("there are no items. Bring some", ())
+    assert (failed.failure, failed.primary) == ("there are no items. Bring some", ())
     assert (counted.failure, counted.quick, counted.command) == (None, False, "typed")
-    (claim,) = counted.decides
+    (claim,) = counted.primary
     assert (claim.estimate, claim.verdict, claim.images) == (4.5, "holds", 8), "1 + the mean of 0 to 7"
     assert counted.plan == tally.plan
     assert counted.peak_bytes > 0
@@ -139,7 +144,7 @@ def test_each_has_a_record_and_a_figure_and_a_failure_stops_no_other(tmp_path: P
 def test_quick_runs_the_smaller_plan_and_its_verdicts_are_conditional(tmp_path: Path) -> None:
     (record,) = reproduce([tally], tmp_path, command="typed", quick=True)
     assert (record.quick, record.plan["items"], record.plan["start"]) == (True, 6, -9.0)
-    (claim,) = record.decides
+    (claim,) = record.primary
     assert (claim.estimate, record.verdict(claim)) == (-6.5, "would not hold (quick run, 6 images)")
     assert dataclasses.replace(record, quick=False).verdict(claim) == "does not hold"
 
@@ -147,7 +152,7 @@ def test_quick_runs_the_smaller_plan_and_its_verdicts_are_conditional(tmp_path: 
 def test_only_failed_experiments_run_again(tmp_path: Path) -> None:
     reproduce([tally, broken], tmp_path, command="first")
     before = (tmp_path / "tally.json").read_bytes()
-    mended = dataclasses.replace(broken, look=lambda item, **_: [{"value": float(item)}])
+    mended = dataclasses.replace(broken, function=lambda item, **_: [{"value": float(item)}])
     again = reproduce([tally, mended], tmp_path, command="second")
     assert list(range(8)) == CALLS
     assert [record.command for record in again] == ["first", "second"]
@@ -165,18 +170,18 @@ def test_other_weights_or_another_plan_are_refused_and_nothing_is_run(
     assert record.weights == Record.read(tmp_path / "tally.json").weights == {"first": "a", "second": "b"}
     assert record.changed_weights(one) == []
     before = files(tmp_path)
-    at = Context(folder=tmp_path / "tally", command="it")
+    context = Context(folder=tmp_path / "tally", command="it")
     with pytest.raises(ConfigError, match="tally with another plan"):
         reproduce([broken, one.changed(start=2.0)], tmp_path, command="typed")
     with pytest.raises(ConfigError, match="with another plan"):
         reproduce([one], tmp_path, command="typed", quick=True)
     with pytest.raises(ConfigError, match="differs in: start"):
-        one.changed(start=2.0).rows(at)
+        one.changed(start=2.0).rows(context)
     now["second"] = "trained on"
     with pytest.raises(ConfigError, match="other weights of second"):
         reproduce([broken, one], tmp_path, command="typed")
     with pytest.raises(ConfigError, match="differs in: weights"):
-        one.rows(at)
+        one.rows(context)
     assert files(tmp_path) == before
     assert dataclasses.replace(record, weights={}).changed_weights(one) == [], "they were not stored"
 
@@ -191,14 +196,14 @@ def test_what_cannot_work_leaves_nothing(tmp_path: Path, read_only_folder: Path)
 
 
 def test_unknown_numbers_survive_the_file(tmp_path: Path) -> None:
-    about = {"paper": "p", "says": "s", "quick": False, "plan": {}, "command": "it", "seconds": 1.5, "peak_bytes": 10}
-    Record(name="it", decides=(UNKNOWN,), tells=(UNKNOWN,), **about).write(tmp_path)  # pyright: ignore[reportArgumentType]
+    about = {"paper": "p", "claim": "s", "quick": False, "plan": {}, "command": "it", "seconds": 1.5, "peak_bytes": 10}
+    Record(name="it", primary=(UNKNOWN,), secondary=(UNKNOWN,), **about).write(tmp_path)  # pyright: ignore[reportArgumentType]
     found = Record.read(tmp_path / "it.json")
-    assert [math.isnan(end) for end in (found.decides[0].estimate, found.tells[0].low)] == [True, True]
+    assert [math.isnan(end) for end in (found.primary[0].estimate, found.secondary[0].low)] == [True, True]
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[]", "{}", '{"decides": [{"model": "m"}], "tells": []}', '{"decides": [], "tells": []}']
+    "text", ["{", "[]", "{}", '{"primary": [{"model": "m"}], "secondary": []}', '{"primary": [], "secondary": []}']
 )
 def test_a_damaged_record_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "tally.json").write_text(text)

@@ -91,7 +91,7 @@ def test_rows_say_what_the_first_direction_and_a_random_one_change(monkeypatch: 
     model = ColorBackbone()
     model.defaults = {"captioner": "portraits"}
     study = Study.of(model, [gray()], levels=(0.5,), rank=2, site="clean", steps=4)
-    first, second = edits.look(study, 0.5, 0)
+    first, second = edits.function(study, 0.5, 0)
     assert first == {"kind": "basis", "coarseness": pytest.approx(0.122 / 0.5), "centroid": pytest.approx(1)}
     assert second == {"kind": "random", "coarseness": None, "centroid": None}
     torch.testing.assert_close(given[0][:1], study.basis(0, 0.5).v[:1])
@@ -144,9 +144,9 @@ def test_all_ways_have_one_effect_and_the_unedited_image_is_taken_off(monkeypatc
     model = ColorBackbone()
     study = Study.of(model, [gray()], levels=(0.5,), rank=2, site="clean", steps=10)
     with pytest.raises(ConfigError, match="no captioner reads"):
-        list(guidance.look(study, 0.5, 0))
+        list(guidance.function(study, 0.5, 0))
     model.defaults = {"captioner": "portraits"}
-    rows = {row["kind"]: row for row in guidance.look(study, 0.5, 0, effect=0.2, repeats=2)}
+    rows = {row["kind"]: row for row in guidance.function(study, 0.5, 0, effect=0.2, repeats=2)}
     assert list(rows) == ["addition", "guidance", "random"]
     assert [row["effect"] for row in rows.values()] == pytest.approx([0.2] * 3, rel=CLOSE)
     assert rows["addition"]["off"] != rows["random"]["off"]

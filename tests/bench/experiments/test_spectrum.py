@@ -34,7 +34,7 @@ VARIANCES = (4.0, 1.0, 0.5)
 def test_the_stable_rank_is_that_of_the_gaussian(level: float) -> None:
     """Singular values of the Jacobian of x_hat are ``(1 - s) c / ((1 - s)^2 c + s^2)``, with ten variances c."""
     study = study_of(gaussian(torch.tensor(VARIANCES), torch.eye(10)[:3], (10,)), 1, levels=(0.9, 0.5), rank=3)
-    rows = list(spectrum.look(study, level, 0, probes=300))
+    rows = list(spectrum.function(study, level, 0, probes=300))
     s = [(1 - level) * c / ((1 - level) ** 2 * c + level**2) for c in (*VARIANCES, *[0.01] * 7)]
     assert [row["index"] for row in rows] == [1, 2, 3]
     # Ritz values are right to the square of the angle, 1 degree: 3e-4.
@@ -47,7 +47,7 @@ def test_the_stable_rank_is_that_of_the_gaussian(level: float) -> None:
 def test_the_control_is_the_stable_rank_of_a_random_matrix() -> None:
     """Against the mean of drawn matrices; by Tracy and Widom the largest square is some 4 % smaller at this size."""
     study = study_of(gaussian(torch.tensor(VARIANCES), torch.eye(32)[:3], (32,)), 1, levels=(0.5,), rank=1)
-    (row,) = spectrum.look(study, 0.5, 0, probes=1)
+    (row,) = spectrum.function(study, 0.5, 0, probes=1)
     squares = torch.linalg.svdvals(torch.randn(200, 32, 32, generator=stream(0, "tests"))).square()
     assert 10 ** row["random"] == pytest.approx(float((squares.sum(1) / squares[:, 0]).mean()), rel=0.12)
 
@@ -59,7 +59,7 @@ def test_known_waves_are_found_with_their_frequency() -> None:
     v[0, 0], v[1, 1] = torch.cos(2 * math.pi * place / 8), torch.cos(2 * math.pi * 3 * place / 8)[:, None]
     v /= v.flatten(1).norm(dim=1)[:, None, None, None]
     study = study_of(gaussian(torch.tensor([4.0, 1.0]), v, (2, 8, 8)), 1, levels=(0.9,), rank=2)
-    rows = list(frequency.look(study, 0.9, 0))
+    rows = list(frequency.function(study, 0.9, 0))
     assert [(row["rank"], row["centroid"]) for row in rows] == [
         (1, pytest.approx(0.25, abs=1e-3)),  # the first wave
         (2, pytest.approx(0.5, abs=1e-3)),  # the mean of both
@@ -72,7 +72,7 @@ def test_known_waves_are_found_with_their_frequency() -> None:
 def test_the_mean_leaves_the_image_out() -> None:
     """Against the means of the others in the whole space: rows are computed in the span of all vectors."""
     study = study_of(example_mixture(dimension=8), 3, levels=(0.5,), rank=2)
-    rows = list(homogeneity.look(study, 0.5))
+    rows = list(homogeneity.function(study, 0.5))
     assert [(row["rank"], row["image"]) for row in rows] == [(rank, image) for rank in (1, 2) for image in range(3)]
     sets = [study.basis(image, 0.5).u for image in range(3)]
     for image in range(3):
@@ -85,7 +85,7 @@ def test_the_mean_leaves_the_image_out() -> None:
 def test_one_gaussian_shares_all_directions_and_orthogonal_spaces_have_no_mean() -> None:
     """Bases are found to 1 degree, whose cosine is 1 - 2e-4."""
     backbone = gaussian(torch.tensor([4.0, 1.0]), torch.eye(8)[:2], (8,))
-    rows = list(homogeneity.look(study_of(backbone, 3, levels=(0.5,), rank=2), 0.5))
+    rows = list(homogeneity.function(study_of(backbone, 3, levels=(0.5,), rank=2), 0.5))
     assert min(row["captured"] for row in rows) > 1 - 2e-3
     eye = torch.eye(6, dtype=torch.float64)
     assert captured([eye[:2], eye[2:4], eye[4:]], 0) is None
@@ -94,7 +94,7 @@ def test_one_gaussian_shares_all_directions_and_orthogonal_spaces_have_no_mean()
 def test_distances_are_those_of_scipy_for_all_pairs_and_ranks() -> None:
     study = study_of(example_mixture(dimension=8), 3, levels=(0.5,), rank=2)
     bases = [study.basis(image, 0.5) for image in range(3)]
-    rows = list(samples.look(study, 0.5))
+    rows = list(samples.function(study, 0.5))
     assert [(row["rank"], row["first"], row["second"]) for row in rows] == [
         (rank, *pair) for rank in (1, 2) for pair in itertools.combinations(range(3), 2)
     ]
@@ -118,7 +118,7 @@ def test_the_null_level_is_that_of_random_subspaces() -> None:
 
 def test_levels_of_one_image_are_compared_by_how_far_they_are_apart() -> None:
     study = study_of(example_mixture(dimension=6, components=3), 2, levels=(0.9, 0.5, 0.2), rank=1)
-    rows = list(trajectory.look(study, 1))
+    rows = list(trajectory.function(study, 1))
     assert [row["level difference"] for row in rows] == pytest.approx([0.4, 0.7, 0.3])
     ends = [study.basis(1, level).u.flatten() for level in (0.9, 0.2)]
     expected = math.acos(min(1.0, abs(float(ends[0] @ ends[1])))) / (math.pi / 2)
@@ -189,7 +189,7 @@ def test_where_all_is_alike_the_edit_is_the_same(monkeypatch: pytest.MonkeyPatch
         read_surely(monkeypatch, model)
     else:
         widen(monkeypatch)
-    rows = {row["kind"]: row for row in transport.look(known_study(monkeypatch, model), 0.5, 0)}
+    rows = {row["kind"]: row for row in transport.function(known_study(monkeypatch, model), 0.5, 0)}
     assert list(rows) == ["carried", "random", "the source's own"]
     assert {row["target"] for row in rows.values()} == {1}
     for kind in ("carried", "the source's own"):
@@ -200,7 +200,7 @@ def test_where_all_is_alike_the_edit_is_the_same(monkeypatch: pytest.MonkeyPatch
 def test_what_cannot_be_seen_at_the_source_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     """A change of some thousandths of the range, from the last image to the first one of the ring."""
     widen(monkeypatch)
-    rows = list(transport.look(known_study(monkeypatch, ColorBackbone()), 0.5, 1, effect=0.004))
+    rows = list(transport.function(known_study(monkeypatch, ColorBackbone()), 0.5, 1, effect=0.004))
     assert [(row["target"], row["pixels"]) for row in rows] == [(0, None)] * 3
 
 

@@ -224,7 +224,7 @@ def test_on_the_shell_the_length_stays_and_a_flat_space_is_crossed_on_a_great_ci
 
 
 def looked(study: Study, image: int = 0) -> dict[tuple[str, str], Row]:
-    rows = curvedness.look(study, 0.5, image, segments=3, tangents=2, descents=5)
+    rows = curvedness.function(study, 0.5, image, segments=3, tangents=2, descents=5)
     return {(row["ends"], row["method"]): row for row in rows}
 
 
@@ -263,7 +263,7 @@ def test_the_fitted_rank_makes_half_of_the_energy_and_a_twin_has_that_of_its_net
     equal = gaussian(torch.ones(8), torch.eye(8), (8,))
     assert [fitted_rank(some, 0.6) for some in (study, study.untrained(equal))] == [1, 1]
     assert fitted_rank(dataclasses.replace(study, backbone=equal), 0.6) == 4
-    by_rule, by_hand = (list(curvedness.look(study, 0.6, 0, segments=2, tangents=rank)) for rank in (None, 1))
+    by_rule, by_hand = (list(curvedness.function(study, 0.6, 0, segments=2, tangents=rank)) for rank in (None, 1))
     assert by_rule == by_hand
 
 

@@ -59,7 +59,7 @@ def test_a_text_of_ones_is_orthogonal_and_beats_its_random_captions() -> None:
     pairs = [caption_pairs(DOMAIN, portrait, random.Random(index)) for index, portrait in enumerate(PORTRAITS)]
     text, sets = text_differences(RenderedNetwork(reads=False), DOMAIN, pairs)
     assert text == "tokens summed over places"
-    rows = list(text_directions.look(*sets))
+    rows = list(text_directions.function(*sets))
     assert [row["portrait"] for row in rows] == [0, 1, 2]
     assert [row["cosine"] for row in rows] == pytest.approx([0.0] * 3)
     assert all(0 < row["below random"] < 1 and 0 < row["below captions"] < 1 for row in rows)

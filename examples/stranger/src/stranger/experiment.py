@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
 from latentedit_bench.domains.base import Domain, Scene, domain
-from latentedit_bench.experiments.decisions import Number
+from latentedit_bench.experiments.decisions import Measure
 from latentedit_bench.experiments.experiment import Context, Row, Source, Unit, experiment
 
 
@@ -20,22 +20,24 @@ class Walls(Source):
     seed: int = 0
     images: int = 40
 
-    def units(self, look: Callable[..., Any], at: Context) -> Sequence[Unit]:
+    def units(self, function: Callable[..., Any], context: Context) -> Sequence[Unit]:
         """The scenes."""
         scenes = domain("stranger-world").draw("test", self.images, self.seed)
         return [scene for scene in scenes if "black" not in scene[1:]]
 
-    def measure(self, look: Callable[..., Any], unit: Unit, at: Context) -> Iterable[Row]:
+    def measure(self, function: Callable[..., Any], unit: Unit, context: Context) -> Iterable[Row]:
         """Rows name what they are of."""
-        return [{"model": "stranger-world", "scene": str(unit), **row} for row in look(domain("stranger-world"), unit)]
+        return [
+            {"model": "stranger-world", "scene": str(unit), **row} for row in function(domain("stranger-world"), unit)
+        ]
 
 
 @experiment(
     "stranger-question",
     paper="Walls (arXiv 0000.00000)",
-    says="a black wall makes an image darker",
-    on=Walls(),
-    decides=Number(says="mean level before less after, of 255", of="drop"),
+    claim="a black wall makes an image darker",
+    source=Walls(),
+    primary=Measure(name="mean level before less after, of 255", column="drop"),
     quick={"images": 12},
 )
 def brightness(world: Domain, scene: Scene) -> Iterator[Row]:

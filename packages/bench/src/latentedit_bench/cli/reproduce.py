@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def reproduce(
-    claims: Annotated[
+    outcomes: Annotated[
         list[str] | None,
         typer.Argument(
             help="Claims to measure; without any, list them.", metavar="CLAIM...", autocompletion=EXPERIMENTS.complete
@@ -54,12 +54,12 @@ def reproduce(
     from latentedit_bench.experiments.run import reproduce as run
     from latentedit_keep.files import check_place
 
-    if claims and every:
-        raise ConfigError(f"--all measures every claim, and {claims[0]} is named as well. Leave one of them out")
-    experiments = [make_experiment(name) for name in dict.fromkeys(claims or EXPERIMENTS.names())]
-    if not (claims or every):
+    if outcomes and every:
+        raise ConfigError(f"--all measures every claim, and {outcomes[0]} is named as well. Leave one of them out")
+    experiments = [make_experiment(name) for name in dict.fromkeys(outcomes or EXPERIMENTS.names())]
+    if not (outcomes or every):
         for one in experiments:
-            echo(f"{one.name:<22}{_duration([one]):<10}{one.paper}: {one.says}")
+            echo(f"{one.name:<22}{_duration([one]):<10}{one.paper}: {one.claim}")
         echo()
         echo("Times are for two CPU cores. Measure a claim by name (--quick: a smaller plan), or all with --all")
         return
@@ -78,7 +78,7 @@ def reproduce(
         print_json({"experiments": records, "files": written})
     elif not quiet:
         for record in records:
-            for one in record.decides:
+            for one in record.primary:
                 where = one.model if record.quick else f"{one.model}, {one.images} images"
                 echo(f"{record.sentence}: {record.verdict(one)}; {one.text} ({where})")
             if record.failure is not None:

@@ -8,32 +8,46 @@ from torch import Tensor
 from latentedit.core.linalg.block_lanczos import TruncatedSVD
 from latentedit.geometry.curves import curve_energy, curve_length, lerp, semantic_lengths, shortest_curve, slerp
 from latentedit.geometry.transport import DAMPING
-from latentedit_bench.experiments.declare import UNSUPERVISED, Dots, Images, Less, Number, Rows, Study, experiment
+from latentedit_bench.experiments.declare import (
+    UNSUPERVISED,
+    Difference,
+    Dots,
+    Images,
+    Measure,
+    Rows,
+    Study,
+    experiment,
+)
 from latentedit_bench.experiments.images import TWIN
 from latentedit_bench.experiments.shooting import shoot
 from latentedit_bench.experiments.subspaces import fitted_rank
 
-_SLERP = Number(
-    says="semantic length between two noisy images",
-    of="semantic",
+_SLERP = Measure(
+    name="semantic length between two noisy images",
+    column="semantic",
     unit="rad",
     where={"ends": "pair"},
-    less=(TWIN, Less("method", "lerp", "slerp")),
+    differences=(TWIN, Difference("method", "lerp", "slerp")),
 )
 _CURVES = {"ends": "pair", "method": ("lerp", "slerp")}
-_LEAST = {"of": "feature", "unit": "% of lerp", "network": "trained", "less": (Less("method", "slerp", "geodesic"),)}
-_SHOT = {"ends": "shot", "network": "trained", "less": (Less("method", "slerp", "shooting"),)}
+_LEAST = {
+    "column": "feature",
+    "unit": "% of lerp",
+    "network": "trained",
+    "differences": (Difference("method", "slerp", "geodesic"),),
+}
+_SHOT = {"ends": "shot", "network": "trained", "differences": (Difference("method", "slerp", "shooting"),)}
 
 
 @experiment(
     "geometry-curvedness",
     paper=UNSUPERVISED,
-    says="in semantic length, lerp is longer than slerp, and slerp is longer than geodesic shooting",
-    on=Images(levels=(0.95,)),
-    decides=_SLERP,
-    tells=(
-        _SLERP.at("length in feature space between two noisy images", **_LEAST),
-        _SLERP.at("semantic length to the end of a shot", **_SHOT),
+    claim="in semantic length, lerp is longer than slerp, and slerp is longer than geodesic shooting",
+    source=Images(levels=(0.95,)),
+    primary=_SLERP,
+    secondary=(
+        _SLERP.variant("length in feature space between two noisy images", **_LEAST),
+        _SLERP.variant("semantic length to the end of a shot", **_SHOT),
     ),
     plots=(Dots(x="semantic", y="method", by="network", label="semantic length, rad", where=_CURVES),),
     quick={"images": 2, "levels": (0.95,), "segments": 2},

@@ -1,4 +1,4 @@
-"""What decides a claim: one number, what is required of it, and its 95 % interval over images and seeds."""
+"""Measures that decide a claim, with thresholds and 95 % intervals over images and seeds."""
 
 import dataclasses
 import functools
@@ -15,26 +15,26 @@ from latentedit_bench.metrics.statistics import Estimate, Table, Verdict, apart,
 UNDECIDED: Verdict = "undecided at this size"
 FALL = 0.005  # what an effect may fall from one strength to the next and still count as rising: rounding of images
 JUMP = 0.4  # share of the whole effect that one step of the strength may make at most, to be gradual
-Each = Callable[[Table], float]  # a number from all rows of one image, such as a slope over its levels
+Each = Callable[[Table], float]  # from all rows of one image to a number, such as a slope over its levels
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """A number that was found, and what it says."""
+class Outcome:
+    """A measure's estimate for one model, and what it means for the claim."""
 
-    model: str  # where it was measured
-    measure: str  # what the number is
-    estimate: float  # of that number
-    low: float  # its 95 % interval; nan where there are too few images
+    model: str
+    measure: str  # its name
+    estimate: float
+    low: float  # 95 % interval; nan if there are too few images
     high: float
-    images: int  # behind it
+    images: int  # number of images
     verdict: Verdict  # by the interval
-    bar: float = 0.0  # required: the claim holds where the number is above it
-    unit: str = ""  # such as "rad"; shares whose unit begins with "%" are shown in percent
+    threshold: float = 0.0  # the claim holds if the interval lies above it
+    unit: str = ""  # such as "rad"; values whose unit begins with "%" are shares, shown in percent
 
     @property
     def scale(self) -> int:
-        """From the number to its unit."""
+        """Factor from the value to its unit."""
         return 100 if self.unit.startswith("%") else 1
 
     @property
@@ -42,96 +42,112 @@ class Claim:
         """Such as "0.42 rad [0.31, 0.55]" or "39 % of edits [27, 50], 90 % required"."""
         if math.isnan(self.estimate):
             return "not measured"
-        number, low, high, bar = (self.scale * one for one in (self.estimate, self.low, self.high, self.bar))
+        values = (self.estimate, self.low, self.high, self.threshold)
+        number, low, high, threshold = (self.scale * value for value in values)
         ends = "" if math.isnan(low + high) else f" [{low:.3g}, {high:.3g}]"
-        required = f", {bar:g} {self.unit.split(' ')[0]}".rstrip() + " required" if bar else ""
+        required = f", {threshold:g} {self.unit.split(' ')[0]}".rstrip() + " required" if threshold else ""
         return f"{number:.3g} {self.unit}".rstrip() + ends + required
 
     @staticmethod
-    def of(model: str, measure: str, found: Estimate, *, bar: float = 0.0, unit: str = "") -> "Claim":
-        """Judged by an estimate that is above the bar where the claim is true."""
-        return Claim(
+    def of(model: str, measure: str, found: Estimate, *, threshold: float = 0.0, unit: str = "") -> "Outcome":
+        """The verdict: "holds" if the interval of the estimate lies above the threshold."""
+        return Outcome(
             model=model,
             measure=measure,
             estimate=found.mean,
             low=found.low,
             high=found.high,
             images=found.images,
-            verdict=decide(found, bar),
-            bar=bar,
+            verdict=decide(found, threshold),
+            threshold=threshold,
             unit=unit,
         )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Less:
-    """One value of a column less another: ``Less("network", "trained", "untrained")``."""
+class Difference:
+    """Value minus baseline within a column: ``Difference("network", "trained", "untrained")``; positive: more."""
 
-    by: str  # the column
-    of: Any  # its value
-    than: Any  # the other one; of several the largest, taken image by image, so that it is a gain over the best
+    column: str
+    value: Any
+    baseline: Any  # of several, the largest for each image, so that the difference is a gain over the best
 
     @property
-    def others(self) -> tuple[Any, ...]:
-        """The other values."""
-        return self.than if isinstance(self.than, tuple) else (self.than,)
+    def baselines(self) -> tuple[Any, ...]:
+        """The baselines, also if there is one."""
+        return self.baseline if isinstance(self.baseline, tuple) else (self.baseline,)
 
     def __str__(self) -> str:
-        than = f"the better of {' and '.join(self.than)}" if isinstance(self.than, tuple) else self.than
-        return f"{self.of} minus {than}"
+        several = isinstance(self.baseline, tuple)
+        baseline = f"the better of {' and '.join(self.baseline)}" if several else self.baseline
+        return f"{self.value} minus {baseline}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Number:
-    """A mean over images of what a column says of each."""
+class Measure:
+    """The mean of a column over images, or of differences of it; the claim holds where it exceeds the threshold.
 
-    says: str  # what the number is; its differences are named by themselves
-    of: str | Each  # the column, averaged over the rows that share their keys, or what makes a number of these
-    # column to the value that rows must have, or several; a level may be the "highest" or the "lowest"
+    Args:
+        name: as it is reported; names of differences are appended.
+        column: averaged over the rows that share their keys; or a function from these rows to a number.
+        where: column to the value that rows must have, or a tuple of values; a level may be "highest" or "lowest".
+        differences: the first one is taken last.
+        trend: "rise" is the value at the lowest level minus that at the highest, "fall" its negative.
+        unit: see `Outcome`.
+        threshold: see `Outcome`.
+        per: one outcome for each value of this column; empty for one of all rows.
+        undecided: why an interval over images cannot decide the claim; empty if it can.
+    """
+
+    name: str
+    column: str | Each
     where: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
-    less: tuple[Less, ...] = ()  # differences, the first one taken last
-    over: Literal["mean", "rise", "fall"] = "mean"  # over levels; from the highest to the lowest
-    unit: str = ""  # see `Claim`
-    bar: float = 0.0  # likewise
-    within: str = "model"  # the column whose values are looked at one by one; empty for all rows together
-    undecided: str = ""  # why no interval over images can decide; empty where it can
+    differences: tuple[Difference, ...] = ()
+    trend: Literal["mean", "rise", "fall"] = "mean"
+    unit: str = ""
+    threshold: float = 0.0
+    per: str = "model"
+    undecided: str = ""
 
     @property
-    def measure(self) -> str:
+    def full_name(self) -> str:
         """Such as "the distance, trained minus untrained"."""
-        return ", ".join([self.says, *map(str, reversed(self.less))])
+        return ", ".join([self.name, *map(str, reversed(self.differences))])
 
-    def at(self, says: str = "", **where: Any) -> "Number":
-        """The same of other rows, or by another measure."""
-        given = {name: where.pop(name) for name in ("of", "less", "over", "bar", "unit") if name in where}
-        return dataclasses.replace(self, says=says or self.says, where={**self.where, **where}, **given)
+    def variant(self, name: str = "", **where: Any) -> "Measure":
+        """The same measure of other rows, or with other fields."""
+        fields = ("column", "differences", "trend", "threshold", "unit")
+        given = {field: where.pop(field) for field in fields if field in where}
+        return dataclasses.replace(self, name=name or self.name, where={**self.where, **where}, **given)
 
-    def claims(self, rows: Table, keys: Sequence[str], images: Sequence[str]) -> list[Claim]:
-        """What the rows say, one a model; the bootstrap draws images."""
-        parts = rows.groupby(self.within, sort=False) if self.within else [(" and ".join(rows["model"].unique()), rows)]
+    def outcomes(self, rows: Table, keys: Sequence[str], images: Sequence[str]) -> list[Outcome]:
+        """One outcome per model; the bootstrap draws images."""
+        parts = rows.groupby(self.per, sort=False) if self.per else [(" and ".join(rows["model"].unique()), rows)]
         estimates = {str(model): self.estimate(part, keys, images) for model, part in parts}
-        about = functools.partial(Claim.of, measure=self.measure, bar=self.bar, unit=self.unit)
-        found = [about(model, found=one) for model, one in estimates.items()]
+        outcome = functools.partial(Outcome.of, measure=self.full_name, threshold=self.threshold, unit=self.unit)
+        found = [outcome(model, found=one) for model, one in estimates.items()]
         return [dataclasses.replace(one, verdict=UNDECIDED) for one in found] if self.undecided else found
 
     def estimate(self, rows: Table, keys: Sequence[str], images: Sequence[str]) -> Estimate:
-        """Of the rows of one model."""
+        """The estimate from the rows of one model."""
         values = self.values(rows, keys)
-        if self.over != "mean":
+        if self.trend != "mean":
             wide = values.unstack("level").sort_index(axis=1).dropna(axis=1, how="all")
             ends = wide.iloc[:, 0] - wide.iloc[:, -1] if wide.shape[1] > 1 else pd.Series(math.nan, wide.index)
-            values = ends if self.over == "rise" else -ends
+            values = ends if self.trend == "rise" else -ends
         known = values.dropna().astype(float)
         return estimate(known.tolist(), _members(known, images))
 
-    def sides(self) -> "list[Number]":
-        """Each side of the last difference, by itself."""
-        if not self.less:
+    def sides(self) -> "list[Measure]":
+        """The measure of each side of the last difference."""
+        if not self.differences:
             return []
-        last, rest = self.less[0], self.less[1:]
+        last, rest = self.differences[0], self.differences[1:]
         return [
-            dataclasses.replace(self, says=f"{self.says}, {value}", where={**self.where, last.by: value}, less=rest)
-            for value in (last.of, *last.others)
+            dataclasses.replace(
+                self, name=f"{self.name}, {value}", where={**self.where, last.column: value}, differences=rest
+            )
+            for value in (last.value, *last.baselines)
         ]
 
     def values(self, rows: Table, keys: Sequence[str]) -> Table:
@@ -140,40 +156,42 @@ class Number:
             ends = {"highest": rows[column].max(), "lowest": rows[column].min()} if column == "level" else {}
             wanted = value if isinstance(value, tuple) else (ends.get(value, value),)
             rows = rows[rows[column].isin(wanted)]
-        return self._differences(rows, list(keys), self.less)
+        return self._differences(rows, list(keys), self.differences)
 
-    def _differences(self, rows: Table, keys: list[str], less: tuple[Less, ...]) -> Table:
-        if less:
-            last, rest = less[0], less[1:]
-            sides = (self._differences(rows[rows[last.by] == one], keys, rest) for one in (last.of, *last.others))
-            of, *others = sides
-            return of - pd.concat(others, axis=1).max(axis=1, skipna=False)
-        if isinstance(self.of, str):
-            return rows.groupby(keys)[self.of].mean().astype(float)
-        return rows.groupby(keys).apply(self.of, include_groups=False).astype(float)
+    def _differences(self, rows: Table, keys: list[str], differences: tuple[Difference, ...]) -> Table:
+        if differences:
+            last, rest = differences[0], differences[1:]
+            sides = (last.value, *last.baselines)
+            value, *baselines = (self._differences(rows[rows[last.column] == one], keys, rest) for one in sides)
+            return value - pd.concat(baselines, axis=1).max(axis=1, skipna=False)
+        if isinstance(self.column, str):
+            return rows.groupby(keys)[self.column].mean().astype(float)
+        return rows.groupby(keys).apply(self.column, include_groups=False).astype(float)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Between:
-    """A number in one model less the same in another; their images are drawn independently."""
+class ModelDifference:
+    """A measure of one model minus that of a baseline; their images are drawn independently."""
 
-    number: Number  # of each model
-    more: str
-    less: str
+    measure: Measure
+    model: str
+    baseline: str
 
-    def claims(self, rows: Table, keys: Sequence[str], images: Sequence[str]) -> list[Claim]:
-        """One for both models; see `Number.claims`."""
-        sets = [self.number.values(rows[rows["model"] == one], keys).dropna() for one in (self.more, self.less)]
-        more, less = ((values.tolist(), _members(values, images)) for values in sets)
-        measure = f"{self.number.measure}, {self.more} minus {self.less}"
-        return [Claim.of(f"{self.less} vs {self.more}", measure, apart(more, less), unit=self.number.unit)]
+    def outcomes(self, rows: Table, keys: Sequence[str], images: Sequence[str]) -> list[Outcome]:
+        """One outcome for both models; see `Measure.outcomes`."""
+        models = (self.model, self.baseline)
+        sets = [self.measure.values(rows[rows["model"] == one], keys).dropna() for one in models]
+        first, second = ((values.tolist(), _members(values, images)) for values in sets)
+        name = f"{self.measure.full_name}, {self.model} minus {self.baseline}"
+        found = apart(first, second)
+        return [Outcome.of(f"{self.baseline} vs {self.model}", name, found, unit=self.measure.unit)]
 
-    def sides(self) -> list[Number]:
-        """None: a model alone says nothing."""
+    def sides(self) -> list[Measure]:
+        """None: one model alone does not show the difference."""
         return []
 
 
-Statistic = Number | Between
+Statistic = Measure | ModelDifference
 
 
 def _members(values: Table, images: Sequence[str]) -> list[tuple[Any, ...]]:

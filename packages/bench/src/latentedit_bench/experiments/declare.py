@@ -1,6 +1,6 @@
-"""What experiments are declared with."""
+"""Everything that a module with an experiment imports."""
 
-from latentedit_bench.experiments.decisions import Between, Less, Number
+from latentedit_bench.experiments.decisions import Difference, Measure, ModelDifference
 from latentedit_bench.experiments.experiment import EIM_PAPER, RIEMANNIAN, UNSUPERVISED, Rows, experiment
 from latentedit_bench.experiments.images import TWIN, Images
 from latentedit_bench.experiments.items import COMPLETED, FULL, PARTIAL, Edits, Items, Lab, Latents, Tables
@@ -10,5 +10,5 @@ from latentedit_bench.experiments.texts import Texts
 
 __all__ = ["EIM_PAPER", "RIEMANNIAN", "UNSUPERVISED", "Rows", "experiment"]
 __all__ += ["Edits", "Images", "Items", "Lab", "Latents", "Study", "Tables", "Texts"]
-__all__ += ["Between", "Dots", "Less", "Lines", "Number"]
+__all__ += ["Difference", "Dots", "Lines", "Measure", "ModelDifference"]
 __all__ += ["COMPLETED", "FULL", "PARTIAL", "TWIN"]

@@ -6,7 +6,7 @@ import torch
 
 from latentedit_bench.domains.base import domain, full_caption
 from latentedit_bench.experiments.decisions import rank_correlation, slope
-from latentedit_bench.experiments.declare import RIEMANNIAN, Between, Images, Rows, Study, experiment
+from latentedit_bench.experiments.declare import RIEMANNIAN, Images, ModelDifference, Rows, Study, experiment
 from latentedit_bench.experiments.images import at_fitted_rank, captioned
 from latentedit_bench.experiments.subspaces import DISTANCE, DISTANCES, compared
 from latentedit_bench.experiments.texts import graded
@@ -15,13 +15,13 @@ from latentedit_bench.experiments.texts import graded
 @experiment(
     "geometry-samples",
     paper=RIEMANNIAN,
-    says="tangent spaces of different samples are similar near pure noise and diverge as the noise level falls",
-    on=Images(),
+    claim="tangent spaces of different samples are similar near pure noise and diverge as the noise level falls",
+    source=Images(),
     keys=("first", "second", "level"),
     image_columns=("first", "second"),
     prepare=at_fitted_rank,
-    decides=DISTANCE.at(
-        "growth of the distance between feature tangent spaces from the highest to the lowest level", over="rise"
+    primary=DISTANCE.variant(
+        "growth of the distance between feature tangent spaces from the highest to the lowest level", trend="rise"
     ),
     plots=(DISTANCES,),
     minutes=13,
@@ -40,12 +40,13 @@ def samples(study: Study, level: float) -> Rows:
 @experiment(
     "geometry-trajectory",
     paper=RIEMANNIAN,
-    says="the further apart two noise levels of a trajectory are, the further apart are their tangent spaces",
-    on=Images(),
+    claim="the further apart two noise levels of a trajectory are, the further apart are their tangent spaces",
+    source=Images(),
     keys=("image",),
     prepare=at_fitted_rank,
-    decides=DISTANCE.at(
-        "slope of the distance between feature tangent spaces over |s - s'|", of=slope("distance", "level difference")
+    primary=DISTANCE.variant(
+        "slope of the distance between feature tangent spaces over |s - s'|",
+        column=slope("distance", "level difference"),
     ),
     plots=(dataclasses.replace(DISTANCES, x="level difference"),),
     quick={"images": 4, "levels": (0.95, 0.7, 0.5)},
@@ -66,11 +67,11 @@ def trajectory(study: Study, image: int) -> Rows:
 @experiment(
     "geometry-datasets",
     paper=RIEMANNIAN,
-    says="simpler data gives more similar tangent spaces",
-    on=Images(models=("pixels-discs", "pixels-portraits"), levels=(0.7, 0.3)),
+    claim="simpler data gives more similar tangent spaces",
+    source=Images(models=("pixels-discs", "pixels-portraits"), levels=(0.7, 0.3)),
     keys=("first", "second"),
     image_columns=("first", "second"),
-    decides=Between(number=DISTANCE.at(rank=4), more="pixels-portraits", less="pixels-discs"),
+    primary=ModelDifference(measure=DISTANCE.variant(rank=4), model="pixels-portraits", baseline="pixels-discs"),
     plots=(DISTANCES,),
     quick={"models": ("pixels-discs", "pixels-portraits"), "images": 4},
     minutes=10,
@@ -82,22 +83,22 @@ def datasets(study: Study, level: float) -> Rows:
     set, so the interval does not cover variation between trainings. Discs lie anywhere in the image and portraits in
     the middle, so position varies along with complexity.
     """
-    yield from samples.look(study, level)
+    yield from samples.function(study, level)
 
 
 @experiment(
     "geometry-prompts",
     paper=RIEMANNIAN,
-    says="similar prompts give similar tangent spaces, and the prompt's influence fades as the noise level falls",
-    on=Images(images=12, levels=(0.95, 0.3), rank=4),
+    claim="similar prompts give similar tangent spaces, and the prompt's influence fades as the noise level falls",
+    source=Images(images=12, levels=(0.95, 0.3), rank=4),
     prepare=at_fitted_rank,
-    decides=DISTANCE.at(
+    primary=DISTANCE.variant(
         "negative rank correlation of text similarity and distance at the highest level",
-        of=rank_correlation("distance", "similarity", sign=-1),
+        column=rank_correlation("distance", "similarity", sign=-1),
         unit="",
         level="highest",
     ),
-    tells=(DISTANCE.at("distance between prompts at the highest level minus at the lowest", over="fall"),),
+    secondary=(DISTANCE.variant("distance between prompts at the highest level minus at the lowest", trend="fall"),),
     plots=(DISTANCES,),
     quick={"images": 2},
     minutes=16,

@@ -6,19 +6,19 @@ import torch
 
 from latentedit.geometry.local_basis import random_units
 from latentedit_bench.domains.base import attribute_areas, coarseness
-from latentedit_bench.experiments.declare import RIEMANNIAN, Images, Less, Lines, Number, Rows, Study, experiment
+from latentedit_bench.experiments.declare import RIEMANNIAN, Difference, Images, Lines, Measure, Rows, Study, experiment
 from latentedit_bench.experiments.images import captioned
 from latentedit_bench.experiments.signed_edits import signed_edits
 from latentedit_bench.metrics.statistics import FEWEST, Table
 from latentedit_bench.metrics.vectors import centroid
 
-_COARSE = Number(
-    says="area of the attributes that change, at the highest noise level minus at the lowest one at which changes are "
+_COARSE = Measure(
+    name="area of the attributes that change, at the highest noise level minus at the lowest one at which changes are "
     "read",
     unit="% of the image",
-    of="coarseness",
-    over="fall",
-    less=(Less("kind", "basis", "random"),),
+    column="coarseness",
+    trend="fall",
+    differences=(Difference("kind", "basis", "random"),),
 )
 
 
@@ -37,14 +37,14 @@ def _where_read(rows: Table) -> Table:
 @experiment(
     "geometry-edits",
     paper=RIEMANNIAN,
-    says="edits at high noise levels change coarse attributes, edits at low noise levels fine ones",
-    on=Images(images=16, twins=False),
-    decides=_COARSE,
-    tells=(
-        _COARSE.at(
+    claim="edits at high noise levels change coarse attributes, edits at low noise levels fine ones",
+    source=Images(images=16, twins=False),
+    primary=_COARSE,
+    secondary=(
+        _COARSE.variant(
             "mean frequency of the change at the lowest level minus at the highest",
-            of="centroid",
-            over="rise",
+            column="centroid",
+            trend="rise",
             unit="of Nyquist",
         ),
     ),

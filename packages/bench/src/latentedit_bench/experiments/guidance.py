@@ -5,24 +5,24 @@ import torch
 from latentedit.geometry.local_basis import random_units
 from latentedit.geometry.walks import LatentWalk
 from latentedit_bench.domains.base import distance_to_render, domain
-from latentedit_bench.experiments.declare import RIEMANNIAN, Images, Less, Lines, Number, Rows, Study, experiment
+from latentedit_bench.experiments.declare import RIEMANNIAN, Difference, Images, Lines, Measure, Rows, Study, experiment
 from latentedit_bench.experiments.images import captioned
 from latentedit_bench.experiments.signed_edits import signed_edits
 
-_OFF = Number(
-    says="distance of the edited image to the render of what is read in it (RMS over pixels)",
-    of="off",
-    less=(Less("kind", "addition", "guidance"),),
+_OFF = Measure(
+    name="distance of the edited image to the render of what is read in it (RMS over pixels)",
+    column="off",
+    differences=(Difference("kind", "addition", "guidance"),),
 )
 
 
 @experiment(
     "geometry-guidance",
     paper=RIEMANNIAN,
-    says="x-space guidance keeps edited images closer to real images than adding the direction does",
-    on=Images(images=12, twins=False),
-    decides=_OFF,
-    tells=(_OFF.at(less=(Less("kind", "random", "addition"),)),),
+    claim="x-space guidance keeps edited images closer to real images than adding the direction does",
+    source=Images(images=12, twins=False),
+    primary=_OFF,
+    secondary=(_OFF.variant(differences=(Difference("kind", "random", "addition"),)),),
     plots=(Lines(y="off", by="kind", label="distance to the render, rms of pixels"),),
     quick={"images": 2, "levels": (0.7,)},
     minutes=14,

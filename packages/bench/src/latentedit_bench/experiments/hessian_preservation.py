@@ -10,11 +10,11 @@ from latentedit_bench.experiments.declare import (
     COMPLETED,
     EIM_PAPER,
     PARTIAL,
+    Difference,
     Dots,
     Edits,
     Lab,
-    Less,
-    Number,
+    Measure,
     Tables,
     experiment,
 )
@@ -29,15 +29,15 @@ WITH, WITHOUT = "with Hessian", "without Hessian"
 MEMBER: Mapping[str, Any] = {"gamma": -0.5, "one_sided": True, "gamma_levels": (0.8, 0.5)}
 """Of the Hessian family: what it changes in the search. It was chosen on calibration items."""
 
-_OUTSIDE = Number(
-    says="energy of the change outside the wanted area",
-    of="change outside",
+_OUTSIDE = Measure(
+    name="energy of the change outside the wanted area",
+    column="change outside",
     unit="% of the wanted change",
-    less=(Less("method", WITHOUT, WITH),),
+    differences=(Difference("method", WITHOUT, WITH),),
 )
 _BESIDE = (
-    _OUTSIDE.at("energy of the change outside the wanted area, at equal effect", of="at equal effect"),
-    _OUTSIDE.at("error, at most 1", of="error", unit=""),
+    _OUTSIDE.variant("energy of the change outside the wanted area, at equal effect", column="at equal effect"),
+    _OUTSIDE.variant("error, at most 1", column="error", unit=""),
 )
 
 
@@ -55,14 +55,14 @@ def outside(rows: Table) -> Table:
 @experiment(
     "hessian-preservation",
     paper=EIM_PAPER,
-    says="the Hessian in score distillation preserves the rest of the image",
-    on=Edits(items=240, captions=(PARTIAL,)),
+    claim="the Hessian in score distillation preserves the rest of the image",
+    source=Edits(items=240, captions=(PARTIAL,)),
     prepare=outside,
-    decides=_OUTSIDE,
-    tells=(
+    primary=_OUTSIDE,
+    secondary=(
         *_BESIDE,
-        _OUTSIDE.at(less=(Less("method", "sds", WITH),)),
-        _OUTSIDE.at(less=(Less("method", "dds", WITH),)),
+        _OUTSIDE.variant(differences=(Difference("method", "sds", WITH),)),
+        _OUTSIDE.variant(differences=(Difference("method", "dds", WITH),)),
     ),
     plots=(Dots(x="change outside", y="method", by="captions", label="change outside"),),
     minutes=40,
@@ -74,7 +74,7 @@ def hessian_preservation(lab: Lab) -> Tables:
     that were best for the first model on the calibration split. No edit is kept local in pixels; all have strength 1.
     The change outside grows with the effect of an edit, so it is reported at equal effect as well.
     """
-    baselines = stored_methods(loaded(lab.on.models[0], lab.at), ("dds", "sds"))
+    baselines = stored_methods(loaded(lab.source.models[0], lab.context), ("dds", "sds"))
     yield lab.edit([*searches(lab), *(dataclasses.replace(one, local=False) for one in baselines)])
 
 
@@ -92,11 +92,11 @@ def searches(lab: Lab) -> list[Method]:
 @experiment(
     "hessian-preservation-completed",
     paper=EIM_PAPER,
-    says="with completed captions and refinement, the Hessian preserves the rest of the image",
-    on=Edits(models=("portraits", "scenes"), seed=22, items=48, others=48, captions=(COMPLETED,)),
+    claim="with completed captions and refinement, the Hessian preserves the rest of the image",
+    source=Edits(models=("portraits", "scenes"), seed=22, items=48, others=48, captions=(COMPLETED,)),
     prepare=outside,
-    decides=_OUTSIDE,
-    tells=_BESIDE,
+    primary=_OUTSIDE,
+    secondary=_BESIDE,
     plots=(Dots(x="change outside", y="method", by="model", label="change outside"),),
 )
 def hessian_preservation_completed(lab: Lab) -> Tables:

@@ -19,13 +19,13 @@ from latentedit.models.placement import Placement, existing_device, place
 from latentedit.models.registry import load, locate
 from latentedit.models.weights import fingerprint
 from latentedit_bench.domains.base import domain, full_caption, sample_images
-from latentedit_bench.experiments.decisions import Less
+from latentedit_bench.experiments.decisions import Difference
 from latentedit_bench.experiments.experiment import LATER, Context, Row, Source, Unit
 from latentedit_bench.experiments.study import Inversion, Ranks, Study
 from latentedit_bench.experiments.texts import graded
 from latentedit_bench.metrics.statistics import Table
 
-TWIN = Less("network", "trained", "untrained")  # a trained network less its untrained twin at the same latents
+TWIN = Difference("network", "trained", "untrained")  # a trained network less its untrained twin at the same latents
 
 BASES = "bases"  # folder, beside those of the experiments, for the local bases that they share; it may be deleted
 
@@ -57,30 +57,30 @@ class Images(Source):
     inversion: Inversion = dataclasses.field(default="level", metadata=LATER)
     ranks: Ranks = dataclasses.field(default="gap", metadata=LATER)
 
-    def units(self, look: Callable[..., Any], at: Context) -> Sequence[Unit]:
+    def units(self, function: Callable[..., Any], context: Context) -> Sequence[Unit]:
         """Of each model, what the function names."""
         return [
             (name, *item)
             for name in self.models
-            for item in itertools.product(*(self._places(self._study(name, at))[axis] for axis in _axes(look)))
+            for item in itertools.product(*(self._places(self._study(name, context))[axis] for axis in _axes(function)))
         ]
 
-    def measure(self, look: Callable[..., Any], unit: Unit, at: Context) -> Iterable[Row]:
+    def measure(self, function: Callable[..., Any], unit: Unit, context: Context) -> Iterable[Row]:
         """The rows of a network, and of its untrained twin."""
-        name, where = str(unit[0]), dict(zip(_axes(look), unit[1:], strict=True))
-        studies = {"trained": self._study(name, at)}
+        name, where = str(unit[0]), dict(zip(_axes(function), unit[1:], strict=True))
+        studies = {"trained": self._study(name, context)}
         if self.twins:
-            twin = at.once(("twin", name), lambda: untrained_twin(name, seed=self.seed, device=at.device))
+            twin = context.cached(("twin", name), lambda: untrained_twin(name, seed=self.seed, device=context.device))
             studies["untrained"] = studies["trained"].untrained(twin)
         for network, study in studies.items():
-            for row in look(study, **where):
+            for row in function(study, **where):
                 yield {"model": Path(name).name, "network": network, **where, **row}
 
-    def _study(self, name: str, at: Context) -> Study:
+    def _study(self, name: str, context: Context) -> Study:
         """Each model's images, encoded once."""
 
         def made() -> Study:
-            backbone = load(name, device=at.device)
+            backbone = load(name, device=context.device)
             drawn = sample_images(backbone.name, self.images, seed=self.seed)
             study = Study.of(
                 backbone,
@@ -89,14 +89,14 @@ class Images(Source):
                 rank=self.rank,
                 steps=self.steps,
                 seed=self.seed,
-                folder=at.folder.parent / BASES,
+                folder=context.folder.parent / BASES,
                 pooling="space" if self.feature == "pooled" else "none",
                 inversion=self.inversion,
                 ranks=self.ranks,
             )
             return study if self.prompt == "empty" else dataclasses.replace(study, texts=self._texts(study))
 
-        return at.once(("study", name), made)
+        return context.cached(("study", name), made)
 
     def _texts(self, study: Study) -> tuple[str, ...]:
         """Of each image, its own full caption, or that with another value of one attribute."""
@@ -129,9 +129,9 @@ def at_fitted_rank(rows: Table) -> Table:
     return pd.concat(found, ignore_index=True)
 
 
-def _axes(look: Callable[..., Any]) -> list[str]:
+def _axes(function: Callable[..., Any]) -> list[str]:
     """Which of "level" and "image" a function names."""
-    return [name for name in ("level", "image") if name in inspect.signature(look).parameters]
+    return [name for name in ("level", "image") if name in inspect.signature(function).parameters]
 
 
 def untrained_twin(model: str | Path, *, seed: int, device: str | None = None) -> Backbone:

@@ -57,9 +57,9 @@ class Items(Source):
             for captions in self.captions:
                 yield model, captions, self.others if place else self.items
 
-    def units(self, look: Callable[..., Any], at: Context) -> Sequence[Unit]:
+    def units(self, function: Callable[..., Any], context: Context) -> Sequence[Unit]:
         """Model, captions, first item and number of items of each batch."""
-        del look, at
+        del function, context
         return [
             (model, captions, first, min(_SIZE, count - first))
             for model, captions, count in self.parts()
@@ -67,17 +67,17 @@ class Items(Source):
         ]
 
     @torch.no_grad()
-    def measure(self, look: Callable[..., Any], unit: Unit, at: Context) -> Iterable[Row]:
+    def measure(self, function: Callable[..., Any], unit: Unit, context: Context) -> Iterable[Row]:
         """`SCORES` of each latent's image, put back as an edit is."""
         model, captions, first, count = str(unit[0]), str(unit[1]), int(unit[2]), int(unit[3])
-        backbone, most = loaded(model, at), max(self.items, self.others)
+        backbone, most = loaded(model, context), max(self.items, self.others)
         world = backbone.defaults.get("captioner", "portraits")
-        data = at.once(("items", world, captions), lambda: asking(self, captions, first=most, world=world))
+        data = context.cached(("items", world, captions), lambda: asking(self, captions, first=most, world=world))
         items = data.items[first : first + count]
         if not items:
             return
         batch = prepare(backbone, items)
-        for about, z in look(batch, seed=self.seed):
+        for about, z in function(batch, seed=self.seed):
             for item, scores in zip(items, _scores(batch, z), strict=True):
                 named = {"model": Path(model).name, "captions": captions, "item": item.id, "group": item.group}
                 yield {**named, **about, **scores}
@@ -87,45 +87,51 @@ class Items(Source):
 class Edits(Items):
     """Counterfactual items that whole editors edit. The function takes a `Lab`, and yields tables of rows."""
 
-    def units(self, look: Callable[..., Any], at: Context) -> Sequence[Unit]:
+    def units(self, function: Callable[..., Any], context: Context) -> Sequence[Unit]:
         """Model, captions and number of items."""
-        del look, at
+        del function, context
         return list(self.parts())
 
-    def measure(self, look: Callable[..., Any], unit: Unit, at: Context) -> Iterable[Row]:
+    def measure(self, function: Callable[..., Any], unit: Unit, context: Context) -> Iterable[Row]:
         """The rows of every method."""
         model, captions, count = str(unit[0]), str(unit[1]), int(unit[2])
-        lab = Lab(on=self, model=loaded(model, at), name=model, captions=captions, count=count, at=at)
-        for table in look(lab):
+        lab = Lab(
+            source=self, model=loaded(model, context), name=model, captions=captions, count=count, context=context
+        )
+        for table in function(lab):
             yield from table.assign(model=Path(model).name, captions=captions).to_dict("records")
 
-    def rows(self, one: Experiment, at: Context) -> Table:
+    def rows(self, one: Experiment, context: Context) -> Table:
         """Those of all parts; each run of editors is finished in its own folder, so they are not stored again."""
-        return pd.DataFrame([row for unit in self.units(one.look, at) for row in one.measure(unit, at)])
+        return pd.DataFrame([row for unit in self.units(one.function, context) for row in one.measure(unit, context)])
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Lab:
     """One model and one kind of captions, where editors are run."""
 
-    on: Edits  # the plan
+    source: Edits  # the plan
     model: Backbone
     name: str  # what the model was loaded by
     captions: str  # what captions say
     count: int  # of items
-    at: Context  # where the experiment works; its progress is called in units of the run
+    context: Context  # where the experiment works; its progress is called in units of the run
 
     @property
     def data(self) -> Dataset:
         """The items of the test split."""
         about: dict[str, Any] = {"first": self.count, "world": self.model.defaults.get("captioner", "portraits")}
-        return self.at.once(("data", self.name, self.captions), lambda: asking(self.on, self.captions, **about))
+        return self.context.cached(
+            ("data", self.name, self.captions), lambda: asking(self.source, self.captions, **about)
+        )
 
     def paid(self, editor: str, settings: Mapping[str, Any]) -> Editor:
         """An editor with as many steps as `BUDGET` evaluations pay for; see `search_spaces.at_budget`."""
         space = SearchSpace(name=editor, editor=editor, candidates=(), budget=BUDGET)
         first = ("first", self.name, self.captions)  # image: on its grid of levels depends what an edit costs
-        return at_budget(space, settings, self.at.once(first, lambda: prepare(self.model, self.data.items[:1])).latent)
+        return at_budget(
+            space, settings, self.context.cached(first, lambda: prepare(self.model, self.data.items[:1])).latent
+        )
 
     def edit(
         self,
@@ -140,22 +146,24 @@ class Lab:
         where = f"{Path(self.name).name}-{self.captions}-{folder}"
 
         def tell(_: str, done: int, total: int) -> None:
-            if self.at.progress is not None:
-                self.at.progress(where, done, total)
+            if self.context.progress is not None:
+                self.context.progress(where, done, total)
 
         plan = Plan(
             model=self.model,
             dataset=data,
             methods=tuple(methods),
             strengths=tuple(strengths),
-            seeds=(self.on.seed,),
+            seeds=(self.source.seed,),
             batch=min(BATCH, max(1, len(data.items) // 2)),
         )
         rows = run(
             plan,
-            self.at.folder / where,
-            command=self.at.command,
-            load=functools.partial(load, self.name, device=self.at.device, dtype=half_or_float32(self.at.device)),
+            self.context.folder / where,
+            command=self.context.command,
+            load=functools.partial(
+                load, self.name, device=self.context.device, dtype=half_or_float32(self.context.device)
+            ),
             executor=Executor(workers=suitable_workers(self.model.device, len(data.items) // _FEWEST)),
             progress=tell,
         )
@@ -177,9 +185,11 @@ def recommended(model: Backbone) -> EIM:
     return EIM.from_dict(to_plain(make_editor(EIM.name, model)))
 
 
-def loaded(name: str, at: Context, dtype: torch.dtype | None = None) -> Backbone:
+def loaded(name: str, context: Context, dtype: torch.dtype | None = None) -> Backbone:
     """A model, its network in `half_or_float32` where nothing else is asked for; one experiment asks for one dtype."""
-    return at.once(("model", name), lambda: load(name, device=at.device, dtype=dtype or half_or_float32(at.device)))
+    return context.cached(
+        ("model", name), lambda: load(name, device=context.device, dtype=dtype or half_or_float32(context.device))
+    )
 
 
 def _scores(batch: Prepared, z: Tensor) -> list[Row]:

@@ -14,37 +14,37 @@ from latentedit_bench.experiments.declare import (
     EIM_PAPER,
     FULL,
     PARTIAL,
+    Difference,
     Dots,
     Items,
     Latents,
-    Less,
     Lines,
-    Number,
+    Measure,
     experiment,
 )
 from latentedit_bench.experiments.items import recommended
 
-LOOK = HSDS(levels=(0.95, 0.95), steps=1, noises=4, antithetic=True)  # a coarse direction: one level, four noises
+SEARCH = HSDS(levels=(0.95, 0.95), steps=1, noises=4, antithetic=True)  # a coarse direction: one level, four noises
 
 _SHOWN = {"captions": FULL, "search": ("annealed", "")}
-_GAIN = Number(
-    says="SDE (annealed direction, level 0.5, full captions)",
-    of="disentanglement",
+_GAIN = Measure(
+    name="SDE (annealed direction, level 0.5, full captions)",
+    column="disentanglement",
     where={**_SHOWN, "level": 0.5},
-    less=(Less("arm", "joint", ("text", "image")),),
+    differences=(Difference("arm", "joint", ("text", "image")),),
 )
 
 
 @experiment(
     "joint-latent",
     paper=EIM_PAPER,
-    says="editing needs the joint latent: neither the image part nor the text part is enough alone",
-    on=Items(),
-    decides=_GAIN,
-    tells=(
-        _GAIN.at("SDE (annealed direction, level 0.5, partial captions)", captions=PARTIAL),
-        _GAIN.at("SDE (direction from one level, level 0.5, full captions)", search=("one look", "")),
-        _GAIN.at(level=(0.5, 0.0), less=(Less("arm", "direct", "joint"),)),
+    claim="editing needs the joint latent: neither the image part nor the text part is enough alone",
+    source=Items(),
+    primary=_GAIN,
+    secondary=(
+        _GAIN.variant("SDE (annealed direction, level 0.5, partial captions)", captions=PARTIAL),
+        _GAIN.variant("SDE (direction from one level, level 0.5, full captions)", search=("one look", "")),
+        _GAIN.variant(level=(0.5, 0.0), differences=(Difference("arm", "direct", "joint"),)),
     ),
     plots=(Lines(y="disentanglement", by="arm", label="SDE", where=_SHOWN),),
     quick={"levels": (0.5, 0.8), "steps": 8},
@@ -60,7 +60,7 @@ def joint_latent(
     better single arm is chosen for each image, which favors it. The direct arm, ``x + d``, does without the way back.
     """
     latent = batch.latent
-    searches = {"annealed": recommended(latent.backbone).search, "one look": LOOK}
+    searches = {"annealed": recommended(latent.backbone).search, "one look": SEARCH}
     directions = {k: identify(latent, batch.target, one, seed=batch.seeds(seed)).z for k, one in searches.items()}
     for search, d in directions.items():
         yield {"arm": "direct", "search": search, "level": 0.0}, latent.z + d
@@ -74,7 +74,7 @@ def joint_latent(
                 yield {"arm": arm, "search": search, "level": level}, replay(latent, trace, text, offset=moved)
 
 
-_REFINED = _GAIN.at(
+_REFINED = _GAIN.variant(
     "SDE (annealed direction, level 0.5, completed captions, refined)", captions=COMPLETED, refined="yes"
 )
 
@@ -82,18 +82,18 @@ _REFINED = _GAIN.at(
 @experiment(
     "joint-latent-completed",
     paper=EIM_PAPER,
-    says="with completed captions and refinement, editing needs the joint latent",
-    on=Items(models=("portraits", "scenes"), seed=22, items=48, others=48, captions=(COMPLETED,)),
-    decides=_REFINED,
-    tells=(
-        _REFINED.at("SDE (annealed direction, level 0.5, completed captions)", refined="no"),
-        _REFINED.at(level=(0.5, 0.0), less=(Less("arm", "direct", "joint"),)),
+    claim="with completed captions and refinement, editing needs the joint latent",
+    source=Items(models=("portraits", "scenes"), seed=22, items=48, others=48, captions=(COMPLETED,)),
+    primary=_REFINED,
+    secondary=(
+        _REFINED.variant("SDE (annealed direction, level 0.5, completed captions)", refined="no"),
+        _REFINED.variant(level=(0.5, 0.0), differences=(Difference("arm", "direct", "joint"),)),
     ),
     plots=(Dots(x="disentanglement", y="arm", by="refined", label="SDE"),),
 )
 def joint_latent_completed(batch: Prepared, *, seed: int, levels: tuple[float, ...] = (0.5,)) -> Latents:
     """The arms of joint-latent on a new draw of items, each without refinement and with it."""
-    for about, z in joint_latent.look(batch, seed=seed, levels=levels):
+    for about, z in joint_latent.function(batch, seed=seed, levels=levels):
         if about["search"] != "one look":
             yield {**about, "refined": "no"}, z
             change = Refinement()(batch.latent, batch.target, z - batch.latent.z, seed=batch.seeds(seed))

@@ -14,9 +14,9 @@ from latentedit.editors.base import StrengthResult
 from latentedit.editors.eim import EIM
 from latentedit.latents.joint import JointLatent
 from latentedit_bench.experiments.decisions import gradual, straight
-from latentedit_bench.experiments.declare import EIM_PAPER, PARTIAL, Edits, Lab, Lines, Number, Tables, experiment
+from latentedit_bench.experiments.declare import EIM_PAPER, PARTIAL, Edits, Lab, Lines, Measure, Tables, experiment
 from latentedit_bench.experiments.items import recommended
-from latentedit_bench.experiments.joint_latent import LOOK
+from latentedit_bench.experiments.joint_latent import SEARCH
 from latentedit_bench.ranking.evaluate import Method
 
 TEXT, SDEDIT = "text arm", "SDEdit at rising levels"
@@ -41,25 +41,27 @@ class Scaled(EIM):
         return [StrengthResult(z=z, strength=strength) for z, strength in zip(moved, strengths, strict=True)]
 
 
-_SHARE = Number(
-    says="edits whose effect rises gradually with the strength (text arm, partial captions)",
-    of=gradual,
+_SHARE = Measure(
+    name="edits whose effect rises gradually with the strength (text arm, partial captions)",
+    column=gradual,
     unit="% of edits",
     where={"captions": PARTIAL, "method": TEXT},
-    bar=0.9,
+    threshold=0.9,
 )
 
 
 @experiment(
     "linear-strength",
     paper=EIM_PAPER,
-    says="the text moves linearly with the strength of the edit, and the image follows gradually",
-    on=Edits(items=64, others=32, kinds=("single",)),
-    decides=_SHARE,
-    tells=(
-        _SHARE.at("the same, full captions", captions="full"),
-        *(_SHARE.at(f"the same, {method}", method=method) for method in (SDEDIT, "joint arm", "image arm")),
-        _SHARE.at("straightness of the effect, which is stricter than the paper (text arm)", of=straight, unit=""),
+    claim="the text moves linearly with the strength of the edit, and the image follows gradually",
+    source=Edits(items=64, others=32, kinds=("single",)),
+    primary=_SHARE,
+    secondary=(
+        _SHARE.variant("the same, full captions", captions="full"),
+        *(_SHARE.variant(f"the same, {method}", method=method) for method in (SDEDIT, "joint arm", "image arm")),
+        _SHARE.variant(
+            "straightness of the effect, which is stricter than the paper (text arm)", column=straight, unit=""
+        ),
     ),
     plots=(Lines(y="effect", x="strength", by="method", label="effect", where={"captions": PARTIAL}),),
     quick={"strengths": (0.25, 0.5, 0.75, 1.0)},
@@ -76,7 +78,7 @@ def linear_strength(
     """
     editors = {
         TEXT: Scaled(arm="text", level=level, steps=steps),
-        "joint arm": Scaled(arm="joint", search=LOOK, level=level, steps=steps),
+        "joint arm": Scaled(arm="joint", search=SEARCH, level=level, steps=steps),
         "image arm": Scaled.from_dict(to_plain(recommended(lab.model))),
         SDEDIT: SDEdit(level=min(level, lab.model.capabilities.s_max), steps=steps, guidance=1.0),
     }

@@ -5,7 +5,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from latentedit.editors.eim import EIM
-from latentedit_bench.experiments.declare import EIM_PAPER, PARTIAL, Dots, Edits, Lab, Less, Number, Tables, experiment
+from latentedit_bench.experiments.declare import (
+    EIM_PAPER,
+    PARTIAL,
+    Difference,
+    Dots,
+    Edits,
+    Lab,
+    Measure,
+    Tables,
+    experiment,
+)
 from latentedit_bench.experiments.experiment import MODELS
 from latentedit_bench.experiments.items import asking
 from latentedit_bench.ranking.evaluate import Method
@@ -13,26 +23,30 @@ from latentedit_bench.ranking.evaluate import Method
 _SEARCH: Mapping[str, Any] = {"levels": (0.99, 0.0), "step_size": None, "noises": 2, "antithetic": True}
 """The flow's own steps, without the locality whose thresholds were tuned on one of the models."""
 
-_SDE = Number(
-    says="SDE (text arm, partial captions)",
-    of="disentanglement",
+_SDE = Measure(
+    name="SDE (text arm, partial captions)",
+    column="disentanglement",
     where={"captions": PARTIAL, "method": "text"},
-    less=(Less("model", *MODELS),),
-    within="",
+    differences=(Difference("model", *MODELS),),
+    per="",
 )
 
 
 @experiment(
     "network-kinds",
     paper=EIM_PAPER,
-    says="the latent of a diffusion transformer is more disentangled than that of a U-Net",
-    on=Edits(items=144, others=144),
-    decides=dataclasses.replace(_SDE, undecided="one training of a kind"),
-    tells=(
-        _SDE.at("SDE (image arm, partial captions)", method="image"),
-        _SDE.at("SDE (text arm, full captions)", captions="full"),
-        _SDE.at("decomposability (text arm, partial captions)", of="decomposability"),
-        _SDE.at("other attributes that change (text arm)", of="others_changed", less=(Less("model", *MODELS[::-1]),)),
+    claim="the latent of a diffusion transformer is more disentangled than that of a U-Net",
+    source=Edits(items=144, others=144),
+    primary=dataclasses.replace(_SDE, undecided="one training of a kind"),
+    secondary=(
+        _SDE.variant("SDE (image arm, partial captions)", method="image"),
+        _SDE.variant("SDE (text arm, full captions)", captions="full"),
+        _SDE.variant("decomposability (text arm, partial captions)", column="decomposability"),
+        _SDE.variant(
+            "other attributes that change (text arm)",
+            column="others_changed",
+            differences=(Difference("model", *MODELS[::-1]),),
+        ),
     ),
     plots=(Dots(x="disentanglement", y="asked", by="method", label="SDE", where={"captions": PARTIAL}),),
     quick={"calibration": 4, "levels": (0.85, 0.97), "shifts": (1.7, 2.5)},
@@ -54,7 +68,7 @@ def network_kinds(
     text = {f"text at {level:g}": {"arm": "text", "level": level} for level in levels}
     image = {f"image, shift {one:g}": {"arm": "image", "search": {**_SEARCH, "shift": one}} for one in shifts}
     grid = {name: lab.paid(EIM.name, settings) for name, settings in {**text, **image}.items()}
-    data = asking(lab.on, PARTIAL, first=calibration, split="calibration")
+    data = asking(lab.source, PARTIAL, first=calibration, split="calibration")
     tried = dataclasses.replace(lab, captions=PARTIAL)
     rows = tried.edit([Method(name=name, editor=one) for name, one in grid.items()], data=data, folder="calibration")
     scores = rows.assign(score=rows["disentanglement"].astype(float).fillna(0)).groupby("method", sort=False)["score"]

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from latentedit_bench.experiments.decisions import Claim
+from latentedit_bench.experiments.decisions import Outcome
 from latentedit_bench.metrics.statistics import Table, estimate
 from latentedit_keep.files import atomic_file
 
@@ -31,7 +31,7 @@ class Shown:
     """What plots are drawn from."""
 
     rows: Table  # of all models
-    claims: Sequence[Claim]  # what was decided, of each model
+    outcomes: Sequence[Outcome]  # what was decided, of each model
     image_columns: Sequence[str]  # columns that name the images of a row
 
 
@@ -110,17 +110,17 @@ class Forest:
 
     def panels(self, shown: Shown) -> Iterator[tuple[str, Any]]:
         """One for all models."""
-        yield "the number that decides", lambda axis: self._draw(axis, shown.claims)
+        yield "the number that decides", lambda axis: self._draw(axis, shown.outcomes)
 
-    def _draw(self, axis: Axes, claims: Sequence[Claim]) -> None:
-        for row, claim in enumerate(claims):
-            color = COLORS[0] if claim.low > claim.bar else COLORS[1] if claim.high < claim.bar else GRAY
+    def _draw(self, axis: Axes, outcomes: Sequence[Outcome]) -> None:
+        for row, claim in enumerate(outcomes):
+            color = COLORS[0] if claim.low > claim.threshold else COLORS[1] if claim.high < claim.threshold else GRAY
             ends = [max(0.0, claim.estimate - claim.low)], [max(0.0, claim.high - claim.estimate)]
             xerr = claim.scale * np.array(ends)
             axis.errorbar(claim.scale * claim.estimate, row, xerr=xerr, fmt="o", markersize=4, color=color)
-            axis.plot(claim.scale * claim.bar, row, marker="|", markersize=18, markeredgewidth=2, color=GRAY)
-        _name_rows(axis, [claim.model for claim in claims])
-        about = dict.fromkeys(f"{claim.measure}, {claim.unit}".removesuffix(", ") for claim in claims)
+            axis.plot(claim.scale * claim.threshold, row, marker="|", markersize=18, markeredgewidth=2, color=GRAY)
+        _name_rows(axis, [claim.model for claim in outcomes])
+        about = dict.fromkeys(f"{claim.measure}, {claim.unit}".removesuffix(", ") for claim in outcomes)
         axis.set_xlabel(textwrap.fill(f"{'; '.join(about)}; 95 % interval; gray: required", 66), fontsize=8)
 
 

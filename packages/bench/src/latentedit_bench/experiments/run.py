@@ -18,7 +18,7 @@ from latentedit.core.cost import peak_bytes, reset_peak
 from latentedit.core.errors import ConfigError, FileFormatError, LatentEditError
 from latentedit.core.progress import Progress
 from latentedit.models.placement import existing_device
-from latentedit_bench.experiments.decisions import Claim
+from latentedit_bench.experiments.decisions import Outcome
 from latentedit_bench.experiments.experiment import Context, Experiment
 from latentedit_bench.experiments.plots import Forest, Shown, draw, save_figure
 from latentedit_keep.files import make_folder, plain, read_object, write_text
@@ -29,14 +29,14 @@ class Record:
     """An experiment that was run."""
 
     name: str  # of the experiment
-    paper: str  # what is claimed by whom
-    says: str
+    paper: str
+    claim: str
     quick: bool  # whether the plan was the smaller one
     plan: Mapping[str, Any]  # models, images, levels, seeds
-    decides: tuple[Claim, ...] = ()  # a claim a model; none where the experiment failed
-    tells: tuple[Claim, ...] = ()  # numbers that are reported beside
+    primary: tuple[Outcome, ...] = ()  # one per model; none if the experiment failed
+    secondary: tuple[Outcome, ...] = ()  # reported, but do not decide
     notes: str = ""  # what a reader must know
-    failure: str | None = None  # why nothing was found; None where something was
+    failure: str | None = None  # why there is no outcome; None if there is one
     weights: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])  # fingerprints, where known
     command: str  # that was typed
     seconds: float  # wall time, without that of runs that were stopped before
@@ -46,21 +46,23 @@ class Record:
     @property
     def sentence(self) -> str:
         """The claim, as a sentence without its full stop."""
-        return self.says[:1].upper() + self.says[1:]
+        return self.claim[:1].upper() + self.claim[1:]
 
     @property
     def others(self) -> list[tuple[str, str]]:
-        """What is reported beside: each measure, with the numbers of all models."""
-        measures = dict.fromkeys(one.measure for one in self.tells)
-        found = {name: [f"{one.model} {one.text}" for one in self.tells if one.measure == name] for name in measures}
+        """Secondary measures, each with the outcomes of all models."""
+        measures = dict.fromkeys(one.measure for one in self.secondary)
+        found = {
+            name: [f"{one.model} {one.text}" for one in self.secondary if one.measure == name] for name in measures
+        }
         return [(name, "; ".join(texts)) for name, texts in found.items()]
 
-    def verdict(self, claim: Claim) -> str:
+    def verdict(self, outcome: Outcome) -> str:
         """Such as "holds", or "would not hold (quick run, 8 images)"."""
         if not self.quick:
-            return claim.verdict
-        words = {"holds": "would hold", "does not hold": "would not hold"}.get(claim.verdict, claim.verdict)
-        return f"{words} (quick run, {claim.images} images)"
+            return outcome.verdict
+        words = {"holds": "would hold", "does not hold": "would not hold"}.get(outcome.verdict, outcome.verdict)
+        return f"{words} (quick run, {outcome.images} images)"
 
     def changed_weights(self, experiment: Experiment) -> list[str]:
         """Models whose weights are others now than those it was found with; none where these were not stored."""
@@ -76,8 +78,8 @@ class Record:
         """What `write` wrote."""
         try:
             stored = read_object(place.read_bytes())
-            claims = {name: tuple(_claim(one) for one in stored.pop(name)) for name in ("decides", "tells")}
-            return Record(**claims, **stored)
+            outcomes = {name: tuple(_outcome(one) for one in stored.pop(name)) for name in ("primary", "secondary")}
+            return Record(**outcomes, **stored)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise FileFormatError(
                 f"{place} is not a record of `latentedit reproduce`: {error}. Remove it and run again"
@@ -110,8 +112,8 @@ def reproduce(
     for one in chosen:
         record = known.get(one.name)
         if record is None or record.failure is not None:
-            at = Context(folder=folder / one.name, command=command, device=device, progress=progress)
-            record = _run(one, folder, at, quick=quick)
+            context = Context(folder=folder / one.name, command=command, device=device, progress=progress)
+            record = _run(one, folder, context, quick=quick)
         records.append(record)
     return records
 
@@ -133,27 +135,27 @@ def _stored(one: Experiment, folder: Path, *, quick: bool) -> Record | None:
     return found
 
 
-def _run(one: Experiment, folder: Path, at: Context, *, quick: bool) -> Record:
+def _run(one: Experiment, folder: Path, context: Context, *, quick: bool) -> Record:
     """Measure, draw and store one; the record comes last, by which it is finished."""
-    begun, on = time.perf_counter(), existing_device(at.device)
+    begun, on = time.perf_counter(), existing_device(context.device)
     reset_peak(on)
     found: dict[str, Any]
     try:
-        rows = one.rows(at)
-        decides, tells = one.conclude(rows)
-        shown = Shown(rows=rows, claims=decides, image_columns=one.image_columns or one.on.image_columns)
+        rows = one.rows(context)
+        primary, secondary = one.conclude(rows)
+        shown = Shown(rows=rows, outcomes=primary, image_columns=one.image_columns or one.source.image_columns)
         save_figure(draw((*one.plots, Forest()), shown), folder / f"{one.name}.webp")
-        found = {"decides": decides, "tells": tells, "weights": one.weights()}
+        found = {"primary": primary, "secondary": secondary, "weights": one.weights()}
     except LatentEditError as error:
         found = {"failure": str(error)}
     record = Record(
         name=one.name,
         paper=one.paper,
-        says=one.says,
+        claim=one.claim,
         quick=quick,
         plan=plain(one.plan),
         notes=one.notes,
-        command=at.command,
+        command=context.command,
         seconds=time.perf_counter() - begun,
         peak_bytes=peak_bytes(on),
         **found,
@@ -162,7 +164,7 @@ def _run(one: Experiment, folder: Path, at: Context, *, quick: bool) -> Record:
     return record
 
 
-def _claim(stored: Mapping[str, Any]) -> Claim:
+def _outcome(stored: Mapping[str, Any]) -> Outcome:
     """Of JSON, in which null is a number that is not known."""
     known: dict[str, Any] = {name: math.nan if value is None else value for name, value in stored.items()}
-    return Claim(**known)
+    return Outcome(**known)

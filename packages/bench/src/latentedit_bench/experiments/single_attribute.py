@@ -2,7 +2,17 @@
 
 import numpy as np
 
-from latentedit_bench.experiments.declare import EIM_PAPER, PARTIAL, Dots, Edits, Lab, Less, Number, Tables, experiment
+from latentedit_bench.experiments.declare import (
+    EIM_PAPER,
+    PARTIAL,
+    Difference,
+    Dots,
+    Edits,
+    Lab,
+    Measure,
+    Tables,
+    experiment,
+)
 from latentedit_bench.experiments.items import recommended
 from latentedit_bench.experiments.texts import asking_another
 from latentedit_bench.metrics.statistics import Table
@@ -11,11 +21,11 @@ from latentedit_bench.ranking.evaluate import CHANGE, TRUE_CHANGE, Method
 OTHER = "another attribute's direction"
 _ASKED = 0.5  # total variation in the right answer from which on an attribute counts as asked for
 
-_MARGIN = Number(
-    says="change of the requested attribute minus the largest change of another",
-    of="margin",
+_MARGIN = Measure(
+    name="change of the requested attribute minus the largest change of another",
+    column="margin",
     where={"captions": PARTIAL},
-    less=(Less("method", "eim", OTHER),),
+    differences=(Difference("method", "eim", OTHER),),
 )
 
 
@@ -35,11 +45,11 @@ def margins(rows: Table) -> Table:
 @experiment(
     "single-attribute",
     paper=EIM_PAPER,
-    says="directions derived from text alone control one attribute each",
-    on=Edits(others=96, kinds=("single",)),
+    claim="directions derived from text alone control one attribute each",
+    source=Edits(others=96, kinds=("single",)),
     prepare=margins,
-    decides=_MARGIN,
-    tells=(_MARGIN.at(f"{_MARGIN.says} (full captions)", captions="full"),),
+    primary=_MARGIN,
+    secondary=(_MARGIN.variant(f"{_MARGIN.name} (full captions)", captions="full"),),
     plots=(Dots(x="margin", y="asked", by="method", label="margin", where={"captions": PARTIAL}),),
     minutes=31,
 )
@@ -52,5 +62,5 @@ def single_attribute(lab: Lab) -> Tables:
     """
     editor = recommended(lab.model)
     yield lab.edit([Method(name="eim", editor=editor, local=True)])
-    swapped = asking_another(lab.data, lab.on.seed)
+    swapped = asking_another(lab.data, lab.source.seed)
     yield lab.edit([Method(name=OTHER, editor=editor, local=True)], data=swapped, folder="control")

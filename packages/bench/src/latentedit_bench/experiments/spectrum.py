@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from latentedit.core.rng import stream
-from latentedit_bench.experiments.decisions import Number
+from latentedit_bench.experiments.decisions import Measure
 from latentedit_bench.experiments.experiment import RIEMANNIAN, UNSUPERVISED, Rows, experiment
 from latentedit_bench.experiments.images import TWIN, Images, at_fitted_rank
 from latentedit_bench.experiments.plots import Lines
@@ -18,13 +18,13 @@ from latentedit_bench.metrics.vectors import centroid, white_centroid
 @experiment(
     "geometry-spectrum",
     paper=UNSUPERVISED,
-    says="the spectrum of the Jacobian is steep near pure noise and flattens towards the image",
-    on=Images(),
-    decides=Number(
-        says="growth of log10 of the stable rank |J|_F^2 / s_1^2 from the highest to the lowest level",
-        of="log_stable_rank",
-        over="rise",
-        less=(TWIN,),
+    claim="the spectrum of the Jacobian is steep near pure noise and flattens towards the image",
+    source=Images(),
+    primary=Measure(
+        name="growth of log10 of the stable rank |J|_F^2 / s_1^2 from the highest to the lowest level",
+        column="log_stable_rank",
+        trend="rise",
+        differences=(TWIN,),
     ),
     plots=(
         Lines(y="share", x="index", by="level", label="s_k / s_1", where={"network": "trained"}),
@@ -51,22 +51,26 @@ def spectrum(study: Study, level: float, image: int, *, probes: int = 8) -> Rows
         yield {"index": index, "share": share, "log_stable_rank": 2 * math.log10(norm / float(s[0])), "random": random}
 
 
-_GROWTH = Number(
-    says="growth of the mean frequency of the basis from the highest to the lowest level",
-    of="centroid",
+_GROWTH = Measure(
+    name="growth of the mean frequency of the basis from the highest to the lowest level",
+    column="centroid",
     unit="of Nyquist",
-    over="rise",
-    less=(TWIN,),
+    trend="rise",
+    differences=(TWIN,),
 )
 
 
 @experiment(
     "geometry-frequency",
     paper=RIEMANNIAN,
-    says="as the noise level falls, the local basis moves from low to high spatial frequencies",
-    on=Images(),
-    decides=_GROWTH,
-    tells=(_GROWTH.at("the same growth of the latent itself", of="latent_centroid", less=(), network="trained"),),
+    claim="as the noise level falls, the local basis moves from low to high spatial frequencies",
+    source=Images(),
+    primary=_GROWTH,
+    secondary=(
+        _GROWTH.variant(
+            "the same growth of the latent itself", column="latent_centroid", differences=(), network="trained"
+        ),
+    ),
     plots=(Lines(y="centroid", label="mean frequency / Nyquist", null="white"),),
     prepare=at_fitted_rank,
     minutes=12,
@@ -86,24 +90,26 @@ def frequency(study: Study, level: float, image: int) -> Rows:
         yield {"rank": rank, "fit": fit, "centroid": mean, "latent_centroid": latent, "white": white}
 
 
-_ENERGY = Number(
-    says="energy of a global direction in an image's tangent space at the highest level minus at the lowest",
-    of="captured",
+_ENERGY = Measure(
+    name="energy of a global direction in an image's tangent space at the highest level minus at the lowest",
+    column="captured",
     unit="%",
-    over="fall",
-    less=(TWIN,),
+    trend="fall",
+    differences=(TWIN,),
 )
 
 
 @experiment(
     "geometry-homogeneity",
     paper=UNSUPERVISED,
-    says="near pure noise directions agree across samples, so global directions exist; they agree less later",
-    on=Images(),
+    claim="near pure noise directions agree across samples, so global directions exist; they agree less later",
+    source=Images(),
     prepare=at_fitted_rank,
-    decides=_ENERGY,
-    tells=(
-        _ENERGY.at("energy of a global direction in an image's tangent space at level 0.95", over="mean", level=0.95),
+    primary=_ENERGY,
+    secondary=(
+        _ENERGY.variant(
+            "energy of a global direction in an image's tangent space at level 0.95", trend="mean", level=0.95
+        ),
     ),
     plots=(Lines(y="captured", label="energy of a global direction in a tangent space", null="random"),),
     minutes=14,

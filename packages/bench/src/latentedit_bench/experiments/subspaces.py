@@ -13,14 +13,17 @@ from latentedit.geometry.global_directions import agreement
 from latentedit.geometry.local_basis import LocalBasis
 from latentedit.geometry.means import chordal_mean
 from latentedit.geometry.subspaces import RandomLevel, geodesic_distance, random_level
-from latentedit_bench.experiments.decisions import Number
+from latentedit_bench.experiments.decisions import Measure
 from latentedit_bench.experiments.images import TWIN
 from latentedit_bench.experiments.plots import Lines
 from latentedit_bench.experiments.study import Study
 
 RANKS = (1, 2, 4, 7)  # where the bases have them; the gap after the last vector of a basis of 8 is not known
-DISTANCE = Number(
-    says="distance between feature tangent spaces", of="distance", unit="% of the largest distance", less=(TWIN,)
+DISTANCE = Measure(
+    name="distance between feature tangent spaces",
+    column="distance",
+    unit="% of the largest distance",
+    differences=(TWIN,),
 )
 DISTANCES = Lines(y="distance", label="geodesic distance / largest possible", null="null")
 

@@ -5,26 +5,26 @@ import math
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit_bench.experiments.declare import EIM_PAPER, Dots, Number, Rows, Texts, experiment
+from latentedit_bench.experiments.declare import EIM_PAPER, Dots, Measure, Rows, Texts, experiment
 from latentedit_bench.metrics.vectors import effective_dimension, mean_cosines
 
 Changes = Float[Tensor, "n attributes width"]
 
-_COSINE = Number(
-    says="mean |cosine| of random vectors in the effective dimension minus that of attributes' text differences",
-    of="below random",
+_COSINE = Measure(
+    name="mean |cosine| of random vectors in the effective dimension minus that of attributes' text differences",
+    column="below random",
 )
 
 
 @experiment(
     "text-directions",
     paper=EIM_PAPER,
-    says="text directions of different attributes are nearly orthogonal and of nearly equal length",
-    on=Texts(),
-    decides=_COSINE,
-    tells=(
-        _COSINE.at("mean |cosine| of random caption changes minus attributes'", of="below captions"),
-        _COSINE.at("mean |cosine| between attributes", of="cosine"),
+    claim="text directions of different attributes are nearly orthogonal and of nearly equal length",
+    source=Texts(),
+    primary=_COSINE,
+    secondary=(
+        _COSINE.variant("mean |cosine| of random caption changes minus attributes'", column="below captions"),
+        _COSINE.variant("mean |cosine| between attributes", column="cosine"),
     ),
     plots=(Dots(x="cosine", y="text", by="model", label="mean |cosine|"),),
     minutes=3,

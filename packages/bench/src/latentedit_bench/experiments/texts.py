@@ -32,19 +32,19 @@ class Texts(Source):
 
     portraits: int = 96  # how many
 
-    def units(self, look: Callable[..., Any], at: Context) -> Sequence[Unit]:
+    def units(self, function: Callable[..., Any], context: Context) -> Sequence[Unit]:
         """The models."""
-        del look, at
+        del function, context
         return [(name,) for name in self.models]
 
     @torch.no_grad()
-    def measure(self, look: Callable[..., Any], unit: Unit, at: Context) -> Iterable[Row]:
+    def measure(self, function: Callable[..., Any], unit: Unit, context: Context) -> Iterable[Row]:
         """A row a portrait."""
-        world, model = domain("portraits"), loaded(str(unit[0]), at, torch.float32)
+        world, model = domain("portraits"), loaded(str(unit[0]), context, torch.float32)
         drawn = enumerate(world.draw("test", self.portraits, self.seed))
         pairs = [caption_pairs(world, one, random.Random(f"text-directions/{self.seed}/{i}")) for i, one in drawn]
         text, sets = text_differences(model, world, pairs)
-        for row in look(*sets):
+        for row in function(*sets):
             yield {"model": str(unit[0]), "text": text, **row}
 
 

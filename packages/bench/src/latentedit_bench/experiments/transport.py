@@ -7,28 +7,30 @@ from torch import Tensor
 from latentedit.geometry.local_basis import random_units
 from latentedit.geometry.transport import pulled_back
 from latentedit_bench.domains.base import CHANGED
-from latentedit_bench.experiments.declare import RIEMANNIAN, Dots, Images, Less, Number, Rows, Study, experiment
+from latentedit_bench.experiments.declare import RIEMANNIAN, Difference, Dots, Images, Measure, Rows, Study, experiment
 from latentedit_bench.experiments.signed_edits import signed_edits
 from latentedit_bench.metrics.vectors import cosine
 
 _VISIBLE = 0.05  # share of the pixels that an edit must change at its source, by more than `CHANGED`
 
-_PIXELS = Number(
-    says="cosine between the pixel changes at source and target", of="pixels", less=(Less("kind", "carried", "random"),)
+_PIXELS = Measure(
+    name="cosine between the pixel changes at source and target",
+    column="pixels",
+    differences=(Difference("kind", "carried", "random"),),
 )
 
 
 @experiment(
     "geometry-transport",
     paper=RIEMANNIAN,
-    says="an edit found at one sample does the same at another sample when its feature is carried over",
-    on=Images(levels=(0.7,), twins=False),
+    claim="an edit found at one sample does the same at another sample when its feature is carried over",
+    source=Images(levels=(0.7,), twins=False),
     keys=("image", "target", "level"),
     image_columns=("image", "target"),
-    decides=_PIXELS,
-    tells=(
-        _PIXELS.at(less=(Less("kind", "carried", "the source's own"),)),
-        _PIXELS.at("cosine between the attribute changes read", of="agreement"),
+    primary=_PIXELS,
+    secondary=(
+        _PIXELS.variant(differences=(Difference("kind", "carried", "the source's own"),)),
+        _PIXELS.variant("cosine between the attribute changes read", column="agreement"),
     ),
     plots=(Dots(x="pixels", y="kind", by="network", label="cosine of the pixels with the edit at the source"),),
     quick={"images": 3, "levels": (0.7,)},

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from latentedit.core.errors import ConfigError
-from latentedit_bench.experiments.decisions import Less, Number
+from latentedit_bench.experiments.decisions import Difference, Measure
 from latentedit_bench.metrics.matched import leakage_at, linearity, matched_error
 from latentedit_bench.metrics.pie_bench import MODES, SCALE
 from latentedit_bench.metrics.statistics import (
@@ -195,7 +195,7 @@ def compare(items: Table, ours: str, other: str, *, measure: str = PRIMARY) -> C
     """Whether ours errs less than another method, from `per_item`."""
     both = items[items["method"].isin((ours, other))]
     check_seeds(int(both["seeds"].min()))
-    less = Number(says=measure, of=measure, less=(Less("method", other, ours),))
+    less = Measure(name=measure, column=measure, differences=(Difference("method", other, ours),))
     wide = by_item(both, measure).dropna()
     found = less.estimate(both, ["group", "item"], ["group"])
     return Comparison(
