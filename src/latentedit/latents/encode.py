@@ -27,8 +27,8 @@ from latentedit_keep.files import Encoded
 
 ChangeLike = str | Change  # "OLD => NEW", or a parsed change
 ImageLike = str | Path | Image.Image | Encoded | SourceImage  # a file, an image, a file's content, an open image
-# The first, SliderEdit's, is the default without a measurement.
-WORDINGS: tuple[str, ...] = ("keep the image the same", "change nothing", "do not change the image", "")
+# Wordings that portraits-kontext was trained on; the first, SliderEdit's, is the default without a measurement.
+WORDINGS: tuple[str, ...] = ("keep the image the same", "change nothing", "do not change the picture", "")
 LEVELS = (0.5, 0.7, 0.9)  # noise levels of the measurement: where instructions act
 
 

@@ -1,144 +1,24 @@
 """Worlds with known answers: scenes that can be drawn, described, changed, rendered and read, found by name."""
 
 import functools
-import random
-from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, Literal, Protocol, runtime_checkable
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, RegistryError
 from latentedit.core.plugins import DOMAINS
 from latentedit.geometry.naming import FLOOR
-
-Split = Literal["train", "calibration", "test"]
-
-Scene = Hashable
-"""One scene, described completely, as its domain writes it; it can be pickled, and equal scenes look the same."""
+from latentedit.testing.domains import Domain, Lit, Scalable, Scene, Split  # noqa: F401
 
 CHANGED = 10  # levels of 255 beyond which a pixel counts as changed
 _SCENES = 2  # over which the area of an attribute is averaged: those in which every attribute can change
 _DRAWN = 20  # scenes of the calibration split among which they are looked for
 _AREA_SEED = 5
-
-
-@runtime_checkable
-class Domain(Protocol):
-    """A world in which the right answer to every edit can be made. Its entry point is an instance, or makes one.
-
-    Laws:
-        1. ``draw`` gives the same scenes for the same arguments on every machine; scenes of two splits never meet.
-        2. ``attributes(change(scene, {name: value}))[name]`` is ``value`` for every value of ``alternatives(scene)``.
-        3. ``render`` gives the same bytes for equal scenes.
-        4. ``paraphrase`` says what two scenes share in the same words where it is given equal generators.
-    """
-
-    name: str
-    """As the registry and the names of data sets know it."""
-
-    values: Mapping[str, Sequence[str]]
-    """Every attribute with all its values."""
-
-    ordered: Mapping[str, Sequence[str]]
-    """Attributes whose values have an order, and it; may be empty."""
-
-    part_of: Mapping[str, str]
-    """An attribute to the part that it belongs to, such as a color to hair: never both are changed; may be empty."""
-
-    plain_changes: Mapping[str, tuple[str, str]]
-    """Of each attribute two values that captions say in equally many words."""
-
-    def draw(self, split: Split, count: int, seed: int) -> Sequence[Scene]:
-        """So many different scenes of one split."""
-        ...
-
-    def attributes(self, scene: Scene) -> Mapping[str, str]:
-        """Every attribute to its value in the scene, in the order of ``values``."""
-        ...
-
-    def alternatives(self, scene: Scene) -> Mapping[str, Sequence[str]]:
-        """Every attribute that can be changed in the scene to its other values; one that is not there is left out."""
-        ...
-
-    def change(self, scene: Scene, change: Mapping[str, str]) -> Scene:
-        """The counterfactual: the same scene with some attributes at other values."""
-        ...
-
-    def render(self, scene: Scene) -> UInt8[np.ndarray, "h w 3"]:
-        """Its image."""
-        ...
-
-    def phrases(self, scene: Scene) -> Sequence[str]:
-        """What the full caption says, phrase by phrase, in an order that is the same for all scenes."""
-        ...
-
-    def caption(self, phrases: Sequence[str]) -> str:
-        """Phrases, all of a scene or some, as a caption."""
-        ...
-
-    def paraphrase(self, scene: Scene, generator: random.Random) -> str:
-        """The full caption in other words."""
-        ...
-
-    def words(self, caption: str) -> Sequence[str]:
-        """The pieces of a caption, each a token of the domain's models."""
-        ...
-
-    def read(self, pixels: Float[Tensor, "b 3 h w"]) -> Sequence[Scene]:
-        """What images show, as a classifier of attributes reads it.
-
-        Args:
-            pixels: in [-1, 1], of the size of ``render``.
-
-        Raises:
-            NotImplementedError: the domain has no classifier; what it would measure is left out.
-        """
-        ...
-
-    def images(self, model: str, count: int, seed: int) -> Sequence[Image.Image] | None:
-        """Images that a model of this domain has not been trained on, at its size; None for other models."""
-        ...
-
-
-class Scalable(Domain, Protocol):
-    """A domain that draws its scenes at any size, for editors that take no small images.
-
-    Laws:
-        1. ``render_at(scene, side)`` gives the same bytes for equal scenes and sides.
-    """
-
-    credits: str
-    """Whose work its images hold and under which license, in one sentence for the card of a data set."""
-
-    def render_at(self, scene: Scene, side: int) -> UInt8[np.ndarray, "side side 3"]:
-        """The image of a scene, square, with sides of so many pixels."""
-        ...
-
-
-@runtime_checkable
-class Lit(Domain, Protocol):
-    """A domain whose changes have side effects, such as shadows and reflections, and that knows where.
-
-    Laws:
-        1. No pixel is among them that shows what was changed itself, before or after.
-    """
-
-    def side_effects(
-        self, scene: Scene, answer: Scene, before: UInt8[np.ndarray, "h w 3"], after: UInt8[np.ndarray, "h w 3"]
-    ) -> Bool[np.ndarray, "h w"]:
-        """Where a scene looks different from another only as a consequence of what was changed.
-
-        Args:
-            scene: before.
-            answer: after.
-            before: its image.
-            after: that of the answer.
-        """
-        ...
 
 
 @functools.cache
