@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import pickle
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from PIL import Image
 from latentedit.batch.edits import KIND, EditJob, EditWork, bisect_failures, images_in, stems_of, unique_names
 from latentedit.batch.executors import run_here
 from latentedit.batch.folder import RunFolder, UnitResult
-from latentedit.core.errors import ConfigError, ModelError
+from latentedit.core.errors import ConfigError, ModelError, UnknownImageWarning
 from latentedit.editing import verbs
 from latentedit.editing.request import EditRequest
 from latentedit.latents.encode import encode
@@ -185,6 +186,21 @@ def test_what_cannot_be_done_fails_alone(model: Backbone, images: list[EditJob])
     pd.testing.assert_frame_equal(pd.DataFrame(made.rows[:1]), pd.DataFrame(alone.rows), rtol=1e-3)  # rounding
 
 
+def test_that_an_image_is_unknown_is_no_warning(
+    model: Backbone, images: list[EditJob], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its row says so."""
+
+    def doubtful(*_: object) -> None:
+        warnings.warn("unknown", UnknownImageWarning, stacklevel=2)
+        raise ConfigError("enough")
+
+    monkeypatch.setattr(verbs, "edit_images", doubtful)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert [failure.why for failure in done(cut(model, images), 0).failures] == ["enough", "enough"]
+
+
 def test_a_run_has_the_rows_in_order(model: Backbone, images: list[EditJob], tmp_path: Path) -> None:
     work = cut(model, images, EditRequest(method="sdedit", strength=(0.0,)), batch=1)
     run = RunFolder.start(tmp_path / "run", work.spec, kind=KIND, units=work.units, command="edit", request={})
@@ -232,7 +248,7 @@ def test_edited_images_are_named_after_their_files() -> None:
     assert named("a.jpg", "a.png", "b.png") == ["a.jpg", "a.png", "b"]
     assert named("a.jpg", "A.png") == ["a.jpg", "A.png"], "one file on a file system that ignores case"
     assert named("a.png.jpg", "a.png", "a.gif") == ["a.png", "a.png (2)", "a.gif"], "by chance another's whole name"
-    assert unique_names(["1", "a/b", "a", "A"]) == ["1", "a%2Fb", "a", "A (2)"]
+    assert unique_names(["1", "a/b", "a", "A", "a"]) == ["1", "a%2Fb", "a", "A (2)", "a (3)"]
     assert unique_names(["a\u0308", "\u00e4"]) == ["a\u0308", "\u00e4 (2)"], "an accent is stored in two ways"
 
 

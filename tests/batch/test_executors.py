@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Generator
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import psutil
 import pytest
@@ -192,6 +193,15 @@ def test_no_more_are_started_than_there_is_work(forked: None, tmp_path: Path, mo
         run_work(folder, work, executor=Executor(workers=5), progress=lambda *step: report.append(step))
         assert len(started) == 2
     assert report[-1] == ("small", 2, 2)
+
+
+def test_workers_are_not_forked(tmp_path: Path, work: SmallWork, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fork has no use of a GPU."""
+    pool = Mock(side_effect=InterruptedError)
+    monkeypatch.setattr(executors_module, "ProcessPoolExecutor", pool)
+    with pytest.raises(InterruptedError):
+        run_processes(begin(tmp_path / "run", work), work, 2)
+    assert pool.call_args.kwargs["mp_context"].get_start_method() == "spawn"
 
 
 @pytest.mark.nightly

@@ -64,7 +64,8 @@ def test_a_run_without_rows_has_an_empty_table_and_what_is_no_number_an_empty_ce
     assert folder.finished() == ["000-unit"]
     assert folder.write_table() == []
     assert folder.records()["000-unit"] == UnitRecord(rows=0, failures=[])
-    folder.add("001-unit", UnitResult(rows=[{"x": 1, "y": float("nan")}, {"x": 2.5, "y": 3}]))
+    folder.add("001-unit", UnitResult(rows=[{"x": 1, "y": float("nan")}, {"x": 2.5, "y": 3}], about={"own": 7}))
+    assert folder.records()["001-unit"].model_dump()["own"] == 7
     assert folder.write_table() == [{"x": 1, "y": None}, {"x": 2.5, "y": 3}]
     assert (folder.path / TABLE).read_bytes() == b"x,y\n1,\n2.5,3\n"
 

@@ -63,9 +63,10 @@ def test_what_workers_and_other_processes_finish_is_the_whole_run(
 ) -> None:
     """Dead workers are replaced; one unit is another's until nothing else is left."""
     work, ray, dial, others = small_work(tmp_path / "notes"), FakeRay(**{"003-unit": 3}), Mock(), contextlib.ExitStack()
+    pauses = iter([others])
     monkeypatch.setattr(cluster_module, "require", lambda *_: ray)
     monkeypatch.setattr(cluster_module, "socket", SimpleNamespace(create_connection=dial))
-    monkeypatch.setattr(cluster_module, "time", SimpleNamespace(sleep=lambda _: others.close()))
+    monkeypatch.setattr(cluster_module, "time", SimpleNamespace(sleep=lambda _: next(pauses).close()))
     folder, report = begin(tmp_path / "run", work), list[int]()
     assert others.enter_context(folder.claim("006-unit"))
     run_on_ray(folder, work, address="ray://head:6379", workers=None, progress=lambda _, done, __: report.append(done))

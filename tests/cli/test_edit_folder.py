@@ -174,6 +174,7 @@ def test_wrong_input_is_refused_before_the_model_is_loaded(
     Path("empty").mkdir()
     Image.new("L", (56, 40), 255).save("photos/mask.png")
     rows = f"image,source_caption,target_caption,mask\nphotos/a.png,{FROM},{TO},photos/mask.png\n"
+    rows += f"photos/a.png,{FROM},{TO},\n"
     Path("masked.csv").write_text(rows)
     source = [] if place.endswith("csv") else ["--source-prompt", FROM]
     assert words in refused("edit", place, *source, *options)

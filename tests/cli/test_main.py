@@ -51,6 +51,7 @@ def test_help_and_wrong_usage_import_nothing_heavy() -> None:
         ("edit me.png --combine ", {"sum", "inverse", "projection"}),
         ("sweep me.png --model portraits-", {"portraits-kontext", "portraits-unet"}),
         ("caption me.png --dtype b", {"bfloat16"}),
+        ("caption me.png --text-encoders r", {"required"}),
         ("bench run --method flow", {"flowedit", "flowslider", "flowalign"}),
         ("rep", {"replay", "reproduce"}),
         ("models sh", {"show"}),

@@ -36,6 +36,7 @@ def test_show_and_path(command: Command, ran: Ran, bundled: Path, miniature: Pat
     assert "a test model" in printed
     assert [line.split() for line in printed.splitlines() if "psnr" in line] == [["vae,", "psnr_db", "31.25"]]
     assert "transformer/diffusion_pytorch_model.safetensors" in printed
+    assert f" MB in {bundled}\n" in printed
     facts = json.loads(command("models", "show", "portraits", "--json").out)
     assert facts["quality"]["images"] == 200
     (bundled / "latentedit.json").unlink()

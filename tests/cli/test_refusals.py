@@ -28,6 +28,7 @@ BEFORE_LOADING = [
     (f"{EDIT} --placement group", "'groups'"),
     (f"{EDIT} --text-encoders none", "required"),
     (f"{EDIT} --mask no.png", "no.png"),
+    ("edit me.png --instruction 'add a hat' --reference text.safetensors", "text.safetensors"),
     (f"{EDIT} --mask tall.png", "56x40"),
     (f"{EDIT} -o nowhere/out.png", "nowhere"),
     (f"{EDIT} -o .", "ending"),

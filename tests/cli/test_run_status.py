@@ -62,6 +62,11 @@ def test_two_workers_take_half_the_time_until_the_run_is_finished(folder: RunFol
     assert "go on" not in text(folder)
 
 
+def test_hours_are_counted_from_90_minutes_on(folder: RunFolder) -> None:
+    add(folder, 0, seconds=5400.0)
+    assert "time: 1.5 h of work" in text(folder)
+
+
 def test_an_edited_folder_is_resumed_by_its_own_command(tmp_path: Path) -> None:
     folder = RunFolder.start(tmp_path, {}, kind="edit", units=["1"], command="latentedit edit here", request={})
     assert status_rows(folder)[-1] == ("go on", "latentedit edit here")

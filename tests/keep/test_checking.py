@@ -69,6 +69,12 @@ def test_what_is_no_local_change_fails_unless_everything_may_change(
     assert checked(image, max_outside=1.0).report.passed == allowed
 
 
+def test_an_edit_that_did_nothing_else_is_used_as_it_is() -> None:
+    for image, also, step in ((with_object(scene()), 0, "Use the edited"), (edited(), 3, "Use latentedit keep")):
+        report = checked(np.asarray(image)).report
+        assert (report.passed, len(report.also), report.next_step.startswith(step)) == (True, also, True), report
+
+
 def test_without_a_mask_the_largest_change_is_the_edit() -> None:
     two = with_object(with_object(scene(), (40, 40), 12), (115, 115), 20)
     report = checked(two).report

@@ -78,6 +78,12 @@ def test_a_deep_tiff_is_read_as_its_tags_say(case: str, order: str, tmp_path: Pa
     assert not has_alpha or (found.pixels[..., 3] == 20000).all()
 
 
+def test_a_premultiplied_color_above_its_alpha_is_full(tmp_path: Path) -> None:
+    pixels = np.tile(np.array([40000, 20000, 0, 20000], dtype=np.uint16), (8, 8, 1))
+    (tmp_path / "me.tif").write_bytes(tiff(pixels, photometric=2, extra=1))
+    assert read_pixels(tmp_path / "me.tif").pixels[0, 0].tolist() == [65535, 65535, 0, 20000]
+
+
 def twelve_bits(levels: NDArray[np.uint8], order: str) -> bytes:
     spread = np.rint(levels * (4095 / 255)).astype(np.uint16)[..., None] >> np.arange(11, -1, -1) & 1
     rows = np.packbits(spread.astype(np.uint8).reshape(len(levels), -1), axis=1)[..., None]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from latentedit_keep.command import images_by_name
 from latentedit_keep.images import read_chunks
 from tests.commands import Command, Refused
 from tests.keep.pairs import scene, with_object
@@ -84,6 +85,13 @@ def test_folders_are_paired_by_name(
     assert [place.name for place in (tmp_path / "kept").iterdir()] == ["a.png"]
     Image.fromarray(scene()).save(first / "a.png")
     assert "a.jpg and a.png in" in refused("keep", first, second, "-o", tmp_path / "other")
+
+
+def test_of_a_folder_only_visible_image_files_are_listed(tmp_path: Path) -> None:
+    for name in ("a.JPG", "b.png", "._b.png", "notes.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / "c.png").mkdir()
+    assert images_by_name(tmp_path) == {"a": tmp_path / "a.JPG", "b": tmp_path / "b.png"}
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,8 @@ def layer(colors: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     return np.dstack([np.broadcast_to(colors, (*alpha.shape, 3)), alpha]).astype(np.uint8)
 
 
-BLURRED = np.rint(smoothed(WHERE.astype(np.float32), 4.0)).astype(np.uint8)
+BLURRED, SOFT = (np.rint(smoothed(WHERE.astype(np.float32), sigma)).astype(np.uint8) for sigma in (4.0, 8.0))
+STARK = (4.0 * scene().astype(np.float32) - 380).clip(0, 255).astype(np.uint8)  # with black and white in it
 
 
 @pytest.mark.parametrize(
@@ -29,6 +30,7 @@ BLURRED = np.rint(smoothed(WHERE.astype(np.float32), 4.0)).astype(np.uint8)
     [
         (WHERE, ""),
         (BLURRED, ""),
+        (SOFT, ""),
         (layer(BLACK + 255, WHERE), ""),
         (layer(BLACK + 255, BLURRED), ""),
         (layer(scene(), 255 - WHERE), "hole"),
@@ -38,8 +40,8 @@ BLURRED = np.rint(smoothed(WHERE.astype(np.float32), 4.0)).astype(np.uint8)
         (np.where(WHERE[..., None] > 0, (255, 0, 0), BLACK).astype(np.uint8), "two levels"),
     ],
     ids=[
-        "white", "blurred", "white on a clear layer", "soft paint on a clear layer", "hole in a photograph",
-        "hole in black", "hole in white", "classes 0 and 1", "red",
+        "white", "blurred", "widely blurred", "white on a clear layer", "soft paint on a clear layer",
+        "hole in a photograph", "hole in black", "hole in white", "classes 0 and 1", "red",
     ],
 )  # fmt: skip
 def test_a_convention_is_recognized_and_named(mask: np.ndarray, named: str) -> None:
@@ -51,7 +53,7 @@ def test_a_convention_is_recognized_and_named(mask: np.ndarray, named: str) -> N
 
 
 @pytest.mark.parametrize(
-    "image", [scene(), scene()[..., 0], np.rint(smoothed(scene().astype(np.float32), 6.0)).astype(np.uint8)]
+    "image", [scene(), scene()[..., 0], STARK, np.rint(smoothed(scene().astype(np.float32), 6.0)).astype(np.uint8)]
 )
 def test_an_image_is_no_mask(image: np.ndarray) -> None:
     with pytest.raises(ImageError, match="image, not black and white"):

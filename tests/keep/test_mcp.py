@@ -88,6 +88,16 @@ def test_edits_by_the_library_are_traced_and_undone(colors: ColorBackbone, tmp_p
     assert same_image(Image.open(tmp_path / undone.structured_content["output"]), gray())
 
 
+def test_clients_are_told_which_tools_write(root: Path) -> None:
+    async def listed() -> Any:
+        async with mcp.Client(mcp_command.make_server(root)) as client:
+            return (await client.list_tools()).tools
+
+    tools = {tool.name: tool.annotations for tool in anyio.run(listed)}
+    assert {name for name, one in tools.items() if one.read_only_hint} == {"check_edit", "history"}
+    assert not any(one.destructive_hint for one in tools.values())
+
+
 def test_what_is_refused_in_one_line(root: Path) -> None:
     (root / "outside.png").symlink_to("/etc/passwd")
     (root / "folder").symlink_to(root)

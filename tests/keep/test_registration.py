@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from latentedit_keep.api import keep
-from latentedit_keep.registration import distance_px, find_drift, find_turn, register, without_drift
+from latentedit_keep.registration import _sane, distance_px, find_drift, find_turn, register, without_drift
 from latentedit_keep.warp import scaling
 from tests.keep.pairs import SIDE, cast, moved, scene, similarity, with_object
 
@@ -49,6 +49,17 @@ def test_a_square_cut_from_the_middle_is_found() -> None:
     found = register(levels(image), levels(edited))
     np.testing.assert_allclose(found.matrix[:2], [[1, 0, -40], [0, 1, 0]], atol=0.05)
     assert found.outside_share == pytest.approx(80 / 240, abs=0.01)
+
+
+def test_a_negative_is_aligned() -> None:
+    matrix = similarity((3.4, -2.7))
+    found = register(levels(scene()), 255 - levels(moved(scene(), matrix, (SIDE, SIDE))))
+    assert distance_px(found.matrix, matrix, (SIDE, SIDE)) < 0.5
+
+
+def test_extreme_maps_are_rejected() -> None:
+    assert all(_sane(np.diag([zoom, 1.2 * zoom])) for zoom in (0.4, 1, 2))
+    assert not any(_sane(np.diag(scales)) for scales in ((-1.0, 1.0), (0.25, 0.25), (3.5, 3.5), (1.0, 2.0)))
 
 
 def test_a_flat_image_stays_where_it_is() -> None:

@@ -53,6 +53,16 @@ def test_the_first_guess_is_not_drawn_by_what_is_new() -> None:
     assert fitting[rest].mean() > 0.7
 
 
+def test_the_line_of_most_blocks_is_found() -> None:
+    generator, gain, offset = np.random.default_rng(0), np.array([0.8, 0.9, 1.1]), np.array([20.0, 5.0, -10.0])
+    there = generator.uniform(20, 220, (200, 3))
+    here = gain * there + offset
+    here[:60] = generator.uniform(0, 255, (60, 3))
+    gains, offsets = module._consensus(here, there)
+    np.testing.assert_allclose(gains, gain, atol=5e-3)
+    np.testing.assert_allclose(offsets, offset, atol=0.7)
+
+
 def test_what_black_cuts_off_is_no_difference() -> None:
     image = scene().astype(np.float32)
     image[:40] *= 0.2

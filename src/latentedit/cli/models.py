@@ -254,7 +254,7 @@ def floor(
         print_json(report)
     elif not quiet:
         print_rows([(f"level {one.level:g}" if one.level else "codec", one.text) for one in found])
-        codec, half = found[0].psnr_db["mean"], min(found[1:], key=lambda one: abs(one.level - 0.5))
+        codec, half = found[0].psnr_db["mean"], min(found, key=lambda one: abs(one.level - 0.5))
         echo(
             f"where an edit is redrawn from level {half.level:g}, it cannot be expected to exceed "
             f"{half.psnr_db['mean']:.1f} dB; the codec alone reaches {codec:.1f} dB"

@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,7 @@ from latentedit_bench.experiments.hessian_preservation import outside
 from latentedit_bench.experiments.items import CAPTIONS, SCORES, Edits, Items, asking
 from latentedit_bench.experiments.joint_latent import joint_latent, joint_latent_completed
 from latentedit_bench.experiments.linear_strength import SDEDIT, TEXT, Scaled, linear_strength
+from latentedit_bench.experiments.network_kinds import network_kinds
 from latentedit_bench.experiments.single_attribute import margins
 from latentedit_bench.experiments.texts import asking_another
 from tests.bench.rendered_network import COLORS, RenderedNetwork, prepared
@@ -181,3 +183,12 @@ def test_the_compared_editors_have_the_steps_of_the_plan() -> None:
     (methods,) = linear_strength.function(lab, steps=3)
     steps = {method.name: method.editor.steps for method in methods}
     assert [steps[name] for name in (TEXT, "joint arm", SDEDIT)] == [3, 3, 3]
+
+
+def test_settings_are_chosen_on_the_calibration_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = Mock(side_effect=InterruptedError)
+    monkeypatch.setattr("latentedit_bench.experiments.network_kinds.asking", drawn)
+    lab: Any = SimpleNamespace(on=None, paid=lambda *_: None)
+    with pytest.raises(InterruptedError):
+        list(network_kinds.look(lab, calibration=4))
+    assert drawn.call_args.kwargs == {"first": 4, "split": "calibration"}

@@ -1,14 +1,21 @@
 """Pairs with known answers: generated changes, damages and codecs, and measurements in closed form."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
+from latentedit_bench.known_pairs import damages
+from latentedit_bench.known_pairs import measured as measured_module
 from latentedit_bench.known_pairs.cases import (
     CHANGES,
     DRAWN,
     PHOTOGRAPHS,
     VERDICTS,
+    Case,
     blob,
     changed,
     make_case,
@@ -152,3 +159,37 @@ def test_intervals_are_those_of_photographs_drawn_anew(cases: int) -> None:
     assert len(bars) == 9, "no different images, no bar of them"
     assert (bars[-1]["value"], bars[-1]["cases"]) == (0.8, 100 * cases)
     assert (bars[-1]["low"], bars[-1]["high"]) == (pytest.approx(0.722, abs=0.02), pytest.approx(0.878, abs=0.02))
+
+
+def test_a_photograph_at_its_own_size_is_itself() -> None:
+    np.testing.assert_array_equal(scaled(FIRST, max(FIRST.shape), np.random.default_rng(0)), FIRST)
+
+
+class Steady:
+    """A generator that draws the middle of a range and the last of a choice."""
+
+    def uniform(self, low: float = 0.0, high: float = 1.0, size: int | None = None) -> Any:
+        return (low + high) / 2 if size is None else np.full(size, (low + high) / 2)
+
+    def choice(self, options: list[float]) -> float:
+        return options[-1]
+
+
+def test_an_image_is_zoomed_about_its_center() -> None:
+    steady: Any = Steady()
+    matrix = damages._frame((101, 61), (101, 61), steady, reframed=True)
+    np.testing.assert_allclose(matrix @ (50, 30, 1), (50, 30, 1))
+    np.testing.assert_allclose(matrix[:2, :2], 1.225 * np.eye(2))
+
+
+def test_pixels_farther_than_12_from_the_change_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    original, mask = np.zeros((40, 40, 3), dtype=np.uint8), np.zeros((40, 40), dtype=np.float32)
+    result, mask[20, 20] = original.copy(), 1
+    result[20, 20:34] = 9
+    found = SimpleNamespace(verdict="identical", image=Image.fromarray(result))
+    monkeypatch.setattr(measured_module, "keep", lambda *_: found)
+    case = Case(
+        index=0, kind="unchanged", what="", image="", original=original, truth=original, mask=mask, edited=result,
+        damage=None,
+    )  # fmt: skip
+    assert measured(case)["keep_far_touched"] == 1

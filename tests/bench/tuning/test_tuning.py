@@ -281,3 +281,19 @@ def test_the_best_becomes_the_models_own(folder: Path, tmp_path: Path) -> None:
     variants = [("flowslider, local", True), ("rf-solver, shared", False)]
     assert found == [("flowslider", False), ("eim tuned", True), ("sdedit", False), *variants]
     assert stored_methods(model, ["eim"])[0].editor == make_editor("eim", model), "what latentedit edit runs"
+
+
+@pytest.mark.parametrize(
+    ("best", "tried"),
+    [
+        (1.0, [1.0, 0.94, 1.06]),
+        (1.2, [1.0, 0.94, 1.06, 1.12, 1.18, 1.24]),
+        (0.85, [1.0, 0.94, 1.06, 0.88, 0.82]),
+        (9.0, [1.0, 0.94, 1.06, 1.12, 1.18, 1.24, 1.3, 1.36, 1.42, 1.48]),
+    ],
+)
+def test_factors_are_tried_on_as_long_as_the_last_is_the_best(best: float, tried: list[float]) -> None:
+    found: dict[float, float] = {}
+    for gain in tuning._gains(found):
+        found[gain] = abs(gain - best)
+    assert list(found) == tried
