@@ -40,12 +40,11 @@ def user_path(name: str | Path, *, error: type[LatentEditError] = FileFormatErro
     """Expand ``~`` in a path; raises an ``error`` for a path that cannot exist on this system."""
     try:
         path = Path(name).expanduser()
-        path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return Path(name).expanduser()
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            path.stat()
+        return path
     except (OSError, RuntimeError, ValueError) as caught:
         raise _unreadable(name, caught, error) from caught
-    return path
 
 
 @contextlib.contextmanager
@@ -103,10 +102,9 @@ def read_json(
     allow_nan: bool = False,
 ) -> Any:
     """The value of a JSON file; see `parse_json`."""
+    text = read_text(path, limit=limit, error=error)
     try:
-        return parse_json(read_text(path, limit=limit, error=error), allow_nan=allow_nan)
-    except LatentEditError:
-        raise
+        return parse_json(text, allow_nan=allow_nan)
     except ValueError as caught:
         raise error(f"{path} is not valid JSON: {caught}. Correct the file, or fetch it again") from caught
 
@@ -203,7 +201,6 @@ def unwritable(path: Path, error: Exception) -> OutputError:
 
 
 def _unreadable(path: str | Path, caught: Exception, error: type[LatentEditError]) -> LatentEditError:
-    """The error for a path that cannot be read."""
     shown = str(path) if len(str(path)) <= _SHOWN_LETTERS else f"{str(path)[:_SHOWN_LETTERS]}..."
     number = getattr(caught, "errno", None)
     if number == errno.ENAMETOOLONG and error is OutputError:
