@@ -22,13 +22,9 @@ MAX_DOCUMENT_BYTES = 16_000_000  # of a JSON document whose kind has no limit of
 _LONGEST_NAME_BYTES = 200  # of a name without its ending; file systems allow 255 in all
 _FIRST_BYTES = 16  # of a file, by which its format is known
 _SHOWN_LETTERS = 200  # of a path in an error message
-_MISSING = "there is no such file: {}. Check the path"
-_FORBIDDEN = "{} cannot be read: permission was denied. Change its permissions"
 _WHY = {
-    errno.ENOENT: _MISSING,
-    errno.ENOTDIR: _MISSING,
-    errno.EACCES: _FORBIDDEN,
-    errno.EPERM: _FORBIDDEN,
+    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR), "there is no such file: {}. Check the path"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "{} cannot be read: permission was denied. Change its permissions"),
     errno.EISDIR: "{} is a folder, not a file. Name a file in it",
     errno.ENXIO: "{} is no regular file but a socket, and was not read. Save it to a file first",
     errno.ELOOP: "{} is a link that leads back to itself. Check the path",
