@@ -202,10 +202,10 @@ def test_a_new_file_has_the_name_that_was_given(place: Path) -> None:
 
 
 def test_arguments_are_read_with_care_and_refused_in_one_line(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    requested = list[dict[str, Any]]()
+    received = list[dict[str, Any]]()
 
     def in_process(task: Any, root: Path, arguments: dict[str, Any], seconds: float) -> Any:
-        requested.append(arguments)
+        received.append(arguments)
         if arguments["places"]["original"] == "crash":
             raise OSError(24, "Too many open\nfiles")
         return {}, None
@@ -232,9 +232,9 @@ def test_arguments_are_read_with_care_and_refused_in_one_line(root: Path, monkey
         assert all(word in answer for word in words), answer
         assert not any(word in answer for word in ("pydantic", "http", "memory"))
     places = {**pair, "mask": None}
-    assert requested[0] == {"places": places, "max_outside": 0.001, "expect_size": False}
-    assert requested[1] == {"places": {**places, "output": None}, "strength": 0.5, "only": None}
-    assert len(requested) == 3
+    assert received[0] == {"places": places, "max_outside": 0.001, "expect_size": False}
+    assert received[1] == {"places": {**places, "output": None}, "strength": 0.5, "only": None}
+    assert len(received) == 3
 
 
 @pytest.fixture

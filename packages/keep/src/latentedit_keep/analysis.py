@@ -5,30 +5,14 @@ from typing import Any, cast
 
 import numpy as np
 
-from latentedit_keep.change import (
-    Change,
-    Verdict,
-    exact_found,
-    find_change,
-    is_drawn_anew,
-    is_unsure,
-    judge,
-    whole_structure,
-)  # fmt: skip
+from latentedit_keep.change import Change, Verdict, exact_found, find_change, is_drawn_anew, is_unsure, judge
 from latentedit_keep.color import profile_of
 from latentedit_keep.composite import opacity_of
 from latentedit_keep.exact import at_depth, exact_change
 from latentedit_keep.images import PixelImage
-from latentedit_keep.registration import (
-    Registration,
-    distance_px,
-    find_drift,
-    find_turn,
-    register,
-    without_drift,
-)  # fmt: skip
+from latentedit_keep.registration import Registration, distance_px, find_drift, find_turn, register, without_drift
 from latentedit_keep.transparency import WHITE, ground_of, without_ground
-from latentedit_keep.warp import turned
+from latentedit_keep.warp import scaling, turned
 
 _STREAKS = 0.035  # share of the original beyond the edited image from which replicated edges are seen
 _PATTERN_LEVELS = 8.0  # standard deviation under an alpha channel above which there is an image and not a background
@@ -38,26 +22,16 @@ _TURNS = ("", "a quarter turn to the left", "a half turn", "a quarter turn to th
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Analysis:
-    """What was found in a pair.
+    """What was found in a pair."""
 
-    Args:
-        original: without alpha where that is a mask or opaque everywhere.
-        edited: upright, with the alpha that it has on no ground, in the frame of ``frame``.
-        change: None if the images could not be compared.
-        upright: the edited image as it came but for that, in its own frame.
-        registration: from the original to ``upright``.
-        frame: from the original to ``edited``, of which a drift is undone.
-        turned: how the editor turned or mirrored the image, such as "mirrored"; empty if it did not.
-    """
-
-    original: PixelImage
-    edited: PixelImage
-    upright: PixelImage
+    original: PixelImage  # without alpha where that is a mask or opaque everywhere
+    edited: PixelImage  # upright, with the alpha that it has on no ground, and a drift undone
+    upright: PixelImage  # the edited image as it came but for being turned
     verdict: Verdict
-    change: Change | None
-    registration: Registration
-    frame: Registration
-    turned: str = ""
+    change: Change | None  # None if the images could not be compared
+    registration: Registration  # from the original to ``upright``
+    frame: Registration  # from the original to ``edited``
+    turned: str = ""  # how the editor turned or mirrored the image, such as "mirrored"; empty if it did not
 
 
 def analyze(original: PixelImage, edited: PixelImage) -> Analysis:
@@ -112,7 +86,7 @@ def _aligned(base: PixelImage, edited: PixelImage, here: Any, ground: Any) -> An
     alphas = base.alpha, edited.alpha
     there = edited.on(255.0 if ground is None else ground)
     registration = register(here, there, alphas)
-    plain = registration.plain
+    plain = dataclasses.replace(registration, matrix=scaling(base.size, edited.size))  # the editor only resized it
 
     def moved(frame: Registration, flow: Any = None) -> tuple[PixelImage, Registration]:
         """The edited image, in the original's frame where its pixels have to be compared one by one."""
@@ -123,9 +97,8 @@ def _aligned(base: PixelImage, edited: PixelImage, here: Any, ground: Any) -> An
         own = dataclasses.replace(frame, matrix=np.eye(3), edited_size=base.size)
         return image if ground is None else _without_ground(base, here, image, ground), own
 
-    change = None
-    image, frame, verdict = edited, registration, cast(Verdict, "different images")
-    if is_unsure(registration, whole_structure(here, there, registration, alphas)):
+    change, image, frame, verdict = None, edited, registration, cast(Verdict, "different images")
+    if is_unsure(here, there, registration, alphas):
         if is_drawn_anew(here, there, registration.agreement):
             verdict, registration = "global change: kept as a global change", plain
             image, frame = moved(plain)
@@ -149,14 +122,11 @@ def _aligned(base: PixelImage, edited: PixelImage, here: Any, ground: Any) -> An
 
 def _without_ground(base: PixelImage, here: Any, edited: PixelImage, ground: Any) -> PixelImage:
     pixels = at_depth(edited.pixels, base.pixels)
-    found = without_ground(base.pixels, here, pixels, edited.levels, ground)
-    return dataclasses.replace(edited, pixels=found)
+    return dataclasses.replace(edited, pixels=without_ground(base.pixels, here, pixels, edited.levels, ground))
 
 
 def transparency_changed(before: PixelImage, after: PixelImage) -> tuple[float, float]:
     """Shares of the pixels that became more transparent, and less, by a tenth or more."""
-    first, second = opacity_of(before.pixels), opacity_of(after.pixels)
-    if first is None and second is None:
-        return 0.0, 0.0
-    change = np.asarray((1 if second is None else second) - (1 if first is None else first))
-    return float((change <= -0.1).mean()), float((change >= 0.1).mean())
+    opacities = (opacity_of(image.pixels) for image in (before, after))
+    first, second = (np.float32(1) if opacity is None else opacity for opacity in opacities)
+    return float((second - first <= -0.1).mean()), float((second - first >= 0.1).mean())

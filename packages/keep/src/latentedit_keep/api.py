@@ -158,12 +158,9 @@ class KeepResult:
     @property
     def measures(self) -> dict[str, Any]:
         """Verdict and measurements as plain values."""
-        names = (
-            "verdict", "shift_px", "zoom", "rotation_degrees", "turned", "uncertainty_px", "cast", "changed_share",
-            "became_transparent", "became_opaque", "least_px", "changes", "outside_db_before", "outside_db_after",
-            "doubts",
-        )  # fmt: skip
-        return {name: getattr(self, name) for name in names}
+        others = {"original", "edited", "kept", "mask", "matrix", "record", "detected"}
+        names = (field.name for field in dataclasses.fields(self))
+        return {name: getattr(self, name) for name in names if name not in others}
 
     def save(self, path: str | Path) -> None:
         """Write the result, or raise an `OutputError`; a PNG carries the record. In a JPEG, new holes are white."""
@@ -296,11 +293,8 @@ def keep(
             strength=float(strength),
             only=None if only is None else tuple(only),
             verdict=verdict,
-            versions={
-                "python": platform.python_version(),
-                "opencv": cv2.__version__,
-                **{name: importlib.metadata.version(name) for name in ("latentedit-keep", "numpy")},
-            },
+            versions={name: importlib.metadata.version(name) for name in ("latentedit-keep", "numpy")}
+            | {"opencv": cv2.__version__, "python": platform.python_version()},
         ),
         detected=change,
     )

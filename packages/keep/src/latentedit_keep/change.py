@@ -161,16 +161,6 @@ def opacities(alphas: warp.Alphas, matrix: warp.Matrix, size: warp.Size) -> tupl
     return here, whole if second is None else warp.warped(second, matrix, size)
 
 
-def whole_structure(
-    original: Array, edited: Array, registration: Registration, alphas: warp.Alphas = (None, None)
-) -> float:
-    """Absolute median local correlation of luma after alignment (a negative correlates as well)."""
-    size, matrix = registration.scaled(_GUESS_SIDE_PX)
-    inside = warp.depth_inside(matrix, size, registration.edited_size) >= 0
-    inside &= np.minimum(*opacities(alphas, matrix, size)) >= warp.OPAQUE
-    return abs(_structure(warp.resized(original, size), warp.warped(edited, matrix, size), inside))
-
-
 def _nearest(mask: Mask, size: tuple[int, int]) -> Mask:
     return cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
 
@@ -202,8 +192,12 @@ def _structure(original: Array, toned: Array, unchanged: Mask) -> float:
     return float(np.median(correlation[detailed]))
 
 
-def is_unsure(found: Registration, structure: float) -> bool:
-    """Whether the alignment cannot be trusted: too little agrees after it."""
+def is_unsure(original: Array, edited: Array, found: Registration, alphas: warp.Alphas) -> bool:
+    """Whether the alignment cannot be trusted: too little agrees after it. A negative agrees as well."""
+    size, matrix = found.scaled(_GUESS_SIDE_PX)
+    inside = warp.depth_inside(matrix, size, found.edited_size) >= 0
+    inside &= np.minimum(*opacities(alphas, matrix, size)) >= warp.OPAQUE
+    structure = abs(_structure(warp.resized(original, size), warp.warped(edited, matrix, size), inside))
     nothing = found.agreement < _STRANGERS[0] and found.inliers < _STRANGERS[1]
     return nothing or (structure < _UNSURE[0] and found.agreement < _UNSURE[1] and found.inliers < _UNSURE[2])
 

@@ -63,14 +63,8 @@ def check_many(
 ) -> dict[str, dict[str, Any]]:
     """Check all pairs of two folders or of a list, write the reports, and return them by name, with the failures.
 
-    Args:
-        original: a folder, or a list: CSV or JSON with "original", "edited" and optionally "mask" and "name".
-        edited: a folder whose images have the same names; None with a list.
-        mask: a folder of masks with the same names, which may be incomplete.
-        output: folder for the reports; finished ones are not made again.
-        workers: number of processes; one for each core by default.
-        progress: called with the number of finished pairs.
-        limits: ``max_outside`` and ``expect_size`` of `check`.
+    Folders have images of the same names; those of the masks may be incomplete. A list is CSV or JSON with "original",
+    "edited" and optionally "mask" and "name". There is a worker for each core by default; ``limits`` are `check`'s.
     """
     pairs, failed = _pairs(original, edited, mask)
     if workers is not None and workers < 1:
@@ -79,16 +73,14 @@ def check_many(
         raise OutputError(f"the folder {output} holds the images themselves. Choose another name")
     for folder in (output, *(output / name for name in ("reports", "panels", "pages"))):
         make_folder(folder)
-    results: dict[str, dict[str, Any]] = {}
+    found: dict[str, Any] = {}
     measure = functools.partial(_checked, output=output, limits=limits)
-    for done, (name, found) in enumerate(_each(measure, pairs, workers), start=1):
-        if isinstance(found, str):
-            failed[name] = found
-        else:
-            results[name] = found
+    for done, (name, report) in enumerate(_each(measure, pairs, workers), start=1):
+        found[name] = report
         if progress is not None:
             progress("pairs", done, len(pairs))
-    results = {name: results[name] for name in pairs if name in results}
+    failed |= {name: why for name, why in found.items() if isinstance(why, str)}
+    results = {name: found[name] for name in pairs if name not in failed}
     _write_table(results, output / "check.csv")
     write_text(output / "index.html", _page(results, failed, output))
     return {"results": results, "failed": failed}

@@ -12,17 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from latentedit_keep.api import (
-    INVERTED,
-    ImageLike,
-    KeepResult,
-    KeptImage,
-    keep,
-    separate_changes,
-    transparency_lines,
-)  # fmt: skip
+from latentedit_keep.api import INVERTED, ImageLike, KeepResult, KeptImage, keep, separate_changes, transparency_lines
 from latentedit_keep.change import NOTHING, is_redrawn
 from latentedit_keep.console import Progress
+from latentedit_keep.detection import grown
 from latentedit_keep.errors import ConfigError
 from latentedit_keep.files import plain
 from latentedit_keep.images import read_pixels
@@ -273,7 +266,7 @@ def check(
         changed, faint = opacity > _OPAQUE, (opacity > _VISIBLE) & (opacity <= _OPAQUE)
         numbers = cv2.resize(change.numbers, first.size, interpolation=cv2.INTER_NEAREST)
     margin = _noise(kept) * _MARGIN * max(first.size) + _edge_px(kept)
-    inside = numbers == certain.argmax() if allowed is None else _grown(allowed, margin)
+    inside = numbers == certain.argmax() if allowed is None else grown(allowed, math.ceil(margin))
     edit, other = changed & inside, changed & ~inside
     if change is not None and found in ("local change", "faint change"):
         shares, outside = (
@@ -347,12 +340,6 @@ def _faint(kept: KeepResult, certain: NDArray[np.bool_]) -> tuple[str, ...]:
 def _noise(kept: KeepResult) -> int:
     """What uncertainties are multiplied by: 0 if all that was not changed is the same bit for bit, otherwise 1."""
     return 0 if kept.least_px == 0 else 1
-
-
-def _grown(mask: Mask, radius: float) -> Mask:
-    width = 2 * math.ceil(radius) + 1
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
-    return cv2.dilate(mask.astype(np.uint8), disc) > 0
 
 
 def _edge_px(kept: KeepResult) -> float:

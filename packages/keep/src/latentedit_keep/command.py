@@ -8,7 +8,7 @@ import typer
 
 from latentedit_keep.console import complain, echo, print_json, print_rows, progress_bar, warn
 from latentedit_keep.errors import ConfigError, LatentEditError, OutputError
-from latentedit_keep.files import free_name, sibling_path
+from latentedit_keep.files import check_place, free_name, make_folder, sibling_path
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
@@ -66,7 +66,6 @@ def _keep_one(
 ) -> dict[str, Any]:
     """Write one result and return its measurements; takes the options of `keep`."""
     from latentedit_keep import api
-    from latentedit_keep.files import check_place
     from latentedit_keep.images import read_pixels
 
     read = [place for place in (original, edited, mask) if place is not None]
@@ -83,14 +82,8 @@ def _keep_one(
     result = result.as_written(output)
     if view is not None:
         result.view().save(view)
-    files: dict[str, Any] = {
-        "original": original,
-        "edited": edited,
-        "output": output,
-        "view": view,
-        "replaced": replaced,
-    }
-    return {**files, **result.measures, "lines": result.lines}
+    files = {"original": original, "edited": edited, "output": output, "view": view}
+    return {**files, "replaced": replaced, **result.measures, "lines": result.lines}
 
 
 def _print(report: dict[str, Any]) -> None:
@@ -108,8 +101,6 @@ def _keep_folder(
     originals: Path, edited: Path, output: Path | None, *, strength: float, as_json: bool, quiet: bool
 ) -> None:
     """Keep each pair of images with the same name; failures are listed at the end."""
-    from latentedit_keep.files import make_folder
-
     if not (originals.is_dir() and edited.is_dir()):
         raise ConfigError(f"either both are folders or none is; got {originals} and {edited}")
     if output is None:

@@ -1,7 +1,6 @@
 """Output of the commands. Captions and file names are untrusted, so all printing escapes control characters."""
 
 import contextlib
-import io
 import json
 import os
 import re
@@ -11,6 +10,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 from latentedit_keep.errors import OutputError
+from latentedit_keep.files import as_text, plain
 
 Progress = Callable[[str, int, int], None]  # called at each step with the task, the steps done and their number
 PARAMETER = re.compile(r"`([a-z_]+)(?:=([^`]*))?`")  # a parameter in a library message, with or without a value
@@ -18,13 +18,6 @@ _OPTION_NAMES = {"directions": "direction", "password": "password-file", "refere
 _REMEDY = re.compile(r"(?P<problem>.+)(?:\. (?=[A-Z])|[:;] (?=did you mean ))(?P<remedy>.+)")
 # Control characters (ESC, line breaks, the 8-bit CSI), marks of writing direction, surrogates.
 _STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-
-
-def open_streams() -> None:
-    """Let stdout and stderr take file names that are not valid text. Call it first."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace", line_buffering=True)
 
 
 def close_streams(code: int) -> int:
@@ -122,14 +115,10 @@ def warn(notes: Sequence[str]) -> None:
 
 def print_json(value: Mapping[str, Any]) -> None:
     """One JSON object on stdout; nan and infinity become null."""
-    from latentedit_keep.files import plain
-
     text = json.dumps(plain(value), ensure_ascii=False, allow_nan=False)
     _write(_STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text), sys.stdout)
 
 
 def typed_command() -> str:
     """The command line, for the records of results; bytes that are not text become escapes."""
-    from latentedit_keep.files import as_text
-
     return as_text(shlex.join(["latentedit", *sys.argv[1:]]))

@@ -95,7 +95,7 @@ def detect(
             ringing = _RINGING * smoothed(strength * (np.max(ratios, axis=0) > HIGH), _BLEEDS_PX)
             drawn = _redrawn(original, edited, inside, unchanged, ringing)
             fine = _hysteresis(ratios, drawn, density, inner, evidence[1][0])
-            core = _grown(fine, round(2 * shrink + 2.5 * max(blur, 0)) + 1)
+            core = grown(fine, round(2 * shrink + 2.5 * max(blur, 0)) + 1)
             known[core], difference[core] = 0, 0
         sigma = scale * shrink if index else scale
         weight = smoothed(known, sigma)
@@ -208,7 +208,8 @@ def _disc(radius: int) -> NDArray[np.uint8]:
     return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
 
 
-def _grown(mask: Mask, radius: int) -> Mask:
+def grown(mask: Mask, radius: int) -> Mask:
+    """The mask and all that is this near, in pixels."""
     return cv2.dilate(mask.astype(np.uint8), _disc(radius)) > 0
 
 
@@ -219,14 +220,14 @@ def _shrunk(mask: Mask, radius: int, *, beyond: int = 1) -> Mask:
 def rim(evidence: Evidence, inside: Mask, blur: float) -> Array:
     """The soft mask in [0, 1]. Sharp edges are placed at half of the step, which undoes the editor's blur."""
     reach, changed, fine = max(1, round(1.5 + 2 * max(blur, 0))), evidence.changed, evidence.fine
-    ring = _grown(fine, reach) & ~_shrunk(fine, reach + 1)
+    ring = grown(fine, reach) & ~_shrunk(fine, reach + 1)
     peak = cv2.dilate(evidence.amount * changed, _disc(reach + 1))
     sure = evidence.amount > np.maximum(_STEP * peak, LOW * evidence.noise)
     densest = cv2.dilate(evidence.density * changed, _disc(reach + 1))
     sure |= (peak < _WEAK * evidence.noise) & (evidence.density > np.maximum(0.5 * densest, 1))
     sharp = whole(np.where(ring, sure & changed, fine), evidence.amount / evidence.noise, min(inside.shape))
     soft = np.minimum(2 * smoothed(sharp.astype(np.float32), 0.7), 1)  # opaque up to the edge
-    fading = changed & ~_grown(fine, reach + 1)
+    fading = changed & ~grown(fine, reach + 1)
     soft = np.maximum(soft, np.where(fading, smoothed(evidence.fading, 1.5), 0))
     soft *= _faded(evidence, inside, reach)
     inner = _shrunk(inside, _EDGE_PX)
@@ -238,7 +239,7 @@ def rim(evidence: Evidence, inside: Mask, blur: float) -> Array:
     )
     values = np.zeros(int(nearest.max()) + 1, dtype=np.float32)
     values[nearest[inner]] = soft[inner]
-    return np.where(_grown(inside, _EDGE_PX), values[nearest], 0)
+    return np.where(grown(inside, _EDGE_PX), values[nearest], 0)
 
 
 def _faded(evidence: Evidence, inside: Mask, reach: int) -> Array:
@@ -247,15 +248,15 @@ def _faded(evidence: Evidence, inside: Mask, reach: int) -> Array:
     depth = cv2.distanceTransform((evidence.changed | ~inside).astype(np.uint8), cv2.DIST_L2, 5)
     deepest = cv2.dilate(depth, _disc(round(width))).clip(1, width)
     amount, half = evidence.amount, round(width / 2)
-    thin = ~_grown(_shrunk(evidence.changed | ~inside, half), half + 1)
+    thin = ~grown(_shrunk(evidence.changed | ~inside, half), half + 1)
     visible = thin | (amount > _VISIBLE[0]) | (amount - smoothed(amount, 3.0) > _VISIBLE[1])
-    near = _grown(visible & evidence.changed, reach + half)
+    near = grown(visible & evidence.changed, reach + half)
     return np.maximum(smoothed(near.astype(np.float32), width / 6), (depth / deepest).clip(0, 1))
 
 
 def components(mask: Array) -> tuple[int, NDArray[np.int32]]:
     """Number of separate changes, and their labels: 1 is the largest, 0 none; an object and its shadow are one."""
-    near = _grown(mask > 1 / 255, max(2, round(0.006 * max(mask.shape)))).astype(np.uint8)
+    near = grown(mask > 1 / 255, max(2, round(0.006 * max(mask.shape)))).astype(np.uint8)
     count, labels = cv2.connectedComponents(near, connectivity=8)
     areas = np.bincount(labels.ravel(), weights=mask.ravel(), minlength=count)
     numbers = np.zeros(count, dtype=np.int32)

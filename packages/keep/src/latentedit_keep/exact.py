@@ -38,13 +38,9 @@ def _eight_bits(pixels: Pixels) -> Pixels:
 
 
 def exact_change(original: Pixels, edited: Pixels) -> Mask | None:
-    """Every pixel that differs to the eye, or None if the images are not known to be the same elsewhere.
+    """Every pixel that differs to the eye, or None if two images of one size and depth are not the same elsewhere.
 
     They are if structure that is the same bit for bit is spread over the image. What is transparent in both is equal.
-
-    Args:
-        original: ``[height, width, 3 or 4]``.
-        edited: of the same size and bit depth.
     """
     amount = difference(original, edited)
     differs = amount > 0
@@ -53,7 +49,11 @@ def exact_change(original: Pixels, edited: Pixels) -> Mask | None:
     equal = ~differs
     if equal.mean() < _LEAST_EQUAL:
         return None
-    points, corners = _shown(original), _corners(original)
+    points, eight_bits = _shown(original), original[..., :3]
+    if original.dtype == np.uint16:
+        eight_bits = (eight_bits >> 8).astype(np.uint8)
+    # Corners and texture change if an image moves.
+    corners = cv2.cornerMinEigenVal(gray(eight_bits.astype(np.float32)), 5) > _CORNER
     if (corners & points).sum() >= _FEW:
         points &= corners
         equal |= _same_shapes(original, edited)
@@ -79,12 +79,6 @@ def difference(original: Pixels, edited: Pixels) -> Array:
         )
         amount = np.where(np.maximum(first, second) > 0, np.maximum(amount, cv2.absdiff(first, second)), 0)
     return amount * np.float32(255 / top)
-
-
-def _corners(original: Pixels) -> Mask:
-    """Corners and texture, which change if an image moves."""
-    eight_bits = original[..., :3] if original.dtype == np.uint8 else (original[..., :3] >> 8).astype(np.uint8)
-    return cv2.cornerMinEigenVal(gray(eight_bits.astype(np.float32)), 5) > _CORNER
 
 
 def _shown(original: Pixels) -> Mask:

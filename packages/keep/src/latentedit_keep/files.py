@@ -22,13 +22,9 @@ MAX_DOCUMENT_BYTES = 16_000_000  # of a JSON document whose kind has no limit of
 _LONGEST_NAME_BYTES = 200  # of a name without its ending; file systems allow 255 in all
 _FIRST_BYTES = 16  # of a file, by which its format is known
 _SHOWN_LETTERS = 200  # of a path in an error message
-_MISSING = "there is no such file: {}. Check the path"
-_FORBIDDEN = "{} cannot be read: permission was denied. Change its permissions"
 _WHY = {
-    errno.ENOENT: _MISSING,
-    errno.ENOTDIR: _MISSING,
-    errno.EACCES: _FORBIDDEN,
-    errno.EPERM: _FORBIDDEN,
+    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR), "there is no such file: {}. Check the path"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "{} cannot be read: permission was denied. Change its permissions"),
     errno.EISDIR: "{} is a folder, not a file. Name a file in it",
     errno.ENXIO: "{} is no regular file but a socket, and was not read. Save it to a file first",
     errno.ELOOP: "{} is a link that leads back to itself. Check the path",
@@ -40,12 +36,11 @@ def user_path(name: str | Path, *, error: type[LatentEditError] = FileFormatErro
     """Expand ``~`` in a path; raises an ``error`` for a path that cannot exist on this system."""
     try:
         path = Path(name).expanduser()
-        path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return Path(name).expanduser()
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            path.stat()
+        return path
     except (OSError, RuntimeError, ValueError) as caught:
         raise _unreadable(name, caught, error) from caught
-    return path
 
 
 @contextlib.contextmanager
@@ -103,10 +98,9 @@ def read_json(
     allow_nan: bool = False,
 ) -> Any:
     """The value of a JSON file; see `parse_json`."""
+    text = read_text(path, limit=limit, error=error)
     try:
-        return parse_json(read_text(path, limit=limit, error=error), allow_nan=allow_nan)
-    except LatentEditError:
-        raise
+        return parse_json(text, allow_nan=allow_nan)
     except ValueError as caught:
         raise error(f"{path} is not valid JSON: {caught}. Correct the file, or fetch it again") from caught
 
@@ -203,7 +197,6 @@ def unwritable(path: Path, error: Exception) -> OutputError:
 
 
 def _unreadable(path: str | Path, caught: Exception, error: type[LatentEditError]) -> LatentEditError:
-    """The error for a path that cannot be read."""
     shown = str(path) if len(str(path)) <= _SHOWN_LETTERS else f"{str(path)[:_SHOWN_LETTERS]}..."
     number = getattr(caught, "errno", None)
     if number == errno.ENAMETOOLONG and error is OutputError:

@@ -259,7 +259,6 @@ def _decoded(image: Image.Image, name: str, content: bytes = b"") -> PixelImage:
         info |= {"exif": _exif_bytes(exif, pixels.shape, is_tiff=is_tiff), "notes": tuple(info["notes"])}
         text = {key: value for key, value in info.items() if value not in (None, (), {})}
         return PixelImage(pixels=np.ascontiguousarray(pixels), info=text)
-    raise AssertionError("unreachable")
 
 
 def _described(image: Image.Image, content: bytes, *, sideways: bool) -> dict[str, Any]:

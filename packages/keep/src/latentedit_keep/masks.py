@@ -22,9 +22,6 @@ def mask_plane(mask: PixelImage, size: Size) -> tuple[Array, str]:
 
     Recognized are white paint, also on a clear layer; a transparent hole in an opaque layer or in the image itself, as
     OpenAI has it; and two levels other than black and white, of which the brighter one counts as white.
-
-    Raises:
-        ImageError: another size than the original's, or an image that is no mask.
     """
     name = f"the mask {mask.path}" if mask.path is not None else "the mask"
     if mask.size != size:
@@ -42,8 +39,9 @@ def mask_plane(mask: PixelImage, size: Size) -> tuple[Array, str]:
             remedy = "Give a mask that is white where the image may change and black elsewhere"
             raise ImageError(f"{name} is an image, not black and white. {remedy}")
         return plane, ""
-    low, high = _two_levels(plane)
-    if low == high:
+    counts = np.bincount(np.rint(255 * plane).astype(np.intp).ravel(), minlength=256)
+    low, high = sorted(np.argsort(counts)[-2:].tolist())
+    if not counts[low] or counts[[low, high]].sum() < _TWO_LEVELS * plane.size:
         remedy = "Paint white where the image may change"
         raise ImageError(
             f"{name} is an image, not black and white: its brightest level is {255 * plane.max():.0f}. {remedy}"
@@ -86,10 +84,3 @@ def _is_mask(colors: Array, plane: Array, extreme: Mask) -> bool:
     colored = (colors.max(axis=2) - colors.min(axis=2))[between].mean() > 255 * _COLORED
     rough = float(np.abs(plane - smoothed(plane, 1.0))[between].mean()) > _ROUGH
     return not colored and not rough and float(extreme.mean()) >= _LEAST_EXTREME
-
-
-def _two_levels(plane: Array) -> tuple[int, int]:
-    """The two levels of a mask that has only two, in [0, 255]; twice the same for any other image."""
-    counts = np.bincount(np.rint(255 * plane).astype(np.intp).ravel(), minlength=256)
-    low, high = sorted(np.argsort(counts)[-2:].tolist())
-    return (low, high) if counts[[low, high]].sum() >= _TWO_LEVELS * plane.size and counts[low] else (low, low)

@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import io
 import re
 import signal
 import sys
@@ -15,7 +16,7 @@ import typer
 
 from latentedit_keep.check_command import check
 from latentedit_keep.command import keep
-from latentedit_keep.console import close_streams, complain, fail, open_streams, warn
+from latentedit_keep.console import close_streams, complain, fail, warn
 from latentedit_keep.errors import LatentEditError, to_install
 from latentedit_keep.mcp_command import mcp
 
@@ -47,7 +48,9 @@ def run(arguments: list[str]) -> int:
 
 def execute(run: Callable[[list[str]], int]) -> int:
     """Exit code of the process: no traceback for an expected error, a traceback and 70 for an internal one."""
-    open_streams()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # file names may be no valid text
+            stream.reconfigure(errors="backslashreplace", line_buffering=True)
     for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP
             signal.signal(number, _leave)

@@ -59,11 +59,6 @@ class Registration:
         """The matrix between the original and the edited image at the original's size."""
         return warp.scaling(self.edited_size, self.size) @ self.matrix
 
-    @property
-    def plain(self) -> "Registration":
-        """The registration if the editor only resized the image."""
-        return dataclasses.replace(self, matrix=warp.scaling(self.size, self.edited_size))
-
     def scaled(self, side: int = _WORKING_SIDE_PX) -> tuple[Size, Matrix]:
         """The original's size with a longer side of at most ``side``, and the matrix from its pixels."""
         size = warp.fitted(self.size, side)
@@ -153,11 +148,9 @@ def find_turn(original: Array, edited: Array) -> tuple[int, bool] | None:
     """Quarter turns counter-clockwise, and a mirror, that turn the edited image as the original is; about 2 s."""
     small = [warp.resized(one, warp.fitted(one.shape[1::-1], _TURNED_SIDE_PX, 8)) for one in (original, edited)]
     turns = [(quarters, mirrored) for mirrored in (False, True) for quarters in range(4)][1:]
-
-    def agreement_of(turn: tuple[int, bool]) -> float:
-        return _registered(small[0], warp.turned(small[1], *turn), (None, None), _TURNED_SIDE_PX).agreement
-
-    agreements = [agreement_of(turn) for turn in turns]
+    agreements = [
+        _registered(small[0], warp.turned(small[1], *turn), (None, None), _TURNED_SIDE_PX).agreement for turn in turns
+    ]
     return turns[int(np.argmax(agreements))] if max(agreements) >= _TURNED_AGREES else None
 
 

@@ -26,11 +26,7 @@ def alpha_change(original: Array, edited: Array) -> Mask:
 def ground_of(original: NDArray[np.uint8], edited: Array) -> tuple[Array, float]:
     """The color on which an opaque edit shows the transparent parts of its original, and the share of them that has it.
 
-    It is white, black, or the most frequent color of the border.
-
-    Args:
-        original: alpha.
-        edited: colors in [0, 255], of any size.
+    It is white, black, or the most frequent color of the border. The original is its alpha; the edit has any size.
     """
     clear = cv2.resize(original, edited.shape[1::-1], interpolation=cv2.INTER_NEAREST) == 0
     border = np.concatenate([edited[0], edited[-1], edited[:, 0], edited[:, -1]])
@@ -43,17 +39,11 @@ def ground_of(original: NDArray[np.uint8], edited: Array) -> tuple[Array, float]
 
 
 def without_ground(original: Pixels, laid: Array, edited: Pixels, shown: Array, ground: Array) -> Pixels:
-    """An opaque edit of a transparent original with the alpha that it would have without its ground.
+    """An opaque edit of a transparent original, in one frame, with the alpha that it would have without its ground.
 
     The ground's color that reaches the transparent part stays or becomes transparent. Other colors there are paint,
-    which is opaque. All else has the original's alpha.
-
-    Args:
-        original: with alpha.
-        laid: its colors on the ground, in [0, 255].
-        edited: without alpha, in the original's frame and at its size and bit depth.
-        shown: its colors in [0, 255].
-        ground: the color.
+    which is opaque. All else has the original's alpha. ``laid`` has the original's colors on the ground, ``shown`` the
+    edit's, in [0, 255].
     """
     top = np.iinfo(original.dtype).max
     alpha = original[..., 3]
