@@ -30,7 +30,7 @@ from latentedit_keep.registration import Registration
 from latentedit_keep.tones import PATCHES
 
 SEEDS = {"calibration": 21, "test": 24}  # new ones whenever rates are measured again
-REPAINTS = ("autoencoder", "redrawn")  # codecs that paint the image anew
+REPAINTS = ("autoencoder", "redrawn")  # codecs that repaint the image
 LEAST = 0.005  # share of the image from which on a change must be found
 WHITE = (0.3127, 0.3290)
 PROFILES: dict[str, dict[str, Any]] = {
@@ -55,8 +55,8 @@ def main() -> None:
             write_text(place, json.dumps(plain(measured(chosen.split, index))))
     rows = [json.loads(place.read_text()) for place in sorted(chosen.output.glob("[0-9]*.json"))]
     command = "python benchmarks/check_rates.py" + "".join(f" {word}" for word in sys.argv[1:])
-    told = {"command": command, "split": chosen.split, "seed": SEEDS[chosen.split], **summary(pd.DataFrame(rows))}
-    write_text(chosen.output / "check.json", json.dumps(plain(told), indent=1) + "\n")
+    report = {"command": command, "split": chosen.split, "seed": SEEDS[chosen.split], **summary(pd.DataFrame(rows))}
+    write_text(chosen.output / "check.json", json.dumps(plain(report), indent=1) + "\n")
 
 
 def measured(split: Any, index: int) -> dict[str, Any]:
@@ -155,7 +155,7 @@ def summary(rows: Any) -> dict[str, Any]:
         "images": rows["image"].nunique(),
         "overall": [
             {"name": "false alarms", **rate(same["wrong"])},
-            {"name": "false alarms, not painted anew", **rate(same["wrong"][~same["codec"].isin(REPAINTS)])},
+            {"name": "false alarms, not repainted", **rate(same["wrong"][~same["codec"].isin(REPAINTS)])},
             {"name": "unchanged, unsure", **rate(same["found"] == "faint change")},
             {"name": "misses", **rate(changed["wrong"])},
             {"name": "changed, unsure", **rate(changed["found"] == "faint change")},

@@ -142,7 +142,7 @@ def test_the_limits_of_the_security_policy_are_those_of_the_code() -> None:
         f"a header of at most {files.MAX_HEADER_BYTES // mega} MB",
         f"at most {MAX_LETTERS:,} characters",
         f"at most {settings.MAX_COUNT:,} steps, {settings.MAX_STRENGTHS} strengths",
-        f"at most {MAX_DOCUMENT_BYTES // mega} MB, beside an image {outputs._MAX_JSON_BYTES // mega} MB",
+        f"at most {MAX_DOCUMENT_BYTES // mega} MB, next to an image {outputs._MAX_JSON_BYTES // mega} MB",
         f"at most {folder._MOST_BYTES // mega} MB for each file",
         f"at most {manifest.MAX_BYTES // mega} MB; YAML",
         f"files of at most {MAX_UPLOAD_BYTES // mega} MB",

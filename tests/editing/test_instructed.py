@@ -49,7 +49,7 @@ def flat_photo(width: int = 64, height: int = 64) -> Image.Image:
 
 def test_encoding_holds_the_image_itself_and_no_change(model: Backbone) -> None:
     """At its own size and framing, whatever the stock pipeline would have resized it to."""
-    latent = le.encode(model, image(96, 64))
+    latent = le.encode(model, flat_photo(96, 64))
     assert latent.instructed
     assert latent.captions == (WORDINGS[0],)
     assert latent.condition.reference is not None
@@ -120,7 +120,7 @@ def test_a_direction_of_an_instruction_serves_other_images(model: Backbone, tmp_
 
 @pytest.mark.nightly
 def test_further_images_are_seen_where_the_model_takes_them(model: Backbone) -> None:
-    other = image(96, 64)
+    other = flat_photo(96, 64)
     if model.capabilities.references == 1:
         with pytest.raises(ConfigError, match="at most 1 images"):
             le.encode(model, flat_photo(), references=[other])

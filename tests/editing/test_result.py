@@ -144,7 +144,7 @@ def test_readers_see_what_can_be_shown(latent: JointLatent, monkeypatch: pytest.
 @pytest.mark.parametrize("local", [True, False])
 def test_a_local_change_is_what_is_strong_of_it(latent: JointLatent, local: bool) -> None:
     ramp = torch.linspace(0, -0.4, 8)[None, None, None].expand(2, 3, 8, 8).clone()
-    rows = results(latent, at(latent, 1.0, z=latent.z + ramp), at(latent, 0.0), local=local)
+    rows = results(latent, at(latent, 1.0, z=latent.z + ramp), at(latent, 0.0), auto_mask=local)
     expected = 127.5 * (local_change(ramp) if local else ramp).permute(0, 2, 3, 1).numpy()
     for result, change in zip(rows[0], expected, strict=True):
         got = np.asarray(result.image, dtype=float) - np.asarray(result.source, dtype=float)

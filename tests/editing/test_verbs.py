@@ -278,7 +278,7 @@ def test_a_captioner_reads_where_no_caption_is_given(colors: ColorBackbone, monk
     assert edit(colors, noisy(), prompt="green", captioner=Blind(colors), source_prompt="blue").caption == "blue"
     with pytest.raises(RegistryError, match="colors"):
         edit(colors, noisy(), prompt="green", captioner="color")
-    monkeypatch.setattr(Blind, "stated", "")
+    monkeypatch.setattr(Blind, "text", "")
     with pytest.raises(ConfigError, match="caption from the captioner"):
         edit(colors, noisy(), prompt="green", captioner=Blind(colors))
 

@@ -188,7 +188,7 @@ def test_the_compared_editors_have_the_steps_of_the_plan() -> None:
 def test_settings_are_chosen_on_the_calibration_split(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = Mock(side_effect=InterruptedError)
     monkeypatch.setattr("latentedit_bench.experiments.network_kinds.asking", drawn)
-    lab: Any = SimpleNamespace(on=None, paid=lambda *_: None)
+    lab: Any = SimpleNamespace(source=None, paid=lambda *_: None)
     with pytest.raises(InterruptedError):
-        list(network_kinds.look(lab, calibration=4))
+        list(network_kinds.function(lab, calibration=4))
     assert drawn.call_args.kwargs == {"first": 4, "split": "calibration"}

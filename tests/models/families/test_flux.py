@@ -20,6 +20,7 @@ from tests.models.families.family import (
     Packed,
     Variants,
     sampled_nearby,
+    sized,
 )
 
 

@@ -28,6 +28,7 @@ from tests.models.families.family import (
     configured,
     noise_image,
     sampled_nearby,
+    sized,
 )
 
 WORDS = 200

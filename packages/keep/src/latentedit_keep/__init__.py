@@ -15,7 +15,6 @@ __all__ = ["CheckResult", "KeepResult", "check", "keep", "wrap_pipeline"]
 
 def __getattr__(name: str) -> Any:
     """Import on first use: other programs import only errors and files."""
-    name = {"kept": "wrap_pipeline"}.get(name, name)  # the name in version 0.1
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     home = "checking" if "heck" in name else "api"

@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from latentedit.core.errors import ConfigError
+from latentedit.testing.domains import Domain, Lit, Scene, Split
 from latentedit_bench.data.items import Dataset, Item
-from latentedit_bench.domains.base import Domain, Lit, Scene, Split, differences, domain, full_caption, scalable
+from latentedit_bench.domains.base import differences, domain, full_caption, scalable
 
 PREFIX = "counterfactual-"  # before a domain's name: what the set is called
 VERSION = "2"

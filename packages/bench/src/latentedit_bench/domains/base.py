@@ -13,7 +13,7 @@ from torch import Tensor
 from latentedit.core.errors import ConfigError, RegistryError
 from latentedit.core.plugins import DOMAINS
 from latentedit.geometry.naming import FLOOR
-from latentedit.testing.domains import Domain, Lit, Scalable, Scene, Split  # noqa: F401
+from latentedit.testing.domains import Domain, Scalable, Scene
 
 CHANGED = 10  # levels of 255 beyond which a pixel counts as changed
 _SCENES = 2  # over which the area of an attribute is averaged: those in which every attribute can change
