@@ -3,6 +3,9 @@
 import itertools
 import random
 from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ import torch
 from latentedit.core.condition import Condition
 from latentedit.core.rng import draw
 from latentedit_bench.domains.base import differences
+from latentedit_bench.experiments import distances
 from latentedit_bench.experiments.text_directions import text_directions
 from latentedit_bench.experiments.texts import caption_pairs, changed_words, graded, text_differences
 from latentedit_bench.metrics.vectors import effective_dimension, mean_cosines
@@ -97,3 +101,21 @@ def test_prompts_differ_from_the_image_in_exactly_so_many_attributes() -> None:
         assert [len(differences(DOMAIN, one, own)) for one in found] == [0, 1, 4, 12]
         assert found == graded(DOMAIN, own, (0, 1, 4, 12), seed=2)
         assert found[1:] != graded(DOMAIN, own, (0, 1, 4, 12), seed=3)[1:]
+
+
+def test_prompts_begin_with_what_the_image_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each prompt has a basis of its own, and the similarity is the cosine of two texts' embeddings."""
+    (own,), compared = draw_split("test", 1, 3), [(0, 1, {"distance": 0.5}), (0, 2, {"distance": 0.7})]
+    monkeypatch.setattr(distances, "compared", lambda *_: compared)
+    monkeypatch.setattr(distances, "domain", lambda _: Mock(wraps=DOMAIN, values=VALUES, read=lambda _: [own]))
+    prompted, frame = list[str](), SimpleNamespace(pixels=torch.zeros(3, 128, 128))
+    study: Any = SimpleNamespace(
+        backbone=RenderedNetwork(),
+        latents=[SimpleNamespace(frames=[frame])],
+        basis=lambda image, level, prompt: prompted.append(prompt),
+        seed=2,
+    )
+    first, second = distances.prompts.look(study, 0.5, 0, replaced=(0, 1, 4))
+    assert parse(prompted[0]) == {name: getattr(own, name) for name in VALUES}
+    assert (first["distance"], second["distance"]) == (0.5, 0.7)
+    assert 1 > first["similarity"] > second["similarity"] > 0
