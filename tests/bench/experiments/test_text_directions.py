@@ -115,7 +115,7 @@ def test_prompts_begin_with_what_the_image_shows(monkeypatch: pytest.MonkeyPatch
         basis=lambda image, level, prompt: prompted.append(prompt),
         seed=2,
     )
-    first, second = distances.prompts.look(study, 0.5, 0, replaced=(0, 1, 4))
+    first, second = distances.prompts.function(study, 0.5, 0, replaced=(0, 1, 4))
     assert parse(prompted[0]) == {name: getattr(own, name) for name in VALUES}
     assert (first["distance"], second["distance"]) == (0.5, 0.7)
     assert 1 > first["similarity"] > second["similarity"] > 0
