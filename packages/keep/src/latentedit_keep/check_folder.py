@@ -73,14 +73,14 @@ def check_many(
         raise OutputError(f"the folder {output} holds the images themselves. Choose another name")
     for folder in (output, *(output / name for name in ("reports", "panels", "pages"))):
         make_folder(folder)
-    found: dict[str, Any] = {}
+    found: dict[str, dict[str, Any] | str] = {}
     measure = functools.partial(_checked, output=output, limits=limits)
     for done, (name, report) in enumerate(_each(measure, pairs, workers), start=1):
         found[name] = report
         if progress is not None:
             progress("pairs", done, len(pairs))
     failed |= {name: why for name, why in found.items() if isinstance(why, str)}
-    results = {name: found[name] for name in pairs if name not in failed}
+    results = {name: report for name in pairs if not isinstance(report := found[name], str)}
     _write_table(results, output / "check.csv")
     write_text(output / "index.html", _page(results, failed, output))
     return {"results": results, "failed": failed}

@@ -49,11 +49,9 @@ def exact_change(original: Pixels, edited: Pixels) -> Mask | None:
     equal = ~differs
     if equal.mean() < _LEAST_EQUAL:
         return None
-    points, eight_bits = _shown(original), original[..., :3]
-    if original.dtype == np.uint16:
-        eight_bits = (eight_bits >> 8).astype(np.uint8)
-    # Corners and texture change if an image moves.
-    corners = cv2.cornerMinEigenVal(gray(eight_bits.astype(np.float32)), 5) > _CORNER
+    points, colors = _shown(original), original[..., :3]
+    colors = colors if original.dtype == np.uint8 else colors >> 8
+    corners = cv2.cornerMinEigenVal(gray(colors.astype(np.float32)), 5) > _CORNER  # and texture, which move as well
     if (corners & points).sum() >= _FEW:
         points &= corners
         equal |= _same_shapes(original, edited)
