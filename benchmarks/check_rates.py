@@ -23,9 +23,9 @@ from scipy.stats import beta
 from latentedit_bench.known_pairs.cases import Case, make_case
 from latentedit_bench.known_pairs.damages import Damage
 from latentedit_keep import checking
+from latentedit_keep.base.color import Levels, space_of
+from latentedit_keep.base.files import plain, write_text
 from latentedit_keep.checking import Measure, check
-from latentedit_keep.color import Levels, space_of
-from latentedit_keep.files import plain, write_text
 from latentedit_keep.registration import Registration
 from latentedit_keep.tones import PATCHES
 

@@ -20,7 +20,7 @@ from latentedit.geometry.naming import meaning_of
 from latentedit.geometry.papers import settings_of
 from latentedit.geometry.transport import DAMPING, transported
 from latentedit.geometry.walks import Walk, step_lengths
-from latentedit_keep.files import write_text
+from latentedit_keep.base.files import write_text
 from latentedit_portraits.domain import PORTRAITS
 from latentedit_portraits.reader import PortraitReader
 

@@ -38,8 +38,8 @@ from latentedit.models import registry
 from latentedit.testing.miniatures.flow import miniature_sd3
 from latentedit_bench.data.items import Item
 from latentedit_bench.data.loading import write_manifest
-from latentedit_keep.files import atomic_file, write_text
-from latentedit_keep.images import save_image
+from latentedit_keep.base.files import atomic_file, write_text
+from latentedit_keep.base.images import save_image
 
 OUT = Path("out/long-runs").resolve()
 FROM, TO = "a person with no glasses", "a person with glasses"

@@ -16,7 +16,7 @@ from hypothesis import settings
 from PIL import Image
 
 from latentedit.core.process import collect_garbage_less_often
-from latentedit_keep import images
+from latentedit_keep.base import images
 
 if TYPE_CHECKING:
     from tests.browser import Browser

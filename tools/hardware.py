@@ -23,7 +23,7 @@ from latentedit.models.known import known_models
 from latentedit.models.libraries import library_class
 from latentedit.models.loading import ModelFolder
 from latentedit.models.placement import Placement, model_needs
-from latentedit_keep.files import write_text
+from latentedit_keep.base.files import write_text
 from tools.running import ROOT
 
 DATA = ROOT / "src" / "latentedit" / "models" / "known_models.json"

@@ -27,7 +27,7 @@ import jinja2
 import yaml
 
 from latentedit.core.errors import ConfigError
-from latentedit_keep.files import write_text
+from latentedit_keep.base.files import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -23,7 +23,7 @@ import latentedit as le
 from latentedit.core.errors import UnsupportedDerivativeError
 from latentedit.models.derivatives import VelocityJacobian
 from latentedit.testing.miniatures.flow import flux
-from latentedit_keep.files import write_text
+from latentedit_keep.base.files import write_text
 from tools.running import ROOT
 
 PAGE = ROOT / "docs" / "quantized.md"

@@ -25,8 +25,8 @@ from latentedit.latents.joint import JointLatent
 from latentedit_bench.experiments.experiment import EIM_PAPER, RIEMANNIAN, UNSUPERVISED, make_experiment
 from latentedit_bench.experiments.page import claims_page
 from latentedit_bench.experiments.run import read_records
+from latentedit_keep.base.files import plain, write_text
 from latentedit_keep.checking import Measure, Region, Report
-from latentedit_keep.files import plain, write_text
 from tools.running import ROOT
 
 DOCS = ROOT / "docs"

@@ -17,7 +17,7 @@ from torch import Tensor
 from latentedit.models.base import Backbone
 from latentedit.testing.classifiers import to_pixels
 from latentedit.testing.domains import AttributeDomain
-from latentedit_keep.files import atomic_file
+from latentedit_keep.base.files import atomic_file
 from latentedit_portraits.attributes import Attributes, draw_split
 from latentedit_portraits.recolored import draw_recolored
 from latentedit_portraits.recolored_domain import RECOLORED

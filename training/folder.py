@@ -11,7 +11,7 @@ from torch import nn
 from latentedit.core.errors import OutputError
 from latentedit.models.libraries import quiet_libraries
 from latentedit.models.model_settings import change_json, write_settings
-from latentedit_keep.files import unwritable
+from latentedit_keep.base.files import unwritable
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
 from latentedit.core.rng import stream
 from latentedit.models.placement import half_or_float32
-from latentedit_keep.files import make_folder, write_text
+from latentedit_keep.base.files import make_folder, write_text
 from training.folder import explain_write_errors
 
 _CLIP = 1.0  # maximum norm of the gradient

@@ -17,7 +17,7 @@ from latentedit.models.model_settings import read_settings, write_settings
 from latentedit.models.registry import bundled_folder, load
 from latentedit.testing.classifiers import AttributeClassifier
 from latentedit.testing.domains import AttributeDomain
-from latentedit_keep.files import write_text
+from latentedit_keep.base.files import write_text
 from latentedit_portraits.domain import PORTRAITS
 from latentedit_portraits.framer import VIEW_SIZE, PortraitFramer
 from latentedit_portraits.reader import PortraitReader

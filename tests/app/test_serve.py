@@ -20,7 +20,7 @@ from latentedit.core.errors import ConfigError
 from latentedit.editing import outputs
 from latentedit.latents.captions.change import MAX_LETTERS
 from latentedit_keep import check_folder, images
-from latentedit_keep.files import MAX_DOCUMENT_BYTES
+from latentedit_keep.base.files import MAX_DOCUMENT_BYTES
 from latentedit_keep.program import FAULT
 from tests.app.servers import PausedBackbone, png, served
 from tests.editors.edits import gray

@@ -220,7 +220,7 @@ def test_work_is_done_though_nobody_can_be_notified(tmp_path: Path, shell: str, 
 @pytest.mark.parametrize(("number", "code"), [("SIGTERM", 143), ("SIGHUP", 129)])
 def test_a_program_that_is_ended_leaves_nothing_half_written(tmp_path: Path, number: str, code: int) -> None:
     """L14."""
-    written = "from latentedit_keep.files import atomic_file"
+    written = "from latentedit_keep.base.files import atomic_file"
     act = f"{written}\n    with atomic_file('made') as file: os.kill(os.getpid(), signal.{number}); file.write(b'it')"
     ended = program(act, folder=tmp_path)
     assert ended.returncode == code

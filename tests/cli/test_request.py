@@ -10,7 +10,7 @@ from latentedit.cli.main import check_arrows
 from latentedit.cli.options import ModelChoice
 from latentedit.core.errors import ConfigError
 from latentedit.latents.record import RunRecord
-from latentedit_keep.files import sibling_path
+from latentedit_keep.base.files import sibling_path
 from tests.latents.test_record import example
 
 

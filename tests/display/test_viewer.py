@@ -21,7 +21,7 @@ from latentedit.editing.outputs import same_image
 from latentedit.editing.result import EditResult
 from latentedit.editing.verbs import edit, identify, manipulate, sweep
 from latentedit.latents.encode import encode
-from latentedit_keep.files import plain
+from latentedit_keep.base.files import plain
 from tests.display.pages import HOSTILE, data_of, noise, opened, rebuilt, view_of
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import noisy

@@ -14,7 +14,7 @@ from latentedit.core.errors import ConfigError
 from latentedit_bench.experiments import experiment
 from latentedit_bench.experiments.experiment import Experiment, make_experiment
 from latentedit_bench.experiments.run import read_records
-from latentedit_keep.files import plain
+from latentedit_keep.base.files import plain
 
 DOCUMENTED = {  # public names on the pages, and where each is said to be defined: mkdocstrings follows no lazy imports
     heading: defined

@@ -23,7 +23,7 @@ from latentedit.editors.strength import measure_effect
 from latentedit.latents.encode import encode
 from latentedit.latents.images import SourceImage
 from latentedit.models.base import Backbone
-from latentedit_keep.images import save_image
+from latentedit_keep.base.images import save_image
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray, levels, noisy
 

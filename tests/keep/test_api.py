@@ -11,7 +11,7 @@ from PIL import ExifTags, Image
 
 from latentedit.core.errors import ConfigError, ImageError
 from latentedit_keep.api import KeepRecord, KeepResult, keep, wrap_pipeline
-from latentedit_keep.images import PixelImage, read_chunks, read_pixels, save_image
+from latentedit_keep.base.images import PixelImage, read_chunks, read_pixels, save_image
 from latentedit_keep.masks import bounds_of
 from latentedit_keep.registration import Registration, register
 from tests.keep.pairs import SIDE, cast, moved, scene, similarity, with_object

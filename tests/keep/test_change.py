@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
+from latentedit_keep.base.warp import smoothed
 from latentedit_keep.change import Change, _structure, find_change, is_drawn_anew, judge
 from latentedit_keep.registration import register
-from latentedit_keep.warp import smoothed
 from tests.keep.pairs import SIDE, scene, with_object
 
 pytestmark = pytest.mark.slow

@@ -15,10 +15,10 @@ from PIL.PngImagePlugin import PngInfo
 
 from latentedit.latents.images import SourceImage
 from latentedit.models.base import Capabilities
-from latentedit_keep import color
 from latentedit_keep.api import keep
-from latentedit_keep.errors import ImageError
-from latentedit_keep.images import PixelImage, read_image, read_pixels, save_image
+from latentedit_keep.base import color
+from latentedit_keep.base.errors import ImageError
+from latentedit_keep.base.images import PixelImage, read_image, read_pixels, save_image
 from tests.keep.color_files import (
     SIZE,
     chunks,

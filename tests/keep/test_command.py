@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from latentedit_keep.base.images import read_chunks
 from latentedit_keep.command import images_by_name
-from latentedit_keep.images import read_chunks
 from tests.commands import Command, Refused
 from tests.keep.pairs import scene, with_object
 

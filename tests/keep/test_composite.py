@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from latentedit_keep import composite as module
-from latentedit_keep.composite import composite, levels
+from latentedit_keep.base.color import levels
+from latentedit_keep.composite import composite
 from latentedit_keep.tones import Tones
 from tests.keep.pairs import scene
 

@@ -9,7 +9,16 @@ from types import MappingProxyType
 
 import pytest
 
-from latentedit_keep.console import complain, echo, escaped, print_json, print_rows, progress_bar, warn, with_options
+from latentedit_keep.base.console import (
+    complain,
+    echo,
+    escaped,
+    print_json,
+    print_rows,
+    progress_bar,
+    warn,
+    with_options,
+)
 
 
 class Terminal(io.StringIO):

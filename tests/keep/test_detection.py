@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from latentedit_keep import detection
+from latentedit_keep.base.warp import smoothed
 from latentedit_keep.change import judge
 from latentedit_keep.detection import contrasts
-from latentedit_keep.warp import smoothed
 from tests.keep.pairs import SIDE, scene, with_object
 from tests.keep.test_change import found
 

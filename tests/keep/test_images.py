@@ -14,8 +14,8 @@ import pytest
 from PIL import ExifTags, Image, TiffImagePlugin, TiffTags
 
 from latentedit.core.errors import ImageError, OutputError
-from latentedit_keep import images
-from latentedit_keep.images import (
+from latentedit_keep.base import images
+from latentedit_keep.base.images import (
     MAX_IMAGE_BYTES,
     MAX_PIXELS,
     MAX_RECORD_BYTES,

@@ -5,11 +5,11 @@ import pytest
 from PIL import Image
 
 from latentedit_keep.api import keep
+from latentedit_keep.base.errors import ImageError
+from latentedit_keep.base.images import read_pixels
+from latentedit_keep.base.warp import smoothed
 from latentedit_keep.checking import check
-from latentedit_keep.errors import ImageError
-from latentedit_keep.images import read_pixels
 from latentedit_keep.masks import mask_plane
-from latentedit_keep.warp import smoothed
 from tests.keep.pairs import SIDE, scene, with_object
 
 WHERE = np.zeros((SIDE, SIDE), dtype=np.uint8)

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from latentedit_keep import check_folder
-from latentedit_keep.workers import end_with_parent
+from latentedit_keep.base.workers import end_with_parent
 from tests.batch.small_work import FORK, killed_alone, wait_until
 
 pytestmark = pytest.mark.slow
@@ -43,7 +43,7 @@ def test_a_crash_shows_its_lines_and_no_control_characters() -> None:
 def test_it_is_ended_without_a_half_written_file(tmp_path: Path, name: str) -> None:
     act = (
         "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # tests may run under nohup
-        "from latentedit_keep.files import atomic_file\n"
+        "from latentedit_keep.base.files import atomic_file\n"
         "def run(_):\n"
         f"    with atomic_file('made') as file: os.kill(os.getpid(), signal.{name}); file.write(b'it')\n"
         "program.run = run"
@@ -59,7 +59,7 @@ def test_a_folder_that_was_deleted(tmp_path: Path) -> None:
     assert (ended.returncode, "was deleted" in ended.stderr) == (2, True)
 
 
-@pytest.mark.parametrize("module", ["typer", "latentedit_keep.console", "latentedit.core.plugins"])
+@pytest.mark.parametrize("module", ["typer", "latentedit_keep.base.console", "latentedit.core.plugins"])
 def test_ctrl_c_while_it_is_imported_is_one_line(module: str) -> None:
     code = (
         "import os, signal, sys\n"

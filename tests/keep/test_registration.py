@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from latentedit_keep.api import keep
+from latentedit_keep.base.warp import scaling
 from latentedit_keep.registration import _sane, distance_px, find_drift, find_turn, register, without_drift
-from latentedit_keep.warp import scaling
 from tests.keep.pairs import SIDE, cast, moved, scene, similarity, with_object
 
 WIDE = 320

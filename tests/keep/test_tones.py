@@ -5,8 +5,8 @@ import pytest
 from scipy.optimize import approx_fprime
 
 from latentedit_keep import tones as module
+from latentedit_keep.base.warp import smoothed
 from latentedit_keep.tones import Tones, first_guess, fit_blur, fit_sharpening, fit_tones, sharpened
-from latentedit_keep.warp import smoothed
 from tests.keep.pairs import SIDE, scene, with_object
 
 WHOLE = np.ones((SIDE, SIDE), dtype=bool)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from latentedit_keep.api import keep
+from latentedit_keep.base.images import read_pixels
 from latentedit_keep.checking import check
-from latentedit_keep.images import read_pixels
 from tests.keep.pairs import SIDE, moved, scene, similarity
 from tests.keep.test_api import written_by_jpeg
 

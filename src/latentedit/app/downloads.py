@@ -10,8 +10,8 @@ from latentedit.directions.direction import ENDING, Direction, save_direction
 from latentedit.editing.result import EditResult
 from latentedit.latents.images import SourceImage
 from latentedit_keep.api import KeepResult
-from latentedit_keep.files import plain
-from latentedit_keep.images import save_image
+from latentedit_keep.base.files import plain
+from latentedit_keep.base.images import save_image
 
 _NAME_LETTERS = 60
 

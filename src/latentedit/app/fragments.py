@@ -12,9 +12,9 @@ from latentedit.app.visitor import Edit, Entry
 from latentedit.editing.discovery import SCALES, Discovery
 from latentedit.editing.result import EditResult
 from latentedit.latents.captions.base import to_images
+from latentedit_keep.base.color import shown
+from latentedit_keep.base.images import PixelImage
 from latentedit_keep.checking import CheckResult
-from latentedit_keep.color import shown
-from latentedit_keep.images import PixelImage
 
 _THUMBNAIL_PX = 96
 _PREVIEW_PX = 640

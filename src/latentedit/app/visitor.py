@@ -24,8 +24,8 @@ from latentedit.guard.guard import check_familiarity, guarded
 from latentedit.latents.encode import captioner_for, encode, target_captions
 from latentedit.latents.images import SourceImage
 from latentedit.models.base import Backbone
+from latentedit_keep.base.images import PixelImage, opened, read_chunks, read_content, read_pixels
 from latentedit_keep.checking import CheckResult, check
-from latentedit_keep.images import PixelImage, opened, read_chunks, read_content, read_pixels
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)  # fractions of the given strength that are rendered for the slider
 MAX_PIXELS = 4_000_000  # of an image: all its rendered strengths are sent to the browser and stored in the history

@@ -22,7 +22,7 @@ from latentedit.core.errors import ConfigError, ModelError, OutputError
 from latentedit.core.plugins import EXECUTORS
 from latentedit.core.process import keep_freed_memory
 from latentedit.core.progress import Progress
-from latentedit_keep.workers import end_with_parent
+from latentedit_keep.base.workers import end_with_parent
 
 Measure = Callable[[Any], UnitResult]  # from the task of a unit to its result
 

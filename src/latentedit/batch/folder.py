@@ -26,7 +26,7 @@ import pydantic
 from latentedit._version import __version__
 from latentedit.core.errors import ConfigError, FileFormatError
 from latentedit.core.progress import Progress
-from latentedit_keep.files import atomic_file, check_place, make_folder, plain, read_bytes, read_object, write_text
+from latentedit_keep.base.files import atomic_file, check_place, make_folder, plain, read_bytes, read_object, write_text
 
 FORMAT = 3  # of run folders
 MANIFEST, ROWS, CLAIMS, TABLE = "run.json", "rows", "claims", "rows.csv"

@@ -10,8 +10,8 @@ from latentedit.cli.edit import check_written, cross_talk_rows, table_rows
 from latentedit.cli.options import ModelChoice, Report, chooses_model, parse_strengths, refuse
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit.editing.request import EditRequest
-from latentedit_keep.console import echo, print_json, print_rows, progress_bar
-from latentedit_keep.files import sibling_path
+from latentedit_keep.base.console import echo, print_json, print_rows, progress_bar
+from latentedit_keep.base.files import sibling_path
 
 if TYPE_CHECKING:
     from latentedit.directions.direction import Direction
@@ -109,7 +109,7 @@ def preview(
     from latentedit.editing.result import write_sweep
     from latentedit.editing.verbs import run
     from latentedit.latents.images import SourceImage, check_output
-    from latentedit_keep.files import atomic_file
+    from latentedit_keep.base.files import atomic_file
 
     direction = load_direction(file)
     if on is None:

@@ -13,8 +13,8 @@ from latentedit.cli.options import MANY, OUTPUT, ModelChoice, Report, chooses_mo
 from latentedit.cli.run_status import finish
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit.editing.request import EditRequest
-from latentedit_keep.console import typed_command
-from latentedit_keep.files import sibling_path, user_path
+from latentedit_keep.base.console import typed_command
+from latentedit_keep.base.files import sibling_path, user_path
 
 if TYPE_CHECKING:
     from jaxtyping import Float

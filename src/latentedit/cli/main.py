@@ -26,7 +26,7 @@ from latentedit.core.errors import (
 )
 from latentedit.core.plugins import COMMANDS
 from latentedit.core.process import collect_garbage_less_often, keep_freed_memory, leave_without_collecting
-from latentedit_keep.console import echo
+from latentedit_keep.base.console import echo
 from latentedit_keep.program import UsageError, execute, explained, invoke
 
 _COMPLETING = "_LATENTEDIT_COMPLETE"  # set by a shell that requests completions, see typer

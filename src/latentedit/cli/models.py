@@ -11,8 +11,8 @@ import typer
 from latentedit.cli import options
 from latentedit.core.errors import ConfigError, RegistryError, to_install
 from latentedit.core.plugins import MODELS
-from latentedit_keep.console import echo, print_json, print_rows, progress_bar, typed_command, warn
-from latentedit_keep.files import check_place, make_folder
+from latentedit_keep.base.console import echo, print_json, print_rows, progress_bar, typed_command, warn
+from latentedit_keep.base.files import check_place, make_folder
 
 app = typer.Typer(
     help="""Bundled models: list, show, verify, calibrate and measure.
@@ -238,7 +238,7 @@ def floor(
     """
     from latentedit.guard.floor import model_floor
     from latentedit.models.registry import load
-    from latentedit_keep.files import plain, write_text
+    from latentedit_keep.base.files import plain, write_text
 
     given = _read_captions(captions)
     if output is not None:
@@ -297,7 +297,7 @@ def verification(folder: Path) -> list[str]:
 
 def _read_captions(file: Path | None) -> list[str]:
     """The captions of a file, one per line; none without a file."""
-    from latentedit_keep.files import read_text
+    from latentedit_keep.base.files import read_text
 
     texts = "" if file is None else read_text(file, limit=2**20)
     found = [line.strip() for line in texts.splitlines() if line.strip()]

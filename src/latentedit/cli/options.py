@@ -16,7 +16,7 @@ from latentedit.core.errors import ConfigError, nearest
 from latentedit.core.plugins import CAPTIONERS, EDITORS, MODELS
 from latentedit.core.settings import MAX_STRENGTHS
 from latentedit.editing.request import EditRequest
-from latentedit_keep.console import Progress, echo, print_json, print_rows, progress_bar, warn
+from latentedit_keep.base.console import Progress, echo, print_json, print_rows, progress_bar, warn
 
 if TYPE_CHECKING:
     from latentedit.models.base import Backbone

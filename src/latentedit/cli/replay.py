@@ -10,7 +10,7 @@ from latentedit.cli import options
 from latentedit.cli.edit import check_written, recorded_model
 from latentedit.cli.options import ModelChoice, Report, chooses_model, refuse
 from latentedit.core.errors import ConfigError
-from latentedit_keep.files import sibling_path
+from latentedit_keep.base.files import sibling_path
 
 if TYPE_CHECKING:
     from latentedit.latents.record import RunRecord
@@ -45,7 +45,7 @@ def replay(
         latentedit replay photo.kept.png --image photo.jpg --edited edited.png
     """
     output = output if output is not None else sibling_path(result, f"again{result.suffix}")
-    from latentedit_keep.images import read_chunks
+    from latentedit_keep.base.images import read_chunks
 
     text = read_chunks(result)[0] if result.suffix.lower() == ".png" else None
     if text is not None and '"output": "kept"' in text:
@@ -84,7 +84,7 @@ def replay(
 def _keep_again(text: str, result: Path, output: Path, inputs: tuple[Path | None, ...], report: Report) -> None:
     """Reproduce a result of keep; requires no model."""
     from latentedit_keep.api import KeepRecord, check_keep_output, keep_again
-    from latentedit_keep.images import read_pixels
+    from latentedit_keep.base.images import read_pixels
 
     image, edited, mask = inputs
     record = KeepRecord.from_json(text, str(result))
@@ -138,7 +138,7 @@ def _how_far(first: Path, second: Path) -> str:
     from latentedit.editing.outputs import same_image
     from latentedit.editing.result import measure_effect
     from latentedit.latents.images import SourceImage
-    from latentedit_keep.images import read_chunks
+    from latentedit_keep.base.images import read_chunks
 
     if is_page(first):
         return "no"

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from latentedit.cli import options
 from latentedit.cli.edit import completed_rows, open_checked
 from latentedit.cli.options import CHANGE, ModelChoice, Report, chooses_model, option, parse_strengths
-from latentedit_keep.files import sibling_path
+from latentedit_keep.base.files import sibling_path
 
 _ARM = "Part of the joint latent that eim moves: image, text or joint. Default: chosen for the model."
 

@@ -9,7 +9,7 @@ from latentedit.cli import options
 from latentedit.cli.edit import recorded_model
 from latentedit.cli.options import ModelChoice, Report, chooses_model, refuse
 from latentedit.core.errors import ConfigError
-from latentedit_keep.files import sibling_path
+from latentedit_keep.base.files import sibling_path
 
 _DIRECTION = "The direction file; required unless the PNG is unchanged since it was written."
 _AUTO_MASK = "Whether the edit was restricted to an automatic mask. Default: as for the model."
@@ -45,7 +45,7 @@ def undo(
     from latentedit.editing.undo import undo_direction
     from latentedit.latents.images import SourceImage, check_output
     from latentedit.latents.record import RunRecord
-    from latentedit_keep.images import read_chunks, save_image
+    from latentedit_keep.base.images import read_chunks, save_image
 
     opened = SourceImage.open(image)
     check_output(output, source=image, transparent=opened.image.mode == "RGBA")

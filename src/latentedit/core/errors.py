@@ -4,13 +4,13 @@
 import difflib
 from collections.abc import Iterable
 
-from latentedit_keep.errors import ConfigError as ConfigError
-from latentedit_keep.errors import FileFormatError as FileFormatError
-from latentedit_keep.errors import ImageError as ImageError
-from latentedit_keep.errors import LatentEditError as LatentEditError
-from latentedit_keep.errors import MissingDependencyError as MissingDependencyError
-from latentedit_keep.errors import OutputError as OutputError
-from latentedit_keep.errors import to_install as to_install
+from latentedit_keep.base.errors import ConfigError as ConfigError
+from latentedit_keep.base.errors import FileFormatError as FileFormatError
+from latentedit_keep.base.errors import ImageError as ImageError
+from latentedit_keep.base.errors import LatentEditError as LatentEditError
+from latentedit_keep.base.errors import MissingDependencyError as MissingDependencyError
+from latentedit_keep.base.errors import OutputError as OutputError
+from latentedit_keep.base.errors import to_install as to_install
 
 
 class ShapeError(LatentEditError, ValueError):

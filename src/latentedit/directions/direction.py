@@ -25,7 +25,7 @@ from latentedit.latents.captions.base import one_line
 from latentedit.latents.captions.change import change_words
 from latentedit.latents.record import check_format, first_fault
 from latentedit.models.base import Backbone
-from latentedit_keep.files import atomic_file, check_place, read_object
+from latentedit_keep.base.files import atomic_file, check_place, read_object
 
 FORMAT = 1  # version of the file format; a higher one comes from a newer latentedit
 ENDING = ".safetensors"

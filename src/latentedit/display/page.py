@@ -21,8 +21,8 @@ from typing import Any
 from PIL import Image, ImageChops
 
 from latentedit.core.errors import OutputError, ShapeError
-from latentedit_keep.files import check_place
-from latentedit_keep.images import WRITABLE, to_eight_bit
+from latentedit_keep.base.files import check_place
+from latentedit_keep.base.images import WRITABLE, to_eight_bit
 
 MOST_PIXELS = 4_000_000  # of one image; larger ones are shown reduced
 MOST_PIXELS_TOGETHER = 24_000_000  # of all boxes of a page: about 50 MB of photographs

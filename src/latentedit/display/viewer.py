@@ -19,9 +19,9 @@ from latentedit.display.page import in_base64, layers_of, viewer_page
 from latentedit.latents.captions.change import changed_phrases
 from latentedit.latents.record import RunRecord
 from latentedit_keep.api import KeepResult
-from latentedit_keep.color import shown
-from latentedit_keep.files import plain, write_text
-from latentedit_keep.images import pack_chunks
+from latentedit_keep.base.color import shown
+from latentedit_keep.base.files import plain, write_text
+from latentedit_keep.base.images import pack_chunks
 
 if TYPE_CHECKING:  # results show themselves in the viewer, so their module imports this one
     from latentedit.editing.result import EditResult

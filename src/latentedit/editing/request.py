@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from latentedit.core.errors import ConfigError
 from latentedit.core.plugins import EDITORS
 from latentedit.latents.captions.change import Change
-from latentedit_keep.files import Encoded
+from latentedit_keep.base.files import Encoded
 
 # Nothing heavy is imported here, so that an invalid request is refused at once.
 if TYPE_CHECKING:

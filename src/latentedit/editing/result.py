@@ -29,9 +29,9 @@ from latentedit.latents.encode import captioner_for
 from latentedit.latents.images import strips
 from latentedit.latents.joint import Familiarity, JointLatent
 from latentedit.latents.record import RunRecord
-from latentedit_keep.color import shown
-from latentedit_keep.files import write_text
-from latentedit_keep.images import read_image, save_image
+from latentedit_keep.base.color import shown
+from latentedit_keep.base.files import write_text
+from latentedit_keep.base.images import read_image, save_image
 
 CHANGED_LEVELS = 8  # a pixel counts as changed when a channel moves by more than this many of 255 levels
 

@@ -22,7 +22,7 @@ from latentedit.editors.eim import EIM
 from latentedit.latents.encode import fit_all
 from latentedit.latents.images import SourceImage
 from latentedit.models.base import Backbone
-from latentedit_keep.images import read_chunks
+from latentedit_keep.base.images import read_chunks
 
 ROUNDS = 5  # rounds of the fixed point; on the calibration portraits more did not come closer
 

@@ -23,7 +23,7 @@ from latentedit.latents.images import Frame, MaskLike, SourceImage, framer_for
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone, check_model
 from latentedit.models.model_settings import NO_CHANGE, calibration_of
-from latentedit_keep.files import Encoded
+from latentedit_keep.base.files import Encoded
 
 ChangeLike = str | Change  # "OLD => NEW", or a parsed change
 ImageLike = str | Path | Image.Image | Encoded | SourceImage  # a file, an image, a file's content, an open image

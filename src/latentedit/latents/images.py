@@ -20,9 +20,9 @@ from torch.nn import functional
 from latentedit.core.errors import ImageError, ShapeError
 from latentedit.core.plugins import FRAMERS
 from latentedit.models.base import Backbone, Capabilities
-from latentedit_keep.color import put_on, shown, space_of
-from latentedit_keep.files import Encoded
-from latentedit_keep.images import check_output, read_image, save_image
+from latentedit_keep.base.color import put_on, shown, space_of
+from latentedit_keep.base.files import Encoded
+from latentedit_keep.base.images import check_output, read_image, save_image
 
 # Left, top, width and height in an image's own pixels; it may reach beyond the image.
 Box = tuple[int, int, int, int]

@@ -31,7 +31,7 @@ from latentedit.models.weights import (
     unstored,
     weight_files,
 )
-from latentedit_keep.files import user_path
+from latentedit_keep.base.files import user_path
 
 GGUF = ".gguf"
 """Suffix of files with quantized weights."""

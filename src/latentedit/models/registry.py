@@ -52,7 +52,7 @@ from latentedit.models.placement import (
     warn_of_slow_dtype,
 )
 from latentedit.models.weights import configured, fingerprint, holds, live_fingerprint
-from latentedit_keep.files import user_path
+from latentedit_keep.base.files import user_path
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
 

@@ -14,8 +14,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from latentedit.core.errors import ModelError
-from latentedit_keep import files
-from latentedit_keep import files as reading
+from latentedit_keep.base import files
+from latentedit_keep.base import files as reading
 
 PICKLE_SUFFIXES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
 VARIANTS = ("bf16", "fp16")

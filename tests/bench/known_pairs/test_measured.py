@@ -25,7 +25,7 @@ from latentedit_bench.known_pairs.cases import (
 )
 from latentedit_bench.known_pairs.damages import CODECS, Damage, draw_damage
 from latentedit_bench.known_pairs.measured import baseline, measured, psnr, soft_iou, summary
-from latentedit_keep.warp import depth_inside, resized, warped
+from latentedit_keep.base.warp import depth_inside, resized, warped
 
 pytestmark = pytest.mark.slow
 

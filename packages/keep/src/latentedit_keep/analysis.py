@@ -5,14 +5,13 @@ from typing import Any, cast
 
 import numpy as np
 
+from latentedit_keep.base.color import opacity_of, profile_of
+from latentedit_keep.base.images import PixelImage
+from latentedit_keep.base.warp import scaling, turned
 from latentedit_keep.change import Change, Verdict, exact_found, find_change, is_drawn_anew, is_unsure, judge
-from latentedit_keep.color import profile_of
-from latentedit_keep.composite import opacity_of
 from latentedit_keep.exact import at_depth, exact_change
-from latentedit_keep.images import PixelImage
 from latentedit_keep.registration import Registration, distance_px, find_drift, find_turn, register, without_drift
 from latentedit_keep.transparency import WHITE, ground_of, without_ground
-from latentedit_keep.warp import scaling, turned
 
 _STREAKS = 0.035  # share of the original beyond the edited image from which replicated edges are seen
 _PATTERN_LEVELS = 8.0  # standard deviation under an alpha channel above which there is an image and not a background

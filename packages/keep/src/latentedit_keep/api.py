@@ -16,18 +16,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from latentedit_keep.analysis import Analysis, analyze, transparency_changed
+from latentedit_keep.base.color import Pixels, levels, profile_of
+from latentedit_keep.base.console import Progress
+from latentedit_keep.base.errors import ConfigError, FileFormatError, MissingDependencyError, to_install
+from latentedit_keep.base.files import Encoded, read_object
+from latentedit_keep.base.images import PixelImage, check_depth, check_output, keeps_alpha, read_pixels, save_image
+from latentedit_keep.base.warp import Array, Mask, cv2, resized
 from latentedit_keep.change import Change, Verdict
-from latentedit_keep.color import profile_of
-from latentedit_keep.composite import Pixels, composite, levels
-from latentedit_keep.console import Progress
-from latentedit_keep.errors import ConfigError, FileFormatError, MissingDependencyError, to_install
+from latentedit_keep.composite import composite
 from latentedit_keep.exact import difference
-from latentedit_keep.files import Encoded, read_object
-from latentedit_keep.images import PixelImage, check_depth, check_output, keeps_alpha, read_pixels, save_image
 from latentedit_keep.masks import SEEN, bounds_of, looks_inverted
 from latentedit_keep.registration import Registration
 from latentedit_keep.tones import Tones
-from latentedit_keep.warp import Array, Mask, cv2, resized
 
 # A file, an image, a file's content, or the result of `read_pixels`.
 ImageLike = str | Path | Image.Image | Encoded | PixelImage

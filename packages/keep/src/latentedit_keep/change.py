@@ -7,12 +7,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit_keep import warp
+from latentedit_keep.base import warp
+from latentedit_keep.base.warp import Array, Mask, cv2, gray, smoothed
 from latentedit_keep.detection import components, contrasts, detect, rim
 from latentedit_keep.registration import Registration
 from latentedit_keep.tones import Tones, first_guess, fit_blur, fit_sharpening, fit_tones, lost_colors, matched
 from latentedit_keep.transparency import alpha_change
-from latentedit_keep.warp import Array, Mask, cv2, gray, smoothed
 
 WORKING_SIDE_PX = 1400  # longest side for detection; the mask of a larger image is enlarged
 _GUESS_SIDE_PX = 700  # longest side for the first guess

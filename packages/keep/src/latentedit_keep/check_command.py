@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from latentedit_keep.console import complain, echo, print_json, print_rows, progress_bar, warn
-from latentedit_keep.errors import ConfigError
+from latentedit_keep.base.console import complain, echo, print_json, print_rows, progress_bar, warn
+from latentedit_keep.base.errors import ConfigError
 
 if TYPE_CHECKING:
     from latentedit_keep.checking import Report
@@ -51,9 +51,9 @@ def check(
         latentedit check originals/ edited/ -o report/
         latentedit check pairs.csv -o report/
     """
+    from latentedit_keep.base.images import check_output, save_image
     from latentedit_keep.checking import check as measure
     from latentedit_keep.checking import outcome
-    from latentedit_keep.images import check_output, save_image
 
     limit, many = None if max_outside is None else share(max_outside, "--max-outside"), original.is_dir()
     if many or original.suffix.lower() in _LISTS:

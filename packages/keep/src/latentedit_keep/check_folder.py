@@ -28,14 +28,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from latentedit_keep.base.console import Progress
+from latentedit_keep.base.errors import ConfigError, FileFormatError, LatentEditError, OutputError
+from latentedit_keep.base.files import as_text, make_folder, read_json, read_text, write_text
+from latentedit_keep.base.images import read_content, save_image
+from latentedit_keep.base.warp import cv2
+from latentedit_keep.base.workers import end_with_parent
 from latentedit_keep.checking import check, outcome
 from latentedit_keep.command import images_by_name, paired
-from latentedit_keep.console import Progress
-from latentedit_keep.errors import ConfigError, FileFormatError, LatentEditError, OutputError
-from latentedit_keep.files import as_text, make_folder, read_json, read_text, write_text
-from latentedit_keep.images import read_content, save_image
-from latentedit_keep.warp import cv2
-from latentedit_keep.workers import end_with_parent
 
 _MOST_LIST_BYTES = 64_000_000
 _QUALITY = 88  # WebP quality of the viewer's images

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from latentedit_keep.api import INVERTED, ImageLike, KeepResult, KeptImage, keep, separate_changes, transparency_lines
+from latentedit_keep.base.console import Progress
+from latentedit_keep.base.errors import ConfigError
+from latentedit_keep.base.files import plain
+from latentedit_keep.base.images import read_pixels
+from latentedit_keep.base.warp import Mask, cv2, fitted, resized, scaling, warped
 from latentedit_keep.change import NOTHING, is_redrawn
-from latentedit_keep.console import Progress
 from latentedit_keep.detection import grown
-from latentedit_keep.errors import ConfigError
-from latentedit_keep.files import plain
-from latentedit_keep.images import read_pixels
 from latentedit_keep.masks import looks_inverted, mask_plane
-from latentedit_keep.warp import Mask, cv2, fitted, resized, scaling, warped
 
 Found = Literal["nothing", "faint change", "local change", "all colors", "whole image", "reframed", "different images"]
 Reason = Literal["unsure", "no edit", "changed outside", "size", "whole image", "reframed", "different images"]

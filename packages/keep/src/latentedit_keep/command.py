@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from latentedit_keep.console import complain, echo, print_json, print_rows, progress_bar, warn
-from latentedit_keep.errors import ConfigError, LatentEditError, OutputError
-from latentedit_keep.files import check_place, free_name, make_folder, sibling_path
+from latentedit_keep.base.console import complain, echo, print_json, print_rows, progress_bar, warn
+from latentedit_keep.base.errors import ConfigError, LatentEditError, OutputError
+from latentedit_keep.base.files import check_place, free_name, make_folder, sibling_path
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
@@ -66,7 +66,7 @@ def _keep_one(
 ) -> dict[str, Any]:
     """Write one result and return its measurements; takes the options of `keep`."""
     from latentedit_keep import api
-    from latentedit_keep.images import read_pixels
+    from latentedit_keep.base.images import read_pixels
 
     read = [place for place in (original, edited, mask) if place is not None]
     first = read_pixels(original)

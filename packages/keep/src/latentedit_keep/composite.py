@@ -1,35 +1,15 @@
 """Compositing the change onto the original, at its size and bit depth; no other pixel is touched."""
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-from latentedit_keep.color import Space, put_on
+from latentedit_keep.base.color import Pixels, Space, levels, opacity_of, put_on
+from latentedit_keep.base.warp import Array, Matrix, scaling, warped
 from latentedit_keep.tones import Tones, sharpened
-from latentedit_keep.warp import Array, Matrix, scaling, warped
 
-Pixels = NDArray[Any]  # ``[height, width, 3 or 4]``, 8 or 16 bits; the fourth channel is alpha
 _STRIP_ROWS = 512
 _LEAST = 1 / 255  # mask values below leave a pixel unchanged, bit for bit
 _SHOWN = (-128.0, 383.0)  # domain of the tone curves
 _REACH_PX = 4  # margin of a strip, for the cubic kernel and the sharpening
-
-
-def levels(pixels: Pixels, space: Space | None = None, ground: Any = 255.0) -> Array:
-    """Colors in sRGB ``[height, width, 3]`` from 0 to 255, beyond for wide gamuts; transparent parts on a ground."""
-    colors = pixels[..., :3].astype(np.float32) if space is None else space.to_srgb(pixels[..., :3])
-    if space is None and pixels.dtype != np.uint8:
-        colors /= np.float32(np.iinfo(pixels.dtype).max / 255)
-    if pixels.shape[2] == 3:
-        return colors
-    alpha = pixels[..., 3:].astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
-    return colors * alpha + np.asarray(ground, dtype=np.float32) * (1 - alpha)
-
-
-def opacity_of(pixels: Pixels) -> Array | None:
-    """Alpha in [0, 1], ``[height, width]``; None without."""
-    return None if pixels.shape[2] == 3 else pixels[..., 3] / np.float32(np.iinfo(pixels.dtype).max)
 
 
 def composite(

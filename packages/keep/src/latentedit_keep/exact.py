@@ -5,8 +5,8 @@ Nothing has to be aligned, corrected or separated from noise there: the change i
 
 import numpy as np
 
-from latentedit_keep.composite import Pixels
-from latentedit_keep.warp import Array, Mask, cv2, gray, largest
+from latentedit_keep.base.color import Pixels
+from latentedit_keep.base.warp import Array, Mask, cv2, gray, largest
 
 _CORNER = 16.0  # least eigenvalue of the structure tensor, as OpenCV scales it: gradients of 2 levels in two directions
 _FEW = 8  # corners below which an image has no structure, so that all of its pixels are compared

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from latentedit_keep.composite import levels, opacity_of
-from latentedit_keep.errors import ImageError
-from latentedit_keep.images import PixelImage
-from latentedit_keep.warp import Array, Mask, Size, cv2, gray, smoothed
+from latentedit_keep.base.color import levels, opacity_of
+from latentedit_keep.base.errors import ImageError
+from latentedit_keep.base.images import PixelImage
+from latentedit_keep.base.warp import Array, Mask, Size, cv2, gray, smoothed
 
 SEEN = 1 / 255  # smallest mask value that changes an 8-bit pixel
 _FEATHER = 1 / 100  # half the width of a mask's soft edge, as a share of the shorter side

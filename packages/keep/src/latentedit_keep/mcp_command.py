@@ -22,10 +22,16 @@ from typing import Annotated, Any
 
 import typer
 
+from latentedit_keep.base.errors import (
+    ConfigError,
+    FileFormatError,
+    LatentEditError,
+    MissingDependencyError,
+    to_install,
+)
+from latentedit_keep.base.files import free_name, plain, read_object, sibling_path
+from latentedit_keep.base.workers import end_with_parent
 from latentedit_keep.check_command import share
-from latentedit_keep.errors import ConfigError, FileFormatError, LatentEditError, MissingDependencyError, to_install
-from latentedit_keep.files import free_name, plain, read_object, sibling_path
-from latentedit_keep.workers import end_with_parent
 
 _PANEL_SIDE_PX = 1024  # of the image in an answer: agents pay for its pixels
 _MOST_STEPS = 100  # of a history
@@ -309,7 +315,7 @@ def _check(places: dict[str, Any], **limits: Any) -> Answer:
 
 def _keep(places: dict[str, Any], **options: Any) -> Answer:
     from latentedit_keep import api
-    from latentedit_keep.images import read_pixels
+    from latentedit_keep.base.images import read_pixels
 
     original, edited, mask, output = places.values()
     output, first = _new(output, original, "kept.png"), read_pixels(original)
@@ -320,7 +326,7 @@ def _keep(places: dict[str, Any], **options: Any) -> Answer:
 
 
 def _undo(places: dict[str, Any]) -> Answer:
-    from latentedit_keep.images import save_image
+    from latentedit_keep.base.images import save_image
 
     path, output = places.values()
     record = _record(path)
@@ -358,7 +364,7 @@ def _history(places: dict[str, Any]) -> Answer:
 
 
 def _record(path: Path) -> dict[str, Any]:
-    from latentedit_keep.images import read_chunks
+    from latentedit_keep.base.images import read_chunks
 
     text = read_chunks(path)[0]
     if text is None:
@@ -374,7 +380,7 @@ def _record(path: Path) -> dict[str, Any]:
 
 def _made_from(path: Path, record: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Name, fingerprint and, if it is still there unchanged, file of the images that another was made from."""
-    from latentedit_keep.images import read_pixels
+    from latentedit_keep.base.images import read_pixels
 
     sources: dict[str, dict[str, Any]] = {}
     for role, key in {"original": "original", "edited": "edited", "mask": "mask", "source": "image"}.items():

@@ -14,10 +14,10 @@ from typing import Any
 
 import typer
 
+from latentedit_keep.base.console import close_streams, complain, fail, warn
+from latentedit_keep.base.errors import LatentEditError, to_install
 from latentedit_keep.check_command import check
 from latentedit_keep.command import keep
-from latentedit_keep.console import close_streams, complain, fail, warn
-from latentedit_keep.errors import LatentEditError, to_install
 from latentedit_keep.mcp_command import mcp
 
 FAULT = 70  # exit code of an internal error: EX_SOFTWARE of sysexits.h

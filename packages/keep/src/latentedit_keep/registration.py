@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit_keep import warp
-from latentedit_keep.warp import OPAQUE, Alphas, Array, Matrix, Size, cv2, gray, smoothed
+from latentedit_keep.base import warp
+from latentedit_keep.base.warp import OPAQUE, Alphas, Array, Matrix, Size, cv2, gray, smoothed
 
 _WORKING_SIDE_PX = 1024  # images are registered at this longer side at most; a larger one finds no better matrix
 _NORMALizING_SIGMA_PX = 8.0

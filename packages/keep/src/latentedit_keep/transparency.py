@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit_keep.composite import Pixels
-from latentedit_keep.warp import Array, Mask, cv2, largest
+from latentedit_keep.base.color import Pixels
+from latentedit_keep.base.warp import Array, Mask, cv2, largest
 
 WHITE = np.full(3, 255.0, dtype=np.float32)
 _SEEN = 24  # difference of 8-bit alpha from which on it changed

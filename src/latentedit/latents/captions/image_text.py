@@ -16,7 +16,7 @@ from latentedit.latents.captions.completion import Completion
 from latentedit.models.libraries import quiet_libraries
 from latentedit.models.loading import download
 from latentedit.models.weights import refuse_pickles
-from latentedit_keep.files import user_path
+from latentedit_keep.base.files import user_path
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
 _DOWNLOADED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")

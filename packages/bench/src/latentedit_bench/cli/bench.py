@@ -10,7 +10,7 @@ from latentedit.cli.options import ModelChoice, chooses_model
 from latentedit.core.errors import ConfigError
 from latentedit_bench.cli import bench_keep, bench_open, bench_run
 from latentedit_bench.cli.bench_options import DATA, Captions, Data, Items, Methods, Split, goes_to, open_dataset
-from latentedit_keep.console import echo, print_json, print_rows, progress_bar, typed_command
+from latentedit_keep.base.console import echo, print_json, print_rows, progress_bar, typed_command
 
 app = typer.Typer(
     help="""Benchmark editors against known answers: tune settings, run, rank, report.

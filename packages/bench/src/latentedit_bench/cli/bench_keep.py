@@ -8,7 +8,7 @@ import typer
 
 from latentedit.cli import options
 from latentedit_bench.cli.bench_options import Split, goes_to
-from latentedit_keep.console import echo, print_json, progress_bar, typed_command
+from latentedit_keep.base.console import echo, print_json, progress_bar, typed_command
 
 
 def keep(
@@ -41,7 +41,7 @@ def keep(
     from latentedit_bench.known_pairs.measured import case_work, summary
     from latentedit_bench.known_pairs.real_pairs import real_summary, real_work
     from latentedit_bench.ranking.run import table_of
-    from latentedit_keep.files import plain, write_text
+    from latentedit_keep.base.files import plain, write_text
 
     work = case_work(split, count) if pairs is None else real_work(pairs, node)
     executor, command = Executor(workers=workers), typed_command()

@@ -10,7 +10,7 @@ from latentedit.cli import options
 from latentedit.core.errors import ConfigError
 from latentedit.core.plugins import DOMAINS
 from latentedit_bench.cli.bench_options import goes_to
-from latentedit_keep.console import echo, print_json, print_rows, progress_bar, warn
+from latentedit_keep.base.console import echo, print_json, print_rows, progress_bar, warn
 
 _OPEN = "The open task"
 _SIZE = 512
@@ -89,7 +89,7 @@ def score(
     from latentedit_bench.metrics.statistics import between
     from latentedit_bench.open_task.scoring import Entry, faults, item_measures, score_items, score_page
     from latentedit_bench.open_task.task import read_task, task_items
-    from latentedit_keep.files import check_place, plain, write_text
+    from latentedit_keep.base.files import check_place, plain, write_text
 
     spec = read_task(folder)
     place = folder / "score.html" if output is None else output

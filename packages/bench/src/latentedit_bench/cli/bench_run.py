@@ -23,7 +23,7 @@ from latentedit_bench.cli.bench_options import (
     open_dataset,
     parse_seeds,
 )
-from latentedit_keep.console import echo, print_json, print_rows, progress_bar, typed_command, warn
+from latentedit_keep.base.console import echo, print_json, print_rows, progress_bar, typed_command, warn
 
 if TYPE_CHECKING:
     from latentedit.batch.executors import Executor
@@ -181,7 +181,7 @@ def report(
         latentedit bench report out/run -o report.html
     """
     from latentedit_bench.report.report import write_report
-    from latentedit_keep.files import check_place
+    from latentedit_keep.base.files import check_place
 
     check_place(output)
     write_report(folder, output)

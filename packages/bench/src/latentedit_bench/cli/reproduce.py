@@ -9,7 +9,7 @@ from latentedit.cli import options
 from latentedit.core.errors import ConfigError
 from latentedit.core.plugins import EXPERIMENTS
 from latentedit_bench.cli.bench_options import goes_to
-from latentedit_keep.console import echo, print_json, print_rows, progress_bar, typed_command
+from latentedit_keep.base.console import echo, print_json, print_rows, progress_bar, typed_command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +52,7 @@ def reproduce(
     from latentedit_bench.experiments.experiment import make_experiment
     from latentedit_bench.experiments.page import page_files, write_claims_page
     from latentedit_bench.experiments.run import reproduce as run
-    from latentedit_keep.files import check_place
+    from latentedit_keep.base.files import check_place
 
     if outcomes and every:
         raise ConfigError(f"--all measures every claim, and {outcomes[0]} is named as well. Leave one of them out")

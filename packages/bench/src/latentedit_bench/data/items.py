@@ -15,8 +15,8 @@ from PIL import Image
 from latentedit.core.errors import ConfigError, ImageError
 from latentedit.core.settings import Count, check
 from latentedit.latents.captions.change import changed_phrases
-from latentedit_keep.files import read_bytes
-from latentedit_keep.images import MAX_IMAGE_BYTES, content_of, read_image
+from latentedit_keep.base.files import read_bytes
+from latentedit_keep.base.images import MAX_IMAGE_BYTES, content_of, read_image
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

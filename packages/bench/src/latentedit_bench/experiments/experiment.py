@@ -27,7 +27,7 @@ from latentedit_bench.experiments.decisions import Outcome, Statistic
 from latentedit_bench.experiments.plots import Plot
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.run import table_of
-from latentedit_keep.files import plain
+from latentedit_keep.base.files import plain
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from latentedit.core.errors import ConfigError
 from latentedit_bench.experiments.run import Record, read_records
 from latentedit_bench.report.page import page as document
 from latentedit_bench.report.page import render
-from latentedit_keep.files import write_text
+from latentedit_keep.base.files import write_text
 
 TITLE = "The papers' claims"
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from latentedit_bench.experiments.decisions import Outcome
 from latentedit_bench.metrics.statistics import Table, estimate
-from latentedit_keep.files import atomic_file
+from latentedit_keep.base.files import atomic_file
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#444444")
 """Okabe and Ito's, which color-blind readers can tell apart."""

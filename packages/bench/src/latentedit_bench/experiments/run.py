@@ -21,7 +21,7 @@ from latentedit.models.placement import existing_device
 from latentedit_bench.experiments.decisions import Outcome
 from latentedit_bench.experiments.experiment import Context, Experiment
 from latentedit_bench.experiments.plots import Forest, Shown, draw, save_figure
-from latentedit_keep.files import make_folder, plain, read_object, write_text
+from latentedit_keep.base.files import make_folder, plain, read_object, write_text
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)

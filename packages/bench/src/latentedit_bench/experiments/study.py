@@ -23,7 +23,7 @@ from latentedit.models.base import Backbone
 from latentedit.models.derivatives import FeatureJacobian, FeatureMap, Pooling
 from latentedit.models.guidance import GuidedField
 from latentedit.models.placement import dtype_name
-from latentedit_keep.files import atomic_file
+from latentedit_keep.base.files import atomic_file
 
 Inversion = Literal["level", "top"]  # up to the level, or to the highest one and plainly back down, as in 2307.12868
 # The rank at which bases are compared: after which the trained network's singular values fall most, or at which their

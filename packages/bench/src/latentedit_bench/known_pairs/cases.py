@@ -14,7 +14,7 @@ from PIL import Image
 from latentedit.core.errors import MissingDependencyError, to_install
 from latentedit_bench.domains.base import scalable
 from latentedit_bench.known_pairs.damages import Damage, Pixels, as_pixels, blurred, draw_damage
-from latentedit_keep.warp import Array, cv2
+from latentedit_keep.base.warp import Array, cv2
 
 Half = Literal["calibration", "test"]
 Plane = NDArray[np.floating[Any]]  # ``[height, width]``

@@ -13,7 +13,7 @@ from PIL import Image
 
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load
-from latentedit_keep.warp import Array, Matrix, cv2, scaling
+from latentedit_keep.base.warp import Array, Matrix, cv2, scaling
 
 Pixels = NDArray[np.uint8]  # ``[height, width, 3]``
 

@@ -17,10 +17,11 @@ from latentedit_bench.known_pairs.cases import DRAWN, SEEDS, VERDICTS, Case, Hal
 from latentedit_bench.known_pairs.damages import Damage, Pixels, as_pixels
 from latentedit_bench.metrics.statistics import Table, over_groups
 from latentedit_keep.api import KeepResult, keep
-from latentedit_keep.composite import composite, levels
+from latentedit_keep.base.color import levels
+from latentedit_keep.base.warp import cv2, depth_inside, resized, scaling, warped
+from latentedit_keep.composite import composite
 from latentedit_keep.registration import distance_px
 from latentedit_keep.tones import fit_sharpening, fit_tones
-from latentedit_keep.warp import cv2, depth_inside, resized, scaling, warped
 
 Row = dict[str, Any]
 

@@ -18,8 +18,8 @@ from latentedit_bench.known_pairs.damages import Pixels, as_pixels
 from latentedit_bench.known_pairs.measured import PairWork, baseline
 from latentedit_bench.metrics.statistics import Table
 from latentedit_keep.api import keep
-from latentedit_keep.images import read_image
-from latentedit_keep.warp import resized
+from latentedit_keep.base.images import read_image
+from latentedit_keep.base.warp import resized
 
 _THRESHOLD = 25  # levels of 255 of the plain baselines: the best of three on the pairs of docs/results/keep.md
 _METHODS = ("keep", "threshold", "sift", "diff-merge")

@@ -38,8 +38,8 @@ from latentedit_bench.open_task.task import OUTPUTS, TaskItem, TaskSpec
 from latentedit_bench.report.page import page, render
 from latentedit_bench.report.tables import Cell, Grid, number
 from latentedit_keep.api import keep as keep_change
-from latentedit_keep.images import read_image
-from latentedit_keep.workers import end_with_parent
+from latentedit_keep.base.images import read_image
+from latentedit_keep.base.workers import end_with_parent
 
 AS_IS, KEPT = "as it is", "after keep"  # how the images are scored
 

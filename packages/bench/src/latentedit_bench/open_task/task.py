@@ -26,8 +26,8 @@ from latentedit_bench.data.items import Item
 from latentedit_bench.domains.base import scalable
 from latentedit_bench.known_pairs.damages import draw_damage
 from latentedit_bench.report.page import render
-from latentedit_keep.files import make_folder, read_json, user_path, write_text
-from latentedit_keep.images import save_image
+from latentedit_keep.base.files import make_folder, read_json, user_path, write_text
+from latentedit_keep.base.images import save_image
 
 VERSION = "1.3.0"  # the first number changes with whatever changes a score; scores of two of them are never compared
 ITEMS = 180  # ten turns through the kinds of change: some 160 portraits give intervals of about a tenth

@@ -24,8 +24,8 @@ from latentedit_bench.report.curves import curves_svg
 from latentedit_bench.report.page import page, render
 from latentedit_bench.report.tables import Section, cost_grid, method_grid, pie_bench_grid, sections
 from latentedit_bench.tuning.search_spaces import OURS
-from latentedit_keep.files import write_text
-from latentedit_keep.images import content_of, read_image
+from latentedit_keep.base.files import write_text
+from latentedit_keep.base.images import content_of, read_image
 
 GLOSSARY: Mapping[str, str] = yaml.safe_load(  # what the words of the page mean
     resources.files("latentedit_bench.report").joinpath("glossary.yaml").read_text("utf-8")

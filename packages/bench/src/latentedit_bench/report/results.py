@@ -18,8 +18,8 @@ from latentedit_bench.ranking.summaries import PRIMARY, Comparison, Summaries, p
 from latentedit_bench.report.curves import write_curves
 from latentedit_bench.report.tables import markdown, sections
 from latentedit_bench.tuning.search_spaces import ROLES, Roles
-from latentedit_keep.files import write_text
-from latentedit_keep.images import read_image, save_image
+from latentedit_keep.base.files import write_text
+from latentedit_keep.base.images import read_image, save_image
 
 _ITEMS = ("method", "item", "group", "kind", "asked", PRIMARY, "above scaled", "error", "effect", "leakage")
 """Columns of ``items.csv``: enough for every comparison, item by item."""

@@ -38,7 +38,7 @@ from latentedit_bench.tuning.search_spaces import (
     neighbors,
     without_steps,
 )
-from latentedit_keep.files import plain, write_text
+from latentedit_keep.base.files import plain, write_text
 
 BATCH = 12
 SEED = 1000  # of tuning; runs that are reported draw their noise from others

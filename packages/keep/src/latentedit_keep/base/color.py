@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 Info = Mapping[Any, Any]  # what a file says of colors, size and rights, by Pillow's names
+Pixels = NDArray[Any]  # ``[height, width, 3 or 4]``, 8 or 16 bits; the fourth channel is alpha
 Levels = NDArray[np.floating[Any]]  # ``[height, width, 3]`` on a scale of 0 to 255
 
 _SRGB_LEVELS = 1.0  # a space without a color further from sRGB's is taken for sRGB, as many of that name are
@@ -127,6 +128,22 @@ def shown(image: Image.Image) -> Image.Image:
     for strip in np.array_split(pixels[..., :3], 1 + pixels.size // _STRIP_VALUES):
         strip[:] = np.rint(space.to_srgb(strip)).clip(0, 255)
     return Image.fromarray(pixels)
+
+
+def levels(pixels: Pixels, space: Space | None = None, ground: Any = 255.0) -> Levels:
+    """Colors in sRGB ``[height, width, 3]`` from 0 to 255, beyond for wide gamuts; transparent parts on a ground."""
+    colors = pixels[..., :3].astype(np.float32) if space is None else space.to_srgb(pixels[..., :3])
+    if space is None and pixels.dtype != np.uint8:
+        colors /= np.float32(np.iinfo(pixels.dtype).max / 255)
+    if pixels.shape[2] == 3:
+        return colors
+    alpha = pixels[..., 3:].astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
+    return colors * alpha + np.asarray(ground, dtype=np.float32) * (1 - alpha)
+
+
+def opacity_of(pixels: Pixels) -> Levels | None:
+    """Alpha in [0, 1], ``[height, width]``; None without."""
+    return None if pixels.shape[2] == 3 else pixels[..., 3] / np.float32(np.iinfo(pixels.dtype).max)
 
 
 def put_on(own: NDArray[Any], moved: Levels, space: Space | None) -> Levels:

@@ -20,11 +20,11 @@ from PIL import ExifTags, Image, ImageFile, JpegImagePlugin, UnidentifiedImageEr
 from PIL.PngImagePlugin import PngImageFile, PngInfo, putchunk
 from PIL.TiffImagePlugin import TiffImageFile
 
-from latentedit_keep import color
-from latentedit_keep.composite import Pixels, levels
-from latentedit_keep.errors import ImageError, LatentEditError, OutputError
-from latentedit_keep.files import Encoded, atomic_file, check_place, read_bytes
-from latentedit_keep.warp import cv2, turned
+from latentedit_keep.base import color
+from latentedit_keep.base.color import Pixels, levels
+from latentedit_keep.base.errors import ImageError, LatentEditError, OutputError
+from latentedit_keep.base.files import Encoded, atomic_file, check_place, read_bytes
+from latentedit_keep.base.warp import cv2, turned
 
 pi_heif.register_heif_opener()  # photographs of phones
 

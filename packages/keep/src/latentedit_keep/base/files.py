@@ -15,7 +15,7 @@ from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from latentedit_keep.errors import FileFormatError, LatentEditError, OutputError
+from latentedit_keep.base.errors import FileFormatError, LatentEditError, OutputError
 
 Encoded = bytes | bytearray | memoryview  # content of a file
 MAX_DOCUMENT_BYTES = 16_000_000  # of a JSON document whose kind has no limit of its own

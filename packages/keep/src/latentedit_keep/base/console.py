@@ -9,8 +9,8 @@ import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
-from latentedit_keep.errors import OutputError
-from latentedit_keep.files import as_text, plain
+from latentedit_keep.base.errors import OutputError
+from latentedit_keep.base.files import as_text, plain
 
 Progress = Callable[[str, int, int], None]  # called at each step with the task, the steps done and their number
 PARAMETER = re.compile(r"`([a-z_]+)(?:=([^`]*))?`")  # a parameter in a library message, with or without a value
