@@ -157,7 +157,17 @@ def run(
     """
     check_model(model)
     request.check_target()
-    request = read_directions(request, model)
+    with model.unchanged():
+        return _run(model, images, read_directions(request, model), strengths, progress)
+
+
+def _run(
+    model: Backbone,
+    images: Sequence[ImageLike],
+    request: EditRequest,
+    strengths: Sequence[float] | None,
+    progress: Progress | None,
+) -> list[list[EditResult]]:
     opened = [encoding.open_image(image) for image in images]
     captions, targets = (
         None if text is None else encoding.broadcast_texts(text, len(opened), what)
