@@ -86,7 +86,7 @@ class TestOneNoisyStep(EditorContract):
 # %% [markdown]
 """
 Edit an image, with the measures and the verdict of every editor. If you register the class in the `pyproject.toml` of a
-package under `[project.entry-points."latentedit.editors"]`, as in `examples/stranger`, you can select it by name, with
+package under `[project.entry-points."latentedit.editors"]`, as in `examples/plugin`, you can select it by name, with
 `method="one-noisy-step"` or `latentedit edit --method`.
 """
 

@@ -24,7 +24,7 @@ class OneStep(Editor):
         ConfigError: a setting outside its range.
     """
 
-    name: ClassVar[str] = "stranger-editor"
+    name: ClassVar[str] = "plugin-editor"
 
     level: Level = 0.5
 
