@@ -16,7 +16,7 @@ from PIL import Image
 
 from latentedit.editors.base import Editor
 from latentedit.testing.contracts.editor import EditorContract
-from latentedit.testing.miniatures.flow import miniature_sd3
+from latentedit.testing.miniature import miniature_sd3
 from tests.commands import Command, command
 
 __all__ = ["command"]

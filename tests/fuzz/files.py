@@ -32,7 +32,7 @@ from latentedit.latents.record import DirectionRecord, RunRecord
 from latentedit.models.loading import open_folder
 from latentedit.models.model_settings import VARIABLE, calibration_file
 from latentedit.models.placement import model_needs
-from latentedit.testing.miniatures.flow import miniature_sd3
+from latentedit.testing.miniature import miniature_sd3
 from latentedit_bench.data.loading import load_dataset
 from latentedit_keep.base.images import pack_chunks, read_chunks, read_image, read_pixels, save_image
 from tests.bench.made_runs import made_run
