@@ -15,7 +15,7 @@ from latentedit.core.rng import draw
 from latentedit.editors import DNAEdit, FireFlow, Inversion, RFInversion, RFSolver, UniEdit
 from latentedit.editors.base import Editor, make_editor
 from latentedit.editors.baselines.inversions import region_mask
-from latentedit.editors.kit import Under
+from latentedit.editors.edit import Under
 from latentedit.latents.joint import JointLatent
 from latentedit.models.codec import pack, unpack
 from latentedit.testing.gaussian_mixture import example_mixture

@@ -2,15 +2,10 @@
 
 from typing import ClassVar
 
-from jaxtyping import Float
-from torch import Tensor
-
-from latentedit.core.condition import Condition
-from latentedit.core.progress import Progress
-from latentedit.core.rng import Seed
+from latentedit.core.flow import level_batch
 from latentedit.core.settings import Level, settings
 from latentedit.editors.base import Editor
-from latentedit.latents.joint import JointLatent
+from latentedit.editors.edit import Edit, Latents
 
 
 @settings
@@ -28,20 +23,11 @@ class OneStep(Editor):
 
     level: Level = 0.5
 
-    @property
-    def keeps_equal_texts(self) -> bool:
-        """The two velocities are then the same."""
-        return True
+    def move(self, edit: Edit) -> Latents:
+        s = level_batch(self.level, edit.x)
+        source, target = (edit.backbone.velocity(edit.x, s, text) for text in edit.texts)
+        return edit.x - edit.strength * self.level * (target - source)
 
-    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
-        """Two, however long the way."""
-        return 0 if strength == 0 else 2
-
-    def _edit(
-        self, latent: JointLatent, target: Condition, *, strength: float, seed: Seed, progress: Progress | None
-    ) -> Float[Tensor, "b *latent"]:
-        s = latent.z.new_full((len(latent),), self.level)
-        v_source, v_target = (latent.backbone.velocity(latent.z, s, text) for text in (latent.condition, target))
-        if progress is not None:
-            progress("editing", 1, 1)
-        return latent.z - strength * self.level * (v_target - v_source)
+    def cost(self, edit: Edit) -> int:
+        """Two velocities, however long the way."""
+        return 2
