@@ -19,7 +19,6 @@ from PIL import Image
 
 from latentedit.core.errors import ImageError, LatentEditError
 from latentedit.core.settings import to_plain
-from latentedit.directions.direction import save_direction
 from latentedit.editing.outputs import difference, undo_stored
 from latentedit.editors.base import localizes, make_editor
 from latentedit.editors.eim import EIM
@@ -54,7 +53,7 @@ _RECORD = json.loads(record(directions=(_APPLIED,)).to_json())
 @cache
 def _direction() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
-        save_direction(direction(), Path(folder) / "d.safetensors")
+        direction().save(Path(folder) / "d.safetensors")
         return (Path(folder) / "d.safetensors").read_bytes()
 
 

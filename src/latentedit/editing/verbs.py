@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
 from latentedit.directions.composition import check_combine
-from latentedit.directions.direction import Direction, is_unconditional, load_direction
+from latentedit.directions.direction import Direction, is_unconditional
 from latentedit.editing.request import EditRequest
 from latentedit.editing.result import EditResult
 from latentedit.editing.session import IdentifyOptions, MoveOptions, Session, SweepOptions
@@ -152,7 +152,7 @@ def edit_images(
 def read_directions(request: EditRequest, model: Backbone | None = None) -> EditRequest:
     """The request with its direction files loaded; with a model, on its device."""
     check_combine(request.combine)
-    directions = [load_direction(item) if isinstance(item, Path) else item for item in request.direction]
+    directions = [Direction.load(item) if isinstance(item, Path) else item for item in request.direction]
     if model is not None:
         for direction in directions:
             direction.check_model(model.name, model.fingerprint)
