@@ -23,7 +23,7 @@ from latentedit.latents.encode import encode
 from latentedit.latents.images import SourceImage
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load
-from latentedit.testing.miniatures.flow import miniature_sd3
+from latentedit.testing.miniature import miniature_sd3
 
 pytestmark = pytest.mark.slow
 

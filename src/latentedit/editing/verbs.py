@@ -10,7 +10,7 @@ from PIL import Image
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
-from latentedit.directions.direction import Direction, is_unconditional, load_direction
+from latentedit.directions.direction import Direction, is_unconditional
 from latentedit.directions.hsds import HSDS
 from latentedit.editing.request import EditOptions, EditRequest, MoveOptions, takes_options
 from latentedit.editing.result import EditResult
@@ -133,7 +133,7 @@ def read_directions(request: EditRequest, model: Backbone | None = None) -> Edit
     """The request with its direction files loaded; with a model, on its device."""
     if not request.direction:
         return request
-    directions = [load_direction(item) if isinstance(item, Path) else item for item in request.direction]
+    directions = [Direction.load(item) if isinstance(item, Path) else item for item in request.direction]
     if model is not None:
         for direction in directions:
             direction.check_model(model.name, model.fingerprint)

@@ -1,4 +1,4 @@
-"""A domain of a third party, ``examples/stranger``: its counterfactuals, areas and open task."""
+"""A domain of a third party, ``examples/plugin``: its counterfactuals, areas and open task."""
 
 import math
 import runpy
@@ -17,7 +17,7 @@ from latentedit_bench.domains.base import Domain, domain, measured_areas, scalab
 from latentedit_bench.open_task.scoring import score_item
 from latentedit_bench.open_task.task import TaskSpec, task_items, write_task
 
-EXAMPLE = Path(__file__).parents[3] / "examples" / "stranger" / "src" / "stranger" / "domain.py"
+EXAMPLE = Path(__file__).parents[3] / "examples" / "plugin" / "src" / "plugin" / "domain.py"
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +65,7 @@ def test_it_has_an_open_task(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     items[0].answers[1.0]().save(tmp_path / items[0].output_file(1))
     (row,) = score_item(items[0], tmp_path, keep=False)
     assert (row["error"], row["effect"]) == (0, 1)
-    assert math.isnan(row["done"]), "this world has no classifier"
+    assert math.isnan(row["done"]), "this domain has no classifier"
     monkeypatch.delattr(type(domain("squares")), "render_at")
     with pytest.raises(ConfigError, match="draws at one size only: it lacks render_at"):
         scalable("squares")
