@@ -123,13 +123,13 @@ def _listed(place: Path) -> dict[str, Pair]:
     return pairs
 
 
-def _each(measure: Callable[..., Any], pairs: Mapping[str, Pair], workers: int | None) -> Any:
+def _each(measure: Callable[..., Any], pairs: Mapping[str, Pair], workers: int | None, *, method: str = "spawn") -> Any:
     """Names and results as they are finished."""
     count = min(os.cpu_count() or 1 if workers is None else workers, len(pairs))
     if count == 1:
         yield from ((name, measure(name, pair)) for name, pair in pairs.items())
         return
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context(method)
     with concurrent.futures.ProcessPoolExecutor(count, mp_context=context, initializer=_start) as pool:
         try:
             names = {pool.submit(measure, name, pair): name for name, pair in pairs.items()}

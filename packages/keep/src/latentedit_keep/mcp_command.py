@@ -203,10 +203,10 @@ def _fault(error: BaseException) -> str:
 
 
 def _in_process(
-    task: Callable[..., Answer], root: Path, arguments: dict[str, Any], seconds: float
+    task: Callable[..., Answer], root: Path, arguments: dict[str, Any], seconds: float, *, method: str = "spawn"
 ) -> tuple[dict[str, Any] | str, bytes | None]:
     """The answer of a task with its panel as JPEG, or one line with an error."""
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context(method)
     here, there = context.Pipe(duplex=False)
     process = context.Process(target=_answer, args=(there, task, root, arguments), daemon=True)
     process.start()
