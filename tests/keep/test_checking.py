@@ -147,9 +147,9 @@ def test_exit_codes(tmp_path: Path, command: Command, refused: Refused) -> None:
     for arguments, why in (
         ([first, tmp_path / "none.png"], "no such file"),
         ([first], "edited image is missing"),
-        ([first, second, "--max-outside", "101%"], "takes a part"),
-        ([first, second, "--panel", second], "image itself"),
-        ([tmp_path, first, "-o", tmp_path / "r"], "either all are folders"),
+        ([first, second, "--max-outside", "101%"], "--max-outside"),
+        ([first, second, "--panel", second], "b.png is the image"),
+        ([tmp_path, first, "-o", tmp_path / "r"], "is a folder"),
     ):
         assert why in refused("check", *arguments)
 

@@ -99,13 +99,13 @@ def test_only_visible_image_files_of_a_folder_are_listed(tmp_path: Path) -> None
     [
         (["{0}", "{1}", "-o", "{0}"], "is the image itself"),
         (["{0}", "{1}", "-o", "{1}"], "is the image itself"),
-        (["{0}", "{1}", "-o", "{t}/k.png", "--only", "one"], "--only takes numbers"),
-        (["{0}", "{1}", "-o", "{t}/k.png", "--view", "{t}/k.png"], "Use .html"),
+        (["{0}", "{1}", "-o", "{t}/k.png", "--only", "one"], "--only"),
+        (["{0}", "{1}", "-o", "{t}/k.png", "--view", "{t}/k.png"], "k.png"),
         (["{t}/clear.png", "{1}", "-o", "{t}/k.jpg"], "transparency"),
-        (["{0}", "{t}", "-o", "{t}/k"], "either both are folders or none"),
-        (["{t}", "{t}"], "a folder needs a folder"),
-        (["{t}", "{t}", "-o", "{t}"], "holds the images themselves"),
-        (["{t}", "{t}", "-o", "{t}/k", "--only", "1"], "--only is for a single image"),
+        (["{0}", "{t}", "-o", "{t}/k"], "two folders"),
+        (["{t}", "{t}"], "need an output folder"),
+        (["{t}", "{t}", "-o", "{t}"], "is an input folder"),
+        (["{t}", "{t}", "-o", "{t}/k", "--only", "1"], "--only is for a single pair"),
     ],
 )
 def test_wrong_arguments_are_rejected_and_change_no_file(
@@ -131,6 +131,6 @@ def test_a_kept_result_is_replayed_from_its_record(
     assert "yes, byte for byte" in done.out
     assert (tmp_path / "again.png").read_bytes() == kept.read_bytes()
     text = refused("replay", kept, "-o", tmp_path / "b.png", "--image", pair[0], "--edited", pair[0])
-    assert "the edited image is not the one of the record: it was edited.png" in text
+    assert "the edited image differs from the recorded one: it was edited.png" in text
     assert "--reference cannot be used here" in refused("replay", kept, "--reference", pair[0])
     assert "k.png is a result of latentedit keep" in refused("undo", kept)

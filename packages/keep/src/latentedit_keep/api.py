@@ -77,7 +77,7 @@ class KeepRecord:
             if json.loads(record.to_json()) != fields:
                 raise ValueError("it has unknown fields")
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            why = f"{name} has no record of latentedit keep. Give a PNG that latentedit keep wrote"
+            why = f"{name} contains no record of latentedit keep. Pass a PNG written by latentedit keep"
             raise FileFormatError(why) from error
         return record
 
@@ -361,7 +361,7 @@ def keep_again(
     for what, given, before in zip(names, (first, second, third), recorded, strict=True):
         if (given and given.fingerprint) != (before and before.fingerprint):
             used = f"it was {before.name or 'another'}" if before else "there was none"
-            raise ConfigError(f"the {what} is not the one of the record: {used}. Give what was used")
+            raise ConfigError(f"the {what} differs from the recorded one: {used}. Pass the one that was used")
     return keep(first, second, mask=third, strength=record.strength, only=record.only, progress=progress)
 
 
@@ -426,7 +426,7 @@ def _what_to_keep(
     size, changes = registration.size, () if change is None else separate_changes(change, registration.size)
     unknown = [number for number in only or () if not 1 <= number <= len(changes)]
     if unknown:
-        there = f"there are {len(changes)}, numbered from 1" if changes else "no separate changes were found"
+        there = f"the changes are numbered 1 to {len(changes)}" if changes else "no separate changes were found"
         raise ConfigError(f"there is no change {unknown[0]}: {there}. Leave it out")
     if change is not None:
         chosen = True if only is None else np.isin(change.numbers, list(only))
@@ -464,7 +464,7 @@ def _doubts(original: PixelImage, edited: PixelImage, found: Analysis, mask: tup
         off, out, is_cast = registration.uncertainty_px, registration.outside_share, found.verdict == "nothing found"
         doubts |= {
             f"the alignment is uncertain by {off:.1f} px": off > _UNSURE_PX,
-            f"{100 * out:.0f} % of the original lie outside of the editor's image": out > 0.02,
+            f"{100 * out:.0f} % of the original is outside the edited image": out > 0.02,
             f"all colors changed by {cast:.0f} of 255 levels; that was undone": is_cast and cast > _SHIFTED,
             f"nothing larger than {change.least_px} px changed; what is smaller was not kept": is_cast,
             f"{change.count} separate changes: some may be damage by the editor": (

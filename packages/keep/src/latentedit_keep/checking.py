@@ -37,7 +37,7 @@ _LEAST_SHARE = 4e-4  # uncertainty of every share: smaller changes are not detec
 _SPECK = 5e-5  # share below which a region is not listed
 _MEAN_RADIUS = 0.38  # mean distance of a square's points from its center, as a share of its side
 _UNSEEN = {"shift": 0.5, "zoom": 0.002, "turn": 0.1, "cast": 2.0}  # px, 1, degrees and levels below which none is named
-_ALIGNMENT = ("right_px", "down_px", "zoom", "rotation_degrees", "cast")
+_ALIGNMENT = ("right_px", "down_px", "zoom", "rotation_degrees", "cast")  # fields of `Report`
 _NAMES = ("ORIGINAL", "EDITED", "MASK")  # of files in a suggested command, if they have no path
 _AGAIN = "Edit once more with another instruction; if nothing changes again, use another editor."
 _STEPS = {
@@ -52,7 +52,7 @@ _STEPS = {
     "size": "Use {keep_all}: the result has the original's size.",
     "inverted": "Check which part of the mask may change: if it is the black part, invert the mask and check again.",
 }
-_PANEL_SIDE_PX = 720
+_PANEL_SIDE_PX = 720  # longer side of each of its two images
 _NUMBERED = 20  # regions with a number on the panel
 _GREEN, _RED, _BLUE = (40, 170, 80), (225, 50, 50), (60, 120, 230)
 
