@@ -314,7 +314,7 @@ class VisitorSession:
                 directions[text] = session.identify(change=text, progress=report) if stored is None else stored
             own = tuple(strengths) if len(texts) > 1 else (1.0,)
             request = EditRequest(direction=tuple(directions.values()), method=method, strength=own)
-        return directions, lambda at, progress: [rows[0] for rows in session.run(request, at, progress=progress)]
+        return directions, lambda at, progress: session.run(request, at, progress=progress)[0]
 
     def _session_of(self, entry: Entry, backbone: Backbone, caption: str) -> Session:
         """The session of an image with a caption, reused by its next edit."""
