@@ -39,10 +39,10 @@ def test_the_verdict_is_printed_and_stored(command: Command, out: Path, tmp_path
     assert command("reproduce", "tally", "-o", out, "--page", place, "--quiet").out == ""
     assert "](out/tally.webp)" in place.read_text()
     assert place.with_suffix(".html").is_file()
-    told = json.loads(command("reproduce", "tally", "--quick", "--json", "-o", tmp_path / "quick").out)
-    (record,) = told["experiments"]
+    report = json.loads(command("reproduce", "tally", "--quick", "--json", "-o", tmp_path / "quick").out)
+    (record,) = report["experiments"]
     assert (record["name"], record["quick"], record["primary"][0]["verdict"]) == ("tally", True, "does not hold")
-    assert told["files"] == [str(tmp_path / "quick" / name) for name in ("claims.md", "claims.html")]
+    assert report["files"] == [str(tmp_path / "quick" / name) for name in ("claims.md", "claims.html")]
     again = command("reproduce", "tally", "--quick", "-o", tmp_path / "quick").out
     assert ": would not hold (quick run, 6 images); -6.5" in again
     assert len(CALLS) == 8 + 6, "nothing is measured twice"

@@ -115,7 +115,7 @@ def test_cost_is_counted_for_each_image() -> None:
 
 
 def test_markup_in_names_stays_text() -> None:
-    lines = markdown(Grid(head=["a", "b"], rows=[[Cell(text="1"), Cell(text="x|y", beside="[z]")]]))
+    lines = markdown(Grid(head=["a", "b"], rows=[[Cell(text="1"), Cell(text="x|y", interval="[z]")]]))
     assert lines[2] == "| 1 | x\\|y [z] |"
     html = page("a <b> & c", "<h1>{{ x }}</h1>")
     assert "<title>a &lt;b&gt; &amp; c</title>" in html
@@ -160,8 +160,8 @@ def test_without_right_answers_nothing_is_ranked(tmp_path: Path) -> None:
 def test_folders_without_a_finished_benchmark_are_refused(tmp_path: Path) -> None:
     RunFolder.start(tmp_path / "empty", PLAN, kind="bench", units=["1"], command="x", request={})
     RunFolder.start(tmp_path / "other", PLAN, kind="edit", units=["1"], command="x", request={})
-    for folder, said in ((".", "not a run folder"), ("empty", "no results yet"), ("other", "latentedit edit")):
-        with pytest.raises(ConfigError, match=said):
+    for folder, text in ((".", "not a run folder"), ("empty", "no results yet"), ("other", "latentedit edit")):
+        with pytest.raises(ConfigError, match=text):
             write_report(tmp_path / folder, tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
 

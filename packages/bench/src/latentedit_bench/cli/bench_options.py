@@ -19,7 +19,7 @@ def _complete_method(incomplete: str) -> list[str]:
 
 
 def goes_to(what: str) -> Any:
-    """The option that says where a result goes."""
+    """The option for the file or folder of a result."""
     return typer.Option("--output", "-o", help=what, rich_help_panel=OUTPUT)
 
 
@@ -73,8 +73,8 @@ def open_dataset(place: str, *, split: str, captions: str, items: int | None, sk
     from latentedit_bench.data.counterfactual import PREFIX
     from latentedit_bench.data.loading import load_dataset, taking_turns
 
-    told = captions.split("+") if place.startswith(PREFIX) else [captions]
-    found = taking_turns([load_dataset(place, split=split, captions=kind) for kind in told])
+    kinds = captions.split("+") if place.startswith(PREFIX) else [captions]
+    found = taking_turns([load_dataset(place, split=split, captions=kind) for kind in kinds])
     return found.head(len(found.items) if items is None else items, skip=skip)
 
 

@@ -201,7 +201,7 @@ def _run(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Run, or go on; then rank, draw, and say what came of it."""
+    """Run or continue; then rank, draw and print the result."""
     from latentedit.batch.executors import Executor, suitable_workers
     from latentedit.batch.folder import RunFolder
     from latentedit_bench.ranking.run import run as run_plan
@@ -224,8 +224,8 @@ def _run(
     elif not quiet and ranked:
         echo(f"{len(rows)} rows; ranking in {output / 'ranking.md'}, curves in {output / 'curves.png'}")
         for one in comparisons[:3]:
-            said = f"error above the codec's {one.ratio.mean:.2f} x that of {one.other}; difference {one.text}"
-            print_rows([(one.ours, f"{said}: better {one.verdict}")])
+            text = f"error above the codec's {one.ratio.mean:.2f} x that of {one.other}; difference {one.text}"
+            print_rows([(one.ours, f"{text}: better {one.verdict}")])
     elif not quiet:
         echo(f"{len(rows)} rows, without right answers to rank by, in {output / 'rows.csv'}")
         warn([f"left out: {one}" for one in left_out])

@@ -31,7 +31,7 @@ def reproduce(
         Path | None,
         typer.Option(
             "--page",
-            help="The page, NAME.md, with NAME.html beside it. Default: claims.md in the folder.",
+            help="The page, NAME.md, and NAME.html. Default: claims.md in the folder.",
             rich_help_panel=options.OUTPUT,
         ),
     ] = None,

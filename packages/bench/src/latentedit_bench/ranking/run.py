@@ -26,7 +26,7 @@ from latentedit_bench.metrics.statistics import Table, with_numbers
 from latentedit_bench.ranking.evaluate import CODEC, Edits, Method, answer_rows, evaluate
 from latentedit_bench.ranking.plan import KIND, Plan
 
-SOURCE, TRUTH = "source", "truth"  # sub-folders of the previews beside those of the methods
+SOURCE, TRUTH = "source", "truth"  # sub-folders of the previews, next to those of the methods
 BETWEEN = " / "  # stands between the names of methods that share their edits
 _PREVIEW_PX = 192
 Task = tuple[tuple[Item, ...], tuple[Method, ...], int]  # of a unit, and its seed; no methods: the right answers
@@ -155,7 +155,7 @@ def alike(methods: Sequence[Method]) -> tuple[tuple[Method, ...], ...]:
 
 
 def _done(rows: Sequence[Row], files: Mapping[str, bytes], seconds: float) -> UnitResult:
-    """Seconds differ from run to run, so they stand beside the rows."""
+    """Seconds are stored apart from the rows because they differ from run to run."""
     kept = [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
     return UnitResult(rows=kept, files=files, about={"edit_seconds": seconds})
 
@@ -194,8 +194,8 @@ def run(
     """Measure what was not measured before."""
     executor = Executor() if executor is None else executor
     work = BenchWork.of(plan, load=None if executor.here else load, images=images)
-    told = {**(request or {}), "images": images}
-    opened = RunFolder.start(folder, work.spec, kind=KIND, units=sorted(work.units), command=command, request=told)
+    stored = {**(request or {}), "images": images}
+    opened = RunFolder.start(folder, work.spec, kind=KIND, units=sorted(work.units), command=command, request=stored)
     if images and not opened.manifest.request.get("images", True):
         raise ConfigError(
             f"the run in {folder} was started without images, so its finished parts have none. Choose another folder "
@@ -207,5 +207,5 @@ def run(
 
 
 def table_of(run: RunFolder) -> Table:
-    """Every row of the finished units; a column that says nothing anywhere holds numbers."""
+    """Every row of the finished units; a column without any value has a numeric type."""
     return with_numbers(pd.DataFrame(run.rows()))

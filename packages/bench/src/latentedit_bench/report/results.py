@@ -21,7 +21,7 @@ from latentedit_bench.tuning.search_spaces import ROLES, Roles
 from latentedit_keep.base.files import write_text
 from latentedit_keep.base.images import read_image, save_image
 
-_ITEMS = ("method", "item", "group", "kind", "asked", PRIMARY, "above scaled", "error", "effect", "leakage")
+_ITEMS = ("method", "item", "group", "kind", "requested", PRIMARY, "above scaled", "error", "effect", "leakage")
 """Columns of ``items.csv``: enough for every comparison, item by item."""
 
 _SHEET_ITEMS = 8
@@ -90,10 +90,10 @@ def _write_csv(path: Path, frame: Table) -> None:
 def _compared(comparisons: Sequence[Sequence[Comparison]]) -> Table:
     """The other's less ours as "MEASURE", and ours over the other's as "MEASURE ratio"."""
     rows = [
-        {"method": one.other, "measure": name, **dataclasses.asdict(told)}
+        {"method": one.other, "measure": name, **dataclasses.asdict(estimate)}
         for by_error in comparisons
         for one in by_error
-        for name, told in ((one.measure, one.difference), (f"{one.measure} ratio", one.ratio))
+        for name, estimate in ((one.measure, one.difference), (f"{one.measure} ratio", one.ratio))
     ]
     return pd.DataFrame(rows)
 

@@ -216,8 +216,8 @@ def already_tuned(path: Path, model: Backbone, dataset: Dataset) -> set[str]:
     """Methods that a file holds, found on the same model and data; of another model it is refused."""
     if not path.exists():
         return set()
-    methods, told = _read_tuning(path, model, "Move it away")["methods"], _about(dataset).items()
-    return {name for name, one in methods.items() if one.get("data") and one["data"].items() <= told}
+    methods, about = _read_tuning(path, model, "Move it away")["methods"], _about(dataset).items()
+    return {name for name, one in methods.items() if one.get("data") and one["data"].items() <= about}
 
 
 def _read_tuning(path: Path, model: Backbone, remedy: str) -> dict[str, Any]:
