@@ -62,7 +62,7 @@ _LOSES = {"TIFF": {"texts"}, "JPEG": {"texts"}, "WEBP": {"dpi", "texts"}, "BMP":
 _MOST_JPEG_EXIF_BYTES = 65_533
 _MOST_JPEG_XMP_BYTES = 65_504
 _MOST_DPI = 65_535
-_INCH = 0.0254  # metres
+_INCH = 0.0254  # meters
 _XMP = "XML:com.adobe.xmp"
 _TIFF_XMP = 700
 # TIFF tags that describe the storage of the pixels or that are carried separately.
