@@ -157,5 +157,5 @@ def tune(
         print_json({"file": output, "best": best})
 
 
-for command in (bench_run.run, bench_run.resume, bench_run.status, bench_run.report, bench_keep.keep, bench_open.score):
+for command in (bench_run.run, bench_run.status, bench_run.report, bench_keep.keep, bench_open.score):
     app.command()(command)

@@ -1,6 +1,5 @@
 """What the benchmark's commands share: their options, and the data and models that these name."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -76,8 +75,3 @@ def open_dataset(place: str, *, split: str, captions: str, items: int | None, sk
     kinds = captions.split("+") if place.startswith(PREFIX) else [captions]
     found = taking_turns([load_dataset(place, split=split, captions=kind) for kind in kinds])
     return found.head(len(found.items) if items is None else items, skip=skip)
-
-
-def lasting(place: str) -> str:
-    """A data set's name, or its path from wherever one goes on."""
-    return str(Path(place).resolve()) if Path(place).exists() else place

@@ -185,8 +185,8 @@ def run(
     folder: Path,  # where the run goes, see `batch.folder`; made where it is missing. A run that was stopped goes on
     *,
     command: str,  # that is stored with it
-    request: Mapping[str, Any] | None = None,  # what makes the same plan again, for ``bench resume``
     images: bool = False,  # also write every edited image, under ``images/METHOD/STRENGTH/ITEM.png``
+    retry: bool = False,  # repeat finished units with failures
     load: Callable[[], Backbone] | None = None,  # loads the plan's model in another process; can be pickled
     executor: Executor | None = None,  # this process by default
     progress: Progress | None = None,  # called with the number of finished units
@@ -194,13 +194,15 @@ def run(
     """Measure what was not measured before."""
     executor = Executor() if executor is None else executor
     work = BenchWork.of(plan, load=None if executor.here else load, images=images)
-    stored = {**(request or {}), "images": images}
-    opened = RunFolder.start(folder, work.spec, kind=KIND, units=sorted(work.units), command=command, request=stored)
+    about: Mapping[str, Any] = {"kind": KIND, "command": command, "request": {"images": images}}
+    opened = RunFolder.start(folder, work.spec, units=sorted(work.units), **about)
     if images and not opened.manifest.request.get("images", True):
         raise ConfigError(
             f"the run in {folder} was started without images, so its finished parts have none. Choose another folder "
             "with -o"
         )
+    for unit in [unit for unit, record in opened.records().items() if record.failures] if retry else ():
+        opened.forget(unit)
     run_work(opened, work, executor=executor, progress=progress)
     opened.write_table()
     return table_of(opened)

@@ -47,7 +47,7 @@ def write_report(folder: Path, path: Path) -> None:
     run = RunFolder.read(folder)
     plan, rows = read_plan(run), table_of(run)
     if len(rows) == 0:
-        raise ConfigError(f"the run in {folder} has no results yet. Continue it: latentedit bench resume {folder}")
+        raise ConfigError(f"the run in {folder} has no results yet. Continue it: {run.manifest.command}")
     records, shown = run.records(), examples(folder, rows)
     found = Summaries.of(rows) if is_ranked(rows) else None
     tables = [] if found is None else list(sections(found))
