@@ -187,7 +187,7 @@ def written(path: Path, *names: str) -> Path:
 
 def test_settings_come_back_as_methods(tmp_path: Path) -> None:
     path = written(tmp_path / "tuning.json", "flowslider", "eim tuned", "sdedit")
-    shipped, *found = tuned_methods(path, MODEL)
+    shipped, *found = tuned_methods(path, MODEL, DATA)
     assert (shipped.name, shipped.editor, shipped.gain) == ("eim", make_editor("eim", MODEL), 1)
     assert [one.name for one in found] == ["flowslider", "eim tuned", "sdedit"]
     assert [one.local for one in found] == [False, True, False]
@@ -196,7 +196,7 @@ def test_settings_come_back_as_methods(tmp_path: Path) -> None:
         best = tried_of(one.name)[0].settings
         assert one.editor == type(one.editor).from_dict(best)
         assert one.editor.name == search_space(one.name).editor
-    chosen = tuned_methods(path, MODEL, ["sdedit", "eim"])
+    chosen = tuned_methods(path, MODEL, DATA, ["sdedit", "eim"])
     assert [one.name for one in chosen] == ["sdedit", "eim"]
 
 
@@ -227,27 +227,36 @@ def test_another_file_is_left_alone_and_gives_no_settings(tmp_path: Path, theirs
     with pytest.raises(ConfigError, match="another"):
         write_tuning(path, other, DATA, search_space("sdedit"), tried_of("sdedit"), gain=1.0, command="")
     with pytest.raises(ConfigError, match="another model"):
-        tuned_methods(path, other)
+        tuned_methods(path, other, DATA)
     assert path.read_bytes() == before
     with pytest.raises(ModelError, match="there is no such file"):
-        tuned_methods(tmp_path / "missing.json", MODEL)
+        tuned_methods(tmp_path / "missing.json", MODEL, DATA)
 
 
 def test_methods_without_settings_are_named(tmp_path: Path) -> None:
     path = written(tmp_path / "tuning.json", "flowslider")
     with pytest.raises(ConfigError, match=r"no settings of 'sdedit, local'.* bench tune"):
-        tuned_methods(path, MODEL, ["sdedit, local"])
+        tuned_methods(path, MODEL, DATA, ["sdedit, local"])
     with pytest.raises(RegistryError, match=r"no method is called 'flowslide'.*'flowslider'"):
-        tuned_methods(path, MODEL, ["flowslide"])
-    assert [one.name for one in stored_methods(MODEL)] == ["eim"], "which needs none"
+        tuned_methods(path, MODEL, DATA, ["flowslide"])
+    assert [one.name for one in stored_methods(MODEL, DATA)] == ["eim"], "which needs none"
 
 
-def test_an_editor_without_tuned_settings_runs_with_its_defaults_and_a_warning(tmp_path: Path) -> None:
+def test_an_editor_without_tuned_settings_gets_the_steps_that_the_budget_pays_for(
+    tmp_path: Path, installed_oracle: None
+) -> None:
+    """The oracle of another package costs one evaluation per step; SDEdit has its defaults and its steps."""
     path = written(tmp_path / "tuning.json", "flowslider")
-    with pytest.warns(UserWarning, match="^sdedit has no tuned settings"):
-        tuned, sdedit = tuned_methods(path, MODEL, ["flowslider", "sdedit"])
-    assert tuned == tuned_methods(path, MODEL)[1]
-    assert (sdedit.editor, sdedit.local, sdedit.gain) == (SDEdit(), False, 1)
+    with pytest.warns(UserWarning, match="oracle"):
+        tuned, theirs = tuned_methods(path, MODEL, DATA, ["flowslider", "oracle"])
+    assert tuned == tuned_methods(path, MODEL, DATA)[1]
+    assert (theirs.editor, theirs.local, theirs.gain) == (OracleEditor(steps=28), False, 1)
+    assert (tuned.tuned, theirs.tuned) == (True, False)
+    with pytest.warns(UserWarning, match="sdedit"):
+        (sdedit,) = stored_methods(MODEL, DATA, ["sdedit"])
+    latent = prepare(MODEL, DATA.items[:1]).latent
+    assert sdedit.editor == SDEdit(steps=sdedit.editor.to_dict()["steps"])
+    assert 24 < sdedit.editor.evaluations(latent) <= 28 < SDEdit(steps=60).evaluations(latent)
 
 
 @pytest.fixture
@@ -277,10 +286,10 @@ def test_the_best_becomes_the_models_own(folder: Path, tmp_path: Path) -> None:
     assert {name: after[name] for name in untouched} == {name: before[name] for name in untouched}
     model = RenderedNetwork()
     model.defaults = after
-    found = [(one.name, one.local) for one in stored_methods(model)[1:]]
+    found = [(one.name, one.local) for one in stored_methods(model, DATA)[1:]]
     variants = [("flowslider, local", True), ("rf-solver, shared", False)]
     assert found == [("flowslider", False), ("eim tuned", True), ("sdedit", False), *variants]
-    assert stored_methods(model, ["eim"])[0].editor == make_editor("eim", model), "what latentedit edit runs"
+    assert stored_methods(model, DATA, ["eim"])[0].editor == make_editor("eim", model), "what latentedit edit runs"
 
 
 @pytest.mark.parametrize(

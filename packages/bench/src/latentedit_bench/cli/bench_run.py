@@ -58,7 +58,7 @@ def run(
     """Edit every item with every method at every strength, compare with the right answers, and rank.
 
     A method is an editor with settings, and optionally with locality (quote its name: "flowedit, local"). An editor
-    without tuned settings runs with its defaults; `bench tune` finds better ones.
+    without tuned settings runs with its defaults and as many steps as the others; `bench tune` finds better settings.
 
     The same command continues a stopped run in its folder; add --retry to repeat parts with failures.
 
@@ -77,7 +77,7 @@ def run(
     at, noises = (1.0,) if strengths.strip() == "1" else parse_strengths(strengths), parse_seeds(seeds)
     found = open_dataset(place, split=split, captions=captions, items=items, skip=skip)
     backbone = choice.load()
-    chosen = tuned_methods(settings, backbone, method) if settings else stored_methods(backbone, method)
+    chosen = tuned_methods(settings, backbone, found, method) if settings else stored_methods(backbone, found, method)
     if refine:
         chosen += [dataclasses.replace(one, name=one.name + REFINED, refined=True) for one in chosen]
     plan = Plan(model=backbone, dataset=found, methods=tuple(chosen), strengths=at, seeds=noises, batch=batch)

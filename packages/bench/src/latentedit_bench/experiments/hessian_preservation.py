@@ -74,7 +74,7 @@ def hessian_preservation(lab: Lab) -> Tables:
     that were best for the first model on the calibration split. No edit is kept local in pixels; all have strength 1.
     The change outside grows with the effect of an edit, so it is reported at equal effect as well.
     """
-    baselines = stored_methods(loaded(lab.source.models[0], lab.context), ("dds", "sds"))
+    baselines = stored_methods(loaded(lab.source.models[0], lab.context), lab.data, ("dds", "sds"))
     yield lab.edit([*searches(lab), *(dataclasses.replace(one, local=False) for one in baselines)])
 
 

@@ -286,4 +286,4 @@ def _grid(found: Mapping[str, Mapping[str, Estimate]], names: Mapping[str, str])
 
 
 def _cell(found: Estimate | None) -> Cell:
-    return Cell(text="-") if found is None else number(found.mean, interval=between(found.low, found.high))
+    return Cell(text="-") if found is None else number(found.mean, note=between(found.low, found.high))

@@ -41,6 +41,7 @@ class Method:
     editor: Editor  # with its settings
     local: bool = False  # the change is kept to where it is strong (`directions.identification`)
     gain: float = 1.0  # the change of the latents is multiplied by it, which costs nothing
+    tuned: bool = True  # its settings come from a search or a file, not from the defaults of the editor
     refined: bool = False  # the change is refined at strength 1 (`editors.refinement`); at others in proportion
 
     def allowed(self, latent: JointLatent, strengths: Sequence[float]) -> list[float]:

@@ -29,6 +29,7 @@ class MethodSpec(_Stored):
     local: bool
     gain: float = 1.0
     refined: bool = False
+    tuned: bool = True
     settings: dict[str, Any]
 
 

@@ -50,7 +50,7 @@ def write_report(folder: Path, path: Path) -> None:
         raise ConfigError(f"the run in {folder} has no results yet. Continue it: {run.manifest.command}")
     records, shown = run.records(), examples(folder, rows)
     found = Summaries.of(rows) if is_ranked(rows) else None
-    tables = [] if found is None else list(sections(found))
+    tables = [] if found is None else list(sections(found, plan.methods))
     pie_bench = pie_bench_table(rows)
     if pie_bench is not None:
         description = (

@@ -45,8 +45,8 @@ def write_results(folder: Path, rows: Table, roles: Roles = ROLES) -> list[Compa
         if frame is not None and len(frame):
             _write_csv(folder / f"{name}.csv", frame)
     lines = [*_head(folder)]
-    for one in sections(found):
-        lines += [f"## {one.title}", "", *markdown(one.grid, numbered=one.key == "ranking")]
+    for one in sections(found, read_plan(RunFolder.read(folder)).methods):
+        lines += [f"## {one.title}", "", *markdown(one.grid)]
         lines += [one.after, ""] if one.after else []
     write_text(folder / "ranking.md", "\n".join(lines) + "\n")
     write_curves(folder / "curves.png", found)
