@@ -1,5 +1,6 @@
 """``latentedit reproduce`` with experiments that count: what is printed, the page, exit codes; wrong input refused."""
 
+import dataclasses
 import json
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -69,6 +70,16 @@ def test_ctrl_c_keeps_finished_experiments_and_a_failure_exits_with_1(
     assert "broken: failed: there are no items. Bring some" in outcome.out
     assert "failed" in (out / "claims.md").read_text()
     assert (out / "tally.json").read_bytes() == first
+
+
+def test_the_time_of_plans_without_an_estimate_is_unknown(
+    command: Command, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert command("reproduce").out.count("no time estimate") == 2
+    assert "no time estimate" in command("reproduce", "tally", "-o", out).out
+    monkeypatch.setattr("tests.bench.experiments.counting.tally", dataclasses.replace(tally, minutes=95))
+    both = command("reproduce", "--all", "--quick", "-o", out.with_name("quick")).out
+    assert "1.6 h, 1 without time estimate" in both
 
 
 @pytest.mark.parametrize(
