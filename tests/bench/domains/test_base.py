@@ -20,12 +20,12 @@ pytestmark = pytest.mark.slow
 def test_a_domain_is_found_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_domain("portraits") is PORTRAITS
     assert isinstance(PORTRAITS, Domain)
-    with pytest.raises(RegistryError, match="'portrait'"):
+    with pytest.raises(RegistryError):
         load_domain("portrait")
-    with pytest.raises(ConfigError, match="images"):
+    with pytest.raises(ConfigError):
         sample_images("elsewhere", 2, seed=20)
     monkeypatch.setattr(type(DOMAINS), "load", lambda _, name: object())
-    with pytest.raises(RegistryError, match=r"'a stranger'.*alternatives, .*words"):
+    with pytest.raises(RegistryError, match="alternatives"):
         base.load_domain.__wrapped__("a stranger")
 
 

@@ -67,5 +67,5 @@ def test_it_has_an_open_task(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     assert (row["error"], row["effect"]) == (0, 1)
     assert math.isnan(row["done"]), "this domain has no classifier"
     monkeypatch.delattr(type(load_domain("squares")), "render_at")
-    with pytest.raises(ConfigError, match="draws at one size only: it lacks render_at"):
+    with pytest.raises(ConfigError):
         scalable("squares")

