@@ -20,6 +20,7 @@ from latentedit_bench.experiments.experiment import Context, Experiment, make_ex
 from latentedit_bench.experiments.page import page_files, write_claims_page
 from latentedit_bench.experiments.run import Record, read_records, reproduce
 from latentedit_bench.metrics.statistics import Estimate
+from tests.bench.conftest import Register
 from tests.bench.experiments.counting import CALLS, Counted, broken, tally
 
 
@@ -41,10 +42,10 @@ def test_every_experiment_has_a_source_a_claim_and_a_smaller_plan(name: str) -> 
     )
 
 
-def test_what_is_no_experiment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(type(EXPERIMENTS), "load", lambda *_: dict)
+def test_what_is_no_experiment_is_refused(register: Register) -> None:
+    register("experiments", "mapping", "builtins:dict")
     with pytest.raises(RegistryError):
-        make_experiment("a stranger")
+        make_experiment("mapping")
 
 
 def test_the_plan_is_the_source_and_the_settings_of_the_function() -> None:

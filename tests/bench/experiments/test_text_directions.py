@@ -5,14 +5,15 @@ import random
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from latentedit.core.condition import Condition
 from latentedit.core.rng import draw
+from latentedit_bench.data.prepared import to_tensor
 from latentedit_bench.domains.base import differences
 from latentedit_bench.experiments import distances
 from latentedit_bench.experiments.text_directions import text_directions
@@ -107,8 +108,7 @@ def test_prompts_begin_with_what_the_image_shows(monkeypatch: pytest.MonkeyPatch
     """Each prompt has a basis of its own, and the similarity is the cosine of two texts' embeddings."""
     (own,), compared = draw_split("test", 1, 3), [(0, 1, {"distance": 0.5}), (0, 2, {"distance": 0.7})]
     monkeypatch.setattr(distances, "compared", lambda *_: compared)
-    monkeypatch.setattr(distances, "load_domain", lambda _: Mock(wraps=DOMAIN, values=VALUES, read=lambda _: [own]))
-    prompted, frame = list[str](), SimpleNamespace(pixels=torch.zeros(3, 128, 128))
+    prompted, frame = list[str](), SimpleNamespace(pixels=to_tensor([Image.fromarray(DOMAIN.render(own))])[0])
     study: Any = SimpleNamespace(
         backbone=RenderedNetwork(),
         latents=[SimpleNamespace(frames=[frame])],

@@ -10,13 +10,11 @@ import pytest
 import torch
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.plugins import Registry
 from latentedit.core.settings import Level, settings
 from latentedit.editors.base import Editor, editor_class
 from latentedit.latents.joint import JointLatent
 from latentedit.models.registry import load
 from latentedit.testing.gaussian_mixture import example_mixture
-from latentedit_bench.tuning import search_spaces as module
 from latentedit_bench.tuning.search_spaces import (
     BUDGET,
     MOST_STEPS,
@@ -33,6 +31,7 @@ from latentedit_bench.tuning.search_spaces import (
     search_space,
     search_spaces,
 )
+from tests.bench.conftest import Register
 from tests.directions.mixtures import mixture_latent
 
 
@@ -105,10 +104,9 @@ class Stepless(Editor):
         return latent.z
 
 
-def test_an_editor_without_a_row_is_tuned_around_its_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_editor_without_a_row_is_tuned_around_its_defaults(register: Register) -> None:
     """The first of a dozen candidates are the defaults; the others change one number, within its range."""
-    monkeypatch.setattr(Registry, "points", lambda _: {"stepless": None})
-    monkeypatch.setattr(module, "editor_class", lambda _: Stepless)
+    register("editors", "stepless", f"{__name__}:Stepless")
     space = search_space("stepless")
     assert search_spaces()[len(SEARCH_SPACES) :] == [space]
     assert (space.editor, space.local, space.tries, space.budget) == ("stepless", True, TRIES, BUDGET)

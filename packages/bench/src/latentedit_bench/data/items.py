@@ -1,4 +1,4 @@
-"""What is edited: an image, its caption before and after, and, if known, the right answer and where it may change."""
+"""Items to edit: an image, its source and target captions, and, if known, the right answer and the mask."""
 
 import dataclasses
 import hashlib
@@ -75,11 +75,11 @@ class Dataset:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the items, whatever the name and wherever their files are; reads every file."""
+        """SHA-256 of the items, independent of the name and of paths; reads every file."""
         return _digest([item.fingerprint() for item in self.items])
 
     def head(self, count: int, *, skip: int = 0) -> "Dataset":
-        """The first items after those that are left out."""
+        """The first items after `skip` items."""
         check(Count, items=count)
         return dataclasses.replace(self, items=self.items[skip : skip + count])
 

@@ -51,7 +51,7 @@ class Images(Source):
     levels: tuple[float, ...] = (0.95, 0.7, 0.3)  # falling
     rank: int = 8  # of the local bases
     steps: int = 28  # of the model's whole grid
-    twins: bool = True  # whether the untrained twin of each network is looked at as well
+    twins: bool = True  # also measure the untrained twin of each network
     feature: Literal["full", "pooled"] = dataclasses.field(default="full", metadata=LATER)  # pooled: summed over space
     prompt: Literal["empty", "own", "edit"] = dataclasses.field(default="empty", metadata=LATER)  # of the bases
     inversion: Inversion = dataclasses.field(default="level", metadata=LATER)

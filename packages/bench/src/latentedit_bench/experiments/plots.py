@@ -134,7 +134,7 @@ def draw(plots: Sequence[Plot], shown: Shown) -> Figure:
 
 
 def new_figure(count: int = 1) -> Figure:
-    """An empty figure with room for so many panels in a row."""
+    """An empty figure with room for `count` panels in a row."""
     figure = Figure(figsize=(_PANEL_INCHES[0] * count, _PANEL_INCHES[1]), layout="constrained")
     FigureCanvasAgg(figure)
     return figure

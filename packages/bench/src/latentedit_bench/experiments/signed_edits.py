@@ -35,7 +35,7 @@ class SignedEdit:
 
     @property
     def read(self) -> Float[Tensor, " n"]:
-        """All shifts of both signs as one vector; the change of the pixels where nobody reads."""
+        """All shifts of both signs as one vector; the change of the pixels if there is no reader."""
         parts = [shift.flatten() for shift in self.shifts.values()] or [self.change.flatten().double()]
         return torch.cat(parts)
 

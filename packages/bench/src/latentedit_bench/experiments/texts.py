@@ -94,7 +94,7 @@ def _random_change(domain: Domain, source: Scene, generator: random.Random) -> S
 
 
 def graded(domain: Domain, own: Scene, counts: tuple[int, ...], *, seed: int) -> list[Scene]:
-    """A scene, and others that differ from it in exactly so many attributes.
+    """Scenes that differ from a scene in exactly `counts` attributes.
 
     Some attributes follow others, so draws that change more or less than that are rejected. The first count is 0.
     """

@@ -41,7 +41,7 @@ from latentedit_keep.api import keep as keep_change
 from latentedit_keep.base.images import read_image
 from latentedit_keep.base.workers import end_with_parent
 
-AS_IS, KEPT = "as it is", "after keep"  # how the images are scored
+AS_IS, KEPT = "as it is", "after keep"  # ways of scoring
 
 MEASURES = (  # numbers of an item, which `WORDS` explains in this order
     "error", "effect", "leakage", "outside_change", "side_effect", "untouched", "done", "others_changed", "still_error",
@@ -73,7 +73,7 @@ Estimates = Mapping[str, Mapping[str, Estimate]]
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """What a folder of edits comes to; means by how it was scored."""
+    """The scores of a folder of edits: means by way of scoring."""
 
     name: str  # of the tool
     task: TaskSpec
@@ -130,7 +130,7 @@ def score_item(item: TaskItem, folder: Path, *, keep: bool) -> list[Row]:
 
 
 def faults(rows: Table, items: Sequence[TaskItem], folder: Path) -> list[Row]:
-    """What is wrong with each "file": "what", and whether it "counts" as no edit; files of no item last."""
+    """The faults of files: "file", "what", and whether it "counts" as no edit; files of no item last."""
     wrong = rows[rows["fault"] != ""]
     reported = [{"file": one.file, "what": one.fault, "counts": bool(one.failed)} for one in wrong.itertuples()]
     known = {file for item in items for file in item.files}
@@ -150,7 +150,7 @@ def _known_image(item: TaskItem, folder: Path) -> Image.Image:
 
 
 def _opened(path: Path, size: tuple[int, int]) -> tuple[Image.Image | None, str]:
-    """The image in a file, of whatever size and on white, and why it cannot be scored as it is; empty where it can."""
+    """The image in a file, on white, and why it cannot be scored as it is; empty if it can."""
     if not path.is_file():
         return None, "is missing"
     try:
@@ -161,7 +161,7 @@ def _opened(path: Path, size: tuple[int, int]) -> tuple[Image.Image | None, str]
 
 
 def _kept(source: Image.Image, edited: Image.Image | None) -> tuple[Image.Image | None, str]:
-    """What `latentedit.keep` makes of an edit, and whether that was moved, zoomed or turned, or is another image."""
+    """The result of `latentedit.keep`, and whether the edit was moved, zoomed or turned, or is another image."""
     if edited is None:
         return None, ""
     found = keep_change(source, edited)
@@ -204,7 +204,7 @@ def _measured(
 
 
 def _read(before: Rendered, after: Rendered, edited: Image.Image | None) -> dict[str, float]:
-    """What the domain's classifier of attributes sees, whatever style it is drawn in; nan where it has none."""
+    """The measures of the domain's classifier of attributes; nan if it has none."""
     domain = load_domain(before.domain)
     was, wanted = (domain.attributes(one.scene) for one in (before, after))
     requested = [name for name in wanted if wanted[name] != was[name]]

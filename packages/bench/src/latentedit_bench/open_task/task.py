@@ -29,7 +29,7 @@ from latentedit_bench.report.page import render
 from latentedit_keep.base.files import make_folder, read_json, user_path, write_text
 from latentedit_keep.base.images import save_image
 
-VERSION = "1.3.0"  # the first number changes with whatever changes a score; scores of two of them are never compared
+VERSION = "1.3.0"  # scores of different first numbers are not comparable
 ITEMS = 180  # ten turns through the kinds of change: some 160 portraits give intervals of about a tenth
 OUTPUTS = "outputs"  # the folder that an entrant fills
 TASK_FILE, ITEMS_FILE = "task.json", "items.jsonl"

@@ -114,7 +114,7 @@ def sections(found: Summaries, methods: Sequence[MethodSpec]) -> Iterator[Sectio
             key="attributes",
             title="Error above the codec's by the requested attribute (items with one)",
             description="Each item's error is relative to the requested change, so small parts of an image weigh as "
-            "much as large ones; likewise each attribute in the last column.",
+            "much as large ones. Attributes have equal weights in the last column.",
             grid=_wide(found.attributes, order, ours, column="attribute"),
         )
     if len(found.still):
