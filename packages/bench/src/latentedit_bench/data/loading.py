@@ -40,7 +40,7 @@ KINDS = (
 
 
 def load_dataset(place: str | Path, *, split: str = "test", captions: str = "full") -> Dataset:
-    """The rendered set by its name, or the items of a folder or file, of which every image is decoded once."""
+    """The rendered set by its name, or the items of a folder or file, with every image decoded once."""
     if str(place).startswith(PREFIX) and not Path(place).exists():
         return counterfactual(str(place).removeprefix(PREFIX), split, captions=captions)
     path = user_path(place, error=ConfigError)
@@ -58,7 +58,7 @@ def load_dataset(place: str | Path, *, split: str = "test", captions: str = "ful
 
 
 def taking_turns(datasets: Sequence[Dataset]) -> Dataset:
-    """One dataset whose items come in turn from several that have the same items with other captions."""
+    """A dataset that alternates between datasets with the same items and different captions."""
     items = tuple(datasets[place % len(datasets)].items[place] for place in range(len(datasets[0].items)))
     return dataclasses.replace(datasets[0], name=" by turns with ".join(data.name for data in datasets), items=items)
 
@@ -96,7 +96,7 @@ def load_items(path: Path) -> Dataset:
 
 
 def write_manifest(items: Sequence[Item], folder: Path) -> Path:
-    """Write items as PNG files and a list that `load_items` reads, without what an item says `about` itself.
+    """Write items as PNG files and a list that `load_items` reads, without `Item.about`.
 
     A file is named by its content, so items of one image share it. The list is written last, so it never names a file
     that is not there.

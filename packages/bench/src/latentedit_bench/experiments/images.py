@@ -1,4 +1,4 @@
-"""Images as the place of an experiment: local bases over levels, of trained networks and of untrained twins."""
+"""Images as the source of an experiment: local bases at several levels, of trained networks and untrained twins."""
 
 import dataclasses
 import inspect
@@ -47,7 +47,7 @@ class Images(Source):
         "rank": 4,
     }
 
-    images: int = 24  # how many, of each model
+    images: int = 24  # per model
     levels: tuple[float, ...] = (0.95, 0.7, 0.3)  # falling
     rank: int = 8  # of the local bases
     steps: int = 28  # of the model's whole grid

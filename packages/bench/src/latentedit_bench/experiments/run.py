@@ -1,4 +1,4 @@
-"""Running experiments: each is measured, decided, drawn and stored by itself.
+"""Running experiments: each is measured, decided, drawn and stored on its own.
 
 NAME/          rows of the experiment, while it runs and after
 NAME.webp      its plots

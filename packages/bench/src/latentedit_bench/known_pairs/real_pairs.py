@@ -1,4 +1,4 @@
-"""Pairs that real editors made: verdicts by the kind of edit, and how much of the original stays."""
+"""Pairs from real editors: verdicts by the kind of edit, and the share of the original that stays."""
 
 import contextlib
 import functools

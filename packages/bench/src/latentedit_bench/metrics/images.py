@@ -1,4 +1,4 @@
-"""Images as metrics take them: in [-1, 1], checked, in float64; and what counts as a difference between two.
+"""Validation of images for metrics, in [-1, 1] and float64; when two images differ.
 
 Every metric that takes images and masks raises what `in_double` and `check_mask` raise.
 """
@@ -37,7 +37,7 @@ def in_double(*images: Float[Tensor, "..."]) -> tuple[Float64[Tensor, "b 3 h w"]
 
 
 def check_mask(mask: Tensor, images: Images) -> None:
-    """Refuse a mask or weights that do not belong to the images."""
+    """Reject a mask that does not fit the images."""
     expected = (len(images), 1, *images.shape[2:])
     if tuple(mask.shape) != expected:
         raise ShapeError(f"the mask is {list(mask.shape)}, not {list(expected)} as the images. Resize it")
@@ -46,7 +46,7 @@ def check_mask(mask: Tensor, images: Images) -> None:
 
 
 def mean_square(a: Images, b: Images) -> Float64[Tensor, " b"]:
-    """``mean (a - b)^2`` of each image, in float64: the distance where no other is given."""
+    """``mean (a - b)^2`` of each image, in float64: the default distance."""
     return (a.double() - b.double()).flatten(1).square().mean(1)
 
 

@@ -77,7 +77,7 @@ def _paths(
 
 
 def _steepness(effect: Float64[np.ndarray, "n points"], leakage: Float64[np.ndarray, "n points"]) -> Numbers:
-    """Leakage by effect at the point of the largest effect; infinite where that is `LEAST_EFFECT` or less."""
+    """Leakage by effect at the point of the largest effect; infinite if that is `LEAST_EFFECT` or less."""
     rows, best = np.arange(len(effect)), effect.argmax(1)
     top = effect[rows, best]
     none = top <= LEAST_EFFECT

@@ -1,4 +1,4 @@
-"""Means and differences over images, with 95 % intervals that know which values share an image.
+"""Means and differences over images, with 95 % intervals that account for values that share an image.
 
 A value belongs to one image or to several (a distance belongs to two). The bootstrap draws images, not values: an
 image drawn k times gives a value of its own the weight k, and the value of a pair (i, j) the weight k_i k_j. So pairs
@@ -98,7 +98,7 @@ def with_numbers(table: Table) -> Table:
 
 
 def decide(found: Estimate, threshold: float = 0.0) -> Verdict:
-    """Whether a number is above a threshold, by its interval; undecided where there is none."""
+    """Whether a number exceeds a threshold, by its interval; undecided without an interval."""
     return "holds" if found.low > threshold else "does not hold" if found.high < threshold else "undecided at this size"
 
 
@@ -124,12 +124,12 @@ def _weights(members: tuple[tuple[Any, ...], ...], seed: int) -> Float[np.ndarra
 
 
 def _ratio(above: Float[np.ndarray, " draws"], below: Float[np.ndarray, " draws"]) -> Float[np.ndarray, " draws"]:
-    """Nan where a draw leaves nothing to divide by."""
+    """Nan for draws with a zero denominator."""
     return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
 
 
 def interval(found: Sequence[float] | Float[np.ndarray, " draws"]) -> tuple[float, float]:
-    """Ends of the central 95 % of draws; nan where none gave a number."""
+    """Ends of the central 95 % of draws; nan if no draw is finite."""
     if not np.isfinite(found).any():
         return float("nan"), float("nan")
     low, high = np.nanpercentile(found, _PERCENTILES)

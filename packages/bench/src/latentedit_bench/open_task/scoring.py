@@ -183,7 +183,7 @@ def _measured(
     whole: Image.Image,
     where: NDArray[np.bool_] | None = None,
 ) -> dict[str, float]:
-    """The numbers of one image, of which None is no edit; side effects of the whole change lie ``where``."""
+    """The measures of one image (None is no edit), with side effects of the full change in the mask ``where``."""
     made, before, right, end = (to_tensor([one]) for one in (edited or source, source, answer, whole))
     mask = (before != right).any(1, keepdim=True)
     rest, own = ~mask, (made == before).all(1, keepdim=True)
@@ -264,7 +264,7 @@ def _curve(item: str, part: Table) -> Row:
 
 
 def score_page(entry: Entry, wrong: Sequence[Row]) -> str:
-    """The page of an entry with what is wrong with its files."""
+    """The page of an entry with the faults of its files."""
     title = f"{entry.name} on {entry.task.title}"
     body = render(
         "score.html",
@@ -280,7 +280,7 @@ def score_page(entry: Entry, wrong: Sequence[Row]) -> str:
 
 
 def _grid(found: Mapping[str, Mapping[str, Estimate]], names: Mapping[str, str]) -> Grid:
-    """A row a way of scoring."""
+    """One row per way of scoring."""
     rows = [[Cell(text=scored), *(_cell(estimates.get(name)) for name in names)] for scored, estimates in found.items()]
     return Grid(head=["scored", *names.values()], rows=rows)
 

@@ -40,7 +40,7 @@ _PLACES = ("on ", "in ", "with ")  # words that a phrase of a caption may begin 
 
 
 class TaskSpec(pydantic.BaseModel):
-    """Which task it is: what ``task.json`` holds. Its kind is edit, or keep: the change of a given edit."""
+    """The content of ``task.json``. A task is to edit, or to keep only the change of a given edit."""
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -80,7 +80,7 @@ class TaskSpec(pydantic.BaseModel):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class TaskItem:
-    """One thing to do."""
+    """An item of a task."""
 
     whole: Item  # the image, its captions, and the right answer at strength 1
     instruction: str
@@ -94,21 +94,21 @@ class TaskItem:
 
     @property
     def image_file(self) -> str:
-        """Place of the image in the task's folder."""
+        """Path of the image in the task's folder."""
         return f"images/{self.id}.png"
 
     @property
     def edited_file(self) -> str:
-        """Place of the edit that is given."""
+        """Path of the given edit."""
         return f"edited/{self.id}.png"
 
     def output_file(self, strength: float) -> str:
-        """Place of the entrant's edit at a strength."""
+        """Path of the entrant's edit at a strength."""
         return f"{OUTPUTS}/{self.id}{'' if strength == 1 else f'@{strength:g}'}.png"
 
     @property
     def files(self) -> list[str]:
-        """All that an entrant writes."""
+        """All files of an entry."""
         return list(map(self.output_file, self.answers))
 
     @property
@@ -127,7 +127,7 @@ class TaskItem:
 
 
 def task_items(spec: TaskSpec) -> list[TaskItem]:
-    """The items of a task with their answers; nothing is drawn yet.
+    """The items of a task with their answers, which are rendered on use.
 
     A graded change of n steps has an answer at each strength k/n, to three digits: the value k steps along the order.
     In a task of kind keep, every answer is the whole change.
@@ -174,7 +174,7 @@ def write_task(spec: TaskSpec, items: Sequence[TaskItem], folder: Path, progress
 
 
 def read_task(folder: Path) -> TaskSpec:
-    """Which task a folder holds."""
+    """The task of a folder."""
     path = user_path(folder, error=ConfigError) / TASK_FILE
     if not path.is_file():
         raise ConfigError(f"{folder} has no task: {TASK_FILE} is missing. Write one with `latentedit bench data`")

@@ -1,4 +1,4 @@
-"""Everything that decides a benchmark's rows, and how it is stored in a run's folder."""
+"""The plan of a benchmark, which determines its rows, and its form in a run's folder."""
 
 import dataclasses
 from typing import Any
@@ -34,7 +34,7 @@ class MethodSpec(_Stored):
 
 
 class DataSpec(_Stored):
-    """A data set in ``run.json``: enough to know whether another one is the same."""
+    """A data set in ``run.json``, identified by its fingerprint."""
 
     name: str
     version: str
@@ -73,7 +73,7 @@ def read_plan(run: RunFolder) -> PlanSpec:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Plan:
-    """What is run; two runs whose plans are equal give equal rows."""
+    """A benchmark to run; equal plans give equal rows."""
 
     model: Backbone  # what edits
     dataset: Dataset  # what is edited
