@@ -50,7 +50,7 @@ def keep(
     from latentedit_keep.base.files import plain, write_text
 
     if check and pairs is not None:
-        raise ConfigError("--check needs known pairs, and --pairs names others. Leave one of them out")
+        raise ConfigError("--check and --pairs exclude each other. Leave one of them out")
     if pairs is not None:
         work, summarize = real_work(pairs, node), real_summary
     elif check:

@@ -30,7 +30,7 @@ from latentedit_bench.domains.base import differences, full_caption, load_domain
 
 PREFIX = "counterfactual-"  # before a domain's name: what the set is called
 VERSION = "2"
-SIZES: dict[str, int] = {"calibration": 240, "test": 480}  # items of each split; nothing is trained on edits
+SIZES: dict[str, int] = {"calibration": 240, "test": 480}  # items per split; no model is trained on edits
 
 Captions = Literal["full", "partial", "completed", "paraphrased", "wrong"]
 """All attributes; what changes and about half of the others; the same, completed from the image; all, in other words;
@@ -47,9 +47,9 @@ _PARTIAL_SHARE = 0.5  # probability that partial captions leave out a shared phr
 def counterfactual(name: str, split: str, *, captions: str = "full", draw: int = _SEED) -> Dataset:
     """The set of one domain and split, the same on every machine; another draw has other scenes and changes."""
     if split not in SIZES:
-        raise ConfigError(f"there is no split {split!r}. Give one of {', '.join(SIZES)}")
+        raise ConfigError(f"the split must be one of {', '.join(SIZES)}; got {split!r}")
     if captions not in get_args(Captions):
-        raise ConfigError(f"there are no captions {captions!r}. Give one of {', '.join(get_args(Captions))}")
+        raise ConfigError(f"captions must be one of {', '.join(get_args(Captions))}; got {captions!r}")
     domain, label = load_domain(name), split if draw == _SEED else f"{split}{draw}"
     maker = _Maker(
         domain=domain,

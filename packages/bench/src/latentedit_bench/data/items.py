@@ -36,7 +36,7 @@ class Item:
 
     def __post_init__(self) -> None:
         if not self.id:
-            raise ConfigError("an item has an empty id. Number the items")
+            raise ConfigError("the id of an item must not be empty. Number the items")
         object.__setattr__(self, "group", self.group or self.id)
 
     @property
@@ -71,7 +71,7 @@ class Dataset:
             raise ConfigError(f"the dataset {self.name!r} has no items. Add some")
         repeated = [name for name, count in Counter(item.id for item in self.items).items() if count > 1]
         if repeated:
-            raise ConfigError(f"{', '.join(map(repr, repeated[:10]))} is the id of several items. Rename them")
+            raise ConfigError(f"{', '.join(map(repr, repeated[:10]))} is the id of several items. Ids must be unique")
 
     @property
     def fingerprint(self) -> str:

@@ -50,9 +50,9 @@ def load_dataset(place: str | Path, *, split: str = "test", captions: str = "ful
         if path.suffix.lower() in (".yaml", ".yml") and is_flowedit(read_document(path)):
             return load_flowedit(path)
         return load_items(path)
-    what = "a folder without it" if path.is_dir() else "another file" if path.exists() else "nothing that is there"
+    problem = "is not a data set" if path.exists() else "does not exist"
     raise ConfigError(
-        f"{place} is {what}. Give {PREFIX}portraits, a folder with {MAPPING} (PIE-Bench), a .yaml file whose entries "
+        f"{place} {problem}. Give {PREFIX}portraits, a folder with {MAPPING} (PIE-Bench), a .yaml file whose entries "
         "have target_prompts (FlowEdit), or a manifest ending in .csv, .json, .yaml or .yml"
     )
 
@@ -75,7 +75,7 @@ class ItemRow(EditRow, extra="forbid"):
         size: Any = (info.context or {})["size"]
         for name, file in (("truth", self.truth), ("mask", self.mask)):
             if file is not None and size(file) != size(self.image):
-                raise ValueError(f"the {name} does not have the size of the image")
+                raise ValueError(f"the {name} and the image have different sizes")
         if self.mask is not None and self.truth is None and not MaskFile(self.mask)().any():
             raise ValueError("the mask is black, so nothing may change")
         return self
@@ -184,13 +184,13 @@ def _kind(value: object) -> str:
 
 def _square(image: Path, info: pydantic.ValidationInfo) -> Path:
     if info.context and info.context["size"](image) != (SIDE, SIDE):
-        raise ValueError(f"it does not have the {SIDE}x{SIDE} pixels of its mask")
+        raise ValueError(f"it must have {SIDE}x{SIDE} pixels, as its mask")
     return image
 
 
 def _pairs(runs: list[int]) -> list[int]:
     if len(runs) % 2:
-        raise ValueError(f"it has {len(runs)} numbers; starts and lengths come in pairs")
+        raise ValueError(f"it must have pairs of start and length; got {len(runs)} numbers")
     return runs
 
 

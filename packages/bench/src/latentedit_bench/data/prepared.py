@@ -74,7 +74,7 @@ def prepare(model: Backbone, items: Sequence[Item]) -> Prepared:
         captions, targets = ([getattr(one, name) for one in done] for name in ("source", "target"))
     latent = encode_frames(model, frames, source_prompt=captions)
     if len({image.size for image in images}) > 1:
-        raise ConfigError("the images of a batch are of several sizes. Sort them by size first")
+        raise ConfigError("the images of a batch must have one size. Group them by size")
     truths = [item.truth() for item in items if item.truth is not None]
     masks = [item.mask() for item in items if item.mask is not None]
     effects = [found for item in items if (found := side_effects(item)) is not None]

@@ -38,7 +38,7 @@ def scalable(name: str) -> Scalable:
     found: Any = load_domain(name)
     missing = [part for part in ("render_at", "credits") if not hasattr(found, part)]
     if missing:
-        raise ConfigError(f"the domain {name!r} draws at one size only: it lacks {' and '.join(missing)}. Add them")
+        raise ConfigError(f"the domain {name!r} renders at one size only: it lacks {' and '.join(missing)}")
     return found
 
 
@@ -75,7 +75,7 @@ def sample_images(model: str, count: int, *, seed: int) -> list[Image.Image]:
         found = load_domain(name).images(model, count, seed)
         if found is not None:
             return list(found)
-    raise ConfigError(f"no installed domain has images for the model {model!r}. Name some images")
+    raise ConfigError(f"no installed domain has images for the model {model!r}. Pass images")
 
 
 @functools.cache

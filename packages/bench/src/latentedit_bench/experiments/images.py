@@ -115,7 +115,7 @@ def captioned(study: Study) -> str:
     """The domain that reads and renders what the model draws."""
     name = study.backbone.defaults.get("captioner")
     if name is None:
-        raise ConfigError(f"no captioner reads the images of {study.backbone.name}. Choose a model with a captioner")
+        raise ConfigError(f"{study.backbone.name} has no captioner. Choose a model with one")
     return str(name)
 
 

@@ -105,7 +105,7 @@ def photograph(name: str) -> Pixels:
     found = importlib.util.find_spec(package)
     if found is None or found.origin is None:
         raise MissingDependencyError(
-            f"{package}, which brings photographs, is not installed. {to_install('latentedit-bench[photographs]')}"
+            f"{package} (for its photographs) is not installed. {to_install('latentedit-bench[photographs]')}"
         )
     with Image.open(Path(found.origin).parent / rest) as image:
         return np.asarray(image.convert("RGB"))

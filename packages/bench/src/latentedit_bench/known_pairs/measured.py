@@ -63,7 +63,7 @@ def case_work(
 ) -> PairWork:
     """The first cases of a half as work."""
     if split not in seeds:
-        raise ConfigError(f"--split is calibration or test; got {split!r}")
+        raise ConfigError(f"--split must be calibration or test; got {split!r}")
     if count < 1:
         raise ConfigError(f"--count must be 1 or more; got {count}")
     units = [f"{index:04d}" for index in range(count)]

@@ -143,8 +143,8 @@ def _known_image(item: TaskItem, folder: Path) -> Image.Image:
     drawn, path = item.whole.image(), folder / item.image_file
     if not np.array_equal(np.asarray(read_image(path).convert("RGB")), np.asarray(drawn)):
         raise ConfigError(
-            f"{path} is not what this machine draws for {item.id}, so neither would the answer be. Install the "
-            "versions that the task was made with, or write the folder again"
+            f"{path} differs from the render of {item.id} on this machine, so the answer would differ too. Install "
+            "the versions that wrote the task, or write the folder again"
         )
     return drawn
 

@@ -60,7 +60,7 @@ class TaskSpec(pydantic.BaseModel):
         try:
             return TaskSpec(name=name, version=VERSION, domain=domain, kind=kind, size=size, items=items)
         except pydantic.ValidationError as error:
-            raise ConfigError(f"there is no such task: {faults_of(error)}") from error
+            raise ConfigError(f"invalid task: {faults_of(error)}") from error
 
     @property
     def title(self) -> str:
@@ -73,7 +73,7 @@ class TaskSpec(pydantic.BaseModel):
         major = self.version.partition(".")[0]
         if major != VERSION.partition(".")[0]:
             raise ConfigError(
-                f"the task is of version {self.version}, and this latentedit scores {VERSION}. Install one that fits it"
+                f"the task has version {self.version}, but this latentedit scores {VERSION}. Install a matching version"
             )
         return f"{self.name}/{major}/{self.split}"
 
@@ -181,7 +181,7 @@ def read_task(folder: Path) -> TaskSpec:
     try:
         return TaskSpec.model_validate(read_json(path))
     except pydantic.ValidationError as error:
-        raise ConfigError(f"{path} is not a task of latentedit: {faults_of(error)}. Write the folder again") from error
+        raise ConfigError(f"{path} is not a valid task: {faults_of(error)}. Write the folder again") from error
 
 
 def instruction(source: str, target: str) -> str:

@@ -171,7 +171,7 @@ def per_item(rows: Table) -> Table:
     its error counts as 0.
     """
     if not is_ranked(rows):
-        raise ConfigError("no item has a right answer to rank by. Give the manifest truths")
+        raise ConfigError("ranking needs right answers, and no item has one. Add truths to the manifest")
     one = rows[rows["effect"].notna() & (rows["strength"] == 1)]
     effect, leakage = (one[name].to_numpy(float)[:, None] for name in ("effect", "leakage"))
     one = one.assign(scaled=matched_error(effect, leakage, 1.0), capped=one["error"].astype(float).clip(upper=1))

@@ -133,7 +133,7 @@ _TABLE: Mapping[str, Any] = yaml.safe_load(
 )
 
 SEARCH_SPACES = tuple(_read(_TABLE))
-"""Every method of the benchmark; those that share an editor and its candidates next to each other."""
+"""Every method of the benchmark; those with a common editor and candidates are adjacent."""
 
 ENDS: Mapping[str, tuple[float | None, float | None]] = {  # by names of settings, or the last part of them
     name: (ends.get("from"), ends.get("to")) for ends in _TABLE["ends"] for name in ends["of"]
@@ -155,8 +155,8 @@ def at_budget(space: SearchSpace, settings: Settings, latent: JointLatent) -> Ed
         best = editor
     if best is None:
         raise ConfigError(
-            f"one step of {space.name} with {dict(settings)} takes more than {space.budget} evaluations. "
-            "Give it a larger budget"
+            f"one step of {space.name} with {dict(settings)} costs more than {space.budget} evaluations. "
+            "Increase its budget"
         )
     return best
 

@@ -193,7 +193,7 @@ def score(rows: Sequence[Row]) -> float:
     """The objective: the mean error; an edit that is worse than none counts as none."""
     errors = [row["error"] for row in rows if row.get("error") is not None]
     if not errors:
-        raise ConfigError("no item has a right answer to choose settings by. Give the manifest truths")
+        raise ConfigError("tuning needs right answers, and no item has one. Add truths to the manifest")
     return float(np.mean(np.minimum(np.asarray(errors, dtype=np.float64), 1.0)))
 
 
@@ -230,7 +230,7 @@ def already_tuned(path: Path, model: Backbone, dataset: Dataset) -> set[str]:
 def _read_tuning(path: Path, model: Backbone, remedy: str) -> dict[str, Any]:
     known = read_json(path)
     if known.get("fingerprint") != model.fingerprint:
-        raise ConfigError(f"{path} holds settings of another model than {model.name}. {remedy}")
+        raise ConfigError(f"{path} has settings of another model, not of {model.name}. {remedy}")
     return known
 
 
@@ -283,7 +283,7 @@ def _methods(
                 editor = _at_budget_or_default(search_space(name), editor, prepare(model, data.items[:1]))
             found.append(Method(name=name, editor=editor, local=localizes(editor, model), tuned=name == OURS))
         elif any(name == one.name for one in SEARCH_SPACES):
-            raise ConfigError(f"{where} has no settings of {name!r}. Find them with `latentedit bench tune`")
+            raise ConfigError(f"{where} has no settings of {name!r}. Run `latentedit bench tune`")
         else:
             raise RegistryError(f"no method is called {name!r}: {nearest(name, {*known, *EDITORS.names()})}")
     return found
