@@ -153,7 +153,7 @@ def begin(manifest: Path, where: tuple[str, ...], tmp_path: Path, settings_of: C
 
 
 def interrupt_after(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    """Ctrl-C when so many units are stored."""
+    """Ctrl-C after `count` stored units."""
     real, stored = RunFolder.add, list[str]()
 
     def add(self: RunFolder, unit: str, done: Any) -> None:

@@ -45,7 +45,9 @@ def test_its_areas_are_those_of_the_renderer() -> None:
     """A square of 30 x 30 pixels on a wall of 64 x 64."""
     assert isinstance(load_domain("stranger-world"), Domain)
     square = 30**2 / 64**2
-    assert measured_areas(load_domain("stranger-world"), scenes=2) == pytest.approx({"square": square, "wall": 1 - square})
+    assert measured_areas(load_domain("stranger-world"), scenes=2) == pytest.approx(
+        {"square": square, "wall": 1 - square}
+    )
 
 
 def test_it_has_an_open_task(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def test_the_arms_on_a_field_that_is_linear() -> None:
 
 
 def test_both_arms_are_refined_in_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every arm of the annealed search has its change as it is, and as a refinement returns it."""
+    """Every arm of the annealed search returns its change and the refined change."""
     monkeypatch.setattr(Refinement, "__call__", lambda _, latent, target, change, **__: change / 2)
     batch = prepared(2, reads=False)
     plain = [(a, z) for a, z in joint_latent.function(batch, seed=3, levels=(0.5,)) if a["search"] != "one look"]

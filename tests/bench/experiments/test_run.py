@@ -128,7 +128,7 @@ def files(folder: Path) -> dict[Path, bytes]:
     return {place: place.read_bytes() for place in folder.rglob("*") if place.is_file()}
 
 
-def test_each_has_a_record_and_a_figure_and_a_failure_stops_no_other(tmp_path: Path) -> None:
+def test_each_has_a_record_and_a_figure_and_others_survive_a_failure(tmp_path: Path) -> None:
     failed, counted = reproduce([broken, tally], tmp_path, command="typed")
     assert (failed.failure, failed.primary) == ("there are no items. Bring some", ())
     assert (counted.failure, counted.quick, counted.command) == (None, False, "typed")

@@ -94,7 +94,7 @@ def test_the_sum_over_places_knows_no_places_and_no_padding() -> None:
 
 
 @pytest.mark.slow
-def test_prompts_differ_from_the_image_in_exactly_so_many_attributes() -> None:
+def test_prompts_differ_from_the_image_in_the_requested_number_of_attributes() -> None:
     """Each scene has draws of its own, and each seed."""
     for own in draw_split("test", 12, 3):
         found = graded(DOMAIN, own, (0, 1, 4, 12), seed=2)

@@ -92,7 +92,7 @@ def test_decibels_are_those_of_torchmetrics_up_to_a_hundred() -> None:
     assert found.tolist() == pytest.approx([HIGHEST_DB, HIGHEST_DB, 100, 20, math.nan], rel=1e-12, nan_ok=True)
 
 
-def test_rounding_is_no_difference_and_one_step_of_eight_bits_is() -> None:
+def test_rounding_is_ignored_and_one_step_of_eight_bits_is_a_difference() -> None:
     image = noise(1, 3, 128, 128, scale=0.3).clamp(-1, 1)
     assert not differ(image, image.float().double()).any()
     assert {one.dtype for one in in_double(image.float(), image)} == {torch.float64}

@@ -126,7 +126,7 @@ def test_markup_in_names_stays_text() -> None:
     assert lines[2] == "| 1 | x\\|y [z] |"
     html = page("a <b> & c", "<h1>{{ x }}</h1>")
     assert "<title>a &lt;b&gt; &amp; c</title>" in html
-    assert "<h1>{{ x }}</h1>" in html, "the body is no template"
+    assert "<h1>{{ x }}</h1>" in html, "the body is not a template"
 
 
 @pytest.fixture(scope="module")

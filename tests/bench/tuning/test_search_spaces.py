@@ -45,7 +45,7 @@ def latent_of(name: str) -> JointLatent:
     return JointLatent(backbone=model, z=z, condition=model.embed(texts), captions=texts)
 
 
-def test_every_method_has_equally_many_tries_and_every_text_editor_a_local_row() -> None:
+def test_every_method_has_the_same_number_of_tries_and_text_editors_have_a_local_row() -> None:
     """A row and its local one share their settings, so that they can share their edits."""
     rows = {one.name: one for one in SEARCH_SPACES}
     assert len(rows) == len(SEARCH_SPACES)
@@ -66,7 +66,7 @@ def test_every_method_has_equally_many_tries_and_every_text_editor_a_local_row()
     "one", [one for one in SEARCH_SPACES if not one.name.endswith(", local")], ids=lambda one: one.name
 )
 def test_every_candidate_takes_what_its_budget_pays_for(one: SearchSpace, model: str) -> None:
-    """A step may cost so much that what is left over is more than half; below a low level there are few of 60 steps."""
+    """A step may cost so much that more than half is left; below a low level, few of 60 steps remain."""
     latent = latent_of(model)
     for candidate in one.candidates:
         editor = at_budget(one, candidate, latent)
@@ -84,7 +84,7 @@ def test_a_space_is_every_combination_with_what_is_fixed() -> None:
 
 @settings
 class Stepless(Editor):
-    """One step, whatever the budget."""
+    """One step for any budget."""
 
     name: ClassVar[str] = "stepless"
     localizes: ClassVar[bool] = True
@@ -164,10 +164,10 @@ NO_NUMBERS = [
     ("best", "tried", "expected"),
     [
         (2, SERIES, {"scale": 18.0, "shift": 6}),  # 6 * 6 / 2, and 4 * 4 / 3 as a whole number
-        (0, SERIES, {"scale": 0.5}),  # 3 of 2, 3, 4 is no end
+        (0, SERIES, {"scale": 0.5}),  # 3 is not an end of 2, 3, 4
         (1, SERIES, {"shift": 2 * 2 / 3 + 2 / 3}),
         (2, NESTED, {"search.gamma": 1.0}),  # arithmetic where not all are above 0
-        (1, NATURAL, {}),  # a level of 1 is the whole path, and a weight of 1 is no guidance
+        (1, NATURAL, {}),  # a level of 1 is the whole path, and a weight of 1 means no guidance
         (0, NATURAL, {"level": 0.64, "guidance": 2.25}),
         (1, NEAR, {"level": 1.0}),  # 1.29 would be beyond
         (0, NO_NUMBERS, {}),

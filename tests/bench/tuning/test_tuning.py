@@ -94,7 +94,7 @@ def test_all_edits_are_drawn_from_one_seed(batches: list[Prepared], toy: type[Or
 
 @pytest.mark.nightly
 @pytest.mark.usefixtures("toy")
-def test_from_an_edge_it_goes_on_until_all_have_had_as_many_tries(batches: list[Prepared]) -> None:
+def test_the_search_continues_beyond_an_edge_until_the_number_of_tries(batches: list[Prepared]) -> None:
     """The best of .1 to .4 is an end: on to .4 * .4 / .3, .71 and .95; the next lies beyond the answer, and then it is
     halfway between the best and the next."""
     shares = (0.1, 0.2, 0.3, 0.4)
@@ -300,7 +300,7 @@ def test_the_best_becomes_the_models_own(folder: Path, tmp_path: Path) -> None:
         (9.0, [1.0, 0.94, 1.06, 1.12, 1.18, 1.24, 1.3, 1.36, 1.42, 1.48]),
     ],
 )
-def test_factors_are_tried_on_as_long_as_the_last_is_the_best(best: float, tried: list[float]) -> None:
+def test_gains_are_tried_as_long_as_the_last_is_the_best(best: float, tried: list[float]) -> None:
     found: dict[float, float] = {}
     for gain in tuning._gains(found):
         found[gain] = abs(gain - best)
