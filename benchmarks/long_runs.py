@@ -35,7 +35,7 @@ from latentedit.cli.main import run as command_line
 from latentedit.core.files import pack
 from latentedit.editing.outputs import write_together
 from latentedit.models import registry
-from latentedit.testing.miniatures.flow import miniature_sd3
+from latentedit.testing.miniature import miniature_sd3
 from latentedit_bench.data.items import Item
 from latentedit_bench.data.loading import write_manifest
 from latentedit_keep.base.files import atomic_file, write_text

@@ -19,7 +19,7 @@ from PIL import Image
 from latentedit.app.fragments import discovered
 from latentedit.app.models import Models
 from latentedit.app.visitor import VisitorSession
-from latentedit.directions.direction import load_direction
+from latentedit.directions.direction import Direction
 from latentedit.editing.discovery import discover
 from latentedit.editing.outputs import read_record, same_image
 from tests.app.client import Client
@@ -120,7 +120,7 @@ def test_an_edit_is_shown_saved_and_taken_back(page: Client, tmp_path: Path) -> 
     assert (name, json.loads(content)["record"]["strengths"]) == ("me.edited.json", [0.5])
     ((name, content),) = saved(page, "save-direction")
     (tmp_path / name).write_bytes(content)
-    assert load_direction(tmp_path / name).target_captions == (SCENE.replace("gray", "red"),)
+    assert Direction.load(tmp_path / name).target_captions == (SCENE.replace("gray", "red"),)
     page.do("le-undo")
     assert "<iframe" not in page.values["le-result"]
     assert (page.values["le-caption"], page.values["le-facts"], page.values["le-strength"]) == (SCENE, "", 0)

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from latentedit.cli.main import run
-from latentedit.directions.direction import load_direction, save_direction
+from latentedit.directions.direction import Direction
 from tests.commands import *  # noqa: F403
 
 
@@ -67,11 +67,11 @@ def folder(
     """The working folder with all files that the command lines name."""
     folder = image.parent
     monkeypatch.chdir(folder)
-    direction = load_direction(made("a"))
+    direction = Direction.load(made("a"))
     feature, settings = torch.ones(1), {**direction.settings, "site": "clean"}
     found = dataclasses.replace(direction, feature=feature, settings=settings)
-    save_direction(found, "found.safetensors")
-    save_direction(dataclasses.replace(found, model_name="foreign", model_fingerprint="x"), "foreign.safetensors")
+    found.save("found.safetensors")
+    dataclasses.replace(found, model_name="foreign", model_fingerprint="x").save("foreign.safetensors")
     Path("text.safetensors").write_text("dear diary")
     Path("other.json").write_text('{"name": "a package"}')
     Path("empty.txt").write_text("\n \n")

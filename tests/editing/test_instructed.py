@@ -19,8 +19,8 @@ from latentedit.guard.calibration import Calibration, calibrate_no_change, keep_
 from latentedit.latents.encode import LEVELS, WORDINGS, no_change, no_change_residuals
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import VARIABLE
-from latentedit.testing.miniatures.flow import flux, flux2_klein, qwen_image
 from latentedit.testing.tolerances import relative_error
+from tests.miniatures.flow import flux, flux2_klein, qwen_image
 
 pytestmark = pytest.mark.slow
 
@@ -122,7 +122,7 @@ def test_a_direction_of_an_instruction_serves_other_images(model: Backbone, tmp_
 def test_further_images_are_seen_where_the_model_takes_them(model: Backbone) -> None:
     other = flat_photo(96, 64)
     if model.capabilities.references == 1:
-        with pytest.raises(ConfigError, match="at most 1 images"):
+        with pytest.raises(ConfigError, match="at most 1 reference"):
             le.encode(model, flat_photo(), references=[other])
         return
     session = le.Session(le.encode(model, flat_photo(), references=[other]))

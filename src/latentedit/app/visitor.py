@@ -11,7 +11,7 @@ from latentedit.app.downloads import Download, direction_files, image_file, kept
 from latentedit.app.models import Models
 from latentedit.core.errors import ConfigError, ImageError, LatentEditError
 from latentedit.core.progress import Progress
-from latentedit.directions.direction import ENDING, Direction, load_direction
+from latentedit.directions.direction import ENDING, Direction
 from latentedit.editing.discovery import Discovery, discover, file_names
 from latentedit.editing.outputs import undo_stored
 from latentedit.editing.request import EditRequest, check_texts
@@ -245,7 +245,7 @@ class VisitorSession:
 
     def add_direction(self, path: Path, *, model: str) -> str:
         """Read a direction file, and return the name by which a `Change` refers to it."""
-        return self._keep(path.name, load_direction(path, model=self.models.get(model)))
+        return self._keep(path.name, Direction.load(path, model=self.models.get(model)))
 
     def image_file(self, strength: float | None) -> Download:
         """The current image as PNG; an edited one with its record and the data for undo."""
@@ -314,7 +314,7 @@ class VisitorSession:
                 directions[text] = session.identify(change=text, progress=report) if stored is None else stored
             own = tuple(strengths) if len(texts) > 1 else (1.0,)
             request = EditRequest(direction=tuple(directions.values()), method=method, strength=own)
-        return directions, lambda at, progress: [rows[0] for rows in session.run(request, at, progress=progress)]
+        return directions, lambda at, progress: session.run(request, at, progress=progress)[0]
 
     def _session_of(self, entry: Entry, backbone: Backbone, caption: str) -> Session:
         """The session of an image with a caption, reused by its next edit."""

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from tests.batch.images import write_image
 
 from latentedit.core.errors import ConfigError, ImageError
 from latentedit_bench.data.items import Dataset, Item, MaskFile, RgbFile, content
+from tests.batch.images import write_image
 
 
 def red() -> Image.Image:

@@ -11,7 +11,6 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from tests.batch.images import write_image
 
 from latentedit.core.errors import ConfigError, FileFormatError, OutputError
 from latentedit_bench.data.items import Item
@@ -28,6 +27,7 @@ from latentedit_bench.data.loading import (
     taking_turns,
     write_manifest,
 )
+from tests.batch.images import write_image
 
 ROW = {"image": "a.png", "source_caption": "a cat", "target_caption": "a dog"}
 

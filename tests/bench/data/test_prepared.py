@@ -8,7 +8,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from tests.bench.rendered_network import RenderedNetwork, prepared, some_items
 
 from latentedit.core.errors import ConfigError
 from latentedit.latents.captions.change import changed_phrases
@@ -16,6 +15,7 @@ from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.items import Item
 from latentedit_bench.data.prepared import evenly, prepare, same_size, to_tensor
 from latentedit_portraits.reader import reader_for
+from tests.bench.rendered_network import RenderedNetwork, prepared, some_items
 
 
 def sized(name: str, width: int, height: int = 20) -> Item:

@@ -12,6 +12,7 @@ import torch
 from latentedit.core.errors import ConfigError
 from latentedit.core.settings import Level, settings
 from latentedit.editors.base import Editor, editor_class
+from latentedit.editors.edit import Edit
 from latentedit.latents.joint import JointLatent
 from latentedit.models.registry import load
 from latentedit.testing.gaussian_mixture import example_mixture
@@ -97,11 +98,11 @@ class Stepless(Editor):
     def keeps_equal_texts(self) -> bool:
         return True
 
-    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
+    def cost(self, edit: Edit) -> int:
         return 40
 
-    def _edit(self, latent: JointLatent, target: Any, **rest: Any) -> torch.Tensor:
-        return latent.z
+    def move(self, edit: Edit) -> torch.Tensor:
+        return edit.x
 
 
 def test_an_editor_without_a_row_is_tuned_around_its_defaults(register: Register) -> None:

@@ -22,19 +22,19 @@ class Walls(Source):
 
     def units(self, function: Callable[..., Any], context: Context) -> Sequence[Unit]:
         """The scenes."""
-        scenes = load_domain("stranger-world").draw("test", self.images, self.seed)
+        scenes = load_domain("plugin-domain").draw("test", self.images, self.seed)
         return [scene for scene in scenes if "black" not in scene[1:]]
 
     def measure(self, function: Callable[..., Any], unit: Unit, context: Context) -> Iterable[Row]:
         """Rows name what they are of."""
         return [
-            {"model": "stranger-world", "scene": str(unit), **row}
-            for row in function(load_domain("stranger-world"), unit)
+            {"model": "plugin-domain", "scene": str(unit), **row}
+            for row in function(load_domain("plugin-domain"), unit)
         ]
 
 
 @experiment(
-    "stranger-question",
+    "plugin-experiment",
     paper="Walls (arXiv 0000.00000)",
     claim="a black wall makes an image darker",
     source=Walls(),
