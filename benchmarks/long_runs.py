@@ -1,4 +1,4 @@
-"""Crash tests: commands are killed at random moments and gone on with, until they are through.
+"""Crash tests: commands are killed at random moments and run again until they finish.
 
     python benchmarks/long_runs.py --kills 1000 > out/long-runs.json     an hour of one core; Linux
 
@@ -144,7 +144,7 @@ def fork(work: Work, folder: Path) -> int:
 
 
 def ended(child: int, seconds: float, folder: Path) -> bool:
-    """Whether a fork ended well by itself; it is killed after so many seconds."""
+    """Whether a fork finished without being killed; it is killed after some seconds."""
     end = time.monotonic() + seconds
     while not (done := os.waitpid(child, os.WNOHANG))[0]:
         if (left := end - time.monotonic()) <= 0:
@@ -170,7 +170,7 @@ def started(work: Work) -> Iterator[tuple[Path, Mapping[str, bytes]]]:
 
 
 def killed(work: Work, seconds: float, whole: Mapping[str, bytes], most: int, moments: random.Random) -> Counter[str]:
-    """A command that is killed and gone on with until it is through; counts what happened."""
+    """A command that is killed and run again until it finishes; counts the violations."""
     count, through = Counter(dict.fromkeys(COUNTED, 0) | {"runs": 1}), False
     with started(work) as (folder, old):
         while not through:

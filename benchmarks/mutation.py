@@ -114,7 +114,7 @@ def package_of(file: str) -> str:
 
 
 def drawn(files: Sequence[Path], count: int, seed: int) -> list[dict[str, Any]]:
-    """Mutants ordered by hash: LEAST of each package first, and no second one of a line before every line has one."""
+    """Mutants ordered by hash: LEAST of each package first, then one per line before a second one of any line."""
     lines = collections.defaultdict[tuple[str, int], list[tuple[str, dict[str, Any]]]](list)
     for file in files:
         text, name = file.read_bytes(), file.relative_to(ROOT).as_posix()

@@ -102,7 +102,7 @@ def page() -> None:
         tab.page.get_by_text("More changes", exact=True).click()
         tab.page.locator("#le-edit").click()
         tab.page.frame_locator("iframe.le-viewer").locator("latentedit-viewer[ready]").wait_for()
-        tab.page.wait_for_timeout(1000)  # what opens and closes has come to rest
+        tab.page.wait_for_timeout(1000)  # wait for animations
         tab.page.screenshot(path=IMAGES / "page.png", full_page=True)
 
 

@@ -359,7 +359,7 @@ def configured(published: Published, place: Path) -> ModelFolder:
 
 
 def entry(published: Published) -> dict[str, Any]:
-    """A model as it is stored."""
+    """The stored form of a model."""
     with tempfile.TemporaryDirectory() as place:
         folder = configured(published, Path(place))
         needs = dataclasses.asdict(model_needs(folder))

@@ -10,7 +10,7 @@ A page takes part by the mark ``<!-- ran: ... -->``, in which the digest of its 
 * an image below ``images/PAGE/`` is what a command wrote under that name (a WebP may be made of a PNG), and one
   below ``images/results/`` that of ``results/``.
 
-Figures that another machine prints otherwise (seconds, bytes, rates) are left as they are where nothing else changed.
+Figures that depend on the machine (seconds, bytes, rates) stay if nothing else changed.
 """
 
 import argparse
@@ -180,7 +180,7 @@ def collect(page: str, name: str, scratch: Path) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """A PNG becomes what the target is; an image of the same pixels stays as it is."""
+    """Convert a PNG to the format of the target; a target with the same pixels stays."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.suffix != ".png":
         shutil.copy(source, target)

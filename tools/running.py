@@ -139,7 +139,7 @@ def python(block: Block, page: Path, scope: dict[str, Any]) -> list[str]:
 
 
 def commands(block: Block) -> list[tuple[int, str]]:
-    """The commands of a console block, each with its line in the page; a backslash at a line's end goes on with it."""
+    """The commands of a console block with their lines in the page; a backslash at the end of a line continues it."""
     found = re.finditer(r"^\$ ((?:.*\\\n)*.*)$", block.text, re.MULTILINE)
     return [(block.number + block.text.count("\n", 0, one.start()), one[1]) for one in found]
 

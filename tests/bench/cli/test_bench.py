@@ -16,7 +16,6 @@ from latentedit.batch.folder import RunFolder
 from latentedit_bench.cli.bench_options import parse_seeds
 from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.items import RgbFile
-from latentedit_bench.known_pairs import cases
 from latentedit_bench.known_pairs.cases import PHOTOGRAPHS, photograph, scaled
 from tests.batch.images import write_image
 from tests.bench.cli.conftest import METHOD
@@ -121,13 +120,13 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_work(folder: Path, 
     [
         (("bench", "data", "--items", "0"), "got 0"),
         (("bench", "run", "--items", "1", "--batch", "0", "-o", "x"), "--batch"),
-        (("bench", "run", "--items", "1", "--seeds", "1;2", "-o", "x"), "--seeds is '1;2'"),
+        (("bench", "run", "--items", "1", "--seeds", "1;2", "-o", "x"), "'1;2'"),
         (TASK, "-o FOLDER"),
         (("bench", "data", "--size", 512), "--domain"),
         ((*TASK, "--captions", "partial", "-o", "x"), "Leave them out"),
         (("bench", "score", "nowhere"), "nowhere has no task"),
         (("bench", "score", "nowhere", "--workers", 0), "--workers must be 1 or more; got 0"),
-        (("bench", "keep", "--split", "train", "-o", "x"), "--split is"),
+        (("bench", "keep", "--split", "train", "-o", "x"), "--split"),
         (("bench", "keep", "--pairs", "nowhere", "-o", "x"), "pairs.json"),
     ],
 )
@@ -154,7 +153,7 @@ def begin(manifest: Path, where: tuple[str, ...], tmp_path: Path, settings_of: C
 
 
 def interrupt_after(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    """Ctrl-C when so many units are stored."""
+    """Ctrl-C after `count` stored units."""
     real, stored = RunFolder.add, list[str]()
 
     def add(self: RunFolder, unit: str, done: Any) -> None:
@@ -241,12 +240,7 @@ class FluxKontextDiffMerge:
 """
 
 
-def test_cases_of_keep_are_measured_and_a_run_continues(
-    tmp_path: Path, command: Command, refused: Refused, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cases, "_PHOTOGRAPH_SIDES", (96,))
-    monkeypatch.setattr(cases, "_PORTRAITS_SHARE", 0.0)
-    monkeypatch.setattr(cases, "_CYCLE", ("local", "unchanged"))
+def test_cases_of_keep_are_measured_and_a_run_continues(tmp_path: Path, command: Command, refused: Refused) -> None:
     arguments = ("bench", "keep", "-o", tmp_path)
     done = command(*arguments, "--count", "1")
     assert done.code == 0, done.err
@@ -258,6 +252,15 @@ def test_cases_of_keep_are_measured_and_a_run_continues(
     assert len((tmp_path / "rows.csv").read_text().splitlines()) == 3
     assert json.loads((tmp_path / "keep.json").read_text()) == report
     assert "differs in: " in refused("bench", "keep", "--split", "calibration", "-o", tmp_path)
+    assert "differs in: " in refused("bench", "keep", "--check", "--count", "2", "-o", tmp_path)
+
+
+@pytest.mark.nightly
+def test_rates_of_check_are_measured(tmp_path: Path, command: Command, refused: Refused) -> None:
+    arguments = ("bench", "keep", "--check", "--split", "calibration", "-o", tmp_path)
+    assert "0 of 1" in command(*arguments, "--count", "2").out
+    assert json.loads((tmp_path / "check.json").read_text())["pairs"] == 2
+    assert "--pairs" in refused(*arguments, "--pairs", tmp_path)
 
 
 def test_pairs_of_real_editors_are_compared_with_a_node(tmp_path: Path, command: Command) -> None:

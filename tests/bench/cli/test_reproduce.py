@@ -86,7 +86,7 @@ def test_the_time_of_plans_without_an_estimate_is_unknown(
     [
         (["tally", "--page", "nowhere/claims.md"], "the output folder nowhere does not exist"),
         (["tally", "--device", "nowhere"], "this machine has no device"),
-        (["tally", "--all"], "tally is named as well"),
+        (["tally", "--all"], "--all and tally"),
     ],
 )
 def test_wrong_input_is_refused(refused: Refused, out: Path, more: list[str], expected: str) -> None:

@@ -2,40 +2,35 @@
 
 import math
 import runpy
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.plugins import DOMAINS
 from latentedit_bench.data.counterfactual import SIZES, counterfactual
 from latentedit_bench.data.loading import load_dataset
-from latentedit_bench.domains import base
 from latentedit_bench.domains.base import Domain, load_domain, measured_areas, scalable
 from latentedit_bench.open_task.scoring import score_item
 from latentedit_bench.open_task.task import TaskSpec, task_items, write_task
+from tests.bench.conftest import Register
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "plugin" / "src" / "plugin" / "domain.py"
+Squares = runpy.run_path(str(EXAMPLE))["Squares"]
 
 
 @pytest.fixture(autouse=True)
-def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    squares = runpy.run_path(str(EXAMPLE))["Squares"]
-    monkeypatch.setattr(type(DOMAINS), "load", lambda *_: squares)
-    base.load_domain.cache_clear()
-    yield
-    base.load_domain.cache_clear()
+def installed(register: Register) -> None:
+    register("domains", "plugin-domain", f"{__name__}:Squares")
 
 
 @pytest.mark.parametrize("captions", ["full", "partial", "paraphrased", "wrong"])
 def test_its_counterfactuals_are_a_data_set(captions: str) -> None:
-    data = load_dataset("counterfactual-squares", split="test", captions=captions)
-    assert data.name == f"counterfactual-squares/test/{captions}"
+    data = load_dataset("counterfactual-plugin-domain", split="test", captions=captions)
+    assert data.name == f"counterfactual-plugin-domain/test/{captions}"
     assert len(data.items) == SIZES["test"]
     assert {item.kind for item in data.items} == {"single", "pair", "triple", "nothing", "contradiction"}
-    assert data.fingerprint == counterfactual("squares", "test", captions=captions).fingerprint
+    assert data.fingerprint == counterfactual("plugin-domain", "test", captions=captions).fingerprint
     for item in data.items[:20]:
         assert item.truth is not None
         assert item.mask is not None
@@ -48,13 +43,15 @@ def test_its_counterfactuals_are_a_data_set(captions: str) -> None:
 
 def test_its_areas_are_those_of_the_renderer() -> None:
     """A square of 30 x 30 pixels on a wall of 64 x 64."""
-    assert isinstance(load_domain("squares"), Domain)
+    assert isinstance(load_domain("plugin-domain"), Domain)
     square = 30**2 / 64**2
-    assert measured_areas(load_domain("squares"), scenes=2) == pytest.approx({"square": square, "wall": 1 - square})
+    assert measured_areas(load_domain("plugin-domain"), scenes=2) == pytest.approx(
+        {"square": square, "wall": 1 - square}
+    )
 
 
 def test_it_has_an_open_task(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    spec = TaskSpec.of("squares", size=128, items=12)
+    spec = TaskSpec.of("plugin-domain", size=128, items=12)
     items = task_items(spec)
     for item in items:
         image, answer = item.whole.image(), item.answers[1.0]()
@@ -66,6 +63,6 @@ def test_it_has_an_open_task(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     (row,) = score_item(items[0], tmp_path, keep=False)
     assert (row["error"], row["effect"]) == (0, 1)
     assert math.isnan(row["done"]), "this domain has no classifier"
-    monkeypatch.delattr(type(load_domain("squares")), "render_at")
-    with pytest.raises(ConfigError, match="draws at one size only: it lacks render_at"):
-        scalable("squares")
+    monkeypatch.delattr(type(load_domain("plugin-domain")), "render_at")
+    with pytest.raises(ConfigError):
+        scalable("plugin-domain")

@@ -25,7 +25,7 @@ def gaussian(variances: Tensor, axes: Tensor, latent: tuple[int, ...]) -> Gaussi
 
 
 def study_of(backbone: WordMixtureBackbone, count: int, *, levels: Sequence[float], rank: int) -> Study:
-    """Latents drawn at random, looked at in the clean estimate."""
+    """Random latents, read in the clean estimate."""
     z = torch.randn(count, *backbone.latent, generator=stream(4, "tests"), dtype=torch.float64)
     text = {"condition": backbone.embed([""]), "captions": ("",)}
     latents = tuple(JointLatent(backbone=backbone, z=one, **text) for one in z.split(1))

@@ -72,7 +72,7 @@ def test_rows_are_chosen_by_values_by_several_and_by_the_ends_of_the_levels() ->
 
 @pytest.mark.parametrize(("trend", "sign"), [("rise", 1), ("fall", -1)])
 def test_rise_and_fall_are_between_the_highest_and_the_lowest_level(trend: Any, sign: int) -> None:
-    """Whatever lies between them; a level of which nothing is known is none; one level is no rise."""
+    """Independent of values between them; unknown levels are ignored; one level has no rise."""
     rows = rows_of(
         lambda image, level: {0.9: 1.0, 0.5: 7.0, 0.1: 1.5, 0.05: math.nan}[level], levels=(0.05, 0.1, 0.9, 0.5)
     )
@@ -84,7 +84,7 @@ def test_rise_and_fall_are_between_the_highest_and_the_lowest_level(trend: Any, 
     assert only(number, missing).images == 6, "an image without one end has no rise"
 
 
-def test_differences_are_paired_and_what_one_side_lacks_is_left_out() -> None:
+def test_differences_are_paired_and_unpaired_values_are_left_out() -> None:
     """Several rows of one key are averaged; the order of rows does not matter."""
     trained = pd.DataFrame({"image": [0, 1, 1, 2], "value": [1.0, 4.0, 6.0, 9.0], "network": "trained"})
     untrained = pd.DataFrame({"image": [1, 0], "value": [2.0, 0.5], "network": "untrained"})

@@ -1,10 +1,10 @@
 """Editing the latent or the text, and what one attribute costs: arms and curves in closed form."""
 
+import dataclasses
 import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -12,11 +12,12 @@ import pytest
 import torch
 
 from latentedit.directions.hsds import HSDS
-from latentedit.editors import AlignedInversion
+from latentedit.editors import AlignedInversion, SDEdit
 from latentedit.editors.eim import EIM
 from latentedit.editors.refinement import Refinement
 from latentedit.latents.captions.change import changed_phrases
 from latentedit_bench.data.counterfactual import Rendered
+from latentedit_bench.data.items import Dataset
 from latentedit_bench.domains.base import load_domain
 from latentedit_bench.experiments import items as module
 from latentedit_bench.experiments.decisions import gradual, straight
@@ -102,7 +103,7 @@ def test_the_arms_on_a_field_that_is_linear() -> None:
 
 
 def test_both_arms_are_refined_in_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every arm of the annealed search has its change as it is, and as a refinement returns it."""
+    """Every arm of the annealed search returns its change and the refined change."""
     monkeypatch.setattr(Refinement, "__call__", lambda _, latent, target, change, **__: change / 2)
     batch = prepared(2, reads=False)
     plain = [(a, z) for a, z in joint_latent.function(batch, seed=3, levels=(0.5,)) if a["search"] != "one look"]
@@ -185,10 +186,25 @@ def test_the_compared_editors_have_the_steps_of_the_plan() -> None:
     assert [steps[name] for name in (TEXT, "joint arm", SDEDIT)] == [3, 3, 3]
 
 
-def test_settings_are_chosen_on_the_calibration_split(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn = Mock(side_effect=InterruptedError)
-    monkeypatch.setattr("latentedit_bench.experiments.network_kinds.select_items", drawn)
-    lab: Any = SimpleNamespace(source=None, paid=lambda *_: None)
+@dataclasses.dataclass
+class Bench:
+    """A lab that edits nothing."""
+
+    source: Edits
+    captions: str = "full"
+    edited: list[Dataset] = dataclasses.field(default_factory=list[Dataset])
+
+    def paid(self, *_: Any) -> SDEdit:
+        return SDEdit()
+
+    def edit(self, _: Any, *, data: Dataset, folder: str) -> None:
+        self.edited.append(data)
+        raise InterruptedError
+
+
+def test_settings_are_chosen_on_the_calibration_split() -> None:
+    lab: Any = Bench(source=Edits())
     with pytest.raises(InterruptedError):
         list(network_kinds.function(lab, calibration=4))
-    assert drawn.call_args.kwargs == {"first": 4, "split": "calibration"}
+    (data,) = lab.edited
+    assert data.fingerprint == select_items(Edits(), "partial", first=4, split="calibration").fingerprint

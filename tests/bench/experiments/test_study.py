@@ -41,7 +41,7 @@ def images_of(backbone: Backbone, count: int = 2) -> list[Image.Image]:
     return [Image.new("RGB", (side, side), (40 * index, 90, 200 - 30 * index)) for index in range(count)]
 
 
-def test_images_are_looked_at_under_no_text_at_the_models_levels(backbone: Backbone) -> None:
+def test_images_are_inverted_without_text_at_the_models_levels(backbone: Backbone) -> None:
     study = Study.of(backbone, images_of(backbone), levels=(0.3, 1.0, 0.6), rank=2)
     assert len(study) == 2
     assert study.levels == (backbone.grid(28).levels[0], 0.6, 0.3)
@@ -96,7 +96,7 @@ def test_every_image_has_a_search_of_its_own() -> None:
     assert abs(float(one @ other)) < 0.99
 
 
-def test_an_untrained_network_is_looked_at_where_the_trained_one_went() -> None:
+def test_an_untrained_network_is_analyzed_at_the_latents_of_the_trained_one() -> None:
     study, twin = small_study(2), flat()
     with study.backbone.count() as way, twin.count() as looks:
         found = study.untrained(twin).basis(1, 0.6)
@@ -238,7 +238,7 @@ def test_ends_have_a_noise_of_their_own() -> None:
 
 
 @pytest.mark.slow
-def test_nothing_turns_in_a_flat_space_and_an_untrained_network_has_lines_and_arcs() -> None:
+def test_nothing_turns_in_a_flat_space_and_untrained_networks_have_lines_and_arcs() -> None:
     """The map of one Gaussian is linear: tangent spaces are one, and nothing beats a line."""
     backbone = gaussian(torch.tensor([4.0, 1.0]), torch.eye(8)[:2], (8,))
     study = study_of(backbone, 3, levels=(0.5,), rank=3)

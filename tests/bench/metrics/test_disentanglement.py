@@ -92,7 +92,7 @@ def test_decibels_are_those_of_torchmetrics_up_to_a_hundred() -> None:
     assert found.tolist() == pytest.approx([HIGHEST_DB, HIGHEST_DB, 100, 20, math.nan], rel=1e-12, nan_ok=True)
 
 
-def test_rounding_is_no_difference_and_one_step_of_eight_bits_is() -> None:
+def test_rounding_is_ignored_and_one_step_of_eight_bits_is_a_difference() -> None:
     image = noise(1, 3, 128, 128, scale=0.3).clamp(-1, 1)
     assert not differ(image, image.float().double()).any()
     assert {one.dtype for one in in_double(image.float(), image)} == {torch.float64}
@@ -109,29 +109,29 @@ BROKEN = torch.tensor([0.0, math.inf, math.nan]).reshape(3, 1, 1, 1).expand(3, 3
 
 
 @pytest.mark.parametrize(
-    ("images", "error", "text"),
+    ("images", "error"),
     [
-        ((SIZED, torch.zeros(1, 3, 4, 6)), ShapeError, "1, 3, 4, 6"),
-        ((torch.zeros(2, 1, 4, 4),) * 2, ShapeError, "2, 1, 4, 4"),
-        ((torch.zeros(3, 4, 4),) * 2, ShapeError, "3, 4, 4"),
-        ((torch.zeros(3, 3, 4, 6), BROKEN), ImageError, r"\[1, 2\]"),
-        ((SIZED, SIZED.int()), ImageError, "int32"),
-        ((SIZED, SIZED.to("meta")), DeviceError, "meta"),
+        ((SIZED, torch.zeros(1, 3, 4, 6)), ShapeError),
+        ((torch.zeros(2, 1, 4, 4),) * 2, ShapeError),
+        ((torch.zeros(3, 4, 4),) * 2, ShapeError),
+        ((torch.zeros(3, 3, 4, 6), BROKEN), ImageError),
+        ((SIZED, SIZED.int()), ImageError),
+        ((SIZED, SIZED.to("meta")), DeviceError),
     ],
 )
-def test_wrong_images_are_refused(images: tuple[Tensor, ...], error: type[LatentEditError], text: str) -> None:
-    with pytest.raises(error, match=text):
+def test_wrong_images_are_refused(images: tuple[Tensor, ...], error: type[LatentEditError]) -> None:
+    with pytest.raises(error):
         in_double(*images)
 
 
 def test_wrong_masks_are_refused() -> None:
     for shape in [(2, 1, 6, 4), (1, 1, 4, 6), (2, 3, 4, 6), (2, 4, 6)]:
-        with pytest.raises(ShapeError, match=r"not \[2, 1, 4, 6\]"):
+        with pytest.raises(ShapeError):
             check_mask(torch.zeros(shape), SIZED)
-    with pytest.raises(DeviceError, match="meta"):
+    with pytest.raises(DeviceError):
         check_mask(torch.zeros(2, 1, 4, 6, device="meta"), SIZED)
     for measure, count in ((outside_share, 2), (outside_psnr_db, 2), (outside_change, 3), (side_effect, 3)):
-        with pytest.raises(ShapeError, match=r"\[2, 1, 4, 5\]"):
+        with pytest.raises(ShapeError):
             # without the shapes that jaxtyping checks in tests
             inspect.unwrap(measure)(*(SIZED,) * count, torch.zeros(2, 1, 4, 5, dtype=torch.bool))
 

@@ -97,7 +97,7 @@ def test_five_images_have_no_interval_and_six_have_one() -> None:
 
 
 def test_methods_are_compared_over_five_seeds_or_more() -> None:
-    with pytest.raises(ConfigError, match="got 4"):
+    with pytest.raises(ConfigError):
         check_seeds(4)
     check_seeds(5)
 

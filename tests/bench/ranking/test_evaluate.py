@@ -134,7 +134,7 @@ def test_the_codec_alone_errs_by_what_it_loses() -> None:
 
 
 @pytest.mark.parametrize("drawn", [0.0, 0.5, 1.0])
-def test_the_model_floor_errs_by_what_the_model_does_not_draw(drawn: float) -> None:
+def test_the_error_of_the_model_floor_is_that_of_the_model(drawn: float) -> None:
     """A model whose clean estimate has this share of the change leaves ``1 - (1 - drawn) M`` of it, with M the core."""
     batch = prepared(3, reads=False)
     assert batch.truth is not None

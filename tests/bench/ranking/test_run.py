@@ -17,7 +17,6 @@ from latentedit.editors.baselines.flow_paths import FlowSlider
 from latentedit.editors.baselines.sampling import SDEdit
 from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.items import Dataset, Item, RgbFile
-from latentedit_bench.ranking import run as run_module
 from latentedit_bench.ranking.evaluate import ANSWERS, Method
 from latentedit_bench.ranking.plan import Plan
 from latentedit_bench.ranking.run import SOURCE, TRUTH, BenchWork, preview_name, run
@@ -70,6 +69,13 @@ def test_rows_do_not_depend_on_the_batches(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(small, large, check_exact=False, rtol=1e-3, atol=1e-4)
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    run(small_plan(), folder, command="it")
+    return folder
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
@@ -81,17 +87,13 @@ def test_rows_do_not_depend_on_the_batches(tmp_path: Path) -> None:
         ({"methods": (dataclasses.replace(SLIDER, editor=FlowSlider(steps=4)), NOISY)}, "methods"),
     ],
 )
-def test_a_folder_takes_one_plan(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], named: str
-) -> None:
-    monkeypatch.setattr(run_module, "run_work", lambda *_, **__: ())
-    run(small_plan(), tmp_path, command="it")
-    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    with pytest.raises(ConfigError, match=f"differs in: {named}"):
-        run(small_plan(**change), tmp_path, command="other")
-    with pytest.raises(ConfigError, match="without images"):
-        run(small_plan(), tmp_path, command="it", images=True)
-    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+def test_a_folder_takes_one_plan(finished: Path, change: dict[str, Any], named: str) -> None:
+    before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
+    with pytest.raises(ConfigError, match=named):
+        run(small_plan(**change), finished, command="other")
+    with pytest.raises(ConfigError):
+        run(small_plan(), finished, command="it", images=True)
+    assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.parametrize(
@@ -205,5 +207,5 @@ def test_carried_tasks_need_no_disk(tmp_path: Path) -> None:
 
 def test_another_model_is_refused() -> None:
     work = dataclasses.replace(small_work(), spec={**small_work().spec, "model_fingerprint": "other"})
-    with pytest.raises(ModelError, match="rendered-network"):
+    with pytest.raises(ModelError):
         work.start()

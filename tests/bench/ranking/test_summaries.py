@@ -67,7 +67,7 @@ def test_errors_count_from_the_codecs_own() -> None:
     assert items.loc[("a", "i1"), "above"] == pytest.approx(1 - codec["i1"]), "worse than no edit counts as none"
     assert items.loc[("a", "i0"), "above scaled"] == pytest.approx((0.3 / 0.5) ** 2 - 0.01)
     assert items.loc[("a", "i1"), "above scaled"] == pytest.approx(0.25 - (0.2 / 0.5) ** 2)
-    assert items.loc[("a", "i1"), "error"] == pytest.approx(4 + 2.25), "as it is"
+    assert items.loc[("a", "i1"), "error"] == pytest.approx(4 + 2.25), "not capped"
     assert items.loc[(CODEC, "i1"), "above"] == 0
     assert list(items.loc[("idle", "i0"), ["above", "above scaled"]]) == pytest.approx([0.99, 0.99])
 
@@ -116,7 +116,7 @@ def test_paired_comparison() -> None:
     assert back.difference.mean == pytest.approx(-found.difference.mean)
     assert back.ratio.mean == pytest.approx(1 / found.ratio.mean)
     assert back.verdict == "does not hold"
-    # methods that err on the same items differ by as much on each, whatever the spread: the interval is a point
+    # methods that err on the same items differ by as much on each, for any spread: the interval is a point
     worse = np.sqrt(ours**2 + 0.05)
     paired = compare(per_item(of_slopes(ours=ours.tolist(), other=worse.tolist())), "ours", "other").difference
     assert (paired.low, paired.high) == pytest.approx((0.05, 0.05))
@@ -126,11 +126,11 @@ def test_paired_comparison() -> None:
     )
     found = compare(per_item(five), "ours", "other")
     assert (found.difference.images, found.ratio.mean) == (1, pytest.approx(0.01 / 0.04))
-    with pytest.raises(ConfigError, match="got 4"):
+    with pytest.raises(ConfigError):
         compare(per_item(five.query("method == 'ours' or seed < 4")), "ours", "other")
 
 
-def test_attributes_have_equal_weights_whatever_their_frequency() -> None:
+def test_attributes_of_different_frequency_have_equal_weights() -> None:
     """Hair three times, eyes once: means of .04 and of .81, and of both."""
     rows = of_slopes(a=[0.2, 0.2, 0.2, 0.9, 0.5, 0.5])
     rows.loc[rows["item"] == "i2", "requested"] = "hair,hair_color"
@@ -249,7 +249,7 @@ def test_runs_without_our_method_other_strengths_or_right_answers() -> None:
     assert not is_ranked(rows)
     assert is_ranked(rows.assign(effect=0.5))
     for without in (rows, rows.assign(effect=None)):
-        with pytest.raises(ConfigError, match="no item has a right answer"):
+        with pytest.raises(ConfigError):
             Summaries.of(without, APART)
 
 

@@ -10,14 +10,12 @@ import pytest
 import torch
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.plugins import Registry
 from latentedit.core.settings import Level, settings
 from latentedit.editors.base import Editor, editor_class
 from latentedit.editors.edit import Edit
 from latentedit.latents.joint import JointLatent
 from latentedit.models.registry import load
 from latentedit.testing.gaussian_mixture import example_mixture
-from latentedit_bench.tuning import search_spaces as module
 from latentedit_bench.tuning.search_spaces import (
     BUDGET,
     MOST_STEPS,
@@ -34,6 +32,7 @@ from latentedit_bench.tuning.search_spaces import (
     search_space,
     search_spaces,
 )
+from tests.bench.conftest import Register
 from tests.directions.mixtures import mixture_latent
 
 
@@ -47,7 +46,7 @@ def latent_of(name: str) -> JointLatent:
     return JointLatent(backbone=model, z=z, condition=model.embed(texts), captions=texts)
 
 
-def test_every_method_has_equally_many_tries_and_every_text_editor_a_local_row() -> None:
+def test_every_method_has_the_same_number_of_tries_and_text_editors_have_a_local_row() -> None:
     """A row and its local one share their settings, so that they can share their edits."""
     rows = {one.name: one for one in SEARCH_SPACES}
     assert len(rows) == len(SEARCH_SPACES)
@@ -68,7 +67,7 @@ def test_every_method_has_equally_many_tries_and_every_text_editor_a_local_row()
     "one", [one for one in SEARCH_SPACES if not one.name.endswith(", local")], ids=lambda one: one.name
 )
 def test_every_candidate_takes_what_its_budget_pays_for(one: SearchSpace, model: str) -> None:
-    """A step may cost so much that what is left over is more than half; below a low level there are few of 60 steps."""
+    """A step may cost so much that more than half is left; below a low level, few of 60 steps remain."""
     latent = latent_of(model)
     for candidate in one.candidates:
         editor = at_budget(one, candidate, latent)
@@ -86,7 +85,7 @@ def test_a_space_is_every_combination_with_what_is_fixed() -> None:
 
 @settings
 class Stepless(Editor):
-    """One step, whatever the budget."""
+    """One step for any budget."""
 
     name: ClassVar[str] = "stepless"
     localizes: ClassVar[bool] = True
@@ -106,10 +105,9 @@ class Stepless(Editor):
         return edit.x
 
 
-def test_an_editor_without_a_row_is_tuned_around_its_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_editor_without_a_row_is_tuned_around_its_defaults(register: Register) -> None:
     """The first of a dozen candidates are the defaults; the others change one number, within its range."""
-    monkeypatch.setattr(Registry, "points", lambda _: {"stepless": None})
-    monkeypatch.setattr(module, "editor_class", lambda _: Stepless)
+    register("editors", "stepless", f"{__name__}:Stepless")
     space = search_space("stepless")
     assert search_spaces()[len(SEARCH_SPACES) :] == [space]
     assert (space.editor, space.local, space.tries, space.budget) == ("stepless", True, TRIES, BUDGET)
@@ -146,7 +144,7 @@ def test_an_editor_has_as_many_steps_as_its_budget_pays_for() -> None:
     assert fixed.search.steps == 1
     assert fixed.steps > 1
     one = SearchSpace(name="costly", editor="flowedit", candidates=(), budget=1)
-    with pytest.raises(ConfigError, match="costly"):
+    with pytest.raises(ConfigError):
         at_budget(one, {"source_guidance": 1.0, "target_guidance": 1.0}, latent)
 
 
@@ -167,10 +165,10 @@ NO_NUMBERS = [
     ("best", "tried", "expected"),
     [
         (2, SERIES, {"scale": 18.0, "shift": 6}),  # 6 * 6 / 2, and 4 * 4 / 3 as a whole number
-        (0, SERIES, {"scale": 0.5}),  # 3 of 2, 3, 4 is no end
+        (0, SERIES, {"scale": 0.5}),  # 3 is not an end of 2, 3, 4
         (1, SERIES, {"shift": 2 * 2 / 3 + 2 / 3}),
         (2, NESTED, {"search.gamma": 1.0}),  # arithmetic where not all are above 0
-        (1, NATURAL, {}),  # a level of 1 is the whole path, and a weight of 1 is no guidance
+        (1, NATURAL, {}),  # a level of 1 is the whole path, and a weight of 1 means no guidance
         (0, NATURAL, {"level": 0.64, "guidance": 2.25}),
         (1, NEAR, {"level": 1.0}),  # 1.29 would be beyond
         (0, NO_NUMBERS, {}),

@@ -132,7 +132,7 @@ def tune(
     )
 
     if store:
-        bundled_folder(choice.name)  # refused before any work where there is none
+        bundled_folder(choice.name)  # fails before any work if there is none
     chosen = [search_space(name) for name in method] if method else search_spaces()
     found = open_dataset(place, split="calibration", captions=captions, items=items)
     backbone = choice.load()

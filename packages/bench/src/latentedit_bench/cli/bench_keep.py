@@ -1,4 +1,4 @@
-"""``latentedit bench keep``: `latentedit keep` against pairs whose answer is known, or that real editors made."""
+"""``latentedit bench keep``: `latentedit keep` or `latentedit check` on known pairs, or on pairs from real editors."""
 
 import json
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from latentedit.cli import options
+from latentedit.core.errors import ConfigError
 from latentedit_bench.cli.bench_options import Split, goes_to
 from latentedit_keep.base.console import echo, print_json, progress_bar, typed_command
 
@@ -14,7 +15,10 @@ from latentedit_keep.base.console import echo, print_json, progress_bar, typed_c
 def keep(
     output: Annotated[Path, goes_to("The folder of the run; a stopped run continues.")] = Path("out/keep"),
     split: Split = "test",
-    count: Annotated[int, typer.Option("--count", help="Number of cases.")] = 209,
+    count: Annotated[
+        int | None, typer.Option("--count", help="Number of cases.", show_default="209, with --check 1000")
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Measure false alarms and misses of `check` instead.")] = False,
     pairs: Annotated[
         Path | None,
         typer.Option("--pairs", help="Measure a folder of pairs from real editors with pairs.json instead."),
@@ -29,36 +33,53 @@ def keep(
 ) -> None:
     """Measure `latentedit keep` and its common alternatives on pairs with known changes and known damage.
 
-    Pairs from real editors have no right answer: the results of all methods are written for inspection.
+    With --check, measure `latentedit check` instead. Pairs from real editors have no right answer: the results of all
+    methods are written for inspection.
 
     Examples:
         latentedit bench keep
-        latentedit bench keep --split calibration --workers 2 -o out/keep
+        latentedit bench keep --check --workers 2 -o out/check
         latentedit bench keep --pairs pairs/ -o out/pairs
     """
     from latentedit.batch.executors import Executor, run_work
     from latentedit.batch.folder import RunFolder
+    from latentedit_bench.known_pairs.check_rates import check_summary, check_work
     from latentedit_bench.known_pairs.measured import case_work, summary
     from latentedit_bench.known_pairs.real_pairs import real_summary, real_work
     from latentedit_bench.ranking.run import table_of
     from latentedit_keep.base.files import plain, write_text
 
-    work = case_work(split, count) if pairs is None else real_work(pairs, node)
-    executor, command = Executor(workers=workers), typed_command()
-    run = RunFolder.start(output, work.spec, kind="keep", units=work.units, command=command, request={})
+    if check and pairs is not None:
+        raise ConfigError("--check and --pairs exclude each other. Leave one of them out")
+    if pairs is not None:
+        work, summarize = real_work(pairs, node), real_summary
+    elif check:
+        work, summarize = check_work(split, 1000 if count is None else count), check_summary
+    else:
+        work, summarize = case_work(split, 209 if count is None else count), summary
+    executor, command, kind = Executor(workers=workers), typed_command(), "check" if check else "keep"
+    run = RunFolder.start(output, work.spec, kind=kind, units=work.units, command=command, request={})
     with progress_bar(quiet=quiet or as_json) as progress:
         run_work(run, work, executor=executor, progress=progress)
     run.write_table()
-    report: dict[str, Any] = {"command": command, **work.spec}
-    report |= summary(table_of(run)) if pairs is None else real_summary(table_of(run))
-    write_text(output / "keep.json", f"{json.dumps(plain(report), indent=1)}\n")
+    report: dict[str, Any] = {"command": command, **work.spec, **summarize(table_of(run))}
+    write_text(output / f"{kind}.json", f"{json.dumps(plain(report), indent=1)}\n")
     if as_json:
         print_json(report)
-    elif not quiet and pairs is None:
-        for row in report["thresholds"]:
-            word = "holds" if row["holds"] else "does not hold"
-            required = f"{row['threshold']:g} required"
-            echo(f"{word:<14}{row['value']:6.3f} ({required})  {row['statement']}: share of {row['cases']} cases")
     elif not quiet:
-        for kind, right in report["expected"].items():
-            echo(f"{kind:<14}verdict as expected in {right} of {report['of'][kind]}")
+        for line in _lines(report):
+            echo(line)
+
+
+def _lines(report: dict[str, Any]) -> list[str]:
+    """What is printed of each kind of report."""
+    if "overall" in report:
+        return [f"{one['name']:<46}{one['wrong']} of {one['of']}" for one in report["overall"]]
+    if "thresholds" in report:
+        return [
+            f"{'holds' if one['holds'] else 'does not hold':<14}{one['value']:6.3f} ({one['threshold']:g} required)  "
+            f"{one['statement']}: share of {one['cases']} cases"
+            for one in report["thresholds"]
+        ]
+    of = report["of"]
+    return [f"{kind:<14}verdict as expected in {right} of {of[kind]}" for kind, right in report["expected"].items()]

@@ -1,4 +1,4 @@
-"""``latentedit bench score``, and the part of ``bench data`` that writes what it scores."""
+"""``latentedit bench score``, and the part of ``bench data`` that writes a task."""
 
 import json
 from pathlib import Path
@@ -47,7 +47,7 @@ def write_open_task(
     from latentedit_bench.open_task.task import ITEMS, TaskSpec, task_items, write_task
 
     if output is None:
-        raise ConfigError("a task is written to a folder, and none is given. Add -o FOLDER")
+        raise ConfigError("a task needs a folder. Add -o FOLDER")
     size, items = _SIZE if size is None else size, ITEMS if items is None else items
     spec = TaskSpec.of(domain, size=size, items=items, kind="keep" if keep else "edit")
     found = task_items(spec)

@@ -64,7 +64,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise ConfigError(f"--seeds is {text!r}. Give whole numbers between commas, such as 1,2,3") from None
+        raise ConfigError(f"--seeds must be integers separated by commas, such as 1,2,3; got {text!r}") from None
 
 
 def open_dataset(place: str, *, split: str, captions: str, items: int | None, skip: int = 0) -> "Dataset":

@@ -55,7 +55,7 @@ def reproduce(
     from latentedit_keep.base.files import check_place
 
     if outcomes and every:
-        raise ConfigError(f"--all measures every claim, and {outcomes[0]} is named as well. Leave one of them out")
+        raise ConfigError(f"--all and {outcomes[0]} exclude each other. Leave one of them out")
     experiments = [make_experiment(name) for name in dict.fromkeys(outcomes or EXPERIMENTS.names())]
     if not (outcomes or every):
         for one in experiments:

@@ -1,14 +1,14 @@
-"""Scenes of a domain whose every edit has a known right answer: the renderer makes it. A fixed, versioned set.
+"""Counterfactual items: scenes of a domain with edits whose right answer is rendered. A fixed, versioned set.
 
 Nothing is stored. Each item is a scene of one split, a change, and the rendered scene with that change alone:
 
 - single: one attribute. Pairs and triples: two or three.
 - graded: an attribute whose values have an order, one step along it, and on the same scene as far as it goes.
-- nothing: the target says in other words what the image shows; the right answer is the image.
-- contradiction: the source caption is wrong about one attribute, and the target says what the image shows anyway;
-  the right answer is the image.
+- nothing: the target paraphrases the source; the right answer is the image.
+- contradiction: the source caption is wrong about one attribute, which the target states correctly; the right answer
+  is the image.
 
-The kinds take turns, so the first items of the set are a balanced smaller set.
+Kinds alternate, so the first items are a smaller balanced set.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ from latentedit_bench.domains.base import differences, full_caption, load_domain
 
 PREFIX = "counterfactual-"  # before a domain's name: what the set is called
 VERSION = "2"
-SIZES: dict[str, int] = {"calibration": 240, "test": 480}  # items of each split; nothing is trained on edits
+SIZES: dict[str, int] = {"calibration": 240, "test": 480}  # items per split; no model is trained on edits
 
 Captions = Literal["full", "partial", "completed", "paraphrased", "wrong"]
 """All attributes; what changes and about half of the others; the same, completed from the image; all, in other words;
@@ -39,17 +39,17 @@ all, one of them wrong in both captions. "nothing" keeps its two full captions."
 _CYCLE = ("single", "single", "pair", "single", "single", "graded", "triple", "single") * 2
 _TURN = (*_CYCLE[:8], "nothing", *_CYCLE[8:], "contradiction")  # "graded" stands for two items of one scene
 _SEED = 2412
-_KEPT = 128  # scenes that are kept once drawn, of two batches: 100 MB at 512 pixels
-_SPARE = 100  # scenes that are drawn beyond three an item: some cannot take a graded change
-_PARTIAL_SHARE = 0.5  # probability with which a phrase that both captions share is left out of partial ones
+_KEPT = 128  # cached renders, those of two batches: 100 MB at 512 pixels
+_SPARE = 100  # scenes drawn beyond three per item: some allow no graded change
+_PARTIAL_SHARE = 0.5  # probability that partial captions leave out a shared phrase
 
 
 def counterfactual(name: str, split: str, *, captions: str = "full", draw: int = _SEED) -> Dataset:
     """The set of one domain and split, the same on every machine; another draw has other scenes and changes."""
     if split not in SIZES:
-        raise ConfigError(f"there is no split {split!r}. Give one of {', '.join(SIZES)}")
+        raise ConfigError(f"the split must be one of {', '.join(SIZES)}; got {split!r}")
     if captions not in get_args(Captions):
-        raise ConfigError(f"there are no captions {captions!r}. Give one of {', '.join(get_args(Captions))}")
+        raise ConfigError(f"captions must be one of {', '.join(get_args(Captions))}; got {captions!r}")
     domain, label = load_domain(name), split if draw == _SEED else f"{split}{draw}"
     maker = _Maker(
         domain=domain,
@@ -65,7 +65,7 @@ def counterfactual(name: str, split: str, *, captions: str = "full", draw: int =
 def drawn_items(name: str, seed: str, count: int, *, label: str, side: int) -> list[tuple[Item, ...]]:
     """Items as those of `counterfactual` with full captions, of other scenes of the test split and of any size.
 
-    Of each number its item; of a graded change one for every step along the order, the whole change last.
+    One tuple per number; a graded change has one item for every step along the order, the full change last.
     """
     domain = scalable(name)
     digest = hashlib.sha256(seed.encode()).digest()
@@ -83,7 +83,7 @@ def drawn_items(name: str, seed: str, count: int, *, label: str, side: int) -> l
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Rendered:
-    """A scene of a domain, drawn when it is needed, with sides of so many pixels; None for the renderer's own size."""
+    """A scene of a domain, rendered on use; side in pixels, None for the renderer's own size."""
 
     scene: Scene
     domain: str
@@ -94,7 +94,7 @@ class Rendered:
         return Image.fromarray(_drawn(self.domain, self.scene, self.side))
 
     def fingerprint(self) -> str:
-        """What is drawn."""
+        """The values of the scene, and the side."""
         values = "|".join(load_domain(self.domain).attributes(self.scene).values())
         return values if self.side is None else f"{values}@{self.side}"
 
@@ -119,7 +119,7 @@ class ChangedArea:
 
 
 def side_effects(item: Item) -> NDArray[np.bool_] | None:
-    """Where the right answer differs only as a consequence of the change, ``[h, w]``; None where nobody knows."""
+    """Where the right answer differs only as a consequence of the change, ``[h, w]``; None if it is unknown."""
     before, after = item.image, item.truth
     if not (isinstance(before, Rendered) and isinstance(after, Rendered)):
         return None
@@ -140,9 +140,9 @@ def _drawn(domain: str, scene: Scene, side: int | None) -> NDArray[np.uint8]:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class _Maker:
-    """Makes items of some scenes of one domain, as long as there are scenes; ids begin with the label.
+    """Makes items from scenes of one domain; ids begin with the label.
 
-    With a side in pixels graded changes have an item for every step, at the renderer's own size the first and the last.
+    With a side in pixels, graded changes have an item for every step; otherwise for the first and the last.
     """
 
     domain: Domain
@@ -181,7 +181,7 @@ class _Maker:
     def _fields(self, source: Scene, first: str, count: int, generator: random.Random) -> list[str]:
         """Attributes to change that do not depend on each other: never both a part and its color."""
         able, part_of = list(self.domain.alternatives(source)), self.domain.part_of
-        if first not in able:  # the color of hair that is not there: change that there is none
+        if first not in able:  # the color of missing hair: change whether there is hair
             first = part_of[first]
         chosen = [first]
         while len(chosen) < count:
@@ -251,7 +251,7 @@ class _Maker:
         return domain.caption([a for a, _ in pairs]), domain.caption([b for _, b in pairs])
 
     def _misstated(self, source: Scene, target: Scene, generator: random.Random) -> tuple[Scene, Scene]:
-        """Both scenes with one phrase that they share changed to the same wrong one; as they are where none is left."""
+        """Both scenes with one shared phrase replaced by the same wrong one; unchanged if there is none."""
         domain = self.domain
         stated, able = (domain.phrases(source), domain.phrases(target)), domain.alternatives(source)
         for name in generator.sample(list(able), len(able)):

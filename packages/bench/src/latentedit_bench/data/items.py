@@ -1,4 +1,4 @@
-"""What is edited: an image, its caption before and after, and, if known, the right answer and where it may change."""
+"""Items to edit: an image, its source and target captions, and, if known, the right answer and the mask."""
 
 import dataclasses
 import hashlib
@@ -36,7 +36,7 @@ class Item:
 
     def __post_init__(self) -> None:
         if not self.id:
-            raise ConfigError("an item has an empty id. Number the items")
+            raise ConfigError("the id of an item must not be empty. Number the items")
         object.__setattr__(self, "group", self.group or self.id)
 
     @property
@@ -71,15 +71,15 @@ class Dataset:
             raise ConfigError(f"the dataset {self.name!r} has no items. Add some")
         repeated = [name for name, count in Counter(item.id for item in self.items).items() if count > 1]
         if repeated:
-            raise ConfigError(f"{', '.join(map(repr, repeated[:10]))} is the id of several items. Rename them")
+            raise ConfigError(f"{', '.join(map(repr, repeated[:10]))} is the id of several items. Ids must be unique")
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the items, whatever the name and wherever their files are; reads every file."""
+        """SHA-256 of the items, independent of the name and of paths; reads every file."""
         return _digest([item.fingerprint() for item in self.items])
 
     def head(self, count: int, *, skip: int = 0) -> "Dataset":
-        """The first items after those that are left out."""
+        """The first items after `skip` items."""
         check(Count, items=count)
         return dataclasses.replace(self, items=self.items[skip : skip + count])
 

@@ -40,7 +40,7 @@ KINDS = (
 
 
 def load_dataset(place: str | Path, *, split: str = "test", captions: str = "full") -> Dataset:
-    """The rendered set by its name, or the items of a folder or file, of which every image is decoded once."""
+    """The rendered set by its name, or the items of a folder or file, with every image decoded once."""
     if str(place).startswith(PREFIX) and not Path(place).exists():
         return counterfactual(str(place).removeprefix(PREFIX), split, captions=captions)
     path = user_path(place, error=ConfigError)
@@ -50,15 +50,15 @@ def load_dataset(place: str | Path, *, split: str = "test", captions: str = "ful
         if path.suffix.lower() in (".yaml", ".yml") and is_flowedit(read_document(path)):
             return load_flowedit(path)
         return load_items(path)
-    what = "a folder without it" if path.is_dir() else "another file" if path.exists() else "nothing that is there"
+    problem = "is not a data set" if path.exists() else "does not exist"
     raise ConfigError(
-        f"{place} is {what}. Give {PREFIX}portraits, a folder with {MAPPING} (PIE-Bench), a .yaml file whose entries "
+        f"{place} {problem}. Give {PREFIX}portraits, a folder with {MAPPING} (PIE-Bench), a .yaml file whose entries "
         "have target_prompts (FlowEdit), or a manifest ending in .csv, .json, .yaml or .yml"
     )
 
 
 def taking_turns(datasets: Sequence[Dataset]) -> Dataset:
-    """One dataset whose items come in turn from several that have the same items with other captions."""
+    """A dataset that alternates between datasets with the same items and different captions."""
     items = tuple(datasets[place % len(datasets)].items[place] for place in range(len(datasets[0].items)))
     return dataclasses.replace(datasets[0], name=" by turns with ".join(data.name for data in datasets), items=items)
 
@@ -75,7 +75,7 @@ class ItemRow(EditRow, extra="forbid"):
         size: Any = (info.context or {})["size"]
         for name, file in (("truth", self.truth), ("mask", self.mask)):
             if file is not None and size(file) != size(self.image):
-                raise ValueError(f"the {name} does not have the size of the image")
+                raise ValueError(f"the {name} and the image have different sizes")
         if self.mask is not None and self.truth is None and not MaskFile(self.mask)().any():
             raise ValueError("the mask is black, so nothing may change")
         return self
@@ -96,7 +96,7 @@ def load_items(path: Path) -> Dataset:
 
 
 def write_manifest(items: Sequence[Item], folder: Path) -> Path:
-    """Write items as PNG files and a list that `load_items` reads, without what an item says `about` itself.
+    """Write items as PNG files and a list that `load_items` reads, without `Item.about`.
 
     A file is named by its content, so items of one image share it. The list is written last, so it never names a file
     that is not there.
@@ -184,13 +184,13 @@ def _kind(value: object) -> str:
 
 def _square(image: Path, info: pydantic.ValidationInfo) -> Path:
     if info.context and info.context["size"](image) != (SIDE, SIDE):
-        raise ValueError(f"it does not have the {SIDE}x{SIDE} pixels of its mask")
+        raise ValueError(f"it must have {SIDE}x{SIDE} pixels, as its mask")
     return image
 
 
 def _pairs(runs: list[int]) -> list[int]:
     if len(runs) % 2:
-        raise ValueError(f"it has {len(runs)} numbers; starts and lengths come in pairs")
+        raise ValueError(f"it must have pairs of start and length; got {len(runs)} numbers")
     return runs
 
 

@@ -1,4 +1,4 @@
-"""A batch of items, ready for every method: encoded, with truths, masks and what the model's reader sees of both."""
+"""A batch of items, ready for every method: encoded, with truths, masks and the reader's probabilities."""
 
 import dataclasses
 import itertools
@@ -34,28 +34,28 @@ class Prepared:
     targets: Sequence[str]  # the target captions
     target: Condition  # the target captions, embedded in the order of the source's phrases
     source: Float[Tensor, "b 3 h w"]  # the images in [-1, 1] at their own size
-    truth: Float[Tensor, "b 3 h w"] | None  # the right answers, likewise; None where an item has none
-    mask: Bool[Tensor, "b 1 h w"] | None  # where a right answer differs from its image; None where an item has none
+    truth: Float[Tensor, "b 3 h w"] | None  # the right answers at their own size; None if an item has none
+    mask: Bool[Tensor, "b 1 h w"] | None  # where a right answer differs from its image; None if an item has none
     consequences: Bool[Tensor, "b 1 h w"] | None  # where right answers differ only as a consequence
     before: Readings | None  # what the model's reader sees of the images; None where there is no reader
     answer: Readings | None  # what it sees of the right answers; None without truths
     answer_pixels: Float[Tensor, "b 3 h2 w2"] | None  # right answers as the model is shown them, in [-1, 1]
 
     def seeds(self, seed: int) -> list[int]:
-        """The seed of each item in a run with this seed: own noise for each item, whatever batch it is in."""
+        """The seed of each item in a run with this seed: the noise of an item does not depend on its batch."""
         return [item_seed(seed, item.id) for item in self.items]
 
     def changed(self, z: Float[Tensor, "b *latent"]) -> Float[Tensor, "b 3 h2 w2"]:
-        """How the model's images change when their latents become these."""
+        """The change of the model's images for new latents."""
         assert self.latent.decoded is not None
         return self.latent.backbone.decode(z) - self.latent.decoded
 
     def restored(self, change: Float[Tensor, "b 3 h2 w2"]) -> list[Image.Image]:
-        """The images at their own size with a change put back, as an edit is."""
+        """The images at their own size with a change applied, as an edit is."""
         return [frame.restore(row).convert("RGB") for frame, row in zip(self.latent.frames, change, strict=True)]
 
     def read(self, change: Float[Tensor, "b 3 h2 w2"]) -> Readings | None:
-        """What the reader sees where the model's images change by so much."""
+        """The reader's probabilities after a change of the model's images; None if there is no reader."""
         reader = captioner_for(self.latent.backbone)
         if not isinstance(reader, ProbabilityReader):
             return None
@@ -74,7 +74,7 @@ def prepare(model: Backbone, items: Sequence[Item]) -> Prepared:
         captions, targets = ([getattr(one, name) for one in done] for name in ("source", "target"))
     latent = encode_frames(model, frames, source_prompt=captions)
     if len({image.size for image in images}) > 1:
-        raise ConfigError("the images of a batch are of several sizes. Sort them by size first")
+        raise ConfigError("the images of a batch must have one size. Group them by size")
     truths = [item.truth() for item in items if item.truth is not None]
     masks = [item.mask() for item in items if item.mask is not None]
     effects = [found for item in items if (found := side_effects(item)) is not None]
@@ -101,18 +101,18 @@ def prepare(model: Backbone, items: Sequence[Item]) -> Prepared:
 
 
 def same_size(items: Sequence[Item], batch: int) -> list[tuple[Item, ...]]:
-    """Items in batches of at most so many, in their order, as even as can be, each of images of one size.
+    """Items in order in even batches of at most `batch`, each with images of one size.
 
-    Those of a batch all have a right answer, or all have none; likewise a mask.
+    All items of a batch have a right answer, or none has; the same holds for masks.
     """
     alike = itertools.groupby(items, lambda item: (item.image().size, item.truth is None, item.mask is None))
     return [some for _, run in alike for some in evenly(list(run), batch)]
 
 
 def evenly(items: Sequence[Item], most: int) -> list[tuple[Item, ...]]:
-    """One item or more, in their order, in as few batches of at most so many as there can be, as even as can be.
+    """Items in order in as few even batches of at most `most` as possible.
 
-    A last batch of a few would be slow, and is rounded otherwise by networks.
+    A small last batch would be slow, and networks round it differently.
     """
     count = math.ceil(len(items) / most)
     ends = [math.ceil(len(items) * batch / count) for batch in range(count + 1)]

@@ -16,8 +16,8 @@ from latentedit.geometry.naming import FLOOR
 from latentedit.testing.domains import Domain, Scalable, Scene
 
 CHANGED = 10  # levels of 255 beyond which a pixel counts as changed
-_SCENES = 2  # over which the area of an attribute is averaged: those in which every attribute can change
-_DRAWN = 20  # scenes of the calibration split among which they are looked for
+_SCENES = 2  # for the area of an attribute: scenes in which every attribute can change
+_DRAWN = 20  # scenes of the calibration split among which they are searched
 _AREA_SEED = 5
 
 
@@ -38,7 +38,7 @@ def scalable(name: str) -> Scalable:
     found: Any = load_domain(name)
     missing = [part for part in ("render_at", "credits") if not hasattr(found, part)]
     if missing:
-        raise ConfigError(f"the domain {name!r} draws at one size only: it lacks {' and '.join(missing)}. Add them")
+        raise ConfigError(f"the domain {name!r} renders at one size only: it lacks {' and '.join(missing)}")
     return found
 
 
@@ -54,7 +54,7 @@ def differences(domain: Domain, scene: Scene, other: Scene) -> list[str]:
 
 
 def with_value(domain: Domain, scene: Scene, name: str, value: str) -> Scene:
-    """The scene with an attribute at a value; where the part that it belongs to is missing, with that part too."""
+    """The scene with an attribute at a value, and with the part that the attribute belongs to."""
     part = domain.part_of.get(name)
     if part is not None and name not in (able := domain.alternatives(scene)):
         scene = domain.change(scene, {part: able[part][0]})
@@ -62,7 +62,7 @@ def with_value(domain: Domain, scene: Scene, name: str, value: str) -> Scene:
 
 
 def distance_to_render(domain: Domain, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, " b"]:
-    """Root mean square over pixels of images less the renders of the scenes that are read in them."""
+    """Root mean square difference between images and renders of the scenes that are read in them."""
     shown = pixels.detach().clamp(-1, 1).cpu()
     renders = np.stack([domain.render(scene) for scene in domain.read(shown)])
     real = torch.from_numpy(renders).permute(0, 3, 1, 2).to(shown.dtype) / 127.5 - 1
@@ -75,17 +75,17 @@ def sample_images(model: str, count: int, *, seed: int) -> list[Image.Image]:
         found = load_domain(name).images(model, count, seed)
         if found is not None:
             return list(found)
-    raise ConfigError(f"no installed domain has images for the model {model!r}. Name some images")
+    raise ConfigError(f"no installed domain has images for the model {model!r}. Pass images")
 
 
 @functools.cache
 def attribute_areas(name: str) -> Mapping[str, float]:
-    """By attribute, the mean share of pixels that change with it, over its values and a few scenes; in (0, 1)."""
+    """Attribute to the mean share of pixels that change with it, over its values and a few scenes; in (0, 1)."""
     return measured_areas(load_domain(name), scenes=_SCENES)
 
 
 def measured_areas(domain: Domain, *, scenes: int) -> dict[str, float]:
-    """`attribute_areas`, over so many scenes."""
+    """`attribute_areas` of a domain, over some number of scenes."""
     found: dict[str, list[float]] = {name: [] for name in domain.values}
     whole = [
         one for one in domain.draw("calibration", _DRAWN, _AREA_SEED) if set(domain.alternatives(one)) == set(found)
@@ -100,9 +100,9 @@ def measured_areas(domain: Domain, *, scenes: int) -> dict[str, float]:
 
 
 def coarseness(changes: Mapping[str, float], areas: Mapping[str, float]) -> float | None:
-    """The area of the attributes that change, weighted by how much they do; a share of the image.
+    """The mean area of the attributes that change, weighted by their change; a share of the image.
 
-    None where attributes change by less than `FLOOR` in all.
+    None if all changes add up to less than `FLOOR`.
     """
     total = sum(changes.values())
     return sum(value * areas[name] for name, value in changes.items()) / total if total >= FLOOR else None

@@ -35,9 +35,9 @@ EIM_PAPER = "EIM (arXiv 2411.08196)"
 RIEMANNIAN = "Riemannian geometry of the latent space (arXiv 2307.12868)"
 UNSUPERVISED = "Unsupervised semantic directions (arXiv 2302.12469)"
 MODELS = ("portraits", "portraits-unet")  # the bundled models of portraits: a transformer and a U-Net
-SEED = 20  # of every random number: one that no run before these plans has used
+SEED = 20  # of all random numbers; no run before these plans used it
 Unit = tuple[str | int | float, ...]  # one unit of work: plain values, the same in every run of the same plan
-Row = dict[str, Any]  # one measured row of a table; None stands for what could not be measured
+Row = dict[str, Any]  # one measured row of a table; None if not measured
 Rows = Iterator[Row]
 LATER = {"later": True}  # marks fields that a plan lists only if they differ from their default
 _FEWEST = 4  # units for which it is worth loading the models once more, in another process
@@ -177,7 +177,7 @@ def make_experiment(name: str) -> Experiment:
     """The installed experiment of that name, with its full plan."""
     made = EXPERIMENTS.load(name)
     if not isinstance(made, Experiment):
-        raise RegistryError(f"the entry point {name!r} is a {type(made).__name__}. Register an experiment")
+        raise RegistryError(f"the entry point {name!r} must be an experiment; got a {type(made).__name__}")
     return made
 
 

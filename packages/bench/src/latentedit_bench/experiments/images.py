@@ -1,4 +1,4 @@
-"""Images as the place of an experiment: local bases over levels, of trained networks and of untrained twins."""
+"""Images as the source of an experiment: local bases at several levels, of trained networks and untrained twins."""
 
 import dataclasses
 import inspect
@@ -47,11 +47,11 @@ class Images(Source):
         "rank": 4,
     }
 
-    images: int = 24  # how many, of each model
+    images: int = 24  # per model
     levels: tuple[float, ...] = (0.95, 0.7, 0.3)  # falling
     rank: int = 8  # of the local bases
     steps: int = 28  # of the model's whole grid
-    twins: bool = True  # whether the untrained twin of each network is looked at as well
+    twins: bool = True  # also measure the untrained twin of each network
     feature: Literal["full", "pooled"] = dataclasses.field(default="full", metadata=LATER)  # pooled: summed over space
     prompt: Literal["empty", "own", "edit"] = dataclasses.field(default="empty", metadata=LATER)  # of the bases
     inversion: Inversion = dataclasses.field(default="level", metadata=LATER)
@@ -115,7 +115,7 @@ def captioned(study: Study) -> str:
     """The domain that reads and renders what the model draws."""
     name = study.backbone.defaults.get("captioner")
     if name is None:
-        raise ConfigError(f"no captioner reads the images of {study.backbone.name}. Choose a model with a captioner")
+        raise ConfigError(f"{study.backbone.name} has no captioner. Choose a model with one")
     return str(name)
 
 

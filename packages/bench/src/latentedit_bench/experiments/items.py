@@ -1,4 +1,4 @@
-"""Items with known answers as the place of an experiment: edited latents in batches, or whole editors."""
+"""Items with known answers as the source of an experiment: edited latents in batches, or whole editors."""
 
 import dataclasses
 import functools
@@ -30,7 +30,7 @@ from latentedit_bench.ranking.run import run
 from latentedit_bench.tuning.search_spaces import BUDGET, SearchSpace, at_budget
 
 PARTIAL, FULL, COMPLETED = "partial", "full", "completed"
-CAPTIONS = (PARTIAL, FULL)  # what captions say, see `data.counterfactual`
+CAPTIONS = (PARTIAL, FULL)  # kinds of captions, see `data.counterfactual`
 SCORES = ("disentanglement", "effect", "leakage")
 Latents = Iterator[tuple[dict[str, Any], Tensor]]  # columns that identify a latent, and the latent
 Tables = Iterator[Table]
@@ -48,8 +48,8 @@ class Items(Source):
 
     items: int = 192  # of the test split, of the first model
     others: int = 64  # of every other model
-    captions: tuple[str, ...] = CAPTIONS  # what captions say; each kind is a part of its own
-    kinds: tuple[str, ...] = ()  # such as "single"; all where none are named
+    captions: tuple[str, ...] = CAPTIONS  # kinds of captions, measured separately
+    kinds: tuple[str, ...] = ()  # such as "single"; empty for all
 
     def parts(self) -> Iterator[tuple[str, str, int]]:
         """Model, captions and number of items."""

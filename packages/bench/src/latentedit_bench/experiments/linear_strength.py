@@ -21,7 +21,7 @@ TEXT, SDEDIT = "text arm", "SDEdit at rising levels"
 
 @settings
 class Scaled(EIM):
-    """The direction times the strength, whatever that does: the slider without its measured scale."""
+    """The direction times the strength: the slider without its measured scale."""
 
     name: ClassVar[str] = "scaled"
 

@@ -21,7 +21,7 @@ TITLE = "The papers' claims"
 def page_files(page: Path) -> tuple[Path, Path]:
     """The Markdown and the HTML file of a page."""
     if page.suffix != ".md":
-        raise ConfigError(f"the page is called {page}. Give a name that ends in .md; the HTML file goes next to it")
+        raise ConfigError(f"the page must end in .md; got {page}")
     return page, page.with_suffix(".html")
 
 

@@ -17,7 +17,7 @@ from latentedit_bench.metrics.statistics import Table, estimate
 from latentedit_keep.base.files import atomic_file
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#444444")
-"""Okabe and Ito's, which color-blind readers can tell apart."""
+"""Okabe and Ito's colors, which are safe for color-blind readers."""
 
 GRAY = "#888888"
 
@@ -50,7 +50,7 @@ class Lines:
     y: str  # the column of numbers
     label: str  # of the vertical axis, with its unit
     x: str = "level"  # along which; levels fall to the right
-    by: str = "network"  # what tells lines apart
+    by: str = "network"  # column of the lines
     where: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])  # column to value
     null: str = ""  # the column of what chance gives, drawn in gray
 
@@ -83,7 +83,7 @@ class Dots:
 
     x: str  # the column of numbers
     y: str  # the column of names
-    by: str  # what colors tell apart
+    by: str  # column of the colors
     label: str  # of the horizontal axis, with its unit
     where: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])  # column to value
 
@@ -106,7 +106,7 @@ class Dots:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Forest:
-    """The number that decides, of each model with its interval, and what is required of it as a gray bar."""
+    """The primary measure of each model with its interval, and the threshold as a gray bar."""
 
     def panels(self, shown: Shown) -> Iterator[tuple[str, Any]]:
         """One for all models."""
@@ -134,7 +134,7 @@ def draw(plots: Sequence[Plot], shown: Shown) -> Figure:
 
 
 def new_figure(count: int = 1) -> Figure:
-    """An empty figure with room for so many panels in a row."""
+    """An empty figure with room for `count` panels in a row."""
     figure = Figure(figsize=(_PANEL_INCHES[0] * count, _PANEL_INCHES[1]), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
@@ -156,7 +156,7 @@ def sides(rows: Table) -> list[Table]:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """As the ending of the path says, without loss; whole or not at all."""
+    """Lossless and atomic, in the format of the suffix."""
     kind = path.suffix[1:]
     exact: dict[str, Any] = {"pil_kwargs": {"lossless": True}} if kind == "webp" else {}
     with atomic_file(path) as file:

@@ -1,4 +1,4 @@
-"""Running experiments: each is measured, decided, drawn and stored by itself.
+"""Running experiments: each is measured, decided, drawn and stored on its own.
 
 NAME/          rows of the experiment, while it runs and after
 NAME.webp      its plots
@@ -65,7 +65,7 @@ class Record:
         return f"{words} (quick run, {outcome.images} images)"
 
     def changed_weights(self, experiment: Experiment) -> list[str]:
-        """Models whose weights are others now than those it was found with; none where these were not stored."""
+        """Models whose weights have changed since; none if the fingerprints were not stored."""
         now = experiment.weights() if self.weights else {}
         return [name for name, fingerprint in self.weights.items() if fingerprint != now.get(name)]
 
@@ -75,7 +75,7 @@ class Record:
 
     @staticmethod
     def read(place: Path) -> "Record":
-        """What `write` wrote."""
+        """Read what `write` wrote."""
         try:
             stored = read_object(place.read_bytes())
             outcomes = {name: tuple(_outcome(one) for one in stored.pop(name)) for name in ("primary", "secondary")}
@@ -87,22 +87,22 @@ class Record:
 
 
 def read_records(folder: Path) -> list[Record]:
-    """Every experiment that a folder holds, by name."""
+    """Every record of a folder, by name."""
     return [Record.read(place) for place in sorted(folder.glob("*.json"))]
 
 
 def reproduce(
     experiments: Sequence[Experiment],  # with their full plans
-    folder: Path,  # where the results go; made where it is missing
+    folder: Path,  # of the results; created if it is missing
     *,
     command: str,  # that is stored with them
     quick: bool = False,  # run each by its smaller plan
-    device: str | None = None,  # where models run; None is the best there is
+    device: str | None = None,  # of the models; None is the best available
     progress: Progress | None = None,  # see `Context`
 ) -> list[Record]:
-    """Run what has not been run; an experiment that fails is recorded, and the others go on.
+    """Run experiments without a result; a failure is recorded, and the others continue.
 
-    It can be stopped anywhere, and goes on there.
+    A stopped run continues.
     """
     existing_device(device)
     chosen = [one.changed(**one.quick) if quick else one for one in experiments]
@@ -119,7 +119,7 @@ def reproduce(
 
 
 def _stored(one: Experiment, folder: Path, *, quick: bool) -> Record | None:
-    """What the folder holds of an experiment; refused where it is not what would be found now."""
+    """The stored result of an experiment; rejects one with another plan or other weights."""
     place = folder / f"{one.name}.json"
     if not place.exists():
         return None
@@ -136,7 +136,7 @@ def _stored(one: Experiment, folder: Path, *, quick: bool) -> Record | None:
 
 
 def _run(one: Experiment, folder: Path, context: Context, *, quick: bool) -> Record:
-    """Measure, draw and store one; the record comes last, by which it is finished."""
+    """Measure, draw and store one; the record is written last and marks it as finished."""
     begun, on = time.perf_counter(), existing_device(context.device)
     reset_peak(on)
     found: dict[str, Any]
@@ -165,6 +165,6 @@ def _run(one: Experiment, folder: Path, context: Context, *, quick: bool) -> Rec
 
 
 def _outcome(stored: Mapping[str, Any]) -> Outcome:
-    """Of JSON, in which null is a number that is not known."""
+    """From JSON, in which null is an unknown number."""
     known: dict[str, Any] = {name: math.nan if value is None else value for name, value in stored.items()}
     return Outcome(**known)

@@ -1,4 +1,4 @@
-"""Directions walked to both sides at equal effect, decoded and read: what analyzes of edits look at."""
+"""Directions followed in both signs to equal effect, decoded and read."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -35,20 +35,20 @@ class SignedEdit:
 
     @property
     def read(self) -> Float[Tensor, " n"]:
-        """All shifts of both signs as one vector; the change of the pixels where nobody reads."""
+        """All shifts of both signs as one vector; the change of the pixels if there is no reader."""
         parts = [shift.flatten() for shift in self.shifts.values()] or [self.change.flatten().double()]
         return torch.cat(parts)
 
 
 @torch.no_grad()
 def signed_edits(
-    basis: LocalBasis,  # says at which image and level
+    basis: LocalBasis,  # of an image and level
     units: Float[Tensor, "k *latent"],  # directions there, of unit length
     *,
     effect: float = EFFECT,  # that they are to have, see `geometry.walks`
     move: LatentWalk | None = None,  # how they move at the level; None is addition
 ) -> list[SignedEdit]:
-    """What directions do to an image, each as long as it takes for the same effect."""
+    """The edits of directions on an image, each followed until it has the same effect."""
     latent, backbone = basis.latent, basis.latent.backbone
     walk = Walk(latent=latent, trace=basis.trace, move=move or LatentWalk())
     lengths = step_lengths(walk, units, effect=effect)

@@ -1,4 +1,4 @@
-"""What analyzes look at: images in a model, levels, and the local bases there, each computed once and stored."""
+"""The objects of an analysis: images in a model, levels, and local bases, each computed once and stored."""
 
 import dataclasses
 import hashlib
@@ -38,7 +38,7 @@ _OF_TANGENTS = 60  # most products in all where one search begins with what the 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Study:
-    """Images in one model, and where they are looked at."""
+    """Images in one model, and the levels and settings of their analysis."""
 
     backbone: Backbone  # the model
     latents: tuple[JointLatent, ...]  # one an image, each under no text
@@ -52,7 +52,7 @@ class Study:
     texts: tuple[str, ...] = ()  # under which each image's bases are computed; no text where it is empty
     inversion: Inversion = "level"  # see `Inversion`
     ranks: Ranks = "gap"  # see `Ranks`
-    trained: "Study | None" = None  # the study of the trained network, at whose latents a twin is looked at
+    trained: "Study | None" = None  # the study of the trained network, whose latents an untrained twin shares
 
     def __len__(self) -> int:
         return len(self.latents)

@@ -1,4 +1,4 @@
-"""Texts as the place of an experiment: captions of portraits, and changes of these."""
+"""Texts as the source of an experiment: captions of portraits and their changes."""
 
 import dataclasses
 import random
@@ -30,7 +30,7 @@ class Texts(Source):
     image_columns: ClassVar[tuple[str, ...]] = ("portrait",)
     quick: ClassVar[Mapping[str, Any]] = {"portraits": 16}
 
-    portraits: int = 96  # how many
+    portraits: int = 96  # number of portraits
 
     def units(self, function: Callable[..., Any], context: Context) -> Sequence[Unit]:
         """The models."""
@@ -39,7 +39,7 @@ class Texts(Source):
 
     @torch.no_grad()
     def measure(self, function: Callable[..., Any], unit: Unit, context: Context) -> Iterable[Row]:
-        """A row a portrait."""
+        """One row per portrait."""
         domain, model = load_domain("portraits"), loaded(str(unit[0]), context, torch.float32)
         drawn = enumerate(domain.draw("test", self.portraits, self.seed))
         pairs = [caption_pairs(domain, one, random.Random(f"text-directions/{self.seed}/{i}")) for i, one in drawn]
@@ -79,7 +79,7 @@ def text_differences(
 
 
 def changed_words(domain: Domain, source: str, target: str) -> int:
-    """Places at which the words of two captions differ."""
+    """Number of words in which two captions differ."""
     return sum(old != new for old, new in zip_longest(domain.words(source), domain.words(target)))
 
 
@@ -94,7 +94,7 @@ def _random_change(domain: Domain, source: Scene, generator: random.Random) -> S
 
 
 def graded(domain: Domain, own: Scene, counts: tuple[int, ...], *, seed: int) -> list[Scene]:
-    """A scene, and others that differ from it in exactly so many attributes.
+    """Scenes that differ from a scene in exactly `counts` attributes.
 
     Some attributes follow others, so draws that change more or less than that are rejected. The first count is 0.
     """

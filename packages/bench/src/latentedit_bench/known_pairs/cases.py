@@ -1,4 +1,4 @@
-"""Pairs of an original and an editor's image of which everything is known: what changed, and what was done to it."""
+"""Synthetic pairs of an original and an edited image with known changes and known damage."""
 
 import dataclasses
 import functools
@@ -36,7 +36,7 @@ PHOTOGRAPHS: dict[Half, tuple[str, ...]] = {
 """Files of Matplotlib, scikit-learn and scikit-image; no photograph is in both halves."""
 
 SEEDS: dict[Half, int] = {"calibration": 0, "test": 4}
-"""The test half is drawn with a new seed each time that the command is measured again, as older rows have been read."""
+"""The test half gets a new seed for every new measurement, because the previous rows were inspected."""
 
 VERDICTS = {  # kind of a case to the right verdict
     "local": "kept",
@@ -46,7 +46,7 @@ VERDICTS = {  # kind of a case to the right verdict
     "different": "different images",
 }
 
-DRAWN = "portrait"  # stands for the name of a photograph; another portrait in each case
+DRAWN = "portrait"  # instead of the name of a photograph; each case has another portrait
 CHANGES = ("paste", "paste with shadow", "drawn", "recolor", "remove", "relight")
 _GRAIN_LEVELS = 1.5  # deviation of the noise in an enlarged photograph, or it would be smoother than any camera's
 _LUMA = np.array([0.299, 0.587, 0.114])
@@ -69,8 +69,8 @@ class Case:
     original: Pixels
     truth: Pixels  # the original after the edit and nothing else
     mask: Plane  # where that differs, in [0, 1]
-    edited: Pixels  # what the editor gives back, of any size
-    damage: Damage | None  # what it did to all of it; None for a different image
+    edited: Pixels  # the editor's output, of any size
+    damage: Damage | None  # of the whole image; None for a different image
 
 
 def make_case(
@@ -105,7 +105,7 @@ def photograph(name: str) -> Pixels:
     found = importlib.util.find_spec(package)
     if found is None or found.origin is None:
         raise MissingDependencyError(
-            f"{package}, which brings photographs, is not installed. {to_install('latentedit-bench[photographs]')}"
+            f"{package} (for its photographs) is not installed. {to_install('latentedit-bench[photographs]')}"
         )
     with Image.open(Path(found.origin).parent / rest) as image:
         return np.asarray(image.convert("RGB"))
@@ -166,7 +166,7 @@ def _portraits(
 
 
 def scaled(pixels: Pixels, side: int, generator: np.random.Generator) -> Pixels:
-    """A photograph with this longer side, with grain where it grows."""
+    """A photograph scaled to a longer side, with grain if it is enlarged."""
     height, width = pixels.shape[:2]
     factor = side / max(height, width)
     size = (max(8, round(width * factor)), max(8, round(height * factor)))
@@ -249,14 +249,14 @@ def changed_globally(image: Array, other: Pixels, generator: np.random.Generator
 
 
 def true_mask(original: Array, edited: Array) -> Plane:
-    """Where a true edit changed an image: differences of 1 to 6 levels count more and more; small gaps are closed."""
+    """Where a true edit changed an image: a ramp from 1 to 6 levels, with small gaps closed."""
     difference = np.abs(edited - original).max(axis=2)
     mask = np.clip((difference - 1) / 5, 0, 1).astype(np.float32)
     return cv2.morphologyEx(mask, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5)))
 
 
 def _without(image: Array, mask: Plane) -> Array:
-    """The surroundings of the mask grow into it, with their grain."""
+    """The image with the mask filled from its surroundings, with their grain."""
     hole = (cv2.dilate(mask, np.ones((3, 3), np.uint8)) > 0).astype(np.uint8)
     small = 256 / max(256, *mask.shape)
     size = (max(8, round(mask.shape[1] * small)), max(8, round(mask.shape[0] * small)))

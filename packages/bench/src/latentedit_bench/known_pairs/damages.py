@@ -44,7 +44,7 @@ class Damage:
     seed: int  # of its noise
 
     def apply(self, image: Array) -> Pixels:
-        """What the editor gives back for a true edit; what lies outside of the original is mirrored."""
+        """The editor's output for a true edit; the outside of the original is mirrored."""
         shrinks = 1 / math.sqrt(abs(float(np.linalg.det(self.matrix[:2, :2]))))
         if shrinks > 1.02:
             image = blurred(image, 0.5 * math.sqrt(shrinks**2 - 1))
@@ -147,7 +147,7 @@ def _field(shape: tuple[int, int], sigma: float, generator: np.random.Generator)
 
 
 def _with_other_texture(image: Array, share: float, generator: np.random.Generator) -> Array:
-    """The finest two bands give way to noise of the same local strength, as latent codecs make up texture."""
+    """Replaces the finest two bands by noise of the same local strength, as latent codecs invent texture."""
     result = image.copy()
     for low, high in ((0.0, 1.0), (1.0, 2.0)):
         band = (image if low == 0 else blurred(image, low)) - blurred(image, high)

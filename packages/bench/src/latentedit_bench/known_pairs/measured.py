@@ -1,9 +1,9 @@
-"""What `latentedit.keep` makes of a pair, what others make of it, and how far each is from a known truth."""
+"""`latentedit.keep` and its alternatives on known pairs: distances to the truth."""
 
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,10 +26,10 @@ from latentedit_keep.tones import fit_sharpening, fit_tones
 Row = dict[str, Any]
 
 THRESHOLDS = {"threshold": 50, "sift": 25}
-"""Levels of 255 from which on a baseline takes a pixel for changed: the best of 12, 25 and 50 on calibration cases."""
+"""Levels of 255 from which a baseline treats a pixel as changed: the best of 12, 25 and 50 on calibration cases."""
 
-_FAR_PX = 12  # from the change on, pixels should be the original's bit for bit
-_MOST_DB = 99.0  # stands for images that are the same
+_FAR_PX = 12  # beyond this distance from the change, pixels should be the original's, bit for bit
+_MOST_DB = 99.0  # of identical images
 _REACH = 0.006  # share of the side: gaps that a baseline closes, and how far its mask reaches beyond what differs
 
 
@@ -46,27 +46,33 @@ class PairWork:
         return unit
 
     def start(self) -> Measure:
-        """Nothing is loaded before."""
+        """Nothing to load."""
         return self.measure
-
-
-def case_work(split: str, count: int) -> PairWork:
-    """The first cases of a half as work."""
-    if split not in SEEDS:
-        raise ConfigError(f"--split is calibration or test; got {split!r}")
-    if count < 1:
-        raise ConfigError(f"--count is {count}, and must be 1 or more")
-    units = [f"{index:04d}" for index in range(count)]
-    spec = {"split": split, "seed": SEEDS[split]}
-    return PairWork(spec=spec, units=units, measure=functools.partial(_measured_unit, half=split))
 
 
 def _measured_unit(unit: str, *, half: Half) -> UnitResult:
     return UnitResult(rows=[measured(make_case(half, int(unit)))])
 
 
+def case_work(
+    split: str,
+    count: int,
+    *,
+    seeds: Mapping[Any, int] = SEEDS,
+    measure: Callable[..., UnitResult] = _measured_unit,  # of a unit and a half
+) -> PairWork:
+    """The first cases of a half as work."""
+    if split not in seeds:
+        raise ConfigError(f"--split must be calibration or test; got {split!r}")
+    if count < 1:
+        raise ConfigError(f"--count must be 1 or more; got {count}")
+    units = [f"{index:04d}" for index in range(count)]
+    spec = {"split": split, "seed": seeds[split]}
+    return PairWork(spec=spec, units=units, measure=functools.partial(measure, half=split))
+
+
 def measured(case: Case) -> Row:
-    """The row of one case, without what makes no sense for its kind."""
+    """The row of one case, with the columns that apply to its kind."""
     found = keep(Image.fromarray(case.original), Image.fromarray(case.edited))
     size = case.original.shape[1::-1]
     row: Row = {
@@ -122,7 +128,7 @@ def _of_local(case: Case, damage: Damage, found: KeepResult) -> Row:
 
 
 def psnr(image: NDArray[Any], truth: NDArray[Any], where: NDArray[np.bool_]) -> float | None:
-    """Agreement in dB, at most 99; None where there is no such pixel."""
+    """PSNR in dB, at most 99; None if no pixel is selected."""
     if not where.any():
         return None
     error = float(np.mean((image[where].astype(np.float64) - truth[where]) ** 2))
@@ -130,13 +136,13 @@ def psnr(image: NDArray[Any], truth: NDArray[Any], where: NDArray[np.bool_]) -> 
 
 
 def soft_iou(mask: NDArray[Any], truth: NDArray[Any]) -> float:
-    """Sum of the smaller over sum of the larger of two soft masks; 1 where both are empty."""
+    """Sum of the minimum over sum of the maximum of two soft masks; 1 if both are empty."""
     larger = float(np.maximum(mask, truth).sum())
     return 1.0 if larger == 0 else float(np.minimum(mask, truth).sum()) / larger
 
 
 def baseline(name: str, original: Pixels, edited: Pixels, threshold: int) -> tuple[Pixels, Plane]:
-    """What people do today: the editor's image where it differs by more than a threshold, feathered; and that mask."""
+    """The common alternative: the editor's image where it differs by more than a threshold, feathered; and the mask."""
     moving = resized(edited, original.shape[1::-1])
     moving = _aligned(original, moving) if name == "sift" else moving
     smooth = [cv2.GaussianBlur(one, (0, 0), 1.0).astype(np.int16) for one in (original, moving)]
@@ -150,7 +156,7 @@ def baseline(name: str, original: Pixels, edited: Pixels, threshold: int) -> tup
 
 
 def _aligned(original: Pixels, moving: Pixels) -> Pixels:
-    """By SIFT features and an affine map by RANSAC, as node packs do it; unmoved where that fails."""
+    """Aligned by SIFT features and an affine RANSAC fit, as node packs do; unchanged if that fails."""
     detector = cv2.SIFT_create(4000)
     found = [detector.detectAndCompute(cv2.cvtColor(one, cv2.COLOR_RGB2GRAY), None) for one in (original, moving)]
     (points, words), (other_points, other_words) = found
@@ -169,7 +175,7 @@ def _aligned(original: Pixels, moving: Pixels) -> Pixels:
 
 
 def summary(rows: Table) -> dict[str, Any]:
-    """Everything; intervals are over photographs, most of which are in many cases, and over drawn portraits."""
+    """The report; intervals are over photographs, most of which are in many cases, and over portraits."""
     group = rows["image"].where(rows["image"] != DRAWN, rows["case"].astype(str))
     rows = rows.assign(group=group).set_index("group")
     local = rows[rows["kind"] == "local"]

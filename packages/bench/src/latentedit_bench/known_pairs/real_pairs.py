@@ -1,4 +1,4 @@
-"""Pairs that real editors made: verdicts by the kind of edit, and how much of the original stays."""
+"""Pairs from real editors: verdicts by the kind of edit, and the share of the original that stays."""
 
 import contextlib
 import functools
@@ -29,7 +29,7 @@ def real_work(folder: Path, node: Path | None) -> PairWork:
     """The pairs of a folder as work; ``pairs.json`` has each pair's number ``n`` and its ``kind``."""
     place = folder / "pairs.json"
     if not place.is_file():
-        raise ConfigError(f"there is no {place}. Name a folder with pairs.json and a folder for each pair")
+        raise ConfigError(f"{place} does not exist. Pass a folder with pairs.json and one folder per pair")
     if node is not None:
         _merge_node(node)
     kinds = {f"{pair['n']:03d}": str(pair["kind"]) for pair in json.loads(place.read_text(encoding="utf-8"))}
@@ -80,7 +80,7 @@ def _merged(file: Path, original: Pixels, moving: Pixels) -> Pixels:
 def _merge_node(file: Path) -> Any:
     spec = importlib.util.spec_from_file_location("diff_merge", file)
     if spec is None or spec.loader is None or not file.is_file():
-        raise ConfigError(f"there is no Python module {file}. Clone safzanpirani/flux-kontext-diff-merge")
+        raise ConfigError(f"{file} is not a Python module. Clone safzanpirani/flux-kontext-diff-merge")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.FluxKontextDiffMerge()

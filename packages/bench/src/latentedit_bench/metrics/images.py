@@ -1,4 +1,4 @@
-"""Images as metrics take them: in [-1, 1], checked, in float64; and what counts as a difference between two.
+"""Validation of images for metrics, in [-1, 1] and float64; when two images differ.
 
 Every metric that takes images and masks raises what `in_double` and `check_mask` raise.
 """
@@ -22,31 +22,31 @@ def in_double(*images: Float[Tensor, "..."]) -> tuple[Float64[Tensor, "b 3 h w"]
     """The images in float64."""
     shapes = sorted({tuple(image.shape) for image in images})
     if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][1] != 3:
-        raise ShapeError(f"the images are {[list(shape) for shape in shapes]}. Give all as [b, 3, h, w] of one shape")
+        raise ShapeError(f"images must have one shape [b, 3, h, w]; got {[list(shape) for shape in shapes]}")
     devices = sorted({str(image.device) for image in images})
     if len(devices) != 1:
         raise DeviceError(f"the images are on several devices, {', '.join(devices)}. Move them to one with .to()")
     for image in images:
         if not image.is_floating_point():
-            raise ImageError(f"the images are {image.dtype}, not floats in [-1, 1]. Divide by 127.5, less 1")
+            raise ImageError(f"images must be floats in [-1, 1]; got {image.dtype}. Divide by 127.5 and subtract 1")
         broken = (~image.isfinite()).flatten(1).any(1)
         if broken.any():
             which = broken.nonzero().flatten().tolist()
-            raise ImageError(f"images {which} hold values that are not finite. Count them as failed")
+            raise ImageError(f"images {which} have values that are not finite. Count them as failed")
     return tuple(image.double() for image in images)
 
 
 def check_mask(mask: Tensor, images: Images) -> None:
-    """Refuse a mask or weights that do not belong to the images."""
+    """Reject a mask that does not fit the images."""
     expected = (len(images), 1, *images.shape[2:])
     if tuple(mask.shape) != expected:
-        raise ShapeError(f"the mask is {list(mask.shape)}, not {list(expected)} as the images. Resize it")
+        raise ShapeError(f"the mask must have the shape {list(expected)}; got {list(mask.shape)}. Resize it")
     if mask.device != images.device:
         raise DeviceError(f"the mask is on {mask.device}, the images on {images.device}. Move it with .to()")
 
 
 def mean_square(a: Images, b: Images) -> Float64[Tensor, " b"]:
-    """``mean (a - b)^2`` of each image, in float64: the distance where no other is given."""
+    """``mean (a - b)^2`` of each image, in float64: the default distance."""
     return (a.double() - b.double()).flatten(1).square().mean(1)
 
 

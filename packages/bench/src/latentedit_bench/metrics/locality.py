@@ -1,4 +1,4 @@
-"""Whether an edit stays where the right answer differs from the source, and does there what follows, as shadows do."""
+"""Change outside the mask of the right answer, and side effects such as shadows inside it."""
 
 import torch
 from jaxtyping import Float64

@@ -65,10 +65,10 @@ def _paths(
     """Effects and leakages in float64 with the origin before them, and which paths are finite; others are all 0."""
     if effects.shape != leakages.shape or effects.ndim != 2 or effects.shape[1] == 0:
         raise ShapeError(
-            f"effects are {list(effects.shape)} and leakages {list(leakages.shape)}. Give both as [n, strengths]"
+            f"effects and leakages must be [n, strengths]; got {list(effects.shape)} and {list(leakages.shape)}"
         )
     if (leakages < 0).any():
-        raise ConfigError(f"a leakage is {np.nanmin(leakages):g}, below 0. Give lengths")
+        raise ConfigError(f"leakages must be 0 or more; got {np.nanmin(leakages):g}")
     known: NDArray[np.bool_] = np.asarray(np.isfinite(effects + leakages).all(axis=1))
     effect, leakage = (
         np.pad(np.where(known[:, None], part, 0).astype(np.float64), ((0, 0), (1, 0))) for part in (effects, leakages)
@@ -77,7 +77,7 @@ def _paths(
 
 
 def _steepness(effect: Float64[np.ndarray, "n points"], leakage: Float64[np.ndarray, "n points"]) -> Numbers:
-    """Leakage by effect at the point of the largest effect; infinite where that is `LEAST_EFFECT` or less."""
+    """Leakage by effect at the point of the largest effect; infinite if that is `LEAST_EFFECT` or less."""
     rows, best = np.arange(len(effect)), effect.argmax(1)
     top = effect[rows, best]
     none = top <= LEAST_EFFECT

@@ -73,7 +73,7 @@ def scores(edited: Images, source: Images, mask: Mask, *, mode: Mode) -> dict[st
       the two images with a black inside. Corrected: the mean over windows whose middle is outside, of the source and
       the edited image with the source's inside.
 
-    Traps: no edit scores best. In legacy mode a large mask scores well whatever is outside it.
+    Traps: no edit scores best. In legacy mode a large mask scores well regardless of the outside.
     """
     edited, source = in_double(last_square(edited) if mode == "legacy" else edited, source)
     check_mask(mask, edited)

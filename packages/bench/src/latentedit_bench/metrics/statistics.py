@@ -1,4 +1,4 @@
-"""Means and differences over images, with 95 % intervals that know which values share an image.
+"""Means and differences over images, with 95 % intervals that account for values that share an image.
 
 A value belongs to one image or to several (a distance belongs to two). The bootstrap draws images, not values: an
 image drawn k times gives a value of its own the weight k, and the value of a pair (i, j) the weight k_i k_j. So pairs
@@ -20,7 +20,7 @@ from jaxtyping import Float
 from latentedit.core.errors import ConfigError
 
 FEWEST = 6  # images below which there is no interval: of fewer, all may differ to one side by chance (1 in 32)
-SEEDS = 5  # that a comparison takes: one moves a mean over 96 items by as much as good methods differ
+SEEDS = 5  # of a comparison; a single seed moves a mean over 96 items by as much as good methods differ
 _DRAWS = 2000
 _PERCENTILES = (2.5, 97.5)
 Table = Any  # a pandas DataFrame, whose own annotations give a union for every selection
@@ -33,8 +33,8 @@ class Estimate:
 
     mean: float  # the statistic of all values
     low: float  # end of the interval; nan where there are fewer than `FEWEST` images
-    high: float  # likewise
-    images: int  # behind it
+    high: float  # the other end
+    images: int  # number of images
 
     @property
     def text(self) -> str:
@@ -43,12 +43,12 @@ class Estimate:
 
 
 def between(low: float | None, high: float | None, digits: int = 3) -> str:
-    """An interval such as "[0.310, 0.550]"; empty where there is none."""
+    """An interval such as "[0.310, 0.550]"; empty if there is none."""
     return "" if low is None or math.isnan(low) else f"[{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def estimate(values: Sequence[float], images: Sequence[Sequence[Any]], *, seed: int = 0) -> Estimate:
-    """The mean of values, each of some images; see the module. Those that are nan are left out."""
+    """The mean of values, each of one or more images; see the module. Nan is left out."""
     known = np.isfinite(values)
     kept = np.asarray(values)[known]
     members = [tuple(which) for which, there in zip(images, known, strict=True) if there]
@@ -61,7 +61,7 @@ def estimate(values: Sequence[float], images: Sequence[Sequence[Any]], *, seed: 
 def apart(
     first: tuple[Sequence[float], Sequence[Sequence[Any]]], second: tuple[Sequence[float], Sequence[Sequence[Any]]]
 ) -> Estimate:
-    """The mean of some values less that of others, whose images are drawn independently; all are known."""
+    """The difference of two means whose images are drawn independently; no value is nan."""
     generator = np.random.default_rng(0)
     weights = [drawn_weights(members, generator) for _, members in (first, second)]
     drawn = [_ratio(w @ np.asarray(values), w.sum(1)) for w, (values, _) in zip(weights, (first, second), strict=True)]
@@ -88,7 +88,7 @@ def _groups(values: Table) -> list[tuple[Any, ...]]:
 
 
 def by_item(rows: Table, measure: str, columns: str = "method") -> Table:
-    """One row an item, "group" and "item" in the index; one column a method, or whatever is named."""
+    """One row per item, with "group" and "item" in the index; one column per method, or per value of `columns`."""
     return rows.pivot_table(index=["group", "item"], columns=columns, values=measure)
 
 
@@ -98,7 +98,7 @@ def with_numbers(table: Table) -> Table:
 
 
 def decide(found: Estimate, threshold: float = 0.0) -> Verdict:
-    """Whether a number is above a threshold, by its interval; undecided where there is none."""
+    """Whether a number exceeds a threshold, by its interval; undecided without an interval."""
     return "holds" if found.low > threshold else "does not hold" if found.high < threshold else "undecided at this size"
 
 
@@ -124,12 +124,12 @@ def _weights(members: tuple[tuple[Any, ...], ...], seed: int) -> Float[np.ndarra
 
 
 def _ratio(above: Float[np.ndarray, " draws"], below: Float[np.ndarray, " draws"]) -> Float[np.ndarray, " draws"]:
-    """Nan where a draw leaves nothing to divide by."""
+    """Nan for draws with a zero denominator."""
     return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
 
 
 def interval(found: Sequence[float] | Float[np.ndarray, " draws"]) -> tuple[float, float]:
-    """Ends of the central 95 % of draws; nan where none gave a number."""
+    """Ends of the central 95 % of draws; nan if no draw is finite."""
     if not np.isfinite(found).any():
         return float("nan"), float("nan")
     low, high = np.nanpercentile(found, _PERCENTILES)

@@ -1,4 +1,4 @@
-"""Angles between vectors, the number of dimensions that they take, and the mean spatial frequency of images.
+"""Angles between vectors, their effective dimension, and the mean spatial frequency of images.
 
 A coefficient of the two-dimensional Fourier transform with ``kx`` and ``ky`` cycles an image has the frequency
 ``2 sqrt((ky / h)^2 + (kx / w)^2)`` in units of Nyquist, half a cycle a pixel; corners of the spectrum reach sqrt(2).
@@ -12,14 +12,14 @@ from latentedit.core.errors import ConfigError
 
 
 def cosine(first: Float[Tensor, "*shape"], second: Float[Tensor, "*shape"]) -> float | None:
-    """Of the angle between two vectors; None where one of them is 0."""
+    """The cosine of the angle between two vectors; None if one is 0."""
     a, b = first.flatten().double(), second.flatten().double()
     lengths = float(a.norm()) * float(b.norm())
     return float(a @ b) / lengths if lengths > 0 else None
 
 
 def mean_cosines(rows: Float[Tensor, "n attributes width"]) -> list[float]:
-    """Of each portrait, the mean of |cosine| over pairs of its differences."""
+    """For each portrait, the mean |cosine| over pairs of its differences."""
     unit = torch.nn.functional.normalize(rows.double(), dim=2)
     sizes, count = (unit @ unit.mT).abs(), rows.shape[1]
     total = sizes.sum((1, 2)) - sizes.diagonal(dim1=1, dim2=2).sum(1)
@@ -44,11 +44,11 @@ def effective_dimension(rows: Float[Tensor, "n width"]) -> float:
 def centroid(v: Float[Tensor, "k c h w"]) -> Float[Tensor, " k"]:
     """Mean frequency of each vector, weighted by power over all channels; after Park et al. 2023, arXiv 2307.12868."""
     if not bool(v.isfinite().all()):
-        raise ConfigError("a vector holds values that are not finite. Leave it out")
+        raise ConfigError("a vector has values that are not finite. Leave it out")
     power = torch.fft.fft2(v.detach().cpu().double(), norm="ortho").abs().square().sum(1)
     total = power.sum((1, 2))
     if not bool((total > 0).all()):
-        raise ConfigError("a vector is zero, and has no frequency. Leave it out")
+        raise ConfigError("a zero vector has no frequency. Leave it out")
     return (power * _frequencies(*v.shape[2:])).sum((1, 2)) / total
 
 

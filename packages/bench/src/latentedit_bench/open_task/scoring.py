@@ -41,7 +41,7 @@ from latentedit_keep.api import keep as keep_change
 from latentedit_keep.base.images import read_image
 from latentedit_keep.base.workers import end_with_parent
 
-AS_IS, KEPT = "as it is", "after keep"  # how the images are scored
+AS_IS, KEPT = "as it is", "after keep"  # ways of scoring
 
 MEASURES = (  # numbers of an item, which `WORDS` explains in this order
     "error", "effect", "leakage", "outside_change", "side_effect", "untouched", "done", "others_changed", "still_error",
@@ -73,7 +73,7 @@ Estimates = Mapping[str, Mapping[str, Estimate]]
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """What a folder of edits comes to; means by how it was scored."""
+    """The scores of a folder of edits: means by way of scoring."""
 
     name: str  # of the tool
     task: TaskSpec
@@ -130,7 +130,7 @@ def score_item(item: TaskItem, folder: Path, *, keep: bool) -> list[Row]:
 
 
 def faults(rows: Table, items: Sequence[TaskItem], folder: Path) -> list[Row]:
-    """What is wrong with each "file": "what", and whether it "counts" as no edit; files of no item last."""
+    """The faults of files: "file", "what", and whether it "counts" as no edit; files of no item last."""
     wrong = rows[rows["fault"] != ""]
     reported = [{"file": one.file, "what": one.fault, "counts": bool(one.failed)} for one in wrong.itertuples()]
     known = {file for item in items for file in item.files}
@@ -143,14 +143,14 @@ def _known_image(item: TaskItem, folder: Path) -> Image.Image:
     drawn, path = item.whole.image(), folder / item.image_file
     if not np.array_equal(np.asarray(read_image(path).convert("RGB")), np.asarray(drawn)):
         raise ConfigError(
-            f"{path} is not what this machine draws for {item.id}, so neither would the answer be. Install the "
-            "versions that the task was made with, or write the folder again"
+            f"{path} differs from the render of {item.id} on this machine, so the answer would differ too. Install "
+            "the versions that wrote the task, or write the folder again"
         )
     return drawn
 
 
 def _opened(path: Path, size: tuple[int, int]) -> tuple[Image.Image | None, str]:
-    """The image in a file, of whatever size and on white, and why it cannot be scored as it is; empty where it can."""
+    """The image in a file, on white, and why it cannot be scored as it is; empty if it can."""
     if not path.is_file():
         return None, "is missing"
     try:
@@ -161,7 +161,7 @@ def _opened(path: Path, size: tuple[int, int]) -> tuple[Image.Image | None, str]
 
 
 def _kept(source: Image.Image, edited: Image.Image | None) -> tuple[Image.Image | None, str]:
-    """What `latentedit.keep` makes of an edit, and whether that was moved, zoomed or turned, or is another image."""
+    """The result of `latentedit.keep`, and whether the edit was moved, zoomed or turned, or is another image."""
     if edited is None:
         return None, ""
     found = keep_change(source, edited)
@@ -183,7 +183,7 @@ def _measured(
     whole: Image.Image,
     where: NDArray[np.bool_] | None = None,
 ) -> dict[str, float]:
-    """The numbers of one image, of which None is no edit; side effects of the whole change lie ``where``."""
+    """The measures of one image (None is no edit), with side effects of the full change in the mask ``where``."""
     made, before, right, end = (to_tensor([one]) for one in (edited or source, source, answer, whole))
     mask = (before != right).any(1, keepdim=True)
     rest, own = ~mask, (made == before).all(1, keepdim=True)
@@ -204,7 +204,7 @@ def _measured(
 
 
 def _read(before: Rendered, after: Rendered, edited: Image.Image | None) -> dict[str, float]:
-    """What the domain's classifier of attributes sees, whatever style it is drawn in; nan where it has none."""
+    """The measures of the domain's classifier of attributes; nan if it has none."""
     domain = load_domain(before.domain)
     was, wanted = (domain.attributes(one.scene) for one in (before, after))
     requested = [name for name in wanted if wanted[name] != was[name]]
@@ -264,7 +264,7 @@ def _curve(item: str, part: Table) -> Row:
 
 
 def score_page(entry: Entry, wrong: Sequence[Row]) -> str:
-    """The page of an entry with what is wrong with its files."""
+    """The page of an entry with the faults of its files."""
     title = f"{entry.name} on {entry.task.title}"
     body = render(
         "score.html",
@@ -280,7 +280,7 @@ def score_page(entry: Entry, wrong: Sequence[Row]) -> str:
 
 
 def _grid(found: Mapping[str, Mapping[str, Estimate]], names: Mapping[str, str]) -> Grid:
-    """A row a way of scoring."""
+    """One row per way of scoring."""
     rows = [[Cell(text=scored), *(_cell(estimates.get(name)) for name in names)] for scored, estimates in found.items()]
     return Grid(head=["scored", *names.values()], rows=rows)
 

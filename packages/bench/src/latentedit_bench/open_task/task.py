@@ -29,7 +29,7 @@ from latentedit_bench.report.page import render
 from latentedit_keep.base.files import make_folder, read_json, user_path, write_text
 from latentedit_keep.base.images import save_image
 
-VERSION = "1.3.0"  # the first number changes with whatever changes a score; scores of two of them are never compared
+VERSION = "1.3.0"  # scores of different first numbers are not comparable
 ITEMS = 180  # ten turns through the kinds of change: some 160 portraits give intervals of about a tenth
 OUTPUTS = "outputs"  # the folder that an entrant fills
 TASK_FILE, ITEMS_FILE = "task.json", "items.jsonl"
@@ -40,7 +40,7 @@ _PLACES = ("on ", "in ", "with ")  # words that a phrase of a caption may begin 
 
 
 class TaskSpec(pydantic.BaseModel):
-    """Which task it is: what ``task.json`` holds. Its kind is edit, or keep: the change of a given edit."""
+    """The content of ``task.json``. A task is to edit, or to keep only the change of a given edit."""
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -60,7 +60,7 @@ class TaskSpec(pydantic.BaseModel):
         try:
             return TaskSpec(name=name, version=VERSION, domain=domain, kind=kind, size=size, items=items)
         except pydantic.ValidationError as error:
-            raise ConfigError(f"there is no such task: {faults_of(error)}") from error
+            raise ConfigError(f"invalid task: {faults_of(error)}") from error
 
     @property
     def title(self) -> str:
@@ -73,14 +73,14 @@ class TaskSpec(pydantic.BaseModel):
         major = self.version.partition(".")[0]
         if major != VERSION.partition(".")[0]:
             raise ConfigError(
-                f"the task is of version {self.version}, and this latentedit scores {VERSION}. Install one that fits it"
+                f"the task has version {self.version}, but this latentedit scores {VERSION}. Install a matching version"
             )
         return f"{self.name}/{major}/{self.split}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class TaskItem:
-    """One thing to do."""
+    """An item of a task."""
 
     whole: Item  # the image, its captions, and the right answer at strength 1
     instruction: str
@@ -94,21 +94,21 @@ class TaskItem:
 
     @property
     def image_file(self) -> str:
-        """Place of the image in the task's folder."""
+        """Path of the image in the task's folder."""
         return f"images/{self.id}.png"
 
     @property
     def edited_file(self) -> str:
-        """Place of the edit that is given."""
+        """Path of the given edit."""
         return f"edited/{self.id}.png"
 
     def output_file(self, strength: float) -> str:
-        """Place of the entrant's edit at a strength."""
+        """Path of the entrant's edit at a strength."""
         return f"{OUTPUTS}/{self.id}{'' if strength == 1 else f'@{strength:g}'}.png"
 
     @property
     def files(self) -> list[str]:
-        """All that an entrant writes."""
+        """All files of an entry."""
         return list(map(self.output_file, self.answers))
 
     @property
@@ -127,7 +127,7 @@ class TaskItem:
 
 
 def task_items(spec: TaskSpec) -> list[TaskItem]:
-    """The items of a task with their answers; nothing is drawn yet.
+    """The items of a task with their answers, which are rendered on use.
 
     A graded change of n steps has an answer at each strength k/n, to three digits: the value k steps along the order.
     In a task of kind keep, every answer is the whole change.
@@ -174,14 +174,14 @@ def write_task(spec: TaskSpec, items: Sequence[TaskItem], folder: Path, progress
 
 
 def read_task(folder: Path) -> TaskSpec:
-    """Which task a folder holds."""
+    """The task of a folder."""
     path = user_path(folder, error=ConfigError) / TASK_FILE
     if not path.is_file():
         raise ConfigError(f"{folder} has no task: {TASK_FILE} is missing. Write one with `latentedit bench data`")
     try:
         return TaskSpec.model_validate(read_json(path))
     except pydantic.ValidationError as error:
-        raise ConfigError(f"{path} is not a task of latentedit: {faults_of(error)}. Write the folder again") from error
+        raise ConfigError(f"{path} is not a valid task: {faults_of(error)}. Write the folder again") from error
 
 
 def instruction(source: str, target: str) -> str:

@@ -1,4 +1,4 @@
-"""One method on one batch of items: edit at every strength, put the change back into the images, measure.
+"""One method on one batch of items: edit at every strength, apply the change to the images, measure.
 
 Gain and locality are applied to the change afterwards, so methods that differ in these alone share an editor's work.
 """
@@ -25,12 +25,12 @@ from latentedit_bench.metrics.disentanglement import all_scores
 from latentedit_bench.metrics.locality import outside_change, outside_psnr_db, outside_share, side_effect
 from latentedit_bench.metrics.pie_bench import MODES, scores
 
-Row = dict[str, Any]  # one item, method and strength: plain values; None stands for what could not be measured
+Row = dict[str, Any]  # one item, method and strength: plain values; None if not measured
 CHANGE = "tv "  # prefix of the columns that hold the total variation of each attribute
 TRUE_CHANGE = "true tv "  # prefix of those of the right answer
 CODEC, FLOOR = ANSWERS = ("codec alone", "model floor")  # the names in tables of the rows of `answer_rows`
 REFINED = ", refined"  # at the end of the names of methods that are
-_REDRAW = Refinement(steps=8, widest=1.0)  # of the model floor: well converged, and of changes of any size
+_REDRAW = Refinement(steps=8, widest=1.0)  # of the model floor: converged, for changes of any size
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class Method:
     refined: bool = False  # the change is refined at strength 1 (`editors.refinement`); at others in proportion
 
     def allowed(self, latent: JointLatent, strengths: Sequence[float]) -> list[float]:
-        """Those of the strengths that the editor takes."""
+        """The strengths that the editor supports."""
         found: list[float] = []
         for strength in strengths:
             try:
@@ -58,7 +58,7 @@ class Method:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Edits:
-    """What an editor makes of a batch, before its change is put into the images."""
+    """An editor's latents of a batch, before the change is applied to the images."""
 
     batch: Prepared  # what is edited
     latents: Mapping[float, Tensor]  # by strength; the source in the place of those that are not finite
@@ -68,7 +68,7 @@ class Edits:
     @staticmethod
     @torch.no_grad()
     def of(method: Method, batch: Prepared, strengths: Sequence[float], *, seed: int) -> "Edits":
-        """Edit at each of the strengths that the editor takes, without the method's gain; see `Prepared.seeds`."""
+        """Edit at each supported strength, without the method's gain; see `Prepared.seeds`."""
         latent, allowed = batch.latent, method.allowed(batch.latent, strengths)
         started = time.perf_counter()
         editor = method.editor.for_captions(latent.captions, batch.targets)
@@ -87,9 +87,9 @@ class Edits:
 def evaluate(
     method: Method, batch: Prepared, strengths: Sequence[float], *, seed: int, edits: Edits | None = None
 ) -> tuple[list[Row], dict[float, list[Image.Image]]]:
-    """Rows of a method, item by item, one a strength that it takes, and the edited images at each strength.
+    """Rows of a method, one per item and supported strength, and the edited images at each strength.
 
-    An edit that is not finite gives the image back, which is no edit, and counts as "failed".
+    An edit that is not finite is replaced by the source and counts as "failed".
     """
     edits = Edits.of(method, batch, strengths, seed=seed) if edits is None else edits
     source, rows, images = batch.latent.z, list[list[Row]](), dict[float, list[Image.Image]]()
@@ -113,10 +113,10 @@ def evaluate(
 
 @torch.no_grad()
 def answer_rows(batch: Prepared) -> list[Row]:
-    """The right answers themselves, put back as an edit is: encoded alone, and then also redrawn by the model.
+    """The right answers as edits: encoded and decoded, and also with the core of the change redrawn by the model.
 
-    Rows of the methods `CODEC` and `FLOOR` at strength 1 and seed 0; none without right answers. The floor is what is
-    left of the error where the whole change is known and the model draws its core again, under the target caption.
+    Rows of the methods `CODEC` and `FLOOR` at strength 1 and seed 0; none without right answers. The floor is the error
+    that remains if the change is known and the model redraws its core under the target caption.
     """
     if batch.answer_pixels is None:
         return []
@@ -132,7 +132,7 @@ def answer_rows(batch: Prepared) -> list[Row]:
 
 
 def _finite(z: Tensor, instead: Tensor) -> tuple[Tensor, Tensor]:
-    """The latents, others in the place of those that are not finite, and which those are."""
+    """The latents with those that are not finite replaced, and which were."""
     failed = ~torch.isfinite(z).flatten(1).all(1)
     return torch.where(failed.reshape(-1, *[1] * (z.ndim - 1)), instead, z), failed
 
@@ -174,7 +174,7 @@ def _measured(
 
 
 def _readings(before: Readings, after: Readings, answer: Readings | None) -> dict[str, Float[Tensor, " b"]]:
-    """The change of each attribute, whether the reader sees what was requested, and how much else changed."""
+    """The change of each attribute, the share of fulfilled requests, and the number of other changes."""
     columns = total_variation(CHANGE, before, after)
     if answer is None:
         return columns

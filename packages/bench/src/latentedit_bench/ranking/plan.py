@@ -1,4 +1,4 @@
-"""Everything that decides a benchmark's rows, and how it is stored in a run's folder."""
+"""The plan of a benchmark, which determines its rows, and its form in a run's folder."""
 
 import dataclasses
 from typing import Any
@@ -34,7 +34,7 @@ class MethodSpec(_Stored):
 
 
 class DataSpec(_Stored):
-    """A data set in ``run.json``: enough to know whether another one is the same."""
+    """A data set in ``run.json``, identified by its fingerprint."""
 
     name: str
     version: str
@@ -67,13 +67,13 @@ def read_plan(run: RunFolder) -> PlanSpec:
         return PlanSpec.model_validate(run.manifest.plan)
     except pydantic.ValidationError as error:
         raise FileFormatError(
-            f"{run.path / MANIFEST} is damaged: {faults_of(error)}. Begin the run in another folder"
+            f"{run.path / MANIFEST} is damaged: {faults_of(error)}. Start the run in another folder"
         ) from error
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Plan:
-    """What is run; two runs whose plans are equal give equal rows."""
+    """A benchmark to run; equal plans give equal rows."""
 
     model: Backbone  # what edits
     dataset: Dataset  # what is edited
@@ -86,13 +86,11 @@ class Plan:
         names = [method.name for method in self.methods]
         if not names or len(set(names)) < len(names):
             named = ", ".join(map(repr, names)) or "none"
-            raise ConfigError(f"the methods are {named}. Name one or more, each once")
+            raise ConfigError(f"expected different methods; got {named}")
         if 1.0 not in self.strengths or 0.0 in self.strengths:
-            raise ConfigError(
-                f"the strengths are {', '.join(map(str, self.strengths))}. Give some with 1 among them, and without 0"
-            )
+            raise ConfigError(f"strengths must include 1 and not 0; got {', '.join(map(str, self.strengths))}")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
-            raise ConfigError(f"the seeds are {', '.join(map(str, self.seeds)) or 'none'}. Give one or more, each once")
+            raise ConfigError(f"expected different seeds; got {', '.join(map(str, self.seeds)) or 'none'}")
         if self.batch < 1:
             raise ConfigError(f"`batch` must be 1 or more; got {self.batch}")
 

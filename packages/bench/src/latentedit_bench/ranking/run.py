@@ -1,6 +1,6 @@
-"""A benchmark in a folder: one batch of items, by one editor, from one seed a unit, by one process or several.
+"""A benchmark run in a folder. A unit is one batch of items, one editor and one seed.
 
-Methods whose editors are equal, and that differ in locality or gain, are one unit: the edit is paid once.
+Methods that have equal editors and differ in locality or gain share a unit, so they edit once.
 """
 
 import dataclasses
@@ -27,26 +27,26 @@ from latentedit_bench.ranking.evaluate import CODEC, Edits, Method, answer_rows,
 from latentedit_bench.ranking.plan import KIND, Plan
 
 SOURCE, TRUTH = "source", "truth"  # sub-folders of the previews, next to those of the methods
-BETWEEN = " / "  # stands between the names of methods that share their edits
+BETWEEN = " / "  # separates the names of methods that share their edits
 _PREVIEW_PX = 192
 Task = tuple[tuple[Item, ...], tuple[Method, ...], int]  # of a unit, and its seed; no methods: the right answers
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BenchWork:
-    """Units of a plan, done batch by batch; their names sort by method, so that the batch does not order the table."""
+    """Units of a plan, batch by batch; their names sort by method, so the table does not depend on the batch size."""
 
     spec: Mapping[str, Any]  # see `Plan.spec`
-    load: Callable[[], Backbone]  # loads the model; can be pickled where other processes are to work
-    methods: tuple[tuple[Method, ...], ...]  # of the plan, those together that share their edits
+    load: Callable[[], Backbone]  # loads the model; must be picklable if other processes work
+    methods: tuple[tuple[Method, ...], ...]  # of the plan, grouped by equal editors
     strengths: tuple[float, ...]  # of the plan
-    seeds: tuple[int, ...]  # likewise
+    seeds: tuple[int, ...]  # of the plan
     batches: tuple[tuple[Item, ...], ...]  # of its items
-    images: bool = False  # also keep every edited image, under ``images/METHOD/STRENGTH/ITEM.png``
+    images: bool = False  # also store every edited image, under ``images/METHOD/STRENGTH/ITEM.png``
 
     @staticmethod
     def of(plan: Plan, *, load: Callable[[], Backbone] | None = None, images: bool = False) -> "BenchWork":
-        """Cut a plan into units; without ``load`` the plan's own model works in this process. Opens every image."""
+        """The units of a plan; without ``load`` the plan's model works in this process. Opens every image."""
         return BenchWork(
             spec=plan.spec,
             load=load or (lambda: plan.model),
@@ -59,7 +59,7 @@ class BenchWork:
 
     @property
     def units(self) -> Sequence[str]:
-        """In the order of work: all that is done with a batch, then the next."""
+        """In the order of work: all units of a batch, then those of the next."""
         names = [CODEC, *(some[0].name for some in self.methods for _ in self.seeds)]
         return [
             f"{place:03d}-{batch:06d}-{file_name(name)}"
@@ -77,7 +77,7 @@ class BenchWork:
         return items, self.methods[which], self.seeds[seed]
 
     def start(self) -> Measure:
-        """Load the model, which must be the plan's."""
+        """Load the model and check that it is the plan's."""
         model = self.load()
         check_model(self.spec, model.fingerprint)
         return _Bench(self, model)
@@ -138,7 +138,7 @@ class _Bench:
     def _files(
         self, method: Method, names: Sequence[str], images: Mapping[float, Sequence[Image.Image]]
     ) -> dict[str, bytes]:
-        """Small images at strength 1 and, where they are wanted, all images."""
+        """Small images at strength 1 and, if requested, all images."""
         files = _previews(method.name, names, images[1.0]) if 1.0 in images else {}
         for strength, some in images.items() if self._work.images else ():
             folder = f"images/{file_name(method.name)}/{strength:g}"
@@ -147,7 +147,7 @@ class _Bench:
 
 
 def alike(methods: Sequence[Method]) -> tuple[tuple[Method, ...], ...]:
-    """Methods in the order of the first of each editor, those together whose editors are equal."""
+    """Methods grouped by equal editors, in the order of the first of each group."""
     found: dict[str, list[Method]] = {}
     for method in methods:
         found.setdefault(json.dumps([method.editor.name, method.editor.to_dict()], sort_keys=True), []).append(method)
@@ -182,7 +182,7 @@ def _encoded(image: Image.Image, kind: str) -> bytes:
 
 def run(
     plan: Plan,  # what is run
-    folder: Path,  # where the run goes, see `batch.folder`; made where it is missing. A run that was stopped goes on
+    folder: Path,  # of the run, see `batch.folder`; a stopped run continues
     *,
     command: str,  # that is stored with it
     images: bool = False,  # also write every edited image, under ``images/METHOD/STRENGTH/ITEM.png``

@@ -92,9 +92,9 @@ class Summaries:
     """The tables of a run with right answers."""
 
     ours: str  # the method that is compared
-    order: Sequence[str]  # of the methods that are ranked, the right answers among them, the best first
-    apart: Sequence[str]  # of those that are no text editors, likewise
-    rivals: Sequence[str]  # methods that are not of our family, likewise
+    order: Sequence[str]  # of the ranked methods and the right answers, the best first
+    apart: Sequence[str]  # methods that are not text editors, the best first
+    rivals: Sequence[str]  # methods that are not of our family, the best first
     items: Table  # from `per_item`, `summary` and so on
     table: Table
     kinds: Table
@@ -138,14 +138,14 @@ class Summaries:
 
     @property
     def too_few_seeds(self) -> str:
-        """Why no methods are compared; empty where they are."""
+        """Why no methods are compared; empty if they are."""
         if self.seeds >= SEEDS:
             return ""
         return f"Methods are not compared: that takes {SEEDS} seeds, and this run has {self.seeds}."
 
 
 def is_ranked(rows: Table) -> bool:
-    """Whether there are right answers, without which there is no ranking."""
+    """Whether there are right answers to rank by."""
     return "effect" in rows and bool(rows["effect"].notna().any())
 
 
@@ -171,7 +171,7 @@ def per_item(rows: Table) -> Table:
     its error counts as 0.
     """
     if not is_ranked(rows):
-        raise ConfigError("no item has a right answer to rank by. Give the manifest truths")
+        raise ConfigError("ranking needs right answers, and no item has one. Add truths to the manifest")
     one = rows[rows["effect"].notna() & (rows["strength"] == 1)]
     effect, leakage = (one[name].to_numpy(float)[:, None] for name in ("effect", "leakage"))
     one = one.assign(scaled=matched_error(effect, leakage, 1.0), capped=one["error"].astype(float).clip(upper=1))

@@ -57,7 +57,7 @@ def svg(draw: Callable[[Axes], None], title: str, height: float) -> str:
 
 
 def _shown(found: Summaries) -> Sequence[str]:
-    """Those that have a color: ours and the best baselines, or the best of a run without ours."""
+    """The methods with a color: ours and the best baselines, or the best of a run without ours."""
     alone = [name for name in found.order if name not in ANSWERS]
     return ([found.ours, *found.rivals] if found.ours in found.order else alone)[: len(COLORS) - 1]
 

@@ -1,4 +1,4 @@
-"""Pages from templates. Those in HTML are one file in the house's style without external resources."""
+"""Pages from templates; HTML pages are single files without external resources."""
 
 import jinja2
 from markupsafe import Markup
@@ -31,7 +31,7 @@ def render(name: str, **values: object) -> str:
 
 
 def _literal(text: object) -> str:
-    """In Markdown no more than its letters, on one line."""
+    """A text as literal Markdown on one line."""
     return " ".join(str(text).split()).translate(_TROUBLE)
 
 

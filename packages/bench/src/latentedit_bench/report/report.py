@@ -1,4 +1,4 @@
-"""A run as one HTML page that a reader who knows nothing of the project can read."""
+"""A run as one HTML page for readers who do not know the project."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -43,7 +43,7 @@ _FEWEST_SURE = 0.5  # total variation from which the reader is taken to see an a
 
 
 def write_report(folder: Path, path: Path) -> None:
-    """Write a run, as far as it is, as one file that needs no other machine to be shown."""
+    """Write a run, finished or not, as one self-contained file."""
     run = RunFolder.read(folder)
     plan, rows = read_plan(run), table_of(run)
     if len(rows) == 0:
@@ -94,7 +94,7 @@ class Example:
 
 
 def examples(folder: Path, rows: Table) -> Mapping[str, Sequence[Example]]:
-    """Of each method, its best, median and worst item by error; the first three where there are no right answers."""
+    """Each method's best, median and worst items by error; the first three items if there are no right answers."""
     one = rows[(rows["strength"] == 1) & ~rows["method"].isin(ANSWERS)]
     one = one.drop_duplicates(["method", "item"])  # the small images are those of the first seed
     return {

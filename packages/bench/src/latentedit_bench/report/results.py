@@ -1,4 +1,4 @@
-"""A finished run as files: tables for a person and for a program, the curves, and a sheet of edits."""
+"""A finished run as files: Markdown, CSV, the curves, and a sheet of edits."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from latentedit_keep.base.files import write_text
 from latentedit_keep.base.images import read_image, save_image
 
 _ITEMS = ("method", "item", "group", "kind", "requested", PRIMARY, "above scaled", "error", "effect", "leakage")
-"""Columns of ``items.csv``: enough for every comparison, item by item."""
+"""Columns of ``items.csv``."""
 
 _SHEET_ITEMS = 8
 _PANEL_PX = 72
@@ -54,7 +54,7 @@ def write_results(folder: Path, rows: Table, roles: Roles = ROLES) -> list[Compa
 
 
 def write_unranked(folder: Path, rows: Table) -> list[str]:
-    """Write ``pie-bench.csv`` where there are masks; give the numbers of PIE-Bench that were left out, and why."""
+    """Write ``pie-bench.csv`` if there are masks; returns the measures of PIE-Bench that were left out, and why."""
     table = pie_bench_table(rows)
     if table is None:
         return []
@@ -81,14 +81,14 @@ def write_sheet(plan: Plan, folder: Path) -> None:
 
 
 def _write_csv(path: Path, frame: Table) -> None:
-    """Five significant digits a number; the file is whole, or as it was."""
+    """Atomically, with five significant digits."""
     text = StringIO()
     frame.to_csv(text, index=False, float_format="%.5g", lineterminator="\n")
     write_text(path, text.getvalue())
 
 
 def _compared(comparisons: Sequence[Sequence[Comparison]]) -> Table:
-    """The other's less ours as "MEASURE", and ours over the other's as "MEASURE ratio"."""
+    """The other's mean minus ours as "MEASURE", ours over the other's as "MEASURE ratio"."""
     rows = [
         {"method": one.other, "measure": name, **dataclasses.asdict(estimate)}
         for by_error in comparisons

@@ -1,4 +1,4 @@
-"""The tables of a run, cell by cell; and one of them in Markdown. The page draws the same cells (grid.html.jinja)."""
+"""The tables of a run as cells, for Markdown and for the page (grid.html.jinja)."""
 
 import dataclasses
 import json
@@ -14,9 +14,9 @@ from latentedit_bench.ranking.run import BETWEEN
 from latentedit_bench.ranking.summaries import EFFECTS, OVERALL, SHOWN, Summaries
 
 _BARRED = ("above", "above scaled", "error", "effect", "decomposability", "disentanglement", "done")
-"""Measures whose whole range, or the better part of it, is 0 to 1."""
+"""Measures with a range of about 0 to 1."""
 
-_AT_STRENGTHS = {"error": "error", "effect": "effect", "disentanglement": "SDE"}  # what their columns are called
+_AT_STRENGTHS = {"error": "error", "effect": "effect", "disentanglement": "SDE"}  # titles of columns
 
 _OF_CURVES = {"matched": "matched error", "reached": "reaches it", "linearity": "linearity"} | {
     name: name for wanted in EFFECTS if (name := f"leakage at {wanted:g}")
@@ -29,7 +29,7 @@ class Cell:
 
     text: str  # its content
     note: str = ""  # in small letters after it, such as an interval
-    value: float | None = None  # what the column is sorted by; the text where it is None
+    value: float | None = None  # sort key; None sorts by the text
     share: float | None = None  # length of the bar behind it, 0 to 1
 
 
@@ -38,8 +38,8 @@ class Grid:
     """A table."""
 
     head: Sequence[str]  # names of columns
-    rows: Sequence[Sequence[Cell]]  # of cells, the first of which names the row
-    marked: str = ""  # name of the row that stands out
+    rows: Sequence[Sequence[Cell]]  # the first cell is the row's name
+    marked: str = ""  # name of the highlighted row
     ranked: bool = False  # the value of the first cell of a row is its rank, None for rows that have none
 
 
@@ -55,7 +55,7 @@ class Section:
 
 
 def number(value: float, *, digits: int = 3, note: str = "", barred: bool = False) -> Cell:
-    """A cell that sorts by its number; a dash where there is none."""
+    """A cell that sorts by its number; a dash if it is not finite."""
     if not math.isfinite(value):
         return Cell(text="-")
     share = min(max(value, 0.0), 1.0) if barred else None
@@ -114,7 +114,7 @@ def sections(found: Summaries, methods: Sequence[MethodSpec]) -> Iterator[Sectio
             key="attributes",
             title="Error above the codec's by the requested attribute (items with one)",
             description="Each item's error is relative to the requested change, so small parts of an image weigh as "
-            "much as large ones; likewise each attribute in the last column.",
+            "much as large ones. Attributes have equal weights in the last column.",
             grid=_wide(found.attributes, order, ours, column="attribute"),
         )
     if len(found.still):
@@ -144,7 +144,7 @@ def ranking_grid(found: Summaries, names: Sequence[str], untuned: Set[str] = fro
 
 
 def comparison_grid(found: Summaries) -> Grid:
-    """Ours against each other method by each error; by the first it is decided who is better."""
+    """Ours against each other method by each error; the first decides which is better."""
     rows: list[list[Cell]] = []
     for first, *others in found.comparisons:
         cells = [Cell(text=first.other)]
@@ -159,15 +159,15 @@ def comparison_grid(found: Summaries) -> Grid:
 
 
 def pie_bench_grid(table: Table, *, marked: str) -> Grid:
-    """PIE-Bench's numbers over all categories, a row a method."""
+    """PIE-Bench's measures over all categories, one row per method."""
     whole = table[table["category"] == OVERALL]
     return _wide(whole, list(dict.fromkeys(whole["method"])), marked, column="metric")
 
 
 def cost_grid(rows: Table, records: Mapping[str, UnitRecord], *, marked: str) -> Grid:
-    """What each method took, in seconds and memory, and how many of its edits were not finite.
+    """Seconds and memory of each method, and the number of its edits that were not finite.
 
-    Methods that share their edits are each charged all of the time.
+    Methods that share their edits are each charged the full time.
     """
     spent: dict[str, list[UnitRecord]] = {}
     for record in records.values():
@@ -196,7 +196,7 @@ def cost_grid(rows: Table, records: Mapping[str, UnitRecord], *, marked: str) ->
 
 
 def method_grid(methods: Sequence[MethodSpec], *, marked: str) -> Grid:
-    """The settings that each method ran with."""
+    """The settings of each method."""
     rows = [
         [
             *(
@@ -214,7 +214,7 @@ def method_grid(methods: Sequence[MethodSpec], *, marked: str) -> Grid:
 def _wide(
     table: Table, order: Sequence[str], marked: str, *, column: str = "column", measure: Mapping[str, str] | None = None
 ) -> Grid:
-    """A row a method; a column a value of one of the table's, or one of some measures and what they are called."""
+    """One row per method; one column per value of a column, or per measure with its title."""
     if measure is not None:
         table = table[table["measure"].isin(measure)]
         table = table.assign(column=table["measure"].map(measure))

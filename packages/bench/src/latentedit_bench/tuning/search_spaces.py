@@ -1,8 +1,8 @@
-"""Every method of the benchmark before its settings are chosen: what is tried, and what an edit may cost.
+"""Search space and budget of every method of the benchmark.
 
-The settings stand in ``search_spaces.yaml``. They say everything but the steps, as many as the budget of evaluations
-pays for. Text editors have a second row whose change is kept to where it is strong, as ours is. An editor of another
-package needs no row: its defaults are tried, and each of its numbers a little lower and higher.
+``search_spaces.yaml`` has the settings except for the steps, which follow from the budget of evaluations. Text editors
+have a second row with locality. An editor of another package needs no row: its defaults are tried, and each of its
+numbers somewhat lower and higher.
 """
 
 import copy
@@ -21,33 +21,33 @@ from latentedit.editors.base import Editor, editor_class
 from latentedit.latents.joint import JointLatent
 
 OURS = "eim"  # what `latentedit edit` runs, with the settings that the model stores
-BUDGET = 28  # network evaluations an image of one edit
-TRIES = 16  # settings that are tried of every method
-_FIRST = 12  # candidates of an editor without a row, before it goes on from the best
-_DIGITS = 3  # significant ones of settings that are made here
+BUDGET = 28  # network evaluations per image of one edit
+TRIES = 16  # candidates of every method
+_FIRST = 12  # first candidates of an editor without a row, before neighbors of the best
+_DIGITS = 3  # significant digits of computed settings
 MOST_STEPS = 60  # of a candidate, where a step is cheap: some editors have none to spend below a low level
 Settings = Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class SearchSpace:
-    """A row of the ranking before its settings are chosen."""
+    """A row of the ranking before tuning."""
 
     name: str  # in tables
     editor: str  # its name in the registry
-    candidates: tuple[Settings, ...]  # settings to be tried first, all but the steps
-    budget: int = BUDGET  # network evaluations an image that each candidate may take
-    local: bool = False  # its change is kept to where it is strong
-    tries: int = TRIES  # candidates in all; those beyond the first ones go on from the best
+    candidates: tuple[Settings, ...]  # the first to try, without steps
+    budget: int = BUDGET  # network evaluations per image
+    local: bool = False  # the change is kept to where it is strong
+    tries: int = TRIES  # number of all candidates; the others are neighbors of the best
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Roles:
-    """What the rows of a ranking are, apart from the text editors that are compared with ours."""
+    """Rows of a ranking other than the text editors that are compared with ours."""
 
     ours: str = OURS  # the row that is compared with every other
-    family: Set[str] = frozenset((OURS,))  # rows of Encode, Identify, Manipulate, ours among them: no rivals
-    apart: Set[str] = frozenset()  # editors that are no text editors
+    family: Set[str] = frozenset((OURS,))  # rows of Encode, Identify, Manipulate, including ours: no rivals
+    apart: Set[str] = frozenset()  # editors that are not text editors
 
 
 def search_spaces() -> list[SearchSpace]:
@@ -67,7 +67,7 @@ def search_space(name: str) -> SearchSpace:
 
 
 def around_defaults(name: str) -> SearchSpace:
-    """An editor's defaults, and one number at a time a quarter lower and higher, as far as it takes that."""
+    """An editor's defaults, and each number a quarter lower and higher within its range."""
     kind = editor_class(name)
     defaults = kind.from_dict({}).to_dict()
     found = [defaults]
@@ -88,7 +88,7 @@ def around_defaults(name: str) -> SearchSpace:
 
 
 def expand(space: Mapping[str, Any]) -> tuple[Settings, ...]:
-    """The settings that a space of the table stands for; under "try" every combination, the last name changing fastest.
+    """The settings of a space of the table: every combination of those in "try", the last name changing fastest.
 
     "a.b" is b within a; "a, b" are two settings whose values come in pairs.
     """
@@ -133,7 +133,7 @@ _TABLE: Mapping[str, Any] = yaml.safe_load(
 )
 
 SEARCH_SPACES = tuple(_read(_TABLE))
-"""Every method of the benchmark; those that share an editor and its candidates next to each other."""
+"""Every method of the benchmark; those with a common editor and candidates are adjacent."""
 
 ENDS: Mapping[str, tuple[float | None, float | None]] = {  # by names of settings, or the last part of them
     name: (ends.get("from"), ends.get("to")) for ends in _TABLE["ends"] for name in ends["of"]
@@ -144,7 +144,7 @@ ROLES = Roles(family=frozenset((OURS, *_TABLE["ours"])), apart=frozenset(_TABLE[
 
 
 def at_budget(space: SearchSpace, settings: Settings, latent: JointLatent) -> Editor:
-    """The editor of a candidate with as many steps as its budget pays for; as it is where it has no steps."""
+    """The editor of a candidate with as many steps as its budget pays for; unchanged if it has no steps."""
     kind, best = editor_class(space.editor), None
     if not hasattr(kind.from_dict(settings), "steps"):
         return kind.from_dict(settings)
@@ -155,20 +155,20 @@ def at_budget(space: SearchSpace, settings: Settings, latent: JointLatent) -> Ed
         best = editor
     if best is None:
         raise ConfigError(
-            f"one step of {space.name} with {dict(settings)} takes more than {space.budget} evaluations. "
-            "Give it a larger budget"
+            f"one step of {space.name} with {dict(settings)} costs more than {space.budget} evaluations. "
+            "Increase its budget"
         )
     return best
 
 
 def without_steps(settings: Settings, space: SearchSpace) -> dict[str, Any]:
-    """Whole settings of an editor less the steps that follow from the budget; those that the space fixes stay."""
+    """Settings of an editor without the steps that follow from the budget; steps that the space fixes stay."""
     searched = all("steps" not in one.get("search", {"steps": 0}) for one in space.candidates)
     return _without_steps(settings, in_search=searched)
 
 
 def _without_steps(settings: Settings, *, in_search: bool) -> dict[str, Any]:
-    """Less those of the search where it has some and they are free, else less those of the editor."""
+    """Without the steps of the search if it has some that are free, otherwise without those of the editor."""
     search = settings.get("search")
     if in_search and isinstance(search, Mapping):
         return {**settings, "search": {name: value for name, value in search.items() if name != "steps"}}
@@ -176,7 +176,7 @@ def _without_steps(settings: Settings, *, in_search: bool) -> dict[str, Any]:
 
 
 def _with_steps(settings: Settings, steps: int) -> dict[str, Any]:
-    """Steps of the search where the settings have one whose steps are not fixed, else of the editor."""
+    """With steps of the search if they are free, otherwise of the editor."""
     search = settings.get("search")
     if search is not None and "steps" not in search:
         return {**settings, "search": {**search, "steps": steps}}
@@ -184,11 +184,10 @@ def _with_steps(settings: Settings, steps: int) -> dict[str, Any]:
 
 
 def edges(best: Settings, tried: Sequence[Settings]) -> dict[str, float]:
-    """Ordered settings whose best value is the least or largest that was tried, and the value to try beyond it.
+    """Numbers whose best value is the smallest or largest that was tried, and the next value to try beyond it.
 
-    One that has its natural end there (`ENDS`) is none, and neither is one of which one value was tried. Beyond the
-    last of some numbers lies the next of the geometric series that ends with the last two, of the arithmetic one where
-    they are not all above 0.
+    Natural limits (`ENDS`) and settings with one value are left out. The next value continues the geometric series of
+    the last two, or the arithmetic one if they are not all above 0.
     """
     found: dict[str, float] = {}
     for name, values in _ranges(best, tried).items():
@@ -203,9 +202,7 @@ def edges(best: Settings, tried: Sequence[Settings]) -> dict[str, float]:
 
 
 def neighbors(best: Settings, tried: Sequence[Settings]) -> Iterator[dict[str, Any]]:
-    """Settings that have not been tried and differ from the best in one number: beyond its edges, then halfway to the
-    values on either side of it; see `edges`.
-    """
+    """Settings that differ from the best in one number: beyond its edges, then halfway to the adjacent values."""
     steps = list(edges(best, tried).items())
     for name, values in _ranges(best, tried).items():
         own = _at(best, name)
@@ -223,7 +220,7 @@ def neighbors(best: Settings, tried: Sequence[Settings]) -> Iterator[dict[str, A
 
 
 def _ranges(best: Settings, tried: Sequence[Settings]) -> dict[str, list[float]]:
-    """Numbers of which several values were tried, but for the steps, which follow from the budget; values rise."""
+    """Numbers with several tried values, in rising order; without steps, which follow from the budget."""
     found: dict[str, list[float]] = {}
     for name in _names(best):
         values = {value for one in tried if (value := _at(one, name)) is not None}
@@ -259,7 +256,7 @@ def _changed(settings: Settings, name: str, value: float) -> dict[str, Any]:
 
 
 def _rounded(value: float, *, whole: bool) -> float:
-    """Such a whole number, away from 0 where it lies between two; or one of few digits."""
+    """A whole number, rounded away from 0; or a number with three digits."""
     if whole:
         return math.ceil(value) if value > 0 else math.floor(value)
     return float(f"{value:.{_DIGITS}g}")

@@ -1,0 +1,167 @@
+"""False alarms and misses of `latentedit check` on known pairs.
+
+Half of the pairs are unchanged except for the damage of an editor, half have a local change as well; three in ten
+edited images have a wide-gamut profile.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.stats import beta
+
+from latentedit.batch.folder import UnitResult
+from latentedit_bench.known_pairs.cases import Case, Half, make_case
+from latentedit_bench.known_pairs.damages import Damage
+from latentedit_bench.known_pairs.measured import PairWork, Row, case_work
+from latentedit_bench.metrics.statistics import Table
+from latentedit_keep.base.color import Levels, space_of
+from latentedit_keep.checking import Measure, check
+from latentedit_keep.registration import Registration
+from latentedit_keep.tones import PATCHES
+
+SEEDS: dict[Half, int] = {"calibration": 21, "test": 24}  # new ones whenever rates are measured again
+LEAST = 0.005  # share of the image from which a change must be found
+_REPAINTING = ("autoencoder", "redrawn")  # codecs that repaint the image
+_WHITE = (0.3127, 0.3290)
+_PROFILES: dict[str, dict[str, Any]] = {
+    "wide": {"gamma": 0.4547, "chromaticity": (*_WHITE, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06)},
+    "p3": {"chromaticity": (*_WHITE, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060)},
+}
+_SIZES = {"0.5 to 1 %": 0.01, "1 to 3 %": 0.03, "3 to 10 %": 0.1, "10 % and more": 1.0}
+_ALIGNMENT = ("right_px", "down_px", "zoom", "rotation_degrees", "cast")
+
+
+def check_work(split: str, count: int) -> PairWork:
+    """The first pairs of a split as work."""
+    return case_work(split, count, seeds=SEEDS, measure=_measured_unit)
+
+
+def _measured_unit(unit: str, *, half: Half) -> UnitResult:
+    return UnitResult(rows=[measured(half, int(unit))])
+
+
+def measured(half: Half, index: int) -> Row:
+    """The report of one pair with and without a mask, and the errors of its measures with their uncertainties."""
+    kind = ("unchanged", "local")[index % 2]
+    case = make_case(half, index, kind=kind, seed=SEEDS[half], least=LEAST)
+    damage = case.damage
+    assert damage is not None
+    generator = np.random.default_rng([SEEDS[half], index, 1])
+    profile = str(generator.choice(["", *_PROFILES], p=[0.7, 0.15, 0.15]))
+    result = check(Image.fromarray(case.original), _with_profile(case, profile))
+    report, size, real = result.report, case.original.shape[1::-1], case.mask > 0.5
+    masked = check(result.kept.original, result.kept.edited, mask=mask_around(real, generator)).report
+    frame = Registration(
+        matrix=damage.matrix, size=size, edited_size=damage.size, agreement=1.0, inliers=0, uncertainty_px=0.0
+    )
+    cast, changed, both = true_cast(damage), result.edit | result.other, (report.inside, report.outside)
+    found = {name: getattr(report, name) for name in _ALIGNMENT} | {
+        "share": Measure(value=sum(one.value for one in both), uncertainty=sum(one.uncertainty for one in both))
+    }
+    values = (*frame.shift_px, frame.zoom, frame.rotation_degrees, cast, float(real.mean()))
+    true: dict[str, float] = dict(zip((*_ALIGNMENT, "share"), values, strict=True))
+    moved = max(map(abs, frame.shift_px)) > 0.5 or abs(frame.zoom - 1) > 1e-3
+    return {
+        "case": index, "kind": kind, "what": case.what, "image": case.image, "side": max(size),
+        "codec": damage.codec, "profile": profile or "none", "resized": damage.size != size, "moved": moved,
+        "cast": "none" if cast < 2 else "2 to 10 levels" if cast < 10 else "10 levels and more",
+        "true": true["share"], "found": report.found, "share": found["share"].value,
+        "covered": float(changed[real].mean()) if real.any() else None,
+        "extra": float(changed[case.mask == 0].mean()), "verdict": report.verdict, "masked": list(masked.reasons),
+        "errors": {
+            name: None if one is None else [abs(one.value - true[name]), one.uncertainty] for name, one in found.items()
+        },
+    }  # fmt: skip
+
+
+def _with_profile(case: Case, name: str) -> Image.Image:
+    """The edited image, converted to a wider space and tagged with it."""
+    if not name:
+        return Image.fromarray(case.edited)
+    space = space_of(_PROFILES[name])
+    assert space is not None
+    levels: Levels = space.from_srgb(case.edited.astype(np.float32))
+    image = Image.fromarray(np.rint(levels).clip(0, 255).astype(np.uint8))
+    image.info.update(_PROFILES[name])
+    return image
+
+
+def mask_around(change: NDArray[np.bool_], generator: np.random.Generator) -> Image.Image:
+    """The box around a change with a margin of 3 % of the side; a random box if there is no change."""
+    mask, margin = np.zeros(change.shape, dtype=np.uint8), math.ceil(0.03 * max(change.shape))
+    corners = [(at.min() - margin, at.max() + 1 + margin) for at in np.nonzero(change) if len(at)]
+    if not corners:
+        starts = [int(generator.integers(side * 3 // 4)) for side in change.shape]
+        corners = [(start, start + side // 4) for start, side in zip(starts, change.shape, strict=True)]
+    (top, bottom), (left, right) = corners
+    mask[max(0, top) : bottom, max(0, left) : right] = 255
+    return Image.fromarray(mask)
+
+
+def true_cast(damage: Damage) -> float:
+    """Mean change of the colors that `Tones.cast` measures; both directions differ little."""
+    patches = np.repeat(np.repeat(PATCHES, 16, axis=0), 16, axis=1)
+    colors = dataclasses.replace(damage, matrix=np.eye(3), size=patches.shape[1::-1], codec="none")
+    return float(np.abs(colors.apply(patches).astype(np.float32)[8, 8::16] - PATCHES[0]).mean())
+
+
+def check_summary(rows: Table) -> dict[str, Any]:
+    """Rates with exact 95 % intervals (Clopper and Pearson) over pairs."""
+    same, changed = rows[rows["kind"] == "unchanged"], rows[rows["true"] >= LEAST]
+    same = same.assign(wrong=~same["found"].isin(["nothing", "faint change", "all colors"]))
+    missed = changed["found"].isin(["nothing", "all colors", "reframed"]) | (changed["covered"] == 0)
+    size = changed["true"].map(lambda share: next(name for name, most in _SIZES.items() if share <= most))
+    changed = changed.assign(wrong=missed, size=size)
+    reasons = {
+        name: rows["masked"].map(lambda given, name=name: name in given) for name in ("changed outside", "no edit")
+    }
+    rates: Mapping[str, Table] = {
+        "false alarms": same["wrong"],
+        "false alarms, not repainted": same["wrong"][~same["codec"].isin(_REPAINTING)],
+        "unchanged, unsure": same["found"] == "faint change",
+        "misses": missed,
+        "changed, unsure": changed["found"] == "faint change",
+        "less than half of the change found": missed | (changed["covered"] < 0.5),
+        "local change called whole image": changed["found"] == "whole image",
+        "with a mask, unchanged: change outside": reasons["changed outside"][same.index],
+        "with a mask, changed inside: change outside": reasons["changed outside"][changed.index],
+        "with a mask, changed inside: no edit": reasons["no edit"][changed.index],
+    }
+    errors: Table = pd.DataFrame(rows["errors"].tolist(), index=rows.index)
+    compared = (rows["found"] != "whole image") & (rows["codec"] != "redrawn")
+    errors["share of a change"] = errors["share"].where(rows["found"].eq("local change") & rows["true"].gt(0))
+    return {
+        "pairs": len(rows),
+        "images": rows["image"].nunique(),
+        "overall": [{"name": name, **_rate(wrong)} for name, wrong in rates.items()],
+        "false alarms": _by(same, "codec", "cast", "moved", "resized", "profile", "side"),
+        "misses": _by(changed, "what", "size", "codec"),
+        "within the uncertainty": [{"name": name, **_within(errors[name][compared].dropna())} for name in errors],
+        "alarms": same[same["wrong"]].drop(columns="errors").to_dict("records"),
+        "missed": changed[missed].drop(columns="errors").to_dict("records"),
+    }
+
+
+def _by(rows: Table, *names: str) -> list[dict[str, Any]]:
+    """The rate for each value of some columns."""
+    groups = [(name, value, some) for name in names for value, some in rows.groupby(name)]
+    return [{"kind": name, "name": str(value), **_rate(some["wrong"])} for name, value, some in groups]
+
+
+def _rate(wrong: Table) -> dict[str, Any]:
+    count, wrongs = len(wrong), int(wrong.sum())
+    low = float(beta.ppf(0.025, wrongs, count - wrongs + 1)) if wrongs else 0.0
+    high = float(beta.ppf(0.975, wrongs + 1, count - wrongs)) if wrongs < count else 1.0
+    return {"of": count, "wrong": wrongs, "mean": wrongs / count if count else math.nan, "low": low, "high": high}
+
+
+def _within(errors: Table) -> dict[str, Any]:
+    """The share of errors within the stated uncertainty, and the median error."""
+    within = [error <= uncertainty for error, uncertainty in errors]
+    return {"of": len(within), "mean": float(np.mean(within)), "median error": float(np.median([e for e, _ in errors]))}
