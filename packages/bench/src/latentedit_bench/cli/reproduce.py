@@ -68,8 +68,10 @@ def reproduce(
         for place in page_files(page):
             check_place(place)
     if not (quiet or as_json):
-        less = "much less than " if quick else ""
-        echo(f"{len(experiments)} to measure; estimated time on two CPU cores: {less}{_duration(experiments)}")
+        claims = f"{len(experiments)} claim{'s' if len(experiments) > 1 else ''} to measure"
+        duration = _duration(experiments) if all(one.minutes for one in experiments) else ""
+        less = "much less than " if quick else "about "
+        echo(f"{claims}; {less}{duration} on two CPU cores" if duration else f"{claims}; no time estimate")
     with progress_bar(quiet=quiet or as_json) as progress:
         command = typed_command()
         records = run(experiments, output, command=command, quick=quick, device=device, progress=progress)
