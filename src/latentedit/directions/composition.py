@@ -75,8 +75,8 @@ def compose(directions: Sequence[Direction], strengths: Sequence[float], combine
             other at these strengths, or, unless they are summed, directions that mean the same.
     """
     check_combine(combine)
-    if len(strengths) != len(directions):
-        raise ShapeError(f"{len(directions)} directions take one strength each; got {len(strengths)}")
+    if len(strengths) != len(directions) or not directions:
+        raise ShapeError(f"each direction needs one strength; got {len(directions)} and {len(strengths)}")
     gram = _gram(directions)
     _check_sense(directions, strengths, gram, combine)
     weights = _weights(gram, torch.tensor(strengths, dtype=torch.float64), combine)
@@ -107,8 +107,6 @@ def compose(directions: Sequence[Direction], strengths: Sequence[float], combine
 
 
 def _gram(directions: Sequence[Direction]) -> Float[Tensor, "b k k"]:
-    if not directions:
-        raise ConfigError("at least one direction is needed")
     shapes = {tuple(d.z.shape[1:]) for d in directions}
     batch = max(len(d) for d in directions)
     if len(shapes) > 1 or any(len(d) not in (1, batch) for d in directions):
@@ -135,12 +133,9 @@ def _check_sense(
             raise ConfigError(
                 f"directions {i + 1} and {j + 1} contradict each other (cosine {together:.2f}). Leave one out"
             )
-        if combine != "sum" and bool((cosines[:, i, j].abs() > _EQUAL).any()):
-            raise ConfigError(
-                f"directions {i + 1} and {j + 1} are the same, which {combine!r} cannot separate. "
-                'Leave one out, or use `combine="sum"`'
-            )
-    for count in range(3, len(directions) + 1) if combine != "sum" else ():
+    # The smallest eigenvalue of the cosines of two directions is 1 - |cosine|, so the loop begins with two that are the
+    # same; a sum separates nothing, and may have them.
+    for count in range(2, len(directions) + 1) if combine != "sum" else ():
         if bool((torch.linalg.eigvalsh(cosines[:, :count, :count]) < 1 - _EQUAL).any()):
             raise ConfigError(
                 f"direction {count} is a combination of those before it, which {combine!r} cannot separate. "

@@ -85,11 +85,10 @@ def identify(
         Delta denoising score (Hertz et al. 2023) on rectified flow for "dds" at gamma 0, score distillation (Poole et
         al. 2023) for "sds" at gamma 0; the rest is our derivation.
     """
-    if config.projection == "none" and preserve:
-        raise ConfigError(f"projection 'none' preserves no captions; got {len(preserve)}. Use 'null-space' or 'kkt'")
-    if config.projection != "none" and not preserve:
+    if (config.projection == "none") == bool(preserve):
         raise ConfigError(
-            f"projection {config.projection!r} needs captions to preserve; got none. Use projection 'none'"
+            f"projection {config.projection!r} does not fit {len(preserve)} captions to preserve. Use 'null-space' or "
+            "'kkt' with captions, and 'none' without"
         )
     target = target.expand(len(latent))
     distillation = hsds.Distillation(
@@ -114,9 +113,9 @@ def identify(
             residual = residual - change_share(moved, config.drop_residual).square() * along(
                 residuals.unexplained, moved
             )
-        filtered = _filtered(residual, residuals, jacobian, config, level, gamma)
-        fell_back |= filtered.fell_back
-        d = _projected(filtered.value, residuals, jacobian, config, level)
+        filtered, unfiltered = _filtered(residual, residuals, jacobian, config, level, gamma)
+        fell_back |= unfiltered
+        d = _projected(filtered, residuals, jacobian, config, level)
         hsds.check_finite(d, "displacement", latent.backbone.name, level)
         if index and config.keep_source:  # what hardly changes goes back to the image
             d = change_share(moved, config.keep_source) * (moved + d) - moved
@@ -150,10 +149,11 @@ def _filtered(
     config: HSDS,
     level: float,
     gamma: float,
-) -> hsds.Filtered:
+) -> hsds.Solved:
     """The residual weighted by the Hessian, by the settings for this level."""
     if jacobian is not None and config.one_sided and gamma != 0:
-        return hsds.gamma_family(residual, _one_sided(residual, residuals, jacobian, level), gamma)
+        value = hsds.gamma_family(residual, _one_sided(residual, residuals, jacobian, level), gamma)
+        return value, torch.zeros(len(value), dtype=torch.bool, device=value.device)
     hessian = None if jacobian is None else curvature(jacobian, level)
     damping, iterations = config.damping, config.iterations
     return hsds.apply_filter(config.filter, residual, hessian, gamma=gamma, damping=damping, iterations=iterations)
