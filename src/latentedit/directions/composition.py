@@ -116,6 +116,7 @@ def _gram(directions: Sequence[Direction]) -> Float[Tensor, "b k k"]:
     for index, d in enumerate(directions):
         if not bool(d.length.all()):
             raise ConfigError(f"direction {index + 1} has length zero, so it moves nothing. Leave it out")
+    # In float64: the weights come from systems of this matrix, with directions of cosines up to 0.98.
     rows = torch.stack([d.z.flatten(1).cpu().double().expand(batch, -1) for d in directions], 1)
     return rows @ rows.mT
 
@@ -128,6 +129,7 @@ def _check_sense(
     for i, j in itertools.combinations(range(len(directions)), 2):
         directions[j].check_model(directions[i].model_name, directions[i].model_fingerprint)
         product = strengths[i] * strengths[j]
+        # A negative strength turns its direction around, and with it the sign of the cosine.
         together = float((math.copysign(1, product) * cosines[:, i, j]).min())
         if product != 0 and together < _OPPOSITE:
             raise ConfigError(

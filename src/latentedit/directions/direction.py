@@ -139,6 +139,7 @@ class Direction:
             condition=self.condition * -1.0,
             source_captions=self.target_captions,
             target_captions=self.source_captions,
+            # What was measured and drawn holds for the other sense only: not every change has an opposite.
             calibration=None,
             preview=b"",
             feature=None if self.feature is None else -self.feature,
@@ -203,6 +204,7 @@ class Direction:
             pooled=self.condition.pooled.mean(0, keepdim=True),
             mask=None if mask is None else mask.any(0, keepdim=True),
         )
+        # A feature belongs to the image where it was found, and the mean of unit vectors is not one.
         return dataclasses.replace(self, z=self.z.mean(0, keepdim=True), condition=condition, feature=None)
 
     def save(self, path: str | Path) -> None:

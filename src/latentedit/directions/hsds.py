@@ -118,6 +118,7 @@ class Distillation:
         branches = TARGET_BRANCHES[self.residual]
         source_v = v[branches] if len(v) > branches else torch.zeros_like(v[0])
         residual = -level * self._change(v[:branches], source_v, delta, noise)
+        # Rows of one batch may round differently, so what equal texts give is set to zero, not computed.
         changes = per_element(texts_differ(self.latent.condition, self.target), x)
         return Residuals(
             residual=torch.where(changes, residual, torch.zeros_like(residual)),
@@ -180,6 +181,7 @@ class Distillation:
 
 def needs_source(residual: Residual, *, first: bool, preserved: int) -> bool:
     """Whether a step needs the source branch: not for "sds" and the first "mixed" step without texts to preserve."""
+    # The changes that captions to preserve ask for are differences to the source branch.
     return residual == "dds" or preserved > 0 or (residual == "mixed" and not first)
 
 
@@ -380,6 +382,7 @@ class HSDS:
         first, last = self.levels
         even = torch.linspace(1, 0, self.steps + flow, dtype=torch.float64).tolist()
         nodes = [last + (first - last) * shift_level(share, self.shift) for share in even]
+        # One step is the whole residual, whatever the step size of several.
         if self.steps == 1:
             return [(first, 1.0)]
         if self.step_size is not None:

@@ -105,10 +105,13 @@ def identify(
     known = latent.backbone.capabilities
     for index, (planned, step) in enumerate(config.path()):
         level = min(max(planned, known.s_min), known.s_max)
+        # Gamma is that of the planned level: a model whose levels are cut has the Hessian in the same steps.
         noise, gamma = config.draw(latent.z, seed=seed, index=index), config.gamma_at(planned)
         residuals = distillation.at(moved if index else None, level, noise)
         jacobian = distillation.jacobian(level, noise) if config.differentiates(gamma) else None
         residual = residuals.residual
+        # Only the part along the displacement is dropped. The part across it is what no caption names, such as
+        # identity; dropping that, too, was the largest source of unrequested changes (docs/concepts/hsds.md).
         if config.drop_residual:  # less the source reconstruction residual where the displacement is strong
             residual = residual - change_share(moved, config.drop_residual).square() * along(
                 residuals.unexplained, moved
@@ -117,6 +120,7 @@ def identify(
         fell_back |= unfiltered
         d = _projected(filtered, residuals, jacobian, config, level)
         hsds.check_finite(d, "displacement", latent.backbone.name, level)
+        # Not in the first step: nothing has moved yet, so the mask would be 0 everywhere and hold all of the image.
         if index and config.keep_source:  # what hardly changes goes back to the image
             d = change_share(moved, config.keep_source) * (moved + d) - moved
         moved = moved + step * d
@@ -219,6 +223,7 @@ def local_change(change: Float[Tensor, "b 3 h w"], *, floor: float = FLOOR) -> F
     So all of the change stays where it is strongest, pixels that it hardly touches stay as they are, and there is no
     seam.
     """
+    # Odd, so that the average is centered; at 128 px it is 3 wide, as that of latents.
     width = 2 * round((_PER_SIDE * min(change.shape[-2:]) - 1) / 2) + 1
     return change * ((1 + floor) * change_share(change, floor, width=max(3, width)))
 
