@@ -35,7 +35,7 @@ ENVIRONMENT = {
     "PIP_QUIET": "1",
     "PIP_ROOT_USER_ACTION": "ignore",
     "PIP_TARGET": INSTALLED,
-    "PYTHONPATH": INSTALLED,
+    "PYTHONPATH": os.pathsep.join(filter(None, [INSTALLED, os.environ.get("PYTHONPATH")])),
 }
 
 _FENCED = re.compile(r"^(`{3,})(\w*)(?: ([^\n]*))?\n(.*?)^\1$", re.MULTILINE | re.DOTALL)

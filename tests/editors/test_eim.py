@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from typing import Any
 
 import pytest
 import torch
@@ -10,9 +11,8 @@ from torch import Tensor
 import latentedit
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
-from latentedit.core.flow import LevelGrid, level_batch, shift_level, shifted_grid
-from latentedit.core.rng import noise_like
-from latentedit.directions import hsds
+from latentedit.core.flow import level_batch, shift_level
+from latentedit.core.rng import Seed, noise_like
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import along, change_share, identify
 from latentedit.editors import FlowEdit
@@ -26,6 +26,7 @@ from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error
 from tests.directions.mixtures import mixture_latent
 from tests.editors.colors import ColorBackbone
+from tests.editors.models import on_shifted_grid
 
 LOCAL = HSDS(
     levels=(0.95, 0.0),
@@ -127,14 +128,14 @@ def test_t12_costs(latent: JointLatent, editor: EIM, strength: float, expected: 
 
 
 def test_refuses_settings_that_make_no_sense() -> None:
-    with pytest.raises((ConfigError, TypeError), match="image"):
-        EIM(arm="left")
-    with pytest.raises(ConfigError, match="level"):
-        EIM(level=0.0)
-    with pytest.raises(ConfigError, match="steps"):
-        EIM(steps=0)
-    with pytest.raises(ConfigError, match="gamma"):
-        EIM.from_dict({"search": {"gamma": 2.0}})
+    for settings, name in (
+        ({"arm": "left"}, "arm"),
+        ({"level": 0.0}, "level"),
+        ({"steps": 0}, "steps"),
+        ({"search": {"gamma": 2.0}}, "gamma"),
+    ):
+        with pytest.raises(ConfigError, match=name):
+            EIM.from_dict(settings)
 
 
 @pytest.mark.parametrize("arm", ["image", "text", "joint"])
@@ -155,40 +156,32 @@ def test_t10_the_sign_flips_the_edit_to_first_order(latent: JointLatent, arm: st
     assert even_share(1e-4) < 2e-2 * even_share(1e-2) + 1e-10
 
 
-@pytest.fixture
-def flowedits_noises(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The search draws what FlowEdit draws; otherwise the two use streams of their own."""
+class OfFlowEdit(HSDS):
+    """A search with the noises of FlowEdit; otherwise the two use streams of their own."""
 
-    def renamed(z: Tensor, *, seed: int, purpose: str, index: int, count: int) -> Tensor:
-        assert purpose == "hsds"
-        return noise_like(z, seed=seed, purpose="flowedit", index=index, count=count)
-
-    monkeypatch.setattr(hsds, "noise_like", renamed)
+    def draw(self, z: Tensor, *, seed: Seed, index: int) -> Tensor:
+        return noise_like(z, seed=seed, purpose="flowedit", index=index, count=self.noises)
 
 
-@pytest.mark.usefixtures("flowedits_noises")
 @pytest.mark.parametrize(
     ("level", "shift", "noises", "guidance"), [(1.0, 1.0, 1, 2.5), (0.8, 1.0, 3, 1.0), (1.0, 3.0, 3, 2.5)]
 )
 def test_annealing_with_the_flows_own_steps_is_flowedit(
-    latent: JointLatent, monkeypatch: pytest.MonkeyPatch, level: float, shift: float, noises: int, guidance: float
+    latent: JointLatent, level: float, shift: float, noises: int, guidance: float
 ) -> None:
     """To the clean end, where FlowEdit's displacement is the direction itself."""
-
-    def grid(steps: int, *, height_px: int = 0, width_px: int = 0) -> LevelGrid:
-        return shifted_grid(steps, shift)
-
-    monkeypatch.setattr(latent.backbone, "grid", grid)
+    latent = on_shifted_grid(latent, shift)
     target = latent.backbone.embed(["c"])
     editor = FlowEdit(level=level, steps=10, source_guidance=guidance, target_guidance=guidance, noises=noises)
     steps = latent.path(10, level).steps
-    search = HSDS(levels=(level, 0.0), shift=shift, steps=steps, step_size=None, noises=noises, guidance=guidance)
+    known: dict[str, Any] = {"steps": steps, "step_size": None, "noises": noises, "guidance": guidance}
+    search = OfFlowEdit(levels=(level, 0.0), shift=shift, **known)
     expected = editor.edit(latent, target, [1.0], seed=6)[0].z
     direction = identify(latent, target, search, seed=6)
     assert relative_error(direction.z, expected - latent.z) < 1e-12
     assert relative_error(EIM(search=search).edit(latent, target, [1.0], seed=6)[0].z, expected) < 1e-12
     assert search.evaluations() == editor.evaluations(latent)
-    other = HSDS(levels=(level, 0.0), shift=shift * 1.1, steps=steps, step_size=None, noises=noises, guidance=guidance)
+    other = OfFlowEdit(levels=(level, 0.0), shift=shift * 1.1, **known)
     assert relative_error(identify(latent, target, other, seed=6).z, expected - latent.z) > 1e-4
 
 

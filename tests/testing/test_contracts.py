@@ -223,7 +223,7 @@ def test_operators_that_check_nothing_or_do_not_state_what_they_lack_are_caught(
         OperatorContract().test_law_5_wrong_arguments_are_refused(BrokenOperator("unchecked"), u)
     with pytest.raises(UnsupportedDerivativeError):
         OperatorContract().test_law_2_adjoint(BrokenOperator("no transpose"), u, w)
-    with pytest.raises(AssertionError, match="Regex pattern did not match"):
+    with pytest.raises(AssertionError):
         Declared().test_law_2_adjoint(BrokenOperator("no transpose"), u, w)
-    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+    with pytest.raises(pytest.fail.Exception):
         Declared().test_law_2_adjoint(BrokenOperator(""), u, w)

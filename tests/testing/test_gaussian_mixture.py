@@ -41,9 +41,9 @@ def test_fingerprints_and_words_of_mixtures() -> None:
     assert example_mixture().fingerprint == example_mixture().fingerprint
     assert example_mixture().fingerprint != example_mixture(seed=1).fingerprint
     assert not backbone.capabilities.pixels
-    with pytest.raises(ConfigError, match="latents only"):
+    with pytest.raises(ConfigError):
         backbone.encode(torch.zeros(1, 3, 4, 4))
-    with pytest.raises(ConfigError, match="latents only"):
+    with pytest.raises(ConfigError):
         backbone.decode(torch.zeros(1, 5))
 
 

@@ -139,6 +139,7 @@ class Direction:
             condition=self.condition * -1.0,
             source_captions=self.target_captions,
             target_captions=self.source_captions,
+            # What was measured and drawn holds for the other sense only: not every change has an opposite.
             calibration=None,
             preview=b"",
             feature=None if self.feature is None else -self.feature,
@@ -203,6 +204,7 @@ class Direction:
             pooled=self.condition.pooled.mean(0, keepdim=True),
             mask=None if mask is None else mask.any(0, keepdim=True),
         )
+        # A feature belongs to the image where it was found, and the mean of unit vectors is not one.
         return dataclasses.replace(self, z=self.z.mean(0, keepdim=True), condition=condition, feature=None)
 
     def save(self, path: str | Path) -> None:
@@ -215,10 +217,7 @@ class Direction:
         tensors, name = _tensors(self), "the direction"
         _check_tensors(tensors, name)
         stated = {"format": FORMAT, "latentedit": __version__} | {field: getattr(self, field) for field in _STATED}
-        try:
-            text = json.dumps(stated, default=_plain)
-        except TypeError as error:
-            raise _invalid(name, str(error)) from None
+        text = json.dumps(stated, default=_plain)
         _read(text, name)
         data = pack(tensors, {_KEY: text})
         with atomic_file(path) as file:
@@ -285,7 +284,7 @@ def _plain(value: Any) -> dict[str, Any]:
         return dataclasses.asdict(value)
     if isinstance(value, Mapping):
         return dict(cast("Mapping[str, Any]", value))
-    raise TypeError(f"settings may hold numbers, text, lists and mappings; got {value!r:.60}")
+    raise FileFormatError(f"settings of a direction are numbers, text, lists and mappings; got {value!r:.60}")
 
 
 _TYPES = {field.name: field.type for field in dataclasses.fields(Direction)}
@@ -336,23 +335,31 @@ def _read(text: str, name: str | Path) -> pydantic.BaseModel:
 
 def _check_tensors(tensors: Mapping[str, Tensor], name: str | Path) -> None:
     """Refuse tensors that do not make a direction."""
+    if (fault := _fault(tensors)) is not None:
+        raise _invalid(name, fault)
+
+
+def _fault(tensors: Mapping[str, Tensor]) -> str | None:
+    """What is wrong with the tensors of a file, if anything is."""
     missing = [part for part in _PARTS if part not in tensors]
     if missing:
-        raise _invalid(name, f"it lacks {', '.join(missing)}")
+        return f"it lacks {', '.join(missing)}"
     parts = z, tokens, pooled = [tensors[part] for part in _PARTS]
     axes = z.ndim >= 2 and tokens.ndim == 3 and pooled.ndim == 2
+    # One text may be that of all images, and one displacement for all texts.
     if not (axes and len(tokens) == len(pooled) and len({len(z), len(tokens)} - {1}) <= 1 and len(z) * len(tokens)):
         shapes = ", ".join(f"{part} {list(tensor.shape)}" for part, tensor in zip(_PARTS, parts, strict=True))
-        raise _invalid(name, f"{shapes} are not z [b, ...], tokens [b, n, d] and pooled [b, p] of one batch")
+        return f"{shapes} are not z [b, ...], tokens [b, n, d] and pooled [b, p] of one batch"
     mask, feature, preview = (tensors.get(part) for part in (_MASK, _FEATURE, _PREVIEW))
     if mask is not None and (mask.dtype != torch.uint8 or mask.shape != tokens.shape[:2] or bool((mask > 1).any())):
-        raise _invalid(name, "its mask is not one number 0 or 1 a token")
+        return "its mask is not one number 0 or 1 per token"
     vectors = [*parts, *([] if feature is None else [feature])]
     unit = feature is None or (feature.ndim >= 1 and abs(float(feature.double().norm()) - 1) <= _UNIT)
     if not (unit and all(part.dtype == torch.float32 for part in vectors)):
-        raise _invalid(name, "its tensors are not float32, with a feature of length 1")
+        return "its tensors are not float32, with a feature of length 1"
     if preview is not None and (preview.dtype != torch.uint8 or not 1 <= preview.numel() <= MAX_PREVIEW_BYTES):
-        raise _invalid(name, f"its preview is not a file of at most {MAX_PREVIEW_BYTES} bytes")
+        return f"its preview is not a file of at most {MAX_PREVIEW_BYTES} bytes"
+    return None
 
 
 def _invalid(name: str | Path, problem: str) -> FileFormatError:

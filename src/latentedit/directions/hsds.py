@@ -118,6 +118,7 @@ class Distillation:
         branches = TARGET_BRANCHES[self.residual]
         source_v = v[branches] if len(v) > branches else torch.zeros_like(v[0])
         residual = -level * self._change(v[:branches], source_v, delta, noise)
+        # Rows of one batch may round differently, so what equal texts give is set to zero, not computed.
         changes = per_element(texts_differ(self.latent.condition, self.target), x)
         return Residuals(
             residual=torch.where(changes, residual, torch.zeros_like(residual)),
@@ -180,6 +181,7 @@ class Distillation:
 
 def needs_source(residual: Residual, *, first: bool, preserved: int) -> bool:
     """Whether a step needs the source branch: not for "sds" and the first "mixed" step without texts to preserve."""
+    # The changes that captions to preserve ask for are differences to the source branch.
     return residual == "dds" or preserved > 0 or (residual == "mixed" and not first)
 
 
@@ -201,12 +203,8 @@ def texts_differ(source: Condition, target: Condition) -> Bool[Tensor, " b"]:
 Filter = Literal["gamma", "newton", "levenberg-marquardt", "neumann"]
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Filtered:
-    """A step's displacement."""
-
-    value: Float[Tensor, "b *latent"]
-    fell_back: Bool[Tensor, " b"]  # images that kept r: their first direction has ``p^T (A + mu I) p <= 0``
+# A step's displacement, and images that kept r: their first direction has ``p^T (A + mu I) p <= 0``.
+Solved = tuple[Float[Tensor, "b *latent"], Bool[Tensor, " b"]]
 
 
 def products(kind: Filter, *, gamma: float, iterations: int) -> int:
@@ -224,40 +222,40 @@ def apply_filter(
     gamma: float,
     damping: float,
     iterations: int,
-) -> Filtered:
+) -> Solved:
     """One filter by name, of residuals and A with rows ordered noise by noise; it takes `products` products.
 
     A may be None where there are none.
     """
+    mean = residual.mean(0)
+    none = torch.zeros(len(mean), dtype=torch.bool, device=mean.device)
     if hessian is None or (kind == "gamma" and gamma == 0):
-        return _linear(residual.mean(0))
+        return mean, none
     if kind == "gamma":
         curved = hessian.matvec(residual.flatten(0, 1)).unflatten(0, residual.shape[:2])
-        return gamma_family(residual, curved, gamma)
-    mean, average = residual.mean(0), Mean(hessian, len(residual))
+        return gamma_family(residual, curved, gamma), none
+    average = Mean(hessian, len(residual))
     if kind == "neumann":
-        return neumann(mean, average, terms=iterations)
+        return neumann(mean, average, terms=iterations), none
     method = newton if kind == "newton" else levenberg_marquardt
     return method(mean, average, damping=damping, iterations=iterations)
 
 
 def gamma_family(
     residual: Float[Tensor, "m b *latent"], curved: Float[Tensor, "m b *latent"], gamma: float
-) -> Filtered:
+) -> Float[Tensor, "b *latent"]:
     """``mean(r + gamma (r - A r))`` with each noise's own r and A: gamma -1 is A r, 1 the first step to Newton's."""
-    return _linear((residual + gamma * (residual - curved)).mean(0))
+    return (residual + gamma * (residual - curved)).mean(0)
 
 
-def newton(
-    residual: Float[Tensor, "b *latent"], hessian: LinearOperator, *, damping: float, iterations: int
-) -> Filtered:
+def newton(residual: Float[Tensor, "b *latent"], hessian: LinearOperator, *, damping: float, iterations: int) -> Solved:
     """``(A + mu I)^-1 r``, with weights of at most 1 / mu where A is not negative."""
     return _solved(solve(Affine(hessian, 1.0, damping), residual, iterations=iterations), residual)
 
 
 def levenberg_marquardt(
     residual: Float[Tensor, "b *latent"], hessian: LinearOperator, *, damping: float, iterations: int
-) -> Filtered:
+) -> Solved:
     """``(A^2 + mu^2 I)^-1 A r``: Newton where ``h >> mu``, the Hessian ``A r / mu^2`` where ``h << mu``.
 
     The system is positive definite also where A is not, and its weight ``h / (h^2 + mu^2)`` is at most ``1 / (2 mu)``;
@@ -267,12 +265,12 @@ def levenberg_marquardt(
     return _solved(solve(system, hessian.matvec(residual), iterations=iterations), residual)
 
 
-def neumann(residual: Float[Tensor, "b *latent"], hessian: LinearOperator, *, terms: int) -> Filtered:
+def neumann(residual: Float[Tensor, "b *latent"], hessian: LinearOperator, *, terms: int) -> Float[Tensor, "b *latent"]:
     """``sum_{k <= K} (I - A)^k r``, which tends to ``A^-1 r`` for ``0 < h < 2``; fewer terms damp it."""
     value = residual
     for _ in range(terms):
         value = residual + value - hessian.matvec(value)
-    return _linear(value)
+    return value
 
 
 def solve(operator: LinearOperator, rhs: Float[Tensor, "b *latent"], *, iterations: int) -> Solution:
@@ -281,15 +279,10 @@ def solve(operator: LinearOperator, rhs: Float[Tensor, "b *latent"], *, iteratio
     return conjugate_gradient(operator, rhs, iterations=iterations, tolerance=torch.finfo(wide).eps)
 
 
-def _solved(solution: Solution, residual: Tensor) -> Filtered:
+def _solved(solution: Solution, residual: Tensor) -> Solved:
     """The solution, and r itself for images that stopped at once."""
     at_once = solution.negative_curvature & (solution.iterations == 0)
-    value = torch.where(per_element(at_once, residual), residual, solution.value)
-    return Filtered(value=value, fell_back=at_once)
-
-
-def _linear(value: Tensor) -> Filtered:
-    return Filtered(value=value, fell_back=torch.zeros(len(value), dtype=torch.bool, device=value.device))
+    return torch.where(per_element(at_once, residual), residual, solution.value), at_once
 
 
 Projection = Literal["none", "null-space", "kkt"]  # see `identification`
@@ -354,21 +347,34 @@ class HSDS:
     guidance: Guidance = 1.0
 
     def __post_init__(self) -> None:
-        if self.filter != "gamma" and self.gamma != 0:
-            raise ConfigError(f"the filter {self.filter!r} does not use gamma; got {self.gamma}. Leave gamma at 0")
-        if self.step_size is not None and self.levels[1] == 0:
-            raise ConfigError("the last of the levels must be above 0 with a step_size, which looks there; got 0")
-        if self.step_size is None and self.steps > 1 and self.levels[0] == self.levels[1]:
-            raise ConfigError(f"the flow's own steps need falling levels; got {list(self.levels)}. Give a step_size")
-        if self.antithetic and self.noises % 2:
-            raise ConfigError(f"antithetic noises come in pairs; got {self.noises}. Take an even number of noises")
-        if self.drop_residual and self.residual != "dds":
-            raise ConfigError(f"drop_residual works with the residual 'dds' only; got {self.residual!r}")
-        if self.one_sided and (self.filter, self.residual, self.guidance) != ("gamma", "dds", 1):
-            raise ConfigError(
-                "one_sided needs the filter 'gamma', the residual 'dds' and guidance 1; "
-                f"got {self.filter!r}, {self.residual!r} and {self.guidance:g}"
-            )
+        own_steps = self.step_size is None
+        conflicts = {
+            f"the filter {self.filter!r} does not use gamma; got {self.gamma}. Leave gamma at 0": (
+                self.filter != "gamma" and self.gamma != 0
+            ),
+            # A step of given size ends with a residual at the last level; at level 0 that is 0, and the flow's own
+            # steps divide by it.
+            "the last of the levels must be above 0 with a step_size, which looks there; got 0": (
+                not own_steps and self.levels[1] == 0
+            ),
+            f"the flow's own steps need falling levels; got {list(self.levels)}. Give a step_size": (
+                own_steps and self.steps > 1 and self.levels[0] == self.levels[1]
+            ),
+            f"antithetic noises come in pairs; got {self.noises}. Take an even number of noises": (
+                self.antithetic and self.noises % 2 == 1
+            ),
+            # Only "dds" evaluates the source branch, whose reconstruction residual is dropped.
+            f"drop_residual works with the residual 'dds' only; got {self.residual!r}": (
+                self.drop_residual > 0 and self.residual != "dds"
+            ),
+            "one_sided needs the filter 'gamma', the residual 'dds' and guidance 1; "
+            f"got {self.filter!r}, {self.residual!r} and {self.guidance:g}": (
+                self.one_sided and (self.filter, self.residual, self.guidance) != ("gamma", "dds", 1)
+            ),
+        }
+        for conflict, found in conflicts.items():
+            if found:
+                raise ConfigError(conflict)
 
     def path(self) -> list[tuple[float, float]]:
         """The level and the step size of each step."""
@@ -376,6 +382,7 @@ class HSDS:
         first, last = self.levels
         even = torch.linspace(1, 0, self.steps + flow, dtype=torch.float64).tolist()
         nodes = [last + (first - last) * shift_level(share, self.shift) for share in even]
+        # One step is the whole residual, whatever the step size of several.
         if self.steps == 1:
             return [(first, 1.0)]
         if self.step_size is not None:

@@ -85,11 +85,10 @@ def identify(
         Delta denoising score (Hertz et al. 2023) on rectified flow for "dds" at gamma 0, score distillation (Poole et
         al. 2023) for "sds" at gamma 0; the rest is our derivation.
     """
-    if config.projection == "none" and preserve:
-        raise ConfigError(f"projection 'none' preserves no captions; got {len(preserve)}. Use 'null-space' or 'kkt'")
-    if config.projection != "none" and not preserve:
+    if (config.projection == "none") == bool(preserve):
         raise ConfigError(
-            f"projection {config.projection!r} needs captions to preserve; got none. Use projection 'none'"
+            f"projection {config.projection!r} does not fit {len(preserve)} captions to preserve. Use 'null-space' or "
+            "'kkt' with captions, and 'none' without"
         )
     target = target.expand(len(latent))
     distillation = hsds.Distillation(
@@ -106,18 +105,22 @@ def identify(
     known = latent.backbone.capabilities
     for index, (planned, step) in enumerate(config.path()):
         level = min(max(planned, known.s_min), known.s_max)
+        # Gamma is that of the planned level: a model whose levels are cut has the Hessian in the same steps.
         noise, gamma = config.draw(latent.z, seed=seed, index=index), config.gamma_at(planned)
         residuals = distillation.at(moved if index else None, level, noise)
         jacobian = distillation.jacobian(level, noise) if config.differentiates(gamma) else None
         residual = residuals.residual
+        # Only the part along the displacement is dropped. The part across it is what no caption names, such as
+        # identity; dropping that, too, was the largest source of unrequested changes (docs/concepts/hsds.md).
         if config.drop_residual:  # less the source reconstruction residual where the displacement is strong
             residual = residual - change_share(moved, config.drop_residual).square() * along(
                 residuals.unexplained, moved
             )
-        filtered = _filtered(residual, residuals, jacobian, config, level, gamma)
-        fell_back |= filtered.fell_back
-        d = _projected(filtered.value, residuals, jacobian, config, level)
+        filtered, unfiltered = _filtered(residual, residuals, jacobian, config, level, gamma)
+        fell_back |= unfiltered
+        d = _projected(filtered, residuals, jacobian, config, level)
         hsds.check_finite(d, "displacement", latent.backbone.name, level)
+        # Not in the first step: nothing has moved yet, so the mask would be 0 everywhere and hold all of the image.
         if index and config.keep_source:  # what hardly changes goes back to the image
             d = change_share(moved, config.keep_source) * (moved + d) - moved
         moved = moved + step * d
@@ -150,10 +153,11 @@ def _filtered(
     config: HSDS,
     level: float,
     gamma: float,
-) -> hsds.Filtered:
+) -> hsds.Solved:
     """The residual weighted by the Hessian, by the settings for this level."""
     if jacobian is not None and config.one_sided and gamma != 0:
-        return hsds.gamma_family(residual, _one_sided(residual, residuals, jacobian, level), gamma)
+        value = hsds.gamma_family(residual, _one_sided(residual, residuals, jacobian, level), gamma)
+        return value, torch.zeros(len(value), dtype=torch.bool, device=value.device)
     hessian = None if jacobian is None else curvature(jacobian, level)
     damping, iterations = config.damping, config.iterations
     return hsds.apply_filter(config.filter, residual, hessian, gamma=gamma, damping=damping, iterations=iterations)
@@ -219,6 +223,7 @@ def local_change(change: Float[Tensor, "b 3 h w"], *, floor: float = FLOOR) -> F
     So all of the change stays where it is strongest, pixels that it hardly touches stay as they are, and there is no
     seam.
     """
+    # Odd, so that the average is centered; at 128 px it is 3 wide, as that of latents.
     width = 2 * round((_PER_SIDE * min(change.shape[-2:]) - 1) / 2) + 1
     return change * ((1 + floor) * change_share(change, floor, width=max(3, width)))
 

@@ -245,6 +245,7 @@ def make_editor(
     changes = {names.get(key, key): value for key, value in (settings or {}).items()}
     if isinstance(name, str):
         return kind.from_dict({**stored_settings(name, backbone), **changes})
+    # An editor that was made by the user is complete: the model's settings are not mixed into it.
     return kind.from_dict({**name.to_dict(), **changes}) if changes else name
 
 

@@ -32,6 +32,7 @@ from latentedit.models.base import Backbone
 
 Arm = Literal["image", "text", "joint"]
 
+# Text and joint arms jump: most of the effect may come between two scales (docs/concepts/strength.md).
 WITHIN = (0.2, 0.4, 0.6, 0.8, 1.0)  # scales at which the effect is measured for strengths between 0 and 1
 # Further scales that are measured for strengths above 1; strengths are clamped to the last.
 BEYOND = (1.25, 1.5, 2.0, 3.0)
@@ -121,6 +122,7 @@ class Slider:
             check_strength(strength)
         strengths = [float(strength) for strength in strengths]
         result = functools.partial(StrengthResult, direction=self.direction, notes=self.direction.notes)
+        # Equal texts: no limit or curve can be measured along a direction of length zero, and none is paid for.
         if self.direction.moves_nothing:
             return [result(z=self.latent.z, strength=strength) for strength in strengths]
         limits = [self._limit(strength) for strength in strengths]
@@ -199,6 +201,7 @@ class Slider:
         """The scale at which the residual passes the safe part of the limit; its logarithm is interpolated linearly."""
         residual = (losses / self._source_loss).cpu().double()
         excess = residual.log() - math.log(_SAFE * self.judge.damage)
+        # The first crossing counts, going away from the image: what is sound again beyond it lies behind damage.
         last = self._each(scales[-1])
         for image in range(len(last)):
             column = excess[:, image].tolist()
@@ -230,6 +233,7 @@ class Slider:
 
     def _scale(self, strength: float, limit: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
         clamped = self._each(strength)
+        # The full direction is what was identified: it is never clamped, the verdict says whether it damages.
         if strength in (0, 1):
             return clamped
         if strength > 1:
@@ -239,6 +243,7 @@ class Slider:
         return clamped if self.arm == "image" else self._curve(strength).scale(clamped)
 
     def _limit(self, strength: float) -> Float[Tensor, " b"]:
+        # Between the image and the full change nothing is extrapolated, so no evaluation is spent on a limit.
         if 0 <= strength <= 1:
             return self._each(torch.nan)
         last = self._upper if strength > 1 else self._lower
@@ -282,6 +287,7 @@ class EIM(Editor):
         """The search's (none for the text arm), and the slider's."""
         guided = edit.branches(self.search.guidance)
         search = 0 if self.arm == "text" else self.search.evaluations(guided=guided)
+        # What a slider costs does not depend on its direction, which is not known before the search.
         unchanged = _text_direction(edit.latent, edit.latent.condition, self.level, seed=0)
         return search + self.slider(edit.latent, unchanged, seed=0).evaluations(edit.strength)
 

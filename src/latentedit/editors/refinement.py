@@ -75,6 +75,7 @@ class Refinement:
         if not len(chosen):
             return change
         x, d, backbone = latent.z[chosen], change[chosen], latent.backbone
+        # Noise is drawn for all images and then chosen, so that an image's noise does not depend on the others.
         half = noise_like(latent.z, seed=seed, purpose="refinement")[chosen]
         noise = torch.stack([half, -half])
         hold = _grown(held[chosen])
@@ -83,11 +84,13 @@ class Refinement:
         known = backbone.capabilities
         levels = [self.level * (1 - step / self.steps) for step in range(self.steps + 1)]
         for _, s, after in each_step(levels, name="refine", progress=progress):
+            # The image outside is put back before each step, at its level: the network then draws what fits it.
             z = torch.where(hold, z, (1 - s) * x + s * noise)
             flat = z.flatten(0, 1)
             s_batch = level_batch(s, flat).clamp(known.s_min, known.s_max)
             v = backbone.velocity(flat, s_batch, arriving(backbone, text, after))
             z = z + (after - s) * v.unflatten(0, z.shape[:2])
+        # A soft mask here, where it acts once; in the steps above it would act again in each.
         refined = change.clone()
         refined[chosen] = d + change_share(d, self.core) * (z.mean(0) - x - d)
         return refined
@@ -107,6 +110,8 @@ def refined_steps(
     What that adds at strength 1 is added to others in proportion, to strengths above 1 whole, to negative ones not.
     """
     change = next(step.z for step in steps if step.strength == 1) - latent.z
+    # Refined once, at strength 1, and scaled. Refining at each strength took 6 evaluations more for each, and changed
+    # the mean error by 0.002 or less, up or down (docs/methods.md, "Refinement at each strength").
     added = Refinement()(latent, target, change, seed=seed, progress=progress) - change
     return [
         dataclasses.replace(step, z=step.z + min(step.strength, 1.0) * added) if step.strength > 0 else step

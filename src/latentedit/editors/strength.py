@@ -74,6 +74,8 @@ class EffectCurve:
         if len(levels) < 2:
             return float(at if backwards else effects[0])
         centers = np.bincount(group, weights=scales) / np.bincount(group)
+        # Interpolants from scale to effect and from effect to scale are not inverses of each other between the points:
+        # only the latter is one, and the other way solves it.
         if backwards:
             return float(PchipInterpolator(levels, centers)(np.clip(at, levels[0], levels[-1])))
         return _solve(PchipInterpolator(levels, centers), centers, float(np.clip(at, centers[0], centers[-1])))

@@ -10,7 +10,6 @@ from torch import Tensor
 
 import latentedit as le
 from latentedit.core.condition import Condition
-from latentedit.core.flow import LevelGrid, shifted_grid
 from latentedit.core.rng import draw
 from latentedit.editors import DNAEdit, FireFlow, Inversion, RFInversion, RFSolver, UniEdit
 from latentedit.editors.base import Editor, make_editor
@@ -22,6 +21,7 @@ from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error
 from tests.directions.mixtures import levels_of, mixture_latent, weight_as_input
 from tests.editors.baselines.cases import vp_model
+from tests.editors.models import on_shifted_grid
 from tests.miniatures.flow import flux
 
 
@@ -100,14 +100,8 @@ def test_the_mask_of_flux_is_one_number_for_each_token() -> None:
 
 
 @pytest.fixture
-def shifted(latent: JointLatent, monkeypatch: pytest.MonkeyPatch) -> JointLatent:
-    """The same images of a model whose grid is shifted towards the noise, as FLUX's is."""
-
-    def grid(steps: int, *, height_px: int = 0, width_px: int = 0) -> LevelGrid:
-        return shifted_grid(steps, 3.0)
-
-    monkeypatch.setattr(latent.backbone, "grid", grid)
-    return latent
+def shifted(latent: JointLatent) -> JointLatent:
+    return on_shifted_grid(latent, 3.0)
 
 
 @pytest.mark.parametrize("legacy", [False, True])

@@ -147,14 +147,14 @@ def test_is_the_null_space_projection_of_the_masked_change(latent: JointLatent, 
 
 
 @pytest.mark.parametrize(
-    ("editor", "problem"),
+    "editor",
     [
-        (AsymmetricEdit(site="velocity"), "has no site"),
-        (Pullback(rank=7), "at most 6"),
-        (LOCO(rank=6), r"at most 5 .* got 6"),
+        AsymmetricEdit(site="velocity"),
+        Pullback(rank=7),  # of 6 numbers
+        LOCO(rank=6),  # which leaves none to move along
     ],
 )
-def test_what_the_latent_does_not_have_is_refused(latent: JointLatent, editor: Editor, problem: str) -> None:
-    with latent.backbone.count() as cost, pytest.raises(ConfigError, match=problem):
+def test_what_the_latent_does_not_have_is_refused(latent: JointLatent, editor: Editor) -> None:
+    with latent.backbone.count() as cost, pytest.raises(ConfigError):
         editor.edit(latent, latent.backbone.embed(["c"]), [1.0])
     assert cost.evaluations == 0 or editor.name == "asyrp"  # which inverts first

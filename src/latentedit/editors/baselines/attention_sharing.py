@@ -56,6 +56,7 @@ class ValueSharing(Editor):
         target = GuidedField(backbone=backbone, condition=edit.text, guidance=self.guidance)
         names = [f"{layer}.value" for layer in layers_from(backbone, self.first_layer)] if self.share else []
         low, high = backbone.capabilities.s_min, backbone.capabilities.s_max
+        # The fields are called by solvers, which do not say which evaluation it is; so it is counted.
         rising = iter([(steps - 1 - step, half) for step, half in self._evaluations(steps)])
         falling = iter(self._evaluations(steps))
         values: dict[Evaluation, AttentionFeatures] = {}

@@ -30,6 +30,7 @@ def follow_difference(
     """
     x, delta = edit.x, torch.zeros_like(edit.x)
     for index, s, s_next in edit.steps(grid.levels):
+        # FlowEdit's stream for all, so that editors which are FlowEdit at some setting give its result exactly.
         noise = edit.noise("flowedit", index=index, count=noises)
         a = ((1 - s) * x + s * noise).flatten(0, 1)
         b = a + delta.repeat(noises, *[1] * (x.ndim - 1))

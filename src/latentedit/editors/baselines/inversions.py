@@ -167,6 +167,7 @@ class RFInversion(Editor):
                 s = levels[-1] + (levels[0] - levels[-1]) * index / len(levels)
                 length = levels[index] - levels[index + 1]
             velocity = field(z, level_batch(s, z))
+            # 1 - s is never 0: the walk may end at level 1, but no step begins there.
             z = z + length * ((1 - self.gamma) * velocity + self.gamma * (noise - z) / (1 - s))
         return z
 
@@ -284,6 +285,7 @@ class DNAEdit(Editor):
             z, e = z + (s_next - s) * velocity, e - (1 - s) * (straight - velocity)
             way_up.append((z, point, velocity))
         field = edit.field(edit.text, self.guidance)
+        # Displacements from the way up are walked, not states, so that equal texts leave exactly zero.
         delta = drift = torch.zeros_like(z)  # z less the way up, and m less x
         for _, upper, lower in edit.steps(levels):
             state, point, velocity = way_up.pop()

@@ -127,6 +127,7 @@ class EditFriendlyDDPM(Editor):
 
         def difference(a: Latents, b: Latents, levels: LevelBatch, _: float) -> Latents:
             ahead = target_field(b, levels)
+            # At strength 1 the source branch at the edit cancels, and its evaluation is saved.
             if edit.strength == 1:
                 return ahead - source_field(a, levels)
             held = source_field(b, levels)
@@ -240,6 +241,7 @@ class TurboEdit(Editor):
             source, held = (backbone.velocity(z, levels, source_text) for z in (a, b))
             dv = (held - source) + edit.strength * self.weight * (backbone.velocity(b, levels, target_text) - held)
             delta = maps.mean(index, delta, dv)
+            # Only the last step is clipped: what it misses goes into the image as it is, earlier ones are denoised.
             if self.clip is not None and index == maps.steps - 1:
                 missed = maps.missed(index, source)
                 delta = delta - per_element(1 - clip_factor(missed, self.clip), missed) * missed

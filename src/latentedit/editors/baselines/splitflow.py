@@ -90,6 +90,7 @@ class SplitFlow(Editor):
             if s > until:
                 flows = flows + step * self._differences(edit, [*subs, edit.target], flows, s, index)
                 continue
+            # Joined at the first level that is not above `until`; a flow that starts there has nothing to join.
             if delta is None:
                 delta = _joined(x, flows) if index else flows[-1]
                 texts, at = subs, delta.expand(len(subs), *delta.shape)

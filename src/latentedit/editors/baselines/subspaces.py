@@ -26,6 +26,8 @@ from latentedit.models.derivatives import FeatureJacobian, FeatureMap, VelocityJ
 
 Rows = Float[Tensor, "b r *latent"]  # vectors of the latent space, r of each image
 _BLOCK = 2  # directions that are multiplied at once in a search
+# Singular values below this many roundings of the largest are zero: their vectors are noise.
+_ZERO = 100
 
 
 @settings
@@ -228,7 +230,7 @@ def leading_span(edit: Edit, operator: BlockOperator, rank: int, row: int, *, pr
         progress=edit.progress,
     )
     s = found.singular_values
-    kept = s > 100 * torch.finfo(s.dtype).eps * s[0]
+    kept = s > _ZERO * torch.finfo(s.dtype).eps * s[0]
     return torch.where(per_element(kept, found.v), found.v, torch.zeros_like(found.v))
 
 

@@ -7,8 +7,9 @@ from latentedit_bench.experiments.items import COMPLETED, FULL, PARTIAL, Edits, 
 from latentedit_bench.experiments.plots import Dots, Lines
 from latentedit_bench.experiments.study import Study
 from latentedit_bench.experiments.texts import Texts
+from latentedit_bench.ranking.evaluate import Method
 
 __all__ = ["EIM_PAPER", "RIEMANNIAN", "UNSUPERVISED", "Rows", "experiment"]
-__all__ += ["Edits", "Images", "Items", "Lab", "Latents", "Study", "Tables", "Texts"]
+__all__ += ["Edits", "Images", "Items", "Lab", "Latents", "Method", "Study", "Tables", "Texts"]
 __all__ += ["Difference", "Dots", "Lines", "Measure", "ModelDifference"]
 __all__ += ["COMPLETED", "FULL", "PARTIAL", "TWIN"]

@@ -1,0 +1,25 @@
+"""Models that differ in one member from the one that they copy."""
+
+import dataclasses
+from typing import Any, TypeVar
+
+from latentedit.core.flow import LevelGrid, shifted_grid
+from latentedit.latents.joint import JointLatent
+
+Model = TypeVar("Model")
+
+
+def varied(model: Model, **members: Any) -> Model:
+    """A copy of a model, of a class of its own, in which these members are others."""
+    twin: Any = object.__new__(type(type(model).__name__, (type(model),), members))
+    twin.__dict__.update(vars(model))  # copies of a backbone are itself
+    return twin
+
+
+def on_shifted_grid(latent: JointLatent, shift: float) -> JointLatent:
+    """The same images of a model whose grid is shifted towards the noise, as FLUX's is."""
+
+    def grid(model: Any, steps: int, *, height_px: int = 0, width_px: int = 0) -> LevelGrid:
+        return shifted_grid(steps, shift)
+
+    return dataclasses.replace(latent, backbone=varied(latent.backbone, grid=grid))
