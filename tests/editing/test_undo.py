@@ -161,7 +161,7 @@ def test_a_lossy_nonlinear_codec_needs_fixed_point_iterations(
         found = undo_direction(colors, SourceImage.from_image(result.image), direction, auto_mask=local)
         return int(np.abs(levels(found) - levels(source)).max())
 
-    assert error(5) <= 2
+    assert error(undoing.ROUNDS) <= 2
     assert error(0) <= 2 if kept == 1 else error(0) > 3
 
 
