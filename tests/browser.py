@@ -1,7 +1,7 @@
-"""A headless Chromium for tests, driven by playwright: the system's, or the one that `make setup` keeps.
+"""A headless Chromium for tests, driven by playwright: the system's, or the one that `make setup` downloads.
 
-`make setup` stores the npm package @sparticuz/chromium, whose archive has Chromium and the libraries and fonts that a
-bare machine lacks, each packed by brotli; it is unpacked once, beside the archive, and needs nothing installed.
+`make setup` stores the npm package @sparticuz/chromium, whose archive contains Chromium with the libraries and fonts
+that a bare machine lacks, each compressed by brotli; it is unpacked once, next to the archive.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ for (const place of process.argv.slice(1))
 
 
 class Browser:
-    """One tab, and what went on in it since a page was opened.
+    """One tab, with the requests and console messages since a page was opened.
 
     Args:
         page: of playwright; for keys, the mouse and downloads.
@@ -39,8 +39,8 @@ class Browser:
 
     def __init__(self, page: Page) -> None:
         self.page = page
-        self.requests: list[str] = []  # what the page asked for, but for what is in it
-        self.complaints: list[str] = []  # what went to the console, and what was thrown
+        self.requests: list[str] = []  # except data in the page
+        self.complaints: list[str] = []  # console messages and uncaught errors
         page.on("request", lambda one: self.requests.append(one.url) if not one.url.startswith("data:") else None)
         page.on("console", lambda one: self.complaints.append(f"{one.type}: {one.text}"))
         page.on("pageerror", lambda one: self.complaints.append(f"thrown: {one.message}"))
@@ -60,11 +60,11 @@ class Browser:
 
 @contextlib.contextmanager
 def open_browser() -> Iterator[Browser]:
-    """The first browser that starts; a failure says how to get one."""
+    """The first browser that starts; the error explains how to install one."""
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as settings:
         for binary in _binaries():
             own = _surroundings(binary.parent, Path(settings)) if binary.is_relative_to(STORED) else {}
-            with contextlib.suppress(Error):  # it is none, or it died
+            with contextlib.suppress(Error):  # not a browser, or it crashed
                 started = playwright.chromium.launch(executable_path=binary, args=_FLAGS, env={**os.environ, **own})
                 break
         else:
@@ -87,16 +87,16 @@ def _binaries() -> Iterator[Path]:
 
 
 def _surroundings(folder: Path, settings: Path) -> dict[str, str]:
-    """Where the stored Chromium finds its libraries and fonts; the package's own names another machine's places."""
+    """Environment of the stored Chromium: its libraries and fonts, instead of paths of another machine."""
     fonts = f"<fontconfig><dir>{folder / 'fonts'}</dir><cachedir>{settings / 'cache'}</cachedir></fontconfig>"
     (settings / "fonts.conf").write_text(f'<?xml version="1.0"?>{fonts}')
     return {"LD_LIBRARY_PATH": f"{folder / 'lib'}", "FONTCONFIG_PATH": f"{settings}"}
 
 
 def unpacked(archive: Path) -> Path:
-    """Chromium out of the npm package, with its libraries and fonts beside it; what was unpacked before is kept."""
+    """Chromium from the npm package, with libraries and fonts next to it; unpacked once."""
     folder = archive.with_suffix("")
-    with FileLock(f"{folder}.lock"):  # of two workers one unpacks
+    with FileLock(f"{folder}.lock"):  # only one of several workers unpacks it
         if not folder.exists():
             part = Path(tempfile.mkdtemp(dir=STORED))
             _unpack(archive, part)

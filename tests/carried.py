@@ -1,4 +1,4 @@
-"""Folders in place of the models that packages carry."""
+"""Folders in place of the models that packages provide."""
 
 import dataclasses
 from pathlib import Path
@@ -18,7 +18,7 @@ class _Carried:
 
 
 def carry(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
-    """The model folders in a folder, in place of those that packages carry; looked up at each use."""
+    """Use the model folders in a folder, looked up at each use, in place of those of packages."""
     installed = Registry.points
 
     def points(registry: Registry) -> dict[str, Any]:

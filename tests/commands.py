@@ -1,4 +1,4 @@
-"""A tiny model in place of the bundled one, and a command line that runs in this process."""
+"""Fixtures for commands: a tiny model in place of the bundled one, and the command line in this process."""
 
 import dataclasses
 import json
@@ -20,7 +20,7 @@ from tests.carried import carry
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a command line gave."""
+    """Exit code and output of a command line."""
 
     code: int
     out: str
@@ -47,7 +47,7 @@ def command(capsys: pytest.CaptureFixture[str]) -> Command:
 
 @pytest.fixture
 def ran(command: Command) -> Ran:
-    """Run a command line that must succeed, and return what it printed on stdout."""
+    """Run a command line that must succeed, and return its stdout."""
 
     def execute(*arguments: object) -> str:
         outcome = command(*arguments)
@@ -59,9 +59,9 @@ def ran(command: Command) -> Ran:
 
 @pytest.fixture
 def refused(command: Command, tmp_path: Path) -> Refused:
-    """Run a command line that must fail: exit code 2, an error on stderr, nothing on stdout, no file made.
+    """Run a command line that must fail: exit code 2, an error on stderr, empty stdout, no new file.
 
-    It returns the error in one line, as the library says it: the hint stands behind a full stop.
+    It returns the error in one line, with the hint after a period, like the library's message.
     """
 
     def execute(*arguments: object) -> str:
@@ -79,7 +79,7 @@ def refused(command: Command, tmp_path: Path) -> Refused:
 
 @pytest.fixture(scope="session")
 def miniature(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A stock SD3 folder with random weights, of a few hundred kilobytes, that edits by eim."""
+    """An SD3 folder with random weights, of a few hundred kilobytes, whose default editor is eim."""
     folder = miniature_sd3(tmp_path_factory.mktemp("models") / "miniature", t5=False)
     (folder / "latentedit.json").write_text(json.dumps(TUNED))
     return folder
@@ -87,13 +87,13 @@ def miniature(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def loaded_models() -> dict[str, Any]:
-    """What was loaded from the miniature's folder, by the options."""
+    """Models loaded from the miniature's folder, by options."""
     return {}
 
 
 @pytest.fixture(autouse=True)
 def loaded_once(miniature: Path, loaded_models: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands share the miniature's networks, which take as long to load as to edit with."""
+    """Let commands share the miniature's networks, because loading takes as long as an edit."""
     load = registry.load
 
     def load_once(model: str | Path, **options: Any) -> Any:
@@ -109,7 +109,7 @@ def loaded_once(miniature: Path, loaded_models: dict[str, Any], monkeypatch: pyt
 
 @pytest.fixture
 def bundled(miniature: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The miniature as if it were the bundled model "portraits", with facts stored beside it."""
+    """The miniature as the bundled model "portraits", with stored facts."""
     home = tmp_path / "installed"
     shutil.copytree(miniature, home / "portraits")
     facts = {"description": "a test model", "quality": {"vae": {"psnr_db": 31.25}, "images": 200}}
@@ -120,7 +120,7 @@ def bundled(miniature: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture
 def image(tmp_path: Path) -> Path:
-    """A small portrait of nobody."""
+    """A small image of noise."""
     path = tmp_path / "me.png"
     values = np.random.default_rng(5).integers(0, 256, (40, 56, 3)).astype(np.uint8)
     Image.fromarray(values).save(path)
@@ -129,7 +129,7 @@ def image(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def kept_files() -> dict[tuple[object, ...], bytes]:
-    """What a command line wrote, for all tests that need the same file."""
+    """Files written by command lines, shared by all tests."""
     return {}
 
 
@@ -137,7 +137,7 @@ def kept_files() -> dict[tuple[object, ...], bytes]:
 def made(
     image: Path, miniature: Path, tmp_path: Path, kept_files: dict[tuple[object, ...], bytes]
 ) -> Callable[..., Path]:
-    """A direction's file by name, found on the image from no glasses to glasses, unless another text is wanted."""
+    """A function that writes a direction file, found on the image from no glasses to glasses or another text."""
 
     def make(name: str, *more: object, to: str = "a person with glasses") -> Path:
         place, requested = tmp_path / f"{name}.safetensors", (image.read_bytes(), *more, to)
@@ -154,7 +154,7 @@ def made(
 
 @pytest.fixture
 def unloaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever loads a model fails the test."""
+    """Fail the test if a model is loaded."""
 
     def load(*_: object, **__: object) -> None:
         raise AssertionError("loaded")
@@ -164,7 +164,7 @@ def unloaded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def verifier(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sampling check, which a model with random weights cannot pass, always passes."""
+    """Let the sampling check pass, which a model with random weights would fail."""
 
     def passed(folder: Path) -> list[str]:
         return [f"sampled image of {folder.name} as stored"]

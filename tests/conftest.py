@@ -1,8 +1,7 @@
-"""What several tests need."""
+"""Fixtures of several test folders."""
 
 import contextlib
 import gc
-import importlib.metadata
 import io
 import multiprocessing
 import os
@@ -17,6 +16,7 @@ from PIL import Image
 
 from latentedit.core.process import collect_garbage_less_often
 from latentedit_keep.base import images
+from tests.installed import COLORS, installed
 
 if TYPE_CHECKING:
     from tests.browser import Browser
@@ -29,9 +29,9 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[None]:
-    """Millions of objects of libraries and tests are made while tests are collected, and all of them stay.
+    """Exclude the millions of objects created during collection, which stay, from garbage collection.
 
-    Looking for garbage among them, then and at every test, would be a fifth of the time of all tests.
+    Otherwise, it takes a fifth of the time of all tests.
     """
     gc.disable()
     result = yield
@@ -43,7 +43,7 @@ def pytest_collection() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def browser() -> "Iterator[Browser]":
-    """One tab for all tests of a module."""
+    """One browser tab for all tests of a module."""
     from tests.browser import NONE_WANTED, open_browser
 
     if os.environ.get(NONE_WANTED):
@@ -62,7 +62,7 @@ def random_state() -> Any:
 
 @pytest.fixture(autouse=True)
 def no_global_random_numbers(random_state: Any) -> Iterator[None]:
-    """A test that draws from the global random state depends on the tests before it."""
+    """Fail tests that draw from the global random state, which depends on the tests before."""
     import torch
 
     yield
@@ -72,14 +72,19 @@ def no_global_random_numbers(random_state: Any) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def no_data_of_a_user(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the person who runs the tests has calibrated is not looked at, and nothing is kept there."""
-    monkeypatch.setenv("LATENTEDIT_DATA", str(tmp_path_factory.getbasetemp() / "data"))
+def environment(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[os._Environ[str]]":
+    """The environment variables, restored after each test; calibrations of the user are neither read nor written."""
+    before = dict(os.environ)
+    os.environ["LATENTEDIT_DATA"] = str(tmp_path_factory.getbasetemp() / "data")
+    yield os.environ
+    if os.environ != before:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 @pytest.fixture
 def read_only_folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder that the system refuses to write to; for the superuser, whom no mode stops, one of the kernel's."""
+    """A read-only folder; for the superuser, whom no mode stops, one of the kernel."""
     if os.geteuid() == 0:
         yield Path("/proc/self")
         return
@@ -92,7 +97,7 @@ def read_only_folder(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some bytes of an image are written to a file, and then the disk is full."""
+    """Writing an image fails after its first bytes because the disk is full."""
     save, temporary = Image.Image.save, images.atomic_file
 
     class Full:
@@ -117,7 +122,7 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def forked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers of a run begin as copies of this process, which have everything imported."""
+    """Workers of a run are forked, so that they need no imports."""
     forking = SimpleNamespace(get_context=lambda _: multiprocessing.get_context("fork"))
     monkeypatch.setattr("latentedit.batch.executors.multiprocessing", forking)
     monkeypatch.setattr("latentedit.batch.executors.PAUSE_S", 0.02)
@@ -125,7 +130,7 @@ def forked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def requested_rows(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], list[int]]:
-    """Given a model, a list that grows by the number of rows of each call of its network from then on."""
+    """Given a model, a list to which each call of its network adds its number of rows."""
 
     def watch(backbone: Any) -> list[int]:
         rows: list[int] = []
@@ -141,22 +146,21 @@ def requested_rows(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], list[int]
     return watch
 
 
-@pytest.fixture
-def colors(monkeypatch: pytest.MonkeyPatch) -> "ColorBackbone":
-    """The color model, whose reader is found through an entry point as an installed one would be.
+@pytest.fixture(scope="session")
+def color_captioners(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for the entry point of the color model's captioner."""
+    return tmp_path_factory.mktemp("installed")
 
-    Imported here: the process that hands out the tests reads this file too, and needs no torch.
+
+@pytest.fixture
+def colors(color_captioners: Path) -> "Iterator[ColorBackbone]":
+    """The color model, whose captioner is found through an entry point.
+
+    It is imported here because the process that distributes the tests also reads this file, and needs no torch.
     """
     from tests.editors.colors import ColorBackbone
 
-    group = "latentedit.captioners"
-    point = importlib.metadata.EntryPoint(name="colors", value="tests.editors.colors:ColorReader", group=group)
-    real = importlib.metadata.entry_points
-
-    def entry_points(**wanted: str) -> importlib.metadata.EntryPoints:
-        return importlib.metadata.EntryPoints([point]) if wanted == {"group": group} else real(**wanted)
-
-    monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
     model = ColorBackbone()
     model.defaults = {"captioner": "colors", "editors": {"eim": {"search": {"steps": 24}}, "sdedit": {"level": 0.5}}}
-    return model
+    with installed(color_captioners, COLORS):
+        yield model

@@ -1,8 +1,8 @@
-"""A device that is not the CPU, pretended on it: what mixes the two fails here as it does on a GPU.
+"""A simulated device other than the CPU: code that mixes the two fails as on a GPU.
 
-Tensors on it say that they are on PyTorch's device "meta", and hold their numbers on the CPU. An operation that gets
-tensors of both, or a generator of the CPU for numbers there, is an error; so is taking numbers away without ``.cpu()``.
-As on Apple's, there is no float64, and what is copied from there is cast there.
+Its tensors report PyTorch's device "meta" and hold their numbers on the CPU. An operation on tensors of both devices,
+or with a CPU generator for numbers there, is an error; so is reading numbers without ``.cpu()``. As on Apple's devices,
+there is no float64, and copies are cast there.
 """
 
 import contextlib
@@ -23,17 +23,20 @@ DEVICE = torch.device("meta")
 
 _attended: Any = torch.ops.aten._scaled_dot_product_attention_math
 
-_ACROSS = (torch.ops.aten.copy_.default, torch.ops.aten._to_copy.default)  # what may take tensors of two devices
+_ACROSS = (
+    torch.ops.aten.copy_.default,
+    torch.ops.aten._to_copy.default,
+)  # operations that may take tensors of two devices
 
 _INDEXED = (torch.ops.aten.index.Tensor, torch.ops.aten.index_put_.default, torch.ops.aten.index_put.default)
-"""What may take indices of the CPU into tensors elsewhere, and not the other way round."""
+"""Operations that may take CPU indices into tensors of another device, but not the reverse."""
 
 _ABSENT = (torch.ops.aten.linalg_qr.default, torch.ops.aten._linalg_svd.default, torch.ops.aten._linalg_eigh.default)
-"""What Apple's device has in no version of PyTorch that the package takes, or not in all."""
+"""Operations that Apple's device lacks in some supported version of PyTorch."""
 
 
 class Away(Tensor):
-    """A tensor on the pretended device."""
+    """A tensor on the simulated device."""
 
     held: Tensor
 
@@ -54,12 +57,12 @@ class Away(Tensor):
         return made
 
     def tolist(self) -> Any:
-        """As of any device."""
+        """As on any device."""
         return self.held.tolist()
 
     def numpy(self, **_options: Any) -> Any:
-        """Refused, as of any other device than the CPU."""
-        raise TypeError("numbers of another device are taken without .cpu()")
+        """Rejected, as on any device other than the CPU."""
+        raise TypeError("numbers of another device are read without .cpu()")
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -94,14 +97,14 @@ def _computed(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
 
 
 class _Dispatch(TorchDispatchMode):
-    """Makes tensors there, and takes them there and back."""
+    """Creates tensors on the device, and copies them there and back."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return _computed(func, args, kwargs or {})
 
 
 class _Function(TorchFunctionMode):
-    """What PyTorch would do to "meta" before it asks for an operation: numbers from Python, and lists as indices."""
+    """Calls that PyTorch handles before dispatch: numbers from Python, and lists as indices."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         options = dict(kwargs or {})
@@ -116,7 +119,7 @@ class _Function(TorchFunctionMode):
 
 @contextlib.contextmanager
 def pretended() -> Generator[None]:
-    """Inside, the device is one that networks run on."""
+    """Inside, networks run on the device."""
     with pytest.MonkeyPatch.context() as patch, _Dispatch(), _Function():
         patch.setattr(placement, "_DEVICE_TYPES", (*placement._DEVICE_TYPES, DEVICE.type))
         patch.setattr(linalg, "_WITHOUT_FLOAT64", frozenset({DEVICE.type}))

@@ -1,4 +1,4 @@
-"""The small clone that CONTRIBUTING.md shows, from a bare mirror that filters as hosts do."""
+"""The small clone of CONTRIBUTING.md, from a bare mirror that filters like hosts."""
 
 import re
 import subprocess
@@ -15,7 +15,7 @@ def size(folder: Path) -> int:
 
 
 @pytest.mark.nightly
-def test_the_small_clone_leaves_out_weights_and_the_rest_can_follow(tmp_path: Path) -> None:
+def test_the_small_clone_has_no_old_weights_and_can_be_completed(tmp_path: Path) -> None:
     mirror, clone = tmp_path / "mirror.git", tmp_path / "latentedit"
     subprocess.run(["git", "clone", "--quiet", "--bare", str(ROOT), str(mirror)], check=True)
     subprocess.run(["git", "-C", str(mirror), "branch", "--force", "main", "HEAD"], check=False)

@@ -1,4 +1,4 @@
-"""Importing the package is light, its public names have a home, and every distribution declares what it imports."""
+"""Light imports, public names, and declared dependencies of every distribution."""
 
 import ast
 import importlib
@@ -17,7 +17,7 @@ import latentedit
 
 ROOT = Path(__file__).parent.parent
 DISTRIBUTIONS = {"latentedit": ROOT} | {f"latentedit-{path.name}": path for path in ROOT.glob("packages/*")}
-TOOLS = ("dev", "docs", "heic", "photographs")  # extras with programs and files that are used and not imported
+TOOLS = ("dev", "docs", "heic", "photographs")  # extras with programs and files that are not imported
 
 UNDER_ANOTHER_NAME = {
     "markdown-it-py": "markdown_it",
@@ -29,7 +29,7 @@ UNDER_ANOTHER_NAME = {
 }
 
 
-def test_import_loads_nothing_heavy() -> None:
+def test_import_loads_neither_torch_nor_numpy() -> None:
     code = (
         "import sys, latentedit, latentedit.directions, latentedit.editors, latentedit.geometry\n"
         "latentedit.__version__, dir(latentedit)\n"
@@ -42,7 +42,7 @@ def test_import_loads_nothing_heavy() -> None:
     "package", ["latentedit", "latentedit.directions", "latentedit.editors", "latentedit.geometry"]
 )
 def test_public_names_exist(package: str) -> None:
-    """By names that are no modules of theirs, so that what is imported first does not matter."""
+    """No name is also a module, so that the order of imports does not matter."""
     module = importlib.import_module(package)
     for name in module.__all__:
         assert getattr(module, name) is not None
@@ -50,7 +50,7 @@ def test_public_names_exist(package: str) -> None:
         assert not (Path(module.__file__ or "").parent / f"{name}.py").exists()
 
 
-def test_unknown_names_are_refused() -> None:
+def test_unknown_names_raise_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="edit"):
         latentedit.edti  # noqa: B018
 
@@ -66,7 +66,7 @@ def modules(requirements: list[str]) -> set[str]:
 
 
 def imported(name: str) -> set[str]:
-    """Top-level modules that a distribution imports, without its own and the standard library's; ``require``d too."""
+    """Top-level modules that a distribution imports or requires, except its own and the standard library."""
     found: set[str] = set()
     for file in (DISTRIBUTIONS[name] / "src").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
@@ -84,7 +84,7 @@ def imported(name: str) -> set[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
-def test_what_is_imported_is_declared_and_nothing_else(name: str) -> None:
+def test_imports_and_declared_dependencies_agree(name: str) -> None:
     facts, library = project(name), project("latentedit")
     declared, used = modules(facts["dependencies"]), imported(name)
     optional = {extra: needs for extra, needs in facts.get("optional-dependencies", {}).items() if extra not in TOOLS}
@@ -94,7 +94,7 @@ def test_what_is_imported_is_declared_and_nothing_else(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
-def test_metadata_of_a_distribution(name: str) -> None:
+def test_metadata_of_distributions_agree(name: str) -> None:
     facts, folder = project(name), DISTRIBUTIONS[name]
     assert (facts["name"], facts["license"]) == (name, "Apache-2.0")
     assert latentedit.__version__ == importlib.metadata.version(name) == facts.get("version", latentedit.__version__)

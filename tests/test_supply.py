@@ -1,4 +1,4 @@
-"""Packages that come with ours have free licenses, and constraints.txt pins each of them to the version installed."""
+"""Dependencies have free licenses, and constraints.txt pins each of them to the installed version."""
 
 import importlib.metadata
 import os
@@ -16,35 +16,35 @@ ROOT = Path(__file__).parent.parent
 PINS = [Requirement(line) for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
 OURS = ("latentedit", *(f"latentedit-{name}" for name in ("keep", "portraits", "scenes", "models", "bench")))
 
-_FREE = re.compile(  # licenses under which what we give away may stand on a package
+_FREE = re.compile(  # licenses that a dependency may have
     r"\b(MIT|BSD|Apache|ISC|PSF|PSFL|Python Software Foundation|MPL|Mozilla|HPND|Unlicense|Zlib|0BSD|CC0|BSL|Boost|"
     r"Public Domain|CNRI)\b|MIT-CMU|Historical Permission",
     re.IGNORECASE,
 )
 
-_STRICT = re.compile(r"\bA?GPL|GNU (Affero )?General", re.IGNORECASE)  # licenses under which it may not
+_STRICT = re.compile(r"\bA?GPL|GNU (Affero )?General", re.IGNORECASE)  # licenses that it may not have
 
-_LOOKED_AT = {
+_CHECKED = {
     "pi-heif": "BSD-3-Clause; its wheels contain libheif and libde265, shared libraries under the LGPL",
     "resvg-py": "MIT, in its LICENSE file",
-}  # packages that say it in another way, and what they have
+}  # packages with other license metadata, and their licenses
 
 
 def is_free(license: str) -> bool:
-    """Whether what we give away may stand on a package of this license."""
+    """Whether a dependency may have this license."""
     return bool(_FREE.search(license)) and not _STRICT.search(license)
 
 
 def license_of(name: str) -> str:
-    """What an installed package says of its license."""
+    """The license in the metadata of an installed package."""
     about: Any = importlib.metadata.metadata(name)
     trove = [line.removeprefix("License :: ") for line in about.get_all("Classifier", []) if line.startswith("License")]
     first = (about.get("License") or "").strip().partition("\n")[0]
-    return about.get("License-Expression") or "; ".join(trove) or first[:200] or "says nothing"
+    return about.get("License-Expression") or "; ".join(trove) or first[:200] or "unknown"
 
 
 def needed(names: Iterable[str]) -> set[str]:
-    """Installed packages that some packages need, without their extras, and theirs in turn."""
+    """Installed packages that these packages require, directly or indirectly, without extras."""
     found, left = set[str](), list(names)
     while left:
         name = re.sub(r"[-_.]+", "-", left.pop()).lower()
@@ -58,23 +58,23 @@ def needed(names: Iterable[str]) -> set[str]:
 
 
 @pytest.mark.nightly
-def test_the_packages_that_come_with_ours_are_free() -> None:
+def test_dependencies_have_free_licenses() -> None:
     names = needed(OURS)
     assert {"torch", "numpy", "pydantic-core"} <= names
     assert "pytest" not in names
-    found = {name: license_of(name) for name in sorted(names - {*OURS, *_LOOKED_AT})}
+    found = {name: license_of(name) for name in sorted(names - {*OURS, *_CHECKED})}
     assert {name: license for name, license in found.items() if not is_free(license)} == {}
 
 
-def test_licenses() -> None:
+def test_free_licenses_are_recognized() -> None:
     assert all(map(is_free, ["MIT", "BSD-3-Clause AND 0BSD", "OSI Approved :: Apache Software License"]))
     assert not any(map(is_free, ["GPL-3.0-only", "MIT AND AGPL-3.0", "OSI Approved :: GNU General Public License v3"]))
-    assert not any(map(is_free, ["says nothing", "Proprietary"]))
+    assert not any(map(is_free, ["unknown", "Proprietary"]))
 
 
 @pytest.mark.slow
 @pytest.mark.skipif("LATENTEDIT_NEWEST" in os.environ, reason="make newest installs the newest versions")
-def test_what_is_installed_has_the_tested_version() -> None:
+def test_installed_packages_have_the_pinned_versions() -> None:
     installed = {canonicalize_name(one.name): one.version for one in importlib.metadata.distributions()}
     here = [pin for pin in PINS if pin.name in installed and (pin.marker is None or pin.marker.evaluate())]
     assert {"torch", "numpy", "pytest"} <= {pin.name for pin in here}
@@ -82,7 +82,7 @@ def test_what_is_installed_has_the_tested_version() -> None:
     assert other == [], "run make setup"
 
 
-def test_every_dependency_is_pinned_to_one_version_of_no_build_and_no_registry() -> None:
+def test_every_dependency_is_pinned_to_one_version_without_url() -> None:
     assert [str(pin) for pin in PINS if not re.fullmatch(r"==[\w.]+", str(pin.specifier)) or pin.url] == []
     projects = [ROOT / "pyproject.toml", *(ROOT / "packages").glob("*/pyproject.toml")]
     facts = [tomllib.loads(place.read_text(encoding="utf-8"))["project"] for place in projects]
@@ -91,8 +91,8 @@ def test_every_dependency_is_pinned_to_one_version_of_no_build_and_no_registry()
     assert {Requirement(line).name for line in wanted} - set(OURS) <= {pin.name for pin in PINS}
 
 
-def test_an_audit_of_nothing_fails() -> None:
-    """Without --strict, pip-audit ends with 0 where it could look up no package at all."""
+def test_the_audit_is_strict() -> None:
+    """Without --strict, pip-audit exits with 0 even if it could look up no package."""
     recipe = (ROOT / "Makefile").read_text(encoding="utf-8").replace("\\\n", " ")
     (line,) = re.findall(r"^\t.*/pip-audit .*$", recipe, re.MULTILINE)
     assert {"--strict", "constraints.txt"} <= set(line.split())

@@ -1,4 +1,4 @@
-"""The wheels that ``make wheels`` built: small enough for the index, and installed where nothing else of ours is."""
+"""The wheels of ``make wheels``: small enough for the index, and installed without our other packages."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="session")
 def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with links to everything that is installed here, but for our own packages."""
+    """A folder with links to all installed packages except ours."""
     folder = tmp_path_factory.mktemp("others")
     for place in map(Path, sys.path):
         if place.name in ("site-packages", "dist-packages") and place.is_dir():
@@ -35,7 +35,7 @@ def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def installed(others: Path, tmp_path: Path) -> Callable[..., Run]:
-    """Install some of the wheels in a place of their own; gives the command line of that place."""
+    """Install some of the wheels in a temporary folder, and return the command line of that folder."""
 
     def install(*names: str) -> Run:
         target = tmp_path / "target"
@@ -45,7 +45,7 @@ def installed(others: Path, tmp_path: Path) -> Callable[..., Run]:
         where = os.environ | {"PYTHONPATH": os.pathsep.join((str(target), str(others)))}
 
         def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-            # -S: without the environment's own site-packages, and what is installed there to be edited
+            # -S: without the site-packages of the environment and its editable installations
             program = [sys.executable, "-S", "-m", "latentedit_keep.main", *map(str, arguments)]
             return subprocess.run(program, capture_output=True, text=True, env=where, check=False, cwd=tmp_path)
 
@@ -60,13 +60,13 @@ def image(tmp_path: Path) -> Path:
     return tmp_path / "me.png"
 
 
-def test_six_wheels_of_a_size_that_the_index_takes() -> None:
+def test_the_six_wheels_are_small_enough_for_the_index() -> None:
     sizes = {path.name.split("-")[0]: path.stat().st_size for path in DIST.glob("*.whl")}
     assert set(sizes) == set(NAMES)
     assert max(sizes.values()) < LARGEST_BYTES
 
 
-def test_keep_alone_keeps_and_states_what_edits(installed: Callable[..., Run], image: Path) -> None:
+def test_keep_alone_works_and_names_the_package_that_edits(installed: Callable[..., Run], image: Path) -> None:
     run = installed("latentedit_keep")
     kept = run("keep", image, image, "-o", "kept.png")
     assert kept.returncode == 0, kept.stderr
@@ -76,7 +76,7 @@ def test_keep_alone_keeps_and_states_what_edits(installed: Callable[..., Run], i
     assert "latentedit --help" in refused.stderr
 
 
-def test_the_library_alone_states_what_is_missing(installed: Callable[..., Run], image: Path) -> None:
+def test_the_library_alone_names_missing_packages(installed: Callable[..., Run], image: Path) -> None:
     run = installed("latentedit_keep", "latentedit")
     assert run("--version").returncode == 0
     assert "pip install ./packages/portraits" in run("models", "list").stdout
@@ -100,7 +100,7 @@ def test_the_library_and_the_portraits_edit_an_image(installed: Callable[..., Ru
     assert "./packages/bench" in run("reproduce").stderr
 
 
-def test_all_six(installed: Callable[..., Run]) -> None:
+def test_all_six_wheels_together(installed: Callable[..., Run]) -> None:
     run = installed(*NAMES)
     assert "portraits-unet" in run("models", "list").stdout
     assert run("bench", "methods").returncode == 0

@@ -1,4 +1,4 @@
-"""The page without a browser: its controls by name, and their events as the page sends them to the server."""
+"""The page without a browser: controls by name, and their events as the page sends them."""
 
 import http.client
 import json
@@ -30,7 +30,7 @@ class Client:
         self.finish(self.begin(name, event, **about))
 
     def begin(self, name: str, event: str = "click", **about: Any) -> dict[str, Any]:
-        """Trigger an event, which is answered at once or by `finish`."""
+        """Trigger an event; a queued task is awaited by `finish`."""
         (task,) = (
             task
             for task in self.config["dependencies"]
@@ -45,7 +45,7 @@ class Client:
         return task
 
     def finish(self, task: dict[str, Any]) -> None:
-        """Wait for the queued task, and show what it gave."""
+        """Wait for a queued task, and show its results."""
         if task["queue"] is not False:
             url = f"{self.address}gradio_api/queue/data?session_hash={self._hash}"
             with urllib.request.urlopen(url, timeout=60) as lines:
@@ -55,7 +55,7 @@ class Client:
             self._show(task, done["output"])
 
     def upload(self, name: str, file: str, content: bytes) -> None:
-        """Give a file to a control."""
+        """Upload a file to a control."""
         disposition = f'Content-Disposition: form-data; name="files"; filename="{file}"'
         body = f"--edge\r\n{disposition}\r\n\r\n".encode() + content + b"\r\n--edge--\r\n"
         (place,) = self._read("gradio_api/upload", body, kind="multipart/form-data; boundary=edge")
@@ -63,7 +63,7 @@ class Client:
         self.do(name, "upload")
 
     def leave(self) -> None:
-        """Close the page, as the server notices by its open connection."""
+        """Close the page, which the server notices by the closed connection."""
         where = http.client.HTTPConnection(urllib.parse.urlparse(self.address).netloc)
         where.request("GET", f"/gradio_api/heartbeat/{self._hash}")
         where.getresponse().readline()

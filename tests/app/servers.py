@@ -1,7 +1,6 @@
-"""Visits on the color model, whose tasks take no time, and the page's server in this process."""
+"""Visits with the color model, whose edits take no time, and the page's server in this process."""
 
 import contextlib
-import importlib.metadata
 import io
 import socket
 import tempfile
@@ -10,18 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 from PIL import Image
 from torch import Tensor
 
 from latentedit.app.models import Models
 from latentedit.app.serve import serving
 from latentedit.app.visitor import Change, VisitorSession
-from latentedit.core.plugins import CAPTIONERS
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray
+from tests.installed import COLORS, installed
 
-SCENE = "gray room, a hat, a wall"  # the color model reads the first word; the rest is for the words of changes
+SCENE = "gray room, a hat, a wall"  # the color model reads only the first word; changes can name the rest
 
 RED = Change(text="gray => red")
 EIM = {"model": "colors", "method": "eim", "caption": SCENE}
@@ -41,13 +39,13 @@ def opened(model: ColorBackbone) -> VisitorSession:
 
 
 class PausedBackbone(ColorBackbone):
-    """The color model, whose network waits wherever the test says so."""
+    """The color model, whose network waits when a test requests it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.defaults = {"captioner": "colors", "editors": {"eim": {"search": {"steps": 4}}, "sdedit": {"level": 0.5}}}
-        self.waits = threading.Event()  # the network was asked, and waits
-        self.goes_on = threading.Event()  # the network answers
+        self.waits = threading.Event()  # set when the network waits
+        self.goes_on = threading.Event()  # set to let it return
         self.goes_on.set()
         self._answers = 0
 
@@ -60,7 +58,7 @@ class PausedBackbone(ColorBackbone):
         return super()._velocity(z, s, condition)
 
     def pause(self, *, after: int = 0) -> None:
-        """From now on the network waits, after so many answers."""
+        """Let the network wait after this number of evaluations."""
         self._answers = after
         self.waits.clear()
         self.goes_on.clear()
@@ -68,25 +66,15 @@ class PausedBackbone(ColorBackbone):
 
 @contextlib.contextmanager
 def served(model: ColorBackbone, **options: Any) -> Iterator[tuple[str, Path]]:
-    """Where the page is, and where its uploads go."""
-    point = importlib.metadata.EntryPoint(
-        name="colors", value="tests.editors.colors:ColorReader", group=CAPTIONERS.group
-    )
-    real = importlib.metadata.entry_points
-
-    def entry_points(**wanted: str) -> importlib.metadata.EntryPoints:
-        ours = wanted == {"group": CAPTIONERS.group}
-        return importlib.metadata.EntryPoints([point]) if ours else real(**wanted)
-
-    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as home:
-        patch.setattr(importlib.metadata, "entry_points", entry_points)
+    """The address of the page, and the folder of its uploads."""
+    with tempfile.TemporaryDirectory() as home, installed(Path(home), COLORS):
         uploads = Path(home, "uploads")
         with serving(Models(model), uploads, port=options.pop("port", None) or free_port(), **options) as address:
             yield address, uploads
 
 
 def free_port() -> int:
-    """A port that nobody uses."""
+    """A free port."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return found.getsockname()[1]

@@ -1,4 +1,4 @@
-"""The page in a browser, used as visitors do, against a server that really runs."""
+"""The page in a browser, with a running server."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +22,7 @@ HOSTILE = 'gray <img src=x onerror="window.top.hacked=1"><script>window.hacked=1
 
 
 class Visitor:
-    """One visitor's browser: nothing of it is shared with another one's."""
+    """The browser context of one visitor."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -94,7 +94,7 @@ def guest(browser: Browser, server: tuple[str, Path]) -> Iterator[Visitor]:
 
 
 @pytest.mark.nightly
-def test_a_whole_task(guest: Visitor, server: tuple[str, Path], tmp_path: Path) -> None:
+def test_an_image_is_edited_saved_and_undone(guest: Visitor, server: tuple[str, Path], tmp_path: Path) -> None:
     page = guest.page
     guest.bring(png(gray()))
     guest.describe(SCENE)
@@ -113,7 +113,7 @@ def test_a_whole_task(guest: Visitor, server: tuple[str, Path], tmp_path: Path) 
     guest.press("undo")
     expect(page.locator("iframe.le-viewer")).to_have_count(0)
     guest.history.nth(1).click()
-    expect(guest.viewer.locator(".number")).to_have_value("0.75")  # at which it was kept
+    expect(guest.viewer.locator(".number")).to_have_value("0.75")  # at which it was saved
     guest.press("undo")
     expect(page.locator("iframe.le-viewer")).to_have_count(0)
     guest.wish("")
@@ -129,7 +129,7 @@ def test_a_whole_task(guest: Visitor, server: tuple[str, Path], tmp_path: Path) 
 
 
 @pytest.mark.nightly
-def test_text_is_never_taken_for_html(guest: Visitor) -> None:
+def test_text_is_never_interpreted_as_html(guest: Visitor) -> None:
     guest.bring(png(gray()), name="<img src=x onerror=hacked=1>.png")
     guest.describe(HOSTILE)
     guest.edit("gray => red <b onclick=alert(1)>")
@@ -143,7 +143,7 @@ def test_text_is_never_taken_for_html(guest: Visitor) -> None:
     assert guest.page.locator("#le-message svg, #le-history b, #le-preview img[src=x]").count() == 0
 
 
-def test_any_editors_image_is_checked_and_kept(guest: Visitor, tmp_path: Path) -> None:
+def test_an_image_of_any_editor_is_checked_and_kept(guest: Visitor, tmp_path: Path) -> None:
     guest.page.get_by_role("tab", name="Check an edit").click()
     for role, pixels in (("original", scene()), ("edited", with_object(cast(scene())))):
         file: Any = {"name": f"<b>{role}.png", "mimeType": "image/png", "buffer": png(Image.fromarray(pixels))}

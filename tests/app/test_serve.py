@@ -1,4 +1,4 @@
-"""What the page's server answers to whoever asks it without the page."""
+"""Requests to the page's server without the page."""
 
 import http.cookiejar
 import json
@@ -44,7 +44,7 @@ def locked() -> Iterator[str]:
 
 
 def status(url: str, content: bytes | None = None, opener: Any = None, **headers: str) -> int:
-    """Of a GET, or of a POST where there is content."""
+    """The status of a GET request, or of a POST request with content."""
     request = urllib.request.Request(
         url, data=content, headers={name.replace("_", "-"): v for name, v in headers.items()}
     )
@@ -56,7 +56,7 @@ def status(url: str, content: bytes | None = None, opener: Any = None, **headers
         return error.code
 
 
-def test_a_strangers_name_for_this_machine_is_refused(server: tuple[str, Path]) -> None:
+def test_foreign_host_names_are_rejected(server: tuple[str, Path]) -> None:
     assert status(server[0], Host="evil.example:7860") == 400
     assert status(server[0], Host="127.0.0.1") == 200
     assert status(server[0], Host="localhost:1234") == 200
@@ -74,11 +74,11 @@ def test_a_strangers_name_for_this_machine_is_refused(server: tuple[str, Path]) 
         "static/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/etc/passwd",
     ],
 )
-def test_no_file_and_no_other_server_can_be_had(server: tuple[str, Path], path: str) -> None:
+def test_no_other_file_or_server_can_be_read(server: tuple[str, Path], path: str) -> None:
     assert 400 <= status(server[0] + path) < 500
 
 
-def test_an_upload_stays_in_the_pages_folder_and_within_its_limit(server: tuple[str, Path]) -> None:
+def test_uploads_stay_in_their_folder_and_within_the_limit(server: tuple[str, Path]) -> None:
     address, uploads = server
     edge = "edge"
     body = f'--{edge}\r\nContent-Disposition: form-data; name="files"; filename="../../secret.png"\r\n\r\n'.encode()
@@ -94,7 +94,7 @@ def test_an_upload_stays_in_the_pages_folder_and_within_its_limit(server: tuple[
     assert status(address + "gradio_api/upload", too_long, Content_Type=kind) == 413
 
 
-def test_a_task_cannot_be_started_past_the_queue(server: tuple[str, Path]) -> None:
+def test_tasks_cannot_bypass_the_queue(server: tuple[str, Path]) -> None:
     address = server[0]
     with urllib.request.urlopen(address + "config") as answer:
         events = json.loads(answer.read())["dependencies"]
@@ -106,19 +106,19 @@ def test_a_task_cannot_be_started_past_the_queue(server: tuple[str, Path]) -> No
     assert [event["api_visibility"] for event in events if event["api_visibility"] != "private"] == []
 
 
-def test_other_machines_are_let_in_with_a_password_only() -> None:
-    with pytest.raises(ConfigError, match="needs a password"), served(PausedBackbone(), host="0.0.0.0"):
+def test_other_machines_need_a_password() -> None:
+    with pytest.raises(ConfigError), served(PausedBackbone(), host="0.0.0.0"):
         pass
 
 
-def test_another_sites_page_may_not_read_answers(server: tuple[str, Path]) -> None:
+def test_other_sites_cannot_read_responses(server: tuple[str, Path]) -> None:
     request = urllib.request.Request(server[0] + "config", headers={"Origin": "http://evil.example"})
     with urllib.request.urlopen(request) as answer:
         assert "access-control-allow-origin" not in answer.headers
 
 
 @pytest.mark.nightly
-def test_without_the_password_there_is_nothing(locked: str) -> None:
+def test_every_request_needs_the_password(locked: str) -> None:
     for path in ("config", "gradio_api/upload_progress?upload_id=1", "gradio_api/queue/data?session_hash=a"):
         assert status(locked + path) == 401
     for path in ("gradio_api/run/predict", "gradio_api/queue/join", "gradio_api/upload"):
@@ -131,8 +131,8 @@ def test_without_the_password_there_is_nothing(locked: str) -> None:
     assert status(locked + "config", None, jar) == 200
 
 
-def test_the_limits_of_the_security_policy_are_those_of_the_code() -> None:
-    """Each number with a unit stands here, too, so that none is written that the code does not have."""
+def test_the_limits_of_the_security_policy_agree_with_the_code() -> None:
+    """Every number with a unit in the policy is listed here."""
     policy = " ".join(Path("SECURITY.md").read_text(encoding="utf-8").split())
     mega, giga = 10**6, 10**9
     limits = [

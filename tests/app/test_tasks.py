@@ -1,4 +1,4 @@
-"""Every control of the page by its events, as a browser sends them, against a server that really runs."""
+"""Every control of the page by its events, as a browser sends them to a running server."""
 
 import base64
 import json
@@ -57,17 +57,16 @@ def server(model: PausedBackbone, examples: list[Path]) -> Iterator[tuple[str, P
 
 
 @pytest.fixture
-def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
-    """The first page of a server of its own, whose user has other settings of gradio."""
-    for name, value in HOSTILE.items():
-        monkeypatch.setenv(f"GRADIO_{name}", value)
+def alone(environment: dict[str, str]) -> Iterator[Client]:
+    """The first page of a separate server whose user has set options of gradio."""
+    environment |= {f"GRADIO_{name}": value for name, value in HOSTILE.items()}
     with served(PausedBackbone()) as (address, _):
         yield Client(address)
 
 
 @pytest.fixture
 def page(server: tuple[str, Path], model: PausedBackbone) -> Iterator[Client]:
-    """A page with an image whose caption is corrected."""
+    """A page with an image and a corrected caption."""
     client = Client(server[0])
     client.upload("le-upload", "me.png", png(gray()))
     client.values |= {"le-caption": SCENE, "What to change": "gray => red"}
@@ -85,7 +84,7 @@ def entries(page: Client) -> int:
     return page.values["le-history"].count("<button")
 
 
-def test_an_image_comes_and_its_file_does_not_stay(server: tuple[str, Path], page: Client) -> None:
+def test_an_uploaded_file_is_deleted_after_opening(server: tuple[str, Path], page: Client) -> None:
     page.upload("le-upload", "other.png", png(noisy(size=(12, 8))))
     assert page.values["le-caption"] == "red"
     assert "12 x 8 px" in page.values["le-preview"]
@@ -105,7 +104,7 @@ def test_an_example_is_opened_by_its_number(page: Client) -> None:
         assert words in page.values["le-message"]
 
 
-def test_an_edit_is_shown_saved_and_taken_back(page: Client, tmp_path: Path) -> None:
+def test_an_edit_is_shown_saved_and_undone(page: Client, tmp_path: Path) -> None:
     page.do("le-edit")
     assert page.values["le-caption"] == SCENE.replace("gray", "red")
     assert (entries(page), page.values["le-strength"]) == (2, 1)
@@ -132,7 +131,7 @@ def test_an_edit_is_shown_saved_and_taken_back(page: Client, tmp_path: Path) -> 
     page.values |= {"le-strength": 0.25, "What to change": "red => blue"}
     page.do("le-edit")
     page.do("le-undo")
-    assert (entries(page), page.values["le-strength"]) == (3, 0.25), "it began at what the slider showed"
+    assert (entries(page), page.values["le-strength"]) == (3, 0.25), "it began at the strength of the slider"
     page.do("le-undo")
     page.do("le-undo")
     assert "no edit to undo" in page.values["le-message"]
@@ -164,11 +163,8 @@ def test_changes_have_their_own_strengths_and_a_method(page: Client, tmp_path: P
     assert "no direction to save" in (saved(page, "save-direction") or page.values["le-message"])
 
 
-def test_an_image_that_the_model_does_not_know_is_edited_only_after_a_second_click(
-    page: Client, model: PausedBackbone, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unknown_image_is_edited_only_after_a_second_click(page: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     not_known(monkeypatch)
-    monkeypatch.setattr(model, "defaults", {**model.defaults, "knows": "plain colors"})
     page.do("le-edit")
     assert "Edit it anyway</button>" in page.values["le-message"]
     assert entries(page) == 1
@@ -192,7 +188,7 @@ def test_a_canceled_edit_leaves_everything_as_it_was(page: Client, model: Paused
     assert entries(page) == 2
 
 
-def test_a_session_that_is_gone_is_reported(server: tuple[str, Path]) -> None:
+def test_an_expired_session_is_reported(server: tuple[str, Path]) -> None:
     page = Client(server[0], starts=False)
     for button in ("le-edit", "le-undo", "le-cancel", "le-save-image"):
         page.values["le-message"] = ""
@@ -200,14 +196,14 @@ def test_a_session_that_is_gone_is_reported(server: tuple[str, Path]) -> None:
         assert "Reload the page" in page.values["le-message"]
 
 
-def test_a_page_that_is_closed_is_forgotten_at_once(page: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closing_the_page_closes_the_visit(page: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     closed, close = threading.Event(), VisitorSession.close
     monkeypatch.setattr(VisitorSession, "close", lambda visit: (close(visit), closed.set()))
     page.leave()
     assert closed.wait(60)
 
 
-def test_directions_are_discovered_and_taken(page: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_discovered_directions_are_chosen_as_changes(page: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     found, requested = discover(known_basis(ColorBackbone())), dict[str, Any]()
 
     def find(visitor: VisitorSession, **options: Any) -> Any:
@@ -241,10 +237,10 @@ def nodes() -> int:
     return sum(child.name().startswith("node") for child in psutil.Process().children(recursive=True))
 
 
-def test_the_users_own_settings_of_gradio_open_nothing(request: pytest.FixtureRequest) -> None:
+def test_settings_of_gradio_by_the_user_give_no_access(request: pytest.FixtureRequest) -> None:
     before = nodes()
     page: Client = request.getfixturevalue("alone")
-    assert nodes() == before, "nothing is rendered elsewhere"
+    assert nodes() == before, "no server-side rendering"
     for path in ("gradio_api/file=/etc/hostname", "monitoring", "monitoring/summary"):
         with pytest.raises(urllib.error.HTTPError, match=r"40[34]"):
             urllib.request.urlopen(page.address + path)
@@ -255,7 +251,7 @@ def test_the_users_own_settings_of_gradio_open_nothing(request: pytest.FixtureRe
     assert "le-strength" in styled <= page.values.keys()
 
 
-def test_controls_have_limits_and_a_first_value(alone: Client) -> None:
+def test_controls_have_limits_and_initial_values(alone: Client) -> None:
     controls: dict[str, list[Any]] = {}
     for control in alone.config["components"]:
         controls.setdefault(control["type"], []).append(control["props"])
@@ -268,7 +264,7 @@ def test_controls_have_limits_and_a_first_value(alone: Client) -> None:
     assert (controls["state"][0]["time_to_live"], controls["accordion"][0]["open"]) == (3600, False)
 
 
-def test_all_visitors_are_sent_away_at_the_end() -> None:
+def test_the_server_ends_all_visits_and_restores_the_environment() -> None:
     names = ("GRADIO_TEMP_DIR", "GRADIO_ALLOWED_PATHS", "NO_PROXY")
     model, before = PausedBackbone(), [os.environ.get(name) for name in names]
     with served(model) as (address, uploads):

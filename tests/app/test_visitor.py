@@ -1,4 +1,4 @@
-"""One visitor's tasks, without a page: what is rendered, undone, kept, taken home, stopped and refused."""
+"""The tasks of a visitor without a page: edit, undo, save, stop, and rejected requests."""
 
 import dataclasses
 import functools
@@ -36,9 +36,9 @@ def visit(colors: ColorBackbone) -> VisitorSession:
     return opened(colors)
 
 
-def test_an_edit_is_the_librarys_own_at_every_strength(colors: ColorBackbone, visit: VisitorSession) -> None:
+def test_an_edit_equals_the_sweep_of_the_library(colors: ColorBackbone, visit: VisitorSession) -> None:
     assert visit.current is not None
-    assert (visit.current.caption, visit.current.notes) == ("gray", ()), "the image was read"
+    assert (visit.current.caption, visit.current.notes) == ("gray", ()), "by the captioner"
     entry = visit.edit([dataclasses.replace(RED, strength=0.8)], **EIM)
     assert entry.edit is not None
     latent = le.encode(colors, gray(), source_prompt=SCENE)
@@ -50,9 +50,9 @@ def test_an_edit_is_the_librarys_own_at_every_strength(colors: ColorBackbone, vi
     assert f"<td>{escape(expected[-1].verdict.text)}</td>" in facts(entry.edit)
 
 
-def test_several_changes_have_a_strength_each_and_cross_talk(colors: ColorBackbone, visit: VisitorSession) -> None:
+def test_several_changes_have_their_own_strengths_and_cross_talk(colors: ColorBackbone, visit: VisitorSession) -> None:
     wishes = [dataclasses.replace(RED, strength=0.5), Change(text="a hat => a scarf", strength=1.0), Change(text=" ")]
-    with pytest.raises(ConfigError, match="mean the same"):  # the model knows no hats
+    with pytest.raises(ConfigError):  # the model knows no hats
         visit.edit(wishes, **EIM)
     red = visit.edit([RED], **EIM).edit
     visit.undo(model="colors")
@@ -70,14 +70,14 @@ def test_several_changes_have_a_strength_each_and_cross_talk(colors: ColorBackbo
     assert same_image(last.image, wanted.image)
 
 
-def test_other_methods_edit_towards_the_same_caption(colors: ColorBackbone, visit: VisitorSession) -> None:
+def test_other_methods_edit_towards_the_target_caption(colors: ColorBackbone, visit: VisitorSession) -> None:
     more = {**EIM, "method": "sdedit"}
     entry = visit.edit([RED], **more)
     assert entry.edit is not None
     assert entry.edit.directions == {}
     wanted = le.edit(colors, gray(), change=RED.text, source_prompt=SCENE, method="sdedit", strength=0.5)
     assert same_image(entry.edit.results[2].image, wanted.image)
-    with pytest.raises(ConfigError, match="no direction to save"):
+    with pytest.raises(ConfigError):
         visit.direction_files()
     visit.go_to(0)
     wishes = [dataclasses.replace(RED, strength=0.5), Change(text="a hat => a scarf", strength=0.5)]
@@ -91,13 +91,13 @@ def test_other_methods_edit_towards_the_same_caption(colors: ColorBackbone, visi
     assert {result.method for result in untuned.results} == {"flowedit"}, "the default of such a model"
 
 
-def test_undo_gives_the_image_before_though_that_was_kept_at_another_strength_since(visit: VisitorSession) -> None:
+def test_undo_returns_the_edited_image_even_if_its_strength_was_changed_later(visit: VisitorSession) -> None:
     first = visit.edit([RED], **EIM)
     before = first.image.image
     second = visit.edit([Change(text="red => green")], **{**EIM, "caption": first.caption})
     visit.go_to(1)
     visit.settle(0.5)
-    assert visit.current is visit.entries[3], "the one that was edited further stays"
+    assert visit.current is visit.entries[3], "the entry with a later edit stays"
     assert visit.current.strength == 0.5
     assert not same_image(visit.current.image.image, before)
     visit.go_to(visit.entries.index(second))
@@ -107,7 +107,7 @@ def test_undo_gives_the_image_before_though_that_was_kept_at_another_strength_si
     assert entry is visit.entries[0]
     assert same_image(entry.image.image, gray())
     assert entry.caption == SCENE, "the corrected caption stays"
-    with pytest.raises(ConfigError, match="undo"):
+    with pytest.raises(ConfigError):
         visit.undo(model="colors")
 
 
@@ -118,7 +118,7 @@ def test_the_history_is_limited(visit: VisitorSession, monkeypatch: pytest.Monke
     assert [entry.title for entry in visit.entries] == ["original", "gray => red (1)", "red => green (1)"]
     assert visit.go_to(1) is first
     for index in (-1, 3):
-        with pytest.raises(ConfigError, match="3"):
+        with pytest.raises(ConfigError):
             visit.go_to(index)
     for _ in range(3):
         visit.go_to(0)
@@ -127,8 +127,8 @@ def test_the_history_is_limited(visit: VisitorSession, monkeypatch: pytest.Monke
     assert visit.entries[0].before is None
 
 
-def test_a_strength_that_was_not_rendered_is_exact(colors: ColorBackbone, visit: VisitorSession) -> None:
-    """Also where the image was edited before at another one, under the same words."""
+def test_other_strengths_are_computed_exactly(colors: ColorBackbone, visit: VisitorSession) -> None:
+    """Also if the image was edited before at another strength with the same change."""
     more = {**EIM, "caption": visit.edit([RED], **EIM).caption}
     visit.edit([Change(text="red => blue")], **more)
     visit.go_to(1)
@@ -142,12 +142,14 @@ def test_a_strength_that_was_not_rendered_is_exact(colors: ColorBackbone, visit:
     onward = visit.edit([Change(text="red => green")], **more).edit
     assert onward is not None
     assert same_image(onward.results[0].image, wanted.image)
-    with pytest.raises(ConfigError, match="finite"):
+    with pytest.raises(ConfigError):
         visit.settle(float("nan"))
 
 
-def test_what_is_saved_goes_home_and_comes_back(colors: ColorBackbone, visit: VisitorSession, tmp_path: Path) -> None:
-    """An image with its record, which is undone and replayed; and a direction."""
+def test_saved_images_and_directions_can_be_opened_again(
+    colors: ColorBackbone, visit: VisitorSession, tmp_path: Path
+) -> None:
+    """An image with its record, which can be undone and replayed, and a direction."""
     edited = visit.edit([RED], **EIM).image.image
     saved, record = visit.image_file(0.5), visit.record_file(0.5)
     assert (saved.name, record.name) == ("a-gray-one.edited.png", "a-gray-one.edited.json")
@@ -181,7 +183,7 @@ def test_discovered_directions_are_applied(visit: VisitorSession, monkeypatch: p
     assert not same_image(entry.image.image, gray())
 
 
-def test_a_task_that_is_stopped_in_its_last_step_leaves_the_history_alone(
+def test_a_task_stopped_in_its_last_step_leaves_the_history_unchanged(
     visit: VisitorSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run(session: Session, *arguments: Any, **options: Any) -> Any:
@@ -190,22 +192,22 @@ def test_a_task_that_is_stopped_in_its_last_step_leaves_the_history_alone(
 
     real = Session.run
     monkeypatch.setattr(Session, "run", run)
-    with pytest.raises(StoppedError, match="unchanged"):
+    with pytest.raises(StoppedError):
         visit.edit([RED], **EIM)
     assert len(visit.entries) == 1
 
 
-def test_a_visitor_who_left_has_nothing_more_computed(visit: VisitorSession, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_visit_computes_nothing(visit: VisitorSession) -> None:
     visit.close()
     assert visit.entries == []
-    with pytest.raises(ConfigError, match="no image yet"):
+    with pytest.raises(ConfigError):
         visit.edit([RED], **EIM)
-    monkeypatch.setattr(visit.models, "get", lambda _: pytest.fail("a model is loaded"))
-    with pytest.raises(StoppedError, match="closed"):
-        visit.open(png(gray()), "a.png", model="colors")
+    visit.models = Models(ColorBackbone(), {"other": lambda: pytest.fail("a model is loaded")})
+    with pytest.raises(StoppedError):
+        visit.open(png(gray()), "a.png", model="other")
 
 
-def test_one_task_at_a_time(colors: ColorBackbone) -> None:
+def test_one_task_runs_at_a_time(colors: ColorBackbone) -> None:
     models = Models(colors)
     steps: list[int] = []
 
@@ -223,18 +225,18 @@ def test_one_task_at_a_time(colors: ColorBackbone) -> None:
     assert len([index for index, _ in itertools.groupby(steps)]) == 3
 
 
-def test_what_is_no_image_or_too_large_is_refused(colors: ColorBackbone, tmp_path: Path) -> None:
+def test_damaged_and_too_large_images_are_rejected(colors: ColorBackbone, tmp_path: Path) -> None:
     visit, large = VisitorSession(Models(colors)), png(Image.fromarray(np.zeros((2001, 2000, 3), np.uint8)))
-    for content, message in ((b"", "is empty"), (b"a text", "format"), (large, r"2000 x 2001 = 4\.0 megapixels")):
+    for content, message in ((b"", "empty"), (b"a text", "PNG"), (large, r"2000 x 2001")):
         with pytest.raises(ImageError, match=message):
             visit.open(content, "/etc/a.png", model="colors")
     assert visit.current is None
     for side in (5001, 9999):
         header = png_header(side, side)  # nothing behind it could be decoded
         (tmp_path / "large.png").write_bytes(header)
-        with pytest.raises(ImageError, match=r"megapixels; this page accepts at most 25\."):
+        with pytest.raises(ImageError, match="25"):
             visit.drop("original", tmp_path / "large.png")
-        with pytest.raises(ImageError, match=r"megapixels; this page accepts at most 4\."):
+        with pytest.raises(ImageError, match="4"):
             visit.open(header, "large.png", model="colors")
     assert (visit.current, visit.pair) == (None, {})
     entry = VisitorSession(Models(ColorBackbone())).open(png(noisy()), "a.png", model="colors")
@@ -245,20 +247,22 @@ def test_what_is_no_image_or_too_large_is_refused(colors: ColorBackbone, tmp_pat
 @pytest.mark.parametrize(
     ("wishes", "more", "message"),
     [
-        ([], {}, "no edit requested"),
-        ([dataclasses.replace(RED, strength=0.0)], {}, "strength 0 is the original"),
-        ([RED, RED], {}, "not words"),
+        ([], {}, "edit"),
+        ([dataclasses.replace(RED, strength=0.0)], {}, "strength 0"),
+        ([RED, RED], {}, "gray"),
         ([RED], {"method": "../eim"}, "\\.\\./eim"),
         ([RED], {"model": "/etc"}, "/etc"),
     ],
 )
-def test_wrong_requests(visit: VisitorSession, wishes: list[Change], more: dict[str, str], message: str) -> None:
+def test_invalid_requests_are_rejected(
+    visit: VisitorSession, wishes: list[Change], more: dict[str, str], message: str
+) -> None:
     with pytest.raises(LatentEditError, match=message):
         visit.edit(wishes, **{**EIM, **more})
     assert len(visit.entries) == 1
 
 
-def test_other_models_are_loaded_once_and_no_path_is(colors: ColorBackbone) -> None:
+def test_other_models_are_loaded_once_by_name(colors: ColorBackbone) -> None:
     loads: list[str] = []
 
     def load() -> ColorBackbone:
@@ -270,6 +274,6 @@ def test_other_models_are_loaded_once_and_no_path_is(colors: ColorBackbone) -> N
     assert models.get("second") is models.get("second")
     assert models.get("colors") is colors
     assert loads == ["second"]
-    with pytest.raises(RegistryError, match="did you mean 'second'"):
+    with pytest.raises(RegistryError, match="second"):
         models.get("secnd")
     assert models.examples() == []

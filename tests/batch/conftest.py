@@ -1,4 +1,4 @@
-"""An undisturbed run to compare with."""
+"""An uninterrupted run, for comparison."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.batch.small_work import begin, contents, small_work
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """What `contents` gives after the plan was run in one go."""
+    """`contents` of the uninterrupted run."""
     path = tmp_path_factory.mktemp("undisturbed")
     work = small_work(path / "notes")
     folder = begin(path / "run", work)

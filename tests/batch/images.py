@@ -6,7 +6,7 @@ from PIL import Image
 
 
 def write_image(path: Path, size: tuple[int, int] = (6, 4), color: object = (10, 20, 30), mode: str = "RGB") -> Path:
-    """One color, in a folder that is made if need be."""
+    """An image of one color, in a folder that is created if missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new(mode, size, color).save(path)  # type: ignore[arg-type]
     return path

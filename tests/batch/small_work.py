@@ -1,4 +1,4 @@
-"""A plan of a few units that cost nothing, some of which go wrong the way that machines do."""
+"""A plan of a few cheap units, some of which fail or are killed."""
 
 import contextlib
 import dataclasses
@@ -23,12 +23,12 @@ FORK = multiprocessing.get_context("fork")  # starts a process without the secon
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class SmallWork:
-    """Units of a number each, whose rows, files and failures follow from it and from a file of bytes."""
+    """Numbered units, whose rows, files and failures depend on the number and on the bytes of a file."""
 
-    notes: Path  # gets a file for every time that a unit is begun, and holds `source`
+    notes: Path  # contains `source`, and a file for each start of a unit
     count: int = 8
     fate: Mapping[str, str] = dataclasses.field(default_factory=dict[str, str])
-    """What befalls the worker of a unit: "killed" the first time, "deadly" every time, "refused"."""
+    """What happens in a unit: "killed" (its worker, the first time), "deadly" (every time) or "refused" (an error)."""
     pause_s: float = 0.0
     before: str = ""
 
@@ -66,7 +66,7 @@ class SmallWork:
         )
 
     def begun(self) -> list[str]:
-        """Units, as often as one was begun."""
+        """Each unit as often as it was begun."""
         return sorted(place.name.split(".")[0] for place in self.notes.glob("*.begun"))
 
     def _befall(self, unit: str) -> None:
@@ -85,7 +85,7 @@ class SmallWork:
 
 
 def small_work(path: Path, **more: Any) -> SmallWork:
-    """A plan with notes of its own."""
+    """A plan with its own folder of notes."""
     path.mkdir()
     (path / "source").write_bytes(b"image")
     return SmallWork(notes=path, **more)
@@ -96,13 +96,13 @@ def begin(path: Path, work: SmallWork) -> RunFolder:
 
 
 def contents(path: Path) -> dict[str, bytes]:
-    """What a run is for: the table and the files, not the seconds, nor what a killed worker was writing beside them."""
+    """Table and files of a run, without seconds and temporary files of killed workers."""
     kept = [path / "rows.csv", *sorted((path / "files").rglob("[!.]*"))]
     return {str(place.relative_to(path)): place.read_bytes() for place in kept if place.is_file()}
 
 
 def made(folder: RunFolder) -> dict[str, bytes]:
-    """The same, once the table is written."""
+    """`contents` after writing the table."""
     folder.write_table()
     return contents(folder.path)
 
@@ -111,7 +111,7 @@ def wait_until(true: Callable[[], object], *, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not true():
         if time.monotonic() > end:
-            pytest.fail("waited in vain")
+            pytest.fail("timed out")
         time.sleep(0.01)
 
 
@@ -123,7 +123,7 @@ def alive(pid: int) -> bool:
 
 
 def killed_alone(driver: "multiprocessing.process.BaseProcess", count: int) -> None:
-    """Kill a process with -9, and fail unless its children end soon; none is left in any case."""
+    """Kill a process with -9, and fail unless its children end soon; in any case, kill them."""
     children = psutil.Process(driver.pid).children()
     assert len(children) == count
     driver.kill()

@@ -1,10 +1,9 @@
-"""A folder gives the same table whatever happened to it, refuses what is not its own, and forgets nothing."""
+"""Run folders: the same table after any interruption, claims, and folders of other runs, which are rejected."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any
-from unittest.mock import Mock
 
 import filelock
 import pandas as pd
@@ -40,10 +39,10 @@ def everything(path: Path) -> dict[Path, bytes]:
     return {place: place.read_bytes() if place.is_file() else b"" for place in path.rglob("*")}
 
 
-def test_rows_lie_in_the_order_of_the_plan_in_whichever_order_they_came(
+def test_rows_are_in_the_order_of_the_plan_in_any_order_of_completion(
     folder: RunFolder, work: SmallWork, undisturbed: dict[str, bytes]
 ) -> None:
-    """What a process leaves that is killed while it writes does no harm."""
+    """A temporary file of a killed process does no harm."""
     (folder.path / ROWS / ".0123456789abcdef.tmp").write_bytes(b"{")
     assert folder.finished() == []
     fill(folder, work, backwards=True)
@@ -58,7 +57,7 @@ def test_rows_lie_in_the_order_of_the_plan_in_whichever_order_they_came(
     assert list(written.columns) == ["unit", "place", "third", "none", "source", "seldom", "later"]
 
 
-def test_a_run_without_rows_has_an_empty_table_and_what_is_no_number_an_empty_cell(folder: RunFolder) -> None:
+def test_a_run_without_rows_has_an_empty_table_and_nan_is_an_empty_cell(folder: RunFolder) -> None:
     assert folder.rows() == []
     folder.add("000-unit", UnitResult(rows=()))
     assert folder.finished() == ["000-unit"]
@@ -74,17 +73,15 @@ DAMAGED_UNITS = (None, b"", b'{"rows": 0, "failures": [{"item": 1}]}')
 
 
 @pytest.mark.slow
-def test_a_damaged_unit_is_named(folder: RunFolder, work: SmallWork, undisturbed: dict[str, bytes]) -> None:
+def test_a_damaged_unit_is_reported_by_name(folder: RunFolder, work: SmallWork, undisturbed: dict[str, bytes]) -> None:
     fill(folder, work)
     place = folder.path / ROWS / "003-unit.jsonl"
     whole = place.read_bytes()
     for damaged in DAMAGED_UNITS:
         place.write_bytes(whole[:20] if damaged is None else damaged)
-        for predict in (folder.rows, folder.records, folder.failures, folder.write_table):
-            with pytest.raises(
-                FileFormatError, match=r"003-unit.jsonl is damaged: .* Delete it and run the same"
-            ) as caught:
-                predict()
+        for read in (folder.rows, folder.records, folder.failures, folder.write_table):
+            with pytest.raises(FileFormatError, match=r"003-unit\.jsonl") as caught:
+                read()
             assert "\n" not in str(caught.value)
     assert not (folder.path / TABLE).exists()
     place.unlink()
@@ -92,10 +89,8 @@ def test_a_damaged_unit_is_named(folder: RunFolder, work: SmallWork, undisturbed
     assert made(folder) == undisturbed
 
 
-def test_a_unit_is_held_by_one_and_free_when_it_is_done_or_forgotten(
-    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Without locks a unit is done all the same."""
+def test_a_unit_has_one_owner_until_it_is_done_or_forgotten(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the file system has no locks, every claim succeeds."""
     with folder.claim("a") as mine, folder.claim("a") as theirs, folder.claim("b") as another:
         assert (mine, theirs, another) == (True, False, True)
         assert folder.claimed() == ["a", "b"]
@@ -113,14 +108,18 @@ def test_a_unit_is_held_by_one_and_free_when_it_is_done_or_forgotten(
         assert mine
     (folder.path / CLAIMS / "a.lock").touch()
     for error in (NotImplementedError("no locks"), OSError(37, "No locks available")):
-        monkeypatch.setattr(filelock.FileLock, "acquire", Mock(side_effect=error))
+
+        def acquire(*_: object, error: Exception = error, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr(filelock.FileLock, "acquire", acquire)
         with folder.claim("a") as mine:
             assert mine
         assert folder.claimed() == []
 
 
-def test_the_same_run_is_resumed_and_its_units_may_change(folder: RunFolder, work: SmallWork) -> None:
-    """Finished units that remain stay, and the others are forgotten: their files may be overwritten."""
+def test_a_run_is_resumed_with_changed_units(folder: RunFolder, work: SmallWork) -> None:
+    """Finished units that remain in the plan stay; the others are deleted."""
     again = RunFolder.start(folder.path, work.spec, kind="small", units=work.units, command="another", request={"a": 2})
     assert again.manifest == folder.manifest == RunFolder.read(folder.path).manifest
     assert (again.manifest.command, again.manifest.request, again.manifest.units) == ("make it", {"a": 1}, work.units)
@@ -136,28 +135,28 @@ def test_the_same_run_is_resumed_and_its_units_may_change(folder: RunFolder, wor
 
 VERSION = {"latentedit": __version__}
 MANIFEST_CHANGES: list[tuple[dict[str, Any], type[LatentEditError], str]] = [
-    ({"format": 99}, FileFormatError, "run.json is damaged: format: .* Begin the run in another folder"),
+    ({"format": 99}, FileFormatError, "format"),
     (
         {"plan": {"count": 8, "half": 0.5, "names": ["a", "b"], "latentedit": "0.0.1"}},
         ConfigError,
-        "differs in: latentedit",
+        "latentedit",
     ),
-    ({"kind": "large"}, ConfigError, "differs in: kind. Choose another folder"),
+    ({"kind": "large"}, ConfigError, "kind"),
     (
         {"plan": {"count": 8, "half": 0.4, "names": ["a", "b"], **VERSION}},
         ConfigError,
-        "differs in: half. Choose another folder",
+        "half",
     ),
-    ({"plan": {"count": 8, "half": 0.5, "names": ["a", "b"], "more": 1, **VERSION}}, ConfigError, "differs in: more"),
-    ({"plan": {"half": 0.5, "names": ["a", "b"], **VERSION}}, ConfigError, "differs in: count"),
-    ({"latentedit": float("nan")}, FileFormatError, "run.json is damaged: .* Begin the run in another folder"),
-    ({"plan": []}, FileFormatError, "plan: Input should be a valid dict.* Begin the run"),
-    ({"units": ["../x"]}, FileFormatError, "units: row 1: String should match pattern"),
+    ({"plan": {"count": 8, "half": 0.5, "names": ["a", "b"], "more": 1, **VERSION}}, ConfigError, "more"),
+    ({"plan": {"half": 0.5, "names": ["a", "b"], **VERSION}}, ConfigError, "count"),
+    ({"latentedit": float("nan")}, FileFormatError, "run.json"),
+    ({"plan": []}, FileFormatError, "plan"),
+    ({"units": ["../x"]}, FileFormatError, "units"),
 ]
 
 
 @pytest.mark.parametrize(("change", "kind", "words"), MANIFEST_CHANGES)
-def test_another_manifest_is_refused_and_nothing_is_changed(
+def test_the_folder_of_another_run_is_rejected_unchanged(
     tmp_path: Path, work: SmallWork, change: dict[str, Any], kind: type[LatentEditError], words: str
 ) -> None:
     report = begin(tmp_path / "first", work).manifest.model_dump() | change
@@ -168,23 +167,22 @@ def test_another_manifest_is_refused_and_nothing_is_changed(
         begin(tmp_path / "run", work)
     assert "\n" not in str(caught.value)
     assert everything(tmp_path) == before
-    with pytest.raises(ConfigError, match=r"is not a run folder: it contains no run.json. Check the"):
+    with pytest.raises(ConfigError):
         RunFolder.read(tmp_path / "notes")
 
 
-def test_a_folder_that_cannot_be_written_to_is_refused_at_once(
-    folder: RunFolder, work: SmallWork, read_only_folder: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_read_only_folder_is_rejected_at_the_start(
+    folder: RunFolder, work: SmallWork, read_only_folder: Path
 ) -> None:
-    with pytest.raises(OutputError, match="cannot be written"):
+    with pytest.raises(OutputError):
         begin(read_only_folder / "run", work)
-
-    monkeypatch.setattr(Path, "touch", Mock(side_effect=PermissionError(13, "Permission denied")))
-    with pytest.raises(OutputError, match=r"rows.csv cannot be written: Permission denied"):
+    (folder.path / TABLE).mkdir()
+    with pytest.raises(OutputError):
         begin(folder.path, work)
 
 
 @given(TEXTS | ESCAPED, TEXTS | ESCAPED)
-def test_another_text_is_another_file(first: str, second: str) -> None:
+def test_different_texts_have_different_file_names(first: str, second: str) -> None:
     assert (file_name(first) == file_name(second)) == (first == second)
 
 
@@ -198,13 +196,13 @@ def test_file_names_are_portable(text: str) -> None:
     assert PurePosixPath(f"{name}.jsonl").stem == name
 
 
-def test_long_texts_keep_apart() -> None:
+def test_long_texts_have_different_file_names() -> None:
     long = "a" * 300
     names = [file_name(text) for text in (long, long + "b", long[:-1], long[:200], "\u00e9" * 150)]
     assert len(set(names)) == len(names)
     assert [len(file_name("a" * length)) for length in (180, 181)] == [180, 180]
     assert file_name("a" * 180) == "a" * 180
-    assert file_name(names[0]) != names[0], "a short text must not be called what a long one is"
+    assert file_name(names[0]) != names[0], "names of short and long texts differ"
     assert file_name("plain M\u00fcller-1.5") == "plain M\u00fcller-1.5"
     assert file_name('50% "now"/') == "50%25 %22now%22%2F"
-    assert file_name("caf\udce9") == "caf%3F", "a byte that is not text"
+    assert file_name("caf\udce9") == "caf%3F", "a byte that is not valid UTF-8"

@@ -1,7 +1,9 @@
-"""The command line in this process, on a tiny model, and what its tests share."""
+"""The command line in this process with a tiny model, and fixtures of its tests."""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +12,14 @@ import torch
 from PIL import Image
 
 from latentedit.cli.main import run
+from latentedit.core.linalg.block_lanczos import truncated_svd
 from latentedit.directions.direction import Direction
 from tests.commands import *  # noqa: F403
 
 
 @pytest.fixture
 def other(tmp_path: Path) -> Path:
-    """An image of somebody else, of the same size."""
+    """Another image of the same size."""
     values = np.random.default_rng(6).integers(0, 256, (40, 56, 3)).astype(np.uint8)
     Image.fromarray(values).save(tmp_path / "other.png")
     return tmp_path / "other.png"
@@ -24,7 +27,7 @@ def other(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def mask(tmp_path: Path) -> Path:
-    """The left half of the image may change."""
+    """A mask of the left half."""
     image = Image.new("L", (56, 40), 255)
     image.paste(0, (28, 0, 56, 40))
     image.save(tmp_path / "a mask.png")
@@ -33,27 +36,12 @@ def mask(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def edited(image: Path, miniature: Path, tmp_path: Path, kept_files: dict[tuple[object, ...], bytes]) -> Path:
-    """The image, edited; made once for all tests."""
+    """The edited image, computed once for all tests."""
     place, key = tmp_path / "me.edited.png", (image.read_bytes(), "edit")
     if key not in kept_files:
         wanted = ("--source-prompt", "a person with no glasses", "--prompt", "a person with glasses")
-        assert (
-            run(
-                [
-                    "edit",
-                    str(image),
-                    *wanted,
-                    "--strength",
-                    "0.3",
-                    "--seed",
-                    "3",
-                    "--model",
-                    str(miniature),
-                    "--quiet",
-                ]
-            )
-            == 0
-        )
+        options = ("--strength", "0.3", "--seed", "3", "--model", str(miniature), "--quiet")
+        assert run(["edit", str(image), *wanted, *options]) == 0
         kept_files[key] = place.read_bytes()
         place.with_suffix(".json").unlink()
     place.write_bytes(kept_files[key])
@@ -61,12 +49,14 @@ def edited(image: Path, miniature: Path, tmp_path: Path, kept_files: dict[tuple[
 
 
 @pytest.fixture
-def folder(
-    image: Path, other: Path, mask: Path, edited: Path, made: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-) -> Path:
+def folder(image: Path, other: Path, mask: Path, edited: Path, made: Callable[..., Path]) -> Iterator[Path]:
     """The working folder with all files that the command lines name."""
-    folder = image.parent
-    monkeypatch.chdir(folder)
+    with contextlib.chdir(image.parent):
+        write_files(image, made)
+        yield image.parent
+
+
+def write_files(image: Path, made: Callable[..., Path]) -> None:
     direction = Direction.load(made("a"))
     feature, settings = torch.ones(1), {**direction.settings, "site": "clean"}
     found = dataclasses.replace(direction, feature=feature, settings=settings)
@@ -75,8 +65,15 @@ def folder(
     Path("text.safetensors").write_text("dear diary")
     Path("other.json").write_text('{"name": "a package"}')
     Path("empty.txt").write_text("\n \n")
-    Path("link").symlink_to(folder)
+    Path("link").symlink_to(image.parent)
     Path("copy.png").write_bytes(image.read_bytes())
     Image.open(image).convert("RGBA").save("clear.png")
     Image.open(image).rotate(90, expand=True).save("tall.png")
-    return folder
+
+
+@pytest.fixture
+def short_searches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At most four products per local basis: those of untrained networks take hundreds to converge."""
+    short = functools.partial(truncated_svd, most_products=4)
+    for module in ("paths", "local_basis"):
+        monkeypatch.setattr(f"latentedit.geometry.{module}.truncated_svd", short)

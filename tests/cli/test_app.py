@@ -1,4 +1,4 @@
-"""``latentedit app``: what it refuses before anything is loaded, and a server that comes and goes without a trace."""
+"""``latentedit app``: rejected options, and a server that leaves no files."""
 
 import os
 import signal
@@ -19,12 +19,12 @@ from tests.commands import Refused
 
 
 @pytest.fixture(autouse=True)
-def nobody_is_let_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(PASSWORD, raising=False)
+def without_password(environment: dict[str, str]) -> None:
+    environment.pop(PASSWORD, None)
 
 
 @pytest.mark.slow
-def test_without_gradio_it_states_what_to_install(
+def test_a_missing_gradio_is_reported_with_its_installation(
     refused: Refused, unloaded: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "gradio", None)
@@ -32,14 +32,14 @@ def test_without_gradio_it_states_what_to_install(
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.3.4.5", "::1", "[::1]", "localhost", "LOCALHOST"])
-def test_addresses_of_this_machine_alone(host: str) -> None:
+def test_loopback_addresses_are_recognized(host: str) -> None:
     assert is_loopback(host)
 
 
-def test_the_password_comes_from_a_file_or_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_password_comes_from_a_file_or_the_environment(tmp_path: Path, environment: dict[str, str]) -> None:
     assert read_password(None) == ""
-    monkeypatch.setenv(PASSWORD, "from outside")
-    assert read_password(None) == "from outside"
+    environment[PASSWORD] = "a password"
+    assert read_password(None) == "a password"
     file = tmp_path / "password.txt"
     file.write_text(" a b \r\nsecond line\n")
     assert read_password(file) == " a b "
@@ -53,7 +53,7 @@ def test_the_password_comes_from_a_file_or_the_environment(tmp_path: Path, monke
 
 
 @pytest.mark.nightly
-def test_it_serves_until_it_is_interrupted_and_leaves_nothing(miniature: Path, tmp_path: Path) -> None:
+def test_the_server_ends_on_ctrl_c_and_leaves_no_files(miniature: Path, tmp_path: Path) -> None:
     arguments = [sys.executable, "-m", "latentedit.cli.main", "app", "--model", miniature, "--port", free_port()]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(arguments, stdout=PIPE, stderr=PIPE, text=True, env=environment) as server:

@@ -1,4 +1,4 @@
-"""``latentedit caption``: what the model's captioner reads."""
+"""``latentedit caption``: the caption of the model's captioner."""
 
 import importlib
 import json
@@ -22,7 +22,7 @@ class Reader(AttributeReader):
 
 @pytest.fixture
 def reader(monkeypatch: pytest.MonkeyPatch) -> None:
-    importlib.import_module("latentedit.editing.verbs")  # takes the true one for itself before it is replaced
+    importlib.import_module("latentedit.editing.verbs")  # imports the real function before it is replaced
     monkeypatch.setattr("latentedit.latents.encode.captioner_for", lambda _: Reader())
 
 
@@ -39,10 +39,9 @@ def test_caption_and_attributes(command: Command, image: Path, miniature: Path) 
 
 
 @pytest.mark.slow
-def test_a_captioner_by_name(ran: Ran, image: Path, miniature: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_captioner_is_chosen_by_name(ran: Ran, image: Path, miniature: Path, environment: dict[str, str]) -> None:
     with fake_endpoint() as server:
-        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        environment |= {"OPENAI_BASE_URL": server.url, "NO_PROXY": "127.0.0.1"}
         server.answers = [states("A man\nwith a beard.")]
         printed = ran("caption", image, "--captioner", "openai:m", "--model", miniature, "--json")
     assert json.loads(printed) == {

@@ -1,4 +1,4 @@
-"""``latentedit direction``: made, shown, previewed, applied and compared; each option is checked before loading."""
+"""``latentedit direction``: make, show, preview, apply and compare."""
 
 import json
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def test_a_direction_is_made_calibrated_and_shown(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["glasses.safetensors", "me.png", "other.png"]
 
 
-def test_the_stored_preview(command: Command, ran: Ran, made: Callable[..., Path], tmp_path: Path) -> None:
+def test_the_stored_preview_is_written(command: Command, ran: Ran, made: Callable[..., Path], tmp_path: Path) -> None:
     place = made("a")
     printed = ran("direction", "preview", place)
     assert printed == f"{place} -> {tmp_path / 'a.preview.png'}\n"
@@ -44,7 +44,7 @@ def test_the_stored_preview(command: Command, ran: Ran, made: Callable[..., Path
     assert command("direction", "preview", place, "--quiet", "-o", tmp_path / "p.png").out == ""
 
 
-def test_an_image_of_the_directions_name_is_not_overwritten_by_its_preview(
+def test_a_preview_overwrites_no_image_of_the_same_name(
     command: Command, image: Path, made: Callable[..., Path]
 ) -> None:
     before = image.read_bytes()

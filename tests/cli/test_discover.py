@@ -40,15 +40,15 @@ def test_the_folder_is_what_json_states_and_the_named_command_sweeps(
     shutil.rmtree(folder)
     trial = shlex.split(command(*arguments).out.splitlines()[-1].split(maxsplit=1)[1])
     assert trial[:2] == ["latentedit", "sweep"]
-    assert command(*trial[1:], "-o", tmp_path / "s.png").code == 0, "nobody reads the image, and nobody has to"
+    assert command(*trial[1:], "-o", tmp_path / "s.png").code == 0, "the model has no captioner, and needs none"
     assert len(read_record(tmp_path / "s.png").strengths) == 5
 
 
 @pytest.mark.nightly
-def test_what_was_discovered_is_applied_and_made_again(
+def test_discovered_directions_are_applied_and_replayed(
     command: Command, ran: Ran, arguments: list[object], image: Path, miniature: Path, tmp_path: Path
 ) -> None:
-    """Under a caption, although the directions were found without one."""
+    """With a caption, although the directions were found without one."""
     assert command(*arguments, "--quiet").code == 0
     files = sorted((tmp_path / "out").glob("*.safetensors"))
     caption = ("--source-prompt", "a person with a beard")

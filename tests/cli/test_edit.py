@@ -1,4 +1,4 @@
-"""``latentedit edit`` on a tiny model: files, JSON and exit codes; every option is heard."""
+"""``latentedit edit`` with a tiny model: files, JSON and exit codes."""
 
 import functools
 import json
@@ -36,7 +36,7 @@ def files(folder: Path) -> list[str]:
 
 
 @pytest.mark.nightly
-def test_an_edit_writes_image_and_sheet_and_names_the_command_that_repeats_it(
+def test_an_edit_writes_image_and_sheet_and_prints_its_replay_command(
     command: Command, ran: Ran, arguments: list[object], image: Path, mask: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "its out").mkdir()
@@ -53,10 +53,10 @@ def test_an_edit_writes_image_and_sheet_and_names_the_command_that_repeats_it(
     assert (tmp_path / "its out" / "o.again.png").read_bytes() == output.read_bytes()
 
 
-def test_what_jpeg_does_to_the_rest_is_measured_in_the_file(
+def test_the_loss_of_jpeg_is_measured_in_the_written_file(
     command: Command, arguments: list[object], image: Path, tmp_path: Path
 ) -> None:
-    """At strength 0, so that everything is the rest."""
+    """At strength 0, where everything is the rest."""
     place = tmp_path / "out.jpg"
     text = command(*arguments, "--strength", 0, "-o", place, "--json").out
     before, after = (np.asarray(Image.open(one).convert("RGB"), float) for one in (image, place))
@@ -65,7 +65,7 @@ def test_what_jpeg_does_to_the_rest_is_measured_in_the_file(
     assert json.loads(text)["effect"]["rest_psnr_db"] == pytest.approx(measured, abs=0.1)
 
 
-def test_an_edit_with_a_page_that_shows_it(ran: Ran, arguments: list[object], tmp_path: Path) -> None:
+def test_an_edit_writes_a_viewer(ran: Ran, arguments: list[object], tmp_path: Path) -> None:
     ran(*arguments, "--strength", 0.5, "--view", tmp_path / "me.edited.html")
     assert files(tmp_path) == ["me.edited.html", "me.edited.json", "me.edited.png", "me.png"]
     report = data_of((tmp_path / "me.edited.html").read_text("utf-8"))
@@ -74,19 +74,17 @@ def test_an_edit_with_a_page_that_shows_it(ran: Ran, arguments: list[object], tm
 
 
 @pytest.fixture
-def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEndpoint]:
-    """A captioner behind an address on this machine, which is asked impatiently."""
+def endpoint(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEndpoint]:
+    """A captioning server on this machine, with a short timeout and no pauses between attempts."""
     hasty = functools.partial(VisionEndpoint, timeout_seconds=0.3)
     monkeypatch.setattr("openai._base_client.time.sleep", lambda _: None)
     monkeypatch.setattr("latentedit.latents.captions.endpoint.VisionEndpoint", hasty)
     with fake_endpoint() as server:
-        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        monkeypatch.setenv("OPENAI_API_KEY", KEY)
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        environment |= {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": KEY, "NO_PROXY": "127.0.0.1"}
         yield server
 
 
-def test_a_captioner_behind_an_endpoint(
+def test_captions_come_from_an_endpoint_and_its_key_is_not_stored(
     ran: Ran, image: Path, miniature: Path, tmp_path: Path, endpoint: FakeEndpoint
 ) -> None:
     endpoint.answers = [states(FROM)]
@@ -100,7 +98,7 @@ def test_a_captioner_behind_an_endpoint(
             assert secret not in read_record(tmp_path / "me.edited.png").to_json()
 
 
-def test_json_is_one_object(command: Command, arguments: list[object], tmp_path: Path) -> None:
+def test_json_output_is_one_object(command: Command, arguments: list[object], tmp_path: Path) -> None:
     outcome = command(*arguments, "--json", "--strength", 0, "--seed", 3, "--sheet", tmp_path / "sheet.png")
     facts = json.loads(outcome.out)
     assert facts["caption"] == FROM
@@ -114,17 +112,17 @@ def test_json_is_one_object(command: Command, arguments: list[object], tmp_path:
     assert facts["output"] == str(tmp_path / "me.edited.png")
 
 
-def test_quiet_debug_and_warnings(command: Command, arguments: list[object]) -> None:
+def test_quiet_and_debug_affect_only_the_output(command: Command, arguments: list[object]) -> None:
     outcome = command(*arguments, "--quiet", "--strength", 0)
     assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
     with pytest.raises(ConfigError):
         command(*arguments, "--strength=nan", "--debug")
     outcome = command(*arguments, "--strength", 0, "--prompt", " ".join(["person"] * 30 + ["zebra"]))
     assert outcome.code == 0
-    assert re.search("^warning: .*zebra", outcome.err, re.MULTILINE), "of a word that was dropped"
+    assert re.search("^warning: .*zebra", outcome.err, re.MULTILINE), "of a truncated word"
 
 
-def test_an_unknown_image_is_edited_with_force_only(
+def test_unknown_images_are_edited_only_with_force(
     command: Command, refused: Refused, arguments: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     not_known(monkeypatch)

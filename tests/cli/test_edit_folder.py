@@ -1,5 +1,6 @@
-"""``latentedit edit`` on a folder and a manifest: failures are told, and what is stopped goes on."""
+"""``latentedit edit`` on a folder and a manifest: failures are reported, and stopped runs are resumed."""
 
+import contextlib
 import json
 import re
 from pathlib import Path
@@ -29,7 +30,7 @@ def save(path: Path, seed: int, size: tuple[int, int] = (40, 56)) -> Path:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Three images, two of one name, and one of them damaged; and what is no image."""
+    """Three images, two of the same name and one of them damaged, and other files."""
     folder = tmp_path / "photos"
     save(folder / "a.png", 1)
     save(folder / "a.jpg", 2, (64, 64))
@@ -47,7 +48,7 @@ def words(photos: Path, miniature: Path) -> tuple[object, ...]:
 
 
 @pytest.mark.nightly
-def test_a_folder_is_edited_as_each_image_is_but_for_what_is_damaged(
+def test_a_folder_is_edited_like_single_images_except_damaged_ones(
     command: Command, words: tuple[object, ...], photos: Path, tmp_path: Path, miniature: Path
 ) -> None:
     outcome = command(*words)
@@ -96,10 +97,10 @@ def test_json_quiet_and_another_command_on_the_same_folder(
 
 
 @pytest.mark.nightly
-def test_images_come_change_and_go_and_what_is_finished_stays(
+def test_added_changed_and_deleted_images_leave_finished_ones_unchanged(
     command: Command, ran: Ran, words: tuple[object, ...], photos: Path, tmp_path: Path
 ) -> None:
-    """In batches of one: one that was damaged is mended, one is new, one is gone; the others are not edited again."""
+    """In batches of one: a damaged image is repaired, one is new, one is deleted; the others are not edited again."""
     run, some = tmp_path / "photos.edited", (*words, "--strength", 0)
     save(photos / "d.png", 4)
     assert command(*some).code == 1
@@ -111,14 +112,14 @@ def test_images_come_change_and_go_and_what_is_finished_stays(
     assert "4 edited (4 not done), 0 failed" in ran(*some)
     assert pd.read_csv(run / "rows.csv")["id"].tolist() == ["a.jpg", "a.png", "b.png", "c.png"]
     assert kept.stat().st_mtime_ns == before
-    assert command(*some, "-o", tmp_path / "anew").code == 0
+    assert command(*some, "-o", tmp_path / "another").code == 0
     for name in ("rows.csv", "images/b.edited.png"):
-        assert (tmp_path / "anew" / name).read_bytes() == (run / name).read_bytes()
+        assert (tmp_path / "another" / name).read_bytes() == (run / name).read_bytes()
 
 
 @pytest.fixture
 def manifest(photos: Path, tmp_path: Path) -> Path:
-    """One image twice, towards two captions, and another one."""
+    """One image with two target captions, and another one."""
     (photos / "b.png").unlink()
     place = tmp_path / "list.csv"
     rows = [("a.png", TO, "glasses"), ("a.png", "a person with a smile", "A/smile"), ("a.jpg", TO, "Glasses")]
@@ -128,7 +129,7 @@ def manifest(photos: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.nightly
-def test_a_manifest_states_what_each_image_should_show(
+def test_a_manifest_has_a_target_caption_per_image(
     ran: Ran, manifest: Path, words: tuple[object, ...], tmp_path: Path
 ) -> None:
     printed = ran("edit", manifest, *words[8:])
@@ -167,26 +168,26 @@ def test_a_manifest_states_what_each_image_should_show(
         ("empty", ["--prompt", TO], "contains no images"),
     ],
 )
-def test_wrong_input_is_refused_before_the_model_is_loaded(
-    refused: Refused, manifest: Path, monkeypatch: pytest.MonkeyPatch, place: str, options: list[object], words: str
+def test_wrong_input_is_rejected_before_the_model_is_loaded(
+    refused: Refused, manifest: Path, place: str, options: list[object], words: str
 ) -> None:
-    monkeypatch.chdir(manifest.parent)
-    Path("empty").mkdir()
-    Image.new("L", (56, 40), 255).save("photos/mask.png")
-    rows = f"image,source_caption,target_caption,mask\nphotos/a.png,{FROM},{TO},photos/mask.png\n"
-    rows += f"photos/a.png,{FROM},{TO},\n"
-    Path("masked.csv").write_text(rows)
-    source = [] if place.endswith("csv") else ["--source-prompt", FROM]
-    assert words in refused("edit", place, *source, *options)
+    with contextlib.chdir(manifest.parent):
+        Path("empty").mkdir()
+        Image.new("L", (56, 40), 255).save("photos/mask.png")
+        rows = f"image,source_caption,target_caption,mask\nphotos/a.png,{FROM},{TO},photos/mask.png\n"
+        rows += f"photos/a.png,{FROM},{TO},\n"
+        Path("masked.csv").write_text(rows)
+        source = [] if place.endswith("csv") else ["--source-prompt", FROM]
+        assert words in refused("edit", place, *source, *options)
 
 
-def test_what_is_many_and_where_its_run_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_and_lists_have_a_default_run_folder(tmp_path: Path) -> None:
     (tmp_path / "my.photos").mkdir()
     assert default_folder(tmp_path / "my.photos") == tmp_path / "my.photos.edited"
     assert default_folder(Path("some/list.csv")) == Path("some/list.edited")
-    monkeypatch.chdir(tmp_path / "my.photos")
-    assert default_folder(Path()) == tmp_path / "my.photos.edited"
-    with pytest.raises(ConfigError, match="Give one with -o"):
+    with contextlib.chdir(tmp_path / "my.photos"):
+        assert default_folder(Path()) == tmp_path / "my.photos.edited"
+    with pytest.raises(ConfigError):
         default_folder(Path("/"))
     assert is_many(tmp_path)
     assert is_many(Path("a.CSV"))

@@ -1,4 +1,4 @@
-"""Help pages: every command has examples that the parser accepts, and keeps their lines in terminals of any width."""
+"""Help pages: every command has examples that the parser accepts."""
 
 import itertools
 import shlex

@@ -1,4 +1,4 @@
-"""``--instruction`` on the command line, from folders as diffusers writes them."""
+"""``--instruction`` on the command line, with folders written by diffusers."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ KEPT = "keep the image the same (instructed)"
 
 
 def written(tmp_path: Path) -> tuple[Path, Path]:
-    """A model's folder, and an image."""
+    """A model folder and an image."""
     folder, image = tmp_path / "model", tmp_path / "me.png"
     FAMILIES["kontext"]().save_pretrained(folder)
     (folder / "latentedit.json").write_text(json.dumps(SETTINGS))
@@ -24,7 +24,7 @@ def written(tmp_path: Path) -> tuple[Path, Path]:
 
 @pytest.mark.nightly
 def test_commands_take_instructions(tmp_path: Path, ran: Ran) -> None:
-    """Edit, sweep, direction, replay, undo; and captions as ever."""
+    """Edit, sweep, direction, replay and undo; and captions as before."""
     folder, image = written(tmp_path)
 
     def run(*words: object) -> str:

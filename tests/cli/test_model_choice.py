@@ -1,4 +1,4 @@
-"""The options of ``--model`` and its like: on every command that loads a model, and what they load."""
+"""``--model`` and related options: their commands, and the model they load."""
 
 import json
 import pickle
@@ -38,7 +38,7 @@ def test_every_command_that_loads_a_model_has_all_the_options(name: str) -> None
     assert {option for parameter in command.params for option in parameter.opts} >= OPTIONS
 
 
-def test_what_is_not_given_is_left_to_load(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_that_are_not_given_are_not_passed_to_load(monkeypatch: pytest.MonkeyPatch) -> None:
     report: list[Any] = []
     monkeypatch.setattr("latentedit.models.registry.load", lambda *given, **more: report.append((given, more)))
     ModelChoice().load()
@@ -53,7 +53,7 @@ def test_what_is_not_given_is_left_to_load(monkeypatch: pytest.MonkeyPatch) -> N
     assert adapted.arguments()[:4] == ["--lora", "a.safetensors", "--lora", "C:/b.safetensors:0.5"]
 
 
-def test_a_choice_can_be_sent_and_filled_in() -> None:
+def test_a_choice_can_be_pickled_and_completed() -> None:
     choice = ModelChoice(model="a", dtype="auto")
     assert pickle.loads(pickle.dumps(choice)) == choice
     assert choice.or_else(ModelChoice(model="b", dtype="float32", device="cpu")) == ModelChoice(
@@ -69,7 +69,7 @@ def test_every_value_of_dtype_and_placement_exists() -> None:
         assert ModelChoice(placement=policy).placement == policy
 
 
-def test_the_options_take_the_place_of_the_choice(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_options_replace_the_choice_in_the_signature(capsys: pytest.CaptureFixture[str]) -> None:
     @chooses_model
     def shown(first: int = 1, *, choice: ModelChoice, last: int = 2) -> None:
         typer.echo(f"{first} {last} {choice}")
@@ -82,7 +82,7 @@ def test_the_options_take_the_place_of_the_choice(capsys: pytest.CaptureFixture[
 
 @pytest.mark.nightly
 def test_the_options_reach_the_network(command: Command, image: Path, miniature: Path, tmp_path: Path) -> None:
-    """Dtype of an edit, which `replay` takes from the record unless told; a half-precision result is another file."""
+    """`replay` takes the dtype from the record unless it is an option; another dtype gives another file."""
     place = tmp_path / "out.png"
     texts = ("--source-prompt", "a person", "--prompt", "a person with glasses")
     wanted = (*texts, "--method", "sdedit", "--model", miniature)

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,21 +16,20 @@ from latentedit.guard import settings_search
 from latentedit.guard.calibration import CalibratedSettings, Calibration
 from latentedit.guard.settings_search import Search
 from latentedit.models.model_settings import store_calibration
-from tests.carried import carry
 from tests.commands import Command, Ran, Refused
 
 
-def test_list(command: Command, ran: Ran, bundled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_list_prints_description_and_size(command: Command, ran: Ran, bundled: Path) -> None:
     printed = ran("models", "list")
     assert printed.startswith("portraits ")
     assert "MB  a test model" in printed
     facts = json.loads(command("models", "list", "--json").out)
     assert facts["models"][0]["size_bytes"] == sum(f.stat().st_size for f in bundled.rglob("*") if f.is_file())
-    carry(monkeypatch, bundled / "vae")
+    shutil.rmtree(bundled)
     assert to_install("latentedit-portraits") in command("models", "list").out
 
 
-def test_show_and_path(command: Command, ran: Ran, bundled: Path, miniature: Path) -> None:
+def test_show_and_path_of_a_model(command: Command, ran: Ran, bundled: Path, miniature: Path) -> None:
     assert command("models", "path", "portraits").out == f"{bundled}\n"
     assert command("models", "path", miniature).out == f"{miniature}\n", "a folder works as a name"
     printed = ran("models", "show", "portraits")
@@ -43,7 +43,7 @@ def test_show_and_path(command: Command, ran: Ran, bundled: Path, miniature: Pat
     assert command("models", "show", "portraits").out.startswith("portraits: no description\n")
 
 
-def test_families(command: Command) -> None:
+def test_families_are_listed_with_their_networks(command: Command) -> None:
     assert "FLUX.2: Flux2Transformer2DModel\n" in command("models", "families").out
     report = json.loads(command("models", "families", "--json").out)
     flux = next(one for one in report["families"] if one["name"] == "FLUX.1")
@@ -52,7 +52,7 @@ def test_families(command: Command) -> None:
 
 
 @pytest.mark.usefixtures("verifier")
-def test_verify(command: Command, ran: Ran, refused: Refused, bundled: Path) -> None:
+def test_verify_finds_damaged_files(command: Command, ran: Ran, refused: Refused, bundled: Path) -> None:
     printed = ran("models", "verify", "portraits")
     assert printed.startswith("portraits: verified\n")
     assert "sampled image of portraits as stored" in printed
@@ -63,25 +63,25 @@ def test_verify(command: Command, ran: Ran, refused: Refused, bundled: Path) -> 
 
 
 @pytest.fixture
-def small_calibration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Four images of two steps, two of them edited by two candidates, and a data folder of its own."""
+def small_calibration(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Four images of two steps, two of them edited by two candidates, and a temporary data folder."""
     small = functools.partial(Calibration, images=4, steps=2, batch=2, harmed=1)
     monkeypatch.setattr("latentedit.guard.calibration.Calibration", small)
     search = functools.partial(Search, images=2, steps=2, batch=2)
     monkeypatch.setattr("latentedit.guard.settings_search.Search", search)
     monkeypatch.setattr(settings_search, "AROUND", {"3 steps": settings_search.AROUND["3 steps"]})
-    monkeypatch.setenv("LATENTEDIT_DATA", str(tmp_path / "data"))
+    environment["LATENTEDIT_DATA"] = str(tmp_path / "data")
     return tmp_path / "data"
 
 
 @pytest.mark.slow
-def test_calibrate_keeps_what_show_prints(
+def test_show_prints_the_stored_calibration(
     command: Command, ran: Ran, miniature: Path, tmp_path: Path, small_calibration: Path
 ) -> None:
     captions = tmp_path / "captions.txt"
     captions.write_text("a person with glasses\n\na person with hair\n")
     printed = ran("models", "calibrate", miniature, "--captions", captions, "--device", "cpu")
-    guard, settings, *_, saved = printed.splitlines()  # the model has settings of its own
+    guard, settings, *_, saved = printed.splitlines()  # the model has its own settings
     (place,) = (small_calibration / "calibrations").iterdir()
     assert saved.endswith(str(place))
     shown = command("models", "show", miniature).out
@@ -90,7 +90,7 @@ def test_calibrate_keeps_what_show_prints(
     assert list(json.loads(place.read_text())["floor"]) == ["0", "0.5", "0.8"]
 
 
-def test_settings_that_are_not_used_are_reported(command: Command, tmp_path: Path, small_calibration: Path) -> None:
+def test_unused_calibrated_settings_are_reported(command: Command, tmp_path: Path, small_calibration: Path) -> None:
     fingerprint = json.loads(command("models", "show", "portraits", "--json").out)["fingerprint"]
     found = CalibratedSettings(
         eim=EIM(),
@@ -108,7 +108,7 @@ def test_settings_that_are_not_used_are_reported(command: Command, tmp_path: Pat
         assert ("--prefer" in shown) is not preferred
 
 
-def test_floor_prints_and_stores_the_same(command: Command, ran: Ran, miniature: Path, tmp_path: Path) -> None:
+def test_floor_prints_and_stores_the_same_values(command: Command, ran: Ran, miniature: Path, tmp_path: Path) -> None:
     captions, file = tmp_path / "captions.txt", tmp_path / "floor.json"
     captions.write_text("a person with glasses\n")
     about = ("models", "floor", miniature, "--captions", captions, "--images", 6, "--steps", 1, "--device", "cpu")

@@ -1,4 +1,4 @@
-"""Every option of a command reaches the function that does its work, which is not run here."""
+"""Every option of a command reaches the function that does its work, which is replaced here."""
 
 import dataclasses
 import importlib
@@ -89,7 +89,7 @@ PASSED: dict[str, dict[str, Scripted]] = {
 
 
 def parts(given: dict[str, Any]) -> dict[str, Any]:
-    """What a function was given, with the fields of a request, a latent, an executor and a run's work."""
+    """The arguments of a function, with the fields of a request, a latent, an executor and a run's work."""
     found = given | given.pop("options", {})
     if "work" in given:
         found |= {name: getattr(given["executor"], name) for name in ("workers", "ray")}
@@ -105,7 +105,7 @@ def parts(given: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, Any]]:
-    """Put a refusal in the place of a function; what it was given."""
+    """Replace a function by one that raises an error, and return its arguments."""
 
     def watch(target: str) -> dict[str, Any]:
         module, _, name = target.partition(":")
@@ -116,7 +116,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, Any]]:
 
         def stopped(*values: Any, **named: Any) -> None:
             report.update(signature.bind(*values, **named).arguments)
-            raise ConfigError("this is as far as it goes")
+            raise ConfigError("replaced")
 
         monkeypatch.setattr(place, name, stopped)
         return report
@@ -127,7 +127,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, Any]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("quiet", [False, True])
 @pytest.mark.parametrize(("target", "line"), [(target, line) for target, lines in PASSED.items() for line in lines])
-def test_options_are_passed_on(
+def test_options_reach_the_function(
     command: Command,
     watched: Callable[[str], dict[str, Any]],
     folder: Path,
@@ -137,7 +137,7 @@ def test_options_are_passed_on(
     quiet: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """With a terminal, progress is shown unless quiet is asked for."""
+    """On a terminal, progress is shown unless --quiet is given."""
     Path("words.txt").write_text("a hat\n\n a cap \n")
     monkeypatch.setattr(type(sys.stderr), "isatty", lambda _: True, raising=False)
     words = [str(miniature) if word == "MODEL" else word for word in shlex.split(line)]
@@ -145,7 +145,7 @@ def test_options_are_passed_on(
     monkeypatch.setattr("latentedit.batch.executors.suitable_workers", lambda device, units: 4)
     report = watched(target)
     outcome = command(*words, *(["--quiet"] if quiet else []))
-    assert "as far as it goes" in outcome.err, outcome.err
+    assert "replaced" in outcome.err, outcome.err
     found, expected = parts(report), PASSED[target][line]
     assert {name: found[name] for name in expected} == expected
     if target not in ("editing.undo:undo_direction", "latents.encode:encode"):

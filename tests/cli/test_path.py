@@ -1,21 +1,12 @@
-"""``latentedit path`` on a tiny model: the strip and its JSON."""
+"""``latentedit path`` with a tiny model: the strip and its JSON."""
 
-import functools
 import json
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from latentedit.core.linalg.block_lanczos import truncated_svd
 from tests.commands import Command, Ran
-
-
-@pytest.fixture(autouse=True)
-def short_searches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Local bases of a network without training, which nobody looks at, take hundreds of products to converge."""
-    short = functools.partial(truncated_svd, most_products=4)
-    monkeypatch.setattr("latentedit.geometry.paths.truncated_svd", short)
 
 
 @pytest.fixture
@@ -25,7 +16,8 @@ def arguments(image: Path, other: Path, miniature: Path, tmp_path: Path) -> list
 
 
 @pytest.mark.slow
-def test_a_strip_and_a_row_a_method(
+@pytest.mark.usefixtures("short_searches")
+def test_the_strip_has_one_row_per_method(
     command: Command, ran: Ran, arguments: list[object], image: Path, other: Path, tmp_path: Path
 ) -> None:
     printed = ran(*arguments, "--source-prompt", "a person")

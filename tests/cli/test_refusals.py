@@ -3,7 +3,6 @@
 `latentedit edit` on many images has its own table in `test_edit_folder`.
 """
 
-import os
 import shlex
 from pathlib import Path
 
@@ -146,15 +145,15 @@ def check(refused: Refused, folder: Path, words: list[str], fragment: str) -> No
 
 
 @pytest.mark.parametrize(("line", "fragment"), BEFORE_LOADING)
-def test_wrong_input_is_refused_before_the_model_is_loaded(
-    refused: Refused, folder: Path, unloaded: None, monkeypatch: pytest.MonkeyPatch, line: str, fragment: str
+def test_wrong_input_is_rejected_before_the_model_is_loaded(
+    refused: Refused, folder: Path, unloaded: None, environment: dict[str, str], line: str, fragment: str
 ) -> None:
-    monkeypatch.delitem(os.environ, "LATENTEDIT_APP_PASSWORD", raising=False)
+    environment.pop("LATENTEDIT_APP_PASSWORD", None)
     check(refused, folder, shlex.split(line), fragment)
 
 
 @pytest.mark.parametrize(("line", "fragment"), BY_THE_MODEL)
-def test_wrong_input_is_refused_by_the_model(
+def test_input_that_does_not_fit_the_model_is_rejected(
     refused: Refused, folder: Path, miniature: Path, line: str, fragment: str
 ) -> None:
     model = [] if "--model" in line else ["--model", str(miniature)]

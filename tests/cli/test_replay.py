@@ -1,5 +1,6 @@
-"""``latentedit replay``: the same file again, or in one line why not."""
+"""``latentedit replay``: the same file again, or the differences."""
 
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ FROM, TO = "a person with no glasses", "a person with glasses"
 
 
 def rewrite(path: Path, **changes: Any) -> None:
-    """The same image with another record."""
+    """Change fields of an image's record."""
     text, payload = read_chunks(path)
     assert text is not None
     printed = json.dumps(json.loads(text) | changes, separators=(",", ":"))
@@ -37,7 +38,7 @@ def report(command: Command, result: Path, model: Path, *more: object) -> dict[s
 
 
 @pytest.mark.slow
-def test_the_same_file_again(command: Command, ran: Ran, edited: Path, miniature: Path, tmp_path: Path) -> None:
+def test_replay_writes_the_same_file(command: Command, ran: Ran, edited: Path, miniature: Path, tmp_path: Path) -> None:
     printed = ran("replay", edited, "--model", miniature)
     again = tmp_path / "me.edited.again.png"
     assert printed.splitlines()[0] == f"{edited} -> {again}"
@@ -47,13 +48,13 @@ def test_the_same_file_again(command: Command, ran: Ran, edited: Path, miniature
     with Image.open(edited) as image:
         image.load()
         image.save(edited, compress_level=0, pnginfo=pack_chunks(*read_chunks(edited)))
-    assert not report(command, edited, miniature)["same"], "from another encoder, as the viewer's"
+    assert not report(command, edited, miniature)["same"], "written by another encoder, like the viewer's"
     assert "pixels and metadata identical" in command("replay", edited, "--model", miniature).out
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize(("name", "method"), [("o.png", "eim"), ("o.jpg", "flowedit"), ("o.webp", "sdedit")])
-def test_every_format_and_method(
+def test_every_format_and_method_is_replayed(
     command: Command, image: Path, miniature: Path, tmp_path: Path, name: str, method: str
 ) -> None:
     texts = ("--source-prompt", FROM, "--prompt", TO)
@@ -68,30 +69,21 @@ def test_every_format_and_method(
 
 
 @pytest.mark.nightly
-def test_the_image_is_searched_next_to_the_result_and_here(
-    command: Command,
-    refused: Refused,
-    edited: Path,
-    image: Path,
-    miniature: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+def test_the_image_is_looked_up_next_to_the_result_and_in_the_current_folder(
+    command: Command, refused: Refused, edited: Path, image: Path, miniature: Path, tmp_path: Path
 ) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     image.rename(elsewhere / "me.png")
     assert "me.png" in refused("replay", edited, "--model", miniature)
-    monkeypatch.chdir(elsewhere)
-    assert report(command, edited, miniature)["same"]
-    monkeypatch.chdir(tmp_path)
+    with contextlib.chdir(elsewhere):
+        assert report(command, edited, miniature)["same"]
     (elsewhere / "me.png").rename(elsewhere / "other.png")
     assert report(command, edited, miniature, "--image", elsewhere / "other.png")["same"]
 
 
 @pytest.mark.nightly
-def test_a_file_that_was_changed_is_not_the_same(
-    command: Command, edited: Path, miniature: Path, tmp_path: Path
-) -> None:
+def test_changes_of_a_file_are_reported(command: Command, edited: Path, miniature: Path, tmp_path: Path) -> None:
     rewrite(edited, versions={**recorded(edited)["versions"], "torch": "0.1"})
     found = report(command, edited, miniature)
     assert not found["same"]
@@ -109,7 +101,7 @@ def test_a_file_that_was_changed_is_not_the_same(
 
 
 @pytest.mark.slow
-def test_directions_from_files_are_requested(
+def test_directions_from_files_are_required(
     command: Command, refused: Refused, made: Callable[..., Path], other: Path, miniature: Path
 ) -> None:
     files = (made("a"), made("b", to="a person with no glasses, a smile"))
@@ -123,16 +115,14 @@ def test_directions_from_files_are_requested(
     assert report(command, result, miniature, *given)["same"]
 
 
-def test_a_model_that_is_not_bundled_has_to_be_named(
-    refused: Refused, edited: Path, bundled: Path, miniature: Path
-) -> None:
+def test_only_bundled_models_are_loaded_by_name(refused: Refused, edited: Path, bundled: Path, miniature: Path) -> None:
     for name in ("org/name", str(miniature), "../miniature"):
         rewrite(edited, model=recorded(edited)["model"] | {"name": name})
         assert "with --model" in refused("replay", edited)
 
 
 @pytest.mark.parametrize("name", ["../../me.png", "x" * 5000, "\0", "..", "", "me.edited.png"])
-def test_a_name_in_a_record_leads_nowhere_but_next_to_the_file(
+def test_file_names_in_records_are_looked_up_only_next_to_the_file(
     refused: Refused, command: Command, edited: Path, miniature: Path, name: str
 ) -> None:
     rewrite(edited, image=recorded(edited)["image"] | {"name": name})

@@ -1,6 +1,8 @@
-"""Checks of arguments before anything is loaded."""
+"""Checks of arguments before the model is loaded."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,19 @@ from latentedit_keep.base.files import sibling_path
 from tests.latents.test_record import example
 
 
+@contextlib.contextmanager
+def stdout_to(name: str) -> Iterator[int]:
+    """Inside, file descriptor 1 is a new file."""
+    created, before = os.open(name, os.O_CREAT | os.O_RDWR), os.dup(1)
+    os.dup2(created, 1)
+    try:
+        yield created
+    finally:
+        os.dup2(before, 1)
+        os.close(before)
+        os.close(created)
+
+
 @pytest.mark.parametrize(
     ("left", "meant"),
     [
@@ -24,21 +39,17 @@ from tests.latents.test_record import example
         ("--add a --change hat -", '"hat => glasses"'),
     ],
 )
-def test_an_unquoted_arrow_is_refused_with_the_file_that_the_shell_created(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: str, meant: str
+def test_an_unquoted_arrow_is_rejected_with_the_file_that_the_shell_created(
+    tmp_path: Path, left: str, meant: str
 ) -> None:
-    """What a shell leaves of ``--change => glasses``: standard output goes to a file of that name."""
-    monkeypatch.chdir(tmp_path)
-    made = os.open("glasses", os.O_CREAT | os.O_RDWR)
-    status = os.fstat
-    monkeypatch.setattr(os, "fstat", lambda number: status(made if number == 1 else number))
-    with pytest.raises(ConfigError, match=f"{meant}.* the file glasses$"):
-        check_arrows(["edit", *left.split()])
-    os.write(made, b"of somebody")
-    os.close(os.open("other", os.O_CREAT))
-    with pytest.raises(ConfigError, match="NEW"):
-        check_arrows(["edit", *left.split()])
-    os.close(made)
+    """A shell reads ``--change => glasses`` as ``--change =`` with standard output to a file of that name."""
+    with contextlib.chdir(tmp_path), stdout_to("glasses") as created:
+        with pytest.raises(ConfigError, match=f"{meant}.* glasses"):
+            check_arrows(["edit", *left.split()])
+        os.write(created, b"not empty")
+        os.close(os.open("other", os.O_CREAT))
+        with pytest.raises(ConfigError, match="NEW"):
+            check_arrows(["edit", *left.split()])
     for line in ("edit --change =>x", "edit --change a=>", "keep a -", "edit --prompt =", "edit -o a="):
         check_arrows(line.split())
 
@@ -47,13 +58,13 @@ def test_an_unquoted_arrow_is_refused_with_the_file_that_the_shell_created(
     ("image", "output"),
     [("a/me.png", "a/me.edited.png"), ("me", "me.edited.png"), ("a.b.jpg", "a.b.edited.png"), (".", ".edited.png")],
 )
-def test_default_name_of_a_result(image: str, output: str) -> None:
+def test_default_names_of_results(image: str, output: str) -> None:
     assert sibling_path(Path(image), "edited.png") == Path(output)
 
 
 @pytest.mark.parametrize("letter", ["b", "é", "\udc80"])
-def test_a_very_long_name_is_cut(letter: str, tmp_path: Path) -> None:
-    """Names that differ at their end stay different, and leave room for the name of a JSON file."""
+def test_very_long_names_are_shortened(letter: str, tmp_path: Path) -> None:
+    """Names that differ only at their end stay different, and leave room for the name of a JSON file."""
     count = 251 // len(os.fsencode(letter))
     names = [sibling_path(tmp_path / f"{letter * (count - 1)}{end}.png", "edited.png") for end in "ab"]
     assert len(set(names)) == 2
@@ -63,8 +74,8 @@ def test_a_very_long_name_is_cut(letter: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("given", [None, "org/name", "./folder", ""])
-def test_the_model_is_the_given_one_or_a_bundled_one(bundled: Path, given: str | None) -> None:
-    """A file of somebody else must not download anything or open a folder."""
+def test_the_model_is_the_requested_or_a_bundled_one(bundled: Path, given: str | None) -> None:
+    """A foreign file must neither start a download nor open a folder."""
     record = example()
     assert recorded_model(record, ModelChoice(model=given)).name == ("portraits" if given is None else given)
     for name in ("org/name", "folder", "/home/me/portraits", ""):

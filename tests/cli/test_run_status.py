@@ -27,9 +27,9 @@ def text(folder: RunFolder) -> str:
     return "\n".join(f"{label}: {value}" for label, value in status_rows(folder))
 
 
-def test_a_stopped_run(folder: RunFolder) -> None:
+def test_the_status_of_a_stopped_run(folder: RunFolder) -> None:
     add(folder, 0, seconds=30.0, evaluations=0)
-    assert status_json(folder)["seconds_left"] is None, "parts that edit nothing say nothing of the time left"
+    assert status_json(folder)["seconds_left"] is None, "parts without edits give no estimate of the time left"
     assert "to go" not in text(folder)
     add(folder, 1, seconds=50.0)
     status = status_json(folder)
@@ -45,7 +45,7 @@ def test_a_stopped_run(folder: RunFolder) -> None:
     ]
 
 
-def test_two_workers_take_half_the_time_until_the_run_is_finished(folder: RunFolder) -> None:
+def test_two_workers_halve_the_time_left(folder: RunFolder) -> None:
     add(folder, 0, seconds=3600.0)
     with folder.claim("001"), folder.claim("002"):
         status = status_json(folder)
@@ -62,7 +62,7 @@ def test_two_workers_take_half_the_time_until_the_run_is_finished(folder: RunFol
     assert "continue" not in text(folder)
 
 
-def test_hours_are_counted_from_90_minutes_on(folder: RunFolder) -> None:
+def test_durations_are_in_hours_from_90_minutes(folder: RunFolder) -> None:
     add(folder, 0, seconds=5400.0)
     assert "time: 1.5 h of work" in text(folder)
 

@@ -1,4 +1,4 @@
-"""Strengths come out as they are written: evenly spaced, both ends included, zero and one exact."""
+"""Strengths on the command line: evenly spaced, both ends included, zero and one exact."""
 
 import contextlib
 import itertools
@@ -32,7 +32,7 @@ TENTHS = st.integers(-50, 50).map(lambda tenths: Decimal(tenths).scaleb(-1))
         ("-1:-0:2", (-1.0, 0.0)),
     ],
 )
-def test_what_is_written_comes_out(text: str, strengths: tuple[float, ...]) -> None:
+def test_strengths_are_parsed(text: str, strengths: tuple[float, ...]) -> None:
     found = parse_strengths(text)
     assert found == strengths
     assert all(math.copysign(1, one) == 1 for one in found if one == 0), "zero has no sign"
@@ -47,7 +47,7 @@ def test_a_strength_is_a_number() -> None:
 
 
 @given(low=TENTHS, step=st.sampled_from(["-0.1", "0.02", "0.1"]).map(Decimal), count=COUNTS)
-def test_steps_that_are_decimals_are_exact(low: Decimal, step: Decimal, count: int) -> None:
+def test_decimal_steps_are_exact(low: Decimal, step: Decimal, count: int) -> None:
     assume(abs(low + step * (count - 1)) <= 5)
     text = f"{low}:{low + step * (count - 1)}:{count}"
     # Decimal sums of tenths have no rounding, so float() of each is the nearest float to the true value.
@@ -55,7 +55,7 @@ def test_steps_that_are_decimals_are_exact(low: Decimal, step: Decimal, count: i
 
 
 @given(low=NUMBERS, high=NUMBERS, count=COUNTS)
-def test_a_range_goes_evenly_from_end_to_end(low: float, high: float, count: int) -> None:
+def test_a_range_is_evenly_spaced(low: float, high: float, count: int) -> None:
     if low == high:
         return
     strengths = parse_strengths(f"{low!r}:{high!r}:{count}")
@@ -76,13 +76,13 @@ def test_a_range_goes_evenly_from_end_to_end(low: float, high: float, count: int
         *("-0:0:3", "0:1:", "0:1:2.5", "0:1:3,4", "0:1:1", "0:1:65", ",".join(["1"] * 65), "1e-999999999:1:99"),
     ],
 )
-def test_everything_else_is_refused_with_an_example(text: str) -> None:
+def test_other_texts_are_rejected_with_an_example(text: str) -> None:
     with pytest.raises(ConfigError, match=r"Try --strengths=-1:1:9"):
         parse_strengths(text)
 
 
 @given(st.text(alphabet="0123456789.,:-+einfa _", max_size=20))
-def test_any_text_is_read_or_refused(text: str) -> None:
+def test_any_text_is_parsed_or_rejected(text: str) -> None:
     with contextlib.suppress(ConfigError):
         strengths = parse_strengths(text)
         assert 2 <= len(strengths) <= MAX_STRENGTHS
@@ -90,7 +90,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["70%", " 70 %", "0,7", "70"])
-def test_percent_and_decimal_commas_are_refused_with_the_number_that_was_meant(text: str) -> None:
+def test_percent_and_decimal_commas_are_rejected_with_the_intended_number(text: str) -> None:
     for read in (lambda: parse_strength([text]), lambda: parse_strengths(f"0:{text}:3")):
         with pytest.raises(ConfigError, match=r"mean 0\.7\?"):
             read()

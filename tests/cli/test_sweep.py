@@ -1,4 +1,4 @@
-"""``latentedit sweep``: sheet and animation on a tiny model, what is printed, and wrong input refused."""
+"""``latentedit sweep`` with a tiny model: sheet and animation, and printed values."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ def arguments(image: Path, miniature: Path) -> list[object]:
 
 @pytest.mark.nightly
 @pytest.mark.parametrize(("name", "method"), [("out.png", "eim"), ("out.jpg", "eim"), ("out.html", "flowslider")])
-def test_a_sweep_is_made_again(ran: Ran, arguments: list[object], tmp_path: Path, name: str, method: str) -> None:
+def test_a_sweep_is_replayed(ran: Ran, arguments: list[object], tmp_path: Path, name: str, method: str) -> None:
     printed = ran(*arguments, "--method", method, "--strengths=-1:1:3", "--seed", 3, "-o", tmp_path / name)
     assert {"-1.00", "0.00", "1.00"} <= {line.split()[0] for line in printed.splitlines()}
     record = read_record(tmp_path / name)
@@ -29,7 +29,7 @@ def test_a_sweep_is_made_again(ran: Ran, arguments: list[object], tmp_path: Path
 
 
 @pytest.mark.slow
-def test_changes_mask_and_local(ran: Ran, image: Path, mask: Path, miniature: Path) -> None:
+def test_a_sweep_takes_changes_and_a_mask(ran: Ran, image: Path, mask: Path, miniature: Path) -> None:
     """Several changes of a sweep are one direction."""
     changes = ("--change", "no glasses => glasses", "--change", "=> a smile")
     where = ("--mask", mask, "--no-auto-mask", "--model", miniature)

@@ -1,23 +1,19 @@
-"""``latentedit transport`` on a tiny model: a direction of one image on another."""
+"""``latentedit transport`` with a tiny model."""
 
 import json
 import shlex
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-from latentedit.core.linalg.block_lanczos import truncated_svd
 from latentedit.directions.direction import Direction
 from latentedit.editing.outputs import read_record
 from tests.commands import Ran
 
 
 @pytest.mark.slow
-def test_a_direction_is_transported(
-    ran: Ran, image: Path, other: Path, miniature: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("latentedit.geometry.local_basis.truncated_svd", partial(truncated_svd, most_products=4))
+@pytest.mark.usefixtures("short_searches")
+def test_a_direction_is_transported(ran: Ran, image: Path, other: Path, miniature: Path, tmp_path: Path) -> None:
     model = ("--model", miniature, "--device", "cpu")
     where = (*model, "-o", tmp_path / "out", "--quiet")
     ran("discover", image, "--rank", 1, "--site", "clean", "--level", 0.3, *where)

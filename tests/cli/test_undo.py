@@ -1,4 +1,4 @@
-"""``latentedit undo``: back from the file that an edit wrote, or by a direction's file."""
+"""``latentedit undo``: from the file of an edit, or by a direction."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ def levels(path: Path) -> np.ndarray:
 
 @pytest.fixture
 def image(tmp_path: Path) -> Path:
-    """So gray that no change clips it."""
+    """A gray image that no change clips."""
     values = np.random.default_rng(5).integers(110, 146, (40, 56, 3)).astype(np.uint8)
     Image.fromarray(values).save(tmp_path / "me.png")
     return tmp_path / "me.png"
@@ -36,10 +36,10 @@ def direction(made: Callable[..., Path]) -> Path:
 
 
 @pytest.mark.slow
-def test_an_edit_is_taken_back_from_its_file_alone(
+def test_an_edit_is_undone_from_its_file_alone(
     command: Command, ran: Ran, edited: Path, image: Path, tmp_path: Path
 ) -> None:
-    """Bit for bit, without the model, which is not a bundled one; a JPEG is not the same, and is not said to be."""
+    """Bit for bit, without the model, which is not bundled; a JPEG is reported as different."""
     assert (levels(edited) != levels(image)).mean() > 0.1
     alone = tmp_path / "elsewhere"
     alone.mkdir()
@@ -55,7 +55,7 @@ def test_an_edit_is_taken_back_from_its_file_alone(
 
 
 @pytest.mark.slow
-def test_an_image_without_its_latent_needs_the_direction(
+def test_an_image_without_its_original_is_undone_by_its_direction(
     command: Command, ran: Ran, edited: Path, direction: Path, miniature: Path, tmp_path: Path
 ) -> None:
     Image.open(edited).save(tmp_path / "plain.png")
@@ -66,4 +66,4 @@ def test_an_image_without_its_latent_needs_the_direction(
     assert np.array_equal(levels(tmp_path / "plain.undone.png"), np.asarray(expected))
     assert not np.array_equal(levels(tmp_path / "plain.undone.png"), levels(edited))
     report = json.loads(command("undo", edited, "--direction", direction, "--model", miniature, "--json").out)
-    assert report["how"] == "direction", "although the file has its latent"
+    assert report["how"] == "direction", "although the file contains the original"

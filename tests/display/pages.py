@@ -1,4 +1,4 @@
-"""Views for tests, and what their pages hold."""
+"""Views for tests, and the contents of their pages."""
 
 import base64
 import io
@@ -28,7 +28,7 @@ def changed(source: Image.Image, box: tuple[int, int, int, int], seed: int) -> I
 
 
 def view_of(strengths: list[float], *, size: tuple[int, int] = (40, 30), mode: str = "RGB", **more: Any) -> View:
-    """Another change at each strength; strength 0 is the source."""
+    """A view with another change at each strength; strength 0 is the source."""
     source = noise(size, mode)
     box = (size[0] // 4, size[1] // 4, size[0] // 2, size[1] // 2)
     frames = [Frame(strength=one, image=changed(source, box, 1 + place)) for place, one in enumerate(strengths)]
@@ -36,18 +36,18 @@ def view_of(strengths: list[float], *, size: tuple[int, int] = (40, 30), mode: s
 
 
 def data_of(page: str) -> dict[str, Any]:
-    """What the page's one viewer is told."""
+    """The data of the page's only viewer."""
     (text,) = re.findall(r'<script type="application/json">(.*?)</script>', page, re.DOTALL)
     return json.loads(text)
 
 
 def opened(text: str) -> Image.Image:
-    """An image that a page holds."""
+    """An image stored in a page."""
     return Image.open(io.BytesIO(base64.b64decode(text)))
 
 
 def rebuilt(report: dict[str, Any], layer: dict[str, Any]) -> Image.Image:
-    """A whole image from the source and its layer, as the script makes it."""
+    """A whole image from the source and its layer, as the script assembles it."""
     source = opened(report["source"]["rgb"])
     if report["alpha"]:
         source.putalpha(opened(report["source"]["alpha"]))

@@ -1,4 +1,4 @@
-"""The viewer in a browser, used as a person does: by mouse, by keys, by what a screen reader is told."""
+"""The viewer in a browser, used by mouse, keyboard and screen reader."""
 
 import base64
 import dataclasses
@@ -32,7 +32,7 @@ STRENGTHS = [-1.0, 0.5, 1.0, 1.25]
 
 @pytest.fixture(scope="module")
 def view() -> View:
-    """Noise in a box of noise, at four strengths."""
+    """Noise with a changed box, at four strengths."""
     return view_of(STRENGTHS, size=(160, 120), others={"right answer": noise((160, 120), seed=9)})
 
 
@@ -81,7 +81,7 @@ def pixels_of(image: Image.Image) -> NDArray[np.int16]:
 
 
 def colors_across(browser: Browser, shares: Sequence[float]) -> list[tuple[int, ...]]:
-    """What the screen shows in the stage, a third down, so far from its left."""
+    """Colors in the stage at these shares of its width, a third down."""
     shot = Image.open(io.BytesIO(part(browser, ".stage").screenshot())).convert("RGB")
     return [shot.getpixel((int(share * shot.width), shot.height // 3)) for share in shares]
 
@@ -95,7 +95,7 @@ def downloaded(browser: Browser, selector: str, folder: Path) -> Path:
     return place
 
 
-def test_the_canvas_has_rendered_images_exactly_and_blends_between_them(
+def test_the_canvas_shows_rendered_images_exactly_and_blends_between_them(
     browser: Browser, page: Path, view: View
 ) -> None:
     shown(browser, page)
@@ -121,10 +121,10 @@ def test_the_canvas_has_rendered_images_exactly_and_blends_between_them(
         assert np.array_equal(canvas(browser, "before"), pixels_of(image))
 
 
-def test_the_slider_by_keys_by_mouse_and_by_numbers(browser: Browser, page: Path) -> None:
+def test_the_slider_takes_keys_mouse_and_numbers(browser: Browser, page: Path) -> None:
     shown(browser, page)
     slider, number = part(browser, ".slider"), part(browser, ".number")
-    assert number.input_value() == "1", "the whole change first"
+    assert number.input_value() == "1", "the full change first"
     slider.focus()
     for key, value in (
         ("ArrowLeft", "0.99"), ("ArrowRight", "1"), ("ArrowUp", "1.01"), ("PageDown", "1"), ("PageDown", "0.5"),
@@ -137,7 +137,7 @@ def test_the_slider_by_keys_by_mouse_and_by_numbers(browser: Browser, page: Path
     for share in np.linspace(0.6, 0.75, 16):
         browser.page.mouse.click(box["x"] + share * box["width"], box["y"] + box["height"] / 2)
         seen.add(float(number.input_value()))
-    assert 0.5 in seen, "the mouse stops at what was rendered"
+    assert 0.5 in seen, "the mouse snaps to rendered strengths"
     assert not seen & {0.49, 0.51}
     for text, strength in (("7", "1.25"), ("-3", "-1"), ("", "-1"), ("0.333", "0.33")):
         typed(browser, text)
@@ -145,7 +145,7 @@ def test_the_slider_by_keys_by_mouse_and_by_numbers(browser: Browser, page: Path
         assert number.input_value() == strength
 
 
-def test_the_wipe_and_the_original_while_it_is_held(browser: Browser, red_to_blue: Path) -> None:
+def test_the_wipe_and_the_original_while_a_key_is_held(browser: Browser, red_to_blue: Path) -> None:
     red, blue = (255, 0, 0), (0, 0, 255)
     shown(browser, red_to_blue)
     assert colors_across(browser, (0.4, 0.6)) == [red, blue]
@@ -158,7 +158,7 @@ def test_the_wipe_and_the_original_while_it_is_held(browser: Browser, red_to_blu
     mouse.up()
     mouse.move(box["x"] + 0.1 * box["width"], middle)
     assert colors_across(browser, (0.6, 0.7, 0.95)) == [red, red, blue]
-    assert wipe.input_value() == "80", "screen readers hear the same"
+    assert wipe.input_value() == "80", "for screen readers"
     wipe.press("Home")
     assert colors_across(browser, (0.05, 0.4)) == [blue, blue]
     part(browser, ".slider").focus()
@@ -168,7 +168,7 @@ def test_the_wipe_and_the_original_while_it_is_held(browser: Browser, red_to_blu
     assert colors_across(browser, (0.1, 0.9)) == [blue, blue]
 
 
-def test_zoom_and_pan(browser: Browser, page: Path) -> None:
+def test_zoom_is_centered_on_the_pointer_and_pan_follows_it(browser: Browser, page: Path) -> None:
     shown(browser, page)
     plane, stage, box = part(browser, ".plane"), part(browser, ".stage"), part(browser, ".stage").bounding_box()
     assert box is not None
@@ -189,7 +189,7 @@ def test_zoom_and_pan(browser: Browser, page: Path) -> None:
     browser.page.keyboard.up("Control")
     stage.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     assert place()["width"] > 3 * whole["width"]
-    assert (x - place()["x"]) / place()["width"] == pytest.approx(under, abs=0.01), "about the pointer"
+    assert (x - place()["x"]) / place()["width"] == pytest.approx(under, abs=0.01), "zoom is centered on the pointer"
     before = place()
     browser.page.mouse.down()
     browser.page.mouse.move(x + 30, y + 20, steps=2)
@@ -199,7 +199,7 @@ def test_zoom_and_pan(browser: Browser, page: Path) -> None:
     assert place() == pytest.approx(whole, abs=0.5)
 
 
-def test_what_is_saved_is_the_file_of_the_edit_or_a_blend_that_is_reported(browser: Browser, tmp_path: Path) -> None:
+def test_saved_files_equal_the_edit_or_are_reported_as_blends(browser: Browser, tmp_path: Path) -> None:
     model = ColorBackbone()
     noisy().save(tmp_path / "me.png")
     latent = encode(model, tmp_path / "me.png", source_prompt="red")
@@ -217,7 +217,7 @@ def test_what_is_saved_is_the_file_of_the_edit_or_a_blend_that_is_reported(brows
     assert report["results"][0].items() <= saved["results"][0].items()
     typed(browser, "0.4")
     place, record = downloaded(browser, ".keep", tmp_path), downloaded(browser, ".note", tmp_path)
-    assert read_chunks(place) == (None, None), "it is not the image of a record"
+    assert read_chunks(place) == (None, None), "a blend has no record"
     assert Image.open(place).info["Comment"] == "a blend of the images at 0.25 and 0.5"
     assert f"latentedit replay {place.name}" in json.loads(record.read_text("utf-8"))["blend"]
     again = read_record(place)
@@ -236,11 +236,11 @@ def test_transparent_images_are_saved_exactly(browser: Browser, tmp_path: Path) 
     saved = Image.open(place)
     assert same_image(saved, image)
     assert saved.info["icc_profile"] == b"a profile"
-    assert part(browser, ".note").count() == 0, "nobody gave a record"
+    assert part(browser, ".note").count() == 0, "there is no record"
 
 
-def test_in_a_frame_of_another_page(browser: Browser, view: View, tmp_path: Path) -> None:
-    """As in a notebook: it works, says its strength to the page around it, and cannot reach that."""
+def test_the_viewer_works_in_a_frame_of_another_page(browser: Browser, view: View, tmp_path: Path) -> None:
+    """As in a notebook: it works, sends its strength to the outer page, and cannot access that page."""
     heard = "<title>x</title><script>heard = []; onmessage = (event) => heard.push(event.data.latentedit)</script>"
     (tmp_path / "page.html").write_text(heard + dataclasses.replace(view, start=0.6).iframe, "utf-8")
     browser.open(tmp_path / "page.html", width=1000)

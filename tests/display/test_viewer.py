@@ -1,4 +1,4 @@
-"""What a page holds: the images exactly, texts that are nothing but texts, little beside them."""
+"""Pages: exact images, escaped texts, and small files."""
 
 import base64
 import dataclasses
@@ -29,7 +29,7 @@ from tests.editors.edits import noisy
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
 @pytest.mark.parametrize("strengths", [[1.0], [0.5, -0.25, 0.0, 1.5, 1.0]])
-def test_every_image_is_there_exactly(strengths: list[float], mode: str) -> None:
+def test_every_image_is_stored_exactly(strengths: list[float], mode: str) -> None:
     view = view_of(strengths, mode=mode)
     if mode == "RGBA":
         for frame, alpha in zip(view.frames, (noise(mode="RGBA", seed=5), *[view.source] * 4), strict=False):
@@ -66,7 +66,7 @@ def test_a_page_opens_at_an_edit(strengths: list[float], start: float | None, fi
         ("a hat", "a hat, a wall", ("", "a wall")),
     ],
 )
-def test_phrases_that_changed_are_marked_word_by_word_from_five_words(
+def test_changed_phrases_are_marked_word_by_word_from_five_words(
     caption: str, target: str, marked: tuple[str, str]
 ) -> None:
     captions = data_of(view_of([1.0], caption=caption, target_caption=target).html)["captions"]
@@ -75,7 +75,7 @@ def test_phrases_that_changed_are_marked_word_by_word_from_five_words(
     assert data_of(view_of([1.0], caption=caption).html)["captions"] == [[[caption, False]], []]
 
 
-def test_of_a_change_only_its_box_is_there() -> None:
+def test_only_the_changed_box_is_stored() -> None:
     source = noise((64, 48))
     image = source.copy()
     for place in ((10, 7), (29, 20)):
@@ -96,7 +96,7 @@ def test_images_of_other_modes_are_shown_in_eight_bits() -> None:
     assert same_image(opened(report["source"]["rgb"]), palette.convert("RGB"))
 
 
-def test_a_large_image_is_reduced_and_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_images_are_reduced_with_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("latentedit.display.page.MOST_PIXELS", 4000)
     view = view_of([1.0, 2.0], size=(120, 80))
     report = data_of(view.html)
@@ -104,7 +104,7 @@ def test_a_large_image_is_reduced_and_is_reported(monkeypatch: pytest.MonkeyPatc
     assert (width, height) == (77, 51)
     assert "Shown and saved at 77 x 51 pixels: at 120 x 80" in report["notes"][0]
     left, top, box_width, box_height = report["frames"][1]["box"]
-    assert min(left, top) > 0, "reduced alike, both are the same where they were"
+    assert min(left, top) > 0, "both images are reduced equally"
     assert box_width * box_height < width * height / 2
     report = data_of(view_of([1.0], size=(80, 50)).html)
     assert (report["size"], report["notes"]) == ([80, 50], [])
@@ -114,7 +114,7 @@ def test_a_large_image_is_reduced_and_is_reported(monkeypatch: pytest.MonkeyPatc
     assert sum(frame["box"][2] * frame["box"][3] for frame in [report["source"], *report["frames"]]) <= 4000
 
 
-def test_texts_are_nothing_but_texts() -> None:
+def test_texts_are_escaped() -> None:
     frame = Frame(strength=1.0, image=noise(), verdict=HOSTILE, reason=HOSTILE, lines=(HOSTILE,))
     texts = {"title": HOSTILE, "caption": HOSTILE, "target_caption": HOSTILE + " x", "name": HOSTILE}
     view = View(source=noise(), frames=[frame], others={HOSTILE: noise(seed=3)}, **texts)
@@ -129,10 +129,10 @@ def test_texts_are_nothing_but_texts() -> None:
     assert report["frames"][1]["lines"] == [HOSTILE]
     assert "".join(text for text, _ in report["captions"][0]) == HOSTILE
     assert re.fullmatch(r"[\w.-]+", report["name"])
-    assert view.iframe.count("<") == 2, "all of the page is in one attribute"
+    assert view.iframe.count("<") == 2, "the page is one attribute"
 
 
-def test_nothing_is_requested_of_anybody_and_only_our_script_runs() -> None:
+def test_the_page_loads_nothing_and_runs_only_its_script() -> None:
     page = view_of([1.0]).html
     (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', page)
     assert policy.startswith("default-src 'none';")
@@ -144,15 +144,15 @@ def test_nothing_is_requested_of_anybody_and_only_our_script_runs() -> None:
     assert "</script" not in viewer_script()
 
 
-def test_what_cannot_be_shown_is_refused(colors: ColorBackbone, tmp_path: Path) -> None:
+def test_invalid_views_are_rejected(colors: ColorBackbone, tmp_path: Path) -> None:
     small = View(source=noise(), frames=[Frame(strength=1.0, image=noise((4, 4)))])
     for act, words in (
-        (lambda: results_view([edit(colors, noisy(seed), prompt="green") for seed in (1, 2)]), "results of 2"),
-        (lambda: results_view([]), "got none"),
-        (lambda: View(source=noise(), frames=[]), "at least one frame"),
-        (lambda: view_of([float("nan")]), "finite number; got nan"),
-        (lambda: small.html, "have one size"),
-        (lambda: view_of([1.0]).save(tmp_path / "no" / "x.html"), "cannot be written"),
+        (lambda: results_view([edit(colors, noisy(seed), prompt="green") for seed in (1, 2)]), "2"),
+        (lambda: results_view([]), "none"),
+        (lambda: View(source=noise(), frames=[]), "frame"),
+        (lambda: view_of([float("nan")]), "nan"),
+        (lambda: small.html, "size"),
+        (lambda: view_of([1.0]).save(tmp_path / "no" / "x.html"), "no"),
     ):
         with pytest.raises(LatentEditError, match=words):
             act()
@@ -168,7 +168,7 @@ def swept(colors: ColorBackbone, tmp_path: Path) -> list[EditResult]:
 
 
 @pytest.mark.slow
-def test_everything_that_results_state_of_themselves(swept: list[EditResult]) -> None:
+def test_a_view_contains_texts_and_records_of_the_results(swept: list[EditResult]) -> None:
     report = data_of(latentedit.view(swept).html)
     assert (report["title"], report["name"]) == ("me.png: green", "me")
     assert report["captions"] == [[["red", True]], [["green", True]]]
@@ -186,7 +186,7 @@ def test_everything_that_results_state_of_themselves(swept: list[EditResult]) ->
 
 
 @pytest.mark.slow
-def test_of_large_images_no_more_is_decoded(colors: ColorBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_images_have_no_payload(colors: ColorBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("latentedit.display.viewer.MOST_UNDO_PIXELS", 100)
     result = edit(colors, noisy(size=(20, 6)), prompt="green")
     (frame,) = results_view(result).frames
@@ -194,8 +194,7 @@ def test_of_large_images_no_more_is_decoded(colors: ColorBackbone, monkeypatch: 
 
 
 @pytest.mark.slow
-def test_what_goes_on_from_an_edit_begins_there(colors: ColorBackbone) -> None:
-    """In the latent: the file shows neither change."""
+def test_a_continued_edit_starts_at_the_first_edit(colors: ColorBackbone) -> None:
     latent = encode(colors, noisy())
     there = manipulate(latent, identify(latent, prompt="green"), strength=0.5)
     further = sweep(there.latent, identify(there.latent, prompt="blue"), strengths=[0.0, 1.0])

@@ -1,4 +1,4 @@
-"""Generated pages and tables are what their generators write, and the reference documents every public name."""
+"""Generated pages and tables are up to date, and the reference documents every public name."""
 
 import dataclasses
 import importlib
@@ -11,12 +11,11 @@ from tools import marked_numbers, reference
 from tools.reference import DOCS, described
 
 from latentedit.core.errors import ConfigError
-from latentedit_bench.experiments import experiment
-from latentedit_bench.experiments.experiment import Experiment, make_experiment
+from latentedit_bench.experiments.experiment import make_experiment
 from latentedit_bench.experiments.run import read_records
 from latentedit_keep.base.files import plain
 
-DOCUMENTED = {  # public names on the pages, and where each is said to be defined: mkdocstrings follows no lazy imports
+DOCUMENTED = {  # public names and the definitions on the pages: mkdocstrings does not follow lazy imports
     heading: defined
     for page in sorted(DOCS.glob("reference/python/*.md"))
     for defined, heading in re.findall(
@@ -29,7 +28,7 @@ def changed(pages: dict[Path, str]) -> list[Path]:
     return [place for place, text in pages.items() if place.read_text(encoding="utf-8") != text]
 
 
-def test_pages_are_what_their_generators_write() -> None:
+def test_generated_pages_are_up_to_date() -> None:
     """Where this fails: make docs-text."""
     assert changed(reference.reference()) == []
     numbers = {page: page.read_text(encoding="utf-8") for page in marked_numbers.pages()}
@@ -39,7 +38,7 @@ def test_pages_are_what_their_generators_write() -> None:
 
 
 @pytest.mark.nightly
-def test_results_and_methods_are_what_their_generators_write() -> None:
+def test_generated_results_and_methods_are_up_to_date() -> None:
     """Where this fails: make docs-text."""
     assert changed(reference.results()) == []
 
@@ -51,13 +50,15 @@ def test_experiments_with_another_plan_or_other_weights_are_outdated(monkeypatch
     assert reference.outdated() == []
     same[0] = dataclasses.replace(same[0], plan={**same[0].plan, "seed": 1})
     assert reference.outdated() == [same[0].name]
-    monkeypatch.setattr(reference, "read_records", lambda _: records)
-    monkeypatch.setattr(experiment, "weights_fingerprint", lambda name: f"{name}, trained on")
-    monkeypatch.setattr(Experiment, "plan", property(lambda one: next(r.plan for r in records if r.name == one.name)))
-    assert reference.outdated() == [one.name for one in records if one.weights] != []
+    for record in (one for one in records if one.weights):
+        current = make_experiment(record.name).weights()
+        trained = {name: f"{fingerprint}, trained further" for name, fingerprint in current.items()}
+        one = dataclasses.replace(record, plan=plain(make_experiment(record.name).plan), weights=current)
+        same[:] = [one, dataclasses.replace(one, weights=trained)]
+        assert reference.outdated() == [record.name]
 
 
-def test_numbers_and_rows_are_filled_in_and_ratios_taken(tmp_path: Path) -> None:
+def test_numbers_rows_and_ratios_are_filled_in(tmp_path: Path) -> None:
     runs = [{"steps": 90, "seconds": 2, "fits": True, "gain": {"mean": 1, "low": 0.5, "high": 2}}, {"steps": 0}]
     (tmp_path / "a.json").write_text(json.dumps({"runs": runs}))
     (tmp_path / "b.csv").write_text("method,measure,mean,low,high\ncodec alone,error,0.25,,\nflowedit,error,4,3,5")
@@ -82,7 +83,7 @@ def test_numbers_and_rows_are_filled_in_and_ratios_taken(tmp_path: Path) -> None
 
 
 def home(name: str) -> str:
-    """Where a public name is defined."""
+    """The module and name of a public name's definition."""
     module, _, attribute = name.rpartition(".")
     defined = getattr(importlib.import_module(module), attribute)
     return f"{defined.__module__}.{getattr(defined, '__name__', attribute)}"
@@ -100,7 +101,7 @@ def test_every_public_name_is_documented_where_it_is_defined() -> None:
     assert [name for name in classes if f"latentedit.core.errors.{name}" not in DOCUMENTED] == []
 
 
-def test_a_docstring_is_its_paragraphs_and_its_examples() -> None:
+def test_a_docstring_is_split_into_paragraphs_and_examples() -> None:
     text = "Edit it.\n\nExamples:\n    latentedit edit a.png\n    latentedit undo b.png\n\nCodes:\n    0 done\n"
     examples = ["latentedit edit a.png", "latentedit undo b.png"]
     assert described(text) == ("Edit it.\n\nCodes:\n\n* 0 done", examples)

@@ -1,6 +1,8 @@
-"""Pages show what their blocks gave: the digest holds them to it, and the runner does what its docstring says."""
+"""Pages contain the outputs of their blocks, which a digest ensures; and the runner of blocks."""
 
+import functools
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ PAGES = sorted(ROOT.glob("docs/**/*.md"))
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_blocks_of_a_page_were_run_as_they_stand(path: Path) -> None:
+def test_blocks_of_a_page_were_run_since_they_were_edited(path: Path) -> None:
     """Where this fails: python -m tools.pages PAGE."""
     text = path.read_text(encoding="utf-8")
     parts = parsed(text)
@@ -25,7 +27,7 @@ def test_blocks_of_a_page_were_run_as_they_stand(path: Path) -> None:
         assert mark[1] == digest(parts)
 
 
-def test_files_and_images_on_pages_are_those_of_the_repository() -> None:
+def test_files_and_images_on_pages_are_in_the_repository() -> None:
     texts = [path.read_text(encoding="utf-8") for path in PAGES]
     blocks = [part for text in texts for part in parsed(text) if isinstance(part, Block)]
     files = [part for part in blocks if (ROOT / part.title).is_file()]
@@ -37,18 +39,18 @@ def test_files_and_images_on_pages_are_those_of_the_repository() -> None:
     assert sum(path.stat().st_size for path in kept) < 4e6
 
 
-def run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A page after its blocks were run, in a repository of its own."""
-    for module in (pages, running):
-        monkeypatch.setattr(module, "ROOT", tmp_path, raising=False)
-    monkeypatch.setattr(pages, "IMAGES", tmp_path / "docs" / "images")
-    monkeypatch.setattr(running, "GIVEN", ())
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    """Run the blocks of a page in a temporary repository, and return the page."""
+    changed = {(pages, "ROOT"): tmp_path, (running, "ROOT"): tmp_path, (running, "GIVEN"): ()}
+    for (module, name), value in (changed | {(pages, "IMAGES"): tmp_path / "docs" / "images"}).items():
+        monkeypatch.setattr(module, name, value, raising=False)
     path = tmp_path / "docs" / "page.md"
-    path.parent.mkdir(exist_ok=True)
-    return pages.run(path, page)
+    path.parent.mkdir()
+    return functools.partial(pages.run, path)
 
 
-def test_output_is_written_below_commands_and_after_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_output_is_written_below_commands_and_after_blocks(tmp_path: Path, run: Callable[[str], str]) -> None:
     page = """# A
 ```console
 $ printf 'one\\ntwo\\n' \\
@@ -83,10 +85,10 @@ old
     written = page.replace("old\n$ false", "\n$ false")
     written = written.replace("upper())\n```\n", 'upper())\n```\n\n```text title="output"\nONE\nTWO\n```\n')
     written = written.replace('```text title="output"\nold\n```\n\n', "").replace('.py"\n', '.py"\nx = 1\n')
-    new = run(page, tmp_path, monkeypatch)
+    new = run(page)
     assert MARK.sub("", new) == MARK.sub("", written)
     assert (re.search(MARK, new) or ["", ""])[1] == digest(parsed(new))
-    assert run(new, tmp_path, monkeypatch) == new
+    assert run(new) == new
     assert digest(parsed(new.replace("ONE", "1"))) != digest(parsed(new)) != digest(parsed(new.replace("three", "3")))
 
 
@@ -98,8 +100,8 @@ old
         ("python\nx = 1\n1 / 0", 2, "3"),
     ],
 )
-def test_a_block_that_fails_states_where(
-    block: str, line: int, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_failing_blocks_are_reported_with_file_and_line(
+    block: str, line: int, message: str, run: Callable[[str], str]
 ) -> None:
     with pytest.raises(BlockError, match=rf"^docs/page.md:{line}: [\s\S]*{message}"):
-        run(f"```{block}\n```\n<!-- ran: -->\n", tmp_path, monkeypatch)
+        run(f"```{block}\n```\n<!-- ran: -->\n")

@@ -23,7 +23,7 @@ MARKDOWN_LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
 
 class Page(HTMLParser):
-    """What a page of the site can be pointed at, leads to, and loads."""
+    """Anchors, links and loaded files of a page of the site."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -43,8 +43,8 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site as Zensical builds it, which stops at a warning, in a folder of its own."""
-    folder = tmp_path_factory.mktemp("house")
+    """The site built by Zensical, which stops at a warning, in a temporary folder."""
+    folder = tmp_path_factory.mktemp("repository")
     for name in ("mkdocs.yml", "CONTRIBUTING.md"):
         shutil.copy(ROOT / name, folder)
     for name in ("src", "packages"):
@@ -62,7 +62,7 @@ def pages(site: Path) -> dict[Path, Page]:
 
 
 @pytest.mark.nightly
-def test_links_lead_to_pages_and_anchors(pages: dict[Path, Page], site: Path) -> None:
+def test_links_resolve_to_pages_and_anchors(pages: dict[Path, Page], site: Path) -> None:
     dead: list[str] = []
     for path, page in pages.items():
         for link in page.links | page.loads:
@@ -77,7 +77,7 @@ def test_links_lead_to_pages_and_anchors(pages: dict[Path, Page], site: Path) ->
 
 
 @pytest.mark.nightly
-def test_it_is_searched_from_a_disk_and_loads_nothing_from_elsewhere(
+def test_search_works_from_disk_and_the_site_loads_nothing_from_elsewhere(
     pages: dict[Path, Page], site: Path, browser: Browser
 ) -> None:
     assert {one for page in pages.values() for one in page.loads if urlsplit(one).netloc} == set()
@@ -94,14 +94,14 @@ def test_it_is_searched_from_a_disk_and_loads_nothing_from_elsewhere(
     assert browser.complaints == []
 
 
-def test_every_page_stands_in_the_navigation() -> None:
-    """Strict builds find what the navigation has and the folder has not; this is the other way round."""
+def test_every_page_is_in_the_navigation() -> None:
+    """Strict builds find missing pages of the navigation; this finds pages missing from it."""
     text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     listed = re.findall(r"- (?:.+: )?([\w/-]+\.md)$", text, flags=re.MULTILINE)
     assert sorted(listed) == sorted(path.relative_to(ROOT / "docs").as_posix() for path in ROOT.glob("docs/**/*.md"))
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "SECURITY.md"])
-def test_links_of_the_repository_lead_to_files(name: str) -> None:
+def test_links_of_the_repository_resolve_to_files(name: str) -> None:
     links = MARKDOWN_LINK.findall((ROOT / name).read_text(encoding="utf-8"))
     assert [one for one in links if not urlsplit(one).scheme and not (ROOT / unquote(one)).exists()] == []

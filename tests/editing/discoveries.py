@@ -1,4 +1,4 @@
-"""A basis of the color model that is known in advance, and a reader that says how sure it is."""
+"""A known basis of the color model, and a reader with probabilities."""
 
 import importlib.metadata
 from typing import ClassVar, final
@@ -42,12 +42,12 @@ class SureReader(AttributeReader):
 
 
 def widen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the color model expect images of variance 1, as latents have it, so that they can go far."""
+    """Let the color model expect images of variance 1, like latents, so that large changes are undamaged."""
     monkeypatch.setattr("tests.editors.colors.VARIANCE", 1.0)
 
 
 def read_surely(monkeypatch: pytest.MonkeyPatch, model: ColorBackbone) -> None:
-    """Have the model's images, now of variance 1, read by a `SureReader`, found as an installed one would be."""
+    """Let the model have variance 1 and a `SureReader` that is found through an entry point."""
     widen(monkeypatch)
     point = importlib.metadata.EntryPoint(
         name="sure", value="tests.editing.discoveries:SureReader", group=CAPTIONERS.group
@@ -67,7 +67,7 @@ def halves() -> Tensor:
 
 
 def known_basis(model: ColorBackbone, v: Tensor | None = None) -> LocalBasis:
-    """At a gray image of 8 x 8, under no text."""
+    """At a gray image of 8 x 8 pixels, without a caption."""
     v = halves() if v is None else v
     latent = encode(model, gray(), source_prompt="gray").with_prompt("")
     trace = invert(latent, latent.path(STEPS, LEVEL))
@@ -92,7 +92,7 @@ def known_basis(model: ColorBackbone, v: Tensor | None = None) -> LocalBasis:
 
 
 def gain(basis: LocalBasis) -> float:
-    """By how much the aligned way back of the color model stretches a displacement: it is linear, so exactly."""
+    """The factor by which the aligned path of the linear color model scales a displacement."""
     model, s = basis.latent.backbone, torch.tensor(basis.trace.levels[:-1])
     unit, zero = torch.ones(len(s), 3, 8, 8), torch.zeros(len(s), 3, 8, 8)
     text = basis.latent.condition

@@ -1,4 +1,4 @@
-"""What is tried on a loaded model, and that each check fails on a model that lacks what it looks at."""
+"""Checks of a loaded model, each of which fails on a model with the corresponding defect."""
 
 import math
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def model() -> Any:
 
 
 def checked(model: Any, *, last: str = "edit", **options: Any) -> dict[str, Check]:
-    """What is found, until the check of this name."""
+    """The checks by name, up to the one of this name."""
     found: dict[str, Check] = {}
     for check in check_model(model, **options):
         found[check.name] = check
@@ -37,8 +37,8 @@ def checked(model: Any, *, last: str = "edit", **options: Any) -> dict[str, Chec
 
 
 @pytest.mark.nightly
-def test_what_works_is_reported_and_what_it_took(model: Any) -> None:
-    """A codec of random weights gives no image back; all else holds with any weights."""
+def test_passed_checks_are_reported_with_time_and_memory(model: Any) -> None:
+    """A codec with random weights does not reconstruct images; all other checks pass with any weights."""
     steps: list[str] = []
     found = checked(model, progress=lambda what, done, total: steps.append(what))
     assert list(found) == ["drawing", "codec", "inversion", "guidance", "derivative", "edit"]
@@ -57,32 +57,32 @@ def test_what_works_is_reported_and_what_it_took(model: Any) -> None:
 @pytest.mark.parametrize(
     ("by", "found", "ok"), [(0, "inf", True), (0.02, "40.0", True), (0.317, "16.0", True), (0.4, "14.0", False)]
 )
-def test_the_codecs_loss_in_decibels(
-    model: Any, monkeypatch: pytest.MonkeyPatch, by: float, found: str, ok: bool
-) -> None:
-    """Every pixel off by 0.02 of a range of 2 is 40 dB; an image that comes back whole is infinitely good."""
-    monkeypatch.setattr(model, "decode", lambda z: z[:, :3] / 10)
-    monkeypatch.setattr(model, "encode", lambda pixels: torch.cat([10 * (pixels + by), 0 * pixels[:, :1]], dim=1))
+def test_the_loss_of_the_codec_is_measured_in_decibels(model: Any, by: float, found: str, ok: bool) -> None:
+    """An error of 0.02 in a range of 2 is 40 dB; no error is infinitely many."""
+    model.decode = lambda z: z[:, :3] / 10
+    model.encode = lambda pixels: torch.cat([10 * (pixels + by), 0 * pixels[:, :1]], dim=1)
     codec = checked(model, last="codec")["codec"]
     assert (codec.text, codec.ok) == (f"{found} dB there and back", ok)
 
 
 @pytest.mark.parametrize(("error", "ok"), [(0.24, True), (0.26, False)])
-def test_a_quarter_is_the_largest_error(model: Any, monkeypatch: pytest.MonkeyPatch, error: float, ok: bool) -> None:
-    """In checks half way to noise."""
+def test_relative_errors_of_up_to_a_quarter_pass(
+    model: Any, monkeypatch: pytest.MonkeyPatch, error: float, ok: bool
+) -> None:
+    """Measured at level 0.5."""
     drawn, seen, own = list[Tensor](), list[tuple[Tensor, Tensor]](), model._velocity
     monkeypatch.setattr("latentedit.editing.checkup._relative", lambda *_: error)
     monkeypatch.setattr("latentedit.editing.checkup.draw", lambda shape, **_: torch.ones(shape))
-    monkeypatch.setattr(model, "decode", lambda z: drawn.append(z) or z[:, :3])
-    monkeypatch.setattr(model, "_velocity", lambda z, s, c: seen.append((z, s)) or own(z, s, c))
-    monkeypatch.setattr(model, "encode", lambda pixels: drawn[0])
+    model.decode = lambda z: drawn.append(z) or z[:, :3]
+    model._velocity = lambda z, s, c: seen.append((z, s)) or own(z, s, c)
+    model.encode = lambda pixels: drawn[0]
     found = checked(model, last="derivative")
     assert (found["inversion"].ok, found["derivative"].ok) == (ok, ok)
     halfway = [z for z, s in seen if torch.equal(z, 0.5 * drawn[0] + 0.5) and s.tolist() == [0.5]]
     assert len(halfway) >= 2
 
 
-def test_a_model_without_text_lacks_nothing_for_it(tmp_path: Path) -> None:
+def test_a_model_without_text_passes_the_guidance_check(tmp_path: Path) -> None:
     found = checked(le.load(miniature_ddpm(tmp_path / "ddpm"), device="cpu"), last="derivative")
     assert found["guidance"].ok
     assert found["guidance"].text == "none: the model reads no text"
@@ -90,18 +90,18 @@ def test_a_model_without_text_lacks_nothing_for_it(tmp_path: Path) -> None:
 
 
 def deaf(own: Velocity, model: Any) -> Velocity:
-    """No text changes anything."""
+    """A network that ignores the text."""
     fixed = model.embed(["a face"])
     return lambda z, s, _: own(z, s, fixed.expand(len(z)))
 
 
 def flat(own: Velocity, _: Any) -> Velocity:
-    """A network that cuts the tangents off has the derivative 0."""
+    """A network without tangents, whose derivative is 0."""
     return lambda z, s, c: own(z.detach(), s, c) + 0 * z
 
 
 def restless(own: Velocity, _: Any) -> Velocity:
-    """Noise that is new at each call cannot be walked back."""
+    """A network with new noise at each call, which cannot be inverted."""
     generator = torch.Generator().manual_seed(0)
     return lambda z, s, c: own(z, s, c) + 9 * torch.randn(z.shape, generator=generator)
 
@@ -116,7 +116,7 @@ def restless(own: Velocity, _: Any) -> Velocity:
         (restless, "inversion", ""),
     ],
 )
-def test_what_a_model_lacks_is_found(
+def test_defects_of_a_model_are_found(
     model: Any, change: Callable[[Velocity, Any], Velocity], check: str, found: str
 ) -> None:
     model._velocity = change(model._velocity, model)
@@ -128,7 +128,7 @@ def test_what_a_model_lacks_is_found(
 @pytest.mark.parametrize(
     ("raised", "found"), [(torch.cuda.OutOfMemoryError("CUDA out of memory"), "too little memory"), (None, "finite")]
 )
-def test_where_drawing_fails_nothing_else_is_tried(model: Any, raised: Exception | None, found: str) -> None:
+def test_no_check_follows_a_failed_drawing(model: Any, raised: Exception | None, found: str) -> None:
     def broken(z: Tensor, s: Tensor, condition: Condition) -> Tensor:
         if raised is not None:
             raise raised

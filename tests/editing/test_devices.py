@@ -1,4 +1,4 @@
-"""Edits of a model that is not on the CPU: no part of them mixes its device with the CPU, or needs float64 there."""
+"""Edits by a model that is not on the CPU: no part mixes the devices or needs float64."""
 
 import dataclasses
 from collections.abc import Generator
@@ -66,7 +66,7 @@ def test_editors_stay_on_the_device(latent: JointLatent, name: str) -> None:
 
 @pytest.fixture
 def basis(latent: JointLatent) -> LocalBasis:
-    """Of a random matrix in the place of the network's Jacobian."""
+    """The basis of a random matrix in place of the network's Jacobian."""
     shape = tuple(latent.z.shape[1:])
     jacobian = DenseBlock(draw((8, latent.z.numel()), seed=0, purpose="jacobian").to(DEVICE), in_shape=shape)
     found = truncated_svd(jacobian, 2, generator=stream(0, "local basis"))
@@ -105,15 +105,15 @@ def test_searches_schedules_and_criteria_stay_on_the_device(latent: JointLatent)
     assert torch.equal(consensus_distances(changes.to(DEVICE)).cpu(), consensus_distances(changes))
 
 
-def test_a_guard_is_calibrated_and_looks(latent: JointLatent) -> None:
-    """Of its losses one was on the CPU and one on the device: on a GPU every edit by a calibrated model failed."""
+def test_a_guard_is_calibrated_and_checks_an_image(latent: JointLatent) -> None:
+    """One of its losses was on the CPU and one on the device: on a GPU, every edit by a calibrated model failed."""
     how = Calibration(images=2, steps=2, batch=2, harmed=1)
     guard = calibrate_guard(latent.backbone, captions=[CAPTION, TARGET], how=how)
     (known,) = guard.check(latent)
     assert known.number > 0
 
 
-def test_a_session_takes_a_direction_from_a_file(latent: JointLatent, tmp_path: Path) -> None:
+def test_a_session_applies_a_direction_from_a_file(latent: JointLatent, tmp_path: Path) -> None:
     """Without a model it is read on the CPU."""
     session = Session(latent)
     found = session.identify(prompt=TARGET, method=le.HSDS(steps=1))

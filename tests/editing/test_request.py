@@ -1,4 +1,4 @@
-"""A request makes sense when it is made, and does what the verbs do; what does not go together is refused."""
+"""Requests: contradictions are rejected when they are created, and their results are those of the verbs."""
 
 import dataclasses
 import inspect
@@ -46,40 +46,40 @@ def images(*sizes: tuple[int, int]) -> list[SourceImage]:
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"prompt": "a man", "change": ("=> a hat",)}, "`prompt` and `change` exclude each other"),
+        ({"prompt": "a man", "change": ("=> a hat",)}, "`prompt` and `change`"),
         (
             {"prompt": "a man", "change": ("=> a hat",), "direction": (FILE,)},
-            "`prompt` and `change` and `direction` exclude",
+            "`prompt` and `change` and `direction`",
         ),
-        ({"prompt": "a man", "instruction": (HAT,)}, "`prompt` and `instruction` exclude each other"),
-        ({"instruction": (HAT,), "source_prompt": "a man"}, "`instruction` cannot be combined with `source_prompt`"),
-        ({"instruction": (" ",)}, "`instruction` is an empty"),
-        ({"prompt": ("a man", " \n")}, "`prompt` is an empty caption"),
+        ({"prompt": "a man", "instruction": (HAT,)}, "`prompt` and `instruction`"),
+        ({"instruction": (HAT,), "source_prompt": "a man"}, "`source_prompt`"),
+        ({"instruction": (" ",)}, "`instruction`"),
+        ({"prompt": ("a man", " \n")}, "`prompt`"),
         ({"change": ("=> a hat", "nothing")}, "'nothing'"),
-        ({"prompt": "a man \udcff"}, "`prompt` is not valid UTF-8"),
-        ({"change": ("a hat => a \udfff",)}, "`change` is not valid UTF-8"),
+        ({"prompt": "a man \udcff"}, "`prompt`"),
+        ({"change": ("a hat => a \udfff",)}, "`change`"),
         ({"strength": (1.0, -math.inf)}, "finite"),
         ({"strength": (True,)}, "finite"),
         ({"strength": ()}, "got 0"),
-        ({"prompt": "a man", "strength": (1.0, 0.5)}, "one for each of 1 changes; got 2"),
-        ({"instruction": (HAT,), "strength": (1.0, 0.5)}, "`strength` must be one number"),
-        ({"change": CHANGES, "strength": (0.1, 0.2, 0.3)}, "one for each of 2 changes; got 3"),
-        ({"method": "flowedits"}, "did you mean 'flowedit'"),
+        ({"prompt": "a man", "strength": (1.0, 0.5)}, "got 2"),
+        ({"instruction": (HAT,), "strength": (1.0, 0.5)}, "`strength`"),
+        ({"change": CHANGES, "strength": (0.1, 0.2, 0.3)}, "got 3"),
+        ({"method": "flowedits"}, "'flowedit'"),
         ({"combine": "summ"}, "combine"),
-        ({"direction": (FILE,), "method": "flowedit"}, "'flowedit' cannot move along a `direction`"),
-        ({"change": CHANGES, "strength": (0.5, 0.2), "method": "flowedit"}, "cannot give each change a `strength`"),
-        ({"change": CHANGES, "combine": "inverse", "method": "flowedit"}, "'flowedit' cannot combine directions"),
+        ({"direction": (FILE,), "method": "flowedit"}, "`direction`"),
+        ({"change": CHANGES, "strength": (0.5, 0.2), "method": "flowedit"}, "`strength`"),
+        ({"change": CHANGES, "combine": "inverse", "method": "flowedit"}, "'flowedit'"),
     ],
 )
-def test_what_makes_no_sense_is_refused_in_one_line(fields: dict[str, Any], words: str) -> None:
+def test_contradictory_requests_are_rejected_in_one_line(fields: dict[str, Any], words: str) -> None:
     with pytest.raises((ConfigError, RegistryError), match=re.escape(words)) as caught:
         EditRequest(**fields)
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_what_a_request_leaves_open_is_refused_when_it_is_done(model: Backbone) -> None:
-    """By then: the images of a manifest bring their own targets."""
-    with pytest.raises(ConfigError, match="no edit requested"):
+def test_a_request_without_target_is_rejected_when_it_is_run(model: Backbone) -> None:
+    """Not before, because the images of a manifest have their own targets."""
+    with pytest.raises(ConfigError):
         verbs.edit_images(model, images(), EditRequest(source_prompt=FROM))
     request = EditRequest(change=CHANGES, add=("a hat",), remove=("a wall",), seed=3)
     assert [str(change) for change in pickle.loads(pickle.dumps(request)).change] == [*CHANGES, "=> a hat", "a wall =>"]
@@ -97,29 +97,29 @@ def test_what_a_request_leaves_open_is_refused_when_it_is_done(model: Backbone) 
         ({"direction": (FILE,)}, True),
     ],
 )
-def test_who_composes(model: Backbone, fields: dict[str, Any], composes: bool) -> None:
-    """The miniature has no stored settings, so that its default is flowedit, but for what eim alone does."""
+def test_only_some_requests_compose_directions(model: Backbone, fields: dict[str, Any], composes: bool) -> None:
+    """Without stored settings, the default is flowedit, except for requests that only eim can do."""
     assert verbs.composes(EditRequest(**fields), model) is composes
 
 
 class Stranger(EIM):
-    """Somebody else's editor."""
+    """A third-party editor."""
 
     name: ClassVar[str] = "stranger"
 
 
-def test_an_editor_of_somebody_else_is_not_replaced(model: Backbone) -> None:
-    """It makes several changes in one text, and is in the record; what it cannot do is refused by its name."""
+def test_a_third_party_editor_is_not_replaced(model: Backbone) -> None:
+    """It applies several changes by one text and is in the record; requests that it cannot do are rejected."""
     result = verbs.edit(model, images()[0], change=CHANGES, source_prompt=FROM, method=Stranger(), strength=0.5)
     assert (result.method, result.record.method) == ("stranger", "stranger")
     assert result.target_caption == "a person with glasses, a smile"
-    with pytest.raises(ConfigError, match=r"method 'stranger' .*method=\"eim\""):
+    with pytest.raises(ConfigError, match="'stranger'"):
         verbs.sweep(result.latent, prompt=TO, strengths=[0, 1], method=Stranger(), arm="joint")
-    with pytest.raises(ConfigError, match=r"method 'stranger' .*method=\"eim\""):
+    with pytest.raises(ConfigError, match="'stranger'"):
         EditRequest(direction=(FILE,), method=Stranger())
 
 
-def test_a_request_that_makes_no_sense_is_refused_before_anything_heavy_is_loaded() -> None:
+def test_requests_are_checked_without_importing_torch() -> None:
     code = "import sys\nfrom latentedit.editing.request import EditRequest\nEditRequest(prompt='a')\n"
     code += "print('torch' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
@@ -127,7 +127,7 @@ def test_a_request_that_makes_no_sense_is_refused_before_anything_heavy_is_loade
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("combine", ["sum", "inverse"])
-def test_several_changes_are_put_together_image_by_image(model: Backbone, combine: Any) -> None:
+def test_several_changes_are_combined_image_by_image(model: Backbone, combine: Any) -> None:
     way: dict[str, Any] = {
         "change": CHANGES,
         "source_prompt": FROM,
@@ -143,12 +143,12 @@ def test_several_changes_are_put_together_image_by_image(model: Backbone, combin
     assert made[1].image.tobytes() == wanted.image.tobytes()
     assert made[1].record == wanted.record
     assert not made[1].record.directions[0].given
-    assert made[1].cost.evaluations > wanted.cost.evaluations, "the search is a part of it"
+    assert made[1].cost.evaluations > wanted.cost.evaluations, "including the search"
 
 
 @pytest.mark.nightly
-def test_directions_found_elsewhere_do_not_depend_on_who_is_edited_with_whom(model: Backbone, tmp_path: Path) -> None:
-    """Of the images here, one is that on which the direction was found; that must not change the others."""
+def test_given_directions_do_not_depend_on_the_other_images(model: Backbone, tmp_path: Path) -> None:
+    """One of the images is the one on which the direction was found; that must not affect the others."""
     alike = images((40, 56), (40, 56))
     found = verbs.identify(encode(model, alike[0], source_prompt=FROM), prompt=TO)
     found.save(tmp_path / "it.safetensors")
@@ -161,7 +161,7 @@ def test_directions_found_elsewhere_do_not_depend_on_who_is_edited_with_whom(mod
         assert alone.record.directions[0].fingerprint == found.fingerprint
 
 
-def test_edit_shows_every_option_with_its_description() -> None:
+def test_the_docstring_of_edit_describes_every_option() -> None:
     """`help` reads the signature and the docstring; type checkers read `EditOptions`."""
     options = {field.name for field in dataclasses.fields(EditRequest)} - {"settings"}
     shown = inspect.signature(verbs.edit).parameters
@@ -172,7 +172,7 @@ def test_edit_shows_every_option_with_its_description() -> None:
     )
 
 
-def test_a_latent_does_not_take_what_belongs_to_encoding(model: Backbone) -> None:
+def test_options_of_encoding_are_rejected_for_a_latent(model: Backbone) -> None:
     latent = encode(model, images()[0], source_prompt=FROM)
     with pytest.raises(ConfigError, match="mask"):
         verbs.sweep(latent, prompt=TO, strengths=[1], mask=Image.new("L", (40, 56)))

@@ -1,4 +1,4 @@
-"""What moves images by directions, what is said of it (captions, records, costs), and what a session keeps."""
+"""Moves along directions: captions, records and costs, and values that a session caches."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ from tests.editors.edits import gray, noisy
 
 pytestmark = pytest.mark.slow
 
-SCENE = "gray room, a hat, a wall"  # the color model reads the first word; the rest is for the words of changes
+SCENE = "gray room, a hat, a wall"  # the color model reads only the first word; changes can name the rest
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def red(latent: JointLatent) -> Direction:
 
 @pytest.fixture
 def blue(latent: JointLatent) -> Direction:
-    """To blue as far as the latent goes; its words speak of the hat."""
+    """A direction to blue whose captions name the hat."""
     moved = identify(latent, change="gray => blue", seed=4)
     return dataclasses.replace(moved, target_captions=("gray room, a scarf, a wall",))
 
@@ -62,7 +62,7 @@ def moved(
     combine: Combine = "sum",
     **way: Any,
 ) -> EditResult:
-    """The first image's result."""
+    """The result of the first image."""
     session = latent if isinstance(latent, Session) else Session(latent)
     request = EditRequest(direction=tuple(directions), strength=tuple(shares), combine=combine, settings=way)
     return session.run(request, [strength])[0][0]
@@ -75,10 +75,10 @@ def wordless(direction: Direction) -> Direction:
 @pytest.mark.parametrize("arm", ["image", "joint"])
 @pytest.mark.parametrize("combine", ["sum", "inverse", "projection"])
 @pytest.mark.parametrize("shares", [(0.3, 0.8), (0.5, -0.4), (0.0, 1.0)])
-def test_several_directions_are_one_that_is_composed(
+def test_several_directions_equal_their_composition(
     latent: JointLatent, red: Direction, blue: Direction, arm: Arm, combine: Any, shares: tuple[float, float]
 ) -> None:
-    """A negative share is so much of the reverse; for the sum, and for duals, that is the same with a minus."""
+    """A negative strength reverses the direction."""
     result = moved(latent, [red, blue], shares, arm=arm, level=0.5, steps=6, combine=combine)
     ways = [d if share >= 0 else -d for d, share in zip([red, blue], shares, strict=True)]
     whole = wordless(compose([wordless(way) for way in ways], [abs(share) for share in shares], combine))
@@ -92,8 +92,8 @@ def test_several_directions_are_one_that_is_composed(
     assert result.record.combine == combine
 
 
-def test_all_changes_are_reported_in_one_caption(latent: JointLatent, red: Direction, blue: Direction) -> None:
-    """Those that are made, and whose words are in the caption of this image."""
+def test_the_target_caption_contains_all_changes(latent: JointLatent, red: Direction, blue: Direction) -> None:
+    """Of directions that are applied, and whose words are in the caption of the image."""
     alone, back = moved(latent, [red]), moved(latent, [red], [-1.0])
     assert torch.equal(alone.latent.z, latent.z + red.z)
     assert torch.equal(back.latent.z, latent.z - red.z)
@@ -114,11 +114,11 @@ def test_all_changes_are_reported_in_one_caption(latent: JointLatent, red: Direc
         assert result.latent.captions == (SCENE,)
     for arm in ("image", "joint"):
         away = manipulate(latent, red, strength=-0.5, arm=arm)
-        assert away.latent.captions == latent.captions, "away from a target an image does not show it"
+        assert away.latent.captions == latent.captions, "a negative strength does not show the target"
 
 
-def test_directions_of_several_images_have_words_for_each(colors: ColorBackbone, red: Direction) -> None:
-    """One for all, one with too few words, and one each."""
+def test_directions_of_several_images_have_captions_for_each(colors: ColorBackbone, red: Direction) -> None:
+    """A direction for all images, one with too few captions, and one per image."""
     images = [gray(1), gray(2), gray(3)]
     latent = encode(colors, images, source_prompt=["gray room, a cat", "a dog", "a tree, gray room"])
     row = Session(latent).manipulate(red, strength=0.5)
@@ -148,16 +148,16 @@ def test_directions_of_several_images_have_words_for_each(colors: ColorBackbone,
         ({"target_captions": ("",)}, True),
     ],
 )
-def test_only_what_was_found_here_can_be_found_again(
+def test_only_directions_found_on_this_image_can_be_recomputed(
     latent: JointLatent, red: Direction, changes: dict[str, Any], given: bool
 ) -> None:
     result = moved(latent, [dataclasses.replace(red, **changes)])
     assert result.record.directions[0].given is given
-    assert result.record.evaluations == (0 if given else 48)  # what it takes from nothing
+    assert result.record.evaluations == (0 if given else 48)  # including the search
     assert moved(encode(latent.backbone, gray(1), source_prompt=SCENE), [red]).record.directions[0].given
 
 
-def test_other_editors_know_one_text(colors: ColorBackbone, latent: JointLatent) -> None:
+def test_other_editors_take_one_prompt(colors: ColorBackbone, latent: JointLatent) -> None:
     editor, other = FlowEdit(steps=4), SourceImage.from_image(noisy())
     latent = dataclasses.replace(latent, references=(other,))
     target = "red room, a hat, a wall"
@@ -171,14 +171,14 @@ def test_other_editors_know_one_text(colors: ColorBackbone, latent: JointLatent)
     assert result.record.evaluations == editor.evaluations(latent, strength=0.5) == result.cost.evaluations
 
 
-def test_settings_of_directions_are_read_with_distrust(latent: JointLatent, red: Direction) -> None:
+def test_invalid_settings_of_directions_are_rejected(latent: JointLatent, red: Direction) -> None:
     assert (seed_of({}), seed_of({"seed": 10**30})) == (0, 10**30)
     assert search_of({"steps": 3, "seed": 5, "levels": [0.9, 0.2]}) == HSDS(steps=3, levels=(0.9, 0.2))
     for seed in ("3", None, True):
-        with pytest.raises(ConfigError, match=r"seed of the direction must be an integer"):
+        with pytest.raises(ConfigError):
             moved(latent, [dataclasses.replace(red, settings={"seed": seed})])
     for steps in (0, "many", None):
-        with pytest.raises(ConfigError, match="steps must be"):
+        with pytest.raises(ConfigError):
             default_manipulation(latent, [dataclasses.replace(at_level(latent), settings={"steps": steps})], {})
     for settings in ({"stepz": 3}, {"levels": 3}):
         with pytest.raises(ConfigError):
@@ -196,8 +196,8 @@ def at_level(latent: JointLatent, index: int = 0, *, level: float = 0.6, steps: 
     return direction_at(latent, 3 * drawn, level=level, method="random", settings={"steps": steps})
 
 
-def test_how_directions_move_images(colors: ColorBackbone, latent: JointLatent, red: Direction) -> None:
-    """As is said; else at the level of those that live at one; else as the model says, also of other images."""
+def test_arm_level_and_steps_of_directions(colors: ColorBackbone, latent: JointLatent, red: Direction) -> None:
+    """By the options, else the level of the directions, else the model's settings, also those for other images."""
     found, other = at_level(latent), at_level(latent, 1, steps=7)
     assert way(latent, [found]) == ("joint", 0.6, 5)
     assert way(latent, [found, -other]) == ("joint", 0.6, 7)
@@ -206,21 +206,23 @@ def test_how_directions_move_images(colors: ColorBackbone, latent: JointLatent, 
     stored = {"arm": "joint", "level": 0.4, "steps": 9, "search": {"steps": 3}}
     colors.defaults = {"editors": {"eim": stored}, "transfer": {"arm": "text", "level": 0.9, "steps": 7}}
     assert stored_eim(colors) == EIM(arm="joint", level=0.4, steps=9, search=HSDS(steps=3))
-    assert way(latent, [dataclasses.replace(found, settings={})]) == ("joint", 0.4, 9), "it lives at no level"
-    assert way(latent, [red]) == ("joint", 0.4, 9), "it was found here"
+    assert way(latent, [dataclasses.replace(found, settings={})]) == ("joint", 0.4, 9), "without a level"
+    assert way(latent, [red]) == ("joint", 0.4, 9), "found on this image"
     other_image = encode(colors, gray(5), source_prompt=SCENE)
     assert way(other_image, [red]) == ("text", 0.9, 7)
     assert way(other_image, [red], arm="image") == ("image", 0.9, 7)
-    assert way(other_image, [wordless(red)]) == ("joint", 0.4, 9), "it cannot be said in another caption"
-    made = encode(colors, gray(6), source_prompt=red.target_captions[0])  # by this direction, as far as one can see
+    assert way(other_image, [wordless(red)]) == ("joint", 0.4, 9), "without captions"
+    made = encode(
+        colors, gray(6), source_prompt=red.target_captions[0]
+    )  # which looks like the result of this direction
     assert way(made, [red]) == ("joint", 0.4, 9)
     colors.defaults = {}
     assert way(latent, [red]) == (EIM().arm, EIM().level, EIM().steps)
 
 
-def test_levels_that_differ_are_moved_at_one_after_the_other(latent: JointLatent) -> None:
+def test_directions_at_different_levels_are_applied_in_sequence(latent: JointLatent) -> None:
     both = [at_level(latent), at_level(latent, 1, level=0.8)]
-    with pytest.raises(ConfigError, match=r"got levels 0\.6, 0\.8\. Apply them in sequence"):
+    with pytest.raises(ConfigError, match=r"0\.6, 0\.8"):
         manipulate(latent, both)
     first = manipulate(latent, both[0])
     assert manipulate(first.latent, both[1]).record.before == first.record
@@ -232,7 +234,7 @@ def test_levels_that_differ_are_moved_at_one_after_the_other(latent: JointLatent
 
 
 @pytest.mark.parametrize("level", [0.4, 1.0])
-def test_what_is_added_at_the_level_is_the_direction_there(colors: ColorBackbone, level: float) -> None:
+def test_the_direction_is_added_at_its_level(colors: ColorBackbone, level: float) -> None:
     """Also at level 1, where a latent shows nothing of the image; strength 0 is the image bit for bit."""
     image = noisy(mean=(128, 128, 128), deviation=40)
     latent = encode(colors, image, source_prompt="gray")
@@ -254,8 +256,8 @@ def test_what_is_added_at_the_level_is_the_direction_there(colors: ColorBackbone
         assert result.verdict.word == "changed"
 
 
-def test_what_one_strength_found_out_serves_the_next(colors: ColorBackbone) -> None:
-    """Four steps below 0.5 of eight: up once, five ways of effects, and one way a strength."""
+def test_a_session_reuses_evaluations_for_further_strengths(colors: ColorBackbone) -> None:
+    """Four of eight steps are below 0.5: one inversion, five moves to measure effects, one move per strength."""
     session = Session(encode(colors, noisy()))
     direction, other = session.identify(prompt="green"), session.identify(prompt="blue")
 
@@ -282,11 +284,11 @@ def test_what_one_strength_found_out_serves_the_next(colors: ColorBackbone) -> N
     assert cost([0.2, 0.1], [direction, other]) >= 8
 
 
-def test_a_session_takes_several_images_and_the_verbs_one(colors: ColorBackbone) -> None:
+def test_sessions_take_several_images_and_verbs_one(colors: ColorBackbone) -> None:
     latent = encode(colors, [noisy(1), noisy(2)])
     direction, strengths = identify(latent, prompt=["green", "blue"]), torch.tensor([-1.0, 1.0, 0.5])
     for verb in (lambda: manipulate(latent, direction), lambda: sweep(latent, direction, strengths=[1.0])):
-        with pytest.raises(ConfigError, match=r"latent of one image; got 2 of them\. Use a Session"):
+        with pytest.raises(ConfigError):
             verb()
     assert len(Session(latent).manipulate(direction)) == 2
     rows = Session(latent).sweep(direction, strengths=strengths)
@@ -295,8 +297,8 @@ def test_a_session_takes_several_images_and_the_verbs_one(colors: ColorBackbone)
         assert all(same_image(result.source, source) and result.target_caption == target for result in row)
 
 
-def test_changes_are_local_as_was_found_to_suit_the_model(colors: ColorBackbone, latent: JointLatent) -> None:
-    """By a direction as by a caption, and on the way back."""
+def test_changes_are_local_by_default_or_by_calibration(colors: ColorBackbone, latent: JointLatent) -> None:
+    """For directions, captions and undo."""
     red = identify(latent, change="gray => red", seed=3)
     assert manipulate(latent, red).record.auto_mask
     image, ramp = SourceImage.from_image(gray()), dataclasses.replace(red, z=red.z * torch.linspace(0, 1, 8))
@@ -312,8 +314,8 @@ def test_changes_are_local_as_was_found_to_suit_the_model(colors: ColorBackbone,
     assert same_image(undo_direction(colors, image, ramp), whole)
 
 
-def test_what_was_found_on_a_moved_latent_is_not_found_again_on_the_image(latent: JointLatent, red: Direction) -> None:
-    """Moved without words both have one caption, and one file."""
+def test_a_direction_of_a_moved_latent_is_not_recomputed_on_the_image(latent: JointLatent, red: Direction) -> None:
+    """Moved by a direction without captions, the latent has the caption and file of the image."""
     there = manipulate(latent, wordless(red), strength=0.5).latent
     assert there.captions == latent.captions
     found = identify(there, change="gray => blue")
@@ -321,10 +323,10 @@ def test_what_was_found_on_a_moved_latent_is_not_found_again_on_the_image(latent
     on = manipulate(latent, found)
     assert on.record.directions[0].given
     assert same_image(le.replay(on.record, latent.backbone, gray(), directions=[found])[0].image, on.image)
-    assert way(latent, [found]) == way(latent, [red]), "of this image all the same"
+    assert way(latent, [found]) == way(latent, [red]), "on this image"
 
 
-def test_a_sweep_by_the_default_states_which(colors: ColorBackbone) -> None:
+def test_a_sweep_reports_its_default_method(colors: ColorBackbone) -> None:
     colors.defaults = {}
     untuned = encode(colors, gray(), source_prompt=SCENE)
     for result in sweep(untuned, change="gray => red", strengths=[0.5, 1.0]):
@@ -338,7 +340,7 @@ def test_a_sweep_by_the_default_states_which(colors: ColorBackbone) -> None:
         assert {result.method for result in sweep(untuned, strengths=[0.5, 1.0], **way)} == {"eim"}
 
 
-def test_an_eim_that_is_given_moves_a_sweep(latent: JointLatent, red: Direction) -> None:
+def test_a_given_eim_sets_the_path_of_a_sweep(latent: JointLatent, red: Direction) -> None:
     given = EIM(search=HSDS(steps=3), arm="joint", level=0.5, steps=4)
     (along,) = sweep(latent, red, strengths=[1.0], method=given, steps=2)
     (towards,) = sweep(latent, change="gray => red", strengths=[1.0], method=given)

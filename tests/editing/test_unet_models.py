@@ -1,4 +1,4 @@
-"""What the editors' laws leave out on a U-Net, whose levels reach neither the image nor pure noise."""
+"""Edits by a U-Net, whose levels reach neither 0 nor 1."""
 
 import pytest
 import torch
@@ -29,14 +29,14 @@ def latent(backbone: Backbone) -> JointLatent:
     return JointLatent(backbone=backbone, z=z, condition=backbone.embed(TEXTS), captions=TEXTS)
 
 
-def test_a_weak_sdedit_starts_below_the_levels_of_the_training(latent: JointLatent) -> None:
+def test_a_weak_sdedit_starts_below_the_lowest_level(latent: JointLatent) -> None:
     with torch.no_grad():
         edited = SDEdit(steps=20).edit(latent, latent.condition, [0.02])[0].z
     assert latent.backbone.capabilities.s_min > 0.02 * 0.7
     assert 0 < relative_error(edited, latent.z) < 0.1
 
 
-def test_a_search_is_cut_to_the_highest_level(latent: JointLatent) -> None:
+def test_levels_of_a_search_are_limited_to_the_highest_level(latent: JointLatent) -> None:
     target = latent.backbone.embed(["a person with glasses"])
     highest = latent.backbone.capabilities.s_max
     wished = identify(latent, target, HSDS(levels=(1.0, 1.0), steps=1), seed=0)

@@ -1,4 +1,4 @@
-"""The front door, on a model of colored images whose edits have a closed form."""
+"""`edit`, `sweep`, `identify` and `manipulate`, with a model whose edits have a closed form."""
 
 import dataclasses
 import functools
@@ -42,8 +42,8 @@ from tests.guard.unknown import not_known
 pytestmark = pytest.mark.slow
 
 
-def test_an_edit_moves_the_image_by_the_difference_of_the_texts(colors: ColorBackbone) -> None:
-    """Annealed to the end, the change is the shift of the means: -1 in red and +1 in green on the scale of [-1, 1]."""
+def test_an_edit_moves_the_image_by_the_difference_of_the_captions(colors: ColorBackbone) -> None:
+    """With annealing to the end, the change is the shift of the means: -1 in red and +1 in green, in [-1, 1]."""
     result = edit(colors, noisy(), prompt="green", method=EIM(search=HSDS(steps=64)))
     change = np.asarray(result.image, dtype=float) - np.asarray(result.source, dtype=float)
     assert np.abs(change.mean(axis=(0, 1)) - 127.5 * np.array([-1, 1, 0])).max() < 2  # some pixels clip
@@ -63,7 +63,7 @@ def test_an_edit_moves_the_image_by_the_difference_of_the_texts(colors: ColorBac
 @pytest.mark.parametrize(
     ("method", "size", "mode"), [("eim", (37, 21), "RGBA"), ("flowedit", (37, 21), "RGBA"), ("sdedit", (8, 8), "RGB")]
 )
-def test_strength_zero_is_the_file_bit_for_bit(
+def test_strength_0_is_the_original_bit_for_bit(
     colors: ColorBackbone, method: str, size: tuple[int, int], mode: str
 ) -> None:
     source = noisy(size=size, mode=mode)
@@ -81,18 +81,18 @@ def test_strength_zero_is_the_file_bit_for_bit(
 
 
 def test_settings_of_the_editor_are_keyword_arguments(colors: ColorBackbone) -> None:
-    """By the editor's names or those of diffusers; names that it does not have are refused."""
+    """By the editor's names or those of diffusers; other names are rejected."""
     settings: dict[str, Any] = {"num_inference_steps": 5, "guidance_scale": 2.5}
     result = edit(colors, noisy(), prompt="green", method="sdedit", level=0.7, **settings)
     assert result.record.settings == {**SDEdit().to_dict(), "level": 0.7, "steps": 5, "guidance": 2.5}
     swept = sweep(encode(colors, noisy()), prompt="green", strengths=[1], method="sdedit", level=0.7, **settings)
     assert same_image(swept[0].image, result.image)
     for name in ("guidance_scale", "promt"):
-        with pytest.raises(ConfigError, match=f"has no setting '{name}'.* arm, level, search, steps"):
+        with pytest.raises(ConfigError, match=f"'{name}'"):
             edit(colors, noisy(), prompt="green", method="eim", **dict[str, Any]({name: 3}))
 
 
-def test_a_list_comes_back_in_order_for_any_the_shapes() -> None:
+def test_a_list_of_images_of_any_shapes_is_edited_in_order() -> None:
     model = ColorBackbone(sizes=(4, 8, 12))
     images = [noisy(0), noisy(1, (40, 12)), noisy(2)]
     together = edit(model, images, prompt=["green", "blue", "gray"], source_prompt="red", seed=1)
@@ -102,7 +102,7 @@ def test_a_list_comes_back_in_order_for_any_the_shapes() -> None:
         assert same_image(result.image, edit(model, source, prompt=target, source_prompt="red", seed=1).image)
 
 
-def test_the_steps_apart_are_the_edit(colors: ColorBackbone, tmp_path: Path) -> None:
+def test_encode_identify_and_manipulate_equal_edit(colors: ColorBackbone, tmp_path: Path) -> None:
     path = tmp_path / "red.png"
     noisy().save(path)
     latent = encode(colors, path)
@@ -120,8 +120,8 @@ def test_the_steps_apart_are_the_edit(colors: ColorBackbone, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("way", ["image", "text", "joint", "eim", "flowedit", "sdedit"])
-def test_a_sweep_is_its_strengths_one_by_one(colors: ColorBackbone, way: Any) -> None:
-    """Along a direction by every arm, and towards a text by any editor."""
+def test_a_sweep_equals_its_single_edits(colors: ColorBackbone, way: Any) -> None:
+    """Along a direction by every arm, and towards a prompt by any editor."""
     latent, strengths = encode(colors, noisy()), [1.0, 0.0, 0.4, -0.2]
     along: dict[str, Any] = {"arm": way, "level": 0.5, "steps": 8}
     towards: dict[str, Any] = {"prompt": "green", "method": way, "seed": 3}
@@ -138,25 +138,25 @@ def test_a_sweep_is_its_strengths_one_by_one(colors: ColorBackbone, way: Any) ->
         assert np.abs(levels(result.image) - levels(other.image)).max() <= 1  # rounding
         assert result.verdict.word == other.verdict.word
         assert result.verdict.share == pytest.approx(other.verdict.share, abs=1e-5)
-        assert result.record == other.record or (way, result.strength) == ("eim", 0), "there it looks for no direction"
+        assert result.record == other.record or (way, result.strength) == ("eim", 0), "it searches no direction"
     assert same_image(swept[1].image, noisy())
 
 
 def test_a_model_without_a_reader_needs_captions(colors: ColorBackbone) -> None:
     model = ColorBackbone()
-    with pytest.raises(ConfigError, match="`source_prompt`"):
+    with pytest.raises(ConfigError):
         edit(model, noisy(), prompt="green")
     result = edit(model, noisy(), prompt="green", source_prompt="red")
     assert result.effect.read_before is None
     assert result.effect.read_after is None
     report = edit(colors, noisy(), prompt="mauve", source_prompt="blue")
-    assert (report.caption, report.notes) == ("blue", ("unknown color in 'mauve'",)), "what is given beats what is read"
+    assert (report.caption, report.notes) == ("blue", ("unknown color in 'mauve'",)), "a given caption has precedence"
 
 
 def test_missing_forward_derivatives_are_noted_in_every_result(
     colors: ColorBackbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first product shows that the network has none; differences stand in, and the user is told."""
+    """The first product shows that the network has none; finite differences are used, with a note."""
 
     def refuse(*arguments: object) -> None:
         raise NotImplementedError("no tangent rule")
@@ -170,19 +170,19 @@ def test_missing_forward_derivatives_are_noted_in_every_result(
     assert edit(colors, noisy(), prompt="green", method=EIM(search=HSDS(steps=2))).notes == ()
 
 
-def test_a_damaged_network_is_named(colors: ColorBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(colors, "_velocity", lambda z, s, condition: torch.full_like(z, torch.nan))
+def test_a_network_that_returns_nan_is_reported(colors: Any) -> None:
+    colors._velocity = lambda z, s, condition: torch.full_like(z, torch.nan)
     for act in (
         lambda: edit(colors, noisy(), prompt="green", method="flowedit", strength=0.5),
         lambda: identify(encode(colors, noisy()), prompt="green"),
     ):
-        with pytest.raises(ModelError, match="Check its weights"):
+        with pytest.raises(ModelError):
             act()
 
 
-def test_a_target_that_states_nothing_new_has_no_direction(colors: ColorBackbone) -> None:
+def test_equal_captions_have_no_direction(colors: ColorBackbone) -> None:
     latent = encode(colors, noisy())
-    with pytest.raises(ConfigError, match=r"'red' and 'red'.*Name what should change"):
+    with pytest.raises(ConfigError):
         identify(latent, prompt="red")
     both = encode(colors, [noisy(1), noisy(2)])
     assert identify(both, prompt=["red", "green"]).length.count_nonzero() == 1  # one of two may stay
@@ -198,12 +198,12 @@ SCENE = "gray room, a hat"
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [
-        ({"prompt": ["green", "blue"]}, "1 images take one"),
-        ({"change": "blue => red"}, "is not words of the caption"),
-        ({"prompt": "red", "mask": Image.new("L", (9, 8), 255)}, "9x8 pixels, the image 8x8"),
+        ({"prompt": ["green", "blue"]}, "1 images"),
+        ({"change": "blue => red"}, "'blue'"),
+        ({"prompt": "red", "mask": Image.new("L", (9, 8), 255)}, "9x8"),
     ],
 )
-def test_edits_that_make_no_sense_are_refused_before_the_network_is_evaluated(
+def test_invalid_edits_are_rejected_without_evaluations(
     colors: ColorBackbone, wanted: dict[str, Any], words: str
 ) -> None:
     with colors.count() as counted, pytest.raises(LatentEditError, match=words):
@@ -214,18 +214,18 @@ def test_edits_that_make_no_sense_are_refused_before_the_network_is_evaluated(
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [
-        ({"strengths": []}, "at least one strength"),
+        ({"strengths": []}, "strength"),
         ({"strengths": [0.5, math.nan]}, "finite"),
-        ({"direction": None, "prompt": "red", "method": "flowslider", "arm": "text"}, "cannot set `arm`"),
-        ({"direction": None}, "no edit requested"),
+        ({"direction": None, "prompt": "red", "method": "flowslider", "arm": "text"}, "`arm`"),
+        ({"direction": None}, "edit"),
     ],
 )
-def test_sweeps_that_make_no_sense_are_refused(colors: ColorBackbone, wanted: dict[str, Any], words: str) -> None:
+def test_invalid_sweeps_are_rejected(colors: ColorBackbone, wanted: dict[str, Any], words: str) -> None:
     latent = encode(colors, gray(), source_prompt=SCENE)
     found: dict[str, Any] = {"direction": identify(latent, change="gray => red"), "strengths": [1.0]}
     with pytest.raises(ConfigError, match=words):
         sweep(latent, **(found | wanted))
-    with pytest.raises(ConfigError, match="got 3"):
+    with pytest.raises(ConfigError):
         manipulate(latent, [found["direction"]] * 2, strength=[1.0, 0.5, 0.2])
 
 
@@ -237,7 +237,7 @@ def test_sweeps_that_make_no_sense_are_refused(colors: ColorBackbone, wanted: di
         (Change(old="gray", new="red"), "red room, a hat"),
     ],
 )
-def test_a_change_is_the_caption_that_it_makes(
+def test_a_change_equals_its_target_caption(
     colors: ColorBackbone, change: ChangeLike | list[ChangeLike], target: str
 ) -> None:
     latent = encode(colors, gray(), source_prompt=SCENE)
@@ -249,7 +249,7 @@ def test_a_change_is_the_caption_that_it_makes(
 
 
 @pytest.mark.parametrize(("method", "size", "mode"), [("eim", (8, 8), "RGB"), ("flowedit", (37, 21), "RGBA")])
-def test_a_mask_keeps_everything_else_as_it_was(
+def test_pixels_outside_a_mask_are_unchanged(
     colors: ColorBackbone, method: str, size: tuple[int, int], mode: str
 ) -> None:
     source = gray(1, size, mode)
@@ -264,7 +264,7 @@ def test_a_mask_keeps_everything_else_as_it_was(
 
 
 class Blind(ColorReader):  # pyright: ignore[reportGeneralTypeIssues]
-    """Says the same of every image."""
+    """A captioner with one caption for every image."""
 
     text = "gray"
 
@@ -272,24 +272,25 @@ class Blind(ColorReader):  # pyright: ignore[reportGeneralTypeIssues]
         return [self.text] * len(pixels)
 
 
-def test_a_captioner_reads_where_no_caption_is_given(colors: ColorBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_captioner_is_used_without_a_given_caption(colors: ColorBackbone) -> None:
     for captioner, caption in ((Blind(colors), "gray"), ("colors", "red"), (None, "red")):
         assert edit(colors, noisy(), prompt="green", captioner=captioner).caption == caption
     assert edit(colors, noisy(), prompt="green", captioner=Blind(colors), source_prompt="blue").caption == "blue"
-    with pytest.raises(RegistryError, match="colors"):
+    with pytest.raises(RegistryError):
         edit(colors, noisy(), prompt="green", captioner="color")
-    monkeypatch.setattr(Blind, "text", "")
-    with pytest.raises(ConfigError, match="caption from the captioner"):
-        edit(colors, noisy(), prompt="green", captioner=Blind(colors))
+    silent = Blind(colors)
+    silent.text = ""
+    with pytest.raises(ConfigError):
+        edit(colors, noisy(), prompt="green", captioner=silent)
 
 
 @pytest.mark.parametrize("strength", [1.0, 0.3])
 @pytest.mark.parametrize("local", [True, False])
 @pytest.mark.parametrize(("size", "mode"), [((37, 21), "RGBA"), ((5, 30), "RGB")])
-def test_there_and_back_again_is_the_image(
+def test_the_reverse_edit_restores_the_image(
     colors: ColorBackbone, size: tuple[int, int], mode: str, local: bool, strength: float
 ) -> None:
-    """Bit for bit, also where the edited image was clipped: the way goes through the latent, not the file."""
+    """Bit for bit, even where the edited image is clipped, because the latent is edited and not the file."""
     source = noisy(4, size, mode)
     latent = encode(colors, source, source_prompt="red")
     direction = identify(latent, prompt="green")
@@ -304,8 +305,8 @@ def test_there_and_back_again_is_the_image(
     assert back.record.directions[0].strength == -1
 
 
-def test_a_direction_without_words_is_taken_back_too(colors: ColorBackbone) -> None:
-    """The records on the way to the latent say that it was applied; so nothing is clamped, as the opposite would be."""
+def test_a_direction_without_captions_can_be_reversed(colors: ColorBackbone) -> None:
+    """The records of the latent show that it was applied, so that its strength is not limited."""
     latent = encode(colors, gray(), source_prompt="gray")
     direction = dataclasses.replace(identify(latent, prompt="red"), source_captions=(), target_captions=())
     there = manipulate(latent, direction, strength=0.75)
@@ -321,17 +322,14 @@ def test_a_direction_without_words_is_taken_back_too(colors: ColorBackbone) -> N
     assert torch.allclose(further.latent.z, opposite.latent.z, atol=1e-6)
 
 
-def test_an_unknown_image_is_refused_before_the_edit_where_it_is_not_wanted(
-    colors: ColorBackbone, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A model of one kind of images says which, and what to use for others."""
+def test_an_unknown_image_is_rejected_without_force(colors: ColorBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
     not_known(monkeypatch, number=9.5, reason="style")
-    with colors.count() as cost, pytest.raises(UnknownImageError, match=r"colors does not know .* 9\.5x"):
+    with colors.count() as cost, pytest.raises(UnknownImageError, match=r"9\.5"):
         edit(colors, noisy(), force=False, prompt="green")
     assert cost.evaluations == 0
 
 
-def test_an_unknown_image_is_edited_with_a_warning_and_never_just_changed(
+def test_an_unknown_image_is_edited_with_a_warning_and_its_own_verdict(
     colors: ColorBackbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     knowledge = not_known(monkeypatch, reason="style", caption_fits=True)
@@ -350,7 +348,7 @@ def test_an_unknown_image_is_edited_with_a_warning_and_never_just_changed(
         assert (other.verdict.word, len(other.notes)) == ("done", notes)
         assert ("doubtful" in other.verdict.reason) is (state == "doubtful")
     after = Session(result.latent).run(EditRequest(prompt="blue"))[0][0]
-    assert after.verdict.word == "not known", "what follows on an unknown image is one"
+    assert after.verdict.word == "not known", "edits of an unknown image are unknown as well"
     assert after.cost.guard_evaluations == 0
 
 
@@ -358,8 +356,8 @@ SIZE = (300, 150)
 
 
 @pytest.mark.parametrize("arm", [None, "joint"])
-def test_a_direction_to_keep_is_the_mean_calibrated_on_its_images(colors: ColorBackbone, arm: Arm | None) -> None:
-    """With a preview of the first image, 128 pixels wide each: no change, half of it, all of it."""
+def test_a_stored_direction_is_the_calibrated_mean_of_its_images(colors: ColorBackbone, arm: Arm | None) -> None:
+    """With a preview of the first image, 128 pixels wide each: no change, half and the full change."""
     latent = encode(colors, [gray(1, SIZE), gray(2, SIZE)], source_prompt="gray")
     direction = identify(latent, prompt=["red", "blue"], seed=3)
     kept = calibrate_direction(latent, direction, arm=arm, license="CC0-1.0")
@@ -383,7 +381,7 @@ def test_a_direction_to_keep_is_the_mean_calibrated_on_its_images(colors: ColorB
     assert np.abs(panels[0] - panels[2]).max() > 20
 
 
-def test_a_preview_of_a_small_image_has_its_size_and_is_on_white(colors: ColorBackbone) -> None:
+def test_a_preview_of_a_small_image_has_its_size_and_a_white_background(colors: ColorBackbone) -> None:
     source = gray(1, (20, 10), "RGBA")
     source.putalpha(0)
     latent = encode(colors, source, source_prompt="gray")
@@ -405,7 +403,7 @@ class Describes(ColorReader):
 
 
 def test_partial_captions_are_completed_from_the_image(colors: ColorBackbone) -> None:
-    """The user's words stay, both captions get the same phrases, and replaying needs no captioner."""
+    """The given words stay, both captions get the same phrases, and replaying needs no captioner."""
     image, words = noisy(), {"source_prompt": "red", "prompt": "green"}
     result = edit(colors, image, captioner=Describes(colors), **words)
     assert (result.caption, result.target_caption) == (
@@ -422,10 +420,10 @@ def test_partial_captions_are_completed_from_the_image(colors: ColorBackbone) ->
 
 
 @pytest.mark.parametrize(("way", "strength"), [("eim", 1.0), ("eim", 0.4), ("flowedit", 0.4)])
-def test_a_refined_edit_is_recorded_and_made_again(
+def test_a_refined_edit_is_recorded_and_replayed(
     colors: ColorBackbone, monkeypatch: pytest.MonkeyPatch, way: str, strength: float
 ) -> None:
-    """The colors change everywhere, which the default would leave as it is."""
+    """The colors change everywhere, which the default refinement would not affect."""
     everywhere = functools.partial(Refinement, widest=1.0)
     monkeypatch.setattr("latentedit.editors.refinement.Refinement", everywhere)
     words: dict[str, Any] = {"prompt": "green", "method": way, "strength": strength, "seed": 3}

@@ -27,7 +27,7 @@ ROUND_S = 15  # intended time of one process, estimated from those before
 HARD_S = 4 * LIMIT_S  # a process without an answer for this time is killed
 ABOUT = (
     f"A fault is a crash, more than {LIMIT_S} s, more than {MEMORY_BYTES / 1e9:g} GB of additional memory, a partial "
-    "file, or raw control characters in the output. Accepted are the inputs that were not refused."
+    "file, or raw control characters in the output. Accepted are the inputs that were not rejected."
 )
 
 

@@ -1,9 +1,10 @@
 """Command lines."""
 
+import contextlib
 import os
 from pathlib import Path
-from unittest import mock
 
+import pytest
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -40,16 +41,10 @@ def _type(words: list[str], folder: Path) -> None:
     os.mkfifo(folder / "pipe")
     (folder / "m.yaml").write_text("- {image: a.png, source_caption: a man, target_caption: a dog}\n")
     (folder / "d.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}      ")
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        with (
-            mock.patch("latentedit.models.registry.load", _no_model),
-            mock.patch("latentedit.models.registry.look_up", _no_model),
-        ):
-            run_command(*words)
-    finally:
-        os.chdir(before)
+    with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
+        for name in ("load", "look_up"):
+            patch.setattr(f"latentedit.models.registry.{name}", _no_model)
+        run_command(*words)
 
 
 TARGETS = [

@@ -1,4 +1,4 @@
-"""Files and folders that people send each other: directions, records, lists of edits, images, models, runs."""
+"""Files and folders that users exchange: directions, records, lists of edits, images, models, runs."""
 
 import atexit
 import contextlib
@@ -11,7 +11,6 @@ import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 from hypothesis import strategies as st
@@ -37,7 +36,7 @@ from latentedit_keep.base.images import pack_chunks, read_chunks, read_image, re
 from tests.bench.made_runs import made_run
 from tests.directions.test_direction import example as direction
 from tests.editors.colors import ColorBackbone
-from tests.fuzz.judge import FaultError, Target, run_command
+from tests.fuzz.judge import FaultError, Target, environment, run_command
 from tests.fuzz.texts import NODES, as_json, bent, damaged, documents
 from tests.guard.test_guard import guard
 from tests.latents.test_record import example as record
@@ -59,7 +58,7 @@ def _direction() -> bytes:
 
 @st.composite
 def safetensors(draw: st.DrawFn, whole: bytes, key: str) -> bytes:
-    """A safetensors file whose header, or what lies as JSON under a key of its metadata, was changed, or its bytes."""
+    """A safetensors file with a changed header, JSON within its metadata, or bytes."""
     end = 8 + int.from_bytes(whole[:8], "little")
     header = json.loads(whole[8:end])
     match draw(st.sampled_from(["inner", "inner", "header", "bytes"])):
@@ -123,7 +122,7 @@ def _load(given: tuple[str, bytes], folder: Path) -> None:
 
 
 def _replay(data: bytes, folder: Path) -> None:
-    """Up to the model, which a record cannot bring along."""
+    """Up to loading the model, which is not in a record."""
     text = data.decode("utf-8", "replace")
     save_image(_IMAGE.image, folder / "r.png", record=text[:900_000])
     with contextlib.suppress(LatentEditError):
@@ -156,8 +155,8 @@ _CALIBRATION = {
 
 
 def _adopt(data: bytes, folder: Path) -> None:
-    """Somebody else's, used by all that ask for it."""
-    with mock.patch.dict(os.environ, {VARIABLE: str(folder)}):
+    """Load a foreign calibration wherever one is used."""
+    with environment(**{VARIABLE: str(folder)}):
         place = calibration_file(_model().fingerprint)
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(data)
@@ -197,7 +196,7 @@ def _drawn(mode: str, width: int, height: int, seed: int) -> Image.Image:
 
 @st.composite
 def image_files(draw: st.DrawFn) -> bytes:
-    """An image file, sound or damaged."""
+    """An image file, intact or damaged."""
     kind = draw(st.sampled_from(sorted(_KINDS)))
     modes, sets_of_options = _KINDS[kind]
     mode, options = draw(st.sampled_from(modes)), dict(draw(st.sampled_from(sets_of_options)))
@@ -229,7 +228,7 @@ def _read(data: bytes, folder: Path) -> None:
         except ImageError:
             refused.append(True)
     if refused[0] != refused[1]:
-        raise FaultError("a file and its content are not refused alike")
+        raise FaultError("a file and its content are not rejected alike")
     record, _ = read_chunks(place)
     if record is not None:
         RunRecord.from_json(record, "in.png")
@@ -282,7 +281,7 @@ def _run() -> Path:
 
 @st.composite
 def _changes(draw: st.DrawFn, whole: Path, endings: tuple[str, ...]) -> dict[str, bytes]:
-    """New contents by name of one or two files."""
+    """New contents of one or two files, by name."""
     names = sorted(str(place.relative_to(whole)) for place in whole.rglob("*") if place.suffix in endings)
     made: dict[str, bytes] = {}
     for _ in range(draw(st.integers(1, 2))):
@@ -301,7 +300,7 @@ def _changes(draw: st.DrawFn, whole: Path, endings: tuple[str, ...]) -> dict[str
 
 
 def _without_long(document: Any) -> Any:
-    """Vocabularies of tokenizers are cut, so that inputs stay small."""
+    """The document with short vocabularies, so that inputs stay small."""
     if isinstance(document, dict):
         return {key: _without_long(value) for key, value in list(document.items())[:60]}
     return [_without_long(value) for value in document[:60]] if isinstance(document, list) else document
@@ -309,7 +308,7 @@ def _without_long(document: Any) -> Any:
 
 @st.composite
 def _bent_header(draw: st.DrawFn, whole: bytes) -> bytes:
-    """Of a weight file the header and some hundred bytes: the numbers behind it are random anyway."""
+    """The header and some hundred bytes of a weight file, whose numbers are random anyway."""
     end = 8 + int.from_bytes(whole[:8], "little")
     header = dict(list(json.loads(whole[8:end]).items())[:4])
     text = as_json(draw(damaged(header)))

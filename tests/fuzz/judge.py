@@ -4,6 +4,7 @@ import ast
 import contextlib
 import dataclasses
 import io
+import os
 import re
 import resource
 import signal
@@ -31,9 +32,9 @@ class FaultError(AssertionError):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A kind of input, made of plain Python literals, and what is done with it in an empty folder.
+    """A kind of input, made of plain Python literals, and the function that processes it in an empty folder.
 
-    ``act`` raises `LatentEditError` where the input is refused.
+    ``act`` raises `LatentEditError` if it rejects the input.
     """
 
     name: str
@@ -59,12 +60,12 @@ def judged(target: Target, value: Any) -> bool:
             raise FaultError(f"{type(error).__name__}: {error}") from error
         half = [place.name for place in Path(folder).rglob(".*.tmp")]
         if half:
-            raise FaultError(f"half a file was left: {half[0]}")
+            raise FaultError(f"a partial file was left: {half[0]}")
     return taken
 
 
 def run_command(*arguments: str) -> int:
-    """Run a command line and check what it printed; a `LatentEditError` if it was refused."""
+    """Run a command line and check what it printed; a `LatentEditError` if it was rejected."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = run(list(arguments))
@@ -84,6 +85,18 @@ def check_printed(code: int, out: str, err: str) -> None:
         raise FaultError(err[-2000:])
     if code == 2 and not re.search(r"^error: .+\n(hint: .+\n)?\Z", err, re.MULTILINE) and "Usage" not in out + err:
         raise FaultError(f"wrong input is no error with a hint on stderr: {err[:500]!r}")
+
+
+@contextlib.contextmanager
+def environment(**variables: str) -> Generator[None]:
+    """Set environment variables inside the context."""
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""A short fuzzing of every kind of input, always the same, and whatever a longer one found (see `make fuzz`)."""
+"""A short deterministic fuzzing of every kind of input, and the findings of longer ones (see `make fuzz`)."""
 
 import ast
 from collections.abc import Callable
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("name", [name for name in TARGETS if name != "run folders"])
-def test_nothing_that_comes_in_breaks_the_program(name: str) -> None:
+def test_no_input_breaks_the_program(name: str) -> None:
     @settings(max_examples=6, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(value=TARGETS[name].inputs)
     def look(value: Any) -> None:
@@ -26,7 +26,7 @@ def test_nothing_that_comes_in_breaks_the_program(name: str) -> None:
 
 
 @pytest.mark.parametrize("file", sorted(CORPUS.glob("*.txt")), ids=lambda file: file.stem)
-def test_what_was_found_once_is_found_no_more(file: Path) -> None:
+def test_inputs_of_the_corpus_are_fixed(file: Path) -> None:
     name = file.name.partition(".")[0]
     (target,) = [one for one in TARGETS.values() if file_stem(one.name) == name]
     judged(target, ast.literal_eval(file.read_text("utf-8")))
@@ -53,12 +53,12 @@ def hang(_: object, folder: Path) -> None:
         (lambda *_: check_printed(2, "", "one\ntwo\n"), "no error"),
     ],
 )
-def test_a_fault_is_noticed(monkeypatch: pytest.MonkeyPatch, act: Callable[[Any, Path], None], fault: str) -> None:
+def test_faults_are_detected(monkeypatch: pytest.MonkeyPatch, act: Callable[[Any, Path], None], fault: str) -> None:
     monkeypatch.setattr("tests.fuzz.judge.LIMIT_S", 1)
     with pytest.raises(FaultError, match=fault):
         judged(Target(name="this", inputs=st.none(), act=act), None)
 
 
-def test_what_is_refused_is_no_fault() -> None:
+def test_rejected_input_is_not_a_fault() -> None:
     assert not judged(Target(name="this", inputs=st.none(), act=lambda *_: run_command("edti") and None), None)
     assert judged(Target(name="this", inputs=st.none(), act=lambda *_: None), None)

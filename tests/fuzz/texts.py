@@ -1,4 +1,4 @@
-"""Documents that somebody damaged: JSON, YAML and CSV that are nearly right."""
+"""Damaged documents: JSON, YAML and CSV that are nearly valid."""
 
 import copy
 import json
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 STEERING = "\x1b]0;pwned\x07\x1b[31m\u202e\x9b\n\r"
 
-HOSTILE: list[Any] = [  # values that stand where others should
+HOSTILE: list[Any] = [  # values in place of valid ones
     None, True, False, -1, 0, 1, 7, 2** 31, 2** 63, 10** 30, -0.5, 0.5, 1e308, float("nan"), float("inf"), "", " ", "x",
     "0", STEERING, "a" * 5000, " " * 20_000, "and " * 3000, "../../../etc/passwd", "/dev/zero", "~nobody/x", "\x00",
     "meta", "cuda:99", "http://[::1", "=1+1", "\ud83d\ude00", "e\u0301", [], {}, [[]], [None], [1, 2], {"x": {}},
@@ -33,7 +33,7 @@ def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 @st.composite
 def damaged(draw: st.DrawFn, whole: Any) -> Any:
-    """A document of which up to three values are others, gone, or there under another name."""
+    """A document with up to three values replaced, deleted or renamed."""
     document = json.loads(json.dumps(whole))
     for _ in range(draw(st.integers(0, 3))):
         path = draw(st.sampled_from(_places(document)[1:] or [()]))
@@ -56,7 +56,7 @@ def damaged(draw: st.DrawFn, whole: Any) -> Any:
 
 @st.composite
 def bent(draw: st.DrawFn, whole: bytes) -> bytes:
-    """Bytes that were cut, overwritten, doubled or pieced together in up to four places."""
+    """Bytes that are cut, overwritten, inserted, repeated or deleted in up to four places."""
     data = whole
     for _ in range(draw(st.integers(0, 4))):
         place = draw(st.integers(0, len(data)))
@@ -77,16 +77,16 @@ def bent(draw: st.DrawFn, whole: bytes) -> bytes:
 
 
 def as_json(document: Any) -> bytes:
-    """With what JSON has no word for too."""
+    """JSON, including NaN and infinity."""
     return json.dumps(document).encode()
 
 
 def documents(whole: Any) -> st.SearchStrategy[bytes]:
-    """A JSON file that is nearly right, or nearly one."""
+    """A nearly valid JSON file."""
     return damaged(whole).map(as_json) | damaged(whole).map(as_json).flatmap(bent)
 
 
-NODES = st.recursive(  # what stands in a YAML file: sound, or nearly so
+NODES = st.recursive(  # parts of a YAML file, valid or nearly so
     st.sampled_from([
         "x", "", "~", "1", "0x" + "f" * 300, "!!int ''", "!!bool foo", "!!timestamp foo", "!!float _", "!!binary x",
         "*a", "&a b", "!!python/object/apply:os.system [x]", "1_000", ".inf", "2001-02-30", "<<", '"\\e[31m"', "'x'",

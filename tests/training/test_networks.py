@@ -24,8 +24,8 @@ CHANCE = float(np.mean([math.log(len(values)) for values in VALUES.values()]))
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small networks."""
-    monkeypatch.setattr("training.sd3._LAYERS", 2)
-    monkeypatch.setattr("training.sd3._HEADS", 2)
+    for name in ("_LAYERS", "_HEADS"):
+        monkeypatch.setattr(f"training.sd3.{name}", 2)
 
 
 @pytest.fixture

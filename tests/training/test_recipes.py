@@ -12,7 +12,6 @@ from diffusers import DiffusionPipeline, SD3Transformer2DModel
 
 from latentedit.guard.calibration import Calibration, calibrate_guard
 from latentedit.guard.guard import Guard
-from latentedit.latents import drawing
 from latentedit.latents.drawing import draw_images, verify
 from latentedit.models.model_settings import read_settings
 from latentedit.models.registry import bundled_folder, load
@@ -51,15 +50,19 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
         few = {"images": 3, "recolored": 2, "views": 4, "reconstructed": 2}
         sizes = {size: count for size, count in few.items() if getattr(plan, size)}
         monkeypatch.setitem(recipes.PLANS, name, dataclasses.replace(plan, fits=fits, **sizes))
-    monkeypatch.setattr("training.views.SIZE", 128)
-    monkeypatch.setattr("latentedit_scenes.domain.render_array", lambda *_: np.full((128, 128, 3), 90, np.uint8))
-    monkeypatch.setattr(recipes, "measure_quality", lambda *_: {"a measure": {"mean": 0.5}})
-    monkeypatch.setattr(recipes, "instruction_following", lambda *_: {"one change": 0.25})
-    monkeypatch.setattr(recipes, "calibrate_no_change", lambda *_, **__: None)
     small = Calibration(images=2, steps=1, batch=2, harmed=1)
-    monkeypatch.setattr(recipes, "Calibration", lambda: small)
-    monkeypatch.setattr(recipes, "calibrate_guard", functools.partial(calibrate_guard, how=small))
-    monkeypatch.setattr(drawing, "draw_images", functools.partial(draw_images, steps=2))
+    cheap: dict[str, Any] = {
+        "training.views.SIZE": 128,
+        "latentedit_scenes.domain.render_array": lambda *_: np.full((128, 128, 3), 90, np.uint8),
+        "training.recipes.measure_quality": lambda *_: {"a measure": {"mean": 0.5}},
+        "training.recipes.instruction_following": lambda *_: {"one change": 0.25},
+        "training.recipes.calibrate_no_change": lambda *_, **__: None,
+        "training.recipes.Calibration": lambda: small,
+        "training.recipes.calibrate_guard": functools.partial(calibrate_guard, how=small),
+        "latentedit.latents.drawing.draw_images": functools.partial(draw_images, steps=2),
+    }
+    for name, value in cheap.items():
+        monkeypatch.setattr(name, value)
 
 
 @pytest.mark.parametrize("name", recipes.RECIPES)
