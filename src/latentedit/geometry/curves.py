@@ -104,8 +104,6 @@ def slerp(
 
 def speeds(features: Float[Tensor, "l *feature"]) -> Float[Tensor, " n"]:
     """The length of each segment, ``|f_{i+1} - f_i|``, in float64 on the CPU."""
-    if len(features) < 2:
-        raise ShapeError(f"a curve needs two points or more; got {len(features)}")
     steps = features.detach().flatten(1).cpu().double().diff(dim=0)
     return torch.linalg.vector_norm(steps, dim=1)
 
@@ -114,10 +112,7 @@ def curve_length(features: Float[Tensor, "l *feature"]) -> float:
     """The length of a curve in feature space, ``sum |f_{i+1} - f_i|``.
 
     Args:
-        features: of the points along the curve.
-
-    Raises:
-        ShapeError: fewer than two points.
+        features: of the points along the curve; the length of a single point is 0.
     """
     return float(speeds(features).sum())
 

@@ -18,7 +18,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import ShapeError
 from latentedit.core.flow import level_batch, noise_estimate, per_element
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, Probe, settings
@@ -68,13 +67,7 @@ class LatentWalk:
         They move at the top of the trace, in units of the length of v. An image, scale and direction costs one
         evaluation per step of the trace, and 2 ``repeats`` more for guidance.
         """
-        if scales.ndim != 2 or scales.shape[1] != len(v):
-            raise ShapeError(f"scales must have one column for each of {len(v)} directions; got {list(scales.shape)}")
-        if trace.top.shape != latent.z.shape or v.shape[1:] != latent.z.shape[1:]:
-            raise ShapeError(
-                f"trace and directions must fit latents of shape {list(latent.z.shape)}; "
-                f"got {list(trace.top.shape)} and {list(v.shape)}"
-            )
+        assert scales.shape[1:] == (len(v),), "one column for each direction"
         backbone, level, batch = latent.backbone, trace.levels[-1], len(latent)
         factors = scales.to(latent.z.device, latent.z.dtype).flatten()
         parts: list[Tensor] = []

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.core.errors import ConfigError
 from latentedit.core.flow import level_batch
 from latentedit.core.plugins import CAPTIONERS
 from latentedit.core.rng import draw
@@ -209,14 +209,11 @@ def target_captions(
 ) -> tuple[str, ...]:
     """The target caption of each image: ``to``, one or one per image, or its caption with changes made in order."""
     check_length(*captions, *([to] if isinstance(to, str) else to or ()))
-    if to is not None and change is None:
+    several = [change] if isinstance(change, ChangeLike) else list(change or ())
+    if (to is None) == (not several):
+        raise ConfigError(f"give either a target caption or a change; got {'neither' if to is None else 'both'}")
+    if to is not None:
         return broadcast_texts(to, len(captions), "target caption")
-    if to is not None or change is None:
-        count = "neither is" if to is None else "both are"
-        raise ConfigError(f"either a target caption or a change is needed; {count} given")
-    several = [change] if isinstance(change, ChangeLike) else list(change)
-    if not several:
-        raise ConfigError("no change is given")
     targets = tuple(captions)
     for item in several:
         made = item if isinstance(item, Change) else Change.parse(item)
@@ -322,17 +319,14 @@ def text_direction(backbone: Backbone, source_captions: Sequence[str], target_ca
     """The displacement of the embedded text, ``n = embed(aligned target) - embed(source)``.
 
     So ``embed(source) + n`` is the embedding of the target caption as `align_captions` orders it, up to rounding, and n
-    is exactly zero where the two captions are equal. There is one of each per image, or a `ShapeError`.
+    is exactly zero where the two captions are equal. There is one of each per image.
     """
     return embed_aligned(backbone, source_captions, target_captions) - backbone.embed(source_captions)
 
 
 def embed_aligned(backbone: Backbone, source_captions: Sequence[str], target_captions: Sequence[str]) -> Condition:
     """The targets embedded, their phrases in the order of the source captions."""
-    if len(source_captions) != len(target_captions):
-        raise ShapeError(
-            f"every source caption needs one target caption; got {len(target_captions)} for {len(source_captions)}"
-        )
+    assert len(source_captions) == len(target_captions)
     pairs = zip(source_captions, target_captions, strict=True)
     return backbone.embed([align_captions(source, target)[1] for source, target in pairs])
 

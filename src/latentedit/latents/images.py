@@ -128,8 +128,7 @@ class Frame:
         Only the change is resized and brought into the image's own color space, so that every pixel that the model
         did not change stays: a change below half a level (1/255 of [-1, 1]) leaves the image bit for bit.
         """
-        if change.shape != self.pixels.shape:
-            raise ShapeError(f"the change does not have the shape {list(self.pixels.shape)}; got {list(change.shape)}")
+        assert change.shape == self.pixels.shape
         if not bool(torch.isfinite(change).all()):
             raise ShapeError("the change has values that are not finite. Use a smaller strength, or float32")
         left, top, width, height = self.box

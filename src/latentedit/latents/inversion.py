@@ -22,7 +22,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import CoordinateError
 from latentedit.core.flow import LevelGrid, level_batch
 from latentedit.core.progress import Progress
 from latentedit.core.solvers import each_step, heading
@@ -112,8 +111,7 @@ def replay(
     ``u_N`` the offset from ``trace.top``. It costs an evaluation per step, two with guidance. The alignment is that of
     DirectEdit, rewritten in displacements so that rounding cannot break the retrace.
     """
-    if trace.states[0] is not latent.z and not torch.equal(trace.states[0], latent.z):
-        raise CoordinateError("the trace starts at other latents. Run invert again")
+    assert trace.states[0] is latent.z or torch.equal(trace.states[0], latent.z), "the trace is of other latents"
     field = GuidedField(backbone=latent.backbone, condition=condition, guidance=guidance)
     delta = torch.zeros_like(latent.z) if offset is None else offset.expand_as(latent.z)
     for index, s, s_next, levels in aligned_steps(latent, trace, progress=progress):

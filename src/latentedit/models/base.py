@@ -308,7 +308,7 @@ class Backbone(abc.ABC):
 
         It counts a whole evaluation, although the forward pass stops at the site; "image" decodes as well.
         """
-        self._check_name("site", site, self.sites)
+        self.check_name("site", site, self.sites)
         condition = self._checked(z, s, condition)
         own = self._sites()
         if site in own:
@@ -339,9 +339,7 @@ class Backbone(abc.ABC):
             shift: of the feature's shape, as `features` gives it; another shape is a `ShapeError`.
         """
         own = self._sites()
-        self._check_name("site", site, own)
-        if len(shift) != len(z):
-            raise ShapeError(f"shifts are {len(shift)} for {len(z)} latents. Give one each")
+        self.check_name("site", site, own)
         condition = self._checked(z, s, condition)
 
         def velocity(rows: slice | Tensor) -> Tensor:
@@ -401,7 +399,7 @@ class Backbone(abc.ABC):
         """The sites of these queries, keys and values."""
         sites = projections(self._attention())
         for name in names:
-            self._check_name("attention", name, sites)
+            self.check_name("attention", name, sites)
         return {name: sites[name] for name in names}
 
     def _attention(self) -> Mapping[str, Site]:
@@ -431,7 +429,8 @@ class Backbone(abc.ABC):
         del z, condition
         return 0
 
-    def _check_name(self, kind: str, name: str, names: Collection[str]) -> None:
+    def check_name(self, kind: str, name: str, names: Collection[str]) -> None:
+        """Raise a `ConfigError` with the nearest names for a site or attention that the model does not have."""
         if name not in names:
             hint = nearest(name, names) if names else "none can be reached inside its network"
             raise ConfigError(f"{self.name} has no {kind} {name!r} here: {hint}")

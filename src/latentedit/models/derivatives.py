@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal, final, get_args
+from typing import Literal, final
 
 import torch
 from jaxtyping import Float
@@ -11,9 +11,10 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.cost import spending
-from latentedit.core.errors import ConfigError, ModelError, ShapeError, UnsupportedDerivativeError, nearest
+from latentedit.core.errors import ModelError, ShapeError, UnsupportedDerivativeError
 from latentedit.core.linalg.autodiff import Derivative, Mode
 from latentedit.core.linalg.operator import Affine, BlockOperator, LinearOperator
+from latentedit.core.settings import check
 from latentedit.models.attention import differentiable_attention
 from latentedit.models.base import Backbone
 
@@ -45,8 +46,6 @@ class VelocityJacobian(LinearOperator):
         step: float | None = None,
     ) -> None:
         super().__init__(shape=z.shape, dtype=z.dtype, device=z.device)
-        if s.shape != (len(z),):
-            raise ShapeError(f"levels s of shape {list(s.shape)} do not fit {len(z)} latents. Give one each")
         self._backbone = backbone
         self._z, self._s, self._condition = z, s, condition.expand(len(z))
         self._step, self._may_fall_back = step, mode is None
@@ -148,14 +147,9 @@ class FeatureMap:
     pooling: Pooling = "none"
 
     def __post_init__(self) -> None:
-        if self.site not in self.backbone.sites:
-            hint = nearest(self.site, self.backbone.sites)
-            raise ConfigError(f"{self.backbone.name} has no site {self.site!r}: {hint}")
-        if self.pooling not in get_args(Pooling):
-            hint = nearest(self.pooling, get_args(Pooling))
-            raise ConfigError(f"there is no pooling {self.pooling!r}: {hint}")
-        if len(self.condition) != 1:
-            raise ShapeError(f"the condition must be one text; got {len(self.condition)}")
+        self.backbone.check_name("site", self.site, self.backbone.sites)
+        check(Pooling, pooling=self.pooling)
+        assert len(self.condition) == 1
 
     def __call__(self, z: Float[Tensor, "b *latent"]) -> Float[Tensor, "b *feature"]:
         """The feature of each latent; counted as in `Backbone.features`."""
@@ -187,10 +181,7 @@ class FeatureJacobian(BlockOperator):
         step: float | None = None,
         rows: int = FEATURE_ROWS,
     ) -> None:
-        if len(z) != 1:
-            raise ShapeError(f"the Jacobian is of one latent; got {len(z)}. Give one at a time")
-        if rows < 1:
-            raise ConfigError(f"rows must be at least 1; got {rows}")
+        assert len(z) == 1
         backbone = feature.backbone
         able = backbone.capabilities.derivatives
         self._may_fall_back = mode is None

@@ -14,8 +14,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import CoordinateError, ModelError, ShapeError
+from latentedit.core.errors import ModelError, ShapeError
 from latentedit.core.flow import LevelGrid
+from latentedit.core.settings import Count, check
 from latentedit.models.base import GuidanceKind
 from latentedit.models.codec import PATCH, Size, pack, unpack
 from latentedit.models.libraries import scheduler_of
@@ -155,8 +156,7 @@ class FlowBackbone(PromptBackbone):
 
         One step goes from pure noise to the image: with a terminal level the stock scheduler would divide by 0.
         """
-        if steps < 1:
-            raise CoordinateError(f"a grid has at least one step; got {steps}")
+        check(Count, steps=steps)
         self._heed()
         preferred = self.capabilities.sizes[1]
         _, height, width = self.latent_shape(height_px or preferred, width_px or preferred)

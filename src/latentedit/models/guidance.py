@@ -1,14 +1,14 @@
 """Classifier-free guidance on velocities, both branches in one batched call."""
 
 import dataclasses
-import math
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.core.errors import ConfigError
+from latentedit.core.settings import check
 from latentedit.models.base import Backbone
 from latentedit.models.codec import PATCH, pack, unpack
 from latentedit.models.sites import AttentionFeatures
@@ -37,8 +37,7 @@ class GuidedField:
     renormalized: bool = False
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.guidance):
-            raise ConfigError(f"the guidance weight must be a finite number; got {self.guidance}")
+        check(float, guidance=self.guidance)
         kind = self.backbone.capabilities.guidance_kind
         if kind == "embedded":
             embedded = dataclasses.replace(self.condition, guidance=float(self.guidance))
@@ -52,11 +51,6 @@ class GuidedField:
                 f"{self.backbone.name} was distilled to need no guidance, so its weight is 1; got {self.guidance:g}"
             )
         null = self.backbone.null(self.condition) if self.unconditional is None else self.unconditional
-        if null.tokens.shape[1:] != self.condition.tokens.shape[1:]:
-            raise ShapeError(
-                f"the unconditional text, {list(null.tokens.shape)}, does not fit the condition, "
-                f"{list(self.condition.tokens.shape)}. Give both as many tokens"
-            )
         object.__setattr__(self, "unconditional", null)
 
     def __call__(

@@ -12,13 +12,14 @@ import re
 import warnings
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from latentedit.core.errors import ConfigError, LatentEditError, MissingDependencyError, ModelError, to_install
+from latentedit.core.errors import LatentEditError, MissingDependencyError, ModelError, to_install
 from latentedit.core.plugins import require
+from latentedit.core.settings import check
 from latentedit.models.libraries import library_class, pipeline_of, quiet_libraries
 from latentedit.models.model_settings import read_settings
 from latentedit.models.pipelines import backbone_class
@@ -187,10 +188,7 @@ def open_folder(path: Path, *, text_encoders: TextEncoders = "all", denoiser: Pa
 
 def read_index(path: Path, *, text_encoders: TextEncoders = "all") -> ModelFolder:
     """Read ``model_index.json`` and ``latentedit.json`` of a model; the parts need not be present."""
-    if text_encoders not in get_args(TextEncoders):
-        raise ConfigError(f"text_encoders is 'all' or 'required'; got {text_encoders!r}")
-    if not path.is_dir():
-        raise ModelError(f"there is no model folder at {path}. Check the path")
+    check(TextEncoders, text_encoders=text_encoders)
     found = [path / name for name in ("model_index.json", "modular_model_index.json") if (path / name).exists()]
     if not found:
         raise ModelError(
@@ -353,8 +351,7 @@ class LoraFile:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        if not abs(self.scale) < float("inf"):
-            raise ConfigError(f"the scale of a LoRA is a finite number; got {self.scale} for {self.path}")
+        check(float, scale=self.scale)
         if self.path.suffix != ".safetensors" or not self.path.is_file():
             raise ModelError(f"{self.path} is not a LoRA file NAME.safetensors. Check the path")
         tensor_shapes(self.path)

@@ -19,8 +19,9 @@ import psutil
 import torch
 from torch import nn
 
-from latentedit.core.errors import ConfigError, DeviceError, ModelError, nearest
+from latentedit.core.errors import ConfigError, DeviceError, ModelError
 from latentedit.core.plugins import require
+from latentedit.core.settings import check
 from latentedit.models.codec import scale_px
 from latentedit.models.libraries import library_class, quiet_libraries
 from latentedit.models.loading import GGUF, ModelFolder, explaining
@@ -30,6 +31,8 @@ Policy = Literal["resident", "model", "groups"]
 """All networks on the device; only the network in use, the others in memory; the same layer by layer."""
 
 POLICIES: tuple[Policy, ...] = get_args(Policy)
+
+Storage = Literal["fp8"]
 
 STORAGES = {"fp8": torch.float8_e4m3fn}
 """Names of dtypes in which layers can be stored, and not computed."""
@@ -58,8 +61,7 @@ class Placement:
 
     def __post_init__(self) -> None:
         parse_dtype(self.dtype)
-        if self.policy not in POLICIES:
-            raise ConfigError(f"no placement policy is called {self.policy!r}. {nearest(self.policy, POLICIES)}")
+        check(Policy, placement=self.policy)
 
 
 def place(components: Mapping[str, Any], placement: Placement, *, denoiser: str) -> None:
@@ -107,8 +109,7 @@ def parse_storage(storage: torch.dtype | str | None) -> torch.dtype | None:
     """A dtype in which layers are stored, or the one of that name."""
     if not isinstance(storage, str):
         return storage
-    if storage not in STORAGES:
-        raise ConfigError(f"layers are not stored in {storage!r}. {nearest(storage, STORAGES)}")
+    check(Storage, storage=storage)
     return STORAGES[storage]
 
 

@@ -148,11 +148,11 @@ def look_up(model: str | Path, *, text_encoders: TextEncoders = "all", revision:
     return model_needs(read_index(path, text_encoders=text_encoders))
 
 
-def weights_fingerprint(model: str | Path) -> str:
-    """The fingerprint that a loaded model has, from its files, all of which are read."""
+def weights_fingerprint(model: str | Path, *, reread: bool = False) -> str:
+    """The fingerprint that a loaded model has, from its files; see `weights.fingerprint`."""
     _, path = locate(model)
     folder = open_folder(path)
-    return configured(fingerprint(folder.weights), folder.configuration())
+    return configured(fingerprint(folder.weights, reread=reread), folder.configuration())
 
 
 def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[str, Any] | None = None) -> Backbone:

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import ConfigError, ModelError
+from latentedit.core.errors import ModelError
 from latentedit.models.network import LATENT_CHANNELS, check_sizes
 from latentedit.models.prompts import PromptBackbone
 from latentedit.models.sites import Site
@@ -254,10 +254,6 @@ class DDPMBackbone(UNetBackbone):
 
     def embed(self, texts: Sequence[str]) -> Condition:
         """One token of width 1, zero, for each text: the model reads none."""
-        if not texts:
-            raise ConfigError(
-                "there is no text to embed. Give at least one text; the empty one, '', is the unconditional one"
-            )
         count = len(texts)
         zeros = torch.zeros(count, 1, 1, device=self.device, dtype=self.dtype)
         return Condition(tokens=zeros, pooled=zeros.new_zeros(count, 0))

@@ -39,6 +39,7 @@ from latentedit.core.flow import (
 )
 from latentedit.core.linalg import to_float64
 from latentedit.core.schedule import DiscreteSchedule
+from latentedit.core.settings import Count, check
 from latentedit.models.libraries import scheduler_of
 from latentedit.models.network import NetworkBackbone
 from latentedit.models.prompts import cut
@@ -157,8 +158,7 @@ class VPSchedule:
         Sampling starts at the first, with latents ``N(0, ((1 - s)^2 + s^2) I)``: at ``s_max`` with "trailing" spacing,
         lower with "leading" (time 981 of 1000 in 50 steps).
         """
-        if steps < 1:
-            raise CoordinateError(f"steps must be at least 1; got {steps}")
+        check(Count, steps=steps)
         scheduler = scheduler_of("DDIMScheduler", self.scheduler)
         times: list[int] = []
         if steps <= self.times:

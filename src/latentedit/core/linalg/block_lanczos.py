@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.errors import ConfigError, ConvergenceError, ShapeError
+from latentedit.core.errors import ConfigError, ConvergenceError
 from latentedit.core.linalg import float64_device, to_float64
 from latentedit.core.linalg.operator import BlockOperator
 from latentedit.core.progress import Progress
@@ -86,8 +86,7 @@ def truncated_svd(
         progress: called with "basis" after each step, in products.
 
     Raises:
-        ConfigError: a rank below 1 or above the size of A, with the largest possible; a block below 1.
-        ShapeError: a start that does not fit.
+        ConfigError: a rank below 1 or above the size of A, with the largest possible.
         ConvergenceError: products that are not finite.
 
     Cost:
@@ -98,7 +97,10 @@ def truncated_svd(
         Golub & Kahan 1965, Baglama & Reichel 2005 (restarts); the choice of what grows next is ours. The bound is that
         of Davis & Kahan 1970.
     """
-    rows = _checked_block(operator, rank, block, start)
+    largest = operator.largest_rank
+    if not 1 <= rank <= largest:
+        raise ConfigError(f"rank must be from 1 to {largest}, the dimensions of the smaller space; got {rank}")
+    rows = min(max(2, -(-rank // 10)) if block is None else block, largest)
     most = max(100, 50 * rank) if most_products is None else most_products
     search = _Search(operator, rank=rank, block=rows, generator=generator)
     search.begin(start)
@@ -113,18 +115,6 @@ def truncated_svd(
         if spent >= most or search.limited_by_noise():
             break
     return search.result(iterations=iterations, products=operator.products - before, converged=converged)
-
-
-def _checked_block(operator: BlockOperator, rank: int, block: int | None, start: Tensor | None) -> int:
-    """The rows to multiply at once, after everything was found to fit."""
-    largest = operator.largest_rank
-    if not 1 <= rank <= largest:
-        raise ConfigError(f"rank must be from 1 to {largest}, the dimensions of the smaller space; got {rank}")
-    if block is not None and block < 1:
-        raise ConfigError(f"block must be at least 1 row; got {block}")
-    if start is not None and tuple(start.shape[1:]) != operator.in_shape:
-        raise ShapeError(f"start vectors must have the shape {list(operator.in_shape)}; got {list(start.shape[1:])}")
-    return min(max(2, -(-rank // 10)) if block is None else block, largest)
 
 
 class _Search:
