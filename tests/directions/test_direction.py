@@ -392,7 +392,7 @@ def test_what_is_reported_is_checked(tmp_path: Path, changes: dict[str, object],
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"evil": torch.ones(1)}, "it holds a tensor 'evil'"),
+        ({"evil": torch.ones(1)}, "a tensor 'evil'"),
         ({"z": torch.ones(1, 2).half()}, "its tensors are not float32"),
         ({"z": torch.zeros(1)}, r"z \[1\], tokens \[1, 1, 2\], pooled \[1, 0\] are not z .* of one batch"),
         ({"tokens": torch.ones(1, 2)}, r"tokens \[b, n, d\].* of one batch"),

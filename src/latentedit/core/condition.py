@@ -72,6 +72,7 @@ class Condition:
 
     def lerp(self, other: "Condition", weight: float) -> "Condition":
         """``(1 - weight) * self + weight * other``; weights outside [0, 1] extrapolate."""
+        # Ends are exact (law 3), although a mask in between has the tokens of both.
         between = self._with(other, lambda a, b: torch.lerp(a, b, weight))
         return dataclasses.replace(between, mask={0.0: self.mask, 1.0: other.mask}.get(float(weight), between.mask))
 
@@ -150,6 +151,8 @@ class Condition:
         return Condition(
             tokens=combine(self.tokens, other.tokens),
             pooled=combine(self.pooled, other.pooled),
+            # Where one text is shorter, its token is the zero vector there, so the longer mask is right for both (law
+            # 4).
             mask=None if self.mask is None or other.mask is None else self.mask | other.mask,
             reference=_common("reference images", self.reference, other.reference),
             guidance=_common("weights of embedded guidance", self.guidance, other.guidance),

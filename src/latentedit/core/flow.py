@@ -144,6 +144,7 @@ class LevelGrid:
         if level <= self.levels[-1]:
             raise CoordinateError(f"the level must lie above {self.levels[-1]:.4g}; got {level:.4g}")
         start = min(level, self.levels[0])
+        # A node that equals the start up to rounding would make a step of no length.
         return LevelGrid(levels=(start, *(node for node in self.levels if node < start - 1e-9)))
 
 

@@ -83,6 +83,7 @@ class DiscreteSchedule:
         wide = to_float64(s)
         table = self.log_snr.to(wide.device)
         value = log_snr_from_level(wide.clamp(self.s_min, self.s_max))
+        # searchsorted needs rising values, and log-SNR falls.
         left = (torch.searchsorted(-table, -value, right=True) - 1).clamp(0, self.times - 2)
         part = (value - table[left]) / (table[left + 1] - table[left])
         return (left + part.clamp(0, 1)).to(s)
@@ -99,6 +100,7 @@ class DiscreteSchedule:
         """
         check(Annotated[int, Field(ge=1, le=self.times - 1)], steps=steps)
         times = torch.linspace(self.times - 1, 0, steps + 1, dtype=torch.float64)
+        # The ends are taken from the table, for a level that is computed from a time may differ in rounding.
         return LevelGrid(levels=(self.s_max, *self.level(times)[1:-1].tolist(), self.s_min))
 
 

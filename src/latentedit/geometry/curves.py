@@ -184,6 +184,7 @@ class _Search:
         self._first, self._last = ends[:1], ends[1:]
         across = float(torch.linalg.vector_norm(curve[-1] - curve[0])) / (len(curve) - 1)
         walked = torch.linalg.vector_norm(curve.diff(dim=0).flatten(1), dim=1).mean()
+        # A closed curve has no distance between its ends, and one of equal points no length.
         self._unit = across or float(walked) or 1.0
         self._offsets = torch.zeros_like(curve[1:-1]).requires_grad_()
         self.best, self.spent, self.slope = curve.clone(), 0, float("inf")
@@ -217,6 +218,7 @@ class _Search:
         (offsets.grad,) = torch.autograd.grad(energy / self._scale, offsets)
         self.spent += 1
         value = float(energy.detach())
+        # The search may end at a worse point than one on its way; the result is never worse than the start.
         if value <= self.least:
             self.least, self.slope = value, float(torch.linalg.vector_norm(offsets.grad))
             self.best[1:-1] = inner.detach()

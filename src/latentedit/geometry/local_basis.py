@@ -191,6 +191,7 @@ def local_basis(
     found |= {"iterations": 0, "products": 0, "converged": True}
     with backbone.count() as cost:
         trace = invert(latent, grid, progress=progress)
+        # Without a basis the point alone is wanted, from which `transport` takes the full Jacobian.
         if rank:
             jacobian, generator = FeatureJacobian(feature, trace.top), stream(seed, "local basis")
             result = truncated_svd(jacobian, rank, generator=generator, progress=progress)
@@ -217,6 +218,7 @@ def _energy(jacobian: FeatureJacobian, svd: TruncatedSVD | LocalBasis, seed: int
     """See `LocalBasis.energy`."""
     squares, v = svd.singular_values.cpu().double().square(), svd.v.flatten(1)
     probes = torch.randn(_PROBES, *jacobian.in_shape, generator=stream(seed, "energy probes")).to(svd.v)
+    # Only outside of the vectors' span: inside, the squares are known without an estimate.
     outside = probes.flatten(1) - (probes.flatten(1) @ v.T) @ v
     rest = jacobian.matmat(outside.reshape(probes.shape)).cpu().double().square().flatten(1).sum(1).mean()
     return squares.cumsum(0) / (squares.sum() + rest)

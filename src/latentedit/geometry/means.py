@@ -110,6 +110,7 @@ def karcher_mean(bases: Sequence[Tensor], *, most_steps: int = _MOST_STEPS) -> K
     span, coordinates = _compressed(bases)
 
     def step(mean: Tensor, gradient: Tensor) -> Tensor:
+        # A tangent is orthogonal to its base; what rounding leaves inside would turn the basis.
         return exp_columns(mean, gradient - mean @ (mean.T @ gradient))
 
     result = _descended(_chordal(coordinates), coordinates, log_columns, step, most_steps)
@@ -147,6 +148,7 @@ def karcher_rotation(rotations: Float[Tensor, "n r r"]) -> KarcherMean:
     """The Karcher mean of orthogonal matrices of one determinant, in float64 (Moakher 2002, section 4)."""
 
     def step(mean: Tensor, gradient: Tensor) -> Tensor:
+        # The exponential of a skew matrix is orthogonal but for rounding, which would add up over the steps.
         return _polar(mean @ torch.from_numpy(scipy.linalg.expm(gradient.numpy())))
 
     return _descended(chordal_rotation(rotations), rotations, _rotation_logarithms, step, _MOST_STEPS)
@@ -279,5 +281,6 @@ def _rotation_logarithms(mean: Float[Tensor, "r r"], rotations: Float[Tensor, "n
         if float(phases.abs().max()) > torch.pi - _HALF_TURN:
             raise ConfigError("two bases are half a turn apart, or mirrored, so they have no mean rotation")
         logarithm = (basis * (1j * phases) @ basis.mH).real
+        # Skew but for rounding.
         logarithms.append((logarithm - logarithm.T) / 2)
     return torch.stack(logarithms)

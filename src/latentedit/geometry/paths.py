@@ -103,6 +103,7 @@ class TangentSpaces:
 
     def at(self, point: Float[Tensor, "*latent"], before: TruncatedSVD | None) -> TruncatedSVD:
         """The space at a point, searched from the one before it."""
+        # Neighboring points of a curve have nearly the same space, so a search from there needs fewer products.
         jacobian, start = FeatureJacobian(self.feature, point[None]), None if before is None else before.v
         result = truncated_svd(
             jacobian,

@@ -139,6 +139,7 @@ def exp_columns(base: Float[Tensor, "n r"], tangent: Float[Tensor, "n r"]) -> Fl
     """
     left, angles, right = torch.linalg.svd(tangent, full_matrices=False)
     columns = (base @ right.T * angles.cos() + left * angles.sin()) @ right
+    # QR removes rounding only; the signs of its columns are free, those of the geodesic are not.
     basis, triangle = torch.linalg.qr(columns)
     return basis * triangle.diagonal().sign()
 

@@ -98,6 +98,7 @@ def transport(direction: Direction, basis: LocalBasis, *, full: bool = True, ste
         result = transported(feature[None], basis.u, basis.singular_values, basis.v, inverse=False)
         chance = min(1.0, len(basis) / math.prod(shape))
     else:
+        # What random changes keep by the same way back tells how much of the share is chance.
         noise = torch.randn(_RANDOM, *shape, generator=stream(basis.seed, "transport by chance"))
         result = pulled_back(torch.cat([feature[None].to(basis.v), noise.to(basis.v)]), jacobian)
         chance = float(result.captured[1:].mean())

@@ -71,6 +71,7 @@ class LatentWalk:
         backbone, level, batch = latent.backbone, trace.levels[-1], len(latent)
         factors = scales.to(latent.z.device, latent.z.dtype).flatten()
         parts: list[Tensor] = []
+        # Guidance evaluates two latents for each row.
         for some in torch.arange(len(factors)).split(max(1, ROWS // (2 * batch))):
             along = v[some % len(v)].repeat_interleave(batch, 0).to(latent.z.device, latent.z.dtype)
             rows, walk = latent.repeat(len(some)), trace.repeat(len(some))
@@ -207,6 +208,7 @@ class _Search:
             return min(self.longest, length * min(max(factor, 1 / _LEAP), _LEAP))
         slope = math.log(long[0] / short[0]) / math.log(long[1] / max(short[1], 1e-30))
         share = slope * math.log(self.effect / max(short[1], 1e-30)) / math.log(long[0] / short[0])
+        # Away from the ends, so that every try shrinks the bracket by a tenth at least.
         return short[0] * (long[0] / short[0]) ** min(max(share, 0.1), 0.9)
 
     def _power(self) -> float:

@@ -61,6 +61,7 @@ def verify(folder: Path) -> list[str]:
     """Check a model folder against its stored fingerprint and sample; returns one line per check, or a `ModelError`."""
     model = load(folder, device="cpu")
     settings, path = read_settings(folder), folder / _REFERENCE
+    # Read again: a remembered digest would not notice damage that leaves a file's size and time as they were.
     stored, found = settings.get("fingerprint"), weights_fingerprint(folder, reread=True)
     if stored != found:
         raise ModelError(f"The weights in {folder} have changed: {stored} became {found}. {_CURE}")

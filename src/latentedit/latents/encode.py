@@ -113,6 +113,8 @@ def encode_frames(
     others = tuple(map(open_image, as_list(references)))
     if instructed:
         shown = [model.encode(frame.pixels[None].to(pixels)) for frame in fit_all(model, others)]
+        # The image is the first reference, so that the model edits it; the others are shown with every image of the
+        # batch.
         reference = (z, *(latent.expand(len(z), *latent.shape[1:]) for latent in shown))
         condition = dataclasses.replace(condition, reference=reference)
     return JointLatent(
@@ -267,12 +269,16 @@ def partial_targets(source: str, target: str, parts: int) -> tuple[str, ...]:
     kept = {phrase_key(text) for text in old} & {phrase_key(text) for text in new}
     lost, added = ([text for text in texts if phrase_key(text) not in kept] for texts in (old, new))
     count = max(len(lost), len(added))
+    # Phrases can be exchanged one by one only inside the same frame of words.
     if not count or (before.lead, before.ending) != (after.lead, after.ending):
         return (target,) * parts
     targets: list[str] = []
     for part in range(parts):
+        # Together the parts make every change: with more changes than parts each makes every n-th, with fewer some
+        # repeat.
         chosen = range(part, count, parts) if count > parts else [part % count]
         exchanged = {lost[index]: added[index] if index < len(added) else "" for index in chosen if index < len(lost)}
+        # What only the target has, beyond what replaces something, comes last, as in `align_captions`.
         more = [added[index] for index in chosen if index >= len(lost)]
         texts = [text for text in (*(exchanged.get(text, text) for text in old), *more) if text]
         targets.append(f"{before.lead} {', '.join(texts)}".strip() + before.ending)
@@ -296,6 +302,7 @@ def no_change_residuals(model: Backbone, z: Float[Tensor, "b *latent"]) -> dict[
     of SliderEdit (arXiv 2511.09715), which trains a model towards it.
     """
     check_instructs(model)
+    # The same noises for all wordings, so that they differ by their text alone.
     noise = draw((len(LEVELS), *z.shape), seed=0, purpose="no change").to(z)
     residuals = dict.fromkeys(WORDINGS, 0.0)
     for wording in residuals:

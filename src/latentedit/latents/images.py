@@ -143,6 +143,7 @@ class Frame:
             for _, top, _, bottom in strips(self.image.size):
                 rows = restored[top:bottom]
                 levels = 127.5 * plane[top:bottom].numpy()
+                # What is hidden by transparency stays, even if the model changed it.
                 if transparent:
                     levels = levels * (rows[..., 3] > 0)
                 if self.allowed is not None:
@@ -161,6 +162,7 @@ class Frame:
         for _, top, _, bottom in strips(self.image.size):
             rows, changed = own[top:bottom, :, :3], edited[top:bottom, :, :3]
             blended = np.rint(rows + put_on(rows, changed.astype(np.float32), space)).clip(0, 255)
+            # Only every pixel that the edit changed: the way through sRGB and back would round all others.
             rows[:] = np.where((changed != seen[top:bottom, :, :3]).any(axis=2, keepdims=True), blended, rows)
         return own
 
@@ -325,6 +327,7 @@ def carry_on(
     rows: list[Tensor] = []
     for chunk in features[:, extended].T.split(4096):
         weights = torch.cdist(chunk, features[:, rim].T).square().mul(-0.5).exp()
+        # The sum begins at 1, so that a color that the rim does not have gets no change.
         rows.append(weights @ rim_change / (1 + weights.sum(1, keepdim=True)))
     carried = torch.zeros(len(change), *guide.shape[1:])
     carried[:, extended] = torch.cat(rows).T

@@ -73,6 +73,7 @@ def invert(
     field = GuidedField(backbone=latent.backbone, condition=latent.condition)
     states, velocities = [latent.z], list[Tensor]()
     for _, s, s_next in each_step(levels, name="integrate", progress=progress):
+        # Variance-preserving models know no level 0.
         z, at = states[-1], max(s if time == "start" else s_next, capabilities.s_min)
         if time == "end" and capabilities.predicts_noise:  # the same latents in the network's coordinates, at `at`
             there = math.hypot(1 - at, at) / math.hypot(1 - s, s) * z

@@ -84,6 +84,7 @@ class DetachedModel:
         self.name = name
 
     def __getattr__(self, attribute: str) -> NoReturn:
+        # copy, pickle and notebooks probe for special methods; an AttributeError means that there is none.
         if attribute.startswith("__"):
             raise AttributeError(attribute)
         raise ConfigError(
@@ -272,6 +273,8 @@ class Backbone(abc.ABC):
             except torch.OutOfMemoryError:
                 if len(z) == 1:
                     raise
+            # Remembered, since every attempt that fails costs a forward pass; by shape, since memory grows with the
+            # image.
             most = self._most_rows[shape] = (len(z) + 1) // 2
         parts = [slice(start, start + most) for start in range(0, len(z), most)]
         return torch.cat([self._velocity_in_parts(z[rows], s[rows], condition[rows]) for rows in parts])
@@ -297,6 +300,7 @@ class Backbone(abc.ABC):
 
         "mid" where there is one, else the image stream of the middle block, else "clean".
         """
+        # The h-space of U-Nets is where Kwon et al. and Park et al. take features. Transformers have no bottleneck.
         own = self._sites()
         images = [name for name in own if name.endswith(".image")]
         return "mid" if "mid" in own else images[len(images) // 2] if images else "clean"
@@ -442,6 +446,7 @@ class Backbone(abc.ABC):
         if z.device.type != self.device.type or s.device != z.device:
             raise DeviceError(f"z and s must be on {self.device}; got {z.device} and {s.device}. Move them with .to()")
         low, high = self.capabilities.s_min, self.capabilities.s_max
+        # Rounding of a level to float32 may leave the range.
         if not bool(((s >= low - 1e-6) & (s <= high + 1e-6)).all()):
             raise CoordinateError(
                 f"levels s must lie in [{low:.4g}, {high:.4g}] for {self.name}; got {s.min():.4g} to {s.max():.4g}"
@@ -494,5 +499,6 @@ class Backbone(abc.ABC):
 
         One CPU generator gives the same latents on every device.
         """
+        # Drawn before it is moved: generators of different devices give different numbers.
         noise = torch.randn(tuple(shape), generator=generator, dtype=torch.float32, device=generator.device)
         return (self.capabilities.start_std * noise).to(self.device, self.dtype)

@@ -57,6 +57,7 @@ class VelocityJacobian(LinearOperator):
             raise UnsupportedDerivativeError(
                 f"{backbone.name} has no derivatives in mode {mode!r}. Use mode='finite_difference'"
             )
+        # Refuses a mode or step here, not in the first product.
         self._derivative(slice(0, 1), nullcontext)
 
     def difference(
@@ -74,6 +75,7 @@ class VelocityJacobian(LinearOperator):
             except UnsupportedDerivativeError as error:
                 self.note = fallback_note(self._backbone, error, "central differences")
             self.mode = "finite_difference"
+        # Differences only evaluate the network, for which fused kernels are faster and need less memory.
         fused = self.mode == "finite_difference"
         return self._apply(Derivative.forward, u, nullcontext if fused else differentiable_attention)
 
@@ -82,6 +84,7 @@ class VelocityJacobian(LinearOperator):
             raise UnsupportedDerivativeError(
                 f"{self._backbone.name} has no reverse-mode derivatives, so its Jacobian has no transpose. Use matvec"
             )
+        # A first reverse pass goes through fused kernels.
         return self._apply(Derivative.reverse, u, nullcontext)
 
     def _apply(
@@ -198,6 +201,7 @@ class FeatureJacobian(BlockOperator):
             value = feature(self._z)
         super().__init__(in_shape=z.shape[1:], out_shape=value.shape[1:], dtype=z.dtype, device=z.device)
         self._check_finite(value, "features")
+        # Refuses a mode or step here, not in the first product.
         self._derivative(1, nullcontext)
 
     def _matmat(self, v: Tensor) -> Tensor:

@@ -40,6 +40,7 @@ class GuidedField:
         check(float, guidance=self.guidance)
         kind = self.backbone.capabilities.guidance_kind
         if kind == "embedded":
+            # The network takes the weight as an input, so there is no second branch.
             embedded = dataclasses.replace(self.condition, guidance=float(self.guidance))
             object.__setattr__(self, "condition", embedded)
             object.__setattr__(self, "unconditional", None)
@@ -62,6 +63,7 @@ class GuidedField:
         both = Condition.cat([self.unconditional.expand(len(z)), self.condition.expand(len(z))])
         twice = None if given is None else {name: torch.cat([part, part]) for name, part in given.items()}
         v = self._velocity(torch.cat([z, z]), torch.cat([s, s]), both, twice)
+        # In float32 or better: two nearly equal velocities are subtracted, and the weight multiplies their rounding.
         null, conditional = v.to(torch.promote_types(v.dtype, torch.float32)).chunk(2)
         guided = null + self.guidance * (conditional - null)
         if self.renormalized:

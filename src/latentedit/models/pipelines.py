@@ -11,8 +11,8 @@ from latentedit.core.errors import ModelError
 from latentedit.core.plugins import BACKBONES
 from latentedit.models.libraries import pipeline_of
 
+# How the names of networks begin that make images, or sound, of latents.
 _DECODERS = ("vae", "vq", "movq", "vocoder", "decoder")
-"""How the names of networks begin that make images, or sound, of latents."""
 
 
 def components_of(pipeline: Any) -> dict[str, Any]:

@@ -114,10 +114,12 @@ def load(
     if dtype == "auto":
         dtype = suited_dtype(chosen, bytes_float32=4 * needs.parameters, half=needs.half)
     put = Placement(device=chosen, dtype=parse_dtype(dtype), policy=placement, storage=parse_storage(storage))
+    # Before anything is allocated: a process that runs out of memory on the CPU is killed without a message.
     check_memory(needs, put, name=name)
     warn_of_slow_dtype(put)
     # Rounded weights have the fingerprint of a live pipeline that has rounded them alike.
     rounded = put.storage is not None or (single is not None and single.suffix == GGUF)
+    # A LoRA counts with its scale: the same file at another scale makes another model.
     scaled = {f"lora {index} x {file.scale:g}": (file.path,) for index, file in enumerate(loras)}
     with explaining(path, f"a {folder.pipeline}"):
         pipeline = folder.load(put.dtype, denoiser=single)

@@ -127,6 +127,7 @@ def _hooked(sites: Mapping[str, Site], at: Callable[[str, Site, Any], Any]) -> G
 
     def hook(name: str, site: Site) -> Callable[[Any], Any]:
         def reach(output: Any) -> Any:
+            # A layer that runs twice would keep or receive the feature of the wrong pass.
             if name in reached:
                 raise ModelError(f"the network runs its module {name!r} more than once in a pass. Choose another layer")
             reached.add(name)

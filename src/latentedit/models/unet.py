@@ -28,16 +28,16 @@ TRAINED_LATENTS = 64
 
 _BEFORE_0_9 = re.compile(r"0\.[0-8]\.")
 
+# Number of sizes that are inputs of SDXL.
 _SIZES = 6
-"""Number of sizes that are inputs of SDXL."""
 
 _COLORS = 3
 
+# Published settings of editors for SD and SDXL.
 _BOTH: Mapping[str, Mapping[str, Any]] = {
     "masactrl": {"steps": 50, "guidance": 7.5, "under": "empty"},
     "chordedit": {"levels": (0.893, 0.3), "gap": 0.09},  # times 900 and 750
 }
-"""Published settings of editors for SD and SDXL."""
 
 
 class UNetBackbone(VPBackbone):

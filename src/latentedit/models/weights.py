@@ -23,28 +23,28 @@ PICKLE_SUFFIXES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
 VARIANTS = ("bf16", "fp16")
 """Names of half-precision copies, as ``save_pretrained(variant=...)`` writes them, the better one first."""
 
+# Numbers of each parameter that `live_fingerprint` hashes.
 _SAMPLES = 64
-"""Numbers of each parameter that `live_fingerprint` hashes."""
 
+# Prefix of names inside a module that `torch.compile` wraps.
 _COMPILED = "_orig_mod."
-"""Prefix of names inside a module that `torch.compile` wraps."""
 
+# Projections that diffusers fuses, next to the parts, which stay.
 _FUSED = {
     "to_qkv": ("to_q", "to_k", "to_v"),
     "to_kv": ("to_k", "to_v"),
     "to_added_qkv": ("add_q_proj", "add_k_proj", "add_v_proj"),
 }
-"""Projections that diffusers fuses, next to the parts, which stay."""
 
 _FREEU = ("b1", "b2", "s1", "s2")
 
+# Digests of the configurations of bundled models, SD 1, SDXL, SD3 and FLUX.1 dev: they keep the fingerprints that they
+# had before configurations counted.
 _BUNDLED = {"39ac4e6e837a510d", "68258609c394ef0b", "b000c186e55e3398", "afdc362a095cd8b5", "64b956bdfba89f3f"}
 _PUBLISHED = {"64e43ba9a66d7cad", "7da738156cd5af61", "03137e41a2804971", "725518cba9b78198"}
-"""Digests of the configurations of bundled models, SD 1, SDXL, SD3 and FLUX.1 dev: they keep the fingerprints that they
-had before configurations counted."""
 
+# Shape and some numbers of a tensor, see `_sampled`.
 _Sample = tuple[tuple[int, ...], bytes]
-"""Shape and some numbers of a tensor, see `_sampled`."""
 
 _CONTENT_HASH = re.compile(r"[0-9a-f]{64}")
 _HASHES = "weights"  # folder of the user's cache with a file for each hash: it takes a second per GB to compute

@@ -22,8 +22,8 @@ Mode = Literal["forward", "double_backward", "finite_difference"]
 _RMS_STEP = {torch.float64: 1e-5, torch.float32: 2.2e-4}
 _RMS_STEP_OF_HALF_PRECISION = 0.1
 
+# PyTorch has one level of dual numbers for the process: threads take turns.
 _DUAL_LEVEL = threading.RLock()
-"""PyTorch has one level of dual numbers for the process: threads take turns."""
 
 
 @final
@@ -107,6 +107,7 @@ class Derivative:
         with torch.no_grad():
             tangent = u.to(wide)
             length = torch.linalg.vector_norm(tangent.flatten(1), dim=1)
+            # The zero vector has no direction; its product is zero whatever the unit, by its length.
             unit = tangent / per_element(length.clamp_min(torch.finfo(wide).tiny), tangent)
             shift = (self._norm * unit).to(dtype)
             values = self._function(torch.cat([self._point + shift, self._point - shift]))

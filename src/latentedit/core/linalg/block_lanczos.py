@@ -26,14 +26,14 @@ from latentedit.core.linalg import float64_device, to_float64
 from latentedit.core.linalg.operator import BlockOperator
 from latentedit.core.progress import Progress
 
+# Triplets that a restart keeps beyond those that are wanted.
 _BEYOND = 10
-"""Triplets that a restart keeps beyond those that are wanted."""
 
+# Rows that the space has beyond twice those that a restart keeps.
 _ROOM = 20
-"""Rows that the space has beyond twice those that a restart keeps."""
 
+# Residual, in its singular value, above which the next triplet says nothing yet: a start may be blind for the top.
 _SETTLED = 0.2
-"""Residual, in its singular value, above which the next triplet says nothing yet: a start may be blind for the top."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -146,11 +146,13 @@ class _Search:
             injected = True
             self._f = _orthonormal(self._random(self._v.shape[1]), self._v, self._negligible)[2]
             self._c = self._rows(len(self._f), len(self._u))
+        # All start vectors at first, for no residual orders them yet; then those of the largest residuals.
         count = len(self._f) if not len(self._v) else self._block
         chosen, waiting, c = self._f[:count], self._f[count:], self._c[count:]
         scale = float(self._s[0]) if len(self._s) else 0.0
         images = self._product(chosen, transposed=False)
         scale = max(scale, float(torch.linalg.matrix_norm(images, 2)))
+        # Relative to the largest value known: what is smaller are rounding errors of the products.
         inside, along, new = _orthonormal(images, self._u, self._negligible * scale)
         old = self._b.shape
         b = self._rows(old[0] + len(new), old[1] + len(chosen))
@@ -160,6 +162,7 @@ class _Search:
         projected, beyond, fresh = _orthonormal(back, torch.cat([self._v, waiting]), self._negligible * scale)
         size = len(self._v)
         if len(new):
+            # The products with A have given this block of B already; what its transpose gives otherwise is its error.
             expected = b[old[0] :]
             self._disagreement = max(
                 self._disagreement, float(torch.linalg.matrix_norm(projected[:, :size] - expected, 2))
@@ -178,6 +181,7 @@ class _Search:
         """Upper bound of the largest principal angle to the wanted space, in radians, by what is known so far."""
         if self._complete:
             return 0.0
+        # Without the next triplet there is no gap by which to bound the angle.
         if len(self._s) <= self._rank:
             return math.pi / 2
         s = self._s[: self._rank]
@@ -252,10 +256,12 @@ class _Search:
         missing = self._rank - len(rows)
         if not missing:
             return rows
+        # Vectors of a value 0 are arbitrary, and laws ask for as many orthonormal ones as there are values.
         more = torch.randn(missing, rows.shape[1], generator=self._generator, dtype=torch.float32).to(rows)
         return torch.cat([rows, _orthonormal(more, rows, self._negligible)[2]])
 
     def _random(self, size: int) -> Tensor:
+        # In float32, so that one seed gives the same start in every dtype and on every device.
         return torch.randn(self._block, size, generator=self._generator, dtype=torch.float32).to(self._v)
 
     def _rows(self, count: int, size: int) -> Tensor:

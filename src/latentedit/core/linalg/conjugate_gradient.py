@@ -73,10 +73,12 @@ def _solve(product: Callable[[Tensor], Tensor], b: Tensor, iterations: int, tole
     negative = torch.zeros_like(square, dtype=torch.bool)
     active = ~(square <= enough)
     for _ in range(iterations):
+        # Elements that have stopped go on being multiplied: to leave them out would wait for the device.
         image = product(direction)
         curved = _dot(direction, image)
         stopped = active & (curved <= 0)
         negative, active = negative | stopped, active & ~stopped
+        # An element that stops at its first step takes b itself, not a step along it: its size is 1.
         moving = active | (stopped & (steps == 0))
         size = torch.where(active, square / curved, 1.0)
         value = torch.where(moving, value + size * direction, value)
