@@ -11,7 +11,7 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, StableDiffusion3Pipeline
 
 import latentedit as le
-from latentedit.core.errors import CoordinateError, DeviceError, ShapeError
+from latentedit.core.errors import ConfigError, DeviceError, ShapeError
 from latentedit.models.registry import load
 from latentedit.testing.miniatures.flow import sd3_pipeline
 from latentedit.testing.tolerances import relative_error
@@ -93,7 +93,7 @@ def test_capabilities_without_settings(with_t5: Any) -> None:
     assert with_t5.defaults == {}
     with pytest.raises(ShapeError):
         with_t5.velocity(torch.zeros(1, 16, 26, 8), torch.tensor([0.5]), with_t5.embed([CAPTION]))
-    with pytest.raises(CoordinateError):
+    with pytest.raises(ConfigError):
         with_t5.grid(0)
 
 
