@@ -1,6 +1,7 @@
 """What several tests need."""
 
 import contextlib
+import functools
 import gc
 import importlib.metadata
 import io
@@ -142,21 +143,30 @@ def requested_rows(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], list[int]
 
 
 @pytest.fixture
-def colors(monkeypatch: pytest.MonkeyPatch) -> "ColorBackbone":
+def register(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Adds entry points, as an installed package would: ``register("captioners", mine="package.module:Mine")``."""
+    added, real = list[importlib.metadata.EntryPoint](), importlib.metadata.entry_points
+
+    def entry_points(**wanted: str) -> importlib.metadata.EntryPoints:
+        return importlib.metadata.EntryPoints([*real(**wanted), *(one for one in added if one.matches(**wanted))])
+
+    def add(kind: str, **values: str) -> None:
+        added.extend(importlib.metadata.EntryPoint(name, values[name], f"latentedit.{kind}") for name in values)
+        # Another function each time, since what was found before is cached by it.
+        monkeypatch.setattr(importlib.metadata, "entry_points", functools.partial(entry_points))
+
+    return add
+
+
+@pytest.fixture
+def colors(register: Callable[..., None]) -> "ColorBackbone":
     """The color model, whose reader is found through an entry point as an installed one would be.
 
     Imported here: the process that hands out the tests reads this file too, and needs no torch.
     """
     from tests.editors.colors import ColorBackbone
 
-    group = "latentedit.captioners"
-    point = importlib.metadata.EntryPoint(name="colors", value="tests.editors.colors:ColorReader", group=group)
-    real = importlib.metadata.entry_points
-
-    def entry_points(**wanted: str) -> importlib.metadata.EntryPoints:
-        return importlib.metadata.EntryPoints([point]) if wanted == {"group": group} else real(**wanted)
-
-    monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
+    register("captioners", colors="tests.editors.colors:ColorReader")
     model = ColorBackbone()
     model.defaults = {"captioner": "colors", "editors": {"eim": {"search": {"steps": 24}}, "sdedit": {"level": 0.5}}}
     return model

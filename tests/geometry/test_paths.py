@@ -5,6 +5,7 @@ import functools
 import inspect
 import itertools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from latentedit.latents.inversion import invert
 from latentedit.latents.joint import JointLatent
 from latentedit.models.derivatives import FeatureMap
 from tests.directions.networks import NetworkBackbone, network_latent
-from tests.editors.colors import ColorBackbone, ColorReader
+from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray, noisy
 
 FRAMES, LEVEL, STEPS, RANK = 5, 0.7, 6, 3
@@ -164,10 +165,11 @@ def test_bad_requests_are_refused(latent: JointLatent) -> None:
 
 
 @pytest.fixture
-def reading(monkeypatch: pytest.MonkeyPatch) -> ColorBackbone:
+def reading(register: Callable[..., None]) -> ColorBackbone:
     """A model with a captioner."""
+    register("captioners", colors="tests.editors.colors:ColorReader")
     model = ColorBackbone(sizes=(4, 8, 12))
-    monkeypatch.setattr("latentedit.geometry.paths.captioner_for", lambda of: ColorReader(of) if of is model else None)
+    model.defaults = {"captioner": "colors"}
     return model
 
 

@@ -17,8 +17,7 @@ HOW = Calibration(images=5, steps=3, batch=2, harmed=1)
 
 
 @pytest.fixture
-def colors(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ColorBackbone:
-    monkeypatch.setenv(VARIABLE, str(tmp_path / "data"))
+def colors() -> ColorBackbone:
     return ColorBackbone()
 
 

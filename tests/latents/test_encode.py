@@ -1,6 +1,6 @@
 """Images and captions to a joint latent, on a model whose latents are the images."""
 
-import importlib.metadata
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, final
 
@@ -11,7 +11,6 @@ from PIL import Image
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ImageError
-from latentedit.core.plugins import CAPTIONERS
 from latentedit.editing.request import EditRequest
 from latentedit.latents.captions.base import Captioner
 from latentedit.latents.encode import broadcast_texts, encode, open_image
@@ -29,12 +28,9 @@ def model() -> Backbone:
 
 
 @pytest.fixture
-def reading(model: Backbone, monkeypatch: pytest.MonkeyPatch) -> Backbone:
+def reading(model: Backbone, register: Callable[..., None]) -> Backbone:
     """The same model with its captioner."""
-    point = importlib.metadata.EntryPoint(
-        name="colors", value="tests.editors.colors:ColorReader", group=CAPTIONERS.group
-    )
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: importlib.metadata.EntryPoints([point]))
+    register("captioners", colors="tests.editors.colors:ColorReader")
     model.defaults = {"captioner": "colors"}
     return model
 

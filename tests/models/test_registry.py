@@ -1,8 +1,9 @@
 """Models by name, folder and hub id, and such as are given as functions."""
 
-import importlib.metadata
+import contextlib
 import inspect
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -61,16 +62,16 @@ def test_what_is_not_there_is_named(bundle: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.slow
-def test_folders_by_string_and_path_agree(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_by_string_and_path_agree(bundle: Path) -> None:
     assert registry.bundled_names() == ["tiny"]
     assert registry.bundled_folder("tiny") == bundle / "tiny"
     by_path = registry.load(bundle / "tiny", device="cpu")
     by_text = registry.load(str(bundle / "tiny"), device="cpu")
     assert by_path.name == by_text.name == "tiny"
     assert by_path.fingerprint == by_text.fingerprint
-    monkeypatch.chdir(bundle)
-    assert registry.load("./tiny", device="cpu").fingerprint == by_path.fingerprint
-    assert registry.weights_fingerprint("./tiny") == registry.weights_fingerprint("tiny") == by_path.fingerprint
+    with contextlib.chdir(bundle):
+        assert registry.load("./tiny", device="cpu").fingerprint == by_path.fingerprint
+        assert registry.weights_fingerprint("./tiny") == registry.weights_fingerprint("tiny") == by_path.fingerprint
 
 
 class StrangeNetwork(torch.nn.Linear):
@@ -104,14 +105,13 @@ class Strange:
         return made
 
 
-def test_a_network_of_another_library_has_its_own_adapter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_network_of_another_library_has_its_own_adapter(register: Callable[..., None], tmp_path: Path) -> None:
     (tmp_path / "model_index.json").write_text(
         '{"_class_name": "StrangePipeline", "network": ["strange", "StrangeNetwork"]}'
     )
     with pytest.raises(ModelError):
         registry.load(tmp_path)
-    point = importlib.metadata.EntryPoint("StrangeNetwork", f"{__name__}:Strange", BACKBONES.group)
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: importlib.metadata.EntryPoints([point]))
+    register("backbones", StrangeNetwork=f"{__name__}:Strange")
     pipeline: Any = StrangePipeline(seeded(0)(StrangeNetwork)(2, 2))
     assert le.from_pipeline(pipeline, name="mine").name == "mine of 2"
 
