@@ -153,6 +153,17 @@ def color_captioners(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def register(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., None]]:
+    """Adds entry points, as an installed package would: ``register("captioners", mine="package.module:Mine")``."""
+    with contextlib.ExitStack() as stack:
+
+        def add(kind: str, **values: str) -> None:
+            stack.enter_context(installed(tmp_path_factory.mktemp("installed"), {f"latentedit.{kind}": values}))
+
+        yield add
+
+
+@pytest.fixture
 def colors(color_captioners: Path) -> "Iterator[ColorBackbone]":
     """The color model, whose captioner is found through an entry point.
 

@@ -12,6 +12,7 @@ from tools import hardware
 
 from latentedit.editors.eim import EIM
 from latentedit.editors.refinement import Refinement
+from latentedit.models.known import known_models
 from latentedit.models.loading import CONFIGURATIONS
 from tests.commands import Command
 from tests.miniatures.flow import flux
@@ -132,7 +133,19 @@ def test_known_models_are_described_offline(
     assert found["fits"]["smaller"] == small
 
 
-@pytest.mark.parametrize("name", [KLEIN, "stabilityai/stable-diffusion-xl-base-1.0"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", known_models())
+def test_every_known_model_is_answered_for_offline(
+    command: Command, unloaded: None, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("latentedit.models.registry.download", lambda *_, **__: pytest.fail("a download"))
+    monkeypatch.setattr("latentedit.models.placement.free_bytes", lambda _: 10**12)
+    found, needs = checks(command, "--model", name)["checks"], known_models()[name].needs
+    assert all(found[part]["parameters"] == own.parameters for part, own in needs.parts.items())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", hardware.MODELS)
 def test_stored_sizes_agree_with_the_networks(name: str) -> None:
     stored = json.loads(hardware.DATA.read_text(encoding="utf-8"))
     assert list(stored) == list(hardware.MODELS)

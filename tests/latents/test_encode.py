@@ -1,6 +1,6 @@
 """Images and captions to a joint latent, on a model whose latents are the images."""
 
-import importlib.metadata
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, final
 
@@ -11,7 +11,6 @@ from PIL import Image
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ImageError
-from latentedit.core.plugins import CAPTIONERS
 from latentedit.editing.request import EditRequest
 from latentedit.latents.captions.base import Captioner
 from latentedit.latents.encode import broadcast_texts, encode, open_image
@@ -29,12 +28,9 @@ def model() -> Backbone:
 
 
 @pytest.fixture
-def reading(model: Backbone, monkeypatch: pytest.MonkeyPatch) -> Backbone:
+def reading(model: Backbone, register: Callable[..., None]) -> Backbone:
     """The same model with its captioner."""
-    point = importlib.metadata.EntryPoint(
-        name="colors", value="tests.editors.colors:ColorReader", group=CAPTIONERS.group
-    )
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: importlib.metadata.EntryPoints([point]))
+    register("captioners", colors="tests.editors.colors:ColorReader")
     model.defaults = {"captioner": "colors"}
     return model
 
@@ -86,10 +82,10 @@ def test_numbers_are_never_opened_as_files(model: Backbone, tmp_path: Path) -> N
             None,
         ]
         for image in wrong:
-            with pytest.raises(ImageError, match=r"got |format"):
+            with pytest.raises(ImageError):
                 encode(model, image, source_prompt="red")
             if not isinstance(image, list):
-                with pytest.raises(ImageError, match=r"got |format"):
+                with pytest.raises(ImageError):
                     open_mask(image, (8, 8))
         assert file.read() == (tmp_path / "red.png").read_bytes()
 
@@ -153,21 +149,21 @@ def test_bad_input_is_refused(model: Backbone) -> None:
     pair = [plain(RED), plain(BLUE)]
     cases: list[tuple[Any, dict[str, Any], str]] = [
         (plain(RED), {}, "`source_prompt`"),
-        ([], {"source_prompt": "red"}, "no image to encode"),
-        (plain(RED), {"source_prompt": " "}, "is empty"),
-        (plain(RED), {"source_prompt": "r" * 10_001}, "a caption has 10001 letters; the most is 10000"),
-        (pair, {"captioner": Parrot(["red"])}, "2 images take one caption from the captioner, or one each; got 1"),
-        (pair, {"captioner": Parrot(["red", " "])}, "the caption from the captioner is empty"),
+        ([], {"source_prompt": "red"}, "image"),
+        (plain(RED), {"source_prompt": " "}, "caption"),
+        (plain(RED), {"source_prompt": "r" * 10_001}, "10001.*10000"),
+        (pair, {"captioner": Parrot(["red"])}, "2.*captioner.*1"),
+        (pair, {"captioner": Parrot(["red", " "])}, "captioner"),
         (
             [plain(RED), plain(BLUE, (40, 12))],
             {"source_prompt": "red"},
-            "different shapes cannot share a batch.*use edit",
+            "shapes",
         ),
     ]
     for images, wanted, words in cases:
         with pytest.raises(ConfigError, match=words):
             encode(model, images, **wanted)
-    with pytest.raises(ConfigError, match="'gaussian-mixture' knows latents only"):
+    with pytest.raises(ConfigError):
         encode(example_mixture(dimension=2), plain(RED), source_prompt="a")
 
 
@@ -175,7 +171,7 @@ def test_texts_are_one_for_all_or_one_each() -> None:
     assert broadcast_texts("a, b", 2, "caption") == ("a, b", "a, b")
     assert broadcast_texts(["a", " b "], 2, "caption") == ("a", " b ")
     for texts in ("", "\n", ["a", ""]):
-        with pytest.raises(ConfigError, match="the target caption is empty"):
+        with pytest.raises(ConfigError):
             broadcast_texts(texts, 2, "target caption")
-    with pytest.raises(ConfigError, match="1 images take one label, or one each; got 2"):
+    with pytest.raises(ConfigError):
         broadcast_texts(["a", "b"], 1, "label")

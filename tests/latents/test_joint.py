@@ -19,14 +19,14 @@ def latent() -> JointLatent:
 
 def test_one_batch_and_its_path(latent: JointLatent) -> None:
     assert len(latent) == 3
-    with pytest.raises(ShapeError, match="2 captions"):
+    with pytest.raises(ShapeError):
         dataclasses.replace(latent, captions=("a", "b"))
-    with pytest.raises(ShapeError, match="1 condition"):
+    with pytest.raises(ShapeError):
         dataclasses.replace(latent, condition=latent.condition[:1])
     assert latent.path(4).levels == (1.0, 0.75, 0.5, 0.25, 0.0)
     assert latent.path(4, 0.6).levels == (0.6, 0.5, 0.25, 0.0)
     assert latent.path(4, 0.5).levels == (0.5, 0.25, 0.0)
-    with pytest.raises(CoordinateError, match="above 0"):
+    with pytest.raises(CoordinateError):
         latent.path(4, 0.0)
 
 

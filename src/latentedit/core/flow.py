@@ -33,12 +33,11 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from latentedit.core.errors import ConfigError, CoordinateError, nearest
+from latentedit.core.errors import CoordinateError
+from latentedit.core.settings import Count, check
 
 Prediction = Literal["epsilon", "v_prediction", "sample", "flow"]
 """What a network was trained to predict."""
-
-_PREDICTIONS = ("epsilon", "v_prediction", "sample", "flow")
 
 
 def per_element(value: Shaped[Tensor, " b"], like: Shaped[Tensor, "b *latent"]) -> Shaped[Tensor, "b *ones"]:
@@ -102,8 +101,6 @@ def velocity_from_prediction(
 
     ``x_t`` are latents in the model's own coordinates; alpha is above 0 for "epsilon", sigma for "sample".
     """
-    if kind not in _PREDICTIONS:
-        raise ConfigError(f"there is no kind of prediction {kind!r}: {nearest(kind, _PREDICTIONS)}")
     a, b, x, out = per_element(_wide(alpha), x_t), per_element(_wide(sigma), x_t), _wide(x_t), _wide(output)
     if kind == "epsilon":
         v = ((a + b) * out - x) / a
@@ -112,6 +109,7 @@ def velocity_from_prediction(
     elif kind == "sample":
         v = (x - (a + b) * out) / b
     else:
+        assert kind == "flow"
         v = out
     return v.to(x_t.dtype)
 
@@ -146,13 +144,13 @@ class LevelGrid:
         if level <= self.levels[-1]:
             raise CoordinateError(f"the level must lie above {self.levels[-1]:.4g}; got {level:.4g}")
         start = min(level, self.levels[0])
+        # A node that equals the start up to rounding would make a step of no length.
         return LevelGrid(levels=(start, *(node for node in self.levels if node < start - 1e-9)))
 
 
 def uniform_grid(steps: int, *, start: float = 1.0, end: float = 0.0) -> LevelGrid:
     """``steps`` equal steps from ``start`` down to ``end``."""
-    if steps < 1:
-        raise CoordinateError(f"steps must be at least 1; got {steps}")
+    check(Count, steps=steps)
     nodes = torch.linspace(start, end, steps + 1, dtype=torch.float64).tolist()
     return LevelGrid(levels=tuple(nodes))
 

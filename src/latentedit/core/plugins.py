@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from latentedit.core.errors import MissingDependencyError, RegistryError, nearest, to_install
 
+# Names in our distributions ``latentedit-...``, so that an error can name the one to install.
 _DISTRIBUTIONS = {
     "latentedit.commands": {"bench": "bench", "reproduce": "bench"},
     "latentedit.models": {
@@ -28,12 +29,12 @@ _DISTRIBUTIONS = {
     "latentedit.framers": {"portraits": "portraits"},
     "latentedit.domains": {"portraits": "portraits", "scenes": "portraits scenes"},
 }
-"""Names in our distributions ``latentedit-...``, so that an error can name the one to install."""
 
 
 _Made = TypeVar("_Made")
 
 
+# The keys include the function, which tests replace, and the import path, which a program may extend.
 @functools.cache
 def _points(
     installed: Callable[..., Any], places: tuple[str, ...], group: str

@@ -11,11 +11,11 @@ import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
+# Parameters of mallopt(3).
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
-"""Parameters of mallopt(3)."""
 
+# Requested beyond what is needed, each time that the heap grows.
 _PAD_BYTES = 64 * 2**20
-"""Requested beyond what is needed, each time that the heap grows."""
 
 COLLECT_AFTER = 10_000
 """New objects after which Python collects garbage, 700 by default: importing torch and diffusers makes a million, all

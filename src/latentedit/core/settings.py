@@ -56,6 +56,7 @@ def _start(value: object, info: pydantic.ValidationInfo, *, least: float = 1e-9)
     if isinstance(value, str) and (found := re.fullmatch(r"([1-9]\d{0,3})/(\d{1,4})", value)):
         if int(found[1]) <= int(found[2]):
             return value
+    # bool is a subclass of int, and True is not a level.
     elif isinstance(value, (int, float)) and not isinstance(value, bool) and least <= value <= 1:
         return float(value)
     raise ConfigError(
@@ -83,6 +84,7 @@ Levels = Annotated[tuple[Level, Share], AfterValidator(_falling)]
 # Strict: "3" is no integer and True is no number; nan and infinity are refused wherever a float stands.
 _CONFIG = pydantic.ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
 
+# Our messages for pydantic's error types.
 _PROBLEMS = {
     "greater_than": "must be above {gt:g}",
     "greater_than_equal": "must be at least {ge:g}",
@@ -95,7 +97,6 @@ _PROBLEMS = {
     "string_type": "must be text",
     "tuple_type": "must be a list of values",
 }
-"""Our messages for pydantic's error types."""
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(dataclasses.field, Field))

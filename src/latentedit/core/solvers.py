@@ -8,6 +8,7 @@ from typing import ClassVar, final
 
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from latentedit.core.errors import CoordinateError
 from latentedit.core.flow import LevelGrid, level_batch
@@ -35,15 +36,9 @@ class Solver(abc.ABC):
     order: ClassVar[int]
     evaluations_per_step: ClassVar[int]
 
+    @abc.abstractmethod
     def step(self, field: Field, z: Float[Tensor, "b *latent"], s: float, s_next: float) -> Float[Tensor, "b *latent"]:
         """The latents at ``s_next`` from those at ``s``; towards noise (inversion) or data (sampling) alike."""
-        if not (math.isfinite(s) and math.isfinite(s_next)) or s == s_next or min(s, s_next) < 0 or max(s, s_next) > 1:
-            raise CoordinateError(f"a step goes between two different levels in [0, 1]; got {s} and {s_next}")
-        return self._step(field, z, s, s_next)
-
-    @abc.abstractmethod
-    def _step(self, field: Field, z: Tensor, s: float, s_next: float) -> Tensor:
-        """The step; levels are already checked."""
 
 
 @final
@@ -57,7 +52,8 @@ class EulerSolver(Solver):
     order: ClassVar[int] = 1
     evaluations_per_step: ClassVar[int] = 1
 
-    def _step(self, field: Field, z: Tensor, s: float, s_next: float) -> Tensor:
+    @override
+    def step(self, field: Field, z: Tensor, s: float, s_next: float) -> Tensor:
         return z + (s_next - s) * heading(field, s_next)(z, level_batch(s, z))
 
 
@@ -72,7 +68,8 @@ class MidpointSolver(Solver):
     order: ClassVar[int] = 2
     evaluations_per_step: ClassVar[int] = 2
 
-    def _step(self, field: Field, z: Tensor, s: float, s_next: float) -> Tensor:
+    @override
+    def step(self, field: Field, z: Tensor, s: float, s_next: float) -> Tensor:
         half = (s_next - s) / 2
         middle = z + half * field(z, level_batch(s, z))
         return z + (s_next - s) * field(middle, level_batch(s + half, z))

@@ -4,7 +4,6 @@ import dataclasses
 import difflib
 import html
 import json
-import math
 import re
 import secrets
 import zlib
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from latentedit.core.errors import ConfigError
+from latentedit.core.settings import check
 from latentedit.display.page import in_base64, layers_of, viewer_page
 from latentedit.latents.captions.change import changed_phrases
 from latentedit.latents.record import RunRecord
@@ -102,8 +102,7 @@ class View:
     def __post_init__(self) -> None:
         if not self.frames:
             raise ConfigError("a view needs at least one frame; got none. Give the edited image and its strength")
-        if bad := [frame.strength for frame in self.frames if not math.isfinite(frame.strength)]:
-            raise ConfigError(f"the strength of a frame must be a finite number; got {bad[0]}")
+        check(list[float], strengths=[frame.strength for frame in self.frames])
 
     def __repr__(self) -> str:
         return f"<View {self.title[:80]!r}, {len(self.frames)} strengths>"
@@ -179,11 +178,10 @@ def view(results: "EditResult | Sequence[EditResult]", title: str | None = None)
         No evaluation of the network.
     """
     results = list(results) if isinstance(results, Sequence) else [results]
-    if not results:
-        raise ConfigError("a view needs at least one result; got none")
-    first, count = results[0], len({result.record.image.fingerprint for result in results})
-    if count > 1:
-        raise ConfigError(f"a view shows one image; got results of {count}. Make a view for each")
+    count = len({result.record.image.fingerprint for result in results})
+    if count != 1:
+        raise ConfigError(f"a view shows the results of one image; got those of {count}. Make a view for each")
+    first = results[0]
     name = first.record.image.name or "image"
     change = ", ".join(changed_phrases(first.caption, first.target_caption)[1]) if first.target_caption else ""
     unedited = [result.image for result in results if result.strength == 0]  # differs from the source of a second edit

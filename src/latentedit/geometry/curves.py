@@ -104,8 +104,6 @@ def slerp(
 
 def speeds(features: Float[Tensor, "l *feature"]) -> Float[Tensor, " n"]:
     """The length of each segment, ``|f_{i+1} - f_i|``, in float64 on the CPU."""
-    if len(features) < 2:
-        raise ShapeError(f"a curve needs two points or more; got {len(features)}")
     steps = features.detach().flatten(1).cpu().double().diff(dim=0)
     return torch.linalg.vector_norm(steps, dim=1)
 
@@ -114,10 +112,7 @@ def curve_length(features: Float[Tensor, "l *feature"]) -> float:
     """The length of a curve in feature space, ``sum |f_{i+1} - f_i|``.
 
     Args:
-        features: of the points along the curve.
-
-    Raises:
-        ShapeError: fewer than two points.
+        features: of the points along the curve; the length of a single point is 0.
     """
     return float(speeds(features).sum())
 
@@ -189,6 +184,7 @@ class _Search:
         self._first, self._last = ends[:1], ends[1:]
         across = float(torch.linalg.vector_norm(curve[-1] - curve[0])) / (len(curve) - 1)
         walked = torch.linalg.vector_norm(curve.diff(dim=0).flatten(1), dim=1).mean()
+        # A closed curve has no distance between its ends, and one of equal points no length.
         self._unit = across or float(walked) or 1.0
         self._offsets = torch.zeros_like(curve[1:-1]).requires_grad_()
         self.best, self.spent, self.slope = curve.clone(), 0, float("inf")
@@ -222,6 +218,7 @@ class _Search:
         (offsets.grad,) = torch.autograd.grad(energy / self._scale, offsets)
         self.spent += 1
         value = float(energy.detach())
+        # The search may end at a worse point than one on its way; the result is never worse than the start.
         if value <= self.least:
             self.least, self.slope = value, float(torch.linalg.vector_norm(offsets.grad))
             self.best[1:-1] = inner.detach()

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.core.errors import ConfigError
 from latentedit.core.settings import check
 from latentedit.directions.direction import Direction
 from latentedit.geometry.local_basis import LocalBasis
@@ -68,12 +68,12 @@ def global_directions(bases: Sequence[LocalBasis], *, mean: Mean = "frechet") ->
     if len(bases) < 2:
         raise ConfigError(f"global directions need at least two local bases; got {len(bases)}")
     for basis in bases[1:]:
-        together = {"text": bases[0].prompt, "rank": len(bases[0])} | _origin(bases[0])
-        _check_same(together, {"text": basis.prompt, "rank": len(basis)} | _origin(basis), "bases")
+        first, other = (
+            {"text": one.prompt, "rank": len(one), "feature shape": [*one.u.shape[1:]]} | _origin(one)
+            for one in (bases[0], basis)
+        )
+        _check_same(first, other, "bases")
     sets = [basis.u for basis in bases]
-    if len({u.shape for u in sets}) > 1:
-        shown = ", ".join(sorted({str(list(u.shape)) for u in sets}))
-        raise ShapeError(f"the bases have features of several shapes; got {shown}. Use images of one size")
     u, converged = _mean(sets, mean)
     captured, homogeneity = agreement(u, sets)
     order = captured.mean(0).argsort(descending=True, stable=True)

@@ -7,14 +7,15 @@ at the level is v itself.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.core.errors import ConfigError
 from latentedit.core.linalg.block_lanczos import TruncatedSVD, truncated_svd
 from latentedit.core.progress import Progress
 from latentedit.core.rng import draw, stream
@@ -180,8 +181,7 @@ def local_basis(
         raise ConfigError(f"a local basis takes one image; got {len(latent)}. Compute one for each")
     check(Level, level=level)
     check(Natural, rank=rank)
-    if energy is not None and not 0 < energy < 1:
-        raise ConfigError(f"the energy must lie between 0 and 1; got {energy}")
+    check(Annotated[float | None, Field(gt=0, lt=1)], energy=energy)
     backbone, grid = latent.backbone, latent.path(steps, level)
     where = backbone.default_site if site is None else site
     condition = latent.condition if prompt is None else latent.embed_with_references([prompt])
@@ -191,6 +191,7 @@ def local_basis(
     found |= {"iterations": 0, "products": 0, "converged": True}
     with backbone.count() as cost:
         trace = invert(latent, grid, progress=progress)
+        # Without a basis the point alone is wanted, from which `transport` takes the full Jacobian.
         if rank:
             jacobian, generator = FeatureJacobian(feature, trace.top), stream(seed, "local basis")
             result = truncated_svd(jacobian, rank, generator=generator, progress=progress)
@@ -217,6 +218,7 @@ def _energy(jacobian: FeatureJacobian, svd: TruncatedSVD | LocalBasis, seed: int
     """See `LocalBasis.energy`."""
     squares, v = svd.singular_values.cpu().double().square(), svd.v.flatten(1)
     probes = torch.randn(_PROBES, *jacobian.in_shape, generator=stream(seed, "energy probes")).to(svd.v)
+    # Only outside of the vectors' span: inside, the squares are known without an estimate.
     outside = probes.flatten(1) - (probes.flatten(1) @ v.T) @ v
     rest = jacobian.matmat(outside.reshape(probes.shape)).cpu().double().square().flatten(1).sum(1).mean()
     return squares.cumsum(0) / (squares.sum() + rest)
@@ -229,12 +231,8 @@ def direction_at(
 
     ``settings["steps"]`` is the number of steps of the model's full grid by which the level is reached.
     """
-    if not 0 < level <= 1:
-        raise ConfigError(f"the level must lie in (0, 1]; got {level}")
-    if v.shape[1:] != latent.z.shape[1:] or len(v) not in (1, len(latent)):
-        raise ShapeError(
-            f"the displacement does not fit latents of shape {list(latent.z.shape)}; got one of {list(v.shape)}"
-        )
+    check(Level, level=level)
+    assert len(v) in (1, len(latent))
     return Direction(
         z=v / clean_share(level),
         condition=latent.condition.words[: len(v)] * 0.0,

@@ -70,8 +70,8 @@ def chordal_mean(bases: Sequence[Tensor]) -> Tensor:
         each vector the entry of largest absolute value is positive.
 
     Raises:
-        ShapeError: sets of different shapes or numbers of vectors.
-        ConfigError: no sets, dependent vectors, or samples that share no subspace of rank r more than others.
+        ShapeError: no sets, or sets of different shapes or numbers of vectors.
+        ConfigError: dependent vectors, or samples that share no subspace of rank r more than others.
 
     Cost:
         QR of all ``N r`` vectors of n numbers at once, in float64: ``2 n (N r)^2`` operations and three times the
@@ -95,8 +95,8 @@ def karcher_mean(bases: Sequence[Tensor], *, most_steps: int = _MOST_STEPS) -> K
         most_steps: maximum number of steps.
 
     Raises:
-        ShapeError: sets of different shapes or numbers of vectors.
-        ConfigError: no sets, dependent vectors, samples that share no subspace of rank r more than others, or a
+        ShapeError: no sets, or sets of different shapes or numbers of vectors.
+        ConfigError: dependent vectors, samples that share no subspace of rank r more than others, or a
             principal angle of pi / 2 between a sample and the mean.
 
     Cost:
@@ -110,6 +110,7 @@ def karcher_mean(bases: Sequence[Tensor], *, most_steps: int = _MOST_STEPS) -> K
     span, coordinates = _compressed(bases)
 
     def step(mean: Tensor, gradient: Tensor) -> Tensor:
+        # A tangent is orthogonal to its base; what rounding leaves inside would turn the basis.
         return exp_columns(mean, gradient - mean @ (mean.T @ gradient))
 
     result = _descended(_chordal(coordinates), coordinates, log_columns, step, most_steps)
@@ -147,6 +148,7 @@ def karcher_rotation(rotations: Float[Tensor, "n r r"]) -> KarcherMean:
     """The Karcher mean of orthogonal matrices of one determinant, in float64 (Moakher 2002, section 4)."""
 
     def step(mean: Tensor, gradient: Tensor) -> Tensor:
+        # The exponential of a skew matrix is orthogonal but for rounding, which would add up over the steps.
         return _polar(mean @ torch.from_numpy(scipy.linalg.expm(gradient.numpy())))
 
     return _descended(chordal_rotation(rotations), rotations, _rotation_logarithms, step, _MOST_STEPS)
@@ -172,11 +174,7 @@ def match(reference: Float[Tensor, "r *shape"], basis: Float[Tensor, "q *shape"]
 
     Neither set needs to be orthonormal. It costs ``r q n`` for vectors of n numbers.
     """
-    if reference.shape[1:] != basis.shape[1:] or len(basis) < len(reference):
-        raise ShapeError(
-            f"at least {len(reference)} vectors of shape {list(reference.shape[1:])} are needed; "
-            f"got {len(basis)} of {list(basis.shape[1:])}"
-        )
+    assert len(basis) >= len(reference), "every reference vector needs a vector of its own"
     cosines = unit_rows(reference).flatten(1) @ unit_rows(basis).flatten(1).T
     order = torch.as_tensor(linear_sum_assignment((1 - cosines.abs()).numpy())[1])
     chosen = cosines[torch.arange(len(order)), order]
@@ -221,12 +219,9 @@ def _same(some: Sequence[Matching], others: Sequence[Matching]) -> bool:
 
 
 def _checked(bases: Sequence[Tensor], like: Tensor | None = None) -> Sequence[Tensor]:
-    if not bases:
-        raise ConfigError("a mean needs at least one basis")
-    first = bases[0] if like is None else like
-    for basis in bases:
-        if basis.shape != first.shape:
-            raise ShapeError(f"all bases must have one shape, {list(first.shape)}; got {list(basis.shape)}")
+    shapes = [tuple(basis.shape) for basis in (*bases, *([] if like is None else [like]))]
+    if not bases or len(set(shapes)) > 1:
+        raise ShapeError(f"a mean needs one basis or more, all of one shape; got {shapes}")
     return bases
 
 
@@ -286,5 +281,6 @@ def _rotation_logarithms(mean: Float[Tensor, "r r"], rotations: Float[Tensor, "n
         if float(phases.abs().max()) > torch.pi - _HALF_TURN:
             raise ConfigError("two bases are half a turn apart, or mirrored, so they have no mean rotation")
         logarithm = (basis * (1j * phases) @ basis.mH).real
+        # Skew but for rounding.
         logarithms.append((logarithm - logarithm.T) / 2)
     return torch.stack(logarithms)

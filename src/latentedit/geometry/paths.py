@@ -103,6 +103,7 @@ class TangentSpaces:
 
     def at(self, point: Float[Tensor, "*latent"], before: TruncatedSVD | None) -> TruncatedSVD:
         """The space at a point, searched from the one before it."""
+        # Neighboring points of a curve have nearly the same space, so a search from there needs fewer products.
         jacobian, start = FeatureJacobian(self.feature, point[None]), None if before is None else before.v
         result = truncated_svd(
             jacobian,
@@ -159,10 +160,8 @@ def paths_between(
     check_methods(methods, frames)
     check(Level, level=level)
     check(Count, rank=rank)
-    if len(latent) != 2:
-        raise ConfigError(f"a path needs two images; got {len(latent)}")
-    if torch.equal(latent.z[0], latent.z[1]):
-        raise ConfigError(SAME_TWICE)
+    if len(latent) != 2 or torch.equal(latent.z[0], latent.z[1]):
+        raise ConfigError(SAME_TWICE if len(latent) == 2 else f"a path needs two images; got {len(latent)}")
     backbone, grid = latent.backbone, latent.path(steps, level)
     where = backbone.default_site if site is None else site
     condition, total = backbone.embed([""]), len(methods) * (frames - 2) + 2

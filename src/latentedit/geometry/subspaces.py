@@ -5,15 +5,18 @@ says for each vector of its orthonormal basis how it moves out of the subspace; 
 """
 
 import dataclasses
+from typing import Annotated
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.rng import stream
 from latentedit.core.settings import Count, check
 
+_DEPENDENT = 1e-10  # distance of a unit vector from the span of those before it that is rounding
 _RIGHT_ANGLE = 1e-12  # cosine below which a principal angle is a right angle, up to float64 rounding
 
 
@@ -51,12 +54,12 @@ def principal_angles(a: Float[Tensor, "p *shape"], b: Float[Tensor, "q *shape"])
 def orthonormal_columns(vectors: Float[Tensor, "k *shape"]) -> Float[Tensor, "n k"]:
     """Gram-Schmidt in the order given, one vector a column, in float64 on the CPU; orthonormal vectors stay."""
     columns = vectors.detach().cpu().double().flatten(1).T
-    if not 1 <= columns.shape[1] <= columns.shape[0]:
-        raise ConfigError(f"a basis needs 1 to {columns.shape[0]} vectors of this size; got {columns.shape[1]}")
-    lengths = torch.linalg.vector_norm(columns, dim=0)
-    basis, triangle = torch.linalg.qr(columns / lengths)
-    if not float(triangle.diagonal().abs().min()) > 1e-10:
-        raise ConfigError("the vectors are linearly dependent, or one of them is zero")
+    size, count = columns.shape
+    basis, triangle = torch.linalg.qr(columns / torch.linalg.vector_norm(columns, dim=0))
+    if not 1 <= count <= size or not float(triangle.diagonal().abs().min()) > _DEPENDENT:
+        raise ConfigError(
+            f"a basis needs 1 to {size} linearly independent vectors; got {count}, dependent or zero ones"
+        )
     return basis * triangle.diagonal().sign()
 
 
@@ -136,6 +139,7 @@ def exp_columns(base: Float[Tensor, "n r"], tangent: Float[Tensor, "n r"]) -> Fl
     """
     left, angles, right = torch.linalg.svd(tangent, full_matrices=False)
     columns = (base @ right.T * angles.cos() + left * angles.sin()) @ right
+    # QR removes rounding only; the signs of its columns are free, those of the geodesic are not.
     basis, triangle = torch.linalg.qr(columns)
     return basis * triangle.diagonal().sign()
 
@@ -157,8 +161,7 @@ def random_level(dimension: int, rank: int, *, draws: int = 200, seed: int = 0) 
     Cost:
         QR of ``draws`` matrices of ``dimension`` by ``rank``.
     """
-    if not 1 <= rank <= dimension:
-        raise ConfigError(f"the rank must lie between 1 and the dimension, {dimension}; got {rank}")
+    check(Annotated[int, Field(ge=1, le=dimension)], rank=rank)
     check(Count, draws=draws)
     # Only their relative position matters, so one of the two is spanned by the first axes.
     generator, cosines = stream(seed, "random subspaces"), list[Tensor]()

@@ -15,15 +15,18 @@ is projected onto what they can change, the span of U_1, and pulled back with or
 
 import dataclasses
 import math
+from typing import Annotated
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.flow import per_element
 from latentedit.core.linalg.operator import BlockOperator
 from latentedit.core.rng import stream
+from latentedit.core.settings import check
 from latentedit.directions.direction import Direction, clean_share
 from latentedit.geometry.local_basis import LocalBasis
 
@@ -95,6 +98,7 @@ def transport(direction: Direction, basis: LocalBasis, *, full: bool = True, ste
         result = transported(feature[None], basis.u, basis.singular_values, basis.v, inverse=False)
         chance = min(1.0, len(basis) / math.prod(shape))
     else:
+        # What random changes keep by the same way back tells how much of the share is chance.
         noise = torch.randn(_RANDOM, *shape, generator=stream(basis.seed, "transport by chance"))
         result = pulled_back(torch.cat([feature[None].to(basis.v), noise.to(basis.v)]), jacobian)
         chance = float(result.captured[1:].mean())
@@ -157,8 +161,7 @@ def transported(
 
     Raises:
         ShapeError: features, or numbers of vectors, that do not fit.
-        ConfigError: a damping below 0, no singular value above 0, a u of no length, or one that is orthogonal to the
-            target's space.
+        ConfigError: a damping below 0, or a u that is zero or orthogonal to the target's space.
 
     Source:
         Park et al. 2023 (arXiv 2307.12868), parallel transport; the damping is ours.
@@ -168,23 +171,17 @@ def transported(
             f"the basis does not fit features of shape {list(u.shape[1:])}; "
             f"got u {list(to_u.shape)}, {len(singular_values)} singular values, {len(to_v)} v"
         )
-    if not damping >= 0:
-        raise ConfigError(f"the damping must be 0 or more; got {damping}")
+    check(Annotated[float, Field(ge=0)], damping=damping)
     values = singular_values.detach().cpu().double()
     kept = values > _ZERO * values.max()
-    if not bool(kept.any()):
-        raise ConfigError("the target's basis has no singular value above 0. Use another site or point")
     values, rows = values[kept], _rows(to_u)[kept]
-    before = _rows(u)
-    length = torch.linalg.vector_norm(before, dim=1)
-    if not bool((length > 0).all()):
-        raise ConfigError(f"change number {int(length.argmin())} of the feature is 0; leave it out")
-    parts = (before / length[:, None]) @ rows.T
+    parts = _unit(_rows(u)) @ rows.T
     captured = parts.square().sum(1)
-    if float(captured.min()) < _NOTHING**2:
+    # Not `<`: the shares of a change of length 0 are nan. Without any singular value above 0 they are 0.
+    if not float(captured.min()) >= _NOTHING**2:
         raise ConfigError(
             f"the target's basis captures nothing of change number {int(captured.argmin())} of the feature. "
-            "Use a basis of higher rank"
+            "Leave it out, or use a basis of higher rank"
         )
     weights = values / (values.square() + (damping * values[0]) ** 2) if inverse else torch.ones_like(values)
     return Transported(

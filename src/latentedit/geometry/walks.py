@@ -18,7 +18,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import ShapeError
 from latentedit.core.flow import level_batch, noise_estimate, per_element
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, Probe, settings
@@ -68,16 +67,11 @@ class LatentWalk:
         They move at the top of the trace, in units of the length of v. An image, scale and direction costs one
         evaluation per step of the trace, and 2 ``repeats`` more for guidance.
         """
-        if scales.ndim != 2 or scales.shape[1] != len(v):
-            raise ShapeError(f"scales must have one column for each of {len(v)} directions; got {list(scales.shape)}")
-        if trace.top.shape != latent.z.shape or v.shape[1:] != latent.z.shape[1:]:
-            raise ShapeError(
-                f"trace and directions must fit latents of shape {list(latent.z.shape)}; "
-                f"got {list(trace.top.shape)} and {list(v.shape)}"
-            )
+        assert scales.shape[1:] == (len(v),), "one column for each direction"
         backbone, level, batch = latent.backbone, trace.levels[-1], len(latent)
         factors = scales.to(latent.z.device, latent.z.dtype).flatten()
         parts: list[Tensor] = []
+        # Guidance evaluates two latents for each row.
         for some in torch.arange(len(factors)).split(max(1, ROWS // (2 * batch))):
             along = v[some % len(v)].repeat_interleave(batch, 0).to(latent.z.device, latent.z.dtype)
             rows, walk = latent.repeat(len(some)), trace.repeat(len(some))
@@ -214,6 +208,7 @@ class _Search:
             return min(self.longest, length * min(max(factor, 1 / _LEAP), _LEAP))
         slope = math.log(long[0] / short[0]) / math.log(long[1] / max(short[1], 1e-30))
         share = slope * math.log(self.effect / max(short[1], 1e-30)) / math.log(long[0] / short[0])
+        # Away from the ends, so that every try shrinks the bracket by a tenth at least.
         return short[0] * (long[0] / short[0]) ** min(max(share, 0.1), 0.9)
 
     def _power(self) -> float:

@@ -7,7 +7,6 @@ knows (`guard`). `settings_search` finds the settings of edits.
 import importlib.resources
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -151,7 +150,6 @@ def keep_calibration(
     guard: Guard | None = None,
     settings: CalibratedSettings | None = None,
     no_change: Mapping[str, float] | None = None,
-    floor: Mapping[str, Any] | None = None,
     folder: Path | None = None,
 ) -> Path:
     """Store a calibration in the user's data folder, or with the model itself; parts that are not given stay.
@@ -161,7 +159,6 @@ def keep_calibration(
         guard: from `calibrate_guard`.
         settings: from `settings_search.calibrate_settings`.
         no_change: from `calibrate_no_change`.
-        floor: level to a row of `floor.model_floor` as plain values.
         folder: of the model, to store the calibration in its ``latentedit.json`` for every user of the model.
 
     Returns:
@@ -171,7 +168,7 @@ def keep_calibration(
         OutputError: the file cannot be written.
     """
     given = {model_settings.GUARD: guard and to_plain(guard), model_settings.SETTINGS: settings and to_plain(settings)}
-    given |= {model_settings.NO_CHANGE: no_change and dict(no_change), model_settings.FLOOR: floor and dict(floor)}
+    given |= {model_settings.NO_CHANGE: no_change and dict(no_change)}
     parts = {name: part for name, part in given.items() if part is not None}
     if folder is None:
         return model_settings.store_calibration(model.fingerprint, parts)

@@ -140,8 +140,11 @@ class Guard:
             images=len(near),
             usual=float(near.median()),
             known=float(near.quantile(_FAMILIAR)),
+            # A model whose own samples are not denoised better with their captions needs a higher bound than 1.
             ratio=max(1.0, float((near / empty).quantile(_CAPTIONED))),
             empty=float(empty.quantile(_FAMILIAR)),
+            # Midway, in logarithms, between mild and severe corruptions, but not so low that the model's own samples
+            # are unknown.
             far=max(math.sqrt(max(mild) * min(severe)), float(far.quantile(_FAMILIAR))),
             harmed=medians,
         )
@@ -168,6 +171,7 @@ class Guard:
         pixels = torch.stack([frame.pixels for frame in latent.frames])
         reader, framer = captioner_for(backbone), framer_for(backbone)
         read = latent.captions if reader is None else latent.read or tuple(reader.caption(pixels))
+        # The guard was calibrated under the captioner's captions, so the state is judged under those.
         condition = latent.condition if read == latent.captions else backbone.embed(read)
         with backbone.count() as cost:
             measured = guard_losses(backbone, latent.z, condition)
@@ -200,8 +204,10 @@ class Guard:
         state: State = "unknown" if not subject or far > self.far else "doubtful"
         if not subject:
             return state, "subject"
+        # The caption is to blame only if the image is denoised like the model's own without any.
         if not fitting and empty <= self.empty:
             return state, "caption"
+        # In logarithms: losses after different corruptions differ by factors.
         distances = {
             name: sum(math.log(max(a, 1e-30) / max(b, 1e-30)) ** 2 for a, b in zip(losses, medians, strict=True))
             for name, medians in self.harmed.items()

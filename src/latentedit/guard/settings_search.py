@@ -370,6 +370,7 @@ def suitable_judge(levels: Sequence[float], criteria: Criteria, corrupted: Float
     damage = Judge().damage
     if corrupted.shape[1]:
         edits, bad = float(criteria.residual[at].quantile(_EDITS)), float(corrupted[at].median())
+        # Half way in logarithms, as both are ratios.
         damage = min(max(math.sqrt(edits * bad), _DAMAGE[0]), _DAMAGE[1])
     least = min(max(float(middle[at]) / 2, _LEAST_SHARE[0]), _LEAST_SHARE[1])
     return Judge(level=levels[at], least_share=least, damage=damage)

@@ -17,7 +17,7 @@ from latentedit.latents.captions.base import to_images
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
 from latentedit.models.model_settings import read_settings, write_settings
-from latentedit.models.registry import load
+from latentedit.models.registry import load, weights_fingerprint
 from latentedit_keep.base.images import save_image
 
 STEPS = 28  # default number of sampling steps
@@ -61,9 +61,10 @@ def verify(folder: Path) -> list[str]:
     """Check a model folder against its stored fingerprint and sample; returns one line per check, or a `ModelError`."""
     model = load(folder, device="cpu")
     settings, path = read_settings(folder), folder / _REFERENCE
-    stored = settings.get("fingerprint")
-    if stored != model.fingerprint:
-        raise ModelError(f"The weights in {folder} have changed: {stored} became {model.fingerprint}. {_CURE}")
+    # Read again: a remembered digest would not notice damage that leaves a file's size and time as they were.
+    stored, found = settings.get("fingerprint"), weights_fingerprint(folder, reread=True)
+    if stored != found:
+        raise ModelError(f"The weights in {folder} have changed: {stored} became {found}. {_CURE}")
     if not path.exists() or _CAPTION not in settings:
         raise ModelError(f"The sampled image {path} is missing. {_CURE}")
     reference = np.asarray(Image.open(path).convert("RGB"), dtype=np.int16)
@@ -74,7 +75,7 @@ def verify(folder: Path) -> list[str]:
             f"{difference:.1f} levels, where {_TOLERANCE} are allowed. {_CURE}"
         )
     return [
-        f"fingerprint {model.fingerprint}, as stored",
+        f"fingerprint {found}, as stored",
         f"a sampled image differs from the stored one by {difference:.2f} of 255 levels in the mean",
     ]
 

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.core.errors import ConfigError
 from latentedit.core.flow import level_batch
 from latentedit.core.plugins import CAPTIONERS
 from latentedit.core.rng import draw
@@ -113,6 +113,8 @@ def encode_frames(
     others = tuple(map(open_image, as_list(references)))
     if instructed:
         shown = [model.encode(frame.pixels[None].to(pixels)) for frame in fit_all(model, others)]
+        # The image is the first reference, so that the model edits it; the others are shown with every image of the
+        # batch.
         reference = (z, *(latent.expand(len(z), *latent.shape[1:]) for latent in shown))
         condition = dataclasses.replace(condition, reference=reference)
     return JointLatent(
@@ -209,14 +211,11 @@ def target_captions(
 ) -> tuple[str, ...]:
     """The target caption of each image: ``to``, one or one per image, or its caption with changes made in order."""
     check_length(*captions, *([to] if isinstance(to, str) else to or ()))
-    if to is not None and change is None:
+    several = [change] if isinstance(change, ChangeLike) else list(change or ())
+    if (to is None) == (not several):
+        raise ConfigError(f"give either a target caption or a change; got {'neither' if to is None else 'both'}")
+    if to is not None:
         return broadcast_texts(to, len(captions), "target caption")
-    if to is not None or change is None:
-        count = "neither is" if to is None else "both are"
-        raise ConfigError(f"either a target caption or a change is needed; {count} given")
-    several = [change] if isinstance(change, ChangeLike) else list(change)
-    if not several:
-        raise ConfigError("no change is given")
     targets = tuple(captions)
     for item in several:
         made = item if isinstance(item, Change) else Change.parse(item)
@@ -270,12 +269,16 @@ def partial_targets(source: str, target: str, parts: int) -> tuple[str, ...]:
     kept = {phrase_key(text) for text in old} & {phrase_key(text) for text in new}
     lost, added = ([text for text in texts if phrase_key(text) not in kept] for texts in (old, new))
     count = max(len(lost), len(added))
+    # Phrases can be exchanged one by one only inside the same frame of words.
     if not count or (before.lead, before.ending) != (after.lead, after.ending):
         return (target,) * parts
     targets: list[str] = []
     for part in range(parts):
+        # Together the parts make every change: with more changes than parts each makes every n-th, with fewer some
+        # repeat.
         chosen = range(part, count, parts) if count > parts else [part % count]
         exchanged = {lost[index]: added[index] if index < len(added) else "" for index in chosen if index < len(lost)}
+        # What only the target has, beyond what replaces something, comes last, as in `align_captions`.
         more = [added[index] for index in chosen if index >= len(lost)]
         texts = [text for text in (*(exchanged.get(text, text) for text in old), *more) if text]
         targets.append(f"{before.lead} {', '.join(texts)}".strip() + before.ending)
@@ -299,6 +302,7 @@ def no_change_residuals(model: Backbone, z: Float[Tensor, "b *latent"]) -> dict[
     of SliderEdit (arXiv 2511.09715), which trains a model towards it.
     """
     check_instructs(model)
+    # The same noises for all wordings, so that they differ by their text alone.
     noise = draw((len(LEVELS), *z.shape), seed=0, purpose="no change").to(z)
     residuals = dict.fromkeys(WORDINGS, 0.0)
     for wording in residuals:
@@ -322,17 +326,14 @@ def text_direction(backbone: Backbone, source_captions: Sequence[str], target_ca
     """The displacement of the embedded text, ``n = embed(aligned target) - embed(source)``.
 
     So ``embed(source) + n`` is the embedding of the target caption as `align_captions` orders it, up to rounding, and n
-    is exactly zero where the two captions are equal. There is one of each per image, or a `ShapeError`.
+    is exactly zero where the two captions are equal. There is one of each per image.
     """
     return embed_aligned(backbone, source_captions, target_captions) - backbone.embed(source_captions)
 
 
 def embed_aligned(backbone: Backbone, source_captions: Sequence[str], target_captions: Sequence[str]) -> Condition:
     """The targets embedded, their phrases in the order of the source captions."""
-    if len(source_captions) != len(target_captions):
-        raise ShapeError(
-            f"every source caption needs one target caption; got {len(target_captions)} for {len(source_captions)}"
-        )
+    assert len(source_captions) == len(target_captions)
     pairs = zip(source_captions, target_captions, strict=True)
     return backbone.embed([align_captions(source, target)[1] for source, target in pairs])
 

@@ -128,8 +128,7 @@ class Frame:
         Only the change is resized and brought into the image's own color space, so that every pixel that the model
         did not change stays: a change below half a level (1/255 of [-1, 1]) leaves the image bit for bit.
         """
-        if change.shape != self.pixels.shape:
-            raise ShapeError(f"the change does not have the shape {list(self.pixels.shape)}; got {list(change.shape)}")
+        assert change.shape == self.pixels.shape
         if not bool(torch.isfinite(change).all()):
             raise ShapeError("the change has values that are not finite. Use a smaller strength, or float32")
         left, top, width, height = self.box
@@ -144,6 +143,7 @@ class Frame:
             for _, top, _, bottom in strips(self.image.size):
                 rows = restored[top:bottom]
                 levels = 127.5 * plane[top:bottom].numpy()
+                # What is hidden by transparency stays, even if the model changed it.
                 if transparent:
                     levels = levels * (rows[..., 3] > 0)
                 if self.allowed is not None:
@@ -162,6 +162,7 @@ class Frame:
         for _, top, _, bottom in strips(self.image.size):
             rows, changed = own[top:bottom, :, :3], edited[top:bottom, :, :3]
             blended = np.rint(rows + put_on(rows, changed.astype(np.float32), space)).clip(0, 255)
+            # Only every pixel that the edit changed: the way through sRGB and back would round all others.
             rows[:] = np.where((changed != seen[top:bottom, :, :3]).any(axis=2, keepdims=True), blended, rows)
         return own
 
@@ -326,6 +327,7 @@ def carry_on(
     rows: list[Tensor] = []
     for chunk in features[:, extended].T.split(4096):
         weights = torch.cdist(chunk, features[:, rim].T).square().mul(-0.5).exp()
+        # The sum begins at 1, so that a color that the rim does not have gets no change.
         rows.append(weights @ rim_change / (1 + weights.sum(1, keepdim=True)))
     carried = torch.zeros(len(change), *guide.shape[1:])
     carried[:, extended] = torch.cat(rows).T

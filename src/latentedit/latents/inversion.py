@@ -22,7 +22,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import CoordinateError
 from latentedit.core.flow import LevelGrid, level_batch
 from latentedit.core.progress import Progress
 from latentedit.core.solvers import each_step, heading
@@ -74,6 +73,7 @@ def invert(
     field = GuidedField(backbone=latent.backbone, condition=latent.condition)
     states, velocities = [latent.z], list[Tensor]()
     for _, s, s_next in each_step(levels, name="integrate", progress=progress):
+        # Variance-preserving models know no level 0.
         z, at = states[-1], max(s if time == "start" else s_next, capabilities.s_min)
         if time == "end" and capabilities.predicts_noise:  # the same latents in the network's coordinates, at `at`
             there = math.hypot(1 - at, at) / math.hypot(1 - s, s) * z
@@ -112,8 +112,7 @@ def replay(
     ``u_N`` the offset from ``trace.top``. It costs an evaluation per step, two with guidance. The alignment is that of
     DirectEdit, rewritten in displacements so that rounding cannot break the retrace.
     """
-    if trace.states[0] is not latent.z and not torch.equal(trace.states[0], latent.z):
-        raise CoordinateError("the trace starts at other latents. Run invert again")
+    assert trace.states[0] is latent.z or torch.equal(trace.states[0], latent.z), "the trace is of other latents"
     field = GuidedField(backbone=latent.backbone, condition=condition, guidance=guidance)
     delta = torch.zeros_like(latent.z) if offset is None else offset.expand_as(latent.z)
     for index, s, s_next, levels in aligned_steps(latent, trace, progress=progress):

@@ -220,6 +220,7 @@ def denoising_losses(
     All texts have the same noises, in antithetic pairs; it costs ``2 pairs`` evaluations per latent and text.
     """
     noise = noise_like(z, seed=seed, purpose=purpose, count=pairs)
+    # A noise and its opposite: what is odd in the noise cancels in their mean.
     noise = torch.cat([noise, -noise])
     noised = ((1 - level) * z + level * noise).flatten(0, 1)
     losses: list[Tensor] = []

@@ -89,5 +89,5 @@ def _eager() -> Callable[[], object]:
     return functools.partial(_set_stance()("force_eager").__exit__, None, None, None)
 
 
+# PyTorch's stance, which is process-wide.
 _EAGER = SharedContext(_eager)
-"""PyTorch's stance, which is process-wide."""

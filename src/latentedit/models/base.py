@@ -86,6 +86,7 @@ class DetachedModel:
         self.name = name
 
     def __getattr__(self, attribute: str) -> NoReturn:
+        # copy, pickle and notebooks probe for special methods; an AttributeError means that there is none.
         if attribute.startswith("__"):
             raise AttributeError(attribute)
         raise ConfigError(
@@ -295,6 +296,8 @@ class Backbone(abc.ABC):
             except torch.OutOfMemoryError:
                 if len(z) == 1:
                     raise
+            # Remembered, since every attempt that fails costs a forward pass; by shape, since memory grows with the
+            # image.
             most = self._most_rows[shape] = (len(z) + 1) // 2
         parts = [slice(start, start + most) for start in range(0, len(z), most)]
         return torch.cat([self._velocity_in_parts(z[rows], s[rows], condition[rows]) for rows in parts])
@@ -320,6 +323,7 @@ class Backbone(abc.ABC):
 
         "mid" where there is one, else the image stream of the middle block, else "clean".
         """
+        # The h-space of U-Nets is where Kwon et al. and Park et al. take features. Transformers have no bottleneck.
         own = self._sites()
         images = [name for name in own if name.endswith(".image")]
         return "mid" if "mid" in own else images[len(images) // 2] if images else "clean"
@@ -331,7 +335,7 @@ class Backbone(abc.ABC):
 
         It counts a whole evaluation, although the forward pass stops at the site; "image" decodes as well.
         """
-        self._check_name("site", site, self.sites)
+        self.check_name("site", site, self.sites)
         condition = self._checked(z, s, condition)
         own = self._sites()
         if site in own:
@@ -362,9 +366,7 @@ class Backbone(abc.ABC):
             shift: of the feature's shape, as `features` gives it; another shape is a `ShapeError`.
         """
         own = self._sites()
-        self._check_name("site", site, own)
-        if len(shift) != len(z):
-            raise ShapeError(f"shifts are {len(shift)} for {len(z)} latents. Give one each")
+        self.check_name("site", site, own)
         condition = self._checked(z, s, condition)
 
         def velocity(rows: slice | Tensor) -> Tensor:
@@ -424,7 +426,7 @@ class Backbone(abc.ABC):
         """The sites of these queries, keys and values."""
         sites = projections(self._attention())
         for name in names:
-            self._check_name("attention", name, sites)
+            self.check_name("attention", name, sites)
         return {name: sites[name] for name in names}
 
     def _attention(self) -> Mapping[str, Site]:
@@ -454,7 +456,8 @@ class Backbone(abc.ABC):
         del z, condition
         return 0
 
-    def _check_name(self, kind: str, name: str, names: Collection[str]) -> None:
+    def check_name(self, kind: str, name: str, names: Collection[str]) -> None:
+        """Raise a `ConfigError` with the nearest names for a site or attention that the model does not have."""
         if name not in names:
             hint = nearest(name, names) if names else "none can be reached inside its network"
             raise ConfigError(f"{self.name} has no {kind} {name!r} here: {hint}")
@@ -466,6 +469,7 @@ class Backbone(abc.ABC):
         if z.device.type != self.device.type or s.device != z.device:
             raise DeviceError(f"z and s must be on {self.device}; got {z.device} and {s.device}. Move them with .to()")
         low, high = self.capabilities.s_min, self.capabilities.s_max
+        # Rounding of a level to float32 may leave the range.
         if not bool(((s >= low - 1e-6) & (s <= high + 1e-6)).all()):
             raise CoordinateError(
                 f"levels s must lie in [{low:.4g}, {high:.4g}] for {self.name}; got {s.min():.4g} to {s.max():.4g}"
@@ -518,5 +522,6 @@ class Backbone(abc.ABC):
 
         One CPU generator gives the same latents on every device.
         """
+        # Drawn before it is moved: generators of different devices give different numbers.
         noise = torch.randn(tuple(shape), generator=generator, dtype=torch.float32, device=generator.device)
         return (self.capabilities.start_std * noise).to(self.device, self.dtype)

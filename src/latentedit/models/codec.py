@@ -27,8 +27,8 @@ PATCH = 2
 Size = tuple[int, int]
 """Rows and columns of patches."""
 
+# Two threads must not use an autoencoder while it is cast.
 _CASTING = threading.RLock()
-"""Two threads must not use an autoencoder while it is cast."""
 
 
 class Codec:

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal, final, get_args
+from typing import Literal, final
 
 import torch
 from jaxtyping import Float
@@ -11,9 +11,10 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.cost import spending
-from latentedit.core.errors import ConfigError, ModelError, ShapeError, UnsupportedDerivativeError, nearest
+from latentedit.core.errors import ModelError, ShapeError, UnsupportedDerivativeError
 from latentedit.core.linalg.autodiff import Derivative, Mode
 from latentedit.core.linalg.operator import Affine, BlockOperator, LinearOperator
+from latentedit.core.settings import check
 from latentedit.models.attention import differentiable_attention
 from latentedit.models.base import Backbone
 
@@ -45,8 +46,6 @@ class VelocityJacobian(LinearOperator):
         step: float | None = None,
     ) -> None:
         super().__init__(shape=z.shape, dtype=z.dtype, device=z.device)
-        if s.shape != (len(z),):
-            raise ShapeError(f"levels s of shape {list(s.shape)} do not fit {len(z)} latents. Give one each")
         self._backbone = backbone
         self._z, self._s, self._condition = z, s, condition.expand(len(z))
         self._step, self._may_fall_back = step, mode is None
@@ -58,6 +57,7 @@ class VelocityJacobian(LinearOperator):
             raise UnsupportedDerivativeError(
                 f"{backbone.name} has no derivatives in mode {mode!r}. Use mode='finite_difference'"
             )
+        # Refuses a mode or step here, not in the first product.
         self._derivative(slice(0, 1), nullcontext)
 
     def difference(
@@ -75,6 +75,7 @@ class VelocityJacobian(LinearOperator):
             except UnsupportedDerivativeError as error:
                 self.note = fallback_note(self._backbone, error, "central differences")
             self.mode = "finite_difference"
+        # Differences only evaluate the network, for which fused kernels are faster and need less memory.
         fused = self.mode == "finite_difference"
         return self._apply(Derivative.forward, u, nullcontext if fused else differentiable_attention)
 
@@ -83,6 +84,7 @@ class VelocityJacobian(LinearOperator):
             raise UnsupportedDerivativeError(
                 f"{self._backbone.name} has no reverse-mode derivatives, so its Jacobian has no transpose. Use matvec"
             )
+        # A first reverse pass goes through fused kernels.
         return self._apply(Derivative.reverse, u, nullcontext)
 
     def _apply(
@@ -148,14 +150,9 @@ class FeatureMap:
     pooling: Pooling = "none"
 
     def __post_init__(self) -> None:
-        if self.site not in self.backbone.sites:
-            hint = nearest(self.site, self.backbone.sites)
-            raise ConfigError(f"{self.backbone.name} has no site {self.site!r}: {hint}")
-        if self.pooling not in get_args(Pooling):
-            hint = nearest(self.pooling, get_args(Pooling))
-            raise ConfigError(f"there is no pooling {self.pooling!r}: {hint}")
-        if len(self.condition) != 1:
-            raise ShapeError(f"the condition must be one text; got {len(self.condition)}")
+        self.backbone.check_name("site", self.site, self.backbone.sites)
+        check(Pooling, pooling=self.pooling)
+        assert len(self.condition) == 1
 
     def __call__(self, z: Float[Tensor, "b *latent"]) -> Float[Tensor, "b *feature"]:
         """The feature of each latent; counted as in `Backbone.features`."""
@@ -187,10 +184,7 @@ class FeatureJacobian(BlockOperator):
         step: float | None = None,
         rows: int = FEATURE_ROWS,
     ) -> None:
-        if len(z) != 1:
-            raise ShapeError(f"the Jacobian is of one latent; got {len(z)}. Give one at a time")
-        if rows < 1:
-            raise ConfigError(f"rows must be at least 1; got {rows}")
+        assert len(z) == 1
         backbone = feature.backbone
         able = backbone.capabilities.derivatives
         self._may_fall_back = mode is None
@@ -207,6 +201,7 @@ class FeatureJacobian(BlockOperator):
             value = feature(self._z)
         super().__init__(in_shape=z.shape[1:], out_shape=value.shape[1:], dtype=z.dtype, device=z.device)
         self._check_finite(value, "features")
+        # Refuses a mode or step here, not in the first product.
         self._derivative(1, nullcontext)
 
     def _matmat(self, v: Tensor) -> Tensor:

@@ -9,6 +9,8 @@ UNTRIED = (
     "are as known in November 2026, some from memory: the model's card decides."
 )
 
+# By the class of the adapter: family, license of the published weights (as read in 2026), and what the sides of images
+# are multiples of with the published autoencoder, in px; 0 where that differs from model to model.
 _FAMILIES = {
     "AnimaBackbone": ("Anima", "see the model's card", 16),
     "AuraFlowBackbone": ("AuraFlow", "Apache-2.0", 16),
@@ -30,8 +32,6 @@ _FAMILIES = {
     "StableDiffusion3Backbone": ("Stable Diffusion 3, 3.5", "Stability AI Community", 16),
     "ZImageBackbone": ("Z-Image", "Apache-2.0", 16),
 }
-"""By the class of the adapter: family, license of the published weights (as read in 2026), and what the sides of images
-are multiples of with the published autoencoder, in px; 0 where that differs from model to model."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

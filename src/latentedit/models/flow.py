@@ -14,8 +14,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import CoordinateError, ModelError, ShapeError
+from latentedit.core.errors import ModelError, ShapeError
 from latentedit.core.flow import LevelGrid
+from latentedit.core.settings import Count, check
 from latentedit.models.base import GuidanceKind
 from latentedit.models.codec import PATCH, Size, pack, unpack
 from latentedit.models.libraries import scheduler_of
@@ -23,8 +24,8 @@ from latentedit.models.prompts import PromptBackbone, cut
 
 _SCHEDULER = "FlowMatchEulerDiscreteScheduler"
 
+# Settings that do not count in the fingerprint, or that older versions of diffusers lack.
 _USUAL = {"stochastic_sampling": True, "time_shift_type": "exponential"}
-"""Settings that do not count in the fingerprint, or that older versions of diffusers lack."""
 
 Clock = Literal["trained", "level", "clean"]
 """A network's time at level s: that of its training, 1000 s; s itself; or 1 - s."""
@@ -155,13 +156,13 @@ class FlowBackbone(PromptBackbone):
 
         One step goes from pure noise to the image: with a terminal level the stock scheduler would divide by 0.
         """
-        if steps < 1:
-            raise CoordinateError(f"a grid has at least one step; got {steps}")
+        check(Count, steps=steps)
         self._heed()
         preferred = self.capabilities.sizes[1]
         _, height, width = self.latent_shape(height_px or preferred, width_px or preferred)
         if steps == 1:
             return LevelGrid(levels=(1.0, 0.0))
+        # A new scheduler for each grid: setting the steps of one changes it, and SD3's shifts its levels twice.
         scheduler, shift = scheduler_of(_SCHEDULER, self._scheduler), self._configuration["shift"]
         if shift != self._scheduler["shift"]:  # which no scheduler before diffusers 0.32 can
             scheduler.set_shift(shift)
@@ -190,10 +191,12 @@ class FlowBackbone(PromptBackbone):
     def _network_velocity(
         self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition
     ) -> Float[Tensor, "b *latent"]:
+        # Not in the network's dtype: bfloat16 moves a level by up to 0.004.
         time = self._time(s.to(torch.promote_types(s.dtype, torch.float32)), z)
 
         def call(rows: slice | Tensor) -> Tensor:
             text = condition[rows].to(self._network_dtype)
+            # Windows of kind "exact" include their padding, to which some networks attend.
             if text.mask is not None and self.windows != "exact":
                 text = cut(text, int(text.mask.sum(1).max()))
             return self.sign * self._predict(z[rows].to(self._network_dtype), time[rows], text).to(z.dtype)

@@ -1,14 +1,14 @@
 """Classifier-free guidance on velocities, both branches in one batched call."""
 
 import dataclasses
-import math
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.core.errors import ConfigError
+from latentedit.core.settings import check
 from latentedit.models.base import Backbone
 from latentedit.models.codec import PATCH, pack, unpack
 from latentedit.models.sites import AttentionFeatures
@@ -37,10 +37,10 @@ class GuidedField:
     renormalized: bool = False
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.guidance):
-            raise ConfigError(f"the guidance weight must be a finite number; got {self.guidance}")
+        check(float, guidance=self.guidance)
         kind = self.backbone.capabilities.guidance_kind
         if kind == "embedded":
+            # The network takes the weight as an input, so there is no second branch.
             embedded = dataclasses.replace(self.condition, guidance=float(self.guidance))
             object.__setattr__(self, "condition", embedded)
             object.__setattr__(self, "unconditional", None)
@@ -52,11 +52,6 @@ class GuidedField:
                 f"{self.backbone.name} was distilled to need no guidance, so its weight is 1; got {self.guidance:g}"
             )
         null = self.backbone.null(self.condition) if self.unconditional is None else self.unconditional
-        if null.tokens.shape[1:] != self.condition.tokens.shape[1:]:
-            raise ShapeError(
-                f"the unconditional text, {list(null.tokens.shape)}, does not fit the condition, "
-                f"{list(self.condition.tokens.shape)}. Give both as many tokens"
-            )
         object.__setattr__(self, "unconditional", null)
 
     def __call__(
@@ -68,6 +63,7 @@ class GuidedField:
         both = Condition.cat([self.unconditional.expand(len(z)), self.condition.expand(len(z))])
         twice = None if given is None else {name: torch.cat([part, part]) for name, part in given.items()}
         v = self._velocity(torch.cat([z, z]), torch.cat([s, s]), both, twice)
+        # In float32 or better: two nearly equal velocities are subtracted, and the weight multiplies their rounding.
         null, conditional = v.to(torch.promote_types(v.dtype, torch.float32)).chunk(2)
         guided = null + self.guidance * (conditional - null)
         if self.renormalized:

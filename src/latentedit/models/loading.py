@@ -12,13 +12,14 @@ import re
 import warnings
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from latentedit.core.errors import ConfigError, LatentEditError, MissingDependencyError, ModelError, to_install
+from latentedit.core.errors import LatentEditError, MissingDependencyError, ModelError, to_install
 from latentedit.core.plugins import require
+from latentedit.core.settings import check
 from latentedit.models.libraries import library_class, pipeline_of, quiet_libraries
 from latentedit.models.model_settings import read_settings
 from latentedit.models.pipelines import backbone_class
@@ -39,8 +40,8 @@ GGUF = ".gguf"
 STEMS = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}
 """File name of a network's weights, by the library of its class."""
 
+# Files of which a tokenizer has one set; without them, transformers builds one that knows no word.
 _VOCABULARIES = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",), ("tokenizer.model",))
-"""Files of which a tokenizer has one set; without them, transformers builds one that knows no word."""
 
 TextEncoders = Literal["all", "required"]
 """Which text encoders to load: all, or only those that the model cannot do without."""
@@ -50,8 +51,8 @@ _AGAIN = "Download or copy the folder again"
 CONFIGURATIONS = ("model_index.json", "modular_model_index.json", "latentedit.json", "config.json", "*/config.json")
 """Files that say which family a model is of, what it needs, and which other files it has: a few kilobytes."""
 
+# Vocabularies and chat templates of tokenizers and processors.
 _OF_TEXTS = ("*.json", "*.txt", "*.model", "*.jinja")
-"""Vocabularies and chat templates of tokenizers and processors."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -108,6 +109,7 @@ class ModelFolder:
             name = self.adapter.stock_class([self.pipeline], self.index)
             kind = library_class("diffusers", name)
             given = self._unused_parts(kind)
+            # The VAE is loaded by itself, since `from_pretrained` of a pipeline loads all parts in one dtype.
             if "vae" in self.parts and dtype != (wide := torch.promote_types(dtype, torch.float32)):
                 own = variant if any(f".{variant}." in file.name for file in self.weights["vae"]) else None
                 vae = library_class(*self.parts["vae"])
@@ -126,6 +128,7 @@ class ModelFolder:
             if self.weights[part] == (denoiser,):
                 continue  # in other names; diffusers checks that none is missing
             network: nn.Module = getattr(pipeline, part)
+            # transformers fills tensors that a file lacks with random numbers.
             if missing := unstored(network, self.weights[part]):
                 files = ", ".join(map(str, self.weights[part]))
                 raise ModelError(
@@ -187,10 +190,7 @@ def open_folder(path: Path, *, text_encoders: TextEncoders = "all", denoiser: Pa
 
 def read_index(path: Path, *, text_encoders: TextEncoders = "all") -> ModelFolder:
     """Read ``model_index.json`` and ``latentedit.json`` of a model; the parts need not be present."""
-    if text_encoders not in get_args(TextEncoders):
-        raise ConfigError(f"text_encoders is 'all' or 'required'; got {text_encoders!r}")
-    if not path.is_dir():
-        raise ModelError(f"there is no model folder at {path}. Check the path")
+    check(TextEncoders, text_encoders=text_encoders)
     found = [path / name for name in ("model_index.json", "modular_model_index.json") if (path / name).exists()]
     if not found:
         raise ModelError(
@@ -284,10 +284,12 @@ def download_model(model_id: str, *, text_encoders: TextEncoders = "all", denois
     folder = download(model_id, allow_patterns=CONFIGURATIONS)
     index = read_index(folder, text_encoders=text_encoders)
     parts = {part: kind for part, kind in index.parts.items() if denoiser or part != index.adapter.denoiser}
+    # All later files are of this commit, even if the branch moves meanwhile.
     pinned = f"{name}@{commit_of(folder) or revision}".removesuffix("@")
     patterns = [pattern for part, (library, _) in parts.items() for pattern in _files(part, library)]
     folder = download(pinned, allow_patterns=patterns)
     stems = {part: STEMS[library] for part, (library, _) in parts.items() if is_network(part)}
+    # Parts at the root of a repository, as in `_part_folder`.
     if any(not (folder / part).is_dir() for part in parts):
         names = {"config.json", "scheduler_config.json", *(f"{stem}.safetensors" for stem in stems.values())}
         return download(pinned, allow_patterns=sorted(names))
@@ -341,6 +343,7 @@ def _files(part: str, library: str) -> list[str]:
 
 def _weight_patterns(part: str, stem: str, infix: str) -> list[str]:
     """Patterns of the weight files of a part; the infix of a half-precision copy is ".bf16" or ".fp16"."""
+    # Repositories have the infix of a variant before the number of a shard, or behind it.
     shards = f"{part}/{stem}-?????-of-?????{infix}.safetensors"
     return [f"{part}/{stem}{infix}.safetensors", f"{part}/{stem}{infix}-?????-of-?????.safetensors", shards]
 
@@ -353,8 +356,7 @@ class LoraFile:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        if not abs(self.scale) < float("inf"):
-            raise ConfigError(f"the scale of a LoRA is a finite number; got {self.scale} for {self.path}")
+        check(float, scale=self.scale)
         if self.path.suffix != ".safetensors" or not self.path.is_file():
             raise ModelError(f"{self.path} is not a LoRA file NAME.safetensors. Check the path")
         tensor_shapes(self.path)
@@ -392,6 +394,7 @@ def merge_loras(pipeline: Any, loras: Sequence[LoraFile]) -> None:
                 stored = pipeline.lora_state_dict(folder, **where, **blocks)
                 pipeline.load_lora_weights(folder, adapter_name=name, **where)
                 parts = [part for part, names in pipeline.get_list_adapters().items() if name in names]
+                # diffusers only warns of tensors of another shape, and leaves their layers at random.
                 misfit = _misfit(stored[0] if isinstance(stored, tuple) else stored, pipeline, parts, name)
                 if parts and misfit is None:
                     pipeline.fuse_lora(components=parts, lora_scale=lora.scale, adapter_names=[name])

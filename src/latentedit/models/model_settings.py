@@ -33,7 +33,7 @@ VARIABLE = "LATENTEDIT_DATA"
 CALIBRATION = "calibration"
 """Key of ``latentedit.json``."""
 
-GUARD, SETTINGS, NO_CHANGE, FLOOR = "guard", "settings", "no_change", "floor"
+GUARD, SETTINGS, NO_CHANGE = "guard", "settings", "no_change"
 """Keys of a calibration: its parts."""
 
 Table = Mapping[str, Any]

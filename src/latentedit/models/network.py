@@ -22,8 +22,8 @@ from latentedit.models.placement import existing_device, parse_dtype
 from latentedit.models.sites import Blocks, Site
 from latentedit.models.weights import WatchedWeights, configured, live_fingerprint, quantizers
 
+# Packages whose quantized layers were seen to be right in forward mode: GGUF of diffusers, weights of torchao.
 _FORWARD_MODE = frozenset({"diffusers", "torchao"})
-"""Packages whose quantized layers were seen to be right in forward mode: GGUF of diffusers, weights of torchao."""
 
 LATENT_CHANNELS = "number of latent channels"
 
@@ -146,6 +146,7 @@ class NetworkBackbone(Backbone):
             return
         parts = {part: part_of(self._owner, part) for part in self._taken}
         for part in self.parts:
+            # A wrapper of `torch.compile` around the same network computes the same.
             if innermost(parts[part]) is not innermost(self._taken[part]):
                 raise ModelError(f"the {part} of the pipeline was exchanged. {_AGAIN}")
         if self.pipeline is not self._owner:
@@ -157,6 +158,7 @@ class NetworkBackbone(Backbone):
         scheduled = self._taken["scheduler"], self._configuration
         self._taken, self._network = parts, parts[self.denoiser]
         self._network_dtype = parse_dtype(self._network.dtype)
+        # Under offloading the parameters of the denoiser may be on the CPU between its calls.
         self._device = getattr(self.pipeline, "_execution_device", None) or self._network.device
         self._derive()
         if (parts["scheduler"], self._configuration) != scheduled:

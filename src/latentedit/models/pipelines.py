@@ -11,8 +11,8 @@ from latentedit.core.errors import ModelError
 from latentedit.core.plugins import BACKBONES
 from latentedit.models.libraries import pipeline_of
 
+# How the names of networks begin that make images, or sound, of latents.
 _DECODERS = ("vae", "vq", "movq", "vocoder", "decoder")
-"""How the names of networks begin that make images, or sound, of latents."""
 
 
 def components_of(pipeline: Any) -> dict[str, Any]:
@@ -25,13 +25,9 @@ def components_of(pipeline: Any) -> dict[str, Any]:
         raise ModelError(
             f"from_pipeline takes a pipeline in memory, and {name!r} is a name. Call latentedit.load({name!r})"
         )
-    if isinstance(pipeline, nn.Module):
-        raise ModelError(
-            f"a {kind} is one network of a pipeline. Give the pipeline, or a mapping of all its parts by name"
-        )
     if not hasattr(pipeline, "components"):
         raise ModelError(
-            f"a {kind} is no pipeline: it has no components. Give a pipeline of diffusers or a mapping of its parts; "
+            f"a {kind} is not a pipeline: it has no components. Give a diffusers pipeline or a mapping of its parts; "
             "wrap any other model with latentedit.CallableBackbone"
         )
     return dict(pipeline.components)

@@ -19,8 +19,9 @@ import psutil
 import torch
 from torch import nn
 
-from latentedit.core.errors import ConfigError, DeviceError, ModelError, nearest
+from latentedit.core.errors import ConfigError, DeviceError, ModelError
 from latentedit.core.plugins import require
+from latentedit.core.settings import check
 from latentedit.models.codec import scale_px
 from latentedit.models.libraries import library_class, quiet_libraries
 from latentedit.models.loading import GGUF, ModelFolder, explaining
@@ -31,16 +32,18 @@ Policy = Literal["resident", "model", "groups"]
 
 POLICIES: tuple[Policy, ...] = get_args(Policy)
 
+Storage = Literal["fp8"]
+
 STORAGES = {"fp8": torch.float8_e4m3fn}
 """Names of dtypes in which layers can be stored, and not computed."""
 
+# Types of devices that compute; "meta" does not.
 _DEVICE_TYPES = ("cpu", "cuda", "mps", "xpu")
-"""Types of devices that compute; "meta" does not."""
 
 _NETWORK_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
+# Models of at most this size in float32 run in float32 on every device by default.
 _SMALL_BYTES = 2 * 2**30
-"""Models of at most this size in float32 run in float32 on every device by default."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +61,7 @@ class Placement:
 
     def __post_init__(self) -> None:
         parse_dtype(self.dtype)
-        if self.policy not in POLICIES:
-            raise ConfigError(f"no placement policy is called {self.policy!r}. {nearest(self.policy, POLICIES)}")
+        check(Policy, placement=self.policy)
 
 
 def place(components: Mapping[str, Any], placement: Placement, *, denoiser: str) -> None:
@@ -74,6 +76,7 @@ def place(components: Mapping[str, Any], placement: Placement, *, denoiser: str)
         stored.enable_layerwise_casting(storage_dtype=placement.storage, compute_dtype=dtype)
     if placement.policy == "model":
         offload: Any = require("accelerate", "offload")
+        # The order of sampling: when a network is called, the previous one leaves the device.
         order = [name for name in networks if name not in (denoiser, "vae")] + [denoiser, "vae"]
         before = None
         for name in order:
@@ -107,8 +110,7 @@ def parse_storage(storage: torch.dtype | str | None) -> torch.dtype | None:
     """A dtype in which layers are stored, or the one of that name."""
     if not isinstance(storage, str):
         return storage
-    if storage not in STORAGES:
-        raise ConfigError(f"layers are not stored in {storage!r}. {nearest(storage, STORAGES)}")
+    check(Storage, storage=storage)
     return STORAGES[storage]
 
 
@@ -150,18 +152,19 @@ def existing_device(device: torch.device | str | None) -> torch.device:
         chosen = torch.device(device)
         if chosen.type not in _DEVICE_TYPES:
             raise DeviceError(f"{device} is no device that networks run on. Use one of {', '.join(_DEVICE_TYPES)}")
+        # Allocate something: a device can have a valid name and not exist.
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError) as error:
         raise DeviceError(f'this machine has no device {device}. Use `device="cpu"`') from error
     return chosen
 
 
+# Rows of one guided call: the conditional and the unconditional one.
 _ROWS = 2
-"""Rows of one guided call: the conditional and the unconditional one."""
 
+# Peak of a forward pass in tensors of its tokens (of its pixels, for a codec) times its width, fused attention.
+# Counted on the meta device: FLUX.1 17, Qwen-Image 14, SD3 and PixArt 12.5; SD1 26, SDXL 16; AutoencoderKL 6.
 _TENSORS_OF_A_TRANSFORMER, _TENSORS_OF_A_UNET, _TENSORS_OF_A_CODEC = 18, 26, 6
-"""Peak of a forward pass in tensors of its tokens (of its pixels, for a codec) times its width, fused attention.
-Counted on the meta device: FLUX.1 17, Qwen-Image 14, SD3 and PixArt 12.5; SD1 26, SDXL 16; AutoencoderKL 6."""
 
 _CPU = torch.device("cpu")
 
@@ -264,6 +267,7 @@ def suited_placement(needs: ModelNeeds, placement: Placement) -> Placement | Non
     Weights pass through the CPU's memory, so they have to fit there too.
     """
     free, memory = free_bytes(placement.device), free_bytes(_CPU)
+    # Fastest first, and a coarser dtype only where no policy fits in the chosen one.
     for dtype, policy in itertools.product(dict.fromkeys((placement.dtype, needs.half)), POLICIES):
         tried = dataclasses.replace(placement, dtype=dtype, policy=policy)
         in_memory = dataclasses.replace(tried, device=_CPU, storage=None)
@@ -293,6 +297,7 @@ def check_memory(needs: ModelNeeds, placement: Placement, *, name: str) -> None:
 def free_bytes(device: torch.device) -> int:
     """Free memory of a device, or of the machine for devices that share its memory."""
     if device.type == "cuda":
+        # PyTorch keeps blocks that were freed for its next tensors; CUDA counts them as taken.
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + kept
     return psutil.virtual_memory().available

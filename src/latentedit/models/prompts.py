@@ -27,8 +27,8 @@ from latentedit.models.network import LATENT_CHANNELS, NetworkBackbone, check_si
 EncodedPrompt = tuple[Float[Tensor, "1 n d"], Float[Tensor, "1 p"] | None, Shaped[Tensor, "1 n"] | None]
 """One text as a stock pipeline embeds it: tokens, pooled text, and the mask of tokens that are attended to."""
 
+# Tokenizers have padding and truncation as state, and models may share one: threads take turns.
 _TOKENIZING = threading.RLock()
-"""Tokenizers have padding and truncation as state, and models may share one: threads take turns."""
 
 
 class PromptBackbone(NetworkBackbone):

@@ -114,10 +114,12 @@ def load(
     if dtype == "auto":
         dtype = suited_dtype(chosen, bytes_float32=4 * needs.parameters, half=needs.half)
     put = Placement(device=chosen, dtype=parse_dtype(dtype), policy=placement, storage=parse_storage(storage))
+    # Before anything is allocated: a process that runs out of memory on the CPU is killed without a message.
     check_memory(needs, put, name=name)
     warn_of_slow_dtype(put)
     # Rounded weights have the fingerprint of a live pipeline that has rounded them alike.
     rounded = put.storage is not None or (single is not None and single.suffix == GGUF)
+    # A LoRA counts with its scale: the same file at another scale makes another model.
     scaled = {f"lora {index} x {file.scale:g}": (file.path,) for index, file in enumerate(loras)}
     with explaining(path, f"a {folder.pipeline}"):
         pipeline = folder.load(put.dtype, denoiser=single)
@@ -148,11 +150,11 @@ def look_up(model: str | Path, *, text_encoders: TextEncoders = "all", revision:
     return model_needs(read_index(path, text_encoders=text_encoders))
 
 
-def weights_fingerprint(model: str | Path) -> str:
-    """The fingerprint that a loaded model has, from its files, all of which are read."""
+def weights_fingerprint(model: str | Path, *, reread: bool = False) -> str:
+    """The fingerprint that a loaded model has, from its files; see `weights.fingerprint`."""
     _, path = locate(model)
     folder = open_folder(path)
-    return configured(fingerprint(folder.weights), folder.configuration())
+    return configured(fingerprint(folder.weights, reread=reread), folder.configuration())
 
 
 def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[str, Any] | None = None) -> Backbone:

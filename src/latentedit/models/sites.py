@@ -3,7 +3,7 @@
 import dataclasses
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Literal, cast
 
 import torch
@@ -69,23 +69,18 @@ class Blocks:
 class _Reached(BaseException):  # not an Exception: no network code that catches those may swallow it
     """Ends a forward pass at the site."""
 
-    def __init__(self, feature: Tensor) -> None:
-        super().__init__()
-        self.feature = feature
-
 
 def read(site: Site, name: str, forward: Callable[[], object], tokens: int = 0) -> Float[Tensor, "b *feature"]:
     """The feature at a site; ``forward`` runs the network, which stops there."""
+    features: dict[str, Tensor] = {}
 
-    def stop(output: Any) -> None:
-        raise _Reached(_feature(site, output, tokens))
+    def stop(name: str, site: Site, output: Any) -> None:
+        features[name] = _feature(site, output, tokens)
+        raise _Reached
 
-    try:
-        with _outputs_through(site.module, stop):
-            forward()
-    except _Reached as reached:
-        return reached.feature
-    raise ModelError(f"the network does not run its module {name!r}. Choose another site")
+    with suppress(_Reached), _hooked({name: site}, stop):
+        forward()
+    return features[name]
 
 
 def projections(attention: Mapping[str, Site]) -> dict[str, Site]:
@@ -132,6 +127,7 @@ def _hooked(sites: Mapping[str, Site], at: Callable[[str, Site, Any], Any]) -> G
 
     def hook(name: str, site: Site) -> Callable[[Any], Any]:
         def reach(output: Any) -> Any:
+            # A layer that runs twice would keep or receive the feature of the wrong pass.
             if name in reached:
                 raise ModelError(f"the network runs its module {name!r} more than once in a pass. Choose another layer")
             reached.add(name)
@@ -144,7 +140,7 @@ def _hooked(sites: Mapping[str, Site], at: Callable[[str, Site, Any], Any]) -> G
             hooks.enter_context(_outputs_through(site.module, hook(name, site)))
         yield
     if missed := sorted(sites.keys() - reached):
-        raise ModelError(f"the network does not run its module {missed[0]!r}. Undo a fusion of its projections, if any")
+        raise ModelError(f"the network does not run its module {missed[0]!r}. Choose another site, or undo a fusion")
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import ConfigError, ModelError
+from latentedit.core.errors import ModelError
 from latentedit.models.network import LATENT_CHANNELS, check_sizes
 from latentedit.models.prompts import PromptBackbone
 from latentedit.models.sites import Site
@@ -28,16 +28,16 @@ TRAINED_LATENTS = 64
 
 _BEFORE_0_9 = re.compile(r"0\.[0-8]\.")
 
+# Number of sizes that are inputs of SDXL.
 _SIZES = 6
-"""Number of sizes that are inputs of SDXL."""
 
 _COLORS = 3
 
+# Published settings of editors for SD and SDXL.
 _BOTH: Mapping[str, Mapping[str, Any]] = {
     "masactrl": {"steps": 50, "guidance": 7.5, "under": "empty"},
     "chordedit": {"levels": (0.893, 0.3), "gap": 0.09},  # times 900 and 750
 }
-"""Published settings of editors for SD and SDXL."""
 
 
 class UNetBackbone(VPBackbone):
@@ -254,10 +254,6 @@ class DDPMBackbone(UNetBackbone):
 
     def embed(self, texts: Sequence[str]) -> Condition:
         """One token of width 1, zero, for each text: the model reads none."""
-        if not texts:
-            raise ConfigError(
-                "there is no text to embed. Give at least one text; the empty one, '', is the unconditional one"
-            )
         count = len(texts)
         zeros = torch.zeros(count, 1, 1, device=self.device, dtype=self.dtype)
         return Condition(tokens=zeros, pooled=zeros.new_zeros(count, 0))

@@ -39,25 +39,26 @@ from latentedit.core.flow import (
 )
 from latentedit.core.linalg import to_float64
 from latentedit.core.schedule import DiscreteSchedule
+from latentedit.core.settings import Count, check
 from latentedit.models.libraries import scheduler_of
 from latentedit.models.network import NetworkBackbone
 from latentedit.models.prompts import cut
 
 _PREDICTIONS: tuple[Prediction, ...] = ("epsilon", "v_prediction", "sample")
+# Of a scheduler's configuration.
 _HEEDED = (
     *("prediction_type", "num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas"),
     *("rescale_betas_zero_snr", "timestep_spacing", "steps_offset"),
 )
-"""Of a scheduler's configuration."""
 
+# Schedulers of distilled models; their teachers have the same ones with "leading" spacing.
 _FEW_STEP = ("EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler")
-"""Schedulers of distilled models; their teachers have the same ones with "leading" spacing."""
 
+# Schedulers for distilled models only.
 _CONSISTENCY = ("LCMScheduler", "TCDScheduler")
-"""Schedulers for distilled models only."""
 
+# Times this close to an integer are rounded: a level in float32 determines them to about 0.001 near the noise.
 _INTEGER = 0.01
-"""Times this close to an integer are rounded: a level in float32 determines them to about 0.001 near the noise."""
 
 Network = Callable[[Float[Tensor, "b *latent"], Float[Tensor, " b"]], Float[Tensor, "b *latent"]]
 """A network in its own coordinates, ``(x_t, time) -> prediction``."""
@@ -84,7 +85,9 @@ class VPSchedule:
                 f"the scheduler is a {kind}, which has no betas or samples a flow, and this family needs the "
                 "betas of its training. Use the model's own scheduler, or DDIMScheduler with its configuration"
             )
+        # LCM and TCD space their times in a way of their own, which is "trailing" except for rounding.
         spacing = {"timestep_spacing": "trailing"} if consistency else {}
+        # Any scheduler of the family samples the same network: its levels and prediction are those of its betas.
         sampler = scheduler_of("DDIMScheduler", config | changes | spacing)
         settings = {key: sampler.config[key] for key in sampler.config if not key.startswith("_")}
         prediction, alphas = settings["prediction_type"], sampler.alphas_cumprod
@@ -101,6 +104,7 @@ class VPSchedule:
                 "belongs to this schedule"
             )
         try:
+            # The log-SNR of pure noise is minus infinity, between which and any other nothing can be interpolated.
             table = DiscreteSchedule.from_alphas_cumprod(alphas[:-1] if pure_noise else alphas)
         except CoordinateError as error:
             raise ModelError(f"the betas of the scheduler's configuration are not within (0, 1): {error}") from error
@@ -157,10 +161,10 @@ class VPSchedule:
         Sampling starts at the first, with latents ``N(0, ((1 - s)^2 + s^2) I)``: at ``s_max`` with "trailing" spacing,
         lower with "leading" (time 981 of 1000 in 50 steps).
         """
-        if steps < 1:
-            raise CoordinateError(f"steps must be at least 1; got {steps}")
+        check(Count, steps=steps)
         scheduler = scheduler_of("DDIMScheduler", self.scheduler)
         times: list[int] = []
+        # diffusers refuses more steps than times with an error of its own.
         if steps <= self.times:
             scheduler.set_timesteps(steps, device="cpu")
             times = [int(time) for time in scheduler.timesteps]
@@ -219,6 +223,7 @@ class VPBackbone(NetworkBackbone):
 
     def _set_capabilities(self) -> None:
         """Set the range of levels, the guidance weight and the sizes, after `_set_shape` and `sides_px`."""
+        # The makers of distilled models train them without guidance; a weight in the settings is the user's own choice.
         distilled = self.schedule.few_step and "guidance" not in self.defaults
         self.capabilities = dataclasses.replace(
             self.capabilities,
@@ -235,6 +240,7 @@ class VPBackbone(NetworkBackbone):
     def _network_velocity(
         self, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"], condition: Condition
     ) -> Float[Tensor, "b *latent"]:
+        # Padding that the network masks costs time and changes nothing.
         if condition.mask is not None:
             condition = cut(condition, int(condition.mask.sum(1).max()))
         return self.schedule.velocity(lambda x_t, time: self._predict(x_t, time, condition), z, s)

@@ -1,9 +1,11 @@
 """Weight files: safetensors only, complete, and identified by the hash of their contents."""
 
+import contextlib
 import functools
 import hashlib
 import json
 import re
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -13,38 +15,40 @@ from huggingface_hub import constants
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from latentedit.core.errors import ModelError
-from latentedit_keep.base import files
+from latentedit.core.errors import LatentEditError, ModelError
+from latentedit.core.files import user_folder
 from latentedit_keep.base import files as reading
 
 PICKLE_SUFFIXES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
 VARIANTS = ("bf16", "fp16")
 """Names of half-precision copies, as ``save_pretrained(variant=...)`` writes them, the better one first."""
 
+# Numbers of each parameter that `live_fingerprint` hashes.
 _SAMPLES = 64
-"""Numbers of each parameter that `live_fingerprint` hashes."""
 
+# Prefix of names inside a module that `torch.compile` wraps.
 _COMPILED = "_orig_mod."
-"""Prefix of names inside a module that `torch.compile` wraps."""
 
+# Projections that diffusers fuses, next to the parts, which stay.
 _FUSED = {
     "to_qkv": ("to_q", "to_k", "to_v"),
     "to_kv": ("to_k", "to_v"),
     "to_added_qkv": ("add_q_proj", "add_k_proj", "add_v_proj"),
 }
-"""Projections that diffusers fuses, next to the parts, which stay."""
 
 _FREEU = ("b1", "b2", "s1", "s2")
 
+# Digests of the configurations of bundled models, SD 1, SDXL, SD3 and FLUX.1 dev: they keep the fingerprints that they
+# had before configurations counted.
 _BUNDLED = {"39ac4e6e837a510d", "68258609c394ef0b", "b000c186e55e3398", "afdc362a095cd8b5", "64b956bdfba89f3f"}
 _PUBLISHED = {"64e43ba9a66d7cad", "7da738156cd5af61", "03137e41a2804971", "725518cba9b78198"}
-"""Digests of the configurations of bundled models, SD 1, SDXL, SD3 and FLUX.1 dev: they keep the fingerprints that they
-had before configurations counted."""
 
+# Shape and some numbers of a tensor, see `_sampled`.
 _Sample = tuple[tuple[int, ...], bytes]
-"""Shape and some numbers of a tensor, see `_sampled`."""
 
 _CONTENT_HASH = re.compile(r"[0-9a-f]{64}")
+_HASHES = "weights"  # folder of the user's cache with a file for each hash: it takes a second per GB to compute
+_RESOLUTION_NS = 2_000_000_000  # of time stamps on FAT, the coarsest file system
 
 
 def refuse_pickles(folder: Path) -> None:
@@ -96,7 +100,7 @@ def weight_files(folder: Path, stem: str, variant: str | None = None) -> tuple[P
 def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     """Names and shapes of a safetensors file, from its header, which is checked against the file's length."""
     try:
-        with files.open_file(path, limit=None, error=ModelError), safe_open(path, framework="numpy") as file:
+        with reading.open_file(path, limit=None, error=ModelError), safe_open(path, framework="numpy") as file:
             return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except (SafetensorError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
@@ -105,16 +109,16 @@ def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
         ) from error
 
 
-def fingerprint(weights: Mapping[str, Sequence[Path]]) -> str:
+def fingerprint(weights: Mapping[str, Sequence[Path]], *, reread: bool = False) -> str:
     """SHA-256 over the contents of all weight files, each under its part's name; 16 hexadecimal digits.
 
-    Contents are read once a process as long as a file's size and time stay. A file of the hub's cache is stored under
-    its own SHA-256, which is taken instead of reading it.
+    Contents are read once as long as a file's path, size and time stay, unless ``reread``. A file of the hub's cache is
+    stored under its own SHA-256, which is taken instead of reading it.
     """
     total = hashlib.sha256()
     for part in sorted(weights):
         for path in weights[part]:
-            total.update(f"{part} {_content_hash(path)}\n".encode())
+            total.update(f"{part} {_read_hash(path) if reread else _content_hash(path)}\n".encode())
     return total.hexdigest()[:16]
 
 
@@ -300,12 +304,32 @@ def _content_hash(path: Path) -> str:
     if path.is_symlink() and cached and _CONTENT_HASH.fullmatch(target.name):
         return target.name
     status = target.stat()
-    return _read_hash(target, status.st_mtime_ns, status.st_size)
+    return _known_hash(target, status.st_mtime_ns, status.st_size)
 
 
 @functools.lru_cache(maxsize=256)
-def _read_hash(path: Path, modified_ns: int, size_bytes: int) -> str:
-    del modified_ns, size_bytes
-    with files.open_file(path, limit=None, error=ModelError) as file:
+def _known_hash(path: Path, modified_ns: int, size_bytes: int) -> str:
+    """The hash of a file's content, from the user's cache if it was computed before.
+
+    The cache protects nobody from a person who can write to the user's folder.
+    """
+    name = hashlib.sha256(f"{path} {size_bytes} {modified_ns}".encode(errors="surrogateescape")).hexdigest()
+    # A cache that is damaged, unwritable or has no home folder (RuntimeError) costs the time of hashing, and no more.
+    unusable = contextlib.suppress(LatentEditError, OSError, RuntimeError, ValueError)
+    with unusable:
+        kept = reading.read_bytes(user_folder("cache") / _HASHES / name, limit=64).decode("ascii")
+        if _CONTENT_HASH.fullmatch(kept):
+            return kept
+    digest = _read_hash(path)
+    # A file that changes again within the resolution of its time stamp would keep its name.
+    if time.time_ns() - modified_ns > _RESOLUTION_NS:
+        with unusable:
+            reading.make_folder(user_folder("cache") / _HASHES)
+            reading.write_text(user_folder("cache") / _HASHES / name, digest)
+    return digest
+
+
+def _read_hash(path: Path) -> str:
+    with reading.open_file(path, limit=None, error=ModelError) as file:
         stream: Any = file
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -23,7 +23,7 @@ def test_a_domain_is_found_by_name(register: Register) -> None:
         load_domain("portrait")
     with pytest.raises(ConfigError):
         sample_images("elsewhere", 2, seed=20)
-    register("domains", "nothing", "builtins:object")
+    register("domains", nothing="builtins:object")
     with pytest.raises(RegistryError, match="alternatives"):
         load_domain("nothing")
 

@@ -21,7 +21,7 @@ Squares = runpy.run_path(str(EXAMPLE))["Squares"]
 
 @pytest.fixture(autouse=True)
 def installed(register: Register) -> None:
-    register("domains", "plugin-domain", f"{__name__}:Squares")
+    register("domains", **{"plugin-domain": f"{__name__}:Squares"})
 
 
 @pytest.mark.parametrize("captions", ["full", "partial", "paraphrased", "wrong"])

@@ -43,7 +43,7 @@ def test_every_experiment_has_a_source_a_claim_and_a_smaller_plan(name: str) -> 
 
 
 def test_what_is_no_experiment_is_refused(register: Register) -> None:
-    register("experiments", "mapping", "builtins:dict")
+    register("experiments", mapping="builtins:dict")
     with pytest.raises(RegistryError):
         make_experiment("mapping")
 

@@ -107,7 +107,7 @@ class Stepless(Editor):
 
 def test_an_editor_without_a_row_is_tuned_around_its_defaults(register: Register) -> None:
     """The first of a dozen candidates are the defaults; the others change one number, within its range."""
-    register("editors", "stepless", f"{__name__}:Stepless")
+    register("editors", stepless=f"{__name__}:Stepless")
     space = search_space("stepless")
     assert search_spaces()[len(SEARCH_SPACES) :] == [space]
     assert (space.editor, space.local, space.tries, space.budget) == ("stepless", True, TRIES, BUDGET)

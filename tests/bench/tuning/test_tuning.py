@@ -42,7 +42,7 @@ TOY = SearchSpace(name="toy", editor="toy", candidates=tuple({"share": s} for s 
 @pytest.fixture
 def toy(register: Register) -> type[OracleEditor]:
     """An editor that is registered here alone; it goes a share of the way to the answer."""
-    register("editors", "toy", "tests.bench.tuning.toy:Toy")
+    register("editors", toy="tests.bench.tuning.toy:Toy")
     return Toy
 
 
@@ -244,7 +244,7 @@ def test_an_editor_without_tuned_settings_gets_the_steps_that_the_budget_pays_fo
     tmp_path: Path, register: Register
 ) -> None:
     """The oracle of another package costs one evaluation per step; SDEdit has its defaults and its steps."""
-    register("editors", "oracle", "tests.bench.rendered_network:OracleEditor")
+    register("editors", oracle="tests.bench.rendered_network:OracleEditor")
     path = written(tmp_path / "tuning.json", "flowslider")
     with pytest.warns(UserWarning, match="oracle"):
         tuned, theirs = tuned_methods(path, MODEL, DATA, ["flowslider", "oracle"])
@@ -262,7 +262,7 @@ def test_an_editor_without_tuned_settings_gets_the_steps_that_the_budget_pays_fo
 def folder(tmp_path: Path, register: Register) -> Path:
     """The folder of an installed model "theirs", with settings of the portraits."""
     folder = tmp_path / "site-theirs"
-    register("models", "theirs", "weights:FOLDER")
+    register("models", theirs="weights:FOLDER")
     (folder / "weights.py").write_text(f"FOLDER = {str(folder)!r}\n")
     shutil.copy(bundled_folder("portraits") / "latentedit.json", folder)
     known = read_settings(folder)

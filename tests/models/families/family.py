@@ -47,11 +47,11 @@ def configured(part: str, **settings: Any) -> Callable[[Any], object]:
 
 
 def other_width(setting: str) -> Misfit:
-    return "text width of the denoiser is 24, .* 16", configured("transformer", **{setting: 24})
+    return r"24.*16", configured("transformer", **{setting: 24})
 
 
 OTHER_WIDTH = other_width("joint_attention_dim")
-OTHER_CHANNELS: Misfit = ("latent channels of the denoiser is 4, .* 16", configured("vae", latent_channels=16))
+OTHER_CHANNELS: Misfit = (r"4.*16", configured("vae", latent_channels=16))
 NO_CHAT: Misfit = ("has no chat template", lambda pipeline: setattr(pipeline.tokenizer, "chat_template", None))
 DDIM: dict[str, Any] = {"clip_sample": False, "set_alpha_to_one": True, "steps_offset": 1}
 """Settings of the stock sampler: it ends at the clean estimate, as ours does, and clips nothing."""

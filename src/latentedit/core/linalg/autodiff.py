@@ -4,15 +4,17 @@ import math
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Literal, final, get_args
+from typing import Annotated, Literal, final
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from latentedit.core.errors import ConfigError, UnsupportedDerivativeError, nearest
+from latentedit.core.errors import UnsupportedDerivativeError
 from latentedit.core.flow import per_element
+from latentedit.core.settings import check
 
 Mode = Literal["forward", "double_backward", "finite_difference"]
 """How a Jacobian-vector product is computed."""
@@ -20,8 +22,8 @@ Mode = Literal["forward", "double_backward", "finite_difference"]
 _RMS_STEP = {torch.float64: 1e-5, torch.float32: 2.2e-4}
 _RMS_STEP_OF_HALF_PRECISION = 0.1
 
+# PyTorch has one level of dual numbers for the process: threads take turns.
 _DUAL_LEVEL = threading.RLock()
-"""PyTorch has one level of dual numbers for the process: threads take turns."""
 
 
 @final
@@ -58,13 +60,11 @@ class Derivative:
         precision: torch.dtype | None = None,
         name: str = "the function",
     ) -> None:
-        if mode not in get_args(Mode):
-            raise ConfigError(f"there is no mode {mode!r}: {nearest(mode, get_args(Mode))}")
+        check(Mode, mode=mode)
         if step is None:
             rms = _RMS_STEP.get(precision or point.dtype, _RMS_STEP_OF_HALF_PRECISION)
             step = rms * math.sqrt(math.prod(point.shape[1:]))
-        if not (math.isfinite(step) and step > 0):
-            raise ConfigError(f"step must be a finite number above 0; got {step}")
+        check(Annotated[float, Field(gt=0)], step=step)
         self._norm = step
         self._function = function
         self._point = point.detach().contiguous()
@@ -83,7 +83,7 @@ class Derivative:
         """``J^T w`` of each element, by one reverse pass in every mode."""
         with self._explained("reverse-mode"), torch.inference_mode(False), torch.enable_grad():
             point = self._point.clone().requires_grad_()
-            return torch.autograd.grad(self._recorded(point), point, w.detach().clone())[0]
+            return torch.autograd.grad(self._function(point), point, w.detach().clone())[0]
 
     def _tangent(self, u: Tensor) -> Tensor:
         # Tensors of inference mode carry no tangent, and say nothing: neither they nor the mode may get inside.
@@ -96,7 +96,7 @@ class Derivative:
     def _double_backward(self, u: Tensor) -> Tensor:
         with self._explained("second reverse-mode"), torch.inference_mode(False), torch.enable_grad():
             point = self._point.clone().requires_grad_()
-            value = self._recorded(point)
+            value = self._function(point)
             weight = torch.zeros_like(value).requires_grad_()
             (gradient,) = torch.autograd.grad(value, point, weight, create_graph=True)
             return torch.autograd.grad(gradient, weight, u.detach().clone())[0]
@@ -107,17 +107,12 @@ class Derivative:
         with torch.no_grad():
             tangent = u.to(wide)
             length = torch.linalg.vector_norm(tangent.flatten(1), dim=1)
+            # The zero vector has no direction; its product is zero whatever the unit, by its length.
             unit = tangent / per_element(length.clamp_min(torch.finfo(wide).tiny), tangent)
             shift = (self._norm * unit).to(dtype)
             values = self._function(torch.cat([self._point + shift, self._point - shift]))
             ahead, behind = values.to(wide).chunk(2)
             return (per_element(length, ahead) * (ahead - behind) / (2 * self._norm)).to(dtype)
-
-    def _recorded(self, point: Tensor) -> Tensor:
-        value = self._function(point)
-        if not value.requires_grad:
-            raise NotImplementedError("it computes without recording gradients")
-        return value
 
     @contextmanager
     def _explained(self, kind: str) -> Generator[None]:

@@ -21,19 +21,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.errors import ConfigError, ConvergenceError, ShapeError
+from latentedit.core.errors import ConfigError, ConvergenceError
 from latentedit.core.linalg import float64_device, to_float64
 from latentedit.core.linalg.operator import BlockOperator
 from latentedit.core.progress import Progress
 
+# Triplets that a restart keeps beyond those that are wanted.
 _BEYOND = 10
-"""Triplets that a restart keeps beyond those that are wanted."""
 
+# Rows that the space has beyond twice those that a restart keeps.
 _ROOM = 20
-"""Rows that the space has beyond twice those that a restart keeps."""
 
+# Residual, in its singular value, above which the next triplet says nothing yet: a start may be blind for the top.
 _SETTLED = 0.2
-"""Residual, in its singular value, above which the next triplet says nothing yet: a start may be blind for the top."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -86,8 +86,7 @@ def truncated_svd(
         progress: called with "basis" after each step, in products.
 
     Raises:
-        ConfigError: a rank below 1 or above the size of A, with the largest possible; a block below 1.
-        ShapeError: a start that does not fit.
+        ConfigError: a rank below 1 or above the size of A, with the largest possible.
         ConvergenceError: products that are not finite.
 
     Cost:
@@ -98,7 +97,10 @@ def truncated_svd(
         Golub & Kahan 1965, Baglama & Reichel 2005 (restarts); the choice of what grows next is ours. The bound is that
         of Davis & Kahan 1970.
     """
-    rows = _checked_block(operator, rank, block, start)
+    largest = operator.largest_rank
+    if not 1 <= rank <= largest:
+        raise ConfigError(f"rank must be from 1 to {largest}, the dimensions of the smaller space; got {rank}")
+    rows = min(max(2, -(-rank // 10)) if block is None else block, largest)
     most = max(100, 50 * rank) if most_products is None else most_products
     search = _Search(operator, rank=rank, block=rows, generator=generator)
     search.begin(start)
@@ -113,18 +115,6 @@ def truncated_svd(
         if spent >= most or search.limited_by_noise():
             break
     return search.result(iterations=iterations, products=operator.products - before, converged=converged)
-
-
-def _checked_block(operator: BlockOperator, rank: int, block: int | None, start: Tensor | None) -> int:
-    """The rows to multiply at once, after everything was found to fit."""
-    largest = operator.largest_rank
-    if not 1 <= rank <= largest:
-        raise ConfigError(f"rank must be from 1 to {largest}, the dimensions of the smaller space; got {rank}")
-    if block is not None and block < 1:
-        raise ConfigError(f"block must be at least 1 row; got {block}")
-    if start is not None and tuple(start.shape[1:]) != operator.in_shape:
-        raise ShapeError(f"start vectors must have the shape {list(operator.in_shape)}; got {list(start.shape[1:])}")
-    return min(max(2, -(-rank // 10)) if block is None else block, largest)
 
 
 class _Search:
@@ -156,11 +146,13 @@ class _Search:
             injected = True
             self._f = _orthonormal(self._random(self._v.shape[1]), self._v, self._negligible)[2]
             self._c = self._rows(len(self._f), len(self._u))
+        # All start vectors at first, for no residual orders them yet; then those of the largest residuals.
         count = len(self._f) if not len(self._v) else self._block
         chosen, waiting, c = self._f[:count], self._f[count:], self._c[count:]
         scale = float(self._s[0]) if len(self._s) else 0.0
         images = self._product(chosen, transposed=False)
         scale = max(scale, float(torch.linalg.matrix_norm(images, 2)))
+        # Relative to the largest value known: what is smaller are rounding errors of the products.
         inside, along, new = _orthonormal(images, self._u, self._negligible * scale)
         old = self._b.shape
         b = self._rows(old[0] + len(new), old[1] + len(chosen))
@@ -170,6 +162,7 @@ class _Search:
         projected, beyond, fresh = _orthonormal(back, torch.cat([self._v, waiting]), self._negligible * scale)
         size = len(self._v)
         if len(new):
+            # The products with A have given this block of B already; what its transpose gives otherwise is its error.
             expected = b[old[0] :]
             self._disagreement = max(
                 self._disagreement, float(torch.linalg.matrix_norm(projected[:, :size] - expected, 2))
@@ -188,6 +181,7 @@ class _Search:
         """Upper bound of the largest principal angle to the wanted space, in radians, by what is known so far."""
         if self._complete:
             return 0.0
+        # Without the next triplet there is no gap by which to bound the angle.
         if len(self._s) <= self._rank:
             return math.pi / 2
         s = self._s[: self._rank]
@@ -262,10 +256,12 @@ class _Search:
         missing = self._rank - len(rows)
         if not missing:
             return rows
+        # Vectors of a value 0 are arbitrary, and laws ask for as many orthonormal ones as there are values.
         more = torch.randn(missing, rows.shape[1], generator=self._generator, dtype=torch.float32).to(rows)
         return torch.cat([rows, _orthonormal(more, rows, self._negligible)[2]])
 
     def _random(self, size: int) -> Tensor:
+        # In float32, so that one seed gives the same start in every dtype and on every device.
         return torch.randn(self._block, size, generator=self._generator, dtype=torch.float32).to(self._v)
 
     def _rows(self, count: int, size: int) -> Tensor:

@@ -1,15 +1,16 @@
 """Truncated conjugate gradients for a batch of symmetric systems, some of which may be indefinite."""
 
 import dataclasses
-import math
 from collections.abc import Callable
+from typing import Annotated
 
 import torch
 from jaxtyping import Bool, Float, Int
+from pydantic import Field
 from torch import Tensor
 
-from latentedit.core.errors import ConfigError
 from latentedit.core.linalg.operator import LinearOperator
+from latentedit.core.settings import Count, check
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -50,10 +51,8 @@ def conjugate_gradient(
         Hestenes & Stiefel 1952; the rule for negative curvature is that of truncated Newton methods, Dembo & Steihaug
         1983, without a trust region.
     """
-    if iterations < 1:
-        raise ConfigError(f"iterations must be at least 1; got {iterations}")
-    if not (math.isfinite(tolerance) and tolerance >= 0):
-        raise ConfigError(f"tolerance must be finite and at least 0; got {tolerance}")
+    check(Count, iterations=iterations)
+    check(Annotated[float, Field(ge=0)], tolerance=tolerance)
     wide = torch.promote_types(rhs.dtype, torch.float32)
     b = rhs.to(wide).flatten(1)
     length = torch.linalg.vector_norm(b, dim=1, keepdim=True)
@@ -74,10 +73,12 @@ def _solve(product: Callable[[Tensor], Tensor], b: Tensor, iterations: int, tole
     negative = torch.zeros_like(square, dtype=torch.bool)
     active = ~(square <= enough)
     for _ in range(iterations):
+        # Elements that have stopped go on being multiplied: to leave them out would wait for the device.
         image = product(direction)
         curved = _dot(direction, image)
         stopped = active & (curved <= 0)
         negative, active = negative | stopped, active & ~stopped
+        # An element that stops at its first step takes b itself, not a step along it: its size is 1.
         moving = active | (stopped & (steps == 0))
         size = torch.where(active, square / curved, 1.0)
         value = torch.where(moving, value + size * direction, value)

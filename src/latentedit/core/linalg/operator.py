@@ -33,8 +33,6 @@ class LinearOperator(abc.ABC):
     """
 
     def __init__(self, *, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> None:
-        if not shape:
-            raise ShapeError("latents must have a batch, [b, *latent]; got a single number")
         self.shape = tuple(shape)
         self.dtype = dtype
         self.device = device

@@ -18,6 +18,7 @@ MAX_LETTERS = 10_000  # as in the files of directions; the longest prompts of mo
 
 _LEAD = re.compile(r"(.*?\bwith)\s+(\S.*)", re.DOTALL | re.IGNORECASE)
 _ENDING_BACKWARDS = re.compile(r"[\s.!?]*")
+# Not the comma inside a number, as in "1,000 cats".
 _COMMA = re.compile(r",(?!\d)")
 
 _ARROW = "=>"
@@ -29,6 +30,7 @@ _FRAME = re.compile(rf"(?:(?:{_JOINTS}) )*(?:(?:an?|the) )?")
 _ARTICLE = re.compile(r"(?<![\w-])(an?)\s+\Z", re.IGNORECASE)
 _DETERMINER = re.compile(r"(?:an?|the|no|some|two|three|\d+)\b", re.IGNORECASE)
 _DENIAL = re.compile(r"(?:no|without)\s+(.+)", re.IGNORECASE | re.DOTALL)
+# Phrases that cannot follow "with" when the phrase between is removed.
 _NOT_AFTER_WITH = re.compile(rf"(?:\w+ing|at|against|by|near|over|under|{_JOINTS})\b", re.IGNORECASE)
 
 
@@ -156,6 +158,7 @@ def _replaced(caption: str, old: str, new: str) -> str:
     spans = [Phrase(text=match[0], start=match.start()) for match in _words(old).finditer(caption)]
     span = _only(spans, old, caption, what="words")
     before = caption[: span.start]
+    # "a" or "an" agrees with the word behind it, so it is replaced with the word.
     article = _ARTICLE.search(before)
     if article is not None and _DETERMINER.match(new):
         before = before[: article.start()]
@@ -166,6 +169,7 @@ def _replaced(caption: str, old: str, new: str) -> str:
 
 
 def _added(caption: str, new: str) -> str:
+    # Otherwise the caption would both deny and state what is added.
     if (affirmed := _affirmed(caption, new)) is not None:
         return affirmed
     if _parts_like(caption, new):
