@@ -19,7 +19,8 @@ from latentedit.core import files, settings
 from latentedit.core.errors import ConfigError
 from latentedit.editing import outputs
 from latentedit.latents.captions.change import MAX_LETTERS
-from latentedit_keep import check_folder, images
+from latentedit_keep import check_folder
+from latentedit_keep.base import images
 from latentedit_keep.base.files import MAX_DOCUMENT_BYTES
 from latentedit_keep.program import FAULT
 from tests.app.servers import PausedBackbone, png, served

@@ -186,7 +186,7 @@ def test_a_canceled_edit_leaves_everything_as_it_was(page: Client, model: Paused
     page.do("le-cancel")
     model.goes_on.set()
     page.finish(task)
-    assert "Cancelled" in page.values["le-message"]
+    assert "Canceled" in page.values["le-message"]
     assert (entries(page), page.values["le-caption"]) == (1, SCENE)
     page.do("le-edit")
     assert entries(page) == 2

@@ -97,18 +97,22 @@ def test_units_are_batches_in_order_of_the_images(model: Backbone, images: list[
 def test_the_plan_states_what_determines_the_rows(model: Backbone, images: list[EditJob]) -> None:
     spec = cut(model, images).spec
     direction = verbs.identify(encode(model, images[0].path, source_prompt=FROM), prompt=TO)
-    others: dict[str, Any] = {
-        "change": cut(model, images, EditRequest(change=("=> a smile",))).spec,
-        "directions": cut(model, images, EditRequest(direction=(direction,))).spec,
-        "strength": cut(model, images, EditRequest(strength=(0.5,))).spec,
-        "seed": cut(model, images, EditRequest(seed=1)).spec,
-        "auto_mask": cut(model, images, EditRequest(auto_mask=False)).spec,
-        "combine": cut(model, images, EditRequest(combine="inverse")).spec,
-        "refine": cut(model, images, EditRequest(refine=True)).spec,
-        "complete": cut(model, images, EditRequest(complete=False)).spec,
-        "force": cut(model, images, EditRequest(force=False)).spec,
-        "batch": cut(model, images, batch=3).spec,
+    values: dict[str, Any] = {
+        "change": ("=> a smile",),
+        "direction": (direction,),
+        "references": (images[0].path,),
+        "strength": (0.5,),
+        "seed": 1,
+        "auto_mask": False,
+        "combine": "inverse",
+        "refine": True,
+        "complete": False,
+        "force": False,
+        "captioner": "a captioner",
+        "prompt": "a man",
     }
+    others = {name: cut(model, images, EditRequest(**{name: value})).spec for name, value in values.items()}
+    others["batch"] = cut(model, images, batch=3).spec
     for name, other in others.items():
         assert [key for key in spec if spec[key] != other[key]] == [name]
     images.append(dataclasses.replace(images[0], caption=None))

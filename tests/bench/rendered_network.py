@@ -150,7 +150,7 @@ class RenderedOnce(Rendered):
 
 @functools.cache
 def some_items() -> tuple[Item, ...]:
-    """The first twelve items of the calibration split, rendered; the tenth asks for nothing."""
+    """The first twelve items of the calibration split, rendered; the tenth requests nothing."""
     found: list[Item] = []
     for item in counterfactual("portraits", "calibration").head(12).items:
         assert item.mask is not None
@@ -162,7 +162,7 @@ def some_items() -> tuple[Item, ...]:
 
 
 def _once(drawn: Any, name: str) -> RenderedOnce:
-    return RenderedOnce(scene=drawn.scene, world=drawn.world, image=drawn(), name=name)
+    return RenderedOnce(scene=drawn.scene, domain=drawn.domain, image=drawn(), name=name)
 
 
 @functools.cache

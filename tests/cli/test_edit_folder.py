@@ -85,7 +85,7 @@ def test_json_quiet_and_another_command_on_the_same_folder(
     assert [(one["item"], one["what"]) for one in facts["failures"]] == [("b.png", "sdedit")]
     for more, differing in (
         ([], "strength"),
-        (["--strength", 0, "--prompt", "a person with a beard"], "target caption"),
+        (["--strength", 0, "--prompt", "a person with a beard"], "prompt"),
     ):
         other = command(*words, *more)
         assert (other.code, other.out) == (2, "")

@@ -96,6 +96,8 @@ def parts(given: dict[str, Any]) -> dict[str, Any]:
         found |= {"most": max(map(len, given["work"].batches.values())), "seed": given["work"].request.seed}
     for request in (value for value in given.values() if isinstance(value, EditRequest)):
         found |= {field.name: getattr(request, field.name) for field in dataclasses.fields(request)} | found
+    if "change" in found:
+        found["change"] = tuple(map(str, found["change"]))
     for latent in (getattr(value, "latent", value) for value in given.values()):
         found |= {"captions": latent.captions} if isinstance(latent, JointLatent) else {}
     return found

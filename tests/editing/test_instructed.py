@@ -122,7 +122,7 @@ def test_a_direction_of_an_instruction_serves_other_images(model: Backbone, tmp_
 def test_further_images_are_seen_where_the_model_takes_them(model: Backbone) -> None:
     other = flat_photo(96, 64)
     if model.capabilities.references == 1:
-        with pytest.raises(ConfigError, match="at most 1 images"):
+        with pytest.raises(ConfigError, match="at most 1 reference"):
             le.encode(model, flat_photo(), references=[other])
         return
     session = le.Session(le.encode(model, flat_photo(), references=[other]))

@@ -1,5 +1,7 @@
 """A request makes sense when it is made, and does what the verbs do; what does not go together is refused."""
 
+import dataclasses
+import inspect
 import math
 import pickle
 import re
@@ -14,7 +16,7 @@ from PIL import Image
 
 from latentedit.core.errors import ConfigError, RegistryError
 from latentedit.editing import verbs
-from latentedit.editing.request import EditRequest
+from latentedit.editing.request import EditOptions, EditRequest, MoveOptions, descriptions
 from latentedit.editors.eim import EIM
 from latentedit.latents.captions.change import Change
 from latentedit.latents.encode import encode
@@ -63,6 +65,7 @@ def images(*sizes: tuple[int, int]) -> list[SourceImage]:
         ({"instruction": (HAT,), "strength": (1.0, 0.5)}, "`strength` must be one number"),
         ({"change": CHANGES, "strength": (0.1, 0.2, 0.3)}, "one for each of 2 changes; got 3"),
         ({"method": "flowedits"}, "did you mean 'flowedit'"),
+        ({"combine": "summ"}, "combine"),
         ({"direction": (FILE,), "method": "flowedit"}, "'flowedit' cannot move along a `direction`"),
         ({"change": CHANGES, "strength": (0.5, 0.2), "method": "flowedit"}, "cannot give each change a `strength`"),
         ({"change": CHANGES, "combine": "inverse", "method": "flowedit"}, "'flowedit' cannot combine directions"),
@@ -78,9 +81,8 @@ def test_what_a_request_leaves_open_is_refused_when_it_is_done(model: Backbone) 
     """By then: the images of a manifest bring their own targets."""
     with pytest.raises(ConfigError, match="no edit requested"):
         verbs.edit_images(model, images(), EditRequest(source_prompt=FROM))
-    with pytest.raises(ConfigError, match="combine"):
-        verbs.edit_images(model, [], EditRequest(prompt=TO, combine="summ"))
-    assert pickle.loads(pickle.dumps(EditRequest(change=CHANGES, seed=3))).change == CHANGES
+    request = EditRequest(change=CHANGES, add=("a hat",), remove=("a wall",), seed=3)
+    assert [str(change) for change in pickle.loads(pickle.dumps(request)).change] == [*CHANGES, "=> a hat", "a wall =>"]
 
 
 @pytest.mark.parametrize(
@@ -131,6 +133,7 @@ def test_several_changes_are_put_together_image_by_image(model: Backbone, combin
         "source_prompt": FROM,
         "strength": (0.7, -0.3),
         "combine": combine,
+        "refine": False,
         "seed": 3,
     }
     made = verbs.edit(model, images(), **way)
@@ -156,3 +159,30 @@ def test_directions_found_elsewhere_do_not_depend_on_who_is_edited_with_whom(mod
         assert alone.image.tobytes() == among.image.tobytes()
         assert alone.record == among.record
         assert alone.record.directions[0].fingerprint == found.fingerprint
+
+
+def test_edit_shows_every_option_with_its_description() -> None:
+    """`help` reads the signature and the docstring; type checkers read `EditOptions`."""
+    options = {field.name for field in dataclasses.fields(EditRequest)} - {"settings"}
+    shown = inspect.signature(verbs.edit).parameters
+    assert options == descriptions().keys() - {"settings"} == shown.keys() - {"model", "image", "progress", "settings"}
+    assert options == EditOptions.__annotations__.keys() | MoveOptions.__annotations__.keys()
+    assert all(
+        f"    {name}: {text}" in str(verbs.edit.__doc__) for name, text in descriptions().items() if name in options
+    )
+
+
+def test_a_latent_does_not_take_what_belongs_to_encoding(model: Backbone) -> None:
+    latent = encode(model, images()[0], source_prompt=FROM)
+    with pytest.raises(ConfigError, match="mask"):
+        verbs.sweep(latent, prompt=TO, strengths=[1], mask=Image.new("L", (40, 56)))
+
+
+def test_an_edit_looks_at_the_weights_once(model: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[Backbone] = []
+    look = type(model)._identity
+    monkeypatch.setattr(type(model), "_identity", lambda own: looks.append(own) or look(own))
+    verbs.edit(model, images()[0], prompt=TO, source_prompt=FROM, method="sdedit", num_inference_steps=2)
+    assert len(looks) == 1
+    assert len({model.fingerprint, model.fingerprint}) == 1
+    assert len(looks) == 3

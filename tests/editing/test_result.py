@@ -14,7 +14,7 @@ from torch import Tensor
 from latentedit.core.cost import metered
 from latentedit.core.errors import ModelError, ShapeError
 from latentedit.directions.identification import local_change
-from latentedit.editing.result import EditResult, measure_effect, measured
+from latentedit.editing.result import EditResult, Moved, measure_effect, measured
 from latentedit.editors.base import StrengthResult
 from latentedit.latents import images
 from latentedit.latents.encode import encode
@@ -40,7 +40,7 @@ def results(
     cross_talk: Tensor | None = None,
     **record: Any,
 ) -> list[list[EditResult]]:
-    """Of an edit towards green, at once or as long as it takes."""
+    """Per strength one result per image."""
     records = [
         RunRecord(
             **{
@@ -61,12 +61,15 @@ def results(
         for frame, caption, target in zip(latent.frames, latent.captions, targets, strict=True)
     ]
     with metered(latent.backbone) as meter:
-        return measured(latent, meter, records=records, cross_talk=cross_talk, **towards_green(latent, moved))
+        images = measured(latent, towards_green(latent, moved, records, cross_talk), meter)
+    return [list(row) for row in zip(*images, strict=True)]
 
 
-def towards_green(latent: JointLatent, moved: Sequence[StrengthResult]) -> dict[str, Any]:
+def towards_green(
+    latent: JointLatent, steps: Sequence[StrengthResult], records: list[RunRecord], cross_talk: Tensor | None = None
+) -> Moved:
     target = latent.backbone.embed(["green"] * len(latent))
-    return {"steps": moved, "target": target, "evaluations": [7] * len(moved)}
+    return Moved(steps=steps, records=records, target=target, evaluations=[7] * len(steps), cross_talk=cross_talk)
 
 
 def at(
@@ -119,7 +122,7 @@ def test_costs_are_shared_and_judging_is_counted_apart(latent: JointLatent) -> N
     with metered(backbone) as meter:
         backbone.velocity(latent.z.repeat(6, 1, 1, 1), torch.full((12,), 0.5), latent.condition.repeat(6))
         assert meter().evaluations == 12
-        rows = measured(latent, meter, records=[record] * 2, **towards_green(latent, moved))
+        rows = measured(latent, towards_green(latent, moved, [record] * 2), meter)
         costs = {(result.cost.evaluations, result.cost.verdict_evaluations) for row in rows for result in row}
         assert costs == {(2.0, 4.0)}  # 12 among six; before, and after two of three strengths, four each
         cost = meter()

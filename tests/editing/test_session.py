@@ -9,6 +9,7 @@ import torch
 
 import latentedit as le
 from latentedit.core.errors import ConfigError
+from latentedit.core.settings import Combine
 from latentedit.directions.composition import compose, cross_talk
 from latentedit.directions.direction import Direction, clean_share
 from latentedit.directions.hsds import HSDS
@@ -26,7 +27,7 @@ from latentedit.latents.encode import encode
 from latentedit.latents.images import SourceImage
 from latentedit.latents.inversion import invert, replay
 from latentedit.latents.joint import JointLatent
-from latentedit.latents.record import Combine, ImageRecord
+from latentedit.latents.record import ImageRecord
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray, noisy
 

@@ -1,4 +1,4 @@
-"""Images in color spaces of their own, and writers of TIFF, ICC profiles and PNG chunks in a few lines."""
+"""Test images in several color spaces, and minimal writers of TIFF, ICC profiles and PNG chunks."""
 
 import io
 import struct
@@ -11,7 +11,7 @@ from PIL import Image, ImageCms, ImageDraw, ImageFilter
 SIZE = (240, 180)
 BOX = (150, 100, 190, 140)  # of the disc that the editor painted
 
-PRIMARIES = {  # red, green and blue, all with the white of daylight, and gamma
+PRIMARIES = {  # red, green and blue with the white point D65, and gamma
     "adobe": ((0.64, 0.33), (0.21, 0.71), (0.15, 0.06), 2.2),
     "linear": ((0.64, 0.33), (0.30, 0.60), (0.15, 0.06), 1.0),
     "p3": ((0.68, 0.32), (0.265, 0.69), (0.15, 0.06), 2.4),
@@ -43,25 +43,25 @@ def edited(image: Image.Image, color: tuple[int, int, int] = (225, 40, 50)) -> I
 
 
 def inside() -> NDArray[np.bool_]:
-    """Well within the disc."""
+    """Far inside the disc."""
     y, x = np.mgrid[: SIZE[1], : SIZE[0]]
     return np.hypot(x - 170, y - 120) < 15
 
 
 def far() -> NDArray[np.bool_]:
-    """Well outside of the disc."""
+    """Far outside the disc."""
     y, x = np.mgrid[: SIZE[1], : SIZE[0]]
     return np.hypot(x - 170, y - 120) > 32
 
 
 def in_space(image: Image.Image, profile: bytes, *, back: bool = False) -> Image.Image:
-    """From sRGB into the space of a profile by LittleCMS, or back."""
+    """Converted by LittleCMS from sRGB to the color space of a profile, or back."""
     own, srgb = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
     return ImageCms.profileToProfile(image, *((own, srgb) if back else (srgb, own)), outputMode="RGB")
 
 
 def in_srgb(image: Image.Image) -> NDArray[np.float64]:
-    """What a viewer that manages colors shows of an image of any space, by its profile or else as sRGB."""
+    """The colors that a color-managed viewer displays."""
     profile = image.info.get("icc_profile")
     shown = image.convert("RGB") if profile is None else in_space(image.convert("RGB"), profile, back=True)
     return np.asarray(shown, dtype=np.float64)
@@ -84,12 +84,12 @@ def chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def with_chunk(png: bytes, kind: bytes, content: bytes) -> bytes:
-    """A PNG with one more chunk behind its header."""
+    """A PNG with one more chunk after its header."""
     return png[:33] + chunk(kind, content) + png[33:]
 
 
 def chunks(png: bytes) -> dict[bytes, bytes]:
-    """The chunks of a PNG by their names, in their order, by the grammar of the specification."""
+    """The chunks of a PNG by name, in file order, parsed as specified."""
     found, place = dict[bytes, bytes](), 8
     while place < len(png):
         (length,) = struct.unpack_from(">I", png, place)
@@ -101,7 +101,7 @@ def chunks(png: bytes) -> dict[bytes, bytes]:
 
 
 def gray_png(levels: NDArray[np.integer], bits: int, clear: int) -> bytes:
-    """A gray PNG of 1, 2, 4, 8 or 16 bits, one level of which is clear."""
+    """A gray PNG of 1, 2, 4, 8 or 16 bits with one transparent level."""
     height, width = levels.shape
     spread = (levels[..., None] >> np.arange(bits - 1, -1, -1)) & 1
     rows = np.packbits(spread.astype(np.uint8).reshape(height, -1), axis=1)
@@ -122,7 +122,7 @@ def tiff(
     profile: bytes = b"",
     order: str = "<",
 ) -> bytes:
-    """An uncompressed TIFF of ``[height, width, channels]`` in one strip, or in one a channel."""
+    """An uncompressed TIFF of ``[height, width, channels]`` in one strip, or one strip per channel."""
     height, width, channels = data.shape
     raw = data.astype(data.dtype.newbyteorder(order))
     planes = [raw[..., at].tobytes() for at in range(channels)] if planar else [raw.tobytes()]
@@ -181,7 +181,7 @@ def _curve(gamma: float) -> bytes:
 
 
 def _profile(space: bytes, tags: list[tuple[bytes, bytes]]) -> bytes:
-    """Of version 2.4."""
+    """An ICC profile of version 2.4."""
     text = b"desc\0\0\0\0" + struct.pack(">I", 5) + b"test\0" + bytes(78)
     every = [(b"desc", text + bytes(-len(text) % 4)), (b"cprt", b"text\0\0\0\0none\0\0\0\0"), (b"wtpt", _place(_D50))]
     every += tags

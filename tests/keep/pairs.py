@@ -1,4 +1,4 @@
-"""A photograph-like image made of nothing but numbers, and what an editor does to it."""
+"""A synthetic photograph-like image, and the changes of an editor."""
 
 import cv2
 import numpy as np
@@ -30,7 +30,7 @@ def with_object(image: NDArray[np.uint8], center: tuple[int, int] = (90, 70), ra
 
 
 def moved(image: NDArray[np.uint8], matrix: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The image in an editor's frame: the matrix takes its pixels to those of the new one."""
+    """The image in an editor's frame; the matrix maps its pixels to those of the new image."""
     flags = cv2.INTER_LANCZOS4
     return cv2.warpAffine(image, matrix[:2], size, flags=flags, borderMode=cv2.BORDER_REFLECT)
 
@@ -38,7 +38,7 @@ def moved(image: NDArray[np.uint8], matrix: NDArray[np.float64], size: tuple[int
 def similarity(
     shift: tuple[float, float], zoom: float = 1.0, degrees: float = 0.0, side: int = SIDE
 ) -> NDArray[np.float64]:
-    """Zoom and turn about the middle, then a shift; 3 x 3."""
+    """Zoom and rotation about the center, then a shift; 3 x 3."""
     middle = (SIDE - 1) / 2
     cos, sin = zoom * np.cos(np.radians(degrees)), zoom * np.sin(np.radians(degrees))
     linear = np.array([[cos, -sin], [sin, cos]])

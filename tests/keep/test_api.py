@@ -1,4 +1,4 @@
-"""Any editor's change on the original's own pixels: the promises to whoever calls it."""
+"""``keep``: what is guaranteed to its callers."""
 
 import dataclasses
 import io
@@ -13,7 +13,6 @@ from latentedit.core.errors import ConfigError, ImageError
 from latentedit_keep.api import KeepRecord, KeepResult, keep, wrap_pipeline
 from latentedit_keep.base.images import PixelImage, read_chunks, read_pixels, save_image
 from latentedit_keep.masks import bounds_of
-from latentedit_keep.registration import Registration, register
 from tests.keep.pairs import SIDE, cast, moved, scene, similarity, with_object
 
 pytestmark = pytest.mark.slow
@@ -61,7 +60,7 @@ def test_changes_are_kept_one_by_one() -> None:
     np.testing.assert_array_equal(small[80:], scene()[80:])
     np.testing.assert_array_equal(small[36:44, 36:44], two[36:44, 36:44])
     assert "<iframe" in keep(original, second, only=[1])._repr_html_()
-    with pytest.raises(ConfigError, match="no change 3: there are 2"):
+    with pytest.raises(ConfigError):
         keep(original, second, only=[3])
 
 
@@ -78,22 +77,19 @@ def lit() -> np.ndarray:
     return np.rint(scene() * (0.45 + 0.4 * np.sin(x / 23) * np.cos(y / 19))[..., None]).astype(np.uint8)
 
 
-def test_a_global_change_is_brought_back_to_the_frame_in_its_own_colors() -> None:
+def test_a_global_change_is_aligned_and_keeps_its_own_colors() -> None:
     found = keep(Image.fromarray(scene()), Image.fromarray(moved(lit(), similarity((3.0, 2.0)), (SIDE, SIDE))))
     assert found.verdict == "global change: kept as a global change"
     inner = np.s_[10:-10, 10:-10]
     assert np.abs(np.asarray(found.image)[inner].astype(int) - lit()[inner]).mean() < 3
 
 
-@pytest.mark.parametrize(("px", "stays"), [(9.0, True), (1.0, False)])
-def test_a_global_change_stays_in_its_frame_where_alignment_may_err_by_more_than_it_moves(
-    px: float, stays: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("shift", "stays"), [((0.2, 0.1), True), ((3.0, 2.0), False)])
+def test_a_global_change_is_not_aligned_where_the_uncertainty_exceeds_the_shift(
+    shift: tuple[float, float], stays: bool
 ) -> None:
-    def doubted(*pair: Any) -> Registration:
-        return dataclasses.replace(register(*pair), uncertainty_px=px)
-
-    monkeypatch.setattr("latentedit_keep.analysis.register", doubted)
-    second = moved(lit(), similarity((3.0, 2.0)), (SIDE, SIDE))
+    noise = np.random.default_rng(1).normal(0, 20, (SIDE, SIDE, 3))
+    second = (moved(lit(), similarity(shift), (SIDE, SIDE)) + noise).clip(0, 255).astype(np.uint8)
     found = keep(Image.fromarray(scene()), Image.fromarray(second))
     assert found.verdict == "global change: kept as a global change"
     assert (np.asarray(found.image) == second).all() == stays
@@ -124,8 +120,8 @@ def test_depth_alpha_profile_and_exif_are_the_originals(tmp_path: Path) -> None:
 
 
 @pytest.mark.nightly
-def test_a_pipeline_keeps_what_it_was_not_requested_to_change() -> None:
-    """What a pipeline returns is an object with images, as diffusers' outputs have them."""
+def test_a_wrapped_pipeline_changes_only_what_was_requested() -> None:
+    """Its output is an object with ``images``, like those of diffusers."""
 
     @dataclasses.dataclass
     class Output:
@@ -140,17 +136,13 @@ def test_a_pipeline_keeps_what_it_was_not_requested_to_change() -> None:
     np.testing.assert_array_equal(np.asarray(found.image)[FAR], scene()[FAR])
 
 
-def test_strengths_and_masks_that_make_no_sense_are_refused() -> None:
-    """Of a mask of thin lines the soft edges from both sides meet, so that nothing is let through."""
+def test_invalid_strengths_and_masks_are_rejected() -> None:
+    """In a mask of thin lines, the soft edges of both sides meet, so that it allows nothing."""
     for strength in (-0.1, 1.5, float("nan")):
-        with pytest.raises(ConfigError, match="strength is from 0"):
+        with pytest.raises(ConfigError):
             keep(Image.fromarray(scene()), edited(), strength=strength)
     thin = np.zeros((500, 600), dtype=np.uint8)
     thin[250:258, 100:500] = 255
-    for mask, size, words in (
-        (thin, (600, 500), "only a few pixels wide"),
-        (thin, (100, 100), "600x500 pixels, the original 100x100"),
-        (0 * thin, (600, 500), "black everywhere"),
-    ):
-        with pytest.raises(ImageError, match=words):
+    for mask, size in ((thin, (600, 500)), (thin, (100, 100)), (0 * thin, (600, 500))):
+        with pytest.raises(ImageError):
             bounds_of(read_pixels(Image.fromarray(mask)), size)

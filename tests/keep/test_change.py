@@ -1,4 +1,4 @@
-"""Where the change is: discs whose place and size are known."""
+"""Detection of changes at known places."""
 
 import dataclasses
 
@@ -28,8 +28,8 @@ def disc(center: tuple[int, int] = (90, 70), radius: int = 18) -> np.ndarray:
 
 
 @pytest.mark.nightly
-def test_texture_in_the_place_of_other_texture_is_a_change() -> None:
-    """It has no sign that an average would show: most of its pixels are below the lower threshold."""
+def test_replaced_texture_is_a_change() -> None:
+    """Its mean does not differ, and most of its pixels are below the lower threshold."""
     generator = np.random.default_rng(5)
     first, second = (smoothed(generator.normal(128, 30, (SIDE, SIDE, 1)).astype(np.float32), 0.8) for _ in range(2))
     original = np.repeat(first[..., None] if first.ndim == 2 else first, 3, axis=2)
@@ -41,7 +41,7 @@ def test_texture_in_the_place_of_other_texture_is_a_change() -> None:
 
 
 @pytest.mark.nightly
-def test_a_shadow_belongs_to_its_object() -> None:
+def test_an_object_and_its_shadow_are_one_change() -> None:
     y, x = np.mgrid[:SIDE, :SIDE]
     shade = 1 - 0.4 * np.exp(-(((x - 90) / 30) ** 2 + ((y - 95) / 12) ** 2))
     edited = with_object(np.rint(scene() * shade[..., None]).astype(np.uint8))
@@ -52,7 +52,7 @@ def test_a_shadow_belongs_to_its_object() -> None:
 
 
 @pytest.mark.nightly
-def test_a_hole_through_which_the_original_is_seen_stays_one() -> None:
+def test_holes_that_show_the_original_are_not_filled() -> None:
     edited = with_object(scene(), radius=40)
     inner = disc(radius=26) == 1
     edited[inner] = scene()[inner]
@@ -62,37 +62,37 @@ def test_a_hole_through_which_the_original_is_seen_stays_one() -> None:
 
 
 @pytest.mark.nightly
-def test_a_faint_change_fades_in_without_a_step() -> None:
+def test_the_mask_of_a_faint_change_has_no_visible_step() -> None:
     y, x = np.mgrid[:SIDE, :SIDE]
     shade = 14 * np.exp(-(((x - 80) ** 2 + (y - 80) ** 2) / 30**2))
     change = found(scene(), (scene() + shade[..., None]).astype(np.float32))
     assert change.mask[80, 80] == 1
-    assert (np.abs(np.diff(change.mask, axis=1)) * shade[:, 1:]).max() < 2, "levels of the step, which cannot be seen"
+    assert (np.abs(np.diff(change.mask, axis=1)) * shade[:, 1:]).max() < 2, "levels of the step"
 
 
 @pytest.mark.parametrize(("gain", "offset", "expected"), [(0.6, 30, 1), (-1, 255, -1)])
-def test_structure_is_a_correlation_for_any_the_brightness(gain: float, offset: float, expected: float) -> None:
+def test_structure_is_a_correlation_at_any_brightness(gain: float, offset: float, expected: float) -> None:
     image = scene().astype(np.float32)
     whole = np.ones((SIDE, SIDE), dtype=bool)
     assert _structure(image, gain * image + offset, whole) == pytest.approx(expected, abs=1e-2)
 
 
-def test_a_style_keeps_the_layout_and_another_image_does_not() -> None:
+def test_a_restyled_image_has_the_same_layout() -> None:
     image = scene().astype(np.float32)
     drawing = 255 - np.abs(image - smoothed(image, 2.0)).max(axis=2, keepdims=True).repeat(3, axis=2) * 6
     assert is_drawn_anew(image, drawing.clip(0, 255), 0.0)
     assert not is_drawn_anew(image, scene(seed=4).astype(np.float32), 0.1)
 
 
-def test_an_image_whose_detail_was_redrawn_is_a_global_change() -> None:
-    """Only its flat parts are unchanged."""
+def test_redrawn_detail_is_a_global_change() -> None:
+    """Only the flat parts are unchanged."""
     change = found(scene(), with_object(scene()))
     restyled = dataclasses.replace(change, unchanged_detail=0.1, structure=0.9)
     assert [judge(one)[:6] for one in (change, restyled)] == ["kept", "global"]
 
 
 @pytest.mark.nightly
-def test_a_thing_removed_is_removed_whole_though_its_edges_are_the_strongest() -> None:
+def test_the_strong_edges_of_a_removed_object_belong_to_the_change() -> None:
     generator = np.random.default_rng(2)
     noisy = (scene() + smoothed(generator.normal(0, 12, (SIDE, SIDE, 3)).astype(np.float32), 1.0)).clip(0, 255)
     change = found(with_object(scene()), noisy.astype(np.uint8))

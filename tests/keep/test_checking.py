@@ -1,4 +1,4 @@
-"""``check``: verdicts on pairs whose answer is known, exit codes, the schema, and many pairs."""
+"""``check``: verdicts on pairs with known changes, exit codes, the schema, and many pairs."""
 
 import csv
 import dataclasses
@@ -8,12 +8,15 @@ import os
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 from pydantic import TypeAdapter
 
-from latentedit_keep import check_folder, checking
+from latentedit_keep.api import keep
+from latentedit_keep.base.errors import ConfigError
+from latentedit_keep.base.warp import smoothed
 from latentedit_keep.checking import CheckResult, Report, check
 from tests.commands import Command, Refused
 from tests.keep.pairs import SIDE, cast, moved, scene, similarity, with_object
@@ -35,7 +38,7 @@ def checked(image: np.ndarray, **options: Any) -> CheckResult:
     return check(as_image(scene()), as_image(image), **options)
 
 
-def test_an_edit_is_measured_and_limits_hold_where_it_may_be() -> None:
+def test_measurements_are_within_their_uncertainties_and_the_mask_limits_the_edit() -> None:
     result = check(as_image(scene()), edited().resize((200, 200)), mask=as_image(WHERE), expect_size=True)
     report = result.report
     assert (report.passed, report.reasons, report.found) == (False, ("size",), "local change")
@@ -61,7 +64,7 @@ def test_an_edit_is_measured_and_limits_hold_where_it_may_be() -> None:
         (RED, "all colors", ("whole image",), True),
     ],
 )
-def test_what_is_no_local_change_fails_unless_everything_may_change(
+def test_other_than_local_changes_fail_unless_the_whole_image_may_change(
     image: np.ndarray, found: str, reasons: tuple[str, ...], allowed: bool
 ) -> None:
     report = checked(image).report
@@ -69,7 +72,7 @@ def test_what_is_no_local_change_fails_unless_everything_may_change(
     assert checked(image, max_outside=1.0).report.passed == allowed
 
 
-def test_an_edit_that_did_nothing_else_is_used_as_it_is() -> None:
+def test_the_next_step_is_the_edit_itself_or_keep() -> None:
     for image, also, step in ((with_object(scene()), 0, "Use the edited"), (edited(), 3, "Use latentedit keep")):
         report = checked(np.asarray(image)).report
         assert (report.passed, len(report.also), report.next_step.startswith(step)) == (True, also, True), report
@@ -83,56 +86,77 @@ def test_without_a_mask_the_largest_change_is_the_edit() -> None:
     assert checked(two, max_outside=0.01).report.reasons == ("changed outside",)
 
 
-def check_two(monkeypatch: pytest.MonkeyPatch) -> Report:
-    """A disc, and another of a contrast below the threshold."""
-    pixels = cast(with_object(with_object(scene()), (30, 120), 12))
-    kept = checking.keep(as_image(scene()), as_image(pixels))
+def unsure() -> np.ndarray:
+    """A disc that is no stronger than the noise around it."""
+    noise = smoothed(np.random.default_rng(0).normal(0, 120, (SIDE, SIDE, 3)).astype(np.float32), 3.0)
+    disc = cv2.circle(np.zeros((SIDE, SIDE, 1), dtype=np.float32), (90, 70), 14, 35, -1)
+    return (scene() + noise + disc).clip(0, 255).astype(np.uint8)
+
+
+def test_changes_as_weak_as_the_noise_are_not_counted() -> None:
+    report = checked(unsure()).report
+    assert (report.found, report.reasons, report.passed, len(report.regions)) == ("faint change", ("unsure",), False, 1)
+    kept = keep(as_image(scene()), as_image(cast(with_object(with_object(scene()), (30, 120), 12))))
     assert kept.detected is not None
     faint = dataclasses.replace(kept.detected, contrasts=np.array([0, 20.0, 2.0]))
-    monkeypatch.setattr(checking, "_CERTAIN", 3.0)
-    monkeypatch.setattr(checking, "keep", lambda *_, **__: dataclasses.replace(kept, detected=faint))
-    return checked(pixels).report
-
-
-def test_changes_that_noise_explains_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checking, "_CERTAIN", 1e9)
-    report = check(as_image(scene()), edited()).report
-    assert (report.found, report.reasons, report.passed, len(report.regions)) == ("faint change", ("unsure",), False, 1)
-    two = check_two(monkeypatch)
+    two = check(kept=dataclasses.replace(kept, analysis=dataclasses.replace(kept.analysis, change=faint))).report
     assert (two.found, two.passed, len(two.regions)) == ("local change", True, 1)
-    assert any("1 faint difference not counted" in doubt for doubt in two.doubts)
+    assert any("1 faint difference" in doubt for doubt in two.doubts)
 
 
-def test_exit_codes_and_what_is_refused(
-    tmp_path: Path, command: Command, refused: Refused, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first, second, mask = (tmp_path / f"{name}.png" for name in ("a", "b", "mask"))
-    for place, pixels in ((first, scene()), (second, np.asarray(edited())), (mask, WHERE)):
+@pytest.mark.parametrize(
+    "image",
+    [
+        pytest.param(np.asarray(edited()), id="moved and cast"),
+        pytest.param(with_object(scene()), id="exact"),
+        pytest.param(np.rot90(with_object(scene())), id="turned", marks=pytest.mark.nightly),
+        pytest.param(lit(), id="global", marks=pytest.mark.nightly),
+        pytest.param(scene(seed=8), id="different", marks=pytest.mark.nightly),
+    ],
+)
+def test_a_kept_result_is_checked_as_its_two_images_are(image: np.ndarray) -> None:
+    first, second, mask = as_image(scene()), as_image(np.ascontiguousarray(image)), as_image(WHERE)
+    expected = check(first, second, mask=mask)
+    for kept in (keep(first, second), keep(first, second, mask=mask, strength=0.5)):
+        found = check(kept=kept, mask=mask)
+        assert found.report == expected.report
+        np.testing.assert_array_equal(found.panel, expected.panel)
+        np.testing.assert_array_equal(found.kept.kept.pixels, expected.kept.kept.pixels)
+
+
+def test_check_needs_either_two_images_or_a_kept_result() -> None:
+    kept = keep(as_image(scene()), as_image(scene()))
+    for images, options in (((), {}), ((as_image(scene()),), {}), ((as_image(scene()),) * 2, {"kept": kept})):
+        with pytest.raises(ConfigError):
+            check(*images, **options)
+
+
+def test_exit_codes(tmp_path: Path, command: Command, refused: Refused) -> None:
+    first, second, mask, noisy = (tmp_path / f"{name}.png" for name in ("a", "b", "mask", "noisy"))
+    for place, pixels in ((first, scene()), (second, np.asarray(edited())), (mask, WHERE), (noisy, unsure())):
         as_image(pixels).save(place)
     done = command("check", first, second, "--mask", mask, "--json", "--panel", tmp_path / "p.png")
     assert (done.code, json.loads(done.out)["passed"], (tmp_path / "p.png").exists()) == (0, True, True)
-    with monkeypatch.context() as patch:
-        patch.setattr(checking, "_CERTAIN", 1e9)
-        pairs = tmp_path / "pairs.csv"
-        pairs.write_text("original,edited\na.png,b.png\n")
-        for requested in ((first, second), (pairs, "-o", tmp_path / "r", "--workers", 1)):
-            unsure = command("check", *requested)
-            assert (unsure.code, unsure.out.split()[0]) == (3, "unsure")
+    pairs = tmp_path / "pairs.csv"
+    pairs.write_text("original,edited\na.png,noisy.png\n")
+    for requested in ((first, noisy), (pairs, "-o", tmp_path / "r", "--workers", 1)):
+        printed = command("check", *requested)
+        assert (printed.code, printed.out.split()[0]) == (3, "unsure")
     failed = command("check", first, first, "--max-outside", "0.1%")
     assert (failed.code, "identical" in failed.out) == (1, True)
     for arguments, why in (
         ([first, tmp_path / "none.png"], "no such file"),
         ([first], "edited image is missing"),
-        ([first, second, "--max-outside", "101%"], "takes a part"),
-        ([first, second, "--panel", second], "image itself"),
-        ([tmp_path, first, "-o", tmp_path / "r"], "either all are folders"),
+        ([first, second, "--max-outside", "101%"], "--max-outside"),
+        ([first, second, "--panel", second], "b.png is the image"),
+        ([tmp_path, first, "-o", tmp_path / "r"], "is a folder"),
     ):
         assert why in refused("check", *arguments)
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.nightly)])
-def test_many_pairs_continue_and_make_a_table_and_a_page(
-    workers: int, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+def test_many_pairs_make_a_table_and_a_page_and_are_checked_once(
+    workers: int, tmp_path: Path, command: Command
 ) -> None:
     for name, pixels in (("a", scene()), ("b", with_object(scene()))):
         as_image(pixels).save(tmp_path / f"{name}.png")
@@ -150,9 +174,9 @@ def test_many_pairs_continue_and_make_a_table_and_a_page(
     page = (tmp_path / "r" / "index.html").read_text(encoding="utf-8")
     assert "<b>=1" not in page
     assert page.count('href="pages/') == 2 == len(list((tmp_path / "r" / "pages").iterdir()))
-    only_bad = {"bad.png": check}
-    monkeypatch.setattr(check_folder, "check", lambda *pair, **rest: only_bad[pair[1].name](*pair, **rest))
+    written = {place: place.stat().st_mtime_ns for place in (tmp_path / "r" / "reports").iterdir()}
     assert command(*run, "--workers", 1).out == first.out
+    assert {place: place.stat().st_mtime_ns for place in written} == written
 
 
 @pytest.mark.parametrize(
@@ -166,13 +190,15 @@ def test_many_pairs_continue_and_make_a_table_and_a_page(
         ("list.csv", b"original,edited\n\xe9.png,a.png\n", "line 2"),
     ],
 )
-def test_lists_that_make_no_sense(name: str, content: str | bytes, why: str, tmp_path: Path, refused: Refused) -> None:
+def test_invalid_lists_are_rejected(
+    name: str, content: str | bytes, why: str, tmp_path: Path, refused: Refused
+) -> None:
     (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     assert why in refused("check", tmp_path / name, "-o", tmp_path / "r", "--workers", 1)
 
 
-def test_damaged_reports_are_made_again_and_any_name_is_a_name(tmp_path: Path, command: Command) -> None:
-    """Also a file name that is no text, of an image that can be read and of one that cannot."""
+def test_damaged_reports_are_replaced(tmp_path: Path, command: Command) -> None:
+    """Two of the file names are not valid UTF-8: those of a readable image and of a damaged one."""
     folder = tmp_path / "images"
     folder.mkdir()
     for name in (b"caf\xe9.png", b"a.png"):
@@ -199,7 +225,7 @@ def test_damaged_reports_are_made_again_and_any_name_is_a_name(tmp_path: Path, c
         assert [place.read_bytes() for place in places] == whole
 
 
-def test_a_long_name_of_a_pair_makes_files_of_names_that_fit(tmp_path: Path, command: Command) -> None:
+def test_long_pair_names_are_shortened_to_valid_file_names(tmp_path: Path, command: Command) -> None:
     as_image(scene()).resize((32, 32)).save(tmp_path / "a.png")
     names = ["\U00020000" * 100, "\U00020000" * 100 + "b", "n" * 5000]
     pairs = [{"original": "a.png", "edited": "a.png", "name": name} for name in names]

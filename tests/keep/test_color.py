@@ -1,4 +1,4 @@
-"""An image means the same in every color space, and nothing that a file says of colors, size and rights is lost."""
+"""Color spaces, and metadata on color, resolution and rights, which are preserved."""
 
 import io
 import struct
@@ -56,7 +56,7 @@ def sixteen(image: Image.Image) -> NDArray[np.uint16]:
         ("12 bits", "<"),
     ],
 )
-def test_a_deep_tiff_is_read_as_its_tags_say(case: str, order: str, tmp_path: Path) -> None:
+def test_deep_tiffs_are_read_according_to_their_tags(case: str, order: str, tmp_path: Path) -> None:
     shown, alpha = patches(), np.full((SIZE[1], SIZE[0], 1), 20000, dtype=np.uint16)
     gray = shown.convert("L")
     colors, premultiplied = sixteen(shown), np.rint(sixteen(shown) * (20000 / 65535)).astype(np.uint16)
@@ -78,7 +78,7 @@ def test_a_deep_tiff_is_read_as_its_tags_say(case: str, order: str, tmp_path: Pa
     assert not has_alpha or (found.pixels[..., 3] == 20000).all()
 
 
-def test_a_premultiplied_color_above_its_alpha_is_full(tmp_path: Path) -> None:
+def test_premultiplied_colors_above_their_alpha_are_clipped(tmp_path: Path) -> None:
     pixels = np.tile(np.array([40000, 20000, 0, 20000], dtype=np.uint16), (8, 8, 1))
     (tmp_path / "me.tif").write_bytes(tiff(pixels, photometric=2, extra=1))
     assert read_pixels(tmp_path / "me.tif").pixels[0, 0].tolist() == [65535, 65535, 0, 20000]
@@ -103,17 +103,17 @@ def twelve_bits(levels: NDArray[np.uint8], order: str) -> bytes:
         (np.int32, {"photometric": 0, "kind": 2}),
     ],
 )
-def test_a_tiff_that_is_not_read_is_refused_with_a_remedy(depth: type, options: dict[str, Any], tmp_path: Path) -> None:
+def test_unsupported_tiffs_are_rejected(depth: type, options: dict[str, Any], tmp_path: Path) -> None:
     channels = 1 if options["photometric"] < 2 else 3
     (tmp_path / "me.tif").write_bytes(tiff(np.full((20, 30, channels), 100, dtype=depth), **options))
     for read in (read_image,) if channels == 1 else (read_pixels, read_image):
-        with pytest.raises(ImageError, match=r"me\.tif .*Save it again as PNG"):
+        with pytest.raises(ImageError):
             read(tmp_path / "me.tif")
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("which", ["original", "edited", "both"])
-def test_keep_compares_what_is_seen(which: str, tmp_path: Path) -> None:
+def test_keep_compares_displayed_colors(which: str, tmp_path: Path) -> None:
     first, second, wide = patches(), edited(patches()), rgb_profile("adobe")
     pair = []
     for name, image in (("original", first), ("edited", second)):
@@ -133,8 +133,8 @@ def test_keep_compares_what_is_seen(which: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.nightly
-def test_colors_that_srgb_cannot_show_stay_where_nothing_changed() -> None:
-    """An editor that works in sRGB has cut them off."""
+def test_colors_outside_srgb_are_preserved_outside_the_change() -> None:
+    """The editor works in sRGB and clips them."""
     wide = rgb_profile("adobe")
     own = np.asarray(in_space(patches(), wide)).copy()
     own[110:130, 155:165] = (20, 250, 30)  # within the disc's surroundings
@@ -158,7 +158,7 @@ def other_profiles() -> dict[str, bytes]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["adobe", "linear", "p3", "gray", "gamma", "p3 by cICP"])
-def test_conversions_are_those_of_littlecms(name: str) -> None:
+def test_conversions_agree_with_littlecms(name: str) -> None:
     profile = other_profiles()[name]
     space = color.space_of({"icc_profile": profile})
     assert space is not None
@@ -171,8 +171,8 @@ def test_conversions_are_those_of_littlecms(name: str) -> None:
 
 
 @pytest.mark.slow
-def test_profiles_of_tables_go_through_littlecms() -> None:
-    """Red and blue exchanged, by a table that no matrix stands for."""
+def test_table_profiles_are_converted_by_littlecms() -> None:
+    """Red and blue are swapped by a table instead of a matrix."""
     table = table_profile()
     space = color.space_of({"icc_profile": table})
     assert space is not None
@@ -183,7 +183,7 @@ def test_profiles_of_tables_go_through_littlecms() -> None:
 
 
 def table_profile() -> bytes:
-    """Numbers are XYZ in another order, by tables of two nodes, both ways."""
+    """XYZ in another order, by tables of two nodes in both directions."""
     corners = np.array([[z, y, x] for x in (0, 1) for y in (0, 1) for z in (0, 1)], dtype=float)
     ends = struct.pack(">4H", 0, 65535, 0, 65535) + struct.pack(">2H", 0, 65535)
 
@@ -201,7 +201,7 @@ def table_profile() -> bytes:
     return head.ljust(68, b"\0") + white.ljust(60, b"\0") + out + body
 
 
-def test_srgb_by_any_name_is_srgb() -> None:
+def test_every_description_of_srgb_is_recognized() -> None:
     named = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     for info in (
         {},
@@ -220,7 +220,9 @@ SMALL = Capabilities(size_multiple=16, sizes=(128, 128, 128))
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["adobe", "linear", "p3"])
 @pytest.mark.parametrize("clear", [False, True])
-def test_a_model_sees_srgb_and_its_change_comes_back(name: str, clear: bool, tmp_path: Path) -> None:
+def test_models_see_srgb_and_edits_return_to_the_color_space_of_the_image(
+    name: str, clear: bool, tmp_path: Path
+) -> None:
     profile, plain = rgb_profile(name), patches()
     own = in_space(plain, profile)
     if clear:
@@ -253,7 +255,7 @@ STATED = {
 
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("kind", STATED)
-def test_chunks_that_name_the_space_are_kept(kind: bytes, bits: int, tmp_path: Path) -> None:
+def test_png_color_chunks_are_preserved(kind: bytes, bits: int, tmp_path: Path) -> None:
     save_image(PixelImage(pixels=np.asarray(patches()).astype(f"uint{bits}")), tmp_path / "plain.png")
     (tmp_path / "me.png").write_bytes(with_chunk((tmp_path / "plain.png").read_bytes(), kind, STATED[kind]))
     save_image(read_pixels(tmp_path / "me.png"), tmp_path / "again.png")
@@ -261,7 +263,7 @@ def test_chunks_that_name_the_space_are_kept(kind: bytes, bits: int, tmp_path: P
 
 
 @pytest.mark.parametrize("ending", ["jpg", "webp", "tif"])
-def test_other_formats_get_a_profile_of_the_chunks(ending: str, tmp_path: Path) -> None:
+def test_other_formats_get_a_profile_instead_of_png_chunks(ending: str, tmp_path: Path) -> None:
     (tmp_path / "me.png").write_bytes(with_chunk(saved(patches()), b"gAMA", STATED[b"gAMA"]))
     save_image(read_image(tmp_path / "me.png"), tmp_path / f"me.{ending}")
     with Image.open(tmp_path / f"me.{ending}") as image:
@@ -271,7 +273,7 @@ def test_other_formats_get_a_profile_of_the_chunks(ending: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("bits", [8, 16])
-def test_gray_looks_as_it_did(bits: int, tmp_path: Path) -> None:
+def test_gray_images_with_a_profile_keep_their_appearance(bits: int, tmp_path: Path) -> None:
     gray = patches().convert("L")
     stored = gray if bits == 8 else Image.fromarray(np.asarray(gray).astype(np.uint16) * 257)
     stored.save(tmp_path / "gray.png", icc_profile=gray_profile(1.8))
@@ -284,7 +286,7 @@ def test_gray_looks_as_it_did(bits: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("ending", "lost"), [("bmp", "color profile, EXIF"), ("webp", "resolution"), ("png", "")])
-def test_what_a_format_does_not_keep_is_reported(ending: str, lost: str, tmp_path: Path) -> None:
+def test_metadata_that_a_format_cannot_store_is_reported(ending: str, lost: str, tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[ExifTags.Base.Copyright] = "me"
     patches().save(tmp_path / "me.png", icc_profile=rgb_profile("adobe"), exif=exif, dpi=(300, 300))
@@ -296,7 +298,7 @@ def test_what_a_format_does_not_keep_is_reported(ending: str, lost: str, tmp_pat
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
-def test_one_level_of_gray_is_clear_at_any_depth(bits: int, tmp_path: Path) -> None:
+def test_a_transparent_gray_level_is_read_at_any_bit_depth(bits: int, tmp_path: Path) -> None:
     wide = np.asarray(patches().convert("L")).astype(np.uint32) * 257
     plane = wide >> (16 - bits)
     (tmp_path / "key.png").write_bytes(gray_png(plane, bits, int(plane[10, 10])))
@@ -308,7 +310,7 @@ def test_one_level_of_gray_is_clear_at_any_depth(bits: int, tmp_path: Path) -> N
         assert np.abs(pixels[..., 0] / whole - plane / top).max() <= 0.5 / 255
 
 
-def test_other_inks_and_unknown_spaces_are_reported(tmp_path: Path) -> None:
+def test_cmyk_and_unknown_color_spaces_are_reported(tmp_path: Path) -> None:
     patches().convert("CMYK").save(tmp_path / "me.tif")
     (tmp_path / "me.png").write_bytes(with_chunk(saved(patches()), b"cICP", bytes([9, 16, 0, 1])))
     found = read_image(tmp_path / "me.tif")
@@ -320,13 +322,13 @@ def test_other_inks_and_unknown_spaces_are_reported(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", ["gif", "png", "webp", "tif"])
-def test_frames_that_are_left_out_are_reported(ending: str, tmp_path: Path) -> None:
+def test_skipped_frames_are_reported(ending: str, tmp_path: Path) -> None:
     first, second = (patches(seed, (48, 48)) for seed in (1, 2))
     first.save(tmp_path / f"a.{ending}", save_all=True, append_images=[second, first])
     (note,) = SourceImage.open(tmp_path / f"a.{ending}").notes
     assert note.startswith(f"a.{ending} has 3 ")
     first.save(tmp_path / "camera.jpg", format="MPO", save_all=True, append_images=[second])
-    assert SourceImage.open(tmp_path / "camera.jpg").notes == (), "the second image of a camera"
+    assert SourceImage.open(tmp_path / "camera.jpg").notes == (), "the preview of a camera"
 
 
 @pytest.mark.parametrize("source", ["png", "jpg", "tif"])
@@ -359,7 +361,7 @@ def test_exif_has_the_size_of_the_upright_image(ending: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("source", ["png", "jpg", "webp", "tif"])
 @pytest.mark.parametrize("ending", ["png", "jpg", "webp", "tif"])
-def test_xmp_is_kept_but_for_the_turn(source: str, ending: str, tmp_path: Path) -> None:
+def test_xmp_is_preserved_without_its_orientation(source: str, ending: str, tmp_path: Path) -> None:
     stated = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf tiff:Orientation="6" dc:rights="me"/></x:xmpmeta>'
     options: dict[str, Any] = {"xmp": stated}
     if source == "png":
@@ -376,7 +378,7 @@ def test_xmp_is_kept_but_for_the_turn(source: str, ending: str, tmp_path: Path) 
         assert b'Orientation="6"' not in found
 
 
-def test_rights_in_texts_of_a_png_are_kept(tmp_path: Path) -> None:
+def test_png_copyright_texts_are_preserved(tmp_path: Path) -> None:
     text = PngInfo()
     text.add_text("Copyright", "me")
     text.add_text("workflow", "not a right")
@@ -387,7 +389,7 @@ def test_rights_in_texts_of_a_png_are_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("quality", "subsampling"), [(60, 2), (85, 1), (97, 0)])
-def test_a_jpeg_is_written_as_its_original(quality: int, subsampling: int, tmp_path: Path) -> None:
+def test_jpegs_keep_quality_and_subsampling_of_their_source(quality: int, subsampling: int, tmp_path: Path) -> None:
     patches().save(tmp_path / "me.jpg", quality=quality, subsampling=subsampling)
     save_image(read_image(tmp_path / "me.jpg"), tmp_path / "k.jpg")
     with Image.open(tmp_path / "me.jpg") as first, Image.open(tmp_path / "k.jpg") as second:
@@ -399,7 +401,9 @@ def test_a_jpeg_is_written_as_its_original(quality: int, subsampling: int, tmp_p
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])
-def test_a_mask_in_the_alpha_channel_is_kept_and_the_change_is_put_under_it(depth: type, tmp_path: Path) -> None:
+def test_a_mask_in_the_alpha_channel_is_preserved_and_the_colors_under_it_are_edited(
+    depth: type, tmp_path: Path
+) -> None:
     top = np.iinfo(depth).max // 255
     first, second = np.asarray(patches()).astype(depth) * depth(top), edited(patches())
     alpha = np.full((SIZE[1], SIZE[0], 1), 255 * top, dtype=depth)

@@ -1,5 +1,6 @@
-"""Progress goes to a terminal or nowhere; JSON is always JSON."""
+"""Output on the console: progress, JSON, and escaped control characters."""
 
+import contextlib
 import dataclasses
 import io
 import json
@@ -26,24 +27,20 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_bar_on_a_terminal_unless_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_drawn_on_a_terminal_unless_quiet() -> None:
     terminal = Terminal()
-    monkeypatch.setattr("sys.stderr", terminal)
-    with progress_bar(quiet=True) as progress:
-        assert progress is None
-    with monkeypatch.context() as piped:
-        piped.setattr("sys.stderr", io.StringIO())
-        with progress_bar() as progress:
+    for stream, quiet in ((terminal, True), (io.StringIO(), False)):
+        with contextlib.redirect_stderr(stream), progress_bar(quiet=quiet) as progress:
             assert progress is None
     assert terminal.getvalue() == ""
-    with progress_bar() as progress:
+    with contextlib.redirect_stderr(terminal), progress_bar() as progress:
         assert progress is not None
         for done in range(5):
             progress("editing", done, 4)
     assert "editing" in terminal.getvalue()
 
 
-def test_json_of_everything_a_result_holds(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_output_of_every_type_in_a_result(capsys: pytest.CaptureFixture[str]) -> None:
     @dataclasses.dataclass(frozen=True, slots=True)
     class Part:
         size: float
@@ -59,7 +56,7 @@ HOSTILE = "\x1b]0;pwned\x07 \x9b31m\x7f \u202e\u2066 ne\nw\r \u2028\udcff"
 SHOWN = r"\x1b]0;pwned\x07 \x9b31m\x7f \u202e\u2066 ne\nw\r \u2028\udcff"
 
 
-def test_nothing_that_is_printed_steers_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_printed_control_characters_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
     assert escaped(HOSTILE) == SHOWN
     plain = "a caf\u00e9, \u65e5\u672c, \U0001f469\u200d\U0001f52c, \\ and \u0639\u0631"
     assert escaped(plain) == plain
@@ -75,7 +72,7 @@ def test_nothing_that_is_printed_steers_the_terminal(capsys: pytest.CaptureFixtu
     assert json.loads(report) == {HOSTILE: "\u00e9"}
     assert escaped(report) == report
     assert "\u00e9" in report
-    one_line = SHOWN.replace(r"\n", " ").replace(r"\r \u2028", " ")  # a library's message may have paragraphs
+    one_line = SHOWN.replace(r"\n", " ").replace(r"\r \u2028", " ")  # messages may have paragraphs
     assert printed.err.splitlines() == [f"warning: {one_line}", one_line]
 
 

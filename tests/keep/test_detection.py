@@ -1,4 +1,4 @@
-"""What counts as a change, and what the editor's damage does by itself."""
+"""Changes versus the damage an editor does everywhere."""
 
 import cv2
 import numpy as np
@@ -17,8 +17,8 @@ NOTHING = NO_DENSITY = np.zeros((SIDE, SIDE), dtype=np.float32)
 INNER = np.pad(np.ones((SIDE - 6, SIDE - 6), dtype=bool), 3)
 
 
-def heaps(*places: tuple[int, int, int, float, float]) -> np.ndarray:
-    """Ratios of 1, and squares: left, top, side, their ratio and that of their four middle pixels."""
+def ratios(*places: tuple[int, int, int, float, float]) -> np.ndarray:
+    """Multiples of the noise: 1 except in squares of left, top, side, ratio, and ratio of the four central pixels."""
     ratio = np.ones((SIDE, SIDE), dtype=np.float32)
     for left, top, side, value, peak in places:
         ratio[top : top + side, left : left + side] = value
@@ -32,20 +32,20 @@ def through_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
     return cv2.imdecode(data, cv2.IMREAD_COLOR)
 
 
-def test_an_island_counts_only_where_it_outweighs_what_noise_heaps_up() -> None:
+def test_a_component_counts_only_if_it_outweighs_those_of_noise() -> None:
     change, chance = (20, 20, 30, 15.0, 20.0), (100, 100, 8, 6.0, 9.0)
-    alone = detection._hysteresis([heaps(change, chance)], NOTHING, NO_DENSITY, INNER, NOTHING)
+    alone = detection._hysteresis([ratios(change, chance)], NOTHING, NO_DENSITY, INNER, NOTHING)
     assert alone[35, 35]
     assert alone[104, 104]
-    among = detection._hysteresis([heaps(change, chance, (60, 120, 7, 6.0, 6.5))], NOTHING, NO_DENSITY, INNER, NOTHING)
+    among = detection._hysteresis([ratios(change, chance, (60, 120, 7, 6.0, 6.5))], NOTHING, NO_DENSITY, INNER, NOTHING)
     assert among[35, 35]
     assert not among[104, 104]
     small, heavy = (100, 100, 12, 9.0, 9.0), (20, 110, 40, 7.5, 7.5)  # many certain pixels, and many that are not
-    assert detection._hysteresis([heaps(small, heavy)], NOTHING, NO_DENSITY, INNER, NOTHING)[104, 104]
+    assert detection._hysteresis([ratios(small, heavy)], NOTHING, NO_DENSITY, INNER, NOTHING)[104, 104]
 
 
-def test_what_lies_along_the_edge_counts_for_nothing_by_itself() -> None:
-    ratio = heaps()
+def test_differences_along_the_border_count_only_with_others() -> None:
+    ratio = ratios()
     ratio[20:60, -3:] = 15
     assert not detection._hysteresis([ratio], NOTHING, NO_DENSITY, INNER, NOTHING).any()
     ratio[20:60, -20:] = 15
@@ -53,8 +53,8 @@ def test_what_lies_along_the_edge_counts_for_nothing_by_itself() -> None:
 
 
 @pytest.mark.nightly
-def test_what_a_codec_smears_around_a_new_object_is_hardly_a_part_of_it() -> None:
-    """Where the original is flat and nothing else tells how strong the codec is but the other edges."""
+def test_codec_artifacts_around_a_new_object_are_not_part_of_the_change() -> None:
+    """The original is flat there, so that only other edges show how strong the codec is."""
     original = np.full((SIDE, SIDE, 3), 225, dtype=np.uint8)
     generator = np.random.default_rng(2)
     for _ in range(10):
@@ -69,7 +69,7 @@ def test_what_a_codec_smears_around_a_new_object_is_hardly_a_part_of_it() -> Non
 
 
 @pytest.mark.nightly
-def test_an_image_of_little_but_grain_is_kept_although_the_grain_is_lost() -> None:
+def test_a_change_in_a_grainy_image_is_found_although_the_grain_is_lost() -> None:
     generator = np.random.default_rng(4)
     light = np.zeros((SIDE, SIDE), dtype=np.float32)
     light[generator.integers(0, SIDE, 12), generator.integers(0, SIDE, 12)] = 1500 * generator.uniform(0.5, 1, 12)
@@ -81,7 +81,7 @@ def test_an_image_of_little_but_grain_is_kept_although_the_grain_is_lost() -> No
     assert judge(change) == "kept"
 
 
-def test_contrasts_report_a_change_from_noise_that_is_strong_in_places() -> None:
+def test_contrasts_separate_a_change_from_locally_strong_noise() -> None:
     waves = smoothed(np.random.default_rng(0).normal(0, 60, (SIDE, SIDE, 3)).astype(np.float32), 3.0)
     original, mask = scene().astype(np.float32), np.zeros((SIDE, SIDE), dtype=np.float32)
     numbers = np.zeros(mask.shape, dtype=np.int32)

@@ -1,4 +1,4 @@
-"""Images that are the same bit for bit but for the change."""
+"""Pairs that are identical, bit for bit, except for the change."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from tests.keep.test_api import written_by_jpeg
 
 
 def page(ground: int, card: int = 240) -> np.ndarray:
-    """Text in boxes, as a screenshot has it."""
+    """Text in boxes, like a screenshot."""
     image = Image.new("RGB", (320, 240), (ground,) * 3)
     draw = ImageDraw.Draw(image)
     for top in range(20, 220, 45):
@@ -22,7 +22,7 @@ def page(ground: int, card: int = 240) -> np.ndarray:
 
 
 def speck(image: np.ndarray, levels: int = 1) -> np.ndarray:
-    """One pixel is a little brighter."""
+    """One brighter pixel."""
     edited = image.copy()
     edited[50, 60] += levels
     return edited
@@ -52,9 +52,7 @@ def repainted() -> np.ndarray:
     ids=["one pixel", "a new ground", "by one level", "new cards", "pixel art", "a flat image", "most of it"],
 )
 @pytest.mark.slow
-def test_every_pixel_that_differs_is_the_change_and_nothing_is_uncertain(
-    original: np.ndarray, edited: np.ndarray
-) -> None:
+def test_the_change_is_every_differing_pixel_without_uncertainty(original: np.ndarray, edited: np.ndarray) -> None:
     first, second = Image.fromarray(original), Image.fromarray(edited)
     found, report = keep(first, second), check(first, second).report
     np.testing.assert_array_equal(found.kept.pixels, edited)
@@ -65,7 +63,7 @@ def test_every_pixel_that_differs_is_the_change_and_nothing_is_uncertain(
     assert report.least_px == 0
 
 
-def test_equal_images_are_called_identical_and_noisy_ones_are_not() -> None:
+def test_only_equal_images_are_identical() -> None:
     image = Image.fromarray(scene())
     assert keep(image, image).verdict == "identical"
     noisy = check(image, written_by_jpeg(scene())).report
@@ -76,7 +74,7 @@ def test_equal_images_are_called_identical_and_noisy_ones_are_not() -> None:
 
 
 def badge(image: np.ndarray) -> np.ndarray:
-    """What a service stamps on everything."""
+    """With the watermark of a service."""
     stamped = image.copy()
     stamped[-30:, -30:] = scene(30, seed=9)
     return stamped
@@ -93,13 +91,13 @@ def badge(image: np.ndarray) -> np.ndarray:
     ],
     ids=["cast", "moved by a pixel", "jpeg", "noise", "another"],
 )
-def test_other_images_take_the_way_over_registration(edited: np.ndarray) -> None:
+def test_other_pairs_are_registered(edited: np.ndarray) -> None:
     assert exact_change(scene(), edited) is None
     assert exact_change(badge(scene()), badge(edited)) is None
 
 
 @pytest.mark.parametrize("cut", [False, True])
-def test_pixels_of_another_depth_are_equal_if_they_were_rounded_or_cut_from_the_same(cut: bool) -> None:
+def test_pixels_of_another_bit_depth_are_equal_if_rounded_or_truncated_from_the_same(cut: bool) -> None:
     deep = np.random.default_rng(1).integers(0, 65536, (40, 50, 3)).astype(np.uint16)
     flat = (deep >> 8 if cut else (deep.astype(np.uint32) + 128) // 257).astype(np.uint8)
     np.testing.assert_array_equal(at_depth(flat, deep), deep)

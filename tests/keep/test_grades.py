@@ -10,7 +10,7 @@ import pytest
 RESULTS = Path(__file__).parents[2] / "results/keep"
 
 
-def test_counts_and_sign_tests_are_those_of_the_grades() -> None:
+def test_counts_and_sign_tests_follow_from_the_grades() -> None:
     rows = list(csv.DictReader((RESULTS / "grades.csv").read_text(encoding="utf-8").splitlines()))
     stored = json.loads((RESULTS / "real.json").read_text(encoding="utf-8"))
     assert len(rows) == stored["of"]["local"]

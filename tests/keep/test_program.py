@@ -1,4 +1,4 @@
-"""The program of `latentedit-keep` alone, how any of them ends, and workers that no process waits for."""
+"""The program of `latentedit-keep` alone: exit codes, signals, and the end of its workers."""
 
 import concurrent.futures
 import signal
@@ -19,19 +19,19 @@ pytestmark = pytest.mark.slow
 
 
 def alone(before: str, *arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """The program of this package in a process of its own, after some code."""
+    """Run the program of this package in a process, after some code."""
     code = f"import os, signal, sys\nfrom latentedit_keep import program\n{before}\nprogram.main()"
     line = [sys.executable, "-c", code, *arguments]
     return subprocess.run(line, capture_output=True, text=True, check=False, cwd=folder)
 
 
 @pytest.mark.parametrize("arguments", [("keep", "n" * 5000, "n" * 300), ("check", "n" * 300, "b.png")])
-def test_a_name_that_is_too_long_is_wrong_input(arguments: tuple[str, ...]) -> None:
+def test_a_file_name_that_is_too_long_is_rejected(arguments: tuple[str, ...]) -> None:
     ended = alone("", *arguments)
     assert (ended.returncode, "too long" in ended.stderr, "Traceback" in ended.stderr) == (2, True, False)
 
 
-def test_a_crash_shows_its_lines_and_no_control_characters() -> None:
+def test_an_internal_error_prints_its_traceback_without_control_characters() -> None:
     ended = alone(r"program.run = lambda _: {}['\x1b[31m']")
     assert ended.returncode == 70
     assert ended.stderr.startswith("Traceback (most recent call last):\n  File ")
@@ -40,7 +40,7 @@ def test_a_crash_shows_its_lines_and_no_control_characters() -> None:
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
-def test_it_is_ended_without_a_half_written_file(tmp_path: Path, name: str) -> None:
+def test_a_signal_leaves_no_partial_file(tmp_path: Path, name: str) -> None:
     act = (
         "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # tests may run under nohup
         "from latentedit_keep.base.files import atomic_file\n"
@@ -53,14 +53,14 @@ def test_it_is_ended_without_a_half_written_file(tmp_path: Path, name: str) -> N
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_was_deleted(tmp_path: Path) -> None:
+def test_a_deleted_current_folder_is_reported(tmp_path: Path) -> None:
     act = f"os.mkdir({str(tmp_path / 'gone')!r}); os.chdir({str(tmp_path / 'gone')!r}); os.rmdir(os.getcwd())"
     ended = alone(act)
     assert (ended.returncode, "was deleted" in ended.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("module", ["typer", "latentedit_keep.base.console", "latentedit.core.plugins"])
-def test_ctrl_c_while_it_is_imported_is_one_line(module: str) -> None:
+def test_ctrl_c_during_the_imports_prints_one_line(module: str) -> None:
     code = (
         "import os, signal, sys\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # tests may run in the background
@@ -80,9 +80,7 @@ def _pool() -> None:
 
 
 def _check() -> None:
-    check_folder.multiprocessing = FORK  # type: ignore[assignment]
-    FORK.get_context = lambda _=None: FORK
-    list(check_folder._each(_sleep, dict.fromkeys("ab", (Path(), Path(), None)), 2))
+    list(check_folder._each(_sleep, dict.fromkeys("ab", (Path(), Path(), None)), 2, method="fork"))
 
 
 def _sleep(*_: object) -> None:
@@ -94,5 +92,5 @@ def test_no_worker_outlives_the_process_that_started_it(begin: Callable[[], None
     driver = FORK.Process(target=begin)
     driver.start()
     wait_until(lambda: len(psutil.Process(driver.pid).children()) == 2)
-    time.sleep(0.1)  # until they are at work
+    time.sleep(0.1)  # until they have begun
     killed_alone(driver, 2)

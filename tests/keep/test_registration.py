@@ -1,4 +1,4 @@
-"""How an image was moved: known answers."""
+"""Registration of images with known displacements."""
 
 import cv2
 import numpy as np
@@ -21,7 +21,7 @@ def levels(pixels: np.ndarray) -> np.ndarray:
     ("shift", "zoom", "degrees"),
     [((0.0, 0.0), 1.0, 0.0), ((3.4, -2.7), 1.0, 0.0), ((-6.2, 4.1), 1.04, 0.0), ((1.5, 9.3), 0.96, 0.8)],
 )
-def test_shift_zoom_and_turn_are_found(shift: tuple[float, float], zoom: float, degrees: float) -> None:
+def test_shift_zoom_and_rotation_are_found(shift: tuple[float, float], zoom: float, degrees: float) -> None:
     image = scene()
     matrix = similarity(shift, zoom, degrees)
     edited = cast(moved(with_object(image), matrix, (SIDE, SIDE)))
@@ -33,7 +33,7 @@ def test_shift_zoom_and_turn_are_found(shift: tuple[float, float], zoom: float, 
     assert found.uncertainty_px < 1
 
 
-def test_another_size_and_other_proportions_are_a_frame_of_their_own() -> None:
+def test_another_size_and_aspect_ratio_are_registered() -> None:
     image = scene(width=200)
     matrix = scaling((200, SIDE), (256, 192)) @ similarity((2.3, 1.1))
     edited = moved(with_object(image), matrix, (256, 192))
@@ -43,7 +43,7 @@ def test_another_size_and_other_proportions_are_a_frame_of_their_own() -> None:
 
 
 @pytest.mark.slow
-def test_a_square_cut_from_the_middle_is_found() -> None:
+def test_a_central_crop_is_found() -> None:
     image = scene(width=240)
     edited = image[:, 40:200]
     found = register(levels(image), levels(edited))
@@ -51,25 +51,25 @@ def test_a_square_cut_from_the_middle_is_found() -> None:
     assert found.outside_share == pytest.approx(80 / 240, abs=0.01)
 
 
-def test_a_negative_is_aligned() -> None:
+def test_a_negative_is_registered() -> None:
     matrix = similarity((3.4, -2.7))
     found = register(levels(scene()), 255 - levels(moved(scene(), matrix, (SIDE, SIDE))))
     assert distance_px(found.matrix, matrix, (SIDE, SIDE)) < 0.5
 
 
-def test_extreme_maps_are_rejected() -> None:
+def test_extreme_maps_are_discarded() -> None:
     assert all(_sane(np.diag([zoom, 1.2 * zoom])) for zoom in (0.4, 1, 2))
     assert not any(_sane(np.diag(scales)) for scales in ((-1.0, 1.0), (0.25, 0.25), (3.5, 3.5), (1.0, 2.0)))
 
 
-def test_a_flat_image_stays_where_it_is() -> None:
+def test_a_flat_image_is_not_moved() -> None:
     flat = np.full((64, 80, 3), 90, dtype=np.float32)
     found = register(flat, flat)
     np.testing.assert_allclose(found.matrix, np.eye(3), atol=1e-6)
 
 
 def drifted(image: np.ndarray, most: float) -> np.ndarray:
-    """Things move by up to so many pixels, to and fro across the image."""
+    """A displacement by a sine of this amplitude in pixels."""
     y, x = np.mgrid[:WIDE, :WIDE].astype(np.float32)
     wave = most * np.sin(2 * np.pi * y / WIDE), most * np.sin(2 * np.pi * x / WIDE)
     return cv2.remap(image, x + wave[0].astype(np.float32), y + wave[1].astype(np.float32), cv2.INTER_CUBIC)
@@ -92,7 +92,7 @@ def test_drift_is_undone() -> None:
 
 
 @pytest.mark.slow
-def test_an_image_that_stayed_has_no_drift() -> None:
+def test_an_unmoved_image_has_no_drift() -> None:
     first, second = scene(WIDE).astype(np.float32), with_object(scene(WIDE)).astype(np.float32)
     assert find_drift(first, second, register(first, second)) is None
 
@@ -100,9 +100,7 @@ def test_an_image_that_stayed_has_no_drift() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("quarters", "mirrored"), [(1, False), (3, False), (0, True), (1, True), (2, True), (3, True)])
 @pytest.mark.parametrize("width", [SIDE, 240])
-def test_an_image_that_comes_back_turned_or_mirrored_is_named_and_turned_back(
-    quarters: int, mirrored: bool, width: int
-) -> None:
+def test_turned_and_mirrored_images_are_reported_and_turned_back(quarters: int, mirrored: bool, width: int) -> None:
     original = scene(width=width)
     edited = with_object(original)
     second = np.rot90(edited[:, ::-1] if mirrored else edited, quarters)

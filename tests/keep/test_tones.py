@@ -1,4 +1,4 @@
-"""What was done to all colors: curves and mixing that are known."""
+"""Fits of known casts and blurs."""
 
 import numpy as np
 import pytest
@@ -28,12 +28,12 @@ def test_a_cast_is_undone(gamma: float, gain: tuple[float, float, float], satura
     edited = done(image, gamma, gain, saturation)
     tones = fit_tones(image, edited, WHOLE)
     assert np.abs(tones.apply(edited) - image).mean() < 0.7
-    unknown = np.array([[[250, 15, 15], [10, 240, 40]]], dtype=np.float32)  # colors that the image has not
+    unknown = np.array([[[250, 15, 15], [10, 240, 40]]], dtype=np.float32)  # colors that the image does not have
     assert np.abs(tones.apply(done(unknown, gamma, gain, saturation)) - unknown).max() < 12
 
 
 @pytest.mark.slow
-def test_a_channel_that_is_cut_off_everywhere_leaves_the_others_what_they_say() -> None:
+def test_a_channel_clipped_everywhere_does_not_affect_the_others() -> None:
     image = scene().astype(np.float32)
     edited = done(image, 1.0, (1.0, 0.94, 0.9))
     edited[..., 0] = 255
@@ -42,7 +42,7 @@ def test_a_channel_that_is_cut_off_everywhere_leaves_the_others_what_they_say() 
 
 
 @pytest.mark.nightly
-def test_the_first_guess_is_not_drawn_by_what_is_new() -> None:
+def test_the_first_guess_ignores_new_content() -> None:
     image = scene().astype(np.float32)
     edited = done(image, 1.1, (1.0, 0.97, 0.92))
     edited[: SIDE * 2 // 5] = (200, 30, 60)
@@ -53,7 +53,7 @@ def test_the_first_guess_is_not_drawn_by_what_is_new() -> None:
     assert fitting[rest].mean() > 0.7
 
 
-def test_the_line_of_most_blocks_is_found() -> None:
+def test_the_consensus_is_the_line_of_most_blocks() -> None:
     generator, gain, offset = np.random.default_rng(0), np.array([0.8, 0.9, 1.1]), np.array([20.0, 5.0, -10.0])
     there = generator.uniform(20, 220, (200, 3))
     here = gain * there + offset
@@ -63,17 +63,17 @@ def test_the_line_of_most_blocks_is_found() -> None:
     np.testing.assert_allclose(offsets, offset, atol=0.7)
 
 
-def test_what_black_cuts_off_is_no_difference() -> None:
+def test_values_clipped_to_black_do_not_differ() -> None:
     image = scene().astype(np.float32)
     image[:40] *= 0.2
-    edited = np.clip(1.3 * image - 40, 0, 255)  # darker than black becomes black
+    edited = np.clip(1.3 * image - 40, 0, 255)  # clipped to black
     tones = Tones.affine(np.full(3, 1 / 1.3), np.full(3, 40 / 1.3))
     assert np.abs(tones.apply(edited) - image).max() > 15
     assert np.abs(tones.apply(edited) - tones.limited(image)).max() < 0.1
 
 
 @pytest.mark.parametrize("sigma", [0.0, 0.75, 1.0])
-def test_blur_is_found_on_what_did_not_change_and_undone(sigma: float) -> None:
+def test_blur_is_fitted_on_unchanged_pixels_and_undone(sigma: float) -> None:
     image = scene().astype(np.float32)
     edited = smoothed(with_object(scene()).astype(np.float32), sigma)
     unchanged = WHOLE.copy()
@@ -87,7 +87,7 @@ def test_blur_is_found_on_what_did_not_change_and_undone(sigma: float) -> None:
 
 
 @pytest.mark.slow
-def test_two_flat_colors_do_not_make_a_cast_where_the_rest_has_none() -> None:
+def test_two_flat_colors_do_not_define_a_cast() -> None:
     """A line fits any two colors: the changed face and the hair could outvote the wall and the hair."""
     image = np.empty((SIDE, SIDE, 3), dtype=np.float32)
     image[:], image[:, :70], image[:, 70:100] = (180, 230, 162), (235, 176, 124), (210, 72, 15)
@@ -99,8 +99,8 @@ def test_two_flat_colors_do_not_make_a_cast_where_the_rest_has_none() -> None:
 
 
 @pytest.mark.slow
-def test_a_cast_on_a_gray_image_is_no_saturation() -> None:
-    """Taking color away would make it gray as well, and everything that is new with it."""
+def test_a_cast_on_a_gray_image_is_not_explained_by_saturation() -> None:
+    """Desaturation would undo it as well, but also desaturate new content."""
     image = np.repeat(scene().mean(axis=2, keepdims=True), 3, axis=2).astype(np.float32)
     gain = (1.06, 0.97, 0.92)
     tones = fit_tones(image, done(image, 1.0, gain), WHOLE)
@@ -109,18 +109,18 @@ def test_a_cast_on_a_gray_image_is_no_saturation() -> None:
 
 
 @pytest.mark.slow
-def test_colors_far_from_all_that_is_known_are_doubted() -> None:
+def test_colors_far_from_the_fitted_ones_are_uncertain() -> None:
     image = np.clip(scene(), 90, 160).astype(np.float32)
     tones = fit_tones(image, done(image, 1.15, (1.0, 0.95, 0.9)), WHOLE)
     known, unknown = tones.doubt(np.array([[[120, 120, 120], [250, 10, 250]]], dtype=np.float32))[0]
     assert known < 1 < unknown
 
 
-def test_the_slopes_of_the_fit_are_those_of_finite_differences() -> None:
+def test_derivatives_of_the_fit_agree_with_finite_differences() -> None:
     generator = np.random.default_rng(0)
     parameters = generator.normal(0, 0.1, 10) * ([1] * 6 + [30] * 3 + [1])
     here, there = generator.uniform(0, 255, (2, 40, 3))
-    there[:8] = generator.uniform(0, 8, (8, 3))  # where a curve goes straight on
+    there[:8] = generator.uniform(0, 8, (8, 3))  # in the linear part of a curve
     states = generator.uniform(0, 1, (40, 3))
     cells = here, there, states
     expected = approx_fprime(parameters, lambda one: module._misses(one, *cells)[0], 1e-6)
@@ -128,7 +128,7 @@ def test_the_slopes_of_the_fit_are_those_of_finite_differences() -> None:
 
 
 @pytest.mark.slow
-def test_nothing_is_done_where_nothing_was() -> None:
+def test_without_a_cast_nothing_is_corrected() -> None:
     image = scene().astype(np.float32)
     noisy = image + np.random.default_rng(0).normal(0, 6, image.shape).astype(np.float32)
     assert fit_tones(image, noisy, WHOLE).doubts is None
@@ -137,5 +137,5 @@ def test_nothing_is_done_where_nothing_was() -> None:
     assert Tones.none().cast == pytest.approx(0, abs=1e-3)
     assert Tones.affine(np.ones(3), np.full(3, 10.0)).cast == pytest.approx(10, abs=1e-3)
     noise = np.random.default_rng(1).normal(0, 8, image.shape[:2]).astype(np.float32)[..., None]
-    assert fit_sharpening(image, image + noise, WHOLE) == 0, "texture that was made up"
+    assert fit_sharpening(image, image + noise, WHOLE) == 0, "made-up texture"
     assert fit_sharpening(image, image, WHOLE) == pytest.approx(0, abs=1e-6)

@@ -1,4 +1,4 @@
-"""Alpha is content: every kind of file, and paint and holes on every kind of image."""
+"""Transparency: every kind of file, and paint and holes on every kind of image."""
 
 import io
 from pathlib import Path
@@ -24,7 +24,7 @@ RED = (200, 40, 60)
 
 
 def sticker() -> np.ndarray:
-    """An image cut out by an antialiased outline, with nothing under the transparent part."""
+    """A cut-out with an antialiased outline, black where it is transparent."""
     alpha = np.zeros((SIDE, SIDE), dtype=np.uint8)
     cv2.ellipse(alpha, (80, 90), (55, 60), 0, 0, 360, 255, -1, cv2.LINE_AA)
     return np.dstack([np.where(alpha[..., None] > 0, scene(), 0), alpha]).astype(np.uint8)
@@ -37,7 +37,7 @@ def on(pixels: np.ndarray, ground: tuple[int, int, int]) -> Image.Image:
 
 
 def with_hat(pixels: np.ndarray) -> np.ndarray:
-    """It covers the outline at the top."""
+    """A rectangle that covers the outline at the top."""
     image = Image.fromarray(pixels)
     ImageDraw.Draw(image).rectangle((50, 8, 110, 45), fill=(*RED, 255))
     return np.array(image)
@@ -47,7 +47,7 @@ KINDS = {"gray": 1, "rgb": 3, "rgba": 4}
 
 
 def write(path: Path, image: np.ndarray, *, depth: int, channels: int) -> Path:
-    """A file as other programs write it."""
+    """Written by OpenCV."""
     pixels = image if depth == 8 else image.astype(np.uint16) * 257
     if channels == 1:
         pixels = pixels[..., 1]
@@ -62,7 +62,7 @@ def write(path: Path, image: np.ndarray, *, depth: int, channels: int) -> Path:
 @pytest.mark.parametrize("depths", [(8, 8), (8, 16), (16, 8), (16, 16)], ids=str)
 @pytest.mark.parametrize("kinds", [(one, other) for one in KINDS for other in KINDS], ids="-".join)
 @pytest.mark.parametrize("ending", ["png", "tiff"])
-def test_every_depth_and_kind_works_with_every_other(
+def test_bit_depths_and_channels_of_a_pair_may_differ(
     depths: tuple[int, int], kinds: tuple[str, str], ending: str, tmp_path: Path
 ) -> None:
     gray = np.repeat(scene()[..., 1:2], 3, axis=2)
@@ -87,7 +87,7 @@ def test_every_depth_and_kind_works_with_every_other(
 
 @pytest.mark.parametrize("deep", [False, True])
 @pytest.mark.parametrize("noisy", [False, True])
-def test_paint_and_holes_beyond_an_outline_are_kept_with_their_alpha(noisy: bool, deep: bool) -> None:
+def test_paint_and_holes_beyond_an_outline_keep_their_alpha(noisy: bool, deep: bool) -> None:
     edited = with_hat(sticker())
     edited[100:130, 70:100] = 0
     second = edited.copy()
@@ -105,7 +105,7 @@ def test_paint_and_holes_beyond_an_outline_are_kept_with_their_alpha(noisy: bool
 
 @pytest.mark.parametrize("ground", [(255, 255, 255), (0, 0, 0), (90, 140, 60)], ids=str)
 @pytest.mark.parametrize("noisy", [False, True])
-def test_an_opaque_edit_is_compared_on_the_ground_that_it_has(ground: tuple[int, int, int], noisy: bool) -> None:
+def test_an_opaque_edit_is_compared_on_its_own_background(ground: tuple[int, int, int], noisy: bool) -> None:
     edited = with_hat(sticker())
     cv2.circle(edited, (80, 110), 14, (*RED, 255), -1)
     edited[85:100, 10:40] = 0  # a part of the outline is gone
@@ -121,7 +121,7 @@ def test_an_opaque_edit_is_compared_on_the_ground_that_it_has(ground: tuple[int,
     np.testing.assert_array_equal(kept[corner], sticker()[corner])
 
 
-def test_a_removed_background_is_a_local_change_also_in_another_frame() -> None:
+def test_a_removed_background_is_a_local_change_even_if_moved() -> None:
     cut = np.dstack([scene(), sticker()[..., 3]])
     report = check(Image.fromarray(scene()), Image.fromarray(cut)).report
     assert report.found == "local change"
@@ -131,16 +131,16 @@ def test_a_removed_background_is_a_local_change_also_in_another_frame() -> None:
     assert there.verdict == "kept"
     np.testing.assert_allclose(there.shift_px, (3.0, -2.0), atol=0.2)
     assert there.became_transparent == pytest.approx(report.became_transparent, abs=0.08), (
-        "less what lies outside of the frame"
+        "without what lies outside the frame"
     )
     inside = cv2.erode(sticker()[..., 3], np.ones((9, 9), np.uint8)) == 255
     assert (there.kept.pixels[inside][:, :3] == scene()[inside]).mean() > 0.97
 
 
-def test_a_format_without_alpha_states_that_holes_are_white(tmp_path: Path) -> None:
+def test_holes_become_white_with_a_warning_in_formats_without_alpha(tmp_path: Path) -> None:
     cut = np.dstack([scene(), sticker()[..., 3]])
     found = keep(Image.fromarray(scene()), Image.fromarray(cut))
-    with pytest.warns(UserWarning, match="became transparent.*white"):
+    with pytest.warns(UserWarning, match=r"kept\.jpg"):
         found.save(tmp_path / "kept.jpg")
     assert np.asarray(Image.open(tmp_path / "kept.jpg"))[:5, :5].min() > 250
     found.save(tmp_path / "kept.png")
@@ -148,7 +148,7 @@ def test_a_format_without_alpha_states_that_holes_are_white(tmp_path: Path) -> N
 
 
 def written(pixels: np.ndarray, kind: str) -> Image.Image:
-    """Through a codec."""
+    """Encoded and decoded again."""
     if kind == "copy":
         return Image.fromarray(pixels)
     file = io.BytesIO()
@@ -158,7 +158,7 @@ def written(pixels: np.ndarray, kind: str) -> Image.Image:
 
 
 def drawn_original(kind: str, seed: int) -> np.ndarray:
-    """A photograph-like image, boxes on a ground, or one color."""
+    """A photograph-like image, boxes on a background, or one color."""
     generator = np.random.default_rng(seed)
     if kind == "photograph":
         return scene(seed=seed)
@@ -170,7 +170,7 @@ def drawn_original(kind: str, seed: int) -> np.ndarray:
 
 @settings(max_examples=500 if settings.default.max_examples > 25 else 25)
 @given(data=st.data())
-def test_any_shape_that_is_painted_or_erased_is_found_and_kept(data: Any) -> None:
+def test_any_painted_or_erased_shape_is_found_and_kept(data: Any) -> None:
     seed, side = data.draw(st.integers(0, 10_000), "seed"), data.draw(st.integers(20, 44), "side")
     left, top = (data.draw(st.integers(4, SIDE - 4 - side), name) for name in ("left", "top"))
     kind = data.draw(st.sampled_from(["copy", "WEBP", "JPEG"]), "codec")

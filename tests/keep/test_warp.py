@@ -1,4 +1,4 @@
-"""Frames: what is known in closed form."""
+"""Resizing and warping against closed forms."""
 
 import cv2
 import numpy as np
@@ -7,12 +7,12 @@ from latentedit_keep.base.warp import depth_inside, resized, scaling, smoothed, 
 
 
 def ramp(width: int, height: int) -> np.ndarray:
-    """Three planes that are linear in x and y, so that every interpolation is exact."""
+    """Three planes that are linear in x and y, so that interpolation is exact."""
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     return np.stack([x, y, 2 * x + 3 * y + 5], axis=-1)
 
 
-def test_scaling_takes_corners_to_corners_and_back() -> None:
+def test_scaling_maps_corners_to_corners_and_back() -> None:
     matrix = scaling((40, 30), (100, 45))
     np.testing.assert_allclose((matrix @ [-0.5, -0.5, 1])[:2], [-0.5, -0.5])
     np.testing.assert_allclose((matrix @ [39.5, 29.5, 1])[:2], [99.5, 44.5])
@@ -21,7 +21,7 @@ def test_scaling_takes_corners_to_corners_and_back() -> None:
     assert resized(image, (9, 7)) is image
 
 
-def test_a_warped_ramp_is_the_matrix() -> None:
+def test_a_warped_ramp_has_the_mapped_coordinates() -> None:
     matrix = np.array([[1.02, 0.03, 4.25], [-0.02, 0.99, 6.5], [0, 0, 1.0]])
     found = warped(ramp(60, 50), matrix, (30, 20))
     x, y = np.meshgrid(np.arange(30), np.arange(20))
@@ -31,7 +31,7 @@ def test_a_warped_ramp_is_the_matrix() -> None:
     np.testing.assert_allclose(found[..., 1].ravel(), v, atol=0.08)
 
 
-def test_depth_is_the_distance_to_the_nearest_edge() -> None:
+def test_depth_is_the_distance_to_the_nearest_border() -> None:
     shifted = np.array([[1, 0, -3.0], [0, 1, 2.0], [0, 0, 1]])
     depth = depth_inside(shifted, (20, 10), (20, 10))
     assert depth[5, 0] == -3  # three pixels left of the edited image
@@ -40,7 +40,7 @@ def test_depth_is_the_distance_to_the_nearest_edge() -> None:
     assert (depth_inside(np.eye(3), (20, 10), (20, 10)) >= 0).all()
 
 
-def test_a_wide_gaussian_is_the_same_as_a_wide_gaussian() -> None:
+def test_the_fast_wide_gaussian_agrees_with_a_direct_one() -> None:
     generator = np.random.default_rng(0)
     plane = generator.normal(0, 1, (200, 200)).astype(np.float32)
     direct = cv2.GaussianBlur(plane, (0, 0), 8.0, borderType=cv2.BORDER_REFLECT_101)

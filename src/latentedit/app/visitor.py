@@ -32,7 +32,7 @@ MAX_PIXELS = 4_000_000  # of an image: all its rendered strengths are sent to th
 MAX_CHECKED_PIXELS = 25_000_000  # of each image of a check, which stay in memory during a visit
 MAX_ENTRIES = 20  # length of the history; the oldest edits are dropped first
 MAX_CHANGES = 4
-STOPPED = "Cancelled. The image and its history are unchanged."
+STOPPED = "Canceled. The image and its history are unchanged."
 _MAX_DIRECTIONS = 50
 _SAME = 1e-9  # strengths that differ by less are equal
 
@@ -314,7 +314,7 @@ class VisitorSession:
                 directions[text] = session.identify(change=text, progress=report) if stored is None else stored
             own = tuple(strengths) if len(texts) > 1 else (1.0,)
             request = EditRequest(direction=tuple(directions.values()), method=method, strength=own)
-        return directions, lambda at, progress: [rows[0] for rows in session.run(request, at, progress=progress)]
+        return directions, lambda at, progress: session.run(request, at, progress=progress)[0]
 
     def _session_of(self, entry: Entry, backbone: Backbone, caption: str) -> Session:
         """The session of an image with a caption, reused by its next edit."""

@@ -50,8 +50,8 @@ class EditJob:
     id: str  # in rows and failures
     path: Path
     name: str  # stem of the edited image, unique in the run
-    caption: str | None = None  # source caption; None: written by the captioner
-    target: str | None = None  # target caption; None: the request defines the change
+    caption: str | None = None  # source caption; None: as in the request
+    target: str | None = None  # target caption; None: as in the request
     content: bytes | None = None  # of the file, for workers without access to this disk
 
     @property
@@ -105,7 +105,7 @@ class EditWork:
 
     spec: Mapping[str, Any]
     load: Callable[[], Backbone]  # must be picklable for work in other processes
-    request: EditRequest  # for all images, without captions
+    request: EditRequest  # for all images; texts of a job take precedence
     batches: Mapping[str, tuple[EditJob, ...]]  # by unit
 
     @staticmethod
@@ -113,7 +113,8 @@ class EditWork:
         """Divide jobs into units of at most ``batch`` images, for this process; reads every file."""
         for direction in request.loaded:
             direction.check_model(model.name, model.fingerprint)
-        captioned = request.instructed or all(job.caption is not None for job in jobs)
+        described = request.instructed or request.source_prompt is not None
+        captioned = described or all(job.caption is not None for job in jobs)
         captioner = captioner_for(model) if request.captioner is None else request.captioner
         if not captioned and captioner is None and not is_unconditional(request.loaded):
             raise ConfigError(f"the model {model.name!r} has no captioner. Give `source_prompt`, or a `captioner`")
@@ -124,19 +125,13 @@ class EditWork:
             batches[f"{jobs[start].name}-{digest[:12]}"] = tuple(jobs[start : start + batch])
         record, editor = ModelRecord.of(model), make_editor(request.method, model, instructed=request.instructed)
         spec = {
+            **_plain(request),
             "latentedit": __version__,
             "model": record.name,
             "model_fingerprint": record.fingerprint,
             "network_dtype": record.dtype,
             "method": editor.name,
             "settings": editor.to_dict(),
-            "references": [open_image(image).fingerprint for image in request.references],
-            "directions": [direction.fingerprint for direction in request.loaded],
-            **{name: getattr(request, name) for name in ("change", "instruction", "strength")},
-            "combine": request.combine,
-            "auto_mask": request.auto_mask,
-            **{name: getattr(request, name) for name in ("refine", "complete", "seed")},
-            "force": request.force,
             "batch": batch,
         }
         return EditWork(spec=spec, load=lambda: model, request=request, batches=batches)
@@ -157,6 +152,17 @@ class EditWork:
         if isinstance(request.captioner, str):
             request = dataclasses.replace(request, captioner=make_captioner(request.captioner, model))
         return functools.partial(_edit_unit, model=model, request=request)
+
+
+def _plain(request: EditRequest) -> dict[str, Any]:
+    """The fields of a request as a plan stores them: files by their content."""
+    values = {field.name: getattr(request, field.name) for field in dataclasses.fields(request)}
+    return values | {
+        "change": [str(change) for change in request.change],
+        "direction": [direction.fingerprint for direction in request.loaded],
+        "references": [open_image(image).fingerprint for image in request.references],
+        "captioner": request.captioner if isinstance(request.captioner, str) else None,
+    }
 
 
 def bisect_failures(
@@ -180,9 +186,9 @@ def _edit_unit(task: Sequence[EditJob], *, model: Backbone, request: EditRequest
 
     def edited(jobs: Sequence[EditJob]) -> list[tuple[EditJob, EditResult | Failure]]:
         images = [SourceImage.open(job.path, content=job.content) for job in jobs]
-        captions = tuple(job.caption for job in jobs if job.caption is not None)
-        targets = tuple(job.target for job in jobs if job.target is not None)
-        own = dataclasses.replace(request, source_prompt=captions or None, prompt=targets or None)
+        captions = tuple(job.caption for job in jobs if job.caption is not None) or request.source_prompt
+        targets = tuple(job.target for job in jobs if job.target is not None) or request.prompt
+        own = dataclasses.replace(request, source_prompt=captions, prompt=targets)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UnknownImageWarning)  # recorded in the rows
             return list(zip(jobs, verbs.edit_images(model, images, own), strict=True))

@@ -12,8 +12,8 @@ from latentedit_keep.base.console import echo, print_json, print_rows
 @chooses_model
 def caption(
     image: Annotated[Path, options.argument("The image to describe.", "IMAGE")],
-    captioner: options.Captioner = None,
     *,
+    request: options.Captioner,
     choice: ModelChoice,
     report: Report,
 ) -> None:
@@ -29,9 +29,9 @@ def caption(
     from latentedit.latents.encode import captioner_for, encode
     from latentedit.latents.images import SourceImage
 
-    opened = SourceImage.open(image)
+    opened, captioner = SourceImage.open(image), request.captioner
     backbone = choice.load()
-    reader = captioner_for(backbone) if captioner is None else make_captioner(captioner, backbone)
+    reader = make_captioner(captioner, backbone) if isinstance(captioner, str) else captioner_for(backbone)
     if reader is None:
         raise ConfigError(
             f"the model {choice.name} has no captioner. Choose one with --captioner, or write the caption yourself"

@@ -1,5 +1,6 @@
 """``latentedit direction``: direction files. Heavy imports are inside the commands."""
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +10,6 @@ from latentedit.cli import options
 from latentedit.cli.edit import check_written, cross_talk_rows, table_rows
 from latentedit.cli.options import ModelChoice, Report, chooses_model, parse_strengths, refuse
 from latentedit.core.errors import ConfigError, OutputError
-from latentedit.editing.request import EditRequest
 from latentedit_keep.base.console import echo, print_json, print_rows, progress_bar
 from latentedit_keep.base.files import sibling_path
 
@@ -90,9 +90,8 @@ def preview(
     strengths: Annotated[
         str | None, typer.Option("--strengths", help="LOW:HIGH:COUNT or a list. Default: its calibrated range.")
     ] = None,
-    source_prompt: options.SourcePrompt = None,
-    captioner: options.Captioner = None,
     *,
+    request: options.Captions,
     choice: ModelChoice,
     output: options.Output = None,
     quiet: options.Quiet = False,
@@ -113,8 +112,8 @@ def preview(
 
     direction = Direction.load(file)
     if on is None:
-        unused = {"--strengths": strengths, "--source-prompt": source_prompt, "--captioner": captioner}
-        refuse("use these with --on", unused)
+        captions = {"--source-prompt": request.source_prompt, "--captioner": request.captioner}
+        refuse("use these with --on", {"--strengths": strengths, **captions})
         check_output(output)
         if output.suffix.lower() != ".png":
             raise OutputError(f"the stored preview is a PNG; got {output.name!r}. Use a name ending in .png")
@@ -127,7 +126,7 @@ def preview(
         check_written(output, inputs=[on], sweep=True)
         values = parse_strengths(strengths or _range(direction))
         with progress_bar(quiet=quiet) as progress:
-            request = EditRequest(direction=(direction,), source_prompt=source_prompt, captioner=captioner)
+            request = dataclasses.replace(request, direction=(direction,))
             (results,) = run(choice.load(), [opened], request, values, progress=progress)
         write_sweep(results, output)
     if not quiet:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from latentedit.cli import options
-from latentedit.cli.options import MANY, OUTPUT, ModelChoice, Report, chooses_model, option, parse_strength, refuse
+from latentedit.cli.options import MANY, OUTPUT, ModelChoice, Report, chooses_model, option, refuse
 from latentedit.cli.run_status import finish
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit.editing.request import EditRequest
@@ -36,8 +36,6 @@ def edit(
     image: Annotated[Path, options.argument("The image to edit, or a folder or manifest of images.", "IMAGE")],
     *,
     request: options.Edit,
-    strength: options.Strengths = None,
-    combine: options.Combine = "sum",
     choice: ModelChoice,
     output: options.Output = None,
     sheet: Annotated[
@@ -65,7 +63,6 @@ def edit(
         latentedit edit me.png --instruction "add glasses" --model kontext/
         latentedit edit portraits/ --change "=> glasses" -o edited/ --workers 2
     """
-    request = dataclasses.replace(request, strength=parse_strength(strength), combine=combine)
     mask, directions, references = request.mask, request.direction, request.references
     if is_many(image):
         refuse("use these with a single image", {"--sheet": sheet, "--view": view, "--mask": mask})
@@ -127,22 +124,15 @@ def edit_many(
     from latentedit.batch.folder import TABLE, RunFolder
     from latentedit.editing.verbs import read_directions
     from latentedit.editors.base import default_note
-    from latentedit.latents.captions.base import make_captioner
 
-    name = request.captioner if isinstance(request.captioner, str) else None
-    texts = {"caption": request.source_prompt, "target caption": request.prompt, "captioner": name}
-    request = read_directions(dataclasses.replace(request, prompt=None, source_prompt=None))
+    request = read_directions(request)
     with report.progress() as progress:
         model = choice.load()
-        captioner = None if name is None else make_captioner(name, model)
-        request = dataclasses.replace(request, captioner=captioner)
         work = EditWork.of(model, jobs, request, batch=batch or _BATCH)
-        work = dataclasses.replace(work, spec={**work.spec, **texts})
         if executor.ray is None and executor.workers is None:
             executor = Executor(workers=suitable_workers(model.device, len(work.units)))
         if not executor.here:
-            elsewhere = dataclasses.replace(request, captioner=name)
-            work = dataclasses.replace(work, load=choice.load, request=elsewhere)
+            work = dataclasses.replace(work, load=choice.load)
         run = RunFolder.start(folder, work.spec, kind=KIND, units=work.units, command=typed_command(), request={})
         run_work(run, work, executor=executor, progress=progress)
     rows = run.write_table()
@@ -169,12 +159,9 @@ def _of_folder(source: Path, request: EditRequest) -> "list[EditJob]":
     from latentedit.batch.edits import EditJob, images_in, stems_of
 
     request.check_target()
-    caption, target = (text if isinstance(text, str) else None for text in (request.source_prompt, request.prompt))
     paths = images_in(source)
     return [
-        EditJob(
-            id=os.fsencode(path.name).decode("utf-8", "replace"), path=path, name=name, caption=caption, target=target
-        )
+        EditJob(id=os.fsencode(path.name).decode("utf-8", "replace"), path=path, name=name)
         for path, name in zip(paths, stems_of(paths), strict=True)
     ]
 

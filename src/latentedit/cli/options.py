@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import inspect
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -13,13 +14,17 @@ from typing import TYPE_CHECKING, Annotated, Any, get_origin
 import typer
 
 from latentedit.core.errors import ConfigError, nearest
-from latentedit.core.plugins import CAPTIONERS, EDITORS, MODELS
+from latentedit.core.plugins import MODELS, Registry
 from latentedit.core.settings import MAX_STRENGTHS
-from latentedit.editing.request import EditRequest
+from latentedit.editing.request import EditRequest, Option, descriptions
 from latentedit_keep.base.console import Progress, echo, print_json, print_rows, progress_bar, warn
 
 if TYPE_CHECKING:
     from latentedit.models.base import Backbone
+
+
+def _option(field: str) -> str:
+    return f"--{field.replace('_', '-')}"
 
 
 def _installed(names: Sequence[str]) -> str:
@@ -35,8 +40,8 @@ DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
 PLACEMENTS = ("resident", "model", "groups")
 STORAGES = ("fp8",)
 TEXT_ENCODERS = ("all", "required")
-COMBINATIONS = ("sum", "inverse", "projection")
 ARMS = ("image", "text", "joint")
+_FIELD = re.compile("`([a-z_]+)`")  # another option, in a description
 
 CHANGE, CAPTION, MODEL, MANY, OUTPUT = "Change", "Caption", "Model", "Many images", "Output"
 """Panels of a command's help; options of a single command are in typer's panel "Options"."""
@@ -125,115 +130,8 @@ Denoiser = Annotated[
     ),
 ]
 Revision = Annotated[str | None, option(MODEL, "--revision", help="Hub revision: branch, tag or commit.")]
-Method = Annotated[
-    str | None,
-    option(
-        CHANGE,
-        "--method",
-        words=EDITORS.complete,
-        help=(
-            f"The editor: {_installed(EDITORS.names())}. Default: eim; flowedit for a model without stored settings or "
-            "calibration, unless only eim can do the edit."
-        ),
-    ),
-]
 Seed = Annotated[int, option(CHANGE, "--seed", help="Random seed; runs with the same seed are reproducible.")]
-Force = Annotated[
-    bool, option(CHANGE, "--force", help="Edit images that are out of distribution for the model, with a warning.")
-]
 Json = Annotated[bool, option(OUTPUT, "--json", help="Print one JSON object instead of text.")]
-Prompt = Annotated[
-    str | None, option(CHANGE, "--prompt", help="Target caption: a complete description of the edited image.")
-]
-Changes = Annotated[
-    list[str] | None,
-    option(
-        CHANGE,
-        "--change",
-        help='Instead of --prompt: replace words of the caption, "OLD => NEW"; either may be empty. Repeatable.',
-    ),
-]
-Adds = Annotated[
-    list[str] | None, option(CHANGE, "--add", help='Add something: --add glasses is --change "=> glasses". Repeatable.')
-]
-Removes = Annotated[
-    list[str] | None,
-    option(CHANGE, "--remove", help='Remove something: --remove glasses is --change "glasses =>". Repeatable.'),
-]
-Instructions = Annotated[
-    list[str] | None,
-    option(
-        CHANGE,
-        "--instruction",
-        help="Instead of --prompt and --change: an edit instruction, for instruction-tuned models. Repeatable.",
-    ),
-]
-References = Annotated[
-    list[Path] | None,
-    option(CHANGE, "--reference", help="With --instruction: an additional reference image. Repeatable."),
-]
-SourcePrompt = Annotated[
-    str | None, option(CAPTION, "--source-prompt", help="Source caption. Default: written by the model's captioner.")
-]
-Captioner = Annotated[
-    str | None,
-    option(
-        CAPTION,
-        "--captioner",
-        words=CAPTIONERS.complete,
-        help=(
-            f"Captioner: a name ({_installed(CAPTIONERS.names())}), openai:MODEL, a folder or a hub id. "
-            "Default: the model's own."
-        ),
-    ),
-]
-Mask = Annotated[
-    Path | None, option(CHANGE, "--mask", help="Mask image of the same size: white where the image may change.")
-]
-AutoMask = Annotated[
-    bool | None,
-    option(
-        CHANGE,
-        "--auto-mask/--no-auto-mask",
-        help="Restrict the edit to an automatic soft mask. Default: yes with eim, otherwise no.",
-    ),
-]
-Refine = Annotated[
-    bool | None,
-    option(
-        CHANGE,
-        "--refine/--no-refine",
-        help="Redraw the core of the change under the target caption; costs 6 evaluations. Default: yes with eim.",
-    ),
-]
-Complete = Annotated[
-    bool, option(CAPTION, "--complete/--no-complete", help="Complete partial captions from the image. Default: yes.")
-]
-Combine = Annotated[
-    str,
-    option(
-        CHANGE,
-        "--combine",
-        words=COMBINATIONS,
-        help="How several changes are combined: sum, inverse (of their cross-talk) or projection.",
-    ),
-]
-Strengths = Annotated[
-    list[str] | None,
-    option(
-        CHANGE,
-        "--strength",
-        metavar="FLOAT",
-        help=(
-            "Strength of the edit: 0 is the original image, 1 the full change. Give one for all changes, or one for "
-            "each --change, --add and --remove, in this order. Default: 1."
-        ),
-    ),
-]
-Directions = Annotated[
-    list[Path] | None,
-    option(CHANGE, "--direction", help="Instead of --prompt and --change: a direction file. Repeatable."),
-]
 
 
 def output(text: str) -> Any:
@@ -377,49 +275,43 @@ class ModelChoice:
         return load(self.name, **given)
 
 
-def edit_request(
-    *,
-    prompt: Prompt = None,
-    change: Changes = None,
-    add: Adds = None,
-    remove: Removes = None,
-    instruction: Instructions = None,
-    reference: References = None,
-    source_prompt: SourcePrompt = None,
-    captioner: Captioner = None,
-    direction: Directions = None,
-    mask: Mask = None,
-    method: Method = None,
-    auto_mask: AutoMask = None,
-    refine: Refine = None,
-    complete: Complete = True,
-    seed: Seed = 0,
-    force: Force = False,
-) -> EditRequest:
-    """The request with these options. Changes are in the order --change, --add, --remove."""
-    added, removed = [f"=> {words}" for words in add or ()], [f"{words} =>" for words in remove or ()]
-    return EditRequest(
-        prompt=None if prompt is None else prompt.strip(),
-        change=(*(change or ()), *added, *removed),
-        instruction=tuple(instruction or ()),
-        direction=tuple(direction or ()),
-        source_prompt=source_prompt,
-        complete=complete,
-        captioner=captioner,
-        references=tuple(reference or ()),
-        mask=mask,
-        method=method,
-        auto_mask=auto_mask,
-        refine=refine,
-        seed=seed,
-        force=force,
-    )
+def _edit_options() -> dict[str, inspect.Parameter]:
+    """The option of each field of `EditRequest`, with its description."""
+    fields, texts = dataclasses.fields(EditRequest), descriptions()
+    return {field.name: _edit_option(field, texts.get(field.name, "")) for field in fields if field.metadata}
 
 
-_EDIT = inspect.signature(edit_request).parameters
-_WORDS = ("prompt", "change", "add", "remove", "instruction", "reference", "source_prompt", "captioner")
+def _edit_option(field: dataclasses.Field[Any], text: str) -> inspect.Parameter:
+    about: Option = field.metadata["option"]
+    several, flag = isinstance(field.default, tuple), about.flag or _option(field.name)
+    text = _FIELD.sub(lambda match: _option(match[1]), text)
+    if isinstance(registry := getattr(about.words, "__self__", None), Registry):
+        text += f" Installed: {_installed(registry.names())}."
+    if field.default == ():
+        text += " Repeatable."
+    if about.kind is bool and about.default is not False:
+        flag += flag.replace("--", "/--no-")
+    metavar, one = ("FLOAT", str) if about.kind is float else (None, about.kind)
+    kind: Any = list[one] if several else one
+    declared = option(about.panel, flag, words=about.words, help=text, metavar=metavar)
+    kind = Annotated[kind | None if about.default is None else kind, declared]
+    return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=about.default, annotation=kind)
+
+
+def _edit_request(**given: Any) -> EditRequest:
+    """The request with these options."""
+    if "strength" in given:
+        given["strength"] = parse_strength(given["strength"])
+    return EditRequest.of(**given)
+
+
+_EDIT = _edit_options()
+_WORDS = ("prompt", "change", "add", "remove", "instruction", "references", "source_prompt", "captioner")
 Edit = Annotated[EditRequest, tuple(_EDIT)]
+Sweep = Annotated[EditRequest, tuple(name for name in _EDIT if name != "strength")]
 ChangeInWords = Annotated[EditRequest, _WORDS]
+Captions = Annotated[EditRequest, ("source_prompt", "captioner")]
+Captioner = Annotated[EditRequest, ("captioner",)]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -456,7 +348,7 @@ def chooses_model(command: Callable[..., None]) -> Callable[..., None]:
         if kind in (ModelChoice, Report):
             build, fields = kind, dict(inspect.signature(kind).parameters)
         elif get_origin(kind) is Annotated and kind.__origin__ is EditRequest:
-            build, fields = edit_request, {name: _EDIT[name] for name in kind.__metadata__[0]}
+            build, fields = _edit_request, {name: _EDIT[name] for name in kind.__metadata__[0]}
         else:
             parameters.append(parameter.replace(kind=parameter.KEYWORD_ONLY))
             continue
@@ -482,10 +374,6 @@ def _scaled(lora: str) -> tuple[str, float]:
         return (file, float(scale)) if file else (lora, 1.0)
     except ValueError:
         return lora, 1.0
-
-
-def _option(field: str) -> str:
-    return f"--{field.replace('_', '-')}"
 
 
 def refuse(why: str, given: Mapping[str, object]) -> None:

@@ -16,7 +16,7 @@ _ARM = "Part of the joint latent that eim moves: image, text or joint. Default: 
 def sweep(
     image: Annotated[Path, options.argument("The image to edit.", "IMAGE")],
     *,
-    request: options.Edit,
+    request: options.Sweep,
     strengths: Annotated[
         str,
         option(CHANGE, "--strengths", help="Strengths: LOW:HIGH:COUNT, such as -1:1:9, or a list, such as 0,0.5,1."),

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import re
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, TypeVar, cast, dataclass_transform
+from typing import Annotated, Any, Literal, TypeVar, cast, dataclass_transform
 
 import pydantic
 import pydantic.dataclasses
@@ -46,6 +46,10 @@ Scale = Annotated[float, Field(gt=0, le=1000)]
 
 Probe = Annotated[float, Field(gt=0, le=1e6)]
 """The length at which a finite difference is taken, in units of the direction."""
+
+
+Combine = Literal["sum", "inverse", "projection"]
+"""How the cross-talk of combined directions is handled, see `directions.composition`."""
 
 
 def _start(value: object, info: pydantic.ValidationInfo, *, least: float = 1e-9) -> object:

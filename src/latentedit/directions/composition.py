@@ -30,12 +30,11 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.flow import per_element
-from latentedit.core.settings import check
+from latentedit.core.settings import Combine, check
 from latentedit.directions.direction import Direction, lives_at_level
 from latentedit.latents.captions.change import Change, changed_phrases, read_phrases
 from latentedit.latents.encode import changed_caption, text_direction
 from latentedit.latents.joint import JointLatent
-from latentedit.latents.record import Combine
 from latentedit.models.base import Backbone
 
 # Cosines beyond which two directions contradict each other, or are the same. Several directions are dependent if their

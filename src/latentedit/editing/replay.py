@@ -119,7 +119,7 @@ def _again(
         seed=record.seed,
         **target,
     )
-    return [row[0] for row in Session(latent).run(request, record.strengths, progress=progress)]
+    return Session(latent).run(request, record.strengths, progress=progress)[0]
 
 
 def _direction(

@@ -1,13 +1,19 @@
-"""The request for an edit: the one object between the command line, the page or Python, and the library."""
+"""The request for an edit: the one list of options of the command line, Python, folder runs and the page."""
 
 import dataclasses
+import functools
+import inspect
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar, get_args
+
+from typing_extensions import TypedDict
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.plugins import EDITORS
+from latentedit.core.plugins import CAPTIONERS, EDITORS
+from latentedit.core.settings import Combine, check
 from latentedit.latents.captions.change import Change
 from latentedit_keep.base.files import Encoded
 
@@ -16,64 +22,131 @@ if TYPE_CHECKING:
     from latentedit.directions.direction import Direction
     from latentedit.editors.base import Editor
     from latentedit.latents.captions.base import Captioner
-    from latentedit.latents.encode import ImageLike
+    from latentedit.latents.encode import ChangeLike, ImageLike
     from latentedit.latents.images import MaskLike
+
+F = TypeVar("F", bound=Callable[..., Any])
+_ENTRY = re.compile(r"^    (\w+): (.+(?:\n {8}.+)*)", re.MULTILINE)  # an argument and its description
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """How a field is given on the command line; its description is the docstring's."""
+
+    kind: type  # of one value
+    panel: str  # of the help
+    flag: str | None  # the option's name where it is not that of the field
+    words: Sequence[str] | Callable[[str], Any]  # for completion
+    default: Any  # on the command line
+
+
+def _option(
+    default: Any,
+    kind: type,
+    flag: str | None = None,
+    *,
+    panel: str = "Change",
+    words: Sequence[str] | Callable[[str], Any] = (),
+    unless: Any = None,
+) -> Any:
+    """A field that is also an option, with ``unless`` as its default there if it differs."""
+    shown = default if unless is None else unless
+    option = Option(kind=kind, panel=panel, flag=flag, words=words, default=None if default == () else shown)
+    return dataclasses.field(default=default, metadata={"option": option})
+
+
+class MoveOptions(TypedDict, total=False, extra_items=Any):
+    """The fields of `EditRequest` as functions accept them: tuples as one value or any sequence."""
+
+    prompt: "str | Sequence[str] | None"
+    change: "ChangeLike | Sequence[ChangeLike] | None"
+    add: "str | Sequence[str] | None"
+    remove: "str | Sequence[str] | None"
+    instruction: "str | Sequence[str] | None"
+    references: "ImageLike | Sequence[ImageLike]"
+    strength: "float | Sequence[float]"
+    mask: "MaskLike | None"
+    method: "str | Editor | None"
+    combine: Combine
+    auto_mask: bool | None
+    refine: bool | None
+    seed: int
+    force: bool
+    source_prompt: "str | Sequence[str] | None"
+    captioner: "str | Captioner | None"
+    complete: bool
+
+
+class EditOptions(MoveOptions, total=False, extra_items=Any):
+    """These fields, and the direction."""
+
+    direction: "Direction | Path | Sequence[Direction | Path] | None"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class EditRequest:
     """An edit of any number of images, checked when it is created; `editing.verbs.edit_images` performs it.
 
+    Texts are one for all images, or one per image. A new field becomes an option of the commands that edit, an argument
+    of `edit`, and a part of the plan of folder runs; a line of `EditOptions` gives type checkers its type.
+
     Args:
-        prompt: target captions, one for all images or one each.
-        change: instead of ``prompt``, "OLD => NEW" in the captions; either side may be empty.
-        instruction: instead of both, one or several instructions for an instruction-tuned model.
-        direction: instead of all these, directions or their files.
-        source_prompt: source captions, one for all images or one each; by default a captioner writes them.
-        complete: complete partial captions from the image (see `captions.completion`), where there is a captioner.
-        captioner: the captioner, an object or a name (see `captions.base.make_captioner`); by default the model's own.
-        references: additional reference images for an instruction-tuned model.
-        mask: where the images may change, white for yes; of the same size. Everywhere by default.
-        strength: 0 is the image itself, 1 the full change; one for all changes or directions, or one each.
-        method: name of an editor (with the settings stored for the model), an editor, or None for the model's default
-            (`editors.base.default_method`). Only `eim` takes directions, ``combine`` and several strengths, and is
-            then the default.
-        combine: how the cross-talk of several changes or directions is handled: "sum", "inverse" or "projection"; see
-            `directions.composition`.
-        auto_mask: restrict the edit to an automatic soft mask; by default as stored for the model
-            (`editors.base.localizes`).
-        refine: redraw the core of the change under the target caption (`editors.refinement`); by default yes for
-            changes that `eim` searches in the image part. Given directions are applied as they are.
-        seed: random seed.
-        settings: of the editor, in addition to those stored for the model (see `editors.base.make_editor`).
-        force: edit images that are out of distribution for the model, with a warning; otherwise they are refused.
+        prompt: Target caption: a complete description of the edited image.
+        change: Instead of `prompt`: replace words of the caption, "OLD => NEW"; either may be empty.
+        add: Add something: "glasses" means the change "=> glasses".
+        remove: Remove something: "glasses" means the change "glasses =>".
+        instruction: Instead of `prompt` and `change`: an edit instruction, for instruction-tuned models.
+        references: With `instruction`: an additional reference image.
+        direction: Instead of `prompt` and `change`: a direction file.
+        strength: Strength of the edit: 0 is the original image, 1 the full change. Give one for all changes, or one for
+            each `change`, `add` and `remove`, in this order. Default: 1.
+        mask: Mask image of the same size: white where the image may change.
+        method: The editor. Default: eim; flowedit for a model without stored settings or calibration, unless only eim
+            can do the edit.
+        combine: How several changes are combined: sum, inverse (of their cross-talk) or projection.
+        auto_mask: Restrict the edit to an automatic soft mask. Default: yes with eim, otherwise no.
+        refine: Redraw the core of the change under the target caption; costs 6 evaluations. Default: yes with eim.
+        seed: Random seed; runs with the same seed are reproducible.
+        force: Edit images that are out of distribution for the model, with a warning.
+        source_prompt: Source caption. Default: written by the model's captioner.
+        captioner: Captioner: a name, openai:MODEL, a folder or a hub id. Default: the model's own.
+        complete: Complete partial captions from the image. Default: yes.
+        settings: Settings of the editor, in addition to those stored for the model (see `editors.base.make_editor`).
 
     Raises:
         ConfigError: two of ``prompt``, ``change``, ``instruction`` and ``direction``, a source prompt with an
             instruction, an empty text, a strength that is not a finite number, a wrong number of strengths, or
-            something that the editor cannot do.
+            something that the editor cannot do: only `eim` takes directions, ``combine`` and several strengths, and it
+            is then the default.
         RegistryError: an unknown editor.
     """
 
-    prompt: str | tuple[str, ...] | None = None
-    change: tuple[str | Change, ...] = ()
-    instruction: tuple[str, ...] = ()
-    direction: "tuple[Direction | Path, ...]" = ()
-    source_prompt: str | tuple[str, ...] | None = None
-    complete: bool = True
-    captioner: "str | Captioner | None" = None
-    references: "tuple[ImageLike, ...]" = ()
-    mask: "MaskLike | None" = None
-    strength: tuple[float, ...] = (1.0,)
-    method: "str | Editor | None" = None
-    combine: str = "sum"
-    auto_mask: bool | None = None
-    refine: bool | None = None
-    seed: int = 0
+    prompt: str | tuple[str, ...] | None = _option(None, str)
+    change: tuple[str | Change, ...] = _option((), str)
+    add: tuple[str, ...] = _option((), str)
+    remove: tuple[str, ...] = _option((), str)
+    instruction: tuple[str, ...] = _option((), str)
+    references: "tuple[ImageLike, ...]" = _option((), Path, "--reference")
+    direction: "tuple[Direction | Path, ...]" = _option((), Path)
+    strength: tuple[float, ...] = _option((1.0,), float, unless=())
+    mask: "MaskLike | None" = _option(None, Path)
+    method: "str | Editor | None" = _option(None, str, words=EDITORS.complete)
+    combine: Combine = _option("sum", str, words=get_args(Combine))
+    auto_mask: bool | None = _option(None, bool)
+    refine: bool | None = _option(None, bool)
+    seed: int = _option(0, int)
+    force: bool = _option(True, bool, "--force", unless=False)
+    source_prompt: str | tuple[str, ...] | None = _option(None, str, panel="Caption")
+    captioner: "str | Captioner | None" = _option(None, str, panel="Caption", words=CAPTIONERS.complete)
+    complete: bool = _option(True, bool, panel="Caption")
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
-    force: bool = True
 
     def __post_init__(self) -> None:
+        given = [*self.change, *(f"=> {words}" for words in self.add), *(f"{words} =>" for words in self.remove)]
+        set_field = functools.partial(object.__setattr__, self)
+        set_field("change", tuple(_parsed(change) for change in given))
+        set_field("add", ())
+        set_field("remove", ())
         targets = [f"`{name}`" for name in ("prompt", "change", "instruction", "direction") if getattr(self, name)]
         if len(targets) > 1:
             raise ConfigError(f"{' and '.join(targets)} exclude each other. Give one of them")
@@ -84,10 +157,6 @@ class EditRequest:
             )
         texts = {"`prompt`": self.prompt, "`source_prompt`": self.source_prompt, "`instruction`": self.instruction}
         check_texts(texts)
-        for change in self.change:
-            if isinstance(change, str):
-                _check_utf8("`change`", change)
-                Change.parse(change)
         count = max(1, len(self.change), len(self.instruction), len(self.direction))
         for strength in self.strength:
             if isinstance(strength, bool) or not math.isfinite(strength):
@@ -97,6 +166,7 @@ class EditRequest:
                 f"`strength` must be one number, or one for each of {count} changes; got {len(self.strength)}. "
                 "Give as many as there are changes"
             )
+        check(Combine, combine=self.combine)
         if isinstance(self.method, str) and self.method not in EDITORS.points():
             raise EDITORS.unknown(self.method)
         self._use_eim_where_needed()
@@ -122,14 +192,14 @@ class EditRequest:
     @classmethod
     def of(cls, *, settings: Mapping[str, Any] | None = None, **fields: Any) -> Self:
         """A request whose tuples may be given as one value or any sequence; other names are settings of the editor."""
-        names = {field.name for field in dataclasses.fields(cls)}
-        others = {name: value for name, value in fields.items() if name not in names and value is not None}
-        fields = {name: value for name, value in fields.items() if name in names}
-        for name in {"change", "instruction", "direction", "references", "strength"} & fields.keys():
-            fields[name] = _as_tuple(fields[name])
-        for name in {"prompt", "source_prompt"} & fields.keys():
-            if isinstance(fields[name], Sequence) and not isinstance(fields[name], str):
-                fields[name] = tuple(fields[name])
+        known = {field.name: field for field in dataclasses.fields(cls)}
+        others = {name: value for name, value in fields.items() if name not in known and value is not None}
+        fields = {name: value for name, value in fields.items() if name in known}
+        for name, value in fields.items():
+            if isinstance(known[name].default, tuple):
+                fields[name] = _as_tuple(value)
+            elif name in ("prompt", "source_prompt") and value is not None and not isinstance(value, str):
+                fields[name] = tuple(value)
         return cls(settings={**(settings or {}), **others}, **fields)
 
     @property
@@ -162,6 +232,32 @@ class EditRequest:
             )
 
 
+def descriptions() -> dict[str, str]:
+    """The descriptions of the fields of `EditRequest`, from its docstring."""
+    _, _, arguments = inspect.cleandoc(EditRequest.__doc__ or "").partition("Args:\n")
+    return {name: " ".join(text.split()) for name, text in _ENTRY.findall(arguments.partition("\n\n")[0])}
+
+
+def takes_options(function: F) -> F:
+    """Show the options that a function takes as ``**options`` in its signature and docstring, for `help`."""
+    signature = inspect.signature(function)
+    references = {**MoveOptions.__annotations__, **EditOptions.__annotations__}
+    types = {name: getattr(one, "__forward_arg__", one) for name, one in references.items()}
+    fields = {field.name: field for field in dataclasses.fields(EditRequest) if field.name in types}
+    named = {name: one for name, one in signature.parameters.items() if one.kind is not one.VAR_KEYWORD}
+    options = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=types[name])
+        for name, field in fields.items()
+        if name not in named
+    ]
+    settings = inspect.Parameter("settings", inspect.Parameter.VAR_KEYWORD, annotation=Any)
+    described: Any = function
+    described.__signature__ = signature.replace(parameters=[*named.values(), *options, settings])
+    texts = [f"    {name}: {text}" for name, text in descriptions().items() if name in fields]
+    described.__doc__ = "\n".join([inspect.cleandoc(function.__doc__ or ""), "", "Options:", *texts])
+    return function
+
+
 def check_texts(texts: Mapping[str, str | tuple[str, ...] | None]) -> None:
     """Raise a ConfigError for an empty caption or invalid text, by the name of the parameter that gave it."""
     for name, given in texts.items():
@@ -169,6 +265,13 @@ def check_texts(texts: Mapping[str, str | tuple[str, ...] | None]) -> None:
             if not text.strip():
                 raise ConfigError(f"{name} is an empty caption. Describe the whole image")
             _check_utf8(name, text)
+
+
+def _parsed(change: str | Change) -> Change:
+    if isinstance(change, Change):
+        return change
+    _check_utf8("`change`", change)
+    return Change.parse(change)
 
 
 def _as_tuple(value: Any) -> tuple[Any, ...]:

@@ -255,25 +255,35 @@ def measure_effect(source: Image.Image, edited: Image.Image) -> Effect:
     )
 
 
-def measured(
-    latent: JointLatent,
-    spent: Callable[[], Cost],
-    *,
-    steps: Sequence[StrengthResult],
-    records: Sequence[RunRecord],
-    target: Condition,
-    evaluations: Sequence[int],
-    cross_talk: Float[Tensor, "b k k"] | None = None,
-) -> list[list[EditResult]]:
-    """Put the changes into the images, judge and measure them: per strength one result per image.
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Moved:
+    """Latents after an edit, to be judged and decoded.
 
-    The evaluations are those of one image at each strength, from nothing; a single matrix of cross-talk is that of all
-    images. The images share the cost equally; ``spent`` is called when they are made.
+    Args:
+        steps: one per strength, each of all images.
+        records: one per image; strength and evaluations are added.
+        target: the condition of the full change.
+        evaluations: of one image at each strength, from nothing.
+        cross_talk: of the directions; a single matrix is that of all images.
     """
-    backbone, judge, seed = latent.backbone, Judge.of(latent.backbone), records[0].seed
+
+    steps: Sequence[StrengthResult]
+    records: Sequence[RunRecord]
+    target: Condition
+    evaluations: Sequence[int]
+    cross_talk: Float[Tensor, "b k k"] | None = None
+
+
+def measured(latent: JointLatent, moved: Moved, spent: Callable[[], Cost]) -> list[list[EditResult]]:
+    """Put the changes into the images, judge and measure them: per image one result per strength.
+
+    The images share the cost equally; ``spent`` is called when they are made.
+    """
+    steps, target, cross_talk = moved.steps, moved.target, moved.cross_talk
+    backbone, judge, seed = latent.backbone, Judge.of(latent.backbone), moved.records[0].seed
     if not all(bool(torch.isfinite(step.z).all()) for step in steps):
         raise ModelError(f"{backbone.name} gave latents that are not finite. Check its weights, or its dtype")
-    changes = _changes(latent, steps, local=records[0].auto_mask)
+    changes = _changes(latent, steps, local=moved.records[0].auto_mask)
     images = [[frame.restore(row) for frame, row in zip(latent.frames, change, strict=True)] for change in changes]
     total = spent()
     with backbone.count() as judging:
@@ -291,16 +301,17 @@ def measured(
     )
     source, *edited = _readings(latent, changes)
     results: list[list[EditResult]] = []
-    for at, step in enumerate(steps):
-        about = {"strengths": (step.strength,), "evaluations": evaluations[at]}
-        row: list[EditResult] = []
-        for index, frame in enumerate(latent.frames):
-            record, image = records[index].model_copy(update=about), images[at][index]
-            familiarity = latent.knowledge[index] if latent.knowledge else None
+    for index, frame in enumerate(latent.frames):
+        familiarity = latent.knowledge[index] if latent.knowledge else None
+        completion = latent.completions[index] if latent.completions else None
+        recorded = moved.records[index]
+        captions = [words for words in (recorded.caption, recorded.target_caption) if words]
+        results.append([])
+        for at, step in enumerate(steps):
+            about = {"strengths": (step.strength,), "evaluations": moved.evaluations[at]}
+            record, image = recorded.model_copy(update=about), images[at][index]
             effect = measure_effect(frame.image.image, image)
-            completion = latent.completions[index] if latent.completions else None
-            captions = [words for words in (record.caption, record.target_caption) if words]
-            row.append(
+            results[-1].append(
                 EditResult(
                     image=image,
                     source=frame.image.image,
@@ -326,7 +337,6 @@ def measured(
                     completion=completion,
                 )
             )
-        results.append(row)
     return results
 
 

@@ -2,66 +2,36 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
 import torch
-from typing_extensions import TypedDict
 
-from latentedit.core.cost import Cost, metered
+from latentedit.core.cost import metered
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
-from latentedit.core.settings import from_plain
-from latentedit.directions.composition import changed_by, check_combine, compose, cross_talk, transferred
+from latentedit.core.settings import Combine, from_plain
+from latentedit.directions.composition import changed_by, compose, cross_talk, transferred
 from latentedit.directions.direction import Direction, is_unconditional
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import identify
-from latentedit.editing.request import EditRequest
-from latentedit.editing.result import EditResult, measured
+from latentedit.editing.request import EditRequest, MoveOptions
+from latentedit.editing.result import EditResult, Moved, measured
 from latentedit.editors.base import FIELD_NAMES, Editor, default_note, localizes, make_editor
 from latentedit.editors.eim import EIM, Arm, Slider, default_manipulation, stored_eim
 from latentedit.editors.refinement import Refinement, refined_direction, refined_steps
 from latentedit.latents.encode import ChangeLike, embed_targets, target_texts
 from latentedit.latents.joint import JointLatent
-from latentedit.latents.record import Combine, DirectionRecord, ImageRecord, ModelRecord, RunRecord, versions
+from latentedit.latents.record import DirectionRecord, ImageRecord, ModelRecord, RunRecord, versions
 from latentedit.models.model_settings import ModelSettings
 
 SEARCHED, TEXT_ALONE = "hsds", "text difference"  # methods whose directions can be identified again from two captions
 _ARM_SETTINGS = ("arm", "level", "steps")  # settings of `EIM` for how a direction moves an image
 _ROUNDING = 1e-9  # strengths that add up to one may fall short of it by less than this
 
-_Spent = Callable[[], Cost]  # from `metered`
+_ENCODING = ("source_prompt", "captioner", "complete", "references", "mask", "force")  # options that encoding takes
+
 _Strengths = Sequence[float] | None  # of the whole edit; None for those of the request
-
-
-class _TargetOptions(TypedDict, total=False):
-    prompt: str | Sequence[str] | None
-    change: ChangeLike | Sequence[ChangeLike] | None
-    instruction: str | Sequence[str] | None
-    seed: int
-
-
-class IdentifyOptions(_TargetOptions, total=False):
-    """Arguments of `Session.identify`."""
-
-    method: HSDS | None
-    progress: Progress | None
-
-
-class MoveOptions(TypedDict, total=False, extra_items=Any):
-    """Arguments of `Session.manipulate`; others are settings of the editor."""
-
-    combine: Combine
-    auto_mask: bool | None
-
-
-class SweepOptions(_TargetOptions, total=False, extra_items=Any):
-    """Arguments of `Session.sweep`; others are settings of the editor."""
-
-    method: str | Editor | None
-    combine: Combine
-    auto_mask: bool | None
-    refine: bool | None
 
 
 class Session:
@@ -114,7 +84,6 @@ class Session:
         self,
         direction: Direction | Sequence[Direction],
         *,
-        strength: float | Sequence[float] = 1.0,
         progress: Progress | None = None,
         **options: Unpack[MoveOptions],
     ) -> list[EditResult]:
@@ -122,10 +91,11 @@ class Session:
 
         Args:
             direction: from `identify` or a file; several are combined.
-            strength: 0 is the image itself, 1 the full change, and -1 the opposite, if there is one; it undoes a change
-                that was made before. Clamped to the undamaged range. One for all directions, or one each.
-            options: ``combine`` and ``auto_mask`` of `EditRequest`; and settings of `EIM`: ``arm``, ``level`` and
-                ``steps``, by default as stored for the model and for transferred directions.
+            progress: called with what is done, the steps done and their number.
+            options: ``strength``, ``combine`` and ``auto_mask`` of `EditRequest`; and settings of `EIM`: ``arm``,
+                ``level`` and ``steps``, by default as stored for the model and for transferred directions. Strength -1
+                is the opposite, if there is one; it undoes a change that was made before. Strengths are clamped to the
+                undamaged range.
 
         Returns:
             One result per image.
@@ -133,8 +103,7 @@ class Session:
         Raises:
             ConfigError: a direction of another model, directions that contradict each other, or an unknown option.
         """
-        request = EditRequest.of(direction=direction, strength=strength, **options)
-        return self.run(request, progress=progress)[0]
+        return [row[0] for row in self.run(self._request(direction=direction, **options), progress=progress)]
 
     @torch.no_grad()
     def sweep(
@@ -143,7 +112,7 @@ class Session:
         *,
         strengths: Sequence[float],
         progress: Progress | None = None,
-        **options: Unpack[SweepOptions],
+        **options: Unpack[MoveOptions],
     ) -> list[list[EditResult]]:
         """Move the images to several strengths: along directions, or towards a text by any editor.
 
@@ -156,8 +125,7 @@ class Session:
         """
         if len(strengths) == 0:  # a tensor has no truth value
             raise ConfigError("a sweep needs at least one strength; got none")
-        rows = self.run(EditRequest.of(direction=direction, **options), strengths, progress=progress)
-        return [list(column) for column in zip(*rows, strict=True)]
+        return self.run(self._request(direction=direction, **options), strengths, progress=progress)
 
     @torch.no_grad()
     def run(
@@ -174,7 +142,7 @@ class Session:
                 direction, or the share of each of several.
 
         Returns:
-            For each strength one result per image.
+            For each image one result per strength.
 
         Raises:
             ConfigError: no target, a strength that the editor refuses, directions of another model, that contradict
@@ -188,11 +156,13 @@ class Session:
         if not latent.frames:
             raise ConfigError("these latents have no images to change. Use the `edit` of an editor instead")
         editor = make_editor(request.method, latent.backbone, instructed=latent.instructed, settings=request.settings)
-        with metered(latent.backbone) as spent:
+        with latent.backbone.unchanged(), metered(latent.backbone) as spent:
             moves = any(request.strength if strengths is None else strengths)
             if type(editor) is EIM and (request.direction or moves):
-                return self._along(request, editor, strengths, spent, progress)
-            return self._towards(request, editor, strengths, spent, progress)
+                moved = self._along(request, editor, strengths, progress)
+            else:
+                moved = self._towards(request, editor, strengths, progress)
+            return measured(latent, moved, spent)
 
     def slider(self, direction: Direction, *, arm: Arm | None = None) -> Slider:
         """The slider of one direction, with its measurements so far."""
@@ -200,9 +170,13 @@ class Session:
         editor = default_manipulation(self.latent, [direction], {} if arm is None else {"arm": arm})
         return self._apply(editor, [direction], [1.0], "sum").slider
 
-    def _towards(
-        self, request: EditRequest, editor: Editor, strengths: _Strengths, spent: _Spent, progress: Progress | None
-    ) -> list[list[EditResult]]:
+    def _request(self, **options: Any) -> EditRequest:
+        """The request with these options; those that belong to encoding are refused."""
+        if late := [f"`{name}`" for name in _ENCODING if options.get(name) is not None]:
+            raise ConfigError(f"the images are encoded already. Give {' and '.join(late)} to `encode`, or use `edit`")
+        return EditRequest.of(**options)
+
+    def _towards(self, request: EditRequest, editor: Editor, strengths: _Strengths, progress: Progress | None) -> Moved:
         """Move the images towards a text, by any editor."""
         latent = self.latent
         targets = target_texts(latent, **request.target)
@@ -218,9 +192,7 @@ class Session:
         extra = Refinement().evaluations if refine else 0
         extra += sum(editor.evaluations(latent, strength=strength) for strength in more)
         notes = default_note(request.method, latent.backbone, instructed=latent.instructed)
-        return measured(
-            latent,
-            spent,
+        return Moved(
             steps=[dataclasses.replace(step, notes=(*notes, *step.notes)) for step in steps],
             records=records,
             target=target,
@@ -229,9 +201,7 @@ class Session:
             ],
         )
 
-    def _along(
-        self, request: EditRequest, editor: EIM, strengths: _Strengths, spent: _Spent, progress: Progress | None
-    ) -> list[list[EditResult]]:
+    def _along(self, request: EditRequest, editor: EIM, strengths: _Strengths, progress: Progress | None) -> Moved:
         """Move the images along directions, by `EIM`."""
         latent = self.latent
         swept = strengths is not None
@@ -243,7 +213,7 @@ class Session:
         names = {FIELD_NAMES.get(name, name) for name in request.settings}
         given = [name for name in _ARM_SETTINGS if name in names or isinstance(request.method, EIM)]
         editor = default_manipulation(latent, directions, {name: getattr(editor, name) for name in given})
-        applied = self._apply(editor, directions, shares, check_combine(request.combine))
+        applied = self._apply(editor, directions, shares, request.combine)
         applied.slider.progress = progress
         steps = applied.slider.edit(strengths)
         images = range(len(latent))
@@ -259,9 +229,7 @@ class Session:
         searching = sum(search.evaluations(guided=branches(search.guidance)) for search in searches)
         if records[0].refine:
             searching += Refinement().evaluations * len(searches)
-        return measured(
-            latent,
-            spent,
+        return Moved(
             steps=steps,
             records=records,
             target=latent.condition + applied.slider.direction.condition.expand(len(latent)),
@@ -360,7 +328,7 @@ class Session:
                 target_caption=target,
                 strengths=(1.0,),
                 directions=tuple(directions[index]) if directions else (),
-                combine=check_combine(request.combine),
+                combine=request.combine,
                 auto_mask=auto_mask,
                 refine=refined,
                 stepped="flow map" if mapped else "velocity",

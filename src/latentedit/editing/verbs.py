@@ -7,54 +7,64 @@ from typing import Any, Unpack, overload
 
 import torch
 from PIL import Image
-from typing_extensions import TypedDict
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
-from latentedit.directions.composition import check_combine
 from latentedit.directions.direction import Direction, is_unconditional
-from latentedit.editing.request import EditRequest
+from latentedit.directions.hsds import HSDS
+from latentedit.editing.request import EditOptions, EditRequest, MoveOptions, takes_options
 from latentedit.editing.result import EditResult
-from latentedit.editing.session import IdentifyOptions, MoveOptions, Session, SweepOptions
-from latentedit.editors.base import Editor, make_editor
+from latentedit.editing.session import Session
+from latentedit.editors.base import make_editor
 from latentedit.editors.eim import EIM, Arm
 from latentedit.guard.guard import guarded
 from latentedit.latents import encode as encoding
-from latentedit.latents.captions.base import Captioner
 from latentedit.latents.encode import ChangeLike, ImageLike
-from latentedit.latents.images import MaskLike, preview_of
+from latentedit.latents.images import SourceImage, preview_of
 from latentedit.latents.joint import JointLatent
-from latentedit.latents.record import Combine
 from latentedit.models.base import Backbone, check_model
 
 PREVIEW_STRENGTHS = (0.0, 0.5, 1.0)  # strengths shown in the preview of a direction
 
 
-def identify(latent: JointLatent, **options: Unpack[IdentifyOptions]) -> Direction:
+def identify(
+    latent: JointLatent,
+    *,
+    prompt: str | Sequence[str] | None = None,
+    change: ChangeLike | Sequence[ChangeLike] | None = None,
+    instruction: str | Sequence[str] | None = None,
+    method: HSDS | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Direction:
     """Find the direction from the captions of images to another text; see `Session.identify`."""
-    return Session(latent).identify(**options)
+    target: dict[str, Any] = {"prompt": prompt, "change": change, "instruction": instruction}
+    return Session(latent).identify(**target, method=method, seed=seed, progress=progress)
 
 
+@takes_options
 def manipulate(
     latent: JointLatent,
     direction: Direction | Sequence[Direction],
     *,
-    strength: float | Sequence[float] = 1.0,
+    progress: Progress | None = None,
     **options: Unpack[MoveOptions],
 ) -> EditResult:
     """Move one image along a direction, or along several at once; see `Session.manipulate`.
 
     A `Session` takes several images, which are a `ConfigError` here, and caches what the next strength needs.
     """
-    return _single_session(latent).manipulate(direction, strength=strength, **options)[0]
+    return _single_session(latent).manipulate(direction, progress=progress, **options)[0]
 
 
+@takes_options
 def sweep(
     latent: JointLatent,
     direction: Direction | Sequence[Direction] | None = None,
     *,
     strengths: Sequence[float],
-    **options: Unpack[SweepOptions],
+    progress: Progress | None = None,
+    **options: Unpack[MoveOptions],
 ) -> list[EditResult]:
     """Move one image to several strengths: along a direction, or towards a text by any editor.
 
@@ -64,69 +74,40 @@ def sweep(
         sweep(latent, glasses, strengths=[0, 0.5, 1])
         sweep(latent, change="=> glasses", method="flowslider", strengths=[0, 0.5, 1], num_inference_steps=20)
     """
-    return _single_session(latent).sweep(direction, strengths=strengths, **options)[0]
-
-
-class _EditOptions(TypedDict, total=False, extra_items=Any):
-    """Arguments of `edit` for one image and for several alike; others are settings of the editor."""
-
-    change: ChangeLike | Sequence[ChangeLike] | None
-    instruction: str | Sequence[str] | None
-    direction: Direction | Path | Sequence[Direction | Path] | None
-    captioner: str | Captioner | None
-    references: Sequence[ImageLike]
-    mask: MaskLike | None
-    strength: float | Sequence[float]
-    method: str | Editor | None
-    combine: Combine
-    complete: bool
-    auto_mask: bool | None
-    refine: bool | None
-    seed: int
-    force: bool
+    return _single_session(latent).sweep(direction, strengths=strengths, progress=progress, **options)[0]
 
 
 @overload
 def edit(
-    model: Backbone,
-    image: ImageLike,
-    *,
-    prompt: str | None = None,
-    source_prompt: str | None = None,
-    progress: Progress | None = None,
-    **options: Unpack[_EditOptions],
+    model: Backbone, image: ImageLike, *, progress: Progress | None = None, **options: Unpack[EditOptions]
 ) -> EditResult: ...
 
 
 @overload
 def edit(
     model: Backbone,
-    image: list[ImageLike] | list[str] | list[Path] | list[Image.Image] | tuple[ImageLike, ...],
+    image: list[ImageLike] | list[str] | list[Path] | list[Image.Image] | list[SourceImage] | tuple[ImageLike, ...],
     *,
-    prompt: str | Sequence[str] | None = None,
-    source_prompt: str | Sequence[str] | None = None,
     progress: Progress | None = None,
-    **options: Unpack[_EditOptions],
+    **options: Unpack[EditOptions],
 ) -> list[EditResult]: ...
 
 
+@takes_options
 def edit(
     model: Backbone,
     image: ImageLike | Sequence[ImageLike],
     *,
-    prompt: str | Sequence[str] | None = None,
-    source_prompt: str | Sequence[str] | None = None,
     progress: Progress | None = None,
-    **options: Unpack[_EditOptions],
+    **options: Unpack[EditOptions],
 ) -> EditResult | list[EditResult]:
     """Edit images as ``latentedit edit`` does.
 
     Args:
         image: one, or a list; a list runs as one batch for each size that the model needs.
-        prompt: target caption, as in `EditRequest`.
-        source_prompt: source caption, as in `EditRequest`.
-        options: the other arguments of `EditRequest`, whose tuples may be given as one value or as any sequence. Other
-            names are settings of the editor, such as ``num_inference_steps`` and ``guidance_scale``.
+        progress: called with what is done, the steps done and their number.
+        options: the fields of `EditRequest`, whose tuples may be given as one value or as any sequence. Other names are
+            settings of the editor, such as ``num_inference_steps`` and ``guidance_scale``.
 
     Returns:
         One result, or a list in the order of the images.
@@ -137,8 +118,7 @@ def edit(
     Example:
         edit(model, "me.png", change="=> glasses", method="flowedit", num_inference_steps=20, guidance_scale=3)
     """
-    request = EditRequest.of(prompt=prompt, source_prompt=source_prompt, **options)
-    results = edit_images(model, encoding.as_list(image), request, progress=progress)
+    results = edit_images(model, encoding.as_list(image), EditRequest.of(**options), progress=progress)
     return results[0] if isinstance(image, ImageLike) else results
 
 
@@ -151,7 +131,8 @@ def edit_images(
 
 def read_directions(request: EditRequest, model: Backbone | None = None) -> EditRequest:
     """The request with its direction files loaded; with a model, on its device."""
-    check_combine(request.combine)
+    if not request.direction:
+        return request
     directions = [Direction.load(item) if isinstance(item, Path) else item for item in request.direction]
     if model is not None:
         for direction in directions:
@@ -176,7 +157,17 @@ def run(
     """
     check_model(model)
     request.check_target()
-    request = read_directions(request, model)
+    with model.unchanged():
+        return _run(model, images, read_directions(request, model), strengths, progress)
+
+
+def _run(
+    model: Backbone,
+    images: Sequence[ImageLike],
+    request: EditRequest,
+    strengths: Sequence[float] | None,
+    progress: Progress | None,
+) -> list[list[EditResult]]:
     opened = [encoding.open_image(image) for image in images]
     captions, targets = (
         None if text is None else encoding.broadcast_texts(text, len(opened), what)
@@ -208,9 +199,8 @@ def run(
             references=request.references,
         )
         latent = dataclasses.replace(guarded(latent, force=request.force), completions=completions)
-        own = dataclasses.replace(request, prompt=None if prompts is None else tuple(prompts))
-        rows = Session(latent).run(own, strengths, progress=progress)
-        results |= {index: [row[item] for row in rows] for item, index in enumerate(group)}
+        own = request if prompts is None else dataclasses.replace(request, prompt=tuple(prompts))
+        results |= zip(group, Session(latent).run(own, strengths, progress=progress), strict=True)
     return [results[index] for index in range(len(opened))]
 
 

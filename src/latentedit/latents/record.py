@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from latentedit.core.errors import ConfigError, FileFormatError
-from latentedit.core.settings import MAX_STRENGTHS
+from latentedit.core.settings import MAX_STRENGTHS, Combine
 from latentedit.latents.captions.change import MAX_LETTERS
 from latentedit.latents.images import SourceImage
 from latentedit.models.base import Backbone
@@ -32,9 +32,6 @@ _RECORDED = ("latentedit", "torch", "diffusers", "transformers")
 _SHOWN_LETTERS = 80
 
 Caption = Annotated[str, Field(max_length=MAX_LETTERS)]
-
-# How the cross-talk of combined directions is handled, see `directions.composition`.
-Combine = Literal["sum", "inverse", "projection"]
 
 # What a file shows: the edited image, source and edited image side by side, or images by strength.
 Output = Literal["image", "sheet", "sweep"]

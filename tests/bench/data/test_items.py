@@ -41,7 +41,7 @@ def dataset(*items: Item) -> Dataset:
         ("a woman with pale skin, long hair", "a man with, short hair => a woman with, long hair"),
     ],
 )
-def test_a_change_is_told_in_the_words_of_the_captions(target: str, change: str) -> None:
+def test_a_change_is_described_in_the_words_of_the_captions(target: str, change: str) -> None:
     item = dataclasses.replace(ITEM, source_caption="a man with pale skin, short hair", target_caption=target)
     assert item.change == change
 

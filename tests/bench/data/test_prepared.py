@@ -92,16 +92,16 @@ def test_truths_and_a_classifier_may_be_missing_and_sizes_must_agree() -> None:
 
 
 def test_completed_items_have_the_captions_of_the_classifier() -> None:
-    """The rest of a partial caption is read from the image; the same items are asked for the same changes."""
+    """The rest of a partial caption is read from the image; the same items request the same changes."""
     partial, completed, full = (
         counterfactual("portraits", "test", captions=c) for c in ("partial", "completed", "full")
     )
-    asked = [index for index, item in enumerate(full.items[:12]) if item.about["asked"]]
-    batch = prepare(RenderedNetwork(), [completed.items[index] for index in asked])
+    requested = [index for index, item in enumerate(full.items[:12]) if item.about["requested"]]
+    batch = prepare(RenderedNetwork(), [completed.items[index] for index in requested])
     reader = reader_for(batch.latent.backbone)
-    read = reader.caption(to_tensor([completed.items[index].image() for index in asked]))
+    read = reader.caption(to_tensor([completed.items[index].image() for index in requested]))
     pairs = list(zip(batch.latent.captions, batch.targets, strict=True))
-    for index, caption, (source, target) in zip(asked, read, pairs, strict=True):
+    for index, caption, (source, target) in zip(requested, read, pairs, strict=True):
         assert source == caption
         assert changed_phrases(source, target) == changed_phrases(
             partial.items[index].source_caption, partial.items[index].target_caption

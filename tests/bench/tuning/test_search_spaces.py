@@ -41,7 +41,7 @@ from tests.directions.mixtures import mixture_latent
 def latent_of(name: str) -> JointLatent:
     """Two latents that the model need not have encoded: costs depend on grids and on texts being there."""
     model: Any = load(name, device="cpu")
-    model.grid = functools.cache(model.grid)  # asked for ten thousand times, of sixty numbers of steps
+    model.grid = functools.cache(model.grid)  # called ten thousand times, with sixty numbers of steps
     texts = ("a person with glasses", "a person with a beard")
     z = torch.zeros((2, *model.latent_shape(128, 128)))
     return JointLatent(backbone=model, z=z, condition=model.embed(texts), captions=texts)

@@ -77,7 +77,7 @@ class KeepRecord:
             if json.loads(record.to_json()) != fields:
                 raise ValueError("it has unknown fields")
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            why = f"{name} has no record of latentedit keep. Give a PNG that latentedit keep wrote"
+            why = f"{name} contains no record of latentedit keep. Pass a PNG written by latentedit keep"
             raise FileFormatError(why) from error
         return record
 
@@ -121,7 +121,8 @@ class KeepResult:
         outside_db_before: PSNR of the editor's image against the original outside the mask.
         outside_db_after: the same of the result; infinite where it is identical.
         doubts: what is uncertain, one clause each.
-        detected: all that was detected, at the working size; None if the images could not be compared.
+        given: the editor's image as it was given; ``edited`` is the same image turned upright.
+        analysis: alignment, colors and detected change, which `check` reuses.
     """
 
     original: PixelImage
@@ -145,7 +146,8 @@ class KeepResult:
     outside_db_after: float
     doubts: tuple[str, ...]
     record: KeepRecord
-    detected: Change | None = dataclasses.field(default=None, repr=False)
+    given: PixelImage
+    analysis: Analysis
 
     def __repr__(self) -> str:
         return f"<KeepResult {self.original.name[-40:]!r}: {self.verdict}, {100 * self.changed_share:.2f} % changed>"
@@ -156,9 +158,21 @@ class KeepResult:
         return self.kept.image
 
     @property
+    def detected(self) -> Change | None:
+        """All that was detected, at the working size; None if the images could not be compared."""
+        return self.analysis.change
+
+    @property
+    def whole(self) -> "KeepResult":
+        """The result without mask, at strength 1 and with all changes, from the same analysis."""
+        if self.record.mask is None and self.record.only is None and self.record.strength == 1:
+            return self
+        return _composed(self.original, self.given, self.analysis)
+
+    @property
     def measures(self) -> dict[str, Any]:
         """Verdict and measurements as plain values."""
-        others = {"original", "edited", "kept", "mask", "matrix", "record", "detected"}
+        others = {"original", "edited", "kept", "mask", "matrix", "record", "given", "analysis"}
         names = (field.name for field in dataclasses.fields(self))
         return {name: getattr(self, name) for name in names if name not in others}
 
@@ -233,38 +247,39 @@ def keep(
         1 to 8 s on one core, and about 40 bytes a pixel.
     """
     if not 0 <= strength <= 1:
-        raise ConfigError(f"the strength is from 0, the original, to 1, the whole change; got {strength:g}")
+        raise ConfigError(f"strength must be between 0 (the original) and 1 (the full change); got {strength:g}")
     first, second = read_pixels(original, "the original"), read_pixels(edited, "the edited image")
     third = None if mask is None else read_pixels(mask, "the mask")
-    bounds, convention = (1, "") if third is None else bounds_of(third, first.size)
+    bounds = None if third is None else bounds_of(third, first.size)
     report = progress or (lambda *_: None)
     report(_STEPS, 0, 2)
     found = analyze(first, second)
     report(_STEPS, 1, 2)
-    change, registration, verdict = found.change, found.registration, found.verdict
-    local = change if verdict == "kept" else None
-    whole, tones, changes = _what_to_keep(registration, local, verdict, only)
-    weight = whole * bounds
-    pixels = composite(
-        found.original.pixels,
-        found.edited.pixels,
-        weight,
-        matrix=found.frame.matrix,
-        tones=tones,
-        mismatch=None if local is None else local.mismatch,
-        sharpening=0.0 if local is None else local.sharpening,
-        strength=strength,
-        space=first.space,
-        edited_space=second.space,
-    )
-    if local is not None and local.exact:
-        pixels = np.where((weight * strength >= 1)[..., None], found.edited.pixels, pixels)
-    kept = dataclasses.replace(first, pixels=_with_alpha(pixels, first, found.original.pixels))
+    result = _composed(first, second, found, mask=third, bounds=bounds, strength=strength, only=only)
     report(_STEPS, 2, 2)
+    return result
+
+
+def _composed(
+    first: PixelImage,
+    second: PixelImage,
+    found: Analysis,
+    *,
+    mask: PixelImage | None = None,
+    bounds: tuple[Array, str] | None = None,
+    strength: float = 1.0,
+    only: Sequence[int] | None = None,
+) -> KeepResult:
+    """Put the change on the original, and measure the result; ``bounds`` are those of the mask."""
+    limit, convention = (1, "") if bounds is None else bounds
+    change, registration, verdict = found.change, found.registration, found.verdict
+    whole, tones, changes = _what_to_keep(registration, change if verdict == "kept" else None, verdict, only)
+    weight = whole * limit
+    kept = dataclasses.replace(first, pixels=_pixels(first, second, found, weight, tones, strength))
     outside = weight <= SEEN
     resized_edit = dataclasses.replace(found.upright, pixels=resized(found.upright.pixels, first.size))
     clear, opaque = transparency_changed(first, kept)
-    inverted = third is not None and looks_inverted(whole > 0.5, np.asarray(bounds) > 0)
+    inverted = bounds is not None and looks_inverted(whole > 0.5, np.asarray(limit) > 0)
     return KeepResult(
         original=first,
         edited=found.upright if found.turned else second,
@@ -289,15 +304,38 @@ def keep(
         record=KeepRecord(
             original=KeptImage(name=first.name, fingerprint=first.fingerprint),
             edited=KeptImage(name=second.name, fingerprint=second.fingerprint),
-            mask=None if third is None else KeptImage(name=third.name, fingerprint=third.fingerprint),
+            mask=None if mask is None else KeptImage(name=mask.name, fingerprint=mask.fingerprint),
             strength=float(strength),
             only=None if only is None else tuple(only),
             verdict=verdict,
             versions={name: importlib.metadata.version(name) for name in ("latentedit-keep", "numpy")}
             | {"opencv": cv2.__version__, "python": platform.python_version()},
         ),
-        detected=change,
+        given=second,
+        analysis=found,
     )
+
+
+def _pixels(
+    first: PixelImage, second: PixelImage, found: Analysis, weight: Array, tones: Tones, strength: float
+) -> Pixels:
+    """The original's pixels with the change at this opacity; an exact change is copied bit for bit."""
+    local = found.change if found.verdict == "kept" else None
+    pixels = composite(
+        found.original.pixels,
+        found.edited.pixels,
+        weight,
+        matrix=found.frame.matrix,
+        tones=tones,
+        mismatch=None if local is None else local.mismatch,
+        sharpening=0.0 if local is None else local.sharpening,
+        strength=strength,
+        space=first.space,
+        edited_space=second.space,
+    )
+    if local is not None and local.exact:
+        pixels = np.where((weight * strength >= 1)[..., None], found.edited.pixels, pixels)
+    return _with_alpha(pixels, first, found.original.pixels)
 
 
 def _with_alpha(pixels: Pixels, first: PixelImage, compared: Pixels) -> Pixels:
@@ -323,7 +361,7 @@ def keep_again(
     for what, given, before in zip(names, (first, second, third), recorded, strict=True):
         if (given and given.fingerprint) != (before and before.fingerprint):
             used = f"it was {before.name or 'another'}" if before else "there was none"
-            raise ConfigError(f"the {what} is not the one of the record: {used}. Give what was used")
+            raise ConfigError(f"the {what} differs from the recorded one: {used}. Pass the one that was used")
     return keep(first, second, mask=third, strength=record.strength, only=record.only, progress=progress)
 
 
@@ -388,7 +426,7 @@ def _what_to_keep(
     size, changes = registration.size, () if change is None else separate_changes(change, registration.size)
     unknown = [number for number in only or () if not 1 <= number <= len(changes)]
     if unknown:
-        there = f"there are {len(changes)}, numbered from 1" if changes else "no separate changes were found"
+        there = f"the changes are numbered 1 to {len(changes)}" if changes else "no separate changes were found"
         raise ConfigError(f"there is no change {unknown[0]}: {there}. Leave it out")
     if change is not None:
         chosen = True if only is None else np.isin(change.numbers, list(only))
@@ -426,7 +464,7 @@ def _doubts(original: PixelImage, edited: PixelImage, found: Analysis, mask: tup
         off, out, is_cast = registration.uncertainty_px, registration.outside_share, found.verdict == "nothing found"
         doubts |= {
             f"the alignment is uncertain by {off:.1f} px": off > _UNSURE_PX,
-            f"{100 * out:.0f} % of the original lie outside of the editor's image": out > 0.02,
+            f"{100 * out:.0f} % of the original is outside the edited image": out > 0.02,
             f"all colors changed by {cast:.0f} of 255 levels; that was undone": is_cast and cast > _SHIFTED,
             f"nothing larger than {change.least_px} px changed; what is smaller was not kept": is_cast,
             f"{change.count} separate changes: some may be damage by the editor": (

@@ -14,25 +14,29 @@ from latentedit_keep.registration import Registration
 from latentedit_keep.tones import Tones, first_guess, fit_blur, fit_sharpening, fit_tones, lost_colors, matched
 from latentedit_keep.transparency import alpha_change
 
-WORKING_SIDE_PX = 1400  # longest side for detection; the mask of a larger image is enlarged
+WORKING_SIDE_PX = 1400  # longest side for detection, at which 12 megapixels take 7 s; the mask is then enlarged
 _GUESS_SIDE_PX = 700  # longest side for the first guess
-_ROUNDS = 3
+_ROUNDS = 3  # of colors and detection, each on the pixels that the round before left unchanged
 _GUARD = 0.006  # of the side: margin around a change that does not count as unchanged
 _DETAIL_LEVELS = 4.0  # fine contrast from which on a pixel belongs to detail
 _MISMATCH = (0.02, 10.0)  # sigma as a share of the side, and bound in levels
-_STRANGERS = (0.1, 16)  # agreement and inliers below both of which images have nothing in common
+# Agreement and inliers below both of which images have nothing in common. Different images had at most 0.01 and 6, the
+# same image at least 0.46 and 26.
+_STRANGERS = (0.1, 16)
 _REFRAMED_ZOOM = 0.1  # deviation of the zoom from 1 above which the editor reframed the image
 _REFRAMED_OUTSIDE = 0.3  # share of the original outside the frame, likewise
 NOTHING = 3e-4  # mean of the mask below which nothing was found
 _CERTAIN_SIDE = 0.03  # of the root of the area: side of a change that is found for certain; see docs/results/check.md
 _GLOBAL_UNCHANGED = 0.25  # unchanged share below which a change is global
-_GLOBAL_RESIDUAL = 6.0  # coarse difference of the rest in levels above which a change is global
+_GLOBAL_RESIDUAL = 6.0  # coarse difference of the rest in levels above which a change is global; usual are 0.4 to 4.3
 _GLOBAL_STRUCTURE = 0.6  # correlation of the unchanged part below which the image was redrawn
 _RESTYLED = (0.15, 0.95)  # unchanged share of the detail, and structure, below both of which it was restyled
-_GLOBAL_CAST = 22.0  # mean change of colors in levels above which it was intended; casts are below 17
+_GLOBAL_CAST = 22.0  # mean change of colors in levels above which it was intended; local edits had at most 16.4
 _IN_PLACE = (0.85, 0.5)  # structure and agreement from which on a large residual is not a global change
 _UNSURE = (0.3, 0.3, 100)  # structure, agreement and inliers below all of which the alignment is a guess
-_LAYOUT = (0.5, 0.4, 0.2)  # layout correlation of a redrawn image, in general and from the third, an agreement, on
+# Layout correlation of a redrawn image, in general and from the third, an agreement, on. Of 36 pairs, those redrawn in
+# place had 0.59 to 0.88 (one 0.48), others up to 0.47 (two 0.56 and 0.60).
+_LAYOUT = (0.5, 0.4, 0.2)
 
 Verdict = Literal[
     "kept",

@@ -12,29 +12,29 @@ from latentedit_keep.base.errors import ConfigError
 if TYPE_CHECKING:
     from latentedit_keep.checking import Report
 
-_EDITED = "The output of an editor, or a folder of images with the same names. Not with a list."
-_MASK = "White where the image may change, of the original's size; or a folder of masks with the same names."
-_OUTSIDE = "Part of the image that may change outside, such as 0.1%. Default: 0.1% with a mask, no limit without one."
+_EDITED = "The edited image, or a folder of images with the same names. Omit it for a list."
+_MASK = "Mask of the original's size, white where the image may change; or a folder of masks with the same names."
+_OUTSIDE = "Share of the image that may change outside, such as 0.1%. Default: 0.1% with a mask, otherwise no limit."
 _LISTS = (".csv", ".json")
-_CODES = {"failed": 1, "unsure": 3, "passed": 0}  # the worst first: many pairs have the code of the worst
+_CODES = {"failed": 1, "unsure": 3, "passed": 0}  # the worst first, which is the exit code for many pairs
 
 
 def check(
     original: Annotated[
         Path,
-        typer.Argument(help="The original, a folder, or a list (.csv, .json) of pairs.", show_default=False),
+        typer.Argument(help="The original image, a folder, or a list of pairs (.csv, .json).", show_default=False),
     ],
     edited: Annotated[Path | None, typer.Argument(help=_EDITED, show_default=False)] = None,
     mask: Annotated[Path | None, typer.Option("--mask", help=_MASK)] = None,
     max_outside: Annotated[str | None, typer.Option("--max-outside", help=_OUTSIDE)] = None,
-    expect_size: Annotated[bool, typer.Option("--expect-size", help="Fail if the size changed.")] = False,
-    panel: Annotated[Path | None, typer.Option("--panel", help="Write an image of what changed.")] = None,
+    expect_size: Annotated[bool, typer.Option("--expect-size", help="Fail if the sizes differ.")] = False,
+    panel: Annotated[Path | None, typer.Option("--panel", help="Write an image that outlines the changes.")] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder of the reports on many pairs; a stopped run continues."),
+        typer.Option("--output", "-o", help="Folder for the reports on many pairs; run again to resume."),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option("--workers", help="Number of processes for many pairs. Default: one for each core.")
+        int | None, typer.Option("--workers", help="Number of processes for many pairs. Default: one per core.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
@@ -60,9 +60,9 @@ def check(
         from latentedit_keep.check_folder import check_many
 
         if panel is not None:
-            raise ConfigError("--panel is for a single pair; reports on many have panels. Leave it out")
+            raise ConfigError("--panel is for a single pair; reports on many pairs include panels. Leave it out")
         if output is None:
-            raise ConfigError("many pairs need a folder for the reports. Name one with -o")
+            raise ConfigError("many pairs need an output folder for the reports. Name one with -o")
         options = {"max_outside": limit, "expect_size": expect_size}
         with progress_bar(quiet=quiet or as_json) as progress:
             printed = check_many(original, edited, mask, output, workers=workers, progress=progress, **options)
@@ -97,11 +97,11 @@ def check(
 
 
 def share(text: str, name: str) -> float:
-    """The part that a text means, such as 0.1%; ``name`` is what an error calls it."""
+    """The share that a text such as 0.1% states; errors name the argument."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(%?)\s*", text)
     part = float(found[1]) / (100 if found[2] else 1) if found else 2.0
     if part > 1:
-        raise ConfigError(f"{name} takes a part of the image, such as 0.1% or 0.001; got {text!r}")
+        raise ConfigError(f"{name} must be a share from 0 to 1, such as 0.001 or 0.1%; got {text!r}")
     return part
 
 

@@ -70,7 +70,7 @@ def check_many(
     if workers is not None and workers < 1:
         raise ConfigError(f"`workers` must be at least 1; got {workers}")
     if output.resolve() in {place.resolve() for place in (original, edited, mask) if place is not None}:
-        raise OutputError(f"the folder {output} holds the images themselves. Choose another name")
+        raise OutputError(f"the output folder {output} is an input folder. Choose another one")
     for folder in (output, *(output / name for name in ("reports", "panels", "pages"))):
         make_folder(folder)
     found: dict[str, dict[str, Any] | str] = {}
@@ -90,10 +90,10 @@ def _pairs(original: Path, edited: Path | None, mask: Path | None) -> tuple[dict
     """The pairs by name, and the images that have no partner."""
     if not original.is_dir():
         if edited is not None or mask is not None:
-            raise ConfigError(f"the list {original} names edited images and masks itself. Leave the others out")
+            raise ConfigError(f"the list {original} already names edited images and masks. Leave out the other paths")
         return _listed(original), {}
     if edited is None or not edited.is_dir() or (mask is not None and not mask.is_dir()):
-        raise ConfigError(f"either all are folders or none is; got {original}, {edited} and {mask}")
+        raise ConfigError(f"{original} is a folder, so the others must be folders too; got {edited} and {mask}")
     (pairs, failed), masks = paired(original, edited), {} if mask is None else images_by_name(mask)
     found = {as_text(name): (*pair, masks.get(name)) for name, pair in pairs.items()}
     return found, {as_text(name): why for name, why in failed.items()}
@@ -112,24 +112,24 @@ def _listed(place: Path) -> dict[str, Pair]:
             original, edited, mask = places
             name = str(row.get("name") or Path(edited).stem)
             if name in pairs:
-                raise ConfigError(f"{place}: two pairs are called {name!r}. Give them different names")
+                raise ConfigError(f"{place}: two pairs are named {name!r}. Give them different names")
             pairs[name] = (place.parent / original, place.parent / edited, mask and place.parent / mask)
     except LatentEditError:
         raise
     except (ValueError, TypeError, AttributeError, csv.Error) as error:
         raise FileFormatError(f'{place} is not a list of pairs. Give each an "original" and an "edited"') from error
     if not pairs:
-        raise ConfigError(f"{place} contains no pairs. Add a row for each")
+        raise ConfigError(f"{place} contains no pairs. Add one row per pair")
     return pairs
 
 
-def _each(measure: Callable[..., Any], pairs: Mapping[str, Pair], workers: int | None) -> Any:
+def _each(measure: Callable[..., Any], pairs: Mapping[str, Pair], workers: int | None, *, method: str = "spawn") -> Any:
     """Names and results as they are finished."""
     count = min(os.cpu_count() or 1 if workers is None else workers, len(pairs))
     if count == 1:
         yield from ((name, measure(name, pair)) for name, pair in pairs.items())
         return
-    context = multiprocessing.get_context("spawn")
+    context: Any = multiprocessing.get_context(method)
     with concurrent.futures.ProcessPoolExecutor(count, mp_context=context, initializer=_start) as pool:
         try:
             names = {pool.submit(measure, name, pair): name for name, pair in pairs.items()}
@@ -146,14 +146,14 @@ def _each(measure: Callable[..., Any], pairs: Mapping[str, Pair], workers: int |
 
 
 def _start() -> None:
-    """In each process: one thread; Ctrl-C is left to the first process, without which none goes on."""
+    """In each process: one thread; Ctrl-C is handled by the parent, which the process does not outlive."""
     end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
 
 
 def _checked(name: str, pair: Pair, *, output: Path, limits: dict[str, Any]) -> dict[str, Any] | str:
-    """The report on a pair as plain values, or why there is none; one that was made of the same files is read again."""
+    """The report on a pair as plain values, or an error message; a stored report on the same files is reused."""
     slug = _slug(name)
     try:
         contents = [b"" if place is None else read_content(place) for place in pair]
@@ -174,7 +174,7 @@ def _checked(name: str, pair: Pair, *, output: Path, limits: dict[str, Any]) -> 
 
 
 def _finished(place: Path, key: str) -> dict[str, Any] | None:
-    """The report in a file, if it is whole and was made of the same files and limits."""
+    """The report in a file if it is intact and has the same key."""
     with contextlib.suppress(LatentEditError, TypeError, KeyError):
         before = read_json(place)
         if before["key"] == key and before["checksum"] == _checksum(before["report"]):

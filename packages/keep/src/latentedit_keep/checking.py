@@ -37,7 +37,7 @@ _LEAST_SHARE = 4e-4  # uncertainty of every share: smaller changes are not detec
 _SPECK = 5e-5  # share below which a region is not listed
 _MEAN_RADIUS = 0.38  # mean distance of a square's points from its center, as a share of its side
 _UNSEEN = {"shift": 0.5, "zoom": 0.002, "turn": 0.1, "cast": 2.0}  # px, 1, degrees and levels below which none is named
-_ALIGNMENT = ("right_px", "down_px", "zoom", "rotation_degrees", "cast")
+_ALIGNMENT = ("right_px", "down_px", "zoom", "rotation_degrees", "cast")  # fields of `Report`
 _NAMES = ("ORIGINAL", "EDITED", "MASK")  # of files in a suggested command, if they have no path
 _AGAIN = "Edit once more with another instruction; if nothing changes again, use another editor."
 _STEPS = {
@@ -52,7 +52,7 @@ _STEPS = {
     "size": "Use {keep_all}: the result has the original's size.",
     "inverted": "Check which part of the mask may change: if it is the black part, invert the mask and check again.",
 }
-_PANEL_SIDE_PX = 720
+_PANEL_SIDE_PX = 720  # longer side of each of its two images
 _NUMBERED = 20  # regions with a number on the panel
 _GREEN, _RED, _BLUE = (40, 170, 80), (225, 50, 50), (60, 120, 230)
 
@@ -218,9 +218,10 @@ def outcome(report: Mapping[str, Any]) -> Literal["passed", "failed", "unsure"]:
 
 
 def check(
-    original: ImageLike,
-    edited: ImageLike,
+    original: ImageLike | None = None,
+    edited: ImageLike | None = None,
     *,
+    kept: KeepResult | None = None,
     mask: ImageLike | None = None,
     max_outside: float | None = None,
     expect_size: bool = False,
@@ -234,6 +235,8 @@ def check(
     Args:
         original: 8 or 16 bits.
         edited: the output of any editor, of any size.
+        kept: a result of `keep` instead of the two images, whatever its mask and strength: the images are the same,
+            and are not analyzed again.
         mask: white where the image may change, of the original's size. Without a mask, the largest change counts as
             the edit and all others as outside.
         max_outside: share of the original's pixels that may change outside, in [0, 1]. By default 0.001 with a mask and
@@ -242,18 +245,23 @@ def check(
 
     Raises:
         ImageError: a file is not an image, or the mask does not fit the original.
-        ConfigError: ``max_outside`` is not in [0, 1].
+        ConfigError: ``max_outside`` is not in [0, 1], or the images are not given exactly once.
 
     Cost:
-        As `keep`: 1 to 8 s on one core.
+        As `keep`: 1 to 8 s on one core; less than a second with ``kept``.
     """
     if max_outside is not None and not 0 <= max_outside <= 1:
         raise ConfigError(f"`max_outside` is a share from 0 to 1; got {max_outside:g}")
-    first, second = read_pixels(original, "the original"), read_pixels(edited, "the edited image")
+    if kept is not None and original is None and edited is None:
+        first, second = kept.original, kept.given
+    elif kept is None and original is not None and edited is not None:
+        first, second = read_pixels(original, "the original"), read_pixels(edited, "the edited image")
+    else:
+        raise ConfigError("`check` needs either `original` and `edited` or `kept`. Pass one of the two")
     third = None if mask is None else read_pixels(mask, "the mask")
     plane, convention = (None, "") if third is None else mask_plane(third, first.size)
     allowed = None if plane is None else plane > 0.5
-    kept = keep(first, second, progress=progress)
+    kept = keep(first, second, progress=progress) if kept is None else kept.whole
     change, certain = kept.detected, _certain(kept)
     found = _found(kept, certain)
     if found == "faint change":

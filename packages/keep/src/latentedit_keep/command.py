@@ -13,25 +13,25 @@ from latentedit_keep.base.files import check_place, free_name, make_folder, sibl
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 
-_EDITED = "The output of an editor, of any size; or a folder of images with the same names."
-_OUTPUT = "Output file; by default a new one next to the original."
-_MASK = "White where a change may be kept; of the original's size."
-_ONLY = "Numbers of the separate changes to keep, such as 1,3."
+_EDITED = "The edited image, of any size, or a folder of images with the same names."
+_OUTPUT = "Output file, or folder for folders. Default: a new file next to the original."
+_MASK = "Mask of the original's size, white where changes may be kept."
+_ONLY = "Numbers of the changes to keep, such as 1,3. Default: all."
 _ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".ppm", ".heic", ".heif")
 
 
 def keep(
-    original: Annotated[Path, typer.Argument(help="The original, or a folder of images.", show_default=False)],
+    original: Annotated[Path, typer.Argument(help="The original image, or a folder of images.", show_default=False)],
     edited: Annotated[Path, typer.Argument(help=_EDITED, show_default=False)],
     output: Annotated[Path | None, typer.Option("--output", "-o", help=_OUTPUT)] = None,
     mask: Annotated[Path | None, typer.Option("--mask", help=_MASK)] = None,
-    strength: Annotated[float, typer.Option("--strength", help="From 0, the original, to 1, the whole change.")] = 1.0,
+    strength: Annotated[float, typer.Option("--strength", help="From 0 (the original) to 1 (the full change).")] = 1.0,
     only: Annotated[str | None, typer.Option("--only", help=_ONLY)] = None,
-    view: Annotated[Path | None, typer.Option("--view", help="Also write a page (.html) that compares them.")] = None,
+    view: Annotated[Path | None, typer.Option("--view", help="Also write an HTML page that compares them.")] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Keep only an editor's change, on the original's own pixels: no shift, no color cast, no loss. Needs no model.
+    """Copy only what an editor changed onto the original's own pixels: no shift, no color cast, no loss elsewhere.
 
     Examples:
         latentedit keep photo.jpg edited.png -o photo.kept.png
@@ -40,12 +40,12 @@ def keep(
         latentedit keep originals/ edited/ -o kept/
     """
     if only is not None and not re.fullmatch(r"\s*\d{1,6}(\s*,\s*\d{1,6})*\s*", only):
-        raise ConfigError(f"--only takes numbers with commas between them, such as 1,3; got {only!r}")
+        raise ConfigError(f"--only takes numbers of changes separated by commas, such as 1,3; got {only!r}")
     numbers = None if only is None else tuple(int(number) for number in only.split(","))
     if original.is_dir() or edited.is_dir():
         for name, value in {"--mask": mask, "--only": only, "--view": view}.items():
             if value is not None:
-                raise ConfigError(f"{name} is for a single image; got a folder. Name one image")
+                raise ConfigError(f"{name} is for a single pair, not for folders. Leave it out, or name two images")
         _keep_folder(original, edited, output, strength=strength, as_json=as_json, quiet=quiet)
         return
     output = output if output is not None else free_name(sibling_path(original, "kept.png"))
@@ -57,7 +57,7 @@ def keep(
     elif not quiet:
         _print(report)
     if report["verdict"] == "different images":
-        complain(f"{edited} shows nothing of {original}: the result is the original")
+        complain(f"{edited} cannot be aligned with {original}; the result is the unchanged original")
         raise typer.Exit(1)
 
 
@@ -73,9 +73,9 @@ def _keep_one(
     api.check_keep_output(first, output, inputs=read)
     if view is not None:
         if view.suffix.lower() not in (".html", ".htm"):
-            raise OutputError(f"the page {view.name!r} must end with .html. Use .html")
+            raise OutputError(f"--view writes an HTML page; got {view.name!r}. Use the extension .html")
         if view.resolve() in {place.resolve() for place in (output, *read)}:
-            raise OutputError(f"the page {view} is one of the images. Choose another name")
+            raise OutputError(f"the page {view} would overwrite an image. Choose another name")
         check_place(view)
     result, replaced = api.keep(first, edited, mask=mask, **options), output.exists()
     result.save(output)
@@ -94,7 +94,7 @@ def _print(report: dict[str, Any]) -> None:
         where = f"{100 * one.share:.2f} % of the image, {left},{top} to {right},{bottom}"
         rows.append((f"change {one.number}", where))
     print_rows(rows if report["view"] is None else [*rows, ("view", str(report["view"]))])
-    warn([*report["doubts"], *[f"{report['output']} was there before and was replaced"][: int(report["replaced"])]])
+    warn([*report["doubts"], *[f"{report['output']} already existed and was replaced"][: int(report["replaced"])]])
 
 
 def _keep_folder(
@@ -102,11 +102,11 @@ def _keep_folder(
 ) -> None:
     """Keep each pair of images with the same name; failures are listed at the end."""
     if not (originals.is_dir() and edited.is_dir()):
-        raise ConfigError(f"either both are folders or none is; got {originals} and {edited}")
+        raise ConfigError(f"original and edited image must be two files or two folders; got {originals} and {edited}")
     if output is None:
-        raise ConfigError("a folder needs a folder for the results. Name one with -o")
+        raise ConfigError("folders of images need an output folder. Name one with -o")
     if output.resolve() in (originals.resolve(), edited.resolve()):
-        raise OutputError(f"the folder {output} holds the images themselves. Choose another name")
+        raise OutputError(f"the output folder {output} is an input folder. Choose another one")
     (pairs, failed), done = paired(originals, edited), list[dict[str, Any]]()
     make_folder(output)
     with progress_bar(quiet=quiet or as_json) as progress:
@@ -128,21 +128,21 @@ def _keep_folder(
 
 
 def paired(originals: Path, edited: Path) -> tuple[dict[str, tuple[Path, Path]], dict[str, str]]:
-    """Images of two folders with the same name, and why others of the first are left out."""
+    """Pairs of images with the same name in two folders, and why other images of the first are skipped."""
     first, second = images_by_name(originals), images_by_name(edited)
     pairs = {name: (first[name], second[name]) for name in first if name in second}
     if not pairs:
-        raise ConfigError(f"no image of {originals} has one of the same name in {edited}. Rename them alike")
+        raise ConfigError(f"no image in {originals} has the same name as one in {edited}. Rename them to match")
     return pairs, {name: f"no image of this name in {edited}" for name in first if name not in second}
 
 
 def images_by_name(folder: Path) -> dict[str, Path]:
-    """Images of a folder by name without ending, sorted."""
+    """Images of a folder by name without extension, sorted."""
     found: dict[str, Path] = {}
     for place in sorted(folder.iterdir()):
         if place.suffix.lower() not in _ENDINGS or place.name.startswith(".") or place.is_dir():
             continue
         if (other := found.setdefault(place.stem, place)) != place:
             both = f"{other.name} and {place.name} in {folder}"
-            raise ConfigError(f"{both} differ in their endings only. Rename one of them")
+            raise ConfigError(f"{both} differ only in their extensions. Rename one of them")
     return found

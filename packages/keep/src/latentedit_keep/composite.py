@@ -6,7 +6,7 @@ from latentedit_keep.base.color import Pixels, Space, levels, opacity_of, put_on
 from latentedit_keep.base.warp import Array, Matrix, scaling, warped
 from latentedit_keep.tones import Tones, sharpened
 
-_STRIP_ROWS = 512
+_STRIP_ROWS = 512  # composited together, which bounds the memory
 _LEAST = 1 / 255  # mask values below leave a pixel unchanged, bit for bit
 _SHOWN = (-128.0, 383.0)  # domain of the tone curves
 _REACH_PX = 4  # margin of a strip, for the cubic kernel and the sharpening

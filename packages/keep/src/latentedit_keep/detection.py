@@ -20,18 +20,18 @@ _CHROMA = 1.4  # weight of differences in color against brightness
 _ACTIVITY_SHARES = (0, 0.2, 0.4, 0.55, 0.7, 0.8, 0.87, 0.92, 0.95, 0.97, 0.985, 0.995, 1)  # bins; edges are few
 _SAMPLES = 50_000  # pixels on which noise is measured
 _DOUBTS = 2.0  # standard deviations of the color fit within which colors count as equal
-HIGH, LOW = 8.0, 3.0  # hysteresis thresholds in multiples of the noise
+HIGH, LOW = 8.0, 3.0  # hysteresis thresholds in multiples of the noise; 5.5 and 2.6 found islands of noise
 
 # Replaced texture has no mean difference. Its capped differences have a higher mean than unchanged texture (.3 to .8).
 _DENSITY_SCALE_PX = 3.0
-_DENSITY_CAP = 4.0
+_DENSITY_CAP = 4.0  # multiple of the noise
 _DENSE = (1.6, 2.4)  # limit of that mean, and how far it rises where 1 % of the unchanged pixels exceed it
 
 _SAME = 4.0  # levels up to which colors look equal
 _WEAK = 12.0  # multiple of the noise below which a change has no step and ends where its density does
 _BLEEDS = 0.05  # share of a nearby change that counts as noise, since codecs smear it
-_BLEEDS_PX = 6.0
-_BLEEDS_FROM = 20.0  # levels
+_BLEEDS_PX = 6.0  # sigma of that smear
+_BLEEDS_FROM = 20.0  # levels of a change from which it smears
 _STEP = 0.35  # share of a sharp step from which on a pixel belongs to it; missing pixels are seen, extra ones are not
 _BEYOND = 2.0  # bound on extrapolated noise: edges of removed objects exceed all others
 _STRUCTURE_SIGMA = (1.5, 1 / 200)  # window in pixels at least, and as a share of the side
@@ -46,7 +46,7 @@ _VISIBLE = (12.0, 5.0)  # levels of a difference, and of its fine detail, from w
 _FADES = 0.02  # of the side: how far a fainter change fades
 _EDGE_PX = 3  # margin along the edited image's border in which the mask is extrapolated
 _TAIL = 0.99  # the noise is scaled so that this share of unchanged pixels is below the lower threshold
-_FAR = 0.04  # of the side: distance from a change at which pixels count for that, since changes fade
+_FAR = 0.04  # of the side: distance from a change beyond which pixels count as unchanged for that, since changes fade
 _SURE_PX = 3  # pixels above the higher threshold that are not chance
 _OUTWEIGHS = 3.0  # required multiple of the heaviest component without sure pixels
 _LEAST_WEIGHT = 4e-4  # of the squared side: least weight of a component; so many certain pixels suffice alone

@@ -17,7 +17,7 @@ _SPREAD = 0.5  # of the image's width or height, over which equal corners lie: a
 _NOISE_LEVELS = 8  # differences below, in specks, are what saving a JPEG twice leaves
 _SOLID = 0.5  # share of a region that is left after erosion, from which on it is no speck
 _MOST_SPECKS = (0.02, 1e-3)  # share of what differs, and of the image, from which on specks are noise
-_WINDOW = np.ones((3, 3), dtype=np.uint8)
+_WINDOW = np.ones((3, 3), dtype=np.uint8)  # joins the pixels of a speck, and erodes it
 
 
 def at_depth(edited: Pixels, original: Pixels) -> Pixels:

@@ -48,10 +48,10 @@ Answer = tuple[dict[str, Any], Any]  # plain values, and an image to show or Non
 
 
 def mcp(
-    root: Annotated[Path, typer.Option("--root", help="Folder whose files may be read and written.")] = Path(),
-    seconds: Annotated[float, typer.Option("--seconds", min=1, help="Time limit of a call.")] = 120,
+    root: Annotated[Path, typer.Option("--root", help="Folder in which files may be read and written.")] = Path(),
+    seconds: Annotated[float, typer.Option("--seconds", min=1, help="Time limit of one call, in seconds.")] = 120,
 ) -> None:
-    """Serve check_edit, keep_edit, undo_edit and history to an agent, over the Model Context Protocol on stdio.
+    """Serve check_edit, keep_edit, undo_edit and history to agents, over the Model Context Protocol on stdio.
 
     Examples:
         latentedit mcp --root ~/images
@@ -66,7 +66,7 @@ def mcp(
 
 
 def _stop(number: int, _: object) -> None:
-    """End at once, and running calls with it: a thread waits for the client, and cannot be interrupted."""
+    """Exit at once, with running calls: the thread that waits for the client cannot be interrupted."""
     with contextlib.suppress(OSError):
         os.write(2, f"latentedit: {signal.Signals(number).name}\n".encode())
     os._exit(128 + number)
@@ -176,7 +176,7 @@ def make_server(root: Path, *, seconds: float = 120) -> Any:
 
 
 def _given(arguments: dict[str, Any], known: Iterable[str]) -> dict[str, Any]:
-    """The arguments without the empty ones, which models write for what they leave out; shares as numbers."""
+    """The arguments without empty ones, which models pass for omitted ones; shares as numbers."""
     for name in arguments:
         if name not in known:
             (near,) = difflib.get_close_matches(name, known, 1, 0)
@@ -186,14 +186,14 @@ def _given(arguments: dict[str, Any], known: Iterable[str]) -> dict[str, Any]:
 
 
 def _why(error: Exception) -> str:
-    """One line on a call that the SDK refused, without the words of pydantic, or on a fault of this program."""
+    """One line on a call that the SDK rejected, without the wording of pydantic, or on an internal error."""
     cause: Any = error.__cause__
     if not hasattr(cause, "errors"):
         return " ".join(str(error).split()) if cause is None else _fault(cause)
     first = cause.errors(include_url=False)[0]
     name, got = first["loc"][0], " ".join(repr(first["input"]).split())
     if first["type"] == "missing":
-        return f"the argument {name!r} is missing. Give it"
+        return f"the argument {name!r} is missing. Pass it"
     return f"the argument {name!r} is wrong: {first['msg'][:1].lower()}{first['msg'][1:]}; got {got:.80}. Correct it"
 
 
@@ -203,10 +203,10 @@ def _fault(error: BaseException) -> str:
 
 
 def _in_process(
-    task: Callable[..., Answer], root: Path, arguments: dict[str, Any], seconds: float
+    task: Callable[..., Answer], root: Path, arguments: dict[str, Any], seconds: float, *, method: str = "spawn"
 ) -> tuple[dict[str, Any] | str, bytes | None]:
     """The answer of a task with its panel as JPEG, or one line with an error."""
-    context = multiprocessing.get_context("spawn")
+    context: Any = multiprocessing.get_context(method)
     here, there = context.Pipe(duplex=False)
     process = context.Process(target=_answer, args=(there, task, root, arguments), daemon=True)
     process.start()
@@ -224,7 +224,7 @@ def _in_process(
 
 
 def _answer(pipe: Any, task: Callable[..., Answer], root: Path, arguments: dict[str, Any]) -> None:
-    """Send the answer of a task. With the root as current folder, its texts have no other folder's name."""
+    """Send the answer of a task. The root is the current folder, so that no text contains the path of another."""
     end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the server
     os.chdir(root)
@@ -246,24 +246,24 @@ def _answer(pipe: Any, task: Callable[..., Answer], root: Path, arguments: dict[
 
 
 def inside(root: Path, name: str, *, new: bool = False) -> Path:
-    """The path relative to the root, a real folder; raises a `ConfigError` if it is outside, or leads through a link.
+    """The path relative to the root, a real folder; raises a `ConfigError` if it is outside or goes through a link.
 
-    The root itself may be named by a link. Of a name that does not exist, unless it is ``new``, another spelling is
-    taken: other kinds of spaces, other composed letters.
+    The root itself may be a link. A name that does not exist, unless it is ``new``, also matches another spelling:
+    other kinds of spaces, other compositions of letters.
     """
     if "\0" in name:
         raise ConfigError(f"{name!r} cannot be read: it contains a null character. Check the path")
     path = Path(os.path.normpath(root / _local(name)))
     top = next((place for place in (*reversed(path.parents), path) if _is_same(place, root)), None)
     if top is None:
-        raise ConfigError(f"{name!r} is outside the root folder. Give a path inside it")
+        raise ConfigError(f"{name!r} is outside the root folder. Pass a path inside it")
     *folders, last = path.relative_to(top).parts or (".",)
     path = root
     for part in folders:
         path = _spelled(path, part)
     path = path / last if new else _spelled(path, last)
     if os.path.realpath(path) != str(path):
-        raise ConfigError(f"{name!r} leads through a link, which is not followed. Give the file itself")
+        raise ConfigError(f"{name!r} goes through a symbolic link, which is not allowed. Pass the file itself")
     return path.relative_to(root)
 
 
@@ -284,11 +284,13 @@ def _local(name: str) -> str:
         path = slash + path
     if scheme != "file" or host.lower() not in ("", "localhost"):
         what = f"host {host!r}" if scheme == "file" else f"scheme {scheme!r}"
-        raise ConfigError(f"{name[:80]!r} is no file here: its {what} is not supported. Give a path in the root folder")
+        raise ConfigError(
+            f"{name[:80]!r} is not a local file: its {what} is not supported. Pass a path in the root folder"
+        )
     try:
         return re.sub(r"^/(?=[A-Za-z]:[/\\])", "", urllib.parse.unquote(path, errors="strict"))
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{name!r} is not UTF-8 after %-decoding. Give the path itself") from error
+        raise ConfigError(f"{name!r} is not UTF-8 after %-decoding. Pass the plain path") from error
 
 
 def _spelled(folder: Path, part: str) -> Path:
@@ -297,7 +299,7 @@ def _spelled(folder: Path, part: str) -> Path:
         return folder / part
     alike = sorted(one.name for one in folder.iterdir() if _key(one.name) == _key(part))
     if len(alike) > 1:
-        raise ConfigError(f"there is no {part!a}, but there are {alike[0]!a} and {alike[1]!a}. Give one of these")
+        raise ConfigError(f"there is no {part!a}; similar names are {alike[0]!a} and {alike[1]!a}. Pass one of these")
     return folder / (*alike, part)[0]
 
 
@@ -334,7 +336,9 @@ def _undo(places: dict[str, Any]) -> Answer:
         found = _made_from(path, record)["original"]["file"]
         if found is None:
             name = record["original"].get("name", "")
-            raise FileFormatError(f"the original {name!r} of {path} is not in its folder, or was changed. Put it there")
+            raise FileFormatError(
+                f"the original {name!r} of {path} is missing from its folder, or was changed. Restore it"
+            )
         return {"output": found, "how": "the original itself, which keep_edit did not change"}, None
     if importlib.util.find_spec("latentedit") is None:
         raise MissingDependencyError(f"the library is needed to undo an edit. {to_install('latentedit')}")
@@ -368,18 +372,18 @@ def _record(path: Path) -> dict[str, Any]:
 
     text = read_chunks(path)[0]
     if text is None:
-        raise FileFormatError(f"{path} has no record of latentedit. Give a PNG as latentedit wrote it")
+        raise FileFormatError(f"{path} contains no record of latentedit. Pass a PNG written by latentedit")
     with contextlib.suppress(ValueError):
         match read_object(text):
             case {"original": {}, "edited": {}} | {"image": {}} as record:
                 return record
             case _:
                 pass
-    raise FileFormatError(f"the record in {path} is damaged. Give a PNG as latentedit wrote it")
+    raise FileFormatError(f"the record in {path} is damaged. Pass a PNG written by latentedit")
 
 
 def _made_from(path: Path, record: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Name, fingerprint and, if it is still there unchanged, file of the images that another was made from."""
+    """Name and fingerprint of the source images, and their files if these still exist unchanged."""
     from latentedit_keep.base.images import read_pixels
 
     sources: dict[str, dict[str, Any]] = {}
@@ -402,5 +406,5 @@ def _new(output: Path | None, source: Path, ending: str) -> Path:
     """The output, or a default next to the source; a tool never replaces a file."""
     output = free_name(sibling_path(source, ending)) if output is None else output
     if output.exists():
-        raise ConfigError(f"{output} exists. Choose another `output`")
+        raise ConfigError(f"{output} already exists. Choose another `output`")
     return output

@@ -12,24 +12,24 @@ from numpy.typing import NDArray
 from latentedit_keep.base import warp
 from latentedit_keep.base.warp import OPAQUE, Alphas, Array, Matrix, Size, cv2, gray, smoothed
 
-_WORKING_SIDE_PX = 1024  # images are registered at this longer side at most; a larger one finds no better matrix
-_NORMALizING_SIGMA_PX = 8.0
-_NORMALizING_FLOOR = 3.0  # gray levels of contrast below which a place counts as flat
-_TILE_PX = 24
+_WORKING_SIDE_PX = 1024  # longest side for registration; of 12 megapixels, the error is .003 px
+_NORMALIZING_SIGMA_PX = 8.0  # window of local brightness and contrast, so that casts and light do not matter
+_NORMALIZING_FLOOR = 3.0  # gray levels of contrast below which a place counts as flat
+_TILE_PX = 24  # side of the tiles whose correlations are the agreement
 _TILE_AGREES = 0.5  # correlation from which on a tile counts as the same in both images
 _LITTLE = 0.1  # agreement below which an image is also tried as a negative
-_FEATURES = 4000
-_FEW_INLIERS = 30
-_RANSAC_PX = 2.0
+_FEATURES = 4000  # per image; started from ORB, the refinement ends as well as from the best of all starts
+_FEW_INLIERS = 30  # of ORB, below which SIFT is tried, too
+_RANSAC_PX = 2.0  # distance of an inlier at the working size; the refinement removes the rest
 _DETAIL = 0.2  # of the normalized gray: what is above belongs to an edge or to texture
-_OUTLIER = 2.5  # times the noise beyond which a pixel is left out of the refinement
-_ERROR_PER_SPLIT = 5.0  # error in halves of the distance of the matrices from half the pixels each (90 % of cases)
+_OUTLIER = 2.5  # multiple of the noise beyond which a pixel is left out of the refinement
+_ERROR_PER_SPLIT = 5.0  # error over half the distance of the matrices from either half of the pixels (90 % of cases)
 
-_MOST_PX = 8.0  # at the working size; farther apart is another object and no drift
-_TOGETHER = 1 / 30  # of the side: what drifts together
+_MOST_PX = 8.0  # of a drift at the working size; farther away is another object
+_TOGETHER = 1 / 30  # of the side: sigma of the smooth flow
 _FITS = 1.0  # difference of the normalized gray at which a pixel has half a say
-_GAIN = 0.25  # of the tiles that do not agree, so many must agree behind it, or nothing drifted
-_LITTLE_PX = 0.3
+_GAIN = 0.25  # share of the tiles in disagreement that must agree without the drift
+_LITTLE_PX = 0.3  # median flow below which nothing drifted; editors that drift move things by 1 to 10 px
 _LEAST_SIDE_PX = 64  # smaller images hold too little texture
 _MORE_TILES = 5  # textured tiles that must agree in addition; fewer are chance, and a new object would be bent to fit
 
@@ -163,9 +163,9 @@ def distance_px(first: Matrix, second: Matrix, size: Size) -> float:
 
 def normalized(plane: Array) -> Array:
     """Remove local brightness and contrast, so that casts, gamma and light do not matter."""
-    sigma = min(_NORMALizING_SIGMA_PX, max(2.0, min(plane.shape) / 32))
+    sigma = min(_NORMALIZING_SIGMA_PX, max(2.0, min(plane.shape) / 32))
     centered = plane - smoothed(plane, sigma)
-    return centered / np.sqrt(smoothed(centered**2, sigma) + np.float32(_NORMALizING_FLOOR**2))
+    return centered / np.sqrt(smoothed(centered**2, sigma) + np.float32(_NORMALIZING_FLOOR**2))
 
 
 def _from_features(fixed: Array, moving: Array, shown: Sequence[Array | None]) -> tuple[list[Matrix], int]:

@@ -15,33 +15,33 @@ from latentedit_keep.base.warp import Array, Mask, cv2, gray, largest, smoothed
 
 _LINE = np.linspace(-128, 383, 1024)  # domain of a curve; mixing takes colors beyond black and white
 
-_BLOCKS = 4000
-_DRAWS = 400
-_FIT_LEVELS = (7.0, 12.0, 20.0)  # within which all channels of a block must fit; the next where fewer than half do
+_BLOCKS = 4000  # block means that the consensus is taken over
+_DRAWS = 400  # pairs of blocks, each of which proposes a line; a fit of all blocks fails where a third is new
+_FIT_LEVELS = (7.0, 12.0, 20.0)  # within which all channels of a block must fit; the next if fewer than half do
 _TOLERANCES = (40.0, 15.0, 7.0)  # levels by which a pixel may miss the first guess to count for the next one
-_CELL = 12.0  # side in levels; a cell's pixels have one say together, so a rare color has as much
-_CELL_LEVELS = 0.7  # by which a cell may miss whatever its number of pixels: codecs shift colors by so much
-_SMOOTH_PX = 1.5
-_FLAT_LEVELS = 6.0  # detail that halves what a pixel says, for blur changes what is there
+_CELL = 12.0  # side of a cell of colors in levels; each cell counts once, so that rare colors count as much
+_CELL_LEVELS = 0.7  # error of a cell with any number of pixels, since codecs shift colors by that much
+_SMOOTH_PX = 1.5  # sigma of both images in a fit; without it, noise biases the slope low
+_FLAT_LEVELS = 6.0  # detail that halves the weight of a pixel, since blur changes it
 _SAMPLES = 15_000  # pixels that the curves are fitted on
-_PIXELS_OF_ONE_SAY = 10  # neighbors agree whatever they say
+_CORRELATED_PIXELS = 10  # pixels that count as one observation, since neighbors are correlated
 _SATURATION = 0.12  # prior deviation of its logarithm
 _ALIKE = (0.15, 0.1, 8.0)  # prior deviations common to all channels: logarithms of gamma and gain, black in levels
 _APART = (0.1, 0.06, 3.0)  # the same of each channel's own part
-_NO_BETTER = 1.03  # times the misses of the fit: where colors as they are miss by less, nothing was done to them
+_NO_BETTER = 1.03  # ratio of misses without and with the fit below which there is no cast; 1.1 missed casts under noise
 _COLORFUL = 5.0  # levels by which colors of one brightness differ in a colorful image
-_COLORLESS = 0.3  # share of that which is left in an image without colors
+_COLORLESS = 0.3  # share of that difference below which an image has lost its colors
 _SAME_LUMA = 6.0  # levels by which its brightness may differ
-_DOUBTS = 1.5  # standard deviations by which a correction must exceed its doubt
-_NEARLY_ALL = 0.99  # weight of the pixels whose correction is one of a color that both images have
-_DARK = 4.0  # levels below which a curve goes straight on
-_ROUNDS = 3
-_BINS = 48
+_DOUBTS = 1.5  # standard deviations below which a correction is not applied
+_NEARLY_ALL = 0.99  # share of the weight by which the largest correction is measured
+_DARK = 4.0  # levels below which a curve is linear
+_ROUNDS = 3  # of weights and fit
+_BINS = 48  # quantiles of a channel, each of which adds its median residual to the curve
 _CLIPPED = (2.5, 252.5)  # edited values outside say little about what they were
-_WEDGE = [[level] * 3 for level in np.linspace(16, 239, 8)]
+_WEDGE = [[level] * 3 for level in np.linspace(16, 239, 8)]  # of grays
 _COLORS = [[208 if bits >> channel & 1 else 48 for channel in range(3)] for bits in range(1, 7)]
 PATCHES = np.array([_WEDGE + _COLORS], dtype=np.float32)  # ``[1, 14, 3]``
-_LUMA = np.array([0.299, 0.587, 0.114])
+_LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 
 # Candidate blurs in pixels; negative ones blur the edited image, which is then the sharper one.
 _SIGMAS = (-1.0, -0.7, -0.5, -0.35, 0.0, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 1.0, 1.2, 1.4, 1.7, 2.1, 2.6)
@@ -278,7 +278,7 @@ def _cells(here: Values, there: Values, sound: Mask, weight: Values) -> Cells:
     first, second = means(here), means(there)
     scatter = here - there - (first - second)[cell]
     noise = float(np.average((scatter**2).mean(axis=1), weights=weight))
-    states = 1 / np.sqrt(_CELL_LEVELS**2 + noise * _PIXELS_OF_ONE_SAY / np.maximum(total, 1e-3))
+    states = 1 / np.sqrt(_CELL_LEVELS**2 + noise * _CORRELATED_PIXELS / np.maximum(total, 1e-3))
     return first, second, states[:, None] * (means(sound) > 0.5)
 
 

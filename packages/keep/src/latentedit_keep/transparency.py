@@ -9,10 +9,10 @@ from latentedit_keep.base.warp import Array, Mask, cv2, largest
 WHITE = np.full(3, 255.0, dtype=np.float32)
 _SEEN = 24  # difference of 8-bit alpha from which on it changed
 _FAINT = 6  # the same next to such a place, where a soft edge belongs to the change
-_WINDOW = np.ones((3, 3), dtype=np.uint8)
+_WINDOW = np.ones((3, 3), dtype=np.uint8)  # a shift by one pixel
 _GROUND_LEVELS = 12.0  # within which a color is the ground's: codecs and casts move it
 _ROUNDED = 1.0  # levels by which rounding changes a color that is laid on a ground
-_REACH = np.ones((5, 5), dtype=np.uint8)
+_REACH = np.ones((5, 5), dtype=np.uint8)  # of soft edges
 
 
 def alpha_change(original: Array, edited: Array) -> Mask:

@@ -18,9 +18,9 @@ Levels = NDArray[np.floating[Any]]  # ``[height, width, 3]`` on a scale of 0 to 
 _SRGB_LEVELS = 1.0  # a space without a color further from sRGB's is taken for sRGB, as many of that name are
 _OWN_LEVELS = 8.0  # by so much a color outside of sRGB must be changed before nothing of its excess is kept
 _STRIP_VALUES = 3_000_000  # converted together, for each takes many bytes on the way
-_NODES = 65536
+_NODES = 65536  # of a curve: one per 16-bit value
 _GRID = np.linspace(0, 1, _NODES)
-_D50 = np.array([0.9642, 1.0, 0.8249])
+_D50 = np.array([0.9642, 1.0, 0.8249])  # white of ICC profiles
 _CONES = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])  # of Bradford
 
 # ITU-T H.273: x and y of white, red, green and blue; parameters of an ICC curve.

@@ -48,23 +48,23 @@ MAX_PAYLOAD_BYTES = 64_000_000
 _TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_DEPTH = 24  # offset of a PNG's bit depth
-_PNG_HEADER_BYTES = 33
+_PNG_HEADER_BYTES = 33  # signature and IHDR
 # RLE alone: 12 megapixels take 1 s, and photographs are about as small as at zlib's level 6, which takes 4 s.
 _PNG_OPTIONS = (cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
 _KEYWORD = "latentedit"  # keyword of the iTXt chunk with the record
 _PAYLOAD = b"leDt"  # the case of the letters means: ancillary, private, safe to copy
-_PRINT = ("CMYK", "LAB")
+_PRINT = ("CMYK", "LAB")  # modes of Pillow
 _WITHOUT_ALPHA = ("JPEG", "BMP")
 _CARRIED = ("icc_profile", "gamma", "chromaticity", "srgb", "cicp", "dpi", "qtables", "subsampling")
 _RIGHTS = ("Title", "Author", "Description", "Copyright", "Creation Time", "Source", "Disclaimer")  # PNG text keys
 _DESCRIBES = {"icc_profile": "color profile", "exif": "EXIF", "xmp": "XMP", "dpi": "resolution", "texts": "texts"}
 _LOSES = {"TIFF": {"texts"}, "JPEG": {"texts"}, "WEBP": {"dpi", "texts"}, "BMP": {*_DESCRIBES} - {"dpi"}}
-_MOST_JPEG_EXIF_BYTES = 65_533
-_MOST_JPEG_XMP_BYTES = 65_504
-_MOST_DPI = 65_535
-_INCH = 0.0254  # metres
+_MOST_JPEG_EXIF_BYTES = 65_533  # a segment has 16 bits for its length, which includes these two bytes
+_MOST_JPEG_XMP_BYTES = 65_504  # likewise, without the name of the segment
+_MOST_DPI = 65_535  # 16 bits in JFIF
+_INCH = 0.0254  # meters
 _XMP = "XML:com.adobe.xmp"
-_TIFF_XMP = 700
+_TIFF_XMP = 700  # tag
 # TIFF tags that describe the storage of the pixels or that are carried separately.
 _LAYOUT = frozenset({*range(254, 267), 273, *range(277, 285), *range(288, 293), 296, *range(317, 348), 700, 34675})
 
