@@ -97,7 +97,7 @@ class Slider:
         latent, z, count = self.latent, self.latent.z, len(self.latent)
         factors = scales.to(z.device, z.dtype)
         d = factors.reshape(len(factors), -1, *[1] * (z.ndim - 1)) * self.direction.z
-        if self.trace is None:
+        if self.arm == "image":
             return z + d
         parts: list[Tensor] = []
         group = max(1, ROWS // count)
@@ -164,10 +164,8 @@ class Slider:
         )
 
     @functools.cached_property
-    def trace(self) -> InversionTrace | None:
+    def trace(self) -> InversionTrace:
         """The inversion that the text and joint arms retrace."""
-        if self.arm == "image":
-            return None
         return invert(self.latent, self.latent.path(self.steps, self.level), progress=self.progress)
 
     def _at(self, scales: tuple[float, ...]) -> Float[Tensor, "k b *latent"]:
