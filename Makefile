@@ -21,14 +21,14 @@ PYTHON ?= $(shell for p in python3.11 python3; do $$p -c "$(OLD)" >/dev/null 2>&
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo quick test nightly lint format-check ruff-check types layers unit coverage mutate wheels clean
+.PHONY: help setup demo quick test nightly lint format-check ruff-check words types layers unit coverage mutate wheels clean
 .PHONY: docs docs-text docs-site docs-material fuzz lock newest audit
 
 help:
 	@echo "make demo      edit a drawn portrait; images and sheet go to out/demo/"
 	@echo "make setup     install all six packages and all checks into $(VENV)"
 	@echo "make quick     ruff and the fast tests: for every save"
-	@echo "make test      formatter, linter, types, import layers, tests: for every change"
+	@echo "make test      formatter, linter, words, types, import layers, tests: for every change"
 	@echo "make nightly   all tests, with 200 examples a property and types checked at run time; wheels, fuzz, mutate"
 	@echo "make unit TESTS=tests/editors   the tests of a file or folder"
 	@echo "make lint      make test without the tests"
@@ -67,13 +67,17 @@ $(STAMP): $(BIN)/python $(REQUIREMENTS)
 demo: $(SLIM)
 	$(BIN)/python examples/demo.py
 
-lint: format-check ruff-check types layers
+lint: format-check ruff-check words types layers
 
 format-check: $(STAMP)
 	$(BIN)/ruff format --check .
 
 ruff-check: $(STAMP)
 	$(BIN)/ruff check .
+
+words: $(STAMP)
+	$(BIN)/codespell
+	$(BIN)/python -m tools.glossary
 
 types: $(STAMP)
 	$(BIN)/pyright
@@ -168,10 +172,11 @@ nightly: $(STAMP)
 test: $(STAMP)
 	@$(MAKE) --no-print-directory format-check
 	@$(MAKE) --no-print-directory ruff-check
+	@$(MAKE) --no-print-directory words
 	@$(MAKE) --no-print-directory layers
 	@$(MAKE) --no-print-directory -j2 types unit
 	@echo
-	@echo "make test ran, and all passed: ruff format --check, ruff check, pyright (strict), lint-imports, pytest"
+	@echo "make test ran, and all passed: ruff format --check, ruff check, codespell, glossary, pyright (strict), lint-imports, pytest"
 
 clean:
 	rm -rf $(VENV) .venv-newest out/demo site .cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage build dist

@@ -261,7 +261,7 @@ def main() -> None:
     finished = json.loads(FINISHED.read_text()) if FINISHED.exists() else {}
     for name in HEAVY:
         importlib.import_module(name)
-    files = [Path(one).resolve() for one in chosen.module] or [one for one in sources if "miniatures" not in one.parts]
+    files = [Path(one).resolve() for one in chosen.module] or [one for one in sources if one.stem != "miniature"]
     mutants = [one for one in drawn(files, chosen.count, chosen.seed) if one["change"] not in stored["equivalent"]]
     results = [(one, result_of(one, tests_of(one, lines, seconds), finished)) for one in mutants]
     killers = sorted({result["killer"] for _, result in results} - {""})

@@ -1,4 +1,4 @@
-"""What an edit from the shell takes beside its networks, against a plain import of the classes that they need.
+"""What an edit from the shell takes in addition to its networks, against a plain import of the classes that they need.
 
     python benchmarks/startup.py > out/startup.json
 
@@ -67,8 +67,8 @@ def main() -> None:
         render(draw_split("test", 1, 5)[0].replace(accessory="none")).save(image)
         edit = ("edit", image, "--change", "=> glasses", "--model", "portraits", "--device", "cpu")
         for number in range(runs + 1):
-            plain, (seconds, said) = timed(PLAIN)[0], timed(EDIT, *edit, "-o", f"{folder}/{number}.png")
-            networks = float(said.rpartition("networks ")[2].split()[0])
+            plain, (seconds, output) = timed(PLAIN)[0], timed(EDIT, *edit, "-o", f"{folder}/{number}.png")
+            networks = float(output.rpartition("networks ")[2].split()[0])
             own = seconds - networks
             rows.append({"plain": plain, "edit_without_networks": own, "networks": networks, "ratio": own / plain})
             print(rows[-1], file=sys.stderr)

@@ -12,16 +12,12 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from jaxtyping import Float
-from torch import Tensor
 
 import latentedit as le
-from latentedit.core.condition import Condition
-from latentedit.core.progress import Progress
-from latentedit.core.rng import Seed, noise_like
+from latentedit.core.flow import level_batch
 from latentedit.core.settings import Level, settings
 from latentedit.editors.base import Editor
-from latentedit.latents.joint import JointLatent
+from latentedit.editors.edit import Edit, Latents
 from latentedit.testing.contracts.editor import EditorContract
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.render import render
@@ -46,24 +42,14 @@ class OneNoisyStep(Editor):
 
     level: Level = 0.7
 
-    @property
-    def keeps_equal_texts(self) -> bool:
-        """The two velocities are then equal."""
-        return True
+    def move(self, edit: Edit) -> Latents:
+        z, s = edit.noised(self.level), level_batch(self.level, edit.x)
+        source, target = (edit.backbone.velocity(z, s, text) for text in edit.texts)
+        return edit.x - edit.strength * self.level * (target - source)
 
-    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
-        """Two, at any strength but 0."""
-        return 0 if strength == 0 else 2
-
-    def _edit(
-        self, latent: JointLatent, target: Condition, *, strength: float, seed: Seed, progress: Progress | None
-    ) -> Float[Tensor, "b *latent"]:
-        x, s = latent.z, latent.z.new_full((len(latent),), self.level)
-        z = (1 - self.level) * x + self.level * noise_like(x, seed=seed, purpose=self.name)
-        source, wanted = (latent.backbone.velocity(z, s, text) for text in (latent.condition, target))
-        if progress is not None:
-            progress("editing", 1, 1)
-        return x - strength * self.level * (wanted - source)
+    def cost(self, edit: Edit) -> int:
+        """Two velocities, at any strength."""
+        return 2
 
 
 # %% [markdown]
@@ -86,7 +72,7 @@ class TestOneNoisyStep(EditorContract):
 # %% [markdown]
 """
 Edit an image, with the measures and the verdict of every editor. If you register the class in the `pyproject.toml` of a
-package under `[project.entry-points."latentedit.editors"]`, as in `examples/stranger`, you can select it by name, with
+package under `[project.entry-points."latentedit.editors"]`, as in `examples/plugin`, you can select it by name, with
 `method="one-noisy-step"` or `latentedit edit --method`.
 """
 

@@ -5,8 +5,8 @@
 Pass a pipeline that you have loaded, with its dtype, device, LoRAs and offloading.
 
 * `python examples/own_pipeline.py photo.jpg` edits a photograph with FLUX.2 Klein, downloaded from the hub on first use
-* `python examples/own_pipeline.py --miniature` runs the same code with a tiny pipeline of that class and random
-  weights: it shows that the code works, and draws noise
+* `python examples/own_pipeline.py --miniature` runs the same code with a tiny Stable Diffusion 3 of random weights: it
+  shows that the code works, and draws noise
 """
 
 # %%
@@ -18,7 +18,7 @@ from diffusers import Flux2KleinPipeline
 from PIL import Image
 
 import latentedit as le
-from latentedit.testing.miniatures.flow import flux2_klein
+from latentedit.testing.miniature import sd3_pipeline
 
 MINIATURE = "--miniature" in sys.argv  # in a notebook, set both: True or False, and a file name
 PHOTO = "photo.jpg" if MINIATURE else sys.argv[-1]
@@ -34,7 +34,7 @@ Load the pipeline as usual; call `pipe.load_lora_weights(...)` and `pipe.enable_
 
 # %%
 if MINIATURE:
-    pipe = flux2_klein()
+    pipe = sd3_pipeline(t5=False)
     image = Image.linear_gradient("L").resize((64, 64)).convert("RGB")
 else:
     pipe = Flux2KleinPipeline.from_pretrained("black-forest-labs/FLUX.2-klein-base-4B", torch_dtype=torch.bfloat16)

@@ -14,7 +14,7 @@ from PIL import Image
 
 from latentedit.cli.main import run
 from latentedit.models import registry
-from latentedit.testing.miniatures.flow import miniature_sd3
+from latentedit.testing.miniature import miniature_sd3
 from tests.carried import carry
 
 

@@ -20,7 +20,7 @@ from PIL import Image
 import latentedit as le
 from latentedit.blocks import Keep, SemanticEdit, appended, instead
 from latentedit.core.errors import ConfigError
-from latentedit.testing.miniatures import flow, noise
+from tests.miniatures import flow, noise
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,7 @@ from PIL import Image
 import latentedit as le
 from latentedit.cli.main import run
 from latentedit.models.registry import load
-from latentedit.testing.miniatures.flow import flux2_klein
+from tests.miniatures.flow import flux2_klein
 
 pytestmark = pytest.mark.slow
 

@@ -84,10 +84,9 @@ def portraits() -> None:
 
 def page() -> None:
     """The page with one portrait and two changes at once, in the Chromium that the tests use."""
-    from tests.browser import open_browser  # noqa: PLC0415 (need a browser, and the page's packages)
-
     from latentedit.app.models import Models  # noqa: PLC0415
     from latentedit.app.serve import serving  # noqa: PLC0415
+    from tests.browser import open_browser  # noqa: PLC0415 (need a browser, and the page's packages)
 
     models = Models(le.load("portraits"))
     with tempfile.TemporaryDirectory() as home, serving(models, Path(home)) as address, open_browser() as tab:

@@ -97,7 +97,7 @@ def _stand_in() -> None:
     import diffusers  # noqa: PLC0415 (slow, and needed by few pages)
 
     import latentedit as le  # noqa: PLC0415
-    from latentedit.testing.miniatures import flow, noise  # noqa: PLC0415
+    from tests.miniatures import flow, noise  # noqa: PLC0415
 
     library: Any = diffusers
     Image.new("RGB", (64, 64), (90, 120, 90)).save("photo.jpg")

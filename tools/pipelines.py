@@ -18,7 +18,8 @@ import torch
 import latentedit as le
 from latentedit.core.errors import LatentEditError
 from latentedit.core.rng import seeded
-from latentedit.testing.miniatures import flow, noise
+from latentedit.testing.miniature import sd3_pipeline
+from tests.miniatures import flow, noise
 
 PAGE = Path(__file__).parents[1] / "docs" / "pipelines.md"
 SETTINGS = {"sizes": [64, 64, 96]}
@@ -38,7 +39,7 @@ MINIATURES: dict[str, Callable[[], Any]] = {
     "PixArtTransformer2DModel": noise.pixart,
     "QwenImage21Transformer2DModel": flow.qwen_image21,
     "QwenImageTransformer2DModel": flow.qwen_image,
-    "SD3Transformer2DModel": lambda: flow.sd3_pipeline(t5=True),
+    "SD3Transformer2DModel": lambda: sd3_pipeline(t5=True),
     "SanaTransformer2DModel": flow.sana,
     "UNet2DConditionModel": noise.sd_pipeline,
     "UNet2DModel": lambda: None,

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 import latentedit as le
 from latentedit.core.errors import UnsupportedDerivativeError
 from latentedit.models.derivatives import VelocityJacobian
-from latentedit.testing.miniatures.flow import flux
 from latentedit_keep.base.files import write_text
+from tests.miniatures.flow import flux
 from tools.running import ROOT
 
 PAGE = ROOT / "docs" / "quantized.md"

@@ -19,7 +19,7 @@ from PIL import Image
 from latentedit.app.fragments import discovered
 from latentedit.app.models import Models
 from latentedit.app.visitor import VisitorSession
-from latentedit.directions.direction import load_direction
+from latentedit.directions.direction import Direction
 from latentedit.editing.discovery import discover
 from latentedit.editing.outputs import read_record, same_image
 from tests.app.client import Client
@@ -118,7 +118,7 @@ def test_an_edit_is_shown_saved_and_undone(page: Client, tmp_path: Path) -> None
     assert (name, json.loads(content)["record"]["strengths"]) == ("me.edited.json", [0.5])
     ((name, content),) = saved(page, "save-direction")
     (tmp_path / name).write_bytes(content)
-    assert load_direction(tmp_path / name).target_captions == (SCENE.replace("gray", "red"),)
+    assert Direction.load(tmp_path / name).target_captions == (SCENE.replace("gray", "red"),)
     page.do("le-undo")
     assert "<iframe" not in page.values["le-result"]
     assert (page.values["le-caption"], page.values["le-facts"], page.values["le-strength"]) == (SCENE, "", 0)
@@ -183,7 +183,7 @@ def test_a_canceled_edit_leaves_everything_as_it_was(page: Client, model: Paused
     page.do("le-cancel")
     model.goes_on.set()
     page.finish(task)
-    assert "Cancelled" in page.values["le-message"]
+    assert "Canceled" in page.values["le-message"]
     assert (entries(page), page.values["le-caption"]) == (1, SCENE)
     page.do("le-edit")
     assert entries(page) == 2

@@ -26,7 +26,7 @@ from latentedit.latents.encode import encode
 from latentedit.latents.images import SourceImage
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load as load_model
-from latentedit.testing.miniatures.flow import miniature_sd3
+from latentedit.testing.miniature import miniature_sd3
 from tests.commands import TUNED
 
 pytestmark = pytest.mark.slow

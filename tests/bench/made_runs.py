@@ -44,7 +44,7 @@ def constructed(
             "group": item.split("-")[0],
             "kind": "single",
             "change": "short hair => long hair",
-            "asked": "hair",
+            "requested": "hair",
             "strength": strength,
             "seed": 0,
             "effect": effect,
@@ -68,9 +68,9 @@ def rows_of(method: str) -> list[dict[str, Any]]:
     once = constructed({method: paths}, failed=0.0, disentanglement=1 - SLOPES[method] / 2)
     rows = [row | {"seed": seed} for row in once for seed in range(1 if method in ANSWERS else SEEDS)]
     for row in rows:
-        asked = ATTRIBUTES[int(row["item"][1:]) % 2]
-        row |= {f"{TRUE_CHANGE}{name}": float(name == asked) for name in ATTRIBUTES}
-        row |= {f"{CHANGE}{name}": 0.8 if name == asked else 0.1 for name in ATTRIBUTES}
+        requested = ATTRIBUTES[int(row["item"][1:]) % 2]
+        row |= {f"{TRUE_CHANGE}{name}": float(name == requested) for name in ATTRIBUTES}
+        row |= {f"{CHANGE}{name}": 0.8 if name == requested else 0.1 for name in ATTRIBUTES}
     return rows
 
 

@@ -13,10 +13,9 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.flow import LevelGrid, uniform_grid
-from latentedit.core.progress import Progress
-from latentedit.core.rng import Seed, stream
+from latentedit.core.rng import stream
 from latentedit.editors.base import Editor
-from latentedit.latents.joint import JointLatent
+from latentedit.editors.edit import Edit
 from latentedit.models.base import Backbone, Capabilities
 from latentedit_bench.data.counterfactual import Rendered, counterfactual
 from latentedit_bench.data.items import Item
@@ -94,20 +93,19 @@ class OracleEditor(Editor):
     def keeps_equal_texts(self) -> bool:
         return False
 
-    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
-        if not 0 <= strength <= self.highest:
-            raise ConfigError(f"expected a strength from 0 to {self.highest:g}; got {strength:g}")
+    def cost(self, edit: Edit) -> int:
+        if not 0 <= edit.strength <= self.highest:
+            raise ConfigError(f"expected a strength from 0 to {self.highest:g}; got {edit.strength:g}")
         return self.steps
 
-    def _edit(
-        self, latent: JointLatent, target: Condition, *, strength: float, seed: Seed, progress: Progress | None
-    ) -> Float[Tensor, "b *latent"]:
-        self.evaluations(latent, strength=strength)
+    def move(self, edit: Edit) -> Float[Tensor, "b *latent"]:
+        self.cost(edit)
+        latent, strength = edit.latent, edit.strength
         if not self.share:
             return latent.z.clone()
         for _ in range(self.steps):
-            latent.backbone.velocity(latent.z, torch.full((len(latent),), 0.5), target)
-        rows = zip(latent.z, target.tokens, strict=True)
+            latent.backbone.velocity(latent.z, torch.full((len(latent),), 0.5), edit.target)
+        rows = zip(latent.z, edit.target.tokens, strict=True)
         answers = torch.stack([self.answers[_key(z, tokens)] for z, tokens in rows])
         return answers if strength * self.share == 1 else latent.z + strength * self.share * (answers - latent.z)
 
@@ -152,7 +150,7 @@ class RenderedOnce(Rendered):
 
 @functools.cache
 def some_items() -> tuple[Item, ...]:
-    """The first twelve items of the calibration split, rendered; the tenth asks for nothing."""
+    """The first twelve items of the calibration split, rendered; the tenth requests nothing."""
     found: list[Item] = []
     for item in counterfactual("portraits", "calibration").head(12).items:
         assert item.mask is not None
@@ -164,7 +162,7 @@ def some_items() -> tuple[Item, ...]:
 
 
 def _once(drawn: Any, name: str) -> RenderedOnce:
-    return RenderedOnce(scene=drawn.scene, world=drawn.world, image=drawn(), name=name)
+    return RenderedOnce(scene=drawn.scene, domain=drawn.domain, image=drawn(), name=name)
 
 
 @functools.cache

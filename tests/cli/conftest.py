@@ -13,7 +13,7 @@ from PIL import Image
 
 from latentedit.cli.main import run
 from latentedit.core.linalg.block_lanczos import truncated_svd
-from latentedit.directions.direction import load_direction, save_direction
+from latentedit.directions.direction import Direction
 from tests.commands import *  # noqa: F403
 
 
@@ -57,11 +57,11 @@ def folder(image: Path, other: Path, mask: Path, edited: Path, made: Callable[..
 
 
 def write_files(image: Path, made: Callable[..., Path]) -> None:
-    direction = load_direction(made("a"))
+    direction = Direction.load(made("a"))
     feature, settings = torch.ones(1), {**direction.settings, "site": "clean"}
     found = dataclasses.replace(direction, feature=feature, settings=settings)
-    save_direction(found, "found.safetensors")
-    save_direction(dataclasses.replace(found, model_name="foreign", model_fingerprint="x"), "foreign.safetensors")
+    found.save("found.safetensors")
+    dataclasses.replace(found, model_name="foreign", model_fingerprint="x").save("foreign.safetensors")
     Path("text.safetensors").write_text("dear diary")
     Path("other.json").write_text('{"name": "a package"}')
     Path("empty.txt").write_text("\n \n")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from latentedit.directions.direction import load_direction
+from latentedit.directions.direction import Direction
 from latentedit.editing.outputs import read_record
 from tests.commands import Command, Ran
 
@@ -26,7 +26,7 @@ def test_a_direction_is_made_calibrated_and_shown(
     assert "no glasses => glasses" in printed
     assert "2 images" in printed
     assert command("direction", "show", place).out == printed
-    direction = load_direction(place)
+    direction = Direction.load(place)
     assert len(direction) == 1
     assert direction.settings["seed"] == 4
     facts = json.loads(command("direction", "show", place, "--json").out)
@@ -40,7 +40,7 @@ def test_the_stored_preview_is_written(command: Command, ran: Ran, made: Callabl
     place = made("a")
     printed = ran("direction", "preview", place)
     assert printed == f"{place} -> {tmp_path / 'a.preview.png'}\n"
-    assert (tmp_path / "a.preview.png").read_bytes() == load_direction(place).preview
+    assert (tmp_path / "a.preview.png").read_bytes() == Direction.load(place).preview
     assert command("direction", "preview", place, "--quiet", "-o", tmp_path / "p.png").out == ""
 
 
@@ -62,7 +62,7 @@ def test_a_preview_on_an_image_is_a_sweep(
     record = read_record(tmp_path / "p.png")
     assert (record.output, record.strengths) == ("sweep", (0.0, 1.0))
     assert command("direction", "preview", place, *where).code == 0
-    known = load_direction(place).calibration
+    known = Direction.load(place).calibration
     assert known is not None
     strengths = read_record(tmp_path / "a.preview.png").strengths
     assert len(strengths) == 7
@@ -91,7 +91,7 @@ def test_a_direction_is_applied_to_another_image(
 def test_directions_are_compared(command: Command, made: Callable[..., Path]) -> None:
     files = (made("a"), made("b", to="a person with no glasses, a smile"))
     facts = json.loads(command("direction", "compare", *files, "--json").out)
-    a, b = (load_direction(file).z.flatten().double() for file in files)
+    a, b = (Direction.load(file).z.flatten().double() for file in files)
     assert facts["lengths"] == pytest.approx([float(a.norm()), float(b.norm())])
     cosine = float(a @ b / (a.norm() * b.norm()))
     assert np.array(facts["cosines"]) == pytest.approx(np.array([[1, cosine], [cosine, 1]]))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from latentedit.directions.direction import load_direction
+from latentedit.directions.direction import Direction
 from latentedit.editing.outputs import read_record, same_image
 from tests.commands import Command, Ran
 
@@ -35,7 +35,7 @@ def test_the_folder_is_what_json_states_and_the_named_command_sweeps(
     assert facts["basis"]["products"] > 0
     names = [row["file"] for row in facts["directions"]]
     assert sorted(path.name for path in folder.iterdir()) == sorted([*names, "directions.png", "discovered.json"])
-    direction = load_direction(folder / names[0])
+    direction = Direction.load(folder / names[0])
     assert (direction.source_captions, direction.settings["prompt"]) == (("a person",), "a person with glasses")
     shutil.rmtree(folder)
     trial = shlex.split(command(*arguments).out.splitlines()[-1].split(maxsplit=1)[1])

@@ -14,8 +14,8 @@ from latentedit.editors.eim import EIM
 from latentedit.editors.refinement import Refinement
 from latentedit.models import placement
 from latentedit.models.loading import CONFIGURATIONS
-from latentedit.testing.miniatures.flow import flux
 from tests.commands import Command
+from tests.miniatures.flow import flux
 
 LOADED = ["drawing", "codec", "inversion", "guidance", "derivative", "edit"]
 PLACES = ["GPU", "GPU, --placement model", "GPU, --placement groups", "CPU"]

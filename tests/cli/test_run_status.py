@@ -41,7 +41,7 @@ def test_the_status_of_a_stopped_run(folder: RunFolder) -> None:
         "time: 80 s of work; about 2 min to go",
         "failures: none",
         "command: bench it",
-        f"go on: latentedit bench resume {folder.path}",
+        "continue: bench it",
     ]
 
 
@@ -53,13 +53,13 @@ def test_two_workers_halve_the_time_left(folder: RunFolder) -> None:
         assert status["seconds_left"] == pytest.approx(3 * 3600 / 2)
         assert text(folder).startswith("state: running: 1 of 4 parts done, 2 at work now\n")
         assert "time: 60 min of work; about 1.5 h to go" in text(folder)
-        assert "go on" not in text(folder)
+        assert "continue" not in text(folder)
     assert status_json(folder)["state"] == "stopped"
     for number in range(1, 4):
         add(folder, number)
     status = status_json(folder)
     assert [status[name] for name in ("state", "done", "rows", "seconds_left")] == ["finished", 4, 8, 0]
-    assert "go on" not in text(folder)
+    assert "continue" not in text(folder)
 
 
 def test_durations_are_in_hours_from_90_minutes(folder: RunFolder) -> None:
@@ -69,7 +69,7 @@ def test_durations_are_in_hours_from_90_minutes(folder: RunFolder) -> None:
 
 def test_an_edited_folder_is_resumed_by_its_own_command(tmp_path: Path) -> None:
     folder = RunFolder.start(tmp_path, {}, kind="edit", units=["1"], command="latentedit edit here", request={})
-    assert status_rows(folder)[-1] == ("go on", "latentedit edit here")
+    assert status_rows(folder)[-1] == ("continue", "latentedit edit here")
 
 
 def test_failures_are_listed_up_to_ten_and_give_exit_code_1(

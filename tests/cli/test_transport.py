@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from latentedit.directions.direction import load_direction
+from latentedit.directions.direction import Direction
 from latentedit.editing.outputs import read_record
 from tests.commands import Ran
 
@@ -22,14 +22,14 @@ def test_a_direction_is_transported(ran: Ran, image: Path, other: Path, miniatur
     printed = ran(*arguments)
     lines, new = printed.splitlines(), tmp_path / "new.safetensors"
     assert lines[0] == f"{direction} -> {new}"
-    before, after = load_direction(direction), load_direction(new)
+    before, after = Direction.load(direction), Direction.load(new)
     assert f"{before.settings['name']} -> {after.settings['name']}" in printed
     assert after.settings["from"] == before.fingerprint
     assert (after.settings["steps"], after.level, after.settings["rank"]) == (before.settings["steps"], 0.3, 3)
     assert after.preview
     assert after.calibration is not None
     report = json.loads(ran(*arguments, "--source-prompt", "a person", "--seed", 3, "--json"))
-    plain = load_direction(new)
+    plain = Direction.load(new)
     assert report["settings"] == dict(plain.settings)
     assert [report["settings"][name] for name in ("full", "seed")] == [False, 3]
     assert (report["name"], report["fingerprint"]) == (plain.settings["name"], plain.fingerprint)

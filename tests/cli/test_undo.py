@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentedit.directions.direction import load_direction
+from latentedit.directions.direction import Direction
 from latentedit.editing.undo import undo_direction
 from latentedit.latents.images import SourceImage
 from latentedit.models.registry import load
@@ -61,7 +61,7 @@ def test_an_image_without_its_original_is_undone_by_its_direction(
     Image.open(edited).save(tmp_path / "plain.png")
     ran("undo", tmp_path / "plain.png", "--direction", direction, "--strength", 0.3, "--model", miniature)
     model = load(miniature, device="cpu")
-    found = load_direction(direction, model=model)
+    found = Direction.load(direction, model=model)
     expected = undo_direction(model, SourceImage.open(edited), found, strength=0.3)
     assert np.array_equal(levels(tmp_path / "plain.undone.png"), np.asarray(expected))
     assert not np.array_equal(levels(tmp_path / "plain.undone.png"), levels(edited))

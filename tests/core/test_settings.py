@@ -47,7 +47,7 @@ def test_unknown_settings_are_refused_with_the_nearest_names() -> None:
         ("noises", True, "noises must be a whole number; got True"),
         ("damping", True, "damping must be a number; got True"),
         ("damping", math.nan, "damping must be a finite number; got nan"),
-        ("keep", 1.1, "keep must be at most 1; got 1.1"),
+        ("keep_source", 1.1, "keep_source must be at most 1; got 1.1"),
         ("shift", 0.0, "shift must be above 0; got 0.0"),
         ("antithetic", 1, "antithetic must be true or false; got 1"),
         ("levels", (1.5, 0.5), r"levels\[0\] must be at most 1; got 1.5"),

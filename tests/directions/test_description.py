@@ -1,7 +1,6 @@
 """What a direction is said to be is what it is, in lines that can be printed."""
 
 import dataclasses
-import math
 from typing import Any
 
 import torch
@@ -44,6 +43,5 @@ def test_settings_can_be_printed_and_requested_again() -> None:
     assert row("license", license="x" * 400) == "x" * 300 + "..."
     known = example().calibration
     assert known is not None
-    for lowest, highest, range_ in ((-0.5, 1.25, "from -0.50 up to 1.25 "), (-math.inf, math.inf, "any ")):
-        ranged = dataclasses.replace(known, lowest=lowest, highest=highest)
-        assert row("strength", calibration=ranged).startswith(f"{range_}without damage")
+    ranged = dataclasses.replace(known, lowest=-0.5, highest=1.25)
+    assert row("strength", calibration=ranged).startswith("from -0.50 up to 1.25 without damage")

@@ -101,21 +101,21 @@ def test_gamma_counts_at_its_levels_only(mixture: GaussianMixtureBackbone) -> No
     assert relative_error(found, away) < 1e-11
 
 
-@pytest.mark.parametrize(("keep", "release"), [(0.3, 0.0), (0.0, 0.3), (0.2, 0.4)])
+@pytest.mark.parametrize(("keep", "drop"), [(0.3, 0.0), (0.0, 0.3), (0.2, 0.4)])
 @pytest.mark.parametrize("step_size", [0.4, None])
-def test_what_is_kept_and_what_is_released(keep: float, release: float, step_size: float | None) -> None:
+def test_the_source_is_kept_and_its_residual_dropped(keep: float, drop: float, step_size: float | None) -> None:
     """Two looks at images of three channels; the second place by place, by hand."""
     backbone = example_mixture(dimension=12, latent=(3, 2, 2))
     latent, target = mixture_latent(backbone), backbone.embed(["c"])
-    config = HSDS(levels=(0.9, 0.4), steps=2, step_size=step_size, keep=keep, release=release)
+    config = HSDS(levels=(0.9, 0.4), steps=2, step_size=step_size, keep_source=keep, drop_residual=drop)
     found = identify(latent, target, config, seed=0).z
     (first, step), (second, next_step) = config.path()
     moved = step * identify(latent, target, HSDS(levels=(first, first), steps=1), seed=0).z
     (x_s,) = points_of(latent, second, index=1)
     still = clean_at(backbone, x_s, second, latent.condition)
     aim = clean_at(backbone, x_s + (1 - second) * moved, second, target) - still
-    if release:
-        share = change_share(moved, release)
+    if drop:
+        share = change_share(moved, drop)
         for image, row, column in itertools.product(range(3), range(2), range(2)):
             m, q = moved[image, :, row, column], (latent.z - still)[image, :, row, column]
             aim[image, :, row, column] -= share[image, 0, row, column] ** 2 * (q @ m) / (m @ m) * m
@@ -126,11 +126,12 @@ def test_what_is_kept_and_what_is_released(keep: float, release: float, step_siz
 
 @pytest.mark.parametrize("gain", [0.5, 1.06])
 def test_the_gain_is_a_factor_of_the_whole_displacement(mixture: GaussianMixtureBackbone, gain: float) -> None:
-    latent, target, config = mixture_latent(mixture), mixture.embed(["c"]), HSDS(steps=3, keep=0.2)
+    latent, target, config = mixture_latent(mixture), mixture.embed(["c"]), HSDS(steps=3, keep_source=0.2)
     once = identify(latent, target, config, seed=0).z
     assert torch.equal(identify(latent, target, dataclasses.replace(config, gain=gain), seed=0).z, gain * once)
     plain = identify(latent, target, HSDS(steps=1), seed=0).z
-    assert torch.equal(identify(latent, target, HSDS(steps=1, keep=0.3, release=0.3), seed=0).z, plain)  # no change yet
+    masked = HSDS(steps=1, keep_source=0.3, drop_residual=0.3)
+    assert torch.equal(identify(latent, target, masked, seed=0).z, plain)  # no change yet
 
 
 @pytest.mark.parametrize(("gamma", "weight"), [(-1.0, 1.0), (0.3, 1.0), (1.0, 3.0)])
@@ -205,9 +206,18 @@ EVERY = [
         for residual in ("dds", "sds", "mixed")
         for kind, projection in zip(get_args(Filter), ("none", "kkt", "kkt", "null-space"), strict=True)
     ),
-    HSDS(steps=4, noises=2, keep=0.2),
-    HSDS(steps=4, noises=2, antithetic=True, levels=(0.95, 0.0), shift=2.5, step_size=None, keep=0.01, release=0.3),
-    HSDS(steps=3, gamma=0.5, keep=0.2, release=0.2, guidance=2.0),
+    HSDS(steps=4, noises=2, keep_source=0.2),
+    HSDS(
+        steps=4,
+        noises=2,
+        antithetic=True,
+        levels=(0.95, 0.0),
+        shift=2.5,
+        step_size=None,
+        keep_source=0.01,
+        drop_residual=0.3,
+    ),
+    HSDS(steps=3, gamma=0.5, keep_source=0.2, drop_residual=0.2, guidance=2.0),
 ]
 
 

@@ -12,8 +12,8 @@ from torch import Tensor
 import latentedit as le
 from latentedit.core.condition import Condition
 from latentedit.editing.checkup import Check, check_model
-from latentedit.testing.miniatures.flow import flux
-from latentedit.testing.miniatures.noise import miniature_ddpm
+from tests.miniatures.flow import flux
+from tests.miniatures.noise import miniature_ddpm
 
 pytestmark = pytest.mark.slow
 

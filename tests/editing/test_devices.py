@@ -24,11 +24,11 @@ from latentedit.guard.calibration import Calibration, calibrate_guard
 from latentedit.guard.settings_search import consensus_distances
 from latentedit.latents.inversion import invert
 from latentedit.latents.joint import JointLatent
-from latentedit.testing.miniatures.flow import sd3_pipeline
-from latentedit.testing.miniatures.noise import sd_pipeline
+from latentedit.testing.miniature import sd3_pipeline
 from tests.core.linalg.dense import DenseBlock
 from tests.editors.edits import noisy
 from tests.editors.few_steps import few_steps
+from tests.miniatures.noise import sd_pipeline
 from tests.pretended import DEVICE, Away, pretended
 
 pytestmark = pytest.mark.nightly

@@ -12,7 +12,7 @@ from PIL import Image
 
 import latentedit as le
 from latentedit.core.errors import ConfigError, OutputError
-from latentedit.directions.direction import Direction, load_direction
+from latentedit.directions.direction import Direction
 from latentedit.editing import discovery as module
 from latentedit.editing.discovery import (
     CONTROLS,
@@ -162,7 +162,7 @@ def test_a_discovery_is_written_with_directions_sheet_and_numbers(discovery: Dis
     assert (report["record"]["rank"], report["record"]["seed"]) == (2, 3)
     assert report["cost"]["evaluations"] == discovery.cost.evaluations
     for one, name in zip(discovery.directions, NAMES, strict=True):
-        loaded = load_direction(tmp_path / "out" / name)
+        loaded = Direction.load(tmp_path / "out" / name)
         assert torch.equal(loaded.z, one.direction.z)
         assert loaded.calibration is not None
     for one, row in zip(discovery.directions, report["directions"], strict=True):

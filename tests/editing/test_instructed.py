@@ -19,8 +19,8 @@ from latentedit.guard.calibration import Calibration, calibrate_no_change, keep_
 from latentedit.latents.encode import LEVELS, WORDINGS, no_change, no_change_residuals
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import VARIABLE
-from latentedit.testing.miniatures.flow import flux, flux2_klein, qwen_image
 from latentedit.testing.tolerances import relative_error
+from tests.miniatures.flow import flux, flux2_klein, qwen_image
 
 pytestmark = pytest.mark.slow
 

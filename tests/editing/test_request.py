@@ -23,7 +23,7 @@ from latentedit.latents.encode import encode
 from latentedit.latents.images import SourceImage
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load
-from latentedit.testing.miniatures.flow import miniature_sd3
+from latentedit.testing.miniature import miniature_sd3
 
 pytestmark = pytest.mark.slow
 
@@ -176,3 +176,13 @@ def test_options_of_encoding_are_rejected_for_a_latent(model: Backbone) -> None:
     latent = encode(model, images()[0], source_prompt=FROM)
     with pytest.raises(ConfigError):
         verbs.sweep(latent, prompt=TO, strengths=[1], mask=Image.new("L", (40, 56)))
+
+
+def test_an_edit_looks_at_the_weights_once(model: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[Backbone] = []
+    look = type(model)._identity
+    monkeypatch.setattr(type(model), "_identity", lambda own: looks.append(own) or look(own))
+    verbs.edit(model, images()[0], prompt=TO, source_prompt=FROM, method="sdedit", num_inference_steps=2)
+    assert len(looks) == 1
+    assert len({model.fingerprint, model.fingerprint}) == 1
+    assert len(looks) == 3

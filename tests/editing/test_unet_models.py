@@ -10,8 +10,8 @@ from latentedit.editors import SDEdit
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load
-from latentedit.testing.miniatures.noise import miniature_sd
 from latentedit.testing.tolerances import relative_error
+from tests.miniatures.noise import miniature_sd
 
 pytestmark = pytest.mark.slow
 

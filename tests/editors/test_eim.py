@@ -27,7 +27,16 @@ from latentedit.testing.tolerances import relative_error
 from tests.directions.mixtures import mixture_latent
 from tests.editors.colors import ColorBackbone
 
-LOCAL = HSDS(levels=(0.95, 0.0), shift=2.5, steps=3, step_size=None, noises=2, antithetic=True, keep=0.01, release=0.3)
+LOCAL = HSDS(
+    levels=(0.95, 0.0),
+    shift=2.5,
+    steps=3,
+    step_size=None,
+    noises=2,
+    antithetic=True,
+    keep_source=0.01,
+    drop_residual=0.3,
+)
 """Everything that the search can do without a derivative."""
 
 

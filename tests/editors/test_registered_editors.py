@@ -24,12 +24,13 @@ from latentedit.models.model_settings import store_calibration
 from latentedit.models.unet import StableDiffusionXLBackbone
 from latentedit.testing.contracts.editor import EditorContract
 from latentedit.testing.gaussian_mixture import example_mixture
-from latentedit.testing.miniatures.flow import flux, sd3_pipeline
-from latentedit.testing.miniatures.noise import sd_pipeline
+from latentedit.testing.miniature import sd3_pipeline
 from latentedit.testing.tolerances import relative_error
 from tests.directions.mixtures import mixture_latent, weight_as_input
 from tests.editors.baselines.test_laws import CONTRACTS
 from tests.editors.few_steps import few_steps
+from tests.miniatures.flow import flux
+from tests.miniatures.noise import sd_pipeline
 
 pytestmark = pytest.mark.slow
 

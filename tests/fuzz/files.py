@@ -18,7 +18,6 @@ from PIL import Image
 
 from latentedit.core.errors import ImageError, LatentEditError
 from latentedit.core.settings import to_plain
-from latentedit.directions.direction import save_direction
 from latentedit.editing.outputs import difference, undo_stored
 from latentedit.editors.base import localizes, make_editor
 from latentedit.editors.eim import EIM
@@ -31,7 +30,7 @@ from latentedit.latents.record import DirectionRecord, RunRecord
 from latentedit.models.loading import open_folder
 from latentedit.models.model_settings import VARIABLE, calibration_file
 from latentedit.models.placement import model_needs
-from latentedit.testing.miniatures.flow import miniature_sd3
+from latentedit.testing.miniature import miniature_sd3
 from latentedit_bench.data.loading import load_dataset
 from latentedit_keep.base.images import pack_chunks, read_chunks, read_image, read_pixels, save_image
 from tests.bench.made_runs import made_run
@@ -53,7 +52,7 @@ _RECORD = json.loads(record(directions=(_APPLIED,)).to_json())
 @cache
 def _direction() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
-        save_direction(direction(), Path(folder) / "d.safetensors")
+        direction().save(Path(folder) / "d.safetensors")
         return (Path(folder) / "d.safetensors").read_bytes()
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.rng import stream
-from latentedit.directions.direction import load_direction, save_direction
+from latentedit.directions.direction import Direction
 from latentedit.geometry.global_directions import GlobalDirections, Mean, agreement, global_directions
 from latentedit.geometry.local_basis import LocalBasis, local_basis
 from latentedit.geometry.transport import transport
@@ -102,8 +102,8 @@ def test_a_global_direction_makes_its_change_of_the_feature_at_a_new_image(
     report = {"site": "mid", "level": LEVEL, "mean": mean, "rank": 2, "samples": 3, "index": 1, "seed": 0, "step": 2.5}
     assert local.settings.items() >= report.items()
     assert local.settings["captured"] == pytest.approx(float((there.u @ found.u[1]).square().sum()))
-    save_direction(local, tmp_path / "one.safetensors")
-    assert load_direction(tmp_path / "one.safetensors").settings["mean"] == mean
+    local.save(tmp_path / "one.safetensors")
+    assert Direction.load(tmp_path / "one.safetensors").settings["mean"] == mean
     assert transport(local, bases[0]).direction.method == "transport"
 
 

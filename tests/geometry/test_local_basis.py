@@ -22,7 +22,7 @@ from latentedit.latents.inversion import invert
 from latentedit.latents.joint import JointLatent
 from latentedit.models.registry import load
 from latentedit.testing.gaussian_mixture import example_mixture
-from latentedit.testing.miniatures.flow import miniature_sd3
+from latentedit.testing.miniature import miniature_sd3
 from latentedit.testing.tolerances import relative_error
 from tests.directions.mixtures import mixture_latent, two_modes
 from tests.directions.networks import NetworkBackbone, network_latent

@@ -26,7 +26,7 @@ from transformers import (
 
 from latentedit.core.rng import seeded
 from latentedit.models.libraries import quiet_libraries
-from latentedit.testing.miniatures.parts import WORDS
+from latentedit.testing.miniature import WORDS
 
 CHAT = (  # a chat template as Qwen's; IMAGE stands for what each model puts where the image is
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{% for part in message['content'] %}"

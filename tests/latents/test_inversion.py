@@ -19,9 +19,9 @@ from latentedit.latents.inversion import invert, replay
 from latentedit.latents.joint import JointLatent
 from latentedit.models.guidance import GuidedField
 from latentedit.testing.gaussian_mixture import example_mixture
-from latentedit.testing.miniatures.noise import sd_pipeline
 from latentedit.testing.tolerances import relative_error, tolerance
 from tests.directions.mixtures import levels_of, mixture_latent
+from tests.miniatures.noise import sd_pipeline
 
 
 @pytest.fixture

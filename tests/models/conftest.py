@@ -7,8 +7,8 @@ import pytest
 
 from latentedit.models.model_settings import write_settings
 from latentedit.models.registry import load
-from latentedit.testing.miniatures.flow import miniature_sd3
-from latentedit.testing.miniatures.noise import miniature_ddpm, miniature_sd
+from latentedit.testing.miniature import miniature_sd3
+from tests.miniatures.noise import miniature_ddpm, miniature_sd
 
 
 @pytest.fixture(scope="session")

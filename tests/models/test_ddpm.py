@@ -18,8 +18,8 @@ from latentedit.models.guidance import GuidedField
 from latentedit.models.registry import load
 from latentedit.models.unet import DDPMBackbone
 from latentedit.testing.contracts.backbone import BackboneContract
-from latentedit.testing.miniatures.noise import miniature_ddpm
 from latentedit.testing.tolerances import relative_error
+from tests.miniatures.noise import miniature_ddpm
 from tests.models.folders import folder_with
 
 pytestmark = pytest.mark.slow

@@ -28,18 +28,9 @@ import latentedit as le
 from latentedit.core.errors import ConfigError, ModelError
 from latentedit.core.rng import seeded
 from latentedit.editors import FlowEdit
-from latentedit.testing.miniatures.flow import (
-    auraflow,
-    cogview4,
-    flux,
-    flux2_klein,
-    krea2,
-    qwen_image,
-    qwen_image21,
-    sana,
-    sd3_pipeline,
-)
-from latentedit.testing.miniatures.noise import sd_pipeline
+from latentedit.testing.miniature import sd3_pipeline
+from tests.miniatures.flow import auraflow, cogview4, flux, flux2_klein, krea2, qwen_image, qwen_image21, sana
+from tests.miniatures.noise import sd_pipeline
 from tests.models.families.family import SETTINGS, noise_image
 
 pytestmark = pytest.mark.slow

@@ -30,9 +30,9 @@ from latentedit.models.attention import uncompiled
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import read_settings
 from latentedit.models.registry import bundled_folder, bundled_names, weights_fingerprint
-from latentedit.testing.miniatures.flow import flux, qwen_image, sd3_pipeline
-from latentedit.testing.miniatures.noise import sd_pipeline
-from latentedit.testing.miniatures.parts import saved
+from latentedit.testing.miniature import saved, sd3_pipeline
+from tests.miniatures.flow import flux, qwen_image
+from tests.miniatures.noise import sd_pipeline
 from tests.models.families.family import SETTINGS, noise_image
 
 pytestmark = pytest.mark.slow

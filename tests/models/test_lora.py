@@ -12,9 +12,9 @@ import latentedit as le
 from latentedit.core.errors import ConfigError, ModelError
 from latentedit.core.rng import draw, seeded
 from latentedit.models.base import Backbone
-from latentedit.testing.miniatures.flow import flux
-from latentedit.testing.miniatures.noise import sdxl
 from latentedit.testing.tolerances import relative_error
+from tests.miniatures.flow import flux
+from tests.miniatures.noise import sdxl
 
 pytestmark = pytest.mark.slow
 

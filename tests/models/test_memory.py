@@ -23,7 +23,7 @@ from latentedit.models.placement import (
     suited_placement,
 )
 from latentedit.models.registry import load
-from latentedit.testing.miniatures.flow import flux
+from tests.miniatures.flow import flux
 from tests.models.folders import folder_with
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")

@@ -11,10 +11,11 @@ from torch import Tensor
 import latentedit as le
 from latentedit.core.rng import draw, seeded
 from latentedit.models.base import Backbone
-from latentedit.testing.miniatures.flow import flux
-from latentedit.testing.miniatures.noise import sdxl
-from latentedit.testing.miniatures.parts import autoencoder_tiny, draw_weights
+from latentedit.testing.miniature import draw_weights
 from latentedit.testing.tolerances import relative_error
+from tests.miniatures.flow import flux
+from tests.miniatures.noise import sdxl
+from tests.miniatures.parts import autoencoder_tiny
 from tests.models.families.family import CAPTION, change
 
 FP8 = torch.float8_e4m3fn

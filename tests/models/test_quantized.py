@@ -14,7 +14,7 @@ from latentedit.core.errors import ConfigError, ModelError, UnsupportedDerivativ
 from latentedit.core.rng import draw
 from latentedit.models.derivatives import VelocityJacobian
 from latentedit.models.registry import load
-from latentedit.testing.miniatures.flow import flux
+from tests.miniatures.flow import flux
 
 SETTINGS = {"sizes": [64, 64, 96]}
 

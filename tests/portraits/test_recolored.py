@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from latentedit_bench.data.counterfactual import counterfactual
-from latentedit_bench.domains.base import differences, domain
+from latentedit_bench.domains.base import differences, load_domain
 from latentedit_portraits.attributes import NONE, VALUES, split_of
 from latentedit_portraits.captions import COLOR_OF, full_caption, parse, vocabulary, words_of
 from latentedit_portraits.recolored import NAMED, UNSEEN, draw_recolored
@@ -20,7 +20,7 @@ SCENES = RECOLORED.draw("test", 12, seed=3)
 
 
 def test_it_is_registered_and_draws_reproducibly() -> None:
-    assert domain("recolored-portraits") is RECOLORED
+    assert load_domain("recolored-portraits") is RECOLORED
     again = RECOLORED.draw("test", 12, seed=3)
     assert again == SCENES
     assert [hash(one) for one in again] == [hash(one) for one in SCENES]

@@ -2,13 +2,13 @@
 
 import pytest
 
-from latentedit_bench.domains.base import Domain, differences, domain, full_caption, scalable, with_value
+from latentedit_bench.domains.base import Domain, differences, full_caption, load_domain, scalable, with_value
 from latentedit_scenes.attributes import NONE, PART_OF
 from latentedit_scenes.domain import SCENES
 
 pytestmark = pytest.mark.slow
 
-DOMAIN = domain("scenes")
+DOMAIN = load_domain("scenes")
 
 
 def test_a_change_sets_the_requested_value_and_at_most_the_dependent_ones() -> None:

@@ -11,9 +11,9 @@ from latentedit.core.condition import Condition
 from latentedit.core.cost import spend
 from latentedit.core.errors import UnsupportedDerivativeError
 from latentedit.core.linalg.operator import LinearOperator
-from latentedit.core.progress import Progress
-from latentedit.core.rng import Seed, draw, seeded
+from latentedit.core.rng import draw, seeded
 from latentedit.editors.base import Editor
+from latentedit.editors.edit import Edit
 from latentedit.latents.captions.base import Captioner
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
@@ -131,18 +131,19 @@ class BrokenEditor(Editor):
     def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
         return 0 if strength == 0 and self.fault != "costs at zero" else 1
 
-    def _edit(
-        self, latent: JointLatent, target: Condition, *, strength: float, seed: Seed, progress: Progress | None
-    ) -> Tensor:
-        s = torch.full((len(latent),), 0.5, dtype=latent.z.dtype)
-        v = latent.backbone.velocity(latent.z, s, target) - latent.backbone.velocity(latent.z, s, latent.condition)
+    def cost(self, edit: Edit) -> int:
+        return 1
+
+    def move(self, edit: Edit) -> Tensor:
+        s = torch.full((len(edit.latent),), 0.5, dtype=edit.x.dtype)
+        v = edit.backbone.velocity(edit.x, s, edit.target) - edit.backbone.velocity(edit.x, s, edit.latent.condition)
         if self.fault == "none":
-            spend(latent.backbone, -len(latent))
+            spend(edit.backbone, -len(edit.latent))
         if self.fault == "global noise":
             v = v + torch.rand_like(v)  # noqa: TID251  # the fault
         if self.fault == "neighbors":
             v = v - v.mean(0)
-        return latent.z + strength * v + (0.01 if self.fault == "drift" else 0.0)
+        return edit.x + edit.strength * v + (0.01 if self.fault == "drift" else 0.0)
 
 
 EDITOR_FAULTS = {

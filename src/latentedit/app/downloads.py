@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from latentedit.directions.direction import ENDING, Direction, save_direction
+from latentedit.directions.direction import ENDING, Direction
 from latentedit.editing.result import EditResult
 from latentedit.latents.images import SourceImage
 from latentedit_keep.api import KeepResult
@@ -58,7 +58,7 @@ def direction_files(directions: Mapping[str, Direction]) -> list[Download]:
     with tempfile.TemporaryDirectory() as folder:
         for text, direction in directions.items():
             file = Path(folder, f"{plain_name(text.removesuffix(ENDING))}{ENDING}")
-            save_direction(direction, file)
+            direction.save(file)
             files.append(Download(name=file.name, kind="application/octet-stream", content=file.read_bytes()))
     return files
 

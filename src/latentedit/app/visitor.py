@@ -11,7 +11,7 @@ from latentedit.app.downloads import Download, direction_files, image_file, kept
 from latentedit.app.models import Models
 from latentedit.core.errors import ConfigError, ImageError, LatentEditError
 from latentedit.core.progress import Progress
-from latentedit.directions.direction import ENDING, Direction, load_direction
+from latentedit.directions.direction import ENDING, Direction
 from latentedit.editing.discovery import Discovery, discover, file_names
 from latentedit.editing.outputs import undo_stored
 from latentedit.editing.request import EditRequest, check_texts
@@ -32,7 +32,7 @@ MAX_PIXELS = 4_000_000  # of an image: all its rendered strengths are sent to th
 MAX_CHECKED_PIXELS = 25_000_000  # of each image of a check, which stay in memory during a visit
 MAX_ENTRIES = 20  # length of the history; the oldest edits are dropped first
 MAX_CHANGES = 4
-STOPPED = "Cancelled. The image and its history are unchanged."
+STOPPED = "Canceled. The image and its history are unchanged."
 _MAX_DIRECTIONS = 50
 _SAME = 1e-9  # strengths that differ by less are equal
 
@@ -245,7 +245,7 @@ class VisitorSession:
 
     def add_direction(self, path: Path, *, model: str) -> str:
         """Read a direction file, and return the name by which a `Change` refers to it."""
-        return self._keep(path.name, load_direction(path, model=self.models.get(model)))
+        return self._keep(path.name, Direction.load(path, model=self.models.get(model)))
 
     def image_file(self, strength: float | None) -> Download:
         """The current image as PNG; an edited one with its record and the data for undo."""

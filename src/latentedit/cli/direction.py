@@ -49,7 +49,7 @@ def make(
         latentedit direction make me.png --change "=> a smile" -o smile.safetensors
     """
     request.check_target()
-    from latentedit.directions.direction import check_direction_output, save_direction
+    from latentedit.directions.direction import check_direction_output
     from latentedit.editing.session import Session
     from latentedit.editing.verbs import calibrate_direction
     from latentedit.latents.encode import encode
@@ -63,7 +63,7 @@ def make(
         texts: dict[str, Any] = {name: getattr(request, name) or None for name in ("prompt", "change", "instruction")}
         direction = Session(latent).identify(**texts, seed=seed, progress=progress)
         direction = calibrate_direction(latent, direction, license=license, progress=progress)
-    save_direction(direction, output)
+    direction.save(output)
     _print(direction, output, report)
 
 
@@ -75,9 +75,9 @@ def show(file: File, as_json: options.Json = False) -> None:
         latentedit direction show glasses.safetensors
         latentedit direction show glasses.safetensors --json
     """
-    from latentedit.directions.direction import load_direction
+    from latentedit.directions.direction import Direction
 
-    _print(load_direction(file), file, Report(as_json=as_json))
+    _print(Direction.load(file), file, Report(as_json=as_json))
 
 
 @app.command()
@@ -104,13 +104,13 @@ def preview(
         latentedit direction preview smile.safetensors --on you.png --strengths 0,1
     """
     output = output if output is not None else sibling_path(file, "preview.png")
-    from latentedit.directions.direction import load_direction
+    from latentedit.directions.direction import Direction
     from latentedit.editing.result import write_sweep
     from latentedit.editing.verbs import run
     from latentedit.latents.images import SourceImage, check_output
     from latentedit_keep.base.files import atomic_file
 
-    direction = load_direction(file)
+    direction = Direction.load(file)
     if on is None:
         captions = {"--source-prompt": request.source_prompt, "--captioner": request.captioner}
         refuse("use these with --on", {"--strengths": strengths, **captions})
@@ -144,11 +144,11 @@ def compare(files: Annotated[list[Path], options.argument("Direction files.")], 
     import torch
 
     from latentedit.directions.composition import cross_talk, named
-    from latentedit.directions.direction import load_direction
+    from latentedit.directions.direction import Direction
 
     if len(files) < 2:
         raise ConfigError(f"compare at least two files; got {len(files)}. Add another")
-    directions = [load_direction(file) for file in files]
+    directions = [Direction.load(file) for file in files]
     for direction in directions[1:]:
         direction.check_model(directions[0].model_name, directions[0].model_fingerprint)
     talk = cross_talk(directions)[0]

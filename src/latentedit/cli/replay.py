@@ -53,7 +53,7 @@ def replay(
         _keep_again(text, result, output, (image, edited, mask), report)
         return
     refuse("the result was not written by keep", {"--edited": edited})
-    from latentedit.directions.direction import load_direction
+    from latentedit.directions.direction import Direction
     from latentedit.editing.outputs import read_record
     from latentedit.editing.replay import differences
     from latentedit.editing.replay import replay as replay_record
@@ -68,7 +68,7 @@ def replay(
     transparent = source.image.mode == "RGBA" and record.output == "image"
     check_written(output, inputs=read, sweep=record.output == "sweep", transparent=transparent)
     backbone = recorded_model(record, choice).or_else(_as_recorded(record)).load()
-    directions = [load_direction(path, model=backbone) for path in direction or ()]
+    directions = [Direction.load(path, model=backbone) for path in direction or ()]
     used: dict[str, Any] = {"directions": directions, "mask": mask, "references": references}
     with report.progress() as progress:
         made = replay_record(record, backbone, source, **used, progress=progress)

@@ -51,9 +51,7 @@ def status_rows(folder: "RunFolder") -> list[tuple[str, str]]:
         ("command", status["command"]),
     ]
     if status["state"] == "stopped":
-        rows.append(
-            ("go on", f"latentedit bench resume {folder.path}" if status["kind"] == "bench" else status["command"])
-        )
+        rows.append(("continue", status["command"]))
     return rows
 
 

@@ -37,23 +37,23 @@ def transport(
         latentedit sweep you.png --direction yours.safetensors --strengths=-1:1:5
     """
     check_texts({"--source-prompt": source_prompt})
-    from latentedit.directions.direction import check_direction_output, load_direction, save_direction
+    from latentedit.directions.direction import Direction, check_direction_output
     from latentedit.editing.discovery import transport
     from latentedit.geometry.transport import feature_of
     from latentedit.latents.encode import encode
     from latentedit.latents.images import SourceImage
 
-    feature_of(load_direction(file))
+    feature_of(Direction.load(file))
     opened, caption = SourceImage.open(target), source_prompt or ""
     check_direction_output(output)
     if output.resolve() == file.resolve():
         raise OutputError(f"the output would replace the direction {output}. Choose another name")
     with report.progress() as progress:
         backbone = choice.load()
-        direction, latent = load_direction(file, model=backbone), encode(backbone, opened, source_prompt=caption)
+        direction, latent = Direction.load(file, model=backbone), encode(backbone, opened, source_prompt=caption)
         result = transport(direction, latent, rank=rank, seed=seed, progress=progress)
     probe, transported, carried = result.discovered.probe, result.discovered.direction, result.carried
-    save_direction(transported, output)
+    transported.save(output)
     report.warn(transported.notes)
     name_before, meaning = _name(direction), probe.meaning
     facts = {"direction": file, "image": target, "output": output, "name_before": name_before}

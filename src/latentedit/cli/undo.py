@@ -40,7 +40,7 @@ def undo(
     if direction is None:
         refuse("use these with --direction", {"--strength": strength, "--auto-mask/--no-auto-mask": auto_mask})
     output = output if output is not None else sibling_path(image, "undone.png")
-    from latentedit.directions.direction import load_direction
+    from latentedit.directions.direction import Direction
     from latentedit.editing.undo import undo as undo_file
     from latentedit.editing.undo import undo_direction
     from latentedit.latents.images import SourceImage, check_output
@@ -57,7 +57,7 @@ def undo(
         before = undo_file(image)
     else:
         backbone = (choice if record is None else recorded_model(record, choice)).load()
-        loaded = load_direction(direction, model=backbone)
+        loaded = Direction.load(direction, model=backbone)
         degree = 1.0 if strength is None else strength
         before = undo_direction(backbone, opened, loaded, strength=degree, auto_mask=auto_mask)
     save_image(before, output)

@@ -1,6 +1,5 @@
 """A direction described: its change, safe strengths, method and model."""
 
-import math
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -52,12 +51,9 @@ def _change(direction: Direction) -> str:
 
 
 def _strength(calibration: Calibration) -> str:
-    bounds = (("from", calibration.lowest), ("up to", calibration.highest))
-    ends = [f"{word} {bound:.2f}" for word, bound in bounds if math.isfinite(bound)]
+    ends = f"from {calibration.lowest:.2f} up to {calibration.highest:.2f}"
     steps = _count(calibration.steps, "step")
-    return (
-        f"{' '.join(ends) or 'any'} without damage, by the {calibration.arm} arm, level {calibration.level:g}, {steps}"
-    )
+    return f"{ends} without damage, by the {calibration.arm} arm, level {calibration.level:g}, {steps}"
 
 
 def _items(settings: Mapping[str, Any]) -> str:

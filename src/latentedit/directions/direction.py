@@ -5,36 +5,46 @@ A file is one safetensors file: the tensors of `Direction`, and its other fields
 
 import dataclasses
 import hashlib
+import itertools
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, ClassVar, cast
 
 import pydantic
 import torch
 from jaxtyping import Float
-from pydantic import Field, JsonValue
+from pydantic import AfterValidator, Field, JsonValue
 from torch import Tensor
 
 from latentedit._version import __version__
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, FileFormatError, OutputError
 from latentedit.core.files import pack, read_tensor_file
+from latentedit.core.settings import Share
 from latentedit.latents.captions.base import one_line
 from latentedit.latents.captions.change import change_words
 from latentedit.latents.record import check_format, first_fault
 from latentedit.models.base import Backbone
 from latentedit_keep.base.files import atomic_file, check_place, read_object
 
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Names = Annotated[tuple[Name, ...], Field(max_length=10_000)]
+Text = Annotated[str, Field(max_length=10_000)]
+Texts = Annotated[tuple[Text, ...], Field(max_length=10_000)]
+Numbers = Annotated[tuple[float, ...], Field(min_length=2, max_length=1_000)]
+
 FORMAT = 1  # version of the file format; a higher one comes from a newer latentedit
 ENDING = ".safetensors"
 MAX_PREVIEW_BYTES = 1_000_000
-_LEAST_SHARE = 0.01  # of the clean latent in a latent at a level, so that level 1 works
+# Least share of the clean latent in a latent at a level. At level 1 there is none, and a displacement would not act.
+_LEAST_SHARE = 0.01
 _KEY = "latentedit.direction"
 _PARTS = ("z", "tokens", "pooled")
 _PREVIEW, _FEATURE, _MASK = "preview", "feature", "mask"
 _UNIT = 0.01  # tolerance of a stored feature's length of 1: networks in half precision round that much
+# A file may come from anyone: unknown fields, other types, nan and infinity are errors.
+_STRICT = pydantic.ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -51,18 +61,30 @@ class Calibration:
         highest: strength above which the first of the images is damaged.
     """
 
-    arm: str
-    level: float
-    steps: int
-    scales: tuple[float, ...]
-    effects: tuple[float, ...]
+    __pydantic_config__: ClassVar = _STRICT
+
+    arm: Name
+    level: Share
+    steps: Annotated[int, Field(ge=1, le=100_000)]
+    scales: Numbers
+    effects: Numbers
     lowest: float
     highest: float
+
+
+def _ordered(calibration: Calibration) -> Calibration:
+    rising = all(a < b for a, b in itertools.pairwise(calibration.scales))
+    ordered = calibration.lowest <= calibration.highest
+    if len(calibration.scales) != len(calibration.effects) or not rising or not ordered:
+        raise ValueError("it needs one effect per scale, rising scales, and lowest at most highest")
+    return calibration
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Direction:
     """A displacement of clean latent and text, at strength 1.
+
+    The annotations say what a file may hold; they are checked when one is saved or loaded.
 
     Args:
         z: displacement of the clean latent (a displacement of x, not a velocity and not a score).
@@ -86,20 +108,20 @@ class Direction:
 
     z: Float[Tensor, "b *latent"]
     condition: Condition
-    level: float
-    method: str
+    level: Share
+    method: Name
     settings: Mapping[str, Any]
-    model_name: str
-    model_fingerprint: str
-    source_captions: tuple[str, ...] = ()
-    target_captions: tuple[str, ...] = ()
-    images: tuple[str, ...] = ()
-    calibration: Calibration | None = None
-    license: str = ""
+    model_name: Name
+    model_fingerprint: Name
+    source_captions: Texts = ()
+    target_captions: Texts = ()
+    images: Names = ()
+    calibration: Annotated[Calibration, AfterValidator(_ordered)] | None = None
+    license: Text = ""
     preview: bytes = b""
     feature: Float[Tensor, "*feature"] | None = None
     instructed: bool = False
-    notes: tuple[str, ...] = ()
+    notes: Texts = ()
 
     def __len__(self) -> int:
         return len(self.z)
@@ -189,16 +211,46 @@ class Direction:
         Tensors are stored in float32. Values that `load` would refuse, such as captions of more than 10,000 letters,
         are a `FileFormatError`.
         """
-        save_direction(self, path)
+        check_direction_output(path)
+        tensors, name = _tensors(self), "the direction"
+        _check_tensors(tensors, name)
+        stated = {"format": FORMAT, "latentedit": __version__} | {field: getattr(self, field) for field in _STATED}
+        try:
+            text = json.dumps(stated, default=_plain)
+        except TypeError as error:
+            raise _invalid(name, str(error)) from None
+        _read(text, name)
+        data = pack(tensors, {_KEY: text})
+        with atomic_file(path) as file:
+            file.write(data)
 
-    @staticmethod
-    def load(path: str | Path, *, model: Backbone | None = None) -> "Direction":
+    @classmethod
+    def load(cls, path: str | Path, *, model: Backbone | None = None) -> "Direction":
         """Read a direction from a file, which may come from anyone.
 
         Without a model, any model's direction is read, and stays on the CPU. One of another model is a `ConfigError`, a
         file that is missing, damaged, not a direction or of a newer format a `FileFormatError`.
         """
-        return load_direction(path, model=model)
+        tensors, metadata = read_tensor_file(path, allowed=(*_PARTS, _MASK, _PREVIEW, _FEATURE))
+        if _KEY not in metadata:
+            raise FileFormatError(f"{path} is not a direction: its metadata lack {_KEY!r}. Check the path")
+        stored = _read(metadata[_KEY], path)
+        _check_tensors(tensors, path)
+        device = torch.device("cpu") if model is None else model.device
+        z, tokens, pooled = (tensors[name].to(device) for name in _PARTS)
+        mask, preview, feature = (tensors.get(name) for name in (_MASK, _PREVIEW, _FEATURE))
+        direction = cls(
+            z=z,
+            condition=Condition(
+                tokens=tokens, pooled=pooled, mask=None if mask is None else mask.to(device, torch.bool)
+            ),
+            preview=b"" if preview is None else preview.numpy().tobytes(),
+            feature=None if feature is None else feature.to(device),
+            **{name: getattr(stored, name) for name in _STATED},
+        )
+        if model is not None:
+            direction.check_model(model.name, model.fingerprint)
+        return direction
 
     def check_model(self, name: str, fingerprint: str) -> None:
         """Raise a `ConfigError` if the direction was found in another model."""
@@ -227,112 +279,34 @@ def is_unconditional(directions: Sequence[Direction]) -> bool:
     )
 
 
-_Name = Annotated[str, Field(min_length=1, max_length=200)]
-_Names = Annotated[tuple[_Name, ...], Field(strict=False, max_length=10_000)]
-_Text = Annotated[str, Field(max_length=10_000)]
-_Texts = Annotated[tuple[_Text, ...], Field(strict=False, max_length=10_000)]
-_Numbers = Annotated[tuple[float, ...], Field(strict=False, min_length=2, max_length=1_000)]
-_Level = Annotated[float, Field(ge=0, le=1)]
+def _plain(value: Any) -> dict[str, Any]:
+    """What JSON knows of a calibration, and of settings that are read-only."""
+    if isinstance(value, Calibration):
+        return dataclasses.asdict(value)
+    if isinstance(value, Mapping):
+        return dict(cast("Mapping[str, Any]", value))
+    raise TypeError(f"settings may hold numbers, text, lists and mappings; got {value!r:.60}")
 
 
-class _Stored(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=()
-    )
-
-
-class _StoredCalibration(_Stored):
-    """A `Calibration`; None is an infinite end of the range, since JSON has no infinity."""
-
-    arm: _Name
-    level: _Level
-    steps: Annotated[int, Field(ge=1, le=100_000)]
-    scales: _Numbers
-    effects: _Numbers
-    lowest: float | None
-    highest: float | None
-
-    @pydantic.model_validator(mode="after")
-    def _check(self) -> "_StoredCalibration":
-        rising = all(a < b for a, b in zip(self.scales, self.scales[1:], strict=False))
-        ordered = self.lowest is None or self.highest is None or self.lowest <= self.highest
-        if len(self.scales) != len(self.effects) or not rising or not ordered:
-            raise ValueError("it needs one effect per scale, rising scales, and lowest at most highest")
-        return self
-
-
-class _StoredDirection(_Stored):
-    """The fields of a file besides the tensors, named as in `Direction`."""
-
-    format: Annotated[int, Field(ge=FORMAT, le=FORMAT)]
-    latentedit: _Name
-    level: _Level
-    method: _Name
-    settings: dict[str, JsonValue]
-    model_name: _Name
-    model_fingerprint: _Name
-    source_captions: _Texts
-    target_captions: _Texts
-    images: _Names
-    calibration: _StoredCalibration | None
-    license: _Text
-    instructed: bool = False
-    notes: _Texts
-
-
-_UNCHANGED = _StoredDirection.model_fields.keys() - {"format", "latentedit", "settings", "calibration"}
-
-
-def save_direction(direction: Direction, path: str | Path) -> None:
-    """See `Direction.save`."""
-    check_direction_output(path)
-    tensors, name = _tensors(direction), "the direction"
-    _check_tensors(tensors, name)
-    text = json.dumps(_validated(_fields(direction), name).model_dump())
-    _read(text, name)
-    data = pack(tensors, {_KEY: text})
-    with atomic_file(path) as file:
-        file.write(data)
+_TYPES = {field.name: field.type for field in dataclasses.fields(Direction)}
+# Fields that are stored as text; the others are tensors.
+_STATED = tuple(name for name in _TYPES if name not in ("z", "condition", _PREVIEW, _FEATURE))
+_required: dict[str, Any] = {
+    "format": Annotated[int, Field(ge=FORMAT, le=FORMAT)],
+    "latentedit": Name,
+    **{name: _TYPES[name] for name in _STATED},
+    "settings": dict[str, JsonValue],
+}
+_stored: dict[str, Any] = {name: (kind, False if name == "instructed" else ...) for name, kind in _required.items()}
+_Stored = pydantic.create_model("_Stored", __config__=_STRICT, **_stored)
 
 
 def check_direction_output(path: str | Path) -> None:
-    """Check that `save_direction` could write to a path, before any work is spent on it."""
+    """Check that `Direction.save` could write to a path, before any work is spent on it."""
     path = Path(path)
     if path.suffix.lower() != ENDING:
         raise OutputError(f"the file of a direction ends in {ENDING}; {path.name!r} does not. Rename it")
     check_place(path)
-
-
-def load_direction(path: str | Path, *, model: Backbone | None = None) -> Direction:
-    """See `Direction.load`."""
-    tensors, metadata = read_tensor_file(path, allowed=(*_PARTS, _MASK, _PREVIEW, _FEATURE))
-    if _KEY not in metadata:
-        raise FileFormatError(f"{path} is not a direction: its metadata lack {_KEY!r}. Check the path")
-    stored = _read(metadata[_KEY], path)
-    _check_tensors(tensors, path)
-    device = torch.device("cpu") if model is None else model.device
-    z, tokens, pooled = (tensors[name].to(device) for name in _PARTS)
-    calibration = None
-    if (calibrated := stored.calibration) is not None:
-        lowest = -math.inf if calibrated.lowest is None else calibrated.lowest
-        highest = math.inf if calibrated.highest is None else calibrated.highest
-        calibration = Calibration(
-            **calibrated.model_dump(exclude={"lowest", "highest"}), lowest=lowest, highest=highest
-        )
-    direction = Direction(
-        z=z,
-        condition=Condition(
-            tokens=tokens, pooled=pooled, mask=tensors[_MASK].to(device, torch.bool) if _MASK in tensors else None
-        ),
-        settings=stored.settings,
-        calibration=calibration,
-        preview=tensors[_PREVIEW].numpy().tobytes() if _PREVIEW in tensors else b"",
-        feature=tensors[_FEATURE].to(device) if _FEATURE in tensors else None,
-        **{name: getattr(stored, name) for name in _UNCHANGED},
-    )
-    if model is not None:
-        direction.check_model(model.name, model.fingerprint)
-    return direction
 
 
 def _tensors(direction: Direction) -> dict[str, Tensor]:
@@ -347,45 +321,15 @@ def _tensors(direction: Direction) -> dict[str, Tensor]:
     return tensors
 
 
-def _fields(direction: Direction) -> dict[str, Any]:
-    """The fields that are stored as text, unchecked."""
-    calibration = None
-    if (calibrated := direction.calibration) is not None:
-        calibration = {name: getattr(calibrated, name) for name in _StoredCalibration.model_fields} | {
-            "lowest": None if calibrated.lowest == -math.inf else calibrated.lowest,
-            "highest": None if calibrated.highest == math.inf else calibrated.highest,
-        }
-    return {name: getattr(direction, name) for name in _UNCHANGED} | {
-        "format": FORMAT,
-        "latentedit": __version__,
-        "settings": _plain(direction.settings),
-        "calibration": calibration,
-    }
-
-
-def _plain(value: Any) -> Any:
-    """Settings with lists for tuples, and plain dictionaries."""
-    match value:
-        case Mapping():
-            return {key: _plain(item) for key, item in cast("Mapping[Any, Any]", value).items()}
-        case list() | tuple():
-            return [_plain(item) for item in cast("list[Any]", value)]
-        case _:
-            return value
-
-
-def _read(text: str, name: str | Path) -> _StoredDirection:
+def _read(text: str, name: str | Path) -> pydantic.BaseModel:
+    """The fields of a file besides the tensors, named as in `Direction`."""
     try:
         fields = read_object(text)
     except ValueError as error:
         raise _invalid(name, f"under {_KEY!r}, {error}") from error
     check_format(fields, f"the direction {name}", FORMAT)
-    return _validated(fields, name)
-
-
-def _validated(fields: Mapping[str, Any], name: str | Path) -> _StoredDirection:
     try:
-        return _StoredDirection.model_validate(fields)
+        return _Stored.model_validate_json(text)  # not `fields`: strict types take lists for tuples only from JSON
     except pydantic.ValidationError as error:
         raise _invalid(name, first_fault(error)) from None
 

@@ -321,10 +321,10 @@ class HSDS:
             one level to the next, ``(s - s') / (s (1 - s'))``; it takes no residual at the last level itself.
         noises: noises averaged in each step, shared by all branches and images.
         antithetic: the noises come in pairs e and -e, whose errors of odd order cancel.
-        keep: floor f of a soft mask: displacements are multiplied by ``p / (p + f max p)``, p their local energy
-            (`identification.change_share`), so that weak places stay as they are; 0 is off.
-        release: floor of the same mask; its square scales how much of the source reconstruction residual
-            ``x - x_hat(x_s, c0)`` is subtracted where the displacement is strong, of the part along the
+        keep_source: floor f of a soft mask: displacements are multiplied by ``p / (p + f max p)``, p their local energy
+            (`identification.change_share`), so that the source image is kept where they are weak; 0 is off.
+        drop_residual: floor of the same mask; its square scales how much of the source reconstruction residual
+            ``x - x_hat(x_s, c0)`` is dropped where the displacement is strong, of the part along the
             displacement (`identification.along`); 0 is off.
         gain: factor of the final displacement, to make up for what the masks take from it.
         guidance: classifier-free guidance weight of every branch; 1 is the conditional velocity. The Jacobian is
@@ -348,8 +348,8 @@ class HSDS:
     step_size: Annotated[float, Field(gt=0, le=10)] | None = 0.4
     noises: Count = 1
     antithetic: bool = False
-    keep: Share = 0.0
-    release: Share = 0.0
+    keep_source: Share = 0.0
+    drop_residual: Share = 0.0
     gain: Positive = 1.0
     guidance: Guidance = 1.0
 
@@ -362,8 +362,8 @@ class HSDS:
             raise ConfigError(f"the flow's own steps need falling levels; got {list(self.levels)}. Give a step_size")
         if self.antithetic and self.noises % 2:
             raise ConfigError(f"antithetic noises come in pairs; got {self.noises}. Take an even number of noises")
-        if self.release and self.residual != "dds":
-            raise ConfigError(f"release works with the residual 'dds' only; got {self.residual!r}")
+        if self.drop_residual and self.residual != "dds":
+            raise ConfigError(f"drop_residual works with the residual 'dds' only; got {self.residual!r}")
         if self.one_sided and (self.filter, self.residual, self.guidance) != ("gamma", "dds", 1):
             raise ConfigError(
                 "one_sided needs the filter 'gamma', the residual 'dds' and guidance 1; "

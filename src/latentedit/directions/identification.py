@@ -9,11 +9,12 @@ The second is a soft share of each position of a latent, from the displacement s
 near 1 where the displacement is strong, one half where its energy is ``floor`` times the strongest, and 0 where there
 is none. `HSDS` uses it in two ways, both derived here:
 
-- *keep*: the displacement that a step aims at is multiplied by the share, so that what the texts hardly change goes
-  back to what it is in the image.
-- *release*: a change of text asks for ``x_hat(y_s, c1) + q`` with ``q = x - x_hat(x_s, c0)``, the new estimate and what
-  the old one left unexplained of the image. The part of q along the displacement belongs to what is replaced (the
-  outline of a mouth, for instance), so the squared share of it is subtracted. No text describes the part across it.
+- *keep_source*: the displacement that a step aims at is multiplied by the share, so that what the texts hardly change
+  goes back to what it is in the image.
+- *drop_residual*: a change of text asks for ``x_hat(y_s, c1) + q`` with ``q = x - x_hat(x_s, c0)``, the new estimate
+  and what the old one left unexplained of the image. The part of q along the displacement belongs to what is replaced
+  (the outline of a mouth, for instance), so the squared share of it is subtracted. No text describes the part across
+  it.
 
 `local_change`, the automatic soft mask of an edit, takes the share of the decoded change, pixel by pixel, for the codec
 spreads what it decodes and a direction is never quite clean. It does not depend on the strength.
@@ -62,7 +63,7 @@ def identify(
 
     From ``y = x``, at each level: the residual r of `hsds` with one noise for both branches, d by one of
     its filters (averaged over the noises), ``y <- y + step * d``; a single step takes d whole. From the second step on,
-    the masks ``keep`` and ``release`` apply. The direction is ``y - x``, exactly zero for images whose
+    the masks ``keep_source`` and ``drop_residual`` apply. The direction is ``y - x``, exactly zero for images whose
     target text is their source text. Levels outside the model's range are cut to its highest or lowest.
 
     Args:
@@ -109,14 +110,16 @@ def identify(
         residuals = distillation.at(moved if index else None, level, noise)
         jacobian = distillation.jacobian(level, noise) if config.differentiates(gamma) else None
         residual = residuals.residual
-        if config.release:  # less the source reconstruction residual where the displacement is strong
-            residual = residual - change_share(moved, config.release).square() * along(residuals.unexplained, moved)
+        if config.drop_residual:  # less the source reconstruction residual where the displacement is strong
+            residual = residual - change_share(moved, config.drop_residual).square() * along(
+                residuals.unexplained, moved
+            )
         filtered = _filtered(residual, residuals, jacobian, config, level, gamma)
         fell_back |= filtered.fell_back
         d = _projected(filtered.value, residuals, jacobian, config, level)
         hsds.check_finite(d, "displacement", latent.backbone.name, level)
-        if index and config.keep:  # what hardly changes goes back to the image
-            d = change_share(moved, config.keep) * (moved + d) - moved
+        if index and config.keep_source:  # what hardly changes goes back to the image
+            d = change_share(moved, config.keep_source) * (moved + d) - moved
         moved = moved + step * d
         if jacobian is not None and jacobian.note:
             notes[jacobian.note] = None

@@ -3,6 +3,7 @@
 import bisect
 import math
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,9 +12,11 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from latentedit.core.errors import ShapeError
-from latentedit.geometry.paths import LatentPath, PathsBetween
 from latentedit.latents.captions.base import to_images
 from latentedit.latents.images import SourceImage
+
+if TYPE_CHECKING:  # an edit draws sheets, and needs no geometry
+    from latentedit.geometry.paths import LatentPath, PathsBetween
 
 PAPER, INK, GRAY, _RULE = (255, 255, 255), (28, 30, 34), (110, 114, 120), (214, 217, 221)
 
@@ -103,7 +106,7 @@ def draw_sweep(
 
 
 @torch.no_grad()
-def draw_paths(between: PathsBetween, *, title: str) -> Image.Image:
+def draw_paths(between: "PathsBetween", *, title: str) -> Image.Image:
     """One row for each path: its method and lengths, then its images, each with the rotation of the tangent space."""
     images = [image for path in between.paths for image in to_images(path_images(between, path))]
     turns = [turn for path in between.paths for turn in ("", *(f"{turn:.2f}" for turn in path.turns.tolist()))]
@@ -126,7 +129,7 @@ def draw_paths(between: PathsBetween, *, title: str) -> Image.Image:
     )
 
 
-def path_images(between: PathsBetween, path: LatentPath) -> Float[Tensor, "l 3 h w"]:
+def path_images(between: "PathsBetween", path: "LatentPath") -> Float[Tensor, "l 3 h w"]:
     """The images along a path at the model's size, in [-1, 1]: decoded latents between the two given images."""
     backbone, frames = between.latent.backbone, between.latent.frames
     decoded = torch.cat([backbone.decode(rows) for rows in path.z[1:-1].split(_DECODED_ROWS)])

@@ -18,13 +18,13 @@ from latentedit.core.errors import ConfigError
 from latentedit.display.page import in_base64, layers_of, viewer_page
 from latentedit.latents.captions.change import changed_phrases
 from latentedit.latents.record import RunRecord
-from latentedit_keep.api import KeepResult
 from latentedit_keep.base.color import shown
 from latentedit_keep.base.files import plain, write_text
 from latentedit_keep.base.images import pack_chunks
 
-if TYPE_CHECKING:  # results show themselves in the viewer, so their module imports this one
+if TYPE_CHECKING:  # results show themselves in the viewer, so their module imports this one; keep is a product above
     from latentedit.editing.result import EditResult
+    from latentedit_keep.api import KeepResult
 
 MOST_UNDO_PIXELS = 600_000  # of images that include what `undo` needs, about a byte per pixel and strength
 
@@ -197,7 +197,7 @@ def view(results: "EditResult | Sequence[EditResult]", title: str | None = None)
     )
 
 
-def kept_view(result: KeepResult) -> View:
+def kept_view(result: "KeepResult") -> View:
     """Original, editor's image and result of `keep`."""
     source = result.original.image
     edited = result.edited.image.convert(source.mode).resize(source.size, Image.Resampling.LANCZOS)

@@ -24,7 +24,7 @@ from latentedit.core.cost import Cost, metered
 from latentedit.core.errors import ConfigError, FileFormatError, OutputError
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, check
-from latentedit.directions.direction import Calibration, Direction, clean_share, save_direction
+from latentedit.directions.direction import Calibration, Direction, clean_share
 from latentedit.directions.identification import local_change
 from latentedit.display.sheet import draw_grid
 from latentedit.editors.eim import ROWS
@@ -297,7 +297,7 @@ def write_discovery(discovery: Discovery, folder: Path) -> dict[str, Any]:
     try:
         hidden.mkdir()
         for discovered, name in zip(discovery.directions, file_names(discovery), strict=True):
-            save_direction(discovered.direction, hidden / name)
+            discovered.direction.save(hidden / name)
         title = f"{facts['record']['image']['name'] or 'image'}: {len(discovery.directions)} directions"
         save_image(draw_discovery(discovery, title=title), hidden / SHEET)
         write_text(hidden / FACTS, json.dumps(facts, ensure_ascii=False, indent=1))

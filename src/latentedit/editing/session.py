@@ -156,7 +156,7 @@ class Session:
         if not latent.frames:
             raise ConfigError("these latents have no images to change. Use the `edit` of an editor instead")
         editor = make_editor(request.method, latent.backbone, instructed=latent.instructed, settings=request.settings)
-        with metered(latent.backbone) as spent:
+        with latent.backbone.unchanged(), metered(latent.backbone) as spent:
             moves = any(request.strength if strengths is None else strengths)
             if type(editor) is EIM and (request.direction or moves):
                 moved = self._along(request, editor, strengths, progress)

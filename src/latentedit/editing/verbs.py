@@ -10,7 +10,7 @@ from PIL import Image
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
-from latentedit.directions.direction import Direction, is_unconditional, load_direction
+from latentedit.directions.direction import Direction, is_unconditional
 from latentedit.directions.hsds import HSDS
 from latentedit.editing.request import EditOptions, EditRequest, MoveOptions, takes_options
 from latentedit.editing.result import EditResult
@@ -133,7 +133,7 @@ def read_directions(request: EditRequest, model: Backbone | None = None) -> Edit
     """The request with its direction files loaded; with a model, on its device."""
     if not request.direction:
         return request
-    directions = [load_direction(item) if isinstance(item, Path) else item for item in request.direction]
+    directions = [Direction.load(item) if isinstance(item, Path) else item for item in request.direction]
     if model is not None:
         for direction in directions:
             direction.check_model(model.name, model.fingerprint)
@@ -157,7 +157,17 @@ def run(
     """
     check_model(model)
     request.check_target()
-    request = read_directions(request, model)
+    with model.unchanged():
+        return _run(model, images, read_directions(request, model), strengths, progress)
+
+
+def _run(
+    model: Backbone,
+    images: Sequence[ImageLike],
+    request: EditRequest,
+    strengths: Sequence[float] | None,
+    progress: Progress | None,
+) -> list[list[EditResult]]:
     opened = [encoding.open_image(image) for image in images]
     captions, targets = (
         None if text is None else encoding.broadcast_texts(text, len(opened), what)

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from latentedit.editors.baselines.splitflow import SplitFlow as SplitFlow
     from latentedit.editors.baselines.subspaces import LOCO as LOCO
     from latentedit.editors.baselines.subspaces import Pullback as Pullback
+    from latentedit.editors.edit import Edit as Edit
     from latentedit.editors.eim import EIM as EIM
     from latentedit.editors.judge import Verdict as Verdict
     from latentedit.editors.refinement import Refinement as Refinement

@@ -1,4 +1,4 @@
-"""The contract of an editor: encoded images, a target text and a strength; and editors by name, for a model."""
+"""The contract of an editor, which moves encoded images towards a target text; and editors by name, for a model."""
 
 import abc
 import dataclasses
@@ -16,6 +16,7 @@ from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed
 from latentedit.core.settings import from_plain, to_plain
 from latentedit.directions.direction import Direction
+from latentedit.editors.edit import Edit, Latents
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import ModelSettings
@@ -60,6 +61,10 @@ def unit_guidance(kind: "type[Editor]") -> dict[str, Any]:
 class Editor(abc.ABC):
     """A method that moves clean latents towards a text: a frozen dataclass of its settings.
 
+    A subclass writes `move`, the method, and `cost`, which is known before an edit; `edit` checks the arguments, calls
+    `move` for each strength but 0, and collects the results. Settings are checked when an editor is made: one outside
+    its range is a `ConfigError`. `latentedit.testing.contracts.editor.EditorContract` tests the laws.
+
     Laws:
         1. At strength 0 ``edit`` gives ``latent.z``, bit for bit.
         2. The same arguments and seed give the same result, whatever the global random state.
@@ -70,8 +75,26 @@ class Editor(abc.ABC):
         5. Where ``keeps_equal_texts``: a target equal to the source text changes nothing.
         6. ``from_dict(to_dict(editor)) == editor``.
 
-    Subclasses write `evaluations` and either `_edit`, for one strength, or `_edit_all`; `edit` validates. Settings are
-    checked when an editor is made: one outside its range is a `ConfigError`.
+    Example:
+        One step along the difference of two velocities, at one noise level:
+
+        >>> from typing import ClassVar
+        >>> from latentedit.core.flow import level_batch
+        >>> from latentedit.core.settings import Level, settings
+        >>> @settings
+        ... class OneStep(Editor):
+        ...     name: ClassVar[str] = "one-step"
+        ...     level: Level = 0.7
+        ...
+        ...     def move(self, edit):
+        ...         z, s = edit.noised(self.level), level_batch(self.level, edit.x)
+        ...         source, target = (edit.backbone.velocity(z, s, text) for text in edit.texts)
+        ...         return edit.x - edit.strength * self.level * (target - source)
+        ...
+        ...     def cost(self, edit):
+        ...         return 2
+        >>> OneStep(level=0.5)
+        OneStep(level=0.5)
     """
 
     __slots__ = ()
@@ -88,6 +111,21 @@ class Editor(abc.ABC):
     steps_by_map: ClassVar[bool] = False
     """Its steps are those of the flow map, where the model is one (`Capabilities.flow_map`); else by the velocity."""
 
+    @abc.abstractmethod
+    def move(self, edit: Edit) -> Latents | StrengthResult:
+        """The edited clean latents ``[b, *latent]``, or a result with notes; arguments are checked, strength is not 0.
+
+        Raises:
+            ConfigError: a strength that this editor refuses, from `cost` too.
+        """
+
+    @abc.abstractmethod
+    def cost(self, edit: Edit) -> int:
+        """Network evaluations per image that `move` takes at ``edit.strength``; they do not depend on the target.
+
+        It is asked for before the target is known; ``edit.target`` is then the source text.
+        """
+
     @property
     def keeps_equal_texts(self) -> bool:
         """Whether equal source and target texts change nothing, with these settings."""
@@ -98,24 +136,11 @@ class Editor(abc.ABC):
         del sources, targets
         return self
 
-    @abc.abstractmethod
     def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
         """Network evaluations per image of an edit at one strength; 0 at strength 0, which does nothing."""
-
-    def _edit(
-        self, latent: JointLatent, target: Condition, *, strength: float, seed: Seed, progress: Progress | None
-    ) -> Float[Tensor, "b *latent"]:
-        """The edited latents; the arguments are already checked and the strength is not 0."""
-        raise NotImplementedError(f"the editor {self.name!r} has neither _edit nor _edit_all")
-
-    def _edit_all(
-        self, latent: JointLatent, target: Condition, strengths: Sequence[float], seed: Seed, progress: Progress | None
-    ) -> list[StrengthResult]:
-        """One result per strength; as `_edit`, which it calls for each."""
-        return [
-            StrengthResult(z=self._edit(latent, target, strength=one, seed=seed, progress=progress), strength=one)
-            for one in strengths
-        ]
+        if strength == 0:
+            return 0
+        return self.cost(Edit(name=self.name, latent=latent, target=latent.condition, strength=strength))
 
     def edit(
         self,
@@ -146,13 +171,22 @@ class Editor(abc.ABC):
         """
         for strength in strengths:
             check_strength(strength)
-        target = target.expand(len(latent))
-        moving = [float(strength) for strength in strengths if strength != 0]
-        results = iter(self._edit_all(latent, target, moving, seed, progress) if moving else ())
-        return [
-            next(results) if strength != 0 else StrengthResult(z=latent.z, strength=float(strength))
-            for strength in strengths
-        ]
+        moving = tuple(float(strength) for strength in strengths if strength != 0)
+        first = Edit(
+            name=self.name,
+            latent=latent,
+            target=target.expand(len(latent)),
+            strength=1.0,
+            strengths=moving,
+            seed=seed,
+            progress=progress,
+        )
+        results: list[StrengthResult] = []
+        for strength in map(float, strengths):
+            moved = self.move(dataclasses.replace(first, strength=strength)) if strength != 0 else latent.z
+            result = moved if isinstance(moved, StrengthResult) else StrengthResult(z=moved, strength=strength)
+            results.append(result)
+        return results
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain values."""

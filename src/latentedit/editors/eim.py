@@ -23,6 +23,7 @@ from latentedit.directions.direction import Calibration, Direction, clean_share,
 from latentedit.directions.hsds import HSDS, check_finite
 from latentedit.directions.identification import identify
 from latentedit.editors.base import Editor, StrengthResult, check_strength, stored_settings
+from latentedit.editors.edit import Edit
 from latentedit.editors.judge import Judge
 from latentedit.editors.strength import EffectCurve, measure_effect
 from latentedit.latents.inversion import InversionTrace, invert, replay
@@ -277,14 +278,12 @@ class EIM(Editor):
     level: Level = 0.75
     steps: Count = 28
 
-    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
+    def cost(self, edit: Edit) -> int:
         """The search's (none for the text arm), and the slider's."""
-        if strength == 0:
-            return 0
-        guided = latent.backbone.capabilities.branches(self.search.guidance)
+        guided = edit.branches(self.search.guidance)
         search = 0 if self.arm == "text" else self.search.evaluations(guided=guided)
-        unchanged = _text_direction(latent, latent.condition, self.level, seed=0)
-        return search + self.slider(latent, unchanged, seed=0).evaluations(strength)
+        unchanged = _text_direction(edit.latent, edit.latent.condition, self.level, seed=0)
+        return search + self.slider(edit.latent, unchanged, seed=0).evaluations(edit.strength)
 
     def direction(
         self, latent: JointLatent, target: Condition, *, seed: Seed, progress: Progress | None = None
@@ -313,11 +312,14 @@ class EIM(Editor):
         """The settings without the search."""
         return {name: value for name, value in self.to_dict().items() if name != "search"}
 
-    def _edit_all(
-        self, latent: JointLatent, target: Condition, strengths: Sequence[float], seed: Seed, progress: Progress | None
-    ) -> list[StrengthResult]:
-        direction = self.direction(latent, target, seed=seed, progress=progress)
-        return self.slider(latent, direction, seed=seed, progress=progress).edit(strengths)
+    def move(self, edit: Edit) -> StrengthResult:
+        return edit.once("results", lambda: self._results(edit))[edit.strength]
+
+    def _results(self, edit: Edit) -> dict[float, StrengthResult]:
+        """All strengths at once, which share the direction, the inversion and the measured curve."""
+        direction = self.direction(edit.latent, edit.target, seed=edit.seed, progress=edit.progress)
+        slider = self.slider(edit.latent, direction, seed=edit.seed, progress=edit.progress)
+        return dict(zip(edit.strengths, slider.edit(edit.strengths), strict=True))
 
 
 def _text_direction(latent: JointLatent, target: Condition, level: float, *, seed: Seed) -> Direction:

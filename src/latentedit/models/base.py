@@ -4,10 +4,10 @@ import abc
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, NoReturn, Self
+from typing import Any, ClassVar, Literal, NoReturn, Self, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -18,6 +18,8 @@ from latentedit.core.cost import Count, counting, spend
 from latentedit.core.errors import ConfigError, CoordinateError, DeviceError, ShapeError, nearest
 from latentedit.core.flow import LevelGrid, clean_estimate
 from latentedit.models.sites import GENERAL, IMAGE, AttentionFeatures, Site, giving, keeping, projections, read
+
+T = TypeVar("T")
 
 GuidanceKind = Literal["cfg", "renormalized", "embedded", "none"]
 """How guidance acts: classifier-free on two branches; the same, and stock pipelines keep the conditional norm; as an
@@ -142,6 +144,7 @@ class Backbone(abc.ABC):
         self._fingerprint = fingerprint
         self.capabilities = capabilities
         self._most_rows: dict[tuple[int, ...], int] = {}
+        self._known: dict[str, Any] | None = None  # what `once` keeps
 
     def __reduce__(self) -> tuple[type[DetachedModel], tuple[str]]:
         """A pickle has no networks, so that of a result stays small."""
@@ -178,7 +181,27 @@ class Backbone(abc.ABC):
     @property
     def fingerprint(self) -> str:
         """Of weights and configuration; of a live pipeline, as they are now."""
-        return self._identity()
+        return self.once("fingerprint", self._identity)
+
+    @contextlib.contextmanager
+    def unchanged(self) -> Generator[None]:
+        """The user changes nothing in here, so that `once` computes each value a single time."""
+        if self._known is not None:  # inside of another one
+            yield
+            return
+        self._known = {}
+        try:
+            yield
+        finally:
+            self._known = None
+
+    def once(self, name: str, compute: Callable[[], T]) -> T:
+        """A value that follows from weights and stored settings; computed once inside of `unchanged`."""
+        if self._known is None:
+            return compute()
+        if name not in self._known:
+            self._known[name] = compute()
+        return self._known[name]
 
     @fingerprint.setter
     def fingerprint(self, fingerprint: str) -> None:

@@ -104,7 +104,8 @@ class ModelSettings:
     @classmethod
     def of(cls, backbone: Backbone) -> Self:
         """The settings of a loaded model."""
-        return cls(maker=backbone.defaults, calibration=calibration_of(backbone), published=backbone.published)
+        calibration = backbone.once("calibration", lambda: calibration_of(backbone))
+        return cls(maker=backbone.defaults, calibration=calibration, published=backbone.published)
 
     @property
     def tuned(self) -> bool:

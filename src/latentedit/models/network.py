@@ -114,6 +114,9 @@ class NetworkBackbone(Backbone):
     @property
     def encoders(self) -> str:
         """Fingerprint and dtypes of the parts other than the denoiser."""
+        return self.once("encoders", self._encoders)
+
+    def _encoders(self) -> str:
         others = [network for name, network in self._networks.items() if name != self.denoiser]
         return f"{self._encoding.fingerprint()} {[first.dtype for network in others for first in _first(network)]}"
 

@@ -84,7 +84,7 @@ class PromptBackbone(NetworkBackbone):
             raise ConfigError(
                 "there is no text to embed. Give at least one text; the empty one, '', is the unconditional one"
             )
-        self._watched.fingerprint()  # which looks for modules that are new, such as those of adapters
+        self.once("modules", self._watched.fingerprint)  # looks for new modules, such as those of adapters
         with _TOKENIZING, self._at_work(), torch.no_grad(), quiet_libraries():
             return Condition.cat([self._padded(*self._read(text)) for text in texts])
 

@@ -180,11 +180,11 @@ def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[s
 
     Example:
         >>> import latentedit as le
-        >>> from latentedit.testing.miniatures.flow import flux
-        >>> pipeline = flux()  # or FluxPipeline.from_pretrained("black-forest-labs/FLUX.1-dev", ...)
+        >>> from latentedit.testing.miniature import sd3_pipeline
+        >>> pipeline = sd3_pipeline(t5=False)  # or StableDiffusion3Pipeline.from_pretrained(...)
         >>> model = le.from_pipeline(pipeline)
         >>> model.capabilities.guidance_kind
-        'embedded'
+        'cfg'
     """
     components = components_of(pipeline)
     kind = "mapping" if isinstance(pipeline, Mapping) else type(pipeline).__name__

@@ -1,4 +1,4 @@
-"""latentedit bench on a tiny model: data, tuning, interrupted and resumed runs, an open task, and keep."""
+"""latentedit bench on a tiny model: data, tuning, interrupted and continued runs, an open task, and keep."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ from PIL import Image
 
 from latentedit.batch import executors as run_module
 from latentedit.batch.folder import RunFolder
-from latentedit_bench.cli.bench_options import DATA, lasting, parse_seeds
+from latentedit_bench.cli.bench_options import parse_seeds
 from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.items import RgbFile
 from latentedit_bench.known_pairs import cases
@@ -27,9 +27,9 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.nightly
 def test_the_rendered_set_is_described_without_a_model(command: Command, unloaded: None) -> None:
-    told = json.loads(command("bench", "data", "--split", "calibration", "--items", 8, "--json").out)
-    assert told["kinds"] == {"single": 4, "pair": 1, "graded": 2, "triple": 1}
-    assert told["fingerprint"] == counterfactual("portraits", "calibration").head(8).fingerprint
+    report = json.loads(command("bench", "data", "--split", "calibration", "--items", 8, "--json").out)
+    assert report["kinds"] == {"single": 4, "pair": 1, "graded": 2, "triple": 1}
+    assert report["fingerprint"] == counterfactual("portraits", "calibration").head(8).fingerprint
     turns = json.loads(command("bench", "data", "--captions", "partial+full", "--json").out)
     assert turns["items"] == 480
 
@@ -60,7 +60,7 @@ def test_tuning_and_a_run_with_what_it_found(
     ran = command("bench", "run", manifest, *words, *where, "--images")
     assert ran.code == 0, ran.err
     assert len(list((folder / "images" / "sdedit").rglob("*.png"))) == 4
-    assert len(pd.read_csv(folder / "rows.csv")) == 6
+    assert len(pd.read_csv(folder / "rows.csv")) == 8
     assert (folder / "ranking.md").is_file()
     assert (folder / "images.png").is_file()
     assert json.loads((folder / "run.json").read_text())["plan"]["methods"][0]["settings"] == known["best"]
@@ -102,9 +102,9 @@ def test_a_task_is_written_and_scored(command: Command, folder: Path) -> None:
     assert outcome.code == 0, outcome.err
     assert "error 1.000; done 0.000" in outcome.out
     assert "public-001.png is missing" in outcome.err
-    told = json.loads((folder / "score.json").read_text())
-    assert told["entry"]["failed"] == 1
-    assert [one["error"] for one in told["items"]] == 3 * [1]
+    report = json.loads((folder / "score.json").read_text())
+    assert report["entry"]["failed"] == 1
+    assert [one["error"] for one in report["items"]] == 3 * [1]
     assert "copies on open-portraits" in (folder / "score.html").read_text()
     again = command("bench", "score", folder, "--no-keep", "--name", "more", "--json")
     assert json.loads(again.out)["entry"]["name"] == "more"
@@ -117,7 +117,7 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_work(folder: Path, 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "text"),
     [
         (("bench", "data", "--items", "0"), "got 0"),
         (("bench", "run", "--items", "1", "--batch", "0", "-o", "x"), "--batch"),
@@ -132,9 +132,9 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_work(folder: Path, 
     ],
 )
 def test_wrong_input_is_refused_before_a_model_is_loaded(
-    refused: Refused, unloaded: None, arguments: tuple[object, ...], said: str
+    refused: Refused, unloaded: None, arguments: tuple[object, ...], text: str
 ) -> None:
-    assert said in refused(*arguments)
+    assert text in refused(*arguments)
 
 
 Begin = Callable[..., tuple[str, ...]]
@@ -167,8 +167,8 @@ def interrupt_after(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
 
 
 @pytest.mark.nightly
-def test_ctrl_c_keeps_finished_parts_and_resume_continues(
-    command: Command, begin: Begin, tmp_path: Path, miniature: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch
+def test_ctrl_c_keeps_finished_parts_and_the_same_command_continues(
+    command: Command, begin: Begin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert command(*begin("whole")).code == 0
     with monkeypatch.context() as patched:
@@ -177,12 +177,12 @@ def test_ctrl_c_keeps_finished_parts_and_resume_continues(
     folder = tmp_path / "stopped"
     assert (outcome.code, outcome.out) == (130, "")
     assert "3 of 4" in outcome.err
-    assert f"latentedit bench resume {folder}" in command("bench", "status", folder).out
-    told = json.loads(command("bench", "status", folder, "--json").out)
-    assert (told["state"], told["done"], told["units"], told["rows"], told["failures"]) == ("stopped", 3, 4, 4, [])
+    assert "continue" in command("bench", "status", folder).out
+    report = json.loads(command("bench", "status", folder, "--json").out)
+    assert [report[name] for name in ("state", "done", "units", "rows", "failures")] == ["stopped", 3, 4, 6, []]
     finished = {place: place.stat().st_mtime_ns for place in (folder / "rows").iterdir()}
-    resumed = command("bench", "resume", folder, "--model", miniature, "--data", manifest, "--workers", 1)
-    assert resumed.code == 0, resumed.err
+    continued = command(*begin("stopped"))
+    assert continued.code == 0, continued.err
     assert {place: place.stat().st_mtime_ns for place in finished} == finished, "nothing finished is done again"
     assert (folder / "rows.csv").read_bytes() == (tmp_path / "whole" / "rows.csv").read_bytes()
     assert (folder / "summary.csv").read_bytes() == (tmp_path / "whole" / "summary.csv").read_bytes()
@@ -199,7 +199,7 @@ def test_the_number_of_workers_changes_nothing(command: Command, begin: Begin, t
 
 @pytest.mark.nightly
 def test_an_unreadable_image_is_left_out_and_reported(
-    command: Command, begin: Begin, tmp_path: Path, miniature: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch
+    command: Command, begin: Begin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its file is damaged after the run begins."""
     damaged = next(iter(sorted((tmp_path / "data" / "images").iterdir())))
@@ -215,48 +215,17 @@ def test_an_unreadable_image_is_left_out_and_reported(
         outcome = command(*begin("run"))
     assert outcome.code == 1
     assert "damaged or cut short" in outcome.err
-    assert len(pd.read_csv(tmp_path / "run" / "rows.csv")) == 3
+    assert len(pd.read_csv(tmp_path / "run" / "rows.csv")) == 4
     assert "damaged or cut short" in command("bench", "status", tmp_path / "run").out
     damaged.write_bytes(whole)
-    resume = ("bench", "resume", tmp_path / "run", "--model", miniature, "--data", manifest, "--workers", 1)
-    assert command(*resume).code == 1, "what failed is finished unless told otherwise"
-    again = command(*resume, "--retry")
+    assert command(*begin("run")).code == 1, "what failed is finished without --retry"
+    again = command(*begin("run", "--retry"))
     assert again.code == 0, again.err
-    assert len(pd.read_csv(tmp_path / "run" / "rows.csv")) == 6
+    assert len(pd.read_csv(tmp_path / "run" / "rows.csv")) == 8
     assert RgbFile(damaged)().size == (64, 64)
 
 
-@pytest.fixture
-def finished(command: Command, begin: Begin, tmp_path: Path) -> Path:
-    """The folder of a run, to be damaged."""
-    assert command(*begin("run")).code == 0
-    return tmp_path / "run"
-
-
-def test_the_model_and_data_that_a_folder_names_are_not_opened(
-    refused: Refused, finished: Path, miniature: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """And the run of another command is not resumed."""
-    manifest = json.loads((finished / "run.json").read_text())
-    with monkeypatch.context() as patched:
-        patched.setattr("latentedit_bench.data.loading.load_dataset", lambda *_, **__: pytest.fail("it was opened"))
-        said = refused("bench", "resume", finished, "--model", miniature)
-        assert f"Add --data {manifest['request']['data']}" in said
-        patched.setattr("latentedit.models.registry.load", lambda *_, **__: pytest.fail("it was opened"))
-        said = refused("bench", "resume", finished)
-        assert f"Add --model {manifest['request']['model']['model']}" in said
-    changed = manifest | {"kind": "edit", "command": "latentedit edit photos"}
-    (finished / "run.json").write_text(json.dumps(changed))
-    assert "Continue it with: latentedit edit photos" in refused("bench", "resume", finished)
-    (finished / "run.json").write_text(json.dumps(changed | {"kind": "bench", "plan": {}}))
-    assert "run.json is damaged" in refused("bench", "resume", finished)
-
-
-def test_paths_become_absolute_and_names_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "mine.csv").touch()
-    monkeypatch.chdir(tmp_path)
-    assert lasting("mine.csv") == str((tmp_path / "mine.csv").resolve())
-    assert lasting(DATA) == DATA
+def test_seeds_are_whole_numbers() -> None:
     assert parse_seeds("3, 1") == (3, 1)
 
 
@@ -283,15 +252,15 @@ def test_cases_of_keep_are_measured_and_a_run_continues(
     assert done.code == 0, done.err
     assert "verdict right: share of 1 cases" in done.out
     first = (tmp_path / "rows" / "0000.jsonl").stat().st_mtime_ns
-    told = json.loads(command(*arguments, "--count", "2", "--json").out)
-    assert (told["split"], told["seed"], told["cases"]) == ("test", 4, 2)
+    report = json.loads(command(*arguments, "--count", "2", "--json").out)
+    assert (report["split"], report["seed"], report["cases"]) == ("test", 4, 2)
     assert (tmp_path / "rows" / "0000.jsonl").stat().st_mtime_ns == first
     assert len((tmp_path / "rows.csv").read_text().splitlines()) == 3
-    assert json.loads((tmp_path / "keep.json").read_text()) == told
+    assert json.loads((tmp_path / "keep.json").read_text()) == report
     assert "differs in: " in refused("bench", "keep", "--split", "calibration", "-o", tmp_path)
 
 
-def test_pairs_of_real_editors_have_verdicts_and_results_beside_a_node(tmp_path: Path, command: Command) -> None:
+def test_pairs_of_real_editors_are_compared_with_a_node(tmp_path: Path, command: Command) -> None:
     original = scaled(photograph(PHOTOGRAPHS["calibration"][0]), 96, np.random.default_rng(0))
     edited = original.copy()
     edited[20:50, 30:60] = (200, 40, 40)
@@ -302,13 +271,14 @@ def test_pairs_of_real_editors_have_verdicts_and_results_beside_a_node(tmp_path:
             Image.fromarray(shown).save(pairs / f"{number:03d}" / f"{name}.webp", lossless=True)
     (pairs / "pairs.json").write_text('[{"n": 3, "kind": "local"}, {"n": 12, "kind": "global"}]')
     node.write_text(NODE)
-    told = json.loads(
+    report = json.loads(
         command("bench", "keep", "--pairs", pairs, "--diff-merge", node, "-o", tmp_path / "out", "--json").out
     )
-    assert (told["pairs"], told["of"], told["expected"]) == (2, {"local": 1, "global": 1}, {"local": 1, "global": 0})
+    assert (report["pairs"], report["of"]) == (2, {"local": 1, "global": 1})
+    assert report["expected"] == {"local": 1, "global": 0}
     same = float((edited == original).all(axis=2).mean())
-    assert told["stays"]["diff-merge"] == pytest.approx(same, abs=0.01)
-    assert 0.5 < told["stays"]["threshold"] <= told["stays"]["keep"] + 0.1
+    assert report["stays"]["diff-merge"] == pytest.approx(same, abs=0.01)
+    assert 0.5 < report["stays"]["threshold"] <= report["stays"]["keep"] + 0.1
     merged = np.asarray(Image.open(tmp_path / "out" / "diff-merge" / "003.png")).astype(int)
     assert np.abs(merged - (0.75 * original + 0.25 * edited)).max() <= 1
-    assert {path.parent.name for path in (tmp_path / "out").glob("*/012.png")} == {*told["stays"]}
+    assert {path.parent.name for path in (tmp_path / "out").glob("*/012.png")} == {*report["stays"]}

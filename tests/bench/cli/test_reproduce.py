@@ -1,5 +1,6 @@
 """``latentedit reproduce`` with experiments that count: what is printed, the page, exit codes; wrong input refused."""
 
+import dataclasses
 import json
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -39,10 +40,10 @@ def test_the_verdict_is_printed_and_stored(command: Command, out: Path, tmp_path
     assert command("reproduce", "tally", "-o", out, "--page", place, "--quiet").out == ""
     assert "](out/tally.webp)" in place.read_text()
     assert place.with_suffix(".html").is_file()
-    told = json.loads(command("reproduce", "tally", "--quick", "--json", "-o", tmp_path / "quick").out)
-    (record,) = told["experiments"]
+    report = json.loads(command("reproduce", "tally", "--quick", "--json", "-o", tmp_path / "quick").out)
+    (record,) = report["experiments"]
     assert (record["name"], record["quick"], record["primary"][0]["verdict"]) == ("tally", True, "does not hold")
-    assert told["files"] == [str(tmp_path / "quick" / name) for name in ("claims.md", "claims.html")]
+    assert report["files"] == [str(tmp_path / "quick" / name) for name in ("claims.md", "claims.html")]
     again = command("reproduce", "tally", "--quick", "-o", tmp_path / "quick").out
     assert ": would not hold (quick run, 6 images); -6.5" in again
     assert len(CALLS) == 8 + 6, "nothing is measured twice"
@@ -69,6 +70,15 @@ def test_ctrl_c_keeps_finished_experiments_and_a_failure_exits_with_1(
     assert "broken: failed: there are no items. Bring some" in outcome.out
     assert "failed" in (out / "claims.md").read_text()
     assert (out / "tally.json").read_bytes() == first
+
+
+def test_the_time_of_plans_without_an_estimate_is_unknown(
+    command: Command, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.bench.experiments.counting.tally", dataclasses.replace(tally, minutes=0))
+    assert command("reproduce").out.count("no time estimate") == 1
+    assert "no time estimate" in command("reproduce", "tally", "-o", out).out
+    assert "1.7 h, 1 without time estimate" in command("reproduce", "--all", "-o", out).out
 
 
 @pytest.mark.parametrize(

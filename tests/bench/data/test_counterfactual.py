@@ -1,4 +1,4 @@
-"""The rendered set is the same everywhere and balanced, and its answers are those that the captions ask for."""
+"""The rendered set is the same everywhere and balanced, and its answers are those that the captions request."""
 
 import functools
 import itertools
@@ -21,14 +21,14 @@ pytestmark = pytest.mark.slow
 STILL = ("nothing", "contradiction")
 FINGERPRINTS = {
     "2": {
-        ("calibration", "full"): "82be22dd668372b3d2c435eca58db47931483a8106a5de41b5888c0c92ae03a4",
-        ("calibration", "partial"): "cfbb007c80dff021e9fdbcfba70a964e261661c1529db19c98b24ac6b87da62c",
-        ("calibration", "paraphrased"): "60a798383085acf63f70627c705092109202af48d7526df331bb0f79e69327a2",
-        ("calibration", "wrong"): "f6c25bdc0f0ee5ce4ff87690db8f0e470225ae7759217e54a5a37711e58367e9",
-        ("test", "full"): "f94a13d54afc9dfb18b8914aa5eef34743f493422277f0296948dac973781035",
-        ("test", "partial"): "3102d2e74948c22982305b9c1834722740f7d0f65d1aeb1f7df975a5eae4627e",
-        ("test", "paraphrased"): "b24763d0de073b93ba039d3cd1073e0d26c04d61dfaed933212937af536642f1",
-        ("test", "wrong"): "e6c09c22d5a66fc905810508a8192e4d9dc7ee7d4e412c0a89919a172d761e02",
+        ("calibration", "full"): "7920351c6c1b5923901176611edcb3c538d77943bdcd26a6be28a5bbb2adb8b9",
+        ("calibration", "partial"): "9eb041ec4bd367a1f69151ecea63b02c0e6c1aca09477c427ffee927a4921720",
+        ("calibration", "paraphrased"): "6c4cf58102ff488c0bf94cba4a0d48c122654977eec97a33f858b5cf24ed4175",
+        ("calibration", "wrong"): "13bff18185bf6acb5121462e6cd59057d067d5a611c874c73eb4acba543b9370",
+        ("test", "full"): "e20b4cb0ba17a35eeed11b87583c0249423f8bf43d88d7bb8346c81c4c3bbc1f",
+        ("test", "partial"): "8289d9c46472edfa97649a91e8c5f9e3bfa497210dc01d1ac8bf68e5bf2bd76e",
+        ("test", "paraphrased"): "3da2f57c9d4915120b9647b4fa2bcdc6c67c30835cfe5cdaae4abf349e36fd60",
+        ("test", "wrong"): "482be405f2d16624bc4345e007ca230f8975a99a977d8866cf67fd6e988b80de",
     }
 }
 
@@ -85,7 +85,7 @@ def test_sizes_and_the_balance_of_every_twenty_of_portraits_that_differ(split: s
     assert len(groups) == SIZES[split] - sum(item.kind == "graded" for item in items) // 2
 
 
-def test_what_changes_is_what_was_asked_and_nothing_else(split: str) -> None:
+def test_only_requested_attributes_change(split: str) -> None:
     """A color follows its part where there is nothing to color before or after, and nowhere else."""
     counts = {"single": 1, "graded": 1, "pair": 2, "triple": 3}
     for item in whole(split).items:
@@ -93,7 +93,7 @@ def test_what_changes_is_what_was_asked_and_nothing_else(split: str) -> None:
             continue
         named = set(item.about["change"].split("+"))
         assert len(named) == counts[item.kind]
-        assert ",".join(shown(item).differences(wanted(item))) == item.about["asked"]
+        assert ",".join(shown(item).differences(wanted(item))) == item.about["requested"]
         followed = changed(item) - named
         assert named <= changed(item), item.id
         for name in followed:
@@ -125,34 +125,34 @@ def test_graded_changes_go_along_the_order_one_step_and_all_the_way(split: str) 
 
 def test_full_captions_name_everything(split: str) -> None:
     for item in whole(split).items:
-        said = parse(item.source_caption), parse(item.target_caption)
+        stated = parse(item.source_caption), parse(item.target_caption)
         if item.kind == "contradiction":
-            assert said[1] == described(shown(item))
-            wrong = {name for name in VALUES if said[0][name] != said[1][name]}
+            assert stated[1] == described(shown(item))
+            wrong = {name for name in VALUES if stated[0][name] != stated[1][name]}
             assert item.about["change"] in wrong
             assert wrong <= {item.about["change"], COLOR_OF.get(item.about["change"])}
         else:
-            assert said == (described(shown(item)), described(wanted(item)))
+            assert stated == (described(shown(item)), described(wanted(item)))
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("captions", ["partial", "paraphrased", "wrong"])
-def test_other_captions_ask_for_the_same_change_of_the_same_image(split: str, captions: str) -> None:
+def test_other_captions_request_the_same_change_of_the_same_image(split: str, captions: str) -> None:
     """Partial ones leave about half of the rest out; wrong ones state one wrong value, and the color that follows."""
     shares: list[float] = []
     for item, full in zip(whole(split, captions).items, whole(split).items, strict=True):
         assert (item.id, item.image, item.truth) == (full.id, full.image, full.truth)
-        said, right = ([parse(one.source_caption), parse(one.target_caption)] for one in (item, full))
-        wrong = {name for name in said[0] if said[0][name] != right[0][name]}
-        shares.append(len(said[0]) / len(right[0]))
+        stated, right = ([parse(one.source_caption), parse(one.target_caption)] for one in (item, full))
+        wrong = {name for name in stated[0] if stated[0][name] != right[0][name]}
+        shares.append(len(stated[0]) / len(right[0]))
         if item.kind == "nothing":
             continue
-        asked, wanted_too = ({name for name in old if old[name] != new[name]} for old, new in (said, right))
-        assert asked == wanted_too
+        requested, wanted_too = ({name for name in old if old[name] != new[name]} for old, new in (stated, right))
+        assert requested == wanted_too
         assert bool(wrong) == (captions == "wrong")
-        assert not wrong & asked
+        assert not wrong & requested
         assert len(wrong) == 1 or len(wrong - set(COLOR_OF.values())) <= 1
-        assert captions == "partial" or said[0].keys() == right[0].keys()
+        assert captions == "partial" or stated[0].keys() == right[0].keys()
         assert all(len(words_of(text)) + 2 <= MAX_TOKENS for text in (item.source_caption, item.target_caption))
     assert np.mean(shares) == pytest.approx(0.55 if captions == "partial" else 1, abs=0.07)
 
@@ -161,10 +161,10 @@ def test_still_items_have_the_source_for_an_answer(split: str) -> None:
     quiet = [item for item in whole(split).items if item.kind in STILL]
     assert len(quiet) == SIZES[split] // 10
     for item in quiet:
-        assert (wanted(item), item.about["asked"]) == (shown(item), "")
+        assert (wanted(item), item.about["requested"]) == (shown(item), "")
         same = parse(item.source_caption) == parse(item.target_caption)
         assert same == (item.kind == "nothing")
-        assert item.source_caption != item.target_caption, "where nothing is asked, the words differ"
+        assert item.source_caption != item.target_caption, "where nothing is requested, the words differ"
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from tests.batch.images import write_image
 
 from latentedit.core.errors import ConfigError, ImageError
 from latentedit_bench.data.items import Dataset, Item, MaskFile, RgbFile, content
+from tests.batch.images import write_image
 
 
 def red() -> Image.Image:
@@ -41,7 +41,7 @@ def dataset(*items: Item) -> Dataset:
         ("a woman with pale skin, long hair", "a man with, short hair => a woman with, long hair"),
     ],
 )
-def test_a_change_is_told_in_the_words_of_the_captions(target: str, change: str) -> None:
+def test_a_change_is_described_in_the_words_of_the_captions(target: str, change: str) -> None:
     item = dataclasses.replace(ITEM, source_caption="a man with pale skin, short hair", target_caption=target)
     assert item.change == change
 

@@ -11,7 +11,6 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from tests.batch.images import write_image
 
 from latentedit.core.errors import ConfigError, FileFormatError, OutputError
 from latentedit_bench.data.items import Item
@@ -28,6 +27,7 @@ from latentedit_bench.data.loading import (
     taking_turns,
     write_manifest,
 )
+from tests.batch.images import write_image
 
 ROW = {"image": "a.png", "source_caption": "a cat", "target_caption": "a dog"}
 
@@ -274,12 +274,12 @@ FAULTS = [
 def test_every_fault_of_a_mapping_is_in_one_error(pie_bench: Path) -> None:
     entries: dict[str, Any] = {f"k{index}": ENTRY | change for index, change in enumerate(FAULTS)}
     entries |= {"bare": {}, "text": "a cat", "sound": ENTRY}
-    told = [f"k{index}: {next(iter(change))}: " for index, change in enumerate(FAULTS)]
+    expected = [f"k{index}: {next(iter(change))}: " for index, change in enumerate(FAULTS)]
     needed = ("image_path", "original_prompt", "editing_prompt", "editing_type_id", "mask")
-    told += [*(f"bare: {name}: " for name in needed), "text: "]
+    expected += [*(f"bare: {name}: " for name in needed), "text: "]
     with pytest.raises(ConfigError) as caught:
         load_pie_bench(write_mapping(pie_bench, entries))
-    assert [text for text in told if text not in str(caught.value)] == []
+    assert [text for text in expected if text not in str(caught.value)] == []
     assert "sound" not in str(caught.value)
 
 

@@ -8,7 +8,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from tests.bench.rendered_network import RenderedNetwork, prepared, some_items
 
 from latentedit.core.errors import ConfigError
 from latentedit.latents.captions.change import changed_phrases
@@ -16,6 +15,7 @@ from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.items import Item
 from latentedit_bench.data.prepared import evenly, prepare, same_size, to_tensor
 from latentedit_portraits.reader import reader_for
+from tests.bench.rendered_network import RenderedNetwork, prepared, some_items
 
 
 def sized(name: str, width: int, height: int = 20) -> Item:
@@ -92,16 +92,16 @@ def test_truths_and_a_classifier_may_be_missing_and_sizes_must_agree() -> None:
 
 
 def test_completed_items_have_the_captions_of_the_classifier() -> None:
-    """The rest of a partial caption is read from the image; the same items are asked for the same changes."""
+    """The rest of a partial caption is read from the image; the same items request the same changes."""
     partial, completed, full = (
         counterfactual("portraits", "test", captions=c) for c in ("partial", "completed", "full")
     )
-    asked = [index for index, item in enumerate(full.items[:12]) if item.about["asked"]]
-    batch = prepare(RenderedNetwork(), [completed.items[index] for index in asked])
+    requested = [index for index, item in enumerate(full.items[:12]) if item.about["requested"]]
+    batch = prepare(RenderedNetwork(), [completed.items[index] for index in requested])
     reader = reader_for(batch.latent.backbone)
-    read = reader.caption(to_tensor([completed.items[index].image() for index in asked]))
+    read = reader.caption(to_tensor([completed.items[index].image() for index in requested]))
     pairs = list(zip(batch.latent.captions, batch.targets, strict=True))
-    for index, caption, (source, target) in zip(asked, read, pairs, strict=True):
+    for index, caption, (source, target) in zip(requested, read, pairs, strict=True):
         assert source == caption
         assert changed_phrases(source, target) == changed_phrases(
             partial.items[index].source_caption, partial.items[index].target_caption

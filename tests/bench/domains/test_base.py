@@ -9,7 +9,7 @@ from latentedit.core.errors import ConfigError, RegistryError
 from latentedit.core.plugins import DOMAINS
 from latentedit.models.registry import bundled_names
 from latentedit_bench.domains import base
-from latentedit_bench.domains.base import Domain, differences, domain, full_caption, sample_images, with_value
+from latentedit_bench.domains.base import Domain, differences, full_caption, load_domain, sample_images, with_value
 from latentedit_portraits.attributes import NONE, VALUES
 from latentedit_portraits.captions import COLOR_OF, parse
 from latentedit_portraits.domain import PORTRAITS
@@ -18,15 +18,15 @@ pytestmark = pytest.mark.slow
 
 
 def test_a_domain_is_found_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert domain("portraits") is PORTRAITS
+    assert load_domain("portraits") is PORTRAITS
     assert isinstance(PORTRAITS, Domain)
     with pytest.raises(RegistryError, match="'portrait'"):
-        domain("portrait")
+        load_domain("portrait")
     with pytest.raises(ConfigError, match="images"):
         sample_images("elsewhere", 2, seed=20)
     monkeypatch.setattr(type(DOMAINS), "load", lambda _, name: object())
     with pytest.raises(RegistryError, match=r"'a stranger'.*alternatives, .*words"):
-        base.domain.__wrapped__("a stranger")
+        base.load_domain.__wrapped__("a stranger")
 
 
 def test_every_alternative_changes_nothing_else() -> None:

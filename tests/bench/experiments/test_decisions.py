@@ -49,8 +49,8 @@ def test_a_mean_is_judged_by_its_bar() -> None:
     assert (above.model, above.measure) == ("one", "n")
     few = only(Measure(name="n", column="value"), rows[rows["image"] < 5])
     assert (few.verdict, few.estimate, math.isnan(few.low)) == (UNDECIDED, pytest.approx(0.19), True)
-    told = only(Measure(name="n", column="value", undecided="one training"), rows)
-    assert (told.verdict, told.low > 0) == (UNDECIDED, True), "there is a stated cause"
+    outcome = only(Measure(name="n", column="value", undecided="one training"), rows)
+    assert (outcome.verdict, outcome.low > 0) == (UNDECIDED, True), "there is a stated cause"
 
 
 def test_rows_are_chosen_by_values_by_several_and_by_the_ends_of_the_levels() -> None:
@@ -131,7 +131,7 @@ def test_a_gain_is_over_the_best_of_each_image(joint: float, verdict: str) -> No
 
 
 def test_images_are_drawn_and_not_rows() -> None:
-    """Rows that repeat an image say nothing more about others."""
+    """Rows that repeat an image add no information about others."""
     once = rows_of(lambda image, level: float(image), levels=(0.5,))
     often = rows_of(lambda image, level: float(image), levels=tuple(np.linspace(0.1, 0.9, 30)))
     few, many = (only(Measure(name="n", column="value"), rows) for rows in (once, often))
@@ -143,7 +143,7 @@ def test_images_are_drawn_and_not_rows() -> None:
     assert (both.estimate, both.low, both.high, both.images) == (expected.mean, expected.low, expected.high, 7)
 
 
-def test_each_model_is_told_apart_or_all_are_looked_at_together() -> None:
+def test_one_outcome_for_each_model_or_one_for_all() -> None:
     one = rows_of(lambda image, level: 1.0 + image)
     rows = pd.concat([one, one.assign(model="two", value=one["value"] - 0.5)])
     number = Measure(name="n", column="value")
@@ -157,7 +157,7 @@ def test_each_model_is_told_apart_or_all_are_looked_at_together() -> None:
 
 
 def test_a_slope_and_a_rank_correlation_of_each_image() -> None:
-    """A slope of 2 + image; ranks that agree, are turned, and cannot be told."""
+    """A slope of 2 + image; ranks that agree, are reversed, and are undefined."""
     rows = rows_of(lambda image, level: (2 + image) * level + image)
     assert only(Measure(name="n", column=slope("value", "level")), rows, ("image",)).estimate == pytest.approx(5)
     agree = pd.DataFrame({"x": [1.0, 2.0, 3.0, 4.0], "y": [1.0, 8.0, 27.0, 20.0], "flat": [3.0] * 4})
@@ -174,7 +174,7 @@ def two_sets(more: Table, less: Table) -> Table:
 BETWEEN = ModelDifference(measure=Measure(name="b", column="value"), model="portraits", baseline="discs")
 
 
-def test_between_models_the_images_of_each_are_drawn_by_themselves_and_the_difference_decides(
+def test_between_models_the_images_of_each_are_drawn_independently(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Of equal numbers nothing would be left if they were drawn together; so variances add up instead."""

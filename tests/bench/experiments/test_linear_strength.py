@@ -17,17 +17,17 @@ from latentedit.editors.eim import EIM
 from latentedit.editors.refinement import Refinement
 from latentedit.latents.captions.change import changed_phrases
 from latentedit_bench.data.counterfactual import Rendered
-from latentedit_bench.domains.base import domain
+from latentedit_bench.domains.base import load_domain
 from latentedit_bench.experiments import items as module
 from latentedit_bench.experiments.decisions import gradual, straight
 from latentedit_bench.experiments.experiment import Context
 from latentedit_bench.experiments.hessian_preservation import outside
-from latentedit_bench.experiments.items import CAPTIONS, SCORES, Edits, Items, asking
+from latentedit_bench.experiments.items import CAPTIONS, SCORES, Edits, Items, select_items
 from latentedit_bench.experiments.joint_latent import joint_latent, joint_latent_completed
 from latentedit_bench.experiments.linear_strength import SDEDIT, TEXT, Scaled, linear_strength
 from latentedit_bench.experiments.network_kinds import network_kinds
 from latentedit_bench.experiments.single_attribute import margins
-from latentedit_bench.experiments.texts import asking_another
+from latentedit_bench.experiments.texts import other_requests
 from tests.bench.rendered_network import COLORS, RenderedNetwork, prepared
 
 STRENGTHS = np.array([0.25, 0.5, 0.75, 1.0])
@@ -65,7 +65,7 @@ def test_the_text_arm_scaled_is_the_aligned_inversion() -> None:
 
 
 @pytest.mark.parametrize("arm", ["image", "text", "joint"])
-def test_at_strength_one_it_is_the_editor_and_costs_what_it_says(arm: str) -> None:
+def test_at_strength_one_it_is_the_editor_at_the_stated_cost(arm: str) -> None:
     batch = prepared(2, reads=False)
     editor = EIM.from_dict({"arm": arm, "steps": 4, "search": HSDS(steps=2)})
     scaled = Scaled.from_dict(editor.to_dict())
@@ -87,10 +87,10 @@ def test_the_arms_on_a_field_that_is_linear() -> None:
     found = {(about["arm"], about["search"]): (about["level"], z - latent.z) for about, z in looked}
     searches = ("annealed", "one look")
     assert set(found) == {("text", "")} | {(arm, one) for arm in ("direct", "image", "joint") for one in searches}
-    h, said = level / 4, (batch.target - latent.condition).tokens[:, 0] @ COLORS
-    share, by_text = 1 - level, torch.zeros_like(said)
+    h, by_caption = level / 4, (batch.target - latent.condition).tokens[:, 0] @ COLORS
+    share, by_text = 1 - level, torch.zeros_like(by_caption)
     for s in (0.6, 0.4, 0.2, 0.0):
-        share, by_text = share * (1 - h / 2), by_text * (1 - h / 2) + h * s * said
+        share, by_text = share * (1 - h / 2), by_text * (1 - h / 2) + h * s * by_caption
     text = by_text[:, :, None, None].expand_as(latent.z)
     for (arm, search), (at, moved) in found.items():
         d = found["direct", search or "annealed"][1]
@@ -113,11 +113,11 @@ def test_both_arms_are_refined_in_the_same_way(monkeypatch: pytest.MonkeyPatch) 
         torch.testing.assert_close(refined[1] - batch.latent.z, (z - batch.latent.z) / 2)
 
 
-def test_a_new_seed_draws_new_items_of_the_world() -> None:
-    data = [asking(Items(seed=seed), "full", first=5, world="scenes") for seed in (20, 21)]
-    assert [one.name for one in data] == [f"counterfactual-scenes/{part}/full/asking" for part in ("test", "test21")]
-    for told in ("source_caption", "id"):
-        assert len({getattr(item, told) for one in data for item in one.items}) == 10
+def test_a_new_seed_draws_new_items_of_the_domain() -> None:
+    data = [select_items(Items(seed=seed), "full", first=5, domain="scenes") for seed in (20, 21)]
+    assert [one.name for one in data] == [f"counterfactual-scenes/{part}/full/changes" for part in ("test", "test21")]
+    for field in ("source_caption", "id"):
+        assert len({getattr(item, field) for one in data for item in one.items}) == 10
 
 
 def test_an_unchanged_latent_has_no_effect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,9 +133,9 @@ def test_an_unchanged_latent_has_no_effect(tmp_path: Path, monkeypatch: pytest.M
         )
     )
     assert [row["model"] for row in rows] == ["portraits"] * 2
-    wanted = module.asking(source, "partial", first=6).items[4:]
+    wanted = module.select_items(source, "partial", first=6).items[4:]
     assert [(row["item"], row["group"], row["arm"]) for row in rows] == [(one.id, one.group, "none") for one in wanted]
-    assert all(one.about["asked"] for one in wanted)
+    assert all(one.about["requested"] for one in wanted)
     assert [row["effect"] for row in rows] == pytest.approx([0, 0], abs=0.02)
     assert set(SCORES) | {"error"} <= set(rows[0])
 
@@ -151,11 +151,11 @@ def test_the_margin_is_over_the_worst_other_attribute() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("captions", CAPTIONS)
-def test_the_control_asks_for_another_attribute_that_the_caption_names(captions: str) -> None:
-    """The same images and answers; one phrase of the caption differs, and it says another attribute's new value."""
-    data, world = asking(Edits(kinds=("single",)), captions, first=24), domain("portraits")
+def test_the_control_requests_another_attribute_of_the_caption(captions: str) -> None:
+    """The same images and answers; one phrase of the caption differs, and states another attribute's new value."""
+    data, domain = select_items(Edits(kinds=("single",)), captions, first=24), load_domain("portraits")
     assert {item.kind for item in data.items} == {"single"}
-    found = asking_another(data, 3)
+    found = other_requests(data, 3)
     assert len(found.items) >= 0.9 * len(data.items)
     by_id = {item.id: item for item in data.items}
     for item in found.items:
@@ -163,10 +163,10 @@ def test_the_control_asks_for_another_attribute_that_the_caption_names(captions:
         assert (item.source_caption, item.image, item.truth) == (same.source_caption, same.image, same.truth)
         (old,), (new,) = changed_phrases(item.source_caption, item.target_caption)
         assert isinstance(item.image, Rendered)
-        asked = {one for pair in changed_phrases(same.source_caption, same.target_caption) for one in pair}
-        assert old in list(world.phrases(item.image.scene))
-        assert not asked & {old, new}
-    assert asking_another(data, 3).fingerprint == found.fingerprint != data.fingerprint
+        requested = {one for pair in changed_phrases(same.source_caption, same.target_caption) for one in pair}
+        assert old in list(domain.phrases(item.image.scene))
+        assert not requested & {old, new}
+    assert other_requests(data, 3).fingerprint == found.fingerprint != data.fingerprint
 
 
 def test_the_change_outside_is_an_energy() -> None:
@@ -187,7 +187,7 @@ def test_the_compared_editors_have_the_steps_of_the_plan() -> None:
 
 def test_settings_are_chosen_on_the_calibration_split(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = Mock(side_effect=InterruptedError)
-    monkeypatch.setattr("latentedit_bench.experiments.network_kinds.asking", drawn)
+    monkeypatch.setattr("latentedit_bench.experiments.network_kinds.select_items", drawn)
     lab: Any = SimpleNamespace(source=None, paid=lambda *_: None)
     with pytest.raises(InterruptedError):
         list(network_kinds.function(lab, calibration=4))

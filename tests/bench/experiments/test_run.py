@@ -113,10 +113,10 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_quick_plan_gives_a_number_of_every_model(together: Path, name: str) -> None:
     (record,) = reproduce([make_experiment(name)], together, command="typed", quick=True)
     assert record.failure is None
-    told = [model for claim in record.primary for model in claim.model.replace(" vs ", " and ").split(" and ")]
-    assert sorted(told) == sorted(record.plan["models"])
+    models = [model for claim in record.primary for model in claim.model.replace(" vs ", " and ").split(" and ")]
+    assert sorted(models) == sorted(record.plan["models"])
     assert all(math.isfinite(claim.estimate) for claim in record.primary)
-    assert Record.read(together / f"{name}.json").weights.keys() == set(told)
+    assert Record.read(together / f"{name}.json").weights.keys() == set(models)
     assert (together / f"{name}.webp").stat().st_size > 500
 
 

@@ -129,7 +129,7 @@ def test_a_render_is_on_the_manifold_and_what_is_added_to_it_is_not() -> None:
 
 
 def test_all_ways_have_one_effect_and_the_unedited_image_is_taken_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The domain is told to see nothing but a flat gray: then the distance is that of the image from it."""
+    """The reader sees only a flat gray, so the distance is that of the image from gray."""
 
     class Gray:
         def read(self, pixels: torch.Tensor) -> list[int]:
@@ -139,7 +139,7 @@ def test_all_ways_have_one_effect_and_the_unedited_image_is_taken_off(monkeypatc
             return np.full((8, 8, 3), 128, np.uint8)
 
     widen(monkeypatch)
-    monkeypatch.setattr("latentedit_bench.experiments.guidance.domain", lambda name: Gray())
+    monkeypatch.setattr("latentedit_bench.experiments.guidance.load_domain", lambda name: Gray())
     monkeypatch.setattr("latentedit_bench.experiments.signed_edits.probability_reader", lambda _: None)
     model = ColorBackbone()
     study = Study.of(model, [gray()], levels=(0.5,), rank=2, site="clean", steps=10)

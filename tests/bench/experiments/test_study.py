@@ -19,7 +19,6 @@ from latentedit.models.base import Backbone
 from latentedit.models.derivatives import FeatureMap
 from latentedit.models.registry import load
 from latentedit.testing.gaussian_mixture import example_mixture
-from latentedit.testing.miniatures.noise import miniature_ddpm
 from latentedit.testing.tolerances import relative_error
 from latentedit_bench.experiments.curvedness import curvedness
 from latentedit_bench.experiments.experiment import Row
@@ -29,6 +28,7 @@ from latentedit_bench.experiments.study import Study
 from latentedit_bench.experiments.subspaces import fitted_rank
 from tests.bench.experiments.gaussians import gaussian, small_study, study_of
 from tests.geometry.drawn import sphere
+from tests.miniatures.noise import miniature_ddpm
 
 
 @pytest.fixture(scope="module")

@@ -107,7 +107,7 @@ def test_prompts_begin_with_what_the_image_shows(monkeypatch: pytest.MonkeyPatch
     """Each prompt has a basis of its own, and the similarity is the cosine of two texts' embeddings."""
     (own,), compared = draw_split("test", 1, 3), [(0, 1, {"distance": 0.5}), (0, 2, {"distance": 0.7})]
     monkeypatch.setattr(distances, "compared", lambda *_: compared)
-    monkeypatch.setattr(distances, "domain", lambda _: Mock(wraps=DOMAIN, values=VALUES, read=lambda _: [own]))
+    monkeypatch.setattr(distances, "load_domain", lambda _: Mock(wraps=DOMAIN, values=VALUES, read=lambda _: [own]))
     prompted, frame = list[str](), SimpleNamespace(pixels=torch.zeros(3, 128, 128))
     study: Any = SimpleNamespace(
         backbone=RenderedNetwork(),

@@ -44,7 +44,7 @@ def plain(matrix: np.ndarray, size: tuple[int, int], codec: str = "none") -> Dam
 
 
 @pytest.mark.parametrize("index", [1, 13, 15, 16, pytest.param(18, marks=pytest.mark.nightly)])
-def test_a_case_is_the_same_again_and_what_it_says(index: int) -> None:
+def test_a_case_is_reproducible_and_as_described(index: int) -> None:
     first, second = (make_case("calibration", index, side=96) for _ in range(2))
     np.testing.assert_array_equal(first.edited, second.edited)
     truly = (first.truth != first.original).any(axis=2)
@@ -138,27 +138,28 @@ OTHER = {"image": "cat", "case": 99, "kind": "different", "verdict": "different 
 def test_bars_hold_where_they_are_reached() -> None:
     good, bad = [GOOD] * 19, GOOD | {"keep_iou": 0.84, "shift_error_px": 3.0, "right": 0, "keep_far_touched": 9}
     bad |= {"keep_outside_db": 30.0, "keep_inside_db": 20.0}
-    told = summary(pd.DataFrame([*good, OTHER]))
-    assert [bar["holds"] for bar in told["bars"]] == [True] * 10
-    assert [bar["cases"] for bar in told["bars"]] == [19] * 8 + [20, 1]
-    assert told["against"][0] == {"method": "keep", "iou": 0.97, "inside_db": 30, "outside_db": 60}
-    (part,) = told["parts"]["what"]
+    report = summary(pd.DataFrame([*good, OTHER]))
+    assert [row["holds"] for row in report["thresholds"]] == [True] * 10
+    assert [row["cases"] for row in report["thresholds"]] == [19] * 8 + [20, 1]
+    assert report["against"][0] == {"method": "keep", "iou": 0.97, "inside_db": 30, "outside_db": 60}
+    (part,) = report["parts"]["what"]
     assert part == {"what": "paste", "cases": 19, "iou": 0.97, "iou_at_least_85": 1, "inside_below_bound_db": 0.5}
-    told = summary(pd.DataFrame([*good, bad, OTHER | {"verdict": "kept"}]))
-    assert told["worst"][0]["keep_iou"] == 0.84
-    assert not any(bar["holds"] for bar in summary(pd.DataFrame([bad] * 19 + [OTHER | {"verdict": "kept"}]))["bars"])
+    report = summary(pd.DataFrame([*good, bad, OTHER | {"verdict": "kept"}]))
+    assert report["worst"][0]["keep_iou"] == 0.84
+    report = summary(pd.DataFrame([bad] * 19 + [OTHER | {"verdict": "kept"}]))
+    assert not any(row["holds"] for row in report["thresholds"])
 
 
 @pytest.mark.parametrize("cases", [1, 4])
-def test_intervals_are_those_of_photographs_drawn_anew(cases: int) -> None:
+def test_intervals_are_over_redrawn_photographs(cases: int) -> None:
     """Of a share p of n photographs, p -+ 1.96 sqrt(p (1 - p) / n) for many, in however many cases each of them is."""
     rows = [GOOD | {"case": number, "right": number % 5 > 0} for number in range(100)]
     if cases > 1:
         rows = [row | {"image": f"photograph {row['case']}"} for row in rows for _ in range(cases)]
-    bars = summary(pd.DataFrame(rows))["bars"]
-    assert len(bars) == 9, "no different images, no bar of them"
-    assert (bars[-1]["value"], bars[-1]["cases"]) == (0.8, 100 * cases)
-    assert (bars[-1]["low"], bars[-1]["high"]) == (pytest.approx(0.722, abs=0.02), pytest.approx(0.878, abs=0.02))
+    thresholds = summary(pd.DataFrame(rows))["thresholds"]
+    assert len(thresholds) == 9, "no different images, no threshold of them"
+    assert (thresholds[-1]["value"], thresholds[-1]["cases"]) == (0.8, 100 * cases)
+    assert [thresholds[-1][end] for end in ("low", "high")] == pytest.approx([0.722, 0.878], abs=0.02)
 
 
 def test_a_photograph_at_its_own_size_is_itself() -> None:

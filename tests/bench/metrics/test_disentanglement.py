@@ -109,7 +109,7 @@ BROKEN = torch.tensor([0.0, math.inf, math.nan]).reshape(3, 1, 1, 1).expand(3, 3
 
 
 @pytest.mark.parametrize(
-    ("images", "error", "said"),
+    ("images", "error", "text"),
     [
         ((SIZED, torch.zeros(1, 3, 4, 6)), ShapeError, "1, 3, 4, 6"),
         ((torch.zeros(2, 1, 4, 4),) * 2, ShapeError, "2, 1, 4, 4"),
@@ -119,8 +119,8 @@ BROKEN = torch.tensor([0.0, math.inf, math.nan]).reshape(3, 1, 1, 1).expand(3, 3
         ((SIZED, SIZED.to("meta")), DeviceError, "meta"),
     ],
 )
-def test_wrong_images_are_refused(images: tuple[Tensor, ...], error: type[LatentEditError], said: str) -> None:
-    with pytest.raises(error, match=said):
+def test_wrong_images_are_refused(images: tuple[Tensor, ...], error: type[LatentEditError], text: str) -> None:
+    with pytest.raises(error, match=text):
         in_double(*images)
 
 

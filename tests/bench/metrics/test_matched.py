@@ -85,7 +85,7 @@ def test_a_path_with_an_unknown_point_is_nan_and_not_reached() -> None:
 
 
 @pytest.mark.parametrize(
-    ("measure", "arguments", "error", "said"),
+    ("measure", "arguments", "error", "text"),
     [
         (leakage_at, (*path((1.0, -0.1)), 1.0), ConfigError, r"-0\.1"),
         *((matched_error, (*path((1.0, 0.1)), wanted), ConfigError, "^wanted") for wanted in (0.0, -1.0, math.nan)),
@@ -95,9 +95,9 @@ def test_a_path_with_an_unknown_point_is_nan_and_not_reached() -> None:
     ],
 )
 def test_wrong_paths_and_curves_are_refused(
-    measure: Callable[..., Any], arguments: tuple[Any, ...], error: type[LatentEditError], said: str
+    measure: Callable[..., Any], arguments: tuple[Any, ...], error: type[LatentEditError], text: str
 ) -> None:
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=text):
         inspect.unwrap(measure)(*arguments)  # without the shapes that jaxtyping checks in tests
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 import latentedit as le
 from latentedit.core.errors import ConfigError, OutputError
-from latentedit_bench.domains.base import domain, scalable
+from latentedit_bench.domains.base import load_domain, scalable
 from latentedit_bench.metrics.statistics import Estimate, Table
 from latentedit_bench.open_task.scoring import (
     AS_IS,
@@ -31,7 +31,7 @@ from latentedit_bench.open_task.task import NOTHING, TaskItem, TaskSpec, instruc
 pytestmark = pytest.mark.slow
 
 SIZE, ITEMS = 64, 9
-"""Six items of one attribute or two, one graded (005), one of three (006), one that asks for nothing (008)."""
+"""Six items of one attribute or two, one graded (005), one of three (006), one that requests nothing (008)."""
 
 PAIR, GRADED, STILL = 2, 5, 8
 CHANGING = range(8)
@@ -61,7 +61,7 @@ class Entered:
         return min(1, float(((edit - answer) ** 2).sum() / ((source - answer) ** 2).sum()))
 
     def wanted(self, number: int) -> float:
-        """By hand: the mean squared change that is asked for, in levels."""
+        """By hand: the requested mean squared change, in levels."""
         source, answer, _ = self.pixels(number)
         return float(((source - answer) ** 2).mean())
 
@@ -106,7 +106,7 @@ def entered(written: Entered, tmp_path: Path) -> Enter:
     return run
 
 
-def test_a_seed_decides_everything_but_the_size(spec: TaskSpec, written: Entered) -> None:
+def test_everything_but_the_size_follows_from_the_seed(spec: TaskSpec, written: Entered) -> None:
     first, second = ([item.whole.fingerprint() for item in items] for items in (task_items(spec), written.items))
     assert first == second
     large = task_items(TaskSpec.of("portraits", size=96, items=6))
@@ -115,7 +115,7 @@ def test_a_seed_decides_everything_but_the_size(spec: TaskSpec, written: Entered
 
 
 def test_no_file_of_the_folder_is_an_answer(written: Entered) -> None:
-    """And no line names the kind of change, which would tell where the source is the answer."""
+    """And no line names the kind of change, which would reveal where the source is the answer."""
     lines = [json.loads(line) for line in (written.folder / "items.jsonl").read_text("utf-8").splitlines()]
     files = list(written.folder.rglob("*.png"))
     assert len(files) == len(written.items)
@@ -160,7 +160,7 @@ def test_a_folder_holds_one_task(written: Entered, spec: TaskSpec, tmp_path: Pat
     ],
 )
 def test_a_strangers_task_is_not_believed(spec: TaskSpec, part: dict[str, object]) -> None:
-    """A folder may come from anybody, and decides how much is drawn and which files are read."""
+    """A folder may come from anybody, and determines how much is drawn and which files are read."""
     with pytest.raises(pydantic.ValidationError):
         TaskSpec.model_validate({**spec.model_dump(), **part})
     if set(part) <= {"items"}:
@@ -169,7 +169,7 @@ def test_a_strangers_task_is_not_believed(spec: TaskSpec, part: dict[str, object
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "asked"),
+    ("old", "new", "requested"),
     [
         ("a red coat", "a blue coat", "Change the red coat to a blue coat."),
         ("no beard", "a gray beard", "Add a gray beard."),
@@ -177,9 +177,9 @@ def test_a_strangers_task_is_not_believed(spec: TaskSpec, part: dict[str, object
         ("on a pink background", "on a green background", "Change the pink background to a green background."),
     ],
 )
-def test_instructions_are_sentences(old: str, new: str, asked: str) -> None:
-    told = instruction(f"a person with pale skin, {old}", f"a person with pale skin, {new}")
-    assert told == f"{asked} Keep everything else exactly as it is."
+def test_instructions_are_sentences(old: str, new: str, requested: str) -> None:
+    found = instruction(f"a person with pale skin, {old}", f"a person with pale skin, {new}")
+    assert found == f"{requested} Keep everything else exactly as it is."
 
 
 def scored(entry: Entered, spec: TaskSpec) -> tuple[Mapping[str, Mapping[str, float]], Mapping[str, Estimate], Table]:
@@ -208,7 +208,7 @@ def test_a_copy_of_the_sources_is_no_edit(entered: Enter, spec: TaskSpec) -> Non
 
 
 def test_right_answers_with_noise_err_by_the_noise(entered: Enter, spec: TaskSpec) -> None:
-    """Every value is off by 4 levels: the error is 16 over the mean squared change that was asked for."""
+    """Every value is off by 4 levels: the error is 16 over the requested mean squared change."""
     entry = entered("noise")
     items, means, rows = scored(entry, spec)
     wanted = [entry.wanted(number) for number in CHANGING]
@@ -230,7 +230,7 @@ def test_right_answers_with_noise_err_by_the_noise(entered: Enter, spec: TaskSpe
 
 
 def test_a_shift_by_three_pixels_is_an_error_that_keep_undoes(entered: Enter, spec: TaskSpec) -> None:
-    """As it is no better than no edit where little was asked for; after keep nearly the right answer."""
+    """As it is no better than no edit where little was requested; after keep nearly the right answer."""
     entry = entered("shift")
     items, means, rows = scored(entry, spec)
     assert faults(rows, entry.items, entry.folder) == [], "without keep nobody looks whether something moved"
@@ -242,10 +242,10 @@ def test_a_shift_by_three_pixels_is_an_error_that_keep_undoes(entered: Enter, sp
     assert means["still_error"].mean == 1
     some = [entry.items[number] for number in (3, STILL)]
     rows = score_items(some, entry.folder, keep=True)
-    told = faults(rows, entry.items, entry.folder)
-    assert [fault["file"] for fault in told] == ["outputs/public-003.png", "outputs/public-008.png"]
-    assert all(fault["what"].startswith("is moved by +3.0 px to the right and ") for fault in told)
-    assert not any(fault["counts"] for fault in told)
+    found = faults(rows, entry.items, entry.folder)
+    assert [fault["file"] for fault in found] == ["outputs/public-003.png", "outputs/public-008.png"]
+    assert all(fault["what"].startswith("is moved by +3.0 px to the right and ") for fault in found)
+    assert not any(fault["counts"] for fault in found)
     kept = rows[rows["scored"] == KEPT].set_index("item")
     assert by_hand[3] == 1
     assert kept.loc["public-003", "error"] < 0.2
@@ -253,7 +253,7 @@ def test_a_shift_by_three_pixels_is_an_error_that_keep_undoes(entered: Enter, sp
 
 
 def test_missing_files_count_as_no_edit(entered: Enter, spec: TaskSpec) -> None:
-    """Of eight items that ask for a change four have the right answer: 4/8, between 1/8 and 7/8.
+    """Of eight items that request a change four have the right answer: 4/8, between 1/8 and 7/8.
 
     The ends are those of a binomial of 8 draws, each of them 1 or 0 with the same probability. The five single changes
     have three answers missing, the pair (002) and the triple (006) none.
@@ -280,11 +280,11 @@ def test_missing_files_count_as_no_edit(entered: Enter, spec: TaskSpec) -> None:
 
 
 def test_the_classifier_sees_what_was_changed_instead(entered: Enter) -> None:
-    """Hair and eyes are asked for (002); the eyes are as asked, the hair as it was, and the mouth is another one."""
+    """Hair and eyes are requested (002); the eyes are as requested, the hair is unchanged, the mouth differs."""
     entry = entered("copy")
     pair = entry.items[PAIR]
     scene = pair.whole.image.scene  # type: ignore[attr-defined]
-    eyes = domain("portraits").change(scene, {"eyes": "wide", "mouth": "smile"})
+    eyes = load_domain("portraits").change(scene, {"eyes": "wide", "mouth": "smile"})
     Image.fromarray(scalable("portraits").render_at(eyes, SIZE)).save(entry.folder / pair.output_file(1))
     (row,) = score_item(pair, entry.folder, keep=False)
     assert (row["done"], row["others_changed"]) == (1 / 2, 1)
@@ -306,7 +306,7 @@ def test_unreadable_and_missing_files_and_those_of_another_size_are_no_edit(
     def unread(*_: object) -> None:
         raise NotImplementedError
 
-    monkeypatch.setattr(type(domain("portraits")), "read", unread)
+    monkeypatch.setattr(type(load_domain("portraits")), "read", unread)
     rows = score_items(entry.items[:3], entry.folder, keep=False)
     damaged, missing, stray = faults(rows, entry.items, entry.folder)
     assert damaged["what"].startswith("cannot be read: ")
@@ -322,10 +322,10 @@ def test_unreadable_and_missing_files_and_those_of_another_size_are_no_edit(
 
 
 @pytest.mark.nightly
-def test_keep_improves_local_changes_of_a_task_that_asks_for_it(tmp_path: Path) -> None:
+def test_keep_improves_local_changes_of_a_keep_task(tmp_path: Path) -> None:
     """Each image comes with an edit that is damaged. Where `keep` finds a local change it errs less than the edit, but
     for the change of a whole flat color (000), which it takes for a cast."""
-    spec = TaskSpec.of("portraits", size=128, items=4, asks="keep")
+    spec = TaskSpec.of("portraits", size=128, items=4, kind="keep")
     items = task_items(spec)
     write_task(spec, items, tmp_path)
     sources = [item.whole.image() for item in items]

@@ -46,8 +46,8 @@ def test_the_right_answer_scores_one(batch: Prepared) -> None:
     rows = scored(batch, oracle(batch)())
     for row, item in zip(rows, some_items(), strict=True):
         assert (row["method"], row["strength"], row["seed"]) == ("x", 1.0, 0)
-        about = [row[name] for name in ("item", "group", "kind", "change", "asked")]
-        assert about == [item.id, item.group, item.kind, item.change, item.about["asked"]]
+        about = [row[name] for name in ("item", "group", "kind", "change", "requested")]
+        assert about == [item.id, item.group, item.kind, item.change, item.about["requested"]]
         if item.kind == "nothing":
             for name in ("effect", "error", "effectiveness", "decomposability", "disentanglement", "done", "outside"):
                 assert row[name] is None, name
@@ -66,12 +66,12 @@ def test_the_right_answer_scores_one(batch: Prepared) -> None:
 @pytest.mark.slow
 def test_no_edit_has_no_effect_and_an_error_of_one(batch: Prepared) -> None:
     for row in scored(batch, Idle()):
-        asks = row["kind"] != "nothing"
+        changes = row["kind"] != "nothing"
         for name in ("changed_rms", "others_changed", "evaluations"):
             assert row[name] == 0, name
         for name in ("effectiveness", "disentanglement", "effect", "done"):
-            assert row[name] == (0 if asks else None), name
-        assert row["error"] == (pytest.approx(1, abs=ROUNDING) if asks else None)
+            assert row[name] == (0 if changes else None), name
+        assert row["error"] == (pytest.approx(1, abs=ROUNDING) if changes else None)
         assert row["decomposability"] is None
 
 
@@ -156,7 +156,7 @@ def test_the_model_floor_errs_by_what_the_model_does_not_draw(drawn: float) -> N
 
 def test_without_truths_or_a_classifier_the_rest_is_measured() -> None:
     items = [dataclasses.replace(item, truth=None, mask=None) for item in some_items()[:2]]
-    about = {"method", "item", "group", "kind", "change", "asked", "strength", "seed", "evaluations", "seconds"}
+    about = {"method", "item", "group", "kind", "change", "requested", "strength", "seed", "evaluations", "seconds"}
     found = set(scored(prepare(RenderedNetwork(), items), Idle())[0])
     assert found == about | {"changed_rms", "failed"} | {f"{CHANGE}{name}" for name in VALUES}
     row = scored(prepared(2, reads=False), Idle())[0]

@@ -93,10 +93,10 @@ def test_seeds_of_an_item_are_averaged_and_drawn_together() -> None:
 def test_the_best_is_first() -> None:
     table = summary(per_item(of_slopes(worst=[0.9, 0.8], best=[0.1, 0.2], middle=[0.5, 0.5])))
     assert list(dict.fromkeys(table["method"])) == ["best", "middle", "worst"]
-    told = table.set_index(["method", "measure"])
-    assert told.loc[("best", "above"), ["mean", "images"]].tolist() == pytest.approx([0.025, 2])
-    assert told.loc[("middle", "evaluations"), "mean"] == 28
-    assert math.isnan(told.loc[("best", "above"), "low"]), "two images are too few for an interval"
+    indexed = table.set_index(["method", "measure"])
+    assert indexed.loc[("best", "above"), ["mean", "images"]].tolist() == pytest.approx([0.025, 2])
+    assert indexed.loc[("middle", "evaluations"), "mean"] == 28
+    assert math.isnan(indexed.loc[("best", "above"), "low"]), "two images are too few for an interval"
 
 
 def test_paired_comparison() -> None:
@@ -130,13 +130,13 @@ def test_paired_comparison() -> None:
         compare(per_item(five.query("method == 'ours' or seed < 4")), "ours", "other")
 
 
-def test_attributes_weigh_the_same_however_often_they_are_asked_for() -> None:
+def test_attributes_have_equal_weights_whatever_their_frequency() -> None:
     """Hair three times, eyes once: means of .04 and of .81, and of both."""
     rows = of_slopes(a=[0.2, 0.2, 0.2, 0.9, 0.5, 0.5])
-    rows.loc[rows["item"] == "i2", "asked"] = "hair,hair_color"
-    rows.loc[rows["item"] == "i3", "asked"] = "eyes"
+    rows.loc[rows["item"] == "i2", "requested"] = "hair,hair_color"
+    rows.loc[rows["item"] == "i3", "requested"] = "eyes"
     rows.loc[rows["item"] == "i4", "kind"] = "pair"
-    rows.loc[rows["item"] == "i5", "asked"] = ""
+    rows.loc[rows["item"] == "i5", "requested"] = ""
     table = by_attribute(per_item(rows)).set_index("attribute")
     assert table["mean"].to_dict() == pytest.approx({"hair": 0.04, "eyes": 0.81, MEAN: (0.04 + 0.81) / 2})
     assert table.loc["hair", "images"] == 3
@@ -145,7 +145,7 @@ def test_attributes_weigh_the_same_however_often_they_are_asked_for() -> None:
     assert kinds.loc["pair", "images"] == 1
 
 
-def test_items_that_ask_for_nothing_are_not_ranked_but_measured() -> None:
+def test_items_without_a_request_are_measured_but_not_ranked() -> None:
     nothing = (math.nan, math.nan)
     quiet = constructed({"a": {"q0": [(1.0, *nothing), (2.0, *nothing)], "q1": [(1.0, *nothing)]}})
     for row, moved in zip(quiet, (0.1, 9.0, 0.3), strict=True):
@@ -232,8 +232,8 @@ def test_methods_are_in_order_and_ours_is_compared_by_each_error() -> None:
 def test_refined_methods_are_compared_with_ours_refined() -> None:
     slopes = {"eim": 0.5, "eim, refined": 0.4, "other": 0.6, "other, refined": 0.3}
     found = Summaries.of(of_slopes(**{name: [slope, slope] for name, slope in slopes.items()}))
-    told = {first.other: (first.ours, pytest.approx(first.difference.mean)) for first, *_ in found.comparisons}
-    assert told == {
+    compared = {first.other: (first.ours, pytest.approx(first.difference.mean)) for first, *_ in found.comparisons}
+    assert compared == {
         "eim, refined": ("eim", 0.4**2 - 0.5**2),
         "other": ("eim", 0.6**2 - 0.5**2),
         "other, refined": ("eim, refined", 0.3**2 - 0.4**2),
@@ -270,13 +270,13 @@ def test_pie_bench_by_category() -> None:
     table = pie_bench_table(rows)
     assert table is not None
     assert table["category"].tolist() == ["add object"] * 2 + ["change style"] * 2 + ["all"] * 2
-    told = table.set_index(["category", "metric"])
-    assert told["rows"].unstack().loc["all"].tolist() == [18, 18]
-    assert told["nan"].tolist() == [2, 0, 1, 0, 3, 0]
+    indexed = table.set_index(["category", "metric"])
+    assert indexed["rows"].unstack().loc["all"].tolist() == [18, 18]
+    assert indexed["nan"].tolist() == [2, 0, 1, 0, 3, 0]
     # two rows an image; the image whose rows are both nan is behind no number
-    assert told["images"].to_dict()["add object", "legacy background_mse"] == 3
-    assert told["images"].to_dict()["change style", "legacy background_mse"] == 5
-    overall, values = told.loc[("all", "legacy background_mse")], rows["legacy background_mse"]
+    assert indexed["images"].to_dict()["add object", "legacy background_mse"] == 3
+    assert indexed["images"].to_dict()["change style", "legacy background_mse"] == 5
+    overall, values = indexed.loc[("all", "legacy background_mse")], rows["legacy background_mse"]
     assert overall["mean"] == pytest.approx(np.nanmean(values), rel=1e-12)
     expected = estimate(values.tolist(), [(index // 2,) for index in range(18)])
     assert (overall["low"], overall["high"]) == (expected.low, expected.high)

@@ -17,6 +17,7 @@ from latentedit.core.errors import ConfigError
 from latentedit.editing.outputs import same_image
 from latentedit_bench.metrics.statistics import SEEDS
 from latentedit_bench.ranking.evaluate import ANSWERS, CODEC
+from latentedit_bench.ranking.plan import MethodSpec
 from latentedit_bench.ranking.run import table_of
 from latentedit_bench.ranking.summaries import MEAN, Summaries
 from latentedit_bench.report import tables
@@ -76,6 +77,7 @@ def test_files_hold_the_numbers_of_all_methods(tmp_path: Path) -> None:
     assert ranked[:4] == [("1", "ours"), ("2", "once"), ("3", "bad"), ("4", "idle")]
 
 
+METHODS = [MethodSpec.model_validate(one | {"tuned": one["name"] != "sdedit"}) for one in PLAN["methods"]]
 ROWS: Any = pd.DataFrame([row for name in SLOPES for row in rows_of(name)])
 
 
@@ -85,7 +87,7 @@ def cell(grid: Grid, row: str, column: str) -> Cell:
 
 
 def test_tables_hold_the_numbers_of_the_summaries() -> None:
-    grids = {one.key: one.grid for one in tables.sections(Summaries.of(ROWS, Roles()))}
+    grids = {one.key: one.grid for one in tables.sections(Summaries.of(ROWS, Roles()), METHODS)}
     error = {name: float(((slope + np.arange(8) / 100) ** 2).mean()) for name, slope in SLOPES.items()}
     above = {name: one - error[CODEC] for name, one in error.items()}
     for key, row, column, expected in (
@@ -101,6 +103,11 @@ def test_tables_hold_the_numbers_of_the_summaries() -> None:
     ):
         assert cell(grids[key], row, column).value == pytest.approx(expected), (key, row, column)
     assert [cells[0].text for cells in grids["ranking"].rows] == sorted(SLOPES, key=lambda name: SLOPES[name])
+    ranks = [cells[0].value for cells in grids["ranking"].rows]
+    assert ranks == [None, None, 1, 2, 3, 4, 5], "the right answers have none"
+    assert [line.split(" | ")[0] for line in markdown(grids["ranking"])[2:5]] == ["| -", "| -", "| 1"]
+    noted = [cells[0].text for cells in grids["ranking"].rows if cells[0].note]
+    assert noted == ["sdedit"], "it is not tuned"
     assert cell(grids["compared"], "sdedit", "ours is better").text == "holds"
     assert cell(grids["strengths"], CODEC, "SDE at 0.5").text == "-"
 
@@ -115,7 +122,7 @@ def test_cost_is_counted_for_each_image() -> None:
 
 
 def test_markup_in_names_stays_text() -> None:
-    lines = markdown(Grid(head=["a", "b"], rows=[[Cell(text="1"), Cell(text="x|y", beside="[z]")]]))
+    lines = markdown(Grid(head=["a", "b"], rows=[[Cell(text="1"), Cell(text="x|y", note="[z]")]]))
     assert lines[2] == "| 1 | x\\|y [z] |"
     html = page("a <b> & c", "<h1>{{ x }}</h1>")
     assert "<title>a &lt;b&gt; &amp; c</title>" in html
@@ -139,7 +146,7 @@ def test_a_report_needs_no_other_file_and_its_tables_can_be_sorted(
     assert browser.complaints == []
     browser.page.locator("latentedit-viewer[ready]").nth(5 * 3 - 2).wait_for(state="attached")
     body = "document.querySelector('#ranking ~ .table tbody')"
-    ranked = browser.evaluate(f"[...{body}.rows].map((row) => row.cells[0].lastChild.textContent.trim())")
+    ranked = browser.evaluate(f"[...{body}.rows].map((row) => row.cells[0].childNodes[1].textContent.trim())")
     assert ranked == sorted(SLOPES, key=lambda name: SLOPES[name])
     values = f"[...{body}.rows].map((row) => Number(row.cells[1].dataset.value))"
     rising = browser.evaluate(values)
@@ -160,8 +167,8 @@ def test_without_right_answers_nothing_is_ranked(tmp_path: Path) -> None:
 def test_folders_without_a_finished_benchmark_are_refused(tmp_path: Path) -> None:
     RunFolder.start(tmp_path / "empty", PLAN, kind="bench", units=["1"], command="x", request={})
     RunFolder.start(tmp_path / "other", PLAN, kind="edit", units=["1"], command="x", request={})
-    for folder, said in ((".", "not a run folder"), ("empty", "no results yet"), ("other", "latentedit edit")):
-        with pytest.raises(ConfigError, match=said):
+    for folder, text in ((".", "not a run folder"), ("empty", "no results yet"), ("other", "latentedit edit")):
+        with pytest.raises(ConfigError, match=text):
             write_report(tmp_path / folder, tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
 

@@ -13,6 +13,7 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.plugins import Registry
 from latentedit.core.settings import Level, settings
 from latentedit.editors.base import Editor, editor_class
+from latentedit.editors.edit import Edit
 from latentedit.latents.joint import JointLatent
 from latentedit.models.registry import load
 from latentedit.testing.gaussian_mixture import example_mixture
@@ -40,7 +41,7 @@ from tests.directions.mixtures import mixture_latent
 def latent_of(name: str) -> JointLatent:
     """Two latents that the model need not have encoded: costs depend on grids and on texts being there."""
     model: Any = load(name, device="cpu")
-    model.grid = functools.cache(model.grid)  # asked for ten thousand times, of sixty numbers of steps
+    model.grid = functools.cache(model.grid)  # called ten thousand times, with sixty numbers of steps
     texts = ("a person with glasses", "a person with a beard")
     z = torch.zeros((2, *model.latent_shape(128, 128)))
     return JointLatent(backbone=model, z=z, condition=model.embed(texts), captions=texts)
@@ -98,11 +99,11 @@ class Stepless(Editor):
     def keeps_equal_texts(self) -> bool:
         return True
 
-    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
+    def cost(self, edit: Edit) -> int:
         return 40
 
-    def _edit(self, latent: JointLatent, target: Any, **rest: Any) -> torch.Tensor:
-        return latent.z
+    def move(self, edit: Edit) -> torch.Tensor:
+        return edit.x
 
 
 def test_an_editor_without_a_row_is_tuned_around_its_defaults(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The best setting is found, with the effort that is said, and comes back from its file as it went."""
+"""The best setting is found, with the stated effort, and comes back from its file as it went."""
 
 import dataclasses
 import json
@@ -59,9 +59,9 @@ def test_the_best_setting_is_found_and_the_best_third_of_the_first_batch_is_trie
 ) -> None:
     """The error of a share k of the way is ``(1 - k)^2``, up to the rounding to eight bits; what lies beyond the answer
     is clipped at black and white."""
-    told_of, settings = list[tuple[str, int, int]](), Trials(batches, {False}, gains=(1.0,))
+    reported, settings = list[tuple[str, int, int]](), Trials(batches, {False}, gains=(1.0,))
     with batches[0].latent.backbone.count() as cost:
-        tried = tune_method(TOY, settings, progress=lambda *step: told_of.append(step))
+        tried = tune_method(TOY, settings, progress=lambda *step: reported.append(step))
     assert [one.items for one in tried] == [12] * 4 + [4] * 8
     assert tried[0].settings["share"] == 1.0
     assert {one.settings["share"] for one in tried[:4]} == {0.7, 0.8, 0.9, 1.0}
@@ -73,7 +73,7 @@ def test_the_best_setting_is_found_and_the_best_third_of_the_first_batch_is_trie
             assert 0.05 < one.score < min(1.0, (1 - share) ** 2)
         assert one.evaluations == one.settings["steps"] == 4, "as many steps as the budget pays for"
     assert [one.score for one in tried[4:]] == sorted(one.score for one in tried[4:])
-    assert told_of == [("toy", done, 16) for done in range(1, 17)]
+    assert reported == [("toy", done, 16) for done in range(1, 17)]
     assert cost.evaluations == 4 * (12 * 4 + 4 * 8), "twelve on four items, four of them on the others too"
     assert [one.moved == one.moved for one in tried] == [True] * 4 + [False] * 8, "only all items hold a still one"
 
@@ -101,12 +101,12 @@ def test_from_an_edge_it_goes_on_until_all_have_had_as_many_tries(batches: list[
     halfway between the best and the next."""
     shares = (0.1, 0.2, 0.3, 0.4)
     some = SearchSpace(name="toy", editor="toy", candidates=tuple({"share": s} for s in shares), budget=4, tries=9)
-    told_of: list[tuple[int, int]] = []
+    reported: list[tuple[int, int]] = []
     tried = tune_method(
-        some, Trials(batches, {False}, gains=(1.0,)), progress=lambda _, done, total: told_of.append((done, total))
+        some, Trials(batches, {False}, gains=(1.0,)), progress=lambda _, done, total: reported.append((done, total))
     )
     assert len(tried) == 9
-    assert told_of[-1] == (11, 11), "four on the first batch, two of them and five more on all"
+    assert reported[-1] == (11, 11), "four on the first batch, two of them and five more on all"
     made = sorted(one.settings["share"] for one in tried)
     assert made[4:] == pytest.approx([0.533, 0.71, (0.71 + 0.946) / 2, 0.946, 1.26], abs=2e-3)
     assert tried[0].settings["share"] == 0.946
@@ -134,7 +134,7 @@ def test_rows_that_differ_in_locality_share_their_edits(batches: list[Prepared])
 @pytest.mark.nightly
 @pytest.mark.usefixtures("toy")
 def test_a_candidate_is_judged_at_the_best_of_some_factors(batches: list[Prepared]) -> None:
-    """The error of a share k at a factor g is ``(1 - g k)^2``, and the network is asked once."""
+    """The error of a share k at a factor g is ``(1 - g k)^2``, and the network is evaluated once."""
     model = batches[0].latent.backbone
     for share, gain in ((0.87, 1.15), (0.95, 1.05), (1.04, 0.95)):
         some = dataclasses.replace(TOY, candidates=({"share": share},), tries=1)
@@ -152,15 +152,15 @@ def test_the_gain_makes_up_for_what_a_change_lacks(
 ) -> None:
     """Of steps of .06 the nearest to 1 / share, where the error is ``(1 - gain * share)^2``; at most 1.5."""
     best = Tried(settings=toy(share=share).to_dict(), items=12, score=0.0, gain=1.0, moved=0.0, evaluations=4.0)
-    told_of = list[tuple[str, int, int]]()
+    reported = list[tuple[str, int, int]]()
     with batches[0].latent.backbone.count() as cost:
         found, error = tune_gain(
-            TOY, Trials(batches, {False}, gains=(1.0,)), best, progress=lambda *step: told_of.append(step)
+            TOY, Trials(batches, {False}, gains=(1.0,)), best, progress=lambda *step: reported.append(step)
         )
     assert found == gain
     assert error == pytest.approx((1 - gain * share) ** 2, abs=0.01)
     assert cost.evaluations == 12 * toy(share=share).evaluations(batches[0].latent), "the edits are paid once"
-    assert told_of[-1][1] == told_of[-1][2] == len(told_of)
+    assert reported[-1][1] == reported[-1][2] == len(reported)
 
 
 def test_worse_than_nothing_counts_as_nothing() -> None:
@@ -187,7 +187,7 @@ def written(path: Path, *names: str) -> Path:
 
 def test_settings_come_back_as_methods(tmp_path: Path) -> None:
     path = written(tmp_path / "tuning.json", "flowslider", "eim tuned", "sdedit")
-    shipped, *found = tuned_methods(path, MODEL)
+    shipped, *found = tuned_methods(path, MODEL, DATA)
     assert (shipped.name, shipped.editor, shipped.gain) == ("eim", make_editor("eim", MODEL), 1)
     assert [one.name for one in found] == ["flowslider", "eim tuned", "sdedit"]
     assert [one.local for one in found] == [False, True, False]
@@ -196,11 +196,11 @@ def test_settings_come_back_as_methods(tmp_path: Path) -> None:
         best = tried_of(one.name)[0].settings
         assert one.editor == type(one.editor).from_dict(best)
         assert one.editor.name == search_space(one.name).editor
-    chosen = tuned_methods(path, MODEL, ["sdedit", "eim"])
+    chosen = tuned_methods(path, MODEL, DATA, ["sdedit", "eim"])
     assert [one.name for one in chosen] == ["sdedit", "eim"]
 
 
-def test_the_file_says_how_it_came_about_and_keeps_the_others(tmp_path: Path) -> None:
+def test_the_file_records_data_and_command_and_keeps_other_methods(tmp_path: Path) -> None:
     path = written(tmp_path / "tuning.json", "flowslider", "sdedit", "flowslider")
     known = json.loads(path.read_text())
     assert (known["model"], known["fingerprint"]) == (MODEL.name, MODEL.fingerprint)
@@ -227,27 +227,36 @@ def test_another_file_is_left_alone_and_gives_no_settings(tmp_path: Path, theirs
     with pytest.raises(ConfigError, match="another"):
         write_tuning(path, other, DATA, search_space("sdedit"), tried_of("sdedit"), gain=1.0, command="")
     with pytest.raises(ConfigError, match="another model"):
-        tuned_methods(path, other)
+        tuned_methods(path, other, DATA)
     assert path.read_bytes() == before
     with pytest.raises(ModelError, match="there is no such file"):
-        tuned_methods(tmp_path / "missing.json", MODEL)
+        tuned_methods(tmp_path / "missing.json", MODEL, DATA)
 
 
 def test_methods_without_settings_are_named(tmp_path: Path) -> None:
     path = written(tmp_path / "tuning.json", "flowslider")
     with pytest.raises(ConfigError, match=r"no settings of 'sdedit, local'.* bench tune"):
-        tuned_methods(path, MODEL, ["sdedit, local"])
+        tuned_methods(path, MODEL, DATA, ["sdedit, local"])
     with pytest.raises(RegistryError, match=r"no method is called 'flowslide'.*'flowslider'"):
-        tuned_methods(path, MODEL, ["flowslide"])
-    assert [one.name for one in stored_methods(MODEL)] == ["eim"], "which needs none"
+        tuned_methods(path, MODEL, DATA, ["flowslide"])
+    assert [one.name for one in stored_methods(MODEL, DATA)] == ["eim"], "which needs none"
 
 
-def test_an_editor_without_tuned_settings_runs_with_its_defaults_and_a_warning(tmp_path: Path) -> None:
+def test_an_editor_without_tuned_settings_gets_the_steps_that_the_budget_pays_for(
+    tmp_path: Path, installed_oracle: None
+) -> None:
+    """The oracle of another package costs one evaluation per step; SDEdit has its defaults and its steps."""
     path = written(tmp_path / "tuning.json", "flowslider")
-    with pytest.warns(UserWarning, match="^sdedit has no tuned settings"):
-        tuned, sdedit = tuned_methods(path, MODEL, ["flowslider", "sdedit"])
-    assert tuned == tuned_methods(path, MODEL)[1]
-    assert (sdedit.editor, sdedit.local, sdedit.gain) == (SDEdit(), False, 1)
+    with pytest.warns(UserWarning, match="oracle"):
+        tuned, theirs = tuned_methods(path, MODEL, DATA, ["flowslider", "oracle"])
+    assert tuned == tuned_methods(path, MODEL, DATA)[1]
+    assert (theirs.editor, theirs.local, theirs.gain) == (OracleEditor(steps=28), False, 1)
+    assert (tuned.tuned, theirs.tuned) == (True, False)
+    with pytest.warns(UserWarning, match="sdedit"):
+        (sdedit,) = stored_methods(MODEL, DATA, ["sdedit"])
+    latent = prepare(MODEL, DATA.items[:1]).latent
+    assert sdedit.editor == SDEdit(steps=sdedit.editor.to_dict()["steps"])
+    assert 24 < sdedit.editor.evaluations(latent) <= 28 < SDEdit(steps=60).evaluations(latent)
 
 
 @pytest.fixture
@@ -277,10 +286,10 @@ def test_the_best_becomes_the_models_own(folder: Path, tmp_path: Path) -> None:
     assert {name: after[name] for name in untouched} == {name: before[name] for name in untouched}
     model = RenderedNetwork()
     model.defaults = after
-    found = [(one.name, one.local) for one in stored_methods(model)[1:]]
+    found = [(one.name, one.local) for one in stored_methods(model, DATA)[1:]]
     variants = [("flowslider, local", True), ("rf-solver, shared", False)]
     assert found == [("flowslider", False), ("eim tuned", True), ("sdedit", False), *variants]
-    assert stored_methods(model, ["eim"])[0].editor == make_editor("eim", model), "what latentedit edit runs"
+    assert stored_methods(model, DATA, ["eim"])[0].editor == make_editor("eim", model), "what latentedit edit runs"
 
 
 @pytest.mark.parametrize(

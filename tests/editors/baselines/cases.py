@@ -4,7 +4,7 @@ import torch
 
 from latentedit.core.condition import Condition
 from latentedit.core.schedule import scaled_linear_schedule
-from latentedit.editors.kit import Edit
+from latentedit.editors.edit import Edit
 from latentedit.latents.joint import JointLatent
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.vp_mixture import VariancePreservingMixture
@@ -28,4 +28,4 @@ def edit_of(latent: JointLatent, target: Condition | None = None, *, seed: int =
     """An edit at strength 1; towards "c" unless a target is given."""
     text = latent.backbone.embed(["c"]) if target is None else target
     target = text.expand(len(latent))
-    return Edit(name="tests", latent=latent, target=target, strength=1.0, seed=seed, progress=None)
+    return Edit(name="tests", latent=latent, target=target, strength=1.0, seed=seed)

@@ -21,10 +21,11 @@ from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
 from latentedit.testing.gaussian_mixture import example_mixture
-from latentedit.testing.miniatures.flow import flux, sd3_pipeline
-from latentedit.testing.miniatures.noise import sd_pipeline
+from latentedit.testing.miniature import sd3_pipeline
 from latentedit.testing.tolerances import relative_error
 from tests.directions.mixtures import mixture_latent
+from tests.miniatures.flow import flux
+from tests.miniatures.noise import sd_pipeline
 
 TEXT, WANTED = "a person with black hair", "a person with glasses"
 

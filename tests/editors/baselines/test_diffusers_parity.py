@@ -43,9 +43,9 @@ from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
 from latentedit.models.libraries import quiet_libraries
 from latentedit.models.registry import load
-from latentedit.testing.miniatures.noise import miniature_sd
 from latentedit.testing.tolerances import relative_error
 from tests.editors.baselines.cases import edit_of
+from tests.miniatures.noise import miniature_sd
 
 pytestmark = pytest.mark.slow
 

@@ -15,14 +15,14 @@ from latentedit.core.rng import draw
 from latentedit.editors import DNAEdit, FireFlow, Inversion, RFInversion, RFSolver, UniEdit
 from latentedit.editors.base import Editor, make_editor
 from latentedit.editors.baselines.inversions import region_mask
-from latentedit.editors.kit import Under
+from latentedit.editors.edit import Under
 from latentedit.latents.joint import JointLatent
 from latentedit.models.codec import pack, unpack
 from latentedit.testing.gaussian_mixture import example_mixture
-from latentedit.testing.miniatures.flow import flux
 from latentedit.testing.tolerances import relative_error
 from tests.directions.mixtures import levels_of, mixture_latent, weight_as_input
 from tests.editors.baselines.cases import vp_model
+from tests.miniatures.flow import flux
 
 
 @pytest.mark.parametrize("strength", [1.0, -0.6])

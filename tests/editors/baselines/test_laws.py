@@ -13,6 +13,7 @@ import torch
 from latentedit.core.errors import ConfigError
 from latentedit.core.plugins import EDITORS
 from latentedit.editors.base import Editor, editor_class
+from latentedit.editors.edit import Edit
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.testing.contracts.editor import EditorContract
@@ -233,7 +234,7 @@ def test_t10_the_sign_flips_the_edit_to_first_order(
     latent, editor = latent_on(around), made(name, settings)
     target, origin = latent.backbone.embed(["c"]).expand(len(latent)), latent.z
     if around == "own limit":
-        origin = editor._edit(latent, target, strength=0.0, seed=0, progress=None)
+        origin = editor.move(Edit(name=name, latent=latent, target=target, strength=0.0))
         assert relative_error(origin, latent.z) > 1e-6
 
     def even_share(strength: float) -> float:

@@ -14,8 +14,8 @@ import latentedit as le
 from latentedit.core.errors import ModelError, ShapeError
 from latentedit.core.solvers import EulerSolver, sample
 from latentedit.models.guidance import GuidedField
-from latentedit.testing.miniatures.flow import anima, auraflow, cogview4, lumina2, zimage
 from latentedit.testing.tolerances import relative_error
+from tests.miniatures.flow import anima, auraflow, cogview4, lumina2, zimage
 from tests.models.families.family import (
     CAPTION,
     NO_CHAT,

@@ -9,8 +9,8 @@ import pytest
 import latentedit as le
 from latentedit.core.rng import draw
 from latentedit.models.codec import pack, unpack
-from latentedit.testing.miniatures.flow import flux
 from latentedit.testing.tolerances import relative_error
+from tests.miniatures.flow import flux
 from tests.models.families.family import (
     CAPTION,
     PARITY,

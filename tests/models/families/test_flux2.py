@@ -16,8 +16,8 @@ import latentedit as le
 from latentedit.core.rng import draw
 from latentedit.models.codec import patchify, unpack, unpatchify
 from latentedit.models.flux import Flux2Backbone
-from latentedit.testing.miniatures.flow import flux2_dev, flux2_klein
 from latentedit.testing.tolerances import relative_error
+from tests.miniatures.flow import flux2_dev, flux2_klein
 from tests.models.families.family import (
     CAPTION,
     NO_CHAT,

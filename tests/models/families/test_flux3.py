@@ -17,8 +17,8 @@ from latentedit.editors import AlignedInversion, FlowEdit, Inversion, RFSolver, 
 from latentedit.editors.base import Editor
 from latentedit.editors.eim import EIM
 from latentedit.models.codec import patchify, unpatchify
-from latentedit.testing.miniatures.flow import flux3, qwen_image21
 from latentedit.testing.tolerances import relative_error
+from tests.miniatures.flow import flux3, qwen_image21
 from tests.models.families.family import (
     CAPTION,
     NO_CHAT,

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 import pytest
 import torch
 
-from latentedit.testing.miniatures.flow import chroma, krea2, longcat_image, ovis_image
 from latentedit.testing.tolerances import relative_error
+from tests.miniatures.flow import chroma, krea2, longcat_image, ovis_image
 from tests.models.families.family import CAPTION, NO_CHAT, OTHER_WIDTH, Distilled, Packed, other_width
 
 

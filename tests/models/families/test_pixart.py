@@ -9,8 +9,8 @@ import torch
 import latentedit as le
 from latentedit.models.base import Backbone
 from latentedit.models.derivatives import VelocityJacobian
-from latentedit.testing.miniatures.noise import pixart
 from latentedit.testing.tolerances import relative_error
+from tests.miniatures.noise import pixart
 from tests.models.families.family import CAPTION, OTHER_CHANNELS, SETTINGS, VPContract
 from tests.models.folders import change_json
 

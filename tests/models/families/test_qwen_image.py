@@ -11,8 +11,8 @@ from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit_plus
 import latentedit as le
 from latentedit.core.errors import ShapeError
 from latentedit.core.rng import draw
-from latentedit.testing.miniatures.flow import qwen_image
 from latentedit.testing.tolerances import relative_error
+from tests.miniatures.flow import qwen_image
 from tests.models.families.family import (
     CAPTION,
     PARITY,

@@ -11,8 +11,8 @@ from torch import Tensor
 
 import latentedit as le
 from latentedit.core.rng import draw
-from latentedit.testing.miniatures.flow import qwen_image21
 from latentedit.testing.tolerances import relative_error
+from tests.miniatures.flow import qwen_image21
 from tests.models.families.family import (
     CAPTION,
     PARITY,

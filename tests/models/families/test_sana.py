@@ -13,7 +13,7 @@ from torch import Tensor
 from latentedit.core.flow import clean_estimate
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
-from latentedit.testing.miniatures.flow import sana
+from tests.miniatures.flow import sana
 from tests.models.families.family import CAPTION, STEPS, FamilyContract, refuse_words_beyond
 
 

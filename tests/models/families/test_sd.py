@@ -19,7 +19,7 @@ from torch import Tensor
 import latentedit as le
 from latentedit.models.registry import load
 from latentedit.models.unet import StableDiffusionBackbone
-from latentedit.testing.miniatures.noise import sd_pipeline
+from tests.miniatures.noise import sd_pipeline
 from tests.models.families.family import SETTINGS, VPContract, configured
 from tests.models.folders import folder_with
 

@@ -13,7 +13,7 @@ from diffusers import FlowMatchEulerDiscreteScheduler, StableDiffusion3Pipeline
 import latentedit as le
 from latentedit.core.errors import CoordinateError, DeviceError, ShapeError
 from latentedit.models.registry import load
-from latentedit.testing.miniatures.flow import sd3_pipeline
+from latentedit.testing.miniature import sd3_pipeline
 from latentedit.testing.tolerances import relative_error
 from tests.models.families.family import CAPTION, PARITY, SETTINGS, FamilyContract, Variants, configured
 from tests.models.folders import folder_with

@@ -9,7 +9,7 @@ from torch import Tensor
 from latentedit.core.errors import ConfigError
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
-from latentedit.testing.miniatures.noise import sdxl
+from tests.miniatures.noise import sdxl
 from tests.models.families.family import CAPTION, DDIM, Distilled, Variants, VPContract, configured
 
 TRAILING = {"timestep_spacing": "trailing"}

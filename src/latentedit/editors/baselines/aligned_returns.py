@@ -7,18 +7,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.settings import Guidance, Natural, Scale, Share, Start, Until, Weight, settings
-from latentedit.editors.kit import Edit, Latents, PathEditor
+from latentedit.core.settings import Count, Guidance, Natural, Scale, Share, Start, Until, Weight, settings
+from latentedit.editors.base import Editor
+from latentedit.editors.edit import Edit, Latents
 from latentedit.editors.strength import EffectCurve
 from latentedit.latents.inversion import InversionTrace, aligned_steps
-from latentedit.latents.joint import JointLatent
 from latentedit.models.guidance import arriving
 
 Reference = Literal["null", "source"]  # the text from which a concept is measured: the empty one, or the image's own
 
 
 @settings
-class FreeSliders(PathEditor):
+class FreeSliders(Editor):
     """FreeSliders: a way down from a level that a multiple of the difference of two texts steers at every step.
 
     Down from ``level`` along ``v(z, s, c0) + a (v(z, s, c1) - v(z, s, c0))`` with ``a = strength * scale``. The
@@ -44,19 +44,20 @@ class FreeSliders(PathEditor):
     steps_by_map: ClassVar[bool] = True
 
     level: Start = 0.7
+    steps: Count = 28
     scale: Guidance = 2.0
     probes: Natural = 0
 
-    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
+    def cost(self, edit: Edit) -> int:
         """``k (1 up + 2 down)``; between the ends of a re-parameterised range ``2 (probes + 1)`` ways down more."""
-        ways = 3 + 2 * (self.probes + 1) if self._within(strength) else 3
-        return 0 if strength == 0 else ways * self._path(latent).steps
+        ways = 3 + 2 * (self.probes + 1) if self._within(edit.strength) else 3
+        return ways * edit.path(self.steps, self.level).steps
 
     def _within(self, strength: float) -> bool:
         return self.probes > 0 and 0 < abs(strength) < 1
 
-    def _move(self, edit: Edit) -> Latents:
-        trace = edit.invert(self._path(edit.latent))
+    def move(self, edit: Edit) -> Latents:
+        trace = edit.invert(edit.path(self.steps, self.level))
         share = torch.full((len(edit.latent),), edit.strength, dtype=torch.float64)
         if self._within(edit.strength):
             sign, nodes = (1 if edit.strength > 0 else -1), torch.linspace(0, 1, self.probes + 2, dtype=torch.float64)
@@ -67,7 +68,7 @@ class FreeSliders(PathEditor):
 
     def _change(self, edit: Edit, trace: InversionTrace, share: Float[Tensor, "..."]) -> Latents:
         """The displacement at the end of the way down, at a share of the scale: one for all, or one per image."""
-        backbone, delta = edit.latent.backbone, torch.zeros_like(edit.x)
+        backbone, delta = edit.backbone, torch.zeros_like(edit.x)
         factor = (self.scale * share).to(delta).expand(len(delta)).reshape(-1, *[1] * (delta.ndim - 1))
         for index, s, s_next, at in aligned_steps(edit.latent, trace, name=self.name, progress=edit.progress):
             z, (source, target) = trace.states[index] + delta, edit.texts_towards(s)
@@ -78,7 +79,7 @@ class FreeSliders(PathEditor):
 
 
 @settings
-class AsymmetricEdit(PathEditor):
+class AsymmetricEdit(Editor):
     """Asyrp with a shift from text: the feature's change between two texts, in the clean estimate only, step by step.
 
     ``z' = (1 - s') (z - s v') + s' (z + (1 - s) v)``, v under c0, v' of the network whose feature is shifted. The shift
@@ -103,24 +104,24 @@ class AsymmetricEdit(PathEditor):
     name: ClassVar[str] = "asyrp"
     steps_by_map: ClassVar[bool] = True
 
+    level: Start = 0.9
+    steps: Count = 28
     scale: Scale = 0.3
     until: Until = 0.3
     site: str | None = None
 
-    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
+    def cost(self, edit: Edit) -> int:
         """``2 k + 3 n`` inside the network, ``2 k + n`` at "clean": k steps below ``level``, of which n are shifted."""
-        if strength == 0:
-            return 0
-        levels, until = self._path(latent).levels, latent.level(self.steps, self.until)
+        levels, until = edit.path(self.steps, self.level).levels, edit.latent.level(self.steps, self.until)
         shifted = sum(level > until for level in levels[:-1])
-        return 2 * (len(levels) - 1) + (1 if self._site(latent) == "clean" else 3) * shifted
+        return 2 * (len(levels) - 1) + (1 if self._site(edit) == "clean" else 3) * shifted
 
-    def _site(self, latent: JointLatent) -> str:
-        return latent.backbone.default_site if self.site is None else self.site
+    def _site(self, edit: Edit) -> str:
+        return edit.backbone.default_site if self.site is None else self.site
 
-    def _move(self, edit: Edit) -> Latents:
-        trace, until = edit.invert(self._path(edit.latent)), edit.latent.level(self.steps, self.until)
-        backbone, site, amount = edit.latent.backbone, self._site(edit.latent), edit.strength * self.scale
+    def move(self, edit: Edit) -> Latents:
+        trace, until = edit.invert(edit.path(self.steps, self.level)), edit.latent.level(self.steps, self.until)
+        backbone, site, amount = edit.backbone, self._site(edit), edit.strength * self.scale
         delta = torch.zeros_like(edit.x)
         for index, s, s_next, at in aligned_steps(edit.latent, trace, name=self.name, progress=edit.progress):
             z, (source, target) = trace.states[index] + delta, edit.texts_towards(s)
@@ -138,7 +139,7 @@ class AsymmetricEdit(PathEditor):
 
 
 @settings
-class SEGA(PathEditor):
+class SEGA(Editor):
     """SEGA: semantic guidance towards a text, on the way back from an inversion.
 
     ``e_hat(y, c0) + G`` on the way back, G from ``psi = strength * scale * (e_hat(y, c1) - e_hat(y, reference))``. The
@@ -166,6 +167,7 @@ class SEGA(PathEditor):
     steps_by_map: ClassVar[bool] = True
 
     level: Start = 1.0
+    steps: Count = 28
     scale: Guidance = 5.0
     threshold: Share = 0.9
     warm_up: Share = 0.2
@@ -193,12 +195,17 @@ class SEGA(PathEditor):
             decay=self.decay,
         )
 
-    def _cost(self, k: int) -> int:
+    def cost(self, edit: Edit) -> int:
         """``3 k`` with reference "source" (1 up, 2 back), ``4 k`` with "null"."""
+        k = edit.path(self.steps, self.level).steps
         return k * (3 if self.reference == "source" else 4)
 
-    def _move(self, edit: Edit) -> Latents:
-        trace, backbone, scale = edit.invert(self._path(edit.latent)), edit.latent.backbone, edit.strength * self.scale
+    def move(self, edit: Edit) -> Latents:
+        trace, backbone, scale = (
+            edit.invert(edit.path(self.steps, self.level)),
+            edit.backbone,
+            edit.strength * self.scale,
+        )
         null = backbone.null(edit.texts[0]) if self.reference == "null" else None
         steps = len(trace.velocities)
         guidance, delta, momentum = self.guidance(steps), torch.zeros_like(edit.x), torch.zeros_like(edit.x)

@@ -11,9 +11,10 @@ from torch import Tensor
 from latentedit.core.errors import ConfigError
 from latentedit.core.flow import level_batch
 from latentedit.core.progress import Progress
-from latentedit.core.settings import Guidance, Natural, Positive, Share, Start, settings
+from latentedit.core.settings import Count, Guidance, Natural, Positive, Share, Start, settings
 from latentedit.core.solvers import Field, MidpointSolver, each_step, integrate
-from latentedit.editors.kit import Edit, Latents, PathEditor, Under, branches
+from latentedit.editors.base import Editor
+from latentedit.editors.edit import Edit, Latents, Under
 from latentedit.latents.inversion import End
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField, unguided
@@ -24,7 +25,7 @@ Evaluation = tuple[int, int]
 
 
 @settings
-class ValueSharing(PathEditor):
+class ValueSharing(Editor):
     """Up under c0 and down under ``c0 + strength (c1 - c0)``, by one solver; attention values may be shared.
 
     The way down evaluates at other points than the way up, so even an unchanged text returns only near the image.
@@ -33,23 +34,24 @@ class ValueSharing(PathEditor):
     guidance both branches get them.
 
     Sharing takes no evaluation, and the memory of the values: of each layer, evaluation and image its tokens. A
-    network whose attention cannot be reached is refused. Subclasses write `_evaluations`, `_walk` and `_cost`.
+    network whose attention cannot be reached is refused. Subclasses write `_evaluations`, `_walk` and `cost`.
     """
 
     level: Start = 1.0  # how far up; 1 is the full path
+    steps: Count = 28
     guidance: Guidance = 1.0  # classifier-free guidance weight of the way down
     share: Natural = 0  # how many steps of the way down, the first ones, have the values of the way up
     first_layer: Share = 0.5  # where in the network that begins, as a share of its attention layers
     loses_equal_texts: ClassVar[bool] = True  # the way down misses the image by the solver's error
 
-    def _move(self, edit: Edit) -> Latents:
-        levels = self._path(edit.latent).levels
+    def move(self, edit: Edit) -> Latents:
+        levels = edit.path(self.steps, self.level).levels
         up, down = self._fields(edit, len(levels) - 1)
         return self._walk(down, self._walk(up, edit.x, levels[::-1], edit.progress), levels, edit.progress)
 
     def _fields(self, edit: Edit, steps: int) -> tuple[Field, Field]:
         """The velocities of the way up and of the way down, each in ``steps`` steps."""
-        backbone = edit.latent.backbone
+        backbone = edit.backbone
         source = GuidedField(backbone=backbone, condition=edit.latent.condition)
         target = GuidedField(backbone=backbone, condition=edit.text, guidance=self.guidance)
         names = [f"{layer}.value" for layer in layers_from(backbone, self.first_layer)] if self.share else []
@@ -96,9 +98,10 @@ class RFSolver(ValueSharing):
 
     first_layer: Share = 0.684
 
-    def _cost(self, k: int) -> int:
+    def cost(self, edit: Edit) -> int:
         """``2 k (1 up + 1 down, or 2 down if guided)``."""
-        return 2 * k * (1 + branches(self.guidance))
+        k = edit.path(self.steps, self.level).steps
+        return 2 * k * (1 + edit.branches(self.guidance))
 
     def _evaluations(self, steps: int) -> list[Evaluation]:
         return [(step, half) for step in range(steps) for half in (0, 1)]
@@ -125,9 +128,10 @@ class FireFlow(ValueSharing):
 
     first_layer: Share = 0.333
 
-    def _cost(self, k: int) -> int:
+    def cost(self, edit: Edit) -> int:
         """``(k + 1) (1 up + 1 down, or 2 down if guided)``."""
-        return (k + 1) * (1 + branches(self.guidance))
+        k = edit.path(self.steps, self.level).steps
+        return (k + 1) * (1 + edit.branches(self.guidance))
 
     def _evaluations(self, steps: int) -> list[Evaluation]:
         return [(0, 0), *((step, 1) for step in range(steps))]
@@ -142,7 +146,7 @@ class FireFlow(ValueSharing):
 
 
 @settings
-class MutualAttention(PathEditor):
+class MutualAttention(Editor):
     """Invert under a text, then sample down under ``c0 + strength (c1 - c0)`` with the image's own keys and values.
 
     At each level the network runs twice: at the image's state of the inversion under that text, where keys and
@@ -154,22 +158,24 @@ class MutualAttention(PathEditor):
 
     steps_by_map: ClassVar[bool] = True
     level: Start = 1.0  # how far up; 1 is the full path
+    steps: Count = 28
     guidance: Guidance = 1.0  # classifier-free guidance weight of the way down
     under: Under = "source"  # the image's text, on both ways
     time: End | None = None  # of the network in a step of the inversion; None is "end" where networks predict noise
     nudge: Positive = 1.0  # factor of the clean latent before it is inverted
     loses_equal_texts: ClassVar[bool] = True  # the way down misses the image by the solver's error
 
-    def _cost(self, k: int) -> int:
+    def cost(self, edit: Edit) -> int:
         """``k (1 up + 1 down, or 2 down if guided)``, and one of the image in each step that attends to it."""
-        return k * (1 + branches(self.guidance)) + k - self._first(k)
+        k = edit.path(self.steps, self.level).steps
+        return k * (1 + edit.branches(self.guidance)) + k - self._first(k)
 
-    def _move(self, edit: Edit) -> Latents:
-        backbone = edit.latent.backbone
+    def move(self, edit: Edit) -> Latents:
+        backbone = edit.backbone
         names = [f"{layer}.{part}" for layer in self._layers(backbone) for part in ("key", "value")]
         latent = edit.under(self.under)
         nudged = dataclasses.replace(latent, z=self.nudge * edit.x)
-        trace = edit.ddim_inversion(self._path(edit.latent), self.time, nudged)
+        trace = edit.ddim_inversion(edit.path(self.steps, self.level), self.time, nudged)
         source = unguided(backbone, latent.condition)
         field = GuidedField(backbone=backbone, condition=edit.text, guidance=self.guidance)
         z, first = trace.top, self._first(len(trace.velocities))

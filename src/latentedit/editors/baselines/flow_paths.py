@@ -10,8 +10,8 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.flow import LevelGrid, level_batch
 from latentedit.core.settings import Count, Guidance, Positive, Share, Start, Weight, settings
 from latentedit.core.solvers import heading
-from latentedit.editors.kit import Edit, Latents, LevelBatch, PathEditor, branches
-from latentedit.latents.joint import JointLatent
+from latentedit.editors.base import Editor
+from latentedit.editors.edit import Edit, Latents, LevelBatch
 
 # Called as `difference(a, b, levels, arrival)` with the noised image, the noised edit, their levels and the next one.
 Difference = Callable[[Latents, Latents, LevelBatch, float], Latents]
@@ -61,7 +61,7 @@ def fidelity_and_steering(
 
 
 @settings
-class FlowEdit(PathEditor):
+class FlowEdit(Editor):
     """FlowEdit: integrate the difference of two velocities along one noise, with a real-valued start and strength.
 
     ``y <- y + (s' - s) strength mean[v(a + (y - x), s, c1) - v(a, s, c0)]``, ``a = (1 - s) x + s e``, from y = x.
@@ -78,6 +78,8 @@ class FlowEdit(PathEditor):
     name: ClassVar[str] = "flowedit"
     steps_by_map: ClassVar[bool] = True
 
+    level: Start = 0.9
+    steps: Count = 28
     source_guidance: Guidance = 1.0
     target_guidance: Guidance = 2.0
     noises: Count = 1
@@ -87,17 +89,18 @@ class FlowEdit(PathEditor):
         """With equal weights the two branches are the same call."""
         return self.source_guidance == self.target_guidance
 
-    def _cost(self, k: int) -> int:
+    def cost(self, edit: Edit) -> int:
         """``k * noises * (source + target)``, each branch 2 if guided."""
-        return k * self.noises * (branches(self.source_guidance) + branches(self.target_guidance))
+        k = edit.path(self.steps, self.level).steps
+        return k * self.noises * (edit.branches(self.source_guidance) + edit.branches(self.target_guidance))
 
-    def _move(self, edit: Edit) -> Latents:
+    def move(self, edit: Edit) -> Latents:
         source, target = edit.two_fields(self.source_guidance, self.target_guidance, times=self.noises)
 
         def difference(a: Latents, b: Latents, levels: LevelBatch, arrival: float) -> Latents:
             return heading(target, arrival)(b, levels) - heading(source, arrival)(a, levels)
 
-        grid = self._path(edit.latent)
+        grid = edit.path(self.steps, self.level)
         return follow_difference(edit, grid, difference, noises=self.noises, weight=edit.strength)
 
 
@@ -129,8 +132,8 @@ class DVRF(FlowEdit):
     shift: tuple[Share, Share] = (0.0, 1.0)
     step_size: Positive | None = None
 
-    def _move(self, edit: Edit) -> Latents:
-        x, grid, times = edit.x, self._path(edit.latent), self.noises
+    def move(self, edit: Edit) -> Latents:
+        x, grid, times = edit.x, edit.path(self.steps, self.level), self.noises
         source, target = edit.two_fields(self.source_guidance, self.target_guidance, times=times)
         delta, (first, last) = torch.zeros_like(x), self.shift
         for index, s, s_next in edit.steps(grid.levels):
@@ -166,18 +169,19 @@ class FlowSlider(FlowEdit):
 
     target_guidance: Guidance = 1.0
 
-    def _cost(self, k: int) -> int:
+    def cost(self, edit: Edit) -> int:
         """``k * noises * (source + 2 target)``, each branch 2 if guided."""
-        return k * self.noises * (branches(self.source_guidance) + 2 * branches(self.target_guidance))
+        k = edit.path(self.steps, self.level).steps
+        return k * self.noises * (edit.branches(self.source_guidance) + 2 * edit.branches(self.target_guidance))
 
-    def _move(self, edit: Edit) -> Latents:
+    def move(self, edit: Edit) -> Latents:
         weights = {"source_guidance": self.source_guidance, "target_guidance": self.target_guidance}
         difference = fidelity_and_steering(edit, edit.strength, times=self.noises, **weights)
-        return follow_difference(edit, self._path(edit.latent), difference, noises=self.noises)
+        return follow_difference(edit, edit.path(self.steps, self.level), difference, noises=self.noises)
 
 
 @settings
-class FlowAlign(PathEditor):
+class FlowAlign(Editor):
     """FlowAlign: FlowEdit's path with the source as the negative text and a pull between the clean estimates.
 
     ``y <- y + (s' - s) (p - q) + pull ((a - s q) - (b - s p))``, from y = x, with two velocities
@@ -199,20 +203,22 @@ class FlowAlign(PathEditor):
     steps_by_map: ClassVar[bool] = True
 
     level: Start = 1.0
+    steps: Count = 28
     guidance: Guidance = 7.0
     pull: Share = 0.01
 
-    def _cost(self, k: int) -> int:
+    def cost(self, edit: Edit) -> int:
         """``3 k``."""
+        k = edit.path(self.steps, self.level).steps
         return 3 * k
 
-    def _move(self, edit: Edit) -> Latents:
+    def move(self, edit: Edit) -> Latents:
         difference = fidelity_and_steering(edit, edit.strength * self.guidance)
-        return follow_difference(edit, self._path(edit.latent), difference, pull=self.pull)
+        return follow_difference(edit, edit.path(self.steps, self.level), difference, pull=self.pull)
 
 
 @settings
-class SteeringFields(PathEditor):
+class SteeringFields(Editor):
     """Steering Fields: a velocity that one text attracts and another repels, walked along FlowEdit's path.
 
     ``y <- y + (s' - s) (u(b, s) - v(a, s, n))`` with ``u = (v(n) + m v(c1) - l v(c0)) / (1 + m - l)``, from y = x.
@@ -235,6 +241,8 @@ class SteeringFields(PathEditor):
 
     name: ClassVar[str] = "steering-fields"
 
+    level: Start = 0.9
+    steps: Count = 28
     attract: Positive = 2.0
     repel: Weight = 2.0
 
@@ -243,10 +251,10 @@ class SteeringFields(PathEditor):
         """With equal weights one text attracts as much as it repels."""
         return self.attract == self.repel
 
-    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
+    def cost(self, edit: Edit) -> int:
         """``4 k``, or ``3 k`` where nothing repels; k steps of the grid below ``level``."""
-        self._scale(strength)
-        return 0 if strength == 0 else (4 if self.repel else 3) * self._path(latent).steps
+        self._scale(edit.strength)
+        return (4 if self.repel else 3) * edit.path(self.steps, self.level).steps
 
     def _scale(self, strength: float) -> float:
         balance = self.attract - self.repel
@@ -258,9 +266,9 @@ class SteeringFields(PathEditor):
             f"1 + strength (attract - repel) is above 0; got {strength:g}. Equal weights allow any strength"
         )
 
-    def _move(self, edit: Edit) -> Latents:
-        velocity, (source, target) = edit.latent.backbone.velocity, edit.texts
-        empty = edit.latent.backbone.null(source).expand(len(edit.latent))
+    def move(self, edit: Edit) -> Latents:
+        velocity, (source, target) = edit.backbone.velocity, edit.texts
+        empty = edit.backbone.null(source).expand(len(edit.latent))
         share = edit.strength / self._scale(edit.strength)
 
         def difference(a: Latents, b: Latents, levels: LevelBatch, _: float) -> Latents:
@@ -270,4 +278,4 @@ class SteeringFields(PathEditor):
                 steering = steering - self.repel * (velocity(b, levels, source) - base)
             return base - velocity(a, levels, empty) + share * steering
 
-        return follow_difference(edit, self._path(edit.latent), difference)
+        return follow_difference(edit, edit.path(self.steps, self.level), difference)

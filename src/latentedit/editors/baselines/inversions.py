@@ -13,12 +13,13 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.flow import level_batch, per_element
 from latentedit.core.settings import Count, Guidance, Level, Share, Start, Weight, settings
 from latentedit.core.solvers import EulerSolver, integrate
-from latentedit.editors.kit import Edit, Latents, PathEditor, Under, branches
+from latentedit.editors.base import Editor
+from latentedit.editors.edit import Edit, Latents, Under
 from latentedit.latents.inversion import End, replay
 
 
 @settings
-class Inversion(PathEditor):
+class Inversion(Editor):
     """Edits by inversion: up under the source text, down under the target.
 
     Invert under c0 up to ``level``, then sample down under ``c0 + strength (c1 - c0)``. The way down evaluates at other
@@ -37,20 +38,25 @@ class Inversion(PathEditor):
     steps_by_map: ClassVar[bool] = True
 
     level: Start = 1.0
+    steps: Count = 28
     guidance: Guidance = 1.0
     time: End | None = None
 
-    def _cost(self, k: int) -> int:
+    def cost(self, edit: Edit) -> int:
         """``k (1 up + 1 down, or 2 down if guided)``."""
-        return k * (1 + branches(self.guidance))
+        k = edit.path(self.steps, self.level).steps
+        return k * (1 + edit.branches(self.guidance))
 
-    def _move(self, edit: Edit) -> Latents:
-        trace, field = edit.ddim_inversion(self._path(edit.latent), self.time), edit.field(edit.text, self.guidance)
+    def move(self, edit: Edit) -> Latents:
+        trace, field = (
+            edit.ddim_inversion(edit.path(self.steps, self.level), self.time),
+            edit.field(edit.text, self.guidance),
+        )
         return integrate(field, trace.top, trace.levels[::-1], EulerSolver(), progress=edit.progress)
 
 
 @settings
-class AlignedInversion(PathEditor):
+class AlignedInversion(Editor):
     """Edits by aligned inversion: up under the source text, down under the target, aligned with the way up.
 
     Invert under c0 up to ``level``, then return aligned under ``c0 + strength (c1 - c0)``.
@@ -66,6 +72,7 @@ class AlignedInversion(PathEditor):
     steps_by_map: ClassVar[bool] = True
 
     level: Start = 1.0
+    steps: Count = 28
     guidance: Guidance = 1.0
 
     @property
@@ -73,17 +80,18 @@ class AlignedInversion(PathEditor):
         """Without guidance the way back retraces the way up."""
         return self.guidance == 1
 
-    def _cost(self, k: int) -> int:
+    def cost(self, edit: Edit) -> int:
         """``k (1 up + 1 back, or 2 back if guided)``."""
-        return k * (1 + branches(self.guidance))
+        k = edit.path(self.steps, self.level).steps
+        return k * (1 + edit.branches(self.guidance))
 
-    def _move(self, edit: Edit) -> Latents:
-        trace = edit.invert(self._path(edit.latent))
+    def move(self, edit: Edit) -> Latents:
+        trace = edit.invert(edit.path(self.steps, self.level))
         return replay(edit.latent, trace, edit.text, guidance=self.guidance, progress=edit.progress)
 
 
 @settings
-class RFInversion(PathEditor):
+class RFInversion(Editor):
     """RF-Inversion: a controlled way up to a given noise, and a controlled way down that the image attracts.
 
     Up: ``dY/ds = (1 - gamma) v(Y, s, "") + gamma (e - Y) / (1 - s)``, down: ``dX/ds = (1 - k) r + k v(X, s, c1)``.
@@ -112,6 +120,7 @@ class RFInversion(PathEditor):
     name: ClassVar[str] = "rf-inversion"
 
     level: Start = 1.0
+    steps: Count = 28
     gamma: Share = 0.5
     eta: Share = 0.9
     start: Share = 0.0
@@ -129,12 +138,13 @@ class RFInversion(PathEditor):
         """Only the straight way ends at the image."""
         return self.eta == 1 and self.start == 0 and self.stop == 1
 
-    def _cost(self, k: int) -> int:
+    def cost(self, edit: Edit) -> int:
         """``k (1 up + 1 down, or 2 down if guided)``."""
-        return k * (1 + branches(self.guidance))
+        k = edit.path(self.steps, self.level).steps
+        return k * (1 + edit.branches(self.guidance))
 
-    def _move(self, edit: Edit) -> Latents:
-        levels = self._path(edit.latent).levels
+    def move(self, edit: Edit) -> Latents:
+        levels = edit.path(self.steps, self.level).levels
         clean, steps = levels[-1], len(levels) - 1
         delta = self._up(edit, levels) - edit.x
         field = edit.field(edit.target, self.guidance)
@@ -148,7 +158,7 @@ class RFInversion(PathEditor):
         return edit.x + delta
 
     def _up(self, edit: Edit, levels: Sequence[float]) -> Latents:
-        backbone, z, noise = edit.latent.backbone, edit.x, edit.noise()
+        backbone, z, noise = edit.backbone, edit.x, edit.noise()
         weight = self.up_guidance if backbone.capabilities.guidance_kind == "embedded" else 1.0
         field = edit.field(backbone.null(edit.latent.condition).expand(len(z)), weight)
         for index, below, above in edit.steps(levels[::-1], name="invert"):
@@ -162,7 +172,7 @@ class RFInversion(PathEditor):
 
 
 @settings
-class UniEdit(PathEditor):
+class UniEdit(Editor):
     """Uni-Edit: inversion with a re-used velocity, then steps that the difference of two texts corrects and masks.
 
     Up by Uni-Inv, ``z <- z + h u'`` with ``u' = v(z + h u, s')``, u the last step's u' and ``v(z, s)`` at the first: it
@@ -191,12 +201,13 @@ class UniEdit(PathEditor):
     under: Under = "empty"
     patch: Count = 1
 
-    def _cost(self, k: int) -> int:
+    def cost(self, edit: Edit) -> int:
         """``3 k + 1``: one per step and one at first on the way up, two per step down."""
+        k = edit.path(self.steps, self.level).steps
         return 3 * k + 1
 
-    def _move(self, edit: Edit) -> Latents:
-        levels, z = self._path(edit.latent).levels, edit.x
+    def move(self, edit: Edit) -> Latents:
+        levels, z = edit.path(self.steps, self.level).levels, edit.x
         field = edit.field(edit.under(self.under).condition)
         velocity = field(z, level_batch(levels[-1], z))
         for _, s, s_next in edit.steps(levels[::-1], name="uni-inv"):
@@ -226,7 +237,7 @@ def region_mask(d: Latents, patch: int = 1) -> Float[Tensor, "b *#latent"]:
 
 
 @settings
-class DNAEdit(PathEditor):
+class DNAEdit(Editor):
     """DNAEdit: a noise that is aligned with the image step by step, then a way down towards a reference that moves.
 
     Align a noise with the image under c0, then come down under ``c1' = c0 + strength (c1 - c0)``.
@@ -248,6 +259,7 @@ class DNAEdit(PathEditor):
     name: ClassVar[str] = "dnaedit"
 
     level: Start = 0.85
+    steps: Count = 28
     eta: Level = 0.8
     guidance: Guidance = 1.0
 
@@ -256,12 +268,13 @@ class DNAEdit(PathEditor):
         """With the network's velocity alone and no guidance, the way down retraces the way up."""
         return self.eta == 1 and self.guidance == 1
 
-    def _cost(self, k: int) -> int:
+    def cost(self, edit: Edit) -> int:
         """``k (1 up + 1 down, or 2 down if guided)``."""
-        return k * (1 + branches(self.guidance))
+        k = edit.path(self.steps, self.level).steps
+        return k * (1 + edit.branches(self.guidance))
 
-    def _move(self, edit: Edit) -> Latents:
-        levels = self._path(edit.latent).levels
+    def move(self, edit: Edit) -> Latents:
+        levels = edit.path(self.steps, self.level).levels
         field, z, e = edit.field(edit.latent.condition), edit.x, edit.noise()
         way_up: list[tuple[Tensor, Tensor, Tensor]] = []
         for _, s, s_next in edit.steps(levels[::-1], name="align"):

@@ -9,12 +9,13 @@ from torch import Tensor
 from latentedit.core.flow import level_batch, per_element
 from latentedit.core.settings import Count, Guidance, Scale, Share, Start, settings
 from latentedit.core.solvers import EulerSolver
-from latentedit.editors.kit import Edit, Latents, PathEditor, Under, branches
+from latentedit.editors.base import Editor
+from latentedit.editors.edit import Edit, Latents, Under
 from latentedit.latents.inversion import End
 
 
 @settings
-class DiffEdit(PathEditor):
+class DiffEdit(Editor):
     """DiffEdit: a mask from the texts, inversion, and a way down that changes only what is inside the mask.
 
     ``z <- m (z + (s' - s) v_w(z, s, c)) + (1 - m) Z(s')``, down from the top of the inversion Z. The mask m is where
@@ -39,6 +40,7 @@ class DiffEdit(PathEditor):
     steps_by_map: ClassVar[bool] = True
 
     level: Start = 0.8
+    steps: Count = 28
     guidance: Guidance = 2.0
     under: Under = "empty"
     time: End | None = None
@@ -46,13 +48,14 @@ class DiffEdit(PathEditor):
     maps: Count = 10
     ratio: Scale = 3.0
 
-    def _cost(self, k: int) -> int:
+    def cost(self, edit: Edit) -> int:
         """``2 * maps + k (1 up + 1 down, or 2 down if guided)``."""
-        return 2 * self.maps + k * (1 + branches(self.guidance))
+        k = edit.path(self.steps, self.level).steps
+        return 2 * self.maps + k * (1 + edit.branches(self.guidance))
 
-    def _move(self, edit: Edit) -> Latents:
+    def move(self, edit: Edit) -> Latents:
         mask = difference_mask(edit, level=self.mask_level, maps=self.maps, ratio=self.ratio)
-        trace = edit.ddim_inversion(self._path(edit.latent), self.time, edit.under(self.under))
+        trace = edit.ddim_inversion(edit.path(self.steps, self.level), self.time, edit.under(self.under))
         field, z = edit.field(edit.text, self.guidance), trace.top
         for index, s, s_next in edit.steps(trace.levels[::-1]):
             z = torch.where(mask, EulerSolver().step(field, z, s, s_next), trace.states[-2 - index])
@@ -67,7 +70,7 @@ def difference_map(edit: Edit, *, level: float, maps: int) -> Float[Tensor, "b *
     texts are calls of one shape, so equal texts give exactly zero. It costs ``2 * maps`` evaluations per image.
     Latents without height and width are not averaged over channels. Couairon et al. 2022, arXiv 2210.11427, step 1.
     """
-    x, backbone = edit.x, edit.latent.backbone
+    x, backbone = edit.x, edit.backbone
     s = min(max(level, backbone.capabilities.s_min), backbone.capabilities.s_max)
     noise = edit.noise("difference mask", count=maps)
     noisy = ((1 - s) * x + s * noise).flatten(0, 1)

@@ -27,10 +27,10 @@ from torch import Tensor
 from latentedit.core.flow import LevelGrid, level_batch, per_element
 from latentedit.core.settings import Count, Guidance, Natural, Share, Start, settings
 from latentedit.core.solvers import stochastic_step
+from latentedit.editors.base import Editor
 from latentedit.editors.baselines.aligned_returns import Reference, strongest_places
 from latentedit.editors.baselines.flow_paths import Difference
-from latentedit.editors.kit import Edit, Latents, LevelBatch, PathEditor
-from latentedit.latents.joint import JointLatent
+from latentedit.editors.edit import Edit, Latents, LevelBatch
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -83,7 +83,7 @@ def follow_maps(edit: Edit, maps: NoiseMaps, difference: Difference) -> Latents:
 
     A difference (of the velocities of edit and source) that is zero at d = 0 leaves exactly x.
     """
-    delta, lowest = torch.zeros_like(edit.x), edit.latent.backbone.capabilities.s_min
+    delta, lowest = torch.zeros_like(edit.x), edit.backbone.capabilities.s_min
     for index, s, _ in edit.steps(maps.levels):
         a = maps.states[index]
         delta = maps.mean(index, delta, difference(a, a + delta, level_batch(s, a).clamp_min(lowest), s))
@@ -91,7 +91,7 @@ def follow_maps(edit: Edit, maps: NoiseMaps, difference: Difference) -> Latents:
 
 
 @settings
-class EditFriendlyDDPM(PathEditor):
+class EditFriendlyDDPM(Editor):
     """Edit-friendly DDPM: the noise that ancestral steps miss under the source text, put back under the target text.
 
     ``y_{k+1} = mu(y_k, c0) + strength (mu(y_k, c1) - mu(y_k, c0)) + r_k``, ``r_k = x_{k+1} - mu(x_k, c0)``. The states
@@ -108,6 +108,7 @@ class EditFriendlyDDPM(PathEditor):
     name: ClassVar[str] = "edit-friendly-ddpm"
 
     level: Start = 0.8
+    steps: Count = 28
     source_guidance: Guidance = 1.0
     target_guidance: Guidance = 2.0
 
@@ -116,15 +117,12 @@ class EditFriendlyDDPM(PathEditor):
         """With equal weights the branches are the same call."""
         return self.source_guidance == self.target_guidance
 
-    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
+    def cost(self, edit: Edit) -> int:
         """``k (source + target)``, and ``k * source`` more unless the strength is 1; each branch counts 2 if guided."""
-        if strength == 0:
-            return 0
-        branches = latent.backbone.capabilities.branches
-        sources = (1 if strength == 1 else 2) * branches(self.source_guidance)
-        return self._path(latent).steps * (sources + branches(self.target_guidance))
+        sources = (1 if edit.strength == 1 else 2) * edit.branches(self.source_guidance)
+        return edit.path(self.steps, self.level).steps * (sources + edit.branches(self.target_guidance))
 
-    def _move(self, edit: Edit) -> Latents:
+    def move(self, edit: Edit) -> Latents:
         source_field, target_field = edit.two_fields(self.source_guidance, self.target_guidance)
 
         def difference(a: Latents, b: Latents, levels: LevelBatch, _: float) -> Latents:
@@ -134,11 +132,11 @@ class EditFriendlyDDPM(PathEditor):
             held = source_field(b, levels)
             return (held - source_field(a, levels)) + edit.strength * (ahead - held)
 
-        return follow_maps(edit, noise_maps(edit, self._path(edit.latent)), difference)
+        return follow_maps(edit, noise_maps(edit, edit.path(self.steps, self.level)), difference)
 
 
 @settings
-class LEDITS(PathEditor):
+class LEDITS(Editor):
     """LEDITS++ without M1: edit-friendly inversion, and the concept's guidance where its noise mask is.
 
     ``v(y, reference) + M2 psi`` on edit-friendly maps, ``psi = strength * scale * (v(y, c1) - v(y, reference))``. The
@@ -162,6 +160,8 @@ class LEDITS(PathEditor):
 
     name: ClassVar[str] = "ledits"
 
+    level: Start = 0.9
+    steps: Count = 28
     scale: Guidance = 5.0
     threshold: Share = 0.9
     reference: Reference = "null"
@@ -171,12 +171,13 @@ class LEDITS(PathEditor):
         """Where psi is measured from the source text."""
         return self.reference == "source"
 
-    def _cost(self, k: int) -> int:
+    def cost(self, edit: Edit) -> int:
         """``3 k``: one of the inversion and two of the way back."""
+        k = edit.path(self.steps, self.level).steps
         return 3 * k
 
-    def _move(self, edit: Edit) -> Latents:
-        backbone, (source, target) = edit.latent.backbone, edit.texts
+    def move(self, edit: Edit) -> Latents:
+        backbone, (source, target) = edit.backbone, edit.texts
         text, velocity = source if self.reference == "source" else backbone.null(source), backbone.velocity
 
         def difference(a: Latents, b: Latents, levels: LevelBatch, _: float) -> Latents:
@@ -184,11 +185,11 @@ class LEDITS(PathEditor):
             psi = edit.strength * self.scale * (velocity(b, levels, target) - base)
             return (base - velocity(a, levels, text)) + strongest_places(psi, self.threshold)
 
-        return follow_maps(edit, noise_maps(edit, self._path(edit.latent)), difference)
+        return follow_maps(edit, noise_maps(edit, edit.path(self.steps, self.level)), difference)
 
 
 @settings
-class TurboEdit(PathEditor):
+class TurboEdit(Editor):
     """TurboEdit: edit-friendly inversion for few steps, with shifted noise, a clipped last residual and
     pseudo-guidance.
 
@@ -213,6 +214,7 @@ class TurboEdit(PathEditor):
 
     name: ClassVar[str] = "turboedit"
 
+    level: Start = 0.9
     steps: Count = 10
     weight: Guidance = 1.5
     shift: Natural = 1
@@ -223,13 +225,14 @@ class TurboEdit(PathEditor):
         """Without the clip; it takes detail from every image."""
         return self.clip is None
 
-    def _cost(self, k: int) -> int:
+    def cost(self, edit: Edit) -> int:
         """``3 k``."""
+        k = edit.path(self.steps, self.level).steps
         return 3 * k
 
-    def _move(self, edit: Edit) -> Latents:
-        backbone, (source_text, target_text) = edit.latent.backbone, edit.texts
-        maps = noise_maps(edit, self._path(edit.latent), shift=self.shift)
+    def move(self, edit: Edit) -> Latents:
+        backbone, (source_text, target_text) = edit.backbone, edit.texts
+        maps = noise_maps(edit, edit.path(self.steps, self.level), shift=self.shift)
         delta = torch.zeros_like(edit.x)
         for index, s, _ in edit.steps(maps.levels):
             a = maps.states[index]

@@ -1,28 +1,24 @@
 """Editors that sample from a noised image, which enters by the start of the sampling or is mixed in."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.flow import level_batch, per_element
-from latentedit.core.progress import Progress
-from latentedit.core.rng import Seed
 from latentedit.core.settings import Count, Guidance, Natural, Share, Start, Until, settings
 from latentedit.core.solvers import EulerSolver, heading, sample
-from latentedit.editors.base import StrengthResult
-from latentedit.editors.kit import Baseline, Edit, Latents, PathEditor, branches
+from latentedit.editors.base import Editor
+from latentedit.editors.edit import Edit, Latents
 from latentedit.editors.strength import EffectCurve, measure_effect
-from latentedit.latents.joint import JointLatent
 from latentedit.models.guidance import arriving
 
 
 @settings
-class SDEdit(Baseline):
+class SDEdit(Editor):
     """SDEdit: add noise up to a level, then sample down from there under the target text.
 
     ``z = (1 - s) x + s e`` at ``s = strength * level``.
@@ -43,16 +39,13 @@ class SDEdit(Baseline):
     steps: Count = 28
     guidance: Guidance = 3.0
 
-    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
+    def cost(self, edit: Edit) -> int:
         """``k * (2 if guided else 1)``, k steps of the grid below ``strength * level``."""
-        if strength == 0:
-            return 0
-        steps = latent.path(self.steps, self._start(latent, strength)).steps
-        return steps * latent.backbone.capabilities.branches(self.guidance)
+        return edit.path(self.steps, self._start(edit)).steps * edit.branches(self.guidance)
 
-    def _start(self, latent: JointLatent, strength: float) -> float:
-        highest = latent.backbone.capabilities.s_max
-        level = latent.level(self.steps, self.level)
+    def _start(self, edit: Edit) -> float:
+        strength, highest = edit.strength, edit.backbone.capabilities.s_max
+        level = edit.latent.level(self.steps, self.level)
         if strength < 0 or strength * level > highest + 1e-9:
             raise ConfigError(
                 f"the strength of sdedit must lie from 0 to {highest / level:g}, since it is a share of the "
@@ -60,14 +53,14 @@ class SDEdit(Baseline):
             )
         return strength * level
 
-    def _move(self, edit: Edit) -> Latents:
-        grid = edit.latent.path(self.steps, self._start(edit.latent, edit.strength))
+    def move(self, edit: Edit) -> Latents:
+        grid = edit.path(self.steps, self._start(edit))
         field, z = edit.field(edit.target, self.guidance), edit.noised(grid.levels[0])
         return sample(field, z, grid, EulerSolver(), progress=edit.progress)
 
 
 @settings
-class VeloEdit(PathEditor):
+class VeloEdit(Editor):
     """VeloEdit: sampling from noise whose velocities are mixed, while the levels are high, with those that lead back.
 
     ``z' = z + (s' - s) u`` from ``(1 - s) x + s e``, with u between v of the target and ``w = (z - x) / s``, which
@@ -94,16 +87,18 @@ class VeloEdit(PathEditor):
     steps_by_map: ClassVar[bool] = True
 
     level: Start = 1.0
+    steps: Count = 28
     guidance: Guidance = 1.0
     threshold: Share = 0.8
     until: Until = 0.84
 
-    def _cost(self, k: int) -> int:
+    def cost(self, edit: Edit) -> int:
         """``k``, or ``2 k`` if guided."""
-        return k * branches(self.guidance)
+        k = edit.path(self.steps, self.level).steps
+        return k * edit.branches(self.guidance)
 
-    def _move(self, edit: Edit) -> Latents:
-        levels, until = self._path(edit.latent).levels, edit.latent.level(self.steps, self.until)
+    def move(self, edit: Edit) -> Latents:
+        levels, until = edit.path(self.steps, self.level).levels, edit.latent.level(self.steps, self.until)
         field, z = edit.field(edit.target, self.guidance), edit.noised(levels[0])
         for _, s, s_next in edit.steps(levels):
             velocity = heading(field, s_next)(z, level_batch(s, z))
@@ -117,7 +112,7 @@ class VeloEdit(PathEditor):
 
 
 @settings
-class TextSteering(PathEditor):
+class TextSteering(Editor):
     """Steering by the embedded text alone: what a shifted text changes in a sample, added to the image.
 
     ``y = x + R(c0 + strength (c1 - c0)) - R(c0)``, R(c) the sample under c from ``(1 - s) x + s e``, s = level. The
@@ -136,14 +131,16 @@ class TextSteering(PathEditor):
     steps_by_map: ClassVar[bool] = True
 
     level: Start = 0.8
+    steps: Count = 28
     guidance: Guidance = 1.0
 
-    def _cost(self, k: int) -> int:
+    def cost(self, edit: Edit) -> int:
         """``k * 2``, twice that if guided."""
-        return 2 * k * branches(self.guidance)
+        k = edit.path(self.steps, self.level).steps
+        return 2 * k * edit.branches(self.guidance)
 
-    def _move(self, edit: Edit) -> Latents:
-        levels = self._path(edit.latent).levels
+    def move(self, edit: Edit) -> Latents:
+        levels = edit.path(self.steps, self.level).levels
         plain, steered = (edit.field(text, self.guidance) for text in (edit.latent.condition, edit.text))
         source = target = edit.noised(levels[0])
         for _, s, s_next in edit.steps(levels):
@@ -153,7 +150,7 @@ class TextSteering(PathEditor):
 
 
 @settings
-class VelocitySteering(PathEditor):
+class VelocitySteering(Editor):
     """Steering by velocities: what a multiple of their difference changes in a sample, added to the image.
 
     ``y = x + R(a) - R(0)``, R(a) the sample of ``v0 + a (v1 - v0)`` from ``(1 - s) x + s e``, s = level. v0 is the
@@ -182,13 +179,14 @@ class VelocitySteering(PathEditor):
     steps_by_map: ClassVar[bool] = True
 
     level: Start = 1.0
+    steps: Count = 28
     scale: Guidance = 1.0
     probes: Natural = 3
 
-    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
+    def cost(self, edit: Edit) -> int:
         """``k`` without the text and ``2 k`` for each sample with it: one, and those of the curve."""
-        samples = 1 + sum(scale != 0 for scale in self._scales(strength))
-        return 0 if strength == 0 else self._path(latent).steps * (1 + 2 * samples)
+        samples = 1 + sum(scale != 0 for scale in self._scales(edit.strength))
+        return edit.path(self.steps, self.level).steps * (1 + 2 * samples)
 
     def _scales(self, strength: float) -> tuple[float, ...]:
         """The shares of ``scale`` at which the effect is measured for a strength; none where it needs no curve."""
@@ -199,28 +197,21 @@ class VelocitySteering(PathEditor):
         beyond = [1 + (strength - 1) * share for share in shares[1:]] if strength > 1 else []
         return (*below, *shares, *beyond)
 
-    def _edit_all(
-        self, latent: JointLatent, target: Condition, strengths: Sequence[float], seed: Seed, progress: Progress | None
-    ) -> list[StrengthResult]:
-        edit = Edit(name=self.name, latent=latent, target=target, strength=1.0, seed=seed, progress=progress)
-        change = self._change(edit)
-        same = torch.ones(len(latent), dtype=torch.float64)
-        changes = {0.0: torch.zeros_like(latent.z)}
-        results: list[StrengthResult] = []
-        for strength in strengths:
-            scales, share = self._scales(strength), strength * same
-            for scale in scales:
-                if scale not in changes:
-                    changes[scale] = change(scale * same)
-            if scales:
-                effects = measure_effect(torch.stack([changes[scale] for scale in scales]), changes[1.0])
-                share = EffectCurve(scales=scales, effects=effects).scale(strength)
-            results.append(StrengthResult(z=latent.z + change(share), strength=strength))
-        return results
+    def move(self, edit: Edit) -> Latents:
+        change, changes = edit.once("changes", lambda: (self._change(edit), {0.0: torch.zeros_like(edit.x)}))
+        same = torch.ones(len(edit.latent), dtype=torch.float64)
+        scales, share = self._scales(edit.strength), edit.strength * same
+        for scale in scales:
+            if scale not in changes:
+                changes[scale] = change(scale * same)
+        if scales:
+            effects = measure_effect(torch.stack([changes[scale] for scale in scales]), changes[1.0])
+            share = EffectCurve(scales=scales, effects=effects).scale(edit.strength)
+        return edit.x + change(share)
 
     def _change(self, edit: Edit) -> Callable[[Float[Tensor, " b"]], Latents]:
         """From shares of ``scale``, one per image, to the change; the sample without the text is drawn once."""
-        backbone, levels = edit.latent.backbone, self._path(edit.latent).levels
+        backbone, levels = edit.backbone, edit.path(self.steps, self.level).levels
         low, high = backbone.capabilities.s_min, backbone.capabilities.s_max
         start = edit.noised(levels[0])
 

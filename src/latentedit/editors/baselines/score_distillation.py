@@ -10,14 +10,14 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.flow import level_batch, per_element
 from latentedit.core.rng import stream
 from latentedit.core.settings import Count, Guidance, Levels, Positive, Share, settings
-from latentedit.editors.kit import Baseline, Edit, Latents, LevelBatch
-from latentedit.latents.joint import JointLatent
+from latentedit.editors.base import Editor
+from latentedit.editors.edit import Edit, Latents, LevelBatch
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
 
 
 @settings
-class SDS(Baseline):
+class SDS(Editor):
     """Score distillation from an image: the target's noise estimate against the noise that was added.
 
     ``y <- y - strength step_size (e_hat_w(y_s, c1) - e)`` from y = x, ``y_s = (1 - s) y + s e``, fresh e and level.
@@ -44,13 +44,13 @@ class SDS(Baseline):
     step_size: Positive = 0.1
     guidance: Guidance = 2.0
 
-    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
+    def cost(self, edit: Edit) -> int:
         """``steps``, twice that if guided."""
-        return 0 if strength == 0 else self.steps * latent.backbone.capabilities.branches(self.guidance)
+        return self.steps * edit.branches(self.guidance)
 
-    def _move(self, edit: Edit) -> Latents:
+    def move(self, edit: Edit) -> Latents:
         y, levels = edit.x, descent_levels(edit, self.levels, self.steps)
-        field = GuidedField(backbone=edit.latent.backbone, condition=edit.target, guidance=self.guidance)
+        field = GuidedField(backbone=edit.backbone, condition=edit.target, guidance=self.guidance)
         for index, level in edit.counted(levels):
             at, s, clean = _level_weights(level, y)
             noise = edit.noise(index=index)
@@ -61,7 +61,7 @@ class SDS(Baseline):
 
 
 @settings
-class DDS(Baseline):
+class DDS(Editor):
     """Delta denoising score, iterated: the difference of two noise estimates moves the image, at random levels.
 
     ``y <- y - strength step_size (e_hat_w(y_s, c1) - e_hat_w(x_s, c0))`` from y = x, at a random level each step.
@@ -91,11 +91,11 @@ class DDS(Baseline):
     step_size: Positive = 0.25
     guidance: Guidance = 2.0
 
-    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
+    def cost(self, edit: Edit) -> int:
         """``steps * 2``, twice that if guided."""
-        return 0 if strength == 0 else self.steps * 2 * latent.backbone.capabilities.branches(self.guidance)
+        return self.steps * 2 * edit.branches(self.guidance)
 
-    def _move(self, edit: Edit) -> Latents:
+    def move(self, edit: Edit) -> Latents:
         x, levels = edit.x, descent_levels(edit, self.levels, self.steps)
         source_field, target_field = edit.two_fields(self.guidance, self.guidance)
         delta = torch.zeros_like(x)
@@ -131,7 +131,7 @@ def descent_levels(edit: Edit, levels: tuple[float, float], steps: int) -> list[
             f"{edit.strength:g}. For signed strengths use eim or flowslider"
         )
     seeds, purpose = [edit.seed] * len(edit.x) if isinstance(edit.seed, int) else edit.seed, f"{edit.name} levels"
-    rows = [random_levels(edit.latent.backbone, levels, steps, seed=seed, purpose=purpose) for seed in seeds]
+    rows = [random_levels(edit.backbone, levels, steps, seed=seed, purpose=purpose) for seed in seeds]
     return list(torch.tensor(rows, dtype=torch.float64).T)
 
 
@@ -144,7 +144,7 @@ def _level_weights(
 
 
 @settings
-class ChordEdit(Baseline):
+class ChordEdit(Editor):
     """ChordEdit: one step along the difference of two texts' clean estimates, averaged over two nearby levels.
 
     ``y <- y + strength step_size (s D(s - d) + d D(s)) / (s + d)`` from y = x, at few levels s, mostly one.
@@ -173,13 +173,13 @@ class ChordEdit(Baseline):
     step_size: Positive = 1.0
     noises: Count = 1
 
-    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
+    def cost(self, edit: Edit) -> int:
         """``4 * steps * noises``."""
-        del latent  # the same on every model
-        return 0 if strength == 0 else 4 * self.steps * self.noises
+        del edit  # the same for every model and strength
+        return 4 * self.steps * self.noises
 
-    def _move(self, edit: Edit) -> Latents:
-        x, capabilities = edit.x, edit.latent.backbone.capabilities
+    def move(self, edit: Edit) -> Latents:
+        x, capabilities = edit.x, edit.backbone.capabilities
         noise, delta = edit.noise(count=self.noises), torch.zeros_like(x)
         levels = torch.linspace(*self.levels, self.steps, dtype=torch.float64).tolist()
         for _, level in edit.counted(levels):
@@ -193,7 +193,7 @@ class ChordEdit(Baseline):
 
 def clean_difference(edit: Edit, y: Latents, s: float, noise: Float[Tensor, "noises b *latent"]) -> Latents:
     """``mean[x_hat(z, s, c1) - x_hat(z, s, c0)]`` at ``z = (1 - s) y + s e``, over the noises of each image."""
-    velocity, times = edit.latent.backbone.velocity, len(noise)
+    velocity, times = edit.backbone.velocity, len(noise)
     source, target = edit.texts
     z = ((1 - s) * y + s * noise).flatten(0, 1)
     at = level_batch(s, z)

@@ -12,15 +12,14 @@ from torch.nn.functional import normalize
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.flow import level_batch
-from latentedit.core.settings import Count, Guidance, Until, settings
+from latentedit.core.settings import Count, Guidance, Start, Until, settings
 from latentedit.editors.base import Editor
-from latentedit.editors.kit import Edit, Latents, PathEditor
+from latentedit.editors.edit import Edit, Latents
 from latentedit.latents.encode import embed_targets, partial_targets
-from latentedit.latents.joint import JointLatent
 
 
 @settings
-class SplitFlow(PathEditor):
+class SplitFlow(Editor):
     """SplitFlow: FlowEdit towards several sub-targets at once, joined at a high level, then towards the full target.
 
     Above ``until`` one FlowEdit for each sub-target and one for the target; then one of them all, see below.
@@ -48,6 +47,8 @@ class SplitFlow(PathEditor):
 
     name: ClassVar[str] = "splitflow"
 
+    level: Start = 0.9
+    steps: Count = 28
     until: Until = 0.8
     captions: tuple[tuple[str, ...], ...] = ()
     parts: Count = 3
@@ -71,22 +72,20 @@ class SplitFlow(PathEditor):
         captions = tuple(partial_targets(source, target, self.parts) for source, target in pairs)
         return dataclasses.replace(self, captions=captions)
 
-    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
+    def cost(self, edit: Edit) -> int:
         """``(source + target) (n (parts + 1) + parts + k - n - 1)``, n of k steps apart, each branch 2 if guided."""
-        if strength == 0:
-            return 0
-        branches, parts = latent.backbone.capabilities.branches, self._parts
-        steps = self._path(latent).levels[:-1]
-        until = latent.level(self.steps, self.until)
+        parts = self._parts
+        steps = edit.path(self.steps, self.level).levels[:-1]
+        until = edit.latent.level(self.steps, self.until)
         apart = sum(s > until for s in steps)
         joined = len(steps) - apart
         calls = apart * (parts + 1) + (parts + joined - 1 if joined else 0)
-        return calls * (branches(self.source_guidance) + branches(self.target_guidance))
+        return calls * (edit.branches(self.source_guidance) + edit.branches(self.target_guidance))
 
-    def _move(self, edit: Edit) -> Latents:
+    def move(self, edit: Edit) -> Latents:
         x, subs, until = edit.x, self._subtargets(edit), edit.latent.level(self.steps, self.until)
         flows, delta = torch.zeros_like(x).expand(len(subs) + 1, *x.shape), None
-        for index, s, s_next in edit.steps(self._path(edit.latent).levels):
+        for index, s, s_next in edit.steps(edit.path(self.steps, self.level).levels):
             step = edit.strength * (s_next - s)
             if s > until:
                 flows = flows + step * self._differences(edit, [*subs, edit.target], flows, s, index)

@@ -16,8 +16,9 @@ from latentedit.core.rng import stream
 from latentedit.core.settings import Count, Natural, Probe, Scale, Share, Start, settings
 from latentedit.directions.direction import clean_share
 from latentedit.directions.hsds import check_finite
+from latentedit.editors.base import Editor
 from latentedit.editors.baselines.masks import difference_mask
-from latentedit.editors.kit import Edit, Latents, PathEditor
+from latentedit.editors.edit import Edit, Latents
 from latentedit.geometry.walks import noise_guided
 from latentedit.latents.inversion import InversionTrace, replay
 from latentedit.latents.joint import JointLatent
@@ -28,7 +29,7 @@ _BLOCK = 2  # directions that are multiplied at once in a search
 
 
 @settings
-class Pullback(PathEditor):
+class Pullback(Editor):
     """X-space guidance along the local latent basis under the target text, with the texts' own change to choose in it.
 
     Invert, move by x-space guidance along the part of d in the span of the local basis, and return aligned. The basis
@@ -56,20 +57,22 @@ class Pullback(PathEditor):
     steps_by_map: ClassVar[bool] = True
 
     level: Start = 0.7
+    steps: Count = 28
     rank: Count = 5
     products: Count = 40
     scale: Scale = 1.0
     repeats: Count = 4
     probe: Probe = 1.0
 
-    def _cost(self, k: int) -> int:
+    def cost(self, edit: Edit) -> int:
         """``2 k + 3 + 2 * products + 2 * repeats``, with the products in whole steps."""
+        k = edit.path(self.steps, self.level).steps
         return 2 * k + 3 + 2 * whole_steps(self.products) + 2 * self.repeats
 
-    def _move(self, edit: Edit) -> Latents:
-        latent, backbone = edit.latent, edit.latent.backbone
+    def move(self, edit: Edit) -> Latents:
+        latent, backbone = edit.latent, edit.backbone
         check_rank(self.rank, latent)
-        trace = edit.invert(self._path(latent))
+        trace = edit.invert(edit.path(self.steps, self.level))
         top, level, change = trace.top, top_level(latent, trace), clean_change(edit, trace)
         site = backbone.default_site
         spans = torch.stack([self._span(edit, site, top, level, row) for row in range(len(latent))])
@@ -90,7 +93,7 @@ class Pullback(PathEditor):
 
 
 @settings
-class LOCO(PathEditor):
+class LOCO(Editor):
     """LOCO Edit supervised by text: one step at one level, inside a mask and away from what moves the rest.
 
     Invert, add ``strength scale v`` at the top, and return aligned under the source text.
@@ -119,6 +122,7 @@ class LOCO(PathEditor):
     steps_by_map: ClassVar[bool] = True
 
     level: Start = 0.7
+    steps: Count = 28
     scale: Scale = 3.0
     rank: Natural = 5
     products: Count = 40
@@ -126,16 +130,17 @@ class LOCO(PathEditor):
     maps: Count = 4
     ratio: Scale = 3.0
 
-    def _cost(self, k: int) -> int:
+    def cost(self, edit: Edit) -> int:
         """``2 k + 2 * maps + 4``, and for V ``1 + 2 * products``, with the products in whole steps."""
+        k = edit.path(self.steps, self.level).steps
         search = 1 + 2 * whole_steps(self.products) if self.rank else 0
         return 2 * k + 2 * self.maps + 4 + search
 
-    def _move(self, edit: Edit) -> Latents:
-        latent, backbone = edit.latent, edit.latent.backbone
+    def move(self, edit: Edit) -> Latents:
+        latent, backbone = edit.latent, edit.backbone
         check_rank(self.rank, latent, spare=1)
         mask = difference_mask(edit, level=self.mask_level, maps=self.maps, ratio=self.ratio)
-        trace = edit.invert(self._path(latent))
+        trace = edit.invert(edit.path(self.steps, self.level))
         level = top_level(latent, trace)
         change = mask * clean_change(edit, trace)
         at = level_batch(level, trace.top)
@@ -175,7 +180,7 @@ class Masked(BlockOperator):
 def feature_jacobian(edit: Edit, site: str, top: Latents, level: float, texts: Condition, row: int) -> FeatureJacobian:
     """That of the feature at a site, at the top of one image's inversion."""
     image = slice(row, row + 1)
-    feature = FeatureMap(backbone=edit.latent.backbone, site=site, level=level, condition=texts[image])
+    feature = FeatureMap(backbone=edit.backbone, site=site, level=level, condition=texts[image])
     return FeatureJacobian(feature, top[image])
 
 
@@ -189,7 +194,7 @@ def clean_change(edit: Edit, trace: InversionTrace) -> Latents:
 
     Two calls of one shape: equal texts give exactly zero. A network that answers with nan raises a `ModelError`.
     """
-    level, backbone = top_level(edit.latent, trace), edit.latent.backbone
+    level, backbone = top_level(edit.latent, trace), edit.backbone
     at = level_batch(level, trace.top)
     target, source = (backbone.velocity(trace.top, at, text) for text in edit.texts[::-1])
     change = -level * (target - source)

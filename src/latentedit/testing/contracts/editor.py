@@ -118,7 +118,7 @@ class EditorContract:
         assert counted.evaluations == 0
 
     def test_reports_progress(self, editor: Editor, latent: JointLatent, target: Condition) -> None:
-        """Steps done never exceed the total, and every phase comes to its end."""
+        """Steps done never exceed the total, and every phase comes to its end; a moment's work need not be reported."""
         seen: dict[str, tuple[int, int]] = {}
 
         def progress(what: str, done: int, total: int) -> None:
@@ -126,8 +126,11 @@ class EditorContract:
             seen[what] = (done, total)
 
         editor.edit(latent, target, [self.strength], progress=progress)
-        assert seen
+        assert seen or editor.evaluations(latent, strength=self.strength) <= _MOMENT
         assert all(done == total for done, total in seen.values())
+
+
+_MOMENT = 4  # evaluations that need no progress bar
 
 
 def _only(latent: JointLatent, index: int) -> JointLatent:

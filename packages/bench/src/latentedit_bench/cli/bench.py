@@ -49,7 +49,7 @@ def data(
     split: Split = "test",
     captions: Captions = "full",
     items: Items = None,
-    domain: bench_open.World = None,
+    domain: bench_open.DomainName = None,
     size: bench_open.Size = None,
     keep: bench_open.Keep = False,
     as_json: options.Json = False,
@@ -81,8 +81,8 @@ def data(
     kinds = Counter(item.kind for item in found.items)
     written = None if output is None else write_manifest(found.items, output)
     if as_json:
-        told = {"name": found.name, "version": found.version, "items": len(found.items), "kinds": kinds}
-        print_json({**told, "fingerprint": found.fingerprint, "manifest": written})
+        summary = {"name": found.name, "version": found.version, "items": len(found.items), "kinds": kinds}
+        print_json({**summary, "fingerprint": found.fingerprint, "manifest": written})
         return
     truths = sum(item.truth is not None for item in found.items)
     echo(f"{found.name}, version {found.version}: {len(found.items)} items, {truths} with a right answer")
@@ -157,5 +157,5 @@ def tune(
         print_json({"file": output, "best": best})
 
 
-for command in (bench_run.run, bench_run.resume, bench_run.status, bench_run.report, bench_keep.keep, bench_open.score):
+for command in (bench_run.run, bench_run.status, bench_run.report, bench_keep.keep, bench_open.score):
     app.command()(command)

@@ -49,16 +49,16 @@ def keep(
     with progress_bar(quiet=quiet or as_json) as progress:
         run_work(run, work, executor=executor, progress=progress)
     run.write_table()
-    told: dict[str, Any] = {"command": command, **work.spec}
-    told |= summary(table_of(run)) if pairs is None else real_summary(table_of(run))
-    write_text(output / "keep.json", f"{json.dumps(plain(told), indent=1)}\n")
+    report: dict[str, Any] = {"command": command, **work.spec}
+    report |= summary(table_of(run)) if pairs is None else real_summary(table_of(run))
+    write_text(output / "keep.json", f"{json.dumps(plain(report), indent=1)}\n")
     if as_json:
-        print_json(told)
+        print_json(report)
     elif not quiet and pairs is None:
-        for bar in told["bars"]:
-            word = "holds" if bar["holds"] else "does not hold"
-            required = f"{bar['bar']:g} required"
-            echo(f"{word:<14}{bar['value']:6.3f} ({required})  {bar['statement']}: share of {bar['cases']} cases")
+        for row in report["thresholds"]:
+            word = "holds" if row["holds"] else "does not hold"
+            required = f"{row['threshold']:g} required"
+            echo(f"{word:<14}{row['value']:6.3f} ({required})  {row['statement']}: share of {row['cases']} cases")
     elif not quiet:
-        for kind, right in told["expected"].items():
-            echo(f"{kind:<14}verdict as expected in {right} of {told['of'][kind]}")
+        for kind, right in report["expected"].items():
+            echo(f"{kind:<14}verdict as expected in {right} of {report['of'][kind]}")

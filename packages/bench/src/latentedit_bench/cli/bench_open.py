@@ -14,10 +14,10 @@ from latentedit_keep.base.console import echo, print_json, print_rows, progress_
 
 _OPEN = "The open task"
 _SIZE = 512
-_TOLD_FAULTS = 20
-_TOLD = {"error": "error", "done": "done", "still_error": "error where nothing is asked"}
+_PRINTED_FAULTS = 20
+_PRINTED = {"error": "error", "done": "done", "still_error": "error where nothing is requested"}
 
-World = Annotated[
+DomainName = Annotated[
     str | None,
     typer.Option(
         "--domain",
@@ -49,7 +49,7 @@ def write_open_task(
     if output is None:
         raise ConfigError("a task is written to a folder, and none is given. Add -o FOLDER")
     size, items = _SIZE if size is None else size, ITEMS if items is None else items
-    spec = TaskSpec.of(domain, size=size, items=items, asks="keep" if keep else "edit")
+    spec = TaskSpec.of(domain, size=size, items=items, kind="keep" if keep else "edit")
     found = task_items(spec)
     with progress_bar(quiet=as_json) as progress:
         write_task(spec, found, output, progress)
@@ -97,24 +97,24 @@ def score(
     check_place(folder / "score.json")
     items = task_items(spec)
     with progress_bar(quiet=quiet or as_json) as progress:
-        rows = score_items(items, folder, keep=keep and spec.asks == "edit", workers=workers, progress=progress)
+        rows = score_items(items, folder, keep=keep and spec.kind == "edit", workers=workers, progress=progress)
     measured, wrong = item_measures(rows), faults(rows, items, folder)
     entry = Entry.of(name or folder.resolve().name, spec, rows, measured)
-    told = {"entry": entry, "faults": wrong, "items": measured.to_dict("records")}
-    write_text(folder / "score.json", f"{json.dumps(plain(told), indent=1, ensure_ascii=False)}\n")
+    report = {"entry": entry, "faults": wrong, "items": measured.to_dict("records")}
+    write_text(folder / "score.json", f"{json.dumps(plain(report), indent=1, ensure_ascii=False)}\n")
     write_text(place, score_page(entry, wrong))
     if as_json:
-        print_json({**told, "page": place})
+        print_json({**report, "page": place})
     if as_json or quiet:
         return
     echo(f"{entry.name} on {entry.task.title}")
     means: list[tuple[str, str]] = []
     for scored, found in entry.measures.items():
-        known = {word: found[name] for name, word in _TOLD.items() if name in found}
+        known = {word: found[name] for name, word in _PRINTED.items() if name in found}
         numbers = [f"{word} {one.mean:.3f} {between(one.low, one.high)}".rstrip() for word, one in known.items()]
         means.append((scored, "; ".join(numbers)))
     failed = f"{entry.failed} of {sum(len(item.files) for item in items)} files"
     print_rows([*means, ("failed", failed), ("page", str(place))])
-    warn([f"{one['file']} {one['what']}" for one in wrong[:_TOLD_FAULTS]])
-    if len(wrong) > _TOLD_FAULTS:
-        warn([f"and {len(wrong) - _TOLD_FAULTS} more, in {folder / 'score.json'}"])
+    warn([f"{one['file']} {one['what']}" for one in wrong[:_PRINTED_FAULTS]])
+    if len(wrong) > _PRINTED_FAULTS:
+        warn([f"and {len(wrong) - _PRINTED_FAULTS} more, in {folder / 'score.json'}"])

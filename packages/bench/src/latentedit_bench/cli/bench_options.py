@@ -1,6 +1,5 @@
 """What the benchmark's commands share: their options, and the data and models that these name."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,7 +18,7 @@ def _complete_method(incomplete: str) -> list[str]:
 
 
 def goes_to(what: str) -> Any:
-    """The option that says where a result goes."""
+    """The option for the file or folder of a result."""
     return typer.Option("--output", "-o", help=what, rich_help_panel=OUTPUT)
 
 
@@ -73,11 +72,6 @@ def open_dataset(place: str, *, split: str, captions: str, items: int | None, sk
     from latentedit_bench.data.counterfactual import PREFIX
     from latentedit_bench.data.loading import load_dataset, taking_turns
 
-    told = captions.split("+") if place.startswith(PREFIX) else [captions]
-    found = taking_turns([load_dataset(place, split=split, captions=kind) for kind in told])
+    kinds = captions.split("+") if place.startswith(PREFIX) else [captions]
+    found = taking_turns([load_dataset(place, split=split, captions=kind) for kind in kinds])
     return found.head(len(found.items) if items is None else items, skip=skip)
-
-
-def lasting(place: str) -> str:
-    """A data set's name, or its path from wherever one goes on."""
-    return str(Path(place).resolve()) if Path(place).exists() else place

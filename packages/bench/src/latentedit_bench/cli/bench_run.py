@@ -1,7 +1,6 @@
-"""``latentedit bench run``, ``resume``, ``status`` and ``report``: a run is a folder, and all of them look into it."""
+"""``latentedit bench run``, ``status`` and ``report``: commands on the folder of a run."""
 
 import dataclasses
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +9,6 @@ import typer
 from latentedit.cli import options
 from latentedit.cli.options import ModelChoice, chooses_model, parse_strengths
 from latentedit.cli.run_status import finish, status_json, status_rows
-from latentedit.core.errors import ConfigError
 from latentedit_bench.cli.bench_options import (
     DATA,
     Captions,
@@ -19,15 +17,13 @@ from latentedit_bench.cli.bench_options import (
     Methods,
     Split,
     goes_to,
-    lasting,
     open_dataset,
     parse_seeds,
 )
 from latentedit_keep.base.console import echo, print_json, print_rows, progress_bar, typed_command, warn
 
 if TYPE_CHECKING:
-    from latentedit.batch.executors import Executor
-    from latentedit_bench.ranking.plan import Plan, Request
+    from latentedit_bench.ranking.plan import Plan
 
 Folder = Annotated[Path, typer.Argument(help="The folder of a run.", show_default=False)]
 
@@ -51,6 +47,7 @@ def run(
     refine: Annotated[bool, typer.Option("--refine", help="Run every method with refinement too.")] = False,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Items edited together; fewer take less memory.")] = 32,
     images: Annotated[bool, typer.Option("--images", help="Also write every edited image.")] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="Repeat finished parts with failures.")] = False,
     workers: options.Workers = None,
     ray: options.Ray = None,
     *,
@@ -61,94 +58,36 @@ def run(
     """Edit every item with every method at every strength, compare with the right answers, and rank.
 
     A method is an editor with settings, and optionally with locality (quote its name: "flowedit, local"). An editor
-    without tuned settings runs with its defaults; `bench tune` finds better ones.
+    without tuned settings runs with its defaults and as many steps as the others; `bench tune` finds better settings.
 
-    A run is a folder; a stopped run continues there.
+    The same command continues a stopped run in its folder; add --retry to repeat parts with failures.
 
     Examples:
         latentedit bench run --items 24 --method eim --method flowedit -o out/run
         latentedit bench run manifest.csv --model models/my-model/ -o out/mine
         latentedit bench run --settings out/tuning.json --workers 2 -o out/run
     """
-    from latentedit.batch.executors import Executor
+    from latentedit.batch.executors import Executor, suitable_workers
     from latentedit_bench.ranking.evaluate import REFINED
-    from latentedit_bench.ranking.plan import Plan, Request
+    from latentedit_bench.ranking.plan import Plan
+    from latentedit_bench.ranking.run import run as run_plan
     from latentedit_bench.tuning.tuning import stored_methods, tuned_methods
 
     executor = Executor(workers=workers, ray=ray)
     at, noises = (1.0,) if strengths.strip() == "1" else parse_strengths(strengths), parse_seeds(seeds)
     found = open_dataset(place, split=split, captions=captions, items=items, skip=skip)
     backbone = choice.load()
-    chosen = tuned_methods(settings, backbone, method) if settings else stored_methods(backbone, method)
+    chosen = tuned_methods(settings, backbone, found, method) if settings else stored_methods(backbone, found, method)
     if refine:
         chosen += [dataclasses.replace(one, name=one.name + REFINED, refined=True) for one in chosen]
     plan = Plan(model=backbone, dataset=found, methods=tuple(chosen), strengths=at, seeds=noises, batch=batch)
-    request = Request(
-        data=lasting(place), split=split, captions=captions, items=items, skip=skip, images=images, model=choice
-    )
-    _run(plan, output, request, choice, executor, as_json=as_json, quiet=quiet)
-
-
-@chooses_model
-def resume(
-    folder: Folder,
-    retry: Annotated[bool, typer.Option("--retry", help="Also repeat the parts in which something failed.")] = False,
-    data: Annotated[
-        str | None, typer.Option("--data", help="The files of the data set, if the run was started with files.")
-    ] = None,
-    workers: options.Workers = None,
-    ray: options.Ray = None,
-    *,
-    choice: ModelChoice,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
-) -> None:
-    """Continue a run that was stopped.
-
-    Examples:
-        latentedit bench resume out/run
-        latentedit bench resume out/run --retry --workers 2
-        latentedit bench resume out/mine --data manifest.csv
-    """
-    from latentedit.batch.executors import Executor
-    from latentedit.batch.folder import RunFolder
-    from latentedit.core.plugins import MODELS
-    from latentedit_bench.data.counterfactual import PREFIX
-    from latentedit_bench.ranking.plan import Plan, read_plan, read_request
-    from latentedit_bench.tuning.tuning import planned_methods
-
-    executor = Executor(workers=workers, ray=ray)
-    opened = RunFolder.read(folder)
-    spec, request = read_plan(opened), read_request(opened)
-    begun = request.model
-    if choice.model is None and begun.name not in MODELS.names():
-        raise ConfigError(
-            f"the run in {folder} was started with the model {begun.name!r}, which is not bundled, and resuming "
-            f"downloads or opens only what you name. Add --model {shlex.quote(begun.name)}"
-        )
-    if data is None and not request.data.startswith(PREFIX):
-        raise ConfigError(
-            f"the run in {folder} was started with the files {request.data!r}, and resuming opens only what you name. "
-            f"Add --data {shlex.quote(request.data)}"
-        )
-    if begun.lora and not choice.lora:
-        named = " ".join(f"--lora {shlex.quote(one)}" for one in begun.lora)
-        raise ConfigError(f"the run in {folder} was started with a LoRA, whose file you must name again. Add {named}")
-    choice = choice.or_else(dataclasses.replace(begun, dtype=spec.network_dtype))
-    plan = Plan(
-        model=choice.load(),
-        dataset=open_dataset(
-            data or request.data, **request.model_dump(include={"split", "captions", "items", "skip"})
-        ),
-        methods=planned_methods([method.model_dump() for method in spec.methods]),
-        strengths=tuple(spec.strengths),
-        seeds=tuple(spec.seeds),
-        batch=spec.batch,
-    )
-    if retry:
-        for unit in [unit for unit, record in opened.records().items() if record.failures]:
-            opened.forget(unit)
-    _run(plan, folder, request, choice, executor, as_json=as_json, quiet=quiet)
+    if executor.ray is None and executor.workers is None:
+        executor = Executor(workers=suitable_workers(backbone.device, len(found.items) // batch + 1))
+    load = dataclasses.replace(choice, dtype=plan.spec["network_dtype"]).load
+    how: dict[str, Any] = {"command": typed_command(), "images": images, "retry": retry}
+    with progress_bar(quiet=quiet or as_json) as progress:
+        rows = run_plan(plan, output, load=load, executor=executor, progress=progress, **how)
+    _report(plan, output, rows, as_json=as_json, quiet=quiet)
 
 
 def status(folder: Folder, as_json: options.Json = False) -> None:
@@ -191,29 +130,12 @@ def report(
         echo(f"{folder} -> {output}")
 
 
-def _run(
-    plan: "Plan",
-    output: Path,
-    request: "Request",
-    choice: ModelChoice,
-    executor: "Executor",
-    *,
-    as_json: bool,
-    quiet: bool,
-) -> None:
-    """Run, or go on; then rank, draw, and say what came of it."""
-    from latentedit.batch.executors import Executor, suitable_workers
+def _report(plan: "Plan", output: Path, rows: Any, *, as_json: bool, quiet: bool) -> None:
+    """Rank, draw and print the result."""
     from latentedit.batch.folder import RunFolder
-    from latentedit_bench.ranking.run import run as run_plan
     from latentedit_bench.ranking.summaries import is_ranked
     from latentedit_bench.report.results import write_results, write_sheet, write_unranked
 
-    if executor.ray is None and executor.workers is None:
-        executor = Executor(workers=suitable_workers(plan.model.device, len(plan.dataset.items) // plan.batch + 1))
-    how: dict[str, Any] = {"command": typed_command(), "request": request.model_dump(), "images": request.images}
-    load = dataclasses.replace(choice, dtype=plan.spec["network_dtype"]).load
-    with progress_bar(quiet=quiet or as_json) as progress:
-        rows = run_plan(plan, output, load=load, executor=executor, progress=progress, **how)
     write_sheet(plan, output)
     ranked, opened = is_ranked(rows), RunFolder.read(output)
     comparisons = write_results(output, rows) if ranked else []
@@ -224,8 +146,8 @@ def _run(
     elif not quiet and ranked:
         echo(f"{len(rows)} rows; ranking in {output / 'ranking.md'}, curves in {output / 'curves.png'}")
         for one in comparisons[:3]:
-            said = f"error above the codec's {one.ratio.mean:.2f} x that of {one.other}; difference {one.text}"
-            print_rows([(one.ours, f"{said}: better {one.verdict}")])
+            text = f"error above the codec's {one.ratio.mean:.2f} x that of {one.other}; difference {one.text}"
+            print_rows([(one.ours, f"{text}: better {one.verdict}")])
     elif not quiet:
         echo(f"{len(rows)} rows, without right answers to rank by, in {output / 'rows.csv'}")
         warn([f"left out: {one}" for one in left_out])

@@ -31,7 +31,7 @@ def reproduce(
         Path | None,
         typer.Option(
             "--page",
-            help="The page, NAME.md, with NAME.html beside it. Default: claims.md in the folder.",
+            help="The page, NAME.md, and NAME.html. Default: claims.md in the folder.",
             rich_help_panel=options.OUTPUT,
         ),
     ] = None,
@@ -59,7 +59,7 @@ def reproduce(
     experiments = [make_experiment(name) for name in dict.fromkeys(outcomes or EXPERIMENTS.names())]
     if not (outcomes or every):
         for one in experiments:
-            echo(f"{one.name:<22}{_duration([one]):<10}{one.paper}: {one.claim}")
+            echo(f"{one.name:<30}{_duration([one]):<18}{one.paper}: {one.claim}")
         echo()
         echo("Times are for two CPU cores. Measure a claim by name (--quick: a smaller plan), or all with --all")
         return
@@ -68,8 +68,9 @@ def reproduce(
         for place in page_files(page):
             check_place(place)
     if not (quiet or as_json):
-        less = "much less than " if quick else ""
-        echo(f"{len(experiments)} to measure; estimated time on two CPU cores: {less}{_duration(experiments)}")
+        claims = "1 claim" if len(experiments) == 1 else f"{len(experiments)} claims"
+        shorter = " (quick plans take much less)" if quick and any(one.minutes for one in experiments) else ""
+        echo(f"{claims} to measure; full plans on two CPU cores: {_duration(experiments)}{shorter}")
     with progress_bar(quiet=quiet or as_json) as progress:
         command = typed_command()
         records = run(experiments, output, command=command, quick=quick, device=device, progress=progress)
@@ -89,6 +90,9 @@ def reproduce(
 
 
 def _duration(experiments: "Sequence[Experiment]") -> str:
-    """How long their full plans take."""
-    minutes = sum(one.minutes for one in experiments)
-    return f"{minutes} min" if 0 < minutes < 90 else f"{minutes / 60:.1f} h" if minutes else "unknown"
+    """The time that their full plans take on two CPU cores."""
+    minutes, unknown = sum(one.minutes for one in experiments), sum(not one.minutes for one in experiments)
+    if not minutes:
+        return "no time estimate"
+    known = f"{minutes} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+    return f"{known}, {unknown} without time estimate" if unknown else known

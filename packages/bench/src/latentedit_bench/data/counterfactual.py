@@ -26,7 +26,7 @@ from PIL import Image
 from latentedit.core.errors import ConfigError
 from latentedit.testing.domains import Domain, Lit, Scene, Split
 from latentedit_bench.data.items import Dataset, Item
-from latentedit_bench.domains.base import differences, domain, full_caption, scalable
+from latentedit_bench.domains.base import differences, full_caption, load_domain, scalable
 
 PREFIX = "counterfactual-"  # before a domain's name: what the set is called
 VERSION = "2"
@@ -50,10 +50,10 @@ def counterfactual(name: str, split: str, *, captions: str = "full", draw: int =
         raise ConfigError(f"there is no split {split!r}. Give one of {', '.join(SIZES)}")
     if captions not in get_args(Captions):
         raise ConfigError(f"there are no captions {captions!r}. Give one of {', '.join(get_args(Captions))}")
-    world, label = domain(name), split if draw == _SEED else f"{split}{draw}"
+    domain, label = load_domain(name), split if draw == _SEED else f"{split}{draw}"
     maker = _Maker(
-        world=world,
-        scenes=world.draw(cast("Split", split), 2 * SIZES[split], draw),
+        domain=domain,
+        scenes=domain.draw(cast("Split", split), 2 * SIZES[split], draw),
         captions=cast("Captions", captions),
         seed=f"{PREFIX}{name}/{VERSION}/{label}",
         label=label,
@@ -67,11 +67,11 @@ def drawn_items(name: str, seed: str, count: int, *, label: str, side: int) -> l
 
     Of each number its item; of a graded change one for every step along the order, the whole change last.
     """
-    world = scalable(name)
+    domain = scalable(name)
     digest = hashlib.sha256(seed.encode()).digest()
     maker = _Maker(
-        world=world,
-        scenes=world.draw("test", 3 * count + _SPARE, int.from_bytes(digest[:8], "big")),
+        domain=domain,
+        scenes=domain.draw("test", 3 * count + _SPARE, int.from_bytes(digest[:8], "big")),
         captions="full",
         seed=seed,
         label=label,
@@ -86,17 +86,17 @@ class Rendered:
     """A scene of a domain, drawn when it is needed, with sides of so many pixels; None for the renderer's own size."""
 
     scene: Scene
-    world: str
+    domain: str
     side: int | None = None
 
     def __call__(self) -> Image.Image:
         """The image."""
-        return Image.fromarray(_drawn(self.world, self.scene, self.side))
+        return Image.fromarray(_drawn(self.domain, self.scene, self.side))
 
     def fingerprint(self) -> str:
         """What is drawn."""
-        told = "|".join(domain(self.world).attributes(self.scene).values())
-        return told if self.side is None else f"{told}@{self.side}"
+        values = "|".join(load_domain(self.domain).attributes(self.scene).values())
+        return values if self.side is None else f"{values}@{self.side}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -105,17 +105,17 @@ class ChangedArea:
 
     source: Scene
     truth: Scene
-    world: str
+    domain: str
     side: int | None = None
 
     def __call__(self) -> NDArray[np.bool_]:
         """``[h, w]``, True where a channel differs by one level or more."""
-        before, after = (_drawn(self.world, one, self.side) for one in (self.source, self.truth))
+        before, after = (_drawn(self.domain, one, self.side) for one in (self.source, self.truth))
         return (before != after).any(axis=2)
 
     def fingerprint(self) -> str:
         """Both scenes."""
-        return "/".join(Rendered(one, self.world, self.side).fingerprint() for one in (self.source, self.truth))
+        return "/".join(Rendered(one, self.domain, self.side).fingerprint() for one in (self.source, self.truth))
 
 
 def side_effects(item: Item) -> NDArray[np.bool_] | None:
@@ -123,17 +123,17 @@ def side_effects(item: Item) -> NDArray[np.bool_] | None:
     before, after = item.image, item.truth
     if not (isinstance(before, Rendered) and isinstance(after, Rendered)):
         return None
-    world = domain(before.world)
-    if not isinstance(world, Lit):
+    domain = load_domain(before.domain)
+    if not isinstance(domain, Lit):
         return None
-    drawn = (_drawn(one.world, one.scene, one.side) for one in (before, after))
-    return world.side_effects(before.scene, after.scene, *drawn)
+    drawn = (_drawn(one.domain, one.scene, one.side) for one in (before, after))
+    return domain.side_effects(before.scene, after.scene, *drawn)
 
 
 @functools.lru_cache(maxsize=_KEPT)
-def _drawn(world: str, scene: Scene, side: int | None) -> NDArray[np.uint8]:
+def _drawn(domain: str, scene: Scene, side: int | None) -> NDArray[np.uint8]:
     """``[h, w, 3]``, not to be written to."""
-    drawn = domain(world).render(scene) if side is None else scalable(world).render_at(scene, side)
+    drawn = load_domain(domain).render(scene) if side is None else scalable(domain).render_at(scene, side)
     drawn.setflags(write=False)
     return drawn
 
@@ -145,7 +145,7 @@ class _Maker:
     With a side in pixels graded changes have an item for every step, at the renderer's own size the first and the last.
     """
 
-    world: Domain
+    domain: Domain
     scenes: Sequence[Scene]
     captions: Captions
     seed: str
@@ -153,9 +153,9 @@ class _Maker:
     side: int | None = None
 
     def items(self) -> Iterator[Item]:
-        world, scenes = self.world, iter(self.scenes)
-        singles, ordered = itertools.cycle(world.values), itertools.cycle(world.ordered)
-        turn = [kind for kind in _TURN if world.ordered or kind != "graded"]
+        domain, scenes = self.domain, iter(self.scenes)
+        singles, ordered = itertools.cycle(domain.values), itertools.cycle(domain.ordered)
+        turn = [kind for kind in _TURN if domain.ordered or kind != "graded"]
         for number, kind in enumerate(itertools.cycle(turn)):
             generator = random.Random(f"{self.seed}/{number}")
             if kind == "graded":
@@ -166,49 +166,50 @@ class _Maker:
                 yield self._still(kind, number, source, generator)
                 continue
             names = self._fields(source, next(singles), {"single": 1, "pair": 2, "triple": 3}[kind], generator)
-            able = world.alternatives(source)
+            able = domain.alternatives(source)
             yield self._changed(kind, number, source, {name: generator.choice(able[name]) for name in names})
 
     def _graded(self, number: int, name: str, scenes: Iterator[Scene]) -> Iterator[Item]:
         """Steps along an order, the last all the way, from the next scene that has two steps or more before it."""
-        places = self.world.ordered[name]
-        source = next(one for one in scenes if self.world.attributes(one)[name] in places[:-2])
-        place = places.index(self.world.attributes(source)[name])
+        places = self.domain.ordered[name]
+        source = next(one for one in scenes if self.domain.attributes(one)[name] in places[:-2])
+        place = places.index(self.domain.attributes(source)[name])
         most = len(places) - 1 - place
         for steps in (1, most) if self.side is None else range(1, most + 1):
             yield self._changed("graded", number, source, {name: places[place + steps]}, suffix=f"-{steps}")
 
     def _fields(self, source: Scene, first: str, count: int, generator: random.Random) -> list[str]:
-        """Attributes to change, none of which decides about another: a part and its own color never both."""
-        able, part_of = list(self.world.alternatives(source)), self.world.part_of
+        """Attributes to change that do not depend on each other: never both a part and its color."""
+        able, part_of = list(self.domain.alternatives(source)), self.domain.part_of
         if first not in able:  # the color of hair that is not there: change that there is none
             first = part_of[first]
         chosen = [first]
         while len(chosen) < count:
-            beside = {part_of.get(name) for name in chosen} | {own for own, part in part_of.items() if part in chosen}
-            if not set(able) - beside - {*chosen}:
+            dependent = {part_of.get(name) for name in chosen}
+            dependent |= {own for own, part in part_of.items() if part in chosen}
+            if not set(able) - dependent - {*chosen}:
                 break
             name = generator.choice(able)
-            if name not in beside and name not in chosen:
+            if name not in dependent and name not in chosen:
                 chosen.append(name)
         return chosen
 
     def _changed(self, kind: str, number: int, source: Scene, change: Mapping[str, str], *, suffix: str = "") -> Item:
-        truth = self.world.change(source, change)
-        asked = differences(self.world, source, truth)
-        about = {"change": "+".join(change), "asked": ",".join(asked)}
+        truth = self.domain.change(source, change)
+        requested = differences(self.domain, source, truth)
+        about = {"change": "+".join(change), "requested": ",".join(requested)}
         return self._item(kind, number, (source, truth), about, self._texts(source, truth, number), suffix)
 
     def _still(self, kind: str, number: int, source: Scene, generator: random.Random) -> Item:
         """An item whose right answer is the image itself."""
-        world = self.world
+        domain = self.domain
         if kind == "nothing":
-            texts = (full_caption(world, source), world.paraphrase(source, generator))
-            return self._item(kind, number, (source, source), {"change": "words", "asked": ""}, texts)
-        name = self._fields(source, generator.choice(list(world.values)), 1, generator)[0]
-        said = world.change(source, {name: generator.choice(world.alternatives(source)[name])})
-        about = {"change": name, "asked": ""}
-        return self._item(kind, number, (source, source), about, self._texts(said, source, number))
+            texts = (full_caption(domain, source), domain.paraphrase(source, generator))
+            return self._item(kind, number, (source, source), {"change": "words", "requested": ""}, texts)
+        name = self._fields(source, generator.choice(list(domain.values)), 1, generator)[0]
+        stated = domain.change(source, {name: generator.choice(domain.alternatives(source)[name])})
+        about = {"change": name, "requested": ""}
+        return self._item(kind, number, (source, source), about, self._texts(stated, source, number))
 
     def _item(
         self,
@@ -225,38 +226,38 @@ class _Maker:
             id=f"{name}{suffix}",
             group=name,
             kind=kind,
-            image=Rendered(source, self.world.name, self.side),
+            image=Rendered(source, self.domain.name, self.side),
             source_caption=texts[0],
             target_caption=texts[1],
-            truth=Rendered(truth, self.world.name, self.side),
-            mask=ChangedArea(source, truth, self.world.name, self.side),
+            truth=Rendered(truth, self.domain.name, self.side),
+            mask=ChangedArea(source, truth, self.domain.name, self.side),
             complete=self.captions == "completed",
             about=about,
         )
 
     def _texts(self, source: Scene, target: Scene, number: int) -> tuple[str, str]:
-        """Captions of two scenes, of the kind that is asked for; equal draws for all items of one number."""
-        world, kind = self.world, "partial" if self.captions == "completed" else self.captions
-        seed = f"{PREFIX}{world.name}/{VERSION}/{kind}/{self.label}-{number:03d}"
+        """Captions of two scenes, of the requested kind; equal draws for all items of one number."""
+        domain, kind = self.domain, "partial" if self.captions == "completed" else self.captions
+        seed = f"{PREFIX}{domain.name}/{VERSION}/{kind}/{self.label}-{number:03d}"
         if self.captions == "paraphrased":
-            return world.paraphrase(source, random.Random(seed)), world.paraphrase(target, random.Random(seed))
+            return domain.paraphrase(source, random.Random(seed)), domain.paraphrase(target, random.Random(seed))
         generator = random.Random(seed)
         if self.captions == "wrong":
             source, target = self._misstated(source, target, generator)
-        old, new = world.phrases(source), world.phrases(target)
+        old, new = domain.phrases(source), domain.phrases(target)
         pairs = list(zip(old, new, strict=True))
         if kind == "partial":
             pairs = [(a, b) for a, b in pairs if a != b or generator.random() >= _PARTIAL_SHARE]
-        return world.caption([a for a, _ in pairs]), world.caption([b for _, b in pairs])
+        return domain.caption([a for a, _ in pairs]), domain.caption([b for _, b in pairs])
 
     def _misstated(self, source: Scene, target: Scene, generator: random.Random) -> tuple[Scene, Scene]:
         """Both scenes with one phrase that they share changed to the same wrong one; as they are where none is left."""
-        world = self.world
-        said, able = (world.phrases(source), world.phrases(target)), world.alternatives(source)
+        domain = self.domain
+        stated, able = (domain.phrases(source), domain.phrases(target)), domain.alternatives(source)
         for name in generator.sample(list(able), len(able)):
             change = {name: generator.choice(able[name])}
-            wrong = (world.change(source, change), world.change(target, change))
-            places = zip(*said, *(world.phrases(one) for one in wrong), strict=True)
+            wrong = (domain.change(source, change), domain.change(target, change))
+            places = zip(*stated, *(domain.phrases(one) for one in wrong), strict=True)
             untrue = [(a == b, c == d) for a, b, c, d in places if (a, b) != (c, d)]
             if untrue == [(True, True)]:
                 return wrong

@@ -1,4 +1,4 @@
-"""Worlds with known answers: scenes that can be drawn, described, changed, rendered and read, found by name."""
+"""Domains with known answers: scenes that can be drawn, described, changed, rendered and read, found by name."""
 
 import functools
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ _AREA_SEED = 5
 
 
 @functools.cache
-def domain(name: str) -> Domain:
+def load_domain(name: str) -> Domain:
     """The installed domain of that name."""
     found: Any = DOMAINS.load(name)
     made = found() if isinstance(found, type) else found
@@ -35,36 +35,36 @@ def domain(name: str) -> Domain:
 
 def scalable(name: str) -> Scalable:
     """The installed domain of that name, which draws at any size."""
-    found: Any = domain(name)
+    found: Any = load_domain(name)
     missing = [part for part in ("render_at", "credits") if not hasattr(found, part)]
     if missing:
         raise ConfigError(f"the domain {name!r} draws at one size only: it lacks {' and '.join(missing)}. Add them")
     return found
 
 
-def full_caption(world: Domain, scene: Scene) -> str:
+def full_caption(domain: Domain, scene: Scene) -> str:
     """The caption that names every attribute."""
-    return world.caption(world.phrases(scene))
+    return domain.caption(domain.phrases(scene))
 
 
-def differences(world: Domain, scene: Scene, other: Scene) -> list[str]:
+def differences(domain: Domain, scene: Scene, other: Scene) -> list[str]:
     """Names of the attributes in which two scenes differ."""
-    first, second = world.attributes(scene), world.attributes(other)
-    return [name for name in world.values if first[name] != second[name]]
+    first, second = domain.attributes(scene), domain.attributes(other)
+    return [name for name in domain.values if first[name] != second[name]]
 
 
-def with_value(world: Domain, scene: Scene, name: str, value: str) -> Scene:
+def with_value(domain: Domain, scene: Scene, name: str, value: str) -> Scene:
     """The scene with an attribute at a value; where the part that it belongs to is missing, with that part too."""
-    part = world.part_of.get(name)
-    if part is not None and name not in (able := world.alternatives(scene)):
-        scene = world.change(scene, {part: able[part][0]})
-    return world.change(scene, {name: value})
+    part = domain.part_of.get(name)
+    if part is not None and name not in (able := domain.alternatives(scene)):
+        scene = domain.change(scene, {part: able[part][0]})
+    return domain.change(scene, {name: value})
 
 
-def distance_to_render(world: Domain, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, " b"]:
+def distance_to_render(domain: Domain, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, " b"]:
     """Root mean square over pixels of images less the renders of the scenes that are read in them."""
     shown = pixels.detach().clamp(-1, 1).cpu()
-    renders = np.stack([world.render(scene) for scene in world.read(shown)])
+    renders = np.stack([domain.render(scene) for scene in domain.read(shown)])
     real = torch.from_numpy(renders).permute(0, 3, 1, 2).to(shown.dtype) / 127.5 - 1
     return (shown - real).square().flatten(1).mean(1).sqrt()
 
@@ -72,7 +72,7 @@ def distance_to_render(world: Domain, pixels: Float[Tensor, "b 3 h w"]) -> Float
 def sample_images(model: str, count: int, *, seed: int) -> list[Image.Image]:
     """Images that a bundled model has not been trained on, from the domain that knows it."""
     for name in DOMAINS.names():
-        found = domain(name).images(model, count, seed)
+        found = load_domain(name).images(model, count, seed)
         if found is not None:
             return list(found)
     raise ConfigError(f"no installed domain has images for the model {model!r}. Name some images")
@@ -81,18 +81,20 @@ def sample_images(model: str, count: int, *, seed: int) -> list[Image.Image]:
 @functools.cache
 def attribute_areas(name: str) -> Mapping[str, float]:
     """By attribute, the mean share of pixels that change with it, over its values and a few scenes; in (0, 1)."""
-    return measured_areas(domain(name), scenes=_SCENES)
+    return measured_areas(load_domain(name), scenes=_SCENES)
 
 
-def measured_areas(world: Domain, *, scenes: int) -> dict[str, float]:
+def measured_areas(domain: Domain, *, scenes: int) -> dict[str, float]:
     """`attribute_areas`, over so many scenes."""
-    found: dict[str, list[float]] = {name: [] for name in world.values}
-    whole = [one for one in world.draw("calibration", _DRAWN, _AREA_SEED) if set(world.alternatives(one)) == set(found)]
+    found: dict[str, list[float]] = {name: [] for name in domain.values}
+    whole = [
+        one for one in domain.draw("calibration", _DRAWN, _AREA_SEED) if set(domain.alternatives(one)) == set(found)
+    ]
     for scene in whole[:scenes]:
-        before = world.render(scene).astype(np.int16)
-        for name, values in world.alternatives(scene).items():
+        before = domain.render(scene).astype(np.int16)
+        for name, values in domain.alternatives(scene).items():
             for value in values:
-                difference = np.abs(world.render(world.change(scene, {name: value})).astype(np.int16) - before).max(2)
+                difference = np.abs(domain.render(domain.change(scene, {name: value})).astype(np.int16) - before).max(2)
                 found[name].append(float((difference > CHANGED).mean()))
     return {name: float(np.mean(shares)) for name, shares in found.items()}
 

@@ -4,7 +4,7 @@ import dataclasses
 
 import torch
 
-from latentedit_bench.domains.base import domain, full_caption
+from latentedit_bench.domains.base import full_caption, load_domain
 from latentedit_bench.experiments.decisions import rank_correlation, slope
 from latentedit_bench.experiments.declare import RIEMANNIAN, Images, ModelDifference, Rows, Study, experiment
 from latentedit_bench.experiments.images import at_fitted_rank, captioned
@@ -109,9 +109,9 @@ def prompts(study: Study, level: float, image: int, *, replaced: tuple[int, ...]
     All bases are computed at the same latent, inverted with an empty prompt, so only the prompt differs. The similarity
     is the cosine of the model's own text embeddings, pooled if it has them, otherwise averaged over tokens.
     """
-    world = domain(captioned(study))
-    own = world.read(study.latents[image].frames[0].pixels[None])[0]
-    texts = [full_caption(world, scene) for scene in graded(world, own, replaced, seed=study.seed)]
+    domain = load_domain(captioned(study))
+    own = domain.read(study.latents[image].frames[0].pixels[None])[0]
+    texts = [full_caption(domain, scene) for scene in graded(domain, own, replaced, seed=study.seed)]
     condition = study.backbone.embed(texts)
     vectors = condition.pooled if condition.pooled.shape[1] else condition.tokens.double().mean(1)
     unit = torch.nn.functional.normalize(vectors.cpu().double())

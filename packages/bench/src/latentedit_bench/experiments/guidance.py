@@ -4,7 +4,7 @@ import torch
 
 from latentedit.geometry.local_basis import random_units
 from latentedit.geometry.walks import LatentWalk
-from latentedit_bench.domains.base import distance_to_render, domain
+from latentedit_bench.domains.base import distance_to_render, load_domain
 from latentedit_bench.experiments.declare import RIEMANNIAN, Difference, Images, Lines, Measure, Rows, Study, experiment
 from latentedit_bench.experiments.images import captioned
 from latentedit_bench.experiments.signed_edits import signed_edits
@@ -34,14 +34,14 @@ def guidance(study: Study, level: float, image: int, *, effect: float = 0.4, rep
     distance of the unedited image is subtracted. All moves have the same effect on the clean latent; near the image no
     length tried reaches it, and edits count with the effect that they reached.
     """
-    basis, world = study.walkable(study.basis(image, level)), domain(captioned(study))
+    basis, domain = study.walkable(study.basis(image, level)), load_domain(captioned(study))
     control = random_units(basis.latent, 1, seed=study.seed, first=image)
     added, random = signed_edits(basis, torch.cat([basis.v[:1], control]), effect=effect)
     walk = LatentWalk(move="guidance", repeats=repeats)
     (guided,) = signed_edits(basis, basis.v[:1], effect=effect, move=walk)
     with torch.no_grad():
         decoded = study.backbone.decode(basis.latent.z)
-    own = float(distance_to_render(world, decoded).mean())
+    own = float(distance_to_render(domain, decoded).mean())
     for kind, edit in (("addition", added), ("guidance", guided), ("random", random)):
-        off = float(distance_to_render(world, decoded + edit.change.to(decoded)).mean()) - own
+        off = float(distance_to_render(domain, decoded + edit.change.to(decoded)).mean()) - own
         yield {"kind": kind, "off": off, "effect": edit.effect}

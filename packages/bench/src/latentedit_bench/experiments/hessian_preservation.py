@@ -1,4 +1,4 @@
-"""What does the Hessian preserve? The same search with it and without it at equal cost; and beside SDS and DDS."""
+"""What does the Hessian preserve? The same search with it and without it at equal cost; and against SDS and DDS."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ _OUTSIDE = Measure(
     unit="% of the wanted change",
     differences=(Difference("method", WITHOUT, WITH),),
 )
-_BESIDE = (
+_SECONDARY = (
     _OUTSIDE.variant("energy of the change outside the wanted area, at equal effect", column="at equal effect"),
     _OUTSIDE.variant("error, at most 1", column="error", unit=""),
 )
@@ -60,7 +60,7 @@ def outside(rows: Table) -> Table:
     prepare=outside,
     primary=_OUTSIDE,
     secondary=(
-        *_BESIDE,
+        *_SECONDARY,
         _OUTSIDE.variant(differences=(Difference("method", "sds", WITH),)),
         _OUTSIDE.variant(differences=(Difference("method", "dds", WITH),)),
     ),
@@ -74,7 +74,7 @@ def hessian_preservation(lab: Lab) -> Tables:
     that were best for the first model on the calibration split. No edit is kept local in pixels; all have strength 1.
     The change outside grows with the effect of an edit, so it is reported at equal effect as well.
     """
-    baselines = stored_methods(loaded(lab.source.models[0], lab.context), ("dds", "sds"))
+    baselines = stored_methods(loaded(lab.source.models[0], lab.context), lab.data, ("dds", "sds"))
     yield lab.edit([*searches(lab), *(dataclasses.replace(one, local=False) for one in baselines)])
 
 
@@ -96,7 +96,7 @@ def searches(lab: Lab) -> list[Method]:
     source=Edits(models=("portraits", "scenes"), seed=22, items=48, others=48, captions=(COMPLETED,)),
     prepare=outside,
     primary=_OUTSIDE,
-    secondary=_BESIDE,
+    secondary=_SECONDARY,
     plots=(Dots(x="change outside", y="method", by="model", label="change outside"),),
 )
 def hessian_preservation_completed(lab: Lab) -> Tables:

@@ -18,7 +18,7 @@ from latentedit.models.loading import open_folder
 from latentedit.models.placement import Placement, existing_device, place
 from latentedit.models.registry import load, locate
 from latentedit.models.weights import fingerprint
-from latentedit_bench.domains.base import domain, full_caption, sample_images
+from latentedit_bench.domains.base import full_caption, load_domain, sample_images
 from latentedit_bench.experiments.decisions import Difference
 from latentedit_bench.experiments.experiment import LATER, Context, Row, Source, Unit
 from latentedit_bench.experiments.study import Inversion, Ranks, Study
@@ -27,7 +27,7 @@ from latentedit_bench.metrics.statistics import Table
 
 TWIN = Difference("network", "trained", "untrained")  # a trained network less its untrained twin at the same latents
 
-BASES = "bases"  # folder, beside those of the experiments, for the local bases that they share; it may be deleted
+BASES = "bases"  # folder, next to those of the experiments, for the local bases that they share; it may be deleted
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,11 +100,11 @@ class Images(Source):
 
     def _texts(self, study: Study) -> tuple[str, ...]:
         """Of each image, its own full caption, or that with another value of one attribute."""
-        world = domain(captioned(study))
-        scenes = [world.read(latent.frames[0].pixels[None])[0] for latent in study.latents]
+        domain = load_domain(captioned(study))
+        scenes = [domain.read(latent.frames[0].pixels[None])[0] for latent in study.latents]
         if self.prompt == "edit":
-            scenes = [graded(world, scene, (0, 1), seed=self.seed)[1] for scene in scenes]
-        return tuple(full_caption(world, scene) for scene in scenes)
+            scenes = [graded(domain, scene, (0, 1), seed=self.seed)[1] for scene in scenes]
+        return tuple(full_caption(domain, scene) for scene in scenes)
 
     @staticmethod
     def _places(study: Study) -> Mapping[str, Sequence[int | float]]:
@@ -135,7 +135,7 @@ def _axes(function: Callable[..., Any]) -> list[str]:
 
 
 def untrained_twin(model: str | Path, *, seed: int, device: str | None = None) -> Backbone:
-    """A model whose denoiser is built anew from its configuration; text encoders, codec and schedule stay as they are.
+    """A model whose denoiser is built again from its configuration; text encoders, codec and schedule stay as they are.
 
     Weights are as layers begin, drawn from the seed: not with gates at zero, where a transformer does nothing.
     """

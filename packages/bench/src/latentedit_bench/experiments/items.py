@@ -32,7 +32,7 @@ from latentedit_bench.tuning.search_spaces import BUDGET, SearchSpace, at_budget
 PARTIAL, FULL, COMPLETED = "partial", "full", "completed"
 CAPTIONS = (PARTIAL, FULL)  # what captions say, see `data.counterfactual`
 SCORES = ("disentanglement", "effect", "leakage")
-Latents = Iterator[tuple[dict[str, Any], Tensor]]  # what tells a latent apart, and the latent
+Latents = Iterator[tuple[dict[str, Any], Tensor]]  # columns that identify a latent, and the latent
 Tables = Iterator[Table]
 _SIZE = 16  # items that are encoded together
 _FEWEST = 4  # items for which it is worth loading the model once more
@@ -40,7 +40,7 @@ _FEWEST = 4  # items for which it is worth loading the model once more
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Items(Source):
-    """Counterfactual items. The function takes a batch, and yields what tells a latent apart, and the latent."""
+    """Counterfactual items. The function takes a batch, and yields columns that identify a latent, and the latent."""
 
     keys: ClassVar[tuple[str, ...]] = ("group", "item")
     image_columns: ClassVar[tuple[str, ...]] = ("group",)
@@ -71,8 +71,10 @@ class Items(Source):
         """`SCORES` of each latent's image, put back as an edit is."""
         model, captions, first, count = str(unit[0]), str(unit[1]), int(unit[2]), int(unit[3])
         backbone, most = loaded(model, context), max(self.items, self.others)
-        world = backbone.defaults.get("captioner", "portraits")
-        data = context.cached(("items", world, captions), lambda: asking(self, captions, first=most, world=world))
+        domain = backbone.defaults.get("captioner", "portraits")
+        data = context.cached(
+            ("items", domain, captions), lambda: select_items(self, captions, first=most, domain=domain)
+        )
         items = data.items[first : first + count]
         if not items:
             return
@@ -120,9 +122,9 @@ class Lab:
     @property
     def data(self) -> Dataset:
         """The items of the test split."""
-        about: dict[str, Any] = {"first": self.count, "world": self.model.defaults.get("captioner", "portraits")}
+        about: dict[str, Any] = {"first": self.count, "domain": self.model.defaults.get("captioner", "portraits")}
         return self.context.cached(
-            ("data", self.name, self.captions), lambda: asking(self.source, self.captions, **about)
+            ("data", self.name, self.captions), lambda: select_items(self.source, self.captions, **about)
         )
 
     def paid(self, editor: str, settings: Mapping[str, Any]) -> Editor:
@@ -141,11 +143,11 @@ class Lab:
         data: Dataset | None = None,  # what is edited, the test items by default
         folder: str = "test",  # of the run
     ) -> Table:
-        """Rows of `evaluate.evaluate`, with "asked"; those of the right answers are left out."""
+        """Rows of `evaluate.evaluate`, with "requested"; those of the right answers are left out."""
         data = self.data if data is None else data
         where = f"{Path(self.name).name}-{self.captions}-{folder}"
 
-        def tell(_: str, done: int, total: int) -> None:
+        def report(_: str, done: int, total: int) -> None:
             if self.context.progress is not None:
                 self.context.progress(where, done, total)
 
@@ -165,19 +167,19 @@ class Lab:
                 load, self.name, device=self.context.device, dtype=half_or_float32(self.context.device)
             ),
             executor=Executor(workers=suitable_workers(self.model.device, len(data.items) // _FEWEST)),
-            progress=tell,
+            progress=report,
         )
-        asked = {item.id: item.about["asked"] for item in data.items}
+        requested = {item.id: item.about["requested"] for item in data.items}
         kept = rows[~rows["method"].isin(ANSWERS)]
-        return kept.assign(asked=kept["item"].map(asked)).reset_index(drop=True)
+        return kept.assign(requested=kept["item"].map(requested)).reset_index(drop=True)
 
 
-def asking(on: Items, captions: str, *, first: int, split: str = "test", world: str = "portraits") -> Dataset:
-    """The first items of a split that ask for a change, of some kinds or of all; those of a new draw by a new seed."""
+def select_items(on: Items, captions: str, *, first: int, split: str = "test", domain: str = "portraits") -> Dataset:
+    """The first items of a split that request a change, of `on.kinds` if any; another seed draws other items."""
     draw = {} if on.seed == SEED else {"draw": on.seed}
-    data = counterfactual(world, split, captions=captions, **draw)
-    items = [item for item in data.items if item.about["asked"] and (not on.kinds or item.kind in on.kinds)]
-    return dataclasses.replace(data, name=f"{data.name}/{'+'.join(on.kinds) or 'asking'}", items=tuple(items[:first]))
+    data = counterfactual(domain, split, captions=captions, **draw)
+    items = [item for item in data.items if item.about["requested"] and (not on.kinds or item.kind in on.kinds)]
+    return dataclasses.replace(data, name=f"{data.name}/{'+'.join(on.kinds) or 'changes'}", items=tuple(items[:first]))
 
 
 def recommended(model: Backbone) -> EIM:
@@ -186,7 +188,7 @@ def recommended(model: Backbone) -> EIM:
 
 
 def loaded(name: str, context: Context, dtype: torch.dtype | None = None) -> Backbone:
-    """A model, its network in `half_or_float32` where nothing else is asked for; one experiment asks for one dtype."""
+    """A model, its network in `half_or_float32` unless a dtype is given; an experiment uses one dtype."""
     return context.cached(
         ("model", name), lambda: load(name, device=context.device, dtype=dtype or half_or_float32(context.device))
     )

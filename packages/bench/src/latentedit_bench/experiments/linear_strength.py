@@ -1,18 +1,15 @@
 """Is the degree of an edit gradual where its text moves linearly? And is its effect a straight line, which is more?"""
 
-from collections.abc import Sequence
+import dataclasses
 from typing import ClassVar
 
 import torch
 
-from latentedit.core.condition import Condition
-from latentedit.core.progress import Progress
-from latentedit.core.rng import Seed
 from latentedit.core.settings import settings, to_plain
 from latentedit.editors import SDEdit
 from latentedit.editors.base import StrengthResult
+from latentedit.editors.edit import Edit
 from latentedit.editors.eim import EIM
-from latentedit.latents.joint import JointLatent
 from latentedit_bench.experiments.decisions import gradual, straight
 from latentedit_bench.experiments.declare import EIM_PAPER, PARTIAL, Edits, Lab, Lines, Measure, Tables, experiment
 from latentedit_bench.experiments.items import recommended
@@ -28,17 +25,15 @@ class Scaled(EIM):
 
     name: ClassVar[str] = "scaled"
 
-    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
+    def cost(self, edit: Edit) -> int:
         """Those at strength 1, where nothing is surveyed."""
-        return EIM.evaluations(self, latent, strength=float(strength != 0))
+        return EIM.cost(self, dataclasses.replace(edit, strength=1.0))
 
-    def _edit_all(
-        self, latent: JointLatent, target: Condition, strengths: Sequence[float], seed: Seed, progress: Progress | None
-    ) -> list[StrengthResult]:
-        direction = self.direction(latent, target, seed=seed, progress=progress)
-        slider = self.slider(latent, direction, seed=seed, progress=progress)
-        moved = slider.move(torch.tensor(strengths, dtype=torch.float64)[:, None].expand(-1, len(latent)))
-        return [StrengthResult(z=z, strength=strength) for z, strength in zip(moved, strengths, strict=True)]
+    def _results(self, edit: Edit) -> dict[float, StrengthResult]:
+        direction = self.direction(edit.latent, edit.target, seed=edit.seed, progress=edit.progress)
+        slider = self.slider(edit.latent, direction, seed=edit.seed, progress=edit.progress)
+        moved = slider.move(torch.tensor(edit.strengths, dtype=torch.float64)[:, None].expand(-1, len(edit.latent)))
+        return {s: StrengthResult(z=z, strength=s) for s, z in zip(edit.strengths, moved, strict=True)}
 
 
 _SHARE = Measure(

@@ -17,7 +17,7 @@ from latentedit_bench.experiments.declare import (
     experiment,
 )
 from latentedit_bench.experiments.experiment import MODELS
-from latentedit_bench.experiments.items import asking
+from latentedit_bench.experiments.items import select_items
 from latentedit_bench.ranking.evaluate import Method
 
 _SEARCH: Mapping[str, Any] = {"levels": (0.99, 0.0), "step_size": None, "noises": 2, "antithetic": True}
@@ -48,7 +48,7 @@ _SDE = Measure(
             differences=(Difference("model", *MODELS[::-1]),),
         ),
     ),
-    plots=(Dots(x="disentanglement", y="asked", by="method", label="SDE", where={"captions": PARTIAL}),),
+    plots=(Dots(x="disentanglement", y="requested", by="method", label="SDE", where={"captions": PARTIAL}),),
     quick={"calibration": 4, "levels": (0.85, 0.97), "shifts": (1.7, 2.5)},
     minutes=45,
 )
@@ -68,7 +68,7 @@ def network_kinds(
     text = {f"text at {level:g}": {"arm": "text", "level": level} for level in levels}
     image = {f"image, shift {one:g}": {"arm": "image", "search": {**_SEARCH, "shift": one}} for one in shifts}
     grid = {name: lab.paid(EIM.name, settings) for name, settings in {**text, **image}.items()}
-    data = asking(lab.source, PARTIAL, first=calibration, split="calibration")
+    data = select_items(lab.source, PARTIAL, first=calibration, split="calibration")
     tried = dataclasses.replace(lab, captions=PARTIAL)
     rows = tried.edit([Method(name=name, editor=one) for name, one in grid.items()], data=data, folder="calibration")
     scores = rows.assign(score=rows["disentanglement"].astype(float).fillna(0)).groupby("method", sort=False)["score"]

@@ -1,4 +1,4 @@
-"""What was found of the claims of a paper, as one page: Markdown, and beside it the same as one HTML file."""
+"""The results of a paper's claims as one page, in Markdown and as one HTML file."""
 
 import base64
 import os

@@ -23,7 +23,7 @@ GRAY = "#888888"
 
 _PANEL_INCHES = (4.6, 3.6)
 _DOTS_PER_INCH = 110
-_LINE_INCHES = 0.18  # height of a name beside an axis
+_LINE_INCHES = 0.18  # height of a name next to an axis
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)

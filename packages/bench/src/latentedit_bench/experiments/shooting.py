@@ -20,7 +20,7 @@ def shoot(
     damping: float = 0.0,  # see `transported`
     on_shell: bool = False,  # keep the length of the latent; the step is then that along the tangent
 ) -> tuple[Float[Tensor, "l *latent"], list[TruncatedSVD]]:
-    """Go straight ahead: steps of one length along a direction that each new point is asked for anew.
+    """Go straight ahead: steps of one length along a direction that is computed again at each new point.
 
     Returns the points, the start first, and the tangent space at each.
 

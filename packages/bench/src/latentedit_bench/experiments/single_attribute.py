@@ -1,4 +1,4 @@
-"""Does a direction from two texts change one attribute? What a reader sees of the one asked for and of all others."""
+"""Does a direction from two texts change one attribute? What a reader sees of the requested one and of all others."""
 
 import numpy as np
 
@@ -14,12 +14,12 @@ from latentedit_bench.experiments.declare import (
     experiment,
 )
 from latentedit_bench.experiments.items import recommended
-from latentedit_bench.experiments.texts import asking_another
+from latentedit_bench.experiments.texts import other_requests
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.evaluate import CHANGE, TRUE_CHANGE, Method
 
 OTHER = "another attribute's direction"
-_ASKED = 0.5  # total variation in the right answer from which on an attribute counts as asked for
+_REQUESTED = 0.5  # total variation in the right answer from which an attribute counts as requested
 
 _MARGIN = Measure(
     name="change of the requested attribute minus the largest change of another",
@@ -30,15 +30,15 @@ _MARGIN = Measure(
 
 
 def margins(rows: Table) -> Table:
-    """With "margin": the least change of an attribute that was asked for less the largest of the others.
+    """With "margin": the least change of a requested attribute minus the largest of the others.
 
-    Asked for is what changes in the right answer by `_ASKED` or more, or else what changes most there.
+    Requested is what changes in the right answer by `_REQUESTED` or more, or else what changes most there.
     """
     names = [str(name).removeprefix(CHANGE) for name in rows.columns if str(name).startswith(CHANGE)]
     changed = rows[[f"{CHANGE}{name}" for name in names]].to_numpy(float)
     truth = rows[[f"{TRUE_CHANGE}{name}" for name in names]].to_numpy(float)
-    asked = (truth >= _ASKED) | (truth == truth.max(1, keepdims=True))
-    found = np.where(asked, changed, np.inf).min(1) - np.where(asked, -np.inf, changed).max(1)
+    requested = (truth >= _REQUESTED) | (truth == truth.max(1, keepdims=True))
+    found = np.where(requested, changed, np.inf).min(1) - np.where(requested, -np.inf, changed).max(1)
     return rows.assign(margin=found)
 
 
@@ -50,7 +50,7 @@ def margins(rows: Table) -> Table:
     prepare=margins,
     primary=_MARGIN,
     secondary=(_MARGIN.variant(f"{_MARGIN.name} (full captions)", captions="full"),),
-    plots=(Dots(x="margin", y="asked", by="method", label="margin", where={"captions": PARTIAL}),),
+    plots=(Dots(x="margin", y="requested", by="method", label="margin", where={"captions": PARTIAL}),),
     minutes=31,
 )
 def single_attribute(lab: Lab) -> Tables:
@@ -62,5 +62,5 @@ def single_attribute(lab: Lab) -> Tables:
     """
     editor = recommended(lab.model)
     yield lab.edit([Method(name="eim", editor=editor, local=True)])
-    swapped = asking_another(lab.data, lab.source.seed)
+    swapped = other_requests(lab.data, lab.source.seed)
     yield lab.edit([Method(name=OTHER, editor=editor, local=True)], data=swapped, folder="control")

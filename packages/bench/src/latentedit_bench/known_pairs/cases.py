@@ -147,19 +147,19 @@ def _portraits(
     half: Half, seed: int, index: int, kind: str, generator: np.random.Generator
 ) -> tuple[Pixels, Pixels, str]:
     """A drawn portrait, the same with one attribute at another value, and the attribute."""
-    world = scalable("portraits")
-    scene = world.draw(half, index + 1, seed)[index]
+    domain = scalable("portraits")
+    scene = domain.draw(half, index + 1, seed)[index]
     side = int(generator.choice(_PORTRAIT_SIDES))
-    original = world.render_at(scene, side)
+    original = domain.render_at(scene, side)
     if kind == "global":
         other = photograph(PHOTOGRAPHS[half][int(generator.integers(len(PHOTOGRAPHS[half])))])
         return original, as_pixels(changed_globally(original.astype(np.float32), other, generator)), "all of it"
     if kind != "local":
         return original, original, "nothing"
-    known = {name: values for name, values in world.alternatives(scene).items() if name != "background"}
+    known = {name: values for name, values in domain.alternatives(scene).items() if name != "background"}
     for name in generator.permutation(sorted(known)):
         value = str(generator.choice(sorted(known[name])))
-        truth = world.render_at(world.change(scene, {str(name): value}), side)
+        truth = domain.render_at(domain.change(scene, {str(name): value}), side)
         if np.any(truth != original):
             return original, truth, str(name).replace("_", " ")
     raise AssertionError("no attribute of the portrait can be seen")

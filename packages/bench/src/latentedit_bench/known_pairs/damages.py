@@ -1,4 +1,4 @@
-"""What editors do to a whole image although nobody asked: frame, size, colors, sharpness, codec noise."""
+"""Unwanted changes that editors make to a whole image: frame, size, colors, sharpness, codec noise."""
 
 import dataclasses
 import functools

@@ -175,15 +175,15 @@ def summary(rows: Table) -> dict[str, Any]:
     local = rows[rows["kind"] == "local"]
     return {
         "cases": len(rows),
-        "bars": _bars(rows, local),
+        "thresholds": _thresholds(rows, local),
         "against": [_medians(local, name) for name in ("keep", "editor", *THRESHOLDS, "bound")],
         "parts": {by: [_part(by, value, some) for value, some in local.groupby(by)] for by in ("what", "codec")},
         "worst": local.nsmallest(10, "keep_iou").to_dict("records"),
     }
 
 
-def _bars(rows: Table, local: Table) -> list[dict[str, Any]]:
-    """Share of the cases whose value is the least wanted one or more, and the bar for that share."""
+def _thresholds(rows: Table, local: Table) -> list[dict[str, Any]]:
+    """The share of the cases whose value is at least the required one, and the threshold of that share."""
     outside = local["keep_outside_db"] - local["editor_outside_db"]
     inside, frame, strangers = local["keep_inside_db"], -rows["shift_error_px"], rows[rows["kind"] == "different"]
     wanted = [
@@ -198,13 +198,14 @@ def _bars(rows: Table, local: Table) -> list[dict[str, Any]]:
         ("verdict right", 0.95, rows["right"], 1),
         ("different images not called kept", 1.0, (strangers["verdict"] != "kept").astype(float), 1),
     ]
-    told: list[dict[str, Any]] = []
-    for statement, bar, values, least in wanted:
+    found: list[dict[str, Any]] = []
+    for statement, threshold, values, least in wanted:
         known = values.dropna()
         share = over_groups(known >= least)
         ends = {"value": share.mean, "low": share.low, "high": share.high}
-        told.append({"statement": statement, **ends, "bar": bar, "cases": len(known), "holds": share.mean >= bar})
-    return [one for one in told if one["cases"]]
+        verdict = {"threshold": threshold, "cases": len(known), "holds": share.mean >= threshold}
+        found.append({"statement": statement, **ends, **verdict})
+    return [one for one in found if one["cases"]]
 
 
 def _medians(local: Table, method: str) -> dict[str, Any]:
@@ -213,9 +214,9 @@ def _medians(local: Table, method: str) -> dict[str, Any]:
 
 
 def _part(by: str, value: str, some: Table) -> dict[str, Any]:
-    told = {
+    found = {
         "iou": some["keep_iou"].median(),
         "iou_at_least_85": (some["keep_iou"].dropna() >= 0.85).mean(),
         "inside_below_bound_db": (some["bound_inside_db"] - some["keep_inside_db"]).median(),
     }
-    return {by: value, "cases": len(some), **told}
+    return {by: value, "cases": len(some), **found}

@@ -41,8 +41,8 @@ def real_summary(rows: Table) -> dict[str, Any]:
     """Verdicts as expected by kind, and the median share of the original that stays on local edits."""
     kinds, local = rows.groupby("kind"), rows[rows["kind"] == "local"]
     stays = local[[name for name in _METHODS if name in local]].median()
-    told = {"expected": kinds["expected"].sum(), "of": kinds.size(), "stays": stays}
-    return {"pairs": len(rows), **{name: values.to_dict() for name, values in told.items()}}
+    columns = {"expected": kinds["expected"].sum(), "of": kinds.size(), "stays": stays}
+    return {"pairs": len(rows), **{name: values.to_dict() for name, values in columns.items()}}
 
 
 def _measured(unit: str, *, folder: Path, kinds: dict[str, str], node: Path | None) -> UnitResult:

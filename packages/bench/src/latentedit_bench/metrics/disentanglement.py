@@ -1,9 +1,9 @@
-"""Did the edit do what was asked, and only that? Measured in pixels, against the rendered answer.
+"""Did the edit make the requested change, and only that? Measured in pixels, against the rendered answer.
 
 With the change that was wanted, ``u = truth - source``, and the one that was made, ``d = edited - source``,
 
     effect          <d, u> / <u, u>                            how far along the truth
-    leakage         |d - effect u| / |u|                       how far beside it, in units of the wanted change
+    leakage         |d - effect u| / |u|                       how far off it, in units of the wanted change
     decomposability |cos(d, u)| = 1 / sqrt(1 + (leakage / effect)^2)
     effectiveness   1 - D(edited, truth) / D(source, truth), clipped to [0, 1]
     disentanglement 2 Eff Dec / (Eff + Dec)
@@ -12,7 +12,7 @@ With ``D`` the mean squared difference, effectiveness before clipping is ``effec
 ``1 - (1 - effect)^2 - leakage^2``. Derived here (the paper that names a semantic disentanglement metric, arXiv
 2411.08196, does not give its formula); do not cite it as that paper's.
 
-Where truth and source are the same image, all of these are nan: nothing was asked for. Traps that all share: pixels
+Where truth and source are the same image, all of these are nan: no change was requested. Traps that all share: pixels
 weigh an attribute by its area; brightness and position of what is the same to an eye are a difference; a single number
 hides the strength, so compare editors at equal effect (`matched`) or report the pair of effectiveness and
 decomposability: .8 of both is not 1 and .67.
@@ -41,14 +41,14 @@ def all_scores(edited: Images, source: Images, truth: Images) -> dict[str, Float
     product, made_square, wanted_square = ((a * b).sum(1) for a, b in ((made, wanted), (made, made), (wanted, wanted)))
     least = SAME**2 * made.shape[1]
     effect = product / wanted_square
-    beside = torch.linalg.vector_norm(made - effect[:, None] * wanted, dim=1)
+    off = torch.linalg.vector_norm(made - effect[:, None] * wanted, dim=1)
     effectiveness = (1 - mean_square(edited, truth) / mean_square(source, truth)).clamp(0, 1)
     cosine = (product.abs() / (made_square * wanted_square).sqrt()).clamp(max=1)
     decomposability = cosine.masked_fill(made_square <= least, torch.nan)
     harmonic = 2 * effectiveness * decomposability / (effectiveness + decomposability)
     scores = {
         "effect": effect,
-        "leakage": beside / wanted_square.sqrt(),
+        "leakage": off / wanted_square.sqrt(),
         "effectiveness": effectiveness,
         "decomposability": decomposability,
         "disentanglement": harmonic.masked_fill((effectiveness == 0) | decomposability.isnan(), 0),

@@ -15,7 +15,7 @@ SAME = 1e-6
 """Root mean square difference up to which two images are the same one: above what single precision rounds (6e-8),
 below one step of 8 bits, 2/255, in one channel of one pixel of 1024 x 1024 (4e-6)."""
 
-HIGHEST_DB = 100.0  # signal-to-noise ratio above which none is told; see `psnr_db`
+HIGHEST_DB = 100.0  # signal-to-noise ratio to which it is limited; see `psnr_db`
 
 
 def in_double(*images: Float[Tensor, "..."]) -> tuple[Float64[Tensor, "b 3 h w"], ...]:

@@ -29,8 +29,8 @@ def outside_change(edited: Images, source: Images, truth: Images, mask: Mask) ->
     """
     edited, source, truth = in_double(edited, source, truth)
     check_mask(mask, edited)
-    beside = ((edited - source).square() * ~mask).flatten(1).sum(1)
-    return (beside / (truth - source).square().flatten(1).sum(1)).masked_fill(~differ(truth, source), torch.nan)
+    outside = ((edited - source).square() * ~mask).flatten(1).sum(1)
+    return (outside / (truth - source).square().flatten(1).sum(1)).masked_fill(~differ(truth, source), torch.nan)
 
 
 def outside_psnr_db(edited: Images, source: Images, mask: Mask) -> Float64[Tensor, " b"]:

@@ -28,14 +28,14 @@ def leakage_at(effects: Paths, leakages: Paths, wanted: float) -> tuple[Numbers,
     flatters an editor that breaks down beyond its range. Infinite where that effect is `LEAST_EFFECT` or less.
     """
     check(_Effect, wanted=wanted)
-    along, beside, known = _paths(effects, leakages)
-    rows, over = np.arange(len(along)), along >= wanted
-    reached = over.any(1) & known
-    end = np.where(reached, over.argmax(1), 1)
-    start_effect, start_leakage = along[rows, end - 1], beside[rows, end - 1]
-    share = (wanted - start_effect) / np.where(reached, along[rows, end] - start_effect, 1)
-    crossing = start_leakage + share * (beside[rows, end] - start_leakage)
-    found = np.where(reached, crossing, _steepness(along, beside) * wanted)
+    effect, leakage, known = _paths(effects, leakages)
+    rows, passed = np.arange(len(effect)), effect >= wanted
+    reached = passed.any(1) & known
+    end = np.where(reached, passed.argmax(1), 1)
+    start_effect, start_leakage = effect[rows, end - 1], leakage[rows, end - 1]
+    share = (wanted - start_effect) / np.where(reached, effect[rows, end] - start_effect, 1)
+    crossing = start_leakage + share * (leakage[rows, end] - start_leakage)
+    found = np.where(reached, crossing, _steepness(effect, leakage) * wanted)
     return np.where(known, found, np.nan), reached
 
 
@@ -46,8 +46,8 @@ def matched_error(effects: Paths, leakages: Paths, wanted: float = 1.0) -> Numbe
     what no edit scores; an edit that is worse than none counts as none, since a user would drop it. So one failure
     weighs no more than another. See `leakage_at` for paths that do not get there.
     """
-    beside, _ = leakage_at(effects, leakages, wanted)
-    return np.minimum((1 - wanted) ** 2 + beside**2, 1)
+    leakage, _ = leakage_at(effects, leakages, wanted)
+    return np.minimum((1 - wanted) ** 2 + leakage**2, 1)
 
 
 def linearity(effects: Paths, strengths: Numbers) -> Numbers:
@@ -70,15 +70,15 @@ def _paths(
     if (leakages < 0).any():
         raise ConfigError(f"a leakage is {np.nanmin(leakages):g}, below 0. Give lengths")
     known: NDArray[np.bool_] = np.asarray(np.isfinite(effects + leakages).all(axis=1))
-    along, beside = (
+    effect, leakage = (
         np.pad(np.where(known[:, None], part, 0).astype(np.float64), ((0, 0), (1, 0))) for part in (effects, leakages)
     )
-    return along, beside, known
+    return effect, leakage, known
 
 
-def _steepness(along: Float64[np.ndarray, "n points"], beside: Float64[np.ndarray, "n points"]) -> Numbers:
+def _steepness(effect: Float64[np.ndarray, "n points"], leakage: Float64[np.ndarray, "n points"]) -> Numbers:
     """Leakage by effect at the point of the largest effect; infinite where that is `LEAST_EFFECT` or less."""
-    rows, best = np.arange(len(along)), along.argmax(1)
-    top = along[rows, best]
+    rows, best = np.arange(len(effect)), effect.argmax(1)
+    top = effect[rows, best]
     none = top <= LEAST_EFFECT
-    return np.where(none, np.inf, beside[rows, best] / np.where(none, 1, top))
+    return np.where(none, np.inf, leakage[rows, best] / np.where(none, 1, top))

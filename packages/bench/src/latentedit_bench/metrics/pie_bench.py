@@ -1,6 +1,6 @@
 """PIE-Bench's numbers outside and inside the mask, in two modes: with the evaluator's quirks, and without.
 
-"legacy" does as the public evaluator does, so that numbers can stand beside published ones:
+"legacy" does as the public evaluator does, so that numbers can be compared with published ones:
 
 1. The first and last row and column count as inside the mask.
 2. The inside is made black in both images and all pixels are counted: PSNR and MSE of a large mask are flattered.

@@ -50,12 +50,12 @@ def between(low: float | None, high: float | None, digits: int = 3) -> str:
 def estimate(values: Sequence[float], images: Sequence[Sequence[Any]], *, seed: int = 0) -> Estimate:
     """The mean of values, each of some images; see the module. Those that are nan are left out."""
     known = np.isfinite(values)
-    told = np.asarray(values)[known]
+    kept = np.asarray(values)[known]
     members = [tuple(which) for which, there in zip(images, known, strict=True) if there]
     if not members:
         return Estimate(mean=float("nan"), low=float("nan"), high=float("nan"), images=0)
     weights = _weights(tuple(members), seed)
-    return _told(float(told.mean()), _ratio(weights @ told, weights.sum(1)), members)
+    return _from_draws(float(kept.mean()), _ratio(weights @ kept, weights.sum(1)), members)
 
 
 def apart(
@@ -67,7 +67,7 @@ def apart(
     drawn = [_ratio(w @ np.asarray(values), w.sum(1)) for w, (values, _) in zip(weights, (first, second), strict=True)]
     mean = float(np.mean(first[0]) - np.mean(second[0]))
     fewer = min((first[1], second[1]), key=_images)
-    return _told(mean, drawn[0] - drawn[1], fewer)
+    return _from_draws(mean, drawn[0] - drawn[1], fewer)
 
 
 def over_groups(values: Table) -> Estimate:
@@ -80,7 +80,7 @@ def ratio_over_groups(top: Table, bottom: Table) -> Estimate:
     members, above, below = _groups(top), top.to_numpy(float), bottom.to_numpy(float)
     weights = _weights(tuple(members), 0)
     mean = above.mean() / below.mean() if below.mean() > 0 else float("nan")
-    return _told(float(mean), _ratio(weights @ above, weights @ below), members)
+    return _from_draws(float(mean), _ratio(weights @ above, weights @ below), members)
 
 
 def _groups(values: Table) -> list[tuple[Any, ...]]:
@@ -93,13 +93,13 @@ def by_item(rows: Table, measure: str, columns: str = "method") -> Table:
 
 
 def with_numbers(table: Table) -> Table:
-    """The table with nan in columns that say nothing anywhere, which pandas would not take for columns of numbers."""
+    """The table with a numeric type for columns that have no value, which pandas would give the type object."""
     return table.astype({name: float for name in table.columns if table[name].isna().all()})
 
 
-def decide(found: Estimate, bar: float = 0.0) -> Verdict:
-    """Whether a number is above a bar, by its interval; undecided where there is none."""
-    return "holds" if found.low > bar else "does not hold" if found.high < bar else "undecided at this size"
+def decide(found: Estimate, threshold: float = 0.0) -> Verdict:
+    """Whether a number is above a threshold, by its interval; undecided where there is none."""
+    return "holds" if found.low > threshold else "does not hold" if found.high < threshold else "undecided at this size"
 
 
 def check_seeds(count: int) -> None:
@@ -136,7 +136,7 @@ def interval(found: Sequence[float] | Float[np.ndarray, " draws"]) -> tuple[floa
     return float(low), float(high)
 
 
-def _told(mean: float, draws: Float[np.ndarray, " draws"], members: Sequence[Sequence[Any]]) -> Estimate:
+def _from_draws(mean: float, draws: Float[np.ndarray, " draws"], members: Sequence[Sequence[Any]]) -> Estimate:
     images = _images(members)
     low, high = interval(draws if images >= FEWEST else [])
     return Estimate(mean=mean, low=low, high=high, images=images)

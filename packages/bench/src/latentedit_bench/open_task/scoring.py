@@ -5,7 +5,7 @@ right answer is the source, no edit would be the best one, so there it counts as
 file of another size is brought back to the source's, and counts as what it is.
 
 Where the source is the answer, the error of an edit is its squared change in units of the mean squared change that the
-other items ask for, at most 1 (derived here).
+other items request, at most 1 (derived here).
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ from latentedit.core.progress import Progress
 from latentedit_bench.data.counterfactual import Rendered, side_effects
 from latentedit_bench.data.items import RgbFile
 from latentedit_bench.data.prepared import to_tensor
-from latentedit_bench.domains.base import Domain, domain
+from latentedit_bench.domains.base import Domain, load_domain
 from latentedit_bench.experiments.decisions import rank_correlation
 from latentedit_bench.metrics.counterfactual import counterfactual_error
 from latentedit_bench.metrics.disentanglement import all_scores
@@ -53,22 +53,22 @@ _SHOWN_FAULTS = 400
 WORDS = {  # name and meaning of each of `MEASURES`
     "error": "squared distance to the right answer, in that of the source: 0 is the answer, 1 no edit or worse.",
     "effect": "how much of the wanted change was made: 0 none, 1 all of it, above 1 too much, below 0 the opposite.",
-    "leakage": "length of what changed beside the wanted change, in lengths of the wanted change; 0 is best.",
+    "leakage": "length of all other changes, in lengths of the wanted change; 0 is best.",
     "change outside": "squared change where the right answer changes nothing, in units of the wanted one; 0 is best.",
     "side effects": "how much of the right shadows, reflections and bounced light is there; 1 is best, 0 is none.",
     "rest untouched": "share of the pixels that the right answer leaves alone and that are the source's, bit for bit.",
-    "asked for, done": "share of the asked attributes in which a classifier sees the asked value, whatever the style.",
-    "others changed": "number of attributes that were not asked for and in which the classifier sees another value.",
-    "error where nothing is asked": "where the source is the answer: squared change in units of that of other "
+    "request fulfilled": "share of the requested attributes in which a classifier sees the requested value.",
+    "others changed": "number of attributes that were not requested and in which the classifier sees another value.",
+    "error where nothing is requested": "where the source is the answer: squared change in units of that of other "
     "items, at most 1.",
     "error between strengths": "of graded changes: the error at strengths below 1, each to its own right answer.",
     "error of the strength": "of graded changes: how far the effect at a strength is from that of the right answer.",
     "monotonicity": "of graded changes: rank correlation of effect and strength; 1 is best, 0 where nothing changes.",
 }
 
-_MOVED_PX = 0.5  # shift, or growth at the image's edge, from which a file is told as moved
+_MOVED_PX = 0.5  # shift, or growth at the image's edge, from which a file is reported as moved
 Row = dict[str, Any]
-Told = Mapping[str, Mapping[str, Estimate]]
+Estimates = Mapping[str, Mapping[str, Estimate]]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +78,8 @@ class Entry:
     name: str  # of the tool
     task: TaskSpec
     failed: int  # files that were missing, not readable or of another size
-    measures: Told  # those of `MEASURES` that are known
-    kinds: Told  # the error of each kind of change
+    measures: Estimates  # those of `MEASURES` that are known
+    kinds: Estimates  # the error of each kind of change
 
     @staticmethod
     def of(name: str, task: TaskSpec, rows: Table, items: Table) -> "Entry":
@@ -96,7 +96,7 @@ class Entry:
 def score_items(
     items: Sequence[TaskItem], folder: Path, *, keep: bool, workers: int = 1, progress: Progress | None = None
 ) -> Table:
-    """Score every file that the items ask for, a row each; without keep it takes two renders a file."""
+    """Score every requested file, one row per file; costs two renders per file without keep."""
     rows: list[Row] = []
     one = functools.partial(score_item, folder=folder, keep=keep)
     with ProcessPoolExecutor(workers, initializer=end_with_parent) as pool:
@@ -109,12 +109,13 @@ def score_items(
 
 
 def score_item(item: TaskItem, folder: Path, *, keep: bool) -> list[Row]:
-    """The rows of one item: "scored", "item", "group", "kind", "asked", "strength", "file", "fault", the measures."""
+    """Rows of one item: "scored", "item", "group", "kind", "requested", "strength", "file", "fault", the measures."""
     before, after, source = item.whole.image, item.whole.truth, _known_image(item, folder)
     assert isinstance(before, Rendered)
     assert isinstance(after, Rendered)
     whole, where = item.answers[1.0](), side_effects(item.whole)
-    about = {"item": item.id, "group": item.id, "kind": item.whole.kind, "asked": item.whole.about.get("asked", "")}
+    about = {"item": item.id, "group": item.id, "kind": item.whole.kind}
+    about |= {"requested": item.whole.about.get("requested", "")}
     rows: list[Row] = []
     for strength, answer in item.answers.items():
         file, right = item.output_file(strength), whole if strength == 1 else answer()
@@ -123,19 +124,19 @@ def score_item(item: TaskItem, folder: Path, *, keep: bool) -> list[Row]:
         if keep and strength == 1:
             made[KEPT] = _kept(source, image)
         for scored, (edited, what) in made.items():
-            told = {"scored": scored, **about, "strength": strength, "file": file, "fault": what}
-            rows.append(told | _measured(edited, source, right, whole, where) | _read(before, after, edited))
+            fields = {"scored": scored, **about, "strength": strength, "file": file, "fault": what}
+            rows.append(fields | _measured(edited, source, right, whole, where) | _read(before, after, edited))
     return rows
 
 
 def faults(rows: Table, items: Sequence[TaskItem], folder: Path) -> list[Row]:
     """What is wrong with each "file": "what", and whether it "counts" as no edit; files of no item last."""
     wrong = rows[rows["fault"] != ""]
-    told = [{"file": one.file, "what": one.fault, "counts": bool(one.failed)} for one in wrong.itertuples()]
+    reported = [{"file": one.file, "what": one.fault, "counts": bool(one.failed)} for one in wrong.itertuples()]
     known = {file for item in items for file in item.files}
     found = sorted(f"{OUTPUTS}/{path.name}" for path in (folder / OUTPUTS).glob("*"))
-    what = "belongs to no item and was not looked at"
-    return told + [{"file": file, "what": what, "counts": False} for file in found if file not in known]
+    what = "belongs to no item and was ignored"
+    return reported + [{"file": file, "what": what, "counts": False} for file in found if file not in known]
 
 
 def _known_image(item: TaskItem, folder: Path) -> Image.Image:
@@ -143,7 +144,7 @@ def _known_image(item: TaskItem, folder: Path) -> Image.Image:
     if not np.array_equal(np.asarray(read_image(path).convert("RGB")), np.asarray(drawn)):
         raise ConfigError(
             f"{path} is not what this machine draws for {item.id}, so neither would the answer be. Install the "
-            "versions that the task was made with, or write the folder anew"
+            "versions that the task was made with, or write the folder again"
         )
     return drawn
 
@@ -204,40 +205,40 @@ def _measured(
 
 def _read(before: Rendered, after: Rendered, edited: Image.Image | None) -> dict[str, float]:
     """What the domain's classifier of attributes sees, whatever style it is drawn in; nan where it has none."""
-    world = domain(before.world)
-    was, wanted = (world.attributes(one.scene) for one in (before, after))
-    asked = [name for name in wanted if wanted[name] != was[name]]
-    image = (before() if edited is None else edited).resize(_classifier_size(world), Image.Resampling.BOX)
+    domain = load_domain(before.domain)
+    was, wanted = (domain.attributes(one.scene) for one in (before, after))
+    requested = [name for name in wanted if wanted[name] != was[name]]
+    image = (before() if edited is None else edited).resize(_classifier_size(domain), Image.Resampling.BOX)
     try:
-        seen = world.attributes(world.read(to_tensor([image]))[0])
+        seen = domain.attributes(domain.read(to_tensor([image]))[0])
     except NotImplementedError:
         return {"done": math.nan, "others_changed": math.nan}
     shown = was if edited is None else seen
-    done = sum(shown[name] == wanted[name] for name in asked) / len(asked) if asked else math.nan
-    others = sum(shown[name] != was[name] for name in wanted if name not in asked)
+    done = sum(shown[name] == wanted[name] for name in requested) / len(requested) if requested else math.nan
+    others = sum(shown[name] != was[name] for name in wanted if name not in requested)
     return {"done": done, "others_changed": float(others)}
 
 
 @functools.cache
-def _classifier_size(world: Domain) -> tuple[int, int]:
-    height, width = world.render(world.draw("test", 1, 0)[0]).shape[:2]
+def _classifier_size(domain: Domain) -> tuple[int, int]:
+    height, width = domain.render(domain.draw("test", 1, 0)[0]).shape[:2]
     return width, height
 
 
 def _still_errors(rows: Table) -> Table:
     """The error of each row whose answer is the source (see the module); nan for the others.
 
-    Where no other item asks for a change, any change is an error of 1.
+    If no other item requests a change, any change is an error of 1.
     """
     still = rows["wanted"] == 0
-    asked: Table = rows[~still & (rows["strength"] == 1) & (rows["scored"] == AS_IS)]
-    usual = float(asked.drop_duplicates("item")["wanted"].mean()) if len(asked) else 0.0
+    requested: Table = rows[~still & (rows["strength"] == 1) & (rows["scored"] == AS_IS)]
+    usual = float(requested.drop_duplicates("item")["wanted"].mean()) if len(requested) else 0.0
     moved_by = (rows["change"] / usual if usual else (rows["change"] > 0).astype(float)).clip(upper=1)
     return moved_by.where(rows["failed"] == 0, 1.0).where(still)
 
 
 def item_measures(rows: Table) -> Table:
-    """One row an item and way of scoring: "scored", "item", "group", "kind", "asked", "failed", those of `MEASURES`.
+    """A row per item and way of scoring: "scored", "item", "group", "kind", "requested", "failed", those of `MEASURES`.
 
     Errors count at most 1, "error_between" over strengths below 1; "strength_error" is that of the effect.
     """
@@ -247,7 +248,7 @@ def item_measures(rows: Table) -> Table:
     curves = [_curve(str(name), part) for name, part in graded.groupby("item", sort=False)]
     names = ["item", "error_between", "strength_error", "monotonicity"]
     found = one.merge(pd.DataFrame(curves, columns=names).assign(scored=AS_IS), on=["scored", "item"], how="left")
-    return found.reindex(columns=["scored", "item", "group", "kind", "asked", "failed", *MEASURES])
+    return found.reindex(columns=["scored", "item", "group", "kind", "requested", "failed", *MEASURES])
 
 
 def _curve(item: str, part: Table) -> Row:
@@ -280,9 +281,9 @@ def score_page(entry: Entry, wrong: Sequence[Row]) -> str:
 
 def _grid(found: Mapping[str, Mapping[str, Estimate]], names: Mapping[str, str]) -> Grid:
     """A row a way of scoring."""
-    rows = [[Cell(text=scored), *(_cell(told.get(name)) for name in names)] for scored, told in found.items()]
+    rows = [[Cell(text=scored), *(_cell(estimates.get(name)) for name in names)] for scored, estimates in found.items()]
     return Grid(head=["scored", *names.values()], rows=rows)
 
 
-def _cell(told: Estimate | None) -> Cell:
-    return Cell(text="-") if told is None else number(told.mean, beside=between(told.low, told.high))
+def _cell(found: Estimate | None) -> Cell:
+    return Cell(text="-") if found is None else number(found.mean, note=between(found.low, found.high))

@@ -1,4 +1,4 @@
-"""The open task: images and what is asked of them, for any tool; the right answers follow from a seed.
+"""The open task: images and instructions, for any tool; the right answers follow from a seed.
 
 A task is a folder that needs nothing of ours: images, a line of JSON an item, and a card.
 """
@@ -40,7 +40,7 @@ _PLACES = ("on ", "in ", "with ")  # words that a phrase of a caption may begin 
 
 
 class TaskSpec(pydantic.BaseModel):
-    """Which task it is: what ``task.json`` holds. It asks for edits, or to keep the change of an edit that is given."""
+    """Which task it is: what ``task.json`` holds. Its kind is edit, or keep: the change of a given edit."""
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -48,17 +48,17 @@ class TaskSpec(pydantic.BaseModel):
     name: str
     version: str
     domain: str
-    asks: Literal["edit", "keep"] = "edit"
+    kind: Literal["edit", "keep"] = "edit"
     size: int = pydantic.Field(ge=64, le=2048)  # pixels a side
     split: Literal["public"] = "public"  # everybody can make the answers
     items: int = pydantic.Field(ge=1, le=10_000)
 
     @staticmethod
-    def of(domain: str, *, size: int, items: int = ITEMS, asks: Literal["edit", "keep"] = "edit") -> "TaskSpec":
+    def of(domain: str, *, size: int, items: int = ITEMS, kind: Literal["edit", "keep"] = "edit") -> "TaskSpec":
         """A task of this version."""
-        name = f"{'open' if asks == 'edit' else asks}-{domain}"
+        name = f"{'open' if kind == 'edit' else kind}-{domain}"
         try:
-            return TaskSpec(name=name, version=VERSION, domain=domain, asks=asks, size=size, items=items)
+            return TaskSpec(name=name, version=VERSION, domain=domain, kind=kind, size=size, items=items)
         except pydantic.ValidationError as error:
             raise ConfigError(f"there is no such task: {faults_of(error)}") from error
 
@@ -113,7 +113,7 @@ class TaskItem:
 
     @property
     def line(self) -> dict[str, Any]:
-        """What ``items.jsonl`` says: nothing from which the answer follows."""
+        """The entry of ``items.jsonl``, which does not reveal the answer."""
         return {
             "id": self.id,
             "image": self.image_file,
@@ -130,21 +130,21 @@ def task_items(spec: TaskSpec) -> list[TaskItem]:
     """The items of a task with their answers; nothing is drawn yet.
 
     A graded change of n steps has an answer at each strength k/n, to three digits: the value k steps along the order.
-    Of a task that asks to keep, every answer is the whole change.
+    In a task of kind keep, every answer is the whole change.
     """
     found: list[TaskItem] = []
     for group in drawn_items(spec.domain, spec.seed, spec.items, label=spec.split, side=spec.size):
-        whole, keep = group[-1], spec.asks == "keep"
-        asked = NOTHING if whole.kind == "nothing" else instruction(whole.source_caption, whole.target_caption)
+        whole, keep = group[-1], spec.kind == "keep"
+        text = NOTHING if whole.kind == "nothing" else instruction(whole.source_caption, whole.target_caption)
         steps = group[-1:] if keep else group
         answers = {round(number / len(steps), 3): item.truth for number, item in enumerate(steps, 1) if item.truth}
         edited = functools.partial(_edited, whole, spec.seed) if keep else None
-        found.append(TaskItem(whole=whole, instruction=asked, answers=answers, edited=edited))
+        found.append(TaskItem(whole=whole, instruction=text, answers=answers, edited=edited))
     return found
 
 
 def _edited(item: Item, seed: str) -> Image.Image:
-    """The right answer, damaged as editors damage what they were not asked to change."""
+    """The right answer, damaged as editors damage the rest of an image."""
     assert item.truth is not None
     right = item.truth()
     drawn = np.random.default_rng(list(hashlib.sha256(f"{seed}/{item.group}".encode()).digest()))
@@ -152,10 +152,10 @@ def _edited(item: Item, seed: str) -> Image.Image:
 
 
 def write_task(spec: TaskSpec, items: Sequence[TaskItem], folder: Path, progress: Progress | None = None) -> None:
-    """Write the images, what is asked of them, and no answer; a folder with ``task.json`` is whole."""
+    """Write the images and instructions, without answers; a folder with ``task.json`` is whole."""
     if (folder / TASK_FILE).exists() and read_task(folder) != spec:
         raise OutputError(f"{folder} has another task. Choose another folder")
-    for part in ("images", OUTPUTS, *(["edited"] if spec.asks == "keep" else [])):
+    for part in ("images", OUTPUTS, *(["edited"] if spec.kind == "keep" else [])):
         make_folder(folder / part)
     for number, item in enumerate(items, 1):
         save_image(item.whole.image(), folder / item.image_file)
@@ -181,7 +181,7 @@ def read_task(folder: Path) -> TaskSpec:
     try:
         return TaskSpec.model_validate(read_json(path))
     except pydantic.ValidationError as error:
-        raise ConfigError(f"{path} is not a task of latentedit: {faults_of(error)}. Write the folder anew") from error
+        raise ConfigError(f"{path} is not a task of latentedit: {faults_of(error)}. Write the folder again") from error
 
 
 def instruction(source: str, target: str) -> str:

@@ -41,6 +41,7 @@ class Method:
     editor: Editor  # with its settings
     local: bool = False  # the change is kept to where it is strong (`directions.identification`)
     gain: float = 1.0  # the change of the latents is multiplied by it, which costs nothing
+    tuned: bool = True  # its settings come from a search or a file, not from the defaults of the editor
     refined: bool = False  # the change is refined at strength 1 (`editors.refinement`); at others in proportion
 
     def allowed(self, latent: JointLatent, strengths: Sequence[float]) -> list[float]:
@@ -115,7 +116,7 @@ def answer_rows(batch: Prepared) -> list[Row]:
     """The right answers themselves, put back as an edit is: encoded alone, and then also redrawn by the model.
 
     Rows of the methods `CODEC` and `FLOOR` at strength 1 and seed 0; none without right answers. The floor is what is
-    left of the error where the whole change is known and the model draws its core anew, under the target caption.
+    left of the error where the whole change is known and the model draws its core again, under the target caption.
     """
     if batch.answer_pixels is None:
         return []
@@ -141,7 +142,7 @@ def _rows(
 ) -> list[Row]:
     return [
         {"method": method, "item": item.id, "group": item.group, "kind": item.kind, "change": item.change}
-        | {"asked": item.about.get("asked", ""), "strength": strength, "seed": seed}
+        | {"requested": item.about.get("requested", ""), "strength": strength, "seed": seed}
         | {name: number if math.isfinite(number := float(of[index])) else None for name, of in columns.items()}
         | dict(about)
         for index, item in enumerate(batch.items)
@@ -173,17 +174,17 @@ def _measured(
 
 
 def _readings(before: Readings, after: Readings, answer: Readings | None) -> dict[str, Float[Tensor, " b"]]:
-    """The change of each attribute, whether the reader sees what was asked for, and how much else changed."""
+    """The change of each attribute, whether the reader sees what was requested, and how much else changed."""
     columns = total_variation(CHANGE, before, after)
     if answer is None:
         return columns
     columns |= total_variation(TRUE_CHANGE, before, answer)
     was, now, wanted = (torch.stack([seen[name].argmax(1) for name in before], 1) for seen in (before, after, answer))
-    asked = was != wanted
-    count = asked.sum(1)
-    done = (asked & (now == wanted)).sum(1) / count.clamp_min(1)
+    requested = was != wanted
+    count = requested.sum(1)
+    done = (requested & (now == wanted)).sum(1) / count.clamp_min(1)
     columns["done"] = torch.where(count > 0, done, torch.nan)
-    columns["others_changed"] = (~asked & (now != was)).sum(1).double()
+    columns["others_changed"] = (~requested & (now != was)).sum(1).double()
     return columns
 
 

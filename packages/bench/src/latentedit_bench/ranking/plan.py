@@ -1,13 +1,12 @@
 """Everything that decides a benchmark's rows, and how it is stored in a run's folder."""
 
 import dataclasses
-from typing import Annotated, Any, TypeVar
+from typing import Any
 
 import pydantic
 
 from latentedit._version import __version__
 from latentedit.batch.folder import MANIFEST, RunFolder, faults_of
-from latentedit.cli.options import ModelChoice
 from latentedit.core.errors import ConfigError, FileFormatError
 from latentedit.models.base import Backbone
 from latentedit.models.placement import dtype_name
@@ -22,9 +21,6 @@ class _Stored(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-Stored = TypeVar("Stored", bound=_Stored)
-
-
 class MethodSpec(_Stored):
     """A method in ``run.json``; see `Method`."""
 
@@ -33,6 +29,7 @@ class MethodSpec(_Stored):
     local: bool
     gain: float = 1.0
     refined: bool = False
+    tuned: bool = True
     settings: dict[str, Any]
 
 
@@ -59,18 +56,6 @@ class PlanSpec(_Stored):
     batch: int = pydantic.Field(ge=1)
 
 
-class Request(_Stored):
-    """What makes a plan again: the options of the command that began the run."""
-
-    data: str
-    split: str
-    captions: str
-    items: int | None
-    skip: int = 0
-    images: bool
-    model: Annotated[ModelChoice, pydantic.BeforeValidator(pydantic.TypeAdapter(ModelChoice).validate_python)]
-
-
 def read_plan(run: RunFolder) -> PlanSpec:
     """The plan of a run."""
     if run.manifest.kind != KIND:
@@ -78,17 +63,8 @@ def read_plan(run: RunFolder) -> PlanSpec:
             f"{run.path} is the folder of `latentedit {run.manifest.kind}`, not of a benchmark. Continue it with: "
             f"{run.manifest.command}"
         )
-    return _validated(PlanSpec, run.manifest.plan, run)
-
-
-def read_request(run: RunFolder) -> Request:
-    """What makes the plan of a run again; raises as `read_plan`."""
-    return _validated(Request, run.manifest.request, run)
-
-
-def _validated(kind: type[Stored], content: object, run: RunFolder) -> Stored:
     try:
-        return kind.model_validate(content)
+        return PlanSpec.model_validate(run.manifest.plan)
     except pydantic.ValidationError as error:
         raise FileFormatError(
             f"{run.path / MANIFEST} is damaged: {faults_of(error)}. Begin the run in another folder"

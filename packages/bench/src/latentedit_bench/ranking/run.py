@@ -26,7 +26,7 @@ from latentedit_bench.metrics.statistics import Table, with_numbers
 from latentedit_bench.ranking.evaluate import CODEC, Edits, Method, answer_rows, evaluate
 from latentedit_bench.ranking.plan import KIND, Plan
 
-SOURCE, TRUTH = "source", "truth"  # sub-folders of the previews beside those of the methods
+SOURCE, TRUTH = "source", "truth"  # sub-folders of the previews, next to those of the methods
 BETWEEN = " / "  # stands between the names of methods that share their edits
 _PREVIEW_PX = 192
 Task = tuple[tuple[Item, ...], tuple[Method, ...], int]  # of a unit, and its seed; no methods: the right answers
@@ -155,7 +155,7 @@ def alike(methods: Sequence[Method]) -> tuple[tuple[Method, ...], ...]:
 
 
 def _done(rows: Sequence[Row], files: Mapping[str, bytes], seconds: float) -> UnitResult:
-    """Seconds differ from run to run, so they stand beside the rows."""
+    """Seconds are stored apart from the rows because they differ from run to run."""
     kept = [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
     return UnitResult(rows=kept, files=files, about={"edit_seconds": seconds})
 
@@ -185,8 +185,8 @@ def run(
     folder: Path,  # where the run goes, see `batch.folder`; made where it is missing. A run that was stopped goes on
     *,
     command: str,  # that is stored with it
-    request: Mapping[str, Any] | None = None,  # what makes the same plan again, for ``bench resume``
     images: bool = False,  # also write every edited image, under ``images/METHOD/STRENGTH/ITEM.png``
+    retry: bool = False,  # repeat finished units with failures
     load: Callable[[], Backbone] | None = None,  # loads the plan's model in another process; can be pickled
     executor: Executor | None = None,  # this process by default
     progress: Progress | None = None,  # called with the number of finished units
@@ -194,18 +194,20 @@ def run(
     """Measure what was not measured before."""
     executor = Executor() if executor is None else executor
     work = BenchWork.of(plan, load=None if executor.here else load, images=images)
-    told = {**(request or {}), "images": images}
-    opened = RunFolder.start(folder, work.spec, kind=KIND, units=sorted(work.units), command=command, request=told)
+    about: Mapping[str, Any] = {"kind": KIND, "command": command, "request": {"images": images}}
+    opened = RunFolder.start(folder, work.spec, units=sorted(work.units), **about)
     if images and not opened.manifest.request.get("images", True):
         raise ConfigError(
             f"the run in {folder} was started without images, so its finished parts have none. Choose another folder "
             "with -o"
         )
+    for unit in [unit for unit, record in opened.records().items() if record.failures] if retry else ():
+        opened.forget(unit)
     run_work(opened, work, executor=executor, progress=progress)
     opened.write_table()
     return table_of(opened)
 
 
 def table_of(run: RunFolder) -> Table:
-    """Every row of the finished units; a column that says nothing anywhere holds numbers."""
+    """Every row of the finished units; a column without any value has a numeric type."""
     return with_numbers(pd.DataFrame(run.rows()))

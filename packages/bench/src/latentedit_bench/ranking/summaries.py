@@ -1,4 +1,4 @@
-"""What the rows of a run say: rankings at strength 1, curves over strengths, and the tables of both.
+"""Summaries of the rows of a run: rankings at strength 1, curves over strengths, and the tables of both.
 
 The primary measure is the error above the codec's,
 
@@ -48,13 +48,13 @@ SHOWN = {  # measures in the ranking, and what its columns are called
     "outside_change": "change outside",
     "side_effect": "side effects",
     "others_changed": "others changed",
-    "done": "asked for, done",
+    "done": "request fulfilled",
     "decomposability": "decomposability",
     "disentanglement": "SDE",
     "evaluations": "evaluations",
 }
 
-AT_ONE = (  # measures of the items that ask for a change, at strength 1
+AT_ONE = (  # measures of the items that request a change, at strength 1
     *("error", "effect", "leakage", "effectiveness", "decomposability", "disentanglement", "outside_change", "outside"),
     *("outside_psnr", "side_effect", "done", "others_changed", "evaluations"),
 )
@@ -65,7 +65,7 @@ CURVES = ("matched", "reached", "linearity", *(f"leakage at {wanted:g}" for want
 
 MEAN = "mean of attributes"  # the attribute of a row over all attributes, each with the same weight
 OVERALL = "all"  # the category of a row over all categories of PIE-Bench
-_KEYS = ("method", "item", "group", "kind", "asked")
+_KEYS = ("method", "item", "group", "kind", "requested")
 _BY_STRENGTH = ("error", "effect", "leakage", "effectiveness", "decomposability", "disentanglement")
 _ESTIMATE = [field.name for field in dataclasses.fields(Estimate)]
 
@@ -164,11 +164,11 @@ def means(rows: Table, by: Sequence[str], *measures: str) -> Table:
 
 
 def per_item(rows: Table) -> Table:
-    """One row a method and item that asks for a change, at strength 1: means over the seeds.
+    """One row per method and item that requests a change, at strength 1: means over the seeds.
 
-    Columns: "method", "item", "group", "kind", "asked", "seeds" (their number), "above", "above scaled", "scaled" (the
-    error of the change enlarged or shrunk to the whole effect), and those of `AT_ONE`. Without rows of the codec its
-    error counts as 0.
+    Columns: "method", "item", "group", "kind", "requested", "seeds" (their number), "above", "above scaled", "scaled"
+    (the error of the change enlarged or shrunk to the whole effect), and those of `AT_ONE`. Without rows of the codec,
+    its error counts as 0.
     """
     if not is_ranked(rows):
         raise ConfigError("no item has a right answer to rank by. Give the manifest truths")
@@ -215,13 +215,13 @@ def still(rows: Table) -> Table:
 
 
 def by_attribute(items: Table) -> Table:
-    """`PRIMARY` on each attribute that is asked for alone, and `MEAN`: every attribute weighs the same.
+    """`PRIMARY` on each attribute that is requested alone, and `MEAN`: every attribute weighs the same.
 
-    Where a part brings its color along, the item is of the part.
+    If a change of a part also changes its color, the item counts for the part.
     """
-    single = items[(items["kind"] == "single") & (items["asked"] != "")]
+    single = items[(items["kind"] == "single") & (items["requested"] != "")]
     keys = ["method", "attribute"]
-    single = single.assign(attribute=single["asked"].str.split(",").str[0])
+    single = single.assign(attribute=single["requested"].str.split(",").str[0])
     count = single.groupby(keys)[PRIMARY].transform("size")
     several = single.groupby("method")["attribute"].transform("nunique")
     weight = single.groupby("method")[PRIMARY].transform("size") / (count * several)
@@ -230,7 +230,7 @@ def by_attribute(items: Table) -> Table:
 
 
 def item_curves(rows: Table) -> Table:
-    """`CURVES` of each method and item that asks for a change: means over the seeds."""
+    """`CURVES` of each method and item that requests a change: means over the seeds."""
     found = [_curves(str(name), part) for name, part in rows[rows["effect"].notna()].groupby("method", sort=False)]
     return pd.concat(found, ignore_index=True)
 
@@ -244,15 +244,15 @@ def _curves(method: str, part: Table) -> Table:
     keys = ["item", "seed"]
     effects = part.pivot_table(index=keys, columns="strength", values="effect", sort=True)
     leakages = part.pivot_table(index=keys, columns="strength", values="leakage", sort=True).reindex(effects.index)
-    along, beside = effects.to_numpy(float), leakages.to_numpy(float)
+    effect, leakage = effects.to_numpy(float), leakages.to_numpy(float)
     strengths = np.array(effects.columns, dtype=np.float64)
     table = pd.DataFrame(
         {
-            "matched": matched_error(along, beside, 1.0),
-            "reached": leakage_at(along, beside, 1.0)[1].astype(float),
-            "linearity": linearity(along, strengths) if len(strengths) > 1 else np.nan,
+            "matched": matched_error(effect, leakage, 1.0),
+            "reached": leakage_at(effect, leakage, 1.0)[1].astype(float),
+            "linearity": linearity(effect, strengths) if len(strengths) > 1 else np.nan,
         }
-        | {f"leakage at {wanted:g}": np.minimum(leakage_at(along, beside, wanted)[0], 1) for wanted in EFFECTS},
+        | {f"leakage at {wanted:g}": np.minimum(leakage_at(effect, leakage, wanted)[0], 1) for wanted in EFFECTS},
         index=effects.index,
     )
     about = part.drop_duplicates("item").set_index("item")[["group", "kind"]]
@@ -261,10 +261,10 @@ def _curves(method: str, part: Table) -> Table:
 
 
 def by_strength(rows: Table) -> Table:
-    """What each method comes to at each strength, over the items that ask for a change."""
-    asking, keys = rows[rows["effect"].notna()], ["method", "strength"]
-    measures = [name for name in _BY_STRENGTH if name in asking]
-    return pd.concat([means(part, keys, *measures) for _, part in asking.groupby(keys, sort=False)], ignore_index=True)
+    """Each method's measures at each strength, over the items that request a change."""
+    changes, keys = rows[rows["effect"].notna()], ["method", "strength"]
+    measures = [name for name in _BY_STRENGTH if name in changes]
+    return pd.concat([means(part, keys, *measures) for _, part in changes.groupby(keys, sort=False)], ignore_index=True)
 
 
 def pie_bench_table(rows: Table) -> Table | None:
@@ -281,6 +281,6 @@ def pie_bench_table(rows: Table) -> Table | None:
             for metric in measured:
                 values = some.set_index("group")[metric].astype(float)
                 counts = {"rows": len(some), "nan": int((~np.isfinite(values)).sum())}
-                told = dataclasses.asdict(over_groups(values))
-                found.append({"method": method, "category": category, "metric": metric, **told, **counts})
+                estimate = dataclasses.asdict(over_groups(values))
+                found.append({"method": method, "category": category, "metric": metric, **estimate, **counts})
     return pd.DataFrame(found) if found else None

@@ -17,7 +17,7 @@ _INK = "#010203"  # stands for the color of the text around an SVG
 
 
 def write_curves(path: Path, found: Summaries) -> None:
-    """The plots beside each other, as a PNG."""
+    """The plots next to each other, as a PNG."""
     plots = _plots(found)
     figure = new_figure(len(plots))
     axes = panels(figure, list(plots))
@@ -67,12 +67,12 @@ def _draw_curves(found: Summaries, axis: Axes) -> None:
     shown = _shown(found)
     for name in found.order:
         part = found.curves[found.curves["method"] == name].set_index("measure")["mean"]
-        along, beside = (0.0, *EFFECTS), (0.0, *(float(part[f"leakage at {wanted:g}"]) for wanted in EFFECTS))
+        effect, leakage = (0.0, *EFFECTS), (0.0, *(float(part[f"leakage at {wanted:g}"]) for wanted in EFFECTS))
         if name in shown:
             color = COLORS[shown.index(name)]
-            axis.plot(along, beside, color=color, marker="o", markersize=4, label=name, zorder=2)
+            axis.plot(effect, leakage, color=color, marker="o", markersize=4, label=name, zorder=2)
         else:
-            axis.plot(along, beside, color="#999999", alpha=0.5, linewidth=0.8, zorder=1)
+            axis.plot(effect, leakage, color="#999999", alpha=0.5, linewidth=0.8, zorder=1)
     axis.set_ylim(0, 1)
     axis.set_xlabel("effect (1 is the whole change)")
     axis.set_ylabel("leakage (in the length of the whole change)")

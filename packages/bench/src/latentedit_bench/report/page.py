@@ -1,4 +1,4 @@
-"""Pages from templates. Those in HTML are one file in the house's style that asks for nothing from anywhere."""
+"""Pages from templates. Those in HTML are one file in the house's style without external resources."""
 
 import jinja2
 from markupsafe import Markup
@@ -19,7 +19,7 @@ def page(title: str, body: str) -> str:
     """A self-contained HTML5 document, light or dark as the reader's system is, that fits 360 px and prints.
 
     Each table scrolls in a box of its own. A click on a column's head sorts by the ``data-value`` of cells, or by their
-    text; cells that say "-" come last. The body is trusted.
+    text; cells with "-" come last. The body is trusted.
     """
     boxed = body.replace("<table", '<div class="table" tabindex="0"><table').replace("</table>", "</table></div>")
     return render("page.html", title=title, body=Markup(boxed))

@@ -47,20 +47,20 @@ def write_report(folder: Path, path: Path) -> None:
     run = RunFolder.read(folder)
     plan, rows = read_plan(run), table_of(run)
     if len(rows) == 0:
-        raise ConfigError(f"the run in {folder} has no results yet. Continue it: latentedit bench resume {folder}")
+        raise ConfigError(f"the run in {folder} has no results yet. Continue it: {run.manifest.command}")
     records, shown = run.records(), examples(folder, rows)
     found = Summaries.of(rows) if is_ranked(rows) else None
-    tables = [] if found is None else list(sections(found))
+    tables = [] if found is None else list(sections(found, plan.methods))
     pie_bench = pie_bench_table(rows)
     if pie_bench is not None:
-        says = (
+        description = (
             "At strength 1, over all categories, in the units of PIE-Bench's tables: as its code computes them "
             '("legacy") and with its errors fixed ("corrected"). They measure what stays the same outside the mask, so '
             "an editor that does nothing is best."
         )
         grid = pie_bench_grid(pie_bench, marked=OURS)
-        tables.append(Section(key="pie-bench", title="PIE-Bench's numbers", says=says, grid=grid))
-    tables.append(Section(key="cost", title="Cost", says="", grid=cost_grid(rows, records, marked=OURS)))
+        tables.append(Section(key="pie-bench", title="PIE-Bench's numbers", description=description, grid=grid))
+    tables.append(Section(key="cost", title="Cost", description="", grid=cost_grid(rows, records, marked=OURS)))
     title = f"Benchmark of {plan.data.name} by {plan.model}"
     body = render(
         "report.html",
@@ -117,11 +117,11 @@ def _chosen(part: Table) -> list[tuple[str, Mapping[str, Any]]]:
 
 def _example(folder: Path, method: str, place: str, row: Mapping[str, Any]) -> Example:
     changes = {str(name).removeprefix(TRUE_CHANGE): row[name] for name in row if str(name).startswith(TRUE_CHANGE)}
-    asked = ", ".join(name for name, moved in changes.items() if moved > _FEWEST_SURE)
+    differing = ", ".join(name for name, moved in changes.items() if moved > _FEWEST_SURE)
     item, values = str(row["item"]), {name: row[column] for column, name in _UNDER_EDITS.items() if column in row}
     numbers = {name: f"{value:.3f}" for name, value in values.items() if value is not None and np.isfinite(value)}
     about = ": ".join(filter(None, [str(row["kind"]), str(row["change"])]))
-    about += f"; the right answer differs in {asked}" if asked else ""
+    about += f"; the right answer differs in {differing}" if differing else ""
     return Example(
         place=place, item=item, about=about, numbers=numbers, view=_view(folder, method, item, place, numbers)
     )

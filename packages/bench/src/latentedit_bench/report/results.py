@@ -21,7 +21,7 @@ from latentedit_bench.tuning.search_spaces import ROLES, Roles
 from latentedit_keep.base.files import write_text
 from latentedit_keep.base.images import read_image, save_image
 
-_ITEMS = ("method", "item", "group", "kind", "asked", PRIMARY, "above scaled", "error", "effect", "leakage")
+_ITEMS = ("method", "item", "group", "kind", "requested", PRIMARY, "above scaled", "error", "effect", "leakage")
 """Columns of ``items.csv``: enough for every comparison, item by item."""
 
 _SHEET_ITEMS = 8
@@ -45,8 +45,8 @@ def write_results(folder: Path, rows: Table, roles: Roles = ROLES) -> list[Compa
         if frame is not None and len(frame):
             _write_csv(folder / f"{name}.csv", frame)
     lines = [*_head(folder)]
-    for one in sections(found):
-        lines += [f"## {one.title}", "", *markdown(one.grid, numbered=one.key == "ranking")]
+    for one in sections(found, read_plan(RunFolder.read(folder)).methods):
+        lines += [f"## {one.title}", "", *markdown(one.grid)]
         lines += [one.after, ""] if one.after else []
     write_text(folder / "ranking.md", "\n".join(lines) + "\n")
     write_curves(folder / "curves.png", found)
@@ -90,10 +90,10 @@ def _write_csv(path: Path, frame: Table) -> None:
 def _compared(comparisons: Sequence[Sequence[Comparison]]) -> Table:
     """The other's less ours as "MEASURE", and ours over the other's as "MEASURE ratio"."""
     rows = [
-        {"method": one.other, "measure": name, **dataclasses.asdict(told)}
+        {"method": one.other, "measure": name, **dataclasses.asdict(estimate)}
         for by_error in comparisons
         for one in by_error
-        for name, told in ((one.measure, one.difference), (f"{one.measure} ratio", one.ratio))
+        for name, estimate in ((one.measure, one.difference), (f"{one.measure} ratio", one.ratio))
     ]
     return pd.DataFrame(rows)
 

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from latentedit.batch.folder import UnitRecord
@@ -27,8 +27,8 @@ _OF_CURVES = {"matched": "matched error", "reached": "reaches it", "linearity": 
 class Cell:
     """One cell."""
 
-    text: str  # what it says
-    beside: str = ""  # in small letters, such as an interval
+    text: str  # its content
+    note: str = ""  # in small letters after it, such as an interval
     value: float | None = None  # what the column is sorted by; the text where it is None
     share: float | None = None  # length of the bar behind it, 0 to 1
 
@@ -40,6 +40,7 @@ class Grid:
     head: Sequence[str]  # names of columns
     rows: Sequence[Sequence[Cell]]  # of cells, the first of which names the row
     marked: str = ""  # name of the row that stands out
+    ranked: bool = False  # the value of the first cell of a row is its rank, None for rows that have none
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,60 +49,62 @@ class Section:
 
     key: str  # of links to it
     title: str  # its heading
-    says: str  # what it shows, for readers of the page
+    description: str  # what it shows, for readers of the page
     grid: Grid  # the table
     after: str = ""  # a line after it
 
 
-def number(value: float, *, digits: int = 3, beside: str = "", barred: bool = False) -> Cell:
+def number(value: float, *, digits: int = 3, note: str = "", barred: bool = False) -> Cell:
     """A cell that sorts by its number; a dash where there is none."""
     if not math.isfinite(value):
         return Cell(text="-")
     share = min(max(value, 0.0), 1.0) if barred else None
-    return Cell(text=f"{value:.{digits}f}", beside=beside, value=value, share=share)
+    return Cell(text=f"{value:.{digits}f}", note=note, value=value, share=share)
 
 
-def markdown(grid: Grid, *, numbered: bool = False) -> list[str]:
-    """The lines of a table, and an empty one; numbered, with a first column that counts the rows."""
+def markdown(grid: Grid) -> list[str]:
+    """The lines of a table and an empty one; a ranked one begins with a column of ranks."""
     rows = [[*grid.head], ["---"] * len(grid.head)]
-    rows += [[f"{cell.text} {cell.beside}".strip() for cell in row] for row in grid.rows]
-    if numbered:
-        rows = [[first, *row] for first, row in zip(["", "---", *map(str, range(1, len(rows)))], rows, strict=False)]
+    rows += [[f"{cell.text} {cell.note}".strip() for cell in row] for row in grid.rows]
+    if grid.ranked:
+        ranks = ["-" if row[0].value is None else f"{row[0].value:.0f}" for row in grid.rows]
+        rows = [[first, *row] for first, row in zip(["", "---", *ranks], rows, strict=True)]
     return [f"| {' | '.join(text.replace('|', chr(92) + '|') for text in row)} |" for row in rows] + [""]
 
 
-def sections(found: Summaries) -> Iterator[Section]:
-    """Every table of a run with right answers."""
+def sections(found: Summaries, methods: Sequence[MethodSpec]) -> Iterator[Section]:
+    """Every table of a run of some methods on items with right answers."""
+    untuned = {one.name for one in methods if not one.tuned}
     ours, order = found.ours, found.order
     yield Section(
         key="ranking",
         title="Ranking",
-        says="Sorted by the error above the codec's at strength 1, best first; 95 % intervals over images in brackets. "
-        '"codec alone" is not a method but the right answer after the model\'s encoder and decoder; "model floor" is '
-        "the same with the core of its change redrawn by the model from noise level 0.5. "
+        description="Sorted by the error above the codec's at strength 1, best first; 95 % intervals over images in "
+        'brackets. "codec alone" is not a method but the right answer after the model\'s encoder and decoder; "model '
+        'floor" is the same with the core of its change redrawn by the model from noise level 0.5. '
         '"local": the pixels change only where the change is strong. Bars run from 0 to 1.',
-        grid=ranking_grid(found, order),
+        grid=ranking_grid(found, order, untuned),
         after=found.too_few_seeds,
     )
     if found.comparisons:
         yield Section(
             key="compared",
             title=f"{ours} against every other method, paired",
-            says=f"Item by item: the other's error minus that of {ours}, above 0 where {ours} is better. Which is "
-            "better is decided by the error above the codec's; all settings were chosen on other images. "
+            description=f"Item by item: the other's error minus that of {ours}, above 0 where {ours} is better. Which "
+            "is better is decided by the error above the codec's; all settings were chosen on other images. "
             f"Refined methods are compared with {ours}, refined.",
             grid=comparison_grid(found),
         )
     if found.apart:
         title = "Editors that are not text editors in their papers"
-        says = "Requesting a change by text is our addition, and says little about the papers."
-        yield Section("apart", title, says, ranking_grid(found, found.apart))
+        description = "Requesting a change by text is our addition, and says little about the papers."
+        yield Section("apart", title, description, ranking_grid(found, found.apart, untuned))
     if found.curves is not None:
         yield Section(
             key="curves",
             title="Effect against leakage",
-            says="How much else changes on the way to the full change: lower is better. Strengths other than 1 mean "
-            "what we chose for most methods, so this is not a ranking.",
+            description="How much else changes on the way to the full change: lower is better. Strengths other than 1 "
+            "mean what we chose for most methods, so this is not a ranking.",
             grid=_wide(found.curves, order, ours, measure=_OF_CURVES),
         )
     grid = _wide(found.kinds, order, ours, column="kind")
@@ -110,8 +113,8 @@ def sections(found: Summaries) -> Iterator[Section]:
         yield Section(
             key="attributes",
             title="Error above the codec's by the requested attribute (items with one)",
-            says="Each item's error is relative to the requested change, so small parts of an image weigh as much as "
-            "large ones; likewise each attribute in the last column.",
+            description="Each item's error is relative to the requested change, so small parts of an image weigh as "
+            "much as large ones; likewise each attribute in the last column.",
             grid=_wide(found.attributes, order, ours, column="attribute"),
         )
     if len(found.still):
@@ -122,21 +125,22 @@ def sections(found: Summaries) -> Iterator[Section]:
         place=found.strengths["measure"].map({name: place for place, name in enumerate(_AT_STRENGTHS)}),
     )
     table = table.dropna(subset="place").sort_values(["place", "strength"], kind="stable")
-    yield Section(key="strengths", title="By strength", says="", grid=_wide(table, order, ours))
+    yield Section(key="strengths", title="By strength", description="", grid=_wide(table, order, ours))
 
 
-def ranking_grid(found: Summaries, methods: Sequence[str]) -> Grid:
-    """Some methods by all measures, in their order."""
+def ranking_grid(found: Summaries, names: Sequence[str], untuned: Set[str] = frozenset()) -> Grid:
+    """Methods by all measures, in their order; the right answers have no rank."""
     wide = {(row["method"], row["measure"]): row for row in found.table.to_dict("records")}
     known = [name for name in SHOWN if any(measure == name for _, measure in wide)]
+    ranks = {name: float(rank) for rank, name in enumerate((one for one in names if one not in ANSWERS), 1)}
     rows = [
         [
-            Cell(text=name, value=float(place)),
+            Cell(text=name, value=ranks.get(name), note="(not tuned)" if name in untuned else ""),
             *(_estimated(wide[name, one], digits=0 if one == "evaluations" else 3, measure=one) for one in known),
         ]
-        for place, name in enumerate(methods, 1)
+        for name in names
     ]
-    return Grid(head=["method", *(SHOWN[name] for name in known)], rows=rows, marked=found.ours)
+    return Grid(head=["method", *(SHOWN[name] for name in known)], rows=rows, marked=found.ours, ranked=True)
 
 
 def comparison_grid(found: Summaries) -> Grid:
@@ -146,8 +150,8 @@ def comparison_grid(found: Summaries) -> Grid:
         cells = [Cell(text=first.other)]
         for one in (first, *others):
             less, ratio = one.difference, one.ratio
-            cells.append(number(less.mean, digits=4, beside=between(less.low, less.high, 4)))
-            cells.append(number(ratio.mean, digits=2, beside=between(ratio.low, ratio.high, 2)))
+            cells.append(number(less.mean, digits=4, note=between(less.low, less.high, 4)))
+            cells.append(number(ratio.mean, digits=2, note=between(ratio.low, ratio.high, 2)))
         rows.append([*cells[:3], Cell(text=first.verdict), *cells[3:-2], cells[-1]])
     head = ["method", "above: its minus ours", "ours / its", "ours is better"]
     head += ["above, scaled: its minus ours", "ratio", "ratio with the codec's error"]
@@ -195,13 +199,16 @@ def method_grid(methods: Sequence[MethodSpec], *, marked: str) -> Grid:
     """The settings that each method ran with."""
     rows = [
         [
-            *(Cell(text=text) for text in (one.name, one.editor, "yes" if one.local else "no")),
+            *(
+                Cell(text=text)
+                for text in (one.name, one.editor, *("yes" if yes else "no" for yes in (one.tuned, one.local)))
+            ),
             number(one.gain),
             Cell(text=_plainly(one.settings)),
         ]
         for one in methods
     ]
-    return Grid(head=["method", "editor", "change kept local", "gain", "settings"], rows=rows, marked=marked)
+    return Grid(head=["method", "editor", "tuned", "change kept local", "gain", "settings"], rows=rows, marked=marked)
 
 
 def _wide(
@@ -218,8 +225,8 @@ def _wide(
 
 
 def _estimated(row: Mapping[str, Any], *, digits: int = 3, measure: str = "") -> Cell:
-    beside = between(row["low"], row["high"], digits) if digits else ""
-    return number(float(row["mean"]), digits=digits, beside=beside, barred=measure in _BARRED)
+    note = between(row["low"], row["high"], digits) if digits else ""
+    return number(float(row["mean"]), digits=digits, note=note, barred=measure in _BARRED)
 
 
 def _plainly(settings: Mapping[str, Any]) -> str:

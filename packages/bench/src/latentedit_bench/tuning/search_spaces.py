@@ -43,7 +43,7 @@ class SearchSpace:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Roles:
-    """What the rows of a ranking are, beside the text editors that are compared with ours."""
+    """What the rows of a ranking are, apart from the text editors that are compared with ours."""
 
     ours: str = OURS  # the row that is compared with every other
     family: Set[str] = frozenset((OURS,))  # rows of Encode, Identify, Manipulate, ours among them: no rivals
@@ -133,7 +133,7 @@ _TABLE: Mapping[str, Any] = yaml.safe_load(
 )
 
 SEARCH_SPACES = tuple(_read(_TABLE))
-"""Every method of the benchmark; those that share an editor and its candidates beside each other."""
+"""Every method of the benchmark; those that share an editor and its candidates next to each other."""
 
 ENDS: Mapping[str, tuple[float | None, float | None]] = {  # by names of settings, or the last part of them
     name: (ends.get("from"), ends.get("to")) for ends in _TABLE["ends"] for name in ends["of"]
@@ -209,9 +209,12 @@ def neighbors(best: Settings, tried: Sequence[Settings]) -> Iterator[dict[str, A
     steps = list(edges(best, tried).items())
     for name, values in _ranges(best, tried).items():
         own = _at(best, name)
-        beside = [max((v for v in values if v < own), default=None), min((v for v in values if v > own), default=None)]
+        adjacent = [
+            max((v for v in values if v < own), default=None),
+            min((v for v in values if v > own), default=None),
+        ]
         steps += [
-            (name, _rounded((own + other) / 2, whole=isinstance(own, int))) for other in beside if other is not None
+            (name, _rounded((own + other) / 2, whole=isinstance(own, int))) for other in adjacent if other is not None
         ]
     for name, value in steps:
         changed = _changed(best, name, value)

@@ -36,6 +36,7 @@ from latentedit_bench.tuning.search_spaces import (
     at_budget,
     edges,
     neighbors,
+    search_space,
     without_steps,
 )
 from latentedit_keep.base.files import plain, write_text
@@ -216,8 +217,8 @@ def already_tuned(path: Path, model: Backbone, dataset: Dataset) -> set[str]:
     """Methods that a file holds, found on the same model and data; of another model it is refused."""
     if not path.exists():
         return set()
-    methods, told = _read_tuning(path, model, "Move it away")["methods"], _about(dataset).items()
-    return {name for name, one in methods.items() if one.get("data") and one["data"].items() <= told}
+    methods, about = _read_tuning(path, model, "Move it away")["methods"], _about(dataset).items()
+    return {name for name, one in methods.items() if one.get("data") and one["data"].items() <= about}
 
 
 def _read_tuning(path: Path, model: Backbone, remedy: str) -> dict[str, Any]:
@@ -247,27 +248,34 @@ def store_best(name: str, path: Path) -> None:
     write_settings(folder, {"editors": editors, "benchmark": known | best})
 
 
-def stored_methods(model: Backbone, names: Sequence[str] | None = None) -> list[Method]:
+def stored_methods(model: Backbone, data: Dataset, names: Sequence[str] | None = None) -> list[Method]:
     """The methods whose settings a model's folder has; see `tuned_methods`."""
-    return _methods(model, model.defaults.get("benchmark", {}), names, f"the folder of {model.name}")
+    return _methods(model, data, model.defaults.get("benchmark", {}), names, f"the folder of {model.name}")
 
 
-def tuned_methods(path: Path, model: Backbone, names: Sequence[str] | None = None) -> list[Method]:
-    """The methods of a file of settings, each with its best; editors without settings run with their defaults."""
-    return _methods(model, _read_tuning(path, model, "Tune again")["methods"], names, str(path))
+def tuned_methods(path: Path, model: Backbone, data: Dataset, names: Sequence[str] | None = None) -> list[Method]:
+    """The methods of a file of settings, each with its best, and ours as the model stores it.
+
+    Other editors run with their defaults and as many steps as the budget pays for on the data, with a warning.
+    """
+    return _methods(model, data, _read_tuning(path, model, "Tune again")["methods"], names, str(path))
 
 
-def _methods(model: Backbone, known: Mapping[str, Any], names: Sequence[str] | None, where: str) -> list[Method]:
-    """`OURS` as the model stores it, others with the settings that are known."""
+def _methods(
+    model: Backbone, data: Dataset, known: Mapping[str, Any], names: Sequence[str] | None, where: str
+) -> list[Method]:
     found: list[Method] = []
     for name in names or [OURS, *known]:
         if name in known:
-            found += planned_methods([{"name": name, **known[name], "settings": known[name]["best"]}])
+            one = {key: value for key, value in known[name].items() if key in ("local", "gain")}
+            editor = editor_class(known[name]["editor"]).from_dict(known[name]["best"])
+            found.append(Method(name=name, editor=editor, **one))
         elif name in EDITORS.points():
             editor = make_editor(name, model)
-            found.append(Method(name=name, editor=editor, local=localizes(editor, model)))
             if name != OURS:
-                warnings.warn(f"{name} has no tuned settings in {where}, and runs with its defaults", stacklevel=3)
+                warnings.warn(f"{name} is not tuned: {where} has no settings for it", stacklevel=3)
+                editor = _at_budget_or_default(search_space(name), editor, prepare(model, data.items[:1]))
+            found.append(Method(name=name, editor=editor, local=localizes(editor, model), tuned=name == OURS))
         elif any(name == one.name for one in SEARCH_SPACES):
             raise ConfigError(f"{where} has no settings of {name!r}. Find them with `latentedit bench tune`")
         else:
@@ -275,13 +283,9 @@ def _methods(model: Backbone, known: Mapping[str, Any], names: Sequence[str] | N
     return found
 
 
-def planned_methods(plan: Sequence[Mapping[str, Any]]) -> tuple[Method, ...]:
-    """Methods from what a plan says of them: "editor" and "settings", and the fields of `Method`."""
-    names = {field.name for field in dataclasses.fields(Method)} - {"editor"}
-    return tuple(
-        Method(
-            editor=editor_class(one["editor"]).from_dict(one["settings"]),
-            **{name: value for name, value in one.items() if name in names},
-        )
-        for one in plan
-    )
+def _at_budget_or_default(space: SearchSpace, editor: Editor, batch: Prepared) -> Editor:
+    """With the steps that the budget pays for; unchanged if it does not pay for one."""
+    try:
+        return at_budget(space, without_steps(editor.to_dict(), space), batch.latent)
+    except ConfigError:
+        return editor

@@ -62,7 +62,7 @@ _LOSES = {"TIFF": {"texts"}, "JPEG": {"texts"}, "WEBP": {"dpi", "texts"}, "BMP":
 _MOST_JPEG_EXIF_BYTES = 65_533  # a segment has 16 bits for its length, which includes these two bytes
 _MOST_JPEG_XMP_BYTES = 65_504  # likewise, without the name of the segment
 _MOST_DPI = 65_535  # 16 bits in JFIF
-_INCH = 0.0254  # metres
+_INCH = 0.0254  # meters
 _XMP = "XML:com.adobe.xmp"
 _TIFF_XMP = 700  # tag
 # TIFF tags that describe the storage of the pixels or that are carried separately.

@@ -1,4 +1,4 @@
-"""A domain of a third party, ``examples/stranger``: its counterfactuals, areas and open task."""
+"""A domain of a third party, ``examples/plugin``: its counterfactuals, areas and open task."""
 
 import math
 import runpy
@@ -13,20 +13,20 @@ from latentedit.core.plugins import DOMAINS
 from latentedit_bench.data.counterfactual import SIZES, counterfactual
 from latentedit_bench.data.loading import load_dataset
 from latentedit_bench.domains import base
-from latentedit_bench.domains.base import Domain, domain, measured_areas, scalable
+from latentedit_bench.domains.base import Domain, load_domain, measured_areas, scalable
 from latentedit_bench.open_task.scoring import score_item
 from latentedit_bench.open_task.task import TaskSpec, task_items, write_task
 
-EXAMPLE = Path(__file__).parents[3] / "examples" / "stranger" / "src" / "stranger" / "domain.py"
+EXAMPLE = Path(__file__).parents[3] / "examples" / "plugin" / "src" / "plugin" / "domain.py"
 
 
 @pytest.fixture(autouse=True)
 def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     squares = runpy.run_path(str(EXAMPLE))["Squares"]
     monkeypatch.setattr(type(DOMAINS), "load", lambda *_: squares)
-    base.domain.cache_clear()
+    base.load_domain.cache_clear()
     yield
-    base.domain.cache_clear()
+    base.load_domain.cache_clear()
 
 
 @pytest.mark.parametrize("captions", ["full", "partial", "paraphrased", "wrong"])
@@ -41,16 +41,16 @@ def test_its_counterfactuals_are_a_data_set(captions: str) -> None:
         assert item.mask is not None
         differ = (np.asarray(item.image()) != np.asarray(item.truth())).any(2)
         assert np.array_equal(item.mask(), differ)
-        assert differ.any() == bool(item.about["asked"])
-        for name in filter(None, item.about["asked"].split(",")):
+        assert differ.any() == bool(item.about["requested"])
+        for name in filter(None, item.about["requested"].split(",")):
             assert name in item.target_caption
 
 
 def test_its_areas_are_those_of_the_renderer() -> None:
     """A square of 30 x 30 pixels on a wall of 64 x 64."""
-    assert isinstance(domain("squares"), Domain)
+    assert isinstance(load_domain("squares"), Domain)
     square = 30**2 / 64**2
-    assert measured_areas(domain("squares"), scenes=2) == pytest.approx({"square": square, "wall": 1 - square})
+    assert measured_areas(load_domain("squares"), scenes=2) == pytest.approx({"square": square, "wall": 1 - square})
 
 
 def test_it_has_an_open_task(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_it_has_an_open_task(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     items[0].answers[1.0]().save(tmp_path / items[0].output_file(1))
     (row,) = score_item(items[0], tmp_path, keep=False)
     assert (row["error"], row["effect"]) == (0, 1)
-    assert math.isnan(row["done"]), "this world has no classifier"
-    monkeypatch.delattr(type(domain("squares")), "render_at")
+    assert math.isnan(row["done"]), "this domain has no classifier"
+    monkeypatch.delattr(type(load_domain("squares")), "render_at")
     with pytest.raises(ConfigError, match="draws at one size only: it lacks render_at"):
         scalable("squares")

@@ -1,8 +1,8 @@
-"""What the baselines share: the arguments of one edit, and the base of editors that walk the model's own levels."""
+"""One edit: what `Editor.move` gets, and what most methods compute from it."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-from typing import Literal, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal, TypeVar
 
 from jaxtyping import Float
 from torch import Tensor
@@ -11,11 +11,11 @@ from latentedit.core.condition import Condition
 from latentedit.core.flow import LevelGrid
 from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed, noise_like
-from latentedit.core.settings import Count, Start, settings
+from latentedit.core.settings import Start
 from latentedit.core.solvers import Field, each_step
-from latentedit.editors.base import Editor, unit_guidance
 from latentedit.latents.inversion import End, InversionTrace, invert
 from latentedit.latents.joint import JointLatent
+from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField, arriving, unguided
 
 Item = TypeVar("Item")
@@ -27,19 +27,43 @@ Under = Literal["empty", "source"]  # the text of an inversion: none, or the ima
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Edit:
-    """The arguments of `Editor.edit` at one strength that is not 0, and what most methods compute from them."""
+    """Images, source and target text, strength and seed of one edit, with what most methods compute from them.
 
-    name: str  # of the editor, its progress and its stream of noise
-    latent: JointLatent  # the images, under the source text c0
-    target: Condition  # the target text c1, one per image
+    `Editor.edit` makes one for each strength that is not 0. One notation for all: x is the clean latent, e noise of
+    variance 1, s a noise level from 0 (data) to 1 (noise), ``z = (1 - s) x + s e``, c0 the source and c1 the target
+    text, ``v(z, s, c)`` the velocity ``E[e - x | z, c]``, which the network predicts.
+
+    Evaluations are counted per image: a velocity is one, under classifier-free guidance `branches`, a product with the
+    network's Jacobian two. Noise, progress, texts and grids cost none.
+
+    Args:
+        name: of the editor; its progress and its stream of noise are named after it.
+        latent: the encoded images: clean latents ``[b, *latent]``, captions, and the source text c0.
+        target: the target text c1, one per image.
+        strength: how far to go: a finite number but 0; 1 is the full change.
+        strengths: all strengths of the call but 0; see `once`.
+        seed: random seed: one, whose noise all images share, or one per image.
+        progress: called with a name, the steps done and their total; None where nobody listens.
+    """
+
+    name: str
+    latent: JointLatent
+    target: Condition
     strength: float
-    seed: Seed
-    progress: Progress | None
+    strengths: tuple[float, ...] = ()
+    seed: Seed = 0
+    progress: Progress | None = None
+    shared: dict[str, Any] = dataclasses.field(default_factory=dict[str, Any], repr=False)
 
     @property
     def x(self) -> Latents:
-        """The clean latents of the images."""
+        """The clean latents of the images, ``[b, *latent]``."""
         return self.latent.z
+
+    @property
+    def backbone(self) -> Backbone:
+        """The model."""
+        return self.latent.backbone
 
     @property
     def text(self) -> Condition:
@@ -49,17 +73,36 @@ class Edit:
     @property
     def texts(self) -> tuple[Condition, Condition]:
         """c0 and c1 at a guidance weight of 1, where it is an input, as `Backbone.velocity` takes them."""
-        backbone = self.latent.backbone
-        return unguided(backbone, self.latent.condition), unguided(backbone, self.target)
+        return unguided(self.backbone, self.latent.condition), unguided(self.backbone, self.target)
 
     def texts_towards(self, level: float) -> tuple[Condition, Condition]:
         """`texts` for a step that ends at a level, see `arriving`."""
-        backbone, (source, target) = self.latent.backbone, self.texts
-        return arriving(backbone, source, level), arriving(backbone, target, level)
+        source, target = self.texts
+        return arriving(self.backbone, source, level), arriving(self.backbone, target, level)
 
     def under(self, text: Under) -> JointLatent:
         """The images under the text of an inversion."""
         return self.latent.with_prompt("") if text == "empty" else self.latent
+
+    def path(self, steps: int, level: Start = 1.0) -> LevelGrid:
+        """The model's own grid of levels for these images, from a level down to its clean end.
+
+        Args:
+            steps: of the model's full grid, from noise to data; the path has those below ``level``.
+            level: where the path starts or an inversion ends: a level in (0, 1], or "24/28", where 24 of 28 steps are
+                left.
+        """
+        return self.latent.path(steps, level)
+
+    def branches(self, guidance: float) -> int:
+        """Evaluations of a velocity at a guidance weight: 1 at weight 1 and where the weight is an input, else 2."""
+        return self.backbone.capabilities.branches(guidance)
+
+    def once(self, key: str, compute: Callable[[], Item]) -> Item:
+        """What all strengths of a call share, such as an inversion: computed for the first, kept for the others."""
+        if key not in self.shared:
+            self.shared[key] = compute()
+        return self.shared[key]
 
     def steps(self, levels: Sequence[float], name: str = "") -> Iterator[tuple[int, float, float]]:
         """The steps of a walk over levels, see `each_step`; reports progress under a name, the editor's by default."""
@@ -86,8 +129,8 @@ class Edit:
         Walks of variance-preserving models end at the model's clean end, which may lie below the lowest level that the
         network was trained on.
         """
-        field = GuidedField(backbone=self.latent.backbone, condition=condition, guidance=guidance)
-        low, high = self.latent.backbone.capabilities.s_min, self.latent.backbone.capabilities.s_max
+        field = GuidedField(backbone=self.backbone, condition=condition, guidance=guidance)
+        low, high = self.backbone.capabilities.s_min, self.backbone.capabilities.s_max
         if (low, high) == (0, 1):
             return field
         return lambda z, s: field(z, s.clamp(low, high))
@@ -96,13 +139,12 @@ class Edit:
         self, source_guidance: float, target_guidance: float, *, times: int = 1
     ) -> tuple[GuidedField, GuidedField]:
         """The velocities under source and target of a batch that is repeated, which share one empty text if guided."""
-        backbone, count = self.latent.backbone, len(self.latent)
         unguided = source_guidance == target_guidance == 1
-        empty = None if unguided else backbone.null(self.target).expand(count).repeat(times)
+        empty = None if unguided else self.backbone.null(self.target).expand(len(self.latent)).repeat(times)
 
         def field(text: Condition, guidance: float) -> GuidedField:
             condition = text.repeat(times)
-            return GuidedField(backbone=backbone, condition=condition, guidance=guidance, unconditional=empty)
+            return GuidedField(backbone=self.backbone, condition=condition, guidance=guidance, unconditional=empty)
 
         return field(self.latent.condition, source_guidance), field(self.target, target_guidance)
 
@@ -113,57 +155,6 @@ class Edit:
     def ddim_inversion(self, grid: LevelGrid, time: End | None, latent: JointLatent | None = None) -> InversionTrace:
         """The inversion of the images, or of other latents, for a plain way back."""
         latent = self.latent if latent is None else latent
+        # A DDIM step evaluates at the noisier of its two levels; public inversions keep that on the way up.
         end: End = "end" if latent.backbone.capabilities.predicts_noise else "start"
         return invert(latent, grid, time=time or end, progress=self.progress)
-
-
-class Baseline(Editor):
-    """An editor that gets the arguments of each strength as one `Edit`. Subclasses write `_move`."""
-
-    __slots__ = ()
-
-    def _edit(
-        self, latent: JointLatent, target: Condition, *, strength: float, seed: Seed, progress: Progress | None
-    ) -> Latents:
-        edit = Edit(name=self.name, latent=latent, target=target, strength=strength, seed=seed, progress=progress)
-        return self._move(edit)
-
-    def _move(self, edit: Edit) -> Latents:
-        """The edited latents."""
-        raise NotImplementedError(f"the editor {self.name!r} has no _move")
-
-
-@settings
-class PathEditor(Baseline):
-    """An editor whose cost depends on the number of steps of the model's grid below its level.
-
-    Its settings named "guidance" are weights of classifier-free guidance; 1 is the conditional velocity. Subclasses
-    write `_cost`, or `evaluations` where the cost depends on more.
-
-    Args:
-        level: where the path starts or an inversion ends: a level in (0, 1], or "24/28", where 24 of 28 steps are left.
-        steps: of the model's full grid; an edit walks the part below ``level``.
-    """
-
-    level: Start = 0.9
-    steps: Count = 28
-
-    def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
-        """Network evaluations for the steps of this model's grid below ``level``."""
-        if strength == 0:
-            return 0
-        one_branch = latent.backbone.capabilities.branches(0.0) == 1
-        editor = dataclasses.replace(self, **unit_guidance(type(self))) if one_branch else self
-        return editor._cost(self._path(latent).steps)
-
-    def _cost(self, k: int) -> int:
-        """Network evaluations per image of an edit in k steps, on a model with classifier-free guidance."""
-        raise NotImplementedError(f"the editor {self.name!r} has neither _cost nor evaluations")
-
-    def _path(self, latent: JointLatent) -> LevelGrid:
-        return latent.path(self.steps, self.level)
-
-
-def branches(guidance: float) -> int:
-    """Evaluations of a velocity under classifier-free guidance: two, but one at weight 1, the conditional velocity."""
-    return 1 if guidance == 1 else 2

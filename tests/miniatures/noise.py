@@ -9,15 +9,7 @@ import torch
 from diffusers import DDIMScheduler
 
 from latentedit.core.rng import seeded
-from latentedit.testing.miniatures.parts import (
-    T5_WIDTH,
-    autoencoder_kl,
-    clip_text,
-    draw_weights,
-    miniature,
-    saved,
-    t5_text,
-)
+from latentedit.testing.miniature import T5_WIDTH, autoencoder_kl, clip_text, draw_weights, miniature, saved, t5_text
 
 TrainedFor = Literal["epsilon", "v_prediction", "sample"]
 """The target of a U-Net's training."""

@@ -9,9 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from latentedit.testing.miniatures.flow import miniature_sd3
-from latentedit.testing.miniatures.noise import miniature_ddpm, miniature_sd
-from latentedit.testing.miniatures.parts import WORDS, clip_tokenizer
+from latentedit.testing.miniature import WORDS, clip_tokenizer, miniature_sd3
+from tests.miniatures.noise import miniature_ddpm, miniature_sd
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 

@@ -1,4 +1,4 @@
-"""A domain: a world whose images can be drawn, described, changed and read. See `latentedit_bench.domains.base`."""
+"""A domain: images that can be drawn, described, changed and read. See `latentedit_bench.domains.base`."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ Scene = tuple[int, str, str]  # where the square is, its color, the wall's
 class Squares:
     """A square on a wall, 64 x 64 pixels; the place of the square tells the splits apart."""
 
-    name = "stranger-world"
+    name = "plugin-domain"
     credits = "Squares, drawn by the example."
     values: ClassVar = {"square": tuple(COLORS), "wall": tuple(COLORS)}
     ordered: ClassVar = {}
@@ -60,7 +60,7 @@ class Squares:
         return caption.split()
 
     def read(self, pixels: object) -> list[Scene]:
-        raise NotImplementedError("train a classifier for this world")
+        raise NotImplementedError("train a classifier for this domain")
 
     def images(self, model: str, count: int) -> None:
         return None

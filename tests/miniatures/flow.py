@@ -1,8 +1,6 @@
 """Pipelines that predict a flow: Stable Diffusion 3, FLUX and their relatives; ``seed`` draws every weight."""
 
-import functools
 import inspect
-from pathlib import Path
 from typing import Any, Literal
 
 import diffusers
@@ -10,21 +8,15 @@ import torch
 import transformers
 from diffusers import FlowMatchEulerDiscreteScheduler
 
-from latentedit.testing.miniatures.parts import (
-    T5_WIDTH,
-    WORDS,
-    autoencoder_kl,
+from latentedit.testing.miniature import T5_WIDTH, WORDS, autoencoder_kl, clip_text, miniature, t5_text
+from tests.miniatures.parts import (
     autoencoder_qwen,
-    clip_text,
     gemma2_text,
     glm_text,
-    miniature,
     mistral3_text,
     qwen3_text,
     qwen3_vl_processed,
     qwen_vl_text,
-    saved,
-    t5_text,
 )
 
 _FLUX_VAE = {"scaling_factor": 0.3611, "shift_factor": 0.1159}
@@ -40,45 +32,6 @@ _SINGLE_AND_DOUBLE: dict[str, Any] = {
 
 _diffusers: Any = diffusers
 """Annotations of constructors there name schedulers, autoencoders and tuples more narrowly than the code takes them."""
-
-
-@functools.partial(miniature, order=("transformer", "vae", "text_encoder", "text_encoder_2", "text_encoder_3"))
-def sd3_pipeline(*, t5: bool, channels: int = 16) -> Any:
-    """Stable Diffusion 3: two layers, two heads, images of 64 px, latents of 8 x 8.
-
-    Args:
-        t5: with the third text encoder; without it, its two parts are None.
-        channels: of the latent; 16 as in SD3.
-    """
-    return _diffusers.StableDiffusion3Pipeline(
-        **clip_text(8, projected=True),
-        **clip_text(16, "_2", projected=True, pad_token="!", activation="gelu"),
-        **(t5_text(32, "_3") if t5 else {"tokenizer_3": None, "text_encoder_3": None}),
-        vae=autoencoder_kl(
-            channels, scaling_factor=1.5305, shift_factor=0.0609, use_quant_conv=False, use_post_quant_conv=False
-        ),
-        transformer=diffusers.SD3Transformer2DModel(
-            sample_size=8,
-            patch_size=2,
-            in_channels=channels,
-            out_channels=channels,
-            num_layers=2,
-            num_attention_heads=2,
-            attention_head_dim=8,
-            joint_attention_dim=32,
-            caption_projection_dim=16,
-            pooled_projection_dim=24,
-            pos_embed_max_size=12,
-            dual_attention_layers=(0,),
-            qk_norm="rms_norm",
-        ),
-        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
-    )
-
-
-def miniature_sd3(folder: Path, *, t5: bool, channels: int = 16, seed: int = 0) -> Path:
-    """Save `sd3_pipeline` and return the folder, which is made if it does not exist."""
-    return saved(sd3_pipeline(t5=t5, channels=channels, seed=seed), folder)
 
 
 @miniature
