@@ -1,6 +1,7 @@
 """Fixtures of several test folders."""
 
 import contextlib
+import functools
 import gc
 import io
 import multiprocessing
@@ -19,6 +20,7 @@ from latentedit_keep.base import images
 from tests.installed import COLORS, installed
 
 if TYPE_CHECKING:
+    from latentedit.latents.joint import Familiarity
     from tests.browser import Browser
     from tests.editors.colors import ColorBackbone
 
@@ -116,21 +118,30 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
         with temporary(path) as file:
             yield Full(file)
 
-    monkeypatch.setattr(Image.Image, "save", write)
-    monkeypatch.setattr(images, "atomic_file", written)
+    for owner, name, replacement in ((Image.Image, "save", write), (images, "atomic_file", written)):
+        monkeypatch.setattr(owner, name, replacement)
 
 
 @pytest.fixture
 def forked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers of a run are forked, so that they need no imports."""
     forking = SimpleNamespace(get_context=lambda _: multiprocessing.get_context("fork"))
-    monkeypatch.setattr("latentedit.batch.executors.multiprocessing", forking)
-    monkeypatch.setattr("latentedit.batch.executors.PAUSE_S", 0.02)
+    for name, value in {"multiprocessing": forking, "PAUSE_S": 0.02}.items():
+        monkeypatch.setattr(f"latentedit.batch.executors.{name}", value)
 
 
 @pytest.fixture
-def requested_rows(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], list[int]]:
+def unknown_images(monkeypatch: pytest.MonkeyPatch) -> "Callable[..., Familiarity]":
+    """Let every model report every image as unknown, or as the given fields of `Familiarity`, from the call on."""
+    from tests.guard.unknown import not_known
+
+    return functools.partial(not_known, monkeypatch)
+
+
+@pytest.fixture
+def requested_rows() -> "Iterator[Callable[[Any], list[int]]]":
     """Given a model, a list to which each call of its network adds its number of rows."""
+    models: list[Any] = []
 
     def watch(backbone: Any) -> list[int]:
         rows: list[int] = []
@@ -140,10 +151,13 @@ def requested_rows(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], list[int]
             rows.append(len(z))
             return network(z, s, condition)
 
-        monkeypatch.setattr(backbone, "_velocity", watched)
+        backbone._velocity = watched
+        models.append(backbone)
         return rows
 
-    return watch
+    yield watch
+    for backbone in models:
+        vars(backbone).pop("_velocity", None)
 
 
 @pytest.fixture(scope="session")

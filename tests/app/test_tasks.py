@@ -7,7 +7,7 @@ import re
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,6 @@ from tests.display.pages import opened
 from tests.editing.discoveries import known_basis
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray, noisy
-from tests.guard.unknown import not_known
 
 pytestmark = pytest.mark.slow
 
@@ -163,8 +162,10 @@ def test_changes_have_their_own_strengths_and_a_method(page: Client, tmp_path: P
     assert "no direction to save" in (saved(page, "save-direction") or page.values["le-message"])
 
 
-def test_an_unknown_image_is_edited_only_after_a_second_click(page: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    not_known(monkeypatch)
+def test_an_unknown_image_is_edited_only_after_a_second_click(
+    page: Client, unknown_images: Callable[..., object]
+) -> None:
+    unknown_images()
     page.do("le-edit")
     assert "Edit it anyway</button>" in page.values["le-message"]
     assert entries(page) == 1

@@ -1,7 +1,6 @@
 """The tasks of a visitor without a page: edit, undo, save, stop, and rejected requests."""
 
 import dataclasses
-import functools
 import itertools
 import json
 import threading
@@ -16,11 +15,10 @@ from PIL import Image
 import latentedit as le
 from latentedit.app.fragments import facts
 from latentedit.app.models import Models
-from latentedit.app.visitor import STRENGTHS, Change, StoppedError, VisitorSession
+from latentedit.app.visitor import MAX_ENTRIES, STRENGTHS, Change, StoppedError, VisitorSession
 from latentedit.core.errors import ConfigError, ImageError, LatentEditError, RegistryError
 from latentedit.editing.outputs import read_record, same_image
 from latentedit.editing.session import Session
-from latentedit.geometry.local_basis import local_basis
 from latentedit.latents.images import SourceImage
 from tests.app.servers import EIM, RED, SCENE, opened, png
 from tests.editing.discoveries import widen
@@ -111,8 +109,7 @@ def test_undo_returns_the_edited_image_even_if_its_strength_was_changed_later(vi
         visit.undo(model="colors")
 
 
-def test_the_history_is_limited(visit: VisitorSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("latentedit.app.visitor.MAX_ENTRIES", 4)
+def test_the_history_is_limited(visit: VisitorSession) -> None:
     first = visit.edit([RED], **EIM)
     visit.edit([Change(text="red => green")], **{**EIM, "caption": first.caption})
     assert [entry.title for entry in visit.entries] == ["original", "gray => red (1)", "red => green (1)"]
@@ -120,10 +117,10 @@ def test_the_history_is_limited(visit: VisitorSession, monkeypatch: pytest.Monke
     for index in (-1, 3):
         with pytest.raises(ConfigError):
             visit.go_to(index)
-    for _ in range(3):
+    for _ in range(MAX_ENTRIES - 1):
         visit.go_to(0)
         visit.edit([RED], **EIM)
-    assert len(visit.entries) == 4
+    assert len(visit.entries) == MAX_ENTRIES
     assert visit.entries[0].before is None
 
 
@@ -176,7 +173,6 @@ def test_saved_images_and_directions_can_be_opened_again(
 @pytest.mark.nightly
 def test_discovered_directions_are_applied(visit: VisitorSession, monkeypatch: pytest.MonkeyPatch) -> None:
     widen(monkeypatch)
-    monkeypatch.setattr("latentedit.app.visitor.local_basis", functools.partial(local_basis, steps=2))
     found = visit.discover(model="colors", rank=1, level=0.5)
     assert len(found.directions) == len(visit.discovered) == 1
     entry = visit.edit([Change(text=visit.discovered[0])], **EIM)
@@ -234,9 +230,9 @@ def test_damaged_and_too_large_images_are_rejected(colors: ColorBackbone, tmp_pa
     for side in (5001, 9999):
         header = png_header(side, side)  # nothing behind it could be decoded
         (tmp_path / "large.png").write_bytes(header)
-        with pytest.raises(ImageError, match="25"):
+        with pytest.raises(ImageError):
             visit.drop("original", tmp_path / "large.png")
-        with pytest.raises(ImageError, match="4"):
+        with pytest.raises(ImageError):
             visit.open(header, "large.png", model="colors")
     assert (visit.current, visit.pair) == (None, {})
     entry = VisitorSession(Models(ColorBackbone())).open(png(noisy()), "a.png", model="colors")

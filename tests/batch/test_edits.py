@@ -5,7 +5,7 @@ import functools
 import json
 import pickle
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -193,18 +193,15 @@ def test_one_failure_does_not_affect_the_rest_of_the_batch(model: Backbone, imag
 
 
 def test_unknown_images_raise_no_warning(
-    model: Backbone, images: list[EditJob], monkeypatch: pytest.MonkeyPatch
+    model: Backbone, images: list[EditJob], unknown_images: Callable[..., object]
 ) -> None:
     """Their rows state it."""
-
-    def doubtful(*_: object) -> None:
-        warnings.warn("unknown", UnknownImageWarning, stacklevel=2)
-        raise ConfigError("enough")
-
-    monkeypatch.setattr(verbs, "edit_images", doubtful)
+    unknown_images()
+    work = cut(model, images[:1], EditRequest(method="sdedit", strength=(0.1,), force=True))
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert [failure.why for failure in done(cut(model, images), 0).failures] == ["enough", "enough"]
+        warnings.simplefilter("error", UnknownImageWarning)
+        made = done(work, 0)
+    assert ([row["knowledge"] for row in made.rows], made.failures) == (["unknown"], [])
 
 
 def test_a_run_has_its_rows_in_order(model: Backbone, images: list[EditJob], tmp_path: Path) -> None:

@@ -1,18 +1,23 @@
 """``latentedit caption``: the caption of the model's captioner."""
 
-import importlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from torch import Tensor
 
+from latentedit.core.plugins import CAPTIONERS
 from latentedit.latents.captions.base import AttributeReader
 from tests.commands import Command, Ran
+from tests.installed import installed
 from tests.latents.fake_endpoint import fake_endpoint, states
 
 
 class Reader(AttributeReader):
+    def __init__(self, backbone: object) -> None:
+        pass
+
     def caption(self, pixels: Tensor) -> list[str]:
         return [f"an image of {pixels.shape[-1]} px"] * len(pixels)
 
@@ -21,20 +26,20 @@ class Reader(AttributeReader):
 
 
 @pytest.fixture
-def reader(monkeypatch: pytest.MonkeyPatch) -> None:
-    importlib.import_module("latentedit.editing.verbs")  # imports the real function before it is replaced
-    monkeypatch.setattr("latentedit.latents.encode.captioner_for", lambda _: Reader())
+def reader(tmp_path: Path) -> Iterator[tuple[object, ...]]:
+    """Options that select a captioner of an installed package."""
+    with installed(tmp_path, {CAPTIONERS.group: {"size": "tests.cli.test_caption:Reader"}}):
+        yield ("--captioner", "size")
 
 
-@pytest.mark.usefixtures("reader")
-def test_caption_and_attributes(command: Command, image: Path, miniature: Path) -> None:
-    outcome = command("caption", image, "--model", miniature)
+def test_caption_and_attributes(command: Command, image: Path, miniature: Path, reader: tuple[object, ...]) -> None:
+    outcome = command("caption", image, "--model", miniature, *reader)
     lines = outcome.out.splitlines()
     assert outcome.code == 0
     assert lines[0].startswith("an image of ")
     assert [line.split() for line in lines[1:]] == [["mouth", "smile"], ["hair", "color", "black"]]
-    assert command("caption", image, "--model", miniature, "--quiet").out.count("\n") == 1
-    facts = json.loads(command("caption", image, "--model", miniature, "--json").out)
+    assert command("caption", image, "--model", miniature, *reader, "--quiet").out.count("\n") == 1
+    facts = json.loads(command("caption", image, "--model", miniature, *reader, "--json").out)
     assert facts["attributes"] == {"mouth": "smile", "hair_color": "black"}
 
 

@@ -12,6 +12,7 @@ from tools import hardware
 
 from latentedit.editors.eim import EIM
 from latentedit.editors.refinement import Refinement
+from latentedit.models import placement
 from latentedit.models.known import known_models
 from latentedit.models.loading import CONFIGURATIONS
 from tests.commands import Command
@@ -96,38 +97,47 @@ def test_a_hub_id_needs_only_its_configurations(command: Command, light: Path, m
     assert found["vae"]["bytes"]["bfloat16"] == found["vae"]["bytes"]["float32"] == 4 * found["vae"]["parameters"]
 
 
-def test_a_model_that_does_not_load_or_fit_is_reported(
-    command: Command, light: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def memory(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """Free bytes of each kind of device, all of which exist; those of this machine until they are set."""
+    sizes, free_bytes = dict[str, float](), placement.free_bytes
+    machine = {
+        "free_bytes": lambda device: int(sizes[device.type]) if sizes else free_bytes(device),
+        "existing_device": torch.device,
+    }
+    for name, function in machine.items():
+        monkeypatch.setattr(placement, name, function)
+    return sizes
+
+
+def test_a_model_that_does_not_load_or_fit_is_reported(command: Command, light: Path, memory: dict[str, float]) -> None:
     assert list(checks(command, "--model", light, "--device", "cpu", code=1)["checks"])[-1] == "load"
-    monkeypatch.setattr("latentedit.models.placement.free_bytes", lambda device: 1000)
+    memory["cpu"] = 1000
     facts = checks(command, "--model", light, "--device", "cpu", code=1)
     assert facts["fits"] is None
     assert list(facts["checks"])[-1] == "fits"
 
 
 def test_known_models_are_described_offline(
-    command: Command, unloaded: None, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    command: Command, unloaded: None, environment: dict[str, str], memory: dict[str, float]
 ) -> None:
     """With the command for this machine: exact weights, else rounded ones, and smaller models if none fits."""
     environment["HF_HUB_OFFLINE"] = "1"
-    sizes = {"cpu": 64e9, "cuda": 24e9}
-    monkeypatch.setattr("latentedit.models.placement.free_bytes", lambda device: int(sizes[device.type]))
-    monkeypatch.setattr("latentedit.models.placement.existing_device", torch.device)
+    memory |= {"cpu": 64e9, "cuda": 24e9}
     gpu = ("--model", KLEIN, "--device", "cuda")
     facts = checks(command, *gpu)
     assert facts["fits"] == {"dtype": "bfloat16", "placement": "resident"}
-    memory = facts["checks"]["GPU"]["bytes"]
-    assert memory["bfloat16"] - memory["fp8 storage"] == facts["checks"]["transformer"]["parameters"]
+    needed = facts["checks"]["GPU"]["bytes"]
+    assert needed["bfloat16"] - needed["fp8 storage"] == facts["checks"]["transformer"]["parameters"]
     assert facts["checks"]["command"]["found"].endswith(f"{KLEIN} --device cuda --dtype bfloat16 --placement resident")
     cost = facts["checks"]["cost of an edit"]
     assert cost["evaluations"]["eim"] == EIM().search.evaluations(guided=1) + Refinement().evaluations
     assert cost["generation"] == 4
-    sizes["cuda"] = 21e9
+    memory["cuda"] = 21e9
     dev = checks(command, "--model", "black-forest-labs/FLUX.1-Kontext-dev", "--device", "cuda")
     assert dev["fits"] == {"dtype": "bfloat16", "placement": "model", "storage": "fp8"}
     assert dev["checks"]["command"]["found"].endswith("--storage fp8")
-    sizes["cpu"] = 15e9  # through which the weights pass
+    memory["cpu"] = 15e9  # too little for the weights
     found = checks(command, *gpu, code=1)["checks"]
     small = ["stabilityai/stable-diffusion-xl-base-1.0", "stable-diffusion-v1-5/stable-diffusion-v1-5"]
     assert found["fits"]["smaller"] == small

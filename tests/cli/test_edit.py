@@ -5,7 +5,7 @@ import json
 import re
 import shlex
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,6 @@ from latentedit.editing.outputs import read_record, same_image
 from latentedit.latents.captions.endpoint import VisionEndpoint
 from tests.commands import Command, Ran, Refused
 from tests.display.pages import data_of, rebuilt
-from tests.guard.unknown import not_known
 from tests.latents.fake_endpoint import FakeEndpoint, fake_endpoint, states
 
 pytestmark = pytest.mark.slow
@@ -75,9 +74,8 @@ def test_an_edit_writes_a_viewer(ran: Ran, arguments: list[object], tmp_path: Pa
 
 @pytest.fixture
 def endpoint(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEndpoint]:
-    """A captioning server on this machine, with a short timeout and no pauses between attempts."""
+    """A captioning server on this machine, with a short timeout."""
     hasty = functools.partial(VisionEndpoint, timeout_seconds=0.3)
-    monkeypatch.setattr("openai._base_client.time.sleep", lambda _: None)
     monkeypatch.setattr("latentedit.latents.captions.endpoint.VisionEndpoint", hasty)
     with fake_endpoint() as server:
         environment |= {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": KEY, "NO_PROXY": "127.0.0.1"}
@@ -123,9 +121,9 @@ def test_quiet_and_debug_affect_only_the_output(command: Command, arguments: lis
 
 
 def test_unknown_images_are_edited_only_with_force(
-    command: Command, refused: Refused, arguments: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: Command, refused: Refused, arguments: list[object], tmp_path: Path, unknown_images: Callable[..., object]
 ) -> None:
-    not_known(monkeypatch)
+    unknown_images()
     assert "me.png" in refused(*arguments)
     many = command("edit", tmp_path, *arguments[2:], "-o", tmp_path / "run")
     assert many.code == 1

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from latentedit.batch import executors
 from latentedit.core.errors import ConfigError
 from latentedit.editing.request import EditRequest
 from latentedit.latents.joint import JointLatent
@@ -121,6 +122,9 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, Any]]:
         monkeypatch.setattr(place, name, stopped)
         return report
 
+    terminal = (type(sys.stderr), "isatty", lambda _: True)
+    for owner, name, function in (terminal, (executors, "suitable_workers", lambda device, units: 4)):
+        monkeypatch.setattr(owner, name, function, raising=False)
     return watch
 
 
@@ -135,14 +139,11 @@ def test_options_reach_the_function(
     line: str,
     target: str,
     quiet: bool,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """On a terminal, progress is shown unless --quiet is given."""
     Path("words.txt").write_text("a hat\n\n a cap \n")
-    monkeypatch.setattr(type(sys.stderr), "isatty", lambda _: True, raising=False)
     words = [str(miniature) if word == "MODEL" else word for word in shlex.split(line)]
     words += [] if "calibrate" in line else ["--model", str(miniature)]
-    monkeypatch.setattr("latentedit.batch.executors.suitable_workers", lambda device, units: 4)
     report = watched(target)
     outcome = command(*words, *(["--quiet"] if quiet else []))
     assert "replaced" in outcome.err, outcome.err

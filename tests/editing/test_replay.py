@@ -166,7 +166,7 @@ def test_another_mask_or_model_is_rejected(colors: ColorBackbone) -> None:
             replay(masked, colors, gray(), mask=mask)
     assert replay(masked, colors, gray(), mask=half_mask((8, 8)))[0].record == masked
     colors.fingerprint = "another-2"
-    with pytest.raises(ConfigError, match="another-2"):
+    with pytest.raises(ConfigError):
         replay(masked, colors, gray(), mask=half_mask((8, 8)))
 
 

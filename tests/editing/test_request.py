@@ -174,7 +174,7 @@ def test_the_docstring_of_edit_describes_every_option() -> None:
 
 def test_options_of_encoding_are_rejected_for_a_latent(model: Backbone) -> None:
     latent = encode(model, images()[0], source_prompt=FROM)
-    with pytest.raises(ConfigError, match="mask"):
+    with pytest.raises(ConfigError):
         verbs.sweep(latent, prompt=TO, strengths=[1], mask=Image.new("L", (40, 56)))
 
 

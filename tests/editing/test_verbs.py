@@ -5,6 +5,7 @@ import functools
 import io
 import math
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,10 @@ from latentedit.editors.eim import BELOW, BEYOND, EIM, WITHIN, Arm
 from latentedit.editors.refinement import Refinement
 from latentedit.latents.captions.change import Change
 from latentedit.latents.encode import ChangeLike, encode
+from latentedit.latents.joint import Familiarity
 from tests.editing.test_undo import half_mask
 from tests.editors.colors import ColorBackbone, ColorReader
 from tests.editors.edits import gray, levels, noisy
-from tests.guard.unknown import not_known
 
 pytestmark = pytest.mark.slow
 
@@ -322,17 +323,19 @@ def test_a_direction_without_captions_can_be_reversed(colors: ColorBackbone) -> 
     assert torch.allclose(further.latent.z, opposite.latent.z, atol=1e-6)
 
 
-def test_an_unknown_image_is_rejected_without_force(colors: ColorBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
-    not_known(monkeypatch, number=9.5, reason="style")
+def test_an_unknown_image_is_rejected_without_force(
+    colors: ColorBackbone, unknown_images: Callable[..., Familiarity]
+) -> None:
+    unknown_images(number=9.5, reason="style")
     with colors.count() as cost, pytest.raises(UnknownImageError, match=r"9\.5"):
         edit(colors, noisy(), force=False, prompt="green")
     assert cost.evaluations == 0
 
 
 def test_an_unknown_image_is_edited_with_a_warning_and_its_own_verdict(
-    colors: ColorBackbone, monkeypatch: pytest.MonkeyPatch
+    colors: ColorBackbone, unknown_images: Callable[..., Familiarity]
 ) -> None:
-    knowledge = not_known(monkeypatch, reason="style", caption_fits=True)
+    knowledge = unknown_images(reason="style", caption_fits=True)
     with pytest.warns(UnknownImageWarning, match="style"):
         result = edit(colors, noisy(), prompt="green")
     assert result.knowledge == knowledge
@@ -341,7 +344,7 @@ def test_an_unknown_image_is_edited_with_a_warning_and_its_own_verdict(
     assert result.cost.guard_evaluations == 6
     assert result.measures["knowledge"] == knowledge
     for state, notes in (("doubtful", 2), ("known", 0)):
-        not_known(monkeypatch, state=state, caption_fits=True)
+        unknown_images(state=state, caption_fits=True)
         with warnings.catch_warnings():
             warnings.simplefilter("error", UnknownImageWarning)
             other = edit(colors, noisy(), prompt="green", force=False)

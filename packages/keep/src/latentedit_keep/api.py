@@ -1,4 +1,4 @@
-"""Keep only an editor's change, on the original's own pixels. Needs OpenCV; no model and no torch."""
+"""Copy only an editor's change onto the original's own pixels. Needs OpenCV; neither a model nor torch."""
 
 import dataclasses
 import importlib.metadata
@@ -236,7 +236,7 @@ def keep(
         original: 8 or 16 bits.
         edited: the output of any editor, of any size.
         mask: white where a change may be kept, of the original's size.
-        strength: 0 is the original, bit for bit; 1 the whole change.
+        strength: 0 is the original, bit for bit; 1 the full change.
         only: numbers of the separate changes to keep; all of them by default.
 
     Raises:
@@ -366,7 +366,7 @@ def keep_again(
 
 
 def wrap_pipeline(pipe: Callable[..., Any], *, strength: float = 1.0) -> Callable[..., "KeepResult | list[KeepResult]"]:
-    """Wrap a diffusers pipeline, or anything called like one, so that it changes nothing but what it was asked to.
+    """Wrap a diffusers pipeline, or anything called like one, so that it changes only what was requested.
 
     Args:
         pipe: called with ``prompt`` and ``image``, with transparent parts on white; its output has ``images``.

@@ -1,6 +1,6 @@
-"""The exact path: images that are the same bit for bit but for the change, as retouching and paste-back make them.
+"""Pairs that are identical, bit for bit, except for the change, as after retouching and paste-back.
 
-Nothing has to be aligned, corrected or separated from noise there: the change is every pixel that differs.
+They need neither alignment nor color correction nor a noise model: the change is every pixel that differs.
 """
 
 import numpy as np

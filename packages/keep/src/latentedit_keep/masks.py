@@ -1,4 +1,4 @@
-"""Masks of every convention: white, transparent or the only other color is where an image may change."""
+"""Masks of every convention: the image may change where they are white, transparent or of the second color."""
 
 import numpy as np
 

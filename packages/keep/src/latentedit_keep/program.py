@@ -1,4 +1,4 @@
-"""How the program ends, whichever commands it has; and the program of this package alone: check, keep and mcp."""
+"""Exit codes and signals of the program with any commands, and the program of this package: check, keep and mcp."""
 
 import errno
 import functools

@@ -1,4 +1,4 @@
-"""Alpha is content: where it differs, and what an opaque edit says of a transparent original."""
+"""Transparency: changes of alpha, and opaque edits of transparent originals."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,1 +1,1 @@
-"""What the library and its products share: errors, files, the console, images, color, geometry of pixels."""
+"""Shared by keep and the library: errors, files, console output, images, colors and pixel geometry."""

@@ -1,4 +1,4 @@
-"""Processes that work for another one."""
+"""Worker processes."""
 
 import multiprocessing
 import os
@@ -6,7 +6,7 @@ import threading
 
 
 def end_with_parent() -> None:
-    """End this process when the one that started it ends, also by ``kill -9``: nobody waits for its work any more."""
+    """End this process when its parent ends, also by ``kill -9``."""
     if (parent := multiprocessing.parent_process()) is not None:
 
         def follow() -> None:
