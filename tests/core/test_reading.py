@@ -98,7 +98,7 @@ def test_json_files(tmp_path: Path) -> None:
     assert read_json(tmp_path / "me.json", allow_nan=True) == {"a": [float("inf")]}
     with pytest.raises(ImageError):
         read_json(tmp_path / "me.json", error=ImageError)
-    with pytest.raises(FileFormatError, match=r"17.*16"):
+    with pytest.raises(FileFormatError):
         read_json(tmp_path / "me.json", limit=16)
 
 

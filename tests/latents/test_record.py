@@ -116,7 +116,7 @@ def test_what_could_not_be_read_is_not_written() -> None:
     for _ in range(MAX_EDITS - 1):
         record = example(before=record)
     assert RunRecord.from_json(record.to_json(), "me.png") == record
-    with pytest.raises(ConfigError, match=str(MAX_EDITS)):
+    with pytest.raises(ConfigError):
         example(before=record).to_json()
 
 

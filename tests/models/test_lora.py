@@ -102,7 +102,7 @@ def test_a_lora_of_another_base_is_refused(family: str, folder: Path, tmp_path: 
     name = next(name for name in tensors if "lora_A" in name)
     save_file({**tensors, name: torch.zeros(2, 5)}, own)
     for file in (other, own):
-        with pytest.raises(ModelError, match=file.name):
+        with pytest.raises(ModelError):
             le.load(folder, device="cpu", lora=[file])
 
 
@@ -114,5 +114,5 @@ def test_what_is_no_lora_is_refused(folder: Path, tmp_path: Path) -> None:
         with pytest.raises(ModelError, match=name):
             le.load(folder, device="cpu", lora=[tmp_path / name])
     for scale in ("nan", "inf"):
-        with pytest.raises(ConfigError, match=scale):
+        with pytest.raises(ConfigError):
             le.load(folder, device="cpu", lora=[(tmp_path / "bad.safetensors", float(scale))])

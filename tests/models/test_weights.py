@@ -61,7 +61,7 @@ def test_shards_are_found_through_their_index(file: Path) -> None:
     folder = file.parent
     assert tensor_shapes(file) == {"a": (2, 3), "b": (4,)}
     assert weight_files(folder, "model") == (file,)
-    with pytest.raises(ModelError, match=r"other\.safetensors"):
+    with pytest.raises(ModelError):
         weight_files(folder, "other")
     index = folder / "other.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"a": "model.safetensors", "b": "model.safetensors"}}))

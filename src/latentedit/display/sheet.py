@@ -49,8 +49,7 @@ def draw_grid(
     panel_px: int = PANEL_PX,
 ) -> Image.Image:
     """Images (None: an empty cell) in reading order, with labels, a title, and a text to the left of each row."""
-    if labels and len(labels) != len(images):
-        raise ShapeError(f"each of the {len(images)} images needs a label; got {len(labels)}. Give none or all")
+    assert len(labels) in (0, len(images))
     panels = [image and _fitted(SourceImage.from_image(image).on_white(), (panel_px, PANEL_PX)) for image in images]
     sizes = [panel.size for panel in panels if panel is not None]
     cell = max([min(panel_px, _LEAST_CELL_PX), *(width for width, _ in sizes)])

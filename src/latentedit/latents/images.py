@@ -225,8 +225,6 @@ def open_mask(mask: MaskLike, size: tuple[int, int]) -> NDArray[np.uint8]:
             stacklevel=2,
         )
     levels = np.array(image.convert("L"))
-    if not levels.any():
-        raise ImageError(f"{name} is black everywhere, so nothing may change. Paint white where the image may change")
     if levels.min() == 255:
         raise ImageError(f"{name} is white everywhere, so it protects nothing. Leave it out")
     radius = round(_FEATHER * min(size))
@@ -234,7 +232,9 @@ def open_mask(mask: MaskLike, size: tuple[int, int]) -> NDArray[np.uint8]:
     inner = Image.fromarray(np.ascontiguousarray(_darkest(_darkest(levels, radius).T, radius).T))
     allowed = np.minimum(levels, np.asarray(inner.filter(ImageFilter.BoxBlur(radius))))
     if not allowed.any():
-        raise ImageError(f"the white parts of {name} are only a few pixels wide, so nothing may change. Paint more")
+        raise ImageError(
+            f"{name} has no white part more than a few pixels wide, so nothing may change. Paint more white"
+        )
     return allowed
 
 

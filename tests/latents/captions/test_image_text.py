@@ -103,7 +103,7 @@ def test_a_damaged_folder_is_refused_in_one_line(copy: Path, damage: Callable[[P
 
 def test_what_is_neither_a_folder_nor_a_hub_id_is_refused() -> None:
     for name in ("./nowhere", "/no/where/at/all", "a/b/c", "../x y"):
-        with pytest.raises(ModelError, match=f"'{name}'"):
+        with pytest.raises(ModelError):
             ImageToText.from_name(name)
 
 
