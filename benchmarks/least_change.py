@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from latentedit_bench.known_pairs.cases import PHOTOGRAPHS, photograph
+from latentedit_bench.known_pairs.cases import PHOTOGRAPHS, load_photograph
 from latentedit_keep.base.files import write_text
 from latentedit_keep.checking import check
 
@@ -35,7 +35,7 @@ def main() -> None:
     found: dict[float, list[bool]] = {share: [] for share in SIDES}
     for number, name in enumerate(PHOTOGRAPHS["calibration"]):
         for width in WIDTHS:
-            image = Image.fromarray(photograph(name))
+            image = Image.fromarray(load_photograph(name))
             image = image.resize((width, round(width * image.height / image.width)), Image.Resampling.LANCZOS)
             for share in SIDES:
                 for draw in range(chosen.draws):

@@ -32,7 +32,7 @@ from matplotlib import figure
 from PIL import Image
 
 from latentedit.cli.main import run as command_line
-from latentedit.core.files import pack
+from latentedit.core.files import pack_tensors
 from latentedit.editing.outputs import write_together
 from latentedit.models import registry
 from latentedit.testing.miniature import miniature_sd3
@@ -102,7 +102,7 @@ def write(folder: Path, version: int = 1) -> int:
         image, text = noise(10 * number + version, (48, 48)), f"{version} " * 2000
         save_image(image, folder / f"{number}.png", record=text, payload=text.encode())
         with atomic_file(folder / f"{number}.safetensors") as file:
-            file.write(pack({"a": torch.full((5000,), float(version))}, {"b": text}))
+            file.write(pack_tensors({"a": torch.full((5000,), float(version))}, {"b": text}))
         write_text(folder / f"{number}.txt", text)
         both = [functools.partial(save_image, image), functools.partial(write_text, text=text)]
         names = (folder / f"{number}.both.png", folder / f"{number}.both.json")

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MOST = 2.0  # replaced words in 1,000 lines of prose
 WHOLE = frozenset(("bar", "over", "say", "tell"))  # replaced only where they are a whole name
 PLAIN = WHOLE | frozenset(("ask", "asked", "asks", "decides", "says", "tells", "world"))  # ordinary English in prose
-EXTERNAL = frozenset(("to_world",))  # names that other libraries define
+EXTERNAL = frozenset(("tell", "to_world"))  # names that other libraries define
 _ROW = re.compile(r"^\| [^|]+ \| [^|]* \| ([^|]+) \|$", re.MULTILINE)
 _PART = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _KEY = re.compile(r"[rbf]*([\"'])([A-Za-z_]+)\1\Z")
@@ -32,7 +32,7 @@ def replaced() -> frozenset[str]:
 def in_name(name: str, words: frozenset[str]) -> set[str]:
     """The replaced words that an identifier contains."""
     parts = {part.lower() for part in _PART.findall(name)} if name not in EXTERNAL else set[str]()
-    return (parts & words - WHOLE) | ({name} & words & WHOLE)
+    return (parts & words - WHOLE) | ({name} & words & WHOLE - EXTERNAL)
 
 
 def names(path: Path) -> Iterator[tuple[int, str]]:

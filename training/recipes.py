@@ -11,7 +11,7 @@ import numpy as np
 from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 
-from latentedit.guard.calibration import Calibration, calibrate_guard, calibrate_no_change, keep_calibration
+from latentedit.guard.calibration import GuardCalibration, calibrate_guard, calibrate_no_change, keep_calibration
 from latentedit.latents.drawing import write_reference
 from latentedit.models.model_settings import read_settings, write_settings
 from latentedit.models.registry import bundled_folder, load
@@ -84,7 +84,7 @@ def train_model(name: str, trainer: Trainer) -> Path:
 
 def _measure(folder: Path, domain: AttributeDomain, trainer: Trainer) -> None:
     """Calibrate a text-to-image model and measure its quality, and write both into its settings."""
-    captions = [domain.full_caption(scene) for scene in domain.draw("calibration", Calibration().images, 22)]
+    captions = [domain.full_caption(scene) for scene in domain.draw("calibration", GuardCalibration().images, 22)]
     write_settings(folder, _SHARED[domain.name] | {"sizes": [domain.side] * 3, "guidance": 2.0})
     write_reference(folder, captions[0])
     model = load(folder)

@@ -14,14 +14,14 @@ from torch import Tensor
 
 from latentedit.app.models import Models
 from latentedit.app.serve import serving
-from latentedit.app.visitor import Change, VisitorSession
+from latentedit.app.visitor import PageChange, VisitorSession
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray
 from tests.installed import COLORS, installed
 
 SCENE = "gray room, a hat, a wall"  # the color model reads only the first word; changes can name the rest
 
-RED = Change(text="gray => red")
+RED = PageChange(text="gray => red")
 EIM = {"model": "colors", "method": "eim", "caption": SCENE}
 
 

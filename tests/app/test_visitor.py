@@ -15,7 +15,7 @@ from PIL import Image
 import latentedit as le
 from latentedit.app.fragments import facts
 from latentedit.app.models import Models
-from latentedit.app.visitor import MAX_ENTRIES, STRENGTHS, Change, StoppedError, VisitorSession
+from latentedit.app.visitor import MAX_ENTRIES, STRENGTHS, PageChange, StoppedError, VisitorSession
 from latentedit.core.errors import ConfigError, ImageError, LatentEditError, RegistryError
 from latentedit.editing.outputs import read_record, same_image
 from latentedit.editing.session import Session
@@ -49,7 +49,11 @@ def test_an_edit_equals_the_sweep_of_the_library(colors: ColorBackbone, visit: V
 
 
 def test_several_changes_have_their_own_strengths_and_cross_talk(colors: ColorBackbone, visit: VisitorSession) -> None:
-    wishes = [dataclasses.replace(RED, strength=0.5), Change(text="a hat => a scarf", strength=1.0), Change(text=" ")]
+    wishes = [
+        dataclasses.replace(RED, strength=0.5),
+        PageChange(text="a hat => a scarf", strength=1.0),
+        PageChange(text=" "),
+    ]
     with pytest.raises(ConfigError):  # the model knows no hats
         visit.edit(wishes, **EIM)
     red = visit.edit([RED], **EIM).edit
@@ -57,7 +61,9 @@ def test_several_changes_have_their_own_strengths_and_cross_talk(colors: ColorBa
     assert red is not None
     (direction,) = red.directions.values()
     visit.directions["mine.safetensors"] = direction
-    both = visit.edit([dataclasses.replace(RED, strength=0.5), Change(text="mine.safetensors", strength=0.25)], **EIM)
+    both = visit.edit(
+        [dataclasses.replace(RED, strength=0.5), PageChange(text="mine.safetensors", strength=0.25)], **EIM
+    )
     assert both.edit is not None
     last = both.edit.results[-1]
     assert last.cross_talk is not None
@@ -78,7 +84,7 @@ def test_other_methods_edit_towards_the_target_caption(colors: ColorBackbone, vi
     with pytest.raises(ConfigError):
         visit.direction_files()
     visit.go_to(0)
-    wishes = [dataclasses.replace(RED, strength=0.5), Change(text="a hat => a scarf", strength=0.5)]
+    wishes = [dataclasses.replace(RED, strength=0.5), PageChange(text="a hat => a scarf", strength=0.5)]
     both = visit.edit(wishes, **more).edit
     assert both is not None
     assert [one.strength for one in both.results] == [0.5 * one for one in STRENGTHS]
@@ -92,7 +98,7 @@ def test_other_methods_edit_towards_the_target_caption(colors: ColorBackbone, vi
 def test_undo_returns_the_edited_image_even_if_its_strength_was_changed_later(visit: VisitorSession) -> None:
     first = visit.edit([RED], **EIM)
     before = first.image.image
-    second = visit.edit([Change(text="red => green")], **{**EIM, "caption": first.caption})
+    second = visit.edit([PageChange(text="red => green")], **{**EIM, "caption": first.caption})
     visit.go_to(1)
     visit.settle(0.5)
     assert visit.current is visit.entries[3], "the entry with a later edit stays"
@@ -111,7 +117,7 @@ def test_undo_returns_the_edited_image_even_if_its_strength_was_changed_later(vi
 
 def test_the_history_is_limited(visit: VisitorSession) -> None:
     first = visit.edit([RED], **EIM)
-    visit.edit([Change(text="red => green")], **{**EIM, "caption": first.caption})
+    visit.edit([PageChange(text="red => green")], **{**EIM, "caption": first.caption})
     assert [entry.title for entry in visit.entries] == ["original", "gray => red (1)", "red => green (1)"]
     assert visit.go_to(1) is first
     for index in (-1, 3):
@@ -127,7 +133,7 @@ def test_the_history_is_limited(visit: VisitorSession) -> None:
 def test_other_strengths_are_computed_exactly(colors: ColorBackbone, visit: VisitorSession) -> None:
     """Also if the image was edited before at another strength with the same change."""
     more = {**EIM, "caption": visit.edit([RED], **EIM).caption}
-    visit.edit([Change(text="red => blue")], **more)
+    visit.edit([PageChange(text="red => blue")], **more)
     visit.go_to(1)
     result = visit.settle(0.6)
     latent = le.encode(colors, gray(), source_prompt=SCENE)
@@ -136,7 +142,7 @@ def test_other_strengths_are_computed_exactly(colors: ColorBackbone, visit: Visi
     assert visit.current is not None
     assert same_image(result.image, wanted.image)
     assert same_image(visit.current.image.image, wanted.image)
-    onward = visit.edit([Change(text="red => green")], **more).edit
+    onward = visit.edit([PageChange(text="red => green")], **more).edit
     assert onward is not None
     assert same_image(onward.results[0].image, wanted.image)
     with pytest.raises(ConfigError):
@@ -166,7 +172,7 @@ def test_saved_images_and_directions_can_be_opened_again(
     visit.go_to(0)
     names = [visit.add_direction(tmp_path / file.name, model="colors") for _ in range(2)]
     assert names == ["gray-red.safetensors", "gray-red-2.safetensors"]
-    again = visit.edit([Change(text=names[0])], **EIM)
+    again = visit.edit([PageChange(text=names[0])], **EIM)
     assert same_image(again.image.image, edited)
 
 
@@ -175,7 +181,7 @@ def test_discovered_directions_are_applied(visit: VisitorSession, monkeypatch: p
     widen(monkeypatch)
     found = visit.discover(model="colors", rank=1, level=0.5)
     assert len(found.directions) == len(visit.discovered) == 1
-    entry = visit.edit([Change(text=visit.discovered[0])], **EIM)
+    entry = visit.edit([PageChange(text=visit.discovered[0])], **EIM)
     assert not same_image(entry.image.image, gray())
 
 
@@ -251,7 +257,7 @@ def test_damaged_and_too_large_images_are_rejected(colors: ColorBackbone, tmp_pa
     ],
 )
 def test_invalid_requests_are_rejected(
-    visit: VisitorSession, wishes: list[Change], more: dict[str, str], message: str
+    visit: VisitorSession, wishes: list[PageChange], more: dict[str, str], message: str
 ) -> None:
     with pytest.raises(LatentEditError, match=message):
         visit.edit(wishes, **{**EIM, **more})

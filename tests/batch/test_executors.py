@@ -14,7 +14,15 @@ import torch
 
 from latentedit._version import __version__
 from latentedit.batch import executors as executors_module
-from latentedit.batch.executors import Executor, check_model, run_here, run_processes, run_work, suitable_workers, timed
+from latentedit.batch.executors import (
+    Executor,
+    check_same_model,
+    run_here,
+    run_processes,
+    run_work,
+    suitable_workers,
+    timed,
+)
 from latentedit.batch.folder import CLAIMS, RunFolder, UnitResult
 from latentedit.core.errors import ConfigError, ModelError, OutputError
 from tests.batch.small_work import FORK, SmallWork, alive, begin, killed_alone, made, small_work, wait_until
@@ -301,7 +309,7 @@ def test_the_seconds_of_a_unit_are_measured_unless_it_reports_them(work: SmallWo
 
 def test_another_model_or_version_is_rejected() -> None:
     spec = {"latentedit": __version__, "model": "portraits", "model_fingerprint": "a"}
-    check_model(spec, "a")
+    check_same_model(spec, "a")
     for other, fingerprint in ((spec, "b"), (spec | {"latentedit": "99.0"}, "a")):
         with pytest.raises(ModelError):
-            check_model(other, fingerprint)
+            check_same_model(other, fingerprint)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.settings import Count, Level, check, from_plain, to_plain
+from latentedit.core.settings import Count, Level, check_value, from_plain, to_plain
 from latentedit.directions.hsds import HSDS, Filter
 from latentedit.editors.eim import EIM
 
@@ -73,13 +73,13 @@ def test_all_problems_come_at_once_and_a_copy_is_checked_like_the_first() -> Non
 
 
 def test_arguments_are_checked_by_the_same_types() -> None:
-    check(Level, level=1.0)
-    check(Count, steps=1)
-    check(Count, steps=10_000)
-    check(Filter, filter="newton")
+    check_value(Level, level=1.0)
+    check_value(Count, steps=1)
+    check_value(Count, steps=10_000)
+    check_value(Filter, filter="newton")
     with pytest.raises(ConfigError):
-        check(Level, level=0)
+        check_value(Level, level=0)
     with pytest.raises(ConfigError):
-        check(Count, steps=True)
+        check_value(Count, steps=True)
     with pytest.raises(ConfigError, match="newton"):
-        check(Filter, filter="newtown")
+        check_value(Filter, filter="newtown")

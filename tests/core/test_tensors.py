@@ -13,7 +13,7 @@ from torch import Tensor
 
 from latentedit.core import files as tensor_file
 from latentedit.core.errors import FileFormatError
-from latentedit.core.files import MAX_BYTES, MAX_HEADER_BYTES, pack, read_tensor_file, unpack
+from latentedit.core.files import MAX_BYTES, MAX_HEADER_BYTES, pack_tensors, read_tensor_file, unpack_tensors
 
 NAMES = ("z", "tokens", "pooled", "preview")
 TWO: dict[str, Any] = {
@@ -49,11 +49,11 @@ def test_what_is_packed_is_unpacked_bit_for_bit_and_in_one_order() -> None:
         "preview": torch.arange(256).to(torch.uint8),
     }
     metadata = {name: f"{name}é\n" for name in "hgfedcba"}
-    data = pack(report, metadata)
-    found, texts = unpack(data, "me", allowed=NAMES)
+    data = pack_tensors(report, metadata)
+    found, texts = unpack_tensors(data, "me", allowed=NAMES)
     assert all_bits(found) == all_bits(report)
     assert texts == metadata
-    assert pack(dict(reversed(report.items())), dict(reversed(metadata.items()))) == data
+    assert pack_tensors(dict(reversed(report.items())), dict(reversed(metadata.items()))) == data
     (length,) = struct.unpack_from("<Q", data)
     assert length % 8 == 0, "the data is aligned"
     assert list(json.loads(data[8 : 8 + length])["__metadata__"]) == list("abcdefgh")
@@ -61,7 +61,7 @@ def test_what_is_packed_is_unpacked_bit_for_bit_and_in_one_order() -> None:
 
 def test_the_library_reads_what_is_packed_and_we_read_what_it_writes(tmp_path: Path) -> None:
     values = {"z": torch.rand(2, 3, generator=torch.Generator().manual_seed(0)), "tokens": torch.ones(1, 2).half()}
-    (tmp_path / "ours").write_bytes(pack(values, {"a": "é", "b": "\n"}))
+    (tmp_path / "ours").write_bytes(pack_tensors(values, {"a": "é", "b": "\n"}))
     with safetensors.safe_open(tmp_path / "ours", "pt") as file:
         assert file.metadata() == {"a": "é", "b": "\n"}
         names = file.keys()
@@ -75,22 +75,22 @@ def test_the_library_reads_what_is_packed_and_we_read_what_it_writes(tmp_path: P
 def test_any_tensor_can_be_packed_and_what_comes_back_can_be_written_to() -> None:
     values = torch.arange(6.0, requires_grad=True).reshape(2, 3)
     shared = {"z": values, "preview": values, "tokens": values.T, "pooled": values[:1].expand(4, 3)}
-    data = pack(shared, {})
-    found, _ = unpack(data, "me", allowed=NAMES)
+    data = pack_tensors(shared, {})
+    found, _ = unpack_tensors(data, "me", allowed=NAMES)
     assert found["z"].tolist() == found["preview"].tolist() == [[0, 1, 2], [3, 4, 5]]
     assert found["tokens"].tolist() == [[0, 3], [1, 4], [2, 5]]
     assert found["pooled"].tolist() == [[0, 1, 2]] * 4
     found["z"].add_(1)
-    assert found["preview"][0, 0] == unpack(data, "me", allowed=NAMES)[0]["z"][0, 0] == 0
+    assert found["preview"][0, 0] == unpack_tensors(data, "me", allowed=NAMES)[0]["z"][0, 0] == 0
 
 
 def test_what_could_not_be_read_is_not_packed() -> None:
     for values in (torch.tensor([1.0, torch.nan]), torch.tensor([torch.inf]).half(), torch.ones(1, 1).double()):
         with pytest.raises(FileFormatError):
-            pack({"z": values}, {})
+            pack_tensors({"z": values}, {})
     for text in ("x" * MAX_HEADER_BYTES, "\ud800"):
         with pytest.raises(FileFormatError):
-            pack({"z": torch.ones(1)}, {"a": text})
+            pack_tensors({"z": torch.ones(1)}, {"a": text})
 
 
 HOSTILE = [
@@ -115,7 +115,7 @@ HOSTILE = [
 @pytest.mark.parametrize(("data", "value"), HOSTILE)
 def test_hostile_bytes_are_refused_in_one_line(data: bytes, value: str) -> None:
     with pytest.raises(FileFormatError, match=f"^me .*{value}|^{value} ") as caught:
-        unpack(data, "me", allowed=NAMES)
+        unpack_tensors(data, "me", allowed=NAMES)
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 400
 
@@ -127,7 +127,7 @@ def test_files_of_sizes_beyond_the_limit(tmp_path: Path, monkeypatch: pytest.Mon
         read_tensor_file(tmp_path / "huge", allowed=NAMES)
     data = built(TWO, struct.pack("<2f3B", 1, 2, 3, 4, 5))
     monkeypatch.setattr(tensor_file, "MAX_BYTES", len(data))
-    unpack(data, "me", allowed=NAMES)
+    unpack_tensors(data, "me", allowed=NAMES)
     monkeypatch.setattr(tensor_file, "MAX_BYTES", len(data) - 1)
     with pytest.raises(FileFormatError, match=str(len(data))):
-        unpack(data, "me", allowed=NAMES)
+        unpack_tensors(data, "me", allowed=NAMES)

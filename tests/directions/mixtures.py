@@ -39,7 +39,7 @@ def word_mixture(*words: str) -> GaussianMixtureBackbone:
 
 
 def weight_as_input(mixture: GaussianMixtureBackbone, *, published: float = 3.5) -> CallableBackbone:
-    """A model that was distilled from a mixture to take the guidance weight as an input, 3.5 unless it is told."""
+    """A guidance-distilled mixture: the guidance weight is an input, 3.5 by default."""
 
     def velocity(z: Tensor, s: Tensor, condition: Condition) -> Tensor:
         null = mixture.velocity(z, s, mixture.embed([""]))

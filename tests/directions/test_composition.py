@@ -43,7 +43,7 @@ def together(rows: NDArray[np.float64]) -> list[Direction]:
 
 
 def random_rows(count: int, batch: int, size: int, seed: int) -> NDArray[np.float64]:
-    """Directions of different lengths that have something in common, ``[k, b, d]``, and can be told apart."""
+    """Directions of different lengths that have something in common, ``[k, b, d]``, and are independent."""
     generator = np.random.default_rng(seed)
     rows = generator.normal(size=(count, batch, size)) + 0.6 * generator.normal(size=(batch, size))
     rows *= generator.uniform(0.1, 10, size=(count, 1, 1))

@@ -1,4 +1,4 @@
-"""What a direction is said to be is what it is, in lines that can be printed."""
+"""The description of a direction, in printable lines."""
 
 import dataclasses
 from typing import Any

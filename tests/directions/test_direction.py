@@ -18,9 +18,9 @@ from torch import Tensor
 import latentedit
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, FileFormatError, OutputError
-from latentedit.core.files import pack
+from latentedit.core.files import pack_tensors
 from latentedit.core.rng import stream
-from latentedit.directions.direction import MAX_PREVIEW_BYTES, Calibration, Direction, check_direction_output
+from latentedit.directions.direction import MAX_PREVIEW_BYTES, Direction, EffectCalibration, check_direction_output
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from tests.editors.models import varied
 
@@ -32,7 +32,7 @@ def full(**changes: Any) -> Direction:
         torch.randn(shape, generator=generator, dtype=torch.float32) for shape in ((3, 2, 4, 4), (3, 5, 6), (3, 7))
     )
     z[0, 0, 0, 0] = tokens[1, 0, 0] = pooled[2, 0] = 0.0
-    calibration = Calibration(
+    calibration = EffectCalibration(
         arm="joint", level=0.7, steps=24, scales=(0.0, 1.0), effects=(0.0, 1.0), lowest=-1.0, highest=2.0
     )
     fields: dict[str, Any] = {
@@ -172,7 +172,7 @@ def example(model: GaussianMixtureBackbone | None = None, **changes: Any) -> Dir
         source_captions=("a man",),
         target_captions=("a man, a hät",),
         images=("fedcba9876543210",),
-        calibration=Calibration(
+        calibration=EffectCalibration(
             arm="joint", level=0.75, steps=24, scales=(0.5, 1.0), effects=(0.25, 1.0), lowest=-0.5, highest=1.5
         ),
         license="CC-BY-4.0",
@@ -220,7 +220,7 @@ STATED: dict[str, Any] = {
 def written(place: Path, tensors: Mapping[str, Tensor] = TENSORS, report: object = STATED) -> Path:
     """A file of the format, whatever it says."""
     text = report if isinstance(report, str) else json.dumps(report)
-    place.write_bytes(pack(tensors, {"latentedit.direction": text}))
+    place.write_bytes(pack_tensors(tensors, {"latentedit.direction": text}))
     return place
 
 
@@ -249,7 +249,7 @@ def test_a_file_that_others_wrote_is_read(tmp_path: Path) -> None:
     assert bits(found) == bits(example())
 
 
-FREE = Calibration(
+FREE = EffectCalibration(
     arm="text", level=1.0, steps=1, scales=(-1.0, 0.1), effects=(-0.0, 1e300), lowest=-1e-300, highest=1e300
 )
 
@@ -320,7 +320,7 @@ def test_other_endings_and_places_are_refused(tmp_path: Path) -> None:
         with pytest.raises(OutputError):
             act(tmp_path / "nowhere" / "me.safetensors")
     assert list(tmp_path.iterdir()) == []
-    (tmp_path / "other").write_bytes(pack(TENSORS, {"format": "pt"}))
+    (tmp_path / "other").write_bytes(pack_tensors(TENSORS, {"format": "pt"}))
     with pytest.raises(FileFormatError):
         Direction.load(tmp_path / "other")
 

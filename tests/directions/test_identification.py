@@ -15,7 +15,7 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ModelError
 from latentedit.core.settings import from_plain, to_plain
 from latentedit.directions.hsds import HSDS, Filter
-from latentedit.directions.identification import change_share, identify
+from latentedit.directions.identification import change_share, find_direction
 from latentedit.latents.joint import JointLatent
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
@@ -73,9 +73,9 @@ def test_the_one_sided_product_is_exact_where_estimates_are_affine(
     exact = dataclasses.replace(config, one_sided=False)
     latent, target = mixture_latent(shared, condition=shared.only(0)), shared.only(1)
     with shared.count() as cost:
-        found = identify(latent, target, config, seed=0).z
+        found = find_direction(latent, target, config, seed=0).z
     assert cost.evaluations == config.evaluations() * len(latent) == 6 * len(latent)
-    assert relative_error(found, identify(latent, target, exact, seed=0).z) < DERIVATIVE
+    assert relative_error(found, find_direction(latent, target, exact, seed=0).z) < DERIVATIVE
 
     latent, target = mixture_latent(mixture), mixture.embed(["c"])
     total = torch.zeros_like(latent.z)
@@ -83,9 +83,9 @@ def test_the_one_sided_product_is_exact_where_estimates_are_affine(
         still = clean_at(mixture, x_s, level, latent.condition)
         r = clean_at(mixture, x_s, level, target) - still
         total += r - 0.5 * (clean_at(mixture, x_s + (1 - level) * r, level, latent.condition) - still)
-    curved = identify(latent, target, config, seed=0).z
+    curved = find_direction(latent, target, config, seed=0).z
     assert relative_error(curved, total / 2) < EXACT
-    assert level > 0.9 or relative_error(curved, identify(latent, target, exact, seed=0).z) > 1e-4
+    assert level > 0.9 or relative_error(curved, find_direction(latent, target, exact, seed=0).z) > 1e-4
 
 
 def test_gamma_counts_at_its_levels_only(mixture: GaussianMixtureBackbone) -> None:
@@ -93,9 +93,9 @@ def test_gamma_counts_at_its_levels_only(mixture: GaussianMixtureBackbone) -> No
     latent, target = mixture_latent(mixture), mixture.embed(["c"])
     config = HSDS(gamma=-0.5, levels=(0.9, 0.4), steps=2, step_size=1.0, gamma_levels=(0.9, 0.5))
     with mixture.count() as cost:
-        found = identify(latent, target, config, seed=0).z
+        found = find_direction(latent, target, config, seed=0).z
     assert cost.evaluations == config.evaluations() * len(latent) == 6 * len(latent)
-    first = identify(latent, target, HSDS(gamma=-0.5, levels=(0.9, 0.9), steps=1), seed=0).z
+    first = find_direction(latent, target, HSDS(gamma=-0.5, levels=(0.9, 0.9), steps=1), seed=0).z
     (x_s,) = points_of(latent, 0.4, index=1)
     away = clean_at(mixture, x_s + 0.6 * first, 0.4, target) - clean_at(mixture, x_s, 0.4, latent.condition)
     assert relative_error(found, away) < 1e-11
@@ -108,9 +108,9 @@ def test_the_source_is_kept_and_its_residual_dropped(keep: float, drop: float, s
     backbone = example_mixture(dimension=12, latent=(3, 2, 2))
     latent, target = mixture_latent(backbone), backbone.embed(["c"])
     config = HSDS(levels=(0.9, 0.4), steps=2, step_size=step_size, keep_source=keep, drop_residual=drop)
-    found = identify(latent, target, config, seed=0).z
+    found = find_direction(latent, target, config, seed=0).z
     (first, step), (second, next_step) = config.path()
-    moved = step * identify(latent, target, HSDS(levels=(first, first), steps=1), seed=0).z
+    moved = step * find_direction(latent, target, HSDS(levels=(first, first), steps=1), seed=0).z
     (x_s,) = points_of(latent, second, index=1)
     still = clean_at(backbone, x_s, second, latent.condition)
     aim = clean_at(backbone, x_s + (1 - second) * moved, second, target) - still
@@ -127,11 +127,11 @@ def test_the_source_is_kept_and_its_residual_dropped(keep: float, drop: float, s
 @pytest.mark.parametrize("gain", [0.5, 1.06])
 def test_the_gain_is_a_factor_of_the_whole_displacement(mixture: GaussianMixtureBackbone, gain: float) -> None:
     latent, target, config = mixture_latent(mixture), mixture.embed(["c"]), HSDS(steps=3, keep_source=0.2)
-    once = identify(latent, target, config, seed=0).z
-    assert torch.equal(identify(latent, target, dataclasses.replace(config, gain=gain), seed=0).z, gain * once)
-    plain = identify(latent, target, HSDS(steps=1), seed=0).z
+    once = find_direction(latent, target, config, seed=0).z
+    assert torch.equal(find_direction(latent, target, dataclasses.replace(config, gain=gain), seed=0).z, gain * once)
+    plain = find_direction(latent, target, HSDS(steps=1), seed=0).z
     masked = HSDS(steps=1, keep_source=0.3, drop_residual=0.3)
-    assert torch.equal(identify(latent, target, masked, seed=0).z, plain)  # no change yet
+    assert torch.equal(find_direction(latent, target, masked, seed=0).z, plain)  # no change yet
 
 
 @pytest.mark.parametrize(("gamma", "weight"), [(-1.0, 1.0), (0.3, 1.0), (1.0, 3.0)])
@@ -140,7 +140,7 @@ def test_gamma_family_on_a_mixture_uses_the_unguided_source_jacobian(
 ) -> None:
     latent, target, s, seed = mixture_latent(mixture), mixture.embed(["c"]), 0.55, 4
     config = HSDS(gamma=gamma, levels=(s, s), steps=1, noises=3, guidance=weight)
-    found = identify(latent, target, config, seed=seed).z
+    found = find_direction(latent, target, config, seed=seed).z
 
     def expected(jacobian_text: Condition) -> Tensor:
         total = torch.zeros_like(latent.z)
@@ -159,7 +159,7 @@ def test_t3_annealed_search_is_delta_denoising(mixture: GaussianMixtureBackbone)
     """T3: ``e_hat(y_s) - e_hat(x_s) = (1-s)(dv + y - x)``, so a step is ``-s / (1-s)`` of the DDS gradient."""
     latent, target, seed = mixture_latent(mixture), mixture.embed(["c"]), 2
     config = HSDS(levels=(0.9, 0.3), steps=5, step_size=0.4)
-    found = identify(latent, target, config, seed=seed).z
+    found = find_direction(latent, target, config, seed=seed).z
 
     def walk(*, pull: bool) -> Tensor:
         y = latent.z.clone()
@@ -183,7 +183,7 @@ def test_annealed_search_with_shared_covariance_has_a_closed_form(
 ) -> None:
     latent = mixture_latent(shared, condition=shared.only(0))
     config = HSDS(gamma=gamma, levels=(0.9, 0.3), steps=7, step_size=0.3)
-    found = identify(latent, shared.only(1), config, seed=0).z
+    found = find_direction(latent, shared.only(1), config, seed=0).z
     rest = shift(shared)
     for s in torch.linspace(0.9, 0.3, 7, dtype=torch.float64).tolist():
         rest = rest - 0.3 * filters(shared, s, gamma) @ rest
@@ -196,8 +196,8 @@ def test_a_weight_that_is_an_input_is_1_in_the_jacobian_as_in_the_residual(mixtu
     distilled = dataclasses.replace(latent, backbone=weight_as_input(mixture))
     for one_sided in (False, True):
         config = HSDS(levels=(0.5, 0.5), steps=1, gamma=-0.5, one_sided=one_sided)
-        found = identify(distilled, target, config, seed=0).z
-        assert relative_error(found, identify(latent, target, config, seed=0).z) < DERIVATIVE
+        found = find_direction(distilled, target, config, seed=0).z
+        assert relative_error(found, find_direction(latent, target, config, seed=0).z) < DERIVATIVE
 
 
 EVERY = [
@@ -226,21 +226,21 @@ def test_every_search(mixture: GaussianMixtureBackbone, config: HSDS) -> None:
     """Equal texts give exactly zero, and (T11) neighbors do not matter."""
     latent, target = mixture_latent(mixture), mixture.embed(["a", "c", "a"])
     keep = [] if config.projection == "none" else [mixture.embed(["b"]), mixture.embed(["a b"])]
-    direction = identify(latent, target, config, seed=3, preserve=keep)
+    direction = find_direction(latent, target, config, seed=3, preserve=keep)
     assert not direction.z[::2].any()
     assert not direction.condition.tokens[::2].any()
     assert direction.length.count_nonzero() == 1
     alone = dataclasses.replace(latent, z=latent.z[1:2], condition=latent.condition[1:2], captions=("a",))
-    found = identify(alone, target[1:2], config, seed=3, preserve=keep).z
+    found = find_direction(alone, target[1:2], config, seed=3, preserve=keep).z
     bound = tolerance("difference", torch.float64) if config.residual == "mixed" else 1e-9
     assert relative_error(found, direction.z[1:2]) < bound  # solvers, projections and differences magnify rounding
-    assert not torch.equal(identify(alone, target[1:2], config, seed=1, preserve=keep).z, found)
+    assert not torch.equal(find_direction(alone, target[1:2], config, seed=1, preserve=keep).z, found)
 
 
 def test_the_direction_states_where_it_comes_from(mixture: GaussianMixtureBackbone) -> None:
     latent, target = mixture_latent(mixture), mixture.embed(["c"])
     seen: list[tuple[str, int, int]] = []
-    direction = identify(latent, target, HSDS(steps=2), seed=9, progress=lambda *step: seen.append(step))
+    direction = find_direction(latent, target, HSDS(steps=2), seed=9, progress=lambda *step: seen.append(step))
     assert seen == [("identify", 1, 2), ("identify", 2, 2)]
     assert direction.level == 0.95
     assert direction.model_fingerprint == mixture.fingerprint
@@ -258,9 +258,9 @@ def test_newton_is_the_counterfactual_at_every_level(residual: str, level: float
     latent, target = mixture_latent(backbone), backbone.embed(["c"])
     truth = (backbone.mean(target) - backbone.mean(latent.condition)).expand_as(latent.z)
     config = HSDS(residual=residual, filter="newton", damping=0.0, iterations=20, levels=(level, level), steps=1)
-    found = identify(latent, target, config, seed=0).z
+    found = find_direction(latent, target, config, seed=0).z
     assert relative_error(found, truth) < (1e-10 if residual == "dds" else tolerance("difference", torch.float64))
-    plain = identify(latent, target, dataclasses.replace(config, filter="gamma"), seed=0).z
+    plain = find_direction(latent, target, dataclasses.replace(config, filter="gamma"), seed=0).z
     assert relative_error(plain, truth) > 1e-3 or level == 1  # at s = 1 all curvature is 1
 
 
@@ -269,7 +269,7 @@ def test_newton_is_the_counterfactual_at_every_level(residual: str, level: float
 def test_solvers_take_the_mean_hessian_of_the_source(mixture: GaussianMixtureBackbone, kind: str) -> None:
     latent, target, s, mu = mixture_latent(mixture), mixture.embed(["c"]), 0.5, 0.2
     config = HSDS(filter=kind, damping=mu, iterations=15, levels=(s, s), steps=1, noises=3)
-    found = identify(latent, target, config, seed=1).z
+    found = find_direction(latent, target, config, seed=1).z
     points = points_of(latent, s, seed=1, noises=3)
     r = sum(clean_at(mixture, x_s, s, target) - clean_at(mixture, x_s, s, latent.condition) for x_s in points) / 3
     assert isinstance(r, Tensor)
@@ -294,14 +294,14 @@ def test_negative_curvature_is_seen_and_survived() -> None:
     (x_s,) = points_of(latent, 0.2)
     truth = torch.linalg.eigvalsh(scaled_hessian(backbone, x_s, 0.2, latent.condition))
     assert float(truth[0, 0]) < -0.1 < 0 < float(truth[1, 0])
-    found = identify(latent, target, config, seed=0)
-    plain = identify(latent, target, dataclasses.replace(config, filter="gamma"), seed=0)
+    found = find_direction(latent, target, config, seed=0)
+    plain = find_direction(latent, target, dataclasses.replace(config, filter="gamma"), seed=0)
     assert bool(torch.isfinite(found.z).all())
     assert torch.equal(found.z[0], plain.z[0])
     assert relative_error(found.z[1], plain.z[1]) > 0.01
     assert any("1 of 2 images" in note for note in found.notes)
     assert plain.notes == ()
-    safe = identify(latent, target, dataclasses.replace(config, filter="levenberg-marquardt"), seed=0)
+    safe = find_direction(latent, target, dataclasses.replace(config, filter="levenberg-marquardt"), seed=0)
     assert safe.notes == ()
 
 
@@ -311,8 +311,8 @@ def test_one_step_changes_nothing_that_is_kept(mixture: GaussianMixtureBackbone,
     latent, target, s = mixture_latent(mixture, condition=mixture.embed(["a b"])), mixture.embed(["c"]), 0.6
     config = HSDS(filter=kind, projection=projection, levels=(s, s), steps=1, noises=2, iterations=2)
     keep = [mixture.embed(["a"]), mixture.embed(["b"])]
-    free = identify(latent, target, dataclasses.replace(config, projection="none"), seed=0).z
-    found = identify(latent, target, config, seed=0, preserve=keep).z
+    free = find_direction(latent, target, dataclasses.replace(config, projection="none"), seed=0).z
+    found = find_direction(latent, target, config, seed=0, preserve=keep).z
     points = points_of(latent, s, noises=2)
     for text in keep:
         change = sum(clean_at(mixture, x_s, s, text) - clean_at(mixture, x_s, s, latent.condition) for x_s in points)
@@ -328,7 +328,7 @@ def test_kkt_with_newton_solves_the_constrained_programme(mixture: GaussianMixtu
     source, target, keep = mixture.embed(["a b"]), mixture.embed(["c"]), mixture.embed(["a"])
     latent, s, mu = mixture_latent(mixture, condition=source), 0.6, 0.4
     config = HSDS(filter="newton", projection="kkt", damping=mu, iterations=15, levels=(s, s), steps=1)
-    found = identify(latent, target, config, seed=0, preserve=[keep]).z
+    found = find_direction(latent, target, config, seed=0, preserve=[keep]).z
     (x_s,) = points_of(latent, s)
     r, r_j = (clean_at(mixture, x_s, s, text) - clean_at(mixture, x_s, s, source) for text in (target, keep))
     metric = scaled_hessian(mixture, x_s, s, source) + mu * torch.eye(6, dtype=x_s.dtype)
@@ -343,7 +343,7 @@ def test_kkt_with_newton_solves_the_constrained_programme(mixture: GaussianMixtu
 def test_captions_and_projection_come_together(mixture: GaussianMixtureBackbone, projection: str, texts: int) -> None:
     latent, keep = mixture_latent(mixture), [mixture.embed(["b"])] * texts
     with mixture.count() as counted, pytest.raises(ConfigError, match=projection):
-        identify(latent, mixture.embed(["c"]), HSDS(projection=projection), seed=0, preserve=keep)
+        find_direction(latent, mixture.embed(["c"]), HSDS(projection=projection), seed=0, preserve=keep)
     assert counted.evaluations == 0
 
 
@@ -373,7 +373,7 @@ def test_every_configuration_costs_what_it_states_and_survives(config: HSDS, tex
     latent, target = between_modes(backbone, offset=0.1), backbone.embed(["b"])
     keep = [] if config.projection == "none" else [backbone.embed(["a"]), backbone.embed(["a b"])][:texts]
     with backbone.count() as cost:
-        direction = identify(latent, target, config, seed=0, preserve=keep)
+        direction = find_direction(latent, target, config, seed=0, preserve=keep)
     assert cost.evaluations == len(latent) * config.evaluations(len(keep))
     assert bool(torch.isfinite(direction.z).all())
     assert from_plain(HSDS, to_plain(config)) == config
@@ -388,9 +388,9 @@ def test_a_network_without_forward_mode_is_reported(
         raise NotImplementedError("no tangent rule")
 
     latent, target, config = mixture_latent(mixture), mixture.embed(["c"]), HSDS(gamma=0.5, steps=2)
-    forward = identify(latent, target, config, seed=0)
+    forward = find_direction(latent, target, config, seed=0)
     monkeypatch.setattr(forward_ad, "make_dual", refuse)
-    direction = identify(latent, target, config, seed=0)
+    direction = find_direction(latent, target, config, seed=0)
     assert forward.notes == ()
     assert len(direction.notes) == 1
     assert "central differences" in direction.notes[0]
@@ -403,4 +403,4 @@ def test_a_displacement_that_is_not_finite_is_named(
     dual = forward_ad.make_dual
     monkeypatch.setattr(forward_ad, "make_dual", lambda point, tangent: dual(point, tangent * torch.nan))
     with pytest.raises(ModelError):
-        identify(mixture_latent(mixture), mixture.embed(["c"]), HSDS(filter="newton"), seed=0)
+        find_direction(mixture_latent(mixture), mixture.embed(["c"]), HSDS(filter="newton"), seed=0)

@@ -1,4 +1,4 @@
-"""A direction on other images: its displacement as it was, its words said anew where their captions allow it."""
+"""A direction on other images: the same displacement; its words are applied to their captions where possible."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -211,6 +211,6 @@ OTHER = (
 def test_changes_by_the_grammar_of_portraits(
     portraits: Backbone, old: str, new: str, instead: tuple[str, str] | None
 ) -> None:
-    """What is said of an attribute takes the place of what was said of it, though the old words are not there."""
+    """The new phrase of an attribute replaces the old one, even if the caption words that differently."""
     changed = changed_by(portraits, OTHER, FULL, FULL.replace(old, new))
     assert changed == (None if instead is None else OTHER.replace(*instead))

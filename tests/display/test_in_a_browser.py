@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Download, Locator
 
-from latentedit.display.viewer import Frame, View
+from latentedit.display.viewer import View, ViewerFrame
 from latentedit.editing.outputs import read_record, same_image
 from latentedit.editing.replay import replay
 from latentedit.editing.result import write_sweep
@@ -48,7 +48,7 @@ def red_to_blue(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A red image that is blue at strength 1."""
     path = tmp_path_factory.mktemp("colors") / "page.html"
     source = Image.new("RGB", (80, 60), "red")
-    View(source=source, frames=[Frame(strength=1.0, image=Image.new("RGB", (80, 60), "blue"))]).save(path)
+    View(source=source, frames=[ViewerFrame(strength=1.0, image=Image.new("RGB", (80, 60), "blue"))]).save(path)
     return path
 
 
@@ -230,7 +230,7 @@ def test_transparent_images_are_saved_exactly(browser: Browser, tmp_path: Path) 
     source = noise((30, 20), "RGBA")
     image = changed(source, (5, 5, 20, 12), 3)
     image.info["icc_profile"] = source.info["icc_profile"] = b"a profile"
-    View(source=source, frames=[Frame(strength=0.5, image=image)], name="half").save(tmp_path / "page.html")
+    View(source=source, frames=[ViewerFrame(strength=0.5, image=image)], name="half").save(tmp_path / "page.html")
     shown(browser, tmp_path / "page.html")
     place = downloaded(browser, ".keep", tmp_path)
     saved = Image.open(place)

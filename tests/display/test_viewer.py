@@ -15,7 +15,7 @@ from PIL import Image
 import latentedit
 from latentedit.core.errors import LatentEditError
 from latentedit.display.page import viewer_script
-from latentedit.display.viewer import Frame, View
+from latentedit.display.viewer import View, ViewerFrame
 from latentedit.display.viewer import view as results_view
 from latentedit.editing.outputs import same_image
 from latentedit.editing.result import EditResult
@@ -80,18 +80,18 @@ def test_only_the_changed_box_is_stored() -> None:
     image = source.copy()
     for place in ((10, 7), (29, 20)):
         image.putpixel(place, tuple(255 - level for level in source.getpixel(place)))
-    frame = data_of(View(source=source, frames=[Frame(strength=1.0, image=image)]).html)["frames"][1]
+    frame = data_of(View(source=source, frames=[ViewerFrame(strength=1.0, image=image)]).html)["frames"][1]
     assert frame["box"] == [10, 7, 20, 14]
     assert opened(frame["rgb"]).size == (20, 14)
 
 
 def test_images_of_other_modes_are_shown_in_eight_bits() -> None:
     deep = Image.fromarray(np.arange(0, 65536, 65535 // 99, dtype=np.uint16)[:100].reshape(10, 10))
-    report = data_of(View(source=deep, frames=[Frame(strength=1.0, image=deep)]).html)
+    report = data_of(View(source=deep, frames=[ViewerFrame(strength=1.0, image=deep)]).html)
     assert "8 bits" in report["notes"][0]
     assert opened(report["source"]["rgb"]).getpixel((9, 9)) == (255, 255, 255)
     palette = noise().quantize(16)
-    report = data_of(View(source=palette, frames=[Frame(strength=1.0, image=palette)]).html)
+    report = data_of(View(source=palette, frames=[ViewerFrame(strength=1.0, image=palette)]).html)
     assert report["notes"] == []
     assert same_image(opened(report["source"]["rgb"]), palette.convert("RGB"))
 
@@ -109,13 +109,13 @@ def test_large_images_are_reduced_with_a_note(monkeypatch: pytest.MonkeyPatch) -
     report = data_of(view_of([1.0], size=(80, 50)).html)
     assert (report["size"], report["notes"]) == ([80, 50], [])
     monkeypatch.setattr("latentedit.display.page.MOST_PIXELS_TOGETHER", 4000)
-    frames = [Frame(strength=float(seed), image=noise(seed=seed)) for seed in range(1, 12)]
+    frames = [ViewerFrame(strength=float(seed), image=noise(seed=seed)) for seed in range(1, 12)]
     report = data_of(View(source=noise(), frames=frames).html)
     assert sum(frame["box"][2] * frame["box"][3] for frame in [report["source"], *report["frames"]]) <= 4000
 
 
 def test_texts_are_escaped() -> None:
-    frame = Frame(strength=1.0, image=noise(), verdict=HOSTILE, reason=HOSTILE, lines=(HOSTILE,))
+    frame = ViewerFrame(strength=1.0, image=noise(), verdict=HOSTILE, reason=HOSTILE, lines=(HOSTILE,))
     texts = {"title": HOSTILE, "caption": HOSTILE, "target_caption": HOSTILE + " x", "name": HOSTILE}
     view = View(source=noise(), frames=[frame], others={HOSTILE: noise(seed=3)}, **texts)
     page = view.html
@@ -145,7 +145,7 @@ def test_the_page_loads_nothing_and_runs_only_its_script() -> None:
 
 
 def test_invalid_views_are_rejected(colors: ColorBackbone, tmp_path: Path) -> None:
-    small = View(source=noise(), frames=[Frame(strength=1.0, image=noise((4, 4)))])
+    small = View(source=noise(), frames=[ViewerFrame(strength=1.0, image=noise((4, 4)))])
     for act in (
         lambda: results_view([edit(colors, noisy(seed), prompt="green") for seed in (1, 2)]),
         lambda: results_view([]),

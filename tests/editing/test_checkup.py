@@ -11,7 +11,7 @@ from torch import Tensor
 
 import latentedit as le
 from latentedit.core.condition import Condition
-from latentedit.editing.checkup import Check, check_model
+from latentedit.editing.checkup import Check, check_live_model
 from tests.miniatures.flow import flux
 from tests.miniatures.noise import miniature_ddpm
 
@@ -29,7 +29,7 @@ def model() -> Any:
 def checked(model: Any, *, last: str = "edit", **options: Any) -> dict[str, Check]:
     """The checks by name, up to the one of this name."""
     found: dict[str, Check] = {}
-    for check in check_model(model, **options):
+    for check in check_live_model(model, **options):
         found[check.name] = check
         if check.name == last:
             break
@@ -135,7 +135,7 @@ def test_no_check_follows_a_failed_drawing(model: Any, raised: Exception | None,
         return z * math.nan
 
     model._velocity = broken
-    (check,) = check_model(model)
+    (check,) = check_live_model(model)
     assert not check.ok
     assert found in check.text
     assert "dtype" in check.cure

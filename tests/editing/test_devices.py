@@ -14,13 +14,13 @@ from latentedit.core.linalg.block_lanczos import truncated_svd
 from latentedit.core.plugins import EDITORS
 from latentedit.core.rng import draw, stream
 from latentedit.directions.composition import compose
-from latentedit.directions.identification import identify
+from latentedit.directions.identification import find_direction
 from latentedit.editing.discovery import discover
 from latentedit.editing.session import Session
 from latentedit.geometry.global_directions import global_directions
 from latentedit.geometry.local_basis import LocalBasis
-from latentedit.geometry.transport import transport
-from latentedit.guard.calibration import Calibration, calibrate_guard
+from latentedit.geometry.transport import transport_direction
+from latentedit.guard.calibration import GuardCalibration, calibrate_guard
 from latentedit.guard.settings_search import consensus_distances
 from latentedit.latents.inversion import invert
 from latentedit.latents.joint import JointLatent
@@ -89,7 +89,7 @@ def test_geometry_stays_on_the_device(basis: LocalBasis) -> None:
     direction = basis.direction(0, step=1.0)
     moved = [
         global_directions([basis, dataclasses.replace(basis, seed=1)]).local(basis, 0),
-        transport(direction, basis, full=False).direction,
+        transport_direction(direction, basis, full=False).direction,
         compose([direction, basis.direction(1, step=1.0)], [0.5, 0.5], "inverse"),
     ]
     assert {one.z.device for one in moved} == {DEVICE}
@@ -98,7 +98,7 @@ def test_geometry_stays_on_the_device(basis: LocalBasis) -> None:
 def test_searches_schedules_and_criteria_stay_on_the_device(latent: JointLatent) -> None:
     target, kept = latent.backbone.embed([TARGET]), latent.backbone.embed(["a person with brown hair"])
     search = le.HSDS(steps=1, projection="null-space")
-    assert identify(latent, target, search, seed=0, preserve=[kept]).z.device == DEVICE
+    assert find_direction(latent, target, search, seed=0, preserve=[kept]).z.device == DEVICE
     unet = _encoded(sd_pipeline())
     assert isinstance(few_steps("flowedit").edit(unet, unet.backbone.embed([TARGET]), [0.5])[0].z, Away)
     changes = draw((4, 2, 3, 8, 8), seed=0, purpose="changes")
@@ -107,7 +107,7 @@ def test_searches_schedules_and_criteria_stay_on_the_device(latent: JointLatent)
 
 def test_a_guard_is_calibrated_and_checks_an_image(latent: JointLatent) -> None:
     """One of its losses was on the CPU and one on the device: on a GPU, every edit by a calibrated model failed."""
-    how = Calibration(images=2, steps=2, batch=2, harmed=1)
+    how = GuardCalibration(images=2, steps=2, batch=2, harmed=1)
     guard = calibrate_guard(latent.backbone, captions=[CAPTION, TARGET], how=how)
     (known,) = guard.check(latent)
     assert known.number > 0

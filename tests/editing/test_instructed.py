@@ -15,7 +15,7 @@ from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.rng import draw
 from latentedit.editing.replay import replay
 from latentedit.editors.base import make_editor
-from latentedit.guard.calibration import Calibration, calibrate_no_change, keep_calibration
+from latentedit.guard.calibration import GuardCalibration, calibrate_no_change, keep_calibration
 from latentedit.latents.encode import LEVELS, WORDINGS, no_change, no_change_residuals
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import VARIABLE
@@ -158,7 +158,7 @@ def test_the_wording_of_no_change_is_measured_and_stored(
     assert no_change(model) == WORDINGS[0]
     keep_calibration(model, no_change={"a": 0.5, "b": 0.25})
     assert no_change(model) == "b"
-    keep_calibration(model, no_change=calibrate_no_change(model, captions=["a wall"], how=Calibration(steps=1)))
+    keep_calibration(model, no_change=calibrate_no_change(model, captions=["a wall"], how=GuardCalibration(steps=1)))
     assert no_change(model) in WORDINGS
 
 

@@ -10,7 +10,7 @@ import pytest
 from latentedit.core.errors import ConfigError, FileFormatError, OutputError
 from latentedit.editing import outputs
 from latentedit.editing import result as results
-from latentedit.editing.outputs import check_json_path, difference, read_record, same_image
+from latentedit.editing.outputs import check_json_path, read_record, same_image, undo_difference
 from latentedit.editing.result import EditResult, write_sweep
 from latentedit.editing.verbs import edit, identify, sweep
 from latentedit.latents.encode import encode
@@ -56,7 +56,7 @@ def test_an_image_is_written_with_its_record_and_measurements(result: EditResult
     assert same_image(read_image(tmp_path / "out.png"), result.image)
     text, payload = read_chunks(tmp_path / "out.png")
     assert text == result.record.to_json()
-    assert payload == difference(result.source, result.image)
+    assert payload == undo_difference(result.source, result.image)
     report = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     assert report["record"] == json.loads(text)
     (measured,) = report["results"]

@@ -25,7 +25,7 @@ from latentedit.editors.judge import Judge
 from latentedit.geometry.local_basis import direction_at, random_units
 from latentedit.latents.encode import encode
 from latentedit.latents.images import SourceImage
-from latentedit.latents.inversion import invert, replay
+from latentedit.latents.inversion import invert, retrace
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.record import ImageRecord
 from tests.editors.colors import ColorBackbone
@@ -229,7 +229,7 @@ def test_directions_at_different_levels_are_applied_in_sequence(latent: JointLat
     close = at_level(latent, 1, level=0.6 + 1e-9)  # as a file may round it
     found = manipulate(latent, [both[0], close], strength=[1.0, -0.5])
     trace, offset = invert(latent, latent.path(5, 0.6)), (both[0].z - 0.5 * close.z) * clean_share(0.6)
-    assert torch.allclose(found.latent.z, replay(latent, trace, latent.condition, offset=offset), atol=1e-6)
+    assert torch.allclose(found.latent.z, retrace(latent, trace, latent.condition, offset=offset), atol=1e-6)
     assert found.record.settings == {"arm": "joint", "level": 0.6, "steps": 5}
 
 
@@ -244,7 +244,7 @@ def test_the_direction_is_added_at_its_level(colors: ColorBackbone, level: float
     assert float(torch.linalg.vector_norm(offset)) == pytest.approx(1.5, rel=1e-5)
     slider = Slider(latent=latent, direction=direction, arm="joint", level=level, steps=5, judge=Judge())
     found = slider.move(torch.tensor([[0.5]], dtype=torch.float64))[0]
-    assert torch.allclose(found, replay(latent, trace, latent.condition, offset=offset), atol=1e-6)
+    assert torch.allclose(found, retrace(latent, trace, latent.condition, offset=offset), atol=1e-6)
     assert not torch.allclose(found, latent.z, atol=1e-2)
     still, little, beyond, below = sweep(latent, direction, strengths=[0.0, 0.01, 40.0, -40.0])
     assert same_image(still.image, image)

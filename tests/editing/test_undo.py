@@ -13,14 +13,14 @@ from PIL import Image
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, FileFormatError, ShapeError
-from latentedit.core.files import pack, unpack
+from latentedit.core.files import pack_tensors, unpack_tensors
 from latentedit.directions.direction import Direction
 from latentedit.editing import undo as undoing
-from latentedit.editing.outputs import difference, same_image, undo_stored
+from latentedit.editing.outputs import same_image, undo_difference, undo_stored
 from latentedit.editing.result import EditResult
 from latentedit.editing.undo import undo, undo_direction
 from latentedit.editing.verbs import edit, identify, manipulate
-from latentedit.editors.strength import measure_effect
+from latentedit.editors.strength import effect_along
 from latentedit.latents.encode import encode
 from latentedit.latents.images import SourceImage
 from latentedit.models.base import Backbone
@@ -96,7 +96,7 @@ def test_the_stored_difference_of_a_small_change_is_small() -> None:
     source.info["icc_profile"] = np.random.default_rng(0).bytes(10_000)
     edited = source.copy()
     edited.paste((255, 0, 0), (10, 10, 30, 30))
-    assert len(difference(source, edited)) < 4_000
+    assert len(undo_difference(source, edited)) < 4_000
 
 
 def test_a_file_without_difference_or_with_changed_pixels_is_rejected(result: EditResult, tmp_path: Path) -> None:
@@ -105,19 +105,21 @@ def test_a_file_without_difference_or_with_changed_pixels_is_rejected(result: Ed
         undo(tmp_path / "plain.png")
     pixels = np.array(result.image)
     pixels[0, 0, 0] ^= 1
-    save_image(Image.fromarray(pixels), tmp_path / "x.png", payload=difference(result.source, result.image))
+    save_image(Image.fromarray(pixels), tmp_path / "x.png", payload=undo_difference(result.source, result.image))
     with pytest.raises(FileFormatError):
         undo(tmp_path / "x.png")
 
 
 @pytest.mark.parametrize("image", [None, *(Image.new(mode, (8, 8), 1) for mode in ("RGB", "RGBA", "L"))])
 def test_a_damaged_difference_is_rejected(result: EditResult, image: Image.Image | None) -> None:
-    _, about = unpack(difference(result.source, result.image), "it", allowed=["difference"])
+    _, about = unpack_tensors(undo_difference(result.source, result.image), "it", allowed=["difference"])
     file = io.BytesIO(b"no image")
     if image is not None:
         image.save(file, "PNG")
     with pytest.raises(FileFormatError):
-        undo_stored(SourceImage.from_image(result.image), pack({"difference": tensor_of(file.getvalue())}, about))
+        undo_stored(
+            SourceImage.from_image(result.image), pack_tensors({"difference": tensor_of(file.getvalue())}, about)
+        )
 
 
 @pytest.mark.parametrize("local", [True, False])
@@ -131,7 +133,7 @@ def test_an_edit_is_undone_by_its_direction(
     direction = identify(latent, prompt="red")
     result = manipulate(latent, direction, strength=strength, auto_mask=local)
     assert unclipped(result.image.convert("RGB")).all()
-    made = float(measure_effect(result.latent.z[None] - latent.z, direction.z))  # the requested strength, or its limit
+    made = float(effect_along(result.latent.z[None] - latent.z, direction.z))  # the requested strength, or its limit
     with colors.count() as cost:
         found = undo_direction(colors, SourceImage.from_image(result.image), direction, strength=made, auto_mask=local)
     assert cost.evaluations == 0

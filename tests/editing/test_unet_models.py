@@ -5,7 +5,7 @@ import torch
 
 from latentedit.core.rng import draw
 from latentedit.directions.hsds import HSDS
-from latentedit.directions.identification import identify
+from latentedit.directions.identification import find_direction
 from latentedit.editors import SDEdit
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
@@ -39,7 +39,7 @@ def test_a_weak_sdedit_starts_below_the_lowest_level(latent: JointLatent) -> Non
 def test_levels_of_a_search_are_limited_to_the_highest_level(latent: JointLatent) -> None:
     target = latent.backbone.embed(["a person with glasses"])
     highest = latent.backbone.capabilities.s_max
-    wished = identify(latent, target, HSDS(levels=(1.0, 1.0), steps=1), seed=0)
-    cut = identify(latent, target, HSDS(levels=(highest, highest), steps=1), seed=0)
+    wished = find_direction(latent, target, HSDS(levels=(1.0, 1.0), steps=1), seed=0)
+    cut = find_direction(latent, target, HSDS(levels=(highest, highest), steps=1), seed=0)
     assert torch.equal(wished.z, cut.z)
     assert wished.level == cut.level == highest

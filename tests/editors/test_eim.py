@@ -14,7 +14,7 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.flow import level_batch, shift_level
 from latentedit.core.rng import Seed, noise_like
 from latentedit.directions.hsds import HSDS
-from latentedit.directions.identification import along, change_share, identify
+from latentedit.directions.identification import along, change_share, find_direction
 from latentedit.editors import FlowEdit
 from latentedit.editors.base import Editor, make_editor
 from latentedit.editors.eim import EIM, Slider
@@ -78,7 +78,7 @@ def target(latent: JointLatent) -> Condition:
 def test_eim_is_identify_then_slide(latent: JointLatent, target: Condition, strength: float) -> None:
     search = HSDS(gamma=-0.5, steps=3)
     editor = EIM(arm="joint", search=search, level=0.6, steps=8)
-    direction = identify(latent, target, search, seed=7)
+    direction = find_direction(latent, target, search, seed=7)
     slider = Slider(latent=latent, direction=direction, arm="joint", level=0.6, steps=8, judge=Judge(), seed=7)
     expected = slider.edit([strength])[0].z
     assert torch.equal(editor.edit(latent, target, [strength], seed=7)[0].z, expected)
@@ -177,12 +177,12 @@ def test_annealing_with_the_flows_own_steps_is_flowedit(
     known: dict[str, Any] = {"steps": steps, "step_size": None, "noises": noises, "guidance": guidance}
     search = OfFlowEdit(levels=(level, 0.0), shift=shift, **known)
     expected = editor.edit(latent, target, [1.0], seed=6)[0].z
-    direction = identify(latent, target, search, seed=6)
+    direction = find_direction(latent, target, search, seed=6)
     assert relative_error(direction.z, expected - latent.z) < 1e-12
     assert relative_error(EIM(search=search).edit(latent, target, [1.0], seed=6)[0].z, expected) < 1e-12
     assert search.evaluations() == editor.evaluations(latent)
     other = OfFlowEdit(levels=(level, 0.0), shift=shift * 1.1, **known)
-    assert relative_error(identify(latent, target, other, seed=6).z, expected - latent.z) > 1e-4
+    assert relative_error(find_direction(latent, target, other, seed=6).z, expected - latent.z) > 1e-4
 
 
 def test_the_stored_search_is_the_formulas_of_its_docstring() -> None:

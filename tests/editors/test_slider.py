@@ -13,11 +13,11 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ModelError, ShapeError
 from latentedit.directions.direction import Direction
 from latentedit.directions.hsds import HSDS
-from latentedit.directions.identification import identify
+from latentedit.directions.identification import find_direction
 from latentedit.editors.base import StrengthResult
 from latentedit.editors.eim import BELOW, BEYOND, WITHIN, Slider, check_arm
 from latentedit.editors.judge import Judge
-from latentedit.editors.strength import measure_effect
+from latentedit.editors.strength import effect_along
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.testing.gaussian_mixture import example_mixture
@@ -35,7 +35,7 @@ BATCH = tolerance("batch", torch.float64)
 
 @pytest.fixture
 def direction(latent: JointLatent) -> Direction:
-    return identify(latent, latent.backbone.embed(["c"]), HSDS(steps=4), seed=0)
+    return find_direction(latent, latent.backbone.embed(["c"]), HSDS(steps=4), seed=0)
 
 
 @pytest.fixture
@@ -53,13 +53,13 @@ def slider_of(latent: JointLatent, direction: Direction, arm: str, judge: Judge 
 
 def straight(latent: JointLatent, arm: str, judge: Judge | None = None) -> Slider:
     target = latent.backbone.embed(["c"])
-    return slider_of(latent, identify(latent, target, HSDS(steps=4), seed=0), arm, judge)
+    return slider_of(latent, find_direction(latent, target, HSDS(steps=4), seed=0), arm, judge)
 
 
 def effects_of(slider: Slider, moved: StrengthResult) -> Tensor:
     """The share of the whole change that each image makes."""
     z = slider.latent.z
-    return measure_effect((moved.z - z)[None], slider.move(column(slider.latent, 1.0))[0] - z)[0]
+    return effect_along((moved.z - z)[None], slider.move(column(slider.latent, 1.0))[0] - z)[0]
 
 
 def column(latent: JointLatent, *scales: float) -> Tensor:
@@ -174,7 +174,7 @@ def test_the_effect_is_what_was_requested(latent: JointLatent, direction: Direct
         bound = close if moved.strength < 0.25 else close / 2
         assert float((effects_of(slider, moved) - moved.strength).abs().max()) < bound
     raw = slider.move(column(latent, *strengths)) - latent.z
-    effects = measure_effect(raw, slider.move(column(latent, 1.0))[0] - latent.z)
+    effects = effect_along(raw, slider.move(column(latent, 1.0))[0] - latent.z)
     assert float((effects - torch.tensor(strengths)[:, None]).abs().max()) > 0.1
 
 
@@ -192,7 +192,7 @@ class Slopes(Judge):
     target: float
 
     def losses(self, backbone: Backbone, z: Tensor, texts: tuple[Condition, Condition], *, seed: int) -> Tensor:
-        effect = measure_effect((z - self.x)[None], self.along)[0]
+        effect = effect_along((z - self.x)[None], self.along)[0]
         loss = (torch.where(effect > 0, self.up, self.down) * effect.abs()).exp()
         return torch.stack([loss, self.target * loss])
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.rng import draw
-from latentedit.editors.strength import EffectCurve, measure_effect
+from latentedit.editors.strength import EffectCurve, effect_along
 
 SHARE = st.floats(0, 1)
 EFFECTS = st.lists(st.floats(-3, 3), min_size=2, max_size=9)
@@ -154,7 +154,7 @@ def test_effects_are_projections_in_units_of_the_whole(seed: int, along: float, 
     flat = whole.flatten(1)
     share = (other.flatten(1) * flat).sum(1) / flat.square().sum(1)
     orthogonal = other - share[:, None, None] * whole
-    found = measure_effect((along * whole + across * orthogonal)[None], whole)
+    found = effect_along((along * whole + across * orthogonal)[None], whole)
     assert found.shape == (1, 3)
     assert torch.allclose(found, torch.full((1, 3), along, dtype=torch.float64), atol=1e-12)
 
@@ -162,6 +162,6 @@ def test_effects_are_projections_in_units_of_the_whole(seed: int, along: float, 
 def test_the_whole_has_effect_one_and_no_change_none() -> None:
     whole = draw((2, 5), seed=0, purpose="effect")
     whole[1] = 0  # an image in which nothing moves
-    found = measure_effect(torch.stack([whole, torch.zeros_like(whole), -2 * whole]), whole)
+    found = effect_along(torch.stack([whole, torch.zeros_like(whole), -2 * whole]), whole)
     assert found.dtype == torch.float64
     assert torch.equal(found, torch.tensor([[1, 0], [0, 0], [-2, 0]], dtype=torch.float64))

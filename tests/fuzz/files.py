@@ -18,7 +18,7 @@ from PIL import Image
 
 from latentedit.core.errors import ImageError, LatentEditError
 from latentedit.core.settings import to_plain
-from latentedit.editing.outputs import difference, undo_stored
+from latentedit.editing.outputs import undo_difference, undo_stored
 from latentedit.editors.base import localizes, make_editor
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
@@ -82,7 +82,7 @@ _IMAGE = SourceImage(image=Image.linear_gradient("L").resize((8, 8)).convert("RG
 
 @cache
 def _difference() -> bytes:
-    return difference(_IMAGE.image.rotate(90), _IMAGE.image)
+    return undo_difference(_IMAGE.image.rotate(90), _IMAGE.image)
 
 
 def _undo(data: bytes, folder: Path) -> None:

@@ -11,7 +11,7 @@ from latentedit.core.rng import stream
 from latentedit.directions.direction import Direction
 from latentedit.geometry.global_directions import GlobalDirections, Mean, agreement, global_directions
 from latentedit.geometry.local_basis import LocalBasis, local_basis
-from latentedit.geometry.transport import transport
+from latentedit.geometry.transport import transport_direction
 from latentedit.models.derivatives import FeatureJacobian, FeatureMap
 from tests.directions.networks import NetworkBackbone, network_image
 
@@ -104,7 +104,7 @@ def test_a_global_direction_makes_its_change_of_the_feature_at_a_new_image(
     assert local.settings["captured"] == pytest.approx(float((there.u @ found.u[1]).square().sum()))
     local.save(tmp_path / "one.safetensors")
     assert Direction.load(tmp_path / "one.safetensors").settings["mean"] == mean
-    assert transport(local, bases[0]).direction.method == "transport"
+    assert transport_direction(local, bases[0]).direction.method == "transport"
 
 
 def test_damping_holds_weak_directions_back(bases: list[LocalBasis]) -> None:

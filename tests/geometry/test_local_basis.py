@@ -15,7 +15,7 @@ from latentedit.core.rng import draw
 from latentedit.directions.composition import compose
 from latentedit.directions.direction import clean_share, lives_at_level
 from latentedit.directions.hsds import HSDS
-from latentedit.directions.identification import identify
+from latentedit.directions.identification import find_direction
 from latentedit.geometry.local_basis import LocalBasis, direction_at, local_basis, random_units
 from latentedit.geometry.subspaces import principal_angles
 from latentedit.latents.inversion import invert
@@ -191,7 +191,7 @@ def test_what_moves_no_text_and_names_steps_lives_at_its_level(mixed: JointLaten
     assert compose([found, other], [0.5, -0.5]).settings["steps"] == 6
     assert lives_at_level(-found)
     assert lives_at_level(compose([found, other], [0.5, -0.5]))
-    worded = identify(mixed, mixed.backbone.embed(["c"]), HSDS(steps=2), seed=0)
+    worded = find_direction(mixed, mixed.backbone.embed(["c"]), HSDS(steps=2), seed=0)
     assert not lives_at_level(worded)
     assert not lives_at_level(dataclasses.replace(worded, source_captions=(), target_captions=()))
 

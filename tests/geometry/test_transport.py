@@ -12,7 +12,7 @@ from torch import Tensor
 
 from latentedit.core.errors import ConfigError, LatentEditError, ShapeError
 from latentedit.geometry.local_basis import LocalBasis, local_basis
-from latentedit.geometry.transport import Carried, feature_of, pulled_back, transport, transported
+from latentedit.geometry.transport import Carried, feature_of, pulled_back, transport_direction, transported
 from latentedit.latents.joint import JointLatent
 from tests.directions.networks import NetworkBackbone, network_image
 from tests.geometry.drawn import gaussian
@@ -55,16 +55,16 @@ def jacobian(basis: LocalBasis) -> Tensor:
 def test_the_negative_and_its_own_image(here: LocalBasis, there: LocalBasis) -> None:
     for index in range(3):
         direction = here.direction(index, step=2.5)
-        carried = transport(direction, here, full=False)
+        carried = transport_direction(direction, here, full=False)
         assert carried.captured == pytest.approx(1, abs=1e-12)
-        assert torch.allclose(transport(direction, here).direction.z, direction.z, atol=0.05), "J^T u = s v"
+        assert torch.allclose(transport_direction(direction, here).direction.z, direction.z, atol=0.05), "J^T u = s v"
         assert torch.allclose(carried.direction.z, direction.z, atol=1e-12)
         assert carried.direction.feature is not None
         assert torch.allclose(carried.direction.feature, here.u[index], atol=1e-12)
     direction = here.direction(2)
     assert direction.mean().feature is direction.feature  # of several images there is none, see test_base.py
     for full in (True, False):
-        first, second = (transport(one, there, full=full).direction.z for one in (-direction, direction))
+        first, second = (transport_direction(one, there, full=full).direction.z for one in (-direction, direction))
         assert torch.allclose(first, -second)
 
 
@@ -72,7 +72,7 @@ def test_by_the_full_jacobian_it_is_the_steepest_displacement(here: LocalBasis, 
     """Against autograd; no directions are needed there, and no displacement has a larger part along u."""
     point = basis_of(there.latent, rank=0)
     assert (len(point), point.products) == (0, 0)
-    carried, dense, u = transport(here.direction(0), point, step=1.0), jacobian(there), here.u[0].flatten()
+    carried, dense, u = transport_direction(here.direction(0), point, step=1.0), jacobian(there), here.u[0].flatten()
     assert torch.allclose(displacement(carried), (dense.T @ u) / (dense.T @ u).norm(), atol=1e-9)
     made = dense @ displacement(carried)
     assert carried.captured == pytest.approx(cosine(made, u) ** 2)
@@ -82,7 +82,7 @@ def test_by_the_full_jacobian_it_is_the_steepest_displacement(here: LocalBasis, 
     mean = float(torch.nn.functional.cosine_similarity(drawn @ dense @ dense.T, drawn).square().mean())
     assert carried.chance == pytest.approx(mean, abs=0.3)
     assert [carried.direction.settings[name] for name in ("full", "rank")] == [True, None]
-    by_few = transport(here.direction(0), basis_of(there.latent, rank=1), full=False, step=1.0)
+    by_few = transport_direction(here.direction(0), basis_of(there.latent, rank=1), full=False, step=1.0)
     assert float(made @ u) > float((dense @ displacement(by_few)) @ u)
     with pytest.raises(ConfigError):
         pulled_back(torch.zeros(1, 9, dtype=torch.float64), point.jacobian)
@@ -105,7 +105,7 @@ def test_signs_of_the_pairs_do_not_matter(seed: int, inverse: bool) -> None:
 def test_it_makes_the_same_change_of_the_feature_as_far_as_it_can(here: LocalBasis, there: LocalBasis) -> None:
     """With all 6 directions of the target: V U^T u by the network's own derivative."""
     direction = here.direction(0, step=0.7)
-    carried = transport(direction, there, full=False)
+    carried = transport_direction(direction, there, full=False)
     dense = jacobian(there)
     left, _, right = torch.linalg.svd(dense, full_matrices=False)
     expected = right.T @ (left.T @ here.u[0].flatten())
@@ -118,7 +118,7 @@ def test_it_makes_the_same_change_of_the_feature_as_far_as_it_can(here: LocalBas
 
 def test_what_it_states_of_itself(here: LocalBasis, there: LocalBasis) -> None:
     direction = dataclasses.replace(here.direction(1), notes=("a note",))
-    carried = transport(direction, there, full=False, step=3.0)
+    carried = transport_direction(direction, there, full=False, step=3.0)
     found = carried.direction
     assert (found.method, found.level, found.source_captions) == ("transport", LEVEL, ("",))
     assert dict(found.settings) == {
@@ -133,11 +133,11 @@ def test_what_it_states_of_itself(here: LocalBasis, there: LocalBasis) -> None:
 def test_another_level_is_refused(model: NetworkBackbone, here: LocalBasis) -> None:
     lower = basis_of(network_image(model, 1), level=0.3)
     with pytest.raises(ConfigError, match=r"0\.3.*0\.6"):
-        transport(here.direction(0), lower)
+        transport_direction(here.direction(0), lower)
     with pytest.raises(ConfigError, match=r"0\.6.*0\.3"):
-        transport(lower.direction(0), here)
+        transport_direction(lower.direction(0), here)
     nearly = dataclasses.replace(here.direction(0), level=LEVEL + 5e-7)
-    assert transport(nearly, here, full=False).captured == pytest.approx(1)
+    assert transport_direction(nearly, here, full=False).captured == pytest.approx(1)
 
 
 def test_bad_requests_are_refused(here: LocalBasis, there: LocalBasis) -> None:
@@ -149,7 +149,7 @@ def test_bad_requests_are_refused(here: LocalBasis, there: LocalBasis) -> None:
     ]
     for changes in unfit:
         with pytest.raises(ConfigError):
-            transport(dataclasses.replace(direction, **changes), there)
+            transport_direction(dataclasses.replace(direction, **changes), there)
         with pytest.raises(ConfigError):
             feature_of(dataclasses.replace(direction, **changes))
     elsewhere = basis_of(there.latent, site="clean")
@@ -162,7 +162,7 @@ def test_bad_requests_are_refused(here: LocalBasis, there: LocalBasis) -> None:
         ({"feature": outside}, there, "0"),
     ):
         with pytest.raises(LatentEditError, match=words):
-            transport(dataclasses.replace(direction, **changes), basis, full=False)
+            transport_direction(dataclasses.replace(direction, **changes), basis, full=False)
 
 
 RANK, FEATURE, LATENT = 3, (2, 4), (5,)

@@ -27,7 +27,7 @@ from latentedit.geometry.walks import (
     noise_guided,
     step_lengths,
 )
-from latentedit.latents.inversion import InversionTrace, invert, replay
+from latentedit.latents.inversion import InversionTrace, invert, retrace
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.derivatives import VelocityJacobian
@@ -108,7 +108,7 @@ def test_guidance_written_out(latent: JointLatent, trace: InversionTrace, v: Ten
     """Under the images' own texts at the level and on the way back."""
     along, scales = v[:1].expand(3, -1), torch.full((3,), 0.6, dtype=torch.float64)
     z = noise_guided(latent.backbone, trace.top, 0.7, latent.condition, along, scales, repeats=3, probe=1.0)
-    expected = replay(latent, trace, latent.condition, offset=z - trace.top)
+    expected = retrace(latent, trace, latent.condition, offset=z - trace.top)
     edited = LatentWalk(move="guidance", repeats=3).edit(latent, trace, v[:1], SCALES[:1, :1])[0, 0]
     assert relative_error(edited, expected) < BATCH
 

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from latentedit.core.errors import ConfigError, OutputError
-from latentedit.guard.calibration import Calibration, calibrate_guard, default_captions, keep_calibration
+from latentedit.guard.calibration import GuardCalibration, calibrate_guard, default_captions, keep_calibration
 from latentedit.guard.guard import CORRUPTIONS, Guard, guard_losses
 from latentedit.latents.drawing import draw_images, in_8_bits
 from latentedit.models.model_settings import VARIABLE
 from latentedit.models.registry import load
 from tests.editors.colors import VARIANCE, ColorBackbone
 
-HOW = Calibration(images=5, steps=3, batch=2, harmed=1)
+HOW = GuardCalibration(images=5, steps=3, batch=2, harmed=1)
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_it_costs_what_it_states_and_is_kept_by_the_fingerprint_of_the_model(
 @pytest.mark.slow
 def test_the_usual_loss_is_the_closed_form_of_what_it_draws(colors: ColorBackbone) -> None:
     """Drawn images have about the model's variance; at level .5 a share of k = var / (var + 1) of it is seen."""
-    found = calibrate_guard(colors, captions=["red"], how=Calibration(images=40, steps=40, batch=20, harmed=1))
+    found = calibrate_guard(colors, captions=["red"], how=GuardCalibration(images=40, steps=40, batch=20, harmed=1))
     k = VARIANCE / (VARIANCE + 1)
     expected = (1 - k) ** 2 * VARIANCE + k**2  # of white noise of unit power; halves of level .5 cancel
     assert found.usual == pytest.approx(expected, rel=0.15)  # 192 pixels, one noise, 8 bits that clip
@@ -49,7 +49,7 @@ def test_the_usual_loss_is_the_closed_form_of_what_it_draws(colors: ColorBackbon
 
 def test_losses_are_those_of_corrupted_images(colors: ColorBackbone) -> None:
     captions = 3 * ["red"]
-    found = calibrate_guard(colors, captions=captions, how=Calibration(images=3, steps=3, batch=3, harmed=3))
+    found = calibrate_guard(colors, captions=captions, how=GuardCalibration(images=3, steps=3, batch=3, harmed=3))
     drawn = in_8_bits(draw_images(colors, captions, steps=3, seed=0))
     for name, corruption in CORRUPTIONS.items():
         seen = guard_losses(colors, colors.encode(corruption.apply(drawn)), colors.embed(captions))

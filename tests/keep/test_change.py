@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from latentedit_keep.base.warp import smoothed
-from latentedit_keep.change import Change, _structure, find_change, is_drawn_anew, judge
+from latentedit_keep.change import DetectedChange, _structure, find_change, is_drawn_anew, judge
 from latentedit_keep.registration import register
 from tests.keep.pairs import SIDE, scene, with_object
 
 pytestmark = pytest.mark.slow
 
 
-def found(original: np.ndarray, edited: np.ndarray) -> Change:
+def found(original: np.ndarray, edited: np.ndarray) -> DetectedChange:
     first, second = original.astype(np.float32), edited.astype(np.float32)
     return find_change(first, second, register(first, second))
 

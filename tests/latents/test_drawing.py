@@ -7,7 +7,7 @@ from PIL import Image
 
 from latentedit.core.errors import ModelError
 from latentedit.latents import drawing
-from latentedit.latents.drawing import draw_images, verify, write_reference
+from latentedit.latents.drawing import draw_images, verify_drawings, write_reference
 from latentedit.models.model_settings import read_settings, write_settings
 from latentedit.models.registry import bundled_folder
 
@@ -27,13 +27,13 @@ def test_fingerprint_and_image_are_stored_and_others_are_found(copy: Path, monke
     write_settings(copy, {"fingerprint": None})
     write_reference(copy, facts["reference_caption"])
     assert read_settings(copy) == facts
-    assert len(verify(copy)) == 2
+    assert len(verify_drawings(copy)) == 2
     Image.new("RGB", (128, 128), "red").save(copy / "reference.png")
     with pytest.raises(ModelError):
-        verify(copy)
+        verify_drawings(copy)
     (copy / "reference.png").unlink()
     with pytest.raises(ModelError):
-        verify(copy)
+        verify_drawings(copy)
     write_settings(copy, {"fingerprint": "0" * 16})
     with pytest.raises(ModelError):
-        verify(copy)
+        verify_drawings(copy)

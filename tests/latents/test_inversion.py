@@ -14,7 +14,7 @@ import latentedit as le
 from latentedit.core.rng import draw
 from latentedit.core.solvers import EulerSolver, sample
 from latentedit.editors import Inversion
-from latentedit.latents.inversion import invert, replay
+from latentedit.latents.inversion import invert, retrace
 from latentedit.latents.joint import JointLatent
 from latentedit.models.guidance import GuidedField
 from latentedit.testing.gaussian_mixture import example_mixture
@@ -80,7 +80,7 @@ def test_of_flow_models_the_velocity_at_the_end_is_that_of_its_level(latent: Joi
 def test_t9_an_untouched_trace_returns_to_the_image_bit_for_bit(latent: JointLatent, level: float) -> None:
     grid = latent.path(10, level)
     trace = invert(latent, grid)
-    assert torch.equal(replay(latent, trace, latent.condition), latent.z)
+    assert torch.equal(retrace(latent, trace, latent.condition), latent.z)
     naive = sample(GuidedField(backbone=latent.backbone, condition=latent.condition), trace.top, grid, EulerSolver())
     assert relative_error(naive, latent.z) > 1e-3  # the control: the plain way back misses
 
@@ -94,9 +94,9 @@ def test_the_aligned_return_is_directedits_step(latent: JointLatent) -> None:
         low, high = trace.levels[index : index + 2]
         aligned = z + (trace.states[index] - trace.states[index + 1])
         z = z + (low - high) * latent.backbone.velocity(aligned, levels_of(z, low), target)
-    found = replay(latent, trace, target, offset=offset)
+    found = retrace(latent, trace, target, offset=offset)
     assert relative_error(found, z) < 10 * tolerance("velocity", latent.z.dtype)  # eight steps
-    assert relative_error(replay(latent, trace, target), z) > 1e-3
+    assert relative_error(retrace(latent, trace, target), z) > 1e-3
 
 
 def test_costs_one_evaluation_a_step_each_way_and_two_where_it_is_guided(latent: JointLatent) -> None:
@@ -105,10 +105,10 @@ def test_costs_one_evaluation_a_step_each_way_and_two_where_it_is_guided(latent:
     assert cost.evaluations == 5 * len(latent)
     target = latent.backbone.embed(["c"])
     with latent.backbone.count() as cost:
-        plain = replay(latent, trace, target)
+        plain = retrace(latent, trace, target)
     assert cost.evaluations == 5 * len(latent)
     with latent.backbone.count() as cost:
-        guided = replay(latent, trace, target, guidance=2.0)
+        guided = retrace(latent, trace, target, guidance=2.0)
     assert cost.evaluations == 2 * 5 * len(latent)
     assert relative_error(guided, plain) > 1e-3
 
@@ -126,7 +126,7 @@ def test_levels_below_the_models_range_are_evaluated_at_its_end(latent: JointLat
 
     object.__setattr__(backbone, "velocity", watched)
     trace = invert(latent, latent.path(4))
-    assert torch.equal(replay(latent, trace, latent.condition), latent.z)
+    assert torch.equal(retrace(latent, trace, latent.condition), latent.z)
     assert seen == pytest.approx([0.05, 0.25, 0.5, 0.75, 0.75, 0.5, 0.25, 0.05])
 
 
@@ -136,10 +136,10 @@ def test_a_repeated_trace_retraces_every_copy(latent: JointLatent) -> None:
     assert twice.levels == trace.levels
     for several, one in ((twice.states, trace.states), (twice.velocities, trace.velocities)):
         assert all(torch.equal(many, torch.cat([single, single])) for many, single in zip(several, one, strict=True))
-    assert torch.equal(replay(copies, twice, copies.condition), copies.z)
+    assert torch.equal(retrace(copies, twice, copies.condition), copies.z)
     target = latent.backbone.embed(["c"])
-    moved = replay(copies, twice, target, offset=torch.cat([torch.zeros_like(latent.z), 0.1 * latent.z]))
+    moved = retrace(copies, twice, target, offset=torch.cat([torch.zeros_like(latent.z), 0.1 * latent.z]))
     bound = 5 * tolerance("batch", latent.z.dtype)  # five steps
-    assert relative_error(moved[:3], replay(latent, trace, target)) < bound
-    assert relative_error(moved[3:], replay(latent, trace, target, offset=0.1 * latent.z)) < bound
+    assert relative_error(moved[:3], retrace(latent, trace, target)) < bound
+    assert relative_error(moved[3:], retrace(latent, trace, target, offset=0.1 * latent.z)) < bound
     assert relative_error(moved[:3], moved[3:]) > 1e-3

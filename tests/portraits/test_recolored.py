@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from latentedit_bench.data.counterfactual import counterfactual
-from latentedit_bench.domains.base import differences, load_domain
+from latentedit_bench.domains.base import attribute_differences, load_domain
 from latentedit_portraits.attributes import NONE, VALUES, split_of
 from latentedit_portraits.captions import COLOR_OF, full_caption, parse, vocabulary, words_of
 from latentedit_portraits.recolored import NAMED, UNSEEN, draw_recolored
@@ -35,7 +35,7 @@ def test_a_change_sets_the_requested_value_in_its_standard_color(scene: object) 
     for name, values in RECOLORED.alternatives(one).items():
         changed = RECOLORED.change(one, {name: values[0]})
         assert RECOLORED.attributes(changed)[name] == values[0]
-        assert set(differences(RECOLORED, one, changed)) <= {name, COLOR_OF.get(name, name)}
+        assert set(attribute_differences(RECOLORED, one, changed)) <= {name, COLOR_OF.get(name, name)}
         assert changed.framing == one.framing
         for color, paint in changed.paints.items():
             known = COLORS[color].get(RECOLORED.attributes(changed)[color])

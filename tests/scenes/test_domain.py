@@ -2,7 +2,7 @@
 
 import pytest
 
-from latentedit_bench.domains.base import Domain, differences, full_caption, load_domain, scalable, with_value
+from latentedit_bench.domains.base import Domain, attribute_differences, full_caption, load_domain, scalable, with_value
 from latentedit_scenes.attributes import NONE, PART_OF
 from latentedit_scenes.domain import SCENES
 
@@ -21,7 +21,7 @@ def test_a_change_sets_the_requested_value_and_at_most_the_dependent_ones() -> N
                 assert SCENES.attributes(changed)[name] == value
                 own = {other for other, part in PART_OF.items() if part == name}
                 dependent = own if NONE in (value, getattr(scene, name)) else set[str]()
-                assert {name} <= set(differences(DOMAIN, scene, changed)) <= {name} | dependent
+                assert {name} <= set(attribute_differences(DOMAIN, scene, changed)) <= {name} | dependent
                 old, new = (SCENES.phrases(one) for one in (scene, changed))
                 assert sum(a != b for a, b in zip(old, new, strict=True)) == 1
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline, SD3Transformer2DModel
 
-from latentedit.guard.calibration import Calibration, calibrate_guard
+from latentedit.guard.calibration import GuardCalibration, calibrate_guard
 from latentedit.guard.guard import Guard
-from latentedit.latents.drawing import draw_images, verify
+from latentedit.latents.drawing import draw_images, verify_drawings
 from latentedit.models.model_settings import read_settings
 from latentedit.models.registry import bundled_folder, load
-from latentedit.models.weights import read_json
+from latentedit.models.weights import read_model_json
 from latentedit.testing.domains import AttributeDomain, words_of
 from latentedit_portraits.domain import PORTRAITS
 from latentedit_portraits.framer import PortraitFramer
@@ -50,7 +50,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
         few = {"images": 3, "recolored": 2, "views": 4, "reconstructed": 2}
         sizes = {size: count for size, count in few.items() if getattr(plan, size)}
         monkeypatch.setitem(recipes.PLANS, name, dataclasses.replace(plan, fits=fits, **sizes))
-    small = Calibration(images=2, steps=1, batch=2, harmed=1)
+    small = GuardCalibration(images=2, steps=1, batch=2, harmed=1)
     cheap: dict[str, Any] = {
         "training.views.SIZE": 128,
         "latentedit_scenes.domain.render_array": lambda *_: np.full((128, 128, 3), 90, np.uint8),
@@ -78,9 +78,9 @@ def test_a_recipe_writes_a_stock_folder_with_its_card(
         folder, **({"text_encoder_3": None, "tokenizer_3": None} if name in ("portraits", "scenes") else {})
     )
     bundled, model, settings = bundled_folder(name), load(folder, device="cpu"), read_settings(folder)
-    assert type(pipeline).__name__ == read_json(bundled / "model_index.json")["_class_name"]
+    assert type(pipeline).__name__ == read_model_json(bundled / "model_index.json")["_class_name"]
     assert settings["fingerprint"] == model.fingerprint
-    assert len(verify(folder)) == 2
+    assert len(verify_drawings(folder)) == 2
     assert f"python -m training {name}`" in (folder / "README.md").read_text()
     stored = read_settings(bundled)
     for setting in ("sizes", "vocabulary", "captioner", "framer", "knows", "guidance", "zero_tokens", "window"):

@@ -8,7 +8,7 @@ from html import escape
 import torch
 from PIL import Image
 
-from latentedit.app.visitor import Edit, Entry
+from latentedit.app.visitor import HistoryEntry, PageEdit
 from latentedit.editing.discovery import SCALES, Discovery
 from latentedit.editing.result import EditResult
 from latentedit.latents.captions.base import to_images
@@ -48,7 +48,7 @@ def frame(page: str) -> str:
     return f'<iframe class="le-viewer" title="edit" sandbox="{_SANDBOX}" srcdoc="{escape(page)}"></iframe>'
 
 
-def preview(entry: Entry) -> str:
+def current_figure(entry: HistoryEntry) -> str:
     """The current image with its notes."""
     return _figure(entry.image.image, entry.caption or "current image", entry.notes)
 
@@ -76,13 +76,13 @@ def thumbnails(images: Sequence[Image.Image], labels: Sequence[str], *, chosen: 
     return f'<div class="le-images">{"".join(buttons)}</div>' if buttons else ""
 
 
-def history(entries: Sequence[Entry], current: Entry | None) -> str:
+def history(entries: Sequence[HistoryEntry], current: HistoryEntry | None) -> str:
     """All images of the session, oldest first."""
     chosen = next((index for index, entry in enumerate(entries) if entry is current), None)
     return thumbnails([entry.image.image for entry in entries], [entry.title for entry in entries], chosen=chosen)
 
 
-def facts(edit: Edit) -> str:
+def facts(edit: PageEdit) -> str:
     """Verdict and cost of the full change, and the cross-talk of several directions."""
     last = edit.results[-1]
     strengths = ", ".join(f"{strength:.2f}" for strength in last.strengths)

@@ -17,7 +17,7 @@ from PIL import Image
 from latentedit.app import fragments
 from latentedit.app.layout import EMPTY, Layout
 from latentedit.app.models import Models
-from latentedit.app.visitor import STOPPED, Change, Download, VisitorSession
+from latentedit.app.visitor import STOPPED, Download, PageChange, VisitorSession
 from latentedit.core.errors import ConfigError, LatentEditError, UnknownImageError
 from latentedit.core.progress import Progress
 from latentedit.display.viewer import view
@@ -151,7 +151,7 @@ class Page:
         force: bool = False,
     ) -> _Update:
         pairs = zip(changes[: len(changes) // 2], changes[len(changes) // 2 :], strict=True)
-        edits = [Change(text=text or "", strength=share) for text, share in pairs]
+        edits = [PageChange(text=text or "", strength=share) for text, share in pairs]
 
         def edit(visitor: VisitorSession) -> None:
             report, source = _report(progress), caption or ""
@@ -268,7 +268,7 @@ class Page:
             page = dataclasses.replace(view(entry.edit.results), start=entry.strength, saves=False)
             viewer = fragments.frame(page.html)
         return {
-            at.preview: fragments.preview(entry),
+            at.preview: fragments.current_figure(entry),
             at.caption: entry.caption,
             at.viewer: viewer,
             at.facts: "" if entry.edit is None else fragments.facts(entry.edit),

@@ -42,7 +42,7 @@ class StoppedError(LatentEditError):
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class PageChange:
     """One change: "OLD => NEW", or the name of a direction file."""
 
     text: str
@@ -50,7 +50,7 @@ class Change:
 
 
 @dataclasses.dataclass(slots=True, kw_only=True, eq=False)
-class Edit:
+class PageEdit:
     """The results of one task."""
 
     results: list[EditResult]  # one for each of `STRENGTHS`
@@ -61,14 +61,14 @@ class Edit:
 
 
 @dataclasses.dataclass(slots=True, kw_only=True, eq=False)
-class Entry:
+class HistoryEntry:
     """One image of the history."""
 
     title: str
     image: SourceImage
     caption: str
-    before: "Entry | None" = None  # the entry that was edited; None for an uploaded image
-    edit: Edit | None = None  # None for an uploaded image
+    before: "HistoryEntry | None" = None  # the entry that was edited; None for an uploaded image
+    edit: PageEdit | None = None  # None for an uploaded image
     strength: float = 0.0  # of the edit, as set by the visitor
     notes: tuple[str, ...] = ()  # what the model may get wrong about the image
     payload: bytes | None = None  # data to undo an edit that was made before this session
@@ -89,8 +89,8 @@ class VisitorSession:
 
     def __init__(self, models: Models) -> None:
         self.models = models
-        self.entries: list[Entry] = []
-        self.current: Entry | None = None
+        self.entries: list[HistoryEntry] = []
+        self.current: HistoryEntry | None = None
         self.directions: dict[str, Direction] = {}
         self.discovered: list[str] = []
         self.pair: dict[str, PixelImage] = {}  # "original" and "edited" of a check
@@ -134,7 +134,7 @@ class VisitorSession:
             raise ConfigError("there is no result to save. Drop an original and an edited image first")
         return kept_file(self.checked.kept)
 
-    def open(self, content: bytes, name: str, *, model: str, progress: Progress | None = None) -> Entry:
+    def open(self, content: bytes, name: str, *, model: str, progress: Progress | None = None) -> HistoryEntry:
         """Open the content of a file, caption it, and start a new history."""
         _check_pixels(name, content, MAX_PIXELS, "edit")
         image = SourceImage.open(Path(name).name, content=content)
@@ -142,20 +142,20 @@ class VisitorSession:
         with self._task(model, progress) as (backbone, _):
             caption, notes = _caption(backbone, image)
         notes = (*image.notes, *notes)
-        entry = Entry(title="original", image=image, caption=caption, notes=notes, payload=payload)
+        entry = HistoryEntry(title="original", image=image, caption=caption, notes=notes, payload=payload)
         self.entries, self.current, self._session, self._force = [entry], entry, None, False
         return entry
 
     def edit(
         self,
-        changes: Sequence[Change],
+        changes: Sequence[PageChange],
         *,
         model: str,
         method: str | None,
         caption: str,
         force: bool = False,
         progress: Progress | None = None,
-    ) -> Entry:
+    ) -> HistoryEntry:
         """Edit the current image at all `STRENGTHS`; the full change becomes the current entry.
 
         Changes without text are ignored. ``force`` also edits images that are out of distribution, until another image
@@ -175,7 +175,7 @@ class VisitorSession:
             if full == 0:
                 raise ConfigError("strength 0 is the original image. Set another strength")
             results = render([share * full for share in STRENGTHS], report)
-        edit = Edit(
+        edit = PageEdit(
             results=results,
             directions=directions,
             render=render,
@@ -183,7 +183,7 @@ class VisitorSession:
             seconds=time.perf_counter() - started,
         )
         title = ", ".join(f"{change.text.strip()} ({change.strength:g})" for change in changes)
-        entry = Entry(title=title, image=before.image, caption=caption, before=before, edit=edit)
+        entry = HistoryEntry(title=title, image=before.image, caption=caption, before=before, edit=edit)
         before.caption = caption.strip()
         entry.keep(results[-1])
         self._append(entry)
@@ -210,7 +210,7 @@ class VisitorSession:
             entry.keep(result)
         return result
 
-    def undo(self, *, model: str, progress: Progress | None = None) -> Entry:
+    def undo(self, *, model: str, progress: Progress | None = None) -> HistoryEntry:
         """Restore the image before the last edit, bit for bit, even if that was made before this session."""
         entry = self._opened()
         if entry.before is not None:
@@ -222,10 +222,10 @@ class VisitorSession:
                 before = undo_stored(entry.image, entry.payload)
                 image = SourceImage(image=before, path=entry.image.path)
                 caption, notes = _caption(backbone, image)
-            self._append(Entry(title="before its last edit", image=image, caption=caption, notes=notes))
+            self._append(HistoryEntry(title="before its last edit", image=image, caption=caption, notes=notes))
         return self._opened()
 
-    def go_to(self, index: int) -> Entry:
+    def go_to(self, index: int) -> HistoryEntry:
         """Make an entry of the history the current one."""
         if not 0 <= index < len(self.entries):
             raise ConfigError(f"the history has {len(self.entries)} images; got number {index + 1}. Reload the page")
@@ -292,7 +292,7 @@ class VisitorSession:
         return report
 
     def _plan(
-        self, session: Session, changes: Sequence[Change], method: str | None, report: Progress
+        self, session: Session, changes: Sequence[PageChange], method: str | None, report: Progress
     ) -> tuple[dict[str, Direction], Callable[[Sequence[float], Progress | None], list[EditResult]]]:
         """The directions by their text, and a function from strengths to results."""
         texts, strengths = (
@@ -316,7 +316,7 @@ class VisitorSession:
             request = EditRequest(direction=tuple(directions.values()), method=method, strength=own)
         return directions, lambda at, progress: session.run(request, at, progress=progress)[0]
 
-    def _session_of(self, entry: Entry, backbone: Backbone, caption: str) -> Session:
+    def _session_of(self, entry: HistoryEntry, backbone: Backbone, caption: str) -> Session:
         """The session of an image with a caption, reused by its next edit."""
         match self._session:
             case (image, *key, session) if image is entry.image and key == [backbone.name, caption]:
@@ -326,7 +326,7 @@ class VisitorSession:
                 self._session = (entry.image, backbone.name, caption, session)
                 return session
 
-    def _append(self, entry: Entry) -> None:
+    def _append(self, entry: HistoryEntry) -> None:
         self.entries.append(entry)
         if len(self.entries) > MAX_ENTRIES:
             del self.entries[1]
@@ -343,7 +343,7 @@ class VisitorSession:
         self.directions[unique] = direction
         return unique
 
-    def _opened(self) -> Entry:
+    def _opened(self) -> HistoryEntry:
         if self.current is None:
             raise ConfigError("there is no image yet. Upload an image, or choose an example")
         return self.current

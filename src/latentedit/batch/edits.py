@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 from latentedit._version import __version__
-from latentedit.batch.executors import Measure, check_model
+from latentedit.batch.executors import Measure, check_same_model
 from latentedit.batch.folder import Failure, UnitResult, file_name
 from latentedit.core.cost import peak_bytes
 from latentedit.core.errors import ConfigError, LatentEditError, UnknownImageWarning
@@ -148,7 +148,7 @@ class EditWork:
     def start(self) -> Measure:
         """Load model and captioner."""
         model, request = self.load(), self.request
-        check_model(self.spec, model.fingerprint)
+        check_same_model(self.spec, model.fingerprint)
         if isinstance(request.captioner, str):
             request = dataclasses.replace(request, captioner=make_captioner(request.captioner, model))
         return functools.partial(_edit_unit, model=model, request=request)

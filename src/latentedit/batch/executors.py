@@ -17,7 +17,7 @@ import psutil
 import torch
 
 from latentedit._version import __version__
-from latentedit.batch.folder import PAUSE_S, RunFolder, UnitResult, report
+from latentedit.batch.folder import PAUSE_S, RunFolder, UnitResult, report_progress
 from latentedit.core.errors import ConfigError, ModelError, OutputError
 from latentedit.core.plugins import EXECUTORS
 from latentedit.core.process import keep_freed_memory
@@ -48,7 +48,7 @@ class Work(Protocol):
         ...
 
 
-def check_model(spec: Mapping[str, Any], fingerprint: str) -> None:
+def check_same_model(spec: Mapping[str, Any], fingerprint: str) -> None:
     """Raise a `ModelError` if a worker's latentedit or model differs from the plan's."""
     if (__version__, fingerprint) != (spec["latentedit"], spec["model_fingerprint"]):
         raise ModelError(
@@ -128,11 +128,11 @@ def run_here(run: RunFolder, work: Work, *, progress: Progress | None = None) ->
                     if claimed and not run.has(unit):  # another process may have finished it
                         idle, measure = False, measure or work.start()
                         run.add(unit, timed(measure, work.task(unit)))
-                        report(run, progress)
+                        report_progress(run, progress)
             if idle:
-                report(run, progress)
+                report_progress(run, progress)
                 time.sleep(PAUSE_S)
-    report(run, progress)
+    report_progress(run, progress)
 
 
 def run_processes(run: RunFolder, work: Work, count: int, *, progress: Progress | None = None) -> None:
@@ -163,7 +163,7 @@ def _run_pool(run: RunFolder, work: Work, count: int, progress: Progress | None)
                 signal.signal(signal.SIGINT, before)
             while running:
                 ended, running = wait(running, timeout=PAUSE_S)
-                report(run, progress)
+                report_progress(run, progress)
                 for future in ended:
                     future.result()
         except BaseException:

@@ -221,7 +221,7 @@ class RunFolder:
             raise _damaged(file, error, "Delete it and run the same command") from error
 
 
-def report(run: RunFolder, progress: Progress | None) -> None:
+def report_progress(run: RunFolder, progress: Progress | None) -> None:
     """Report how many units are finished."""
     if progress is not None:
         progress(run.manifest.kind, len(run.finished()), len(run.manifest.units))

@@ -12,7 +12,7 @@ from collections import Counter
 from typing import Any
 
 from latentedit.batch.executors import Measure, Work, one_thread, timed
-from latentedit.batch.folder import PAUSE_S, RunFolder, UnitResult, report
+from latentedit.batch.folder import PAUSE_S, RunFolder, UnitResult, report_progress
 from latentedit.core.errors import ConfigError, LatentEditError, OutputError
 from latentedit.core.plugins import require
 from latentedit.core.process import keep_freed_memory
@@ -85,8 +85,8 @@ def run_on_ray(run: RunFolder, work: Work, *, address: str, workers: int | None,
                     start_worker()
                 if unit:
                     claims.pop(unit).close()
-            report(run, progress)
-    report(run, progress)
+            report_progress(run, progress)
+    report_progress(run, progress)
 
 
 def _connect(ray: Any, address: str) -> None:

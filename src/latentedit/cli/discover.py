@@ -50,10 +50,10 @@ def discover(
         latentedit discover me.png -o found/ --settings-of 2302.12469
     """
     check_texts({"--source-prompt": source_prompt, "--prompt": prompt})
-    from latentedit.core.settings import Level, check
+    from latentedit.core.settings import Level, check_value
 
     if level is not None:
-        check(Level, **{"--level": level})
+        check_value(Level, **{"--level": level})
     from latentedit.editing.discovery import check_folder, write_discovery
     from latentedit.editing.discovery import discover as walk_basis
     from latentedit.geometry import papers

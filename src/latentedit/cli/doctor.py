@@ -231,7 +231,7 @@ def _part_rows(needs: "ModelNeeds", placement: "Placement") -> Iterator[_Row]:
 
 def _try_model(choice: ModelChoice, *, quiet: bool) -> Iterator[_Row]:
     """Load the model and check it."""
-    from latentedit.editing.checkup import check_model
+    from latentedit.editing.checkup import check_live_model
     from latentedit.models.placement import gigabytes
 
     with progress_bar(quiet=quiet) as progress:
@@ -240,7 +240,7 @@ def _try_model(choice: ModelChoice, *, quiet: bool) -> Iterator[_Row]:
         except LatentEditError as error:
             yield _row("load", " ".join(str(error).split()), ok=False)
             return
-        for check in check_model(model, progress=progress):
+        for check in check_live_model(model, progress=progress):
             spent = f"{check.seconds:.1f} s, peak {gigabytes(check.peak_bytes)}"
             cost = {"seconds": check.seconds, "peak_bytes": check.peak_bytes}
             yield _row(check.name, f"{check.text} ({spent})", ok=check.ok, cure=check.cure, **cost)

@@ -177,7 +177,7 @@ def calibrate(
     """
     from latentedit.batch.edits import images_in
     from latentedit.core.settings import to_plain
-    from latentedit.guard.calibration import Calibration, calibrate_guard, calibrate_no_change, keep_calibration
+    from latentedit.guard.calibration import GuardCalibration, calibrate_guard, calibrate_no_change, keep_calibration
     from latentedit.guard.settings_search import Search, calibrate_settings
     from latentedit.models.model_settings import calibration_file
     from latentedit.models.registry import load
@@ -185,7 +185,7 @@ def calibrate(
     given = _read_captions(captions)
     shown = () if images is None else images_in(images)
     folder = folder_of(name) if in_folder else None
-    model, guarding = load(name, device=device), Calibration()
+    model, guarding = load(name, device=device), GuardCalibration()
     search = Search(images=len(shown)) if shown else Search()
     file = calibration_file(model.fingerprint)
     make_folder(file.parent)
@@ -237,7 +237,7 @@ def folder_of(name: str) -> Path:
 
 def verification(folder: Path) -> list[str]:
     """Findings of the checks of a model folder, one line each; a check that fails is a `ModelError`."""
-    from latentedit.latents.drawing import verify as verify_reference
+    from latentedit.latents.drawing import verify_drawings as verify_reference
     from latentedit.models.loading import open_folder
 
     parts = open_folder(folder).parts

@@ -47,12 +47,12 @@ def path(
         latentedit path me.png you.png -o strip.png --level 0.6 --json
     """
     check_texts({"--source-prompt": source_prompt, "--prompt": prompt})
-    from latentedit.core.settings import Level, check
+    from latentedit.core.settings import Level, check_value
     from latentedit.display.sheet import draw_paths
     from latentedit.geometry.paths import METHODS, SAME_TWICE, check_methods, encode_pair, paths_between
     from latentedit.latents.images import SourceImage, check_output, save_image
 
-    check(Level, **{"--level": level})
+    check_value(Level, **{"--level": level})
     methods = METHODS if method == "all" else (method,)
     check_methods(methods, frames)
     opened = [SourceImage.open(file) for file in (first, second)]

@@ -48,7 +48,7 @@ _PREFIX_BYTES = 8
 _QUOTED_LETTERS = 120  # of a file that an error message quotes
 
 
-def pack(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+def pack_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
     """Tensors and texts as safetensors bytes, equal for equal content; refuses what `unpack` would refuse."""
     own = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
     data = safetensors.torch.save(own)
@@ -57,11 +57,11 @@ def pack(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
     text = json.dumps({_METADATA: dict(sorted(metadata.items()))} | header, separators=(",", ":"))
     text += " " * (-len(text) % _PREFIX_BYTES)
     packed = len(text).to_bytes(_PREFIX_BYTES, "little") + text.encode("ascii") + data[_header_end(data) :]
-    unpack(packed, "what is to be written", allowed=tensors)
+    unpack_tensors(packed, "what is to be written", allowed=tensors)
     return packed
 
 
-def unpack(data: bytes, name: str, *, allowed: Collection[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
+def unpack_tensors(data: bytes, name: str, *, allowed: Collection[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors, on the CPU, and the metadata of untrusted safetensors bytes; ``allowed`` are the names of tensors.
 
     Anything else is a `FileFormatError`, and nothing is allocated for what the header only claims.
@@ -93,7 +93,7 @@ def unpack(data: bytes, name: str, *, allowed: Collection[str]) -> tuple[dict[st
 
 def read_tensor_file(path: str | Path, *, allowed: Collection[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors and the metadata of a safetensors file; see `unpack`."""
-    return unpack(read_bytes(path, limit=MAX_BYTES), str(path), allowed=allowed)
+    return unpack_tensors(read_bytes(path, limit=MAX_BYTES), str(path), allowed=allowed)
 
 
 def _header_end(data: bytes) -> int:

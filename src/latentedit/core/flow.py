@@ -34,7 +34,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from latentedit.core.errors import CoordinateError
-from latentedit.core.settings import Count, check
+from latentedit.core.settings import Count, check_value
 
 Prediction = Literal["epsilon", "v_prediction", "sample", "flow"]
 """What a network was trained to predict."""
@@ -150,7 +150,7 @@ class LevelGrid:
 
 def uniform_grid(steps: int, *, start: float = 1.0, end: float = 0.0) -> LevelGrid:
     """``steps`` equal steps from ``start`` down to ``end``."""
-    check(Count, steps=steps)
+    check_value(Count, steps=steps)
     nodes = torch.linspace(start, end, steps + 1, dtype=torch.float64).tolist()
     return LevelGrid(levels=tuple(nodes))
 

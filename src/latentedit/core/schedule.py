@@ -12,7 +12,7 @@ from torch import Tensor
 from latentedit.core.errors import CoordinateError
 from latentedit.core.flow import LevelGrid, alpha_sigma_from_level, level_from_log_snr, log_snr_from_level
 from latentedit.core.linalg import to_float64
-from latentedit.core.settings import check
+from latentedit.core.settings import check_value
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -98,7 +98,7 @@ class DiscreteSchedule:
         The network is defined at both ends, so the grid can be walked in either direction. The clean estimate
         ``x_hat = z - s v`` at the last level is what diffusers' last DDIM step returns.
         """
-        check(Annotated[int, Field(ge=1, le=self.times - 1)], steps=steps)
+        check_value(Annotated[int, Field(ge=1, le=self.times - 1)], steps=steps)
         times = torch.linspace(self.times - 1, 0, steps + 1, dtype=torch.float64)
         # The ends are taken from the table, for a level that is computed from a time may differ in rounding.
         return LevelGrid(levels=(self.s_max, *self.level(times)[1:-1].tolist(), self.s_min))

@@ -120,7 +120,7 @@ def settings(cls: type[Config]) -> type[Config]:
     return cast("type[Config]", made)
 
 
-def check(kind: Any, **values: object) -> None:
+def check_value(kind: Any, **values: object) -> None:
     """Check arguments against an annotated type: ``check(Level, level=level)``; a `ConfigError` names the argument."""
     adapter = pydantic.TypeAdapter(kind, config=pydantic.ConfigDict(strict=True, allow_inf_nan=False))
     for name, value in values.items():

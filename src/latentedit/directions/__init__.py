@@ -9,10 +9,10 @@ if TYPE_CHECKING:
     from latentedit.directions.composition import cross_talk as cross_talk
     from latentedit.directions.composition import transferred as transferred
     from latentedit.directions.description import describe as describe
-    from latentedit.directions.direction import Calibration as Calibration
     from latentedit.directions.direction import Direction as Direction
+    from latentedit.directions.direction import EffectCalibration as EffectCalibration
     from latentedit.directions.hsds import HSDS as HSDS
-    from latentedit.directions.identification import identify as identify
+    from latentedit.directions.identification import find_direction as find_direction
     from latentedit.geometry.local_basis import LocalBasis as LocalBasis
     from latentedit.latents.encode import text_direction as text_direction
 

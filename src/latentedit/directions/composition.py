@@ -30,7 +30,7 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.flow import per_element
-from latentedit.core.settings import Combine, check
+from latentedit.core.settings import Combine, check_value
 from latentedit.directions.direction import Direction, lives_at_level
 from latentedit.latents.captions.change import Change, changed_phrases, read_phrases
 from latentedit.latents.encode import changed_caption, text_direction
@@ -44,7 +44,7 @@ _OPPOSITE, _EQUAL = -0.9, 0.98
 
 def check_combine(combine: str) -> Combine:
     """The way to combine of that name, or a `ConfigError` with similar names."""
-    check(Combine, combine=combine)
+    check_value(Combine, combine=combine)
     return cast("Combine", combine)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, cast
 
-from latentedit.directions.direction import Calibration, Direction
+from latentedit.directions.direction import Direction, EffectCalibration
 from latentedit.latents.captions.base import one_line
 from latentedit.latents.captions.change import change_words
 
@@ -50,7 +50,7 @@ def _change(direction: Direction) -> str:
     return "; ".join(shown[:_SHOWN_CHANGES]) + (f"; and {more} more" if more > 0 else "")
 
 
-def _strength(calibration: Calibration) -> str:
+def _strength(calibration: EffectCalibration) -> str:
     ends = f"from {calibration.lowest:.2f} up to {calibration.highest:.2f}"
     steps = _count(calibration.steps, "step")
     return f"{ends} without damage, by the {calibration.arm} arm, level {calibration.level:g}, {steps}"

@@ -20,7 +20,7 @@ from torch import Tensor
 from latentedit._version import __version__
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, FileFormatError, OutputError
-from latentedit.core.files import pack, read_tensor_file
+from latentedit.core.files import pack_tensors, read_tensor_file
 from latentedit.core.settings import Share
 from latentedit.latents.captions.base import one_line
 from latentedit.latents.captions.change import change_words
@@ -48,7 +48,7 @@ _STRICT = pydantic.ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, 
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Calibration:
+class EffectCalibration:
     """Strength against effect on the images on which a direction was found, and the range without damage.
 
     Args:
@@ -72,7 +72,7 @@ class Calibration:
     highest: float
 
 
-def _ordered(calibration: Calibration) -> Calibration:
+def _ordered(calibration: EffectCalibration) -> EffectCalibration:
     rising = all(a < b for a, b in itertools.pairwise(calibration.scales))
     ordered = calibration.lowest <= calibration.highest
     if len(calibration.scales) != len(calibration.effects) or not rising or not ordered:
@@ -116,7 +116,7 @@ class Direction:
     source_captions: Texts = ()
     target_captions: Texts = ()
     images: Names = ()
-    calibration: Annotated[Calibration, AfterValidator(_ordered)] | None = None
+    calibration: Annotated[EffectCalibration, AfterValidator(_ordered)] | None = None
     license: Text = ""
     preview: bytes = b""
     feature: Float[Tensor, "*feature"] | None = None
@@ -219,7 +219,7 @@ class Direction:
         stated = {"format": FORMAT, "latentedit": __version__} | {field: getattr(self, field) for field in _STATED}
         text = json.dumps(stated, default=_plain)
         _read(text, name)
-        data = pack(tensors, {_KEY: text})
+        data = pack_tensors(tensors, {_KEY: text})
         with atomic_file(path) as file:
             file.write(data)
 
@@ -280,7 +280,7 @@ def is_unconditional(directions: Sequence[Direction]) -> bool:
 
 def _plain(value: Any) -> dict[str, Any]:
     """What JSON knows of a calibration, and of settings that are read-only."""
-    if isinstance(value, Calibration):
+    if isinstance(value, EffectCalibration):
         return dataclasses.asdict(value)
     if isinstance(value, Mapping):
         return dict(cast("Mapping[str, Any]", value))

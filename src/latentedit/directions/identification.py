@@ -50,7 +50,7 @@ FLOOR = 0.03
 _PER_SIDE = 3 / 128  # width of the local average as a share of the image's shorter side
 
 
-def identify(
+def find_direction(
     latent: JointLatent,
     target: Condition,
     config: HSDS,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.settings import check
+from latentedit.core.settings import check_value
 from latentedit.display.page import in_base64, layers_of, viewer_page
 from latentedit.latents.captions.change import changed_phrases
 from latentedit.latents.record import RunRecord
@@ -39,7 +39,7 @@ _PUNCTUATION = " ,.;:"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Frame:
+class ViewerFrame:
     """The image at one strength.
 
     Args:
@@ -89,7 +89,7 @@ class View:
     """
 
     source: Image.Image
-    frames: Sequence[Frame]
+    frames: Sequence[ViewerFrame]
     title: str = "image"
     caption: str = ""
     target_caption: str = ""
@@ -102,7 +102,7 @@ class View:
     def __post_init__(self) -> None:
         if not self.frames:
             raise ConfigError("a view needs at least one frame; got none. Give the edited image and its strength")
-        check(list[float], strengths=[frame.strength for frame in self.frames])
+        check_value(list[float], strengths=[frame.strength for frame in self.frames])
 
     def __repr__(self) -> str:
         return f"<View {self.title[:80]!r}, {len(self.frames)} strengths>"
@@ -136,7 +136,7 @@ class View:
     def data(self) -> dict[str, Any]:
         """The argument of `page.viewer_element`: plain values, including every image."""
         by_strength = {float(frame.strength): frame for frame in self.frames}
-        source = by_strength.get(0.0, Frame(strength=0.0, image=self.source))
+        source = by_strength.get(0.0, ViewerFrame(strength=0.0, image=self.source))
         by_strength[0.0] = dataclasses.replace(source, image=self.source)
         frames, start = [by_strength[strength] for strength in sorted(by_strength)], self.start
         if start is None:  # an edit rather than the source, and a positive strength rather than a negative
@@ -201,16 +201,18 @@ def kept_view(result: "KeepResult") -> View:
     edited = result.edited.image.convert(source.mode).resize(source.size, Image.Resampling.LANCZOS)
     return View(
         source=source,
-        frames=[Frame(strength=1.0, image=result.image, verdict=result.verdict, lines=(*result.lines, *result.doubts))],
+        frames=[
+            ViewerFrame(strength=1.0, image=result.image, verdict=result.verdict, lines=(*result.lines, *result.doubts))
+        ],
         title=result.original.name or "image",
         name=Path(result.original.name or "image").stem,
         others={"editor's image": edited, "mask": result.mask.convert(source.mode)},
     )
 
 
-def _frame_of(result: "EditResult") -> Frame:
+def _frame_of(result: "EditResult") -> ViewerFrame:
     effect = result.effect
-    return Frame(
+    return ViewerFrame(
         strength=result.strength,
         image=result.image,
         verdict=result.verdict.label,
@@ -223,7 +225,7 @@ def _frame_of(result: "EditResult") -> Frame:
     )
 
 
-def _frame_data(frame: Frame, layer: Mapping[str, Any], *, exact: bool) -> dict[str, Any]:
+def _frame_data(frame: ViewerFrame, layer: Mapping[str, Any], *, exact: bool) -> dict[str, Any]:
     """One frame for the script; the record goes into a saved image only if its pixels are exactly those of the edit."""
     content = {"record": frame.record, "results": [frame.measures] if frame.measures else []}
     return {
@@ -244,7 +246,7 @@ def _blend_record(record: RunRecord | None) -> list[str]:
     return json.dumps(content, ensure_ascii=False, indent=1).split(f'"{mark}"')
 
 
-def _record_chunks(frame: Frame) -> list[tuple[str, str]]:
+def _record_chunks(frame: ViewerFrame) -> list[tuple[str, str]]:
     """Record and payload as PNG chunks like those of `save_image`: type and content."""
     info = None if frame.record is None else pack_chunks(frame.record.to_json(), frame.payload)
     return [(kind.decode(), in_base64(content)) for kind, content, *_ in info.chunks] if info else []

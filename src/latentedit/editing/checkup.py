@@ -53,7 +53,7 @@ class Check:
     peak_bytes: int = 0
 
 
-def check_model(model: Backbone, *, progress: Progress | None = None) -> Iterator[Check]:
+def check_live_model(model: Backbone, *, progress: Progress | None = None) -> Iterator[Check]:
     """Draw an image, and check codec, inversion, guidance, derivative and an edit on it, one after the other.
 
     What a model does not have (images, text, guidance) is not checked. Where drawing fails, nothing else is. About 60

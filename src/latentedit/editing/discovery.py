@@ -23,17 +23,17 @@ from torch import Tensor
 from latentedit.core.cost import Cost, metered
 from latentedit.core.errors import ConfigError, FileFormatError, OutputError
 from latentedit.core.progress import Progress
-from latentedit.core.settings import Count, check
-from latentedit.directions.direction import Calibration, Direction, clean_share
+from latentedit.core.settings import Count, check_value
+from latentedit.directions.direction import Direction, EffectCalibration, clean_share
 from latentedit.directions.identification import local_change
 from latentedit.display.sheet import draw_grid
 from latentedit.editors.eim import ROWS
 from latentedit.editors.judge import Judge
-from latentedit.editors.strength import EffectCurve, measure_effect
+from latentedit.editors.strength import EffectCurve, effect_along
 from latentedit.geometry.local_basis import LocalBasis, local_basis, random_units
 from latentedit.geometry.naming import Meaning, ProbabilityReader, meaning_of
 from latentedit.geometry.transport import Carried, feature_of
-from latentedit.geometry.transport import transport as transport_unit
+from latentedit.geometry.transport import transport_direction as transport_unit
 from latentedit.geometry.walks import EFFECT, Walk, effect_of, step_lengths
 from latentedit.latents.captions.base import to_images
 from latentedit.latents.encode import captioner_for
@@ -140,7 +140,7 @@ def transport(
     feature_of(direction)
     direction.check_model(latent.backbone.name, latent.backbone.fingerprint)
     settings = direction.settings
-    check(Count, steps=settings.get("steps"), **({} if rank is None else {"rank": rank}))
+    check_value(Count, steps=settings.get("steps"), **({} if rank is None else {"rank": rank}))
     prompt = settings.get("prompt")
     own = prompt in direction.source_captions or not isinstance(prompt, str)
     basis = local_basis(
@@ -235,7 +235,7 @@ def _finished(
     x, (before, after) = basis.latent.z, (probe.images[SCALES.index(scale)] for scale in (-1, 1))
     strip = torch.stack([before, basis.latent.frames[0].pixels.to(before), after])
     displaced = torch.cat([probe.z - x, torch.zeros_like(x)])
-    measured = measure_effect(displaced[:, None], probe.z[SCALES.index(1)][None] - x)[:, 0].tolist()
+    measured = effect_along(displaced[:, None], probe.z[SCALES.index(1)][None] - x)[:, 0].tolist()
     scales, effects = zip(*sorted(zip((*SCALES, 0.0), measured, strict=True)), strict=True)
     curve = EffectCurve(scales=scales, effects=torch.tensor(effects, dtype=torch.float64)[:, None])
     nothing = 1 / Judge.of(basis.latent.backbone).damage
@@ -245,7 +245,7 @@ def _finished(
     finished = dataclasses.replace(
         direction,
         settings={**direction.settings, "name": probe.meaning.name, "place": probe.meaning.place},
-        calibration=Calibration(
+        calibration=EffectCalibration(
             arm="joint",
             level=basis.level,
             steps=basis.steps,

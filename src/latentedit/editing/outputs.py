@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageChops
 
 from latentedit.core.errors import FileFormatError, ImageError, OutputError
-from latentedit.core.files import pack, unpack
+from latentedit.core.files import pack_tensors, unpack_tensors
 from latentedit.display.page import is_page
 from latentedit.latents.images import SourceImage
 from latentedit.latents.record import RunRecord
@@ -67,19 +67,19 @@ def read_record(path: str | Path) -> RunRecord:
     return RunRecord.from_json(json.dumps(content["record"]), str(file))
 
 
-def difference(source: Image.Image, edited: Image.Image) -> bytes:
+def undo_difference(source: Image.Image, edited: Image.Image) -> bytes:
     """What turns an edited image back into its source, for `undo_stored`; both RGB or RGBA, of one size."""
     missing, packed = ImageChops.subtract_modulo(source, edited), io.BytesIO()
     missing.info.clear()  # no second copy of the color profile
     missing.save(packed, format="PNG")
     about = {"image": SourceImage(image=edited).fingerprint, "source": SourceImage(image=source).fingerprint}
-    return pack({"difference": torch.frombuffer(bytearray(packed.getvalue()), dtype=torch.uint8)}, about)
+    return pack_tensors({"difference": torch.frombuffer(bytearray(packed.getvalue()), dtype=torch.uint8)}, about)
 
 
 def undo_stored(edited: SourceImage, payload: bytes) -> Image.Image:
     """The image before, from an edited image and the payload of its PNG; errors as `undo`."""
     name = str(edited.path or "the image")
-    tensors, about = unpack(payload, name, allowed=("difference",))
+    tensors, about = unpack_tensors(payload, name, allowed=("difference",))
     if about.get("image") != edited.fingerprint:
         raise FileFormatError(
             f"the pixels of {name} were changed after latentedit wrote it. Use the unchanged file, or give the "

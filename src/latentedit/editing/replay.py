@@ -8,7 +8,7 @@ from typing import Any
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
 from latentedit.directions.direction import Direction
-from latentedit.directions.identification import identify
+from latentedit.directions.identification import find_direction
 from latentedit.editing.request import EditRequest
 from latentedit.editing.result import EditResult
 from latentedit.editing.session import SEARCHED, Session, search_of, seed_of
@@ -138,7 +138,7 @@ def _direction(
     seed, targets = seed_of(record.settings), (record.target_caption,)
     target = embed_targets(latent, targets)
     if record.method == SEARCHED:
-        direction = identify(latent, target, search_of(record.settings), seed=seed, progress=progress)
+        direction = find_direction(latent, target, search_of(record.settings), seed=seed, progress=progress)
     else:
         direction = dataclasses.replace(editor, arm="text").direction(latent, target, seed=seed)
     if refined:

@@ -13,7 +13,7 @@ from typing_extensions import TypedDict
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.plugins import CAPTIONERS, EDITORS
-from latentedit.core.settings import Combine, check
+from latentedit.core.settings import Combine, check_value
 from latentedit.latents.captions.change import Change
 from latentedit_keep.base.files import Encoded
 
@@ -166,7 +166,7 @@ class EditRequest:
                 f"`strength` must be one number, or one for each of {count} changes; got {len(self.strength)}. "
                 "Give as many as there are changes"
             )
-        check(Combine, combine=self.combine)
+        check_value(Combine, combine=self.combine)
         if isinstance(self.method, str) and self.method not in EDITORS.points():
             raise EDITORS.unknown(self.method)
         self._use_eim_where_needed()

@@ -19,7 +19,7 @@ from latentedit.directions.identification import local_change
 from latentedit.display.page import is_page
 from latentedit.display.sheet import draw_sheet, draw_sweep
 from latentedit.display.viewer import view as view_results
-from latentedit.editing.outputs import OutputFile, difference, json_file, write_together
+from latentedit.editing.outputs import OutputFile, json_file, undo_difference, write_together
 from latentedit.editors.base import StrengthResult
 from latentedit.editors.judge import Judge, Verdict
 from latentedit.latents.captions.base import AttributeReader, one_line
@@ -161,7 +161,7 @@ class EditResult:
     @property
     def undo_data(self) -> bytes:
         """The data in a PNG from which `latentedit.undo` restores the original."""
-        return difference(self.source, self.image)
+        return undo_difference(self.source, self.image)
 
     @property
     def strengths(self) -> tuple[float, ...]:

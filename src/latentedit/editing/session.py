@@ -14,7 +14,7 @@ from latentedit.core.settings import Combine, from_plain
 from latentedit.directions.composition import changed_by, compose, cross_talk, transferred
 from latentedit.directions.direction import Direction, is_unconditional
 from latentedit.directions.hsds import HSDS
-from latentedit.directions.identification import identify
+from latentedit.directions.identification import find_direction
 from latentedit.editing.request import EditRequest, MoveOptions
 from latentedit.editing.result import EditResult, Moved, measured
 from latentedit.editors.base import FIELD_NAMES, Editor, default_note, localizes, make_editor
@@ -74,7 +74,9 @@ class Session:
         self.latent.check_encoders()
         targets = target_texts(self.latent, to=prompt, change=change, instruction=instruction)
         search = method if method is not None else stored_eim(self.latent.backbone).search
-        direction = identify(self.latent, embed_targets(self.latent, targets), search, seed=seed, progress=progress)
+        direction = find_direction(
+            self.latent, embed_targets(self.latent, targets), search, seed=seed, progress=progress
+        )
         if not bool(direction.length.any()):
             raise self._no_change(targets)
         return dataclasses.replace(direction, target_captions=targets)

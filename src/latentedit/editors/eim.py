@@ -18,15 +18,15 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError, nearest
 from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed
-from latentedit.core.settings import Count, Level, check, settings
-from latentedit.directions.direction import Calibration, Direction, clean_share, lives_at_level
+from latentedit.core.settings import Count, Level, check_value, settings
+from latentedit.directions.direction import Direction, EffectCalibration, clean_share, lives_at_level
 from latentedit.directions.hsds import HSDS, check_finite
-from latentedit.directions.identification import identify
+from latentedit.directions.identification import find_direction
 from latentedit.editors.base import Editor, StrengthResult, check_strength, stored_settings
 from latentedit.editors.edit import Edit
 from latentedit.editors.judge import Judge
-from latentedit.editors.strength import EffectCurve, measure_effect
-from latentedit.latents.inversion import InversionTrace, invert, replay
+from latentedit.editors.strength import EffectCurve, effect_along
+from latentedit.latents.inversion import InversionTrace, invert, retrace
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 
@@ -108,7 +108,7 @@ class Slider:
             share = clean_share(self.trace.levels[-1])
             shift = share * d[start : start + group].flatten(0, 1) if self.arm == "joint" else None
             trace = self.trace.repeat(len(some))
-            parts.append(replay(rows, trace, text, offset=shift, progress=self.progress))
+            parts.append(retrace(rows, trace, text, offset=shift, progress=self.progress))
             check_finite(parts[-1], "way back", latent.backbone.name, trace.levels[-1])
         return torch.cat(parts).unflatten(0, (len(factors), count))
 
@@ -147,13 +147,13 @@ class Slider:
             curve += len(BELOW) * walk + source + len(BELOW) * edit
         return curve + 2 * walk
 
-    def calibration(self) -> Calibration:
+    def calibration(self) -> EffectCalibration:
         """Strength against effect from the lowest to the highest scale, and the strengths that damage no image.
 
         It costs as much as the curves of `edit` at a strength above 1 and one below 0.
         """
         scales, effects = self._effects(below=True, beyond=True)
-        return Calibration(
+        return EffectCalibration(
             arm=self.arm,
             level=self.level,
             steps=self.steps,
@@ -219,7 +219,7 @@ class Slider:
         """Scales from 0 to 1, and below and beyond, with the effect of each on each image."""
         sets = [*[BELOW] * below, (0.0,), WITHIN, *[BEYOND] * beyond]
         delta = torch.cat([self._at(scales) for scales in sets]) - self.latent.z
-        return tuple(itertools.chain(*sets)), measure_effect(delta, self._at(WITHIN)[-1] - self.latent.z)
+        return tuple(itertools.chain(*sets)), effect_along(delta, self._at(WITHIN)[-1] - self.latent.z)
 
     def _curve(self, strength: float) -> EffectCurve:
         scales, effects = self._effects(below=strength < 0, beyond=strength > 1)
@@ -295,7 +295,7 @@ class EIM(Editor):
         """The direction from the images' text to another; for the text arm, the difference of the texts alone."""
         if self.arm == "text":
             return _text_direction(latent, target, self.level, seed=seed)
-        return identify(latent, target, self.search, seed=seed, progress=progress)
+        return find_direction(latent, target, self.search, seed=seed, progress=progress)
 
     def slider(
         self, latent: JointLatent, direction: Direction, *, seed: Seed, progress: Progress | None = None
@@ -376,7 +376,7 @@ def _at_their_level(directions: Sequence[Direction]) -> dict[str, Any]:
         )
     steps = [direction.settings["steps"] for direction in directions]
     for count in steps:
-        check(Count, steps=count)  # it may come from a file
+        check_value(Count, steps=count)  # it may come from a file
     return {"arm": "joint", "level": levels[0], "steps": max(steps)}
 
 

@@ -22,7 +22,7 @@ from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.linalg import to_float64
 
 
-def measure_effect(z: Float[Tensor, "k b *latent"], full: Float[Tensor, "b *latent"]) -> Float[Tensor, "k b"]:
+def effect_along(z: Float[Tensor, "k b *latent"], full: Float[Tensor, "b *latent"]) -> Float[Tensor, "k b"]:
     """The effects of displacements ``z(a) - x`` of the clean latent; all are 0 where u, the full change, is zero."""
     flat = to_float64(full).flatten(1)
     length = flat.square().sum(1)

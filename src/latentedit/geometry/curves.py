@@ -21,7 +21,7 @@ from torch import Tensor
 from latentedit.core.errors import ConfigError, ConvergenceError, ShapeError
 from latentedit.core.linalg import to_float64
 from latentedit.core.progress import Progress
-from latentedit.core.settings import Count, check
+from latentedit.core.settings import Count, check_value
 from latentedit.geometry.subspaces import geodesic_distance
 
 _OPPOSITE = 1e-6  # how near, in radians, the angle of opposite float32 vectors comes to pi
@@ -161,7 +161,7 @@ def shortest_curve(
     """
     if len(curve) < 2:
         raise ShapeError(f"a curve needs two points or more; got {len(curve)}")
-    check(Count, steps=steps)
+    check_value(Count, steps=steps)
     search = _Search(feature, curve.detach(), steps=steps, progress=progress)
     before = search.energy_at_start()
     if len(curve) == 2 or before == 0:

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.settings import check
+from latentedit.core.settings import check_value
 from latentedit.directions.direction import Direction
 from latentedit.geometry.local_basis import LocalBasis
 from latentedit.geometry.means import aligned_basis, karcher_mean, match, matched_mean
@@ -64,7 +64,7 @@ def global_directions(bases: Sequence[LocalBasis], *, mean: Mean = "frechet") ->
 
     Park et al. 2023 (arXiv 2302.12469, 2307.12868); the mean "frechet" is that of Choi et al., ICLR 2023.
     """
-    check(Mean, mean=mean)
+    check_value(Mean, mean=mean)
     if len(bases) < 2:
         raise ConfigError(f"global directions need at least two local bases; got {len(bases)}")
     for basis in bases[1:]:

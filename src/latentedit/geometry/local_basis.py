@@ -19,7 +19,7 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.linalg.block_lanczos import TruncatedSVD, truncated_svd
 from latentedit.core.progress import Progress
 from latentedit.core.rng import draw, stream
-from latentedit.core.settings import Level, Natural, check
+from latentedit.core.settings import Level, Natural, check_value
 from latentedit.directions.direction import Direction, clean_share
 from latentedit.geometry.means import unit_rows
 from latentedit.latents.inversion import InversionTrace, invert
@@ -179,9 +179,9 @@ def local_basis(
     """
     if len(latent) != 1:
         raise ConfigError(f"a local basis takes one image; got {len(latent)}. Compute one for each")
-    check(Level, level=level)
-    check(Natural, rank=rank)
-    check(Annotated[float | None, Field(gt=0, lt=1)], energy=energy)
+    check_value(Level, level=level)
+    check_value(Natural, rank=rank)
+    check_value(Annotated[float | None, Field(gt=0, lt=1)], energy=energy)
     backbone, grid = latent.backbone, latent.path(steps, level)
     where = backbone.default_site if site is None else site
     condition = latent.condition if prompt is None else latent.embed_with_references([prompt])
@@ -231,7 +231,7 @@ def direction_at(
 
     ``settings["steps"]`` is the number of steps of the model's full grid by which the level is reached.
     """
-    check(Level, level=level)
+    check_value(Level, level=level)
     assert len(v) in (1, len(latent))
     return Direction(
         z=v / clean_share(level),

@@ -20,11 +20,11 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.linalg.block_lanczos import TruncatedSVD, truncated_svd
 from latentedit.core.progress import Progress
 from latentedit.core.rng import stream
-from latentedit.core.settings import Count, Level, check
+from latentedit.core.settings import Count, Level, check_value
 from latentedit.geometry.curves import lerp, semantic_lengths, shortest_curve, slerp, speeds
 from latentedit.geometry.subspaces import RandomLevel, random_level
 from latentedit.latents.encode import ImageLike, captioner_for, encode_frames, fit_all
-from latentedit.latents.inversion import InversionTrace, invert, replay
+from latentedit.latents.inversion import InversionTrace, invert, retrace
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.derivatives import FEATURE_ROWS, FeatureJacobian, FeatureMap, Pooling
@@ -158,8 +158,8 @@ def paths_between(
     which starts from slerp, up to 100 times the features of all points, forwards and backwards.
     """
     check_methods(methods, frames)
-    check(Level, level=level)
-    check(Count, rank=rank)
+    check_value(Level, level=level)
+    check_value(Count, rank=rank)
     if len(latent) != 2 or torch.equal(latent.z[0], latent.z[1]):
         raise ConfigError(SAME_TWICE if len(latent) == 2 else f"a path needs two images; got {len(latent)}")
     backbone, grid = latent.backbone, latent.path(steps, level)
@@ -181,8 +181,8 @@ def check_methods(methods: Sequence[str], frames: int) -> None:
     if not methods:
         raise ConfigError(f"no method is given. Known: {', '.join(METHODS)}")
     for method in methods:
-        check(Method, method=method)
-    check(Annotated[int, Field(ge=3, le=MOST_FRAMES)], frames=frames)
+        check_value(Method, method=method)
+    check_value(Annotated[int, Field(ge=3, le=MOST_FRAMES)], frames=frames)
 
 
 def _path(
@@ -231,5 +231,5 @@ def _returned(
         )
         text = Condition.cat([latent.condition[:1].lerp(latent.condition[1:], weight) for weight in some.tolist()])
         between = JointLatent(backbone=latent.backbone, z=mean.states[0], condition=text, captions=("",) * len(rows))
-        inner.append(replay(between, mean, text, offset=rows - mean.top, progress=progress))
+        inner.append(retrace(between, mean, text, offset=rows - mean.top, progress=progress))
     return torch.cat([latent.z[:1], *inner, latent.z[1:]])

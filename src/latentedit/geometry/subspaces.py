@@ -14,7 +14,7 @@ from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.rng import stream
-from latentedit.core.settings import Count, check
+from latentedit.core.settings import Count, check_value
 
 _DEPENDENT = 1e-10  # distance of a unit vector from the span of those before it that is rounding
 _RIGHT_ANGLE = 1e-12  # cosine below which a principal angle is a right angle, up to float64 rounding
@@ -161,8 +161,8 @@ def random_level(dimension: int, rank: int, *, draws: int = 200, seed: int = 0) 
     Cost:
         QR of ``draws`` matrices of ``dimension`` by ``rank``.
     """
-    check(Annotated[int, Field(ge=1, le=dimension)], rank=rank)
-    check(Count, draws=draws)
+    check_value(Annotated[int, Field(ge=1, le=dimension)], rank=rank)
+    check_value(Count, draws=draws)
     # Only their relative position matters, so one of the two is spanned by the first axes.
     generator, cosines = stream(seed, "random subspaces"), list[Tensor]()
     for _ in range(draws):

@@ -26,7 +26,7 @@ from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.flow import per_element
 from latentedit.core.linalg.operator import BlockOperator
 from latentedit.core.rng import stream
-from latentedit.core.settings import check
+from latentedit.core.settings import check_value
 from latentedit.directions.direction import Direction, clean_share
 from latentedit.geometry.local_basis import LocalBasis
 
@@ -60,7 +60,9 @@ class Carried:
     chance: float  # that share for a random change of the feature: of a basis, its rank over the feature's size
 
 
-def transport(direction: Direction, basis: LocalBasis, *, full: bool = True, step: float | None = None) -> Carried:
+def transport_direction(
+    direction: Direction, basis: LocalBasis, *, full: bool = True, step: float | None = None
+) -> Carried:
     """Carry a direction to the image of a local basis.
 
     Args:
@@ -171,7 +173,7 @@ def transported(
             f"the basis does not fit features of shape {list(u.shape[1:])}; "
             f"got u {list(to_u.shape)}, {len(singular_values)} singular values, {len(to_v)} v"
         )
-    check(Annotated[float, Field(ge=0)], damping=damping)
+    check_value(Annotated[float, Field(ge=0)], damping=damping)
     values = singular_values.detach().cpu().double()
     kept = values > _ZERO * values.max()
     values, rows = values[kept], _rows(to_u)[kept]

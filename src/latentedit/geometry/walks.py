@@ -22,7 +22,7 @@ from latentedit.core.flow import level_batch, noise_estimate, per_element
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, Probe, settings
 from latentedit.directions.hsds import check_finite
-from latentedit.latents.inversion import InversionTrace, replay
+from latentedit.latents.inversion import InversionTrace, retrace
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.derivatives import ROWS
@@ -83,7 +83,7 @@ class LatentWalk:
                 z = noise_guided(
                     backbone, z, level, rows.condition, along, amount, repeats=often, probe=probe, progress=progress
                 )
-            back = replay(rows, walk, rows.condition, offset=z - walk.top, progress=progress)
+            back = retrace(rows, walk, rows.condition, offset=z - walk.top, progress=progress)
             # A scale of 0 is the image, bit for bit: equal rows of a batch of another size may round otherwise.
             parts.append(torch.where(per_element(amount == 0, z), rows.z, back))
             check_finite(parts[-1], "way back", backbone.name, level)

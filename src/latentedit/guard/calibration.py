@@ -42,7 +42,7 @@ class Batches:
 
 
 @settings
-class Calibration(Batches):
+class GuardCalibration(Batches):
     """How a guard is calibrated; at least one image of each batch is corrupted."""
 
     images: Count = 80
@@ -99,7 +99,11 @@ class CalibratedSettings:
 
 @torch.no_grad()
 def calibrate_guard(
-    model: Backbone, *, captions: Sequence[str] = (), how: Calibration | None = None, progress: Progress | None = None
+    model: Backbone,
+    *,
+    captions: Sequence[str] = (),
+    how: GuardCalibration | None = None,
+    progress: Progress | None = None,
 ) -> Guard:
     """Find the thresholds of a model's guard on images that it draws itself.
 
@@ -116,7 +120,7 @@ def calibrate_guard(
         Drawing the images, and 6 evaluations for each image and each corrupted one.
     """
     check_calibrable(model)
-    how = Calibration() if how is None else how
+    how = GuardCalibration() if how is None else how
     texts = list(captions) or default_captions(model, how.images)
     own: list[Tensor] = []
     corrupted: dict[str, list[Tensor]] = {name: [] for name in CORRUPTIONS}
@@ -133,12 +137,12 @@ def calibrate_guard(
 
 @torch.no_grad()
 def calibrate_no_change(
-    model: Backbone, *, captions: Sequence[str] = (), how: Calibration | None = None
+    model: Backbone, *, captions: Sequence[str] = (), how: GuardCalibration | None = None
 ) -> dict[str, float] | None:
     """`encode.no_change_residuals` on one batch of images that the model draws; None without instructions."""
     if not model.capabilities.references:
         return None
-    how = Calibration() if how is None else how
+    how = GuardCalibration() if how is None else how
     texts = list(captions) or default_captions(model, how.batch)
     drawn = draw_images(model, texts[: how.batch], steps=how.steps, seed=how.seed)
     return no_change_residuals(model, model.encode(drawn))

@@ -243,7 +243,7 @@ def calibrate_settings(
         latent, target = batch(positions)
         decoded = model.decode(latent.z)
         before = losses_at(latent, (latent.condition, target), latent.z, seed=how.seed)
-        results.append(evaluate(latent, target, decoded, before, seed=how.seed))
+        results.append(evaluate_settings(latent, target, decoded, before, seed=how.seed))
         corrupted.append(_corrupted_losses(latent, decoded[: how.harmed], before, seed=how.seed))
         if progress is not None:
             progress(SETTINGS, len(results), total)
@@ -326,7 +326,7 @@ def _exchange(caption: str, others: Sequence[str], number: int) -> str:
     return caption
 
 
-def evaluate(
+def evaluate_settings(
     latent: JointLatent, target: Condition, decoded: Float[Tensor, "b 3 h w"], before: Losses, *, seed: int
 ) -> dict[str, Criteria]:
     """The criteria of a batch's edits by every candidate; ``before``: `losses_at` of the images."""

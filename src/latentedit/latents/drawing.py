@@ -57,7 +57,7 @@ def write_reference(folder: Path, caption: str) -> None:
     write_settings(folder, {"fingerprint": model.fingerprint, _CAPTION: caption})
 
 
-def verify(folder: Path) -> list[str]:
+def verify_drawings(folder: Path) -> list[str]:
     """Check a model folder against its stored fingerprint and sample; returns one line per check, or a `ModelError`."""
     model = load(folder, device="cpu")
     settings, path = read_settings(folder), folder / _REFERENCE

@@ -15,7 +15,7 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.flow import level_batch
 from latentedit.core.plugins import CAPTIONERS
 from latentedit.core.rng import draw
-from latentedit.core.settings import check
+from latentedit.core.settings import check_value
 from latentedit.latents.captions.base import Captioner, make_captioner
 from latentedit.latents.captions.change import Change, align_captions, check_length, phrase_key, read_phrases
 from latentedit.latents.captions.completion import Completion
@@ -288,7 +288,7 @@ def partial_targets(source: str, target: str, parts: int) -> tuple[str, ...]:
 def no_change(model: Backbone) -> str:
     """The wording with the least measured residual; the first of `WORDINGS` without a measurement."""
     measured: Mapping[str, float] = calibration_of(model).get(NO_CHANGE, {})
-    check(dict[str, float], no_change=measured)
+    check_value(dict[str, float], no_change=measured)
     return min(measured, key=measured.__getitem__) if measured else WORDINGS[0]
 
 

@@ -97,7 +97,7 @@ def aligned_steps(
         yield len(trace.velocities) - 1 - done, s, s_next, level_batch(s_next, latent.z).clamp_min(lowest)
 
 
-def replay(
+def retrace(
     latent: JointLatent,
     trace: InversionTrace,
     condition: Condition,

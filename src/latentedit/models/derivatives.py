@@ -14,7 +14,7 @@ from latentedit.core.cost import spending
 from latentedit.core.errors import ModelError, ShapeError, UnsupportedDerivativeError
 from latentedit.core.linalg.autodiff import Derivative, Mode
 from latentedit.core.linalg.operator import Affine, BlockOperator, LinearOperator
-from latentedit.core.settings import check
+from latentedit.core.settings import check_value
 from latentedit.models.attention import differentiable_attention
 from latentedit.models.base import Backbone
 
@@ -151,7 +151,7 @@ class FeatureMap:
 
     def __post_init__(self) -> None:
         self.backbone.check_name("site", self.site, self.backbone.sites)
-        check(Pooling, pooling=self.pooling)
+        check_value(Pooling, pooling=self.pooling)
         assert len(self.condition) == 1
 
     def __call__(self, z: Float[Tensor, "b *latent"]) -> Float[Tensor, "b *feature"]:

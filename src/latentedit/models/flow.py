@@ -16,11 +16,11 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ModelError, ShapeError
 from latentedit.core.flow import LevelGrid
-from latentedit.core.settings import Count, check
+from latentedit.core.settings import Count, check_value
 from latentedit.models.base import GuidanceKind
 from latentedit.models.codec import PATCH, Size, pack, unpack
 from latentedit.models.libraries import scheduler_of
-from latentedit.models.prompts import PromptBackbone, cut
+from latentedit.models.prompts import PromptBackbone, truncated
 
 _SCHEDULER = "FlowMatchEulerDiscreteScheduler"
 
@@ -156,7 +156,7 @@ class FlowBackbone(PromptBackbone):
 
         One step goes from pure noise to the image: with a terminal level the stock scheduler would divide by 0.
         """
-        check(Count, steps=steps)
+        check_value(Count, steps=steps)
         self._heed()
         preferred = self.capabilities.sizes[1]
         _, height, width = self.latent_shape(height_px or preferred, width_px or preferred)
@@ -198,7 +198,7 @@ class FlowBackbone(PromptBackbone):
             text = condition[rows].to(self._network_dtype)
             # Windows of kind "exact" include their padding, to which some networks attend.
             if text.mask is not None and self.windows != "exact":
-                text = cut(text, int(text.mask.sum(1).max()))
+                text = truncated(text, int(text.mask.sum(1).max()))
             return self.sign * self._predict(z[rows].to(self._network_dtype), time[rows], text).to(z.dtype)
 
         return self._by_call(condition, call)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
-from latentedit.core.settings import check
+from latentedit.core.settings import check_value
 from latentedit.models.base import Backbone
 from latentedit.models.codec import PATCH, pack, unpack
 from latentedit.models.sites import AttentionFeatures
@@ -37,7 +37,7 @@ class GuidedField:
     renormalized: bool = False
 
     def __post_init__(self) -> None:
-        check(float, guidance=self.guidance)
+        check_value(float, guidance=self.guidance)
         kind = self.backbone.capabilities.guidance_kind
         if kind == "embedded":
             # The network takes the weight as an input, so there is no second branch.

@@ -19,14 +19,14 @@ from torch import Tensor, nn
 
 from latentedit.core.errors import LatentEditError, MissingDependencyError, ModelError, to_install
 from latentedit.core.plugins import require
-from latentedit.core.settings import check
+from latentedit.core.settings import check_value
 from latentedit.models.libraries import library_class, pipeline_of, quiet_libraries
 from latentedit.models.model_settings import read_settings
 from latentedit.models.pipelines import backbone_class
 from latentedit.models.weights import (
     VARIANTS,
     pipeline_variant,
-    read_json,
+    read_model_json,
     stored_as,
     tensor_shapes,
     unstored,
@@ -87,11 +87,11 @@ class ModelFolder:
         scheduler, vae = None, dict[str, Any]()
         if "scheduler" in self.parts:
             file = self.part_folder("scheduler") / "scheduler_config.json"
-            scheduler = library_class(*self.parts["scheduler"]).from_config(read_json(file))
+            scheduler = library_class(*self.parts["scheduler"]).from_config(read_model_json(file))
         if "vae" in self.parts:
             defaults = inspect.signature(library_class(*self.parts["vae"]).__init__).parameters.items()
             vae = {name: parameter.default for name, parameter in defaults}
-            vae |= read_json(self.part_folder("vae") / "config.json")
+            vae |= read_model_json(self.part_folder("vae") / "config.json")
         return self.adapter.configuration(scheduler, vae)
 
     def load(self, dtype: torch.dtype = torch.float32, *, denoiser: Path | None = None) -> Any:
@@ -173,7 +173,7 @@ def open_folder(path: Path, *, text_encoders: TextEncoders = "all", denoiser: Pa
     for part in folder.parts:
         own = folder.part_folder(part)
         if not is_tokenizer(part):
-            read_json(own / _configuration_file(part))
+            read_model_json(own / _configuration_file(part))
         elif not any(all((own / file).is_file() for file in files) for files in _VOCABULARIES):
             raise ModelError(f"{own} has no tokenizer.json, nor vocab.json and merges.txt. {_AGAIN}")
     variant = pipeline_variant(folder.weight_folders())
@@ -190,7 +190,7 @@ def open_folder(path: Path, *, text_encoders: TextEncoders = "all", denoiser: Pa
 
 def read_index(path: Path, *, text_encoders: TextEncoders = "all") -> ModelFolder:
     """Read ``model_index.json`` and ``latentedit.json`` of a model; the parts need not be present."""
-    check(TextEncoders, text_encoders=text_encoders)
+    check_value(TextEncoders, text_encoders=text_encoders)
     found = [path / name for name in ("model_index.json", "modular_model_index.json") if (path / name).exists()]
     if not found:
         raise ModelError(
@@ -198,12 +198,12 @@ def read_index(path: Path, *, text_encoders: TextEncoders = "all") -> ModelFolde
             "Give the folder that save_pretrained of a pipeline wrote"
         )
     modular = found[0].name.startswith("modular")  # where a part is a library, a class and a place
-    index = {name: part[:2] if isinstance(part, list) else part for name, part in read_json(found[0]).items()}
+    index = {name: part[:2] if isinstance(part, list) else part for name, part in read_model_json(found[0]).items()}
     present = {part: (str(entry[0]), str(entry[1])) for part, entry in index.items() if _is_part(entry)}
 
     def configuration(part: str) -> Mapping[str, Any]:
         file = _part_folder(path, part) / "config.json"
-        return read_json(file) if file.is_file() else {}
+        return read_model_json(file) if file.is_file() else {}
 
     adapter = backbone_class(
         [str(index.get("_class_name"))],
@@ -356,7 +356,7 @@ class LoraFile:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        check(float, scale=self.scale)
+        check_value(float, scale=self.scale)
         if self.path.suffix != ".safetensors" or not self.path.is_file():
             raise ModelError(f"{self.path} is not a LoRA file NAME.safetensors. Check the path")
         tensor_shapes(self.path)

@@ -22,7 +22,7 @@ from pydantic import Field
 from latentedit.core.errors import FileFormatError, ModelError
 from latentedit.core.files import user_folder
 from latentedit.models.base import Backbone
-from latentedit.models.weights import read_json
+from latentedit.models.weights import read_model_json
 from latentedit_keep.base.files import make_folder, user_path, write_text
 
 SETTINGS_FILE = "latentedit.json"
@@ -79,7 +79,7 @@ def check_settings(settings: Mapping[str, Any], source: object) -> dict[str, Any
 def read_settings(folder: Path) -> dict[str, Any]:
     """The settings of a model folder; empty without a ``latentedit.json``."""
     file = folder / SETTINGS_FILE
-    return check_settings(read_json(file), file) if file.is_file() else {}
+    return check_settings(read_model_json(file), file) if file.is_file() else {}
 
 
 def write_settings(folder: Path, change: Mapping[str, object]) -> None:
@@ -89,7 +89,7 @@ def write_settings(folder: Path, change: Mapping[str, object]) -> None:
 
 def change_json(path: Path, change: Mapping[str, object]) -> None:
     """Change some keys of a JSON file, or create it; atomic."""
-    stored = read_json(path) if path.exists() else {}
+    stored = read_model_json(path) if path.exists() else {}
     write_text(path, json.dumps(stored | dict(change), indent=1) + "\n")
 
 
@@ -168,7 +168,7 @@ def read_calibration(fingerprint: str, maker: Mapping[str, Any]) -> Mapping[str,
     stored = maker.get(CALIBRATION, {})
     if fingerprint and file.is_file():
         try:
-            stored = read_json(file)
+            stored = read_model_json(file)
         except ValueError as error:
             raise FileFormatError(
                 f"the calibration {file} is damaged: {error}. Delete it, and calibrate again"

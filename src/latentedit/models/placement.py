@@ -21,11 +21,11 @@ from torch import nn
 
 from latentedit.core.errors import ConfigError, DeviceError, ModelError
 from latentedit.core.plugins import require
-from latentedit.core.settings import check
+from latentedit.core.settings import check_value
 from latentedit.models.codec import scale_px
 from latentedit.models.libraries import library_class, quiet_libraries
 from latentedit.models.loading import GGUF, ModelFolder, explaining
-from latentedit.models.weights import read_json, tensor_shapes
+from latentedit.models.weights import read_model_json, tensor_shapes
 
 Policy = Literal["resident", "model", "groups"]
 """All networks on the device; only the network in use, the others in memory; the same layer by layer."""
@@ -61,7 +61,7 @@ class Placement:
 
     def __post_init__(self) -> None:
         parse_dtype(self.dtype)
-        check(Policy, placement=self.policy)
+        check_value(Policy, placement=self.policy)
 
 
 def place(components: Mapping[str, Any], placement: Placement, *, denoiser: str) -> None:
@@ -110,7 +110,7 @@ def parse_storage(storage: torch.dtype | str | None) -> torch.dtype | None:
     """A dtype in which layers are stored, or the one of that name."""
     if not isinstance(storage, str):
         return storage
-    check(Storage, storage=storage)
+    check_value(Storage, storage=storage)
     return STORAGES[storage]
 
 
@@ -243,8 +243,8 @@ def model_needs(folder: ModelFolder) -> ModelNeeds:
     with explaining(folder.path, "its configuration"):
         shapes = {part: _shapes(folder, part) for part in folder.networks}
         denoiser = str(getattr(folder.adapter, "denoiser", ""))
-        config = read_json(folder.part_folder(denoiser) / "config.json") if denoiser in shapes else {}
-        vae = read_json(folder.part_folder("vae") / "config.json") if "vae" in shapes else {}
+        config = read_model_json(folder.part_folder(denoiser) / "config.json") if denoiser in shapes else {}
+        vae = read_model_json(folder.part_folder("vae") / "config.json") if "vae" in shapes else {}
         scale, unet = scale_px(vae) if vae else 1, "block_out_channels" in config
         side = _side_px(folder, config, scale)
         text = 0 if unet else int(getattr(folder.adapter, "window", 0))
@@ -316,7 +316,7 @@ def _shapes(folder: ModelFolder, part: str) -> dict[str, tuple[int, ...]]:
     kind, own = library_class(library, name), folder.part_folder(part)
     with quiet_libraries(), torch.device("meta"):
         if library == "diffusers":
-            network = kind.from_config(read_json(own / "config.json"))
+            network = kind.from_config(read_model_json(own / "config.json"))
         else:
             network = kind._from_config(kind.config_class.from_pretrained(own, local_files_only=True))
     state = network.state_dict(keep_vars=True)

@@ -194,7 +194,7 @@ class PromptBackbone(NetworkBackbone):
         return 0
 
 
-def cut(condition: Condition, length: int) -> Condition:
+def truncated(condition: Condition, length: int) -> Condition:
     """The first tokens of a condition that has a mask; without the mask if all of them count."""
     assert condition.mask is not None
     mask = condition.mask[:, :length]

@@ -39,10 +39,10 @@ from latentedit.core.flow import (
 )
 from latentedit.core.linalg import to_float64
 from latentedit.core.schedule import DiscreteSchedule
-from latentedit.core.settings import Count, check
+from latentedit.core.settings import Count, check_value
 from latentedit.models.libraries import scheduler_of
 from latentedit.models.network import NetworkBackbone
-from latentedit.models.prompts import cut
+from latentedit.models.prompts import truncated
 
 _PREDICTIONS: tuple[Prediction, ...] = ("epsilon", "v_prediction", "sample")
 # Of a scheduler's configuration.
@@ -161,7 +161,7 @@ class VPSchedule:
         Sampling starts at the first, with latents ``N(0, ((1 - s)^2 + s^2) I)``: at ``s_max`` with "trailing" spacing,
         lower with "leading" (time 981 of 1000 in 50 steps).
         """
-        check(Count, steps=steps)
+        check_value(Count, steps=steps)
         scheduler = scheduler_of("DDIMScheduler", self.scheduler)
         times: list[int] = []
         # diffusers refuses more steps than times with an error of its own.
@@ -242,7 +242,7 @@ class VPBackbone(NetworkBackbone):
     ) -> Float[Tensor, "b *latent"]:
         # Padding that the network masks costs time and changes nothing.
         if condition.mask is not None:
-            condition = cut(condition, int(condition.mask.sum(1).max()))
+            condition = truncated(condition, int(condition.mask.sum(1).max()))
         return self.schedule.velocity(lambda x_t, time: self._predict(x_t, time, condition), z, s)
 
     @abc.abstractmethod

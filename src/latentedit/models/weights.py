@@ -89,7 +89,7 @@ def weight_files(folder: Path, stem: str, variant: str | None = None) -> tuple[P
     if not index.exists():
         refuse_pickles(folder)
         raise ModelError(f"there are no weights {single}. Download or copy the folder again")
-    weight_map = read_json(index).get("weight_map")
+    weight_map = read_model_json(index).get("weight_map")
     listed = cast("dict[str, object]", weight_map).values() if isinstance(weight_map, dict) else ()
     names = sorted({*map(str, listed)})
     if not names or any(Path(name).name != name or not name.endswith(".safetensors") for name in names):
@@ -290,7 +290,7 @@ def _at_hand(network: nn.Module, name: str, tensor: Tensor) -> Tensor:
     return tensor if kept is None else kept[own]
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_model_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file of a model's folder."""
     content = reading.read_json(path, error=ModelError, allow_nan=True)
     if not isinstance(content, dict):

@@ -16,7 +16,7 @@ from latentedit.batch.folder import RunFolder
 from latentedit_bench.cli.bench_options import parse_seeds
 from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.items import RgbFile
-from latentedit_bench.known_pairs.cases import PHOTOGRAPHS, photograph, scaled
+from latentedit_bench.known_pairs.cases import PHOTOGRAPHS, load_photograph, scaled
 from tests.batch.images import write_image
 from tests.bench.cli.conftest import METHOD
 from tests.commands import Command, Refused
@@ -264,7 +264,7 @@ def test_rates_of_check_are_measured(tmp_path: Path, command: Command, refused: 
 
 
 def test_pairs_of_real_editors_are_compared_with_a_node(tmp_path: Path, command: Command) -> None:
-    original = scaled(photograph(PHOTOGRAPHS["calibration"][0]), 96, np.random.default_rng(0))
+    original = scaled(load_photograph(PHOTOGRAPHS["calibration"][0]), 96, np.random.default_rng(0))
     edited = original.copy()
     edited[20:50, 30:60] = (200, 40, 40)
     pairs, node = tmp_path / "pairs", tmp_path / "node.py"

@@ -7,7 +7,14 @@ import pytest
 
 from latentedit.core.errors import ConfigError, RegistryError
 from latentedit.models.registry import bundled_names
-from latentedit_bench.domains.base import Domain, differences, full_caption, load_domain, sample_images, with_value
+from latentedit_bench.domains.base import (
+    Domain,
+    attribute_differences,
+    full_caption,
+    load_domain,
+    sample_images,
+    with_value,
+)
 from latentedit_portraits.attributes import NONE, VALUES
 from latentedit_portraits.captions import COLOR_OF, parse
 from latentedit_portraits.domain import PORTRAITS
@@ -39,7 +46,7 @@ def test_every_alternative_changes_nothing_else() -> None:
             for value in values:
                 changed = PORTRAITS.change(scene, {name: value})
                 assert PORTRAITS.attributes(changed)[name] == value
-                assert {name} <= {*differences(PORTRAITS, scene, changed)} <= {name, COLOR_OF.get(name)}
+                assert {name} <= {*attribute_differences(PORTRAITS, scene, changed)} <= {name, COLOR_OF.get(name)}
 
 
 def test_captions_say_what_scenes_are() -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 from latentedit.core.condition import Condition
 from latentedit.core.rng import draw
 from latentedit_bench.data.prepared import to_tensor
-from latentedit_bench.domains.base import differences
+from latentedit_bench.domains.base import attribute_differences
 from latentedit_bench.experiments import distances
 from latentedit_bench.experiments.text_directions import text_directions
 from latentedit_bench.experiments.texts import caption_pairs, changed_words, graded, text_differences
@@ -99,7 +99,7 @@ def test_prompts_differ_from_the_image_in_the_requested_number_of_attributes() -
     for own in draw_split("test", 12, 3):
         found = graded(DOMAIN, own, (0, 1, 4, 12), seed=2)
         assert found[0] == own
-        assert [len(differences(DOMAIN, one, own)) for one in found] == [0, 1, 4, 12]
+        assert [len(attribute_differences(DOMAIN, one, own)) for one in found] == [0, 1, 4, 12]
         assert found == graded(DOMAIN, own, (0, 1, 4, 12), seed=2)
         assert found[1:] != graded(DOMAIN, own, (0, 1, 4, 12), seed=3)[1:]
 

@@ -18,18 +18,18 @@ from latentedit_bench.known_pairs.cases import (
     Case,
     blob,
     changed,
+    load_photograph,
     make_case,
-    photograph,
     scaled,
     true_mask,
 )
 from latentedit_bench.known_pairs.damages import CODECS, Damage, draw_damage
-from latentedit_bench.known_pairs.measured import baseline, measured, psnr, soft_iou, summary
+from latentedit_bench.known_pairs.measured import baseline, measured_pairs, pair_summary, psnr, soft_iou
 from latentedit_keep.base.warp import depth_inside, resized, warped
 
 pytestmark = pytest.mark.slow
 
-FIRST, SECOND = (photograph(name) for name in PHOTOGRAPHS["calibration"][:2])
+FIRST, SECOND = (load_photograph(name) for name in PHOTOGRAPHS["calibration"][:2])
 
 
 def small(seed: int, side: int) -> np.ndarray:
@@ -106,7 +106,7 @@ def test_agreement_and_overlap_in_closed_form() -> None:
 
 def test_measures_of_a_case_and_baselines_that_paste_a_clean_change() -> None:
     case = make_case("calibration", 5, side=160)
-    row = measured(case)
+    row = measured_pairs(case)
     assert (row["kind"], row["verdict"], row["right"]) == ("local", "kept", 1)
     others = [row[f"{name}_inside_db"] for name in ("editor", "threshold", "sift")]
     assert row["bound_inside_db"] > max(others) - 1
@@ -138,15 +138,15 @@ OTHER = {"image": "cat", "case": 99, "kind": "different", "verdict": "different 
 def test_bars_hold_where_they_are_reached() -> None:
     good, bad = [GOOD] * 19, GOOD | {"keep_iou": 0.84, "shift_error_px": 3.0, "right": 0, "keep_far_touched": 9}
     bad |= {"keep_outside_db": 30.0, "keep_inside_db": 20.0}
-    report = summary(pd.DataFrame([*good, OTHER]))
+    report = pair_summary(pd.DataFrame([*good, OTHER]))
     assert [row["holds"] for row in report["thresholds"]] == [True] * 10
     assert [row["cases"] for row in report["thresholds"]] == [19] * 8 + [20, 1]
     assert report["against"][0] == {"method": "keep", "iou": 0.97, "inside_db": 30, "outside_db": 60}
     (part,) = report["parts"]["what"]
     assert part == {"what": "paste", "cases": 19, "iou": 0.97, "iou_at_least_85": 1, "inside_below_bound_db": 0.5}
-    report = summary(pd.DataFrame([*good, bad, OTHER | {"verdict": "kept"}]))
+    report = pair_summary(pd.DataFrame([*good, bad, OTHER | {"verdict": "kept"}]))
     assert report["worst"][0]["keep_iou"] == 0.84
-    report = summary(pd.DataFrame([bad] * 19 + [OTHER | {"verdict": "kept"}]))
+    report = pair_summary(pd.DataFrame([bad] * 19 + [OTHER | {"verdict": "kept"}]))
     assert not any(row["holds"] for row in report["thresholds"])
 
 
@@ -156,7 +156,7 @@ def test_intervals_are_over_redrawn_photographs(cases: int) -> None:
     rows = [GOOD | {"case": number, "right": number % 5 > 0} for number in range(100)]
     if cases > 1:
         rows = [row | {"image": f"photograph {row['case']}"} for row in rows for _ in range(cases)]
-    thresholds = summary(pd.DataFrame(rows))["thresholds"]
+    thresholds = pair_summary(pd.DataFrame(rows))["thresholds"]
     assert len(thresholds) == 9, "no different images, no threshold of them"
     assert (thresholds[-1]["value"], thresholds[-1]["cases"]) == (0.8, 100 * cases)
     assert [thresholds[-1][end] for end in ("low", "high")] == pytest.approx([0.722, 0.878], abs=0.02)
@@ -193,4 +193,4 @@ def test_pixels_farther_than_12_from_the_change_are_counted(monkeypatch: pytest.
         index=0, kind="unchanged", what="", image="", original=original, truth=original, mask=mask, edited=result,
         damage=None,
     )  # fmt: skip
-    assert measured(case)["keep_far_touched"] == 1
+    assert measured_pairs(case)["keep_far_touched"] == 1

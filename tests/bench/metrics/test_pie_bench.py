@@ -16,7 +16,7 @@ from torchmetrics.functional import mean_squared_error
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit_bench.metrics.pie_bench import SCALE, Mode, inside, last_square, scores
+from latentedit_bench.metrics.pie_bench import SCALE, Mode, inside_mask, last_square, scores
 
 Measure = Callable[..., Tensor]
 
@@ -131,13 +131,13 @@ def test_a_mask_of_everything_is_no_number() -> None:
 
 def test_the_border_is_inside_in_legacy_mode_only() -> None:
     mask = masks(0)
-    assert inside(mask, mode="corrected") is mask
-    bordered = inside(mask, mode="legacy")
+    assert inside_mask(mask, mode="corrected") is mask
+    bordered = inside_mask(mask, mode="legacy")
     assert torch.equal(bordered[..., 1:-1, 1:-1], mask[..., 1:-1, 1:-1])
     assert bordered.sum() == mask.sum() + 3 * 2 * (HEIGHT + WIDTH - 2)
     assert not mask[..., 0, :].any()  # the argument is left as it was
     with pytest.raises((ConfigError, TypeCheckError)):
-        inside(mask, mode="old")  # type: ignore[arg-type]
+        inside_mask(mask, mode="old")  # type: ignore[arg-type]
 
 
 def test_rows_of_images_lose_all_but_the_last_square() -> None:

@@ -17,8 +17,8 @@ from latentedit_bench.ranking.evaluate import (
     CODEC,
     FLOOR,
     TRUE_CHANGE,
-    Edits,
     Method,
+    RankedEdits,
     Row,
     answer_rows,
     evaluate,
@@ -167,7 +167,7 @@ def test_without_truths_or_a_classifier_the_rest_is_measured() -> None:
 @pytest.mark.slow
 def test_an_editor_that_splits_captions_receives_them() -> None:
     batch, split = prepared(4, reads=False), SplitFlow(steps=3, until=0.5, parts=2)
-    found = Edits.of(Method(name="split", editor=split), batch, [1.0], seed=0).latents[1.0]
+    found = RankedEdits.of(Method(name="split", editor=split), batch, [1.0], seed=0).latents[1.0]
     whole, parts = (
         editor.edit(batch.latent, batch.target, [1.0], seed=batch.seeds(0))[0].z
         for editor in (split, split.for_captions(batch.latent.captions, [item.target_caption for item in batch.items]))
@@ -179,7 +179,7 @@ def test_an_editor_that_splits_captions_receives_them() -> None:
 def test_each_item_is_edited_as_it_would_be_alone_with_its_own_seed() -> None:
     """So `latentedit edit --seed` repeats one item of a run."""
     batch, editor = prepared(4, reads=False), FlowEdit(steps=3)
-    found = Edits.of(Method(name="flowedit", editor=editor), batch, [1.0], seed=7).latents[1.0]
+    found = RankedEdits.of(Method(name="flowedit", editor=editor), batch, [1.0], seed=7).latents[1.0]
     for index, item in enumerate(batch.items):
         alone = prepare(batch.latent.backbone, [item])
         (edited,) = editor.edit(alone.latent, alone.target, [1.0], seed=item_seed(7, item.id))
@@ -191,7 +191,7 @@ def test_a_refined_method_adds_the_same_correction_at_every_strength(batch: Prep
     """In proportion up to strength 1; it costs the evaluations of one refinement, and leaves wide changes alone."""
     plain = Method(name="x", editor=FlowEdit(steps=4), gain=1.5)
     refined = dataclasses.replace(plain, refined=True)
-    edits = Edits.of(plain, batch, (0.5, 1.0), seed=0)
+    edits = RankedEdits.of(plain, batch, (0.5, 1.0), seed=0)
     source = batch.latent.z
     change = 1.5 * (edits.latents[1.0] - source)
     added = Refinement()(batch.latent, batch.target, change, seed=batch.seeds(0)) - change

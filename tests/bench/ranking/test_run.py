@@ -19,7 +19,7 @@ from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.items import Dataset, Item, RgbFile
 from latentedit_bench.ranking.evaluate import ANSWERS, Method
 from latentedit_bench.ranking.plan import Plan
-from latentedit_bench.ranking.run import SOURCE, TRUTH, BenchWork, preview_name, run
+from latentedit_bench.ranking.run import SOURCE, TRUTH, BenchWork, preview_name, run_ranking
 from tests.bench.rendered_network import RenderedNetwork, some_items
 
 SLIDER = Method(name="slide", editor=FlowSlider(steps=3), local=True)
@@ -44,7 +44,7 @@ def test_every_item_method_strength_and_seed_has_one_row(tmp_path: Path) -> None
     """Noise differs from seed to seed, and the codec is measured once."""
     plan = small_plan(dataset=DATA.head(2), strengths=(0.5, 1.0), seeds=(1, 2))
     steps: list[tuple[str, int, int]] = []
-    table = run(plan, tmp_path / "new" / "run", command="it", progress=lambda *step: steps.append(step))
+    table = run_ranking(plan, tmp_path / "new" / "run", command="it", progress=lambda *step: steps.append(step))
     rows = [(row["method"], row["item"], row["strength"], row["seed"]) for row in table.to_dict("records")]
     names = [item.id for item in DATA.items[:2]]
     assert sorted(rows) == sorted(
@@ -57,7 +57,7 @@ def test_every_item_method_strength_and_seed_has_one_row(tmp_path: Path) -> None
     pd.testing.assert_frame_equal(written, table, check_dtype=False)
     noisy = table[table["method"] == "noisy"].set_index(["seed", "item", "strength"])["error"]
     assert (noisy[1] != noisy[2]).all()
-    alone = run(dataclasses.replace(plan, seeds=(2,)), tmp_path / "one", command="it")
+    alone = run_ranking(dataclasses.replace(plan, seeds=(2,)), tmp_path / "one", command="it")
     assert alone[alone["method"] == "noisy"]["error"].tolist() == noisy[2].tolist()
 
 
@@ -65,14 +65,14 @@ def test_every_item_method_strength_and_seed_has_one_row(tmp_path: Path) -> None
 def test_rows_do_not_depend_on_the_batches(tmp_path: Path) -> None:
     """Noise is drawn for one latent. A latent that rounds otherwise may tip one of 49152 numbers by one of 255 levels:
     some 1e-5 of a change of tens of levels in hundreds of pixels."""
-    small, large = (run(small_plan(batch=batch), tmp_path / str(batch), command="it") for batch in (2, 6))
+    small, large = (run_ranking(small_plan(batch=batch), tmp_path / str(batch), command="it") for batch in (2, 6))
     pd.testing.assert_frame_equal(small, large, check_exact=False, rtol=1e-3, atol=1e-4)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
-    run(small_plan(), folder, command="it")
+    run_ranking(small_plan(), folder, command="it")
     return folder
 
 
@@ -90,9 +90,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_folder_takes_one_plan(finished: Path, change: dict[str, Any], named: str) -> None:
     before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
     with pytest.raises(ConfigError, match=named):
-        run(small_plan(**change), finished, command="other")
+        run_ranking(small_plan(**change), finished, command="other")
     with pytest.raises(ConfigError):
-        run(small_plan(), finished, command="it", images=True)
+        run_ranking(small_plan(), finished, command="it", images=True)
     assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
 
 

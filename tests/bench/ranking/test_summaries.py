@@ -17,7 +17,7 @@ from latentedit_bench.ranking.summaries import (
     PRIMARY,
     Summaries,
     by_attribute,
-    compare,
+    compare_methods,
     is_ranked,
     item_curves,
     means,
@@ -86,7 +86,7 @@ def test_seeds_of_an_item_are_averaged_and_drawn_together() -> None:
     once = of_slopes(a=slopes, b=slopes[::-1])
     more = with_seeds(once[once["seed"] == 0], 9)
     pd.testing.assert_frame_equal(summary(per_item(more)), summary(per_item(once)))
-    nine, five = (dataclasses.astuple(compare(per_item(rows), "a", "b").difference) for rows in (more, once))
+    nine, five = (dataclasses.astuple(compare_methods(per_item(rows), "a", "b").difference) for rows in (more, once))
     assert nine == pytest.approx(five)
 
 
@@ -104,7 +104,7 @@ def test_paired_comparison() -> None:
     ours = np.array([0.2, 0.3, 0.1, 0.4, 0.2, 0.3, 0.25, 0.35])
     other = ours + 0.2
     items = per_item(of_slopes(ours=ours.tolist(), other=other.tolist()))
-    found = compare(items, "ours", "other")
+    found = compare_methods(items, "ours", "other")
     assert (found.ours, found.other) == ("ours", "other")
     assert found.difference.mean == pytest.approx((other**2 - ours**2).mean())
     assert 0 < found.difference.low < found.difference.mean < found.difference.high
@@ -112,22 +112,22 @@ def test_paired_comparison() -> None:
     assert found.ratio.mean == pytest.approx((ours**2).mean() / (other**2).mean())
     assert found.ratio.low < found.ratio.mean < found.ratio.high < 1
     assert found.verdict == "holds"
-    back = compare(items, "other", "ours")
+    back = compare_methods(items, "other", "ours")
     assert back.difference.mean == pytest.approx(-found.difference.mean)
     assert back.ratio.mean == pytest.approx(1 / found.ratio.mean)
     assert back.verdict == "does not hold"
     # methods that err on the same items differ by as much on each, for any spread: the interval is a point
     worse = np.sqrt(ours**2 + 0.05)
-    paired = compare(per_item(of_slopes(ours=ours.tolist(), other=worse.tolist())), "ours", "other").difference
+    paired = compare_methods(per_item(of_slopes(ours=ours.tolist(), other=worse.tolist())), "ours", "other").difference
     assert (paired.low, paired.high) == pytest.approx((0.05, 0.05))
     # items that one method lacks are left out, and five seeds are needed
     five = with_seeds(
         pd.DataFrame(constructed({"ours": {"i0": straight(0.1), "i1": straight(0.9)}, "other": {"i0": straight(0.2)}}))
     )
-    found = compare(per_item(five), "ours", "other")
+    found = compare_methods(per_item(five), "ours", "other")
     assert (found.difference.images, found.ratio.mean) == (1, pytest.approx(0.01 / 0.04))
     with pytest.raises(ConfigError):
-        compare(per_item(five.query("method == 'ours' or seed < 4")), "ours", "other")
+        compare_methods(per_item(five.query("method == 'ours' or seed < 4")), "ours", "other")
 
 
 def test_attributes_of_different_frequency_have_equal_weights() -> None:
@@ -170,7 +170,7 @@ def test_intervals_draw_images_and_not_items() -> None:
         return with_seeds(pd.DataFrame(constructed(paths)))
 
     once, twice = rows(1), rows(2)
-    first, second = (compare(per_item(table), "ours", "other").difference for table in (once, twice))
+    first, second = (compare_methods(per_item(table), "ours", "other").difference for table in (once, twice))
     assert (first.images, second.images) == (7, 7)
     assert dataclasses.astuple(second) == pytest.approx(dataclasses.astuple(first))
     for measure in (summary, by_kind):

@@ -21,7 +21,7 @@ from latentedit_bench.tuning.tuning import (
     Trials,
     Tried,
     already_tuned,
-    score,
+    score_settings,
     store_best,
     stored_methods,
     tune_gain,
@@ -162,9 +162,9 @@ def test_the_gain_makes_up_for_what_a_change_lacks(
 
 
 def test_worse_than_nothing_counts_as_nothing() -> None:
-    assert score([{"error": 0.2}, {"error": 7.0}, {"error": None}]) == pytest.approx(0.6)
+    assert score_settings([{"error": 0.2}, {"error": 7.0}, {"error": None}]) == pytest.approx(0.6)
     with pytest.raises(ConfigError):
-        score([{"error": None}, {"changed_rms": 0.1}])
+        score_settings([{"error": None}, {"changed_rms": 0.1}])
 
 
 MODEL = RenderedNetwork()

@@ -15,7 +15,7 @@ from latentedit.core.rng import draw
 from latentedit.editors import DVRF, FlowAlign, FlowEdit, FlowSlider, SplitFlow, SteeringFields
 from latentedit.editors.base import Editor
 from latentedit.editors.baselines.flow_paths import follow_difference
-from latentedit.editors.baselines.splitflow import agreeing_mean, projected
+from latentedit.editors.baselines.splitflow import agreeing_mean, projected_onto
 from latentedit.latents.joint import JointLatent
 from latentedit.testing.tolerances import relative_error
 from tests.directions.mixtures import levels_of
@@ -146,10 +146,10 @@ def test_a_projection_by_hand() -> None:
     """Along (3, 4)/5 the parts (1, 2) and (5, 0) have 2.2 and 3; where the whole is zero, nothing is left."""
     whole = torch.tensor([[[3.0, 0.0], [4.0, 0.0]]])
     parts = torch.tensor([[[[1.0, 1.0], [2.0, 1.0]]], [[[5.0, 1.0], [0.0, 1.0]]]])
-    found = projected(parts, whole)
+    found = projected_onto(parts, whole)
     assert found[0, :, 0].tolist() == pytest.approx([2.6 * 0.6, 2.6 * 0.8])
     assert found[0, :, 1].tolist() == [0, 0]
-    assert relative_error(projected(whole[None], whole), whole) < 1e-6
+    assert relative_error(projected_onto(whole[None], whole), whole) < 1e-6
 
 
 def test_an_agreeing_mean_by_hand() -> None:

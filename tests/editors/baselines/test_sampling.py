@@ -8,7 +8,7 @@ from torch import Tensor
 
 from latentedit.core.rng import draw
 from latentedit.editors import SDEdit, TextSteering, VelocitySteering, VeloEdit
-from latentedit.editors.strength import measure_effect
+from latentedit.editors.strength import effect_along
 from latentedit.latents.joint import JointLatent
 from latentedit.models.guidance import GuidedField
 from latentedit.testing.tolerances import relative_error
@@ -108,7 +108,7 @@ def test_steered_strengths_are_shares_of_the_whole_change(latent: JointLatent) -
         editor = VelocitySteering(level=0.9, steps=8, scale=4.0, probes=probes)
         found = editor.edit(latent, target, strengths)
         assert torch.equal(found[0].z, latent.z)
-        return measure_effect(torch.stack([one.z - latent.z for one in found]), found[-1].z - latent.z)
+        return effect_along(torch.stack([one.z - latent.z for one in found]), found[-1].z - latent.z)
 
     wanted = torch.tensor(strengths, dtype=torch.float64)[:, None]
     plain, even = ((shares(probes) - wanted).abs().max() for probes in (0, 7))

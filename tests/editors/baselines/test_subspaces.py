@@ -16,7 +16,7 @@ from latentedit.editors.base import Editor
 from latentedit.editors.baselines.masks import difference_mask
 from latentedit.editors.baselines.subspaces import leading_span, of_length, projected
 from latentedit.geometry.subspaces import principal_angles
-from latentedit.latents.inversion import InversionTrace, invert, replay
+from latentedit.latents.inversion import InversionTrace, invert, retrace
 from latentedit.latents.joint import JointLatent
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error
@@ -108,7 +108,7 @@ def test_the_texts_change_is_projected_on_the_basis_and_guided_along(inside: boo
 
     for _ in range(3):
         z = z + 1.5 * abs(strength) / (3 * 0.8) * (noise(z + 0.8 * sign * v) - noise(z))
-    expected = replay(latent, trace, latent.condition, offset=z - top)
+    expected = retrace(latent, trace, latent.condition, offset=z - top)
     editor = Pullback(level=0.65, steps=6, rank=2, scale=1.5, repeats=3, probe=0.8)
     found = editor.edit(latent, target, [strength], seed=5)[0].z
     assert relative_error(found, expected) < 1e-9
@@ -139,7 +139,7 @@ def test_is_the_null_space_projection_of_the_masked_change(latent: JointLatent, 
         leading = torch.linalg.svd(rest)[2][:, :rank]
         v = v - times(leading.mT @ leading, v)
     offset = strength * 1.5 * 0.35 * v * (wanted.norm(dim=1) / v.norm(dim=1))[:, None]
-    expected = replay(latent, trace, latent.condition, offset=offset)
+    expected = retrace(latent, trace, latent.condition, offset=offset)
     editor = LOCO(level=s, steps=6, scale=1.5, rank=rank, mask_level=0.4, maps=2, ratio=2.0)
     found = editor.edit(latent, target, [strength], seed=5)[0].z
     assert relative_error(found, expected) < 1e-9

@@ -8,7 +8,7 @@ import numpy as np
 from latentedit_keep.base.color import opacity_of, profile_of
 from latentedit_keep.base.images import PixelImage
 from latentedit_keep.base.warp import scaling, turned
-from latentedit_keep.change import Change, Verdict, exact_found, find_change, is_drawn_anew, is_unsure, judge
+from latentedit_keep.change import DetectedChange, Verdict, exact_found, find_change, is_drawn_anew, is_unsure, judge
 from latentedit_keep.exact import at_depth, exact_change
 from latentedit_keep.registration import Registration, distance_px, find_drift, find_turn, register, without_drift
 from latentedit_keep.transparency import WHITE, ground_of, without_ground
@@ -27,7 +27,7 @@ class Analysis:
     edited: PixelImage  # upright, with the alpha that it has on no ground, and a drift undone
     upright: PixelImage  # the edited image as it came but for being turned
     verdict: Verdict
-    change: Change | None  # None if the images could not be compared
+    change: DetectedChange | None  # None if the images could not be compared
     registration: Registration  # from the original to ``upright``
     frame: Registration  # from the original to ``edited``
     turned: str = ""  # how the editor turned or mirrored the image, such as "mirrored"; empty if it did not

@@ -22,7 +22,7 @@ from latentedit_keep.base.errors import ConfigError, FileFormatError, MissingDep
 from latentedit_keep.base.files import Encoded, read_object
 from latentedit_keep.base.images import PixelImage, check_depth, check_output, keeps_alpha, read_pixels, save_image
 from latentedit_keep.base.warp import Array, Mask, cv2, resized
-from latentedit_keep.change import Change, Verdict
+from latentedit_keep.change import DetectedChange, Verdict
 from latentedit_keep.composite import composite
 from latentedit_keep.exact import difference
 from latentedit_keep.masks import SEEN, bounds_of, looks_inverted
@@ -158,7 +158,7 @@ class KeepResult:
         return self.kept.image
 
     @property
-    def detected(self) -> Change | None:
+    def detected(self) -> DetectedChange | None:
         """All that was detected, at the working size; None if the images could not be compared."""
         return self.analysis.change
 
@@ -402,7 +402,7 @@ def transparency_lines(transparent: float, opaque: float) -> tuple[str, ...]:
     return tuple(f"{100 * share:.1f} % became {what}" for what, share in parts.items() if share)
 
 
-def separate_changes(change: Change, size: tuple[int, int]) -> tuple[SeparateChange, ...]:
+def separate_changes(change: DetectedChange, size: tuple[int, int]) -> tuple[SeparateChange, ...]:
     """The separate changes, the largest first, with boxes in an image of this size."""
     changes = list[SeparateChange]()
     x, y = size[0] / change.mask.shape[1], size[1] / change.mask.shape[0]
@@ -420,7 +420,7 @@ def separate_changes(change: Change, size: tuple[int, int]) -> tuple[SeparateCha
 
 
 def _what_to_keep(
-    registration: Registration, change: Change | None, verdict: Verdict, only: Sequence[int] | None
+    registration: Registration, change: DetectedChange | None, verdict: Verdict, only: Sequence[int] | None
 ) -> tuple[Array, Tones, tuple[SeparateChange, ...]]:
     """Opacity at the original's size, the correction of colors, and the separate changes."""
     size, changes = registration.size, () if change is None else separate_changes(change, registration.size)

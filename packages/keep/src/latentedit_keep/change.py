@@ -49,7 +49,7 @@ Verdict = Literal[
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Change:
+class DetectedChange:
     """A detected change at the working size."""
 
     registration: Registration
@@ -78,11 +78,11 @@ class Change:
         return 0 if self.exact else math.ceil(_CERTAIN_SIDE * math.sqrt(math.prod(self.registration.size)))
 
 
-def exact_found(differs: Mask) -> Change:
+def exact_found(differs: Mask) -> DetectedChange:
     """The change if these pixels of the original's size differ, and all others are the same bit for bit."""
     mask, same = differs.astype(np.float32), 1 - float(differs.mean())
     count, numbers = components(mask)
-    return Change(
+    return DetectedChange(
         registration=Registration.unmoved(differs.shape[1::-1], differs.shape[1::-1]),
         mask=mask,
         numbers=numbers,
@@ -96,7 +96,7 @@ def exact_found(differs: Mask) -> Change:
 
 def find_change(
     original: Array, edited: Array, registration: Registration, alphas: warp.Alphas = (None, None)
-) -> Change:
+) -> DetectedChange:
     """Detect the change between two images of any sizes in [0, 255]; about 3 s on one core at any size.
 
     A difference of alpha is a change, and colors are compared and fitted where the images are opaque.
@@ -140,7 +140,7 @@ def find_change(
     if unchanged.sum() >= 200:
         coarse = warp.largest(np.abs(smoothed(toned - limited, max(2.0, min(unchanged.shape) / 60))))
         residual = 1.48 * float(np.median(coarse[unchanged]))
-    return Change(
+    return DetectedChange(
         registration=registration,
         tones=tones,
         mismatch=_mismatch(tones.corrected(there) - limited, surroundings),
@@ -224,7 +224,7 @@ def _layout(image: Array) -> Array:
     return found / max(float(np.linalg.norm(found)), 1e-6)
 
 
-def is_redrawn(change: Change) -> bool:
+def is_redrawn(change: DetectedChange) -> bool:
     """Whether the whole image was changed, by more than a cast."""
     in_place = change.structure >= _IN_PLACE[0] and change.registration.agreement >= _IN_PLACE[1]
     return not change.exact and (
@@ -236,7 +236,7 @@ def is_redrawn(change: Change) -> bool:
     )
 
 
-def judge(change: Change) -> Verdict:
+def judge(change: DetectedChange) -> Verdict:
     """The verdict on a pair that is aligned."""
     found = change.registration
     if is_redrawn(change) or change.tones.cast > _GLOBAL_CAST:

@@ -14,7 +14,7 @@ from torch.autograd import forward_ad
 
 from latentedit.core.errors import UnsupportedDerivativeError
 from latentedit.core.flow import per_element
-from latentedit.core.settings import check
+from latentedit.core.settings import check_value
 
 Mode = Literal["forward", "double_backward", "finite_difference"]
 """How a Jacobian-vector product is computed."""
@@ -60,11 +60,11 @@ class Derivative:
         precision: torch.dtype | None = None,
         name: str = "the function",
     ) -> None:
-        check(Mode, mode=mode)
+        check_value(Mode, mode=mode)
         if step is None:
             rms = _RMS_STEP.get(precision or point.dtype, _RMS_STEP_OF_HALF_PRECISION)
             step = rms * math.sqrt(math.prod(point.shape[1:]))
-        check(Annotated[float, Field(gt=0)], step=step)
+        check_value(Annotated[float, Field(gt=0)], step=step)
         self._norm = step
         self._function = function
         self._point = point.detach().contiguous()

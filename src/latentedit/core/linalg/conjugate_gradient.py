@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from latentedit.core.linalg.operator import LinearOperator
-from latentedit.core.settings import Count, check
+from latentedit.core.settings import Count, check_value
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -51,8 +51,8 @@ def conjugate_gradient(
         Hestenes & Stiefel 1952; the rule for negative curvature is that of truncated Newton methods, Dembo & Steihaug
         1983, without a trust region.
     """
-    check(Count, iterations=iterations)
-    check(Annotated[float, Field(ge=0)], tolerance=tolerance)
+    check_value(Count, iterations=iterations)
+    check_value(Annotated[float, Field(ge=0)], tolerance=tolerance)
     wide = torch.promote_types(rhs.dtype, torch.float32)
     b = rhs.to(wide).flatten(1)
     length = torch.linalg.vector_norm(b, dim=1, keepdim=True)

@@ -15,7 +15,7 @@ from latentedit.core.settings import Count, Guidance, Level, Share, Start, Weigh
 from latentedit.core.solvers import EulerSolver, integrate
 from latentedit.editors.base import Editor
 from latentedit.editors.edit import Edit, Latents, Under
-from latentedit.latents.inversion import End, replay
+from latentedit.latents.inversion import End, retrace
 
 
 @settings
@@ -87,7 +87,7 @@ class AlignedInversion(Editor):
 
     def move(self, edit: Edit) -> Latents:
         trace = edit.invert(edit.path(self.steps, self.level))
-        return replay(edit.latent, trace, edit.text, guidance=self.guidance, progress=edit.progress)
+        return retrace(edit.latent, trace, edit.text, guidance=self.guidance, progress=edit.progress)
 
 
 @settings

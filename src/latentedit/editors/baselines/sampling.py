@@ -13,7 +13,7 @@ from latentedit.core.settings import Count, Guidance, Natural, Share, Start, Unt
 from latentedit.core.solvers import EulerSolver, heading, sample
 from latentedit.editors.base import Editor
 from latentedit.editors.edit import Edit, Latents
-from latentedit.editors.strength import EffectCurve, measure_effect
+from latentedit.editors.strength import EffectCurve, effect_along
 from latentedit.models.guidance import arriving
 
 
@@ -205,7 +205,7 @@ class VelocitySteering(Editor):
             if scale not in changes:
                 changes[scale] = change(scale * same)
         if scales:
-            effects = measure_effect(torch.stack([changes[scale] for scale in scales]), changes[1.0])
+            effects = effect_along(torch.stack([changes[scale] for scale in scales]), changes[1.0])
             share = EffectCurve(scales=scales, effects=effects).scale(edit.strength)
         return edit.x + change(share)
 

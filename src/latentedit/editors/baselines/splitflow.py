@@ -128,10 +128,12 @@ class SplitFlow(Editor):
 
 
 def _joined(x: Latents, flows: Float[Tensor, "n b *latent"]) -> Latents:
-    return projected(x + flows[:-1], x + flows[-1]) - x
+    return projected_onto(x + flows[:-1], x + flows[-1]) - x
 
 
-def projected(parts: Float[Tensor, "n b c *place"], target: Float[Tensor, "b c *place"]) -> Float[Tensor, "b c *place"]:
+def projected_onto(
+    parts: Float[Tensor, "n b c *place"], target: Float[Tensor, "b c *place"]
+) -> Float[Tensor, "b c *place"]:
     """``mean_i <y_i, u> u`` with u the unit vector of ``target`` over the channels, pixel by pixel (2510.25970)."""
     unit = normalize(target, dim=1, eps=1e-8)
     return (parts * unit).sum(2, keepdim=True).mean(0) * unit

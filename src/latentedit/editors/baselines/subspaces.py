@@ -20,7 +20,7 @@ from latentedit.editors.base import Editor
 from latentedit.editors.baselines.masks import difference_mask
 from latentedit.editors.edit import Edit, Latents
 from latentedit.geometry.walks import noise_guided
-from latentedit.latents.inversion import InversionTrace, replay
+from latentedit.latents.inversion import InversionTrace, retrace
 from latentedit.latents.joint import JointLatent
 from latentedit.models.derivatives import FeatureJacobian, FeatureMap, VelocityJacobian, denoiser_jacobian
 
@@ -86,7 +86,7 @@ class Pullback(Editor):
         )
         still = per_element((v.flatten(1) == 0).all(1), v)  # equal rows of a batch may round otherwise
         offset = torch.where(still, torch.zeros_like(v), guided - top)
-        return replay(latent, trace, latent.condition, offset=offset, progress=edit.progress)
+        return retrace(latent, trace, latent.condition, offset=offset, progress=edit.progress)
 
     def _span(self, edit: Edit, site: str, top: Latents, level: float, row: int) -> Tensor:
         """The basis of one image."""
@@ -154,7 +154,7 @@ class LOCO(Editor):
         check_finite(v, "direction", backbone.name, level)
         length = clean_share(level) * torch.linalg.vector_norm(change.flatten(1), dim=1)
         offset = edit.strength * self.scale * of_length(v, length)
-        return replay(latent, trace, latent.condition, offset=offset, progress=edit.progress)
+        return retrace(latent, trace, latent.condition, offset=offset, progress=edit.progress)
 
     def _outside(self, edit: Edit, top: Latents, level: float, outside: Bool[Tensor, "*place"], row: int) -> Tensor:
         """V of one image."""

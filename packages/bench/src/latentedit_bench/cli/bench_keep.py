@@ -44,7 +44,7 @@ def keep(
     from latentedit.batch.executors import Executor, run_work
     from latentedit.batch.folder import RunFolder
     from latentedit_bench.known_pairs.check_rates import check_summary, check_work
-    from latentedit_bench.known_pairs.measured import case_work, summary
+    from latentedit_bench.known_pairs.measured import case_work, pair_summary
     from latentedit_bench.known_pairs.real_pairs import real_summary, real_work
     from latentedit_bench.ranking.run import table_of
     from latentedit_keep.base.files import plain, write_text
@@ -56,7 +56,7 @@ def keep(
     elif check:
         work, summarize = check_work(split, 1000 if count is None else count), check_summary
     else:
-        work, summarize = case_work(split, 209 if count is None else count), summary
+        work, summarize = case_work(split, 209 if count is None else count), pair_summary
     executor, command, kind = Executor(workers=workers), typed_command(), "check" if check else "keep"
     run = RunFolder.start(output, work.spec, kind=kind, units=work.units, command=command, request={})
     with progress_bar(quiet=quiet or as_json) as progress:

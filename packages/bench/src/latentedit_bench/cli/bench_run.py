@@ -70,7 +70,7 @@ def run(
     from latentedit.batch.executors import Executor, suitable_workers
     from latentedit_bench.ranking.evaluate import REFINED
     from latentedit_bench.ranking.plan import Plan
-    from latentedit_bench.ranking.run import run as run_plan
+    from latentedit_bench.ranking.run import run_ranking as run_plan
     from latentedit_bench.tuning.tuning import stored_methods, tuned_methods
 
     executor = Executor(workers=workers, ray=ray)

@@ -26,7 +26,7 @@ from PIL import Image
 from latentedit.core.errors import ConfigError
 from latentedit.testing.domains import Domain, Lit, Scene, Split
 from latentedit_bench.data.items import Dataset, Item
-from latentedit_bench.domains.base import differences, full_caption, load_domain, scalable
+from latentedit_bench.domains.base import attribute_differences, full_caption, load_domain, scalable
 
 PREFIX = "counterfactual-"  # before a domain's name: what the set is called
 VERSION = "2"
@@ -196,7 +196,7 @@ class _Maker:
 
     def _changed(self, kind: str, number: int, source: Scene, change: Mapping[str, str], *, suffix: str = "") -> Item:
         truth = self.domain.change(source, change)
-        requested = differences(self.domain, source, truth)
+        requested = attribute_differences(self.domain, source, truth)
         about = {"change": "+".join(change), "requested": ",".join(requested)}
         return self._item(kind, number, (source, truth), about, self._texts(source, truth, number), suffix)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from latentedit.core.errors import ConfigError, ImageError
-from latentedit.core.settings import Count, check
+from latentedit.core.settings import Count, check_value
 from latentedit.latents.captions.change import changed_phrases
 from latentedit_keep.base.files import read_bytes
 from latentedit_keep.base.images import MAX_IMAGE_BYTES, content_of, read_image
@@ -80,7 +80,7 @@ class Dataset:
 
     def head(self, count: int, *, skip: int = 0) -> "Dataset":
         """The first items after `skip` items."""
-        check(Count, items=count)
+        check_value(Count, items=count)
         return dataclasses.replace(self, items=self.items[skip : skip + count])
 
 

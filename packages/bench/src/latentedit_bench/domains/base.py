@@ -47,7 +47,7 @@ def full_caption(domain: Domain, scene: Scene) -> str:
     return domain.caption(domain.phrases(scene))
 
 
-def differences(domain: Domain, scene: Scene, other: Scene) -> list[str]:
+def attribute_differences(domain: Domain, scene: Scene, other: Scene) -> list[str]:
     """Names of the attributes in which two scenes differ."""
     first, second = domain.attributes(scene), domain.attributes(other)
     return [name for name in domain.values if first[name] != second[name]]

@@ -26,7 +26,7 @@ from latentedit_bench.metrics.disentanglement import all_scores
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.evaluate import ANSWERS, Method
 from latentedit_bench.ranking.plan import BATCH, Plan
-from latentedit_bench.ranking.run import run
+from latentedit_bench.ranking.run import run_ranking
 from latentedit_bench.tuning.search_spaces import BUDGET, SearchSpace, at_budget
 
 PARTIAL, FULL, COMPLETED = "partial", "full", "completed"
@@ -159,7 +159,7 @@ class Lab:
             seeds=(self.source.seed,),
             batch=min(BATCH, max(1, len(data.items) // 2)),
         )
-        rows = run(
+        rows = run_ranking(
             plan,
             self.context.folder / where,
             command=self.context.command,

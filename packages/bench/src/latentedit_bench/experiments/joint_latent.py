@@ -5,9 +5,9 @@ import math
 from latentedit.core.flow import uniform_grid
 from latentedit.directions.direction import clean_share
 from latentedit.directions.hsds import HSDS
-from latentedit.directions.identification import identify
+from latentedit.directions.identification import find_direction
 from latentedit.editors.refinement import Refinement
-from latentedit.latents.inversion import invert, replay
+from latentedit.latents.inversion import invert, retrace
 from latentedit_bench.data.prepared import Prepared
 from latentedit_bench.experiments.declare import (
     COMPLETED,
@@ -61,17 +61,17 @@ def joint_latent(
     """
     latent = batch.latent
     searches = {"annealed": recommended(latent.backbone).search, "one look": SEARCH}
-    directions = {k: identify(latent, batch.target, one, seed=batch.seeds(seed)).z for k, one in searches.items()}
+    directions = {k: find_direction(latent, batch.target, one, seed=batch.seeds(seed)).z for k, one in searches.items()}
     for search, d in directions.items():
         yield {"arm": "direct", "search": search, "level": 0.0}, latent.z + d
     for level in levels:
         top = min(level, latent.backbone.capabilities.s_max)
         trace = invert(latent, uniform_grid(math.ceil(steps * level), start=top))
-        yield {"arm": "text", "search": "", "level": level}, replay(latent, trace, batch.target)
+        yield {"arm": "text", "search": "", "level": level}, retrace(latent, trace, batch.target)
         for search, d in directions.items():
             moved = clean_share(trace.levels[-1]) * d
             for arm, text in (("image", latent.condition), ("joint", batch.target)):
-                yield {"arm": arm, "search": search, "level": level}, replay(latent, trace, text, offset=moved)
+                yield {"arm": arm, "search": search, "level": level}, retrace(latent, trace, text, offset=moved)
 
 
 _REFINED = _GAIN.variant(

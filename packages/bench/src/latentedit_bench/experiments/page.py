@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 from latentedit.core.errors import ConfigError
 from latentedit_bench.experiments.run import Record, read_records
 from latentedit_bench.report.page import page as document
-from latentedit_bench.report.page import render
+from latentedit_bench.report.page import render_page
 from latentedit_keep.base.files import write_text
 
 TITLE = "The papers' claims"
@@ -43,7 +43,7 @@ def write_claims_page(folder: Path, page: Path) -> tuple[Path, Path]:
 
 def claims_page(title: str, records: Sequence[Record], figures: Mapping[str, str], *, before: str = "") -> str:
     """The page in Markdown; experiments of one paper stand together."""
-    return render("claims.md", title=title, before=before, records=records, figures=figures, words=_words)
+    return render_page("claims.md", title=title, before=before, records=records, figures=figures, words=_words)
 
 
 def _words(value: Any, depth: int = 0) -> str:

@@ -124,7 +124,7 @@ class Forest:
         axis.set_xlabel(textwrap.fill(f"{'; '.join(about)}; 95 % interval; gray: required", 66), fontsize=8)
 
 
-def draw(plots: Sequence[Plot], shown: Shown) -> Figure:
+def draw_figure(plots: Sequence[Plot], shown: Shown) -> Figure:
     """All panels in a row."""
     parts = [panel for plot in plots for panel in plot.panels(shown)]
     figure = new_figure(len(parts))

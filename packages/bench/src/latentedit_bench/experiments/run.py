@@ -20,7 +20,7 @@ from latentedit.core.progress import Progress
 from latentedit.models.placement import existing_device
 from latentedit_bench.experiments.decisions import Outcome
 from latentedit_bench.experiments.experiment import Context, Experiment
-from latentedit_bench.experiments.plots import Forest, Shown, draw, save_figure
+from latentedit_bench.experiments.plots import Forest, Shown, draw_figure, save_figure
 from latentedit_keep.base.files import make_folder, plain, read_object, write_text
 
 
@@ -144,7 +144,7 @@ def _run(one: Experiment, folder: Path, context: Context, *, quick: bool) -> Rec
         rows = one.rows(context)
         primary, secondary = one.conclude(rows)
         shown = Shown(rows=rows, outcomes=primary, image_columns=one.image_columns or one.source.image_columns)
-        save_figure(draw((*one.plots, Forest()), shown), folder / f"{one.name}.webp")
+        save_figure(draw_figure((*one.plots, Forest()), shown), folder / f"{one.name}.webp")
         found = {"primary": primary, "secondary": secondary, "weights": one.weights()}
     except LatentEditError as error:
         found = {"failure": str(error)}

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from latentedit.core.files import pack, read_tensor_file
+from latentedit.core.files import pack_tensors, read_tensor_file
 from latentedit.core.linalg.block_lanczos import truncated_svd
 from latentedit.core.rng import draw, stream
 from latentedit.core.solvers import EulerSolver, integrate
@@ -95,7 +95,7 @@ class Study:
             if place is not None:
                 place.parent.mkdir(parents=True, exist_ok=True)
                 with atomic_file(place) as file:
-                    file.write(pack(tensors, counts))
+                    file.write(pack_tensors(tensors, counts))
         on = latent.z.device
         fields: dict[str, Any] = {name: int(counts[name]) for name in _COUNTS}
         fields |= {name: tensors[name].to(on) for name in _TENSORS}

@@ -13,7 +13,7 @@ from torch import Tensor
 from latentedit.models.base import Backbone
 from latentedit_bench.data.counterfactual import Rendered
 from latentedit_bench.data.items import Dataset, Item
-from latentedit_bench.domains.base import Domain, Scene, differences, full_caption, load_domain, with_value
+from latentedit_bench.domains.base import Domain, Scene, attribute_differences, full_caption, load_domain, with_value
 from latentedit_bench.experiments.experiment import Context, Row, Source, Unit
 from latentedit_bench.experiments.items import loaded
 
@@ -102,11 +102,11 @@ def graded(domain: Domain, own: Scene, counts: tuple[int, ...], *, seed: int) ->
     values, shown = domain.values, domain.attributes(own)
     found = [own]
     for count in counts[1:]:
-        while len(differences(domain, found[-1], own)) != count:
+        while len(attribute_differences(domain, found[-1], own)) != count:
             chosen = generator.sample(list(values), count)
             others = {name: [value for value in values[name] if value != shown[name]] for name in chosen}
             drawn = domain.change(own, {name: generator.choice(some) for name, some in others.items()})
-            if len(differences(domain, drawn, own)) == count:
+            if len(attribute_differences(domain, drawn, own)) == count:
                 found.append(drawn)
     return found
 

@@ -86,7 +86,9 @@ def make_case(
         names = PHOTOGRAPHS[half]
         first, second = (names[place] for place in generator.choice(len(names), 2, replace=False))
         name = Path(first).stem
-        original, truth, what = _photographs(photograph(first), photograph(second), kind, generator, side, least)
+        original, truth, what = _photographs(
+            load_photograph(first), load_photograph(second), kind, generator, side, least
+        )
     damage = draw_damage((original.shape[1], original.shape[0]), generator, reframed=kind == "reframed")
     edited = damage.apply(truth.astype(np.float32))
     if kind == "different":
@@ -99,7 +101,7 @@ def make_case(
 
 
 @functools.cache
-def photograph(name: str) -> Pixels:
+def load_photograph(name: str) -> Pixels:
     """One of `PHOTOGRAPHS`, in color."""
     package, _, rest = name.partition("/")
     found = importlib.util.find_spec(package)
@@ -152,7 +154,7 @@ def _portraits(
     side = int(generator.choice(_PORTRAIT_SIDES))
     original = domain.render_at(scene, side)
     if kind == "global":
-        other = photograph(PHOTOGRAPHS[half][int(generator.integers(len(PHOTOGRAPHS[half])))])
+        other = load_photograph(PHOTOGRAPHS[half][int(generator.integers(len(PHOTOGRAPHS[half])))])
         return original, as_pixels(changed_globally(original.astype(np.float32), other, generator)), "all of it"
     if kind != "local":
         return original, original, "nothing"

@@ -51,7 +51,7 @@ class PairWork:
 
 
 def _measured_unit(unit: str, *, half: Half) -> UnitResult:
-    return UnitResult(rows=[measured(make_case(half, int(unit)))])
+    return UnitResult(rows=[measured_pairs(make_case(half, int(unit)))])
 
 
 def case_work(
@@ -71,7 +71,7 @@ def case_work(
     return PairWork(spec=spec, units=units, measure=functools.partial(measure, half=split))
 
 
-def measured(case: Case) -> Row:
+def measured_pairs(case: Case) -> Row:
     """The row of one case, with the columns that apply to its kind."""
     found = keep(Image.fromarray(case.original), Image.fromarray(case.edited))
     size = case.original.shape[1::-1]
@@ -174,7 +174,7 @@ def _aligned(original: Pixels, moving: Pixels) -> Pixels:
     return cv2.warpAffine(moving, affine, original.shape[1::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
 
-def summary(rows: Table) -> dict[str, Any]:
+def pair_summary(rows: Table) -> dict[str, Any]:
     """The report; intervals are over photographs, most of which are in many cases, and over portraits."""
     group = rows["image"].where(rows["image"] != DRAWN, rows["case"].astype(str))
     rows = rows.assign(group=group).set_index("group")

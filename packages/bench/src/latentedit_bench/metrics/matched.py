@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit.core.settings import check
+from latentedit.core.settings import check_value
 
 _Effect = Annotated[float, Field(gt=0)]  # a size of change; 1 is the whole one
 LEAST_EFFECT = 0.05  # best effect of a path up to which it is none: nothing is scaled up from there
@@ -27,7 +27,7 @@ def leakage_at(effects: Paths, leakages: Paths, wanted: float) -> tuple[Numbers,
     Where it does not, the point of the largest effect is scaled from the origin, ``leakage * wanted / effect``, which
     flatters an editor that breaks down beyond its range. Infinite where that effect is `LEAST_EFFECT` or less.
     """
-    check(_Effect, wanted=wanted)
+    check_value(_Effect, wanted=wanted)
     effect, leakage, known = _paths(effects, leakages)
     rows, passed = np.arange(len(effect)), effect >= wanted
     reached = passed.any(1) & known

@@ -22,7 +22,7 @@ from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from latentedit.core.errors import ShapeError
-from latentedit.core.settings import check
+from latentedit.core.settings import check_value
 from latentedit_bench.metrics.images import Images, Mask, check_mask, in_double, psnr_db
 
 Mode = Literal["legacy", "corrected"]
@@ -42,9 +42,9 @@ LEGACY_SIDE = 512  # side of PIE-Bench's images, px
 _LEAST_SIDE = 6  # shortest side, px: half of SSIM's window of 11 pixels is mirrored at the border
 
 
-def inside(mask: Mask, *, mode: Mode) -> Mask:
+def inside_mask(mask: Mask, *, mode: Mode) -> Mask:
     """Where the image may change: the mask, in legacy mode with the whole border."""
-    check(Mode, mode=mode)
+    check_value(Mode, mode=mode)
     if mode == "corrected":
         return mask
     bordered = torch.ones_like(mask)
@@ -79,7 +79,7 @@ def scores(edited: Images, source: Images, mask: Mask, *, mode: Mode) -> dict[st
     check_mask(mask, edited)
     if min(edited.shape[2:]) < _LEAST_SIDE:
         raise ShapeError(f"images of {list(edited.shape[2:])} pixels are smaller than 6x6. Enlarge them")
-    outside = ~inside(mask, mode=mode)
+    outside = ~inside_mask(mask, mode=mode)
     counted = outside if mode == "corrected" else torch.ones_like(outside)
     instead = source if mode == "corrected" else torch.full_like(source, -1)
     a, b = ((torch.where(outside, one, instead) + 1) / 2 for one in (edited, source))

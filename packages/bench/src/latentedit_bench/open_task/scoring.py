@@ -35,7 +35,7 @@ from latentedit_bench.metrics.images import mean_square
 from latentedit_bench.metrics.locality import outside_change, side_effect
 from latentedit_bench.metrics.statistics import Estimate, Table, between, over_groups
 from latentedit_bench.open_task.task import OUTPUTS, TaskItem, TaskSpec
-from latentedit_bench.report.page import page, render
+from latentedit_bench.report.page import page, render_page
 from latentedit_bench.report.tables import Cell, Grid, number
 from latentedit_keep.api import keep as keep_change
 from latentedit_keep.base.images import read_image
@@ -266,7 +266,7 @@ def _curve(item: str, part: Table) -> Row:
 def score_page(entry: Entry, wrong: Sequence[Row]) -> str:
     """The page of an entry with the faults of its files."""
     title = f"{entry.name} on {entry.task.title}"
-    body = render(
+    body = render_page(
         "score.html",
         entry=entry,
         title=title,

@@ -25,7 +25,7 @@ from latentedit_bench.data.counterfactual import drawn_items
 from latentedit_bench.data.items import Item
 from latentedit_bench.domains.base import scalable
 from latentedit_bench.known_pairs.damages import draw_damage
-from latentedit_bench.report.page import render
+from latentedit_bench.report.page import render_page
 from latentedit_keep.base.files import make_folder, read_json, user_path, write_text
 from latentedit_keep.base.images import save_image
 
@@ -167,7 +167,7 @@ def write_task(spec: TaskSpec, items: Sequence[TaskItem], folder: Path, progress
     package = point.dist.name if point is not None and point.dist is not None else spec.domain
     install = to_install("latentedit-keep", "latentedit", "latentedit-bench", *ours) + ("" if ours else f" {package}")
     credits_ = scalable(spec.domain).credits
-    card = render("task_card.md", spec=spec, credits=credits_, install=install, items_file=ITEMS_FILE)
+    card = render_page("task_card.md", spec=spec, credits=credits_, install=install, items_file=ITEMS_FILE)
     write_text(folder / ITEMS_FILE, "".join(f"{json.dumps(item.line, ensure_ascii=False)}\n" for item in items))
     write_text(folder / "README.md", card)
     write_text(folder / TASK_FILE, f"{spec.model_dump_json(indent=1)}\n")

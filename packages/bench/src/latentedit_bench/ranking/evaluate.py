@@ -57,7 +57,7 @@ class Method:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Edits:
+class RankedEdits:
     """An editor's latents of a batch, before the change is applied to the images."""
 
     batch: Prepared  # what is edited
@@ -67,7 +67,7 @@ class Edits:
 
     @staticmethod
     @torch.no_grad()
-    def of(method: Method, batch: Prepared, strengths: Sequence[float], *, seed: int) -> "Edits":
+    def of(method: Method, batch: Prepared, strengths: Sequence[float], *, seed: int) -> "RankedEdits":
         """Edit at each supported strength, without the method's gain; see `Prepared.seeds`."""
         latent, allowed = batch.latent, method.allowed(batch.latent, strengths)
         started = time.perf_counter()
@@ -75,7 +75,7 @@ class Edits:
         found = [moved.z for moved in editor.edit(latent, batch.target, allowed, seed=batch.seeds(seed))]
         seconds = (time.perf_counter() - started) / (len(latent) * max(1, len(allowed)))
         finite = {strength: _finite(z, latent.z) for strength, z in zip(allowed, found, strict=True)}
-        return Edits(
+        return RankedEdits(
             batch=batch,
             latents={strength: z for strength, (z, _) in finite.items()},
             failed={strength: failed for strength, (_, failed) in finite.items()},
@@ -85,13 +85,13 @@ class Edits:
 
 @torch.no_grad()
 def evaluate(
-    method: Method, batch: Prepared, strengths: Sequence[float], *, seed: int, edits: Edits | None = None
+    method: Method, batch: Prepared, strengths: Sequence[float], *, seed: int, edits: RankedEdits | None = None
 ) -> tuple[list[Row], dict[float, list[Image.Image]]]:
     """Rows of a method, one per item and supported strength, and the edited images at each strength.
 
     An edit that is not finite is replaced by the source and counts as "failed".
     """
-    edits = Edits.of(method, batch, strengths, seed=seed) if edits is None else edits
+    edits = RankedEdits.of(method, batch, strengths, seed=seed) if edits is None else edits
     source, rows, images = batch.latent.z, list[list[Row]](), dict[float, list[Image.Image]]()
     added, spent = 0.0, 0
     if method.refined:

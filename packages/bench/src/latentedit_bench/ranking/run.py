@@ -14,7 +14,7 @@ import pandas as pd
 from PIL import Image
 
 from latentedit.batch.edits import bisect_failures
-from latentedit.batch.executors import Executor, Measure, check_model, run_work
+from latentedit.batch.executors import Executor, Measure, check_same_model, run_work
 from latentedit.batch.folder import Failure, Row, RunFolder, UnitResult, file_name
 from latentedit.core.cost import peak_bytes
 from latentedit.core.errors import ConfigError
@@ -23,7 +23,7 @@ from latentedit.models.base import Backbone
 from latentedit_bench.data.items import Item
 from latentedit_bench.data.prepared import Prepared, prepare, same_size
 from latentedit_bench.metrics.statistics import Table, with_numbers
-from latentedit_bench.ranking.evaluate import CODEC, Edits, Method, answer_rows, evaluate
+from latentedit_bench.ranking.evaluate import CODEC, Method, RankedEdits, answer_rows, evaluate
 from latentedit_bench.ranking.plan import KIND, Plan
 
 SOURCE, TRUTH = "source", "truth"  # sub-folders of the previews, next to those of the methods
@@ -79,7 +79,7 @@ class BenchWork:
     def start(self) -> Measure:
         """Load the model and check that it is the plan's."""
         model = self.load()
-        check_model(self.spec, model.fingerprint)
+        check_same_model(self.spec, model.fingerprint)
         return _Bench(self, model)
 
 
@@ -126,7 +126,7 @@ class _Bench:
             files = _previews(SOURCE, names, [item.image() for item in batch.items])
             files |= _previews(TRUTH, names, truths) if len(truths) == len(names) else {}
             return _done(answer_rows(batch), files, 0.0)
-        edits = Edits.of(methods[0], batch, work.strengths, seed=seed)
+        edits = RankedEdits.of(methods[0], batch, work.strengths, seed=seed)
         rows, files = list[Row](), dict[str, bytes]()
         for method in methods:
             found, images = evaluate(method, batch, work.strengths, seed=seed, edits=edits)
@@ -180,7 +180,7 @@ def _encoded(image: Image.Image, kind: str) -> bytes:
     return file.getvalue()
 
 
-def run(
+def run_ranking(
     plan: Plan,  # what is run
     folder: Path,  # of the run, see `batch.folder`; a stopped run continues
     *,

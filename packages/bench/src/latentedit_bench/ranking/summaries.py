@@ -131,7 +131,7 @@ class Summaries:
             strengths=by_strength(rows),
             seeds=seeds,
             comparisons=[
-                tuple(compare(items, ours[name], name, measure=measure) for measure in COMPARED)
+                tuple(compare_methods(items, ours[name], name, measure=measure) for measure in COMPARED)
                 for name in (others if compared and roles.ours in order else [])
             ],
         )
@@ -191,7 +191,7 @@ def summary(items: Table) -> Table:
     return pd.concat([table[table["method"] == name] for name in order], ignore_index=True)
 
 
-def compare(items: Table, ours: str, other: str, *, measure: str = PRIMARY) -> Comparison:
+def compare_methods(items: Table, ours: str, other: str, *, measure: str = PRIMARY) -> Comparison:
     """Whether ours errs less than another method, from `per_item`."""
     both = items[items["method"].isin((ours, other))]
     check_seeds(int(both["seeds"].min()))

@@ -22,10 +22,10 @@ def page(title: str, body: str) -> str:
     text; cells with "-" come last. The body is trusted.
     """
     boxed = body.replace("<table", '<div class="table" tabindex="0"><table').replace("</table>", "</table></div>")
-    return render("page.html", title=title, body=Markup(boxed))
+    return render_page("page.html", title=title, body=Markup(boxed))
 
 
-def render(name: str, **values: object) -> str:
+def render_page(name: str, **values: object) -> str:
     """One of the package's templates. In HTML text is escaped, and `Markup` is not; see `_literal` and `_cell`."""
     return _TEMPLATES.get_template(f"{name}.jinja").render(**values)
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from latentedit.batch.folder import RunFolder
 from latentedit.core.errors import ConfigError
-from latentedit.display import Frame, View
+from latentedit.display import View, ViewerFrame
 from latentedit.display.page import viewer_element, viewer_script
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.evaluate import ANSWERS, TRUE_CHANGE
@@ -21,7 +21,7 @@ from latentedit_bench.ranking.plan import read_plan
 from latentedit_bench.ranking.run import SOURCE, TRUTH, preview_name, table_of
 from latentedit_bench.ranking.summaries import Summaries, is_ranked, pie_bench_table
 from latentedit_bench.report.curves import curves_svg
-from latentedit_bench.report.page import page, render
+from latentedit_bench.report.page import page, render_page
 from latentedit_bench.report.tables import Section, cost_grid, method_grid, pie_bench_grid, sections
 from latentedit_bench.tuning.search_spaces import OURS
 from latentedit_keep.base.files import write_text
@@ -62,7 +62,7 @@ def write_report(folder: Path, path: Path) -> None:
         tables.append(Section(key="pie-bench", title="PIE-Bench's numbers", description=description, grid=grid))
     tables.append(Section(key="cost", title="Cost", description="", grid=cost_grid(rows, records, marked=OURS)))
     title = f"Benchmark of {plan.data.name} by {plan.model}"
-    body = render(
+    body = render_page(
         "report.html",
         title=title,
         plan=plan,
@@ -134,7 +134,7 @@ def _view(folder: Path, method: str, item: str, place: str, numbers: Mapping[str
     reason = "; ".join(f"{name} {value}" for name, value in numbers.items())
     return View(
         source=source,
-        frames=[Frame(strength=1.0, image=edited, reason=reason)],
+        frames=[ViewerFrame(strength=1.0, image=edited, reason=reason)],
         title=f"{place}: {item}" if place else item,
         name=f"{item}.{method}",
         others={} if truth is None else {"right answer": truth},

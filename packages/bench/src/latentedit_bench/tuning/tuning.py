@@ -31,10 +31,10 @@ from latentedit.editors.eim import EIM
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import read_settings, write_settings
 from latentedit.models.registry import bundled_folder
-from latentedit.models.weights import read_json
+from latentedit.models.weights import read_model_json
 from latentedit_bench.data.items import Dataset
 from latentedit_bench.data.prepared import Prepared, prepare, same_size
-from latentedit_bench.ranking.evaluate import Edits, Method, Row, evaluate
+from latentedit_bench.ranking.evaluate import Method, RankedEdits, Row, evaluate
 from latentedit_bench.tuning.search_spaces import (
     OURS,
     SEARCH_SPACES,
@@ -87,29 +87,29 @@ class Trials:
         self._ways = tuple(itertools.product(localities, gains))
         self._gains, self._seed = gains, seed
         self._rows: dict[str, list[dict[tuple[bool, float], list[Row]]]] = {}
-        self._edited: tuple[Editor, list[Edits]] | None = None
+        self._edited: tuple[Editor, list[RankedEdits]] | None = None
 
     def with_gain(self, space: SearchSpace, editor: Editor, gain: float) -> float:
         """The score of an editor on all items at a gain; each editor edits once."""
         method = Method(name=space.name, editor=editor, local=space.local, gain=gain)
         if self._edited is None or self._edited[0] is not editor:
-            self._edited = editor, [Edits.of(method, one, [1.0], seed=self._seed) for one in self.batches]
+            self._edited = editor, [RankedEdits.of(method, one, [1.0], seed=self._seed) for one in self.batches]
         found = [evaluate(method, one.batch, [1.0], seed=self._seed, edits=one)[0] for one in self._edited[1]]
-        return score([row for rows in found for row in rows])
+        return score_settings([row for rows in found for row in rows])
 
     def tried(self, space: SearchSpace, editor: Editor, count: int) -> Tried:
         """The score of an editor on the first batches; batches that it has edited before cost nothing."""
         known = self._rows.setdefault(json.dumps(editor.to_dict(), sort_keys=True), [])
         for batch in self.batches[len(known) : count]:
             method = Method(name=space.name, editor=editor)
-            edits = Edits.of(method, batch, [1.0], seed=self._seed)
+            edits = RankedEdits.of(method, batch, [1.0], seed=self._seed)
             ways = [dataclasses.replace(method, local=local, gain=gain) for local, gain in self._ways]
             kept = [evaluate(one, batch, [1.0], seed=self._seed, edits=edits)[0] for one in ways]
             known.append(dict(zip(self._ways, kept, strict=True)))
         by_gain = {
             gain: [row for of_batch in known[:count] for row in of_batch[space.local, gain]] for gain in self._gains
         }
-        scores = {gain: score(rows) for gain, rows in by_gain.items()}
+        scores = {gain: score_settings(rows) for gain, rows in by_gain.items()}
         gain = min(scores, key=scores.__getitem__)
         rows = by_gain[gain]
         return Tried(
@@ -189,7 +189,7 @@ def _affordable(space: SearchSpace, trials: Trials, known: Sequence[Tried]) -> I
             yield editor
 
 
-def score(rows: Sequence[Row]) -> float:
+def score_settings(rows: Sequence[Row]) -> float:
     """The objective: the mean error; an edit that is worse than none counts as none."""
     errors = [row["error"] for row in rows if row.get("error") is not None]
     if not errors:
@@ -228,7 +228,7 @@ def already_tuned(path: Path, model: Backbone, dataset: Dataset) -> set[str]:
 
 
 def _read_tuning(path: Path, model: Backbone, remedy: str) -> dict[str, Any]:
-    known = read_json(path)
+    known = read_model_json(path)
     if known.get("fingerprint") != model.fingerprint:
         raise ConfigError(f"{path} has settings of another model, not of {model.name}. {remedy}")
     return known
@@ -245,7 +245,7 @@ def store_best(name: str, path: Path) -> None:
     "benchmark" gets those of every method; "editors", for ``latentedit edit``, those of every baseline without locality
     and gain. The model's recommended settings of eim stay.
     """
-    tuned = read_json(path)["methods"]
+    tuned = read_model_json(path)["methods"]
     folder = bundled_folder(name)
     editors = dict(read_settings(folder).get("editors", {}))
     editors |= {key: one["best"] for key, one in tuned.items() if key == one["editor"] != EIM.name}
