@@ -169,7 +169,7 @@ def verifier(monkeypatch: pytest.MonkeyPatch) -> None:
     def passed(folder: Path) -> list[str]:
         return [f"sampled image of {folder.name} as stored"]
 
-    monkeypatch.setattr("latentedit.latents.drawing.verify", passed)
+    monkeypatch.setattr("latentedit.latents.drawing.verify_drawings", passed)
 
 
 __all__ = ["bundled", "command", "kept_files", "loaded_models", "loaded_once", "made"]

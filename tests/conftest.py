@@ -167,12 +167,14 @@ def color_captioners(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def register(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., None]]:
-    """Adds entry points, as an installed package would: ``register("captioners", mine="package.module:Mine")``."""
+def register(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Path]]:
+    """Installs a package with entry points: ``register("captioners", mine="package.module:Mine")``; its folder."""
     with contextlib.ExitStack() as stack:
 
-        def add(kind: str, **values: str) -> None:
-            stack.enter_context(installed(tmp_path_factory.mktemp("installed"), {f"latentedit.{kind}": values}))
+        def add(kind: str, **values: str) -> Path:
+            folder = tmp_path_factory.mktemp("installed")
+            stack.enter_context(installed(folder, {f"latentedit.{kind}": values}))
+            return folder
 
         yield add
 

@@ -1,8 +1,9 @@
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-Register = Callable[..., None]
+Register = Callable[..., Path]
 
 
 @pytest.fixture(autouse=True)

@@ -259,10 +259,9 @@ def test_an_editor_without_tuned_settings_gets_the_steps_that_the_budget_pays_fo
 
 
 @pytest.fixture
-def folder(tmp_path: Path, register: Register) -> Path:
+def folder(register: Register) -> Path:
     """The folder of an installed model "theirs", with settings of the portraits."""
-    folder = tmp_path / "site-theirs"
-    register("models", theirs="weights:FOLDER")
+    folder = register("models", theirs="weights:FOLDER")
     (folder / "weights.py").write_text(f"FOLDER = {str(folder)!r}\n")
     shutil.copy(bundled_folder("portraits") / "latentedit.json", folder)
     known = read_settings(folder)
