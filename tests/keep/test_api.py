@@ -1,4 +1,4 @@
-"""``keep``: what is guaranteed to its callers."""
+"""What ``keep`` guarantees to its callers."""
 
 import dataclasses
 import io
@@ -22,7 +22,7 @@ FAR = np.hypot(X - 90, Y - 70) > 18 + 12
 
 
 def edited(image: np.ndarray | None = None) -> Image.Image:
-    """Moved, cast, and with a disc."""
+    """Shifted, tinted, and with a disc."""
     image = with_object(scene()) if image is None else image
     return Image.fromarray(cast(moved(image, similarity((2.4, -1.3), 1.01), (SIDE, SIDE))))
 
@@ -137,7 +137,7 @@ def test_a_wrapped_pipeline_changes_only_what_was_requested() -> None:
 
 
 def test_invalid_strengths_and_masks_are_rejected() -> None:
-    """In a mask of thin lines, the soft edges of both sides meet, so that it allows nothing."""
+    """In a mask of thin lines, the soft edges of both sides meet, so it allows nothing."""
     for strength in (-0.1, 1.5, float("nan")):
         with pytest.raises(ConfigError):
             keep(Image.fromarray(scene()), edited(), strength=strength)

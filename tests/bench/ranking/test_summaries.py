@@ -74,7 +74,7 @@ def test_errors_count_from_the_codecs_own() -> None:
 
 @pytest.mark.slow
 def test_seeds_of_an_item_are_averaged_and_drawn_together() -> None:
-    """Each error counts at most 1 before the mean; nine equal seeds give the interval of five."""
+    """Each error is capped at 1 before averaging; nine equal seeds give the same interval as five."""
     rows = of_slopes(**{CODEC: [0.1, 0.1], "a": [0.2, 0.5]})
     rows = rows[(rows["strength"] == 1) & (rows["seed"] == 0)]
     again = rows[rows["method"] == "a"].assign(seed=7)
@@ -116,7 +116,7 @@ def test_paired_comparison() -> None:
     assert back.difference.mean == pytest.approx(-found.difference.mean)
     assert back.ratio.mean == pytest.approx(1 / found.ratio.mean)
     assert back.verdict == "does not hold"
-    # methods that err on the same items differ by as much on each, for any spread: the interval is a point
+    # methods that err on the same items differ by the same amount on each, whatever the spread: the interval is a point
     worse = np.sqrt(ours**2 + 0.05)
     paired = compare_methods(per_item(of_slopes(ours=ours.tolist(), other=worse.tolist())), "ours", "other").difference
     assert (paired.low, paired.high) == pytest.approx((0.05, 0.05))
@@ -159,7 +159,7 @@ def test_items_without_a_request_are_measured_but_not_ranked() -> None:
 
 @pytest.mark.slow
 def test_intervals_draw_images_and_not_items() -> None:
-    """Two items of each image that agree give the interval of one."""
+    """Two items per image that agree give the same interval as one."""
     slopes = {"ours": np.linspace(0.1, 0.4, 7), "other": np.linspace(0.5, 0.3, 7)}
 
     def rows(copies: int) -> Any:
@@ -209,7 +209,7 @@ def test_curves_compare_equal_effects() -> None:
 
 @pytest.mark.nightly
 def test_methods_are_in_order_and_ours_is_compared_by_each_error() -> None:
-    """Straight paths: what is above the codec, scaled or not, is the square of the slope less that of the codec's."""
+    """Straight paths: the error beyond the codec's, scaled or not, is the slope squared minus the codec's squared."""
     rows = pd.DataFrame([row for name in reversed(SLOPES) for row in rows_of(name)])
     found = Summaries.of(rows, APART)
     ranked = [name for name in SLOPES if name != "sdedit"]
@@ -254,7 +254,7 @@ def test_runs_without_our_method_other_strengths_or_right_answers() -> None:
 
 
 def test_pie_bench_by_category() -> None:
-    """Means leave out nan, intervals draw groups, and a category named "all" follows the others."""
+    """Means ignore nan, intervals resample groups, and a category named "all" follows the others."""
     generator = np.random.default_rng(0)
     rows = pd.DataFrame(
         {
@@ -273,7 +273,7 @@ def test_pie_bench_by_category() -> None:
     indexed = table.set_index(["category", "metric"])
     assert indexed["rows"].unstack().loc["all"].tolist() == [18, 18]
     assert indexed["nan"].tolist() == [2, 0, 1, 0, 3, 0]
-    # two rows an image; the image whose rows are both nan is behind no number
+    # two rows per image; an image whose rows are both nan counts in no number
     assert indexed["images"].to_dict()["add object", "legacy background_mse"] == 3
     assert indexed["images"].to_dict()["change style", "legacy background_mse"] == 5
     overall, values = indexed.loc[("all", "legacy background_mse")], rows["legacy background_mse"]

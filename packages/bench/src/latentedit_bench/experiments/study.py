@@ -31,9 +31,9 @@ Inversion = Literal["level", "top"]  # up to the level, or to the highest one an
 Ranks = Literal["gap", "energy"]
 _TENSORS = ("u", "singular_values", "v", "residuals")
 _COUNTS = ("iterations", "products", "evaluations")  # fields of a basis that are stored as whole numbers
-_DEGREES = 1.0  # largest principal angle between the space that is found and the true one
-_PRODUCTS, _OF_TWINS = 20, 10  # most products a rank, of trained networks and of untrained ones with their flat spectra
-_OF_TANGENTS = 60  # most products in all where one search begins with what the last one found
+_DEGREES = 1.0  # largest principal angle between the space found and the true one
+_PRODUCTS, _OF_TWINS = 20, 10  # most products per rank: trained networks; untrained ones, whose spectra are flat
+_OF_TANGENTS = 60  # most products in total if a search starts from the last one's result
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -41,15 +41,15 @@ class Study:
     """Images in one model, and the levels and settings of their analysis."""
 
     backbone: Backbone  # the model
-    latents: tuple[JointLatent, ...]  # one an image, each under no text
-    levels: tuple[float, ...]  # falling
+    latents: tuple[JointLatent, ...]  # one per image, each without text
+    levels: tuple[float, ...]  # descending
     rank: int = 10  # of the local bases
     site: str = ""  # the feature
     steps: int = 28  # of the model's whole grid
     seed: int = 0  # of every search and every draw
     folder: Path | None = None  # where bases are kept between runs; None keeps none
     pooling: Pooling = "none"  # of the feature
-    texts: tuple[str, ...] = ()  # under which each image's bases are computed; no text where it is empty
+    texts: tuple[str, ...] = ()  # one per image, under which its bases are computed; if empty, no text
     inversion: Inversion = "level"  # see `Inversion`
     ranks: Ranks = "gap"  # see `Ranks`
     trained: "Study | None" = None  # the study of the trained network, whose latents an untrained twin shares
@@ -62,7 +62,7 @@ class Study:
         backbone: Backbone,  # the model
         images: Sequence[ImageLike],  # files or open images of one size
         *,
-        levels: Sequence[float],  # in (0, 1], those above the model's highest become it
+        levels: Sequence[float],  # in (0, 1], clipped to the model's highest
         site: str | None = None,  # None is the model's own choice
         steps: int = 28,  # as in the class
         **settings: Any,  # other fields of the class
@@ -79,10 +79,10 @@ class Study:
         return dataclasses.replace(self, backbone=twin, trained=self)
 
     def basis(self, image: int, level: float, *, prompt: str | None = None) -> LocalBasis:
-        """The local basis of one image at a level, read from the folder where it was computed before.
+        """The local basis of one image at a level, read from the folder if it was computed before.
 
-        Each image has a search of its own, under its own one of the texts unless a prompt is given. Of the trace
-        there is the latent at the level alone; see `walkable`.
+        Each image has its own search, under its own text of `texts` unless a prompt is given. The trace holds only the
+        latent at the level; see `walkable`.
         """
         if prompt is None:
             prompt = self.texts[image] if self.texts else ""
@@ -116,7 +116,7 @@ class Study:
             return dataclasses.replace(basis, trace=invert(basis.latent, basis.latent.path(self.steps, basis.level)))
 
     def noised(self, image: int, level: float) -> Tensor:
-        """An image at a level with a noise of its own: ``(1 - s) x + s e``."""
+        """An image at a level with its own noise: ``(1 - s) x + s e``."""
         x = self.latents[image].z[0]
         return (1 - level) * x + level * draw(x.shape, seed=self.seed, purpose="curvedness", index=image).to(x)
 
@@ -131,7 +131,7 @@ class Study:
         )
 
     def tangent_spaces(self, level: float, rank: int, image: int) -> TangentSpaces:
-        """Of the feature at a level, searched with draws of their own of each image."""
+        """The tangent spaces of the feature at a level; each image has its own random draws."""
         return TangentSpaces(
             feature=self.feature(level),
             rank=rank,
@@ -142,7 +142,7 @@ class Study:
 
     @torch.no_grad()
     def _search(self, image: int, level: float, prompt: str) -> tuple[dict[str, Tensor], dict[str, str]]:
-        """A basis as it is stored: tensors, and words."""
+        """A basis as it is stored: tensors, and numbers as text."""
         latent = self.latents[image] if self.trained is None else self.trained.latents[image]
         with latent.backbone.count() as way:
             z = self._carried(latent, level)
@@ -167,11 +167,11 @@ class Study:
         return integrate(field, trace.top, [*down, self._cut(level)], EulerSolver())
 
     def _cut(self, level: float) -> float:
-        """Not above the model's highest."""
+        """The level, or the model's highest if that is lower."""
         return min(level, self.backbone.grid(self.steps).levels[0])
 
     def _place(self, image: int, level: float, prompt: str) -> Path | None:
-        """The file of a basis, named by all on which it depends."""
+        """The file of a basis, named after everything it depends on."""
         if self.folder is None:
             return None
         about = [self.backbone.fingerprint, self.site, self.steps, dtype_name(self.backbone.network_dtype)]

@@ -1,4 +1,4 @@
-"""Whether an edit that was found at one image does the same at another, when it is carried through features."""
+"""Whether an edit found on one image does the same to another when it is transported through features."""
 
 import torch
 from jaxtyping import Float
@@ -62,5 +62,5 @@ def transport(study: Study, level: float, image: int, *, effect: float = 0.6) ->
 
 
 def changed_share(change: Float[Tensor, "2 3 h w"]) -> float:
-    """The share of pixels that a change of pixels in [-1, 1] moves by more than `CHANGED`, mean of both signs."""
+    """The share of pixels that a change (in [-1, 1]) alters by more than `CHANGED`, averaged over both signs."""
     return float((change.abs().amax(1) > CHANGED / 127.5).double().mean())

@@ -46,16 +46,16 @@ VERDICTS = {  # kind of a case to the right verdict
     "different": "different images",
 }
 
-DRAWN = "portrait"  # instead of the name of a photograph; each case has another portrait
+DRAWN = "portrait"  # instead of the name of a photograph; each case has a different one
 CHANGES = ("paste", "paste with shadow", "drawn", "recolor", "remove", "relight")
-_GRAIN_LEVELS = 1.5  # deviation of the noise in an enlarged photograph, or it would be smoother than any camera's
+_GRAIN_LEVELS = 1.5  # standard deviation of noise in enlarged photographs, otherwise smoother than any camera's
 _LUMA = np.array([0.299, 0.587, 0.114])
 _CYCLE = (*("local",) * 13, "unchanged", "unchanged", "reframed", "global", "global", "different")
 _PHOTOGRAPH_SIDES = (256, 320, 400, 480, 512, 640)
 _PORTRAIT_SIDES = (128, 256, 512, 1024)
 _PORTRAITS_SHARE = 0.2
-_REMOVED_SHARE = 0.5  # of drawn objects: original and truth change places, so that the strong edges are in the original
-_LEAST_CHANGED = 0.003  # share of the image; a change that cannot be seen, as more light on black, is drawn again
+_REMOVED_SHARE = 0.5  # of drawn objects: original and truth are swapped, so that the original has the strong edges
+_LEAST_CHANGED = 0.003  # share of the image; an invisible change, such as more light on black, is drawn again
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -76,7 +76,7 @@ class Case:
 def make_case(
     half: Half, index: int, *, side: int | None = None, kind: str = "", seed: int | None = None, least: float = 0.01
 ) -> Case:
-    """The same case for the same arguments on every machine; with a side there are only photographs."""
+    """The same case for the same arguments on every machine; if a side is given, only photographs."""
     seed = SEEDS[half] if seed is None else seed
     generator = np.random.default_rng([seed, index])
     kind = kind or _CYCLE[index % len(_CYCLE)]
@@ -148,7 +148,7 @@ def _changed(original: Array, other: Pixels, generator: np.random.Generator, lea
 def _portraits(
     half: Half, seed: int, index: int, kind: str, generator: np.random.Generator
 ) -> tuple[Pixels, Pixels, str]:
-    """A drawn portrait, the same with one attribute at another value, and the attribute."""
+    """A drawn portrait, the same portrait with one attribute changed, and that attribute."""
     domain = scalable("portraits")
     scene = domain.draw(half, index + 1, seed)[index]
     side = int(generator.choice(_PORTRAIT_SIDES))
@@ -213,7 +213,7 @@ def changed(what: str, image: Array, other: Pixels, share: float, generator: np.
         slope = generator.uniform(-25, 25, 2)
         light = slope[0] * np.linspace(-1, 1, height)[:, None] + slope[1] * np.linspace(-1, 1, width)[None]
         new = generator.uniform(20, 235, 3) + light[..., None]
-    elif what == "recolor":  # brightness stays, but for a little
+    elif what == "recolor":  # brightness stays about the same
         color = generator.uniform(0.3, 1.7, 3)
         color = color / (color @ _LUMA) * generator.uniform(0.75, 1.3)
         new = (image @ _LUMA.astype(np.float32))[..., None] * color.astype(np.float32)
@@ -227,7 +227,7 @@ def changed(what: str, image: Array, other: Pixels, share: float, generator: np.
 
 
 def changed_globally(image: Array, other: Pixels, generator: np.random.Generator) -> Array:
-    """A change of the whole image, as editors make on request."""
+    """A change of the whole image, such as editors make on request."""
     shape = image.shape[:2]
     kind = generator.integers(5)
     if kind == 0:  # night, with lights
@@ -241,7 +241,7 @@ def changed_globally(image: Array, other: Pixels, generator: np.random.Generator
             image = cv2.bilateralFilter(image, 9, 60, 7)
         strokes = blurred(generator.normal(0, 1, shape).astype(np.float32), 2.0)
         return np.round(image / 40.0) * 40.0 + 90 * strokes[..., None]
-    if kind == 2:  # other hues: red for blue, inverted green
+    if kind == 2:  # other hues: red and blue swapped, green inverted
         return np.stack([image[..., 2], 255 - image[..., 1], image[..., 0]], axis=-1)
     if kind == 3:  # snow and fog
         fog = blurred(generator.uniform(0, 1, shape).astype(np.float32), 0.05 * max(image.shape))

@@ -1,7 +1,7 @@
 """False alarms and misses of `latentedit check` on known pairs.
 
-Half of the pairs are unchanged except for the damage of an editor, half have a local change as well; three in ten
-edited images have a wide-gamut profile.
+Half of the pairs differ only by an editor's damage, the other half also by a local change; three in ten edited images
+have a wide-gamut profile.
 """
 
 import dataclasses
@@ -25,8 +25,8 @@ from latentedit_keep.checking import Measure, check
 from latentedit_keep.registration import Registration
 from latentedit_keep.tones import PATCHES
 
-SEEDS: dict[Half, int] = {"calibration": 21, "test": 24}  # new ones whenever rates are measured again
-LEAST = 0.005  # share of the image from which a change must be found
+SEEDS: dict[Half, int] = {"calibration": 21, "test": 24}  # new ones for every new measurement
+LEAST = 0.005  # changes of at least this share of the image must be found
 _REPAINTING = ("autoencoder", "redrawn")  # codecs that repaint the image
 _WHITE = (0.3127, 0.3290)
 _PROFILES: dict[str, dict[str, Any]] = {
@@ -38,7 +38,7 @@ _ALIGNMENT = ("right_px", "down_px", "zoom", "rotation_degrees", "cast")
 
 
 def check_work(split: str, count: int) -> PairWork:
-    """The first pairs of a split as work."""
+    """The first pairs of a split, as units of work."""
     return case_work(split, count, seeds=SEEDS, measure=_measured_unit)
 
 
@@ -47,7 +47,7 @@ def _measured_unit(unit: str, *, half: Half) -> UnitResult:
 
 
 def measured(half: Half, index: int) -> Row:
-    """The report of one pair with and without a mask, and the errors of its measures with their uncertainties."""
+    """One pair's report with and without a mask, and the errors of its measures with their uncertainties."""
     kind = ("unchanged", "local")[index % 2]
     case = make_case(half, index, kind=kind, seed=SEEDS[half], least=LEAST)
     damage = case.damage
@@ -105,7 +105,7 @@ def mask_around(change: NDArray[np.bool_], generator: np.random.Generator) -> Im
 
 
 def true_cast(damage: Damage) -> float:
-    """Mean change of the colors that `Tones.cast` measures; both directions differ little."""
+    """Mean change of the colors that `Tones.cast` measures; both directions give nearly the same value."""
     patches = np.repeat(np.repeat(PATCHES, 16, axis=0), 16, axis=1)
     colors = dataclasses.replace(damage, matrix=np.eye(3), size=patches.shape[1::-1], codec="none")
     return float(np.abs(colors.apply(patches).astype(np.float32)[8, 8::16] - PATCHES[0]).mean())

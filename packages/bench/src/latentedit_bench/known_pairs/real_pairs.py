@@ -21,12 +21,12 @@ from latentedit_keep.api import keep
 from latentedit_keep.base.images import read_image
 from latentedit_keep.base.warp import resized
 
-_THRESHOLD = 25  # levels of 255 of the plain baselines: the best of three on the pairs of docs/results/keep.md
+_THRESHOLD = 25  # of the plain baselines, in levels of 255: the best of three on the pairs of docs/results/keep.md
 _METHODS = ("keep", "threshold", "sift", "diff-merge")
 
 
 def real_work(folder: Path, node: Path | None) -> PairWork:
-    """The pairs of a folder as work; ``pairs.json`` has each pair's number ``n`` and its ``kind``."""
+    """The pairs of a folder, as units of work; ``pairs.json`` has each pair's number ``n`` and its ``kind``."""
     place = folder / "pairs.json"
     if not place.is_file():
         raise ConfigError(f"{place} does not exist. Pass a folder with pairs.json and one folder per pair")
@@ -38,7 +38,7 @@ def real_work(folder: Path, node: Path | None) -> PairWork:
 
 
 def real_summary(rows: Table) -> dict[str, Any]:
-    """Verdicts as expected by kind, and the median share of the original that stays on local edits."""
+    """Numbers of expected verdicts by kind, and the median share of the original that local edits leave unchanged."""
     kinds, local = rows.groupby("kind"), rows[rows["kind"] == "local"]
     stays = local[[name for name in _METHODS if name in local]].median()
     columns = {"expected": kinds["expected"].sum(), "of": kinds.size(), "stays": stays}

@@ -1,14 +1,14 @@
 """PIE-Bench's numbers outside and inside the mask, in two modes: with the evaluator's quirks, and without.
 
-"legacy" does as the public evaluator does, so that numbers can be compared with published ones:
+"legacy" reproduces the public evaluator, so that numbers can be compared with published ones:
 
 1. The first and last row and column count as inside the mask.
-2. The inside is made black in both images and all pixels are counted: PSNR and MSE of a large mask are flattered.
-3. An image that is not square loses all but its last 512 x 512 pixels; see `last_square`.
+2. The inside is made black in both images and all pixels are counted, which flatters PSNR and MSE for large masks.
+3. An image that is not square is cropped to its last 512 x 512 pixels; see `last_square`.
 
-"corrected" takes the mask as drawn, divides by the background's pixels, and lays the source into the inside, so that
-neither a black edge nor the edit itself reaches into the background's windows. In both modes a mask that leaves no
-background gives nan.
+"corrected" uses the mask as drawn, divides by the number of background pixels, and copies the source into the inside,
+so that neither a black edge nor the edit itself reaches into the background's windows. In both modes a mask that leaves
+no background gives nan.
 
 Source:
     Ju et al. 2024, "PnP Inversion", and its public evaluator; the corrected forms are ours.
@@ -31,7 +31,7 @@ MODES: tuple[Mode, ...] = ("legacy", "corrected")
 SCALE = {"background_psnr_db": 1, "background_mse": 1e4, "background_ssim": 1e2}
 """The numbers that need no network, and what PIE-Bench's tables multiply each by."""
 
-NOT_MEASURED = {  # PIE-Bench's other numbers, and the network of each; latentedit loads none of these to measure with
+NOT_MEASURED = {  # PIE-Bench's other numbers, and the network that each needs; latentedit loads none of them
     "structure_distance": "needs DINO ViT-B/8",
     "background_lpips": "needs LPIPS over SqueezeNet",
     "clip_whole": "needs CLIP ViT-L/14",
@@ -67,8 +67,8 @@ def scores(edited: Images, source: Images, mask: Mask, *, mode: Mode) -> dict[st
 
     - background_mse: ``sum outside (edited - source)^2 / (3 n)`` of images in [0, 1], n all pixels in legacy mode,
       those outside in corrected mode.
-    - background_psnr_db: ``10 log10(1 / background_mse)``, at most 100: where the background is untouched the evaluator
-      gives infinity, and no mean.
+    - background_psnr_db: ``10 log10(1 / background_mse)``, at most 100: for an untouched background the evaluator
+      gives infinity, which spoils the mean.
     - background_ssim: structural similarity with Gaussian windows of 11 pixels. Legacy: the mean over all windows of
       the two images with a black inside. Corrected: the mean over windows whose middle is outside, of the source and
       the edited image with the source's inside.
