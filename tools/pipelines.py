@@ -2,7 +2,7 @@
 
 Every class is built around a miniature of its network, given to `from_pipeline`, and asked for a velocity.
 
-python tools/pipelines.py
+python -m tools.pipelines
 """
 
 import inspect
@@ -166,7 +166,7 @@ def page() -> str:
         f"networks of a supported family, of which {counts[1]} work: each was built around a miniature with random "
         "weights, and `from_pipeline` gave a velocity. Reasons of the others were read from their sources. Subclasses, "
         "community pipelines and mappings of parts work like these: the network decides. Written by "
-        "`python tools/pipelines.py`."
+        "`python -m tools.pipelines`."
     )
     head = ["# Pipelines of diffusers", "", about, "", "| pipeline | network | result |", "| --- | --- | --- |"]
     return "\n".join([*head, *rows]) + "\n"

@@ -146,7 +146,7 @@ or `--storage fp8`, stores the layers of the denoiser in 8 bits. `latentedit.loa
 `--denoiser FILE.gguf`, takes the denoiser from a single file, offline: GGUF (needs gguf and accelerate), which stays
 quantized, or safetensors, in any format that diffusers converts; the other networks are those of the folder.
 
-Written by `python -m tools.quantized`: a miniature of FLUX.1 with random weights, on a processor, {versions}.
+Written by `python -m tools.quantized`: a miniature of FLUX.1 with random weights, on a CPU, {versions}.
 
 *Edit*: PSNR in dB between the edits of the quantized and of the plain pipeline, by `flowedit` from one seed. *Default*:
 how products with the Jacobian of the velocity are computed where no mode is named. The errors are those against the

@@ -25,10 +25,10 @@ PASSWORD = "LATENTEDIT_APP_PASSWORD"
 @chooses_model
 def app(
     host: Annotated[
-        str, typer.Option("--host", help="Address to listen at. Any other than this machine's own needs a password.")
+        str, typer.Option("--host", help="Address to listen on. Any non-local address needs a password.")
     ] = "127.0.0.1",
     port: Annotated[
-        int | None, typer.Option("--port", min=1, max=65535, help="Port. Default: the first free one from 7860.")
+        int | None, typer.Option("--port", min=1, max=65535, help="Port. Default: the first free port from 7860.")
     ] = None,
     user: Annotated[str, typer.Option("--user", help="User name to log in with, if there is a password.")] = "guest",
     password_file: Annotated[
@@ -42,7 +42,7 @@ def app(
     """Edit in the browser: a page on this machine with an image, a change and a slider.
 
     Other machines can reach the page only if you give another address, which needs a password: in a file, or in the
-    variable LATENTEDIT_APP_PASSWORD. All data of visitors is deleted when the server ends.
+    variable LATENTEDIT_APP_PASSWORD. All visitor data is deleted when the server stops.
 
     Examples:
         latentedit app --open

@@ -32,7 +32,7 @@ File = Annotated[Path, options.argument("A direction file.")]
 @app.command()
 @chooses_model
 def make(
-    images: Annotated[list[Path], options.argument("Images to find it on; the mean over several.")],
+    images: Annotated[list[Path], options.argument("Images to find it on; several are averaged.")],
     output: Annotated[Path, options.output("Output file: FILE.safetensors.")],
     *,
     request: options.ChangeInWords,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Preserved = Annotated[
     str | None, typer.Option("--source-prompt", help="Caption of what should stay. Without it, anything may change.")
 ]
-_PAPER = "Settings of a paper, 2302.12469 or 2307.12868, but for options given."
+_PAPER = "Settings of a paper, 2302.12469 or 2307.12868, except for options you pass."
 Site = Annotated[str | None, typer.Option("--site", help="Feature of the network. Default: chosen for the model.")]
 
 

@@ -53,7 +53,7 @@ def edit(
 ) -> None:
     """Edit an image, or many, and leave everything else as it is.
 
-    Say what to change by words of the caption (--change), a full target caption (--prompt), direction files
+    Describe the change by words of the caption (--change), a full target caption (--prompt), direction files
     (--direction) or, for instruction-tuned models, an instruction (--instruction). The result contains its record:
     `latentedit replay` reproduces it, `latentedit undo` restores the original.
 

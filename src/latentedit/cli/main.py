@@ -165,7 +165,7 @@ def help_page(docstring: str) -> str:
     """
     paragraphs: list[str] = []
     for paragraph in inspect.cleandoc(docstring).split("\n\n"):
-        title, *lines = paragraph.splitlines()
+        title, *lines = paragraph.splitlines() or [""]
         if title.endswith(":") and lines and all(line.startswith(" ") for line in lines):
             paragraphs.append("\n".join(_VERBATIM + line for line in [title, *(f"  {line.strip()}" for line in lines)]))
         else:

@@ -14,7 +14,7 @@ from latentedit_keep.base.console import echo, print_json, print_rows, progress_
 from latentedit_keep.base.files import check_place, make_folder
 
 app = typer.Typer(
-    help="""Bundled models: list, show, verify, calibrate and measure.
+    help="""Bundled models: list, show, verify and calibrate.
 
     Examples:
         latentedit models list
@@ -32,8 +32,8 @@ Name = Annotated[str, _named("A bundled model or a folder.")]
 AnyName = Annotated[str, _named("A bundled model, a folder or a hub id.")]
 _CAPTIONS = "A text file with one caption per line. Default: captions that suit the model's captioner."
 Captions = Annotated[Path | None, typer.Option("--captions", help=_CAPTIONS)]
-_IMAGES = "A folder of images to search settings on. Default: images sampled from the model."
-_IN_FOLDER = "Store the calibration in the model's folder, to share it, instead of for yourself."
+_IMAGES = "A folder of images to use for the settings search. Default: images sampled from the model."
+_IN_FOLDER = "Store the calibration in the model's folder, for sharing, instead of your user folder."
 
 
 @app.command("list")

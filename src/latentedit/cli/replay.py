@@ -15,15 +15,15 @@ from latentedit_keep.base.files import sibling_path
 if TYPE_CHECKING:
     from latentedit.latents.record import RunRecord
 
-_EDITED = "For a result of keep: the editor's image. Default: searched next to the result."
-_REFERENCE = "A reference image, in order. Default: searched next to the result. Repeatable."
+_EDITED = "For a result of keep: the editor's image. Default: looked up next to the result."
+_REFERENCE = "A reference image, in order. Default: looked up next to the result. Repeatable."
 
 
 @chooses_model
 def replay(
     result: Annotated[Path, options.argument("A file that latentedit wrote.", "RESULT")],
     image: Annotated[
-        Path | None, typer.Option("--image", help="The original image. Default: searched next to the result.")
+        Path | None, typer.Option("--image", help="The original image. Default: looked up next to the result.")
     ] = None,
     direction: Annotated[
         list[Path] | None, typer.Option("--direction", help="A direction file that was applied. Repeatable.")

@@ -22,7 +22,7 @@ def transport(
     output: Annotated[Path, options.output("Output file: FILE.safetensors.")],
     source_prompt: Preserved = None,
     rank: Annotated[
-        int | None, typer.Option("--rank", min=1, help="By a local basis of this rank. Default: by the full Jacobian.")
+        int | None, typer.Option("--rank", min=1, help="Use a local basis of this rank. Default: the full Jacobian.")
     ] = None,
     *,
     choice: ModelChoice,

@@ -125,7 +125,7 @@ EXECUTORS = Registry(group="latentedit.executors", kind="executor")
 """Name to a callable ``(run, work, *, address, workers, progress)`` that does the work of a batch run elsewhere."""
 
 DOMAINS = Registry(group="latentedit.domains", kind="domain")
-"""Name to a world with known answers, see `latentedit_bench`."""
+"""Name to a domain, whose right answers are known, see `latentedit_bench`."""
 
 EXPERIMENTS = Registry(group="latentedit.experiments", kind="experiment")
 """Name to an experiment, see `latentedit_bench`."""

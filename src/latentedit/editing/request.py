@@ -88,7 +88,7 @@ class EditRequest:
     """An edit of any number of images, checked when it is created; `editing.verbs.edit_images` performs it.
 
     Texts are one for all images, or one per image. A new field becomes an option of the commands that edit, an argument
-    of `edit`, and a part of the plan of folder runs; a line of `EditOptions` gives type checkers its type.
+    of `edit`, and a part of the plan of folder runs; a line of `MoveOptions` gives type checkers its type.
 
     Args:
         prompt: Target caption: a complete description of the edited image.

@@ -1,7 +1,7 @@
 """Base of the adapters of rectified-flow transformers: levels, time, sign, guidance, text windows, packed latents.
 
-A family declares what differs: configuration fields, published guidance, how the network is called (`_ask`, `clock`),
-the sign of its output, the levels of its pipeline (`nodes`, `_mu`), and how text is embedded (`prompts`).
+A family declares what differs: configuration fields, published guidance, how the network is called (`_predict`,
+`clock`), the sign of its output, the levels of its pipeline (`nodes`, `_mu`), and how text is embedded (`prompts`).
 """
 
 import abc

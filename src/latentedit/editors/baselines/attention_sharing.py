@@ -113,7 +113,7 @@ class RFSolver(ValueSharing):
 
 @settings
 class FireFlow(ValueSharing):
-    """FireFlow: the midpoint rule at the price of Euler's, with the last midpoint's velocity as the next step's first.
+    """FireFlow: the midpoint rule at the cost of Euler's, with the last midpoint's velocity as the next step's first.
 
     Up under c0 and down under ``c0 + strength (c1 - c0)``, both ``z <- z + h u'``, ``u' = v(z + h/2 u, s + h/2)``, u
     the last step's u', and ``v(z, s)`` at the first. It is of second order: u misses ``v(z, s)`` by an order of h, and
@@ -231,7 +231,7 @@ class MasaCtrl(MutualAttention):
 
 @settings
 class StableFlow(MutualAttention):
-    """Stable Flow: the image's own keys and values in the few layers that are vital, after a nudge of the latent.
+    """Stable Flow: the image's own keys and values in the few vital layers, after a small shift of the latent.
 
     Image and edit go side by side from the same noise.
 

@@ -57,7 +57,7 @@ class Inversion(Editor):
 
 @settings
 class AlignedInversion(Editor):
-    """Edits by aligned inversion: up under the source text, down under the target, aligned with the way up.
+    """Edits by aligned inversion: up under the source text, down under the target, aligned with the inversion.
 
     Invert under c0 up to ``level``, then return aligned under ``c0 + strength (c1 - c0)``.
 
@@ -92,7 +92,7 @@ class AlignedInversion(Editor):
 
 @settings
 class RFInversion(Editor):
-    """RF-Inversion: a controlled way up to a given noise, and a controlled way down that the image attracts.
+    """RF-Inversion: a controlled way up to a given noise, and a controlled way down, pulled toward the image.
 
     Up: ``dY/ds = (1 - gamma) v(Y, s, "") + gamma (e - Y) / (1 - s)``, down: ``dX/ds = (1 - k) r + k v(X, s, c1)``.
     ``r = (X - x) / s`` leads straight to the image and ``k = strength (1 - eta_i)``, where ``eta_i`` is ``eta`` on
@@ -174,7 +174,7 @@ class RFInversion(Editor):
 
 @settings
 class UniEdit(Editor):
-    """Uni-Edit: inversion with a re-used velocity, then steps that the difference of two texts corrects and masks.
+    """Uni-Edit: inversion with a re-used velocity, then steps corrected and masked by the difference of two texts.
 
     Up by Uni-Inv, ``z <- z + h u'`` with ``u' = v(z + h u, s')``, u the last step's u' and ``v(z, s)`` at the first: it
     evaluates where Euler's way back will, which under one text therefore undoes it up to ``h^3`` a step. Then down by

@@ -61,7 +61,7 @@ class SDEdit(Editor):
 
 @settings
 class VeloEdit(Editor):
-    """VeloEdit: sampling from noise whose velocities are mixed, while the levels are high, with those that lead back.
+    """VeloEdit: sampling from noise, at high levels with velocities mixed with those toward the source.
 
     ``z' = z + (s' - s) u`` from ``(1 - s) x + s e``, with u between v of the target and ``w = (z - x) / s``, which
     leads straight back to the image x. Above ``until``, numbers of v that resemble w, ``|w| >= threshold (|w| +

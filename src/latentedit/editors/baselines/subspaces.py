@@ -32,7 +32,7 @@ _ZERO = 100
 
 @settings
 class Pullback(Editor):
-    """X-space guidance along the local latent basis under the target text, with the texts' own change to choose in it.
+    """X-space guidance along the local latent basis under the target text, choosing directions by the texts' change.
 
     Invert, move by x-space guidance along the part of d in the span of the local basis, and return aligned. The basis
     are the leading right singular vectors of ``df/dZ`` under the target text, f the feature at the backbone's

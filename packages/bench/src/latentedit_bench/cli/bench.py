@@ -45,7 +45,7 @@ def methods(as_json: options.Json = False) -> None:
 @app.command()
 def data(
     place: Data = DATA,
-    output: Annotated[Path | None, goes_to("Write images, right answers, masks and a manifest here.")] = None,
+    output: Annotated[Path | None, goes_to("Write images, ground truth, masks and a manifest here.")] = None,
     split: Split = "test",
     captions: Captions = "full",
     items: Items = None,
@@ -54,7 +54,7 @@ def data(
     keep: bench_open.Keep = False,
     as_json: options.Json = False,
 ) -> None:
-    """Check every item of a data set and summarize it; with -o, write it as files with its right answers.
+    """Check every item of a data set and summarize it; with -o, write it as files with its ground truth.
 
     With --domain, write a task that any tool can enter instead: images and requests, without answers.
     `latentedit bench score` scores it.

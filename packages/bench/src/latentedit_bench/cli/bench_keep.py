@@ -25,7 +25,7 @@ def keep(
     ] = None,
     node: Annotated[
         Path | None,
-        typer.Option("--diff-merge", help="With --pairs: flux_kontext_diff_merge.py of a clone, to measure as well."),
+        typer.Option("--diff-merge", help="With --pairs: flux_kontext_diff_merge.py from a clone, also measured."),
     ] = None,
     workers: Annotated[int, typer.Option("--workers", help="Number of processes.")] = 1,
     as_json: options.Json = False,

@@ -68,7 +68,7 @@ def score(
     keep: Annotated[
         bool,
         typer.Option(
-            "--keep/--no-keep", help="Also score each edit after `latentedit keep`, and report what had moved."
+            "--keep/--no-keep", help="Also score each edit after `latentedit keep`, and report what had shifted."
         ),
     ] = True,
     workers: Annotated[int, typer.Option("--workers", help="Number of processes.")] = 1,

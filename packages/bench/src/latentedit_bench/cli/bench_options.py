@@ -27,7 +27,7 @@ DATA = "counterfactual-portraits"
 Data = Annotated[
     str,
     typer.Argument(
-        help=f"{DATA} (rendered, with right answers), a manifest (CSV, JSON, YAML), a PIE-Bench folder or a FlowEdit "
+        help=f"{DATA} (rendered, with ground truth), a manifest (CSV, JSON, YAML), a PIE-Bench folder or a FlowEdit "
         "YAML file."
     ),
 ]

@@ -37,15 +37,15 @@ def run(
         Path | None, typer.Option("--settings", help="A file from `bench tune`; default: the model's own settings.")
     ] = None,
     items: Items = None,
-    skip: Annotated[int, typer.Option("--skip", min=0, help="Leave out this many items first.")] = 0,
+    skip: Annotated[int, typer.Option("--skip", min=0, help="Skip this many items.")] = 0,
     split: Split = "test",
     captions: Captions = "partial",
     strengths: Annotated[str, typer.Option("--strengths", help="1, LOW:HIGH:COUNT, or a list that includes 1.")] = "1",
     seeds: Annotated[
-        str, typer.Option("--seeds", help="Each item is edited once with each seed; comparing methods takes five.")
+        str, typer.Option("--seeds", help="Each item is edited once with each seed; comparing methods requires five.")
     ] = "1,2,3,4,5",
     refine: Annotated[bool, typer.Option("--refine", help="Run every method with refinement too.")] = False,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Items edited together; fewer take less memory.")] = 32,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Items edited together; fewer use less memory.")] = 32,
     images: Annotated[bool, typer.Option("--images", help="Also write every edited image.")] = False,
     retry: Annotated[bool, typer.Option("--retry", help="Repeat finished parts with failures.")] = False,
     workers: options.Workers = None,
@@ -55,7 +55,7 @@ def run(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Edit every item with every method at every strength, compare with the right answers, and rank.
+    """Edit every item with every method at every strength, compare with the ground truth, and rank.
 
     A method is an editor with settings, and optionally with locality (quote its name: "flowedit, local"). An editor
     without tuned settings runs with its defaults and as many steps as the others; `bench tune` finds better settings.
@@ -91,7 +91,7 @@ def run(
 
 
 def status(folder: Folder, as_json: options.Json = False) -> None:
-    """Show the progress of a run, who is working on it, what failed, and the time it may still take.
+    """Show the progress of a run, who is working on it, what failed, and the estimated time left.
 
     Examples:
         latentedit bench status out/run
@@ -149,6 +149,6 @@ def _report(plan: "Plan", output: Path, rows: Any, *, as_json: bool, quiet: bool
             text = f"error above the codec's {one.ratio.mean:.2f} x that of {one.other}; difference {one.text}"
             print_rows([(one.ours, f"{text}: better {one.verdict}")])
     elif not quiet:
-        echo(f"{len(rows)} rows, without right answers to rank by, in {output / 'rows.csv'}")
+        echo(f"{len(rows)} rows, without ground truth to rank by, in {output / 'rows.csv'}")
         warn([f"left out: {one}" for one in left_out])
     finish(opened)

@@ -25,7 +25,9 @@ def reproduce(
         ),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Measure all claims.")] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="Smaller plans, which take minutes and decide less.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Smaller plans, which take minutes and are less conclusive.")
+    ] = False,
     output: Annotated[Path, goes_to("The folder; a stopped run continues there.")] = Path("out/claims"),
     page: Annotated[
         Path | None,
