@@ -52,7 +52,9 @@ class Session:
 
     def __init__(self, latent: JointLatent) -> None:
         self.latent = latent
-        self._applied: dict[tuple[Arm, float, int], _Applied] = {}  # the latest for each arm, level and steps
+        self._sliders: dict[
+            tuple[Arm, float, int], tuple[object, list[Direction], Slider]
+        ] = {}  # the latest of each kind
 
     @torch.no_grad()
     def identify(
@@ -170,7 +172,7 @@ class Session:
         """The slider of one direction, with its measurements so far."""
         self.latent.check_encoders()
         editor = default_manipulation(self.latent, [direction], {} if arm is None else {"arm": arm})
-        return self._apply(editor, [direction], [1.0], "sum").slider
+        return self._slider(editor, [direction], [1.0], "sum")[1]
 
     def _request(self, **options: Any) -> EditRequest:
         """The request with these options; those that belong to encoding are refused."""
@@ -215,12 +217,12 @@ class Session:
         names = {FIELD_NAMES.get(name, name) for name in request.settings}
         given = [name for name in _ARM_SETTINGS if name in names or isinstance(request.method, EIM)]
         editor = default_manipulation(latent, directions, {name: getattr(editor, name) for name in given})
-        applied = self._apply(editor, directions, shares, request.combine)
-        applied.slider.progress = progress
-        steps = applied.slider.edit(strengths)
+        parts, slider = self._slider(editor, directions, shares, request.combine)
+        slider.progress = progress
+        steps = slider.edit(strengths)
         images = range(len(latent))
-        targets = [self._target_caption(applied.parts, shares, index) for index in images]
-        each = list(zip(directions, applied.parts, shares, strict=True))
+        targets = [self._target_caption(parts, shares, index) for index in images]
+        each = list(zip(directions, parts, shares, strict=True))
         rows = [[self._direction_record(*direction, index) for direction in each] for index in images]
         calibrated = ModelSettings.of(latent.backbone).calibrated
         searches = [search_of(direction.settings) for direction in directions if direction.method == SEARCHED]
@@ -234,9 +236,9 @@ class Session:
         return Moved(
             steps=steps,
             records=records,
-            target=latent.condition + applied.slider.direction.condition.expand(len(latent)),
-            evaluations=[searching + applied.slider.evaluations(strength) for strength in strengths],
-            cross_talk=cross_talk(applied.parts) if len(applied.parts) > 1 else None,
+            target=latent.condition + slider.direction.condition.expand(len(latent)),
+            evaluations=[searching + slider.evaluations(strength) for strength in strengths],
+            cross_talk=cross_talk(parts) if len(parts) > 1 else None,
         )
 
     def _no_change(self, targets: Sequence[str]) -> ConfigError:
@@ -265,15 +267,15 @@ class Session:
             directions.append(dataclasses.replace(direction, target_captions=targets))
         return directions
 
-    def _apply(
+    def _slider(
         self, editor: EIM, directions: Sequence[Direction], shares: Sequence[float], combine: Combine
-    ) -> "_Applied":
-        """The slider along these directions; an earlier one if it is the same."""
+    ) -> tuple[list[Direction], Slider]:
+        """The directions as they apply to these images, and the slider along them; an earlier one if it is the same."""
         settings: tuple[Arm, float, int] = (editor.arm, editor.level, editor.steps)
         key = (tuple(directions), tuple(shares), combine, self.latent.backbone.fingerprint)
-        earlier = self._applied.get(settings)
-        if earlier is not None and earlier.key == key:
-            return earlier
+        earlier, parts, slider = self._sliders.get(settings, (None, [], None))
+        if slider is not None and earlier == key:
+            return parts, slider
         signed = [d if share >= 0 else -d for d, share in zip(directions, shares, strict=True)]
         parts = [transferred(direction, self.latent) for direction in signed]
         single = len(parts) == 1 and abs(shares[0]) == 1
@@ -281,8 +283,8 @@ class Session:
         # The way back restores what a caption says, so an unconditional direction is applied without a caption too.
         latent = self.latent.with_prompt("") if is_unconditional(directions) else self.latent
         slider = editor.slider(latent, total, seed=seed_of(directions[0].settings))
-        applied = self._applied[settings] = _Applied(key=key, parts=parts, slider=slider)
-        return applied
+        self._sliders[settings] = key, parts, slider
+        return parts, slider
 
     def _shares(self, directions: Sequence[Direction], strength: Sequence[float]) -> tuple[list[float], list[float]]:
         """The share of each direction, and the strength of the whole edit."""
@@ -373,15 +375,6 @@ class Session:
         for target in targets:
             caption = changed_by(self.latent.backbone, caption, source, target) or caption
         return caption if targets else ""
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Applied:
-    """A slider along directions, each as it applies to these images; the key identifies it."""
-
-    key: tuple[tuple[Direction, ...], tuple[float, ...], Combine, str]
-    parts: list[Direction]
-    slider: Slider
 
 
 def search_of(settings: Mapping[str, Any]) -> HSDS:
