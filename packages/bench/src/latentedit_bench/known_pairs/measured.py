@@ -90,12 +90,16 @@ def measured_pairs(case: Case) -> Row:
         row["shift_error_px"] = distance_px(back @ found.matrix, back @ case.damage.matrix, size)
     if case.kind in ("local", "unchanged", "reframed"):
         result = np.asarray(found.image)
-        far = cv2.distanceTransform((case.mask <= 0).astype(np.uint8), cv2.DIST_L2, 5) > _FAR_PX
-        far |= not (case.mask > 0).any()
-        row["keep_far_touched"] = int(((result != case.original).any(axis=2) & far).sum())
+        row["keep_far_touched"] = far_touched(result, case.original, case.mask)
         for name, pixels in (("keep", result), ("editor", resized(case.edited, size))):
             row[f"{name}_outside_db"] = psnr(pixels, case.truth, case.mask == 0)
     return row | _of_local(case, case.damage, found) if case.kind == "local" and case.damage is not None else row
+
+
+def far_touched(result: Pixels, original: Pixels, mask: Plane) -> int:
+    """Number of changed pixels that are more than 12 px away from the change; all are if there is none."""
+    far = cv2.distanceTransform((mask <= 0).astype(np.uint8), cv2.DIST_L2, 5) > _FAR_PX
+    return int(((result != original).any(axis=2) & (far | (not (mask > 0).any()))).sum())
 
 
 def _of_local(case: Case, damage: Damage, found: KeepResult) -> Row:
