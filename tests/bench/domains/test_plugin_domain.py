@@ -10,7 +10,7 @@ import pytest
 from latentedit.core.errors import ConfigError
 from latentedit_bench.data.counterfactual import SIZES, counterfactual
 from latentedit_bench.data.loading import load_dataset
-from latentedit_bench.domains.base import Domain, load_domain, measured_areas, scalable
+from latentedit_bench.domains.base import Domain, attribute_areas, load_domain, scalable
 from latentedit_bench.open_task.scoring import score_item
 from latentedit_bench.open_task.task import TaskSpec, task_items, write_task
 from tests.bench.conftest import Register
@@ -46,9 +46,7 @@ def test_its_areas_are_those_of_the_renderer() -> None:
     """A square of 30 x 30 pixels on a wall of 64 x 64."""
     assert isinstance(load_domain("plugin-domain"), Domain)
     square = 30**2 / 64**2
-    assert measured_areas(load_domain("plugin-domain"), scenes=2) == pytest.approx(
-        {"square": square, "wall": 1 - square}
-    )
+    assert attribute_areas("plugin-domain") == pytest.approx({"square": square, "wall": 1 - square})
 
 
 def test_it_has_an_open_task(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def test_an_unchanged_latent_has_no_effect(tmp_path: Path) -> None:
     assert [(row["item"], row["group"], row["arm"]) for row in rows] == [(one.id, one.group, "none") for one in wanted]
     assert all(one.about["requested"] for one in wanted)
     assert [row["effect"] for row in rows] == pytest.approx([0, 0], abs=0.02)
-    assert set(SCORES) | {"error"} <= set(rows[0])
+    assert set(SCORES) <= set(rows[0])
 
 
 def test_the_margin_is_over_the_worst_other_attribute() -> None:

@@ -81,8 +81,7 @@ def data(
     kinds = Counter(item.kind for item in found.items)
     written = None if output is None else write_manifest(found.items, output)
     if as_json:
-        summary = {"name": found.name, "version": found.version, "items": len(found.items), "kinds": kinds}
-        print_json({**summary, "fingerprint": found.fingerprint, "manifest": written})
+        print_json({**found.spec, "kinds": kinds, "manifest": written})
         return
     truths = sum(item.truth is not None for item in found.items)
     echo(f"{found.name}, version {found.version}: {len(found.items)} items, {truths} with a right answer")

@@ -71,13 +71,13 @@ def run(
     from latentedit_bench.ranking.evaluate import REFINED
     from latentedit_bench.ranking.plan import Plan
     from latentedit_bench.ranking.run import run_ranking as run_plan
-    from latentedit_bench.tuning.tuning import stored_methods, tuned_methods
+    from latentedit_bench.tuning.tuning import tuned_methods
 
     executor = Executor(workers=workers, ray=ray)
     at, noises = (1.0,) if strengths.strip() == "1" else parse_strengths(strengths), parse_seeds(seeds)
     found = open_dataset(place, split=split, captions=captions, items=items, skip=skip)
     backbone = choice.load()
-    chosen = tuned_methods(settings, backbone, found, method) if settings else stored_methods(backbone, found, method)
+    chosen = tuned_methods(backbone, found, method, path=settings)
     if refine:
         chosen += [dataclasses.replace(one, name=one.name + REFINED, refined=True) for one in chosen]
     plan = Plan(model=backbone, dataset=found, methods=tuple(chosen), strengths=at, seeds=noises, batch=batch)

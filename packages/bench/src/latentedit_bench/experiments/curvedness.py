@@ -8,17 +8,8 @@ from torch import Tensor
 from latentedit.core.linalg.block_lanczos import TruncatedSVD
 from latentedit.geometry.curves import curve_energy, curve_length, lerp, semantic_lengths, shortest_curve, slerp
 from latentedit.geometry.transport import DAMPING
-from latentedit_bench.experiments.declare import (
-    UNSUPERVISED,
-    Difference,
-    Dots,
-    Images,
-    Measure,
-    Rows,
-    Study,
-    experiment,
-)
-from latentedit_bench.experiments.images import TWIN
+from latentedit_bench.experiments.declare import UNSUPERVISED, Difference, Dots, Measure, Rows, Study, experiment
+from latentedit_bench.experiments.images import TWIN, Images
 from latentedit_bench.experiments.shooting import shoot
 from latentedit_bench.experiments.subspaces import fitted_rank
 

@@ -40,12 +40,7 @@ class Images(Source):
 
     keys: ClassVar[tuple[str, ...]] = ("image", "level")
     image_columns: ClassVar[tuple[str, ...]] = ("image",)
-    quick: ClassVar[Mapping[str, Any]] = {
-        "models": ("portraits-unet",),
-        "images": 6,
-        "levels": (0.95, 0.5),
-        "rank": 4,
-    }
+    quick: ClassVar[Mapping[str, Any]] = {"models": ("portraits-unet",), "images": 6, "levels": (0.95, 0.5), "rank": 4}
 
     images: int = 24  # per model
     levels: tuple[float, ...] = (0.95, 0.7, 0.3)  # falling
@@ -59,11 +54,12 @@ class Images(Source):
 
     def units(self, function: Callable[..., Any], context: Context) -> Sequence[Unit]:
         """Of each model, what the function names."""
-        return [
-            (name, *item)
-            for name in self.models
-            for item in itertools.product(*(self._places(self._study(name, context))[axis] for axis in _axes(function)))
-        ]
+        found: list[Unit] = []
+        for name in self.models:
+            study = self._study(name, context)
+            places: Mapping[str, Sequence[int | float]] = {"level": study.levels, "image": range(len(study))}
+            found += [(name, *item) for item in itertools.product(*(places[axis] for axis in _axes(function)))]
+        return found
 
     def measure(self, function: Callable[..., Any], unit: Unit, context: Context) -> Iterable[Row]:
         """The rows of a network, and of its untrained twin."""
@@ -105,10 +101,6 @@ class Images(Source):
         if self.prompt == "edit":
             scenes = [graded(domain, scene, (0, 1), seed=self.seed)[1] for scene in scenes]
         return tuple(full_caption(domain, scene) for scene in scenes)
-
-    @staticmethod
-    def _places(study: Study) -> Mapping[str, Sequence[int | float]]:
-        return {"level": study.levels, "image": range(len(study))}
 
 
 def captioned(study: Study) -> str:

@@ -21,7 +21,6 @@ from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.items import Dataset
 from latentedit_bench.data.prepared import Prepared, prepare, to_tensor
 from latentedit_bench.experiments.experiment import SEED, Context, Experiment, Row, Source, Unit
-from latentedit_bench.metrics.counterfactual import counterfactual_error
 from latentedit_bench.metrics.disentanglement import all_scores
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.evaluate import ANSWERS, Method
@@ -31,7 +30,7 @@ from latentedit_bench.tuning.search_spaces import BUDGET, SearchSpace, at_budget
 
 PARTIAL, FULL, COMPLETED = "partial", "full", "completed"
 CAPTIONS = (PARTIAL, FULL)  # kinds of captions, see `data.counterfactual`
-SCORES = ("disentanglement", "effect", "leakage")
+SCORES = ("disentanglement", "effect", "leakage", "error")
 Latents = Iterator[tuple[dict[str, Any], Tensor]]  # columns that identify a latent, and the latent
 Tables = Iterator[Table]
 _SIZE = 16  # items that are encoded together
@@ -196,7 +195,5 @@ def loaded(name: str, context: Context, dtype: torch.dtype | None = None) -> Bac
 
 def _scores(batch: Prepared, z: Tensor) -> list[Row]:
     assert batch.truth is not None
-    edited = to_tensor(batch.restored(batch.changed(z)))
-    scores = all_scores(edited, batch.source, batch.truth)
-    scores["error"] = counterfactual_error(edited, batch.source, batch.truth)
-    return [{name: float(scores[name][index]) for name in (*SCORES, "error")} for index in range(len(z))]
+    scores = all_scores(to_tensor(batch.restored(batch.changed(z))), batch.source, batch.truth)
+    return [{name: float(scores[name][index]) for name in SCORES} for index in range(len(z))]

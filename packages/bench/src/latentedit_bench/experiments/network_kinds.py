@@ -5,19 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from latentedit.editors.eim import EIM
-from latentedit_bench.experiments.declare import (
-    EIM_PAPER,
-    PARTIAL,
-    Difference,
-    Dots,
-    Edits,
-    Lab,
-    Measure,
-    Tables,
-    experiment,
-)
+from latentedit_bench.experiments.declare import EIM_PAPER, Difference, Dots, Edits, Lab, Measure, experiment
 from latentedit_bench.experiments.experiment import MODELS
-from latentedit_bench.experiments.items import select_items
+from latentedit_bench.experiments.items import PARTIAL, Tables, select_items
 from latentedit_bench.ranking.evaluate import Method
 
 _SEARCH: Mapping[str, Any] = {"levels": (0.99, 0.0), "step_size": None, "noises": 2, "antithetic": True}

@@ -42,8 +42,8 @@ def leakage_at(effects: Paths, leakages: Paths, wanted: float) -> tuple[Numbers,
 def matched_error(effects: Paths, leakages: Paths, wanted: float = 1.0) -> Numbers:
     """``(1 - wanted)^2 + leakage_at(wanted)^2``, at most 1: the error to the counterfactual at matched effect.
 
-    That is the `counterfactual_error` of an image with this effect and this leakage. In [0, 1]; lower is better. 1 is
-    what no edit scores; an edit that is worse than none counts as none, since a user would drop it. So one failure
+    That is the error of an image with this effect and this leakage. In [0, 1]; lower is better. 1 is what no edit
+    scores; an edit that is worse than none counts as none, since a user would drop it. So one failure
     weighs no more than another. See `leakage_at` for paths that do not get there.
     """
     leakage, _ = leakage_at(effects, leakages, wanted)

@@ -29,7 +29,6 @@ from latentedit_bench.data.items import RgbFile
 from latentedit_bench.data.prepared import to_tensor
 from latentedit_bench.domains.base import Domain, load_domain
 from latentedit_bench.experiments.decisions import rank_correlation
-from latentedit_bench.metrics.counterfactual import counterfactual_error
 from latentedit_bench.metrics.disentanglement import all_scores
 from latentedit_bench.metrics.images import mean_square
 from latentedit_bench.metrics.locality import outside_change, side_effect
@@ -189,7 +188,7 @@ def _measured(
     rest, own = ~mask, (made == before).all(1, keepdim=True)
     towards = all_scores(made, before, end)
     found = {
-        "error": counterfactual_error(made, before, right),
+        "error": all_scores(made, before, right)["error"],
         "effect": towards["effect"],
         "leakage": towards["leakage"],
         "true_effect": all_scores(right, before, end)["effect"],

@@ -20,7 +20,6 @@ from latentedit.editors.base import Editor
 from latentedit.editors.refinement import Refinement
 from latentedit.latents.joint import JointLatent
 from latentedit_bench.data.prepared import Prepared, Readings, to_tensor
-from latentedit_bench.metrics.counterfactual import counterfactual_error
 from latentedit_bench.metrics.disentanglement import all_scores
 from latentedit_bench.metrics.locality import outside_change, outside_psnr_db, outside_share, side_effect
 from latentedit_bench.metrics.pie_bench import MODES, scores
@@ -156,7 +155,6 @@ def _measured(
     columns["changed_rms"] = (edited - source).double().flatten(1).square().mean(1).sqrt() / 2
     if batch.truth is not None:
         columns |= all_scores(edited, source, batch.truth)
-        columns["error"] = counterfactual_error(edited, source, batch.truth)
         if batch.consequences is not None:
             columns["side_effect"] = side_effect(edited, source, batch.truth, batch.consequences)
     if batch.mask is not None:

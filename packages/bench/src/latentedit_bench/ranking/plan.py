@@ -97,13 +97,12 @@ class Plan:
     @property
     def spec(self) -> dict[str, Any]:
         """The plan as plain values."""
-        data = self.dataset
         return PlanSpec(
             latentedit=__version__,
             model=self.model.name,
             model_fingerprint=self.model.fingerprint,
             network_dtype=dtype_name(self.model.network_dtype),
-            data=DataSpec(name=data.name, version=data.version, items=len(data.items), fingerprint=data.fingerprint),
+            data=DataSpec(**self.dataset.spec),
             methods=[
                 MethodSpec.model_validate(
                     dataclasses.asdict(m) | {"editor": m.editor.name, "settings": m.editor.to_dict()}
