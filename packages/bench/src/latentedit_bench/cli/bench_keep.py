@@ -8,7 +8,7 @@ import typer
 
 from latentedit.cli import options
 from latentedit.core.errors import ConfigError
-from latentedit_bench.cli.bench_options import Split, goes_to
+from latentedit_bench.cli.bench_options import Processes, Split, goes_to
 from latentedit_keep.base.console import echo, print_json, progress_bar, typed_command
 
 
@@ -27,7 +27,7 @@ def keep(
         Path | None,
         typer.Option("--diff-merge", help="With --pairs: flux_kontext_diff_merge.py of a clone, to measure as well."),
     ] = None,
-    workers: Annotated[int, typer.Option("--workers", help="Number of processes.")] = 1,
+    workers: Processes = 1,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:

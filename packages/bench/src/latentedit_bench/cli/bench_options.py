@@ -49,6 +49,7 @@ Captions = Annotated[
     ),
 ]
 Items = Annotated[int | None, typer.Option("--items", help="Use only the first items; kinds of change alternate.")]
+Processes = Annotated[int, typer.Option("--workers", min=1, help="Number of processes.")]
 Methods = Annotated[
     list[str] | None,
     typer.Option(

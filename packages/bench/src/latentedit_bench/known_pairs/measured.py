@@ -1,21 +1,20 @@
 """`latentedit.keep` and its alternatives on known pairs: distances to the truth."""
 
-import dataclasses
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit.batch.executors import Measure
 from latentedit.batch.folder import UnitResult
 from latentedit.core.errors import ConfigError
 from latentedit_bench.known_pairs.cases import DRAWN, SEEDS, VERDICTS, Case, Half, Plane, make_case
 from latentedit_bench.known_pairs.damages import Damage, Pixels, as_pixels
 from latentedit_bench.metrics.statistics import Table, over_groups
+from latentedit_bench.work import UnitWork
 from latentedit_keep.api import KeepResult, keep
 from latentedit_keep.base.color import levels
 from latentedit_keep.base.warp import cv2, depth_inside, resized, scaling, warped
@@ -33,42 +32,24 @@ _MOST_DB = 99.0  # of identical images
 _REACH = 0.006  # share of the side: gaps that a baseline closes, and how far its mask reaches beyond what differs
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class PairWork:
-    """Pairs as work; see `latentedit.batch.executors.Work`."""
-
-    spec: Mapping[str, Any]
-    units: Sequence[str]
-    measure: Measure
-
-    def task(self, unit: str) -> str:
-        """The unit itself."""
-        return unit
-
-    def start(self) -> Measure:
-        """Nothing to load."""
-        return self.measure
-
-
-def _measured_unit(unit: str, *, half: Half) -> UnitResult:
-    return UnitResult(rows=[measured_pairs(make_case(half, int(unit)))])
+def _measured(half: Half, index: int) -> Row:
+    return measured_pairs(make_case(half, index))
 
 
 def case_work(
-    split: str,
-    count: int,
-    *,
-    seeds: Mapping[Any, int] = SEEDS,
-    measure: Callable[..., UnitResult] = _measured_unit,  # of a unit and a half
-) -> PairWork:
+    split: str, count: int, *, seeds: Mapping[Any, int] = SEEDS, row: Callable[..., Row] = _measured
+) -> UnitWork:
     """The first cases of a half as work."""
     if split not in seeds:
         raise ConfigError(f"--split must be calibration or test; got {split!r}")
     if count < 1:
         raise ConfigError(f"--count must be 1 or more; got {count}")
-    units = [f"{index:04d}" for index in range(count)]
-    spec = {"split": split, "seed": seeds[split]}
-    return PairWork(spec=spec, units=units, measure=functools.partial(measure, half=split))
+    spec, tasks = {"split": split, "seed": seeds[split]}, {f"{index:04d}": index for index in range(count)}
+    return UnitWork(spec=spec, tasks=tasks, measure=functools.partial(_unit, row, split))
+
+
+def _unit(row: Callable[..., Row], half: str, index: int) -> UnitResult:
+    return UnitResult(rows=[row(half, index)])
 
 
 def measured_pairs(case: Case) -> Row:
@@ -76,15 +57,10 @@ def measured_pairs(case: Case) -> Row:
     found = keep(Image.fromarray(case.original), Image.fromarray(case.edited))
     size = case.original.shape[1::-1]
     row: Row = {
-        "case": case.index,
-        "kind": case.kind,
-        "what": case.what,
-        "image": case.image,
-        "side": max(size),
-        "codec": "" if case.damage is None else case.damage.codec,
-        "verdict": found.verdict,
+        "case": case.index, "kind": case.kind, "what": case.what, "image": case.image, "side": max(size),
+        "codec": "" if case.damage is None else case.damage.codec, "verdict": found.verdict,
         "right": int(found.verdict.replace("identical", "nothing found") == VERDICTS[case.kind]),
-    }
+    }  # fmt: skip
     if case.damage is not None:
         back = scaling(case.edited.shape[1::-1], size)
         row["shift_error_px"] = distance_px(back @ found.matrix, back @ case.damage.matrix, size)

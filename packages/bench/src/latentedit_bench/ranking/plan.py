@@ -91,8 +91,6 @@ class Plan:
             raise ConfigError(f"strengths must include 1 and not 0; got {', '.join(map(str, self.strengths))}")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ConfigError(f"expected different seeds; got {', '.join(map(str, self.seeds)) or 'none'}")
-        if self.batch < 1:
-            raise ConfigError(f"`batch` must be 1 or more; got {self.batch}")
 
     @property
     def spec(self) -> dict[str, Any]:

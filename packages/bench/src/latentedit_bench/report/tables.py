@@ -197,17 +197,10 @@ def cost_grid(rows: Table, records: Mapping[str, UnitRecord], *, marked: str) ->
 
 def method_grid(methods: Sequence[MethodSpec], *, marked: str) -> Grid:
     """The settings of each method."""
-    rows = [
-        [
-            *(
-                Cell(text=text)
-                for text in (one.name, one.editor, *("yes" if yes else "no" for yes in (one.tuned, one.local)))
-            ),
-            number(one.gain),
-            Cell(text=_plainly(one.settings)),
-        ]
-        for one in methods
-    ]
+    rows: list[list[Cell]] = []
+    for one in methods:
+        words = (one.name, one.editor, *("yes" if yes else "no" for yes in (one.tuned, one.local)))
+        rows.append([*(Cell(text=text) for text in words), number(one.gain), Cell(text=_plainly(one.settings))])
     return Grid(head=["method", "editor", "tuned", "change kept local", "gain", "settings"], rows=rows, marked=marked)
 
 

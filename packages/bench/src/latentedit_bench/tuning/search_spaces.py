@@ -83,7 +83,7 @@ def around_defaults(name: str) -> SearchSpace:
             except ConfigError:  # outside its range
                 continue
             found += [changed] if changed not in found else []
-    candidates = tuple(_without_steps(one, in_search=True) for one in found[:_FIRST])
+    candidates = tuple(without_steps(one) for one in found[:_FIRST])
     return SearchSpace(name=name, editor=name, candidates=candidates, local=kind.localizes)
 
 
@@ -161,16 +161,14 @@ def at_budget(space: SearchSpace, settings: Settings, latent: JointLatent) -> Ed
     return best
 
 
-def without_steps(settings: Settings, space: SearchSpace) -> dict[str, Any]:
-    """Settings of an editor without the steps that follow from the budget; steps that the space fixes stay."""
-    searched = all("steps" not in one.get("search", {"steps": 0}) for one in space.candidates)
-    return _without_steps(settings, in_search=searched)
+def without_steps(settings: Settings, space: SearchSpace | None = None) -> dict[str, Any]:
+    """Settings of an editor without the steps that follow from the budget; steps that the space fixes stay.
 
-
-def _without_steps(settings: Settings, *, in_search: bool) -> dict[str, Any]:
-    """Without the steps of the search if it has some that are free, otherwise without those of the editor."""
+    These are the steps of the search if it has some that are free, otherwise those of the editor.
+    """
+    fixed = space is not None and any("steps" in one.get("search", {"steps": 0}) for one in space.candidates)
     search = settings.get("search")
-    if in_search and isinstance(search, Mapping):
+    if not fixed and isinstance(search, Mapping):
         return {**settings, "search": {name: value for name, value in search.items() if name != "steps"}}
     return {name: value for name, value in settings.items() if name != "steps"}
 
