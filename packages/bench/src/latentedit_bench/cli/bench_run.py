@@ -9,18 +9,18 @@ import typer
 from latentedit.cli import options
 from latentedit.cli.options import ModelChoice, chooses_model, parse_strengths
 from latentedit.cli.run_status import finish, status_json, status_rows
-from latentedit_bench.cli.bench_options import (
-    DATA,
-    Captions,
-    Data,
-    Items,
-    Methods,
-    Split,
-    goes_to,
-    open_dataset,
-    parse_seeds,
-)
+from latentedit.core.errors import ConfigError
+from latentedit_bench.cli.bench_options import DATA, Captions, Data, Items, Methods, Split, goes_to, open_dataset
 from latentedit_keep.base.console import echo, print_json, print_rows, progress_bar, typed_command, warn
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Whole numbers between commas."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(f"--seeds must be integers separated by commas, such as 1,2,3; got {text!r}") from None
+
 
 Folder = Annotated[Path, typer.Argument(help="The folder of a run.", show_default=False)]
 

@@ -78,18 +78,9 @@ class Images(Source):
         def made() -> Study:
             backbone = load(name, device=context.device)
             drawn = sample_images(backbone.name, self.images, seed=self.seed)
-            study = Study.of(
-                backbone,
-                drawn,
-                levels=self.levels,
-                rank=self.rank,
-                steps=self.steps,
-                seed=self.seed,
-                folder=context.folder.parent / BASES,
-                pooling="space" if self.feature == "pooled" else "none",
-                inversion=self.inversion,
-                ranks=self.ranks,
-            )
+            same = {name: getattr(self, name) for name in ("levels", "rank", "steps", "seed", "inversion", "ranks")}
+            pooling = "space" if self.feature == "pooled" else "none"
+            study = Study.of(backbone, drawn, folder=context.folder.parent / BASES, pooling=pooling, **same)
             return study if self.prompt == "empty" else dataclasses.replace(study, texts=self._texts(study))
 
         return context.cached(("study", name), made)
@@ -138,10 +129,5 @@ def untrained_twin(model: str | Path, *, seed: int, device: str | None = None) -
     with quiet_libraries(), seeded(seed):
         setattr(pipeline, part, type(trained).from_config(trained.config))
     place(pipeline.components, Placement(device=on, dtype=torch.float32), denoiser=part)
-    return folder.adapter(
-        pipeline,
-        name=f"{name}, untrained",
-        fingerprint=f"{fingerprint(folder.weights)}, untrained {seed}",
-        settings=folder.settings,
-        device=on,
-    )
+    about = {"name": f"{name}, untrained", "fingerprint": f"{fingerprint(folder.weights)}, untrained {seed}"}
+    return folder.adapter(pipeline, settings=folder.settings, device=on, **about)

@@ -19,7 +19,7 @@ from latentedit.models.placement import half_or_float32
 from latentedit.models.registry import load
 from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.items import Dataset
-from latentedit_bench.data.prepared import Prepared, prepare, to_tensor
+from latentedit_bench.data.prepared import prepare, to_tensor
 from latentedit_bench.experiments.experiment import SEED, Context, Experiment, Row, Source, Unit
 from latentedit_bench.metrics.disentanglement import all_scores
 from latentedit_bench.metrics.statistics import Table
@@ -78,10 +78,12 @@ class Items(Source):
         if not items:
             return
         batch = prepare(backbone, items)
+        assert batch.truth is not None
         for about, z in function(batch, seed=self.seed):
-            for item, scores in zip(items, _scores(batch, z), strict=True):
+            scores = all_scores(to_tensor(batch.restored(batch.changed(z))), batch.source, batch.truth)
+            for index, item in enumerate(items):
                 named = {"model": Path(model).name, "captions": captions, "item": item.id, "group": item.group}
-                yield {**named, **about, **scores}
+                yield {**named, **about, **{name: float(scores[name][index]) for name in SCORES}}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,16 +160,11 @@ class Lab:
             seeds=(self.source.seed,),
             batch=min(BATCH, max(1, len(data.items) // 2)),
         )
-        rows = run_ranking(
-            plan,
-            self.context.folder / where,
-            command=self.context.command,
-            load=functools.partial(
-                load, self.name, device=self.context.device, dtype=half_or_float32(self.context.device)
-            ),
-            executor=Executor(workers=suitable_workers(self.model.device, len(data.items) // _FEWEST)),
-            progress=report,
-        )
+        executor = Executor(workers=suitable_workers(self.model.device, len(data.items) // _FEWEST))
+        how: dict[str, Any] = {"command": self.context.command, "executor": executor, "progress": report}
+        on = self.context.device
+        how |= {"load": functools.partial(load, self.name, device=on, dtype=half_or_float32(on))}
+        rows = run_ranking(plan, self.context.folder / where, **how)
         requested = {item.id: item.about["requested"] for item in data.items}
         kept = rows[~rows["method"].isin(ANSWERS)]
         return kept.assign(requested=kept["item"].map(requested)).reset_index(drop=True)
@@ -191,9 +188,3 @@ def loaded(name: str, context: Context, dtype: torch.dtype | None = None) -> Bac
     return context.cached(
         ("model", name), lambda: load(name, device=context.device, dtype=dtype or half_or_float32(context.device))
     )
-
-
-def _scores(batch: Prepared, z: Tensor) -> list[Row]:
-    assert batch.truth is not None
-    scores = all_scores(to_tensor(batch.restored(batch.changed(z))), batch.source, batch.truth)
-    return [{name: float(scores[name][index]) for name in SCORES} for index in range(len(z))]

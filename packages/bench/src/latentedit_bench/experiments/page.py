@@ -48,21 +48,15 @@ def claims_page(title: str, records: Sequence[Record], figures: Mapping[str, str
 
 def _words(value: Any, depth: int = 0) -> str:
     """A plain value as people write it."""
-    match value:
-        case bool():
-            return "yes" if value else "no"
-        case None:
-            return "none"
-        case float():
-            return f"{value:g}"
-        case dict():
-            given = cast("dict[str, Any]", value)
-            words = "; ".join(f"{name}: {_words(one, depth + 1)}" for name, one in given.items()) or "none"
-            return f"({words})" if depth else words
-        case list():
-            return ", ".join(_words(one, depth + 1) for one in cast("list[Any]", value)) or "none"
-        case _:
-            return str(value)
+    if isinstance(value, dict):
+        given = cast("dict[str, Any]", value)
+        words = "; ".join(f"{name}: {_words(one, depth + 1)}" for name, one in given.items()) or "none"
+        return f"({words})" if depth else words
+    if isinstance(value, list):
+        return ", ".join(_words(one, depth + 1) for one in cast("list[Any]", value)) or "none"
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "yes", False: "no"}[value]
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _html(text: str, figures: Mapping[str, Path]) -> str:

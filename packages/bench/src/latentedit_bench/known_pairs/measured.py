@@ -159,10 +159,14 @@ def pair_summary(rows: Table) -> dict[str, Any]:
     group = rows["image"].where(rows["image"] != DRAWN, rows["case"].astype(str))
     rows = rows.assign(group=group).set_index("group")
     local = rows[rows["kind"] == "local"]
+    medians, against = local.select_dtypes("number").median().to_dict(), list[dict[str, Any]]()
+    for method in ("keep", "editor", *THRESHOLDS, "bound"):
+        known = {name: medians.get(f"{method}_{name}") for name in ("iou", "inside_db", "outside_db")}
+        against.append({"method": method, **{name: value for name, value in known.items() if value is not None}})
     return {
         "cases": len(rows),
         "thresholds": _thresholds(rows, local),
-        "against": [_medians(local, name) for name in ("keep", "editor", *THRESHOLDS, "bound")],
+        "against": against,
         "parts": {by: [_part(by, value, some) for value, some in local.groupby(by)] for by in ("what", "codec")},
         "worst": local.nsmallest(10, "keep_iou").to_dict("records"),
     }
@@ -192,11 +196,6 @@ def _thresholds(rows: Table, local: Table) -> list[dict[str, Any]]:
         verdict = {"threshold": threshold, "cases": len(known), "holds": share.mean >= threshold}
         found.append({"statement": statement, **ends, **verdict})
     return [one for one in found if one["cases"]]
-
-
-def _medians(local: Table, method: str) -> dict[str, Any]:
-    known = [name for name in ("iou", "inside_db", "outside_db") if f"{method}_{name}" in local]
-    return {"method": method, **{name: float(local[f"{method}_{name}"].median()) for name in known}}
 
 
 def _part(by: str, value: str, some: Table) -> dict[str, Any]:

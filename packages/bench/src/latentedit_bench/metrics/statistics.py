@@ -128,17 +128,10 @@ def _ratio(above: Float[np.ndarray, " draws"], below: Float[np.ndarray, " draws"
     return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
 
 
-def interval(found: Sequence[float] | Float[np.ndarray, " draws"]) -> tuple[float, float]:
-    """Ends of the central 95 % of draws; nan if no draw is finite."""
-    if not np.isfinite(found).any():
-        return float("nan"), float("nan")
-    low, high = np.nanpercentile(found, _PERCENTILES)
-    return float(low), float(high)
-
-
 def _from_draws(mean: float, draws: Float[np.ndarray, " draws"], members: Sequence[Sequence[Any]]) -> Estimate:
-    images = _images(members)
-    low, high = interval(draws if images >= FEWEST else [])
+    images, low, high = _images(members), math.nan, math.nan
+    if images >= FEWEST and np.isfinite(draws).any():
+        low, high = map(float, np.nanpercentile(draws, _PERCENTILES))
     return Estimate(mean=mean, low=low, high=high, images=images)
 
 

@@ -67,6 +67,7 @@ WORDS = {  # name and meaning of each of `MEASURES`
 
 _MOVED_PX = 0.5  # shift, or growth at the image's edge, from which a file is reported as moved
 Row = dict[str, Any]
+Area = NDArray[np.bool_] | None
 Estimates = Mapping[str, Mapping[str, Estimate]]
 
 
@@ -176,11 +177,7 @@ def _kept(source: Image.Image, edited: Image.Image | None) -> tuple[Image.Image 
 
 
 def _measured(
-    edited: Image.Image | None,
-    source: Image.Image,
-    answer: Image.Image,
-    whole: Image.Image,
-    where: NDArray[np.bool_] | None = None,
+    edited: Image.Image | None, source: Image.Image, answer: Image.Image, whole: Image.Image, where: Area
 ) -> dict[str, float]:
     """The measures of one image (None is no edit), with side effects of the full change in the mask ``where``."""
     made, before, right, end = (to_tensor([one]) for one in (edited or source, source, answer, whole))

@@ -73,13 +73,12 @@ class RankedEdits:
         editor = method.editor.for_captions(latent.captions, batch.targets)
         found = [moved.z for moved in editor.edit(latent, batch.target, allowed, seed=batch.seeds(seed))]
         seconds = (time.perf_counter() - started) / (len(latent) * max(1, len(allowed)))
-        finite = {strength: _finite(z, latent.z) for strength, z in zip(allowed, found, strict=True)}
-        return RankedEdits(
-            batch=batch,
-            latents={strength: z for strength, (z, _) in finite.items()},
-            failed={strength: failed for strength, (_, failed) in finite.items()},
-            seconds=seconds,
-        )
+        latents, failed = dict[float, Tensor](), dict[float, Tensor]()
+        for strength, z in zip(allowed, found, strict=True):
+            finite = torch.isfinite(z).flatten(1).all(1)
+            latents[strength] = torch.where(finite.reshape(-1, *[1] * (z.ndim - 1)), z, latent.z)
+            failed[strength] = ~finite
+        return RankedEdits(batch=batch, latents=latents, failed=failed, seconds=seconds)
 
 
 @torch.no_grad()
@@ -128,12 +127,6 @@ def answer_rows(batch: Prepared) -> list[Row]:
         columns = _measured(batch, to_tensor(batch.restored(change)), batch.read(change))
         rows.append(_rows(batch, name, 1.0, 0, columns, {"evaluations": float(evaluations), "seconds": 0.0}))
     return [row for of_item in zip(*rows, strict=True) for row in of_item]
-
-
-def _finite(z: Tensor, instead: Tensor) -> tuple[Tensor, Tensor]:
-    """The latents with those that are not finite replaced, and which were."""
-    failed = ~torch.isfinite(z).flatten(1).all(1)
-    return torch.where(failed.reshape(-1, *[1] * (z.ndim - 1)), instead, z), failed
 
 
 def _rows(

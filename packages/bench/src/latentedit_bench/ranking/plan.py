@@ -95,18 +95,15 @@ class Plan:
     @property
     def spec(self) -> dict[str, Any]:
         """The plan as plain values."""
+        about = [(one, {"editor": one.editor.name, "settings": one.editor.to_dict()}) for one in self.methods]
+        methods = [dataclasses.asdict(one) | editor for one, editor in about]
         return PlanSpec(
             latentedit=__version__,
             model=self.model.name,
             model_fingerprint=self.model.fingerprint,
             network_dtype=dtype_name(self.model.network_dtype),
             data=DataSpec(**self.dataset.spec),
-            methods=[
-                MethodSpec.model_validate(
-                    dataclasses.asdict(m) | {"editor": m.editor.name, "settings": m.editor.to_dict()}
-                )
-                for m in self.methods
-            ],
+            methods=[MethodSpec.model_validate(one) for one in methods],
             strengths=list(self.strengths),
             seeds=list(self.seeds),
             batch=self.batch,

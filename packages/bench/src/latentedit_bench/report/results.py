@@ -34,6 +34,7 @@ def write_results(folder: Path, rows: Table, roles: Roles = ROLES) -> list[Compa
     """
     found, run = Summaries.of(rows, roles), RunFolder.read(folder)
     plan = read_plan(run)
+    data = plan.data
     compared = [
         {"method": one.other, "measure": name, **dataclasses.asdict(estimate)}
         for by_error in found.comparisons
@@ -54,7 +55,7 @@ def write_results(folder: Path, rows: Table, roles: Roles = ROLES) -> list[Compa
         if frame is not None and len(frame):
             _write_csv(folder / f"{name}.csv", frame)
     about = (
-        f"{plan.data.items} items of {plan.data.name} (version {plan.data.version}, {plan.data.fingerprint[:16]}); model "
+        f"{data.items} items of {data.name} (version {data.version}, {data.fingerprint[:16]}); model "
         f"{plan.model} ({plan.model_fingerprint}, {plan.network_dtype}); strengths "
         f"{', '.join(f'{strength:g}' for strength in plan.strengths)}; seeds {', '.join(map(str, plan.seeds))}."
     )

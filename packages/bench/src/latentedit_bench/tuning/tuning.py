@@ -34,7 +34,7 @@ from latentedit.models.model_settings import read_settings, write_settings
 from latentedit.models.registry import bundled_folder
 from latentedit.models.weights import read_model_json
 from latentedit_bench.data.items import Dataset
-from latentedit_bench.data.prepared import Prepared, prepare, same_size
+from latentedit_bench.data.prepared import Prepared, prepare
 from latentedit_bench.ranking.evaluate import Method, RankedEdits, Row, evaluate
 from latentedit_bench.tuning.search_spaces import (
     OURS,
@@ -48,7 +48,6 @@ from latentedit_bench.tuning.search_spaces import (
 )
 from latentedit_keep.base.files import plain, write_text
 
-BATCH = 12
 SEED = 1000  # of tuning; reported runs use other seeds
 SCALES = (0.95, 1.05, 1.15)  # gains; a candidate is scored at the best of them, which costs no evaluation
 GAINS = (0.7, 1.5)  # limits of the line search for the gain, in steps of `_GAIN_STEP`
@@ -66,11 +65,6 @@ class Tried:
     gain: float  # the best of the gains
     moved: float  # mean change (root mean square, white is 1) of the items whose right answer is the image itself
     evaluations: float  # per image
-
-
-def prepare_all(model: Backbone, dataset: Dataset, *, batch: int = BATCH) -> list[Prepared]:
-    """A data set, encoded in batches."""
-    return [prepare(model, items) for items in same_size(dataset.items, batch)]
 
 
 class Trials:
