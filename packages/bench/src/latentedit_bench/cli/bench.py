@@ -67,9 +67,7 @@ def data(
     """
     if domain is not None:
         if (place, split, captions) != (DATA, "test", "full"):
-            raise ConfigError(
-                "a task has its own items, so --domain takes no PLACE, --split or --captions. Leave them out"
-            )
+            raise ConfigError("tasks have own items: --domain takes no PLACE, --split or --captions. Leave them out")
         bench_open.write_open_task(domain, output, size=size, keep=keep, items=items, as_json=as_json)
         return
     if (size, keep) != (None, False):

@@ -70,10 +70,8 @@ class Items(Source):
         """`SCORES` of each latent's image, put back as an edit is."""
         model, captions, first, count = str(unit[0]), str(unit[1]), int(unit[2]), int(unit[3])
         backbone, most = loaded(model, context), max(self.items, self.others)
-        domain = backbone.defaults.get("captioner", "portraits")
-        data = context.cached(
-            ("items", domain, captions), lambda: select_items(self, captions, first=most, domain=domain)
-        )
+        name = backbone.defaults.get("captioner", "portraits")
+        data = context.cached(("items", name, captions), lambda: select_items(self, captions, first=most, domain=name))
         items = data.items[first : first + count]
         if not items:
             return
@@ -97,12 +95,10 @@ class Edits(Items):
 
     def measure(self, function: Callable[..., Any], unit: Unit, context: Context) -> Iterable[Row]:
         """The rows of every method."""
-        model, captions, count = str(unit[0]), str(unit[1]), int(unit[2])
-        lab = Lab(
-            source=self, model=loaded(model, context), name=model, captions=captions, count=count, context=context
-        )
+        name, captions, count = str(unit[0]), str(unit[1]), int(unit[2])
+        lab = Lab(source=self, model=loaded(name, context), name=name, captions=captions, count=count, context=context)
         for table in function(lab):
-            yield from table.assign(model=Path(model).name, captions=captions).to_dict("records")
+            yield from table.assign(model=Path(name).name, captions=captions).to_dict("records")
 
     def rows(self, one: Experiment, context: Context) -> Table:
         """Those of all parts; each run of editors is finished in its own folder, so they are not stored again."""
@@ -124,17 +120,15 @@ class Lab:
     def data(self) -> Dataset:
         """The items of the test split."""
         about: dict[str, Any] = {"first": self.count, "domain": self.model.defaults.get("captioner", "portraits")}
-        return self.context.cached(
-            ("data", self.name, self.captions), lambda: select_items(self.source, self.captions, **about)
-        )
+        key = ("data", self.name, self.captions)
+        return self.context.cached(key, lambda: select_items(self.source, self.captions, **about))
 
     def paid(self, editor: str, settings: Mapping[str, Any]) -> Editor:
         """An editor with as many steps as `BUDGET` evaluations pay for; see `search_spaces.at_budget`."""
         space = SearchSpace(name=editor, editor=editor, candidates=(), budget=BUDGET)
         first = ("first", self.name, self.captions)  # image: on its grid of levels depends what an edit costs
-        return at_budget(
-            space, settings, self.context.cached(first, lambda: prepare(self.model, self.data.items[:1])).latent
-        )
+        batch = self.context.cached(first, lambda: prepare(self.model, self.data.items[:1]))
+        return at_budget(space, settings, batch.latent)
 
     def edit(
         self,
@@ -185,6 +179,5 @@ def recommended(model: Backbone) -> EIM:
 
 def loaded(name: str, context: Context, dtype: torch.dtype | None = None) -> Backbone:
     """A model, its network in `half_or_float32` unless a dtype is given; an experiment uses one dtype."""
-    return context.cached(
-        ("model", name), lambda: load(name, device=context.device, dtype=dtype or half_or_float32(context.device))
-    )
+    wanted = dtype or half_or_float32(context.device)
+    return context.cached(("model", name), lambda: load(name, device=context.device, dtype=wanted))

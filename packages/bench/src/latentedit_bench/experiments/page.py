@@ -29,15 +29,11 @@ def write_claims_page(folder: Path, page: Path) -> tuple[Path, Path]:
     """Write the page of everything that a folder of `run.reproduce` holds, as Markdown and HTML; links start there."""
     places = page_files(page)
     records = read_records(folder)
-    drawn = {one.name: folder / f"{one.name}.webp" for one in records}
-    links = {
-        name: quote(Path(os.path.relpath(file, page.parent)).as_posix())
-        for name, file in drawn.items()
-        if file.exists()
-    }
+    drawn = {one.name: file for one in records if (file := folder / f"{one.name}.webp").exists()}
+    links = {name: quote(Path(os.path.relpath(file, page.parent)).as_posix()) for name, file in drawn.items()}
     text = claims_page(TITLE, records, links)
     write_text(places[0], text)
-    write_text(places[1], document(TITLE, _html(text, {link: drawn[name] for name, link in links.items()})))
+    write_text(places[1], document(TITLE, _html(text, {links[name]: file for name, file in drawn.items()})))
     return places
 
 

@@ -80,9 +80,7 @@ class Record:
             outcomes = {name: tuple(_outcome(one) for one in stored.pop(name)) for name in ("primary", "secondary")}
             return Record(**outcomes, **stored)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise FileFormatError(
-                f"{place} is not a record of `latentedit reproduce`: {error}. Remove it and run again"
-            ) from None
+            raise FileFormatError(f"{place} is not a record of `latentedit reproduce`: {error}. Remove it") from None
 
 
 def read_records(folder: Path) -> list[Record]:

@@ -122,23 +122,13 @@ class Study:
 
     def feature(self, level: float, prompt: str = "") -> FeatureMap:
         """The feature at a level."""
-        return FeatureMap(
-            backbone=self.backbone,
-            site=self.site,
-            level=self._cut(level),
-            condition=self.backbone.embed([prompt]),
-            pooling=self.pooling,
-        )
+        same: dict[str, Any] = {"backbone": self.backbone, "site": self.site, "pooling": self.pooling}
+        return FeatureMap(level=self._cut(level), condition=self.backbone.embed([prompt]), **same)
 
     def tangent_spaces(self, level: float, rank: int, image: int) -> TangentSpaces:
         """Of the feature at a level, searched with draws of their own of each image."""
-        return TangentSpaces(
-            feature=self.feature(level),
-            rank=rank,
-            draws=(self.seed, "curvedness bases", image),
-            tolerance_degrees=_DEGREES,
-            most_products=_OF_TANGENTS,
-        )
+        feature, draws, most = self.feature(level), (self.seed, "curvedness bases", image), _OF_TANGENTS
+        return TangentSpaces(feature=feature, rank=rank, draws=draws, tolerance_degrees=_DEGREES, most_products=most)
 
     @torch.no_grad()
     def _search(self, image: int, level: float, prompt: str) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -114,9 +114,7 @@ def check_summary(rows: Table) -> dict[str, Any]:
     missed = changed["found"].isin(["nothing", "all colors", "reframed"]) | (changed["covered"] == 0)
     size = changed["true"].map(lambda share: next(name for name, most in _SIZES.items() if share <= most))
     changed = changed.assign(wrong=missed, size=size)
-    reasons = {
-        name: rows["masked"].map(lambda given, name=name: name in given) for name in ("changed outside", "no edit")
-    }
+    reasons = {one: rows["masked"].map(lambda given, one=one: one in given) for one in ("changed outside", "no edit")}
     rates: Mapping[str, Table] = {
         "false alarms": same["wrong"],
         "false alarms, not repainted": same["wrong"][~same["codec"].isin(_REPAINTING)],

@@ -32,13 +32,11 @@ _MOST_DB = 99.0  # of identical images
 _REACH = 0.006  # share of the side: gaps that a baseline closes, and how far its mask reaches beyond what differs
 
 
-def _measured(half: Half, index: int) -> Row:
+def _row(half: Half, index: int) -> Row:
     return measured_pairs(make_case(half, index))
 
 
-def case_work(
-    split: str, count: int, *, seeds: Mapping[Any, int] = SEEDS, row: Callable[..., Row] = _measured
-) -> UnitWork:
+def case_work(split: str, count: int, *, seeds: Mapping[Any, int] = SEEDS, row: Callable[..., Row] = _row) -> UnitWork:
     """The first cases of a half as work."""
     if split not in seeds:
         raise ConfigError(f"--split must be calibration or test; got {split!r}")
@@ -163,11 +161,18 @@ def pair_summary(rows: Table) -> dict[str, Any]:
     for method in ("keep", "editor", *THRESHOLDS, "bound"):
         known = {name: medians.get(f"{method}_{name}") for name in ("iou", "inside_db", "outside_db")}
         against.append({"method": method, **{name: value for name, value in known.items() if value is not None}})
+    parts: dict[str, list[dict[str, Any]]] = {"what": [], "codec": []}
+    for column, listed in parts.items():
+        for value, some in local.groupby(column):
+            below = (some["bound_inside_db"] - some["keep_inside_db"]).median()
+            close, iou = (some["keep_iou"].dropna() >= 0.85).mean(), some["keep_iou"].median()
+            found = {"iou": iou, "iou_at_least_85": close, "inside_below_bound_db": below}
+            listed.append({column: value, "cases": len(some), **found})
     return {
         "cases": len(rows),
         "thresholds": _thresholds(rows, local),
         "against": against,
-        "parts": {by: [_part(by, value, some) for value, some in local.groupby(by)] for by in ("what", "codec")},
+        "parts": parts,
         "worst": local.nsmallest(10, "keep_iou").to_dict("records"),
     }
 
@@ -196,12 +201,3 @@ def _thresholds(rows: Table, local: Table) -> list[dict[str, Any]]:
         verdict = {"threshold": threshold, "cases": len(known), "holds": share.mean >= threshold}
         found.append({"statement": statement, **ends, **verdict})
     return [one for one in found if one["cases"]]
-
-
-def _part(by: str, value: str, some: Table) -> dict[str, Any]:
-    found = {
-        "iou": some["keep_iou"].median(),
-        "iou_at_least_85": (some["keep_iou"].dropna() >= 0.85).mean(),
-        "inside_below_bound_db": (some["bound_inside_db"] - some["keep_inside_db"]).median(),
-    }
-    return {by: value, "cases": len(some), **found}

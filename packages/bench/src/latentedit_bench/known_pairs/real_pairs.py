@@ -60,9 +60,8 @@ def _measured(folder: Path, node: Path | None, task: tuple[str, str]) -> UnitRes
     files = {f"{name}/{unit}.png": encoded(Image.fromarray(one), "PNG") for name, one in results.items()}
     stays = {name: float((pixels == original).all(axis=2).mean()) for name, pixels in results.items()}
     expected = found.verdict.startswith("kept" if kind == "local" else kind)
-    return UnitResult(
-        rows=[{"n": unit, "kind": kind, "verdict": found.verdict, "expected": expected, **stays}], files=files
-    )
+    row = {"n": unit, "kind": kind, "verdict": found.verdict, "expected": expected, **stays}
+    return UnitResult(rows=[row], files=files)
 
 
 def _merged(file: Path, original: Pixels, moving: Pixels) -> Pixels:

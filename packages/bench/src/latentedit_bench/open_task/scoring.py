@@ -277,9 +277,8 @@ def score_page(entry: Entry, wrong: Sequence[Row]) -> str:
 
 def _grid(found: Mapping[str, Mapping[str, Estimate]], names: Mapping[str, str]) -> Grid:
     """One row per way of scoring."""
-    rows = [[Cell(text=scored), *(_cell(estimates.get(name)) for name in names)] for scored, estimates in found.items()]
+    rows: list[list[Cell]] = []
+    for scored, known in found.items():
+        cells = {name: number(one.mean, note=between(one.low, one.high)) for name, one in known.items()}
+        rows.append([Cell(text=scored), *(cells.get(name, Cell(text="-")) for name in names)])
     return Grid(head=["scored", *names.values()], rows=rows)
-
-
-def _cell(found: Estimate | None) -> Cell:
-    return Cell(text="-") if found is None else number(found.mean, note=between(found.low, found.high))

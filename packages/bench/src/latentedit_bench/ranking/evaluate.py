@@ -3,6 +3,7 @@
 Gain and locality are applied to the change afterwards, so methods that differ in these alone share an editor's work.
 """
 
+import contextlib
 import dataclasses
 import math
 import time
@@ -47,11 +48,9 @@ class Method:
         """The strengths that the editor supports."""
         found: list[float] = []
         for strength in strengths:
-            try:
+            with contextlib.suppress(ConfigError):
                 self.editor.evaluations(latent, strength=strength)
-            except ConfigError:
-                continue
-            found.append(strength)
+                found.append(strength)
         return found
 
 

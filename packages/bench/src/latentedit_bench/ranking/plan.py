@@ -66,9 +66,7 @@ def read_plan(run: RunFolder) -> PlanSpec:
     try:
         return PlanSpec.model_validate(run.manifest.plan)
     except pydantic.ValidationError as error:
-        raise FileFormatError(
-            f"{run.path / MANIFEST} is damaged: {faults_of(error)}. Start the run in another folder"
-        ) from error
+        raise FileFormatError(f"{run.path / MANIFEST} is damaged: {faults_of(error)}. Use another folder") from error
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)

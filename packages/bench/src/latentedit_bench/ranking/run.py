@@ -198,10 +198,7 @@ def run_ranking(
     about: Mapping[str, Any] = {"kind": KIND, "command": command, "request": {"images": images}}
     opened = RunFolder.start(folder, work.spec, units=sorted(work.units), **about)
     if images and not opened.manifest.request.get("images", True):
-        raise ConfigError(
-            f"the run in {folder} was started without images, so its finished parts have none. Choose another folder "
-            "with -o"
-        )
+        raise ConfigError(f"the run in {folder} was started without images. Choose another folder with -o")
     for unit in [unit for unit, record in opened.records().items() if record.failures] if retry else ():
         opened.forget(unit)
     run_work(opened, work, executor=executor, progress=progress)

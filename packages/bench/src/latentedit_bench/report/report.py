@@ -121,9 +121,8 @@ def _example(folder: Path, method: str, place: str, row: Mapping[str, Any]) -> E
     numbers = {name: f"{value:.3f}" for name, value in values.items() if value is not None and np.isfinite(value)}
     about = ": ".join(filter(None, [str(row["kind"]), str(row["change"])]))
     about += f"; the right answer differs in {differing}" if differing else ""
-    return Example(
-        place=place, item=item, about=about, numbers=numbers, view=_view(folder, method, item, place, numbers)
-    )
+    view = _view(folder, method, item, place, numbers)
+    return Example(place=place, item=item, about=about, numbers=numbers, view=view)
 
 
 def _view(folder: Path, method: str, item: str, place: str, numbers: Mapping[str, str]) -> View | None:

@@ -127,9 +127,8 @@ def _space(name: str, editor: str, method: Mapping[str, Any], *, local: bool) ->
     return SearchSpace(name=name, editor=editor, candidates=tuple(candidates), budget=budget, local=local)
 
 
-_TABLE: Mapping[str, Any] = yaml.safe_load(
-    resources.files("latentedit_bench.tuning").joinpath("search_spaces.yaml").read_text("utf-8")
-)
+_FILE = resources.files("latentedit_bench.tuning").joinpath("search_spaces.yaml")
+_TABLE: Mapping[str, Any] = yaml.safe_load(_FILE.read_text("utf-8"))
 
 SEARCH_SPACES = tuple(_read(_TABLE))
 """Every method of the benchmark; those with a common editor and candidates are adjacent."""

@@ -101,9 +101,7 @@ class Trials:
             ways = [dataclasses.replace(method, local=local, gain=gain) for local, gain in self._ways]
             kept = [evaluate(one, batch, [1.0], seed=self._seed, edits=edits)[0] for one in ways]
             known.append(dict(zip(self._ways, kept, strict=True)))
-        by_gain = {
-            gain: [row for of_batch in known[:count] for row in of_batch[space.local, gain]] for gain in self._gains
-        }
+        by_gain = {gain: [row for some in known[:count] for row in some[space.local, gain]] for gain in self._gains}
         scores = {gain: score_settings(rows) for gain, rows in by_gain.items()}
         gain = min(scores, key=scores.__getitem__)
         rows = by_gain[gain]
