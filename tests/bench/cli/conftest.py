@@ -3,16 +3,37 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
+from latentedit.editors.base import StrengthResult
+from latentedit.editors.baselines.flow_paths import FlowSlider
 from latentedit.models.registry import load
 from latentedit_bench.data.items import Item
 from latentedit_bench.data.loading import write_manifest
 from tests.commands import *  # noqa: F403
 from tests.editors.edits import noisy
 
-METHOD = "flowslider"
+METHOD = "hooked"
+BEFORE: list[Callable[[], None]] = []  # what is called before the next edits, one each
+
+
+class Hooked(FlowSlider):
+    """An editor during which anything may happen."""
+
+    name: ClassVar[str] = METHOD
+
+    def edit(self, *given: Any, **more: Any) -> list[StrengthResult]:
+        if BEFORE:
+            BEFORE.pop(0)()
+        return super().edit(*given, **more)
+
+
+@pytest.fixture(autouse=True)
+def hooked(register: Callable[..., None]) -> None:
+    register("editors", hooked=f"{__name__}:Hooked")
+    BEFORE.clear()
 
 
 @pytest.fixture(autouse=True)

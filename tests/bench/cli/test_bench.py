@@ -4,21 +4,18 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
-from latentedit.batch import executors as run_module
-from latentedit.batch.folder import RunFolder
-from latentedit_bench.cli.bench_options import parse_seeds
+from latentedit_bench.cli.bench_run import parse_seeds
 from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.items import RgbFile
 from latentedit_bench.known_pairs.cases import PHOTOGRAPHS, load_photograph, scaled
 from tests.batch.images import write_image
-from tests.bench.cli.conftest import METHOD
+from tests.bench.cli.conftest import BEFORE, METHOD
 from tests.commands import Command, Refused
 
 pytestmark = pytest.mark.slow
@@ -125,7 +122,7 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_work(folder: Path, 
         (("bench", "data", "--size", 512), "--domain"),
         ((*TASK, "--captions", "partial", "-o", "x"), "Leave them out"),
         (("bench", "score", "nowhere"), "nowhere has no task"),
-        (("bench", "score", "nowhere", "--workers", 0), "--workers must be 1 or more; got 0"),
+        (("bench", "score", "nowhere", "--workers", 0), "--workers"),
         (("bench", "keep", "--split", "train", "-o", "x"), "--split"),
         (("bench", "keep", "--pairs", "nowhere", "-o", "x"), "pairs.json"),
     ],
@@ -152,27 +149,17 @@ def begin(manifest: Path, where: tuple[str, ...], tmp_path: Path, settings_of: C
     return words
 
 
-def interrupt_after(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    """Ctrl-C after `count` stored units."""
-    real, stored = RunFolder.add, list[str]()
-
-    def add(self: RunFolder, unit: str, done: Any) -> None:
-        if len(stored) == count:
-            raise KeyboardInterrupt
-        real(self, unit, done)
-        stored.append(unit)
-
-    monkeypatch.setattr(RunFolder, "add", add)
+def interrupt() -> None:
+    raise KeyboardInterrupt
 
 
 @pytest.mark.nightly
 def test_ctrl_c_keeps_finished_parts_and_the_same_command_continues(
-    command: Command, begin: Begin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: Command, begin: Begin, tmp_path: Path
 ) -> None:
     assert command(*begin("whole")).code == 0
-    with monkeypatch.context() as patched:
-        interrupt_after(patched, 3)
-        outcome = command(*begin("stopped"))
+    BEFORE.extend([lambda: None, interrupt])
+    outcome = command(*begin("stopped"))
     folder = tmp_path / "stopped"
     assert (outcome.code, outcome.out) == (130, "")
     assert "3 of 4" in outcome.err
@@ -198,20 +185,13 @@ def test_the_number_of_workers_changes_nothing(command: Command, begin: Begin, t
 
 @pytest.mark.nightly
 def test_an_unreadable_image_is_left_out_and_reported(
-    command: Command, begin: Begin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: Command, begin: Begin, manifest: Path, tmp_path: Path
 ) -> None:
     """Its file is damaged after the run begins."""
-    damaged = next(iter(sorted((tmp_path / "data" / "images").iterdir())))
+    damaged = manifest.parent / str(pd.read_csv(manifest)["image"][1])
     whole = damaged.read_bytes()
-    real = run_module.run_here
-
-    def cut_short(*arguments: Any, **named: Any) -> None:
-        damaged.write_bytes(whole[: len(whole) // 2])
-        real(*arguments, **named)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(run_module, "run_here", cut_short)
-        outcome = command(*begin("run"))
+    BEFORE.append(lambda: damaged.write_bytes(whole[: len(whole) // 2]) and None)
+    outcome = command(*begin("run"))
     assert outcome.code == 1
     assert "damaged or cut short" in outcome.err
     assert len(pd.read_csv(tmp_path / "run" / "rows.csv")) == 4

@@ -10,18 +10,19 @@ import pytest
 from latentedit.core.errors import ConfigError
 from latentedit_bench.data.counterfactual import SIZES, counterfactual
 from latentedit_bench.data.loading import load_dataset
-from latentedit_bench.domains.base import Domain, load_domain, measured_areas, scalable
+from latentedit_bench.domains.base import Domain, attribute_areas, load_domain, scalable
 from latentedit_bench.open_task.scoring import score_item
 from latentedit_bench.open_task.task import TaskSpec, task_items, write_task
 from tests.bench.conftest import Register
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "plugin" / "src" / "plugin" / "domain.py"
 Squares = runpy.run_path(str(EXAMPLE))["Squares"]
+OneSize = type("OneSize", (), {name: part for name, part in vars(Squares).items() if name != "render_at"})
 
 
 @pytest.fixture(autouse=True)
 def installed(register: Register) -> None:
-    register("domains", **{"plugin-domain": f"{__name__}:Squares"})
+    register("domains", **{"plugin-domain": f"{__name__}:Squares", "one-size": f"{__name__}:OneSize"})
 
 
 @pytest.mark.parametrize("captions", ["full", "partial", "paraphrased", "wrong"])
@@ -45,12 +46,10 @@ def test_its_areas_are_those_of_the_renderer() -> None:
     """A square of 30 x 30 pixels on a wall of 64 x 64."""
     assert isinstance(load_domain("plugin-domain"), Domain)
     square = 30**2 / 64**2
-    assert measured_areas(load_domain("plugin-domain"), scenes=2) == pytest.approx(
-        {"square": square, "wall": 1 - square}
-    )
+    assert attribute_areas("plugin-domain") == pytest.approx({"square": square, "wall": 1 - square})
 
 
-def test_it_has_an_open_task(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_it_has_an_open_task(tmp_path: Path) -> None:
     spec = TaskSpec.of("plugin-domain", size=128, items=12)
     items = task_items(spec)
     for item in items:
@@ -63,6 +62,5 @@ def test_it_has_an_open_task(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     (row,) = score_item(items[0], tmp_path, keep=False)
     assert (row["error"], row["effect"]) == (0, 1)
     assert math.isnan(row["done"]), "this domain has no classifier"
-    monkeypatch.delattr(type(load_domain("plugin-domain")), "render_at")
     with pytest.raises(ConfigError):
-        scalable("plugin-domain")
+        scalable("one-size")

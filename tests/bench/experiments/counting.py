@@ -28,6 +28,7 @@ class Counted(Source):
 
 
 CALLS: list[int] = []  # items that were measured in this process
+STOPS: list[BaseException] = []  # what `broken` raises first
 
 
 @experiment(
@@ -52,8 +53,7 @@ def tally(item: int, *, start: float = 1.0) -> Iterator[Row]:
     source=Counted(),
     primary=Measure(name="nothing", column="value"),
     quick={"items": 6},
-    minutes=100,
 )
 def broken(item: int) -> Iterator[Row]:
     """Has nothing to count."""
-    raise ConfigError("there are no items. Bring some")
+    raise STOPS.pop() if STOPS else ConfigError("there are no items. Bring some")

@@ -19,15 +19,16 @@ from latentedit_bench.experiments.transport import changed_share
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.domain import PORTRAITS
 from latentedit_portraits.render import render_array
-from tests.editing.discoveries import gain, halves, known_basis, read_surely, widen
+from tests.bench.conftest import Register
+from tests.bench.experiments.leaning import wide_model
+from tests.editing.discoveries import gain, halves, known_basis
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray
 
 
-def test_both_signs_at_equal_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_signs_at_equal_effect() -> None:
     """The color model is linear, and its latents are its images: the change is the direction, at the effect."""
-    widen(monkeypatch)
-    basis = known_basis(ColorBackbone())
+    basis = known_basis(wide_model())
     found = signed_edits(basis, halves())
     assert len(found) == 2
     for edit, unit in zip(found, halves(), strict=True):
@@ -40,11 +41,10 @@ def test_both_signs_at_equal_effect(monkeypatch: pytest.MonkeyPatch) -> None:
     assert gain(basis) > 0
 
 
-def test_what_the_reader_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_reader_sees(register: Register) -> None:
     """The probability of light is the mean red of each half, from 0 to 1; values are dark, light."""
-    model = ColorBackbone()
-    read_surely(monkeypatch, model)
-    basis = known_basis(model)
+    register("captioners", sure="tests.editing.discoveries:SureReader")
+    basis = known_basis(wide_model("sure"))
     short = signed_edits(basis, halves())[0]
     assert set(short.shifts) == {"top", "bottom"}
     red = (short.change + basis.latent.frames[0].pixels)[:, 0, :4].clamp(-1, 1).mean((1, 2))
@@ -138,10 +138,9 @@ def test_all_ways_have_one_effect_and_the_unedited_image_is_taken_off(monkeypatc
         def render(self, scene: int) -> np.ndarray:
             return np.full((8, 8, 3), 128, np.uint8)
 
-    widen(monkeypatch)
     monkeypatch.setattr("latentedit_bench.experiments.guidance.load_domain", lambda name: Gray())
     monkeypatch.setattr("latentedit_bench.experiments.signed_edits.probability_reader", lambda _: None)
-    model = ColorBackbone()
+    model = wide_model()
     study = Study.of(model, [gray()], levels=(0.5,), rank=2, site="clean", steps=10)
     with pytest.raises(ConfigError):
         list(guidance.function(study, 0.5, 0))

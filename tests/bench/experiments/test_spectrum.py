@@ -21,8 +21,9 @@ from latentedit_bench.experiments.study import Study
 from latentedit_bench.experiments.subspaces import RANKS, captured, compared, fits
 from latentedit_bench.experiments.transport import transport
 from latentedit_bench.metrics.vectors import cosine
+from tests.bench.conftest import Register
 from tests.bench.experiments.gaussians import gaussian, study_of
-from tests.editing.discoveries import halves, known_basis, read_surely, widen
+from tests.bench.experiments.leaning import leaning_basis, wide_model
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray
 
@@ -167,29 +168,26 @@ def test_the_rank_is_fitted_to_the_trained_network_of_each_model() -> None:
     assert found["network"].tolist() == ["trained", "untrained"] * 3
 
 
-def known_study(monkeypatch: pytest.MonkeyPatch, model: ColorBackbone) -> Study:
+class KnownStudy(Study):
     """The basis of halves at one image; at the other one the first vector leans by 0.3 rad."""
-    extra = torch.zeros(1, 3, 8, 8)
-    extra[0, 1] = 1 / 8
-    top, bottom = halves().split(1)
-    lean = torch.cos(torch.tensor(0.3)) * top + torch.sin(torch.tensor(0.3)) * extra
 
-    def basis(self: Study, image: int, level: float) -> LocalBasis:
-        return known_basis(model, torch.cat([lean, bottom]) if image else None)
+    __slots__ = ()
 
-    monkeypatch.setattr(Study, "basis", basis)
-    return Study.of(model, [gray(), gray()], levels=(0.5,), rank=2, site="clean", steps=10)
+    def basis(self, image: int, level: float, *, prompt: str | None = None) -> LocalBasis:
+        assert isinstance(self.backbone, ColorBackbone)
+        return leaning_basis(self.backbone, 0.3 * image)
 
 
-@pytest.mark.parametrize("reads", [True, False])
-def test_where_all_is_alike_the_edit_is_the_same(monkeypatch: pytest.MonkeyPatch, reads: bool) -> None:
+def known_study(captioner: str = "") -> Study:
+    study = Study.of(wide_model(captioner), [gray(), gray()], levels=(0.5,), rank=2, site="clean", steps=10)
+    return KnownStudy(**{field.name: getattr(study, field.name) for field in dataclasses.fields(study)})
+
+
+@pytest.mark.parametrize("captioner", ["sure", ""])
+def test_where_all_is_alike_the_edit_is_the_same(register: Register, captioner: str) -> None:
     """Of a linear model there is nothing between the images; the target's own basis does not matter."""
-    model = ColorBackbone()
-    if reads:
-        read_surely(monkeypatch, model)
-    else:
-        widen(monkeypatch)
-    rows = {row["kind"]: row for row in transport.function(known_study(monkeypatch, model), 0.5, 0)}
+    register("captioners", sure="tests.editing.discoveries:SureReader")
+    rows = {row["kind"]: row for row in transport.function(known_study(captioner), 0.5, 0)}
     assert list(rows) == ["carried", "random", "the source's own"]
     assert {row["target"] for row in rows.values()} == {1}
     for kind in ("carried", "the source's own"):
@@ -197,10 +195,9 @@ def test_where_all_is_alike_the_edit_is_the_same(monkeypatch: pytest.MonkeyPatch
     assert abs(rows["random"]["pixels"]) < 0.5
 
 
-def test_what_cannot_be_seen_at_the_source_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_seen_at_the_source_does_not_count() -> None:
     """A change of some thousandths of the range, from the last image to the first one of the ring."""
-    widen(monkeypatch)
-    rows = list(transport.function(known_study(monkeypatch, ColorBackbone()), 0.5, 1, effect=0.004))
+    rows = list(transport.function(known_study(), 0.5, 1, effect=0.004))
     assert [(row["target"], row["pixels"]) for row in rows] == [(0, None)] * 3
 
 

@@ -20,10 +20,9 @@ from latentedit.models.derivatives import FeatureMap
 from latentedit.models.registry import load
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error
-from latentedit_bench.experiments.curvedness import curvedness
+from latentedit_bench.experiments.curvedness import curvedness, shoot
 from latentedit_bench.experiments.experiment import Row
 from latentedit_bench.experiments.images import untrained_twin
-from latentedit_bench.experiments.shooting import shoot
 from latentedit_bench.experiments.study import Study
 from latentedit_bench.experiments.subspaces import fitted_rank
 from tests.bench.experiments.gaussians import gaussian, small_study, study_of

@@ -11,8 +11,7 @@ from jaxtyping import Float64
 from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
-from latentedit.core.errors import DeviceError, ImageError, LatentEditError, ShapeError
-from latentedit_bench.metrics.counterfactual import counterfactual_error
+from latentedit.core.errors import ImageError, LatentEditError, ShapeError
 from latentedit_bench.metrics.disentanglement import all_scores
 from latentedit_bench.metrics.images import HIGHEST_DB, SAME, check_mask, differ, in_double, mean_square, psnr_db
 from latentedit_bench.metrics.locality import outside_change, outside_psnr_db, outside_share, side_effect
@@ -55,7 +54,7 @@ def test_effect_and_leakage_determine_all_scores_and_the_error(effect: float, le
     assert found["leakage"].tolist() == pytest.approx([leakage] * 2, abs=1e-13)
     assert found["effectiveness"].tolist() == pytest.approx([effectiveness] * 2, abs=1e-12)
     error = (1 - effect) ** 2 + leakage**2
-    assert counterfactual_error(edited, SOURCE, TRUTH).tolist() == pytest.approx([error] * 2, abs=1e-12)
+    assert found["error"].tolist() == pytest.approx([error] * 2, abs=1e-12)
     if size == 0:
         assert found["decomposability"].isnan().all()
         assert found["disentanglement"].tolist() == [0, 0]
@@ -69,7 +68,6 @@ def test_effect_and_leakage_determine_all_scores_and_the_error(effect: float, le
 
 def test_without_a_wanted_change_nothing_is_defined() -> None:
     assert all(values.isnan().all() for values in all_scores(TRUTH, SOURCE, SOURCE).values())
-    assert counterfactual_error(TRUTH, SOURCE, SOURCE).isnan().all()
 
 
 def test_changes_below_rounding_do_not_count() -> None:
@@ -115,8 +113,6 @@ BROKEN = torch.tensor([0.0, math.inf, math.nan]).reshape(3, 1, 1, 1).expand(3, 3
         ((torch.zeros(2, 1, 4, 4),) * 2, ShapeError),
         ((torch.zeros(3, 4, 4),) * 2, ShapeError),
         ((torch.zeros(3, 3, 4, 6), BROKEN), ImageError),
-        ((SIZED, SIZED.int()), ImageError),
-        ((SIZED, SIZED.to("meta")), DeviceError),
     ],
 )
 def test_wrong_images_are_refused(images: tuple[Tensor, ...], error: type[LatentEditError]) -> None:
@@ -128,8 +124,6 @@ def test_wrong_masks_are_refused() -> None:
     for shape in [(2, 1, 6, 4), (1, 1, 4, 6), (2, 3, 4, 6), (2, 4, 6)]:
         with pytest.raises(ShapeError):
             check_mask(torch.zeros(shape), SIZED)
-    with pytest.raises(DeviceError):
-        check_mask(torch.zeros(2, 1, 4, 6, device="meta"), SIZED)
     for measure, count in ((outside_share, 2), (outside_psnr_db, 2), (outside_change, 3), (side_effect, 3)):
         with pytest.raises(ShapeError):
             # without the shapes that jaxtyping checks in tests

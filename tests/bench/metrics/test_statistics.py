@@ -7,12 +7,10 @@ import pandas as pd
 import pytest
 from scipy.stats import bootstrap
 
-from latentedit.core.errors import ConfigError
 from latentedit_bench.metrics.statistics import (
     Estimate,
     _ratio,
     between,
-    check_seeds,
     decide,
     estimate,
     ratio_over_groups,
@@ -94,12 +92,6 @@ def test_five_images_have_no_interval_and_six_have_one() -> None:
     assert (math.isnan(five.low), math.isnan(five.high)) == (True, True)
     assert six.low < six.mean < six.high
     assert (between(0.12345, 0.5), between(math.nan, math.nan), between(None, None)) == ("[0.123, 0.500]", "", "")
-
-
-def test_methods_are_compared_over_five_seeds_or_more() -> None:
-    with pytest.raises(ConfigError):
-        check_seeds(4)
-    check_seeds(5)
 
 
 def test_only_empty_columns_become_numbers() -> None:

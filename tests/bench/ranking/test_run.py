@@ -103,7 +103,6 @@ def test_a_folder_takes_one_plan(finished: Path, change: dict[str, Any], named: 
         ({"methods": (SLIDER, SLIDER)}, "'slide', 'slide'"),
         ({"strengths": (0.5, 2.0)}, r"0\.5, 2\.0"),
         ({"strengths": (0.0, 1.0)}, r"0\.0, 1\.0"),
-        ({"batch": 0}, "got 0"),
         ({"seeds": ()}, "none"),
         ({"seeds": (1, 2, 1)}, "1, 2, 1"),
     ],

@@ -120,14 +120,12 @@ def test_paired_comparison() -> None:
     worse = np.sqrt(ours**2 + 0.05)
     paired = compare_methods(per_item(of_slopes(ours=ours.tolist(), other=worse.tolist())), "ours", "other").difference
     assert (paired.low, paired.high) == pytest.approx((0.05, 0.05))
-    # items that one method lacks are left out, and five seeds are needed
+    # items that one method lacks are left out
     five = with_seeds(
         pd.DataFrame(constructed({"ours": {"i0": straight(0.1), "i1": straight(0.9)}, "other": {"i0": straight(0.2)}}))
     )
     found = compare_methods(per_item(five), "ours", "other")
     assert (found.difference.images, found.ratio.mean) == (1, pytest.approx(0.01 / 0.04))
-    with pytest.raises(ConfigError):
-        compare_methods(per_item(five.query("method == 'ours' or seed < 4")), "ours", "other")
 
 
 def test_attributes_of_different_frequency_have_equal_weights() -> None:

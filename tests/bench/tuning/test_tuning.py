@@ -23,7 +23,6 @@ from latentedit_bench.tuning.tuning import (
     already_tuned,
     score_settings,
     store_best,
-    stored_methods,
     tune_gain,
     tune_method,
     tuned_methods,
@@ -185,7 +184,7 @@ def written(path: Path, *names: str) -> Path:
 
 def test_settings_come_back_as_methods(tmp_path: Path) -> None:
     path = written(tmp_path / "tuning.json", "flowslider", "eim tuned", "sdedit")
-    shipped, *found = tuned_methods(path, MODEL, DATA)
+    shipped, *found = tuned_methods(MODEL, DATA, path=path)
     assert (shipped.name, shipped.editor, shipped.gain) == ("eim", make_editor("eim", MODEL), 1)
     assert [one.name for one in found] == ["flowslider", "eim tuned", "sdedit"]
     assert [one.local for one in found] == [False, True, False]
@@ -194,7 +193,7 @@ def test_settings_come_back_as_methods(tmp_path: Path) -> None:
         best = tried_of(one.name)[0].settings
         assert one.editor == type(one.editor).from_dict(best)
         assert one.editor.name == search_space(one.name).editor
-    chosen = tuned_methods(path, MODEL, DATA, ["sdedit", "eim"])
+    chosen = tuned_methods(MODEL, DATA, ["sdedit", "eim"], path=path)
     assert [one.name for one in chosen] == ["sdedit", "eim"]
 
 
@@ -225,19 +224,19 @@ def test_another_file_is_left_alone_and_gives_no_settings(tmp_path: Path, theirs
     with pytest.raises(ConfigError):
         write_tuning(path, other, DATA, search_space("sdedit"), tried_of("sdedit"), gain=1.0, command="")
     with pytest.raises(ConfigError):
-        tuned_methods(path, other, DATA)
+        tuned_methods(other, DATA, path=path)
     assert path.read_bytes() == before
     with pytest.raises(ModelError):
-        tuned_methods(tmp_path / "missing.json", MODEL, DATA)
+        tuned_methods(MODEL, DATA, path=tmp_path / "missing.json")
 
 
 def test_methods_without_settings_are_named(tmp_path: Path) -> None:
     path = written(tmp_path / "tuning.json", "flowslider")
     with pytest.raises(ConfigError):
-        tuned_methods(path, MODEL, DATA, ["sdedit, local"])
+        tuned_methods(MODEL, DATA, ["sdedit, local"], path=path)
     with pytest.raises(RegistryError, match="flowslider"):
-        tuned_methods(path, MODEL, DATA, ["flowslide"])
-    assert [one.name for one in stored_methods(MODEL, DATA)] == ["eim"], "which needs none"
+        tuned_methods(MODEL, DATA, ["flowslide"], path=path)
+    assert [one.name for one in tuned_methods(MODEL, DATA)] == ["eim"], "which needs none"
 
 
 def test_an_editor_without_tuned_settings_gets_the_steps_that_the_budget_pays_for(
@@ -247,12 +246,12 @@ def test_an_editor_without_tuned_settings_gets_the_steps_that_the_budget_pays_fo
     register("editors", oracle="tests.bench.rendered_network:OracleEditor")
     path = written(tmp_path / "tuning.json", "flowslider")
     with pytest.warns(UserWarning, match="oracle"):
-        tuned, theirs = tuned_methods(path, MODEL, DATA, ["flowslider", "oracle"])
-    assert tuned == tuned_methods(path, MODEL, DATA)[1]
+        tuned, theirs = tuned_methods(MODEL, DATA, ["flowslider", "oracle"], path=path)
+    assert tuned == tuned_methods(MODEL, DATA, path=path)[1]
     assert (theirs.editor, theirs.local, theirs.gain) == (OracleEditor(steps=28), False, 1)
     assert (tuned.tuned, theirs.tuned) == (True, False)
     with pytest.warns(UserWarning, match="sdedit"):
-        (sdedit,) = stored_methods(MODEL, DATA, ["sdedit"])
+        (sdedit,) = tuned_methods(MODEL, DATA, ["sdedit"])
     latent = prepare(MODEL, DATA.items[:1]).latent
     assert sdedit.editor == SDEdit(steps=sdedit.editor.to_dict()["steps"])
     assert 24 < sdedit.editor.evaluations(latent) <= 28 < SDEdit(steps=60).evaluations(latent)
@@ -284,10 +283,10 @@ def test_the_best_becomes_the_models_own(folder: Path, tmp_path: Path) -> None:
     assert {name: after[name] for name in untouched} == {name: before[name] for name in untouched}
     model = RenderedNetwork()
     model.defaults = after
-    found = [(one.name, one.local) for one in stored_methods(model, DATA)[1:]]
+    found = [(one.name, one.local) for one in tuned_methods(model, DATA)[1:]]
     variants = [("flowslider, local", True), ("rf-solver, shared", False)]
     assert found == [("flowslider", False), ("eim tuned", True), ("sdedit", False), *variants]
-    assert stored_methods(model, DATA, ["eim"])[0].editor == make_editor("eim", model), "what latentedit edit runs"
+    assert tuned_methods(model, DATA, ["eim"])[0].editor == make_editor("eim", model), "what latentedit edit runs"
 
 
 @pytest.mark.parametrize(

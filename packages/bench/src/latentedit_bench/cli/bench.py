@@ -12,6 +12,7 @@ from latentedit_bench.cli import bench_keep, bench_open, bench_run
 from latentedit_bench.cli.bench_options import DATA, Captions, Data, Items, Methods, Split, goes_to, open_dataset
 from latentedit_keep.base.console import echo, print_json, print_rows, progress_bar, typed_command
 
+_BATCH = 12  # items that are edited together in tuning
 app = typer.Typer(
     help="""Benchmark editors against known answers: tune settings, run, rank, report.
 
@@ -66,9 +67,7 @@ def data(
     """
     if domain is not None:
         if (place, split, captions) != (DATA, "test", "full"):
-            raise ConfigError(
-                "a task has its own items, so --domain takes no PLACE, --split or --captions. Leave them out"
-            )
+            raise ConfigError("tasks have own items: --domain takes no PLACE, --split or --captions. Leave them out")
         bench_open.write_open_task(domain, output, size=size, keep=keep, items=items, as_json=as_json)
         return
     if (size, keep) != (None, False):
@@ -81,15 +80,13 @@ def data(
     kinds = Counter(item.kind for item in found.items)
     written = None if output is None else write_manifest(found.items, output)
     if as_json:
-        summary = {"name": found.name, "version": found.version, "items": len(found.items), "kinds": kinds}
-        print_json({**summary, "fingerprint": found.fingerprint, "manifest": written})
+        print_json({**found.spec, "kinds": kinds, "manifest": written})
         return
     truths = sum(item.truth is not None for item in found.items)
     echo(f"{found.name}, version {found.version}: {len(found.items)} items, {truths} with a right answer")
-    print_rows([("kinds", ", ".join(f"{count} {kind}" for kind, count in kinds.items()))])
-    print_rows([("fingerprint", found.fingerprint)])
-    if written is not None:
-        print_rows([("manifest", str(written))])
+    counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    places = [] if written is None else [("manifest", str(written))]
+    print_rows([("kinds", counts), ("fingerprint", found.fingerprint), *places])
 
 
 @app.command()
@@ -120,16 +117,9 @@ def tune(
     from itertools import groupby
 
     from latentedit.models.registry import bundled_folder
+    from latentedit_bench.data.prepared import prepare, same_size
     from latentedit_bench.tuning.search_spaces import search_space, search_spaces
-    from latentedit_bench.tuning.tuning import (
-        Trials,
-        already_tuned,
-        prepare_all,
-        store_best,
-        tune_gain,
-        tune_method,
-        write_tuning,
-    )
+    from latentedit_bench.tuning.tuning import Trials, already_tuned, store_best, tune_gain, tune_method, write_tuning
 
     if store:
         bundled_folder(choice.name)  # fails before any work if there is none
@@ -140,7 +130,7 @@ def tune(
     with progress_bar(quiet=quiet or as_json) as progress:
         left = already_tuned(output, backbone, found)
         chosen = [one for one in chosen if one.name not in left]
-        batches = prepare_all(backbone, found) if chosen else []
+        batches = [prepare(backbone, some) for some in same_size(found.items, _BATCH)] if chosen else []
         for _, some in groupby(chosen, key=lambda one: (one.editor, one.candidates)):
             rows = list(some)
             trials = Trials(batches, {one.local for one in rows}, seed=seed)

@@ -8,7 +8,7 @@ import typer
 
 from latentedit.cli import options
 from latentedit.core.errors import ConfigError
-from latentedit_bench.cli.bench_options import Split, goes_to
+from latentedit_bench.cli.bench_options import Processes, Split, goes_to
 from latentedit_keep.base.console import echo, print_json, progress_bar, typed_command
 
 
@@ -27,7 +27,7 @@ def keep(
         Path | None,
         typer.Option("--diff-merge", help="With --pairs: flux_kontext_diff_merge.py from a clone, also measured."),
     ] = None,
-    workers: Annotated[int, typer.Option("--workers", help="Number of processes.")] = 1,
+    workers: Processes = 1,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -67,19 +67,11 @@ def keep(
     if as_json:
         print_json(report)
     elif not quiet:
-        for line in _lines(report):
-            echo(line)
-
-
-def _lines(report: dict[str, Any]) -> list[str]:
-    """What is printed of each kind of report."""
-    if "overall" in report:
-        return [f"{one['name']:<46}{one['wrong']} of {one['of']}" for one in report["overall"]]
-    if "thresholds" in report:
-        return [
-            f"{'holds' if one['holds'] else 'does not hold':<14}{one['value']:6.3f} ({one['threshold']:g} required)  "
-            f"{one['statement']}: share of {one['cases']} cases"
-            for one in report["thresholds"]
-        ]
-    of = report["of"]
-    return [f"{kind:<14}verdict as expected in {right} of {of[kind]}" for kind, right in report["expected"].items()]
+        for one in report.get("overall", ()):
+            echo(f"{one['name']:<46}{one['wrong']} of {one['of']}")
+        for one in report.get("thresholds", ()):
+            value = f"{one['value']:6.3f} ({one['threshold']:g} required)"
+            cases = f"share of {one['cases']} cases"
+            echo(f"{'holds' if one['holds'] else 'does not hold':<14}{value}  {one['statement']}: {cases}")
+        for kind, right in report.get("expected", {}).items():
+            echo(f"{kind:<14}verdict as expected in {right} of {report['of'][kind]}")

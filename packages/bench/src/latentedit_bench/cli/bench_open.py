@@ -9,7 +9,7 @@ import typer
 from latentedit.cli import options
 from latentedit.core.errors import ConfigError
 from latentedit.core.plugins import DOMAINS
-from latentedit_bench.cli.bench_options import goes_to
+from latentedit_bench.cli.bench_options import Processes, goes_to
 from latentedit_keep.base.console import echo, print_json, print_rows, progress_bar, warn
 
 _OPEN = "The open task"
@@ -71,7 +71,7 @@ def score(
             "--keep/--no-keep", help="Also score each edit after `latentedit keep`, and report what had shifted."
         ),
     ] = True,
-    workers: Annotated[int, typer.Option("--workers", help="Number of processes.")] = 1,
+    workers: Processes = 1,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -84,8 +84,6 @@ def score(
         latentedit bench score task
         latentedit bench score task --name my-tool --workers 4 -o my-tool.html
     """
-    if workers < 1:
-        raise ConfigError(f"--workers must be 1 or more; got {workers}")
     from latentedit_bench.metrics.statistics import between
     from latentedit_bench.open_task.scoring import Entry, faults, item_measures, score_items, score_page
     from latentedit_bench.open_task.task import read_task, task_items

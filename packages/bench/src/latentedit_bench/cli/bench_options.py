@@ -5,16 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from latentedit.cli.options import OUTPUT, completed
-from latentedit.core.errors import ConfigError
 from latentedit.core.plugins import EDITORS
 
 if TYPE_CHECKING:
     from latentedit_bench.data.items import Dataset
-
-
-def _complete_method(incomplete: str) -> list[str]:
-    """Installed editors, which are methods of one word too; modules that know the others need torch."""
-    return [name for name in EDITORS.points() if name.startswith(incomplete)]
 
 
 def goes_to(what: str) -> Any:
@@ -49,22 +43,15 @@ Captions = Annotated[
     ),
 ]
 Items = Annotated[int | None, typer.Option("--items", help="Use only the first items; kinds of change alternate.")]
+Processes = Annotated[int, typer.Option("--workers", min=1, help="Number of processes.")]
 Methods = Annotated[
     list[str] | None,
     typer.Option(
         "--method",
         help="A method of `bench methods` (quote names with commas) or any editor. Repeatable. Default: all.",
-        autocompletion=_complete_method,
+        autocompletion=EDITORS.complete,  # modules that know the other methods need torch
     ),
 ]
-
-
-def parse_seeds(text: str) -> tuple[int, ...]:
-    """Whole numbers between commas."""
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise ConfigError(f"--seeds must be integers separated by commas, such as 1,2,3; got {text!r}") from None
 
 
 def open_dataset(place: str, *, split: str, captions: str, items: int | None, skip: int = 0) -> "Dataset":

@@ -2,28 +2,25 @@
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from latentedit.cli import options
 from latentedit.cli.options import ModelChoice, chooses_model, parse_strengths
 from latentedit.cli.run_status import finish, status_json, status_rows
-from latentedit_bench.cli.bench_options import (
-    DATA,
-    Captions,
-    Data,
-    Items,
-    Methods,
-    Split,
-    goes_to,
-    open_dataset,
-    parse_seeds,
-)
+from latentedit.core.errors import ConfigError
+from latentedit_bench.cli.bench_options import DATA, Captions, Data, Items, Methods, Split, goes_to, open_dataset
 from latentedit_keep.base.console import echo, print_json, print_rows, progress_bar, typed_command, warn
 
-if TYPE_CHECKING:
-    from latentedit_bench.ranking.plan import Plan
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Whole numbers between commas."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(f"--seeds must be integers separated by commas, such as 1,2,3; got {text!r}") from None
+
 
 Folder = Annotated[Path, typer.Argument(help="The folder of a run.", show_default=False)]
 
@@ -68,16 +65,19 @@ def run(
         latentedit bench run --settings out/tuning.json --workers 2 -o out/run
     """
     from latentedit.batch.executors import Executor, suitable_workers
+    from latentedit.batch.folder import RunFolder
     from latentedit_bench.ranking.evaluate import REFINED
     from latentedit_bench.ranking.plan import Plan
-    from latentedit_bench.ranking.run import run_ranking as run_plan
-    from latentedit_bench.tuning.tuning import stored_methods, tuned_methods
+    from latentedit_bench.ranking.run import run_ranking
+    from latentedit_bench.ranking.summaries import is_ranked
+    from latentedit_bench.report.results import write_results, write_sheet, write_unranked
+    from latentedit_bench.tuning.tuning import tuned_methods
 
     executor = Executor(workers=workers, ray=ray)
     at, noises = (1.0,) if strengths.strip() == "1" else parse_strengths(strengths), parse_seeds(seeds)
     found = open_dataset(place, split=split, captions=captions, items=items, skip=skip)
     backbone = choice.load()
-    chosen = tuned_methods(settings, backbone, found, method) if settings else stored_methods(backbone, found, method)
+    chosen = tuned_methods(backbone, found, method, path=settings)
     if refine:
         chosen += [dataclasses.replace(one, name=one.name + REFINED, refined=True) for one in chosen]
     plan = Plan(model=backbone, dataset=found, methods=tuple(chosen), strengths=at, seeds=noises, batch=batch)
@@ -86,8 +86,23 @@ def run(
     load = dataclasses.replace(choice, dtype=plan.spec["network_dtype"]).load
     how: dict[str, Any] = {"command": typed_command(), "images": images, "retry": retry}
     with progress_bar(quiet=quiet or as_json) as progress:
-        rows = run_plan(plan, output, load=load, executor=executor, progress=progress, **how)
-    _report(plan, output, rows, as_json=as_json, quiet=quiet)
+        rows = run_ranking(plan, output, load=load, executor=executor, progress=progress, **how)
+    write_sheet(plan, output)
+    ranked, opened = is_ranked(rows), RunFolder.read(output)
+    comparisons = write_results(output, rows) if ranked else []
+    left_out = [] if ranked else write_unranked(output, rows)
+    if as_json:
+        facts = {"comparisons": comparisons, "left_out": left_out, "failures": opened.failures()}
+        print_json({"folder": output, "rows": len(rows), **facts})
+    elif not quiet and ranked:
+        echo(f"{len(rows)} rows; ranking in {output / 'ranking.md'}, curves in {output / 'curves.png'}")
+        for one in comparisons[:3]:
+            text = f"error above the codec's {one.ratio.mean:.2f} x that of {one.other}; difference {one.text}"
+            print_rows([(one.ours, f"{text}: better {one.verdict}")])
+    elif not quiet:
+        echo(f"{len(rows)} rows, without right answers to rank by, in {output / 'rows.csv'}")
+        warn([f"left out: {one}" for one in left_out])
+    finish(opened)
 
 
 def status(folder: Folder, as_json: options.Json = False) -> None:
@@ -128,27 +143,3 @@ def report(
         print_json({"report": output})
     elif not quiet:
         echo(f"{folder} -> {output}")
-
-
-def _report(plan: "Plan", output: Path, rows: Any, *, as_json: bool, quiet: bool) -> None:
-    """Rank, draw and print the result."""
-    from latentedit.batch.folder import RunFolder
-    from latentedit_bench.ranking.summaries import is_ranked
-    from latentedit_bench.report.results import write_results, write_sheet, write_unranked
-
-    write_sheet(plan, output)
-    ranked, opened = is_ranked(rows), RunFolder.read(output)
-    comparisons = write_results(output, rows) if ranked else []
-    left_out = [] if ranked else write_unranked(output, rows)
-    if as_json:
-        facts = {"comparisons": comparisons, "left_out": left_out, "failures": opened.failures()}
-        print_json({"folder": output, "rows": len(rows), **facts})
-    elif not quiet and ranked:
-        echo(f"{len(rows)} rows; ranking in {output / 'ranking.md'}, curves in {output / 'curves.png'}")
-        for one in comparisons[:3]:
-            text = f"error above the codec's {one.ratio.mean:.2f} x that of {one.other}; difference {one.text}"
-            print_rows([(one.ours, f"{text}: better {one.verdict}")])
-    elif not quiet:
-        echo(f"{len(rows)} rows, without ground truth to rank by, in {output / 'rows.csv'}")
-        warn([f"left out: {one}" for one in left_out])
-    finish(opened)

@@ -32,6 +32,7 @@ PREFIX = "counterfactual-"  # before a domain's name: what the set is called
 VERSION = "2"
 SIZES: dict[str, int] = {"calibration": 240, "test": 480}  # items per split; no model is trained on edits
 
+Texts = tuple[str, str]  # source and target captions
 Captions = Literal["full", "partial", "completed", "paraphrased", "wrong"]
 """All attributes; what changes and about half of the others; the same, completed from the image; all, in other words;
 all, one of them wrong in both captions. "nothing" keeps its two full captions."""
@@ -212,13 +213,7 @@ class _Maker:
         return self._item(kind, number, (source, source), about, self._texts(stated, source, number))
 
     def _item(
-        self,
-        kind: str,
-        number: int,
-        shown: Sequence[Scene],
-        about: Mapping[str, str],
-        texts: tuple[str, str],
-        suffix: str = "",
+        self, kind: str, number: int, shown: Sequence[Scene], about: Mapping[str, str], texts: Texts, suffix: str = ""
     ) -> Item:
         """An item by its image and answer, and by its captions."""
         name, (source, truth) = f"{self.label}-{number:03d}", shown
@@ -235,7 +230,7 @@ class _Maker:
             about=about,
         )
 
-    def _texts(self, source: Scene, target: Scene, number: int) -> tuple[str, str]:
+    def _texts(self, source: Scene, target: Scene, number: int) -> Texts:
         """Captions of two scenes, of the requested kind; equal draws for all items of one number."""
         domain, kind = self.domain, "partial" if self.captions == "completed" else self.captions
         seed = f"{PREFIX}{domain.name}/{VERSION}/{kind}/{self.label}-{number:03d}"

@@ -78,6 +78,11 @@ class Dataset:
         """SHA-256 of the items, independent of the name and of paths; reads every file."""
         return _digest([item.fingerprint() for item in self.items])
 
+    @property
+    def spec(self) -> dict[str, Any]:
+        """Name, version, number of items and fingerprint."""
+        return {"name": self.name, "version": self.version, "items": len(self.items), "fingerprint": self.fingerprint}
+
     def head(self, count: int, *, skip: int = 0) -> "Dataset":
         """The first items after `skip` items."""
         check_value(Count, items=count)

@@ -81,22 +81,16 @@ def sample_images(model: str, count: int, *, seed: int) -> list[Image.Image]:
 @functools.cache
 def attribute_areas(name: str) -> Mapping[str, float]:
     """Attribute to the mean share of pixels that change with it, over its values and a few scenes; in (0, 1)."""
-    return measured_areas(load_domain(name), scenes=_SCENES)
-
-
-def measured_areas(domain: Domain, *, scenes: int) -> dict[str, float]:
-    """`attribute_areas` of a domain, over some number of scenes."""
-    found: dict[str, list[float]] = {name: [] for name in domain.values}
-    whole = [
-        one for one in domain.draw("calibration", _DRAWN, _AREA_SEED) if set(domain.alternatives(one)) == set(found)
-    ]
-    for scene in whole[:scenes]:
+    domain = load_domain(name)
+    found: dict[str, list[float]] = {attribute: [] for attribute in domain.values}
+    drawn = domain.draw("calibration", _DRAWN, _AREA_SEED)
+    for scene in [one for one in drawn if set(domain.alternatives(one)) == set(found)][:_SCENES]:
         before = domain.render(scene).astype(np.int16)
-        for name, values in domain.alternatives(scene).items():
+        for attribute, values in domain.alternatives(scene).items():
             for value in values:
-                difference = np.abs(domain.render(domain.change(scene, {name: value})).astype(np.int16) - before).max(2)
-                found[name].append(float((difference > CHANGED).mean()))
-    return {name: float(np.mean(shares)) for name, shares in found.items()}
+                after = domain.render(domain.change(scene, {attribute: value})).astype(np.int16)
+                found[attribute].append(float((np.abs(after - before).max(2) > CHANGED).mean()))
+    return {attribute: float(np.mean(shares)) for attribute, shares in found.items()}
 
 
 def coarseness(changes: Mapping[str, float], areas: Mapping[str, float]) -> float | None:

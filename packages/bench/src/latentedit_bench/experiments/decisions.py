@@ -51,17 +51,9 @@ class Outcome:
     @staticmethod
     def of(model: str, measure: str, found: Estimate, *, threshold: float = 0.0, unit: str = "") -> "Outcome":
         """The verdict: "holds" if the interval of the estimate lies above the threshold."""
-        return Outcome(
-            model=model,
-            measure=measure,
-            estimate=found.mean,
-            low=found.low,
-            high=found.high,
-            images=found.images,
-            verdict=decide(found, threshold),
-            threshold=threshold,
-            unit=unit,
-        )
+        about: dict[str, Any] = {"model": model, "measure": measure, "threshold": threshold, "unit": unit}
+        about |= {"low": found.low, "high": found.high, "images": found.images}
+        return Outcome(estimate=found.mean, verdict=decide(found, threshold), **about)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -78,9 +70,8 @@ class Difference:
         return self.baseline if isinstance(self.baseline, tuple) else (self.baseline,)
 
     def __str__(self) -> str:
-        several = isinstance(self.baseline, tuple)
-        baseline = f"the better of {' and '.join(self.baseline)}" if several else self.baseline
-        return f"{self.value} minus {baseline}"
+        better = "the better of " if isinstance(self.baseline, tuple) else ""
+        return f"{self.value} minus {better}{' and '.join(map(str, self.baselines))}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,12 +134,8 @@ class Measure:
         if not self.differences:
             return []
         last, rest = self.differences[0], self.differences[1:]
-        return [
-            dataclasses.replace(
-                self, name=f"{self.name}, {value}", where={**self.where, last.column: value}, differences=rest
-            )
-            for value in (last.value, *last.baselines)
-        ]
+        values = (last.value, *last.baselines)
+        return [self.variant(f"{self.name}, {one}", differences=rest, **{last.column: one}) for one in values]
 
     def values(self, rows: Table, keys: Sequence[str]) -> Table:
         """One value for each of the keys."""

@@ -27,6 +27,7 @@ from latentedit_bench.experiments.decisions import Outcome, Statistic
 from latentedit_bench.experiments.plots import Plot
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.run import table_of
+from latentedit_bench.work import UnitWork
 from latentedit_keep.base.files import plain
 
 T = TypeVar("T")
@@ -59,6 +60,9 @@ class Context:
             self.cache[key] = make()
         return self.cache[key]
 
+    def __reduce__(self) -> tuple[Any, ...]:  # another process fills its own cache
+        return functools.partial(Context, folder=self.folder, command=self.command, device=self.device), ()
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Source(abc.ABC):
@@ -83,7 +87,8 @@ class Source(abc.ABC):
         """All rows; missing ones are measured, on a CPU by one process per core."""
         units = self.units(one.function, context)
         named = {file_name(f"{index:05d} {' '.join(map(str, unit))}"): unit for index, unit in enumerate(units)}
-        work = _Work(experiment=one, spec={**one.plan, "weights": one.weights()}, named=named, context=context)
+        spec, measure = {**one.plan, "weights": one.weights()}, functools.partial(_measured, one, context)
+        work = UnitWork(spec=spec, tasks=named, measure=measure)
         about: dict[str, Any] = {"kind": one.name, "command": context.command, "request": {}}
         folder = RunFolder.start(context.folder, work.spec, units=work.units, **about)
         executor = Executor(workers=suitable_workers(existing_device(context.device), len(units) // _FEWEST))
@@ -187,25 +192,5 @@ def _again(module: str, function: str, name: str, changes: Mapping[str, Any]) ->
     return dataclasses.replace(made.changed(**changes), name=name)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class _Work:
-    """Units as work for executors; another process fills its own cache."""
-
-    experiment: Experiment
-    spec: Mapping[str, Any]
-    named: Mapping[str, Unit]
-    context: Context
-
-    @property
-    def units(self) -> list[str]:
-        return list(self.named)
-
-    def task(self, unit: str) -> Unit:
-        return self.named[unit]
-
-    def start(self) -> Callable[[Unit], UnitResult]:
-        return lambda unit: UnitResult(rows=self.experiment.measure(unit, self.context))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        elsewhere = dataclasses.replace(self.context, progress=None, cache={})
-        return _Work, (self.experiment, self.spec, self.named, elsewhere)
+def _measured(one: Experiment, context: Context, unit: Unit) -> UnitResult:
+    return UnitResult(rows=one.measure(unit, context))

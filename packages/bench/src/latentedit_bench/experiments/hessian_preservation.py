@@ -6,23 +6,12 @@ from typing import Any
 
 from latentedit.core.settings import to_plain
 from latentedit.editors.eim import EIM
-from latentedit_bench.experiments.declare import (
-    COMPLETED,
-    EIM_PAPER,
-    PARTIAL,
-    Difference,
-    Dots,
-    Edits,
-    Lab,
-    Measure,
-    Tables,
-    experiment,
-)
-from latentedit_bench.experiments.items import loaded, recommended
+from latentedit_bench.experiments.declare import EIM_PAPER, Difference, Dots, Edits, Lab, Measure, experiment
+from latentedit_bench.experiments.items import COMPLETED, PARTIAL, Tables, loaded, recommended
 from latentedit_bench.metrics.matched import LEAST_EFFECT
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.evaluate import Method
-from latentedit_bench.tuning.tuning import stored_methods
+from latentedit_bench.tuning.tuning import tuned_methods
 
 WITH, WITHOUT = "with Hessian", "without Hessian"
 
@@ -74,7 +63,7 @@ def hessian_preservation(lab: Lab) -> Tables:
     that were best for the first model on the calibration split. No edit is kept local in pixels; all have strength 1.
     The change outside grows with the effect of an edit, so it is reported at equal effect as well.
     """
-    baselines = stored_methods(loaded(lab.source.models[0], lab.context), lab.data, ("dds", "sds"))
+    baselines = tuned_methods(loaded(lab.source.models[0], lab.context), lab.data, ("dds", "sds"))
     yield lab.edit([*searches(lab), *(dataclasses.replace(one, local=False) for one in baselines)])
 
 

@@ -40,12 +40,7 @@ class Images(Source):
 
     keys: ClassVar[tuple[str, ...]] = ("image", "level")
     image_columns: ClassVar[tuple[str, ...]] = ("image",)
-    quick: ClassVar[Mapping[str, Any]] = {
-        "models": ("portraits-unet",),
-        "images": 6,
-        "levels": (0.95, 0.5),
-        "rank": 4,
-    }
+    quick: ClassVar[Mapping[str, Any]] = {"models": ("portraits-unet",), "images": 6, "levels": (0.95, 0.5), "rank": 4}
 
     images: int = 24  # per model
     levels: tuple[float, ...] = (0.95, 0.7, 0.3)  # falling
@@ -59,11 +54,12 @@ class Images(Source):
 
     def units(self, function: Callable[..., Any], context: Context) -> Sequence[Unit]:
         """Of each model, what the function names."""
-        return [
-            (name, *item)
-            for name in self.models
-            for item in itertools.product(*(self._places(self._study(name, context))[axis] for axis in _axes(function)))
-        ]
+        found: list[Unit] = []
+        for name in self.models:
+            study = self._study(name, context)
+            places: Mapping[str, Sequence[int | float]] = {"level": study.levels, "image": range(len(study))}
+            found += [(name, *item) for item in itertools.product(*(places[axis] for axis in _axes(function)))]
+        return found
 
     def measure(self, function: Callable[..., Any], unit: Unit, context: Context) -> Iterable[Row]:
         """The rows of a network, and of its untrained twin."""
@@ -82,18 +78,9 @@ class Images(Source):
         def made() -> Study:
             backbone = load(name, device=context.device)
             drawn = sample_images(backbone.name, self.images, seed=self.seed)
-            study = Study.of(
-                backbone,
-                drawn,
-                levels=self.levels,
-                rank=self.rank,
-                steps=self.steps,
-                seed=self.seed,
-                folder=context.folder.parent / BASES,
-                pooling="space" if self.feature == "pooled" else "none",
-                inversion=self.inversion,
-                ranks=self.ranks,
-            )
+            same = {name: getattr(self, name) for name in ("levels", "rank", "steps", "seed", "inversion", "ranks")}
+            pooling = "space" if self.feature == "pooled" else "none"
+            study = Study.of(backbone, drawn, folder=context.folder.parent / BASES, pooling=pooling, **same)
             return study if self.prompt == "empty" else dataclasses.replace(study, texts=self._texts(study))
 
         return context.cached(("study", name), made)
@@ -105,10 +92,6 @@ class Images(Source):
         if self.prompt == "edit":
             scenes = [graded(domain, scene, (0, 1), seed=self.seed)[1] for scene in scenes]
         return tuple(full_caption(domain, scene) for scene in scenes)
-
-    @staticmethod
-    def _places(study: Study) -> Mapping[str, Sequence[int | float]]:
-        return {"level": study.levels, "image": range(len(study))}
 
 
 def captioned(study: Study) -> str:
@@ -146,10 +129,5 @@ def untrained_twin(model: str | Path, *, seed: int, device: str | None = None) -
     with quiet_libraries(), seeded(seed):
         setattr(pipeline, part, type(trained).from_config(trained.config))
     place(pipeline.components, Placement(device=on, dtype=torch.float32), denoiser=part)
-    return folder.adapter(
-        pipeline,
-        name=f"{name}, untrained",
-        fingerprint=f"{fingerprint(folder.weights)}, untrained {seed}",
-        settings=folder.settings,
-        device=on,
-    )
+    about = {"name": f"{name}, untrained", "fingerprint": f"{fingerprint(folder.weights)}, untrained {seed}"}
+    return folder.adapter(pipeline, settings=folder.settings, device=on, **about)

@@ -19,9 +19,8 @@ from latentedit.models.placement import half_or_float32
 from latentedit.models.registry import load
 from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.items import Dataset
-from latentedit_bench.data.prepared import Prepared, prepare, to_tensor
+from latentedit_bench.data.prepared import prepare, to_tensor
 from latentedit_bench.experiments.experiment import SEED, Context, Experiment, Row, Source, Unit
-from latentedit_bench.metrics.counterfactual import counterfactual_error
 from latentedit_bench.metrics.disentanglement import all_scores
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.evaluate import ANSWERS, Method
@@ -31,7 +30,7 @@ from latentedit_bench.tuning.search_spaces import BUDGET, SearchSpace, at_budget
 
 PARTIAL, FULL, COMPLETED = "partial", "full", "completed"
 CAPTIONS = (PARTIAL, FULL)  # kinds of captions, see `data.counterfactual`
-SCORES = ("disentanglement", "effect", "leakage")
+SCORES = ("disentanglement", "effect", "leakage", "error")
 Latents = Iterator[tuple[dict[str, Any], Tensor]]  # columns that identify a latent, and the latent
 Tables = Iterator[Table]
 _SIZE = 16  # items that are encoded together
@@ -71,18 +70,18 @@ class Items(Source):
         """`SCORES` of each latent's image, put back as an edit is."""
         model, captions, first, count = str(unit[0]), str(unit[1]), int(unit[2]), int(unit[3])
         backbone, most = loaded(model, context), max(self.items, self.others)
-        domain = backbone.defaults.get("captioner", "portraits")
-        data = context.cached(
-            ("items", domain, captions), lambda: select_items(self, captions, first=most, domain=domain)
-        )
+        name = backbone.defaults.get("captioner", "portraits")
+        data = context.cached(("items", name, captions), lambda: select_items(self, captions, first=most, domain=name))
         items = data.items[first : first + count]
         if not items:
             return
         batch = prepare(backbone, items)
+        assert batch.truth is not None
         for about, z in function(batch, seed=self.seed):
-            for item, scores in zip(items, _scores(batch, z), strict=True):
+            scores = all_scores(to_tensor(batch.restored(batch.changed(z))), batch.source, batch.truth)
+            for index, item in enumerate(items):
                 named = {"model": Path(model).name, "captions": captions, "item": item.id, "group": item.group}
-                yield {**named, **about, **scores}
+                yield {**named, **about, **{name: float(scores[name][index]) for name in SCORES}}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,12 +95,10 @@ class Edits(Items):
 
     def measure(self, function: Callable[..., Any], unit: Unit, context: Context) -> Iterable[Row]:
         """The rows of every method."""
-        model, captions, count = str(unit[0]), str(unit[1]), int(unit[2])
-        lab = Lab(
-            source=self, model=loaded(model, context), name=model, captions=captions, count=count, context=context
-        )
+        name, captions, count = str(unit[0]), str(unit[1]), int(unit[2])
+        lab = Lab(source=self, model=loaded(name, context), name=name, captions=captions, count=count, context=context)
         for table in function(lab):
-            yield from table.assign(model=Path(model).name, captions=captions).to_dict("records")
+            yield from table.assign(model=Path(name).name, captions=captions).to_dict("records")
 
     def rows(self, one: Experiment, context: Context) -> Table:
         """Those of all parts; each run of editors is finished in its own folder, so they are not stored again."""
@@ -123,17 +120,15 @@ class Lab:
     def data(self) -> Dataset:
         """The items of the test split."""
         about: dict[str, Any] = {"first": self.count, "domain": self.model.defaults.get("captioner", "portraits")}
-        return self.context.cached(
-            ("data", self.name, self.captions), lambda: select_items(self.source, self.captions, **about)
-        )
+        key = ("data", self.name, self.captions)
+        return self.context.cached(key, lambda: select_items(self.source, self.captions, **about))
 
     def paid(self, editor: str, settings: Mapping[str, Any]) -> Editor:
         """An editor with as many steps as `BUDGET` evaluations pay for; see `search_spaces.at_budget`."""
         space = SearchSpace(name=editor, editor=editor, candidates=(), budget=BUDGET)
         first = ("first", self.name, self.captions)  # image: on its grid of levels depends what an edit costs
-        return at_budget(
-            space, settings, self.context.cached(first, lambda: prepare(self.model, self.data.items[:1])).latent
-        )
+        batch = self.context.cached(first, lambda: prepare(self.model, self.data.items[:1]))
+        return at_budget(space, settings, batch.latent)
 
     def edit(
         self,
@@ -159,16 +154,11 @@ class Lab:
             seeds=(self.source.seed,),
             batch=min(BATCH, max(1, len(data.items) // 2)),
         )
-        rows = run_ranking(
-            plan,
-            self.context.folder / where,
-            command=self.context.command,
-            load=functools.partial(
-                load, self.name, device=self.context.device, dtype=half_or_float32(self.context.device)
-            ),
-            executor=Executor(workers=suitable_workers(self.model.device, len(data.items) // _FEWEST)),
-            progress=report,
-        )
+        executor = Executor(workers=suitable_workers(self.model.device, len(data.items) // _FEWEST))
+        how: dict[str, Any] = {"command": self.context.command, "executor": executor, "progress": report}
+        on = self.context.device
+        how |= {"load": functools.partial(load, self.name, device=on, dtype=half_or_float32(on))}
+        rows = run_ranking(plan, self.context.folder / where, **how)
         requested = {item.id: item.about["requested"] for item in data.items}
         kept = rows[~rows["method"].isin(ANSWERS)]
         return kept.assign(requested=kept["item"].map(requested)).reset_index(drop=True)
@@ -189,14 +179,5 @@ def recommended(model: Backbone) -> EIM:
 
 def loaded(name: str, context: Context, dtype: torch.dtype | None = None) -> Backbone:
     """A model, its network in `half_or_float32` unless a dtype is given; an experiment uses one dtype."""
-    return context.cached(
-        ("model", name), lambda: load(name, device=context.device, dtype=dtype or half_or_float32(context.device))
-    )
-
-
-def _scores(batch: Prepared, z: Tensor) -> list[Row]:
-    assert batch.truth is not None
-    edited = to_tensor(batch.restored(batch.changed(z)))
-    scores = all_scores(edited, batch.source, batch.truth)
-    scores["error"] = counterfactual_error(edited, batch.source, batch.truth)
-    return [{name: float(scores[name][index]) for name in (*SCORES, "error")} for index in range(len(z))]
+    wanted = dtype or half_or_float32(context.device)
+    return context.cached(("model", name), lambda: load(name, device=context.device, dtype=wanted))

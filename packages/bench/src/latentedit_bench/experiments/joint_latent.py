@@ -9,20 +9,8 @@ from latentedit.directions.identification import find_direction
 from latentedit.editors.refinement import Refinement
 from latentedit.latents.inversion import invert, retrace
 from latentedit_bench.data.prepared import Prepared
-from latentedit_bench.experiments.declare import (
-    COMPLETED,
-    EIM_PAPER,
-    FULL,
-    PARTIAL,
-    Difference,
-    Dots,
-    Items,
-    Latents,
-    Lines,
-    Measure,
-    experiment,
-)
-from latentedit_bench.experiments.items import recommended
+from latentedit_bench.experiments.declare import EIM_PAPER, Difference, Dots, Items, Latents, Lines, Measure, experiment
+from latentedit_bench.experiments.items import COMPLETED, FULL, PARTIAL, recommended
 
 SEARCH = HSDS(levels=(0.95, 0.95), steps=1, noises=4, antithetic=True)  # a coarse direction: one level, four noises
 

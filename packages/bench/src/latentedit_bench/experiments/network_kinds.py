@@ -5,21 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from latentedit.editors.eim import EIM
-from latentedit_bench.experiments.declare import (
-    EIM_PAPER,
-    PARTIAL,
-    Difference,
-    Dots,
-    Edits,
-    Lab,
-    Measure,
-    Tables,
-    experiment,
-)
+from latentedit_bench.experiments.declare import EIM_PAPER, Difference, Dots, Edits, Lab, Measure, experiment
 from latentedit_bench.experiments.experiment import MODELS
-from latentedit_bench.experiments.items import select_items
+from latentedit_bench.experiments.items import PARTIAL, Tables, select_items
 from latentedit_bench.ranking.evaluate import Method
 
+Floats = tuple[float, ...]
 _SEARCH: Mapping[str, Any] = {"levels": (0.99, 0.0), "step_size": None, "noises": 2, "antithetic": True}
 """The flow's own steps, without the locality whose thresholds were tuned on one of the models."""
 
@@ -56,8 +47,8 @@ def network_kinds(
     lab: Lab,
     *,
     calibration: int = 24,
-    levels: tuple[float, ...] = (0.75, 0.85, 0.92, 0.97),
-    shifts: tuple[float, ...] = (1.0, 1.7, 2.5, 3.5),
+    levels: Floats = (0.75, 0.85, 0.92, 0.97),
+    shifts: Floats = (1.0, 1.7, 2.5, 3.5),
 ) -> Tables:
     """The interval covers images of these two networks; another training of the same network may differ as much.
 

@@ -29,15 +29,11 @@ def write_claims_page(folder: Path, page: Path) -> tuple[Path, Path]:
     """Write the page of everything that a folder of `run.reproduce` holds, as Markdown and HTML; links start there."""
     places = page_files(page)
     records = read_records(folder)
-    drawn = {one.name: folder / f"{one.name}.webp" for one in records}
-    links = {
-        name: quote(Path(os.path.relpath(file, page.parent)).as_posix())
-        for name, file in drawn.items()
-        if file.exists()
-    }
+    drawn = {one.name: file for one in records if (file := folder / f"{one.name}.webp").exists()}
+    links = {name: quote(Path(os.path.relpath(file, page.parent)).as_posix()) for name, file in drawn.items()}
     text = claims_page(TITLE, records, links)
     write_text(places[0], text)
-    write_text(places[1], document(TITLE, _html(text, {link: drawn[name] for name, link in links.items()})))
+    write_text(places[1], document(TITLE, _html(text, {links[name]: file for name, file in drawn.items()})))
     return places
 
 
@@ -48,21 +44,15 @@ def claims_page(title: str, records: Sequence[Record], figures: Mapping[str, str
 
 def _words(value: Any, depth: int = 0) -> str:
     """A plain value as people write it."""
-    match value:
-        case bool():
-            return "yes" if value else "no"
-        case None:
-            return "none"
-        case float():
-            return f"{value:g}"
-        case dict():
-            given = cast("dict[str, Any]", value)
-            words = "; ".join(f"{name}: {_words(one, depth + 1)}" for name, one in given.items()) or "none"
-            return f"({words})" if depth else words
-        case list():
-            return ", ".join(_words(one, depth + 1) for one in cast("list[Any]", value)) or "none"
-        case _:
-            return str(value)
+    if isinstance(value, dict):
+        given = cast("dict[str, Any]", value)
+        words = "; ".join(f"{name}: {_words(one, depth + 1)}" for name, one in given.items()) or "none"
+        return f"({words})" if depth else words
+    if isinstance(value, list):
+        return ", ".join(_words(one, depth + 1) for one in cast("list[Any]", value)) or "none"
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "yes", False: "no"}[value]
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _html(text: str, figures: Mapping[str, Path]) -> str:

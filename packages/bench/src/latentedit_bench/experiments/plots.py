@@ -1,5 +1,6 @@
 """The plots of results: lines over a column, dots by name, and numbers with their intervals; a panel a model."""
 
+import abc
 import dataclasses
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -44,20 +45,30 @@ class Plot(Protocol):
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Lines:
+class _OfModels(abc.ABC):
+    where: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])  # column to value
+
+    def panels(self, shown: Shown) -> Iterator[tuple[str, Any]]:
+        """One a model."""
+        rows = shown.rows
+        for column, value in self.where.items():
+            rows = rows[rows[column].isin(value if isinstance(value, tuple) else (value,))]
+        for model, part in rows.groupby("model", sort=False):
+            yield str(model), lambda axis, part=part: self._draw(axis, part, shown.image_columns)
+
+    @abc.abstractmethod
+    def _draw(self, axis: Axes, rows: Table, images: Sequence[str]) -> None: ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Lines(_OfModels):
     """Means of a column over another with 95 % intervals, a line a value of a third."""
 
     y: str  # the column of numbers
     label: str  # of the vertical axis, with its unit
     x: str = "level"  # along which; levels fall to the right
     by: str = "network"  # column of the lines
-    where: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])  # column to value
     null: str = ""  # the column of what chance gives, drawn in gray
-
-    def panels(self, shown: Shown) -> Iterator[tuple[str, Any]]:
-        """One a model."""
-        for model, rows in _of_models(shown.rows, self.where):
-            yield model, lambda axis, rows=rows: self._draw(axis, rows, shown.image_columns)
 
     def _draw(self, axis: Axes, rows: Table, images: Sequence[str]) -> None:
         for color, (name, part) in zip(COLORS * 9, rows.groupby(self.by, sort=False), strict=False):
@@ -78,19 +89,13 @@ class Lines:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Dots:
+class Dots(_OfModels):
     """Means of a column with 95 % intervals by name, from top to bottom, a color a value of another column."""
 
     x: str  # the column of numbers
     y: str  # the column of names
     by: str  # column of the colors
     label: str  # of the horizontal axis, with its unit
-    where: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])  # column to value
-
-    def panels(self, shown: Shown) -> Iterator[tuple[str, Any]]:
-        """One a model."""
-        for model, rows in _of_models(shown.rows, self.where):
-            yield model, lambda axis, rows=rows: self._draw(axis, rows, shown.image_columns)
 
     def _draw(self, axis: Axes, rows: Table, images: Sequence[str]) -> None:
         names = list(dict.fromkeys(rows[self.y]))
@@ -161,13 +166,6 @@ def save_figure(figure: Figure, path: Path) -> None:
     exact: dict[str, Any] = {"pil_kwargs": {"lossless": True}} if kind == "webp" else {}
     with atomic_file(path) as file:
         figure.savefig(file, format=kind, dpi=_DOTS_PER_INCH, **exact)
-
-
-def _of_models(rows: Table, where: Mapping[str, Any]) -> Iterator[tuple[str, Table]]:
-    for column, value in where.items():
-        rows = rows[rows[column].isin(value if isinstance(value, tuple) else (value,))]
-    for model, part in rows.groupby("model", sort=False):
-        yield str(model), part
 
 
 def _means(rows: Table, column: str, along: str, images: Sequence[str]) -> Table:

@@ -51,10 +51,9 @@ class Record:
     @property
     def others(self) -> list[tuple[str, str]]:
         """Secondary measures, each with the outcomes of all models."""
-        measures = dict.fromkeys(one.measure for one in self.secondary)
-        found = {
-            name: [f"{one.model} {one.text}" for one in self.secondary if one.measure == name] for name in measures
-        }
+        found: dict[str, list[str]] = {}
+        for one in self.secondary:
+            found.setdefault(one.measure, []).append(f"{one.model} {one.text}")
         return [(name, "; ".join(texts)) for name, texts in found.items()]
 
     def verdict(self, outcome: Outcome) -> str:
@@ -81,9 +80,7 @@ class Record:
             outcomes = {name: tuple(_outcome(one) for one in stored.pop(name)) for name in ("primary", "secondary")}
             return Record(**outcomes, **stored)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise FileFormatError(
-                f"{place} is not a record of `latentedit reproduce`: {error}. Remove it and run again"
-            ) from None
+            raise FileFormatError(f"{place} is not a record of `latentedit reproduce`: {error}. Remove it") from None
 
 
 def read_records(folder: Path) -> list[Record]:
@@ -148,13 +145,10 @@ def _run(one: Experiment, folder: Path, context: Context, *, quick: bool) -> Rec
         found = {"primary": primary, "secondary": secondary, "weights": one.weights()}
     except LatentEditError as error:
         found = {"failure": str(error)}
+    found |= {name: getattr(one, name) for name in ("name", "paper", "claim", "notes")}
     record = Record(
-        name=one.name,
-        paper=one.paper,
-        claim=one.claim,
         quick=quick,
         plan=plain(one.plan),
-        notes=one.notes,
         command=context.command,
         seconds=time.perf_counter() - begun,
         peak_bytes=peak_bytes(on),

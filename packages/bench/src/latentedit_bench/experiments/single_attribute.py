@@ -2,18 +2,8 @@
 
 import numpy as np
 
-from latentedit_bench.experiments.declare import (
-    EIM_PAPER,
-    PARTIAL,
-    Difference,
-    Dots,
-    Edits,
-    Lab,
-    Measure,
-    Tables,
-    experiment,
-)
-from latentedit_bench.experiments.items import recommended
+from latentedit_bench.experiments.declare import EIM_PAPER, Difference, Dots, Edits, Lab, Measure, experiment
+from latentedit_bench.experiments.items import PARTIAL, Tables, recommended
 from latentedit_bench.experiments.texts import other_requests
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.evaluate import CHANGE, TRUE_CHANGE, Method

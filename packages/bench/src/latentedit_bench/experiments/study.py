@@ -122,12 +122,9 @@ class Study:
 
     def feature(self, level: float, prompt: str = "") -> FeatureMap:
         """The feature at a level."""
+        condition, level = self.backbone.embed([prompt]), self._cut(level)
         return FeatureMap(
-            backbone=self.backbone,
-            site=self.site,
-            level=self._cut(level),
-            condition=self.backbone.embed([prompt]),
-            pooling=self.pooling,
+            backbone=self.backbone, site=self.site, level=level, condition=condition, pooling=self.pooling
         )
 
     def tangent_spaces(self, level: float, rank: int, image: int) -> TangentSpaces:

@@ -12,7 +12,7 @@ from latentedit.core.errors import ConfigError
 from latentedit.geometry.global_directions import agreement
 from latentedit.geometry.local_basis import LocalBasis
 from latentedit.geometry.means import chordal_mean
-from latentedit.geometry.subspaces import RandomLevel, geodesic_distance, random_level
+from latentedit.geometry.subspaces import geodesic_distance, random_level
 from latentedit_bench.experiments.decisions import Measure
 from latentedit_bench.experiments.images import TWIN
 from latentedit_bench.experiments.plots import Lines
@@ -60,15 +60,13 @@ def compared(study: Study, bases: Sequence[LocalBasis]) -> Iterator[tuple[int, i
     sets = [basis.u for basis in bases]
     for rank, fit in fits(study, bases).items():
         largest = math.pi / 2 * math.sqrt(rank)
-        null = _random(sets[0][0].numel(), rank, study.seed).mean / largest
+        null = _random(sets[0][0].numel(), rank, seed=study.seed).mean / largest
         for first, second in itertools.combinations(range(len(sets)), 2):
             distance = geodesic_distance(sets[first][:rank], sets[second][:rank]) / largest
             yield first, second, {"rank": rank, "fit": fit, "distance": distance, "null": null}
 
 
-@functools.cache
-def _random(numbers: int, rank: int, seed: int) -> RandomLevel:
-    return random_level(numbers, rank, seed=seed)
+_random = functools.cache(random_level)
 
 
 def captured(sets: Sequence[Tensor], image: int) -> float | None:

@@ -86,9 +86,8 @@ def make_case(
         names = PHOTOGRAPHS[half]
         first, second = (names[place] for place in generator.choice(len(names), 2, replace=False))
         name = Path(first).stem
-        original, truth, what = _photographs(
-            load_photograph(first), load_photograph(second), kind, generator, side, least
-        )
+        one, other = map(load_photograph, (first, second))
+        original, truth, what = _photographs(one, other, kind, generator, side, least)
     damage = draw_damage((original.shape[1], original.shape[0]), generator, reframed=kind == "reframed")
     edited = damage.apply(truth.astype(np.float32))
     if kind == "different":

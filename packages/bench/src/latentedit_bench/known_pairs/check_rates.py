@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.stats import beta
 
-from latentedit.batch.folder import UnitResult
 from latentedit_bench.known_pairs.cases import Case, Half, make_case
 from latentedit_bench.known_pairs.damages import Damage
-from latentedit_bench.known_pairs.measured import PairWork, Row, case_work
+from latentedit_bench.known_pairs.measured import Row, case_work
 from latentedit_bench.metrics.statistics import Table
+from latentedit_bench.work import UnitWork
 from latentedit_keep.base.color import Levels, space_of
 from latentedit_keep.checking import Measure, check
 from latentedit_keep.registration import Registration
@@ -37,13 +37,9 @@ _SIZES = {"0.5 to 1 %": 0.01, "1 to 3 %": 0.03, "3 to 10 %": 0.1, "10 % and more
 _ALIGNMENT = ("right_px", "down_px", "zoom", "rotation_degrees", "cast")
 
 
-def check_work(split: str, count: int) -> PairWork:
-    """The first pairs of a split, as units of work."""
-    return case_work(split, count, seeds=SEEDS, measure=_measured_unit)
-
-
-def _measured_unit(unit: str, *, half: Half) -> UnitResult:
-    return UnitResult(rows=[measured(half, int(unit))])
+def check_work(split: str, count: int) -> UnitWork:
+    """The first pairs of a split as units of work."""
+    return case_work(split, count, seeds=SEEDS, row=measured)
 
 
 def measured(half: Half, index: int) -> Row:
@@ -118,9 +114,7 @@ def check_summary(rows: Table) -> dict[str, Any]:
     missed = changed["found"].isin(["nothing", "all colors", "reframed"]) | (changed["covered"] == 0)
     size = changed["true"].map(lambda share: next(name for name, most in _SIZES.items() if share <= most))
     changed = changed.assign(wrong=missed, size=size)
-    reasons = {
-        name: rows["masked"].map(lambda given, name=name: name in given) for name in ("changed outside", "no edit")
-    }
+    reasons = {one: rows["masked"].map(lambda given, one=one: one in given) for one in ("changed outside", "no edit")}
     rates: Mapping[str, Table] = {
         "false alarms": same["wrong"],
         "false alarms, not repainted": same["wrong"][~same["codec"].isin(_REPAINTING)],

@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit.models.base import Backbone
 from latentedit.models.registry import load
 from latentedit_keep.base.warp import Array, Matrix, cv2, scaling
 
@@ -169,18 +168,14 @@ def blurred(plane: Array, sigma: float) -> Array:
     return cv2.GaussianBlur(plane, (0, 0), max(sigma, 0.01))
 
 
-@functools.cache
-def _model(name: str) -> Backbone:
-    return load(name, device="cpu")
+_model = functools.cache(functools.partial(load, device="cpu"))
 
 
 def _through_autoencoder(pixels: Pixels, name: str) -> Pixels:
     """Encoded and decoded by a bundled model, in tiles that overlap: a larger image than it takes."""
     core = _TILE_PX - 2 * _MARGIN_PX
     counts = [-(-side // core) for side in pixels.shape[:2]]
-    pads = [
-        (_MARGIN_PX, count * core - side + _MARGIN_PX) for count, side in zip(counts, pixels.shape[:2], strict=True)
-    ]
+    pads = [(_MARGIN_PX, n * core - side + _MARGIN_PX) for n, side in zip(counts, pixels.shape[:2], strict=True)]
     padded = np.pad(pixels, [*pads, (0, 0)], mode="symmetric")
     result = np.empty((counts[0] * core, counts[1] * core, 3), dtype=np.uint8)
     for top, left in itertools.product(*(range(0, count * core, core) for count in counts)):

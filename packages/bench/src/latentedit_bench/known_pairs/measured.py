@@ -1,21 +1,20 @@
 """`latentedit.keep` and its alternatives on known pairs: distances to the truth."""
 
-import dataclasses
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit.batch.executors import Measure
 from latentedit.batch.folder import UnitResult
 from latentedit.core.errors import ConfigError
 from latentedit_bench.known_pairs.cases import DRAWN, SEEDS, VERDICTS, Case, Half, Plane, make_case
 from latentedit_bench.known_pairs.damages import Damage, Pixels, as_pixels
 from latentedit_bench.metrics.statistics import Table, over_groups
+from latentedit_bench.work import UnitWork
 from latentedit_keep.api import KeepResult, keep
 from latentedit_keep.base.color import levels
 from latentedit_keep.base.warp import cv2, depth_inside, resized, scaling, warped
@@ -33,42 +32,22 @@ _MOST_DB = 99.0  # of identical images
 _REACH = 0.006  # share of the side: gaps that a baseline closes, and how far its mask reaches beyond what differs
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class PairWork:
-    """Pairs as work; see `latentedit.batch.executors.Work`."""
-
-    spec: Mapping[str, Any]
-    units: Sequence[str]
-    measure: Measure
-
-    def task(self, unit: str) -> str:
-        """The unit itself."""
-        return unit
-
-    def start(self) -> Measure:
-        """Nothing to load."""
-        return self.measure
+def _row(half: Half, index: int) -> Row:
+    return measured_pairs(make_case(half, index))
 
 
-def _measured_unit(unit: str, *, half: Half) -> UnitResult:
-    return UnitResult(rows=[measured_pairs(make_case(half, int(unit)))])
-
-
-def case_work(
-    split: str,
-    count: int,
-    *,
-    seeds: Mapping[Any, int] = SEEDS,
-    measure: Callable[..., UnitResult] = _measured_unit,  # of a unit and a half
-) -> PairWork:
+def case_work(split: str, count: int, *, seeds: Mapping[Any, int] = SEEDS, row: Callable[..., Row] = _row) -> UnitWork:
     """The first cases of a half as work."""
     if split not in seeds:
         raise ConfigError(f"--split must be calibration or test; got {split!r}")
     if count < 1:
         raise ConfigError(f"--count must be 1 or more; got {count}")
-    units = [f"{index:04d}" for index in range(count)]
-    spec = {"split": split, "seed": seeds[split]}
-    return PairWork(spec=spec, units=units, measure=functools.partial(measure, half=split))
+    spec, tasks = {"split": split, "seed": seeds[split]}, {f"{index:04d}": index for index in range(count)}
+    return UnitWork(spec=spec, tasks=tasks, measure=functools.partial(_unit, row, split))
+
+
+def _unit(row: Callable[..., Row], half: str, index: int) -> UnitResult:
+    return UnitResult(rows=[row(half, index)])
 
 
 def measured_pairs(case: Case) -> Row:
@@ -76,26 +55,25 @@ def measured_pairs(case: Case) -> Row:
     found = keep(Image.fromarray(case.original), Image.fromarray(case.edited))
     size = case.original.shape[1::-1]
     row: Row = {
-        "case": case.index,
-        "kind": case.kind,
-        "what": case.what,
-        "image": case.image,
-        "side": max(size),
-        "codec": "" if case.damage is None else case.damage.codec,
-        "verdict": found.verdict,
+        "case": case.index, "kind": case.kind, "what": case.what, "image": case.image, "side": max(size),
+        "codec": "" if case.damage is None else case.damage.codec, "verdict": found.verdict,
         "right": int(found.verdict.replace("identical", "nothing found") == VERDICTS[case.kind]),
-    }
+    }  # fmt: skip
     if case.damage is not None:
         back = scaling(case.edited.shape[1::-1], size)
         row["shift_error_px"] = distance_px(back @ found.matrix, back @ case.damage.matrix, size)
     if case.kind in ("local", "unchanged", "reframed"):
         result = np.asarray(found.image)
-        far = cv2.distanceTransform((case.mask <= 0).astype(np.uint8), cv2.DIST_L2, 5) > _FAR_PX
-        far |= not (case.mask > 0).any()
-        row["keep_far_touched"] = int(((result != case.original).any(axis=2) & far).sum())
+        row["keep_far_touched"] = far_touched(result, case.original, case.mask)
         for name, pixels in (("keep", result), ("editor", resized(case.edited, size))):
             row[f"{name}_outside_db"] = psnr(pixels, case.truth, case.mask == 0)
     return row | _of_local(case, case.damage, found) if case.kind == "local" and case.damage is not None else row
+
+
+def far_touched(result: Pixels, original: Pixels, mask: Plane) -> int:
+    """Number of changed pixels that are more than 12 px away from the change; all are if there is none."""
+    far = cv2.distanceTransform((mask <= 0).astype(np.uint8), cv2.DIST_L2, 5) > _FAR_PX
+    return int(((result != original).any(axis=2) & (far | (not (mask > 0).any()))).sum())
 
 
 def _of_local(case: Case, damage: Damage, found: KeepResult) -> Row:
@@ -179,11 +157,22 @@ def pair_summary(rows: Table) -> dict[str, Any]:
     group = rows["image"].where(rows["image"] != DRAWN, rows["case"].astype(str))
     rows = rows.assign(group=group).set_index("group")
     local = rows[rows["kind"] == "local"]
+    medians, against = local.select_dtypes("number").median().to_dict(), list[dict[str, Any]]()
+    for method in ("keep", "editor", *THRESHOLDS, "bound"):
+        known = {name: medians.get(f"{method}_{name}") for name in ("iou", "inside_db", "outside_db")}
+        against.append({"method": method, **{name: value for name, value in known.items() if value is not None}})
+    parts: dict[str, list[dict[str, Any]]] = {"what": [], "codec": []}
+    for column, listed in parts.items():
+        for value, some in local.groupby(column):
+            below = (some["bound_inside_db"] - some["keep_inside_db"]).median()
+            close, iou = (some["keep_iou"].dropna() >= 0.85).mean(), some["keep_iou"].median()
+            found = {"iou": iou, "iou_at_least_85": close, "inside_below_bound_db": below}
+            listed.append({column: value, "cases": len(some), **found})
     return {
         "cases": len(rows),
         "thresholds": _thresholds(rows, local),
-        "against": [_medians(local, name) for name in ("keep", "editor", *THRESHOLDS, "bound")],
-        "parts": {by: [_part(by, value, some) for value, some in local.groupby(by)] for by in ("what", "codec")},
+        "against": against,
+        "parts": parts,
         "worst": local.nsmallest(10, "keep_iou").to_dict("records"),
     }
 
@@ -212,17 +201,3 @@ def _thresholds(rows: Table, local: Table) -> list[dict[str, Any]]:
         verdict = {"threshold": threshold, "cases": len(known), "holds": share.mean >= threshold}
         found.append({"statement": statement, **ends, **verdict})
     return [one for one in found if one["cases"]]
-
-
-def _medians(local: Table, method: str) -> dict[str, Any]:
-    known = [name for name in ("iou", "inside_db", "outside_db") if f"{method}_{name}" in local]
-    return {"method": method, **{name: float(local[f"{method}_{name}"].median()) for name in known}}
-
-
-def _part(by: str, value: str, some: Table) -> dict[str, Any]:
-    found = {
-        "iou": some["keep_iou"].median(),
-        "iou_at_least_85": (some["keep_iou"].dropna() >= 0.85).mean(),
-        "inside_below_bound_db": (some["bound_inside_db"] - some["keep_inside_db"]).median(),
-    }
-    return {by: value, "cases": len(some), **found}

@@ -15,8 +15,10 @@ from PIL import Image
 from latentedit.batch.folder import UnitResult
 from latentedit.core.errors import ConfigError
 from latentedit_bench.known_pairs.damages import Pixels, as_pixels
-from latentedit_bench.known_pairs.measured import PairWork, baseline
+from latentedit_bench.known_pairs.measured import baseline
 from latentedit_bench.metrics.statistics import Table
+from latentedit_bench.ranking.run import encoded
+from latentedit_bench.work import UnitWork
 from latentedit_keep.api import keep
 from latentedit_keep.base.images import read_image
 from latentedit_keep.base.warp import resized
@@ -25,16 +27,16 @@ _THRESHOLD = 25  # of the plain baselines, in levels of 255: the best of three o
 _METHODS = ("keep", "threshold", "sift", "diff-merge")
 
 
-def real_work(folder: Path, node: Path | None) -> PairWork:
-    """The pairs of a folder, as units of work; ``pairs.json`` has each pair's number ``n`` and its ``kind``."""
+def real_work(folder: Path, node: Path | None) -> UnitWork:
+    """The pairs of a folder as units of work; ``pairs.json`` has each pair's number ``n`` and its ``kind``."""
     place = folder / "pairs.json"
     if not place.is_file():
         raise ConfigError(f"{place} does not exist. Pass a folder with pairs.json and one folder per pair")
     if node is not None:
         _merge_node(node)
     kinds = {f"{pair['n']:03d}": str(pair["kind"]) for pair in json.loads(place.read_text(encoding="utf-8"))}
-    measure = functools.partial(_measured, folder=folder, kinds=kinds, node=node)
-    return PairWork(spec={"pairs": kinds, "node": node and node.name}, units=list(kinds), measure=measure)
+    tasks, measure = {unit: (unit, kind) for unit, kind in kinds.items()}, functools.partial(_measured, folder, node)
+    return UnitWork(spec={"pairs": kinds, "node": node and node.name}, tasks=tasks, measure=measure)
 
 
 def real_summary(rows: Table) -> dict[str, Any]:
@@ -45,8 +47,9 @@ def real_summary(rows: Table) -> dict[str, Any]:
     return {"pairs": len(rows), **{name: values.to_dict() for name, values in columns.items()}}
 
 
-def _measured(unit: str, *, folder: Path, kinds: dict[str, str], node: Path | None) -> UnitResult:
+def _measured(folder: Path, node: Path | None, task: tuple[str, str]) -> UnitResult:
     """The row of one pair, and the results of all methods as files."""
+    unit, kind = task
     places = [folder / unit / f"{name}.webp" for name in ("original", "edited")]
     original, edited = (np.asarray(read_image(place).convert("RGB")) for place in places)
     found = keep(*places)
@@ -54,16 +57,11 @@ def _measured(unit: str, *, folder: Path, kinds: dict[str, str], node: Path | No
     results |= {name: baseline(name, original, edited, _THRESHOLD)[0] for name in ("threshold", "sift")}
     if node is not None:
         results["diff-merge"] = _merged(node, original, resized(edited, original.shape[1::-1]))
-    kind, files = kinds[unit], dict[str, bytes]()
-    for name, pixels in results.items():
-        file = io.BytesIO()
-        Image.fromarray(pixels).save(file, "PNG")
-        files[f"{name}/{unit}.png"] = file.getvalue()
+    files = {f"{name}/{unit}.png": encoded(Image.fromarray(one), "PNG") for name, one in results.items()}
     stays = {name: float((pixels == original).all(axis=2).mean()) for name, pixels in results.items()}
     expected = found.verdict.startswith("kept" if kind == "local" else kind)
-    return UnitResult(
-        rows=[{"n": unit, "kind": kind, "verdict": found.verdict, "expected": expected, **stays}], files=files
-    )
+    row = {"n": unit, "kind": kind, "verdict": found.verdict, "expected": expected, **stays}
+    return UnitResult(rows=[row], files=files)
 
 
 def _merged(file: Path, original: Pixels, moving: Pixels) -> Pixels:

@@ -7,9 +7,10 @@ With the change that was wanted, ``u = truth - source``, and the one that was ma
     decomposability |cos(d, u)| = 1 / sqrt(1 + (leakage / effect)^2)
     effectiveness   1 - D(edited, truth) / D(source, truth), clipped to [0, 1]
     disentanglement 2 Eff Dec / (Eff + Dec)
+    error           D(edited, truth) / D(source, truth)        how far from the answer, in units of the wanted change
 
-With ``D`` the mean squared difference, effectiveness before clipping is ``effect (2 - effect) - leakage^2``, that is
-``1 - (1 - effect)^2 - leakage^2``. Derived here (the paper that names a semantic disentanglement metric, arXiv
+With ``D`` the mean squared difference, the error is ``(1 - effect)^2 + leakage^2``, and effectiveness before clipping
+``effect (2 - effect) - leakage^2``. Derived here (the paper that names a semantic disentanglement metric, arXiv
 2411.08196, does not give its formula); do not cite it as that paper's.
 
 Where truth and source are the same image, all of these are nan: no change was requested. Traps that all share: pixels
@@ -26,7 +27,7 @@ from latentedit_bench.metrics.images import SAME, Images, in_double, mean_square
 
 
 def all_scores(edited: Images, source: Images, truth: Images) -> dict[str, Float64[Tensor, " b"]]:
-    """The five scores of the module by their names.
+    """The six scores of the module by their names.
 
     "effect" is any real number: 0 nothing, 1 the whole change and best, above 1 too much, below 0 the other way. It
     says nothing of what else changed: that is "leakage", from 0 up, lower is better; 0 for no edit at all.
@@ -34,7 +35,9 @@ def all_scores(edited: Images, source: Images, truth: Images) -> dict[str, Float
     whole wanted change gives ``1 / sqrt(1 + q^2)``. It is blind to strength and to sign: the opposite edit scores 1,
     and so does a trace of the right one. nan where nothing changed. "effectiveness" is in [0, 1], 1 is the answer, 0 no
     edit and anything worse; leakage lowers it too. "disentanglement" is in [0, 1]: 1 for the answer itself, 0 for no
-    edit, the opposite edit, and more damage than gain.
+    edit, the opposite edit, and more damage than gain. "error" is from 0 up, lower is better: 0 is the answer, 1 what
+    no edit scores, above 1 the edit did more harm than good. What the codec loses counts as an error, and where the
+    wanted change is small that alone can pass 1.
     """
     edited, source, truth = in_double(edited, source, truth)
     made, wanted = (edited - source).flatten(1), (truth - source).flatten(1)
@@ -42,7 +45,8 @@ def all_scores(edited: Images, source: Images, truth: Images) -> dict[str, Float
     least = SAME**2 * made.shape[1]
     effect = product / wanted_square
     off = torch.linalg.vector_norm(made - effect[:, None] * wanted, dim=1)
-    effectiveness = (1 - mean_square(edited, truth) / mean_square(source, truth)).clamp(0, 1)
+    error = mean_square(edited, truth) / mean_square(source, truth)
+    effectiveness = (1 - error).clamp(0, 1)
     cosine = (product.abs() / (made_square * wanted_square).sqrt()).clamp(max=1)
     decomposability = cosine.masked_fill(made_square <= least, torch.nan)
     harmonic = 2 * effectiveness * decomposability / (effectiveness + decomposability)
@@ -52,5 +56,6 @@ def all_scores(edited: Images, source: Images, truth: Images) -> dict[str, Float
         "effectiveness": effectiveness,
         "decomposability": decomposability,
         "disentanglement": harmonic.masked_fill((effectiveness == 0) | decomposability.isnan(), 0),
+        "error": error,
     }
     return {name: values.masked_fill(wanted_square <= least, torch.nan) for name, values in scores.items()}

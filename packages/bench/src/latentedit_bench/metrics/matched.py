@@ -5,17 +5,10 @@ joined by straight lines. `metrics.disentanglement` has both numbers. A path tha
 finite gives nan. Effects and leakages are [images, strengths] with rising strengths.
 """
 
-from typing import Annotated
-
 import numpy as np
 from jaxtyping import Bool, Float, Float64
 from numpy.typing import NDArray
-from pydantic import Field
 
-from latentedit.core.errors import ConfigError, ShapeError
-from latentedit.core.settings import check_value
-
-_Effect = Annotated[float, Field(gt=0)]  # a size of change; 1 is the whole one
 LEAST_EFFECT = 0.05  # best effect of a path up to which it is none: nothing is scaled up from there
 Paths = Float[np.ndarray, "n k"]
 Numbers = Float[np.ndarray, " n"]
@@ -27,7 +20,6 @@ def leakage_at(effects: Paths, leakages: Paths, wanted: float) -> tuple[Numbers,
     Where it does not, the point of the largest effect is scaled from the origin, ``leakage * wanted / effect``, which
     flatters an editor that breaks down beyond its range. Infinite where that effect is `LEAST_EFFECT` or less.
     """
-    check_value(_Effect, wanted=wanted)
     effect, leakage, known = _paths(effects, leakages)
     rows, passed = np.arange(len(effect)), effect >= wanted
     reached = passed.any(1) & known
@@ -42,9 +34,9 @@ def leakage_at(effects: Paths, leakages: Paths, wanted: float) -> tuple[Numbers,
 def matched_error(effects: Paths, leakages: Paths, wanted: float = 1.0) -> Numbers:
     """``(1 - wanted)^2 + leakage_at(wanted)^2``, at most 1: the error to the counterfactual at matched effect.
 
-    That is the `counterfactual_error` of an image with this effect and this leakage. In [0, 1]; lower is better. 1 is
-    what no edit scores; an edit that is worse than none counts as none, since a user would drop it. So one failure
-    weighs no more than another. See `leakage_at` for paths that do not get there.
+    That is the error of an image with this effect and this leakage. In [0, 1]; lower is better. 1 is what no edit
+    scores; an edit that is worse than none counts as none, since a user would drop it. So one failure weighs no more
+    than another. See `leakage_at` for paths that do not get there.
     """
     leakage, _ = leakage_at(effects, leakages, wanted)
     return np.minimum((1 - wanted) ** 2 + leakage**2, 1)
@@ -63,12 +55,6 @@ def _paths(
     effects: Float[np.ndarray, "..."], leakages: Float[np.ndarray, "..."]
 ) -> tuple[Float64[np.ndarray, "n points"], Float64[np.ndarray, "n points"], Bool[np.ndarray, " n"]]:
     """Effects and leakages in float64 with the origin before them, and which paths are finite; others are all 0."""
-    if effects.shape != leakages.shape or effects.ndim != 2 or effects.shape[1] == 0:
-        raise ShapeError(
-            f"effects and leakages must be [n, strengths]; got {list(effects.shape)} and {list(leakages.shape)}"
-        )
-    if (leakages < 0).any():
-        raise ConfigError(f"leakages must be 0 or more; got {np.nanmin(leakages):g}")
     known: NDArray[np.bool_] = np.asarray(np.isfinite(effects + leakages).all(axis=1))
     effect, leakage = (
         np.pad(np.where(known[:, None], part, 0).astype(np.float64), ((0, 0), (1, 0))) for part in (effects, leakages)

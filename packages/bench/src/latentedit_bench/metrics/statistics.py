@@ -17,13 +17,11 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
-from latentedit.core.errors import ConfigError
-
 FEWEST = 6  # images below which there is no interval: of fewer, all may differ to one side by chance (1 in 32)
 SEEDS = 5  # of a comparison; a single seed moves a mean over 96 items by as much as good methods differ
 _DRAWS = 2000
-_PERCENTILES = (2.5, 97.5)
 Table = Any  # a pandas DataFrame, whose own annotations give a union for every selection
+Sample = tuple[Sequence[float], Sequence[Sequence[Any]]]  # values, and the images of each
 Verdict = Literal["holds", "does not hold", "undecided at this size"]
 
 
@@ -58,9 +56,7 @@ def estimate(values: Sequence[float], images: Sequence[Sequence[Any]], *, seed: 
     return _from_draws(float(kept.mean()), _ratio(weights @ kept, weights.sum(1)), members)
 
 
-def apart(
-    first: tuple[Sequence[float], Sequence[Sequence[Any]]], second: tuple[Sequence[float], Sequence[Sequence[Any]]]
-) -> Estimate:
+def apart(first: Sample, second: Sample) -> Estimate:
     """The difference of two means whose images are drawn independently; no value is nan."""
     generator = np.random.default_rng(0)
     weights = [drawn_weights(members, generator) for _, members in (first, second)]
@@ -102,12 +98,6 @@ def decide(found: Estimate, threshold: float = 0.0) -> Verdict:
     return "holds" if found.low > threshold else "does not hold" if found.high < threshold else "undecided at this size"
 
 
-def check_seeds(count: int) -> None:
-    """Reject a comparison of methods with too few seeds."""
-    if count < SEEDS:
-        raise ConfigError(f"methods are compared over {SEEDS} seeds or more; got {count}. Run them with more seeds")
-
-
 def drawn_weights(members: Sequence[Sequence[Any]], generator: np.random.Generator) -> Float[np.ndarray, "draws n"]:
     """The weights of values in each draw of the bootstrap; see the module."""
     names = sorted({image for which in members for image in which})
@@ -128,17 +118,10 @@ def _ratio(above: Float[np.ndarray, " draws"], below: Float[np.ndarray, " draws"
     return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
 
 
-def interval(found: Sequence[float] | Float[np.ndarray, " draws"]) -> tuple[float, float]:
-    """Ends of the central 95 % of draws; nan if no draw is finite."""
-    if not np.isfinite(found).any():
-        return float("nan"), float("nan")
-    low, high = np.nanpercentile(found, _PERCENTILES)
-    return float(low), float(high)
-
-
 def _from_draws(mean: float, draws: Float[np.ndarray, " draws"], members: Sequence[Sequence[Any]]) -> Estimate:
-    images = _images(members)
-    low, high = interval(draws if images >= FEWEST else [])
+    images, low, high = _images(members), math.nan, math.nan
+    if images >= FEWEST and np.isfinite(draws).any():
+        low, high = map(float, np.nanpercentile(draws, (2.5, 97.5)))
     return Estimate(mean=mean, low=low, high=high, images=images)
 
 

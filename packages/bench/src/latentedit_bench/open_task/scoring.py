@@ -29,7 +29,6 @@ from latentedit_bench.data.items import RgbFile
 from latentedit_bench.data.prepared import to_tensor
 from latentedit_bench.domains.base import Domain, load_domain
 from latentedit_bench.experiments.decisions import rank_correlation
-from latentedit_bench.metrics.counterfactual import counterfactual_error
 from latentedit_bench.metrics.disentanglement import all_scores
 from latentedit_bench.metrics.images import mean_square
 from latentedit_bench.metrics.locality import outside_change, side_effect
@@ -68,6 +67,7 @@ WORDS = {  # name and meaning of each of `MEASURES`
 
 _MOVED_PX = 0.5  # shift, or growth at the image's edge, from which a file is reported as moved
 Row = dict[str, Any]
+Area = NDArray[np.bool_] | None
 Estimates = Mapping[str, Mapping[str, Estimate]]
 
 
@@ -177,11 +177,7 @@ def _kept(source: Image.Image, edited: Image.Image | None) -> tuple[Image.Image 
 
 
 def _measured(
-    edited: Image.Image | None,
-    source: Image.Image,
-    answer: Image.Image,
-    whole: Image.Image,
-    where: NDArray[np.bool_] | None = None,
+    edited: Image.Image | None, source: Image.Image, answer: Image.Image, whole: Image.Image, where: Area
 ) -> dict[str, float]:
     """The measures of one image (None is no edit), with side effects of the full change in the mask ``where``."""
     made, before, right, end = (to_tensor([one]) for one in (edited or source, source, answer, whole))
@@ -189,7 +185,7 @@ def _measured(
     rest, own = ~mask, (made == before).all(1, keepdim=True)
     towards = all_scores(made, before, end)
     found = {
-        "error": counterfactual_error(made, before, right),
+        "error": all_scores(made, before, right)["error"],
         "effect": towards["effect"],
         "leakage": towards["leakage"],
         "true_effect": all_scores(right, before, end)["effect"],
@@ -281,9 +277,8 @@ def score_page(entry: Entry, wrong: Sequence[Row]) -> str:
 
 def _grid(found: Mapping[str, Mapping[str, Estimate]], names: Mapping[str, str]) -> Grid:
     """One row per way of scoring."""
-    rows = [[Cell(text=scored), *(_cell(estimates.get(name)) for name in names)] for scored, estimates in found.items()]
+    rows: list[list[Cell]] = []
+    for scored, known in found.items():
+        cells = {name: number(one.mean, note=between(one.low, one.high)) for name, one in known.items()}
+        rows.append([Cell(text=scored), *(cells.get(name, Cell(text="-")) for name in names)])
     return Grid(head=["scored", *names.values()], rows=rows)
-
-
-def _cell(found: Estimate | None) -> Cell:
-    return Cell(text="-") if found is None else number(found.mean, note=between(found.low, found.high))

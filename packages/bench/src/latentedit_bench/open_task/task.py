@@ -72,9 +72,7 @@ class TaskSpec(pydantic.BaseModel):
         """The text from which everything is drawn."""
         major = self.version.partition(".")[0]
         if major != VERSION.partition(".")[0]:
-            raise ConfigError(
-                f"the task has version {self.version}, but this latentedit scores {VERSION}. Install a matching version"
-            )
+            raise ConfigError(f"the task has version {self.version}, not {VERSION}. Install a matching latentedit")
         return f"{self.name}/{major}/{self.split}"
 
 

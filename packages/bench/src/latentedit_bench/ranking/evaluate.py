@@ -3,6 +3,7 @@
 Gain and locality are applied to the change afterwards, so methods that differ in these alone share an editor's work.
 """
 
+import contextlib
 import dataclasses
 import math
 import time
@@ -20,7 +21,6 @@ from latentedit.editors.base import Editor
 from latentedit.editors.refinement import Refinement
 from latentedit.latents.joint import JointLatent
 from latentedit_bench.data.prepared import Prepared, Readings, to_tensor
-from latentedit_bench.metrics.counterfactual import counterfactual_error
 from latentedit_bench.metrics.disentanglement import all_scores
 from latentedit_bench.metrics.locality import outside_change, outside_psnr_db, outside_share, side_effect
 from latentedit_bench.metrics.pie_bench import MODES, scores
@@ -48,11 +48,9 @@ class Method:
         """The strengths that the editor supports."""
         found: list[float] = []
         for strength in strengths:
-            try:
+            with contextlib.suppress(ConfigError):
                 self.editor.evaluations(latent, strength=strength)
-            except ConfigError:
-                continue
-            found.append(strength)
+                found.append(strength)
         return found
 
 
@@ -74,13 +72,12 @@ class RankedEdits:
         editor = method.editor.for_captions(latent.captions, batch.targets)
         found = [moved.z for moved in editor.edit(latent, batch.target, allowed, seed=batch.seeds(seed))]
         seconds = (time.perf_counter() - started) / (len(latent) * max(1, len(allowed)))
-        finite = {strength: _finite(z, latent.z) for strength, z in zip(allowed, found, strict=True)}
-        return RankedEdits(
-            batch=batch,
-            latents={strength: z for strength, (z, _) in finite.items()},
-            failed={strength: failed for strength, (_, failed) in finite.items()},
-            seconds=seconds,
-        )
+        latents, failed = dict[float, Tensor](), dict[float, Tensor]()
+        for strength, z in zip(allowed, found, strict=True):
+            finite = torch.isfinite(z).flatten(1).all(1)
+            latents[strength] = torch.where(finite.reshape(-1, *[1] * (z.ndim - 1)), z, latent.z)
+            failed[strength] = ~finite
+        return RankedEdits(batch=batch, latents=latents, failed=failed, seconds=seconds)
 
 
 @torch.no_grad()
@@ -131,12 +128,6 @@ def answer_rows(batch: Prepared) -> list[Row]:
     return [row for of_item in zip(*rows, strict=True) for row in of_item]
 
 
-def _finite(z: Tensor, instead: Tensor) -> tuple[Tensor, Tensor]:
-    """The latents with those that are not finite replaced, and which were."""
-    failed = ~torch.isfinite(z).flatten(1).all(1)
-    return torch.where(failed.reshape(-1, *[1] * (z.ndim - 1)), instead, z), failed
-
-
 def _rows(
     batch: Prepared, method: str, strength: float, seed: int, columns: Mapping[str, Tensor], about: Mapping[str, float]
 ) -> list[Row]:
@@ -156,7 +147,6 @@ def _measured(
     columns["changed_rms"] = (edited - source).double().flatten(1).square().mean(1).sqrt() / 2
     if batch.truth is not None:
         columns |= all_scores(edited, source, batch.truth)
-        columns["error"] = counterfactual_error(edited, source, batch.truth)
         if batch.consequences is not None:
             columns["side_effect"] = side_effect(edited, source, batch.truth, batch.consequences)
     if batch.mask is not None:

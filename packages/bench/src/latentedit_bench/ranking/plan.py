@@ -66,9 +66,7 @@ def read_plan(run: RunFolder) -> PlanSpec:
     try:
         return PlanSpec.model_validate(run.manifest.plan)
     except pydantic.ValidationError as error:
-        raise FileFormatError(
-            f"{run.path / MANIFEST} is damaged: {faults_of(error)}. Start the run in another folder"
-        ) from error
+        raise FileFormatError(f"{run.path / MANIFEST} is damaged: {faults_of(error)}. Use another folder") from error
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -91,25 +89,19 @@ class Plan:
             raise ConfigError(f"strengths must include 1 and not 0; got {', '.join(map(str, self.strengths))}")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ConfigError(f"expected different seeds; got {', '.join(map(str, self.seeds)) or 'none'}")
-        if self.batch < 1:
-            raise ConfigError(f"`batch` must be 1 or more; got {self.batch}")
 
     @property
     def spec(self) -> dict[str, Any]:
         """The plan as plain values."""
-        data = self.dataset
+        about = [(one, {"editor": one.editor.name, "settings": one.editor.to_dict()}) for one in self.methods]
+        methods = [dataclasses.asdict(one) | editor for one, editor in about]
         return PlanSpec(
             latentedit=__version__,
             model=self.model.name,
             model_fingerprint=self.model.fingerprint,
             network_dtype=dtype_name(self.model.network_dtype),
-            data=DataSpec(name=data.name, version=data.version, items=len(data.items), fingerprint=data.fingerprint),
-            methods=[
-                MethodSpec.model_validate(
-                    dataclasses.asdict(m) | {"editor": m.editor.name, "settings": m.editor.to_dict()}
-                )
-                for m in self.methods
-            ],
+            data=DataSpec(**self.dataset.spec),
+            methods=[MethodSpec.model_validate(one) for one in methods],
             strengths=list(self.strengths),
             seeds=list(self.seeds),
             batch=self.batch,

@@ -142,7 +142,7 @@ class _Bench:
         files = _previews(method.name, names, images[1.0]) if 1.0 in images else {}
         for strength, some in images.items() if self._work.images else ():
             folder = f"images/{file_name(method.name)}/{strength:g}"
-            files |= {f"{folder}/{file_name(n)}.png": _encoded(i, "PNG") for n, i in zip(names, some, strict=True)}
+            files |= {f"{folder}/{file_name(n)}.png": encoded(i, "PNG") for n, i in zip(names, some, strict=True)}
         return files
 
 
@@ -170,11 +170,12 @@ def _previews(kind: str, names: Sequence[str], images: Sequence[Image.Image]) ->
     for name, image in zip(names, images, strict=True):
         small = image.convert("RGB")
         small.thumbnail((_PREVIEW_PX, _PREVIEW_PX))
-        found[preview_name(kind, name)] = _encoded(small, "WEBP")
+        found[preview_name(kind, name)] = encoded(small, "WEBP")
     return found
 
 
-def _encoded(image: Image.Image, kind: str) -> bytes:
+def encoded(image: Image.Image, kind: str) -> bytes:
+    """A file's content, in one of Pillow's formats."""
     file = BytesIO()
     image.save(file, kind)
     return file.getvalue()
@@ -197,10 +198,7 @@ def run_ranking(
     about: Mapping[str, Any] = {"kind": KIND, "command": command, "request": {"images": images}}
     opened = RunFolder.start(folder, work.spec, units=sorted(work.units), **about)
     if images and not opened.manifest.request.get("images", True):
-        raise ConfigError(
-            f"the run in {folder} was started without images, so its finished parts have none. Choose another folder "
-            "with -o"
-        )
+        raise ConfigError(f"the run in {folder} was started without images. Choose another folder with -o")
     for unit in [unit for unit, record in opened.records().items() if record.failures] if retry else ():
         opened.forget(unit)
     run_work(opened, work, executor=executor, progress=progress)

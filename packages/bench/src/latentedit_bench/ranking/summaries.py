@@ -29,7 +29,6 @@ from latentedit_bench.metrics.statistics import (
     Verdict,
     between,
     by_item,
-    check_seeds,
     decide,
     over_groups,
     ratio_over_groups,
@@ -151,15 +150,9 @@ def is_ranked(rows: Table) -> bool:
 
 def means(rows: Table, by: Sequence[str], *measures: str) -> Table:
     """Means of some columns for each value of others, in the order of the rows."""
-    found = [
-        {
-            **dict(zip(by, key, strict=True)),
-            "measure": name,
-            **dataclasses.asdict(over_groups(part.set_index("group")[name])),
-        }
-        for name in measures
-        for key, part in rows.groupby(list(by), sort=False)
-    ]
+    parts = [(dict(zip(by, key, strict=True)), part) for key, part in rows.groupby(list(by), sort=False)]
+    each = [(about, name, over_groups(part.set_index("group")[name])) for name in measures for about, part in parts]
+    found = [about | {"measure": name} | dataclasses.asdict(one) for about, name, one in each]
     return pd.DataFrame(found, columns=[*by, *(["measure"] if len(measures) > 1 else []), *_ESTIMATE])
 
 
@@ -194,18 +187,11 @@ def summary(items: Table) -> Table:
 def compare_methods(items: Table, ours: str, other: str, *, measure: str = PRIMARY) -> Comparison:
     """Whether ours errs less than another method, from `per_item`."""
     both = items[items["method"].isin((ours, other))]
-    check_seeds(int(both["seeds"].min()))
     less = Measure(name=measure, column=measure, differences=(Difference("method", other, ours),))
     wide = by_item(both, measure).dropna()
     found = less.estimate(both, ["group", "item"], ["group"])
-    return Comparison(
-        ours=ours,
-        other=other,
-        measure=measure,
-        difference=found,
-        ratio=ratio_over_groups(wide[ours], wide[other]),
-        verdict=decide(found),
-    )
+    compared: dict[str, Any] = {"ours": ours, "other": other, "measure": measure, "verdict": decide(found)}
+    return Comparison(difference=found, ratio=ratio_over_groups(wide[ours], wide[other]), **compared)
 
 
 def still(rows: Table) -> Table:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import yaml
 from markupsafe import Markup
-from PIL import Image
 
 from latentedit.batch.folder import RunFolder
 from latentedit.core.errors import ConfigError
@@ -122,13 +121,14 @@ def _example(folder: Path, method: str, place: str, row: Mapping[str, Any]) -> E
     numbers = {name: f"{value:.3f}" for name, value in values.items() if value is not None and np.isfinite(value)}
     about = ": ".join(filter(None, [str(row["kind"]), str(row["change"])]))
     about += f"; the right answer differs in {differing}" if differing else ""
-    return Example(
-        place=place, item=item, about=about, numbers=numbers, view=_view(folder, method, item, place, numbers)
-    )
+    view = _view(folder, method, item, place, numbers)
+    return Example(place=place, item=item, about=about, numbers=numbers, view=view)
 
 
 def _view(folder: Path, method: str, item: str, place: str, numbers: Mapping[str, str]) -> View | None:
-    source, truth, edited = (_preview(folder / preview_name(kind, item)) for kind in (SOURCE, TRUTH, method))
+    places = [folder / preview_name(kind, item) for kind in (SOURCE, TRUTH, method)]
+    files = [(place, content_of(place)) for place in places]
+    source, truth, edited = (None if content is None else read_image(at, content=content) for at, content in files)
     if source is None or edited is None:
         return None
     reason = "; ".join(f"{name} {value}" for name, value in numbers.items())
@@ -140,8 +140,3 @@ def _view(folder: Path, method: str, item: str, place: str, numbers: Mapping[str
         others={} if truth is None else {"right answer": truth},
         quality=_QUALITY,
     )
-
-
-def _preview(path: Path) -> Image.Image | None:
-    content = content_of(path)
-    return None if content is None else read_image(path, content=content)

@@ -1,7 +1,6 @@
 """A finished run as files: Markdown, CSV, the curves, and a sheet of edits."""
 
 import dataclasses
-from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 
@@ -29,12 +28,23 @@ _PANEL_PX = 72
 
 
 def write_results(folder: Path, rows: Table, roles: Roles = ROLES) -> list[Comparison]:
-    """Write ``ranking.md``, the tables of `Summaries` as CSV, and the plot; ours against each other method."""
-    found = Summaries.of(rows, roles)
+    """Write ``ranking.md``, the tables of `Summaries` as CSV, and the plot; ours against each other method.
+
+    The comparisons have the other's mean minus ours as "MEASURE", ours over the other's as "MEASURE ratio".
+    """
+    found, run = Summaries.of(rows, roles), RunFolder.read(folder)
+    plan = read_plan(run)
+    data = plan.data
+    compared = [
+        {"method": one.other, "measure": name, **dataclasses.asdict(estimate)}
+        for by_error in found.comparisons
+        for one in by_error
+        for name, estimate in ((one.measure, one.difference), (f"{one.measure} ratio", one.ratio))
+    ]
     frames = {
         "summary": found.table,
         "items": found.items[list(_ITEMS)],
-        "comparisons": _compared(found.comparisons),
+        "comparisons": pd.DataFrame(compared),
         "kinds": found.kinds,
         "attributes": found.attributes,
         "still": found.still,
@@ -44,8 +54,13 @@ def write_results(folder: Path, rows: Table, roles: Roles = ROLES) -> list[Compa
     for name, frame in frames.items():
         if frame is not None and len(frame):
             _write_csv(folder / f"{name}.csv", frame)
-    lines = [*_head(folder)]
-    for one in sections(found, read_plan(RunFolder.read(folder)).methods):
+    about = (
+        f"{data.items} items of {data.name} (version {data.version}, {data.fingerprint[:16]}); model "
+        f"{plan.model} ({plan.model_fingerprint}, {plan.network_dtype}); strengths "
+        f"{', '.join(f'{strength:g}' for strength in plan.strengths)}; seeds {', '.join(map(str, plan.seeds))}."
+    )
+    lines = [f"`{run.manifest.command}`", "", about, ""]
+    for one in sections(found, plan.methods):
         lines += [f"## {one.title}", "", *markdown(one.grid)]
         lines += [one.after, ""] if one.after else []
     write_text(folder / "ranking.md", "\n".join(lines) + "\n")
@@ -85,31 +100,3 @@ def _write_csv(path: Path, frame: Table) -> None:
     text = StringIO()
     frame.to_csv(text, index=False, float_format="%.5g", lineterminator="\n")
     write_text(path, text.getvalue())
-
-
-def _compared(comparisons: Sequence[Sequence[Comparison]]) -> Table:
-    """The other's mean minus ours as "MEASURE", ours over the other's as "MEASURE ratio"."""
-    rows = [
-        {"method": one.other, "measure": name, **dataclasses.asdict(estimate)}
-        for by_error in comparisons
-        for one in by_error
-        for name, estimate in ((one.measure, one.difference), (f"{one.measure} ratio", one.ratio))
-    ]
-    return pd.DataFrame(rows)
-
-
-def _head(folder: Path) -> list[str]:
-    run = RunFolder.read(folder)
-    plan = read_plan(run)
-    data = plan.data
-    return [
-        f"`{run.manifest.command}`",
-        "",
-        (
-            f"{data.items} items of {data.name} (version {data.version}, {data.fingerprint[:16]}); model "
-            f"{plan.model} ({plan.model_fingerprint}, {plan.network_dtype}); strengths "
-            f"{', '.join(f'{strength:g}' for strength in plan.strengths)}; seeds "
-            f"{', '.join(map(str, plan.seeds))}."
-        ),
-        "",
-    ]

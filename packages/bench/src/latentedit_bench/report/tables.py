@@ -180,34 +180,21 @@ def cost_grid(rows: Table, records: Mapping[str, UnitRecord], *, marked: str) ->
         memory = max((one.peak_bytes or 0 for one in units), default=0) / 2**20
         failed = float(part["failed"].sum()) if "failed" in part else math.nan
         edited = name not in ANSWERS
-        cells.append(
-            [
-                Cell(text=str(name)),
-                number(float(part.loc[part["strength"] == 1, "evaluations"].mean()) if edited else math.nan, digits=0),
-                number(seconds / edits if edits and edited else math.nan),
-                number(seconds if edited else math.nan, digits=1),
-                number(float(sum(one.seconds for one in units)), digits=1),
-                number(memory if memory else math.nan, digits=0),
-                number(failed if edited else math.nan, digits=0),
-            ]
-        )
+        evaluations = float(part.loc[part["strength"] == 1, "evaluations"].mean())
+        of_edits = [(evaluations, 0), (seconds / edits if edits else math.nan, 3), (seconds, 1), (failed, 0)]
+        *numbers, lost = (number(value if edited else math.nan, digits=digits) for value, digits in of_edits)
+        both = number(float(sum(one.seconds for one in units)), digits=1)
+        cells.append([Cell(text=str(name)), *numbers, both, number(memory or math.nan, digits=0), lost])
     head = ["method", "evaluations an edit", "seconds an image", "seconds editing", "seconds with measuring"]
     return Grid(head=[*head, "peak memory, MiB", "edits that were not finite"], rows=cells, marked=marked)
 
 
 def method_grid(methods: Sequence[MethodSpec], *, marked: str) -> Grid:
     """The settings of each method."""
-    rows = [
-        [
-            *(
-                Cell(text=text)
-                for text in (one.name, one.editor, *("yes" if yes else "no" for yes in (one.tuned, one.local)))
-            ),
-            number(one.gain),
-            Cell(text=_plainly(one.settings)),
-        ]
-        for one in methods
-    ]
+    rows: list[list[Cell]] = []
+    for one in methods:
+        words = (one.name, one.editor, *("yes" if yes else "no" for yes in (one.tuned, one.local)))
+        rows.append([*(Cell(text=text) for text in words), number(one.gain), Cell(text=_plainly(one.settings))])
     return Grid(head=["method", "editor", "tuned", "change kept local", "gain", "settings"], rows=rows, marked=marked)
 
 

@@ -71,8 +71,7 @@ def around_defaults(name: str) -> SearchSpace:
     kind = editor_class(name)
     defaults = kind.from_dict({}).to_dict()
     found = [defaults]
-    for path in _names(defaults):
-        own = _at(defaults, path)
+    for path, own in _flat(defaults).items():
         if isinstance(own, bool) or not isinstance(own, int | float) or path.rpartition(".")[2] == "steps":
             continue
         for factor in (0.75, 1.25):
@@ -83,7 +82,7 @@ def around_defaults(name: str) -> SearchSpace:
             except ConfigError:  # outside its range
                 continue
             found += [changed] if changed not in found else []
-    candidates = tuple(_without_steps(one, in_search=True) for one in found[:_FIRST])
+    candidates = tuple(without_steps(one) for one in found[:_FIRST])
     return SearchSpace(name=name, editor=name, candidates=candidates, local=kind.localizes)
 
 
@@ -128,9 +127,8 @@ def _space(name: str, editor: str, method: Mapping[str, Any], *, local: bool) ->
     return SearchSpace(name=name, editor=editor, candidates=tuple(candidates), budget=budget, local=local)
 
 
-_TABLE: Mapping[str, Any] = yaml.safe_load(
-    resources.files("latentedit_bench.tuning").joinpath("search_spaces.yaml").read_text("utf-8")
-)
+_FILE = resources.files("latentedit_bench.tuning").joinpath("search_spaces.yaml")
+_TABLE: Mapping[str, Any] = yaml.safe_load(_FILE.read_text("utf-8"))
 
 SEARCH_SPACES = tuple(_read(_TABLE))
 """Every method of the benchmark; those with a common editor and candidates are adjacent."""
@@ -148,8 +146,11 @@ def at_budget(space: SearchSpace, settings: Settings, latent: JointLatent) -> Ed
     kind, best = editor_class(space.editor), None
     if not hasattr(kind.from_dict(settings), "steps"):
         return kind.from_dict(settings)
+    search = settings.get("search")
+    free = None if search is None or "steps" in search else search  # otherwise the steps of the editor itself are
     for steps in range(1, MOST_STEPS + 1):
-        editor = kind.from_dict(_with_steps(settings, steps))
+        given = {"steps": steps} if free is None else {"search": {**free, "steps": steps}}
+        editor = kind.from_dict({**settings, **given})
         if editor.evaluations(latent) > space.budget:
             break
         best = editor
@@ -161,26 +162,16 @@ def at_budget(space: SearchSpace, settings: Settings, latent: JointLatent) -> Ed
     return best
 
 
-def without_steps(settings: Settings, space: SearchSpace) -> dict[str, Any]:
-    """Settings of an editor without the steps that follow from the budget; steps that the space fixes stay."""
-    searched = all("steps" not in one.get("search", {"steps": 0}) for one in space.candidates)
-    return _without_steps(settings, in_search=searched)
+def without_steps(settings: Settings, space: SearchSpace | None = None) -> dict[str, Any]:
+    """Settings of an editor without the steps that follow from the budget; steps that the space fixes stay.
 
-
-def _without_steps(settings: Settings, *, in_search: bool) -> dict[str, Any]:
-    """Without the steps of the search if it has some that are free, otherwise without those of the editor."""
+    These are the steps of the search if it has some that are free, otherwise those of the editor.
+    """
+    fixed = space is not None and any("steps" in one.get("search", {"steps": 0}) for one in space.candidates)
     search = settings.get("search")
-    if in_search and isinstance(search, Mapping):
+    if not fixed and isinstance(search, Mapping):
         return {**settings, "search": {name: value for name, value in search.items() if name != "steps"}}
     return {name: value for name, value in settings.items() if name != "steps"}
-
-
-def _with_steps(settings: Settings, steps: int) -> dict[str, Any]:
-    """With steps of the search if they are free, otherwise of the editor."""
-    search = settings.get("search")
-    if search is not None and "steps" not in search:
-        return {**settings, "search": {**search, "steps": steps}}
-    return {**settings, "steps": steps}
 
 
 def edges(best: Settings, tried: Sequence[Settings]) -> dict[str, float]:
@@ -189,9 +180,9 @@ def edges(best: Settings, tried: Sequence[Settings]) -> dict[str, float]:
     Natural limits (`ENDS`) and settings with one value are left out. The next value continues the geometric series of
     the last two, or the arithmetic one if they are not all above 0.
     """
-    found: dict[str, float] = {}
+    found, flat = dict[str, float](), _flat(best)
     for name, values in _ranges(best, tried).items():
-        own, (low, high) = _at(best, name), ENDS.get(name, ENDS.get(name.rpartition(".")[2], (None, None)))
+        own, (low, high) = flat[name], ENDS.get(name, ENDS.get(name.rpartition(".")[2], (None, None)))
         for end, last, before in ((high, values[-1], values[-2]), (low, values[0], values[1])):
             if own == last != end:
                 following = last * last / before if values[0] > 0 else 2 * last - before
@@ -203,16 +194,12 @@ def edges(best: Settings, tried: Sequence[Settings]) -> dict[str, float]:
 
 def neighbors(best: Settings, tried: Sequence[Settings]) -> Iterator[dict[str, Any]]:
     """Settings that differ from the best in one number: beyond its edges, then halfway to the adjacent values."""
-    steps = list(edges(best, tried).items())
+    steps, flat = list(edges(best, tried).items()), _flat(best)
     for name, values in _ranges(best, tried).items():
-        own = _at(best, name)
-        adjacent = [
-            max((v for v in values if v < own), default=None),
-            min((v for v in values if v > own), default=None),
-        ]
-        steps += [
-            (name, _rounded((own + other) / 2, whole=isinstance(own, int))) for other in adjacent if other is not None
-        ]
+        own = flat[name]
+        place = values.index(own)
+        adjacent = values[max(0, place - 1) : place] + values[place + 1 : place + 2]
+        steps += [(name, _rounded((own + other) / 2, whole=isinstance(own, int))) for other in adjacent]
     for name, value in steps:
         changed = _changed(best, name, value)
         if changed not in tried:
@@ -222,27 +209,24 @@ def neighbors(best: Settings, tried: Sequence[Settings]) -> Iterator[dict[str, A
 def _ranges(best: Settings, tried: Sequence[Settings]) -> dict[str, list[float]]:
     """Numbers with several tried values, in rising order; without steps, which follow from the budget."""
     found: dict[str, list[float]] = {}
-    for name in _names(best):
-        values = {value for one in tried if (value := _at(one, name)) is not None}
+    every = [_flat(one) for one in tried]
+    for name, own in _flat(best).items():
+        values = {value for one in every if (value := one.get(name)) is not None}
         numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-        if numbers and len(values) > 1 and _at(best, name) is not None and name.rpartition(".")[2] != "steps":
+        if numbers and len(values) > 1 and own is not None and name.rpartition(".")[2] != "steps":
             found[name] = sorted(values)
     return found
 
 
-def _names(settings: Settings, above: str = "") -> Iterator[str]:
+def _flat(settings: Settings, above: str = "") -> dict[str, Any]:
+    """All settings but lists, by names such as "search.steps"."""
+    found: dict[str, Any] = {}
     for name, value in settings.items():
         if isinstance(value, Mapping):
-            yield from _names(value, f"{above}{name}.")
+            found |= _flat(value, f"{above}{name}.")
         elif not isinstance(value, list | tuple):
-            yield above + name
-
-
-def _at(settings: Settings, name: str) -> Any:
-    value: Any = settings
-    for part in name.split("."):
-        value = value[part]
-    return value
+            found[above + name] = value
+    return found
 
 
 def _changed(settings: Settings, name: str, value: float) -> dict[str, Any]:

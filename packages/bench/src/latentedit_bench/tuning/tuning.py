@@ -11,6 +11,7 @@ and steps follow from the budget. Optuna would replace the twenty lines of halvi
 spaces, the gains or the file that a stopped search continues, and would require tuning all methods again.
 """
 
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -33,7 +34,7 @@ from latentedit.models.model_settings import read_settings, write_settings
 from latentedit.models.registry import bundled_folder
 from latentedit.models.weights import read_model_json
 from latentedit_bench.data.items import Dataset
-from latentedit_bench.data.prepared import Prepared, prepare, same_size
+from latentedit_bench.data.prepared import Prepared, prepare
 from latentedit_bench.ranking.evaluate import Method, RankedEdits, Row, evaluate
 from latentedit_bench.tuning.search_spaces import (
     OURS,
@@ -47,7 +48,6 @@ from latentedit_bench.tuning.search_spaces import (
 )
 from latentedit_keep.base.files import plain, write_text
 
-BATCH = 12
 SEED = 1000  # of tuning; reported runs use other seeds
 SCALES = (0.95, 1.05, 1.15)  # gains; a candidate is scored at the best of them, which costs no evaluation
 GAINS = (0.7, 1.5)  # limits of the line search for the gain, in steps of `_GAIN_STEP`
@@ -65,11 +65,6 @@ class Tried:
     gain: float  # the best of the gains
     moved: float  # mean change (root mean square, white is 1) of the items whose right answer is the image itself
     evaluations: float  # per image
-
-
-def prepare_all(model: Backbone, dataset: Dataset, *, batch: int = BATCH) -> list[Prepared]:
-    """A data set, encoded in batches."""
-    return [prepare(model, items) for items in same_size(dataset.items, batch)]
 
 
 class Trials:
@@ -106,9 +101,7 @@ class Trials:
             ways = [dataclasses.replace(method, local=local, gain=gain) for local, gain in self._ways]
             kept = [evaluate(one, batch, [1.0], seed=self._seed, edits=edits)[0] for one in ways]
             known.append(dict(zip(self._ways, kept, strict=True)))
-        by_gain = {
-            gain: [row for of_batch in known[:count] for row in of_batch[space.local, gain]] for gain in self._gains
-        }
+        by_gain = {gain: [row for some in known[:count] for row in some[space.local, gain]] for gain in self._gains}
         scores = {gain: score_settings(rows) for gain, rows in by_gain.items()}
         gain = min(scores, key=scores.__getitem__)
         rows = by_gain[gain]
@@ -212,7 +205,7 @@ def write_tuning(
         "best": tried[0].settings,
         "edges": sorted(edges(tried[0].settings, [one.settings for one in tried])),
         "tried": [dataclasses.asdict(one) for one in tried],
-        "data": _about(data),
+        "data": data.spec,
         "command": command,
         "latentedit": __version__,
     }
@@ -223,8 +216,8 @@ def already_tuned(path: Path, model: Backbone, dataset: Dataset) -> set[str]:
     """Methods of a file that were tuned on the same model and data; rejects a file of another model."""
     if not path.exists():
         return set()
-    methods, about = _read_tuning(path, model, "Move it away")["methods"], _about(dataset).items()
-    return {name for name, one in methods.items() if one.get("data") and one["data"].items() <= about}
+    methods = _read_tuning(path, model, "Move it away")["methods"].items()
+    return {name for name, one in methods if one.get("data") and one["data"].items() <= dataset.spec.items()}
 
 
 def _read_tuning(path: Path, model: Backbone, remedy: str) -> dict[str, Any]:
@@ -232,11 +225,6 @@ def _read_tuning(path: Path, model: Backbone, remedy: str) -> dict[str, Any]:
     if known.get("fingerprint") != model.fingerprint:
         raise ConfigError(f"{path} has settings of another model, not of {model.name}. {remedy}")
     return known
-
-
-def _about(dataset: Dataset) -> dict[str, Any]:
-    count, fingerprint = len(dataset.items), dataset.fingerprint
-    return {"name": dataset.name, "version": dataset.version, "items": count, "fingerprint": fingerprint}
 
 
 def store_best(name: str, path: Path) -> None:
@@ -254,23 +242,17 @@ def store_best(name: str, path: Path) -> None:
     write_settings(folder, {"editors": editors, "benchmark": known | best})
 
 
-def stored_methods(model: Backbone, data: Dataset, names: Sequence[str] | None = None) -> list[Method]:
-    """The methods whose settings a model's folder has; see `tuned_methods`."""
-    return _methods(model, data, model.defaults.get("benchmark", {}), names, f"the folder of {model.name}")
-
-
-def tuned_methods(path: Path, model: Backbone, data: Dataset, names: Sequence[str] | None = None) -> list[Method]:
-    """The methods of a file of settings, each with its best, and ours as the model stores it.
+def tuned_methods(
+    model: Backbone, data: Dataset, names: Sequence[str] | None = None, *, path: Path | None = None
+) -> list[Method]:
+    """The methods of a file of settings, or of the model's folder, each with its best; ours as the model stores it.
 
     Other editors run with their defaults and as many steps as the budget pays for on the data, with a warning.
     """
-    return _methods(model, data, _read_tuning(path, model, "Tune again")["methods"], names, str(path))
-
-
-def _methods(
-    model: Backbone, data: Dataset, known: Mapping[str, Any], names: Sequence[str] | None, where: str
-) -> list[Method]:
-    found: list[Method] = []
+    known: Mapping[str, Any] = model.defaults.get("benchmark", {})
+    where, found = f"the folder of {model.name}", list[Method]()
+    if path is not None:
+        known, where = _read_tuning(path, model, "Tune again")["methods"], str(path)
     for name in names or [OURS, *known]:
         if name in known:
             one = {key: value for key, value in known[name].items() if key in ("local", "gain")}
@@ -279,19 +261,13 @@ def _methods(
         elif name in EDITORS.points():
             editor = make_editor(name, model)
             if name != OURS:
-                warnings.warn(f"{name} is not tuned: {where} has no settings for it", stacklevel=3)
-                editor = _at_budget_or_default(search_space(name), editor, prepare(model, data.items[:1]))
+                warnings.warn(f"{name} is not tuned: {where} has no settings for it", stacklevel=2)
+                space, latent = search_space(name), prepare(model, data.items[:1]).latent
+                with contextlib.suppress(ConfigError):  # the budget does not pay for one step
+                    editor = at_budget(space, without_steps(editor.to_dict(), space), latent)
             found.append(Method(name=name, editor=editor, local=localizes(editor, model), tuned=name == OURS))
         elif any(name == one.name for one in SEARCH_SPACES):
             raise ConfigError(f"{where} has no settings of {name!r}. Run `latentedit bench tune`")
         else:
             raise RegistryError(f"no method is called {name!r}: {nearest(name, {*known, *EDITORS.names()})}")
     return found
-
-
-def _at_budget_or_default(space: SearchSpace, editor: Editor, batch: Prepared) -> Editor:
-    """With the steps that the budget pays for; unchanged if it does not pay for one."""
-    try:
-        return at_budget(space, without_steps(editor.to_dict(), space), batch.latent)
-    except ConfigError:
-        return editor
