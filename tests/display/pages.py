@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from latentedit.display import Frame, View
+from latentedit.display import View, ViewerFrame
 
 HOSTILE = '</script><img src=x onerror=alert(1)> & "quoted" <!-- <script>'
 
@@ -31,7 +31,7 @@ def view_of(strengths: list[float], *, size: tuple[int, int] = (40, 30), mode: s
     """A view with another change at each strength; strength 0 is the source."""
     source = noise(size, mode)
     box = (size[0] // 4, size[1] // 4, size[0] // 2, size[1] // 2)
-    frames = [Frame(strength=one, image=changed(source, box, 1 + place)) for place, one in enumerate(strengths)]
+    frames = [ViewerFrame(strength=one, image=changed(source, box, 1 + place)) for place, one in enumerate(strengths)]
     return View(source=source, frames=frames, **more)
 
 
