@@ -163,8 +163,8 @@ def test_a_manifest_has_a_target_caption_per_image(
         ("photos", [], "no edit requested"),
         ("photos", ["--prompt", TO, "--batch", 0], "--batch"),
         ("photos", ["--prompt", TO, "--workers", 0], "--workers must be at least 1; got 0"),
-        ("photos", ["--prompt", TO, "-o", "photos"], "would be one folder"),
-        ("photos", ["--prompt", TO, "-o", "photos/a.png"], "is a file, and a folder is written"),
+        ("photos", ["--prompt", TO, "-o", "photos"], "folder of the images"),
+        ("photos", ["--prompt", TO, "-o", "photos/a.png"], "is a file"),
         ("empty", ["--prompt", TO], "contains no images"),
     ],
 )

@@ -115,10 +115,10 @@ def edit_many(
 
     executor = Executor(workers=workers, ray=ray)
     folder = default_folder(source) if output is None else output
-    if user_path(folder, error=OutputError).resolve() == user_path(source).resolve():
-        raise OutputError(f"the run and the images would be one folder, {folder}. Choose another with -o")
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"the output {folder} is a file, and a folder is written. Choose another with -o")
+    same = user_path(folder, error=OutputError).resolve() == user_path(source).resolve()
+    if same or (folder.exists() and not folder.is_dir()):
+        fault = "the folder of the images" if same else "a file"
+        raise OutputError(f"the output {folder} is {fault}, and a folder of its own is written. Choose another with -o")
     jobs = _of_folder(source, request) if source.is_dir() else _of_manifest(source, request)
     from latentedit.batch.edits import IMAGES, KIND, EditWork
     from latentedit.batch.folder import TABLE, RunFolder

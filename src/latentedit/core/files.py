@@ -67,13 +67,15 @@ def unpack_tensors(data: bytes, name: str, *, allowed: Collection[str]) -> tuple
     Anything else is a `FileFormatError`, and nothing is allocated for what the header only claims.
     """
     end = _header_end(data)
-    if len(data) > MAX_BYTES or min(end, len(data)) > MAX_HEADER_BYTES + _PREFIX_BYTES:
-        raise FileFormatError(
-            f"{name} is too large: {len(data)} bytes with a header of {end - _PREFIX_BYTES}, where {MAX_BYTES} and "
+    large = len(data) > MAX_BYTES or min(end, len(data)) > MAX_HEADER_BYTES + _PREFIX_BYTES
+    if large or len(data) < _PREFIX_BYTES or end > len(data):
+        fault = (
+            f"too large: {len(data)} bytes with a header of {end - _PREFIX_BYTES}, where {MAX_BYTES} and "
             f"{MAX_HEADER_BYTES} are the most. Do not use it"
+            if large
+            else "cut short, or no safetensors file. Copy or fetch it again"
         )
-    if len(data) < _PREFIX_BYTES or end > len(data):
-        raise FileFormatError(f"{name} is cut short, or no safetensors file. Copy or fetch it again")
+        raise FileFormatError(f"{name} is {fault}")
     try:
         header = read_object(data[_PREFIX_BYTES:end])
         metadata: object = header.pop(_METADATA, {})

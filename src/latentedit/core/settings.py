@@ -138,8 +138,7 @@ def to_plain(config: Any) -> dict[str, Any]:
 def from_plain(cls: type[Config], values: Mapping[str, Any]) -> Config:
     """The configuration that `to_plain` wrote; missing fields, nested ones too, take their defaults."""
     kinds = {field.name: field.type for field in dataclasses.fields(cast(Any, cls))}
-    if not isinstance(cast(Any, values), Mapping):
-        raise ConfigError(f"the settings of {cls.__name__} must be given by name; got {values!r:.200}")
+    check_value(Mapping[str, Any], **{f"the settings of {cls.__name__}": values})
     for key in values:
         if key not in kinds:
             raise ConfigError(f"{cls.__name__} has no setting {key!r}: {nearest(key, list(kinds))}")
