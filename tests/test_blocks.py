@@ -48,7 +48,9 @@ def filled(blocks: Any, make: Callable[[], Any]) -> Any:
     return pipeline
 
 
-@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize(
+    "host", [pytest.param(host, marks=pytest.mark.nightly if index else ()) for index, host in enumerate(HOSTS)]
+)
 def test_the_edit_equals_that_of_the_stock_pipeline(host: Any, tmp_path: Path) -> None:
     """Bit for bit; to a level after the pipeline and its blocks were saved and loaded."""
     pipeline = filled(instead(host, edit=SemanticEdit, keep=Keep)(), HOSTS[host])

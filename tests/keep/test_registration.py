@@ -99,7 +99,7 @@ def test_an_unmoved_image_has_no_drift() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("quarters", "mirrored"), [(1, False), (3, False), (0, True), (1, True), (2, True), (3, True)])
-@pytest.mark.parametrize("width", [SIDE, 240])
+@pytest.mark.parametrize("width", [SIDE, pytest.param(240, marks=pytest.mark.nightly)])
 def test_turned_and_mirrored_images_are_reported_and_turned_back(quarters: int, mirrored: bool, width: int) -> None:
     original = scene(width=width)
     edited = with_object(original)

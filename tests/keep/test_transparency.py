@@ -168,7 +168,7 @@ def drawn_original(kind: str, seed: int) -> np.ndarray:
     return image
 
 
-@settings(max_examples=500 if settings.default.max_examples > 25 else 25)
+@settings(max_examples=500 if settings.default.max_examples > 25 else 12)
 @given(data=st.data())
 def test_any_painted_or_erased_shape_is_found_and_kept(data: Any) -> None:
     seed, side = data.draw(st.integers(0, 10_000), "seed"), data.draw(st.integers(20, 44), "side")

@@ -147,7 +147,7 @@ def test_rows_of_images_lose_all_but_the_last_square() -> None:
         last_square(torch.zeros(1, 3, 14, 17))
     with pytest.raises(ShapeError):
         scores(torch.zeros(1, 3, 5, 5), torch.zeros(1, 3, 5, 5), mask[:1, :, :5, :5], mode="legacy")
-    edited, source, mask = (one.repeat(1, 1, 35, 35)[..., :512, :512] for one in (edited, source, mask))
+    edited, source, mask = (one[:1].repeat(1, 1, 35, 35)[..., :512, :512] for one in (edited, source, mask))
     row = torch.cat([torch.zeros_like(edited), edited], dim=3)
     cut, whole = (scores(one, source, mask, mode="legacy") for one in (row, edited))
     assert {name: values.tolist() for name, values in cut.items()} == {n: v.tolist() for n, v in whole.items()}

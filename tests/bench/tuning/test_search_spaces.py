@@ -64,7 +64,12 @@ def test_every_method_has_the_same_number_of_tries_and_text_editors_have_a_local
 
 @pytest.mark.parametrize("model", ["portraits", pytest.param("portraits-unet", marks=pytest.mark.nightly)])
 @pytest.mark.parametrize(
-    "one", [one for one in SEARCH_SPACES if not one.name.endswith(", local")], ids=lambda one: one.name
+    "one",
+    [
+        pytest.param(one, marks=pytest.mark.nightly if one.name.startswith("eim ") else (), id=one.name)
+        for one in SEARCH_SPACES
+        if not one.name.endswith(", local")
+    ],
 )
 def test_every_candidate_takes_what_its_budget_pays_for(one: SearchSpace, model: str) -> None:
     """A step may cost so much that more than half is left; below a low level, few of 60 steps remain."""
