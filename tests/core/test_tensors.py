@@ -107,8 +107,8 @@ HOSTILE = [
     (one("F32", [2**40], 2**42, bytes(8)), "me"),
     (one("F32", [0, 2**27, 2**27, 2**27, 2**27], 0), "me"),
     (built(TWO, bytes(12)), "me"),
-    (one("F32", [2], 8, struct.pack("<2f", 0, np.nan)), "'z'.*float32"),
-    (one("BF16", [1], 2, b"\xc0\x7f"), "'z'.*bfloat16"),
+    (one("F32", [2], 8, struct.pack("<2f", 0, np.nan)), "'z'.*finite"),
+    (one("BF16", [1], 2, b"\xc0\x7f"), "'z'.*finite"),
 ]
 
 
