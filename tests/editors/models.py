@@ -9,7 +9,7 @@ from latentedit.latents.joint import JointLatent
 Model = TypeVar("Model")
 
 
-def varied(model: Model, **members: Any) -> Model:
+def with_members(model: Model, **members: Any) -> Model:
     """A copy of a model, of a class of its own, in which these members are others."""
     twin: Any = object.__new__(type(type(model).__name__, (type(model),), members))
     twin.__dict__.update(vars(model))  # copies of a backbone are itself
@@ -22,4 +22,4 @@ def on_shifted_grid(latent: JointLatent, shift: float) -> JointLatent:
     def grid(model: Any, steps: int, *, height_px: int = 0, width_px: int = 0) -> LevelGrid:
         return shifted_grid(steps, shift)
 
-    return dataclasses.replace(latent, backbone=varied(latent.backbone, grid=grid))
+    return dataclasses.replace(latent, backbone=with_members(latent.backbone, grid=grid))

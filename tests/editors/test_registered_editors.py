@@ -26,7 +26,7 @@ from latentedit.testing.contracts.editor import EditorContract
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.miniature import sd3_pipeline
 from latentedit.testing.tolerances import relative_error
-from tests.directions.mixtures import mixture_latent, weight_as_input
+from tests.directions.mixtures import guidance_distilled, mixture_latent
 from tests.editors.baselines.test_laws import CONTRACTS
 from tests.editors.few_steps import few_steps
 from tests.miniatures.flow import flux
@@ -92,7 +92,7 @@ def test_laws_1_3_and_4_on_a_network(name: str, latent: JointLatent) -> None:
 def test_ways_back_retrace_the_inversion_for_any_weight_a_network_was_published_with(name: str) -> None:
     """The inversion goes up with a weight of 1, and so must what its velocities are taken from."""
     mixture = example_mixture(dimension=8, latent=(2, 2, 2))
-    latent = dataclasses.replace(mixture_latent(mixture), backbone=weight_as_input(mixture))
+    latent = dataclasses.replace(mixture_latent(mixture), backbone=guidance_distilled(mixture))
     editor = editor_class(name).from_dict({"steps": 4, **({"reference": "source"} if name == "sega" else {})})
     assert editor.keeps_equal_texts
     assert torch.equal(editor.edit(latent, latent.condition, [1.0])[0].z, latent.z)
@@ -106,14 +106,14 @@ def test_a_network_distilled_to_take_its_weight_is_edited_as_its_teacher(name: s
     """Velocities without a weight in the settings are those at weight 1, not at the one of the makers."""
     teacher = example_mixture(dimension=8, latent=(2, 2, 2))
     latent, editor = mixture_latent(teacher), few_steps(name)
-    student = dataclasses.replace(latent, backbone=weight_as_input(teacher))
+    student = dataclasses.replace(latent, backbone=guidance_distilled(teacher))
     expected, found = (editor.edit(each, teacher.embed(["c"]), [0.7])[0].z for each in (latent, student))
     assert relative_error(found, expected) < 1e-9
 
 
 def test_a_guided_search_has_one_branch_where_the_weight_is_an_input() -> None:
     mixture = example_mixture(dimension=8, latent=(2, 2, 2))
-    latent = dataclasses.replace(mixture_latent(mixture, 1), backbone=weight_as_input(mixture))
+    latent = dataclasses.replace(mixture_latent(mixture, 1), backbone=guidance_distilled(mixture))
     editor = EIM(search=HSDS(steps=2, guidance=2.0))
     with latent.backbone.count() as cost:
         editor.edit(latent, mixture.embed(["c"]), [1.0])

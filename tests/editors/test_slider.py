@@ -23,7 +23,7 @@ from latentedit.models.base import Backbone
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
 from tests.directions.mixtures import LinearTextBackbone, levels_of, mixture_latent
-from tests.editors.models import varied
+from tests.editors.models import with_members
 
 pytestmark = pytest.mark.slow
 
@@ -375,7 +375,7 @@ def test_refuses_other_models_arms_and_batches(latent: JointLatent, direction: D
 
 @pytest.mark.parametrize(("arm", "strength"), [("text", 1.0), ("joint", -1.0)])
 def test_a_damaged_network_is_named(latent: JointLatent, direction: Direction, arm: str, strength: float) -> None:
-    broken = varied(latent.backbone, _velocity=lambda _, z, s, condition: torch.full_like(z, torch.nan))
+    broken = with_members(latent.backbone, _velocity=lambda _, z, s, condition: torch.full_like(z, torch.nan))
     latent = dataclasses.replace(latent, backbone=broken)
     with pytest.raises(ModelError):
         slider_of(latent, direction, arm).edit([strength])

@@ -19,7 +19,7 @@ from latentedit.latents.joint import JointLatent
 from latentedit.models.codec import pack, unpack
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error
-from tests.directions.mixtures import levels_of, mixture_latent, weight_as_input
+from tests.directions.mixtures import guidance_distilled, levels_of, mixture_latent
 from tests.editors.baselines.cases import vp_model
 from tests.editors.models import on_shifted_grid
 from tests.miniatures.flow import flux
@@ -135,7 +135,7 @@ def test_the_way_up_of_rf_inversion_has_a_weight_where_networks_take_it() -> Non
         requested.append(condition.guidance)
         return mixture.velocity(z, s, dataclasses.replace(condition, guidance=None))
 
-    student = weight_as_input(mixture)
+    student = guidance_distilled(mixture)
     object.__setattr__(student, "velocity", velocity)
     editor = RFInversion(steps=2, guidance=3.5, up_guidance=0.0)
     editor.edit(dataclasses.replace(latent, backbone=student), mixture.embed(["c"]), [1.0])

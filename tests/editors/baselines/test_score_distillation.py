@@ -15,7 +15,7 @@ from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example
 from latentedit.testing.tolerances import relative_error
 from tests.directions.mixtures import clean_at, levels_of, mixture_latent
 from tests.editors.baselines.cases import vp_model
-from tests.editors.models import varied
+from tests.editors.models import with_members
 
 
 def test_t9_it_is_the_residual_of_rectified_flow_times_one_minus_s(latent: JointLatent) -> None:
@@ -107,7 +107,7 @@ def test_chordedits_levels_are_cut_to_what_the_model_knows() -> None:
         seen.append(float(s[0]))
         return type(plain).velocity(model, z, s, condition)
 
-    model = varied(plain, velocity=velocity)
+    model = with_members(plain, velocity=velocity)
     known, latent = model.capabilities, mixture_latent(model)
     ChordEdit(levels=(1.0, 0.0), steps=2, gap=0.1).edit(latent, model.embed(["c"]), [1.0])
     assert seen[::2] == [known.s_max, known.s_max - 0.1, known.s_min, known.s_min]

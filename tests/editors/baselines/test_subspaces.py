@@ -21,7 +21,7 @@ from latentedit.latents.joint import JointLatent
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error
 from tests.core.linalg.dense import DenseBlock, with_spectrum
-from tests.directions.mixtures import levels_of, mixture_latent, times
+from tests.directions.mixtures import batch_matvec, levels_of, mixture_latent
 from tests.directions.networks import NetworkBackbone, network_latent
 from tests.editors.baselines.cases import edit_of
 
@@ -133,11 +133,11 @@ def test_is_the_null_space_projection_of_the_masked_change(latent: JointLatent, 
     assert bool((~mask).any(1).all())
     there, here = (backbone.at(top, at, text) for text in (target, latent.condition))
     wanted = mask * (there.clean - here.clean)
-    v = times(denoisers(backbone, top, s, target).mT, wanted)
+    v = batch_matvec(denoisers(backbone, top, s, target).mT, wanted)
     if rank:
         rest = ~mask[:, :, None] * denoisers(backbone, top, s, latent.condition)
         leading = torch.linalg.svd(rest)[2][:, :rank]
-        v = v - times(leading.mT @ leading, v)
+        v = v - batch_matvec(leading.mT @ leading, v)
     offset = strength * 1.5 * 0.35 * v * (wanted.norm(dim=1) / v.norm(dim=1))[:, None]
     expected = retrace(latent, trace, latent.condition, offset=offset)
     editor = LOCO(level=s, steps=6, scale=1.5, rank=rank, mask_level=0.4, maps=2, ratio=2.0)
