@@ -164,7 +164,7 @@ def test_other_batch_sizes_and_models_are_rejected(model: Backbone) -> None:
         # several at once
         ("a dog, a smile, a hat", "a cat, a smile, a hat", "a cat, a frown, a cap", "a dog, a frown, a cap"),
         ("a dog with fur", "a cat with fur", "a cat with fur, a hat, a cap", "a dog with fur, a hat, a cap"),
-        # the source itself, whatever its words
+        # the source caption itself
         ("anything", "anything", "something else", "something else"),
         # nothing to remove, nothing to add
         ("a dog with fur", "a cat with a smile, fur", "a cat with fur", None),

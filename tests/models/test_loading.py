@@ -113,11 +113,11 @@ def test_local_folders_load_offline_and_print_nothing(
 ) -> None:
     """Pickles that no part reads are ignored."""
 
-    def refuse(*_: Any, **__: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         pytest.fail("a local folder opened a connection")
 
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", fail)
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
     (folder / "vae/extra.pt").write_bytes(b"")
     (folder / "transformer/diffusion_pytorch_model.bin").write_bytes(b"")
     assert load(folder, device="cpu").fingerprint == without_t5.fingerprint

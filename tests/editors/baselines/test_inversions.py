@@ -164,7 +164,7 @@ LEVELS = (0.0, 0.2, 0.4, 0.6, 0.8)
 @pytest.mark.parametrize("eta", [0.3, 0.8, 1.0])
 @pytest.mark.parametrize("strength", [1.0, -0.6])
 def test_dnaedit_matches_the_published_method(latent: JointLatent, eta: float, strength: float) -> None:
-    """Noise and latent are corrected on the way up, and the correction is undone at the evaluations of the return."""
+    """The inversion corrects noise and latent; the return undoes the correction where it evaluates the network."""
     z, e, v = latent.z, draw((6,), seed=2, purpose="dnaedit").to(latent.z), latent.backbone.velocity
     text = (1 - strength) * latent.condition + strength * latent.backbone.embed(["c"]).expand(3)
     corrections: list[Tensor] = []
