@@ -30,15 +30,15 @@ def mixture_latent(backbone: WordMixtureBackbone, count: int = 3, *, condition: 
 
 
 def word_mixture(*words: str) -> GaussianMixtureBackbone:
-    """A mixture in which every word has a vector of its own."""
-    plain = example_mixture()
+    """A mixture in which every word has its own random vector."""
+    mixture = example_mixture().mixture
     vectors = torch.randn(len(words), 3, generator=stream(0, "words"), dtype=torch.float32).double()
     return GaussianMixtureBackbone(
-        means=plain.mixture.means, covariances=plain.mixture.covariances, words=dict(zip(words, vectors, strict=True))
+        means=mixture.means, covariances=mixture.covariances, words=dict(zip(words, vectors, strict=True))
     )
 
 
-def weight_as_input(mixture: GaussianMixtureBackbone, *, published: float = 3.5) -> CallableBackbone:
+def guidance_distilled(mixture: GaussianMixtureBackbone, *, published: float = 3.5) -> CallableBackbone:
     """A guidance-distilled mixture: the guidance weight is an input, 3.5 by default."""
 
     def velocity(z: Tensor, s: Tensor, condition: Condition) -> Tensor:
@@ -60,7 +60,7 @@ def levels_of(z: Tensor, level: float) -> Tensor:
 
 
 def noise_of(latent: JointLatent, *, seed: int, index: int, noises: int = 1) -> Tensor:
-    """What `identify` draws: ``[noises, *latent]``."""
+    """The noise that `identify` draws, ``[noises, *latent]``."""
     return draw((noises, *latent.z.shape[1:]), seed=seed, purpose="hsds", index=index).to(latent.z.dtype)
 
 
@@ -74,7 +74,7 @@ def scaled_hessian(backbone: WordMixtureBackbone, z: Tensor, s: float, condition
     return -(s**2) * backbone.at(z, levels_of(z, s), condition).hessian
 
 
-def times(matrices: Tensor, vectors: Tensor) -> Tensor:
+def batch_matvec(matrices: Tensor, vectors: Tensor) -> Tensor:
     """``A u`` of each element, for latents of any shape."""
     return torch.einsum("bij,bj->bi", matrices, vectors.flatten(1)).reshape(vectors.shape)
 
@@ -93,7 +93,7 @@ def two_modes(distance: float = 3.0) -> GaussianMixtureBackbone:
 
 
 def between_modes(backbone: GaussianMixtureBackbone, *, offset: float = 0.0) -> JointLatent:
-    """One latent half way between the modes, moved by ``offset`` along every axis, and one nearer to the first mode."""
+    """One latent halfway between the modes, moved by ``offset`` along every axis, and one nearer to the first mode."""
     z = torch.full((2, 4), offset, dtype=backbone.dtype)
     z[1, 0] = -0.6
     return JointLatent(backbone=backbone, z=z, condition=backbone.embed(["", ""]), captions=("", ""))
@@ -123,4 +123,4 @@ class LinearTextBackbone(WordMixtureBackbone):
         level = s[:, None, None]
         covariance = self.mixture.covariances[0]
         white = torch.linalg.solve((1 - level) ** 2 * covariance + level**2 * eye, z - (1 - s[:, None]) * mean)
-        return times(level * eye - (1 - level) * covariance, white) - mean
+        return batch_matvec(level * eye - (1 - level) * covariance, white) - mean

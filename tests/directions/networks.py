@@ -1,4 +1,4 @@
-"""A small network with a feature inside, for the tests of what reads and shifts features."""
+"""A small network with one named feature, for tests that read and shift features."""
 
 from collections.abc import Mapping, Sequence
 from typing import final
@@ -17,10 +17,10 @@ from latentedit.models.sites import Site
 class Layers(nn.Module):
     """``v = C tanh(A z + B c + s) + z / 2`` in float64; ``mid`` is the tanh."""
 
-    def __init__(self, numbers: int, hidden: int) -> None:
+    def __init__(self, size: int, hidden: int) -> None:
         super().__init__()
         generator = stream(3, "tests")
-        weights = [torch.randn(hidden, numbers, generator=generator).double() / numbers**0.5 for _ in range(3)]
+        weights = [torch.randn(hidden, size, generator=generator).double() / size**0.5 for _ in range(3)]
         self.latent, self.text, self.out = (nn.Parameter(weight, requires_grad=False) for weight in weights)
         self.mid = nn.Tanh()
 
@@ -31,7 +31,7 @@ class Layers(nn.Module):
 
 @final
 class NetworkBackbone(Backbone):
-    """Latents of 2 x 3 numbers, a feature "mid" of ``hidden`` numbers; a text is its first letters' places."""
+    """Latents of shape [2, 3] and a feature "mid" of size ``hidden``; a text is the codes of its first six letters."""
 
     def __init__(self, *, hidden: int = 9, s_min: float = 0.0, s_max: float = 1.0) -> None:
         super().__init__(
@@ -58,8 +58,8 @@ class NetworkBackbone(Backbone):
     def embed(self, texts: Sequence[str]) -> Condition:
         tokens = torch.zeros(len(texts), 1, 6, dtype=torch.float64)
         for row, text in enumerate(texts):
-            for place, letter in enumerate(text[:6]):
-                tokens[row, 0, place] = ord(letter) / 128
+            for position, letter in enumerate(text[:6]):
+                tokens[row, 0, position] = ord(letter) / 128
         return Condition(tokens=tokens, pooled=torch.zeros(len(texts), 0, dtype=torch.float64))
 
     def encode(self, pixels: Tensor) -> Tensor:
@@ -76,13 +76,13 @@ class NetworkBackbone(Backbone):
 
 
 def network_image(backbone: NetworkBackbone, seed: int) -> JointLatent:
-    """A random clean latent under no text."""
+    """A random clean latent with an empty caption."""
     z = torch.randn(1, 2, 3, generator=stream(seed, "tests")).double()
     return JointLatent(backbone=backbone, z=z, condition=backbone.embed([""]), captions=("",))
 
 
 def network_latent(backbone: NetworkBackbone, count: int = 2) -> JointLatent:
-    """Random clean latents, each under a text of its own."""
+    """Random clean latents, each with its own caption."""
     captions = tuple("abcd"[index:] for index in range(count))
     z = torch.randn(count, 2, 3, generator=stream(8, "tests")).double()
     return JointLatent(backbone=backbone, z=z, condition=backbone.embed(captions), captions=captions)

@@ -1,4 +1,4 @@
-"""Several directions as one, against closed forms and NumPy: what each keeps of its own, and what is refused."""
+"""Composition of several directions, against closed forms and NumPy."""
 
 import dataclasses
 from typing import Any
@@ -21,7 +21,7 @@ STRENGTHS = st.sampled_from([-2.0, -0.5, 0.0, 0.25, 1.0, 3.0])
 
 
 def direction(*rows: Any, index: int = 0, **fields: Any) -> Direction:
-    """One displacement an image; its text, one number a direction, says which direction it is."""
+    """One displacement for each row; its text is the unit vector ``index``, which identifies the direction."""
     z = torch.as_tensor(np.array(rows), dtype=torch.float64)
     text = torch.zeros(len(z), 1, 5, dtype=torch.float64)
     text[..., index] = 1.0
@@ -37,13 +37,13 @@ def direction(*rows: Any, index: int = 0, **fields: Any) -> Direction:
     return Direction(**(given | fields))
 
 
-def together(rows: NDArray[np.float64]) -> list[Direction]:
-    """``[k, b, d]`` as k directions."""
+def to_directions(rows: NDArray[np.float64]) -> list[Direction]:
+    """k directions from ``[k, b, d]``."""
     return [direction(*row, index=index) for index, row in enumerate(rows)]
 
 
 def random_rows(count: int, batch: int, size: int, seed: int) -> NDArray[np.float64]:
-    """Directions of different lengths that have something in common, ``[k, b, d]``, and are independent."""
+    """Linearly independent directions of different lengths with a common part, ``[k, b, d]``."""
     generator = np.random.default_rng(seed)
     rows = generator.normal(size=(count, batch, size)) + 0.6 * generator.normal(size=(batch, size))
     rows *= generator.uniform(0.1, 10, size=(count, 1, 1))
@@ -59,10 +59,10 @@ def cosines(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     return unit @ unit.T
 
 
-def composed(rows: NDArray[np.float64], strengths: list[float], combine: Combine) -> NDArray[np.float64]:
-    """What the module says, for one image, from NumPy's own factorizations.
+def composed_by_numpy(rows: NDArray[np.float64], strengths: list[float], combine: Combine) -> NDArray[np.float64]:
+    """The composition for one image, by NumPy's factorizations.
 
-    The dual directions' sum is the one vector in the span of all that has ``s_j |d_j|^2`` in common with each d_j.
+    The sum of dual directions is the vector in their span whose inner product with each d_j is ``s_j |d_j|^2``.
     """
     if combine == "sum":
         return np.asarray(strengths) @ rows
@@ -73,22 +73,22 @@ def composed(rows: NDArray[np.float64], strengths: list[float], combine: Combine
 
 
 @given(st.data(), st.integers(1, 4), st.integers(1, 3), st.sampled_from(COMBINES), SEEDS)
-def test_against_numpy(data: st.DataObject, count: int, batch: int, combine: Combine, seed: int) -> None:
+def test_compose_matches_numpy(data: st.DataObject, count: int, batch: int, combine: Combine, seed: int) -> None:
     rows = random_rows(count, batch, 8, seed)
     strengths = data.draw(st.lists(STRENGTHS, min_size=count, max_size=count))
-    whole = compose(together(rows), strengths, combine)
+    result = compose(to_directions(rows), strengths, combine)
     for index in range(batch):
-        expected = composed(rows[:, index], strengths, combine)
-        assert np.allclose(whole.z[index], expected, rtol=1e-9, atol=1e-9)
-    numbers = whole.condition.tokens[:, 0, :count].numpy()  # each text is its own unit vector: it shows the numbers
-    assert np.allclose(np.einsum("bk,kbd->bd", numbers, rows), whole.z, rtol=1e-9, atol=1e-9)
-    assert np.array_equal(whole.condition.pooled, -2 * whole.condition.tokens[:, 0])
+        expected = composed_by_numpy(rows[:, index], strengths, combine)
+        assert np.allclose(result.z[index], expected, rtol=1e-9, atol=1e-9)
+    coefficients = result.condition.tokens[:, 0, :count].numpy()  # texts are unit vectors, so tokens are coefficients
+    assert np.allclose(np.einsum("bk,kbd->bd", coefficients, rows), result.z, rtol=1e-9, atol=1e-9)
+    assert np.array_equal(result.condition.pooled, -2 * result.condition.tokens[:, 0])
 
 
 @given(st.integers(1, 4), st.integers(1, 3), SEEDS)
-def test_cross_talk_against_numpy(count: int, batch: int, seed: int) -> None:
+def test_cross_talk_matches_numpy(count: int, batch: int, seed: int) -> None:
     rows = random_rows(count, batch, 6, seed)
-    talk = cross_talk(together(rows)).numpy()
+    talk = cross_talk(to_directions(rows)).numpy()
     assert talk.shape == (batch, count, count)
     for index in range(batch):
         for i in range(count):
@@ -99,48 +99,48 @@ def test_cross_talk_against_numpy(count: int, batch: int, seed: int) -> None:
 
 
 @pytest.mark.parametrize("combine", COMBINES)
-@pytest.mark.parametrize("one", [0, 1])
-def test_one_for_all_goes_with_one_an_image(combine: Combine, one: int) -> None:
+@pytest.mark.parametrize("shared_index", [0, 1])
+def test_a_shared_direction_combines_with_one_direction_per_image(combine: Combine, shared_index: int) -> None:
     rows = np.random.default_rng(3).normal(size=(2, 3, 6))
-    parts = together(rows)
-    parts[one] = direction(rows[one, 0], index=one)
-    whole = compose(parts, [1.0, -0.5], combine)
+    parts = to_directions(rows)
+    parts[shared_index] = direction(rows[shared_index, 0], index=shared_index)
+    result = compose(parts, [1.0, -0.5], combine)
     talk = cross_talk(parts)
-    assert len(whole) == len(whole.condition) == len(talk) == 3
-    shared = [dataclasses.replace(part, condition=part.condition[:1]) for part in parts]
-    assert torch.equal(compose(shared, [1.0, -0.5], combine).condition.tokens, whole.condition.tokens)
+    assert len(result) == len(result.condition) == len(talk) == 3
+    one_text = [dataclasses.replace(part, condition=part.condition[:1]) for part in parts]
+    assert torch.equal(compose(one_text, [1.0, -0.5], combine).condition.tokens, result.condition.tokens)
     for index in range(3):
         alone = compose([part.row(index) for part in parts], [1.0, -0.5], combine)
-        assert torch.allclose(whole.z[index], alone.z[0], rtol=1e-12)
-        assert torch.allclose(whole.condition.tokens[index], alone.condition.tokens[0], rtol=1e-12)
+        assert torch.allclose(result.z[index], alone.z[0], rtol=1e-12)
+        assert torch.allclose(result.condition.tokens[index], alone.condition.tokens[0], rtol=1e-12)
         assert torch.allclose(talk[index], cross_talk([part.row(index) for part in parts])[0], rtol=1e-12)
 
 
-def test_shapes_and_what_is_known_of_the_parts_are_kept() -> None:
+def test_shapes_and_metadata_of_the_parts_are_kept() -> None:
     rows = np.random.default_rng(5).normal(size=(2, 3, 24)).astype(np.float32)
-    flat = compose(together(rows), [1.0, 2.0], "inverse")
-    parts = [dataclasses.replace(p, z=p.z.to(torch.float32).reshape(3, 2, 3, 4)) for p in together(rows)]
+    flat = compose(to_directions(rows), [1.0, 2.0], "inverse")
+    parts = [dataclasses.replace(p, z=p.z.to(torch.float32).reshape(3, 2, 3, 4)) for p in to_directions(rows)]
     shaped = compose(parts, [1.0, 2.0], "inverse").z
     assert (shaped.shape, shaped.dtype) == ((3, 2, 3, 4), torch.float32)
     assert torch.allclose(shaped.flatten(1), flat.z.to(torch.float32), rtol=1e-5, atol=1e-6)
     a = direction([1.0, 0.0], level=0.4, images=("p", "q"), notes=("a note", "another"))
     b = direction([0.0, 1.0], index=1, level=0.9, images=("q", "r"), notes=("another",))
-    whole = compose([a, b], (1.0, -0.5), "projection")
-    assert (whole.level, whole.method, whole.model_name, whole.model_fingerprint) == (0.9, "composition", "m", "f")
-    known = {"combine": "projection", "parts": [a.fingerprint, b.fingerprint], "strengths": [1.0, -0.5]}
-    assert whole.settings == known
-    assert whole.images == ("p", "q", "r")
-    assert whole.notes == ("a note", "another")
-    assert whole.source_captions == whole.target_captions == ()
+    result = compose([a, b], (1.0, -0.5), "projection")
+    assert (result.level, result.method, result.model_name, result.model_fingerprint) == (0.9, "composition", "m", "f")
+    expected = {"combine": "projection", "parts": [a.fingerprint, b.fingerprint], "strengths": [1.0, -0.5]}
+    assert result.settings == expected
+    assert result.images == ("p", "q", "r")
+    assert result.notes == ("a note", "another")
+    assert result.source_captions == result.target_captions == ()
 
 
-def at_angle(cosine: float) -> list[Direction]:
-    """Two directions, the second three times as long."""
+def directions_at_angle(cosine: float) -> list[Direction]:
+    """Two directions with this cosine, the second three times as long."""
     return [direction([1.0, 0.0]), direction([3 * cosine, 3 * (1 - cosine**2) ** 0.5], index=1)]
 
 
 @pytest.mark.parametrize(
-    ("cosine", "strengths", "refused"),
+    ("cosine", "strengths", "rejected"),
     [
         (-0.91, [1.0, 1.0], True),
         (-0.91, [-0.1, -4.0], True),
@@ -152,25 +152,25 @@ def at_angle(cosine: float) -> list[Direction]:
         (0.89, [2.0, -1.0], False),
     ],
 )
-def test_what_contradicts_each_other_is_refused(cosine: float, strengths: list[float], refused: bool) -> None:
-    pair = [direction([0.0, 0.0, 1.0]), *(direction([*d.z[0].tolist(), 0.0]) for d in at_angle(cosine))]
-    if not refused:
+def test_opposed_directions_are_rejected(cosine: float, strengths: list[float], rejected: bool) -> None:
+    pair = [direction([0.0, 0.0, 1.0]), *(direction([*d.z[0].tolist(), 0.0]) for d in directions_at_angle(cosine))]
+    if not rejected:
         assert compose(pair, [1.0, *strengths]).length.all()
         return
     with pytest.raises(ConfigError, match=r"-0\.91"):
         compose(pair, [1.0, *strengths])
 
 
-@pytest.mark.parametrize(("cosine", "refused"), [(0.985, True), (0.975, False), (-0.985, True), (-0.975, False)])
+@pytest.mark.parametrize(("cosine", "rejected"), [(0.985, True), (0.975, False), (-0.985, True), (-0.975, False)])
 @pytest.mark.parametrize("combine", ["inverse", "projection"])
-def test_what_states_the_same_can_only_be_added(combine: Combine, cosine: float, refused: bool) -> None:
-    pair, strengths = at_angle(cosine), [1.0, 1.0 if cosine > 0 else -1.0]
+def test_nearly_parallel_directions_can_only_be_summed(combine: Combine, cosine: float, rejected: bool) -> None:
+    pair, strengths = directions_at_angle(cosine), [1.0, 1.0 if cosine > 0 else -1.0]
     assert compose(pair, strengths).length.all()
-    angles = [at_angle(-strengths[1] * cosine) for cosine in (0.1, 0.95, -0.5)]
+    angles = [directions_at_angle(-strengths[1] * cosine) for cosine in (0.1, 0.95, -0.5)]
     batch = [direction(*(angle[index].z[0].tolist() for angle in angles), index=index) for index in range(2)]
-    with pytest.raises(ConfigError, match=r"-0\.95"):  # of the image that contradicts
+    with pytest.raises(ConfigError, match=r"-0\.95"):  # the image whose directions are opposed
         compose(batch, strengths)
-    if not refused:
+    if not rejected:
         assert compose(pair, strengths, combine).length.all()
         return
     with pytest.raises(ConfigError):
@@ -179,15 +179,15 @@ def test_what_states_the_same_can_only_be_added(combine: Combine, cosine: float,
 
 @pytest.mark.parametrize("combine", ["inverse", "projection"])
 @pytest.mark.parametrize("excess", [0.0, 0.05])
-def test_what_others_state_together_can_only_be_added(combine: Combine, excess: float) -> None:
-    """The third is the sum of the first two, but for what is too little to stand on, though no two are alike."""
+def test_dependent_directions_can_only_be_summed(combine: Combine, excess: float) -> None:
+    """The third is the sum of the first two but for a small excess, although no two are nearly parallel."""
     rows = np.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [1, 1, excess, 0], [0, 0, 0, 1]])[:, None]
-    assert compose(together(rows), [1.0] * 4).z.tolist() == [[2, 2, excess, 1]]
+    assert compose(to_directions(rows), [1.0] * 4).z.tolist() == [[2, 2, excess, 1]]
     for order in ([0, 1, 2, 3], [2, 0, 1]):
         with pytest.raises(ConfigError):
-            compose(together(rows[order]), [1.0] * len(order), combine)
+            compose(to_directions(rows[order]), [1.0] * len(order), combine)
     with pytest.raises(ConfigError):
-        compose(together(rows[[0, 3, 1, 2]]), [1.0] * 4, combine)
+        compose(to_directions(rows[[0, 3, 1, 2]]), [1.0] * 4, combine)
 
 
 FLAT, ZERO, THREE = direction([1.0, 0.0]), direction([0.0, 0.0]), direction(*[[1.0, 0.0]] * 3)
@@ -202,14 +202,14 @@ FLAT, ZERO, THREE = direction([1.0, 0.0]), direction([0.0, 0.0]), direction(*[[1
         ([THREE, FLAT, direction(*[[1.0, 0.0]] * 2)], ShapeError),
     ],
 )
-def test_directions_that_cannot_be_put_together_are_refused(parts: list[Direction], error: type[Exception]) -> None:
+def test_incompatible_directions_are_rejected(parts: list[Direction], error: type[Exception]) -> None:
     with pytest.raises(error):
         compose(parts, [1.0] * len(parts))
     with pytest.raises(error):
         cross_talk(parts)
 
 
-def test_models_strengths_and_mixings_are_checked() -> None:
+def test_models_strengths_and_combine_are_validated() -> None:
     other = direction([0.0, 1.0], model_name="n", model_fingerprint="g")
     with pytest.raises(ConfigError):
         compose([FLAT, other], [1.0, 1.0])
@@ -230,7 +230,7 @@ def test_models_strengths_and_mixings_are_checked() -> None:
         ((), ("a man",), "direction 2"),
     ],
 )
-def test_directions_are_named_by_what_they_say(source: tuple[str, ...], target: tuple[str, ...], name: str) -> None:
+def test_directions_are_named_by_their_captions(source: tuple[str, ...], target: tuple[str, ...], name: str) -> None:
     text = direction([0.0, 1.0], source_captions=source, target_captions=target)
     assert named([direction([1.0, 0.0]), text]) == ["direction 1", name]
     assert named([]) == []

@@ -12,11 +12,11 @@ from latentedit.latents.captions.change import Change
 from tests.directions.test_direction import PNG, example
 
 
-def row(label: str, **changes: Any) -> str:
+def described(label: str, **changes: Any) -> str:
     return dict(describe(example(**changes)))[label]
 
 
-def test_sizes_and_what_is_not_known() -> None:
+def test_sizes_are_described_and_unknown_fields_are_omitted() -> None:
     bare = Direction(
         z=torch.zeros(2, 16, 8, 8),
         condition=Condition(tokens=torch.zeros(1, 64, 256), pooled=torch.zeros(1, 128)),
@@ -33,15 +33,15 @@ def test_sizes_and_what_is_not_known() -> None:
     assert set(dict(describe(example()))) - set(rows) == {"settings", "preview", "note"}
 
 
-def test_settings_can_be_printed_and_requested_again() -> None:
-    report = row("change", source_captions=("a man, a smile",), target_captions=("a man, a sad look",))
-    assert Change.parse(report).apply("a woman, a smile, a hat") == "a woman, a sad look, a hat"
+def test_changes_settings_and_calibration_are_printable() -> None:
+    change = described("change", source_captions=("a man, a smile",), target_captions=("a man, a sad look",))
+    assert Change.parse(change).apply("a woman, a smile, a hat") == "a woman, a sad look, a hat"
     kinds = {"a": None, "b": True, "c": {"d": 1, "e": [0.1, "x"]}, "f": (), "g": {}}
-    assert row("settings", settings=kinds) == "a none, b True, c (d 1, e [0.1, x]), f [], g ()"
-    assert row("preview", preview=PNG + bytes(1492)) == "PNG, 1.5 kB"
-    assert row("license", license="free\n\x1b[2J\u202eevil") == "free [2J evil"
-    assert row("license", license="x" * 400) == "x" * 300 + "..."
-    known = example().calibration
-    assert known is not None
-    ranged = dataclasses.replace(known, lowest=-0.5, highest=1.25)
-    assert row("strength", calibration=ranged).startswith("from -0.50 up to 1.25 without damage")
+    assert described("settings", settings=kinds) == "a none, b True, c (d 1, e [0.1, x]), f [], g ()"
+    assert described("preview", preview=PNG + bytes(1492)) == "PNG, 1.5 kB"
+    assert described("license", license="free\n\x1b[2J\u202eevil") == "free [2J evil"
+    assert described("license", license="x" * 400) == "x" * 300 + "..."
+    calibration = example().calibration
+    assert calibration is not None
+    limited = dataclasses.replace(calibration, lowest=-0.5, highest=1.25)
+    assert described("strength", calibration=limited).startswith("from -0.50 up to 1.25 without damage")

@@ -1,4 +1,4 @@
-"""Directions as values and as files: they survive exactly, and anything else in a file is refused in one line."""
+"""Directions as values and as files."""
 
 import dataclasses
 import json
@@ -22,11 +22,11 @@ from latentedit.core.files import pack_tensors
 from latentedit.core.rng import stream
 from latentedit.directions.direction import MAX_PREVIEW_BYTES, Direction, EffectCalibration, check_direction_output
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
-from tests.editors.models import varied
+from tests.editors.models import with_members
 
 
-def full(**changes: Any) -> Direction:
-    """Of three images, with every field filled."""
+def full_direction(**changes: Any) -> Direction:
+    """A direction for three images, with every field set."""
     generator = stream(0, "tests")
     z, tokens, pooled = (
         torch.randn(shape, generator=generator, dtype=torch.float32) for shape in ((3, 2, 4, 4), (3, 5, 6), (3, 7))
@@ -60,108 +60,108 @@ def tensors(direction: Direction) -> list[Tensor]:
     return [part for part in parts if part is not None]
 
 
-def one_for_all(direction: Direction) -> Direction:
-    """The same displacements with one text for them."""
+def with_shared_text(direction: Direction) -> Direction:
+    """The same displacements with one text for all."""
     return dataclasses.replace(direction, condition=direction.condition[:1])
 
 
-def unchanged(one: Direction, other: Direction, *, but: tuple[str, ...]) -> bool:
-    """Whether all fields but these are the same."""
-    names = {field.name for field in dataclasses.fields(Direction)} - {"z", "condition", *but}
+def same_fields(one: Direction, other: Direction, *, excluded: tuple[str, ...]) -> bool:
+    """Whether all other fields are the same objects."""
+    names = {field.name for field in dataclasses.fields(Direction)} - {"z", "condition", *excluded}
     return all(getattr(one, name) is getattr(other, name) for name in names)
 
 
-def test_the_way_back_is_the_negative_with_the_captions_exchanged() -> None:
-    direction = full()
-    back = -direction
-    assert back.fingerprint != (-back).fingerprint == direction.fingerprint  # zeros too, whose sign is in the bits
-    for one, other in zip(tensors(back), tensors(direction), strict=True):
+def test_negation_swaps_the_captions_and_keeps_exact_zeros() -> None:
+    direction = full_direction()
+    negated = -direction
+    assert negated.fingerprint != (-negated).fingerprint == direction.fingerprint  # including the sign bits of zeros
+    for one, other in zip(tensors(negated), tensors(direction), strict=True):
         assert torch.equal(one, -other)
-    assert (back.source_captions, back.target_captions) == (direction.target_captions, direction.source_captions)
-    assert (back.calibration, back.preview) == (None, b"")
-    assert (-full(feature=None)).feature is None
+    assert (negated.source_captions, negated.target_captions) == (direction.target_captions, direction.source_captions)
+    assert (negated.calibration, negated.preview) == (None, b"")
+    assert (-full_direction(feature=None)).feature is None
     changed = ("source_captions", "target_captions", "calibration", "preview", "feature")
-    assert unchanged(back, direction, but=changed)
+    assert same_fields(negated, direction, excluded=changed)
 
 
-def test_every_part_goes_to_the_device() -> None:
-    moved = full().to(torch.device("meta"))
+def test_to_moves_every_tensor() -> None:
+    moved = full_direction().to(torch.device("meta"))
     assert [part.device.type for part in tensors(moved)] == ["meta"] * 4
-    assert full(feature=None).to(torch.device("meta")).feature is None
+    assert full_direction(feature=None).to(torch.device("meta")).feature is None
 
 
-def test_the_fingerprint_sees_model_shapes_and_the_last_bit_of_tensors_and_nothing_else() -> None:
-    direction = full()
+def test_the_fingerprint_depends_only_on_model_shapes_and_exact_tensors() -> None:
+    direction = full_direction()
     known = direction.fingerprint
-    for part, place in enumerate(((0, 1, 2, 3), (2, 4, 5), (1, 6))):
-        nudged = full()
+    for part, position in enumerate(((0, 1, 2, 3), (2, 4, 5), (1, 6))):
+        nudged = full_direction()
         values = tensors(nudged)[part]
-        values[place] = torch.nextafter(values[place], torch.tensor(torch.inf))
+        values[position] = torch.nextafter(values[position], torch.tensor(torch.inf))
         assert nudged.fingerprint != known
     assert len(known) == 16
     assert int(known, 16) >= 0
-    assert full(model_fingerprint="g").fingerprint != known
-    assert full(z=direction.z.reshape(3, 4, 2, 4)).fingerprint != known
-    assert full(model_name="n", level=0.1, settings={}, target_captions=(), preview=b"").fingerprint == known
-    turned = full(z=direction.z.transpose(2, 3).contiguous().transpose(2, 3))  # other strides, same numbers
-    assert turned.fingerprint == known
-    assert full(z=direction.z.to(torch.float64)).fingerprint == known
+    assert full_direction(model_fingerprint="g").fingerprint != known
+    assert full_direction(z=direction.z.reshape(3, 4, 2, 4)).fingerprint != known
+    assert full_direction(model_name="n", level=0.1, settings={}, target_captions=(), preview=b"").fingerprint == known
+    strided = full_direction(z=direction.z.transpose(2, 3).contiguous().transpose(2, 3))  # other strides, same values
+    assert strided.fingerprint == known
+    assert full_direction(z=direction.z.to(torch.float64)).fingerprint == known
 
 
 @pytest.mark.parametrize("index", [0, 1, 2])
-def test_the_row_of_an_image_is_its_own(index: int) -> None:
-    direction = full()
+def test_row_returns_the_direction_of_one_image(index: int) -> None:
+    direction = full_direction()
     row = direction.row(index)
     assert len(row) == len(row.condition) == 1
     for one, rows in zip(tensors(row)[:3], tensors(direction)[:3], strict=True):
         assert torch.equal(one[0], rows[index])
-    words = (row.source_captions, row.target_captions, row.images)
-    assert words == (("abc"[index],), ("xyz"[index],), ("pqr"[index],))
-    assert unchanged(row, direction, but=("source_captions", "target_captions", "images"))
-    shared = one_for_all(direction).row(index)
+    captions = (row.source_captions, row.target_captions, row.images)
+    assert captions == (("abc"[index],), ("xyz"[index],), ("pqr"[index],))
+    assert same_fields(row, direction, excluded=("source_captions", "target_captions", "images"))
+    shared = with_shared_text(direction).row(index)
     assert torch.equal(shared.condition.tokens[0], direction.condition.tokens[0])
     assert row.row(2) is row
 
 
-def test_the_mean_is_one_direction_for_any_image() -> None:
-    direction = full()
+def test_mean_averages_the_rows_into_one_direction() -> None:
+    direction = full_direction()
     mean = direction.mean()
     assert len(mean) == len(mean.condition) == 1
     for got, rows in zip(tensors(mean), tensors(direction)[:3], strict=True):
         assert torch.allclose(got[0], (rows[0] + rows[1] + rows[2]) / 3, rtol=1e-5, atol=1e-6)
     assert mean.feature is None
-    assert unchanged(mean, direction, but=("feature",))
+    assert same_fields(mean, direction, excluded=("feature",))
     assert mean.mean() is mean
-    assert torch.equal(one_for_all(direction).mean().condition.tokens, direction.condition.tokens[:1])
-    rows = full(z=direction.z[:1].expand(3, -1, -1, -1)).mean()
+    assert torch.equal(with_shared_text(direction).mean().condition.tokens, direction.condition.tokens[:1])
+    rows = full_direction(z=direction.z[:1].expand(3, -1, -1, -1)).mean()
     assert torch.allclose(rows.z, direction.z[:1], rtol=1e-6)
 
 
-def test_another_models_direction_is_named_and_lengths_are_each_images() -> None:
+def test_other_models_are_rejected_and_lengths_are_per_image() -> None:
     with pytest.raises(ConfigError):
-        full().check_model("portraits", "0123")
-    full().check_model("a copy under another name", "f")
-    direction = full(z=torch.tensor([[[3.0, 0.0], [0.0, 4.0]], [[0.0, 0.0], [0.0, 0.0]]]))
+        full_direction().check_model("portraits", "0123")
+    full_direction().check_model("a copy under another name", "f")
+    direction = full_direction(z=torch.tensor([[[3.0, 0.0], [0.0, 4.0]], [[0.0, 0.0], [0.0, 0.0]]]))
     assert direction.length.tolist() == [5, 0]
 
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def bits(direction: Direction) -> list[tuple[torch.dtype, list[int], bytes]]:
+def tensor_bytes(direction: Direction) -> list[tuple[torch.dtype, list[int], bytes]]:
     parts = [direction.z, direction.condition.tokens, direction.condition.pooled]
     parts += [] if direction.feature is None else [direction.feature]
     return [(part.dtype, list(part.shape), part.contiguous().numpy().tobytes()) for part in parts]
 
 
-def facts(direction: Direction) -> str:
-    """All but tensors, as text: there 1 is not 1.0, nor -0.0 the same as 0.0."""
+def fields_as_text(direction: Direction) -> str:
+    """All fields but tensors, as text, which distinguishes 1 from 1.0 and -0.0 from 0.0."""
     names = {field.name for field in dataclasses.fields(direction)} - {"z", "condition", "feature"}
     return repr({name: getattr(direction, name) for name in sorted(names)})
 
 
 def example(model: GaussianMixtureBackbone | None = None, **changes: Any) -> Direction:
-    made = Direction(
+    direction = Direction(
         z=torch.tensor([[1.0, -2.0]]),
         condition=Condition(tokens=torch.ones(1, 1, 2), pooled=torch.zeros(1, 0)),
         level=0.75,
@@ -180,18 +180,18 @@ def example(model: GaussianMixtureBackbone | None = None, **changes: Any) -> Dir
         feature=torch.tensor([[0.6, -0.8]]),
         notes=("a note",),
     )
-    return dataclasses.replace(made, **changes)
+    return dataclasses.replace(direction, **changes)
 
 
-DATA = torch.tensor(list(PNG + b"rest"), dtype=torch.uint8)
+PREVIEW = torch.tensor(list(PNG + b"rest"), dtype=torch.uint8)
 TENSORS: dict[str, Tensor] = {
     "z": torch.tensor([[1.0, -2.0]]),
     "tokens": torch.ones(1, 1, 2),
     "pooled": torch.zeros(1, 0),
-    "preview": DATA,
+    "preview": PREVIEW,
     "feature": torch.tensor([[0.6, -0.8]]),
 }
-STATED: dict[str, Any] = {
+METADATA: dict[str, Any] = {
     "format": 1,
     "latentedit": latentedit.__version__,
     "level": 0.75,
@@ -217,39 +217,39 @@ STATED: dict[str, Any] = {
 }
 
 
-def written(place: Path, tensors: Mapping[str, Tensor] = TENSORS, report: object = STATED) -> Path:
-    """A file of the format, whatever it says."""
-    text = report if isinstance(report, str) else json.dumps(report)
-    place.write_bytes(pack_tensors(tensors, {"latentedit.direction": text}))
-    return place
+def write_direction(path: Path, tensors: Mapping[str, Tensor] = TENSORS, metadata: object = METADATA) -> Path:
+    """Write a direction file with any tensors and metadata."""
+    text = metadata if isinstance(metadata, str) else json.dumps(metadata)
+    path.write_bytes(pack_tensors(tensors, {"latentedit.direction": text}))
+    return path
 
 
-def test_the_file_is_what_the_format_states(tmp_path: Path) -> None:
-    place = tmp_path / "me.safetensors"
-    example().save(place)
-    with safetensors.safe_open(place, "pt") as file:
-        report = file.metadata()
+def test_saved_files_have_the_documented_tensors_and_metadata(tmp_path: Path) -> None:
+    path = tmp_path / "me.safetensors"
+    example().save(path)
+    with safetensors.safe_open(path, "pt") as file:
+        metadata = file.metadata()
         found = {name: file.get_tensor(name) for name in TENSORS}
         assert set(file.keys()) == set(TENSORS)
-    assert report.keys() == {"latentedit.direction"}
-    assert json.loads(report["latentedit.direction"]) == STATED
+    assert metadata.keys() == {"latentedit.direction"}
+    assert json.loads(metadata["latentedit.direction"]) == METADATA
     for name, tensor in TENSORS.items():
         assert found[name].dtype == tensor.dtype
         assert torch.equal(found[name], tensor)
-    data = place.read_bytes()
-    Direction.load(place).save(place)
-    assert place.read_bytes() == data
+    data = path.read_bytes()
+    Direction.load(path).save(path)
+    assert path.read_bytes() == data
 
 
-def test_a_file_that_others_wrote_is_read(tmp_path: Path) -> None:
-    report = {"latentedit.direction": json.dumps(STATED), "format": "pt"}
-    safetensors.torch.save_file(TENSORS, tmp_path / "theirs", report)
+def test_files_written_by_safetensors_are_read(tmp_path: Path) -> None:
+    metadata = {"latentedit.direction": json.dumps(METADATA), "format": "pt"}
+    safetensors.torch.save_file(TENSORS, tmp_path / "theirs", metadata)
     found = Direction.load(tmp_path / "theirs")
-    assert facts(found) == facts(example())
-    assert bits(found) == bits(example())
+    assert fields_as_text(found) == fields_as_text(example())
+    assert tensor_bytes(found) == tensor_bytes(example())
 
 
-FREE = EffectCalibration(
+EXTREMES = EffectCalibration(
     arm="text", level=1.0, steps=1, scales=(-1.0, 0.1), effects=(-0.0, 1e300), lowest=-1e-300, highest=1e300
 )
 
@@ -260,24 +260,24 @@ FREE = EffectCalibration(
         {"z": torch.tensor([[1.0], [-0.0], [1e-45]]), "feature": torch.ones(2, 1, 2) / 2, "instructed": True},
         {"condition": Condition(tokens=torch.ones(2, 0, 3), pooled=torch.ones(2, 1) / 3), "settings": {}},
         {"preview": b"", "feature": None, "calibration": None, "images": (), "license": "", "level": 0.0},
-        {"calibration": FREE, "level": 1.0, "settings": {"\u202e": [None, True, 1, 1.0, -0.0, {"a": []}]}},
+        {"calibration": EXTREMES, "level": 1.0, "settings": {"\u202e": [None, True, 1, 1.0, -0.0, {"a": []}]}},
     ],
 )
-def test_all_fields_survive(tmp_path: Path, changes: dict[str, Any]) -> None:
+def test_all_fields_survive_a_round_trip(tmp_path: Path, changes: dict[str, Any]) -> None:
     direction = example(**changes)
     direction.save(tmp_path / "any.safetensors")
     found = Direction.load(tmp_path / "any.safetensors")
-    assert bits(found) == bits(direction)
-    assert facts(found) == facts(direction)
+    assert tensor_bytes(found) == tensor_bytes(direction)
+    assert fields_as_text(found) == fields_as_text(direction)
     assert found.fingerprint == direction.fingerprint
 
 
-def test_tensors_become_float32_and_tuples_lists(tmp_path: Path) -> None:
-    """The fingerprint stays."""
-    grown = torch.full((3, 2), 1 / 3, dtype=torch.float64, requires_grad=True)
-    shared = Condition(tokens=grown[:1, None], pooled=grown[:1])
+def test_saving_casts_to_float32_and_turns_tuples_into_lists(tmp_path: Path) -> None:
+    """The fingerprint does not change."""
+    matrix = torch.full((3, 2), 1 / 3, dtype=torch.float64, requires_grad=True)
+    shared = Condition(tokens=matrix[:1, None], pooled=matrix[:1])
     settings = MappingProxyType({"levels": (0.9, (1, 2)), "judge": MappingProxyType({"a": ()})})
-    direction = example(z=grown.T.expand(2, 3), condition=shared, settings=settings)
+    direction = example(z=matrix.T.expand(2, 3), condition=shared, settings=settings)
     direction.save(tmp_path / "me.safetensors")
     found = Direction.load(tmp_path / "me.safetensors")
     assert found.settings == {"levels": [0.9, [1, 2]], "judge": {"a": []}}
@@ -286,20 +286,20 @@ def test_tensors_become_float32_and_tuples_lists(tmp_path: Path) -> None:
     assert found.fingerprint == direction.fingerprint
 
 
-def test_a_direction_goes_to_its_model_and_to_no_other(tmp_path: Path) -> None:
+def test_load_rejects_other_models_and_moves_to_the_models_device(tmp_path: Path) -> None:
     model, other = example_mixture(dimension=2), example_mixture(dimension=2, seed=1)
     example(model).save(tmp_path / "me.safetensors")
     assert Direction.load(tmp_path / "me.safetensors", model=model).z.device.type == "cpu"
     with pytest.raises(ConfigError, match=other.fingerprint):
         Direction.load(tmp_path / "me.safetensors", model=other)
-    elsewhere = varied(model, device=torch.device("meta"))
-    found = Direction.load(tmp_path / "me.safetensors", model=elsewhere)
+    on_meta = with_members(model, device=torch.device("meta"))
+    found = Direction.load(tmp_path / "me.safetensors", model=on_meta)
     parts = (found.z, found.condition.tokens, found.condition.pooled)
     assert [part.device.type for part in parts] == ["meta"] * 3
 
 
-def test_a_mask_of_the_text_survives(tmp_path: Path) -> None:
-    """Without it, what is added to a text would have its padding attended to."""
+def test_the_mask_of_the_text_survives_a_round_trip(tmp_path: Path) -> None:
+    """Without it, the padding of an added text would be attended to."""
     mask = torch.tensor([[True, True, False], [True, False, False]])
     text = Condition(tokens=torch.ones(2, 3, 2), pooled=torch.zeros(2, 0), mask=mask)
     direction = example(z=torch.ones(2, 2), condition=text)
@@ -310,15 +310,15 @@ def test_a_mask_of_the_text_survives(tmp_path: Path) -> None:
         assert torch.equal(found, expected)
 
 
-def test_other_endings_and_places_are_refused(tmp_path: Path) -> None:
+def test_other_suffixes_and_missing_folders_are_rejected(tmp_path: Path) -> None:
     for name in ("me.pt", "me", "me.safetensors.png", ".safetensors"):
-        for act in (lambda place: example().save(place), check_direction_output):
+        for write in (lambda path: example().save(path), check_direction_output):
             with pytest.raises(OutputError):
-                act(tmp_path / name)
+                write(tmp_path / name)
     check_direction_output(tmp_path / "me.SAFETENSORS")
-    for act in (lambda place: example().save(place), check_direction_output):
+    for write in (lambda path: example().save(path), check_direction_output):
         with pytest.raises(OutputError):
-            act(tmp_path / "nowhere" / "me.safetensors")
+            write(tmp_path / "nowhere" / "me.safetensors")
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "other").write_bytes(pack_tensors(TENSORS, {"format": "pt"}))
     with pytest.raises(FileFormatError):
@@ -326,7 +326,7 @@ def test_other_endings_and_places_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "named"),
+    ("changes", "message"),
     [
         ({"z": torch.tensor([[1e300]], dtype=torch.float64)}, "'z'"),
         ({"notes": ("\ud800",)}, "UTF-8"),
@@ -336,35 +336,39 @@ def test_other_endings_and_places_are_refused(tmp_path: Path) -> None:
         ({"level": math.nan}, "NaN"),
         ({"level": 1.5}, "'level'"),
         ({"preview": PNG + bytes(MAX_PREVIEW_BYTES - 7)}, "1000000 bytes"),
-        ({"calibration": dataclasses.replace(FREE, lowest=math.nan)}, "NaN"),
-        ({"calibration": dataclasses.replace(FREE, lowest=2.0, highest=1.0)}, "'calibration'"),
+        ({"calibration": dataclasses.replace(EXTREMES, lowest=math.nan)}, "NaN"),
+        ({"calibration": dataclasses.replace(EXTREMES, lowest=2.0, highest=1.0)}, "'calibration'"),
     ],
 )
-def test_what_could_not_be_read_is_not_written(tmp_path: Path, changes: dict[str, Any], named: str) -> None:
+def test_directions_that_could_not_be_loaded_are_not_saved(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
     with pytest.raises(FileFormatError) as caught:
         example(**changes).save(tmp_path / "me.safetensors")
-    assert named in str(caught.value)
+    assert message in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
 
 @given(batches=st.tuples(*[st.integers(0, 3)] * 3))
-def test_batches_are_one_or_the_same(tmp_path_factory: pytest.TempPathFactory, batches: tuple[int, int, int]) -> None:
+def test_batch_sizes_must_be_equal_or_one(
+    tmp_path_factory: pytest.TempPathFactory, batches: tuple[int, int, int]
+) -> None:
     z, tokens, pooled = batches
     tensors = {"z": torch.zeros(z, 2), "tokens": torch.zeros(tokens, 1, 2), "pooled": torch.zeros(pooled, 3)}
-    place = written(tmp_path_factory.getbasetemp() / "batches", tensors)
+    path = write_direction(tmp_path_factory.getbasetemp() / "batches", tensors)
     if batches in [(1, 1, 1), (1, 2, 2), (1, 3, 3), (2, 1, 1), (3, 1, 1), (2, 2, 2), (3, 3, 3)]:
-        assert len(Direction.load(place)) == z
+        assert len(Direction.load(path)) == z
     else:
         with pytest.raises(FileFormatError):
-            Direction.load(place)
+            Direction.load(path)
 
 
 def calibrated(**changes: object) -> dict[str, object]:
-    return {"calibration": STATED["calibration"] | changes}
+    return {"calibration": METADATA["calibration"] | changes}
 
 
 @pytest.mark.parametrize(
-    ("changes", "named"),
+    ("changes", "message"),
     [
         ({"format": 7}, "the format 7"),
         *(({"format": value}, "'format'") for value in (0, "2")),
@@ -380,21 +384,21 @@ def calibrated(**changes: object) -> dict[str, object]:
         *((calibrated(steps=value), "'calibration.steps'") for value in (0, 10**9)),
     ],
 )
-def test_what_is_reported_is_checked(tmp_path: Path, changes: dict[str, object], named: str) -> None:
+def test_metadata_is_validated(tmp_path: Path, changes: dict[str, object], message: str) -> None:
     with pytest.raises(FileFormatError) as caught:
-        Direction.load(written(tmp_path / "bad", report=STATED | changes))
-    assert named in str(caught.value)
+        Direction.load(write_direction(tmp_path / "bad", metadata=METADATA | changes))
+    assert message in str(caught.value)
     assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize(
-    ("changes", "named"),
+    ("changes", "message"),
     [
         ({"evil": torch.ones(1)}, "'evil'"),
         ({"z": torch.ones(1, 2).half()}, "float32"),
         ({"z": torch.zeros(1)}, "z [1], tokens [1, 1, 2], pooled [1, 0]"),
         ({"tokens": torch.ones(1, 2)}, "tokens [1, 2]"),
-        *(({"preview": preview}, "preview") for preview in (torch.ones(9), DATA[:0])),
+        *(({"preview": preview}, "preview") for preview in (torch.ones(9), PREVIEW[:0])),
         *(
             ({"feature": feature}, "feature")
             for feature in (torch.ones(1).half(), torch.ones(2), torch.tensor(1.0), torch.zeros(0, 2))
@@ -405,11 +409,11 @@ def test_what_is_reported_is_checked(tmp_path: Path, changes: dict[str, object],
         ),
     ],
 )
-def test_tensors_are_checked(tmp_path: Path, changes: dict[str, Tensor], named: str) -> None:
+def test_tensors_are_validated(tmp_path: Path, changes: dict[str, Tensor], message: str) -> None:
     with pytest.raises(FileFormatError) as caught:
-        Direction.load(written(tmp_path / "bad", {**TENSORS, **changes}))
-    assert named in str(caught.value)
+        Direction.load(write_direction(tmp_path / "bad", {**TENSORS, **changes}))
+    assert message in str(caught.value)
     with pytest.raises(FileFormatError, match="z, tokens"):
-        Direction.load(written(tmp_path / "bad", {"pooled": TENSORS["pooled"]}))
+        Direction.load(write_direction(tmp_path / "bad", {"pooled": TENSORS["pooled"]}))
     with pytest.raises(FileFormatError):
-        Direction.load(written(tmp_path / "bad", report="[]"))
+        Direction.load(write_direction(tmp_path / "bad", metadata="[]"))

@@ -1,4 +1,4 @@
-"""Residuals against closed forms of the mixture, and of a model whose estimates are affine in the text."""
+"""Distillation residuals against closed forms of the mixture."""
 
 import dataclasses
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from latentedit.core.rng import draw
 from latentedit.directions.hsds import Distillation, Residual, needs_source, text_step
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
-from tests.directions.mixtures import clean_at, levels_of, mixture_latent, times
+from tests.directions.mixtures import batch_matvec, clean_at, levels_of, mixture_latent
 
 EXACT = tolerance("velocity", torch.float64)
 DIFFERENCE = tolerance("difference", torch.float64)
@@ -40,29 +40,29 @@ def text_slope(backbone: GaussianMixtureBackbone, z: Tensor, source: Condition, 
 
 
 @pytest.mark.parametrize("moved", [None, MOVED])
-def test_residuals(moved: Tensor | None) -> None:
-    def at(kind: Residual) -> Tensor:
+def test_residuals_match_closed_forms(moved: Tensor | None) -> None:
+    def residual_of(kind: Residual) -> Tensor:
         return Distillation(latent=LATENT, target=TARGET, residual=kind).at(moved, LEVEL, NOISE).residual
 
-    away = torch.zeros_like(MOVED) if moved is None else moved
-    for dds, sds, mixed, e in zip(*map(at, RESIDUALS), NOISE, strict=True):
-        x_s, y_s = noised(LATENT.z, e), noised(LATENT.z + away, e)
+    displacement = torch.zeros_like(MOVED) if moved is None else moved
+    for dds, sds, mixed, e in zip(*map(residual_of, RESIDUALS), NOISE, strict=True):
+        x_s, y_s = noised(LATENT.z, e), noised(LATENT.z + displacement, e)
         edited = clean_at(MIXTURE, y_s, LEVEL, TARGET)
-        still = clean_at(MIXTURE, x_s, LEVEL, LATENT.condition)
-        assert relative_error(dds, edited - still - away) < EXACT
-        assert relative_error(sds, edited - LATENT.z - away) < EXACT
-        # the pull ``s^2 S / a`` and the noise that averages out, ``s e / a``
+        source_estimate = clean_at(MIXTURE, x_s, LEVEL, LATENT.condition)
+        assert relative_error(dds, edited - source_estimate - displacement) < EXACT
+        assert relative_error(sds, edited - LATENT.z - displacement) < EXACT
+        # the score's part ``s^2 S / a`` and the noise's ``s e / a``, which averages out
         score = MIXTURE.at(y_s, levels_of(y_s, LEVEL), TARGET).score.reshape(y_s.shape)
         assert relative_error(sds, (LEVEL**2 * score + LEVEL * e) / (1 - LEVEL)) < EXACT
         slope = text_slope(MIXTURE, y_s, LATENT.condition, TARGET)
-        back = clean_at(MIXTURE, y_s, LEVEL, LATENT.condition) - still - away
-        assert relative_error(mixed, slope + back) < DIFFERENCE
+        drift = clean_at(MIXTURE, y_s, LEVEL, LATENT.condition) - source_estimate - displacement
+        assert relative_error(mixed, slope + drift) < DIFFERENCE
         assert relative_error(mixed, dds) > 0.05
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_the_step_in_the_text_is_near_the_best(dtype: torch.dtype) -> None:
-    """Much longer and much shorter steps do worse."""
+def test_the_text_step_is_nearly_optimal(dtype: torch.dtype) -> None:
+    """Steps 10 times as long or 1000 times shorter have larger errors."""
     mixture = example_mixture(dimension=6, dtype=dtype)
     exact = example_mixture(dimension=6)
     latent = mixture_latent(mixture)
@@ -71,8 +71,8 @@ def test_the_step_in_the_text_is_near_the_best(dtype: torch.dtype) -> None:
     truth = text_slope(exact, x_s, exact.embed(["a"]), exact.embed(["c"]))
 
     def error(h: float) -> float:
-        source, way = latent.condition, mixture.embed(["c"]).expand(3) - latent.condition
-        v = [mixture.velocity(x_s.to(dtype), levels_of(latent.z, LEVEL), source + way * k) for k in (h, -h)]
+        source, change = latent.condition, mixture.embed(["c"]).expand(3) - latent.condition
+        v = [mixture.velocity(x_s.to(dtype), levels_of(latent.z, LEVEL), source + change * k) for k in (h, -h)]
         return relative_error(-LEVEL * (v[0] - v[1]) / (2 * h), truth)
 
     h = text_step(dtype)
@@ -82,13 +82,13 @@ def test_the_step_in_the_text_is_near_the_best(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("kind", RESIDUALS)
-def test_captions_to_keep_are_read_at_the_source(kind: Residual) -> None:
+def test_preserved_captions_are_evaluated_at_the_source(kind: Residual) -> None:
     texts = tuple(MIXTURE.embed([text]).expand(3) for text in ("b", "a b"))
-    pull = Distillation(latent=LATENT, target=TARGET, residual=kind, preserve=texts).at(MOVED, LEVEL, NOISE)
+    found = Distillation(latent=LATENT, target=TARGET, residual=kind, preserve=texts).at(MOVED, LEVEL, NOISE)
     plain = Distillation(latent=LATENT, target=TARGET, residual=kind).at(MOVED, LEVEL, NOISE)
-    assert relative_error(pull.residual, plain.residual) < EXACT
+    assert relative_error(found.residual, plain.residual) < EXACT
     assert plain.preserved == ()
-    for text, change in zip(texts, pull.preserved, strict=True):
+    for text, change in zip(texts, found.preserved, strict=True):
         for row, e in zip(change, NOISE, strict=True):
             x_s = noised(LATENT.z, e)
             expected = clean_at(MIXTURE, x_s, LEVEL, text) - clean_at(MIXTURE, x_s, LEVEL, LATENT.condition)
@@ -97,8 +97,8 @@ def test_captions_to_keep_are_read_at_the_source(kind: Residual) -> None:
 
 @pytest.mark.parametrize("kind", RESIDUALS)
 @pytest.mark.parametrize(("preserved", "first", "guidance"), [(0, True, 1.0), (2, True, 2.0), (0, False, 2.0)])
-def test_costs_a_branch_each(kind: Residual, preserved: int, first: bool, guidance: float) -> None:
-    whole = Distillation(
+def test_every_branch_is_counted(kind: Residual, preserved: int, first: bool, guidance: float) -> None:
+    distillation = Distillation(
         latent=LATENT,
         target=TARGET,
         preserve=(MIXTURE.embed(["b"]).expand(3),) * preserved,
@@ -107,7 +107,7 @@ def test_costs_a_branch_each(kind: Residual, preserved: int, first: bool, guidan
         unconditional=MIXTURE.embed([""]),
     )
     with MIXTURE.count() as cost:
-        whole.at(None if first else MOVED, LEVEL, NOISE)
+        distillation.at(None if first else MOVED, LEVEL, NOISE)
     source = {"dds": 1, "sds": int(preserved > 0), "mixed": int(preserved > 0 or not first)}[kind]
     assert needs_source(kind, first=first, preserved=preserved) == bool(source)
     branches = {"dds": 1, "sds": 1, "mixed": 2}[kind] + source + preserved
@@ -119,39 +119,41 @@ def test_guidance_extrapolates_every_branch(kind: Residual) -> None:
     """Residuals are affine in the velocities: ``r_w = r_null + w (r_1 - r_null)``, all texts empty in r_null."""
     empty = MIXTURE.embed([""])
 
-    def found(source: Condition, wanted: Condition, guidance: float) -> Tensor:
-        side = dataclasses.replace(LATENT, condition=source)
-        whole = Distillation(latent=side, target=wanted, residual=kind, guidance=guidance, unconditional=empty)
-        return whole.at(MOVED, LEVEL, NOISE).residual
+    def residual(source: Condition, target: Condition, guidance: float) -> Tensor:
+        source_latent = dataclasses.replace(LATENT, condition=source)
+        distillation = Distillation(
+            latent=source_latent, target=target, residual=kind, guidance=guidance, unconditional=empty
+        )
+        return distillation.at(MOVED, LEVEL, NOISE).residual
 
-    # a hair away from the empty text, for equal texts ask for nothing
-    hair = empty.expand(3) + TARGET * 1e-12
-    null = found(empty.expand(3), hair, 1.0)
-    plain = found(LATENT.condition, TARGET, 1.0)
-    assert relative_error(found(LATENT.condition, TARGET, 2.5), null + 2.5 * (plain - null)) < DIFFERENCE
+    # nearly the empty text, since the residual of equal texts is zero
+    nearly_empty = empty.expand(3) + TARGET * 1e-12
+    null = residual(empty.expand(3), nearly_empty, 1.0)
+    plain = residual(LATENT.condition, TARGET, 1.0)
+    assert relative_error(residual(LATENT.condition, TARGET, 2.5), null + 2.5 * (plain - null)) < DIFFERENCE
 
 
-def test_the_jacobian_is_the_sources_at_the_source() -> None:
+def test_the_jacobian_is_unguided_and_under_the_source_text() -> None:
     guided = Distillation(latent=LATENT, target=TARGET, guidance=3.0, unconditional=MIXTURE.embed([""]))
     rows = torch.cat([noised(LATENT.z, e) for e in NOISE])
     u = draw(rows.shape, seed=2, purpose="distillation").double()
     truth = MIXTURE.at(rows, levels_of(rows, LEVEL), LATENT.condition.repeat(2)).jacobian
-    assert relative_error(guided.jacobian(LEVEL, NOISE).matvec(u), times(truth, u)) < tolerance(
+    assert relative_error(guided.jacobian(LEVEL, NOISE).matvec(u), batch_matvec(truth, u)) < tolerance(
         "derivative", torch.float64
     )
 
 
-def test_calls_are_cut_into_chunks(requested_rows: Callable[..., list[int]]) -> None:
+def test_calls_are_split_into_chunks(requested_rows: Callable[..., list[int]]) -> None:
     sizes, noise = requested_rows(MIXTURE), draw((8, 1, 2, 3), seed=4, purpose="distillation").double()
-    whole = Distillation(latent=LATENT, target=TARGET, preserve=(MIXTURE.embed(["b"]).expand(3),))
-    cut = whole.at(MOVED, LEVEL, noise)
+    distillation = Distillation(latent=LATENT, target=TARGET, preserve=(MIXTURE.embed(["b"]).expand(3),))
+    chunked = distillation.at(MOVED, LEVEL, noise)
     assert sizes == [64, 8], "three texts at eight noises of three images"
-    parts = [whole.at(MOVED, LEVEL, some) for some in noise.split(4)]
-    assert relative_error(cut.residual, torch.cat([part.residual for part in parts])) < EXACT
-    assert relative_error(cut.preserved[0], torch.cat([part.preserved[0] for part in parts])) < EXACT
+    parts = [distillation.at(MOVED, LEVEL, chunk) for chunk in noise.split(4)]
+    assert relative_error(chunked.residual, torch.cat([part.residual for part in parts])) < EXACT
+    assert relative_error(chunked.preserved[0], torch.cat([part.preserved[0] for part in parts])) < EXACT
 
 
-def test_a_broken_network_is_named() -> None:
+def test_nan_outputs_raise_a_model_error() -> None:
     mixture = example_mixture(dimension=6, latent=(2, 3))
     mixture.mixture.means[1, 2] = torch.nan
     with pytest.raises(ModelError):

@@ -1,4 +1,4 @@
-"""The settings of the search: the path that they lay out, the noises that they draw, and what they refuse."""
+"""Settings of the search: path, noises, cost and validation."""
 
 import itertools
 import math
@@ -15,7 +15,7 @@ from latentedit.directions.hsds import HSDS
 LEVELS = st.tuples(st.floats(0.02, 1.0), st.floats(0.01, 1.0)).map(lambda pair: (max(pair), min(pair)))
 
 
-def test_the_ends_of_the_levels() -> None:
+def test_paths_at_the_limits_of_levels_and_steps() -> None:
     assert HSDS(steps=1, levels=(0.7, 0.2)).path() == [(0.7, 1.0)]
     assert HSDS(steps=1, levels=(0.7, 0.2), step_size=None).path() == [(0.7, 1.0)]
     path = HSDS(levels=(1.0, 0.0), steps=4, step_size=None).path()
@@ -26,19 +26,19 @@ def test_the_ends_of_the_levels() -> None:
 
 
 @given(levels=LEVELS, shift=st.floats(0.1, 10.0), steps=st.integers(2, 9))
-def test_levels_fall_from_the_first_to_the_last(levels: tuple[float, float], shift: float, steps: int) -> None:
+def test_levels_decrease_from_the_first_to_the_last(levels: tuple[float, float], shift: float, steps: int) -> None:
     path = HSDS(levels=levels, shift=shift, steps=steps, step_size=0.3).path()
-    looked = [level for level, _ in path]
+    visited = [level for level, _ in path]
     assert len(path) == steps
-    assert looked[0] == pytest.approx(levels[0], abs=1e-15)
-    assert looked[-1] == pytest.approx(levels[1], abs=1e-15)
-    assert all(a >= b for a, b in itertools.pairwise(looked))
+    assert visited[0] == pytest.approx(levels[0], abs=1e-15)
+    assert visited[-1] == pytest.approx(levels[1], abs=1e-15)
+    assert all(a >= b for a, b in itertools.pairwise(visited))
     assert {step for _, step in path} == {0.3}
 
 
 @given(shift=st.floats(0.1, 10.0), steps=st.integers(2, 9))
-def test_the_spacing_is_sd3s_shift(shift: float, steps: int) -> None:
-    """Esser et al. 2024, eq. 23, ``shift s / (1 + (shift - 1) s)``, as a share of the way from the last level up."""
+def test_the_spacing_is_the_sd3_shift(shift: float, steps: int) -> None:
+    """Esser et al. 2024, eq. 23, ``shift s / (1 + (shift - 1) s)``, between the last level and the first."""
     path = HSDS(levels=(0.9, 0.1), shift=shift, steps=steps).path()
     for index, (level, _) in enumerate(path):
         s = 1 - index / (steps - 1)
@@ -46,17 +46,17 @@ def test_the_spacing_is_sd3s_shift(shift: float, steps: int) -> None:
 
 
 @given(levels=LEVELS.filter(lambda pair: pair[0] - pair[1] > 1e-3), shift=st.floats(0.1, 10.0), steps=st.integers(2, 9))
-def test_the_flows_own_steps_multiply_to_the_whole_way(levels: tuple[float, float], shift: float, steps: int) -> None:
-    """``1 - s eta = (1 - s) / (1 - s')``, so over the path only the ends are left; the last level is not looked at."""
+def test_the_steps_of_the_flow_cover_the_whole_path(levels: tuple[float, float], shift: float, steps: int) -> None:
+    """``1 - s eta = (1 - s) / (1 - s')``, so the product telescopes to the ends; the last level is not visited."""
     path = HSDS(levels=levels, shift=shift, steps=steps, step_size=None).path()
     assert len(path) == steps
     assert path[0][0] == pytest.approx(levels[0], abs=1e-15)
     assert path[-1][0] > levels[1]
-    kept = math.prod(1 - level * step for level, step in path)
-    assert kept == pytest.approx((1 - levels[0]) / (1 - levels[1]), abs=1e-12)
+    product = math.prod(1 - level * step for level, step in path)
+    assert product == pytest.approx((1 - levels[0]) / (1 - levels[1]), abs=1e-12)
 
 
-def test_noises_depend_on_seed_and_step_alone_and_antithetic_ones_cancel() -> None:
+def test_noises_depend_only_on_seed_and_step_and_antithetic_pairs_cancel() -> None:
     for noises in (2, 6):
         config = HSDS(noises=noises, antithetic=True)
         first, second = config.draw(torch.zeros(1, 2, 3), seed=4, index=1)[:, 0].chunk(2)
@@ -86,8 +86,8 @@ def test_noises_depend_on_seed_and_step_alone_and_antithetic_ones_cancel() -> No
         (HSDS(gamma=0.5, gamma_levels=(0.3, 0.0), levels=(0.9, 0.3), steps=3), 0, 8),
     ],
 )
-def test_costs_by_hand(config: HSDS, preserved: int, expected: int) -> None:
-    """Branches, twice if guided, and two for each product, or one; with K = 5: 2 (3 + 2 (11 + 5))."""
+def test_evaluations_match_hand_counts(config: HSDS, preserved: int, expected: int) -> None:
+    """Branches, doubled by guidance, plus two for each product, or one if one-sided; with K = 5: 2 (3 + 2 (11 + 5))."""
     assert config.evaluations(preserved) == expected
 
 
@@ -115,12 +115,12 @@ def test_costs_by_hand(config: HSDS, preserved: int, expected: int) -> None:
         ({"one_sided": True, "guidance": 2.0}, "one_sided"),
     ],
 )
-def test_refuses_settings(settings: dict[str, object], name: str) -> None:
+def test_invalid_settings_are_rejected_by_name(settings: dict[str, object], name: str) -> None:
     with pytest.raises(ConfigError, match=name):
         HSDS(**settings)
 
 
-def test_gamma_counts_between_its_levels_ends_included() -> None:
+def test_gamma_applies_between_its_levels_inclusive() -> None:
     config = HSDS(gamma=-0.5, gamma_levels=(0.8, 0.3))
     assert [config.gamma_at(level) for level in (0.81, 0.8, 0.5, 0.3, 0.29)] == [0, -0.5, -0.5, -0.5, 0]
     assert {HSDS(gamma=1.0).gamma_at(level) for level in (0.0, 0.5, 1.0)} == {1.0}

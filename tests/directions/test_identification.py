@@ -1,4 +1,4 @@
-"""The whole search against closed forms of the Gaussian mixture."""
+"""The search for a direction against closed forms of the Gaussian mixture."""
 
 import dataclasses
 import itertools
@@ -21,16 +21,16 @@ from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example
 from latentedit.testing.tolerances import relative_error, tolerance
 from tests.directions.mixtures import (
     LinearTextBackbone,
+    batch_matvec,
     between_modes,
     clean_at,
     dense_solve,
+    guidance_distilled,
     levels_of,
     mixture_latent,
     noise_of,
     scaled_hessian,
-    times,
     two_modes,
-    weight_as_input,
 )
 
 EXACT = tolerance("velocity", torch.float64)
@@ -47,16 +47,16 @@ def shared() -> GaussianMixtureBackbone:
     return example_mixture(dimension=6, shared_covariance=True)
 
 
-def points_of(latent: JointLatent, s: float, *, seed: int = 0, index: int = 0, noises: int = 1) -> list[Tensor]:
-    """Where the search looks at a level, one batch a noise."""
+def noised_sources(latent: JointLatent, s: float, *, seed: int = 0, index: int = 0, noises: int = 1) -> list[Tensor]:
+    """The noised latents of a level, one batch for each noise."""
     return [(1 - s) * latent.z + s * noise for noise in noise_of(latent, seed=seed, index=index, noises=noises)]
 
 
-def shift(backbone: GaussianMixtureBackbone) -> Tensor:
+def mean_difference(backbone: GaussianMixtureBackbone) -> Tensor:
     return backbone.mixture.means[1] - backbone.mixture.means[0]
 
 
-def filters(backbone: GaussianMixtureBackbone, s: float, gamma: float) -> Tensor:
+def filter_matrix(backbone: GaussianMixtureBackbone, s: float, gamma: float) -> Tensor:
     """``(I + gamma (1-s)^2 Sigma C^-1) s^2 C^-1``, by a plain matrix inverse."""
     covariance = backbone.mixture.covariances[0]
     eye = torch.eye(len(covariance), dtype=covariance.dtype)
@@ -65,10 +65,10 @@ def filters(backbone: GaussianMixtureBackbone, s: float, gamma: float) -> Tensor
 
 
 @pytest.mark.parametrize("level", [0.2, 0.6, 0.95])
-def test_the_one_sided_product_is_exact_where_estimates_are_affine(
+def test_the_one_sided_product_is_exact_for_affine_estimates(
     shared: GaussianMixtureBackbone, mixture: GaussianMixtureBackbone, level: float
 ) -> None:
-    """Where they are not, it is the difference of the estimates at both ends of the residual, at half the price."""
+    """Otherwise it is the difference of the estimates at both ends of the residual, at half the cost."""
     config = HSDS(gamma=-0.5, levels=(level, level), steps=1, noises=2, one_sided=True)
     exact = dataclasses.replace(config, one_sided=False)
     latent, target = mixture_latent(shared, condition=shared.only(0)), shared.only(1)
@@ -79,59 +79,59 @@ def test_the_one_sided_product_is_exact_where_estimates_are_affine(
 
     latent, target = mixture_latent(mixture), mixture.embed(["c"])
     total = torch.zeros_like(latent.z)
-    for x_s in points_of(latent, level, noises=2):
-        still = clean_at(mixture, x_s, level, latent.condition)
-        r = clean_at(mixture, x_s, level, target) - still
-        total += r - 0.5 * (clean_at(mixture, x_s + (1 - level) * r, level, latent.condition) - still)
+    for x_s in noised_sources(latent, level, noises=2):
+        source_estimate = clean_at(mixture, x_s, level, latent.condition)
+        r = clean_at(mixture, x_s, level, target) - source_estimate
+        total += r - 0.5 * (clean_at(mixture, x_s + (1 - level) * r, level, latent.condition) - source_estimate)
     curved = find_direction(latent, target, config, seed=0).z
     assert relative_error(curved, total / 2) < EXACT
     assert level > 0.9 or relative_error(curved, find_direction(latent, target, exact, seed=0).z) > 1e-4
 
 
-def test_gamma_counts_at_its_levels_only(mixture: GaussianMixtureBackbone) -> None:
-    """Two looks, the second without the Hessian: the first is that of gamma at all levels, and one look alone."""
+def test_gamma_applies_only_within_its_levels(mixture: GaussianMixtureBackbone) -> None:
+    """The first of two steps is that of a search of one step; the second has no Hessian."""
     latent, target = mixture_latent(mixture), mixture.embed(["c"])
     config = HSDS(gamma=-0.5, levels=(0.9, 0.4), steps=2, step_size=1.0, gamma_levels=(0.9, 0.5))
     with mixture.count() as cost:
         found = find_direction(latent, target, config, seed=0).z
     assert cost.evaluations == config.evaluations() * len(latent) == 6 * len(latent)
     first = find_direction(latent, target, HSDS(gamma=-0.5, levels=(0.9, 0.9), steps=1), seed=0).z
-    (x_s,) = points_of(latent, 0.4, index=1)
-    away = clean_at(mixture, x_s + 0.6 * first, 0.4, target) - clean_at(mixture, x_s, 0.4, latent.condition)
-    assert relative_error(found, away) < 1e-11
+    (x_s,) = noised_sources(latent, 0.4, index=1)
+    expected = clean_at(mixture, x_s + 0.6 * first, 0.4, target) - clean_at(mixture, x_s, 0.4, latent.condition)
+    assert relative_error(found, expected) < 1e-11
 
 
 @pytest.mark.parametrize(("keep", "drop"), [(0.3, 0.0), (0.0, 0.3), (0.2, 0.4)])
 @pytest.mark.parametrize("step_size", [0.4, None])
-def test_the_source_is_kept_and_its_residual_dropped(keep: float, drop: float, step_size: float | None) -> None:
-    """Two looks at images of three channels; the second place by place, by hand."""
+def test_the_source_is_kept_and_its_residual_is_dropped(keep: float, drop: float, step_size: float | None) -> None:
+    """Two steps on images of three channels; the second is written out position by position."""
     backbone = example_mixture(dimension=12, latent=(3, 2, 2))
     latent, target = mixture_latent(backbone), backbone.embed(["c"])
     config = HSDS(levels=(0.9, 0.4), steps=2, step_size=step_size, keep_source=keep, drop_residual=drop)
     found = find_direction(latent, target, config, seed=0).z
     (first, step), (second, next_step) = config.path()
     moved = step * find_direction(latent, target, HSDS(levels=(first, first), steps=1), seed=0).z
-    (x_s,) = points_of(latent, second, index=1)
-    still = clean_at(backbone, x_s, second, latent.condition)
-    aim = clean_at(backbone, x_s + (1 - second) * moved, second, target) - still
+    (x_s,) = noised_sources(latent, second, index=1)
+    source_estimate = clean_at(backbone, x_s, second, latent.condition)
+    wanted = clean_at(backbone, x_s + (1 - second) * moved, second, target) - source_estimate
     if drop:
         share = change_share(moved, drop)
         for image, row, column in itertools.product(range(3), range(2), range(2)):
-            m, q = moved[image, :, row, column], (latent.z - still)[image, :, row, column]
-            aim[image, :, row, column] -= share[image, 0, row, column] ** 2 * (q @ m) / (m @ m) * m
+            m, q = moved[image, :, row, column], (latent.z - source_estimate)[image, :, row, column]
+            wanted[image, :, row, column] -= share[image, 0, row, column] ** 2 * (q @ m) / (m @ m) * m
     if keep:
-        aim = change_share(moved, keep) * aim
-    assert relative_error(found, moved + next_step * (aim - moved)) < 1e-11
+        wanted = change_share(moved, keep) * wanted
+    assert relative_error(found, moved + next_step * (wanted - moved)) < 1e-11
 
 
 @pytest.mark.parametrize("gain", [0.5, 1.06])
-def test_the_gain_is_a_factor_of_the_whole_displacement(mixture: GaussianMixtureBackbone, gain: float) -> None:
+def test_the_gain_scales_the_whole_displacement(mixture: GaussianMixtureBackbone, gain: float) -> None:
     latent, target, config = mixture_latent(mixture), mixture.embed(["c"]), HSDS(steps=3, keep_source=0.2)
     once = find_direction(latent, target, config, seed=0).z
     assert torch.equal(find_direction(latent, target, dataclasses.replace(config, gain=gain), seed=0).z, gain * once)
     plain = find_direction(latent, target, HSDS(steps=1), seed=0).z
     masked = HSDS(steps=1, keep_source=0.3, drop_residual=0.3)
-    assert torch.equal(find_direction(latent, target, masked, seed=0).z, plain)  # no change yet
+    assert torch.equal(find_direction(latent, target, masked, seed=0).z, plain)  # at the first step nothing has changed
 
 
 @pytest.mark.parametrize(("gamma", "weight"), [(-1.0, 1.0), (0.3, 1.0), (1.0, 3.0)])
@@ -144,11 +144,11 @@ def test_gamma_family_on_a_mixture_uses_the_unguided_source_jacobian(
 
     def expected(jacobian_text: Condition) -> Tensor:
         total = torch.zeros_like(latent.z)
-        for x_s in points_of(latent, s, seed=seed, noises=3):
+        for x_s in noised_sources(latent, s, seed=seed, noises=3):
             # the empty text cancels
             r = weight * (clean_at(mixture, x_s, s, target) - clean_at(mixture, x_s, s, latent.condition))
             jacobian = mixture.at(x_s, levels_of(x_s, s), jacobian_text).jacobian
-            total = total + r + gamma * (1 - s) * (r - s * times(jacobian, r))
+            total = total + r + gamma * (1 - s) * (r - s * batch_matvec(jacobian, r))
         return total / 3
 
     assert relative_error(found, expected(latent.condition)) < DERIVATIVE
@@ -161,7 +161,7 @@ def test_t3_annealed_search_is_delta_denoising(mixture: GaussianMixtureBackbone)
     config = HSDS(levels=(0.9, 0.3), steps=5, step_size=0.4)
     found = find_direction(latent, target, config, seed=seed).z
 
-    def walk(*, pull: bool) -> Tensor:
+    def delta_denoising(*, relative_to_source: bool) -> Tensor:
         y = latent.z.clone()
         for index in range(5):
             s = 0.9 - 0.15 * index
@@ -170,11 +170,11 @@ def test_t3_annealed_search_is_delta_denoising(mixture: GaussianMixtureBackbone)
             e_target = (y_s - (1 - s) * clean_at(mixture, y_s, s, target)) / s
             e_source = (x_s - (1 - s) * clean_at(mixture, x_s, s, latent.condition)) / s
             step = -s / (1 - s) * (e_target - e_source)
-            y = y + 0.4 * (step if pull else step + s * (y - latent.z))
+            y = y + 0.4 * (step if relative_to_source else step + s * (y - latent.z))
         return y - latent.z
 
-    assert relative_error(found, walk(pull=True)) < 1e-11  # five steps of 1e-12
-    assert relative_error(found, walk(pull=False)) > 1e-2
+    assert relative_error(found, delta_denoising(relative_to_source=True)) < 1e-11  # five steps with errors of 1e-12
+    assert relative_error(found, delta_denoising(relative_to_source=False)) > 1e-2
 
 
 @pytest.mark.parametrize("gamma", [-1.0, 0.0, 1.0])
@@ -184,23 +184,23 @@ def test_annealed_search_with_shared_covariance_has_a_closed_form(
     latent = mixture_latent(shared, condition=shared.only(0))
     config = HSDS(gamma=gamma, levels=(0.9, 0.3), steps=7, step_size=0.3)
     found = find_direction(latent, shared.only(1), config, seed=0).z
-    rest = shift(shared)
+    remaining = mean_difference(shared)
     for s in torch.linspace(0.9, 0.3, 7, dtype=torch.float64).tolist():
-        rest = rest - 0.3 * filters(shared, s, gamma) @ rest
-    assert relative_error(found, (shift(shared) - rest).expand_as(found)) < DERIVATIVE
+        remaining = remaining - 0.3 * filter_matrix(shared, s, gamma) @ remaining
+    assert relative_error(found, (mean_difference(shared) - remaining).expand_as(found)) < DERIVATIVE
 
 
-def test_a_weight_that_is_an_input_is_1_in_the_jacobian_as_in_the_residual(mixture: GaussianMixtureBackbone) -> None:
-    """So at weight 1 it is the search of the mixture itself, whatever weight the network was published with."""
+def test_embedded_guidance_is_1_in_residual_and_jacobian(mixture: GaussianMixtureBackbone) -> None:
+    """At weight 1 the search is that of the mixture itself, whatever weight the network was published with."""
     latent, target = mixture_latent(mixture), mixture.embed(["c"])
-    distilled = dataclasses.replace(latent, backbone=weight_as_input(mixture))
+    distilled = dataclasses.replace(latent, backbone=guidance_distilled(mixture))
     for one_sided in (False, True):
         config = HSDS(levels=(0.5, 0.5), steps=1, gamma=-0.5, one_sided=one_sided)
         found = find_direction(distilled, target, config, seed=0).z
         assert relative_error(found, find_direction(latent, target, config, seed=0).z) < DERIVATIVE
 
 
-EVERY = [
+SEARCHES = [
     *(
         HSDS(residual=residual, filter=kind, steps=2, noises=2, gamma=0.5 * (kind == "gamma"), projection=projection)
         for residual in ("dds", "sds", "mixed")
@@ -221,9 +221,9 @@ EVERY = [
 ]
 
 
-@pytest.mark.parametrize("config", EVERY, ids=lambda config: f"{config.residual}-{config.filter}-{config.steps}")
-def test_every_search(mixture: GaussianMixtureBackbone, config: HSDS) -> None:
-    """Equal texts give exactly zero, and (T11) neighbors do not matter."""
+@pytest.mark.parametrize("config", SEARCHES, ids=lambda config: f"{config.residual}-{config.filter}-{config.steps}")
+def test_equal_texts_give_zero_in_any_batch(mixture: GaussianMixtureBackbone, config: HSDS) -> None:
+    """Law T11: the other images of a batch do not matter."""
     latent, target = mixture_latent(mixture), mixture.embed(["a", "c", "a"])
     keep = [] if config.projection == "none" else [mixture.embed(["b"]), mixture.embed(["a b"])]
     direction = find_direction(latent, target, config, seed=3, preserve=keep)
@@ -237,7 +237,7 @@ def test_every_search(mixture: GaussianMixtureBackbone, config: HSDS) -> None:
     assert not torch.equal(find_direction(alone, target[1:2], config, seed=1, preserve=keep).z, found)
 
 
-def test_the_direction_states_where_it_comes_from(mixture: GaussianMixtureBackbone) -> None:
+def test_the_direction_records_its_model_and_settings(mixture: GaussianMixtureBackbone) -> None:
     latent, target = mixture_latent(mixture), mixture.embed(["c"])
     seen: list[tuple[str, int, int]] = []
     direction = find_direction(latent, target, HSDS(steps=2), seed=9, progress=lambda *step: seen.append(step))
@@ -253,7 +253,7 @@ def test_the_direction_states_where_it_comes_from(mixture: GaussianMixtureBackbo
 @pytest.mark.parametrize("level", [0.05, 0.3, 0.6, 0.95, 1.0])
 @pytest.mark.parametrize("residual", ["dds", "mixed"])
 def test_newton_is_the_counterfactual_at_every_level(residual: str, level: float) -> None:
-    """``H^-1 dS = dmu`` for one covariance, however noisy the look; delta denoising stops short of it."""
+    """``H^-1 dS = dmu`` for a shared covariance, at any level; delta denoising does not reach it."""
     backbone = LinearTextBackbone(example_mixture(dimension=6, shared_covariance=True).mixture)
     latent, target = mixture_latent(backbone), backbone.embed(["c"])
     truth = (backbone.mean(target) - backbone.mean(latent.condition)).expand_as(latent.z)
@@ -266,11 +266,11 @@ def test_newton_is_the_counterfactual_at_every_level(residual: str, level: float
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["newton", "levenberg-marquardt"])
-def test_solvers_take_the_mean_hessian_of_the_source(mixture: GaussianMixtureBackbone, kind: str) -> None:
+def test_solvers_use_the_mean_hessian_of_the_source(mixture: GaussianMixtureBackbone, kind: str) -> None:
     latent, target, s, mu = mixture_latent(mixture), mixture.embed(["c"]), 0.5, 0.2
     config = HSDS(filter=kind, damping=mu, iterations=15, levels=(s, s), steps=1, noises=3)
     found = find_direction(latent, target, config, seed=1).z
-    points = points_of(latent, s, seed=1, noises=3)
+    points = noised_sources(latent, s, seed=1, noises=3)
     r = sum(clean_at(mixture, x_s, s, target) - clean_at(mixture, x_s, s, latent.condition) for x_s in points) / 3
     assert isinstance(r, Tensor)
 
@@ -279,19 +279,19 @@ def test_solvers_take_the_mean_hessian_of_the_source(mixture: GaussianMixtureBac
         eye = torch.eye(6, dtype=r.dtype)
         if kind == "newton":
             return dense_solve(hessian + mu * eye, r)
-        return dense_solve(hessian @ hessian + mu**2 * eye, times(hessian, r))
+        return dense_solve(hessian @ hessian + mu**2 * eye, batch_matvec(hessian, r))
 
     assert relative_error(found, expected(latent.condition)) < 1e-9
     assert relative_error(found, expected(target)) > 1e-3
 
 
 @pytest.mark.slow
-def test_negative_curvature_is_seen_and_survived() -> None:
-    """Between two modes Newton has no sense of direction: the residual stays; nearer to one it is solved."""
+def test_negative_curvature_leaves_the_residual_and_is_noted() -> None:
+    """Between two modes Newton returns the residual; nearer to one of them it solves."""
     backbone = two_modes()
     latent, target = between_modes(backbone, offset=0.05), backbone.embed(["b"])
     config = HSDS(filter="newton", damping=0.1, iterations=6, levels=(0.2, 0.2), steps=1)
-    (x_s,) = points_of(latent, 0.2)
+    (x_s,) = noised_sources(latent, 0.2)
     truth = torch.linalg.eigvalsh(scaled_hessian(backbone, x_s, 0.2, latent.condition))
     assert float(truth[0, 0]) < -0.1 < 0 < float(truth[1, 0])
     found = find_direction(latent, target, config, seed=0)
@@ -301,46 +301,50 @@ def test_negative_curvature_is_seen_and_survived() -> None:
     assert relative_error(found.z[1], plain.z[1]) > 0.01
     assert any("1 of 2 images" in note for note in found.notes)
     assert plain.notes == ()
-    safe = find_direction(latent, target, dataclasses.replace(config, filter="levenberg-marquardt"), seed=0)
-    assert safe.notes == ()
+    squared = find_direction(latent, target, dataclasses.replace(config, filter="levenberg-marquardt"), seed=0)
+    assert squared.notes == ()
 
 
 @pytest.mark.parametrize("projection", ["null-space", "kkt"])
 @pytest.mark.parametrize("kind", ["gamma", "newton"])
-def test_one_step_changes_nothing_that_is_kept(mixture: GaussianMixtureBackbone, projection: str, kind: str) -> None:
+def test_one_step_is_orthogonal_to_the_preserved_captions(
+    mixture: GaussianMixtureBackbone, projection: str, kind: str
+) -> None:
     latent, target, s = mixture_latent(mixture, condition=mixture.embed(["a b"])), mixture.embed(["c"]), 0.6
     config = HSDS(filter=kind, projection=projection, levels=(s, s), steps=1, noises=2, iterations=2)
     keep = [mixture.embed(["a"]), mixture.embed(["b"])]
     free = find_direction(latent, target, dataclasses.replace(config, projection="none"), seed=0).z
     found = find_direction(latent, target, config, seed=0, preserve=keep).z
-    points = points_of(latent, s, noises=2)
+    points = noised_sources(latent, s, noises=2)
     for text in keep:
         change = sum(clean_at(mixture, x_s, s, text) - clean_at(mixture, x_s, s, latent.condition) for x_s in points)
         assert isinstance(change, Tensor)
         for d, bound in ((found, 1e-9), (free, None)):
-            reading = (d * change).flatten(1).sum(1) / d.flatten(1).norm(dim=1) / change.flatten(1).norm(dim=1)
-            assert float(reading.abs().max()) > 0.05 if bound is None else float(reading.abs().max()) < bound
+            cosine = (d * change).flatten(1).sum(1) / d.flatten(1).norm(dim=1) / change.flatten(1).norm(dim=1)
+            assert float(cosine.abs().max()) > 0.05 if bound is None else float(cosine.abs().max()) < bound
 
 
 @pytest.mark.slow
-def test_kkt_with_newton_solves_the_constrained_programme(mixture: GaussianMixtureBackbone) -> None:
+def test_kkt_with_newton_solves_the_constrained_program(mixture: GaussianMixtureBackbone) -> None:
     """``max r^T d - d^T (A + mu) d / 2`` under ``r_j^T d = 0``, as a dense Lagrange system."""
     source, target, keep = mixture.embed(["a b"]), mixture.embed(["c"]), mixture.embed(["a"])
     latent, s, mu = mixture_latent(mixture, condition=source), 0.6, 0.4
     config = HSDS(filter="newton", projection="kkt", damping=mu, iterations=15, levels=(s, s), steps=1)
     found = find_direction(latent, target, config, seed=0, preserve=[keep]).z
-    (x_s,) = points_of(latent, s)
+    (x_s,) = noised_sources(latent, s)
     r, r_j = (clean_at(mixture, x_s, s, text) - clean_at(mixture, x_s, s, source) for text in (target, keep))
     metric = scaled_hessian(mixture, x_s, s, source) + mu * torch.eye(6, dtype=x_s.dtype)
-    side = r_j.flatten(1)[:, :, None] / r_j.flatten(1).norm(dim=1)[:, None, None]
-    bottom = torch.cat([side.mT, torch.zeros(3, 1, 1, dtype=x_s.dtype)], dim=2)
-    system = torch.cat([torch.cat([metric, side], dim=2), bottom], dim=1)
-    right = torch.cat([r.flatten(1), torch.zeros(3, 1, dtype=x_s.dtype)], dim=1)
-    assert relative_error(found.flatten(1), torch.linalg.solve(system, right)[:, :6]) < 1e-9
+    constraint = r_j.flatten(1)[:, :, None] / r_j.flatten(1).norm(dim=1)[:, None, None]
+    bottom = torch.cat([constraint.mT, torch.zeros(3, 1, 1, dtype=x_s.dtype)], dim=2)
+    system = torch.cat([torch.cat([metric, constraint], dim=2), bottom], dim=1)
+    rhs = torch.cat([r.flatten(1), torch.zeros(3, 1, dtype=x_s.dtype)], dim=1)
+    assert relative_error(found.flatten(1), torch.linalg.solve(system, rhs)[:, :6]) < 1e-9
 
 
 @pytest.mark.parametrize(("projection", "texts"), [("none", 1), ("null-space", 0), ("kkt", 0)])
-def test_captions_and_projection_come_together(mixture: GaussianMixtureBackbone, projection: str, texts: int) -> None:
+def test_projections_and_preserved_captions_require_each_other(
+    mixture: GaussianMixtureBackbone, projection: str, texts: int
+) -> None:
     latent, keep = mixture_latent(mixture), [mixture.embed(["b"])] * texts
     with mixture.count() as counted, pytest.raises(ConfigError, match=projection):
         find_direction(latent, mixture.embed(["c"]), HSDS(projection=projection), seed=0, preserve=keep)
@@ -363,12 +367,12 @@ GAMMAS = st.builds(HSDS, gamma=st.sampled_from([-1.0, 0.0, 0.5]), step_size=st.s
 
 
 @settings(max_examples=8)
-@given(config=SOLVERS | GAMMAS, texts=st.integers(1, 2), ahead=st.booleans())
-def test_every_configuration_costs_what_it_states_and_survives(config: HSDS, texts: int, ahead: bool) -> None:
-    """Indefinite Hessians and undamped solvers included; and settings survive being written."""
+@given(config=SOLVERS | GAMMAS, texts=st.integers(1, 2), forward_mode=st.booleans())
+def test_every_configuration_matches_its_cost_and_round_trips(config: HSDS, texts: int, forward_mode: bool) -> None:
+    """Including indefinite Hessians and undamped solvers."""
     backbone = two_modes()
     backbone.capabilities = dataclasses.replace(
-        backbone.capabilities, derivatives=frozenset({"jvp"} if ahead else set())
+        backbone.capabilities, derivatives=frozenset({"jvp"} if forward_mode else set())
     )
     latent, target = between_modes(backbone, offset=0.1), backbone.embed(["b"])
     keep = [] if config.projection == "none" else [backbone.embed(["a"]), backbone.embed(["a b"])][:texts]
@@ -379,17 +383,17 @@ def test_every_configuration_costs_what_it_states_and_survives(config: HSDS, tex
     assert from_plain(HSDS, to_plain(config)) == config
 
 
-def test_a_network_without_forward_mode_is_reported(
+def test_central_differences_replace_a_missing_forward_mode(
     mixture: GaussianMixtureBackbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It claims to have one; the first product shows that it has not, and differences stand in."""
+    """The network declares forward mode, which fails at the first product."""
 
-    def refuse(*arguments: object) -> None:
+    def fail(*arguments: object) -> None:
         raise NotImplementedError("no tangent rule")
 
     latent, target, config = mixture_latent(mixture), mixture.embed(["c"]), HSDS(gamma=0.5, steps=2)
     forward = find_direction(latent, target, config, seed=0)
-    monkeypatch.setattr(forward_ad, "make_dual", refuse)
+    monkeypatch.setattr(forward_ad, "make_dual", fail)
     direction = find_direction(latent, target, config, seed=0)
     assert forward.notes == ()
     assert len(direction.notes) == 1
@@ -397,7 +401,7 @@ def test_a_network_without_forward_mode_is_reported(
     assert relative_error(direction.z, forward.z) < tolerance("difference", torch.float64)
 
 
-def test_a_displacement_that_is_not_finite_is_named(
+def test_a_nonfinite_displacement_raises_a_model_error(
     mixture: GaussianMixtureBackbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dual = forward_ad.make_dual

@@ -1,4 +1,4 @@
-"""What reaches the image: all of a change where it is strong, little of what is faint, and no seam between."""
+"""`local_change` keeps a change where it is strong and fades it smoothly where it is faint."""
 
 import numpy as np
 import pytest
@@ -17,16 +17,14 @@ SEEDS = st.integers(0, 50)
 
 
 def random_change(shape: tuple[int, ...], seed: int) -> Tensor:
-    """Normal numbers in one half of each image, and a hundredth of such in the other."""
+    """Normal numbers, divided by 100 in the left half of each image."""
     change = torch.randn(shape, generator=stream(seed, "tests"), dtype=torch.float32).to(torch.float64)
     change[..., : shape[-1] // 2] /= 100
     return change
 
 
 @given(SHAPES, SEEDS, st.sampled_from([-1e-6, -1.0, 0.25, 3.0, 1e6]))
-def test_it_depends_neither_on_the_strength_nor_on_other_images(
-    shape: tuple[int, ...], seed: int, factor: float
-) -> None:
+def test_it_scales_with_the_strength_and_ignores_other_images(shape: tuple[int, ...], seed: int, factor: float) -> None:
     change = random_change(shape, seed) * torch.logspace(0, 4, shape[0])[:, None, None, None]
     assert torch.allclose(local_change(factor * change), factor * local_change(change), rtol=1e-12, atol=0)
     alone = torch.cat([local_change(one[None]) for one in change])
@@ -34,20 +32,18 @@ def test_it_depends_neither_on_the_strength_nor_on_other_images(
 
 
 @given(SHAPES, SEEDS, st.sampled_from([0.001, FLOOR, 0.5]))
-def test_it_is_the_change_times_its_share_by_an_independent_average(
-    shape: tuple[int, ...], seed: int, floor: float
-) -> None:
-    """Below 150 pixels the average is over 3 x 3 of them."""
+def test_it_matches_an_independent_average(shape: tuple[int, ...], seed: int, floor: float) -> None:
+    """Images below 150 pixels are averaged over 3 x 3 pixels."""
     change = random_change(shape, seed).numpy()
     energy = uniform_filter(np.square(change).sum(1, keepdims=True), (0, 0, 3, 3), mode="nearest")
     strongest = energy.max((1, 2, 3), keepdims=True)
     expected = change * (1 + floor) * energy / (energy + floor * strongest)
     kept = local_change(torch.from_numpy(change), floor=floor).numpy()
     assert np.allclose(kept, expected, rtol=1e-9, atol=1e-12)
-    assert (np.abs(kept) <= np.abs(change) * (1 + 1e-12)).all(), "no pixel grows, and none turns"
+    assert (np.abs(kept) <= np.abs(change) * (1 + 1e-12)).all(), "no pixel changes more"
 
 
-def test_no_change_stays_none() -> None:
+def test_zero_change_stays_zero() -> None:
     change = torch.zeros(2, 3, 40, 30)
     change[1, 0, 3, 3] = 0.5
     kept = local_change(change)
@@ -58,10 +54,10 @@ def test_no_change_stays_none() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("times", [3, 5])
-def test_the_average_grows_with_the_image(times: int) -> None:
-    """Each pixel as a block of pixels: the average around the middle of a block is that around the pixel.
+def test_the_averaging_window_scales_with_the_image(times: int) -> None:
+    """With each pixel repeated as a block, the average around the middle of a block is that around the pixel.
 
-    The border, which stands in for what lies beyond, is left as it was: its blocks reach further than its pixels.
+    Images are padded with zeros, since at the border the windows of blocks and pixels differ.
     """
     change = functional.pad(random_change((2, 3, 124, 146), 0), (2, 2, 2, 2))
     grown = change.repeat_interleave(times, 2).repeat_interleave(times, 3)

@@ -1,4 +1,4 @@
-"""Projections against dense Lagrange systems and a general-purpose optimizer."""
+"""Projections against dense Lagrange systems, and shares of change against SciPy."""
 
 import pytest
 import torch
@@ -18,26 +18,26 @@ EXACT = 1e-12
 SHAPE = (2, 3, 2)  # two images, latents of 3 x 2 numbers
 
 
-def kept(count: int, *, seed: int = 3) -> Tensor:
+def preserved_columns(count: int, *, seed: int = 3) -> Tensor:
     return vectors(count, *SHAPE, seed=seed)
 
 
-def raised(columns: Tensor) -> Tensor:
+def metric_solved(columns: Tensor) -> Tensor:
     return torch.stack([dense_solve(METRIC, column) for column in columns])
 
 
-def readings(d: Tensor, columns: Tensor) -> Tensor:
-    """``G^T d``, ``[k, b]``, relative to both lengths."""
+def cosines(d: Tensor, columns: Tensor) -> Tensor:
+    """``G^T d`` relative to both lengths, ``[k, b]``."""
     products = (columns * d).flatten(2).sum(2)
     return products / columns.flatten(2).norm(dim=2) / d.flatten(1).norm(dim=1)
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])
-def test_the_null_space_changes_nothing_that_is_kept(count: int) -> None:
-    g, columns = vectors(*SHAPE), kept(count)
+def test_null_space_projections_are_orthogonal_to_the_columns(count: int) -> None:
+    g, columns = vectors(*SHAPE), preserved_columns(count)
     d = project(g, columns, columns)
-    assert float(readings(d, columns).abs().max()) < EXACT
-    assert float(readings(g, columns).abs().max()) > 0.1
+    assert float(cosines(d, columns).abs().max()) < EXACT
+    assert float(cosines(g, columns).abs().max()) > 0.1
     assert relative_error(project(d, columns, columns), d) < EXACT
     for row in range(2):
         basis = columns[:, row].flatten(1).T
@@ -46,36 +46,39 @@ def test_the_null_space_changes_nothing_that_is_kept(count: int) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_the_metric_version_solves_the_lagrange_system(count: int) -> None:
+def test_projections_with_a_metric_solve_the_lagrange_system(count: int) -> None:
     """``[M G; G^T 0] [d; m] = [g; 0]`` from ``d = M^-1 g``."""
-    g, columns = vectors(*SHAPE), kept(count)
-    d = project(dense_solve(METRIC, g), columns, raised(columns))
+    g, columns = vectors(*SHAPE), preserved_columns(count)
+    d = project(dense_solve(METRIC, g), columns, metric_solved(columns))
     for row in range(2):
-        side = columns[:, row].flatten(1).T
+        constraint = columns[:, row].flatten(1).T
         system = torch.cat(
-            [torch.cat([METRIC[row], side], 1), torch.cat([side.T, torch.zeros(count, count, dtype=side.dtype)], 1)]
+            [
+                torch.cat([METRIC[row], constraint], 1),
+                torch.cat([constraint.T, torch.zeros(count, count, dtype=constraint.dtype)], 1),
+            ]
         )
-        solution = torch.linalg.solve(system, torch.cat([g[row].flatten(), torch.zeros(count, dtype=side.dtype)]))
+        solution = torch.linalg.solve(system, torch.cat([g[row].flatten(), torch.zeros(count, dtype=constraint.dtype)]))
         assert relative_error(d[row].flatten(), solution[:6]) < 1e-11  # the system's condition number is near 10
     assert relative_error(project(dense_solve(METRIC, g), columns, columns), d) > 1e-2
 
 
-def test_rough_solutions_and_what_cannot_be_done() -> None:
-    """``G^T d = 0`` needs only that ``G^T W`` can be inverted."""
-    g, columns = vectors(*SHAPE), kept(3)
-    rough = raised(columns) + 0.1 * kept(3, seed=8)
-    assert float(readings(project(g, columns, rough), columns).abs().max()) < EXACT
+def test_approximate_solutions_project_exactly_and_preserved_changes_vanish() -> None:
+    """``G^T d = 0`` only requires that ``G^T W`` is invertible."""
+    g, columns = vectors(*SHAPE), preserved_columns(3)
+    approximate = metric_solved(columns) + 0.1 * preserved_columns(3, seed=8)
+    assert float(cosines(project(g, columns, approximate), columns).abs().max()) < EXACT
     g = vectors(*SHAPE)
     assert float(project(g, g[None], g[None]).norm()) < EXACT
 
 
-def test_columns_that_state_nothing_new_change_nothing() -> None:
+def test_dependent_columns_change_nothing() -> None:
     """Repeated, opposite, dependent and empty columns, of very different lengths."""
-    g, columns = vectors(*SHAPE), kept(2)
-    more = torch.cat([columns, -1e4 * columns[:1], columns.sum(0, keepdim=True), torch.zeros_like(columns[:1])])
-    assert relative_error(project(g, more, more), project(g, columns, columns)) < 1e-8  # the rank tolerance
-    expected = project(g, columns, raised(columns))
-    assert relative_error(project(g, more, raised(more)), expected) < 1e-8
+    g, columns = vectors(*SHAPE), preserved_columns(2)
+    redundant = torch.cat([columns, -1e4 * columns[:1], columns.sum(0, keepdim=True), torch.zeros_like(columns[:1])])
+    assert relative_error(project(g, redundant, redundant), project(g, columns, columns)) < 1e-8  # the rank tolerance
+    expected = project(g, columns, metric_solved(columns))
+    assert relative_error(project(g, redundant, metric_solved(redundant)), expected) < 1e-8
     empty = torch.zeros_like(columns)
     assert torch.equal(project(g, empty, empty), g)
     assert relative_error(project(g, 1e-6 * columns, 1e3 * columns), project(g, columns, columns)) < EXACT
@@ -94,10 +97,10 @@ def displacement(shape: tuple[int, ...], seed: int) -> Tensor:
 
 
 @given(SHAPES, st.integers(0, 50), FLOORS, st.sampled_from([-1e-30, 1e-3, -7.0, 1e30]))
-def test_images_are_looked_at_one_by_one_and_size_and_sign_do_not_matter(
+def test_shares_are_per_image_and_ignore_size_and_sign(
     shape: tuple[int, ...], seed: int, floor: float, factor: float
 ) -> None:
-    """Another scale for each image: an energy compared across the batch would show."""
+    """Each image has another scale, so that energies compared across the batch would fail."""
     moved = displacement(shape, seed) * torch.logspace(0, 4, shape[0]).reshape(-1, *[1] * (len(shape) - 1))
     together = change_share(factor * moved, floor)
     for index in range(shape[0]):
@@ -105,14 +108,14 @@ def test_images_are_looked_at_one_by_one_and_size_and_sign_do_not_matter(
 
 
 @pytest.mark.parametrize("floor", [0.01, 0.3])
-def test_a_vector_counts_number_by_number_and_half_is_at_the_floor(floor: float) -> None:
+def test_the_share_of_a_vector_is_elementwise_and_half_at_the_floor(floor: float) -> None:
     moved = torch.tensor([[0.0, -2.0, 2.0 * floor**0.5, 1.0]], dtype=torch.float64)
     expected = torch.tensor([[0.0, 1 / (1 + floor), 0.5, 0.25 / (0.25 + floor)]], dtype=torch.float64)
     assert torch.allclose(change_share(moved, floor), expected, rtol=1e-14)
 
 
-def test_an_image_pools_its_channels_and_three_by_three_places() -> None:
-    """Two changed places, 3 in the first channel and 4 in the last: nine places share the energy of each."""
+def test_the_share_of_an_image_pools_channels_and_3x3_neighborhoods() -> None:
+    """Two changed positions, 3 in the first channel and -4 in the last: nine positions share the energy of each."""
     moved = torch.zeros(1, 3, 7, 7, dtype=torch.float64)
     moved[0, 0, 1, 1], moved[0, 2, 5, 5] = 3.0, -4.0
     share = change_share(moved, 0.25)
@@ -122,10 +125,9 @@ def test_an_image_pools_its_channels_and_three_by_three_places() -> None:
 
 
 @given(st.sampled_from([1, 3, 5, 9]), st.integers(1, 12), st.integers(1, 12), st.integers(0, 50), FLOORS)
-def test_the_average_is_over_as_many_places_as_requested(
+def test_the_averaging_window_has_the_requested_width(
     width: int, rows: int, columns: int, seed: int, floor: float
 ) -> None:
-    """Against an average by another library."""
     moved = displacement((2, 4, rows, columns), seed)
     size = (0, 0, width, width)
     energy = torch.from_numpy(uniform_filter(moved.square().sum(1, keepdim=True).numpy(), size, mode="nearest"))
@@ -135,8 +137,8 @@ def test_the_average_is_over_as_many_places_as_requested(
 
 
 @given(st.integers(0, 50), st.sampled_from([1e-20, 1.0, -3.0, 1e20]))
-def test_what_lies_along_a_displacement_is_a_projection_at_each_place(seed: int, size: float) -> None:
-    """The rest is at a right angle to it, what lies along it already stays, and its size and sign do not matter."""
+def test_along_is_an_orthogonal_projection_at_each_position(seed: int, size: float) -> None:
+    """The rest is orthogonal, projecting twice changes nothing, and the displacement's size and sign do not matter."""
     part, moved = displacement((2, 4, 3, 5), seed)[None], displacement((2, 4, 3, 5), seed + 1)
     found = along(part, moved)
     assert torch.allclose(((part - found) * moved).sum(-3), torch.zeros(2, 3, 5, dtype=torch.float64), atol=1e-13)
@@ -144,7 +146,7 @@ def test_what_lies_along_a_displacement_is_a_projection_at_each_place(seed: int,
     assert torch.allclose(along(part, size * moved), found, rtol=1e-12, atol=1e-14)
 
 
-def test_nothing_lies_along_what_has_not_moved_and_all_of_a_vector_where_it_has() -> None:
+def test_along_is_zero_where_nothing_moved_and_a_vector_is_elementwise() -> None:
     moved = torch.tensor([[0.0, 2.0, -1e-9]], dtype=torch.float64)
     part = torch.tensor([[[3.0, -4.0, 5.0]]], dtype=torch.float64)
     assert torch.allclose(along(part, moved), torch.tensor([[[0.0, -4.0, 5.0]]], dtype=torch.float64), rtol=1e-14)

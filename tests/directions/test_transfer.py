@@ -1,4 +1,4 @@
-"""A direction on other images: the same displacement; its words are applied to their captions where possible."""
+"""A direction on other images: the same displacement, and the change applied to their captions where possible."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ WORDS = [
     for text in (word, f"{word},")
 ]
 CHANGED = {"condition", "source_captions", "target_captions"}
-CAT, DOG, BARE = "a cat with fur, smile, hat", "a dog with glasses, smile", "a dog with fur"
+CAT, DOG, NO_SMILE = "a cat with fur, smile, hat", "a dog with glasses, smile", "a dog with fur"
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +44,8 @@ def images(model: Backbone, *captions: str) -> JointLatent:
     return JointLatent(backbone=model, z=z, condition=model.embed(captions), captions=captions)
 
 
-def found(model: Backbone, sources: Sequence[str], targets: Sequence[str], **fields: Any) -> Direction:
-    """A direction as `identify` gives it: one row a caption."""
+def direction_for(model: Backbone, sources: Sequence[str], targets: Sequence[str], **fields: Any) -> Direction:
+    """A direction as `identify` returns it, with one row for each caption."""
     known: dict[str, Any] = {
         "z": torch.randn(len(sources), 5, generator=stream(2, "tests"), dtype=torch.float32).to(model.dtype),
         "condition": text_direction(model, sources, targets),
@@ -62,90 +62,89 @@ def found(model: Backbone, sources: Sequence[str], targets: Sequence[str], **fie
     return Direction(**(known | fields))
 
 
-def equal(one: Condition, other: Condition) -> bool:
+def same_condition(one: Condition, other: Condition) -> bool:
     return torch.equal(one.tokens, other.tokens) and torch.equal(one.pooled, other.pooled)
 
 
-def frown(caption: str) -> str:
+def with_frown(caption: str) -> str:
     return caption.replace("smile", "frown")
 
 
-def test_under_its_own_captions_or_none_it_is_itself(model: Backbone) -> None:
+def test_the_same_or_no_captions_keep_the_direction(model: Backbone) -> None:
     for captions in ((CAT,), (CAT, DOG)):
-        direction = found(model, captions, [frown(caption) for caption in captions])
+        direction = direction_for(model, captions, [with_frown(caption) for caption in captions])
         assert transferred(direction, images(model, *captions)) is direction
     for fields in ({"source_captions": ()}, {"target_captions": ()}):
-        direction = found(model, [CAT], [frown(CAT)], **fields)
-        assert transferred(direction, images(model, DOG, BARE)) is direction
+        direction = direction_for(model, [CAT], [with_frown(CAT)], **fields)
+        assert transferred(direction, images(model, DOG, NO_SMILE)) is direction
 
 
-def test_another_caption_states_the_change_in_its_own_words(model: Backbone) -> None:
-    """So that at strength 1 the text is that of the changed caption, its phrases where they were."""
-    direction = found(model, [CAT], ["a cat with frown, fur, hat"])
+def test_the_change_is_applied_to_another_caption(model: Backbone) -> None:
+    """At strength 1 the text is that of the changed caption, with phrases at their positions."""
+    direction = direction_for(model, [CAT], ["a cat with frown, fur, hat"])
     latent = images(model, DOG)
     with model.count() as cost:
-        here = transferred(direction, latent)
+        applied = transferred(direction, latent)
     assert cost.evaluations == 0
     for field in {field.name for field in dataclasses.fields(Direction)} - CHANGED:
-        assert getattr(here, field) is getattr(direction, field)
-    assert here.source_captions == (DOG,)
-    assert here.target_captions == ("a dog with glasses, frown",)
-    assert equal(here.condition, text_direction(model, [DOG], ["a dog with glasses, frown"]))
-    reached, wanted = latent.condition + here.condition, embed_aligned(model, [DOG], here.target_captions)
-    assert torch.allclose(reached.tokens, wanted.tokens, rtol=0, atol=1e-14)
-    assert here.condition.tokens[0].any(1).nonzero().flatten().tolist() == [4]
+        assert getattr(applied, field) is getattr(direction, field)
+    assert applied.source_captions == (DOG,)
+    assert applied.target_captions == ("a dog with glasses, frown",)
+    assert same_condition(applied.condition, text_direction(model, [DOG], ["a dog with glasses, frown"]))
+    reached, expected = latent.condition + applied.condition, embed_aligned(model, [DOG], applied.target_captions)
+    assert torch.allclose(reached.tokens, expected.tokens, rtol=0, atol=1e-14)
+    assert applied.condition.tokens[0].any(1).nonzero().flatten().tolist() == [4]
     assert direction.condition.tokens[0].any(1).nonzero().flatten().tolist() == [4]
 
 
-def test_several_go_to_several_one_by_one(model: Backbone) -> None:
-    """Each image gets the words of its own row, which differ here."""
-    direction = found(model, [CAT, DOG], [frown(CAT), DOG.replace("glasses", "cap")])
+def test_each_image_gets_the_change_of_its_row(model: Backbone) -> None:
+    direction = direction_for(model, [CAT, DOG], [with_frown(CAT), DOG.replace("glasses", "cap")])
     latent = images(model, "a dog with smile", "a cat with hat, glasses")
-    here = transferred(direction, latent)
-    assert here.target_captions == ("a dog with frown", "a cat with hat, cap")
-    assert equal(here.condition, text_direction(model, latent.captions, here.target_captions))
-    assert here.z is direction.z
+    applied = transferred(direction, latent)
+    assert applied.target_captions == ("a dog with frown", "a cat with hat, cap")
+    assert same_condition(applied.condition, text_direction(model, latent.captions, applied.target_captions))
+    assert applied.z is direction.z
     swapped = transferred(direction, images(model, DOG, CAT))
-    assert swapped.target_captions == (frown(DOG), f"{CAT}, cap")
+    assert swapped.target_captions == (with_frown(DOG), f"{CAT}, cap")
 
 
-def test_a_mean_for_all_is_reported_again_even_under_the_captions_that_it_is_the_mean_of(model: Backbone) -> None:
-    """A mean of texts is no text; and the words are those of its first image, however many there are here."""
-    mean = found(model, [CAT, DOG], [frown(CAT), frown(DOG)]).mean()
-    for captions in ((CAT, DOG), (BARE + ", smile", CAT), (DOG,), (DOG, CAT, DOG)):
-        here = transferred(mean, images(model, *captions))
-        targets = tuple(frown(caption) for caption in captions)
-        assert here.target_captions == targets
-        assert equal(here.condition, text_direction(model, captions, targets))
-        assert torch.equal(here.z, mean.z)
+def test_a_mean_is_applied_to_any_captions_including_its_own(model: Backbone) -> None:
+    """A mean of texts is not a text; the change is that of its first image, for any number of images."""
+    mean = direction_for(model, [CAT, DOG], [with_frown(CAT), with_frown(DOG)]).mean()
+    for captions in ((CAT, DOG), (NO_SMILE + ", smile", CAT), (DOG,), (DOG, CAT, DOG)):
+        applied = transferred(mean, images(model, *captions))
+        targets = tuple(with_frown(caption) for caption in captions)
+        assert applied.target_captions == targets
+        assert same_condition(applied.condition, text_direction(model, captions, targets))
+        assert torch.equal(applied.z, mean.z)
 
 
-def test_words_that_do_not_apply_keep_the_text_as_it_was(model: Backbone) -> None:
-    """Row by row: the cat can lose its smile, the dog has none to lose."""
-    direction = found(model, [CAT], ["a cat with fur, hat"])
-    here = transferred(direction, images(model, "a cat with smile, fur", BARE))
-    assert here.target_captions == ("a cat with fur", "")
-    assert here.source_captions == ("a cat with smile, fur", BARE)
-    assert equal(here.condition[:1], text_direction(model, ["a cat with smile, fur"], ["a cat with fur"]))
-    assert equal(here.condition[1:], direction.condition)
-    two = found(model, [CAT, DOG], ["a cat with fur, hat", "a dog with glasses"])
-    kept = transferred(two, images(model, BARE, BARE))
+def test_changes_that_do_not_apply_keep_the_original_text(model: Backbone) -> None:
+    """Row by row: the cat loses its smile, the dog has none."""
+    direction = direction_for(model, [CAT], ["a cat with fur, hat"])
+    applied = transferred(direction, images(model, "a cat with smile, fur", NO_SMILE))
+    assert applied.target_captions == ("a cat with fur", "")
+    assert applied.source_captions == ("a cat with smile, fur", NO_SMILE)
+    assert same_condition(applied.condition[:1], text_direction(model, ["a cat with smile, fur"], ["a cat with fur"]))
+    assert same_condition(applied.condition[1:], direction.condition)
+    two = direction_for(model, [CAT, DOG], ["a cat with fur, hat", "a dog with glasses"])
+    kept = transferred(two, images(model, NO_SMILE, NO_SMILE))
     assert kept.target_captions == ("", "")
-    assert equal(kept.condition, two.condition)
-    # where the words were lost, they stay lost, and the text is that of before
-    lost = transferred(direction, images(model, BARE))
+    assert same_condition(kept.condition, two.condition)
+    # once the captions are lost they stay lost, with the original text
+    lost = transferred(direction, images(model, NO_SMILE))
     assert lost.target_captions == ("",)
     for caption in (CAT, DOG, "a cat with smile, glasses"):
         again = transferred(lost, images(model, caption))
         assert again.target_captions == ("",)
-        assert equal(again.condition, direction.condition)
+        assert same_condition(again.condition, direction.condition)
         back = transferred(-lost, images(model, caption))
         assert back.target_captions == ("",)
-        assert equal(back.condition, -1.0 * direction.condition)
+        assert same_condition(back.condition, -1.0 * direction.condition)
 
 
-def test_what_does_not_fit_is_refused(model: Backbone) -> None:
-    direction = found(model, [CAT, DOG], [frown(CAT), frown(DOG)])
+def test_other_batch_sizes_and_models_are_rejected(model: Backbone) -> None:
+    direction = direction_for(model, [CAT, DOG], [with_frown(CAT), with_frown(DOG)])
     for captions in ((DOG,), (CAT, DOG, CAT)):
         with pytest.raises(ShapeError):
             transferred(direction, images(model, *captions))
@@ -165,9 +164,9 @@ def test_what_does_not_fit_is_refused(model: Backbone) -> None:
         # several at once
         ("a dog, a smile, a hat", "a cat, a smile, a hat", "a cat, a frown, a cap", "a dog, a frown, a cap"),
         ("a dog with fur", "a cat with fur", "a cat with fur, a hat, a cap", "a dog with fur, a hat, a cap"),
-        # the source itself, whatever its words
+        # the source caption itself
         ("anything", "anything", "something else", "something else"),
-        # nothing to lose, nothing to gain
+        # nothing to remove, nothing to add
         ("a dog with fur", "a cat with a smile, fur", "a cat with fur", None),
         ("a dog with a smile", "a cat with a smile, a hat", "a cat with a frown", None),
         ("a dog with a frown", "a cat with a smile", "a cat with a frown", None),
@@ -177,13 +176,15 @@ def test_what_does_not_fit_is_refused(model: Backbone) -> None:
         ("green", "red", "blue", None),
         ("red and green", "red", "blue", "blue and green"),
         ("a bird on a wall", "a red cat on a sofa", "a blue cat on a sofa", None),
-        # what is not known
+        # empty captions
         ("a cat with a smile", "a cat with a smile, a hat", "", None),
         ("a cat", "", "a hat", None),
         ("a cat", ",", "a hat", "a cat, a hat"),
     ],
 )
-def test_changes_in_plain_text(model: Backbone, caption: str, source: str, target: str, changed: str | None) -> None:
+def test_changed_by_edits_plain_captions(
+    model: Backbone, caption: str, source: str, target: str, changed: str | None
+) -> None:
     assert changed_by(model, caption, source, target) == changed
 
 
@@ -198,7 +199,7 @@ OTHER = (
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "instead"),
+    ("old", "new", "replacement"),
     [
         ("no glasses", "glasses", ("an eyepatch", "glasses")),
         ("a smile", "a grimace", ("a sad mouth", "a grimace")),
@@ -208,9 +209,9 @@ OTHER = (
         ("a person with", "a man with", ("a person with", "a man with")),
     ],
 )
-def test_changes_by_the_grammar_of_portraits(
-    portraits: Backbone, old: str, new: str, instead: tuple[str, str] | None
+def test_changed_by_uses_the_grammar_of_portraits(
+    portraits: Backbone, old: str, new: str, replacement: tuple[str, str] | None
 ) -> None:
     """The new phrase of an attribute replaces the old one, even if the caption words that differently."""
     changed = changed_by(portraits, OTHER, FULL, FULL.replace(old, new))
-    assert changed == (None if instead is None else OTHER.replace(*instead))
+    assert changed == (None if replacement is None else OTHER.replace(*replacement))

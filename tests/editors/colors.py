@@ -17,7 +17,7 @@ VARIANCE = 0.05
 
 @final
 class ColorBackbone(Backbone):
-    """Latents are the images themselves; sides from 4 to 12 in fours."""
+    """Latents are the images themselves; sides are multiples of 4."""
 
     def __init__(self, *, sizes: tuple[int, int, int] = (8, 8, 8)) -> None:
         super().__init__(name="colors", fingerprint="colors-1", capabilities=Capabilities(sizes=sizes, size_multiple=4))
@@ -58,7 +58,7 @@ class ColorBackbone(Backbone):
 
 @final
 class ColorReader(AttributeReader):
-    """Names the color that is nearest to the mean pixel."""
+    """Names the color nearest to the mean pixel."""
 
     def __init__(self, backbone: Backbone) -> None:
         self.backbone = backbone

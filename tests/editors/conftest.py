@@ -1,4 +1,4 @@
-"""Latents of a mixture whose velocities, posteriors and flows have a closed form."""
+"""Latents of a mixture whose velocities, posteriors and flows have closed forms."""
 
 import pytest
 
@@ -9,11 +9,11 @@ from tests.directions.mixtures import mixture_latent
 
 @pytest.fixture
 def latent() -> JointLatent:
-    """Three latents of six numbers."""
+    """Three latents of shape [6]."""
     return mixture_latent(example_mixture(dimension=6))
 
 
 @pytest.fixture
-def places() -> JointLatent:
-    """Three latents of two channels with three places."""
+def spatial_latent() -> JointLatent:
+    """Three latents of shape [2, 3]: two channels, three positions."""
     return mixture_latent(example_mixture(dimension=6, latent=(2, 3)))

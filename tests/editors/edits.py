@@ -1,4 +1,4 @@
-"""Images that the color model knows, and what several tests do with them."""
+"""Images for the color model."""
 
 import numpy as np
 from PIL import Image
@@ -12,7 +12,7 @@ def noisy(
     mean: tuple[int, int, int] = (200, 76, 76),
     deviation: float = 8,
 ) -> Image.Image:
-    """A noisy image of one color; red unless another is said."""
+    """A noisy image of one color; red by default."""
     noise = np.random.default_rng(seed).normal(0, deviation, (size[1], size[0], 3))
     image = Image.fromarray((np.array(mean) + noise).clip(0, 255).astype(np.uint8)).convert(mode)
     if mode == "RGBA":
@@ -21,10 +21,10 @@ def noisy(
 
 
 def gray(seed: int = 0, size: tuple[int, int] = (8, 8), mode: str = "RGB") -> Image.Image:
-    """A noisy gray image, so far from black and white that no change of color clips it."""
+    """A noisy gray image, far enough from black and white that no change of color clips."""
     return noisy(seed, size, mode, mean=(128, 128, 128), deviation=4)
 
 
 def levels(image: Image.Image) -> np.ndarray:
-    """What can be subtracted."""
+    """Pixel values as signed integers."""
     return np.asarray(image).astype(int)

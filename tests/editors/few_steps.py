@@ -1,4 +1,4 @@
-"""Every registered editor with settings that cost little."""
+"""Registered editors with cheap settings."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ SMALL: dict[str, Any] = {"steps": 3, "maps": 1, "rank": 2, "products": 4, "repea
 
 
 def few_steps(name: str, backbone: Backbone | None = None) -> Editor:
-    """As a model's settings have it, but with few steps, maps and vectors where the editor has such settings."""
+    """The editor with a model's settings, but few steps, maps and vectors where it has such settings."""
     editor = make_editor(name, backbone or example_mixture(dimension=2))
     known = editor.to_dict()
     small = {key: value for key, value in SMALL.items() if key in known}

@@ -1,10 +1,10 @@
-"""Images that tell their place in a series."""
+"""Images whose color encodes their index in a series."""
 
 from PIL import Image
 
 
 def plain(index: int, size: tuple[int, int] = (40, 40)) -> Image.Image:
-    """An image whose one color tells its place."""
+    """An image of one color, which encodes the index."""
     return Image.new("RGB", size, (10 + 3 * index, 200 - 2 * index, 90))
 
 

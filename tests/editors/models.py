@@ -9,17 +9,17 @@ from latentedit.latents.joint import JointLatent
 Model = TypeVar("Model")
 
 
-def varied(model: Model, **members: Any) -> Model:
-    """A copy of a model, of a class of its own, in which these members are others."""
+def with_members(model: Model, **members: Any) -> Model:
+    """A copy of a model, of its own subclass, with these members replaced."""
     twin: Any = object.__new__(type(type(model).__name__, (type(model),), members))
-    twin.__dict__.update(vars(model))  # copies of a backbone are itself
+    twin.__dict__.update(vars(model))  # copying a backbone returns itself
     return twin
 
 
 def on_shifted_grid(latent: JointLatent, shift: float) -> JointLatent:
-    """The same images of a model whose grid is shifted towards the noise, as FLUX's is."""
+    """The same images, with a grid shifted towards noise like that of FLUX."""
 
     def grid(model: Any, steps: int, *, height_px: int = 0, width_px: int = 0) -> LevelGrid:
         return shifted_grid(steps, shift)
 
-    return dataclasses.replace(latent, backbone=varied(latent.backbone, grid=grid))
+    return dataclasses.replace(latent, backbone=with_members(latent.backbone, grid=grid))

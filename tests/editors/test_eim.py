@@ -1,4 +1,4 @@
-"""Our own editor against its parts, and identities with other editors: T10, and annealing as FlowEdit."""
+"""EIM against its parts, law T10, and its identity with FlowEdit."""
 
 import dataclasses
 import itertools
@@ -38,8 +38,7 @@ LOCAL = HSDS(
     keep_source=0.01,
     drop_residual=0.3,
 )
-"""Everything that the search can do without a derivative."""
-
+"""A search with every setting that needs no derivative."""
 
 CASES: list[tuple[EIM, float]] = [
     (EIM(arm="image", search=HSDS(steps=4)), -1.3),
@@ -85,14 +84,14 @@ def test_eim_is_identify_then_slide(latent: JointLatent, target: Condition, stre
     assert torch.equal(editor.direction(latent, target, seed=7).z, direction.z)
 
 
-def test_the_text_arm_searches_nothing(latent: JointLatent, target: Condition) -> None:
+def test_the_text_arm_needs_no_search(latent: JointLatent, target: Condition) -> None:
     with latent.backbone.count() as cost:
         direction = EIM(arm="text", level=0.6).direction(latent, target.expand(3), seed=5)
     assert cost.evaluations == 0
     assert not direction.z.any()
     assert torch.equal((latent.condition + direction.condition).tokens, target.expand(3).tokens)
     assert direction.level == 0.6
-    assert direction.settings == {"seed": 5}, "of the noises by which the slider judges"
+    assert direction.settings == {"seed": 5}, "the seed of the judge"
 
 
 def test_the_annealed_image_arm_reaches_the_counterfactual() -> None:
@@ -115,19 +114,19 @@ def test_the_annealed_image_arm_reaches_the_counterfactual() -> None:
         (EIM(arm="joint", search=HSDS(gamma=1.0), level=0.71, steps=10), 1.5, 64 + 11 * 8 + 2 + 5 * 4),
     ],
 )
-def test_t12_costs(latent: JointLatent, editor: EIM, strength: float, expected: int) -> None:
+def test_t12_evaluations_match_hand_counts(latent: JointLatent, editor: EIM, strength: float, expected: int) -> None:
     """On the uniform grid: 21 steps below .75 of 28, and 8 below .71 of 10.
 
-    The way up and the way back; five ways more for what lies between 0 and 1, four beyond and five below, these two
-    with five judgments of four evaluations and one of two, of the image itself. The image arm knows its effects, and
-    none of its ways costs anything.
+    One inversion and one return; five more returns to measure effects between 0 and 1, four above 1 and five below 0.
+    Above and below also take five judgments of four evaluations, and one of two for the image itself. The effects of
+    the image arm are known, and its moves cost nothing.
     """
     with latent.backbone.count() as cost:
         assert editor.evaluations(latent, strength=strength) == expected
     assert cost.evaluations == 0
 
 
-def test_refuses_settings_that_make_no_sense() -> None:
+def test_invalid_settings_are_rejected_by_name() -> None:
     for settings, name in (
         ({"arm": "left"}, "arm"),
         ({"level": 0.0}, "level"),
@@ -140,24 +139,21 @@ def test_refuses_settings_that_make_no_sense() -> None:
 
 @pytest.mark.parametrize("arm", ["image", "text", "joint"])
 def test_t10_the_sign_flips_the_edit_to_first_order(latent: JointLatent, arm: str) -> None:
-    """As `test_laws` has it of other editors; for the arms it holds of their scale.
-
-    Strengths of either sign are read off curves that meet at 0 with a kink.
-    """
+    """As in `test_laws`, but for scales, since curves of strengths have a kink at 0."""
     editor = EIM.from_dict({"arm": arm, "search": {"steps": 2}, "steps": 6})
     direction = editor.direction(latent, latent.backbone.embed(["c"]).expand(len(latent)), seed=0)
 
     def even_share(scale: float) -> float:
         scales = torch.tensor([[scale], [-scale]], dtype=torch.float64).expand(2, len(latent))
-        forth, back = editor.slider(latent, direction, seed=0).move(scales) - latent.z
-        return float(torch.linalg.vector_norm(forth + back) / torch.linalg.vector_norm(forth - back))
+        forward, backward = editor.slider(latent, direction, seed=0).move(scales) - latent.z
+        return float(torch.linalg.vector_norm(forward + backward) / torch.linalg.vector_norm(forward - backward))
 
     assert even_share(1e-2) < 0.1
     assert even_share(1e-4) < 2e-2 * even_share(1e-2) + 1e-10
 
 
-class OfFlowEdit(HSDS):
-    """A search with the noises of FlowEdit; otherwise the two use streams of their own."""
+class FlowEditNoise(HSDS):
+    """A search with the noises of FlowEdit, which has its own random stream."""
 
     def draw(self, z: Tensor, *, seed: Seed, index: int) -> Tensor:
         return noise_like(z, seed=seed, purpose="flowedit", index=index, count=self.noises)
@@ -166,26 +162,26 @@ class OfFlowEdit(HSDS):
 @pytest.mark.parametrize(
     ("level", "shift", "noises", "guidance"), [(1.0, 1.0, 1, 2.5), (0.8, 1.0, 3, 1.0), (1.0, 3.0, 3, 2.5)]
 )
-def test_annealing_with_the_flows_own_steps_is_flowedit(
+def test_annealing_with_the_steps_of_the_flow_is_flowedit(
     latent: JointLatent, level: float, shift: float, noises: int, guidance: float
 ) -> None:
-    """To the clean end, where FlowEdit's displacement is the direction itself."""
+    """Down to level 0, where FlowEdit's displacement is the direction itself."""
     latent = on_shifted_grid(latent, shift)
     target = latent.backbone.embed(["c"])
     editor = FlowEdit(level=level, steps=10, source_guidance=guidance, target_guidance=guidance, noises=noises)
     steps = latent.path(10, level).steps
-    known: dict[str, Any] = {"steps": steps, "step_size": None, "noises": noises, "guidance": guidance}
-    search = OfFlowEdit(levels=(level, 0.0), shift=shift, **known)
+    settings: dict[str, Any] = {"steps": steps, "step_size": None, "noises": noises, "guidance": guidance}
+    search = FlowEditNoise(levels=(level, 0.0), shift=shift, **settings)
     expected = editor.edit(latent, target, [1.0], seed=6)[0].z
     direction = find_direction(latent, target, search, seed=6)
     assert relative_error(direction.z, expected - latent.z) < 1e-12
     assert relative_error(EIM(search=search).edit(latent, target, [1.0], seed=6)[0].z, expected) < 1e-12
     assert search.evaluations() == editor.evaluations(latent)
-    other = OfFlowEdit(levels=(level, 0.0), shift=shift * 1.1, **known)
-    assert relative_error(find_direction(latent, target, other, seed=6).z, expected - latent.z) > 1e-4
+    other_shift = FlowEditNoise(levels=(level, 0.0), shift=shift * 1.1, **settings)
+    assert relative_error(find_direction(latent, target, other_shift, seed=6).z, expected - latent.z) > 1e-4
 
 
-def test_the_stored_search_is_the_formulas_of_its_docstring() -> None:
+def test_the_stored_search_matches_its_documented_formulas() -> None:
     model, search = ColorBackbone(), make_editor("eim", latentedit.load("portraits")).to_dict()["search"]
     x = torch.linspace(-0.5, 0.5, 2 * 3 * 64, dtype=torch.float64).reshape(2, 3, 8, 8)
     latent = JointLatent(backbone=model, z=x, condition=model.embed(["red"] * 2), captions=("red",) * 2)

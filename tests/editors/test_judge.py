@@ -1,4 +1,4 @@
-"""Verdicts on mixtures whose losses have a closed form, every word of a judge, and criteria without a right answer."""
+"""Verdicts on mixtures whose losses have closed forms, and the rules of the judge."""
 
 import dataclasses
 import math
@@ -24,8 +24,8 @@ DISTANCE, VARIANCE = 3.0, 0.3
 
 
 @pytest.fixture
-def apart() -> GaussianMixtureBackbone:
-    """Two round components eleven standard deviations apart, and a word that says almost nothing."""
+def separated() -> GaussianMixtureBackbone:
+    """Two isotropic components, eleven standard deviations from each other, and a word with almost no effect."""
     means = torch.zeros(2, 4, dtype=torch.float64)
     means[0, 0], means[1, 0] = -DISTANCE, DISTANCE
     covariance = VARIANCE * torch.eye(4, dtype=torch.float64)
@@ -41,13 +41,13 @@ def apart() -> GaussianMixtureBackbone:
 
 
 def images(backbone: GaussianMixtureBackbone, text: str, component: int = 0, count: int = 3) -> JointLatent:
-    """From the inner half of one component, under a caption."""
+    """Latents near the mean of one component, with a caption."""
     mean = backbone.mixture.means[component]
     z = (mean + backbone.draw_clean(backbone.only(component).repeat(count), generator=stream(1, "tests"))) / 2
     return JointLatent(backbone=backbone, z=z, condition=backbone.embed([text]).expand(count), captions=(text,) * count)
 
 
-def stated(
+def verdicts_for(
     latent: JointLatent, text: str, z: Tensor, *, strength: float = 1.0, judge: Judge | None = None
 ) -> list[Verdict]:
     target = latent.backbone.embed([text]).expand(len(latent))
@@ -56,8 +56,8 @@ def stated(
 
 @pytest.mark.parametrize("level", [0.3, 0.7, 1.0])
 @pytest.mark.parametrize("pairs", [1, 3])
-def test_the_losses_written_out(level: float, pairs: int) -> None:
-    """Posterior means in closed form, noise by noise, each with its opposite."""
+def test_losses_match_closed_forms(level: float, pairs: int) -> None:
+    """Posterior means in closed form, for each noise and its negative."""
     backbone = example_mixture(dimension=6, latent=(2, 3))
     latent, target = mixture_latent(backbone), backbone.embed(["a", "b", "c"])
     found = Judge(level=level, pairs=pairs).losses(backbone, latent.z, (latent.condition, target), seed=5)
@@ -72,57 +72,59 @@ def test_the_losses_written_out(level: float, pairs: int) -> None:
             for sign in (1, -1)
         ]
         assert relative_error(row, torch.stack(errors).mean(0)) < tolerance("velocity", torch.float64)
-        assert relative_error(row, errors[0]) > 1e-3 or level == 1  # one noise alone; at s = 1 all noises are one
+        assert relative_error(row, errors[0]) > 1e-3 or level == 1  # one noise differs, except at s = 1
 
 
-def test_the_share_of_one_component_in_closed_form(apart: GaussianMixtureBackbone) -> None:
+def test_the_share_under_single_components_has_a_closed_form(separated: GaussianMixtureBackbone) -> None:
     """Under single components of one variance ``x_hat - z = -h (z - mu) + g e`` with ``h = s^2 / c``, so that
 
     ``margin(z) = h^2 (|z - mu0|^2 - |z - mu1|^2) / d`` after pairing, and its change along ``mu1 - mu0`` is linear: the
     share of ``x + a (mu1 - mu0)`` is ``a |mu1 - mu0|^2 / (|x - mu1|^2 - |x - mu0|^2)``.
     """
-    latent = dataclasses.replace(images(apart, "a"), condition=apart.only(0).expand(3))
-    gap = apart.mixture.means[1] - apart.mixture.means[0]
-    away = [(latent.z - mean).square().sum(1) for mean in apart.mixture.means]
+    latent = dataclasses.replace(images(separated, "a"), condition=separated.only(0).expand(3))
+    gap = separated.mixture.means[1] - separated.mixture.means[0]
+    distances = [(latent.z - mean).square().sum(1) for mean in separated.mixture.means]
     for part in (-0.7, 0.3, 1.0):
         z = latent.z + part * gap
-        verdicts = Judge(damage=1000.0).judge(latent, apart.only(1).expand(3), z, strength=part, seed=0)
-        expected = part * gap.square().sum() / (away[1] - away[0])
+        verdicts = Judge(damage=1000.0).judge(latent, separated.only(1).expand(3), z, strength=part, seed=0)
+        expected = part * gap.square().sum() / (distances[1] - distances[0])
         assert [verdict.share for verdict in verdicts] == pytest.approx(expected.clamp(0, 1).tolist(), rel=1e-10)
     assert expected.tolist() == pytest.approx([1.0] * 3, abs=0.3)  # exactly 1 for an image at the mean
 
 
 @pytest.mark.parametrize("strength", [-0.3, 1.0])
-def test_far_from_both_is_damaged_for_any_was_requested(apart: GaussianMixtureBackbone, strength: float) -> None:
-    latent = images(apart, "a")
-    off = torch.tensor([0.0, 6.0, 0.0, 0.0]).double()
-    verdicts = stated(latent, "b", latent.z + off, strength=strength)
+def test_latents_far_from_both_components_are_damaged_at_any_strength(
+    separated: GaussianMixtureBackbone, strength: float
+) -> None:
+    latent = images(separated, "a")
+    offset = torch.tensor([0.0, 6.0, 0.0, 0.0]).double()
+    verdicts = verdicts_for(latent, "b", latent.z + offset, strength=strength)
     for verdict in verdicts:
         assert verdict.word == "damaged"
         assert verdict.residual > 2
         assert verdict.remedy == "less strength"
-    patient = stated(latent, "b", latent.z + off, strength=strength, judge=Judge(damage=1000.0))
-    assert "damaged" not in {verdict.word for verdict in patient}
-    still = stated(latent, "b", latent.z + off, strength=0.0)
-    assert all((one.word, "strength 0" in one.reason) == ("not done", True) for one in still)
+    tolerant = verdicts_for(latent, "b", latent.z + offset, strength=strength, judge=Judge(damage=1000.0))
+    assert "damaged" not in {verdict.word for verdict in tolerant}
+    unchanged = verdicts_for(latent, "b", latent.z + offset, strength=0.0)
+    assert all((one.word, "strength 0" in one.reason) == ("not done", True) for one in unchanged)
 
 
 @pytest.mark.parametrize(
     ("component", "text", "step", "reason", "remedy"),
     [
         (0, "a unheard", 0.0, "the two captions mean the same", "name what should change"),
-        # the image already shows what is asked for; wherever it goes from there, the share means nothing
+        # the image already matches the target, so the share has no meaning
         (1, "b", 0.01, "fits the source image as well", "check the source caption"),
         (0, "a faint", 1e-3, "no effect", "other words, or a higher level"),
-        # the image moved, so that not the text but what the model can tell of it is too little
+        # the image moved, but the model hardly distinguishes the captions
         (0, "a faint", 0.2, "hardly tells the captions apart; the latent moved by 0.10", "look at the image"),
     ],
 )
-def test_why_nothing_changed_is_named(
-    apart: GaussianMixtureBackbone, component: int, text: str, step: float, reason: str, remedy: str
+def test_the_reason_for_no_change_is_reported(
+    separated: GaussianMixtureBackbone, component: int, text: str, step: float, reason: str, remedy: str
 ) -> None:
-    latent = images(apart, "a", component=component)
-    for verdict in stated(latent, text, latent.z + step * torch.eye(4, dtype=torch.float64)[1]):
+    latent = images(separated, "a", component=component)
+    for verdict in verdicts_for(latent, text, latent.z + step * torch.eye(4, dtype=torch.float64)[1]):
         assert verdict.word == "not done"
         assert reason in verdict.reason
         assert remedy in verdict.remedy
@@ -131,7 +133,7 @@ def test_why_nothing_changed_is_named(
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Scripted(Judge):
-    """Losses as given: those of the image itself, and those of anything else."""
+    """Fixed losses: those of the image itself, and those of any other latent."""
 
     before: tuple[float, float]
     after: tuple[float, float]
@@ -157,8 +159,8 @@ def verdict_of(before: tuple[float, float], after: tuple[float, float], strength
     after=st.tuples(st.floats(0.1, 10), st.floats(0.1, 10)),
     strength=st.floats(-3, 3).filter(lambda value: abs(value) > 1e-3),
 )
-def test_the_rules_as_they_are_written(own: float, other: float, after: tuple[float, float], strength: float) -> None:
-    """Damage first; then the share alone decides, and half of the strength needs no remedy."""
+def test_verdicts_follow_the_rules(own: float, other: float, after: tuple[float, float], strength: float) -> None:
+    """Damage comes first, then the share; a share above half of the strength needs no remedy."""
     found = verdict_of((own, own * other), after, strength)
     margin = own - own * other
     share = ((after[0] - after[1]) - margin) / (-2 * margin)
@@ -182,18 +184,18 @@ def test_the_rules_as_they_are_written(own: float, other: float, after: tuple[fl
         ((1.0, 1.92), 1.0, "not done", 0.04),
         ((2.9, 0.9), 3.0, "done", 1.0),  # share 1.5: beyond a full edit there is no percentage
         ((0.7, 2.7), -1.0, "not done", 0.0),  # share -0.5
-        ((1.5, 0.5), -1.0, "done", 1.0),  # the other way than was asked for, and towards the target
+        ((1.5, 0.5), -1.0, "done", 1.0),  # moved towards the target although the strength is negative
     ],
 )
-def test_the_scale_by_hand(after: tuple[float, float], strength: float, label: str, share: float | None) -> None:
+def test_labels_of_example_losses(after: tuple[float, float], strength: float, label: str, share: float | None) -> None:
     """The source's losses are 1 and 2: a margin of -1."""
     found = verdict_of((1.0, 2.0), after, strength)
     assert found.label == label
     assert found.share == pytest.approx(share)
 
 
-def test_margins_near_nothing() -> None:
-    """And a perfect source, which divides by no zero."""
+def test_margins_near_zero() -> None:
+    """Including a source without loss, which must not divide by zero."""
     for margin, reason in ((-0.02, "fits the source"), (-0.005, "no effect"), (0.0, "no effect"), (0.009, "no effect")):
         assert reason in verdict_of((1.0, 1.0 + margin), (1.0, 1.0 + margin), 1.0).reason
     found = verdict_of((0.0, 1.0), (0.0, 0.0), 1.0)
@@ -202,86 +204,86 @@ def test_margins_near_nothing() -> None:
 
 
 @pytest.mark.parametrize("strength", [1.0, -0.3])
-def test_without_words_what_has_moved_enough_is_changed(apart: GaussianMixtureBackbone, strength: float) -> None:
-    """By the root mean square of the move, in the scale of latents; each image by its own texts and its own move."""
-    latent = images(apart, "a")
+def test_equal_texts_are_judged_by_the_size_of_the_move(separated: GaussianMixtureBackbone, strength: float) -> None:
+    """By its root mean square in the scale of latents, for each image separately."""
+    latent = images(separated, "a")
     steps = torch.zeros(3, 4, dtype=torch.float64)
-    steps[:, 0] = 2 * torch.tensor([0.04, 0.06, 0.5])  # root mean squares of half of that
+    steps[:, 0] = 2 * torch.tensor([0.04, 0.06, 0.5])  # root mean squares are half of that
     found = Judge(damage=1000.0).judge(latent, latent.condition, latent.z + steps, strength=strength, seed=0)
     assert [verdict.word for verdict in found] == ["not done", "changed", "changed"]
     assert [verdict.remedy == "" for verdict in found] == [False, True, True]
     assert ["moved by 0.06 of its scale" in verdict.reason for verdict in found] == [False, True, False]
     assert all(verdict.share is None and verdict.residual > 0 for verdict in found)
-    target = apart.embed(["a", "b", "a"])
+    target = separated.embed(["a", "b", "a"])
     found = Judge().judge(latent, target, latent.z + 0.1, strength=1.0, seed=0)
     assert ["of its scale" in verdict.reason for verdict in found] == [True, False, True]
 
 
 @pytest.mark.parametrize("pairs", [1, 2])
-def test_costs_what_it_states(apart: GaussianMixtureBackbone, pairs: int) -> None:
-    latent, judge, target = images(apart, "a"), Judge(pairs=pairs), apart.embed(["b"]).expand(3)
+def test_evaluations_match_the_stated_cost(separated: GaussianMixtureBackbone, pairs: int) -> None:
+    latent, judge, target = images(separated, "a"), Judge(pairs=pairs), separated.embed(["b"]).expand(3)
     assert judge.evaluations(latent) == 4 * pairs
-    with apart.count() as cost:
-        losses = judge.losses(apart, latent.z, (latent.condition, target), seed=0)
+    with separated.count() as cost:
+        losses = judge.losses(separated, latent.z, (latent.condition, target), seed=0)
     assert cost.evaluations == 3 * 4 * pairs
-    with apart.count() as cost:
+    with separated.count() as cost:
         moved = judge.judge(latent, target, latent.z + 0.1, strength=1.0, seed=0)
     assert cost.evaluations == 3 * 8 * pairs
-    with apart.count() as cost:
+    with separated.count() as cost:
         assert judge.judge(latent, target, latent.z + 0.1, strength=1.0, seed=0, before=losses) == moved
     assert cost.evaluations == 3 * 4 * pairs
-    with apart.count() as cost:
+    with separated.count() as cost:
         judge.judge(latent, target, latent.z, strength=0.0, seed=0, before=losses)
     assert cost.evaluations == 0
 
 
-class Painter(GaussianMixtureBackbone):
-    """Sees an image and paints what it is told, .1 brighter, of values that are at most 1; "b" turns the sign."""
+class ReferenceModel(GaussianMixtureBackbone):
+    """An editing model: its clean estimate is the reference, clamped to [-1, 1], plus 0.1; "b" flips the sign."""
 
     def _velocity(self, z: Tensor, s: Tensor, condition: Condition) -> Tensor:
         assert condition.reference is not None
-        report = torch.where(condition.tokens[:, 0, 1:2] > 0, -1, 1)
-        return (z - (report * condition.reference[0]).clamp(-1, 1) - 0.1) / s[:, None]
+        sign = torch.where(condition.tokens[:, 0, 1:2] > 0, -1, 1)
+        return (z - (sign * condition.reference[0]).clamp(-1, 1) - 0.1) / s[:, None]
 
 
-def test_a_model_that_sees_the_image_is_shown_the_edit_and_instructed_to_change_nothing(
-    apart: GaussianMixtureBackbone,
+def test_models_with_references_judge_the_edit_as_its_own_reference(
+    separated: GaussianMixtureBackbone,
 ) -> None:
-    """loss(z, c0 beside z) is .01 where all values are such as it paints, wherever the image was: a residual of 1."""
+    """``loss(z, c0)`` with z as reference is 0.01 for any values within [-1, 1]: a residual of 1."""
     words = {"a": torch.tensor([1.0, 0.0]).double(), "b": torch.tensor([0.0, 1.0]).double()}
-    painter = Painter(means=apart.mixture.means, covariances=apart.mixture.covariances, words=words)
-    painter.capabilities = dataclasses.replace(painter.capabilities, references=1)
+    model = ReferenceModel(means=separated.mixture.means, covariances=separated.mixture.covariances, words=words)
+    model.capabilities = dataclasses.replace(model.capabilities, references=1)
     x = torch.linspace(-0.8, 0.8, 12, dtype=torch.float64).reshape(3, 4)
-    condition = dataclasses.replace(painter.embed(["a"]).expand(3), reference=(x,))
-    latent = JointLatent(backbone=painter, z=x, condition=condition, captions=("a",) * 3)
+    condition = dataclasses.replace(model.embed(["a"]).expand(3), reference=(x,))
+    latent = JointLatent(backbone=model, z=x, condition=condition, captions=("a",) * 3)
     target, judge = latent.embed_with_references(["b"] * 3), Judge()
-    known, outside = judge.judge(latent, target, -x, strength=1.0, seed=0), -x - torch.tensor([[0.0], [0.0], [1.0]])
-    assert [one.word for one in known] == ["done"] * 3
-    assert [one.residual for one in known] == pytest.approx([1.0] * 3)
-    assert float(judge.losses(painter, -x, (condition,), seed=0)[0, 0]) > 0.5  # beside the image: no word of the edit
+    inside, outside = judge.judge(latent, target, -x, strength=1.0, seed=0), -x - torch.tensor([[0.0], [0.0], [1.0]])
+    assert [one.word for one in inside] == ["done"] * 3
+    assert [one.residual for one in inside] == pytest.approx([1.0] * 3)
+    assert float(judge.losses(model, -x, (condition,), seed=0)[0, 0]) > 0.5  # the reference is the source image
     last = judge.judge(latent, target, outside, strength=1.0, seed=0)[2]
-    cut = (outside[2] - outside[2].clamp(-1, 1) - 0.1).square().mean()
-    assert (last.word, last.residual) == ("damaged", pytest.approx(float(cut) / 0.01))
-    with painter.count() as cost:
+    clamped_loss = (outside[2] - outside[2].clamp(-1, 1) - 0.1).square().mean()
+    assert (last.word, last.residual) == ("damaged", pytest.approx(float(clamped_loss) / 0.01))
+    with model.count() as cost:
         judge.judge(latent, target, -x, strength=1.0, seed=0)
     assert cost.evaluations == 3 * (4 + 4 + 2)
     assert judge.evaluations(latent) == 2
 
 
-def test_images_are_judged_one_by_one(apart: GaussianMixtureBackbone) -> None:
-    latent = images(apart, "a")
-    z = torch.stack([latent.z[0], apart.counterfactual(latent.z, 0, 1)[1], latent.z[2] + 10])
-    together = stated(latent, "b", z)
+def test_images_are_judged_independently(separated: GaussianMixtureBackbone) -> None:
+    latent = images(separated, "a")
+    z = torch.stack([latent.z[0], separated.counterfactual(latent.z, 0, 1)[1], latent.z[2] + 10])
+    together = verdicts_for(latent, "b", z)
     assert [verdict.word for verdict in together] == ["not done", "done", "damaged"]
     for index, verdict in enumerate(together):
         rows = slice(index, index + 1)
         alone = dataclasses.replace(latent, z=latent.z[rows], condition=latent.condition[rows], captions=("a",))
-        (found,) = stated(alone, "b", z[rows])
+        (found,) = verdicts_for(alone, "b", z[rows])
         assert found.word == verdict.word
         assert found.residual == pytest.approx(verdict.residual, rel=1e-9)
 
 
-def test_the_models_thresholds_come_first() -> None:
+def test_thresholds_of_the_model_replace_the_defaults() -> None:
     backbone = example_mixture(dimension=2)
     assert Judge.of(backbone) == Judge()
     backbone.defaults = {"judge": {"level": 0.5, "pairs": 2}}
@@ -299,9 +301,7 @@ def test_the_models_thresholds_come_first() -> None:
     ("state", "label", "share"),
     [("known", "partly done (40 %)", 0.4), ("doubtful", "partly done (40 %)", 0.4), ("unknown", "not known", None)],
 )
-def test_nothing_is_measured_of_an_image_that_the_model_does_not_know(
-    state: Any, label: str, share: float | None
-) -> None:
+def test_verdicts_on_unfamiliar_images_have_no_share(state: Any, label: str, share: float | None) -> None:
     verdict = Verdict(word="partly done", share=0.4, residual=1.0)
     familiarity = Familiarity(
         state=state, number=2.0, reason="style", caption_fits=True, caption_read=True, evaluations=6

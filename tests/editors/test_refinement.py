@@ -1,4 +1,4 @@
-"""On a model whose pixels are independent Gaussians, the denoised latent has a closed form."""
+"""Refinement on a model of independent Gaussian pixels, whose denoised latents have a closed form."""
 
 import math
 
@@ -18,7 +18,7 @@ def latents(count: int = 2) -> JointLatent:
     return JointLatent(backbone=model, z=z, condition=model.embed(["red"] * count), captions=("red",) * count)
 
 
-def spot(latent: JointLatent) -> torch.Tensor:
+def corner_change(latent: JointLatent) -> torch.Tensor:
     """A change of one corner."""
     change = torch.zeros_like(latent.z)
     change[:, :, :2, :2] = torch.tensor([-1.0, 1.0, 0.0])[:, None, None]
@@ -28,7 +28,7 @@ def spot(latent: JointLatent) -> torch.Tensor:
 def test_the_core_is_the_flow_of_the_edited_latent_to_the_target() -> None:
     """``m + sqrt(V / C) (1 - s) (x + d - m)`` with ``C = (1 - s)^2 V + s^2``; the noises cancel, the flow is linear."""
     latent, level = latents(), FINE.level
-    change, target = spot(latent), latent.backbone.embed(["green"])
+    change, target = corner_change(latent), latent.backbone.embed(["green"])
     mean = torch.tensor(COLORS["green"])[:, None, None]
     spread = (1 - level) ** 2 * VARIANCE + level**2
     flowed = mean + math.sqrt(VARIANCE / spread) * (1 - level) * (latent.z + change - mean)
@@ -40,9 +40,9 @@ def test_the_core_is_the_flow_of_the_edited_latent_to_the_target() -> None:
     assert torch.equal(refined[:, :, 5:, 5:], change[:, :, 5:, 5:])
 
 
-def test_wide_changes_and_none_stay_as_they_are() -> None:
+def test_wide_and_zero_changes_are_not_refined() -> None:
     latent = latents(3)
-    change = spot(latent)
+    change = corner_change(latent)
     change[1], change[2] = 1.0, 0.0
     refined = Refinement()(latent, latent.backbone.embed(["green"]), change, seed=0)
     assert torch.equal(refined[1:], change[1:])
@@ -50,9 +50,9 @@ def test_wide_changes_and_none_stay_as_they_are() -> None:
     assert torch.equal(Refinement(widest=1.0)(latent, latent.backbone.embed(["green"]), change, seed=0)[2], change[2])
 
 
-def test_an_image_is_refined_by_its_own_seed_for_any_its_batch() -> None:
+def test_each_image_is_refined_by_its_own_seed_in_any_batch() -> None:
     latent, target = latents(), ColorBackbone().embed(["green", "blue"])
-    change = spot(latent)
+    change = corner_change(latent)
     both = Refinement()(latent, target, change, seed=[5, 6])
     for index, seed in enumerate((5, 6)):
         alone = JointLatent(

@@ -1,4 +1,4 @@
-"""Editors by name: their settings, and the laws of all on miniature networks, with each kind of guidance."""
+"""Registered editors: their settings, and the laws on miniature networks with each kind of guidance."""
 
 import dataclasses
 import importlib.metadata
@@ -26,7 +26,7 @@ from latentedit.testing.contracts.editor import EditorContract
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.miniature import sd3_pipeline
 from latentedit.testing.tolerances import relative_error
-from tests.directions.mixtures import mixture_latent, weight_as_input
+from tests.directions.mixtures import guidance_distilled, mixture_latent
 from tests.editors.baselines.test_laws import CONTRACTS
 from tests.editors.few_steps import few_steps
 from tests.miniatures.flow import flux
@@ -35,7 +35,7 @@ from tests.miniatures.noise import sd_pipeline
 pytestmark = pytest.mark.slow
 
 TEXTS = ("a person with black hair", "a person, red wall")
-ELSEWHERE = {name for name, *_ in CONTRACTS} | {"eim"}  # whose contract runs on models with known answers
+TESTED_IN_LAWS = {name for name, *_ in CONTRACTS} | {"eim"}  # their contract runs on models with closed forms
 
 
 def latent_of(backbone: Backbone, *texts: str) -> JointLatent:
@@ -44,8 +44,8 @@ def latent_of(backbone: Backbone, *texts: str) -> JointLatent:
     return JointLatent(backbone=backbone, z=z, condition=backbone.embed(texts), captions=texts)
 
 
-def sized(backbone: Backbone, side_px: int) -> JointLatent:
-    """A latent of an image of a size, which is not drawn."""
+def latent_of_size(backbone: Backbone, side_px: int) -> JointLatent:
+    """A latent of an image of this size, without its pixels."""
     image = SourceImage(image=Image.new("RGB", (side_px, side_px)))
     frame = Frame(image=image, pixels=torch.zeros(3, 1, 1).expand(3, side_px, side_px), box=(0, 0, side_px, side_px))
     point = torch.zeros(1, 1, 1, 1)
@@ -54,9 +54,9 @@ def sized(backbone: Backbone, side_px: int) -> JointLatent:
 
 
 class TestTransformer(EditorContract):
-    """What needs attention, and what is registered by others."""
+    """Editors that need attention layers, and those registered by other packages."""
 
-    @pytest.fixture(params=[name for name in EDITORS.names() if name not in ELSEWHERE])
+    @pytest.fixture(params=[name for name in EDITORS.names() if name not in TESTED_IN_LAWS])
     def editor(self, request: pytest.FixtureRequest) -> Editor:
         return few_steps(request.param)
 
@@ -71,7 +71,7 @@ class TestTransformer(EditorContract):
 
 @pytest.fixture(scope="module", params=["unet", "embedded", "none"])
 def latent(request: pytest.FixtureRequest) -> JointLatent:
-    """Of a U-Net that predicts noise, and of transformers whose weight is an input, or that need none."""
+    """Latents of a U-Net that predicts noise, and of transformers with embedded or no guidance."""
     pipeline = sd_pipeline() if request.param == "unet" else flux(guidance_embeds=request.param == "embedded")
     backbone = le.from_pipeline(pipeline, settings={"sizes": [64, 64, 96]})
     return latent_of(backbone, *TEXTS[: 2 if request.param == "unet" else 1])
@@ -80,7 +80,7 @@ def latent(request: pytest.FixtureRequest) -> JointLatent:
 @pytest.mark.nightly
 @pytest.mark.parametrize("name", EDITORS.names())
 def test_laws_1_3_and_4_on_a_network(name: str, latent: JointLatent) -> None:
-    """What another kind of network can break: other layers, other levels, noise that is predicted, and one branch."""
+    """These laws depend on a network's layers, levels, prediction and guidance."""
     editor, contract, target = few_steps(name, latent.backbone), EditorContract(), latent.backbone.embed(["a face"])
     contract.test_law_1_a_strength_changes_something(editor, latent, target)
     contract.test_law_4_costs_what_it_states(editor, latent, target)
@@ -89,10 +89,10 @@ def test_laws_1_3_and_4_on_a_network(name: str, latent: JointLatent) -> None:
 
 
 @pytest.mark.parametrize("name", ["asyrp", "freesliders", "sega"])
-def test_ways_back_retrace_the_inversion_for_any_weight_a_network_was_published_with(name: str) -> None:
-    """The inversion goes up with a weight of 1, and so must what its velocities are taken from."""
+def test_returns_retrace_the_inversion_with_embedded_guidance(name: str) -> None:
+    """The inversion uses a weight of 1, so the velocities subtracted from it must, too."""
     mixture = example_mixture(dimension=8, latent=(2, 2, 2))
-    latent = dataclasses.replace(mixture_latent(mixture), backbone=weight_as_input(mixture))
+    latent = dataclasses.replace(mixture_latent(mixture), backbone=guidance_distilled(mixture))
     editor = editor_class(name).from_dict({"steps": 4, **({"reference": "source"} if name == "sega" else {})})
     assert editor.keeps_equal_texts
     assert torch.equal(editor.edit(latent, latent.condition, [1.0])[0].z, latent.z)
@@ -102,18 +102,18 @@ WEIGHT_OF_ONE = ["chordedit", "diffedit", "flowalign", "flowslider", "ledits", "
 
 
 @pytest.mark.parametrize("name", [*WEIGHT_OF_ONE, "turboedit"])
-def test_a_network_distilled_to_take_its_weight_is_edited_as_its_teacher(name: str) -> None:
-    """Velocities without a weight in the settings are those at weight 1, not at the one of the makers."""
+def test_guidance_distilled_networks_are_edited_as_their_teacher(name: str) -> None:
+    """Editors without a weight in their settings use weight 1, not the published one."""
     teacher = example_mixture(dimension=8, latent=(2, 2, 2))
     latent, editor = mixture_latent(teacher), few_steps(name)
-    student = dataclasses.replace(latent, backbone=weight_as_input(teacher))
+    student = dataclasses.replace(latent, backbone=guidance_distilled(teacher))
     expected, found = (editor.edit(each, teacher.embed(["c"]), [0.7])[0].z for each in (latent, student))
     assert relative_error(found, expected) < 1e-9
 
 
-def test_a_guided_search_has_one_branch_where_the_weight_is_an_input() -> None:
+def test_a_guided_search_has_one_branch_with_embedded_guidance() -> None:
     mixture = example_mixture(dimension=8, latent=(2, 2, 2))
-    latent = dataclasses.replace(mixture_latent(mixture, 1), backbone=weight_as_input(mixture))
+    latent = dataclasses.replace(mixture_latent(mixture, 1), backbone=guidance_distilled(mixture))
     editor = EIM(search=HSDS(steps=2, guidance=2.0))
     with latent.backbone.count() as cost:
         editor.edit(latent, mixture.embed(["c"]), [1.0])
@@ -121,7 +121,7 @@ def test_a_guided_search_has_one_branch_where_the_weight_is_an_input() -> None:
 
 
 def test_settings_and_weights_are_those_of_the_family() -> None:
-    """Published settings are its defaults; a weight that a distilled model cannot have is refused."""
+    """Published settings are its defaults; a weight that a distilled model does not support is rejected."""
     dev: Any = make_editor("flowedit", le.from_pipeline(flux()))
     assert (dev.steps, dev.source_guidance, dev.target_guidance) == (28, 1.5, 5.5)
     tuned: Any = make_editor("flowedit", le.from_pipeline(flux(), settings={"editors": {"flowedit": {"steps": 9}}}))
@@ -134,7 +134,7 @@ def test_settings_and_weights_are_those_of_the_family() -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "walked"),
+    ("make", "expected_steps"),
     [
         (flux, {"flowedit": 24, "flowslider": 24, "dnaedit": 24, "uni-edit": 9, "sdedit": 17, "veloedit": 6}),
         (
@@ -145,25 +145,25 @@ def test_settings_and_weights_are_those_of_the_family() -> None:
     ],
     ids=["flux", "sd3", "sd"],
 )
-def test_published_levels_hold_as_many_steps_as_the_published_code_takes(make: Any, walked: dict[str, int]) -> None:
+def test_published_levels_give_the_steps_of_the_published_code(make: Any, expected_steps: dict[str, int]) -> None:
     backbone = le.from_pipeline(make())
-    for name, steps in walked.items():
+    for name, steps in expected_steps.items():
         editor: Any = make_editor(name, backbone)
         for side in (512, 1024, 2048):  # FLUX.1's levels are shifted by size
-            latent = sized(backbone, side)
+            latent = latent_of_size(backbone, side)
             levels, until = latent.path(editor.steps, editor.level).levels, getattr(editor, "until", 1.0)
             assert (name, len(levels) - 1) == (name, steps)
-            apart = sum(level > latent.level(editor.steps, until) for level in levels)
-            assert apart == {"splitflow": 6, "veloedit": 1}.get(name, apart)
+            separate = sum(level > latent.level(editor.steps, until) for level in levels)
+            assert separate == {"splitflow": 6, "veloedit": 1}.get(name, separate)
 
 
-def test_another_number_of_steps_walks_the_same_share_and_another_level_comes_first() -> None:
+def test_other_steps_keep_the_share_of_the_path_unless_a_level_is_given() -> None:
     """At 512 px, where the grid of 28 steps has 26 below the level of the published 24 at 1024."""
     backbone = le.from_pipeline(flux())
-    latent = sized(backbone, 512)
-    for settings, walked in (({}, 24), ({"steps": 14}, 12), ({"level": 0.5}, 10), ({"level": "1/2"}, 14)):
+    latent = latent_of_size(backbone, 512)
+    for settings, steps in (({}, 24), ({"steps": 14}, 12), ({"level": 0.5}, 10), ({"level": "1/2"}, 14)):
         editor: Any = make_editor("flowedit", backbone, settings=settings)
-        assert editor.evaluations(latent) == 2 * walked
+        assert editor.evaluations(latent) == 2 * steps
         assert type(editor).from_dict(editor.to_dict()) == editor
     with pytest.raises(ConfigError):
         make_editor("sdedit", backbone).evaluations(latent, strength=1.5)
@@ -172,7 +172,7 @@ def test_another_number_of_steps_walks_the_same_share_and_another_level_comes_fi
             make_editor("flowedit", backbone, settings={"level": wrong})
 
 
-def test_published_times_are_the_levels_of_whole_trained_times() -> None:
+def test_published_levels_match_integer_training_timesteps() -> None:
     unet: Any = le.from_pipeline(sd_pipeline())
     for name in unet.published:
         make_editor(name, unet)  # every name and setting exists
@@ -192,7 +192,7 @@ def test_registered_editors(monkeypatch: pytest.MonkeyPatch) -> None:
         editor_class("odd")
 
 
-def test_the_models_settings_come_first() -> None:
+def test_settings_of_the_model_replace_the_defaults() -> None:
     backbone = example_mixture(dimension=2)
     assert make_editor("eim", backbone) == EIM()
     backbone.defaults = {"editors": {"eim": {"arm": "joint", "search": {"levels": [0.9, 0.5]}}}}
@@ -205,9 +205,7 @@ def test_the_models_settings_come_first() -> None:
         make_editor("eim", backbone)
 
 
-def test_the_default_is_eim_only_where_somebody_tuned_the_model(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_default_is_eim_only_for_tuned_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LATENTEDIT_DATA", str(tmp_path))
     backbone = example_mixture(dimension=2)
     assert default_method(backbone) == make_editor(None, backbone).name == "flowedit"
@@ -217,7 +215,7 @@ def test_the_default_is_eim_only_where_somebody_tuned_the_model(
     assert "`method`" in note
     assert default_note("flowedit", backbone) == default_note(None, backbone, instructed=True) == ()
     store_calibration(backbone.fingerprint, {"guard": {}})
-    assert default_method(backbone) == "flowedit", "that says which images it knows, not how to edit"
+    assert default_method(backbone) == "flowedit", "a calibration of the guard does not tune editors"
     store_calibration(backbone.fingerprint, {"settings": {"eim": {}}})
     assert default_method(backbone) == "eim"
     backbone = example_mixture(dimension=2)

@@ -36,8 +36,8 @@ class TestContract(BackboneContract):
         return ddpm
 
 
-def stock(folder: Path, x_t: Tensor, steps: int, **settings: Any) -> Tensor:
-    """DDIM as the stock pipeline runs it, without the image's clipping at the end."""
+def stock_sample(folder: Path, x_t: Tensor, steps: int, **settings: Any) -> Tensor:
+    """DDIM as in the stock pipeline, without clipping the image at the end."""
     unet: Any = UNet2DModel.from_pretrained(folder / "unet")
     scheduler: Any = DDIMScheduler.from_pretrained(folder / "scheduler", **settings)
     scheduler.set_timesteps(steps)
@@ -48,7 +48,7 @@ def stock(folder: Path, x_t: Tensor, steps: int, **settings: Any) -> Tensor:
     return x_t
 
 
-def ours(backbone: Backbone, x_t: Tensor, steps: int) -> Tensor:
+def own_sample(backbone: Backbone, x_t: Tensor, steps: int) -> Tensor:
     grid = backbone.grid(steps)
     first = grid.levels[0]
     field = GuidedField(backbone=backbone, condition=backbone.embed([""]))
@@ -59,13 +59,13 @@ def ours(backbone: Backbone, x_t: Tensor, steps: int) -> Tensor:
     ("prediction", "learned"), [("epsilon", False), ("epsilon", True), ("sample", False), ("v_prediction", False)]
 )
 def test_sampling_equals_the_stock_sampler_without_clipping(tmp_path: Path, prediction: str, learned: bool) -> None:
-    """Variances that a network learned too are left out."""
-    made = miniature_ddpm(tmp_path / "made", learned_variance=learned)
-    folder = folder_with(made, tmp_path / "model", SCHEDULER, prediction_type=prediction)
+    """Learned variances are ignored."""
+    miniature = miniature_ddpm(tmp_path / "made", learned_variance=learned)
+    folder = folder_with(miniature, tmp_path / "model", SCHEDULER, prediction_type=prediction)
     x_t = draw((1, 3, 16, 32), seed=3, purpose="start")
-    got = ours(load(folder, device="cpu"), x_t, 5)
-    assert relative_error(got, stock(folder, x_t, 5, clip_sample=False)) <= PARITY
-    assert relative_error(got, stock(folder, x_t, 5, clip_sample=True)) > 100 * PARITY
+    got = own_sample(load(folder, device="cpu"), x_t, 5)
+    assert relative_error(got, stock_sample(folder, x_t, 5, clip_sample=False)) <= PARITY
+    assert relative_error(got, stock_sample(folder, x_t, 5, clip_sample=True)) > 100 * PARITY
 
 
 def test_pixels_are_the_latents_and_texts_are_not_read(ddpm: DDPMBackbone) -> None:
@@ -82,7 +82,7 @@ def test_pixels_are_the_latents_and_texts_are_not_read(ddpm: DDPMBackbone) -> No
 
 
 def test_parts_at_the_root_load_as_parts_in_folders(folder_ddpm, ddpm, tmp_path) -> None:
-    """As ``google/ddpm-*`` lie on the hub."""
+    """The layout of ``google/ddpm-*`` on the hub."""
     files = ("model_index.json", "unet/config.json", "unet/diffusion_pytorch_model.safetensors", SCHEDULER)
     for file in files:
         shutil.copy(folder_ddpm / file, tmp_path)
@@ -91,7 +91,7 @@ def test_parts_at_the_root_load_as_parts_in_folders(folder_ddpm, ddpm, tmp_path)
     assert backbone.grid(7) == ddpm.grid(7)
 
 
-def test_a_model_of_gray_images_is_refused() -> None:
+def test_models_of_gray_images_are_rejected() -> None:
     build: Any = seeded(0)(UNet2DModel)
     blocks = {"down_block_types": ("DownBlock2D",), "up_block_types": ("UpBlock2D",), "block_out_channels": (4,)}
     gray = build(in_channels=1, out_channels=1, norm_num_groups=4, **blocks)

@@ -1,4 +1,4 @@
-"""Row 9: the Jacobian of a velocity in every mode against the closed form, and of networks as people run them."""
+"""Jacobians of velocities in every mode: against closed forms (row 9), and on networks."""
 
 import dataclasses
 import math
@@ -23,7 +23,7 @@ from latentedit.models.registry import load
 from latentedit.testing.contracts.operator import OperatorContract
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
-from tests.models.families.family import change
+from tests.models.families.family import apply_variant
 
 pytestmark = pytest.mark.slow
 
@@ -32,29 +32,29 @@ QUANTITY = {"forward": "derivative", "double_backward": "derivative", "finite_di
 CAPTION = "a person with red hair and glasses"
 
 
-def question(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
+def inputs(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
     z, u = draw((2, 3, 5), seed=0, purpose="derivatives").to(dtype)
     return z, torch.tensor([0.02, 0.5, 0.98], dtype=dtype), u
 
 
 def mixture_jacobian(mode: Mode | None, dtype: torch.dtype = torch.float64) -> VelocityJacobian:
     backbone = example_mixture(dtype=dtype)
-    z, s, _ = question(dtype)
+    z, s, _ = inputs(dtype)
     return VelocityJacobian(backbone, z, s, backbone.embed(["a"]), mode=mode)
 
 
-def closed_jacobian() -> Tensor:
+def exact_jacobian() -> Tensor:
     backbone = example_mixture()
-    z, s, _ = question()
+    z, s, _ = inputs()
     return backbone.at(z, s, backbone.embed(["a"])).jacobian
 
 
-def apply(matrices: Tensor, u: Tensor) -> Tensor:
+def batch_matvec(matrices: Tensor, u: Tensor) -> Tensor:
     return torch.einsum("bij,bj->bi", matrices, u)
 
 
-def able_to(backbone: GaussianMixtureBackbone, *able: str) -> GaussianMixtureBackbone:
-    backbone.capabilities = dataclasses.replace(backbone.capabilities, derivatives=frozenset(able))
+def with_derivatives(backbone: GaussianMixtureBackbone, *declared: str) -> GaussianMixtureBackbone:
+    backbone.capabilities = dataclasses.replace(backbone.capabilities, derivatives=frozenset(declared))
     return backbone
 
 
@@ -65,18 +65,18 @@ class TestExact(OperatorContract):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_row_9_products_are_those_of_the_closed_jacobian(mode: Mode) -> None:
-    u = question()[2]
-    jacobian, operator = closed_jacobian(), mixture_jacobian(mode)
+def test_row_9_products_match_the_exact_jacobian(mode: Mode) -> None:
+    u = inputs()[2]
+    jacobian, operator = exact_jacobian(), mixture_jacobian(mode)
     with torch.no_grad():
         assert not mixture_jacobian(mode).matvec(u).requires_grad
         assert not mixture_jacobian(mode).rmatvec(u).requires_grad
-    assert relative_error(operator.matvec(u), apply(jacobian, u)) <= tolerance(QUANTITY[mode], torch.float64)
-    assert relative_error(operator.rmatvec(u), apply(jacobian.mT, u)) <= tolerance("derivative", torch.float64)
+    assert relative_error(operator.matvec(u), batch_matvec(jacobian, u)) <= tolerance(QUANTITY[mode], torch.float64)
+    assert relative_error(operator.rmatvec(u), batch_matvec(jacobian.mT, u)) <= tolerance("derivative", torch.float64)
     assert (operator.mode, operator.note) == (mode, "")
-    narrow = mixture_jacobian(mode, torch.float32).matvec(question(torch.float32)[2])
+    narrow = mixture_jacobian(mode, torch.float32).matvec(inputs(torch.float32)[2])
     assert narrow.dtype == torch.float32
-    assert relative_error(narrow, apply(jacobian, u)) <= tolerance("difference", torch.float32)
+    assert relative_error(narrow, batch_matvec(jacobian, u)) <= tolerance("difference", torch.float32)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -92,26 +92,30 @@ def test_many_rows_are_evaluated_in_several_calls(mode: Mode, requested_rows: Ca
     assert sizes == ([128, 128, 4, 64, 64, 2] if mode == "finite_difference" else [64, 64, 2, 64, 64, 2])
     assert cost.evaluations == 520
     dense = example_mixture(dimension=6).at(z.flatten(1), s, condition).jacobian
-    assert relative_error(got[0].flatten(1), apply(dense, u.flatten(1))) <= tolerance("difference", torch.float64)
-    assert relative_error(got[1].flatten(1), apply(dense.mT, u.flatten(1))) <= tolerance("derivative", torch.float64)
+    assert relative_error(got[0].flatten(1), batch_matvec(dense, u.flatten(1))) <= tolerance(
+        "difference", torch.float64
+    )
+    assert relative_error(got[1].flatten(1), batch_matvec(dense.mT, u.flatten(1))) <= tolerance(
+        "derivative", torch.float64
+    )
 
 
-def test_modes_are_those_that_the_model_declares() -> None:
-    z, s, u = question()
-    for able, mode in ((("jvp", "vjp"), "forward"), (("vjp",), "finite_difference"), ((), "finite_difference")):
-        backbone = able_to(example_mixture(), *able)
+def test_the_default_mode_is_one_that_the_model_declares() -> None:
+    z, s, u = inputs()
+    for declared, mode in ((("jvp", "vjp"), "forward"), (("vjp",), "finite_difference"), ((), "finite_difference")):
+        backbone = with_derivatives(example_mixture(), *declared)
         default = VelocityJacobian(backbone, z, s, backbone.embed(["a"]))
         assert (default.mode, default.note) == (mode, "")
         assert torch.equal(default.matvec(u), mixture_jacobian(mode).matvec(u))
     with pytest.raises(UnsupportedDerivativeError):
         default.rmatvec(u)
-    for lacking in ("forward", "double_backward"):
+    for missing in ("forward", "double_backward"):
         with pytest.raises(UnsupportedDerivativeError):
-            VelocityJacobian(backbone, z, s, backbone.embed(["a"]), mode=lacking)
+            VelocityJacobian(backbone, z, s, backbone.embed(["a"]), mode=missing)
 
 
 def attention_backbone(monkeypatch: pytest.MonkeyPatch, *, own_kernel: bool) -> GaussianMixtureBackbone:
-    """A velocity made of attention; with a kernel of its own choice, a fused one, that no context can change."""
+    """A velocity made of attention; with ``own_kernel``, by a fused kernel that no context can change."""
     backbone = example_mixture(dimension=32, latent=(1, 4, 8))
 
     def attend(z: Tensor, s: Tensor, condition: Condition) -> Tensor:
@@ -141,10 +145,10 @@ def test_attention_is_differentiated_through_the_math_kernel(mode: Mode, monkeyp
     operator = VelocityJacobian(fused, z, s, condition, mode=mode)
     with pytest.raises(UnsupportedDerivativeError):
         operator.matvec(u)
-    assert operator.note == "", "a mode that was asked for does not fall back"
+    assert operator.note == "", "an explicit mode does not fall back"
 
 
-def test_it_falls_back_to_differences_where_forward_mode_turns_out_impossible(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forward_mode_that_fails_falls_back_to_differences(monkeypatch: pytest.MonkeyPatch) -> None:
     backbone, z, s, u = attention_backbone(monkeypatch, own_kernel=True), ATTENDED, ATTENDED_AT, ALONG
     operator = VelocityJacobian(backbone, z, s, backbone.embed(["a"]))
     assert (operator.mode, operator.note) == ("forward", "")
@@ -161,34 +165,34 @@ def test_it_falls_back_to_differences_where_forward_mode_turns_out_impossible(mo
     assert float((operator.rmatvec(u) * u).sum()) == pytest.approx(float((product * u).sum()), abs=close)
 
 
-def test_denoiser_and_curvature_are_those_of_the_mixture() -> None:
+def test_denoiser_and_curvature_match_the_mixture() -> None:
     backbone, number = example_mixture(), 0.4
-    z, levels, u = question()
+    z, levels, u = inputs()
     s = torch.full_like(levels, number)
     truth = backbone.at(z, s, backbone.embed(["a"]))
     jacobian = VelocityJacobian(backbone, z, s, backbone.embed(["a"]))
     close = tolerance("derivative", torch.float64)
     # two other closed forms: D = (1 - s) / s^2 * covariance, and the Hessian of -log p by its own formula
-    denoised = apply(truth.covariance, u) * ((1 - s) / s**2)[:, None]
+    denoised = batch_matvec(truth.covariance, u) * ((1 - s) / s**2)[:, None]
     assert relative_error(denoiser_jacobian(jacobian, number).matvec(u), denoised) <= close
-    curved = apply(-truth.hessian, u) * (s**2)[:, None]
+    curved = batch_matvec(-truth.hessian, u) * (s**2)[:, None]
     assert relative_error(curvature(jacobian, number).matvec(u), curved) <= close
     assert relative_error(curvature(jacobian, number).rmatvec(u), curved) <= close, "the mixture's is symmetric"
 
 
-def test_what_makes_no_sense_is_refused() -> None:
+def test_invalid_arguments_are_rejected() -> None:
     backbone = example_mixture()
-    z, s, _ = question()
-    wanted: dict[str, Any] = {"z": z, "s": s, "condition": backbone.embed(["a"])}
-    # Run-time checks of shape annotations, where they are on, are first to notice.
-    refused: list[tuple[dict[str, Any], Any]] = [
+    z, s, _ = inputs()
+    valid: dict[str, Any] = {"z": z, "s": s, "condition": backbone.embed(["a"])}
+    # If they are enabled, run-time checks of shape annotations raise first.
+    invalid: list[tuple[dict[str, Any], Any]] = [
         ({"condition": backbone.embed(["a", "b"])}, ShapeError),
         ({"mode": "backward"}, (ConfigError, TypeError)),
         ({"step": 0.0}, ConfigError),
     ]
-    for other, error in refused:
+    for other, error in invalid:
         with pytest.raises(error):
-            VelocityJacobian(backbone, **wanted | other)
+            VelocityJacobian(backbone, **valid | other)
 
 
 NAMES = ["sd", "without_t5"]
@@ -199,7 +203,7 @@ def latents(backbone: Backbone, count: int, *, seed: int = 0) -> Tensor:
 
 
 def jacobian(backbone: Backbone, mode: Mode | None = None, *, rms: float | None = None) -> VelocityJacobian:
-    """At a latent and level for each element; ``rms`` is the step a number."""
+    """At two latents and levels; ``rms`` is the step per element."""
     z, s = latents(backbone, 2), torch.tensor([0.5, 0.7], dtype=backbone.dtype)
     step = None if rms is None else rms * math.sqrt(z[0].numel())
     return VelocityJacobian(backbone, z, s, backbone.embed([CAPTION]), mode=mode, step=step)
@@ -211,8 +215,8 @@ def feature_jacobian(backbone: Backbone, mode: Mode) -> FeatureJacobian:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_dual_numbers_give_what_functorch_gives(name: str, request: pytest.FixtureRequest) -> None:
-    """Another implementation, which works where no hook casts or moves parameters."""
+def test_dual_numbers_agree_with_functorch(name: str, request: pytest.FixtureRequest) -> None:
+    """An independent implementation, which works unless hooks cast or move parameters."""
     backbone: Backbone = request.getfixturevalue(name)
     z, u = latents(backbone, 2), latents(backbone, 2, seed=1)
     s, condition = torch.tensor([0.5, 0.7]), backbone.embed([CAPTION]).repeat(2)
@@ -223,10 +227,10 @@ def test_dual_numbers_give_what_functorch_gives(name: str, request: pytest.Fixtu
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("name", NAMES)
-def test_differences_of_half_precision_step_further(
+def test_differences_in_half_precision_use_longer_steps(
     name: str, dtype: torch.dtype, request: pytest.FixtureRequest
 ) -> None:
-    """The step goes by the network's dtype, not by that of the latent, which is float32."""
+    """The step depends on the dtype of the network, not on that of the latent, which is float32."""
     exact: Backbone = request.getfixturevalue(name)
     half, u = load(request.getfixturevalue(f"folder_{name}"), device="cpu", dtype=dtype), latents(exact, 2, seed=1)
     truth = jacobian(exact, "forward").matvec(u)
@@ -240,7 +244,7 @@ def test_differences_of_half_precision_step_further(
 
 
 @pytest.mark.parametrize(("name", "throughout"), [("sd", True), ("without_t5", False)])
-def test_differences_of_float64_step_as_the_network_computes(
+def test_differences_in_float64_use_the_precision_of_the_network(
     name: str, throughout: bool, request: pytest.FixtureRequest
 ) -> None:
     """SD3 rounds to float32 inside; the U-Nets of Stable Diffusion round nowhere."""
@@ -258,11 +262,13 @@ def test_differences_of_float64_step_as_the_network_computes(
 @pytest.mark.nightly
 @pytest.mark.parametrize("mode", ["forward", "double_backward"])
 @pytest.mark.parametrize("hooks", ["fp8", "groups"])
-def test_derivatives_pass_hooks_that_cast_or_move_parameters(folder_without_t5: Path, mode: Mode, hooks: str) -> None:
-    """Products and features, whose pass ends early, are those without hooks, of parameters that are rounded alike."""
+def test_derivatives_support_hooks_that_cast_or_move_parameters(
+    folder_without_t5: Path, mode: Mode, hooks: str
+) -> None:
+    """Products and features match those without hooks, with parameters that are rounded alike."""
     models: Any = [load(folder_without_t5, device="cpu") for _ in range(2)]
     model, plain = models
-    change(None, model._network, hooks)
+    apply_variant(None, model._network, hooks)
     stored = dict(model._network.named_parameters())
     with torch.no_grad():
         for name, parameter in plain._network.named_parameters():
@@ -277,4 +283,6 @@ def test_derivatives_pass_hooks_that_cast_or_move_parameters(folder_without_t5: 
     product = features.matmat(u)
     assert relative_error(product, others.matmat(u)) <= 1e-6
     assert relative_error(features.rmatmat(product), others.rmatmat(product)) <= 1e-6
-    assert relative_error(jacobian(model, mode).matvec(u), other.matvec(u)) <= 1e-6, "hooks are as they were"
+    assert relative_error(jacobian(model, mode).matvec(u), other.matvec(u)) <= 1e-6, (
+        "hooks still work after a pass that ended early"
+    )

@@ -1,3 +1,5 @@
+"""Jacobians of features with respect to the latent."""
+
 from typing import Any
 
 import pytest
@@ -43,7 +45,7 @@ def directions(backbone: Backbone, count: int) -> Tensor:
 
 @pytest.mark.parametrize("site", ["block.0.text", SITE, "velocity", "clean", "image"])
 def test_all_derivative_back_ends_agree(without_t5: StableDiffusion3Backbone, site: str) -> None:
-    """Forward mode, two reverse passes and differences; and the transpose."""
+    """Forward mode, two reverse passes, differences, and the transpose."""
     v, forward = directions(without_t5, 3), jacobian_of(without_t5, site)
     product = forward.matmat(v)
     assert forward.mode == "forward"
@@ -60,7 +62,7 @@ def test_all_derivative_back_ends_agree(without_t5: StableDiffusion3Backbone, si
     assert torch.allclose(left, right, atol=tolerance("derivative", torch.float32) * scale)
 
 
-def test_rows_of_a_call_change_nothing_and_cost_is_counted(without_t5: StableDiffusion3Backbone) -> None:
+def test_rows_per_call_do_not_matter_and_cost_is_counted(without_t5: StableDiffusion3Backbone) -> None:
     v = directions(without_t5, 5)
     with without_t5.count() as cost:
         whole = jacobian_of(without_t5)
@@ -74,8 +76,8 @@ def test_rows_of_a_call_change_nothing_and_cost_is_counted(without_t5: StableDif
     assert whole.matmat(v[:0]).shape == (0, *product.shape[1:])
 
 
-def test_the_denoiser_of_a_mixture_in_closed_form() -> None:
-    """``J = dx_hat/dz = (1 - s) P / s^2`` with the posterior covariance P: symmetric, and its top is that of P."""
+def test_the_denoiser_of_a_mixture_has_a_closed_form() -> None:
+    """``J = dx_hat/dz = (1 - s) P / s^2`` with the posterior covariance P: symmetric, with P's leading eigenvectors."""
     backbone = example_mixture(dimension=6, components=3)
     z, s = latent_of(backbone), torch.tensor([LEVEL], dtype=torch.float64)
     feature = FeatureMap(backbone=backbone, site="clean", level=LEVEL, condition=backbone.embed(["a"]))
@@ -101,7 +103,7 @@ def test_pooling_sums_over_space(without_t5: StableDiffusion3Backbone) -> None:
         flat(torch.zeros(1, 5, dtype=torch.float64))
 
 
-def test_weights_that_are_not_numbers_are_reported(folder_without_t5: Any) -> None:
+def test_nan_weights_raise_a_model_error(folder_without_t5: Any) -> None:
     broken = load(folder_without_t5, device="cpu")
     assert isinstance(broken, StableDiffusion3Backbone)
     with torch.no_grad():
@@ -110,15 +112,15 @@ def test_weights_that_are_not_numbers_are_reported(folder_without_t5: Any) -> No
         jacobian_of(broken)
 
 
-def test_forward_mode_that_fails_gives_way_to_two_reverse_passes(
+def test_forward_mode_that_fails_falls_back_to_two_reverse_passes(
     without_t5: StableDiffusion3Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object) -> None:
+    def fail(*_: object) -> None:
         raise NotImplementedError("no forward mode here")
 
     v = directions(without_t5, 2)
     expected = jacobian_of(without_t5).matmat(v)
-    monkeypatch.setattr(forward_ad, "make_dual", refuse)
+    monkeypatch.setattr(forward_ad, "make_dual", fail)
     jacobian = jacobian_of(without_t5)
     assert relative_error(jacobian.matmat(v), expected) <= tolerance("derivative", torch.float32)
     assert jacobian.mode == "double_backward"
@@ -127,10 +129,10 @@ def test_forward_mode_that_fails_gives_way_to_two_reverse_passes(
         jacobian_of(without_t5, mode="forward").matmat(v)
 
 
-def test_bad_requests_are_refused(without_t5: StableDiffusion3Backbone) -> None:
-    refused: list[tuple[str, dict[str, Any], str]] = [
+def test_unknown_sites_are_rejected(without_t5: StableDiffusion3Backbone) -> None:
+    invalid: list[tuple[str, dict[str, Any], str]] = [
         ("block.0.imag", {}, r"'block\.0\.imag'.*'block\.0\.image'"),
     ]
-    for site, wanted, words in refused:
-        with pytest.raises((ConfigError, ShapeError), match=words):
-            jacobian_of(without_t5, site, **wanted)
+    for site, settings, message in invalid:
+        with pytest.raises((ConfigError, ShapeError), match=message):
+            jacobian_of(without_t5, site, **settings)

@@ -1,4 +1,4 @@
-"""Live pipelines: Stable Diffusion as it is loaded by name, and those that are refused in one line."""
+"""Models from live pipelines: fingerprints, variants, schedulers, and pipelines that are rejected."""
 
 from pathlib import Path
 from typing import Any, cast
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.nightly
 def test_an_offloaded_or_compiled_model_has_the_fingerprint_of_its_weights() -> None:
-    """Accelerate keeps them between calls."""
+    """Accelerate stores offloaded weights between calls."""
 
     def offloaded(seed: int) -> Any:
         pipeline = flux(seed=seed)
@@ -59,7 +59,7 @@ def test_an_offloaded_or_compiled_model_has_the_fingerprint_of_its_weights() -> 
 def test_a_pipeline_has_the_fingerprint_of_its_folder_until_its_weights_change(
     dtype: torch.dtype, tmp_path: Path
 ) -> None:
-    """In whatever dtype it was loaded."""
+    """In any dtype."""
     flux().save_pretrained(tmp_path)
     known = le.load(tmp_path, device="cpu").fingerprint
     plain = le.from_pipeline(flux(), name="mine", settings={"guidance": 2.0})
@@ -78,11 +78,11 @@ def test_a_pipeline_has_the_fingerprint_of_its_folder_until_its_weights_change(
     del changed[4].text_encoder_2.encoder.block[-1]
     assert len({le.from_pipeline(one).fingerprint for one in changed}) == 5
     (tmp_path / "vae/config.json").unlink()
-    assert le.from_pipeline(changed[0]).fingerprint != known, "the folder is no model any more"
+    assert le.from_pipeline(changed[0]).fingerprint != known, "the folder is no longer a model"
 
 
-def spoilt(*, denoiser: dict[str, Any] | None = None, cached: bool = False, **parts: Any) -> Any:
-    """A pipeline with other parts, or other modules in its denoiser, than it should have."""
+def broken_pipeline(*, denoiser: dict[str, Any] | None = None, cached: bool = False, **parts: Any) -> Any:
+    """A pipeline with replaced parts, or replaced modules in its denoiser."""
     pipeline = flux()
     for whole, changes in ((pipeline, parts), (pipeline.transformer, denoiser or {})):
         for name, value in changes.items():
@@ -97,22 +97,22 @@ def rebuilt(kind: Any, **parts: Any) -> Any:
     return kind(**{**flux().components, **parts})
 
 
-def wide() -> Any:
-    """FLUX.1 whose transformer is shown twice as many channels, as in Fill and Depth."""
+def with_wide_input() -> Any:
+    """FLUX.1 whose transformer takes twice as many channels, as in Fill and Depth."""
     pipeline = flux()
     with seeded(0):
         pipeline.transformer = FluxTransformer2DModel.from_config({**pipeline.transformer.config, "in_channels": 32})
     return pipeline
 
 
-def small(kind: Any, **settings: Any) -> Any:
-    """A network of seeded weights."""
+def seeded_network(kind: Any, **settings: Any) -> Any:
+    """A network with seeded weights."""
     with seeded(0):
         return kind(**settings)
 
 
-class Mine(FluxPipeline):
-    """A user's class, which reads text in its own way."""
+class CustomPipeline(FluxPipeline):
+    """A user's subclass, which encodes text differently."""
 
     def encode_prompt(self, *args: Any, **options: Any) -> Any:
         tokens, pooled, ids = super().encode_prompt(*args, **options)
@@ -131,20 +131,22 @@ def modular() -> Any:
         lambda: flux().components,
         modular,
         lambda: rebuilt(FluxInpaintPipeline),
-        lambda: rebuilt(FluxControlNetPipeline, controlnet=small(torch.nn.Linear, in_features=1, out_features=1)),
-        lambda: rebuilt(Mine),
+        lambda: rebuilt(
+            FluxControlNetPipeline, controlnet=seeded_network(torch.nn.Linear, in_features=1, out_features=1)
+        ),
+        lambda: rebuilt(CustomPipeline),
     ],
     ids=["mapping", "modular", "inpainting", "controlnet", "subclass"],
 )
-def test_the_network_determines_for_any_holds_it(variant: Any, recwarn: pytest.WarningsRecorder) -> None:
-    """The velocity is the stock pipeline's; what a variant adds is named once; a subclass reads text in its own way."""
+def test_variants_of_a_pipeline_have_the_same_velocity(variant: Any, recwarn: pytest.WarningsRecorder) -> None:
+    """A warning names a component that edits do not use; a subclass may encode text differently."""
     stock, pipeline = le.from_pipeline(flux(), settings=SETTINGS), variant()
     found = le.from_pipeline(pipeline, settings=SETTINGS)
     z, s = torch.ones(1, *stock.latent_shape(64, 64)), torch.tensor([0.5])
     texts = [model.embed(["a face"]) for model in (found, stock)]
     assert torch.equal(found.velocity(z, s, texts[1]), stock.velocity(z, s, texts[1]))
-    own = isinstance(pipeline, Mine)
-    assert torch.equal(texts[0].tokens, (2 if own else 1) * texts[1].tokens)
+    custom = isinstance(pipeline, CustomPipeline)
+    assert torch.equal(texts[0].tokens, (2 if custom else 1) * texts[1].tokens)
     added = [str(one.message) for one in recwarn if "edits do not use" in str(one.message)]
     extra = {"FluxControlNetPipeline": "controlnet"}
     kind = type(pipeline).__name__
@@ -152,7 +154,7 @@ def test_the_network_determines_for_any_holds_it(variant: Any, recwarn: pytest.W
 
 
 @pytest.mark.parametrize(
-    ("kind", "made"),
+    ("kind", "build"),
     [
         ("Krea2TurboModularPipeline", lambda: krea2(turbo=True)),
         ("Flux2KleinModularPipeline", lambda: flux2_klein(distilled=True)),
@@ -160,11 +162,11 @@ def test_the_network_determines_for_any_holds_it(variant: Any, recwarn: pytest.W
         ("QwenImage21TurboModularPipeline", lambda: qwen_image21(turbo=True)),
     ],
 )
-def test_a_modular_pipeline_is_the_model_of_its_kind(kind: str, made: Any) -> None:
-    """A distilled one without guidance, and an edit model that has a processor alone."""
-    pipeline, stock = getattr(diffusers, kind)(), made()
-    taken = set(pipeline.blocks.component_names)
-    pipeline.update_components(**{name: part for name, part in stock.components.items() if name in taken and part})
+def test_modular_pipelines_give_the_models_of_stock_pipelines(kind: str, build: Any) -> None:
+    """Including a distilled model without guidance, and an edit model with a processor only."""
+    pipeline, stock = getattr(diffusers, kind)(), build()
+    accepted = set(pipeline.blocks.component_names)
+    pipeline.update_components(**{name: part for name, part in stock.components.items() if name in accepted and part})
     settings = ("text_encoder_select_layers", "sample_sigmas")
     pipeline.register_to_config(**{name: stock.config[name] for name in settings if name in stock.config})
     first, second = (le.from_pipeline(one, settings=SETTINGS) for one in (pipeline, stock))
@@ -177,31 +179,34 @@ def test_a_modular_pipeline_is_the_model_of_its_kind(kind: str, made: Any) -> No
     ("pipeline", "message"),
     [
         (diffusers.Flux3ModularPipeline, "Flux3ModularPipeline"),
-        (lambda: spoilt(denoiser={"encoder_hid_proj": torch.nn.Identity()}), "encoder_hid_proj|unload_ip_adapter"),
-        (wide, "8.*4.*Fill"),
+        (
+            lambda: broken_pipeline(denoiser={"encoder_hid_proj": torch.nn.Identity()}),
+            "encoder_hid_proj|unload_ip_adapter",
+        ),
+        (with_wide_input, "8.*4.*Fill"),
         (lambda: {"transformer": torch.nn.Identity()}, "transformer Identity"),
         (lambda: "org/name", "'org/name'"),
         (lambda: flux().transformer, "FluxTransformer2DModel"),
         (lambda: None, "NoneType"),
-        (lambda: {"vqvae": flux().vae, "unet": small(UNet2DModel)}, "vqvae"),
-        (lambda: spoilt(vae=small(AutoencoderKL, in_channels=6)), "6"),
-        (lambda: spoilt(tokenizer_2=None), "tokenizer_2"),
-        (lambda: spoilt(transformer=sd3_pipeline(t5=False).transformer), "."),
-        (lambda: spoilt(cached=True), "disable_cache"),
-        (lambda: spoilt(vae=flux().vae.to("meta")), "transformer.*cpu.*vae.*meta"),
+        (lambda: {"vqvae": flux().vae, "unet": seeded_network(UNet2DModel)}, "vqvae"),
+        (lambda: broken_pipeline(vae=seeded_network(AutoencoderKL, in_channels=6)), "6"),
+        (lambda: broken_pipeline(tokenizer_2=None), "tokenizer_2"),
+        (lambda: broken_pipeline(transformer=sd3_pipeline(t5=False).transformer), "."),
+        (lambda: broken_pipeline(cached=True), "disable_cache"),
+        (lambda: broken_pipeline(vae=flux().vae.to("meta")), "transformer.*cpu.*vae.*meta"),
     ],
 )
-def test_what_cannot_be_taken_is_refused_in_one_line(pipeline: Any, message: str) -> None:
+def test_unsupported_pipelines_are_rejected_in_one_line(pipeline: Any, message: str) -> None:
     with pytest.raises(ModelError, match=message) as caught:
         le.from_pipeline(pipeline())
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("made_of_the_models_own", [True, False])
-def test_levels_of_a_flow_are_shifted_as_the_pipelines_scheduler_does_it(made_of_the_models_own: bool) -> None:
-    """With another solver, by its ``flow_shift``: its nodes end at 1 / 1000, so they are near ours, and not equal."""
+@pytest.mark.parametrize("from_stock_config", [True, False])
+def test_flow_levels_use_the_shift_of_the_pipelines_scheduler(from_stock_config: bool) -> None:
+    """Another solver's is ``flow_shift``; its nodes end at 1 / 1000, so they are near ours but not equal."""
     pipeline, solver = flux(guidance_embeds=False), cast("Any", UniPCMultistepScheduler)
-    config: Any = pipeline.scheduler.config if made_of_the_models_own else {}
+    config: Any = pipeline.scheduler.config if from_stock_config else {}
     settings: Any = {"use_flow_sigmas": True, "flow_shift": 5.0, "prediction_type": "flow_prediction"}
     pipeline.scheduler = solver.from_config(config, **settings)
     pipeline.scheduler.set_timesteps(7)
@@ -209,8 +214,8 @@ def test_levels_of_a_flow_are_shifted_as_the_pipelines_scheduler_does_it(made_of
 
 
 @pytest.mark.parametrize("build", [sd3_pipeline, flux])
-def test_a_shift_that_was_set_is_heeded(build: Any) -> None:
-    """SD3's nodes go on ending where the shift of its configuration put the smallest level."""
+def test_set_shift_changes_the_levels(build: Any) -> None:
+    """SD3's nodes still end at the smallest level of its configured shift."""
     pipeline = build(t5=False) if build is sd3_pipeline else build(guidance_embeds=False)
     before = le.from_pipeline(pipeline).grid(7)
     pipeline.scheduler.set_shift(6.0)
@@ -224,11 +229,11 @@ def test_a_shift_that_was_set_is_heeded(build: Any) -> None:
 def gemma_causal() -> Any:
     """Sana with the class whose first output is logits."""
     pipeline = sana()
-    pipeline.text_encoder = small(transformers.Gemma2ForCausalLM, config=pipeline.text_encoder.config)
+    pipeline.text_encoder = seeded_network(transformers.Gemma2ForCausalLM, config=pipeline.text_encoder.config)
     return pipeline
 
 
-def few_rows() -> Any:
+def with_small_embedding() -> Any:
     """A tokenizer with more ids than the text encoder has rows."""
     pipeline = flux()
     pipeline.text_encoder_2.shared.weight.data = pipeline.text_encoder_2.shared.weight.data[:3]
@@ -237,31 +242,31 @@ def few_rows() -> Any:
 
 @pytest.mark.parametrize(
     ("pipeline", "message"),
-    [(gemma_causal, "16"), (few_rows, "3.*text_encoder_2")],
+    [(gemma_causal, "16"), (with_small_embedding, "3.*text_encoder_2")],
 )
-def test_text_that_does_not_reach_the_network_is_refused(pipeline: Any, message: str) -> None:
+def test_text_encoders_that_do_not_fit_are_rejected(pipeline: Any, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         le.from_pipeline(pipeline(), settings=SETTINGS).embed(["a face"])
 
 
-def test_an_encoder_of_another_class_is_read_like_the_stock_one() -> None:
-    """CogView4 reads hidden states, which a causal model gives too."""
+def test_encoders_of_another_class_give_the_same_tokens() -> None:
+    """CogView4 uses hidden states, which a causal model also returns."""
     plain, causal = cogview4(), cogview4()
-    causal.text_encoder = small(transformers.GlmForCausalLM, config=plain.text_encoder.config)
+    causal.text_encoder = seeded_network(transformers.GlmForCausalLM, config=plain.text_encoder.config)
     causal.text_encoder.model.load_state_dict(plain.text_encoder.state_dict())
     tokens = [le.from_pipeline(one, settings=SETTINGS).embed(["a face"]).tokens for one in (plain, causal)]
     assert torch.equal(*tokens)
 
 
-def test_a_preferred_size_is_one_that_the_network_has_positions_for() -> None:
-    """AuraFlow's default configuration has them for 512 px, and the family was trained on 1024."""
+def test_preferred_sizes_are_within_the_learned_positions() -> None:
+    """AuraFlow's default configuration has them for 512 px, although the family was trained at 1024."""
     assert le.from_pipeline(auraflow()).capabilities.sizes == (32, 128, 128)
 
 
 @pytest.mark.parametrize("scheduler", [FlowMatchEulerDiscreteScheduler, FlowMatchHeunDiscreteScheduler])
 @pytest.mark.parametrize("build", [sana, flux])
-def test_a_flow_family_takes_any_scheduler_of_flows(build: Any, scheduler: Any) -> None:
-    """With its own levels, and none that knows betas only."""
+def test_flow_families_accept_any_flow_scheduler(build: Any, scheduler: Any) -> None:
+    """Its own levels are used; a scheduler with betas only is rejected."""
     pipeline = build()
     pipeline.scheduler = scheduler(shift=3.0)
     levels = le.from_pipeline(pipeline, settings=SETTINGS).grid(4).levels
@@ -274,8 +279,8 @@ def test_a_flow_family_takes_any_scheduler_of_flows(build: Any, scheduler: Any) 
         le.from_pipeline(pipeline)
 
 
-def test_a_network_of_trained_betas_takes_no_levels_of_a_flow() -> None:
-    """Though the scheduler has the betas of the configuration that it was made from."""
+def test_networks_trained_with_betas_reject_flow_levels() -> None:
+    """Although the scheduler has the betas of the configuration that it was made from."""
     pipeline = sd_pipeline()
     solver: Any = cast("Any", UniPCMultistepScheduler)
     pipeline.scheduler = solver.from_config(pipeline.scheduler.config, use_flow_sigmas=True)
@@ -283,8 +288,8 @@ def test_a_network_of_trained_betas_takes_no_levels_of_a_flow() -> None:
         le.from_pipeline(pipeline)
 
 
-def test_changes_of_a_live_pipeline_count_or_are_reported() -> None:
-    """Scales of LoRAs and weights count, in the image and in the record; other parts are refused."""
+def test_changes_of_a_live_pipeline_take_effect_or_are_rejected() -> None:
+    """LoRA scales and weights take effect, in the image and in the record; replaced parts are rejected."""
     pipeline, image = sd_pipeline(), noise_image(64, 64)
     with seeded(0):
         config = LoraConfig(r=2, lora_alpha=2, target_modules=["to_q", "to_v"], init_lora_weights=False)
@@ -314,7 +319,7 @@ def test_changes_of_a_live_pipeline_count_or_are_reported() -> None:
 @pytest.mark.parametrize(
     ("given", "call"), [(flux, r"from_pipeline\(pipeline\)"), (lambda: "portraits", r"load\('portraits'\)")]
 )
-def test_what_is_no_model_gets_the_call_that_makes_one(given: Any, call: str) -> None:
+def test_errors_name_the_call_that_makes_a_model(given: Any, call: str) -> None:
     image = noise_image(64, 64)
     for use in (lambda model: le.edit(model, image, prompt="b", source_prompt="a"), lambda m: le.encode(m, image)):
         with pytest.raises(ConfigError, match=call):

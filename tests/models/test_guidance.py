@@ -1,4 +1,4 @@
-"""Row 4: guidance commutes with the change of coordinates, costs one call, and is affine in its weight."""
+"""Guidance: it commutes with the change of coordinates (row 4), takes one call, and is affine in its weight."""
 
 import math
 from collections.abc import Callable
@@ -25,13 +25,13 @@ def backbone() -> GaussianMixtureBackbone:
     return example_mixture()
 
 
-def question() -> tuple[Tensor, Tensor]:
+def inputs() -> tuple[Tensor, Tensor]:
     return draw((3, 5), seed=0, purpose="guidance").double(), torch.tensor([0.2, 0.5, 0.9], dtype=torch.float64)
 
 
 @pytest.mark.parametrize("weight", [-1.0, 0.0, 1.0, 3.5])
 def test_row_4_guiding_epsilon_is_guiding_the_velocity(backbone: GaussianMixtureBackbone, weight: float) -> None:
-    z, s = question()
+    z, s = inputs()
     alpha, sigma = linear_schedule().alpha_sigma(s)
     x_t = model_from_canonical(z, alpha, sigma)
     conditional = backbone.at(z, s, backbone.embed(["a"])).velocity
@@ -43,34 +43,34 @@ def test_row_4_guiding_epsilon_is_guiding_the_velocity(backbone: GaussianMixture
     assert relative_error(field(z, s), null + weight * conditional) > 1e-2 or weight == 0
 
 
-def test_negative_text_takes_the_place_of_the_empty_one(backbone: GaussianMixtureBackbone) -> None:
-    z, s = question()
+def test_negative_text_replaces_the_empty_text(backbone: GaussianMixtureBackbone) -> None:
+    z, s = inputs()
     positive, negative = backbone.embed(["a"]), backbone.embed(["b"])
     field = GuidedField(backbone=backbone, condition=positive, guidance=2.0, unconditional=negative)
     a, b = (backbone.at(z, s, condition).velocity for condition in (positive, negative))
     assert relative_error(field(z, s), b + 2 * (a - b)) <= CLOSE
 
 
-def test_one_call_of_twice_the_rows_and_only_where_it_is_needed(
+def test_guidance_takes_one_call_of_twice_the_rows_if_needed(
     backbone: GaussianMixtureBackbone, requested_rows: Callable[..., list[int]]
 ) -> None:
     rows = requested_rows(backbone)
     for weight in (1.0, 4.0, 0.0):
         field = GuidedField(backbone=backbone, condition=backbone.embed(["a"]), guidance=weight)
         with backbone.count() as cost:
-            field(*question())
+            field(*inputs())
         assert cost.evaluations == (3 if weight == 1 else 6)
     assert rows == [3, 6, 6]
 
 
-def test_what_makes_no_sense_is_refused(backbone: GaussianMixtureBackbone) -> None:
+def test_nonfinite_weights_are_rejected(backbone: GaussianMixtureBackbone) -> None:
     for weight in (math.nan, math.inf):
         with pytest.raises(ConfigError):
             GuidedField(backbone=backbone, condition=backbone.embed(["a"]), guidance=weight)
 
 
 @pytest.mark.parametrize(("kind", "branches"), [("cfg", 2), ("renormalized", 2), ("embedded", 1), ("none", 1)])
-def test_guidance_takes_a_second_branch_where_the_network_knows_one(kind: GuidanceKind, branches: int) -> None:
-    known = Capabilities(guidance_kind=kind)
-    assert known.branches(1.0) == 1
-    assert known.branches(0.0) == known.branches(3.5) == branches
+def test_the_kind_of_guidance_determines_the_number_of_branches(kind: GuidanceKind, branches: int) -> None:
+    capabilities = Capabilities(guidance_kind=kind)
+    assert capabilities.branches(1.0) == 1
+    assert capabilities.branches(0.0) == capabilities.branches(3.5) == branches

@@ -1,4 +1,4 @@
-"""Downloads from a hub that is a folder here: what is fetched and what is not, and errors that say what to do."""
+"""Downloads from a hub, which is a local folder here."""
 
 import logging
 import shutil
@@ -21,7 +21,7 @@ from tests.models.folders import change_json
 pytestmark = pytest.mark.slow
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-STRAY = (  # what repositories hold beside, and nobody reads
+UNUSED = (  # files of repositories that no model reads
     "README.md",
     "sd3_medium.safetensors",
     "text_encoders/clip_g.safetensors",
@@ -37,20 +37,20 @@ STRAY = (  # what repositories hold beside, and nobody reads
 @pytest.fixture
 def remote(folder_with_t5: Path, tmp_path: Path) -> Path:
     """The repository."""
-    place = shutil.copytree(folder_with_t5, tmp_path / "remote")
-    plain = place / "vae/diffusion_pytorch_model.safetensors"
+    folder = shutil.copytree(folder_with_t5, tmp_path / "remote")
+    plain = folder / "vae/diffusion_pytorch_model.safetensors"
     shutil.copy(plain, plain.with_suffix(".fp16.safetensors"))
-    for name in STRAY:
-        (place / name).parent.mkdir(exist_ok=True)
-        if not (place / name).exists():
-            (place / name).write_bytes(b"stray")
-    (place / "tokenizer/chat_template.jinja").write_text("{{ messages }}")
-    return place
+    for name in UNUSED:
+        (folder / name).parent.mkdir(exist_ok=True)
+        if not (folder / name).exists():
+            (folder / name).write_bytes(b"unused")
+    (folder / "tokenizer/chat_template.jinja").write_text("{{ messages }}")
+    return folder
 
 
 @pytest.fixture
 def requested(remote: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | None]]:
-    """Names and revisions of which the hub is asked; files land in a cache as the hub's client lays it out."""
+    """Names and revisions requested from the hub; files go to a cache with the layout of the hub's client."""
     calls: list[tuple[str, str | None]] = []
     cache = tmp_path / "models--org--sd3/snapshots" / COMMIT
 
@@ -68,29 +68,29 @@ def requested(remote: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return calls
 
 
-def fetched(place: Path) -> set[str]:
-    return {str(path.relative_to(place)) for path in place.rglob("*") if path.is_file()}
+def fetched(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
 def test_only_the_files_that_are_read_are_downloaded(remote: Path, requested: list[Any]) -> None:
-    """All of one commit: the one at which the index was; plain weights come before copies in half precision."""
+    """All from the commit of the index; full-precision weights are preferred to half-precision copies."""
     needed = download_model("org/sd3", text_encoders="required")
     assert requested.pop(0) == ("org/sd3", None)
     assert requested.pop() == ("org/sd3", COMMIT)
     weights = "model.safetensors"
     assert [(needed / part / weights).exists() for part in ("text_encoder_2", "text_encoder_3")] == [True, False]
-    place = download_model("org/sd3@v1")
-    assert fetched(place) == fetched(remote) - set(STRAY)
-    assert "tokenizer/chat_template.jinja" in fetched(place)
+    folder = download_model("org/sd3@v1")
+    assert fetched(folder) == fetched(remote) - set(UNUSED)
+    assert "tokenizer/chat_template.jinja" in fetched(folder)
     assert requested == [("org/sd3", "v1"), ("org/sd3", COMMIT)]
 
 
 @pytest.mark.parametrize("variant", ["fp16", "bf16"])
-def test_half_precision_copies_are_taken_where_there_is_nothing_else(
+def test_half_precision_copies_are_used_if_there_is_nothing_else(
     remote: Path, requested: list[Any], variant: str
 ) -> None:
-    """In one file or in shards; a plain copy of another part is taken as it is."""
-    for name in STRAY:
+    """In one file or in shards; other parts keep their full-precision weights."""
+    for name in UNUSED:
         (remote / name).unlink()
     whole = remote / "transformer/diffusion_pytorch_model.safetensors"
     tensors = load_file(whole)
@@ -113,7 +113,7 @@ def test_half_precision_copies_are_taken_where_there_is_nothing_else(
 
 @pytest.mark.nightly
 def test_the_record_holds_the_commit(requested: list[Any], tmp_path: Path) -> None:
-    """And the name that was asked for; a folder has none."""
+    """The name is the requested one; a folder has no commit."""
     model = load("org/sd3", revision="v1", device="cpu", text_encoders="required")
     assert (model.name, model.revision) == ("org/sd3@v1", COMMIT)
     side = model.capabilities.sizes[0]
@@ -123,7 +123,7 @@ def test_the_record_holds_the_commit(requested: list[Any], tmp_path: Path) -> No
     assert load(copied, device="cpu").revision is None
 
 
-def test_an_unsupported_model_is_refused_before_its_weights_are_downloaded(remote: Path, requested: list[Any]) -> None:
+def test_unsupported_models_are_rejected_before_weights_are_downloaded(remote: Path, requested: list[Any]) -> None:
     change_json(remote / "model_index.json", transformer=["diffusers", "WanTransformer3DModel"])
     with pytest.raises(ModelError):
         load("org/sd3")
@@ -144,19 +144,19 @@ def test_only_a_hub_id_has_a_revision(model: str, revision: str) -> None:
         ConnectionError("no route"),
     ],
 )
-def test_a_failed_download_is_one_line_with_the_id(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_downloads_raise_one_line_errors(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any, **__: Any) -> str:
         raise error
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
-    for way in (lambda: download("org/sd3", allow_patterns=["*"]), lambda: download_model("org/sd3")):
+    for attempt in (lambda: download("org/sd3", allow_patterns=["*"]), lambda: download_model("org/sd3")):
         with pytest.raises(ModelError) as caught:
-            way()
+            attempt()
         assert "\n" not in str(caught.value)
 
 
 def test_libraries_are_quiet_until_the_last_thread_leaves() -> None:
-    """Whoever came first may leave first; the random state is as it was."""
+    """Even if the first thread leaves first; the random state is restored."""
     logger, state = logging.getLogger("diffusers"), torch.random.get_rng_state()
     before, first, second = logger.level, quiet_libraries(), quiet_libraries()
     first.__enter__()

@@ -1,4 +1,4 @@
-"""What the user changes in a pipeline after from_pipeline: heeded as a new model would, or refused by name."""
+"""Changes of a pipeline after from_pipeline take effect as in a new model, or are rejected by name."""
 
 import copy
 import gc
@@ -44,37 +44,37 @@ def sd3() -> Any:
     return sd3_pipeline(t5=False)
 
 
-def made(pipeline: Any) -> Backbone:
+def live_model(pipeline: Any) -> Backbone:
     return le.from_pipeline(pipeline, settings=SETTINGS)
 
 
-def seen(model: Backbone) -> tuple[object, ...]:
-    """What a model says and computes."""
+def outputs(model: Backbone) -> tuple[object, ...]:
+    """Properties and outputs of a model."""
     z = draw((1, *model.latent_shape(32, 32)), seed=3, purpose="live").to(model.dtype)
     image = draw((1, 3, 32, 32), seed=4, purpose="live").clamp(-1, 1).to(model.dtype)
     text = model.embed(["a face"])
     v = model.velocity(z, torch.tensor([0.5], dtype=z.dtype), text)
     values = [text.tokens, v, model.encode(image), model.decode(z)]
-    about = model.fingerprint, model.capabilities, model.network_dtype, model.grid(4).levels
-    return *about, *[value.tolist() for value in values]
+    properties = model.fingerprint, model.capabilities, model.network_dtype, model.grid(4).levels
+    return *properties, *[value.tolist() for value in values]
 
 
-def scheduled(**changes: Any) -> Change:
+def set_scheduler_config(**changes: Any) -> Change:
     return lambda pipeline: pipeline.scheduler.register_to_config(**changes)
 
 
-def coded(**changes: Any) -> Change:
+def set_vae_config(**changes: Any) -> Change:
     return lambda pipeline: pipeline.vae.register_to_config(**changes)
 
 
-def replaced(kind: Any, **changes: Any) -> Change:
+def replace_scheduler(kind: Any, **changes: Any) -> Change:
     def change(pipeline: Any) -> None:
         pipeline.scheduler = kind.from_config(pipeline.scheduler.config, **changes)
 
     return change
 
 
-def part(name: str, change: Callable[[Any], Any]) -> Change:
+def change_part(name: str, change: Callable[[Any], Any]) -> Change:
     def changed(pipeline: Any) -> None:
         if (new := change(getattr(pipeline, name))) is not None:
             setattr(pipeline, name, new)
@@ -87,40 +87,44 @@ def compiled(network: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("build", "change", "counts"),
+    ("build", "change", "changes_fingerprint"),
     [
-        (sd_pipeline, scheduled(prediction_type="v_prediction"), True),
-        (sd_pipeline, scheduled(beta_end=0.03, timestep_spacing="trailing"), True),
-        (sd_pipeline, replaced(DDIMScheduler, rescale_betas_zero_snr=True, prediction_type="v_prediction"), True),
-        (sd_pipeline, replaced(EulerDiscreteScheduler, timestep_spacing="trailing"), True),
-        (sd_pipeline, replaced(PNDMScheduler), False),
+        (sd_pipeline, set_scheduler_config(prediction_type="v_prediction"), True),
+        (sd_pipeline, set_scheduler_config(beta_end=0.03, timestep_spacing="trailing"), True),
+        (
+            sd_pipeline,
+            replace_scheduler(DDIMScheduler, rescale_betas_zero_snr=True, prediction_type="v_prediction"),
+            True,
+        ),
+        (sd_pipeline, replace_scheduler(EulerDiscreteScheduler, timestep_spacing="trailing"), True),
+        (sd_pipeline, replace_scheduler(PNDMScheduler), False),
         (sd_pipeline, lambda pipeline: pipeline.enable_freeu(s1=0.9, s2=0.2, b1=1.2, b2=1.4), True),
-        (sd_pipeline, part("vae", lambda vae: vae.to(torch.bfloat16)), False),
-        (sd_pipeline, part("text_encoder", lambda encoder: encoder.to(torch.bfloat16)), False),
-        (flux, scheduled(base_shift=0.7), True),
-        (flux, replaced(FlowMatchEulerDiscreteScheduler, use_dynamic_shifting=False, shift=5.0), True),
+        (sd_pipeline, change_part("vae", lambda vae: vae.to(torch.bfloat16)), False),
+        (sd_pipeline, change_part("text_encoder", lambda encoder: encoder.to(torch.bfloat16)), False),
+        (flux, set_scheduler_config(base_shift=0.7), True),
+        (flux, replace_scheduler(FlowMatchEulerDiscreteScheduler, use_dynamic_shifting=False, shift=5.0), True),
         (sd3, lambda pipeline: pipeline.to(torch.bfloat16), False),
-        (flux, part("transformer", lambda network: network.to(torch.float64)), False),
-        (flux, part("transformer", compiled), False),
-        (flux, part("transformer", lambda network: network.compile(backend="eager")), False),
-        (flux, part("text_encoder_2", compiled), False),
+        (flux, change_part("transformer", lambda network: network.to(torch.float64)), False),
+        (flux, change_part("transformer", compiled), False),
+        (flux, change_part("transformer", lambda network: network.compile(backend="eager")), False),
+        (flux, change_part("text_encoder_2", compiled), False),
         (sd3, lambda pipeline: pipeline.scheduler.set_shift(6.0), True),
         (lambda: sd_pipeline().components, lambda parts: parts.update(scheduler=DDIMScheduler()), True),
     ],
 )
-def test_a_change_is_heeded_as_by_a_new_model(build: Any, change: Change, counts: bool) -> None:
-    """Casts and compiling make no other model, what levels and velocities depend on does."""
+def test_changes_take_effect_as_in_a_new_model(build: Any, change: Change, changes_fingerprint: bool) -> None:
+    """Casts and compilation keep the fingerprint; what changes levels or velocities does not."""
     pipeline = build()
-    live = made(pipeline)
+    live = live_model(pipeline)
     before, _ = live.fingerprint, live.capabilities
     change(pipeline)
-    new = made(pipeline)
+    new = live_model(pipeline)
     with uncompiled():  # tracing takes seconds
-        assert seen(live) == seen(new)
-    assert (live.fingerprint != before) == counts
+        assert outputs(live) == outputs(new)
+    assert (live.fingerprint != before) == changes_fingerprint
 
 
-def put(values: list[float]) -> Change:
+def set_latents_mean(values: list[float]) -> Change:
     def change(pipeline: Any) -> None:
         pipeline.vae.config.latents_mean[0] = values[0]
 
@@ -130,45 +134,49 @@ def put(values: list[float]) -> Change:
 @pytest.mark.parametrize(
     ("build", "change", "name"),
     [
-        (sd_pipeline, coded(scaling_factor=0.5), r"scaling_factor.*0\.18215.*0\.5"),
-        (flux, coded(shift_factor=0.3), r"shift_factor.*0\.3"),
-        (qwen_image, coded(latents_std=[1.0] * 4), "latents_std"),
-        (qwen_image, put([7.0]), r"latents_mean.*\[7"),
+        (sd_pipeline, set_vae_config(scaling_factor=0.5), r"scaling_factor.*0\.18215.*0\.5"),
+        (flux, set_vae_config(shift_factor=0.3), r"shift_factor.*0\.3"),
+        (qwen_image, set_vae_config(latents_std=[1.0] * 4), "latents_std"),
+        (qwen_image, set_latents_mean([7.0]), r"latents_mean.*\[7"),
         (sd_pipeline, lambda pipeline: setattr(pipeline, "vae", sd_pipeline(seed=1).vae), "vae"),
         (flux, lambda pipeline: setattr(pipeline, "text_encoder", None), "text_encoder"),
-        (flux, part("transformer", lambda one: one.register_to_config(guidance_embeds=False)), "guidance_embeds"),
-        (flux, scheduled(invert_sigmas=True), "invert_sigmas"),
-        (sd_pipeline, scheduled(prediction_type="flow"), "'flow'"),
+        (
+            flux,
+            change_part("transformer", lambda one: one.register_to_config(guidance_embeds=False)),
+            "guidance_embeds",
+        ),
+        (flux, set_scheduler_config(invert_sigmas=True), "invert_sigmas"),
+        (sd_pipeline, set_scheduler_config(prediction_type="flow"), "'flow'"),
         (sd_pipeline, lambda pipeline: setattr(pipeline, "scheduler", None), "scheduler"),
-        (sd_pipeline, part("vae", lambda vae: vae.to("meta")), "meta"),
-        (flux, part("transformer", lambda one: one.enable_cache(FirstBlockCacheConfig(0.1))), "transformer"),
+        (sd_pipeline, change_part("vae", lambda vae: vae.to("meta")), "meta"),
+        (flux, change_part("transformer", lambda one: one.enable_cache(FirstBlockCacheConfig(0.1))), "transformer"),
     ],
 )
-def test_what_no_latent_from_before_would_fit_is_refused_by_name(build: Any, change: Change, name: str) -> None:
-    """By whatever is asked for first, and again."""
+def test_changes_that_invalidate_latents_are_rejected_by_name(build: Any, change: Change, name: str) -> None:
+    """By whatever is called first, and every time."""
     pipeline = build()
-    live = made(pipeline)
+    live = live_model(pipeline)
     z, text = torch.zeros(1, *live.latent_shape(64, 64)), live.embed(["a"])
     change(pipeline)
-    requested: list[Callable[[], object]] = [
+    calls: list[Callable[[], object]] = [
         lambda: live.fingerprint,
         lambda: live.grid(4),
         lambda: live.velocity(z, torch.tensor([0.5]), text),
         lambda: live.decode(z),
         lambda: live.embed(["a"]),
     ]
-    for predict in requested:
+    for call in calls:
         with pytest.raises(ModelError, match=name):
-            predict()
+            call()
 
 
-def test_stored_configurations_count_in_the_fingerprint(tmp_path: Path) -> None:
-    """Of what is loaded from a folder, and of its files alone; a direction is refused then."""
+def test_the_fingerprint_depends_on_stored_configurations(tmp_path: Path) -> None:
+    """That of a loaded model and that of its files alone; directions of the old model are rejected."""
     folder = saved(sd_pipeline(), tmp_path)
     first = le.load(folder, device="cpu")
     latent = le.encode(first, noise_image(64, 64), source_prompt="a")
     direction = le.identify(latent, prompt="a face", method=le.HSDS(steps=1))
-    assert first.fingerprint == weights_fingerprint(folder) == made(sd_from(folder)).fingerprint
+    assert first.fingerprint == weights_fingerprint(folder) == live_model(sd_from(folder)).fingerprint
     found = [first.fingerprint]
     for file, key, value in (
         ("vae/config.json", "scaling_factor", 0.5),
@@ -187,7 +195,7 @@ def test_stored_configurations_count_in_the_fingerprint(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", bundled_names())
 def test_bundled_models_keep_their_fingerprints(name: str) -> None:
-    """Directions, records and results of before have them."""
+    """Stored directions, records and results refer to them."""
     folder = bundled_folder(name)
     assert weights_fingerprint(name) == read_settings(folder)["fingerprint"]
 
@@ -207,14 +215,14 @@ def active(pipeline: Any, **scales: float) -> None:
     pipeline.set_adapters(list(scales), list(scales.values()))
 
 
-def in_folder() -> Any:
+def from_folder() -> Any:
     return sd_pipeline()
 
 
 @pytest.mark.parametrize(
     ("change", "build"),
     [
-        (lambda pipeline: (with_lora(pipeline, "x"), pipeline.disable_lora()), in_folder),
+        (lambda pipeline: (with_lora(pipeline, "x"), pipeline.disable_lora()), from_folder),
         (lambda pipeline: (with_lora(pipeline, "x"), active(pipeline, x=0.0)), sd_pipeline),
         (lambda pipeline: (with_lora(pipeline, "x"), pipeline.delete_adapters("x")), sd_pipeline),
         (lambda pipeline: (with_lora(pipeline, "x"), pipeline.unload_lora_weights()), sd_pipeline),
@@ -224,27 +232,27 @@ def in_folder() -> Any:
         (lambda pipeline: (pipeline.enable_freeu(1, 2, 3, 4), pipeline.disable_freeu()), sd_pipeline),
     ],
 )
-def test_what_leaves_the_velocity_as_it_is_leaves_the_fingerprint(change: Change, build: Any, tmp_path: Path) -> None:
-    """Live and afterwards; of a folder, that of its files."""
+def test_changes_that_keep_the_velocity_keep_the_fingerprint(change: Change, build: Any, tmp_path: Path) -> None:
+    """In the live model and in a new one, also for a pipeline from a folder."""
     pipeline = build()
-    if build is in_folder:
+    if build is from_folder:
         pipeline = sd_from(saved(pipeline, tmp_path))
-    live = made(pipeline)
+    live = live_model(pipeline)
     before, z, s = live.fingerprint, torch.ones(1, *live.latent_shape(64, 64)), torch.tensor([0.5])
     text = live.embed(["a face"])
     v = live.velocity(z, s, text)
     with seeded(0):
         change(pipeline)
     assert torch.allclose(live.velocity(z, s, text), v, atol=1e-5)
-    assert live.fingerprint == before == made(pipeline).fingerprint
+    assert live.fingerprint == before == live_model(pipeline).fingerprint
 
 
-def test_fused_projections_and_adapters_that_act_count() -> None:
-    """And a model that was made with an adapter is that without it, once it is disabled."""
-    pipeline, plain = sd_pipeline(), made(sd_pipeline())
+def test_fused_projections_and_active_adapters_change_the_fingerprint() -> None:
+    """A disabled adapter does not, even if the model was made with it."""
+    pipeline, plain = sd_pipeline(), live_model(sd_pipeline())
     with_lora(pipeline, "x", "y")
     active(pipeline, x=1.0)
-    live = made(pipeline)
+    live = live_model(pipeline)
     found = [live.fingerprint]
     active(pipeline, y=1.0)
     found.append(live.fingerprint)
@@ -268,17 +276,17 @@ METHOD = FlowEdit(level=0.6, steps=2, source_guidance=1.0, target_guidance=2.0)
 @pytest.mark.parametrize(
     "change",
     [
-        part("vae", lambda vae: vae.to(torch.bfloat16)),
-        part("text_encoder", lambda encoder: encoder.to(torch.float64)),
+        change_part("vae", lambda vae: vae.to(torch.bfloat16)),
+        change_part("text_encoder", lambda encoder: encoder.to(torch.float64)),
         lambda pipeline: pipeline.vae.decoder.conv_in.bias.add_(1),
         lambda pipeline: next(pipeline.text_encoder.parameters()).mul_(2),
     ],
     ids=["vae cast", "text cast", "vae", "text"],
 )
-def test_images_encoded_before_their_encoders_changed_are_refused(change: Change) -> None:
-    """What is computed of them would be half of each; encoded again, they are edited as by a new model."""
+def test_latents_from_before_a_change_of_encoders_are_rejected(change: Change) -> None:
+    """Their edits would mix the old encoders with the new ones."""
     pipeline, image = sd_pipeline(), noise_image(64, 64)
-    session = le.Session(le.encode(made(pipeline), image, source_prompt="a"))
+    session = le.Session(le.encode(live_model(pipeline), image, source_prompt="a"))
     pipeline.unet.conv_out.bias.data[0] += 1
     session.latent.check_encoders()
     with torch.no_grad():
@@ -291,25 +299,25 @@ def test_images_encoded_before_their_encoders_changed_are_refused(change: Change
             use()
 
 
-def test_a_detached_result_frees_the_network_and_can_be_kept() -> None:
-    """So can one with a model: a pickle has none, a copy shares it."""
+def test_a_detached_result_frees_the_network_and_can_be_copied() -> None:
+    """So can a result with a model: a pickle has no model, a copy shares it."""
     pipeline, image = sd_pipeline(), noise_image(64, 64)
-    model = made(pipeline)
+    model = live_model(pipeline)
     result = le.edit(model, image, source_prompt="a", prompt="b", method=METHOD, force=True)
     copied, packed = copy.deepcopy(result), pickle.dumps(result)
     assert copied.latent.backbone is model
     assert copied.image is not result.image
-    assert b"conv_in" not in packed, "the networks"
+    assert b"conv_in" not in packed, "the pickle contains networks"
     detached, alive = result.detach(), weakref.ref(pipeline.unet)
     del model, pipeline, result, copied
     gc.collect()
     assert alive() is None
-    kept: list[Any] = [detached, copy.deepcopy(detached), pickle.loads(pickle.dumps(detached)), pickle.loads(packed)]
-    for one in kept:
+    copies: list[Any] = [detached, copy.deepcopy(detached), pickle.loads(pickle.dumps(detached)), pickle.loads(packed)]
+    for one in copies:
         assert one.image.tobytes() == detached.image.tobytes() != one.undo().tobytes()
         assert one.record == detached.record
         assert torch.equal(one.latent.z, detached.latent.z)
         assert "SETTINGS" not in repr(one) + repr(one.latent)
         with pytest.raises(ConfigError):
             le.Session(one.latent).sweep(strengths=[1.0], prompt="b", method=METHOD)
-    assert isinstance(kept[2].undo(), Image.Image)
+    assert isinstance(copies[2].undo(), Image.Image)

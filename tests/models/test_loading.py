@@ -1,4 +1,4 @@
-"""Model folders that are incomplete, damaged or unsafe, each refused in one line that names the fault."""
+"""Incomplete, damaged or unsafe model folders are rejected in one line that names the fault."""
 
 import json
 import shutil
@@ -25,77 +25,77 @@ def folder(folder_without_t5: Path, tmp_path: Path) -> Path:
     return shutil.copytree(folder_without_t5, tmp_path / "model")
 
 
-def configuration(file: str, **changes: Any) -> Callable[[Path], object]:
+def set_config(file: str, **changes: Any) -> Callable[[Path], object]:
     return lambda folder: change_json(folder / file, **changes)
 
 
-def index(**changes: Any) -> Callable[[Path], object]:
-    return configuration("model_index.json", **changes)
+def set_index(**changes: Any) -> Callable[[Path], object]:
+    return set_config("model_index.json", **changes)
 
 
-def missing(file: str) -> Callable[[Path], object]:
+def remove(file: str) -> Callable[[Path], object]:
     return lambda folder: (folder / file).unlink()
 
 
-def text(file: str, content: str) -> Callable[[Path], object]:
+def write_text(file: str, content: str) -> Callable[[Path], object]:
     return lambda folder: (folder / file).write_text(content)
 
 
-def tensor(name: str, change: Callable[[torch.Tensor], torch.Tensor | None]) -> Callable[[Path], object]:
-    """Change one of the transformer, or leave it out."""
+def change_tensor(name: str, change: Callable[[torch.Tensor], torch.Tensor | None]) -> Callable[[Path], object]:
+    """Change a tensor of the transformer, or remove it."""
 
-    def spoil(folder: Path) -> None:
+    def damage(folder: Path) -> None:
         tensors = load_file(folder / TRANSFORMER)
         changed = change(tensors.pop(name))
         kept = {**tensors, **({} if changed is None else {name: changed})}
         save_file(kept, folder / TRANSFORMER, metadata={"format": "pt"})
 
-    return spoil
+    return damage
 
 
 FAULTS: list[tuple[Callable[[Path], object], str]] = [
-    (missing("model_index.json"), "model_index.json"),
-    (text("model_index.json", "{"), "model_index.json"),
-    (index(transformer=["diffusers", "PriorTransformer"]), "transformer PriorTransformer"),
-    (index(transformer=["diffusers", "FluxTransformer2DModel"]), "StableDiffusion3Pipeline"),
-    (index(text_encoder_2=[None, None]), "text_encoder_2"),
-    (index(text_encoder_3=["transformers", "T5EncoderModel"]), "text_encoder_3"),
-    (index(vae=["os", "AutoencoderKL"]), "vae.*'os'"),
-    (index(vae=["diffusers", "Nothing"]), "Nothing"),
+    (remove("model_index.json"), "model_index.json"),
+    (write_text("model_index.json", "{"), "model_index.json"),
+    (set_index(transformer=["diffusers", "PriorTransformer"]), "transformer PriorTransformer"),
+    (set_index(transformer=["diffusers", "FluxTransformer2DModel"]), "StableDiffusion3Pipeline"),
+    (set_index(text_encoder_2=[None, None]), "text_encoder_2"),
+    (set_index(text_encoder_3=["transformers", "T5EncoderModel"]), "text_encoder_3"),
+    (set_index(vae=["os", "AutoencoderKL"]), "vae.*'os'"),
+    (set_index(vae=["diffusers", "Nothing"]), "Nothing"),
     (lambda f: shutil.rmtree(f / "vae"), r"vae.config\.json"),
-    (missing(TRANSFORMER), TRANSFORMER),
-    (missing("vae/config.json"), r"vae.config\.json"),
-    (missing("scheduler/scheduler_config.json"), r"scheduler_config\.json"),
-    (missing("tokenizer/tokenizer.json"), r"tokenizer\.json"),
-    (text("tokenizer/tokenizer.json", "{}"), "StableDiffusion3Pipeline"),
+    (remove(TRANSFORMER), TRANSFORMER),
+    (remove("vae/config.json"), r"vae.config\.json"),
+    (remove("scheduler/scheduler_config.json"), r"scheduler_config\.json"),
+    (remove("tokenizer/tokenizer.json"), r"tokenizer\.json"),
+    (write_text("tokenizer/tokenizer.json", "{}"), "StableDiffusion3Pipeline"),
     (lambda f: (f / TRANSFORMER).write_bytes((f / TRANSFORMER).read_bytes()[:-10]), TRANSFORMER),
     (lambda f: (f / TRANSFORMER).rename((f / TRANSFORMER).with_suffix(".bin")), r"\.bin"),
-    (tensor("proj_out.weight", lambda w: w[:-1].clone()), r"proj_out\.weight.*\[32, 16\]"),
-    (tensor("proj_out.weight", lambda w: None), r"proj_out\.weight"),
-    (configuration("transformer/config.json", patch_size=0), "StableDiffusion3Pipeline"),
-    (configuration("vae/config.json", scaling_factor="x"), "StableDiffusion3Pipeline"),
-    (configuration("vae/config.json", block_out_channels=[[]]), "configuration"),
-    (configuration("scheduler/scheduler_config.json", time_shift_type="cubic"), "time_shift_type"),
+    (change_tensor("proj_out.weight", lambda w: w[:-1].clone()), r"proj_out\.weight.*\[32, 16\]"),
+    (change_tensor("proj_out.weight", lambda w: None), r"proj_out\.weight"),
+    (set_config("transformer/config.json", patch_size=0), "StableDiffusion3Pipeline"),
+    (set_config("vae/config.json", scaling_factor="x"), "StableDiffusion3Pipeline"),
+    (set_config("vae/config.json", block_out_channels=[[]]), "configuration"),
+    (set_config("scheduler/scheduler_config.json", time_shift_type="cubic"), "time_shift_type"),
 ]
 
 
-@pytest.mark.parametrize(("spoil", "message"), FAULTS, ids=range(len(FAULTS)))
-def test_a_bad_folder_is_refused_in_one_line(
-    folder: Path, spoil: Callable[[Path], object], message: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("damage", "message"), FAULTS, ids=range(len(FAULTS)))
+def test_damaged_folders_are_rejected_in_one_line(
+    folder: Path, damage: Callable[[Path], object], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spoil(folder)
+    damage(folder)
     monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("a pickle was opened"))
     with pytest.raises(ModelError, match=message) as caught:
         load(folder, device="cpu")
     assert "\n" not in str(caught.value)
 
 
-def test_a_good_folder_is_described(folder_with_t5: Path, folder_without_t5: Path) -> None:
-    three, two = open_folder(folder_with_t5), open_folder(folder_without_t5)
-    assert "text_encoder_3" in three.weights
-    assert "text_encoder_3" not in two.weights
-    assert three.parts.keys() - two.parts.keys() == {"text_encoder_3", "tokenizer_3"}
-    assert open_folder(folder_with_t5, text_encoders="required").parts == two.parts
+def test_valid_folders_list_their_parts(folder_with_t5: Path, folder_without_t5: Path) -> None:
+    with_t5, without_t5 = open_folder(folder_with_t5), open_folder(folder_without_t5)
+    assert "text_encoder_3" in with_t5.weights
+    assert "text_encoder_3" not in without_t5.weights
+    assert with_t5.parts.keys() - without_t5.parts.keys() == {"text_encoder_3", "tokenizer_3"}
+    assert open_folder(folder_with_t5, text_encoders="required").parts == without_t5.parts
 
 
 @pytest.mark.slow
@@ -108,16 +108,16 @@ def test_fp16_files_load_as_float32(folder: Path, without_t5: Any) -> None:
 
 
 @pytest.mark.slow
-def test_local_folders_never_reach_the_network_and_load_in_silence(
+def test_local_folders_load_offline_and_print_nothing(
     folder: Path, without_t5: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Pickles that nothing reads do no harm."""
+    """Pickles that no part reads are ignored."""
 
-    def refuse(*_: Any, **__: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         pytest.fail("a local folder opened a connection")
 
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", fail)
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
     (folder / "vae/extra.pt").write_bytes(b"")
     (folder / "transformer/diffusion_pytorch_model.bin").write_bytes(b"")
     assert load(folder, device="cpu").fingerprint == without_t5.fingerprint
@@ -125,7 +125,7 @@ def test_local_folders_never_reach_the_network_and_load_in_silence(
 
 
 @pytest.mark.parametrize(
-    ("change", "stated"),
+    ("change", "key"),
     [
         ({"editors": 3}, "editors"),
         ({"captioner": 5}, "captioner"),
@@ -136,8 +136,8 @@ def test_local_folders_never_reach_the_network_and_load_in_silence(
         ({"calibration": "abc"}, "calibration"),
     ],
 )
-def test_recommendations_of_another_type(folder: Path, change: dict[str, Any], stated: str) -> None:
+def test_settings_of_the_wrong_type_are_rejected(folder: Path, change: dict[str, Any], key: str) -> None:
     (folder / "latentedit.json").write_text(json.dumps(change | {"history": [1, "whatever"]}))
     for check in (lambda: open_folder(folder), lambda: read_settings(folder), lambda: check_settings(change, "mine")):
-        with pytest.raises(ModelError, match=stated):
+        with pytest.raises(ModelError, match=key):
             check()

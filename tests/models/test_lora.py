@@ -1,4 +1,4 @@
-"""LoRA files, against the stock pipeline with the same file; files of other bases refused by name."""
+"""LoRA files: parity with the stock pipeline; files of other models are rejected."""
 
 from pathlib import Path
 from typing import Any
@@ -38,8 +38,8 @@ def adapted(pipeline: Any, seed: int, *, text: bool) -> None:
                 parameter.data.normal_(std=0.1, generator=generator)
 
 
-def saved_lora(build: Any, place: Path, seed: int, *, text: bool = False) -> Path:
-    """A file as diffusers' training scripts write it."""
+def saved_lora(build: Any, path: Path, seed: int, *, text: bool = False) -> Path:
+    """Writes a file like the training scripts of diffusers."""
     pipeline = build()
     adapted(pipeline, seed, text=text)
     layers: dict[str, Any] = {}
@@ -48,8 +48,8 @@ def saved_lora(build: Any, place: Path, seed: int, *, text: bool = False) -> Pat
         if network is not None and getattr(network, "peft_config", None):
             layers[f"{part}_lora_layers"] = peft.get_peft_model_state_dict(network)
             layers[f"{part}_lora_adapter_metadata"] = network.peft_config["default"].to_dict()
-    type(pipeline).save_lora_weights(place.parent, weight_name=place.name, **layers)
-    return place
+    type(pipeline).save_lora_weights(path.parent, weight_name=path.name, **layers)
+    return path
 
 
 @pytest.fixture(params=BUILDS)
@@ -63,15 +63,15 @@ def folder(family: str, tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
-def requested(backbone: Backbone) -> torch.Tensor:
+def velocity(backbone: Backbone) -> torch.Tensor:
     z = draw((1, *backbone.latent_shape(64, 64)), seed=0, purpose="lora")
     return backbone.velocity(z, torch.tensor([0.5]), backbone.embed(["a face with red hair"]))
 
 
 @pytest.mark.nightly
-@seeded(0)  # peft draws, then loads
-def test_it_is_the_stock_pipeline_with_the_same_files(family: str, folder: Path, tmp_path: Path) -> None:
-    """Two at their scales, one with layers of a text encoder too; the scale, and each file, matter."""
+@seeded(0)  # peft draws weights before it loads them
+def test_loras_match_the_stock_pipeline(family: str, folder: Path, tmp_path: Path) -> None:
+    """Two files with scales, one with layers of a text encoder; every file and scale matters."""
     first = saved_lora(BUILDS[family], tmp_path / "first.safetensors", 1, text=True)
     second = saved_lora(BUILDS[family], tmp_path / "second.safetensors", 2)
     stock = BUILDS[family]()
@@ -79,14 +79,14 @@ def test_it_is_the_stock_pipeline_with_the_same_files(family: str, folder: Path,
     stock.load_lora_weights(str(tmp_path), weight_name=second.name, adapter_name="second")
     stock.set_adapters(["first", "second"], [0.8, -0.5])
     plain, ours = le.load(folder, device="cpu"), le.load(folder, device="cpu", lora=[(first, 0.8), (second, -0.5)])
-    before, expected = requested(plain), requested(le.from_pipeline(stock))
-    assert relative_error(requested(ours), expected) <= 1e-5
+    before, expected = velocity(plain), velocity(le.from_pipeline(stock))
+    assert relative_error(velocity(ours), expected) <= 1e-5
     assert relative_error(before, expected) > 1e-3
     others = [le.load(folder, device="cpu", lora=lora) for lora in ([(first, 0.8)], [(first, 0.7), (second, -0.5)])]
-    assert all(relative_error(requested(other), expected) > 1e-4 for other in others)
+    assert all(relative_error(velocity(other), expected) > 1e-4 for other in others)
     assert len({model.fingerprint for model in (plain, ours, *others)}) == 4
     none, one, whole = (
-        requested(le.load(folder, device="cpu", lora=[lora])) for lora in ((first, 0.0), (first, 1.0), first)
+        velocity(le.load(folder, device="cpu", lora=[lora])) for lora in ((first, 0.0), (first, 1.0), first)
     )
     assert relative_error(none, before) <= 1e-6
     assert torch.equal(one, whole), "a scale of 1 is the default"
@@ -94,8 +94,8 @@ def test_it_is_the_stock_pipeline_with_the_same_files(family: str, folder: Path,
 
 
 @pytest.mark.nightly
-def test_a_lora_of_another_base_is_refused(family: str, folder: Path, tmp_path: Path) -> None:
-    """Other layers, or the same in another width."""
+def test_loras_of_another_model_are_rejected(family: str, folder: Path, tmp_path: Path) -> None:
+    """They have other layers, or layers of another width."""
     other = saved_lora(BUILDS["sdxl" if family == "flux" else "flux"], tmp_path / "other.safetensors", 1)
     own = saved_lora(BUILDS[family], tmp_path / "own.safetensors", 1)
     tensors = load_file(own)
@@ -106,7 +106,7 @@ def test_a_lora_of_another_base_is_refused(family: str, folder: Path, tmp_path: 
             le.load(folder, device="cpu", lora=[file])
 
 
-def test_what_is_no_lora_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_invalid_lora_files_and_scales_are_rejected(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.safetensors").write_bytes(b"no")
     (tmp_path / "pickle.bin").write_bytes(b"\x80\x04.")
     save_file({"other": torch.zeros(2)}, tmp_path / "weights.safetensors")

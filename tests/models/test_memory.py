@@ -1,4 +1,4 @@
-"""What a model takes, counted before it is loaded, and the refusal of what cannot fit."""
+"""Memory needs of a model, computed before it is loaded, and rejection of models that do not fit."""
 
 import dataclasses
 import shutil
@@ -29,7 +29,7 @@ from tests.models.folders import folder_with
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 FP8 = torch.float8_e4m3fn
 
-FLUX = ModelNeeds(  # FLUX.1 as its configurations give it; sums below by hand
+FLUX = ModelNeeds(  # FLUX.1, from its configurations; the sums below are by hand
     parts={
         "text_encoder": PartNeeds(kind="CLIPTextModel", parameters=123_060_480, largest_layer=37_945_344),
         "text_encoder_2": PartNeeds(kind="T5EncoderModel", parameters=4_762_310_656, largest_layer=131_596_288),
@@ -49,25 +49,25 @@ def on_gpu(policy: Policy = "resident", **settings: Any) -> Placement:
 
 
 @pytest.fixture
-def free(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def set_free_memory(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Set the free memory of the CPU and the GPU, in GB."""
 
-    def notify(*, cpu: float, cuda: float = 0.0) -> None:
+    def set_gb(*, cpu: float, cuda: float = 0.0) -> None:
         sizes = {"cpu": int(cpu * 1e9), "cuda": int(cuda * 1e9)}
         monkeypatch.setattr(placements, "free_bytes", lambda device: sizes[device.type])
 
-    return notify
+    return set_gb
 
 
 @pytest.fixture(scope="module")
 def folder_flux(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("flux") / "dev"
-    flux().save_pretrained(place)
-    return place
+    path = tmp_path_factory.mktemp("flux") / "dev"
+    flux().save_pretrained(path)
+    return path
 
 
 def stored(network: nn.Module, module: nn.Module) -> dict[int, int]:
-    """Numbers of a module of a network that are stored, by the address of each tensor."""
+    """Numbers of stored elements of a module, by the address of each tensor."""
     kept = {tensor.data_ptr() for tensor in network.state_dict().values()}
     tensors = [*module.parameters(), *module.buffers()]
     return {tensor.data_ptr(): tensor.numel() for tensor in tensors if tensor.data_ptr() in kept}
@@ -75,8 +75,8 @@ def stored(network: nn.Module, module: nn.Module) -> dict[int, int]:
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("name", ["folder_flux", "folder_with_t5", "folder_sd", "folder_ddpm"])
-def test_parameters_are_those_of_the_loaded_networks(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    """By headers, and by configurations where the weights are not there; tied matrices count once."""
+def test_parameter_counts_match_the_loaded_networks(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """From headers, or from configurations if there are no weights; tied matrices count once."""
     source: Path = request.getfixturevalue(name)
     folder = open_folder(source)
     pipeline = folder.load()
@@ -94,25 +94,24 @@ def test_parameters_are_those_of_the_loaded_networks(name: str, request: pytest.
 
 
 @pytest.mark.slow
-def test_tokens_are_those_that_the_network_sees(folder_flux: Path, tmp_path: Path) -> None:
-    """Of the preferred image and the text."""
+def test_activations_count_the_tokens_of_image_and_text(folder_flux: Path, tmp_path: Path) -> None:
     seen: list[int] = []
-    place = folder_with(folder_flux, tmp_path / "small", "latentedit.json", sizes=[64, 96, 128])
-    model: Any = load(place, device="cpu")
+    path = folder_with(folder_flux, tmp_path / "small", "latentedit.json", sizes=[64, 96, 128])
+    model: Any = load(path, device="cpu")
     single = model._network.single_transformer_blocks[0]
     single.register_forward_hook(lambda _module, _inputs, output: seen.append(sum(part.shape[1] for part in output)))
     condition = model.embed(["a person"])
     model.velocity(torch.zeros(1, *model.latent_shape(96, 96)), torch.tensor([0.5]), condition)
-    needs = model_needs(open_folder(place))
+    needs = model_needs(open_folder(path))
     assert needs.side_px == 96
     layers = [sum(part.numel() for part in one.parameters(recurse=False)) for one in model._network.modules()]
     assert needs.parts["transformer"].largest_layer == max(layers)
-    assert needs.activations == 2 * 18 * seen[0] * model._network.inner_dim, "two rows, eighteen tensors a token"
+    assert needs.activations == 2 * 18 * seen[0] * model._network.inner_dim, "two rows, eighteen tensors for each token"
     assert needs.codec_activations == 6 * 96**2 * 4
 
 
-def test_weights_by_policy_dtype_and_storage() -> None:
-    """Sums by hand: two bytes a number, the VAE four, a denoiser in fp8 one; all, one part or one layer."""
+def test_weight_bytes_by_policy_dtype_and_storage() -> None:
+    """By hand: two bytes a parameter, four in the VAE, one in fp8; of all parts, one part or one layer."""
     others, denoiser, vae = 2 * (123_060_480 + 4_762_310_656), 2 * 11_901_408_320, 4 * 83_819_683
     for placement, expected in (
         (on_gpu(), others + denoiser + vae),
@@ -132,43 +131,43 @@ def test_weights_by_policy_dtype_and_storage() -> None:
     ("free_gb", "storage", "policy"),
     [(40, None, "resident"), (30, None, "model"), (30, FP8, "resident"), (16, FP8, "model"), (16, None, "groups")],
 )
-def test_the_fastest_policy_that_fits(
-    free_gb: float, storage: torch.dtype | None, policy: Policy, free: Callable[..., None]
+def test_the_fastest_policy_that_fits_is_chosen(
+    free_gb: float, storage: torch.dtype | None, policy: Policy, set_free_memory: Callable[..., None]
 ) -> None:
     placement = on_gpu(storage=storage)
-    free(cpu=1000, cuda=free_gb)
+    set_free_memory(cpu=1000, cuda=free_gb)
     assert suited_placement(FLUX, placement) == dataclasses.replace(placement, policy=policy)
-    free(cpu=1000, cuda=1)
+    set_free_memory(cpu=1000, cuda=1)
     assert suited_placement(FLUX, placement) is None
-    free(cpu=33, cuda=1000)
+    set_free_memory(cpu=33, cuda=1000)
     on_cpu = dataclasses.replace(placement, device=CPU, storage=None)
     assert suited_placement(FLUX, on_cpu) is None, "offloading to the same memory saves none"
 
 
 @pytest.mark.slow
-def test_a_model_is_refused_before_its_weights_are_read(
-    folder_flux: Path, free: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+def test_models_are_rejected_before_their_weights_are_read(
+    folder_flux: Path, set_free_memory: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     needed = model_needs(open_folder(folder_flux)).weight_bytes(Placement(device=CPU, dtype=torch.float32))
-    free(cpu=needed / 1e9 + 1e-6)
+    set_free_memory(cpu=needed / 1e9 + 1e-6)
     assert load(folder_flux, device="cpu").name == "dev"
     monkeypatch.setattr("latentedit.models.loading.ModelFolder.load", lambda *_: pytest.fail("loaded"))
-    free(cpu=needed / 1e9 - 1e-6)
+    set_free_memory(cpu=needed / 1e9 - 1e-6)
     with pytest.raises(ModelError):
         load(folder_flux, device="cpu")
 
 
-def test_what_cannot_fit_is_refused_with_what_does(free: Callable[..., None]) -> None:
-    """Weights pass through the memory of the CPU whatever the device."""
+def test_models_that_do_not_fit_are_rejected_with_an_alternative(set_free_memory: Callable[..., None]) -> None:
+    """Weights pass through CPU memory on every device."""
     float32, half = (Placement(device=CPU, dtype=dtype) for dtype in (torch.float32, torch.bfloat16))
-    for cpu, cuda, fits, refused, words in (
+    for cpu, cuda, fits, too_large, message in (
         (64, 30, on_gpu("model"), on_gpu(), r"33\.9 GB.*cuda.*bfloat16.*30 GB.*'model'"),
         (64, 8, on_gpu("groups"), on_gpu("model"), "bfloat16.*groups"),
         (20, 100, None, on_gpu(storage=FP8), r"33\.9 GB.*cpu.*20 GB"),
         (40, 0, half, float32, r"67\.5 GB.*cpu.*float32.*'bfloat16'.*'res"),
     ):
-        free(cpu=cpu, cuda=cuda)
+        set_free_memory(cpu=cpu, cuda=cuda)
         if fits is not None:
             check_memory(FLUX, fits, name="flux")
-        with pytest.raises(ModelError, match=words):
-            check_memory(FLUX, refused, name="flux")
+        with pytest.raises(ModelError, match=message):
+            check_memory(FLUX, too_large, name="flux")

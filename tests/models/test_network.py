@@ -1,4 +1,4 @@
-"""What the adapters share, on the smallest of each family."""
+"""Behavior that adapters share, on miniature models."""
 
 import dataclasses
 from pathlib import Path
@@ -38,7 +38,7 @@ def folder(name: str, request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.mark.slow
-def test_bfloat16_network_keeps_float32_coordinates(name: str, backbone: NetworkBackbone, folder: Path) -> None:
+def test_bfloat16_networks_keep_float32_latents(name: str, backbone: NetworkBackbone, folder: Path) -> None:
     half: Any = load(folder, device="cpu", dtype=torch.bfloat16)
     condition = half.embed([CAPTION])
     assert (backbone.device.type, backbone.dtype, backbone.network_dtype) == ("cpu", torch.float32, torch.float32)
@@ -65,19 +65,19 @@ def test_settings_of_the_folder_are_read(name: str, folder: Path, tmp_path: Path
         load(wrong, device="cpu")
 
 
-def test_what_does_not_fit_is_refused(backbone: NetworkBackbone) -> None:
+def test_mismatched_inputs_are_rejected(backbone: NetworkBackbone) -> None:
     side, s, condition = backbone.capabilities.sizes[0], torch.tensor([0.5]), backbone.embed([CAPTION])
     z = torch.zeros(1, *backbone.latent_shape(64, 64))
     widths = rf"{condition.tokens.shape[-1]}.*{condition.pooled.shape[-1]}"
     narrow = dataclasses.replace(condition, tokens=condition.tokens[..., :-1])
-    for latent, text, words in ((z[..., :7], condition, "2"), (z, narrow, widths)):
-        with pytest.raises(ShapeError, match=words):
+    for latent, text, message in ((z[..., :7], condition, "2"), (z, narrow, widths)):
+        with pytest.raises(ShapeError, match=message):
             backbone.velocity(latent, s, text)
-    for pixels, error, words in (
+    for pixels, error, message in (
         (torch.zeros(1, 3, side + 1, side), ShapeError, "16"),
         (torch.zeros(1, 3, side, side, device="meta"), DeviceError, "meta"),
     ):
-        with pytest.raises(error, match=words):
+        with pytest.raises(error, match=message):
             backbone.encode(pixels)
     with pytest.raises(ConfigError):
         backbone.embed([])
@@ -91,7 +91,7 @@ def test_networks_are_cast_and_frozen() -> None:
     assert placed(mixed, torch.device("cpu"), torch.float32).weight.dtype == torch.float64
 
 
-def test_what_there_is_not_is_named(folder: Path) -> None:
+def test_dtypes_and_devices_are_chosen_and_validated(folder: Path) -> None:
     assert parse_dtype("bfloat16") == parse_dtype(torch.bfloat16) == torch.bfloat16
     large, half = 2**40, torch.float16
     assert suited_dtype(torch.device("cpu"), bytes_float32=large, half=half) == torch.float32
@@ -100,24 +100,24 @@ def test_what_there_is_not_is_named(folder: Path) -> None:
     assert existing_device("cpu") == torch.device("cpu")
     assert existing_device(None).type == ("cuda" if torch.cuda.is_available() else "cpu")
     with pytest.raises(DeviceError):
-        existing_device("meta")  # a record may name it, and nothing that is computed there has a value
-    for device, dtype, words in (
+        existing_device("meta")  # a record may name it, but tensors there have no values
+    for device, dtype, message in (
         ("cpu", torch.int8, "int8"),
         ("cuda:99", "auto", "cuda:99"),
         ("abacus", "auto", "abacus"),
     ):
-        with pytest.raises((ConfigError, DeviceError), match=words):
+        with pytest.raises((ConfigError, DeviceError), match=message):
             load(folder, device=device, dtype=dtype)
 
 
-def test_sites_are_the_blocks_in_their_order(sd: Any, ddpm: DDPMBackbone) -> None:
+def test_sites_are_the_blocks_in_order(sd: Any, ddpm: DDPMBackbone) -> None:
     """Attention layers are in the order in which the network runs them."""
-    own = ("down.0", "down.1", "mid", "up.0", "up.1")
-    assert sd.sites[:5] == ddpm.sites[:5] == own
+    blocks = ("down.0", "down.1", "mid", "up.0", "up.1")
+    assert sd.sites[:5] == ddpm.sites[:5] == blocks
     assert sd.default_site == ddpm.default_site == "mid"
     for backbone, sides in ((sd, (4, 4, 4, 8, 8)), (ddpm, (8, 8, 8, 16, 16))):
         z = draw((1, *backbone.latent_shape(*[backbone.capabilities.sizes[1]] * 2)), seed=0, purpose="sites")
-        for site, side in zip(own, sides, strict=True):
+        for site, side in zip(blocks, sides, strict=True):
             feature = backbone.features(z, torch.tensor([0.5]), backbone.embed([""]), site)
             assert feature.shape[2:] == (side, side)
     z = draw((1, *sd.latent_shape(64, 64)), seed=0, purpose="sites")
@@ -128,8 +128,8 @@ def test_sites_are_the_blocks_in_their_order(sd: Any, ddpm: DDPMBackbone) -> Non
     assert (sd.capabilities.sizes, sd.capabilities.size_multiple) == ((16, 64, 96), 16)
 
 
-def test_forward_mode_passes_group_norms_of_any_layout(ddpm: Any) -> None:
-    """PyTorch refuses layouts that attention leaves behind; outside the context this raises."""
+def test_forward_mode_supports_group_norms_of_any_memory_layout(ddpm: Any) -> None:
+    """PyTorch rejects layouts that attention leaves behind: without the context this raises."""
     norm = ddpm._network.mid_block.resnets[0].norm1
     assert isinstance(norm, torch.nn.GroupNorm)
     x = draw((1, 64, 16), seed=0, purpose="norm").transpose(1, 2).reshape(1, 16, 8, 8)

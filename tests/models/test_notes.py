@@ -1,4 +1,4 @@
-"""What the text encoders read, what the user is told that they do not."""
+"""Notes on words that text encoders drop or never saw."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ def model(request: pytest.FixtureRequest) -> Any:
     return request.getfixturevalue(request.param)
 
 
-def test_dropped_words_are_named_and_the_rest_is_all_that_counts(model: Any) -> None:
+def test_dropped_words_are_named_and_have_no_effect(model: Any) -> None:
     notes = model.caption_notes([LONG, LONG])
     assert notes == ["the words 'black', 'glasses' were dropped: the text encoder takes 18 tokens"]
     kept, shorter = (" ".join(LONG.split()[:count]) for count in (18, 17))
@@ -31,7 +31,7 @@ def test_dropped_words_are_named_and_the_rest_is_all_that_counts(model: Any) -> 
 
 
 @pytest.mark.slow
-def test_t5_reads_what_clip_cannot(with_t5: Any, folder_with_t5: Path) -> None:
+def test_words_that_only_t5_reads_are_noted(with_t5: Any, folder_with_t5: Path) -> None:
     assert with_t5.caption_notes([LONG]) == [
         "the words 'black', 'glasses' were read by T5 only: the CLIP encoders take 18 tokens"
     ]
@@ -47,7 +47,7 @@ def test_t5_reads_what_clip_cannot(with_t5: Any, folder_with_t5: Path) -> None:
     assert none.embed(["a"]).tokens.shape == (1, 20, 32)
 
 
-def test_words_lose_a_token_or_are_kept(sd: Any) -> None:
+def test_words_that_lose_a_token_are_dropped(sd: Any) -> None:
     clip = sd.pipeline.tokenizer
     assert room(clip, 6) == 4
     for text, words in (
@@ -60,7 +60,7 @@ def test_words_lose_a_token_or_are_kept(sd: Any) -> None:
     assert unseen_words("A T-shirt 10, a hat; a hat.", word_pieces(["a", "t-shirt", "01"])) == ["hat"]
     assert unseen_words("a hat", None) == []
     assert unseen_note("hat", frozenset()) == ["the word 'hat' was never seen by the model in training"]
-    slow = ByT5Tokenizer()  # does not say where words are; a byte a token, and one for the end
+    slow = ByT5Tokenizer()  # gives no word offsets; a token for each byte, and one for the end
     assert not slow.is_fast
     for window, words in ((17, []), (16, ["hat"]), (9, ["hair", "a", "hat"])):
         assert dropped_words(slow, "red hair, a hat.", window) == words

@@ -1,4 +1,4 @@
-"""What is done to a model or a live pipeline, its autoencoder included, leaves its edits as they are."""
+"""Placement, storage and autoencoders of loaded models and live pipelines."""
 
 import threading
 from pathlib import Path
@@ -16,16 +16,16 @@ from latentedit.testing.tolerances import relative_error
 from tests.miniatures.flow import flux
 from tests.miniatures.noise import sdxl
 from tests.miniatures.parts import autoencoder_tiny
-from tests.models.families.family import CAPTION, change
+from tests.models.families.family import CAPTION, apply_variant
 
 FP8 = torch.float8_e4m3fn
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("placed") / "flux"
-    flux().save_pretrained(place, safe_serialization=True)
-    return place
+    path = tmp_path_factory.mktemp("placed") / "flux"
+    flux().save_pretrained(path, safe_serialization=True)
+    return path
 
 
 def velocity(model: Backbone) -> torch.Tensor:
@@ -43,22 +43,22 @@ def velocity(model: Backbone) -> torch.Tensor:
         ({"dtype": "bfloat16"}, "bfloat16", False),
     ],
 )
-def test_a_loaded_model_computes_as_the_live_pipeline(
+def test_loaded_models_match_live_pipelines(
     folder: Path, options: dict[str, Any], variant: str, is_plain: bool
 ) -> None:
     pipeline = flux()
     if variant:
-        change(pipeline, pipeline.transformer, variant)
+        apply_variant(pipeline, pipeline.transformer, variant)
     loaded, live = le.load(folder, device="cpu", **options), le.from_pipeline(pipeline)
     assert loaded.network_dtype == live.network_dtype
     v = velocity(loaded)
-    assert relative_error(v, velocity(live)) <= 1e-5  # memory is aligned otherwise
+    assert relative_error(v, velocity(live)) <= 1e-5  # memory is aligned differently
     assert (relative_error(v, velocity(le.from_pipeline(flux()))) <= 1e-5) == is_plain
 
 
 @pytest.mark.slow
 def test_an_offloaded_denoiser_makes_room_for_the_text_encoders(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Accelerate would leave it on the device beside them, where only the larger of both need fit."""
+    """Accelerate would keep it on the device, where only the larger of the two needs to fit."""
     model: Any = le.load(folder, device="cpu", placement="model")
     network, sent = model.pipeline.transformer, list[object]()
     monkeypatch.setattr(network, "to", lambda device: sent.append(device) or network)
@@ -69,8 +69,8 @@ def test_an_offloaded_denoiser_makes_room_for_the_text_encoders(folder: Path, mo
 
 
 @pytest.mark.parametrize("build", [flux, sdxl])
-def test_a_tiny_autoencoder_has_no_posterior_and_no_scale(build: Any) -> None:
-    """Its latents are those that the network wants, as the stock pipelines decode them."""
+def test_tiny_autoencoders_have_no_posterior_and_no_scale(build: Any) -> None:
+    """Their latents go to the network unscaled, as in the stock pipelines."""
     pipeline = build()
     with seeded(0):
         pipeline.vae = autoencoder_tiny(4).eval()
@@ -86,7 +86,7 @@ def test_a_tiny_autoencoder_has_no_posterior_and_no_scale(build: Any) -> None:
 
 
 def in_float16() -> Any:
-    """As the stock pipeline of SDXL is loaded in float16: its autoencoder is to be cast while it runs."""
+    """SDXL as loaded in float16: its autoencoder is cast to float32 while it runs."""
     pipeline = sdxl()
     pipeline.vae.to(torch.float16)
     pipeline.vae.register_to_config(force_upcast=True)
@@ -94,8 +94,8 @@ def in_float16() -> Any:
 
 
 @pytest.mark.slow
-def test_derivatives_pass_through_an_autoencoder_that_is_cast() -> None:
-    """They are those of the same weights in float32, and it is in float16 again before they are asked for."""
+def test_derivatives_of_a_cast_autoencoder_match_float32() -> None:
+    """The autoencoder is in float16 again before the derivatives are computed."""
     pipeline, wide = in_float16(), sdxl()
     wide.vae.to(torch.float16).to(torch.float32)
     gradients: list[Tensor] = []
@@ -108,15 +108,15 @@ def test_derivatives_pass_through_an_autoencoder_that_is_cast() -> None:
 
 
 @pytest.mark.nightly
-def test_threads_take_turns_at_an_autoencoder_that_is_cast() -> None:
-    """One that ends casts it back, under the hands of another."""
+def test_threads_use_a_cast_autoencoder_one_at_a_time() -> None:
+    """Otherwise the first to finish would cast it back while another one runs."""
     pipeline = in_float16()
     model, second, done = le.from_pipeline(pipeline), threading.Event(), threading.Event()
     z = draw((1, *model.latent_shape(64, 64)), seed=0, purpose="latents")
     found: list[Tensor] = []
     other = threading.Thread(target=lambda: found.append(model.decode(z)))
 
-    def meet(*_: object) -> None:
+    def synchronize(*_: object) -> None:
         if threading.current_thread() is other:
             second.set()
             done.wait(5)
@@ -124,10 +124,10 @@ def test_threads_take_turns_at_an_autoencoder_that_is_cast() -> None:
             other.start()
             second.wait(0.3)
 
-    hook = pipeline.vae.decoder.register_forward_pre_hook(meet)
+    hook = pipeline.vae.decoder.register_forward_pre_hook(synchronize)
     with torch.no_grad():
-        mine = model.decode(z)
+        own = model.decode(z)
     done.set()
     other.join()
     hook.remove()
-    assert torch.equal(found[0], mine)
+    assert torch.equal(found[0], own)

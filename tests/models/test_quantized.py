@@ -1,4 +1,4 @@
-"""Quantized weights of live pipelines, by fakes of what torchao and bitsandbytes do; `tools/quantized.py` has these."""
+"""Quantized weights, with fakes of torchao and bitsandbytes; `tools/quantized.py` uses the real ones."""
 
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ SETTINGS = {"sizes": [64, 64, 96]}
 
 
 class Int8(Tensor):
-    """A weight made of other tensors, which knows no operator but that of a layer."""
+    """A weight made of other tensors, which supports no operator but a linear layer."""
 
     @staticmethod
     def __new__(cls: Any, weight: Tensor) -> "Int8":
@@ -61,12 +61,12 @@ class Rounding(nn.Module):
         return functional.linear((x / grid).round() * grid, self.weight * self.scale, self.bias)
 
 
-def quantized(how: type[Int8] | type[Rounding]) -> Any:
+def quantized(kind: type[Int8] | type[Rounding]) -> Any:
     """FLUX.1 with all linear layers of its denoiser in 8 bits."""
     pipeline = flux()
     network = pipeline.transformer
     for name, layer in list(network.named_modules()):
-        if isinstance(layer, nn.Linear) and how is Int8:
+        if isinstance(layer, nn.Linear) and kind is Int8:
             layer.weight = nn.Parameter(Int8(layer.weight.detach()), requires_grad=False)
         elif isinstance(layer, nn.Linear):
             above, _, own = name.rpartition(".")
@@ -74,10 +74,10 @@ def quantized(how: type[Int8] | type[Rounding]) -> Any:
     return pipeline
 
 
-@pytest.mark.parametrize("how", [Int8, Rounding])
-def test_a_quantized_pipeline_edits_and_names_its_derivative(how: Any) -> None:
-    """Forward mode is refused where tangents may be lost; the default is right to a tenth, in spite of rounding."""
-    plain, model = (le.from_pipeline(one, settings=SETTINGS) for one in (flux(), quantized(how)))
+@pytest.mark.parametrize("kind", [Int8, Rounding])
+def test_quantized_pipelines_are_differentiated_by_differences(kind: Any) -> None:
+    """Forward mode is rejected where tangents may be lost; the default is within 12 % in spite of rounding."""
+    plain, model = (le.from_pipeline(one, settings=SETTINGS) for one in (flux(), quantized(kind)))
     z, u = draw((2, 1, *model.latent_shape(64, 64)), seed=0, purpose="test")
     s, text = torch.tensor([0.5]), model.embed(["a face"])
     assert (model.velocity(z, s, text) - plain.velocity(z, s, text)).norm() < 0.1 * plain.velocity(z, s, text).norm()
@@ -89,8 +89,8 @@ def test_a_quantized_pipeline_edits_and_names_its_derivative(how: Any) -> None:
         VelocityJacobian(model, z, s, text, mode="forward")
 
 
-def test_rounded_weights_have_a_fingerprint_of_their_own() -> None:
-    """The same in every process; another if a scale changes."""
+def test_quantized_weights_have_their_own_fingerprint() -> None:
+    """The same for equal weights, another if a scale changes."""
     first, second = quantized(Int8), quantized(Int8)
     models = [le.from_pipeline(one, settings=SETTINGS) for one in (first, second, flux())]
     assert models[0].fingerprint == models[1].fingerprint != models[2].fingerprint
@@ -98,8 +98,7 @@ def test_rounded_weights_have_a_fingerprint_of_their_own() -> None:
     assert models[0].fingerprint != models[1].fingerprint
 
 
-def test_storage_in_eight_bits_by_name(tmp_path: Path) -> None:
-    """As a live pipeline with the same storage, in the layers and in the fingerprint."""
+def test_fp8_storage_by_name_matches_a_live_pipeline(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     flux().save_pretrained(folder)
     model: Any = load(folder, device="cpu", storage="fp8")
@@ -112,7 +111,7 @@ def test_storage_in_eight_bits_by_name(tmp_path: Path) -> None:
 
 
 def test_a_single_file_replaces_the_denoiser(tmp_path: Path) -> None:
-    """Offline; the folder needs no weights for it. A file of another network is refused."""
+    """The folder needs no weights of its own. A file of another network is rejected."""
     folder, file = tmp_path / "model", tmp_path / "tuned.safetensors"
     pipeline = flux()
     pipeline.save_pretrained(folder)

@@ -1,4 +1,4 @@
-"""Models by name, folder and hub id, and such as are given as functions."""
+"""Models by name and folder, of other libraries, and from functions."""
 
 import contextlib
 import inspect
@@ -33,26 +33,26 @@ def bundle(folder_without_t5: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     return tmp_path / "models"
 
 
-def test_every_family_states_what_it_is_made_of() -> None:
-    """The parts of its stock pipelines in diffusers, whose denoiser is the registered network."""
+def test_every_family_lists_the_parts_of_its_pipelines() -> None:
+    """In diffusers, the denoiser of these pipelines is the registered network."""
     for network in BACKBONES.names():
         assert hasattr(diffusers, network)
         adapter = BACKBONES.load(network)
         for pipeline in adapter.pipelines:
             kind = getattr(diffusers, pipeline)
             modular = getattr(diffusers, kind.default_blocks_name)() if hasattr(kind, "default_blocks_name") else None
-            taken = modular.component_names if modular else inspect.signature(kind.__init__).parameters
-            assert {*taken} >= {*adapter.parts, adapter.denoiser, "scheduler"}
+            accepted = modular.component_names if modular else inspect.signature(kind.__init__).parameters
+            assert {*accepted} >= {*adapter.parts, adapter.denoiser, "scheduler"}
         assert set(adapter.parts) >= {adapter.denoiser, *adapter.optional_parts}
 
 
-def test_what_is_not_there_is_named(bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """An unknown name with the nearest, a folder, and a single file."""
+def test_missing_models_are_rejected(bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Unknown names, with the nearest one, missing folders, and single files."""
     with pytest.raises(RegistryError, match="tiny"):
         registry.load("tini")
-    for place in ("./nowhere", "/nowhere/at/all", Path("nowhere")):
+    for path in ("./nowhere", "/nowhere/at/all", Path("nowhere")):
         with pytest.raises(ModelError):
-            registry.load(place)
+            registry.load(path)
     with pytest.raises(ModelError):
         registry.load(bundle / "tiny" / "model_index.json")
     carry(monkeypatch, tmp_path / "none")
@@ -74,13 +74,13 @@ def test_folders_by_string_and_path_agree(bundle: Path) -> None:
         assert registry.weights_fingerprint("./tiny") == registry.weights_fingerprint("tiny") == by_path.fingerprint
 
 
-class StrangeNetwork(torch.nn.Linear):
-    """A network that is not of diffusers."""
+class ExternalNetwork(torch.nn.Linear):
+    """A network of another library."""
 
     device = torch.device("cpu")
 
 
-class StrangePipeline:
+class ExternalPipeline:
     def __init__(self, network: torch.nn.Module) -> None:
         self.network = network
 
@@ -89,30 +89,30 @@ class StrangePipeline:
         return {"network": self.network}
 
 
-class Strange:
+class External:
     """Its adapter."""
 
     parts, optional_parts, half, denoiser = ("network",), Backbone.optional_parts, Backbone.half, "network"
     pipelines = ()
 
     @classmethod
-    def of(cls, config: Any) -> type["Strange"]:
+    def of(cls, config: Any) -> type["External"]:
         return cls
 
-    def __new__(cls, pipeline: StrangePipeline, *, name: str, **facts: Any) -> Backbone:
-        made = example_mixture()
-        made.name, made.fingerprint = f"{name} of {len(list(pipeline.network.parameters()))}", facts["fingerprint"]
-        return made
+    def __new__(cls, pipeline: ExternalPipeline, *, name: str, **facts: Any) -> Backbone:
+        model = example_mixture()
+        model.name, model.fingerprint = f"{name} of {len(list(pipeline.network.parameters()))}", facts["fingerprint"]
+        return model
 
 
 def test_a_network_of_another_library_has_its_own_adapter(register: Callable[..., None], tmp_path: Path) -> None:
     (tmp_path / "model_index.json").write_text(
-        '{"_class_name": "StrangePipeline", "network": ["strange", "StrangeNetwork"]}'
+        '{"_class_name": "ExternalPipeline", "network": ["strange", "ExternalNetwork"]}'
     )
     with pytest.raises(ModelError):
         registry.load(tmp_path)
-    register("backbones", StrangeNetwork=f"{__name__}:Strange")
-    pipeline: Any = StrangePipeline(seeded(0)(StrangeNetwork)(2, 2))
+    register("backbones", ExternalNetwork=f"{__name__}:External")
+    pipeline: Any = ExternalPipeline(seeded(0)(ExternalNetwork)(2, 2))
     assert le.from_pipeline(pipeline, name="mine").name == "mine of 2"
 
 
@@ -125,7 +125,7 @@ class TestContract(BackboneContract):
         return as_functions(example_mixture())
 
 
-def test_images_are_edited_by_functions_alone() -> None:
+def test_models_from_functions_edit_images() -> None:
     colors = ColorBackbone(sizes=(4, 8, 12))
     model = as_functions(colors, encode=colors.encode, decode=colors.decode, name="mine")
     image = Image.new("RGB", (8, 8), (90, 90, 90))
@@ -136,18 +136,18 @@ def test_images_are_edited_by_functions_alone() -> None:
 
 
 def as_functions(model: Any, **more: Any) -> le.CallableBackbone:
-    """Made of the functions of another model."""
+    """A model made of the functions of another one."""
     known = {name: getattr(model, name) for name in ("velocity", "embed", "latent_shape", "capabilities", "dtype")}
     return le.CallableBackbone(**known | more)
 
 
-def small_device(most: int) -> tuple[le.CallableBackbone, list[int]]:
-    """A model on a device that has memory for so many rows, and the rows of each call that was tried."""
+def small_device(max_rows: int) -> tuple[le.CallableBackbone, list[int]]:
+    """A model on a device with memory for ``max_rows`` rows, and the rows of each attempted call."""
     mixture, tried = example_mixture(), list[int]()
 
     def velocity(z: torch.Tensor, s: torch.Tensor, condition: le.Condition) -> torch.Tensor:
         tried.append(len(z))
-        if len(z) > most:
+        if len(z) > max_rows:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 8 GiB")
         return mixture.velocity(z, s, condition)
 
@@ -155,14 +155,14 @@ def small_device(most: int) -> tuple[le.CallableBackbone, list[int]]:
 
 
 def rows(model: Backbone, count: int) -> tuple[torch.Tensor, torch.Tensor, le.Condition]:
-    """So many different latents, levels and texts."""
-    numbers = torch.Generator().manual_seed(count)
-    z = torch.randn(count, *model.latent_shape(8, 8), generator=numbers, dtype=model.dtype)
+    """Different latents, levels and texts."""
+    generator = torch.Generator().manual_seed(count)
+    z = torch.randn(count, *model.latent_shape(8, 8), generator=generator, dtype=model.dtype)
     return z, torch.linspace(0.2, 0.9, count, dtype=model.dtype), model.embed(["ab"[i % 2] for i in range(count)])
 
 
-def test_a_batch_too_large_for_the_device_goes_in_parts() -> None:
-    """Every row once, in its order, and what fits is tried first the next time."""
+def test_batches_too_large_for_the_device_are_split() -> None:
+    """Every row is evaluated once, in order; the next call starts with the size that fits."""
     mixture = example_mixture()
     model, tried = small_device(3)
     z, s, condition = rows(model, 11)
@@ -174,7 +174,9 @@ def test_a_batch_too_large_for_the_device_goes_in_parts() -> None:
     tried.clear()
     model.velocity(z, s, condition)
     assert tried == [3, 3, 3, 2]
-    assert torch.equal(model.velocity(*rows(model, 2)), mixture.velocity(*rows(model, 2))), "a small one as it is"
+    assert torch.equal(model.velocity(*rows(model, 2)), mixture.velocity(*rows(model, 2))), (
+        "small batches are not split"
+    )
     model, tried = small_device(0)
     with pytest.raises(torch.OutOfMemoryError):
         model.velocity(*rows(model, 4))

@@ -1,4 +1,4 @@
-"""Passes that are read or changed inside a network, also in a compiled one and by threads that share a model."""
+"""Features that are read or changed inside a network, also if it is compiled or shared by threads."""
 
 import time
 from collections import OrderedDict
@@ -93,7 +93,7 @@ def test_errors_pass_and_leave_no_hook() -> None:
 
 
 class Attention(nn.Module):
-    """Single-head attention with diffusers' names; what it is given are two tokens of text and three of an image."""
+    """Single-head attention with diffusers' names; its inputs are two text tokens and three image tokens."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class Attention(nn.Module):
         return weights @ self.to_v(x)
 
 
-def test_values_of_the_image_are_kept_and_given_and_the_text_keeps_its_own() -> None:
+def test_values_of_the_image_are_replaced_and_those_of_the_text_are_kept() -> None:
     with seeded(0):
         attention, other = Attention(), torch.ones(1, 3, 4)
     x = torch.arange(20.0).reshape(1, 5, 4).sin()
@@ -123,7 +123,7 @@ def test_values_of_the_image_are_kept_and_given_and_the_text_keeps_its_own() -> 
     assert hooks(attention) == 0
 
 
-def test_modules_that_a_pass_runs_never_or_twice_are_refused_by_name() -> None:
+def test_modules_that_run_never_or_twice_are_rejected() -> None:
     network = Network()
     sites = {"last": Site(module=network.last), "unused": Site(module=network.unused)}
     with pytest.raises(ModelError), keeping(sites):
@@ -145,8 +145,8 @@ def two_modules() -> Any:
     return nn.Sequential(OrderedDict(block=nn.Tanh(), last=nn.Sigmoid()))
 
 
-def kernels(graph: Any, _inputs: Any) -> Callable[..., Any]:
-    """A backend whose code, as that of compiled kernels, reads numbers and no tangents."""
+def backend_without_tangents(graph: Any, _inputs: Any) -> Callable[..., Any]:
+    """A backend that, like compiled kernels, ignores tangents."""
     return lambda *inputs: graph(*(part.detach() for part in inputs))
 
 
@@ -155,11 +155,11 @@ def kernels(graph: Any, _inputs: Any) -> Callable[..., Any]:
 def test_hooks_and_derivatives_reach_into_a_compiled_network() -> None:
     network = two_modules()
     build: Any = torch.compile
-    compiled = build(network, backend=kernels)
+    compiled = build(network, backend=backend_without_tangents)
     site, plain = Site(module=network.block), compiled(X)
     moved = network.last(network.block(X) + U)
     with giving({"block": site}, {"block": U}, added=True):
-        assert torch.equal(compiled(X), moved), "the shift was left out"
+        assert torch.equal(compiled(X), moved), "the shift was ignored"
     assert torch.equal(compiled(X), plain)
     assert torch.equal(read(site, "block", lambda: compiled(X)), network.block(X))
 
@@ -172,7 +172,7 @@ def test_hooks_and_derivatives_reach_into_a_compiled_network() -> None:
 
 
 @pytest.mark.slow
-def test_the_last_context_to_close_lets_compiled_code_run_again() -> None:
+def test_compiled_code_runs_again_after_the_last_context_closes() -> None:
     ran: list[int] = []
 
     def counted(graph: Any, _inputs: Any) -> Callable[..., Any]:
@@ -195,30 +195,30 @@ def test_the_last_context_to_close_lets_compiled_code_run_again() -> None:
     assert ran == [1]
 
 
-def elsewhere(work: Callable[[], Tensor]) -> Tensor:
-    """What another thread gets."""
+def in_another_thread(work: Callable[[], Tensor]) -> Tensor:
+    """The result in another thread."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(work).result()
 
 
-def test_a_pass_that_is_read_or_changed_is_this_threads_alone() -> None:
+def test_hooks_affect_only_their_own_thread() -> None:
     network = nn.Sequential(nn.ReLU(), nn.ReLU())
     site, shift = Site(module=network[0]), torch.tensor([[3.0, 5.0]])
     plain, seen = network(X), list[Tensor]()
 
     def forward() -> None:
-        seen.append(elsewhere(lambda: network(X)))
+        seen.append(in_another_thread(lambda: network(X)))
         network(X)
 
     assert torch.equal(read(site, "first", forward), X.relu())
     with giving({"first": site}, {"first": shift}, added=True):
-        seen.append(elsewhere(lambda: network(X)))
+        seen.append(in_another_thread(lambda: network(X)))
         assert torch.equal(network(X), X.relu() + shift)
     with giving({"first": site}, {"first": shift}):
-        seen.append(elsewhere(lambda: network(X)))
+        seen.append(in_another_thread(lambda: network(X)))
         assert torch.equal(network(X), shift)
     with keeping({"first": site}) as found:
-        seen.append(elsewhere(lambda: network(X + shift)))
+        seen.append(in_another_thread(lambda: network(X + shift)))
         network(X)
     assert torch.equal(found["first"], X.relu())
     assert torch.equal(seen.pop(), (X + shift).relu())
@@ -232,23 +232,23 @@ HIDDEN = draw((2, 1, 30, 30), seed=1, purpose="attention in threads") > 0
 @pytest.mark.parametrize(
     "more", [{}, {"attn_mask": HIDDEN}, {"attn_mask": HIDDEN.float()}, {"is_causal": True}, {"scale": 0.3}]
 )
-@pytest.mark.parametrize("low", [False, True])
-def test_attention_is_that_of_the_math_kernel(more: dict[str, Any], low: bool) -> None:
-    """With masks of both kinds, and where autocast makes all of it bfloat16; in another thread it is the fused one."""
-    with torch.autocast("cpu", torch.bfloat16, enabled=low):
+@pytest.mark.parametrize("half", [False, True])
+def test_differentiable_attention_uses_the_math_kernel(more: dict[str, Any], half: bool) -> None:
+    """With both kinds of masks, and in bfloat16 under autocast; other threads keep the fused kernel."""
+    with torch.autocast("cpu", torch.bfloat16, enabled=half):
         with sdpa_kernel(SDPBackend.MATH):
             expected = scaled_dot_product_attention(QUERY, KEY, VALUE, **more)
         with differentiable_attention():
             found = scaled_dot_product_attention(QUERY, KEY, VALUE, **more)
-            if not low:
-                there = elsewhere(lambda: scaled_dot_product_attention(QUERY, KEY, VALUE, **more))
-                assert not torch.equal(there, expected) or more, "rounded otherwise"
-    assert found.dtype == expected.dtype == (torch.bfloat16 if low else torch.float32)
+            if not half:
+                fused = in_another_thread(lambda: scaled_dot_product_attention(QUERY, KEY, VALUE, **more))
+                assert not torch.equal(fused, expected) or more, "the fused kernel rounds differently"
+    assert found.dtype == expected.dtype == (torch.bfloat16 if half else torch.float32)
     assert torch.equal(found, expected)
 
 
-def test_threads_take_turns_at_the_tokenizers(without_t5: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """How a fast tokenizer pads is set for each call in the tokenizer itself."""
+def test_threads_use_the_tokenizers_one_at_a_time(without_t5: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fast tokenizer stores the padding of a call in itself."""
     working, together = list[int](), list[int]()
 
     def watched(name: str) -> None:

@@ -1,4 +1,4 @@
-"""Times, levels and sampler of the variance-preserving family, against diffusers' own DDIM and closed forms."""
+"""Times, levels and sampler of variance-preserving models, against diffusers' DDIM and closed forms."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ ZERO_SNR = {**STABLE, "rescale_betas_zero_snr": True, "prediction_type": "v_pred
 
 @pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
 @pytest.mark.parametrize("steps", [1, 28, 999])
-def test_grid_stands_at_the_stock_samplers_times(spacing: str, steps: int) -> None:
+def test_the_grid_has_the_times_of_the_stock_sampler(spacing: str, steps: int) -> None:
     settings: dict[str, Any] = {**STABLE, "timestep_spacing": spacing}
     scheduler: Any = DDIMScheduler(**settings)
     scheduler.set_timesteps(steps)
@@ -37,7 +37,7 @@ def test_grid_stands_at_the_stock_samplers_times(spacing: str, steps: int) -> No
     grid = schedule.grid(steps)
     assert grid.steps == steps
     assert grid.levels[-1] == 0
-    requested = schedule.time(torch.tensor(grid.levels[:-1]))  # in float32, as samplers ask
+    requested = schedule.time(torch.tensor(grid.levels[:-1]))  # in float32, as in samplers
     assert requested.tolist() == scheduler.timesteps.tolist()
     alphas = scheduler.alphas_cumprod[scheduler.timesteps].double()
     sigma = (1 - alphas).sqrt()
@@ -45,18 +45,18 @@ def test_grid_stands_at_the_stock_samplers_times(spacing: str, steps: int) -> No
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
-def test_velocity_is_what_the_prediction_stands_for(prediction: Prediction) -> None:
+def test_velocities_match_every_kind_of_prediction(prediction: Prediction) -> None:
     schedule = VPSchedule.from_scheduler(DDIMScheduler(**STABLE, prediction_type=prediction))
     z, v = (draw((3, 2, 4), seed=seed, purpose="vp").double() for seed in (0, 1))
     s = torch.tensor([schedule.s_min, 0.4, schedule.s_max], dtype=torch.float64)
     alpha, sigma = schedule.table.alpha_sigma(s)
-    answer = prediction_from_velocity(prediction, v, z, alpha, sigma)
+    output = prediction_from_velocity(prediction, v, z, alpha, sigma)
     requested: list[Tensor] = []
 
     def network(x_t: Tensor, time: Tensor) -> Tensor:
         requested.append(x_t)
         assert time.dtype == torch.float32
-        return answer
+        return output
 
     assert relative_error(schedule.velocity(network, z, s), v) < 1e-12
     assert relative_error(requested[0], z * (alpha + sigma)[:, None, None]) < 1e-12
@@ -73,7 +73,7 @@ def test_zero_terminal_snr_starts_in_pure_noise() -> None:
     z = draw((1, 6), seed=0, purpose="vp")
     out = draw((1, 6), seed=1, purpose="vp")
     v = schedule.velocity(lambda x_t, time: out, z, torch.ones(1))
-    assert relative_error(v, z + out) < 1e-6  # at alpha 0 the network answers -x, and v = e - x
+    assert relative_error(v, z + out) < 1e-6  # at alpha 0 the network predicts -x, and v = e - x
 
 
 @pytest.mark.parametrize(
@@ -85,13 +85,13 @@ def test_zero_terminal_snr_starts_in_pure_noise() -> None:
         (FlowMatchEulerDiscreteScheduler(shift=3.0), "FlowMatchEulerDiscreteScheduler"),
     ],
 )
-def test_configurations_of_another_kind_are_refused(settings: Any, message: str) -> None:
+def test_unsupported_schedulers_are_rejected(settings: Any, message: str) -> None:
     scheduler = DDIMScheduler(**settings) if isinstance(settings, dict) else settings
     with pytest.raises(ModelError, match=message):
         VPSchedule.from_scheduler(scheduler)
 
 
-def test_steps_that_the_training_has_no_times_for_are_refused() -> None:
+def test_unsupported_numbers_of_steps_are_rejected() -> None:
     for settings, steps in ((STABLE, 0), (STABLE, 1000), ({}, 1001)):
         with pytest.raises((ConfigError, CoordinateError), match=str(steps)):
             VPSchedule.from_scheduler(DDIMScheduler(**settings)).grid(steps)
@@ -100,8 +100,8 @@ def test_steps_that_the_training_has_no_times_for_are_refused() -> None:
 @pytest.mark.parametrize(
     "kind", [DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler, HeunDiscreteScheduler, PNDMScheduler]
 )
-def test_what_a_configuration_leaves_out_is_the_default_of_its_own_class(kind: Any) -> None:
-    """Euler's times are even up to the last one, and Heun has other betas."""
+def test_missing_settings_default_to_those_of_the_schedulers_class(kind: Any) -> None:
+    """Euler's times are evenly spaced up to the last one, and Heun has other betas."""
     own = kind()
     schedule = VPSchedule.from_scheduler(own)
     assert schedule.scheduler["timestep_spacing"] == own.config.get("timestep_spacing", "leading")
@@ -111,7 +111,7 @@ def test_what_a_configuration_leaves_out_is_the_default_of_its_own_class(kind: A
 
 @pytest.mark.parametrize("kind", [LCMScheduler, TCDScheduler])
 def test_consistency_models_start_in_noise_and_need_no_guidance(kind: Any) -> None:
-    """Their times are counted from the last of 50: 999, 759, ...; ours are at most 10 from them."""
+    """Their times are counted from the last of 50: 999, 759, ...; ours differ by at most 10."""
     own = kind()
     own.set_timesteps(4)
     schedule = VPSchedule.from_scheduler(own)

@@ -1,4 +1,4 @@
-"""Weight files, hashed and checked by their headers, and the file of settings beside them."""
+"""Weight files: headers, fingerprints and hashes; and the settings file."""
 
 import json
 import os
@@ -41,13 +41,13 @@ TENSOR = '{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}%s}'
         header(TENSOR % ',"b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}', 4),
     ],
 )
-def test_what_is_no_sound_safetensors_is_named(file: Path, content: bytes) -> None:
+def test_damaged_safetensors_are_rejected(file: Path, content: bytes) -> None:
     file.write_bytes(content)
     with pytest.raises(ModelError):
         tensor_shapes(file)
 
 
-def test_pickles_are_refused(tmp_path: Path) -> None:
+def test_pickles_are_rejected(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     for name in ("model.bin", "sub/model.pt", "sub/model.CKPT", "a.pkl", "a.pth", "a.pickle"):
         refuse_pickles(tmp_path)
@@ -76,7 +76,7 @@ def test_shards_are_found_through_their_index(file: Path) -> None:
             weight_files(folder, "other")
 
 
-def test_fingerprint_follows_contents_and_parts(file: Path) -> None:
+def test_the_fingerprint_depends_on_contents_and_parts(file: Path) -> None:
     first = fingerprint({"vae": [file]})
     assert len(first) == 16
     assert first == fingerprint({"vae": [file]})
@@ -87,7 +87,7 @@ def test_fingerprint_follows_contents_and_parts(file: Path) -> None:
     other = file.with_name("other.safetensors")
     save_file({"weight": torch.ones(2)}, other)
     orders = [file], [file, copy], [file, other], [other, file]
-    assert len({fingerprint({"vae": shards}) for shards in orders}) == 4, "every shard counts, and their order"
+    assert len({fingerprint({"vae": shards}) for shards in orders}) == 4, "shards and their order matter"
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(content)
@@ -97,8 +97,8 @@ def test_fingerprint_follows_contents_and_parts(file: Path) -> None:
         fingerprint({"vae": [file.parent]})
 
 
-def test_a_live_fingerprint_looks_at_all_of_a_parameter() -> None:
-    """Whatever its size; in float32 and in bfloat16 alike."""
+def test_a_live_fingerprint_covers_all_of_a_parameter() -> None:
+    """It is the same in float32 and in bfloat16."""
     with seeded(0):
         network = torch.nn.Sequential(torch.nn.Linear(64, 10), torch.nn.Linear(10, 3))
     known = live_fingerprint({"unet": network})
@@ -111,10 +111,10 @@ def test_a_live_fingerprint_looks_at_all_of_a_parameter() -> None:
     assert live_fingerprint({"unet": network}) != known
 
 
-def test_a_file_of_the_hub_cache_is_known_by_its_name(
+def test_files_of_the_hub_cache_are_identified_by_their_name(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And only there: elsewhere a folder could claim whatever fingerprint it wants (L9)."""
+    """Only there: elsewhere a folder could claim any fingerprint (L9)."""
     (tmp_path / "hub" / "blobs").mkdir(parents=True)
     digest = "0" * 64
     target = file.rename(tmp_path / "hub" / "blobs" / digest)
@@ -130,25 +130,25 @@ def test_a_file_is_hashed_once_until_it_changes(file: Path, tmp_path: Path, monk
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     weights, content, hour_ns = {"vae": [file]}, file.read_bytes(), 3_600_000_000_000
 
-    def starts_with(data: bytes, *, hours: int) -> str:
+    def fingerprint_of(data: bytes, *, hours: int) -> str:
         """The fingerprint in a new process."""
         file.write_bytes(data)
         os.utime(file, ns=(hour_ns, hours * hour_ns))
         weights_module._known_hash.cache_clear()
         return fingerprint(weights)
 
-    first = starts_with(content, hours=1)
+    first = fingerprint_of(content, hours=1)
     assert first == fingerprint(weights, reread=True)
     other = bytes(len(content))
-    assert starts_with(other, hours=1) == first, "it was read again"
-    touched = starts_with(other, hours=2)
+    assert fingerprint_of(other, hours=1) == first, "it was read again"
+    touched = fingerprint_of(other, hours=2)
     assert touched == fingerprint(weights, reread=True) != first
     for kept in (tmp_path / "cache" / "latentedit" / "weights").iterdir():
         kept.write_text("damaged")
-    assert starts_with(content, hours=1) == first
+    assert fingerprint_of(content, hours=1) == first
     (tmp_path / "blocked").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "blocked"))
-    assert starts_with(content, hours=3) == first
+    assert fingerprint_of(content, hours=3) == first
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     file.write_bytes(other)  # so recently that its time stamp may stay the same at the next change
     fingerprint(weights)
@@ -156,7 +156,7 @@ def test_a_file_is_hashed_once_until_it_changes(file: Path, tmp_path: Path, monk
 
 
 def test_settings_are_changed_key_by_key(tmp_path: Path) -> None:
-    """A damaged file stays as it is."""
+    """A damaged file is not changed."""
     assert read_settings(tmp_path) == {}
     write_settings(tmp_path, {"a": 1, "b": 2})
     write_settings(tmp_path, {"b": 3})

@@ -1,4 +1,4 @@
-"""What tests of baselines edit: a variance-preserving model with known answers, and the arguments of one edit."""
+"""Inputs of the tests of baselines: a variance-preserving model with closed forms, and an edit."""
 
 import torch
 

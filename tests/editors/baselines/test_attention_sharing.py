@@ -1,4 +1,4 @@
-"""Editors that share attention, against the published loops with hooks of their own."""
+"""Editors that share attention, against the published loops with independent hooks."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -27,12 +27,14 @@ from tests.directions.mixtures import mixture_latent
 from tests.miniatures.flow import flux
 from tests.miniatures.noise import sd_pipeline
 
-TEXT, WANTED = "a person with black hair", "a person with glasses"
+SOURCE_TEXT, TARGET_TEXT = "a person with black hair", "a person with glasses"
 
 
 def latent_of(backbone: Backbone, count: int = 1) -> JointLatent:
     z = draw((count, *backbone.latent_shape(64, 64)), seed=0, purpose="latent").to(backbone.dtype)
-    return JointLatent(backbone=backbone, z=z, condition=backbone.embed([TEXT] * count), captions=(TEXT,) * count)
+    return JointLatent(
+        backbone=backbone, z=z, condition=backbone.embed([SOURCE_TEXT] * count), captions=(SOURCE_TEXT,) * count
+    )
 
 
 @pytest.fixture(scope="module")
@@ -41,22 +43,22 @@ def sd3() -> Backbone:
 
 
 class Memory:
-    """What the published code calls ``info``: outputs of layers by a key, stored on one way, read on the other."""
+    """The ``info`` of the published code: layer outputs by key, stored in the inversion, read on the return."""
 
     def __init__(self, modules: list[nn.Module]) -> None:
         self.modules = modules
         self.found: dict[Any, Tensor] = {}
 
     @contextmanager
-    def at(self, key: Any, *, store: bool) -> Iterator[None]:
+    def hooked(self, key: Any, *, store: bool) -> Iterator[None]:
         def hook(index: int) -> Any:
-            def reach(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor | None:
+            def replace(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor | None:
                 if store:
                     self.found[(key, index)] = output
                     return None
                 return self.found.get((key, index))
 
-            return reach
+            return replace
 
         handles = [module.register_forward_hook(hook(index)) for index, module in enumerate(self.modules)]
         try:
@@ -69,25 +71,25 @@ class Memory:
 @pytest.mark.slow
 @pytest.mark.parametrize("share", [1, 3])
 @pytest.mark.parametrize("kind", [RFSolver, FireFlow])
-def test_values_are_shared_as_the_published_code_shares_them(sd3: Backbone, kind: type[Editor], share: int) -> None:
-    """Keys of its store: the noisier level of the step, and whether it is the second evaluation."""
-    latent, target = latent_of(sd3), sd3.embed([WANTED])
+def test_values_are_shared_as_in_the_published_code(sd3: Backbone, kind: type[Editor], share: int) -> None:
+    """Keys of the memory: the noisier level of the step, and whether it is the second evaluation."""
+    latent, target = latent_of(sd3), sd3.embed([TARGET_TEXT])
     editor: Any = kind.from_dict({"steps": 3, "share": share, "first_layer": 0.3})
     rising = latent.path(3).levels[::-1]
     blocks = [module for module in sd3._network.modules() if isinstance(module, Attention)]  # type: ignore[attr-defined]
     memory = Memory([block.to_v for block in blocks[1:]])
     shared = set(sorted(rising)[-share:])
 
-    def requested(z: Tensor, level: float, text: Condition, key: Any, *, store: bool) -> Tensor:
-        with memory.at(key if key[0] in shared else None, store=store and key[0] in shared):
+    def velocity(z: Tensor, level: float, text: Condition, key: Any, *, store: bool) -> Tensor:
+        with memory.hooked(key if key[0] in shared else None, store=store and key[0] in shared):
             return sd3.velocity(z, torch.full((1,), level), text)
 
     def walk(z: Tensor, text: Condition, levels: tuple[float, ...], *, store: bool) -> Tensor:
         last: Tensor | None = None
         for s, s_next in itertools.pairwise(levels):
             h, top = s_next - s, max(s, s_next)
-            first = requested(z, s, text, (top, False), store=store) if last is None else last
-            middle = requested(z + h / 2 * first, s + h / 2, text, (top, True), store=store)
+            first = velocity(z, s, text, (top, False), store=store) if last is None else last
+            middle = velocity(z + h / 2 * first, s + h / 2, text, (top, True), store=store)
             z = z + h * middle
             last = middle if kind is FireFlow else None
         return z
@@ -101,9 +103,9 @@ def test_values_are_shared_as_the_published_code_shares_them(sd3: Backbone, kind
     assert relative_error(found, plain) > 1e-4
 
 
-def test_with_guidance_both_branches_have_the_values_of_the_way_up(sd3: Backbone) -> None:
-    """Those of the conditional branch of the image, which has no other."""
-    latent, target = latent_of(sd3, 2), sd3.embed([WANTED])
+def test_both_guidance_branches_use_the_values_of_the_inversion(sd3: Backbone) -> None:
+    """The inversion has only a conditional branch."""
+    latent, target = latent_of(sd3, 2), sd3.embed([TARGET_TEXT])
     names = [f"{layer}.value" for layer in sd3.attention_layers]
     levels = torch.full((2,), 0.5)
     _, kept = sd3.velocity_keeping(latent.z, levels, latent.condition, names)
@@ -114,8 +116,8 @@ def test_with_guidance_both_branches_have_the_values_of_the_way_up(sd3: Backbone
 
 
 @contextmanager
-def rows_of_the_first(modules: list[nn.Module], before: int) -> Iterator[None]:
-    """All rows of a batch have the outputs of its first row, but for so many tokens of text that stand before."""
+def rows_share_the_first(modules: list[nn.Module], before: int) -> Iterator[None]:
+    """Gives all rows of a batch the outputs of its first row, except for the first ``before`` tokens, of text."""
 
     def copied(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
         return torch.cat([output[:, :before], output[:1, before:].expand_as(output[:, before:])], 1)
@@ -128,7 +130,7 @@ def rows_of_the_first(modules: list[nn.Module], before: int) -> Iterator[None]:
             handle.remove()
 
 
-def walked_in_one_batch(
+def batched_loop(
     latent: JointLatent,
     text: Condition,
     modules: list[nn.Module],
@@ -144,11 +146,11 @@ def walked_in_one_batch(
     Args:
         latent: one image.
         text: the target.
-        modules: whose outputs the rows share.
-        nudge: of the image.
-        first: step down from which they share.
-        before: tokens of text before the image's in those modules.
-        weight: of guidance.
+        modules: the rows share their outputs.
+        nudge: factor of the image before its inversion.
+        first: step of the return from which they share.
+        before: number of text tokens before those of the image.
+        weight: guidance weight.
         trace: states of the inversion, clean first; by default those of Stable Flow, with times of a step's end.
     """
     backbone, levels = latent.backbone, latent.path(3).levels[::-1]
@@ -160,7 +162,7 @@ def walked_in_one_batch(
     z, batch = trace[-1], Condition.cat([latent.condition, backbone.null(text), text])
     for index, (s, s_next) in enumerate(itertools.pairwise(levels[::-1])):
         rows = torch.cat([trace[-1 - index], z, z])
-        with rows_of_the_first(modules if index >= first else [], before):
+        with rows_share_the_first(modules if index >= first else [], before):
             _, unconditional, conditional = backbone.velocity(rows, torch.full((3,), s), batch).split(1)
         z = z + (s_next - s) * (unconditional + weight * (conditional - unconditional))
     return z
@@ -170,13 +172,13 @@ def walked_in_one_batch(
 @pytest.mark.parametrize("start", [0.0, 0.4])
 def test_masactrl_is_mutual_self_attention_in_a_unet(start: float) -> None:
     backbone: Any = le.from_pipeline(sd_pipeline(), settings={"sizes": [64, 64, 96]})
-    latent, target, ups = latent_of(backbone), backbone.embed([WANTED]), backbone._network.up_blocks
+    latent, target, ups = latent_of(backbone), backbone.embed([TARGET_TEXT]), backbone._network.up_blocks
     last = [module for name, module in ups.named_modules() if name.endswith("attn1")][-2:]
     share = 1 - 2 / len(backbone.attention_layers)
     modules = [linear for layer in last for linear in (layer.to_k, layer.to_v)]
     empty = latent.with_prompt("")
     trace = invert(empty, latent.path(3), time="end").states
-    expected = walked_in_one_batch(empty, target, modules, first=round(3 * start), weight=3.0, trace=trace)
+    expected = batched_loop(empty, target, modules, first=round(3 * start), weight=3.0, trace=trace)
     editor = MasaCtrl(steps=3, start=start, first_layer=share, guidance=3.0, under="empty")
     found = editor.edit(latent, target, [1.0])[0].z
     assert relative_error(found, expected) < 1e-4
@@ -185,9 +187,9 @@ def test_masactrl_is_mutual_self_attention_in_a_unet(start: float) -> None:
 
 
 @pytest.mark.slow
-def test_stable_flow_copies_what_vital_layers_see_of_the_nudged_image(sd3: Any) -> None:
-    latent, target, vital = latent_of(sd3), sd3.embed([WANTED]), sd3._network.transformer_blocks[0].attn
-    expected = walked_in_one_batch(latent, target, [vital.to_k, vital.to_v], nudge=1.15, weight=2.0)
+def test_stable_flow_shares_the_vital_layers_of_the_nudged_image(sd3: Any) -> None:
+    latent, target, vital = latent_of(sd3), sd3.embed([TARGET_TEXT]), sd3._network.transformer_blocks[0].attn
+    expected = batched_loop(latent, target, [vital.to_k, vital.to_v], nudge=1.15, weight=2.0)
     found, other = (
         StableFlow(steps=3, layers=layers, guidance=2.0, time="end").edit(latent, target, [1.0])[0].z
         for layers in ((0, 77), (1,))
@@ -199,11 +201,11 @@ def test_stable_flow_copies_what_vital_layers_see_of_the_nudged_image(sd3: Any) 
 
 
 @pytest.mark.slow
-def test_stable_flow_in_a_single_block_of_flux_leaves_the_text_alone() -> None:
+def test_stable_flow_in_a_single_block_of_flux_keeps_the_text() -> None:
     backbone: Any = le.from_pipeline(flux(guidance_embeds=False), settings={"sizes": [64, 64, 96]})
-    latent, target = latent_of(backbone), backbone.embed([WANTED])
+    latent, target = latent_of(backbone), backbone.embed([TARGET_TEXT])
     block = backbone._network.single_transformer_blocks[0].attn
-    expected = walked_in_one_batch(latent, target, [block.to_k, block.to_v], before=target.tokens.shape[1])
+    expected = batched_loop(latent, target, [block.to_k, block.to_v], before=target.tokens.shape[1])
     found = StableFlow(steps=3, layers=(-1,), nudge=1.0, time="end").edit(latent, target, [1.0])[0].z
     assert relative_error(found, expected) < 1e-5
 
@@ -213,7 +215,7 @@ def test_stable_flow_in_a_single_block_of_flux_leaves_the_text_alone() -> None:
     [RFSolver(steps=3, share=1), FireFlow(steps=3, share=1), MasaCtrl(steps=3), StableFlow(steps=3)],
     ids=lambda it: it.name,
 )
-def test_a_model_without_attention_is_refused_in_one_line(editor: Editor) -> None:
+def test_models_without_attention_are_rejected(editor: Editor) -> None:
     latent = mixture_latent(example_mixture(dimension=6))
     with pytest.raises(ConfigError):
         editor.edit(latent, latent.backbone.embed(["c"]), [1.0])

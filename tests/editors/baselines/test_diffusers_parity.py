@@ -68,13 +68,13 @@ def backbone(folder: Path) -> Backbone:
 
 @pytest.fixture(scope="module")
 def parts(folder: Path) -> dict[str, Any]:
-    """Of the stock pipeline, which all others share; none of them changes the networks."""
+    """Components of the stock pipeline, shared by all others; none changes the networks."""
     with quiet_libraries():
         stock: Any = StableDiffusionPipeline.from_pretrained(folder)
     return {name: part for name, part in stock.components.items() if name != "image_encoder"}
 
 
-def opened(kind: Any, parts: dict[str, Any]) -> Any:
+def build_pipeline(kind: Any, parts: dict[str, Any]) -> Any:
     """A pipeline of these parts, with DDIM that ends at the clean estimate."""
     scheduler: Any = DDIMScheduler.from_config(parts["scheduler"].config, set_alpha_to_one=True)
     with quiet_libraries():
@@ -93,7 +93,7 @@ def test_sdedit_equals_the_stock_image_to_image_pipeline(
     backbone: Backbone, parts: dict[str, Any], guidance: float
 ) -> None:
     """Two of four steps from the same noise: strength 0.5 there is the level of the third step here."""
-    side, pipeline = backbone.capabilities.sizes[1], opened(StableDiffusionImg2ImgPipeline, parts)
+    side, pipeline = backbone.capabilities.sizes[1], build_pipeline(StableDiffusionImg2ImgPipeline, parts)
     latent = latent_of(backbone, draw((1, *backbone.latent_shape(side, side)), seed=1, purpose="clean"))
 
     def stock(strength: float) -> Tensor:
@@ -111,7 +111,7 @@ def test_sdedit_equals_the_stock_image_to_image_pipeline(
     with torch.no_grad():
         found = editor.edit(latent, backbone.embed([CONCEPT]), [1.0], seed=6)[0].z
     assert relative_error(found, stock(0.5)) <= PARITY
-    assert relative_error(found, stock(0.75)) > 100 * PARITY, "the comparison could not fail"
+    assert relative_error(found, stock(0.75)) > 100 * PARITY, "other settings give the same"
 
 
 def generated(backbone: Backbone, guidance: SemanticGuidance, scale: float, steps: int) -> Tensor:
@@ -152,7 +152,7 @@ def test_semantic_guidance_equals_the_stock_pipeline(
     backbone: Backbone, parts: dict[str, Any], settings: dict[str, Any]
 ) -> None:
     """Six steps from the same noise; a control with other settings is far off."""
-    pipeline, scale = opened(SemanticStableDiffusionPipeline, parts), float(settings.get("scale", 5.0))
+    pipeline, scale = build_pipeline(SemanticStableDiffusionPipeline, parts), float(settings.get("scale", 5.0))
     guidance = SemanticGuidance(**{key: value for key, value in settings.items() if key != "scale"})
 
     def stock(threshold: float) -> Tensor:
@@ -174,7 +174,7 @@ def test_semantic_guidance_equals_the_stock_pipeline(
 
     found = generated(backbone, guidance, scale, 6)
     assert relative_error(found, stock(guidance.threshold)) <= PARITY
-    assert relative_error(found, stock(0.95)) > 100 * PARITY, "the comparison could not fail"
+    assert relative_error(found, stock(0.95)) > 100 * PARITY, "other settings give the same"
 
 
 Invert = Callable[[str, float], tuple[Any, JointLatent, float]]
@@ -184,8 +184,8 @@ Invert = Callable[[str, float], tuple[Any, JointLatent, float]]
 def invert(backbone: Backbone, parts: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Invert:
     """The pipeline after its inversion in five of six steps with our noises, the latent, and the level of the start.
 
-    It draws the noise of the lowest level first, we that of the highest. And it hands times to its scheduler as
-    floating point numbers, which DDIM takes for an index and refuses: they are made whole here.
+    It draws the noise of the lowest level first, we that of the highest. It passes times to its scheduler as
+    floating point numbers, which DDIM rejects as indices: they are cast here.
     """
 
     def inverted(source: str, weight: float) -> tuple[Any, JointLatent, float]:
@@ -194,7 +194,7 @@ def invert(backbone: Backbone, parts: dict[str, Any], monkeypatch: pytest.Monkey
             latent = latent_of(backbone, backbone.encode(2 * pixels - 1))
         noises = [draw(latent.z.shape[1:], seed=9, purpose="noise maps", index=index)[None] for index in range(5)]
         monkeypatch.setattr(pipeline_leditspp_stable_diffusion, "randn_tensor", lambda **_: noises.pop())
-        pipeline = opened(LEditsPPPipelineStableDiffusion, parts)
+        pipeline = build_pipeline(LEditsPPPipelineStableDiffusion, parts)
         add_noise = pipeline.scheduler.add_noise
         pipeline.scheduler.add_noise = lambda x, e, times: add_noise(x, e, times.long())
         pipeline.invert(
@@ -245,4 +245,4 @@ def test_ledits_equals_the_stock_pipeline(invert: Invert, threshold: float, scal
         found = editor.edit(latent, latent.backbone.embed([CONCEPT]), [1.0], seed=9)[0].z - latent.z
     plain = stock(None)
     assert relative_error(found, stock(threshold) - plain) <= PARITY
-    assert relative_error(found, stock(0.95) - plain) > 100 * PARITY, "the comparison could not fail"
+    assert relative_error(found, stock(0.95) - plain) > 100 * PARITY, "other settings give the same"

@@ -27,20 +27,20 @@ GRID = LevelGrid(levels=(0.8, 0.5, 0.45, 0.1, 0.0))
 EXACT = 1e-12
 
 
-def test_constant_differences(places: JointLatent) -> None:
+def test_constant_differences_have_a_closed_form(spatial_latent: JointLatent) -> None:
     """m = y - x follows ``m' = m + h (c - k m)``, so ``(1 - prod(1 - kh)) c/k``; with a whole pull ``m' = s' c``."""
     c, k = 1.5, 2.0
-    found = follow_difference(edit_of(places), GRID, lambda a, b, s, _: c - k * (b - a), noises=3)
+    found = follow_difference(edit_of(spatial_latent), GRID, lambda a, b, s, _: c - k * (b - a), noises=3)
     factor = math.prod(1 - k * (s_next - s) for s, s_next in itertools.pairwise(GRID.levels))
-    assert relative_error(found - places.z, torch.full_like(places.z, (1 - factor) * c / k)) < EXACT
+    assert relative_error(found - spatial_latent.z, torch.full_like(spatial_latent.z, (1 - factor) * c / k)) < EXACT
     for grid, left in ((GRID, 0.0), (LevelGrid(levels=GRID.levels[:-1]), 0.1)):
         found = follow_difference(
-            edit_of(places), grid, lambda a, b, s, _: torch.ones_like(a), noises=1, weight=-2.0, pull=1.0
+            edit_of(spatial_latent), grid, lambda a, b, s, _: torch.ones_like(a), noises=1, weight=-2.0, pull=1.0
         )
-        assert relative_error(found, places.z - 2 * left) < EXACT
+        assert relative_error(found, spatial_latent.z - 2 * left) < EXACT
 
 
-def test_noised_images_come_noise_by_noise_and_are_averaged(places: JointLatent) -> None:
+def test_noises_are_averaged_for_each_image(spatial_latent: JointLatent) -> None:
     """Each image gets the mean over its own rows: ``(1 - s) x + s mean(e)``, with the noises of the step."""
     seen: list[tuple[Tensor, Tensor]] = []
 
@@ -48,19 +48,19 @@ def test_noised_images_come_noise_by_noise_and_are_averaged(places: JointLatent)
         seen.append((a, s))
         return a
 
-    found = follow_difference(edit_of(places, seed=3), GRID, difference, noises=4)
-    expected = places.z.clone()
+    found = follow_difference(edit_of(spatial_latent, seed=3), GRID, difference, noises=4)
+    expected = spatial_latent.z.clone()
     for index, (s, s_next) in enumerate(itertools.pairwise(GRID.levels)):
         e = draw((4, 2, 3), seed=3, purpose="flowedit", index=index).double()
         a, levels = seen[index]
         assert levels.tolist() == [s] * 12
-        assert relative_error(a.reshape(4, 3, 2, 3), (1 - s) * places.z + s * e[:, None]) < EXACT
-        expected += (s_next - s) * ((1 - s) * places.z + s * e.mean(0))
+        assert relative_error(a.reshape(4, 3, 2, 3), (1 - s) * spatial_latent.z + s * e[:, None]) < EXACT
+        expected += (s_next - s) * ((1 - s) * spatial_latent.z + s * e.mean(0))
     assert relative_error(found, expected) < EXACT
 
 
 Rule = Callable[[Callable[[Tensor, str], Tensor], Tensor, Tensor, float], tuple[Tensor, Tensor]]
-"""Of velocities by text, both branches and the strength: the velocities of the edit's branch and the image's."""
+"""Maps velocities by text, source and edit points, and strength to the velocities of edit and source."""
 
 
 def flowslider(v: Callable[[Tensor, str], Tensor], a: Tensor, b: Tensor, m: float) -> tuple[Tensor, Tensor]:
@@ -74,8 +74,8 @@ def guided_flowslider(v: Callable[[Tensor, str], Tensor], a: Tensor, b: Tensor, 
 
 
 def steered(v: Callable[[Tensor, str], Tensor], a: Tensor, b: Tensor, m: float, repel: float) -> tuple[Tensor, Tensor]:
-    m, away = 1.5 * m, repel * m
-    return (v(b, "") + m * v(b, "c") - away * v(b, "a")) / (1 + m - away), v(a, "")
+    attraction, repulsion = 1.5 * m, repel * m
+    return (v(b, "") + attraction * v(b, "c") - repulsion * v(b, "a")) / (1 + attraction - repulsion), v(a, "")
 
 
 @pytest.mark.parametrize(
@@ -92,30 +92,32 @@ def steered(v: Callable[[Tensor, str], Tensor], a: Tensor, b: Tensor, m: float, 
     ],
     ids=lambda value: value.name if isinstance(value, Editor) else None,
 )
-def test_is_the_published_loop(
+def test_editors_match_their_published_loops(
     latent: JointLatent, editor: Editor, strengths: list[float], pull: float, rule: Rule
 ) -> None:
-    """One noise a step, on a grid that starts at a real level; the pull (T8) is to Tweedie's estimate, written out."""
+    """One noise for each step, on a grid that starts at a real level; the pull (T8) is towards Tweedie's estimate."""
     z, backbone = latent.z, latent.backbone
     editor = type(editor).from_dict({**editor.to_dict(), "level": 0.77, "steps": 5})
     for strength in strengths:
         y = z.clone()
         for index, (s, s_next) in enumerate(itertools.pairwise([0.77, 0.6, 0.4, 0.2, 0.0])):
             a = (1 - s) * z + s * draw((6,), seed=2, purpose="flowedit", index=index).to(z)
-            b, at = y + a - z, levels_of(z, s)
-            p, q = rule(lambda x, text, at=at: backbone.velocity(x, at, backbone.embed([text])), a, b, strength)
+            b, s_batch = y + a - z, levels_of(z, s)
+            p, q = rule(
+                lambda x, text, s_batch=s_batch: backbone.velocity(x, s_batch, backbone.embed([text])), a, b, strength
+            )
             y = y + (s_next - s) * (p - q) + pull * ((a - s * q) - (b - s * p))
         found = editor.edit(latent, backbone.embed(["c"]), [strength], seed=2)[0].z
         assert relative_error(found, y) < EXACT
 
 
-def test_dvrf_is_the_published_loop(latent: JointLatent) -> None:
+def test_dvrf_matches_the_published_loop(latent: JointLatent) -> None:
     """Equations 6 and 8, with the shift that grows from 0 and a constant step, both branches guided."""
     backbone, x, y = latent.backbone, latent.z, latent.z
 
     def guided(z: torch.Tensor, s: float, text: str, weight: float) -> torch.Tensor:
-        empty, there = (backbone.velocity(z, levels_of(z, s), backbone.embed([words])) for words in ("", text))
-        return empty + weight * (there - empty)
+        empty, conditional = (backbone.velocity(z, levels_of(z, s), backbone.embed([words])) for words in ("", text))
+        return empty + weight * (conditional - empty)
 
     for index, t in enumerate([1.0, 0.8, 0.6, 0.4, 0.2]):
         eta, e = index / 5, draw((6,), seed=7, purpose="flowedit", index=index).to(x)
@@ -129,8 +131,8 @@ def test_dvrf_is_the_published_loop(latent: JointLatent) -> None:
 
 @pytest.mark.parametrize("noises", [1, 3])
 @pytest.mark.parametrize("strength", [1.0, -0.7])
-def test_with_the_whole_shift_it_is_flowedit(latent: JointLatent, noises: int, strength: float) -> None:
-    """On the path's own steps; with any less shift it is not."""
+def test_dvrf_with_the_whole_shift_is_flowedit(latent: JointLatent, noises: int, strength: float) -> None:
+    """With the steps of the path; a smaller shift gives another result."""
     same = {"level": 0.85, "steps": 9, "source_guidance": 1.5, "target_guidance": 2.5, "noises": noises}
     target = latent.backbone.embed(["c"])
 
@@ -142,8 +144,8 @@ def test_with_the_whole_shift_it_is_flowedit(latent: JointLatent, noises: int, s
     assert relative_error(found((0.9, 1.0)), flowedit) > 1e-3
 
 
-def test_a_projection_by_hand() -> None:
-    """Along (3, 4)/5 the parts (1, 2) and (5, 0) have 2.2 and 3; where the whole is zero, nothing is left."""
+def test_projections_of_example_vectors() -> None:
+    """Along (3, 4)/5 the parts (1, 2) and (5, 0) have 2.2 and 3; where the whole is zero, so is the projection."""
     whole = torch.tensor([[[3.0, 0.0], [4.0, 0.0]]])
     parts = torch.tensor([[[[1.0, 1.0], [2.0, 1.0]]], [[[5.0, 1.0], [0.0, 1.0]]]])
     found = projected_onto(parts, whole)
@@ -152,8 +154,8 @@ def test_a_projection_by_hand() -> None:
     assert relative_error(projected_onto(whole[None], whole), whole) < 1e-6
 
 
-def test_an_agreeing_mean_by_hand() -> None:
-    """Two alike and one across: agreements 2, 2 and 1; one alone is itself, and two opposite ones weigh the same."""
+def test_agreeing_means_of_example_vectors() -> None:
+    """Two parallel and one orthogonal vector: agreements 2, 2 and 1. Two opposite ones weigh the same."""
     parts = torch.tensor([[[2.0, 0.0]], [[1.0, 0.0]], [[0.0, 3.0]]])
     both, other = math.e**2 / (2 * math.e**2 + math.e), math.e / (2 * math.e**2 + math.e)
     assert agreeing_mean(parts)[0].tolist() == pytest.approx([3 * both, 3 * other])
@@ -163,24 +165,28 @@ def test_an_agreeing_mean_by_hand() -> None:
 
 @pytest.mark.parametrize("captions", [("a c", "b"), ()])
 @pytest.mark.parametrize("strength", [1.0, -0.6])
-def test_splitflow_is_the_published_loop(places: JointLatent, captions: tuple[str, ...], strength: float) -> None:
-    """Three steps apart, one joined, one whole; channels and places; the weights from a matrix of cosines."""
-    backbone, x = places.backbone, places.z
+def test_splitflow_matches_the_published_loop(
+    spatial_latent: JointLatent, captions: tuple[str, ...], strength: float
+) -> None:
+    """Three separate steps, one aggregated, one with the whole target; weights from a matrix of cosines."""
+    backbone, x = spatial_latent.backbone, spatial_latent.z
     source, whole = backbone.embed(["a"]).expand(3), backbone.embed(["c"]).expand(3)
     subs = [backbone.embed([one]).expand(3) for one in captions] or [source + 0.5 * (whole - source), whole]
 
     def guided(z: Tensor, s: float, text: Condition, weight: float) -> Tensor:
-        empty, there = (backbone.velocity(z, levels_of(z, s), one) for one in (backbone.embed([""]).expand(3), text))
-        return empty + weight * (there - empty)
+        empty, conditional = (
+            backbone.velocity(z, levels_of(z, s), one) for one in (backbone.embed([""]).expand(3), text)
+        )
+        return empty + weight * (conditional - empty)
 
     flows, y = [x, x, x], x
     for index, (s, s_next) in enumerate(itertools.pairwise([1.0, 0.8, 0.6, 0.4, 0.2, 0.0])):
         texts = [*subs, whole] if index < 3 else subs if index == 3 else [whole]
         noise = draw((len(texts), 2, 3), seed=5, purpose="flowedit", index=index).to(x)
         differences = []
-        for text, e, at in zip(texts, noise, flows if index < 3 else [y] * 3, strict=False):
+        for text, e, state in zip(texts, noise, flows if index < 3 else [y] * 3, strict=False):
             z = (1 - s) * x + s * e
-            differences.append(guided(at + z - x, s, text, 2.0) - guided(z, s, source, 1.5))
+            differences.append(guided(state + z - x, s, text, 2.0) - guided(z, s, source, 1.5))
         if index < 3:
             flows = [z + strength * (s_next - s) * dv for z, dv in zip(flows, differences, strict=True)]
             unit = flows[-1] / flows[-1].norm(dim=1, keepdim=True)
@@ -200,12 +206,12 @@ def test_splitflow_is_the_published_loop(places: JointLatent, captions: tuple[st
         source_guidance=1.5,
         target_guidance=2.0,
     )
-    found = editor.edit(places, backbone.embed(["c"]), [strength], seed=5)[0].z
+    found = editor.edit(spatial_latent, backbone.embed(["c"]), [strength], seed=5)[0].z
     assert relative_error(found, y) < 1e-12
 
 
 def test_sub_targets_are_read_from_the_phrases_of_each_image(latent: JointLatent) -> None:
-    """Of three images; those that are given stay; other numbers of images or of sub-targets are refused."""
+    """Given sub-targets are kept; other numbers of images or of sub-targets are rejected."""
     sources, targets = ("a, b", "a", "b, c"), ("c, b", "c", "a, b")
     found = SplitFlow(parts=2).for_captions(sources, targets)
     assert isinstance(found, SplitFlow)
@@ -222,7 +228,7 @@ def test_sub_targets_are_read_from_the_phrases_of_each_image(latent: JointLatent
 
 
 def test_each_image_has_its_own_sub_targets(latent: JointLatent) -> None:
-    """As when it is edited alone with them."""
+    """An image is edited as it is alone with them."""
     target, own = latent.backbone.embed(["c"]), (("a c",), ("b",), ("c",))
     together = SplitFlow(steps=5, captions=own).edit(latent, target, [1.0], seed=1)[0].z
     for index in range(3):

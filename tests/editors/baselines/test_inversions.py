@@ -19,7 +19,7 @@ from latentedit.latents.joint import JointLatent
 from latentedit.models.codec import pack, unpack
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error
-from tests.directions.mixtures import levels_of, mixture_latent, weight_as_input
+from tests.directions.mixtures import guidance_distilled, levels_of, mixture_latent
 from tests.editors.baselines.cases import vp_model
 from tests.editors.models import on_shifted_grid
 from tests.miniatures.flow import flux
@@ -27,11 +27,11 @@ from tests.miniatures.flow import flux
 
 @pytest.mark.parametrize("strength", [1.0, -0.6])
 @pytest.mark.parametrize("editor", [RFSolver(level=0.8, steps=5), FireFlow(level=0.8, steps=5)], ids=lambda e: e.name)
-def test_is_the_published_walk(latent: JointLatent, editor: Editor, strength: float) -> None:
-    """Up and down, each with a step that knows its middle.
+def test_rf_solver_and_fireflow_match_the_published_loops(latent: JointLatent, editor: Editor, strength: float) -> None:
+    """Inversion and return with midpoint steps.
 
-    RF-Solver (T4): ``z + h v + h^2/2 (v(z + h/2 v, s + h/2) - v) / (h/2)``. FireFlow: each way begins with a velocity
-    of its own; after that a step's first velocity is the last step's second.
+    RF-Solver (T4): ``z + h v + h^2/2 (v(z + h/2 v, s + h/2) - v) / (h/2)``. FireFlow: the first
+    velocity of a step is the midpoint velocity of the last one; inversion and return each evaluate their first.
     """
     target, levels, v = latent.backbone.embed(["c"]).expand(3), [0.0, 0.2, 0.4, 0.6, 0.8], latent.backbone.velocity
 
@@ -54,28 +54,29 @@ def test_is_the_published_walk(latent: JointLatent, editor: Editor, strength: fl
 
 
 @pytest.mark.parametrize("under", ["empty", "source"])
-def test_is_the_published_method(places: JointLatent, under: Under) -> None:
-    """Uni-Inv with its backward-looking guess, then correction and mixed velocity as two moves; one image a time."""
-    target, levels, weight, v = places.backbone.embed(["c"]), [0.0, 0.2, 0.4, 0.6, 0.8], 3.0, places.backbone.velocity
+def test_uni_edit_matches_the_published_method(spatial_latent: JointLatent, under: Under) -> None:
+    """Uni-Inv with its backward guess, then correction and mixed velocity as two moves; image by image."""
+    target, v = spatial_latent.backbone.embed(["c"]), spatial_latent.backbone.velocity
+    levels, weight = [0.0, 0.2, 0.4, 0.6, 0.8], 3.0
     for index in range(3):
-        z, source = places.z[index : index + 1], places.condition[index : index + 1]
-        text = places.backbone.embed([""]) if under == "empty" else source
+        z, source = spatial_latent.z[index : index + 1], spatial_latent.condition[index : index + 1]
+        text = spatial_latent.backbone.embed([""]) if under == "empty" else source
         before = v(z, levels_of(z, 0.0), text)
         for s, s_next in itertools.pairwise(levels):
             before = v(z + (s_next - s) * before, levels_of(z, s_next), text)
             z = z + (s_next - s) * before
         for s, s_next in itertools.pairwise(levels[::-1]):
-            wanted, held = v(z, levels_of(z, s), target), v(z, levels_of(z, s), source)
-            size = (wanted - held).abs().mean(dim=1)
+            target_v, source_v = v(z, levels_of(z, s), target), v(z, levels_of(z, s), source)
+            size = (target_v - source_v).abs().mean(dim=1)
             mask = ((size - size.min()) / (size.max() - size.min()))[:, None]
-            z = z + weight * (s_next - s) * (1 + mask) * (wanted - held)
-            z = z + (s_next - s) * (mask * wanted + (1 - mask) * held)
+            z = z + weight * (s_next - s) * (1 + mask) * (target_v - source_v)
+            z = z + (s_next - s) * (mask * target_v + (1 - mask) * source_v)
         editor = UniEdit(level=0.8, steps=5, weight=weight, under=under)
-        found = editor.edit(places, target, [1.0])[0].z[index : index + 1]
+        found = editor.edit(spatial_latent, target, [1.0])[0].z[index : index + 1]
         assert relative_error(found, z) < 1e-11
 
 
-def test_the_mask_is_stretched_for_each_image_and_shared_by_its_channels() -> None:
+def test_the_mask_is_normalized_per_image_and_shared_by_its_channels() -> None:
     d = draw((2, 4, 3, 5), seed=0, purpose="tests").double()
     mask = region_mask(d)
     assert mask.shape == (2, 1, 3, 5)
@@ -88,7 +89,7 @@ def test_the_mask_is_stretched_for_each_image_and_shared_by_its_channels() -> No
     assert region_mask(torch.tensor([[1.0, -2.0, 3.0]])).tolist() == [[0.0, 0.5, 1.0]]
 
 
-def test_the_mask_of_flux_is_one_number_for_each_token() -> None:
+def test_the_mask_of_flux_has_one_value_for_each_token() -> None:
     """The mean over the 4 c numbers of a packed token, as the published code takes it."""
     d = draw((2, 4, 6, 8), seed=0, purpose="tests").double()
     size = pack(d).abs().mean(-1)
@@ -106,10 +107,10 @@ def shifted(latent: JointLatent) -> JointLatent:
 
 @pytest.mark.parametrize("legacy", [False, True])
 @pytest.mark.parametrize("strength", [1.0, 0.3, -0.5])
-def test_rf_inversion_is_the_published_method(shifted: JointLatent, legacy: bool, strength: float) -> None:
+def test_rf_inversion_matches_the_published_method(shifted: JointLatent, legacy: bool, strength: float) -> None:
     """Four steps, gamma 0.4, eta 0.7 on the second and third; a strength makes that ``1 - strength (1 - eta)``.
 
-    Shares of steps are rounded down, and the empty text has no weight where that is not an input.
+    Shares of steps are rounded down, and the empty text has no weight unless guidance is embedded.
     """
     z, v, target = shifted.z, shifted.backbone.velocity, shifted.backbone.embed(["c"])
     e, empty = draw((6,), seed=2, purpose="rf-inversion").to(z), shifted.backbone.embed([""])
@@ -127,7 +128,7 @@ def test_rf_inversion_is_the_published_method(shifted: JointLatent, legacy: bool
     assert relative_error(editor.edit(shifted, target, [strength], seed=2)[0].z, y) < 1e-12
 
 
-def test_the_way_up_of_rf_inversion_has_a_weight_where_networks_take_it() -> None:
+def test_rf_inversion_uses_its_inversion_weight_with_embedded_guidance() -> None:
     mixture = example_mixture(dimension=6)
     latent, requested = mixture_latent(mixture), list[float | None]()
 
@@ -135,7 +136,7 @@ def test_the_way_up_of_rf_inversion_has_a_weight_where_networks_take_it() -> Non
         requested.append(condition.guidance)
         return mixture.velocity(z, s, dataclasses.replace(condition, guidance=None))
 
-    student = weight_as_input(mixture)
+    student = guidance_distilled(mixture)
     object.__setattr__(student, "velocity", velocity)
     editor = RFInversion(steps=2, guidance=3.5, up_guidance=0.0)
     editor.edit(dataclasses.replace(latent, backbone=student), mixture.embed(["c"]), [1.0])
@@ -144,17 +145,17 @@ def test_the_way_up_of_rf_inversion_has_a_weight_where_networks_take_it() -> Non
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5])
 @pytest.mark.parametrize("model", ["flow", "variance-preserving"])
-def test_t7_the_straight_way_returns_the_image_exactly(gamma: float, model: str) -> None:
-    """Whatever the target and the strength; also where the clean end of the grid is not level 0."""
+def test_t7_rf_inversion_with_eta_one_returns_the_image_exactly(gamma: float, model: str) -> None:
+    """For any target and strength, even if the clean end of the grid is not level 0."""
     latent = mixture_latent(example_mixture(dimension=6) if model == "flow" else vp_model())
     target = latent.backbone.embed(["c"])
     editor = RFInversion(steps=6, gamma=gamma, eta=1.0, stop=1.0)
     for strength in (1.0, -3.0):
         assert torch.equal(editor.edit(latent, target, [strength])[0].z, latent.z)
     assert editor.keeps_equal_texts
-    most = RFInversion(steps=6, gamma=gamma, eta=1.0, stop=0.8)
-    assert not most.keeps_equal_texts
-    assert relative_error(most.edit(latent, target, [1.0])[0].z, latent.z) > 1e-2
+    partial = RFInversion(steps=6, gamma=gamma, eta=1.0, stop=0.8)
+    assert not partial.keeps_equal_texts
+    assert relative_error(partial.edit(latent, target, [1.0])[0].z, latent.z) > 1e-2
 
 
 LEVELS = (0.0, 0.2, 0.4, 0.6, 0.8)
@@ -162,8 +163,8 @@ LEVELS = (0.0, 0.2, 0.4, 0.6, 0.8)
 
 @pytest.mark.parametrize("eta", [0.3, 0.8, 1.0])
 @pytest.mark.parametrize("strength", [1.0, -0.6])
-def test_dnaedit_is_the_published_method(latent: JointLatent, eta: float, strength: float) -> None:
-    """Noise corrected, latent corrected, the correction undone where the way down asks; all in plain latents."""
+def test_dnaedit_matches_the_published_method(latent: JointLatent, eta: float, strength: float) -> None:
+    """The inversion corrects noise and latent; the return undoes the correction where it evaluates the network."""
     z, e, v = latent.z, draw((6,), seed=2, purpose="dnaedit").to(latent.z), latent.backbone.velocity
     text = (1 - strength) * latent.condition + strength * latent.backbone.embed(["c"]).expand(3)
     corrections: list[Tensor] = []

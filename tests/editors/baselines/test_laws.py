@@ -1,6 +1,5 @@
-"""What every editor's file would otherwise repeat: the contract on several models, costs, signs, equal texts, refusals.
+"""Laws of all editors: the contract on several models, costs, signs, equal texts, invalid settings.
 
-from latentedit.editors import editor_class
 A row is an editor's name and settings, and what is special about the case.
 """
 
@@ -29,7 +28,7 @@ BACKBONES: dict[str, Callable[[], Backbone]] = {
     "mixture": lambda: example_mixture(dimension=6, latent=(2, 3)),
     "single": lambda: example_mixture(dimension=6, latent=(2, 3), dtype=torch.float32),
     "one axis": lambda: example_mixture(dimension=6),
-    "places": lambda: example_mixture(dimension=12, latent=(3, 2, 2)),
+    "spatial": lambda: example_mixture(dimension=12, latent=(3, 2, 2)),
     "network": lambda: NetworkBackbone(s_min=0.05, s_max=0.97),
     "vp": vp_model,
     "vp, single": lambda: vp_model(dtype=torch.float32),
@@ -63,7 +62,7 @@ CONTRACTS: list[Row] = [
         0.8,
         "vp",
     ),
-    ("loco", {"steps": 5, "rank": 2, "products": 4, "ratio": 2.0}, 0.8, "places"),
+    ("loco", {"steps": 5, "rank": 2, "products": 4, "ratio": 2.0}, 0.8, "spatial"),
     ("pullback", {"steps": 4, "level": 1.0, "rank": 2, "products": 4, "repeats": 2, "scale": 5.0}, -1.5, "network"),
     ("pullback", {"steps": 5, "rank": 2, "products": 4}, 0.8, "vp"),
     ("rf-inversion", {"steps": 6, "level": 0.8, "stop": 1.0, "legacy": True}, -0.3, "mixture"),
@@ -155,7 +154,7 @@ SIGNS: list[Row] = [
 ]
 
 
-def made(name: str, settings: dict[str, Any]) -> Editor:
+def make(name: str, settings: dict[str, Any]) -> Editor:
     return editor_class(name).from_dict(settings)
 
 
@@ -164,7 +163,7 @@ def latent_on(backbone: str) -> JointLatent:
 
 
 class TestContracts(EditorContract):
-    """On models with known answers; editors without a row have theirs in `tests.editors.test_registered_editors`."""
+    """On models with closed forms; editors without a row have theirs in `tests.editors.test_registered_editors`."""
 
     @pytest.fixture(params=CONTRACTS, ids=lambda row: f"{row[0]}-{row[2]}-{row[3]}")
     def row(self, request: pytest.FixtureRequest) -> Row:
@@ -173,7 +172,7 @@ class TestContracts(EditorContract):
     @pytest.fixture
     def editor(self, row: Row) -> Editor:
         self.strength = row[2]
-        return made(row[0], row[1])
+        return make(row[0], row[1])
 
     @pytest.fixture
     def backbone(self, row: Row) -> Backbone:
@@ -181,21 +180,25 @@ class TestContracts(EditorContract):
 
 
 @pytest.mark.parametrize(("name", "settings", "strength", "cost"), COSTS)
-def test_t12_costs(name: str, settings: dict[str, Any], strength: float, cost: int) -> None:
+def test_t12_evaluations_match_hand_counts(name: str, settings: dict[str, Any], strength: float, cost: int) -> None:
     """The first row of each of fireflow, masactrl, rf-*, stable-flow and uni-edit is a published setting."""
-    assert made(name, settings).evaluations(latent_on("mixture"), strength=strength) == cost
+    assert make(name, settings).evaluations(latent_on("mixture"), strength=strength) == cost
 
 
 @pytest.mark.parametrize(("name", "settings", "strength", "backbone"), EXACT)
-def test_equal_texts_give_exactly_nothing(name: str, settings: dict[str, Any], strength: float, backbone: str) -> None:
-    latent, editor = latent_on(backbone), made(name, settings)
+def test_equal_texts_return_the_image_exactly(
+    name: str, settings: dict[str, Any], strength: float, backbone: str
+) -> None:
+    latent, editor = latent_on(backbone), make(name, settings)
     assert editor.keeps_equal_texts
     assert torch.equal(editor.edit(latent, latent.condition, [strength])[0].z, latent.z)
 
 
 @pytest.mark.parametrize(("name", "settings", "strength", "least"), INEXACT)
-def test_equal_texts_give_something(name: str, settings: dict[str, Any], strength: float, least: float) -> None:
-    latent, editor = latent_on("mixture"), made(name, settings)
+def test_equal_texts_change_the_image_where_declared(
+    name: str, settings: dict[str, Any], strength: float, least: float
+) -> None:
+    latent, editor = latent_on("mixture"), make(name, settings)
     assert not editor.keeps_equal_texts
     assert relative_error(editor.edit(latent, latent.condition, [strength])[0].z, latent.z) > least
 
@@ -211,10 +214,8 @@ def test_equal_texts_give_something(name: str, settings: dict[str, Any], strengt
         ("steering-fields", {"attract": 1.0}, 1.5, "1"),
     ],
 )
-def test_strengths_without_a_meaning_are_refused(
-    name: str, settings: dict[str, Any], strength: float, bound: str
-) -> None:
-    latent, editor = latent_on("mixture"), made(name, settings)
+def test_undefined_strengths_are_rejected(name: str, settings: dict[str, Any], strength: float, bound: str) -> None:
+    latent, editor = latent_on("mixture"), make(name, settings)
     with pytest.raises(ConfigError, match=bound):
         editor.edit(latent, latent.backbone.embed(["c"]), [strength])
     if name not in ("sds", "dds"):
@@ -228,31 +229,31 @@ def test_t10_the_sign_flips_the_edit_to_first_order(
 ) -> None:
     """The even part of the edit is of second order: 100 times smaller strength, 100 times smaller share.
 
-    Around the image, or where the hook itself, which `edit` does not call at strength 0, leads from there: some
-    editors miss the image by their solver's error.
+    Around the image, or around the result of `move` at strength 0, which `edit` does not call: some editors miss the
+    image by their solver's error.
     """
-    latent, editor = latent_on(around), made(name, settings)
+    latent, editor = latent_on(around), make(name, settings)
     target, origin = latent.backbone.embed(["c"]).expand(len(latent)), latent.z
     if around == "own limit":
         origin = editor.move(Edit(name=name, latent=latent, target=target, strength=0.0))
         assert relative_error(origin, latent.z) > 1e-6
 
     def even_share(strength: float) -> float:
-        forth, back = (found.z - origin for found in editor.edit(latent, target, [strength, -strength]))
-        return float(torch.linalg.vector_norm(forth + back) / torch.linalg.vector_norm(forth - back))
+        forward, backward = (found.z - origin for found in editor.edit(latent, target, [strength, -strength]))
+        return float(torch.linalg.vector_norm(forward + backward) / torch.linalg.vector_norm(forward - backward))
 
     coarse = even_share(size)
     assert coarse < 0.1
     assert even_share(size / 100) < 2e-2 * coarse + 1e-10
 
 
-def settings_of_all() -> list[tuple[str, str]]:
+def all_settings() -> list[tuple[str, str]]:
     names = [name for name in EDITORS.names() if name != "eim"]
     return [(name, key) for name in names for key in editor_class(name)().to_dict()]
 
 
-@pytest.mark.parametrize(("name", "setting"), settings_of_all())
-def test_a_setting_out_of_range_is_refused_by_name(name: str, setting: str) -> None:
+@pytest.mark.parametrize(("name", "setting"), all_settings())
+def test_settings_out_of_range_are_rejected_by_name(name: str, setting: str) -> None:
     for value in (float("nan"), 1e9, -1e9, -(10**9), 10**9):
         with pytest.raises(ConfigError, match=setting):
             editor_class(name).from_dict({setting: value})
@@ -275,6 +276,6 @@ def test_a_setting_out_of_range_is_refused_by_name(name: str, setting: str) -> N
         ("stable-flow", "layers", ()),
     ],
 )
-def test_settings_that_make_no_sense_are_refused_by_name(name: str, setting: str, value: object) -> None:
+def test_invalid_settings_are_rejected_by_name(name: str, setting: str, value: object) -> None:
     with pytest.raises(ConfigError, match=setting):
         editor_class(name).from_dict({setting: value})

@@ -1,8 +1,8 @@
-"""The mask of a difference and the editor that blends by it, written out and against the pipeline of diffusers.
+"""DiffEdit: its mask and its blending, written out and against the diffusers pipeline.
 
-The pipeline blends each step with the inverted latent of the level before the step, ours with that where the step ends;
-that is taken away here, so that the rest can be compared closely. Its inversion asks the network at the time where a
-step ends, and has no counterpart.
+The pipeline blends each step with the inverted latent of the level before the step, ours with that at its end; a
+callback removes this difference. The pipeline's inversion, which evaluates the network where a step ends, is not
+compared.
 """
 
 import itertools
@@ -30,37 +30,37 @@ from tests.directions.mixtures import levels_of, mixture_latent
 from tests.editors.baselines.cases import edit_of, vp_model
 
 
-def by_hand(latent: JointLatent, s: float, maps: int, guidance: float) -> Tensor:
+def expected_map(latent: JointLatent, s: float, maps: int, guidance: float) -> Tensor:
     """``|e_hat_w(c1) - e_hat_w(c0)|``, noise by noise, in closed form where the guidance is 1."""
     backbone, target, found = latent.backbone, latent.backbone.embed(["c"]), torch.zeros_like(latent.z)
     for noise in draw((maps, *latent.z.shape[1:]), seed=7, purpose="difference mask").to(latent.z):
-        z, at = (1 - s) * latent.z + s * noise, levels_of(latent.z, s)
-        there, here = (
-            z + (1 - s) * GuidedField(backbone=backbone, condition=text, guidance=guidance)(z, at)
+        z, s_batch = (1 - s) * latent.z + s * noise, levels_of(latent.z, s)
+        target_noise, source_noise = (
+            z + (1 - s) * GuidedField(backbone=backbone, condition=text, guidance=guidance)(z, s_batch)
             for text in (target, latent.condition)
         )
-        found = found + (there - here).abs() / maps
+        found = found + (target_noise - source_noise).abs() / maps
     return found
 
 
-def test_guidance_and_the_noise_estimates_weight_scale_the_map_and_leave_the_mask() -> None:
+def test_guidance_scales_the_map_and_keeps_the_mask() -> None:
     latent = mixture_latent(example_mixture(dimension=6))
     found = difference_map(edit_of(latent, seed=7), level=0.4, maps=5)
     for guidance in (1.0, 4.0):
-        expected = by_hand(latent, 0.4, 5, guidance)
+        expected = expected_map(latent, 0.4, 5, guidance)
         assert relative_error(guidance * 0.6 * found, expected) < 1e-12
         assert torch.equal(binarised(found, 2.6), binarised(expected, 2.6))
 
 
-def test_channels_are_averaged_where_there_are_places() -> None:
+def test_channels_of_spatial_latents_are_averaged() -> None:
     backbone = example_mixture(dimension=12, latent=(3, 2, 2))
     latent = mixture_latent(backbone)
     found = difference_map(edit_of(latent, seed=7), level=0.5, maps=2)
     assert found.shape == (3, 1, 2, 2)
-    assert relative_error(0.5 * found[:, 0], by_hand(latent, 0.5, 2, 1.0).mean(1)) < 1e-12
+    assert relative_error(0.5 * found[:, 0], expected_map(latent, 0.5, 2, 1.0).mean(1)) < 1e-12
 
 
-def test_it_is_the_published_cut() -> None:
+def test_the_threshold_is_the_published_one() -> None:
     """Clamped at ratio times the mean, divided by that, above one half; the mean is an image's own."""
     found = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0)) ** 4
     found[1] *= 100
@@ -73,16 +73,16 @@ def test_it_is_the_published_cut() -> None:
     assert int(binarised(found, 3.0).sum()) < int(binarised(found, 1.0).sum())
 
 
-def test_the_level_is_cut_to_what_the_model_knows() -> None:
+def test_the_level_is_clamped_to_the_range_of_the_model() -> None:
     latent = mixture_latent(vp_model(latent=None))
     known = latent.backbone.capabilities
 
-    def at(level: float) -> Tensor:
+    def map_at(level: float) -> Tensor:
         return difference_map(edit_of(latent), level=level, maps=2)
 
-    assert torch.equal(at(1.0), at(known.s_max))
-    assert torch.equal(at(0.0), at(known.s_min))
-    assert not torch.equal(at(0.0), at(1.0))
+    assert torch.equal(map_at(1.0), map_at(known.s_max))
+    assert torch.equal(map_at(0.0), map_at(known.s_min))
+    assert not torch.equal(map_at(0.0), map_at(1.0))
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def mask_of(latent: JointLatent, target: Condition, ratio: float) -> Tensor:
     return difference_mask(edit_of(latent, target, seed=2), level=0.5, maps=4, ratio=ratio)
 
 
-def test_outside_the_mask_the_image_stays_bit_for_bit(latent: JointLatent, target: Condition) -> None:
+def test_latents_outside_the_mask_are_bitwise_unchanged(latent: JointLatent, target: Condition) -> None:
     mask = mask_of(latent, target, 2.0)
     found = DiffEdit(steps=8, maps=4, ratio=2.0).edit(latent, target, [1.0], seed=2)[0].z
     assert 0 < int(mask.sum()) < mask.numel()
@@ -104,19 +104,21 @@ def test_outside_the_mask_the_image_stays_bit_for_bit(latent: JointLatent, targe
 
 @pytest.mark.parametrize(("under", "text"), [("empty", ""), ("source", "a")])
 @pytest.mark.parametrize("strength", [0.6, -1.2])
-def test_is_the_published_walk(latent: JointLatent, target: Condition, under: str, text: str, strength: float) -> None:
-    """Up under a text, down under the target, blended at each level with what the way up passed there."""
+def test_diffedit_matches_the_published_loop(
+    latent: JointLatent, target: Condition, under: str, text: str, strength: float
+) -> None:
+    """Up under a text, down under the target, blended at each level with the inverted latent."""
     backbone, mask, levels = latent.backbone, mask_of(latent, target, 2.0), [0.0, 0.2, 0.4, 0.6, 0.7]
     states = [latent.z]
     for s, s_next in itertools.pairwise(levels):
         v = backbone.velocity(states[-1], levels_of(latent.z, s), backbone.embed([text]))
         states.append(states[-1] + (s_next - s) * v)
     source, empty, z = latent.condition, backbone.embed([""]), states[-1]
-    words = source + strength * (target.expand(3) - source)
+    edited_text = source + strength * (target.expand(3) - source)
     for index in (3, 2, 1, 0):
-        at = levels_of(z, levels[index + 1])
-        null = backbone.velocity(z, at, empty)
-        v = null + 1.7 * (backbone.velocity(z, at, words) - null)
+        s_batch = levels_of(z, levels[index + 1])
+        null = backbone.velocity(z, s_batch, empty)
+        v = null + 1.7 * (backbone.velocity(z, s_batch, edited_text) - null)
         z = z + (levels[index] - levels[index + 1]) * v
         z = mask * z + ~mask * states[index]
     editor = DiffEdit.from_dict({"level": 0.7, "steps": 5, "guidance": 1.7, "under": under, "maps": 4, "ratio": 2.0})
@@ -124,11 +126,7 @@ def test_is_the_published_walk(latent: JointLatent, target: Condition, under: st
 
 
 STEPS, LEVELS_UP, MAPS, SEED = 5, 4, 3, 1
-
-
 SOURCE, TARGET = "a person with red hair", "a person with black hair and glasses"
-
-
 FLOAT32 = 2e-5  # some 5 evaluations of a float32 network, in other coordinates and batches, agree to a few 1e-6
 
 
@@ -139,7 +137,7 @@ def backbone() -> Backbone:
 
 @pytest.fixture(scope="module")
 def pipeline() -> Any:
-    """From the folder's parts; its schedulers end at the clean image, as our grids do."""
+    """The diffusers pipeline of the folder; its schedulers end at the clean image, as our grids do."""
     with quiet_libraries():
         stock: Any = StableDiffusionPipeline.from_pretrained(bundled_folder("portraits-unet"), local_files_only=True)
         parts = {name: stock.components[name] for name in ("vae", "text_encoder", "tokenizer", "unet")}
@@ -159,7 +157,7 @@ def pipeline() -> Any:
 
 @pytest.fixture(scope="module")
 def smooth(backbone: Backbone) -> JointLatent:
-    """Smooth noise: no image, but nothing here asks for one."""
+    """Smooth noise instead of an image."""
     shape = backbone.latent_shape(128, 128)
     coarse = torch.nn.functional.avg_pool2d(draw((1, *shape), seed=0, purpose="parity"), 4)
     z = 2 * torch.nn.functional.interpolate(coarse, size=shape[-2:], mode="bilinear")
@@ -171,14 +169,16 @@ def grid_levels(smooth: JointLatent) -> tuple[float, ...]:
     return smooth.path(STEPS).levels[STEPS - LEVELS_UP :]
 
 
-def own_scale(z: Tensor, level: float) -> Tensor:
-    """Latents of a level in the network's own coordinates, ``z / sqrt((1 - s)^2 + s^2)``."""
+def network_scale(z: Tensor, level: float) -> Tensor:
+    """Latents of a level in the network's coordinates, ``z / sqrt((1 - s)^2 + s^2)``."""
     return z / ((1 - level) ** 2 + level**2) ** 0.5
 
 
 @pytest.mark.nightly
-def test_the_mask_is_the_pipelines(pipeline: Any, smooth: JointLatent, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From the same noises. Its guidance changes nothing, and without guidance it fails (diffusers 0.42)."""
+def test_the_mask_matches_the_diffusers_pipeline(
+    pipeline: Any, smooth: JointLatent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the same noises. Guidance has no effect on the mask, but the pipeline fails without it (diffusers 0.42)."""
     noise = draw((MAPS, *smooth.z.shape[1:]), seed=SEED, purpose="difference mask")
     monkeypatch.setattr(published, "randn_tensor", lambda *_args, **_settings: noise)
     monkeypatch.setattr(pipeline, "prepare_image_latents", lambda image, *_args: smooth.z.repeat(len(image), 1, 1, 1))
@@ -202,7 +202,7 @@ def test_the_mask_is_the_pipelines(pipeline: Any, smooth: JointLatent, monkeypat
 
 
 @pytest.mark.nightly
-def test_the_way_down_is_the_pipelines_but_for_the_level_of_the_blend(
+def test_the_return_matches_the_diffusers_pipeline_except_for_blending_levels(
     pipeline: Any, smooth: JointLatent, grid_levels: tuple[float, ...]
 ) -> None:
     """From the same inverted latents and mask, under guidance."""
@@ -212,9 +212,9 @@ def test_the_way_down_is_the_pipelines_but_for_the_level_of_the_blend(
         found = editor.edit(smooth, target, [1.0], seed=SEED)[0].z
         mask = difference_mask(edit_of(smooth, target, seed=SEED), level=0.5, maps=MAPS, ratio=3.0)
         trace = invert(smooth.with_prompt(""), smooth.path(STEPS, grid_levels[0]), time="end")
-    falling = [own_scale(z, s) for z, s in zip(trace.states, trace.levels, strict=True)][::-1]
+    falling = [network_scale(z, s) for z, s in zip(trace.states, trace.levels, strict=True)][::-1]
 
-    def walked(callback: Any) -> Tensor:
+    def run_pipeline(callback: Any) -> Tensor:
         return pipeline(
             prompt=TARGET,
             mask_image=mask.float(),
@@ -226,11 +226,11 @@ def test_the_way_down_is_the_pipelines_but_for_the_level_of_the_blend(
             callback=callback,
         ).images
 
-    def blended_where_the_step_ends(index: int, _time: Tensor, z: Tensor) -> None:
+    def blend_at_the_end_of_the_step(index: int, _time: Tensor, z: Tensor) -> None:
         z.copy_(torch.where(mask, z, falling[index + 1]))
 
-    assert relative_error(walked(blended_where_the_step_ends), found) < FLOAT32
-    assert relative_error(walked(None), found) > 1e-2
+    assert relative_error(run_pipeline(blend_at_the_end_of_the_step), found) < FLOAT32
+    assert relative_error(run_pipeline(None), found) > 1e-2
     outside = ~mask.expand_as(found)
     assert torch.equal(found[outside], smooth.z[outside])
     assert relative_error(found, smooth.z) > 1e-2

@@ -1,4 +1,4 @@
-"""Noise maps and semantic guidance, and the editors that follow them, written out in other coordinates."""
+"""Noise maps and the editors that follow them, against explicit loops in other coordinates."""
 
 import itertools
 import math
@@ -23,8 +23,8 @@ from tests.editors.baselines.cases import edit_of, vp_model
 GRID = LevelGrid(levels=(1.0, 0.75, 0.4, 0.1, 0.0))
 
 
-def test_on_a_grid_that_ends_above_zero_the_last_step_goes_to_the_image() -> None:
-    """And no level below the model's lowest is asked for."""
+def test_the_last_step_reaches_the_image_on_grids_that_end_above_zero() -> None:
+    """No level below the model's lowest is evaluated."""
     latent, requested = mixture_latent(vp_model(latent=None)), list[Tensor]()
     grid, lowest = latent.path(5), latent.backbone.capabilities.s_min
     maps = noise_maps(edit_of(latent), grid)
@@ -43,7 +43,7 @@ def test_on_a_grid_that_ends_above_zero_the_last_step_goes_to_the_image() -> Non
 
 @pytest.mark.parametrize("guidance", [(1.0, 1.0), (1.5, 4.0)])
 def test_t5_is_annealed_delta_denoising_on_a_variance_preserving_model(guidance: tuple[float, float]) -> None:
-    """Written in x_t, alpha and sigma with the network's own noise estimates; the last step goes to alpha = 1.
+    """Written in x_t, alpha and sigma with the network's noise estimates; the last step goes to alpha = 1.
 
     Both are chains of ten steps in float64. Some 1e-13 of rounding in the map between levels and times is amplified by
     1 / alpha = 15 at the noisy end.
@@ -73,7 +73,7 @@ def test_t5_is_annealed_delta_denoising_on_a_variance_preserving_model(guidance:
 
 
 @pytest.mark.parametrize("strength", [-1.3, 0.4, 1.0, 2.0])
-def test_is_the_published_walk_with_the_target_scaled(latent: JointLatent, strength: float) -> None:
+def test_edit_friendly_ddpm_matches_the_published_loop_at_any_strength(latent: JointLatent, strength: float) -> None:
     """``x' = mu(x, c0) + tau z`` solved for z, then ``y' = mu + tau z``, in flow coordinates with their variances."""
     backbone, target = latent.backbone, latent.backbone.embed(["c"])
     fields = [
@@ -85,23 +85,23 @@ def test_is_the_published_walk_with_the_target_scaled(latent: JointLatent, stren
     states = [(1 - s) * latent.z + s * e for s, e in zip(levels, noises, strict=False)] + [latent.z]
     y = states[0]
     for index, s in enumerate(levels[:-1]):
-        s_next, at = levels[index + 1], levels_of(y, s)
+        s_next, s_batch = levels[index + 1], levels_of(y, s)
         kept = s_next**2 * (1 - s) / ((1 - s_next) * s)  # s' r' / r, what DDIM keeps of the noise with eta 1
 
         def mean(z: torch.Tensor, v: torch.Tensor, s: float = s, s_next: float = s_next, kept: float = kept):
             return (1 - s_next) * (z - s * v) + kept * (z + (1 - s) * v)
 
         x = states[index]
-        missed = states[index + 1] - mean(x, fields[0](x, at))
-        held, wanted = mean(y, fields[0](y, at)), mean(y, fields[1](y, at))
-        y = held + strength * (wanted - held) + missed
+        missed = states[index + 1] - mean(x, fields[0](x, s_batch))
+        source_mean, target_mean = mean(y, fields[0](y, s_batch)), mean(y, fields[1](y, s_batch))
+        y = source_mean + strength * (target_mean - source_mean) + missed
     editor = EditFriendlyDDPM(level=0.7, steps=5, source_guidance=1.5, target_guidance=3.0)
     assert relative_error(editor.edit(latent, target, [strength], seed=4)[0].z, y) < 1e-11
 
 
 @pytest.mark.parametrize("strength", [-0.6, 1.0, 2.0])
-def test_is_the_published_rule(latent: JointLatent, strength: float) -> None:
-    """The rule written out, with the norm clip of the last residual and the shifted states; each image alone."""
+def test_turboedit_matches_the_published_rule(latent: JointLatent, strength: float) -> None:
+    """The rule with the norm clip of the last residual and the shifted states, for each image separately."""
     backbone, target = latent.backbone, latent.backbone.embed(["c"])
     levels, w, clipped = (0.77, 0.75, 0.5, 0.25, 0.0), 1.5 * strength, list[bool]()
     for row in range(3):
@@ -129,7 +129,7 @@ def test_is_the_published_rule(latent: JointLatent, strength: float) -> None:
     assert set(clipped) == {False, True}, "the clip should reach some images only"
 
 
-def test_the_clip_keeps_small_residuals_and_shortens_large_ones_one_by_one() -> None:
+def test_the_clip_shortens_only_large_residuals() -> None:
     missed = torch.tensor([[3.0, 4.0], [0.3, 0.4], [0.0, 0.0]])
     found = clip_factor(missed, 0.5)
     assert found.tolist() == pytest.approx([0.5 / (5 / math.sqrt(2)), 1.0, 1.0])
@@ -137,25 +137,25 @@ def test_the_clip_keeps_small_residuals_and_shortens_large_ones_one_by_one() -> 
 
 
 @pytest.mark.parametrize(("reference", "strength"), [("null", 1.0), ("null", -0.7), ("source", 1.6)])
-def test_is_the_published_guidance_on_edit_friendly_maps(
-    places: JointLatent, reference: Reference, strength: float
+def test_ledits_matches_the_published_guidance(
+    spatial_latent: JointLatent, reference: Reference, strength: float
 ) -> None:
     """In noise estimates, with the residuals as the fresh noise of DDIM at eta 1; masks by NumPy."""
-    backbone, target = places.backbone, places.backbone.embed(["c"])
-    base = backbone.embed([""]) if reference == "null" else places.condition
+    backbone, target = spatial_latent.backbone, spatial_latent.backbone.embed(["c"])
+    base = backbone.embed([""]) if reference == "null" else spatial_latent.condition
     levels = (0.7, 0.6, 0.4, 0.2, 0.0)
     noises = [draw((2, 3), seed=4, purpose="noise maps", index=index).double() for index in range(4)]
-    states = [(1 - s) * places.z + s * e for s, e in zip(levels, noises, strict=False)] + [places.z]
+    states = [(1 - s) * spatial_latent.z + s * e for s, e in zip(levels, noises, strict=False)] + [spatial_latent.z]
     y = states[0]
     for index, s in enumerate(levels[:-1]):
-        s_next, at = levels[index + 1], levels_of(y, s)
+        s_next, s_batch = levels[index + 1], levels_of(y, s)
         kept = s_next**2 * (1 - s) / ((1 - s_next) * s)
 
         def mean(z: torch.Tensor, e: torch.Tensor, s: float = s, s_next: float = s_next, kept: float = kept):
             return (1 - s_next) / (1 - s) * (z - s * e) + kept * e
 
-        def noise(z: torch.Tensor, text: Condition, s: float = s, at: torch.Tensor = at):
-            return z + (1 - s) * backbone.velocity(z, at, text)
+        def noise(z: torch.Tensor, text: Condition, s: float = s, s_batch: torch.Tensor = s_batch):
+            return z + (1 - s) * backbone.velocity(z, s_batch, text)
 
         x, plain = states[index], noise(y, base)
         psi = strength * 4.0 * (noise(y, target) - plain)
@@ -163,5 +163,5 @@ def test_is_the_published_guidance_on_edit_friendly_maps(
         keep = sums >= np.quantile(sums, 0.6, axis=2, keepdims=True) - 1e-12
         y = mean(y, plain + psi * torch.from_numpy(keep)) + states[index + 1] - mean(x, noise(x, base))
     editor = LEDITS(level=0.7, steps=5, scale=4.0, threshold=0.6, reference=reference)
-    assert relative_error(editor.edit(places, target, [strength], seed=4)[0].z, y) < 1e-11
-    assert relative_error(y, places.z) > 1e-2
+    assert relative_error(editor.edit(spatial_latent, target, [strength], seed=4)[0].z, y) < 1e-11
+    assert relative_error(y, spatial_latent.z) > 1e-2

@@ -1,4 +1,4 @@
-"""Editors that sample from a noised image, written out, and the field that they follow."""
+"""Editors that sample from a noised image, against explicit loops, and the field that they follow."""
 
 import itertools
 
@@ -18,8 +18,10 @@ from tests.editors.baselines.cases import edit_of, vp_model
 
 @pytest.mark.slow
 @pytest.mark.parametrize("strength", [0.5, 0.83])
-def test_starts_at_the_share_of_its_level_and_follows_the_targets_flow(latent: JointLatent, strength: float) -> None:
-    """Under one Gaussian the flow has a closed form; Euler with 400 steps is within a per cent of it."""
+def test_sdedit_starts_at_its_share_of_the_level_and_follows_the_target_flow(
+    latent: JointLatent, strength: float
+) -> None:
+    """Under one Gaussian the flow has a closed form; Euler with 400 steps is within 1 % of it."""
     latent = mixture_latent(latent.backbone, condition=latent.backbone.only(0))
     start = 0.8 * strength
     found = SDEdit(level=0.8, steps=400, guidance=1.0).edit(latent, latent.backbone.only(1), [strength], seed=3)[0].z
@@ -30,7 +32,7 @@ def test_starts_at_the_share_of_its_level_and_follows_the_targets_flow(latent: J
 
 
 def test_a_field_is_evaluated_at_the_nearest_level_of_the_model() -> None:
-    """Within the model's levels, too; with guidance as without."""
+    """With and without guidance; levels in the model's range are kept."""
     model = vp_model()
     latent, low, high = mixture_latent(model), model.capabilities.s_min, model.capabilities.s_max
     z, text = draw((3, 2, 3), seed=0, purpose="tests").double(), model.embed(["c"]).expand(3)
@@ -41,7 +43,7 @@ def test_a_field_is_evaluated_at_the_nearest_level_of_the_model() -> None:
 
 
 @pytest.mark.parametrize("strength", [-0.7, 1.6])
-def test_is_the_difference_of_two_samples_from_one_start(latent: JointLatent, strength: float) -> None:
+def test_text_steering_adds_the_difference_of_two_samples(latent: JointLatent, strength: float) -> None:
     target = latent.backbone.embed(["c"])
     start = 0.25 * latent.z + 0.75 * draw((6,), seed=2, purpose="text-steering").to(latent.z)
 
@@ -58,8 +60,8 @@ def test_is_the_difference_of_two_samples_from_one_start(latent: JointLatent, st
 
 
 @pytest.mark.parametrize("strength", [0.3, 1.0, -0.5, 1.7])
-def test_veloedit_is_the_published_loop(latent: JointLatent, strength: float) -> None:
-    """Similarity number by number, replacement and blend as in the paper; then plain steps.
+def test_veloedit_matches_the_published_loop(latent: JointLatent, strength: float) -> None:
+    """Elementwise similarity, replacement and blend as in the paper; then plain steps.
 
     The rule is written with the similarity as a quotient and the blend weight ``a = 1 - strength``.
     """
@@ -70,26 +72,26 @@ def test_veloedit_is_the_published_loop(latent: JointLatent, strength: float) ->
         v = backbone.velocity(z, levels_of(z, s), target)
         if s > 0.4:
             keep = (z - x) / s
-            alike = keep.abs() / (keep.abs() + (v - keep).abs()) >= 0.6
-            replaced += int(alike.sum())
-            v = torch.where(alike, keep, (1 - strength) * keep + strength * v)
+            similar = keep.abs() / (keep.abs() + (v - keep).abs()) >= 0.6
+            replaced += int(similar.sum())
+            v = torch.where(similar, keep, (1 - strength) * keep + strength * v)
         z = z + (s_next - s) * v
     assert 0 < replaced < 2 * x.numel()
     editor = VeloEdit(level=0.8, steps=5, threshold=0.6, until=0.4)
     assert relative_error(editor.edit(latent, target, [strength], seed=3)[0].z, z) < 1e-12
 
 
-STEERED = [0.8, 0.6, 0.4, 0.2, 0.0]
+LEVELS = [0.8, 0.6, 0.4, 0.2, 0.0]
 
 
 @pytest.mark.parametrize("strength", [1.0, -0.7, 1.6])
-def test_is_what_the_text_changes_in_a_sample_and_nothing_else(latent: JointLatent, strength: float) -> None:
+def test_velocity_steering_adds_only_the_change_by_the_text(latent: JointLatent, strength: float) -> None:
     target = latent.backbone.embed(["c"]).expand(3)
     start = 0.2 * latent.z + 0.8 * draw((6,), seed=2, purpose="velocity-steering").to(latent.z)
 
     def sampled(scale: float) -> Tensor:
         z = start
-        for s, s_next in itertools.pairwise(STEERED):
+        for s, s_next in itertools.pairwise(LEVELS):
             v0, v1 = (latent.backbone.velocity(z, levels_of(z, s), text) for text in (latent.condition, target))
             z = z + (s_next - s) * (v0 + scale * (v1 - v0))
         return z
@@ -101,7 +103,7 @@ def test_is_what_the_text_changes_in_a_sample_and_nothing_else(latent: JointLate
 
 @pytest.mark.slow
 def test_steered_strengths_are_shares_of_the_whole_change(latent: JointLatent) -> None:
-    """At what was measured up to rounding; elsewhere nearer than scales are. 0 is the image, bit for bit."""
+    """Exactly at the probes, up to rounding; elsewhere closer than without probes. Strength 0 is exactly the image."""
     target, strengths = latent.backbone.embed(["c"]), [0.0, 0.25, 0.4, 0.5, 0.8, 1.0]
 
     def shares(probes: int) -> Tensor:
@@ -117,7 +119,7 @@ def test_steered_strengths_are_shares_of_the_whole_change(latent: JointLatent) -
 
 
 @pytest.mark.slow
-def test_what_a_strength_does_does_not_depend_on_the_others(latent: JointLatent) -> None:
+def test_strengths_of_a_sweep_do_not_affect_each_other(latent: JointLatent) -> None:
     target, editor = latent.backbone.embed(["c"]), VelocitySteering(level=0.9, steps=4, probes=2)
     together = editor.edit(latent, target, [0.3, -1.0, 2.0])
     for one in together:

@@ -1,8 +1,8 @@
-"""Which tests of the families run when."""
+"""Marks tests of the families as slow or nightly."""
 
 import pytest
 
-COVERED = (  # derivatives depend on diffusers more than on the family: the families with variants cover them
+COVERED = (  # these depend more on diffusers than on the family: families with `Variants` cover them
     "test_a_shifted_feature_changes_the_velocity",
     "test_edits_and_local_basis",
     "test_features_at_every_site",

@@ -1,6 +1,6 @@
-"""What every family must do: subclass `FamilyContract`, name its stock miniature, say how its pipeline is called.
+"""Tests of model families: subclass `FamilyContract`, set its stock miniature and the arguments of its pipeline.
 
-`Variants` adds what people do to a pipeline, which depends on diffusers more than on the family: four families run it.
+`Variants` adds common changes of a pipeline; they depend more on diffusers than on the family: four families run it.
 """
 
 import dataclasses
@@ -35,47 +35,47 @@ from latentedit.testing.contracts.pipeline import PipelineContract
 from latentedit.testing.tolerances import relative_error
 
 CAPTION = "a person with red hair and glasses"
-PARITY = 1e-4  # what is left in float32 is rounding over a few steps, about 1e-6
+PARITY = 1e-4  # float32 rounding over a few steps is about 1e-6
 
 STEPS = 4
-Misfit = tuple[str, Callable[[Any], object]]
-"""Words of a message, and the change of a pipeline that is refused with them."""
+InvalidChange = tuple[str, Callable[[Any], object]]
+"""A pattern of the error, and the change of a pipeline that raises it."""
 
 
-def configured(part: str, **settings: Any) -> Callable[[Any], object]:
+def set_config(part: str, **settings: Any) -> Callable[[Any], object]:
     return lambda pipeline: getattr(pipeline, part).register_to_config(**settings)
 
 
-def other_width(setting: str) -> Misfit:
-    return r"24.*16", configured("transformer", **{setting: 24})
+def other_width(setting: str) -> InvalidChange:
+    return r"24.*16", set_config("transformer", **{setting: 24})
 
 
 OTHER_WIDTH = other_width("joint_attention_dim")
-OTHER_CHANNELS: Misfit = (r"4.*16", configured("vae", latent_channels=16))
-NO_CHAT: Misfit = ("has no chat template", lambda pipeline: setattr(pipeline.tokenizer, "chat_template", None))
+OTHER_CHANNELS: InvalidChange = (r"4.*16", set_config("vae", latent_channels=16))
+NO_CHAT: InvalidChange = ("has no chat template", lambda pipeline: setattr(pipeline.tokenizer, "chat_template", None))
 DDIM: dict[str, Any] = {"clip_sample": False, "set_alpha_to_one": True, "steps_offset": 1}
-"""Settings of the stock sampler: it ends at the clean estimate, as ours does, and clips nothing."""
+"""Settings of the stock sampler: it ends at the clean estimate, as ours does, and does not clip."""
 
 SETTINGS = {"sizes": [64, 64, 96]}
 SIZES = ((64, 64), (64, 96))
 
 
-def sized(size: tuple[int, int]) -> dict[str, Any]:
+def call_arguments(size: tuple[int, int]) -> dict[str, Any]:
     return {"height": size[0], "width": size[1], "num_inference_steps": STEPS, "output_type": "latent"}
 
 
 class FamilyContract(BackboneContract, PipelineContract):
-    """The laws of a backbone, and parity of a family with its stock pipeline on a seeded miniature.
+    """The backbone contract, and parity of a family with its stock pipeline on a seeded miniature.
 
     Args:
-        make: makes a stock pipeline with seeded weights.
-        arguments: more arguments of the pipeline's call.
-        weight_offset: what the pipeline's guidance scale is below our weight.
+        make: returns a stock pipeline with seeded weights.
+        arguments: further arguments of the pipeline's call.
+        weight_offset: our guidance weight minus the pipeline's guidance scale.
         guidance: default weight and kind.
-        kind_at_one: of a distilled model that a weight in its settings makes a guided one, the kind at a weight of 1.
-        room: letters of the longest caption that is read whole; 0 where a family counts another way.
-        chat_as_published: the miniature's tokenizer reads the chat as the published one does, not letter by letter.
-        misfits: changes of a pipeline that are refused.
+        kind_at_one: kind of guidance at weight 1, of distilled models that a weight in the settings makes guided.
+        longest_caption: letters of the longest caption that is not truncated; 0 for families that count differently.
+        chat_as_published: the miniature's tokenizer reads the chat like the published one, not letter by letter.
+        invalid_changes: changes of a pipeline that are rejected.
     """
 
     texts = (CAPTION, "a face")
@@ -85,15 +85,15 @@ class FamilyContract(BackboneContract, PipelineContract):
     weights: ClassVar[tuple[float, ...]] = (1.0, 3.0)
     guidance: ClassVar[tuple[float, str]]
     kind_at_one: ClassVar[str] = ""
-    room: ClassVar[int] = 0
+    longest_caption: ClassVar[int] = 0
     chat_as_published: ClassVar[bool] = True
-    misfits: ClassVar[tuple[Misfit, ...]] = ()
+    invalid_changes: ClassVar[tuple[InvalidChange, ...]] = ()
     settings: ClassVar[dict[str, Any]] = SETTINGS
     pipeline_settings = SETTINGS
     sizes: ClassVar[tuple[tuple[int, int], ...]] = SIZES
 
     def build(self) -> Any:
-        """A stock pipeline, new at every call, that computes as ours does and prints nothing."""
+        """A new stock pipeline in eval mode, without a progress bar."""
         pipeline = type(self).make()
         pipeline.set_progress_bar_config(disable=True)
         for part in pipeline.components.values():
@@ -105,8 +105,8 @@ class FamilyContract(BackboneContract, PipelineContract):
         """Canonical starting noise as the pipeline takes its ``latents``."""
         return z
 
-    def own_latents(self, output: Tensor, like: Tensor) -> Tensor:
-        """What the pipeline gives with ``output_type="latent"``, as canonical latents of a shape."""
+    def canonical_latents(self, output: Tensor, like: Tensor) -> Tensor:
+        """The pipeline's output with ``output_type="latent"``, as canonical latents of the shape of ``like``."""
         del like
         return output
 
@@ -114,8 +114,8 @@ class FamilyContract(BackboneContract, PipelineContract):
         return {"guidance_scale": weight - self.weight_offset, **self.arguments}
 
     def stock_image(self, pipeline: Any, weight: float, size: tuple[int, int], z: Tensor, **settings: Any) -> Any:
-        known = {**sized(size), **self.stock_arguments(weight), **settings}
-        return pipeline(prompt=CAPTION, latents=self.stock_latents(z.clone()), **known).images
+        call = {**call_arguments(size), **self.stock_arguments(weight), **settings}
+        return pipeline(prompt=CAPTION, latents=self.stock_latents(z.clone()), **call).images
 
     @pytest.fixture(scope="class")
     def pipeline(self) -> Any:
@@ -137,8 +137,8 @@ class FamilyContract(BackboneContract, PipelineContract):
     def latent(self, backbone: Backbone) -> Tensor:
         return draw((2, *backbone.latent_shape(*self.sizes[0])), seed=0, purpose="family")
 
-    def ours(self, backbone: Backbone, weight: float, size: tuple[int, int], z: Tensor) -> Tensor:
-        """The same image by our own field, levels and Euler's method."""
+    def our_sample(self, backbone: Backbone, weight: float, size: tuple[int, int], z: Tensor) -> Tensor:
+        """The same image by our field, levels and Euler's method."""
         renormalized = backbone.capabilities.guidance_kind == "renormalized"
         condition = backbone.embed([CAPTION])
         field = GuidedField(backbone=backbone, condition=condition, guidance=weight, renormalized=renormalized)
@@ -155,14 +155,14 @@ class FamilyContract(BackboneContract, PipelineContract):
     def test_sampling_equals_the_stock_pipeline(self, pipeline: Any, backbone: Backbone) -> None:
         """From the same text, noise, weight and size; another weight gives another image."""
         for size in self.sizes:
-            z, made = self.start(backbone, size), list[Tensor]()
+            z, samples = self.start(backbone, size), list[Tensor]()
             for weight in self.weights:
-                stock = self.own_latents(self.stock_image(pipeline, weight, size, z), z)
-                made.append(self.ours(backbone, weight, size, z))
-                assert made[-1].shape == stock.shape == z.shape
-                assert relative_error(made[-1], stock) <= PARITY
-            for first, second in itertools.pairwise(made):
-                assert relative_error(first, second) > 10 * PARITY, "the comparison could not fail"
+                stock = self.canonical_latents(self.stock_image(pipeline, weight, size, z), z)
+                samples.append(self.our_sample(backbone, weight, size, z))
+                assert samples[-1].shape == stock.shape == z.shape
+                assert relative_error(samples[-1], stock) <= PARITY
+            for first, second in itertools.pairwise(samples):
+                assert relative_error(first, second) > 10 * PARITY, "another weight gives the same image"
 
     def test_images_equal_the_stock_pipelines(self, pipeline: Any, backbone: Backbone) -> None:
         """The codec's mean and scale: the latents that we sample, decoded, are the image that the pipeline gives."""
@@ -170,12 +170,12 @@ class FamilyContract(BackboneContract, PipelineContract):
         z = self.start(backbone, size)
         stock = self.stock_image(pipeline, weight, size, z, output_type="pt")[:, :3]
         with torch.no_grad():
-            image = (backbone.decode(self.ours(backbone, weight, size, z)) / 2 + 0.5).clamp(0, 1)
+            image = (backbone.decode(self.our_sample(backbone, weight, size, z)) / 2 + 0.5).clamp(0, 1)
         assert image.shape == stock.shape
         assert float((image - stock.float()).abs().max()) <= 10 * PARITY
 
     def test_encoding_is_the_inverse_normalization(self, pipeline: Any, backbone: Backbone) -> None:
-        """Decoding what was encoded is the autoencoder's own round trip."""
+        """Encoding and decoding match the autoencoder's round trip."""
         pixels = draw((1, 3, *self.sizes[1]), seed=0, purpose="pixels").clamp(-1, 1)
         alpha = pipeline.vae.config.get("in_channels") == 4
         shown = torch.cat([pixels, torch.ones_like(pixels[:, :1])], dim=1) if alpha else pixels
@@ -187,7 +187,7 @@ class FamilyContract(BackboneContract, PipelineContract):
             assert relative_error(backbone.decode(backbone.encode(pixels)), expected) <= 1e-4
 
     def test_a_folder_gives_the_same_model(self, pipeline: Any, backbone: Backbone, tmp_path: Path) -> None:
-        """Saved by the pipeline and loaded by name: the same velocity, but for memory that is aligned otherwise."""
+        """Saved by the pipeline and loaded from its folder: the same velocity, up to memory alignment."""
         pipeline.save_pretrained(str(tmp_path / "model"), safe_serialization=True)
         (tmp_path / "model/latentedit.json").write_text(json.dumps(self.settings))
         loaded = le.load(tmp_path / "model", device="cpu")
@@ -206,28 +206,28 @@ class FamilyContract(BackboneContract, PipelineContract):
             assert guided.grid(4) == plain.grid(4)
 
     def test_long_captions_lose_their_end(self, backbone: Any) -> None:
-        """Of what the notes call dropped, nothing matters; of the rest, the last letter does."""
-        if not self.room:
+        """Text that the notes report as dropped has no effect; the last letter before it has one."""
+        if not self.longest_caption:
             return
-        longest, longer = "x" * self.room, "x" * (self.room + 1)
+        longest, longer = "x" * self.longest_caption, "x" * (self.longest_caption + 1)
         assert backbone.caption_notes([longest]) == []
-        assert f"{self.room} tokens" in backbone.caption_notes([longer])[0]
+        assert f"{self.longest_caption} tokens" in backbone.caption_notes([longer])[0]
         if not self.chat_as_published:
             return
         whole, other, *cut = backbone.embed([longest, longest[:-1] + "y", longer + "y", longer + "z"]).tokens
         assert not torch.equal(whole, other)
         assert torch.equal(*cut)
 
-    def test_parts_of_two_models_are_refused(self) -> None:
-        """By name, with what does not fit."""
-        for words, misfit in self.misfits:
+    def test_parts_of_two_models_are_rejected(self) -> None:
+        """The error names the part that does not fit."""
+        for pattern, change in self.invalid_changes:
             pipeline = self.build()
-            misfit(pipeline)
-            with pytest.raises(ModelError, match=words):
+            change(pipeline)
+            with pytest.raises(ModelError, match=pattern):
                 le.from_pipeline(pipeline)
 
     def test_edits_and_local_basis(self, backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
-        """FlowEdit and our own editor change an image, strength 0 does not; a local basis has a direction."""
+        """FlowEdit and EIM change an image, strength 0 does not; a local basis has a direction."""
         short = functools.partial(truncated_svd, most_products=4)
         monkeypatch.setattr("latentedit.geometry.local_basis.truncated_svd", short)
         image = noise_image(*self.sizes[0])
@@ -235,23 +235,23 @@ class FamilyContract(BackboneContract, PipelineContract):
         flow = FlowEdit(level=0.6, steps=3, source_guidance=1.0, target_guidance=weight)
         eim = EIM(search=HSDS(steps=2, iterations=1), steps=3)
         edit = functools.partial(le.edit, backbone, image, source_prompt=CAPTION, prompt="a face")
-        still = edit(method=flow, strength=0.0)
-        assert still.image.tobytes() == image.tobytes()
+        unchanged = edit(method=flow, strength=0.0)
+        assert unchanged.image.tobytes() == image.tobytes()
         for method in (flow, eim):
             moved = edit(method=method, strength=1.0).latent.z
             assert bool(moved.isfinite().all())
-            assert not torch.equal(moved, still.latent.z)
+            assert not torch.equal(moved, unchanged.latent.z)
         basis = le.local_basis(le.encode(backbone, image, source_prompt=CAPTION), level=0.5, rank=1, steps=2)
         assert float(basis.singular_values[0]) > 0
 
 
 class Packed(FamilyContract):
-    """Families whose pipelines take and give patches of latents in a row."""
+    """Families whose pipelines take and return sequences of latent patches."""
 
     def stock_latents(self, z: Tensor) -> Tensor:
         return pack(z)
 
-    def own_latents(self, output: Tensor, like: Tensor) -> Tensor:
+    def canonical_latents(self, output: Tensor, like: Tensor) -> Tensor:
         return unpack(output, (like.shape[-2] // 2, like.shape[-1] // 2))
 
 
@@ -267,24 +267,24 @@ class Modular(FamilyContract):
     def stock_image(self, pipeline: Any, weight: float, size: tuple[int, int], z: Tensor, **settings: Any) -> Any:
         if (guider := getattr(pipeline, "guider", None)) is not None:
             guider.guidance_scale = weight
-        return sampled_by_blocks(pipeline, size, self.stock_latents(z.clone()), **settings)
+        return sample_modular(pipeline, size, self.stock_latents(z.clone()), **settings)
 
 
-def sampled_by_blocks(pipeline: Any, size: tuple[int, int], latents: Tensor, **settings: Any) -> Any:
-    """What the blocks of a modular pipeline make, without those that rewrite the prompt."""
+def sample_modular(pipeline: Any, size: tuple[int, int], latents: Tensor, **settings: Any) -> Any:
+    """The output of a modular pipeline's blocks, without those that rewrite the prompt."""
     blocks = type(pipeline.blocks)()
     blocks.sub_blocks.pop("prompt_upsampler", None)
     runner = blocks.init_pipeline()
     runner.update_components(**{name: part for name, part in pipeline.components.items() if part is not None})
     runner.set_progress_bar_config(disable=True)
-    known = {**sized(size), "prompt": CAPTION, "latents": latents, **settings}
-    if known["output_type"] == "latent":
-        return runner(output="latents", **{**known, "output_type": "pt"})
-    return runner(output="images", **known)
+    call = {**call_arguments(size), "prompt": CAPTION, "latents": latents, **settings}
+    if call["output_type"] == "latent":
+        return runner(output="latents", **{**call, "output_type": "pt"})
+    return runner(output="images", **call)
 
 
 class VPContract(FamilyContract):
-    """Families with trained times, whose samplers start below pure noise: parity with DDIM."""
+    """Families trained on discrete times, whose samplers start below pure noise: parity with DDIM."""
 
     def first_latents(self, z: Tensor, grid: LevelGrid) -> Tensor:
         """``x_t = (alpha + sigma) z``, and ``alpha + sigma`` is ``1 / |(1 - s, s)|``."""
@@ -292,19 +292,19 @@ class VPContract(FamilyContract):
         return z * ((1 - first) ** 2 + first**2) ** 0.5
 
 
-def refuse_words_beyond(backbone: Any, prefix: str, room: int) -> None:
-    """The longest text that is read whole fills the room behind a prefix, but for a token of its last word."""
+def check_dropped_words(backbone: Any, prefix: str, window: int) -> None:
+    """The longest text that is not truncated fills the window after a prefix, up to one token of its last word."""
     for word in ("a", "x"):
         texts = (" ".join([word] * count) for count in range(1, 300))
         longest = next(text for text in texts if backbone.caption_notes([f"{text} {word}"]))
-        assert room - 1 <= len(backbone._words(prefix + longest).input_ids) <= room
-        assert len(backbone._words(f"{prefix}{longest} {word}").input_ids) > room
+        assert window - 1 <= len(backbone._words(prefix + longest).input_ids) <= window
+        assert len(backbone._words(f"{prefix}{longest} {word}").input_ids) > window
 
 
-def sampled_nearby(
+def sample_with_references(
     backbone: Backbone, condition: Condition, z: Tensor, weight: float, size: tuple[int, int], **guided: Any
 ) -> Tensor:
-    """Our samples under a condition with references, of which another one, or another order, matters."""
+    """Our sample under a condition with references; other references or another order change the velocity."""
     field = GuidedField(backbone=backbone, condition=condition, guidance=weight, **guided)
     reference, s = condition.reference or (), torch.tensor([0.5])
     other = dataclasses.replace(condition, reference=reference[::-1] if reference[1:] else (z,))
@@ -314,31 +314,33 @@ def sampled_nearby(
 
 
 class Variants(FamilyContract):
-    """In bfloat16, fp8 storage, group offload or with a LoRA: a model's own samples, and a sound derivative."""
+    """Pipelines in bfloat16, with fp8 storage, group offload or a LoRA: samples and derivatives."""
 
     half_tolerance: ClassVar[float] = 0.05
     difference_tolerance: ClassVar[float] = 5e-3
 
     @pytest.mark.parametrize("variant", ["bfloat16", "fp8", "groups", "lora"])
     def test_a_changed_pipeline_edits_as_it_is(self, backbone: Backbone, variant: str) -> None:
-        """What it computes is compared with the stock pipeline that was changed alike."""
+        """Compared with the stock pipeline after the same change."""
         pipeline = self.build()
         denoiser = pipeline.components[type(backbone).denoiser]  # type: ignore[attr-defined]
-        change(pipeline, denoiser, variant)
+        apply_variant(pipeline, denoiser, variant)
         live = le.from_pipeline(pipeline, settings=self.settings)
         z, s, weight = self.start(live, self.sizes[0]), torch.tensor([0.5]), self.weights[0]
         text = live.embed([CAPTION])
         v = live.velocity(z, s, text)
         assert torch.equal(v, backbone.velocity(z, s, backbone.embed([CAPTION]))) == (variant == "groups")
         assert (live.fingerprint == backbone.fingerprint) == (variant in ("groups", "bfloat16"))
-        names = [f"{layer}.{what}" for layer in live.attention_layers for what in ("key", "value")]
+        names = [f"{layer}.{kind}" for layer in live.attention_layers for kind in ("key", "value")]
         _, kept = live.velocity_keeping(z, s, text, names)
         assert torch.equal(live.velocity_given(z, s, text, kept), v)
         assert all(feature.dtype == live.network_dtype for feature in kept.values())
-        if variant != "groups":  # whose velocity is that of the pipeline as it was, which was compared
-            stock = self.own_latents(self.stock_image(pipeline, weight, self.sizes[0], z.to(live.network_dtype)), z)
-            error = relative_error(self.ours(live, weight, self.sizes[0], z), stock.float())
-            if variant == "bfloat16":  # stock pipelines walk in bfloat16, and round time another way
+        if variant != "groups":  # its velocity equals that of the unchanged pipeline, which is tested above
+            stock = self.canonical_latents(
+                self.stock_image(pipeline, weight, self.sizes[0], z.to(live.network_dtype)), z
+            )
+            error = relative_error(self.our_sample(live, weight, self.sizes[0], z), stock.float())
+            if variant == "bfloat16":  # stock pipelines sample in bfloat16 and round time differently
                 assert 0 < error <= self.half_tolerance
                 return
             assert error <= PARITY
@@ -347,7 +349,7 @@ class Variants(FamilyContract):
         assert relative_error(differences, product) <= self.difference_tolerance
 
 
-def change(pipeline: Any, denoiser: Any, variant: str) -> None:
+def apply_variant(pipeline: Any, denoiser: Any, variant: str) -> None:
     if variant == "bfloat16":
         pipeline.to(torch.bfloat16)
     elif variant == "fp8":

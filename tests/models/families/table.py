@@ -1,4 +1,4 @@
-"""Writes what the tests of the families found into its page.
+"""Writes docs/models.md from the tests of the families.
 
 python -m tests.models.families.table
 """
@@ -21,7 +21,7 @@ FLOW_MAPS = (
     "velocity is, and a step towards noise, is unknown until tested with real weights."
 )
 
-CHECKS = {  # what is said to be tested, by the test that does it
+CHECKS = {  # labels on the page, and the tests behind them
     "parity": "test_sampling_equals_the_stock_pipeline",
     "images": "test_images_equal_the_stock_pipelines",
     "codec": "test_encoding_is_the_inverse_normalization",
@@ -47,14 +47,14 @@ def contracts() -> list[type[FamilyContract]]:
 
 
 def tested(contract: type[FamilyContract]) -> list[str]:
-    """What a class tests, as it stands in the table."""
+    """What a class tests, as labels of the page."""
     known = [label for label, test in CHECKS.items() if getattr(contract, test, None) is not None]
     marks = getattr(getattr(contract, CHANGED, None), "pytestmark", ())
     return [*known, *(variant for mark in marks if mark.name == "parametrize" for variant in mark.args[1])]
 
 
 def measured() -> dict[str, Any]:
-    """By the registered class of the adapter: what its miniatures can do."""
+    """Properties of the miniatures, by the registered class of their adapter."""
     table: dict[str, Any] = {}
     for contract in contracts():
         pipeline = contract().build()

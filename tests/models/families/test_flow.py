@@ -26,45 +26,45 @@ from tests.models.families.family import (
     Distilled,
     FamilyContract,
     Modular,
-    configured,
+    check_dropped_words,
     other_width,
-    refuse_words_beyond,
+    set_config,
 )
 
 
 class TestAnima(Modular):
     make = anima
     guidance = (4.0, "cfg")
-    misfits = (
-        (r"24.*16", configured("transformer", text_embed_dim=24)),
-        (r"8.*4", configured("transformer", in_channels=8)),
+    invalid_changes = (
+        (r"24.*16", set_config("transformer", text_embed_dim=24)),
+        (r"8.*4", set_config("transformer", in_channels=8)),
     )
 
     def stock_latents(self, z: Tensor) -> Tensor:
         return z[:, :, None]
 
-    def own_latents(self, output: Tensor, like: Tensor) -> Tensor:
+    def canonical_latents(self, output: Tensor, like: Tensor) -> Tensor:
         return output.reshape(like.shape)
 
     def test_the_mask_of_padding_is_empty(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """As in the stock pipeline; torchvision, which resizes it, may be missing here."""
+        """As in the stock pipeline; torchvision, which resizes it, may not be installed."""
         functional = SimpleNamespace(resize=lambda mask, size, **_: torch.nn.functional.interpolate(mask, size))
         modes = SimpleNamespace(NEAREST="nearest")
-        known = SimpleNamespace(functional=functional, InterpolationMode=modes)
-        monkeypatch.setattr(transformer_cosmos, "transforms", known, raising=False)
+        transforms = SimpleNamespace(functional=functional, InterpolationMode=modes)
+        monkeypatch.setattr(transformer_cosmos, "transforms", transforms, raising=False)
         pipeline = anima(padding_mask=True)
         model = le.from_pipeline(pipeline, settings=SETTINGS)
         z = self.start(model, (64, 96))
-        stock = self.own_latents(self.stock_image(pipeline, 3.0, (64, 96), z), z)
-        assert relative_error(self.ours(model, 3.0, (64, 96), z), stock) <= PARITY
+        stock = self.canonical_latents(self.stock_image(pipeline, 3.0, (64, 96), z), z)
+        assert relative_error(self.our_sample(model, 3.0, (64, 96), z), stock) <= PARITY
 
 
 class TestAuraFlow(FamilyContract):
     make = auraflow
     guidance = (3.5, "cfg")
 
-    def test_positions_have_an_end(self, pipeline: Any, backbone: Any) -> None:
-        """Sizes beyond the learned positions are refused, as settings and as latents."""
+    def test_sizes_beyond_the_learned_positions_are_rejected(self, pipeline: Any, backbone: Any) -> None:
+        """In the settings and in latents."""
         assert le.from_pipeline(pipeline, settings={"sizes": [64, 64, 128]}).capabilities.sizes[2] == 128
         with pytest.raises(ModelError):
             le.from_pipeline(pipeline, settings={"sizes": [64, 64, 144]})
@@ -76,12 +76,12 @@ class TestCogView4(FamilyContract):
     make = cogview4
     guidance = (5.0, "cfg")
 
-    def test_texts_keep_their_windows(self, backbone: Any) -> None:
-        """Multiples of 16, the empty one 16."""
+    def test_text_windows_are_multiples_of_16(self, backbone: Any) -> None:
+        """The empty text takes 16."""
         assert backbone.embed(["", "a" * 15, "a" * 16]).mask.sum(1).tolist() == [16, 16, 32]
 
-    def test_nodes_are_the_pipelines(self, backbone: Any) -> None:
-        """Whole times, also where a node falls on one but for rounding: 223 of 1000 in a hundred steps."""
+    def test_levels_match_the_integer_times_of_the_pipeline(self, backbone: Any) -> None:
+        """Also where rounding decides between two integers: 223 of 1000 in a hundred steps."""
         for steps in (50, 100):
             expected = np.linspace(1000, 1.0, steps).astype(np.int64) / 1000
             assert backbone._unshifted(steps) == expected.tolist()
@@ -92,28 +92,28 @@ class TestLumina2(FamilyContract):
     guidance = (4.0, "renormalized")
 
     def test_without_normalization_guidance_is_affine(self, pipeline: Any, backbone: Any) -> None:
-        """As the stock pipeline does it when asked."""
+        """As in the stock pipeline with ``cfg_normalization=False``."""
         z, grid = self.start(backbone, (64, 64)), backbone.grid(STEPS, height_px=64, width_px=64)
         stock = self.stock_image(pipeline, 3.0, (64, 64), z, cfg_normalization=False)
         affine = GuidedField(backbone=backbone, condition=backbone.embed([CAPTION]), guidance=3.0)
         assert relative_error(sample(affine, z, grid, EulerSolver()), stock) <= PARITY
 
-    def test_the_system_prompt_takes_room(self, backbone: Any) -> None:
-        """The empty text has none: the mark of the beginning alone. A space goes with the word that follows it."""
+    def test_the_tokens_of_the_system_prompt_are_counted(self, backbone: Any) -> None:
+        """The empty text has no system prompt, only the start token. A space belongs to the word after it."""
         empty, used = backbone.embed(["", "xy"]).mask.sum(1).tolist()
         assert empty == 1
-        room = 256 - used + 2
-        assert backbone.caption_notes(["x" * room]) == []
-        assert f"{room} tokens" in backbone.caption_notes(["x" * (room + 1)])[0]
-        refuse_words_beyond(backbone, f"{backbone.stock.system_prompt} <Prompt Start> ", 256)
+        longest_caption = 256 - used + 2
+        assert backbone.caption_notes(["x" * longest_caption]) == []
+        assert f"{longest_caption} tokens" in backbone.caption_notes(["x" * (longest_caption + 1)])[0]
+        check_dropped_words(backbone, f"{backbone.stock.system_prompt} <Prompt Start> ", 256)
 
 
 class TestZImage(FamilyContract):
     make = zimage
     weight_offset = 1.0
     guidance = (6.0, "cfg")
-    room = 506  # the beginning of the chat takes a mark, four letters and a new line
-    misfits = (NO_CHAT, OTHER_CHANNELS, other_width("cap_feat_dim"))
+    longest_caption = 506  # the chat begins with a special token, four letters and a new line
+    invalid_changes = (NO_CHAT, OTHER_CHANNELS, other_width("cap_feat_dim"))
 
 
 class TestTurbo(Distilled, TestZImage):

@@ -19,8 +19,8 @@ from tests.models.families.family import (
     Distilled,
     Packed,
     Variants,
-    sampled_nearby,
-    sized,
+    call_arguments,
+    sample_with_references,
 )
 
 
@@ -50,8 +50,8 @@ def test_sampling_with_a_reference_equals_kontext(size: tuple[int, int]) -> None
         latents=pack(z),
         max_area=size[0] * size[1],
         guidance_scale=2.5,
-        **sized(size),
+        **call_arguments(size),
     ).images
-    ours = sampled_nearby(backbone, condition, z, 2.5, size)
+    ours = sample_with_references(backbone, condition, z, 2.5, size)
     assert relative_error(ours, unpack(stock, (size[0] // 16, size[1] // 16))) <= PARITY
     assert (condition + condition).reference is condition.reference

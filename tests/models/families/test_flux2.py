@@ -25,26 +25,26 @@ from tests.models.families.family import (
     SETTINGS,
     Distilled,
     FamilyContract,
-    configured,
+    call_arguments,
     noise_image,
-    sampled_nearby,
-    sized,
+    sample_with_references,
+    set_config,
 )
 
-WORDS = 200
-"""Text tokens of most tests, fewer than the 512 of the family, for speed; Mistral's system message takes 172."""
+TOKENS = 200
+"""Text tokens of most tests: fewer than the family's 512, for speed. Mistral's system message takes 172."""
 
 
 @pytest.fixture(autouse=True, scope="module")
 def short_window() -> Generator[None]:
-    """The stock pipelines are called with as many."""
+    """The stock pipelines get the same number of tokens."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Flux2Backbone, "window", WORDS)
+        patch.setattr(Flux2Backbone, "window", TOKENS)
         yield
 
 
 def normalized(pipeline: Any, latents: Tensor) -> Tensor:
-    """Latents of the autoencoder in the statistics of its batch norm, by PyTorch's own."""
+    """Latents normalized with the statistics of the autoencoder's batch norm, by PyTorch."""
     patches = torch.nn.functional.batch_norm(
         patchify(latents),
         pipeline.vae.bn.running_mean.to(latents),
@@ -56,30 +56,30 @@ def normalized(pipeline: Any, latents: Tensor) -> Tensor:
 
 class TestDev(FamilyContract):
     make = flux2_dev
-    arguments: ClassVar[dict[str, Any]] = {"max_sequence_length": WORDS}
+    arguments: ClassVar[dict[str, Any]] = {"max_sequence_length": TOKENS}
     guidance = (4.0, "embedded")
-    room = WORDS - 172
+    longest_caption = TOKENS - 172
 
     def stock_latents(self, z: Tensor) -> Tensor:
         return patchify(z)
 
-    def own_latents(self, output: Tensor, like: Tensor) -> Tensor:
+    def canonical_latents(self, output: Tensor, like: Tensor) -> Tensor:
         return unpack(output, (like.shape[-2] // 2, like.shape[-1] // 2))
 
 
 class TestKleinBase(TestDev):
     make = flux2_klein
     guidance = (4.0, "cfg")
-    room = WORDS - 6  # of the chat
-    other_width = (r"48.*24", configured("transformer", joint_attention_dim=48))
-    misfits = (NO_CHAT, other_width)
+    longest_caption = TOKENS - 6  # of the chat
+    other_width = (r"48.*24", set_config("transformer", joint_attention_dim=48))
+    invalid_changes = (NO_CHAT, other_width)
 
     def stock_image(self, pipeline: Any, weight: float, size: tuple[int, int], z: Tensor, **settings: Any) -> Any:
-        """Latents come back in the autoencoder's own scale."""
-        made = super().stock_image(pipeline, weight, size, z, **settings)
-        return made if "output_type" in settings else normalized(pipeline, made)
+        """The pipeline returns latents in the autoencoder's scale."""
+        output = super().stock_image(pipeline, weight, size, z, **settings)
+        return output if "output_type" in settings else normalized(pipeline, output)
 
-    def own_latents(self, output: Tensor, like: Tensor) -> Tensor:
+    def canonical_latents(self, output: Tensor, like: Tensor) -> Tensor:
         return output
 
 
@@ -90,7 +90,7 @@ class TestKlein(Distilled, TestKleinBase):
 @pytest.mark.nightly
 @pytest.mark.parametrize("size", [(64, 64), (64, 96)])
 def test_sampling_with_references_equals_the_stock_pipeline(size: tuple[int, int]) -> None:
-    """Two images of different sizes beside the latent, each at its own place."""
+    """Two reference images of different sizes, each with its own positions."""
     pipeline = flux2_klein()
     backbone = le.from_pipeline(pipeline, settings=SETTINGS)
     images = [noise_image(64, 96), noise_image(80, 64)]
@@ -102,10 +102,10 @@ def test_sampling_with_references_equals_the_stock_pipeline(size: tuple[int, int
         image=images,
         latents=patchify(z),
         guidance_scale=3.0,
-        max_sequence_length=WORDS,
-        **sized(size),
+        max_sequence_length=TOKENS,
+        **call_arguments(size),
     ).images
-    ours = sampled_nearby(backbone, condition, z, 3.0, size)
+    ours = sample_with_references(backbone, condition, z, 3.0, size)
     assert relative_error(ours, normalized(pipeline, stock)) <= PARITY
     for site in ("double.0.image", "single.0.image"):
         tokens = sum(latents.shape[-2] * latents.shape[-1] // 4 for latents in (z, *reference))
@@ -113,7 +113,7 @@ def test_sampling_with_references_equals_the_stock_pipeline(size: tuple[int, int
 
 
 def test_word_positions_are_exact_in_half_precision() -> None:
-    """Beyond 256 bfloat16 knows even numbers only: positions reach the network in float32."""
+    """Above 256, bfloat16 has only even integers, so positions reach the network in float32."""
     pipeline = flux2_klein().to(torch.bfloat16)
     backbone: Any = le.from_pipeline(pipeline, settings=SETTINGS)
     backbone.window = 512
@@ -125,17 +125,17 @@ def test_word_positions_are_exact_in_half_precision() -> None:
 
 
 def test_levels_depend_on_their_number_and_on_the_image() -> None:
-    """The makers' shift, at two sizes and numbers of steps each side of their limits."""
+    """The published shift, at sizes and numbers of steps on both sides of its limits."""
     backbone: Any = le.from_pipeline(flux2_klein(), settings=SETTINGS)
     for tokens in (16, 4096, 4300, 4301, 9000):
         for steps in (4, 50, 300):
             assert backbone._mu(None, tokens, steps) == pytest.approx(compute_empirical_mu(tokens, steps), rel=1e-12)
 
 
-def test_a_processor_reads_as_its_tokenizer() -> None:
-    """Dev's live pipelines have one where a folder's text needs the tokenizer alone.
+def test_a_processor_gives_the_tokens_of_its_tokenizer() -> None:
+    """Live pipelines of dev have a processor; a folder only needs its tokenizer.
 
-    The mark of the beginning counts once, as part of the chat, also where a tokenizer would add it to a plain text.
+    The start token counts once, as part of the chat, even if the tokenizer adds it to plain texts.
     """
     plain, processed = flux2_dev(), flux2_dev()
     tokenizer = processed.tokenizer
@@ -147,7 +147,7 @@ def test_a_processor_reads_as_its_tokenizer() -> None:
     notes = first.caption_notes(["x" * 600])
     assert torch.equal(first.embed([CAPTION]).tokens, second.embed([CAPTION]).tokens)
     assert second.caption_notes(["x" * 600]) == notes != []
-    marks, marking = [("<s>", tokenizer.convert_tokens_to_ids("<s>"))], TemplateProcessing
-    tokenizer._tokenizer.post_processor = marking(single="<s> $A", special_tokens=marks)  # type: ignore[call-arg]
+    special_tokens, template = [("<s>", tokenizer.convert_tokens_to_ids("<s>"))], TemplateProcessing
+    tokenizer._tokenizer.post_processor = template(single="<s> $A", special_tokens=special_tokens)  # type: ignore[call-arg]
     assert tokenizer.num_special_tokens_to_add() == 1
     assert second.caption_notes(["x" * 600]) == notes

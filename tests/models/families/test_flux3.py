@@ -29,21 +29,21 @@ from tests.models.families.family import (
     Variants,
     noise_image,
     other_width,
-    sampled_by_blocks,
-    sampled_nearby,
+    sample_modular,
+    sample_with_references,
 )
 
 
 class TestFlux3(Modular, Variants):
     make = flux3
     guidance = (3.5, "cfg")
-    room = 800 - 6  # the beginning of the chat
-    misfits = (NO_CHAT, (r"24.*32", other_width("joint_attention_dim")[1]))
+    longest_caption = 800 - 6  # tokens at the beginning of the chat
+    invalid_changes = (NO_CHAT, (r"24.*32", other_width("joint_attention_dim")[1]))
 
     def stock_latents(self, z: Tensor) -> Tensor:
         return patchify(z)
 
-    def own_latents(self, output: Tensor, like: Tensor) -> Tensor:
+    def canonical_latents(self, output: Tensor, like: Tensor) -> Tensor:
         del like
         return unpatchify(output)
 
@@ -54,7 +54,7 @@ class TestFlux3Klein(Distilled, TestFlux3):
 
 @pytest.mark.parametrize("distilled", [False, True])
 def test_sampling_with_references_equals_the_stock_pipeline(distilled: bool) -> None:
-    """Two images of different sizes, as inputs of their own."""
+    """Two reference images of different sizes, as separate inputs."""
     pipeline = flux3(distilled=distilled)
     backbone = le.from_pipeline(pipeline, settings=SETTINGS)
     images, size, weight = [noise_image(64, 96), noise_image(80, 64)], (64, 96), 1.0 if distilled else 3.0
@@ -64,14 +64,14 @@ def test_sampling_with_references_equals_the_stock_pipeline(distilled: bool) -> 
     z = draw((1, *backbone.latent_shape(*size)), seed=4, purpose="start")
     if not distilled:
         pipeline.guider.guidance_scale = weight
-    stock = sampled_by_blocks(pipeline, size, patchify(z), image=images)
-    assert relative_error(sampled_nearby(backbone, condition, z, weight, size), unpatchify(stock)) <= PARITY
+    stock = sample_modular(pipeline, size, patchify(z), image=images)
+    assert relative_error(sample_with_references(backbone, condition, z, weight, size), unpatchify(stock)) <= PARITY
     site = backbone.features(z, torch.tensor([0.5]), condition, "single.0.image")
     assert site.shape[1] == sum(latents.shape[-2] * latents.shape[-1] // 4 for latents in (z, *reference))
 
 
 def test_paths_step_by_the_flow_map() -> None:
-    """With the level of arrival, and not otherwise; the record says which."""
+    """Steps pass their level of arrival, other evaluations do not; the record states which was used."""
     pipeline = flux3(distilled=True)
     backbone: Any = le.from_pipeline(pipeline, settings=SETTINGS)
     arrivals: list[tuple[float, float]] = []
@@ -101,7 +101,7 @@ def test_paths_step_by_the_flow_map() -> None:
 
 @pytest.mark.parametrize("make", [flux3, qwen_image21])
 def test_instructions_have_a_strength_and_an_undo(make: Any, tmp_path: Path) -> None:
-    """The image is a reference; half the strength changes less; the file gives the image back."""
+    """The image is a reference; half the strength changes less; the saved file restores the image."""
     backbone = le.from_pipeline(make(), settings=SETTINGS)
     image = noise_image(64, 64)
     edit = functools.partial(le.edit, backbone, image, instruction="add a beard", force=True)

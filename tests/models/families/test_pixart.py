@@ -20,9 +20,9 @@ class TestAlpha(VPContract):
     arguments: ClassVar[dict[str, Any]] = {"use_resolution_binning": False}
     guidance = (4.5, "cfg")
     tokens = 120
-    misfits = (OTHER_CHANNELS,)
+    invalid_changes = (OTHER_CHANNELS,)
 
-    def test_captions_have_their_tokens(self, backbone: Backbone) -> None:
+    def test_captions_have_a_fixed_number_of_tokens(self, backbone: Backbone) -> None:
         assert backbone.embed([CAPTION]).tokens.shape[1] == self.tokens
         assert (backbone.capabilities.size_multiple, backbone.default_site) == (16, "block.1.image")
 
@@ -32,8 +32,8 @@ class TestSigma(TestAlpha):
     tokens = 300
 
 
-def test_in_double_precision_it_is_exact_throughout() -> None:
-    """Differences agree with forward mode far below what a norm in float32 would leave."""
+def test_float64_networks_compute_in_float64_throughout() -> None:
+    """Differences agree with forward mode far better than a norm in float32 would allow."""
     backbone = le.from_pipeline(pixart(sigma=True).to(torch.float64), settings=SETTINGS)
     assert backbone.compute_dtype == torch.float64
     z, s = TestSigma().start(backbone, (64, 64)).double(), torch.tensor([0.5], dtype=torch.float64)
@@ -44,7 +44,7 @@ def test_in_double_precision_it_is_exact_throughout() -> None:
     assert relative_error(differences, forward) <= 1e-8
 
 
-def test_folders_that_name_the_transformer_as_it_was_first_called_load(tmp_path: Path) -> None:
+def test_folders_with_the_old_class_name_of_the_transformer_load(tmp_path: Path) -> None:
     pipeline = pixart()
     pipeline.save_pretrained(tmp_path, safe_serialization=True)
     for file, key, value in (

@@ -20,20 +20,20 @@ from tests.models.families.family import (
     SIZES,
     Packed,
     Variants,
-    configured,
+    call_arguments,
     noise_image,
-    sampled_nearby,
-    sized,
+    sample_with_references,
+    set_config,
 )
 
 
 class TestQwenImage(Packed, Variants):
     make = qwen_image
-    half_tolerance = 0.15  # the stock pipeline rounds time otherwise than ours: see the test of that
+    half_tolerance = 0.15  # the stock pipeline rounds time differently: see the test below
     guidance = (4.0, "renormalized")
     chat_as_published = False
-    room = 512  # the beginning of the chat takes nothing of the window
-    misfits = ((r"16.*4", configured("transformer", in_channels=64)),)
+    longest_caption = 512  # the beginning of the chat does not count
+    invalid_changes = ((r"16.*4", set_config("transformer", in_channels=64)),)
 
     def stock_arguments(self, weight: float) -> dict[str, Any]:
         return {"true_cfg_scale": weight, "negative_prompt": ""}
@@ -44,10 +44,10 @@ class TestQwenImage(Packed, Variants):
         backbone: Any = le.from_pipeline(pipeline, settings=SETTINGS)
         backbone._time = lambda s, _z: (1000 * s).to(torch.bfloat16) / 1000
         z = self.start(backbone, (64, 64))
-        stock = self.own_latents(self.stock_image(pipeline, 1.0, (64, 64), z.to(torch.bfloat16)), z).float()
-        assert relative_error(self.ours(backbone, 1.0, (64, 64), z), stock) <= 0.02
+        stock = self.canonical_latents(self.stock_image(pipeline, 1.0, (64, 64), z.to(torch.bfloat16)), z).float()
+        assert relative_error(self.our_sample(backbone, 1.0, (64, 64), z), stock) <= 0.02
 
-    def test_references_are_refused_where_the_model_takes_none(self, backbone: Any) -> None:
+    def test_models_without_references_reject_them(self, backbone: Any) -> None:
         z = self.start(backbone, (64, 64))
         with pytest.raises(ShapeError):
             backbone.velocity(z, torch.tensor([0.5]), dataclasses.replace(backbone.embed([CAPTION]), reference=(z,)))
@@ -76,16 +76,16 @@ def test_sampling_with_references_equals_the_stock_pipeline(
         negative_prompt_embeds=texts[1],
         latents=Packed().stock_latents(z),
         true_cfg_scale=3.0,
-        **sized(size),
+        **call_arguments(size),
     ).images
-    ours = sampled_nearby(backbone, condition, z, 3.0, size, renormalized=True)
-    assert relative_error(ours, Packed().own_latents(stock, z)) <= PARITY
+    ours = sample_with_references(backbone, condition, z, 3.0, size, renormalized=True)
+    assert relative_error(ours, Packed().canonical_latents(stock, z)) <= PARITY
 
 
-def test_edit_models_read_the_words_within_their_own_chat(tmp_path: Path) -> None:
-    """As the later stock pipeline embeds them without an image; the first one has the same chat around the words.
+def test_edit_models_use_their_own_chat_template(tmp_path: Path) -> None:
+    """As the later stock pipeline embeds captions without an image; the first one has the same template.
 
-    A folder needs none of the processor, which nothing here reads.
+    A folder needs no processor.
     """
     pipeline = qwen_image("plus")
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Qwen-Image 2.1 and Turbo against their stock pipelines, the modular one too."""
+"""Qwen-Image 2.1 and Turbo against their stock pipelines, including the modular one."""
 
 import dataclasses
 import functools
@@ -19,22 +19,22 @@ from tests.models.families.family import (
     SETTINGS,
     Distilled,
     Variants,
-    configured,
+    call_arguments,
     noise_image,
     other_width,
-    sampled_nearby,
-    sized,
+    sample_with_references,
+    set_config,
 )
 
 
 class TestQwenImage21(Variants):
     make = qwen_image21
-    half_tolerance = 0.15  # the stock pipeline rounds time otherwise than ours, as of Qwen-Image
+    half_tolerance = 0.15  # the stock pipeline rounds time differently, as for Qwen-Image
     guidance = (1.0, "cfg")
-    room = 1024 - 19  # the chat around the prompt
-    misfits = (
+    longest_caption = 1024 - 19  # the chat around the prompt
+    invalid_changes = (
         other_width("context_in_dim"),
-        (r"8.*4", configured("transformer", in_channels=8)),
+        (r"8.*4", set_config("transformer", in_channels=8)),
     )
 
     def stock_arguments(self, weight: float) -> dict[str, Any]:
@@ -43,37 +43,36 @@ class TestQwenImage21(Variants):
     def stock_latents(self, z: Tensor) -> Tensor:
         return z.flatten(2).transpose(1, 2)
 
-    def own_latents(self, output: Tensor, like: Tensor) -> Tensor:
+    def canonical_latents(self, output: Tensor, like: Tensor) -> Tensor:
         return output.transpose(1, 2).unflatten(2, tuple(like.shape[-2:]))
 
 
 class TestQwenImage21Turbo(Distilled, TestQwenImage21):
     make = functools.partial(qwen_image21, turbo=True)
 
-    def test_levels_are_the_pipelines(self, pipeline: Any, backbone: Any) -> None:
-        """For as many steps; for others, between them."""
+    def test_levels_match_the_pipeline(self, pipeline: Any, backbone: Any) -> None:
+        """For its number of steps; other numbers are interpolated."""
         assert backbone._unshifted(4) == pipeline.config.sample_sigmas
         assert backbone._unshifted(8)[::2] == pytest.approx(pipeline.config.sample_sigmas)
         assert sorted(backbone._unshifted(8), reverse=True) == backbone._unshifted(8)
 
 
-def test_a_modular_pipeline_samples_alike() -> None:
-    """The modular form, around the same parts, is the same model."""
+def test_the_modular_pipeline_gives_the_same_model_and_samples() -> None:
     pipeline = qwen_image21()
     modular: Any = diffusers.QwenImage21ModularPipeline()
     modular.update_components(**{name: part for name, part in pipeline.components.items() if part is not None})
     z, s = draw((1, 4, 4, 4), seed=0, purpose="family"), torch.tensor([0.5])
     first, second = (le.from_pipeline(one, settings=SETTINGS) for one in (pipeline, modular))
     assert torch.equal(*(model.velocity(z, s, model.embed([CAPTION])) for model in (first, second)))
-    known = {**sized((64, 64)), "output_type": "pt"}
+    known = {**call_arguments((64, 64)), "output_type": "pt"}
     stock = modular(prompt=CAPTION, latents=TestQwenImage21().stock_latents(z), output="latents", **known)
-    ours = TestQwenImage21().ours(second, second.capabilities.guidance, (64, 64), z)
+    ours = TestQwenImage21().our_sample(second, second.capabilities.guidance, (64, 64), z)
     assert relative_error(ours, stock.reshape(z.shape)) <= PARITY
 
 
 @pytest.mark.parametrize("weight", [1.0, 3.0])
 def test_sampling_with_references_equals_the_stock_pipeline(weight: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two images of different shapes in the places of the user's turn, with the texts as they are read here."""
+    """Two images of different shapes at positions in the user's turn, with texts encoded without images."""
     pipeline = qwen_image21()
     backbone: Any = le.from_pipeline(qwen_image21(), settings=SETTINGS)
     images = [noise_image(64, 64), noise_image(32, 128)]
@@ -82,14 +81,14 @@ def test_sampling_with_references_equals_the_stock_pipeline(weight: float, monke
     condition = dataclasses.replace(backbone.embed([CAPTION]), reference=reference)
     read, turn = pipeline.encode_prompt, backbone._turn[0]
 
-    def with_places(prompt: str, image: Any, **_: Any) -> tuple[Tensor, None, Tensor]:
+    def with_image_positions(prompt: str, image: Any, **_: Any) -> tuple[Tensor, None, Tensor]:
         tokens, _mask, is_image = read(prompt)
-        places = sum(one.width * one.height // 32**2 for one in image)
-        split = [tokens[:, :turn], tokens.new_zeros(1, places, tokens.shape[-1]), tokens[:, turn:]]
-        shown = [is_image[:, :turn], is_image.new_ones(1, places), is_image[:, turn:]]
+        positions = sum(one.width * one.height // 32**2 for one in image)
+        split = [tokens[:, :turn], tokens.new_zeros(1, positions, tokens.shape[-1]), tokens[:, turn:]]
+        shown = [is_image[:, :turn], is_image.new_ones(1, positions), is_image[:, turn:]]
         return torch.cat(split, 1), None, torch.cat(shown, 1)
 
-    monkeypatch.setattr(pipeline, "encode_prompt", with_places)
+    monkeypatch.setattr(pipeline, "encode_prompt", with_image_positions)
     z = draw((1, *backbone.latent_shape(64, 96)), seed=4, purpose="start")
     stock = pipeline(
         CAPTION,
@@ -98,7 +97,7 @@ def test_sampling_with_references_equals_the_stock_pipeline(weight: float, monke
         true_cfg_scale=weight,
         latents=TestQwenImage21().stock_latents(z),
         output_resolution=64,
-        **sized((64, 96)),
+        **call_arguments((64, 96)),
     ).images
-    ours = sampled_nearby(backbone, condition, z, weight, (64, 96))
-    assert relative_error(ours, TestQwenImage21().own_latents(stock, z)) <= PARITY
+    ours = sample_with_references(backbone, condition, z, weight, (64, 96))
+    assert relative_error(ours, TestQwenImage21().canonical_latents(stock, z)) <= PARITY

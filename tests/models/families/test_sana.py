@@ -14,11 +14,11 @@ from latentedit.core.flow import clean_estimate
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
 from tests.miniatures.flow import sana
-from tests.models.families.family import CAPTION, STEPS, FamilyContract, refuse_words_beyond
+from tests.models.families.family import CAPTION, STEPS, FamilyContract, check_dropped_words
 
 
 class _UnroundedTimes(DPMSolverMultistepScheduler):
-    """Without the rounding of 1000 s to whole numbers, which moves images of this random network by 5 %."""
+    """Without the rounding of 1000 s to integers, which changes images of this random network by 5 %."""
 
     def set_timesteps(self, *arguments: Any, **settings: Any) -> None:
         super().set_timesteps(*arguments, **settings)
@@ -29,8 +29,8 @@ class TestSana(FamilyContract):
     make = sana
     arguments: ClassVar[dict[str, Any]] = {"use_resolution_binning": False}
     guidance = (4.5, "cfg")
-    misfits = (
-        (  # DPM-Solver of a model that is no flow has other levels
+    invalid_changes = (
+        (  # DPM-Solver for other models than flows has other levels
             "whose levels are not those of a flow",
             lambda pipeline: setattr(pipeline, "scheduler", DPMSolverMultistepScheduler()),
         ),
@@ -44,16 +44,15 @@ class TestSana(FamilyContract):
         finally:
             pipeline.scheduler = rounded
 
-    def test_levels_are_the_schedulers(self, pipeline: Any, backbone: Backbone) -> None:
-        """Those of DPM-Solver for flows."""
+    def test_levels_match_dpm_solver_for_flows(self, pipeline: Any, backbone: Backbone) -> None:
         pipeline.scheduler.set_timesteps(7)
         assert backbone.grid(7).levels == pytest.approx(pipeline.scheduler.sigmas.tolist(), abs=1e-6)
 
-    def test_a_word_is_dropped_where_the_pipeline_cuts_it(self, backbone: Any) -> None:
-        """Of its prompt 298 tokens behind the instruction, in which a space goes with a word that follows it."""
+    def test_words_are_dropped_where_the_pipeline_truncates(self, backbone: Any) -> None:
+        """The prompt has 298 tokens after the instruction; a space belongs to the word after it."""
         instruction = "\n".join(backbone._instruction())
-        refuse_words_beyond(backbone, instruction, len(backbone._words(instruction).input_ids) + 298)
-        # the empty text has no instruction; others have its first and its last token beside their own two
+        check_dropped_words(backbone, instruction, len(backbone._words(instruction).input_ids) + 298)
+        # the empty text has no instruction; other texts keep the first and the last token of it
         assert backbone.embed(["", "xy"]).mask.sum(1).tolist() == [1, 4]
 
 
@@ -65,7 +64,7 @@ class TestSprint(FamilyContract):
     def stock_arguments(self, weight: float) -> dict[str, Any]:
         return {**super().stock_arguments(weight), "generator": torch.Generator().manual_seed(5)}
 
-    def ours(self, backbone: Backbone, weight: float, size: tuple[int, int], z: Tensor) -> Tensor:
+    def our_sample(self, backbone: Backbone, weight: float, size: tuple[int, int], z: Tensor) -> Tensor:
         """The clean estimate at each level, and fresh noise for the next."""
         generator = torch.Generator().manual_seed(5)
         field = GuidedField(backbone=backbone, condition=backbone.embed([CAPTION]), guidance=weight)
@@ -77,7 +76,7 @@ class TestSprint(FamilyContract):
         return clean
 
     def test_levels_are_even_in_angle(self, backbone: Backbone) -> None:
-        """But for two steps, where the second begins at 1.3."""
+        """Except for two steps, where the second begins at 1.3."""
         angles = [math.atan2(level, 1 - level) for level in backbone.grid(4).levels]
         assert angles == pytest.approx([math.pi / 2 * part / 4 for part in (4, 3, 2, 1, 0)], abs=1e-6)
         assert math.atan2(backbone.grid(2).levels[1], 1 - backbone.grid(2).levels[1]) == pytest.approx(1.3, abs=1e-6)

@@ -20,23 +20,23 @@ import latentedit as le
 from latentedit.models.registry import load
 from latentedit.models.unet import StableDiffusionBackbone
 from tests.miniatures.noise import sd_pipeline
-from tests.models.families.family import SETTINGS, VPContract, configured
+from tests.models.families.family import SETTINGS, VPContract, set_config
 from tests.models.folders import folder_with
 
 
 class TestNoise(VPContract):
     make = sd_pipeline
     guidance = (7.5, "cfg")
-    misfits = (
-        (r"9.*4", configured("unet", in_channels=9)),
-        (r"8.*4", configured("unet", in_channels=8, out_channels=8)),
-        (r"8.*16", configured("unet", cross_attention_dim=[16, 8])),
-        (r"24.*16", configured("unet", cross_attention_dim=24)),
-        ("num_class_embeds = 3", configured("unet", num_class_embeds=3)),
-        ("addition_embed_type", configured("unet", addition_embed_type="text")),
-        ("encoder_hid_dim_type", configured("unet", encoder_hid_dim_type="ip_image_proj")),
-        ("time_cond_proj_dim", configured("unet", time_cond_proj_dim=256)),
-        ("fourier", configured("unet", time_embedding_type="fourier")),
+    invalid_changes = (
+        (r"9.*4", set_config("unet", in_channels=9)),
+        (r"8.*4", set_config("unet", in_channels=8, out_channels=8)),
+        (r"8.*16", set_config("unet", cross_attention_dim=[16, 8])),
+        (r"24.*16", set_config("unet", cross_attention_dim=24)),
+        ("num_class_embeds = 3", set_config("unet", num_class_embeds=3)),
+        ("addition_embed_type", set_config("unet", addition_embed_type="text")),
+        ("encoder_hid_dim_type", set_config("unet", encoder_hid_dim_type="ip_image_proj")),
+        ("time_cond_proj_dim", set_config("unet", time_cond_proj_dim=256)),
+        ("fourier", set_config("unet", time_embedding_type="fourier")),
     )
 
     def build(self) -> Any:
@@ -44,7 +44,7 @@ class TestNoise(VPContract):
         pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, set_alpha_to_one=True)
         return pipeline
 
-    def test_the_network_is_evaluated_at_whole_trained_times_on_its_grid(self, backbone: Any) -> None:
+    def test_the_network_is_evaluated_at_integer_training_times_on_its_grid(self, backbone: Any) -> None:
         seen: list[Tensor] = []
         hook = backbone._network.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[1]))
         levels, z = torch.tensor(backbone.grid(50).levels[:-1]), self.start(backbone, (64, 64))
@@ -57,12 +57,12 @@ class TestNoise(VPContract):
 
 class TestVelocity(TestNoise):
     make = functools.partial(sd_pipeline, prediction="v_prediction")
-    misfits = ()
+    invalid_changes = ()
 
 
 @pytest.mark.parametrize(("spacing", "expected"), [("trailing", (1.0, "none")), ("leading", (7.5, "cfg"))])
-def test_turbo_is_known_by_its_scheduler(spacing: str, expected: tuple[float, str]) -> None:
-    """Of either class of pipeline."""
+def test_turbo_is_recognized_by_its_scheduler(spacing: str, expected: tuple[float, str]) -> None:
+    """With both classes of pipelines."""
     pipeline = sd_pipeline()
     config = pipeline.scheduler.config
     pipeline.scheduler = EulerAncestralDiscreteScheduler.from_config(config, timestep_spacing=spacing)
@@ -73,12 +73,12 @@ def test_turbo_is_known_by_its_scheduler(spacing: str, expected: tuple[float, st
 
 
 @pytest.mark.parametrize("scheduler", [PNDMScheduler, EulerDiscreteScheduler], ids=["PNDM", "Euler"])
-def test_for_any_the_scheduler_its_betas_are_walked_with_ddim(
+def test_any_scheduler_is_replaced_by_ddim_with_its_betas(
     folder_sd: Path, sd: StableDiffusionBackbone, tmp_path: Path, scheduler: Any
 ) -> None:
     """Stable Diffusion 1.5 ships PNDM, others Euler: same betas, same network, same velocity.
 
-    The safety checker that it names too is not there, and nobody looks for it.
+    The index names a safety checker that is missing, which does not matter.
     """
     folder = folder_with(
         folder_sd,
@@ -96,9 +96,9 @@ def test_for_any_the_scheduler_its_betas_are_walked_with_ddim(
 
 
 @pytest.mark.nightly
-def test_folders_from_before_diffusers_0_9_are_of_512_px(folder_sd: Path, tmp_path: Path) -> None:
-    """Their configurations say 32 latents a side, or none that is right, and the stock pipeline takes 64."""
+def test_folders_from_before_diffusers_0_9_prefer_512_px(folder_sd: Path, tmp_path: Path) -> None:
+    """Their configurations have a side of 32 latents or another wrong one; the stock pipeline uses 64."""
     for version, preferred in (("0.8.1", 512), ("0.9.0", 64)):
-        place = folder_with(folder_sd, tmp_path / version, "unet/config.json", _diffusers_version=version)
-        assert load(place, device="cpu").capabilities.sizes[1] == preferred
-        assert StableDiffusionPipeline.from_pretrained(place).unet.config.sample_size * 8 == preferred
+        folder = folder_with(folder_sd, tmp_path / version, "unet/config.json", _diffusers_version=version)
+        assert load(folder, device="cpu").capabilities.sizes[1] == preferred
+        assert StableDiffusionPipeline.from_pretrained(folder).unet.config.sample_size * 8 == preferred

@@ -15,7 +15,7 @@ from latentedit.core.errors import ConfigError, DeviceError, ShapeError
 from latentedit.models.registry import load
 from latentedit.testing.miniature import sd3_pipeline
 from latentedit.testing.tolerances import relative_error
-from tests.models.families.family import CAPTION, PARITY, SETTINGS, FamilyContract, Variants, configured
+from tests.models.families.family import CAPTION, PARITY, SETTINGS, FamilyContract, Variants, set_config
 from tests.models.folders import folder_with
 
 
@@ -25,12 +25,12 @@ class TestThreeEncoders(Variants):
 
 
 class TestTwoEncoders(TestThreeEncoders):
-    """A folder that never had T5 gets one zero token, unless it names as many as the pipeline takes by default."""
+    """A folder without T5 gets one zero token by default; here it sets the number of the stock pipeline."""
 
     make = functools.partial(sd3_pipeline, t5=False)
-    misfits = (
+    invalid_changes = (
         ("has no text_encoder_2", lambda pipeline: setattr(pipeline, "text_encoder_2", None)),
-        (r"16.*4", configured("vae", latent_channels=4)),
+        (r"16.*4", set_config("vae", latent_channels=4)),
         (
             r"32.*48",
             lambda pipeline: setattr(pipeline.text_encoder.config, "hidden_size", 32),
@@ -41,23 +41,23 @@ class TestTwoEncoders(TestThreeEncoders):
         ),
     )
     settings: ClassVar[dict[str, Any]] = {**SETTINGS, "zero_tokens": 256}
-    difference_tolerance = 0.02  # differences in float32 are off by 0.008 before anything is changed
+    difference_tolerance = 0.02  # differences in float32 are off by 0.008 without any change
 
 
 @pytest.mark.nightly
 def test_dynamic_shifting_equals_the_stock_pipeline(folder_without_t5: Path, tmp_path: Path) -> None:
-    """With one zero token in the place of T5, our own number."""
+    """With one zero token in place of T5, our default."""
     settings = {"use_dynamic_shifting": True, "base_image_seq_len": 4, "max_image_seq_len": 64}
-    place = folder_with(folder_without_t5, tmp_path / "dynamic", "scheduler/scheduler_config.json", **settings)
-    backbone, family = load(place, device="cpu"), TestTwoEncoders()
-    pipeline: Any = StableDiffusion3Pipeline.from_pretrained(place, text_encoder_3=None, tokenizer_3=None)
+    folder = folder_with(folder_without_t5, tmp_path / "dynamic", "scheduler/scheduler_config.json", **settings)
+    backbone, family = load(folder, device="cpu"), TestTwoEncoders()
+    pipeline: Any = StableDiffusion3Pipeline.from_pretrained(folder, text_encoder_3=None, tokenizer_3=None)
     pipeline.set_progress_bar_config(disable=True)
     for size in ((64, 64), (48, 96)):
         z = family.start(backbone, size)
         expected = family.stock_image(pipeline, 4.0, size, z, max_sequence_length=1)
         levels = backbone.grid(4, height_px=size[0], width_px=size[1]).levels
         assert levels == tuple(pipeline.scheduler.sigmas.tolist())
-        assert relative_error(family.ours(backbone, 4.0, size, z), expected) <= PARITY
+        assert relative_error(family.our_sample(backbone, 4.0, size, z), expected) <= PARITY
     assert backbone.grid(5).levels == backbone.grid(5, height_px=64, width_px=64).levels
     assert backbone.grid(5).levels != backbone.grid(5, height_px=48, width_px=96).levels
 
@@ -77,12 +77,12 @@ def test_time_is_a_thousand_times_the_level_and_not_rounded(without_t5: Any, mon
 
 
 @pytest.mark.parametrize("steps", [1, 2, 28, 1000])
-def test_grid_is_the_schedulers_and_calls_leave_no_trace(with_t5: Any, folder_with_t5: Path, steps: int) -> None:
+def test_the_grid_matches_the_scheduler_at_every_call(with_t5: Any, folder_with_t5: Path, steps: int) -> None:
     scheduler: Any = FlowMatchEulerDiscreteScheduler.from_pretrained(folder_with_t5 / "scheduler")
     scheduler.set_timesteps(steps)
     assert with_t5.grid(steps).levels == tuple(scheduler.sigmas.tolist())
     assert with_t5.grid(steps).levels == with_t5.grid(steps).levels
-    if steps == 28:  # shift 3 applied to 1/1000 twice, by hand: the trap that a formula of one shift falls into
+    if steps == 28:  # by hand: shift 3 is applied twice to 1/1000
         once = 3e-3 / (1 + 2e-3)
         assert with_t5.grid(steps).levels[-2] == pytest.approx(3 * once / (1 + 2 * once), rel=1e-5)
 
@@ -108,7 +108,7 @@ def test_capabilities_without_settings(with_t5: Any) -> None:
         ("renamed", {"guidance": 1.0}, (1.0, "cfg")),
     ],
 )
-def test_turbo_is_known_by_its_settings_or_its_name(
+def test_turbo_is_recognized_by_its_settings_or_its_name(
     folder_with_t5: Path, tmp_path: Path, name: str, settings: dict[str, Any], expected: tuple[float, str]
 ) -> None:
     folder = shutil.copytree(folder_with_t5, tmp_path / name)

@@ -10,7 +10,7 @@ from latentedit.core.errors import ConfigError
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
 from tests.miniatures.noise import sdxl
-from tests.models.families.family import CAPTION, DDIM, Distilled, Variants, VPContract, configured
+from tests.models.families.family import CAPTION, DDIM, Distilled, Variants, VPContract, set_config
 
 TRAILING = {"timestep_spacing": "trailing"}
 ZERO_SNR = {**TRAILING, "prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
@@ -21,16 +21,16 @@ class TestBase(VPContract, Variants):
     make = functools.partial(sdxl, settings=DDIM)
     null_is_the_empty_text = False
     guidance = (5.0, "cfg")
-    misfits = (
+    invalid_changes = (
         (
             r"36.*40",
-            configured("unet", projection_class_embeddings_input_dim=16 + 5 * 4),
+            set_config("unet", projection_class_embeddings_input_dim=16 + 5 * 4),
         ),
-        (r"32.*24", configured("unet", cross_attention_dim=32)),
+        (r"32.*24", set_config("unet", cross_attention_dim=32)),
         ("EDMEulerScheduler", lambda pipeline: setattr(pipeline, "scheduler", EDMEulerScheduler())),
     )
 
-    def test_guidance_starts_from_zeros(self, backbone: Backbone) -> None:
+    def test_the_unconditional_text_is_zero(self, backbone: Backbone) -> None:
         null = backbone.null(backbone.embed([CAPTION, ""]))
         assert len(null) == 1
         assert not null.tokens.any()
@@ -46,19 +46,19 @@ class TestTurbo(VPContract, Distilled):
     kind_at_one = "cfg"
 
     def stock_latents(self, z: Tensor) -> Tensor:
-        """The scheduler starts at ``sigma`` times noise, and images of unit variance make ``|(1, sigma)|`` of it."""
+        """The scheduler starts at ``sigma`` times noise; with images of unit variance this is ``|(1, sigma)|``."""
         return z * (1 + LARGEST**2) ** 0.5 / LARGEST
 
-    def test_a_weight_is_refused(self, backbone: Backbone) -> None:
+    def test_guidance_weights_are_rejected(self, backbone: Backbone) -> None:
         with pytest.raises(ConfigError):
             GuidedField(backbone=backbone, condition=backbone.embed([CAPTION]), guidance=3.0)
 
 
 class TestFineTune(VPContract):
-    """Of Playground's latents, with the empty text under guidance; trailing times are no mark of a distilled model."""
+    """With Playground's latents and the empty text under guidance; trailing times do not mark a distilled model."""
 
     make = functools.partial(sdxl, settings={**DDIM, **ZERO_SNR}, force_zeros=False, statistics=True)
     guidance = (5.0, "cfg")
 
-    def test_it_starts_in_pure_noise(self, backbone: Backbone) -> None:
+    def test_sampling_starts_in_pure_noise(self, backbone: Backbone) -> None:
         assert backbone.capabilities.s_max == 1

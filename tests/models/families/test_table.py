@@ -1,4 +1,4 @@
-"""The page of families is what their tests find, and names every adapter."""
+"""The page of model families matches their tests and names every adapter."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.models.families.table import PAGE, measured, page
 
 
 @pytest.mark.nightly
-def test_the_page_is_what_the_tests_find() -> None:
+def test_the_page_matches_the_tests() -> None:
     found, tested = families(), measured()
     assert PAGE.read_text() == page(found, tested), "write it again: python -m tests.models.families.table"
     assert [one.name for one in found if not tested.keys() & {*one.adapters}] == ["DDPM in pixels"]
