@@ -75,6 +75,12 @@ def test_a_folder_is_edited_like_single_images_except_damaged_ones(
     assert SourceImage.open(tmp_path / "undone.png").fingerprint == SourceImage.open(photos / "a.png").fingerprint
 
 
+def test_an_unknown_captioner_leaves_no_folder(command: Command, photos: Path, miniature: Path) -> None:
+    outcome = command("edit", photos, "--prompt", TO, "--captioner", "nonsense", "--model", miniature)
+    assert (outcome.code, "nonsense" in outcome.err) == (2, True)
+    assert not photos.with_name(f"{photos.name}.edited").exists()
+
+
 def test_json_quiet_and_another_command_on_the_same_folder(
     command: Command, words: tuple[object, ...], photos: Path, tmp_path: Path
 ) -> None:
@@ -163,8 +169,8 @@ def test_a_manifest_has_a_target_caption_per_image(
         ("photos", [], "no edit requested"),
         ("photos", ["--prompt", TO, "--batch", 0], "--batch"),
         ("photos", ["--prompt", TO, "--workers", 0], "--workers must be at least 1; got 0"),
-        ("photos", ["--prompt", TO, "-o", "photos"], "folder of the images"),
-        ("photos", ["--prompt", TO, "-o", "photos/a.png"], "is a file"),
+        ("photos", ["--prompt", TO, "-o", "photos"], "would be one folder"),
+        ("photos", ["--prompt", TO, "-o", "photos/a.png"], "is a file, and a folder is written"),
         ("empty", ["--prompt", TO], "contains no images"),
     ],
 )

@@ -282,8 +282,10 @@ class VisitorSession:
         stops = self._stops
 
         def report(what: str, done: int, total: int) -> None:
-            if self._closed or self._stops != stops:
-                raise StoppedError("the page was closed" if self._closed else STOPPED)
+            if self._closed:
+                raise StoppedError("the page was closed")
+            if self._stops != stops:
+                raise StoppedError(STOPPED)
             if progress is not None and total:
                 progress(what, done, total)
 

@@ -156,8 +156,8 @@ class EditWork:
 
 def _plain(request: EditRequest) -> dict[str, Any]:
     """The fields of a request as a plan stores them: files by their content."""
-    values = {field.name: getattr(request, field.name) for field in dataclasses.fields(request)}
-    return values | {
+    names = [field.name for field in dataclasses.fields(request) if field.name not in ("add", "remove")]  # now changes
+    return {name: getattr(request, name) for name in names} | {
         "change": [str(change) for change in request.change],
         "direction": [direction.fingerprint for direction in request.loaded],
         "references": [open_image(image).fingerprint for image in request.references],

@@ -96,10 +96,11 @@ def _connect(ray: Any, address: str) -> None:
             host, _, port = address.removeprefix("ray://").rpartition(":")
             socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-    except (OSError, OverflowError, ValueError, RuntimeError) as error:
+    except (OSError, OverflowError, ValueError):
+        raise ConfigError(f"no Ray cluster responds at {address}. Start one with: ray start --head") from None
+    except RuntimeError as error:
         why = " ".join(str(error).split())
-        cure = "Check its versions" if isinstance(error, RuntimeError) else "Start one with: ray start --head"
-        raise ConfigError(f"cannot connect to a Ray cluster at {address}: {why}. {cure}") from error
+        raise ConfigError(f"cannot connect to the Ray cluster at {address}: {why}. Check its versions") from error
 
 
 class _Worker:

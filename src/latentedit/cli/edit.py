@@ -115,23 +115,29 @@ def edit_many(
 
     executor = Executor(workers=workers, ray=ray)
     folder = default_folder(source) if output is None else output
-    same = user_path(folder, error=OutputError).resolve() == user_path(source).resolve()
-    if same or (folder.exists() and not folder.is_dir()):
-        fault = "the folder of the images" if same else "a file"
-        raise OutputError(f"the output {folder} is {fault}, and a folder of its own is written. Choose another with -o")
+    if user_path(folder, error=OutputError).resolve() == user_path(source).resolve():
+        raise OutputError(f"the run and the images would be one folder, {folder}. Choose another with -o")
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"the output {folder} is a file, and a folder is written. Choose another with -o")
     jobs = _of_folder(source, request) if source.is_dir() else _of_manifest(source, request)
     from latentedit.batch.edits import IMAGES, KIND, EditWork
     from latentedit.batch.folder import TABLE, RunFolder
     from latentedit.editing.verbs import read_directions
     from latentedit.editors.base import default_note
+    from latentedit.latents.captions.base import make_captioner
 
     request = read_directions(request)
     with report.progress() as progress:
         model = choice.load()
+        captioner = request.captioner
+        if isinstance(captioner, str):  # an unknown one is refused before the run has a folder
+            captioner = make_captioner(captioner, model)
         work = EditWork.of(model, jobs, request, batch=batch or _BATCH)
         if executor.ray is None and executor.workers is None:
             executor = Executor(workers=suitable_workers(model.device, len(work.units)))
-        if not executor.here:
+        if executor.here:
+            work = dataclasses.replace(work, request=dataclasses.replace(request, captioner=captioner))
+        else:
             work = dataclasses.replace(work, load=choice.load)
         run = RunFolder.start(folder, work.spec, kind=KIND, units=work.units, command=typed_command(), request={})
         run_work(run, work, executor=executor, progress=progress)

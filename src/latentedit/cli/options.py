@@ -174,12 +174,16 @@ def parse_strengths(text: str) -> tuple[float, ...]:
         _check_count(len(strengths))
         return strengths
     parts = text.split(":")
-    low, high = map(_number, parts[:2])
-    if len(parts) != 3 or not (count := _float(parts[2])).is_integer() or low == high:
-        raise ConfigError(
-            f"{_FORM} has three parts: two strengths that differ and a whole number; got {text!r}. {_EXAMPLES}"
-        )
-    _check_count(count := int(count))
+    if len(parts) != 3:
+        raise ConfigError(f"{_FORM} has three parts; got {text!r}. {_EXAMPLES}")
+    low, high = _number(parts[0]), _number(parts[1])
+    if low == high:
+        raise ConfigError(f"LOW and HIGH of --strengths are the same in {text!r}. {_EXAMPLES}")
+    try:
+        count = int(parts[2])
+    except ValueError:
+        raise ConfigError(f"COUNT in {_FORM} must be a whole number; got {parts[2]!r}. {_EXAMPLES}") from None
+    _check_count(count)
     return tuple(float(low + (high - low) * Fraction(index, count - 1)) for index in range(count))
 
 

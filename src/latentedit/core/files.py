@@ -67,27 +67,27 @@ def unpack_tensors(data: bytes, name: str, *, allowed: Collection[str]) -> tuple
     Anything else is a `FileFormatError`, and nothing is allocated for what the header only claims.
     """
     end = _header_end(data)
-    large = len(data) > MAX_BYTES or min(end, len(data)) > MAX_HEADER_BYTES + _PREFIX_BYTES
-    if large or len(data) < _PREFIX_BYTES or end > len(data):
-        fault = (
-            f"too large: {len(data)} bytes with a header of {end - _PREFIX_BYTES}, where {MAX_BYTES} and "
+    if len(data) > MAX_BYTES or min(end, len(data)) > MAX_HEADER_BYTES + _PREFIX_BYTES:
+        raise FileFormatError(
+            f"{name} is too large: {len(data)} bytes with a header of {end - _PREFIX_BYTES}, where {MAX_BYTES} and "
             f"{MAX_HEADER_BYTES} are the most. Do not use it"
-            if large
-            else "cut short, or no safetensors file. Copy or fetch it again"
         )
-        raise FileFormatError(f"{name} is {fault}")
+    if len(data) < _PREFIX_BYTES or end > len(data):
+        raise FileFormatError(f"{name} is cut short, or no safetensors file. Copy or fetch it again")
     try:
         header = read_object(data[_PREFIX_BYTES:end])
         metadata: object = header.pop(_METADATA, {})
         strange = sorted(header.keys() - set(allowed))
-        texts = isinstance(metadata, dict) and all(isinstance(text, str) for text in metadata.values())
-        if strange or not texts:
-            found = f"a tensor {_quoted(strange[0])}" if strange else "metadata other than text"
-            raise ValueError(f"it contains {found}; expected {', '.join(sorted(allowed))} and text")
+        if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
+            raise ValueError("its metadata are not text")
+        if strange:
+            raise ValueError(f"it contains a tensor {_quoted(strange[0])}; expected {', '.join(sorted(allowed))}")
         tensors = safetensors.torch.load(data)
         for tensor_name, tensor in tensors.items():
-            if tensor.dtype not in _DTYPES or not bool(torch.isfinite(tensor).all()):
-                raise ValueError(f"{tensor_name!r} has numbers that are not finite, or the dtype {tensor.dtype}")
+            if tensor.dtype not in _DTYPES:
+                raise ValueError(f"{tensor_name!r} is stored as {tensor.dtype}, which no file of ours is")
+            if not bool(torch.isfinite(tensor).all()):
+                raise ValueError(f"{tensor_name!r} has numbers that are not finite")
     except Exception as error:  # the library raises whatever a header makes of it
         raise FileFormatError(f"{name} is damaged or not ours: {_quoted(error)}. Copy or fetch it again") from error
     return tensors, cast("dict[str, str]", metadata)

@@ -47,9 +47,10 @@ def replay(
         )
     (frame,) = fit_all(model, [source], mask=mask)
     if mask_fingerprint(frame.allowed) != record.image.mask:
-        used = "no" if record.image.mask is None else "a" if mask is None else "another"
-        cure = "Leave `mask` out" if record.image.mask is None else "Give the original one with `mask`"
-        raise ConfigError(f"the edit used {used} mask, but {'none' if mask is None else 'one'} was given. {cure}")
+        if record.image.mask is None:
+            raise ConfigError("the edit used no mask, but one was given. Leave `mask` out")
+        problem = "the edit used a mask, but none was given" if mask is None else "the edit used another mask"
+        raise ConfigError(f"{problem}. Give the original one with `mask`")
     if [open_image(item).fingerprint for item in references] != [old.fingerprint for old in record.references]:
         names = ", ".join(repr(old.name) for old in record.references) or "none"
         raise ConfigError(

@@ -52,9 +52,8 @@ class Session:
 
     def __init__(self, latent: JointLatent) -> None:
         self.latent = latent
-        self._sliders: dict[
-            tuple[Arm, float, int], tuple[object, list[Direction], Slider]
-        ] = {}  # the latest of each kind
+        # The latest slider for each arm, level and steps, with what identifies it and the directions as applied here.
+        self._sliders: dict[tuple[Arm, float, int], tuple[object, list[Direction], Slider]] = {}
 
     @torch.no_grad()
     def identify(
@@ -76,9 +75,8 @@ class Session:
         self.latent.check_encoders()
         targets = target_texts(self.latent, to=prompt, change=change, instruction=instruction)
         search = method if method is not None else stored_eim(self.latent.backbone).search
-        direction = find_direction(
-            self.latent, embed_targets(self.latent, targets), search, seed=seed, progress=progress
-        )
+        target = embed_targets(self.latent, targets)
+        direction = find_direction(self.latent, target, search, seed=seed, progress=progress)
         if not bool(direction.length.any()):
             raise self._no_change(targets)
         return dataclasses.replace(direction, target_captions=targets)

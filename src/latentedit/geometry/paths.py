@@ -160,8 +160,10 @@ def paths_between(
     check_methods(methods, frames)
     check_value(Level, level=level)
     check_value(Count, rank=rank)
-    if len(latent) != 2 or torch.equal(latent.z[0], latent.z[1]):
-        raise ConfigError(SAME_TWICE if len(latent) == 2 else f"a path needs two images; got {len(latent)}")
+    if len(latent) != 2:
+        raise ConfigError(f"a path needs two images; got {len(latent)}")
+    if torch.equal(latent.z[0], latent.z[1]):
+        raise ConfigError(SAME_TWICE)
     backbone, grid = latent.backbone, latent.path(steps, level)
     where = backbone.default_site if site is None else site
     condition, total = backbone.embed([""]), len(methods) * (frames - 2) + 2

@@ -63,9 +63,10 @@ def verify_drawings(folder: Path) -> list[str]:
     settings, path = read_settings(folder), folder / _REFERENCE
     # Read again: a remembered digest would not notice damage that leaves a file's size and time as they were.
     stored, found = settings.get("fingerprint"), weights_fingerprint(folder, reread=True)
-    if stored != found or not path.exists() or _CAPTION not in settings:
-        changed = f"The weights in {folder} have changed: {stored} became {found}"
-        raise ModelError(f"{changed if stored != found else f'The sampled image {path} is missing'}. {_CURE}")
+    if stored != found:
+        raise ModelError(f"The weights in {folder} have changed: {stored} became {found}. {_CURE}")
+    if not path.exists() or _CAPTION not in settings:
+        raise ModelError(f"The sampled image {path} is missing. {_CURE}")
     reference = np.asarray(Image.open(path).convert("RGB"), dtype=np.int16)
     difference = float(np.abs(reference - _sampled(model, settings[_CAPTION])).mean())
     if difference > _TOLERANCE:

@@ -233,13 +233,15 @@ def target_texts(
     """The target text of each image: a caption (see `target_captions`), or the instructions of instructed latents."""
     if instruction is None and not latent.instructed:
         return target_captions(latent.backbone, latent.captions, to=to, change=change)
-    if instruction is None or to is not None or change is not None or not latent.instructed:
+    if instruction is None or to is not None or change is not None:
         raise ConfigError(
             f"the image was encoded for instructions to {latent.backbone.name}, which need an `instruction` and no "
             "caption or change. Pass an `instruction`, or encode the image with its `source_prompt`"
-            if latent.instructed
-            else "the image was encoded with a caption, and an instruction needs a model that sees the image. Pass an "
-            "`instruction` alone, and encode the image with instructed=True"
+        )
+    if not latent.instructed:
+        raise ConfigError(
+            "the image was encoded with a caption, and an instruction needs a model that sees the image. Encode it "
+            "with instructed=True"
         )
     text = instruction if isinstance(instruction, str) else ", ".join(instruction)
     check_length(text)

@@ -225,15 +225,15 @@ def open_mask(mask: MaskLike, size: tuple[int, int]) -> NDArray[np.uint8]:
             stacklevel=2,
         )
     levels = np.array(image.convert("L"))
+    if levels.min() == 255:
+        raise ImageError(f"{name} is white everywhere, so it protects nothing. Leave it out")
     radius = round(_FEATHER * min(size))
     # Shrunk by half the ramp's width, so that the blurred mask reaches no further than the original.
     inner = Image.fromarray(np.ascontiguousarray(_darkest(_darkest(levels, radius).T, radius).T))
     allowed = np.minimum(levels, np.asarray(inner.filter(ImageFilter.BoxBlur(radius))))
-    if levels.min() == 255 or not allowed.any():
+    if not allowed.any():
         raise ImageError(
             f"{name} has no white part more than a few pixels wide, so nothing may change. Paint more white"
-            if levels.min() < 255
-            else f"{name} is white everywhere, so it protects nothing. Leave it out"
         )
     return allowed
 

@@ -150,13 +150,17 @@ class RunRecord(_Record):
 
     def to_json(self) -> str:
         """One line, the same for equal records; a `ConfigError` for more edits or strengths than can be read again."""
+        if len(self.strengths) > MAX_STRENGTHS:
+            raise ConfigError(
+                f"a record holds at most {MAX_STRENGTHS} strengths; got {len(self.strengths)}. Write two files"
+            )
         count, record = 1, self.before
         while record is not None:
             count, record = count + 1, record.before
-        if len(self.strengths) > MAX_STRENGTHS or count > MAX_EDITS:
+        if count > MAX_EDITS:
             raise ConfigError(
-                f"a record holds at most {MAX_STRENGTHS} strengths, and {MAX_EDITS} edits that go on from each other "
-                f"in the latent; got {len(self.strengths)} and {count}. Write two files, or an image on the way"
+                f"a record holds at most {MAX_EDITS} edits that go on from each other in the latent; got {count}. "
+                "Write an image on the way, and go on from its file"
             )
         return self.model_dump_json()
 

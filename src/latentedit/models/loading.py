@@ -309,19 +309,21 @@ def download(model_id: str, *, allow_patterns: Sequence[str], ignore_patterns: S
         snapshot = hub.snapshot_download(
             name, revision=revision or None, allow_patterns=list(allow_patterns), ignore_patterns=list(ignore_patterns)
         )
-    except (OSError, hub.errors.HfHubHTTPError, hub.errors.HFValidationError) as error:
-        absent = hub.errors.RepositoryNotFoundError, hub.errors.RevisionNotFoundError, hub.errors.HFValidationError
-        if isinstance(error, hub.errors.GatedRepoError):
-            url = f"https://huggingface.co/{name}"
-            fault = f"{name} needs its license accepted. Accept it at {url}, then run: hf auth login"
-        elif isinstance(error, absent):
-            fault = f"the hub has no {model_id!r}. Check the id, or give a folder"
-        else:
-            fault = (
-                f"{model_id!r} cannot be downloaded: the hub cannot be reached and the cache does not have it. "
-                "Check the network, or copy the folder here and give its path"
-            )
-        raise ModelError(fault) from error
+    except hub.errors.GatedRepoError as error:
+        raise ModelError(
+            f"{name} needs its license accepted. Accept it at https://huggingface.co/{name}, then run: hf auth login"
+        ) from error
+    except (
+        hub.errors.RepositoryNotFoundError,
+        hub.errors.RevisionNotFoundError,
+        hub.errors.HFValidationError,
+    ) as error:
+        raise ModelError(f"the hub has no {model_id!r}. Check the id, or give a folder") from error
+    except (OSError, hub.errors.HfHubHTTPError) as error:
+        raise ModelError(
+            f"{model_id!r} cannot be downloaded: the hub cannot be reached and the cache does not have it. "
+            "Check the network, or copy the folder here and give its path"
+        ) from error
     return Path(snapshot)
 
 
@@ -355,17 +357,18 @@ class LoraFile:
 
     def __post_init__(self) -> None:
         check_value(float, scale=self.scale)
-        tensor_shapes(_weight_file(self.path, ".safetensors"))
+        if self.path.suffix != ".safetensors" or not self.path.is_file():
+            raise ModelError(f"{self.path} is not a LoRA file NAME.safetensors. Check the path")
+        tensor_shapes(self.path)
 
 
 def single_file(given: str | Path | None) -> Path | None:
     """A file with the weights of one network, which must exist."""
-    return None if given is None else _weight_file(user_path(given, error=ModelError), ".safetensors", GGUF)
-
-
-def _weight_file(path: Path, *suffixes: str) -> Path:
-    if path.suffix not in suffixes or not path.is_file():
-        raise ModelError(f"{path} is no weight file NAME{' or NAME'.join(suffixes)}. Check the path")
+    if given is None:
+        return None
+    path = user_path(given, error=ModelError)
+    if path.suffix not in (".safetensors", GGUF) or not path.is_file():
+        raise ModelError(f"{path} is not a weight file (.safetensors or .gguf). Check the path")
     return path
 
 

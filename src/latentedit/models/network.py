@@ -281,6 +281,8 @@ class NetworkBackbone(Backbone):
         self._check_device(condition.tokens)
 
     def _check_pixels(self, pixels: Tensor) -> None:
+        if pixels.ndim != 4 or pixels.shape[1] != 3:
+            raise ShapeError(f"pixels must be [b, 3, h, w]; got {list(pixels.shape)}")
         self.latent_shape(pixels.shape[-2], pixels.shape[-1])
         self._check_device(pixels)
 

@@ -20,12 +20,15 @@ def components_of(pipeline: Any) -> dict[str, Any]:
     kind = type(pipeline).__name__
     if isinstance(pipeline, Mapping):
         return dict(pipeline)
-    if not hasattr(pipeline, "components"):
-        named = isinstance(pipeline, (str, Path))
-        cure = f"Call latentedit.load({str(pipeline)!r})" if named else "Give a diffusers pipeline or its parts by name"
+    if isinstance(pipeline, (str, Path)):
+        name = str(pipeline)
         raise ModelError(
-            f"a {kind} is not a pipeline: it has no components. {cure}; wrap any other model with "
-            "latentedit.CallableBackbone"
+            f"from_pipeline takes a pipeline in memory, and {name!r} is a name. Call latentedit.load({name!r})"
+        )
+    if not hasattr(pipeline, "components"):
+        raise ModelError(
+            f"a {kind} is not a pipeline: it has no components. Give a diffusers pipeline or a mapping of its parts; "
+            "wrap any other model with latentedit.CallableBackbone"
         )
     return dict(pipeline.components)
 
@@ -121,15 +124,16 @@ def check_parts(adapter: Any, pipeline: Any, kind: str) -> None:
             what = "Texts are embedded here, with the encoders of the pipeline: give" if "text" in part else "Give"
             raise ModelError(f"the {kind} has no {part}. {what} a pipeline with all of its parts")
     denoiser = getattr(pipeline, adapter.denoiser)
-    cached = getattr(denoiser, "is_cache_enabled", False)
-    if cached or getattr(denoiser, "encoder_hid_proj", None) is not None:
-        fault = (
-            "reuses features of earlier steps, so its velocity depends on them and its derivatives are wrong. "
-            f"Call pipeline.{adapter.denoiser}.disable_cache()"
-            if cached
-            else "has an IP-Adapter, and no image is given to it here. Call pipeline.unload_ip_adapter()"
+    if getattr(denoiser, "is_cache_enabled", False):
+        raise ModelError(
+            f"the {adapter.denoiser} of this {kind} reuses features of earlier steps, so its velocity depends on them "
+            f"and its derivatives are wrong. Call pipeline.{adapter.denoiser}.disable_cache()"
         )
-        raise ModelError(f"the {adapter.denoiser} of this {kind} {fault}")
+    if getattr(denoiser, "encoder_hid_proj", None) is not None:
+        raise ModelError(
+            f"the {adapter.denoiser} of this {kind} has an IP-Adapter, and no image is given to it here. "
+            "Call pipeline.unload_ip_adapter()"
+        )
     networks = {part: getattr(pipeline, part, None) for part in (adapter.denoiser, "vae", *adapter.parts)}
     devices: dict[object, str] = {}
     for part, network in networks.items():

@@ -105,7 +105,8 @@ class WordMixtureBackbone(Backbone):
 
     def decode(self, z: Float[Tensor, "b *latent"]) -> Float[Tensor, "b 3 h w"]:
         """Always a ConfigError: the model has no codec."""
-        return self.encode(z)
+        del z
+        raise ConfigError(f"{self.name} has no image codec but latents only (capabilities.pixels)")
 
     def only(self, component: int) -> Condition:
         """The condition under which one component has all the weight."""

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from latentedit.core.errors import ConfigError, ConvergenceError
+from latentedit.core.errors import ConfigError, ConvergenceError, ShapeError
 from latentedit.core.linalg.block_lanczos import TruncatedSVD, truncated_svd
 from latentedit.geometry.subspaces import principal_angles
 from tests.core.linalg.dense import DenseBlock, vectors, with_spectrum
@@ -182,5 +182,9 @@ def test_bad_requests_are_refused() -> None:
     for rank in (0, 5):
         with pytest.raises(ConfigError):
             search(matrix, rank)
+    with pytest.raises(ConfigError):
+        search(matrix, 2, block=0)
+    with pytest.raises(ShapeError):
+        search(matrix, 2, start=vectors(1, 4))
     with pytest.raises(ConvergenceError):
         search(matrix * torch.nan, 2)

@@ -16,15 +16,18 @@ of products that grows with the square root of one over the relative gap instead
 
 import dataclasses
 import math
+from typing import Annotated
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 
-from latentedit.core.errors import ConfigError, ConvergenceError
+from latentedit.core.errors import ConfigError, ConvergenceError, ShapeError
 from latentedit.core.linalg import float64_device, to_float64
 from latentedit.core.linalg.operator import BlockOperator
 from latentedit.core.progress import Progress
+from latentedit.core.settings import check_value
 
 # Triplets that a restart keeps beyond those that are wanted.
 _BEYOND = 10
@@ -86,7 +89,8 @@ def truncated_svd(
         progress: called with "basis" after each step, in products.
 
     Raises:
-        ConfigError: a rank below 1 or above the size of A, with the largest possible.
+        ConfigError: a rank below 1 or above the size of A, with the largest possible; a block below 1.
+        ShapeError: a start that does not fit.
         ConvergenceError: products that are not finite.
 
     Cost:
@@ -100,6 +104,9 @@ def truncated_svd(
     largest = operator.largest_rank
     if not 1 <= rank <= largest:
         raise ConfigError(f"rank must be from 1 to {largest}, the dimensions of the smaller space; got {rank}")
+    check_value(Annotated[int | None, Field(ge=1)], block=block)
+    if start is not None and tuple(start.shape[1:]) != operator.in_shape:
+        raise ShapeError(f"start vectors must have the shape {list(operator.in_shape)}; got {list(start.shape[1:])}")
     rows = min(max(2, -(-rank // 10)) if block is None else block, largest)
     most = max(100, 50 * rank) if most_products is None else most_products
     search = _Search(operator, rank=rank, block=rows, generator=generator)

@@ -48,10 +48,8 @@ class Inversion(Editor):
         return k * (1 + edit.branches(self.guidance))
 
     def move(self, edit: Edit) -> Latents:
-        trace, field = (
-            edit.ddim_inversion(edit.path(self.steps, self.level), self.time),
-            edit.field(edit.text, self.guidance),
-        )
+        trace = edit.ddim_inversion(edit.path(self.steps, self.level), self.time)
+        field = edit.field(edit.text, self.guidance)
         return integrate(field, trace.top, trace.levels[::-1], EulerSolver(), progress=edit.progress)
 
 

@@ -281,15 +281,16 @@ def _words(text: str) -> re.Pattern[str]:
 def _only(spans: list[Phrase], old: str, caption: str, *, what: str) -> Phrase:
     """The only occurrence of OLD in the caption, or a `ConfigError`."""
     phrases = read_phrases(caption, lead=False).phrases
-    if len(spans) == 1:
-        return spans[0]
-    if spans:
-        around = [phrase.text for span in spans for phrase in phrases if phrase.start <= span.start < phrase.end]
-        fault = f"in the caption {len(spans)} times: {', '.join(map(repr, around))}. Use more words"
-    else:
+    if not spans:
         parts = {part.text for phrase in phrases for part in phrase.split(_JOINT)}
-        fault = f"not {what} of the caption; {nearest(old, parts)}"
-    raise ConfigError(f"{old!r}, the OLD of `change`, is {fault}")
+        raise ConfigError(f"{old!r}, the OLD of `change`, is not {what} of the caption; {nearest(old, parts)}")
+    if len(spans) > 1:
+        around = [phrase.text for span in spans for phrase in phrases if phrase.start <= span.start < phrase.end]
+        raise ConfigError(
+            f"{old!r}, the OLD of `change`, is in the caption {len(spans)} times: "
+            f"{', '.join(map(repr, around))}. Use more words"
+        )
+    return spans[0]
 
 
 def align_captions(source: str, target: str) -> tuple[str, str]:

@@ -63,12 +63,10 @@ class ImageToText(PromptedCaptioner):
                 )
         except Exception as error:  # configurations, tokenizers and weights fail in as many ways as there are models
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            missing = isinstance(error, ImportError)
-            raise (MissingDependencyError if missing else ModelError)(
-                f"{name} needs a package that is missing: {reason.partition('. ')[0]}"
-                if missing
-                else f"{name} does not load as an image-to-text model: {reason}"
-            ) from error
+            if isinstance(error, ImportError):
+                reason = reason.partition(". ")[0]
+                raise MissingDependencyError(f"{name} needs a package that is missing: {reason}") from error
+            raise ModelError(f"{name} does not load as an image-to-text model: {reason}") from error
         if report["missing_keys"] or not hasattr(processor, "image_processor"):
             missing = ", ".join(sorted(report["missing_keys"])[:1]) or "image processor"
             raise ModelError(f"the model {name} is incomplete: it lacks {missing}. Download or copy the folder again")

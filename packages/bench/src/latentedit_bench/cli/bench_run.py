@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -84,9 +84,17 @@ def run(
     if executor.ray is None and executor.workers is None:
         executor = Executor(workers=suitable_workers(backbone.device, len(found.items) // batch + 1))
     load = dataclasses.replace(choice, dtype=plan.spec["network_dtype"]).load
-    how: dict[str, Any] = {"command": typed_command(), "images": images, "retry": retry}
     with progress_bar(quiet=quiet or as_json) as progress:
-        rows = run_ranking(plan, output, load=load, executor=executor, progress=progress, **how)
+        rows = run_ranking(
+            plan,
+            output,
+            command=typed_command(),
+            images=images,
+            retry=retry,
+            load=load,
+            executor=executor,
+            progress=progress,
+        )
     write_sheet(plan, output)
     ranked, opened = is_ranked(rows), RunFolder.read(output)
     comparisons = write_results(output, rows) if ranked else []

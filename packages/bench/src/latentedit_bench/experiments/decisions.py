@@ -51,9 +51,17 @@ class Outcome:
     @staticmethod
     def of(model: str, measure: str, found: Estimate, *, threshold: float = 0.0, unit: str = "") -> "Outcome":
         """The verdict: "holds" if the interval of the estimate lies above the threshold."""
-        about: dict[str, Any] = {"model": model, "measure": measure, "threshold": threshold, "unit": unit}
-        about |= {"low": found.low, "high": found.high, "images": found.images}
-        return Outcome(estimate=found.mean, verdict=decide(found, threshold), **about)
+        return Outcome(
+            model=model,
+            measure=measure,
+            estimate=found.mean,
+            low=found.low,
+            high=found.high,
+            images=found.images,
+            verdict=decide(found, threshold),
+            threshold=threshold,
+            unit=unit,
+        )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

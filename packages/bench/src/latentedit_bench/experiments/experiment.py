@@ -89,8 +89,9 @@ class Source(abc.ABC):
         named = {file_name(f"{index:05d} {' '.join(map(str, unit))}"): unit for index, unit in enumerate(units)}
         spec, measure = {**one.plan, "weights": one.weights()}, functools.partial(_measured, one, context)
         work = UnitWork(spec=spec, tasks=named, measure=measure)
-        about: dict[str, Any] = {"kind": one.name, "command": context.command, "request": {}}
-        folder = RunFolder.start(context.folder, work.spec, units=work.units, **about)
+        folder = RunFolder.start(
+            context.folder, work.spec, kind=one.name, units=work.units, command=context.command, request={}
+        )
         executor = Executor(workers=suitable_workers(existing_device(context.device), len(units) // _FEWEST))
         run_work(folder, work, executor=executor, progress=context.progress)
         return table_of(folder)

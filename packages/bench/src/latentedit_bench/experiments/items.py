@@ -119,9 +119,10 @@ class Lab:
     @property
     def data(self) -> Dataset:
         """The items of the test split."""
-        about: dict[str, Any] = {"first": self.count, "domain": self.model.defaults.get("captioner", "portraits")}
-        key = ("data", self.name, self.captions)
-        return self.context.cached(key, lambda: select_items(self.source, self.captions, **about))
+        key, domain = ("data", self.name, self.captions), self.model.defaults.get("captioner", "portraits")
+        return self.context.cached(
+            key, lambda: select_items(self.source, self.captions, first=self.count, domain=domain)
+        )
 
     def paid(self, editor: str, settings: Mapping[str, Any]) -> Editor:
         """An editor with as many steps as `BUDGET` evaluations pay for; see `search_spaces.at_budget`."""
@@ -155,10 +156,15 @@ class Lab:
             batch=min(BATCH, max(1, len(data.items) // 2)),
         )
         executor = Executor(workers=suitable_workers(self.model.device, len(data.items) // _FEWEST))
-        how: dict[str, Any] = {"command": self.context.command, "executor": executor, "progress": report}
         on = self.context.device
-        how |= {"load": functools.partial(load, self.name, device=on, dtype=half_or_float32(on))}
-        rows = run_ranking(plan, self.context.folder / where, **how)
+        rows = run_ranking(
+            plan,
+            self.context.folder / where,
+            command=self.context.command,
+            load=functools.partial(load, self.name, device=on, dtype=half_or_float32(on)),
+            executor=executor,
+            progress=report,
+        )
         requested = {item.id: item.about["requested"] for item in data.items}
         kept = rows[~rows["method"].isin(ANSWERS)]
         return kept.assign(requested=kept["item"].map(requested)).reset_index(drop=True)

@@ -195,8 +195,8 @@ def run_ranking(
     """Measure what was not measured before."""
     executor = Executor() if executor is None else executor
     work = BenchWork.of(plan, load=None if executor.here else load, images=images)
-    about: Mapping[str, Any] = {"kind": KIND, "command": command, "request": {"images": images}}
-    opened = RunFolder.start(folder, work.spec, units=sorted(work.units), **about)
+    request, units = {"images": images}, sorted(work.units)
+    opened = RunFolder.start(folder, work.spec, kind=KIND, units=units, command=command, request=request)
     if images and not opened.manifest.request.get("images", True):
         raise ConfigError(f"the run in {folder} was started without images. Choose another folder with -o")
     for unit in [unit for unit, record in opened.records().items() if record.failures] if retry else ():

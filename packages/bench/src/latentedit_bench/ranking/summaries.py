@@ -190,8 +190,14 @@ def compare_methods(items: Table, ours: str, other: str, *, measure: str = PRIMA
     less = Measure(name=measure, column=measure, differences=(Difference("method", other, ours),))
     wide = by_item(both, measure).dropna()
     found = less.estimate(both, ["group", "item"], ["group"])
-    compared: dict[str, Any] = {"ours": ours, "other": other, "measure": measure, "verdict": decide(found)}
-    return Comparison(difference=found, ratio=ratio_over_groups(wide[ours], wide[other]), **compared)
+    return Comparison(
+        ours=ours,
+        other=other,
+        measure=measure,
+        difference=found,
+        ratio=ratio_over_groups(wide[ours], wide[other]),
+        verdict=decide(found),
+    )
 
 
 def still(rows: Table) -> Table:
