@@ -87,8 +87,8 @@ def test_a_restyled_image_has_the_same_layout() -> None:
 def test_redrawn_detail_is_a_global_change() -> None:
     """Only the flat parts are unchanged."""
     change = found(scene(), with_object(scene()))
-    restyled = dataclasses.replace(change, unchanged_detail=0.1, structure=0.9)
-    assert [judge(one)[:6] for one in (change, restyled)] == ["kept", "global"]
+    restyled = dataclasses.replace(change, unchanged_detail=0.1, structure=0.9, unchanged_share=0.5)
+    assert [judge(one) for one in (change, restyled)] == ["local change", "redrawn"]
 
 
 @pytest.mark.nightly

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit_keep.base.warp import Array, Mask, cv2, gray, moments, smoothed
+from latentedit_keep.base.warp import Array, Mask, cv2, gray, largest, moments, smoothed
 
 SCALES_PX = (0.7, 1.4, 2.8, 5.6, 11.2)  # sigmas of averages; coarse ones find faint shadows and light
 _FLOORS = (1.2, 0.8, 0.6, 0.5, 0.45)  # least noise in levels at each scale, from rounding and resampling
@@ -44,8 +44,18 @@ _SURROUNDED = 0.85  # local coverage above which every pixel belongs to the chan
 _GAP = 0.003  # of the side: half the width of gaps that are closed
 _VISIBLE = (12.0, 5.0)  # levels of a difference, and of its fine detail, from which on a change has a visible edge
 _FADES = 0.02  # of the side: how far a fainter change fades
+_JOIN_PX = 3  # half the width of the line that `rim` leaves between a change and what is next to it
+_STRIP = 0.03  # of the side: width of a strip beyond the edited image into which a change continues
 _EDGE_PX = 3  # margin along the edited image's border in which the mask is extrapolated
 _TAIL = 0.99  # the noise is scaled so that this share of unchanged pixels is below the lower threshold
+_VANISHED = 1.5  # multiple of the strongest edited edge nearby above which an original edge is gone
+_VANISHED_PX = 2  # how far such an edge may have moved
+_VANISHED_BAND = 0.012  # of the side: distance from a change within which such edges belong to it
+_VANISHED_LEAST = 0.12  # least noise of such an edge in levels a pixel
+_SEAM_PX = 1.2  # sigma of the differences that are seen along a seam
+_SEAM_BAND = 0.03  # of the side: distance from a change within which such a difference ends
+_SEAM_LEVELS = 6.0  # least visible difference
+_SEAM_USUAL = 0.9  # share of the pixels far from the change that must be below it
 _FAR = 0.04  # of the side: distance from a change beyond which pixels count as unchanged for that, since changes fade
 _SURE_PX = 3  # pixels above the higher threshold that are not chance
 _OUTWEIGHS = 3.0  # required multiple of the heaviest component without sure pixels
@@ -125,9 +135,7 @@ def _opponent(difference: Array) -> Array:
 
 def _activity(image: Array) -> Array:
     """Local detail: gradient magnitude at two scales, since codecs spread damage over blocks."""
-    planes = smoothed(_opponent(image), 0.7)
-    across, down = cv2.Sobel(planes, cv2.CV_32F, 1, 0, scale=0.125), cv2.Sobel(planes, cv2.CV_32F, 0, 1, scale=0.125)
-    energy = _energy(across) + _energy(down)
+    energy = _edges(image) ** 2
     return np.sqrt(smoothed(energy, 1.5)) + np.sqrt(smoothed(energy, 5.0)) / 2
 
 
@@ -239,7 +247,62 @@ def rim(evidence: Evidence, inside: Mask, blur: float) -> Array:
     )
     values = np.zeros(int(nearest.max()) + 1, dtype=np.float32)
     values[nearest[inner]] = soft[inner]
-    return np.where(grown(inside, _EDGE_PX), values[nearest], 0)
+    narrow = round(_STRIP * min(inside.shape))  # what is beyond the edited image, which is continued there
+    strip = grown(inside, narrow)
+    return np.where(strip if strip.all() else grown(inside, _EDGE_PX), values[nearest], 0)
+
+
+def vanished(original: Array, edited: Array, inside: Mask, evidence: Evidence) -> Mask:
+    """Edges at the border of a change that only the original has: rims and hairlines of what was removed.
+
+    The noise model counts them as detail, which damage may change; that they are gone shows in their gradient.
+    """
+    band = grown(evidence.changed, max(4, round(_VANISHED_BAND * min(inside.shape))))
+    before, after = (_edges(one) for one in (original, edited))
+    gone = np.maximum(before - np.float32(_VANISHED) * cv2.dilate(after, _disc(_VANISHED_PX)), 0)
+    noise = _noise(gone, _activity(edited), inside & ~band, _VANISHED_LEAST)
+    near = grown((gone > HIGH * noise) & inside, _VANISHED_PX) & inside
+    count, labels = cv2.connectedComponents((near | evidence.changed).astype(np.uint8), connectivity=8)
+    touches = np.zeros(count, dtype=bool)
+    touches[labels[evidence.changed]] = True
+    touches[0] = False
+    return near & touches[labels] & ~evidence.changed
+
+
+def leftovers(original: Array, edited: Array, inside: Mask, evidence: Evidence) -> Mask:
+    """What visibly differs next to a change and ends nearby: patches of the old image that a seam would cut off.
+
+    The noise model is too tolerant where there is much detail. What goes on beyond the band is the editor's repainting.
+    """
+    side, changed = min(inside.shape), evidence.changed
+    differs = largest(np.abs(smoothed(edited - original, _SEAM_PX)))
+    near = cv2.distanceTransform((~changed).astype(np.uint8), cv2.DIST_L2, 3)
+    far = inside & (near > 2 * _SEAM_BAND * side)
+    usual = _some(far, differs)[0]
+    limit = max(_SEAM_LEVELS, float(np.quantile(usual, _SEAM_USUAL)) if len(usual) else 0.0)
+    some = cv2.morphologyEx(((differs > limit) & inside).astype(np.uint8), cv2.MORPH_OPEN, _disc(1)) > 0
+    some &= ~changed
+    count, labels = cv2.connectedComponents(some.astype(np.uint8), connectivity=4)
+    touches = np.bincount(labels[some & (near < 2)], minlength=count) > 0
+    ends = np.bincount(labels[some & (near > _SEAM_BAND * side)], minlength=count) == 0
+    taken = touches & ends
+    taken[0] = False
+    return taken[labels]
+
+
+def joined(mask: Array, left: Mask) -> Array:
+    """The soft mask with what is left of the old image next to it, and no line between the two."""
+    solid = mask > 0.5
+    both = cv2.morphologyEx((solid | left).astype(np.uint8), cv2.MORPH_CLOSE, _disc(_JOIN_PX)) > 0
+    new = both & grown(left, _JOIN_PX + 1) & ~solid
+    return np.maximum(mask, smoothed(new.astype(np.float32), 0.5))
+
+
+def _edges(image: Array) -> Array:
+    """Gradient magnitude of luma and color, in levels a pixel."""
+    planes = smoothed(_opponent(image), 0.7)
+    across, down = cv2.Sobel(planes, cv2.CV_32F, 1, 0, scale=0.125), cv2.Sobel(planes, cv2.CV_32F, 0, 1, scale=0.125)
+    return np.sqrt(_energy(across) + _energy(down))
 
 
 def _faded(evidence: Evidence, inside: Mask, reach: int) -> Array:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from latentedit.batch.folder import UnitResult
 from latentedit.core.errors import ConfigError
+from latentedit_bench.known_pairs.cases import FOUND
 from latentedit_bench.known_pairs.damages import Pixels, as_pixels
 from latentedit_bench.known_pairs.measured import baseline
 from latentedit_bench.metrics.statistics import Table
@@ -59,8 +60,7 @@ def _measured(folder: Path, node: Path | None, task: tuple[str, str]) -> UnitRes
         results["diff-merge"] = _merged(node, original, resized(edited, original.shape[1::-1]))
     files = {f"{name}/{unit}.png": encoded(Image.fromarray(one), "PNG") for name, one in results.items()}
     stays = {name: float((pixels == original).all(axis=2).mean()) for name, pixels in results.items()}
-    expected = found.verdict.startswith("kept" if kind == "local" else kind)
-    row = {"n": unit, "kind": kind, "verdict": found.verdict, "expected": expected, **stays}
+    row = {"n": unit, "kind": kind, "found": found.found, "expected": found.found in FOUND[kind], **stays}
     return UnitResult(rows=[row], files=files)
 
 
