@@ -126,17 +126,20 @@ def test_measures_of_a_case_and_baselines_that_paste_a_clean_change() -> None:
 GOOD = {
     "image": DRAWN, "case": 0, "what": "paste", "codec": "none", "kind": "local", "found": "local change", "right": 1,
     "shift_error_px": 0.01, "keep_far_touched": 0, "keep_iou": 0.97, "keep_outside_db": 60.0, "editor_outside_db": 20.0,
+    "contradictions": [],
     "keep_inside_db": 30.0, "editor_inside_db": 20.0, "bound_inside_db": 30.5, "aligned_inside_db": 28.0,
 }  # fmt: skip
-OTHER = {"image": "cat", "case": 99, "kind": "different", "found": "different images", "right": 1}
+OTHER = {
+    "image": "cat", "case": 99, "kind": "different", "found": "different images", "right": 1, "contradictions": [],
+}  # fmt: skip
 
 
 def test_bars_hold_where_they_are_reached() -> None:
     good, bad = [GOOD] * 19, GOOD | {"keep_iou": 0.84, "shift_error_px": 3.0, "right": 0, "keep_far_touched": 9}
-    bad |= {"keep_outside_db": 30.0, "keep_inside_db": 20.0}
+    bad |= {"keep_outside_db": 30.0, "keep_inside_db": 20.0, "contradictions": ["rest"]}
     report = pair_summary(pd.DataFrame([*good, OTHER]))
-    assert [row["holds"] for row in report["thresholds"]] == [True] * 10
-    assert [row["cases"] for row in report["thresholds"]] == [19] * 8 + [20, 1]
+    assert [row["holds"] for row in report["thresholds"]] == [True] * 11
+    assert [row["cases"] for row in report["thresholds"]] == [19] * 8 + [20, 20, 1]
     assert report["against"][0] == {"method": "keep", "iou": 0.97, "inside_db": 30, "outside_db": 60}
     (part,) = report["parts"]["what"]
     assert part == {"what": "paste", "cases": 19, "iou": 0.97, "iou_at_least_85": 1, "inside_below_bound_db": 0.5}
@@ -153,7 +156,7 @@ def test_intervals_are_over_redrawn_photographs(cases: int) -> None:
     if cases > 1:
         rows = [row | {"image": f"photograph {row['case']}"} for row in rows for _ in range(cases)]
     thresholds = pair_summary(pd.DataFrame(rows))["thresholds"]
-    assert len(thresholds) == 9, "no different images, no threshold of them"
+    assert len(thresholds) == 10, "no different images, no threshold of them"
     assert (thresholds[-1]["value"], thresholds[-1]["cases"]) == (0.8, 100 * cases)
     assert [thresholds[-1][end] for end in ("low", "high")] == pytest.approx([0.722, 0.878], abs=0.02)
 

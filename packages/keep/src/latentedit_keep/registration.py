@@ -168,22 +168,26 @@ def find_turn(original: Array, edited: Array, tick: Tick = nothing) -> tuple[int
 
 def find_crop(original: Array, edited: Array, tick: Tick = nothing) -> Box | None:
     """The part of the original that an edited crop shows, by SIFT features; None if it shows all of it, or another."""
-    planes = [gray(warp.resized(one, warp.fitted(one.shape[1::-1], _CROP_SIDE_PX))) for one in (edited, original)]
+    crop, whole = (gray(warp.resized(one, warp.fitted(one.shape[1::-1], _CROP_SIDE_PX))) for one in (edited, original))
     tick()
-    matrix, inliers = _matched(cv2.SIFT_create(_FEATURES), cv2.NORM_L2, *planes, (None, None), rigid=True)
+    matrix, inliers = _matched(cv2.SIFT_create(_FEATURES), cv2.NORM_L2, crop, whole, (None, None), rigid=True)
     if inliers < _CROP_INLIERS:
         return None
     (height, width), size = edited.shape[:2], original.shape[1::-1]
-    sizes = [plane.shape[1::-1] for plane in planes]
-    matrix = warp.scaling(sizes[1], size) @ matrix @ warp.scaling((width, height), sizes[0])
+    matrix = warp.scaling(whole.shape[1::-1], size) @ matrix @ warp.scaling((width, height), crop.shape[1::-1])
     sides = (matrix @ np.array([[-0.5, width - 0.5], [-0.5, height - 0.5], [1, 1]]))[:2] + 0.5
     turned = abs(math.degrees(math.atan2(matrix[1, 0], matrix[0, 0])))
     (left, right), (top, bottom) = (
         np.rint(ends).clip(0, side).astype(int) for ends, side in zip(sides, size, strict=True)
     )
     shown = (right - left) * (bottom - top) / max(float(np.prod(sides[:, 1] - sides[:, 0])), 1)
-    whole = (right - left) * (bottom - top) > _CROP_SHARES[1] * math.prod(size)
-    if turned > _CROP_DEGREES or shown < _CROP_SHARES[0] or whole or min(right - left, bottom - top) < _LEAST_SIDE_PX:
+    uncropped = (right - left) * (bottom - top) > _CROP_SHARES[1] * math.prod(size)
+    if (
+        turned > _CROP_DEGREES
+        or shown < _CROP_SHARES[0]
+        or uncropped
+        or min(right - left, bottom - top) < _LEAST_SIDE_PX
+    ):
         return None
     return int(left), int(top), int(right), int(bottom)
 

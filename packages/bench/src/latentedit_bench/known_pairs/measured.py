@@ -19,7 +19,9 @@ from latentedit_keep.api import KeepResult, keep
 from latentedit_keep.base.color import levels
 from latentedit_keep.base.warp import cv2, depth_inside, resized, scaling, warped
 from latentedit_keep.change import LOCAL
+from latentedit_keep.checking import check
 from latentedit_keep.composite import composite
+from latentedit_keep.exact import difference
 from latentedit_keep.registration import distance_px
 from latentedit_keep.tones import fit_sharpening, fit_tones
 
@@ -58,7 +60,7 @@ def measured_pairs(case: Case) -> Row:
     row: Row = {
         "case": case.index, "kind": case.kind, "what": case.what, "image": case.image, "side": max(size),
         "codec": "" if case.damage is None else case.damage.codec, "found": found.found,
-        "right": int(found.found in FOUND[case.kind]),
+        "right": int(found.found in FOUND[case.kind]), "contradictions": contradictions(found),
     }  # fmt: skip
     if case.damage is not None:
         back = scaling(case.edited.shape[1::-1], size)
@@ -69,6 +71,19 @@ def measured_pairs(case: Case) -> Row:
         for name, pixels in (("keep", result), ("editor", resized(case.edited, size))):
             row[f"{name}_outside_db"] = psnr(pixels, case.truth, case.mask == 0)
     return row | _of_local(case, case.damage, found) if case.kind == "local" and case.damage is not None else row
+
+
+def contradictions(kept: KeepResult) -> list[str]:
+    """In what `keep` and `check` disagree on a pair, and `check` on the result of `keep` with what was kept."""
+    report, result = check(kept=kept).report, check(kept.original, kept.kept)
+    differs = difference(kept.original.pixels, kept.kept.pixels) > 0
+    wrong = {
+        "regions": not {one.box for one in report.regions} <= {one.box for one in kept.changes},
+        "pixels": bool((result.changed != differs).any()) and result.report.found != "redrawn",
+        "rest": result.report.rest != ("empty" if differs.all() else "identical"),
+        "next step": result.report.next_step_code == "keep",
+    }
+    return [name for name, holds in wrong.items() if holds]
 
 
 def far_touched(result: Pixels, original: Pixels, mask: Plane) -> int:
@@ -192,6 +207,7 @@ def _thresholds(rows: Table, local: Table) -> list[dict[str, Any]]:
         ("soft IoU of the mask at least 0.95", 0.5, local["keep_iou"], 0.95),
         ("soft IoU of the mask at least 0.85", 0.9, local["keep_iou"], 0.85),
         ("found as expected", 0.95, rows["right"], 1),
+        ("no contradiction between keep and check", 1.0, (rows["contradictions"].str.len() == 0).astype(float), 1),
         ("nothing of different images kept", 1.0, (~strangers["found"].isin(LOCAL)).astype(float), 1),
     ]
     found: list[dict[str, Any]] = []

@@ -58,7 +58,7 @@ def _measured(task: tuple[str, int]) -> UnitResult:
     photograph, other = load_photograph(name), load_photograph(str(generator.choice(PHOTOGRAPHS["test"])))
     original = scaled(photograph, _SIDE_PX, generator)
     size, codec = original.shape[1::-1], str(generator.choice(CODECS))
-    images, asked = dict.fromkeys(_METHODS, original), np.zeros(original.shape[:2], dtype=bool)
+    images, wanted = dict.fromkeys(_METHODS, original), np.zeros(original.shape[:2], dtype=bool)
     rows: list[dict[str, Any]] = []
     for number in range(1, ROUNDS + 1):
         what, share = str(generator.choice(["paste", "drawn"])), float(generator.uniform(*_SHARES))
@@ -69,13 +69,13 @@ def _measured(task: tuple[str, int]) -> UnitResult:
             draw = np.random.default_rng(added)
             return as_pixels(changed(what, image.astype(np.float32), other, share, draw))
 
-        asked |= true_mask(original.astype(np.float32), requested(original).astype(np.float32)) > 0
+        wanted |= true_mask(original.astype(np.float32), requested(original).astype(np.float32)) > 0
         for method, image in images.items():
             edited = damage.apply(requested(image).astype(np.float32))
             images[method] = _next(method, image, edited)
             rows.append({
                 "group": name, "seed": seed, "codec": codec, "round": number, "method": method,
-                "db": psnr(images[method], original, ~asked),
+                "db": psnr(images[method], original, ~wanted),
             })  # fmt: skip
     return UnitResult(rows=rows)
 
