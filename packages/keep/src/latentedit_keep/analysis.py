@@ -24,6 +24,7 @@ from latentedit_keep.change import (
     judge,
 )
 from latentedit_keep.exact import at_depth, exact_change
+from latentedit_keep.kinds import Kind
 from latentedit_keep.masks import SEEN
 from latentedit_keep.registration import (
     Registration,
@@ -52,11 +53,13 @@ class SeparateChange:
         number: the number that ``only`` takes; 1 is the largest change.
         share: share of the image, in [0, 1].
         box: left, top, right and bottom in the original's pixels.
+        kind: what happened there, as far as it can be told.
     """
 
     number: int
     share: float
-    box: tuple[int, int, int, int]
+    box: Box
+    kind: Kind
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -123,7 +126,9 @@ class Analysis:
         for number, (y, x) in enumerate(zip(np.split(down, ends), np.split(across, ends), strict=True), start=1):
             share = part * float(change.mask[y, x].sum() / change.mask.size)
             box = (x.min() / width, y.min() / height, (x.max() + 1) / width, (y.max() + 1) / height)
-            found.append(SeparateChange(number=number, share=share, box=self.box_of(box)))
+            found.append(
+                SeparateChange(number=number, share=share, box=self.box_of(box), kind=change.kinds[number - 1])
+            )
         return tuple(found)
 
 
@@ -173,7 +178,7 @@ def _analyzed(base: PixelImage, edited: PixelImage, tick: Tick) -> Analysis:
         if laid:
             same = _without_ground(base, here, same, ground)
         if (differs := exact_change(base.pixels, same.pixels)) is not None:
-            change = exact_found(differs)
+            change = exact_found(differs, here, same.on(ground))
             frame = change.registration
             return Analysis(
                 original=base, edited=same, upright=same, found=judge(change), change=change,

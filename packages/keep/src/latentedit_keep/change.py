@@ -11,6 +11,7 @@ from latentedit_keep.base import warp
 from latentedit_keep.base.console import Tick, nothing
 from latentedit_keep.base.warp import Array, Mask, cv2, gray, smoothed
 from latentedit_keep.detection import components, contrasts, detect, grown, joined, leftovers, rim, vanished
+from latentedit_keep.kinds import Kind, kinds
 from latentedit_keep.registration import Registration
 from latentedit_keep.tones import Tones, first_guess, fit_blur, fit_sharpening, fit_tones, lost_colors, matched
 from latentedit_keep.transparency import alpha_change
@@ -51,6 +52,7 @@ _LEAST_SHARE = 4e-4  # uncertainty of every share: smaller changes are not detec
 # Levels, multiple of the usual difference and share of the image from which on a difference next to a change is told;
 # and how near, as a share of the side.
 _LEFT = (10.0, 4.0, 1e-3, 0.04)
+_FADES = 0.015  # of the side: width over which a change fades towards what the edited image does not show
 _BACKGROUND = (0.4, 0.6)  # shares of the image and of its border from which on a change is the background
 
 Found = Literal[
@@ -77,6 +79,7 @@ class DetectedChange:
     numbers: NDArray[np.int32]  # labels of the separate changes; 1 is the largest, 0 none
     count: int  # of separate changes
     contrasts: NDArray[np.floating[Any]]  # strength of each over the noise elsewhere, ``[count + 1]``
+    kinds: tuple[Kind, ...] = ()  # what happened in each
     ignored: int = 0  # separate differences that are weaker than noise elsewhere, and not in the mask
     unchanged_share: float  # of the part that the edited image shows
     unchanged_detail: float  # the same share of the original's fine detail
@@ -127,7 +130,7 @@ def _leftover(difference: Array, rest: Mask, residual: float) -> Leftover | None
     return Leftover(levels=float(weights[number] / area), box=box)
 
 
-def exact_found(differs: Mask) -> DetectedChange:
+def exact_found(differs: Mask, original: Array, edited: Array) -> DetectedChange:
     """The change if these pixels of the original's size differ, and all others are the same bit for bit."""
     mask, same = differs.astype(np.float32), 1 - float(differs.mean())
     count, numbers = components(mask)
@@ -137,6 +140,7 @@ def exact_found(differs: Mask) -> DetectedChange:
         numbers=numbers,
         count=count,
         contrasts=np.where(np.arange(count + 1) > 0, np.inf, 0),
+        kinds=kinds(original, edited, mask, numbers, count),
         unchanged_share=same,
         unchanged_detail=same,
         exact=True,
@@ -179,8 +183,11 @@ def find_change(
             break
         unchanged, tones = surroundings, fit_tones(here, there, surroundings)
     tick()
-    left = vanished(*alike, inside, evidence) | leftovers(*alike, inside, evidence)
+    left = vanished(*alike, inside, evidence) | leftovers(*alike, inside, evidence, blur)
     mask = joined(rim(evidence, inside, blur), left)
+    if not shown.all():  # beyond the edited image there is only the original: a change that goes on there fades
+        beyond = cv2.distanceTransform(shown.astype(np.uint8), cv2.DIST_L2, 3)
+        mask *= (beyond / (_FADES * max(size))).clip(0, 1)
     if uncovered.any():
         mask = np.maximum(mask * shown, smoothed(cv2.dilate(uncovered.astype(np.float32), guard[:3, :3]), 0.7))
     count, numbers = components(mask)
@@ -208,6 +215,7 @@ def find_change(
         count=int(counted.sum()),
         contrasts=np.concatenate([[0], strengths[counted]]),
         ignored=count - int(counted.sum()),
+        kinds=kinds(*alike, mask, numbers, int(counted.sum())),
         unchanged_share=float(unchanged.sum() / max(inside.sum(), 1)),
         unchanged_detail=float(detail[unchanged].sum() / max(detail[inside].sum(), 1)),
         residual=residual,

@@ -91,7 +91,7 @@ def _print(report: dict[str, Any]) -> None:
     rows = [("found", report["found"]), *(("", line) for line in report["lines"])]
     for one in report["changes"][:9] if len(report["changes"]) > 1 else ():
         left, top, right, bottom = one.box
-        where = f"{100 * one.share:.2f} % of the image, {left},{top} to {right},{bottom}"
+        where = f"{one.kind}, {100 * one.share:.2f} % of the image, {left},{top} to {right},{bottom}"
         rows.append((f"change {one.number}", where))
     print_rows(rows if report["view"] is None else [*rows, ("view", str(report["view"]))])
     warn([*report["doubts"], *[f"{report['output']} already existed and was replaced"][: int(report["replaced"])]])

@@ -18,7 +18,7 @@ from latentedit_bench.work import UnitWork
 from latentedit_keep.api import KeepResult, keep
 from latentedit_keep.base.color import levels
 from latentedit_keep.base.warp import cv2, depth_inside, resized, scaling, warped
-from latentedit_keep.change import LOCAL
+from latentedit_keep.change import GLOBAL, LOCAL
 from latentedit_keep.checking import check
 from latentedit_keep.composite import composite
 from latentedit_keep.exact import difference
@@ -80,7 +80,7 @@ def contradictions(kept: KeepResult) -> list[str]:
     wrong = {
         "regions": not {one.box for one in report.regions} <= {one.box for one in kept.changes},
         "pixels": bool((result.changed != differs).any()) and result.report.found != "redrawn",
-        "rest": result.report.rest != ("empty" if differs.all() else "identical"),
+        "rest": result.report.rest == "differs" and kept.found not in GLOBAL,
         "next step": result.report.next_step_code == "keep",
     }
     return [name for name, holds in wrong.items() if holds]
