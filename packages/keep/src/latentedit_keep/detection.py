@@ -44,7 +44,7 @@ _SURROUNDED = 0.85  # local coverage above which every pixel belongs to the chan
 _GAP = 0.003  # of the side: half the width of gaps that are closed
 _VISIBLE = (12.0, 5.0)  # levels of a difference, and of its fine detail, from which on a change has a visible edge
 _FADES = 0.02  # of the side: how far a fainter change fades
-_JOIN_PX = 3  # half the width of the line that `rim` leaves between a change and what is next to it
+_JOIN_PX = 2  # half the width of a line of the original that is no line between two parts of a change
 _EDGE_PX = 3  # margin along the edited image's border in which the mask is extrapolated
 _TAIL = 0.99  # the noise is scaled so that this share of unchanged pixels is below the lower threshold
 _VANISHED = 1.5  # multiple of the strongest edited edge nearby above which an original edge is gone
@@ -293,9 +293,9 @@ def leftovers(original: Array, edited: Array, inside: Mask, evidence: Evidence, 
 
 def joined(mask: Array, left: Mask) -> Array:
     """The soft mask with what is left of the old image next to it, and no line between the two."""
-    solid = mask > 0.5
+    solid = mask > 0.95
     both = cv2.morphologyEx((solid | left).astype(np.uint8), cv2.MORPH_CLOSE, disc(_JOIN_PX)) > 0
-    new = both & grown(left, _JOIN_PX + 1) & ~solid
+    new = both & ~solid
     return np.maximum(mask, smoothed(new.astype(np.float32), 0.5))
 
 

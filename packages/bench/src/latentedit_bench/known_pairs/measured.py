@@ -77,10 +77,11 @@ def contradictions(kept: KeepResult) -> list[str]:
     """In what `keep` and `check` disagree on a pair, and `check` on the result of `keep` with what was kept."""
     report, result = check(kept=kept).report, check(kept.original, kept.kept)
     differs = difference(kept.original.pixels, kept.kept.pixels) > 0
+    whole = kept.found in GLOBAL
     wrong = {
         "regions": not {one.box for one in report.regions} <= {one.box for one in kept.changes},
-        "pixels": bool((result.changed != differs).any()) and result.report.found != "redrawn",
-        "rest": result.report.rest == "differs" and kept.found not in GLOBAL,
+        "pixels": not whole and bool((result.changed != differs).any()),
+        "rest": not whole and result.report.rest == "differs",
         "next step": result.report.next_step_code == "keep",
     }
     return [name for name, holds in wrong.items() if holds]
