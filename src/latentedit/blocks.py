@@ -7,7 +7,7 @@ Example:
     pipeline = appended(Flux2KleinAutoBlocks, keep=Keep)().init_pipeline("black-forest-labs/FLUX.2-klein-4B")
     pipeline.load_components(torch_dtype=torch.bfloat16)
     state = pipeline(image=photo, prompt="Add a red scarf")
-    state.images[0], state.keep_masks[0], state.keep_reports[0]["verdict"]
+    state.images[0], state.keep_masks[0], state.keep_reports[0]["found"]
 """
 
 from pathlib import Path

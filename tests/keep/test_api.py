@@ -12,6 +12,7 @@ from PIL import ExifTags, Image
 from latentedit.core.errors import ConfigError, ImageError
 from latentedit_keep.api import KeepRecord, KeepResult, keep, wrap_pipeline
 from latentedit_keep.base.images import PixelImage, read_chunks, read_pixels, save_image
+from latentedit_keep.checking import check
 from latentedit_keep.masks import bounds_of
 from tests.keep.pairs import SIDE, cast, moved, scene, similarity, with_object
 
@@ -40,7 +41,7 @@ def result() -> KeepResult:
 
 def test_only_the_change_is_kept(result: KeepResult) -> None:
     pixels, truth = np.asarray(result.image).astype(int), with_object(scene()).astype(int)
-    assert result.verdict == "kept"
+    assert result.found == "local change"
     np.testing.assert_array_equal(pixels[FAR], scene()[FAR])
     assert np.abs(pixels - truth)[~FAR].mean() < 4
     assert np.abs(np.asarray(edited()).astype(int) - truth).mean() > 8
@@ -72,6 +73,46 @@ def test_a_mask_bounds_the_change() -> None:
     assert (pixels[60:80, 75:85] != scene()[60:80, 75:85]).any()
 
 
+@pytest.mark.parametrize("scale", [1.0, 2.5], ids=["exact", "enlarged"])
+def test_an_edited_crop_is_put_back(scale: float) -> None:
+    """A quarter of the width, as it is or enlarged by the editor, with a disc."""
+    original = scene(480, width=640, seed=5)
+    left, top, width, height = 300, 120, 160, 200
+    part = with_object(original[top : top + height, left : left + width], (80, 90), 20)
+    size = (round(width * scale), round(height * scale))
+    crop = Image.fromarray(part) if scale == 1 else Image.fromarray(cast(part)).resize(size, Image.Resampling.LANCZOS)
+    found = keep(Image.fromarray(original), crop)
+    truth = original.copy()
+    truth[top : top + height, left : left + width] = part
+    assert found.crop is not None
+    assert np.abs(np.subtract(found.crop, (left, top, left + width, top + height))).max() <= (0 if scale == 1 else 1)
+    y, x = np.mgrid[:480, :640]
+    far = np.hypot(x - left - 80, y - top - 90) > 20 + 4
+    np.testing.assert_array_equal(np.asarray(found.image)[far], original[far])
+    error = np.abs(np.asarray(found.image).astype(int) - truth)
+    assert error.max() == 0 if scale == 1 else error[~far].mean() < 4
+    middle = found.matrix @ (left + (width - 1) / 2, top + (height - 1) / 2, 1)
+    np.testing.assert_allclose(middle[:2], ((size[0] - 1) / 2, (size[1] - 1) / 2), atol=0.5 * scale)
+    report = check(kept=found).report
+    assert [region.box for region in report.regions] == [change.box for change in found.changes]
+
+
+def test_progress_is_reported_often_and_an_exception_in_it_ends_the_work() -> None:
+    steps: list[int] = []
+
+    def report(what: str, done: int, total: int) -> None:
+        steps.append(done)
+        if len(steps) == 6:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        keep(Image.fromarray(scene()), edited(), progress=report)
+    assert steps == sorted(steps)
+    steps.clear()
+    keep(Image.fromarray(scene()), edited(), progress=lambda what, done, total: steps.append(total - done))
+    assert (len(steps) > 10, steps[-1]) == (True, 0)
+
+
 def lit() -> np.ndarray:
     y, x = np.mgrid[:SIDE, :SIDE]
     return np.rint(scene() * (0.45 + 0.4 * np.sin(x / 23) * np.cos(y / 19))[..., None]).astype(np.uint8)
@@ -79,7 +120,7 @@ def lit() -> np.ndarray:
 
 def test_a_global_change_is_aligned_and_keeps_its_own_colors() -> None:
     found = keep(Image.fromarray(scene()), Image.fromarray(moved(lit(), similarity((3.0, 2.0)), (SIDE, SIDE))))
-    assert found.verdict == "global change: kept as a global change"
+    assert found.found == "redrawn"
     inner = np.s_[10:-10, 10:-10]
     assert np.abs(np.asarray(found.image)[inner].astype(int) - lit()[inner]).mean() < 3
 
@@ -91,7 +132,7 @@ def test_a_global_change_is_not_aligned_where_the_uncertainty_exceeds_the_shift(
     noise = np.random.default_rng(1).normal(0, 20, (SIDE, SIDE, 3))
     second = (moved(lit(), similarity(shift), (SIDE, SIDE)) + noise).clip(0, 255).astype(np.uint8)
     found = keep(Image.fromarray(scene()), Image.fromarray(second))
-    assert found.verdict == "global change: kept as a global change"
+    assert found.found == "redrawn"
     assert (np.asarray(found.image) == second).all() == stays
 
 

@@ -35,7 +35,7 @@ from tests.keep.color_files import (
     with_chunk,
 )
 
-KEPT = "kept"
+KEPT = "local change"
 
 
 def saved(image: Image.Image, **options: Any) -> bytes:
@@ -123,7 +123,7 @@ def test_keep_compares_displayed_colors(which: str, tmp_path: Path) -> None:
     found = keep(*pair)
     found.save(tmp_path / "kept.png")
     kept, original = Image.open(tmp_path / "kept.png"), Image.open(pair[0])
-    assert found.verdict == KEPT
+    assert found.found == KEPT
     assert kept.info.get("icc_profile") == original.info.get("icc_profile")
     np.testing.assert_array_equal(np.asarray(kept)[far()], np.asarray(original)[far()])
     right = np.asarray(second if which == "edited" else in_space(second, wide), dtype=int)
@@ -143,7 +143,7 @@ def test_colors_outside_srgb_are_preserved_outside_the_change() -> None:
     original.info["icc_profile"] = wide
     second = edited(in_space(original, wide, back=True))
     found = keep(original, second)
-    assert found.verdict == KEPT
+    assert found.found == KEPT
     np.testing.assert_array_equal(found.kept.pixels[far()], own[far()])
     assert np.abs(in_srgb(found.image) - np.asarray(second))[inside()].max() <= 2
 
@@ -410,7 +410,7 @@ def test_a_mask_in_the_alpha_channel_is_preserved_and_the_colors_under_it_are_ed
     alpha[90:150, 140:200] = 0
     save_image(PixelImage(pixels=np.dstack([first, alpha])), tmp_path / "original.png")
     found = keep(tmp_path / "original.png", second)
-    assert found.verdict == KEPT
+    assert found.found == KEPT
     np.testing.assert_array_equal(found.kept.pixels[..., 3:], alpha)
     np.testing.assert_array_equal(found.kept.pixels[far()][:, :3], first[far()])
     assert np.abs(found.kept.pixels[inside()][:, :3] / top - (225, 40, 50)).max() <= 1

@@ -27,7 +27,7 @@ def test_the_result_is_written_next_to_the_original(pair: tuple[Path, Path], com
     done = command("keep", *pair, "--only", "1", "--view", view, "--json")
     assert (done.code, done.err) == (0, "")
     report = json.loads(done.out)
-    assert (report["verdict"], [one["number"] for one in report["changes"]]) == ("kept", [1])
+    assert (report["found"], [one["number"] for one in report["changes"]]) == ("local change", [1])
     assert abs(report["zoom"] - 1) < 0.01
     assert report["outside_db_after"] is None  # identical
     assert "editor's image" in view.read_text(encoding="utf-8")

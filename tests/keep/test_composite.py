@@ -19,7 +19,7 @@ def half(side: int) -> np.ndarray:
 
 def test_the_mismatch_is_subtracted_at_any_size() -> None:
     first, second, mismatch = scene(64, 1), scene(64, 2), np.full((8, 16, 3), 5, dtype=np.float32)
-    result = composite(first, second, half(64), matrix=EYE, tones=Tones.none(), mismatch=mismatch)
+    result = composite(first, second, half(64), matrix=EYE, tones=Tones.none(), mismatch=(mismatch, first.shape[1::-1]))
     np.testing.assert_array_equal(result[:, :32], first[:, :32])
     np.testing.assert_array_equal(result[:, 32:], second[:, 32:] - 5)
 

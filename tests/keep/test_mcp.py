@@ -70,7 +70,7 @@ def test_tools_check_keep_trace_and_undo_an_edit(root: Path) -> None:
         ("undo_edit", {"path": "c.png"}),
     )
     assert (checked.structured_content["passed"], checked.content[1].mime_type) == (True, "image/jpeg")
-    assert kept.structured_content["verdict"] == again.structured_content["verdict"] == "kept"
+    assert kept.structured_content["found"] == again.structured_content["found"] == "local change"
     first, second = history.structured_content["steps"]
     assert (first["file"], second["file"], second["strength"]) == ("d.png", "c.png", 0.5)
     assert {role: one["file"] for role, one in second["made_from"].items()} == pair
@@ -284,7 +284,7 @@ def test_the_server_runs_as_a_process(root: Path) -> None:
     arguments = ["-m", "latentedit_keep.main", "mcp", "--root", str(root)]
     server = mcp.stdio_client(StdioServerParameters(command=sys.executable, args=arguments, env=dict(os.environ)))
     (answer,) = requested(server, ("check_edit", {"original": "a.png", "edited": "a.png"}))
-    assert answer.structured_content["reasons"] == ["no edit"]
+    assert answer.structured_content["found"] == "identical"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.nightly)])

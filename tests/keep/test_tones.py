@@ -139,3 +139,14 @@ def test_without_a_cast_nothing_is_corrected() -> None:
     noise = np.random.default_rng(1).normal(0, 8, image.shape[:2]).astype(np.float32)[..., None]
     assert fit_sharpening(image, image + noise, WHOLE) == 0, "made-up texture"
     assert fit_sharpening(image, image, WHOLE) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("color", [(3, 3, 3), (250, 10, 10)], ids=["black", "saturated"])
+def test_colors_that_the_original_lacks_stay_the_editors(color: tuple[int, int, int]) -> None:
+    image = scene().astype(np.float32)
+    edited = done(image, 1.15, (0.93, 1.0, 1.06))
+    tones = fit_tones(image, edited, WHOLE)
+    new = np.full((8, 8, 3), color, dtype=np.float32)
+    assert tones.cast > 8
+    assert np.abs(tones.corrected(new) - new).max() <= 3
+    assert np.abs(tones.corrected(edited) - image).mean() < 0.7

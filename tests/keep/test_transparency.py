@@ -74,8 +74,8 @@ def test_bit_depths_and_channels_of_a_pair_may_differ(
     ]
     found = keep(*pair)
     first = read_pixels(pair[0])
-    assert (found.verdict, found.kept.pixels.dtype, found.kept.pixels.shape) == (
-        "kept",
+    assert (found.found, found.kept.pixels.dtype, found.kept.pixels.shape) == (
+        "local change",
         first.pixels.dtype,
         first.pixels.shape,
     )
@@ -95,7 +95,7 @@ def test_paint_and_holes_beyond_an_outline_keep_their_alpha(noisy: bool, deep: b
         second[..., :3] = np.asarray(written_by_jpeg(edited[..., :3]))
     original = Image.fromarray(sticker())
     found = keep(original, Image.fromarray(second))
-    assert found.verdict == "kept"
+    assert found.found == "local change"
     np.testing.assert_allclose(found.kept.pixels[..., 3].astype(int), edited[..., 3], atol=8 if noisy else 0)
     assert np.abs(found.kept.pixels[15:40, 60:100].astype(int) - (*RED, 255)).mean() < 5
     assert found.became_transparent == pytest.approx(900 / SIDE**2, rel=0.1)
@@ -111,7 +111,7 @@ def test_an_opaque_edit_is_compared_on_its_own_background(ground: tuple[int, int
     edited[85:100, 10:40] = 0  # a part of the outline is gone
     second = on(edited, ground)
     found = keep(Image.fromarray(sticker()), written_by_jpeg(np.asarray(second)) if noisy else second)
-    assert found.verdict == "kept"
+    assert found.found == "local change"
     kept = found.kept.pixels
     assert (kept[15:40, 60:100, 3] == 255).all()
     assert np.abs(kept[15:40, 60:100, :3].astype(int) - RED).mean() < 6
@@ -128,7 +128,7 @@ def test_a_removed_background_is_a_local_change_even_if_moved() -> None:
     assert report.became_transparent == pytest.approx((sticker()[..., 3] < 230).mean(), abs=0.02)
     other = moved(cut, similarity((3.0, -2.0), 1.02), (SIDE, SIDE))
     there = keep(Image.fromarray(scene()), Image.fromarray(other))
-    assert there.verdict == "kept"
+    assert there.found == "local change"
     np.testing.assert_allclose(there.shift_px, (3.0, -2.0), atol=0.2)
     assert there.became_transparent == pytest.approx(report.became_transparent, abs=0.08), (
         "without what lies outside the frame"
@@ -206,7 +206,7 @@ def test_any_painted_or_erased_shape_is_found_and_kept(data: Any) -> None:
     )
     core = cv2.erode(visible.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     far = cv2.dilate(inside.astype(np.uint8), np.ones((25, 25), np.uint8)) == 0
-    assert found.verdict == "kept"
+    assert found.found == "local change"
     assert np.abs(shown - wanted)[core].mean() < 8
     first = original if is_cut else np.dstack([original, np.full((SIDE, SIDE), 255, np.uint8)])
     same = (kept == first).all(axis=2) | ((kept[..., 3] == 0) & (first[..., 3] == 0))

@@ -202,7 +202,7 @@ def kept_view(result: "KeepResult") -> View:
     return View(
         source=source,
         frames=[
-            ViewerFrame(strength=1.0, image=result.image, verdict=result.verdict, lines=(*result.lines, *result.doubts))
+            ViewerFrame(strength=1.0, image=result.image, verdict=result.found, lines=(*result.lines, *result.doubts))
         ],
         title=result.original.name or "image",
         name=Path(result.original.name or "image").stem,

@@ -224,7 +224,7 @@ def test_cases_of_keep_are_measured_and_a_run_continues(tmp_path: Path, command:
     arguments = ("bench", "keep", "-o", tmp_path)
     done = command(*arguments, "--count", "1")
     assert done.code == 0, done.err
-    assert "verdict right: share of 1 cases" in done.out
+    assert "found as expected: share of 1 cases" in done.out
     first = (tmp_path / "rows" / "0000.jsonl").stat().st_mtime_ns
     report = json.loads(command(*arguments, "--count", "2", "--json").out)
     assert (report["split"], report["seed"], report["cases"]) == ("test", 4, 2)

@@ -10,8 +10,8 @@ from latentedit_bench.known_pairs import damages
 from latentedit_bench.known_pairs.cases import (
     CHANGES,
     DRAWN,
+    FOUND,
     PHOTOGRAPHS,
-    VERDICTS,
     blob,
     changed,
     load_photograph,
@@ -44,7 +44,7 @@ def test_a_case_is_reproducible_and_as_described(index: int) -> None:
     first, second = (make_case("calibration", index, side=96) for _ in range(2))
     np.testing.assert_array_equal(first.edited, second.edited)
     truly = (first.truth != first.original).any(axis=2)
-    assert first.kind in VERDICTS
+    assert first.kind in FOUND
     assert truly.any() == (first.kind in ("local", "global"))
     assert first.mask[~truly].max(initial=0) <= 1
     assert first.kind != "local" or first.mask.mean() >= 0.003
@@ -103,7 +103,7 @@ def test_agreement_and_overlap_in_closed_form() -> None:
 def test_measures_of_a_case_and_baselines_that_paste_a_clean_change() -> None:
     case = make_case("calibration", 5, side=160)
     row = measured_pairs(case)
-    assert (row["kind"], row["verdict"], row["right"]) == ("local", "kept", 1)
+    assert (row["kind"], row["found"], row["right"]) == ("local", "local change", 1)
     others = [row[f"{name}_inside_db"] for name in ("editor", "threshold", "sift")]
     assert row["bound_inside_db"] > max(others) - 1
     assert row["keep_outside_db"] > row["editor_outside_db"] + 20
@@ -124,25 +124,28 @@ def test_measures_of_a_case_and_baselines_that_paste_a_clean_change() -> None:
 
 
 GOOD = {
-    "image": DRAWN, "case": 0, "what": "paste", "codec": "none", "kind": "local", "verdict": "kept", "right": 1,
+    "image": DRAWN, "case": 0, "what": "paste", "codec": "none", "kind": "local", "found": "local change", "right": 1,
     "shift_error_px": 0.01, "keep_far_touched": 0, "keep_iou": 0.97, "keep_outside_db": 60.0, "editor_outside_db": 20.0,
+    "contradictions": [],
     "keep_inside_db": 30.0, "editor_inside_db": 20.0, "bound_inside_db": 30.5, "aligned_inside_db": 28.0,
 }  # fmt: skip
-OTHER = {"image": "cat", "case": 99, "kind": "different", "verdict": "different images", "right": 1}
+OTHER = {
+    "image": "cat", "case": 99, "kind": "different", "found": "different images", "right": 1, "contradictions": [],
+}  # fmt: skip
 
 
 def test_bars_hold_where_they_are_reached() -> None:
     good, bad = [GOOD] * 19, GOOD | {"keep_iou": 0.84, "shift_error_px": 3.0, "right": 0, "keep_far_touched": 9}
-    bad |= {"keep_outside_db": 30.0, "keep_inside_db": 20.0}
+    bad |= {"keep_outside_db": 30.0, "keep_inside_db": 20.0, "contradictions": ["rest"]}
     report = pair_summary(pd.DataFrame([*good, OTHER]))
-    assert [row["holds"] for row in report["thresholds"]] == [True] * 10
-    assert [row["cases"] for row in report["thresholds"]] == [19] * 8 + [20, 1]
+    assert [row["holds"] for row in report["thresholds"]] == [True] * 11
+    assert [row["cases"] for row in report["thresholds"]] == [19] * 8 + [20, 20, 1]
     assert report["against"][0] == {"method": "keep", "iou": 0.97, "inside_db": 30, "outside_db": 60}
     (part,) = report["parts"]["what"]
     assert part == {"what": "paste", "cases": 19, "iou": 0.97, "iou_at_least_85": 1, "inside_below_bound_db": 0.5}
-    report = pair_summary(pd.DataFrame([*good, bad, OTHER | {"verdict": "kept"}]))
+    report = pair_summary(pd.DataFrame([*good, bad, OTHER | {"found": "local change"}]))
     assert report["worst"][0]["keep_iou"] == 0.84
-    report = pair_summary(pd.DataFrame([bad] * 19 + [OTHER | {"verdict": "kept"}]))
+    report = pair_summary(pd.DataFrame([bad] * 19 + [OTHER | {"found": "local change"}]))
     assert not any(row["holds"] for row in report["thresholds"])
 
 
@@ -153,7 +156,7 @@ def test_intervals_are_over_redrawn_photographs(cases: int) -> None:
     if cases > 1:
         rows = [row | {"image": f"photograph {row['case']}"} for row in rows for _ in range(cases)]
     thresholds = pair_summary(pd.DataFrame(rows))["thresholds"]
-    assert len(thresholds) == 9, "no different images, no threshold of them"
+    assert len(thresholds) == 10, "no different images, no threshold of them"
     assert (thresholds[-1]["value"], thresholds[-1]["cases"]) == (0.8, 100 * cases)
     assert [thresholds[-1][end] for end in ("low", "high")] == pytest.approx([0.722, 0.878], abs=0.02)
 

@@ -341,7 +341,7 @@ def test_keep_improves_local_changes_of_a_keep_task(tmp_path: Path) -> None:
     raw = measured([edit.resize((128, 128)) for edit in edits])
     found = [le.keep(source, edit) for source, edit in zip(sources, edits, strict=True)]
     kept = measured([one.image.convert("RGB") for one in found])
-    local = np.array([one.verdict == "kept" for one in found]) & (np.arange(len(items)) > 0)
+    local = np.array([one.found == "local change" for one in found]) & (np.arange(len(items)) > 0)
     assert local.sum() == 2
     assert (kept["error"] < raw["error"])[local].all()
     assert (kept["untouched"] > raw["untouched"]).all()

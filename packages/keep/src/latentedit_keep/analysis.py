@@ -1,22 +1,65 @@
 """What an editor did to an image: the frame, the colors, and the change of content with its verdict."""
 
 import dataclasses
-from typing import Any, cast
+import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from latentedit_keep.base.color import opacity_of, profile_of
+from latentedit_keep.base.console import Tick, nothing
 from latentedit_keep.base.images import PixelImage
-from latentedit_keep.base.warp import scaling, turned
-from latentedit_keep.change import DetectedChange, Verdict, exact_found, find_change, is_drawn_anew, is_unsure, judge
+from latentedit_keep.base.warp import Box, Matrix, cv2, scaling, turned
+from latentedit_keep.change import (
+    GLOBAL,
+    LOCAL,
+    DetectedChange,
+    Found,
+    exact_found,
+    find_change,
+    is_drawn_anew,
+    is_unsure,
+    judge,
+)
 from latentedit_keep.exact import at_depth, exact_change
-from latentedit_keep.registration import Registration, distance_px, find_drift, find_turn, register, without_drift
+from latentedit_keep.kinds import Kind
+from latentedit_keep.masks import SEEN
+from latentedit_keep.registration import (
+    Registration,
+    distance_px,
+    find_crop,
+    find_drift,
+    find_turn,
+    register,
+    without_drift,
+)
 from latentedit_keep.transparency import WHITE, ground_of, without_ground
 
+_CROPPED = 0.3  # share of the original beyond the edited image from which on that is looked for as a crop
 _STREAKS = 0.035  # share of the original beyond the edited image from which replicated edges are seen
 _PATTERN_LEVELS = 8.0  # standard deviation under an alpha channel above which there is an image and not a background
 _MOSTLY_GROUND = 0.5  # share of the transparent part from which on the edit shows a ground there
+_EPS = 1e-6  # pixels by which rounding errors may move a side
 _TURNS = ("", "a quarter turn to the left", "a half turn", "a quarter turn to the right")  # of the edited image
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SeparateChange:
+    """One of several changes.
+
+    Args:
+        number: the number that ``only`` takes; 1 is the largest change.
+        share: share of the image, in [0, 1].
+        box: left, top, right and bottom in the original's pixels.
+        kind: what happened there, as far as it can be told.
+    """
+
+    number: int
+    share: float
+    box: Box
+    kind: Kind
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -26,22 +69,86 @@ class Analysis:
     original: PixelImage  # without alpha where that is a mask or opaque everywhere
     edited: PixelImage  # upright, with the alpha that it has on no ground, and a drift undone
     upright: PixelImage  # the edited image as it came but for being turned
-    verdict: Verdict
+    found: Found
     change: DetectedChange | None  # None if the images could not be compared
     registration: Registration  # from the original to ``upright``
     frame: Registration  # from the original to ``edited``
+    box: Box | None = None  # the part of the original that was edited, of which all above is told; None for all of it
     turned: str = ""  # how the editor turned or mirrored the image, such as "mirrored"; empty if it did not
 
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """The rows and columns of the original that were compared."""
+        left, top, right, bottom = self.box or (0, 0, *self.original.size)
+        return slice(top, bottom), slice(left, right)
 
-def analyze(original: PixelImage, edited: PixelImage) -> Analysis:
-    """Compare an image with an editor's version of it; about 1 to 8 s on one core."""
+    @property
+    def offset(self) -> Matrix:
+        """From the original's pixels to those of the part that was compared."""
+        left, top, *_ = self.box or (0, 0)
+        return np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1.0]])
+
+    def full(self, plane: NDArray[Any], *, labels: bool = False) -> NDArray[Any]:
+        """A plane of the compared part, at any resolution, at the original's size; 0 elsewhere."""
+        rows, columns = self.window
+        size = (columns.stop - columns.start, rows.stop - rows.start)
+        part = cv2.resize(plane, size, interpolation=cv2.INTER_NEAREST if labels else cv2.INTER_LINEAR)
+        if self.box is None:
+            return part
+        whole = np.zeros(self.original.size[::-1], dtype=part.dtype)
+        whole[rows, columns] = part
+        return whole
+
+    def box_of(self, shares: Sequence[float]) -> Box:
+        """A box in the original's pixels from shares of the sides of the compared part."""
+        rows, columns = self.window
+        x, y = columns.stop - columns.start, rows.stop - rows.start
+        left, top, right, bottom = (share * side for share, side in zip(shares, (x, y, x, y), strict=True))
+        return (
+            columns.start + math.floor(left + _EPS), rows.start + math.floor(top + _EPS),
+            columns.start + math.ceil(right - _EPS), rows.start + math.ceil(bottom - _EPS),
+        )  # fmt: skip
+
+    @property
+    def changes(self) -> tuple[SeparateChange, ...]:
+        """The separate changes, the largest first; none of a change that is not local."""
+        change = self.change
+        if change is None or not change.count or self.found not in (*LOCAL, "colors changed"):
+            return ()
+        rows, columns = self.window
+        part = (rows.stop - rows.start) * (columns.stop - columns.start) / math.prod(self.original.size)
+        height, width = change.mask.shape
+        down, across = np.nonzero(change.mask > SEEN)
+        order = np.argsort(change.numbers[down, across], kind="stable")
+        down, across = down[order], across[order]
+        ends = np.flatnonzero(np.diff(change.numbers[down, across])) + 1
+        found = list[SeparateChange]()
+        for number, (y, x) in enumerate(zip(np.split(down, ends), np.split(across, ends), strict=True), start=1):
+            share = part * float(change.mask[y, x].sum() / change.mask.size)
+            box = (x.min() / width, y.min() / height, (x.max() + 1) / width, (y.max() + 1) / height)
+            found.append(
+                SeparateChange(number=number, share=share, box=self.box_of(box), kind=change.kinds[number - 1])
+            )
+        return tuple(found)
+
+
+def analyze(original: PixelImage, edited: PixelImage, tick: Tick = nothing) -> Analysis:
+    """Compare an image, or a part of it, with an editor's version; about 1 to 8 s on one core."""
     base, second = (_without_plain_alpha(one) for one in (original, edited))
     if is_under_mask(base, second):
         base = dataclasses.replace(base, pixels=base.pixels[..., :3])
-    found = _analyzed(base, second)
-    if found.change is None and (turn := find_turn(base.levels, second.levels)):
+    found = _analyzed(base, second, tick)
+    if found.change is None or found.registration.outside_share > _CROPPED:
+        box = find_crop(base.levels, second.levels, tick)
+        if box is not None:
+            left, top, right, bottom = box
+            part = _analyzed(dataclasses.replace(base, pixels=base.pixels[top:bottom, left:right]), second, tick)
+            if part.change is not None:
+                nothing_else: Found = "reframed" if part.found in ("identical", "nothing") else part.found
+                return dataclasses.replace(part, original=base, box=box, found=nothing_else)
+    if found.change is None and (turn := find_turn(base.levels, second.levels, tick)):
         upright = dataclasses.replace(second, pixels=turned(second.pixels, *turn))
-        again = _analyzed(base, upright)
+        again = _analyzed(base, upright, tick)
         words = [_TURNS[-turn[0] % 4], "mirrored" if turn[1] else ""]
         if again.change is not None:
             return dataclasses.replace(again, turned=", then ".join(filter(None, words)))
@@ -62,7 +169,7 @@ def is_under_mask(original: PixelImage, edited: PixelImage) -> bool:
     return has_content and ground_of(original.alpha, edited.levels)[1] < _MOSTLY_GROUND
 
 
-def _analyzed(base: PixelImage, edited: PixelImage) -> Analysis:
+def _analyzed(base: PixelImage, edited: PixelImage, tick: Tick) -> Analysis:
     laid = base.alpha is not None and edited.alpha is None
     ground = ground_of(base.alpha, edited.levels)[0] if laid and base.alpha is not None else WHITE
     here = base.on(ground)
@@ -71,20 +178,20 @@ def _analyzed(base: PixelImage, edited: PixelImage) -> Analysis:
         if laid:
             same = _without_ground(base, here, same, ground)
         if (differs := exact_change(base.pixels, same.pixels)) is not None:
-            change = exact_found(differs)
+            change = exact_found(differs, here, same.on(ground))
             frame = change.registration
             return Analysis(
-                original=base, edited=same, upright=same, verdict=judge(change), change=change,
+                original=base, edited=same, upright=same, found=judge(change), change=change,
                 registration=frame, frame=frame,
             )  # fmt: skip
-    return _aligned(base, edited, here, ground if laid else None)
+    return _aligned(base, edited, here, ground if laid else None, tick)
 
 
-def _aligned(base: PixelImage, edited: PixelImage, here: Any, ground: Any) -> Analysis:
+def _aligned(base: PixelImage, edited: PixelImage, here: Any, ground: Any, tick: Tick) -> Analysis:
     """Compare after registration; on a ``ground``, an opaque edit shows the transparent parts of its original."""
     alphas = base.alpha, edited.alpha
     there = edited.on(255.0 if ground is None else ground)
-    registration = register(here, there, alphas)
+    registration = register(here, there, alphas, tick)
     plain = dataclasses.replace(registration, matrix=scaling(base.size, edited.size))  # the editor only resized it
 
     def moved(frame: Registration, flow: Any = None) -> tuple[PixelImage, Registration]:
@@ -96,25 +203,27 @@ def _aligned(base: PixelImage, edited: PixelImage, here: Any, ground: Any) -> An
         own = dataclasses.replace(frame, matrix=np.eye(3), edited_size=base.size)
         return image if ground is None else _without_ground(base, here, image, ground), own
 
-    change, image, frame, verdict = None, edited, registration, cast(Verdict, "different images")
+    change, image, frame = None, edited, registration
+    found: Found = "different images"
     if is_unsure(here, there, registration, alphas):
         if is_drawn_anew(here, there, registration.agreement):
-            verdict, registration = "global change: kept as a global change", plain
+            found, registration = "redrawn", plain
             image, frame = moved(plain)
     else:
+        tick()
         flow, undrifted = find_drift(here, there, registration) or (None, None)
         image, frame = moved(registration, flow)
         frame = frame if undrifted is None else undrifted
         shown = there if image is edited else image.on(255.0 if ground is None else ground)
-        change = find_change(here, shown, frame, (base.alpha, image.alpha))
-        verdict = judge(change)
+        change = find_change(here, shown, frame, (base.alpha, image.alpha), tick)
+        found = judge(change)
         stretched = abs(np.divide(*np.diag(plain.matrix)[:2]) - 1) >= 0.03
         doubtful = registration.uncertainty_px > distance_px(registration.resized, np.eye(3), base.size)
-        if verdict.startswith("global") and (doubtful or registration.outside_share > _STREAKS) and not stretched:
+        if found in GLOBAL and (doubtful or registration.outside_share > _STREAKS) and not stretched:
             registration = plain  # nothing of the original is left to align with
             image, frame = moved(plain)
     return Analysis(
-        original=base, edited=image, upright=edited, verdict=verdict, change=change,
+        original=base, edited=image, upright=edited, found=found, change=change,
         registration=registration, frame=frame,
     )  # fmt: skip
 

@@ -15,23 +15,23 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from latentedit_keep.analysis import Analysis, analyze, transparency_changed
+from latentedit_keep.analysis import Analysis, SeparateChange, analyze, transparency_changed
 from latentedit_keep.base.color import Pixels, levels, profile_of
-from latentedit_keep.base.console import Progress
+from latentedit_keep.base.console import Progress, Tick, Ticks, nothing
 from latentedit_keep.base.errors import ConfigError, FileFormatError, MissingDependencyError, to_install
 from latentedit_keep.base.files import Encoded, read_object
 from latentedit_keep.base.images import PixelImage, check_depth, check_output, keeps_alpha, read_pixels, save_image
 from latentedit_keep.base.warp import Array, Mask, cv2, resized
-from latentedit_keep.change import DetectedChange, Verdict
+from latentedit_keep.change import GLOBAL, LOCAL, DetectedChange, Found
 from latentedit_keep.composite import composite
 from latentedit_keep.exact import difference
 from latentedit_keep.masks import SEEN, bounds_of, looks_inverted
-from latentedit_keep.registration import Registration
 from latentedit_keep.tones import Tones
 
 # A file, an image, a file's content, or the result of `read_pixels`.
 ImageLike = str | Path | Image.Image | Encoded | PixelImage
 _STEPS = "aligned, compared, put back"
+_TICKS = 20  # steps of a usual pair
 _UNSURE_PX = 0.5  # uncertainty of the alignment from which a doubt is reported
 _MANY = 20  # separate changes from which a doubt is reported
 _SHIFTED = 10.0  # levels of a cast that is reported although nothing was changed
@@ -56,7 +56,7 @@ class KeepRecord:
     mask: KeptImage | None = None
     strength: float
     only: tuple[int, ...] | None = None  # numbers of the changes that were kept; None for all
-    verdict: Verdict
+    found: Found
     versions: dict[str, str]  # of latentedit-keep, OpenCV, NumPy and Python
 
     def to_json(self) -> str:
@@ -82,21 +82,6 @@ class KeepRecord:
         return record
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class SeparateChange:
-    """One of several changes.
-
-    Args:
-        number: the number that ``only`` takes; 1 is the largest change.
-        share: share of the image, in [0, 1].
-        box: left, top, right and bottom in the original's pixels.
-    """
-
-    number: int
-    share: float
-    box: tuple[int, int, int, int]
-
-
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class KeepResult:
     """The original with nothing but the change.
@@ -107,6 +92,8 @@ class KeepResult:
         kept: the result, with the original's size, bit depth, alpha channel, profile and EXIF.
         mask: opacity of the edited image in the result, 8-bit gray of the original's size.
         matrix: 3 x 3, from centers of the original's pixels to those of the editor's image.
+        crop: left, top, right and bottom of the part of the original that the edited image shows; None for all of it.
+            Shift, zoom and rotation are those within that part.
         shift_px: how far the editor moved the center to the right and down, in the original's pixels.
         zoom: magnification beyond the change of size.
         rotation_degrees: clockwise.
@@ -129,8 +116,9 @@ class KeepResult:
     edited: PixelImage
     kept: PixelImage
     mask: Image.Image
-    verdict: Verdict
+    found: Found
     matrix: NDArray[np.float64]
+    crop: tuple[int, int, int, int] | None
     shift_px: tuple[float, float]
     zoom: float
     rotation_degrees: float
@@ -150,7 +138,7 @@ class KeepResult:
     analysis: Analysis
 
     def __repr__(self) -> str:
-        return f"<KeepResult {self.original.name[-40:]!r}: {self.verdict}, {100 * self.changed_share:.2f} % changed>"
+        return f"<KeepResult {self.original.name[-40:]!r}: {self.found}, {100 * self.changed_share:.2f} % changed>"
 
     @property
     def image(self) -> Image.Image:
@@ -207,6 +195,7 @@ class KeepResult:
         before, after = (f"{db:.1f} dB" if math.isfinite(db) else "identical to the original" for db in both)
         remedy = " (JPEG; write .png to keep it identical)" if math.isfinite(self.outside_db_after) else ""
         return (
+            *(() if self.crop is None else ("the edited image is a crop from {},{} to {},{}".format(*self.crop),)),
             f"moved by {right:+.2f}, {down:+.2f} px, zoom {self.zoom:.4f}, turned {self.rotation_degrees:+.2f} degrees",
             f"colors changed by {self.cast:.1f} of 255 levels on average",
             f"{100 * self.changed_share:.2f} % of the pixels changed; separate changes: {len(self.changes)}",
@@ -251,12 +240,10 @@ def keep(
     first, second = read_pixels(original, "the original"), read_pixels(edited, "the edited image")
     third = None if mask is None else read_pixels(mask, "the mask")
     bounds = None if third is None else bounds_of(third, first.size)
-    report = progress or (lambda *_: None)
-    report(_STEPS, 0, 2)
-    found = analyze(first, second)
-    report(_STEPS, 1, 2)
-    result = _composed(first, second, found, mask=third, bounds=bounds, strength=strength, only=only)
-    report(_STEPS, 2, 2)
+    tick = Ticks(progress, _STEPS, _TICKS)
+    found = analyze(first, second, tick)
+    result = _composed(first, second, found, mask=third, bounds=bounds, strength=strength, only=only, tick=tick)
+    tick.finish()
     return result
 
 
@@ -269,15 +256,17 @@ def _composed(
     bounds: tuple[Array, str] | None = None,
     strength: float = 1.0,
     only: Sequence[int] | None = None,
+    tick: Tick = nothing,
 ) -> KeepResult:
     """Put the change on the original, and measure the result; ``bounds`` are those of the mask."""
     limit, convention = (1, "") if bounds is None else bounds
-    change, registration, verdict = found.change, found.registration, found.verdict
-    whole, tones, changes = _what_to_keep(registration, change if verdict == "kept" else None, verdict, only)
+    change, registration = found.change, found.registration
+    whole = _what_to_keep(found, only)
     weight = whole * limit
-    kept = dataclasses.replace(first, pixels=_pixels(first, second, found, weight, tones, strength))
+    kept = dataclasses.replace(first, pixels=_pixels(first, second, found, weight, (strength, only), tick))
     outside = weight <= SEEN
-    resized_edit = dataclasses.replace(found.upright, pixels=resized(found.upright.pixels, first.size))
+    shown = dataclasses.replace(first, pixels=first.pixels[found.window])
+    resized_edit = dataclasses.replace(found.upright, pixels=resized(found.upright.pixels, shown.size))
     clear, opaque = transparency_changed(first, kept)
     inverted = bounds is not None and looks_inverted(whole > 0.5, np.asarray(limit) > 0)
     return KeepResult(
@@ -285,8 +274,9 @@ def _composed(
         edited=found.upright if found.turned else second,
         kept=kept,
         mask=Image.fromarray(np.rint(255 * weight).astype(np.uint8)),
-        verdict=verdict,
-        matrix=registration.matrix,
+        found=found.found,
+        matrix=registration.matrix @ found.offset,
+        crop=found.box,
         shift_px=registration.shift_px,
         zoom=registration.zoom,
         rotation_degrees=registration.rotation_degrees,
@@ -297,8 +287,8 @@ def _composed(
         became_transparent=clear,
         became_opaque=opaque,
         least_px=None if change is None else change.least_px,
-        changes=changes,
-        outside_db_before=_agreement_db(resized_edit, first, outside),
+        changes=found.changes,
+        outside_db_before=_agreement_db(resized_edit, shown, outside[found.window]),
         outside_db_after=_agreement_db(kept, first, outside),
         doubts=_doubts(first, second, found, (convention, inverted)),
         record=KeepRecord(
@@ -307,7 +297,7 @@ def _composed(
             mask=None if mask is None else KeptImage(name=mask.name, fingerprint=mask.fingerprint),
             strength=float(strength),
             only=None if only is None else tuple(only),
-            verdict=verdict,
+            found=found.found,
             versions={name: importlib.metadata.version(name) for name in ("latentedit-keep", "numpy")}
             | {"opencv": cv2.__version__, "python": platform.python_version()},
         ),
@@ -317,24 +307,33 @@ def _composed(
 
 
 def _pixels(
-    first: PixelImage, second: PixelImage, found: Analysis, weight: Array, tones: Tones, strength: float
+    first: PixelImage,
+    second: PixelImage,
+    found: Analysis,
+    weight: Array,
+    how: tuple[float, Sequence[int] | None],
+    tick: Tick,
 ) -> Pixels:
     """The original's pixels with the change at this opacity; an exact change is copied bit for bit."""
-    local = found.change if found.verdict == "kept" else None
+    strength, only = how
+    local = found.change if _is_local(found, only) else None
     pixels = composite(
         found.original.pixels,
         found.edited.pixels,
         weight,
-        matrix=found.frame.matrix,
-        tones=tones,
-        mismatch=None if local is None else local.mismatch,
+        matrix=found.frame.matrix @ found.offset,
+        tones=Tones.none() if local is None else local.tones,
+        mismatch=None if local is None or local.mismatch is None else (local.mismatch, found.registration.size),
+        offset=found.offset,
         sharpening=0.0 if local is None else local.sharpening,
         strength=strength,
         space=first.space,
         edited_space=second.space,
+        tick=tick,
     )
     if local is not None and local.exact:
-        pixels = np.where((weight * strength >= 1)[..., None], found.edited.pixels, pixels)
+        pixels, whole = pixels.copy(), (weight * strength >= 1)[found.window]
+        pixels[found.window] = np.where(whole[..., None], found.edited.pixels, pixels[found.window])
     return _with_alpha(pixels, first, found.original.pixels)
 
 
@@ -402,37 +401,22 @@ def transparency_lines(transparent: float, opaque: float) -> tuple[str, ...]:
     return tuple(f"{100 * share:.1f} % became {what}" for what, share in parts.items() if share)
 
 
-def separate_changes(change: DetectedChange, size: tuple[int, int]) -> tuple[SeparateChange, ...]:
-    """The separate changes, the largest first, with boxes in an image of this size."""
-    changes = list[SeparateChange]()
-    x, y = size[0] / change.mask.shape[1], size[1] / change.mask.shape[0]
-    rows, columns = np.nonzero(change.mask > SEEN)
-    order = np.argsort(change.numbers[rows, columns], kind="stable")
-    rows, columns = rows[order], columns[order]
-    ends = np.flatnonzero(np.diff(change.numbers[rows, columns])) + 1
-    for number, (down, across) in enumerate(zip(np.split(rows, ends), np.split(columns, ends), strict=True), start=1):
-        if change.count:
-            share = float(change.mask[down, across].sum() / change.mask.size)
-            left, top = math.floor(across.min() * x), math.floor(down.min() * y)
-            right, bottom = math.ceil((across.max() + 1) * x), math.ceil((down.max() + 1) * y)
-            changes.append(SeparateChange(number=number, share=share, box=(left, top, right, bottom)))
-    return tuple(changes)
+def _is_local(found: Analysis, only: Sequence[int] | None) -> bool:
+    """Whether a part is kept: of an image whose colors changed, too, if changes are chosen."""
+    return found.found in LOCAL or (only is not None and found.found == "colors changed")
 
 
-def _what_to_keep(
-    registration: Registration, change: DetectedChange | None, verdict: Verdict, only: Sequence[int] | None
-) -> tuple[Array, Tones, tuple[SeparateChange, ...]]:
-    """Opacity at the original's size, the correction of colors, and the separate changes."""
-    size, changes = registration.size, () if change is None else separate_changes(change, registration.size)
-    unknown = [number for number in only or () if not 1 <= number <= len(changes)]
+def _what_to_keep(found: Analysis, only: Sequence[int] | None) -> Array:
+    """Opacity at the original's size."""
+    unknown = [number for number in only or () if not 1 <= number <= len(found.changes)]
     if unknown:
-        there = f"the changes are numbered 1 to {len(changes)}" if changes else "no separate changes were found"
+        count = len(found.changes)
+        there = f"the changes are numbered 1 to {count}" if count else "no separate changes were found"
         raise ConfigError(f"there is no change {unknown[0]}: {there}. Leave it out")
-    if change is not None:
-        chosen = True if only is None else np.isin(change.numbers, list(only))
-        return cv2.resize(change.mask * chosen, size, interpolation=cv2.INTER_LINEAR), change.tones, changes
-    everything = verdict == "global change: kept as a global change"
-    return np.full(size[::-1], everything, dtype=np.float32), Tones.none(), ()
+    if found.change is None or not _is_local(found, only):
+        return found.full(np.full((2, 2), found.found in GLOBAL, dtype=np.float32))
+    chosen = True if only is None else np.isin(found.change.numbers, list(only))
+    return found.full(found.change.mask * chosen)
 
 
 def _agreement_db(image: PixelImage, original: PixelImage, outside: Mask) -> float:
@@ -459,20 +443,28 @@ def _doubts(original: PixelImage, edited: PixelImage, found: Analysis, mask: tup
         convention: bool(convention),
         INVERTED: inverted,
     }
-    if (change := found.change) is not None:
-        registration, cast, is_kept = change.registration, change.tones.cast, found.verdict == "kept"
-        off, out, is_cast = registration.uncertainty_px, registration.outside_share, found.verdict == "nothing found"
+    if (change := found.change) is not None and not change.exact:
+        registration, cast, is_local = change.registration, change.tones.cast, found.found in LOCAL
+        off, out, is_nothing = registration.uncertainty_px, registration.outside_share, found.found == "nothing"
+        count, ignored = change.count, change.ignored
         doubts |= {
             f"the alignment is uncertain by {off:.1f} px": off > _UNSURE_PX,
             f"{100 * out:.0f} % of the original is outside the edited image": out > 0.02,
-            f"all colors changed by {cast:.0f} of 255 levels; that was undone": is_cast and cast > _SHIFTED,
-            f"nothing larger than {change.least_px} px changed; what is smaller was not kept": is_cast,
-            f"{change.count} separate changes: some may be damage by the editor": (
-                is_kept and change.count > _MANY and not change.exact
+            f"all colors changed by {cast:.0f} of 255 levels; that was undone": is_nothing and cast > _SHIFTED,
+            f"nothing larger than {change.least_px} px changed; what is smaller was not kept": is_nothing,
+            "what changed is no stronger than the noise elsewhere": found.found == "faint change",
+            f"{ignored} faint difference{'s' * (ignored > 1)} ignored: noise elsewhere is about as strong": (
+                is_local and ignored > 0
             ),
+            f"{count} separate changes: some may be damage by the editor": is_local and count > _MANY,
             "less than half of the image is unchanged, which makes colors and alignment less certain": (
-                is_kept and change.unchanged_share < 0.4 and not change.exact
+                is_local and change.unchanged_share < 0.4
             ),
         }
+        if is_local and change.leftover is not None:
+            box = ",".join(
+                f"{side * length:.0f}" for side, length in zip(change.leftover.box, 2 * original.size, strict=True)
+            )
+            doubts[f"the rest still differs by {change.leftover.levels:.0f} levels at {box}"] = True
     notes = [note for image in (original, edited) for note in image.info.get("notes", ())]
     return (*notes, *(doubt for doubt, holds in doubts.items() if holds))

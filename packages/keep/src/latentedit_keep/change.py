@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentedit_keep.base import warp
+from latentedit_keep.base.console import Tick, nothing
 from latentedit_keep.base.warp import Array, Mask, cv2, gray, smoothed
-from latentedit_keep.detection import components, contrasts, detect, rim
+from latentedit_keep.detection import components, contrasts, detect, grown, joined, leftovers, rim, vanished
+from latentedit_keep.kinds import Kind, kinds
 from latentedit_keep.registration import Registration
 from latentedit_keep.tones import Tones, first_guess, fit_blur, fit_sharpening, fit_tones, lost_colors, matched
 from latentedit_keep.transparency import alpha_change
@@ -30,7 +32,9 @@ _CERTAIN_SIDE = 0.03  # of the root of the area: side of a change that is found 
 _GLOBAL_UNCHANGED = 0.25  # unchanged share below which a change is global
 _GLOBAL_RESIDUAL = 6.0  # coarse difference of the rest in levels above which a change is global; usual are 0.4 to 4.3
 _GLOBAL_STRUCTURE = 0.6  # correlation of the unchanged part below which the image was redrawn
-_RESTYLED = (0.15, 0.95)  # unchanged share of the detail, and structure, below both of which it was restyled
+# Unchanged share of the detail, structure, and unchanged share below all of which it was restyled; a figure replaced in
+# front of a plain ground also leaves little detail, and most of the image.
+_RESTYLED = (0.15, 0.95, 0.6)
 _GLOBAL_CAST = 22.0  # mean change of colors in levels above which it was intended; local edits had at most 16.4
 _IN_PLACE = (0.85, 0.5)  # structure and agreement from which on a large residual is not a global change
 _UNSURE = (0.3, 0.3, 100)  # structure, agreement and inliers below all of which the alignment is a guess
@@ -38,14 +42,32 @@ _UNSURE = (0.3, 0.3, 100)  # structure, agreement and inliers below all of which
 # place had 0.59 to 0.88 (one 0.48), others up to 0.47 (two 0.56 and 0.60).
 _LAYOUT = (0.5, 0.4, 0.2)
 
-Verdict = Literal[
-    "kept",
+_COUNTED = (2.0, 0.75)  # contrast of a counted change, and share of the strongest that suffices; noise rarely reaches 2
+_CERTAIN = 3.0  # contrast of a certain change; on calibration pairs noise reached 2.5, changes 3.9 and more
+OPAQUE = 0.9  # opacity from which a pixel counts as changed; that of a sharp edge reaches 1 at half of its step
+VISIBLE = 0.02  # opacity from which a pixel belongs to the faint part of a change
+EDGE_PX = 1.5  # at the working size: nine of ten outlines are no farther off
+_OUTLINE_FACTOR = 2.0  # calibrated so that nineteen of twenty errors of a share are smaller: docs/results/check.md
+_LEAST_SHARE = 4e-4  # uncertainty of every share: smaller changes are not detected
+# Levels, multiple of the usual difference and share of the image from which on a difference next to a change is told;
+# and how near, as a share of the side.
+_LEFT = (10.0, 4.0, 1e-3, 0.04)
+_FADES = 0.015  # of the side: width over which a change fades towards what the edited image does not show
+_BACKGROUND = (0.4, 0.6)  # shares of the image and of its border from which on a change is the background
+
+Found = Literal[
     "identical",
-    "nothing found",
-    "reframed: nothing to keep",
-    "global change: kept as a global change",
+    "nothing",
+    "faint change",
+    "local change",
+    "background replaced",
+    "colors changed",
+    "redrawn",
+    "reframed",
     "different images",
 ]
+LOCAL: tuple[Found, ...] = ("faint change", "local change", "background replaced")
+GLOBAL: tuple[Found, ...] = ("colors changed", "redrawn")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -57,12 +79,15 @@ class DetectedChange:
     numbers: NDArray[np.int32]  # labels of the separate changes; 1 is the largest, 0 none
     count: int  # of separate changes
     contrasts: NDArray[np.floating[Any]]  # strength of each over the noise elsewhere, ``[count + 1]``
+    kinds: tuple[Kind, ...] = ()  # what happened in each
+    ignored: int = 0  # separate differences that are weaker than noise elsewhere, and not in the mask
     unchanged_share: float  # of the part that the edited image shows
     unchanged_detail: float  # the same share of the original's fine detail
     tones: Tones = dataclasses.field(default_factory=Tones.none)  # from the edited image's colors to the original's
     mismatch: Array | None = None  # local difference of the unchanged surroundings in levels, fading in the change
     sharpening: float = 0.0  # matches the original's sharpness at its size
     residual: float = 0.0  # robust deviation of the unchanged part at a coarse scale, in levels
+    leftover: "Leftover | None" = None  # where the rest differs most, if much more than elsewhere
     structure: float = 1.0  # median local correlation of the unchanged part, over windows with detail
     lost_colors: bool = False  # the edited image has shades of one color only
     exact: bool = False  # all that was not changed is the same bit for bit
@@ -78,7 +103,34 @@ class DetectedChange:
         return 0 if self.exact else math.ceil(_CERTAIN_SIDE * math.sqrt(math.prod(self.registration.size)))
 
 
-def exact_found(differs: Mask) -> DetectedChange:
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Leftover:
+    """A part of the rest that differs much more than the others: what is left there of the original may be seen."""
+
+    levels: float
+    box: tuple[float, float, float, float]  # left, top, right and bottom as shares of the sides
+
+
+def _leftover(difference: Array, rest: Mask, residual: float) -> Leftover | None:
+    """The heaviest part of the rest whose coarse difference exceeds the usual one by far."""
+    sigma, weight = max(2.0, min(rest.shape) / 100), rest.astype(np.float32)
+    coarse = warp.largest(np.abs(smoothed(difference * weight[..., None], sigma))) * weight
+    coarse /= np.maximum(smoothed(weight, sigma), 0.5)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(
+        (coarse > max(_LEFT[0], _LEFT[1] * residual)).astype(np.uint8), connectivity=8
+    )
+    weights = np.bincount(labels.ravel(), weights=coarse.ravel(), minlength=count)
+    weights[0] = 0
+    number = int(weights.argmax())
+    left, top, across, down, area = (int(one) for one in stats[number])
+    if not number or area < _LEFT[2] * coarse.size:
+        return None
+    height, width = coarse.shape
+    box = (left / width, top / height, (left + across) / width, (top + down) / height)
+    return Leftover(levels=float(weights[number] / area), box=box)
+
+
+def exact_found(differs: Mask, original: Array, edited: Array) -> DetectedChange:
     """The change if these pixels of the original's size differ, and all others are the same bit for bit."""
     mask, same = differs.astype(np.float32), 1 - float(differs.mean())
     count, numbers = components(mask)
@@ -88,6 +140,7 @@ def exact_found(differs: Mask) -> DetectedChange:
         numbers=numbers,
         count=count,
         contrasts=np.where(np.arange(count + 1) > 0, np.inf, 0),
+        kinds=kinds(original, edited, mask, numbers, count),
         unchanged_share=same,
         unchanged_detail=same,
         exact=True,
@@ -95,7 +148,7 @@ def exact_found(differs: Mask) -> DetectedChange:
 
 
 def find_change(
-    original: Array, edited: Array, registration: Registration, alphas: warp.Alphas = (None, None)
+    original: Array, edited: Array, registration: Registration, alphas: warp.Alphas = (None, None), tick: Tick = nothing
 ) -> DetectedChange:
     """Detect the change between two images of any sizes in [0, 255]; about 3 s on one core at any size.
 
@@ -119,6 +172,7 @@ def find_change(
     guard = np.ones([2 * max(1, round(_GUARD * max(size))) + 1] * 2, dtype=np.uint8)
     number = 0
     while True:
+        tick()
         number += 1
         toned, limited = tones.apply(there), tones.limited(here)
         blur = fit_blur(here, toned, unchanged)
@@ -128,18 +182,29 @@ def find_change(
         if number == _ROUNDS or surroundings.sum() < 0.02 * surroundings.size:
             break
         unchanged, tones = surroundings, fit_tones(here, there, surroundings)
-    mask = rim(evidence, inside, blur)
+    tick()
+    left = vanished(*alike, inside, evidence) | leftovers(*alike, inside, evidence, blur)
+    mask = joined(rim(evidence, inside, blur), left)
+    if not shown.all():  # beyond the edited image there is only the original: a change that goes on there fades
+        beyond = cv2.distanceTransform(shown.astype(np.uint8), cv2.DIST_L2, 3)
+        mask *= (beyond / (_FADES * max(size))).clip(0, 1)
     if uncovered.any():
         mask = np.maximum(mask * shown, smoothed(cv2.dilate(uncovered.astype(np.float32), guard[:3, :3]), 0.7))
     count, numbers = components(mask)
-    certain = contrasts(*alike, inside, mask, numbers)
-    certain[numbers[uncovered]] = np.inf
+    tick()
+    strengths = contrasts(*alike, inside, mask, numbers)
+    strengths[numbers[uncovered]] = np.inf
+    counted = strengths >= min(_COUNTED[0], _COUNTED[1] * strengths.max())
+    counted[0] = False
+    mask, numbers = mask * counted[numbers], (np.cumsum(counted) * counted).astype(np.int32)[numbers]
     luma = gray(here)
     detail = np.abs(luma - smoothed(luma, 3.0)) > _DETAIL_LEVELS
-    unchanged, residual = inside & ~evidence.changed, float("inf")
+    unchanged, residual, leftover = inside & ~evidence.changed, float("inf"), None
     if unchanged.sum() >= 200:
         coarse = warp.largest(np.abs(smoothed(toned - limited, max(2.0, min(unchanged.shape) / 60))))
         residual = 1.48 * float(np.median(coarse[unchanged]))
+        near = grown(mask > 0.5, round(_LEFT[3] * min(mask.shape))) & (mask < 0.5)
+        leftover = _leftover(toned - limited, inside & near, residual)
     return DetectedChange(
         registration=registration,
         tones=tones,
@@ -147,11 +212,14 @@ def find_change(
         sharpening=_sharpening(original, edited, registration, tones, unchanged),
         mask=mask,
         numbers=numbers,
-        count=count,
-        contrasts=certain,
+        count=int(counted.sum()),
+        contrasts=np.concatenate([[0], strengths[counted]]),
+        ignored=count - int(counted.sum()),
+        kinds=kinds(*alike, mask, numbers, int(counted.sum())),
         unchanged_share=float(unchanged.sum() / max(inside.sum(), 1)),
         unchanged_detail=float(detail[unchanged].sum() / max(detail[inside].sum(), 1)),
         residual=residual,
+        leftover=leftover,
         structure=_structure(limited, toned, unchanged),
         lost_colors=lost_colors(here, there, inside),
     )
@@ -231,18 +299,47 @@ def is_redrawn(change: DetectedChange) -> bool:
         change.unchanged_share < _GLOBAL_UNCHANGED
         or (change.residual > _GLOBAL_RESIDUAL and not in_place)
         or change.structure < _GLOBAL_STRUCTURE
-        or (change.unchanged_detail < _RESTYLED[0] and change.structure < _RESTYLED[1])
+        or (
+            change.unchanged_detail < _RESTYLED[0]
+            and change.structure < _RESTYLED[1]
+            and change.unchanged_share < _RESTYLED[2]
+        )
         or change.lost_colors
     )
 
 
-def judge(change: DetectedChange) -> Verdict:
-    """The verdict on a pair that is aligned."""
-    found = change.registration
-    if is_redrawn(change) or change.tones.cast > _GLOBAL_CAST:
-        return "global change: kept as a global change"
-    if float(change.mask.mean()) >= change.least_share:
-        return "kept"
-    if abs(found.zoom - 1) > _REFRAMED_ZOOM or found.outside_share > _REFRAMED_OUTSIDE:
-        return "reframed: nothing to keep"
-    return "identical" if change.exact else "nothing found"
+def _is_certain(change: DetectedChange) -> bool:
+    """Whether a change is more than noise; of one less than twice as strong, the share must be certain, too."""
+    step = max(change.registration.size) / max(change.mask.shape)
+    for number in np.flatnonzero(change.contrasts >= _CERTAIN):
+        opacity = change.mask * (change.numbers == number)
+        solid, faint = opacity > OPAQUE, (opacity > VISIBLE) & (opacity <= OPAQUE)
+        off = share_uncertainty(solid, faint, EDGE_PX + change.registration.uncertainty_px / step)
+        if change.contrasts[number] >= 2 * _CERTAIN or solid.mean() > off:
+            return True
+    return False
+
+
+def share_uncertainty(solid: Mask, faint: Mask, edge_px: float) -> float:
+    """Uncertainty of a change's share: that of its outline, and what is too faint to be counted."""
+    width = 2 * math.ceil(edge_px) + 1
+    band = cv2.morphologyEx(solid.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((width, width), np.uint8)).mean() / 2
+    return max(_OUTLINE_FACTOR * float(band) + float(faint.mean()), _LEAST_SHARE)
+
+
+def judge(change: DetectedChange) -> Found:
+    """What was found in a pair that is aligned."""
+    frame, share = change.registration, float(change.mask.mean())
+    if is_redrawn(change):
+        return "redrawn"
+    if change.tones.cast > _GLOBAL_CAST:
+        return "colors changed"
+    if share >= change.least_share:
+        if not _is_certain(change):
+            return "faint change"
+        border = np.concatenate([change.mask[0], change.mask[-1], change.mask[:, 0], change.mask[:, -1]])
+        whole = share >= _BACKGROUND[0] and float((border > 0.5).mean()) >= _BACKGROUND[1]
+        return "background replaced" if whole and not change.exact else "local change"
+    if abs(frame.zoom - 1) > _REFRAMED_ZOOM or frame.outside_share > _REFRAMED_OUTSIDE:
+        return "reframed"
+    return "identical" if change.exact else "nothing"

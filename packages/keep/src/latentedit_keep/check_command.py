@@ -14,9 +14,14 @@ if TYPE_CHECKING:
 
 _EDITED = "The edited image, or a folder of images with the same names. Omit it for a list."
 _MASK = "Mask of the original's size, white where the image may change; or a folder of masks with the same names."
-_OUTSIDE = "Share of the image that may change outside, such as 0.1%. Default: 0.1% with a mask, otherwise no limit."
+_OUTSIDE = "Share that may change outside the mask, such as 0.1%, the default with a mask; without one, anywhere."
 _LISTS = (".csv", ".json")
-_CODES = {"failed": 1, "unsure": 3, "passed": 0}  # the worst first, which is the exit code for many pairs
+_CODES = {
+    "failed": 1,
+    "unsure": 3,
+    "passed": 0,
+    "measured": 0,
+}  # the worst first, which is the exit code for many pairs
 
 
 def check(
@@ -39,10 +44,10 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
 ) -> None:
-    """Check whether an edit happened and what else changed. Needs no model.
+    """Measure what an editor changed, and compare it with a mask or a limit. Needs no model.
 
-    Exit codes: 0 passed, 1 failed, 3 unsure. Without a mask, the largest change counts as the edit and all others as
-    outside.
+    Exit codes: 0 passed or only measured, 1 failed, 3 unsure. Without a mask or a limit nothing can fail: the command
+    cannot know what was requested.
 
     Examples:
         latentedit check photo.jpg edited.png
@@ -72,8 +77,8 @@ def check(
         elif not quiet:
             for name, word in words.items():
                 echo(f"{word}  {name}: {printed['results'][name]['verdict']}")
-            passed = list(words.values()).count("passed")
-            echo(f"{passed} of {len(words)} passed; see {output / 'index.html'} and {output / 'check.csv'}")
+            counts = ", ".join(f"{list(words.values()).count(word)} {word}" for word in dict.fromkeys(words.values()))
+            echo(f"{counts}; see {output / 'index.html'} and {output / 'check.csv'}")
         for name, why in printed["failed"].items():
             complain(f"{name}: {why}")
         found = {"passed", *words.values()} | ({"failed"} if printed["failed"] else set())
@@ -110,8 +115,9 @@ def _print(word: str, report: "Report") -> None:
     for region in report.regions[:9]:
         left, top, right, bottom = region.box
         outside = f", {100 * region.outside:.2f} % outside" if region.outside else ""
-        where = f"{100 * region.share:.2f} % of the image, {left},{top} to {right},{bottom}{outside}"
+        where = f"{region.kind}, {100 * region.share:.2f} % of the image, {left},{top} to {right},{bottom}{outside}"
         rows.append((f"region {region.number}", where))
-    rest = "identical" if report.rest_db is None else f"{report.rest_db:.1f} dB"
-    print_rows([*rows, ("the rest", f"{rest} in the edited image"), ("next", report.next_step)])
+    levels = "" if report.rest_levels is None else f", {report.rest_levels:.1f} levels after alignment"
+    rest = f"{report.rest_db:.1f} dB in the edited image{levels}" if report.rest == "differs" else report.rest
+    print_rows([*rows, ("the rest", rest), ("next", report.next_step)])
     warn(report.doubts)

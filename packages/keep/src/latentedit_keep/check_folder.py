@@ -220,7 +220,7 @@ def _flat(report: Mapping[str, Any]) -> dict[str, Any]:
 def _page(results: Mapping[str, Mapping[str, Any]], failed: Mapping[str, str], output: Path) -> str:
     """A self-contained page next to the panels; failed checks come first."""
     rows: list[str] = []
-    for name, report in sorted(results.items(), key=lambda pair: pair[1]["passed"]):
+    for name, report in sorted(results.items(), key=lambda pair: pair[1]["passed"] is not False):
         slug, word = quote(_slug(name)), outcome(report)
         image = f'<img src="panels/{slug}.jpg" alt="original and edited image" loading="lazy">'
         if (output / "pages" / f"{_slug(name)}.html").exists():
@@ -229,18 +229,21 @@ def _page(results: Mapping[str, Mapping[str, Any]], failed: Mapping[str, str], o
         small = "<br>".join(html.escape(line) for line in lines)
         printed = f"<b>{word}</b>: {html.escape(report['verdict'])}<br><small>{small}</small>"
         shares = "".join(
-            f"<td>{key}\u00a0{100 * report[key]['value']:.2f}\u00a0%</td>" for key in ("inside", "outside")
+            f"<td>{key}\u00a0{100 * report[key]['value']:.2f}\u00a0%</td>"
+            for key in ("changed", "outside")
+            if report[key]
         )
         rows.append(f'<tr class="{word}"><td>{image}</td><td>{html.escape(name)}</td><td>{printed}</td>{shares}</tr>')
     rows += [
         f'<tr class="failed"><td></td><td>{html.escape(name)}</td><td><b>not checked</b>: {html.escape(why)}</td></tr>'
         for name, why in failed.items()
     ]
-    passed = sum(report["passed"] for report in results.values())
+    words = [outcome(report) for report in results.values()] + ["not checked"] * len(failed)
+    counts = ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words))
     head = "".join(f"<th>{one}</th>" for one in ("", "pair", "verdict", "changed", ""))
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>latentedit check</title><style>{_STYLE}</style>"
-        f"<h1>{passed} of {len(results) + len(failed)} passed</h1>"
+        f"<h1>{counts}</h1>"
         f"<div><table><tr>{head}</tr>{''.join(rows)}</table></div></html>\n"
     )

@@ -56,7 +56,7 @@ def keep(
         print_json(report)
     elif not quiet:
         _print(report)
-    if report["verdict"] == "different images":
+    if report["found"] == "different images":
         complain(f"{edited} cannot be aligned with {original}; the result is the unchanged original")
         raise typer.Exit(1)
 
@@ -88,10 +88,10 @@ def _keep_one(
 
 def _print(report: dict[str, Any]) -> None:
     echo(f"{report['original']} + {report['edited']} -> {report['output']}")
-    rows = [("verdict", report["verdict"]), *(("", line) for line in report["lines"])]
+    rows = [("found", report["found"]), *(("", line) for line in report["lines"])]
     for one in report["changes"][:9] if len(report["changes"]) > 1 else ():
         left, top, right, bottom = one.box
-        where = f"{100 * one.share:.2f} % of the image, {left},{top} to {right},{bottom}"
+        where = f"{one.kind}, {100 * one.share:.2f} % of the image, {left},{top} to {right},{bottom}"
         rows.append((f"change {one.number}", where))
     print_rows(rows if report["view"] is None else [*rows, ("view", str(report["view"]))])
     warn([*report["doubts"], *[f"{report['output']} already existed and was replaced"][: int(report["replaced"])]])
@@ -123,7 +123,7 @@ def _keep_folder(
         print_json({"results": done, "failed": failed})
     for name, why in failed.items():
         complain(f"{name}: {why}")
-    if failed or any(one["verdict"] == "different images" for one in done):
+    if failed or any(one["found"] == "different images" for one in done):
         raise typer.Exit(1)
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 
 from latentedit_keep.base.color import Pixels, Space, levels, opacity_of, put_on
-from latentedit_keep.base.warp import Array, Matrix, scaling, warped
+from latentedit_keep.base.console import Tick, nothing
+from latentedit_keep.base.warp import UNMOVED, Array, Matrix, Size, scaling, warped
 from latentedit_keep.tones import Tones, sharpened
 
 _STRIP_ROWS = 512  # composited together, which bounds the memory
@@ -19,15 +20,18 @@ def composite(
     *,
     matrix: Matrix,
     tones: Tones,
-    mismatch: Array | None = None,
+    mismatch: tuple[Array, Size] | None = None,
+    offset: Matrix = UNMOVED,
     sharpening: float = 0.0,
     strength: float = 1.0,
     space: Space | None = None,
     edited_space: Space | None = None,
+    tick: Tick = nothing,
 ) -> Pixels:
     """Blend the edited image with its alpha, corrected by what is given, into the original by a mask in [0, 1].
 
-    The result has an alpha channel if one of the two has.
+    ``mismatch`` is a plane of any resolution with the size that it covers, at the ``offset`` in the original. The
+    result has an alpha channel if one of the two has.
     """
     if edited.shape[2] > original.shape[2]:
         original = np.dstack([original, np.full_like(original[..., 0], np.iinfo(original.dtype).max)])
@@ -39,14 +43,15 @@ def composite(
     left, right = int(columns[0]), int(columns[-1]) + 1
     for top in range(int(rows[0]), int(rows[-1]) + 1, _STRIP_ROWS):
         bottom = min(top + _STRIP_ROWS, int(rows[-1]) + 1)
+        tick()
         around = np.s_[top - _REACH_PX : bottom + _REACH_PX, left - _REACH_PX : right + _REACH_PX]
         cut, opacity = _cut(edited, matrix, around, edited_space)
         beyond = cut - cut.clip(*_SHOWN)  # colors outside sRGB, where the curves are not defined
         moved = sharpened(tones.corrected(cut - beyond) + beyond, sharpening)
         if mismatch is not None:
-            corner = np.array([[1, 0, left - _REACH_PX], [0, 1, top - _REACH_PX], [0, 0, 1.0]])
-            there = scaling(result.shape[1::-1], mismatch.shape[1::-1]) @ corner
-            moved -= warped(mismatch, there, moved.shape[1::-1])
+            corner = offset @ np.array([[1, 0, left - _REACH_PX], [0, 1, top - _REACH_PX], [0, 0, 1.0]])
+            plane, size = mismatch
+            moved -= warped(plane, scaling(size, plane.shape[1::-1]) @ corner, moved.shape[1::-1])
         inner, place = np.s_[_REACH_PX:-_REACH_PX, _REACH_PX:-_REACH_PX], np.s_[top:bottom, left:right]
         new = None if opacity is None else opacity[inner]
         _put(result[place], moved[inner], new, mask[place] * np.float32(strength), space)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit_keep.base.warp import Array, Mask, cv2, gray, moments, smoothed
+from latentedit_keep.base.warp import Array, Mask, cv2, gray, largest, moments, smoothed
 
 SCALES_PX = (0.7, 1.4, 2.8, 5.6, 11.2)  # sigmas of averages; coarse ones find faint shadows and light
 _FLOORS = (1.2, 0.8, 0.6, 0.5, 0.45)  # least noise in levels at each scale, from rounding and resampling
@@ -44,8 +44,18 @@ _SURROUNDED = 0.85  # local coverage above which every pixel belongs to the chan
 _GAP = 0.003  # of the side: half the width of gaps that are closed
 _VISIBLE = (12.0, 5.0)  # levels of a difference, and of its fine detail, from which on a change has a visible edge
 _FADES = 0.02  # of the side: how far a fainter change fades
+_JOIN_PX = 2  # half the width of a line of the original that is no line between two parts of a change
 _EDGE_PX = 3  # margin along the edited image's border in which the mask is extrapolated
 _TAIL = 0.99  # the noise is scaled so that this share of unchanged pixels is below the lower threshold
+_VANISHED = 1.5  # multiple of the strongest edited edge nearby above which an original edge is gone
+_VANISHED_PX = 2  # how far such an edge may have moved
+_VANISHED_BAND = 0.012  # of the side: distance from a change within which such edges belong to it
+_VANISHED_LEAST = 0.12  # least noise of such an edge in levels a pixel
+_SEAM_PX = 1.2  # sigma of the differences that are seen along a seam
+_SEAM_BAND = 0.03  # of the side: distance from a change within which such a difference ends
+_SEAM_LEVELS = 6.0  # least visible difference
+_SEAM_CLEAR = 2.5  # multiple that a part of it must reach, since the outline of a fainter one would be seen
+_SEAM_USUAL = 0.9  # share of the pixels far from the change that must be below it
 _FAR = 0.04  # of the side: distance from a change beyond which pixels count as unchanged for that, since changes fade
 _SURE_PX = 3  # pixels above the higher threshold that are not chance
 _OUTWEIGHS = 3.0  # required multiple of the heaviest component without sure pixels
@@ -125,9 +135,7 @@ def _opponent(difference: Array) -> Array:
 
 def _activity(image: Array) -> Array:
     """Local detail: gradient magnitude at two scales, since codecs spread damage over blocks."""
-    planes = smoothed(_opponent(image), 0.7)
-    across, down = cv2.Sobel(planes, cv2.CV_32F, 1, 0, scale=0.125), cv2.Sobel(planes, cv2.CV_32F, 0, 1, scale=0.125)
-    energy = _energy(across) + _energy(down)
+    energy = edges(image) ** 2
     return np.sqrt(smoothed(energy, 1.5)) + np.sqrt(smoothed(energy, 5.0)) / 2
 
 
@@ -193,7 +201,7 @@ def _redrawn(original: Array, edited: Array, inside: Mask, unchanged: Mask, ring
 
 def whole(mask: Mask, ratio: Array, side: int) -> Mask:
     """Close gaps and holes, except holes that are clearly unchanged, such as those seen through glasses."""
-    closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, _disc(max(1, round(_GAP * side)))) > 0
+    closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, disc(max(1, round(_GAP * side)))) > 0
     count, labels, stats, _ = cv2.connectedComponentsWithStats(1 - closed.astype(np.uint8), connectivity=4)
     areas = np.maximum(stats[:, cv2.CC_STAT_AREA], 1)
     mean = np.bincount(labels.ravel(), weights=np.minimum(ratio, LOW).ravel(), minlength=count) / areas
@@ -204,26 +212,27 @@ def whole(mask: Mask, ratio: Array, side: int) -> Mask:
     return closed | filled[labels]
 
 
-def _disc(radius: int) -> NDArray[np.uint8]:
+def disc(radius: int) -> NDArray[np.uint8]:
+    """A round structuring element."""
     return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
 
 
 def grown(mask: Mask, radius: int) -> Mask:
     """The mask and all that is this near, in pixels."""
-    return cv2.dilate(mask.astype(np.uint8), _disc(radius)) > 0
+    return cv2.dilate(mask.astype(np.uint8), disc(radius)) > 0
 
 
 def _shrunk(mask: Mask, radius: int, *, beyond: int = 1) -> Mask:
-    return cv2.erode(mask.astype(np.uint8), _disc(radius), borderType=cv2.BORDER_CONSTANT, borderValue=beyond) > 0
+    return cv2.erode(mask.astype(np.uint8), disc(radius), borderType=cv2.BORDER_CONSTANT, borderValue=beyond) > 0
 
 
 def rim(evidence: Evidence, inside: Mask, blur: float) -> Array:
     """The soft mask in [0, 1]. Sharp edges are placed at half of the step, which undoes the editor's blur."""
     reach, changed, fine = max(1, round(1.5 + 2 * max(blur, 0))), evidence.changed, evidence.fine
     ring = grown(fine, reach) & ~_shrunk(fine, reach + 1)
-    peak = cv2.dilate(evidence.amount * changed, _disc(reach + 1))
+    peak = cv2.dilate(evidence.amount * changed, disc(reach + 1))
     sure = evidence.amount > np.maximum(_STEP * peak, LOW * evidence.noise)
-    densest = cv2.dilate(evidence.density * changed, _disc(reach + 1))
+    densest = cv2.dilate(evidence.density * changed, disc(reach + 1))
     sure |= (peak < _WEAK * evidence.noise) & (evidence.density > np.maximum(0.5 * densest, 1))
     sharp = whole(np.where(ring, sure & changed, fine), evidence.amount / evidence.noise, min(inside.shape))
     soft = np.minimum(2 * smoothed(sharp.astype(np.float32), 0.7), 1)  # opaque up to the edge
@@ -242,11 +251,66 @@ def rim(evidence: Evidence, inside: Mask, blur: float) -> Array:
     return np.where(grown(inside, _EDGE_PX), values[nearest], 0)
 
 
+def vanished(original: Array, edited: Array, inside: Mask, evidence: Evidence) -> Mask:
+    """Edges at the border of a change that only the original has: rims and hairlines of what was removed.
+
+    The noise model counts them as detail, which damage may change; that they are gone shows in their gradient.
+    """
+    band = grown(evidence.changed, max(4, round(_VANISHED_BAND * min(inside.shape))))
+    before, after = (edges(one) for one in (original, edited))
+    gone = np.maximum(before - np.float32(_VANISHED) * cv2.dilate(after, disc(_VANISHED_PX)), 0)
+    noise = _noise(gone, _activity(edited), inside & ~band, _VANISHED_LEAST)
+    near = grown((gone > HIGH * noise) & inside, _VANISHED_PX) & inside
+    count, labels = cv2.connectedComponents((near | evidence.changed).astype(np.uint8), connectivity=8)
+    touches = np.zeros(count, dtype=bool)
+    touches[labels[evidence.changed]] = True
+    touches[0] = False
+    return near & touches[labels] & ~evidence.changed
+
+
+def leftovers(original: Array, edited: Array, inside: Mask, evidence: Evidence, blur: float) -> Mask:
+    """What visibly differs next to a change and ends nearby: patches of the old image that a seam would cut off.
+
+    The noise model is too tolerant where there is much detail. What goes on beyond the band is the editor's repainting.
+    """
+    side, changed = min(inside.shape), evidence.changed
+    differs = largest(np.abs(smoothed(edited - original, _SEAM_PX)))
+    near = cv2.distanceTransform((~changed).astype(np.uint8), cv2.DIST_L2, 3)
+    far = inside & (near > 2 * _SEAM_BAND * side)
+    usual = _some(far, differs)[0]
+    limit = max(_SEAM_LEVELS, float(np.quantile(usual, _SEAM_USUAL)) if len(usual) else 0.0)
+    thin = disc(1 + round(max(blur, 0)))  # as is what the editor's blur leaves along an outline
+    some = cv2.morphologyEx(((differs > limit) & inside).astype(np.uint8), cv2.MORPH_OPEN, thin) > 0
+    some &= ~changed
+    count, labels = cv2.connectedComponents(some.astype(np.uint8), connectivity=4)
+    touches = np.bincount(labels[some & (near < 2)], minlength=count) > 0
+    ends = np.bincount(labels[some & (near > _SEAM_BAND * side)], minlength=count) == 0
+    clear = np.bincount(labels[some & (differs > _SEAM_CLEAR * limit)], minlength=count) >= _SURE_PX
+    taken = touches & ends & clear
+    taken[0] = False
+    return taken[labels]
+
+
+def joined(mask: Array, left: Mask) -> Array:
+    """The soft mask with what is left of the old image next to it, and no line between the two."""
+    solid = mask > 0.95
+    both = cv2.morphologyEx((solid | left).astype(np.uint8), cv2.MORPH_CLOSE, disc(_JOIN_PX)) > 0
+    new = both & ~solid
+    return np.maximum(mask, smoothed(new.astype(np.float32), 0.5))
+
+
+def edges(image: Array) -> Array:
+    """Gradient magnitude of luma and color, in levels a pixel."""
+    planes = smoothed(_opponent(image), 0.7)
+    across, down = cv2.Sobel(planes, cv2.CV_32F, 1, 0, scale=0.125), cv2.Sobel(planes, cv2.CV_32F, 0, 1, scale=0.125)
+    return np.sqrt(_energy(across) + _energy(down))
+
+
 def _faded(evidence: Evidence, inside: Mask, reach: int) -> Array:
     """Weights that let faint parts of a change fade in from its edge; 1 near what has a visible edge."""
     width = max(2.0, _FADES * min(inside.shape))
     depth = cv2.distanceTransform((evidence.changed | ~inside).astype(np.uint8), cv2.DIST_L2, 5)
-    deepest = cv2.dilate(depth, _disc(round(width))).clip(1, width)
+    deepest = cv2.dilate(depth, disc(round(width))).clip(1, width)
     amount, half = evidence.amount, round(width / 2)
     thin = ~grown(_shrunk(evidence.changed | ~inside, half), half + 1)
     visible = thin | (amount > _VISIBLE[0]) | (amount - smoothed(amount, 3.0) > _VISIBLE[1])

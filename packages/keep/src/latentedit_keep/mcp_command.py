@@ -359,7 +359,7 @@ def _history(places: dict[str, Any]) -> Answer:
             continue
         kept, sources = record.get("output") == "kept", _made_from(path, record)
         step: dict[str, Any] = {"file": str(path), "tool": "latentedit keep" if kept else "latentedit edit"}
-        report = ("strength", "only", "verdict") if kept else _HISTORY_FIELDS
+        report = ("strength", "only", "found") if kept else _HISTORY_FIELDS
         step |= {name: record[name] for name in (*report, "versions") if name in record}
         steps.append(step | {"made_from": sources})
         found = [Path(source["file"]) for source in sources.values() if source["file"] is not None]

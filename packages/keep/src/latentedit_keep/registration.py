@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentedit_keep.base import warp
-from latentedit_keep.base.warp import OPAQUE, Alphas, Array, Matrix, Size, cv2, gray, smoothed
+from latentedit_keep.base.console import Tick, nothing
+from latentedit_keep.base.warp import OPAQUE, Alphas, Array, Box, Matrix, Size, cv2, gray, smoothed
 
 _WORKING_SIDE_PX = 1024  # longest side for registration; of 12 megapixels, the error is .003 px
 _NORMALIZING_SIGMA_PX = 8.0  # window of local brightness and contrast, so that casts and light do not matter
@@ -33,6 +34,10 @@ _LITTLE_PX = 0.3  # median flow below which nothing drifted; editors that drift 
 _LEAST_SIDE_PX = 64  # smaller images hold too little texture
 _MORE_TILES = 5  # textured tiles that must agree in addition; fewer are chance, and a new object would be bent to fit
 
+_CROP_SIDE_PX = 1600  # longest side of both images in the search for a crop
+_CROP_INLIERS = 20  # features that agree; other images reach 8
+_CROP_DEGREES = 2.0  # a crop is not turned
+_CROP_SHARES = (0.9, 0.9)  # least share of a crop that lies in the original, and most of the original that it shows
 _TURNED_SIDE_PX = 256  # of the thumbnails that are turned
 _TURNED_AGREES = 0.35  # agreement from which on a turned thumbnail is the same image; others reach .15
 
@@ -90,19 +95,21 @@ class Registration:
         return float((depth < -1).mean())
 
 
-def register(original: Array, edited: Array, alphas: Alphas = (None, None)) -> Registration:
+def register(original: Array, edited: Array, alphas: Alphas = (None, None), tick: Tick = nothing) -> Registration:
     """Find the affine map between two images of any sizes, of which one may be a negative; about 0.5 s.
 
     Transparent parts say nothing: ``alphas`` are planes of 8 bits, None for an opaque image.
     """
-    found = _registered(original, edited, alphas)
+    found = _registered(original, edited, alphas, tick=tick)
     if found.agreement >= _LITTLE:
         return found
-    negative = _registered(original, 255 - edited, alphas)
+    negative = _registered(original, 255 - edited, alphas, tick=tick)
     return negative if negative.agreement > found.agreement else found
 
 
-def _registered(original: Array, edited: Array, alphas: Alphas, side: int = _WORKING_SIDE_PX) -> Registration:
+def _registered(
+    original: Array, edited: Array, alphas: Alphas, side: int = _WORKING_SIDE_PX, *, tick: Tick = nothing
+) -> Registration:
     size, edited_size = original.shape[1::-1], edited.shape[1::-1]
     working = warp.fitted(size, side, 8)
     fixed, moving = gray(warp.resized(original, working)), gray(warp.resized(edited, working))
@@ -110,6 +117,7 @@ def _registered(original: Array, edited: Array, alphas: Alphas, side: int = _WOR
     normal = (_shown(normalized(fixed), shown[0]), _shown(normalized(moving), shown[1]))
     if tile_agreement(normal[0], normal[0]) == 0:  # there is nothing to align by
         return Registration.unmoved(size, edited_size)
+    tick()
     features, inliers = _from_features(fixed, moving, shown)
     window = cv2.createHanningWindow(working, cv2.CV_32F)
     right, down = cv2.phaseCorrelate(normal[0].copy(), normal[1].copy(), window)[0]  # it writes into what it gets
@@ -123,8 +131,11 @@ def _registered(original: Array, edited: Array, alphas: Alphas, side: int = _WOR
         return tile_agreement(normal[0], plane, inside, shown=float(shown[1].mean()))
 
     starts = [np.eye(3), shifted, *_from_crops(size, edited_size, working), *features]
+    tick()
     start_agreement, _, start = max((agreement_of(one), -at, one) for at, one in enumerate(starts))
+    tick()
     matrix = _refined(*normal, start)
+    tick()
     agreement = agreement_of(matrix)
     if agreement < start_agreement - 0.02:
         matrix, agreement = start, start_agreement
@@ -144,14 +155,41 @@ def _shown(plane: Array, part: Array | None) -> Array:
     return plane if part is None else plane * part
 
 
-def find_turn(original: Array, edited: Array) -> tuple[int, bool] | None:
+def find_turn(original: Array, edited: Array, tick: Tick = nothing) -> tuple[int, bool] | None:
     """Quarter turns counter-clockwise, and a mirror, that turn the edited image as the original is; about 2 s."""
     small = [warp.resized(one, warp.fitted(one.shape[1::-1], _TURNED_SIDE_PX, 8)) for one in (original, edited)]
     turns = [(quarters, mirrored) for mirrored in (False, True) for quarters in range(4)][1:]
     agreements = [
-        _registered(small[0], warp.turned(small[1], *turn), (None, None), _TURNED_SIDE_PX).agreement for turn in turns
+        _registered(small[0], warp.turned(small[1], *turn), (None, None), _TURNED_SIDE_PX, tick=tick).agreement
+        for turn in turns
     ]
     return turns[int(np.argmax(agreements))] if max(agreements) >= _TURNED_AGREES else None
+
+
+def find_crop(original: Array, edited: Array, tick: Tick = nothing) -> Box | None:
+    """The part of the original that an edited crop shows, by SIFT features; None if it shows all of it, or another."""
+    crop, whole = (gray(warp.resized(one, warp.fitted(one.shape[1::-1], _CROP_SIDE_PX))) for one in (edited, original))
+    tick()
+    matrix, inliers = _matched(cv2.SIFT_create(_FEATURES), cv2.NORM_L2, crop, whole, (None, None), rigid=True)
+    if inliers < _CROP_INLIERS:
+        return None
+    (height, width), size = edited.shape[:2], original.shape[1::-1]
+    matrix = warp.scaling(whole.shape[1::-1], size) @ matrix @ warp.scaling((width, height), crop.shape[1::-1])
+    sides = (matrix @ np.array([[-0.5, width - 0.5], [-0.5, height - 0.5], [1, 1]]))[:2] + 0.5
+    turned = abs(math.degrees(math.atan2(matrix[1, 0], matrix[0, 0])))
+    (left, right), (top, bottom) = (
+        np.rint(ends).clip(0, side).astype(int) for ends, side in zip(sides, size, strict=True)
+    )
+    shown = (right - left) * (bottom - top) / max(float(np.prod(sides[:, 1] - sides[:, 0])), 1)
+    uncropped = (right - left) * (bottom - top) > _CROP_SHARES[1] * math.prod(size)
+    if (
+        turned > _CROP_DEGREES
+        or shown < _CROP_SHARES[0]
+        or uncropped
+        or min(right - left, bottom - top) < _LEAST_SIDE_PX
+    ):
+        return None
+    return int(left), int(top), int(right), int(bottom)
 
 
 def distance_px(first: Matrix, second: Matrix, size: Size) -> float:
@@ -178,8 +216,9 @@ def _from_features(fixed: Array, moving: Array, shown: Sequence[Array | None]) -
 
 
 def _matched(
-    detector: Any, norm: int, fixed: Array, moving: Array, shown: Sequence[Array | None]
+    detector: Any, norm: int, fixed: Array, moving: Array, shown: Sequence[Array | None], *, rigid: bool = False
 ) -> tuple[Matrix, int]:
+    """Map between matching features, affine or, if ``rigid``, of any scale without shear, and how many agree."""
     found: list[Any] = []
     for plane, part in zip((fixed, moving), shown, strict=True):
         low, high = np.percentile(plane, (0.5, 99.5))
@@ -192,10 +231,11 @@ def _matched(
         return np.eye(3), 0
     here = np.array([points[match.queryIdx].pt for match in matches], dtype=np.float32)
     there = np.array([other_points[match.trainIdx].pt for match in matches], dtype=np.float32)
-    affine, inside = cv2.estimateAffine2D(
+    estimate = cv2.estimateAffinePartial2D if rigid else cv2.estimateAffine2D
+    affine, inside = estimate(
         here, there, method=cv2.RANSAC, ransacReprojThreshold=_RANSAC_PX, maxIters=5000, confidence=0.999
     )
-    if affine is None or not _sane(affine):
+    if affine is None or not (rigid or _sane(affine)):
         return np.eye(3), 0
     return np.vstack([affine, [0, 0, 1]]), int(inside.sum())
 

@@ -33,6 +33,9 @@ _COLORFUL = 5.0  # levels by which colors of one brightness differ in a colorful
 _COLORLESS = 0.3  # share of that difference below which an image has lost its colors
 _SAME_LUMA = 6.0  # levels by which its brightness may differ
 _DOUBTS = 1.5  # standard deviations below which a correction is not applied
+_SIDE = 32  # cells a side of the grid of known colors, of 8 levels each
+_UNLIKE = (1, 4)  # cells away from all unchanged colors up to which a color is known, and from which on it is unknown
+_SEEN = 3.0  # samples around a cell from which it counts as seen, since codecs mix the colors at edges
 _NEARLY_ALL = 0.99  # share of the weight by which the largest correction is measured
 _DARK = 4.0  # levels below which a curve is linear
 _ROUNDS = 3  # of weights and fit
@@ -60,6 +63,7 @@ class Tones:
     curves: Values  # ``[3, 1024]``, rising, for values from -128 to 383
     most: float = np.inf  # largest correction of a color in the original, in levels; `corrected` trusts twice as much
     doubts: Values | None = None  # standard deviations in levels, ``[17, 17, 17]`` for edited colors every 16 levels
+    known: Values | None = None  # 1 for edited colors like those of unchanged pixels, 0 for others, ``[32, 32, 32]``
 
     @classmethod
     def none(cls) -> "Tones":
@@ -76,14 +80,16 @@ class Tones:
         return _looked_up(cv2.transform(image, self.mixing.astype(np.float32)), self.curves)
 
     def corrected(self, image: Array) -> Array:
-        """`apply` without extrapolation: a color unlike all others stays as it is, as far as nothing is known of it.
+        """`apply` without extrapolation: a color unlike those of all unchanged pixels stays as it is.
 
-        No correction is more than twice the largest one of the colors that both images have, and one that is as
-        uncertain as large is none.
+        Black and saturated things that an editor adds would come out gray and dull otherwise. No correction is more
+        than twice the largest one of the colors that both images have, and one that is as uncertain as large is none.
         """
         change = self.apply(image) - image
         size = np.maximum(largest(np.abs(change)), 1e-3)
         trusted = np.maximum(1 - (_DOUBTS * self.doubt(image) / size) ** 2, 0)
+        if self.known is not None:
+            trusted *= _between(self.known, image)
         return image + change * np.minimum(trusted, 2 * self.most / size)[..., None]
 
     def doubt(self, image: Array) -> NDArray[np.floating[Any]]:
@@ -109,6 +115,14 @@ class Tones:
     def cast_uncertainty(self) -> float:
         """Mean standard deviation of the correction of these colors, in levels of 255."""
         return float(self.doubt(PATCHES).mean())
+
+
+def _between(grid: Values, image: Array) -> Array:
+    """Trilinear interpolation of a grid of colors, ``[height, width]``: no steps in smooth shades."""
+    first, second, third = cv2.split((image * np.float32(_SIDE / 256) - np.float32(0.5)).clip(0, _SIDE - 1.001))
+    low, atlas = np.floor(first), grid.astype(np.float32).reshape(-1, _SIDE)  # one slice below the other
+    near, far = (cv2.remap(atlas, third, (low + up) * _SIDE + second, cv2.INTER_LINEAR) for up in (0, 1))
+    return near + (first - low) * (far - near)
 
 
 def _looked_up(image: Array, curves: Values) -> Array:
@@ -166,7 +180,28 @@ def fit_tones(original: Array, edited: Array, unchanged: Mask, *, tolerance: flo
         curves=np.stack(curves),
         most=_largest_correction(parameters, there, weight),
         doubts=_doubts(parameters, cells),
+        known=_known(there, weight),
     )
+
+
+def _known(colors: Values, weight: Values) -> Values:
+    """Which colors of a grid are like any of these: 1 within three cells, 0 from `_UNLIKE` on."""
+    count = np.histogramdd(colors.clip(0, 255), bins=_SIDE, range=[(0, 256)] * 3, weights=weight)[0]
+    apart = np.where(_spread(count, np.add) >= _SEEN, 0.0, np.inf)
+    for _ in range(_UNLIKE[1]):
+        apart = np.minimum(apart, 1 + _spread(apart, np.minimum))
+    return np.interp(apart, _UNLIKE, (1.0, 0.0))
+
+
+def _spread(grid: Values, combine: Any) -> Values:
+    """Each cell combined with its 26 neighbors."""
+    for axis in range(3):
+        padded = np.pad(
+            grid, [(int(axis == one),) * 2 for one in range(3)], mode="edge" if combine is np.minimum else "constant"
+        )
+        parts = [np.take(padded, range(start, start + len(grid)), axis=axis) for start in range(3)]
+        grid = functools.reduce(combine, parts)
+    return grid
 
 
 def _largest_correction(parameters: Values, colors: Values, weight: Values) -> float:

@@ -19,6 +19,7 @@ def keep(
         int | None, typer.Option("--count", help="Number of cases.", show_default="209, with --check 1000")
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Measure false alarms and misses of `check` instead.")] = False,
+    rounds: Annotated[bool, typer.Option("--rounds", help="Measure ten edits of each photograph in a row.")] = False,
     pairs: Annotated[
         Path | None,
         typer.Option("--pairs", help="Measure a folder of pairs from real editors with pairs.json instead."),
@@ -33,12 +34,13 @@ def keep(
 ) -> None:
     """Measure `latentedit keep` and its common alternatives on pairs with known changes and known damage.
 
-    With --check, measure `latentedit check` instead. Pairs from real editors have no right answer: the results of all
-    methods are written for inspection.
+    With --check, measure `latentedit check` instead; with --rounds, what ten edits in a row leave of a photograph.
+    Pairs from real editors have no right answer: the results of all methods are written for inspection.
 
     Examples:
         latentedit bench keep
         latentedit bench keep --check --workers 2 -o out/check
+        latentedit bench keep --rounds -o out/rounds
         latentedit bench keep --pairs pairs/ -o out/pairs
     """
     from latentedit.batch.executors import Executor, run_work
@@ -46,18 +48,25 @@ def keep(
     from latentedit_bench.known_pairs.check_rates import check_summary, check_work
     from latentedit_bench.known_pairs.measured import case_work, pair_summary
     from latentedit_bench.known_pairs.real_pairs import real_summary, real_work
+    from latentedit_bench.known_pairs.rounds import rounds_summary, rounds_work
     from latentedit_bench.ranking.run import table_of
     from latentedit_keep.base.files import plain, write_text
 
-    if check and pairs is not None:
-        raise ConfigError("--check and --pairs exclude each other. Leave one of them out")
+    if check + rounds + (pairs is not None) > 1:
+        raise ConfigError("--check, --rounds and --pairs exclude each other. Pass one of them")
     if pairs is not None:
         work, summarize = real_work(pairs, node), real_summary
+    elif rounds:
+        work, summarize = rounds_work(), rounds_summary
     elif check:
         work, summarize = check_work(split, 1000 if count is None else count), check_summary
     else:
         work, summarize = case_work(split, 209 if count is None else count), pair_summary
-    executor, command, kind = Executor(workers=workers), typed_command(), "check" if check else "keep"
+    executor, command, kind = (
+        Executor(workers=workers),
+        typed_command(),
+        "check" if check else "rounds" if rounds else "keep",
+    )
     run = RunFolder.start(output, work.spec, kind=kind, units=work.units, command=command, request={})
     with progress_bar(quiet=quiet or as_json) as progress:
         run_work(run, work, executor=executor, progress=progress)
@@ -73,5 +82,7 @@ def keep(
             value = f"{one['value']:6.3f} ({one['threshold']:g} required)"
             cases = f"share of {one['cases']} cases"
             echo(f"{'holds' if one['holds'] else 'does not hold':<14}{value}  {one['statement']}: {cases}")
+        for name, one in report.get("keep better by", {}).items():
+            echo(f"keep is better than {name} by {one['mean']:.1f} dB [{one['low']:.1f}, {one['high']:.1f}]")
         for kind, right in report.get("expected", {}).items():
             echo(f"{kind:<14}verdict as expected in {right} of {report['of'][kind]}")

@@ -15,6 +15,7 @@ from latentedit.core.errors import MissingDependencyError, to_install
 from latentedit_bench.domains.base import scalable
 from latentedit_bench.known_pairs.damages import Damage, Pixels, as_pixels, blurred, draw_damage
 from latentedit_keep.base.warp import Array, cv2
+from latentedit_keep.change import GLOBAL, LOCAL, Found
 
 Half = Literal["calibration", "test"]
 Plane = NDArray[np.floating[Any]]  # ``[height, width]``
@@ -38,12 +39,12 @@ PHOTOGRAPHS: dict[Half, tuple[str, ...]] = {
 SEEDS: dict[Half, int] = {"calibration": 0, "test": 4}
 """The test half gets a new seed for every new measurement, because the previous rows were inspected."""
 
-VERDICTS = {  # kind of a case to the right verdict
-    "local": "kept",
-    "unchanged": "nothing found",
-    "reframed": "reframed: nothing to keep",
-    "global": "global change: kept as a global change",
-    "different": "different images",
+FOUND: dict[str, tuple[Found, ...]] = {  # what should be found in each kind of case
+    "local": LOCAL,
+    "unchanged": ("nothing", "identical"),
+    "reframed": ("reframed",),
+    "global": (*GLOBAL, "background replaced"),
+    "different": ("different images",),
 }
 
 DRAWN = "portrait"  # instead of the name of a photograph; each case has a different one
@@ -63,7 +64,7 @@ class Case:
     """One pair with its truth."""
 
     index: int  # within its half
-    kind: str  # a key of `VERDICTS`
+    kind: str  # a key of `FOUND`
     what: str  # the change, in a word
     image: str  # name of the photograph, or `DRAWN`
     original: Pixels

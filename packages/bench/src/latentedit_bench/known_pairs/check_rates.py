@@ -21,7 +21,8 @@ from latentedit_bench.known_pairs.measured import Row, case_work
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.work import UnitWork
 from latentedit_keep.base.color import Levels, space_of
-from latentedit_keep.checking import Measure, check
+from latentedit_keep.change import LOCAL
+from latentedit_keep.checking import check
 from latentedit_keep.registration import Registration
 from latentedit_keep.tones import PATCHES
 
@@ -56,10 +57,8 @@ def measured(half: Half, index: int) -> Row:
     frame = Registration(
         matrix=damage.matrix, size=size, edited_size=damage.size, agreement=1.0, inliers=0, uncertainty_px=0.0
     )
-    cast, changed, both = true_cast(damage), result.edit | result.other, (report.inside, report.outside)
-    found = {name: getattr(report, name) for name in _ALIGNMENT} | {
-        "share": Measure(value=sum(one.value for one in both), uncertainty=sum(one.uncertainty for one in both))
-    }
+    cast, changed = true_cast(damage), result.changed
+    found = {name: getattr(report, name) for name in _ALIGNMENT} | {"share": report.changed}
     values = (*frame.shift_px, frame.zoom, frame.rotation_degrees, cast, float(real.mean()))
     true: dict[str, float] = dict(zip((*_ALIGNMENT, "share"), values, strict=True))
     moved = max(map(abs, frame.shift_px)) > 0.5 or abs(frame.zoom - 1) > 1e-3
@@ -110,8 +109,8 @@ def true_cast(damage: Damage) -> float:
 def check_summary(rows: Table) -> dict[str, Any]:
     """Rates with exact 95 % intervals (Clopper and Pearson) over pairs."""
     same, changed = rows[rows["kind"] == "unchanged"], rows[rows["true"] >= LEAST]
-    same = same.assign(wrong=~same["found"].isin(["nothing", "faint change", "all colors"]))
-    missed = changed["found"].isin(["nothing", "all colors", "reframed"]) | (changed["covered"] == 0)
+    same = same.assign(wrong=~same["found"].isin(["nothing", "identical", "faint change", "colors changed"]))
+    missed = changed["found"].isin(["nothing", "identical", "colors changed", "reframed"]) | (changed["covered"] == 0)
     size = changed["true"].map(lambda share: next(name for name, most in _SIZES.items() if share <= most))
     changed = changed.assign(wrong=missed, size=size)
     reasons = {one: rows["masked"].map(lambda given, one=one: one in given) for one in ("changed outside", "no edit")}
@@ -122,14 +121,14 @@ def check_summary(rows: Table) -> dict[str, Any]:
         "misses": missed,
         "changed, unsure": changed["found"] == "faint change",
         "less than half of the change found": missed | (changed["covered"] < 0.5),
-        "local change called whole image": changed["found"] == "whole image",
+        "local change called redrawn": changed["found"] == "redrawn",
         "with a mask, unchanged: change outside": reasons["changed outside"][same.index],
         "with a mask, changed inside: change outside": reasons["changed outside"][changed.index],
         "with a mask, changed inside: no edit": reasons["no edit"][changed.index],
     }
     errors: Table = pd.DataFrame(rows["errors"].tolist(), index=rows.index)
-    compared = (rows["found"] != "whole image") & (rows["codec"] != "redrawn")
-    errors["share of a change"] = errors["share"].where(rows["found"].eq("local change") & rows["true"].gt(0))
+    compared = (rows["found"] != "redrawn") & (rows["codec"] != "redrawn")
+    errors["share of a change"] = errors["share"].where(rows["found"].isin(LOCAL) & rows["true"].gt(0))
     return {
         "pairs": len(rows),
         "images": rows["image"].nunique(),

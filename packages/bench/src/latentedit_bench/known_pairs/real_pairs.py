@@ -14,8 +14,9 @@ from PIL import Image
 
 from latentedit.batch.folder import UnitResult
 from latentedit.core.errors import ConfigError
+from latentedit_bench.known_pairs.cases import FOUND
 from latentedit_bench.known_pairs.damages import Pixels, as_pixels
-from latentedit_bench.known_pairs.measured import baseline
+from latentedit_bench.known_pairs.measured import baseline, contradictions
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.run import encoded
 from latentedit_bench.work import UnitWork
@@ -44,7 +45,10 @@ def real_summary(rows: Table) -> dict[str, Any]:
     kinds, local = rows.groupby("kind"), rows[rows["kind"] == "local"]
     stays = local[[name for name in _METHODS if name in local]].median()
     columns = {"expected": kinds["expected"].sum(), "of": kinds.size(), "stays": stays}
-    return {"pairs": len(rows), **{name: values.to_dict() for name, values in columns.items()}}
+    contradicted = rows[rows["contradictions"].str.len() > 0].set_index("n")["contradictions"]
+    return {"pairs": len(rows), "contradictions": contradicted.to_dict()} | {
+        name: values.to_dict() for name, values in columns.items()
+    }
 
 
 def _measured(folder: Path, node: Path | None, task: tuple[str, str]) -> UnitResult:
@@ -59,8 +63,8 @@ def _measured(folder: Path, node: Path | None, task: tuple[str, str]) -> UnitRes
         results["diff-merge"] = _merged(node, original, resized(edited, original.shape[1::-1]))
     files = {f"{name}/{unit}.png": encoded(Image.fromarray(one), "PNG") for name, one in results.items()}
     stays = {name: float((pixels == original).all(axis=2).mean()) for name, pixels in results.items()}
-    expected = found.verdict.startswith("kept" if kind == "local" else kind)
-    row = {"n": unit, "kind": kind, "verdict": found.verdict, "expected": expected, **stays}
+    row = {"n": unit, "kind": kind, "found": found.found, "expected": found.found in FOUND[kind], **stays}
+    row |= {"contradictions": contradictions(found)}
     return UnitResult(rows=[row], files=files)
 
 

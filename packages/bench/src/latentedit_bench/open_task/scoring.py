@@ -169,7 +169,7 @@ def _kept(source: Image.Image, edited: Image.Image | None) -> tuple[Image.Image 
     fault = f"is moved by {right:+.1f} px to the right and {down:+.1f} px down, zoom {found.zoom:.3f}, "
     fault += f"turned {turned:+.1f} degrees"
     most = max(abs(right), abs(down), abs(found.zoom - 1) * half, abs(turned) * half / 57.3)
-    if found.verdict == "different images":
+    if found.found == "different images":
         fault = "shows another image"
     elif most <= max(_MOVED_PX, 2 * found.uncertainty_px):
         fault = ""

@@ -13,11 +13,33 @@ from latentedit_keep.base.errors import OutputError
 from latentedit_keep.base.files import as_text, plain
 
 Progress = Callable[[str, int, int], None]  # called at each step with the task, the steps done and their number
+Tick = Callable[[], None]  # called at each step of a long computation, which an exception ends
 PARAMETER = re.compile(r"`([a-z_]+)(?:=([^`]*))?`")  # a parameter in a library message, with or without a value
 _OPTION_NAMES = {"directions": "direction", "password": "password-file", "references": "reference"}
 _REMEDY = re.compile(r"(?P<problem>.+)(?:\. (?=[A-Z])|[:;] (?=did you mean ))(?P<remedy>.+)")
 # Control characters (ESC, line breaks, the 8-bit CSI), marks of writing direction, surrogates.
 _STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def nothing() -> None:
+    """No progress."""
+
+
+class Ticks:
+    """Reports a step at each call; their number is an estimate, so the last one is reported by `finish`."""
+
+    def __init__(self, progress: Progress | None, task: str, total: int) -> None:
+        self._report, self._task, self._total, self._done = progress or (lambda *_: None), task, total, -1
+        self()
+
+    def __call__(self) -> None:
+        """One more step."""
+        self._done = min(self._done + 1, self._total - 1)
+        self._report(self._task, self._done, self._total)
+
+    def finish(self) -> None:
+        """All steps are done."""
+        self._report(self._task, self._total, self._total)
 
 
 def close_streams(code: int) -> int:

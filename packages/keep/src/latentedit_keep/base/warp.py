@@ -12,9 +12,11 @@ cv2: Any = _cv2  # its type stubs are imprecise
 
 Size = tuple[int, int]  # width and height in pixels
 Array = NDArray[np.floating[Any]]  # ``[height, width, 3]`` in [0, 255], or one plane ``[height, width]``
+Box = tuple[int, int, int, int]  # left, top, right and bottom in pixels
 Mask = NDArray[np.bool_]
 Matrix = NDArray[np.float64]  # 3 x 3, from centers of the original's pixels to those of the edited image
 Alphas = tuple[NDArray[np.uint8] | None, NDArray[np.uint8] | None]  # of original and edited image; None if opaque
+UNMOVED: Matrix = np.eye(3)
 OPAQUE = 250  # 8-bit alpha from which on a pixel counts as opaque
 _WIDE_PX = 4.5  # sigma above which a Gaussian is applied at a smaller size
 _SHRINKS_BY_AREA = 1.5  # from this factor on an image is area-averaged first; below, it is smoothed a little
@@ -47,7 +49,7 @@ def turned(image: NDArray[Any], quarters: int, mirrored: bool) -> NDArray[Any]:
 
 
 def warped(image: Array, matrix: Matrix, size: Size) -> Array:
-    """Resample an image by a matrix from the new frame's pixels, cubic; edges are replicated."""
+    """Resample an image by a matrix from the new frame's pixels, cubic; beyond its edges it is mirrored."""
     height, width = image.shape[:2]
     factor = math.sqrt(abs(np.linalg.det(matrix[:2, :2])))
     if factor >= _SHRINKS_BY_AREA:
@@ -57,7 +59,7 @@ def warped(image: Array, matrix: Matrix, size: Size) -> Array:
     elif factor > 1.05:
         image = smoothed(image, 0.5 * math.sqrt(factor**2 - 1))
     flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(image, matrix[:2], size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.warpAffine(image, matrix[:2], size, flags=flags, borderMode=cv2.BORDER_REFLECT_101)
 
 
 def places(size: Size, matrix: Matrix | None = None, flow: Array | None = None) -> tuple[Array, Array]:
