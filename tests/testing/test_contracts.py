@@ -22,7 +22,7 @@ from latentedit.testing.contracts.captioner import CaptionerContract
 from latentedit.testing.contracts.editor import EditorContract
 from latentedit.testing.contracts.operator import OperatorContract
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
-from tests.core.linalg.dense import random_matrices, vectors
+from tests.core.linalg.dense import random_matrices, random_vectors
 from tests.directions.mixtures import mixture_latent
 
 BACKBONE_FAULTS = {
@@ -206,7 +206,9 @@ OPERATOR_FAULTS = {
 @pytest.mark.parametrize("fault", OPERATOR_FAULTS)
 def test_broken_operators_are_caught(fault: str) -> None:
     check = getattr(OperatorContract(), OPERATOR_FAULTS[fault])
-    arguments = {4: (vectors(3, 4),)}.get(int(OPERATOR_FAULTS[fault][9]), (vectors(3, 4), vectors(3, 4, seed=1)))
+    arguments = {4: (random_vectors(3, 4),)}.get(
+        int(OPERATOR_FAULTS[fault][9]), (random_vectors(3, 4), random_vectors(3, 4, seed=1))
+    )
     check(BrokenOperator(""), *arguments)
     with pytest.raises(AssertionError):
         check(BrokenOperator(fault), *arguments)
@@ -216,7 +218,7 @@ def test_operators_that_check_nothing_or_do_not_state_what_they_lack_are_caught(
     class Declared(OperatorContract):
         transpose = False
 
-    u, w = vectors(3, 4), vectors(3, 4, seed=1)
+    u, w = random_vectors(3, 4), random_vectors(3, 4, seed=1)
     OperatorContract().test_law_5_wrong_arguments_are_refused(BrokenOperator(""), u)
     # either nothing is raised, or what PyTorch or the run-time checks of annotations say about shapes comes through
     with pytest.raises((pytest.fail.Exception, RuntimeError, TypeError)):
