@@ -40,8 +40,8 @@ def test_nearest_names_and_missing_packages() -> None:
 
 
 def make_registry(monkeypatch: pytest.MonkeyPatch, *targets: tuple[str, str]) -> Registry:
-    found = [importlib.metadata.EntryPoint(name=name, value=value, group="toys") for name, value in targets]
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: importlib.metadata.EntryPoints(found))
+    installed = [importlib.metadata.EntryPoint(name=name, value=value, group="toys") for name, value in targets]
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: importlib.metadata.EntryPoints(installed))
     return Registry(group="toys", kind="toy")
 
 

@@ -103,8 +103,8 @@ def test_json_files_are_checked_for_size_and_nan(tmp_path: Path) -> None:
 
 
 def test_json_objects_are_parsed_strictly() -> None:
-    found = read_object('{"a": [1, 1e3, true, null, "é"], "b": {"a": -1}}')
-    assert found == {"a": [1, 1000.0, True, None, "é"], "b": {"a": -1}}
+    parsed = read_object('{"a": [1, 1e3, true, null, "é"], "b": {"a": -1}}')
+    assert parsed == {"a": [1, 1000.0, True, None, "é"], "b": {"a": -1}}
     invalid = (
         "1e999",
         '{"a": [-1e400]}',

@@ -40,10 +40,10 @@ def test_noise_is_standard_normal_and_keeps_the_global_state() -> None:
 @pytest.mark.parametrize("count", [None, 2])
 def test_noise_like_uses_one_seed_per_latent(count: int | None) -> None:
     z, shape = torch.zeros(3, 4, 5), (4, 5) if count is None else (count, 4, 5)
-    found = noise_like(z, seed=[7, 8, 7], purpose="x", index=1, count=count)
-    assert found.shape == (*shape[:-2], 3, 4, 5)
+    noise = noise_like(z, seed=[7, 8, 7], purpose="x", index=1, count=count)
+    assert noise.shape == (*shape[:-2], 3, 4, 5)
     for row, seed in enumerate([7, 8, 7]):
-        assert torch.equal(found.select(-3, row), draw(shape, seed=seed, purpose="x", index=1))
+        assert torch.equal(noise.select(-3, row), draw(shape, seed=seed, purpose="x", index=1))
     shared = noise_like(z, seed=7, purpose="x", index=1, count=count)
     assert torch.equal(shared, noise_like(z, seed=[7, 7, 7], purpose="x", index=1, count=count))
     with pytest.raises(ShapeError):

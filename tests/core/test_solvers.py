@@ -154,15 +154,15 @@ def test_stochastic_step_is_ddim_in_model_coordinates(
     x, e = z - pair[0] * v, z + (1 - pair[0]) * v
     variance = (1 - a**2 / a_next**2) * b_next**2 / b**2
     x_t = a_next * x + math.sqrt(max(0.0, b_next**2 - eta**2 * variance)) * e + eta * math.sqrt(variance) * noise
-    found = stochastic_step(as_column(z), as_column(v), *pair, eta=eta, noise=as_column(noise))
-    assert float(found) == pytest.approx(x_t / (a_next + b_next), abs=1e-7)  # a difference of nearly equal squares
+    result = stochastic_step(as_column(z), as_column(v), *pair, eta=eta, noise=as_column(noise))
+    assert float(result) == pytest.approx(x_t / (a_next + b_next), abs=1e-7)  # a difference of nearly equal squares
 
 
 @given(pair=pairs, noise=st.floats(-1e3, 1e3))
 def test_stochastic_step_without_eta_is_bitwise_the_euler_step(pair: tuple[float, float], noise: float) -> None:
     z, v = draw((3, 5), seed=0, purpose="tests"), draw((3, 5), seed=1, purpose="tests")
-    found = stochastic_step(z, v, *pair, eta=0.0, noise=torch.full((1, 5), noise))
-    assert torch.equal(found, z + (pair[1] - pair[0]) * v)
+    result = stochastic_step(z, v, *pair, eta=0.0, noise=torch.full((1, 5), noise))
+    assert torch.equal(result, z + (pair[1] - pair[0]) * v)
 
 
 @given(pair=pairs, eta=st.floats(0, 1))

@@ -83,10 +83,10 @@ def test_t1_twins_have_equal_clean_estimates(prediction: Prediction) -> None:
     s = torch.linspace(vp.capabilities.s_min, vp.capabilities.s_max, 7, dtype=torch.float64)
     z = draw((7, 5), seed=0, purpose="twins").double()
     condition = flow.embed(["a"])
-    ours, theirs = (clean_estimate(z, s, backbone.velocity(z, s, condition)) for backbone in (vp, flow))
+    vp_clean, flow_clean = (clean_estimate(z, s, backbone.velocity(z, s, condition)) for backbone in (vp, flow))
     # log-SNR to time and back, then 1 / alpha (15 at s_max) or 1 / sigma (35 at s_min), amplify rounding errors.
-    assert relative_error(ours, theirs) <= 1e-10
-    assert relative_error(ours, flow.at(z, s, flow.embed(["b"])).clean) > 1e-2
+    assert relative_error(vp_clean, flow_clean) <= 1e-10
+    assert relative_error(vp_clean, flow.at(z, s, flow.embed(["b"])).clean) > 1e-2
 
 
 def test_t1_twins_sample_the_same_latents() -> None:

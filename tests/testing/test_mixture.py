@@ -32,13 +32,13 @@ def density(backbone: GaussianMixtureBackbone, text: str, s: Tensor):
 
 
 def test_velocity_matches_quadrature() -> None:
-    one = GaussianMixtureBackbone(
+    mixture_1d = GaussianMixtureBackbone(
         means=torch.tensor([[-1.5], [0.8]], dtype=torch.float64),
         covariances=torch.tensor([[[0.3]], [[0.7]]], dtype=torch.float64),
     )
-    condition = one.embed(["a"])
+    condition = mixture_1d.embed(["a"])
     x = torch.linspace(-9, 9, 20001, dtype=torch.float64)
-    weights = one.weights.log_weights(condition).exp()[0]
+    weights = mixture_1d.weights.log_weights(condition).exp()[0]
     prior = sum(
         weight * torch.exp(-((x - mean) ** 2) / (2 * variance)) / variance**0.5
         for weight, mean, variance in zip(weights, (-1.5, 0.8), (0.3, 0.7), strict=True)
@@ -49,7 +49,9 @@ def test_velocity_matches_quadrature() -> None:
             posterior = prior * torch.exp(-(e**2) / 2)
             expected = (posterior * (e - x)).sum() / posterior.sum()
             point = torch.tensor([[value]], dtype=torch.float64)
-            assert float(one.velocity(point, s[None], condition)) == pytest.approx(float(expected), rel=1e-8, abs=1e-8)
+            assert float(mixture_1d.velocity(point, s[None], condition)) == pytest.approx(
+                float(expected), rel=1e-8, abs=1e-8
+            )
 
 
 def test_float32_velocity_is_the_rounded_float64_velocity(backbone: GaussianMixtureBackbone, z: Tensor) -> None:

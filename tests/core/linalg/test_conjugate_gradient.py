@@ -40,7 +40,7 @@ def test_iterates_match_scipy(size: int, steps: int, seed: int) -> None:
 
 
 def test_the_number_of_iterations_matters_up_to_the_dimension() -> None:
-    """Another number gives another iterate; beyond the dimension, no directions are made of rounding errors."""
+    """Another number gives another iterate; beyond the dimension, nothing changes."""
     matrices, rhs = symmetric_matrices(random_spectra(1, 6, 30.0, 0)), random_vectors(1, 6)
     two_steps = conjugate_gradient(Dense(matrices), rhs, iterations=2).value
     assert relative_error(two_steps[0], scipy_iterate(matrices[0], rhs[0], 3)) > 1e-3
