@@ -133,9 +133,9 @@ def forked(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def unknown_images(monkeypatch: pytest.MonkeyPatch) -> "Callable[..., Familiarity]":
     """Let every model report every image as unknown, or as the given fields of `Familiarity`, from the call on."""
-    from tests.guard.unknown import not_known
+    from tests.guard.unknown import report_unknown
 
-    return functools.partial(not_known, monkeypatch)
+    return functools.partial(report_unknown, monkeypatch)
 
 
 @pytest.fixture

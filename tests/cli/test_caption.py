@@ -11,7 +11,7 @@ from latentedit.core.plugins import CAPTIONERS
 from latentedit.latents.captions.base import AttributeReader
 from tests.commands import Command, Ran
 from tests.installed import installed
-from tests.latents.fake_endpoint import fake_endpoint, states
+from tests.latents.fake_endpoint import fake_endpoint, text_answer
 
 
 class Reader(AttributeReader):
@@ -47,7 +47,7 @@ def test_caption_and_attributes(command: Command, image: Path, miniature: Path, 
 def test_a_captioner_is_chosen_by_name(ran: Ran, image: Path, miniature: Path, environment: dict[str, str]) -> None:
     with fake_endpoint() as server:
         environment |= {"OPENAI_BASE_URL": server.url, "NO_PROXY": "127.0.0.1"}
-        server.answers = [states("A man\nwith a beard.")]
+        server.answers = [text_answer("A man\nwith a beard.")]
         printed = ran("caption", image, "--captioner", "openai:m", "--model", miniature, "--json")
     assert json.loads(printed) == {
         "image": str(image),

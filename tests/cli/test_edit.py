@@ -17,7 +17,7 @@ from latentedit.editing.outputs import read_record, same_image
 from latentedit.latents.captions.endpoint import VisionEndpoint
 from tests.commands import Command, Ran, Refused
 from tests.display.pages import data_of, rebuilt
-from tests.latents.fake_endpoint import FakeEndpoint, fake_endpoint, states
+from tests.latents.fake_endpoint import FakeEndpoint, fake_endpoint, text_answer
 
 pytestmark = pytest.mark.slow
 
@@ -85,7 +85,7 @@ def endpoint(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> It
 def test_captions_come_from_an_endpoint_and_its_key_is_not_stored(
     ran: Ran, image: Path, miniature: Path, tmp_path: Path, endpoint: FakeEndpoint
 ) -> None:
-    endpoint.answers = [states(FROM)]
+    endpoint.answers = [text_answer(FROM)]
     wanted = ("--captioner", "openai:m", "--change", "no glasses => glasses", "--json")
     facts = json.loads(ran("edit", image, *wanted, "--model", miniature))
     assert (facts["caption"], facts["caption_origin"]) == (FROM, "captioned")

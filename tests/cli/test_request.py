@@ -13,7 +13,7 @@ from latentedit.cli.options import ModelChoice
 from latentedit.core.errors import ConfigError
 from latentedit.latents.record import RunRecord
 from latentedit_keep.base.files import sibling_path
-from tests.latents.test_record import example
+from tests.latents.test_record import example_record
 
 
 @contextlib.contextmanager
@@ -76,7 +76,7 @@ def test_very_long_names_are_shortened(letter: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("given", [None, "org/name", "./folder", ""])
 def test_the_model_is_the_requested_or_a_bundled_one(bundled: Path, given: str | None) -> None:
     """A foreign file must neither start a download nor open a folder."""
-    record = example()
+    record = example_record()
     assert recorded_model(record, ModelChoice(model=given)).name == ("portraits" if given is None else given)
     for name in ("org/name", "folder", "/home/me/portraits", ""):
         other: RunRecord = record.model_copy(update={"model": record.model.model_copy(update={"name": name})})

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ShapeError
 
-numbers = st.floats(-3, 3)
+factors = st.floats(-3, 3)
 
 
-def condition(seed: int, batch: int = 2) -> Condition:
+def random_condition(seed: int, batch: int = 2) -> Condition:
     generator = torch.Generator().manual_seed(seed)
     return Condition(
         tokens=torch.randn(batch, 3, 4, generator=generator, dtype=torch.float64),
@@ -20,51 +20,51 @@ def condition(seed: int, batch: int = 2) -> Condition:
     )
 
 
-def equal(a: Condition, b: Condition, atol: float = 0.0) -> bool:
+def conditions_equal(a: Condition, b: Condition, atol: float = 0.0) -> bool:
     return torch.allclose(a.tokens, b.tokens, atol=atol, rtol=0) and torch.allclose(
         a.pooled, b.pooled, atol=atol, rtol=0
     )
 
 
-@given(st.integers(0, 100), numbers)
+@given(st.integers(0, 100), factors)
 def test_conditions_are_a_vector_space(seed: int, factor: float) -> None:
-    a, b, c = (condition(seed + i) for i in range(3))
-    assert equal(a + b, b + a)
-    assert equal((a + b) + c, a + (b + c), atol=1e-13)
-    assert equal(factor * (a + b), factor * a + factor * b, atol=1e-13)
-    assert equal(a - b, a + b * -1.0)
+    a, b, c = (random_condition(seed + i) for i in range(3))
+    assert conditions_equal(a + b, b + a)
+    assert conditions_equal((a + b) + c, a + (b + c), atol=1e-13)
+    assert conditions_equal(factor * (a + b), factor * a + factor * b, atol=1e-13)
+    assert conditions_equal(a - b, a + b * -1.0)
 
 
-@given(st.integers(0, 100), numbers)
-def test_lerp_meets_its_ends_exactly(seed: int, weight: float) -> None:
-    a, b = condition(seed), condition(seed + 1)
-    assert equal(a.lerp(b, 0.0), a)
-    assert equal(a.lerp(b, 1.0), b)
-    assert equal(a.lerp(b, weight), a * (1 - weight) + b * weight, atol=1e-12)
+@given(st.integers(0, 100), factors)
+def test_lerp_is_exact_at_its_ends(seed: int, weight: float) -> None:
+    a, b = random_condition(seed), random_condition(seed + 1)
+    assert conditions_equal(a.lerp(b, 0.0), a)
+    assert conditions_equal(a.lerp(b, 1.0), b)
+    assert conditions_equal(a.lerp(b, weight), a * (1 - weight) + b * weight, atol=1e-12)
 
 
-def test_shapes_and_factors() -> None:
-    a = condition(0)
+def test_factors_may_differ_by_element_and_shapes_must_match() -> None:
+    a = random_condition(0)
     scaled = a * torch.tensor([1.0, 2.0], dtype=torch.float64)
-    assert equal(scaled[:1], a[:1])
-    assert equal(scaled[1:], a[1:] * 2.0)
+    assert conditions_equal(scaled[:1], a[:1])
+    assert conditions_equal(scaled[1:], a[1:] * 2.0)
     with pytest.raises(ShapeError):
-        _ = condition(0) + condition(0, batch=1)
+        _ = random_condition(0) + random_condition(0, batch=1)
     mask, reference = torch.ones(2, 2, dtype=torch.bool), (torch.zeros(1, 4, 1, 1),)
     for change in ({"pooled": torch.zeros(1, 5)}, {"mask": mask}, {"reference": reference}):
-        with pytest.raises((ShapeError, TypeError)):  # jaxtyping, which is on in tests, sees it first
-            dataclasses.replace(condition(0), **change)
+        with pytest.raises((ShapeError, TypeError)):  # jaxtyping, active in tests, raises first
+            dataclasses.replace(random_condition(0), **change)
     for change in ({"guidance": 1.0}, {"reference": (torch.zeros(2, 4, 1, 1),)}):
         with pytest.raises(ShapeError):
-            Condition.cat([condition(0), dataclasses.replace(condition(1), **change)])
+            Condition.cat([random_condition(0), dataclasses.replace(random_condition(1), **change)])
 
 
-def test_batches() -> None:
-    a, b = condition(0), condition(1)
+def test_conditions_concatenate_repeat_and_expand() -> None:
+    a, b = random_condition(0), random_condition(1)
     assert len(Condition.cat([a, b])) == 4
-    assert equal(Condition.cat([a, b])[2:], b)
-    assert equal(a.repeat(2)[2:], a)
-    assert equal(a[:1].expand(3)[2:], a[:1])
+    assert conditions_equal(Condition.cat([a, b])[2:], b)
+    assert conditions_equal(a.repeat(2)[2:], a)
+    assert conditions_equal(a[:1].expand(3)[2:], a[:1])
     assert a.expand(2) is a
     with pytest.raises(ShapeError):
         a.expand(3)
@@ -78,48 +78,50 @@ def test_batches() -> None:
         ("guidance", 3.5, 1.0),
     ],
 )
-def test_law_4_what_is_no_vector_travels_unchanged(field: str, value: Any, other: Any) -> None:
-    plain, marked = condition(0), dataclasses.replace(condition(1), **{field: value})
-    for made in (
-        marked + plain,
-        plain - marked,
-        2.0 * marked,
-        marked.lerp(plain, 0.3),
-        marked + marked,
-        marked.to(torch.float32),
+def test_law_4_references_and_guidance_are_kept(field: str, value: Any, other: Any) -> None:
+    plain, with_field = random_condition(0), dataclasses.replace(random_condition(1), **{field: value})
+    for result in (
+        with_field + plain,
+        plain - with_field,
+        2.0 * with_field,
+        with_field.lerp(plain, 0.3),
+        with_field + with_field,
+        with_field.to(torch.float32),
     ):
-        found = getattr(made, field)
-        assert found is value or all(map(torch.equal, found, value))
+        kept = getattr(result, field)
+        assert kept is value or all(map(torch.equal, kept, value))
     assert all(getattr(plain + plain, name) is None for name in ("mask", "reference", "guidance"))
     with pytest.raises(ShapeError):
-        _ = marked - dataclasses.replace(plain, **{field: other})
+        _ = with_field - dataclasses.replace(plain, **{field: other})
 
 
-def test_law_4_a_sum_has_the_tokens_of_both_texts() -> None:
+def test_law_4_sums_have_the_longer_mask() -> None:
     long, short = torch.tensor([[True, True, False]] * 2), torch.tensor([[True, False, False]] * 2)
-    a, b = dataclasses.replace(condition(0), mask=long), dataclasses.replace(condition(1), mask=short)
-    for made in (a + b, b - a, a.lerp(b, 0.3)):
-        assert made.mask is not None
-        assert torch.equal(made.mask, long)
+    a, b = dataclasses.replace(random_condition(0), mask=long), dataclasses.replace(random_condition(1), mask=short)
+    for result in (a + b, b - a, a.lerp(b, 0.3)):
+        assert result.mask is not None
+        assert torch.equal(result.mask, long)
     for weight, mask in ((0, long), (1, short), (1.0, short)):
-        kept = a.lerp(b, weight).mask
-        assert kept is mask
+        assert a.lerp(b, weight).mask is mask
 
 
-def test_mask_and_reference_have_a_row_for_each_text() -> None:
+def test_masks_and_references_are_batched_with_the_tokens() -> None:
     rows = torch.arange(2.0).reshape(2, 1, 1, 1)
-    report = dataclasses.replace(
-        condition(0), mask=torch.tensor([[True, True, False], [True, False, False]]), reference=(rows,), guidance=2.0
+    complete = dataclasses.replace(
+        random_condition(0),
+        mask=torch.tensor([[True, True, False], [True, False, False]]),
+        reference=(rows,),
+        guidance=2.0,
     )
-    for made, index in ((report[1:], [1]), (report.repeat(2), [0, 1, 0, 1]), (report[:1].expand(3), [0, 0, 0])):
-        assert made.mask is not None
-        assert made.reference is not None
-        assert torch.equal(made.mask, report.mask[index])  # type: ignore[index]
-        assert torch.equal(made.reference[0], rows[index])
-        assert made.guidance == 2.0
-    both = Condition.cat([report, dataclasses.replace(condition(1), reference=(rows,), guidance=2.0)])
-    assert both.mask is not None
-    assert both.mask.sum(1).tolist() == [2, 1, 3, 3], "no mask is all tokens"
-    assert both.reference is not None
-    assert torch.equal(both.reference[0], torch.cat([rows, rows]))
-    assert report.to(torch.float32).mask is report.mask
+    for result, index in ((complete[1:], [1]), (complete.repeat(2), [0, 1, 0, 1]), (complete[:1].expand(3), [0, 0, 0])):
+        assert result.mask is not None
+        assert result.reference is not None
+        assert torch.equal(result.mask, complete.mask[index])  # type: ignore[index]
+        assert torch.equal(result.reference[0], rows[index])
+        assert result.guidance == 2.0
+    joined = Condition.cat([complete, dataclasses.replace(random_condition(1), reference=(rows,), guidance=2.0)])
+    assert joined.mask is not None
+    assert joined.mask.sum(1).tolist() == [2, 1, 3, 3], "no mask means all tokens"
+    assert joined.reference is not None
+    assert torch.equal(joined.reference[0], torch.cat([rows, rows]))
+    assert complete.to(torch.float32).mask is complete.mask

@@ -1,4 +1,4 @@
-"""Names of plugins, and errors that say what is known, what is near and what to install."""
+"""Plugin registries, and errors that list similar names and packages to install."""
 
 import importlib.metadata
 
@@ -21,17 +21,17 @@ from latentedit.core.plugins import COMMANDS, EDITORS, Registry
         (errors.RegistryError, LookupError),
     ],
 )
-def test_every_error_is_ours_and_what_a_caller_would_expect(kind: type[Exception], builtin: type[Exception]) -> None:
+def test_errors_derive_from_ours_and_a_builtin(kind: type[Exception], builtin: type[Exception]) -> None:
     assert issubclass(kind, errors.LatentEditError)
     assert issubclass(kind, builtin)
 
 
-def test_a_message_is_one_line_for_any_it_quotes() -> None:
+def test_messages_are_one_line() -> None:
     assert str(errors.ConfigError("no\nsuch  thing\r\nas x")) == "no such  thing as x"
     assert str(errors.OutputError(13, "denied")) == "[Errno 13] denied"
 
 
-def test_names_and_packages_that_are_missing() -> None:
+def test_nearest_names_and_missing_packages() -> None:
     assert errors.nearest("portrait", ["portraits", "sd3"]) == "did you mean 'portraits'? known: portraits, sd3"
     assert errors.nearest("zzz", ["portraits"]) == "known: portraits"
     assert plugins.require("json", "any").__name__ == "json"
@@ -39,22 +39,22 @@ def test_names_and_packages_that_are_missing() -> None:
         plugins.require("no_such_package", "web")
 
 
-def install(monkeypatch: pytest.MonkeyPatch, *points: tuple[str, str]) -> Registry:
-    found = [importlib.metadata.EntryPoint(name=name, value=value, group="toys") for name, value in points]
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: importlib.metadata.EntryPoints(found))
+def make_registry(monkeypatch: pytest.MonkeyPatch, *targets: tuple[str, str]) -> Registry:
+    installed = [importlib.metadata.EntryPoint(name=name, value=value, group="toys") for name, value in targets]
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: importlib.metadata.EntryPoints(installed))
     return Registry(group="toys", kind="toy")
 
 
-def test_names_are_sorted_and_load_what_they_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    toys = install(monkeypatch, ("root", "math:sqrt"), ("pi", "math:pi"))
-    assert toys.names() == ["pi", "root"]
-    assert toys.load("root")(9) == 3
+def test_names_are_sorted_and_loadable(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = make_registry(monkeypatch, ("root", "math:sqrt"), ("pi", "math:pi"))
+    assert registry.names() == ["pi", "root"]
+    assert registry.load("root")(9) == 3
 
 
-def test_names_that_are_not_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_names_are_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RegistryError, match="flowedit"):
         EDITORS.load("flowedti")
-    install(monkeypatch)
+    make_registry(monkeypatch)
     with pytest.raises(RegistryError):
         COMMANDS.load("bench")
     with pytest.raises(RegistryError):
@@ -62,7 +62,7 @@ def test_names_that_are_not_registered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("value", ["math:nothing", "no_such_package:x"])
-def test_a_broken_entry_point_is_named(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
-    toys = install(monkeypatch, ("broken", value))
+def test_errors_name_a_broken_entry_point(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    registry = make_registry(monkeypatch, ("broken", value))
     with pytest.raises(RegistryError, match=f"broken.*{value}"):
-        toys.load("broken")
+        registry.load("broken")

@@ -1,4 +1,4 @@
-"""A block that was freed, as Linux sees it, in a process of its own."""
+"""Memory and garbage collection, measured in a subprocess."""
 
 import platform
 import subprocess
@@ -23,24 +23,24 @@ block = bytearray(b"x") * ({BLOCK_MIB} << 20)
 assert resident() - before >= {BLOCK_MIB} - 1
 del block
 print(resident() - before)
-block = bytearray(b"x") * ({BLOCK_MIB - 1} << 20)  # small objects may lie in what was freed
+block = bytearray(b"x") * ({BLOCK_MIB - 1} << 20)  # small objects may occupy part of the freed block
 print(resident() - before)
 """
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc alone has mallopt")
-def test_freed_memory_stays_and_is_used_again() -> None:
-    done = subprocess.run([sys.executable, "-c", PROGRAM], check=True, capture_output=True, text=True)
-    freed, again = map(int, done.stdout.split())
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has mallopt")
+def test_freed_memory_is_kept_and_reused() -> None:
+    completed = subprocess.run([sys.executable, "-c", PROGRAM], check=True, capture_output=True, text=True)
+    freed, reused = map(int, completed.stdout.split())
     assert freed >= BLOCK_MIB - 1
-    assert again < 1.1 * BLOCK_MIB
+    assert reused < 1.1 * BLOCK_MIB
 
 
-def test_garbage_is_looked_for_less_often_and_not_at_the_end() -> None:
+def test_garbage_collection_is_rarer_and_skipped_at_exit() -> None:
     program = (
         "import gc, latentedit.core.process as process; process.collect_garbage_less_often(); "
         "process.leave_without_collecting(); print(*gc.get_threshold(), gc.get_freeze_count() > 1000)"
     )
-    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
-    assert done.stdout.split() == ["10000", "10", "10", "True"]
+    completed = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert completed.stdout.split() == ["10000", "10", "10", "True"]

@@ -1,4 +1,4 @@
-"""Grids of levels, and a model's times and levels: published ranges, the stock tables, exact inverses."""
+"""Level grids and discrete schedules: published ranges, the tables of diffusers, exact inverses."""
 
 import math
 
@@ -19,7 +19,7 @@ SHIFTS = st.floats(0.05, 20.0)
 
 
 @pytest.mark.parametrize("levels", [(), (1.0,), (0.5, 0.5), (0.2, 0.7), (1.1, 0.0), (1.0, -0.1), (math.nan, 0.1)])
-def test_levels_that_do_not_fall_within_the_range_are_refused(levels: tuple[float, ...]) -> None:
+def test_levels_must_decrease_between_1_and_0(levels: tuple[float, ...]) -> None:
     with pytest.raises(CoordinateError):
         LevelGrid(levels=levels)
 
@@ -34,12 +34,12 @@ def test_uniform_grid_has_equal_steps_and_exact_ends(steps: int) -> None:
 
 
 @given(s=st.floats(0, 1), shift=SHIFTS)
-def test_shift_is_undone_by_its_inverse_and_keeps_the_ends(s: float, shift: float) -> None:
+def test_shift_is_inverted_by_its_reciprocal_and_keeps_the_ends(s: float, shift: float) -> None:
     assert shift_level(shift_level(s, shift), 1 / shift) == pytest.approx(s, abs=1e-12)
     assert (shift_level(0.0, shift), shift_level(1.0, shift)) == (0.0, 1.0)
 
 
-def test_shift_is_the_one_of_the_stock_scheduler() -> None:
+def test_shift_matches_the_scheduler_of_diffusers() -> None:
     scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
     plain = torch.linspace(1, 0.001, 1000, dtype=torch.float64)
     ours = torch.tensor([shift_level(s, 3.0) for s in plain.tolist()], dtype=torch.float64)
@@ -48,14 +48,14 @@ def test_shift_is_the_one_of_the_stock_scheduler() -> None:
 
 
 @given(steps=STEPS, level=st.floats(0.001, 1.0))
-def test_below_starts_exactly_at_the_level_and_keeps_the_lower_nodes(steps: int, level: float) -> None:
+def test_below_starts_at_the_level_and_keeps_the_lower_nodes(steps: int, level: float) -> None:
     grid = uniform_grid(steps)
-    part = grid.below(level)
-    assert part.levels[0] == level
-    assert part.levels[1:] == tuple(node for node in grid.levels if node < level - 1e-9)
+    lower = grid.below(level)
+    assert lower.levels[0] == level
+    assert lower.levels[1:] == tuple(node for node in grid.levels if node < level - 1e-9)
 
 
-def test_below_and_above_the_grid() -> None:
+def test_shifted_grids_and_levels_outside_a_grid() -> None:
     assert shifted_grid(2, 3.0).levels == (1.0, 0.75, 0.0)
     with pytest.raises(ConfigError):
         uniform_grid(0)
@@ -69,7 +69,7 @@ SCHEDULES = [linear_schedule(), scaled_linear_schedule()]
 IDS = ["linear", "scaled-linear"]
 
 
-def test_ranges_are_those_of_the_coordinates_docstring() -> None:
+def test_schedule_ranges_match_the_documentation() -> None:
     linear, scaled = linear_schedule(), scaled_linear_schedule()
     assert (linear.s_min, linear.s_max) == (pytest.approx(0.0099, abs=5e-5), pytest.approx(0.9937, abs=5e-5))
     assert (scaled.s_min, scaled.s_max) == (pytest.approx(0.028, abs=5e-4), pytest.approx(0.936, abs=5e-4))
@@ -78,20 +78,20 @@ def test_ranges_are_those_of_the_coordinates_docstring() -> None:
 
 
 @pytest.mark.parametrize(("betas", "ours"), [("linear", linear_schedule), ("scaled_linear", scaled_linear_schedule)])
-def test_tables_are_those_of_the_stock_scheduler(betas: str, ours: type) -> None:
+def test_tables_match_the_scheduler_of_diffusers(betas: str, ours: type) -> None:
     ends = {"linear": (1e-4, 0.02), "scaled_linear": (8.5e-4, 0.012)}[betas]
     stock = DDIMScheduler(beta_schedule=betas, beta_start=ends[0], beta_end=ends[1])
-    read = DiscreteSchedule.from_alphas_cumprod(stock.alphas_cumprod)
-    # The stock table is a float32 product of a thousand factors; near time 0 it cancels in 1 - alpha^2.
-    assert relative_error(read.levels, ours().levels) <= 1e-4
+    loaded = DiscreteSchedule.from_alphas_cumprod(stock.alphas_cumprod)
+    # The stock table is a float32 product of a thousand factors; near time 0, 1 - alpha^2 cancels.
+    assert relative_error(loaded.levels, ours().levels) <= 1e-4
     alpha, sigma = stock.alphas_cumprod.double().sqrt(), (1 - stock.alphas_cumprod.double()).sqrt()
-    assert relative_error(read.levels, level_from_alpha_sigma(alpha, sigma)) <= 1e-12
+    assert relative_error(loaded.levels, level_from_alpha_sigma(alpha, sigma)) <= 1e-12
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=IDS)
-@given(part=st.floats(0, 1))
-def test_laws_time_and_level_are_inverse_and_scales_fit(schedule: DiscreteSchedule, part: float) -> None:
-    s = torch.tensor([schedule.s_min + part * (schedule.s_max - schedule.s_min)], dtype=torch.float64)
+@given(fraction=st.floats(0, 1))
+def test_time_and_level_are_inverse(schedule: DiscreteSchedule, fraction: float) -> None:
+    s = torch.tensor([schedule.s_min + fraction * (schedule.s_max - schedule.s_min)], dtype=torch.float64)
     s = s.clamp(schedule.s_min, schedule.s_max)
     time = schedule.time(s)
     assert float(schedule.level(time)) == pytest.approx(float(s), rel=1e-10, abs=1e-15)
@@ -101,14 +101,14 @@ def test_laws_time_and_level_are_inverse_and_scales_fit(schedule: DiscreteSchedu
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=IDS)
-def test_whole_times_are_the_trained_levels(schedule: DiscreteSchedule) -> None:
+def test_integer_times_are_the_trained_levels(schedule: DiscreteSchedule) -> None:
     times = torch.arange(schedule.times, dtype=torch.float64)
     assert relative_error(schedule.level(times), schedule.levels) <= 1e-14
     assert relative_error(schedule.time(schedule.levels), times) <= 1e-9
     assert bool((schedule.levels.diff() > 0).all())
 
 
-def test_between_times_log_snr_is_interpolated() -> None:
+def test_log_snr_is_interpolated_between_times() -> None:
     schedule = linear_schedule()
     middle = schedule.level(torch.tensor([499.5], dtype=torch.float64))
     expected = torch.sigmoid(-(schedule.log_snr[499] + schedule.log_snr[500]) / 4)
@@ -118,7 +118,7 @@ def test_between_times_log_snr_is_interpolated() -> None:
 
 
 @pytest.mark.parametrize("steps", [1, 2, 50, 999])
-def test_grids_reach_from_end_to_end_in_equal_times(steps: int) -> None:
+def test_grids_have_equal_time_steps_and_exact_ends(steps: int) -> None:
     schedule = scaled_linear_schedule()
     grid = schedule.grid(steps)
     assert grid.steps == steps
@@ -127,7 +127,7 @@ def test_grids_reach_from_end_to_end_in_equal_times(steps: int) -> None:
     assert torch.allclose(times.diff(), torch.full_like(times[1:], -999 / steps))
 
 
-def test_what_cannot_be_is_refused() -> None:
+def test_invalid_schedules_are_rejected() -> None:
     schedule = linear_schedule()
     for steps in (0, 1000):
         with pytest.raises(ConfigError):

@@ -10,7 +10,7 @@ from latentedit.directions.hsds import HSDS, Filter
 from latentedit.editors.eim import EIM
 
 
-def test_settings_inside_settings_take_their_defaults() -> None:
+def test_nested_settings_round_trip_and_use_defaults() -> None:
     config = HSDS(gamma=-0.5, levels=(0.8, 0.4), steps=3)
     plain = to_plain(config)
     assert plain["levels"] == [0.8, 0.4]
@@ -24,7 +24,7 @@ def test_settings_inside_settings_take_their_defaults() -> None:
     assert from_plain(EIM, to_plain(editor)) == editor
 
 
-def test_unknown_settings_are_refused_with_the_nearest_names() -> None:
+def test_unknown_settings_are_rejected_with_the_nearest_names() -> None:
     with pytest.raises(ConfigError, match="gamma"):
         from_plain(HSDS, {"gama": 1.0})
     with pytest.raises(ConfigError, match="noises"):
@@ -38,7 +38,7 @@ def test_unknown_settings_are_refused_with_the_nearest_names() -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "value", "shown"),
+    ("setting", "value", "expected"),
     [
         ("steps", 0, "1.*0"),
         ("steps", 10**9, "10000.*1000000000"),
@@ -57,13 +57,13 @@ def test_unknown_settings_are_refused_with_the_nearest_names() -> None:
         ("projection", 3, "3.*kkt, none, null-space"),
     ],
 )
-def test_a_wrong_setting_is_one_line_with_its_name_and_value(setting: str, value: object, shown: str) -> None:
+def test_errors_name_the_setting_and_its_value_in_one_line(setting: str, value: object, expected: str) -> None:
     values: dict[str, Any] = {setting: value}
-    with pytest.raises(ConfigError, match=rf"^[^\n]*{setting}.*{shown}[^\n]*$"):
+    with pytest.raises(ConfigError, match=rf"^[^\n]*{setting}.*{expected}[^\n]*$"):
         HSDS(**values)
 
 
-def test_all_problems_come_at_once_and_a_copy_is_checked_like_the_first() -> None:
+def test_copies_are_validated_and_settings_are_frozen() -> None:
     with pytest.raises(ConfigError):
         HSDS(steps=0, noises=-1)
     with pytest.raises(ConfigError):
@@ -72,7 +72,7 @@ def test_all_problems_come_at_once_and_a_copy_is_checked_like_the_first() -> Non
         HSDS().steps = 3  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def test_arguments_are_checked_by_the_same_types() -> None:
+def test_check_value_uses_the_types_of_settings() -> None:
     check_value(Level, level=1.0)
     check_value(Count, steps=1)
     check_value(Count, steps=10_000)

@@ -1,4 +1,4 @@
-"""Places are found out before the work, and what is written is there whole or not at all."""
+"""Output paths are checked in advance, and files are written completely or not at all."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_good_place_is_left_as_it_was(tmp_path: Path) -> None:
+def test_checking_a_valid_place_writes_nothing(tmp_path: Path) -> None:
     (tmp_path / "old").write_bytes(b"old")
     check_place(tmp_path / "new", source=tmp_path / "old")
     check_place(str(tmp_path / "old"), source=tmp_path / "another")
@@ -22,12 +22,12 @@ def test_a_good_place_is_left_as_it_was(tmp_path: Path) -> None:
     assert (tmp_path / "old").read_bytes() == b"old"
 
 
-def test_places_that_cannot_be(tmp_path: Path, read_only_folder: Path) -> None:
+def test_invalid_places_are_rejected(tmp_path: Path, read_only_folder: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "me").touch()
     (tmp_path / "link").symlink_to(tmp_path / "me")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    for place, source, name in (
+    for path, source, name in (
         (tmp_path / "folder", None, "folder"),
         (tmp_path / "nowhere" / "out", None, "nowhere"),
         (tmp_path / "me" / "out", None, "me"),
@@ -39,46 +39,42 @@ def test_places_that_cannot_be(tmp_path: Path, read_only_folder: Path) -> None:
         (tmp_path / "loop" / "out", None, "out"),
     ):
         with pytest.raises(OutputError, match=name) as caught:
-            check_place(place, source=source)
+            check_place(path, source=source)
         assert "\n" not in str(caught.value)
     assert names_in(tmp_path / "folder") == []
 
 
-def test_nothing_is_seen_at_the_place_before_the_end(tmp_path: Path) -> None:
-    place = tmp_path / "out"
-    place.write_bytes(b"old")
-    with atomic_file(place) as file:
+def test_atomic_files_appear_only_when_complete(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    path.write_bytes(b"old")
+    with atomic_file(path) as file:
         file.write(b"new")
         file.flush()
-        assert place.read_bytes() == b"old"
+        assert path.read_bytes() == b"old"
         assert len(names_in(tmp_path)) == 2
-    assert place.read_bytes() == b"new"
+    assert path.read_bytes() == b"new"
     assert names_in(tmp_path) == ["out"]
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError("odd"), KeyboardInterrupt()])
-def test_an_interrupted_write_leaves_nothing_and_keeps_the_old_file(tmp_path: Path, error: BaseException) -> None:
-    place = tmp_path / "out"
-    place.write_bytes(b"old")
-    shown = OutputError if isinstance(error, OSError) else type(error)
+def test_interrupted_writes_keep_the_old_file(tmp_path: Path, error: BaseException) -> None:
+    path = tmp_path / "out"
+    path.write_bytes(b"old")
+    expected = OutputError if isinstance(error, OSError) else type(error)
 
     def write_half() -> None:
-        with atomic_file(place) as file:
+        with atomic_file(path) as file:
             file.write(b"half")
             raise error
 
-    with pytest.raises(
-        shown,
-    ):
+    with pytest.raises(expected):
         write_half()
-    assert place.read_bytes() == b"old"
+    assert path.read_bytes() == b"old"
     assert names_in(tmp_path) == ["out"]
 
 
-@pytest.mark.parametrize("write", [lambda place: write_text(place, "x"), lambda place: atomic_file(place).__enter__()])
-def test_what_cannot_be_written_is_one_line(
-    tmp_path: Path, read_only_folder: Path, write: Callable[[Path], object]
-) -> None:
+@pytest.mark.parametrize("write", [lambda path: write_text(path, "x"), lambda path: atomic_file(path).__enter__()])
+def test_write_errors_are_one_line(tmp_path: Path, read_only_folder: Path, write: Callable[[Path], object]) -> None:
     (tmp_path / "file").touch()
     for folder in (tmp_path / "nowhere", tmp_path / "file", read_only_folder):
         with pytest.raises(OutputError) as caught:
@@ -86,7 +82,7 @@ def test_what_cannot_be_written_is_one_line(
         assert "\n" not in str(caught.value)
 
 
-def test_text_is_written_as_it_is_under_the_longest_name(tmp_path: Path) -> None:
+def test_text_is_written_unchanged_under_the_longest_name(tmp_path: Path) -> None:
     write_text(tmp_path / ("n" * 255), "é\r\n\0")
     assert (tmp_path / ("n" * 255)).read_bytes() == b"\xc3\xa9\r\n\0"
     with pytest.raises(OutputError):
@@ -94,7 +90,7 @@ def test_text_is_written_as_it_is_under_the_longest_name(tmp_path: Path) -> None
     assert names_in(tmp_path) == ["n" * 255]
 
 
-def test_the_home_folder_is_where_it_was_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     check_place("~/out")
     write_text("~/out", "new")

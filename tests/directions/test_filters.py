@@ -10,7 +10,7 @@ from torch import Tensor
 
 from latentedit.directions.hsds import Filter, apply_filter, levenberg_marquardt, neumann, newton, products
 from latentedit.testing.tolerances import relative_error, tolerance
-from tests.core.linalg.dense import Dense, symmetric, vectors
+from tests.core.linalg.dense import Dense, random_vectors, symmetric_matrices
 from tests.directions.mixtures import batch_matvec, dense_solve
 
 DERIVATIVE = tolerance("derivative", torch.float64)
@@ -27,12 +27,12 @@ KINDS: tuple[Filter, ...] = ("gamma", "newton", "levenberg-marquardt", "neumann"
 
 
 def residuals(noises: int = 1, *, seed: int = 0) -> Tensor:
-    return vectors(noises, 3, 6, seed=seed)
+    return random_vectors(noises, 3, 6, seed=seed)
 
 
 @pytest.mark.parametrize("gamma", [-1.0, 0.0, 0.7])
 def test_the_gamma_filter_uses_the_hessian_of_each_noise(gamma: float) -> None:
-    matrices, r = symmetric(INDEFINITE.repeat(2, 1)), residuals(2)
+    matrices, r = symmetric_matrices(INDEFINITE.repeat(2, 1)), residuals(2)
     rows = r.flatten(0, 1)
     filtered = apply_filter("gamma", r, Dense(matrices), gamma=gamma, damping=0.0, iterations=1)[0]
     expected = (rows + gamma * (rows - batch_matvec(matrices, rows))).reshape(2, 3, 6).mean(0)
@@ -43,7 +43,7 @@ def test_the_gamma_filter_uses_the_hessian_of_each_noise(gamma: float) -> None:
 
 @pytest.mark.parametrize("damping", [0.0, 0.1, 1.0])
 def test_newton_solves_the_damped_system(damping: float) -> None:
-    matrices, r = symmetric(DEFINITE), residuals()[0]
+    matrices, r = symmetric_matrices(DEFINITE), residuals()[0]
     found, fell_back = newton(r, Dense(matrices), damping=damping, iterations=ITERATIONS)
     assert relative_error(found, dense_solve(matrices + damping * EYE, r)) < SOLVED
     assert relative_error(found, dense_solve(matrices + (damping + 0.05) * EYE, r)) > 1e-3
@@ -53,7 +53,7 @@ def test_newton_solves_the_damped_system(damping: float) -> None:
 @pytest.mark.parametrize("spectrum", [DEFINITE, INDEFINITE])
 @pytest.mark.parametrize("damping", [0.0, 0.3, 1.0])
 def test_levenberg_marquardt_solves_its_system_even_if_indefinite(spectrum: Tensor, damping: float) -> None:
-    matrices, r = symmetric(spectrum), residuals()[0]
+    matrices, r = symmetric_matrices(spectrum), residuals()[0]
     found, fell_back = levenberg_marquardt(r, Dense(matrices), damping=damping, iterations=ITERATIONS)
     expected = dense_solve(matrices @ matrices + damping**2 * EYE, batch_matvec(matrices, r))
     assert relative_error(found, expected) < (SOLVED if damping else 1e-6)  # squared condition numbers
@@ -62,7 +62,7 @@ def test_levenberg_marquardt_solves_its_system_even_if_indefinite(spectrum: Tens
 
 @pytest.mark.parametrize("terms", [1, 2, 5])
 def test_neumann_is_a_truncated_power_series(terms: int) -> None:
-    matrices, r = symmetric(INDEFINITE), residuals()[0]
+    matrices, r = symmetric_matrices(INDEFINITE), residuals()[0]
     expected = sum(batch_matvec(torch.linalg.matrix_power(EYE - matrices, power), r) for power in range(terms + 1))
     assert isinstance(expected, Tensor)
     assert relative_error(neumann(r, Dense(matrices), terms=terms), expected) < DERIVATIVE
@@ -70,7 +70,7 @@ def test_neumann_is_a_truncated_power_series(terms: int) -> None:
 
 @pytest.mark.parametrize("kind", ["newton", "levenberg-marquardt", "neumann"])
 def test_solvers_average_over_noises_before_solving(kind: Filter) -> None:
-    matrices, r = symmetric(DEFINITE.repeat(2, 1)), residuals(2)
+    matrices, r = symmetric_matrices(DEFINITE.repeat(2, 1)), residuals(2)
     settings: dict[str, Any] = {"gamma": 0.0, "damping": 0.3, "iterations": ITERATIONS}
 
     def found(residual: Tensor, hessian: Tensor) -> Tensor:
@@ -84,8 +84,8 @@ def test_solvers_average_over_noises_before_solving(kind: Filter) -> None:
 
 def test_newton_returns_the_residual_at_initial_negative_curvature() -> None:
     """The second element's residual lies along its negative direction; the others are solved."""
-    matrices, r = symmetric(INDEFINITE), residuals()[0]
-    matrices[0], matrices[2] = symmetric(DEFINITE)[0], symmetric(DEFINITE)[2]
+    matrices, r = symmetric_matrices(INDEFINITE), residuals()[0]
+    matrices[0], matrices[2] = symmetric_matrices(DEFINITE)[0], symmetric_matrices(DEFINITE)[2]
     r[1] = torch.linalg.eigh(matrices[1]).eigenvectors[:, 0]
     found, fell_back = newton(r, Dense(matrices), damping=0.1, iterations=ITERATIONS)
     assert fell_back.tolist() == [False, True, False]
@@ -98,13 +98,16 @@ def test_newton_returns_the_residual_at_initial_negative_curvature() -> None:
 def test_newton_keeps_the_iterate_at_later_negative_curvature() -> None:
     """Only a later search direction has negative curvature: the iterate before it is returned."""
     spectrum = torch.tensor([[-0.2, 0.5, 0.6, 0.7, 0.8, 1.0]], dtype=torch.float64)
-    vector = torch.linalg.eigh(symmetric(spectrum)[0]).eigenvectors
+    vector = torch.linalg.eigh(symmetric_matrices(spectrum)[0]).eigenvectors
     r = (vector @ torch.tensor([0.05, 1, 1, 1, 1, 1], dtype=torch.float64))[None]
-    found, fell_back = newton(r, Dense(symmetric(spectrum)), damping=0.0, iterations=ITERATIONS)
+    found, fell_back = newton(r, Dense(symmetric_matrices(spectrum)), damping=0.0, iterations=ITERATIONS)
     assert not fell_back.any()
     assert bool(torch.isfinite(found).all())
     assert float((found * r).sum()) > 0
-    steps = [newton(r, Dense(symmetric(spectrum)), damping=0.0, iterations=count)[0] for count in range(1, ITERATIONS)]
+    steps = [
+        newton(r, Dense(symmetric_matrices(spectrum)), damping=0.0, iterations=count)[0]
+        for count in range(1, ITERATIONS)
+    ]
     assert any(torch.equal(found, step) for step in steps[:-1])
     assert not torch.equal(found, steps[0])
 
@@ -123,7 +126,7 @@ def test_levenberg_marquardt_falls_back_to_the_residual_and_not_to_its_product()
 def test_zero_residuals_stay_zero(kind: Filter, spectrum: Tensor) -> None:
     r = residuals(2)
     r[:, 1] = 0
-    operator = Dense(symmetric(spectrum.repeat(2, 1)))
+    operator = Dense(symmetric_matrices(spectrum.repeat(2, 1)))
     found, fell_back = apply_filter(kind, r, operator, gamma=0.5, damping=0.3, iterations=4)
     assert not found[1].any()
     assert not fell_back[1]
@@ -131,14 +134,14 @@ def test_zero_residuals_stay_zero(kind: Filter, spectrum: Tensor) -> None:
 
 @given(st.sampled_from(KINDS), st.integers(1, 5), st.sampled_from([-1.0, 0.0, 0.5]))
 def test_products_are_counted_exactly(kind: Filter, iterations: int, gamma: float) -> None:
-    operator = Dense(symmetric(INDEFINITE.repeat(2, 1)))
+    operator = Dense(symmetric_matrices(INDEFINITE.repeat(2, 1)))
     apply_filter(kind, residuals(2), operator, gamma=gamma, damping=0.1, iterations=iterations)
     assert operator.products == products(kind, gamma=gamma, iterations=iterations)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_images_do_not_depend_on_their_batch(kind: Filter) -> None:
-    matrices, r = symmetric(INDEFINITE.repeat(2, 1)), residuals(2)
+    matrices, r = symmetric_matrices(INDEFINITE.repeat(2, 1)), residuals(2)
 
     def found(images: slice) -> Tensor:
         rows = torch.arange(6).reshape(2, 3)[:, images].flatten()

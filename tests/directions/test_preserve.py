@@ -10,16 +10,16 @@ from torch import Tensor
 from latentedit.core.rng import stream
 from latentedit.directions.identification import along, change_share, project
 from latentedit.testing.tolerances import relative_error
-from tests.core.linalg.dense import symmetric, vectors
+from tests.core.linalg.dense import random_vectors, symmetric_matrices
 from tests.directions.mixtures import dense_solve
 
-METRIC = symmetric(torch.linspace(0.2, 1.3, 6, dtype=torch.float64).expand(2, 6))
+METRIC = symmetric_matrices(torch.linspace(0.2, 1.3, 6, dtype=torch.float64).expand(2, 6))
 EXACT = 1e-12
 SHAPE = (2, 3, 2)  # two images, latents of 3 x 2 numbers
 
 
 def preserved_columns(count: int, *, seed: int = 3) -> Tensor:
-    return vectors(count, *SHAPE, seed=seed)
+    return random_vectors(count, *SHAPE, seed=seed)
 
 
 def metric_solved(columns: Tensor) -> Tensor:
@@ -34,7 +34,7 @@ def cosines(d: Tensor, columns: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_null_space_projections_are_orthogonal_to_the_columns(count: int) -> None:
-    g, columns = vectors(*SHAPE), preserved_columns(count)
+    g, columns = random_vectors(*SHAPE), preserved_columns(count)
     d = project(g, columns, columns)
     assert float(cosines(d, columns).abs().max()) < EXACT
     assert float(cosines(g, columns).abs().max()) > 0.1
@@ -48,7 +48,7 @@ def test_null_space_projections_are_orthogonal_to_the_columns(count: int) -> Non
 @pytest.mark.parametrize("count", [1, 3])
 def test_projections_with_a_metric_solve_the_lagrange_system(count: int) -> None:
     """``[M G; G^T 0] [d; m] = [g; 0]`` from ``d = M^-1 g``."""
-    g, columns = vectors(*SHAPE), preserved_columns(count)
+    g, columns = random_vectors(*SHAPE), preserved_columns(count)
     d = project(dense_solve(METRIC, g), columns, metric_solved(columns))
     for row in range(2):
         constraint = columns[:, row].flatten(1).T
@@ -65,16 +65,16 @@ def test_projections_with_a_metric_solve_the_lagrange_system(count: int) -> None
 
 def test_approximate_solutions_project_exactly_and_preserved_changes_vanish() -> None:
     """``G^T d = 0`` only requires that ``G^T W`` is invertible."""
-    g, columns = vectors(*SHAPE), preserved_columns(3)
+    g, columns = random_vectors(*SHAPE), preserved_columns(3)
     approximate = metric_solved(columns) + 0.1 * preserved_columns(3, seed=8)
     assert float(cosines(project(g, columns, approximate), columns).abs().max()) < EXACT
-    g = vectors(*SHAPE)
+    g = random_vectors(*SHAPE)
     assert float(project(g, g[None], g[None]).norm()) < EXACT
 
 
 def test_dependent_columns_change_nothing() -> None:
     """Repeated, opposite, dependent and empty columns, of very different lengths."""
-    g, columns = vectors(*SHAPE), preserved_columns(2)
+    g, columns = random_vectors(*SHAPE), preserved_columns(2)
     redundant = torch.cat([columns, -1e4 * columns[:1], columns.sum(0, keepdim=True), torch.zeros_like(columns[:1])])
     assert relative_error(project(g, redundant, redundant), project(g, columns, columns)) < 1e-8  # the rank tolerance
     expected = project(g, columns, metric_solved(columns))

@@ -38,8 +38,8 @@ from tests.directions.test_direction import example as direction
 from tests.editors.colors import ColorBackbone
 from tests.fuzz.judge import FaultError, Target, environment, run_command
 from tests.fuzz.texts import NODES, as_json, bent, damaged, documents
-from tests.guard.test_guard import guard
-from tests.latents.test_record import example as record
+from tests.guard.test_guard import example_guard
+from tests.latents.test_record import example_record as record
 
 importlib.import_module("latentedit_bench.report.report")  # else the first input would include its imports
 
@@ -148,7 +148,7 @@ _SETTINGS = CalibratedSettings(
 )
 _CALIBRATION = {
     "fingerprint": ColorBackbone().fingerprint,
-    "guard": to_plain(guard()),
+    "guard": to_plain(example_guard()),
     "settings": to_plain(_SETTINGS),
     "no_change": {"change nothing": 0.1, "": 0.2},
 }

@@ -1,4 +1,4 @@
-"""Local bases against LAPACK on the whole Jacobian of a small network."""
+"""Local bases against the SVD of the dense Jacobian of a small network."""
 
 import dataclasses
 import math
@@ -40,12 +40,12 @@ def basis(latent: JointLatent) -> LocalBasis:
     return local_basis(latent, rank=2, level=0.6, steps=4)
 
 
-def degrees_between(a: LocalBasis, b: Tensor) -> float:
+def largest_angle_in_degrees(a: LocalBasis, b: Tensor) -> float:
     return math.degrees(float(principal_angles(a.v.flatten(1), b.flatten(1)).max()))
 
 
-def test_the_basis_is_that_of_the_whole_jacobian(latent: JointLatent, basis: LocalBasis) -> None:
-    """At the point where `invert` ends."""
+def test_the_basis_matches_the_svd_of_the_jacobian(latent: JointLatent, basis: LocalBasis) -> None:
+    """At the end of the inversion."""
     trace = invert(latent, latent.path(4, 0.6))
     assert basis.level == trace.levels[-1] == 0.6
     assert torch.equal(basis.trace.top, trace.top)
@@ -58,50 +58,52 @@ def test_the_basis_is_that_of_the_whole_jacobian(latent: JointLatent, basis: Loc
     assert basis.converged
     assert basis.notes == ()
     assert basis.singular_values.tolist() == pytest.approx(s[:2].tolist(), rel=1e-4)
-    assert degrees_between(basis, vh[:2]) <= 0.25
+    assert largest_angle_in_degrees(basis, vh[:2]) <= 0.25
     assert (len(basis), basis.site) == (2, latent.backbone.default_site) == (2, "mid")
-    image = basis.v.flatten(1) @ dense.T
-    assert torch.allclose(image, basis.singular_values[:, None] * basis.u.flatten(1), atol=1e-9)
+    products = basis.v.flatten(1) @ dense.T
+    assert torch.allclose(products, basis.singular_values[:, None] * basis.u.flatten(1), atol=1e-9)
     assert bool((basis.residuals < 0.01).all())
 
 
-def test_the_rank_is_cut_by_the_energy(latent: JointLatent) -> None:
-    """Of all six directions nothing is left to be estimated; of two, the rest is, by 8 probes."""
-    every = local_basis(latent, rank=6, level=0.6, steps=4)
-    squares = every.singular_values.square()
+def test_energy_truncates_the_rank(latent: JointLatent) -> None:
+    """With all six directions, the total energy is exact; with two, 8 probes estimate the remainder."""
+    full = local_basis(latent, rank=6, level=0.6, steps=4)
+    squares = full.singular_values.square()
     shares = squares.cumsum(0) / squares.sum()
-    assert torch.allclose(every.energy(), shares, atol=1e-6)
+    assert torch.allclose(full.energy(), shares, atol=1e-6)
     for energy in (0.3, 0.6, 0.95):
-        cut = local_basis(latent, rank=6, energy=energy, level=0.6, steps=4)
-        assert len(cut.v) == len(cut.u) == len(cut.residuals) == int((shares < energy).sum()) + 1
-    rest = 1 - float(shares[1])  # its estimate errs by at most a few times sqrt(2 / 8)
-    two = local_basis(latent, rank=2, level=0.6, steps=4)
-    assert float(1 / two.energy()[1]) == pytest.approx(1 / float(shares[1]), abs=2 * rest / float(shares[1]))
-    short = local_basis(latent, rank=1, energy=0.999, level=0.6, steps=4)
-    assert "of the energy; a higher rank" in short.notes[-1]
+        truncated = local_basis(latent, rank=6, energy=energy, level=0.6, steps=4)
+        assert len(truncated.v) == len(truncated.u) == len(truncated.residuals) == int((shares < energy).sum()) + 1
+    remainder = 1 - float(shares[1])  # estimated with a relative error of a few times sqrt(2 / 8)
+    two_directions = local_basis(latent, rank=2, level=0.6, steps=4)
+    assert float(1 / two_directions.energy()[1]) == pytest.approx(
+        1 / float(shares[1]), abs=2 * remainder / float(shares[1])
+    )
+    one_direction = local_basis(latent, rank=1, energy=0.999, level=0.6, steps=4)
+    assert "of the energy; a higher rank" in one_direction.notes[-1]
     with pytest.raises(ConfigError):
         local_basis(latent, energy=1.0)
 
 
-def test_cost_is_counted_and_notes_are_passed_on(latent: JointLatent, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A way up of as many steps as there are levels, a look at the feature, and two evaluations a product."""
+def test_cost_is_counted_and_notes_are_kept(latent: JointLatent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One evaluation for each step of the inversion, one for the feature, and two for each product."""
 
-    def refuse(*_: object) -> None:
+    def no_tangent_rule(*_: object) -> None:
         raise NotImplementedError("no tangent rule")
 
-    report = list[str]()
+    stages = list[str]()
     with latent.backbone.count() as cost:
-        found = local_basis(latent, rank=1, level=0.6, steps=4, progress=lambda what, *_: report.append(what))
+        result = local_basis(latent, rank=1, level=0.6, steps=4, progress=lambda stage, *_: stages.append(stage))
     steps = latent.path(4, 0.6).steps
-    assert found.evaluations == cost.evaluations == steps + 1 + 2 * found.products
-    assert report.count("integrate") == steps
-    assert report.count("basis") == found.iterations
-    monkeypatch.setattr(forward_ad, "make_dual", refuse)
-    again = local_basis(latent, rank=1, level=0.6, steps=4)
-    assert again.singular_values.tolist() == pytest.approx(found.singular_values.tolist(), rel=1e-4)
-    assert again.notes[0].endswith("(no tangent rule); used two reverse passes")
-    assert again.direction(0).notes == again.notes
-    assert "not converged" in dataclasses.replace(found, converged=False).notes[0]
+    assert result.evaluations == cost.evaluations == steps + 1 + 2 * result.products
+    assert stages.count("integrate") == steps
+    assert stages.count("basis") == result.iterations
+    monkeypatch.setattr(forward_ad, "make_dual", no_tangent_rule)
+    fallback = local_basis(latent, rank=1, level=0.6, steps=4)
+    assert fallback.singular_values.tolist() == pytest.approx(result.singular_values.tolist(), rel=1e-4)
+    assert fallback.notes[0].endswith("(no tangent rule); used two reverse passes")
+    assert fallback.direction(0).notes == fallback.notes
+    assert "not converged" in dataclasses.replace(result, converged=False).notes[0]
 
 
 def test_a_direction_moves_the_latent_at_its_level_by_its_step(latent: JointLatent, basis: LocalBasis) -> None:
@@ -112,40 +114,40 @@ def test_a_direction_moves_the_latent_at_its_level_by_its_step(latent: JointLate
     assert direction.feature is not None
     assert torch.equal(direction.feature, basis.u[1])
     assert direction.settings["singular_value"] == pytest.approx(float(basis.singular_values[1]))
-    report = {"site": "mid", "level": 0.6, "index": 1, "rank": 2, "seed": 0, "prompt": CAPTION, "steps": 4, "step": 2.5}
-    assert direction.settings.items() >= report.items()
+    values = {"site": "mid", "level": 0.6, "index": 1, "rank": 2, "seed": 0, "prompt": CAPTION, "steps": 4, "step": 2.5}
+    assert direction.settings.items() >= values.items()
     direction.check_model(latent.backbone.name, latent.backbone.fingerprint)
     for index in (-1, 2):
         with pytest.raises(ConfigError):
             basis.direction(index)
 
 
-def test_text_level_and_seed_of_a_basis(latent: JointLatent, basis: LocalBasis) -> None:
-    """The text is not that of the way up, which is the image's own."""
-    top = local_basis(latent, rank=1, level=1.0, steps=2)
-    assert torch.allclose(clean_share(1.0) * top.direction(0).z, top.v)
-    empty = local_basis(latent, rank=2, level=0.6, steps=4, prompt="")
-    assert torch.equal(empty.trace.top, basis.trace.top)
-    assert (empty.prompt, basis.prompt) == ("", CAPTION)
-    assert torch.equal(empty.condition.tokens, latent.backbone.embed([""]).tokens)
-    assert not torch.allclose(empty.singular_values, basis.singular_values, rtol=1e-4)
+def test_prompt_level_and_seed_determine_the_basis(latent: JointLatent, basis: LocalBasis) -> None:
+    """The prompt does not affect the inversion, which uses the image's own caption."""
+    noise_basis = local_basis(latent, rank=1, level=1.0, steps=2)
+    assert torch.allclose(clean_share(1.0) * noise_basis.direction(0).z, noise_basis.v)
+    empty_prompt = local_basis(latent, rank=2, level=0.6, steps=4, prompt="")
+    assert torch.equal(empty_prompt.trace.top, basis.trace.top)
+    assert (empty_prompt.prompt, basis.prompt) == ("", CAPTION)
+    assert torch.equal(empty_prompt.condition.tokens, latent.backbone.embed([""]).tokens)
+    assert not torch.allclose(empty_prompt.singular_values, basis.singular_values, rtol=1e-4)
     other = local_basis(latent, rank=2, level=0.6, steps=4, seed=1)
     assert not torch.equal(other.v, basis.v)
-    assert degrees_between(other, basis.v) <= 0.5
+    assert largest_angle_in_degrees(other, basis.v) <= 0.5
 
 
-def test_the_top_of_a_mixtures_denoiser_points_from_mode_to_mode() -> None:
-    """Half way between two narrow modes, what the clean estimate depends on most is which mode it is."""
+def test_the_first_direction_of_a_mixture_connects_its_modes() -> None:
+    """Halfway between two narrow modes, the clean estimate varies most from one mode to the other."""
     backbone = two_modes()
-    one = mixture_latent(backbone, 1, condition=backbone.embed([""]))
-    still = dataclasses.replace(one, z=torch.zeros_like(one.z))
-    found = local_basis(still, site="clean", rank=1, level=0.7, prompt="")
-    assert abs(float(found.v[0, 0])) > 0.99
-    assert torch.allclose(found.u, found.v, atol=1e-3)
+    single = mixture_latent(backbone, 1, condition=backbone.embed([""]))
+    midpoint = dataclasses.replace(single, z=torch.zeros_like(single.z))
+    result = local_basis(midpoint, site="clean", rank=1, level=0.7, prompt="")
+    assert abs(float(result.v[0, 0])) > 0.99
+    assert torch.allclose(result.u, result.v, atol=1e-3)
 
 
 @pytest.mark.slow
-def test_bad_requests_are_refused(latent: JointLatent, tmp_path: Path) -> None:
+def test_invalid_arguments_are_rejected(latent: JointLatent, tmp_path: Path) -> None:
     model = load(miniature_sd3(tmp_path / "sd3", t5=False, channels=4), device="cpu")
     text = model.embed(["a"])
     z = draw((1, 4, 8, 8), seed=0, purpose="tests")
@@ -157,13 +159,13 @@ def test_bad_requests_are_refused(latent: JointLatent, tmp_path: Path) -> None:
         (image, {"site": "block.0.image", "pooling": "space", "rank": 17, "steps": 2}, "16"),
         (mixture_latent(two_modes(), 2), {}, "2"),
     ]
-    for requested, wanted, words in cases:
-        with pytest.raises((ConfigError, ShapeError), match=words):
-            local_basis(requested, **wanted)
+    for case_latent, options, message in cases:
+        with pytest.raises((ConfigError, ShapeError), match=message):
+            local_basis(case_latent, **options)
 
 
 @pytest.fixture
-def mixed() -> JointLatent:
+def mixture() -> JointLatent:
     return mixture_latent(example_mixture(dimension=6))
 
 
@@ -172,41 +174,43 @@ def displacement(rows: int) -> Tensor:
 
 
 @pytest.mark.parametrize(("level", "share"), [(0.3, 0.7), (0.98, 0.02), (0.995, 0.01), (1.0, 0.01)])
-def test_what_is_added_at_the_level_is_the_displacement(mixed: JointLatent, level: float, share: float) -> None:
+def test_direction_at_adds_the_displacement_at_its_level(mixture: JointLatent, level: float, share: float) -> None:
     assert clean_share(level) == pytest.approx(share)
     for rows in (1, 3):
         v = displacement(rows)
-        found = direction_at(mixed, v, level=level, method="by hand", settings={"steps": 9})
-        assert relative_error(found.z * clean_share(level), v) < 1e-15
-        assert (len(found), len(found.condition), len(found.source_captions)) == (rows, rows, rows)
-        assert (found.level, found.method, found.settings) == (level, "by hand", {"level": level, "steps": 9})
-        assert found.model_fingerprint == mixed.backbone.fingerprint
+        result = direction_at(mixture, v, level=level, method="by hand", settings={"steps": 9})
+        assert relative_error(result.z * clean_share(level), v) < 1e-15
+        assert (len(result), len(result.condition), len(result.source_captions)) == (rows, rows, rows)
+        assert (result.level, result.method, result.settings) == (level, "by hand", {"level": level, "steps": 9})
+        assert result.model_fingerprint == mixture.backbone.fingerprint
 
 
-def test_what_moves_no_text_and_names_steps_lives_at_its_level(mixed: JointLatent) -> None:
-    found = direction_at(mixed, displacement(1), level=0.5, method="by hand", settings={"steps": 4})
-    other = direction_at(mixed, displacement(1).flip(1), level=0.5, method="by hand", settings={"steps": 6})
-    assert lives_at_level(found)
-    assert not lives_at_level(dataclasses.replace(found, settings={})), "a displacement of the clean latent"
-    assert compose([found, other], [0.5, -0.5]).settings["steps"] == 6
-    assert lives_at_level(-found)
-    assert lives_at_level(compose([found, other], [0.5, -0.5]))
-    worded = find_direction(mixed, mixed.backbone.embed(["c"]), HSDS(steps=2), seed=0)
-    assert not lives_at_level(worded)
-    assert not lives_at_level(dataclasses.replace(worded, source_captions=(), target_captions=()))
+def test_directions_without_text_and_with_steps_live_at_their_level(mixture: JointLatent) -> None:
+    result = direction_at(mixture, displacement(1), level=0.5, method="by hand", settings={"steps": 4})
+    other = direction_at(mixture, displacement(1).flip(1), level=0.5, method="by hand", settings={"steps": 6})
+    assert lives_at_level(result)
+    assert not lives_at_level(dataclasses.replace(result, settings={})), (
+        "without steps, it is a displacement of the clean latent"
+    )
+    assert compose([result, other], [0.5, -0.5]).settings["steps"] == 6
+    assert lives_at_level(-result)
+    assert lives_at_level(compose([result, other], [0.5, -0.5]))
+    text_direction = find_direction(mixture, mixture.backbone.embed(["c"]), HSDS(steps=2), seed=0)
+    assert not lives_at_level(text_direction)
+    assert not lives_at_level(dataclasses.replace(text_direction, source_captions=(), target_captions=()))
 
 
-def test_random_directions_are_units_of_their_own(mixed: JointLatent) -> None:
-    found = random_units(mixed, 2, seed=2)
-    assert torch.allclose(found.norm(dim=1), torch.ones(2, dtype=found.dtype))
-    assert torch.equal(found[1:], random_units(mixed, 1, seed=2, first=1))
-    assert all(abs(float(found[0] @ other)) < 0.9 for other in (found[1], random_units(mixed, 1, seed=3)[0]))
-    many = random_units(mixed, 300, seed=0)
-    spread = many.T @ many / len(many) * 6  # the identity, for directions that prefer none
-    assert float((spread - torch.eye(6)).abs().max()) < 0.35  # 4 standard deviations of 1.1 / sqrt(300) at most
+def test_random_units_are_normalized_and_independent(mixture: JointLatent) -> None:
+    result = random_units(mixture, 2, seed=2)
+    assert torch.allclose(result.norm(dim=1), torch.ones(2, dtype=result.dtype))
+    assert torch.equal(result[1:], random_units(mixture, 1, seed=2, first=1))
+    assert all(abs(float(result[0] @ other)) < 0.9 for other in (result[1], random_units(mixture, 1, seed=3)[0]))
+    samples = random_units(mixture, 300, seed=0)
+    covariance = samples.T @ samples / len(samples) * 6  # the identity for isotropic directions
+    assert float((covariance - torch.eye(6)).abs().max()) < 0.35  # at most 4 standard deviations of 1.1 / sqrt(300)
 
 
-def test_levels_outside_the_range_are_refused(mixed: JointLatent) -> None:
+def test_levels_outside_the_range_are_rejected(mixture: JointLatent) -> None:
     for level in (0.0, -0.5, 1.5):
         with pytest.raises(ConfigError):
-            direction_at(mixed, displacement(1), level=level, method="by hand", settings={})
+            direction_at(mixture, displacement(1), level=level, method="by hand", settings={})

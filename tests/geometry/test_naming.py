@@ -1,4 +1,4 @@
-"""Names, purities and places against readers and changes whose right answers are known."""
+"""Names, purities and positions of directions, for known readers and changes."""
 
 import math
 from typing import ClassVar
@@ -11,8 +11,8 @@ from latentedit.geometry.naming import FLOOR, UNNAMED, meaning_of, place_of
 from latentedit.latents.captions.base import Captioner
 
 
-class ByChannel(Captioner):
-    """Three attributes; the probability of the last value of each is the mean of a channel, from 0 to 1."""
+class ChannelReader(Captioner):
+    """Three attributes; the probability of the second value of each is the mean of a channel, scaled to 0 to 1."""
 
     values: ClassVar = {"light": ("off", "on"), "hair_color": ("black", "white"), "noise": ("no", "yes")}
 
@@ -27,52 +27,52 @@ class ByChannel(Captioner):
 SOURCE = torch.zeros(3, 6, 6)
 
 
-def edited(*means: tuple[float, float, float]) -> Tensor:
+def images_with_means(*means: tuple[float, float, float]) -> Tensor:
     """Images whose channels have these means."""
     return torch.tensor(means, dtype=torch.float32)[:, :, None, None].expand(-1, -1, 6, 6)
 
 
-def test_changes_are_total_variations_averaged_over_the_edits() -> None:
-    """Mean m of a channel is probability (m + 1) / 2, so a shift by m is a total variation of |m| / 2."""
+def test_changes_are_mean_total_variations() -> None:
+    """A channel mean m is the probability (m + 1) / 2, so a shift by m is a total variation of |m| / 2."""
     scales = (-2.0, -1.0, 1.0, 2.0)
-    images = edited((-0.8, 0.1, 0), (-0.4, 0.1, 0), (0.4, 0.1, 0), (0.8, -0.3, 0))
-    meaning = meaning_of(ByChannel(), SOURCE, images, scales)
+    images = images_with_means((-0.8, 0.1, 0), (-0.4, 0.1, 0), (0.4, 0.1, 0), (0.8, -0.3, 0))
+    meaning = meaning_of(ChannelReader(), SOURCE, images, scales)
     assert meaning.changes == pytest.approx({"light": 0.3, "hair_color": 0.075, "noise": 0.0}, abs=1e-6)
     assert meaning.purity == pytest.approx(0.3 / 0.375, rel=1e-5)
     assert (meaning.attribute, meaning.name) == ("light", "light: on (+), off (-)")
-    nothing = meaning_of(ByChannel(), SOURCE, edited((0, 0, 0)), (1.0,))
-    assert math.isnan(nothing.purity)
-    assert (nothing.name, nothing.place) == (UNNAMED, "nowhere")
-    bright = meaning_of(ByChannel(), SOURCE, edited((5.0, 0, 0)), (1.0,))
-    assert bright.changes["light"] == pytest.approx(0.5), "readers see no values that an image cannot have"
+    unchanged = meaning_of(ChannelReader(), SOURCE, images_with_means((0, 0, 0)), (1.0,))
+    assert math.isnan(unchanged.purity)
+    assert (unchanged.name, unchanged.place) == (UNNAMED, "nowhere")
+    clipped = meaning_of(ChannelReader(), SOURCE, images_with_means((5.0, 0, 0)), (1.0,))
+    assert clipped.changes["light"] == pytest.approx(0.5), "images are not clipped before they are read"
 
 
 @pytest.mark.parametrize(
     ("images", "scales", "name"),
     [
-        (edited((0, 0.6, 0), (0, -0.6, 0)), (-1.0, 1.0), "hair color: black (+), white (-)"),
-        (edited((0, 0.6, 0), (0, 0.0, 0)), (1.0, -1.0), "hair color: white (+)"),
-        (edited((0, 0.6, 0), (0, 0.6, 0)), (1.0, -1.0), "hair color: white (+ and -)"),
-        (edited((0, 0.6, 0)), (1.0,), "hair color: white (+)"),
-        (edited((0, 0.9, 0), (0, -0.9, 0)), (1.0, 2.0), "hair color: changed"),
+        (images_with_means((0, 0.6, 0), (0, -0.6, 0)), (-1.0, 1.0), "hair color: black (+), white (-)"),
+        (images_with_means((0, 0.6, 0), (0, 0.0, 0)), (1.0, -1.0), "hair color: white (+)"),
+        (images_with_means((0, 0.6, 0), (0, 0.6, 0)), (1.0, -1.0), "hair color: white (+ and -)"),
+        (images_with_means((0, 0.6, 0)), (1.0,), "hair color: white (+)"),
+        (images_with_means((0, 0.9, 0), (0, -0.9, 0)), (1.0, 2.0), "hair color: changed"),
     ],
 )
-def test_the_name_states_what_gains_in_each_sign(images: Tensor, scales: tuple[float, ...], name: str) -> None:
-    """The last one goes up and down in one sign, so that no value gains."""
-    assert meaning_of(ByChannel(), SOURCE, images, scales).name == name
+def test_the_name_states_the_increased_value_of_each_sign(images: Tensor, scales: tuple[float, ...], name: str) -> None:
+    """In the last case, edits of one sign change the probability both ways, so no value is named."""
+    assert meaning_of(ChannelReader(), SOURCE, images, scales).name == name
 
 
 @pytest.mark.parametrize(("share", "name"), [(0.99, UNNAMED), (1.01, "light: on (+), off (-)")])
-def test_what_changes_too_little_has_no_name(share: float, name: str) -> None:
+def test_changes_below_the_floor_have_no_name(share: float, name: str) -> None:
     shift = 2 * FLOOR * share
-    meaning = meaning_of(ByChannel(), SOURCE, edited((shift, 0, 0), (-shift, 0, 0)), (1.0, -1.0))
+    meaning = meaning_of(ChannelReader(), SOURCE, images_with_means((shift, 0, 0), (-shift, 0, 0)), (1.0, -1.0))
     assert meaning.name == name
     assert meaning.attribute == ("" if name == UNNAMED else "light")
     assert meaning.purity == pytest.approx(math.nan if name == UNNAMED else 1.0, nan_ok=True)
     assert meaning.changes["light"] == pytest.approx(FLOOR * share)
 
 
-def test_places_without_readers() -> None:
+def test_without_a_reader_directions_are_named_by_position() -> None:
     images = SOURCE[None].clone()
     images[:, :, 4:, :2] = 0.5
     meaning = meaning_of(None, SOURCE, images, (1.0,))

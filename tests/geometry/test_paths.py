@@ -1,4 +1,4 @@
-"""Curves between two images: their ends, what is measured along them, and the way back."""
+"""Paths between two images: their ends, their measurements, and the return to clean latents."""
 
 import dataclasses
 import functools
@@ -39,74 +39,74 @@ def latent() -> JointLatent:
 
 
 @pytest.fixture(scope="module")
-def between(latent: JointLatent) -> PathsBetween:
+def path_set(latent: JointLatent) -> PathsBetween:
     return paths_between(latent, frames=FRAMES, level=LEVEL, steps=STEPS, rank=RANK)
 
 
-def by_method(between: PathsBetween) -> dict[str, LatentPath]:
-    return {path.method: path for path in between.paths}
+def by_method(path_set: PathsBetween) -> dict[str, LatentPath]:
+    return {path.method: path for path in path_set.paths}
 
 
-def feature_map(between: PathsBetween) -> FeatureMap:
-    backbone = between.latent.backbone
+def feature_map(path_set: PathsBetween) -> FeatureMap:
+    backbone = path_set.latent.backbone
     return FeatureMap(backbone=backbone, site="mid", level=LEVEL, condition=backbone.embed([""]))
 
 
 @pytest.mark.slow
-def test_ends_are_the_images_bit_for_bit(latent: JointLatent, between: PathsBetween) -> None:
+def test_ends_are_the_images_bit_for_bit(latent: JointLatent, path_set: PathsBetween) -> None:
     trace = invert(latent, latent.path(STEPS, LEVEL))
-    assert between.level == LEVEL
-    assert tuple(by_method(between)) == METHODS
-    for path in between.paths:
+    assert path_set.level == LEVEL
+    assert tuple(by_method(path_set)) == METHODS
+    for path in path_set.paths:
         assert path.points.shape == path.z.shape == (FRAMES, 2, 3)
-        for row, place in ((0, 0), (1, -1)):
-            assert torch.equal(path.points[place], trace.top[row])
-            assert torch.equal(path.z[place], latent.z[row])
+        for row, index in ((0, 0), (1, -1)):
+            assert torch.equal(path.points[index], trace.top[row])
+            assert torch.equal(path.z[index], latent.z[row])
 
 
-def test_straight_and_arc(between: PathsBetween) -> None:
-    paths, (a, b) = by_method(between), between.trace.top
+def test_lerp_and_slerp_paths(path_set: PathsBetween) -> None:
+    paths, (a, b) = by_method(path_set), path_set.trace.top
     weights = torch.linspace(0, 1, FRAMES).double()
     assert torch.allclose(paths["lerp"].points, lerp(a, b, weights))
     assert torch.allclose(paths["slerp"].points, slerp(a, b, weights))
 
 
 def test_the_geodesic_has_the_least_energy(
-    between: PathsBetween, latent: JointLatent, monkeypatch: pytest.MonkeyPatch
+    path_set: PathsBetween, latent: JointLatent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    paths = by_method(between)
+    paths = by_method(path_set)
     energies = {method: float(path.speeds.square().sum()) for method, path in paths.items()}
     assert energies["geodesic"] < min(energies["slerp"], energies["lerp"])
-    settled = shortest_curve(feature_map(between), paths["geodesic"].points, steps=300)
-    assert settled.converged
-    assert energies["geodesic"] == pytest.approx(settled.energy[1], rel=0.05)
-    short = functools.partial(shortest_curve, steps=2)
-    monkeypatch.setattr("latentedit.geometry.paths.shortest_curve", short)
-    found = paths_between(latent, methods=["geodesic"], frames=3, level=LEVEL, steps=2, rank=1)
-    assert "might find a shorter curve" in found.paths[0].notes[0]
+    optimum = shortest_curve(feature_map(path_set), paths["geodesic"].points, steps=300)
+    assert optimum.converged
+    assert energies["geodesic"] == pytest.approx(optimum.energy[1], rel=0.05)
+    limited_search = functools.partial(shortest_curve, steps=2)
+    monkeypatch.setattr("latentedit.geometry.paths.shortest_curve", limited_search)
+    result = paths_between(latent, methods=["geodesic"], frames=3, level=LEVEL, steps=2, rank=1)
+    assert "might find a shorter curve" in result.paths[0].notes[0]
 
 
-def test_tangent_spaces_that_have_not_converged_are_noted(latent: JointLatent, monkeypatch: pytest.MonkeyPatch) -> None:
-    settled = iter((True, False, True))
+def test_unconverged_tangent_spaces_are_noted(latent: JointLatent, monkeypatch: pytest.MonkeyPatch) -> None:
+    converged = iter((True, False, True))
 
-    def search(*arguments: Any, **settings: Any) -> TruncatedSVD:
-        return dataclasses.replace(truncated_svd(*arguments, **settings), converged=next(settled))
+    def svd_with_flag(*args: Any, **kwargs: Any) -> TruncatedSVD:
+        return dataclasses.replace(truncated_svd(*args, **kwargs), converged=next(converged))
 
-    monkeypatch.setattr("latentedit.geometry.paths.truncated_svd", search)
-    found = paths_between(latent, methods=["lerp"], frames=3, level=LEVEL, steps=2, rank=1)
-    assert [note.partition(";")[0] for note in found.paths[0].notes] == ["some tangent spaces have not converged"]
+    monkeypatch.setattr("latentedit.geometry.paths.truncated_svd", svd_with_flag)
+    result = paths_between(latent, methods=["lerp"], frames=3, level=LEVEL, steps=2, rank=1)
+    assert [note.partition(";")[0] for note in result.paths[0].notes] == ["some tangent spaces have not converged"]
 
 
-def test_lengths_and_turns_are_those_of_the_feature_under_no_text(between: PathsBetween) -> None:
-    """Against LAPACK on the derivative by autograd; a quarter of a degree is the search's own tolerance."""
-    feature = feature_map(between)
+def test_lengths_and_turns_match_the_feature_map(path_set: PathsBetween) -> None:
+    """Against LAPACK on Jacobians by autograd; the truncated SVD has a tolerance of a quarter of a degree."""
+    feature = feature_map(path_set)
 
     def tangent(point: Tensor) -> Tensor:
         jacobian = torch.autograd.functional.jacobian(lambda z: feature(z[None])[0], point)
         assert isinstance(jacobian, Tensor)
         return torch.linalg.svd(jacobian.reshape(9, 6))[0][:, :RANK].T
 
-    for path in between.paths:
+    for path in path_set.paths:
         speeds = [float((b - a).norm()) for a, b in itertools.pairwise(feature(path.points))]
         assert path.speeds.tolist() == pytest.approx(speeds)
         assert path.length == pytest.approx(sum(speeds))
@@ -114,58 +114,58 @@ def test_lengths_and_turns_are_those_of_the_feature_under_no_text(between: Paths
         expected = [float(principal_angles(a, b).norm()) for a, b in itertools.pairwise(spaces)]
         assert path.turns.tolist() == pytest.approx(expected, abs=math.radians(0.5))
         assert path.semantic_length == pytest.approx(sum(expected), abs=math.radians(2))
-    assert between.random.low < between.random.mean < between.random.high
+    assert path_set.random.low < path_set.random.mean < path_set.random.high
 
 
-def test_the_way_back_is_the_networks_flow_from_each_point(latent: JointLatent, between: PathsBetween) -> None:
-    """Euler steps down from the point, written out, where the aligned way back has its displacements."""
-    backbone, levels = latent.backbone, between.trace.levels
-    for path in between.paths:
-        for place in range(1, FRAMES - 1):
-            weight = place / (FRAMES - 1)
+def test_the_return_follows_the_flow_from_each_point(latent: JointLatent, path_set: PathsBetween) -> None:
+    """Explicit Euler steps with aligned latents, where the implementation uses displacements."""
+    backbone, levels = latent.backbone, path_set.trace.levels
+    for path in path_set.paths:
+        for index in range(1, FRAMES - 1):
+            weight = index / (FRAMES - 1)
             text = latent.condition[:1].lerp(latent.condition[1:], weight)
-            states = [torch.lerp(state[:1], state[1:], weight) for state in between.trace.states]
-            z = path.points[place : place + 1]
-            for index in reversed(range(len(levels) - 1)):
-                level = torch.tensor([levels[index]], dtype=torch.float64)
-                aligned = states[index] + (z - states[index + 1])
-                z = z - (levels[index + 1] - levels[index]) * backbone.velocity(aligned, level, text)
-            assert torch.allclose(path.z[place], z[0], atol=1e-12)
+            states = [torch.lerp(state[:1], state[1:], weight) for state in path_set.trace.states]
+            z = path.points[index : index + 1]
+            for step in reversed(range(len(levels) - 1)):
+                level = torch.tensor([levels[step]], dtype=torch.float64)
+                aligned = states[step] + (z - states[step + 1])
+                z = z - (levels[step + 1] - levels[step]) * backbone.velocity(aligned, level, text)
+            assert torch.allclose(path.z[index], z[0], atol=1e-12)
 
 
 @pytest.mark.slow
-def test_what_is_counted_and_reported(latent: JointLatent, between: PathsBetween) -> None:
-    report = list[tuple[str, int, int]]()
+def test_cost_and_progress_are_reported(latent: JointLatent, path_set: PathsBetween) -> None:
+    reports = list[tuple[str, int, int]]()
     with latent.backbone.count() as cost:
-        wanted: dict[str, Any] = {"frames": FRAMES, "level": LEVEL, "steps": STEPS, "rank": RANK}
-        one = paths_between(latent, methods=["slerp"], **wanted, progress=lambda *what: report.append(what))
-    assert one.evaluations == cost.evaluations
-    assert {what for what, _, _ in report} == {"integrate", "tangent spaces", "return"}
-    assert [done for what, done, _ in report if what == "tangent spaces"] == [1, 2, 3, 4, 5]
-    assert torch.equal(one.paths[0].points, by_method(between)["slerp"].points)
-    again = paths_between(latent, methods=["slerp"], **wanted)
-    assert torch.equal(again.paths[0].turns, one.paths[0].turns)
+        options: dict[str, Any] = {"frames": FRAMES, "level": LEVEL, "steps": STEPS, "rank": RANK}
+        single = paths_between(latent, methods=["slerp"], **options, progress=lambda *stage: reports.append(stage))
+    assert single.evaluations == cost.evaluations
+    assert {stage for stage, _, _ in reports} == {"integrate", "tangent spaces", "return"}
+    assert [done for stage, done, _ in reports if stage == "tangent spaces"] == [1, 2, 3, 4, 5]
+    assert torch.equal(single.paths[0].points, by_method(path_set)["slerp"].points)
+    repeated = paths_between(latent, methods=["slerp"], **options)
+    assert torch.equal(repeated.paths[0].turns, single.paths[0].turns)
 
 
-def test_bad_requests_are_refused(latent: JointLatent) -> None:
-    same = dataclasses.replace(latent, z=latent.z[:1].repeat(2, 1, 1))
+def test_invalid_arguments_are_rejected(latent: JointLatent) -> None:
+    equal_images = dataclasses.replace(latent, z=latent.z[:1].repeat(2, 1, 1))
     cases: list[tuple[JointLatent, dict[str, Any], str]] = [
         (latent, {"methods": ["slrep"]}, "'slrep'.*'slerp'"),
         (latent, {"methods": []}, "method"),
         (latent, {"frames": 2}, "frames.*3.*2"),
         (latent, {"frames": 51}, "frames.*50.*51"),
         (network_latent(NetworkBackbone(), 3), {}, "3"),
-        (same, {}, "images"),
+        (equal_images, {}, "images"),
         (latent, {"level": 1.5}, "level.*1.5"),
         (latent, {"rank": 7, "steps": 2}, "6.*7"),
     ]
-    for pair, wanted, words in cases:
-        with pytest.raises(ConfigError, match=words):
-            paths_between(pair, **wanted)
+    for pair, options, message in cases:
+        with pytest.raises(ConfigError, match=message):
+            paths_between(pair, **options)
 
 
 @pytest.fixture
-def reading(register: Callable[..., None]) -> ColorBackbone:
+def captioned_model(register: Callable[..., None]) -> ColorBackbone:
     """A model with a captioner."""
     register("captioners", colors="tests.editors.colors:ColorReader")
     model = ColorBackbone(sizes=(4, 8, 12))
@@ -173,27 +173,34 @@ def reading(register: Callable[..., None]) -> ColorBackbone:
     return model
 
 
-def test_captions_of_a_pair(reading: ColorBackbone) -> None:
-    pair = encode_pair(reading, [noisy(), gray()], ["green", None])
+def test_captions_of_a_pair(captioned_model: ColorBackbone) -> None:
+    pair = encode_pair(captioned_model, [noisy(), gray()], ["green", None])
     assert pair.captions == ("green", "gray")
-    assert torch.equal(pair.condition.tokens, reading.embed(["green", "gray"]).tokens)
-    alone = encode(reading, gray(), source_prompt="gray")
-    assert torch.equal(pair.z[1], alone.z[0])
-    assert torch.equal(pair.frames[1].pixels, alone.frames[0].pixels)
+    assert torch.equal(pair.condition.tokens, captioned_model.embed(["green", "gray"]).tokens)
+    single_image = encode(captioned_model, gray(), source_prompt="gray")
+    assert torch.equal(pair.z[1], single_image.z[0])
+    assert torch.equal(pair.frames[1].pixels, single_image.frames[0].pixels)
     model = ColorBackbone()
     pair = encode_pair(model, [noisy(), gray()], [None, "red"])
     assert pair.captions == ("", "red")
     assert torch.equal(pair.condition.tokens, model.embed(["", "red"]).tokens)
 
 
-def test_what_is_no_pair_is_refused(reading: ColorBackbone) -> None:
-    wide: Any = Image.fromarray(np.asarray(gray(size=(48, 16))))
+def test_images_of_different_latent_shapes_are_rejected(captioned_model: ColorBackbone) -> None:
+    wide_image: Any = Image.fromarray(np.asarray(gray(size=(48, 16))))
     with pytest.raises(ConfigError, match=r"8 x 8.*12 x 4"):
-        encode_pair(reading, [gray(size=(16, 16)), wide], [None, None])
+        encode_pair(captioned_model, [gray(size=(16, 16)), wide_image], [None, None])
 
 
-def test_settings_of_papers_are_arguments_of_our_functions() -> None:
+def test_paper_settings_are_arguments_of_our_functions() -> None:
+    assert {"2302.12469", "2307.12868"} <= set(PAPERS)
     for name in PAPERS:
         paper = settings_of(name)
-        for function, given in ((local_basis, paper.basis), (paths_between, paper.paths), (transport, paper.transport)):
-            assert set(given) <= set(inspect.signature(function).parameters)
+        assert paper.basis
+        assert paper.transport
+        for function, arguments in (
+            (local_basis, paper.basis),
+            (paths_between, paper.paths),
+            (transport, paper.transport),
+        ):
+            assert set(arguments) <= set(inspect.signature(function).parameters)

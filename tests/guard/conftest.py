@@ -1,4 +1,4 @@
-"""A data folder of its own for every test."""
+"""A separate data folder for every test."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Calibrating a guard on what a model draws: the cost, and what it then says."""
+"""Calibration of a guard on images drawn by the model: its cost, its thresholds, its storage."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from latentedit.models.model_settings import VARIABLE
 from latentedit.models.registry import load
 from tests.editors.colors import VARIANCE, ColorBackbone
 
-HOW = GuardCalibration(images=5, steps=3, batch=2, harmed=1)
+SETTINGS = GuardCalibration(images=5, steps=3, batch=2, harmed=1)
 
 
 @pytest.fixture
@@ -21,75 +21,79 @@ def colors() -> ColorBackbone:
     return ColorBackbone()
 
 
-def test_it_costs_what_it_states_and_is_kept_by_the_fingerprint_of_the_model(
+def test_calibration_reports_its_cost_and_is_stored_by_fingerprint(
     colors: ColorBackbone, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    report: list[tuple[str, int, int]] = []
+    reports: list[tuple[str, int, int]] = []
     with colors.count() as cost:
-        found = calibrate_guard(colors, captions=["red"], how=HOW, progress=lambda *step: report.append(step))
+        calibrated = calibrate_guard(
+            colors, captions=["red"], how=SETTINGS, progress=lambda *step: reports.append(step)
+        )
     assert cost.evaluations == 5 * (3 + 6) + 3 * len(CORRUPTIONS) * 6
-    assert report == [("guard", 1, 3), ("guard", 2, 3), ("guard", 3, 3)]
-    assert found.images == 5
-    keep_calibration(colors, guard=found)
-    assert Guard.of(colors) == found
+    assert reports == [("guard", 1, 3), ("guard", 2, 3), ("guard", 3, 3)]
+    assert calibrated.images == 5
+    keep_calibration(colors, guard=calibrated)
+    assert Guard.of(colors) == calibrated
     monkeypatch.setenv(VARIABLE, str(tmp_path / "elsewhere"))
     assert Guard.of(colors) is None
 
 
 @pytest.mark.slow
-def test_the_usual_loss_is_the_closed_form_of_what_it_draws(colors: ColorBackbone) -> None:
-    """Drawn images have about the model's variance; at level .5 a share of k = var / (var + 1) of it is seen."""
-    found = calibrate_guard(colors, captions=["red"], how=GuardCalibration(images=40, steps=40, batch=20, harmed=1))
+def test_the_usual_loss_matches_its_closed_form(colors: ColorBackbone) -> None:
+    """Drawn images have about the model's variance; the clean estimate at level 0.5 keeps k = var / (var + 1) of it."""
+    calibrated = calibrate_guard(
+        colors, captions=["red"], how=GuardCalibration(images=40, steps=40, batch=20, harmed=1)
+    )
     k = VARIANCE / (VARIANCE + 1)
-    expected = (1 - k) ** 2 * VARIANCE + k**2  # of white noise of unit power; halves of level .5 cancel
-    assert found.usual == pytest.approx(expected, rel=0.15)  # 192 pixels, one noise, 8 bits that clip
-    assert found.ratio == 1
-    assert found.usual < found.known < 1.5 * found.usual
+    expected = (1 - k) ** 2 * VARIANCE + k**2  # for unit white noise; the factors 0.5 of the level cancel
+    assert calibrated.usual == pytest.approx(expected, rel=0.15)  # 192 values, one noise sample, clipped to 8 bits
+    assert calibrated.ratio == 1
+    assert calibrated.usual < calibrated.known < 1.5 * calibrated.usual
 
 
-def test_losses_are_those_of_corrupted_images(colors: ColorBackbone) -> None:
+def test_harmed_losses_are_those_of_corrupted_images(colors: ColorBackbone) -> None:
     captions = 3 * ["red"]
-    found = calibrate_guard(colors, captions=captions, how=GuardCalibration(images=3, steps=3, batch=3, harmed=3))
+    calibrated = calibrate_guard(colors, captions=captions, how=GuardCalibration(images=3, steps=3, batch=3, harmed=3))
     drawn = in_8_bits(draw_images(colors, captions, steps=3, seed=0))
     for name, corruption in CORRUPTIONS.items():
-        seen = guard_losses(colors, colors.encode(corruption.apply(drawn)), colors.embed(captions))
-        assert found.harmed[name] == pytest.approx(seen.median(1).values.tolist(), rel=1e-5)
+        losses = guard_losses(colors, colors.encode(corruption.apply(drawn)), colors.embed(captions))
+        assert calibrated.harmed[name] == pytest.approx(losses.median(1).values.tolist(), rel=1e-5)
 
 
-def test_without_a_captioner_captions_are_general(colors: ColorBackbone) -> None:
+def test_without_a_captioner_captions_are_generic(colors: ColorBackbone) -> None:
     assert len(default_captions(colors, 3)) == len(set(default_captions(colors, 3))) == 40
 
 
 @pytest.mark.nightly
-def test_captions_are_the_readers() -> None:
+def test_captions_come_from_the_reader() -> None:
     captions = default_captions(load("portraits"), 3)
     assert len(set(captions)) == 3
     assert all(caption.startswith("a person with ") for caption in captions)
 
 
 @pytest.mark.slow
-def test_a_guard_may_come_with_the_model(colors: ColorBackbone, tmp_path: Path) -> None:
-    """What was found on other weights, as in a folder that was copied to be trained on, is not kept."""
+def test_a_model_folder_may_contain_its_guard(colors: ColorBackbone, tmp_path: Path) -> None:
+    """Results for other weights, as in a folder copied for training, are dropped."""
     file = tmp_path / "latentedit.json"
-    found = calibrate_guard(colors, captions=["red"], how=HOW)
-    for fingerprint, stays in (("another", False), (colors.fingerprint, True)):
-        known = {"fingerprint": fingerprint, "no_change": {"as it is": 0.5}}
-        file.write_text(json.dumps({"captioner": "portraits", "calibration": known}))
-        stored = json.loads(keep_calibration(colors, guard=found, folder=tmp_path).read_text())
+    calibrated = calibrate_guard(colors, captions=["red"], how=SETTINGS)
+    for fingerprint, kept in (("another", False), (colors.fingerprint, True)):
+        calibration = {"fingerprint": fingerprint, "no_change": {"as it is": 0.5}}
+        file.write_text(json.dumps({"captioner": "portraits", "calibration": calibration}))
+        stored = json.loads(keep_calibration(colors, guard=calibrated, folder=tmp_path).read_text())
         assert stored["captioner"] == "portraits"
         assert stored["calibration"]["fingerprint"] == colors.fingerprint
-        assert ("no_change" in stored["calibration"]) == stays
-    assert Guard.of(colors) is None, "nothing is kept for the user"
+        assert ("no_change" in stored["calibration"]) == kept
+    assert Guard.of(colors) is None, "nothing is stored in the user's data folder"
     colors.defaults = stored
-    assert Guard.of(colors) == found
+    assert Guard.of(colors) == calibrated
 
 
-def test_a_model_without_fingerprint_and_a_home_that_is_read_only_are_reported(
+def test_models_without_fingerprint_and_read_only_folders_are_rejected(
     colors: ColorBackbone, monkeypatch: pytest.MonkeyPatch, read_only_folder: Path
 ) -> None:
     monkeypatch.setenv(VARIABLE, str(read_only_folder / "data"))
     with pytest.raises(OutputError):
-        keep_calibration(colors, guard=calibrate_guard(colors, captions=["red"], how=HOW))
+        keep_calibration(colors, guard=calibrate_guard(colors, captions=["red"], how=SETTINGS))
     colors.fingerprint = ""
     with pytest.raises(ConfigError):
-        calibrate_guard(colors, captions=["red"], how=HOW)
+        calibrate_guard(colors, captions=["red"], how=SETTINGS)

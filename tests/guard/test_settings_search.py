@@ -1,4 +1,4 @@
-"""Settings found without right answers: what it costs, what is chosen, and when it is used."""
+"""Search for settings without ground truth: its cost, its choice, and when the result is used."""
 
 import dataclasses
 import json
@@ -39,15 +39,15 @@ from tests.editors.colors import COLORS, ColorBackbone
 
 pytestmark = pytest.mark.slow
 
-HOW = Search(images=3, steps=2, batch=2)
+SEARCH = Search(images=3, steps=2, batch=2)
 CAPTIONS = ["red", "blue", "green"]
 
 
 @pytest.fixture(autouse=True)
-def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three candidates and the default."""
-    some = ("usual", "from level 0.6", "3 steps")
-    monkeypatch.setattr(settings_search, "AROUND", {name: settings_search.AROUND[name] for name in some})
+def few_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reduces the search to three candidates and the default."""
+    names = ("usual", "from level 0.6", "3 steps")
+    monkeypatch.setattr(settings_search, "AROUND", {name: settings_search.AROUND[name] for name in names})
 
 
 @pytest.fixture
@@ -55,54 +55,58 @@ def colors() -> ColorBackbone:
     return ColorBackbone()
 
 
-def test_it_costs_about_what_it_states(colors: ColorBackbone) -> None:
-    report: list[tuple[str, int, int]] = []
+def test_the_search_reports_its_cost(colors: ColorBackbone) -> None:
+    reports: list[tuple[str, int, int]] = []
     with colors.count() as cost:
-        found = calibrate_settings(colors, captions=CAPTIONS, how=HOW, progress=lambda *step: report.append(step))
-    drawn, looks = HOW.steps, 4 * 4
-    edits = sum(editor.search.evaluations() + looks for editor in candidates(colors).values())
-    measured = 3 * (drawn + looks + edits) + 2 * len(CORRUPTIONS) * looks // 2
-    last = cost.evaluations - measured  # of the strengths, with the settings that were chosen
-    assert last == 2 * (drawn + found.evaluations + 2 + 10 * 4)
-    assert report == [("settings", 1, 3), ("settings", 2, 3), ("settings", 3, 3)]
-    assert found.images == 3
+        result = calibrate_settings(colors, captions=CAPTIONS, how=SEARCH, progress=lambda *step: reports.append(step))
+    draw_evaluations, judge_evaluations = SEARCH.steps, 4 * 4
+    edits = sum(editor.search.evaluations() + judge_evaluations for editor in candidates(colors).values())
+    search_evaluations = (
+        3 * (draw_evaluations + judge_evaluations + edits) + 2 * len(CORRUPTIONS) * judge_evaluations // 2
+    )
+    strength_evaluations = cost.evaluations - search_evaluations  # for the strengths, with the chosen settings
+    assert strength_evaluations == 2 * (draw_evaluations + result.evaluations + 2 + 10 * 4)
+    assert reports == [("settings", 1, 3), ("settings", 2, 3), ("settings", 3, 3)]
+    assert result.images == 3
 
 
-def test_what_is_chosen_is_good_by_the_right_answer(colors: ColorBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a world of Gaussians of one covariance the right answer moves by the difference of the means."""
+def test_the_chosen_settings_have_the_smallest_true_error(
+    colors: ColorBackbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For Gaussians of equal covariance, the correct edit adds the difference of the means."""
     errors: dict[str, list[float]] = {name: [] for name in candidates(colors)}
     edit = EIM.edit
 
-    def scored(self: EIM, latent: JointLatent, target: Condition, *rest: object, **more: object) -> object:
-        made = edit(self, latent, target, *rest, **more)  # type: ignore[arg-type]
-        whole = (target.tokens[:, 0] - latent.condition.tokens[:, 0])[:, :, None, None]
-        error = (made[0].z - latent.z - whole).square().sum() / whole.expand_as(latent.z).square().sum()
-        name = next(key for key, one in candidates(colors).items() if one == self)
+    def recording_edit(self: EIM, latent: JointLatent, target: Condition, *args: object, **kwargs: object) -> object:
+        edited = edit(self, latent, target, *args, **kwargs)  # type: ignore[arg-type]
+        shift = (target.tokens[:, 0] - latent.condition.tokens[:, 0])[:, :, None, None]
+        error = (edited[0].z - latent.z - shift).square().sum() / shift.expand_as(latent.z).square().sum()
+        name = next(key for key, candidate in candidates(colors).items() if candidate == self)
         errors[name].append(float(error))
-        return made
+        return edited
 
-    monkeypatch.setattr(EIM, "edit", scored)
-    found = calibrate_settings(colors, captions=CAPTIONS, how=HOW)
-    truth = {name: sum(values) for name, values in errors.items()}
-    best = next(iter(found.tried))
-    assert truth[best] < 1e-3, "all but one edit all of it; what is left is noise"
-    assert max(truth, key=truth.__getitem__) == list(found.tried)[-1] == "from level 0.6"
-    assert found.eim == candidates(colors)[best]
+    monkeypatch.setattr(EIM, "edit", recording_edit)
+    result = calibrate_settings(colors, captions=CAPTIONS, how=SEARCH)
+    total_errors = {name: sum(values) for name, values in errors.items()}
+    best = next(iter(result.tried))
+    assert total_errors[best] < 1e-3, "all but one candidate make the full edit; the remaining error is noise"
+    assert max(total_errors, key=total_errors.__getitem__) == list(result.tried)[-1] == "from level 0.6"
+    assert result.eim == candidates(colors)[best]
 
 
-def test_every_batch_has_images_of_its_own(colors: ColorBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn: list[Tensor] = []
+def test_batches_have_different_images(colors: ColorBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches: list[Tensor] = []
 
-    def drawing(*arguments: Any, **settings: Any) -> Tensor:
-        drawn.append(draw_images(*arguments, **settings))
-        return drawn[-1]
+    def recording_draw(*args: Any, **settings: Any) -> Tensor:
+        batches.append(draw_images(*args, **settings))
+        return batches[-1]
 
-    monkeypatch.setattr(settings_search, "draw_images", drawing)
+    monkeypatch.setattr(settings_search, "draw_images", recording_draw)
     calibrate_settings(colors, captions=["red", "blue"], how=Search(images=4, steps=2, batch=2))
-    assert not torch.isclose(drawn[0], drawn[1]).all(dim=(1, 2, 3)).any()
+    assert not torch.isclose(batches[0], batches[1]).all(dim=(1, 2, 3)).any()
 
 
-def test_the_judge_has_the_level_where_shares_agree_and_separates_edits_from_harms() -> None:
+def test_the_judge_uses_the_level_where_shares_agree() -> None:
     margin = torch.full((2, 4), -0.5).double()
     share = torch.tensor([[0.2, 0.9, 1.1, 1.8], [0.9, 1.0, 1.0, 1.1]]).double()
     target = torch.tensor([[1.0] * 4, [1.0, 1.0, 1.0, 1.0]]).double()
@@ -111,15 +115,15 @@ def test_the_judge_has_the_level_where_shares_agree_and_separates_edits_from_har
     edits = Criteria(own=own, target=target, margin=margin, **agreed)
     judge = suitable_judge((0.5, 0.8), edits, torch.full((2, 5), 4.0).double())
     assert judge == Judge(level=0.8, least_share=0.5, damage=2.0)
-    blind = suitable_judge((0.5, 0.8), dataclasses.replace(edits, margin=0 * margin), torch.ones(2, 5).double())
-    assert blind == Judge(), "a model that tells no texts apart gets the library's"
+    indifferent = suitable_judge((0.5, 0.8), dataclasses.replace(edits, margin=0 * margin), torch.ones(2, 5).double())
+    assert indifferent == Judge(), "a model that ignores the text gets the default judge"
     assert suitable_judge((0.5, 0.8), edits, torch.zeros(2, 0).double()).damage == Judge().damage
 
 
-def test_precedence(colors: ColorBackbone) -> None:
+def test_precedence_of_calibrated_and_model_settings(colors: ColorBackbone) -> None:
     default = EIM()
     assert make_editor("eim", colors) == default
-    found = CalibratedSettings(
+    result = CalibratedSettings(
         eim=candidates(colors)["3 steps"],
         local=False,
         judge=Judge(level=0.9, damage=1.7),
@@ -129,20 +133,20 @@ def test_precedence(colors: ColorBackbone) -> None:
         tried={"3 steps": {"residual": 1.0}},
     )
     assert localizes(default, colors)
-    keep_calibration(colors, settings=found)
-    assert CalibratedSettings.of(colors) == found
-    assert make_editor("eim", colors) == found.eim
-    assert Judge.of(colors) == found.judge
-    assert not localizes(found.eim, colors)
+    keep_calibration(colors, settings=result)
+    assert CalibratedSettings.of(colors) == result
+    assert make_editor("eim", colors) == result.eim
+    assert Judge.of(colors) == result.judge
+    assert not localizes(result.eim, colors)
     colors.defaults = {"editors": {"eim": {"arm": "text"}}, "judge": {"damage": 3.0}}
     assert make_editor("eim", colors) == EIM(arm="text")
     assert Judge.of(colors) == Judge(damage=3.0)
     assert localizes(EIM, colors)
     colors.defaults = {"editors": {"sdedit": {"level": 0.5}}}
-    assert make_editor("eim", colors) == found.eim, "the maker tuned another editor"
+    assert make_editor("eim", colors) == result.eim, "the model's defaults concern another editor"
     colors.defaults = {"editors": {"eim": {"arm": "text"}}}
-    keep_calibration(colors, settings=dataclasses.replace(found, preferred=True))
-    assert make_editor("eim", colors) == found.eim
+    keep_calibration(colors, settings=dataclasses.replace(result, preferred=True))
+    assert make_editor("eim", colors) == result.eim
     assert not localizes(EIM, colors)
 
 
@@ -150,8 +154,8 @@ def test_records_state_that_settings_were_calibrated(colors: ColorBackbone) -> N
     image = Image.new("RGB", (8, 8), (204, 76, 76))
     before = le.edit(colors, image, source_prompt="red", prompt="blue")
     assert not before.record.calibrated
-    found = calibrate_settings(colors, captions=CAPTIONS, how=HOW)
-    stored = json.loads(keep_calibration(colors, settings=found).read_text())
+    result = calibrate_settings(colors, captions=CAPTIONS, how=SEARCH)
+    stored = json.loads(keep_calibration(colors, settings=result).read_text())
     assert set(stored) == {"fingerprint", "settings"}
     assert DEFAULT in stored["settings"]["tried"]
     after = le.edit(colors, image, source_prompt="red", prompt="blue")
@@ -163,18 +167,22 @@ def test_records_state_that_settings_were_calibrated(colors: ColorBackbone) -> N
 def test_exchanged_phrases() -> None:
     captions = ["a man with a hat, a scarf, on grass", "a man with a cap, a scarf, on snow", "red"]
     assert exchanged(captions[0], captions[1:], 0) == "a man with a cap, a scarf, on grass"
-    assert exchanged(captions[0], captions[1:], 1) == "a man with a hat, a scarf, on snow", "scarves are the same"
+    assert exchanged(captions[0], captions[1:], 1) == "a man with a hat, a scarf, on snow", (
+        "both captions have the scarf"
+    )
     assert exchanged(captions[0], captions[1:], 3) == exchanged(captions[0], captions[1:], 0)
-    assert exchanged("red", captions[:1], 0) == captions[0], "nothing stands in its place"
-    mine, other = "a man with a hat, a scarf, on grass", "a man with a cap, a tie, on snow"
-    assert len(changed_phrases(mine, exchanged(mine, [other], 2))[1]) == 2, "two phrases of every third caption"
+    assert exchanged("red", captions[:1], 0) == captions[0], "no phrase corresponds, so the whole caption is exchanged"
+    caption, other = "a man with a hat, a scarf, on grass", "a man with a cap, a tie, on snow"
+    assert len(changed_phrases(caption, exchanged(caption, [other], 2))[1]) == 2, (
+        "every third caption exchanges two phrases"
+    )
     with pytest.raises(ConfigError):
         exchanged("red", ["Red", "red"], 0)
 
 
 @pytest.fixture
-def colored() -> JointLatent:
-    """A red image and a blue one."""
+def color_latent() -> JointLatent:
+    """The latent of a red and a blue image."""
     model = ColorBackbone()
     captions = ("red", "blue")
     noise = 0.1 * torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -182,16 +190,18 @@ def colored() -> JointLatent:
     return JointLatent(backbone=model, z=z, condition=model.embed(captions), captions=captions, decoded=z)
 
 
-def test_the_consensus_is_the_median_of_the_others() -> None:
+def test_consensus_distances_are_measured_from_the_median_of_the_others() -> None:
     changes = torch.randn(6, 2, 3, 4, 5, generator=torch.Generator().manual_seed(1))
-    everything = changes.quantile(0.5, dim=0)
-    for index, found in enumerate(consensus_distances(changes)):
+    overall_median = changes.quantile(0.5, dim=0)
+    distances = consensus_distances(changes)
+    assert distances.shape == (6, 2)
+    for index, result in enumerate(distances):
         others = torch.cat([changes[:index], changes[index + 1 :]]).median(dim=0).values
-        expected = (changes[index] - others).flatten(1).norm(dim=1) / everything.flatten(1).norm(dim=1)
-        torch.testing.assert_close(found, expected.double(), rtol=1e-5, atol=1e-6)
+        expected = (changes[index] - others).flatten(1).norm(dim=1) / overall_median.flatten(1).norm(dim=1)
+        torch.testing.assert_close(result, expected.double(), rtol=1e-5, atol=1e-6)
 
 
-def test_equal_changes_agree_however_many_are_zero() -> None:
+def test_equal_changes_have_no_consensus_distance() -> None:
     changes = torch.zeros(4, 1, 3, 2, 2)
     changes[:3] = 0.5
     assert consensus_distances(changes)[:3].tolist() == [[0.0]] * 3
@@ -199,48 +209,48 @@ def test_equal_changes_agree_however_many_are_zero() -> None:
 
 
 def criteria(before: Tensor, after: Tensor) -> Criteria:
-    """The criteria of edits that agree with all others."""
+    """The criteria of edits that agree with all other candidates."""
     agreed = torch.zeros(before.shape[-1]).double()
     return Criteria.of(before, after, consensus=agreed, full_consensus=agreed)
 
 
-def test_criteria_state_what_the_verdict_states(colored: JointLatent) -> None:
-    target = colored.backbone.embed(["green", "gray"])
-    z = colored.z + 0.7 * (target.tokens[:, 0] - colored.condition.tokens[:, 0])[:, :, None, None]
-    texts = (colored.condition, target)
-    before, after = (losses_at(colored, texts, one, seed=3) for one in (colored.z, z))
-    found = criteria(before, after)
-    for index, level in enumerate(levels_of(colored.backbone)):
-        # The same closed form under other noise: with all pixels the two agree to a few hundredths.
-        verdicts = Judge(level=level, damage=1000).judge(colored, target, z, strength=1.0, seed=3)
-        assert found.share[index].tolist() == pytest.approx([one.share for one in verdicts], abs=0.06)
-        assert found.residual[index].tolist() == pytest.approx([one.residual for one in verdicts], rel=0.1)
+def test_criteria_match_the_judge(color_latent: JointLatent) -> None:
+    target = color_latent.backbone.embed(["green", "gray"])
+    z = color_latent.z + 0.7 * (target.tokens[:, 0] - color_latent.condition.tokens[:, 0])[:, :, None, None]
+    texts = (color_latent.condition, target)
+    before, after = (losses_at(color_latent, texts, images, seed=3) for images in (color_latent.z, z))
+    result = criteria(before, after)
+    for index, level in enumerate(levels_of(color_latent.backbone)):
+        # The same closed form with other noise: over all pixels, the two agree to a few hundredths.
+        verdicts = Judge(level=level, damage=1000).judge(color_latent, target, z, strength=1.0, seed=3)
+        assert result.share[index].tolist() == pytest.approx([verdict.share for verdict in verdicts], abs=0.06)
+        assert result.residual[index].tolist() == pytest.approx([verdict.residual for verdict in verdicts], rel=0.1)
 
 
-def test_right_answers_score_best_and_nothing_and_too_much_worse(colored: JointLatent) -> None:
-    """The optimal map of the world is the difference of the means."""
-    target = colored.backbone.embed(["green", "red"])
-    whole = (target.tokens[:, 0] - colored.condition.tokens[:, 0])[:, :, None, None]
-    texts = (colored.condition, target)
-    before = losses_at(colored, texts, colored.z, seed=0)
-    for name, least in (("residual", 1.0), ("share", 0.0)):
-        found = {
-            scale: criteria(before, losses_at(colored, texts, colored.z + scale * whole, seed=0)).means[name]
+def test_correct_edits_have_the_best_criteria(color_latent: JointLatent) -> None:
+    """The optimal edit adds the difference of the means."""
+    target = color_latent.backbone.embed(["green", "red"])
+    shift = (target.tokens[:, 0] - color_latent.condition.tokens[:, 0])[:, :, None, None]
+    texts = (color_latent.condition, target)
+    before = losses_at(color_latent, texts, color_latent.z, seed=0)
+    for name, best_value in (("residual", 1.0), ("share", 0.0)):
+        means = {
+            scale: criteria(before, losses_at(color_latent, texts, color_latent.z + scale * shift, seed=0)).means[name]
             for scale in (0.0, 0.5, 1.0, 1.5, 3.0)
         }
-        assert min(found, key=found.__getitem__) == 1.0, name
-        assert found[1.0] == pytest.approx(least, abs=0.05), name
-        assert found[0.0] > found[0.5], name
+        assert min(means, key=means.__getitem__) == 1.0, name
+        assert means[1.0] == pytest.approx(best_value, abs=0.05), name
+        assert means[0.0] > means[0.5], name
 
 
-def test_a_share_of_texts_that_mean_the_same_is_unknown(colored: JointLatent) -> None:
-    before = losses_at(colored, (colored.condition, colored.condition), colored.z, seed=0)
-    found = criteria(before, before)
-    assert bool(found.share.isnan().all())
-    assert found.means["share"] == 1
+def test_shares_of_equal_texts_are_nan(color_latent: JointLatent) -> None:
+    before = losses_at(color_latent, (color_latent.condition, color_latent.condition), color_latent.z, seed=0)
+    result = criteria(before, before)
+    assert bool(result.share.isnan().all())
+    assert result.means["share"] == 1
 
 
-def test_ranks_are_added_up() -> None:
+def test_rank_sums_average_ties() -> None:
     rows = [(1.0, 0.1, 5.0, 9.0), (2.0, 0.1, 4.0, 0.0), (3.0, 0.2, 6.0, 0.0)]
     means = [dict(zip(("residual", "share", "consensus", "consensus, not local"), row, strict=True)) for row in rows]
     assert rank_sums(means) == [1 + 1.5 + 2, 2 + 1.5 + 1, 9.0]

@@ -1,4 +1,4 @@
-"""A guard that knows no image."""
+"""A guard that reports every image as unknown."""
 
 import dataclasses
 from typing import Any
@@ -12,12 +12,12 @@ UNKNOWN = Familiarity(
 )
 
 
-def not_known(monkeypatch: pytest.MonkeyPatch, **other: Any) -> Familiarity:
-    """From now on every model says of every image that it does not know it, or something else."""
-    found = dataclasses.replace(UNKNOWN, **other)
+def report_unknown(monkeypatch: pytest.MonkeyPatch, **other: Any) -> Familiarity:
+    """Lets every model report every image as unknown, or as the given fields of `Familiarity`."""
+    familiarity = dataclasses.replace(UNKNOWN, **other)
 
     def check_familiarity(latent: JointLatent) -> JointLatent:
-        return dataclasses.replace(latent, knowledge=(found,) * len(latent))
+        return dataclasses.replace(latent, knowledge=(familiarity,) * len(latent))
 
     monkeypatch.setattr("latentedit.guard.guard.check_familiarity", check_familiarity)
-    return found
+    return familiarity

@@ -1,4 +1,4 @@
-"""A server on this machine that answers as an endpoint does, well or badly, and keeps what it was asked."""
+"""A local server that imitates an endpoint, including its failures, and records the requests."""
 
 import base64
 import dataclasses
@@ -16,18 +16,18 @@ from PIL import Image
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What the server says.
+    """An answer of the server.
 
     Args:
-        silent: it waits for two seconds first.
-        cut: it closes the line half-way.
+        delayed: wait for two seconds first.
+        truncated: close the connection before the end of the body.
     """
 
     status: int = 200
     body: bytes = b""
     headers: tuple[tuple[str, str], ...] = ()
-    silent: bool = False
-    cut: bool = False
+    delayed: bool = False
+    truncated: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class Request:
 
 
 class FakeEndpoint:
-    """Gives the answers in turn, then describes each image by a hash of its pixels."""
+    """Gives the queued answers, then describes each image by a hash of its pixels."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -59,11 +59,11 @@ class FakeEndpoint:
         if self.answers:
             return self.answers.pop(0)
         digest = hashlib.sha256(request.image.tobytes()).hexdigest()[:8]
-        return states(f"an image with the hash {digest}")
+        return text_answer(f"an image with the hash {digest}")
 
 
-def states(text: object) -> Answer:
-    """A good answer with that text, whatever the text is."""
+def text_answer(text: object) -> Answer:
+    """A valid answer with this content."""
     message = {"role": "assistant", "content": text}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
     return Answer(body=json.dumps({"object": "chat.completion", "choices": [choice]}).encode())
@@ -71,7 +71,7 @@ def states(text: object) -> Answer:
 
 @contextmanager
 def fake_endpoint() -> Iterator[FakeEndpoint]:
-    """The server, in a thread, as long as the block lasts."""
+    """Runs the server in a thread within the context."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -84,17 +84,17 @@ def fake_endpoint() -> Iterator[FakeEndpoint]:
             answer = endpoint.answer(
                 Request(path=self.path, headers={name.title(): text for name, text in self.headers.items()}, body=body)
             )
-            if answer.silent and endpoint.closing.wait(2):
+            if answer.delayed and endpoint.closing.wait(2):
                 return
             self.send_response(answer.status)
             for name, value in answer.headers:
                 self.send_header(name, value)
-            self.send_header("Content-Length", str(len(answer.body) + answer.cut))
+            self.send_header("Content-Length", str(len(answer.body) + answer.truncated))
             self.end_headers()
             self.wfile.write(answer.body)
 
-        def log_message(self, *arguments: object) -> None:
-            """Nothing is printed."""
+        def log_message(self, *args: object) -> None:
+            """Prints nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True

@@ -1,4 +1,4 @@
-"""Image-to-text models of a few kilobytes with random weights, each saved as a folder that transformers opens."""
+"""Image-to-text models of a few kilobytes with random weights, saved as folders in the format of transformers."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,7 +28,7 @@ from latentedit.core.rng import seeded
 from latentedit.models.libraries import quiet_libraries
 from latentedit.testing.miniature import WORDS
 
-CHAT = (  # a chat template as Qwen's; IMAGE stands for what each model puts where the image is
+CHAT = (  # a chat template like Qwen's; IMAGE stands for each model's image token
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{% for part in message['content'] %}"
     "{% if part['type'] == 'image' %}IMAGE{% else %}{{ part['text'] }}{% endif %}{% endfor %}<|im_end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -39,7 +39,7 @@ _TEXT: dict[str, Any] = {"hidden_size": 16, "intermediate_size": 32, "num_hidden
 
 @seeded(0)
 def save_blip(folder: Path) -> Path:
-    """An image alone to a text; WordPiece."""
+    """BLIP: a text from an image alone; WordPiece."""
     tokens = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]", ",", *WORDS)
     tokenizer = BertTokenizer(vocab=_numbered(tokens), extra_special_tokens=["[DEC]"])
     vision = _TEXT | {"projection_dim": 16, "image_size": 16, "patch_size": 8}
@@ -50,14 +50,14 @@ def save_blip(folder: Path) -> Path:
     )
     processor = BlipProcessor(BlipImageProcessor(size={"height": 16, "width": 16}), tokenizer)
     network = BlipForConditionalGeneration(config)
-    with torch.no_grad():  # its decoder does not look at the folder's generation settings
+    with torch.no_grad():  # its decoder ignores the generation settings of the folder
         network.text_decoder.cls.predictions.bias[: tokens.index(",")] = -1e4
     return _save(network, processor, folder)
 
 
 @seeded(0)
 def save_florence(folder: Path) -> Path:
-    """An image and a task to a text, by an encoder and a decoder; byte-level BPE."""
+    """Florence-2: a text from an image and a task, by an encoder and a decoder; byte-level BPE."""
     vocabulary = _byte_vocabulary("<s>", "<pad>", "</s>", "<unk>", "<mask>")
     tokenizer = BartTokenizer(vocab=vocabulary, merges=[], extra_special_tokens={"image_token": "<image>"})
     sides: dict[str, Any] = {"d_model": 16, "max_position_embeddings": 160, "vocab_size": len(tokenizer)}
@@ -76,7 +76,7 @@ def save_florence(folder: Path) -> Path:
 
 @seeded(0)
 def save_llava(folder: Path) -> Path:
-    """A model that chats; its processor takes images and texts only."""
+    """LLaVA: a chat model whose processor takes only images and texts."""
     vocabulary = _byte_vocabulary("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>")
     tokenizer = Qwen2Tokenizer(
         vocab=vocabulary,
@@ -118,7 +118,7 @@ def _numbered(tokens: Sequence[str]) -> dict[str, int]:
 
 
 def _save(network: Any, processor: Any, folder: Path) -> Path:
-    """With weights large enough to tell images apart, and settings that sample unless they are overruled."""
+    """With weights large enough to distinguish images, and settings that sample unless overridden."""
     generator = torch.Generator().manual_seed(0)
     _draw_weights(network, generator)
     tokenizer, settings = processor.tokenizer, network.generation_config
@@ -133,7 +133,7 @@ def _save(network: Any, processor: Any, folder: Path) -> Path:
 
 
 def _draw_weights(network: nn.Module, generator: torch.Generator) -> None:
-    """Matrices with variance 4 / fan-in, in the order of the parameters' names; vectors stay as they are built."""
+    """Matrices with variance 4 / fan-in, in the order of their names; vectors keep their initial values."""
     with torch.no_grad():
         for _, parameter in sorted(network.named_parameters()):
             if parameter.ndim > 1:

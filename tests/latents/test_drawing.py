@@ -20,13 +20,13 @@ def copy(tmp_path: Path) -> Path:
 
 
 @pytest.mark.nightly
-def test_fingerprint_and_image_are_stored_and_others_are_found(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reference_image_and_fingerprint_are_stored_and_verified(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drawing, "draw_images", functools.partial(draw_images, steps=2))
-    facts = read_settings(copy)
+    settings = read_settings(copy)
     (copy / "reference.png").unlink()
     write_settings(copy, {"fingerprint": None})
-    write_reference(copy, facts["reference_caption"])
-    assert read_settings(copy) == facts
+    write_reference(copy, settings["reference_caption"])
+    assert read_settings(copy) == settings
     assert len(verify_drawings(copy)) == 2
     Image.new("RGB", (128, 128), "red").save(copy / "reference.png")
     with pytest.raises(ModelError):

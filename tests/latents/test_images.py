@@ -1,4 +1,4 @@
-"""An image goes into a model's size and its change comes back; without a change it is the image, bit for bit."""
+"""Images are fitted to a model's size and changes applied to the original; zero changes restore it bit for bit."""
 
 from pathlib import Path
 
@@ -31,19 +31,19 @@ def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:
 @example(width=2, height=2, mode="RGB", capabilities=FIXED)
 @example(width=2, height=3000, mode="RGB", capabilities=FIXED)
 @example(width=2, height=3000, mode="RGB", capabilities=RANGE)
-def test_no_change_gives_back_the_image(width: int, height: int, mode: str, capabilities: Capabilities) -> None:
+def test_zero_changes_restore_the_image(width: int, height: int, mode: str, capabilities: Capabilities) -> None:
     image = noise(width, height, mode)
-    before = image.copy()
+    original = image.copy()
     frame = SourceImage.from_image(image).fit(capabilities)
     restored = frame.restore(torch.zeros_like(frame.pixels))
     assert restored.mode == mode
-    assert np.array_equal(restored, before)
+    assert np.array_equal(restored, original)
     frame.restore(torch.ones_like(frame.pixels))
-    assert np.array_equal(image, before)
+    assert np.array_equal(image, original)
 
 
 @given(width=side, height=side)
-def test_frame_has_the_one_size_and_the_image_keeps_its_proportions(width: int, height: int) -> None:
+def test_fixed_sizes_keep_the_aspect_ratio(width: int, height: int) -> None:
     frame = SourceImage.from_image(noise(width, height)).fit(FIXED)
     left, top, inner_width, inner_height = frame.box
     assert frame.pixels.shape == (3, 128, 128)
@@ -56,28 +56,28 @@ def test_frame_has_the_one_size_and_the_image_keeps_its_proportions(width: int, 
 
 
 @given(width=st.integers(2, 1200), height=st.integers(2, 1200))
-def test_canvas_is_a_multiple_in_range_near_the_preferred_area(width: int, height: int) -> None:
+def test_variable_sizes_are_multiples_near_the_preferred_area(width: int, height: int) -> None:
     frame = SourceImage.from_image(Image.new("RGB", (width, height))).fit(RANGE)
     h, w = frame.pixels.shape[1:]
     assert h % 16 == 0 == w % 16
     assert 64 <= min(h, w) <= max(h, w) <= 512
-    if 1 / 3 < width / height < 3:  # no side is cut by the range
+    if 1 / 3 < width / height < 3:  # the range limits neither side
         assert 0.9 < h * w / 256**2 < 1.1
         assert abs(np.log((w / h) / (width / height))) < 0.12
 
 
-def test_large_images_go_strip_by_strip_as_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processing_in_strips_gives_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
     image = SourceImage(image=noise(50, 40, "RGBA"))
     mask = Image.fromarray(np.tile(np.arange(0, 250, 5, dtype=np.uint8), (40, 1)))
     change = torch.rand(3, 128, 128, generator=torch.Generator().manual_seed(1)) - 0.5
-    whole, white = image.fit(FIXED, mask=mask).restore(change), image.on_white()
+    expected, expected_on_white = image.fit(FIXED, mask=mask).restore(change), image.on_white()
     monkeypatch.setattr(images, "_STRIP_PIXELS", 50 * 7)
-    assert image.on_white() == white
-    assert image.fit(FIXED, mask=mask).restore(change) == whole
+    assert image.on_white() == expected_on_white
+    assert image.fit(FIXED, mask=mask).restore(change) == expected
 
 
-def test_what_the_model_sees() -> None:
-    """Edges are repeated, the image is taken as it is, what is transparent is white; a mask changes none of it."""
+def test_pixels_are_padded_and_on_white() -> None:
+    """Edges are repeated, transparent pixels are white, and a mask has no effect."""
     image = SourceImage.from_image(noise(128, 64))
     frame = image.fit(FIXED)
     assert frame.box == (0, 32, 128, 64)
@@ -89,30 +89,30 @@ def test_what_the_model_sees() -> None:
     masked = image.fit(FIXED, mask=Image.fromarray(half_white(128, 64)))
     assert torch.equal(frame.pixels, masked.pixels)
     assert frame.box == masked.box
-    clear = SourceImage.from_image(Image.new("RGBA", (128, 128), (0, 0, 0, 0)))
-    assert (clear.fit(FIXED).pixels == 1).all()
+    transparent = SourceImage.from_image(Image.new("RGBA", (128, 128), (0, 0, 0, 0)))
+    assert (transparent.fit(FIXED).pixels == 1).all()
 
 
 @pytest.mark.parametrize("size", [(40, 40), (300, 200), (90, 250)])
-def test_a_uniform_change_shifts_every_pixel_alike(size: tuple[int, int]) -> None:
+def test_uniform_changes_shift_every_pixel_equally(size: tuple[int, int]) -> None:
     image = SourceImage.from_image(Image.new("RGB", size, (100, 100, 100)))
     frame = image.fit(FIXED)
     restored = np.asarray(frame.restore(torch.full_like(frame.pixels, 20 / 127.5)))
     assert set(np.unique(restored)) == {120}
 
 
-def test_a_change_lands_where_it_was_made() -> None:
+def test_changes_keep_their_position() -> None:
     frame = SourceImage.from_image(Image.new("RGB", (512, 256), (50, 50, 50))).fit(FIXED)
     change = torch.zeros(3, 128, 128)
     change[0, 48:64, 96:112] = 1.0  # 16 px at a quarter of the image's size, below the 32 px of padding
-    moved = np.asarray(frame.restore(change))[..., 0].astype(int) - 50
-    rows, columns = np.nonzero(moved > 64)
+    difference = np.asarray(frame.restore(change))[..., 0].astype(int) - 50
+    rows, columns = np.nonzero(difference > 64)
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (64, 127, 384, 447)
-    assert abs(moved[80:112, 400:432] - 127.5).max() <= 1
-    assert not moved[160:].any()
+    assert abs(difference[80:112, 400:432] - 127.5).max() <= 1
+    assert not difference[160:].any()
 
 
-def test_levels_of_change_are_levels_rounded_and_clipped() -> None:
+def test_changes_are_rounded_and_clipped() -> None:
     levels = np.arange(-255, 257, 2).reshape(16, 16)
     gray = np.full((16, 16, 3), 100, dtype=np.uint8)
     frame = SourceImage.from_image(Image.fromarray(gray)).fit(Capabilities(sizes=(16, 16, 16)))
@@ -122,14 +122,14 @@ def test_levels_of_change_are_levels_rounded_and_clipped() -> None:
         assert np.array_equal(restored, (gray + levels[..., None]).clip(0, 255))
 
 
-def test_changes_that_do_not_fit_are_refused() -> None:
+def test_nan_changes_are_rejected() -> None:
     frame = SourceImage.from_image(noise(20, 20)).fit(FIXED)
     with pytest.raises(ShapeError):
         frame.restore(torch.full((3, 128, 128), torch.nan))
 
 
 def half_white(width: int, height: int) -> np.ndarray:
-    """A mask, white from the middle column on."""
+    """A mask whose right half is white."""
     levels = np.zeros((height, width), dtype=np.uint8)
     levels[:, width // 2 :] = 255
     return levels
@@ -143,7 +143,7 @@ def half_white(width: int, height: int) -> np.ndarray:
     capabilities=st.sampled_from([FIXED, RANGE]),
     seed=st.integers(0, 2**32),
 )
-def test_a_mask_keeps_what_is_black_bit_for_bit_and_gives_all_of_the_change_inside(
+def test_masks_keep_black_pixels_bit_for_bit_and_fully_change_white_ones(
     width: int, height: int, mode: str, capabilities: Capabilities, seed: int
 ) -> None:
     generator = np.random.default_rng(seed)
@@ -155,23 +155,23 @@ def test_a_mask_keeps_what_is_black_bit_for_bit_and_gives_all_of_the_change_insi
     assert frame.allowed is not None
     change = torch.from_numpy(generator.uniform(-1, 1, frame.pixels.shape)).to(torch.float32)
     restored = np.asarray(frame.restore(change))
-    free = np.asarray(image.fit(capabilities).restore(change))
+    unmasked = np.asarray(image.fit(capabilities).restore(change))
     assert np.array_equal(restored[levels == 0], np.asarray(image.image)[levels == 0])
-    assert np.array_equal(restored[frame.allowed == 255], free[frame.allowed == 255])
+    assert np.array_equal(restored[frame.allowed == 255], unmasked[frame.allowed == 255])
     assert not np.array_equal(restored, image.image)
     assert np.array_equal(frame.restore(torch.zeros_like(change)), image.image)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
-def test_a_gray_mask_gives_that_share_of_the_change(mode: str) -> None:
-    """25 levels at a gray of 51 / 255 are 5."""
+def test_gray_masks_scale_the_change(mode: str) -> None:
+    """51 / 255 of a change by 25 levels is 5."""
     image = SourceImage.from_image(Image.new(mode, (60, 60), (100, 100, 100, 255)[: len(mode)]))
     frame = image.fit(FIXED, mask=Image.new("L", (60, 60), 51))
     restored = np.asarray(frame.restore(torch.full_like(frame.pixels, 25 / 127.5)))
     assert set(np.unique(restored[..., :3])) == {105}
 
 
-def test_a_mask_and_transparency_both_protect() -> None:
+def test_masks_and_transparency_protect_pixels() -> None:
     pixels = np.full((60, 60, 4), 100, dtype=np.uint8)
     pixels[:30, :, 3], pixels[30:, :, 3] = 0, 128
     frame = SourceImage.from_image(Image.fromarray(pixels)).fit(FIXED, mask=Image.fromarray(half_white(60, 60)))
@@ -183,7 +183,7 @@ def test_a_mask_and_transparency_both_protect() -> None:
     assert np.array_equal(restored[..., 3], pixels[..., 3])
 
 
-def test_a_mask_has_the_size_of_the_upright_image(tmp_path: Path) -> None:
+def test_masks_match_the_upright_image(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     noise(30, 20).save(tmp_path / "phone.png", exif=exif)
@@ -194,20 +194,20 @@ def test_a_mask_has_the_size_of_the_upright_image(tmp_path: Path) -> None:
     assert np.array_equal(frame.allowed, half_white(20, 30))
 
 
-def test_the_fingerprint_is_that_of_the_pixels(tmp_path: Path) -> None:
+def test_fingerprints_depend_only_on_the_pixels(tmp_path: Path) -> None:
     image = noise(12, 8)
-    known = SourceImage.from_image(image).fingerprint
-    assert len(known) == 16
-    assert int(known, 16) >= 0
+    fingerprint = SourceImage.from_image(image).fingerprint
+    assert len(fingerprint) == 16
+    assert int(fingerprint, 16) >= 0
     for name in ("a.png", "b.webp", "c.bmp"):
         image.save(tmp_path / name, **({"lossless": True} if name.endswith("webp") else {}))
-        assert SourceImage.open(tmp_path / name).fingerprint == known
+        assert SourceImage.open(tmp_path / name).fingerprint == fingerprint
     image.info["icc_profile"] = b"profile"
-    assert SourceImage.from_image(image).fingerprint == known
-    nudged = image.copy()
+    assert SourceImage.from_image(image).fingerprint == fingerprint
+    one_bit_changed = image.copy()
     red, green, blue = np.asarray(image)[7, 11]
-    nudged.putpixel((11, 7), (int(red) ^ 1, int(green), int(blue)))
+    one_bit_changed.putpixel((11, 7), (int(red) ^ 1, int(green), int(blue)))
     same_bytes = Image.frombytes("RGB", (8, 12), image.tobytes())
-    as_four = Image.frombytes("RGBA", (9, 8), image.tobytes())
-    images = [image, nudged, same_bytes, as_four, image.convert("RGBA")]
+    as_rgba = Image.frombytes("RGBA", (9, 8), image.tobytes())
+    images = [image, one_bit_changed, same_bytes, as_rgba, image.convert("RGBA")]
     assert len({SourceImage.from_image(item).fingerprint for item in images}) == 5

@@ -1,4 +1,4 @@
-"""Inversion with cached velocities, and the aligned way back."""
+"""Inversion with cached velocities, and the aligned return."""
 
 import dataclasses
 import itertools
@@ -25,11 +25,11 @@ from tests.miniatures.noise import sd_pipeline
 
 @pytest.fixture
 def latent() -> JointLatent:
-    """In the precision of networks, where bits are lost."""
+    """In float32, where rounding matters."""
     return mixture_latent(example_mixture(dimension=6, latent=(2, 3), dtype=torch.float32))
 
 
-def test_the_trace_is_an_euler_walk_with_its_velocities(latent: JointLatent) -> None:
+def test_traces_are_euler_steps_with_their_velocities(latent: JointLatent) -> None:
     grid = latent.path(6, 0.7)
     trace = invert(latent, grid)
     assert trace.levels == grid.levels[::-1]
@@ -37,15 +37,15 @@ def test_the_trace_is_an_euler_walk_with_its_velocities(latent: JointLatent) -> 
     assert trace.top is trace.states[-1]
     for index, v in enumerate(trace.velocities):
         low, high = trace.levels[index : index + 2]
-        truth = latent.backbone.velocity(trace.states[index], levels_of(latent.z, low), latent.condition)
-        assert torch.equal(v, truth)
+        expected = latent.backbone.velocity(trace.states[index], levels_of(latent.z, low), latent.condition)
+        assert torch.equal(v, expected)
         assert torch.equal(trace.states[index + 1], trace.states[index] + (high - low) * v)
     assert trace.top.dtype == latent.z.dtype
 
 
 @torch.no_grad()
-def test_with_times_of_the_end_it_is_the_inverse_scheduler_of_diffusers() -> None:
-    """On a U-Net that predicts noise, to which the editors without an aligned way back default."""
+def test_inversion_with_end_times_matches_the_inverse_scheduler_of_diffusers() -> None:
+    """With a U-Net that predicts noise, where this is the default of editors without an aligned return."""
     backbone: Any = le.from_pipeline(sd_pipeline(), settings={"sizes": [64, 64, 96]})
     z = draw((1, *backbone.latent_shape(64, 64)), seed=0, purpose="tests").to(backbone.dtype)
     latent = JointLatent(backbone=backbone, z=z, condition=backbone.embed(["a face"]), captions=("a face",))
@@ -60,32 +60,34 @@ def test_with_times_of_the_end_it_is_the_inverse_scheduler_of_diffusers() -> Non
     assert relative_error(invert(latent, grid).top, trace.top) > 1e-2
     for index, (low, high) in enumerate(itertools.pairwise(trace.levels)):
         assert torch.equal(trace.states[index + 1], trace.states[index] + (high - low) * trace.velocities[index])
-    found, other = (Inversion(steps=4, time=end).edit(latent, latent.condition, [1.0])[0].z for end in (None, "start"))
-    assert torch.equal(found, Inversion(steps=4, time="end").edit(latent, latent.condition, [1.0])[0].z)
-    assert not torch.equal(found, other)
+    result, start_result = (
+        Inversion(steps=4, time=end).edit(latent, latent.condition, [1.0])[0].z for end in (None, "start")
+    )
+    assert torch.equal(result, Inversion(steps=4, time="end").edit(latent, latent.condition, [1.0])[0].z)
+    assert not torch.equal(result, start_result)
 
 
-def test_of_flow_models_the_velocity_at_the_end_is_that_of_its_level(latent: JointLatent) -> None:
-    """As Stable Flow inverts; where nothing is said, a flow model is asked at the start."""
+def test_flow_inversion_with_end_times_evaluates_the_noisier_level(latent: JointLatent) -> None:
+    """As in Stable Flow; by default, flow models are evaluated at the start of each step."""
     grid = latent.path(4, 0.7)
     z = latent.z
     for low, high in itertools.pairwise(grid.levels[::-1]):
         z = z + (high - low) * latent.backbone.velocity(z, levels_of(z, high), latent.condition)
     assert torch.equal(invert(latent, grid, time="end").top, z)
-    found, start = (Inversion(steps=4, time=end).edit(latent, latent.condition, [1.0])[0].z for end in (None, "start"))
-    assert torch.equal(found, start)
+    result, start = (Inversion(steps=4, time=end).edit(latent, latent.condition, [1.0])[0].z for end in (None, "start"))
+    assert torch.equal(result, start)
 
 
 @pytest.mark.parametrize("level", [1.0, 0.83, 0.4])
-def test_t9_an_untouched_trace_returns_to_the_image_bit_for_bit(latent: JointLatent, level: float) -> None:
+def test_t9_an_unchanged_trace_returns_to_the_image_bit_for_bit(latent: JointLatent, level: float) -> None:
     grid = latent.path(10, level)
     trace = invert(latent, grid)
     assert torch.equal(retrace(latent, trace, latent.condition), latent.z)
     naive = sample(GuidedField(backbone=latent.backbone, condition=latent.condition), trace.top, grid, EulerSolver())
-    assert relative_error(naive, latent.z) > 1e-3  # the control: the plain way back misses
+    assert relative_error(naive, latent.z) > 1e-3  # control: the plain return is not exact
 
 
-def test_the_aligned_return_is_directedits_step(latent: JointLatent) -> None:
+def test_the_aligned_return_matches_directedit(latent: JointLatent) -> None:
     """The published form: ``z <- z + (s' - s) v(z + (Z_lower - Z_upper), s_lower, c)``."""
     target, offset = latent.backbone.embed(["c"]), 0.1 * torch.ones_like(latent.z)
     trace = invert(latent, latent.path(8, 0.8))
@@ -94,51 +96,57 @@ def test_the_aligned_return_is_directedits_step(latent: JointLatent) -> None:
         low, high = trace.levels[index : index + 2]
         aligned = z + (trace.states[index] - trace.states[index + 1])
         z = z + (low - high) * latent.backbone.velocity(aligned, levels_of(z, low), target)
-    found = retrace(latent, trace, target, offset=offset)
-    assert relative_error(found, z) < 10 * tolerance("velocity", latent.z.dtype)  # eight steps
+    result = retrace(latent, trace, target, offset=offset)
+    assert relative_error(result, z) < 10 * tolerance("velocity", latent.z.dtype)  # eight steps
     assert relative_error(retrace(latent, trace, target), z) > 1e-3
 
 
-def test_costs_one_evaluation_a_step_each_way_and_two_where_it_is_guided(latent: JointLatent) -> None:
+def test_each_step_costs_one_evaluation_or_two_with_guidance(latent: JointLatent) -> None:
     with latent.backbone.count() as cost:
         trace = invert(latent, latent.path(5))
     assert cost.evaluations == 5 * len(latent)
     target = latent.backbone.embed(["c"])
     with latent.backbone.count() as cost:
-        plain = retrace(latent, trace, target)
+        unguided = retrace(latent, trace, target)
     assert cost.evaluations == 5 * len(latent)
     with latent.backbone.count() as cost:
         guided = retrace(latent, trace, target, guidance=2.0)
     assert cost.evaluations == 2 * 5 * len(latent)
-    assert relative_error(guided, plain) > 1e-3
+    assert relative_error(guided, unguided) > 1e-3
 
 
-def test_levels_below_the_models_range_are_evaluated_at_its_end(latent: JointLatent) -> None:
-    """A model that does not know level 0 is asked at its lowest level, on both ways."""
+def test_levels_below_the_models_range_are_clamped(latent: JointLatent) -> None:
+    """Inversion and return evaluate a model without level 0 at its lowest level."""
     backbone = latent.backbone
     backbone.capabilities = dataclasses.replace(backbone.capabilities, s_min=0.05)
-    seen: list[float] = []
+    levels: list[float] = []
     velocity = backbone.velocity
 
-    def watched(z: Tensor, s: Tensor, condition: object) -> Tensor:
-        seen.append(float(s[0]))
+    def recording_velocity(z: Tensor, s: Tensor, condition: object) -> Tensor:
+        levels.append(float(s[0]))
         return velocity(z, s, condition)
 
-    object.__setattr__(backbone, "velocity", watched)
+    object.__setattr__(backbone, "velocity", recording_velocity)
     trace = invert(latent, latent.path(4))
     assert torch.equal(retrace(latent, trace, latent.condition), latent.z)
-    assert seen == pytest.approx([0.05, 0.25, 0.5, 0.75, 0.75, 0.5, 0.25, 0.05])
+    assert levels == pytest.approx([0.05, 0.25, 0.5, 0.75, 0.75, 0.5, 0.25, 0.05])
 
 
 def test_a_repeated_trace_retraces_every_copy(latent: JointLatent) -> None:
     trace = invert(latent, latent.path(5, 0.7))
-    twice, copies = trace.repeat(2), latent.repeat(2)
-    assert twice.levels == trace.levels
-    for several, one in ((twice.states, trace.states), (twice.velocities, trace.velocities)):
-        assert all(torch.equal(many, torch.cat([single, single])) for many, single in zip(several, one, strict=True))
-    assert torch.equal(retrace(copies, twice, copies.condition), copies.z)
+    repeated_trace, copies = trace.repeat(2), latent.repeat(2)
+    assert repeated_trace.levels == trace.levels
+    for repeated_tensors, tensors in (
+        (repeated_trace.states, trace.states),
+        (repeated_trace.velocities, trace.velocities),
+    ):
+        assert all(
+            torch.equal(repeated, torch.cat([single, single]))
+            for repeated, single in zip(repeated_tensors, tensors, strict=True)
+        )
+    assert torch.equal(retrace(copies, repeated_trace, copies.condition), copies.z)
     target = latent.backbone.embed(["c"])
-    moved = retrace(copies, twice, target, offset=torch.cat([torch.zeros_like(latent.z), 0.1 * latent.z]))
+    moved = retrace(copies, repeated_trace, target, offset=torch.cat([torch.zeros_like(latent.z), 0.1 * latent.z]))
     bound = 5 * tolerance("batch", latent.z.dtype)  # five steps
     assert relative_error(moved[:3], retrace(latent, trace, target)) < bound
     assert relative_error(moved[3:], retrace(latent, trace, target, offset=0.1 * latent.z)) < bound

@@ -17,7 +17,7 @@ def latent() -> JointLatent:
     return mixture_latent(example_mixture(dimension=4))
 
 
-def test_one_batch_and_its_path(latent: JointLatent) -> None:
+def test_batch_sizes_must_match_and_paths_start_at_a_level(latent: JointLatent) -> None:
     assert len(latent) == 3
     with pytest.raises(ShapeError):
         dataclasses.replace(latent, captions=("a", "b"))
@@ -30,26 +30,26 @@ def test_one_batch_and_its_path(latent: JointLatent) -> None:
         latent.path(4, 0.0)
 
 
-def test_a_batch_many_times_over_keeps_its_order(latent: JointLatent) -> None:
-    named = dataclasses.replace(latent, captions=("a", "b", "c"), condition=latent.backbone.embed(["a", "b", "c"]))
-    twice = named.repeat(2)
-    assert len(twice) == 6
+def test_repeat_keeps_the_order_of_the_batch(latent: JointLatent) -> None:
+    captioned = dataclasses.replace(latent, captions=("a", "b", "c"), condition=latent.backbone.embed(["a", "b", "c"]))
+    repeated = captioned.repeat(2)
+    assert len(repeated) == 6
     for index in range(6):
-        assert torch.equal(twice.z[index], named.z[index % 3])
-        assert torch.equal(twice.condition.tokens[index], named.condition.tokens[index % 3])
-        assert twice.captions[index] == named.captions[index % 3]
-    assert twice.backbone is named.backbone
-    assert twice.path(4).levels == named.path(4).levels
+        assert torch.equal(repeated.z[index], captioned.z[index % 3])
+        assert torch.equal(repeated.condition.tokens[index], captioned.condition.tokens[index % 3])
+        assert repeated.captions[index] == captioned.captions[index % 3]
+    assert repeated.backbone is captioned.backbone
+    assert repeated.path(4).levels == captioned.path(4).levels
     images = encode(ColorBackbone(sizes=(4, 8, 12)), [Image.new("RGB", (12, 4))] * 2, source_prompt="red")
-    thrice = images.repeat(3)
-    assert thrice.frames == images.frames * 3
+    repeated_images = images.repeat(3)
+    assert repeated_images.frames == images.frames * 3
     assert images.images == (images.frames[0].image.fingerprint,) * 2
     assert dataclasses.replace(images, references=(images.frames[0].image,)).images != images.images
-    assert thrice.decoded is None
-    assert thrice.z.shape == (6, 3, 4, 12)
+    assert repeated_images.decoded is None
+    assert repeated_images.z.shape == (6, 3, 4, 12)
 
 
-def test_with_another_prompt_the_images_are_the_same(latent: JointLatent) -> None:
+def test_with_prompt_keeps_the_images(latent: JointLatent) -> None:
     other = latent.with_prompt("b")
     assert other.z is latent.z
     assert other.captions == ("b",) * 3

@@ -1,4 +1,4 @@
-"""What may change, from masks of every kind: nothing outside, the whole inside, and a ramp between that is known."""
+"""Masks of all formats: no change outside, the full change inside, and a known ramp between."""
 
 import warnings
 from pathlib import Path
@@ -15,18 +15,18 @@ Levels = NDArray[np.uint8]
 
 
 def square(size: int = 40, value: int = 255) -> Levels:
-    """A white square in the middle of black, half as wide."""
+    """A centered white square, half as wide as the black image."""
     levels = np.zeros((size, size), dtype=np.uint8)
     levels[size // 4 : 3 * size // 4, size // 4 : 3 * size // 4] = value
     return levels
 
 
-def opened(levels: Levels) -> Levels:
+def open_levels(levels: Levels) -> Levels:
     return open_mask(Image.fromarray(levels), (levels.shape[1], levels.shape[0]))
 
 
-def blotches(width: int, height: int, seed: int) -> Levels:
-    """Rectangles of any level, one over the other, on black."""
+def random_rectangles(width: int, height: int, seed: int) -> Levels:
+    """Overlapping rectangles of several levels on black."""
     generator = np.random.default_rng(seed)
     levels = np.zeros((height, width), dtype=np.uint8)
     for _ in range(generator.integers(1, 6)):
@@ -37,19 +37,19 @@ def blotches(width: int, height: int, seed: int) -> Levels:
 
 
 def softened(levels: Levels, radius: int) -> NDArray[np.float64]:
-    """By its definition: the mean around each pixel of the least around it, and never more than the pixel itself."""
+    """The definition: the local mean of the local minimum, at most the pixel itself."""
 
-    def around(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def windows(values: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.lib.stride_tricks.sliding_window_view(np.pad(values, radius, mode="edge"), (2 * radius + 1,) * 2)
 
-    least = around(levels.astype(np.float64)).min((2, 3))
-    return np.minimum(levels, around(least).mean((2, 3)))
+    minimum = windows(levels.astype(np.float64)).min((2, 3))
+    return np.minimum(levels, windows(minimum).mean((2, 3)))
 
 
 @pytest.mark.parametrize(("width", "height", "seed"), [(30, 40, 1), (160, 90, 2), (250, 260, 5)])
-def test_a_mask_is_softened_inwards(width: int, height: int, seed: int) -> None:
-    levels = blotches(width, height, seed)
-    allowed = opened(levels)
+def test_masks_are_softened_inward(width: int, height: int, seed: int) -> None:
+    levels = random_rectangles(width, height, seed)
+    allowed = open_levels(levels)
     assert allowed.dtype == np.uint8
     assert not allowed[levels == 0].any()
     assert (allowed <= levels).all()
@@ -57,11 +57,11 @@ def test_a_mask_is_softened_inwards(width: int, height: int, seed: int) -> None:
 
 
 @pytest.mark.parametrize("size", [(1000, 600), (600, 1000)])
-def test_the_ramp_is_a_fiftieth_of_the_shorter_side_and_the_border_is_no_edge(size: tuple[int, int]) -> None:
+def test_the_ramp_is_a_fiftieth_of_the_shorter_side_except_at_the_image_border(size: tuple[int, int]) -> None:
     radius = min(size) // 100
     levels = np.zeros((size[1], size[0]), dtype=np.uint8)
     levels[:, 300:] = 255
-    allowed = opened(levels)
+    allowed = open_levels(levels)
     depth = np.arange(1, size[0] - 299)
     assert not allowed[:, :300].any()
     assert abs(allowed[:, 300:] - 255 * np.minimum(1, depth / (2 * radius + 1))).max() <= 1
@@ -70,40 +70,40 @@ def test_the_ramp_is_a_fiftieth_of_the_shorter_side_and_the_border_is_no_edge(si
 
 
 @pytest.mark.filterwarnings("ignore:.* is in color")
-def test_brightness_counts() -> None:
+def test_masks_are_converted_to_brightness() -> None:
     """Rec. 601: 0.299 red + 0.587 green + 0.114 blue."""
     pixels = np.zeros((4, 4, 3), dtype=np.uint8)
     pixels[:2, :2, 0] = pixels[:2, 2:, 1] = pixels[2:, :2, 2] = 255
     expected = np.kron([[0.299, 0.587], [0.114, 0]], np.ones((2, 2))) * 255
-    assert abs(opened(pixels) - expected).max() <= 0.5
+    assert abs(open_levels(pixels) - expected).max() <= 0.5
     pixels = np.zeros((4, 4, 4), dtype=np.uint8)
     pixels[..., :3], pixels[:2, :, 3], pixels[2:, :2, 3] = 200, 128, 255
     expected = np.array([[100] * 4] * 2 + [[200, 200, 0, 0]] * 2)
-    assert abs(opened(pixels) - expected).max() <= 1
-    assert not opened(pixels)[2:, 2:].any()
+    assert abs(open_levels(pixels) - expected).max() <= 1
+    assert not open_levels(pixels)[2:, 2:].any()
 
 
-def test_a_photograph_as_a_mask_is_warned_of_and_a_gray_mask_with_noise_is_not() -> None:
+def test_colored_masks_warn_and_noisy_gray_masks_do_not() -> None:
     levels = square(200)
     photograph = np.stack([levels, levels // 2, levels // 3], axis=2)
     with pytest.warns(UserWarning, match="color"):
-        opened(photograph)
+        open_levels(photograph)
     noise = np.random.default_rng(0).integers(0, 5, (200, 200, 3), dtype=np.uint8)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        opened(levels[..., None] // 2 + noise)
+        open_levels(levels[..., None] // 2 + noise)
 
 
-def kinds() -> dict[str, Image.Image]:
-    """One and the same mask, white in the middle, said in every way that Pillow knows."""
+def mask_formats() -> dict[str, Image.Image]:
+    """The same mask, white in the center, in all formats of Pillow."""
     levels = square()
     alpha = Image.fromarray(levels)
     white = Image.new("L", alpha.size, 255)
     palette = Image.fromarray(levels // 255, "P")
     palette.putpalette([0, 0, 0, 255, 255, 255])
-    see_through = Image.fromarray(levels // 255, "P")
-    see_through.putpalette([255, 255, 255, 255, 255, 255])
-    see_through.info["transparency"] = 0
+    transparent_palette = Image.fromarray(levels // 255, "P")
+    transparent_palette.putpalette([255, 255, 255, 255, 255, 255])
+    transparent_palette.info["transparency"] = 0
     return {
         "L": alpha,
         "1": alpha.convert("1"),
@@ -111,28 +111,28 @@ def kinds() -> dict[str, Image.Image]:
         "RGBA": Image.merge("RGBA", (white, white, white, alpha)),
         "LA": Image.merge("LA", (white, alpha)),
         "P": palette,
-        "P, transparent": see_through,
+        "P, transparent": transparent_palette,
         "I;16": Image.fromarray(levels.astype(np.uint16) * 257),
         "I": Image.fromarray(levels.astype(np.int32) * 257),
         "F": Image.fromarray(levels.astype(np.float32) / 255),
     }
 
 
-@pytest.mark.parametrize("kind", kinds())
-def test_masks_of_every_kind_are_one(kind: str, tmp_path: Path) -> None:
-    image = kinds()[kind]
-    before = image.copy()
+@pytest.mark.parametrize("kind", mask_formats())
+def test_masks_of_all_formats_are_equivalent(kind: str, tmp_path: Path) -> None:
+    image = mask_formats()[kind]
+    original = image.copy()
     assert np.array_equal(open_mask(image, (40, 40)), square())
-    assert image.mode == before.mode
-    assert image.tobytes() == before.tobytes()
-    ending = "tiff" if kind in ("I", "F") else "png"
-    image.save(tmp_path / f"mask.{ending}")
-    assert np.array_equal(open_mask(str(tmp_path / f"mask.{ending}"), (40, 40)), square())
+    assert image.mode == original.mode
+    assert image.tobytes() == original.tobytes()
+    suffix = "tiff" if kind in ("I", "F") else "png"
+    image.save(tmp_path / f"mask.{suffix}")
+    assert np.array_equal(open_mask(str(tmp_path / f"mask.{suffix}"), (40, 40)), square())
 
 
 @pytest.mark.parametrize("as_file", [True, False])
-def test_a_mask_lies_as_its_image_lies(as_file: bool, tmp_path: Path) -> None:
-    """A camera's tag 6: stored on its left side, to be turned a quarter clockwise."""
+def test_masks_follow_their_exif_orientation(as_file: bool, tmp_path: Path) -> None:
+    """Orientation 6: to be rotated by 90 degrees clockwise."""
     stored = np.zeros((20, 30), dtype=np.uint8)
     stored[:5, :10] = 255
     exif = Image.Exif()
@@ -160,14 +160,14 @@ def stripe(width: int) -> Levels:
         stripe(6),
     ],
 )
-def test_a_mask_that_states_nothing_is_refused(levels: Levels) -> None:
-    """In 300 pixels the ramp takes 3 on either side, so that the seventh is the first that stands."""
+def test_empty_full_and_narrow_masks_are_rejected(levels: Levels) -> None:
+    """In an image of 300 pixels, the ramp takes 3 on either side, so a stripe must be at least 7 wide."""
     with pytest.raises(ImageError):
-        opened(levels)
-    assert opened(stripe(7)).any()
+        open_levels(levels)
+    assert open_levels(stripe(7)).any()
 
 
-def test_a_mask_that_is_open_and_damaged_is_refused(tmp_path: Path) -> None:
+def test_damaged_open_masks_are_rejected(tmp_path: Path) -> None:
     Image.fromarray(square(400)).save(tmp_path / "whole.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:-60])
     with pytest.raises(ImageError):

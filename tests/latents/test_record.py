@@ -1,4 +1,4 @@
-"""Records survive their text, and whatever else a file says is refused in one line."""
+"""Records round-trip through JSON, and invalid ones are rejected in one line."""
 
 import hashlib
 import json
@@ -27,8 +27,8 @@ from latentedit_keep.base.images import MAX_RECORD_BYTES
 from tests.editors.colors import ColorBackbone
 
 
-def example(**more: Any) -> RunRecord:
-    report: dict[str, Any] = {
+def example_record(**fields: Any) -> RunRecord:
+    defaults: dict[str, Any] = {
         "method": "eim",
         "settings": {"arm": "image", "level": 0.75, "steps": 28},
         "seed": 3,
@@ -40,38 +40,40 @@ def example(**more: Any) -> RunRecord:
         "strengths": (1.0,),
         "evaluations": 48,
     }
-    return RunRecord(**(report | more))
+    return RunRecord(**(defaults | fields))
 
 
-def refusal(text: str) -> str:
-    with pytest.raises(FileFormatError) as caught:
+def rejection_message(text: str) -> str:
+    with pytest.raises(FileFormatError) as error:
         RunRecord.from_json(text, "me.png")
-    assert len(str(caught.value).splitlines()) == 1
-    assert len(str(caught.value)) < 400
-    assert "me.png" in str(caught.value)
-    return str(caught.value)
+    assert len(str(error.value).splitlines()) == 1
+    assert len(str(error.value)) < 400
+    assert "me.png" in str(error.value)
+    return str(error.value)
 
 
-def test_what_is_written_is_read_again() -> None:
-    """1 is not 1.0, nor true, and a number keeps its last bit."""
-    report = {"a": 1, "b": 1.0, "c": True, "d": 0.1 + 0.2, "e": -0.0, "f": 5e-324, "g": {"h": [None, "ä\n"]}}
+def test_records_round_trip() -> None:
+    """1, 1.0 and true stay distinct, and floats keep every bit."""
+    settings = {"a": 1, "b": 1.0, "c": True, "d": 0.1 + 0.2, "e": -0.0, "f": 5e-324, "g": {"h": [None, "ä\n"]}}
     applied = DirectionRecord(
-        fingerprint="d", method="hsds", settings=report, strength=-0.5, target_caption="", given=True
+        fingerprint="d", method="hsds", settings=settings, strength=-0.5, target_caption="", given=True
     )
-    before = example(
-        settings=report, strengths=(-1.0, 0.1), directions=(applied, applied), combine="inverse", auto_mask=False
+    previous = example_record(
+        settings=settings, strengths=(-1.0, 0.1), directions=(applied, applied), combine="inverse", auto_mask=False
     )
-    record = example(output="sweep", before=before, references=(ImageRecord(name="b", fingerprint="q", mask="m"),))
+    record = example_record(
+        output="sweep", before=previous, references=(ImageRecord(name="b", fingerprint="q", mask="m"),)
+    )
     text = record.to_json()
     assert "\n" not in text
-    again = RunRecord.from_json(text, "me.png")
-    assert repr(again) == repr(record)
-    assert again.to_json() == text != example(seed=4).to_json()
-    assert not example().instructed, "records from before there were instructions do not say it"
+    loaded = RunRecord.from_json(text, "me.png")
+    assert repr(loaded) == repr(record)
+    assert loaded.to_json() == text != example_record(seed=4).to_json()
+    assert not example_record().instructed, "by default, a record has no instruction"
 
 
 @pytest.mark.parametrize(
-    ("damage", "words"),
+    ("damage", "message"),
     [
         ({"seed": "3"}, "'seed'"),
         ({"seed": 3.5}, "'seed'"),
@@ -93,59 +95,59 @@ def test_what_is_written_is_read_again() -> None:
         ({"settings": {"a": "a" * MAX_RECORD_BYTES}}, f"more than {MAX_RECORD_BYTES}"),
     ],
 )
-def test_a_damaged_record_is_refused_where_it_is_damaged(damage: dict[str, Any], words: str) -> None:
-    assert words in refusal(json.dumps(json.loads(example().to_json()) | damage))
+def test_errors_name_the_damaged_field(damage: dict[str, Any], message: str) -> None:
+    assert message in rejection_message(json.dumps(json.loads(example_record().to_json()) | damage))
 
 
-def test_other_texts_are_refused() -> None:
-    assert "syntax error" in refusal("dear diary")
-    assert "not a JSON object" in refusal("[]")
-    assert "'method'" in refusal("{}")
+def test_other_texts_are_rejected() -> None:
+    assert "syntax error" in rejection_message("dear diary")
+    assert "not a JSON object" in rejection_message("[]")
+    assert "'method'" in rejection_message("{}")
 
 
-def test_what_could_not_be_read_is_not_written() -> None:
+def test_unreadable_records_are_not_written() -> None:
     for value in (math.nan, math.inf):
         for changes in ({"evaluations": value}, {"strengths": (value,)}):
             with pytest.raises(pydantic.ValidationError):
-                example(**changes)
-    record = example().model_copy(update={"strengths": (1.0,) * 64})
+                example_record(**changes)
+    record = example_record().model_copy(update={"strengths": (1.0,) * 64})
     assert RunRecord.from_json(record.to_json(), "me")
     with pytest.raises(ConfigError, match=r"64.*65"):
         record.model_copy(update={"strengths": (1.0,) * 65}).to_json()
-    record = example()
+    record = example_record()
     for _ in range(MAX_EDITS - 1):
-        record = example(before=record)
+        record = example_record(before=record)
     assert RunRecord.from_json(record.to_json(), "me.png") == record
     with pytest.raises(ConfigError):
-        example(before=record).to_json()
+        example_record(before=record).to_json()
 
 
 @pytest.mark.parametrize(
     ("path", "name"),
     [(None, ""), ("folder/me.png", "me.png"), ("/home/me/me.png", "me.png"), ("m\udcff.png", "m?.png")],
 )
-def test_an_image_is_known_by_its_pixels_and_the_name_of_its_file(path: str | None, name: str) -> None:
+def test_image_records_have_the_fingerprint_and_the_file_name(path: str | None, name: str) -> None:
     image = SourceImage(image=Image.new("RGB", (4, 2), (1, 2, 3)), path=None if path is None else Path(path))
     allowed = np.zeros((2, 4), dtype=np.uint8)
-    report = ImageRecord.of(image, allowed)
-    assert (report.name, report.fingerprint) == (name, image.fingerprint)
-    assert report.mask == mask_fingerprint(allowed) == hashlib.sha256(bytes(8)).hexdigest()[:16]
-    assert mask_fingerprint(allowed + 1) != report.mask
+    recorded = ImageRecord.of(image, allowed)
+    assert (recorded.name, recorded.fingerprint) == (name, image.fingerprint)
+    assert recorded.mask == mask_fingerprint(allowed) == hashlib.sha256(bytes(8)).hexdigest()[:16]
+    assert mask_fingerprint(allowed + 1) != recorded.mask
     assert ImageRecord.of(image).mask is None
-    assert "/" not in report.model_dump_json()
-    example(image=report).check_image(image)
+    assert "/" not in recorded.model_dump_json()
+    example_record(image=recorded).check_image(image)
     with pytest.raises(ConfigError):
-        example(image=report).check_image(SourceImage(image=Image.new("RGB", (4, 2))))
+        example_record(image=recorded).check_image(SourceImage(image=Image.new("RGB", (4, 2))))
 
 
-def test_a_model_in_a_folder_is_named_without_the_folder() -> None:
+def test_model_records_omit_the_folder() -> None:
     model = ColorBackbone()
     for name, recorded in (("/home/me/models/portraits", "portraits"), ("org/name@main", "org/name@main")):
         model.name = name
         assert ModelRecord.of(model).name == recorded
 
 
-def test_versions_are_those_that_are_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_installed_versions_are_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
     assert versions()["torch"] == torch.__version__

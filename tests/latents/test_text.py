@@ -17,23 +17,25 @@ TEXTS = st.text(st.sampled_from("ab ,.wih\n1"), max_size=30) | LISTS.map(", ".jo
 
 
 @given(DISTINCT, DISTINCT)
-def test_shared_phrases_keep_the_sources_order_and_added_ones_come_last(source: list[str], target: list[str]) -> None:
+def test_shared_phrases_keep_the_order_of_the_source_and_added_ones_come_last(
+    source: list[str], target: list[str]
+) -> None:
     aligned = align_captions(", ".join(source), ", ".join(target))[1]
     assert align_captions(", ".join(source), aligned)[1] == aligned
-    found = [phrase for phrase in aligned.split(", ") if phrase]
-    places = [source.index(phrase) for phrase in found if phrase in source]
-    assert places == sorted(places)
+    phrases = [phrase for phrase in aligned.split(", ") if phrase]
+    positions = [source.index(phrase) for phrase in phrases if phrase in source]
+    assert positions == sorted(positions)
     if len(source) <= len(target):
-        assert places == [place for place, phrase in enumerate(found[: len(source)]) if phrase in source]
+        assert positions == [position for position, phrase in enumerate(phrases[: len(source)]) if phrase in source]
 
 
 @given(TEXTS, TEXTS)
-def test_any_text_keeps_its_words(source: str, target: str) -> None:
+def test_alignment_keeps_all_words(source: str, target: str) -> None:
     def letters(text: str) -> Counter[str]:
         return Counter(text) - Counter({space: len(text) for space in ", \n"})
 
-    same, aligned = align_captions(source, target)
-    assert same == source
+    unchanged, aligned = align_captions(source, target)
+    assert unchanged == source
     assert letters(aligned) == letters(target)
     assert align_captions(source, source) == (source, source)
     assert changed_phrases(source, source) == ((), ())
@@ -49,11 +51,11 @@ def test_any_text_keeps_its_words(source: str, target: str) -> None:
         ("a, b, c", "x, a, b, c", "a, b, c, x"),
         ("a, b, c, d", "d, b", "b, d"),
         ("a, a, b", "b, a, a", "a, a, b"),
-        # the word that says most decides: "beard", not "a"
+        # the most informative word decides: "beard", not "a"
         ("a smile, no beard", "a beard, a grimace", "a grimace, a beard"),
         ("short brown hair, a red beard", "a brown beard, short red hair", "short red hair, a brown beard"),
         ("a smile, closed eyes", "eyes closed, a sad mouth", "a sad mouth, eyes closed"),
-        # a lead stays in front where that shows more phrases to be shared, and is part of its phrase where not
+        # a lead stays in front if more phrases are then shared, else it is part of its phrase
         ("a man with a, b", "a woman with b, c", "a woman with c, b"),
         ("a, b", "a woman with b, a", "a woman with a, b"),
         ("a cat with a ball, b", "b, a cat with a stick", "a cat with a stick, b"),
@@ -62,7 +64,7 @@ def test_any_text_keeps_its_words(source: str, target: str) -> None:
             "a cat with a stick, a dog with a ball",
             "a dog with a ball, a cat with a stick",
         ),
-        # adjectives before the lead's end are not taken for a lead
+        # an adjective is not a lead
         ("red shirt, trousers", "red trousers, shirt", "shirt, red trousers"),
         # endings, numbers, case
         ("a hat, a beard.", "a beard, a hat.", "a hat, a beard."),
@@ -70,7 +72,7 @@ def test_any_text_keeps_its_words(source: str, target: str) -> None:
         ("A Hat, a beard", "a beard,  a  hat", "a  hat, a beard"),
     ],
 )
-def test_examples(source: str, target: str, aligned: str) -> None:
+def test_alignment_examples(source: str, target: str, aligned: str) -> None:
     assert align_captions(source, target)[1] == aligned
 
 
@@ -83,12 +85,12 @@ def test_changed_phrases() -> None:
 
 @pytest.fixture
 def backbone() -> GaussianMixtureBackbone:
-    """A mixture that knows words with and without a comma, as different words at their places."""
+    """A mixture that distinguishes words with and without a comma."""
     return word_mixture("a", "red", "blue", "hat", "smile", "a,", "hat,", "smile,")
 
 
-def test_targets_are_embedded_as_they_are_aligned(backbone: GaussianMixtureBackbone) -> None:
-    """One by one: each in the order of its own source, bit for bit."""
+def test_targets_are_embedded_in_aligned_order(backbone: GaussianMixtureBackbone) -> None:
+    """Each target in the order of its own source, bit for bit."""
     source, target = ["red hat, a smile", "a hat, red"], ["a smile, blue hat", "red, smile, a hat"]
     aligned = embed_aligned(backbone, source, target)
     assert torch.equal(aligned.tokens, backbone.embed(["blue hat, a smile", "a hat, red, smile"]).tokens)

@@ -1,4 +1,4 @@
-"""The contracts catch what breaks their laws, each fault by the test of its law."""
+"""Contracts catch faulty implementations, each fault by the test of the law that it breaks."""
 
 import dataclasses
 from typing import ClassVar
@@ -22,34 +22,36 @@ from latentedit.testing.contracts.captioner import CaptionerContract
 from latentedit.testing.contracts.editor import EditorContract
 from latentedit.testing.contracts.operator import OperatorContract
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
-from tests.core.linalg.dense import random_matrices, vectors
+from tests.core.linalg.dense import random_matrices, random_vectors
 from tests.directions.mixtures import mixture_latent
 
 BACKBONE_FAULTS = {
-    "mixes": "test_law_1_batch_invariance",
-    "remembers": "test_law_2_pure_function",
-    "deaf": "test_law_2_level_and_text_matter",
+    "mixes batch": "test_law_1_batch_invariance",
+    "stateful": "test_law_2_pure_function",
+    "ignores inputs": "test_law_2_level_and_text_matter",
     "counts twice": "test_law_3_evaluations_are_counted",
-    "draws": "test_law_6_global_random_state_is_untouched",
+    "global noise": "test_law_6_global_random_state_is_untouched",
     "detached": "test_jvp_agrees_with_differences",
 }
 
 
 def broken_backbone(fault: str) -> GaussianMixtureBackbone:
-    """A good backbone with its hook replaced."""
+    """A mixture whose velocity has one fault."""
     backbone, calls = example_mixture(), list[int]()
     hook = backbone._velocity
 
     def velocity(z: Tensor, s: Tensor, condition: Condition) -> Tensor:
         calls.append(1)
-        if fault == "draws":
+        if fault == "global noise":
             torch.rand(1)
         if fault == "counts twice":
             spend(backbone, len(z))
-        if fault == "mixes":
+        if fault == "mixes batch":
             z = z - 0.1 * z.mean(0)
-        v = hook(z.detach() if fault == "detached" else z, s, condition * 0.0 if fault == "deaf" else condition)
-        return v * (1 + len(calls) * 1e-6) if fault == "remembers" else v
+        v = hook(
+            z.detach() if fault == "detached" else z, s, condition * 0.0 if fault == "ignores inputs" else condition
+        )
+        return v * (1 + len(calls) * 1e-6) if fault == "stateful" else v
 
     backbone._velocity = velocity
     return backbone
@@ -69,7 +71,7 @@ def test_broken_backbones_are_caught(fault: str) -> None:
 
 
 class Brightness(Captioner):
-    """Says how bright an image is, with a fault if asked."""
+    """Describes the brightness of an image, optionally with a fault."""
 
     def __init__(self, fault: str = "") -> None:
         self.fault = fault
@@ -80,31 +82,31 @@ class Brightness(Captioner):
         means = pixels.mean(dim=(1, 2, 3))
         if self.fault == "neighbors":
             means = means - means.mean()
-        if self.fault == "draws":
+        if self.fault == "global noise":
             means = means + 1e-2 * torch.rand(())
-        if self.fault == "remembers":
+        if self.fault == "stateful":
             means = means + self.calls
         if self.fault == "in place":
             pixels.neg_()
-        if self.fault == "deaf":
+        if self.fault == "ignores pixels":
             means = torch.zeros_like(means)
         captions = [f"an image of brightness {float(mean):.4f}" for mean in means]
-        if self.fault == "loses one":
+        if self.fault == "missing caption":
             return captions[1:]
-        if self.fault == "silent":
+        if self.fault == "empty caption":
             return ["", *captions[1:]]
-        return [f"{caption}." for caption in captions] if self.fault == "full stop" else captions
+        return [f"{caption}." for caption in captions] if self.fault == "ends with a period" else captions
 
 
 CAPTIONER_FAULTS = {
-    "loses one": "test_one_line_of_text_each",
-    "silent": "test_one_line_of_text_each",
-    "full stop": "test_one_line_of_text_each",
+    "missing caption": "test_one_line_of_text_each",
+    "empty caption": "test_one_line_of_text_each",
+    "ends with a period": "test_one_line_of_text_each",
     "in place": "test_one_line_of_text_each",
     "neighbors": "test_law_1_neighbors_do_not_matter",
-    "deaf": "test_law_1_neighbors_do_not_matter",
-    "draws": "test_law_2_deterministic",
-    "remembers": "test_law_2_deterministic",
+    "ignores pixels": "test_law_1_neighbors_do_not_matter",
+    "global noise": "test_law_2_deterministic",
+    "stateful": "test_law_2_deterministic",
 }
 
 
@@ -161,10 +163,10 @@ def test_broken_editors_are_caught(fault: str) -> None:
     backbone = example_mixture(dimension=4)
     latent, target = mixture_latent(backbone), backbone.embed(["c"])
     check = getattr(EditorContract(), EDITOR_FAULTS[fault])
-    arguments = (latent,) if fault == "drift" else (latent, target)
-    check(BrokenEditor(), *arguments)
+    args = (latent,) if fault == "drift" else (latent, target)
+    check(BrokenEditor(), *args)
     with pytest.raises(AssertionError):
-        check(BrokenEditor(fault=fault), *arguments)
+        check(BrokenEditor(fault=fault), *args)
 
 
 MATRICES = random_matrices(3, 4)
@@ -177,7 +179,7 @@ class BrokenOperator(LinearOperator):
 
     def _matvec(self, u: Tensor) -> Tensor:
         product = torch.einsum("bij,bj->bi", MATRICES, u)
-        if self.fault == "bent":
+        if self.fault == "nonlinear":
             product = product + 1e-3 * u**2
         if self.fault == "neighbors":
             product = product + 1e-3 * u.sum(0)
@@ -195,7 +197,7 @@ class BrokenOperator(LinearOperator):
 
 
 OPERATOR_FAULTS = {
-    "bent": "test_law_1_linearity",
+    "nonlinear": "test_law_1_linearity",
     "not transposed": "test_law_2_adjoint",
     "neighbors": "test_law_3_elements_are_independent",
     "hides nan": "test_law_3_elements_are_independent",
@@ -206,24 +208,26 @@ OPERATOR_FAULTS = {
 @pytest.mark.parametrize("fault", OPERATOR_FAULTS)
 def test_broken_operators_are_caught(fault: str) -> None:
     check = getattr(OperatorContract(), OPERATOR_FAULTS[fault])
-    arguments = {4: (vectors(3, 4),)}.get(int(OPERATOR_FAULTS[fault][9]), (vectors(3, 4), vectors(3, 4, seed=1)))
-    check(BrokenOperator(""), *arguments)
+    args = {4: (random_vectors(3, 4),)}.get(
+        int(OPERATOR_FAULTS[fault][9]), (random_vectors(3, 4), random_vectors(3, 4, seed=1))
+    )
+    check(BrokenOperator(""), *args)
     with pytest.raises(AssertionError):
-        check(BrokenOperator(fault), *arguments)
+        check(BrokenOperator(fault), *args)
 
 
-def test_operators_that_check_nothing_or_do_not_state_what_they_lack_are_caught() -> None:
-    class Declared(OperatorContract):
+def test_unchecked_arguments_and_undeclared_transposes_are_caught() -> None:
+    class WithoutTranspose(OperatorContract):
         transpose = False
 
-    u, w = vectors(3, 4), vectors(3, 4, seed=1)
+    u, w = random_vectors(3, 4), random_vectors(3, 4, seed=1)
     OperatorContract().test_law_5_wrong_arguments_are_refused(BrokenOperator(""), u)
-    # either nothing is raised, or what PyTorch or the run-time checks of annotations say about shapes comes through
+    # either nothing is raised, or an error of PyTorch or of the runtime checks of annotations
     with pytest.raises((pytest.fail.Exception, RuntimeError, TypeError)):
         OperatorContract().test_law_5_wrong_arguments_are_refused(BrokenOperator("unchecked"), u)
     with pytest.raises(UnsupportedDerivativeError):
         OperatorContract().test_law_2_adjoint(BrokenOperator("no transpose"), u, w)
     with pytest.raises(AssertionError):
-        Declared().test_law_2_adjoint(BrokenOperator("no transpose"), u, w)
+        WithoutTranspose().test_law_2_adjoint(BrokenOperator("no transpose"), u, w)
     with pytest.raises(pytest.fail.Exception):
-        Declared().test_law_2_adjoint(BrokenOperator(""), u, w)
+        WithoutTranspose().test_law_2_adjoint(BrokenOperator(""), u, w)

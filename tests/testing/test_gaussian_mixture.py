@@ -1,4 +1,4 @@
-"""The analytic backbone passes the contract; words are log-weights; shapes are free."""
+"""The analytic backbone: its contract, its words, its shapes, and its variance-preserving twin."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ class TestGaussianMixture(BackboneContract):
         return example_mixture(**request.param)
 
 
-def test_words_add_to_log_weights_in_any_order_and_the_empty_text_is_the_prior() -> None:
+def test_words_add_to_log_weights_in_any_order() -> None:
     backbone = example_mixture()
     weights = backbone.weights.log_weights(backbone.embed(["", "a", "a a", "a b", "b a"]))
     assert torch.allclose(weights[0].exp(), torch.full((3,), 1 / 3, dtype=torch.float64))
@@ -31,7 +31,7 @@ def test_words_add_to_log_weights_in_any_order_and_the_empty_text_is_the_prior()
     assert backbone.weights.log_weights(backbone.only(1)).exp().tolist() == [[0, 1, 0]]
 
 
-def test_fingerprints_and_words_of_mixtures() -> None:
+def test_fingerprints_caption_notes_and_missing_pixels() -> None:
     backbone = example_mixture()
     notes = backbone.caption_notes(["a zebra", " ".join("b" * (TEXT_TOKENS + 1))])
     assert len(notes) == 2
@@ -47,7 +47,7 @@ def test_fingerprints_and_words_of_mixtures() -> None:
         backbone.decode(torch.zeros(1, 5))
 
 
-def test_latents_of_another_shape_are_the_same_numbers() -> None:
+def test_the_latent_shape_does_not_change_values() -> None:
     flat, square = example_mixture(dimension=12), example_mixture(dimension=12, latent=(3, 2, 2))
     z, s = draw((2, 12), seed=0, purpose="shape").double(), torch.tensor([0.3, 0.8], dtype=torch.float64)
     v = square.velocity(z.reshape(2, 3, 2, 2), s, square.embed(["a"]))
@@ -62,7 +62,7 @@ def test_latents_of_another_shape_are_the_same_numbers() -> None:
 KINDS: list[Prediction] = ["epsilon", "v_prediction", "sample", "flow"]
 
 
-def twin(
+def vp_twin(
     flow: GaussianMixtureBackbone, prediction: Prediction, schedule: DiscreteSchedule | None = None
 ) -> VariancePreservingMixture:
     return VariancePreservingMixture(
@@ -70,28 +70,28 @@ def twin(
     )
 
 
-class TestTwin(BackboneContract):
+class TestVariancePreservingTwin(BackboneContract):
     @pytest.fixture(params=[("epsilon", None), ("v_prediction", linear_schedule())])
     def backbone(self, request: pytest.FixtureRequest) -> VariancePreservingMixture:
-        return twin(example_mixture(), *request.param)
+        return vp_twin(example_mixture(), *request.param)
 
 
 @pytest.mark.parametrize("prediction", KINDS)
 def test_t1_twins_have_equal_clean_estimates(prediction: Prediction) -> None:
     flow = example_mixture()
-    vp = twin(flow, prediction)
+    vp = vp_twin(flow, prediction)
     s = torch.linspace(vp.capabilities.s_min, vp.capabilities.s_max, 7, dtype=torch.float64)
     z = draw((7, 5), seed=0, purpose="twins").double()
     condition = flow.embed(["a"])
-    ours, theirs = (clean_estimate(z, s, backbone.velocity(z, s, condition)) for backbone in (vp, flow))
-    # log-SNR to time and back, then 1 / alpha (15 at s_max) or 1 / sigma (35 at s_min), multiply the rounding.
-    assert relative_error(ours, theirs) <= 1e-10
-    assert relative_error(ours, flow.at(z, s, flow.embed(["b"])).clean) > 1e-2
+    vp_clean, flow_clean = (clean_estimate(z, s, backbone.velocity(z, s, condition)) for backbone in (vp, flow))
+    # log-SNR to time and back, then 1 / alpha (15 at s_max) or 1 / sigma (35 at s_min), amplify rounding errors.
+    assert relative_error(vp_clean, flow_clean) <= 1e-10
+    assert relative_error(vp_clean, flow.at(z, s, flow.embed(["b"])).clean) > 1e-2
 
 
 def test_t1_twins_sample_the_same_latents() -> None:
     flow = example_mixture()
-    vp = twin(flow, "epsilon")
+    vp = vp_twin(flow, "epsilon")
     start = vp.draw_start((2, 5), generator=stream(0, "twins"))
     grid = vp.grid(5)
     ends = [
@@ -101,10 +101,10 @@ def test_t1_twins_sample_the_same_latents() -> None:
     assert relative_error(ends[1], ends[0]) <= 1e-10
 
 
-def test_row_26_sampling_starts_with_the_deviation_of_the_schedule() -> None:
-    vp = twin(example_mixture(), "epsilon")
+def test_sampling_starts_with_the_standard_deviation_of_the_schedule() -> None:
+    vp = vp_twin(example_mixture(), "epsilon")
     assert vp.capabilities.start_std == pytest.approx(0.938, abs=5e-4)
-    # x_T ~ N(0, I) in the model's own coordinates is z = x_T / (alpha + sigma).
+    # x_T ~ N(0, I) in model coordinates is z = x_T / (alpha + sigma).
     start = vp.draw_start((4000, 5), generator=stream(0, "row 26"))
     alpha, sigma = vp.schedule.alpha_sigma(torch.tensor([vp.capabilities.s_max], dtype=torch.float64))
     error = 1 / (2 * start.numel()) ** 0.5

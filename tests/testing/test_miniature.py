@@ -1,4 +1,4 @@
-"""The miniatures: made in a moment, the same for the same seed, with every part of the real thing."""
+"""Miniatures: reproducible by their seed, with all parts of the real pipelines."""
 
 import functools
 import json
@@ -27,16 +27,16 @@ UNET = "unet/diffusion_pytorch_model.safetensors"
 )
 def test_same_seed_same_bytes(tmp_path: Path, make: Callable[..., Path], count: int) -> None:
     state = torch.random.get_rng_state()
-    first, second, other = (make(tmp_path / name, seed=seed) for name, seed in (("a", 0), ("b", 0), ("c", 1)))
+    first, second, other_seed = (make(tmp_path / name, seed=seed) for name, seed in (("a", 0), ("b", 0), ("c", 1)))
     assert torch.equal(torch.random.get_rng_state(), state)
     files = sorted(path.relative_to(first) for path in first.glob("*/*.safetensors"))
     assert len(files) == count
     for file in files:
         assert (first / file).read_bytes() == (second / file).read_bytes()
-        assert (first / file).read_bytes() != (other / file).read_bytes()
+        assert (first / file).read_bytes() != (other_seed / file).read_bytes()
 
 
-def test_each_word_is_one_token_and_other_words_are_letters() -> None:
+def test_known_words_are_one_token_and_others_are_spelled() -> None:
     tokenizer = clip_tokenizer(pad_token="!")
     for word in WORDS:
         assert len(tokenizer(word, add_special_tokens=False)["input_ids"]) == 1
@@ -45,7 +45,7 @@ def test_each_word_is_one_token_and_other_words_are_letters() -> None:
 
 
 @pytest.mark.slow
-def test_settings_reach_the_folder(tmp_path: Path) -> None:
+def test_settings_are_saved(tmp_path: Path) -> None:
     sd3, sd = miniature_sd3(tmp_path / "sd3", t5=False, channels=8), miniature_sd(tmp_path / "sd", prediction="sample")
     index = json.loads((sd3 / "model_index.json").read_text())
     assert index["text_encoder_3"] == [None, None]

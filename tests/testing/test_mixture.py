@@ -1,4 +1,4 @@
-"""Rows 5 to 11: closed forms against quadrature, automatic differentiation, finite differences and one another."""
+"""Closed forms against quadrature, automatic differentiation, finite differences and each other."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ def backbone() -> GaussianMixtureBackbone:
 
 @pytest.fixture(scope="module")
 def z(backbone: GaussianMixtureBackbone) -> Tensor:
-    """Latents that the model would meet: clean draws with noise of each level."""
+    """Clean samples with noise of each level."""
     x = backbone.draw_clean(backbone.embed(["a"] * 5), generator=torch.Generator().manual_seed(0))
     return (1 - LEVELS[:, None]) * x + LEVELS[:, None] * draw((5, 5), seed=0, purpose="mixture").double()
 
@@ -31,14 +31,14 @@ def density(backbone: GaussianMixtureBackbone, text: str, s: Tensor):
     return lambda point: backbone.at(point[None], s[None], backbone.embed([text])).log_density[0]
 
 
-def test_row_5_velocity_against_quadrature() -> None:
-    one = GaussianMixtureBackbone(
+def test_velocity_matches_quadrature() -> None:
+    mixture_1d = GaussianMixtureBackbone(
         means=torch.tensor([[-1.5], [0.8]], dtype=torch.float64),
         covariances=torch.tensor([[[0.3]], [[0.7]]], dtype=torch.float64),
     )
-    condition = one.embed(["a"])
+    condition = mixture_1d.embed(["a"])
     x = torch.linspace(-9, 9, 20001, dtype=torch.float64)
-    weights = one.weights.log_weights(condition).exp()[0]
+    weights = mixture_1d.weights.log_weights(condition).exp()[0]
     prior = sum(
         weight * torch.exp(-((x - mean) ** 2) / (2 * variance)) / variance**0.5
         for weight, mean, variance in zip(weights, (-1.5, 0.8), (0.3, 0.7), strict=True)
@@ -49,18 +49,20 @@ def test_row_5_velocity_against_quadrature() -> None:
             posterior = prior * torch.exp(-(e**2) / 2)
             expected = (posterior * (e - x)).sum() / posterior.sum()
             point = torch.tensor([[value]], dtype=torch.float64)
-            assert float(one.velocity(point, s[None], condition)) == pytest.approx(float(expected), rel=1e-8, abs=1e-8)
+            assert float(mixture_1d.velocity(point, s[None], condition)) == pytest.approx(
+                float(expected), rel=1e-8, abs=1e-8
+            )
 
 
-def test_row_5_float32_is_float64_rounded(backbone: GaussianMixtureBackbone, z: Tensor) -> None:
-    narrow = example_mixture(dtype=torch.float32)
-    v = narrow.velocity(z.float(), LEVELS.float(), narrow.embed(["a"]))
+def test_float32_velocity_is_the_rounded_float64_velocity(backbone: GaussianMixtureBackbone, z: Tensor) -> None:
+    single_precision = example_mixture(dtype=torch.float32)
+    v = single_precision.velocity(z.float(), LEVELS.float(), single_precision.embed(["a"]))
     assert v.dtype == torch.float32
     expected = backbone.velocity(z, LEVELS, backbone.embed(["a"]))
     assert relative_error(v, expected) <= tolerance("velocity", torch.float32)
 
 
-def test_clean_and_noise_estimates_end_exactly(backbone: GaussianMixtureBackbone, z: Tensor) -> None:
+def test_clean_and_noise_estimates_are_exact_at_the_ends(backbone: GaussianMixtureBackbone, z: Tensor) -> None:
     condition = backbone.embed(["a"])
     zero, one = torch.zeros(5, dtype=torch.float64), torch.ones(5, dtype=torch.float64)
     weights = backbone.weights.log_weights(condition).exp()
@@ -75,7 +77,7 @@ def test_clean_and_noise_estimates_end_exactly(backbone: GaussianMixtureBackbone
     assert relative_error((1 - level) * truth.clean + level * e_hat, z) <= 1e-12
 
 
-def test_row_8_score(backbone: GaussianMixtureBackbone, z: Tensor) -> None:
+def test_score_matches_autograd_and_finite_differences(backbone: GaussianMixtureBackbone, z: Tensor) -> None:
     truth = backbone.at(z, LEVELS, backbone.embed(["a"]))
     derived = -noise_estimate(z, LEVELS, truth.velocity) / LEVELS[:, None]
     assert relative_error(truth.score, derived) <= tolerance("score", torch.float64)
@@ -88,7 +90,7 @@ def test_row_8_score(backbone: GaussianMixtureBackbone, z: Tensor) -> None:
         assert relative_error(slopes, score) <= tolerance("difference", torch.float64)
 
 
-def test_row_9_jacobian(backbone: GaussianMixtureBackbone, z: Tensor) -> None:
+def test_jacobian_matches_forward_and_reverse_mode(backbone: GaussianMixtureBackbone, z: Tensor) -> None:
     condition = backbone.embed(["a"])
     jacobian = backbone.at(z, LEVELS, condition).jacobian
     for row, s, expected in zip(z, LEVELS, jacobian, strict=True):
@@ -96,13 +98,13 @@ def test_row_9_jacobian(backbone: GaussianMixtureBackbone, z: Tensor) -> None:
         def velocity(point: Tensor, level: Tensor = s) -> Tensor:
             return backbone.velocity(point[None], level[None], condition)[0]
 
-        close = tolerance("derivative", torch.float64)
-        assert relative_error(torch.func.jacfwd(velocity)(row), expected) <= close
-        assert relative_error(torch.func.jacrev(velocity)(row), expected) <= close
-    assert relative_error(jacobian, jacobian.mT) <= close
+        rtol = tolerance("derivative", torch.float64)
+        assert relative_error(torch.func.jacfwd(velocity)(row), expected) <= rtol
+        assert relative_error(torch.func.jacrev(velocity)(row), expected) <= rtol
+    assert relative_error(jacobian, jacobian.mT) <= rtol
 
 
-def test_row_10_hessian_of_the_log_density(backbone: GaussianMixtureBackbone, z: Tensor) -> None:
+def test_hessian_of_the_log_density(backbone: GaussianMixtureBackbone, z: Tensor) -> None:
     truth = backbone.at(z, LEVELS, backbone.embed(["a"]))
     level, eye = LEVELS[:, None, None], torch.eye(5, dtype=torch.float64)
     derived = -(eye + (1 - level) * truth.jacobian) / level
@@ -112,14 +114,14 @@ def test_row_10_hessian_of_the_log_density(backbone: GaussianMixtureBackbone, z:
     assert relative_error(by_autograd, truth.hessian[1]) <= tolerance("derivative", torch.float64)
 
 
-def test_row_11_posterior_covariance(backbone: GaussianMixtureBackbone, z: Tensor) -> None:
+def test_posterior_covariance(backbone: GaussianMixtureBackbone, z: Tensor) -> None:
     truth = backbone.at(z, LEVELS, backbone.embed(["a"]))
     level, eye = LEVELS[:, None, None], torch.eye(5, dtype=torch.float64)
-    close = tolerance("covariance", torch.float64)
-    assert relative_error(level**2 / (1 - level) * (eye - level * truth.jacobian), truth.covariance) <= close
-    # At s = 0.02 this form loses four digits in 1 + s^2 H.
+    rtol = tolerance("covariance", torch.float64)
+    assert relative_error(level**2 / (1 - level) * (eye - level * truth.jacobian), truth.covariance) <= rtol
+    # At s = 0.02, this form loses four digits in 1 + s^2 H.
     from_hessian = level**2 / (1 - level) ** 2 * (eye + level**2 * truth.hessian)
-    assert relative_error(from_hessian, truth.covariance) <= close
+    assert relative_error(from_hessian, truth.covariance) <= rtol
     assert float(torch.linalg.eigvalsh(truth.covariance).min()) >= -1e-10
 
 
@@ -134,25 +136,25 @@ def test_counterfactual_between_commuting_covariances_is_the_composed_flow_map()
     assert relative_error(mixture.counterfactual(x, 0, 1), expected) <= 1e-12
 
 
-def test_counterfactual_takes_one_gaussian_to_the_other_and_back(backbone: GaussianMixtureBackbone, z: Tensor) -> None:
+def test_counterfactual_maps_one_gaussian_to_the_other_and_back(backbone: GaussianMixtureBackbone, z: Tensor) -> None:
     mixture = backbone.mixture
     assert relative_error(mixture.counterfactual(mixture.counterfactual(z, 0, 1), 1, 0), z) <= 1e-10
     mean = mixture.means[:1]
     basis = mixture.counterfactual(torch.eye(5, dtype=torch.float64) + mean, 0, 1) - mixture.counterfactual(mean, 0, 1)
-    pushed = basis.mT @ mixture.covariances[0] @ basis
-    assert relative_error(pushed, mixture.covariances[1]) <= 1e-10
+    mapped_covariance = basis.mT @ mixture.covariances[0] @ basis
+    assert relative_error(mapped_covariance, mixture.covariances[1]) <= 1e-10
     assert relative_error(basis, basis.mT) <= 1e-10  # the gradient of a convex function, hence optimal
 
 
-def test_draws_have_the_moments_of_the_mixture(backbone: GaussianMixtureBackbone) -> None:
+def test_samples_have_the_moments_of_the_mixture(backbone: GaussianMixtureBackbone) -> None:
     mixture, count = backbone.mixture, 20000
     log_weights = backbone.weights.log_weights(backbone.only(2)).expand(count, 3)
-    drawn = mixture.draw(log_weights, generator=torch.Generator().manual_seed(0))
-    assert float((drawn.mean(0) - mixture.means[2]).abs().max()) <= 4 * (1.05 / count) ** 0.5
-    assert relative_error(torch.cov(drawn.mT), mixture.covariances[2]) <= 0.05
+    samples = mixture.draw(log_weights, generator=torch.Generator().manual_seed(0))
+    assert float((samples.mean(0) - mixture.means[2]).abs().max()) <= 4 * (1.05 / count) ** 0.5
+    assert relative_error(torch.cov(samples.mT), mixture.covariances[2]) <= 0.05
 
 
-def test_known_unknown_and_narrow() -> None:
+def test_tolerances_depend_on_the_quantity_and_the_dtype() -> None:
     assert tolerance("velocity", torch.float64) == 1e-12
     assert tolerance("velocity", torch.bfloat16) == 32 * 2**-7
     with pytest.raises(ConfigError):

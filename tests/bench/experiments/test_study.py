@@ -26,7 +26,7 @@ from latentedit_bench.experiments.images import untrained_twin
 from latentedit_bench.experiments.study import Study
 from latentedit_bench.experiments.subspaces import fitted_rank
 from tests.bench.experiments.gaussians import gaussian, small_study, study_of
-from tests.geometry.drawn import sphere
+from tests.geometry.examples import sphere
 from tests.miniatures.noise import miniature_ddpm
 
 

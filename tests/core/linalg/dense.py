@@ -1,4 +1,4 @@
-"""Operators with known matrices, to compare with."""
+"""Operators defined by explicit matrices."""
 
 from typing import final
 
@@ -11,7 +11,7 @@ from latentedit.core.rng import stream
 
 @final
 class Dense(LinearOperator):
-    """One matrix an element, ``[b, n, n]``, on latents of n numbers."""
+    """One matrix per batch element, ``[b, n, n]``, on latents with n entries."""
 
     def __init__(self, matrices: Tensor, latent: tuple[int, ...] | None = None) -> None:
         shape = (len(matrices), *(latent or matrices.shape[1:2]))
@@ -28,23 +28,23 @@ class Dense(LinearOperator):
 
 
 def random_matrices(batch: int, size: int, seed: int = 0) -> Tensor:
-    """Not symmetric."""
+    """Random matrices ``[batch, size, size]``, not symmetric."""
     return torch.randn(batch, size, size, generator=stream(seed, "matrices"), dtype=torch.float64)
 
 
-def symmetric(spectrum: Tensor, seed: int = 0) -> Tensor:
-    """Matrices with given eigenvalues ``[b, n]`` and random eigenvectors."""
+def symmetric_matrices(spectrum: Tensor, seed: int = 0) -> Tensor:
+    """Symmetric matrices with given eigenvalues ``[b, n]`` and random eigenvectors."""
     basis = torch.linalg.qr(random_matrices(*spectrum.shape, seed=seed))[0]
     return (basis * spectrum[:, None]) @ basis.mT
 
 
-def vectors(*shape: int, seed: int = 0) -> Tensor:
+def random_vectors(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=stream(seed, "vectors"), dtype=torch.float64)
 
 
 @final
 class DenseBlock(BlockOperator):
-    """One matrix ``[out, in]``, on rows of any shape."""
+    """One matrix ``[out, in]``, applied to rows of any shape."""
 
     def __init__(
         self, matrix: Tensor, in_shape: tuple[int, ...] | None = None, out_shape: tuple[int, ...] | None = None
@@ -56,19 +56,19 @@ class DenseBlock(BlockOperator):
             device=matrix.device,
         )
         self.matrix = matrix
-        self.rows: list[int] = []
+        self.batch_sizes: list[int] = []
 
     def _matmat(self, v: Tensor) -> Tensor:
-        self.rows.append(len(v))
+        self.batch_sizes.append(len(v))
         return (v.flatten(1) @ self.matrix.T).reshape(len(v), *self.out_shape)
 
     def _rmatmat(self, u: Tensor) -> Tensor:
-        self.rows.append(len(u))
+        self.batch_sizes.append(len(u))
         return (u.flatten(1) @ self.matrix).reshape(len(u), *self.in_shape)
 
 
-def with_spectrum(values: Tensor, outputs: int, inputs: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-    """A matrix with given singular values, and its left and right vectors as rows."""
-    left = torch.linalg.qr(vectors(outputs, len(values), seed=seed))[0]
-    right = torch.linalg.qr(vectors(inputs, len(values), seed=seed + 1))[0]
+def matrix_with_spectrum(values: Tensor, outputs: int, inputs: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    """A matrix with given singular values, and its left and right singular vectors as rows."""
+    left = torch.linalg.qr(random_vectors(outputs, len(values), seed=seed))[0]
+    right = torch.linalg.qr(random_vectors(inputs, len(values), seed=seed + 1))[0]
     return left @ torch.diag(values) @ right.T, left.T, right.T

@@ -1,4 +1,4 @@
-"""The contract of an operator, and operators made of operators, against the same thing done with matrices."""
+"""The operator contract, and composed operators against the same operations on matrices."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from latentedit.core.errors import ConfigError, DeviceError, ShapeError
 from latentedit.core.linalg.operator import Affine, LinearOperator, Mean, Product
 from latentedit.testing.contracts.operator import OperatorContract
 from latentedit.testing.tolerances import relative_error
-from tests.core.linalg.dense import Dense, DenseBlock, random_matrices, vectors
+from tests.core.linalg.dense import Dense, DenseBlock, random_matrices, random_vectors
 
 
 class TestOperators(OperatorContract):
@@ -27,72 +27,74 @@ class TestOperators(OperatorContract):
         return request.param
 
 
-def test_products_and_what_they_act_on() -> None:
+def test_operators_report_their_shapes_and_count_products() -> None:
     operator = Dense(random_matrices(2, 6), latent=(2, 3))
     assert (operator.shape, operator.dtype, operator.device) == ((2, 2, 3), torch.float64, torch.device("cpu"))
-    matrix = vectors(6, 4)
+    matrix = random_vectors(6, 4)
     operator = DenseBlock(matrix, in_shape=(2, 2), out_shape=(3, 2))
-    v, u = vectors(5, 2, 2, seed=1), vectors(2, 3, 2, seed=2)
+    v, u = random_vectors(5, 2, 2, seed=1), random_vectors(2, 3, 2, seed=2)
     assert torch.equal(operator.matmat(v), (v.flatten(1) @ matrix.T).reshape(5, 3, 2))
     assert torch.equal(operator.rmatmat(u), (u.flatten(1) @ matrix).reshape(2, 2, 2))
     assert operator.products == 7
     assert operator.largest_rank == 4
 
 
-def test_refusals_state_what_to_do_and_count_nothing() -> None:
+def test_invalid_inputs_are_rejected_and_not_counted() -> None:
     with pytest.raises(ShapeError):
         Dense(random_matrices(2, 6), latent=(2, 3)).matvec(torch.zeros(2, 6, dtype=torch.float64))
-    operator = DenseBlock(vectors(6, 4))
+    operator = DenseBlock(random_vectors(6, 4))
     for product, size in ((operator.matmat, 4), (operator.rmatmat, 6)):
         with pytest.raises(ShapeError):
-            product(vectors(2, size + 1))
+            product(random_vectors(2, size + 1))
         with pytest.raises(ConfigError):
-            product(vectors(2, size).float())
+            product(random_vectors(2, size).float())
         with pytest.raises(DeviceError):
             product(torch.empty(2, size, dtype=torch.float64, device="meta"))
     assert operator.products == 0
 
 
-CLOSE = 1e-13  # the same sums in another order: some hundred roundings of float64
+TOLERANCE = 1e-13  # the same sums in another order: about a hundred rounding errors of float64
 
 
-def apply(matrices: Tensor, u: Tensor) -> Tensor:
+def batched_matvec(matrices: Tensor, u: Tensor) -> Tensor:
     return torch.einsum("bij,bj->bi", matrices, u.flatten(1)).reshape(u.shape)
 
 
 @given(st.floats(-10, 10), st.floats(-10, 10))
-def test_affine_is_scale_times_a_plus_shift(scale: float, shift: float) -> None:
-    matrices, u = random_matrices(2, 6), vectors(2, 2, 3)
+def test_affine_is_scale_times_the_operator_plus_shift(scale: float, shift: float) -> None:
+    matrices, u = random_matrices(2, 6), random_vectors(2, 2, 3)
     operator = Affine(Dense(matrices, (2, 3)), scale, shift)
-    full = scale * matrices + shift * torch.eye(6, dtype=torch.float64)
-    # relative to what is added, for the sum itself may cancel
+    full_matrix = scale * matrices + shift * torch.eye(6, dtype=torch.float64)
+    # relative to the summands, as the sum may cancel
     size = (abs(scale) * matrices.norm() + abs(shift) * 6**0.5) * u.norm()
-    assert float((operator.matvec(u) - apply(full, u)).norm()) <= CLOSE * float(size)
-    assert float((operator.rmatvec(u) - apply(full.mT, u)).norm()) <= CLOSE * float(size)
+    assert float((operator.matvec(u) - batched_matvec(full_matrix, u)).norm()) <= TOLERANCE * float(size)
+    assert float((operator.rmatvec(u) - batched_matvec(full_matrix.mT, u)).norm()) <= TOLERANCE * float(size)
 
 
 @pytest.mark.parametrize("groups", [1, 2, 3, 6])
-def test_mean_averages_rows_ordered_noise_by_noise(groups: int) -> None:
-    matrices, images = random_matrices(6, 4), 6 // groups
-    u = vectors(images, 2, 2)
+def test_mean_averages_over_noise_samples(groups: int) -> None:
+    matrices, batch = random_matrices(6, 4), 6 // groups
+    u = random_vectors(batch, 2, 2)
     operator = Mean(Dense(matrices, (2, 2)), groups)
-    assert operator.shape == (images, 2, 2)
-    averages = torch.stack([matrices[image::images].mean(0) for image in range(images)])
-    assert relative_error(operator.matvec(u), apply(averages, u)) <= CLOSE
-    assert relative_error(operator.rmatvec(u), apply(averages.mT, u)) <= CLOSE
+    assert operator.shape == (batch, 2, 2)
+    averages = torch.stack([matrices[image::batch].mean(0) for image in range(batch)])
+    assert relative_error(operator.matvec(u), batched_matvec(averages, u)) <= TOLERANCE
+    assert relative_error(operator.rmatvec(u), batched_matvec(averages.mT, u)) <= TOLERANCE
     if 1 < groups < 6:
-        otherwise = torch.stack([block.mean(0) for block in matrices.split(groups)])
-        assert relative_error(operator.matvec(u), apply(otherwise, u)) > 0.1, "the order of the rows does not matter"
+        other_order = torch.stack([block.mean(0) for block in matrices.split(groups)])
+        assert relative_error(operator.matvec(u), batched_matvec(other_order, u)) > 0.1, (
+            "the test does not depend on the order of the rows"
+        )
 
 
 def test_operators_compose() -> None:
-    a, b, u = random_matrices(2, 4), random_matrices(2, 4, seed=1), vectors(2, 4)
+    a, b, u = random_matrices(2, 4), random_matrices(2, 4, seed=1), random_vectors(2, 4)
     operator = Product(Dense(a), Dense(b))
-    assert relative_error(operator.matvec(u), apply(a @ b, u)) <= CLOSE
-    assert relative_error(operator.rmatvec(u), apply((a @ b).mT, u)) <= CLOSE
-    assert relative_error(operator.matvec(u), apply(b @ a, u)) > 0.1
-    a, u = random_matrices(4, 3), vectors(2, 3)
+    assert relative_error(operator.matvec(u), batched_matvec(a @ b, u)) <= TOLERANCE
+    assert relative_error(operator.rmatvec(u), batched_matvec((a @ b).mT, u)) <= TOLERANCE
+    assert relative_error(operator.matvec(u), batched_matvec(b @ a, u)) > 0.1
+    a, u = random_matrices(4, 3), random_vectors(2, 3)
     inner = Mean(Dense(a), 2)
     operator = Affine(Product(inner, inner), 1.0, 0.25)
     mean = (a[:2] + a[2:]) / 2
-    assert relative_error(operator.matvec(u), apply(mean @ mean, u) + 0.25 * u) <= CLOSE
+    assert relative_error(operator.matvec(u), batched_matvec(mean @ mean, u) + 0.25 * u) <= TOLERANCE

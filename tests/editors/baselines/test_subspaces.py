@@ -20,7 +20,7 @@ from latentedit.latents.inversion import InversionTrace, invert, retrace
 from latentedit.latents.joint import JointLatent
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error
-from tests.core.linalg.dense import DenseBlock, with_spectrum
+from tests.core.linalg.dense import DenseBlock, matrix_with_spectrum
 from tests.directions.mixtures import batch_matvec, levels_of, mixture_latent
 from tests.directions.networks import NetworkBackbone, network_latent
 from tests.editors.baselines.cases import edit_of
@@ -38,7 +38,7 @@ def projector(rows: Tensor) -> Tensor:
 
 def test_forty_products_find_the_space_of_a_slow_spectrum(latent: JointLatent) -> None:
     """Within 4 degrees of LAPACK's; power iteration with as many products is off by more than 40 degrees."""
-    matrix, _, right = with_spectrum(torch.arange(1, 101, dtype=torch.float64) ** -0.5, 120, 110)
+    matrix, _, right = matrix_with_spectrum(torch.arange(1, 101, dtype=torch.float64) ** -0.5, 120, 110)
     for row in (0, 1):
         operator = DenseBlock(matrix, in_shape=(11, 10))
         seeded = dataclasses.replace(edit_of(latent), seed=(1, 2, 3))

@@ -18,7 +18,7 @@ from latentedit.models.base import Backbone
 from latentedit.testing.gaussian_mixture import example_mixture
 
 
-class Fixed(Captioner):
+class FixedCaptioner(Captioner):
     def __init__(self, backbone: Backbone) -> None:
         self.backbone = backbone
 
@@ -28,59 +28,60 @@ class Fixed(Captioner):
 
 @pytest.fixture
 def backbone(register: Callable[..., None]) -> Backbone:
-    register("captioners", fixed=f"{__name__}:Fixed", odd="builtins:id")
+    register("captioners", fixed=f"{__name__}:FixedCaptioner", odd="builtins:id")
     return example_mixture(dimension=2)
 
 
-def test_who_reads_is_found_by_name(backbone: Backbone, tmp_path: Path) -> None:
+def test_captioners_are_found_by_name(backbone: Backbone, tmp_path: Path) -> None:
     assert captioner_for(backbone) is None
     backbone.defaults = {"captioner": "fixed"}
-    found = captioner_for(backbone)
-    assert isinstance(found, Captioner)
-    assert found.caption(torch.zeros(2, 3, 4, 4)) == ["a", "a"]
-    assert found.change("a man with no hat", Change.parse("=> a hat")) == "a man with a hat"  # without a grammar
-    made = make_captioner("fixed", backbone)
-    assert isinstance(made, Fixed)
-    assert made.backbone is backbone
+    default = captioner_for(backbone)
+    assert isinstance(default, Captioner)
+    assert default.caption(torch.zeros(2, 3, 4, 4)) == ["a", "a"]
+    # by the rules for plain text
+    assert default.change("a man with no hat", Change.parse("=> a hat")) == "a man with a hat"
+    captioner = make_captioner("fixed", backbone)
+    assert isinstance(captioner, FixedCaptioner)
+    assert captioner.backbone is backbone
     with pytest.raises(RegistryError):
         make_captioner("odd", backbone)
     with pytest.raises(ModelError):
         make_captioner(str(tmp_path), backbone)
 
 
-def test_an_endpoint_is_made_by_its_models_name(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endpoint_names_contain_the_model(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:8000/v1")
-    made = make_captioner("openai:org/m:8b", backbone)
-    assert isinstance(made, VisionEndpoint)
-    assert (made.model, made.name) == ("org/m:8b", "openai:org/m:8b")
+    captioner = make_captioner("openai:org/m:8b", backbone)
+    assert isinstance(captioner, VisionEndpoint)
+    assert (captioner.model, captioner.name) == ("org/m:8b", "openai:org/m:8b")
     with pytest.raises(ConfigError):
         make_captioner("openai:", backbone)
 
 
-def test_a_folder_and_a_hub_id_are_image_to_text_models(
+def test_folders_and_hub_ids_are_image_to_text_models(
     backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    requested: list[tuple[str, torch.device]] = []
-    here = Fixed(backbone)
+    loaded: list[tuple[str, torch.device]] = []
+    expected = FixedCaptioner(backbone)
 
     def from_name(name: str, *, device: torch.device) -> Captioner:
-        requested.append((name, device))
-        return here
+        loaded.append((name, device))
+        return expected
 
     monkeypatch.setattr(ImageToText, "from_name", from_name)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "blip").mkdir()
     names = ["blip", "./blip", str(tmp_path / "blip"), "org/name", "org/name@main", "./nowhere"]
-    assert all(make_captioner(name, backbone) is here for name in names)
-    assert requested == [(name, backbone.device) for name in names]
+    assert all(make_captioner(name, backbone) is expected for name in names)
+    assert loaded == [(name, backbone.device) for name in names]
 
 
 @pytest.mark.parametrize(("name", "hint"), [("fixde", "'fixed'"), ("", "fixed, odd"), ("xyz", "fixed, odd")])
-def test_other_names_are_refused_with_what_there_is(backbone: Backbone, name: str, hint: str) -> None:
-    with pytest.raises(RegistryError, match=hint) as caught:
+def test_unknown_captioners_are_rejected_with_suggestions(backbone: Backbone, name: str, hint: str) -> None:
+    with pytest.raises(RegistryError, match=hint) as error:
         make_captioner(name, backbone)
     for form in ("openai:MODEL", "folder or hub id (org/name)"):
-        assert form in str(caught.value)
+        assert form in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -110,14 +111,14 @@ def test_captions_are_cleaned(text: str, cleaned: str) -> None:
 
 
 @given(st.text())
-def test_one_line_is_one_line(text: str) -> None:
+def test_one_line_is_printable_and_keeps_the_words(text: str) -> None:
     line = one_line(text)
     assert line.isprintable()
     assert "  " not in line
-    assert line.split() == "".join(letter if letter.isprintable() else " " for letter in text).split()
+    assert line.split() == "".join(character if character.isprintable() else " " for character in text).split()
 
 
-def test_pixels_become_images_in_eight_bits() -> None:
+def test_pixels_are_converted_to_8_bit_images() -> None:
     levels = torch.arange(2 * 3 * 5 * 7, dtype=torch.uint8).reshape(2, 3, 5, 7)
     images = to_images(levels / 127.5 - 1)
     assert [image.size for image in images] == [(7, 5)] * 2

@@ -6,11 +6,11 @@ from latentedit.latents.captions.completion import append_answer, append_omitted
 SOURCE, TARGET = "a man with a smile", "a man with a smile, glasses"
 
 
-def test_both_captions_get_the_same_phrases() -> None:
-    done = append_omitted("A man.", "a man with a hat", "a man with short hair, a blue shirt")
-    assert done.source == "A man with short hair, a blue shirt."
-    assert done.target == "a man with a hat, short hair, a blue shirt"
-    assert done.added == ("short hair", "a blue shirt")
+def test_omitted_phrases_are_appended_to_both_captions() -> None:
+    completed = append_omitted("A man.", "a man with a hat", "a man with short hair, a blue shirt")
+    assert completed.source == "A man with short hair, a blue shirt."
+    assert completed.target == "a man with a hat, short hair, a blue shirt"
+    assert completed.added == ("short hair", "a blue shirt")
 
 
 @pytest.mark.parametrize(
@@ -20,25 +20,25 @@ def test_both_captions_get_the_same_phrases() -> None:
         ("- short hair\n- a blue shirt\nWRONG: none.", ("short hair", "a blue shirt")),
         ("1. short hair.\n2. a blue shirt.", ("short hair", "a blue shirt")),
         ('"short hair, a blue shirt"', ("short hair", "a blue shirt")),
-        ("short hair, no glasses, a wide smile, short hair", ("short hair",)),  # repeats the user, and itself
+        ("short hair, no glasses, a wide smile, short hair", ("short hair",)),  # repeats the caption, and itself
         ("WRONG: none", ()),
         ("", ()),
     ],
 )
-def test_answers_of_models(answer: str, added: tuple[str, ...]) -> None:
-    done = append_answer(SOURCE, TARGET, answer)
-    assert (done.added, done.notes) == (added, ())
-    assert done.source == ", ".join([SOURCE, *added])
-    assert done.target == ", ".join([TARGET, *added])
+def test_model_answers_are_parsed(answer: str, added: tuple[str, ...]) -> None:
+    completed = append_answer(SOURCE, TARGET, answer)
+    assert (completed.added, completed.notes) == (added, ())
+    assert completed.source == ", ".join([SOURCE, *added])
+    assert completed.target == ", ".join([TARGET, *added])
 
 
-def test_contradictions_are_reported_and_the_words_of_the_user_stay() -> None:
-    done = append_answer(SOURCE, TARGET, "short hair\nWRONG: the mouth is closed; it is a woman")
-    assert [note.rpartition(": ")[2] for note in done.notes] == ["the mouth is closed", "it is a woman"]
-    assert done.source == f"{SOURCE}, short hair"
+def test_contradictions_are_reported_and_user_text_is_kept() -> None:
+    completed = append_answer(SOURCE, TARGET, "short hair\nWRONG: the mouth is closed; it is a woman")
+    assert [note.rpartition(": ")[2] for note in completed.notes] == ["the mouth is closed", "it is a woman"]
+    assert completed.source == f"{SOURCE}, short hair"
 
 
-def test_a_grammar_keeps_words_of_the_user_that_state_as_much() -> None:
+def test_a_grammar_keeps_equivalent_user_phrases() -> None:
     meanings = {"long hair": {"hair": "long"}, "long red hair": {"hair": "long", "color": "red"}}
     meanings |= {"a grin": {"mouth": "smile"}, "a smile": {"mouth": "smile"}}
     complete = read_phrases("a person with long red hair, a smile", lead=True)

@@ -27,8 +27,8 @@ WEIGHTS = "model.safetensors"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def short() -> Iterator[None]:
-    """Captions of untrained networks never end by themselves."""
+def limit_caption_length() -> Iterator[None]:
+    """Untrained networks never end their captions."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(image_text, "_CAPTION_TOKENS", LONGEST)
         yield
@@ -36,14 +36,14 @@ def short() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    place = tmp_path_factory.mktemp("captioners")
+    root = tmp_path_factory.mktemp("captioners")
     savers = {"blip": save_blip, "florence": save_florence, "llava": save_llava}
-    return {name: save(place / name) for name, save in savers.items()}
+    return {name: save(root / name) for name, save in savers.items()}
 
 
 @pytest.fixture
 def copy(folders: dict[str, Path], tmp_path: Path) -> Path:
-    """The chatting miniature, to be damaged."""
+    """A copy of the chat miniature, to be damaged."""
     return shutil.copytree(folders["llava"], tmp_path / "copy")
 
 
@@ -57,7 +57,7 @@ def change_weights(folder: Path, change: Callable[[dict[str, Tensor]], dict[str,
     save_file(change(load_file(folder / WEIGHTS)), folder / WEIGHTS, metadata={"format": "pt"})
 
 
-def test_a_model_stays_in_the_dtype_it_is_stored_in(copy: Path) -> None:
+def test_models_keep_their_stored_dtype(copy: Path) -> None:
     change_weights(copy, lambda weights: {name: value.to(torch.bfloat16) for name, value in weights.items()})
     change_json(copy / "config.json", dtype="bfloat16")
     captioner = ImageToText.from_name(str(copy))
@@ -66,16 +66,16 @@ def test_a_model_stays_in_the_dtype_it_is_stored_in(copy: Path) -> None:
     assert all(captioner.caption(PIXELS))
 
 
-def test_a_caption_ends_at_the_limit(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_captions_are_limited_in_length(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     captioner = ImageToText.from_name(str(folders["llava"]))
     generate, counts = captioner._network.generate, list[int]()
 
-    def counted(**inputs: Any) -> Tensor:
+    def counting_generate(**inputs: Any) -> Tensor:
         tokens = generate(**inputs)
         counts.append(tokens.shape[1] - inputs["input_ids"].shape[1])
         return tokens
 
-    monkeypatch.setattr(captioner._network, "generate", counted)
+    monkeypatch.setattr(captioner._network, "generate", counting_generate)
     captioner.caption(PIXELS)
     assert counts == [LONGEST] * 2
 
@@ -93,23 +93,23 @@ FAULTS: list[tuple[Callable[[Path], object], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("damage", "words"), FAULTS)
-def test_a_damaged_folder_is_refused_in_one_line(copy: Path, damage: Callable[[Path], object], words: str) -> None:
+@pytest.mark.parametrize(("damage", "message"), FAULTS)
+def test_damaged_folders_are_rejected_in_one_line(copy: Path, damage: Callable[[Path], object], message: str) -> None:
     damage(copy)
-    with pytest.raises(ModelError, match=words.replace("COPY", str(copy))) as caught:
+    with pytest.raises(ModelError, match=message.replace("COPY", str(copy))) as error:
         ImageToText.from_name(str(copy))
-    assert len(str(caught.value).splitlines()) == 1
+    assert len(str(error.value).splitlines()) == 1
 
 
-def test_what_is_neither_a_folder_nor_a_hub_id_is_refused() -> None:
+def test_other_names_are_rejected() -> None:
     for name in ("./nowhere", "/no/where/at/all", "a/b/c", "../x y"):
         with pytest.raises(ModelError):
             ImageToText.from_name(name)
 
 
-def test_code_that_comes_with_a_model_is_not_run(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    requested: list[object] = []
-    monkeypatch.setattr("builtins.input", requested.append)
+def test_remote_code_is_not_run(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded: list[object] = []
+    monkeypatch.setattr("builtins.input", recorded.append)
     marker = copy / "marker"
     (copy / "code.py").write_text(f"open({str(marker)!r}, 'w')\n")
     remote = {"AutoConfig": "code.Settings", "AutoModelForImageTextToText": "code.Model", "AutoProcessor": "code.P"}
@@ -118,10 +118,10 @@ def test_code_that_comes_with_a_model_is_not_run(copy: Path, monkeypatch: pytest
     with pytest.raises(ModelError):
         ImageToText.from_name(str(copy))
     assert not marker.exists()
-    assert requested == [], "the user was asked whether to run it"
+    assert recorded == [], "the user was asked whether to run it"
 
 
-def test_processors_that_lack_a_part_are_refused(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_incomplete_processors_are_rejected(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise ImportError("\nVideoProcessor requires Torchvision but it was not found. Check out the\npage.")
 
@@ -134,22 +134,22 @@ def test_processors_that_lack_a_part_are_refused(folders: dict[str, Path], monke
 
 
 @pytest.mark.parametrize(("name", "revision"), [("org/tiny", None), ("org/tiny@v1.0", "v1.0")])
-def test_a_hub_id_downloads_no_pickles_and_no_code(
+def test_hub_ids_download_neither_pickles_nor_code(
     folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch, name: str, revision: str | None
 ) -> None:
-    requested: dict[str, Any] = {}
+    recorded: dict[str, Any] = {}
 
     def snapshot(repository: str, **options: object) -> str:
-        requested.update(options, repository=repository)
+        recorded.update(options, repository=repository)
         return str(folders["blip"])
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
     captioner = ImageToText.from_name(name)
     assert captioner.name == name
-    assert (requested["repository"], requested["revision"]) == ("org/tiny", revision)
+    assert (recorded["repository"], recorded["revision"]) == ("org/tiny", revision)
     needed = [file.name for file in folders["llava"].iterdir()] + ["spiece.model", "merges.txt"]
     unwanted = ["pytorch_model.bin", "modeling.py", "onnx/model.safetensors", "model.fp16.safetensors", "x.pkl"]
-    wanted = huggingface_hub.utils.filter_repo_objects(
-        needed + unwanted, allow_patterns=requested["allow_patterns"], ignore_patterns=requested["ignore_patterns"]
+    selected = huggingface_hub.utils.filter_repo_objects(
+        needed + unwanted, allow_patterns=recorded["allow_patterns"], ignore_patterns=recorded["ignore_patterns"]
     )
-    assert sorted(wanted) == sorted(needed)
+    assert sorted(selected) == sorted(needed)

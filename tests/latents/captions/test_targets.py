@@ -1,4 +1,4 @@
-"""Target captions from whole texts and from changes, in plain text and in the grammar of a model's captioner."""
+"""Target captions from whole texts and from changes, by the rules for plain text and by a captioner's grammar."""
 
 import pytest
 
@@ -14,7 +14,7 @@ HAT, CAP = Change(old="a hat", new="a cap"), Change(old="a cap", new="two caps")
 
 
 @pytest.fixture
-def plain() -> Backbone:
+def plain_model() -> Backbone:
     """A model without a captioner."""
     return ColorBackbone()
 
@@ -25,41 +25,43 @@ def portraits() -> Backbone:
     return load("portraits", device="cpu")
 
 
-def test_whole_texts(plain: Backbone) -> None:
-    assert target_captions(plain, [MAN, WOMAN], to="a dog ", change=None) == ("a dog ", "a dog ")
-    assert target_captions(plain, [MAN, WOMAN], to=("a", "b"), change=None) == ("a", "b")
+def test_targets_from_whole_texts(plain_model: Backbone) -> None:
+    assert target_captions(plain_model, [MAN, WOMAN], to="a dog ", change=None) == ("a dog ", "a dog ")
+    assert target_captions(plain_model, [MAN, WOMAN], to=("a", "b"), change=None) == ("a", "b")
     with pytest.raises(ConfigError):
-        target_captions(plain, [MAN], to="", change=None)
+        target_captions(plain_model, [MAN], to="", change=None)
     with pytest.raises(ConfigError):
-        target_captions(plain, [MAN], to=None, change=None)
+        target_captions(plain_model, [MAN], to=None, change=None)
     with pytest.raises(ConfigError):
-        target_captions(plain, [MAN], to="", change=HAT)
+        target_captions(plain_model, [MAN], to="", change=HAT)
 
 
-def test_changes_of_captions(plain: Backbone) -> None:
-    """The second finds what the first one left, and not the other way round."""
+def test_targets_from_changes(plain_model: Backbone) -> None:
+    """Each change applies to the result of the previous one."""
     for change in ("a hat => a cap", (HAT,)):
-        made = target_captions(plain, [MAN, WOMAN], to=None, change=change)
-        assert made == ("a man with a cap, a smile", "A woman with a cap, glasses.")
-    made = target_captions(plain, [MAN], to=None, change=[HAT, "a cap => two caps", "=> a dog"])
-    assert made == ("a man with two caps, a smile, a dog",)
+        targets = target_captions(plain_model, [MAN, WOMAN], to=None, change=change)
+        assert targets == ("a man with a cap, a smile", "A woman with a cap, glasses.")
+    targets = target_captions(plain_model, [MAN], to=None, change=[HAT, "a cap => two caps", "=> a dog"])
+    assert targets == ("a man with two caps, a smile, a dog",)
     with pytest.raises(ConfigError):
-        target_captions(plain, [MAN], to=None, change=[CAP, HAT])
+        target_captions(plain_model, [MAN], to=None, change=[CAP, HAT])
     with pytest.raises(ConfigError):
-        target_captions(plain, [MAN, WOMAN], to=None, change="a smile => a frown")
+        target_captions(plain_model, [MAN, WOMAN], to=None, change="a smile => a frown")
     with pytest.raises(ConfigError):
-        target_captions(plain, [MAN], to=None, change=[])
+        target_captions(plain_model, [MAN], to=None, change=[])
 
 
 @pytest.mark.slow
-def test_the_captioners_grammar_comes_first(plain: Backbone, portraits: Backbone) -> None:
-    """Glasses that go are denied where the captioner knows how; elsewhere they are left out."""
+def test_the_grammar_of_the_captioner_takes_precedence(plain_model: Backbone, portraits: Backbone) -> None:
+    """Removed glasses become "no glasses" if the captioner has an opposite, else they are left out."""
     caption = "a person with glasses, a smile"
-    gone = Change(old="glasses", new="")
-    assert changed_caption(plain, caption, gone) == "a person with a smile"
-    assert changed_caption(portraits, caption, gone) == "a person with no glasses, a smile"
-    made = target_captions(portraits, [caption], to=None, change=[gone, "=> a sad mouth", "no glasses => an eyepatch"])
-    assert made == ("a person with an eyepatch, a sad mouth",)
+    removal = Change(old="glasses", new="")
+    assert changed_caption(plain_model, caption, removal) == "a person with a smile"
+    assert changed_caption(portraits, caption, removal) == "a person with no glasses, a smile"
+    targets = target_captions(
+        portraits, [caption], to=None, change=[removal, "=> a sad mouth", "no glasses => an eyepatch"]
+    )
+    assert targets == ("a person with an eyepatch, a sad mouth",)
     with pytest.raises(ConfigError):
         changed_caption(portraits, caption, Change(old="", new="a smile"))
 
@@ -75,9 +77,9 @@ SOURCE = "A man with red hair, glasses, a hat."
             2,
             ("A man with gray hair, glasses, a hat.", "A man with red hair, glasses, no hat."),
         ),
-        # one change comes again
+        # a single change is repeated
         ("A man with gray hair, glasses, a hat.", 3, ("A man with gray hair, glasses, a hat.",) * 3),
-        # one exchanged, one taken out, in turn
+        # one replaced, one removed
         ("A man with gray hair, a hat.", 2, ("A man with gray hair, glasses, a hat.", "A man with red hair, a hat.")),
         # three changes in two captions
         (
@@ -85,11 +87,11 @@ SOURCE = "A man with red hair, glasses, a hat."
             2,
             ("A man with gray hair, glasses, no hat.", "A man with red hair, no glasses, a hat."),
         ),
-        # what is added comes last; case and spaces are no change
+        # additions come last; case and spaces do not count
         ("A man with Red  hair, glasses, a hat, a beard.", 1, ("A man with red hair, glasses, a hat, a beard.",)),
-        # another sentence
+        # a different sentence
         ("Two dogs on a meadow", 2, ("Two dogs on a meadow",) * 2),
     ],
 )
-def test_every_change_is_made_once_or_again(target: str, parts: int, expected: tuple[str, ...]) -> None:
+def test_partial_targets_distribute_the_changes(target: str, parts: int, expected: tuple[str, ...]) -> None:
     assert partial_targets(SOURCE, target, parts) == expected

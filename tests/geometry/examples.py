@@ -1,14 +1,14 @@
-"""Random matrices, and a surface whose geodesics are known, for the tests of geometry."""
+"""Random matrices, and a surface with known geodesics."""
 
 import torch
 
 
-def gaussian(*shape: int, seed: int = 0) -> torch.Tensor:
+def random_normal(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def rotation(size: int, seed: int = 0) -> torch.Tensor:
-    return torch.linalg.qr(gaussian(size, size, seed=seed))[0]
+def random_orthogonal(size: int, seed: int = 0) -> torch.Tensor:
+    return torch.linalg.qr(random_normal(size, size, seed=seed))[0]
 
 
 def sphere(z: torch.Tensor) -> torch.Tensor:
@@ -18,6 +18,6 @@ def sphere(z: torch.Tensor) -> torch.Tensor:
 
 
 def sphere_point(vector: torch.Tensor) -> torch.Tensor:
-    """The chart's place of a vector, ``[2]``."""
+    """The chart coordinates ``[2]`` of the point in the direction of a vector ``[3]``."""
     unit = vector / vector.norm()
     return unit[:2] / (1 + unit[2])
