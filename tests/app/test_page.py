@@ -150,7 +150,7 @@ def test_an_image_of_any_editor_is_checked_and_kept(guest: Visitor, tmp_path: Pa
         guest.page.locator(f"#le-{role} input[type=file]").set_input_files(file)
         guest.page.wait_for_selector(f"#le-{role}-preview img")
     expect(guest.page.locator("#le-check-facts")).to_contain_text("all colors changed", timeout=PATIENCE_MS)
-    expect(guest.viewer.locator("body")).to_contain_text("kept")
+    expect(guest.viewer.locator("body")).to_contain_text("local change")
     saved = guest.downloads("save-kept", tmp_path)
     kept, original = np.asarray(Image.open(saved)), scene()
     assert 0.02 < (kept != original).any(axis=2).mean() < 0.2

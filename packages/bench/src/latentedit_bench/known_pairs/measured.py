@@ -207,8 +207,8 @@ def _thresholds(rows: Table, local: Table) -> list[dict[str, Any]]:
         ("error of the frame at most 0.2 px", 0.95, frame, -0.2),
         ("soft IoU of the mask at least 0.95", 0.5, local["keep_iou"], 0.95),
         ("soft IoU of the mask at least 0.85", 0.9, local["keep_iou"], 0.85),
-        ("found as expected", 0.95, rows["right"], 1),
         ("no contradiction between keep and check", 1.0, (rows["contradictions"].str.len() == 0).astype(float), 1),
+        ("found as expected", 0.95, rows["right"], 1),
         ("nothing of different images kept", 1.0, (~strangers["found"].isin(LOCAL)).astype(float), 1),
     ]
     found: list[dict[str, Any]] = []
