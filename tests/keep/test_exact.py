@@ -5,6 +5,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from latentedit_keep.api import keep
+from latentedit_keep.change import LOCAL
 from latentedit_keep.checking import check
 from latentedit_keep.exact import at_depth, exact_change
 from tests.keep.pairs import SIDE, cast, moved, scene, similarity, with_object
@@ -56,7 +57,7 @@ def test_the_change_is_every_differing_pixel_without_uncertainty(original: np.nd
     first, second = Image.fromarray(original), Image.fromarray(edited)
     found, report = keep(first, second), check(first, second).report
     np.testing.assert_array_equal(found.kept.pixels, edited)
-    assert (found.found, found.zoom, report.found) == ("local change", 1, "local change")
+    assert (found.found in LOCAL, found.zoom, report.found) == (True, 1, found.found)
     share = (original != edited).any(axis=2).mean()
     assert report.changed.value == pytest.approx(share) == found.changed_share
     assert {report.changed.uncertainty, report.cast and report.cast.uncertainty, report.box_uncertainty_px} == {0}

@@ -121,14 +121,14 @@ def test_an_opaque_edit_is_compared_on_its_own_background(ground: tuple[int, int
     np.testing.assert_array_equal(kept[corner], sticker()[corner])
 
 
-def test_a_removed_background_is_a_local_change_even_if_moved() -> None:
+def test_a_removed_background_is_kept_even_if_moved() -> None:
     cut = np.dstack([scene(), sticker()[..., 3]])
     report = check(Image.fromarray(scene()), Image.fromarray(cut)).report
-    assert report.found == "local change"
+    assert report.found == "background replaced"
     assert report.became_transparent == pytest.approx((sticker()[..., 3] < 230).mean(), abs=0.02)
     other = moved(cut, similarity((3.0, -2.0), 1.02), (SIDE, SIDE))
     there = keep(Image.fromarray(scene()), Image.fromarray(other))
-    assert there.found == "local change"
+    assert there.found == "background replaced"
     np.testing.assert_allclose(there.shift_px, (3.0, -2.0), atol=0.2)
     assert there.became_transparent == pytest.approx(report.became_transparent, abs=0.08), (
         "without what lies outside the frame"

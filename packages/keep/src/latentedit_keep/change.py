@@ -337,9 +337,11 @@ def judge(change: DetectedChange) -> Found:
     if share >= change.least_share:
         if not _is_certain(change):
             return "faint change"
-        border = np.concatenate([change.mask[0], change.mask[-1], change.mask[:, 0], change.mask[:, -1]])
+        width = round(2 * _FADES * max(change.mask.shape))  # changes may fade along the border
+        inner = change.mask[width:-width, width:-width]
+        border = np.concatenate([inner[0], inner[-1], inner[:, 0], inner[:, -1]])
         whole = share >= _BACKGROUND[0] and float((border > 0.5).mean()) >= _BACKGROUND[1]
-        return "background replaced" if whole and not change.exact else "local change"
+        return "background replaced" if whole else "local change"
     if abs(frame.zoom - 1) > _REFRAMED_ZOOM or frame.outside_share > _REFRAMED_OUTSIDE:
         return "reframed"
     return "identical" if change.exact else "nothing"

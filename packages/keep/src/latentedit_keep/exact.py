@@ -13,6 +13,8 @@ _FEW = 8  # corners below which an image has no structure, so that all of its pi
 _AROUND = np.ones((7, 7), dtype=np.uint8)  # a corner counts as equal if all of this window is
 _LEAST_EQUAL = 0.05  # share of the corners: a new ground under text leaves few equal; chance and codecs leave none
 _FLAT = 0.6  # share of equal neighbors from which on there are flat parts and no texture
+_GRAINY = 0.95  # share of equal neighbors up to which a place has grain
+_LEAST_GRAIN = 0.1  # share of the image with equal grain
 _SPREAD = 0.5  # of the image's width or height, over which equal corners lie: a watermark alone is equal too
 _NOISE_LEVELS = 8  # differences below, in specks, are what saving a JPEG twice leaves
 _SOLID = 0.5  # share of a region that is left after erosion, from which on it is no speck
@@ -55,9 +57,14 @@ def exact_change(original: Pixels, edited: Pixels) -> Mask | None:
     if (corners & points).sum() >= _FEW:
         points &= corners
         equal |= _same_shapes(original, edited)
-    same = points & (cv2.erode(equal.astype(np.uint8), _AROUND) > 0)
+    whole = cv2.erode(equal.astype(np.uint8), _AROUND) > 0
+    same = points & whole
     if same.sum() < _LEAST_EQUAL * points.sum() or not same.any():
-        return None
+        # The corners may all belong to what changed; then the grain around it tells, which no chance repeats.
+        points = _shown(original) & (_flatness(original) < _GRAINY)
+        same = points & whole
+        if same.sum() < _LEAST_GRAIN * points.size:
+            return None
     spread = any(_span(same, axis) >= _SPREAD * _span(points, axis) for axis in (0, 1))
     return differs if spread and not _is_noisy(differs, amount) else None
 
@@ -89,8 +96,13 @@ def _shown(original: Pixels) -> Mask:
 def _same_shapes(original: Pixels, edited: Pixels) -> Mask:
     """Flat parts with the same outlines bit for bit, whatever their colors: boxes and letters that were recolored."""
     first, second = (_equals_next(one) for one in (original, edited))
-    flat = cv2.blur(first.mean(axis=0, dtype=np.float32), (7, 7)) > _FLAT
+    flat = _flatness(original) > _FLAT
     return (first == second).all(axis=0) & flat
+
+
+def _flatness(pixels: Pixels) -> Array:
+    """Share of the neighbors that are equal, in a window around each pixel."""
+    return cv2.blur(_equals_next(pixels).mean(axis=0, dtype=np.float32), (7, 7))
 
 
 def _equals_next(pixels: Pixels) -> Mask:
