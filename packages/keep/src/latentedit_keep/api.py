@@ -22,7 +22,7 @@ from latentedit_keep.base.errors import ConfigError, FileFormatError, MissingDep
 from latentedit_keep.base.files import Encoded, read_object
 from latentedit_keep.base.images import PixelImage, check_depth, check_output, keeps_alpha, read_pixels, save_image
 from latentedit_keep.base.warp import Array, Mask, cv2, resized
-from latentedit_keep.change import GLOBAL, LOCAL, DetectedChange, Found
+from latentedit_keep.change import GLOBAL, LOCAL, OUTSIDE, DetectedChange, Found
 from latentedit_keep.composite import composite
 from latentedit_keep.exact import difference
 from latentedit_keep.masks import SEEN, bounds_of, looks_inverted
@@ -449,7 +449,7 @@ def _doubts(original: PixelImage, edited: PixelImage, found: Analysis, mask: tup
         count, ignored = change.count, change.ignored
         doubts |= {
             f"the alignment is uncertain by {off:.1f} px": off > _UNSURE_PX,
-            f"{100 * out:.0f} % of the original is outside the edited image": out > 0.02,
+            f"{100 * out:.0f} % of the original is outside the edited image": out > OUTSIDE,
             f"all colors changed by {cast:.0f} of 255 levels; that was undone": is_nothing and cast > _SHIFTED,
             f"nothing larger than {change.least_px} px changed; what is smaller was not kept": is_nothing,
             "what changed is no stronger than the noise elsewhere": found.found == "faint change",

@@ -52,6 +52,7 @@ _LEAST_SHARE = 4e-4  # uncertainty of every share: smaller changes are not detec
 # Levels, multiple of the usual difference and share of the image from which on a difference next to a change is told;
 # and how near, as a share of the side.
 _LEFT = (10.0, 4.0, 1e-3, 0.04)
+OUTSIDE = 0.02  # share of the original beyond the edited image from which on a doubt is reported
 _FADES = 0.015  # of the side: width over which a change fades towards what the edited image does not show
 _BACKGROUND = (0.4, 0.6)  # shares of the image and of its border from which on a change is the background
 
@@ -185,7 +186,7 @@ def find_change(
     tick()
     left = vanished(*alike, inside, evidence) | leftovers(*alike, inside, evidence, blur)
     mask = joined(rim(evidence, inside, blur), left)
-    if not shown.all():  # beyond the edited image there is only the original: a change that goes on there fades
+    if registration.outside_share > OUTSIDE:  # there is only the original: a change that goes on there fades
         beyond = cv2.distanceTransform(shown.astype(np.uint8), cv2.DIST_L2, 3)
         mask *= (beyond / (_FADES * max(size))).clip(0, 1)
     if uncovered.any():
