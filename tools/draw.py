@@ -3,12 +3,14 @@
 Nothing was trained or chosen on the portraits and scenes that they show.
 """
 
+import json
 import sys
 import tempfile
 import textwrap
 from pathlib import Path
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance
 
@@ -19,6 +21,7 @@ from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.captions import full_caption
 from latentedit_portraits.render import render
 from tools.pages import IMAGES
+from tools.running import ROOT
 
 
 def strip() -> None:
@@ -71,6 +74,23 @@ def kept() -> None:
     for number, one in enumerate(shown):
         sheet.paste(one.resize((240, 283), Image.Resampling.LANCZOS), (246 * number, 0))
     sheet.save(IMAGES / "keep.webp", quality=88, method=6)
+
+
+def rounds() -> None:
+    """PSNR of what nobody asked to change after each of ten edits, from results/keep/rounds.json."""
+    found = json.loads((ROOT / "results" / "keep" / "rounds.json").read_text(encoding="utf-8"))["db"]
+    names = {"keep": "latentedit keep", "sift": "SIFT alignment, threshold, paste", "editor": "the editor alone"}
+    colors = {"keep": "#1f6f43", "sift": "#b07a1e", "editor": "#b33"}
+    figure, axes = plt.subplots(figsize=(6.4, 3.0), layout="constrained")
+    for method, name in names.items():
+        means, lows, highs = ([one[key] for one in found[method]] for key in ("mean", "low", "high"))
+        steps = range(1, len(means) + 1)
+        axes.fill_between(steps, lows, highs, color=colors[method], alpha=0.15, linewidth=0)
+        axes.plot(steps, means, "o-", color=colors[method], markersize=3)
+        axes.annotate(name, (1, means[0]), xytext=(4, 6), textcoords="offset points", color=colors[method])
+    axes.set(xlabel="edits in a row", ylabel="PSNR of the rest / dB", xticks=range(1, 11), ylim=(0, None))
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(IMAGES / "rounds.webp", dpi=150)
 
 
 def portraits() -> None:
@@ -134,7 +154,7 @@ def scenes() -> None:
     sheet.save(IMAGES / "rendered" / "changes.webp", quality=88)
 
 
-DRAWN = {drawing.__name__: drawing for drawing in (strip, half, kept, portraits, page, scenes)}
+DRAWN = {drawing.__name__: drawing for drawing in (strip, half, kept, rounds, portraits, page, scenes)}
 
 if __name__ == "__main__":
     for chosen in sys.argv[1:] or DRAWN:

@@ -49,7 +49,8 @@ def rounds_summary(rows: Table) -> dict[str, Any]:
     better = {
         other: dataclasses.asdict(over_groups(last["keep"] - last[other])) for other in _METHODS if other != "keep"
     }
-    return {"photographs": rows["group"].nunique(), "db": means, "keep better by": better}
+    ends = {method: found[-1] for method, found in means.items()}
+    return {"photographs": rows["group"].nunique(), "db": means, "last db": ends, "keep better by": better}
 
 
 def _measured(task: tuple[str, int]) -> UnitResult:
