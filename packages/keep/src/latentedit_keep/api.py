@@ -263,7 +263,9 @@ def _composed(
     change, registration = found.change, found.registration
     whole = _what_to_keep(found, only)
     weight = whole * limit
-    kept = dataclasses.replace(first, pixels=_pixels(first, second, found, weight, (strength, only), tick))
+    kept = dataclasses.replace(
+        first, pixels=_pixels(first, second, found, weight, strength=strength, only=only, tick=tick)
+    )
     outside = weight <= SEEN
     shown = dataclasses.replace(first, pixels=first.pixels[found.window])
     resized_edit = dataclasses.replace(found.upright, pixels=resized(found.upright.pixels, shown.size))
@@ -311,11 +313,12 @@ def _pixels(
     second: PixelImage,
     found: Analysis,
     weight: Array,
-    how: tuple[float, Sequence[int] | None],
+    *,
+    strength: float,
+    only: Sequence[int] | None,
     tick: Tick,
 ) -> Pixels:
     """The original's pixels with the change at this opacity; an exact change is copied bit for bit."""
-    strength, only = how
     local = found.change if _is_local(found, only) else None
     pixels = composite(
         found.original.pixels,

@@ -280,7 +280,7 @@ def check(
     change, found = kept.detected, kept.found
     changed = np.full(first.size[::-1], found in ("redrawn", "different images"))
     faint, numbers = np.zeros_like(changed), np.zeros(changed.shape, dtype=np.int32)
-    if change is not None and found in (*LOCAL, "colors changed"):
+    if change is not None and kept.changes:
         opacity = kept.analysis.full(change.mask)
         changed, faint = opacity > OPAQUE, (opacity > VISIBLE) & (opacity <= OPAQUE)
         numbers = kept.analysis.full(change.numbers, labels=True)
@@ -319,7 +319,7 @@ def check(
 
 def _regions(kept: KeepResult, changed: Mask, numbers: NDArray[np.int32], allowed: Mask | None) -> tuple[Region, ...]:
     change = kept.detected
-    if change is None or kept.found not in (*LOCAL, "colors changed"):
+    if change is None or not kept.changes:
         return ()
     shares, outside = (
         np.bincount(numbers[part], minlength=change.count + 1) / part.size
@@ -333,7 +333,7 @@ def _regions(kept: KeepResult, changed: Mask, numbers: NDArray[np.int32], allowe
             outside=None if allowed is None else float(outside[one.number]),
             kind=one.kind,
         )
-        for one in kept.analysis.changes
+        for one in kept.changes
     )
     return tuple(region for region in regions if region.share >= _noise(kept) * _SPECK)
 
@@ -385,7 +385,7 @@ def _judged(report: Report, places: Sequence[Path | None], *, expect_size: bool,
             reasons["unsure"] = verdict
         elif inside.value < NOTHING * bool(report.least_px) or not inside.value:
             reasons["no edit"] = _nothing(report, within)
-        if found in LOCAL[1:] and limit is not None and outside.value > limit:
+        if found in LOCAL and found != "faint change" and limit is not None and outside.value > limit:
             reasons["changed outside"] = (
                 f"{outside.text(2, 100)} % changed {where}, where {100 * limit:g} % may".replace("  ", " ")
             )

@@ -135,7 +135,11 @@ def _opponent(difference: Array) -> Array:
 
 def _activity(image: Array) -> Array:
     """Local detail: gradient magnitude at two scales, since codecs spread damage over blocks."""
-    energy = edges(image) ** 2
+    return _spread_out(edges(image))
+
+
+def _spread_out(gradient: Array) -> Array:
+    energy = gradient**2
     return np.sqrt(smoothed(energy, 1.5)) + np.sqrt(smoothed(energy, 5.0)) / 2
 
 
@@ -259,7 +263,7 @@ def vanished(original: Array, edited: Array, inside: Mask, evidence: Evidence) -
     band = grown(evidence.changed, max(4, round(_VANISHED_BAND * min(inside.shape))))
     before, after = (edges(one) for one in (original, edited))
     gone = np.maximum(before - np.float32(_VANISHED) * cv2.dilate(after, disc(_VANISHED_PX)), 0)
-    noise = _noise(gone, _activity(edited), inside & ~band, _VANISHED_LEAST)
+    noise = _noise(gone, _spread_out(after), inside & ~band, _VANISHED_LEAST)
     near = grown((gone > HIGH * noise) & inside, _VANISHED_PX) & inside
     count, labels = cv2.connectedComponents((near | evidence.changed).astype(np.uint8), connectivity=8)
     touches = np.zeros(count, dtype=bool)

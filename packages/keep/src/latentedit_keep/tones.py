@@ -185,7 +185,7 @@ def fit_tones(original: Array, edited: Array, unchanged: Mask, *, tolerance: flo
 
 
 def _known(colors: Values, weight: Values) -> Values:
-    """Which colors of a grid are like any of these: 1 within three cells, 0 from `_UNLIKE` on."""
+    """Which colors of a grid are like any of these: 1 up to the first distance of `_UNLIKE`, 0 from the second on."""
     count = np.histogramdd(colors.clip(0, 255), bins=_SIDE, range=[(0, 256)] * 3, weights=weight)[0]
     apart = np.where(_spread(count, np.add) >= _SEEN, 0.0, np.inf)
     for _ in range(_UNLIKE[1]):

@@ -62,11 +62,8 @@ def keep(
         work, summarize = check_work(split, 1000 if count is None else count), check_summary
     else:
         work, summarize = case_work(split, 209 if count is None else count), pair_summary
-    executor, command, kind = (
-        Executor(workers=workers),
-        typed_command(),
-        "check" if check else "rounds" if rounds else "keep",
-    )
+    executor, command = Executor(workers=workers), typed_command()
+    kind = "check" if check else "rounds" if rounds else "keep"
     run = RunFolder.start(output, work.spec, kind=kind, units=work.units, command=command, request={})
     with progress_bar(quiet=quiet or as_json) as progress:
         run_work(run, work, executor=executor, progress=progress)
