@@ -128,7 +128,7 @@ def test_a_change_has_a_kind(before: np.ndarray, after: np.ndarray, kind: str) -
 def test_a_hairline_of_a_removed_thing_belongs_to_the_change() -> None:
     """A disc with a thin antenna on a plain ground: the antenna is too thin for the other tests."""
     ground = half_plain()
-    before = cv2.line(with_object(ground), (90, 52), (130, 12), (150, 150, 150), 1, cv2.LINE_AA)
+    before = cv2.line(with_object(ground), (90, 52), (130, 12), (134, 134, 134), 1, cv2.LINE_AA)
     mask = found(before, ground).mask
     on_line = np.array([mask[52 - step, 90 + step] for step in range(4, 36)])
     assert (on_line > 0.5).mean() > 0.9

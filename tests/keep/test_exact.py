@@ -104,3 +104,14 @@ def test_pixels_of_another_bit_depth_are_equal_if_rounded_or_truncated_from_the_
     np.testing.assert_array_equal(at_depth(flat, deep), deep)
     np.testing.assert_array_equal(at_depth(deep, flat), flat)
     assert (at_depth(flat + 3, deep) != deep).all()
+
+
+def test_equal_grain_is_enough_where_all_corners_changed() -> None:
+    """A thing with texture is replaced on a ground of two levels; with new grain the ground differs as well."""
+    ground = np.full((SIDE, SIDE, 3), 128, np.uint8) + np.random.default_rng(0).integers(
+        0, 2, (SIDE, SIDE, 1), np.uint8
+    )
+    original, edited = ground.copy(), ground.copy()
+    original[40:120, 40:120], edited[40:120, 40:120] = scene()[:80, :80], scene(seed=9)[:80, :80]
+    np.testing.assert_array_equal(exact_change(original, edited), (original != edited).any(axis=2))
+    assert exact_change(original, edited + np.random.default_rng(1).integers(0, 2, edited.shape, np.uint8)) is None
