@@ -302,8 +302,8 @@ def open_checked(
     sweep: bool = False,
 ) -> "SourceImage":
     """Open the image, after checking that every other input can be read and every output written."""
-    from latentedit.display.page import check_page
     from latentedit.latents.images import SourceImage, open_mask
+    from latentedit_keep.viewer.page import check_page
 
     opened = SourceImage.open(image)
     if mask is not None:
@@ -328,9 +328,9 @@ def open_checked(
 
 def check_written(output: Path, *, inputs: Sequence[Path], sweep: bool = False, transparent: bool = False) -> None:
     """Refuse a result that cannot be written, with its JSON file, or would replace an input."""
-    from latentedit.display.page import check_page
     from latentedit.editing.outputs import check_json_path
     from latentedit.latents.images import check_output
+    from latentedit_keep.viewer.page import check_page
 
     for source in inputs:
         if sweep:

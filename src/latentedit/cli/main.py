@@ -4,7 +4,6 @@ Commands import torch and diffusers inside their bodies, so that help, completio
 once.
 """
 
-import inspect
 import itertools
 import os
 import re
@@ -12,7 +11,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any
 
 import typer
 import typer.core
@@ -23,20 +22,10 @@ from latentedit.core.errors import ConfigError, RegistryError, UnknownImageError
 from latentedit.core.plugins import COMMANDS
 from latentedit.core.process import collect_garbage_less_often, keep_freed_memory, leave_without_collecting
 from latentedit_keep.base.console import echo
-from latentedit_keep.program import UsageError, execute, explained, invoke
+from latentedit_keep.program import GROUPS, UsageError, execute, explained, help_page, invoke, name_kinds
 
 _COMPLETING = "_LATENTEDIT_COMPLETE"  # set by a shell that requests completions, see typer
 _HOME = re.compile(r"\A(--[\w-]+=)?~(?=/|\Z)")  # a tilde that the shell did not expand, as in --output=~/me.png
-EXAMPLES = "Examples:"  # title of the section with examples
-GROUPS = {
-    "Keep and check": ("keep", "check", "mcp"),
-    "Edit": ("edit", "sweep", "undo", "replay", "caption", "app"),
-    "Directions": ("direction", "discover", "transport", "path"),
-    "Models": ("models", "methods", "doctor", "help"),
-    "Measure": ("bench", "reproduce"),
-}
-"""Our commands as the help lists them; others follow, by package."""
-_VERBATIM = "\b"  # mark of a line that typer keeps as it is
 
 
 def _version(version: bool) -> bool:
@@ -177,41 +166,6 @@ def run(arguments: list[str]) -> int:
     return invoke(
         command, lambda error: None if "debug" in shared and not isinstance(error, UsageError) else _message(error)
     )
-
-
-def help_page(docstring: str) -> str:
-    r"""The docstring with lines of prose joined and lines of sections kept.
-
-    Example:
-        >>> help_page("Edit an\nimage.\n\nExamples:\n    latentedit edit me.png\n")
-        'Edit an image.\n\n\x08Examples:\n\x08  latentedit edit me.png'
-    """
-    paragraphs: list[str] = []
-    for paragraph in inspect.cleandoc(docstring).split("\n\n"):
-        title, *lines = paragraph.splitlines() or [""]
-        if title.endswith(":") and lines and all(line.startswith(" ") for line in lines):
-            paragraphs.append("\n".join(_VERBATIM + line for line in [title, *(f"  {line.strip()}" for line in lines)]))
-        else:
-            paragraphs.append(" ".join(paragraph.split()))
-    return "\n\n".join(paragraphs)
-
-
-def name_kinds(command: Any) -> None:
-    """Show TEXT for the values of options, where typer shows <list[str]>, and nothing for a switch."""
-    for param in command.get_params(typer.Context(command)):
-        if param.param_type_name == "option":
-            param.metavar = kind(param)
-
-
-def kind(option: Any) -> str | None:
-    """The metavar of an option: TEXT, PATH; empty for a switch; None for typer's own."""
-    descriptor = getattr(option, "type_descriptor", None)  # newer versions of typer
-    if option.is_flag or option.metavar or descriptor is None:
-        return "" if option.is_flag else option.metavar
-    annotation = descriptor.annotation
-    if get_origin(annotation) in (list, tuple):
-        annotation = get_args(annotation)[0]
-    return getattr(annotation, "__name__", "text").upper().replace("STR", "TEXT")
 
 
 def check_arrows(arguments: Sequence[str]) -> None:
