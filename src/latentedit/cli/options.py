@@ -5,7 +5,6 @@ import dataclasses
 import functools
 import inspect
 import json
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
@@ -19,7 +18,8 @@ from latentedit.core.errors import ConfigError, nearest
 from latentedit.core.plugins import MODELS
 from latentedit.core.settings import MAX_STRENGTHS
 from latentedit.editing.request import EditRequest, Option, descriptions
-from latentedit_keep.base.console import Progress, echo, print_json, print_rows, progress_bar, warn
+from latentedit_keep.base import strengths
+from latentedit_keep.base.console import Progress, echo, print_json, print_rows, progress_bar, warn, were_replaced
 
 if TYPE_CHECKING:
     from latentedit.models.base import Backbone
@@ -173,9 +173,9 @@ def parse_strengths(text: str) -> tuple[float, ...]:
     Spacing is computed in exact fractions of the decimals, so that 0, 1 and 0.1 come out as typed.
     """
     if ":" not in text:
-        strengths = tuple(float(_number(item)) for item in text.split(","))
-        _check_count(len(strengths))
-        return strengths
+        listed = tuple(float(_number(item)) for item in text.split(","))
+        _check_count(len(listed))
+        return listed
     parts = text.split(":")
     if len(parts) != 3:
         raise ConfigError(f"{_FORM} has three parts; got {text!r}. {_EXAMPLES}")
@@ -192,21 +192,7 @@ def parse_strengths(text: str) -> tuple[float, ...]:
 
 def _number(text: str, option: str = "--strengths", examples: str = _EXAMPLES) -> Fraction:
     """The decimal as typed, to the digits of a float."""
-    value = _float(text)
-    if abs(value) <= _MOST:
-        return Fraction(repr(value))
-    share = _float(text.rstrip(" %").replace(",", ".")) / (100 if "%" in text or abs(value) >= 10 else 1)
-    raise ConfigError(
-        f"strengths run from 0 (the original) to 1 (the full change), at most from -{_MOST} to {_MOST}; got {text!r} "
-        f"for {option}. {f'Did you mean {share:g}?' if abs(share) <= _MOST else examples}"
-    )
-
-
-def _float(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
+    return Fraction(repr(strengths.parse_strength(text, option, least=-_MOST, most=_MOST, hint=examples)))
 
 
 def _check_count(count: int) -> None:
@@ -354,9 +340,9 @@ class Report:
         """A progress bar, unless the output is for a program."""
         return progress_bar(quiet=self.quiet or self.as_json)
 
-    def warn(self, notes: Sequence[str]) -> None:
-        """Warnings on stderr."""
-        warn(() if self.quiet else notes)
+    def warn(self, notes: Sequence[str], replaced: Sequence[Path] = ()) -> None:
+        """Warnings on stderr, also of files that were replaced."""
+        warn(() if self.quiet else [*notes, *were_replaced(replaced)])
 
     def result(self, facts: Mapping[str, Any], title: object, rows: Sequence[tuple[str, str]] = ()) -> None:
         """The facts as JSON, or else a title with rows."""

@@ -10,6 +10,7 @@ from latentedit.cli.discover import Preserved, basis_cost, basis_text, probe_tex
 from latentedit.cli.options import ModelChoice, Report, chooses_model
 from latentedit.core.errors import OutputError
 from latentedit.editing.request import check_texts
+from latentedit_keep.base.files import existing
 
 if TYPE_CHECKING:
     from latentedit.directions.direction import Direction
@@ -55,8 +56,9 @@ def transport(
         direction, latent = Direction.load(file, model=backbone), encode(backbone, opened, source_prompt=caption)
         result = transport(direction, latent, rank=rank, seed=seed, progress=progress)
     probe, transported, carried = result.discovered.probe, result.discovered.direction, result.carried
+    replaced = existing(output)
     transported.save(output)
-    report.warn(transported.notes)
+    report.warn(transported.notes, replaced)
     name_before, meaning = _name(direction), probe.meaning
     facts = {"direction": file, "image": target, "output": output, "name_before": name_before}
     facts |= {"captured": carried.captured, "chance": carried.chance, "length": probe.length, "effect": probe.effect}

@@ -62,7 +62,7 @@ def check(
 
     limit, many = None if max_outside is None else share(max_outside, "--max-outside"), original.is_dir()
     if many or original.suffix.lower() in _LISTS:
-        from latentedit_keep.check_folder import check_many
+        from latentedit_keep.check_folder import NOT_CHECKED, check_many, counted
 
         if panel is not None:
             raise ConfigError("--panel is for a single pair; reports on many pairs include panels. Leave it out")
@@ -77,7 +77,7 @@ def check(
         elif not quiet:
             for name, word in words.items():
                 echo(f"{word}  {name}: {printed['results'][name]['verdict']}")
-            counts = ", ".join(f"{list(words.values()).count(word)} {word}" for word in dict.fromkeys(words.values()))
+            counts = counted([*words.values(), *[NOT_CHECKED] * len(printed["failed"])])
             echo(f"{counts}; see {output / 'index.html'} and {output / 'check.csv'}")
         for name, why in printed["failed"].items():
             complain(f"{name}: {why}")
@@ -102,11 +102,12 @@ def check(
 
 
 def share(text: str, name: str) -> float:
-    """The share that a text such as 0.1% states; errors name the argument."""
+    """The share that a text such as 0.1% states; only 0 needs no %. Errors name the argument."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(%?)\s*", text)
-    part = float(found[1]) / (100 if found[2] else 1) if found else 2.0
+    part = float(found[1]) / 100 if found and (found[2] or not float(found[1])) else 2.0
     if part > 1:
-        raise ConfigError(f"{name} must be a share from 0 to 1, such as 0.001 or 0.1%; got {text!r}")
+        remedy = f"Write {found[1]}%" if found and not found[2] and float(found[1]) <= 100 else "Write 0.1%"
+        raise ConfigError(f"{name} must be from 0% to 100%; got {text!r}. {remedy}")
     return part
 
 
@@ -119,5 +120,5 @@ def _print(word: str, report: "Report") -> None:
         rows.append((f"region {region.number}", where))
     levels = "" if report.rest_levels is None else f", {report.rest_levels:.1f} levels after alignment"
     rest = f"{report.rest_db:.1f} dB in the edited image{levels}" if report.rest == "differs" else report.rest
-    print_rows([*rows, ("the rest", rest), ("next", report.next_step)])
+    print_rows([*rows, *([] if rest == "empty" else [("the rest", rest)]), ("next", report.next_step)])
     warn(report.doubts)

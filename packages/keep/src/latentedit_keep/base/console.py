@@ -7,6 +7,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from latentedit_keep.base.errors import OutputError
@@ -136,6 +137,11 @@ def warn(notes: Sequence[str]) -> None:
     """Warnings on stderr, one per line."""
     for note in notes:
         complain(f"warning: {note}")
+
+
+def were_replaced(files: Sequence[Path]) -> list[str]:
+    """A warning for each file that a result replaced."""
+    return [f"{file} already existed and was replaced" for file in files]
 
 
 def print_json(value: Mapping[str, Any]) -> None:

@@ -161,6 +161,11 @@ def free_name(path: Path) -> Path:
     return path if not os.path.lexists(path) else next(other for other in numbered if not os.path.lexists(other))
 
 
+def existing(*paths: Path | None) -> tuple[Path, ...]:
+    """The files that exist, which results are about to replace."""
+    return tuple(path for path in paths if path is not None and path.exists())
+
+
 @contextlib.contextmanager
 def atomic_file(path: str | Path) -> Generator[BinaryIO]:
     """Write a file atomically: a temporary file is renamed to ``path`` at the end, or removed after an error."""
