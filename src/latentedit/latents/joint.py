@@ -98,6 +98,7 @@ class JointLatent:
         references: additional reference images.
         completions: how the captions were completed, one an image; empty if they were not.
         encoders: `Backbone.encoders` when the images were encoded; empty if it was not read.
+        levels: used as they are, whatever level and number of steps an editor has; None is the model's own grid.
         decoded: ``backbone.decode`` of the frames' latents: every edit is drawn as a change against it.
 
     Raises:
@@ -117,6 +118,7 @@ class JointLatent:
     references: tuple[SourceImage, ...] = ()
     completions: tuple[Completion, ...] = ()
     encoders: str = ""
+    levels: LevelGrid | None = None
 
     def __post_init__(self) -> None:
         counts = {name: len(getattr(self, name)) for name in ("z", "condition", "captions")}
@@ -174,6 +176,7 @@ class JointLatent:
             frames=self.frames * times,
             start=None if self.start is None else self.start.repeat(times, *[1] * (self.start.ndim - 1)),
             references=self.references,
+            levels=self.levels,
         )
 
     def embed_with_references(self, texts: Sequence[str]) -> Condition:
@@ -193,14 +196,19 @@ class JointLatent:
         if not isinstance(where, str):
             return where
         left, of = map(int, where.split("/"))
-        return self._grid(steps).levels[-1 - max(1, round(steps * left / of))]
+        grid = self._grid(steps)
+        return grid.levels[-1 - max(1, round((steps if self.levels is None else grid.steps) * left / of))]
 
     def path(self, steps: int, level: Start = 1.0) -> LevelGrid:
-        """The model's own grid for these images, ``steps`` levels over its full range, from ``level`` down."""
+        """The given ``levels``, else the model's grid, ``steps`` levels over its full range, from ``level`` down."""
         grid = self._grid(steps)
+        if self.levels is not None:
+            return grid
         return grid.below(min(self.level(steps, level), grid.levels[0]))
 
     def _grid(self, steps: int) -> LevelGrid:
+        if self.levels is not None:
+            return self.levels
         height, width = self.frames[0].pixels.shape[-2:] if self.frames else (0, 0)
         return self.backbone.grid(steps, height_px=height, width_px=width)
 
