@@ -1,0 +1,5 @@
+"""Nodes for images."""
+
+from typing import Any
+
+NODES: list[Any] = []
