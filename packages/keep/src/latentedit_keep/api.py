@@ -155,7 +155,16 @@ class KeepResult:
         """The result without mask, at strength 1 and with all changes, from the same analysis."""
         if self.record.mask is None and self.record.only is None and self.record.strength == 1:
             return self
-        return _composed(self.original, self.given, self.analysis)
+        return self.composed()
+
+    def composed(
+        self, *, mask: ImageLike | None = None, strength: float = 1.0, only: Sequence[int] | None = None
+    ) -> "KeepResult":
+        """What `keep` returns with these settings, from the same analysis: in less than a second."""
+        third, bounds = _checked(mask, strength, self.original)
+        return _composed(
+            self.original, self.given, self.analysis, mask=third, bounds=bounds, strength=strength, only=only
+        )
 
     @property
     def measures(self) -> dict[str, Any]:
@@ -235,16 +244,23 @@ def keep(
     Cost:
         1 to 8 s on one core, and about 40 bytes a pixel.
     """
-    if not 0 <= strength <= 1:
-        raise ConfigError(f"strength must be between 0 (the original) and 1 (the full change); got {strength:g}")
     first, second = read_pixels(original, "the original"), read_pixels(edited, "the edited image")
-    third = None if mask is None else read_pixels(mask, "the mask")
-    bounds = None if third is None else bounds_of(third, first.size)
+    third, bounds = _checked(mask, strength, first)
     tick = Ticks(progress, _STEPS, _TICKS)
     found = analyze(first, second, tick)
     result = _composed(first, second, found, mask=third, bounds=bounds, strength=strength, only=only, tick=tick)
     tick.finish()
     return result
+
+
+def _checked(
+    mask: ImageLike | None, strength: float, original: PixelImage
+) -> tuple[PixelImage | None, tuple[Array, str] | None]:
+    """The mask and its bounds, or an error for these or for the strength."""
+    if not 0 <= strength <= 1:
+        raise ConfigError(f"strength must be between 0 (the original) and 1 (the full change); got {strength:g}")
+    third = None if mask is None else read_pixels(mask, "the mask")
+    return third, None if third is None else bounds_of(third, original.size)
 
 
 def _composed(
