@@ -34,7 +34,7 @@ def app(
     password_file: Annotated[
         Path | None, typer.Option("--password-file", help="File whose first line is the password.")
     ] = None,
-    show: Annotated[bool, typer.Option("--open/--no-browser", help="Open the page in the browser.")] = False,
+    show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     *,
     choice: ModelChoice,
     quiet: options.Quiet = False,

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import inspect
+import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -13,8 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any, get_origin
 
 import typer
 
+from latentedit.cli.panels import MANY, METHOD, MODEL, OUTPUT
 from latentedit.core.errors import ConfigError, nearest
-from latentedit.core.plugins import MODELS, Registry
+from latentedit.core.plugins import MODELS
 from latentedit.core.settings import MAX_STRENGTHS
 from latentedit.editing.request import EditRequest, Option, descriptions
 from latentedit_keep.base.console import Progress, echo, print_json, print_rows, progress_bar, warn
@@ -40,11 +42,7 @@ DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
 PLACEMENTS = ("resident", "model", "groups")
 STORAGES = ("fp8",)
 TEXT_ENCODERS = ("all", "required")
-ARMS = ("image", "text", "joint")
 _FIELD = re.compile("`([a-z_]+)`")  # another option, in a description
-
-CHANGE, CAPTION, MODEL, MANY, OUTPUT = "Change", "Caption", "Model", "Many images", "Output"
-"""Panels of a command's help; options of a single command are in typer's panel "Options"."""
 
 
 def argument(text: str, metavar: str | None = None) -> Any:
@@ -65,8 +63,8 @@ Model = Annotated[
         "--model",
         words=MODELS.complete,
         help=(
-            f"A bundled model ({_installed(MODELS.names())}), a diffusers folder or a hub id. Default: the model "
-            "recorded in the file, otherwise portraits."
+            f"A bundled model ({_installed(MODELS.names())}), a diffusers folder or a hub id, also org/name@revision. "
+            "Default: the model recorded in the file, otherwise portraits."
         ),
     ),
 ]
@@ -129,14 +127,13 @@ Denoiser = Annotated[
         help="A single file (.safetensors or .gguf) with weights of the denoiser, in place of those of --model.",
     ),
 ]
-Revision = Annotated[str | None, option(MODEL, "--revision", help="Hub revision: branch, tag or commit.")]
-Seed = Annotated[int, option(CHANGE, "--seed", help="Random seed; runs with the same seed are reproducible.")]
+Seed = Annotated[int, option(None, "--seed", help="Random seed; runs with the same seed are reproducible.")]
 Json = Annotated[bool, option(OUTPUT, "--json", help="Print one JSON object instead of text.")]
 
 
 def output(text: str) -> Any:
     """The option that names the result."""
-    return option(OUTPUT, "--output", "-o", help=text)
+    return option(None, "--output", "-o", help=text)
 
 
 Output = Annotated[Path | None, output("Output file.")]
@@ -145,13 +142,19 @@ Workers = Annotated[
     option(
         MANY,
         "--workers",
-        help="Number of processes, each with a model. Default: one per core or GPU; with --ray, one per GPU.",
+        help="Processes, each with a model. Default: one per core or GPU.",
     ),
 ]
-Ray = Annotated[
-    str | None, option(MANY, "--ray", help="Address of the Ray cluster to use: HOST:PORT, or auto for a local one.")
-]
+Ray = Annotated[str | None, option(MANY, "--ray", help="Address of a Ray cluster: HOST:PORT, or auto for a local one.")]
 Quiet = Annotated[bool, option(OUTPUT, "--quiet", "-q", help="Print nothing but errors.")]
+Settings = Annotated[
+    list[str] | None,
+    option(
+        METHOD,
+        "--set",
+        help="Another setting, such as steps=20; see `latentedit methods NAME`. Repeatable.",
+    ),
+]
 
 
 _MOST = 5  # largest absolute strength; a larger number is usually meant as percent
@@ -228,7 +231,6 @@ class ModelChoice:
     placement: PlacementPolicy = None
     storage: Storage = None
     text_encoders: TextEncoders = None
-    revision: Revision = None
     lora: Lora = None
     denoiser: Denoiser = None
 
@@ -276,24 +278,25 @@ class ModelChoice:
 
 
 def _edit_options() -> dict[str, inspect.Parameter]:
-    """The option of each field of `EditRequest`, with its description."""
-    fields, texts = dataclasses.fields(EditRequest), descriptions()
-    return {field.name: _edit_option(field, texts.get(field.name, "")) for field in fields if field.metadata}
+    """The option of each field of `EditRequest` that has one, with its description, and ``--set`` for all others."""
+    fields, texts = {field.name: field for field in dataclasses.fields(EditRequest) if field.metadata}, descriptions()
+    names = dict.fromkeys(["change", "add", "remove", *fields])
+    found = {name: _edit_option(fields[name], texts.get(name, "")) for name in names}
+    settings = inspect.Parameter("settings", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Settings)
+    return {**found, "settings": settings}
 
 
 def _edit_option(field: dataclasses.Field[Any], text: str) -> inspect.Parameter:
     about: Option = field.metadata["option"]
     several, flag = isinstance(field.default, tuple), about.flag or _option(field.name)
     text = _FIELD.sub(lambda match: _option(match[1]), text)
-    if isinstance(registry := getattr(about.words, "__self__", None), Registry):
-        text += f" Installed: {_installed(registry.names())}."
     if field.default == ():
         text += " Repeatable."
     if about.kind is bool and about.default is not False:
         flag += flag.replace("--", "/--no-")
     metavar, one = ("FLOAT", str) if about.kind is float else (None, about.kind)
     kind: Any = list[one] if several else one
-    declared = option(about.panel, flag, words=about.words, help=text, metavar=metavar)
+    declared = option(METHOD if about.method else None, flag, words=about.words, help=text, metavar=metavar)
     kind = Annotated[kind | None if about.default is None else kind, declared]
     return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=about.default, annotation=kind)
 
@@ -302,7 +305,33 @@ def _edit_request(**given: Any) -> EditRequest:
     """The request with these options."""
     if "strength" in given:
         given["strength"] = parse_strength(given["strength"])
-    return EditRequest.of(**given)
+    settings = parse_settings(given.pop("settings", None))
+    request = EditRequest.of(**given, **settings)
+    if request.settings and isinstance(request.method, str):  # before a model is loaded
+        from latentedit.editors.base import FIELD_NAMES, editor_class
+
+        editor_class(request.method).from_dict(
+            {FIELD_NAMES.get(key, key): one for key, one in request.settings.items()}
+        )
+    return request
+
+
+def parse_settings(texts: Sequence[str] | None) -> dict[str, Any]:
+    """Read every ``--set``: values are JSON, or text."""
+    found: dict[str, Any] = {}
+    for text in texts or ():
+        name, _, value = text.partition("=")
+        if not (name := name.strip().replace("-", "_")).isidentifier() or not value:
+            raise ConfigError(f"--set takes NAME=VALUE; got {text!r}. Try --set steps=20")
+        if name in _EDIT:
+            raise ConfigError(f"`{name}` is an option of its own. Leave out --set")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    if not isinstance(whole := found.get("complete", True), bool):
+        raise ConfigError(f"--set complete is true or false; got {whole!r}. Leave it out for true")
+    return found
 
 
 _EDIT = _edit_options()

@@ -29,7 +29,9 @@ def transport(
     seed: options.Seed = 0,
     report: Report,
 ) -> None:
-    """Transport a discovered direction to another image, by the same change of the network's features.
+    """Transport a discovered direction to another image.
+
+    The same change of the network's features is found there.
 
     Examples:
         latentedit transport hair.safetensors --target you.png -o yours.safetensors

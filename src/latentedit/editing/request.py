@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from typing_extensions import TypedDict
 
@@ -34,7 +34,7 @@ class Option:
     """How a field is given on the command line; its description is the docstring's."""
 
     kind: type  # of one value
-    panel: str  # of the help
+    method: bool  # of the method, listed after what is changed
     flag: str | None  # the option's name where it is not that of the field
     words: Sequence[str] | Callable[[str], Any]  # for completion
     default: Any  # on the command line
@@ -45,13 +45,13 @@ def _option(
     kind: type,
     flag: str | None = None,
     *,
-    panel: str = "Change",
+    method: bool = False,
     words: Sequence[str] | Callable[[str], Any] = (),
     unless: Any = None,
 ) -> Any:
     """A field that is also an option, with ``unless`` as its default there if it differs."""
     shown = default if unless is None else unless
-    option = Option(kind=kind, panel=panel, flag=flag, words=words, default=None if default == () else shown)
+    option = Option(kind=kind, method=method, flag=flag, words=words, default=None if default == () else shown)
     return dataclasses.field(default=default, metadata={"option": option})
 
 
@@ -92,24 +92,23 @@ class EditRequest:
 
     Args:
         prompt: Target caption: a complete description of the edited image.
-        change: Instead of `prompt`: replace words of the caption, "OLD => NEW"; either may be empty.
-        add: Add something: "glasses" means the change "=> glasses".
-        remove: Remove something: "glasses" means the change "glasses =>".
-        instruction: Instead of `prompt` and `change`: an edit instruction, for instruction-tuned models.
+        change: Replace words of the caption: "OLD => NEW".
+        add: Add something: "glasses" is "=> glasses".
+        remove: Remove something: "glasses" is "glasses =>".
+        instruction: What to do, for instruction-tuned models.
         references: With `instruction`: an additional reference image.
         direction: Instead of `prompt` and `change`: a direction file.
-        strength: Strength of the edit: 0 is the original image, 1 the full change. Give one for all changes, or one for
-            each `change`, `add` and `remove`, in this order. Default: 1.
+        strength: 0 is the original image, 1 the full change. One for all, or one for each `change`, `add`, `remove`.
+            Default: 1.
         mask: Mask image of the same size: white where the image may change.
-        method: The editor. Default: eim; flowedit for a model without stored settings or calibration, unless only eim
-            can do the edit.
+        method: The editor, see `latentedit methods`. Default: eim, or flowedit for a model without stored settings.
         combine: How several changes are combined: sum, inverse (of their cross-talk) or projection.
-        auto_mask: Restrict the edit to an automatic soft mask. Default: yes with eim, otherwise no.
-        refine: Redraw the core of the change under the target caption; costs 6 evaluations. Default: yes with eim.
-        seed: Random seed; runs with the same seed are reproducible.
-        force: Edit images that are out of distribution for the model, with a warning.
+        auto_mask: Restrict the edit to an automatic soft mask. Default: yes with eim.
+        refine: Redraw the core of the change, with 6 evaluations. Default: yes with eim.
+        seed: Random seed, for reproducible runs.
+        force: Edit out-of-distribution images, with a warning.
         source_prompt: Source caption. Default: written by the model's captioner.
-        captioner: Captioner: a name, openai:MODEL, a folder or a hub id. Default: the model's own.
+        captioner: A name, openai:MODEL, a folder or a hub id. Default: the model's own.
         complete: Complete partial captions from the image. Default: yes.
         settings: Settings of the editor, in addition to those stored for the model (see `editors.base.make_editor`).
 
@@ -130,15 +129,15 @@ class EditRequest:
     direction: "tuple[Direction | Path, ...]" = _option((), Path)
     strength: tuple[float, ...] = _option((1.0,), float, unless=())
     mask: "MaskLike | None" = _option(None, Path)
-    method: "str | Editor | None" = _option(None, str, words=EDITORS.complete)
-    combine: Combine = _option("sum", str, words=get_args(Combine))
-    auto_mask: bool | None = _option(None, bool)
-    refine: bool | None = _option(None, bool)
-    seed: int = _option(0, int)
-    force: bool = _option(True, bool, "--force", unless=False)
-    source_prompt: str | tuple[str, ...] | None = _option(None, str, panel="Caption")
-    captioner: "str | Captioner | None" = _option(None, str, panel="Caption", words=CAPTIONERS.complete)
-    complete: bool = _option(True, bool, panel="Caption")
+    method: "str | Editor | None" = _option(None, str, method=True, words=EDITORS.complete)
+    combine: Combine = "sum"
+    auto_mask: bool | None = _option(None, bool, method=True)
+    refine: bool | None = _option(None, bool, method=True)
+    seed: int = _option(0, int, method=True)
+    force: bool = _option(True, bool, "--force", method=True, unless=False)
+    source_prompt: str | tuple[str, ...] | None = _option(None, str)
+    captioner: "str | Captioner | None" = _option(None, str, method=True, words=CAPTIONERS.complete)
+    complete: bool = True
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:

@@ -16,7 +16,6 @@ from latentedit.core.condition import Condition
 from latentedit.core.cost import Cost
 from latentedit.core.errors import ModelError, ShapeError
 from latentedit.directions.identification import local_change
-from latentedit.display.page import is_page
 from latentedit.display.sheet import draw_sheet, draw_sweep
 from latentedit.display.viewer import view as view_results
 from latentedit.editing.outputs import OutputFile, json_file, undo_difference, write_together
@@ -32,6 +31,7 @@ from latentedit.latents.record import RunRecord
 from latentedit_keep.base.color import shown
 from latentedit_keep.base.files import write_text
 from latentedit_keep.base.images import read_image, save_image
+from latentedit_keep.viewer.page import is_page
 
 CHANGED_LEVELS = 8  # a pixel counts as changed when a channel moves by more than this many of 255 levels
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib.metadata
-import importlib.util
 import json
 import math
 import platform
@@ -18,7 +17,7 @@ from PIL import Image
 from latentedit_keep.analysis import Analysis, SeparateChange, analyze, transparency_changed
 from latentedit_keep.base.color import Pixels, levels, profile_of
 from latentedit_keep.base.console import Progress, Tick, Ticks, nothing
-from latentedit_keep.base.errors import ConfigError, FileFormatError, MissingDependencyError, to_install
+from latentedit_keep.base.errors import ConfigError, FileFormatError
 from latentedit_keep.base.files import Encoded, read_object
 from latentedit_keep.base.images import PixelImage, check_depth, check_output, keeps_alpha, read_pixels, save_image
 from latentedit_keep.base.warp import Array, Mask, cv2, resized
@@ -27,6 +26,7 @@ from latentedit_keep.composite import composite
 from latentedit_keep.exact import difference
 from latentedit_keep.masks import SEEN, bounds_of, looks_inverted
 from latentedit_keep.tones import Tones
+from latentedit_keep.viewer.view import View, ViewerFrame
 
 # A file, an image, a file's content, or the result of `read_pixels`.
 ImageLike = str | Path | Image.Image | Encoded | PixelImage
@@ -190,11 +190,18 @@ class KeepResult:
         agreement = _agreement_db(written, self.original, np.asarray(self.mask) == 0)
         return dataclasses.replace(self, kept=written, outside_db_after=agreement)
 
-    def view(self) -> Any:
-        """A page that compares original, edited image and result; needs the library."""
-        if importlib.util.find_spec("latentedit") is None:
-            raise MissingDependencyError(f"the library draws the page. {to_install('latentedit')}")
-        return importlib.import_module("latentedit.display.viewer").kept_view(self)
+    def view(self) -> View:
+        """A page that compares original, edited image and result."""
+        source = self.original.image
+        edited = self.edited.image.convert(source.mode).resize(source.size, Image.Resampling.LANCZOS)
+        lines = (*self.lines, *self.doubts)
+        return View(
+            source=source,
+            frames=[ViewerFrame(strength=1.0, image=self.image, verdict=self.found, lines=lines)],
+            title=self.original.name or "image",
+            name=Path(self.original.name or "image").stem,
+            others={"editor's image": edited, "mask": self.mask.convert(source.mode)},
+        )
 
     @property
     def lines(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ Progress = Callable[[str, int, int], None]  # called at each step with the task,
 Tick = Callable[[], None]  # called at each step of a long computation, which an exception ends
 PARAMETER = re.compile(r"`([a-z_]+)(?:=([^`]*))?`")  # a parameter in a library message, with or without a value
 _OPTION_NAMES = {"directions": "direction", "password": "password-file", "references": "reference"}
+_SETTINGS = ("arm", "combine", "complete")  # parameters that ``--set`` sets
 _REMEDY = re.compile(r"(?P<problem>.+)(?:\. (?=[A-Z])|[:;] (?=did you mean ))(?P<remedy>.+)")
 # Control characters (ESC, line breaks, the 8-bit CSI), marks of writing direction, surrogates.
 _STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -97,6 +98,8 @@ def with_options(text: str) -> str:
 
     def option(found: re.Match[str]) -> str:
         name, value = _OPTION_NAMES.get(found[1], found[1].replace("_", "-")), found[2]
+        if name in _SETTINGS:
+            return f"--set {name}" + ("" if value is None else f"={value.strip(chr(34))}")
         if value in (None, "True", "False"):
             return f"--no-{name}" if value == "False" else f"--{name}"
         return f"--{name} {value if ' ' in value else value.strip(chr(34))}"
