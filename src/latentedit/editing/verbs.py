@@ -119,7 +119,7 @@ def edit(
         edit(model, "me.png", change="=> glasses", method="flowedit", num_inference_steps=20, guidance_scale=3)
     """
     results = edit_images(model, encoding.as_list(image), EditRequest.of(**options), progress=progress)
-    return results[0] if isinstance(image, ImageLike) else results
+    return results[0] if encoding.is_single(image) else results
 
 
 def edit_images(

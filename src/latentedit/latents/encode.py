@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from PIL import Image
 from torch import Tensor
 
 from latentedit.core.condition import Condition
@@ -24,9 +23,10 @@ from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone, check_model
 from latentedit.models.model_settings import NO_CHANGE, calibration_of
 from latentedit_keep.base.files import Encoded
+from latentedit_keep.base.images import ImageInput
 
 ChangeLike = str | Change  # "OLD => NEW", or a parsed change
-ImageLike = str | Path | Image.Image | Encoded | SourceImage  # a file, an image, a file's content, an open image
+ImageLike = ImageInput | SourceImage
 # Wordings that portraits-kontext was trained on; the first, SliderEdit's, is the default without a measurement.
 WORDINGS: tuple[str, ...] = ("keep the image the same", "change nothing", "do not change the picture", "")
 LEVELS = (0.5, 0.7, 0.9)  # noise levels of the measurement: where instructions act
@@ -185,11 +185,16 @@ def open_image(image: ImageLike) -> SourceImage:
     return SourceImage.open(image) if isinstance(image, str | Path) else SourceImage.from_image(image)
 
 
+def is_single(image: Any) -> bool:
+    """Whether this is one image, and neither a sequence nor a batch of several; what is neither is refused later."""
+    if hasattr(image, "ndim"):
+        return image.ndim < 4 or len(image) == 1
+    return isinstance(image, str | Encoded) or hasattr(image, "read") or not isinstance(image, Iterable)
+
+
 def as_list(images: Any) -> list[ImageLike]:
-    """One image or several as a list; what is neither is refused when it is opened."""
-    if isinstance(images, ImageLike) or not isinstance(images, Iterable):
-        return [images]
-    return list(images)
+    """One image or several as a list."""
+    return [images] if is_single(images) else list(images)
 
 
 def broadcast_texts(texts: str | Sequence[str], count: int, what: str, *, or_none: bool = False) -> tuple[str, ...]:

@@ -18,8 +18,16 @@ from latentedit_keep.analysis import Analysis, SeparateChange, analyze, transpar
 from latentedit_keep.base.color import Pixels, levels, profile_of
 from latentedit_keep.base.console import Progress, Tick, Ticks, nothing
 from latentedit_keep.base.errors import ConfigError, FileFormatError
-from latentedit_keep.base.files import Encoded, read_object
-from latentedit_keep.base.images import PixelImage, check_depth, check_output, keeps_alpha, read_pixels, save_image
+from latentedit_keep.base.files import read_object
+from latentedit_keep.base.images import (
+    ImageInput,
+    PixelImage,
+    check_depth,
+    check_output,
+    keeps_alpha,
+    read_pixels,
+    save_image,
+)
 from latentedit_keep.base.warp import Array, Mask, cv2, resized
 from latentedit_keep.change import GLOBAL, LOCAL, OUTSIDE, DetectedChange, Found
 from latentedit_keep.composite import composite
@@ -28,8 +36,7 @@ from latentedit_keep.masks import SEEN, bounds_of, looks_inverted
 from latentedit_keep.tones import Tones
 from latentedit_keep.viewer.view import View, ViewerFrame
 
-# A file, an image, a file's content, or the result of `read_pixels`.
-ImageLike = str | Path | Image.Image | Encoded | PixelImage
+ImageLike = ImageInput | PixelImage  # or the result of `read_pixels`
 _STEPS = "aligned, compared, put back"
 _TICKS = 20  # steps of a usual pair
 _UNSURE_PX = 0.5  # uncertainty of the alignment from which a doubt is reported
