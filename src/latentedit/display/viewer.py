@@ -80,6 +80,7 @@ class View:
         quality: WebP quality from 0 to 100, for pages with many small images; lossless if not given.
         start: initial strength; by default 1, or the nearest one available.
         saves: whether the page has buttons that save images and records.
+        label: of the side to the right of the wipe.
 
     Raises:
         ConfigError: no frames, or a strength that is not finite.
@@ -98,6 +99,7 @@ class View:
     quality: int | None = None
     start: float | None = None
     saves: bool = True
+    label: str = "edited"
 
     def __post_init__(self) -> None:
         if not self.frames:
@@ -159,6 +161,7 @@ class View:
             "profile": in_base64(b"icc\0\0" + zlib.compress(profile, 9)) if profile else "",
             "start": start,
             "saves": self.saves,
+            "label": self.label,
             "between": _blend_record(next((frame.record for frame in frames if frame.record is not None), None)),
             "frames": [_frame_data(*pair, exact=exact) for pair in zip(frames, layers[: len(frames)], strict=True)],
         }
@@ -196,7 +199,7 @@ def view(results: "EditResult | Sequence[EditResult]", title: str | None = None)
 
 
 def kept_view(result: "KeepResult") -> View:
-    """Original, editor's image and result of `keep`."""
+    """Original, edited image and result of `keep`."""
     source = result.original.image
     edited = result.edited.image.convert(source.mode).resize(source.size, Image.Resampling.LANCZOS)
     return View(
@@ -206,7 +209,8 @@ def kept_view(result: "KeepResult") -> View:
         ],
         title=result.original.name or "image",
         name=Path(result.original.name or "image").stem,
-        others={"editor's image": edited, "mask": result.mask.convert(source.mode)},
+        others={"edited": edited, "mask": result.mask.convert(source.mode)},
+        label="kept",
     )
 
 

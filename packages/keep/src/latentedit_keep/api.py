@@ -155,7 +155,17 @@ class KeepResult:
         """The result without mask, at strength 1 and with all changes, from the same analysis."""
         if self.record.mask is None and self.record.only is None and self.record.strength == 1:
             return self
-        return _composed(self.original, self.given, self.analysis)
+        return self.again()
+
+    def again(
+        self, *, mask: ImageLike | None = None, strength: float = 1.0, only: Sequence[int] | None = None
+    ) -> "KeepResult":
+        """The same pair with these options of `keep`, from the same analysis: about a second at 12 megapixels."""
+        _check_strength(strength)
+        third = None if mask is None else read_pixels(mask, "the mask")
+        options: dict[str, Any] = {"bounds": None if third is None else bounds_of(third, self.original.size)}
+        options |= {"mask": third, "strength": strength, "only": only}
+        return _composed(self.original, self.given, self.analysis, **options)
 
     @property
     def measures(self) -> dict[str, Any]:
@@ -235,8 +245,7 @@ def keep(
     Cost:
         1 to 8 s on one core, and about 40 bytes a pixel.
     """
-    if not 0 <= strength <= 1:
-        raise ConfigError(f"strength must be between 0 (the original) and 1 (the full change); got {strength:g}")
+    _check_strength(strength)
     first, second = read_pixels(original, "the original"), read_pixels(edited, "the edited image")
     third = None if mask is None else read_pixels(mask, "the mask")
     bounds = None if third is None else bounds_of(third, first.size)
@@ -245,6 +254,11 @@ def keep(
     result = _composed(first, second, found, mask=third, bounds=bounds, strength=strength, only=only, tick=tick)
     tick.finish()
     return result
+
+
+def _check_strength(strength: float) -> None:
+    if not 0 <= strength <= 1:
+        raise ConfigError(f"strength must be between 0 (the original) and 1 (the full change); got {strength:g}")
 
 
 def _composed(
