@@ -126,6 +126,26 @@ def page() -> None:
         tab.page.screenshot(path=IMAGES / "page.png", full_page=True)
 
 
+def example() -> None:
+    """The page's example: a scene, and two changes by an editor that also fades, moves and zooms."""
+    from latentedit_scenes import attributes, domain  # noqa: PLC0415
+
+    scene = next(one for one in attributes.draw_split("test", 200, 3) if len(one.places()) == 3).replace(
+        left_shape="cylinder", left_color="blue", left_material="plastic", left_size="large", middle_shape="ball",
+        middle_color="red", middle_material="rubber", middle_size="medium", right_shape="cone", right_color="white",
+        right_material="plastic", right_size="medium", floor_texture="plain", floor_color="brown", wall_texture="plain",
+        wall_color="yellow", lamp_side="left", lamp_softness="soft", lamp_warmth="warm", camera="level", time="day",
+    )  # fmt: skip
+    changed = domain.SCENES.change(scene, {"left_color": "green", "right_shape": "cube"})
+    box, affine = (0, 80, 512, 464), (0.98, 0, 6.3, 0, 0.98, 3.1)
+    before, after = (Image.fromarray(domain.SCENES.render_at(one, 512).astype(np.uint8)) for one in (scene, changed))
+    after = ImageEnhance.Brightness(ImageEnhance.Color(after).enhance(0.8)).enhance(1.05)
+    after = after.transform(after.size, Image.Transform.AFFINE, affine, Image.Resampling.BICUBIC)
+    folder = ROOT / "src" / "latentedit" / "app" / "example"
+    before.crop(box).save(folder / "scene.jpg", quality=92, subsampling=0)
+    after.crop(box).save(folder / "scene-edited.jpg", quality=85)
+
+
 def scenes() -> None:
     """Ten changes of one scene, each with its right answer and where it shows: the change and its side effects."""
     from latentedit_scenes import attributes, domain, masks, parameters  # noqa: PLC0415
@@ -154,7 +174,7 @@ def scenes() -> None:
     sheet.save(IMAGES / "rendered" / "changes.webp", quality=88)
 
 
-DRAWN = {drawing.__name__: drawing for drawing in (strip, half, kept, rounds, portraits, page, scenes)}
+DRAWN = {drawing.__name__: drawing for drawing in (strip, half, kept, rounds, portraits, page, example, scenes)}
 
 if __name__ == "__main__":
     for chosen in sys.argv[1:] or DRAWN:

@@ -207,7 +207,8 @@ class KeepResult:
             frames=[ViewerFrame(strength=1.0, image=self.image, verdict=self.found, lines=lines)],
             title=self.original.name or "image",
             name=Path(self.original.name or "image").stem,
-            others={"editor's image": edited, "mask": self.mask.convert(source.mode)},
+            others={"edited": edited, "mask": self.mask.convert(source.mode)},
+            label="kept",
         )
 
     @property
