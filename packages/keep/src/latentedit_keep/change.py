@@ -178,6 +178,7 @@ def find_change(
         toned, limited = tones.apply(planes[1]), tones.limited(planes[0])
         blur = fit_blur(planes[0], toned, unchanged)
         alike = matched(limited, toned, blur)
+        tick()
         evidence = detect(*alike, planes[2], unchanged, blur, tones.doubt(planes[1]), first=first)
         guard = np.ones([2 * max(1, round(_GUARD * max(among))) + 1] * 2, dtype=np.uint8)
         surroundings = _nearest(usable, among) & (cv2.dilate(evidence.changed.astype(np.uint8), guard) == 0)
@@ -203,6 +204,7 @@ def find_change(
     counted = strengths >= min(_COUNTED[0], _COUNTED[1] * strengths.max())
     counted[0] = False
     mask, numbers = mask * counted[numbers], (np.cumsum(counted) * counted).astype(np.int32)[numbers]
+    tick()
     luma = gray(here)
     detail = np.abs(luma - smoothed(luma, 3.0)) > _DETAIL_LEVELS
     unchanged, residual, leftover = inside & ~evidence.changed, float("inf"), None
