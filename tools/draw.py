@@ -3,6 +3,7 @@
 Nothing was trained or chosen on the portraits and scenes that they show.
 """
 
+import io
 import json
 import sys
 import tempfile
@@ -103,7 +104,7 @@ def portraits() -> None:
 
 
 def page() -> None:
-    """The page with one portrait and two changes at once, in the Chromium that the tests use."""
+    """The page's example, and one portrait with two changes at once, in the Chromium that the tests use."""
     from latentedit.app.models import Models  # noqa: PLC0415
     from latentedit.app.serve import serving  # noqa: PLC0415
     from tests.browser import open_browser  # noqa: PLC0415 (need a browser, and the page's packages)
@@ -114,15 +115,21 @@ def page() -> None:
         tab.page.set_viewport_size({"width": 1240, "height": 1000})
         with tab.page.expect_response("**/run/predict"):
             tab.page.goto(address)
+        tab.page.frame_locator("#le-kept iframe").locator("latentedit-viewer[ready]").wait_for()
+        tab.page.wait_for_timeout(1000)  # wait for animations
+        shot = Image.open(io.BytesIO(tab.page.screenshot(full_page=True)))
+        shot.save(IMAGES / "check" / "page.webp", quality=88, method=6)
+        tab.page.get_by_role("tab", name="Edit", exact=True).click()
         tab.page.locator("#le-examples button").nth(1).click()
         tab.page.wait_for_selector("#le-preview img")
-        tab.page.get_by_text("More changes", exact=True).click()
+        more = tab.page.get_by_role("button", name="More changes")
+        more.click()
         tab.page.get_by_label("What to change").fill("=> round glasses")
         tab.page.get_by_label("Change 2").fill("long brown hair => short brown hair")
-        tab.page.get_by_text("More changes", exact=True).click()
+        more.click()
         tab.page.locator("#le-edit").click()
-        tab.page.frame_locator("iframe.le-viewer").locator("latentedit-viewer[ready]").wait_for()
-        tab.page.wait_for_timeout(1000)  # wait for animations
+        tab.page.frame_locator("#le-result iframe").locator("latentedit-viewer[ready]").wait_for()
+        tab.page.wait_for_timeout(1000)
         tab.page.screenshot(path=IMAGES / "page.png", full_page=True)
 
 
