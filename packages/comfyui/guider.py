@@ -83,7 +83,6 @@ class EditSampler(comfy.samplers.Sampler):
             return z.unsqueeze(2) if image else z
 
         def progress(_: str, done: int, total: int, estimate: Tensor) -> None:
-            comfy.model_management.throw_exception_if_processing_interrupted()
             if callback is not None:
                 callback(done - 1, shown(estimate), shown(estimate), total)
 

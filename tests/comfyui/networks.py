@@ -17,7 +17,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.models.base import Backbone
-from latentedit.models.registry import from_pipeline
+from latentedit.models.registry import from_pipeline, load
 from latentedit.testing.miniature import autoencoder_kl, clip_text, miniature
 from tests.miniatures.flow import flux
 
@@ -125,14 +125,50 @@ def flux_twin() -> Twin:
     known = {field.name for field in dataclasses.fields(network.FluxParams)} | {"image_model"}
     shape = {name: value for name, value in shape.items() if name in known}
 
-    def fill(own: dict[str, Tensor]) -> None:
-        for name, to in comfy.utils.flux_to_diffusers(shape).items():
-            if name in weights:
-                key, rows, change = (to, None, None) if isinstance(to, str) else (*to, None)[:3]
-                weight = weights[name] if change is None else change(weights[name])
-                (own[key] if rows is None else own[key].narrow(*rows)).copy_(weight)
-
+    fill = functools.partial(_fill, comfy.utils.flux_to_diffusers(shape), weights)
     return _twin(comfy.supported_models.Flux(shape), from_pipeline(pipeline), fill, guidance=3.5)
+
+
+def _fill(names: Any, weights: dict[str, Tensor], own: dict[str, Tensor]) -> None:
+    """Copy weights to the names that ComfyUI has for them: a name, a part of one, or a change."""
+    for name, to in names.items():
+        if name in weights:
+            key, rows, change = (to, None, None) if isinstance(to, str) else (*to, None)[:3]
+            weight = weights[name] if change is None else change(weights[name])
+            (own[key] if rows is None else own[key].narrow(*rows)).copy_(weight)
+
+
+PORTRAITS = {  # the network of the bundled model of portraits, an SD3, as ComfyUI describes it
+    "in_channels": 8,
+    "out_channels": 8,
+    "patch_size": 2,
+    "depth": 4,
+    "num_blocks": 8,
+    "input_size": None,
+    "adm_in_channels": 256,
+    "context_embedder_config": {"target": "torch.nn.Linear", "params": {"in_features": 256, "out_features": 256}},
+    "num_patches": 256,
+    "pos_embed_max_size": 16,
+    "pos_embed_scaling_factor": None,
+    "qk_norm": "rms",
+    "x_block_self_attn_layers": [],
+}
+
+
+@functools.cache
+def portraits_twin() -> Twin:
+    """The bundled model of portraits, whose weights are trained."""
+    import comfy.supported_models
+    import comfy.utils
+
+    backbone: Any = load("portraits")
+    names = comfy.utils.mmdit_to_diffusers(PORTRAITS)
+    for end in ("weight", "bias"):  # it takes the block of number `depth` for the last one, whose norm is another
+        (own, _, change), last = names[f"transformer_blocks.3.norm1_context.linear.{end}"], PORTRAITS["num_blocks"] - 1
+        names[f"transformer_blocks.3.norm1_context.linear.{end}"] = own
+        names[f"transformer_blocks.{last}.norm1_context.linear.{end}"] = (own.replace(".3.", f".{last}."), None, change)
+    fill = functools.partial(_fill, names, backbone.pipeline.transformer.state_dict())
+    return _twin(comfy.supported_models.SD3(PORTRAITS), backbone, fill)
 
 
 @functools.cache

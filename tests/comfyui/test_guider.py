@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentedit.editors.base import make_editor
+from latentedit.editors.base import editor_class
 from latentedit.editors.latent_edit import edit_latent
-from tests.comfyui.networks import Twin, flux_twin, load_comfy, pack, sd_twin
+from tests.comfyui.networks import Twin, flux_twin, load_comfy, pack, portraits_twin, sd_twin
 
 load_comfy()
 
@@ -49,7 +49,7 @@ def by_library(
     if method in ("flowedit", "dvrf", "flowslider"):
         settings = dict(zip(("source_guidance", "target_guidance"), weights, strict=True))
     options = {"auto_mask": False, "refine": False, "seed": 3} | given
-    editor, levels = make_editor(method, twin.backbone, settings=settings), twin.backbone.grid(8)
+    editor, levels = editor_class(method).from_dict(settings), twin.backbone.grid(8)
     z, texts = twin.latents(), (twin.source, twin.target)
     steps = edit_latent(twin.backbone, z, *texts, strengths, editor, levels=levels, **options)
     return torch.cat([step.z for step in steps])
@@ -65,8 +65,10 @@ def difference(twin: Twin, method: str, strengths: Sequence[float], *weights: An
 
 
 @pytest.mark.parametrize("method", ["flowedit", "eim", "dvrf", "flowslider", "flowalign"])
-def test_flux_is_edited_as_by_the_library(method: str) -> None:
-    assert difference(flux_twin(), method, [-1.0, 0.5, 1.0, 1.5], GUIDED) < CLOSE
+@pytest.mark.parametrize("twin", [flux_twin, portraits_twin])
+def test_flows_are_edited_as_by_the_library(twin: Any, method: str) -> None:
+    """FLUX with random weights, and SD3 with the trained weights of the bundled portraits."""
+    assert difference(twin(), method, [-1.0, 0.5, 1.0, 1.5], GUIDED) < CLOSE
 
 
 @pytest.mark.parametrize("weights", [FREE, GUIDED])
