@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from latentedit_keep.base.console import Progress
+from latentedit_keep.base.console import Progress, progress_bar
 
-__all__ = ["Estimating", "LatentProgress", "Progress", "note_estimate"]
+__all__ = ["Estimating", "LatentProgress", "Progress", "note_estimate", "progress_bar"]
 
 LatentProgress = Callable[[str, int, int, Tensor], None]  # `Progress`, and the edited latents as far as they are known
 

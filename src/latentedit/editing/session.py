@@ -106,7 +106,7 @@ class Session:
         Raises:
             ConfigError: a direction of another model, directions that contradict each other, or an unknown option.
         """
-        return [row[0] for row in self.run(self._request(direction=direction, **options), progress=progress)]
+        return [row[0] for row in self.run(self.request(direction=direction, **options), progress=progress)]
 
     @torch.no_grad()
     def sweep(
@@ -128,7 +128,7 @@ class Session:
         """
         if len(strengths) == 0:  # a tensor has no truth value
             raise ConfigError("a sweep needs at least one strength; got none")
-        return self.run(self._request(direction=direction, **options), strengths, progress=progress)
+        return self.run(self.request(direction=direction, **options), strengths, progress=progress)
 
     @torch.no_grad()
     def run(
@@ -173,7 +173,7 @@ class Session:
         editor = default_manipulation(self.latent, [direction], {} if arm is None else {"arm": arm})
         return self._slider(editor, [direction], [1.0], "sum")[1]
 
-    def _request(self, **options: Any) -> EditRequest:
+    def request(self, **options: Any) -> EditRequest:
         """The request with these options; those that belong to encoding are refused."""
         if late := [f"`{name}`" for name in _ENCODING if options.get(name) is not None]:
             raise ConfigError(f"the images are encoded already. Give {' and '.join(late)} to `encode`, or use `edit`")

@@ -22,6 +22,7 @@ from latentedit.latents.images import Frame, MaskLike, SourceImage, framer_for
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone, check_model
 from latentedit.models.model_settings import NO_CHANGE, calibration_of
+from latentedit.models.registry import Pipeline, as_backbone
 from latentedit_keep.base.files import Encoded
 from latentedit_keep.base.images import ImageInput
 
@@ -34,7 +35,7 @@ LEVELS = (0.5, 0.7, 0.9)  # noise levels of the measurement: where instructions 
 
 @torch.no_grad()
 def encode(
-    model: Backbone,
+    model: Backbone | Pipeline,
     image: ImageLike | Sequence[ImageLike],
     *,
     source_prompt: str | Sequence[str] | None = None,
@@ -46,7 +47,7 @@ def encode(
     """Encode images with the captions that describe them, or for an instruction-tuned model.
 
     Args:
-        model: the backbone.
+        model: the model, or a live pipeline of diffusers.
         image: one, or a list that the model takes at one size.
         source_prompt: caption of the image, one for all or one per image; "" for no text. By default a captioner writes
             it.
@@ -64,7 +65,7 @@ def encode(
         RegistryError, ModelError, MissingDependencyError, CaptionError: a captioner that cannot be found, loaded or
             reached.
     """
-    images = as_list(image)
+    model, images = as_backbone(model), as_list(image)
     if not images:
         raise ConfigError("there is no image to encode")
     how: Any = {"captioner": captioner, "instructed": instructed, "references": references}

@@ -14,7 +14,7 @@ from latentedit.core.errors import ModelError, ShapeError
 from latentedit.core.flow import LevelGrid, level_batch
 from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Start
-from latentedit.latents.captions.base import one_line
+from latentedit.latents.captions.base import one_line, shortened
 from latentedit.latents.captions.completion import Completion
 from latentedit.latents.images import Frame, SourceImage
 from latentedit.latents.record import RunRecord
@@ -132,7 +132,7 @@ class JointLatent:
         return len(self.z)
 
     def __repr__(self) -> str:
-        captions = one_line("; ".join(self.captions))[:50]
+        captions = shortened("; ".join(self.captions), 60)
         return f'<JointLatent {list(self.z.shape)} of {one_line(self.backbone.name)[-30:]}: "{captions}">'
 
     @property
