@@ -69,6 +69,7 @@ def test_a_sharp_object_is_covered_and_little_beyond_its_outline(
 ) -> None:
     """Missing pixels are seen, some more are not: up to a twentieth of a pixel along the outline, and one to three."""
     inside = CORNER if beyond_px == 1.9 else WHOLE
+    edited = np.where(inside[..., None], edited, 255).astype(np.float32)
     mask = mask_of(TEXTURED, edited, truth, blur, inside)
     outline = float(np.hypot(*np.gradient(np.pad(truth, 1))).sum())
     assert np.maximum(truth - mask, 0).sum() < 0.06 * outline
@@ -142,10 +143,28 @@ def test_damage_to_a_few_strong_edges_is_no_change() -> None:
 def test_colors_that_the_fit_of_colors_does_not_know_count_less() -> None:
     """A difference counts by what it exceeds two standard deviations of the fit by."""
     doubt = np.full((SIDE, SIDE), 3, dtype=np.float32)
-    for levels, changed in ((6, False), (20, True)):
+    for levels, changed in ((6, False), (14, True)):
         edited = noisy(PLAIN + levels * disc()[..., None], 0.5)
         found = detect(PLAIN, edited, WHOLE, disc() == 0, 0.0, doubt, first=False)
         assert found.changed[64, 64] == changed
+
+
+@pytest.mark.parametrize(("radius", "levels"), [(2, 14), (3, 8.5), (8, 5.5), (16, 4.5), (30, 4.0)])
+def test_without_noise_a_change_is_found_from_a_few_levels_the_wider_the_fainter(radius: float, levels: float) -> None:
+    """Eight times the least noise at the scale of its width, but not half of that."""
+    for factor, seen in ((1.0, True), (0.45, False)):
+        edited = PLAIN + factor * levels * disc(radius=radius)[..., None]
+        assert (mask_of(PLAIN, edited, disc(radius=radius))[64, 64] > 0.5) == seen
+
+
+def test_a_component_must_outweigh_the_heaviest_island_of_noise_by_a_factor() -> None:
+    """One without sure pixels: four times as heavy is enough, twice is not."""
+    for side, found in ((10, True), (7, False)):
+        ratio = np.ones((160, 160), dtype=np.float32)
+        ratio[20 : 20 + side, 20 : 20 + side], ratio[100:105, 100:105] = 7, 7
+        ratio[22:24, 22:24] = 8.5
+        nothing = np.zeros_like(ratio)
+        assert detection._hysteresis([ratio], nothing, nothing, ratio > 0, nothing)[22, 22] == found
 
 
 def test_what_is_left_next_to_a_change_is_taken_with_it_if_it_is_seen_and_ends() -> None:
@@ -154,6 +173,10 @@ def test_what_is_left_next_to_a_change_is_taken_with_it_if_it_is_seen_and_ends()
         edited, change = PLAIN + levels * np.maximum(disc(), disc(64 + width, 64))[..., None], disc() > 0
         left = leftovers(PLAIN, edited, WHOLE, known(change), 0.0)
         assert left[64, 81:83].all() == left.any() == taken, (levels, width)
+        clouds = 14 * np.sign(smoothed(noisy(0 * PLAIN, 1), 2.0))
+        assert not leftovers(PLAIN, edited + clouds, WHOLE, known(change), 0.0)[64, 81:83].any(), "as elsewhere"
+    everywhere = np.hypot(X - 64, Y - 64) > 3
+    assert not leftovers(PLAIN, PLAIN, WHOLE, known(everywhere), 0.0).any(), "there is no elsewhere"
 
 
 def with_line(image: np.ndarray, levels: float, shift: int = 0) -> np.ndarray:
@@ -165,7 +188,7 @@ def with_line(image: np.ndarray, levels: float, shift: int = 0) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("before", "after", "shift", "gone"),
-    [(20, 0, 0, True), (13, 0, 0, True), (40, 34, 0, False), (40, 40, 2, False), (2, 0, 0, False)],
+    [(20, 0, 0, True), (10, 0, 0, True), (40, 34, 0, False), (40, 40, 2, False), (2, 0, 0, False)],
 )
 def test_a_hairline_is_gone_if_the_edited_image_has_none_like_it_nearby(
     before: float, after: float, shift: int, gone: bool
@@ -197,11 +220,14 @@ def test_gaps_and_holes_are_closed_unless_they_are_wide_and_unchanged() -> None:
 
 def test_parts_of_a_change_are_one_if_they_are_near_and_the_largest_is_the_first() -> None:
     mask = np.zeros((60, 500), dtype=np.float32)
-    mask[20:40, 20:30] = mask[20:40, 36:46] = 1  # 6 px apart
+    mask[20:30, 20:30] = mask[20:30, 36:46] = 1  # 6 px apart
     mask[20:50, 53:80] = 0.9  # 7 px farther
+    mask[5:55, 200:250] = 0.1  # large and faint
     mask[10:12, 300:310] = 1 / 300  # changes no pixel
     count, numbers = components(mask)
-    assert (count, numbers[30, 60], numbers[30, 25], numbers[30, 40], numbers[11, 305]) == (2, 1, 2, 2, 0)
+    assert count == 3
+    assert [numbers[25, at] for at in (60, 210, 25, 40)] == [1, 2, 3, 3]
+    assert numbers[11, 305] == 0
 
 
 def test_no_line_is_left_between_a_change_and_what_is_left_next_to_it() -> None:
@@ -249,3 +275,5 @@ def test_ordinary_noise_has_no_contrast() -> None:
     assert (found[1:] < 1.5).all()
     shown = contrasts(original, edited + 30 * mask[..., None], WHOLE, mask, numbers)
     assert (shown[1:] > 5).all()
+    faint = contrasts(original, edited + 5 * mask[..., None], WHOLE, mask, numbers)
+    assert faint[3] > 2 * faint[2] > 2 * faint[1], "averaged over its width"

@@ -119,7 +119,7 @@ def _leftover(difference: Array, rest: Mask, residual: float) -> Leftover | None
     coarse = warp.largest(np.abs(smoothed(difference * weight[..., None], sigma))) * weight
     coarse /= np.maximum(smoothed(weight, sigma), 0.5)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(
-        (coarse > max(_LEFT[0], _LEFT[1] * residual)).astype(np.uint8), connectivity=8
+        (coarse > max(_LEFT[0], _LEFT[1] * residual)).astype(np.uint8)
     )
     weights = np.bincount(labels.ravel(), weights=coarse.ravel(), minlength=count)
     weights[0] = 0
