@@ -15,7 +15,7 @@ import typer
 
 from latentedit.cli.panels import MANY, METHOD, MODEL, OUTPUT
 from latentedit.core.errors import ConfigError, nearest
-from latentedit.core.plugins import MODELS, Registry
+from latentedit.core.plugins import MODELS
 from latentedit.core.settings import MAX_STRENGTHS, read_strength
 from latentedit.editing.request import EditRequest, Option, descriptions
 from latentedit_keep.base.console import Progress, echo, print_json, print_rows, progress_bar, warn

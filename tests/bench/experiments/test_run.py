@@ -238,6 +238,6 @@ def test_variants_of_a_claim_stand_below_it() -> None:
     assert re.findall(r"^(#{3,4}) (.*)$", text, re.MULTILINE) == [("###", "a"), ("####", "a-pooled"), ("###", "b")]
     assert re.findall(r"^\| \[(.*)\]\(#(.*)\)", text, re.MULTILINE) == [
         ("It is so", "a"),
-        ("pooled", "a-pooled"),
         ("It is (really) other", "b"),
+        ("pooled", "a-pooled"),
     ]
