@@ -52,7 +52,6 @@ BEFORE_LOADING = [
     (f"{SWEEP} --mask 'a mask.png' -o 'a mask.png'", "a mask.png"),
     (f"{SWEEP} -o out.gif", "out.gif"),
     (f"{SWEEP} -o other.png", "other.json"),
-    (f"{MAKE} -o a.png", "a.png"),
     (f"{MAKE} -o no/a.safetensors", "does not exist"),
     ("direction make me.png -o b.safetensors", "--change"),
     ("direction make me.png no.png --prompt glasses -o b.safetensors", "no.png"),
@@ -88,7 +87,6 @@ BEFORE_LOADING = [
     ("discover me.png -o found --settings-of 2302.12470", "did you mean '2302.12469'"),
     (f"{TRANSPORT} --source-prompt ' '", "--source-prompt"),
     (f"{TRANSPORT} --target no.png", "no.png"),
-    (f"{TRANSPORT} -o new.png", "new.png"),
     (f"{TRANSPORT} -o no/new.safetensors", "does not exist"),
     (f"{TRANSPORT} -o found.safetensors", "found.safetensors"),
     ("transport a.safetensors --target other.png -o new.safetensors", "'hsds'"),
@@ -121,7 +119,7 @@ BY_THE_MODEL = [
     ("edit me.png --prompt glasses", "--source-prompt"),  # the model has no captioner
     ("edit me.png --prompt glasses --captioner openai:", "openai:MODEL"),
     ("edit me.png --source-prompt hat --direction a.safetensors --method flowedit", "--direction"),
-    (f"{SWEEP} --source-prompt glasses", "what should change"),
+    (f"{SWEEP} --source-prompt Glasses", "what should change"),
     ("caption me.png", "--captioner"),
     ("caption me.png --captioner unknown", "openai:MODEL"),
     *(

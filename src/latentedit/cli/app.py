@@ -39,7 +39,7 @@ def app(
     choice: ModelChoice,
     quiet: options.Quiet = False,
 ) -> None:
-    """Edit in the browser: a page on this machine with an image, a change and a slider.
+    """Keep a change, or make one, in the browser: a page on this machine.
 
     Other machines can reach the page only if you give another address, which needs a password: in a file, or in the
     variable LATENTEDIT_APP_PASSWORD. All visitor data is deleted when the server stops.
@@ -56,6 +56,8 @@ def app(
     with tempfile.TemporaryDirectory(prefix="latentedit-app-") as home:  # readable by its owner only
         uploads, empty = Path(home, "uploads"), Path(home, "empty")
         os.environ["GRADIO_TEMP_DIR"] = str(uploads)  # read when gradio is imported
+        if not quiet:
+            echo(f"loading {choice.name} ...")
         require("gradio", "app")
         from latentedit.app.models import Models
         from latentedit.app.serve import serving

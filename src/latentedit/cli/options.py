@@ -18,8 +18,8 @@ from latentedit.core.errors import ConfigError, nearest
 from latentedit.core.plugins import MODELS
 from latentedit.core.settings import MAX_STRENGTHS
 from latentedit.editing.request import EditRequest, Option, descriptions
-from latentedit_keep.base import strengths
 from latentedit_keep.base.console import Progress, echo, print_json, print_rows, progress_bar, warn, were_replaced
+from latentedit_keep.base.strengths import read_strength
 
 if TYPE_CHECKING:
     from latentedit.models.base import Backbone
@@ -157,14 +157,14 @@ Settings = Annotated[
 ]
 
 
-_MOST = 5  # largest absolute strength; a larger number is usually meant as percent
 _FORM = "--strengths=LOW:HIGH:COUNT"
 _EXAMPLES = "Try --strengths=-1:1:9, or --strengths=0,0.5,1"
+_SWEPT = ("--strengths", _EXAMPLES)
 
 
 def parse_strength(texts: Sequence[str] | None) -> tuple[float, ...]:
     """Read every ``--strength``; the default is 1."""
-    return tuple(float(_number(text, "--strength", "Try --strength 0.7")) for text in texts or ("1",))
+    return tuple(read_strength(text, "--strength", "Try --strength 0.7") for text in texts or ("1",))
 
 
 def parse_strengths(text: str) -> tuple[float, ...]:
@@ -173,13 +173,13 @@ def parse_strengths(text: str) -> tuple[float, ...]:
     Spacing is computed in exact fractions of the decimals, so that 0, 1 and 0.1 come out as typed.
     """
     if ":" not in text:
-        listed = tuple(float(_number(item)) for item in text.split(","))
-        _check_count(len(listed))
-        return listed
+        strengths = tuple(read_strength(item, *_SWEPT) for item in text.split(","))
+        _check_count(len(strengths))
+        return strengths
     parts = text.split(":")
     if len(parts) != 3:
         raise ConfigError(f"{_FORM} has three parts; got {text!r}. {_EXAMPLES}")
-    low, high = _number(parts[0]), _number(parts[1])
+    low, high = (Fraction(repr(read_strength(part, *_SWEPT))) for part in parts[:2])
     if low == high:
         raise ConfigError(f"LOW and HIGH of --strengths are the same in {text!r}. {_EXAMPLES}")
     try:
@@ -188,11 +188,6 @@ def parse_strengths(text: str) -> tuple[float, ...]:
         raise ConfigError(f"COUNT in {_FORM} must be a whole number; got {parts[2]!r}. {_EXAMPLES}") from None
     _check_count(count)
     return tuple(float(low + (high - low) * Fraction(index, count - 1)) for index in range(count))
-
-
-def _number(text: str, option: str = "--strengths", examples: str = _EXAMPLES) -> Fraction:
-    """The decimal as typed, to the digits of a float."""
-    return Fraction(repr(strengths.parse_strength(text, option, least=-_MOST, most=_MOST, hint=examples)))
 
 
 def _check_count(count: int) -> None:

@@ -48,7 +48,7 @@ def transport(
 
     feature_of(Direction.load(file))
     opened, caption = SourceImage.open(target), source_prompt or ""
-    check_direction_output(output)
+    output = check_direction_output(output)
     if output.resolve() == file.resolve():
         raise OutputError(f"the output would replace the direction {output}. Choose another name")
     with report.progress() as progress:

@@ -9,7 +9,7 @@ import typer
 from latentedit_keep.base.console import complain, echo, print_json, print_rows, progress_bar, warn, were_replaced
 from latentedit_keep.base.errors import ConfigError, LatentEditError, OutputError
 from latentedit_keep.base.files import check_place, existing, free_name, make_folder, sibling_path
-from latentedit_keep.base.strengths import parse_strength
+from latentedit_keep.base.strengths import read_strength
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
@@ -45,7 +45,7 @@ def keep(
     if only is not None and not re.fullmatch(r"\s*\d{1,6}(\s*,\s*\d{1,6})*\s*", only):
         raise ConfigError(f"--only takes numbers of changes separated by commas, such as 1,3; got {only!r}")
     numbers = None if only is None else tuple(int(number) for number in only.split(","))
-    degree = parse_strength(strength, "--strength")
+    degree = read_strength(strength, "--strength", "Try 0.7", least=0, most=1)
     if original.is_dir() or edited.is_dir():
         for name, value in {"--mask": mask, "--only": only, "--view": view}.items():
             if value is not None:

@@ -80,6 +80,7 @@ class View:
         quality: WebP quality from 0 to 100, for pages with many small images; lossless if not given.
         start: initial strength; by default 1, or the nearest one available.
         saves: whether the page has buttons that save images and records.
+        label: of the side to the right of the wipe.
 
     Raises:
         ConfigError: no frames, or a strength that is not finite.
@@ -98,6 +99,7 @@ class View:
     quality: int | None = None
     start: float | None = None
     saves: bool = True
+    label: str = "edited"
 
     def __post_init__(self) -> None:
         if not self.frames:
@@ -161,6 +163,7 @@ class View:
             "profile": in_base64(b"icc\0\0" + zlib.compress(profile, 9)) if profile else "",
             "start": start,
             "saves": self.saves,
+            "label": self.label,
             "between": _blend_record(next((frame.record for frame in frames if frame.record is not None), None)),
             "frames": [_frame_data(*pair, exact=exact) for pair in zip(frames, layers[: len(frames)], strict=True)],
         }
