@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any, get_origin
 import typer
 
 from latentedit.cli.panels import MANY, METHOD, MODEL, OUTPUT
-from latentedit.core.errors import ConfigError, nearest
-from latentedit.core.plugins import MODELS
+from latentedit.core.errors import ConfigError, FileFormatError, nearest
+from latentedit.core.plugins import MODELS, unknown_model
 from latentedit.core.settings import MAX_STRENGTHS
 from latentedit.editing.request import EditRequest, Option, descriptions
 from latentedit_keep.base.console import Progress, echo, print_json, print_rows, progress_bar, warn, were_replaced
+from latentedit_keep.base.files import check_exists
 from latentedit_keep.base.strengths import read_strength
 
 if TYPE_CHECKING:
@@ -244,6 +245,14 @@ class ModelChoice:
             for word in (_option(name), str(item))
         ]
 
+    def check_name(self) -> None:
+        """Raise a `RegistryError` for a name that is no bundled model, nor a folder here, nor a hub id."""
+        if self.model and self.model == Path(self.model).name and self.model not in MODELS.points():
+            try:
+                check_exists(Path(self.model))
+            except FileFormatError:
+                raise unknown_model(self.model) from None
+
     def load(self) -> "Backbone":
         """The model.
 
@@ -365,16 +374,32 @@ def chooses_model(command: Callable[..., None]) -> Callable[..., None]:
         groups[parameter.name] = build, list(fields)
         parameters += fields.values()
 
+    inputs = [
+        name for name, one in signature.parameters.items() if isinstance(_declared(one), typer.models.ArgumentInfo)
+    ]
+
     @functools.wraps(command)
     def with_options(**given: Any) -> None:
+        for name in inputs:  # before anything heavy is imported
+            if isinstance(given[name], Path):
+                check_exists(given[name])
         built = {
             name: build(**{field: given.pop(field) for field in fields}) for name, (build, fields) in groups.items()
         }
+        for one in built.values():
+            if isinstance(one, ModelChoice):
+                one.check_name()
         command(**built, **given)
 
     described: Any = with_options
     described.__signature__ = signature.replace(parameters=parameters)
     return described
+
+
+def _declared(parameter: inspect.Parameter) -> Any:
+    """Typer's description of a parameter."""
+    about = getattr(parameter.annotation, "__metadata__", ())
+    return about[0] if about else None
 
 
 def _scaled(lora: str) -> tuple[str, float]:

@@ -131,6 +131,11 @@ EXPERIMENTS = Registry(group="latentedit.experiments", kind="experiment")
 """Name to an experiment, see `latentedit_bench`."""
 
 
+def unknown_model(name: str) -> RegistryError:
+    """The error for a model that is neither bundled nor a folder nor a hub id."""
+    return RegistryError(f"{MODELS.unknown(name)}. A folder or a hub id (org/name) is taken too")
+
+
 def require(package: str, extra: str) -> ModuleType:
     """Import an optional package, or raise a `MissingDependencyError` with the command that installs it."""
     try:

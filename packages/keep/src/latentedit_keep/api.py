@@ -504,7 +504,7 @@ def _doubts(original: PixelImage, edited: PixelImage, found: Analysis, mask: tup
         doubts |= {
             f"the alignment is uncertain by {off:.1f} px": off > _UNSURE_PX,
             f"{100 * out:.0f} % of the original is outside the edited image": out > OUTSIDE,
-            f"only the colors changed, all by {cast:.0f} of 255 levels, and that was undone": is_nothing
+            f"only the colors changed, all by {cast:.0f} of 255 levels; keep undoes that": is_nothing
             and cast > SHIFTED,
             f"nothing larger than {change.least_px} px changed; what is smaller was not kept": is_nothing,
             "what changed is no stronger than the noise elsewhere": found.found == "faint change",

@@ -51,7 +51,7 @@ def check(
 
     Examples:
         latentedit check photo.jpg edited.png
-        latentedit check photo.jpg edited.png --mask mask.png --max-outside 0.1% --expect-size
+        latentedit check photo.jpg edited.png --mask mask.png --max-outside 0.1%
         latentedit check photo.jpg edited.png --json --panel changes.png
         latentedit check originals/ edited/ -o report/
         latentedit check pairs.csv -o report/
@@ -66,6 +66,8 @@ def check(
 
         if panel is not None:
             raise ConfigError("--panel is for a single pair; reports on many pairs include panels. Leave it out")
+        if many and edited is not None and not edited.is_dir():
+            raise ConfigError(f"{original} is a folder and {edited} is not. Name two images, or two folders and -o")
         if output is None:
             raise ConfigError("many pairs need an output folder for the reports. Name one with -o")
         options = {"max_outside": limit, "expect_size": expect_size}

@@ -93,7 +93,8 @@ def _pairs(original: Path, edited: Path | None, mask: Path | None) -> tuple[dict
             raise ConfigError(f"the list {original} already names edited images and masks. Leave out the other paths")
         return _listed(original), {}
     if edited is None or not edited.is_dir() or (mask is not None and not mask.is_dir()):
-        raise ConfigError(f"{original} is a folder, so the others must be folders too; got {edited} and {mask}")
+        given = " and ".join(str(place) for place in (edited, mask) if place is not None) or "no edited images"
+        raise ConfigError(f"{original} is a folder, so the others must be folders too; got {given}")
     (pairs, failed), masks = paired(original, edited), {} if mask is None else images_by_name(mask)
     found = {as_text(name): (*pair, masks.get(name)) for name, pair in pairs.items()}
     return found, {as_text(name): why for name, why in failed.items()}

@@ -67,9 +67,9 @@ class Measure:
     uncertainty: float
 
     def text(self, digits: int = 2, factor: float = 1) -> str:
-        """Such as "4.18 ± 0.05"; the uncertainty is rounded up."""
+        """Such as "4.18 ± 0.05"; the uncertainty is rounded up, and left out of an exact number."""
         off = math.ceil(factor * self.uncertainty * 10**digits - 1e-6) / 10**digits
-        return f"{factor * self.value:.{digits}f} ± {off:.{digits}f}"
+        return f"{factor * self.value:.{digits}f}" + (f" ± {off:.{digits}f}" if off else "")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
