@@ -44,6 +44,8 @@ SHOWN = {  # measures in the ranking, and what its columns are called
     "above scaled": "above, scaled",
     "error": "error at 1",
     "effect": "effect at 1",
+    "edge_error": "edge error",
+    "opacity": "opacity",
     "outside_change": "change outside",
     "side_effect": "side effects",
     "others_changed": "others changed",
@@ -55,7 +57,7 @@ SHOWN = {  # measures in the ranking, and what its columns are called
 
 AT_ONE = (  # measures of the items that request a change, at strength 1
     *("error", "effect", "leakage", "effectiveness", "decomposability", "disentanglement", "outside_change", "outside"),
-    *("outside_psnr", "side_effect", "done", "others_changed", "evaluations"),
+    *("outside_psnr", "edge_error", "opacity", "side_effect", "done", "others_changed", "evaluations"),
 )
 
 EFFECTS = (0.25, 0.5, 0.75, 1.0)  # at which curves are read; leakages count at most 1 there
