@@ -421,7 +421,6 @@ def page() -> str:
     edit = next(iter(edit_costs(model).values()))
     example = COSTS.format(edit=edit, share=f"{edit / model.generation:.1f}", name=model.name)
     alike = [f"- {', '.join(one.alike)}: as {name}" for name in MODELS if (one := known_models()[name]).alike]
-    sources = [f"- {name}: {MODELS[name].source}." for name in MODELS]
     table = [f"| {' | '.join(line)} |" for line in lines]
     parts = [
         HEAD,
@@ -431,9 +430,7 @@ def page() -> str:
         "",
         *alike,
         "",
-        "Sources of the sizes:",
-        "",
-        *sources,
+        "The source of each configuration is in `src/latentedit/models/known_models.json`.",
     ]
     return "\n".join(parts) + "\n"
 

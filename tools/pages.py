@@ -100,7 +100,8 @@ def _stand_in() -> None:
     from tests.miniatures import flow, noise  # noqa: PLC0415
 
     library: Any = diffusers
-    Image.new("RGB", (64, 64), (90, 120, 90)).save("photo.jpg")
+    for name in ("photo.jpg", "other.jpg"):
+        Image.new("RGB", (64, 64), (90, 120, 90)).save(name)
     for pipeline, build in {
         library.FluxPipeline: flow.flux,
         library.Flux2KleinPipeline: flow.flux2_klein,

@@ -70,6 +70,8 @@ OTHER: dict[str, str] = {
 """Classes whose published networks have the class of a supported one, and another configuration."""
 
 
+WORKS = "works"
+
 LAYERS = ("text_encoder_select_layers",)
 """Settings by which miniatures have fewer layers than the published models."""
 
@@ -140,8 +142,9 @@ def result(kind: Any, network: str) -> tuple[bool, str]:
     return True, re.sub(r"edits do not use the (.*) of this .*", r"without its \1", "".join(unused))
 
 
-def page() -> str:
-    rows, counts = list[str](), [0, 0, 0]
+def found() -> list[tuple[str, str, str]]:
+    """Each pipeline of images: its name, its supported network or nothing, and the result."""
+    rows: list[tuple[str, str, str]] = []
     for name in sorted(dir(diffusers)):
         kind: Any = getattr(diffusers, name)
         pipelines = (diffusers.DiffusionPipeline, diffusers.ModularPipeline)
@@ -154,23 +157,34 @@ def page() -> str:
         elif other is not None:
             text = other
         else:
-            counts[0] += 1
             works, detail = result(kind, network)
-            counts[1] += works
-            text = ("**works**" + (f", {detail}" if detail else "")) if works else f"refused: {detail}"
-        counts[2] += 1
-        rows.append(f"| {name} | {network or ''} | {text} |")
-        print(rows[-1], flush=True)
+            text = (WORKS + (f", {detail}" if detail else "")) if works else f"refused: {detail}"
+        rows.append((name, network or "", text))
+        print(*rows[-1], sep=": ", flush=True)
+    return rows
+
+
+def page(rows: list[tuple[str, str, str]]) -> str:
+    """The page: what works by network, then what does not by reason."""
+    works, others = dict[str, list[str]](), dict[str, list[str]]()
+    for name, network, text in rows:
+        if text.startswith(WORKS):
+            less = text.removeprefix(WORKS).removeprefix(", ")
+            works.setdefault(network + (f", {less}" if less else ""), []).append(name)
+        else:
+            others.setdefault(text, []).append(name)
     about = (
-        f"All {counts[2]} classes of diffusers {diffusers.__version__} that make images; {counts[0]} have published "
-        f"networks of a supported family, of which {counts[1]} work: each was built around a miniature with random "
-        "weights, and `from_pipeline` gave a velocity. Reasons of the others were read from their sources. Subclasses, "
-        "community pipelines and mappings of parts work like these: the network decides. Written by "
-        "`python -m tools.pipelines`."
+        f"{sum(map(len, works.values()))} of the {len(rows)} classes of diffusers {diffusers.__version__} that make "
+        "images work: each was built around a miniature with random weights, and `from_pipeline` gave a velocity. "
+        "Reasons of the others were read from their sources. Subclasses, community pipelines and mappings of parts "
+        "work like these: the network decides. Written by `python -m tools.pipelines`."
     )
-    head = ["# Pipelines of diffusers", "", about, "", "| pipeline | network | result |", "| --- | --- | --- |"]
-    return "\n".join([*head, *rows]) + "\n"
+    lines = ["# Pipelines of diffusers", "", about]
+    for title, column, groups in (("Work", "network", works), ("Do not work", "reason", others)):
+        lines += ["", f"## {title}", "", f"| {column} | pipelines |", "| --- | --- |"]
+        lines += [f"| {key} | {', '.join(names)} |" for key, names in sorted(groups.items())]
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    PAGE.write_text(page(found()), encoding="utf-8")

@@ -1,9 +1,9 @@
 """Writes pages from declarations: ``python -m tools.reference``.
 
 ``docs/reference/commands.md`` comes from the declarations of the commands, with their docstrings and examples,
-``docs/reference/check.schema.json`` from the fields of a check's report, the formulas of `eim` and the table on
-``docs/methods.md`` from the editors, and ``docs/changelog.md`` from CHANGELOG.md. A page per paper comes from
-``results/claims``, and the plots there move to it.
+``docs/reference/check.schema.json`` from the fields of a check's report, the table on ``docs/methods.md`` and the
+formulas of `eim` on ``docs/concepts/hsds.md`` from the editors, and ``docs/changelog.md`` from CHANGELOG.md. A page per
+paper comes from ``results/claims``, and the plots there move to it.
 """
 
 import inspect
@@ -18,7 +18,6 @@ import typer
 from pydantic import TypeAdapter
 
 import latentedit
-from latentedit.cli.main import EXAMPLES, kind
 from latentedit.core.plugins import COMMANDS, EDITORS
 from latentedit.editors.base import editor_class, make_editor
 from latentedit.latents.joint import JointLatent
@@ -27,10 +26,12 @@ from latentedit_bench.experiments.page import claims_page
 from latentedit_bench.experiments.run import read_records
 from latentedit_keep.base.files import plain, write_text
 from latentedit_keep.checking import Measure, Region, Report
+from latentedit_keep.program import EXAMPLES, kind
 from tools.running import ROOT
 
 DOCS = ROOT / "docs"
 METHODS = DOCS / "methods.md"
+SEARCH = DOCS / "concepts" / "hsds.md"
 
 _MARKED = re.compile(r"(?<=<!--methods-->\n).*?(?=<!--/methods-->)", re.DOTALL)
 _FORMULAS = re.compile(r"(?<=<!--formulas-->\n).*?(?=<!--/formulas-->)", re.DOTALL)
@@ -54,12 +55,25 @@ FIGURES = DOCS / "images" / "results" / "claims"
 _MODEL = "Model"
 """The panel of options that every command which loads a model takes."""
 
+_GROUPS = {
+    "Keep and check": ("keep", "check", "mcp"),
+    "Edit": ("edit", "sweep", "undo", "replay", "caption", "app"),
+    "Directions": ("direction", "discover", "transport", "path"),
+    "Models": ("models", "doctor"),
+    "Measure": ("bench", "reproduce"),
+}
+"""What the commands are for; the page has them in this order, and those that are not named here last."""
+
+_EVERYWHERE = ("--json", "--quiet", "--help")
+"""Options that the introduction explains."""
+
 _INTRODUCTION = """\
 # Commands
 
 Written by `python -m tools.reference` from the commands themselves; `latentedit COMMAND --help` says the same. Results
-go to standard output, progress and warnings to standard error. What a command returns: [exit codes](exit-codes.md);
-what it writes: [files](files.md).
+go to standard output, progress and warnings to standard error. Commands that print results also take `--json` (one JSON
+object instead of text) and `--quiet`, `-q` (print nothing but errors). What a command returns: [exit
+codes](exit-codes.md); what it writes: [files](files.md).
 """
 
 
@@ -88,7 +102,8 @@ def results() -> dict[Path, str]:
     """The pages of papers, and that of methods, which take some seconds."""
     old = outdated()
     pages = {DOCS / "results" / f"{name}.md": paper_page(name, old) for name in PAPERS}
-    return {**pages, METHODS: methods_page(METHODS.read_text(encoding="utf-8"))}
+    methods, search = (page.read_text(encoding="utf-8") for page in (METHODS, SEARCH))
+    return {**pages, METHODS: methods_page(methods), SEARCH: search_page(search)}
 
 
 def check_schema() -> str:
@@ -104,13 +119,20 @@ def check_schema() -> str:
 
 
 def commands_page() -> str:
-    """All commands, those of our other distributions too."""
-    parts = [_INTRODUCTION]
-    for name, point in sorted(COMMANDS.points().items()):
+    """All commands of our distributions, by what they are for."""
+    found, parts, shown = dict[str, str](), [_INTRODUCTION], dict[str, str]()
+    for name, point in COMMANDS.points().items():
         package = point.dist.name if point.dist is not None else "latentedit"
-        if package not in ("latentedit", "latentedit-bench"):
-            continue
-        parts += _command_parts(f"latentedit {name}", _declared(name), "" if package == "latentedit" else package)
+        if package in ("latentedit", "latentedit-bench", "latentedit-keep"):
+            found[name] = package
+    listed = {name for names in _GROUPS.values() for name in names}
+    groups = {**_GROUPS, "Others": tuple(name for name in found if name not in listed)}
+    for title, names in groups.items():
+        named = [name for name in names if name in found]
+        parts += [f"## {title}\n"] if named else []
+        for name in named:
+            package = "" if found[name] == "latentedit" else found[name]
+            parts += _command_parts(f"latentedit {name}", _declared(name), shown, package)
     choosing = [one for one in _declared("edit").params if one.rich_help_panel == _MODEL]
     parts += ["## Options of the model\n\nOf the commands above that refer to them.\n", *_table(choosing)]
     return "\n".join(parts)
@@ -128,8 +150,12 @@ def _declared(name: str) -> Any:
     return made.commands[name]
 
 
-def _command_parts(name: str, command: Any, package: str = "", *, level: int = 2) -> Iterator[str]:
-    yield f"{'#' * level} {name.removeprefix('latentedit ')}\n"
+def _command_parts(
+    name: str, command: Any, shown: dict[str, str], package: str = "", *, level: int = 3
+) -> Iterator[str]:
+    """A command's section. What an earlier one has shown (its row to its name, in `shown`) is only named."""
+    short = name.removeprefix("latentedit ")
+    yield f"{'#' * level} {short}\n"
     about, lines = described(command.help or "")
     if package:
         about += f"\n\nComes with `{package}`."
@@ -137,20 +163,29 @@ def _command_parts(name: str, command: Any, package: str = "", *, level: int = 2
     if hasattr(command, "commands"):
         for below, one in command.commands.items():
             if not one.hidden:
-                yield from _command_parts(f"{name} {below}", one, level=level + 1)
+                yield from _command_parts(f"{name} {below}", one, shown, level=level + 1)
         return
-    shown = [one for one in command.params if not one.hidden and one.name != "help"]
-    arguments = [one for one in shown if not _is_option(one)]
+    taken = [one for one in command.params if not one.hidden and one.opts[0] not in _EVERYWHERE]
+    arguments = [one for one in taken if not _is_option(one)]
     usage = " ".join([name, *(_argument(one) for one in arguments), "[OPTIONS]"])
-    yield f"```sh\n{usage}\n```\n"
-    if lines:
-        yield "\n".join(["Examples:\n", "```sh", *lines, "```\n"])
-    chooses = "--model" in [one.opts[0] for one in shown if one.rich_help_panel == _MODEL]
-    own = [one for one in shown if one.rich_help_panel != _MODEL or not chooses]
-    if own:
-        yield from _table([*arguments, *filter(_is_option, own)])
-    if len(own) < len(shown):
-        yield "And the [options of the model](#options-of-the-model).\n"
+    yield "\n".join(["```sh", usage, *(["", *lines] if lines else []), "```\n"])
+    chooses = "--model" in [one.opts[0] for one in taken if one.rich_help_panel == _MODEL]
+    own = [one for one in taken if one.rich_help_panel != _MODEL or not chooses]
+    before = dict[str, list[str]]()
+    for one in filter(_is_option, own):
+        before.setdefault(shown.setdefault(_row(one), short), []).append(f"`{one.opts[0]}`")
+    new = [one for one in own if not _is_option(one) or shown[_row(one)] == short]
+    if new:
+        yield from _table([*arguments, *filter(_is_option, new)])
+    others = [
+        f"{', '.join(names)} as for [{other}](#{other.replace(' ', '-')})"
+        for other, names in before.items()
+        if other != short
+    ]
+    if len(own) < len(taken):
+        others.append("the [options of the model](#options-of-the-model)")
+    if others:
+        yield f"Also {'; '.join(others)}.\n"
 
 
 def _table(parameters: Sequence[Any]) -> Iterator[str]:
@@ -203,9 +238,13 @@ def methods_page(page: str) -> str:
     latent = latentedit.encode(latentedit.load("portraits"), DOCS / "images" / "me.png")
     head = "| method | what it does | papers | evaluations | identity |"
     rows = [head, f"|{' --- |' * 5}", *(_method_row(name, latent) for name in EDITORS.names())]
-    block = (inspect.getdoc(editor_class("eim")) or "").split("::\n\n")[1].split("\n\n")[0]
-    page = _FORMULAS.sub(lambda _: f"```text\n{textwrap.dedent(block)}\n```\n", page)
     return _MARKED.sub(lambda _: "".join(f"{row}\n" for row in rows), page)
+
+
+def search_page(page: str) -> str:
+    """The page with the formulas between its marks, which are those of the docstring of `eim`."""
+    block = (inspect.getdoc(editor_class("eim")) or "").split("::\n\n")[1].split("\n\n")[0]
+    return _FORMULAS.sub(lambda _: f"```text\n{textwrap.dedent(block)}\n```\n", page)
 
 
 def _method_row(name: str, latent: JointLatent) -> str:

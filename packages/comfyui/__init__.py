@@ -15,9 +15,9 @@ async def comfy_entrypoint() -> Any:
     """The nodes, as ComfyUI asks for them."""
     from comfy_api.latest import ComfyExtension
 
-    from . import nodes_image
+    from . import nodes_image, nodes_sweep
 
-    nodes = list(nodes_image.NODES)
+    nodes = [*nodes_image.NODES, *nodes_sweep.NODES]
     if importlib.util.find_spec("latentedit") is not None:
         from . import nodes_text
 

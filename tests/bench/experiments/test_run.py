@@ -17,7 +17,7 @@ from latentedit.core.plugins import EXPERIMENTS
 from latentedit_bench.experiments import experiment
 from latentedit_bench.experiments.decisions import Outcome
 from latentedit_bench.experiments.experiment import Context, Experiment, make_experiment
-from latentedit_bench.experiments.page import page_files, write_claims_page
+from latentedit_bench.experiments.page import claims_page, page_files, write_claims_page
 from latentedit_bench.experiments.run import Record, read_records, reproduce
 from latentedit_bench.metrics.statistics import Estimate
 from tests.bench.conftest import Register
@@ -228,3 +228,16 @@ def test_pages_link_their_figures_and_escape_text(tmp_path: Path) -> None:
     assert "in &lt;items&gt;" in html
     with pytest.raises(ConfigError):
         page_files(folder / "claims.html")
+
+
+def test_variants_of_a_claim_stand_below_it() -> None:
+    about = {"paper": "p", "quick": False, "plan": {}, "command": "it", "seconds": 1.5, "peak_bytes": 10}
+    claims = {"a-pooled": "it is so (pooled)", "a": "it is so", "b": "it is (really) other"}
+    records = [Record(name=name, claim=claim, **about) for name, claim in claims.items()]  # pyright: ignore[reportArgumentType]
+    text = claims_page("Claims", records, {})
+    assert re.findall(r"^(#{3,4}) (.*)$", text, re.MULTILINE) == [("###", "a"), ("####", "a-pooled"), ("###", "b")]
+    assert re.findall(r"^\| \[(.*)\]\(#(.*)\)", text, re.MULTILINE) == [
+        ("It is so", "a"),
+        ("It is (really) other", "b"),
+        ("pooled", "a-pooled"),
+    ]

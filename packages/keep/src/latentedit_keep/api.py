@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib.metadata
-import importlib.util
 import json
 import math
 import platform
@@ -18,18 +17,26 @@ from PIL import Image
 from latentedit_keep.analysis import Analysis, SeparateChange, analyze, transparency_changed
 from latentedit_keep.base.color import Pixels, levels, profile_of
 from latentedit_keep.base.console import Progress, Tick, Ticks, nothing
-from latentedit_keep.base.errors import ConfigError, FileFormatError, MissingDependencyError, to_install
-from latentedit_keep.base.files import Encoded, read_object
-from latentedit_keep.base.images import PixelImage, check_depth, check_output, keeps_alpha, read_pixels, save_image
+from latentedit_keep.base.errors import ConfigError, FileFormatError
+from latentedit_keep.base.files import read_object
+from latentedit_keep.base.images import (
+    ImageInput,
+    PixelImage,
+    check_depth,
+    check_output,
+    keeps_alpha,
+    read_pixels,
+    save_image,
+)
 from latentedit_keep.base.warp import Array, Mask, cv2, resized
 from latentedit_keep.change import GLOBAL, LOCAL, OUTSIDE, DetectedChange, Found
 from latentedit_keep.composite import composite
 from latentedit_keep.exact import difference
 from latentedit_keep.masks import SEEN, bounds_of, looks_inverted
 from latentedit_keep.tones import Tones
+from latentedit_keep.viewer.view import View, ViewerFrame
 
-# A file, an image, a file's content, or the result of `read_pixels`.
-ImageLike = str | Path | Image.Image | Encoded | PixelImage
+ImageLike = ImageInput | PixelImage  # or the result of `read_pixels`
 _STEPS = "aligned, compared, put back"
 _TICKS = 20  # steps of a usual pair
 _UNSURE_PX = 0.5  # uncertainty of the alignment from which a doubt is reported
@@ -190,11 +197,19 @@ class KeepResult:
         agreement = _agreement_db(written, self.original, np.asarray(self.mask) == 0)
         return dataclasses.replace(self, kept=written, outside_db_after=agreement)
 
-    def view(self) -> Any:
-        """A page that compares original, edited image and result; needs the library."""
-        if importlib.util.find_spec("latentedit") is None:
-            raise MissingDependencyError(f"the library draws the page. {to_install('latentedit')}")
-        return importlib.import_module("latentedit.display.viewer").kept_view(self)
+    def view(self) -> View:
+        """A page that compares original, edited image and result."""
+        source = self.original.image
+        edited = self.edited.image.convert(source.mode).resize(source.size, Image.Resampling.LANCZOS)
+        lines = (*self.lines, *self.doubts)
+        return View(
+            source=source,
+            frames=[ViewerFrame(strength=1.0, image=self.image, verdict=self.found, lines=lines)],
+            title=self.original.name or "image",
+            name=Path(self.original.name or "image").stem,
+            others={"edited": edited, "mask": self.mask.convert(source.mode)},
+            label="kept",
+        )
 
     @property
     def lines(self) -> tuple[str, ...]:

@@ -38,8 +38,19 @@ def write_claims_page(folder: Path, page: Path) -> tuple[Path, Path]:
 
 
 def claims_page(title: str, records: Sequence[Record], figures: Mapping[str, str], *, before: str = "") -> str:
-    """The page in Markdown; experiments of one paper stand together."""
-    return render_page("claims.md", title=title, before=before, records=records, figures=figures, words=_words)
+    """The page in Markdown; experiments of one paper stand together, and variants of a claim with it."""
+    return render_page("claims.md", title=title, before=before, groups=_groups(records), figures=figures, words=_words)
+
+
+def _groups(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """Each claim with its variants: records whose claim is the same and says in brackets how it differs."""
+    claims = {one.claim: dict[str, Any](record=one, variants=[]) for one in records}
+    for one in records:
+        base, _, how = one.claim.removesuffix(")").rpartition(" (")
+        if base in claims:
+            claims[base]["variants"].append((how, one))
+            del claims[one.claim]
+    return list(claims.values())
 
 
 def _words(value: Any, depth: int = 0) -> str:
@@ -61,7 +72,7 @@ def _html(text: str, figures: Mapping[str, Path]) -> str:
     text = text.replace("<details markdown><summary>", "**").replace("</summary>", "**").replace("</details>", "")
     tokens = reader.parse(text)
     for token, following in zip(tokens, [*tokens[1:], None], strict=True):
-        if token.type == "heading_open" and token.tag == "h3" and following is not None:
+        if token.type == "heading_open" and token.tag in ("h3", "h4") and following is not None:
             token.attrSet("id", following.content)
         for child in token.children or ():
             if child.type == "image" and child.attrs["src"] in figures:
