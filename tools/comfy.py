@@ -374,7 +374,7 @@ def workflow(note: str, graph: Mapping[str, Any], info: Mapping[str, Any]) -> di
         wide, high = _SIZES.get(kind, (320, 240 if kind.startswith("LatentEdit") else 130))
         top = below.get(depth[name], 140)
         below[depth[name]] = top + high + 60
-        types = {key: value[0] for part in facts["input"].values() for key, value in part.items()}
+        types = {key: value[0] for part, of in facts["input"].items() if part != "hidden" for key, value in of.items()}
         widgets = _widgets(kind, info)
         ins: list[dict[str, Any]] = [
             {"name": key, "type": kind, "link": None} | ({"widget": {"name": key}} if key in widgets else {})
