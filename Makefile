@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.latentedit-installed
 SLIM := $(VENV)/.latentedit-slim
+DISTRIBUTIONS := $(patsubst %/src,%,$(wildcard packages/*/src))
 REQUIREMENTS := pyproject.toml $(wildcard packages/*/pyproject.toml) constraints.txt
 EVERYTHING := packages/keep '.[dev]' packages/portraits packages/scenes packages/models 'packages/bench[photographs]'
 # As variables, not as an option: they also hold for what pip builds packages with.
@@ -99,7 +100,7 @@ mutate: $(STAMP)
 # all six.
 wheels: $(STAMP)
 	rm -rf dist
-	for package in . packages/*; do for place in dist dist/again; do \
+	for package in . $(DISTRIBUTIONS); do for place in dist dist/again; do \
 		SOURCE_DATE_EPOCH=1577836800 $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir $$place $$package || exit 1; \
 	done; done
 	for wheel in dist/*.whl; do cmp $$wheel dist/again/$$(basename $$wheel) || exit 1; done
@@ -129,7 +130,7 @@ audit: $(AUDIT)
 lock: $(AUDIT)
 	@printf -- '--editable %s\n' $(EVERYTHING) | $(AUDIT)/bin/uv pip compile - --universal --fork-strategy=fewest \
 		--python-version=3.11 --upgrade --quiet --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
-		$(addprefix --no-emit-package=latentedit,'' $(addprefix -,$(notdir $(wildcard packages/*)))) > constraints.new
+		$(addprefix --no-emit-package=latentedit,'' $(addprefix -,$(notdir $(DISTRIBUTIONS)))) > constraints.new
 	@echo "# Written by make lock. CUDA libraries are left out: each build of torch requires its own." > constraints.txt
 	@grep -vE '^(nvidia|cuda|triton)\b' constraints.new >> constraints.txt; rm constraints.new
 	@git --no-pager diff --unified=0 constraints.txt

@@ -16,7 +16,9 @@ import trove_classifiers
 import latentedit
 
 ROOT = Path(__file__).parent.parent
-DISTRIBUTIONS = {"latentedit": ROOT} | {f"latentedit-{path.name}": path for path in ROOT.glob("packages/*")}
+DISTRIBUTIONS = {"latentedit": ROOT} | {
+    f"latentedit-{path.parent.name}": path.parent for path in ROOT.glob("packages/*/src")
+}
 TOOLS = ("dev", "docs", "heic", "photographs")  # extras with programs and files that are not imported
 
 UNDER_ANOTHER_NAME = {

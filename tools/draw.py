@@ -3,6 +3,7 @@
 Nothing was trained or chosen on the portraits and scenes that they show.
 """
 
+import io
 import json
 import sys
 import tempfile
@@ -103,7 +104,7 @@ def portraits() -> None:
 
 
 def page() -> None:
-    """The page with one portrait and two changes at once, in the Chromium that the tests use."""
+    """The page's example, and one portrait with two changes at once, in the Chromium that the tests use."""
     from latentedit.app.models import Models  # noqa: PLC0415
     from latentedit.app.serve import serving  # noqa: PLC0415
     from tests.browser import open_browser  # noqa: PLC0415 (need a browser, and the page's packages)
@@ -114,16 +115,42 @@ def page() -> None:
         tab.page.set_viewport_size({"width": 1240, "height": 1000})
         with tab.page.expect_response("**/run/predict"):
             tab.page.goto(address)
+        tab.page.frame_locator("#le-kept iframe").locator("latentedit-viewer[ready]").wait_for()
+        tab.page.wait_for_timeout(1000)  # wait for animations
+        shot = Image.open(io.BytesIO(tab.page.screenshot(full_page=True)))
+        shot.save(IMAGES / "check" / "page.webp", quality=88, method=6)
+        tab.page.get_by_role("tab", name="Edit", exact=True).click()
         tab.page.locator("#le-examples button").nth(1).click()
         tab.page.wait_for_selector("#le-preview img")
-        tab.page.get_by_text("More changes", exact=True).click()
+        more = tab.page.get_by_role("button", name="More changes")
+        more.click()
         tab.page.get_by_label("What to change").fill("=> round glasses")
         tab.page.get_by_label("Change 2").fill("long brown hair => short brown hair")
-        tab.page.get_by_text("More changes", exact=True).click()
+        more.click()
         tab.page.locator("#le-edit").click()
-        tab.page.frame_locator("iframe.le-viewer").locator("latentedit-viewer[ready]").wait_for()
-        tab.page.wait_for_timeout(1000)  # wait for animations
+        tab.page.frame_locator("#le-result iframe").locator("latentedit-viewer[ready]").wait_for()
+        tab.page.wait_for_timeout(1000)
         tab.page.screenshot(path=IMAGES / "page.png", full_page=True)
+
+
+def example() -> None:
+    """The page's example: a scene, and two changes by an editor that also fades, moves and zooms."""
+    from latentedit_scenes import attributes, domain  # noqa: PLC0415
+
+    scene = next(one for one in attributes.draw_split("test", 200, 3) if len(one.places()) == 3).replace(
+        left_shape="cylinder", left_color="blue", left_material="plastic", left_size="large", middle_shape="ball",
+        middle_color="red", middle_material="rubber", middle_size="medium", right_shape="cone", right_color="white",
+        right_material="plastic", right_size="medium", floor_texture="plain", floor_color="brown", wall_texture="plain",
+        wall_color="yellow", lamp_side="left", lamp_softness="soft", lamp_warmth="warm", camera="level", time="day",
+    )  # fmt: skip
+    changed = domain.SCENES.change(scene, {"left_color": "green", "right_shape": "cube"})
+    box, affine = (0, 80, 512, 464), (0.98, 0, 6.3, 0, 0.98, 3.1)
+    before, after = (Image.fromarray(domain.SCENES.render_at(one, 512).astype(np.uint8)) for one in (scene, changed))
+    after = ImageEnhance.Brightness(ImageEnhance.Color(after).enhance(0.8)).enhance(1.05)
+    after = after.transform(after.size, Image.Transform.AFFINE, affine, Image.Resampling.BICUBIC)
+    folder = ROOT / "src" / "latentedit" / "app" / "example"
+    before.crop(box).save(folder / "scene.jpg", quality=92, subsampling=0)
+    after.crop(box).save(folder / "scene-edited.jpg", quality=85)
 
 
 def scenes() -> None:
@@ -154,7 +181,7 @@ def scenes() -> None:
     sheet.save(IMAGES / "rendered" / "changes.webp", quality=88)
 
 
-DRAWN = {drawing.__name__: drawing for drawing in (strip, half, kept, rounds, portraits, page, scenes)}
+DRAWN = {drawing.__name__: drawing for drawing in (strip, half, kept, rounds, portraits, page, example, scenes)}
 
 if __name__ == "__main__":
     for chosen in sys.argv[1:] or DRAWN:

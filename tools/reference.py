@@ -18,7 +18,6 @@ import typer
 from pydantic import TypeAdapter
 
 import latentedit
-from latentedit.cli.main import EXAMPLES, kind
 from latentedit.core.plugins import COMMANDS, EDITORS
 from latentedit.editors.base import editor_class, make_editor
 from latentedit.latents.joint import JointLatent
@@ -27,6 +26,7 @@ from latentedit_bench.experiments.page import claims_page
 from latentedit_bench.experiments.run import read_records
 from latentedit_keep.base.files import plain, write_text
 from latentedit_keep.checking import Measure, Region, Report
+from latentedit_keep.program import EXAMPLES, kind
 from tools.running import ROOT
 
 DOCS = ROOT / "docs"

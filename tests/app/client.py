@@ -36,6 +36,9 @@ class Client:
             for task in self.config["dependencies"]
             if task["backend_fn"] and any(self._names.get(i, "") == name and e == event for i, e in task["targets"])
         )
+        return self._start(task, **about)
+
+    def _start(self, task: dict[str, Any], **about: Any) -> dict[str, Any]:
         values = [self.values[self._names[control]] for control in task["inputs"]]
         body = {"fn_index": task["id"], "data": values, "event_data": about, "session_hash": self._hash}
         if task["queue"] is False:
@@ -45,7 +48,7 @@ class Client:
         return task
 
     def finish(self, task: dict[str, Any]) -> None:
-        """Wait for a queued task, and show its results."""
+        """Wait for a queued task and those that follow it, and show their results."""
         if task["queue"] is not False:
             url = f"{self.address}gradio_api/queue/data?session_hash={self._hash}"
             with urllib.request.urlopen(url, timeout=60) as lines:
@@ -53,6 +56,9 @@ class Client:
             (done,) = (message for message in messages if message["msg"] == "process_completed")
             assert done["success"], done
             self._show(task, done["output"])
+        for following in self.config["dependencies"]:
+            if following["trigger_after"] == task["id"] and following["backend_fn"]:
+                self.finish(self._start(following))
 
     def upload(self, name: str, file: str, content: bytes) -> None:
         """Upload a file to a control."""

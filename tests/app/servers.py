@@ -71,6 +71,8 @@ def served(model: ColorBackbone, **options: Any) -> Iterator[tuple[str, Path]]:
         uploads = Path(home, "uploads")
         with serving(Models(model), uploads, port=options.pop("port", None) or free_port(), **options) as address:
             yield address, uploads
+            uploads.mkdir(exist_ok=True)
+        assert not uploads.exists(), "all uploads are removed"
 
 
 def free_port() -> int:

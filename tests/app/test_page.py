@@ -36,6 +36,7 @@ class Visitor:
     def come(self, address: str) -> None:
         with self.page.expect_response("**/run/predict"):  # the server knows the visitor
             self.page.goto(address)
+        self.page.get_by_role("tab", name="Edit", exact=True).click()
         self.page.wait_for_selector("#le-edit")
 
     def bring(self, content: bytes, name: str = "me.png") -> None:
@@ -44,7 +45,10 @@ class Visitor:
         self.page.wait_for_selector("#le-preview img")
 
     def describe(self, caption: str) -> None:
-        self.page.locator("#le-caption textarea").fill(caption)
+        box = self.page.locator("#le-caption textarea")
+        if not box.is_visible():
+            self.page.get_by_role("button", name="Source caption").click()
+        box.fill(caption)
 
     def wish(self, change: str) -> None:
         self.page.get_by_label("What to change").fill(change)
@@ -64,7 +68,11 @@ class Visitor:
 
     @property
     def viewer(self) -> FrameLocator:
-        return self.page.frame_locator("iframe.le-viewer")
+        return self.page.frame_locator("#le-result iframe")
+
+    @property
+    def kept(self) -> FrameLocator:
+        return self.page.frame_locator("#le-kept iframe")
 
     def states(self, text: str) -> None:
         expect(self.page.locator("#le-message")).to_contain_text(text, timeout=PATIENCE_MS)
@@ -111,12 +119,13 @@ def test_an_image_is_edited_saved_and_undone(guest: Visitor, server: tuple[str, 
     assert (saved.name, read_record(saved).strengths) == ("me.edited.png", (0.75,))
     direction = guest.downloads("save-direction", tmp_path)
     guest.press("undo")
-    expect(page.locator("iframe.le-viewer")).to_have_count(0)
+    expect(page.locator("#le-result iframe")).to_have_count(0)
     guest.history.nth(1).click()
     expect(guest.viewer.locator(".number")).to_have_value("0.75")  # at which it was saved
     guest.press("undo")
-    expect(page.locator("iframe.le-viewer")).to_have_count(0)
+    expect(page.locator("#le-result iframe")).to_have_count(0)
     guest.wish("")
+    page.get_by_role("button", name="More changes").click()
     with page.expect_file_chooser() as chooser:
         guest.press("direction")
     chooser.value.set_files(direction)
@@ -144,14 +153,50 @@ def test_text_is_never_interpreted_as_html(guest: Visitor) -> None:
 
 
 def test_an_image_of_any_editor_is_checked_and_kept(guest: Visitor, tmp_path: Path) -> None:
-    guest.page.get_by_role("tab", name="Check an edit").click()
+    page = guest.page
+    page.get_by_role("tab", name="Keep only the change").click()
+    expect(guest.kept.locator(".tag.right")).to_have_text("kept")  # the example
     for role, pixels in (("original", scene()), ("edited", with_object(cast(scene())))):
         file: Any = {"name": f"<b>{role}.png", "mimeType": "image/png", "buffer": png(Image.fromarray(pixels))}
-        guest.page.locator(f"#le-{role} input[type=file]").set_input_files(file)
-        guest.page.wait_for_selector(f"#le-{role}-preview img")
-    expect(guest.page.locator("#le-check-facts")).to_contain_text("all colors changed", timeout=PATIENCE_MS)
-    expect(guest.viewer.locator("body")).to_contain_text("local change")
-    saved = guest.downloads("save-kept", tmp_path)
-    kept, original = np.asarray(Image.open(saved)), scene()
-    assert 0.02 < (kept != original).any(axis=2).mean() < 0.2
+        page.locator(f"#le-{role} input[type=file]").set_input_files(file)
+        page.wait_for_selector(f"#le-{role}-preview img")
+    expect(guest.kept.locator("h2")).to_contain_text("original.png")
+    expect(guest.kept.locator(".tag.right")).to_have_text("kept")
+    expect(guest.kept.locator(".status")).to_contain_text("local change")
+    expect(page.locator("#le-cancel-keep")).to_be_disabled()
+    saved = [np.asarray(Image.open(guest.downloads("save-kept", tmp_path)), dtype=int)]
+    guest.kept.get_by_label("Strength as a number").fill("0.5")
+    expect(page.locator("#le-kept-strength input")).to_have_value("0.5")
+    saved.append(np.asarray(Image.open(guest.downloads("save-kept", tmp_path)), dtype=int))
+    full, half = (np.abs(one - scene()) for one in saved)
+    assert 0.02 < full.any(axis=2).mean() < 0.2
+    assert half.max() == pytest.approx(full.max() / 2, abs=1)
     assert guest.complaints == []
+
+
+def test_buttons_are_disabled_until_they_can_act(guest: Visitor) -> None:
+    def able() -> set[str]:
+        names = ("edit", "cancel", "undo", "save-image", "save-direction", "save-record")
+        return {name for name in names if guest.page.locator(f"#le-{name}").is_enabled()}
+
+    assert able() == set()
+    guest.bring(png(gray()))
+    expect(guest.page.locator("#le-edit")).to_be_enabled()
+    assert able() == {"edit"}
+    guest.describe(SCENE)
+    guest.edit("gray => red")
+    assert able() == {"edit", "undo", "save-image", "save-direction", "save-record"}
+    guest.press("undo")
+    expect(guest.page.locator("#le-undo")).to_be_disabled()
+    assert able() == {"edit", "save-image"}
+
+
+def test_the_button_is_in_sight_on_a_small_screen(guest: Visitor) -> None:
+    page = guest.page
+    page.set_viewport_size({"width": 1366, "height": 900})
+    guest.bring(png(gray()))
+    box = page.locator("#le-edit").bounding_box()
+    assert box is not None
+    assert box["y"] + box["height"] < 900
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") == 390

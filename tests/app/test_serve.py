@@ -148,7 +148,7 @@ def test_the_limits_of_the_security_policy_agree_with_the_code() -> None:
         f"at most {manifest.MAX_BYTES // mega} MB; YAML",
         f"files of at most {MAX_UPLOAD_BYTES // mega} MB",
         f"images of at most {visitor.MAX_PIXELS // mega} megapixels to edit",
-        f"{visitor.MAX_CHECKED_PIXELS // mega} megapixels to check",
+        f"{visitor.MAX_KEPT_PIXELS // mega} megapixels to compare",
         f"a crash exits with {FAULT}",
         "Memory of one edit at 100 megapixels: about 2.3 GB",  # measured
     ]

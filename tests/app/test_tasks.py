@@ -1,6 +1,7 @@
 """Every control of the page by its events, as a browser sends them to a running server."""
 
 import base64
+import io
 import json
 import os
 import re
@@ -11,9 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from latentedit.app.fragments import discovered
@@ -28,6 +31,7 @@ from tests.display.pages import opened
 from tests.editing.discoveries import known_basis
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray, noisy
+from tests.keep.pairs import scene, with_object
 
 pytestmark = pytest.mark.slow
 
@@ -176,6 +180,47 @@ def test_an_unknown_image_is_edited_only_after_a_second_click(
     assert entries(page) == 3
 
 
+def test_the_change_is_kept_within_a_mask_and_by_number(page: Client) -> None:
+    pixels = scene()
+    one, two = (with_object(pixels, (right, 70)) for right in (40, 130))
+    both = np.where((one != pixels), one, two)
+    assert "scene.jpg" in page.values["le-kept"], "an example"
+    for role, image in (("original", pixels), ("edited", both)):
+        page.upload(f"le-{role}", f"{role}.png", png(Image.fromarray(image)))
+    assert page.values["le-only"] == [1, 2]
+    everything = kept_pixels(page)
+    assert np.array_equal(everything, both)
+    page.values["le-only"] = [1]
+    page.do("le-only", "input")
+    first = kept_pixels(page)
+    page.values["le-only"] = [2]
+    page.do("le-only", "input")
+    second = kept_pixels(page)
+    assert np.array_equal(np.where(first != pixels, first, second), both)
+    page.values["le-only"] = [1, 2]
+    page.do("le-only", "input")
+    left = np.zeros(pixels.shape[:2], np.uint8)
+    left[:, :85] = 255
+    page.upload("le-mask", "mask.png", png(Image.fromarray(left)))
+    masked = kept_pixels(page)
+    assert not (masked != pixels)[:, 85:].any()
+    assert (masked != pixels)[:, :85].any()
+    page.values["le-kept-strength"] = 0.0
+    assert np.array_equal(kept_pixels(page), pixels)
+    page.do("le-unmask")
+    page.values["le-kept-strength"] = 1.0
+    assert np.array_equal(kept_pixels(page), everything)
+    page.upload("le-mask", "mask.png", png(Image.fromarray(left[:50])))
+    assert "mask.png" in page.values["le-message"]
+    page.upload("le-original", "other.png", png(gray()))
+    assert page.values["le-message"] == ""
+
+
+def kept_pixels(page: Client) -> NDArray[np.uint8]:
+    ((_, content),) = saved(page, "save-kept")
+    return np.asarray(Image.open(io.BytesIO(content)))
+
+
 def test_a_canceled_edit_leaves_everything_as_it_was(page: Client, model: PausedBackbone) -> None:
     model.pause(after=6)
     task = page.begin("le-edit")
@@ -260,9 +305,11 @@ def test_controls_have_limits_and_initial_values(alone: Client) -> None:
     assert ranges == [(-1, 2, 1, 0.05)] * 4 + [(1, 10, 4, 1), (0.2, 0.95, 0.85, 0.05)]
     assert [one["value"] for one in controls["dropdown"]] == ["colors", ""]
     assert {one["max_length"] for one in controls["textbox"] if one["visible"] is True} == {2000}
-    assert [one["elem_id"] for one in controls["button"] if one["variant"] == "primary"] == ["le-edit", "le-discover"]
-    assert [controls[kind][0]["file_types"] for kind in ("file", "uploadbutton")] == [["image"], [".safetensors"]]
-    assert (controls["state"][0]["time_to_live"], controls["accordion"][0]["open"]) == (3600, False)
+    primary = [one["elem_id"] for one in controls["button"] if one["variant"] == "primary"]
+    assert primary == ["le-save-kept", "le-edit", "le-discover"]
+    assert [one["file_types"] for one in controls["uploadbutton"]] == [["image"], [".safetensors"]]
+    assert controls["state"][0]["time_to_live"] == 3600
+    assert {one["open"] for one in controls["accordion"]} == {False}
 
 
 def test_the_server_ends_all_visits_and_restores_the_environment() -> None:

@@ -4,7 +4,6 @@ import dataclasses
 import itertools
 import json
 import threading
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +44,7 @@ def test_an_edit_equals_the_sweep_of_the_library(colors: ColorBackbone, visit: V
         assert same_image(made.image, wanted.image)
     assert (entry.strength, entry.caption) == (0.8, "red room, a hat, a wall")
     assert entry.edit.evaluations > 0
-    assert f"<td>{escape(expected[-1].verdict.text)}</td>" in facts(entry.edit)
+    assert f"<li>{entry.edit.evaluations} evaluations" in facts(entry.edit)
 
 
 def test_several_changes_have_their_own_strengths_and_cross_talk(colors: ColorBackbone, visit: VisitorSession) -> None:

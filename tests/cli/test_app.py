@@ -57,7 +57,7 @@ def test_the_server_ends_on_ctrl_c_and_leaves_no_files(miniature: Path, tmp_path
     with subprocess.Popen(arguments, stdout=PIPE, stderr=PIPE, text=True, env=environment) as server:
         try:
             assert server.stdout is not None
-            report = server.stdout.readline()
+            _loading, report = server.stdout.readline(), server.stdout.readline()
             address = f"http://127.0.0.1:{arguments[-1]}/"
             assert report == f"serving at {address} (stop with Ctrl-C)\n", server.communicate()
             folders = list(tmp_path.glob("latentedit-app-*"))

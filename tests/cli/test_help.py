@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from latentedit.cli import main
-from latentedit.cli.main import EXAMPLES, help_page
 from latentedit.core.plugins import COMMANDS, EDITORS, EXPERIMENTS, MODELS
+from latentedit_keep.program import EXAMPLES, help_page
 
 NAMES = {  # values of options in examples that must be installed, unless they contain a slash (a hub id or a folder)
     "method": {*EDITORS.names(), "all", "lerp", "slerp", "geodesic"},

@@ -48,7 +48,6 @@ def test_help_and_wrong_usage_import_neither_torch_nor_numpy() -> None:
     ("typed", "offered"),
     [
         ("edit me.png --method flow", {"flowalign", "flowedit", "flowslider"}),
-        ("edit me.png --combine ", {"sum", "inverse", "projection"}),
         ("sweep me.png --model portraits-", {"portraits-kontext", "portraits-unet"}),
         ("caption me.png --dtype b", {"bfloat16"}),
         ("caption me.png --text-encoders r", {"required"}),

@@ -20,7 +20,6 @@ OPTIONS = {
     "--placement",
     "--storage",
     "--text-encoders",
-    "--revision",
     "--lora",
     "--denoiser",
 }
@@ -42,12 +41,12 @@ def test_options_that_are_not_given_are_not_passed_to_load(monkeypatch: pytest.M
     report: list[Any] = []
     monkeypatch.setattr("latentedit.models.registry.load", lambda *given, **more: report.append((given, more)))
     ModelChoice().load()
-    ModelChoice(model="org/name", dtype="float16", text_encoders="required", revision="v1").load()
+    ModelChoice(model="org/name", dtype="float16", text_encoders="required").load()
     adapted = ModelChoice(lora=["a.safetensors", "C:/b.safetensors:0.5", "c:d.safetensors:-1"])
     adapted.load()
     assert report == [
         (("portraits",), {}),
-        (("org/name",), {"dtype": "float16", "text_encoders": "required", "revision": "v1"}),
+        (("org/name",), {"dtype": "float16", "text_encoders": "required"}),
         (("portraits",), {"lora": [("a.safetensors", 1.0), ("C:/b.safetensors", 0.5), ("c:d.safetensors", -1.0)]}),
     ]
     assert adapted.arguments()[:4] == ["--lora", "a.safetensors", "--lora", "C:/b.safetensors:0.5"]

@@ -18,7 +18,7 @@ from latentedit.latents.joint import JointLatent
 from tests.commands import Command
 
 WORDS = "--source-prompt hat --change 'hat => cap' --change '=> glasses'"
-HOW = "--method sdedit --seed 3 --mask 'a mask.png' --force --refine --no-complete --no-auto-mask"
+HOW = "--method sdedit --seed 3 --mask 'a mask.png' --force --refine --set complete=false --no-auto-mask"
 Scripted = dict[str, Any]
 
 REQUESTED: Scripted = {"source_prompt": "hat", "prompt": None, "change": ("hat => cap", "=> glasses"), "seed": 3}
@@ -35,13 +35,13 @@ PASSED: dict[str, dict[str, Scripted]] = {
     "editing.verbs:edit_images": {
         f"edit me.png {WORDS} {HOW}": REQUESTED | {"method": "sdedit", "strength": (1.0,)},
         "edit me.png --prompt cap --source-prompt hat": USUAL,
-        f"edit me.png {THREE} --strength 1 --strength 0 --strength 2 --combine inverse": Scripted(
+        f"edit me.png {THREE} --strength 1 --strength 0 --strength 2 --set combine=inverse": Scripted(
             strength=(1, 0, 2), change=("c => d", "=> b", "a =>"), combine="inverse"
         ),
     },
     "editing.verbs:run": {
         f"sweep me.png {WORDS} {HOW}": REQUESTED | {"strengths": (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)},
-        f"sweep me.png {WORDS} --arm text --strengths 0,1": {"settings": {"arm": "text"}, "strengths": (0, 1)},
+        f"sweep me.png {WORDS} --set arm=text --strengths 0,1": {"settings": {"arm": "text"}, "strengths": (0, 1)},
         f"{PREVIEW} -o p.html --source-prompt hat --captioner c --strengths 0,1": Scripted(
             source_prompt="hat", captioner="c", strengths=(0, 1)
         ),

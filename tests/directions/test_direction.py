@@ -310,16 +310,14 @@ def test_the_mask_of_the_text_survives_a_round_trip(tmp_path: Path) -> None:
         assert torch.equal(found, expected)
 
 
-def test_other_suffixes_and_missing_folders_are_rejected(tmp_path: Path) -> None:
-    for name in ("me.pt", "me", "me.safetensors.png", ".safetensors"):
-        for write in (lambda path: example().save(path), check_direction_output):
-            with pytest.raises(OutputError):
-                write(tmp_path / name)
-    check_direction_output(tmp_path / "me.SAFETENSORS")
+def test_the_ending_is_appended_and_missing_folders_are_rejected(tmp_path: Path) -> None:
+    assert check_direction_output(tmp_path / "me.SAFETENSORS") == tmp_path / "me.SAFETENSORS"
+    assert check_direction_output(tmp_path / "me.pt") == tmp_path / "me.pt.safetensors"
     for write in (lambda path: example().save(path), check_direction_output):
         with pytest.raises(OutputError):
             write(tmp_path / "nowhere" / "me.safetensors")
     assert list(tmp_path.iterdir()) == []
+    assert [example().save(tmp_path / "me")] == [*tmp_path.iterdir()] == [tmp_path / "me.safetensors"]
     (tmp_path / "other").write_bytes(pack_tensors(TENSORS, {"format": "pt"}))
     with pytest.raises(FileFormatError):
         Direction.load(tmp_path / "other")

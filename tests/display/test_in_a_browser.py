@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Download, Locator
 
-from latentedit.display.viewer import View, ViewerFrame
+from latentedit.display import View, ViewerFrame
 from latentedit.editing.outputs import read_record, same_image
 from latentedit.editing.replay import replay
 from latentedit.editing.result import write_sweep

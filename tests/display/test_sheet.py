@@ -14,7 +14,6 @@ from PIL import Image, ImageFont
 
 from latentedit.cli.path import paths_json
 from latentedit.core.errors import OutputError, ShapeError
-from latentedit.display.page import check_page
 from latentedit.display.sheet import (
     _amplified_difference,
     _shortened,
@@ -28,6 +27,7 @@ from latentedit.editing.outputs import same_image
 from latentedit.geometry.paths import PathsBetween, encode_pair, paths_between
 from latentedit.latents.captions.base import to_images
 from latentedit_keep.base.files import plain as plain_values
+from latentedit_keep.viewer.page import check_page
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray, noisy
 from tests.editors.images import plain, series

@@ -16,7 +16,7 @@ from PIL import Image
 
 from latentedit.core.errors import ConfigError, RegistryError
 from latentedit.editing import verbs
-from latentedit.editing.request import EditOptions, EditRequest, MoveOptions, descriptions
+from latentedit.editing.request import EditOptions, EditRequest, descriptions
 from latentedit.editors.eim import EIM
 from latentedit.latents.captions.change import Change
 from latentedit.latents.encode import encode
@@ -58,8 +58,10 @@ def images(*sizes: tuple[int, int]) -> list[SourceImage]:
         ({"change": ("=> a hat", "nothing")}, "'nothing'"),
         ({"prompt": "a man \udcff"}, "`prompt`"),
         ({"change": ("a hat => a \udfff",)}, "`change`"),
-        ({"strength": (1.0, -math.inf)}, "finite"),
-        ({"strength": (True,)}, "finite"),
+        ({"strength": (1.0, -math.inf)}, "`strength`"),
+        ({"strength": (True,)}, "`strength`"),
+        ({"strength": (70,)}, "0.7?"),
+        ({"prompt": "a man", "source_prompt": "a man"}, "`source_prompt`"),
         ({"strength": ()}, "got 0"),
         ({"prompt": "a man", "strength": (1.0, 0.5)}, "got 2"),
         ({"instruction": (HAT,), "strength": (1.0, 0.5)}, "`strength`"),
@@ -166,10 +168,10 @@ def test_the_docstring_of_edit_describes_every_option() -> None:
     options = {field.name for field in dataclasses.fields(EditRequest)} - {"settings"}
     shown = inspect.signature(verbs.edit).parameters
     assert options == descriptions().keys() - {"settings"} == shown.keys() - {"model", "image", "progress", "settings"}
-    assert options == EditOptions.__annotations__.keys() | MoveOptions.__annotations__.keys()
-    assert all(
-        f"    {name}: {text}" in str(verbs.edit.__doc__) for name, text in descriptions().items() if name in options
-    )
+    assert EditOptions.__annotations__.keys() == options - {"prompt"}
+    for verb in (verbs.edit, verbs.sweep, verbs.manipulate, verbs.identify):
+        for name in inspect.signature(verb).parameters.keys() - {"settings"}:
+            assert f"    {name}: " in str(verb.__doc__), (verb, name)
 
 
 def test_options_of_encoding_are_rejected_for_a_latent(model: Backbone) -> None:

@@ -246,7 +246,7 @@ def test_the_direction_is_added_at_its_level(colors: ColorBackbone, level: float
     found = slider.move(torch.tensor([[0.5]], dtype=torch.float64))[0]
     assert torch.allclose(found, retrace(latent, trace, latent.condition, offset=offset), atol=1e-6)
     assert not torch.allclose(found, latent.z, atol=1e-2)
-    still, little, beyond, below = sweep(latent, direction, strengths=[0.0, 0.01, 40.0, -40.0])
+    still, little, beyond, below = Session(latent).sweep(direction, strengths=[0.0, 0.01, 40.0, -40.0])[0]
     assert same_image(still.image, image)
     assert (still.verdict.word, still.target_caption) == ("not done", "")
     if level == 0.4:

@@ -216,7 +216,7 @@ def test_invalid_edits_are_rejected_without_evaluations(
     ("wanted", "words"),
     [
         ({"strengths": []}, "strength"),
-        ({"strengths": [0.5, math.nan]}, "finite"),
+        ({"strengths": [0.5, math.nan]}, "`strengths`"),
         ({"direction": None, "prompt": "red", "method": "flowslider", "arm": "text"}, "`arm`"),
         ({"direction": None}, "edit"),
     ],

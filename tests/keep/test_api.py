@@ -187,3 +187,15 @@ def test_invalid_strengths_and_masks_are_rejected() -> None:
     for mask, size in ((thin, (600, 500)), (thin, (100, 100)), (0 * thin, (600, 500))):
         with pytest.raises(ImageError):
             bounds_of(read_pixels(Image.fromarray(mask)), size)
+
+
+def test_another_mask_and_strength_need_no_second_analysis() -> None:
+    mask = Image.new("L", (160, 160), 255)
+    mask.paste(0, (0, 0, 80, 160))
+    before, after = Image.fromarray(scene()), edited()
+    again = keep(before, after).composed(mask=mask, strength=0.5)
+    wanted = keep(before, after, mask=mask, strength=0.5)
+    assert (again.kept.pixels == wanted.kept.pixels).all()
+    assert (again.record, again.lines) == (wanted.record, wanted.lines)
+    with pytest.raises(ConfigError, match="strength"):
+        again.composed(strength=2)

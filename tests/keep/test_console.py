@@ -29,15 +29,27 @@ class Terminal(io.StringIO):
 
 def test_progress_is_drawn_on_a_terminal_unless_quiet() -> None:
     terminal = Terminal()
-    for stream, quiet in ((terminal, True), (io.StringIO(), False)):
-        with contextlib.redirect_stderr(stream), progress_bar(quiet=quiet) as progress:
+    for given, quiet in ((True, True), (print, True), (False, False), (None, False)):
+        with contextlib.redirect_stderr(terminal), progress_bar(given, quiet=quiet) as progress:
             assert progress is None
+    with progress_bar(print) as progress:
+        assert progress is print
     assert terminal.getvalue() == ""
     with contextlib.redirect_stderr(terminal), progress_bar() as progress:
         assert progress is not None
         for done in range(5):
             progress("editing", done, 4)
     assert "editing" in terminal.getvalue()
+
+
+def test_progress_is_a_line_every_30_seconds_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream, clock = io.StringIO(), iter([0, 10, 31, 31, 40, 59, 62, 62])
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    with contextlib.redirect_stderr(stream), progress_bar() as progress:
+        assert progress is not None
+        for done in range(5):
+            progress("editing", done, 4)
+    assert [line.split()[-3] for line in stream.getvalue().splitlines()] == ["1", "4"]
 
 
 def test_json_output_of_every_type_in_a_result(capsys: pytest.CaptureFixture[str]) -> None:

@@ -115,3 +115,58 @@ def test_equal_grain_is_enough_where_all_corners_changed() -> None:
     original[40:120, 40:120], edited[40:120, 40:120] = scene()[:80, :80], scene(seed=9)[:80, :80]
     np.testing.assert_array_equal(exact_change(original, edited), (original != edited).any(axis=2))
     assert exact_change(original, edited + np.random.default_rng(1).integers(0, 2, edited.shape, np.uint8)) is None
+
+
+def speckled(image: np.ndarray, count: int, levels: int, side: int = 1) -> np.ndarray:
+    """With brighter squares on a grid of 16 columns."""
+    edited = image.copy()
+    for number in range(count):
+        top, left = 2 + 9 * (number // 16), 2 + 10 * (number % 16)
+        edited[top : top + side, left : left + side] += np.uint8(levels)
+    return edited
+
+
+@pytest.mark.parametrize(
+    ("count", "levels", "side", "exact"),
+    [(20, 3, 1, True), (40, 3, 1, False), (100, 9, 1, True), (60, 3, 7, True), (60, 3, 2, False)],
+    ids=["few", "many", "strong", "solid", "small"],
+)
+def test_many_faint_specks_are_noise(count: int, levels: int, side: int, exact: bool) -> None:
+    """More than a thousandth of the pixels, as after saving a JPEG twice."""
+    edited = speckled(scene(), count, levels, side)
+    assert (exact_change(scene(), edited) is not None) == exact
+
+
+def test_next_to_a_large_change_more_specks_are_allowed() -> None:
+    """Up to a fiftieth of what differs: 60 pixels of 3600."""
+    changed = scene()
+    changed[95:155, 95:155] = 255 - changed[95:155, 95:155]
+    for count, exact in ((50, True), (110, False)):
+        assert (exact_change(scene(), speckled(changed, count, 3)) is not None) == exact
+
+
+@pytest.mark.parametrize(("size", "exact"), [(30, False), (100, True)])
+def test_equal_structure_must_be_spread_over_half_of_the_image(size: int, exact: bool) -> None:
+    edited = scene(seed=8)
+    edited[:size, :size] = scene()[:size, :size]
+    edited[:3, :size] = scene()[:3, :size]
+    assert (exact_change(scene(), edited) is not None) == exact
+
+
+def test_pixels_that_are_transparent_in_both_images_are_equal() -> None:
+    alpha = np.full((SIDE, SIDE, 1), 255, np.uint8)
+    alpha[:40] = 0
+    original, edited = (np.dstack([image, alpha]) for image in (scene(), with_object(scene())))
+    edited[:40, :, :3] = 9
+    change = exact_change(original, edited)
+    assert change is not None
+    np.testing.assert_array_equal(change, (edited != original).any(axis=2) & (alpha[..., 0] > 0))
+    edited[60, 60, 3] = 90
+    change = exact_change(original, edited)
+    assert change is not None
+    assert change[60, 60]
+    deep = exact_change(original.astype(np.uint16) * 257, edited.astype(np.uint16) * 257)
+    np.testing.assert_array_equal(deep, change)
+    opaque = exact_change(scene(), np.dstack([scene(), np.where(alpha == 0, 250, 255).astype(np.uint8)]))
+    assert opaque is not None
+    assert opaque.sum() == 40 * SIDE

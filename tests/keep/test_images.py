@@ -180,6 +180,22 @@ def test_file_contents_are_images_and_file_descriptors_are_not(tmp_path: Path) -
         assert file.read() == content
 
 
+def test_arrays_are_images_of_bytes_or_of_floats_from_0_to_1() -> None:
+    gray = np.array([[0, 128], [255, 7]], dtype=np.uint8)
+    for array in (gray, gray / 255, gray[..., None], np.float16(gray / 255), np.dstack([gray] * 3)[None]):
+        assert np.array_equal(read_pixels(array).pixels[..., 0], gray)
+    assert read_pixels(gray > 99).pixels.max() == 255
+    for wrong in (gray / 127.5 - 1, gray.astype(int), gray / np.nan, gray[None, None], np.zeros((4, 4, 2)), gray[:0]):
+        with pytest.raises(ImageError, match="the mask"):
+            read_pixels(wrong, "the mask")
+
+
+@pytest.mark.parametrize("address", ["https://example.org/me.png", Path("http://example.org/me.png")])
+def test_addresses_are_not_downloaded(address: str | Path) -> None:
+    with pytest.raises(ImageError, match="load_image"):
+        read_pixels(address)
+
+
 def test_sizes_beyond_the_limits_are_rejected() -> None:
     for size in ((2, 2), (2, MAX_PIXELS // 2), (10_000, MAX_PIXELS // 10_000)):
         check_size(size, "me")

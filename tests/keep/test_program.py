@@ -10,10 +10,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+from PIL import Image
 
+from latentedit.core.plugins import COMMANDS
 from latentedit_keep import check_folder
 from latentedit_keep.base.workers import end_with_parent
 from tests.batch.small_work import FORK, killed_alone, wait_until
+from tests.keep.pairs import scene, with_object
 
 pytestmark = pytest.mark.slow
 
@@ -37,6 +40,22 @@ def test_an_internal_error_prints_its_traceback_without_control_characters() -> 
     assert ended.stderr.startswith("Traceback (most recent call last):\n  File ")
     assert "\x1b" not in ended.stderr
     assert "internal error" in ended.stderr
+
+
+def test_commands_of_the_library_say_what_they_need() -> None:
+    assert alone("", "--version").stdout.startswith("latentedit-keep ")
+    for name in COMMANDS.names():
+        ended = alone("", name, "--help")
+        own = name in ("check", "keep", "mcp")
+        assert (ended.returncode, "pip install" in ended.stderr) == ((0, False) if own else (2, True)), name
+
+
+def test_pages_need_no_library(tmp_path: Path) -> None:
+    Image.fromarray(scene()).save(tmp_path / "a.png")
+    Image.fromarray(with_object(scene())).save(tmp_path / "b.png")
+    without = "sys.modules['latentedit'] = None"
+    ended = alone(without, "keep", "a.png", "b.png", "--view", "view.html", folder=tmp_path)
+    assert (ended.returncode, (tmp_path / "view.html").is_file()) == (0, True), ended.stderr
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])

@@ -7,7 +7,18 @@ from PIL import Image
 
 from latentedit_keep.api import keep
 from latentedit_keep.base.warp import scaling
-from latentedit_keep.registration import _sane, distance_px, find_drift, find_turn, register, without_drift
+from latentedit_keep.registration import (
+    Registration,
+    _sane,
+    distance_px,
+    find_crop,
+    find_drift,
+    find_turn,
+    normalized,
+    register,
+    tile_agreement,
+    without_drift,
+)
 from tests.keep.pairs import SIDE, cast, moved, scene, similarity, with_object
 
 WIDE = 320
@@ -58,8 +69,9 @@ def test_a_negative_is_registered() -> None:
 
 
 def test_extreme_maps_are_discarded() -> None:
-    assert all(_sane(np.diag([zoom, 1.2 * zoom])) for zoom in (0.4, 1, 2))
-    assert not any(_sane(np.diag(scales)) for scales in ((-1.0, 1.0), (0.25, 0.25), (3.5, 3.5), (1.0, 2.0)))
+    assert all(_sane(np.diag([zoom, 1.2 * zoom])) for zoom in (0.35, 1, 2.4))
+    assert _sane(np.diag([1.5, 1.0]))
+    assert not any(_sane(np.diag(scales)) for scales in ((-1.0, 1.0), (0.25, 0.3), (3.5, 3.0), (1.0, 1.7)))
 
 
 def test_a_flat_image_is_not_moved() -> None:
@@ -113,3 +125,112 @@ def test_turned_and_mirrored_images_are_reported_and_turned_back(quarters: int, 
 
 def test_another_image_is_not_turned() -> None:
     assert find_turn(scene().astype(np.float32), scene(seed=8).astype(np.float32)) is None
+
+
+def test_a_registration_describes_its_matrix() -> None:
+    """Of a 200 x 100 image edited at 400 x 200: twice the size, then 10 % larger, turned by 3 degrees and shifted."""
+    cos, sin = 1.1 * np.cos(np.radians(3)), 1.1 * np.sin(np.radians(3))
+    moves = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1.0]])
+    middle = np.array([[1, 0, 99.5], [0, 1, 49.5], [0, 0, 1.0]])
+    own = np.array([[1, 0, 4], [0, 1, -2], [0, 0, 1.0]]) @ middle @ moves @ np.linalg.inv(middle)
+    size, edited = (200, 100), (400, 200)
+    found = Registration(
+        matrix=scaling(size, edited) @ own, agreement=1, inliers=0, uncertainty_px=0, size=size, edited_size=edited
+    )
+    np.testing.assert_allclose(found.resized, own, atol=1e-9)
+    np.testing.assert_allclose(found.shift_px, (4, -2), atol=1e-9)
+    assert found.zoom == pytest.approx(1.1)
+    assert found.rotation_degrees == pytest.approx(3)
+    half, matrix = found.scaled(100)
+    assert half == (100, 50)
+    np.testing.assert_allclose(matrix, scaling(size, edited) @ own @ scaling(half, size), atol=1e-9)
+    assert found.scaled() == (size, pytest.approx(found.matrix))
+    shifted = Registration(
+        matrix=np.array([[1, 0, 50], [0, 1, 25], [0, 0, 1.0]]),
+        agreement=1,
+        inliers=0,
+        uncertainty_px=0,
+        size=size,
+        edited_size=size,
+    )
+    assert shifted.outside_share == pytest.approx(1 - 0.75 * 0.75, abs=0.01)
+    assert distance_px(np.eye(3), shifted.matrix, size) == pytest.approx(np.hypot(50, 25))
+    assert distance_px(np.eye(3), np.diag([3.0, 1, 1]), (9, 5)) == pytest.approx(2 * 4), "a mean of 0 to 16"
+
+
+def test_agreement_is_the_share_of_textured_tiles_that_are_alike() -> None:
+    plane, other = (
+        normalized(scene(side, seed=seed)[..., 1].astype(np.float32)) for side, seed in ((240, 3), (240, 5))
+    )
+    assert tile_agreement(plane, plane) == 1
+    assert tile_agreement(plane, other) < 0.1
+    mixed = plane.copy()
+    mixed[:, 120:] = other[:, 120:]
+    assert tile_agreement(plane, mixed) == pytest.approx(0.5, abs=0.06)
+    assert tile_agreement(plane, -plane) == tile_agreement(0 * plane, plane) == 0
+    inside = np.zeros(plane.shape, dtype=bool)
+    inside[:, :120] = True
+    assert tile_agreement(plane, mixed, inside) == pytest.approx(1, abs=0.02)
+    inside[:, 24:] = False
+    assert tile_agreement(plane, plane, inside) == pytest.approx(0.2, abs=0.02), "a tenth of half of the image"
+    assert tile_agreement(plane, plane, inside, shown=0.2) == 1
+    flat = plane.copy()
+    flat[:, 120:] = 0
+    assert tile_agreement(flat, plane) > 0.98, "flat tiles do not count"
+
+
+def test_local_brightness_and_contrast_do_not_matter() -> None:
+    plane = scene(SIDE)[..., 1].astype(np.float32)
+    x = np.linspace(0, 1, SIDE, dtype=np.float32)[None]
+    lit = normalized((0.6 + 0.5 * x) * plane + 40 * x)
+    assert np.corrcoef(lit.ravel(), normalized(plane).ravel())[0, 1] > 0.99
+    assert normalized(plane).std() == pytest.approx(1, abs=0.1)
+    assert np.abs(normalized(np.full((SIDE, SIDE), 90, np.float32))).max() < 1e-3
+    faint = np.random.default_rng(0).normal(90, 1, (SIDE, SIDE)).astype(np.float32)
+    assert normalized(faint).std() == pytest.approx(1 / np.sqrt(10), rel=0.1), "of one level, against three"
+
+
+def test_a_crop_is_found_if_it_is_one() -> None:
+    """Of another size; not one that is turned, nearly the whole, or tiny."""
+    whole = scene(240, seed=5, width=320)
+    part = whole[30:190, 90:270].astype(np.float32)
+    larger = cv2.resize(part, (270, 240), interpolation=cv2.INTER_CUBIC)
+    box = find_crop(whole.astype(np.float32), larger)
+    assert box is not None
+    assert np.abs(np.subtract(box, (90, 30, 270, 190))).max() <= 1
+    turned = cv2.warpAffine(part, cv2.getRotationMatrix2D((90, 80), 4, 1), (180, 160), borderMode=cv2.BORDER_REFLECT)
+    for other in (turned, whole[4:236, 3:318], whole[100:150, 100:160]):
+        assert find_crop(whole.astype(np.float32), other.astype(np.float32)) is None
+
+
+def test_a_smooth_drift_is_found_and_a_small_one_is_none() -> None:
+    image = scene(200).astype(np.float32)
+    y, x = np.mgrid[:200, :200].astype(np.float32)
+    unmoved = Registration.unmoved((200, 200), (200, 200))
+    for most, found in ((4.0, True), (0.2, False)):
+        waves = most * np.sin(2 * np.pi * y / 200), most * np.sin(2 * np.pi * x / 200)
+        edited = cv2.remap(image, x + waves[0], y + waves[1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        drift = find_drift(image, edited, unmoved)
+        assert (drift is not None) == found
+        if drift is not None:
+            assert drift[1].agreement > 0.8
+            inner = np.s_[24:-24, 24:-24]
+            back = without_drift(edited, drift[0], unmoved)
+            assert np.abs(back - image)[inner].mean() < 0.4 * np.abs(edited - image)[inner].mean()
+    assert find_drift(image, scene(200, seed=8).astype(np.float32), unmoved) is None
+
+
+def test_a_flow_is_in_the_pixels_of_its_plane_and_weights_colors_by_alpha() -> None:
+    """A flow of (2, -1) at half the size is a shift by (4, -2)."""
+    x, y = np.meshgrid(np.arange(40, dtype=np.float32), np.arange(30, dtype=np.float32))
+    pixels = np.stack([x, y, x + y], axis=-1) * 3
+    flow = np.broadcast_to(np.array([2, -1], dtype=np.float32), (15, 20, 2)).copy()
+    found = without_drift(pixels, flow, Registration.unmoved((40, 30), (40, 30)))
+    np.testing.assert_allclose(found[5:-5, 5:-8, 0], pixels[5:-5, 9:-4, 0], atol=0.2)
+    np.testing.assert_allclose(found[5:-5, 5:-8, 1], pixels[3:-7, 5:-8, 1], atol=0.2)
+    cut = np.dstack([np.where(x < 20, 200, 0)] * 3 + [np.where(x < 20, 255, 0)]).astype(np.uint8)
+    half = np.broadcast_to(np.array([0.25, 0], dtype=np.float32), (15, 20, 2)).copy()
+    moved = without_drift(cut, half, Registration.unmoved((40, 30), (40, 30)))
+    seen = moved[..., 3] > 20
+    np.testing.assert_allclose(moved[seen][:, :3], 200, atol=3)
+    assert 100 < moved[15, 19, 3] < 160, "half of the edge's pixel"

@@ -1,5 +1,7 @@
 """Fits of known casts and blurs."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.optimize import approx_fprime
@@ -150,3 +152,107 @@ def test_colors_that_the_original_lacks_stay_the_editors(color: tuple[int, int, 
     assert tones.cast > 8
     assert np.abs(tones.corrected(new) - new).max() <= 3
     assert np.abs(tones.corrected(edited) - image).mean() < 0.7
+
+
+def test_a_grid_of_colors_is_interpolated_without_steps() -> None:
+    """A linear grid of 32 cells of 8 levels, known at their centers: exact between these."""
+    first, second, third = np.meshgrid(*[np.arange(32.0)] * 3, indexing="ij")
+    colors = np.random.default_rng(0).uniform(4, 252, (20, 30, 3)).astype(np.float32)
+    expected = colors / 8 - 0.5
+    found = module._between(2 * first - second + 3 * third, colors)
+    np.testing.assert_allclose(found, expected @ [2, -1, 3], atol=0.15)
+    assert module._between(first, np.zeros((1, 1, 3), np.float32))[0, 0] == 0
+    assert module._between(first, np.full((1, 1, 3), 255, np.float32))[0, 0] == pytest.approx(31, abs=0.01)
+
+
+def test_a_doubt_is_that_of_the_nearest_color_of_its_grid() -> None:
+    first, second, third = np.meshgrid(*[np.arange(17.0)] * 3, indexing="ij")
+    tones = Tones(mixing=np.eye(3, 4), curves=Tones.none().curves, doubts=first + 20 * second + 400 * third)
+    image = np.array([[[0, 0, 0], [255, 16, 33], [-50, 300, 167]]], dtype=np.float32)
+    assert tones.doubt(image)[0].tolist() == [0, 16 + 20 + 2 * 400, 16 * 20 + 10 * 400]
+
+
+def test_doubtful_and_large_corrections_are_held_back() -> None:
+    """A correction of 20 levels: whole if it is certain, less if its deviation is 10, none from 14 on; at most 6."""
+    gray = np.full((4, 4, 3), 100, dtype=np.float32)
+    curves = Tones.affine(np.ones(3), np.full(3, 20.0)).curves
+    for doubt, expected in ((0.0, 20), (10.0, 20 * (1 - 0.75**2)), (14.0, 0)):
+        tones = Tones(mixing=np.eye(3, 4), curves=curves, doubts=np.full((17, 17, 17), doubt))
+        assert (tones.corrected(gray) - gray).max() == pytest.approx(expected, abs=0.1)
+    limited = Tones(mixing=np.eye(3, 4), curves=curves, most=3.0)
+    assert (limited.corrected(gray) - gray).max() == pytest.approx(6, abs=0.1)
+    unknown = Tones(mixing=np.eye(3, 4), curves=curves, known=np.zeros((32, 32, 32)))
+    np.testing.assert_allclose(unknown.corrected(gray), gray, atol=1e-3)
+
+
+def test_colors_near_those_of_unchanged_pixels_are_known() -> None:
+    """Cells of 8 levels: the next two are known, and from the fifth on none is; less than three samples are chance."""
+    colors = np.array([[100, 100, 100]] * 10 + [[20, 200, 20]])
+    known = module._known(colors, np.ones(11))
+    at = 100 // 8
+    assert known[at, at, at] == known[at + 2, at, at] == known[at, at - 1, at + 2] == 1
+    assert 0 < known[at + 4, at, at] < known[at, at, at + 3] < 1
+    assert known[at + 5, at, at] == known[20 // 8, 200 // 8, 20 // 8] == 0
+    assert module._known(colors, np.array([1] * 10 + [4.0]))[20 // 8, 200 // 8, 20 // 8] == 1
+
+
+def sepia(image: np.ndarray) -> np.ndarray:
+    luma = image @ np.array([0.299, 0.587, 0.114], np.float32)
+    return (luma[..., None] + np.array([14, 2, -20], np.float32)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("edited", "lost"),
+    [
+        (lambda image: np.repeat(image @ np.array([[0.299], [0.587], [0.114]], np.float32), 3, axis=2), True),
+        (sepia, True),
+        (lambda image: done(image, 1.0, (1, 1, 1), 0.2), True),
+        (lambda image: done(image, 1.0, (1, 1, 1), 0.5), False),
+        (lambda image: image, False),
+        (lambda image: sepia(scene(seed=8).astype(np.float32)), False),
+    ],
+    ids=["gray", "sepia", "nearly gray", "faded", "unchanged", "another"],
+)
+def test_lost_colors_are_told_from_faded_ones(edited: Any, lost: bool) -> None:
+    image = scene().astype(np.float32)
+    assert module.lost_colors(image, edited(image), WHOLE) == lost
+    gray = np.repeat(image[..., 1:2], 3, axis=2) + np.array([2, 0, -2], np.float32)
+    assert not module.lost_colors(gray, sepia(gray), WHOLE), "it had none"
+    mixed = edited(image)
+    mixed[:90] = image[:90]
+    assert module.lost_colors(image, mixed, ~WHOLE | (np.arange(SIDE)[:, None] >= 90)) == lost, "in the shown part"
+
+
+def test_the_sharper_image_is_told_by_the_sign_of_the_blur() -> None:
+    image = scene().astype(np.float32)
+    for sigma in (0.5, 0.7, 1.0):
+        assert fit_blur(smoothed(image, sigma), image, WHOLE) == pytest.approx(-sigma, abs=0.16)
+    assert fit_blur(image, smoothed(image, 2.1), WHOLE) == pytest.approx(2.1, abs=0.4)
+
+
+def test_the_largest_correction_leaves_out_the_lightest_hundredth() -> None:
+    """Corrections by a gain of 1.1, which are a tenth of the level."""
+    parameters = np.zeros(10)
+    parameters[3:6] = np.log(1.1)
+    colors = np.repeat(np.array([[50.0], [100.0], [240.0]]), 3, axis=1)
+    weights = {10: (100, 100, 0.5), 24: (10, 10, 10), 5: (1000, 1, 1)}
+    for expected, weight in weights.items():
+        found = module._largest_correction(parameters, colors, np.array(weight, dtype=float))
+        assert found == pytest.approx(expected, rel=0.02)
+
+
+def test_only_the_shown_and_unclipped_blocks_are_compared() -> None:
+    image = scene().astype(np.float32)
+    inside = WHOLE.copy()
+    inside[:40] = False
+    edited = image + 10
+    edited[:40] = 0
+    here, there = module._blocks(image, edited, inside)
+    np.testing.assert_allclose(there - here, 10, atol=1e-3)
+    edited[60:100, 60:100] = 255
+    fewer, there = module._blocks(image, edited, inside)
+    assert there.max() < 252
+    assert len(fewer) / len(here) == pytest.approx(1 - 40 * 40 / (120 * 160), abs=0.02)
+    assert len(module._blocks(image, 0 * image + 255, WHOLE)[0]) > 3000, (
+        "where all of it is clipped, nothing is left out"
+    )

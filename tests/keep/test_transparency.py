@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 from latentedit_keep.api import keep
 from latentedit_keep.base.images import read_pixels
 from latentedit_keep.checking import check
+from latentedit_keep.transparency import alpha_change, ground_of, without_ground
 from tests.keep.pairs import SIDE, moved, scene, similarity
 from tests.keep.test_api import written_by_jpeg
 
@@ -166,6 +167,67 @@ def drawn_original(kind: str, seed: int) -> np.ndarray:
     for left, top, width, height in generator.integers(10, 90, (6, 4)) if kind == "graphic" else ():
         image[top : top + height, left : left + width] = generator.integers(0, 256, 3)
     return image
+
+
+def test_alpha_changed_where_no_shift_of_a_pixel_explains_it() -> None:
+    original = np.zeros((40, 60), dtype=np.float32)
+    original[10:30, 10:50] = 255
+    assert not alpha_change(original, np.roll(original, 1, axis=1)).any()
+    for levels, seen in ((15, False), (34, True)):
+        edited = original.copy()
+        edited[15:20, 20:30] -= levels
+        assert alpha_change(original, edited)[17, 25] == seen
+    edited[21, 20:30] -= 9  # a soft edge
+    edited[22, 20:30] -= 4
+    edited[28, 20:30] -= 9  # far from there
+    assert alpha_change(original, edited)[[17, 21, 22, 28], 25].tolist() == [True, True, False, False]
+
+
+@pytest.mark.parametrize("ground", [(255, 255, 255), (0, 0, 0), (90, 140, 60)], ids=str)
+def test_the_ground_is_the_color_of_the_transparent_part(ground: tuple[int, int, int]) -> None:
+    edited = np.asarray(on(with_hat(sticker()), ground)).astype(np.float32)
+    edited += np.random.default_rng(0).normal(0, 2, edited.shape)
+    found, share = ground_of(sticker()[..., 3], np.kron(edited, np.ones((2, 2, 1))).astype(np.float32))
+    np.testing.assert_allclose(found, ground, atol=4)
+    clear = sticker()[..., 3] == 0
+    painted = clear & (with_hat(sticker())[..., 3] > 0)
+    assert share == pytest.approx(1 - painted.sum() / clear.sum(), abs=0.02)
+    assert ground_of(np.full((SIDE, SIDE), 255, np.uint8), edited)[1] == 0
+
+
+def test_without_its_ground_an_edit_has_the_alpha_of_its_parts() -> None:
+    """On white: a cut-out of gray with a light bar; bites from its edge, a white dot inside, paint beyond it."""
+    original = np.zeros((60, 80, 4), dtype=np.uint8)
+    original[10:50, 20:60] = (120, 120, 120, 255)
+    original[10:50, 30:33] = (237, 237, 237, 255)  # 18 levels from white, as a bite may not be
+    original[20:40, 59] = (120, 120, 120, 100)
+    laid = levels_on_white(original)
+    shown = laid.copy()
+    shown[10:16, 22:40] = 255  # a bite
+    shown[25:30, 40:45] = 255  # a dot, which does not reach the transparent part
+    shown[30:45, 4:12] = (200, 30, 30)
+    shown[30, 70] = (200, 30, 30)  # a speck
+    shown[35:38, 50:54] += 0.6  # rounding
+    edited = np.rint(shown).astype(np.uint8)
+    found = without_ground(original, laid, edited, shown, np.full(3, 255, dtype=np.float32))
+    alpha = original[..., 3].copy()
+    alpha[10:16, 22:40], alpha[10:16, 30:33], alpha[30:45, 4:12] = 0, 255, 255
+    np.testing.assert_array_equal(found[..., 3], alpha)
+    np.testing.assert_array_equal(found[20:40, 59], original[20:40, 59], "what is half transparent keeps its colors")
+    np.testing.assert_array_equal(found[30:45, 4:12, :3], edited[30:45, 4:12])
+    np.testing.assert_array_equal(found[25:30, 40:45, :3], 255)
+    soft = shown.copy()
+    soft[20:40, 59] = (235, 195, 195)  # paint on what is half transparent
+    recolored = without_ground(original, laid, np.rint(soft).astype(np.uint8), soft, np.full(3, 255, dtype=np.float32))
+    opacity = 100 / 255
+    np.testing.assert_allclose(
+        recolored[30, 59, :3], (np.array([235, 195, 195]) - 255 * (1 - opacity)) / opacity, atol=0.51
+    )
+
+
+def levels_on_white(pixels: np.ndarray) -> np.ndarray:
+    opacity = pixels[..., 3:].astype(np.float32) / 255
+    return pixels[..., :3] * opacity + 255 * (1 - opacity)
 
 
 @settings(max_examples=500 if settings.default.max_examples > 25 else 12)

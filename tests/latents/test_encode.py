@@ -1,5 +1,6 @@
 """Encoding of images and captions, with a model whose latents are the images."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, final
@@ -53,10 +54,10 @@ def test_a_latent_contains_the_image_and_its_caption(model: Backbone) -> None:
     assert np.array_equal(np.asarray(latent.frames[0].image.image), np.asarray(solid_image(RED)))
 
 
-def test_paths_images_and_bytes_are_equivalent(model: Backbone, tmp_path: Path) -> None:
+def test_images_of_every_type_are_equivalent(model: Backbone, tmp_path: Path) -> None:
     path = tmp_path / "red.png"
     solid_image(RED).save(path)
-    content = path.read_bytes()
+    content, pixels = path.read_bytes(), np.array(solid_image(RED))
     images = [
         str(path),
         path,
@@ -65,12 +66,20 @@ def test_paths_images_and_bytes_are_equivalent(model: Backbone, tmp_path: Path) 
         content,
         bytearray(content),
         memoryview(content),
+        io.BytesIO(content),
+        pixels,
+        pixels / 255,
+        torch.from_numpy(pixels / 255).permute(2, 0, 1),
+        torch.from_numpy(pixels).permute(2, 0, 1)[None],
     ]
     latent = encode(model, images, source_prompt="red")
     assert all(torch.equal(row, latent.z[0]) for row in latent.z)
     assert open_image(latent.frames[0].image) is latent.frames[0].image
     (single,) = encode(model, content, source_prompt="red").z
     assert torch.equal(single, latent.z[0])
+    assert (
+        len(encode(model, torch.from_numpy(np.stack([pixels, pixels])).permute(0, 3, 1, 2), source_prompt="red")) == 2
+    )
     request = EditRequest.of(instruction="make it blue", references=content)
     assert request.references == (content,)
 
@@ -85,7 +94,7 @@ def test_numbers_are_never_opened_as_files(model: Backbone, tmp_path: Path) -> N
             [descriptor],
             bytes([descriptor]),
             memoryview(bytes([descriptor])),
-            np.zeros((8, 8)),
+            np.zeros((8, 8, 5)),
             True,
             None,
         ]

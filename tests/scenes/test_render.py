@@ -5,12 +5,13 @@ import dataclasses
 import drjit
 import numpy as np
 import pytest
+from scipy.spatial import ConvexHull
 
 from latentedit_scenes.attributes import NONE, draw_split
 from latentedit_scenes.domain import SCENES
 from latentedit_scenes.masks import changed_pixels, coverage
 from latentedit_scenes.parameters import NUMBERS, linear_color, parameters_of
-from latentedit_scenes.render import render_array, scene, to_bytes
+from latentedit_scenes.render import _despeckled, render_array, scene, to_bytes
 
 SIDE = 32
 BALL = next(one for one in draw_split("train", 200, 4) if one.places() == ["middle"]).replace(
@@ -82,6 +83,81 @@ def test_bytes_are_srgb_without_clipping() -> None:
     assert shown == sorted(shown)
     assert shown[3] < 255
     assert linear_color("#ff00bc") == pytest.approx((1, 0, 0.503), abs=0.001), "0xbc is about half of the light"
+
+
+def test_single_bright_pixels_are_clipped_to_the_third_highest_of_their_neighbors() -> None:
+    light = np.random.default_rng(0).uniform(0, 1, (5, 6, 3)).astype(np.float32)
+    light[2, 3] = 50
+    found = _despeckled(light)
+    for row in range(5):
+        for column in range(6):
+            around = [
+                light[np.clip(row + down, 0, 4), np.clip(column + across, 0, 5)]
+                for down in (-1, 0, 1)
+                for across in (-1, 0, 1)
+                if (down, across) != (0, 0)
+            ]
+            np.testing.assert_array_equal(found[row, column], np.minimum(light[row, column], np.sort(around, 0)[-3]))
+
+
+def seen_by_camera(camera: str, points: np.ndarray, side: int) -> np.ndarray:
+    """Columns and rows where a pinhole camera shows points ``[n, 3]``; it looks at the center of the room."""
+    room, height = NUMBERS["room"], NUMBERS["camera"][camera]
+    origin = np.array([0, -np.sqrt(room["camera_distance"] ** 2 - height**2), height])
+    forward = np.array([0, 0, room["camera_target_z"]]) - origin
+    forward /= np.linalg.norm(forward)
+    right = np.cross(forward, [0, 0, 1])
+    right /= np.linalg.norm(right)
+    seen = (points - origin) @ np.stack([right, np.cross(forward, right), forward], axis=1)
+    half = np.tan(np.radians(room["camera_field_of_view"] / 2))
+    return (seen[:, :2] / seen[:, 2:] / half + 1) * side / 2
+
+
+@pytest.mark.parametrize("shape", ["cube", "cylinder", "cone"])
+def test_solids_are_seen_where_a_pinhole_camera_shows_their_corners(shape: str) -> None:
+    """The bounds of the outline to a pixel, and its area."""
+    side = 64
+    parameters = parameters_of(SCENE.replace(left_shape=shape, left_size="large", camera="level"))
+    solid = parameters.solids["left"]
+    turns = np.linspace(0, 2 * np.pi, 200)
+    ring = np.stack([np.cos(turns), np.sin(turns), 0 * turns], axis=1)
+    up = np.array([0, 0, 1.0])
+    if shape == "cube":
+        half, turn = NUMBERS["room"]["cube"] * solid.radius, np.radians(NUMBERS["room"]["cube_turn"])
+        corners = np.array([[np.cos(turn + at), np.sin(turn + at), 0] for at in np.pi * np.array([1, 3, 5, 7]) / 4])
+        points = np.concatenate([np.sqrt(2) * half * corners, np.sqrt(2) * half * corners + 2 * half * up])
+    elif shape == "cylinder":
+        points = np.concatenate([0.85 * solid.radius * ring, 0.85 * solid.radius * ring + 1.9 * solid.radius * up])
+    else:
+        points = np.concatenate([solid.radius * ring, 2.1 * solid.radius * up[None]])
+    expected = seen_by_camera("level", points + np.array([solid.x, solid.y, 0]), side)
+    shown = coverage(parameters, {"left"}, side)
+    for axis, ends in enumerate(expected.T):
+        line = np.flatnonzero(shown.max(axis=axis) > 0)
+        np.testing.assert_allclose([line[0], line[-1] + 1], [ends.min(), ends.max()], atol=1.0)
+    assert shown.sum() == pytest.approx(ConvexHull(expected).volume, rel=0.03), "the area; an outline is convex"
+
+
+def test_lamps_stand_at_their_distance_and_angles() -> None:
+    room = NUMBERS["room"]
+    for side in ("left", "front", "right"):
+        lamp = scene(parameters_of(SCENE.replace(lamp_side=side)), SIDE, 1)["lamp"]
+        x, y, z = lamp["center"]
+        assert np.linalg.norm(lamp["center"]) == pytest.approx(room["lamp_distance"])
+        assert np.degrees(np.arcsin(z / room["lamp_distance"])) == pytest.approx(room["lamp_elevation"])
+        assert np.degrees(np.arctan2(x, -y)) == pytest.approx(NUMBERS["lamp_side"][side])
+
+
+@pytest.mark.parametrize("texture", ["checkered", "striped"])
+def test_fields_of_textures_have_their_width(texture: str) -> None:
+    """The floor is 40 wide, and its texture covers it once; stripes have one field from front to back."""
+    described = scene(parameters_of(SCENE.replace(floor_texture=texture)), SIDE, 1)["floor"]
+    place, pattern = np.array(described["to_world"].matrix), described["bsdf"]["reflectance"]
+    fields = 2 * np.array(pattern["to_uv"].matrix)
+    assert 2 * place[0, 0] / fields[0, 0] == pytest.approx(NUMBERS["room"]["checker"])
+    assert (fields[1, 1] == pytest.approx(fields[0, 0])) if texture == "checkered" else (fields[1, 1] < 0.01)
+    light, dark = (np.array(pattern[name]["value"]) for name in ("color0", "color1"))
+    np.testing.assert_allclose(dark, NUMBERS["room"]["dark"] * light)
 
 
 @pytest.mark.slow

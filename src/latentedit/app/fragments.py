@@ -1,6 +1,7 @@
 """HTML of the page. All text of visitors, captions and files is escaped."""
 
 import base64
+import dataclasses
 import io
 from collections.abc import Sequence
 from html import escape
@@ -9,15 +10,18 @@ import torch
 from PIL import Image
 
 from latentedit.app.visitor import HistoryEntry, PageEdit
+from latentedit.display.viewer import View, ViewerFrame
 from latentedit.editing.discovery import SCALES, Discovery
 from latentedit.editing.result import EditResult
 from latentedit.latents.captions.base import to_images
+from latentedit_keep.api import KeepResult
 from latentedit_keep.base.color import shown
 from latentedit_keep.base.images import PixelImage
-from latentedit_keep.checking import CheckResult
 
 _THUMBNAIL_PX = 96
 _PREVIEW_PX = 640
+_WIPE_PX = 1200
+_QUALITY = 90  # WebP quality of a kept pair; the saved result is exact
 
 _SANDBOX = "allow-scripts"  # gives the viewer's frame a separate origin, without access to the page and its cookies
 
@@ -38,13 +42,32 @@ def message(text: str, *, kind: str = "error", button: str = "") -> str:
     return f'<p class="le-message le-{kind}" role="{role}">{_plain(text)}{after}</p>'
 
 
+def empty(text: str) -> str:
+    """What is shown in place of a viewer."""
+    return f'<p class="le-empty">{escape(text)}</p>'
+
+
 def _plain(text: str) -> str:
     """A message of the library, without backquotes around its parameters."""
     return escape(text.replace("`", ""))
 
 
-def frame(page: str) -> str:
-    """A page such as the viewer, in a frame without access to the page around it."""
+def wipe(original: PixelImage, edited: PixelImage) -> str:
+    """The viewer with two images, reduced and not aligned."""
+    first, second = shown(original.image).convert("RGB"), shown(edited.image).convert("RGB")
+    first.thumbnail((_WIPE_PX, _WIPE_PX))
+    frames = [ViewerFrame(strength=1.0, image=second.resize(first.size))]
+    return frame(View(source=first, frames=frames, title=original.name or "image", quality=_QUALITY))
+
+
+def kept(result: KeepResult, strength: float) -> str:
+    """The viewer with the original and the result of `keep`."""
+    return frame(dataclasses.replace(result.view(), quality=_QUALITY, start=strength))
+
+
+def frame(view: View) -> str:
+    """The viewer in a frame without access to the page around it, which saves exact images itself."""
+    page = dataclasses.replace(view, saves=False).html
     return f'<iframe class="le-viewer" title="edit" sandbox="{_SANDBOX}" srcdoc="{escape(page)}"></iframe>'
 
 
@@ -62,7 +85,7 @@ def _figure(image: Image.Image, alt: str, notes: Sequence[str]) -> str:
     url, (width, height) = data_url(image, longest_px=_PREVIEW_PX), image.size
     about = f"<figcaption>{width} x {height} px</figcaption>"
     figure = f'<figure class="le-preview"><img src="{url}" alt="{escape(alt)}">{about}</figure>'
-    return figure + f'<ul class="le-notes">{"".join(f"<li>{escape(note)}</li>" for note in notes)}</ul>'
+    return figure + _list(notes)
 
 
 def thumbnails(images: Sequence[Image.Image], labels: Sequence[str], *, chosen: int | None = None) -> str:
@@ -83,27 +106,14 @@ def history(entries: Sequence[HistoryEntry], current: HistoryEntry | None) -> st
 
 
 def facts(edit: PageEdit) -> str:
-    """Verdict and cost of the full change, and the cross-talk of several directions."""
-    last = edit.results[-1]
-    strengths = ", ".join(f"{strength:.2f}" for strength in last.strengths)
-    spent = f"{edit.evaluations} evaluations, {edit.seconds:.1f} s ({len(edit.results)} strengths, with verdicts)"
-    rows = [("verdict", last.verdict.text), ("strength", strengths), ("cost", spent)]
+    """Notes and cost, and the cross-talk of several directions; the viewer has the verdict."""
     notes = dict.fromkeys(note for result in edit.results for note in result.notes)
-    rows += [("note", note) for note in notes]
-    return _table(rows) + _cross_talk(last, list(edit.directions))
+    spent = f"{edit.evaluations} evaluations, {edit.seconds:.1f} s ({len(edit.results)} strengths, with verdicts)"
+    return _list([*notes, spent]) + _cross_talk(edit.results[-1], list(edit.directions))
 
 
-def checked(result: CheckResult) -> str:
-    """What changed, what else changed, and what is uncertain."""
-    report = result.report
-    rows = [("what changed", report.verdict)]
-    rows += [("what else changed", text) for text in report.also or ("nothing that could be measured",)]
-    return _table([*rows, *(("note", doubt) for doubt in report.doubts)])
-
-
-def _table(rows: Sequence[tuple[str, str]]) -> str:
-    cells = "".join(f"<tr><th scope='row'>{escape(name)}</th><td>{_plain(text)}</td></tr>" for name, text in rows)
-    return f'<table class="le-facts">{cells}</table>'
+def _list(lines: Sequence[str]) -> str:
+    return f'<ul class="le-notes">{"".join(f"<li>{_plain(line)}</li>" for line in lines)}</ul>'
 
 
 def discovered(discovery: Discovery) -> str:

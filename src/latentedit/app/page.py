@@ -1,12 +1,13 @@
 """The page: what its controls do. `layout` arranges them, `visitor.VisitorSession` does the work."""
 
 import base64
+import contextlib
 import dataclasses
 import functools
 import json
 import shutil
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,12 +16,13 @@ from gradio.components import Component
 from PIL import Image
 
 from latentedit.app import fragments
-from latentedit.app.layout import EMPTY, Layout
+from latentedit.app.layout import DISABLE, EMPTY, ENABLE, Layout
 from latentedit.app.models import Models
 from latentedit.app.visitor import STOPPED, Download, PageChange, VisitorSession
 from latentedit.core.errors import ConfigError, LatentEditError, UnknownImageError
 from latentedit.core.progress import Progress
 from latentedit.display.viewer import view
+from latentedit_keep.api import KeepResult, keep
 
 _Item = TypeVar("_Item")
 
@@ -43,8 +45,15 @@ _DOWNLOAD = """
 }
 """
 
-_QUALITY = 90  # WebP quality of a checked pair in the viewer; the saved result is exact
+_OTHER = "The two images appear here once both are there."
 _GONE = "this session has expired. Reload the page and upload the image again"
+
+
+@functools.cache
+def example() -> KeepResult:
+    """The finished example of `keep`."""
+    folder = Path(__file__).with_name("example")
+    return keep(folder / "scene.jpg", folder / "scene-edited.jpg")
 
 
 class Page:
@@ -69,53 +78,67 @@ class Page:
     def _wire(self) -> None:
         """Connect controls to handlers: tasks that compute wait in one queue, others run at once."""
         at = self._at
-        screen: list[Component] = [at.visitor, at.message, at.preview, at.caption, at.viewer, at.facts]
-        screen += [at.history, at.strength]
+        buttons = [at.edit, at.discover, at.undo, at.save_image, at.save_direction, at.save_record, at.cancel]
+        self._buttons = [*buttons, at.mask, at.unmask, at.save_kept, at.cancel_keep]
+        status: list[Component] = [at.visitor, at.message, *self._buttons]
+        screen = [*status, at.preview, at.caption, at.viewer, at.facts, at.history, at.strength]
         task: dict[str, Any] = {"concurrency_id": "work", "concurrency_limit": 1, "api_visibility": "private"}
         quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
         shows: dict[str, Any] = {**task, "show_progress_on": [at.viewer, at.working]}
-        self.blocks.load(self._welcome, None, [at.visitor], **quick)
+        keeps: dict[str, Any] = {**task, "show_progress_on": [at.keeping]}
+        kept = [*status, at.kept, at.kept_strength, at.only]
+        self.blocks.load(self._welcome, None, kept, **quick)
         self.blocks.unload(self._farewell)
         request = [at.visitor, at.model, at.method, at.caption, at.strength, *at.texts, *at.strengths]
-        tasks: list[Any] = [
-            at.upload.upload(self._open, [at.visitor, at.upload, at.model], [*screen, at.upload], **shows),
-            at.examples.click(self._open_example, [at.visitor, at.model], screen, **shows),
-            at.edit.click(self._edit, request, screen, **shows),
-            at.message.click(functools.partial(self._edit, force=True), request, screen, **shows),
-            at.undo.click(self._undo, [at.visitor, at.model], screen, **shows),
-            at.discover.click(
-                self._discover,
-                [at.visitor, at.model, at.rank, at.level],
-                [at.visitor, at.message, at.discovered],
-                **task,
-                show_progress_on=[at.discovered, at.working],
-            ),
-        ]
-        for button, save in (
-            (at.save_image, lambda visitor, strength: [visitor.image_file(strength)]),
-            (at.save_direction, lambda visitor, _: visitor.direction_files()),
-            (at.save_record, lambda visitor, strength: [visitor.record_file(strength)]),
-            (at.save_kept, lambda visitor, _: [visitor.kept_file()]),
+        tasks: list[Any] = []
+
+        def on(event: Any, *arguments: Any, cancel: gr.Button = at.cancel, **options: Any) -> Any:
+            event(None, None, [cancel], js=ENABLE, **quick)
+            tasks.append(event(*arguments, **options))
+            return tasks[-1]
+
+        at.upload.upload(None, None, [at.edit], js=DISABLE, **quick)  # until there is a caption
+        at.examples.click(None, None, [at.edit], js=DISABLE, **quick)
+        on(at.upload.upload, self._open, [at.visitor, at.upload, at.model], [*screen, at.upload], **shows)
+        on(at.examples.click, self._open_example, [at.visitor, at.model], screen, **shows)
+        on(at.edit.click, self._edit, request, screen, **shows)
+        on(at.message.click, functools.partial(self._edit, force=True), request, screen, **shows)
+        on(at.undo.click, self._undo, [at.visitor, at.model], screen, **shows)
+        found: dict[str, Any] = {**task, "show_progress_on": [at.discovered, at.working]}
+        values = [at.visitor, at.model, at.rank, at.level]
+        on(at.discover.click, self._discover, values, [*status, at.discovered], **found)
+        for button, save, strength in (
+            (at.save_image, lambda visitor, strength: [visitor.image_file(strength)], at.strength),
+            (at.save_direction, lambda visitor, _: visitor.direction_files(), at.strength),
+            (at.save_record, lambda visitor, strength: [visitor.record_file(strength)], at.strength),
+            (at.save_kept, lambda visitor, strength: [visitor.kept_file(strength)], at.kept_strength),
         ):
-            shown = [at.visitor, at.message, at.files, at.history]
-            saved = button.click(functools.partial(self._save, save), [at.visitor, at.strength], shown, **task)
+            shown = [*status, at.files, at.history]
+            saved = on(button.click, functools.partial(self._save, save), [at.visitor, strength], shown, **task)
             saved.then(None, [at.files], [at.files], js=_DOWNLOAD, **quick)
-            tasks.append(saved)
+        compared: dict[str, Any] = {"cancel": at.cancel_keep, **keeps}
         for role, (zone, preview) in at.pair.items():
-            shown = [at.visitor, at.message, zone, preview, at.checked, at.check_facts]
-            drop = functools.partial(self._drop, role)
-            tasks.append(zone.upload(drop, [at.visitor, zone], shown, **task, show_progress_on=[at.checked]))
-        at.cancel.click(self._cancel, [at.visitor], [at.message], cancels=tasks, **quick)
+            drop, shown = functools.partial(self._drop, role), [*status, zone, preview, at.kept, at.only]
+            dropped = on(zone.upload, drop, [at.visitor, zone], shown, **compared)
+            dropped.then(None, None, [at.cancel_keep], js=ENABLE, **quick)
+            tasks.append(dropped.then(self._keep, [at.visitor], kept, **keeps))
+        limits = [at.visitor, at.only, at.kept_strength]
+        on(at.only.input, self._limit, limits, kept, **compared)
+        on(at.mask.upload, self._limit, [*limits, at.mask], [*kept, at.mask], **compared)
+        on(at.unmask.click, functools.partial(self._limit, unmask=True), limits, kept, **compared)
+        for cancel in (at.cancel, at.cancel_keep):
+            cancel.click(self._cancel, [at.visitor], status, cancels=tasks, **quick)
         at.history.click(self._go_to, [at.visitor], screen, **quick)
-        changed = [at.visitor, at.message, at.tabs, *at.texts]
+        changed = [*status, at.tabs, *at.texts]
         at.discovered.click(self._take_direction, [at.visitor, *at.texts], changed, **quick)
         added = [at.visitor, at.direction, at.model, *at.texts]
         at.direction.upload(self._add_direction, added, [*changed, at.direction], **task)
 
-    def _welcome(self, request: gr.Request) -> VisitorSession:
+    def _welcome(self, request: gr.Request) -> _Update:
         visitor = VisitorSession(self._models)
         self._visitors[str(request.session_hash)] = visitor
-        return visitor
+        visitor.kept = example()
+        return self._try(visitor, self._show_kept)
 
     def _farewell(self, request: gr.Request) -> None:
         """The page was closed: delete everything at once."""
@@ -126,7 +149,8 @@ class Page:
     def _open(self, visitor: _Visitor, path: str | None, model: str, progress: gr.Progress = _PROGRESS) -> _Update:
         if path is None:
             return {self._at.upload: None}
-        name, content = Path(path).name, self._read_upload(Path(path))
+        with self._uploaded(path) as file:
+            name, content = file.name, file.read_bytes()
         shown = self._do(visitor, lambda session: session.open(content, name, model=model, progress=_report(progress)))
         return {**shown, self._at.upload: None}
 
@@ -160,25 +184,58 @@ class Page:
 
         return self._do(visitor, edit)
 
-    def _drop(self, role: str, visitor: _Visitor, path: str | None, progress: gr.Progress = _PROGRESS) -> _Update:
-        """Take one image of a pair, and check the pair once both are there."""
+    def _drop(self, role: str, visitor: _Visitor, path: str | None) -> _Update:
+        """Take one image of a pair, and show both, not yet compared."""
         zone, preview = self._at.pair[role]
         if path is None:
             return {zone: None}
 
         def drop(visitor: VisitorSession) -> _Update:
-            try:
-                image = visitor.drop(role, Path(path))
-            finally:
-                self._read_upload(Path(path))
-            result, shown = visitor.check_pair(progress=_report(progress)), fragments.photograph(image)
-            if result is None:
-                return {preview: shown}
-            page = dataclasses.replace(result.kept.view(), quality=_QUALITY, saves=False)
-            frame = fragments.frame(page.html)
-            return {preview: shown, self._at.checked: frame, self._at.check_facts: fragments.checked(result)}
+            with self._uploaded(path) as file:
+                image = visitor.drop(role, file)
+            viewer = fragments.wipe(**visitor.pair) if len(visitor.pair) == 2 else fragments.empty(_OTHER)
+            shown = {preview: fragments.photograph(image), self._at.kept: viewer}
+            return {**shown, self._at.only: gr.CheckboxGroup(visible=False)}
 
         return {**self._try(visitor, drop), zone: None}
+
+    def _keep(self, visitor: _Visitor, progress: gr.Progress = _PROGRESS) -> _Update:
+        def compare(visitor: VisitorSession) -> _Update:
+            return self._show_kept(visitor) if visitor.keep_pair(progress=_report(progress)) else {}
+
+        return self._try(visitor, compare)
+
+    def _limit(
+        self,
+        visitor: _Visitor,
+        only: Sequence[int],
+        strength: float | None,
+        mask: str | None = None,
+        *,
+        unmask: bool = False,
+    ) -> _Update:
+        """Keep the chosen changes only, and only inside the mask."""
+
+        def limit(visitor: VisitorSession) -> _Update:
+            count = 0 if visitor.kept is None else len(visitor.kept.changes)
+            chosen = tuple(only) if len(only) < count else None
+            if mask is None:
+                visitor.limit(mask=None if unmask else visitor.mask, only=chosen)
+            else:
+                with self._uploaded(mask) as file:
+                    visitor.limit(mask=file, only=chosen)
+            return self._show_kept(visitor, 1.0 if strength is None else strength)
+
+        return self._try(visitor, limit) | ({} if mask is None else {self._at.mask: None})
+
+    def _show_kept(self, visitor: VisitorSession, strength: float = 1.0) -> _Update:
+        at, kept = self._at, visitor.kept
+        if kept is None:
+            return {}
+        names = [(f"{one.number}: {one.kind}, {100 * one.share:.2f} %", one.number) for one in kept.changes]
+        chosen = [number for _, number in names] if kept.record.only is None else list(kept.record.only)
+        group = gr.CheckboxGroup(choices=names, value=chosen, visible=len(names) > 1)
+        return {at.kept: fragments.kept(kept, strength), at.kept_strength: strength, at.only: group}
 
     def _undo(self, visitor: _Visitor, model: str, progress: gr.Progress = _PROGRESS) -> _Update:
         return self._do(visitor, lambda session: session.undo(model=model, progress=_report(progress)))
@@ -203,10 +260,8 @@ class Page:
             return {self._at.direction: None}
 
         def add(visitor: VisitorSession) -> _Update:
-            try:
-                return self._insert(texts, visitor.add_direction(Path(path), model=model))
-            finally:
-                self._read_upload(Path(path))
+            with self._uploaded(path) as file:
+                return self._insert(texts, visitor.add_direction(file, model=model))
 
         return {**self._try(visitor, add), self._at.direction: None}
 
@@ -237,7 +292,8 @@ class Page:
         if visitor is None:
             return {self._at.message: fragments.message(_GONE)}
         visitor.stop()
-        return {self._at.message: fragments.message(STOPPED, kind="note")}
+        note = fragments.message(STOPPED, kind="note")
+        return self._try(visitor, lambda _: {self._at.message: note})
 
     def _do(self, visitor: _Visitor, task: Callable[[VisitorSession], object]) -> _Update:
         """Perform a task, and show the session afterwards."""
@@ -254,10 +310,12 @@ class Page:
         if visitor is None:
             return {at.message: fragments.message(_GONE)}
         try:
-            return {at.visitor: visitor, at.message: "", **task(visitor)}
+            shown = {at.message: "", **task(visitor)}
         except LatentEditError as error:
             button = "Edit it anyway" if isinstance(error, UnknownImageError) else ""
-            return {at.visitor: visitor, at.message: fragments.message(str(error), button=button)}
+            shown = {at.message: fragments.message(str(error), button=button)}
+        able = {button: gr.update(interactive=button in _able(at, visitor)) for button in self._buttons}
+        return {at.visitor: visitor, **able, **shown}
 
     def _screen(self, visitor: VisitorSession) -> _Update:
         entry, at = visitor.current, self._at
@@ -265,8 +323,7 @@ class Page:
             return {}
         viewer = EMPTY
         if entry.edit is not None:  # the viewer blends between strengths, so that the page saves, not the viewer
-            page = dataclasses.replace(view(entry.edit.results), start=entry.strength, saves=False)
-            viewer = fragments.frame(page.html)
+            viewer = fragments.frame(dataclasses.replace(view(entry.edit.results), start=entry.strength))
         return {
             at.preview: fragments.current_figure(entry),
             at.caption: entry.caption,
@@ -276,12 +333,35 @@ class Page:
             at.strength: entry.strength,
         }
 
-    def _read_upload(self, path: Path) -> bytes:
-        """The content of an upload, which is deleted so that no other visitor can read it."""
-        content = path.read_bytes()
-        if path.resolve().is_relative_to(self._uploads.resolve()):
-            shutil.rmtree(path.parent, ignore_errors=True)
-        return content
+    @contextlib.contextmanager
+    def _uploaded(self, place: str) -> Generator[Path]:
+        """An upload, which is deleted once it was read, so that no other visitor can read it."""
+        path = Path(place)
+        try:
+            yield path
+        finally:
+            if path.resolve().is_relative_to(self._uploads.resolve()):
+                shutil.rmtree(path.parent, ignore_errors=True)
+
+
+def _able(at: Layout, visitor: VisitorSession) -> set[Component]:
+    """The buttons that can do something."""
+    entry, kept = visitor.current, visitor.kept
+    edit = None if entry is None else entry.edit
+    able: dict[Component, object] = {
+        at.edit: entry,
+        at.discover: entry,
+        at.undo: entry and (entry.before or entry.payload),
+        at.save_image: len(visitor.entries) > 1,
+        at.save_direction: edit and edit.directions,
+        at.save_record: edit,
+        at.mask: kept,
+        at.unmask: visitor.mask,
+        at.save_kept: kept,
+        at.cancel: visitor.busy,
+        at.cancel_keep: visitor.busy,
+    }
+    return {button for button, reason in able.items() if reason}
 
 
 def _report(progress: gr.Progress) -> Progress:

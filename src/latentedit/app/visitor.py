@@ -24,12 +24,12 @@ from latentedit.guard.guard import check_familiarity, guarded
 from latentedit.latents.encode import captioner_for, encode, target_captions
 from latentedit.latents.images import SourceImage
 from latentedit.models.base import Backbone
+from latentedit_keep.api import KeepResult, keep
 from latentedit_keep.base.images import PixelImage, opened, read_chunks, read_content, read_pixels
-from latentedit_keep.checking import CheckResult, check
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)  # fractions of the given strength that are rendered for the slider
 MAX_PIXELS = 4_000_000  # of an image: all its rendered strengths are sent to the browser and stored in the history
-MAX_CHECKED_PIXELS = 25_000_000  # of each image of a check, which stay in memory during a visit
+MAX_KEPT_PIXELS = 25_000_000  # of each image of `keep`, which stay in memory during a visit
 MAX_ENTRIES = 20  # length of the history; the oldest edits are dropped first
 MAX_CHANGES = 4
 STOPPED = "Canceled. The image and its history are unchanged."
@@ -93,8 +93,10 @@ class VisitorSession:
         self.current: HistoryEntry | None = None
         self.directions: dict[str, Direction] = {}
         self.discovered: list[str] = []
-        self.pair: dict[str, PixelImage] = {}  # "original" and "edited" of a check
-        self.checked: CheckResult | None = None
+        self.pair: dict[str, PixelImage] = {}  # "original" and "edited" of `keep`
+        self.mask: PixelImage | None = None
+        self.kept: KeepResult | None = None  # at strength 1; at first the page's example, without a pair
+        self.busy = False  # a task runs
         self._session: tuple[SourceImage, str, str, Session] | None = None
         self._stops = 0  # number of calls of `stop`
         self._closed = False
@@ -110,29 +112,40 @@ class VisitorSession:
         self.stop()
         self.entries, self.current, self._session = [], None, None
         self.directions, self.discovered = {}, []
-        self.pair, self.checked = {}, None
+        self.pair, self.mask, self.kept = {}, None, None
 
     def drop(self, role: str, path: Path) -> PixelImage:
         """Read one image of a pair, "original" or "edited"."""
-        content = read_content(path)
-        _check_pixels(path.name, content, MAX_CHECKED_PIXELS, "check")
-        self.pair[role] = dataclasses.replace(read_pixels(content, path.name), path=Path(path.name))
+        self.pair[role], self.mask, self.kept = _read(path), None, None
         return self.pair[role]
 
-    def check_pair(self, *, progress: Progress | None = None) -> CheckResult | None:
-        """Check the pair, or return None if one of its images is missing. Needs no model."""
-        if len(self.pair) < 2:
-            return None
+    def keep_pair(self, *, progress: Progress | None = None) -> bool:
+        """Compare a new pair; False if one of its images is missing. Needs no model."""
+        if len(self.pair) < 2 or self.kept is not None:
+            return False
         report = self._reporting(progress)
-        with self.models.working:
-            self.checked = check(self.pair["original"], self.pair["edited"], progress=report)
-        return self.checked
+        with self._alone():
+            self.kept = keep(self.pair["original"], self.pair["edited"], progress=report)
+        return True
 
-    def kept_file(self) -> Download:
-        """The original with the edit alone, as PNG with its record."""
-        if self.checked is None:
-            raise ConfigError("there is no result to save. Drop an original and an edited image first")
-        return kept_file(self.checked.kept)
+    def limit(self, *, mask: Path | PixelImage | None, only: Sequence[int] | None) -> None:
+        """Keep only the changes of these numbers, or all, and only where a mask is white."""
+        kept, mask = self._kept(), _read(mask) if isinstance(mask, Path) else mask
+        with self._alone():
+            self.kept, self.mask = kept.composed(mask=mask, only=only), mask
+
+    def kept_file(self, strength: float | None) -> Download:
+        """The original with the change alone, as PNG with its record."""
+        kept = self._kept()
+        if strength not in (None, 1):
+            with self._alone():
+                kept = kept.composed(mask=self.mask, only=kept.record.only, strength=strength)
+        return kept_file(kept)
+
+    def _kept(self) -> KeepResult:
+        if self.kept is None:
+            raise ConfigError("there is no result yet. Drop an original and an edited image first")
+        return self.kept
 
     def open(self, content: bytes, name: str, *, model: str, progress: Progress | None = None) -> HistoryEntry:
         """Open the content of a file, caption it, and start a new history."""
@@ -267,10 +280,20 @@ class VisitorSession:
         return record_file(self._opened().image, result)
 
     @contextlib.contextmanager
+    def _alone(self) -> Generator[None]:
+        """No other task runs meanwhile."""
+        with self.models.working:
+            self.busy = True
+            try:
+                yield
+            finally:
+                self.busy = False
+
+    @contextlib.contextmanager
     def _task(self, model: str, progress: Progress | None) -> Generator[tuple[Backbone, Progress]]:
         """The model and a progress callback that counts evaluations, while no other task runs."""
         report = self._reporting(progress)
-        with self.models.working:
+        with self._alone():
             report("", 0, 0)
             backbone = self.models.get(model)
             with backbone.count() as count:
@@ -357,12 +380,21 @@ def _caption(backbone: Backbone, image: SourceImage) -> tuple[str, tuple[str, ..
     (caption,), (frame,) = latent.captions, latent.frames
     domain: str = backbone.defaults.get("knows", "")
     notes = [f"The model {backbone.name} was trained on {domain} only."] if domain else []
+    knowledge = check_familiarity(latent).knowledge
+    if any(familiarity.state == "unknown" for familiarity in knowledge):
+        return caption, tuple(notes)  # the rest is about images that the model knows
     notes += backbone.caption_notes([caption])
-    notes += [doubt for familiarity in check_familiarity(latent).knowledge for doubt in familiarity.doubts]
+    notes += [doubt for familiarity in knowledge for doubt in familiarity.doubts]
     if frame.region is not None:
         left, top, width, height = frame.region
         notes.append(f"The model edits a crop of {width} x {height} pixels at ({left}, {top}).")
     return caption, tuple(notes)
+
+
+def _read(path: Path) -> PixelImage:
+    content = read_content(path)
+    _check_pixels(path.name, content, MAX_KEPT_PIXELS, "keep")
+    return dataclasses.replace(read_pixels(content, path.name), path=Path(path.name))
 
 
 def _check_pixels(name: str, content: bytes, most: int, command: str) -> None:

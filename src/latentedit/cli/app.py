@@ -34,12 +34,12 @@ def app(
     password_file: Annotated[
         Path | None, typer.Option("--password-file", help="File whose first line is the password.")
     ] = None,
-    show: Annotated[bool, typer.Option("--open/--no-browser", help="Open the page in the browser.")] = False,
+    show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     *,
     choice: ModelChoice,
     quiet: options.Quiet = False,
 ) -> None:
-    """Edit in the browser: a page on this machine with an image, a change and a slider.
+    """Keep a change, or make one, in the browser: a page on this machine.
 
     Other machines can reach the page only if you give another address, which needs a password: in a file, or in the
     variable LATENTEDIT_APP_PASSWORD. All visitor data is deleted when the server stops.
@@ -56,6 +56,8 @@ def app(
     with tempfile.TemporaryDirectory(prefix="latentedit-app-") as home:  # readable by its owner only
         uploads, empty = Path(home, "uploads"), Path(home, "empty")
         os.environ["GRADIO_TEMP_DIR"] = str(uploads)  # read when gradio is imported
+        if not quiet:
+            echo(f"loading {choice.name} ...")
         require("gradio", "app")
         from latentedit.app.models import Models
         from latentedit.app.serve import serving

@@ -56,7 +56,7 @@ def make(
     from latentedit.latents.images import SourceImage
 
     opened = [SourceImage.open(image) for image in images]
-    check_direction_output(output)
+    output = check_direction_output(output)
     with report.progress() as progress:
         names = ("source_prompt", "captioner", "instructed", "references")
         latent = encode(choice.load(), opened, **{name: getattr(request, name) for name in names})

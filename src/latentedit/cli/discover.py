@@ -39,7 +39,7 @@ def discover(
     seed: options.Seed = 0,
     report: Report,
 ) -> None:
-    """Find the directions along which an image changes most, name them, and save each to a file.
+    """Find, name and save the directions along which an image changes most.
 
     A sheet in the folder shows each direction; `latentedit sweep` and `latentedit transport` accept the files.
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from latentedit.cli import options
-from latentedit.cli.options import MANY, OUTPUT, ModelChoice, Report, chooses_model, option, refuse
+from latentedit.cli.options import ModelChoice, Report, chooses_model, option, refuse
+from latentedit.cli.panels import MANY, OUTPUT
 from latentedit.cli.run_status import finish
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit.editing.request import EditRequest
@@ -37,7 +38,9 @@ def edit(
     *,
     request: options.Edit,
     choice: ModelChoice,
-    output: options.Output = None,
+    output: Annotated[
+        Path | None, options.output("Output file or folder. Default: a new one next to the image.")
+    ] = None,
     sheet: Annotated[
         Path | None, option(OUTPUT, "--sheet", help="Also write a sheet: source, result and difference side by side.")
     ] = None,
@@ -53,9 +56,7 @@ def edit(
 ) -> None:
     """Edit an image, or many, and leave everything else as it is.
 
-    Describe the change by words of the caption (--change), a full target caption (--prompt), direction files
-    (--direction) or, for instruction-tuned models, an instruction (--instruction). The result contains its record:
-    `latentedit replay` reproduces it, `latentedit undo` restores the original.
+    `latentedit undo` restores the original, `latentedit replay` reproduces the result.
 
     Examples:
         latentedit edit me.png --change "=> glasses"
@@ -301,8 +302,8 @@ def open_checked(
     sweep: bool = False,
 ) -> "SourceImage":
     """Open the image, after checking that every other input can be read and every output written."""
-    from latentedit.display.page import check_page
     from latentedit.latents.images import SourceImage, open_mask
+    from latentedit_keep.viewer.page import check_page
 
     opened = SourceImage.open(image)
     if mask is not None:
@@ -327,9 +328,9 @@ def open_checked(
 
 def check_written(output: Path, *, inputs: Sequence[Path], sweep: bool = False, transparent: bool = False) -> None:
     """Refuse a result that cannot be written, with its JSON file, or would replace an input."""
-    from latentedit.display.page import check_page
     from latentedit.editing.outputs import check_json_path
     from latentedit.latents.images import check_output
+    from latentedit_keep.viewer.page import check_page
 
     for source in inputs:
         if sweep:

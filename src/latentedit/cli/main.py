@@ -4,7 +4,6 @@ Commands import torch and diffusers inside their bodies, so that help, completio
 once.
 """
 
-import inspect
 import itertools
 import os
 import re
@@ -12,27 +11,21 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any
 
 import typer
 import typer.core
 
 from latentedit._version import __version__
-from latentedit.core.errors import (
-    ConfigError,
-    RegistryError,
-    UnknownImageError,
-    UnknownImageWarning,
-)
+from latentedit.cli.panels import MODEL, OUTPUT, SEE_MODEL
+from latentedit.core.errors import ConfigError, RegistryError, UnknownImageError, UnknownImageWarning
 from latentedit.core.plugins import COMMANDS
 from latentedit.core.process import collect_garbage_less_often, keep_freed_memory, leave_without_collecting
 from latentedit_keep.base.console import echo
-from latentedit_keep.program import UsageError, execute, explained, invoke
+from latentedit_keep.program import GROUPS, UsageError, execute, explained, help_page, invoke, name_kinds
 
 _COMPLETING = "_LATENTEDIT_COMPLETE"  # set by a shell that requests completions, see typer
 _HOME = re.compile(r"\A(--[\w-]+=)?~(?=/|\Z)")  # a tilde that the shell did not expand, as in --output=~/me.png
-EXAMPLES = "Examples:"  # title of the section with examples
-_VERBATIM = "\b"  # mark of a line that typer keeps as it is
 
 
 def _version(version: bool) -> bool:
@@ -51,7 +44,8 @@ class _Program(typer.core.TyperGroup):
     """All installed commands. Only the one that runs is imported; ``--help`` imports all, which takes 0.15 s more."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 (signature of typer)
-        return COMMANDS.names()
+        ours = [name for names in GROUPS.values() for name in names if name in COMMANDS.points()]
+        return list(dict.fromkeys([*ours, *COMMANDS.names()]))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         point = COMMANDS.points().get(cmd_name)
@@ -63,31 +57,30 @@ class _Program(typer.core.TyperGroup):
             if point is None:
                 raise
             command = _broken(cmd_name, error)
-        package = "latentedit" if point is None or point.dist is None else point.dist.name
-        command.rich_help_panel = "Commands" if package == "latentedit" else f"Commands of {package}"
+        package = "another package" if point is None or point.dist is None else point.dist.name
+        ours = (title for title, names in GROUPS.items() if cmd_name in names)
+        command.rich_help_panel = next(ours, f"Commands of {package}")
         return command
 
 
 app = typer.Typer(
     name="latentedit",
     cls=_Program,
-    help="""Edit images in the latent space of diffusion models, without training and without masks.
+    help="""Keep only the change of any image editor, or edit images in the latent space of diffusion models.
 
     Examples:
-        latentedit doctor
-        latentedit edit me.png --change "=> glasses"
-        latentedit sweep me.png --change "=> glasses" --strengths=-1:1:9
-        latentedit edit --help
+        latentedit keep photo.jpg edited.png
+        latentedit check photo.jpg edited.png --mask mask.png
+        latentedit edit me.png --add glasses
+        latentedit sweep me.png --add glasses --strengths=-1:1:9
 
     Exit codes:
         0    success
-        1    completed with failures, which are listed
+        1    completed with failures, which are listed; a check that failed
         2    invalid input; stderr states the problem and a remedy
+        3    a check that is unsure
         70   internal error; please report it
         130  interrupted
-
-    To complete commands, options, methods and models with the Tab key, run `latentedit --install-completion` in bash,
-    zsh, fish or PowerShell and open a new shell.
     """,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -107,8 +100,13 @@ def _options(
 
 
 def load_command(name: str) -> Any:
-    """Import a command, format its help, and add ``--debug`` to it and its subcommands."""
-    loaded, group = COMMANDS.load(name), typer.Typer(callback=lambda: None)  # a callback makes it a group
+    """Import a command."""
+    return prepared(name, COMMANDS.load(name))
+
+
+def prepared(name: str, loaded: Any, *, all_options: bool = False) -> Any:
+    """A command with its help formatted and ``--debug`` added to it and its subcommands."""
+    group = typer.Typer(callback=lambda: None)  # a callback makes it a group
     if isinstance(loaded, typer.Typer):
         group.add_typer(loaded, name=name)
     else:
@@ -122,8 +120,22 @@ def load_command(name: str) -> Any:
             commands.extend(command.commands.values())
         else:
             command.params.append(debug)
+            arrange(command, all_options=all_options)
         name_kinds(command)
     return commands[0]
+
+
+def arrange(command: Any, *, all_options: bool) -> None:
+    """Show a command's own options first, those that all commands share last, and of those of the model only one."""
+    shown = {param.rich_help_panel for param in command.params}
+    panel = MODEL if all_options else OUTPUT if OUTPUT in shown else None
+    for shared in (command.params[-1], command.get_help_option(typer.Context(command))):
+        shared.rich_help_panel = panel
+    of_model = [param for param in command.params if param.rich_help_panel == MODEL]
+    if not all_options and _COMPLETING not in os.environ and "model" in (param.name for param in of_model):
+        for param in of_model:
+            param.hidden, param.help, param.rich_help_panel = param.name != "model", SEE_MODEL, None
+    command.params.sort(key=lambda param: param.rich_help_panel == OUTPUT)
 
 
 def _broken(name: str, error: RegistryError) -> Any:
@@ -154,41 +166,6 @@ def run(arguments: list[str]) -> int:
     return invoke(
         command, lambda error: None if "debug" in shared and not isinstance(error, UsageError) else _message(error)
     )
-
-
-def help_page(docstring: str) -> str:
-    r"""The docstring with lines of prose joined and lines of sections kept.
-
-    Example:
-        >>> help_page("Edit an\nimage.\n\nExamples:\n    latentedit edit me.png\n")
-        'Edit an image.\n\n\x08Examples:\n\x08  latentedit edit me.png'
-    """
-    paragraphs: list[str] = []
-    for paragraph in inspect.cleandoc(docstring).split("\n\n"):
-        title, *lines = paragraph.splitlines() or [""]
-        if title.endswith(":") and lines and all(line.startswith(" ") for line in lines):
-            paragraphs.append("\n".join(_VERBATIM + line for line in [title, *(f"  {line.strip()}" for line in lines)]))
-        else:
-            paragraphs.append(" ".join(paragraph.split()))
-    return "\n\n".join(paragraphs)
-
-
-def name_kinds(command: Any) -> None:
-    """Show TEXT for the values of options, where typer shows <list[str]>, and nothing for a switch."""
-    for param in command.get_params(typer.Context(command)):
-        if param.param_type_name == "option":
-            param.metavar = kind(param)
-
-
-def kind(option: Any) -> str | None:
-    """The metavar of an option: TEXT, PATH; empty for a switch; None for typer's own."""
-    descriptor = getattr(option, "type_descriptor", None)  # newer versions of typer
-    if option.is_flag or option.metavar or descriptor is None:
-        return "" if option.is_flag else option.metavar
-    annotation = descriptor.annotation
-    if get_origin(annotation) in (list, tuple):
-        annotation = get_args(annotation)[0]
-    return getattr(annotation, "__name__", "text").upper().replace("STR", "TEXT")
 
 
 def check_arrows(arguments: Sequence[str]) -> None:

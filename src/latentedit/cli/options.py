@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import inspect
-import math
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, get_origin
 
 import typer
 
+from latentedit.cli.panels import MANY, METHOD, MODEL, OUTPUT
 from latentedit.core.errors import ConfigError, nearest
-from latentedit.core.plugins import MODELS, Registry
-from latentedit.core.settings import MAX_STRENGTHS
+from latentedit.core.plugins import MODELS
+from latentedit.core.settings import MAX_STRENGTHS, read_strength
 from latentedit.editing.request import EditRequest, Option, descriptions
 from latentedit_keep.base.console import Progress, echo, print_json, print_rows, progress_bar, warn
 
@@ -40,11 +41,7 @@ DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
 PLACEMENTS = ("resident", "model", "groups")
 STORAGES = ("fp8",)
 TEXT_ENCODERS = ("all", "required")
-ARMS = ("image", "text", "joint")
 _FIELD = re.compile("`([a-z_]+)`")  # another option, in a description
-
-CHANGE, CAPTION, MODEL, MANY, OUTPUT = "Change", "Caption", "Model", "Many images", "Output"
-"""Panels of a command's help; options of a single command are in typer's panel "Options"."""
 
 
 def argument(text: str, metavar: str | None = None) -> Any:
@@ -65,8 +62,8 @@ Model = Annotated[
         "--model",
         words=MODELS.complete,
         help=(
-            f"A bundled model ({_installed(MODELS.names())}), a diffusers folder or a hub id. Default: the model "
-            "recorded in the file, otherwise portraits."
+            f"A bundled model ({_installed(MODELS.names())}), a diffusers folder or a hub id, also org/name@revision. "
+            "Default: the model recorded in the file, otherwise portraits."
         ),
     ),
 ]
@@ -129,14 +126,13 @@ Denoiser = Annotated[
         help="A single file (.safetensors or .gguf) with weights of the denoiser, in place of those of --model.",
     ),
 ]
-Revision = Annotated[str | None, option(MODEL, "--revision", help="Hub revision: branch, tag or commit.")]
-Seed = Annotated[int, option(CHANGE, "--seed", help="Random seed; runs with the same seed are reproducible.")]
+Seed = Annotated[int, option(None, "--seed", help="Random seed; runs with the same seed are reproducible.")]
 Json = Annotated[bool, option(OUTPUT, "--json", help="Print one JSON object instead of text.")]
 
 
 def output(text: str) -> Any:
     """The option that names the result."""
-    return option(OUTPUT, "--output", "-o", help=text)
+    return option(None, "--output", "-o", help=text)
 
 
 Output = Annotated[Path | None, output("Output file.")]
@@ -145,23 +141,29 @@ Workers = Annotated[
     option(
         MANY,
         "--workers",
-        help="Number of processes, each with a model. Default: one per core or GPU; with --ray, one per GPU.",
+        help="Processes, each with a model. Default: one per core or GPU.",
     ),
 ]
-Ray = Annotated[
-    str | None, option(MANY, "--ray", help="Address of the Ray cluster to use: HOST:PORT, or auto for a local one.")
-]
+Ray = Annotated[str | None, option(MANY, "--ray", help="Address of a Ray cluster: HOST:PORT, or auto for a local one.")]
 Quiet = Annotated[bool, option(OUTPUT, "--quiet", "-q", help="Print nothing but errors.")]
+Settings = Annotated[
+    list[str] | None,
+    option(
+        METHOD,
+        "--set",
+        help="Another setting, such as steps=20; see `latentedit methods NAME`. Repeatable.",
+    ),
+]
 
 
-_MOST = 5  # largest absolute strength; a larger number is usually meant as percent
 _FORM = "--strengths=LOW:HIGH:COUNT"
 _EXAMPLES = "Try --strengths=-1:1:9, or --strengths=0,0.5,1"
+_SWEPT = ("--strengths", _EXAMPLES)
 
 
 def parse_strength(texts: Sequence[str] | None) -> tuple[float, ...]:
     """Read every ``--strength``; the default is 1."""
-    return tuple(float(_number(text, "--strength", "Try --strength 0.7")) for text in texts or ("1",))
+    return tuple(read_strength(text, "--strength", "Try --strength 0.7") for text in texts or ("1",))
 
 
 def parse_strengths(text: str) -> tuple[float, ...]:
@@ -170,13 +172,13 @@ def parse_strengths(text: str) -> tuple[float, ...]:
     Spacing is computed in exact fractions of the decimals, so that 0, 1 and 0.1 come out as typed.
     """
     if ":" not in text:
-        strengths = tuple(float(_number(item)) for item in text.split(","))
+        strengths = tuple(read_strength(item, *_SWEPT) for item in text.split(","))
         _check_count(len(strengths))
         return strengths
     parts = text.split(":")
     if len(parts) != 3:
         raise ConfigError(f"{_FORM} has three parts; got {text!r}. {_EXAMPLES}")
-    low, high = _number(parts[0]), _number(parts[1])
+    low, high = (Fraction(repr(read_strength(part, *_SWEPT))) for part in parts[:2])
     if low == high:
         raise ConfigError(f"LOW and HIGH of --strengths are the same in {text!r}. {_EXAMPLES}")
     try:
@@ -185,25 +187,6 @@ def parse_strengths(text: str) -> tuple[float, ...]:
         raise ConfigError(f"COUNT in {_FORM} must be a whole number; got {parts[2]!r}. {_EXAMPLES}") from None
     _check_count(count)
     return tuple(float(low + (high - low) * Fraction(index, count - 1)) for index in range(count))
-
-
-def _number(text: str, option: str = "--strengths", examples: str = _EXAMPLES) -> Fraction:
-    """The decimal as typed, to the digits of a float."""
-    value = _float(text)
-    if abs(value) <= _MOST:
-        return Fraction(repr(value))
-    share = _float(text.rstrip(" %").replace(",", ".")) / (100 if "%" in text or abs(value) >= 10 else 1)
-    raise ConfigError(
-        f"strengths run from 0 (the original) to 1 (the full change), at most from -{_MOST} to {_MOST}; got {text!r} "
-        f"for {option}. {f'Did you mean {share:g}?' if abs(share) <= _MOST else examples}"
-    )
-
-
-def _float(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
 
 
 def _check_count(count: int) -> None:
@@ -228,7 +211,6 @@ class ModelChoice:
     placement: PlacementPolicy = None
     storage: Storage = None
     text_encoders: TextEncoders = None
-    revision: Revision = None
     lora: Lora = None
     denoiser: Denoiser = None
 
@@ -276,24 +258,25 @@ class ModelChoice:
 
 
 def _edit_options() -> dict[str, inspect.Parameter]:
-    """The option of each field of `EditRequest`, with its description."""
-    fields, texts = dataclasses.fields(EditRequest), descriptions()
-    return {field.name: _edit_option(field, texts.get(field.name, "")) for field in fields if field.metadata}
+    """The option of each field of `EditRequest` that has one, with its description, and ``--set`` for all others."""
+    fields, texts = {field.name: field for field in dataclasses.fields(EditRequest) if field.metadata}, descriptions()
+    names = dict.fromkeys(["change", "add", "remove", *fields])
+    found = {name: _edit_option(fields[name], texts.get(name, "")) for name in names}
+    settings = inspect.Parameter("settings", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Settings)
+    return {**found, "settings": settings}
 
 
 def _edit_option(field: dataclasses.Field[Any], text: str) -> inspect.Parameter:
     about: Option = field.metadata["option"]
     several, flag = isinstance(field.default, tuple), about.flag or _option(field.name)
     text = _FIELD.sub(lambda match: _option(match[1]), text)
-    if isinstance(registry := getattr(about.words, "__self__", None), Registry):
-        text += f" Installed: {_installed(registry.names())}."
     if field.default == ():
         text += " Repeatable."
     if about.kind is bool and about.default is not False:
         flag += flag.replace("--", "/--no-")
     metavar, one = ("FLOAT", str) if about.kind is float else (None, about.kind)
     kind: Any = list[one] if several else one
-    declared = option(about.panel, flag, words=about.words, help=text, metavar=metavar)
+    declared = option(METHOD if about.method else None, flag, words=about.words, help=text, metavar=metavar)
     kind = Annotated[kind | None if about.default is None else kind, declared]
     return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=about.default, annotation=kind)
 
@@ -302,7 +285,33 @@ def _edit_request(**given: Any) -> EditRequest:
     """The request with these options."""
     if "strength" in given:
         given["strength"] = parse_strength(given["strength"])
-    return EditRequest.of(**given)
+    settings = parse_settings(given.pop("settings", None))
+    request = EditRequest.of(**given, **settings)
+    if request.settings and isinstance(request.method, str):  # before a model is loaded
+        from latentedit.editors.base import FIELD_NAMES, editor_class
+
+        editor_class(request.method).from_dict(
+            {FIELD_NAMES.get(key, key): one for key, one in request.settings.items()}
+        )
+    return request
+
+
+def parse_settings(texts: Sequence[str] | None) -> dict[str, Any]:
+    """Read every ``--set``: values are JSON, or text."""
+    found: dict[str, Any] = {}
+    for text in texts or ():
+        name, _, value = text.partition("=")
+        if not (name := name.strip().replace("-", "_")).isidentifier() or not value:
+            raise ConfigError(f"--set takes NAME=VALUE; got {text!r}. Try --set steps=20")
+        if name in _EDIT:
+            raise ConfigError(f"`{name}` is an option of its own. Leave out --set")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    if not isinstance(whole := found.get("complete", True), bool):
+        raise ConfigError(f"--set complete is true or false; got {whole!r}. Leave it out for true")
+    return found
 
 
 _EDIT = _edit_options()

@@ -7,7 +7,7 @@ import typer
 
 from latentedit.cli import options
 from latentedit.cli.discover import Site
-from latentedit.cli.options import CAPTION, ModelChoice, Report, chooses_model, option
+from latentedit.cli.options import ModelChoice, Report, chooses_model, option
 from latentedit.core.errors import ConfigError
 from latentedit.editing.request import check_texts
 
@@ -29,10 +29,10 @@ def path(
     site: Site = None,
     rank: Annotated[int, typer.Option("--rank", min=1, help="Rank of the tangent spaces used for curvature.")] = 10,
     source_prompt: Annotated[
-        str | None, option(CAPTION, "--source-prompt", help="Caption of A. Default: written by the captioner.")
+        str | None, typer.Option("--source-prompt", help="Caption of A. Default: written by the captioner.")
     ] = None,
     prompt: Annotated[
-        str | None, option(CAPTION, "--prompt", help="Caption of B. Default: written by the captioner.")
+        str | None, typer.Option("--prompt", help="Caption of B. Default: written by the captioner.")
     ] = None,
     *,
     choice: ModelChoice,

@@ -134,11 +134,11 @@ def _as_recorded(record: "RunRecord") -> ModelChoice:
 
 def _how_far(first: Path, second: Path) -> str:
     """How two results differ, in pixels if they have one size."""
-    from latentedit.display.page import is_page
     from latentedit.editing.outputs import same_image
     from latentedit.editing.result import measure_effect
     from latentedit.latents.images import SourceImage
     from latentedit_keep.base.images import read_chunks
+    from latentedit_keep.viewer.page import is_page
 
     if is_page(first):
         return "no"

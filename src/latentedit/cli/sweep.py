@@ -1,15 +1,14 @@
 """``latentedit sweep``: one edit at several strengths, as a sheet or a page with a slider."""
 
-import dataclasses
 from pathlib import Path
 from typing import Annotated, Any
 
+import typer
+
 from latentedit.cli import options
 from latentedit.cli.edit import completed_rows, open_checked
-from latentedit.cli.options import CHANGE, ModelChoice, Report, chooses_model, option, parse_strengths
+from latentedit.cli.options import ModelChoice, Report, chooses_model, parse_strengths
 from latentedit_keep.base.files import sibling_path
-
-_ARM = "Part of the joint latent that eim moves: image, text or joint. Default: chosen for the model."
 
 
 @chooses_model
@@ -19,16 +18,15 @@ def sweep(
     request: options.Sweep,
     strengths: Annotated[
         str,
-        option(CHANGE, "--strengths", help="Strengths: LOW:HIGH:COUNT, such as -1:1:9, or a list, such as 0,0.5,1."),
+        typer.Option("--strengths", help="Strengths: LOW:HIGH:COUNT, such as -1:1:9, or a list, such as 0,0.5,1."),
     ] = "0:1:6",
-    arm: Annotated[str | None, option(CHANGE, "--arm", words=options.ARMS, help=_ARM)] = None,
     choice: ModelChoice,
     output: Annotated[Path | None, options.output("A sheet (.png, .jpg) or a page with a slider (.html).")] = None,
     report: Report,
 ) -> None:
-    """Edit an image at several strengths: 0 is the original, 1 the full change, negative values reverse it.
+    """Edit an image at several strengths: a sheet, or a page with a slider.
 
-    The results are written side by side to a sheet, or to a page with a slider.
+    0 is the original, 1 the full change; negative values reverse it.
 
     Examples:
         latentedit sweep me.png --change "=> glasses"
@@ -37,7 +35,6 @@ def sweep(
         latentedit sweep me.png --change "=> glasses" --method flowslider
         latentedit sweep me.png --direction glasses.safetensors --strengths 0,0.5,1
     """
-    request = dataclasses.replace(request, settings={} if arm is None else {"arm": arm})
     directions = request.direction
     request.check_target()
     values = parse_strengths(strengths)
@@ -45,12 +42,9 @@ def sweep(
     # Cheap checks come first: files and names before the model, the model before the edit.
     from latentedit.editing.result import write_sweep
     from latentedit.editing.verbs import read_directions, run
-    from latentedit.editors.eim import check_arm
 
     opened = open_checked(image, output=output, mask=request.mask, references=request.references, sweep=True)
     request = read_directions(request)
-    if arm is not None:
-        check_arm(arm)
     with report.progress() as progress:
         (results,) = run(choice.load(), [opened], request, values, progress=progress)
     write_sweep(results, output)

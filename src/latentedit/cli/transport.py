@@ -29,7 +29,9 @@ def transport(
     seed: options.Seed = 0,
     report: Report,
 ) -> None:
-    """Transport a discovered direction to another image, by the same change of the network's features.
+    """Transport a discovered direction to another image.
+
+    The same change of the network's features is found there.
 
     Examples:
         latentedit transport hair.safetensors --target you.png -o yours.safetensors
@@ -45,7 +47,7 @@ def transport(
 
     feature_of(Direction.load(file))
     opened, caption = SourceImage.open(target), source_prompt or ""
-    check_direction_output(output)
+    output = check_direction_output(output)
     if output.resolve() == file.resolve():
         raise OutputError(f"the output would replace the direction {output}. Choose another name")
     with report.progress() as progress:

@@ -28,9 +28,9 @@ def undo(
     output: options.Output = None,
     report: Report,
 ) -> None:
-    """Restore the original: exactly from the PNG as written, or approximately from pixels and the direction file.
+    """Restore the original of an edited image.
 
-    A direction requires its model.
+    Exactly from the PNG as written, or approximately from pixels and the direction file, which requires its model.
 
     Examples:
         latentedit undo me.edited.png

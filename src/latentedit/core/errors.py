@@ -10,11 +10,8 @@ from latentedit_keep.base.errors import ImageError as ImageError
 from latentedit_keep.base.errors import LatentEditError as LatentEditError
 from latentedit_keep.base.errors import MissingDependencyError as MissingDependencyError
 from latentedit_keep.base.errors import OutputError as OutputError
+from latentedit_keep.base.errors import ShapeError as ShapeError
 from latentedit_keep.base.errors import to_install as to_install
-
-
-class ShapeError(LatentEditError, ValueError):
-    """Tensors whose shapes do not match."""
 
 
 class CoordinateError(LatentEditError, ValueError):

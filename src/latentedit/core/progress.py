@@ -1,5 +1,28 @@
-"""The callback by which long computations report progress."""
+"""The callbacks by which long computations report progress."""
 
-from latentedit_keep.base.console import Progress
+from collections.abc import Callable
 
-__all__ = ["Progress"]
+from torch import Tensor
+
+from latentedit_keep.base.console import Progress, progress_bar
+
+__all__ = ["Estimating", "LatentProgress", "Progress", "note_estimate", "progress_bar"]
+
+LatentProgress = Callable[[str, int, int, Tensor], None]  # `Progress`, and the edited latents as far as they are known
+
+
+class Estimating:
+    """A `Progress` that reports the latest estimate of the edited latents too."""
+
+    def __init__(self, report: LatentProgress, estimate: Tensor) -> None:
+        self._report, self.estimate = report, estimate
+
+    def __call__(self, name: str, done: int, total: int) -> None:
+        """Report a step."""
+        self._report(name, done, total, self.estimate)
+
+
+def note_estimate(progress: Progress | None, x: Tensor, change: Tensor) -> None:
+    """Estimate the edited latents as ``x + change``, where somebody wants to see them."""
+    if isinstance(progress, Estimating):
+        progress.estimate = x + change

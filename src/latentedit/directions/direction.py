@@ -19,10 +19,10 @@ from torch import Tensor
 
 from latentedit._version import __version__
 from latentedit.core.condition import Condition
-from latentedit.core.errors import ConfigError, FileFormatError, OutputError
+from latentedit.core.errors import ConfigError, FileFormatError
 from latentedit.core.files import pack_tensors, read_tensor_file
 from latentedit.core.settings import Share
-from latentedit.latents.captions.base import one_line
+from latentedit.latents.captions.base import shortened
 from latentedit.latents.captions.change import change_words
 from latentedit.latents.record import check_format, first_fault
 from latentedit.models.base import Backbone
@@ -129,7 +129,7 @@ class Direction:
     def __repr__(self) -> str:
         worded = self.source_captions and self.target_captions
         change = f' "{change_words(self.source_captions[0], self.target_captions[0])}"' if worded else ""
-        return f"<Direction {one_line(f'{self.method[:30]} of {self.model_name[-30:]}{change}')[:100]}>"
+        return f"<Direction {shortened(f'{self.method} of {self.model_name}{change}', 100)}>"
 
     def __neg__(self) -> "Direction":
         """The opposite change: from the target text to the source text."""
@@ -207,13 +207,14 @@ class Direction:
         # A feature belongs to the image where it was found, and the mean of unit vectors is not one.
         return dataclasses.replace(self, z=self.z.mean(0, keepdim=True), condition=condition, feature=None)
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path) -> Path:
         """Write the direction to FILE.safetensors, atomically; the same direction gives the same bytes.
 
+        The ending is appended to a path without it; the path of the file is returned.
         Tensors are stored in float32. Values that `load` would refuse, such as captions of more than 10,000 letters,
         are a `FileFormatError`.
         """
-        check_direction_output(path)
+        path = check_direction_output(path)
         tensors, name = _tensors(self), "the direction"
         _check_tensors(tensors, name)
         stated = {"format": FORMAT, "latentedit": __version__} | {field: getattr(self, field) for field in _STATED}
@@ -222,6 +223,7 @@ class Direction:
         data = pack_tensors(tensors, {_KEY: text})
         with atomic_file(path) as file:
             file.write(data)
+        return path
 
     @classmethod
     def load(cls, path: str | Path, *, model: Backbone | None = None) -> "Direction":
@@ -300,12 +302,12 @@ _stored: dict[str, Any] = {name: (kind, False if name == "instructed" else ...) 
 _Stored = pydantic.create_model("_Stored", __config__=_STRICT, **_stored)
 
 
-def check_direction_output(path: str | Path) -> None:
-    """Check that `Direction.save` could write to a path, before any work is spent on it."""
+def check_direction_output(path: str | Path) -> Path:
+    """The file that `Direction.save` writes for a path; checks that it can, before any work is spent on it."""
     path = Path(path)
-    if path.suffix.lower() != ENDING:
-        raise OutputError(f"the file of a direction ends in {ENDING}; {path.name!r} does not. Rename it")
+    path = path if path.suffix.lower() == ENDING else path.with_name(path.name + ENDING)
     check_place(path)
+    return path
 
 
 def _tensors(direction: Direction) -> dict[str, Tensor]:

@@ -32,7 +32,7 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.flow import per_element
 from latentedit.core.linalg import to_float64
 from latentedit.core.linalg.operator import Affine, Mean
-from latentedit.core.progress import Progress
+from latentedit.core.progress import Progress, note_estimate
 from latentedit.core.rng import Seed
 from latentedit.core.settings import to_plain
 from latentedit.directions import hsds
@@ -124,6 +124,7 @@ def find_direction(
         if index and config.keep_source:  # what hardly changes goes back to the image
             d = change_share(moved, config.keep_source) * (moved + d) - moved
         moved = moved + step * d
+        note_estimate(progress, latent.z, moved)
         if jacobian is not None and jacobian.note:
             notes[jacobian.note] = None
         if progress is not None:

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 from latentedit.core.names import exports
 
 if TYPE_CHECKING:
-    from latentedit.display.viewer import View as View
-    from latentedit.display.viewer import ViewerFrame as ViewerFrame
     from latentedit.display.viewer import view as view
+    from latentedit_keep.viewer.view import View as View
+    from latentedit_keep.viewer.view import ViewerFrame as ViewerFrame
 
 __getattr__, __dir__, __all__ = exports(__name__)

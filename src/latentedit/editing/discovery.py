@@ -6,6 +6,7 @@ named and calibrated again. A discovery is written as a folder: directions, a sh
 
 import contextlib
 import dataclasses
+import inspect
 import json
 import math
 import re
@@ -13,7 +14,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -22,11 +23,12 @@ from torch import Tensor
 
 from latentedit.core.cost import Cost, metered
 from latentedit.core.errors import ConfigError, FileFormatError, OutputError
-from latentedit.core.progress import Progress
+from latentedit.core.progress import Progress, progress_bar
 from latentedit.core.settings import Count, check_value
 from latentedit.directions.direction import Direction, EffectCalibration, clean_share
 from latentedit.directions.identification import local_change
 from latentedit.display.sheet import draw_grid
+from latentedit.editing.request import check_names
 from latentedit.editors.eim import ROWS
 from latentedit.editors.judge import Judge
 from latentedit.editors.strength import EffectCurve, effect_along
@@ -35,12 +37,13 @@ from latentedit.geometry.naming import Meaning, ProbabilityReader, meaning_of
 from latentedit.geometry.transport import Carried, feature_of
 from latentedit.geometry.transport import transport_direction as transport_unit
 from latentedit.geometry.walks import EFFECT, Walk, effect_of, step_lengths
-from latentedit.latents.captions.base import to_images
-from latentedit.latents.encode import captioner_for
+from latentedit.latents.captions.base import shortened, to_images
+from latentedit.latents.encode import ImageLike, captioner_for, encode
 from latentedit.latents.images import preview_of
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.record import ImageRecord, ModelRecord, versions
 from latentedit.models.base import Backbone
+from latentedit.models.registry import Pipeline
 from latentedit_keep.base.files import check_place, plain, read_json, user_path, write_text
 from latentedit_keep.base.images import save_image
 
@@ -64,6 +67,9 @@ class DirectionProbe:
     z: Float[Tensor, "m *latent"]  # clean latents, one a scale
     images: Float[Tensor, "m 3 h w"]  # at the model's size in [-1, 1], one a scale
 
+    def __repr__(self) -> str:
+        return f"<DirectionProbe {self.meaning.name!r}: effect {self.effect:.2g}>"
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DiscoveredDirection:
@@ -83,6 +89,10 @@ class Discovery:
     equal_effect: tuple[DirectionProbe, ...]  # random directions, each as long as it takes for the same effect
     cost: Cost  # without the basis
 
+    def __repr__(self) -> str:
+        names = ", ".join(one.probe.meaning.name for one in self.directions)
+        return f"<Discovery of {len(self.directions)} directions: {shortened(names, 60)}>"
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TransportResult:
@@ -94,14 +104,46 @@ class TransportResult:
 
 
 @torch.no_grad()
-def discover(basis: LocalBasis, *, progress: Progress | None = None) -> Discovery:
+def discover(
+    basis: LocalBasis | JointLatent | Backbone | Pipeline,
+    image: ImageLike | None = None,
+    *,
+    source_prompt: str = "",
+    progress: Progress | bool | None = True,
+    **settings: Any,
+) -> Discovery:
     """Apply every direction of a basis in both signs, and random ones; name what they change.
+
+    Args:
+        basis: from `local_basis`; or instead a latent, or a model or pipeline and an image, whose basis is computed.
+        image: as in `edit`.
+        source_prompt: caption of the image; without it, anything may change.
+        progress: as in `edit`.
+        settings: of `local_basis`: ``rank``, ``level``, ``site``, ``energy``, ``prompt``, ``steps``, ``pooling``,
+            ``seed``.
+
+    Example:
+        discover(model, "me.png", rank=5).directions[0].direction.save("first.safetensors")
 
     Cost:
         For each direction of the basis, and for each of `CONTROLS` random ones of equal effect, two integrations in
         each of at most `walks.ROUNDS` rounds, and four more; four for each random one of equal length; and the judge's
         evaluations of the images along the basis.
     """
+    accepted = [] if isinstance(basis, LocalBasis) else [*inspect.signature(local_basis).parameters][1:-1]
+    settings = check_names("discover", settings, accepted, with_settings=False)
+    with progress_bar(progress) as report:
+        if not isinstance(basis, LocalBasis):
+            latent = (
+                basis
+                if isinstance(basis, JointLatent)
+                else encode(basis, cast("ImageLike", image), source_prompt=source_prompt)
+            )
+            basis = local_basis(latent, progress=report, **settings)
+        return _discover(basis, report)
+
+
+def _discover(basis: LocalBasis, progress: Progress | None) -> Discovery:
     backbone = basis.latent.backbone
     walk = Walk(latent=basis.latent, trace=basis.trace, progress=progress)
     with metered(backbone) as spent:
@@ -122,7 +164,7 @@ def transport(
     *,
     rank: int | None = None,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = True,
 ) -> TransportResult:
     """Transport a direction to another image, by the Jacobian there at the direction's site and level.
 
@@ -143,25 +185,26 @@ def transport(
     check_value(Count, steps=settings.get("steps"), **({} if rank is None else {"rank": rank}))
     prompt = settings.get("prompt")
     own = prompt in direction.source_captions or not isinstance(prompt, str)
-    basis = local_basis(
-        latent,
-        site=settings["site"],
-        rank=rank or 0,
-        level=direction.level,
-        prompt=None if own else prompt,
-        steps=int(settings["steps"]),
-        pooling=settings.get("pooling", "none"),
-        seed=seed,
-        progress=progress,
-    )
-    carried = transport_unit(direction, basis, full=rank is None, step=1.0)
-    unit = carried.direction
-    (discovered,) = discover_along(
-        basis,
-        unit.z * clean_share(basis.level),
-        lambda _, step: dataclasses.replace(unit, z=step * unit.z, settings={**unit.settings, "step": step}),
-        progress=progress,
-    )
+    with progress_bar(progress) as report:
+        basis = local_basis(
+            latent,
+            site=settings["site"],
+            rank=rank or 0,
+            level=direction.level,
+            prompt=None if own else prompt,
+            steps=int(settings["steps"]),
+            pooling=settings.get("pooling", "none"),
+            seed=seed,
+            progress=report,
+        )
+        carried = transport_unit(direction, basis, full=rank is None, step=1.0)
+        unit = carried.direction
+        (discovered,) = discover_along(
+            basis,
+            unit.z * clean_share(basis.level),
+            lambda _, step: dataclasses.replace(unit, z=step * unit.z, settings={**unit.settings, "step": step}),
+            progress=report,
+        )
     return TransportResult(basis=basis, carried=carried, discovered=discovered)
 
 

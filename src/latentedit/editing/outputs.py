@@ -13,11 +13,11 @@ from PIL import Image, ImageChops
 
 from latentedit.core.errors import FileFormatError, ImageError, OutputError
 from latentedit.core.files import pack_tensors, unpack_tensors
-from latentedit.display.page import is_page
 from latentedit.latents.images import SourceImage
 from latentedit.latents.record import RunRecord
 from latentedit_keep.base.files import check_place, plain, read_json, user_path, write_text
 from latentedit_keep.base.images import MAX_RECORD_BYTES, read_chunks, read_image
+from latentedit_keep.viewer.page import is_page
 
 _MAX_JSON_BYTES = 4 * MAX_RECORD_BYTES
 """Largest JSON file that is read: a record, and what was measured at each strength."""

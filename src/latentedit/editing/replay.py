@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.progress import Progress
+from latentedit.core.progress import Progress, progress_bar
 from latentedit.directions.direction import Direction
 from latentedit.directions.identification import find_direction
 from latentedit.editing.request import EditRequest
@@ -31,7 +31,7 @@ def replay(
     directions: Sequence[Direction] = (),
     mask: MaskLike | None = None,
     references: Sequence[ImageLike] = (),
-    progress: Progress | None = None,
+    progress: Progress | bool | None = True,
 ) -> list[EditResult]:
     """Reproduce a result: one for each strength of its record.
 
@@ -59,7 +59,8 @@ def replay(
         )
     named = [_named(item, old) for item, old in zip(references, record.references, strict=True)]
     loaded = {direction.fingerprint: direction for direction in directions}
-    return _again(record, _latent_before(record, model, frame, named, loaded), loaded, progress)
+    with progress_bar(progress) as report:
+        return _again(record, _latent_before(record, model, frame, named, loaded), loaded, report)
 
 
 def differences(record: RunRecord, now: RunRecord) -> list[str]:

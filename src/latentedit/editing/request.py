@@ -3,17 +3,16 @@
 import dataclasses
 import functools
 import inspect
-import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from typing_extensions import TypedDict
 
-from latentedit.core.errors import ConfigError
+from latentedit.core.errors import ConfigError, nearest
 from latentedit.core.plugins import CAPTIONERS, EDITORS
-from latentedit.core.settings import Combine, check_value
+from latentedit.core.settings import Combine, check_value, read_strength
 from latentedit.latents.captions.change import Change
 from latentedit_keep.base.files import Encoded
 
@@ -26,6 +25,17 @@ if TYPE_CHECKING:
     from latentedit.latents.images import MaskLike
 
 F = TypeVar("F", bound=Callable[..., Any])
+# Arguments of diffusers' pipelines by their names here, and what to do instead of those that have none.
+_RENAMED = {"mask_image": "mask", "target_prompt": "prompt"}
+_INSTEAD = {
+    "negative_prompt": "Give what should go as `remove`",
+    **dict.fromkeys(("height", "width"), "The result has the size of the image. Resize the image"),
+    **dict.fromkeys(("output_type", "return_dict"), "Take `.image` of the result, a Pillow image, or `.latent`"),
+    **dict.fromkeys(("callback", "callback_on_step_end"), "Give a function of task, step and number as `progress`"),
+    "num_images_per_prompt": "Call it once for each `seed`",
+    "num_images": "Call it once for each `seed`",
+    "strengths": "Call `sweep` with `strengths`",
+}
 _ENTRY = re.compile(r"^    (\w+): (.+(?:\n {8}.+)*)", re.MULTILINE)  # an argument and its description
 
 
@@ -34,7 +44,7 @@ class Option:
     """How a field is given on the command line; its description is the docstring's."""
 
     kind: type  # of one value
-    panel: str  # of the help
+    method: bool  # of the method, listed after what is changed
     flag: str | None  # the option's name where it is not that of the field
     words: Sequence[str] | Callable[[str], Any]  # for completion
     default: Any  # on the command line
@@ -45,40 +55,44 @@ def _option(
     kind: type,
     flag: str | None = None,
     *,
-    panel: str = "Change",
+    method: bool = False,
     words: Sequence[str] | Callable[[str], Any] = (),
     unless: Any = None,
 ) -> Any:
     """A field that is also an option, with ``unless`` as its default there if it differs."""
     shown = default if unless is None else unless
-    option = Option(kind=kind, panel=panel, flag=flag, words=words, default=None if default == () else shown)
+    option = Option(kind=kind, method=method, flag=flag, words=words, default=None if default == () else shown)
     return dataclasses.field(default=default, metadata={"option": option})
 
 
-class MoveOptions(TypedDict, total=False, extra_items=Any):
-    """The fields of `EditRequest` as functions accept them: tuples as one value or any sequence."""
+class IdentifyOptions(TypedDict, total=False, extra_items=Any):
+    """Fields of `EditRequest` as functions accept them: tuples as one value or any sequence. `prompt` is positional."""
 
-    prompt: "str | Sequence[str] | None"
     change: "ChangeLike | Sequence[ChangeLike] | None"
     add: "str | Sequence[str] | None"
     remove: "str | Sequence[str] | None"
     instruction: "str | Sequence[str] | None"
     references: "ImageLike | Sequence[ImageLike]"
+    seed: int
+    source_prompt: "str | Sequence[str] | None"
+    captioner: "str | Captioner | None"
+
+
+class MoveOptions(IdentifyOptions, total=False, extra_items=Any):
+    """Those of every edit."""
+
     strength: "float | Sequence[float]"
     mask: "MaskLike | None"
     method: "str | Editor | None"
     combine: Combine
     auto_mask: bool | None
     refine: bool | None
-    seed: int
     force: bool
-    source_prompt: "str | Sequence[str] | None"
-    captioner: "str | Captioner | None"
     complete: bool
 
 
 class EditOptions(MoveOptions, total=False, extra_items=Any):
-    """These fields, and the direction."""
+    """Those, and the direction."""
 
     direction: "Direction | Path | Sequence[Direction | Path] | None"
 
@@ -92,24 +106,23 @@ class EditRequest:
 
     Args:
         prompt: Target caption: a complete description of the edited image.
-        change: Instead of `prompt`: replace words of the caption, "OLD => NEW"; either may be empty.
-        add: Add something: "glasses" means the change "=> glasses".
-        remove: Remove something: "glasses" means the change "glasses =>".
-        instruction: Instead of `prompt` and `change`: an edit instruction, for instruction-tuned models.
+        change: Replace words of the caption: "OLD => NEW".
+        add: Add something: "glasses" is "=> glasses".
+        remove: Remove something: "glasses" is "glasses =>".
+        instruction: What to do, for instruction-tuned models.
         references: With `instruction`: an additional reference image.
         direction: Instead of `prompt` and `change`: a direction file.
-        strength: Strength of the edit: 0 is the original image, 1 the full change. Give one for all changes, or one for
-            each `change`, `add` and `remove`, in this order. Default: 1.
+        strength: 0 is the original image, 1 the full change. One for all, or one for each `change`, `add`, `remove`.
+            Default: 1.
         mask: Mask image of the same size: white where the image may change.
-        method: The editor. Default: eim; flowedit for a model without stored settings or calibration, unless only eim
-            can do the edit.
+        method: The editor, see `latentedit methods`. Default: eim, or flowedit for a model without stored settings.
         combine: How several changes are combined: sum, inverse (of their cross-talk) or projection.
-        auto_mask: Restrict the edit to an automatic soft mask. Default: yes with eim, otherwise no.
-        refine: Redraw the core of the change under the target caption; costs 6 evaluations. Default: yes with eim.
-        seed: Random seed; runs with the same seed are reproducible.
-        force: Edit images that are out of distribution for the model, with a warning.
+        auto_mask: Restrict the edit to an automatic soft mask. Default: yes with eim.
+        refine: Redraw the core of the change, with 6 evaluations. Default: yes with eim.
+        seed: Random seed, for reproducible runs.
+        force: Edit out-of-distribution images, with a warning.
         source_prompt: Source caption. Default: written by the model's captioner.
-        captioner: Captioner: a name, openai:MODEL, a folder or a hub id. Default: the model's own.
+        captioner: A name, openai:MODEL, a folder or a hub id. Default: the model's own.
         complete: Complete partial captions from the image. Default: yes.
         settings: Settings of the editor, in addition to those stored for the model (see `editors.base.make_editor`).
 
@@ -130,15 +143,15 @@ class EditRequest:
     direction: "tuple[Direction | Path, ...]" = _option((), Path)
     strength: tuple[float, ...] = _option((1.0,), float, unless=())
     mask: "MaskLike | None" = _option(None, Path)
-    method: "str | Editor | None" = _option(None, str, words=EDITORS.complete)
-    combine: Combine = _option("sum", str, words=get_args(Combine))
-    auto_mask: bool | None = _option(None, bool)
-    refine: bool | None = _option(None, bool)
-    seed: int = _option(0, int)
-    force: bool = _option(True, bool, "--force", unless=False)
-    source_prompt: str | tuple[str, ...] | None = _option(None, str, panel="Caption")
-    captioner: "str | Captioner | None" = _option(None, str, panel="Caption", words=CAPTIONERS.complete)
-    complete: bool = _option(True, bool, panel="Caption")
+    method: "str | Editor | None" = _option(None, str, method=True, words=EDITORS.complete)
+    combine: Combine = "sum"
+    auto_mask: bool | None = _option(None, bool, method=True)
+    refine: bool | None = _option(None, bool, method=True)
+    seed: int = _option(0, int, method=True)
+    force: bool = _option(True, bool, "--force", method=True, unless=False)
+    source_prompt: str | tuple[str, ...] | None = _option(None, str)
+    captioner: "str | Captioner | None" = _option(None, str, method=True, words=CAPTIONERS.complete)
+    complete: bool = True
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:
@@ -157,14 +170,15 @@ class EditRequest:
             )
         texts = {"`prompt`": self.prompt, "`source_prompt`": self.source_prompt, "`instruction`": self.instruction}
         check_texts(texts)
+        if self.prompt is not None and self.prompt == self.source_prompt:
+            raise ConfigError("`prompt` and `source_prompt` are the same, so nothing would change. Change the `prompt`")
         count = max(1, len(self.change), len(self.instruction), len(self.direction))
-        for strength in self.strength:
-            if isinstance(strength, bool) or not math.isfinite(strength):
-                raise ConfigError(f"`strength` must be a finite number, such as 1.0; got {strength}")
+        set_field("strength", tuple(map(read_strength, self.strength)))
         if len(self.strength) not in (1, count):
+            each = "one number" if count == 1 else f"one number, or one for each of {count} changes"
             raise ConfigError(
-                f"`strength` must be one number, or one for each of {count} changes; got {len(self.strength)}. "
-                "Give as many as there are changes"
+                f"`strength` must be {each}; got {len(self.strength)}. For one result per strength, call `sweep` with "
+                "`strengths`"
             )
         check_value(Combine, combine=self.combine)
         if isinstance(self.method, str) and self.method not in EDITORS.points():
@@ -196,10 +210,9 @@ class EditRequest:
         others = {name: value for name, value in fields.items() if name not in known and value is not None}
         fields = {name: value for name, value in fields.items() if name in known}
         for name, value in fields.items():
-            if isinstance(known[name].default, tuple):
+            several = name in ("prompt", "source_prompt") and not isinstance(value, str | None)
+            if several or isinstance(known[name].default, tuple):
                 fields[name] = _as_tuple(value)
-            elif name in ("prompt", "source_prompt") and value is not None and not isinstance(value, str):
-                fields[name] = tuple(value)
         return cls(settings={**(settings or {}), **others}, **fields)
 
     @property
@@ -239,29 +252,71 @@ def descriptions() -> dict[str, str]:
 
 
 def takes_options(function: F) -> F:
-    """Show the options that a function takes as ``**options`` in its signature and docstring, for `help`."""
+    """Show the options that a function takes as ``**options`` in its signature and docstring; check names at once."""
     signature = inspect.signature(function)
-    references = {**MoveOptions.__annotations__, **EditOptions.__annotations__}
-    types = {name: getattr(one, "__forward_arg__", one) for name, one in references.items()}
-    fields = {field.name: field for field in dataclasses.fields(EditRequest) if field.name in types}
     named = {name: one for name, one in signature.parameters.items() if one.kind is not one.VAR_KEYWORD}
-    options = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=types[name])
-        for name, field in fields.items()
-        if name not in named
+    options = get_args(list(signature.parameters.values())[-1].annotation)[0].__annotations__
+    types = {name: getattr(one, "__forward_arg__", one) for name, one in options.items()}
+    fields = [field for field in dataclasses.fields(EditRequest) if field.name in types]
+    more = [
+        inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=types[field.name]
+        )
+        for field in fields
+        if field.name not in named
     ]
     settings = inspect.Parameter("settings", inspect.Parameter.VAR_KEYWORD, annotation=Any)
-    described: Any = function
-    described.__signature__ = signature.replace(parameters=[*named.values(), *options, settings])
-    texts = [f"    {name}: {text}" for name, text in descriptions().items() if name in fields]
+
+    @functools.wraps(function)
+    def checked(*arguments: Any, **given: Any) -> Any:
+        return function(*arguments, **check_names(function.__name__, given, [*named, *types]))
+
+    described: Any = checked
+    described.__signature__ = signature.replace(parameters=[*named.values(), *more, settings])
+    texts = [f"    {name}: {text}" for name, text in descriptions().items() if name in types]
     described.__doc__ = "\n".join([inspect.cleandoc(function.__doc__ or ""), "", "Options:", *texts])
-    return function
+    return described
+
+
+def check_names(
+    function: str, given: Mapping[str, Any], accepted: Collection[str], *, with_settings: bool = True
+) -> dict[str, Any]:
+    """The keyword arguments of a call, those of diffusers by our names; others than settings are a `ConfigError`."""
+    named = {_RENAMED.get(name, name): value for name, value in given.items()}
+    if len(named) < len(given):
+        raise ConfigError(f"`{function}` got the same argument twice: {', '.join(given)}. Leave one out")
+    if (generator := named.pop("generator", None)) is not None:
+        named["seed"] = generator.initial_seed()
+    if others := named.keys() - accepted:
+        names = [*accepted, *(_setting_names(named.get("method")) if with_settings else ())]
+        for name in sorted(others.difference(names)):
+            if name not in _INSTEAD:
+                hint = nearest(name, names)
+                hint = f": {hint}" if "did you mean" in hint else f". See help(latentedit.{function})"
+                raise ConfigError(f"`{function}` has no argument {name!r}{hint}")
+            if named.pop(name) is not None:
+                raise ConfigError(f"`{function}` has no argument {name!r}. {_INSTEAD[name]}")
+    return named
+
+
+def _setting_names(method: object) -> set[str]:
+    """The settings of a method, by its names and those of diffusers; by default, of the two that it may be."""
+    from latentedit.directions.hsds import HSDS  # noqa: PLC0415  # heavy
+    from latentedit.editors.base import FIELD_NAMES, UNTUNED, editor_class  # noqa: PLC0415  # heavy
+
+    methods = ("eim", UNTUNED, HSDS) if method is None else (method,)
+    kinds: list[Any] = [editor_class(one) if isinstance(one, str) else one for one in methods]
+    names = {field.name for kind in kinds for field in dataclasses.fields(kind)}
+    names.add("arm")  # refused by the request, with the reason
+    return names | {theirs for theirs, ours in FIELD_NAMES.items() if ours in names}
 
 
 def check_texts(texts: Mapping[str, str | tuple[str, ...] | None]) -> None:
     """Raise a ConfigError for an empty caption or invalid text, by the name of the parameter that gave it."""
     for name, given in texts.items():
         for text in _as_tuple(given):
+            if not isinstance(text, str):
+                raise ConfigError(f"{name} is text; got a {type(text).__name__}. Give a direction as `direction`")
             if not text.strip():
                 raise ConfigError(f"{name} is an empty caption. Describe the whole image")
             _check_utf8(name, text)

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -14,15 +14,14 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.cost import Cost
-from latentedit.core.errors import ModelError, ShapeError
+from latentedit.core.errors import ConfigError, ModelError, ShapeError
 from latentedit.directions.identification import local_change
-from latentedit.display.page import is_page
 from latentedit.display.sheet import draw_sheet, draw_sweep
 from latentedit.display.viewer import view as view_results
 from latentedit.editing.outputs import OutputFile, json_file, undo_difference, write_together
 from latentedit.editors.base import StrengthResult
 from latentedit.editors.judge import Judge, Verdict
-from latentedit.latents.captions.base import AttributeReader, one_line
+from latentedit.latents.captions.base import AttributeReader, shortened
 from latentedit.latents.captions.change import change_words, changed_phrases
 from latentedit.latents.captions.completion import Completion
 from latentedit.latents.encode import captioner_for
@@ -32,6 +31,7 @@ from latentedit.latents.record import RunRecord
 from latentedit_keep.base.color import shown
 from latentedit_keep.base.files import write_text
 from latentedit_keep.base.images import read_image, save_image
+from latentedit_keep.viewer.page import is_page
 
 CHANGED_LEVELS = 8  # a pixel counts as changed when a channel moves by more than this many of 255 levels
 
@@ -108,17 +108,34 @@ class EditResult:
 
     def __repr__(self) -> str:
         words = self.target_caption if self.record.instructed else change_words(self.caption, self.target_caption)
-        change = f' "{one_line(words)[:50]}"' if self.target_caption else ""
+        change = f' "{shortened(words, 60)}"' if self.target_caption else ""
         rest = "" if math.isinf(self.effect.rest_psnr_db) else f", {self.effect.rest_psnr_db:.0f} dB"
         return f"<EditResult {self.method} {self.strength:.2f}{change}: {self.verdict.label}{rest}>"
 
-    def save(self, path: str | Path, *, sheet: str | Path | None = None, view: str | Path | None = None) -> None:
+    @property
+    def images(self) -> list[Image.Image]:
+        """The edited image in a list, as diffusers' pipelines return it."""
+        return [self.image]
+
+    def __getitem__(self, index: object) -> NoReturn:
+        raise ConfigError(f"this is the result of one image; got the index {index!r}. Take `.image`")
+
+    def show(self) -> None:
+        """Open the edited image in the system's viewer, or show it in a notebook."""
+        self.image.show()
+
+    def save(
+        self, path: str | Path, *, sheet: str | Path | None = None, view: str | Path | None = None
+    ) -> tuple[Path, ...]:
         """Write the edited image and a JSON file next to it, and more; all of the files or none.
 
         Args:
             path: of the image; a PNG contains its record, and the data for `undo`.
             sheet: optional file with source, edited image and difference side by side.
             view: optional HTML page that shows the edit in a browser (see `view`).
+
+        Returns:
+            The files that were written.
 
         Raises:
             OutputError: a file that cannot be written, that is named twice, or whose JSON file belongs to another
@@ -135,6 +152,7 @@ class EditResult:
         if view is not None:
             files.append(_view_file([self], view))
         write_together(files)
+        return tuple(file for file, _ in files)
 
     def effect_in(self, path: str | Path) -> Effect:
         """The effect in the file that `save` wrote; JPEG changes every pixel a little.

@@ -19,7 +19,8 @@ from latentedit.editing.request import EditRequest, MoveOptions
 from latentedit.editing.result import EditResult, Moved, measured
 from latentedit.editors.base import FIELD_NAMES, Editor, default_note, localizes, make_editor
 from latentedit.editors.eim import EIM, Arm, Slider, default_manipulation, stored_eim
-from latentedit.editors.refinement import Refinement, refined_direction, refined_steps
+from latentedit.editors.latent_edit import direction_towards, refines, steps_towards
+from latentedit.editors.refinement import Refinement
 from latentedit.latents.encode import ChangeLike, embed_targets, target_texts
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.record import DirectionRecord, ImageRecord, ModelRecord, RunRecord, versions
@@ -105,7 +106,7 @@ class Session:
         Raises:
             ConfigError: a direction of another model, directions that contradict each other, or an unknown option.
         """
-        return [row[0] for row in self.run(self._request(direction=direction, **options), progress=progress)]
+        return [row[0] for row in self.run(self.request(direction=direction, **options), progress=progress)]
 
     @torch.no_grad()
     def sweep(
@@ -127,7 +128,7 @@ class Session:
         """
         if len(strengths) == 0:  # a tensor has no truth value
             raise ConfigError("a sweep needs at least one strength; got none")
-        return self.run(self._request(direction=direction, **options), strengths, progress=progress)
+        return self.run(self.request(direction=direction, **options), strengths, progress=progress)
 
     @torch.no_grad()
     def run(
@@ -172,7 +173,7 @@ class Session:
         editor = default_manipulation(self.latent, [direction], {} if arm is None else {"arm": arm})
         return self._slider(editor, [direction], [1.0], "sum")[1]
 
-    def _request(self, **options: Any) -> EditRequest:
+    def request(self, **options: Any) -> EditRequest:
         """The request with these options; those that belong to encoding are refused."""
         if late := [f"`{name}`" for name in _ENCODING if options.get(name) is not None]:
             raise ConfigError(f"the images are encoded already. Give {' and '.join(late)} to `encode`, or use `edit`")
@@ -186,13 +187,11 @@ class Session:
         records = self._records(request, editor, targets)
         strengths = request.strength[:1] if strengths is None else strengths
         editor = editor.for_captions(latent.captions, targets)
-        refine = refines(request, editor) and any(strength > 0 for strength in strengths)
-        more = [1.0] if refine and 1 not in strengths else []  # the strength that is refined
-        steps = editor.edit(latent, target, [*strengths, *more], seed=request.seed, progress=progress)
-        if refine:
-            steps = refined_steps(latent, target, steps, seed=request.seed, progress=progress)[: len(strengths)]
+        refine = refines(editor, request.refine)
+        steps = steps_towards(latent, target, strengths, editor, seed=request.seed, refine=refine, progress=progress)
         extra = Refinement().evaluations if refine else 0
-        extra += sum(editor.evaluations(latent, strength=strength) for strength in more)
+        if refine and 1 not in strengths:  # the strength that is refined
+            extra += editor.evaluations(latent)
         notes = default_note(request.method, latent.backbone, instructed=latent.instructed)
         return Moved(
             steps=[dataclasses.replace(step, notes=(*notes, *step.notes)) for step in steps],
@@ -257,9 +256,10 @@ class Session:
         for text in texts:
             targets = target_texts(self.latent, **text)
             target = embed_targets(self.latent, targets)
-            direction = editor.direction(self.latent, target, seed=request.seed, progress=progress)
-            if refines(request, editor):
-                direction = refined_direction(direction, self.latent, target, seed=request.seed)
+            refine = refines(editor, request.refine)
+            direction = direction_towards(
+                self.latent, target, editor, seed=request.seed, refine=refine, progress=progress
+            )
             if swept and direction.moves_nothing:
                 raise self._no_change(targets)
             directions.append(dataclasses.replace(direction, target_captions=targets))
@@ -313,7 +313,7 @@ class Session:
         """One record per image; `measured` adds strength and evaluations."""
         latent = self.latent
         auto_mask = localizes(editor, latent.backbone) if request.auto_mask is None else request.auto_mask
-        refined = refines(request, editor)
+        refined = refines(editor, request.refine, given=bool(request.loaded))
         by_image = isinstance(editor, EIM) and editor.arm == "image"  # its search takes clean estimates, no steps
         mapped = latent.backbone.capabilities.flow_map and (refined or (editor.steps_by_map and not by_image))
         return [
@@ -389,13 +389,6 @@ def seed_of(settings: Mapping[str, Any]) -> int:
     if not isinstance(seed, int) or isinstance(seed, bool):
         raise ConfigError(f"the seed of the direction must be an integer; got {seed!r}. Identify it again")
     return seed
-
-
-def refines(request: EditRequest, editor: Editor) -> bool:
-    """Whether the change is refined: by default only what was measured to gain, searches in the image part."""
-    if isinstance(editor, EIM):
-        return editor.arm == "image" and (not request.loaded if request.refine is None else request.refine)
-    return bool(request.refine)
 
 
 def _broadcast(strength: Sequence[float], count: int) -> list[float]:

@@ -1,45 +1,75 @@
 """The main functions: encode, identify, manipulate, edit. Everything below runs without gradients."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Unpack, overload
+from typing import Any, Unpack, cast, overload
 
 import torch
 from PIL import Image
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.progress import Progress
+from latentedit.core.progress import Progress, progress_bar
+from latentedit.core.settings import from_plain, read_strength, to_plain
 from latentedit.directions.direction import Direction, is_unconditional
 from latentedit.directions.hsds import HSDS
-from latentedit.editing.request import EditOptions, EditRequest, MoveOptions, takes_options
+from latentedit.editing.request import EditOptions, EditRequest, IdentifyOptions, MoveOptions, takes_options
 from latentedit.editing.result import EditResult
 from latentedit.editing.session import Session
-from latentedit.editors.base import make_editor
-from latentedit.editors.eim import EIM, Arm
+from latentedit.editors.base import FIELD_NAMES, make_editor
+from latentedit.editors.eim import EIM, Arm, stored_eim
 from latentedit.guard.guard import guarded
 from latentedit.latents import encode as encoding
-from latentedit.latents.encode import ChangeLike, ImageLike
+from latentedit.latents.encode import ImageLike
 from latentedit.latents.images import SourceImage, preview_of
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone, check_model
+from latentedit.models.registry import Pipeline, as_backbone
 
+Model = Backbone | Pipeline | JointLatent  # a latent stands for its model and image
 PREVIEW_STRENGTHS = (0.0, 0.5, 1.0)  # strengths shown in the preview of a direction
 
 
+@takes_options
 def identify(
-    latent: JointLatent,
-    *,
+    model: "Model",
+    image: "ImageLike | JointLatent | Sequence[ImageLike] | None" = None,
     prompt: str | Sequence[str] | None = None,
-    change: ChangeLike | Sequence[ChangeLike] | None = None,
-    instruction: str | Sequence[str] | None = None,
+    *,
     method: HSDS | None = None,
-    seed: int = 0,
-    progress: Progress | None = None,
+    progress: "Progress | bool | None" = True,
+    **options: Unpack[IdentifyOptions],
 ) -> Direction:
-    """Find the direction from the captions of images to another text; see `Session.identify`."""
-    target: dict[str, Any] = {"prompt": prompt, "change": change, "instruction": instruction}
-    return Session(latent).identify(**target, method=method, seed=seed, progress=progress)
+    """Find the direction from the captions of images to another text; see `Session.identify`.
+
+    Args:
+        model: model or pipeline, or instead of model and image a latent from `encode`.
+        image: one, or a list that the model takes at one size.
+        prompt: the target caption, or give ``change``, ``add``, ``remove`` or ``instruction``.
+        method: settings of the search, by default those stored for the model.
+        progress: as in `edit`.
+        options: see below. Other names are settings of `HSDS`, such as ``num_inference_steps``.
+
+    Example:
+        identify(model, "me.png", add="glasses").save("glasses.safetensors")
+    """
+    latent, image, prompt = _split(model, image, prompt)
+    request = EditRequest.of(prompt=prompt, **cast("dict[str, Any]", options))
+    if latent is None:
+        latent = encoding.encode(
+            cast("Backbone", model),
+            cast("Sequence[ImageLike]", image),
+            source_prompt=request.source_prompt,
+            captioner=request.captioner,
+            instructed=request.instructed or None,
+            references=request.references,
+        )
+    search = stored_eim(latent.backbone).search if method is None else method
+    settings = {FIELD_NAMES.get(name, name): value for name, value in request.settings.items()}
+    search = from_plain(HSDS, {**to_plain(search), **settings})
+    target = {"prompt": request.prompt, "change": request.change or None, "instruction": request.instruction or None}
+    with progress_bar(progress) as report:
+        return Session(latent).identify(**cast("Any", target), method=search, seed=request.seed, progress=report)
 
 
 @takes_options
@@ -47,67 +77,101 @@ def manipulate(
     latent: JointLatent,
     direction: Direction | Sequence[Direction],
     *,
-    progress: Progress | None = None,
+    progress: "Progress | bool | None" = True,
     **options: Unpack[MoveOptions],
 ) -> EditResult:
     """Move one image along a direction, or along several at once; see `Session.manipulate`.
 
     A `Session` takes several images, which are a `ConfigError` here, and caches what the next strength needs.
+
+    Args:
+        latent: from `encode`.
+        direction: from `identify` or a file; several are combined.
+        progress: as in `edit`.
+        options: as in `Session.manipulate`.
     """
-    return _single_session(latent).manipulate(direction, progress=progress, **options)[0]
+    with progress_bar(progress) as report:
+        return _single_session(latent).manipulate(direction, progress=report, **options)[0]
 
 
 @takes_options
 def sweep(
-    latent: JointLatent,
-    direction: Direction | Sequence[Direction] | None = None,
+    model: "Model",
+    image: "ImageLike | JointLatent | Direction | Sequence[Direction] | None" = None,
+    prompt: str | None = None,
     *,
-    strengths: Sequence[float],
-    progress: Progress | None = None,
-    **options: Unpack[MoveOptions],
+    strengths: Sequence[float] = (0, 0.2, 0.4, 0.6, 0.8, 1),
+    progress: "Progress | bool | None" = True,
+    **options: Unpack[EditOptions],
 ) -> list[EditResult]:
-    """Move one image to several strengths: along a direction, or towards a text by any editor.
+    """Move one image to several strengths: along directions, or towards a text by any editor; see `Session.sweep`.
 
-    See `Session.sweep`, which takes several images.
+    Args:
+        model: model or pipeline, or a latent from `encode`, which the direction or the prompt follows.
+        image: as in `edit`; one.
+        prompt: as in `edit`.
+        strengths: 0 is the original image, 1 the full change.
+        progress: as in `edit`.
+        options: as in `edit`.
 
     Example:
+        sweep(model, "me.png", add="glasses", strengths=[0, 0.5, 1])
         sweep(latent, glasses, strengths=[0, 0.5, 1])
         sweep(latent, change="=> glasses", method="flowslider", strengths=[0, 0.5, 1], num_inference_steps=20)
     """
-    return _single_session(latent).sweep(direction, strengths=strengths, progress=progress, **options)[0]
+    if len(strengths) == 0:  # a tensor has no truth value
+        raise ConfigError("a sweep needs at least one strength; got none")
+    strengths = [read_strength(strength, "`strengths`") for strength in strengths]
+    if not isinstance(model, JointLatent) and not encoding.is_single(image):
+        raise ConfigError("`sweep` takes one image; got several. Call it once for each")
+    return _results(model, image, prompt, strengths, progress, options)[0]
 
 
 @overload
 def edit(
-    model: Backbone, image: ImageLike, *, progress: Progress | None = None, **options: Unpack[EditOptions]
+    model: Model,
+    image: ImageLike | JointLatent | None = None,
+    prompt: str | None = None,
+    *,
+    progress: "Progress | bool | None" = True,
+    **options: Unpack[EditOptions],
 ) -> EditResult: ...
 
 
 @overload
 def edit(
-    model: Backbone,
+    model: Backbone | Pipeline,
     image: list[ImageLike] | list[str] | list[Path] | list[Image.Image] | list[SourceImage] | tuple[ImageLike, ...],
+    prompt: str | Sequence[str] | None = None,
     *,
-    progress: Progress | None = None,
+    progress: "Progress | bool | None" = True,
     **options: Unpack[EditOptions],
 ) -> list[EditResult]: ...
 
 
 @takes_options
 def edit(
-    model: Backbone,
-    image: ImageLike | Sequence[ImageLike],
+    model: "Model",
+    image: "ImageLike | JointLatent | Sequence[ImageLike] | None" = None,
+    prompt: str | Sequence[str] | None = None,
     *,
-    progress: Progress | None = None,
+    progress: "Progress | bool | None" = True,
     **options: Unpack[EditOptions],
 ) -> EditResult | list[EditResult]:
     """Edit images as ``latentedit edit`` does.
 
     Args:
-        image: one, or a list; a list runs as one batch for each size that the model needs.
-        progress: called with what is done, the steps done and their number.
-        options: the fields of `EditRequest`, whose tuples may be given as one value or as any sequence. Other names are
-            settings of the editor, such as ``num_inference_steps`` and ``guidance_scale``.
+        model: from `load` or `from_pipeline`, or a live pipeline of diffusers; or instead of model and image a latent
+            from `encode`.
+        image: a path, a Pillow image, an array ``[height, width, 3]`` or a tensor ``[3, height, width]`` of uint8 or of
+            floats in [0, 1], the bytes of a file or an open file; or a list of them, or a batch of tensors, which runs
+            as one batch for each size that the model needs.
+        prompt: the target caption, or give one of ``change``, ``add`` and ``remove``, ``instruction``, ``direction``.
+        progress: True draws a bar on a terminal and in a notebook, and elsewhere prints a line every 30 s; False is
+            silent; or a function that is called with what is done, the steps done and their number.
+        options: see below; tuples may be given as one value or as any sequence. ``generator`` and ``mask_image`` of
+            diffusers are ``seed`` and ``mask``. Other names are settings of the editor, such as ``num_inference_steps``
+            and ``guidance_scale``.
 
     Returns:
         One result, or a list in the order of the images.
@@ -116,10 +180,39 @@ def edit(
         LatentEditError: invalid input, with the remedy.
 
     Example:
-        edit(model, "me.png", change="=> glasses", method="flowedit", num_inference_steps=20, guidance_scale=3)
+        edit(model, "me.png", add="glasses")
+        edit(pipeline, image, "a woman with glasses", source_prompt="a woman", num_inference_steps=20, guidance_scale=3)
     """
-    results = edit_images(model, encoding.as_list(image), EditRequest.of(**options), progress=progress)
-    return results[0] if isinstance(image, ImageLike) else results
+    results = [row[0] for row in _results(model, image, prompt, None, progress, options)]
+    return results[0] if isinstance(model, JointLatent) or encoding.is_single(image) else results
+
+
+def _results(
+    model: Any,
+    image: Any,
+    prompt: Any,
+    strengths: Sequence[float] | None,
+    progress: Progress | bool | None,
+    options: Mapping[str, Any],
+) -> list[list[EditResult]]:
+    """The results of `edit` and `sweep`."""
+    latent, image, target = _split(model, image, prompt)
+    options = {**options, ("prompt" if prompt is target or isinstance(target, str) else "direction"): target}
+    with progress_bar(progress) as report:
+        if latent is None:
+            request = EditRequest.of(**options)
+            return run(as_backbone(model), encoding.as_list(image), request, strengths, progress=report)
+        session = _single_session(latent)
+        return session.run(read_directions(session.request(**options), latent.backbone), strengths, progress=report)
+
+
+def _split(model: object, image: Any, prompt: Any) -> tuple[JointLatent | None, Any, Any]:
+    """Latent, image and target of a call: instead of model and image there may be a latent, and then the target."""
+    if isinstance(image, JointLatent):
+        return image, None, prompt
+    if isinstance(model, JointLatent):
+        return model, None, prompt if image is None else image
+    return None, image, prompt
 
 
 def edit_images(
@@ -158,6 +251,8 @@ def run(
     check_model(model)
     request.check_target()
     with model.unchanged():
+        # Settings that do not fit are refused before anything is encoded.
+        make_editor(request.method, model, instructed=request.instructed, settings=request.settings)
         return _run(model, images, read_directions(request, model), strengths, progress)
 
 

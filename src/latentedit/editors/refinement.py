@@ -96,10 +96,12 @@ class Refinement:
         return refined
 
 
-def refined_direction(direction: Direction, latent: JointLatent, target: Condition, *, seed: Seed) -> Direction:
+def refined_direction(
+    direction: Direction, latent: JointLatent, target: Condition, *, seed: Seed, progress: Progress | None = None
+) -> Direction:
     """A direction that was identified on these images, its displacement refined; a direction of text as it is."""
     change = direction.z.expand_as(latent.z)
-    return dataclasses.replace(direction, z=Refinement()(latent, target, change, seed=seed))
+    return dataclasses.replace(direction, z=Refinement()(latent, target, change, seed=seed, progress=progress))
 
 
 def refined_steps(

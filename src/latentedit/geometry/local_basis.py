@@ -17,7 +17,7 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.linalg.block_lanczos import TruncatedSVD, truncated_svd
-from latentedit.core.progress import Progress
+from latentedit.core.progress import Progress, progress_bar
 from latentedit.core.rng import draw, stream
 from latentedit.core.settings import Level, Natural, check_value
 from latentedit.directions.direction import Direction, clean_share
@@ -79,6 +79,9 @@ class LocalBasis:
 
     def __len__(self) -> int:
         return len(self.v)
+
+    def __repr__(self) -> str:
+        return f"<LocalBasis of {len(self)} directions at {self.site}, level {self.level:.2f}>"
 
     @property
     def jacobian(self) -> FeatureJacobian:
@@ -147,7 +150,7 @@ def local_basis(
     steps: int = 28,
     pooling: Pooling = "none",
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = True,
 ) -> LocalBasis:
     """The directions at a level in which a feature of one image changes most.
 
@@ -165,7 +168,8 @@ def local_basis(
             latent is another one by 7 % and the leading directions are by 5 to 16 degrees.
         pooling: "space" sums the feature over tokens or pixels, "none" takes all of it.
         seed: of the search's random start.
-        progress: called after each step of the inversion ("integrate") and of the search ("basis").
+        progress: True draws a bar, False is silent; or a function that is called after each step of the inversion
+            ("integrate") and of the search ("basis").
 
     Raises:
         ConfigError, ShapeError: several images, or a level, rank, site or pooling that does not fit.
@@ -189,12 +193,12 @@ def local_basis(
     note, shares, none = "", None, latent.z.new_zeros(0)
     found: dict[str, Any] = {"u": none, "singular_values": none, "v": latent.z[:0], "residuals": none}
     found |= {"iterations": 0, "products": 0, "converged": True}
-    with backbone.count() as cost:
-        trace = invert(latent, grid, progress=progress)
+    with progress_bar(progress) as report, backbone.count() as cost:
+        trace = invert(latent, grid, progress=report)
         # Without a basis the point alone is wanted, from which `transport` takes the full Jacobian.
         if rank:
             jacobian, generator = FeatureJacobian(feature, trace.top), stream(seed, "local basis")
-            result = truncated_svd(jacobian, rank, generator=generator, progress=progress)
+            result = truncated_svd(jacobian, rank, generator=generator, progress=report)
             found = {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
             shares, note = None if energy is None else _energy(jacobian, result, seed), jacobian.note
     if energy is not None and shares is not None:

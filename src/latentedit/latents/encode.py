@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from PIL import Image
 from torch import Tensor
 
 from latentedit.core.condition import Condition
@@ -23,10 +22,12 @@ from latentedit.latents.images import Frame, MaskLike, SourceImage, framer_for
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone, check_model
 from latentedit.models.model_settings import NO_CHANGE, calibration_of
+from latentedit.models.registry import Pipeline, as_backbone
 from latentedit_keep.base.files import Encoded
+from latentedit_keep.base.images import ImageInput
 
 ChangeLike = str | Change  # "OLD => NEW", or a parsed change
-ImageLike = str | Path | Image.Image | Encoded | SourceImage  # a file, an image, a file's content, an open image
+ImageLike = ImageInput | SourceImage
 # Wordings that portraits-kontext was trained on; the first, SliderEdit's, is the default without a measurement.
 WORDINGS: tuple[str, ...] = ("keep the image the same", "change nothing", "do not change the picture", "")
 LEVELS = (0.5, 0.7, 0.9)  # noise levels of the measurement: where instructions act
@@ -34,7 +35,7 @@ LEVELS = (0.5, 0.7, 0.9)  # noise levels of the measurement: where instructions 
 
 @torch.no_grad()
 def encode(
-    model: Backbone,
+    model: Backbone | Pipeline,
     image: ImageLike | Sequence[ImageLike],
     *,
     source_prompt: str | Sequence[str] | None = None,
@@ -46,7 +47,7 @@ def encode(
     """Encode images with the captions that describe them, or for an instruction-tuned model.
 
     Args:
-        model: the backbone.
+        model: the model, or a live pipeline of diffusers.
         image: one, or a list that the model takes at one size.
         source_prompt: caption of the image, one for all or one per image; "" for no text. By default a captioner writes
             it.
@@ -64,7 +65,7 @@ def encode(
         RegistryError, ModelError, MissingDependencyError, CaptionError: a captioner that cannot be found, loaded or
             reached.
     """
-    images = as_list(image)
+    model, images = as_backbone(model), as_list(image)
     if not images:
         raise ConfigError("there is no image to encode")
     how: Any = {"captioner": captioner, "instructed": instructed, "references": references}
@@ -185,11 +186,16 @@ def open_image(image: ImageLike) -> SourceImage:
     return SourceImage.open(image) if isinstance(image, str | Path) else SourceImage.from_image(image)
 
 
+def is_single(image: Any) -> bool:
+    """Whether this is one image, and neither a sequence nor a batch of several; what is neither is refused later."""
+    if hasattr(image, "ndim"):
+        return image.ndim < 4 or len(image) == 1
+    return isinstance(image, str | Encoded) or hasattr(image, "read") or not isinstance(image, Iterable)
+
+
 def as_list(images: Any) -> list[ImageLike]:
-    """One image or several as a list; what is neither is refused when it is opened."""
-    if isinstance(images, ImageLike) or not isinstance(images, Iterable):
-        return [images]
-    return list(images)
+    """One image or several as a list."""
+    return [images] if is_single(images) else list(images)
 
 
 def broadcast_texts(texts: str | Sequence[str], count: int, what: str, *, or_none: bool = False) -> tuple[str, ...]:

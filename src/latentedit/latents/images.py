@@ -21,12 +21,11 @@ from latentedit.core.errors import ImageError, ShapeError
 from latentedit.core.plugins import FRAMERS
 from latentedit.models.base import Backbone, Capabilities
 from latentedit_keep.base.color import put_on, shown, space_of
-from latentedit_keep.base.files import Encoded
-from latentedit_keep.base.images import check_output, read_image, save_image
+from latentedit_keep.base.images import ImageInput, check_output, read_image, save_image
 
 # Left, top, width and height in an image's own pixels; it may reach beyond the image.
 Box = tuple[int, int, int, int]
-MaskLike = str | Path | Image.Image | Encoded  # a file, an image, or a file's content
+MaskLike = ImageInput
 
 __all__ = ["Frame", "MaskLike", "SourceImage", "check_output", "open_mask", "preview_of", "save_image", "strips"]
 
@@ -54,8 +53,8 @@ class SourceImage:
         return cls(image=read_image(path, content=content), path=Path(path))
 
     @classmethod
-    def from_image(cls, image: Image.Image | Encoded) -> "SourceImage":
-        """Take a Pillow image of any mode, turned upright by its EXIF tag, or a file's content; it is not changed."""
+    def from_image(cls, image: ImageInput) -> "SourceImage":
+        """Take an image of any kind and mode, turned upright by its EXIF tag; it is not changed."""
         return cls(image=read_image(image, "the image"))
 
     @property

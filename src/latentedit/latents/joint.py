@@ -14,7 +14,7 @@ from latentedit.core.errors import ModelError, ShapeError
 from latentedit.core.flow import LevelGrid, level_batch
 from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Start
-from latentedit.latents.captions.base import one_line
+from latentedit.latents.captions.base import one_line, shortened
 from latentedit.latents.captions.completion import Completion
 from latentedit.latents.images import Frame, SourceImage
 from latentedit.latents.record import RunRecord
@@ -98,6 +98,7 @@ class JointLatent:
         references: additional reference images.
         completions: how the captions were completed, one an image; empty if they were not.
         encoders: `Backbone.encoders` when the images were encoded; empty if it was not read.
+        levels: used as they are, whatever level and number of steps an editor has; None is the model's own grid.
         decoded: ``backbone.decode`` of the frames' latents: every edit is drawn as a change against it.
 
     Raises:
@@ -117,6 +118,7 @@ class JointLatent:
     references: tuple[SourceImage, ...] = ()
     completions: tuple[Completion, ...] = ()
     encoders: str = ""
+    levels: LevelGrid | None = None
 
     def __post_init__(self) -> None:
         counts = {name: len(getattr(self, name)) for name in ("z", "condition", "captions")}
@@ -130,7 +132,7 @@ class JointLatent:
         return len(self.z)
 
     def __repr__(self) -> str:
-        captions = one_line("; ".join(self.captions))[:50]
+        captions = shortened("; ".join(self.captions), 60)
         return f'<JointLatent {list(self.z.shape)} of {one_line(self.backbone.name)[-30:]}: "{captions}">'
 
     @property
@@ -174,6 +176,7 @@ class JointLatent:
             frames=self.frames * times,
             start=None if self.start is None else self.start.repeat(times, *[1] * (self.start.ndim - 1)),
             references=self.references,
+            levels=self.levels,
         )
 
     def embed_with_references(self, texts: Sequence[str]) -> Condition:
@@ -193,14 +196,19 @@ class JointLatent:
         if not isinstance(where, str):
             return where
         left, of = map(int, where.split("/"))
-        return self._grid(steps).levels[-1 - max(1, round(steps * left / of))]
+        grid = self._grid(steps)
+        return grid.levels[-1 - max(1, round((steps if self.levels is None else grid.steps) * left / of))]
 
     def path(self, steps: int, level: Start = 1.0) -> LevelGrid:
-        """The model's own grid for these images, ``steps`` levels over its full range, from ``level`` down."""
+        """The given ``levels``, else the model's grid, ``steps`` levels over its full range, from ``level`` down."""
         grid = self._grid(steps)
+        if self.levels is not None:
+            return grid
         return grid.below(min(self.level(steps, level), grid.levels[0]))
 
     def _grid(self, steps: int) -> LevelGrid:
+        if self.levels is not None:
+            return self.levels
         height, width = self.frames[0].pixels.shape[-2:] if self.frames else (0, 0)
         return self.backbone.grid(steps, height_px=height, width_px=width)
 

@@ -69,10 +69,10 @@ class Capabilities:
         return 1 if guidance == 1 or self.guidance_kind in ("embedded", "none") else 2
 
 
-def check_model(model: object) -> None:
+def check_model(model: object) -> "Backbone":
     """Refuse what is no backbone, a pipeline or a name, with the call that makes one."""
     if isinstance(model, Backbone):
-        return
+        return model
     name, pipeline = isinstance(model, (str, Path)), hasattr(type(model), "components")
     call = f"latentedit.load({str(model)!r})" if name else "latentedit.from_pipeline(pipeline)"
     shown = "a name" if name else f"a {type(model).__name__}" + ("" if pipeline else ", which is no pipeline either")
@@ -136,6 +136,8 @@ class Backbone(abc.ABC):
 
     published: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
     """Settings of editors, by name, that their papers published for the family; a folder's own "editors" come first."""
+
+    _guided: Callable[[Tensor, Tensor, Condition, Condition, float], Tensor] | None = None  # see `velocity_guided`
 
     optional_parts: ClassVar[frozenset[str]] = frozenset()
     """Parts that may be null in ``model_index.json``, all of them or none."""
@@ -285,6 +287,15 @@ class Backbone(abc.ABC):
         """
         condition = self._checked(z, s, condition)
         return self._velocity_in_parts(z, s, condition)
+
+    def velocity_guided(
+        self, z: Tensor, s: Tensor, condition: Condition, unconditional: Condition, guidance: float
+    ) -> Float[Tensor, "b *latent"] | None:
+        """The guided velocity where both branches are one call (two evaluations an element), else None."""
+        if self._guided is None:
+            return None
+        condition, unconditional = self._checked(z, s, condition), self._checked(z, s, unconditional)
+        return self._guided(z, s, condition, unconditional, guidance)
 
     def _velocity_in_parts(self, z: Tensor, s: Tensor, condition: Condition) -> Tensor:
         """`_velocity` of as many rows at a time as there is memory for, which is remembered by the latents' shape."""

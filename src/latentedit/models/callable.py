@@ -31,6 +31,8 @@ class CallableBackbone(Backbone):
         device: of the latents.
         dtype: of the latents, float32 or float64.
         grid: number of steps to levels; equal steps by default.
+        guided: ``(z, s, condition, unconditional, weight) -> v_w``, both branches of classifier-free guidance in one
+            call; by default ``velocity`` gets the rows of both.
 
     Example:
         >>> import latentedit as le, torch
@@ -58,11 +60,12 @@ class CallableBackbone(Backbone):
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
         grid: Callable[[int], LevelGrid] = uniform_grid,
+        guided: Callable[[Tensor, Tensor, Condition, Condition, float], Tensor] | None = None,
     ) -> None:
         pixels = encode is not None and decode is not None
         super().__init__(name=name, fingerprint=fingerprint, capabilities=capabilities or Capabilities(pixels=pixels))
         self._function, self._embed, self._shape, self._grid = velocity, embed, latent_shape, grid
-        self._encode, self._decode = encode, decode
+        self._encode, self._decode, self._guided = encode, decode, guided
         self._device, self._dtype = torch.device(device), dtype
 
     @property

@@ -60,6 +60,10 @@ class GuidedField:
         """The guided velocity, with ``given`` queries, keys or values in both branches (`Backbone.velocity_given`)."""
         if self.guidance == 1 or self.unconditional is None:
             return self._velocity(z, s, self.condition, given)
+        if given is None and not self.renormalized:
+            v = self.backbone.velocity_guided(z, s, self.condition, self.unconditional, self.guidance)
+            if v is not None:
+                return v
         both = Condition.cat([self.unconditional.expand(len(z)), self.condition.expand(len(z))])
         twice = None if given is None else {name: torch.cat([part, part]) for name, part in given.items()}
         v = self._velocity(torch.cat([z, z]), torch.cat([s, s]), both, twice)

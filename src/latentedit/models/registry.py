@@ -5,14 +5,14 @@ import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 
 from latentedit.core.errors import ConfigError, ModelError, RegistryError
 from latentedit.core.plugins import MODELS
-from latentedit.models.base import Backbone
+from latentedit.models.base import Backbone, check_model
 from latentedit.models.known import known_models
 from latentedit.models.loading import (
     CONFIGURATIONS,
@@ -53,6 +53,16 @@ from latentedit.models.placement import (
 )
 from latentedit.models.weights import configured, fingerprint, holds, live_fingerprint
 from latentedit_keep.base.files import user_path
+
+
+class Pipeline(Protocol):
+    """A live pipeline of diffusers."""
+
+    @property
+    def components(self) -> Mapping[str, Any]:
+        """Its parts by name."""
+        ...
+
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
 
@@ -105,6 +115,8 @@ def load(
         ConfigError: a dtype that networks do not run in, an unknown placement, or a revision of what is no hub id.
         DeviceError: a device that this machine lacks.
     """
+    if hasattr(type(model), "components"):
+        raise ConfigError(f"a model is loaded by its name; got a {type(model).__name__}. Call from_pipeline with it")
     single = single_file(denoiser)
     fetch = functools.partial(download_model, text_encoders=text_encoders, denoiser=single is None)
     name, path = locate(_pinned(model, revision), fetch)
@@ -215,6 +227,11 @@ def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[s
     elif not backbone.fingerprint:
         backbone.fingerprint = live_fingerprint(networks)
     return backbone
+
+
+def as_backbone(model: Backbone | Pipeline) -> Backbone:
+    """A backbone as it is, or a live pipeline as one; anything else is a `ConfigError`."""
+    return from_pipeline(model) if hasattr(type(model), "components") else check_model(model)
 
 
 def _folder_fingerprint(pipeline: Any, networks: Mapping[str, Any]) -> str:

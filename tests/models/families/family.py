@@ -208,7 +208,7 @@ class FamilyContract(BackboneContract, PipelineContract):
     def test_long_captions_lose_their_end(self, backbone: Any) -> None:
         """Text that the notes report as dropped has no effect; the last letter before it has one."""
         if not self.longest_caption:
-            return
+            pytest.skip("this family counts differently")
         longest, longer = "x" * self.longest_caption, "x" * (self.longest_caption + 1)
         assert backbone.caption_notes([longest]) == []
         assert f"{self.longest_caption} tokens" in backbone.caption_notes([longer])[0]
@@ -220,6 +220,8 @@ class FamilyContract(BackboneContract, PipelineContract):
 
     def test_parts_of_two_models_are_rejected(self) -> None:
         """The error names the part that does not fit."""
+        if not self.invalid_changes:
+            pytest.skip("another test of this family has them")
         for pattern, change in self.invalid_changes:
             pipeline = self.build()
             change(pipeline)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib.metadata
-import importlib.util
 import json
 import math
 import platform
@@ -18,18 +17,26 @@ from PIL import Image
 from latentedit_keep.analysis import Analysis, SeparateChange, analyze, transparency_changed
 from latentedit_keep.base.color import Pixels, levels, profile_of
 from latentedit_keep.base.console import Progress, Tick, Ticks, nothing
-from latentedit_keep.base.errors import ConfigError, FileFormatError, MissingDependencyError, to_install
-from latentedit_keep.base.files import Encoded, read_object
-from latentedit_keep.base.images import PixelImage, check_depth, check_output, keeps_alpha, read_pixels, save_image
+from latentedit_keep.base.errors import ConfigError, FileFormatError
+from latentedit_keep.base.files import read_object
+from latentedit_keep.base.images import (
+    ImageInput,
+    PixelImage,
+    check_depth,
+    check_output,
+    keeps_alpha,
+    read_pixels,
+    save_image,
+)
 from latentedit_keep.base.warp import Array, Mask, cv2, resized
 from latentedit_keep.change import GLOBAL, LOCAL, OUTSIDE, DetectedChange, Found
 from latentedit_keep.composite import composite
 from latentedit_keep.exact import difference
 from latentedit_keep.masks import SEEN, bounds_of, looks_inverted
 from latentedit_keep.tones import Tones
+from latentedit_keep.viewer.view import View, ViewerFrame
 
-# A file, an image, a file's content, or the result of `read_pixels`.
-ImageLike = str | Path | Image.Image | Encoded | PixelImage
+ImageLike = ImageInput | PixelImage  # or the result of `read_pixels`
 _STEPS = "aligned, compared, put back"
 _TICKS = 20  # steps of a usual pair
 _UNSURE_PX = 0.5  # uncertainty of the alignment from which a doubt is reported
@@ -155,7 +162,16 @@ class KeepResult:
         """The result without mask, at strength 1 and with all changes, from the same analysis."""
         if self.record.mask is None and self.record.only is None and self.record.strength == 1:
             return self
-        return _composed(self.original, self.given, self.analysis)
+        return self.composed()
+
+    def composed(
+        self, *, mask: ImageLike | None = None, strength: float = 1.0, only: Sequence[int] | None = None
+    ) -> "KeepResult":
+        """What `keep` returns with these settings, from the same analysis: in less than a second."""
+        third, bounds = _checked(mask, strength, self.original)
+        return _composed(
+            self.original, self.given, self.analysis, mask=third, bounds=bounds, strength=strength, only=only
+        )
 
     @property
     def measures(self) -> dict[str, Any]:
@@ -181,11 +197,19 @@ class KeepResult:
         agreement = _agreement_db(written, self.original, np.asarray(self.mask) == 0)
         return dataclasses.replace(self, kept=written, outside_db_after=agreement)
 
-    def view(self) -> Any:
-        """A page that compares original, edited image and result; needs the library."""
-        if importlib.util.find_spec("latentedit") is None:
-            raise MissingDependencyError(f"the library draws the page. {to_install('latentedit')}")
-        return importlib.import_module("latentedit.display.viewer").kept_view(self)
+    def view(self) -> View:
+        """A page that compares original, edited image and result."""
+        source = self.original.image
+        edited = self.edited.image.convert(source.mode).resize(source.size, Image.Resampling.LANCZOS)
+        lines = (*self.lines, *self.doubts)
+        return View(
+            source=source,
+            frames=[ViewerFrame(strength=1.0, image=self.image, verdict=self.found, lines=lines)],
+            title=self.original.name or "image",
+            name=Path(self.original.name or "image").stem,
+            others={"edited": edited, "mask": self.mask.convert(source.mode)},
+            label="kept",
+        )
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -235,16 +259,23 @@ def keep(
     Cost:
         1 to 8 s on one core, and about 40 bytes a pixel.
     """
-    if not 0 <= strength <= 1:
-        raise ConfigError(f"strength must be between 0 (the original) and 1 (the full change); got {strength:g}")
     first, second = read_pixels(original, "the original"), read_pixels(edited, "the edited image")
-    third = None if mask is None else read_pixels(mask, "the mask")
-    bounds = None if third is None else bounds_of(third, first.size)
+    third, bounds = _checked(mask, strength, first)
     tick = Ticks(progress, _STEPS, _TICKS)
     found = analyze(first, second, tick)
     result = _composed(first, second, found, mask=third, bounds=bounds, strength=strength, only=only, tick=tick)
     tick.finish()
     return result
+
+
+def _checked(
+    mask: ImageLike | None, strength: float, original: PixelImage
+) -> tuple[PixelImage | None, tuple[Array, str] | None]:
+    """The mask and its bounds, or an error for these or for the strength."""
+    if not 0 <= strength <= 1:
+        raise ConfigError(f"strength must be between 0 (the original) and 1 (the full change); got {strength:g}")
+    third = None if mask is None else read_pixels(mask, "the mask")
+    return third, None if third is None else bounds_of(third, original.size)
 
 
 def _composed(

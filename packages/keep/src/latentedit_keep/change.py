@@ -16,9 +16,10 @@ from latentedit_keep.registration import Registration
 from latentedit_keep.tones import Tones, first_guess, fit_blur, fit_sharpening, fit_tones, lost_colors, matched
 from latentedit_keep.transparency import alpha_change
 
-WORKING_SIDE_PX = 1400  # longest side for detection, at which 12 megapixels take 7 s; the mask is then enlarged
+WORKING_SIDE_PX = 1400  # longest side for detection, at which 12 megapixels take 6 s; the mask is then enlarged
 _GUESS_SIDE_PX = 700  # longest side for the first guess
 _ROUNDS = 3  # of colors and detection, each on the pixels that the round before left unchanged
+_SETTLED = 0.005  # share of the pixels that a round adds or removes below which it is the last
 _GUARD = 0.006  # of the side: margin around a change that does not count as unchanged
 _DETAIL_LEVELS = 4.0  # fine contrast from which on a pixel belongs to detail
 _MISMATCH = (0.02, 10.0)  # sigma as a share of the side, and bound in levels
@@ -118,7 +119,7 @@ def _leftover(difference: Array, rest: Mask, residual: float) -> Leftover | None
     coarse = warp.largest(np.abs(smoothed(difference * weight[..., None], sigma))) * weight
     coarse /= np.maximum(smoothed(weight, sigma), 0.5)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(
-        (coarse > max(_LEFT[0], _LEFT[1] * residual)).astype(np.uint8), connectivity=8
+        (coarse > max(_LEFT[0], _LEFT[1] * residual)).astype(np.uint8)
     )
     weights = np.bincount(labels.ravel(), weights=coarse.ravel(), minlength=count)
     weights[0] = 0
@@ -167,22 +168,27 @@ def find_change(
         uncovered = alpha_change(first, second) & inside
         opaque = np.minimum(first, second) >= warp.OPAQUE
         inside = inside & ~uncovered & (np.maximum(first, second) > 0)
-    small = warp.fitted(size, _GUESS_SIDE_PX)
-    tones, guess = first_guess(warp.resized(here, small), warp.resized(there, small), _nearest(inside & opaque, small))
-    unchanged = inside & opaque & _nearest(guess, size)
-    guard = np.ones([2 * max(1, round(_GUARD * max(size))) + 1] * 2, dtype=np.uint8)
-    number = 0
-    while True:
+    usable, small = inside & opaque, warp.fitted(size, _GUESS_SIDE_PX)
+    planes, among = (warp.resized(here, small), warp.resized(there, small), _nearest(inside, small)), small
+    tones, unchanged = first_guess(*planes[:2], _nearest(usable, small))
+    number, first = 0, True
+    while True:  # the first round at the size of the guess
         tick()
         number += 1
-        toned, limited = tones.apply(there), tones.limited(here)
-        blur = fit_blur(here, toned, unchanged)
+        toned, limited = tones.apply(planes[1]), tones.limited(planes[0])
+        blur = fit_blur(planes[0], toned, unchanged)
         alike = matched(limited, toned, blur)
-        evidence = detect(*alike, inside, unchanged, blur, tones.doubt(there), first=number == 1)
-        surroundings = inside & opaque & (cv2.dilate(evidence.changed.astype(np.uint8), guard) == 0)
-        if number == _ROUNDS or surroundings.sum() < 0.02 * surroundings.size:
+        tick()
+        evidence = detect(*alike, planes[2], unchanged, blur, tones.doubt(planes[1]), first=first)
+        guard = np.ones([2 * max(1, round(_GUARD * max(among))) + 1] * 2, dtype=np.uint8)
+        surroundings = _nearest(usable, among) & (cv2.dilate(evidence.changed.astype(np.uint8), guard) == 0)
+        few = surroundings.sum() < 0.02 * surroundings.size
+        if number > 1 and (number == _ROUNDS or few or (surroundings != unchanged).mean() < _SETTLED):
             break
-        unchanged, tones = surroundings, fit_tones(here, there, surroundings)
+        planes, among = (here, there, inside), size
+        unchanged = usable & _nearest(unchanged if few else surroundings, size)
+        if not few:
+            tones, first = fit_tones(here, there, unchanged), False
     tick()
     left = vanished(*alike, inside, evidence) | leftovers(*alike, inside, evidence, blur)
     mask = joined(rim(evidence, inside, blur), left)
@@ -198,6 +204,7 @@ def find_change(
     counted = strengths >= min(_COUNTED[0], _COUNTED[1] * strengths.max())
     counted[0] = False
     mask, numbers = mask * counted[numbers], (np.cumsum(counted) * counted).astype(np.int32)[numbers]
+    tick()
     luma = gray(here)
     detail = np.abs(luma - smoothed(luma, 3.0)) > _DETAIL_LEVELS
     unchanged, residual, leftover = inside & ~evidence.changed, float("inf"), None

@@ -44,7 +44,7 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
 ) -> None:
-    """Measure what an editor changed, and compare it with a mask or a limit. Needs no model.
+    """Measure what an editor changed, and compare it with a mask or a limit.
 
     Exit codes: 0 passed or only measured, 1 failed, 3 unsure. Without a mask or a limit nothing can fail: the command
     cannot know what was requested.

@@ -2,7 +2,7 @@
 
 reports/NAME.json   the report, and a key of the files and limits that it was made of
 panels/NAME.jpg     original and edited image with outlines
-pages/NAME.html     the viewer, if the library is installed
+pages/NAME.html     the viewer
 check.csv           a row for each report
 index.html          the same as a page
 """
@@ -14,7 +14,6 @@ import dataclasses
 import functools
 import hashlib
 import html
-import importlib.util
 import io
 import json
 import multiprocessing
@@ -82,7 +81,7 @@ def check_many(
     failed |= {name: why for name, why in found.items() if isinstance(why, str)}
     results = {name: report for name in pairs if not isinstance(report := found[name], str)}
     _write_table(results, output / "check.csv")
-    write_text(output / "index.html", _page(results, failed, output))
+    write_text(output / "index.html", _page(results, failed))
     return {"results": results, "failed": failed}
 
 
@@ -162,9 +161,8 @@ def _checked(name: str, pair: Pair, *, output: Path, limits: dict[str, Any]) -> 
             return before
         result = check(pair[0], pair[1], mask=pair[2], **limits)
         save_image(result.panel, output / "panels" / f"{slug}.jpg")
-        if importlib.util.find_spec("latentedit") is not None:
-            view = dataclasses.replace(result.kept.view(), quality=_QUALITY)
-            view.save(output / "pages" / f"{slug}.html")
+        view = dataclasses.replace(result.kept.view(), quality=_QUALITY)
+        view.save(output / "pages" / f"{slug}.html")
     except LatentEditError as error:
         return str(error)
     report: dict[str, Any] = json.loads(as_text(json.dumps(result.report.values, ensure_ascii=False), "replace"))
@@ -217,14 +215,13 @@ def _flat(report: Mapping[str, Any]) -> dict[str, Any]:
     return cells
 
 
-def _page(results: Mapping[str, Mapping[str, Any]], failed: Mapping[str, str], output: Path) -> str:
+def _page(results: Mapping[str, Mapping[str, Any]], failed: Mapping[str, str]) -> str:
     """A self-contained page next to the panels; failed checks come first."""
     rows: list[str] = []
     for name, report in sorted(results.items(), key=lambda pair: pair[1]["passed"] is not False):
         slug, word = quote(_slug(name)), outcome(report)
         image = f'<img src="panels/{slug}.jpg" alt="original and edited image" loading="lazy">'
-        if (output / "pages" / f"{_slug(name)}.html").exists():
-            image = f'<a href="pages/{slug}.html">{image}</a>'
+        image = f'<a href="pages/{slug}.html">{image}</a>'
         lines = (*(f"also: {text}" for text in report["also"]), *report["doubts"], report["next_step"])
         small = "<br>".join(html.escape(line) for line in lines)
         printed = f"<b>{word}</b>: {html.escape(report['verdict'])}<br><small>{small}</small>"

@@ -31,7 +31,7 @@ def keep(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Copy only what an editor changed onto the original's own pixels: no shift, no color cast, no loss elsewhere.
+    """Copy only what an editor changed onto the original's own pixels.
 
     Examples:
         latentedit keep photo.jpg edited.png -o photo.kept.png

@@ -177,7 +177,7 @@ def _hysteresis(ratios: Sequence[Array], drawn: Array, density: Array, inner: Ma
     colors = np.max(ratios, axis=0)
     strongest = np.maximum(colors, drawn)
     above = ((strongest > LOW) | (density > 1)).astype(np.uint8)
-    count, labels = cv2.connectedComponents(above, connectivity=8)
+    count, labels = cv2.connectedComponents(above)
     sure = np.bincount(labels[(strongest > HIGH) & inner], minlength=count)
     weights = np.bincount(labels[inner], weights=strongest[inner].clip(LOW, HIGH) - LOW, minlength=count)
     weights[0] = 0
@@ -265,10 +265,9 @@ def vanished(original: Array, edited: Array, inside: Mask, evidence: Evidence) -
     gone = np.maximum(before - np.float32(_VANISHED) * cv2.dilate(after, disc(_VANISHED_PX)), 0)
     noise = _noise(gone, _spread_out(after), inside & ~band, _VANISHED_LEAST)
     near = grown((gone > HIGH * noise) & inside, _VANISHED_PX) & inside
-    count, labels = cv2.connectedComponents((near | evidence.changed).astype(np.uint8), connectivity=8)
+    count, labels = cv2.connectedComponents((near | evidence.changed).astype(np.uint8))
     touches = np.zeros(count, dtype=bool)
     touches[labels[evidence.changed]] = True
-    touches[0] = False
     return near & touches[labels] & ~evidence.changed
 
 
@@ -290,9 +289,7 @@ def leftovers(original: Array, edited: Array, inside: Mask, evidence: Evidence, 
     touches = np.bincount(labels[some & (near < 2)], minlength=count) > 0
     ends = np.bincount(labels[some & (near > _SEAM_BAND * side)], minlength=count) == 0
     clear = np.bincount(labels[some & (differs > _SEAM_CLEAR * limit)], minlength=count) >= _SURE_PX
-    taken = touches & ends & clear
-    taken[0] = False
-    return taken[labels]
+    return (touches & ends & clear)[labels]
 
 
 def joined(mask: Array, left: Mask) -> Array:
@@ -325,7 +322,7 @@ def _faded(evidence: Evidence, inside: Mask, reach: int) -> Array:
 def components(mask: Array) -> tuple[int, NDArray[np.int32]]:
     """Number of separate changes, and their labels: 1 is the largest, 0 none; an object and its shadow are one."""
     near = grown(mask > 1 / 255, max(2, round(0.006 * max(mask.shape)))).astype(np.uint8)
-    count, labels = cv2.connectedComponents(near, connectivity=8)
+    count, labels = cv2.connectedComponents(near)
     areas = np.bincount(labels.ravel(), weights=mask.ravel(), minlength=count)
     numbers = np.zeros(count, dtype=np.int32)
     numbers[1 + np.argsort(-areas[1:], kind="stable")] = np.arange(1, count)

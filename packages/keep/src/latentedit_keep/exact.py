@@ -115,7 +115,7 @@ def _equals_next(pixels: Pixels) -> Mask:
 
 def _is_noisy(differs: Mask, amount: Array) -> bool:
     """Whether too much of what differs is faint specks."""
-    count, labels = cv2.connectedComponents(cv2.dilate(differs.astype(np.uint8), _WINDOW), connectivity=8)
+    count, labels = cv2.connectedComponents(cv2.dilate(differs.astype(np.uint8), _WINDOW))
     sizes, strong, solid = (
         np.bincount(labels[part], minlength=count)
         for part in (differs, amount >= _NOISE_LEVELS, cv2.erode(differs.astype(np.uint8), _WINDOW) > 0)

@@ -51,7 +51,9 @@ def mcp(
     root: Annotated[Path, typer.Option("--root", help="Folder in which files may be read and written.")] = Path(),
     seconds: Annotated[float, typer.Option("--seconds", min=1, help="Time limit of one call, in seconds.")] = 120,
 ) -> None:
-    """Serve check_edit, keep_edit, undo_edit and history to agents, over the Model Context Protocol on stdio.
+    """Serve keep and check to agents, over the Model Context Protocol on stdio.
+
+    The tools are check_edit, keep_edit, undo_edit and history.
 
     Examples:
         latentedit mcp --root ~/images

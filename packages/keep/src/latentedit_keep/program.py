@@ -2,6 +2,8 @@
 
 import errno
 import functools
+import importlib.metadata
+import inspect
 import io
 import re
 import signal
@@ -10,12 +12,13 @@ import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin
 
 import typer
+import typer.core
 
-from latentedit_keep.base.console import close_streams, complain, fail, warn
-from latentedit_keep.base.errors import LatentEditError, to_install
+from latentedit_keep.base.console import close_streams, complain, echo, fail, warn
+from latentedit_keep.base.errors import LatentEditError, MissingDependencyError, to_install
 from latentedit_keep.check_command import check
 from latentedit_keep.command import keep
 from latentedit_keep.mcp_command import mcp
@@ -23,15 +26,46 @@ from latentedit_keep.mcp_command import mcp
 FAULT = 70  # exit code of an internal error: EX_SOFTWARE of sysexits.h
 UsageError: type[Exception] = typer.BadParameter.__mro__[2]  # click's ClickException, which typer 0.26 and later copy
 _POSSIBLE = re.compile(r" \(Possible options: (.*)\)")  # click's wording of "did you mean"
+EXAMPLES = "Examples:"  # title of the section with examples
+GROUPS = {
+    "Keep and check": ("keep", "check", "mcp"),
+    "Edit": ("edit", "sweep", "undo", "replay", "caption", "app"),
+    "Directions": ("direction", "discover", "transport", "path"),
+    "Models": ("models", "methods", "doctor", "help"),
+    "Measure": ("bench", "reproduce"),
+}
+"""The commands of all our packages as the help lists them; others follow, by package."""
+_VERBATIM = "\b"  # mark of a line that typer keeps as it is
 
-app = typer.Typer(name="latentedit", no_args_is_help=True, pretty_exceptions_enable=False)
-app.command("check")(check)
+
+class _Program(typer.core.TyperGroup):
+    """The commands of this package; those of the library say what they need."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        found: Any = super().get_command(ctx, cmd_name)
+        if found is None and any(cmd_name in names for names in GROUPS.values()):
+            raise MissingDependencyError(f"{cmd_name!r} is a command of the library. {to_install('latentedit')}")
+        return found
+
+
+app = typer.Typer(name="latentedit", cls=_Program, no_args_is_help=True, pretty_exceptions_enable=False)
 app.command("keep")(keep)
+app.command("check")(check)
 app.command("mcp")(mcp)
 
 
+def _version(version: bool) -> None:
+    if version:
+        echo(f"latentedit-keep {importlib.metadata.version('latentedit-keep')}")
+        raise typer.Exit
+
+
 @app.callback(epilog=f"For all other commands install the library. {to_install('latentedit')}")
-def _options() -> None:
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, expose_value=False, help="Print the version.")
+    ] = False,
+) -> None:
     """Check what an image editor changed, and keep only that, on the original's own pixels."""
 
 
@@ -43,6 +77,9 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Exit code of one command line; internal errors are raised."""
     program: Any = typer.main.get_command(app)
+    for command in (program, *program.commands.values()):
+        command.help = help_page(command.help)
+        name_kinds(command)
     return invoke(lambda: program.main(arguments, prog_name="latentedit", standalone_mode=False), explained)
 
 
@@ -109,6 +146,41 @@ def explained(error: Any) -> str | None:
         text = _POSSIBLE.sub(r". Did you mean \1?", text[:1].lower() + text[1:])
         return f"{text}{'' if text.endswith('?') else '.'} See: {name} --help"
     return None
+
+
+def help_page(docstring: str) -> str:
+    r"""The docstring with lines of prose joined and lines of sections kept.
+
+    Example:
+        >>> help_page("Edit an\nimage.\n\nExamples:\n    latentedit edit me.png\n")
+        'Edit an image.\n\n\x08Examples:\n\x08  latentedit edit me.png'
+    """
+    paragraphs: list[str] = []
+    for paragraph in inspect.cleandoc(docstring).split("\n\n"):
+        title, *lines = paragraph.splitlines() or [""]
+        if title.endswith(":") and lines and all(line.startswith(" ") for line in lines):
+            paragraphs.append("\n".join(_VERBATIM + line for line in [title, *(f"  {line.strip()}" for line in lines)]))
+        else:
+            paragraphs.append(" ".join(paragraph.split()))
+    return "\n\n".join(paragraphs)
+
+
+def name_kinds(command: Any) -> None:
+    """Show TEXT for the values of options, where typer shows <list[str]>, and nothing for a switch."""
+    for param in command.get_params(typer.Context(command)):
+        if param.param_type_name == "option":
+            param.metavar = kind(param)
+
+
+def kind(option: Any) -> str | None:
+    """The metavar of an option: TEXT, PATH; empty for a switch; None for typer's own."""
+    descriptor = getattr(option, "type_descriptor", None)  # newer versions of typer
+    if option.is_flag or option.metavar or descriptor is None:
+        return "" if option.is_flag else option.metavar
+    annotation = descriptor.annotation
+    if get_origin(annotation) in (list, tuple):
+        annotation = get_args(annotation)[0]
+    return getattr(annotation, "__name__", "text").upper().replace("STR", "TEXT")
 
 
 @functools.cache

@@ -369,8 +369,9 @@ def without_drift(pixels: NDArray[np.generic], flow: Array, registration: Regist
     found = warp.places(registration.size, registration.matrix, wide)
     moved = cv2.remap(pixels, *found, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     if pixels.shape[2] == 4:  # colors are weighted by alpha, or those under transparent pixels would reach the edges
-        weighted = pixels[..., :3].astype(np.float32) * pixels[..., 3:].astype(np.float32) / 255
-        colors = cv2.remap(weighted, *found, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        colors *= 255 / np.maximum(moved[..., 3:], 1, dtype=np.float32)
+        alpha = pixels[..., 3:].astype(np.float32)
+        weighted = np.dstack([pixels[..., :3].astype(np.float32) * alpha, alpha])
+        weighted = cv2.remap(weighted, *found, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        colors = weighted[..., :3] / np.maximum(weighted[..., 3:], 1)
         moved[..., :3] = np.rint(colors).clip(0, np.iinfo(moved.dtype).max)
     return moved

@@ -51,14 +51,14 @@ def without_ground(original: Pixels, laid: Array, edited: Pixels, shown: Array, 
     paint = cv2.morphologyEx(((alpha == 0) & ~like).astype(np.uint8), cv2.MORPH_OPEN, _WINDOW)
     erased = like & (largest(np.abs(laid - ground)) > 2 * _GROUND_LEVELS)
     empty = cv2.morphologyEx((like & (erased | (alpha < top))).astype(np.uint8), cv2.MORPH_CLOSE, _WINDOW)
-    _, labels = cv2.connectedComponents(empty, connectivity=8)
+    _, labels = cv2.connectedComponents(empty)
     erased &= np.isin(labels, np.unique(labels[like & (alpha == 0)]))
     found = np.where((cv2.dilate(paint, _REACH) > 0) & ~like, top, alpha)
     found[erased] = 0
     opacity = np.maximum(found, 1)[..., None] / np.float32(top)
     under = ground * np.float32(top / 255) * (1 - opacity)
     colors = np.rint((edited - under) / opacity).clip(0, top).astype(original.dtype)
-    colors = np.where((opacity < 1), colors, edited)
+    colors = np.where(opacity < 1, colors, edited)
     same = (found == alpha) & (alpha < top) & (largest(np.abs(laid - shown)) <= _ROUNDED)
     colors[same] = original[same, :3]
     return np.dstack([colors, found.astype(original.dtype)])

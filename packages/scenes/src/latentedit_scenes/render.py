@@ -35,7 +35,7 @@ _SKY_SHARE = 0.1  # of light samples for the sky instead of the lamp; most paths
 _FACETS = 96  # of a cone
 _BLOCK = 32  # pixels; fixed, so that the image does not depend on the number of threads
 _SEED = 7
-_KNEE = 0.7  # linear light up to which tones are not comcompressed
+_KNEE = 0.7  # linear light up to which tones are not compressed
 _ROOM: dict[str, float] = NUMBERS["room"]
 
 
@@ -67,7 +67,7 @@ def _despeckled(linear: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def to_bytes(linear: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Linear light to sRGB bytes; highlights are comcompressed instead of clipped."""
+    """Linear light to sRGB bytes; highlights are compressed instead of clipped."""
     compressed = np.where(linear < _KNEE, linear, _KNEE + (1 - _KNEE) * (1 - np.exp((_KNEE - linear) / (1 - _KNEE))))
     curve = np.where(
         compressed <= 0.0031308, 12.92 * compressed, 1.055 * np.power(np.maximum(compressed, 1e-6), 1 / 2.4) - 0.055

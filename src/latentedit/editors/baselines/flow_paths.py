@@ -8,6 +8,7 @@ import torch
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.flow import LevelGrid, level_batch
+from latentedit.core.progress import note_estimate
 from latentedit.core.settings import Count, Guidance, Positive, Share, Start, Weight, settings
 from latentedit.core.solvers import heading
 from latentedit.editors.base import Editor
@@ -37,6 +38,7 @@ def follow_difference(
         dv = difference(a, b, level_batch(s, a), s_next).unflatten(0, (noises, len(x))).mean(0)
         back = 0 if pull == 0 else pull * (s * weight * dv - delta)
         delta = delta + (s_next - s) * weight * dv + back
+        note_estimate(edit.progress, x, delta)
     return x + delta
 
 
@@ -145,6 +147,7 @@ class DVRF(FlowEdit):
             dv = (target(b, at) - source(a, at)).unflatten(0, (times, len(x))).mean(0)
             step = s - s_next if self.step_size is None else self.step_size
             delta = delta - step * (edit.strength * dv + (1 - shift) * delta)
+            note_estimate(edit.progress, x, delta)
         return x + delta
 
 

@@ -3,6 +3,7 @@
 import abc
 import pkgutil
 import re
+import textwrap
 from collections.abc import Sequence
 
 import torch
@@ -116,6 +117,11 @@ def clean_caption(text: str) -> str:
 def one_line(text: str) -> str:
     """Text in one line: white space and characters that cannot be printed become single spaces."""
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+
+
+def shortened(text: str, letters: int) -> str:
+    """Text in one line of at most so many letters, cut between words."""
+    return textwrap.shorten(one_line(text), letters, placeholder=" ...")
 
 
 def to_images(pixels: Float[Tensor, "b 3 h w"]) -> list[Image.Image]:

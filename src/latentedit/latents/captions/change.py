@@ -331,8 +331,12 @@ def changed_phrases(source: str, target: str) -> tuple[tuple[str, ...], tuple[st
 
 def change_words(source: str, target: str) -> str:
     """The change from source to target as "OLD => NEW"."""
-    old, new = changed_phrases(source, target)
-    return f"{', '.join(old)} => {', '.join(new)}".strip()
+    sides: list[str] = []
+    for caption, phrases in zip((source, target), changed_phrases(source, target), strict=True):
+        lead = read_phrases(caption, lead=True).lead
+        led = bool(lead) and phrases[:1] == (lead,)  # no comma follows it in the caption
+        sides.append(f"{lead} {', '.join(phrases[1:])}".strip() if led else ", ".join(phrases))
+    return f"{sides[0]} => {sides[1]}".strip()
 
 
 def _keys(read: Phrases) -> list[str]:

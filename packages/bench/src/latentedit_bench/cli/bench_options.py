@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latentedit.cli.options import OUTPUT, completed
+from latentedit.cli.options import completed
 from latentedit.core.plugins import EDITORS
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def goes_to(what: str) -> Any:
     """The option for the file or folder of a result."""
-    return typer.Option("--output", "-o", help=what, rich_help_panel=OUTPUT)
+    return typer.Option("--output", "-o", help=what)
 
 
 DATA = "counterfactual-portraits"

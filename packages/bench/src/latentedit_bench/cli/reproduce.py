@@ -31,11 +31,7 @@ def reproduce(
     output: Annotated[Path, goes_to("The folder; a stopped run continues there.")] = Path("out/claims"),
     page: Annotated[
         Path | None,
-        typer.Option(
-            "--page",
-            help="The page, NAME.md, and NAME.html. Default: claims.md in the folder.",
-            rich_help_panel=options.OUTPUT,
-        ),
+        typer.Option("--page", help="The page, NAME.md, and NAME.html. Default: claims.md in the folder."),
     ] = None,
     device: options.Device = None,
     as_json: options.Json = False,

@@ -13,7 +13,6 @@ from markupsafe import Markup
 from latentedit.batch.folder import RunFolder
 from latentedit.core.errors import ConfigError
 from latentedit.display import View, ViewerFrame
-from latentedit.display.page import viewer_element, viewer_script
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.evaluate import ANSWERS, TRUE_CHANGE
 from latentedit_bench.ranking.plan import read_plan
@@ -25,6 +24,7 @@ from latentedit_bench.report.tables import Section, cost_grid, method_grid, pie_
 from latentedit_bench.tuning.search_spaces import OURS
 from latentedit_keep.base.files import write_text
 from latentedit_keep.base.images import content_of, read_image
+from latentedit_keep.viewer.page import viewer_element, viewer_script
 
 GLOSSARY: Mapping[str, str] = yaml.safe_load(  # what the words of the page mean
     resources.files("latentedit_bench.report").joinpath("glossary.yaml").read_text("utf-8")

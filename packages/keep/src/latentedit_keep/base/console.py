@@ -1,11 +1,13 @@
 """Output of the commands. Captions and file names are untrusted, so all printing escapes control characters."""
 
 import contextlib
+import functools
 import json
 import os
 import re
 import shlex
 import sys
+import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +17,9 @@ from latentedit_keep.base.files import as_text, plain
 Progress = Callable[[str, int, int], None]  # called at each step with the task, the steps done and their number
 Tick = Callable[[], None]  # called at each step of a long computation, which an exception ends
 PARAMETER = re.compile(r"`([a-z_]+)(?:=([^`]*))?`")  # a parameter in a library message, with or without a value
+_LINE_S = 30  # between two lines of progress where no bar is drawn
 _OPTION_NAMES = {"directions": "direction", "password": "password-file", "references": "reference"}
+_SETTINGS = ("arm", "combine", "complete")  # parameters that ``--set`` sets
 _REMEDY = re.compile(r"(?P<problem>.+)(?:\. (?=[A-Z])|[:;] (?=did you mean ))(?P<remedy>.+)")
 # Control characters (ESC, line breaks, the 8-bit CSI), marks of writing direction, surrogates.
 _STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -66,25 +70,35 @@ def _write(text: str, stream: Any) -> None:
 
 
 @contextlib.contextmanager
-def progress_bar(*, quiet: bool = False) -> Generator[Progress | None]:
-    """A progress callback that draws a bar on stderr; None if stderr is not a terminal or ``quiet`` is set."""
-    if quiet or not sys.stderr.isatty():
+def progress_bar(given: Progress | bool | None = True, *, quiet: bool = False) -> Generator[Progress | None]:
+    """A progress callback: the given one, or one that reports on stderr; None for False, or if ``quiet`` is set.
+
+    On a terminal and in a notebook it draws a bar, elsewhere it prints a line every `_LINE_S` seconds.
+    """
+    if quiet:
         yield None
-        return
-    from rich import console, progress
+    elif given is not True:
+        yield given or None
+    elif sys.stderr.isatty() or "ipykernel" in sys.modules:
+        with contextlib.ExitStack() as drawn:
+            yield functools.partial(_draw, {}, drawn)
+    else:
+        yield functools.partial(_print_line, [time.monotonic()])
 
-    text = progress.TextColumn("{task.description}", markup=False)
-    counts = progress.BarColumn(), progress.MofNCompleteColumn()
-    times = progress.TimeElapsedColumn(), progress.TimeRemainingColumn()
-    with progress.Progress(text, *counts, *times, console=console.Console(stderr=True), transient=True) as shown:
-        tasks: dict[str, Any] = {}
 
-        def report(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = shown.add_task(escaped(what), total=total)
-            shown.update(tasks[what], completed=done, total=total)
+def _draw(bars: dict[str, Any], drawn: contextlib.ExitStack, task: str, done: int, total: int) -> None:
+    if task not in bars:
+        from tqdm.auto import tqdm
 
-        yield report
+        bars[task] = drawn.enter_context(tqdm(desc=escaped(task), total=total, leave=False, dynamic_ncols=True))
+    bars[task].total = total
+    bars[task].update(done - bars[task].n)
+
+
+def _print_line(last: list[float], task: str, done: int, total: int) -> None:
+    if time.monotonic() - last[0] >= _LINE_S:
+        last[0] = time.monotonic()
+        complain(f"{task}: {done} of {total}")
 
 
 def escaped(text: str) -> str:
@@ -97,6 +111,8 @@ def with_options(text: str) -> str:
 
     def option(found: re.Match[str]) -> str:
         name, value = _OPTION_NAMES.get(found[1], found[1].replace("_", "-")), found[2]
+        if name in _SETTINGS:
+            return f"--set {name}" + ("" if value is None else f"={value.strip(chr(34))}")
         if value in (None, "True", "False"):
             return f"--no-{name}" if value == "False" else f"--{name}"
         return f"--{name} {value if ' ' in value else value.strip(chr(34))}"

@@ -23,6 +23,10 @@ class FileFormatError(LatentEditError, ValueError):
     """A file that is damaged or has another format."""
 
 
+class ShapeError(LatentEditError, ValueError):
+    """Tensors or images whose shapes do not match."""
+
+
 class OutputError(LatentEditError, OSError):
     """A path that cannot be written to."""
 

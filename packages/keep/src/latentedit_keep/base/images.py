@@ -11,7 +11,7 @@ import warnings
 import zlib
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Protocol, cast, runtime_checkable
 
 import numpy as np
 import pi_heif  # pyright: ignore[reportMissingTypeStubs]
@@ -36,6 +36,7 @@ WRITABLE = {
 _STARTS = re.compile(
     rb"\x89PNG|\xff\xd8\xff|GIF8|RIFF....WEBP|(?:II|MM)(?:\0[*+]|[*+]\0)|BM|P[0-6fy]|....ftyp(?:he|m[is]f1)", re.DOTALL
 )
+_URL = re.compile(r"https?:/")
 MAX_PIXELS = 100_000_000
 _TOO_LARGE = f"{{}} has more than {MAX_PIXELS // 1_000_000} megapixels. Scale it down first"
 MIN_SIDE_PX = 2
@@ -67,6 +68,20 @@ _XMP = "XML:com.adobe.xmp"
 _TIFF_XMP = 700  # tag
 # TIFF tags that describe the storage of the pixels or that are carried separately.
 _LAYOUT = frozenset({*range(254, 267), 273, *range(277, 285), *range(288, 293), 296, *range(317, 348), 700, 34675})
+
+
+@runtime_checkable
+class TensorLike(Protocol):
+    """A tensor of PyTorch, which is not imported here."""
+
+    def is_floating_point(self) -> bool:
+        """Whether its values are floats."""
+        ...
+
+
+# A file, an image, an array [height, width, channels], a tensor [channels, height, width], an encoded or an open file;
+# arrays and tensors have bytes, or floats in [0, 1].
+ImageInput = str | Path | Image.Image | NDArray[Any] | TensorLike | Encoded | BinaryIO
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -183,6 +198,8 @@ def _chunks_of(content: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 def read_content(path: str | Path) -> bytes:
     """An image file's content; of a file of another format the first bytes only, which decoders then refuse."""
+    if _URL.match(str(path)):
+        raise ImageError(f"{path} is a URL, which is not downloaded. Save it, or give diffusers.utils.load_image(URL)")
     return read_bytes(path, limit=MAX_IMAGE_BYTES, error=ImageError, starts=_STARTS)
 
 
@@ -202,15 +219,13 @@ def check_size(size: tuple[int, int], name: str) -> None:
         raise ImageError(_TOO_LARGE.format(name))
 
 
-def read_image(
-    source: str | Path | Image.Image | Encoded, name: str = "image", *, content: bytes | None = None
-) -> Image.Image:
+def read_image(source: ImageInput, name: str = "image", *, content: bytes | None = None) -> Image.Image:
     """The first frame as 8-bit RGB, or RGBA if it has transparency, upright and in its own color space."""
     return _read(source, name, content).image
 
 
-def read_pixels(source: str | Path | Image.Image | Encoded | PixelImage, name: str = "the image") -> PixelImage:
-    """The first frame of a file or of a Pillow image, which errors call ``name``; PNG and TIFF keep 16 bits."""
+def read_pixels(source: ImageInput | PixelImage, name: str = "the image") -> PixelImage:
+    """The first frame of an image, which errors call ``name``; PNG and TIFF keep 16 bits."""
     if isinstance(source, PixelImage):
         return source
     found = _read(source, name)
@@ -220,15 +235,45 @@ def read_pixels(source: str | Path | Image.Image | Encoded | PixelImage, name: s
     return found
 
 
-def _read(source: str | Path | Image.Image | Encoded, name: str, content: bytes | None = None) -> PixelImage:
+def _read(source: ImageInput, name: str, content: bytes | None = None) -> PixelImage:
+    if isinstance(source, np.ndarray | TensorLike):
+        source = _from_array(source, name)
     if isinstance(source, Image.Image):
         return _decoded(source, name)
+    if not isinstance(source, str | Path | Encoded) and hasattr(source, "read"):
+        if source.seekable():  # it was often just written
+            source.seek(0)
+        source = source.read()
     if isinstance(source, Encoded):
         with opened(name, content=bytes(source)) as image:
             return _decoded(image, name, bytes(source))
-    content = read_content(source) if content is None else content
-    with opened(source, content=content) as image:
-        return dataclasses.replace(_decoded(image, str(source), content), path=Path(source))
+    path = cast("str | Path", source)  # or anything else, which is refused
+    content = read_content(path) if content is None else content
+    with opened(path, content=content) as image:
+        return dataclasses.replace(_decoded(image, str(path), content), path=Path(path))
+
+
+def _from_array(source: NDArray[Any] | TensorLike, name: str) -> Image.Image:
+    """An array, or a tensor with its channels first, as an image; one that has a batch of one too."""
+    is_tensor = not isinstance(source, np.ndarray)
+    if is_tensor:
+        tensor: Any = source
+        tensor = tensor.float() if source.is_floating_point() else tensor  # NumPy has no bfloat16
+        source = cast("NDArray[Any]", tensor.numpy(force=True))
+    pixels = source[0] if source.ndim == 4 and len(source) == 1 else source
+    pixels = np.moveaxis(pixels, 0, -1) if is_tensor and pixels.ndim == 3 else pixels
+    pixels = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
+    if pixels.dtype.kind in "fb" and pixels.size:
+        low, high = float(pixels.min()), float(pixels.max())
+        pixels = np.rint(255.0 * pixels)
+        if not (pixels.min() >= 0 and pixels.max() <= 255):
+            raise ImageError(f"{name} has values from {low:g} to {high:g}. Scale it to [0, 1], or give uint8")
+        pixels = pixels.astype(np.uint8)
+    if pixels.dtype != np.uint8 or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4))):
+        what = f"{'a tensor' if is_tensor else 'an array'} of shape {[*source.shape]} and type {source.dtype}"
+        sides = "[3, height, width]" if is_tensor else "[height, width, 3]"
+        raise ImageError(f"{name} is {what}. Give {sides}, as uint8 or as floats in [0, 1]")
+    return Image.fromarray(np.ascontiguousarray(pixels))
 
 
 def _decoded(image: Image.Image, name: str, content: bytes = b"") -> PixelImage:

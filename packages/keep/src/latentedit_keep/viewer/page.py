@@ -20,7 +20,7 @@ from typing import Any
 
 from PIL import Image, ImageChops
 
-from latentedit.core.errors import OutputError, ShapeError
+from latentedit_keep.base.errors import OutputError, ShapeError
 from latentedit_keep.base.files import check_place
 from latentedit_keep.base.images import WRITABLE, to_eight_bit
 
@@ -141,4 +141,4 @@ def _hash(text: str) -> str:
 
 
 def _resource(name: str) -> str:
-    return resources.files("latentedit.display").joinpath(name).read_text("utf-8")
+    return resources.files("latentedit_keep.viewer").joinpath(name).read_text("utf-8")

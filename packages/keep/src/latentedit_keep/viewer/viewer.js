@@ -60,10 +60,10 @@ class Viewer extends HTMLElement {
       "aria-label": "Wipe: share of the width that shows the original, in percent",
     });
     this.bar = make("div", { class: "bar", "aria-hidden": "true" }, make("span"));
-    this.tags = [make("span", { class: "tag left" }, "original"), make("span", { class: "tag right" }, "edited")];
+    this.tags = [make("span", { class: "tag left" }, "original"), make("span", { class: "tag right" }, view.label)];
     this.stage = make(
       "div",
-      { class: "stage", role: "group", "aria-label": `${view.title}: original to the left of the wipe, edited image to the right` },
+      { class: "stage", role: "group", "aria-label": `${view.title}: original to the left of the wipe, ${view.label} image to the right` },
       this.plane, this.wipe, this.bar, ...this.tags,
     );
     this.stage.style.aspectRatio = `${width} / ${height}`;
@@ -82,7 +82,8 @@ class Viewer extends HTMLElement {
       this.number,
     );
     this.status = make("p", { class: "status", "aria-live": "polite" });
-    const main = make("div", { class: "main" }, this.stage, this.strength, this.tools());
+    const keys = make("p", { class: "keys" }, "Keys: arrows strength, O original, D difference, + and − zoom, 0 fit");
+    const main = make("div", { class: "main" }, this.stage, this.strength, this.tools(), keys);
     this.parts = make("section", { class: "viewer", "aria-label": view.title, inert: "" }, main, this.facts());
     this.shadowRoot.append(this.parts);
   }
@@ -189,7 +190,8 @@ class Viewer extends HTMLElement {
     const parts = [make("span", { class: "quiet" }, "strength"), make("strong", { class: "at" }, written(this.value))];
     if (share) {
       const [a, b] = [view.frames[low], view.frames[high]];
-      parts.push(make("span", {}, `a blend of the images at ${written(a.strength)} and ${written(b.strength)}, not an output of the model`));
+      const made = view.between.length ? ", not an output of the model" : "";
+      parts.push(make("span", {}, `a blend of the images at ${written(a.strength)} and ${written(b.strength)}${made}`));
       if (a.verdict && b.verdict) parts.push(make("span", { class: "quiet" }, `${written(a.strength)}: ${a.verdict}; ${written(b.strength)}: ${b.verdict}`));
     } else if (nearest.strength === 0) {
       parts.push(make("span", {}, "the original"));
@@ -298,7 +300,7 @@ class Viewer extends HTMLElement {
     this.tags.forEach((tag) => (tag.style.top = `${Math.max(0, top)}px`));
     this.tags[0].hidden = differs && !alone;
     this.tags[1].hidden = alone;
-    this.tags[1].textContent = differs ? `difference ×${GAIN}` : "edited";
+    this.tags[1].textContent = differs ? `difference ×${GAIN}` : this.view.label;
     this.fit.textContent = this.zoom > 1 ? `${Math.round(100 * scale)} %` : "Fit";
     this.out.disabled = this.zoom <= 1;
     this.into.disabled = scale >= Math.max(fitted, LARGEST) - 1e-6;

@@ -1,0 +1,325 @@
+"""What the image nodes do, on tensors; nothing here imports ComfyUI.
+
+Images are ``[batch, height, width, channels]`` in [0, 1], of any float type; masks are ``[batch, height, width]``, 1
+where the image may change. One original may come with many edited images, or one with each. Unchanged pixels are the
+input's own values, bit for bit.
+"""
+
+import collections
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from latentedit_keep import KeepResult, check, keep
+from latentedit_keep.base.color import Pixels
+from latentedit_keep.base.console import Progress
+from latentedit_keep.base.images import PixelImage
+from latentedit_keep.base.warp import Array, Matrix, depth_inside, resized, scaling
+from latentedit_keep.change import LOCAL
+from latentedit_keep.checking import Step, outcome
+from latentedit_keep.composite import composite
+from latentedit_keep.masks import bounds_of
+from latentedit_keep.tones import Tones
+
+_EIGHT_BITS = 0.001  # an image whose values are all this near to multiples of 1/255 has 8 bits
+_NO_MASK = (64, 64)  # size of the zeros that LoadImage gives for an image without alpha
+_ALMOST = 16 / 255  # mask values this near to 0 or 1 are taken for it: masks are often 98 % white
+_CACHED_PIXELS = 16_000_000  # of the originals whose analyses are remembered; each takes about 15 bytes
+_NEXT: dict[Step, str] = {
+    "use edited": "Use the edited image.",
+    "keep": "Connect both images to Keep only the change: it puts the change alone on the original's pixels.",
+    "keep within mask": "Connect images and mask to Keep only the change: it keeps the original outside the mask.",
+    "look": "Look at the panel: is the edit in it?",
+    "edit again": "Edit once more with another instruction; if nothing changes again, use another editor.",
+    "check files": "Check that the two images belong together; if they do, edit again.",
+    "allow whole image": "If that was the request, use the edited image, and set max_changed to 1.",
+    "invert mask": "The mask seems to be inverted: connect Invert Mask before it.",
+}
+_analyzed = collections.OrderedDict[tuple[str, str], KeepResult]()
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Kept:
+    """Images of the originals' size, opacity of the edited image in each, and a report in words."""
+
+    image: Tensor
+    change: Tensor
+    report: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Checked:
+    """Whether all passed, the reports as JSON, one panel for each, and the verdicts in words."""
+
+    passed: bool
+    report: str
+    panel: Tensor
+    verdict: str
+
+
+def keep_change(
+    edited: Tensor,
+    original: Tensor,
+    mask: Tensor | None = None,
+    amount: float = 1.0,
+    feather: int = 0,
+    progress: Progress | None = None,
+) -> Kept:
+    """The original with nothing but the change.
+
+    Args:
+        edited: the editor's images, of any size.
+        original: the originals.
+        mask: where a change may be kept; of any size.
+        amount: 0 is the original, 1 the full change.
+        feather: width in pixels of a soft edge that is added around a local change.
+        progress: called with a task, the steps done and their number.
+
+    Raises:
+        ValueError: the numbers of images do not fit.
+        ImageError: the mask is empty or no mask.
+    """
+    images, opacities, reports = list[Tensor](), list[Array](), list[str]()
+    for own, first, second, limit in _sets(edited, original, mask):
+        kept = _keep(first, second, limit, amount, progress)
+        if feather and kept.found in LOCAL:
+            kept = _feathered(kept, limit, feather, amount)
+        images.append(_on_input(kept.kept.pixels, first.pixels, own))
+        opacities.append(amount * np.asarray(kept.mask, dtype=np.float32) / 255)
+        reports.append("\n".join((kept.found, *kept.lines, *kept.doubts)))
+    return Kept(image=_batch(images), change=torch.from_numpy(np.stack(opacities)).float(), report="\n\n".join(reports))
+
+
+def check_edit(
+    edited: Tensor,
+    original: Tensor,
+    mask: Tensor | None = None,
+    max_outside: float = 0.001,
+    max_changed: float = 1.0,
+    expect_size: bool = False,
+    progress: Progress | None = None,
+) -> Checked:
+    """Whether the edit happened, and what else changed.
+
+    Args:
+        edited: the editor's images, of any size.
+        original: the originals.
+        mask: where the image may change; of any size.
+        max_outside: with a mask, the share of the image that may change outside of it.
+        max_changed: without a mask, the share that may change; 1 also allows a change of the whole image.
+        expect_size: fail if the edited image has another size.
+        progress: called with a task, the steps done and their number.
+
+    Raises:
+        ValueError: the numbers of images do not fit.
+    """
+    reports, panels, verdicts = list[dict[str, Any]](), list[Tensor](), list[str]()
+    for _, first, second, limit in _sets(edited, original, mask):
+        found = check(
+            kept=_keep(first, second, None, 1.0, progress),
+            mask=limit,
+            max_outside=max_changed if limit is None else max_outside,
+            expect_size=expect_size,
+        )
+        values = found.report.values | {"next_step": _NEXT[found.report.next_step_code]}
+        reports.append(values)
+        panels.append(_tensor(np.asarray(found.panel), original.float()))
+        verdicts.append(f"{outcome(values)}: {values['verdict']}\n{values['next_step']}")
+    return Checked(
+        passed=all(report["passed"] for report in reports),
+        report=json.dumps(reports[0] if len(reports) == 1 else reports, ensure_ascii=False, indent=1),
+        panel=_batch(panels),
+        verdict="\n\n".join(verdicts),
+    )
+
+
+def match_frame_and_color(
+    edited: Tensor, original: Tensor, color: bool = True, progress: Progress | None = None
+) -> Kept:
+    """The whole edited image in the original's frame: shift, zoom, rotation and size undone, and the color cast.
+
+    ``change`` is 0 where the edited image shows nothing; the original is left there. Images that cannot be aligned are
+    only resized.
+    """
+    images, opacities, reports = list[Tensor](), list[Array](), list[str]()
+    for own, first, second, _ in _sets(edited, original):
+        kept = _keep(first, second, None, 1.0, progress)
+        found, size = kept.analysis, kept.analysis.edited.size
+        lost = kept.found == "different images"
+        matrix = scaling(first.size, size) if lost else found.frame.matrix @ found.offset
+        shown = depth_inside(matrix, first.size, size) > -0.5
+        pixels = _blended(kept, shown.astype(np.float32), 1.0, matrix=matrix, color=color)
+        images.append(_on_input(pixels, first.pixels, own))
+        opacities.append(shown.astype(np.float32))
+        reports.append("\n".join((kept.found, *kept.lines[:-2], *kept.doubts)))
+    return Kept(image=_batch(images), change=torch.from_numpy(np.stack(opacities)), report="\n\n".join(reports))
+
+
+def enforce_mask(edited: Tensor, original: Tensor, mask: Tensor, feather: int = 0) -> Tensor:
+    """The edited image inside the mask, the original outside; no comparison, no alignment.
+
+    ``feather`` is the width in pixels of a soft edge inside the mask. An edited image of another size is resized.
+    """
+    images = list[Tensor]()
+    for index, (own, first, _, limit) in enumerate(_sets(edited, original, mask)):
+        if limit is None:
+            raise ValueError("the mask is empty. Paint where the image may change, or connect another mask")
+        weight = (limit.pixels[..., :1] / np.float32(255)).astype(np.float32)
+        if feather:
+            inside = cv2.distanceTransform((weight[..., 0] > 0).astype(np.uint8), cv2.DIST_L2, 5)
+            weight = np.minimum(weight, (inside / (feather + 1))[..., None])
+        new = _channels(edited[index % len(edited)].float(), own.shape[-1]).cpu().numpy()
+        new = torch.from_numpy(resized(new, first.size).reshape(own.shape)).to(own)
+        opacity = torch.from_numpy(weight).to(own.device)
+        mixed = (own + opacity * (new.float() - own)).to(own)
+        images.append(torch.where(opacity == 0, own, torch.where(opacity == 1, new, mixed)))
+    return _batch(images)
+
+
+def keep_files(
+    edited: Path,
+    original: Path,
+    output: Path,
+    mask: Path | None = None,
+    amount: float = 1.0,
+    progress: Progress | None = None,
+) -> Kept:
+    """`keep_change` from file to file, with EXIF, color profile and 16 bits; the image is in the original's colors."""
+    kept = keep(original, edited, mask=mask, strength=amount, progress=progress)
+    kept.save(output)
+    written = kept.as_written(output)
+    image = torch.from_numpy(np.rint(kept.kept.levels).clip(0, 255).astype(np.float32) / 255)
+    opacity = torch.from_numpy(amount * np.asarray(kept.mask, dtype=np.float32) / 255)
+    report = "\n".join((written.found, *written.lines, *written.doubts))
+    return Kept(image=image[None], change=opacity[None], report=report)
+
+
+def _keep(
+    first: PixelImage, second: PixelImage, limit: PixelImage | None, amount: float, progress: Progress | None
+) -> KeepResult:
+    """`keep`, which analyzes a pair once for all nodes and settings."""
+    pair = first.fingerprint, second.fingerprint
+    if pair in _analyzed:
+        _analyzed.move_to_end(pair)
+        found = _analyzed[pair]
+        kept = found.whole if limit is None and amount == 1 else found.composed(mask=limit, strength=amount)
+        if progress is not None:
+            progress("compared", 1, 1)
+    else:
+        kept = keep(first, second, mask=limit, strength=amount, progress=progress)
+    _analyzed[pair] = kept
+    while len(_analyzed) > 1 and sum(one.original.pixels[..., 0].size for one in _analyzed.values()) > _CACHED_PIXELS:
+        _analyzed.popitem(last=False)
+    return kept
+
+
+def _feathered(kept: KeepResult, limit: PixelImage | None, feather: int, amount: float) -> KeepResult:
+    """The result with a linear ramp around the change, which ends at the mask."""
+    weight = np.asarray(kept.mask, dtype=np.float32) / 255
+    away = cv2.distanceTransform((weight <= 0.5).astype(np.uint8), cv2.DIST_L2, 5)
+    weight = np.maximum(weight, 1 - away / (feather + 1))
+    if limit is not None:
+        weight = weight * bounds_of(limit, kept.original.size)[0]
+    matrix = kept.analysis.frame.matrix @ kept.analysis.offset
+    pixels = _blended(
+        kept,
+        weight,
+        amount,
+        matrix=matrix,
+        color=True,
+        sharpening=0.0 if kept.detected is None else kept.detected.sharpening,
+    )
+    changed = (pixels[..., :3] != kept.original.pixels[..., :3]).any(axis=-1)
+    image, mask = dataclasses.replace(kept.kept, pixels=pixels), np.rint(255 * weight.clip(0, 1)).astype(np.uint8)
+    return dataclasses.replace(kept, kept=image, mask=Image.fromarray(mask), changed_share=changed.mean())
+
+
+def _blended(
+    kept: KeepResult, weight: Array, amount: float, *, matrix: Matrix, color: bool, sharpening: float = 0.0
+) -> Pixels:
+    """The edited image at this opacity in the original's frame, and in its colors."""
+    found, change = kept.analysis, kept.analysis.change if color else None
+    local = None if change is None else change.mismatch
+    return composite(
+        found.original.pixels,
+        found.edited.pixels,
+        weight.clip(0, 1),
+        matrix=matrix,
+        tones=Tones.none() if change is None else change.tones,
+        mismatch=None if local is None else (local, found.registration.size),
+        offset=found.offset,
+        sharpening=sharpening,
+        strength=amount,
+    )
+
+
+def _sets(
+    edited: Tensor, original: Tensor, mask: Tensor | None = None
+) -> Iterator[tuple[Tensor, PixelImage, PixelImage, PixelImage | None]]:
+    """For each image: the original as it came, its pixels, those of the edited image, and of the mask."""
+    count = max(len(edited), len(original))
+    masks = 1 if mask is None else len(mask)
+    if {len(edited), len(original), masks} - {1, count}:
+        counts = f"{len(edited)} edited images, {len(original)} originals and {masks} masks"
+        raise ValueError(f"{counts} do not fit together. Give one of each, or one original and one mask for all edits")
+    for index in range(count):
+        first, second = original[index % len(original)], edited[index % len(edited)]
+        first = first.expand(*first.shape[:2], 3) if first.shape[-1] == 1 else first
+        pixels = _pixels(first)
+        limit = None if mask is None else _limit(mask[index % masks], pixels.size)
+        yield first, pixels, _pixels(second), limit
+
+
+def _pixels(image: Tensor) -> PixelImage:
+    """An image ``[height, width, channels]`` in 8 bits if its values are such, otherwise in 16."""
+    values = image.detach().to("cpu", torch.float32).clamp(0, 1).numpy()
+    values = np.repeat(values, 3, axis=-1) if values.shape[-1] == 1 else values
+    levels = np.rint(255 * values)
+    if np.abs(values - levels / 255).max() <= _EIGHT_BITS:
+        return PixelImage(pixels=levels.astype(np.uint8))
+    return PixelImage(pixels=np.rint(65535 * values).astype(np.uint16))
+
+
+def _limit(mask: Tensor, size: tuple[int, int]) -> PixelImage | None:
+    """A mask ``[height, width]`` at the image's size; None for what LoadImage gives where there is none."""
+    if tuple(mask.shape) == _NO_MASK and not bool(mask.any()):
+        return None
+    plane = resized(mask.detach().to("cpu", torch.float32).numpy(), size)
+    plane = ((plane - _ALMOST) / (1 - 2 * _ALMOST)).clip(0, 1)
+    return PixelImage(pixels=np.repeat(np.rint(255 * plane).astype(np.uint8)[..., None], 3, axis=-1))
+
+
+def _tensor(pixels: Pixels, like: Tensor) -> Tensor:
+    """Pixels of 8 or 16 bits as floats."""
+    return torch.from_numpy(pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)).to(like)
+
+
+def _on_input(pixels: Pixels, before: Pixels, own: Tensor) -> Tensor:
+    """Pixels where they differ from those before, otherwise the input's own values."""
+    channels = pixels.shape[-1]
+    if before.shape[-1] < channels:
+        before = np.dstack([before, np.full_like(before[..., 0], np.iinfo(before.dtype).max)])
+    changed = torch.from_numpy((pixels != before[..., :channels]).any(axis=-1, keepdims=True)).to(own.device)
+    return torch.where(changed, _tensor(pixels, own), _channels(own, channels))
+
+
+def _channels(image: Tensor, count: int) -> Tensor:
+    """An image with 3 or 4 channels, opaque if alpha is added."""
+    if image.shape[-1] == 1:
+        image = image.expand(*image.shape[:-1], 3)
+    if image.shape[-1] < count:
+        image = torch.cat([image, torch.ones_like(image[..., :1])], dim=-1)
+    return image[..., :count]
+
+
+def _batch(images: list[Tensor]) -> Tensor:
+    most = max(image.shape[-1] for image in images)
+    return torch.stack([_channels(image, most) for image in images])

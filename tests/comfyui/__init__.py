@@ -1,0 +1,1 @@
+"""The pack for ComfyUI, without ComfyUI."""

@@ -1,0 +1,265 @@
+"""The functions of the image nodes: batches, float types, masks, and pixels that stay."""
+
+import functools
+import importlib.metadata
+import importlib.util
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from latentedit_keep import KeepResult, check, keep
+from latentedit_keep.base.errors import ImageError
+from tests.keep.pairs import cast, moved, scene, similarity, with_object
+
+PACK = Path(__file__).parents[2] / "packages/comfyui"
+
+
+def _loaded() -> Any:
+    """The pack as a package, as ComfyUI loads it: under a name of its own."""
+    name = "latentedit_comfyui"
+    spec = importlib.util.spec_from_file_location(name, PACK / "__init__.py", submodule_search_locations=[str(PACK)])
+    assert spec is not None
+    assert spec.loader is not None
+    sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[name])
+    return importlib.import_module(f"{name}.images")
+
+
+images = _loaded()
+
+BEFORE = scene()
+SHIFTED = moved(cast(with_object(BEFORE)), similarity((1.3, -0.8)), (160, 160))
+REPLACED = with_object(BEFORE)
+
+
+def tensor(*pixels: Any, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    return torch.from_numpy(np.stack(pixels).astype(np.float32) / np.float32(255)).to(dtype)
+
+
+def levels(image: torch.Tensor) -> Any:
+    return np.rint(255 * image.float().numpy()).astype(np.uint8)
+
+
+@functools.cache
+def library() -> KeepResult:
+    return keep(Image.fromarray(BEFORE), Image.fromarray(SHIFTED))
+
+
+@pytest.fixture(autouse=True)
+def _no_cache() -> Iterator[None]:
+    images._analyzed.clear()
+    yield
+    images._analyzed.clear()
+
+
+@pytest.mark.slow
+def test_the_result_is_the_librarys_and_other_pixels_are_the_inputs_own() -> None:
+    wanted = library()
+    made = images.keep_change(tensor(SHIFTED), tensor(BEFORE))
+    assert (levels(made.image[0]) == np.asarray(wanted.image)).all()
+    assert (np.rint(255 * made.change[0].numpy()) == np.asarray(wanted.mask)).all()
+    assert wanted.lines[-1] in made.report
+    same = torch.from_numpy((np.asarray(wanted.image) == BEFORE).all(-1))
+    assert 0.5 < same.float().mean() < 1
+    assert torch.equal(made.image[0][same], tensor(BEFORE)[0][same])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_float_types_keep_their_bits(dtype: torch.dtype) -> None:
+    own = tensor(BEFORE, dtype=dtype)
+    made = images.keep_change(tensor(REPLACED, dtype=dtype), own)
+    untouched = torch.from_numpy((REPLACED == BEFORE).all(-1))
+    assert made.image.dtype == dtype
+    assert torch.equal(made.image[0][untouched], own[0][untouched])
+    assert (levels(made.image[0])[64:76, 84:96] == REPLACED[64:76, 84:96]).mean() > (
+        0 if dtype == torch.bfloat16 else 0.99
+    )
+
+
+def test_values_between_levels_have_sixteen_bits() -> None:
+    own = (tensor(BEFORE) + 0.0017).clamp(0, 1)
+    edited = (tensor(REPLACED) + 0.0017).clamp(0, 1)
+    made = images.keep_change(edited, own).image
+    untouched = torch.from_numpy((REPLACED == BEFORE).all(-1))
+    assert torch.equal(made[0][untouched], own[0][untouched])
+    assert (made - edited)[0, 64:76, 84:96].abs().max() <= 0.5 / 65535 + 1e-6
+
+
+def test_one_original_serves_many_edits() -> None:
+    other = with_object(BEFORE, center=(30, 30), radius=12)
+    one = [images.keep_change(tensor(edit), tensor(BEFORE)).image for edit in (REPLACED, other)]
+    both = images.keep_change(tensor(REPLACED, other), tensor(BEFORE))
+    each = images.keep_change(tensor(REPLACED, other), tensor(BEFORE, BEFORE))
+    assert torch.equal(both.image, torch.cat(one))
+    assert torch.equal(each.image, both.image)
+    assert both.change.shape == (2, 160, 160)
+    with pytest.raises(ValueError, match=r"2.*3"):
+        images.keep_change(tensor(REPLACED, other), tensor(BEFORE, BEFORE, BEFORE))
+
+
+def test_masks_of_any_size_limit_the_change_and_small_zeros_are_none() -> None:
+    edit = tensor(REPLACED)
+    free = images.keep_change(edit, tensor(BEFORE))
+    none = images.keep_change(edit, tensor(BEFORE), torch.zeros(1, 64, 64))
+    assert torch.equal(none.image, free.image)
+    left = torch.zeros(1, 37, 53)
+    left[:, :, :25] = 0.98  # not quite white; the object is cut at 75 of 160
+    cut = images.keep_change(edit, tensor(BEFORE), left)
+    assert torch.equal(cut.image[:, :, 80:], tensor(BEFORE)[:, :, 80:])
+    assert not torch.equal(cut.image, tensor(BEFORE))
+    with pytest.raises(ImageError, match="black everywhere"):
+        images.keep_change(edit, tensor(BEFORE), torch.zeros(1, 160, 160))
+
+
+def test_no_amount_is_the_original_and_half_of_it_half_the_change() -> None:
+    edit = tensor(REPLACED)
+    assert torch.equal(images.keep_change(edit, tensor(BEFORE), amount=0.0).image, tensor(BEFORE))
+    half = images.keep_change(edit, tensor(BEFORE), amount=0.5)
+    middle = np.s_[0, 64:76, 84:96]
+    assert torch.allclose(half.image[middle], (edit[middle] + tensor(BEFORE)[middle]) / 2, atol=1.01 / 255)
+    assert half.change.max() == pytest.approx(0.5)
+
+
+@pytest.mark.slow
+def test_a_feather_widens_the_edge_up_to_its_width_and_not_beyond_the_mask() -> None:
+    edit = tensor(moved(cast(with_object(BEFORE, center=(150, 70))), similarity((0.4, 0.3)), (160, 160)))
+    plain, soft = (images.keep_change(edit, tensor(BEFORE), feather=feather) for feather in (0, 12))
+    assert (soft.change >= plain.change - 1 / 255).all()
+    assert soft.change[0, 70, 159] == plain.change[0, 70, 159] == 1  # the change touches the border
+    assert (soft.change > 0).sum() > (plain.change > 0).sum()
+    assert (soft.change[0, :, :100] == plain.change[0, :, :100]).all()
+    mask = torch.ones(1, 160, 160)
+    mask[:, :60] = 0
+    assert (images.keep_change(edit, tensor(BEFORE), mask, feather=12).change[0, :60] == 0).all()
+
+
+def test_alpha_and_other_numbers_of_channels() -> None:
+    clear = np.dstack([REPLACED, np.where((REPLACED != BEFORE).any(-1), 120, 255).astype(np.uint8)])
+    assert images.keep_change(tensor(clear), tensor(BEFORE)).image.shape == (1, 160, 160, 4)
+    both = images.keep_change(torch.cat([tensor(clear)] * 2), tensor(BEFORE))
+    assert both.image.shape == (2, 160, 160, 4)
+    gray = images.keep_change(tensor(REPLACED[..., :1]), tensor(BEFORE[..., :1]))
+    assert gray.image.shape == (1, 160, 160, 3)
+
+
+@pytest.mark.slow
+def test_a_check_after_a_keep_does_not_analyze_the_pair_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    images.keep_change(tensor(SHIFTED), tensor(BEFORE), amount=0.5)
+    monkeypatch.setattr(images, "keep", lambda *_, **__: pytest.fail("analyzed twice"))
+    steps: list[tuple[int, int]] = []
+    found = images.check_edit(
+        tensor(SHIFTED), tensor(BEFORE), progress=lambda _, done, total: steps.append((done, total))
+    )
+    assert steps == [(1, 1)]
+    wanted = check(kept=library(), max_outside=1.0)
+    values = json.loads(found.report)
+    assert {**values, "next_step": ""} == {**wanted.report.values, "next_step": ""}
+    assert (levels(found.panel[0]) == np.asarray(wanted.panel)).all()
+    assert torch.equal(images.keep_change(tensor(SHIFTED), tensor(BEFORE)).image, tensor(np.asarray(library().image)))
+
+
+def test_the_oldest_analyses_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "_CACHED_PIXELS", 2 * 160 * 160)
+    for center in ((30, 30), (60, 60), (90, 90)):
+        images.check_edit(tensor(with_object(BEFORE, center=center)), tensor(BEFORE))
+    assert len(images._analyzed) == 2
+
+
+@pytest.mark.slow
+def test_checks_pass_and_fail_by_their_limits_and_name_a_node() -> None:
+    around = torch.zeros(1, 160, 160)
+    around[:, 45:95, 65:115] = 1
+    assert images.check_edit(tensor(REPLACED), tensor(BEFORE), around).passed is True
+    assert images.check_edit(tensor(REPLACED), tensor(BEFORE), max_changed=0.01).passed is False
+    assert images.check_edit(tensor(BEFORE), tensor(BEFORE)).passed is False
+    failed = images.check_edit(tensor(REPLACED, BEFORE), tensor(BEFORE), 1 - around)
+    assert failed.passed is False
+    reports = json.loads(failed.report)
+    assert [report["next_step_code"] for report in reports] == ["invert mask", "edit again"]
+    assert "Invert Mask" in reports[0]["next_step"]
+    assert all("--" not in step and "latentedit keep" not in step for step in images._NEXT.values())
+    small = np.asarray(Image.fromarray(REPLACED).resize((120, 120)))
+    assert images.check_edit(tensor(small), tensor(BEFORE), expect_size=True).passed is False
+
+
+@pytest.mark.slow
+def test_frame_and_colors_are_undone() -> None:
+    made = images.match_frame_and_color(tensor(SHIFTED), tensor(BEFORE))
+    framed = images.match_frame_and_color(tensor(SHIFTED), tensor(BEFORE), color=False)
+    inner = np.s_[0, 8:-8, 8:60]  # without the object
+    before, after, frame = (
+        float((one[inner] - tensor(BEFORE)[inner]).abs().mean()) for one in (tensor(SHIFTED), made.image, framed.image)
+    )
+    assert after < 0.25 * before
+    assert after < 0.5 * frame
+    assert (made.change == 1).float().mean() > 0.95
+    other = scene(side=120, seed=11, width=140)
+    lost = images.match_frame_and_color(tensor(other), tensor(BEFORE))
+    assert lost.image.shape == (1, 160, 160, 3)
+    assert (
+        float((levels(lost.image[0]).astype(float) - np.asarray(Image.fromarray(other).resize((160, 160)))).std()) < 12
+    )
+
+
+def test_enforce_mask_leaves_the_original_outside() -> None:
+    torch_mask = torch.zeros(1, 160, 160)
+    torch_mask[:, 40:100, 60:120] = 1
+    own = tensor(BEFORE, dtype=torch.float16)
+    made = images.enforce_mask(tensor(SHIFTED, dtype=torch.float16), own, torch_mask)
+    inside = torch_mask[0] == 1
+    assert torch.equal(made[0][~inside], own[0][~inside])
+    assert torch.equal(made[0][inside], tensor(SHIFTED, dtype=torch.float16)[0][inside])
+    soft = images.enforce_mask(tensor(SHIFTED), tensor(BEFORE), torch_mask, feather=10)
+    assert torch.equal(soft[0][~inside], tensor(BEFORE)[0][~inside])
+    assert torch.equal(soft[0, 65:75, 85:95], tensor(SHIFTED)[0, 65:75, 85:95])
+    assert not torch.equal(soft[0, 41, 61], tensor(SHIFTED)[0, 41, 61])
+    assert images.enforce_mask(tensor(SHIFTED[:100]), tensor(BEFORE), torch_mask).shape == (1, 160, 160, 3)
+    with pytest.raises(ValueError, match="mask is empty"):
+        images.enforce_mask(tensor(SHIFTED), tensor(BEFORE), torch.zeros(1, 64, 64))
+
+
+@pytest.mark.slow
+def test_files_keep_exif_and_depth(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "maker"
+    Image.fromarray(BEFORE).save(tmp_path / "a.png", exif=exif)
+    Image.fromarray(SHIFTED).save(tmp_path / "b.png")
+    made = images.keep_files(tmp_path / "b.png", tmp_path / "a.png", tmp_path / "c.png")
+    saved = Image.open(tmp_path / "c.png")
+    assert saved.getexif()[0x010F] == "maker"
+    assert (levels(made.image[0]) == np.asarray(saved)).all()
+
+
+def test_cancel_ends_the_computation() -> None:
+    class StopError(Exception):
+        pass
+
+    def stop(_task: str, done: int, _total: int) -> None:
+        if done == 1:
+            raise StopError
+
+    with pytest.raises(StopError):
+        images.keep_change(tensor(SHIFTED), tensor(BEFORE), progress=stop)
+    assert not images._analyzed
+
+
+def test_the_built_pack_carries_keep(tmp_path: Path) -> None:
+    spec = importlib.util.spec_from_file_location("build", PACK / "build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    build = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(build)
+    pack = build.build(tmp_path)
+    found = list(importlib.metadata.distributions(path=[str(pack / "carried")]))
+    assert [(one.name, one.version) for one in found] == [
+        ("latentedit-keep", importlib.metadata.version("latentedit-keep"))
+    ]
+    assert (pack / "carried/latentedit_keep/api.py").is_file()
+    assert not list(pack.rglob("__pycache__"))

@@ -1,0 +1,175 @@
+"""What a user of diffusers types in the first hour: it works, or fails at once in one line that names what to type.
+
+Each guess is an expression. `pipe` is a live pipeline, `image` and `other` are arrays, `fast` are quick settings.
+"""
+
+import inspect
+import io
+import pydoc
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import latentedit as le
+from latentedit.core.errors import LatentEditError
+from latentedit.testing.miniature import sd3_pipeline
+
+pytestmark = pytest.mark.slow
+
+MOST_S = 0.5  # of the processor, for a guess that fails
+
+# Guesses that work, as a condition on their results.
+WORK = [
+    # models and images
+    "done(le.edit(pipe, image, add='a beard', **fast))",
+    "done(le.edit(model, image, 'a person with a beard', **fast))",
+    "done(le.edit(model, 'me.png', 'a person with a beard', **fast))",
+    "done(le.edit(model, Path('me.png'), 'a person with a beard', **fast))",
+    "done(le.edit(model, Image.fromarray(image), 'a person with a beard', **fast))",
+    "done(le.edit(model, image / 255, 'a person with a beard', **fast))",
+    "done(le.edit(model, tensor, 'a person with a beard', **fast))",
+    "done(le.edit(model, tensor[None], 'a person with a beard', **fast))",
+    "done(le.edit(model, Path('me.png').read_bytes(), 'a person with a beard', **fast))",
+    "done(le.edit(model, open('me.png', 'rb'), 'a person with a beard', **fast))",
+    "len(le.edit(model, ['me.png', image], 'a person with a beard', **fast)) == 2",
+    "len(le.edit(model, torch.stack([tensor, tensor]), 'a person with a beard', **fast)) == 2",
+    "done(le.edit(latent, 'a person with a beard', num_inference_steps=2))",
+    "done(le.edit(model, latent, 'a person with a beard', num_inference_steps=2))",
+    "len(le.encode(pipe, image, source_prompt='a person')) == 1",
+    "le.keep(image, image).image.size == (32, 24)",
+    # arguments
+    "done(le.edit(model, image, add='a beard', strength=0.7, **fast))",
+    "done(le.edit(model, image, remove='a beard', source_prompt='a person with a beard', num_inference_steps=2))",
+    "done(le.edit(model, image, target_prompt='a person with a beard', **fast))",
+    "le.edit(model, image, add='a beard', generator=torch.Generator().manual_seed(3), **fast).record.seed == 3",
+    "done(le.edit(model, image, add='a beard', mask_image=mask, **fast))",
+    "done(le.edit(model, image, add='a beard', mask=mask > 0, **fast))",
+    "le.edit(model, image, add='a beard', guidance_scale=3, method='sdedit', **fast).record.settings['guidance'] == 3",
+    "done(le.edit(model, image, add='a beard', negative_prompt=None, **fast))",
+    "done(le.edit(model, image, add='a beard', progress=False, **fast))",
+    "done(le.edit(model, image, add='a beard', progress=print, **fast))",
+    # several strengths and directions
+    "len(le.sweep(model, image, add='a beard', strengths=[0, 1], **fast)) == 2",
+    "len(le.sweep(latent, beard, strengths=[0, 1])) == 2",
+    "len(le.sweep(latent, 'a person with a beard', strengths=[0, 1], num_inference_steps=2)) == 2",
+    "len(le.sweep(pipe, image, 'a person with a beard', **fast)) > 2",
+    "done(le.edit(model, other, direction=beard, source_prompt='a person'))",
+    "len(le.identify(latent, change='=> a beard', num_inference_steps=2)) == 1",
+    "len(le.identify(pipe, image, 'a person with a beard', **fast)) == 1",
+    "len(le.identify(model, image, add='a beard', **fast)) == 1",
+    "len(le.discover(latent, rank=1, steps=2, level=0.5).directions) == 1",
+    "len(le.discover(pipe, image, rank=1, steps=2, level=0.5).directions) == 1",
+    # results
+    "edit.images == [edit.image]",
+    "edit.save('e.png') == (Path('e.png'), Path('e.json')) and Path('e.json').exists()",
+    "edit.save('f.png') and le.undo('f.png').tobytes() == edit.undo().tobytes() == image.tobytes()",
+    "le.Direction.load(beard.save('x.direction')) and Path('x.direction.safetensors').exists()",
+    "'<iframe' in edit._repr_html_() and '<iframe' in le.view([edit])._repr_html_()",
+    "edit.cost.evaluations > 0 and edit.verdict.word",
+]
+
+# Guesses that fail, and the words of the one line that say what to type.
+FAIL = {
+    "le.edit('portraits', image, add='a beard')": ["latentedit.load('portraits')"],
+    "le.load(pipe)": ["from_pipeline"],
+    "le.from_pipeline('black-forest-labs/FLUX.1-dev')": ["latentedit.load"],
+    "le.edit(model, 'https://example.org/me.png', add='a beard', **fast)": ["URL", "load_image"],
+    "le.edit(model, 3, add='a beard', **fast)": ["path"],
+    "le.edit(model, bytes([3]), add='a beard', **fast)": ["image"],
+    "le.edit(model, tensor * 2 - 1, add='a beard', **fast)": ["[0, 1]"],
+    "le.edit(model, image.astype(int), add='a beard', **fast)": ["uint8"],
+    "le.edit(model, image)": ["`prompt`", "`change`"],
+    "le.edit(model, image, beard)": ["`direction`"],
+    "le.edit(model, image, 'a person', source_prompt='a person')": ["`prompt`", "`source_prompt`"],
+    "le.edit(model, image, add='a beard', strength=[0, 0.5, 1], **fast)": ["`sweep`", "`strengths`"],
+    "le.edit(model, image, add='a beard', strengths=[0, 0.5, 1], **fast)": ["`sweep`", "`strengths`"],
+    "le.edit(model, image, add='a beard', strength=70, **fast)": ["`strength`", "0.7"],
+    "le.sweep(model, image, add='a beard', strengths=[0, 70], **fast)": ["`strengths`", "0.7"],
+    "le.edit(model, image, add='a beard', promt='a person', **fast)": ["'prompt'"],
+    "le.edit(model, image, add='a beard', strenght=1, **fast)": ["'strength'"],
+    "le.edit(model, image, add='a beard', num_steps=2)": ["'steps'"],
+    "le.edit(model, image, add='a beard', xyzzy=2)": ["help(latentedit.edit)"],
+    "le.edit(pipe, image, add='a beard', negative_prompt='a hat', **fast)": ["`remove`"],
+    "le.edit(pipe, image, add='a beard', height=512, **fast)": ["size of the image"],
+    "le.edit(pipe, image, add='a beard', output_type='pil', **fast)": ["`.image`"],
+    "le.edit(pipe, image, add='a beard', callback_on_step_end=print, **fast)": ["`progress`"],
+    "le.edit(pipe, image, add='a beard', num_images_per_prompt=2, **fast)": ["`seed`"],
+    "le.edit(pipe, image, add='a beard', mask=mask, mask_image=mask, **fast)": ["mask_image"],
+    "le.sweep(latent, beard, strengths=[0, 1], mask=mask)": ["`encode`", "`edit`"],
+    "le.identify(latent, change='=> a beard', strength=0.5)": ["'strength'"],
+    "le.discover(latent, num_directions=3)": ["help(latentedit.discover)"],
+    "edit[0]": ["`.image`"],
+}
+
+
+@pytest.fixture(scope="module")
+def names(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    pipe, random = sd3_pipeline(t5=False), np.random.default_rng(0)
+    image, other = (random.integers(0, 256, (24, 32, 3), dtype=np.uint8) for _ in range(2))
+    mask = np.zeros((24, 32), dtype=np.uint8)
+    mask[4:20, 4:28] = 255
+    folder, fast = Path(tmp_path_factory.mktemp("first-hour")), {"source_prompt": "a person", "num_inference_steps": 2}
+    Image.fromarray(image).save(folder / "me.png")
+    model = le.from_pipeline(pipe)
+    latent = le.encode(model, image, source_prompt="a person")
+    return {
+        **globals(),
+        **locals(),
+        "tensor": torch.from_numpy(image / 255).permute(2, 0, 1),
+        "beard": le.identify(latent, add="a beard", num_inference_steps=2),
+        "edit": le.edit(model, image, "a person with a beard", **fast),
+        "done": lambda result: result.image.size == (32, 24),
+    }
+
+
+@pytest.mark.parametrize("guess", WORK)
+def test_works(guess: str, names: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(names["folder"])
+    assert eval(guess, names)
+
+
+@pytest.mark.parametrize("guess", FAIL)
+def test_fails_at_once_in_one_line(guess: str, names: dict[str, Any]) -> None:
+    start = time.process_time()
+    with names["model"].count() as counted, pytest.raises(LatentEditError) as caught:
+        eval(guess, names)
+    assert time.process_time() - start < MOST_S
+    assert counted.evaluations == 0
+    text = str(caught.value)
+    assert [word for word in FAIL[guess] if word not in text] == [], text
+    assert len(text.splitlines()) == 1
+    assert len(text) < 250
+
+
+@pytest.mark.parametrize("name", ["edit", "sweep", "identify", "discover", "manipulate"])
+def test_help_names_every_argument(name: str, names: dict[str, Any]) -> None:
+    function = getattr(le, name)
+    shown = io.StringIO()
+    pydoc.Helper(output=shown)(function)
+    for argument in inspect.signature(function).parameters.keys() - {"settings"}:
+        assert f"        {argument}: " in shown.getvalue()
+
+
+def test_representations_are_one_line_without_cut_words(names: dict[str, Any]) -> None:
+    basis = le.local_basis(names["latent"], rank=1, steps=2, level=0.5)
+    discovery = le.discover(basis)
+    long = " and ".join(["a", "a beard", "a smile"] * 9)
+    latent = le.encode(names["model"], names["image"], source_prompt=long)
+    shown = [latent, names["edit"], names["beard"], basis, discovery, discovery.directions]
+    for text in map(repr, shown):
+        assert len(text) < 200, text
+        assert "\n" not in text
+    assert {word.strip('">') for word in repr(latent).partition('"')[2].split()} <= {*long.split(), "..."}
+    assert '"a person => a person with a beard"' in repr(names["edit"])
+
+
+def test_show_opens_the_image(names: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(Image.Image, "show", lambda image: opened.append(image.mode))
+    names["edit"].show()
+    assert opened == ["RGB"]
