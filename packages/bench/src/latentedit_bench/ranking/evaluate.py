@@ -15,7 +15,8 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from latentedit.core.errors import ConfigError
+from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.core.plugins import METRICS
 from latentedit.core.settings import RESIDUAL
 from latentedit.directions.identification import composed_change, dropped_residual
 from latentedit.editors.base import Editor
@@ -166,6 +167,20 @@ def _measured(
                 columns |= {f"{mode} {name}": values for name, values in found.items()}
     if read is not None and batch.before is not None:
         columns |= _readings(batch.before, read, batch.answer)
+    return columns | _registered(batch, edited)
+
+
+def _registered(batch: Prepared, edited: Float[Tensor, "b 3 h w"]) -> dict[str, Float[Tensor, " b"]]:
+    """Numbers of the metrics that packages register in ``latentedit.metrics``, by their names."""
+    columns = dict[str, Tensor]()
+    for name in METRICS.names():
+        values = torch.as_tensor(METRICS.load(name)(edited, batch.source, batch.truth, list(batch.targets)))
+        if list(values.shape) != [len(edited)]:
+            raise ShapeError(
+                f"the metric {name!r} must give one number for each of {len(edited)} images; its shape is "
+                f"{list(values.shape)}. Return a tensor of shape [{len(edited)}]"
+            )
+        columns[name] = values.double().cpu()
     return columns
 
 

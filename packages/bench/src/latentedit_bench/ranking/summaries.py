@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from latentedit.core.errors import ConfigError
+from latentedit.core.plugins import METRICS
 from latentedit_bench.experiments.decisions import Difference, Measure
 from latentedit_bench.metrics.matched import leakage_at, linearity, matched_error
 from latentedit_bench.metrics.pie_bench import MODES, SCALE
@@ -162,8 +163,8 @@ def per_item(rows: Table) -> Table:
     """One row per method and item that requests a change, at strength 1: means over the seeds.
 
     Columns: "method", "item", "group", "kind", "requested", "seeds" (their number), "above", "above scaled", "scaled"
-    (the error of the change enlarged or shrunk to the whole effect), and those of `AT_ONE`. Without rows of the codec,
-    its error counts as 0.
+    (the error of the change enlarged or shrunk to the whole effect), and those of `AT_ONE` and of registered metrics.
+    Without rows of the codec, its error counts as 0.
     """
     if not is_ranked(rows):
         raise ConfigError("ranking needs right answers, and no item has one. Add truths to the manifest")
@@ -174,7 +175,7 @@ def per_item(rows: Table) -> Table:
     for name, measure in ((PRIMARY, "capped"), ("above scaled", "scaled")):
         floor = one["item"].map(codec[measure]) if len(codec) else 0.0
         one[name] = one[measure] - floor
-    measures = [name for name in (PRIMARY, "above scaled", "scaled", *AT_ONE) if name in one]
+    measures = [name for name in (PRIMARY, "above scaled", "scaled", *AT_ONE, *METRICS.names()) if name in one]
     grouped = one.astype(dict.fromkeys(measures, float)).groupby(list(_KEYS), sort=False)
     return grouped[measures].mean().assign(seeds=grouped["seed"].nunique()).reset_index()
 
