@@ -56,15 +56,15 @@ class Keep(io.ComfyNode):
             ),
             outputs=[
                 io.Image.Output("image"),
-                io.Mask.Output("change", tooltip="Opacity of the edited image in the result."),
-                io.String.Output("report", tooltip="What the editor did, in words."),
+                io.Mask.Output("change", "change", tooltip="Opacity of the edited image in the result."),
+                io.String.Output("report", "report", tooltip="What the editor did, in words."),
             ],
         )  # fmt: skip
 
     @classmethod
     def execute(cls, edited: Any, original: Any, amount: float, feather: int, mask: Any = None, **_: Any) -> Any:
-        bar = progress_bar(max(len(edited), len(original)))
-        made = images.keep_change(edited, original, mask, amount, feather, bar)
+        progress = progress_bar(max(len(edited), len(original)))
+        made = images.keep_change(edited, original, mask, amount, feather, progress)
         shown: dict[str, Any] = {"text": (made.report,)}
         if _COMPARES:  # the names that the frontend's wipe reads
             for name, side in (("a_images", original), ("b_images", made.image)):
@@ -94,9 +94,9 @@ class Check(io.ComfyNode):
                 io.Boolean.Input("expect_size", default=False, tooltip="Fail if the edited image has another size."),
             ),
             outputs=[
-                io.Boolean.Output("passed", tooltip="Whether all images of the batch passed."),
-                io.String.Output("report", tooltip="All measurements as JSON, next_step_code among them."),
-                io.Image.Output("panel", tooltip="Original and edited image, with the changes outlined."),
+                io.Boolean.Output("passed", "passed", tooltip="Whether all images of the batch passed."),
+                io.String.Output("report", "report", tooltip="All measurements as JSON, next_step_code among them."),
+                io.Image.Output("panel", "panel", tooltip="Original and edited image, with the changes outlined."),
             ],
             is_output_node=True,
         )  # fmt: skip
@@ -105,8 +105,8 @@ class Check(io.ComfyNode):
     def execute(
         cls, edited: Any, original: Any, max_outside: float, max_changed: float, expect_size: bool, mask: Any = None
     ) -> Any:
-        bar = progress_bar(max(len(edited), len(original)))
-        made = images.check_edit(edited, original, mask, max_outside, max_changed, expect_size, bar)
+        progress = progress_bar(max(len(edited), len(original)))
+        made = images.check_edit(edited, original, mask, max_outside, max_changed, expect_size, progress)
         return io.NodeOutput(made.passed, made.report, made.panel, ui=ui.PreviewText(made.verdict))
 
 
@@ -125,15 +125,15 @@ class Match(io.ComfyNode):
             ],
             outputs=[
                 io.Image.Output("image"),
-                io.Mask.Output("shown", tooltip="What the edited image shows; elsewhere the image is the original."),
-                io.String.Output("report", tooltip="What was undone, in words."),
+                io.Mask.Output("shown", "shown", tooltip="0 where the edited image shows nothing."),
+                io.String.Output("report", "report", tooltip="What was undone, in words."),
             ],
         )  # fmt: skip
 
     @classmethod
     def execute(cls, edited: Any, original: Any, color: bool) -> Any:
-        bar = progress_bar(max(len(edited), len(original)))
-        made = images.match_frame_and_color(edited, original, color, bar)
+        progress = progress_bar(max(len(edited), len(original)))
+        made = images.match_frame_and_color(edited, original, color, progress)
         return io.NodeOutput(made.image, made.change, made.report, ui=ui.PreviewText(made.report))
 
 
@@ -174,7 +174,7 @@ class KeepFiles(io.ComfyNode):
                 io.String.Input("filename_prefix", default="kept"),
                 io.Combo.Input("file_type", options=["png", "tiff", "jpg"], tooltip="jpg changes all pixels a little."),
             ],
-            outputs=[io.Image.Output("image"), io.String.Output("path"), io.String.Output("report")],
+            outputs=[io.Image.Output("image"), io.String.Output("path", "path"), io.String.Output("report", "report")],
             is_output_node=True,
         )
 

@@ -30,7 +30,7 @@ BEFORE_LOADING = [
     ("edit me.png --instruction 'add a hat' --reference text.safetensors", "text.safetensors"),
     (f"{EDIT} --mask tall.png", "56x40"),
     (f"{EDIT} -o nowhere/out.png", "nowhere"),
-    (f"{EDIT} -o .", "ending"),
+    (f"{EDIT} -o .", "is a folder"),
     (f"{EDIT} -o me.png", "me.png"),
     (f"{EDIT} -o other.png", "other.json"),
     (f"{EDIT} -o 'a mask.png' --mask 'a mask.png'", "a mask.png"),

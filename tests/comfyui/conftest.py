@@ -4,4 +4,4 @@ import importlib.util
 
 collect_ignore = ["tiny_nodes.py"]  # a file of a server
 if importlib.util.find_spec("comfy") is None:
-    collect_ignore += ["test_guider.py", "test_text_nodes.py"]
+    collect_ignore += ["test_guider.py", "test_server.py", "test_text_nodes.py"]

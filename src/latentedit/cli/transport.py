@@ -36,7 +36,7 @@ def transport(
 
     Examples:
         latentedit transport hair.safetensors --target you.png -o yours.safetensors
-        latentedit transport a.safetensors --target you.png -o b.safetensors --rank 9
+        latentedit transport a.safetensors --target b.png -o b.safetensors --rank 50
         latentedit sweep you.png --direction yours.safetensors --strengths=-1:1:5
     """
     check_texts({"--source-prompt": source_prompt})

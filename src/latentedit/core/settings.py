@@ -35,6 +35,9 @@ Natural = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Share = Annotated[float, Field(ge=0, le=1)]
 """A share, in [0, 1]."""
 
+RESIDUAL: float = 1.0
+"""The share of what the codec lost of the source that edits drop where a strong change draws other lines."""
+
 Positive = Annotated[float, Field(gt=0, le=100)]
 """A factor without a sign; never 0."""
 
