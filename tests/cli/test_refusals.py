@@ -84,7 +84,7 @@ BEFORE_LOADING = [
     ("path me.png copy.png -o strip.png", "same"),
     ("path me.png no.png -o strip.png", "no.png"),
     (f"{TRANSPORT} --rank 0", "--rank"),
-    ("discover me.png -o found --settings-of 2302.12470", "did you mean '2302.12469'"),
+    ("discover me.png -o found --settings-of 2302.12470", "Did you mean '2302.12469'"),
     (f"{TRANSPORT} --source-prompt ' '", "--source-prompt"),
     (f"{TRANSPORT} --target no.png", "no.png"),
     (f"{TRANSPORT} -o no/new.safetensors", "does not exist"),
