@@ -264,7 +264,8 @@ class EIM(Editor):
         Y = decode(x + strength d) - decode(x)
 
     ``x_hat(z, c) = z - s v(z, s, c)``; ``share(d, f) = p / (p + f max p)`` with p the local energy of d, and 1 while
-    d is 0; ``q_d`` is the part of q along d; M and z_0 are those of `Refinement`, the likeness that of `composed_change`. Derived here from FlowEdit's path.
+    d is 0; ``q_d`` is the part of q along d; M and z_0 are those of `Refinement`, the likeness that of
+    `composed_change`. Derived here from FlowEdit's path.
 
     Args:
         search: how the direction is identified.
