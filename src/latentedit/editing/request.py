@@ -12,9 +12,10 @@ from typing_extensions import TypedDict
 
 from latentedit.core.errors import ConfigError, nearest
 from latentedit.core.plugins import CAPTIONERS, EDITORS
-from latentedit.core.settings import RESIDUAL, Combine, Share, check_value, read_strength
+from latentedit.core.settings import RESIDUAL, Combine, Share, check_value
 from latentedit.latents.captions.change import Change
 from latentedit_keep.base.files import Encoded
+from latentedit_keep.base.strengths import read_strength
 
 # Nothing heavy is imported here, so that an invalid request is refused at once.
 if TYPE_CHECKING:
