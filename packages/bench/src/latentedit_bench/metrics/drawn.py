@@ -1,5 +1,7 @@
 """How the new part is drawn: the edges of the truth, and its opacity, which a mean squared error hardly weighs."""
 
+from typing import cast
+
 import numpy as np
 import torch
 from jaxtyping import Float64
@@ -52,7 +54,7 @@ def opacity(edited: Images, source: Images, truth: Images, mask: Mask) -> Float6
 
 
 def _faintest(product: np.ndarray, square: np.ndarray, mask: np.ndarray) -> float:
-    labels, count = ndimage.label(mask, _TOUCHING)
+    labels, count = cast("tuple[np.ndarray, int]", ndimage.label(mask, _TOUCHING))
     numbers = np.arange(1, count + 1)
     energy = np.asarray(ndimage.sum_labels(square, labels, numbers))
     made = np.asarray(ndimage.sum_labels(product, labels, numbers))
