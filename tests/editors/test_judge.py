@@ -19,6 +19,7 @@ from latentedit.models.base import Backbone
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
 from tests.directions.mixtures import clean_at, mixture_latent
+from tests.editors.colors import COLORS, ColorBackbone
 
 DISTANCE, VARIANCE = 3.0, 0.3
 
@@ -90,6 +91,24 @@ def test_the_share_under_single_components_has_a_closed_form(separated: Gaussian
         expected = part * gap.square().sum() / (distances[1] - distances[0])
         assert [verdict.share for verdict in verdicts] == pytest.approx(expected.clamp(0, 1).tolist(), rel=1e-10)
     assert expected.tolist() == pytest.approx([1.0] * 3, abs=0.3)  # exactly 1 for an image at the mean
+
+
+def test_what_is_drawn_faintly_is_not_done() -> None:
+    """Independent pixels: the share counts all of the image, the opacity the corner that changes."""
+    colors, judge = ColorBackbone(), Judge(damage=1000.0)
+    red, green = (colors.embed([name]) for name in ("red", "green"))
+    z = torch.tensor(COLORS["red"])[None, :, None, None].expand(1, 3, 8, 8)
+    whole = (torch.tensor(COLORS["green"]) - torch.tensor(COLORS["red"]))[None, :, None, None].expand_as(z)
+    latent = JointLatent(backbone=colors, z=z, condition=red, captions=("red",))
+    corner = whole.clone()
+    corner[..., 4:, :] = corner[..., 4:] = 0
+    for change, share in ((whole, 1.0), (corner, 0.25)):
+        for part in (0.5, 0.77, 1.0):
+            (verdict,) = judge.judge(latent, green, z + part * change, strength=1.0, seed=0)
+            assert verdict.share == pytest.approx(part * share, abs=0.02)
+            assert verdict.opacity is not None
+            assert verdict.opacity == pytest.approx(part, abs=0.02 if share == 1 else 0.15)
+            assert (verdict.word == "done") == (share == part == 1)
 
 
 @pytest.mark.parametrize("strength", [-0.3, 1.0])
@@ -224,7 +243,7 @@ def test_evaluations_match_the_stated_cost(separated: GaussianMixtureBackbone, p
     latent, judge, target = images(separated, "a"), Judge(pairs=pairs), separated.embed(["b"]).expand(3)
     assert judge.evaluations(latent) == 4 * pairs
     with separated.count() as cost:
-        losses = judge.losses(separated, latent.z, (latent.condition, target), seed=0)
+        losses = judge.errors(separated, latent.z, (latent.condition, target), seed=0)
     assert cost.evaluations == 3 * 4 * pairs
     with separated.count() as cost:
         moved = judge.judge(latent, target, latent.z + 0.1, strength=1.0, seed=0)

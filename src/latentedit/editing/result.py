@@ -22,7 +22,7 @@ from latentedit.editing.outputs import OutputFile, json_file, undo_difference, w
 from latentedit.editors.base import StrengthResult
 from latentedit.editors.judge import Judge, Verdict
 from latentedit.latents.captions.base import AttributeReader, shortened
-from latentedit.latents.captions.change import change_words, changed_phrases
+from latentedit.latents.captions.change import change_words, changed_phrases, is_off_or_on
 from latentedit.latents.captions.completion import Completion
 from latentedit.latents.encode import captioner_for
 from latentedit.latents.images import strips
@@ -283,6 +283,8 @@ class Moved:
         target: the condition of the full change.
         evaluations: of one image at each strength, from nothing.
         cross_talk: of the directions; a single matrix is that of all images.
+        dropped: share of what the codec lost that each step drops, if not its strength.
+        parts: what each of several directions adds to the clean latents at strength 1; empty for one.
     """
 
     steps: Sequence[StrengthResult]
@@ -290,6 +292,8 @@ class Moved:
     target: Condition
     evaluations: Sequence[int]
     cross_talk: Float[Tensor, "b k k"] | None = None
+    parts: Sequence[Float[Tensor, "b *latent"]] = ()
+    dropped: Sequence[float] = ()
 
 
 def measured(latent: JointLatent, moved: Moved, spent: Callable[[], Cost]) -> list[list[EditResult]]:
@@ -301,11 +305,11 @@ def measured(latent: JointLatent, moved: Moved, spent: Callable[[], Cost]) -> li
     backbone, judge, seed = latent.backbone, Judge.of(latent.backbone), moved.records[0].seed
     if not all(bool(torch.isfinite(step.z).all()) for step in steps):
         raise ModelError(f"{backbone.name} gave latents that are not finite. Check its weights, or its dtype")
-    changes = _changes(latent, steps, moved.records[0])
+    changes = _changes(latent, moved)
     images = [[frame.restore(row) for frame, row in zip(latent.frames, change, strict=True)] for change in changes]
     total = spent()
     with backbone.count() as judging:
-        before = judge.losses(backbone, latent.z, (latent.condition, target), seed=seed)
+        before = judge.errors(backbone, latent.z, (latent.condition, target), seed=seed)
         verdicts = [
             judge.judge(latent, target, step.z, strength=step.strength, seed=seed, before=before) for step in steps
         ]
@@ -349,6 +353,7 @@ def measured(latent: JointLatent, moved: Moved, spent: Callable[[], Cost]) -> li
                         *backbone.caption_notes(captions),
                         *(() if completion is None else completion.notes),
                         *step.notes,
+                        *_translucent(step.strength, record),
                         *_clamped(step, index),
                     ),
                     record=record,
@@ -358,20 +363,23 @@ def measured(latent: JointLatent, moved: Moved, spent: Callable[[], Cost]) -> li
     return results
 
 
-def _changes(latent: JointLatent, steps: Sequence[StrengthResult], record: RunRecord) -> list[Float[Tensor, "b 3 h w"]]:
+def _changes(latent: JointLatent, moved: Moved) -> list[Float[Tensor, "b 3 h w"]]:
     """The change of the frames' pixels by each strength; exactly nothing where the latents are the frames' own."""
-    backbone = latent.backbone
+    backbone, record = latent.backbone, moved.records[0]
     start = latent.z if latent.start is None else latent.start
     decoded = backbone.decode(start) if latent.decoded is None else latent.decoded
     pixels, before, earlier = latent.pixels.to(decoded), 0.0, record.before  # what earlier edits dropped stays dropped
     while earlier is not None:
         before = max(before, dropped_residual(earlier.strengths[0], earlier.subtract_residual))
         earlier = earlier.before
+    # In the latent of an earlier edit, its change is in all of them, and one mask is for the whole.
+    several = moved.parts if latent.start is None and record.auto_mask else ()
+    parts = [backbone.decode(start + part) - decoded for part in several]
     changes: list[Tensor] = []
-    for step in steps:
+    for step, far in zip(moved.steps, moved.dropped or [step.strength for step in moved.steps], strict=True):
         change = torch.zeros_like(decoded) if step.z is start else backbone.decode(step.z) - decoded
-        dropped = max(before, dropped_residual(step.strength, record.subtract_residual))
-        changes.append(composed_change(change, pixels, decoded, dropped, local=record.auto_mask))
+        dropped = max(before, dropped_residual(far, record.subtract_residual))
+        changes.append(composed_change(change, pixels, decoded, dropped, local=record.auto_mask, parts=parts))
     return changes
 
 
@@ -408,6 +416,18 @@ def _following(
         references=latent.references,
         encoders=latent.encoders,
     )
+
+
+def _translucent(strength: float, record: RunRecord) -> list[str]:
+    """A warning at a part of the strength of a change that has none in between."""
+    if not 0 < abs(strength) < 1 or record.via or not off_or_on(record):
+        return []
+    return [f"off or on: nothing lies in between, so strength {strength:g} draws a translucent part. Use 0 or 1"]
+
+
+def off_or_on(record: RunRecord) -> bool:
+    """Whether an edit has no values between none and all of the change."""
+    return bool(record.target_caption) and not record.instructed and is_off_or_on(record.caption, record.target_caption)
 
 
 def _clamped(step: StrengthResult, index: int) -> list[str]:

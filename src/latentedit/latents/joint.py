@@ -230,6 +230,24 @@ def denoising_losses(
 ) -> Float[Tensor, "texts b"]:
     """``loss(z, c) = mean |x_hat(z_s, c) - z|^2`` of clean latents under each text, small where z is likely under c.
 
+    The mean of `denoising_errors`.
+    """
+    errors = denoising_errors(backbone, z, texts, level=level, pairs=pairs, seed=seed, purpose=purpose)
+    return errors.flatten(2).mean(2)
+
+
+def denoising_errors(
+    backbone: Backbone,
+    z: Float[Tensor, "b *latent"],
+    texts: Sequence[Condition],
+    *,
+    level: float,
+    pairs: int,
+    seed: Seed,
+    purpose: str,
+) -> Float[Tensor, "texts b *latent"]:
+    """``|x_hat(z_s, c) - z|^2`` at each position of clean latents, the mean over noises.
+
     All texts have the same noises, in antithetic pairs; it costs ``2 pairs`` evaluations per latent and text.
     """
     noise = noise_like(z, seed=seed, purpose=purpose, count=pairs)
@@ -240,5 +258,5 @@ def denoising_losses(
     for text in texts:
         v = backbone.velocity(noised, level_batch(level, noised), text.expand(len(z)).repeat(len(noise)))
         error = noised - level * v - z.repeat(len(noise), *[1] * (z.ndim - 1))
-        losses.append(error.flatten(1).square().mean(1).unflatten(0, (len(noise), len(z))).mean(0))
+        losses.append(error.square().unflatten(0, (len(noise), len(z))).mean(0))
     return torch.stack(losses)

@@ -107,6 +107,7 @@ class RunRecord(_Record):
         references: additional reference images.
         caption: source caption.
         target_caption: target caption; empty for directions without words.
+        via: target captions of named values in between, in their order.
         strengths: of the edit, or of a sweep's images.
         directions: those that were applied together, each at its strength; empty for editors without directions.
         combine: how they were combined.
@@ -131,6 +132,7 @@ class RunRecord(_Record):
     references: Annotated[tuple[ImageRecord, ...], Field(strict=False, max_length=MAX_REFERENCES)] = ()
     caption: Caption
     target_caption: Caption
+    via: Annotated[tuple[Caption, ...], Field(strict=False, max_length=MAX_STRENGTHS)] = ()
     strengths: Annotated[tuple[float, ...], Field(min_length=1, max_length=MAX_STRENGTHS)]
     directions: tuple[DirectionRecord, ...] = ()
     combine: Combine = "sum"
