@@ -47,6 +47,7 @@ _RANK = 1e-8
 
 # Local energy of a change, as a share of the strongest, at which about half of it is left; from the calibration split.
 FLOOR = 0.03
+_CORE = 0.1  # as `FLOOR`, for what the codec lost: with that, recolored photographs keep too little of their texture
 _LINES_PER_SIDE = 7 / 128  # width of the window in which lines are compared, as a share of the image's shorter side
 _FLAT = 1e-3  # mean squared gradient, in [-1, 1], below which lines hardly count: steps of four levels
 _VISIBLE = 8 / 127.5  # largest change of a pixel, in [-1, 1], from which all of that is dropped
@@ -247,7 +248,7 @@ def composed_change(
     What the codec cannot represent, ``pixels - decoded``, is outlines above all, and under a new part the ghost of the
     old one. So a share of it is dropped where the change is strong and draws other lines than the source has,
 
-        dropped share(change, .03) (1 - likeness),   likeness = 2 <g, h> / (<g, g> + <h, h>), from 0 up
+        dropped share(change, .1) (1 - likeness),   likeness = 2 <g, h> / (<g, g> + <h, h>), from 0 up
 
     g and h being the gradients of the gray images before and after the change, around each pixel: a recolored cloth
     keeps its texture. Changes that nobody sees drop nothing, so that an edit there and back is the source.
@@ -257,7 +258,7 @@ def composed_change(
         return made
     visible = (change.abs().flatten(1).amax(1) / _VISIBLE).clamp(max=1)
     other_lines = 1 - _likeness(decoded, decoded + change)
-    return made - per_element(dropped * visible, change) * _largest_share(parts or (change,), FLOOR) * other_lines * (
+    return made - per_element(dropped * visible, change) * _largest_share(parts or (change,), _CORE) * other_lines * (
         pixels - decoded
     )
 
@@ -278,17 +279,14 @@ def pixel_share(change: Float[Tensor, "b 3 h w"], floor: float) -> Float[Tensor,
 
 def _likeness(before: Float[Tensor, "b 3 h w"], after: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:
     """How alike the lines of two images are around each pixel, in [0, 1]; 1 where neither has any."""
-    width = _window(_LINES_PER_SIDE, before)
-    g, h = (_gray_gradient(image) for image in (before, after))
+    gray = functional.pad(torch.cat([before, after]).mean(1, keepdim=True), (0, 1, 0, 1), mode="replicate")
+    gradients = torch.cat([gray[..., 1:, :-1], gray[..., :-1, 1:]], 1) - gray[..., :-1, :-1]
+    g, h = gradients.chunk(2)
     products = torch.cat([(a * b).sum(1, keepdim=True) for a, b in ((g, h), (g, g), (h, h))])
+    width = _window(_LINES_PER_SIDE, before)
     around = functional.pad(products, (width // 2,) * 4, mode="replicate")
     both, own, other = functional.avg_pool2d(around, width, stride=1).chunk(3)
     return ((2 * both + _FLAT) / (own + other + _FLAT)).clamp(min=0)
-
-
-def _gray_gradient(image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 2 h w"]:
-    gray = functional.pad(image.mean(1, keepdim=True), (0, 1, 0, 1), mode="replicate")
-    return torch.cat([gray[..., 1:, :-1], gray[..., :-1, 1:]], 1) - gray[..., :-1, :-1]
 
 
 def _window(per_side: float, image: Tensor) -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latentedit.core.errors import ConfigError
-from latentedit.latents.captions.change import changed_phrases, is_off_or_on
+from latentedit.latents.captions.change import changed_phrases
 from latentedit_keep.viewer.view import View, ViewerFrame
 
 if TYPE_CHECKING:  # results show themselves in the viewer, so their module imports this one
@@ -42,7 +42,7 @@ def view(results: "EditResult | Sequence[EditResult]", title: str | None = None)
         caption=first.caption,
         target_caption=first.target_caption,
         name=Path(name).stem,
-        steps=bool(first.target_caption) and not first.record.via and is_off_or_on(first.caption, first.target_caption),
+        steps=first.record.off_or_on,
     )
 
 

@@ -22,7 +22,7 @@ from latentedit.editing.outputs import OutputFile, json_file, undo_difference, w
 from latentedit.editors.base import StrengthResult
 from latentedit.editors.judge import Judge, Verdict
 from latentedit.latents.captions.base import AttributeReader, shortened
-from latentedit.latents.captions.change import change_words, changed_phrases, is_off_or_on
+from latentedit.latents.captions.change import change_words, changed_phrases
 from latentedit.latents.captions.completion import Completion
 from latentedit.latents.encode import captioner_for
 from latentedit.latents.images import strips
@@ -33,6 +33,7 @@ from latentedit_keep.base.files import write_text
 from latentedit_keep.base.images import read_image, save_image
 from latentedit_keep.viewer.page import is_page
 
+_TRANSLUCENT = "off or on: nothing lies in between, so a part of the strength is a translucent overlay. Use 0 or 1"
 CHANGED_LEVELS = 8  # a pixel counts as changed when a channel moves by more than this many of 255 levels
 
 
@@ -309,7 +310,7 @@ def measured(latent: JointLatent, moved: Moved, spent: Callable[[], Cost]) -> li
     images = [[frame.restore(row) for frame, row in zip(latent.frames, change, strict=True)] for change in changes]
     total = spent()
     with backbone.count() as judging:
-        before = judge.errors(backbone, latent.z, (latent.condition, target), seed=seed)
+        before = judge.losses_at(backbone, latent.z, (latent.condition, target), seed=seed)
         verdicts = [
             judge.judge(latent, target, step.z, strength=step.strength, seed=seed, before=before) for step in steps
         ]
@@ -353,7 +354,7 @@ def measured(latent: JointLatent, moved: Moved, spent: Callable[[], Cost]) -> li
                         *backbone.caption_notes(captions),
                         *(() if completion is None else completion.notes),
                         *step.notes,
-                        *_translucent(step.strength, record),
+                        *([_TRANSLUCENT] if record.off_or_on and 0 < abs(step.strength) < 1 else []),
                         *_clamped(step, index),
                     ),
                     record=record,
@@ -416,18 +417,6 @@ def _following(
         references=latent.references,
         encoders=latent.encoders,
     )
-
-
-def _translucent(strength: float, record: RunRecord) -> list[str]:
-    """A warning at a part of the strength of a change that has none in between."""
-    if not 0 < abs(strength) < 1 or record.via or not off_or_on(record):
-        return []
-    return [f"off or on: nothing lies in between, so strength {strength:g} draws a translucent part. Use 0 or 1"]
-
-
-def off_or_on(record: RunRecord) -> bool:
-    """Whether an edit has no values between none and all of the change."""
-    return bool(record.target_caption) and not record.instructed and is_off_or_on(record.caption, record.target_caption)
 
 
 def _clamped(step: StrengthResult, index: int) -> list[str]:

@@ -38,7 +38,7 @@ from latentedit.core.rng import Seed
 from latentedit.core.settings import Count, Level, from_plain, settings
 from latentedit.directions.hsds import texts_differ
 from latentedit.directions.identification import FLOOR, change_share
-from latentedit.latents.joint import Familiarity, JointLatent, denoising_errors
+from latentedit.latents.joint import Familiarity, JointLatent, denoising_losses
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import ModelSettings
 
@@ -110,13 +110,13 @@ class Judge:
         self, backbone: Backbone, z: Float[Tensor, "b *latent"], texts: Sequence[Condition], *, seed: Seed
     ) -> Float[Tensor, "texts b"]:
         """``mean |x_hat(z_s, c) - z|^2`` under each text, by ``2 pairs`` evaluations per latent and text."""
-        return self.errors(backbone, z, texts, seed=seed).flatten(2).mean(2)
+        return self.losses_at(backbone, z, texts, seed=seed).flatten(2).mean(2)
 
-    def errors(
+    def losses_at(
         self, backbone: Backbone, z: Float[Tensor, "b *latent"], texts: Sequence[Condition], *, seed: Seed
     ) -> Float[Tensor, "texts b *latent"]:
         """Those of each position."""
-        return denoising_errors(backbone, z, texts, level=self.level, pairs=self.pairs, seed=seed, purpose="verdict")
+        return denoising_losses(backbone, z, texts, level=self.level, pairs=self.pairs, seed=seed, purpose="verdict")
 
     def least_loss(
         self, backbone: Backbone, z: Float[Tensor, "b *latent"], texts: Sequence[Condition], *, seed: Seed
@@ -140,14 +140,14 @@ class Judge:
         seed: Seed,
         before: Float[Tensor, "2 b *latent"] | None = None,
     ) -> list[Verdict]:
-        """One verdict per image on edited latents z; ``before`` are the errors of the images, if already computed.
+        """One verdict per image on edited latents z; ``before`` are `losses_at` the images, if already computed.
 
         It costs ``4 pairs`` evaluations per image for the losses before, and as many for those after where something
         moved, ``2 pairs`` more on an instruction-tuned model.
         """
         texts, backbone = (latent.condition, target), latent.backbone
-        first = self.errors(backbone, latent.z, texts, seed=seed) if before is None else before
-        last = first if z is latent.z else self.errors(backbone, z, texts, seed=seed)
+        first = self.losses_at(backbone, latent.z, texts, seed=seed) if before is None else before
+        last = first if z is latent.z else self.losses_at(backbone, z, texts, seed=seed)
         before, after = first.flatten(2).mean(2), last.flatten(2).mean(2)
         core = change_share(z - latent.z, FLOOR)
         was, now = ((core * (errors[0] - errors[1])).flatten(1).sum(1) for errors in (first, last))

@@ -227,26 +227,8 @@ def denoising_losses(
     pairs: int,
     seed: Seed,
     purpose: str,
-) -> Float[Tensor, "texts b"]:
-    """``loss(z, c) = mean |x_hat(z_s, c) - z|^2`` of clean latents under each text, small where z is likely under c.
-
-    The mean of `denoising_errors`.
-    """
-    errors = denoising_errors(backbone, z, texts, level=level, pairs=pairs, seed=seed, purpose=purpose)
-    return errors.flatten(2).mean(2)
-
-
-def denoising_errors(
-    backbone: Backbone,
-    z: Float[Tensor, "b *latent"],
-    texts: Sequence[Condition],
-    *,
-    level: float,
-    pairs: int,
-    seed: Seed,
-    purpose: str,
 ) -> Float[Tensor, "texts b *latent"]:
-    """``|x_hat(z_s, c) - z|^2`` at each position of clean latents, the mean over noises.
+    """``loss(z, c) = |x_hat(z_s, c) - z|^2`` of clean latents at each position, small where z is likely under c.
 
     All texts have the same noises, in antithetic pairs; it costs ``2 pairs`` evaluations per latent and text.
     """

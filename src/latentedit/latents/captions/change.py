@@ -332,7 +332,7 @@ def changed_phrases(source: str, target: str) -> tuple[tuple[str, ...], tuple[st
 def is_off_or_on(source: str, target: str) -> bool:
     """Whether a change adds, removes or exchanges a thing, so that no value lies in between: the nouns differ.
 
-    The last word of a phrase counts as its noun.
+    The last of two or more words of a phrase counts as its noun; a word alone may be a color.
 
     Example:
         >>> is_off_or_on("a man, pale skin", "a man, dark skin"), is_off_or_on("a man, no hat", "a man, glasses")
@@ -344,7 +344,8 @@ def is_off_or_on(source: str, target: str) -> bool:
 
 
 def _noun(phrase: str) -> str:
-    return phrase_key(phrase).rpartition(" ")[2]
+    before, _, last = phrase_key(phrase).rpartition(" ")
+    return last if before else ""
 
 
 def change_words(source: str, target: str) -> str:
