@@ -84,7 +84,8 @@ def test_what_the_codec_lost_is_dropped_where_a_strong_change_draws_other_lines(
     change = torch.zeros_like(decoded)
     change[..., 5:25, 5:25] = 0.9 - decoded[..., 5:25, 5:25]  # a new part
     change[..., 5:25, 35:55] = torch.tensor([0.9, -0.9, 0.0])[:, None, None]  # another color
-    change[..., 35:55, 5:25] = 0.01 * change[..., 5:25, 5:25]
+    decoded[..., 35:55, 5:25] = 0
+    change[..., 35:55, 5:25] = 0.05 * lost[..., 5:25, 5:25].sign()  # other lines, but faint
     made = local_change(change) if local else change
     dropped = made - composed_change(change, decoded + lost, decoded, 1.0, local=local)
     new, recolored, faint = ((..., slice(a, a + 12), slice(b, b + 12)) for a, b in ((9, 9), (9, 39), (39, 9)))

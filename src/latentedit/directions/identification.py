@@ -50,7 +50,6 @@ FLOOR = 0.03
 _CORE = 0.1  # as `FLOOR`, for what the codec lost: with that, recolored photographs keep too little of their texture
 _LINES_PER_SIDE = 7 / 128  # width of the window in which lines are compared, as a share of the image's shorter side
 _FLAT = 1e-3  # mean squared gradient, in [-1, 1], below which lines hardly count: steps of four levels
-_VISIBLE = 8 / 127.5  # largest change of a pixel, in [-1, 1], from which all of that is dropped
 _PER_SIDE = 3 / 128  # width of the local average as a share of the image's shorter side
 
 
@@ -251,16 +250,13 @@ def composed_change(
         dropped share(change, .1) (1 - likeness),   likeness = 2 <g, h> / (<g, g> + <h, h>), from 0 up
 
     g and h being the gradients of the gray images before and after the change, around each pixel: a recolored cloth
-    keeps its texture. Changes that nobody sees drop nothing, so that an edit there and back is the source.
+    keeps its texture, and a change that nobody sees, such as an edit there and back, drops nothing.
     """
     made = local_change(change, parts=parts) if local else change
     if not dropped:
         return made
-    visible = (change.abs().flatten(1).amax(1) / _VISIBLE).clamp(max=1)
-    other_lines = 1 - _likeness(decoded, decoded + change)
-    return made - per_element(dropped * visible, change) * _largest_share(parts or (change,), _CORE) * other_lines * (
-        pixels - decoded
-    )
+    other_lines = dropped * (1 - _likeness(decoded, decoded + change))
+    return made - _largest_share(parts or (change,), _CORE) * other_lines * (pixels - decoded)
 
 
 def dropped_residual(strength: float, weight: float) -> float:
