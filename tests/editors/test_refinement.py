@@ -51,7 +51,7 @@ def test_wide_and_zero_changes_are_not_refined() -> None:
     assert torch.equal(Refinement(widest=1.0)(latent, latent.backbone.embed(["green"]), change, seed=0)[2], change[2])
 
 
-def test_what_is_drawn_decides_whether_a_change_is_too_wide() -> None:
+def test_a_change_is_too_wide_by_what_is_drawn() -> None:
     """Not what the latent moves: here a codec draws the first channel alone."""
     latent, target = latents(1), ColorBackbone().embed(["green"])
     change = corner_change(latent)
