@@ -12,6 +12,7 @@ import argparse
 import functools
 import itertools
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def main() -> None:
         for seed in range(chosen.seeds)
     }
     spec = {"model": chosen.model, "units": list(tasks)}
-    command = f"python benchmarks/graded_strengths.py --model {chosen.model} --output {chosen.output}"
+    command = " ".join(["python", "benchmarks/graded_strengths.py", *sys.argv[1:]])
     run = RunFolder.start(chosen.output, spec, kind="graded", units=list(tasks), command=command, request={})
     work = UnitWork(spec=spec, tasks=tasks, measure=functools.partial(measured, device=chosen.device))
     with progress_bar() as progress:

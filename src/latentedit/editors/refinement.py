@@ -72,10 +72,11 @@ class Refinement:
     ) -> Float[Tensor, "b *latent"]:
         """The refined change of clean latents (edited minus source, at strength 1); zero where it is zero."""
         held = change_share(change, self.hold) > 0.5
-        rows = change.flatten(1).any(1)
-        if self.widest < 1:
-            drawn = held if latent.decoded is None else self._drawn(latent, change)
-            rows &= drawn.flatten(1).double().mean(1) <= self.widest
+        rows, drawn, decoded = change.flatten(1).any(1), held, latent.decoded
+        if self.widest < 1 and decoded is not None:
+            own = decoded if latent.start is None else latent.backbone.decode(latent.z)
+            drawn = pixel_share(latent.backbone.decode(latent.z + change) - own, self.hold) > 0.5
+        rows &= drawn.flatten(1).double().mean(1) <= self.widest
         chosen = rows.nonzero()[:, 0]
         if not len(chosen):
             return change
@@ -99,12 +100,6 @@ class Refinement:
         refined = change.clone()
         refined[chosen] = d + change_share(d, self.core) * (z.mean(0) - x - d)
         return refined
-
-    def _drawn(self, latent: JointLatent, change: Float[Tensor, "b *latent"]) -> Tensor:
-        """Where the decoded image changes."""
-        backbone = latent.backbone
-        own = latent.decoded if latent.start is None else backbone.decode(latent.z)
-        return pixel_share(backbone.decode(latent.z + change) - own, self.hold) > 0.5
 
 
 def not_refined(before: Float[Tensor, "b *latent"], after: Float[Tensor, "b *latent"]) -> tuple[str, ...]:

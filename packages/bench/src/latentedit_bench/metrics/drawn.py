@@ -52,8 +52,9 @@ def opacity(edited: Images, source: Images, truth: Images, mask: Mask) -> Float6
 
 
 def _faintest(product: np.ndarray, square: np.ndarray, mask: np.ndarray) -> float:
-    labels, count = ndimage.label(mask, _TOUCHING)
-    numbers = np.arange(1, count + 1)
+    labels = np.zeros(mask.shape, dtype=np.int32)
+    ndimage.label(mask, _TOUCHING, output=labels)
+    numbers = np.arange(1, labels.max() + 1)
     energy = np.asarray(ndimage.sum_labels(square, labels, numbers))
     made = np.asarray(ndimage.sum_labels(product, labels, numbers))
     counts = energy > _PART * square.sum()
