@@ -66,6 +66,16 @@ def test_the_averaging_window_scales_with_the_image(times: int) -> None:
     assert not torch.allclose(local_change(grown)[..., 0::times, 0::times], local_change(change), rtol=1e-3)
 
 
+def test_a_weak_change_is_not_dimmed_next_to_a_strong_one() -> None:
+    strong, weak = torch.zeros(1, 3, 20, 20), torch.zeros(1, 3, 20, 20)
+    strong[..., 2:8, 2:8], weak[..., 12:18, 12:18] = 1.0, 0.1
+    both = strong + weak
+    middle = (..., slice(13, 17), slice(13, 17))
+    assert local_change(both)[middle].max() < 0.05
+    assert torch.allclose(local_change(both, parts=(strong, weak))[middle], weak[middle])
+    assert torch.equal(local_change(both, parts=(both,)), local_change(both))
+
+
 @pytest.mark.parametrize("local", [True, False])
 def test_what_the_codec_lost_is_dropped_where_a_strong_change_draws_other_lines(local: bool) -> None:
     """Where the old lines go, not where the same lines have another color; not where the change is faint or nothing."""
@@ -74,7 +84,8 @@ def test_what_the_codec_lost_is_dropped_where_a_strong_change_draws_other_lines(
     change = torch.zeros_like(decoded)
     change[..., 5:25, 5:25] = 0.9 - decoded[..., 5:25, 5:25]  # a new part
     change[..., 5:25, 35:55] = torch.tensor([0.9, -0.9, 0.0])[:, None, None]  # another color
-    change[..., 35:55, 5:25] = 0.01 * change[..., 5:25, 5:25]
+    decoded[..., 35:55, 5:25] = 0
+    change[..., 35:55, 5:25] = 0.05 * lost[..., 5:25, 5:25].sign()  # other lines, but faint
     made = local_change(change) if local else change
     dropped = made - composed_change(change, decoded + lost, decoded, 1.0, local=local)
     new, recolored, faint = ((..., slice(a, a + 12), slice(b, b + 12)) for a, b in ((9, 9), (9, 39), (39, 9)))

@@ -13,6 +13,7 @@ from latentedit.core.settings import Combine
 from latentedit.directions.composition import compose, cross_talk
 from latentedit.directions.direction import Direction, clean_share
 from latentedit.directions.hsds import HSDS
+from latentedit.display.viewer import view
 from latentedit.editing.outputs import same_image
 from latentedit.editing.request import EditRequest
 from latentedit.editing.result import EditResult
@@ -60,11 +61,13 @@ def moved(
     strength: float = 1.0,
     *,
     combine: Combine = "sum",
+    auto_mask: bool | None = None,
     **way: Any,
 ) -> EditResult:
     """The result of the first image."""
     session = latent if isinstance(latent, Session) else Session(latent)
-    request = EditRequest(direction=tuple(directions), strength=tuple(shares), combine=combine, settings=way)
+    how: dict[str, Any] = {"combine": combine, "auto_mask": auto_mask, "settings": way}
+    request = EditRequest(direction=tuple(directions), strength=tuple(shares), **how)
     return session.run(request, [strength])[0][0]
 
 
@@ -79,10 +82,10 @@ def test_several_directions_equal_their_composition(
     latent: JointLatent, red: Direction, blue: Direction, arm: Arm, combine: Any, shares: tuple[float, float]
 ) -> None:
     """A negative strength reverses the direction."""
-    result = moved(latent, [red, blue], shares, arm=arm, level=0.5, steps=6, combine=combine)
+    result = moved(latent, [red, blue], shares, arm=arm, level=0.5, steps=6, combine=combine, auto_mask=False)
     ways = [d if share >= 0 else -d for d, share in zip([red, blue], shares, strict=True)]
     whole = wordless(compose([wordless(way) for way in ways], [abs(share) for share in shares], combine))
-    expected = moved(latent, [whole], arm=arm, level=0.5, steps=6)
+    expected = moved(latent, [whole], arm=arm, level=0.5, steps=6, auto_mask=False)
     assert torch.equal(result.latent.z, expected.latent.z)
     assert same_image(result.image, expected.image)
     assert result.strength == 1
@@ -169,6 +172,40 @@ def test_other_editors_take_one_prompt(colors: ColorBackbone, latent: JointLaten
     assert (result.record.directions, result.record.references) == ((), (ImageRecord.of(other),))
     assert (result.record.auto_mask, result.record.seed) == (True, 3)
     assert result.record.evaluations == editor.evaluations(latent, strength=0.5) == result.cost.evaluations
+
+
+@pytest.mark.parametrize("method", [None, FlowEdit(steps=4)])
+@pytest.mark.parametrize("given", [{"change": "gray => red", "via": "blue"}, {"prompt": SCENE.replace("gray", "red")}])
+def test_a_sweep_through_named_values_fades_between_neighbors_alone(
+    latent: JointLatent, method: Any, given: dict[str, Any]
+) -> None:
+    between = SCENE.replace("gray", "blue")
+    given = {"via": between, "method": method, "refine": False, "auto_mask": False, **given}
+    strengths = [0.0, 0.1, 0.2, 0.9, 1.0]
+    results = sweep(latent, strengths=strengths, **given)
+    ends = {
+        name: sweep(latent, prompt=SCENE.replace("gray", name), strengths=[1.0], method=method, refine=False)[0]
+        for name in ("blue", "red")
+    }
+    blue, red = (ends[name].latent.z - latent.z for name in ("blue", "red"))
+    legs = blue.norm(), (red - blue).norm()
+    for strength, result in zip(strengths, results, strict=True):
+        walked = strength * float(sum(legs))
+        expected = walked / legs[0] * blue if walked < legs[0] else blue + (walked - legs[0]) / legs[1] * (red - blue)
+        assert torch.allclose(result.latent.z - latent.z, expected, atol=1e-5)
+        assert (result.record.via, result.target_caption) == ((between,), SCENE.replace("gray", "red"))
+    assert same_image(results[0].image, results[0].source)
+    assert results[0].record.evaluations == 2 * ends["red"].record.evaluations
+    with pytest.raises(ConfigError):
+        sweep(latent, strengths=[0, 1.5], **given)
+
+
+def test_a_part_of_a_change_that_is_off_or_on_has_a_note(latent: JointLatent) -> None:
+    for change, noted in (("=> glasses", True), ("a hat => a scarf", True), ("gray => red", False)):
+        half, whole = sweep(latent, change=change, strengths=[0.5, 1.0], method=FlowEdit(steps=4))
+        assert any("off or on" in note for note in half.notes) == noted
+        assert not any("off or on" in note for note in whole.notes)
+        assert view([half, whole]).steps == noted
 
 
 def test_invalid_settings_of_directions_are_rejected(latent: JointLatent, red: Direction) -> None:

@@ -19,6 +19,7 @@ from latentedit.models.base import Backbone
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
 from tests.directions.mixtures import clean_at, mixture_latent
+from tests.editors.colors import COLORS, ColorBackbone
 
 DISTANCE, VARIANCE = 3.0, 0.3
 
@@ -92,6 +93,24 @@ def test_the_share_under_single_components_has_a_closed_form(separated: Gaussian
     assert expected.tolist() == pytest.approx([1.0] * 3, abs=0.3)  # exactly 1 for an image at the mean
 
 
+def test_what_is_drawn_faintly_is_not_done() -> None:
+    """Independent pixels: the share counts all of the image, the opacity the corner that changes, and its border."""
+    colors, judge = ColorBackbone(), Judge(damage=1000.0)
+    red, green = (colors.embed([name]) for name in ("red", "green"))
+    z = torch.tensor(COLORS["red"])[None, :, None, None].expand(1, 3, 8, 8)
+    whole = (torch.tensor(COLORS["green"]) - torch.tensor(COLORS["red"]))[None, :, None, None].expand_as(z)
+    latent = JointLatent(backbone=colors, z=z, condition=red, captions=("red",))
+    corner = whole.clone()
+    corner[..., 4:, :] = corner[..., 4:] = 0
+    for change, share in ((whole, 1.0), (corner, 0.25)):
+        for part in (0.5, 0.77, 1.0):
+            (verdict,) = judge.judge(latent, green, z + part * change, strength=1.0, seed=0)
+            assert verdict.share == pytest.approx(part * share, abs=0.02)
+            assert verdict.opacity is not None
+            assert verdict.opacity == pytest.approx(part * (1 if share == 1 else 0.65), abs=0.05)
+            assert (verdict.word == "done") == (share == part == 1)
+
+
 @pytest.mark.parametrize("strength", [-0.3, 1.0])
 def test_latents_far_from_both_components_are_damaged_at_any_strength(
     separated: GaussianMixtureBackbone, strength: float
@@ -133,14 +152,14 @@ def test_the_reason_for_no_change_is_reported(
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Scripted(Judge):
-    """Fixed losses: those of the image itself, and those of any other latent."""
+    """Fixed losses, everywhere: those of the image itself, and those of any other latent."""
 
     before: tuple[float, float]
     after: tuple[float, float]
 
-    def losses(self, backbone: Backbone, z: Tensor, texts: tuple[Condition, Condition], *, seed: int) -> Tensor:
+    def losses_at(self, backbone: Backbone, z: Tensor, texts: tuple[Condition, Condition], *, seed: int) -> Tensor:
         found = self.before if not z.any() else self.after
-        return torch.tensor(found, dtype=torch.float64)[:, None].expand(2, len(z))
+        return torch.tensor(found, dtype=torch.float64)[:, None, None].expand(2, *z.shape)
 
 
 def verdict_of(before: tuple[float, float], after: tuple[float, float], strength: float) -> Verdict:
@@ -168,16 +187,18 @@ def test_verdicts_follow_the_rules(own: float, other: float, after: tuple[float,
     assert found.residual == pytest.approx(residual, rel=1e-12)
     if residual > 2:
         assert (found.word, found.share) == ("damaged", None)
-    elif min(abs(share - edge) for edge in (0.05, 0.75, 0.5 * strength)) > 1e-9:
+    elif min(abs(share - edge) for edge in (0.05, 0.75, 0.8, 0.5 * strength)) > 1e-9:
         assert found.share == pytest.approx(min(max(share, 0), 1), rel=1e-12, abs=1e-12)
-        assert found.word == ("done" if share > 0.75 else "partly done" if share > 0.05 else "not done")
-        assert (found.remedy == "") == (share > 0.75 or share > 0.5 * strength or strength < 0)
+        assert found.word == ("done" if share > 0.8 else "partly done" if share > 0.05 else "not done")
+        opaque = not 0.75 < share < 0.8  # the opacity is the share here
+        assert (found.remedy == "") == (opaque and (share > 0.75 or share > 0.5 * strength or strength < 0))
 
 
 @pytest.mark.parametrize(
     ("after", "strength", "label", "share"),
     [
-        ((1.25, 0.75), 1.0, "done", 0.75),
+        ((1.31, 0.69), 1.0, "done", 0.81),
+        ((1.25, 0.75), 1.0, "partly done (75 %)", 0.75),  # translucent
         ((1.2, 0.72), 1.0, "partly done (74 %)", 0.74),
         ((1.0, 1.0), 1.0, "partly done (50 %)", 0.5),
         ((1.0, 1.9), 1.0, "partly done (5 %)", 0.05),
@@ -224,7 +245,7 @@ def test_evaluations_match_the_stated_cost(separated: GaussianMixtureBackbone, p
     latent, judge, target = images(separated, "a"), Judge(pairs=pairs), separated.embed(["b"]).expand(3)
     assert judge.evaluations(latent) == 4 * pairs
     with separated.count() as cost:
-        losses = judge.losses(separated, latent.z, (latent.condition, target), seed=0)
+        losses = judge.losses_at(separated, latent.z, (latent.condition, target), seed=0)
     assert cost.evaluations == 3 * 4 * pairs
     with separated.count() as cost:
         moved = judge.judge(latent, target, latent.z + 0.1, strength=1.0, seed=0)

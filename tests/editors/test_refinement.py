@@ -1,11 +1,12 @@
 """Refinement on a model of independent Gaussian pixels, whose denoised latents have a closed form."""
 
+import dataclasses
 import math
 
 import torch
 
 from latentedit.directions.identification import change_share
-from latentedit.editors.refinement import Refinement
+from latentedit.editors.refinement import Refinement, not_refined
 from latentedit.latents.joint import JointLatent
 from tests.editors.colors import COLORS, VARIANCE, ColorBackbone
 
@@ -48,6 +49,21 @@ def test_wide_and_zero_changes_are_not_refined() -> None:
     assert torch.equal(refined[1:], change[1:])
     assert not torch.equal(refined[0], change[0])
     assert torch.equal(Refinement(widest=1.0)(latent, latent.backbone.embed(["green"]), change, seed=0)[2], change[2])
+
+
+def test_a_change_is_too_wide_by_what_is_drawn() -> None:
+    """Not what the latent moves: here a codec draws the first channel alone."""
+    latent, target = latents(1), ColorBackbone().embed(["green"])
+    change = corner_change(latent)
+    change[:, 1:] = 1.0
+    latent.backbone.decode = lambda z: z * torch.tensor([1.0, 0.0, 0.0])[:, None, None]
+    assert torch.equal(Refinement()(latent, target, change, seed=0), change)
+    assert not_refined(change, change)
+    seen = dataclasses.replace(latent, decoded=latent.backbone.decode(latent.z))
+    refined = Refinement()(seen, target, change, seed=0)
+    assert not torch.equal(refined, change)
+    assert not not_refined(change, refined)
+    assert not not_refined(0 * change, 0 * change)
 
 
 def test_each_image_is_refined_by_its_own_seed_in_any_batch() -> None:

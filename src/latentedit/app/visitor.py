@@ -188,6 +188,8 @@ class VisitorSession:
             if full == 0:
                 raise ConfigError("strength 0 is the original image. Set another strength")
             results = render([share * full for share in STRENGTHS], report)
+            if results[0].record.off_or_on:  # the slider has these two: in between are overlays
+                results = [results[0], results[-1]]
         edit = PageEdit(
             results=results,
             directions=directions,

@@ -26,13 +26,15 @@ def sweep(
 ) -> None:
     """Edit an image at several strengths: a sheet, or a page with a slider.
 
-    0 is the original, 1 the full change; negative values reverse it.
+    0 is the original, 1 the full change; negative values reverse it. Each value of --via has its own search, and
+    strengths between neighbors are cross-fades. A change that adds, removes or exchanges a thing is off or on.
 
     Examples:
         latentedit sweep me.png --change "=> glasses"
         latentedit sweep me.png --change "=> glasses" --strengths=-1:1:9 -o me.png
         latentedit sweep me.png --change "=> glasses" --strengths 0:1.5:7 -o me.html
         latentedit sweep me.png --change "=> glasses" --method flowslider
+        latentedit sweep me.png --change "pale skin => dark skin" --via "tan skin" --via "brown skin"
         latentedit sweep me.png --direction glasses.safetensors --strengths 0,0.5,1
     """
     directions = request.direction
@@ -61,6 +63,7 @@ def sweep(
         ("target", first.target_caption or "no caption"),
         *completed_rows(first),
         ("method", first.method),
+        *([("values", "off or on, none in between")] if first.record.off_or_on else ()),
         *((f"{result.strength:.2f}", result.verdict.text) for result in results),
         ("cost", f"{evaluations:g} evaluations, {seconds:.1f} s"),
     ]

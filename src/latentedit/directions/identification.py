@@ -47,10 +47,9 @@ _RANK = 1e-8
 
 # Local energy of a change, as a share of the strongest, at which about half of it is left; from the calibration split.
 FLOOR = 0.03
-_CORE = 0.1  # local energy of a change, as a share of the strongest, at which half of what the codec lost is dropped
+_CORE = 0.1  # as `FLOOR`, for what the codec lost: with that, recolored photographs keep too little of their texture
 _LINES_PER_SIDE = 7 / 128  # width of the window in which lines are compared, as a share of the image's shorter side
 _FLAT = 1e-3  # mean squared gradient, in [-1, 1], below which lines hardly count: steps of four levels
-_VISIBLE = 8 / 127.5  # largest change of a pixel, in [-1, 1], from which all of that is dropped
 _PER_SIDE = 3 / 128  # width of the local average as a share of the image's shorter side
 
 
@@ -222,13 +221,16 @@ def change_share(delta: Float[Tensor, "b *latent"], floor: float, *, width: int 
     return energy / (energy + floor * strongest).clamp_min(torch.finfo(energy.dtype).tiny)
 
 
-def local_change(change: Float[Tensor, "b 3 h w"], *, floor: float = FLOOR) -> Float[Tensor, "b 3 h w"]:
+def local_change(
+    change: Float[Tensor, "b 3 h w"], *, parts: Sequence[Float[Tensor, "b 3 h w"]] = (), floor: float = FLOOR
+) -> Float[Tensor, "b 3 h w"]:
     """A change of pixels, edited minus source as the model decodes them, multiplied by ``(1 + floor) share``.
 
     So all of the change stays where it is strongest, pixels that it hardly touches stay as they are, and there is no
-    seam.
+    seam. Where several changes were made, ``parts`` are those of each: the largest of their shares counts, so that a
+    weak one is not dimmed next to a strong one.
     """
-    return change * ((1 + floor) * _pixel_share(change, floor))
+    return change * ((1 + floor) * _largest_share(parts or (change,), floor))
 
 
 def composed_change(
@@ -238,6 +240,7 @@ def composed_change(
     dropped: float,
     *,
     local: bool,
+    parts: Sequence[Float[Tensor, "b 3 h w"]] = (),
 ) -> Float[Tensor, "b 3 h w"]:
     """What is added to the source's pixels: a decoded change, `local` or whole, less what the codec lost of the source.
 
@@ -247,16 +250,13 @@ def composed_change(
         dropped share(change, .1) (1 - likeness),   likeness = 2 <g, h> / (<g, g> + <h, h>), from 0 up
 
     g and h being the gradients of the gray images before and after the change, around each pixel: a recolored cloth
-    keeps its texture. Changes that nobody sees drop nothing, so that an edit there and back is the source.
+    keeps its texture, and a change that nobody sees, such as an edit there and back, drops nothing.
     """
-    made = local_change(change) if local else change
+    made = local_change(change, parts=parts) if local else change
     if not dropped:
         return made
-    visible = (change.abs().flatten(1).amax(1) / _VISIBLE).clamp(max=1)
-    other_lines = 1 - _likeness(decoded, decoded + change)
-    return made - per_element(dropped * visible, change) * _pixel_share(change, _CORE) * other_lines * (
-        pixels - decoded
-    )
+    other_lines = dropped * (1 - _likeness(decoded, decoded + change))
+    return made - _largest_share(parts or (change,), _CORE) * other_lines * (pixels - decoded)
 
 
 def dropped_residual(strength: float, weight: float) -> float:
@@ -264,23 +264,25 @@ def dropped_residual(strength: float, weight: float) -> float:
     return weight * min(abs(strength), 1.0)
 
 
-def _pixel_share(change: Float[Tensor, "b 3 h w"], floor: float) -> Float[Tensor, "b 1 h w"]:
+def _largest_share(changes: Sequence[Float[Tensor, "b 3 h w"]], floor: float) -> Float[Tensor, "b 1 h w"]:
+    return torch.stack([pixel_share(change, floor) for change in changes]).amax(0)
+
+
+def pixel_share(change: Float[Tensor, "b 3 h w"], floor: float) -> Float[Tensor, "b 1 h w"]:
+    """`change_share` of pixels, whose local energy is an average over as much of an image of any size."""
     return change_share(change, floor, width=_window(_PER_SIDE, change))
 
 
 def _likeness(before: Float[Tensor, "b 3 h w"], after: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:
     """How alike the lines of two images are around each pixel, in [0, 1]; 1 where neither has any."""
-    width = _window(_LINES_PER_SIDE, before)
-    g, h = (_gray_gradient(image) for image in (before, after))
+    gray = functional.pad(torch.cat([before, after]).mean(1, keepdim=True), (0, 1, 0, 1), mode="replicate")
+    gradients = torch.cat([gray[..., 1:, :-1], gray[..., :-1, 1:]], 1) - gray[..., :-1, :-1]
+    g, h = gradients.chunk(2)
     products = torch.cat([(a * b).sum(1, keepdim=True) for a, b in ((g, h), (g, g), (h, h))])
+    width = _window(_LINES_PER_SIDE, before)
     around = functional.pad(products, (width // 2,) * 4, mode="replicate")
     both, own, other = functional.avg_pool2d(around, width, stride=1).chunk(3)
     return ((2 * both + _FLAT) / (own + other + _FLAT)).clamp(min=0)
-
-
-def _gray_gradient(image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 2 h w"]:
-    gray = functional.pad(image.mean(1, keepdim=True), (0, 1, 0, 1), mode="replicate")
-    return torch.cat([gray[..., 1:, :-1], gray[..., :-1, 1:]], 1) - gray[..., :-1, :-1]
 
 
 def _window(per_side: float, image: Tensor) -> int:

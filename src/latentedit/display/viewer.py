@@ -42,6 +42,7 @@ def view(results: "EditResult | Sequence[EditResult]", title: str | None = None)
         caption=first.caption,
         target_caption=first.target_caption,
         name=Path(name).stem,
+        steps=first.record.off_or_on,
     )
 
 

@@ -106,7 +106,7 @@ def _again(
         raise ConfigError(
             f"the record has settings that {record.method!r} does not have. Edit the image again"
         ) from error
-    target: dict[str, Any] = {"prompt": record.target_caption}
+    target: dict[str, Any] = {"prompt": record.target_caption, "via": record.via}
     if isinstance(editor, EIM) and record.directions:
         along = [_direction(row, latent, editor, directions, progress, record.refine) for row in record.directions]
         target = {"direction": tuple(along), "strength": tuple(row.strength for row in record.directions)}

@@ -73,6 +73,7 @@ class IdentifyOptions(TypedDict, total=False, extra_items=Any):
     add: "str | Sequence[str] | None"
     remove: "str | Sequence[str] | None"
     instruction: "str | Sequence[str] | None"
+    via: "str | Sequence[str] | None"
     references: "ImageLike | Sequence[ImageLike]"
     seed: int
     source_prompt: "str | Sequence[str] | None"
@@ -112,6 +113,8 @@ class EditRequest:
         add: Add something: "glasses" is "=> glasses".
         remove: Remove something: "glasses" is "glasses =>".
         instruction: What to do, for instruction-tuned models.
+        via: A value between source and target, in the words of the `change`, or a whole caption with `prompt`; several
+            in their order. Each takes a search, strengths from 0 to 1 pass through all.
         references: With `instruction`: an additional reference image.
         direction: Instead of `prompt` and `change`: a direction file.
         strength: 0 is the original image, 1 the full change. One for all, or one for each `change`, `add`, `remove`.
@@ -143,6 +146,7 @@ class EditRequest:
     add: tuple[str, ...] = _option((), str)
     remove: tuple[str, ...] = _option((), str)
     instruction: tuple[str, ...] = _option((), str)
+    via: tuple[str, ...] = _option((), str)
     references: "tuple[ImageLike, ...]" = _option((), Path, "--reference")
     direction: "tuple[Direction | Path, ...]" = _option((), Path)
     strength: tuple[float, ...] = _option((1.0,), float, unless=())
@@ -177,6 +181,10 @@ class EditRequest:
         check_texts(texts)
         if self.prompt is not None and self.prompt == self.source_prompt:
             raise ConfigError("`prompt` and `source_prompt` are the same, so nothing would change. Change the `prompt`")
+        if self.via and (self.direction or self.instruction or len(self.change) > 1 or len(self.strength) > 1):
+            raise ConfigError("`via` goes with one `change` or one `prompt`, and one strength. Leave it out")
+        if self.via and not all(0 <= strength <= 1 for strength in self.strength):
+            raise ConfigError("`via` takes strengths from 0 to 1, the whole way. Choose others")
         count = max(1, len(self.change), len(self.instruction), len(self.direction))
         set_field("strength", tuple(map(read_strength, self.strength)))
         if len(self.strength) not in (1, count):
@@ -225,6 +233,14 @@ class EditRequest:
     def target(self) -> dict[str, Any]:
         """The target as arguments of `target_texts`."""
         return {"to": self.prompt, "change": self.change or None, "instruction": self.instruction or None}
+
+    @property
+    def between(self) -> list[dict[str, Any]]:
+        """The values of `via` as arguments of `target_texts`."""
+        if self.prompt is not None:
+            return [{"to": words} for words in self.via]
+        (change,) = self.change or (None,)
+        return [{"change": Change(old=change.old, new=words)} for words in self.via if isinstance(change, Change)]
 
     @property
     def several(self) -> bool:

@@ -33,6 +33,7 @@ from latentedit_keep.base.files import write_text
 from latentedit_keep.base.images import read_image, save_image
 from latentedit_keep.viewer.page import is_page
 
+_TRANSLUCENT = "off or on: nothing lies in between, so a part of the strength is a translucent overlay. Use 0 or 1"
 CHANGED_LEVELS = 8  # a pixel counts as changed when a channel moves by more than this many of 255 levels
 
 
@@ -283,6 +284,8 @@ class Moved:
         target: the condition of the full change.
         evaluations: of one image at each strength, from nothing.
         cross_talk: of the directions; a single matrix is that of all images.
+        dropped: share of what the codec lost that each step drops, if not its strength.
+        parts: what each of several directions adds to the clean latents at strength 1; empty for one.
     """
 
     steps: Sequence[StrengthResult]
@@ -290,6 +293,8 @@ class Moved:
     target: Condition
     evaluations: Sequence[int]
     cross_talk: Float[Tensor, "b k k"] | None = None
+    parts: Sequence[Float[Tensor, "b *latent"]] = ()
+    dropped: Sequence[float] = ()
 
 
 def measured(latent: JointLatent, moved: Moved, spent: Callable[[], Cost]) -> list[list[EditResult]]:
@@ -301,11 +306,11 @@ def measured(latent: JointLatent, moved: Moved, spent: Callable[[], Cost]) -> li
     backbone, judge, seed = latent.backbone, Judge.of(latent.backbone), moved.records[0].seed
     if not all(bool(torch.isfinite(step.z).all()) for step in steps):
         raise ModelError(f"{backbone.name} gave latents that are not finite. Check its weights, or its dtype")
-    changes = _changes(latent, steps, moved.records[0])
+    changes = _changes(latent, moved)
     images = [[frame.restore(row) for frame, row in zip(latent.frames, change, strict=True)] for change in changes]
     total = spent()
     with backbone.count() as judging:
-        before = judge.losses(backbone, latent.z, (latent.condition, target), seed=seed)
+        before = judge.losses_at(backbone, latent.z, (latent.condition, target), seed=seed)
         verdicts = [
             judge.judge(latent, target, step.z, strength=step.strength, seed=seed, before=before) for step in steps
         ]
@@ -349,6 +354,7 @@ def measured(latent: JointLatent, moved: Moved, spent: Callable[[], Cost]) -> li
                         *backbone.caption_notes(captions),
                         *(() if completion is None else completion.notes),
                         *step.notes,
+                        *([_TRANSLUCENT] if record.off_or_on and 0 < abs(step.strength) < 1 else []),
                         *_clamped(step, index),
                     ),
                     record=record,
@@ -358,20 +364,23 @@ def measured(latent: JointLatent, moved: Moved, spent: Callable[[], Cost]) -> li
     return results
 
 
-def _changes(latent: JointLatent, steps: Sequence[StrengthResult], record: RunRecord) -> list[Float[Tensor, "b 3 h w"]]:
+def _changes(latent: JointLatent, moved: Moved) -> list[Float[Tensor, "b 3 h w"]]:
     """The change of the frames' pixels by each strength; exactly nothing where the latents are the frames' own."""
-    backbone = latent.backbone
+    backbone, record = latent.backbone, moved.records[0]
     start = latent.z if latent.start is None else latent.start
     decoded = backbone.decode(start) if latent.decoded is None else latent.decoded
     pixels, before, earlier = latent.pixels.to(decoded), 0.0, record.before  # what earlier edits dropped stays dropped
     while earlier is not None:
         before = max(before, dropped_residual(earlier.strengths[0], earlier.subtract_residual))
         earlier = earlier.before
+    # In the latent of an earlier edit, its change is in all of them, and one mask is for the whole.
+    several = moved.parts if latent.start is None and record.auto_mask else ()
+    parts = [backbone.decode(start + part) - decoded for part in several]
     changes: list[Tensor] = []
-    for step in steps:
+    for step, far in zip(moved.steps, moved.dropped or [step.strength for step in moved.steps], strict=True):
         change = torch.zeros_like(decoded) if step.z is start else backbone.decode(step.z) - decoded
-        dropped = max(before, dropped_residual(step.strength, record.subtract_residual))
-        changes.append(composed_change(change, pixels, decoded, dropped, local=record.auto_mask))
+        dropped = max(before, dropped_residual(far, record.subtract_residual))
+        changes.append(composed_change(change, pixels, decoded, dropped, local=record.auto_mask, parts=parts))
     return changes
 
 

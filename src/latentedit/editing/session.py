@@ -17,10 +17,11 @@ from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import find_direction
 from latentedit.editing.request import EditRequest, MoveOptions
 from latentedit.editing.result import EditResult, Moved, measured
-from latentedit.editors.base import FIELD_NAMES, Editor, default_note, localizes, make_editor
+from latentedit.editors.base import FIELD_NAMES, Editor, StrengthResult, default_note, localizes, make_editor
 from latentedit.editors.eim import EIM, Arm, Slider, default_manipulation, stored_eim
 from latentedit.editors.latent_edit import direction_towards, refines, steps_towards
 from latentedit.editors.refinement import Refinement
+from latentedit.editors.strength import along_path
 from latentedit.latents.encode import ChangeLike, embed_targets, target_texts
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.record import DirectionRecord, ImageRecord, ModelRecord, RunRecord, versions
@@ -161,7 +162,9 @@ class Session:
         editor = make_editor(request.method, latent.backbone, instructed=latent.instructed, settings=request.settings)
         with latent.backbone.unchanged(), metered(latent.backbone) as spent:
             moves = any(request.strength if strengths is None else strengths)
-            if type(editor) is EIM and (request.direction or moves):
+            if request.via and moves:
+                moved = self._through(request, editor, strengths, progress)
+            elif type(editor) is EIM and (request.direction or moves):
                 moved = self._along(request, editor, strengths, progress)
             else:
                 moved = self._towards(request, editor, strengths, progress)
@@ -202,6 +205,33 @@ class Session:
             ],
         )
 
+    def _through(self, request: EditRequest, editor: Editor, strengths: _Strengths, progress: Progress | None) -> Moved:
+        """Move the images through named values: a search for each, cross-fades between neighbors alone."""
+        latent = self.latent
+        strengths = request.strength if strengths is None else strengths
+        if not all(0 <= strength <= 1 for strength in strengths):
+            raise ConfigError(f"with `via`, strengths are from 0 to 1; got {', '.join(f'{s:g}' for s in strengths)}")
+        refine, stops, spent = refines(editor, request.refine), list[torch.Tensor](), 0
+        texts = [target_texts(latent, **between) for between in (*request.between, request.target)]
+        for targets in texts:
+            each, target = editor.for_captions(latent.captions, targets), embed_targets(latent, targets)
+            (step,) = steps_towards(latent, target, [1.0], each, seed=request.seed, refine=refine, progress=progress)
+            stops.append(step.z - latent.z)
+            spent += each.evaluations(latent) + refine * Refinement().evaluations
+        way = [along_path(torch.stack(stops), strength) for strength in strengths]
+        records = self._records(request, editor, texts[-1])
+        vias = [tuple(targets[index] for targets in texts[:-1]) for index in range(len(latent))]
+        return Moved(
+            steps=[
+                StrengthResult(z=latent.z + moved if strength else latent.z, strength=strength)
+                for strength, (moved, _) in zip(strengths, way, strict=True)
+            ],
+            records=[record.model_copy(update={"via": via}) for record, via in zip(records, vias, strict=True)],
+            target=embed_targets(latent, texts[-1]),
+            evaluations=[spent] * len(strengths),
+            dropped=[min(1.0, float(passed.min())) for _, passed in way],  # a value on the way is drawn, not faded in
+        )
+
     def _along(self, request: EditRequest, editor: EIM, strengths: _Strengths, progress: Progress | None) -> Moved:
         """Move the images along directions, by `EIM`."""
         latent = self.latent
@@ -236,6 +266,9 @@ class Session:
             target=latent.condition + slider.direction.condition.expand(len(latent)),
             evaluations=[searching + slider.evaluations(strength) for strength in strengths],
             cross_talk=cross_talk(parts) if len(parts) > 1 else None,
+            parts=[abs(share) * part.z.expand_as(latent.z) for part, share in zip(parts, shares, strict=True) if share]
+            if len(parts) > 1 and editor.arm == "image"
+            else (),
         )
 
     def _no_change(self, targets: Sequence[str]) -> ConfigError:

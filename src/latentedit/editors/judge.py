@@ -14,6 +14,10 @@ An instruction-tuned model has the image x as its reference image, and denoises 
 have residuals of 5 to 50. So z is its own reference, under the instruction to change nothing: ``residual =
 loss(z, c0, reference z) / loss(x, c0, reference x)``.
 
+The share of the margin within the change, each position weighted by ``change_share(z - x, .03)``, is its *opacity*. On
+24 right answers of both domains (18 portraits), at this class's defaults and cross-faded to .6, it is below .8 on 23;
+the share of the whole image is below .75 on 20. At 1 it is .8 or more on all. What is translucent is not done.
+
 Verdicts report the share within [0, 1]: below 0.05 the change is not done, from 0.75 on it is done, and between them
 partly. Without a target text there is no share: an image counts as changed where its clean latent, of variance 1,
 moved by 0.05 or more (root mean square) and is not damaged.
@@ -24,6 +28,7 @@ import functools
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
+import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
@@ -32,6 +37,7 @@ from latentedit.core.condition import Condition
 from latentedit.core.rng import Seed
 from latentedit.core.settings import Count, Level, from_plain, settings
 from latentedit.directions.hsds import texts_differ
+from latentedit.directions.identification import FLOOR, change_share
 from latentedit.latents.joint import Familiarity, JointLatent, denoising_losses
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import ModelSettings
@@ -48,12 +54,14 @@ class Verdict:
             "damaged"; "not known" for an image that is unfamiliar to the model.
         share: share of the full change that the model sees, in [0, 1]; None where it cannot be measured.
         reason: one clause; empty where there is nothing to explain.
+        opacity: the share within the change itself, in [0, 1]: of a new part, how opaque it is; None without a share.
         remedy: what to adjust; empty where nothing is wrong.
         residual: off-manifold residual, relative to that of the source.
     """
 
     word: Word
     share: float | None = None
+    opacity: float | None = None
     reason: str = ""
     remedy: str = ""
     residual: float
@@ -77,7 +85,7 @@ class Verdict:
             reason = "; ".join(filter(None, (self.reason, "the image is doubtful to the model")))
             return dataclasses.replace(self, reason=reason)
         reason = "the model does not know this image, so it cannot tell what was done"
-        return dataclasses.replace(self, word="not known", share=None, reason=reason, remedy="look at it")
+        return dataclasses.replace(self, word="not known", share=None, opacity=None, reason=reason, remedy="look at it")
 
 
 @settings
@@ -102,6 +110,12 @@ class Judge:
         self, backbone: Backbone, z: Float[Tensor, "b *latent"], texts: Sequence[Condition], *, seed: Seed
     ) -> Float[Tensor, "texts b"]:
         """``mean |x_hat(z_s, c) - z|^2`` under each text, by ``2 pairs`` evaluations per latent and text."""
+        return self.losses_at(backbone, z, texts, seed=seed).flatten(2).mean(2)
+
+    def losses_at(
+        self, backbone: Backbone, z: Float[Tensor, "b *latent"], texts: Sequence[Condition], *, seed: Seed
+    ) -> Float[Tensor, "texts b *latent"]:
+        """Those of each position."""
         return denoising_losses(backbone, z, texts, level=self.level, pairs=self.pairs, seed=seed, purpose="verdict")
 
     def least_loss(
@@ -124,27 +138,45 @@ class Judge:
         *,
         strength: float,
         seed: Seed,
-        before: Float[Tensor, "2 b"] | None = None,
+        before: Float[Tensor, "2 b *latent"] | None = None,
     ) -> list[Verdict]:
-        """One verdict per image on edited latents z; ``before`` are the losses of the images, if already computed.
+        """One verdict per image on edited latents z; ``before`` are `losses_at` the images, if already computed.
 
         It costs ``4 pairs`` evaluations per image for the losses before, and as many for those after where something
         moved, ``2 pairs`` more on an instruction-tuned model.
         """
         texts, backbone = (latent.condition, target), latent.backbone
-        before = self.losses(backbone, latent.z, texts, seed=seed) if before is None else before
-        after = before if z is latent.z else self.losses(backbone, z, texts, seed=seed)
+        first = self.losses_at(backbone, latent.z, texts, seed=seed) if before is None else before
+        last = first if z is latent.z else self.losses_at(backbone, z, texts, seed=seed)
+        before, after = first.flatten(2).mean(2), last.flatten(2).mean(2)
+        core = change_share(z - latent.z, FLOOR)
+        was, now = ((core * (errors[0] - errors[1])).flatten(1).sum(1) for errors in (first, last))
+        opacities = torch.where(was < 0, (now - was) / (-2 * was), 1.0)
         # The losses before and after have x as the reference image, next to which each result would look damaged.
         seen = latent.instructed and z is not latent.z
         least = self.least_loss(backbone, z, texts, seed=seed) if seen else after.amin(0)
         residuals = least / before[0].clamp_min(1e-30)
         distances = (z - latent.z).flatten(1).square().mean(1).sqrt()
         worded = texts_differ(latent.condition, target.expand(len(z))).tolist()
-        rows = zip(before.T.tolist(), after.T.tolist(), residuals.tolist(), distances.tolist(), worded, strict=True)
+        columns = (residuals, distances, opacities)
+        rows = zip(before.T.tolist(), after.T.tolist(), worded, *(column.tolist() for column in columns), strict=True)
         return [
-            self._verdict(b, a, residual, m, strength) if has_words else self._wordless(residual, m, strength)
-            for b, a, residual, m, has_words in rows
+            self._seen(self._verdict(b, a, residual, m, strength), opacity)
+            if has_words
+            else self._wordless(residual, m, strength)
+            for b, a, has_words, residual, m, opacity in rows
         ]
+
+    def _seen(self, verdict: Verdict, opacity: float) -> Verdict:
+        """The verdict with the opacity of what is drawn: what is faint is not done."""
+        if verdict.share is None or not verdict.share:
+            return verdict
+        opacity = min(max(opacity, 0.0), 1.0)
+        verdict = dataclasses.replace(verdict, opacity=opacity)
+        if verdict.word != "done" or opacity >= _OPAQUE:
+            return verdict
+        reason = f"what is drawn is translucent, opacity {100 * opacity:.0f} %"
+        return dataclasses.replace(verdict, word="partly done", reason=reason, remedy="more strength")
 
     def _wordless(self, residual: float, distance: float, strength: float) -> Verdict:
         if strength == 0 or distance == 0 or residual > self.damage:
@@ -200,6 +232,8 @@ _FAINT = 0.01
 _PARTLY = 0.05
 # Share from which a change is done: that of 44 of 48 rendered right answers on the calibration split.
 _DONE = 0.75
+# Opacity from which what is drawn counts as opaque: that of all of 24 right answers of both domains.
+_OPAQUE = 0.8
 # Root mean square displacement of the clean latent from which an image without words counts as changed.
 _LEAST_MOVE = 0.05
 _MOVED = "the latent moved by {:.2f} of its scale"

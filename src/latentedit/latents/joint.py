@@ -227,8 +227,8 @@ def denoising_losses(
     pairs: int,
     seed: Seed,
     purpose: str,
-) -> Float[Tensor, "texts b"]:
-    """``loss(z, c) = mean |x_hat(z_s, c) - z|^2`` of clean latents under each text, small where z is likely under c.
+) -> Float[Tensor, "texts b *latent"]:
+    """``loss(z, c) = |x_hat(z_s, c) - z|^2`` of clean latents at each position, small where z is likely under c.
 
     All texts have the same noises, in antithetic pairs; it costs ``2 pairs`` evaluations per latent and text.
     """
@@ -240,5 +240,5 @@ def denoising_losses(
     for text in texts:
         v = backbone.velocity(noised, level_batch(level, noised), text.expand(len(z)).repeat(len(noise)))
         error = noised - level * v - z.repeat(len(noise), *[1] * (z.ndim - 1))
-        losses.append(error.flatten(1).square().mean(1).unflatten(0, (len(noise), len(z))).mean(0))
+        losses.append(error.square().unflatten(0, (len(noise), len(z))).mean(0))
     return torch.stack(losses)

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from latentedit.core.errors import ConfigError, FileFormatError
 from latentedit.core.settings import MAX_STRENGTHS, Combine, Share
-from latentedit.latents.captions.change import MAX_LETTERS
+from latentedit.latents.captions.change import MAX_LETTERS, is_off_or_on
 from latentedit.latents.images import SourceImage
 from latentedit.models.base import Backbone
 from latentedit.models.placement import dtype_name
@@ -107,6 +107,7 @@ class RunRecord(_Record):
         references: additional reference images.
         caption: source caption.
         target_caption: target caption; empty for directions without words.
+        via: target captions of named values in between, in their order.
         strengths: of the edit, or of a sweep's images.
         directions: those that were applied together, each at its strength; empty for editors without directions.
         combine: how they were combined.
@@ -131,6 +132,7 @@ class RunRecord(_Record):
     references: Annotated[tuple[ImageRecord, ...], Field(strict=False, max_length=MAX_REFERENCES)] = ()
     caption: Caption
     target_caption: Caption
+    via: Annotated[tuple[Caption, ...], Field(strict=False, max_length=MAX_STRENGTHS)] = ()
     strengths: Annotated[tuple[float, ...], Field(min_length=1, max_length=MAX_STRENGTHS)]
     directions: tuple[DirectionRecord, ...] = ()
     combine: Combine = "sum"
@@ -141,6 +143,12 @@ class RunRecord(_Record):
     calibrated: bool = False
     evaluations: float
     before: "RunRecord | None" = None
+
+    @property
+    def off_or_on(self) -> bool:
+        """Whether the change adds, removes or exchanges a thing: no value lies between none and all of it."""
+        worded = self.target_caption and not self.instructed and not self.via
+        return bool(worded) and is_off_or_on(self.caption, self.target_caption)
 
     def check_image(self, image: SourceImage) -> None:
         """Raise a ConfigError for another image than that of the record."""

@@ -329,6 +329,25 @@ def changed_phrases(source: str, target: str) -> tuple[tuple[str, ...], tuple[st
     return _without(old, new), _without(new, old)
 
 
+def is_off_or_on(source: str, target: str) -> bool:
+    """Whether a change adds, removes or exchanges a thing, so that no value lies in between: the nouns differ.
+
+    The last of two or more words of a phrase counts as its noun; a word alone may be a color.
+
+    Example:
+        >>> is_off_or_on("a man, pale skin", "a man, dark skin"), is_off_or_on("a man, no hat", "a man, glasses")
+        (False, True)
+    """
+    removed, added = changed_phrases(source, target)
+    denied = any(phrase.partition(" ")[0].lower() in ("no", "without") for phrase in (*removed, *added))
+    return denied or sorted(_noun(phrase) for phrase in removed) != sorted(_noun(phrase) for phrase in added)
+
+
+def _noun(phrase: str) -> str:
+    before, _, last = phrase_key(phrase).rpartition(" ")
+    return last if before else ""
+
+
 def change_words(source: str, target: str) -> str:
     """The change from source to target as "OLD => NEW"."""
     sides: list[str] = []

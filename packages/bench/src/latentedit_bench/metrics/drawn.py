@@ -1,7 +1,5 @@
 """How the new part is drawn: the edges of the truth, and its opacity, which a mean squared error hardly weighs."""
 
-from typing import cast
-
 import numpy as np
 import torch
 from jaxtyping import Float64
@@ -54,8 +52,9 @@ def opacity(edited: Images, source: Images, truth: Images, mask: Mask) -> Float6
 
 
 def _faintest(product: np.ndarray, square: np.ndarray, mask: np.ndarray) -> float:
-    labels, count = cast("tuple[np.ndarray, int]", ndimage.label(mask, _TOUCHING))
-    numbers = np.arange(1, count + 1)
+    labels = np.zeros(mask.shape, dtype=np.int32)
+    ndimage.label(mask, _TOUCHING, output=labels)
+    numbers = np.arange(1, labels.max() + 1)
     energy = np.asarray(ndimage.sum_labels(square, labels, numbers))
     made = np.asarray(ndimage.sum_labels(product, labels, numbers))
     counts = energy > _PART * square.sum()

@@ -81,6 +81,7 @@ class View:
         start: initial strength; by default 1, or the nearest one available.
         saves: whether the page has buttons that save images and records.
         label: of the side to the right of the wipe.
+        steps: the slider takes the strengths of the frames alone, without blends between them.
 
     Raises:
         ConfigError: no frames, or a strength that is not finite.
@@ -100,6 +101,7 @@ class View:
     start: float | None = None
     saves: bool = True
     label: str = "edited"
+    steps: bool = False
 
     def __post_init__(self) -> None:
         if not self.frames:
@@ -164,6 +166,7 @@ class View:
             "start": start,
             "saves": self.saves,
             "label": self.label,
+            "steps": self.steps,
             "between": _blend_record(next((frame.record for frame in frames if frame.record is not None), None)),
             "frames": [_frame_data(*pair, exact=exact) for pair in zip(frames, layers[: len(frames)], strict=True)],
         }

@@ -153,7 +153,7 @@ class Viewer extends HTMLElement {
   snapped(value, radius) {
     const { strengths } = this.images, last = strengths[strengths.length - 1];
     const near = strengths.reduce((best, next) => (Math.abs(next - value) < Math.abs(best - value) ? next : best));
-    if (Math.abs(near - value) < Math.max(radius, CLOSE)) return near;
+    if (this.view.steps || Math.abs(near - value) < Math.max(radius, CLOSE)) return near;
     return within(Math.round(100 * value) / 100, strengths[0], last);
   }
 
