@@ -247,7 +247,8 @@ def tuned_methods(
 ) -> list[Method]:
     """The methods of a file of settings, or of the model's folder, each with its best.
 
-    Ours is as the model stores it, unless a file has it. Other editors run with their defaults and as many steps as the budget pays for on the data, with a warning.
+    Ours is as the model stores it, unless a file has it. Other editors run with their defaults and as many steps as the
+    budget pays for on the data, with a warning.
     """
     known: Mapping[str, Any] = model.defaults.get("benchmark", {})
     where, found = f"the folder of {model.name}", list[Method]()
