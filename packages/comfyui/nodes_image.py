@@ -63,8 +63,8 @@ class Keep(io.ComfyNode):
 
     @classmethod
     def execute(cls, edited: Any, original: Any, amount: float, feather: int, mask: Any = None, **_: Any) -> Any:
-        bar = progress_bar(max(len(edited), len(original)))
-        made = images.keep_change(edited, original, mask, amount, feather, bar)
+        progress = progress_bar(max(len(edited), len(original)))
+        made = images.keep_change(edited, original, mask, amount, feather, progress)
         shown: dict[str, Any] = {"text": (made.report,)}
         if _COMPARES:  # the names that the frontend's wipe reads
             for name, side in (("a_images", original), ("b_images", made.image)):
@@ -105,8 +105,8 @@ class Check(io.ComfyNode):
     def execute(
         cls, edited: Any, original: Any, max_outside: float, max_changed: float, expect_size: bool, mask: Any = None
     ) -> Any:
-        bar = progress_bar(max(len(edited), len(original)))
-        made = images.check_edit(edited, original, mask, max_outside, max_changed, expect_size, bar)
+        progress = progress_bar(max(len(edited), len(original)))
+        made = images.check_edit(edited, original, mask, max_outside, max_changed, expect_size, progress)
         return io.NodeOutput(made.passed, made.report, made.panel, ui=ui.PreviewText(made.verdict))
 
 
@@ -132,8 +132,8 @@ class Match(io.ComfyNode):
 
     @classmethod
     def execute(cls, edited: Any, original: Any, color: bool) -> Any:
-        bar = progress_bar(max(len(edited), len(original)))
-        made = images.match_frame_and_color(edited, original, color, bar)
+        progress = progress_bar(max(len(edited), len(original)))
+        made = images.match_frame_and_color(edited, original, color, progress)
         return io.NodeOutput(made.image, made.change, made.report, ui=ui.PreviewText(made.report))
 
 

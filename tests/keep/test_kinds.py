@@ -36,8 +36,9 @@ FAINT = 0.5 * smoothed(np.random.default_rng(0).normal(0, 12, TEXTURED.shape).as
         (TEXTURED, painted(TEXTURED, 1.3 * TEXTURED - 20 + FAINT), "recolored"),
         (PLAIN + FAINT, painted(PLAIN + FAINT[::-1]), "added"),
         (painted(PLAIN, TEXTURED), painted(PLAIN, TEXTURED[::-1]), "unknown"),
+        (painted(PLAIN, TEXTURED), painted(PLAIN), "unknown"),
     ],
-    ids=["added", "removed", "darker", "other colors", "in noise", "same outline"],
+    ids=["added", "removed", "darker", "other colors", "in noise", "same outline", "replaced"],
 )
 def test_a_known_change_has_its_kind(before: np.ndarray, after: np.ndarray, kind: str) -> None:
     assert kind_of(before, after) == kind

@@ -213,7 +213,7 @@ def sepia(image: np.ndarray) -> np.ndarray:
     ],
     ids=["gray", "sepia", "nearly gray", "faded", "unchanged", "another"],
 )
-def test_lost_colors_are_told_from_faded_ones(edited: Any, lost: bool) -> None:
+def test_lost_colors_are_not_faded_ones(edited: Any, lost: bool) -> None:
     image = scene().astype(np.float32)
     assert module.lost_colors(image, edited(image), WHOLE) == lost
     gray = np.repeat(image[..., 1:2], 3, axis=2) + np.array([2, 0, -2], np.float32)
@@ -223,7 +223,7 @@ def test_lost_colors_are_told_from_faded_ones(edited: Any, lost: bool) -> None:
     assert module.lost_colors(image, mixed, ~WHOLE | (np.arange(SIDE)[:, None] >= 90)) == lost, "in the shown part"
 
 
-def test_the_sharper_image_is_told_by_the_sign_of_the_blur() -> None:
+def test_the_sign_of_the_blur_shows_the_sharper_image() -> None:
     image = scene().astype(np.float32)
     for sigma in (0.5, 0.7, 1.0):
         assert fit_blur(smoothed(image, sigma), image, WHOLE) == pytest.approx(-sigma, abs=0.16)

@@ -1,7 +1,8 @@
 """What happened in each separate change: something was added, removed or recolored, or it is unknown.
 
-Something that was added has edges along its outline that only the edited image has; something that was removed, edges
-that only the original had. What was recolored, or lit in another way, has kept its structure.
+Something that was added has edges along its outline that only the edited image has, where the original was no more
+detailed than its surroundings; something that was removed, the reverse. What was recolored, or lit in another way, has
+kept its structure.
 """
 
 from typing import Literal
@@ -16,6 +17,7 @@ Kind = Literal["added", "removed", "recolored", "unknown"]
 _STEP = 0.3  # logarithm of the ratio of both edges along the outline
 _STRONGEST = 0.7  # share of the outline that is left out, since only its strongest edges are the thing's
 _LEAST_EDGE = 0.5  # levels a pixel that are added to both
+_STANDS_OUT = 1.5  # edges inside a change over those around it from which on there was something, not the background
 _SAME, _OTHER = 0.7, 0.35  # local correlation from which on a structure is the same, and below which it is another
 _DETAIL = 16.0  # variance of luma in a window from which on it has a structure
 _FEWEST = 20  # pixels with structure
@@ -51,10 +53,15 @@ def _kind(original: Array, edited: Array, region: Mask, radius: int, sigma: floa
     correlation = float(np.median((together / np.sqrt(np.maximum(one * other, 1.0)))[part]))
     if correlation >= _SAME:
         return "recolored"
-    old, new = (edges(image)[outline] for image in (original, edited))
+    both = [edges(image) for image in (original, edited)]
+    old, new = (one[outline] for one in both)
     strongest = np.maximum(old, new)
     strong = strongest >= np.quantile(strongest, _STRONGEST)
     step = np.log((new[strong].mean() + _LEAST_EDGE) / (old[strong].mean() + _LEAST_EDGE))
     if correlation >= _OTHER or abs(step) < _STEP:
         return "unknown"
+    without = both[0 if step > 0 else 1]
+    around = (cv2.dilate(solid, disc(3 * radius)) > 0) & ~(cv2.dilate(solid, disc(radius)) > 0)
+    if around.any() and without[inner].mean() > _STANDS_OUT * without[around].mean():
+        return "unknown"  # something else took its place
     return "added" if step > 0 else "removed"
