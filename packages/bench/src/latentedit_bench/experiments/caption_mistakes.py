@@ -3,10 +3,12 @@
 import dataclasses
 import itertools
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import cast
 
+from latentedit.directions.hsds import HSDS
 from latentedit.editors import FlowEdit
+from latentedit.editors.eim import EIM
 from latentedit.testing.domains import Domain, Scene
 from latentedit_bench.data.counterfactual import Rendered
 from latentedit_bench.data.items import Item
@@ -22,8 +24,22 @@ from latentedit_bench.experiments.declare import (
     Tables,
     experiment,
 )
-from latentedit_bench.experiments.items import recommended
+from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.evaluate import Method
+
+# Those of eim on portraits, and FlowEdit's path at the same levels with the same pairs of noises.
+SEARCH = HSDS(
+    levels=(0.99, 0.0),
+    shift=2.5,
+    steps=7,
+    step_size=None,
+    noises=2,
+    antithetic=True,
+    keep_source=0.002,
+    drop_residual=0.3,
+    gain=1.06,
+)
+PATH = FlowEdit(level=0.99, shift=2.5, steps=7, noises=2, antithetic=True, target_guidance=1.0)
 
 WRONG, MISSING = MISTAKES = ("wrong", "missing")
 _LESS = Measure(
@@ -44,7 +60,7 @@ _COST = _LESS.variant(
     "caption-mistakes",
     paper=EIM_PAPER,
     claim="with a captioner that is wrong about one phrase in ten, eim errs less than FlowEdit on the same schedule",
-    source=Edits(models=("portraits", "scenes"), seed=24, items=96, others=32, captions=(FULL,)),
+    source=Edits(models=("portraits",), seed=24, items=96, captions=(FULL,)),
     primary=_LESS,
     secondary=(
         *(
@@ -61,40 +77,37 @@ _COST = _LESS.variant(
         Lines(y="capped", x="rate", by="line", label="error, wrong phrases", where={"mistake": WRONG}),
         Lines(y="capped", x="rate", by="line", label="error, missing phrases", where={"mistake": MISSING}),
     ),
-    quick={"items": 8, "others": 4, "rates": (0.0, 0.2)},
+    quick={"items": 8, "rates": (0.0, 0.2)},
 )
 def caption_mistakes(lab: Lab, *, rates: tuple[float, ...] = (0.0, 0.05, 0.1, 0.2)) -> Tables:
     """Both captions describe what should stay with the same mistakes; the request itself is right.
 
     Each shared phrase is wrong, or missing, with the given probability; the mistakes of a rate are among those of a
     higher one. "Completed" captions are completed by the model's captioner, which adds missing phrases and corrects
-    none. FlowEdit has the levels, steps, pairs of noises, gain and locality of eim. Published captioners hallucinate 2
-    to 33 % of objects or captions on COCO: arXiv 1809.02156 (CHAIR), arXiv 2305.10355 (POPE).
+    none. FlowEdit has the levels, steps, pairs of noises, gain and locality of eim. On COCO, 13.0 and 32.7 % of the
+    captions of two published captioners name an object that is not there (CHAIR_S of arXiv 1809.02156, measured in
+    arXiv 2305.10355); a caption has several phrases, so one phrase in five is more than they get wrong.
     """
-    search = recommended(lab.model).search
-    editor = FlowEdit(
-        level=search.levels[0],
-        shift=search.shift,
-        steps=search.steps,
-        noises=search.noises,
-        antithetic=search.antithetic,
-        source_guidance=search.guidance,
-        target_guidance=search.guidance,
-    )
     methods = [
-        Method(name="eim", editor=recommended(lab.model), local=True),
-        Method(name="flowedit", editor=editor, local=True, gain=search.gain),
+        Method(name="eim", editor=EIM(search=SEARCH), local=True),
+        Method(name="flowedit", editor=PATH, local=True, gain=SEARCH.gain),
     ]
+    exact: Table | None = None  # without mistakes: the same for all
     for rate, mistake, complete in itertools.product(rates, MISTAKES, (False, True)):
-        data, completed = lab.data, "yes" if complete else "no"
-        changed = [mistaken(item, mistake, rate, complete=complete) for item in data.items]
-        name = f"{mistake}-{rate:g}-{completed}"
-        rows = lab.edit(
-            methods, data=dataclasses.replace(data, name=f"{data.name}/{name}", items=tuple(changed)), folder=name
-        )
+        completed, rows = "yes" if complete else "no", None if rate else exact
+        if rows is None:
+            items = tuple(mistaken(item, mistake, rate, complete=complete) for item in lab.data.items)
+            name = f"{mistake}-{rate:g}-{completed}" if rate else "exact"
+            rows = lab.edit(
+                methods, data=dataclasses.replace(lab.data, name=f"{lab.data.name}/{name}", items=items), folder=name
+            )
+        exact = rows if rate == 0 else exact
         line = rows["method"] + (", completed" if complete else "")
         capped = rows["error"].astype(float).clip(upper=1)
         yield rows.assign(mistake=mistake, rate=rate, completed=completed, line=line, capped=capped)
+
+
+scenes = caption_mistakes.variant("caption-mistakes-scenes", "scenes", models=("scenes",), items=32)
 
 
 def mistaken(item: Item, mistake: str, rate: float, *, complete: bool = False) -> Item:
@@ -116,15 +129,10 @@ def mistaken(item: Item, mistake: str, rate: float, *, complete: bool = False) -
 
 def wrong_phrases(domain: Domain, scene: Scene, place: int) -> Sequence[str]:
     """Other phrases at one place of a caption, those of scenes that differ in this phrase alone."""
-    stated = domain.phrases(scene)
-
-    def found() -> Iterator[str]:
-        for name, values in domain.alternatives(scene).items():
-            for value in values:
-                other = domain.phrases(domain.change(scene, {name: value}))
-                if [a != b for a, b in zip(stated, other, strict=True)].count(True) == 1 and other[place] != stated[
-                    place
-                ]:
-                    yield other[place]
-
-    return list(found())
+    stated, found = domain.phrases(scene), list[str]()
+    for name, values in domain.alternatives(scene).items():
+        for value in values:
+            other = domain.phrases(domain.change(scene, {name: value}))
+            if [index for index, phrase in enumerate(other) if phrase != stated[index]] == [place]:
+                found.append(other[place])
+    return found
