@@ -23,7 +23,7 @@ export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo quick test nightly lint format-check ruff-check words types layers unit coverage mutate wheels clean
-.PHONY: docs docs-text docs-site docs-material fuzz lock newest audit
+.PHONY: docs docs-text docs-site docs-material fuzz lock newest audit comfy
 
 help:
 	@echo "make demo      edit a drawn portrait; images and sheet go to out/demo/"
@@ -36,6 +36,7 @@ help:
 	@echo "make coverage  the tests with branch coverage"
 	@echo "make mutate    300 random bugs, one at a time: which ones the tests see; ARGUMENTS=--update stores the rates"
 	@echo "make fuzz MINUTES=15   damaged inputs for every door; what fails is kept in tests/fuzz/corpus (SEED=... repeats)"
+	@echo "make comfy     the nodes in a real ComfyUI, which it downloads (GPL); COMFYUI=folder: in another version"
 	@echo "make lock      write the newest versions into constraints.txt, print what changed, run make test"
 	@echo "make newest    the tests with the newest versions, in .venv-newest"
 	@echo "make audit     licenses, a bill of materials, known vulnerabilities"
@@ -107,6 +108,16 @@ wheels: $(STAMP)
 	rm -rf dist/again
 	$(BIN)/python -m pytest tests/test_wheels.py
 
+# ComfyUI is GPL software: downloaded into out/comfyui as a program to test with, and last on the path of Python.
+COMFY := $(CURDIR)/out/comfyui
+EMPTY :=
+COLON_PATHS = $(subst $(EMPTY) ,:,$(CURDIR) $(CURDIR)/src $(wildcard $(CURDIR)/packages/*/src))
+comfy: $(STAMP)
+	$(BIN)/python -m tools.comfy install
+	COMFYUI_STAND_INS=$(COMFY)/stand-ins OMP_NUM_THREADS=1 \
+		PYTHONPATH=$(COLON_PATHS):$(abspath $(or $(COMFYUI),$(COMFY)/ComfyUI)) \
+		$(COMFY)/venv/bin/python -m pytest -q tests/comfyui
+
 MINUTES ?= 15
 SEED ?= $(shell date +%s)
 
@@ -165,6 +176,7 @@ nightly: $(STAMP)
 	HYPOTHESIS_PROFILE=nightly $(PYTEST) \
 		--jaxtyping-packages=latentedit,latentedit_bench,latentedit_keep,latentedit_portraits,latentedit_scenes,training,beartype.beartype
 	@$(MAKE) --no-print-directory wheels
+	@$(MAKE) --no-print-directory comfy
 	@$(MAKE) --no-print-directory fuzz
 	@$(MAKE) --no-print-directory mutate
 

@@ -26,7 +26,7 @@ from latentedit_bench.experiments.page import claims_page
 from latentedit_bench.experiments.run import read_records
 from latentedit_keep.base.files import plain, write_text
 from latentedit_keep.checking import Measure, Region, Report
-from latentedit_keep.program import EXAMPLES, kind
+from latentedit_keep.program import EXAMPLES, GROUPS, kind
 from tools.running import ROOT
 
 DOCS = ROOT / "docs"
@@ -54,15 +54,6 @@ FIGURES = DOCS / "images" / "results" / "claims"
 
 _MODEL = "Model"
 """The panel of options that every command which loads a model takes."""
-
-_GROUPS = {
-    "Keep and check": ("keep", "check", "mcp"),
-    "Edit": ("edit", "sweep", "undo", "replay", "caption", "app"),
-    "Directions": ("direction", "discover", "transport", "path"),
-    "Models": ("models", "doctor"),
-    "Measure": ("bench", "reproduce"),
-}
-"""What the commands are for; the page has them in this order, and those that are not named here last."""
 
 _EVERYWHERE = ("--json", "--quiet", "--help")
 """Options that the introduction explains."""
@@ -125,8 +116,8 @@ def commands_page() -> str:
         package = point.dist.name if point.dist is not None else "latentedit"
         if package in ("latentedit", "latentedit-bench", "latentedit-keep"):
             found[name] = package
-    listed = {name for names in _GROUPS.values() for name in names}
-    groups = {**_GROUPS, "Others": tuple(name for name in found if name not in listed)}
+    listed = {name for names in GROUPS.values() for name in names}
+    groups = {**GROUPS, "Others": tuple(name for name in found if name not in listed)}
     for title, names in groups.items():
         named = [name for name in names if name in found]
         parts += [f"## {title}\n"] if named else []
@@ -189,7 +180,7 @@ def _command_parts(
 
 
 def _table(parameters: Sequence[Any]) -> Iterator[str]:
-    yield "| | default | |\n| --- | --- | --- |"
+    yield "| | |\n| --- | --- |"
     yield from map(_row, parameters)
     yield ""
 
@@ -220,13 +211,12 @@ def _metavar(parameter: Any) -> str:
 
 
 def _row(parameter: Any) -> str:
-    """A row of a command's table: how it is written, its default, and what it is."""
-    if not _is_option(parameter):
-        return f"| `{_metavar(parameter)}` | {'required' if parameter.required else ''} | {_cell(parameter.help)} |"
+    """A row of a command's table: how it is written, what it is, and its default."""
     names = ", ".join(f"`{one}`" for one in (*parameter.opts, *parameter.secondary_opts))
-    value = "" if parameter.default in (None, False, "", (), []) else f"`{parameter.default}`"
-    default = "required" if parameter.required else value
-    return f"| {f'{names} {kind(parameter)}'.strip()} | {default} | {_cell(parameter.help)} |"
+    name = f"{names} {kind(parameter)}".strip() if _is_option(parameter) else f"`{_metavar(parameter)}`"
+    default = "" if parameter.default in (None, False, "", (), []) else f"Default: `{parameter.default}`."
+    needed = "Required." if parameter.required else default
+    return f"| {name} | {' '.join(filter(None, (_cell(parameter.help), needed)))} |"
 
 
 def _cell(text: str | None) -> str:

@@ -15,6 +15,8 @@ def build(folder: Path) -> Path:
     shutil.rmtree(pack, ignore_errors=True)
     skipped = shutil.ignore_patterns("__pycache__", "build.py", "carried")
     shutil.copytree(HERE, pack, ignore=skipped)
+    for image in (HERE / "example_workflows").glob("*.jpg"):
+        shutil.copy(image, pack / "web/docs")  # ComfyUI shows no other images in help pages
     shutil.copytree(KEEP / "src/latentedit_keep", pack / "carried/latentedit_keep", ignore=skipped)
     version = tomllib.loads((KEEP / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     facts = pack / f"carried/latentedit_keep-{version}.dist-info"  # where a program looks up the version

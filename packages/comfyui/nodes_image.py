@@ -56,8 +56,8 @@ class Keep(io.ComfyNode):
             ),
             outputs=[
                 io.Image.Output("image"),
-                io.Mask.Output("change", tooltip="Opacity of the edited image in the result."),
-                io.String.Output("report", tooltip="What the editor did, in words."),
+                io.Mask.Output("change", "change", tooltip="Opacity of the edited image in the result."),
+                io.String.Output("report", "report", tooltip="What the editor did, in words."),
             ],
         )  # fmt: skip
 
@@ -94,9 +94,9 @@ class Check(io.ComfyNode):
                 io.Boolean.Input("expect_size", default=False, tooltip="Fail if the edited image has another size."),
             ),
             outputs=[
-                io.Boolean.Output("passed", tooltip="Whether all images of the batch passed."),
-                io.String.Output("report", tooltip="All measurements as JSON, next_step_code among them."),
-                io.Image.Output("panel", tooltip="Original and edited image, with the changes outlined."),
+                io.Boolean.Output("passed", "passed", tooltip="Whether all images of the batch passed."),
+                io.String.Output("report", "report", tooltip="All measurements as JSON, next_step_code among them."),
+                io.Image.Output("panel", "panel", tooltip="Original and edited image, with the changes outlined."),
             ],
             is_output_node=True,
         )  # fmt: skip
@@ -125,8 +125,8 @@ class Match(io.ComfyNode):
             ],
             outputs=[
                 io.Image.Output("image"),
-                io.Mask.Output("shown", tooltip="What the edited image shows; elsewhere the image is the original."),
-                io.String.Output("report", tooltip="What was undone, in words."),
+                io.Mask.Output("shown", "shown", tooltip="0 where the edited image shows nothing."),
+                io.String.Output("report", "report", tooltip="What was undone, in words."),
             ],
         )  # fmt: skip
 
@@ -174,7 +174,7 @@ class KeepFiles(io.ComfyNode):
                 io.String.Input("filename_prefix", default="kept"),
                 io.Combo.Input("file_type", options=["png", "tiff", "jpg"], tooltip="jpg changes all pixels a little."),
             ],
-            outputs=[io.Image.Output("image"), io.String.Output("path"), io.String.Output("report")],
+            outputs=[io.Image.Output("image"), io.String.Output("path", "path"), io.String.Output("report", "report")],
             is_output_node=True,
         )
 

@@ -11,6 +11,7 @@ from latentedit.cli import main
 from latentedit.core.plugins import COMMANDS, EDITORS, EXPERIMENTS, MODELS
 from latentedit_keep.program import EXAMPLES, help_page
 
+WIDTH = 76  # of an example, so that no terminal breaks it
 NAMES = {  # values of options in examples that must be installed, unless they contain a slash (a hub id or a folder)
     "method": {*EDITORS.names(), "all", "lerp", "slerp", "geodesic"},
     "model": set(MODELS.names()),
@@ -51,6 +52,7 @@ def test_examples_are_accepted_by_the_parser(name: str) -> None:
     assert 2 <= len(lines) <= 5
     assert sum(f"{line} ".startswith(f"{name} ") for line in lines) >= 2
     for line in lines:
+        assert len(line) <= WIDTH
         given = parsed(shlex.split(line))
         for option, installed in NAMES.items():
             value = given.get(option) or ()

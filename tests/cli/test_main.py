@@ -51,7 +51,7 @@ def test_help_and_wrong_usage_import_neither_torch_nor_numpy() -> None:
         ("sweep me.png --model portraits-", {"portraits-kontext", "portraits-unet"}),
         ("caption me.png --dtype b", {"bfloat16"}),
         ("caption me.png --text-encoders r", {"required"}),
-        ("bench run --method flow", {"flowedit", "flowslider", "flowalign"}),
+        ("bench run --method flowe", {"flowedit", "flowedit, local"}),
         ("rep", {"replay", "reproduce"}),
         ("models sh", {"show"}),
         ("edit some/image", set[str]()),  # the shell itself completes file names

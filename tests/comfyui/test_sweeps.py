@@ -19,5 +19,5 @@ strengths: Any = runpy.run_path(str(Path(__file__).parents[2] / "packages/comfyu
         ((0, 0.8, 1), (0.8,)),
     ],
 )
-def test_strengths_are_even_and_end_at_the_limits(arguments: tuple[float, float, int], expected: tuple[float]) -> None:
+def test_strengths_are_even_and_end_at_the_last(arguments: tuple[float, float, int], expected: tuple[float]) -> None:
     assert strengths(*arguments) == expected

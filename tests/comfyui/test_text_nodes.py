@@ -1,22 +1,21 @@
 """Edit guider, Edit sampler and Strength sweep in a real server, around a random FLUX."""
 
+import json
 import shutil
 import time
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from tools.comfy import ROOT, NodeError, Server, running
-
-SOURCES = (ROOT / "src", ROOT / "packages/keep/src")
+from PIL import Image
+from tools.comfy import EXAMPLES, GRAPHS, ROOT, SOURCES, NodeError, Server, graph_of, prepared, running, with_portraits
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Generator[Server]:
-    folder = tmp_path_factory.mktemp("comfyui")
-    (folder / "custom_nodes").mkdir()
-    (folder / "custom_nodes/latentedit").symlink_to(ROOT / "packages/comfyui")
+    folder = prepared(tmp_path_factory.mktemp("comfyui"))
     shutil.copy(Path(__file__).with_name("tiny_nodes.py"), folder / "custom_nodes")
     with running(folder, paths=SOURCES) as started:
         yield started
@@ -64,6 +63,21 @@ def test_every_method_edits_and_strength_0_changes_nothing(server: Server) -> No
         assert changes(server, method=method, strength=0.0) == [0.0]
         assert changes(server, method=method)[0] > 0.01
         assert changes(server, method=method, strength=-1.0)[0] > 0.01
+
+
+@pytest.mark.parametrize("name", [name for name in GRAPHS if name.endswith("by_text")])
+def test_example_workflows_run(server: Server, name: str) -> None:
+    stored = json.loads((EXAMPLES / f"{name}.json").read_text(encoding="utf-8"))
+    shown = server.run(with_portraits(graph_of(stored, server.call("/object_info"))))
+    before = np.asarray(Image.open(EXAMPLES / "input/portrait.png").convert("RGB")).astype(float)
+    made = [np.asarray(server.image(one)).astype(float) for one in shown["15"]["images"]]
+    away = [abs(one - before).mean() for one in made]  # levels: glasses; the codec alone costs 2
+    assert away[-1] > 4
+    if name == "sweep_by_text":
+        assert away == sorted(away)
+    else:
+        (kept,) = (np.asarray(server.image(one)) for one in shown["16"]["images"])
+        assert 0.3 < (kept == before).all(-1).mean() < 1
 
 
 def test_a_sweep_is_one_batch(server: Server) -> None:

@@ -1,4 +1,4 @@
-"""`local_change` keeps a change where it is strong and fades it smoothly where it is faint."""
+"""`local_change` keeps a change where it is strong and fades it where it is faint; what the codec lost goes there."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from latentedit.core.rng import stream
-from latentedit.directions.identification import FLOOR, local_change
+from latentedit.directions.identification import FLOOR, composed_change, dropped_residual, local_change
 
 SHAPES = st.tuples(st.integers(1, 3), st.just(3), st.integers(1, 40), st.integers(1, 40))
 SEEDS = st.integers(0, 50)
@@ -64,3 +64,29 @@ def test_the_averaging_window_scales_with_the_image(times: int) -> None:
     middles = local_change(grown)[..., times // 2 :: times, times // 2 :: times]
     assert torch.allclose(middles, local_change(change), rtol=1e-9)
     assert not torch.allclose(local_change(grown)[..., 0::times, 0::times], local_change(change), rtol=1e-3)
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_what_the_codec_lost_is_dropped_where_a_strong_change_draws_other_lines(local: bool) -> None:
+    """Where the old lines go, not where the same lines have another color; not where the change is faint or nothing."""
+    decoded, lost = random_change((1, 3, 60, 60), 2).clamp(-1, 1), 0.1 * random_change((1, 3, 60, 60), 3)
+    decoded[..., :30] *= 100
+    change = torch.zeros_like(decoded)
+    change[..., 5:25, 5:25] = 0.9 - decoded[..., 5:25, 5:25]  # a new part
+    change[..., 5:25, 35:55] = torch.tensor([0.9, -0.9, 0.0])[:, None, None]  # another color
+    change[..., 35:55, 5:25] = 0.01 * change[..., 5:25, 5:25]
+    made = local_change(change) if local else change
+    dropped = made - composed_change(change, decoded + lost, decoded, 1.0, local=local)
+    new, recolored, faint = ((..., slice(a, a + 12), slice(b, b + 12)) for a, b in ((9, 9), (9, 39), (39, 9)))
+    assert torch.allclose(dropped[new], lost[new], rtol=0.25)
+    assert (dropped[recolored].abs() <= 0.05 * lost[recolored].abs()).all()
+    assert (dropped[faint].abs() <= 0.05 * lost[faint].abs()).all()
+    assert not dropped[..., 57:, :].any()
+    assert torch.equal(composed_change(change, decoded + lost, decoded, 0.0, local=local), made)
+
+
+def test_strengths_of_either_sign_drop_their_share_and_invisible_changes_drop_none() -> None:
+    assert [dropped_residual(strength, 0.5) for strength in (0, 0.5, -0.5, 1, 2)] == [0, 0.25, 0.25, 0.5, 0.5]
+    decoded = random_change((1, 3, 20, 20), 4)
+    made = composed_change(-1e-6 * decoded, decoded + 1, decoded, 1.0, local=False)
+    assert made.abs().max() < 1e-3

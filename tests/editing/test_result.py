@@ -156,6 +156,21 @@ def test_a_local_change_is_the_strong_part_of_a_change(latent: JointLatent, loca
     assert all(np.array_equal(np.asarray(result.image), np.asarray(result.source)) for result in rows[1])
 
 
+def test_what_an_edit_drops_of_the_source_stays_dropped_in_the_next(latent: JointLatent) -> None:
+    """An edit to gray, of images whose lines the codec draws with half of their contrast."""
+    lines = 0.2 * (torch.arange(8) % 2).expand(3, 8, 8)
+    frames = tuple(dataclasses.replace(frame, pixels=frame.pixels + lines) for frame in latent.frames)
+    start = latent.z + lines / 2
+    lossy = dataclasses.replace(latent, frames=frames, z=start, decoded=start)
+    made, whole = (results(lossy, at(lossy, 1.0, z=0 * start), subtract_residual=share)[0][0] for share in (0.5, 0.0))
+    difference = np.asarray(made.image, dtype=float) - np.asarray(whole.image, dtype=float)
+    assert difference[:, 1::2].min() < -0.4 * 127.5 * 0.1
+    assert difference[:, 0::2].max() == 0
+    after = dataclasses.replace(made.latent, frames=frames[:1])
+    ((same,),) = results(after, at(after, 0.0, z=after.z), targets=("green",), before=made.record)
+    assert np.array_equal(np.asarray(same.image), np.asarray(made.image))
+
+
 @pytest.mark.parametrize("strength", [1.0, 0.25, -0.5])
 def test_edits_can_continue_from_a_result(latent: JointLatent, strength: float) -> None:
     """Its latent is that of the edited image, and remembers that of the first one.

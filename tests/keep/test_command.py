@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from latentedit_keep.base.images import read_chunks
 from latentedit_keep.command import images_by_name
@@ -77,14 +77,23 @@ def test_folders_are_paired_by_name(
         folder.mkdir()
     pair[0].rename(first / "a.jpg")
     pair[1].rename(second / "a.png")
-    Image.fromarray(scene()).save(first / "alone.png")
+    for folder in (first, second):
+        Image.fromarray(scene()).save(folder / f"only {folder.name}.png")
     (first / "._a.jpg").write_bytes(b"what macOS leaves on other disks")
     done = command("keep", first, second, "-o", tmp_path / "kept")
     assert done.code == 1
-    assert done.err == f"alone: no image of this name in {second}\n"
+    assert [line.partition(":")[0] for line in done.err.splitlines()] == ["only originals", "only edits"]
     assert [place.name for place in (tmp_path / "kept").iterdir()] == ["a.png"]
     Image.fromarray(scene()).save(first / "a.png")
     assert "a.jpg and a.png in" in refused("keep", first, second, "-o", tmp_path / "other")
+
+
+def test_swapped_arguments_are_noticed_by_the_camera(pair: tuple[Path, Path], command: Command) -> None:
+    camera = Image.Exif()
+    camera[ExifTags.Base.Make] = "a camera"
+    Image.open(pair[0]).save(pair[0], exif=camera)
+    right, swapped = (command("keep", *files, "-o", pair[0].with_name("k.png")) for files in (pair, pair[::-1]))
+    assert ("swapped" in right.err, "swapped" in swapped.err) == (False, True)
 
 
 def test_only_visible_image_files_of_a_folder_are_listed(tmp_path: Path) -> None:
@@ -100,6 +109,8 @@ def test_only_visible_image_files_of_a_folder_are_listed(tmp_path: Path) -> None
         (["{0}", "{1}", "-o", "{0}"], "is the image itself"),
         (["{0}", "{1}", "-o", "{1}"], "is the image itself"),
         (["{0}", "{1}", "-o", "{t}/k.png", "--only", "one"], "--only"),
+        (["{0}", "{1}", "-o", "{t}/k.png", "--strength", "70%"], "0.7"),
+        (["{0}", "{1}", "-o", "{t}/k.png", "--strength", "0,7"], "0.7"),
         (["{0}", "{1}", "-o", "{t}/k.png", "--view", "{t}/k.png"], "k.png"),
         (["{t}/clear.png", "{1}", "-o", "{t}/k.jpg"], "transparency"),
         (["{0}", "{t}", "-o", "{t}/k"], "two folders"),

@@ -10,8 +10,8 @@ from latentedit.cli import options
 from latentedit.cli.edit import check_written, cross_talk_rows, table_rows
 from latentedit.cli.options import ModelChoice, Report, chooses_model, parse_strengths, refuse
 from latentedit.core.errors import ConfigError, OutputError
-from latentedit_keep.base.console import echo, print_json, print_rows, progress_bar
-from latentedit_keep.base.files import sibling_path
+from latentedit_keep.base.console import echo, print_json, print_rows, progress_bar, warn, were_replaced
+from latentedit_keep.base.files import existing, free_name, sibling_path
 
 if TYPE_CHECKING:
     from latentedit.directions.direction import Direction
@@ -63,7 +63,9 @@ def make(
         texts: dict[str, Any] = {name: getattr(request, name) or None for name in ("prompt", "change", "instruction")}
         direction = Session(latent).identify(**texts, seed=seed, progress=progress)
         direction = calibrate_direction(latent, direction, license=license, progress=progress)
+    replaced = existing(output)
     direction.save(output)
+    report.warn((), replaced)
     _print(direction, output, report)
 
 
@@ -103,7 +105,8 @@ def preview(
         latentedit direction preview glasses.safetensors --on you.png -o sweep.png
         latentedit direction preview smile.safetensors --on you.png --strengths 0,1
     """
-    output = output if output is not None else sibling_path(file, "preview.png")
+    output = output if output is not None else free_name(sibling_path(file, "preview.png"))
+    replaced = existing(output)
     from latentedit.directions.direction import Direction
     from latentedit.editing.result import write_sweep
     from latentedit.editing.verbs import run
@@ -131,6 +134,7 @@ def preview(
         write_sweep(results, output)
     if not quiet:
         echo(f"{file} -> {output}")
+        warn(were_replaced(replaced))
 
 
 @app.command()

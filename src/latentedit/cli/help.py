@@ -33,5 +33,5 @@ def _model(*, choice: ModelChoice) -> None:
 
     Examples:
         latentedit edit me.png --add glasses --model portraits-unet
-        latentedit edit me.png --add glasses --model org/name@revision --placement model
+        latentedit edit me.png --add glasses --model org/name@revision
     """

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any, get_origin
 import typer
 
 from latentedit.cli.panels import MANY, METHOD, MODEL, OUTPUT
-from latentedit.core.errors import ConfigError, nearest
-from latentedit.core.plugins import MODELS
-from latentedit.core.settings import MAX_STRENGTHS, read_strength
+from latentedit.core.errors import ConfigError, FileFormatError, nearest
+from latentedit.core.plugins import MODELS, unknown_model
+from latentedit.core.settings import MAX_STRENGTHS
 from latentedit.editing.request import EditRequest, Option, descriptions
-from latentedit_keep.base.console import Progress, echo, print_json, print_rows, progress_bar, warn
+from latentedit_keep.base.console import Progress, echo, print_json, print_rows, progress_bar, warn, were_replaced
+from latentedit_keep.base.files import check_exists
+from latentedit_keep.base.strengths import read_strength
 
 if TYPE_CHECKING:
     from latentedit.models.base import Backbone
@@ -243,6 +245,14 @@ class ModelChoice:
             for word in (_option(name), str(item))
         ]
 
+    def check_name(self) -> None:
+        """Raise a `RegistryError` for a name that is no bundled model, nor a folder here, nor a hub id."""
+        if self.model and self.model == Path(self.model).name and self.model not in MODELS.points():
+            try:
+                check_exists(Path(self.model))
+            except FileFormatError:
+                raise unknown_model(self.model) from None
+
     def load(self) -> "Backbone":
         """The model.
 
@@ -334,9 +344,9 @@ class Report:
         """A progress bar, unless the output is for a program."""
         return progress_bar(quiet=self.quiet or self.as_json)
 
-    def warn(self, notes: Sequence[str]) -> None:
-        """Warnings on stderr."""
-        warn(() if self.quiet else notes)
+    def warn(self, notes: Sequence[str], replaced: Sequence[Path] = ()) -> None:
+        """Warnings on stderr, also of files that were replaced."""
+        warn(() if self.quiet else [*notes, *were_replaced(replaced)])
 
     def result(self, facts: Mapping[str, Any], title: object, rows: Sequence[tuple[str, str]] = ()) -> None:
         """The facts as JSON, or else a title with rows."""
@@ -364,16 +374,32 @@ def chooses_model(command: Callable[..., None]) -> Callable[..., None]:
         groups[parameter.name] = build, list(fields)
         parameters += fields.values()
 
+    inputs = [
+        name for name, one in signature.parameters.items() if isinstance(_declared(one), typer.models.ArgumentInfo)
+    ]
+
     @functools.wraps(command)
     def with_options(**given: Any) -> None:
+        for name in inputs:  # before anything heavy is imported
+            if isinstance(given[name], Path):
+                check_exists(given[name])
         built = {
             name: build(**{field: given.pop(field) for field in fields}) for name, (build, fields) in groups.items()
         }
+        for one in built.values():
+            if isinstance(one, ModelChoice):
+                one.check_name()
         command(**built, **given)
 
     described: Any = with_options
     described.__signature__ = signature.replace(parameters=parameters)
     return described
+
+
+def _declared(parameter: inspect.Parameter) -> Any:
+    """Typer's description of a parameter."""
+    about = getattr(parameter.annotation, "__metadata__", ())
+    return about[0] if about else None
 
 
 def _scaled(lora: str) -> tuple[str, float]:

@@ -10,6 +10,7 @@ from latentedit.cli.discover import Site
 from latentedit.cli.options import ModelChoice, Report, chooses_model, option
 from latentedit.core.errors import ConfigError
 from latentedit.editing.request import check_texts
+from latentedit_keep.base.files import existing
 
 if TYPE_CHECKING:
     from latentedit.geometry.paths import PathsBetween
@@ -66,8 +67,9 @@ def path(
         how: dict[str, Any] = {"frames": frames, "level": level, "site": site, "rank": rank, "seed": seed}
         between = paths_between(latent, methods=methods, **how, progress=progress)
         strip = draw_paths(between, title=f"{first.name} -> {second.name}")
+    replaced = existing(output)
     save_image(strip, output)
-    report.warn(tuple(f"{curve.method}: {note}" for curve in between.paths for note in curve.notes))
+    report.warn(tuple(f"{curve.method}: {note}" for curve in between.paths for note in curve.notes), replaced)
     facts = paths_json(between)
     rows = [
         ("settings", f"level {between.level:.2f}; lengths at {between.site}, rank {between.rank}, without text"),

@@ -10,7 +10,7 @@ from latentedit.cli import options
 from latentedit.cli.edit import check_written, recorded_model
 from latentedit.cli.options import ModelChoice, Report, chooses_model, refuse
 from latentedit.core.errors import ConfigError
-from latentedit_keep.base.files import sibling_path
+from latentedit_keep.base.files import existing, free_name, sibling_path
 
 if TYPE_CHECKING:
     from latentedit.latents.record import RunRecord
@@ -44,13 +44,15 @@ def replay(
         latentedit replay glasses.png --direction glasses.safetensors
         latentedit replay photo.kept.png --image photo.jpg --edited edited.png
     """
-    output = output if output is not None else sibling_path(result, f"again{result.suffix}")
+    output = output if output is not None else free_name(sibling_path(result, f"again{result.suffix}"))
+    replaced = existing(output)
     from latentedit_keep.base.images import read_chunks
 
     text = read_chunks(result)[0] if result.suffix.lower() == ".png" else None
     if text is not None and '"output": "kept"' in text:
         refuse("the result was written by keep", {"--direction": direction, "--reference": reference})
         _keep_again(text, result, output, (image, edited, mask), report)
+        report.warn((), replaced)
         return
     refuse("the result was not written by keep", {"--edited": edited})
     from latentedit.directions.direction import Direction
@@ -78,6 +80,7 @@ def replay(
         made[0].save_sheet(output)
     else:
         made[0].save(output)
+    report.warn((), replaced)
     _print(result, output, differences(record, made[0].record), report)
 
 

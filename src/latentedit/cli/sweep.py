@@ -8,7 +8,7 @@ import typer
 from latentedit.cli import options
 from latentedit.cli.edit import completed_rows, open_checked
 from latentedit.cli.options import ModelChoice, Report, chooses_model, parse_strengths
-from latentedit_keep.base.files import sibling_path
+from latentedit_keep.base.files import existing, free_name, sibling_path
 
 
 @chooses_model
@@ -38,7 +38,7 @@ def sweep(
     directions = request.direction
     request.check_target()
     values = parse_strengths(strengths)
-    output = output if output is not None else sibling_path(image, "sweep.png")
+    output = output if output is not None else free_name(sibling_path(image, "sweep.png"))
     # Cheap checks come first: files and names before the model, the model before the edit.
     from latentedit.editing.result import write_sweep
     from latentedit.editing.verbs import read_directions, run
@@ -47,8 +47,9 @@ def sweep(
     request = read_directions(request)
     with report.progress() as progress:
         (results,) = run(choice.load(), [opened], request, values, progress=progress)
+    replaced = existing(output)
     write_sweep(results, output)
-    report.warn(tuple(dict.fromkeys(note for result in results for note in result.notes)))
+    report.warn(tuple(dict.fromkeys(note for result in results for note in result.notes)), replaced)
     first, fields = results[0], ("strength", "verdict", "knowledge", "effect")
     facts: dict[str, Any] = {"image": image, "output": output, "seed": request.seed, "directions": directions}
     facts |= {"caption": first.caption, "target": first.target_caption, "method": first.method}

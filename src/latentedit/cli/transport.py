@@ -10,6 +10,7 @@ from latentedit.cli.discover import Preserved, basis_cost, basis_text, probe_tex
 from latentedit.cli.options import ModelChoice, Report, chooses_model
 from latentedit.core.errors import OutputError
 from latentedit.editing.request import check_texts
+from latentedit_keep.base.files import existing
 
 if TYPE_CHECKING:
     from latentedit.directions.direction import Direction
@@ -35,7 +36,7 @@ def transport(
 
     Examples:
         latentedit transport hair.safetensors --target you.png -o yours.safetensors
-        latentedit transport a.safetensors --target you.png -o b.safetensors --rank 50
+        latentedit transport a.safetensors --target b.png -o b.safetensors --rank 50
         latentedit sweep you.png --direction yours.safetensors --strengths=-1:1:5
     """
     check_texts({"--source-prompt": source_prompt})
@@ -55,8 +56,9 @@ def transport(
         direction, latent = Direction.load(file, model=backbone), encode(backbone, opened, source_prompt=caption)
         result = transport(direction, latent, rank=rank, seed=seed, progress=progress)
     probe, transported, carried = result.discovered.probe, result.discovered.direction, result.carried
+    replaced = existing(output)
     transported.save(output)
-    report.warn(transported.notes)
+    report.warn(transported.notes, replaced)
     name_before, meaning = _name(direction), probe.meaning
     facts = {"direction": file, "image": target, "output": output, "name_before": name_before}
     facts |= {"captured": carried.captured, "chance": carried.chance, "length": probe.length, "effect": probe.effect}

@@ -54,12 +54,15 @@ _MANY = 12  # names; longer lists are left out of messages
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
-    """A hint such as "did you mean 'portraits'? known: a, b" for an unknown name; of many names, the nearest only.
+    """A hint such as "did you mean 'portraits'? known: a, b" for an unknown name; of many, three.
 
     Names are quoted where one of them has a comma.
     """
     names = sorted(choices)
-    close = difflib.get_close_matches(name, names, n=2, cutoff=0.5)
+    many = len(names) > _MANY
+    close = difflib.get_close_matches(name, names, n=3 if many else 2, cutoff=0.5)
+    if many and not close:
+        close = difflib.get_close_matches(name, names, n=3, cutoff=0)
     hint = f"did you mean {' or '.join(repr(match) for match in close)}?" if close else ""
     listed = map(repr, names) if any("," in choice for choice in names) else names
-    return hint if close and len(names) > _MANY else f"{hint} known: {', '.join(listed)}".strip()
+    return hint if many else f"{hint} known: {', '.join(listed)}".strip()

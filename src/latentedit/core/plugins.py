@@ -130,6 +130,14 @@ DOMAINS = Registry(group="latentedit.domains", kind="domain")
 EXPERIMENTS = Registry(group="latentedit.experiments", kind="experiment")
 """Name to an experiment, see `latentedit_bench`."""
 
+METRICS = Registry(group="latentedit.metrics", kind="metric")
+"""Name to a callable ``(edited, source, truth, captions)`` that gives one number for each image of a benchmark."""
+
+
+def unknown_model(name: str) -> RegistryError:
+    """The error for a model that is neither bundled nor a folder nor a hub id."""
+    return RegistryError(f"{MODELS.unknown(name)}. A folder or a hub id (org/name) is taken too")
+
 
 def require(package: str, extra: str) -> ModuleType:
     """Import an optional package, or raise a `MissingDependencyError` with the command that installs it."""

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, TypeVar, cast, dataclass_transform
@@ -24,9 +23,6 @@ MAX_COUNT = 10_000
 MAX_STRENGTHS = 64
 """Maximum number of strengths in a sweep, each of which is an edit."""
 
-MAX_STRENGTH = 5
-"""Largest absolute strength; a larger number is usually meant as percent."""
-
 Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 """A number of steps, noises or images, from 1 up."""
 
@@ -38,6 +34,9 @@ Natural = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 
 Share = Annotated[float, Field(ge=0, le=1)]
 """A share, in [0, 1]."""
+
+RESIDUAL: float = 1.0
+"""The share of what the codec lost of the source that edits drop where a strong change draws other lines."""
 
 Positive = Annotated[float, Field(gt=0, le=100)]
 """A factor without a sign; never 0."""
@@ -129,26 +128,6 @@ def settings(cls: type[Config]) -> type[Config]:
 
     cast(Any, made).__init__ = checked
     return cast("type[Config]", made)
-
-
-def read_strength(given: object, name: str = "`strength`", examples: str = "Give 1 for the full change") -> float:
-    """A strength from a number or from text as typed; one beyond `MAX_STRENGTH` is a `ConfigError`."""
-    value = math.nan if isinstance(given, bool) else _float(given)
-    if abs(value) <= MAX_STRENGTH:
-        return value + 0.0  # zero has no sign
-    text = str(given)
-    share = _float(text.rstrip(" %").replace(",", ".")) / (100 if "%" in text or abs(value) >= 10 else 1)
-    raise ConfigError(
-        f"strengths run from 0 (the original) to 1 (the full change), at most from -{MAX_STRENGTH} to {MAX_STRENGTH}; "
-        f"got {given!r} for {name}. {f'Did you mean {share:g}?' if abs(share) <= MAX_STRENGTH else examples}"
-    )
-
-
-def _float(given: Any) -> float:
-    try:
-        return float(given)
-    except (TypeError, ValueError):
-        return math.nan
 
 
 def check_value(kind: Any, **values: object) -> None:

@@ -47,6 +47,10 @@ _RANK = 1e-8
 
 # Local energy of a change, as a share of the strongest, at which about half of it is left; from the calibration split.
 FLOOR = 0.03
+_CORE = 0.1  # local energy of a change, as a share of the strongest, at which half of what the codec lost is dropped
+_LINES_PER_SIDE = 7 / 128  # width of the window in which lines are compared, as a share of the image's shorter side
+_FLAT = 1e-3  # mean squared gradient, in [-1, 1], below which lines hardly count: steps of four levels
+_VISIBLE = 8 / 127.5  # largest change of a pixel, in [-1, 1], from which all of that is dropped
 _PER_SIDE = 3 / 128  # width of the local average as a share of the image's shorter side
 
 
@@ -224,9 +228,64 @@ def local_change(change: Float[Tensor, "b 3 h w"], *, floor: float = FLOOR) -> F
     So all of the change stays where it is strongest, pixels that it hardly touches stay as they are, and there is no
     seam.
     """
-    # Odd, so that the average is centered; at 128 px it is 3 wide, as that of latents.
-    width = 2 * round((_PER_SIDE * min(change.shape[-2:]) - 1) / 2) + 1
-    return change * ((1 + floor) * change_share(change, floor, width=max(3, width)))
+    return change * ((1 + floor) * _pixel_share(change, floor))
+
+
+def composed_change(
+    change: Float[Tensor, "b 3 h w"],
+    pixels: Float[Tensor, "b 3 h w"],
+    decoded: Float[Tensor, "b 3 h w"],
+    dropped: float,
+    *,
+    local: bool,
+) -> Float[Tensor, "b 3 h w"]:
+    """What is added to the source's pixels: a decoded change, `local` or whole, less what the codec lost of the source.
+
+    What the codec cannot represent, ``pixels - decoded``, is outlines above all, and under a new part the ghost of the
+    old one. So a share of it is dropped where the change is strong and draws other lines than the source has,
+
+        dropped share(change, .1) (1 - likeness),   likeness = 2 <g, h> / (<g, g> + <h, h>), from 0 up
+
+    g and h being the gradients of the gray images before and after the change, around each pixel: a recolored cloth
+    keeps its texture. Changes that nobody sees drop nothing, so that an edit there and back is the source.
+    """
+    made = local_change(change) if local else change
+    if not dropped:
+        return made
+    visible = (change.abs().flatten(1).amax(1) / _VISIBLE).clamp(max=1)
+    other_lines = 1 - _likeness(decoded, decoded + change)
+    return made - per_element(dropped * visible, change) * _pixel_share(change, _CORE) * other_lines * (
+        pixels - decoded
+    )
+
+
+def dropped_residual(strength: float, weight: float) -> float:
+    """The share of what the codec lost that `composed_change` drops at a strength of either sign: none at 0."""
+    return weight * min(abs(strength), 1.0)
+
+
+def _pixel_share(change: Float[Tensor, "b 3 h w"], floor: float) -> Float[Tensor, "b 1 h w"]:
+    return change_share(change, floor, width=_window(_PER_SIDE, change))
+
+
+def _likeness(before: Float[Tensor, "b 3 h w"], after: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:
+    """How alike the lines of two images are around each pixel, in [0, 1]; 1 where neither has any."""
+    width = _window(_LINES_PER_SIDE, before)
+    g, h = (_gray_gradient(image) for image in (before, after))
+    products = torch.cat([(a * b).sum(1, keepdim=True) for a, b in ((g, h), (g, g), (h, h))])
+    around = functional.pad(products, (width // 2,) * 4, mode="replicate")
+    both, own, other = functional.avg_pool2d(around, width, stride=1).chunk(3)
+    return ((2 * both + _FLAT) / (own + other + _FLAT)).clamp(min=0)
+
+
+def _gray_gradient(image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 2 h w"]:
+    gray = functional.pad(image.mean(1, keepdim=True), (0, 1, 0, 1), mode="replicate")
+    return torch.cat([gray[..., 1:, :-1], gray[..., :-1, 1:]], 1) - gray[..., :-1, :-1]
+
+
+def _window(per_side: float, image: Tensor) -> int:
+    """The width of a local average: odd, so that it is centered; at 128 px 3 for a change's energy, as for latents."""
+    return max(3, 2 * round((per_side * min(image.shape[-2:]) - 1) / 2) + 1)
 
 
 def along(part: Float[Tensor, "m b *latent"], delta: Float[Tensor, "b *latent"]) -> Float[Tensor, "m b *latent"]:

@@ -117,6 +117,7 @@ def _again(
         combine=record.combine,
         auto_mask=record.auto_mask,
         refine=record.refine,
+        subtract_residual=record.subtract_residual,
         seed=record.seed,
         **target,
     )

@@ -12,9 +12,10 @@ from typing_extensions import TypedDict
 
 from latentedit.core.errors import ConfigError, nearest
 from latentedit.core.plugins import CAPTIONERS, EDITORS
-from latentedit.core.settings import Combine, check_value, read_strength
+from latentedit.core.settings import RESIDUAL, Combine, Share, check_value
 from latentedit.latents.captions.change import Change
 from latentedit_keep.base.files import Encoded
+from latentedit_keep.base.strengths import read_strength
 
 # Nothing heavy is imported here, so that an invalid request is refused at once.
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class MoveOptions(IdentifyOptions, total=False, extra_items=Any):
     refine: bool | None
     force: bool
     complete: bool
+    subtract_residual: float
 
 
 class EditOptions(MoveOptions, total=False, extra_items=Any):
@@ -124,6 +126,8 @@ class EditRequest:
         source_prompt: Source caption. Default: written by the model's captioner.
         captioner: A name, openai:MODEL, a folder or a hub id. Default: the model's own.
         complete: Complete partial captions from the image. Default: yes.
+        subtract_residual: Share of what the codec cannot represent of the source, such as outlines of the old part,
+            that is dropped where a strong change draws other lines. Default: 1, all; 0 drops none.
         settings: Settings of the editor, in addition to those stored for the model (see `editors.base.make_editor`).
 
     Raises:
@@ -152,6 +156,7 @@ class EditRequest:
     source_prompt: str | tuple[str, ...] | None = _option(None, str)
     captioner: "str | Captioner | None" = _option(None, str, method=True, words=CAPTIONERS.complete)
     complete: bool = True
+    subtract_residual: float = RESIDUAL
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:
@@ -181,6 +186,7 @@ class EditRequest:
                 "`strengths`"
             )
         check_value(Combine, combine=self.combine)
+        check_value(Share, subtract_residual=self.subtract_residual)
         if isinstance(self.method, str) and self.method not in EDITORS.points():
             raise EDITORS.unknown(self.method)
         self._use_eim_where_needed()

@@ -15,7 +15,7 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.cost import Cost
 from latentedit.core.errors import ConfigError, ModelError, ShapeError
-from latentedit.directions.identification import local_change
+from latentedit.directions.identification import composed_change, dropped_residual
 from latentedit.display.sheet import draw_sheet, draw_sweep
 from latentedit.display.viewer import view as view_results
 from latentedit.editing.outputs import OutputFile, json_file, undo_difference, write_together
@@ -301,7 +301,7 @@ def measured(latent: JointLatent, moved: Moved, spent: Callable[[], Cost]) -> li
     backbone, judge, seed = latent.backbone, Judge.of(latent.backbone), moved.records[0].seed
     if not all(bool(torch.isfinite(step.z).all()) for step in steps):
         raise ModelError(f"{backbone.name} gave latents that are not finite. Check its weights, or its dtype")
-    changes = _changes(latent, steps, local=moved.records[0].auto_mask)
+    changes = _changes(latent, steps, moved.records[0])
     images = [[frame.restore(row) for frame, row in zip(latent.frames, change, strict=True)] for change in changes]
     total = spent()
     with backbone.count() as judging:
@@ -358,13 +358,21 @@ def measured(latent: JointLatent, moved: Moved, spent: Callable[[], Cost]) -> li
     return results
 
 
-def _changes(latent: JointLatent, steps: Sequence[StrengthResult], *, local: bool) -> list[Float[Tensor, "b 3 h w"]]:
+def _changes(latent: JointLatent, steps: Sequence[StrengthResult], record: RunRecord) -> list[Float[Tensor, "b 3 h w"]]:
     """The change of the frames' pixels by each strength; exactly nothing where the latents are the frames' own."""
     backbone = latent.backbone
     start = latent.z if latent.start is None else latent.start
     decoded = backbone.decode(start) if latent.decoded is None else latent.decoded
-    changes = [torch.zeros_like(decoded) if s.z is start else backbone.decode(s.z) - decoded for s in steps]
-    return [local_change(change) for change in changes] if local else changes
+    pixels, before, earlier = latent.pixels.to(decoded), 0.0, record.before  # what earlier edits dropped stays dropped
+    while earlier is not None:
+        before = max(before, dropped_residual(earlier.strengths[0], earlier.subtract_residual))
+        earlier = earlier.before
+    changes: list[Tensor] = []
+    for step in steps:
+        change = torch.zeros_like(decoded) if step.z is start else backbone.decode(step.z) - decoded
+        dropped = max(before, dropped_residual(step.strength, record.subtract_residual))
+        changes.append(composed_change(change, pixels, decoded, dropped, local=record.auto_mask))
+    return changes
 
 
 def _readings(latent: JointLatent, changes: Sequence[Float[Tensor, "b 3 h w"]]) -> list[list[dict[str, str] | None]]:
@@ -372,7 +380,7 @@ def _readings(latent: JointLatent, changes: Sequence[Float[Tensor, "b 3 h w"]]) 
     reader = captioner_for(latent.backbone)
     if not isinstance(reader, AttributeReader):
         return [[None] * len(latent)] * (1 + len(changes))
-    source = torch.stack([frame.pixels for frame in latent.frames]).to(changes[0].device, changes[0].dtype)
+    source = latent.pixels.to(changes[0])
     read = reader.read(torch.cat([source, *((source + change).clamp(-1, 1) for change in changes)]))
     return [list(read[start : start + len(latent)]) for start in range(0, len(read), len(latent))]
 

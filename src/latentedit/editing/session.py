@@ -333,6 +333,7 @@ class Session:
                 combine=request.combine,
                 auto_mask=auto_mask,
                 refine=refined,
+                subtract_residual=request.subtract_residual,
                 stepped="flow map" if mapped else "velocity",
                 calibrated=calibrated,
                 evaluations=0,

@@ -14,8 +14,9 @@ import torch
 from PIL import Image
 
 from latentedit.core.errors import FileFormatError, ShapeError
+from latentedit.core.settings import RESIDUAL
 from latentedit.directions.direction import Direction
-from latentedit.directions.identification import local_change
+from latentedit.directions.identification import composed_change, dropped_residual
 from latentedit.editing.outputs import undo_stored
 from latentedit.editors.base import check_strength, localizes
 from latentedit.editors.eim import EIM
@@ -48,7 +49,13 @@ def undo(path: str | Path) -> Image.Image:
 
 @torch.no_grad()
 def undo_direction(
-    model: Backbone, image: SourceImage, direction: Direction, *, strength: float = 1.0, auto_mask: bool | None = None
+    model: Backbone,
+    image: SourceImage,
+    direction: Direction,
+    *,
+    strength: float = 1.0,
+    auto_mask: bool | None = None,
+    subtract_residual: float = RESIDUAL,
 ) -> Image.Image:
     """The image before an edit by a direction, from the edited pixels alone; all arguments are those of the edit.
 
@@ -66,7 +73,10 @@ def undo_direction(
             raise ShapeError(
                 f"the direction does not fit latents of shape {list(z.shape)}; got one of {list(direction.z.shape)}"
             )
-        target = model.decode(z + (-strength if back else strength) * direction.z.to(z))
-        change = model.decode(z) - target if back else target - model.decode(z)
-        guess = SourceImage.from_image(edited.restore(-(local_change(change) if auto_mask else change)[0]))
+        own, target = (model.decode(z + far * direction.z.to(z)) for far in (0, -strength if back else strength))
+        change, pixels = own - target if back else target - own, frame.pixels[None].to(own)
+        # The first guess is not the source: what the codec lost there tells nothing of it.
+        dropped = 0.0 if back else dropped_residual(strength, subtract_residual)
+        made = composed_change(change, pixels, own, dropped, local=auto_mask)
+        guess = SourceImage.from_image(edited.restore(-made[0]))
     return guess.image

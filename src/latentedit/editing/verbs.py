@@ -10,7 +10,7 @@ from PIL import Image
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress, progress_bar
-from latentedit.core.settings import from_plain, read_strength, to_plain
+from latentedit.core.settings import from_plain, to_plain
 from latentedit.directions.direction import Direction, is_unconditional
 from latentedit.directions.hsds import HSDS
 from latentedit.editing.request import EditOptions, EditRequest, IdentifyOptions, MoveOptions, takes_options
@@ -25,6 +25,7 @@ from latentedit.latents.images import SourceImage, preview_of
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone, check_model
 from latentedit.models.registry import Pipeline, as_backbone
+from latentedit_keep.base.strengths import read_strength
 
 Model = Backbone | Pipeline | JointLatent  # a latent stands for its model and image
 PREVIEW_STRENGTHS = (0.0, 0.5, 1.0)  # strengths shown in the preview of a direction

@@ -260,10 +260,12 @@ class EIM(Editor):
         r = mean_e [x_hat(y_s, c1) + q - share(d, .3)^2 q_d] - x - d
         d <- d + (s - s') / (s (1 - s')) [share(d, .002) (d + r) - d]
         d <- 1.06 d;   refined: d <- d + M (mean_e z_0 - x - d)
-        image <- image + 1.03 share(Y, .03) Y,   Y = decode(x + strength d) - decode(x)
+        image <- image + 1.03 share(Y, .03) Y - |strength| share(Y, .1) (1 - likeness) (image - decode(x))
+        Y = decode(x + strength d) - decode(x)
 
     ``x_hat(z, c) = z - s v(z, s, c)``; ``share(d, f) = p / (p + f max p)`` with p the local energy of d, and 1 while
-    d is 0; ``q_d`` is the part of q along d; M and z_0 are those of `Refinement`. Derived here from FlowEdit's path.
+    d is 0; ``q_d`` is the part of q along d; M and z_0 are those of `Refinement`, the likeness that of
+    `composed_change`. Derived here from FlowEdit's path.
 
     Args:
         search: how the direction is identified.

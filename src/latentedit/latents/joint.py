@@ -162,6 +162,11 @@ class JointLatent:
         return dataclasses.replace(self, backbone=model, z=z, start=start, condition=condition, decoded=None)
 
     @property
+    def pixels(self) -> Float[Tensor, "b 3 h w"]:
+        """The frames' images as the model is shown them, in [-1, 1], on the CPU."""
+        return torch.stack([frame.pixels for frame in self.frames])
+
+    @property
     def instructed(self) -> bool:
         """Whether the model has the images as references, and texts are instructions."""
         return self.condition.reference is not None

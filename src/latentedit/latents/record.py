@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from latentedit.core.errors import ConfigError, FileFormatError
-from latentedit.core.settings import MAX_STRENGTHS, Combine
+from latentedit.core.settings import MAX_STRENGTHS, Combine, Share
 from latentedit.latents.captions.change import MAX_LETTERS
 from latentedit.latents.images import SourceImage
 from latentedit.models.base import Backbone
@@ -112,6 +112,7 @@ class RunRecord(_Record):
         combine: how they were combined.
         auto_mask: the change was kept to where it is strong.
         refine: the core of the change was redrawn (`editors.refinement`).
+        subtract_residual: share of what the codec cannot represent of the source that was dropped in the change.
         stepped: by what the path was stepped: the velocity, or the flow map of a model that is one.
         calibrated: the search had the settings of the model's calibration (`models.model_settings`).
         evaluations: of the network, for the first strength, from nothing.
@@ -135,6 +136,7 @@ class RunRecord(_Record):
     combine: Combine = "sum"
     auto_mask: bool = True
     refine: bool = False
+    subtract_residual: Share = 0.0
     stepped: Literal["velocity", "flow map"] = "velocity"
     calibrated: bool = False
     evaluations: float

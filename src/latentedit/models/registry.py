@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from latentedit.core.errors import ConfigError, ModelError, RegistryError
-from latentedit.core.plugins import MODELS
+from latentedit.core.errors import ConfigError, ModelError
+from latentedit.core.plugins import MODELS, unknown_model
 from latentedit.models.base import Backbone, check_model
 from latentedit.models.known import known_models
 from latentedit.models.loading import (
@@ -270,5 +270,5 @@ def locate(model: str | Path, fetch: Callable[[str], Path] = download_model) -> 
     if isinstance(model, str) and _HUB_ID.fullmatch(model):
         return model, fetch(model)
     if isinstance(model, str) and path.name == model:
-        raise RegistryError(f"{MODELS.unknown(model)}. A folder or a hub id (org/name) is taken too")
+        raise unknown_model(model)
     raise ModelError(f"there is no model folder at {path}. Check the path")

@@ -60,9 +60,17 @@ def test_ctrl_c_keeps_finished_experiments_and_a_failure_exits_with_1(command: C
 
 
 def test_the_time_of_plans_without_an_estimate_is_unknown(command: Command, out: Path) -> None:
-    assert command("reproduce").out.count("no time estimate") == 1
-    assert "no time estimate" in command("reproduce", "broken", "-o", out).out
-    assert "1.7 h, 1 without time estimate" in command("reproduce", "--all", "-o", out).out
+    assert command("reproduce").out.count("not timed") == 1
+    assert "not timed" in command("reproduce", "broken", "-o", out).out
+    assert "1.7 h, 1 not timed" in command("reproduce", "--all", "-o", out).out
+
+
+def test_the_list_has_one_line_of_at_most_100_characters_for_each_claim(command: Command) -> None:
+    lines = command("reproduce").out.splitlines()
+    assert {line.split()[0] for line in lines if line.startswith("  ")} == {"broken", "tally"}
+    assert max(map(len, lines)) <= 100
+    listed = json.loads(command("reproduce", "--json").out)["claims"]
+    assert {one["claim"] for one in listed} == {broken.claim, tally.claim}
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,15 @@
 """Edits whose scores are known: the right answer, none, half of the change, and a codec that loses a tenth."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 
+from latentedit.core.errors import ShapeError
+from latentedit.core.plugins import METRICS
 from latentedit.core.rng import item_seed
 from latentedit.directions.identification import change_share
 from latentedit.editors import FlowEdit, SDEdit, SplitFlow
@@ -24,8 +28,11 @@ from latentedit_bench.ranking.evaluate import (
     evaluate,
     total_variation,
 )
+from latentedit_bench.ranking.summaries import Summaries
+from latentedit_bench.report.tables import ranking_grid
 from latentedit_portraits.attributes import VALUES
 from tests.bench.rendered_network import Idle, RenderedNetwork, oracle, prepared, some_items
+from tests.installed import installed
 
 ROUNDING = 1e-6  # images are in float32: squares of differences round at 1e-7 of their sum
 
@@ -61,6 +68,28 @@ def test_the_right_answer_scores_one(batch: Prepared) -> None:
         for name in VALUES:
             # source + (truth - source) rounds at 1e-7, which the classifier's layers enlarge
             assert row[f"{CHANGE}{name}"] == pytest.approx(row[f"{TRUE_CHANGE}{name}"], abs=1e-3)
+
+
+@pytest.mark.slow
+def test_registered_metrics_are_columns_of_rows_and_ranking(batch: Prepared, tmp_path: Path) -> None:
+    """A metric gets the edited images, the sources, the right answers and the target captions."""
+    right, wrong = tmp_path / "right", tmp_path / "wrong"  # entry points are cached for an import path
+    for folder in (right, wrong):
+        folder.mkdir()
+    (right / "own_metric.py").write_text(
+        "def to_truth(edited, source, truth, captions):\n"
+        "    assert len(edited) == len(source) == len(truth) == len(captions)\n"
+        "    return (edited - truth).abs().amax((1, 2, 3))\n"
+    )
+    (wrong / "one_metric.py").write_text("def mean(edited, source, truth, captions):\n    return edited.mean()\n")
+    group = METRICS.group
+    with installed(right, {group: {"to truth": "own_metric:to_truth"}}):
+        found = pd.DataFrame(scored(batch, oracle(batch)()) + answer_rows(batch))
+        assert found[found["method"] == "x"]["to truth"].max() == pytest.approx(0, abs=1e-2)
+        assert found["to truth"].notna().all()
+        assert "to truth" in ranking_grid(Summaries.of(found), ["x"]).head
+    with installed(wrong, {group: {"one": "one_metric:mean"}}), pytest.raises(ShapeError, match="'one'"):
+        scored(batch, Idle())
 
 
 @pytest.mark.slow

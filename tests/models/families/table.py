@@ -63,20 +63,10 @@ def measured() -> dict[str, Any]:
         point = BACKBONES.points()[type(pipeline.components[kind.denoiser]).__name__]
         family = table.setdefault(
             f"{point.module}.{point.attr}",
-            {"half": str(kind.half).removeprefix("torch."), "published": [], "members": []},
+            {"half": str(kind.half).removeprefix("torch."), "published": [], "tested": []},
         )
         family["published"] = sorted({*family["published"], *kind.published})
-        family["members"].append(
-            {
-                "name": contract.__name__.removeprefix("Test"),
-                "pipeline": type(pipeline).__name__,
-                "guidance_kind": model.capabilities.guidance_kind,
-                "guidance": model.capabilities.guidance,
-                "window": 0 if model.window == model._words.model_max_length else int(model.window),
-                "windows": model.windows,
-                "tested": tested(contract),
-            }
-        )
+        family["tested"].append(tested(contract))
     return dict(sorted(table.items()))
 
 
@@ -92,24 +82,17 @@ def page(found: list[Family], measured: dict[str, Any]) -> str:
     ]
     lines += ["| family | networks | sides | half precision | published settings | license of the weights |"]
     lines += ["| --- | --- | --- | --- | --- | --- |"]
-    nothing: dict[str, Any] = {"half": "", "published": [], "members": []}
+    nothing: dict[str, Any] = {"half": "", "published": [], "tested": []}
     for one in found:
         known = next((measured[name] for name in one.adapters if name in measured), nothing)
         sides = f"{one.multiple_px} px" if one.multiple_px else "each its own"
         published = ", ".join(known["published"])
         cells = (", ".join(one.networks), sides, known["half"], published, one.license)
         lines.append(f"| {one.name} | {' | '.join(cells)} |")
-    members = [member for family in measured.values() for member in family["members"]]
-    everywhere = [label for label in CHECKS if all(label in member["tested"] for member in members)]
-    lines += ["", f"Each miniature is tested for: {', '.join(everywhere)}. Some are for more:", ""]
-    lines += ["| family | miniature | guidance | text | further tests |", "| --- | --- | --- | --- | --- |"]
-    for one in found:
-        for member in [member for name in one.adapters for member in measured.get(name, nothing)["members"]]:
-            tokens = f"{member['window']} tokens" if member["window"] else "the tokenizer's"
-            guidance = f"{member['guidance_kind']} {member['guidance']:g}"
-            more = ", ".join(label for label in member["tested"] if label not in everywhere)
-            cells = (member["name"], guidance, f"{tokens}, {member['windows']}", more)
-            lines.append(f"| {one.name} | {' | '.join(cells)} |")
+    members = [labels for family in measured.values() for labels in family["tested"]]
+    everywhere = [label for label in CHECKS if all(label in labels for labels in members)]
+    further = sorted({label for labels in members for label in labels} - {*everywhere})
+    lines += ["", f"Each miniature is tested for: {', '.join(everywhere)}. Some are for more: {', '.join(further)}."]
     return "\n".join(lines) + "\n"
 
 

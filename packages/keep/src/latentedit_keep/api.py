@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 
 from latentedit_keep.analysis import Analysis, SeparateChange, analyze, transparency_changed
 from latentedit_keep.base.color import Pixels, levels, profile_of
@@ -41,7 +41,7 @@ _STEPS = "aligned, compared, put back"
 _TICKS = 20  # steps of a usual pair
 _UNSURE_PX = 0.5  # uncertainty of the alignment from which a doubt is reported
 _MANY = 20  # separate changes from which a doubt is reported
-_SHIFTED = 10.0  # levels of a cast that is reported although nothing was changed
+SHIFTED = 10.0  # levels of a cast that is reported although nothing was changed
 INVERTED = "everything that changed lies where the mask is black: the mask may be inverted"
 _MEASURED_PIXELS = 2_000_000  # agreement is measured on a regular grid of about this many pixels
 
@@ -213,19 +213,27 @@ class KeepResult:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """The measurements in words."""
+        """The measurements in words, without what did not happen."""
+        if self.found in ("identical", "different images"):
+            return ()
         right, down = self.shift_px
         both = self.outside_db_before, self.outside_db_after
         before, after = (f"{db:.1f} dB" if math.isfinite(db) else "identical to the original" for db in both)
         remedy = " (JPEG; write .png to keep it identical)" if math.isfinite(self.outside_db_after) else ""
-        return (
-            *(() if self.crop is None else ("the edited image is a crop from {},{} to {},{}".format(*self.crop),)),
-            f"moved by {right:+.2f}, {down:+.2f} px, zoom {self.zoom:.4f}, turned {self.rotation_degrees:+.2f} degrees",
-            f"colors changed by {self.cast:.1f} of 255 levels on average",
-            f"{100 * self.changed_share:.2f} % of the pixels changed; separate changes: {len(self.changes)}",
-            *transparency_lines(self.became_transparent, self.became_opaque),
-            f"everything else: {after}{remedy}; in the editor's image: {before}",
-        )
+        frame = {
+            f"moved by {right:+.2f}, {down:+.2f} px": math.hypot(right, down) >= 0.01,
+            f"zoom {self.zoom:.4f}": abs(self.zoom - 1) >= 0.0001,
+            f"turned {self.rotation_degrees:+.2f} degrees": abs(self.rotation_degrees) >= 0.01,
+        }
+        lines = {
+            "the edited image is a crop from {},{} to {},{}".format(*(self.crop or range(4))): self.crop is not None,
+            ", ".join(text for text, happened in frame.items() if happened): True,
+            f"colors changed by {self.cast:.1f} of 255 levels on average": self.cast >= 0.1,
+            f"{100 * self.changed_share:.2f} % of the pixels changed; separate changes: {len(self.changes)}": True,
+            **dict.fromkeys(transparency_lines(self.became_transparent, self.became_opaque), True),
+            f"everything else: {after}{remedy}; in the editor's image: {before}": self.mask.getextrema()[0] == 0,
+        }
+        return tuple(line for line, holds in lines.items() if line and holds)
 
     def _repr_html_(self) -> str:
         return self.view().iframe
@@ -445,7 +453,9 @@ def _what_to_keep(found: Analysis, only: Sequence[int] | None) -> Array:
     unknown = [number for number in only or () if not 1 <= number <= len(found.changes)]
     if unknown:
         count = len(found.changes)
-        there = f"the changes are numbered 1 to {count}" if count else "no separate changes were found"
+        there = {0: "no separate changes were found", 1: "there is only one"}.get(
+            count, f"they are numbered 1 to {count}"
+        )
         raise ConfigError(f"there is no change {unknown[0]}: {there}. Leave it out")
     if found.change is None or not _is_local(found, only):
         return found.full(np.full((2, 2), found.found in GLOBAL, dtype=np.float32))
@@ -465,6 +475,13 @@ def _agreement_db(image: PixelImage, original: PixelImage, outside: Mask) -> flo
     return math.inf if error == 0 else 10 * math.log10(255**2 / error)
 
 
+def _is_photograph(image: PixelImage) -> bool:
+    """Whether its EXIF names a camera."""
+    exif = Image.Exif()
+    exif.load(image.info.get("exif", b""))
+    return bool(exif.get(ExifTags.Base.Make) or exif.get(ExifTags.Base.Model))
+
+
 def _doubts(original: PixelImage, edited: PixelImage, found: Analysis, mask: tuple[str, bool]) -> tuple[str, ...]:
     other = (original.space or edited.space) and profile_of(original.info) != profile_of(edited.info)
     convention, inverted = mask
@@ -474,6 +491,9 @@ def _doubts(original: PixelImage, edited: PixelImage, found: Analysis, mask: tup
             original.alpha is not None and found.original.alpha is None
         ),
         f"the editor turned the image: {found.turned}; that was undone": bool(found.turned),
+        "the edited image was taken by a camera and the original was not: are they swapped?": (
+            _is_photograph(edited) and not _is_photograph(original)
+        ),
         convention: bool(convention),
         INVERTED: inverted,
     }
@@ -484,7 +504,8 @@ def _doubts(original: PixelImage, edited: PixelImage, found: Analysis, mask: tup
         doubts |= {
             f"the alignment is uncertain by {off:.1f} px": off > _UNSURE_PX,
             f"{100 * out:.0f} % of the original is outside the edited image": out > OUTSIDE,
-            f"all colors changed by {cast:.0f} of 255 levels; that was undone": is_nothing and cast > _SHIFTED,
+            f"only the colors changed, all by {cast:.0f} of 255 levels; keep undoes that": is_nothing
+            and cast > SHIFTED,
             f"nothing larger than {change.least_px} px changed; what is smaller was not kept": is_nothing,
             "what changed is no stronger than the noise elsewhere": found.found == "faint change",
             f"{ignored} faint difference{'s' * (ignored > 1)} ignored: noise elsewhere is about as strong": (

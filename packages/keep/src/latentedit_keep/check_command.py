@@ -51,7 +51,7 @@ def check(
 
     Examples:
         latentedit check photo.jpg edited.png
-        latentedit check photo.jpg edited.png --mask mask.png --max-outside 0.1% --expect-size
+        latentedit check photo.jpg edited.png --mask mask.png --max-outside 0.1%
         latentedit check photo.jpg edited.png --json --panel changes.png
         latentedit check originals/ edited/ -o report/
         latentedit check pairs.csv -o report/
@@ -62,10 +62,12 @@ def check(
 
     limit, many = None if max_outside is None else share(max_outside, "--max-outside"), original.is_dir()
     if many or original.suffix.lower() in _LISTS:
-        from latentedit_keep.check_folder import check_many
+        from latentedit_keep.check_folder import NOT_CHECKED, check_many, counted
 
         if panel is not None:
             raise ConfigError("--panel is for a single pair; reports on many pairs include panels. Leave it out")
+        if many and edited is not None and not edited.is_dir():
+            raise ConfigError(f"{original} is a folder and {edited} is not. Name two images, or two folders and -o")
         if output is None:
             raise ConfigError("many pairs need an output folder for the reports. Name one with -o")
         options = {"max_outside": limit, "expect_size": expect_size}
@@ -77,7 +79,7 @@ def check(
         elif not quiet:
             for name, word in words.items():
                 echo(f"{word}  {name}: {printed['results'][name]['verdict']}")
-            counts = ", ".join(f"{list(words.values()).count(word)} {word}" for word in dict.fromkeys(words.values()))
+            counts = counted([*words.values(), *[NOT_CHECKED] * len(printed["failed"])])
             echo(f"{counts}; see {output / 'index.html'} and {output / 'check.csv'}")
         for name, why in printed["failed"].items():
             complain(f"{name}: {why}")
@@ -102,11 +104,12 @@ def check(
 
 
 def share(text: str, name: str) -> float:
-    """The share that a text such as 0.1% states; errors name the argument."""
+    """The share that a text such as 0.1% states; only 0 needs no %. Errors name the argument."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(%?)\s*", text)
-    part = float(found[1]) / (100 if found[2] else 1) if found else 2.0
+    part = float(found[1]) / 100 if found and (found[2] or not float(found[1])) else 2.0
     if part > 1:
-        raise ConfigError(f"{name} must be a share from 0 to 1, such as 0.001 or 0.1%; got {text!r}")
+        remedy = f"Write {found[1]}%" if found and not found[2] and float(found[1]) <= 100 else "Write 0.1%"
+        raise ConfigError(f"{name} must be from 0% to 100%; got {text!r}. {remedy}")
     return part
 
 
@@ -119,5 +122,5 @@ def _print(word: str, report: "Report") -> None:
         rows.append((f"region {region.number}", where))
     levels = "" if report.rest_levels is None else f", {report.rest_levels:.1f} levels after alignment"
     rest = f"{report.rest_db:.1f} dB in the edited image{levels}" if report.rest == "differs" else report.rest
-    print_rows([*rows, ("the rest", rest), ("next", report.next_step)])
+    print_rows([*rows, *([] if rest == "empty" else [("the rest", rest)]), ("next", report.next_step)])
     warn(report.doubts)

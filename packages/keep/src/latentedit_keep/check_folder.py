@@ -21,7 +21,7 @@ import os
 import re
 import signal
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,7 @@ _STYLE = (
     "padding:.6rem 0}td{display:block;border:0;padding:.1rem 0}th{display:none}img{width:100%;max-width:none}}"
 )
 
+NOT_CHECKED = "not checked"
 Pair = tuple[Path, Path, Path | None]  # original, edited image, mask
 
 
@@ -92,7 +93,8 @@ def _pairs(original: Path, edited: Path | None, mask: Path | None) -> tuple[dict
             raise ConfigError(f"the list {original} already names edited images and masks. Leave out the other paths")
         return _listed(original), {}
     if edited is None or not edited.is_dir() or (mask is not None and not mask.is_dir()):
-        raise ConfigError(f"{original} is a folder, so the others must be folders too; got {edited} and {mask}")
+        given = " and ".join(str(place) for place in (edited, mask) if place is not None) or "no edited images"
+        raise ConfigError(f"{original} is a folder, so the others must be folders too; got {given}")
     (pairs, failed), masks = paired(original, edited), {} if mask is None else images_by_name(mask)
     found = {as_text(name): (*pair, masks.get(name)) for name, pair in pairs.items()}
     return found, {as_text(name): why for name, why in failed.items()}
@@ -215,6 +217,11 @@ def _flat(report: Mapping[str, Any]) -> dict[str, Any]:
     return cells
 
 
+def counted(words: Sequence[str]) -> str:
+    """Such as "3 passed, 1 failed"."""
+    return ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words))
+
+
 def _page(results: Mapping[str, Mapping[str, Any]], failed: Mapping[str, str]) -> str:
     """A self-contained page next to the panels; failed checks come first."""
     rows: list[str] = []
@@ -232,11 +239,11 @@ def _page(results: Mapping[str, Mapping[str, Any]], failed: Mapping[str, str]) -
         )
         rows.append(f'<tr class="{word}"><td>{image}</td><td>{html.escape(name)}</td><td>{printed}</td>{shares}</tr>')
     rows += [
-        f'<tr class="failed"><td></td><td>{html.escape(name)}</td><td><b>not checked</b>: {html.escape(why)}</td></tr>'
+        f'<tr class="failed"><td></td><td>{html.escape(name)}</td><td><b>{NOT_CHECKED}</b>: {html.escape(why)}</td>'
+        "</tr>"
         for name, why in failed.items()
     ]
-    words = [outcome(report) for report in results.values()] + ["not checked"] * len(failed)
-    counts = ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words))
+    counts = counted([outcome(report) for report in results.values()] + [NOT_CHECKED] * len(failed))
     head = "".join(f"<th>{one}</th>" for one in ("", "pair", "verdict", "changed", ""))
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from latentedit_keep.api import INVERTED, ImageLike, KeepResult, KeptImage, keep, transparency_lines
+from latentedit_keep.api import INVERTED, SHIFTED, ImageLike, KeepResult, KeptImage, keep, transparency_lines
 from latentedit_keep.base.console import Progress
 from latentedit_keep.base.errors import ConfigError
 from latentedit_keep.base.files import plain
@@ -67,9 +67,9 @@ class Measure:
     uncertainty: float
 
     def text(self, digits: int = 2, factor: float = 1) -> str:
-        """Such as "4.18 ± 0.05"; the uncertainty is rounded up."""
+        """Such as "4.18 ± 0.05"; the uncertainty is rounded up, and left out of an exact number."""
         off = math.ceil(factor * self.uncertainty * 10**digits - 1e-6) / 10**digits
-        return f"{factor * self.value:.{digits}f} ± {off:.{digits}f}"
+        return f"{factor * self.value:.{digits}f}" + (f" ± {off:.{digits}f}" if off else "")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -377,7 +377,7 @@ def _judged(report: Report, places: Sequence[Path | None], *, expect_size: bool,
     reasons: dict[Reason, str] = {}
     verdict = _sentence(report, inside, within, cast)
     if masked or limit is not None:
-        if found in ("colors changed", "redrawn"):
+        if found in ("colors changed", "redrawn") or _recolored(report):
             reasons = {} if limit == 1 else {"whole image": verdict}
         elif found in ("reframed", "different images"):
             reasons[found] = verdict
@@ -410,9 +410,16 @@ def _judged(report: Report, places: Sequence[Path | None], *, expect_size: bool,
     )
 
 
+def _recolored(report: Report) -> bool:
+    """Whether nothing but the colors changed, so much that this may have been the request."""
+    return report.found == "nothing" and report.cast is not None and report.cast.value > SHIFTED
+
+
 def _nothing(report: Report, within: str = "") -> str:
     if report.found == "identical":
-        return "the images are identical"
+        return "both files show the same image"
+    if report.cast is not None and _recolored(report):
+        return f"only the colors changed, all by {report.cast.text(1)} of 255 levels"
     return (
         f"nothing larger than {report.least_px} px changed{within}" if report.least_px else f"no pixel changed{within}"
     )
@@ -438,14 +445,20 @@ def _sentence(report: Report, inside: Measure, within: str, cast: str) -> str:
 
 def _next_step(report: Report, reason: Reason | None, also: Sequence[str]) -> Step:
     """What to do about the first reason, or about what else the editor did."""
+    if _recolored(report):
+        return "use edited" if report.max_outside == 1 else "allow whole image"
     if reason == "changed outside" or (reason == "whole image" and report.mask is not None):
         return "keep within mask" if report.mask is not None else "keep"
     if reason == "size":
         return "keep"
-    if reason == "no edit" or report.found in ("identical", "nothing", "reframed"):
+    if report.found == "identical":
+        return "check files"
+    if reason == "no edit" or report.found in ("nothing", "reframed"):
         return "edit again"
     steps: dict[str, Step] = {"different images": "check files", "faint change": "look"}
-    steps |= dict.fromkeys(("colors changed", "redrawn"), "use edited" if report.passed else "allow whole image")
+    steps |= dict.fromkeys(
+        ("colors changed", "redrawn"), "use edited" if report.max_outside == 1 else "allow whole image"
+    )
     if report.found in steps:
         return steps[report.found]
     return "keep" if also or report.rest == "differs" else "use edited"
@@ -461,7 +474,8 @@ def _also(report: Report, sizes: str, cast: str) -> tuple[str, ...]:
         also[f"zoomed by {zoom.text(4)}"] = abs(zoom.value - 1) > max(_UNSEEN["zoom"], zoom.uncertainty)
         also[f"turned by {turn.text()} degrees"] = abs(turn.value) > max(_UNSEEN["turn"], turn.uncertainty)
         large = tint.value > min(max(_UNSEEN["cast"], tint.uncertainty), _LARGE_CAST)
-        also[cast] = large and report.found != "colors changed"
+        stated = report.found == "colors changed" or _recolored(report)
+        also[cast] = large and not stated
     also |= dict.fromkeys(transparency_lines(report.became_transparent, report.became_opaque), True)
     also[f"size {sizes}"] = report.size != report.edited_size
     return tuple(text for text, holds in also.items() if holds)

@@ -6,9 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from latentedit_keep.base.console import complain, echo, print_json, print_rows, progress_bar, warn
+from latentedit_keep.base.console import complain, echo, print_json, print_rows, progress_bar, warn, were_replaced
 from latentedit_keep.base.errors import ConfigError, LatentEditError, OutputError
-from latentedit_keep.base.files import check_place, free_name, make_folder, sibling_path
+from latentedit_keep.base.files import check_place, existing, free_name, make_folder, sibling_path
+from latentedit_keep.base.strengths import read_strength
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
@@ -25,7 +26,9 @@ def keep(
     edited: Annotated[Path, typer.Argument(help=_EDITED, show_default=False)],
     output: Annotated[Path | None, typer.Option("--output", "-o", help=_OUTPUT)] = None,
     mask: Annotated[Path | None, typer.Option("--mask", help=_MASK)] = None,
-    strength: Annotated[float, typer.Option("--strength", help="From 0 (the original) to 1 (the full change).")] = 1.0,
+    strength: Annotated[
+        str, typer.Option("--strength", help="From 0 (the original) to 1 (the full change).", metavar="FLOAT")
+    ] = "1",
     only: Annotated[str | None, typer.Option("--only", help=_ONLY)] = None,
     view: Annotated[Path | None, typer.Option("--view", help="Also write an HTML page that compares them.")] = None,
     as_json: Json = False,
@@ -42,14 +45,15 @@ def keep(
     if only is not None and not re.fullmatch(r"\s*\d{1,6}(\s*,\s*\d{1,6})*\s*", only):
         raise ConfigError(f"--only takes numbers of changes separated by commas, such as 1,3; got {only!r}")
     numbers = None if only is None else tuple(int(number) for number in only.split(","))
+    degree = read_strength(strength, "--strength", "Try 0.7", least=0, most=1)
     if original.is_dir() or edited.is_dir():
         for name, value in {"--mask": mask, "--only": only, "--view": view}.items():
             if value is not None:
                 raise ConfigError(f"{name} is for a single pair, not for folders. Leave it out, or name two images")
-        _keep_folder(original, edited, output, strength=strength, as_json=as_json, quiet=quiet)
+        _keep_folder(original, edited, output, strength=degree, as_json=as_json, quiet=quiet)
         return
     output = output if output is not None else free_name(sibling_path(original, "kept.png"))
-    options: dict[str, Any] = {"mask": mask, "strength": strength, "only": numbers}
+    options: dict[str, Any] = {"mask": mask, "strength": degree, "only": numbers}
     with progress_bar(quiet=quiet or as_json) as progress:
         report = _keep_one(original, edited, output, view=view, progress=progress, **options)
     if as_json:
@@ -77,7 +81,7 @@ def _keep_one(
         if view.resolve() in {place.resolve() for place in (output, *read)}:
             raise OutputError(f"the page {view} would overwrite an image. Choose another name")
         check_place(view)
-    result, replaced = api.keep(first, edited, mask=mask, **options), output.exists()
+    result, replaced = api.keep(first, edited, mask=mask, **options), existing(output, view)
     result.save(output)
     result = result.as_written(output)
     if view is not None:
@@ -94,7 +98,7 @@ def _print(report: dict[str, Any]) -> None:
         where = f"{one.kind}, {100 * one.share:.2f} % of the image, {left},{top} to {right},{bottom}"
         rows.append((f"change {one.number}", where))
     print_rows(rows if report["view"] is None else [*rows, ("view", str(report["view"]))])
-    warn([*report["doubts"], *[f"{report['output']} already existed and was replaced"][: int(report["replaced"])]])
+    warn([*report["doubts"], *were_replaced(report["replaced"])])
 
 
 def _keep_folder(
@@ -128,12 +132,13 @@ def _keep_folder(
 
 
 def paired(originals: Path, edited: Path) -> tuple[dict[str, tuple[Path, Path]], dict[str, str]]:
-    """Pairs of images with the same name in two folders, and why other images of the first are skipped."""
+    """Pairs of images with the same name in two folders, and why the other images are skipped."""
     first, second = images_by_name(originals), images_by_name(edited)
     pairs = {name: (first[name], second[name]) for name in first if name in second}
     if not pairs:
         raise ConfigError(f"no image in {originals} has the same name as one in {edited}. Rename them to match")
-    return pairs, {name: f"no image of this name in {edited}" for name in first if name not in second}
+    alone = {name: f"no image of this name in {edited}" for name in first if name not in second}
+    return pairs, alone | {name: f"no image of this name in {originals}" for name in second if name not in first}
 
 
 def images_by_name(folder: Path) -> dict[str, Path]:

@@ -14,7 +14,7 @@ from latentedit_keep.base.warp import Array, Mask, cv2, gray, moments
 from latentedit_keep.detection import disc, edges
 
 Kind = Literal["added", "removed", "recolored", "unknown"]
-_STEP = 0.3  # logarithm of the ratio of both edges along the outline
+_STEP = 0.5  # logarithm of the ratio of both edges along the outline
 _STRONGEST = 0.7  # share of the outline that is left out, since only its strongest edges are the thing's
 _LEAST_EDGE = 0.5  # levels a pixel that are added to both
 _STANDS_OUT = 1.5  # edges inside a change over those around it from which on there was something, not the background

@@ -1,5 +1,6 @@
 """Exit codes and signals of the program with any commands, and the program of this package: check, keep and mcp."""
 
+import difflib
 import errno
 import functools
 import importlib.metadata
@@ -26,6 +27,9 @@ from latentedit_keep.mcp_command import mcp
 FAULT = 70  # exit code of an internal error: EX_SOFTWARE of sysexits.h
 UsageError: type[Exception] = typer.BadParameter.__mro__[2]  # click's ClickException, which typer 0.26 and later copy
 _POSSIBLE = re.compile(r" \(Possible options: (.*)\)")  # click's wording of "did you mean"
+_EXTRA = re.compile(r"got unexpected extra arguments?(?:\(s\))? \((.*)\)")  # its wording of too many arguments
+_NAMED = {"--prompt": "a text with --prompt", "--output": "an output with -o"}  # what is typed without its option
+_CLOSE = 0.75  # similarity of an option that was meant
 EXAMPLES = "Examples:"  # title of the section with examples
 GROUPS = {
     "Keep and check": ("keep", "check", "mcp"),
@@ -66,7 +70,14 @@ def _options(
         bool, typer.Option("--version", callback=_version, is_eager=True, expose_value=False, help="Print the version.")
     ] = False,
 ) -> None:
-    """Check what an image editor changed, and keep only that, on the original's own pixels."""
+    """Check what an image editor changed, and keep only that, on the original's own pixels.
+
+    Examples:
+        latentedit keep photo.jpg edited.png
+        latentedit check photo.jpg edited.png --mask mask.png
+
+    Exit codes: 0 success, 1 failed, 2 invalid input, 3 unsure, 70 internal error, 130 interrupted.
+    """
 
 
 def main() -> None:
@@ -143,9 +154,22 @@ def explained(error: Any) -> str | None:
         described: Any = error
         name = "latentedit" if described.ctx is None else described.ctx.command_path
         text = described.format_message().rstrip(".")
-        text = _POSSIBLE.sub(r". Did you mean \1?", text[:1].lower() + text[1:])
+        text = _meant(text[:1].lower() + text[1:], described.ctx)
+        if ". " in text and not text.endswith("?"):  # a remedy already
+            return f"{text}, see {name} --help"
         return f"{text}{'' if text.endswith('?') else '.'} See: {name} --help"
     return None
+
+
+def _meant(text: str, context: Any) -> str:
+    """What click says of an argument or option that a command does not have, with what was meant."""
+    options = [] if context is None else [name for param in context.command.params for name in param.opts]
+    named = " and ".join(what for option, what in _NAMED.items() if option in options)
+    text = _EXTRA.sub(rf"unexpected argument '\1'{f'. Give {named}' if named else ''}", text)
+    unknown = re.match(r"no such option: --([\w-]+)", text)
+    if unknown and "--set" in options and not difflib.get_close_matches(f"--{unknown[1]}", options, cutoff=_CLOSE):
+        return f"no such option: --{unknown[1]}. If it is a setting of the method, use --set {unknown[1]}=VALUE"
+    return _POSSIBLE.sub(r". Did you mean \1?", text)
 
 
 def help_page(docstring: str) -> str:

@@ -116,9 +116,11 @@ def tune(
     """
     from itertools import groupby
 
+    from latentedit_bench.tuning.search_spaces import check_names, search_space, search_spaces
+
+    check_names(method or ())  # before anything heavy
     from latentedit.models.registry import bundled_folder
     from latentedit_bench.data.prepared import prepare, same_size
-    from latentedit_bench.tuning.search_spaces import search_space, search_spaces
     from latentedit_bench.tuning.tuning import Trials, already_tuned, store_best, tune_gain, tune_method, write_tuning
 
     if store:

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from latentedit.cli.options import completed
-from latentedit.core.plugins import EDITORS
 
 if TYPE_CHECKING:
     from latentedit_bench.data.items import Dataset
@@ -14,6 +13,12 @@ if TYPE_CHECKING:
 def goes_to(what: str) -> Any:
     """The option for the file or folder of a result."""
     return typer.Option("--output", "-o", help=what)
+
+
+def _complete_method(incomplete: str) -> list[str]:
+    from latentedit_bench.tuning.search_spaces import method_names
+
+    return [name for name in method_names() if name.startswith(incomplete)]
 
 
 DATA = "counterfactual-portraits"
@@ -49,7 +54,7 @@ Methods = Annotated[
     typer.Option(
         "--method",
         help="A method of `bench methods` (quote names with commas) or any editor. Repeatable. Default: all.",
-        autocompletion=EDITORS.complete,  # modules that know the other methods need torch
+        autocompletion=_complete_method,
     ),
 ]
 

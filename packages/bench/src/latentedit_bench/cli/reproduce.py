@@ -1,6 +1,7 @@
 """``latentedit reproduce``: the papers' claims on the bundled models. What is heavy is imported when it runs."""
 
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from latentedit_bench.experiments.experiment import Experiment
+
+
+_WIDTH = 100  # of a line of the list
 
 
 def reproduce(
@@ -56,10 +60,11 @@ def reproduce(
         raise ConfigError(f"--all and {outcomes[0]} exclude each other. Leave one of them out")
     experiments = [make_experiment(name) for name in dict.fromkeys(outcomes or EXPERIMENTS.names())]
     if not (outcomes or every):
-        for one in experiments:
-            echo(f"{one.name:<30}{_duration([one]):<18}{one.paper}: {one.claim}")
-        echo()
-        echo("Times are for two CPU cores. Measure a claim by name (--quick: a smaller plan), or all with --all")
+        if as_json:
+            fields = ("name", "paper", "claim", "minutes")
+            print_json({"claims": [{field: getattr(one, field) for field in fields} for one in experiments]})
+        elif not quiet:
+            _list(experiments)
         return
     existing_device(device)
     if page is not None:
@@ -87,10 +92,25 @@ def reproduce(
         raise typer.Exit(1)
 
 
+def _list(experiments: "Sequence[Experiment]") -> None:
+    """The claims of each paper, one a line; of a variant, in what it differs."""
+    for paper in sorted({one.paper for one in experiments}):
+        of_paper = [one for one in experiments if one.paper == paper]
+        width = max(len(one.name) for one in of_paper) + 2
+        echo(paper)
+        for one in of_paper:
+            line = f"  {one.name:<{width}}{_duration([one]):>10}  "
+            echo(
+                line + shorten(f"the same: {one.how}" if one.how else one.claim, _WIDTH - len(line), placeholder=" ...")
+            )
+    echo("Times are for two CPU cores. Measure a claim by name (--quick: a smaller plan), or all with --all")
+    echo("--json lists the claims in full")
+
+
 def _duration(experiments: "Sequence[Experiment]") -> str:
     """The time that their full plans take on two CPU cores."""
     minutes, unknown = sum(one.minutes for one in experiments), sum(not one.minutes for one in experiments)
     if not minutes:
-        return "no time estimate"
+        return "not timed"
     known = f"{minutes} min" if minutes < 90 else f"{minutes / 60:.1f} h"
-    return f"{known}, {unknown} without time estimate" if unknown else known
+    return f"{known}, {unknown} not timed" if unknown else known

@@ -47,8 +47,18 @@ class Prepared:
 
     def changed(self, z: Float[Tensor, "b *latent"]) -> Float[Tensor, "b 3 h2 w2"]:
         """The change of the model's images for new latents."""
+        return self.latent.backbone.decode(z) - self.decoded
+
+    @property
+    def decoded(self) -> Float[Tensor, "b 3 h2 w2"]:
+        """The images as the model's codec represents them."""
         assert self.latent.decoded is not None
-        return self.latent.backbone.decode(z) - self.latent.decoded
+        return self.latent.decoded
+
+    @property
+    def pixels(self) -> Float[Tensor, "b 3 h2 w2"]:
+        """The images as the model is shown them, in [-1, 1]."""
+        return self.latent.pixels.to(self.decoded)
 
     def restored(self, change: Float[Tensor, "b 3 h2 w2"]) -> list[Image.Image]:
         """The images at their own size with a change applied, as an edit is."""

@@ -116,6 +116,7 @@ class Experiment:
     quick: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])  # fields of the smaller plan
     overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])  # from the module
     minutes: int = 0  # that the full plan took on two CPU cores; 0 where that is not known
+    how: str = ""  # in what a variant differs from the experiment that it is made from
 
     @property
     def notes(self) -> str:
@@ -140,9 +141,10 @@ class Experiment:
         settings = {name: changes.get(name, value) for name, value in self.settings.items()}
         return dataclasses.replace(self, source=source, settings=settings, overrides={**self.overrides, **changes})
 
-    def variant(self, name: str, how: str, **changes: Any) -> "Experiment":
+    def variant(self, name: str, how: str, *, minutes: int = 0, **changes: Any) -> "Experiment":
         """The same claim with other sizes or settings, as another experiment; `how` is appended in brackets."""
-        return dataclasses.replace(self.changed(**changes), name=name, claim=f"{self.claim} ({how})", minutes=0)
+        named = {"name": name, "claim": f"{self.claim} ({how})", "how": how, "minutes": minutes}
+        return dataclasses.replace(self.changed(**changes), **named)
 
     def measure(self, unit: Unit, context: Context) -> list[Row]:
         """The rows of one unit."""

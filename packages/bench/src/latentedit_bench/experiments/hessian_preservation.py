@@ -87,6 +87,7 @@ def searches(lab: Lab) -> list[Method]:
     primary=_OUTSIDE,
     secondary=_SECONDARY,
     plots=(Dots(x="change outside", y="method", by="model", label="change outside"),),
+    minutes=6,
 )
 def hessian_preservation_completed(lab: Lab) -> Tables:
     """The searches of hessian-preservation on a new draw of items, both refined."""

@@ -78,6 +78,7 @@ _REFINED = _GAIN.variant(
         _REFINED.variant(level=(0.5, 0.0), differences=(Difference("arm", "direct", "joint"),)),
     ),
     plots=(Dots(x="disentanglement", y="arm", by="refined", label="SDE"),),
+    minutes=5,
 )
 def joint_latent_completed(batch: Prepared, *, seed: int, levels: tuple[float, ...] = (0.5,)) -> Latents:
     """The arms of joint-latent on a new draw of items, each without refinement and with it."""

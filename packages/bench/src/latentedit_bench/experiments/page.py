@@ -72,7 +72,7 @@ def _html(text: str, figures: Mapping[str, Path]) -> str:
     text = text.replace("<details markdown><summary>", "**").replace("</summary>", "**").replace("</details>", "")
     tokens = reader.parse(text)
     for token, following in zip(tokens, [*tokens[1:], None], strict=True):
-        if token.type == "heading_open" and token.tag in ("h3", "h4") and following is not None:
+        if token.type == "heading_open" and token.tag == "h3" and following is not None:
             token.attrSet("id", following.content)
         for child in token.children or ():
             if child.type == "image" and child.attrs["src"] in figures:

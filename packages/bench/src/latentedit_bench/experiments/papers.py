@@ -20,19 +20,21 @@ _TEXTS: dict[str, Any] = {**_ENDS, "models": MODELS}  # those with text
 _WORDS, _AGAIN = "pooled feature", "full feature, the same images"
 _TOP, _OWN, _EDIT = "inverted to the top and back", "under the image's own caption", "under the caption of an edit"
 
-samples_pooled = samples.variant("geometry-samples-pooled", _WORDS, **_ENDS, **_POOLED)
-samples_fresh = samples.variant("geometry-samples-fresh", _AGAIN, **_ENDS)
-homogeneity_pooled = homogeneity.variant("geometry-homogeneity-pooled", _WORDS, **_ENDS, **_POOLED)
-homogeneity_fresh = homogeneity.variant("geometry-homogeneity-fresh", _AGAIN, **_ENDS)
-spectrum_pooled = spectrum.variant("geometry-spectrum-pooled", _WORDS, **_ENDS, **_POOLED)
-spectrum_fresh = spectrum.variant("geometry-spectrum-fresh", _AGAIN, **_ENDS)
-curvedness_pooled = curvedness.variant("geometry-curvedness-pooled", _WORDS, **_CURVES, **_POOLED, tangents=None)
-curvedness_fresh = curvedness.variant("geometry-curvedness-fresh", _AGAIN, **_CURVES)
+samples_pooled = samples.variant("geometry-samples-pooled", _WORDS, **_ENDS, **_POOLED, minutes=10)
+samples_fresh = samples.variant("geometry-samples-fresh", _AGAIN, **_ENDS, minutes=15)
+homogeneity_pooled = homogeneity.variant("geometry-homogeneity-pooled", _WORDS, **_ENDS, **_POOLED, minutes=10)
+homogeneity_fresh = homogeneity.variant("geometry-homogeneity-fresh", _AGAIN, **_ENDS, minutes=15)
+spectrum_pooled = spectrum.variant("geometry-spectrum-pooled", _WORDS, **_ENDS, **_POOLED, minutes=10)
+spectrum_fresh = spectrum.variant("geometry-spectrum-fresh", _AGAIN, **_ENDS, minutes=15)
+curvedness_pooled = curvedness.variant(
+    "geometry-curvedness-pooled", _WORDS, **_CURVES, **_POOLED, tangents=None, minutes=30
+)
+curvedness_fresh = curvedness.variant("geometry-curvedness-fresh", _AGAIN, **_CURVES, minutes=35)
 
-samples_top = samples.variant("geometry-samples-top", _TOP, **_TEXTS, inversion="top")
-samples_own = samples.variant("geometry-samples-own", _OWN, **_TEXTS, prompt="own")
-samples_edit = samples.variant("geometry-samples-edit", _EDIT, **_TEXTS, prompt="edit")
-frequency_fresh = frequency.variant("geometry-frequency-fresh", _AGAIN, **_ENDS)
-frequency_top = frequency.variant("geometry-frequency-top", _TOP, **_TEXTS, inversion="top")
-frequency_own = frequency.variant("geometry-frequency-own", _OWN, **_TEXTS, prompt="own")
-frequency_edit = frequency.variant("geometry-frequency-edit", _EDIT, **_TEXTS, prompt="edit")
+samples_top = samples.variant("geometry-samples-top", _TOP, **_TEXTS, inversion="top", minutes=14)
+samples_own = samples.variant("geometry-samples-own", _OWN, **_TEXTS, prompt="own", minutes=14)
+samples_edit = samples.variant("geometry-samples-edit", _EDIT, **_TEXTS, prompt="edit", minutes=14)
+frequency_fresh = frequency.variant("geometry-frequency-fresh", _AGAIN, **_ENDS, minutes=15)
+frequency_top = frequency.variant("geometry-frequency-top", _TOP, **_TEXTS, inversion="top", minutes=14)
+frequency_own = frequency.variant("geometry-frequency-own", _OWN, **_TEXTS, prompt="own", minutes=14)
+frequency_edit = frequency.variant("geometry-frequency-edit", _EDIT, **_TEXTS, prompt="edit", minutes=14)

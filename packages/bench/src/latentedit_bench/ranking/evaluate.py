@@ -15,13 +15,16 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from latentedit.core.errors import ConfigError
-from latentedit.directions.identification import local_change
+from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.core.plugins import METRICS
+from latentedit.core.settings import RESIDUAL
+from latentedit.directions.identification import composed_change, dropped_residual
 from latentedit.editors.base import Editor
 from latentedit.editors.refinement import Refinement
 from latentedit.latents.joint import JointLatent
 from latentedit_bench.data.prepared import Prepared, Readings, to_tensor
 from latentedit_bench.metrics.disentanglement import all_scores
+from latentedit_bench.metrics.drawn import edge_error, opacity
 from latentedit_bench.metrics.locality import outside_change, outside_psnr_db, outside_share, side_effect
 from latentedit_bench.metrics.pie_bench import MODES, scores
 
@@ -42,6 +45,7 @@ class Method:
     local: bool = False  # the change is kept to where it is strong (`directions.identification`)
     gain: float = 1.0  # the change of the latents is multiplied by it, which costs nothing
     tuned: bool = True  # its settings come from a search or a file, not from the defaults of the editor
+    subtract_residual: float = RESIDUAL  # share of the codec's residual that is dropped in the change
     refined: bool = False  # the change is refined at strength 1 (`editors.refinement`); at others in proportion
 
     def allowed(self, latent: JointLatent, strengths: Sequence[float]) -> list[float]:
@@ -98,7 +102,8 @@ def evaluate(
     for strength, edited in edits.latents.items():
         z = edited if method.gain == 1 else source + method.gain * (edited - source)
         change = batch.changed(z + min(strength, 1.0) * added if method.refined and strength > 0 else z)
-        change = local_change(change) if method.local else change
+        dropped = dropped_residual(strength, method.subtract_residual)
+        change = composed_change(change, batch.pixels, batch.decoded, dropped, local=method.local)
         images[strength] = batch.restored(change)
         columns = _measured(batch, to_tensor(images[strength]), batch.read(change))
         columns |= {"failed": edits.failed[strength].double()}
@@ -147,12 +152,14 @@ def _measured(
     columns["changed_rms"] = (edited - source).double().flatten(1).square().mean(1).sqrt() / 2
     if batch.truth is not None:
         columns |= all_scores(edited, source, batch.truth)
+        columns["edge_error"] = edge_error(edited, source, batch.truth)
         if batch.consequences is not None:
             columns["side_effect"] = side_effect(edited, source, batch.truth, batch.consequences)
     if batch.mask is not None:
         columns["outside"] = outside_share(edited, source, batch.mask)
         if batch.truth is not None:
             columns["outside_change"] = outside_change(edited, source, batch.truth, batch.mask)
+            columns["opacity"] = opacity(edited, source, batch.truth, batch.mask)
         columns["outside_psnr"] = outside_psnr_db(edited, source, batch.mask)
         if batch.truth is None:  # PIE-Bench's numbers need no right answer
             for mode in MODES:
@@ -160,6 +167,20 @@ def _measured(
                 columns |= {f"{mode} {name}": values for name, values in found.items()}
     if read is not None and batch.before is not None:
         columns |= _readings(batch.before, read, batch.answer)
+    return columns | _registered(batch, edited)
+
+
+def _registered(batch: Prepared, edited: Float[Tensor, "b 3 h w"]) -> dict[str, Float[Tensor, " b"]]:
+    """Numbers of the metrics that packages register in ``latentedit.metrics``, by their names."""
+    columns = dict[str, Tensor]()
+    for name in METRICS.names():
+        values = torch.as_tensor(METRICS.load(name)(edited, batch.source, batch.truth, list(batch.targets)))
+        if list(values.shape) != [len(edited)]:
+            raise ShapeError(
+                f"the metric {name!r} must give one number for each of {len(edited)} images; its shape is "
+                f"{list(values.shape)}. Return a tensor of shape [{len(edited)}]"
+            )
+        columns[name] = values.double().cpu()
     return columns
 
 

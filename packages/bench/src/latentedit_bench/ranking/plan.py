@@ -28,6 +28,7 @@ class MethodSpec(_Stored):
     editor: str
     local: bool
     gain: float = 1.0
+    subtract_residual: float = 0.0
     refined: bool = False
     tuned: bool = True
     settings: dict[str, Any]

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from latentedit.core.errors import ConfigError
+from latentedit.core.plugins import METRICS
 from latentedit_bench.experiments.decisions import Difference, Measure
 from latentedit_bench.metrics.matched import leakage_at, linearity, matched_error
 from latentedit_bench.metrics.pie_bench import MODES, SCALE
@@ -44,6 +45,8 @@ SHOWN = {  # measures in the ranking, and what its columns are called
     "above scaled": "above, scaled",
     "error": "error at 1",
     "effect": "effect at 1",
+    "edge_error": "edge error",
+    "opacity": "opacity",
     "outside_change": "change outside",
     "side_effect": "side effects",
     "others_changed": "others changed",
@@ -55,7 +58,7 @@ SHOWN = {  # measures in the ranking, and what its columns are called
 
 AT_ONE = (  # measures of the items that request a change, at strength 1
     *("error", "effect", "leakage", "effectiveness", "decomposability", "disentanglement", "outside_change", "outside"),
-    *("outside_psnr", "side_effect", "done", "others_changed", "evaluations"),
+    *("outside_psnr", "edge_error", "opacity", "side_effect", "done", "others_changed", "evaluations"),
 )
 
 EFFECTS = (0.25, 0.5, 0.75, 1.0)  # at which curves are read; leakages count at most 1 there
@@ -160,8 +163,8 @@ def per_item(rows: Table) -> Table:
     """One row per method and item that requests a change, at strength 1: means over the seeds.
 
     Columns: "method", "item", "group", "kind", "requested", "seeds" (their number), "above", "above scaled", "scaled"
-    (the error of the change enlarged or shrunk to the whole effect), and those of `AT_ONE`. Without rows of the codec,
-    its error counts as 0.
+    (the error of the change enlarged or shrunk to the whole effect), and those of `AT_ONE` and of registered metrics.
+    Without rows of the codec, its error counts as 0.
     """
     if not is_ranked(rows):
         raise ConfigError("ranking needs right answers, and no item has one. Add truths to the manifest")
@@ -172,7 +175,7 @@ def per_item(rows: Table) -> Table:
     for name, measure in ((PRIMARY, "capped"), ("above scaled", "scaled")):
         floor = one["item"].map(codec[measure]) if len(codec) else 0.0
         one[name] = one[measure] - floor
-    measures = [name for name in (PRIMARY, "above scaled", "scaled", *AT_ONE) if name in one]
+    measures = [name for name in (PRIMARY, "above scaled", "scaled", *AT_ONE, *METRICS.names()) if name in one]
     grouped = one.astype(dict.fromkeys(measures, float)).groupby(list(_KEYS), sort=False)
     return grouped[measures].mean().assign(seeds=grouped["seed"].nunique()).reset_index()
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from latentedit.batch.folder import UnitRecord
+from latentedit.core.plugins import METRICS
 from latentedit_bench.metrics.statistics import Table, between
 from latentedit_bench.ranking.evaluate import ANSWERS
 from latentedit_bench.ranking.plan import MethodSpec
@@ -131,7 +132,8 @@ def sections(found: Summaries, methods: Sequence[MethodSpec]) -> Iterator[Sectio
 def ranking_grid(found: Summaries, names: Sequence[str], untuned: Set[str] = frozenset()) -> Grid:
     """Methods by all measures, in their order; the right answers have no rank."""
     wide = {(row["method"], row["measure"]): row for row in found.table.to_dict("records")}
-    known = [name for name in SHOWN if any(measure == name for _, measure in wide)]
+    titles = SHOWN | {name: name for name in METRICS.names()}
+    known = [name for name in titles if any(measure == name for _, measure in wide)]
     ranks = {name: float(rank) for rank, name in enumerate((one for one in names if one not in ANSWERS), 1)}
     rows = [
         [
@@ -140,7 +142,7 @@ def ranking_grid(found: Summaries, names: Sequence[str], untuned: Set[str] = fro
         ]
         for name in names
     ]
-    return Grid(head=["method", *(SHOWN[name] for name in known)], rows=rows, marked=found.ours, ranked=True)
+    return Grid(head=["method", *(titles[name] for name in known)], rows=rows, marked=found.ours, ranked=True)
 
 
 def comparison_grid(found: Summaries) -> Grid:

@@ -9,16 +9,19 @@ import copy
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from latentedit.core.errors import ConfigError, RegistryError, nearest
 from latentedit.core.plugins import EDITORS
-from latentedit.editors.base import Editor, editor_class
-from latentedit.latents.joint import JointLatent
+
+# Nothing heavy is imported here, so that an unknown name is refused at once.
+if TYPE_CHECKING:
+    from latentedit.editors.base import Editor
+    from latentedit.latents.joint import JointLatent
 
 OURS = "eim"  # what `latentedit edit` runs, with the settings that the model stores
 BUDGET = 28  # network evaluations per image of one edit
@@ -58,16 +61,29 @@ def search_spaces() -> list[SearchSpace]:
 
 def search_space(name: str) -> SearchSpace:
     """By the method's name, or that of an editor without a row."""
-    found = {one.name: one for one in SEARCH_SPACES}
-    if name in found:
-        return found[name]
-    if name in EDITORS.points():
-        return around_defaults(name)
-    raise RegistryError(f"the benchmark has no method {name!r}: {nearest(name, {*found, *EDITORS.points()})}")
+    check_names([name])
+    return next((one for one in SEARCH_SPACES if one.name == name), None) or around_defaults(name)
+
+
+def method_names() -> list[str]:
+    """Every method, and every other installed editor, sorted."""
+    return sorted({one.name for one in SEARCH_SPACES} | EDITORS.points().keys())
+
+
+def check_names(names: Iterable[str]) -> None:
+    """A `RegistryError` for a name that is neither a method nor an installed editor."""
+    known = method_names()
+    for name in names:
+        if name not in known:
+            raise RegistryError(
+                f"the benchmark has no method {name!r}: {nearest(name, known)} `latentedit bench methods` lists all"
+            )
 
 
 def around_defaults(name: str) -> SearchSpace:
     """An editor's defaults, and each number a quarter lower and higher within its range."""
+    from latentedit.editors.base import editor_class  # noqa: PLC0415  # heavy
+
     kind = editor_class(name)
     defaults = kind.from_dict({}).to_dict()
     found = [defaults]
@@ -141,8 +157,10 @@ ROLES = Roles(family=frozenset((OURS, *_TABLE["ours"])), apart=frozenset(_TABLE[
 """Of the rows of the benchmark."""
 
 
-def at_budget(space: SearchSpace, settings: Settings, latent: JointLatent) -> Editor:
+def at_budget(space: SearchSpace, settings: Settings, latent: "JointLatent") -> "Editor":
     """The editor of a candidate with as many steps as its budget pays for; unchanged if it has no steps."""
+    from latentedit.editors.base import editor_class  # noqa: PLC0415  # heavy
+
     kind, best = editor_class(space.editor), None
     if not hasattr(kind.from_dict(settings), "steps"):
         return kind.from_dict(settings)

@@ -9,6 +9,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from latentedit_keep.base.errors import OutputError
@@ -20,7 +21,7 @@ PARAMETER = re.compile(r"`([a-z_]+)(?:=([^`]*))?`")  # a parameter in a library 
 _LINE_S = 30  # between two lines of progress where no bar is drawn
 _OPTION_NAMES = {"directions": "direction", "password": "password-file", "references": "reference"}
 _SETTINGS = ("arm", "combine", "complete")  # parameters that ``--set`` sets
-_REMEDY = re.compile(r"(?P<problem>.+)(?:\. (?=[A-Z])|[:;] (?=did you mean ))(?P<remedy>.+)")
+_REMEDY = re.compile(r"(?P<problem>.+)(?:\. (?=[A-Z])|[:;] (?=did you mean |known: ))(?P<remedy>.+)")
 # Control characters (ESC, line breaks, the 8-bit CSI), marks of writing direction, surrogates.
 _STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -73,9 +74,10 @@ def _write(text: str, stream: Any) -> None:
 def progress_bar(given: Progress | bool | None = True, *, quiet: bool = False) -> Generator[Progress | None]:
     """A progress callback: the given one, or one that reports on stderr; None for False, or if ``quiet`` is set.
 
-    On a terminal and in a notebook it draws a bar, elsewhere it prints a line every `_LINE_S` seconds.
+    On a terminal and in a notebook it draws a bar, elsewhere it prints a line every `_LINE_S` seconds. TQDM_DISABLE
+    in the environment silences both.
     """
-    if quiet:
+    if quiet or (given is True and os.environ.get("TQDM_DISABLE")):
         yield None
     elif given is not True:
         yield given or None
@@ -135,7 +137,7 @@ def fail(text: object) -> None:
     found = _REMEDY.fullmatch(line := " ".join(str(text).split()))
     complain(f"error: {line if found is None else found['problem']}")
     if found is not None:
-        complain(f"hint: {found['remedy']}")
+        complain(f"hint: {found['remedy'][0].upper()}{found['remedy'][1:]}")
 
 
 def print_rows(rows: Sequence[tuple[str, str]]) -> None:
@@ -149,6 +151,11 @@ def warn(notes: Sequence[str]) -> None:
     """Warnings on stderr, one per line."""
     for note in notes:
         complain(f"warning: {note}")
+
+
+def were_replaced(files: Sequence[Path]) -> list[str]:
+    """A warning for each file that a result replaced."""
+    return [f"{file} already existed and was replaced" for file in files]
 
 
 def print_json(value: Mapping[str, Any]) -> None:

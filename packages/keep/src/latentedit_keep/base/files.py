@@ -29,6 +29,7 @@ _WHY = {
     errno.ENXIO: "{} is no regular file but a socket, and was not read. Save it to a file first",
     errno.ELOOP: "{} is a link that leads back to itself. Check the path",
 }
+_URL = re.compile(r"https?:/")
 _NEVER_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 
 
@@ -41,6 +42,14 @@ def user_path(name: str | Path, *, error: type[LatentEditError] = FileFormatErro
         return path
     except (OSError, RuntimeError, ValueError) as caught:
         raise _unreadable(name, caught, error) from caught
+
+
+def check_exists(path: Path) -> None:
+    """Raise a `FileFormatError` if there is neither a file nor a folder of this name."""
+    try:
+        path.stat()
+    except (OSError, ValueError) as caught:
+        raise _unreadable(path, caught, FileFormatError) from caught
 
 
 @contextlib.contextmanager
@@ -134,7 +143,7 @@ def check_place(path: str | Path, *, source: str | Path | None = None) -> None:
     """Raise an `OutputError` if a file cannot be written, or would overwrite the source."""
     path = user_path(path, error=OutputError)
     if path.is_dir():
-        raise OutputError(f"the output {path} is a folder. Name a file in it")
+        raise OutputError(f"the output {path} is a folder. Name a file in it, such as {path / 'result.png'}")
     if not path.parent.is_dir():
         raise OutputError(f"the output folder {path.parent} does not exist. Create it first")
     if source is not None and path.resolve() == user_path(source, error=OutputError).resolve():
@@ -159,6 +168,11 @@ def free_name(path: Path) -> Path:
     """The path, or where that exists the first of ``name-2.png``, ``name-3.png``, ... that does not."""
     numbered = (path.with_stem(f"{path.stem}-{number}") for number in itertools.count(2))
     return path if not os.path.lexists(path) else next(other for other in numbered if not os.path.lexists(other))
+
+
+def existing(*paths: Path | None) -> tuple[Path, ...]:
+    """The files that exist, which results are about to replace."""
+    return tuple(path for path in paths if path is not None and path.exists())
 
 
 @contextlib.contextmanager
@@ -201,6 +215,9 @@ def _unreadable(path: str | Path, caught: Exception, error: type[LatentEditError
     number = getattr(caught, "errno", None)
     if number == errno.ENAMETOOLONG and error is OutputError:
         return error(f"the name of the result, {shown}, is too long. Choose a shorter one")
+    if number == errno.ENOENT and _URL.match(shown):
+        remedy = "Save it first, in Python with diffusers.utils.load_image"
+        return error(f"{shown} is a URL, which is not downloaded. {remedy}")
     if number in _WHY:
         return error(_WHY[number].format(shown))
     return error(f"{shown} cannot be read: {getattr(caught, 'strerror', None) or caught}. Check the path")

@@ -36,7 +36,6 @@ WRITABLE = {
 _STARTS = re.compile(
     rb"\x89PNG|\xff\xd8\xff|GIF8|RIFF....WEBP|(?:II|MM)(?:\0[*+]|[*+]\0)|BM|P[0-6fy]|....ftyp(?:he|m[is]f1)", re.DOTALL
 )
-_URL = re.compile(r"https?:/")
 MAX_PIXELS = 100_000_000
 _TOO_LARGE = f"{{}} has more than {MAX_PIXELS // 1_000_000} megapixels. Scale it down first"
 MIN_SIDE_PX = 2
@@ -198,8 +197,6 @@ def _chunks_of(content: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 def read_content(path: str | Path) -> bytes:
     """An image file's content; of a file of another format the first bytes only, which decoders then refuse."""
-    if _URL.match(str(path)):
-        raise ImageError(f"{path} is a URL, which is not downloaded. Save it, or give diffusers.utils.load_image(URL)")
     return read_bytes(path, limit=MAX_IMAGE_BYTES, error=ImageError, starts=_STARTS)
 
 
@@ -466,7 +463,8 @@ def read_chunks(path: str | Path) -> tuple[str | None, bytes | None]:
 
 def check_output(path: str | Path, *, source: str | Path | None = None, transparent: bool = False) -> None:
     """Raise an `OutputError` if an image cannot be written, or would overwrite its source."""
-    _format_of(Path(path), transparent=transparent)
+    if not Path(path).is_dir():  # which `check_place` reports
+        _format_of(Path(path), transparent=transparent)
     check_place(path, source=source)
 
 
