@@ -42,13 +42,23 @@ def draw(shape: Sequence[int], *, seed: int, purpose: str, index: int = 0) -> Fl
 
 
 def noise_like(
-    z: Float[Tensor, "b *latent"], *, seed: Seed, purpose: str, index: int = 0, count: int | None = None
+    z: Float[Tensor, "b *latent"],
+    *,
+    seed: Seed,
+    purpose: str,
+    index: int = 0,
+    count: int | None = None,
+    antithetic: bool = False,
 ) -> Float[Tensor, "..."]:
     """Standard normal noise for each latent of a batch, in its dtype and on its device.
 
     An image's noise depends on its seed alone, not on the batch size or the other images. ``count`` noises a latent
-    are a leading axis; None is one noise without that axis.
+    are a leading axis; None is one noise without that axis. With ``antithetic``, the second half of an even count are
+    the negatives of the first.
     """
+    if antithetic and count is not None:
+        half = noise_like(z, seed=seed, purpose=purpose, index=index, count=count // 2)
+        return torch.cat([half, -half])
     shape = z.shape[1:] if count is None else (count, *z.shape[1:])
     seeds = [seed] if isinstance(seed, int) else list(seed)
     if len(seeds) not in (1, len(z)):

@@ -84,6 +84,13 @@ def _falling(levels: tuple[float, float]) -> tuple[float, float]:
 Levels = Annotated[tuple[Level, Share], AfterValidator(_falling)]
 """The highest and the lowest noise level of a search, falling or equal."""
 
+
+def check_pairs(noises: int, *, antithetic: bool) -> None:
+    """Refuse an odd number of noises that come in pairs e and -e."""
+    if antithetic and noises % 2 == 1:
+        raise ConfigError(f"antithetic noises come in pairs; got {noises}. Take an even number of noises")
+
+
 # Strict: "3" is no integer and True is no number; nan and infinity are refused wherever a float stands.
 _CONFIG = pydantic.ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
 

@@ -59,7 +59,7 @@ from latentedit.core.flow import level_batch, per_element, shift_level
 from latentedit.core.linalg.conjugate_gradient import Solution, conjugate_gradient
 from latentedit.core.linalg.operator import Affine, LinearOperator, Mean, Product
 from latentedit.core.rng import Seed, noise_like
-from latentedit.core.settings import Count, Guidance, Levels, Positive, Share, settings
+from latentedit.core.settings import Count, Guidance, Levels, Positive, Share, check_pairs, settings
 from latentedit.latents.joint import JointLatent
 from latentedit.models.derivatives import ROWS, VelocityJacobian
 from latentedit.models.guidance import GuidedField, unguided
@@ -347,6 +347,7 @@ class HSDS:
     guidance: Guidance = 1.0
 
     def __post_init__(self) -> None:
+        check_pairs(self.noises, antithetic=self.antithetic)
         own_steps = self.step_size is None
         conflicts = {
             f"the filter {self.filter!r} does not use gamma; got {self.gamma}. Leave gamma at 0": (
@@ -359,9 +360,6 @@ class HSDS:
             ),
             f"the flow's own steps need falling levels; got {list(self.levels)}. Give a step_size": (
                 own_steps and self.steps > 1 and self.levels[0] == self.levels[1]
-            ),
-            f"antithetic noises come in pairs; got {self.noises}. Take an even number of noises": (
-                self.antithetic and self.noises % 2 == 1
             ),
             # Only "dds" evaluates the source branch, whose reconstruction residual is dropped.
             f"drop_residual works with the residual 'dds' only; got {self.residual!r}": (
@@ -400,10 +398,8 @@ class HSDS:
 
     def draw(self, z: Float[Tensor, "b *latent"], *, seed: Seed, index: int) -> Float[Tensor, "m b *latent"]:
         """The noises of a step."""
-        if not self.antithetic:
-            return noise_like(z, seed=seed, purpose="hsds", index=index, count=self.noises)
-        half = noise_like(z, seed=seed, purpose="hsds", index=index, count=self.noises // 2)
-        return torch.cat([half, -half])
+        pairs = self.antithetic
+        return noise_like(z, seed=seed, purpose="hsds", index=index, count=self.noises, antithetic=pairs)
 
     def evaluations(self, preserved: int = 0, *, guided: int = 2) -> int:
         """Network evaluations per image: ``noises * (branches * (2 if guided) + 2 * products)``; 1 where one-sided.

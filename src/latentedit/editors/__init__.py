@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from latentedit.editors.baselines.inversions import RFInversion as RFInversion
     from latentedit.editors.baselines.inversions import UniEdit as UniEdit
     from latentedit.editors.baselines.masks import DiffEdit as DiffEdit
+    from latentedit.editors.baselines.masks import SAMFlow as SAMFlow
     from latentedit.editors.baselines.noise_maps import LEDITS as LEDITS
     from latentedit.editors.baselines.noise_maps import EditFriendlyDDPM as EditFriendlyDDPM
     from latentedit.editors.baselines.noise_maps import TurboEdit as TurboEdit

@@ -44,6 +44,7 @@ class Edit:
         strengths: all strengths of the call but 0; see `once`.
         seed: random seed: one, whose noise all images share, or one per image.
         progress: called with a name, the steps done and their total; None where nobody listens.
+        sign: of all noise; see `mirrored`.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Edit:
     strengths: tuple[float, ...] = ()
     seed: Seed = 0
     progress: Progress | None = None
+    sign: int = 1
     shared: dict[str, Any] = dataclasses.field(default_factory=dict[str, Any], repr=False)
 
     @property
@@ -84,15 +86,20 @@ class Edit:
         """The images under the text of an inversion."""
         return self.latent.with_prompt("") if text == "empty" else self.latent
 
-    def path(self, steps: int, level: Start = 1.0) -> LevelGrid:
+    def mirrored(self) -> "Edit":
+        """The same edit with the negative of every noise."""
+        return dataclasses.replace(self, sign=-self.sign, shared=self.once("mirrored", dict[str, Any]))
+
+    def path(self, steps: int, level: Start = 1.0, shift: float | None = None) -> LevelGrid:
         """The model's own grid of levels for these images, from a level down to its clean end.
 
         Args:
             steps: of the model's full grid, from noise to data; the path has those below ``level``.
             level: where the path starts or an inversion ends: a level in (0, 1], or "24/28", where 24 of 28 steps are
                 left.
+            shift: spaces ``steps`` levels from ``level`` down as `HSDS` does; None takes the model's own grid.
         """
-        return self.latent.path(steps, level)
+        return self.latent.path(steps, level, shift)
 
     def branches(self, guidance: float) -> int:
         """Evaluations of a velocity at a guidance weight: 1 at weight 1 and where the weight is an input, else 2."""
@@ -115,9 +122,13 @@ class Edit:
             if self.progress is not None:
                 self.progress(self.name, index + 1, len(levels))
 
-    def noise(self, purpose: str = "", *, index: int = 0, count: int | None = None) -> Float[Tensor, "..."]:
+    def noise(
+        self, purpose: str = "", *, index: int = 0, count: int | None = None, antithetic: bool = False
+    ) -> Float[Tensor, "..."]:
         """Noise of the shape of the latents, see `noise_like`; the stream is named after the editor by default."""
-        return noise_like(self.x, seed=self.seed, purpose=purpose or self.name, index=index, count=count)
+        name = purpose or self.name
+        found = noise_like(self.x, seed=self.seed, purpose=name, index=index, count=count, antithetic=antithetic)
+        return found if self.sign == 1 else -found
 
     def noised(self, level: float) -> Latents:
         """``(1 - s) x + s e``."""

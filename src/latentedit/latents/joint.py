@@ -11,7 +11,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ModelError, ShapeError
-from latentedit.core.flow import LevelGrid, level_batch
+from latentedit.core.flow import LevelGrid, level_batch, shift_level, uniform_grid
 from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Start
 from latentedit.latents.captions.base import one_line, shortened
@@ -204,12 +204,19 @@ class JointLatent:
         grid = self._grid(steps)
         return grid.levels[-1 - max(1, round((steps if self.levels is None else grid.steps) * left / of))]
 
-    def path(self, steps: int, level: Start = 1.0) -> LevelGrid:
-        """The given ``levels``, else the model's grid, ``steps`` levels over its full range, from ``level`` down."""
+    def path(self, steps: int, level: Start = 1.0, shift: float | None = None) -> LevelGrid:
+        """The given ``levels``, else the model's grid, ``steps`` levels over its full range, from ``level`` down.
+
+        With a shift, ``steps`` levels from ``level`` to the model's clean end, spaced as those of `HSDS`.
+        """
         grid = self._grid(steps)
         if self.levels is not None:
             return grid
-        return grid.below(min(self.level(steps, level), grid.levels[0]))
+        start, end = min(self.level(steps, level), grid.levels[0]), grid.levels[-1]
+        if shift is None:
+            return grid.below(start)
+        even = uniform_grid(steps).levels
+        return LevelGrid(levels=tuple(end + (start - end) * shift_level(share, shift) for share in even))
 
     def _grid(self, steps: int) -> LevelGrid:
         if self.levels is not None:

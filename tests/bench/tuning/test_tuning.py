@@ -206,7 +206,7 @@ def test_the_file_records_data_and_command_and_keeps_other_methods(tmp_path: Pat
     assert (one["budget"], one["command"]) == (28, "tune flowslider")
     assert one["data"] == {"name": "some", "version": "7", "items": 2, "fingerprint": DATA.fingerprint}
     assert [entry["score"] for entry in one["tried"]] == [0.1, 1.1]
-    assert one["edges"] == [], "the level was .8 both times, and one noise is the least"
+    assert one["edges"] == ["level"], "the lower of two levels was best, and one noise is the least"
     assert already_tuned(path, MODEL, DATA) == {"flowslider", "sdedit"}
     assert already_tuned(path, MODEL, dataclasses.replace(DATA, version="8")) == set()
     others = dataclasses.replace(DATA, items=some_items()[2:4])

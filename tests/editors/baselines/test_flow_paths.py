@@ -30,12 +30,12 @@ EXACT = 1e-12
 def test_constant_differences_have_a_closed_form(spatial_latent: JointLatent) -> None:
     """m = y - x follows ``m' = m + h (c - k m)``, so ``(1 - prod(1 - kh)) c/k``; with a whole pull ``m' = s' c``."""
     c, k = 1.5, 2.0
-    found = follow_difference(edit_of(spatial_latent), GRID, lambda a, b, s, _: c - k * (b - a), noises=3)
+    found = follow_difference(FlowEdit(noises=3), edit_of(spatial_latent), GRID, lambda a, b, s, _: c - k * (b - a))
     factor = math.prod(1 - k * (s_next - s) for s, s_next in itertools.pairwise(GRID.levels))
     assert relative_error(found - spatial_latent.z, torch.full_like(spatial_latent.z, (1 - factor) * c / k)) < EXACT
     for grid, left in ((GRID, 0.0), (LevelGrid(levels=GRID.levels[:-1]), 0.1)):
         found = follow_difference(
-            edit_of(spatial_latent), grid, lambda a, b, s, _: torch.ones_like(a), noises=1, weight=-2.0, pull=1.0
+            FlowEdit(), edit_of(spatial_latent), grid, lambda a, b, s, _: torch.ones_like(a), weight=-2.0, pull=1.0
         )
         assert relative_error(found, spatial_latent.z - 2 * left) < EXACT
 
@@ -48,7 +48,7 @@ def test_noises_are_averaged_for_each_image(spatial_latent: JointLatent) -> None
         seen.append((a, s))
         return a
 
-    found = follow_difference(edit_of(spatial_latent, seed=3), GRID, difference, noises=4)
+    found = follow_difference(FlowEdit(noises=4), edit_of(spatial_latent, seed=3), GRID, difference)
     expected = spatial_latent.z.clone()
     for index, (s, s_next) in enumerate(itertools.pairwise(GRID.levels)):
         e = draw((4, 2, 3), seed=3, purpose="flowedit", index=index).double()
@@ -112,7 +112,7 @@ def test_editors_match_their_published_loops(
 
 
 def test_dvrf_matches_the_published_loop(latent: JointLatent) -> None:
-    """Equations 6 and 8, with the shift that grows from 0 and a constant step, both branches guided."""
+    """Equations 6 and 8, with the offset that grows from 0 and a constant step, both branches guided."""
     backbone, x, y = latent.backbone, latent.z, latent.z
 
     def guided(z: torch.Tensor, s: float, text: str, weight: float) -> torch.Tensor:
@@ -131,13 +131,13 @@ def test_dvrf_matches_the_published_loop(latent: JointLatent) -> None:
 
 @pytest.mark.parametrize("noises", [1, 3])
 @pytest.mark.parametrize("strength", [1.0, -0.7])
-def test_dvrf_with_the_whole_shift_is_flowedit(latent: JointLatent, noises: int, strength: float) -> None:
-    """With the steps of the path; a smaller shift gives another result."""
+def test_dvrf_with_the_whole_offset_is_flowedit(latent: JointLatent, noises: int, strength: float) -> None:
+    """With the steps of the path; a smaller offset gives another result."""
     same = {"level": 0.85, "steps": 9, "source_guidance": 1.5, "target_guidance": 2.5, "noises": noises}
     target = latent.backbone.embed(["c"])
 
-    def found(shift: tuple[float, float]) -> torch.Tensor:
-        return DVRF.from_dict({**same, "shift": shift}).edit(latent, target, [strength], seed=2)[0].z
+    def found(offset: tuple[float, float]) -> torch.Tensor:
+        return DVRF.from_dict({**same, "offset": offset}).edit(latent, target, [strength], seed=2)[0].z
 
     flowedit = FlowEdit.from_dict(same).edit(latent, target, [strength], seed=2)[0].z
     assert relative_error(found((1.0, 1.0)), flowedit) < 1e-13

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.rng import draw
-from latentedit.editors import DiffEdit
+from latentedit.editors import DiffEdit, FlowEdit, SAMFlow
 from latentedit.editors.baselines.masks import binarised, difference_map, difference_mask
 from latentedit.latents.inversion import invert
 from latentedit.latents.joint import JointLatent
@@ -234,3 +234,36 @@ def test_the_return_matches_the_diffusers_pipeline_except_for_blending_levels(
     outside = ~mask.expand_as(found)
     assert torch.equal(found[outside], smooth.z[outside])
     assert relative_error(found, smooth.z) > 1e-2
+
+
+def test_sam_flow_matches_the_published_loop() -> None:
+    """The regions of its code, on a map that is the size of the difference of velocities."""
+    backbone = example_mixture(dimension=48, latent=(3, 4, 4))
+    latent = mixture_latent(backbone, 1)
+    x, target = latent.z, backbone.embed(["c"])
+    whole = model = torch.zeros_like(x)
+    core = ring = hard = torch.zeros_like(x[:, :1])
+    levels = latent.path(6, 0.9).levels
+    for index, (s, s_next) in enumerate(itertools.pairwise(levels)):
+        a = (1 - s) * x + s * draw(x.shape[1:], seed=2, purpose="flowedit", index=index).to(x)
+        dv = backbone.velocity(a + model, levels_of(a, s), target)
+        dv = dv - backbone.velocity(a, levels_of(a, s), latent.condition)
+        whole = whole + (s_next - s) * dv
+        progress = index / (len(levels) - 1)
+        m = torch.nn.functional.pad(dv.abs().mean(1, keepdim=True), (1, 1, 1, 1), mode="replicate").unfold(2, 3, 1)
+        m = m.unfold(3, 3, 1).mean((4, 5))
+        m = (m - m.min()) / (m.max() - m.min())
+        threshold = torch.quantile(m, 0.6 + 0.2 * progress).clamp(0.1, 0.6)
+        inside = torch.sigmoid((5 + 15 * progress) * (m - threshold))
+        now = (inside > 0.5).to(x)
+        inside = torch.where(now > 0, torch.ones_like(m), inside)
+        around = torch.nn.functional.max_pool2d(now, 3, 1, 1) - now
+        core, ring = torch.maximum(core, now), torch.maximum(ring, around)
+        hard = torch.maximum(hard, inside + 0.5 * around * (1 - inside))
+        model = (0.03 + 0.97 * hard) * whole
+    expected = x + torch.where(core > 0, model, 0.5 * ring * hard * whole)
+    editor = SAMFlow(level=0.9, steps=6, target_guidance=1.0)
+    found = editor.edit(latent, target, [1.0], seed=2)[0].z
+    assert relative_error(found, expected) < 1e-12
+    flowedit = FlowEdit(level=0.9, steps=6, target_guidance=1.0).edit(latent, target, [1.0], seed=2)[0].z
+    assert relative_error(found, flowedit) > 1e-3

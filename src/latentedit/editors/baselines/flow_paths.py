@@ -11,7 +11,7 @@ from latentedit.core.flow import LevelGrid, level_batch
 from latentedit.core.progress import note_estimate
 from latentedit.core.settings import Count, Guidance, Positive, Share, Start, Weight, settings
 from latentedit.core.solvers import heading
-from latentedit.editors.base import Editor
+from latentedit.editors.baselines.paired_noise import PairedSteps
 from latentedit.editors.edit import Edit, Latents, LevelBatch
 
 # Called as `difference(a, b, levels, arrival)` with the noised image, the noised edit, their levels and the next one.
@@ -19,7 +19,7 @@ Difference = Callable[[Latents, Latents, LevelBatch, float], Latents]
 
 
 def follow_difference(
-    edit: Edit, grid: LevelGrid, difference: Difference, *, noises: int = 1, weight: float = 1.0, pull: float = 0.0
+    editor: PairedSteps, edit: Edit, grid: LevelGrid, difference: Difference, *, weight: float = 1.0, pull: float = 0.0
 ) -> Latents:
     """``y <- y + (s' - s) dv + pull (s dv - (y - x))``, ``dv = weight mean[difference(a, b, s)]``, from y = x.
 
@@ -27,12 +27,12 @@ def follow_difference(
     at b: ``s dv - (b - a) = (a - s v_a) - (b - s v_b)`` where ``dv = v_b - v_a``.
 
     The state is ``y - x``, so a difference that is zero wherever a = b leaves exactly x. Each step calls ``difference``
-    once, with all images and the first noise, then all with the second, and so on.
+    once, with all images and the first of the editor's noises, then all with the second, and so on.
     """
-    x, delta = edit.x, torch.zeros_like(edit.x)
+    x, delta, noises = edit.x, torch.zeros_like(edit.x), editor.noises
     for index, s, s_next in edit.steps(grid.levels):
         # FlowEdit's stream for all, so that editors which are FlowEdit at some setting give its result exactly.
-        noise = edit.noise("flowedit", index=index, count=noises)
+        noise = editor.drawn(edit, "flowedit", index=index)
         a = ((1 - s) * x + s * noise).flatten(0, 1)
         b = a + delta.repeat(noises, *[1] * (x.ndim - 1))
         dv = difference(a, b, level_batch(s, a), s_next).unflatten(0, (noises, len(x))).mean(0)
@@ -64,18 +64,15 @@ def fidelity_and_steering(
 
 
 @settings
-class FlowEdit(Editor):
+class FlowEdit(PairedSteps):
     """FlowEdit: integrate the difference of two velocities along one noise, with a real-valued start and strength.
 
     ``y <- y + (s' - s) strength mean[v(a + (y - x), s, c1) - v(a, s, c0)]``, ``a = (1 - s) x + s e``, from y = x.
     Both branches are called alike and ``y - x`` is the state, so equal texts and weights leave exactly zero.
 
-    Args:
-        noises: noises averaged in each step.
-
     Source:
-        Kulikov et al. 2024, arXiv 2412.08629, algorithm 1 with n_min = 0; the real-valued start and the strength, which
-        scales the difference of velocities, are ours.
+        Kulikov et al. 2024, arXiv 2412.08629, algorithm 1 with n_min = 0; the real-valued start, pairs of noises, other
+        levels than the model's and the strength, which scales the difference of velocities, are ours.
     """
 
     name: ClassVar[str] = "flowedit"
@@ -85,7 +82,6 @@ class FlowEdit(Editor):
     steps: Count = 28
     source_guidance: Guidance = 1.0
     target_guidance: Guidance = 2.0
-    noises: Count = 1
 
     @property
     def keeps_equal_texts(self) -> bool:
@@ -94,7 +90,7 @@ class FlowEdit(Editor):
 
     def cost(self, edit: Edit) -> int:
         """``k * noises * (source + target)``, each branch 2 if guided."""
-        k = edit.path(self.steps, self.level).steps
+        k = edit.path(self.steps, self.level, self.shift).steps
         return k * self.noises * (edit.branches(self.source_guidance) + edit.branches(self.target_guidance))
 
     def move(self, edit: Edit) -> Latents:
@@ -103,50 +99,52 @@ class FlowEdit(Editor):
         def difference(a: Latents, b: Latents, levels: LevelBatch, arrival: float) -> Latents:
             return heading(target, arrival)(b, levels) - heading(source, arrival)(a, levels)
 
-        grid = edit.path(self.steps, self.level)
-        return follow_difference(edit, grid, difference, noises=self.noises, weight=edit.strength)
+        grid = edit.path(self.steps, self.level, self.shift)
+        return follow_difference(self, edit, grid, difference, weight=edit.strength)
 
 
 @settings
 class DVRF(FlowEdit):
-    """DVRF: descent on a residual of two velocities with a shift, whose ends are delta denoising score and FlowEdit.
+    """DVRF: descent on a residual of two velocities with an offset, whose ends are delta denoising score and FlowEdit.
 
     ``y <- y - h (strength mean[v(b, s, c1) - v(a, s, c0)] + (1 - q) (y - x))``, from y = x down the model's levels.
-    With ``a = (1 - s) x + s e`` and ``b = a + (1 - s + q s) (y - x)``: b is y with the noise, shifted by ``q s`` times
-    the change so far. Without a shift, q = 0, a step of ``h = (1 - s) step_size`` is one of `DDS`; with a full shift,
+    With ``a = (1 - s) x + s e`` and ``b = a + (1 - s + q s) (y - x)``: b is y with the noise, offset by ``q s`` times
+    the change so far. Without an offset, q = 0, a step of ``h = (1 - s) step_size`` is one of `DDS`; with a full one,
     q = 1, and a step of ``h = s - s'`` it is FlowEdit. Both branches are called alike, so equal texts and weights leave
     exactly zero. That the strength scales the difference of velocities, as in FlowEdit, is ours.
 
     Args:
-        shift: q at the first step, and where it has grown to after the last, evenly.
+        offset: q at the first step, and where it has grown to after the last, evenly.
         step_size: h; None takes the path's own steps, ``s - s'``.
 
-    The weights and the number of noises are FlowEdit's.
+    The weights are FlowEdit's.
 
     Source:
         Beaudouin et al. 2025, arXiv 2509.05342, eq. 6 and 8, in the form of its code: 50 steps down all levels, the
-        shift from 0 to 1, weights 6 and 16.5 on SD3. There the step is .02 or a hump of levels; the path's own is ours.
+        offset (its shift) from 0 to 1, weights 6 and 16.5 on SD3. There the step is .02 or a hump of levels; the path's
+        own is ours.
     """
 
     name: ClassVar[str] = "dvrf"
     steps_by_map: ClassVar[bool] = False
 
     level: Start = 1.0
-    shift: tuple[Share, Share] = (0.0, 1.0)
+    offset: tuple[Share, Share] = (0.0, 1.0)
     step_size: Positive | None = None
 
     def move(self, edit: Edit) -> Latents:
-        x, grid, times = edit.x, edit.path(self.steps, self.level), self.noises
+        x, grid, times = edit.x, edit.path(self.steps, self.level, self.shift), self.noises
         source, target = edit.two_fields(self.source_guidance, self.target_guidance, times=times)
-        delta, (first, last) = torch.zeros_like(x), self.shift
+        delta, (first, last) = torch.zeros_like(x), self.offset
         for index, s, s_next in edit.steps(grid.levels):
-            shift = first + (last - first) * index / grid.steps
-            a = ((1 - s) * x + s * edit.noise("flowedit", index=index, count=times)).flatten(0, 1)
-            b = a + ((1 - s + shift * s) * delta).repeat(times, *[1] * (x.ndim - 1))
+            offset = first + (last - first) * index / grid.steps
+            noise = self.drawn(edit, "flowedit", index=index)
+            a = ((1 - s) * x + s * noise).flatten(0, 1)
+            b = a + ((1 - s + offset * s) * delta).repeat(times, *[1] * (x.ndim - 1))
             at = level_batch(s, a)
             dv = (target(b, at) - source(a, at)).unflatten(0, (times, len(x))).mean(0)
             step = s - s_next if self.step_size is None else self.step_size
-            delta = delta - step * (edit.strength * dv + (1 - shift) * delta)
+            delta = delta - step * (edit.strength * dv + (1 - offset) * delta)
             note_estimate(edit.progress, x, delta)
         return x + delta
 
@@ -175,17 +173,17 @@ class FlowSlider(FlowEdit):
 
     def cost(self, edit: Edit) -> int:
         """``k * noises * (source + 2 target)``, each branch 2 if guided."""
-        k = edit.path(self.steps, self.level).steps
+        k = edit.path(self.steps, self.level, self.shift).steps
         return k * self.noises * (edit.branches(self.source_guidance) + 2 * edit.branches(self.target_guidance))
 
     def move(self, edit: Edit) -> Latents:
         weights = {"source_guidance": self.source_guidance, "target_guidance": self.target_guidance}
         difference = fidelity_and_steering(edit, edit.strength, times=self.noises, **weights)
-        return follow_difference(edit, edit.path(self.steps, self.level), difference, noises=self.noises)
+        return follow_difference(self, edit, edit.path(self.steps, self.level, self.shift), difference)
 
 
 @settings
-class FlowAlign(Editor):
+class FlowAlign(PairedSteps):
     """FlowAlign: FlowEdit's path with the source as the negative text and a pull between the clean estimates.
 
     ``y <- y + (s' - s) (p - q) + pull ((a - s q) - (b - s p))``, from y = x, with two velocities
@@ -212,17 +210,16 @@ class FlowAlign(Editor):
     pull: Share = 0.01
 
     def cost(self, edit: Edit) -> int:
-        """``3 k``."""
-        k = edit.path(self.steps, self.level).steps
-        return 3 * k
+        """``3 k * noises``."""
+        return 3 * self.noises * edit.path(self.steps, self.level, self.shift).steps
 
     def move(self, edit: Edit) -> Latents:
-        difference = fidelity_and_steering(edit, edit.strength * self.guidance)
-        return follow_difference(edit, edit.path(self.steps, self.level), difference, pull=self.pull)
+        difference = fidelity_and_steering(edit, edit.strength * self.guidance, times=self.noises)
+        return follow_difference(self, edit, edit.path(self.steps, self.level, self.shift), difference, pull=self.pull)
 
 
 @settings
-class SteeringFields(Editor):
+class SteeringFields(PairedSteps):
     """Steering Fields: a velocity that one text attracts and another repels, walked along FlowEdit's path.
 
     ``y <- y + (s' - s) (u(b, s) - v(a, s, n))`` with ``u = (v(n) + m v(c1) - l v(c0)) / (1 + m - l)``, from y = x.
@@ -256,9 +253,9 @@ class SteeringFields(Editor):
         return self.attract == self.repel
 
     def cost(self, edit: Edit) -> int:
-        """``4 k``, or ``3 k`` where nothing repels; k steps of the grid below ``level``."""
+        """``4 k * noises``, or ``3 k * noises`` where nothing repels."""
         self._scale(edit.strength)
-        return (4 if self.repel else 3) * edit.path(self.steps, self.level).steps
+        return (4 if self.repel else 3) * self.noises * edit.path(self.steps, self.level, self.shift).steps
 
     def _scale(self, strength: float) -> float:
         balance = self.attract - self.repel
@@ -271,8 +268,9 @@ class SteeringFields(Editor):
         )
 
     def move(self, edit: Edit) -> Latents:
-        velocity, (source, target) = edit.backbone.velocity, edit.texts
-        empty = edit.backbone.null(source).expand(len(edit.latent))
+        velocity, texts = edit.backbone.velocity, edit.texts
+        empty = edit.backbone.null(texts[0]).expand(len(edit.latent))
+        source, target, empty = (text.repeat(self.noises) for text in (*texts, empty))
         share = edit.strength / self._scale(edit.strength)
 
         def difference(a: Latents, b: Latents, levels: LevelBatch, _: float) -> Latents:
@@ -282,4 +280,4 @@ class SteeringFields(Editor):
                 steering = steering - self.repel * (velocity(b, levels, source) - base)
             return base - velocity(a, levels, empty) + share * steering
 
-        return follow_difference(edit, edit.path(self.steps, self.level), difference)
+        return follow_difference(self, edit, edit.path(self.steps, self.level, self.shift), difference)

@@ -14,6 +14,7 @@ from latentedit.core.flow import level_batch, per_element
 from latentedit.core.settings import Count, Guidance, Level, Share, Start, Weight, settings
 from latentedit.core.solvers import EulerSolver, integrate
 from latentedit.editors.base import Editor
+from latentedit.editors.baselines.paired_noise import PairedRuns
 from latentedit.editors.edit import Edit, Latents, Under
 from latentedit.latents.inversion import End, retrace
 
@@ -89,7 +90,7 @@ class AlignedInversion(Editor):
 
 
 @settings
-class RFInversion(Editor):
+class RFInversion(PairedRuns):
     """RF-Inversion: a controlled way up to a given noise, and a controlled way down, pulled toward the image.
 
     Up: ``dY/ds = (1 - gamma) v(Y, s, "") + gamma (e - Y) / (1 - s)``, down: ``dX/ds = (1 - k) r + k v(X, s, c1)``.
@@ -136,13 +137,13 @@ class RFInversion(Editor):
         """Only the straight way ends at the image."""
         return self.eta == 1 and self.start == 0 and self.stop == 1
 
-    def cost(self, edit: Edit) -> int:
+    def run_cost(self, edit: Edit) -> int:
         """``k (1 up + 1 down, or 2 down if guided)``."""
-        k = edit.path(self.steps, self.level).steps
+        k = edit.path(self.steps, self.level, self.shift).steps
         return k * (1 + edit.branches(self.guidance))
 
-    def move(self, edit: Edit) -> Latents:
-        levels = edit.path(self.steps, self.level).levels
+    def run(self, edit: Edit) -> Latents:
+        levels = edit.path(self.steps, self.level, self.shift).levels
         clean, steps = levels[-1], len(levels) - 1
         delta = self._up(edit, levels) - edit.x
         field = edit.field(edit.target, self.guidance)
@@ -236,7 +237,7 @@ def region_mask(d: Latents, patch: int = 1) -> Float[Tensor, "b *#latent"]:
 
 
 @settings
-class DNAEdit(Editor):
+class DNAEdit(PairedRuns):
     """DNAEdit: a noise that is aligned with the image step by step, then a way down towards a reference that moves.
 
     Align a noise with the image under c0, then come down under ``c1' = c0 + strength (c1 - c0)``.
@@ -267,13 +268,13 @@ class DNAEdit(Editor):
         """With the network's velocity alone and no guidance, the way down retraces the way up."""
         return self.eta == 1 and self.guidance == 1
 
-    def cost(self, edit: Edit) -> int:
+    def run_cost(self, edit: Edit) -> int:
         """``k (1 up + 1 down, or 2 down if guided)``."""
-        k = edit.path(self.steps, self.level).steps
+        k = edit.path(self.steps, self.level, self.shift).steps
         return k * (1 + edit.branches(self.guidance))
 
-    def move(self, edit: Edit) -> Latents:
-        levels = edit.path(self.steps, self.level).levels
+    def run(self, edit: Edit) -> Latents:
+        levels = edit.path(self.steps, self.level, self.shift).levels
         field, z, e = edit.field(edit.latent.condition), edit.x, edit.noise()
         way_up: list[tuple[Tensor, Tensor, Tensor]] = []
         for _, s, s_next in edit.steps(levels[::-1], name="align"):

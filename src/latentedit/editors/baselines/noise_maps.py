@@ -27,9 +27,9 @@ from torch import Tensor
 from latentedit.core.flow import LevelGrid, level_batch, per_element
 from latentedit.core.settings import Count, Guidance, Natural, Share, Start, settings
 from latentedit.core.solvers import stochastic_step
-from latentedit.editors.base import Editor
 from latentedit.editors.baselines.aligned_returns import Reference, strongest_places
 from latentedit.editors.baselines.flow_paths import Difference
+from latentedit.editors.baselines.paired_noise import PairedRuns
 from latentedit.editors.edit import Edit, Latents, LevelBatch
 
 
@@ -91,7 +91,7 @@ def follow_maps(edit: Edit, maps: NoiseMaps, difference: Difference) -> Latents:
 
 
 @settings
-class EditFriendlyDDPM(Editor):
+class EditFriendlyDDPM(PairedRuns):
     """Edit-friendly DDPM: the noise that ancestral steps miss under the source text, put back under the target text.
 
     ``y_{k+1} = mu(y_k, c0) + strength (mu(y_k, c1) - mu(y_k, c0)) + r_k``, ``r_k = x_{k+1} - mu(x_k, c0)``. The states
@@ -117,12 +117,12 @@ class EditFriendlyDDPM(Editor):
         """With equal weights the branches are the same call."""
         return self.source_guidance == self.target_guidance
 
-    def cost(self, edit: Edit) -> int:
+    def run_cost(self, edit: Edit) -> int:
         """``k (source + target)``, and ``k * source`` more unless the strength is 1; each branch counts 2 if guided."""
         sources = (1 if edit.strength == 1 else 2) * edit.branches(self.source_guidance)
-        return edit.path(self.steps, self.level).steps * (sources + edit.branches(self.target_guidance))
+        return edit.path(self.steps, self.level, self.shift).steps * (sources + edit.branches(self.target_guidance))
 
-    def move(self, edit: Edit) -> Latents:
+    def run(self, edit: Edit) -> Latents:
         source_field, target_field = edit.two_fields(self.source_guidance, self.target_guidance)
 
         def difference(a: Latents, b: Latents, levels: LevelBatch, _: float) -> Latents:
@@ -133,11 +133,11 @@ class EditFriendlyDDPM(Editor):
             held = source_field(b, levels)
             return (held - source_field(a, levels)) + edit.strength * (ahead - held)
 
-        return follow_maps(edit, noise_maps(edit, edit.path(self.steps, self.level)), difference)
+        return follow_maps(edit, noise_maps(edit, edit.path(self.steps, self.level, self.shift)), difference)
 
 
 @settings
-class LEDITS(Editor):
+class LEDITS(PairedRuns):
     """LEDITS++ without M1: edit-friendly inversion, and the concept's guidance where its noise mask is.
 
     ``v(y, reference) + M2 psi`` on edit-friendly maps, ``psi = strength * scale * (v(y, c1) - v(y, reference))``. The
@@ -172,12 +172,12 @@ class LEDITS(Editor):
         """Where psi is measured from the source text."""
         return self.reference == "source"
 
-    def cost(self, edit: Edit) -> int:
+    def run_cost(self, edit: Edit) -> int:
         """``3 k``: one of the inversion and two of the way back."""
-        k = edit.path(self.steps, self.level).steps
+        k = edit.path(self.steps, self.level, self.shift).steps
         return 3 * k
 
-    def move(self, edit: Edit) -> Latents:
+    def run(self, edit: Edit) -> Latents:
         backbone, (source, target) = edit.backbone, edit.texts
         text, velocity = source if self.reference == "source" else backbone.null(source), backbone.velocity
 
@@ -186,16 +186,16 @@ class LEDITS(Editor):
             psi = edit.strength * self.scale * (velocity(b, levels, target) - base)
             return (base - velocity(a, levels, text)) + strongest_places(psi, self.threshold)
 
-        return follow_maps(edit, noise_maps(edit, edit.path(self.steps, self.level)), difference)
+        return follow_maps(edit, noise_maps(edit, edit.path(self.steps, self.level, self.shift)), difference)
 
 
 @settings
-class TurboEdit(Editor):
+class TurboEdit(PairedRuns):
     """TurboEdit: edit-friendly inversion for few steps, with shifted noise, a clipped last residual and
     pseudo-guidance.
 
     ``y' = c x' + (mu(y, c0) - c mu(x, c0)) + w (mu(y, c1) - mu(y, c0))``, ``w = strength * weight``. States x and the
-    step mu are those of `noise_maps`, x with the noise of the level ``shift`` steps further down.
+    step mu are those of `noise_maps`, x with the noise of the level ``noise_shift`` steps further down.
     ``c = min(1, clip / rms(x' - mu(x, c0)))`` in the last step, an image at a time, and 1 before it. Any real strength
     is allowed. Without the clip, ``w = 0`` leaves exactly the image; with it, a small strength tends to an image
     whose last residual, detail that the model did not expect, is clipped as well.
@@ -204,7 +204,7 @@ class TurboEdit(Editor):
 
     Args:
         weight: pseudo-guidance of strength 1.
-        shift: number of steps by which the noise of a state is below its level.
+        noise_shift: number of steps by which the noise of a state is below its level.
         clip: largest root mean square of the last residual, in the units of the latents; None does not clip. The
             published bound is a norm of 15.5 for latents of 4 x 64 x 64, so 0.121.
 
@@ -218,7 +218,7 @@ class TurboEdit(Editor):
     level: Start = 0.9
     steps: Count = 10
     weight: Guidance = 1.5
-    shift: Natural = 1
+    noise_shift: Natural = 1
     clip: Annotated[float, Field(ge=0, le=1e6)] | None = 0.121
 
     @property
@@ -226,14 +226,14 @@ class TurboEdit(Editor):
         """Without the clip; it takes detail from every image."""
         return self.clip is None
 
-    def cost(self, edit: Edit) -> int:
+    def run_cost(self, edit: Edit) -> int:
         """``3 k``."""
-        k = edit.path(self.steps, self.level).steps
+        k = edit.path(self.steps, self.level, self.shift).steps
         return 3 * k
 
-    def move(self, edit: Edit) -> Latents:
+    def run(self, edit: Edit) -> Latents:
         backbone, (source_text, target_text) = edit.backbone, edit.texts
-        maps = noise_maps(edit, edit.path(self.steps, self.level), shift=self.shift)
+        maps = noise_maps(edit, edit.path(self.steps, self.level, self.shift), shift=self.noise_shift)
         delta = torch.zeros_like(edit.x)
         for index, s, _ in edit.steps(maps.levels):
             a = maps.states[index]

@@ -11,14 +11,14 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.flow import level_batch, per_element
 from latentedit.core.settings import Count, Guidance, Natural, Share, Start, Until, settings
 from latentedit.core.solvers import EulerSolver, heading, sample
-from latentedit.editors.base import Editor
+from latentedit.editors.baselines.paired_noise import PairedRuns
 from latentedit.editors.edit import Edit, Latents
 from latentedit.editors.strength import EffectCurve, effect_along
 from latentedit.models.guidance import arriving
 
 
 @settings
-class SDEdit(Editor):
+class SDEdit(PairedRuns):
     """SDEdit: add noise up to a level, then sample down from there under the target text.
 
     ``z = (1 - s) x + s e`` at ``s = strength * level``.
@@ -39,9 +39,9 @@ class SDEdit(Editor):
     steps: Count = 28
     guidance: Guidance = 3.0
 
-    def cost(self, edit: Edit) -> int:
+    def run_cost(self, edit: Edit) -> int:
         """``k * (2 if guided else 1)``, k steps of the grid below ``strength * level``."""
-        return edit.path(self.steps, self._start(edit)).steps * edit.branches(self.guidance)
+        return edit.path(self.steps, self._start(edit), self.shift).steps * edit.branches(self.guidance)
 
     def _start(self, edit: Edit) -> float:
         strength, highest = edit.strength, edit.backbone.capabilities.s_max
@@ -53,14 +53,14 @@ class SDEdit(Editor):
             )
         return strength * level
 
-    def move(self, edit: Edit) -> Latents:
-        grid = edit.path(self.steps, self._start(edit))
+    def run(self, edit: Edit) -> Latents:
+        grid = edit.path(self.steps, self._start(edit), self.shift)
         field, z = edit.field(edit.target, self.guidance), edit.noised(grid.levels[0])
         return sample(field, z, grid, EulerSolver(), progress=edit.progress)
 
 
 @settings
-class VeloEdit(Editor):
+class VeloEdit(PairedRuns):
     """VeloEdit: sampling from noise, at high levels with velocities mixed with those toward the source.
 
     ``z' = z + (s' - s) u`` from ``(1 - s) x + s e``, with u between v of the target and ``w = (z - x) / s``, which
@@ -92,13 +92,13 @@ class VeloEdit(Editor):
     threshold: Share = 0.8
     until: Until = 0.84
 
-    def cost(self, edit: Edit) -> int:
+    def run_cost(self, edit: Edit) -> int:
         """``k``, or ``2 k`` if guided."""
-        k = edit.path(self.steps, self.level).steps
+        k = edit.path(self.steps, self.level, self.shift).steps
         return k * edit.branches(self.guidance)
 
-    def move(self, edit: Edit) -> Latents:
-        levels, until = edit.path(self.steps, self.level).levels, edit.latent.level(self.steps, self.until)
+    def run(self, edit: Edit) -> Latents:
+        levels, until = edit.path(self.steps, self.level, self.shift).levels, edit.latent.level(self.steps, self.until)
         field, z = edit.field(edit.target, self.guidance), edit.noised(levels[0])
         for _, s, s_next in edit.steps(levels):
             velocity = heading(field, s_next)(z, level_batch(s, z))
@@ -112,7 +112,7 @@ class VeloEdit(Editor):
 
 
 @settings
-class TextSteering(Editor):
+class TextSteering(PairedRuns):
     """Steering by the embedded text alone: what a shifted text changes in a sample, added to the image.
 
     ``y = x + R(c0 + strength (c1 - c0)) - R(c0)``, R(c) the sample under c from ``(1 - s) x + s e``, s = level. The
@@ -134,13 +134,13 @@ class TextSteering(Editor):
     steps: Count = 28
     guidance: Guidance = 1.0
 
-    def cost(self, edit: Edit) -> int:
+    def run_cost(self, edit: Edit) -> int:
         """``k * 2``, twice that if guided."""
-        k = edit.path(self.steps, self.level).steps
+        k = edit.path(self.steps, self.level, self.shift).steps
         return 2 * k * edit.branches(self.guidance)
 
-    def move(self, edit: Edit) -> Latents:
-        levels = edit.path(self.steps, self.level).levels
+    def run(self, edit: Edit) -> Latents:
+        levels = edit.path(self.steps, self.level, self.shift).levels
         plain, steered = (edit.field(text, self.guidance) for text in (edit.latent.condition, edit.text))
         source = target = edit.noised(levels[0])
         for _, s, s_next in edit.steps(levels):
@@ -150,7 +150,7 @@ class TextSteering(Editor):
 
 
 @settings
-class VelocitySteering(Editor):
+class VelocitySteering(PairedRuns):
     """Steering by velocities: what a multiple of their difference changes in a sample, added to the image.
 
     ``y = x + R(a) - R(0)``, R(a) the sample of ``v0 + a (v1 - v0)`` from ``(1 - s) x + s e``, s = level. v0 is the
@@ -183,10 +183,10 @@ class VelocitySteering(Editor):
     scale: Guidance = 1.0
     probes: Natural = 3
 
-    def cost(self, edit: Edit) -> int:
+    def run_cost(self, edit: Edit) -> int:
         """``k`` without the text and ``2 k`` for each sample with it: one, and those of the curve."""
         samples = 1 + sum(scale != 0 for scale in self._scales(edit.strength))
-        return edit.path(self.steps, self.level).steps * (1 + 2 * samples)
+        return edit.path(self.steps, self.level, self.shift).steps * (1 + 2 * samples)
 
     def _scales(self, strength: float) -> tuple[float, ...]:
         """The shares of ``scale`` at which the effect is measured for a strength; none where it needs no curve."""
@@ -197,7 +197,7 @@ class VelocitySteering(Editor):
         beyond = [1 + (strength - 1) * share for share in shares[1:]] if strength > 1 else []
         return (*below, *shares, *beyond)
 
-    def move(self, edit: Edit) -> Latents:
+    def run(self, edit: Edit) -> Latents:
         change, changes = edit.once("changes", lambda: (self._change(edit), {0.0: torch.zeros_like(edit.x)}))
         same = torch.ones(len(edit.latent), dtype=torch.float64)
         scales, share = self._scales(edit.strength), edit.strength * same
@@ -211,7 +211,7 @@ class VelocitySteering(Editor):
 
     def _change(self, edit: Edit) -> Callable[[Float[Tensor, " b"]], Latents]:
         """From shares of ``scale``, one per image, to the change; the sample without the text is drawn once."""
-        backbone, levels = edit.backbone, edit.path(self.steps, self.level).levels
+        backbone, levels = edit.backbone, edit.path(self.steps, self.level, self.shift).levels
         low, high = backbone.capabilities.s_min, backbone.capabilities.s_max
         start = edit.noised(levels[0])
 

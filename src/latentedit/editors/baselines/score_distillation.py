@@ -7,17 +7,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.flow import level_batch, per_element
+from latentedit.core.flow import level_batch, per_element, shift_level
 from latentedit.core.rng import stream
 from latentedit.core.settings import Count, Guidance, Levels, Positive, Share, settings
-from latentedit.editors.base import Editor
+from latentedit.editors.baselines.paired_noise import PairedSteps
 from latentedit.editors.edit import Edit, Latents, LevelBatch
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
 
 
 @settings
-class SDS(Editor):
+class SDS(PairedSteps):
     """Score distillation from an image: the target's noise estimate against the noise that was added.
 
     ``y <- y - strength step_size (e_hat_w(y_s, c1) - e)`` from y = x, ``y_s = (1 - s) y + s e``, fresh e and level.
@@ -45,23 +45,23 @@ class SDS(Editor):
     guidance: Guidance = 2.0
 
     def cost(self, edit: Edit) -> int:
-        """``steps``, twice that if guided."""
-        return self.steps * edit.branches(self.guidance)
+        """``steps * noises``, twice that if guided."""
+        return self.steps * self.noises * edit.branches(self.guidance)
 
     def move(self, edit: Edit) -> Latents:
-        y, levels = edit.x, descent_levels(edit, self.levels, self.steps)
-        field = GuidedField(backbone=edit.backbone, condition=edit.target, guidance=self.guidance)
+        y, levels, times = edit.x, descent_levels(edit, self.levels, self.steps, self.shift), self.noises
+        field = GuidedField(backbone=edit.backbone, condition=edit.target.repeat(times), guidance=self.guidance)
         for index, level in edit.counted(levels):
             at, s, clean = _level_weights(level, y)
-            noise = edit.noise(index=index)
-            v = field(clean * y + s * noise, at)
+            noise = self.drawn(edit, index=index)
+            v = field((clean * y + s * noise).flatten(0, 1), at.repeat(times)).unflatten(0, noise.shape[:2])
             step = per_element((edit.strength * self.step_size * (1 - level)).to(y), y)
-            y = y - step * (v - (noise - y))
+            y = y - step * (v - (noise - y)).mean(0)
         return y
 
 
 @settings
-class DDS(Editor):
+class DDS(PairedSteps):
     """Delta denoising score, iterated: the difference of two noise estimates moves the image, at random levels.
 
     ``y <- y - strength step_size (e_hat_w(y_s, c1) - e_hat_w(x_s, c0))`` from y = x, at a random level each step.
@@ -92,35 +92,44 @@ class DDS(Editor):
     guidance: Guidance = 2.0
 
     def cost(self, edit: Edit) -> int:
-        """``steps * 2``, twice that if guided."""
-        return self.steps * 2 * edit.branches(self.guidance)
+        """``steps * noises * 2``, twice that if guided."""
+        return self.steps * self.noises * 2 * edit.branches(self.guidance)
 
     def move(self, edit: Edit) -> Latents:
-        x, levels = edit.x, descent_levels(edit, self.levels, self.steps)
-        source_field, target_field = edit.two_fields(self.guidance, self.guidance)
+        x, levels, times = edit.x, descent_levels(edit, self.levels, self.steps, self.shift), self.noises
+        source_field, target_field = edit.two_fields(self.guidance, self.guidance, times=times)
         delta = torch.zeros_like(x)
         for index, level in edit.counted(levels):
             at, s, clean = _level_weights(level, x)
-            x_s = clean * x + s * edit.noise(index=index)
-            gradient = clean * (target_field(x_s + clean * delta, at) - source_field(x_s, at) + delta)
+            x_s = clean * x + s * self.drawn(edit, index=index)
+            a, b, at = x_s.flatten(0, 1), (x_s + clean * delta).flatten(0, 1), at.repeat(times)
+            dv = (target_field(b, at) - source_field(a, at)).unflatten(0, x_s.shape[:2]).mean(0)
+            gradient = clean * (dv + delta)
             delta = delta - edit.strength * self.step_size * gradient
         return x + delta
 
 
 def random_levels(
-    backbone: Backbone, levels: tuple[float, float], steps: int, *, seed: int, purpose: str
+    backbone: Backbone,
+    levels: tuple[float, float],
+    steps: int,
+    shift: float | None = None,
+    *,
+    seed: int,
+    purpose: str,
 ) -> list[float]:
     """A level for each step, uniform between the lowest and the highest, both clipped to the model's range.
 
-    The first levels do not depend on the number of steps.
+    The first levels do not depend on the number of steps. With a shift, they are spaced as those of `HSDS`.
     """
     low, high = backbone.capabilities.s_min, backbone.capabilities.s_max
     first, last = (min(max(level, low), high) for level in levels)
     shares = torch.rand(steps, generator=stream(seed, purpose), dtype=torch.float64)
-    return [last + (first - last) * float(share) for share in shares]
+    spaced = [share if shift is None else shift_level(share, shift) for share in shares.tolist()]
+    return [last + (first - last) * share for share in spaced]
 
 
-def descent_levels(edit: Edit, levels: tuple[float, float], steps: int) -> list[LevelBatch]:
+def descent_levels(edit: Edit, levels: tuple[float, float], steps: int, shift: float | None = None) -> list[LevelBatch]:
     """`random_levels` of each image, in float64; images share them where there is one seed for all.
 
     A negative strength is refused: it would climb the score, away from the fixed point of the descent.
@@ -131,7 +140,7 @@ def descent_levels(edit: Edit, levels: tuple[float, float], steps: int) -> list[
             f"{edit.strength:g}. For signed strengths use eim or flowslider"
         )
     seeds, purpose = [edit.seed] * len(edit.x) if isinstance(edit.seed, int) else edit.seed, f"{edit.name} levels"
-    rows = [random_levels(edit.backbone, levels, steps, seed=seed, purpose=purpose) for seed in seeds]
+    rows = [random_levels(edit.backbone, levels, steps, shift, seed=seed, purpose=purpose) for seed in seeds]
     return list(torch.tensor(rows, dtype=torch.float64).T)
 
 
@@ -144,7 +153,7 @@ def _level_weights(
 
 
 @settings
-class ChordEdit(Editor):
+class ChordEdit(PairedSteps):
     """ChordEdit: one step along the difference of two texts' clean estimates, averaged over two nearby levels.
 
     ``y <- y + strength step_size (s D(s - d) + d D(s)) / (s + d)`` from y = x, at few levels s, mostly one.
@@ -157,7 +166,6 @@ class ChordEdit(Editor):
         steps: how many.
         gap: d, how far below s the second difference is taken.
         step_size: of each step at strength 1.
-        noises: noises averaged in each step.
 
     Source:
         Lu et al. 2026, arXiv 2602.19083, in the form of its code, which differs from a difference of velocities by the
@@ -171,7 +179,6 @@ class ChordEdit(Editor):
     steps: Count = 1
     gap: Share = 0.15
     step_size: Positive = 1.0
-    noises: Count = 1
 
     def cost(self, edit: Edit) -> int:
         """``4 * steps * noises``."""
@@ -180,8 +187,12 @@ class ChordEdit(Editor):
 
     def move(self, edit: Edit) -> Latents:
         x, capabilities = edit.x, edit.backbone.capabilities
-        noise, delta = edit.noise(count=self.noises), torch.zeros_like(x)
+        noise, delta = self.drawn(edit), torch.zeros_like(x)
         levels = torch.linspace(*self.levels, self.steps, dtype=torch.float64).tolist()
+        if self.shift is not None:
+            first, last = self.levels
+            even = torch.linspace(1, 0, self.steps, dtype=torch.float64).tolist()
+            levels = [last + (first - last) * shift_level(share, self.shift) for share in even]
         for _, level in edit.counted(levels):
             s = min(max(level, capabilities.s_min), capabilities.s_max)
             below = max(s - self.gap, capabilities.s_min)

@@ -14,18 +14,19 @@ from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.flow import level_batch
 from latentedit.core.settings import Count, Guidance, Start, Until, settings
 from latentedit.editors.base import Editor
+from latentedit.editors.baselines.paired_noise import PairedSteps
 from latentedit.editors.edit import Edit, Latents
 from latentedit.latents.encode import embed_targets, partial_targets
 
 
 @settings
-class SplitFlow(Editor):
+class SplitFlow(PairedSteps):
     """SplitFlow: FlowEdit towards several sub-targets at once, joined at a high level, then towards the full target.
 
     Above ``until`` one FlowEdit for each sub-target and one for the target; then one of them all, see below.
-    Every flow has noises of its own. The first level that is not above ``until`` starts from `projected` of the flows
-    towards sub-targets on that towards the target, and takes the `agreeing_mean` of the differences of velocities
-    towards sub-targets. What is left is FlowEdit towards the target.
+    Every flow has noises of its own, ``noises`` of them. The first level that is not above ``until`` starts from
+    `projected` of the flows towards sub-targets on that towards the target, and takes the `agreeing_mean` of the
+    differences of velocities towards sub-targets. What is left is FlowEdit towards the target.
 
     Sub-targets are captions: the image's with some of the changed phrases exchanged in each (`partial_targets`); the
     paper has a language model write them. Embedded texts without captions have sub-targets evenly between the two, the
@@ -56,6 +57,7 @@ class SplitFlow(Editor):
     target_guidance: Guidance = 2.0
 
     def __post_init__(self) -> None:
+        PairedSteps.__post_init__(self)
         if len({len(texts) for texts in self.captions}) > 1 or not all(self.captions):
             raise ConfigError("every image needs the same number of captions, at least one")
 
@@ -73,19 +75,19 @@ class SplitFlow(Editor):
         return dataclasses.replace(self, captions=captions)
 
     def cost(self, edit: Edit) -> int:
-        """``(source + target) (n (parts + 1) + parts + k - n - 1)``, n of k steps apart, each branch 2 if guided."""
+        """``noises (source + target) (n (parts + 1) + parts + k - n - 1)``, n of k steps apart; guided ones twice."""
         parts = self._parts
-        steps = edit.path(self.steps, self.level).levels[:-1]
+        steps = edit.path(self.steps, self.level, self.shift).levels[:-1]
         until = edit.latent.level(self.steps, self.until)
         apart = sum(s > until for s in steps)
         joined = len(steps) - apart
         calls = apart * (parts + 1) + (parts + joined - 1 if joined else 0)
-        return calls * (edit.branches(self.source_guidance) + edit.branches(self.target_guidance))
+        return self.noises * calls * (edit.branches(self.source_guidance) + edit.branches(self.target_guidance))
 
     def move(self, edit: Edit) -> Latents:
         x, subs, until = edit.x, self._subtargets(edit), edit.latent.level(self.steps, self.until)
         flows, delta = torch.zeros_like(x).expand(len(subs) + 1, *x.shape), None
-        for index, s, s_next in edit.steps(edit.path(self.steps, self.level).levels):
+        for index, s, s_next in edit.steps(edit.path(self.steps, self.level, self.shift).levels):
             step = edit.strength * (s_next - s)
             if s > until:
                 flows = flows + step * self._differences(edit, [*subs, edit.target], flows, s, index)
@@ -118,13 +120,14 @@ class SplitFlow(Editor):
         self, edit: Edit, texts: Sequence[Condition], delta: Float[Tensor, "n b *latent"], s: float, index: int
     ) -> Float[Tensor, "n b *latent"]:
         """``v(a + delta_i, s, c_i) - v(a, s, c0)`` of every flow, ``a = (1 - s) x + s e_i``."""
-        x, count = edit.x, len(texts)
+        x, count, times = edit.x, len(texts), self.noises
         flows = dataclasses.replace(edit, latent=edit.latent.repeat(count), target=Condition.cat(texts))
-        source, target = flows.two_fields(self.source_guidance, self.target_guidance)
-        noise = edit.noise("flowedit", index=index, count=count)
+        source, target = flows.two_fields(self.source_guidance, self.target_guidance, times=times)
+        noise = self.drawn(edit, "flowedit", index=index, each=count)
         a = ((1 - s) * x + s * noise).flatten(0, 1)
+        b = a + delta.flatten(0, 1).repeat(times, *[1] * (x.ndim - 1))
         at = level_batch(s, a)
-        return (target(a + delta.flatten(0, 1), at) - source(a, at)).unflatten(0, (count, len(x)))
+        return (target(b, at) - source(a, at)).unflatten(0, (times, count, len(x))).mean(0)
 
 
 def _joined(x: Latents, flows: Float[Tensor, "n b *latent"]) -> Latents:

@@ -245,16 +245,17 @@ def store_best(name: str, path: Path) -> None:
 def tuned_methods(
     model: Backbone, data: Dataset, names: Sequence[str] | None = None, *, path: Path | None = None
 ) -> list[Method]:
-    """The methods of a file of settings, or of the model's folder, each with its best; ours as the model stores it.
+    """The methods of a file of settings, or of the model's folder, each with its best.
 
-    Other editors run with their defaults and as many steps as the budget pays for on the data, with a warning.
+    Ours is as the model stores it, unless a file has it. Other editors run with their defaults and as many steps as the
+    budget pays for on the data, with a warning.
     """
     known: Mapping[str, Any] = model.defaults.get("benchmark", {})
     where, found = f"the folder of {model.name}", list[Method]()
     if path is not None:
         known, where = _read_tuning(path, model, "Tune again")["methods"], str(path)
-    for name in names or [OURS, *known]:
-        if name in known:
+    for name in names or dict.fromkeys([OURS, *known]):
+        if name in known and (name != OURS or path is not None):
             one = {key: value for key, value in known[name].items() if key in ("local", "gain")}
             editor = editor_class(known[name]["editor"]).from_dict(known[name]["best"])
             found.append(Method(name=name, editor=editor, **one))
