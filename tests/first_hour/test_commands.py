@@ -98,7 +98,7 @@ def test_works(guess: str, folder: Path, ran: Ran) -> None:
 
 
 @pytest.mark.parametrize("guess", FAIL)
-def test_fails_at_once_and_says_what_to_type(guess: str, folder: Path, refused: Refused) -> None:
+def test_a_wrong_guess_fails_at_once_and_names_what_to_type(guess: str, folder: Path, refused: Refused) -> None:
     start = time.process_time()
     text = refused(*shlex.split(guess))
     assert time.process_time() - start < MOST_S
