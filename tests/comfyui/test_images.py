@@ -182,7 +182,7 @@ def test_checks_pass_and_fail_by_their_limits_and_name_a_node() -> None:
     failed = images.check_edit(tensor(REPLACED, BEFORE), tensor(BEFORE), 1 - around)
     assert failed.passed is False
     reports = json.loads(failed.report)
-    assert [report["next_step_code"] for report in reports] == ["invert mask", "edit again"]
+    assert [report["next_step_code"] for report in reports] == ["invert mask", "check files"]
     assert "Invert Mask" in reports[0]["next_step"]
     assert all("--" not in step and "latentedit keep" not in step for step in images._NEXT.values())
     small = np.asarray(Image.fromarray(REPLACED).resize((120, 120)))

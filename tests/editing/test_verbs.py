@@ -45,7 +45,7 @@ pytestmark = pytest.mark.slow
 
 def test_an_edit_moves_the_image_by_the_difference_of_the_captions(colors: ColorBackbone) -> None:
     """With annealing to the end, the change is the shift of the means: -1 in red and +1 in green, in [-1, 1]."""
-    result = edit(colors, noisy(), prompt="green", method=EIM(search=HSDS(steps=64)))
+    result = edit(colors, noisy(), prompt="green", method=EIM(search=HSDS(steps=64)), refine=False)
     change = np.asarray(result.image, dtype=float) - np.asarray(result.source, dtype=float)
     assert np.abs(change.mean(axis=(0, 1)) - 127.5 * np.array([-1, 1, 0])).max() < 2  # some pixels clip
     assert result.caption == "red"
@@ -150,7 +150,7 @@ def test_a_model_without_a_reader_needs_captions(colors: ColorBackbone) -> None:
     result = edit(model, noisy(), prompt="green", source_prompt="red")
     assert result.effect.read_before is None
     assert result.effect.read_after is None
-    report = edit(colors, noisy(), prompt="mauve", source_prompt="blue")
+    report = edit(colors, noisy(), prompt="mauve", source_prompt="blue", refine=False)
     assert (report.caption, report.notes) == ("blue", ("unknown color in 'mauve'",)), "a given caption has precedence"
 
 
@@ -165,10 +165,11 @@ def test_missing_forward_derivatives_are_noted_in_every_result(
     monkeypatch.setattr(forward_ad, "make_dual", refuse)
     latent, search = encode(colors, noisy()), HSDS(gamma=0.5, steps=2)
     along = sweep(latent, identify(latent, prompt="green", method=search), strengths=[0.5])
-    for result in (*along, edit(colors, noisy(), prompt="green", method=EIM(search=search))):
+    for result in (*along, edit(colors, noisy(), prompt="green", method=EIM(search=search), refine=False)):
         (note,) = result.notes
         assert "forward-mode derivatives of colors are not available (no tangent rule)" in note
-    assert edit(colors, noisy(), prompt="green", method=EIM(search=HSDS(steps=2))).notes == ()
+    quiet = edit(colors, noisy(), prompt="green", method=EIM(search=HSDS(steps=2)), refine=False)
+    assert quiet.notes == ()
 
 
 def test_a_network_that_returns_nan_is_reported(colors: Any) -> None:
@@ -347,7 +348,7 @@ def test_an_unknown_image_is_edited_with_a_warning_and_its_own_verdict(
         unknown_images(state=state, caption_fits=True)
         with warnings.catch_warnings():
             warnings.simplefilter("error", UnknownImageWarning)
-            other = edit(colors, noisy(), prompt="green", force=False)
+            other = edit(colors, noisy(), prompt="green", force=False, refine=False)
         assert (other.verdict.word, len(other.notes)) == ("done", notes)
         assert ("doubtful" in other.verdict.reason) is (state == "doubtful")
     after = Session(result.latent).run(EditRequest(prompt="blue"))[0][0]

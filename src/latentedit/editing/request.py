@@ -1,6 +1,7 @@
 """The request for an edit: the one list of options of the command line, Python, folder runs and the page."""
 
 import dataclasses
+import difflib
 import functools
 import inspect
 import re
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, get_args
 
 from typing_extensions import TypedDict
 
-from latentedit.core.errors import ConfigError, nearest
+from latentedit.core.errors import ConfigError
 from latentedit.core.plugins import CAPTIONERS, EDITORS
 from latentedit.core.settings import RESIDUAL, Combine, Share, check_value
 from latentedit.latents.captions.change import Change
@@ -313,8 +314,8 @@ def check_names(
         names = [*accepted, *(_setting_names(named.get("method")) if with_settings else ())]
         for name in sorted(others.difference(names)):
             if name not in _INSTEAD:
-                hint = nearest(name, names)
-                hint = f": {hint}" if "did you mean" in hint else f". See help(latentedit.{function})"
+                near = " or ".join(map(repr, difflib.get_close_matches(name, names, n=2, cutoff=0.5)))
+                hint = f": did you mean {near}?" if near else f". See help(latentedit.{function})"
                 raise ConfigError(f"`{function}` has no argument {name!r}{hint}")
             if named.pop(name) is not None:
                 raise ConfigError(f"`{function}` has no argument {name!r}. {_INSTEAD[name]}")
