@@ -7,7 +7,7 @@ what stands between them. A place is keys between slashes: of a list a number, o
 
     <!--FILE PLACE | STYLE-->number<!--/-->         FILE is below results/; "PLACE over PLACE" is a ratio
     <!--table FILE PLACE | ROW-->rows<!--/table-->  ROW for each of the things there; the table's head is the page's own
-    <!--table NAME-->rows<!--/table-->              by a template of ``marked_numbers.yaml``
+    <!--table NAME-->rows<!--/table-->              by a template of ``marked_numbers.yaml``; NAME of WORD passes a word
 
 A style is a format specification, or like a row a format string with the names of the parts, `key` and `self`. Of an
 estimate (a mapping with a mean, or the estimate of a claim) it writes that number, with ``.3f dB interval`` also its
@@ -98,7 +98,8 @@ def filled(page: str, results: Path) -> str:
             keys = found if isinstance(found, Mapping) else range(len(found))
             rows = "\n".join(f"| {_reported(found[key], row, key)} |" for key in keys)
         else:
-            rows = _templates().from_string(TABLES[source]).render(read=read).strip()
+            name, _, of = source.partition(" of ")
+            rows = _templates().from_string(TABLES[name]).render(read=read, of=of).strip()
         return mark[1] + re.sub(r"\|  (?=\|)", "| ", rows) + "\n<!--/table-->"
 
     try:
