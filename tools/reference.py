@@ -254,7 +254,7 @@ def paper_page(name: str, outdated: Sequence[str]) -> str:
     figures = {one: f"../images/results/claims/{file}" for one, file in drawn.items() if (FIGURES / file).exists()}
     old = ", ".join(one.name for one in records if one.name in outdated)
     warning = f"Measured on older weights, or by an older plan, as these numbers were found then: {old}." if old else ""
-    before = "\n\n".join(filter(None, (BEFORE[name], warning)))
+    before = "\n\n".join(filter(None, ("The records are in `results/claims`.", BEFORE[name], warning)))
     return claims_page(f"Claims of the paper: {PAPERS[name].partition(' (')[0]}", records, figures, before=before)
 
 

@@ -4,7 +4,7 @@ import base64
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote
 
 from markdown_it import MarkdownIt
@@ -39,7 +39,7 @@ def write_claims_page(folder: Path, page: Path) -> tuple[Path, Path]:
 
 def claims_page(title: str, records: Sequence[Record], figures: Mapping[str, str], *, before: str = "") -> str:
     """The page in Markdown; experiments of one paper stand together, and variants of a claim with it."""
-    return render_page("claims.md", title=title, before=before, groups=_groups(records), figures=figures, words=_words)
+    return render_page("claims.md", title=title, before=before, groups=_groups(records), figures=figures)
 
 
 def _groups(records: Sequence[Record]) -> list[dict[str, Any]]:
@@ -51,19 +51,6 @@ def _groups(records: Sequence[Record]) -> list[dict[str, Any]]:
             claims[base]["variants"].append((how, one))
             del claims[one.claim]
     return list(claims.values())
-
-
-def _words(value: Any, depth: int = 0) -> str:
-    """A plain value as people write it."""
-    if isinstance(value, dict):
-        given = cast("dict[str, Any]", value)
-        words = "; ".join(f"{name}: {_words(one, depth + 1)}" for name, one in given.items()) or "none"
-        return f"({words})" if depth else words
-    if isinstance(value, list):
-        return ", ".join(_words(one, depth + 1) for one in cast("list[Any]", value)) or "none"
-    if value is None or isinstance(value, bool):
-        return {None: "none", True: "yes", False: "no"}[value]
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _html(text: str, figures: Mapping[str, Path]) -> str:
