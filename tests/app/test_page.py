@@ -29,6 +29,7 @@ class Visitor:
         self.requests: list[str] = []
         self.complaints: list[str] = []
         page.set_default_timeout(PATIENCE_MS)
+        expect.set_options(timeout=PATIENCE_MS)
         page.on("request", lambda one: self.requests.append(one.url))
         page.on("console", lambda one: self.complaints.append(one.text) if one.type == "error" else None)
         page.on("pageerror", lambda one: self.complaints.append(one.message))
@@ -60,7 +61,7 @@ class Visitor:
         entries = self.history.count()
         self.wish(change)
         self.press("edit")
-        expect(self.history).to_have_count(entries + 1, timeout=PATIENCE_MS)
+        expect(self.history).to_have_count(entries + 1)
 
     @property
     def history(self):
@@ -75,7 +76,7 @@ class Visitor:
         return self.page.frame_locator("#le-kept iframe")
 
     def states(self, text: str) -> None:
-        expect(self.page.locator("#le-message")).to_contain_text(text, timeout=PATIENCE_MS)
+        expect(self.page.locator("#le-message")).to_contain_text(text)
 
     def downloads(self, name: str, folder: Path) -> Path:
         with self.page.expect_download() as waiting:

@@ -69,6 +69,7 @@ WORK = [
     "edit.save('e.png') == (Path('e.png'), Path('e.json')) and Path('e.json').exists()",
     "edit.save('f.png') and le.undo('f.png').tobytes() == edit.undo().tobytes() == image.tobytes()",
     "le.Direction.load(beard.save('x.direction')) and Path('x.direction.safetensors').exists()",
+    "done(le.edit(model, other, direction='x.direction.safetensors', source_prompt='a person'))",
     "'<iframe' in edit._repr_html_() and '<iframe' in le.view([edit])._repr_html_()",
     "edit.cost.evaluations > 0 and edit.verdict.word",
 ]
@@ -85,6 +86,8 @@ FAIL = {
     "le.edit(model, image.astype(int), add='a beard', **fast)": ["uint8"],
     "le.edit(model, image)": ["`prompt`", "`change`"],
     "le.edit(model, image, beard)": ["`direction`"],
+    "le.edit(model, image, '=> a beard', **fast)": ["`change`"],
+    "le.manipulate('me.png', beard)": ["latentedit.encode"],
     "le.edit(model, image, 'a person', source_prompt='a person')": ["`prompt`", "`source_prompt`"],
     "le.edit(model, image, add='a beard', strength=[0, 0.5, 1], **fast)": ["`sweep`", "`strengths`"],
     "le.edit(model, image, add='a beard', strengths=[0, 0.5, 1], **fast)": ["`sweep`", "`strengths`"],

@@ -170,6 +170,7 @@ class EditRequest:
         set_field("change", tuple(_parsed(change) for change in given))
         set_field("add", ())
         set_field("remove", ())
+        set_field("direction", tuple(Path(one) if isinstance(one, str) else one for one in self.direction))
         targets = [f"`{name}`" for name in ("prompt", "change", "instruction", "direction") if getattr(self, name)]
         if len(targets) > 1:
             raise ConfigError(f"{' and '.join(targets)} exclude each other. Give one of them")
@@ -180,6 +181,9 @@ class EditRequest:
             )
         texts = {"`prompt`": self.prompt, "`source_prompt`": self.source_prompt, "`instruction`": self.instruction}
         check_texts(texts)
+        prompts = (self.prompt,) if isinstance(self.prompt, str) else self.prompt or ()
+        if changes := [text for text in prompts if "=>" in text]:
+            raise ConfigError(f"`prompt` is a whole caption; got the change {changes[0]!r}. Give it as `change`")
         if self.prompt is not None and self.prompt == self.source_prompt:
             raise ConfigError("`prompt` and `source_prompt` are the same, so nothing would change. Change the `prompt`")
         if self.via and (self.direction or self.instruction or len(self.change) > 1 or len(self.strength) > 1):

@@ -325,6 +325,8 @@ def calibrate_direction(
 
 
 def _single_session(latent: JointLatent) -> Session:
+    if not isinstance(latent, JointLatent):
+        raise ConfigError("this takes a latent. Encode the image first: latentedit.encode(model, image)")
     if len(latent) != 1:
         raise ConfigError(f"this takes the latent of one image; got {len(latent)} of them. Use a Session")
     return Session(latent)
