@@ -17,7 +17,7 @@ from tests.keep.pairs import cast, scene, with_object
 
 pytestmark = pytest.mark.slow
 
-PATIENCE_MS = 30_000
+PATIENCE_MS = 90_000
 HOSTILE = 'gray <img src=x onerror="window.top.hacked=1"><script>window.hacked=1</script>'
 
 
