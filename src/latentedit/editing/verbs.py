@@ -324,7 +324,7 @@ def calibrate_direction(
     return dataclasses.replace(mean, calibration=calibration, license=license, preview=preview)
 
 
-def _single_session(latent: JointLatent) -> Session:
+def _single_session(latent: Any) -> Session:
     if not isinstance(latent, JointLatent):
         raise ConfigError("this takes a latent. Encode the image first: latentedit.encode(model, image)")
     if len(latent) != 1:
