@@ -8,7 +8,7 @@ input's own values, bit for bit.
 import collections
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,10 @@ from latentedit_keep import KeepResult, check, keep
 from latentedit_keep.base.color import Pixels
 from latentedit_keep.base.console import Progress
 from latentedit_keep.base.images import PixelImage
-from latentedit_keep.base.warp import Array, Matrix, depth_inside, resized, scaling
+from latentedit_keep.base.warp import Array, depth_inside, resized, scaling
 from latentedit_keep.change import LOCAL
 from latentedit_keep.checking import Step, outcome
-from latentedit_keep.composite import composite
 from latentedit_keep.masks import bounds_of
-from latentedit_keep.tones import Tones
 
 _EIGHT_BITS = 0.001  # an image whose values are all this near to multiples of 1/255 has 8 bits
 _NO_MASK = (64, 64)  # size of the zeros that LoadImage gives for an image without alpha
@@ -94,7 +92,7 @@ def keep_change(
             kept = _feathered(kept, limit, feather, amount)
         images.append(_on_input(kept.kept.pixels, first.pixels, own))
         opacities.append(amount * np.asarray(kept.mask, dtype=np.float32) / 255)
-        reports.append("\n".join((kept.found, *kept.lines, *kept.doubts)))
+        reports.append(_report(kept, kept.lines))
     return Kept(image=_batch(images), change=torch.from_numpy(np.stack(opacities)).float(), report="\n\n".join(reports))
 
 
@@ -154,12 +152,12 @@ def match_frame_and_color(
         kept = _keep(first, second, None, 1.0, progress)
         found, size = kept.analysis, kept.analysis.edited.size
         lost = kept.found == "different images"
-        matrix = scaling(first.size, size) if lost else found.frame.matrix @ found.offset
-        shown = depth_inside(matrix, first.size, size) > -0.5
-        pixels = _blended(kept, shown.astype(np.float32), 1.0, matrix=matrix, color=color)
+        matrix = scaling(first.size, size) if lost else found.matrix
+        shown = (depth_inside(matrix, first.size, size) > -0.5).astype(np.float32)
+        pixels = found.blended(shown, kept.detected if color else None, matrix=matrix, sharpen=False)
         images.append(_on_input(pixels, first.pixels, own))
-        opacities.append(shown.astype(np.float32))
-        reports.append("\n".join((kept.found, *kept.lines[:-2], *kept.doubts)))
+        opacities.append(shown)
+        reports.append(_report(kept, () if lost else kept.undone))
     return Kept(image=_batch(images), change=torch.from_numpy(np.stack(opacities)), report="\n\n".join(reports))
 
 
@@ -198,8 +196,7 @@ def keep_files(
     written = kept.as_written(output)
     image = torch.from_numpy(np.rint(kept.kept.levels).clip(0, 255).astype(np.float32) / 255)
     opacity = torch.from_numpy(amount * np.asarray(kept.mask, dtype=np.float32) / 255)
-    report = "\n".join((written.found, *written.lines, *written.doubts))
-    return Kept(image=image[None], change=opacity[None], report=report)
+    return Kept(image=image[None], change=opacity[None], report=_report(written, written.lines))
 
 
 def _keep(
@@ -221,6 +218,10 @@ def _keep(
     return kept
 
 
+def _report(kept: KeepResult, lines: Sequence[str]) -> str:
+    return "\n".join((kept.found, *lines, *kept.doubts))
+
+
 def _feathered(kept: KeepResult, limit: PixelImage | None, feather: int, amount: float) -> KeepResult:
     """The result with a linear ramp around the change, which ends at the mask."""
     weight = np.asarray(kept.mask, dtype=np.float32) / 255
@@ -228,37 +229,10 @@ def _feathered(kept: KeepResult, limit: PixelImage | None, feather: int, amount:
     weight = np.maximum(weight, 1 - away / (feather + 1))
     if limit is not None:
         weight = weight * bounds_of(limit, kept.original.size)[0]
-    matrix = kept.analysis.frame.matrix @ kept.analysis.offset
-    pixels = _blended(
-        kept,
-        weight,
-        amount,
-        matrix=matrix,
-        color=True,
-        sharpening=0.0 if kept.detected is None else kept.detected.sharpening,
-    )
+    pixels = kept.analysis.blended(weight.clip(0, 1), kept.detected, strength=amount)
     changed = (pixels[..., :3] != kept.original.pixels[..., :3]).any(axis=-1)
     image, mask = dataclasses.replace(kept.kept, pixels=pixels), np.rint(255 * weight.clip(0, 1)).astype(np.uint8)
     return dataclasses.replace(kept, kept=image, mask=Image.fromarray(mask), changed_share=changed.mean())
-
-
-def _blended(
-    kept: KeepResult, weight: Array, amount: float, *, matrix: Matrix, color: bool, sharpening: float = 0.0
-) -> Pixels:
-    """The edited image at this opacity in the original's frame, and in its colors."""
-    found, change = kept.analysis, kept.analysis.change if color else None
-    local = None if change is None else change.mismatch
-    return composite(
-        found.original.pixels,
-        found.edited.pixels,
-        weight.clip(0, 1),
-        matrix=matrix,
-        tones=Tones.none() if change is None else change.tones,
-        mismatch=None if local is None else (local, found.registration.size),
-        offset=found.offset,
-        sharpening=sharpening,
-        strength=amount,
-    )
 
 
 def _sets(

@@ -63,7 +63,7 @@ class Keep(io.ComfyNode):
 
     @classmethod
     def execute(cls, edited: Any, original: Any, amount: float, feather: int, mask: Any = None, **_: Any) -> Any:
-        progress = progress_bar(max(len(edited), len(original)))
+        progress = progress_bar(edited, original)
         made = images.keep_change(edited, original, mask, amount, feather, progress)
         shown: dict[str, Any] = {"text": (made.report,)}
         if _COMPARES:  # the names that the frontend's wipe reads
@@ -105,7 +105,7 @@ class Check(io.ComfyNode):
     def execute(
         cls, edited: Any, original: Any, max_outside: float, max_changed: float, expect_size: bool, mask: Any = None
     ) -> Any:
-        progress = progress_bar(max(len(edited), len(original)))
+        progress = progress_bar(edited, original)
         made = images.check_edit(edited, original, mask, max_outside, max_changed, expect_size, progress)
         return io.NodeOutput(made.passed, made.report, made.panel, ui=ui.PreviewText(made.verdict))
 
@@ -132,7 +132,7 @@ class Match(io.ComfyNode):
 
     @classmethod
     def execute(cls, edited: Any, original: Any, color: bool) -> Any:
-        progress = progress_bar(max(len(edited), len(original)))
+        progress = progress_bar(edited, original)
         made = images.match_frame_and_color(edited, original, color, progress)
         return io.NodeOutput(made.image, made.change, made.report, ui=ui.PreviewText(made.report))
 

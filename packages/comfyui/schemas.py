@@ -1,7 +1,7 @@
 """What all nodes share: schemas that load on every generation of ComfyUI, progress and cancel."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from typing import Any
 
 import comfy.model_management
@@ -17,8 +17,9 @@ def schema(**fields: Any) -> Any:
     return io.Schema(**{name: value for name, value in fields.items() if name in _KNOWN})
 
 
-def progress_bar(images: int = 1) -> Callable[[str, int, int], None]:
+def progress_bar(*batches: Sized) -> Callable[[str, int, int], None]:
     """A progress callback of latentedit that fills the node's bar, and ends the node if the user cancels."""
+    images = max(map(len, batches), default=1)
     shown, finished = comfy.utils.ProgressBar(1000), 0
 
     def report(_task: str, done: int, total: int) -> None:

@@ -18,8 +18,8 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.models.base import Backbone
 from latentedit.models.registry import from_pipeline, load
-from latentedit.testing.miniature import autoencoder_kl, clip_text, miniature
 from tests.miniatures.flow import flux
+from tests.miniatures.noise import sd_pipeline
 
 PACK = Path(__file__).parents[2] / "packages/comfyui"
 
@@ -175,39 +175,8 @@ def portraits_twin() -> Twin:
 def sd_twin() -> Twin:
     import comfy.supported_models
     import comfy.utils
-    import diffusers
 
-    @functools.partial(miniature, order=("unet", "vae", "text_encoder"))
-    def pipeline() -> Any:
-        return diffusers.StableDiffusionPipeline(
-            **clip_text(16),
-            vae=autoencoder_kl(4, scaling_factor=0.18215),
-            unet=diffusers.UNet2DConditionModel(
-                sample_size=8,
-                in_channels=4,
-                out_channels=4,
-                block_out_channels=(32, 64),
-                layers_per_block=1,
-                norm_num_groups=32,
-                down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-                up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-                cross_attention_dim=16,
-                attention_head_dim=8,  # ComfyUI's SD 1.5 has 8 heads
-            ),
-            scheduler=diffusers.DDIMScheduler(
-                beta_schedule="scaled_linear",
-                beta_start=0.00085,
-                beta_end=0.012,
-                clip_sample=False,
-                set_alpha_to_one=False,
-                steps_offset=1,
-            ),
-            safety_checker=None,
-            feature_extractor=None,
-            requires_safety_checker=False,
-        )
-
-    built = pipeline()
+    built = sd_pipeline(widths=(32, 64), heads=8, groups=32)  # as ComfyUI's SD 1.5 has them
     weights = built.unet.state_dict()
     shape = {
         "image_size": 32,

@@ -12,9 +12,8 @@ def test_losses_match_the_posterior_mean() -> None:
     model, s = ColorBackbone(), 0.6
     z = 0.3 * draw((4, 3, 8, 8), seed=1, purpose="test")
     noise = draw((2, 3, 8, 8), seed=5, purpose="here")
-    result = denoising_losses(
-        model, z, [model.embed(["red"]), model.embed([""])], level=s, pairs=2, seed=5, purpose="here"
-    ).mean((2, 3, 4))
+    texts = [model.embed(["red"]), model.embed([""])]
+    result = denoising_losses(model, z, texts, level=s, pairs=2, seed=5, purpose="here")
     k = (1 - s) * VARIANCE / ((1 - s) ** 2 * VARIANCE + s**2)
     for row, name in zip(result, ("red", "gray"), strict=True):
         d = z - torch.tensor(COLORS[name])[:, None, None]

@@ -21,7 +21,9 @@ _diffusers: Any = diffusers
 
 
 @functools.partial(miniature, order=("unet", "vae", "text_encoder"))
-def sd_pipeline(*, prediction: TrainedFor = "epsilon") -> Any:
+def sd_pipeline(
+    *, prediction: TrainedFor = "epsilon", widths: tuple[int, int] = (8, 16), heads: int = 2, groups: int = 4
+) -> Any:
     """Stable Diffusion: two sizes of blocks, images of 64 px, latents of 8 x 8; the betas are the real ones."""
     return _diffusers.StableDiffusionPipeline(
         **clip_text(16),
@@ -30,13 +32,13 @@ def sd_pipeline(*, prediction: TrainedFor = "epsilon") -> Any:
             sample_size=8,
             in_channels=4,
             out_channels=4,
-            block_out_channels=(8, 16),
+            block_out_channels=widths,
             layers_per_block=1,
-            norm_num_groups=4,
+            norm_num_groups=groups,
             down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
             up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
             cross_attention_dim=16,
-            attention_head_dim=2,
+            attention_head_dim=heads,
         ),
         scheduler=DDIMScheduler(
             **_UNET_BETAS, clip_sample=False, set_alpha_to_one=False, steps_offset=1, prediction_type=prediction

@@ -11,7 +11,7 @@ from latentedit.cli.edit import check_written, cross_talk_rows, table_rows
 from latentedit.cli.options import ModelChoice, Report, chooses_model, parse_strengths, refuse
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit_keep.base.console import echo, print_json, print_rows, progress_bar, warn, were_replaced
-from latentedit_keep.base.files import existing, free_name, sibling_path
+from latentedit_keep.base.files import existing, sibling_path
 
 if TYPE_CHECKING:
     from latentedit.directions.direction import Direction
@@ -105,7 +105,7 @@ def preview(
         latentedit direction preview glasses.safetensors --on you.png -o sweep.png
         latentedit direction preview smile.safetensors --on you.png --strengths 0,1
     """
-    output = output if output is not None else free_name(sibling_path(file, "preview.png"))
+    output = output if output is not None else sibling_path(file, "preview.png")
     replaced = existing(output)
     from latentedit.directions.direction import Direction
     from latentedit.editing.result import write_sweep

@@ -15,7 +15,7 @@ from latentedit.cli.run_status import finish
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit.editing.request import EditRequest
 from latentedit_keep.base.console import typed_command
-from latentedit_keep.base.files import existing, free_name, sibling_path, user_path
+from latentedit_keep.base.files import existing, sibling_path, user_path
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -71,7 +71,7 @@ def edit(
         return
     refuse("use these with a folder or a manifest", {"--batch": batch, "--workers": workers, "--ray": ray})
     request.check_target()
-    output = output if output is not None else free_name(sibling_path(image, "edited.png"))
+    output = output if output is not None else sibling_path(image, "edited.png")
     # Cheap checks come first: files and names before the model, the model before the edit.
     from latentedit.editing.verbs import edit_images, read_directions
 

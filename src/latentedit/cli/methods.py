@@ -3,17 +3,15 @@
 import dataclasses
 import inspect
 import json
-import re
 from typing import Annotated, Any
 
 import typer
 
 from latentedit.cli import options
 from latentedit.core.plugins import EDITORS
+from latentedit.editing.request import descriptions
 from latentedit_keep.base.console import echo, print_json, print_rows
 from latentedit_keep.base.files import plain
-
-_ARGUMENT = re.compile(r"^    (\w+): (.+(?:\n {8}.+)*)", re.MULTILINE)  # of a docstring
 
 
 def methods(
@@ -40,7 +38,9 @@ def methods(
             print_rows(list(about.items()))
         return
     kind: Any = editor_class(name)
-    texts = {one: " ".join(text.split()) for one, text in _ARGUMENT.findall(inspect.getdoc(kind) or "")}
+    texts: dict[str, str] = {}
+    for base in reversed(kind.__mro__):  # what several methods have is described once
+        texts |= descriptions(base)
     defaults = plain(kind())
     rows = {
         one.name: {"default": defaults[one.name], "about": texts.get(one.name, "")} for one in dataclasses.fields(kind)

@@ -298,11 +298,9 @@ def _edit_request(**given: Any) -> EditRequest:
     settings = parse_settings(given.pop("settings", None))
     request = EditRequest.of(**given, **settings)
     if request.settings and isinstance(request.method, str):  # before a model is loaded
-        from latentedit.editors.base import FIELD_NAMES, editor_class
+        from latentedit.editors.base import editor_class, own_names
 
-        editor_class(request.method).from_dict(
-            {FIELD_NAMES.get(key, key): one for key, one in request.settings.items()}
-        )
+        editor_class(request.method).from_dict(own_names(request.settings))
     return request
 
 

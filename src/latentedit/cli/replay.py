@@ -10,7 +10,7 @@ from latentedit.cli import options
 from latentedit.cli.edit import check_written, recorded_model
 from latentedit.cli.options import ModelChoice, Report, chooses_model, refuse
 from latentedit.core.errors import ConfigError
-from latentedit_keep.base.files import existing, free_name, sibling_path
+from latentedit_keep.base.files import existing, sibling_path
 
 if TYPE_CHECKING:
     from latentedit.latents.record import RunRecord
@@ -44,7 +44,7 @@ def replay(
         latentedit replay glasses.png --direction glasses.safetensors
         latentedit replay photo.kept.png --image photo.jpg --edited edited.png
     """
-    output = output if output is not None else free_name(sibling_path(result, f"again{result.suffix}"))
+    output = output if output is not None else sibling_path(result, f"again{result.suffix}")
     replaced = existing(output)
     from latentedit_keep.base.images import read_chunks
 

@@ -8,7 +8,7 @@ import typer
 from latentedit.cli import options
 from latentedit.cli.edit import completed_rows, open_checked
 from latentedit.cli.options import ModelChoice, Report, chooses_model, parse_strengths
-from latentedit_keep.base.files import existing, free_name, sibling_path
+from latentedit_keep.base.files import existing, sibling_path
 
 
 @chooses_model
@@ -39,7 +39,7 @@ def sweep(
     directions = request.direction
     request.check_target()
     values = parse_strengths(strengths)
-    output = output if output is not None else free_name(sibling_path(image, "sweep.png"))
+    output = output if output is not None else sibling_path(image, "sweep.png")
     # Cheap checks come first: files and names before the model, the model before the edit.
     from latentedit.editing.result import write_sweep
     from latentedit.editing.verbs import read_directions, run

@@ -9,7 +9,7 @@ from latentedit.cli import options
 from latentedit.cli.edit import recorded_model
 from latentedit.cli.options import ModelChoice, Report, chooses_model, refuse
 from latentedit.core.errors import ConfigError
-from latentedit_keep.base.files import existing, free_name, sibling_path
+from latentedit_keep.base.files import existing, sibling_path
 
 _DIRECTION = "The direction file; required unless the PNG is unchanged since it was written."
 _AUTO_MASK = "Whether the edit was restricted to an automatic mask. Default: as for the model."
@@ -39,7 +39,7 @@ def undo(
     """
     if direction is None:
         refuse("use these with --direction", {"--strength": strength, "--auto-mask/--no-auto-mask": auto_mask})
-    output = output if output is not None else free_name(sibling_path(image, "undone.png"))
+    output = output if output is not None else sibling_path(image, "undone.png")
     from latentedit.directions.direction import Direction
     from latentedit.editing.undo import undo as undo_file
     from latentedit.editing.undo import undo_direction

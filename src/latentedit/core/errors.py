@@ -53,16 +53,19 @@ class RegistryError(LatentEditError, LookupError):
 _MANY = 12  # names; longer lists are left out of messages
 
 
+def did_you_mean(name: str, choices: Iterable[str], *, most: int = 2, likeness: float = 0.5) -> str:
+    """A question that names the choices most like an unknown name; empty if none is."""
+    close = difflib.get_close_matches(name, sorted(choices), n=most, cutoff=likeness)
+    return f"did you mean {' or '.join(map(repr, close))}?" if close else ""
+
+
 def nearest(name: str, choices: Iterable[str]) -> str:
     """A hint such as "did you mean 'portraits'? known: a, b" for an unknown name; of many, three.
 
     Names are quoted where one of them has a comma.
     """
     names = sorted(choices)
-    many = len(names) > _MANY
-    close = difflib.get_close_matches(name, names, n=3 if many else 2, cutoff=0.5)
-    if many and not close:
-        close = difflib.get_close_matches(name, names, n=3, cutoff=0)
-    hint = f"did you mean {' or '.join(repr(match) for match in close)}?" if close else ""
+    if len(names) > _MANY:
+        return did_you_mean(name, names, most=3) or did_you_mean(name, names, most=3, likeness=0)
     listed = map(repr, names) if any("," in choice for choice in names) else names
-    return hint if many else f"{hint} known: {', '.join(listed)}".strip()
+    return f"{did_you_mean(name, names)} known: {', '.join(listed)}".strip()

@@ -1,7 +1,6 @@
 """The request for an edit: the one list of options of the command line, Python, folder runs and the page."""
 
 import dataclasses
-import difflib
 import functools
 import inspect
 import re
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, get_args
 
 from typing_extensions import TypedDict
 
-from latentedit.core.errors import ConfigError
+from latentedit.core.errors import ConfigError, did_you_mean
 from latentedit.core.plugins import CAPTIONERS, EDITORS
 from latentedit.core.settings import RESIDUAL, Combine, Share, check_value
 from latentedit.latents.captions.change import Change
@@ -98,7 +97,7 @@ class MoveOptions(IdentifyOptions, total=False, extra_items=Any):
 class EditOptions(MoveOptions, total=False, extra_items=Any):
     """Those, and the direction."""
 
-    direction: "Direction | Path | Sequence[Direction | Path] | None"
+    direction: "Direction | str | Path | Sequence[Direction | str | Path] | None"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -181,8 +180,7 @@ class EditRequest:
             )
         texts = {"`prompt`": self.prompt, "`source_prompt`": self.source_prompt, "`instruction`": self.instruction}
         check_texts(texts)
-        prompts = (self.prompt,) if isinstance(self.prompt, str) else self.prompt or ()
-        if changes := [text for text in prompts if "=>" in text]:
+        if changes := [text for text in _as_tuple(self.prompt) if "=>" in text]:
             raise ConfigError(f"`prompt` is a whole caption; got the change {changes[0]!r}. Give it as `change`")
         if self.prompt is not None and self.prompt == self.source_prompt:
             raise ConfigError("`prompt` and `source_prompt` are the same, so nothing would change. Change the `prompt`")
@@ -272,9 +270,9 @@ class EditRequest:
             )
 
 
-def descriptions() -> dict[str, str]:
-    """The descriptions of the fields of `EditRequest`, from its docstring."""
-    _, _, arguments = inspect.cleandoc(EditRequest.__doc__ or "").partition("Args:\n")
+def descriptions(of: type = EditRequest) -> dict[str, str]:
+    """The descriptions of the fields of `EditRequest`, or of other settings, from the docstring."""
+    _, _, arguments = inspect.cleandoc(of.__doc__ or "").partition("Args:\n")
     return {name: " ".join(text.split()) for name, text in _ENTRY.findall(arguments.partition("\n\n")[0])}
 
 
@@ -318,8 +316,8 @@ def check_names(
         names = [*accepted, *(_setting_names(named.get("method")) if with_settings else ())]
         for name in sorted(others.difference(names)):
             if name not in _INSTEAD:
-                near = " or ".join(map(repr, difflib.get_close_matches(name, names, n=2, cutoff=0.5)))
-                hint = f": did you mean {near}?" if near else f". See help(latentedit.{function})"
+                meant = did_you_mean(name, names)
+                hint = f": {meant}" if meant else f". See help(latentedit.{function})"
                 raise ConfigError(f"`{function}` has no argument {name!r}{hint}")
             if named.pop(name) is not None:
                 raise ConfigError(f"`{function}` has no argument {name!r}. {_INSTEAD[name]}")

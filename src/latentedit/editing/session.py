@@ -17,7 +17,7 @@ from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import find_direction
 from latentedit.editing.request import EditRequest, MoveOptions
 from latentedit.editing.result import EditResult, Moved, measured
-from latentedit.editors.base import FIELD_NAMES, Editor, StrengthResult, default_note, localizes, make_editor
+from latentedit.editors.base import Editor, StrengthResult, default_note, localizes, make_editor, own_names
 from latentedit.editors.eim import EIM, Arm, Slider, default_manipulation, stored_eim
 from latentedit.editors.latent_edit import direction_towards, refines, steps_towards
 from latentedit.editors.refinement import Refinement
@@ -190,7 +190,7 @@ class Session:
         records = self._records(request, editor, targets)
         strengths = request.strength[:1] if strengths is None else strengths
         editor = editor.for_captions(latent.captions, targets)
-        refine = refines(editor, request.refine)
+        refine = refines(editor, request.refine) and any(strength > 0 for strength in strengths)
         steps = steps_towards(latent, target, strengths, editor, seed=request.seed, refine=refine, progress=progress)
         extra = Refinement().evaluations if refine else 0
         if refine and 1 not in strengths:  # the strength that is refined
@@ -213,8 +213,9 @@ class Session:
             raise ConfigError(f"with `via`, strengths are from 0 to 1; got {', '.join(f'{s:g}' for s in strengths)}")
         refine, stops, spent = refines(editor, request.refine), list[torch.Tensor](), 0
         texts = [target_texts(latent, **between) for between in (*request.between, request.target)]
-        for targets in texts:
-            each, target = editor.for_captions(latent.captions, targets), embed_targets(latent, targets)
+        conditions = [embed_targets(latent, targets) for targets in texts]
+        for targets, target in zip(texts, conditions, strict=True):
+            each = editor.for_captions(latent.captions, targets)
             (step,) = steps_towards(latent, target, [1.0], each, seed=request.seed, refine=refine, progress=progress)
             stops.append(step.z - latent.z)
             spent += each.evaluations(latent) + refine * Refinement().evaluations
@@ -227,7 +228,7 @@ class Session:
                 for strength, (moved, _) in zip(strengths, way, strict=True)
             ],
             records=[record.model_copy(update={"via": via}) for record, via in zip(records, vias, strict=True)],
-            target=embed_targets(latent, texts[-1]),
+            target=conditions[-1],
             evaluations=[spent] * len(strengths),
             dropped=[min(1.0, float(passed.min())) for _, passed in way],  # a value on the way is drawn, not faded in
         )
@@ -241,7 +242,7 @@ class Session:
             shares, strengths = self._shares(directions, request.strength)
         else:
             shares = _broadcast(request.strength, len(directions))
-        names = {FIELD_NAMES.get(name, name) for name in request.settings}
+        names = own_names(request.settings)
         given = [name for name in _ARM_SETTINGS if name in names or isinstance(request.method, EIM)]
         editor = default_manipulation(latent, directions, {name: getattr(editor, name) for name in given})
         parts, slider = self._slider(editor, directions, shares, request.combine)

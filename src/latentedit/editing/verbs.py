@@ -16,7 +16,7 @@ from latentedit.directions.hsds import HSDS
 from latentedit.editing.request import EditOptions, EditRequest, IdentifyOptions, MoveOptions, takes_options
 from latentedit.editing.result import EditResult
 from latentedit.editing.session import Session
-from latentedit.editors.base import FIELD_NAMES, make_editor
+from latentedit.editors.base import make_editor, own_names
 from latentedit.editors.eim import EIM, Arm, stored_eim
 from latentedit.guard.guard import guarded
 from latentedit.latents import encode as encoding
@@ -66,8 +66,7 @@ def identify(
             references=request.references,
         )
     search = stored_eim(latent.backbone).search if method is None else method
-    settings = {FIELD_NAMES.get(name, name): value for name, value in request.settings.items()}
-    search = from_plain(HSDS, {**to_plain(search), **settings})
+    search = from_plain(HSDS, {**to_plain(search), **own_names(request.settings)})
     target = {"prompt": request.prompt, "change": request.change or None, "instruction": request.instruction or None}
     with progress_bar(progress) as report:
         return Session(latent).identify(**cast("Any", target), method=search, seed=request.seed, progress=report)

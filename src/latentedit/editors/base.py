@@ -220,6 +220,11 @@ def editor_class(name: str) -> type[Editor]:
     return loaded
 
 
+def own_names(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by our names, where they have those of diffusers."""
+    return {FIELD_NAMES.get(name, name): value for name, value in settings.items()}
+
+
 def make_editor(
     method: str | Editor | None,
     backbone: Backbone,

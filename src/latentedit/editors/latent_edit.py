@@ -36,7 +36,8 @@ def edit_latent(
 ) -> list[StrengthResult]:
     """Edit clean latents from one condition to another: for hosts with images, texts and networks of their own.
 
-    An edit of images differs in one thing: its automatic mask is made from decoded pixels, this one from latents.
+    An edit of images does two things more, with decoded pixels: it makes the automatic mask from these, not from
+    latents, and drops what the codec lost (`composed_change`).
 
     Args:
         backbone: the model, such as a `CallableBackbone`.

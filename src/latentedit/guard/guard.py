@@ -254,9 +254,8 @@ def guard_losses(backbone: Backbone, z: Float[Tensor, "b *latent"], condition: C
     """``loss(.5, c)``, ``loss(.5, u)`` and ``loss(.7, c)`` of clean latents; two evaluations each."""
     near = _near(backbone, z, [condition, backbone.null(condition)])
     far = denoising_losses(backbone, z, [condition], level=FAR, pairs=1, seed=0, purpose="guard far")
-    return torch.cat([near, far.flatten(2).mean(2).cpu().double()])
+    return torch.cat([near, far.cpu().double()])
 
 
 def _near(backbone: Backbone, z: Tensor, texts: Sequence[Condition]) -> Float[Tensor, "texts b"]:
-    losses = denoising_losses(backbone, z, texts, level=NEAR, pairs=1, seed=0, purpose="guard")
-    return losses.flatten(2).mean(2).cpu().double()
+    return denoising_losses(backbone, z, texts, level=NEAR, pairs=1, seed=0, purpose="guard").cpu().double()

@@ -103,8 +103,6 @@ def losses_at(
     """Denoising losses of clean latents under texts at `levels_of` the model; two evaluations each."""
     results = [
         denoising_losses(latent.backbone, z, texts, level=level, pairs=1, seed=seed, purpose="criteria")
-        .flatten(2)
-        .mean(2)
         for level in levels_of(latent.backbone)
     ]
     return torch.stack(results).cpu().double()

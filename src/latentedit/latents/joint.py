@@ -225,7 +225,7 @@ class JointLatent:
         return self.backbone.grid(steps, height_px=height, width_px=width)
 
 
-def denoising_losses(
+def denoising_errors(
     backbone: Backbone,
     z: Float[Tensor, "b *latent"],
     texts: Sequence[Condition],
@@ -235,7 +235,7 @@ def denoising_losses(
     seed: Seed,
     purpose: str,
 ) -> Float[Tensor, "texts b *latent"]:
-    """``loss(z, c) = |x_hat(z_s, c) - z|^2`` of clean latents at each position, small where z is likely under c.
+    """``|x_hat(z_s, c) - z|^2`` of clean latents under each text, at each position; small where z is likely under c.
 
     All texts have the same noises, in antithetic pairs; it costs ``2 pairs`` evaluations per latent and text.
     """
@@ -249,3 +249,18 @@ def denoising_losses(
         error = noised - level * v - z.repeat(len(noise), *[1] * (z.ndim - 1))
         losses.append(error.square().unflatten(0, (len(noise), len(z))).mean(0))
     return torch.stack(losses)
+
+
+def denoising_losses(
+    backbone: Backbone,
+    z: Float[Tensor, "b *latent"],
+    texts: Sequence[Condition],
+    *,
+    level: float,
+    pairs: int,
+    seed: Seed,
+    purpose: str,
+) -> Float[Tensor, "texts b"]:
+    """``loss(z, c)``: the mean of `denoising_errors` over each latent."""
+    errors = denoising_errors(backbone, z, texts, level=level, pairs=pairs, seed=seed, purpose=purpose)
+    return errors.flatten(2).mean(2)

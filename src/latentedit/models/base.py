@@ -69,11 +69,16 @@ class Capabilities:
         return 1 if guidance == 1 or self.guidance_kind in ("embedded", "none") else 2
 
 
+def is_pipeline(model: object) -> bool:
+    """Whether this is a live pipeline of diffusers."""
+    return hasattr(type(model), "components")
+
+
 def check_model(model: object) -> "Backbone":
     """Refuse what is no backbone, a pipeline or a name, with the call that makes one."""
     if isinstance(model, Backbone):
         return model
-    name, pipeline = isinstance(model, (str, Path)), hasattr(type(model), "components")
+    name, pipeline = isinstance(model, (str, Path)), is_pipeline(model)
     call = f"latentedit.load({str(model)!r})" if name else "latentedit.from_pipeline(pipeline)"
     shown = "a name" if name else f"a {type(model).__name__}" + ("" if pipeline else ", which is no pipeline either")
     raise ConfigError(f"`model` is a backbone; got {shown}. Give {call}")

@@ -12,7 +12,7 @@ from torch import nn
 
 from latentedit.core.errors import ConfigError, ModelError
 from latentedit.core.plugins import MODELS, unknown_model
-from latentedit.models.base import Backbone, check_model
+from latentedit.models.base import Backbone, check_model, is_pipeline
 from latentedit.models.known import known_models
 from latentedit.models.loading import (
     CONFIGURATIONS,
@@ -115,7 +115,7 @@ def load(
         ConfigError: a dtype that networks do not run in, an unknown placement, or a revision of what is no hub id.
         DeviceError: a device that this machine lacks.
     """
-    if hasattr(type(model), "components"):
+    if is_pipeline(model):
         raise ConfigError(f"a model is loaded by its name; got a {type(model).__name__}. Call from_pipeline with it")
     single = single_file(denoiser)
     fetch = functools.partial(download_model, text_encoders=text_encoders, denoiser=single is None)
@@ -231,7 +231,7 @@ def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[s
 
 def as_backbone(model: Backbone | Pipeline) -> Backbone:
     """A backbone as it is, or a live pipeline as one; anything else is a `ConfigError`."""
-    return from_pipeline(model) if hasattr(type(model), "components") else check_model(model)
+    return from_pipeline(model) if is_pipeline(model) else check_model(model)
 
 
 def _folder_fingerprint(pipeline: Any, networks: Mapping[str, Any]) -> str:

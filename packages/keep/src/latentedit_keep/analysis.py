@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit_keep.base.color import opacity_of, profile_of
+from latentedit_keep.base.color import Pixels, Space, opacity_of, profile_of
 from latentedit_keep.base.console import Tick, nothing
 from latentedit_keep.base.images import PixelImage
-from latentedit_keep.base.warp import Box, Matrix, cv2, scaling, turned
+from latentedit_keep.base.warp import Array, Box, Matrix, cv2, scaling, turned
 from latentedit_keep.change import (
     GLOBAL,
     LOCAL,
@@ -23,6 +23,7 @@ from latentedit_keep.change import (
     is_unsure,
     judge,
 )
+from latentedit_keep.composite import composite
 from latentedit_keep.exact import at_depth, exact_change
 from latentedit_keep.kinds import Kind
 from latentedit_keep.masks import SEEN
@@ -35,6 +36,7 @@ from latentedit_keep.registration import (
     register,
     without_drift,
 )
+from latentedit_keep.tones import Tones
 from latentedit_keep.transparency import WHITE, ground_of, without_ground
 
 _CROPPED = 0.3  # share of the original beyond the edited image from which on that is looked for as a crop
@@ -87,6 +89,43 @@ class Analysis:
         """From the original's pixels to those of the part that was compared."""
         left, top, *_ = self.box or (0, 0)
         return np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1.0]])
+
+    @property
+    def matrix(self) -> Matrix:
+        """From the original's pixels to those of ``edited``."""
+        return self.frame.matrix @ self.offset
+
+    def blended(
+        self,
+        weight: Array,
+        change: DetectedChange | None,
+        *,
+        matrix: Matrix | None = None,
+        sharpen: bool = True,
+        strength: float = 1.0,
+        space: Space | None = None,
+        edited_space: Space | None = None,
+        tick: Tick = nothing,
+    ) -> Pixels:
+        """The original with the edited image at this opacity, in the original's colors if a change is given.
+
+        ``matrix`` replaces the frame that was found; see `composite` for the others.
+        """
+        local = None if change is None else change.mismatch
+        return composite(
+            self.original.pixels,
+            self.edited.pixels,
+            weight,
+            matrix=self.matrix if matrix is None else matrix,
+            tones=Tones.none() if change is None else change.tones,
+            mismatch=None if local is None else (local, self.registration.size),
+            offset=self.offset,
+            sharpening=change.sharpening if sharpen and change is not None else 0.0,
+            strength=strength,
+            space=space,
+            edited_space=edited_space,
+            tick=tick,
+        )
 
     def full(self, plane: NDArray[Any], *, labels: bool = False) -> NDArray[Any]:
         """A plane of the compared part, at any resolution, at the original's size; 0 elsewhere."""

@@ -30,10 +30,8 @@ from latentedit_keep.base.images import (
 )
 from latentedit_keep.base.warp import Array, Mask, cv2, resized
 from latentedit_keep.change import GLOBAL, LOCAL, OUTSIDE, DetectedChange, Found
-from latentedit_keep.composite import composite
 from latentedit_keep.exact import difference
 from latentedit_keep.masks import SEEN, bounds_of, looks_inverted
-from latentedit_keep.tones import Tones
 from latentedit_keep.viewer.view import View, ViewerFrame
 
 ImageLike = ImageInput | PixelImage  # or the result of `read_pixels`
@@ -212,28 +210,36 @@ class KeepResult:
         )
 
     @property
-    def lines(self) -> tuple[str, ...]:
-        """The measurements in words, without what did not happen."""
-        if self.found in ("identical", "different images"):
-            return ()
+    def undone(self) -> tuple[str, ...]:
+        """What the editor did to the frame and to the colors, in words."""
         right, down = self.shift_px
-        both = self.outside_db_before, self.outside_db_after
-        before, after = (f"{db:.1f} dB" if math.isfinite(db) else "identical to the original" for db in both)
-        remedy = " (JPEG; write .png to keep it identical)" if math.isfinite(self.outside_db_after) else ""
         frame = {
             f"moved by {right:+.2f}, {down:+.2f} px": math.hypot(right, down) >= 0.01,
             f"zoom {self.zoom:.4f}": abs(self.zoom - 1) >= 0.0001,
             f"turned {self.rotation_degrees:+.2f} degrees": abs(self.rotation_degrees) >= 0.01,
         }
-        lines = {
-            "the edited image is a crop from {},{} to {},{}".format(*(self.crop or range(4))): self.crop is not None,
-            ", ".join(text for text, happened in frame.items() if happened): True,
-            f"colors changed by {self.cast:.1f} of 255 levels on average": self.cast >= 0.1,
-            f"{100 * self.changed_share:.2f} % of the pixels changed; separate changes: {len(self.changes)}": True,
-            **dict.fromkeys(transparency_lines(self.became_transparent, self.became_opaque), True),
-            f"everything else: {after}{remedy}; in the editor's image: {before}": self.mask.getextrema()[0] == 0,
-        }
-        return tuple(line for line, holds in lines.items() if line and holds)
+        lines = (
+            "" if self.crop is None else "the edited image is a crop from {},{} to {},{}".format(*self.crop),
+            ", ".join(text for text, happened in frame.items() if happened),
+            f"colors changed by {self.cast:.1f} of 255 levels on average" if self.cast >= 0.1 else "",
+        )
+        return tuple(filter(None, lines))
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The measurements in words, without what did not happen."""
+        if self.found in ("identical", "different images"):
+            return ()
+        both = self.outside_db_before, self.outside_db_after
+        before, after = (f"{db:.1f} dB" if math.isfinite(db) else "identical to the original" for db in both)
+        remedy = " (JPEG; write .png to keep it identical)" if math.isfinite(self.outside_db_after) else ""
+        rest = f"everything else: {after}{remedy}; in the editor's image: {before}"
+        return (
+            *self.undone,
+            f"{100 * self.changed_share:.2f} % of the pixels changed; separate changes: {len(self.changes)}",
+            *transparency_lines(self.became_transparent, self.became_opaque),
+            *([rest] if self.mask.getextrema()[0] == 0 else []),
+        )
 
     def _repr_html_(self) -> str:
         return self.view().iframe
@@ -359,20 +365,7 @@ def _pixels(
 ) -> Pixels:
     """The original's pixels with the change at this opacity; an exact change is copied bit for bit."""
     local = found.change if _is_local(found, only) else None
-    pixels = composite(
-        found.original.pixels,
-        found.edited.pixels,
-        weight,
-        matrix=found.frame.matrix @ found.offset,
-        tones=Tones.none() if local is None else local.tones,
-        mismatch=None if local is None or local.mismatch is None else (local.mismatch, found.registration.size),
-        offset=found.offset,
-        sharpening=0.0 if local is None else local.sharpening,
-        strength=strength,
-        space=first.space,
-        edited_space=second.space,
-        tick=tick,
-    )
+    pixels = found.blended(weight, local, strength=strength, space=first.space, edited_space=second.space, tick=tick)
     if local is not None and local.exact:
         pixels, whole = pixels.copy(), (weight * strength >= 1)[found.window]
         pixels[found.window] = np.where(whole[..., None], found.edited.pixels, pixels[found.window])

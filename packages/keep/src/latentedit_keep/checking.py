@@ -445,8 +445,9 @@ def _sentence(report: Report, inside: Measure, within: str, cast: str) -> str:
 
 def _next_step(report: Report, reason: Reason | None, also: Sequence[str]) -> Step:
     """What to do about the first reason, or about what else the editor did."""
+    whole: Step = "use edited" if report.max_outside == 1 else "allow whole image"
     if _recolored(report):
-        return "use edited" if report.max_outside == 1 else "allow whole image"
+        return whole
     if reason == "changed outside" or (reason == "whole image" and report.mask is not None):
         return "keep within mask" if report.mask is not None else "keep"
     if reason == "size":
@@ -456,9 +457,7 @@ def _next_step(report: Report, reason: Reason | None, also: Sequence[str]) -> St
     if reason == "no edit" or report.found in ("nothing", "reframed"):
         return "edit again"
     steps: dict[str, Step] = {"different images": "check files", "faint change": "look"}
-    steps |= dict.fromkeys(
-        ("colors changed", "redrawn"), "use edited" if report.max_outside == 1 else "allow whole image"
-    )
+    steps |= {"colors changed": whole, "redrawn": whole}
     if report.found in steps:
         return steps[report.found]
     return "keep" if also or report.rest == "differs" else "use edited"

@@ -8,7 +8,7 @@ import typer
 
 from latentedit_keep.base.console import complain, echo, print_json, print_rows, progress_bar, warn, were_replaced
 from latentedit_keep.base.errors import ConfigError, LatentEditError, OutputError
-from latentedit_keep.base.files import check_place, existing, free_name, make_folder, sibling_path
+from latentedit_keep.base.files import check_place, existing, make_folder, sibling_path
 from latentedit_keep.base.strengths import read_strength
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
@@ -52,7 +52,7 @@ def keep(
                 raise ConfigError(f"{name} is for a single pair, not for folders. Leave it out, or name two images")
         _keep_folder(original, edited, output, strength=degree, as_json=as_json, quiet=quiet)
         return
-    output = output if output is not None else free_name(sibling_path(original, "kept.png"))
+    output = output if output is not None else sibling_path(original, "kept.png")
     options: dict[str, Any] = {"mask": mask, "strength": degree, "only": numbers}
     with progress_bar(quiet=quiet or as_json) as progress:
         report = _keep_one(original, edited, output, view=view, progress=progress, **options)

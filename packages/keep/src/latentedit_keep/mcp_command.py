@@ -29,7 +29,7 @@ from latentedit_keep.base.errors import (
     MissingDependencyError,
     to_install,
 )
-from latentedit_keep.base.files import free_name, plain, read_object, sibling_path
+from latentedit_keep.base.files import plain, read_object, sibling_path
 from latentedit_keep.base.workers import end_with_parent
 from latentedit_keep.check_command import share
 
@@ -406,7 +406,7 @@ def _made_from(path: Path, record: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _new(output: Path | None, source: Path, ending: str) -> Path:
     """The output, or a default next to the source; a tool never replaces a file."""
-    output = free_name(sibling_path(source, ending)) if output is None else output
+    output = sibling_path(source, ending) if output is None else output
     if output.exists():
         raise ConfigError(f"{output} already exists. Choose another `output`")
     return output

@@ -157,11 +157,14 @@ def check_place(path: str | Path, *, source: str | Path | None = None) -> None:
 
 
 def sibling_path(path: Path, ending: str) -> Path:
-    """The path with another ending; a very long name is cut, and its checksum added to tell such names apart."""
+    """A path next to a file, with another ending, that does not exist yet.
+
+    A very long name is cut, and its checksum added to tell such names apart.
+    """
     name, whole = path.stem, os.fsencode(path.stem)
     if len(whole) > _LONGEST_NAME_BYTES:
         name = f"{whole[:_LONGEST_NAME_BYTES].decode('utf-8', 'ignore')}-{zlib.crc32(whole):08x}"
-    return path.parent / f"{name}.{ending}"
+    return free_name(path.parent / f"{name}.{ending}")
 
 
 def free_name(path: Path) -> Path:
