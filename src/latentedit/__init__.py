@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from latentedit.editing.discovery import transport as transport
     from latentedit.editing.replay import replay as replay
     from latentedit.editing.result import EditResult as EditResult
+    from latentedit.editing.result import SweepResult as SweepResult
     from latentedit.editing.session import Session as Session
     from latentedit.editing.undo import undo as undo
     from latentedit.editing.verbs import edit as edit
@@ -41,4 +42,10 @@ if TYPE_CHECKING:
     from latentedit_keep.checking import CheckResult as CheckResult
     from latentedit_keep.checking import check as check
 
-__getattr__, __dir__, __all__ = exports(__name__)
+__getattr__, __dir__, __all__ = exports(
+    __name__,
+    from_pretrained="latentedit.load(name)",
+    load_direction="latentedit.Direction.load(path), or give the path as `direction`",
+    load_image="the path itself: every function takes it as image",
+    save_direction="`save` of the direction, which latentedit.identify(model, image, ...) finds",
+)

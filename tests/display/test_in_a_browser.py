@@ -16,7 +16,7 @@ from playwright.sync_api import Download, Locator
 from latentedit.display import View, ViewerFrame
 from latentedit.editing.outputs import read_record, same_image
 from latentedit.editing.replay import replay
-from latentedit.editing.result import write_sweep
+from latentedit.editing.result import SweepResult
 from latentedit.editing.verbs import identify, sweep
 from latentedit.latents.encode import encode
 from latentedit_keep.base.images import read_chunks, read_image
@@ -204,7 +204,7 @@ def test_saved_files_equal_the_edit_or_are_reported_as_blends(browser: Browser, 
     noisy().save(tmp_path / "me.png")
     latent = encode(model, tmp_path / "me.png", source_prompt="red")
     swept = sweep(latent, identify(latent, prompt="green"), strengths=[0.25, 0.5, 1.0])
-    write_sweep(swept, tmp_path / "page.html")
+    SweepResult(swept).save(tmp_path / "page.html")
     shown(browser, tmp_path / "page.html")
     typed(browser, "0.5")
     place, record = downloaded(browser, ".keep", tmp_path), downloaded(browser, ".note", tmp_path)

@@ -11,7 +11,7 @@ from latentedit.core.errors import ConfigError, FileFormatError, OutputError
 from latentedit.editing import outputs
 from latentedit.editing import result as results
 from latentedit.editing.outputs import check_json_path, read_record, same_image, undo_difference
-from latentedit.editing.result import EditResult, write_sweep
+from latentedit.editing.result import EditResult, SweepResult
 from latentedit.editing.verbs import edit, identify, sweep
 from latentedit.latents.encode import encode
 from latentedit.latents.record import MAX_EDITS
@@ -68,7 +68,7 @@ def test_an_image_is_written_with_its_record_and_measurements(result: EditResult
 
 @pytest.mark.parametrize("name", ["s.png", "s.jpg", "s.webp", "s.html"])
 def test_a_sweep_is_one_record_with_all_strengths(swept: list[EditResult], tmp_path: Path, name: str) -> None:
-    write_sweep(swept, tmp_path / name)
+    SweepResult(swept).save(tmp_path / name)
     record = read_record(tmp_path / name)
     assert record == swept[0].record.model_copy(update={"output": "sweep", "strengths": (1.0, 0.0, 0.5)})
     report = json.loads((tmp_path / "s.json").read_text(encoding="utf-8"))["results"]
@@ -97,7 +97,7 @@ def test_json_of_another_program_is_neither_read_nor_overwritten(
     assert "no record in " in refusal(lambda: read_record(tmp_path / "out.jpg"))
     assert "there is no me.json next to it" in refusal(lambda: read_record(tmp_path / "me.png"))
     place = tmp_path / "out.jpg"
-    for act in (lambda: check_json_path(place), lambda: result.save(place), lambda: write_sweep(swept, place)):
+    for act in (lambda: check_json_path(place), lambda: result.save(place), lambda: SweepResult(swept).save(place)):
         assert "did not write. Choose another name" in refusal(act)
     assert (tmp_path / "out.json").read_bytes() == content
     assert place.read_bytes() == before
@@ -115,7 +115,7 @@ def test_all_files_are_written_or_none(
 
     def write() -> None:
         if name == "draw_sweep":
-            write_sweep(swept, folder / "s.png")
+            SweepResult(swept).save(folder / "s.png")
         else:
             result.save(folder / "a.png", sheet=folder / "b.png")
 
@@ -163,7 +163,7 @@ def test_images_that_differ_in_their_extension_keep_their_records(
 ) -> None:
     """Also after renaming all of them; the record of a deleted image may be replaced."""
     result.save(tmp_path / "out.jpg")
-    write_sweep(swept, tmp_path / "out.webp")
+    SweepResult(swept).save(tmp_path / "out.webp")
     assert names(tmp_path) == ["me.png", "out.jpg", "out.json", "out.webp", "out.webp.json"]
     sweep = swept[0].record.model_copy(update={"output": "sweep", "strengths": (1.0, 0.0, 0.5)})
     assert (read_record(tmp_path / "out.jpg"), read_record(tmp_path / "out.webp")) == (result.record, sweep)

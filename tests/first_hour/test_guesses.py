@@ -51,6 +51,13 @@ WORK = [
     "done(le.edit(model, image, add='a beard', mask=mask > 0, **fast))",
     "le.edit(model, image, add='a beard', guidance_scale=3, method='sdedit', **fast).record.settings['guidance'] == 3",
     "done(le.edit(model, image, add='a beard', negative_prompt=None, **fast))",
+    "le.edit(model, image, add='a beard', seed=None, **fast).record.seed == 0",
+    "le.edit(model, image, add='a beard', method='eim', guidance_scale=2, **fast).cost.evaluations == 8",
+    "searched(le.edit(model, image, add='a beard', method='eim', noises=3, **fast))['noises'] == 3",
+    "searched(le.edit(model, image, add='a beard', method='eim', **fast))['steps'] == 2",
+    "'seed 3, 4 evaluations' in repr(le.edit(model, image, add='a beard', seed=3, **fast))",
+    "notes_of('a person with a beard') == notes_of('a woman with a beard') == notes_of('a portrait')",
+    "len(notes_of('add a beard')) == len(notes_of('a person with a beard')) + 1",
     "done(le.edit(model, image, add='a beard', progress=False, **fast))",
     "done(le.edit(model, image, add='a beard', progress=print, **fast))",
     # several strengths and directions
@@ -63,9 +70,15 @@ WORK = [
     "len(le.identify(pipe, image, 'a person with a beard', **fast)) == 1",
     "len(le.identify(model, image, add='a beard', **fast)) == 1",
     "len(le.discover(latent, rank=1, steps=2, level=0.5).directions) == 1",
+    "le.sweep(model, image, add='a beard', strengths=range(2), **fast).save('s.html')[0].stat().st_size > 0",
+    "le.sweep(model, image, add='a beard', strengths=[0, 1], **fast).save('s.png')[0].stat().st_size > 0",
+    "len(le.sweep(model, image, add='a beard', strengths=[0, 1], **fast).images) == 2",
+    "'<iframe' in le.sweep(latent, beard, strengths=[0, 1])._repr_html_()",
     "len(le.discover(pipe, image, rank=1, steps=2, level=0.5).directions) == 1",
     # results
     "edit.images == [edit.image]",
+    "done(le.edit(model, edit, 'a person with a hat', num_inference_steps=2))",
+    "done(le.edit(edit, 'a person with a hat', num_inference_steps=2))",
     "edit.save('e.png') == (Path('e.png'), Path('e.json')) and Path('e.json').exists()",
     "edit.save('f.png') and le.undo('f.png').tobytes() == edit.undo().tobytes() == image.tobytes()",
     "le.Direction.load(beard.save('x.direction')) and Path('x.direction.safetensors').exists()",
@@ -76,7 +89,9 @@ WORK = [
 
 # Guesses that fail, and the words of the one line that say what to type.
 FAIL = {
-    "le.edit('portraits', image, add='a beard')": ["latentedit.load('portraits')"],
+    "le.edit('portrats', image, add='a beard')": ["'portraits'"],
+    "le.edit('me.png', 'a person with a beard')": ["folder"],
+    "le.edit(image, add='a beard')": ["latentedit.load"],
     "le.load(pipe)": ["from_pipeline"],
     "le.from_pipeline('black-forest-labs/FLUX.1-dev')": ["latentedit.load"],
     "le.edit(model, 'https://example.org/me.png', add='a beard', **fast)": ["URL", "load_image"],
@@ -93,6 +108,23 @@ FAIL = {
     "le.edit(model, image, add='a beard', strengths=[0, 0.5, 1], **fast)": ["`sweep`", "`strengths`"],
     "le.edit(model, image, add='a beard', strength=70, **fast)": ["`strength`", "0.7"],
     "le.sweep(model, image, add='a beard', strengths=[0, 70], **fast)": ["`strengths`", "0.7"],
+    "le.sweep(model, image, add='a beard', strengths=3, **fast)": ["strengths=[0, 0.5, 1]"],
+    "le.sweep(model, image, add='a beard', strengths='0.5', **fast)": ["strengths=[0, 0.5, 1]"],
+    "le.sweep(model, image, add='a beard', strengths=[], **fast)": ["strengths=[0, 0.5, 1]"],
+    "le.edit(model, image, add='a beard', seed=1.5, **fast)": ["seed", "whole number"],
+    "le.edit(model, image, add='a beard', guidance_scale=3, **fast)": ["'target_guidance'"],
+    "le.edit(model, image, add='a beard', method='EIM ', **fast)": ["'eim'"],
+    "le.edit(model, image, add='a beard', device='cuda', **fast)": ["latentedit.load"],
+    "le.edit(model, image, add='a beard', output='out.png', **fast)": ["`.save(path)`"],
+    "le.edit(model, image, ['a hat', 'a beard'], **fast)": ["one target caption"],
+    "le.edit(model, image, direction='none.safetensors')": ["none.safetensors", "path"],
+    "le.load_direction('x.direction.safetensors')": ["latentedit.Direction.load(path)"],
+    "le.from_pretrained('portraits')": ["latentedit.load(name)"],
+    "le.load_model('portraits')": ["'load'"],
+    "edit.direction": ["latentedit.identify"],
+    "edit.save_direction('x.safetensors')": ["latentedit.identify"],
+    "edit.prompt": ["`target_caption`"],
+    "edit.img": ["'image'"],
     "le.edit(model, image, add='a beard', promt='a person', **fast)": ["'prompt'"],
     "le.edit(model, image, add='a beard', strenght=1, **fast)": ["'strength'"],
     "le.edit(model, image, add='a beard', num_steps=2)": ["'steps'"],
@@ -126,6 +158,8 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "tensor": torch.from_numpy(image / 255).permute(2, 0, 1),
         "beard": le.identify(latent, add="a beard", num_inference_steps=2),
         "edit": le.edit(model, image, "a person with a beard", **fast),
+        "notes_of": lambda prompt: le.edit(model, image, prompt, **fast).notes,
+        "searched": lambda result: result.record.directions[0].settings,
         "done": lambda result: result.image.size == (32, 24),
     }
 
@@ -139,7 +173,7 @@ def test_works(guess: str, names: dict[str, Any], monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("guess", FAIL)
 def test_fails_at_once_in_one_line(guess: str, names: dict[str, Any]) -> None:
     start = time.process_time()
-    with names["model"].count() as counted, pytest.raises(LatentEditError) as caught:
+    with names["model"].count() as counted, pytest.raises((LatentEditError, AttributeError)) as caught:
         eval(guess, names)
     assert time.process_time() - start < MOST_S
     assert counted.evaluations == 0

@@ -108,7 +108,7 @@ def preview(
     output = output if output is not None else sibling_path(file, "preview.png")
     replaced = existing(output)
     from latentedit.directions.direction import Direction
-    from latentedit.editing.result import write_sweep
+    from latentedit.editing.result import SweepResult
     from latentedit.editing.verbs import run
     from latentedit.latents.images import SourceImage, check_output
     from latentedit_keep.base.files import atomic_file
@@ -131,7 +131,7 @@ def preview(
         with progress_bar(quiet=quiet) as progress:
             request = dataclasses.replace(request, direction=(direction,))
             (results,) = run(choice.load(), [opened], request, values, progress=progress)
-        write_sweep(results, output)
+        SweepResult(results).save(output)
     if not quiet:
         echo(f"{file} -> {output}")
         warn(were_replaced(replaced))

@@ -298,9 +298,10 @@ def _edit_request(**given: Any) -> EditRequest:
     settings = parse_settings(given.pop("settings", None))
     request = EditRequest.of(**given, **settings)
     if request.settings and isinstance(request.method, str):  # before a model is loaded
-        from latentedit.editors.base import editor_class, own_names
+        from latentedit.editors.base import editor_class
 
-        editor_class(request.method).from_dict(own_names(request.settings))
+        kind = editor_class(request.method)
+        kind.from_dict(kind.renamed(request.settings, {}))
     return request
 
 

@@ -59,7 +59,7 @@ def replay(
     from latentedit.editing.outputs import read_record
     from latentedit.editing.replay import differences
     from latentedit.editing.replay import replay as replay_record
-    from latentedit.editing.result import write_sweep
+    from latentedit.editing.result import SweepResult
     from latentedit.latents.images import SourceImage
 
     record = read_record(result)
@@ -75,7 +75,7 @@ def replay(
     with report.progress() as progress:
         made = replay_record(record, backbone, source, **used, progress=progress)
     if record.output == "sweep":
-        write_sweep(made, output)
+        SweepResult(made).save(output)
     elif record.output == "sheet":
         made[0].save_sheet(output)
     else:

@@ -41,7 +41,7 @@ def sweep(
     values = parse_strengths(strengths)
     output = output if output is not None else sibling_path(image, "sweep.png")
     # Cheap checks come first: files and names before the model, the model before the edit.
-    from latentedit.editing.result import write_sweep
+    from latentedit.editing.result import SweepResult
     from latentedit.editing.verbs import read_directions, run
 
     opened = open_checked(image, output=output, mask=request.mask, references=request.references, sweep=True)
@@ -49,7 +49,7 @@ def sweep(
     with report.progress() as progress:
         (results,) = run(choice.load(), [opened], request, values, progress=progress)
     replaced = existing(output)
-    write_sweep(results, output)
+    SweepResult(results).save(output)
     report.warn(tuple(dict.fromkeys(note for result in results for note in result.notes)), replaced)
     first, fields = results[0], ("strength", "verdict", "knowledge", "effect")
     facts: dict[str, Any] = {"image": image, "output": output, "seed": request.seed, "directions": directions}

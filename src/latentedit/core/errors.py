@@ -55,8 +55,9 @@ _MANY = 12  # names; longer lists are left out of messages
 
 def did_you_mean(name: str, choices: Iterable[str], *, most: int = 2, likeness: float = 0.5) -> str:
     """A question that names the choices most like an unknown name; empty if none is."""
-    close = difflib.get_close_matches(name, sorted(choices), n=most, cutoff=likeness)
-    return f"did you mean {' or '.join(map(repr, close))}?" if close else ""
+    names = {choice.casefold(): choice for choice in sorted(choices)}
+    close = difflib.get_close_matches(name.casefold(), names, n=most, cutoff=likeness)
+    return f"did you mean {' or '.join(repr(names[key]) for key in close)}?" if close else ""
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:

@@ -7,17 +7,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from latentedit.core.errors import did_you_mean
 
-def exports(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+
+def exports(package: str, **instead: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """``__getattr__``, ``__dir__`` and ``__all__`` of a package, from what it imports under ``if TYPE_CHECKING:``.
 
     So type checkers and Python read one list of names. What is imported from a package there is a module of it.
+    ``instead`` has names that people expect, and what to use.
     """
     homes = _homes(Path(str(sys.modules[package].__file__)))
 
     def find(name: str) -> Any:
         if name not in homes:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}; it has {', '.join(sorted(homes))}")
+            hint = f". Use {instead[name]}" if name in instead else f": {did_you_mean(name, homes)}".rstrip(": ")
+            raise AttributeError(f"module {package!r} has no attribute {name!r}{hint}")
         home = importlib.import_module(homes[name])
         value = importlib.import_module(f"{homes[name]}.{name}") if hasattr(home, "__path__") else getattr(home, name)
         setattr(sys.modules[package], name, value)

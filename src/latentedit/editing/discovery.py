@@ -43,7 +43,7 @@ from latentedit.latents.images import preview_of
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.record import ImageRecord, ModelRecord, versions
 from latentedit.models.base import Backbone
-from latentedit.models.registry import Pipeline
+from latentedit.models.registry import ModelLike
 from latentedit_keep.base.files import check_place, plain, read_json, user_path, write_text
 from latentedit_keep.base.images import save_image
 
@@ -105,7 +105,7 @@ class TransportResult:
 
 @torch.no_grad()
 def discover(
-    basis: LocalBasis | JointLatent | Backbone | Pipeline,
+    basis: LocalBasis | JointLatent | ModelLike,
     image: ImageLike | None = None,
     *,
     source_prompt: str = "",

@@ -36,6 +36,8 @@ _INSTEAD = {
     "num_images_per_prompt": "Call it once for each `seed`",
     "num_images": "Call it once for each `seed`",
     "strengths": "Call `sweep` with `strengths`",
+    **dict.fromkeys(("device", "dtype", "torch_dtype", "lora"), "Give it to latentedit.load"),
+    "output": "Call `.save(path)` of the result",
 }
 _ENTRY = re.compile(r"^    (\w+): (.+(?:\n {8}.+)*)", re.MULTILINE)  # an argument and its description
 
@@ -196,6 +198,7 @@ class EditRequest:
                 f"`strength` must be {each}; got {len(self.strength)}. For one result per strength, call `sweep` with "
                 "`strengths`"
             )
+        check_value(int, seed=self.seed)
         check_value(Combine, combine=self.combine)
         check_value(Share, subtract_residual=self.subtract_residual)
         if isinstance(self.method, str) and self.method not in EDITORS.points():
@@ -225,7 +228,7 @@ class EditRequest:
         """A request whose tuples may be given as one value or any sequence; other names are settings of the editor."""
         known = {field.name: field for field in dataclasses.fields(cls)}
         others = {name: value for name, value in fields.items() if name not in known and value is not None}
-        fields = {name: value for name, value in fields.items() if name in known}
+        fields = {name: value for name, value in fields.items() if name in known and (name, value) != ("seed", None)}
         for name, value in fields.items():
             several = name in ("prompt", "source_prompt") and not isinstance(value, str | None)
             if several or isinstance(known[name].default, tuple):
@@ -329,11 +332,22 @@ def _setting_names(method: object) -> set[str]:
     from latentedit.directions.hsds import HSDS  # noqa: PLC0415  # heavy
     from latentedit.editors.base import FIELD_NAMES, UNTUNED, editor_class  # noqa: PLC0415  # heavy
 
-    methods = ("eim", UNTUNED, HSDS) if method is None else (method,)
+    methods = ("eim", UNTUNED, HSDS) if method is None else (method, HSDS) if method == "eim" else (method,)
     kinds: list[Any] = [editor_class(one) if isinstance(one, str) else one for one in methods]
     names = {field.name for kind in kinds for field in dataclasses.fields(kind)}
     names.add("arm")  # refused by the request, with the reason
     return names | {theirs for theirs, ours in FIELD_NAMES.items() if ours in names}
+
+
+def read_strengths(strengths: Any) -> list[float]:
+    """The strengths of a sweep, any sequence of numbers."""
+    try:
+        found = None if isinstance(strengths, str) else [read_strength(one, "`strengths`") for one in strengths]
+    except TypeError:  # neither a sequence nor an array of one dimension
+        found = None
+    if not found:
+        raise ConfigError(f"`strengths` is a list of numbers; got {strengths!r}. Give strengths=[0, 0.5, 1]")
+    return found
 
 
 def check_texts(texts: Mapping[str, str | tuple[str, ...] | None]) -> None:

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.cost import Cost
-from latentedit.core.errors import ConfigError, ModelError, ShapeError
+from latentedit.core.errors import ConfigError, ModelError, ShapeError, did_you_mean
 from latentedit.directions.identification import composed_change, dropped_residual
 from latentedit.display.sheet import draw_sheet, draw_sweep
 from latentedit.display.viewer import view as view_results
@@ -22,7 +22,7 @@ from latentedit.editing.outputs import OutputFile, json_file, undo_difference, w
 from latentedit.editors.base import StrengthResult
 from latentedit.editors.judge import Judge, Verdict
 from latentedit.latents.captions.base import AttributeReader, shortened
-from latentedit.latents.captions.change import change_words, changed_phrases
+from latentedit.latents.captions.change import change_words, changed_phrases, prompt_doubts
 from latentedit.latents.captions.completion import Completion
 from latentedit.latents.encode import captioner_for
 from latentedit.latents.images import strips
@@ -34,6 +34,12 @@ from latentedit_keep.base.images import read_image, save_image
 from latentedit_keep.viewer.page import is_page
 
 _TRANSLUCENT = "off or on: nothing lies in between, so a part of the strength is a translucent overlay. Use 0 or 1"
+_DIRECTION = "latentedit.identify(model, image, ...) finds the direction, which has `save`"
+_INSTEAD = {  # what people look for in a result
+    **dict.fromkeys(("direction", "save_direction"), _DIRECTION),
+    "prompt": "see `target_caption`",
+    **{name: f"see `record.{name}`" for name in ("seed", "settings")},
+}
 CHANGED_LEVELS = 8  # a pixel counts as changed when a channel moves by more than this many of 255 levels
 
 
@@ -111,7 +117,14 @@ class EditResult:
         words = self.target_caption if self.record.instructed else change_words(self.caption, self.target_caption)
         change = f' "{shortened(words, 60)}"' if self.target_caption else ""
         rest = "" if math.isinf(self.effect.rest_psnr_db) else f", {self.effect.rest_psnr_db:.0f} dB"
-        return f"<EditResult {self.method} {self.strength:.2f}{change}: {self.verdict.label}{rest}>"
+        spent = f", seed {self.record.seed}, {self.cost.evaluations:g} evaluations"
+        return f"<EditResult {self.method} {self.strength:.2f}{change}: {self.verdict.label}{rest}{spent}>"
+
+    if not TYPE_CHECKING:  # type checkers know the names
+
+        def __getattr__(self, name: str) -> NoReturn:
+            hint = _INSTEAD.get(name) or did_you_mean(name, [one for one in dir(type(self)) if one[0] != "_"])
+            raise AttributeError(f"an EditResult has no {name!r}" + (f": {hint}" if hint else ""))
 
     @property
     def images(self) -> list[Image.Image]:
@@ -136,7 +149,8 @@ class EditResult:
             view: optional HTML page that shows the edit in a browser (see `view`).
 
         Returns:
-            The files that were written.
+            The image, its JSON file (``NAME.json``, or ``NAME.jpg.json`` next to a ``NAME.png`` with one), then those
+            of sheet and view.
 
         Raises:
             OutputError: a file that cannot be written, that is named twice, or whose JSON file belongs to another
@@ -229,22 +243,50 @@ class EditResult:
         return (f"from: {self.caption}", *target)
 
 
-def write_sweep(results: Sequence[EditResult], path: str | Path) -> None:
-    """Write images by strength as a sheet or a page, and a JSON file next to it; errors as `EditResult.save`."""
-    first, strengths = results[0], tuple(float(result.strength) for result in results)
-    record = first.record.model_copy(update={"output": "sweep", "strengths": strengths})
-    text = record.to_json()
+class SweepResult(list[EditResult]):
+    """The results of one image, one for each strength."""
 
-    def write(file: Path) -> None:
-        verdicts = [result.verdict.label if result.strength else "unchanged" for result in results]
-        labels = [
-            f"{strength:.2f}\n" + text.replace(" (", "\n(") for strength, text in zip(strengths, verdicts, strict=True)
+    @property
+    def images(self) -> list[Image.Image]:
+        """The edited images."""
+        return [result.image for result in self]
+
+    def show(self) -> None:
+        """Open the sheet in the system's viewer, or show it in a notebook."""
+        self._sheet().show()
+
+    def save(self, path: str | Path) -> tuple[Path, ...]:
+        """Write the images as a sheet, or as a page with a slider where the name ends in .html, and a JSON file.
+
+        Returns:
+            Both files.
+
+        Raises:
+            OutputError: as `EditResult.save`.
+        """
+        record = self[0].record.model_copy(
+            update={"output": "sweep", "strengths": tuple(float(result.strength) for result in self)}
+        )
+        text = record.to_json()
+        sheet = (Path(path), lambda file: save_image(self._sheet(), file, record=text))
+        files = [
+            _view_file(self, path) if is_page(path) else sheet,
+            json_file(path, record, [result.measures for result in self]),
         ]
-        images, title = [result.image for result in results], record.image.name or "image"
-        save_image(draw_sweep(images, labels, title=title, lines=first.caption_lines), file, record=text)
+        write_together(files)
+        return tuple(file for file, _ in files)
 
-    sheet = _view_file(results, path) if is_page(path) else (Path(path), write)
-    write_together([sheet, json_file(path, record, [result.measures for result in results])])
+    def _sheet(self) -> Image.Image:
+        verdicts = [result.verdict.label if result.strength else "unchanged" for result in self]
+        labels = [
+            f"{result.strength:.2f}\n" + text.replace(" (", "\n(") for result, text in zip(self, verdicts, strict=True)
+        ]
+        title, lines = self[0].record.image.name or "image", self[0].caption_lines
+        return draw_sweep(self.images, labels, title=title, lines=lines)
+
+    def _repr_html_(self) -> str:
+        """The slider, for notebooks."""
+        return view_results(self).iframe
 
 
 def _view_file(results: Sequence[EditResult], path: str | Path) -> OutputFile:
@@ -352,6 +394,7 @@ def measured(latent: JointLatent, moved: Moved, spent: Callable[[], Cost]) -> li
                         *frame.image.notes,
                         *(() if familiarity is None else familiarity.doubts),
                         *backbone.caption_notes(captions),
+                        *(() if record.instructed else prompt_doubts(record.caption, record.target_caption)),
                         *(() if completion is None else completion.notes),
                         *step.notes,
                         *([_TRANSLUCENT] if record.off_or_on and 0 < abs(step.strength) < 1 else []),

@@ -15,8 +15,8 @@ from latentedit.directions.composition import changed_by, compose, cross_talk, t
 from latentedit.directions.direction import Direction, is_unconditional
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import find_direction
-from latentedit.editing.request import EditRequest, MoveOptions
-from latentedit.editing.result import EditResult, Moved, measured
+from latentedit.editing.request import EditRequest, MoveOptions, read_strengths
+from latentedit.editing.result import EditResult, Moved, SweepResult, measured
 from latentedit.editors.base import Editor, StrengthResult, default_note, localizes, make_editor, own_names
 from latentedit.editors.eim import EIM, Arm, Slider, default_manipulation, stored_eim
 from latentedit.editors.latent_edit import direction_towards, refines, steps_towards
@@ -117,7 +117,7 @@ class Session:
         strengths: Sequence[float],
         progress: Progress | None = None,
         **options: Unpack[MoveOptions],
-    ) -> list[list[EditResult]]:
+    ) -> list[SweepResult]:
         """Move the images to several strengths: along directions, or towards a text by any editor.
 
         Several directions are combined in equal shares, and `eim` alone moves along directions. Instead of one, there
@@ -127,9 +127,9 @@ class Session:
         Returns:
             For each image one result per strength.
         """
-        if len(strengths) == 0:  # a tensor has no truth value
-            raise ConfigError("a sweep needs at least one strength; got none")
-        return self.run(self.request(direction=direction, **options), strengths, progress=progress)
+        strengths = read_strengths(strengths)
+        results = self.run(self.request(direction=direction, **options), strengths, progress=progress)
+        return list(map(SweepResult, results))
 
     @torch.no_grad()
     def run(

@@ -13,8 +13,15 @@ from latentedit.core.progress import Progress, progress_bar
 from latentedit.core.settings import from_plain, to_plain
 from latentedit.directions.direction import Direction, is_unconditional
 from latentedit.directions.hsds import HSDS
-from latentedit.editing.request import EditOptions, EditRequest, IdentifyOptions, MoveOptions, takes_options
-from latentedit.editing.result import EditResult
+from latentedit.editing.request import (
+    EditOptions,
+    EditRequest,
+    IdentifyOptions,
+    MoveOptions,
+    read_strengths,
+    takes_options,
+)
+from latentedit.editing.result import EditResult, SweepResult
 from latentedit.editing.session import Session
 from latentedit.editors.base import make_editor, own_names
 from latentedit.editors.eim import EIM, Arm, stored_eim
@@ -24,10 +31,9 @@ from latentedit.latents.encode import ImageLike
 from latentedit.latents.images import SourceImage, preview_of
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone, check_model
-from latentedit.models.registry import Pipeline, as_backbone
-from latentedit_keep.base.strengths import read_strength
+from latentedit.models.registry import ModelLike, as_backbone
 
-Model = Backbone | Pipeline | JointLatent  # a latent stands for its model and image
+Model = ModelLike | JointLatent | EditResult  # a latent stands for its model and image
 PREVIEW_STRENGTHS = (0.0, 0.5, 1.0)  # strengths shown in the preview of a direction
 
 
@@ -103,7 +109,7 @@ def sweep(
     strengths: Sequence[float] = (0, 0.2, 0.4, 0.6, 0.8, 1),
     progress: "Progress | bool | None" = True,
     **options: Unpack[EditOptions],
-) -> list[EditResult]:
+) -> SweepResult:
     """Move one image to several strengths: along directions, or towards a text by any editor; see `Session.sweep`.
 
     Args:
@@ -115,16 +121,14 @@ def sweep(
         options: as in `edit`.
 
     Example:
-        sweep(model, "me.png", add="glasses", strengths=[0, 0.5, 1])
+        sweep(model, "me.png", add="glasses", strengths=[0, 0.5, 1]).save("slider.html")
         sweep(latent, glasses, strengths=[0, 0.5, 1])
         sweep(latent, change="=> glasses", method="flowslider", strengths=[0, 0.5, 1], num_inference_steps=20)
     """
-    if len(strengths) == 0:  # a tensor has no truth value
-        raise ConfigError("a sweep needs at least one strength; got none")
-    strengths = [read_strength(strength, "`strengths`") for strength in strengths]
+    strengths = read_strengths(strengths)
     if not isinstance(model, JointLatent) and not encoding.is_single(image):
         raise ConfigError("`sweep` takes one image; got several. Call it once for each")
-    return _results(model, image, prompt, strengths, progress, options)[0]
+    return SweepResult(_results(model, image, prompt, strengths, progress, options)[0])
 
 
 @overload
@@ -140,7 +144,7 @@ def edit(
 
 @overload
 def edit(
-    model: Backbone | Pipeline,
+    model: ModelLike,
     image: list[ImageLike] | list[str] | list[Path] | list[Image.Image] | list[SourceImage] | tuple[ImageLike, ...],
     prompt: str | Sequence[str] | None = None,
     *,
@@ -161,8 +165,8 @@ def edit(
     """Edit images as ``latentedit edit`` does.
 
     Args:
-        model: from `load` or `from_pipeline`, or a live pipeline of diffusers; or instead of model and image a latent
-            from `encode`.
+        model: from `load` or `from_pipeline`, a live pipeline of diffusers, or what `load` takes, which is loaded again
+            unless a result still holds it; or instead of model and image a latent from `encode`.
         image: a path, a Pillow image, an array ``[height, width, 3]`` or a tensor ``[3, height, width]`` of uint8 or of
             floats in [0, 1], the bytes of a file or an open file; or a list of them, or a batch of tensors, which runs
             as one batch for each size that the model needs.
@@ -207,7 +211,11 @@ def _results(
 
 
 def _split(model: object, image: Any, prompt: Any) -> tuple[JointLatent | None, Any, Any]:
-    """Latent, image and target of a call: instead of model and image there may be a latent, and then the target."""
+    """Latent, image and target of a call: instead of model and image there may be a latent, and then the target.
+
+    A result stands for its latent, the edited image.
+    """
+    model, image = (one.latent if isinstance(one, EditResult) else one for one in (model, image))
     if isinstance(image, JointLatent):
         return image, None, prompt
     if isinstance(model, JointLatent):

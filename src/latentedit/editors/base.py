@@ -197,6 +197,14 @@ class Editor(abc.ABC):
         return self.to_dict()
 
     @classmethod
+    def renamed(cls, settings: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings as a user names them, by the names of the fields; ``stored`` are the others."""
+        del stored
+        fields = {field.name for field in dataclasses.fields(cast(Any, cls))}
+        own = {diffusers: name for diffusers, name in FIELD_NAMES.items() if name in fields}
+        return {own.get(name, name): value for name, value in settings.items()}
+
+    @classmethod
     def from_dict(cls: type[Kind], settings: Mapping[str, Any]) -> Kind:
         """The editor with these settings, the rest at their defaults.
 
@@ -245,13 +253,10 @@ def make_editor(
     """
     name = default_method(backbone, instructed=instructed) if method is None else method
     kind = editor_class(name) if isinstance(name, str) else type(name)
-    fields = {field.name for field in dataclasses.fields(cast(Any, kind))}
-    names = {diffusers: own for diffusers, own in FIELD_NAMES.items() if own in fields}
-    changes = {names.get(key, key): value for key, value in (settings or {}).items()}
-    if isinstance(name, str):
-        return kind.from_dict({**stored_settings(name, backbone), **changes})
     # An editor that was made by the user is complete: the model's settings are not mixed into it.
-    return kind.from_dict({**name.to_dict(), **changes}) if changes else name
+    stored = stored_settings(name, backbone) if isinstance(name, str) else name.to_dict()
+    changes = kind.renamed(settings or {}, stored)
+    return kind.from_dict({**stored, **changes}) if changes or isinstance(name, str) else name
 
 
 get = make_editor  # `latentedit.editors.get`

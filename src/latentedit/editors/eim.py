@@ -18,11 +18,11 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError, nearest
 from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed
-from latentedit.core.settings import Count, Level, check_value, settings
+from latentedit.core.settings import Count, Level, check_value, settings, to_plain
 from latentedit.directions.direction import Direction, EffectCalibration, clean_share, lives_at_level
 from latentedit.directions.hsds import HSDS, check_finite
 from latentedit.directions.identification import find_direction
-from latentedit.editors.base import Editor, StrengthResult, check_strength, stored_settings
+from latentedit.editors.base import Editor, StrengthResult, check_strength, own_names, stored_settings
 from latentedit.editors.edit import Edit
 from latentedit.editors.judge import Judge
 from latentedit.editors.strength import EffectCurve, effect_along
@@ -313,6 +313,18 @@ class EIM(Editor):
             seed=seed,
             progress=progress,
         )
+
+    @classmethod
+    def renamed(cls, settings: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings of the search may stand beside the others; ``steps`` are also its own where the image arm moves."""
+        given, own = own_names(settings), {field.name for field in dataclasses.fields(cls)}
+        both = "search" not in given and {**stored, **given}.get("arm", "image") == "image"
+        inner = {field.name for field in dataclasses.fields(HSDS)} - (own - {"steps"} if both else own)
+        search = {name: value for name, value in given.items() if name in inner}
+        if search:
+            whole = given.get("search", stored.get("search", {}))
+            given["search"] = {**(to_plain(whole) if isinstance(whole, HSDS) else whole), **search}
+        return {name: value for name, value in given.items() if name in own or name not in search}
 
     def settings_along(self) -> dict[str, Any]:
         """The settings without the search."""

@@ -22,7 +22,7 @@ from latentedit.latents.images import Frame, MaskLike, SourceImage, framer_for
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone, check_model
 from latentedit.models.model_settings import NO_CHANGE, calibration_of
-from latentedit.models.registry import Pipeline, as_backbone
+from latentedit.models.registry import ModelLike, as_backbone
 from latentedit_keep.base.files import Encoded
 from latentedit_keep.base.images import ImageInput
 
@@ -35,7 +35,7 @@ LEVELS = (0.5, 0.7, 0.9)  # noise levels of the measurement: where instructions 
 
 @torch.no_grad()
 def encode(
-    model: Backbone | Pipeline,
+    model: ModelLike,
     image: ImageLike | Sequence[ImageLike],
     *,
     source_prompt: str | Sequence[str] | None = None,

@@ -5,7 +5,6 @@ import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NoReturn, Self, TypeVar
 
@@ -78,10 +77,10 @@ def check_model(model: object) -> "Backbone":
     """Refuse what is no backbone, a pipeline or a name, with the call that makes one."""
     if isinstance(model, Backbone):
         return model
-    name, pipeline = isinstance(model, (str, Path)), is_pipeline(model)
-    call = f"latentedit.load({str(model)!r})" if name else "latentedit.from_pipeline(pipeline)"
-    shown = "a name" if name else f"a {type(model).__name__}" + ("" if pipeline else ", which is no pipeline either")
-    raise ConfigError(f"`model` is a backbone; got {shown}. Give {call}")
+    shown = repr(model) if isinstance(model, str) else type(model).__name__
+    call = "latentedit.from_pipeline(pipeline)" if is_pipeline(model) else f"latentedit.load({model!r})"
+    call = call if is_pipeline(model) or isinstance(model, str) else "a name, or latentedit.load(name)"
+    raise ConfigError(f"`model` must be a model; got {shown}. Give {call}")
 
 
 class DetachedModel:
@@ -153,6 +152,9 @@ class Backbone(abc.ABC):
         self.capabilities = capabilities
         self._most_rows: dict[tuple[int, ...], int] = {}
         self._known: dict[str, Any] | None = None  # what `once` keeps
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r} on {self.device}>"
 
     def __reduce__(self) -> tuple[type[DetachedModel], tuple[str]]:
         """A pickle has no networks, so that of a result stays small."""

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import re
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -63,6 +64,11 @@ class Pipeline(Protocol):
         """Its parts by name."""
         ...
 
+
+ModelLike = Backbone | Pipeline | str | Path  # a model, a live pipeline, or what `load` takes
+
+_LOADED: weakref.WeakValueDictionary[str, Backbone] = weakref.WeakValueDictionary()
+"""Models that `as_backbone` loaded by their names, while a result or a variable holds them."""
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
 
@@ -229,9 +235,18 @@ def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[s
     return backbone
 
 
-def as_backbone(model: Backbone | Pipeline) -> Backbone:
-    """A backbone as it is, or a live pipeline as one; anything else is a `ConfigError`."""
-    return from_pipeline(model) if is_pipeline(model) else check_model(model)
+def as_backbone(model: ModelLike) -> Backbone:
+    """A backbone as it is, a live pipeline as one, or the model that `load` finds; anything else is a `ConfigError`.
+
+    A model of that name that is still in use is taken again, except from a folder, whose files may have changed.
+    """
+    if not isinstance(model, str | Path):
+        return from_pipeline(model) if is_pipeline(model) else check_model(model)
+    name = str(model)
+    backbone = None if Path(name).exists() else _LOADED.get(name)
+    if backbone is None:
+        backbone = _LOADED[name] = load(model)
+    return backbone
 
 
 def _folder_fingerprint(pipeline: Any, networks: Mapping[str, Any]) -> str:

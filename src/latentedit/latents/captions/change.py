@@ -30,6 +30,9 @@ _FRAME = re.compile(rf"(?:(?:{_JOINTS}) )*(?:(?:an?|the) )?")
 _ARTICLE = re.compile(r"(?<![\w-])(an?)\s+\Z", re.IGNORECASE)
 _DETERMINER = re.compile(r"(?:an?|the|no|some|two|three|\d+)\b", re.IGNORECASE)
 _DENIAL = re.compile(r"(?:no|without)\s+(.+)", re.IGNORECASE | re.DOTALL)
+_REQUEST = re.compile(
+    r"(?:add|change|convert|delete|edit|erase|give|insert|make|put|remove|replace|swap|turn)\b", re.IGNORECASE
+)
 # Phrases that cannot follow "with" when the phrase between is removed.
 _NOT_AFTER_WITH = re.compile(rf"(?:\w+ing|at|against|by|near|over|under|{_JOINTS})\b", re.IGNORECASE)
 
@@ -291,6 +294,23 @@ def _only(spans: list[Phrase], old: str, caption: str, *, what: str) -> Phrase:
             f"{', '.join(map(repr, around))}. Use more words"
         )
     return spans[0]
+
+
+def prompt_doubts(source: str, prompt: str) -> tuple[str, ...]:
+    """A note on a target caption that reads as an instruction, or as a thing alone, and so describes no whole image.
+
+    Example:
+        >>> [len(prompt_doubts("a photo of a man", one)) for one in ("add a hat", "a hat", "a man with a hat")]
+        [1, 1, 0]
+    """
+    old, new = ({*re.findall(r"\w+", text.casefold())} - {"a", "an", "the"} for text in (source, prompt))
+    if _REQUEST.match(prompt) and not _REQUEST.match(source):
+        problem = "and this one reads as an instruction"
+    elif 2 * len(new) < len(old) and not old & new:
+        problem = "and this one shares no word with the source caption"
+    else:
+        return ()
+    return (f'`prompt` describes the whole edited image, {problem}; for a change, give `change="=> glasses"`',)
 
 
 def align_captions(source: str, target: str) -> tuple[str, str]:
