@@ -29,7 +29,7 @@ def test_help_and_wrong_usage_import_neither_torch_nor_numpy() -> None:
         ["edit"],
         ["edit", "--prompt", "x"],
     ]
-    typed = ["edit me.png --method ", "bench run --method ", "models show ", "cite flow"]
+    typed = ["edit me.png --method ", "bench run --method ", "models show ", "methods flow"]
     code = (
         "import os, sys\nfrom latentedit.cli.main import run\n"
         f"for arguments, typed in {[*((one, '') for one in requested), *(([], one) for one in typed)]}:\n"

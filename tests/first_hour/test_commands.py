@@ -63,6 +63,10 @@ FAIL = {
     "edit photo.png --add glasses --strength 70": ["0.7"],
     "edit photo.png --add glasses --method flowedt": ["'flowedit'"],
     "edit photo.png --add glasses --model portrats": ["'portraits'"],
+    "edit photo.png --add glasses --model ./portraits/": ["folder", "path"],
+    "edit photo.png --instruction 'add glasses' --model portrait": ["'portraits'"],
+    "edit photo.png --add glasses --seed one": ["--seed"],
+    "edit photo.png --add glasses --guidance-scale 3": ["--set guidance-scale="],
     "edit photo.png --add glasses --dtype half": ["float16"],
     "edit photo.png --add glasses --steps 20": ["--set steps="],
     "edit photo.png --add glasses --set steps": ["steps=20"],
@@ -70,6 +74,7 @@ FAIL = {
     "sweep photo.png --add glasses --strengths 0:100%:3": ["--strengths", "1?"],
     "sweep photo.png --add glasses --strengths 0.5": ["--strengths=0,0.5,1"],
     "bench run --method three-looks": ["bench methods"],
+    "cite flowedit": ["cite"],
     "bench tune --method 'flowedit, locl'": ["'flowedit, local'"],
     "help nonsense": ["nonsense"],
 }

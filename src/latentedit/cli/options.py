@@ -15,9 +15,9 @@ import typer
 
 from latentedit.cli.panels import MANY, METHOD, MODEL, OUTPUT
 from latentedit.core.errors import ConfigError, FileFormatError, nearest
-from latentedit.core.plugins import MODELS, unknown_model
+from latentedit.core.plugins import HUB_ID, MODELS, unknown_model
 from latentedit.core.settings import MAX_STRENGTHS
-from latentedit.editing.request import EditRequest, Option, descriptions
+from latentedit.editing.request import EditRequest, Option, descriptions, setting_names
 from latentedit_keep.base.console import Progress, echo, print_json, print_rows, progress_bar, warn, were_replaced
 from latentedit_keep.base.files import check_exists
 from latentedit_keep.base.strengths import read_strength
@@ -246,8 +246,8 @@ class ModelChoice:
         ]
 
     def check_name(self) -> None:
-        """Raise a `RegistryError` for a name that is no bundled model, nor a folder here, nor a hub id."""
-        if self.model and self.model == Path(self.model).name and self.model not in MODELS.points():
+        """Raise a `LatentEditError` for what is no bundled model, nor a folder here, nor a hub id."""
+        if self.model and self.model not in MODELS.points() and not HUB_ID.fullmatch(self.model):
             try:
                 check_exists(Path(self.model))
             except FileFormatError:
@@ -297,7 +297,10 @@ def _edit_request(**given: Any) -> EditRequest:
         given["strength"] = parse_strength(given["strength"])
     settings = parse_settings(given.pop("settings", None))
     request = EditRequest.of(**given, **settings)
-    if request.settings and isinstance(request.method, str):  # before a model is loaded
+    names = setting_names(request.method) if request.settings else set[str]()
+    for name in request.settings.keys() - names:  # before a model is loaded
+        raise ConfigError(f"there is no setting {name!r}: {nearest(name, names)}")
+    if request.settings and isinstance(request.method, str):
         from latentedit.editors.base import editor_class
 
         kind = editor_class(request.method)

@@ -7,12 +7,21 @@ import dataclasses
 import functools
 import importlib
 import importlib.metadata
+import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from latentedit.core.errors import MissingDependencyError, RegistryError, nearest, to_install
+from latentedit.core.errors import (
+    LatentEditError,
+    MissingDependencyError,
+    ModelError,
+    RegistryError,
+    nearest,
+    to_install,
+)
 
 # Names in our distributions ``latentedit-...``, so that an error can name the one to install.
 _DISTRIBUTIONS = {
@@ -134,8 +143,14 @@ METRICS = Registry(group="latentedit.metrics", kind="metric")
 """Name to a callable ``(edited, source, truth, captions)`` that gives one number for each image of a benchmark."""
 
 
-def unknown_model(name: str) -> RegistryError:
-    """The error for a model that is neither bundled nor a folder nor a hub id."""
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
+"""``org/name``, also at a revision."""
+
+
+def unknown_model(name: str | Path) -> LatentEditError:
+    """The error for a model that is neither bundled nor a folder nor a hub id: a `RegistryError`, of a path another."""
+    if isinstance(name, Path) or Path(name).name != name:
+        return ModelError(f"there is no model folder at {Path(name)}. Check the path")
     return RegistryError(f"{MODELS.unknown(name)}. A folder or a hub id (org/name) is taken too")
 
 

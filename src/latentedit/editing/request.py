@@ -316,7 +316,7 @@ def check_names(
     if (generator := named.pop("generator", None)) is not None:
         named["seed"] = generator.initial_seed()
     if others := named.keys() - accepted:
-        names = [*accepted, *(_setting_names(named.get("method")) if with_settings else ())]
+        names = [*accepted, *(setting_names(named.get("method")) if with_settings else ())]
         for name in sorted(others.difference(names)):
             if name not in _INSTEAD:
                 meant = did_you_mean(name, names)
@@ -327,7 +327,7 @@ def check_names(
     return named
 
 
-def _setting_names(method: object) -> set[str]:
+def setting_names(method: object) -> set[str]:
     """The settings of a method, by its names and those of diffusers; by default, of the two that it may be."""
     from latentedit.directions.hsds import HSDS  # noqa: PLC0415  # heavy
     from latentedit.editors.base import FIELD_NAMES, UNTUNED, editor_class  # noqa: PLC0415  # heavy

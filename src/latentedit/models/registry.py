@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import re
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 from torch import nn
 
 from latentedit.core.errors import ConfigError, ModelError
-from latentedit.core.plugins import MODELS, unknown_model
+from latentedit.core.plugins import HUB_ID, MODELS, unknown_model
 from latentedit.models.base import Backbone, check_model, is_pipeline
 from latentedit.models.known import known_models
 from latentedit.models.loading import (
@@ -69,8 +68,6 @@ ModelLike = Backbone | Pipeline | str | Path  # a model, a live pipeline, or wha
 
 _LOADED: weakref.WeakValueDictionary[str, Backbone] = weakref.WeakValueDictionary()
 """Models that `as_backbone` loaded by their names, while a result or a variable holds them."""
-
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
 
 
 def bundled_names() -> list[str]:
@@ -265,7 +262,7 @@ def _pinned(model: str | Path, revision: str | None) -> str | Path:
     if revision is None:
         return model
     name = str(model)
-    if name in bundled_names() or Path(name).exists() or not _HUB_ID.fullmatch(name) or "@" in name:
+    if name in bundled_names() or Path(name).exists() or not HUB_ID.fullmatch(name) or "@" in name:
         raise ConfigError(f"a revision is of a hub id without one (org/name); got {name!r}. Leave revision out")
     return f"{name}@{revision}"
 
@@ -282,8 +279,6 @@ def locate(model: str | Path, fetch: Callable[[str], Path] = download_model) -> 
             f"{path} is a file, and no model folder. Give the folder that holds model_index.json, or a hub id; the "
             "weights of a single file replace those of its denoiser: latentedit.load(folder, denoiser=file)"
         )
-    if isinstance(model, str) and _HUB_ID.fullmatch(model):
+    if isinstance(model, str) and HUB_ID.fullmatch(model):
         return model, fetch(model)
-    if isinstance(model, str) and path.name == model:
-        raise unknown_model(model)
-    raise ModelError(f"there is no model folder at {path}. Check the path")
+    raise unknown_model(model)

@@ -1,6 +1,5 @@
 """Captions from the image-to-text models of transformers: BLIP, Florence-2, and models that chat."""
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import Tensor
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from latentedit.core.errors import MissingDependencyError, ModelError
+from latentedit.core.plugins import HUB_ID
 from latentedit.latents.captions.base import INSTRUCTION, Captioner, PromptedCaptioner
 from latentedit.latents.captions.completion import Completion
 from latentedit.models.libraries import quiet_libraries
@@ -18,7 +18,6 @@ from latentedit.models.loading import download
 from latentedit.models.weights import refuse_pickles
 from latentedit_keep.base.files import user_path
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
 _DOWNLOADED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
 _NOT_DOWNLOADED = ("*.fp16*", "*/*")
 _FLORENCE_TASK = "<MORE_DETAILED_CAPTION>"
@@ -45,7 +44,7 @@ class ImageToText(PromptedCaptioner):
         folder = user_path(name, error=ModelError)
         if folder.is_dir():
             refuse_pickles(folder)
-        elif folder.exists() or not _HUB_ID.fullmatch(name):
+        elif folder.exists() or not HUB_ID.fullmatch(name):
             raise ModelError(f"{name!r} is neither the folder nor the hub id (org/name) of a model. Check it")
         else:
             folder = download(name, allow_patterns=_DOWNLOADED, ignore_patterns=_NOT_DOWNLOADED)

@@ -106,11 +106,13 @@ def run(
         facts = {"comparisons": comparisons, "left_out": left_out, "failures": opened.failures()}
         print_json({"folder": output, "rows": len(rows), **facts})
     elif not quiet and ranked:
+        echo(f"{found.name}, {len(found.items)} items; seeds {', '.join(map(str, noises))}")
         echo(f"{len(rows)} rows; ranking in {output / 'ranking.md'}, curves in {output / 'curves.png'}")
         for one in comparisons[:3]:
             text = f"error above the codec's {one.ratio.mean:.2f} x that of {one.other}; difference {one.text}"
             print_rows([(one.ours, f"{text}: better {one.verdict}")])
     elif not quiet:
+        echo(f"{found.name}, {len(found.items)} items")
         echo(f"{len(rows)} rows, without right answers to rank by, in {output / 'rows.csv'}")
         warn([f"left out: {one}" for one in left_out])
     finish(opened)

@@ -1,7 +1,7 @@
 """``latentedit reproduce``: the papers' claims on the bundled models. What is heavy is imported when it runs."""
 
 from pathlib import Path
-from textwrap import shorten
+from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -93,18 +93,17 @@ def reproduce(
 
 
 def _list(experiments: "Sequence[Experiment]") -> None:
-    """The claims of each paper, one a line; of a variant, in what it differs."""
+    """The claims of each paper; of a variant, in what it differs."""
     for paper in sorted({one.paper for one in experiments}):
         of_paper = [one for one in experiments if one.paper == paper]
         width = max(len(one.name) for one in of_paper) + 2
         echo(paper)
         for one in of_paper:
-            line = f"  {one.name:<{width}}{_duration([one]):>10}  "
-            echo(
-                line + shorten(f"the same: {one.how}" if one.how else one.claim, _WIDTH - len(line), placeholder=" ...")
-            )
+            start = f"  {one.name:<{width}}{_duration([one]):>9}  "
+            lines = wrap(f"the same: {one.how}" if one.how else one.claim, _WIDTH - len(start))
+            for index, line in enumerate(lines):
+                echo(f"{' ' * len(start) if index else start}{line}")
     echo("Times are for two CPU cores. Measure a claim by name (--quick: a smaller plan), or all with --all")
-    echo("--json lists the claims in full")
 
 
 def _duration(experiments: "Sequence[Experiment]") -> str:

@@ -17,7 +17,7 @@ _ENDS: dict[str, Any] = {**_FRESH, "levels": (0.95, 0.3)}  # the levels at which
 _CURVES: dict[str, Any] = {**_FRESH, "images": 12, "segments": 30}  # six pairs: fewer give no interval
 _POOLED: dict[str, Any] = {"feature": "pooled", "ranks": "energy"}
 _TEXTS: dict[str, Any] = {**_ENDS, "models": MODELS}  # those with text
-_WORDS, _AGAIN = "pooled feature", "full feature, the same images"
+_WORDS, _AGAIN = "pooled feature", "new images, a third network"
 _TOP, _OWN, _EDIT = "inverted to the top and back", "under the image's own caption", "under the caption of an edit"
 
 samples_pooled = samples.variant("geometry-samples-pooled", _WORDS, **_ENDS, **_POOLED, minutes=10)

@@ -5,17 +5,19 @@ import dataclasses
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from latentedit_bench.experiments.decisions import Outcome
 from latentedit_bench.metrics.statistics import Table, estimate
 from latentedit_keep.base.files import atomic_file
+
+# matplotlib is imported where something is drawn, so that claims are listed fast.
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#444444")
 """Okabe and Ito's colors, which are safe for color-blind readers."""
@@ -57,7 +59,7 @@ class _OfModels(abc.ABC):
             yield str(model), lambda axis, part=part: self._draw(axis, part, shown.image_columns)
 
     @abc.abstractmethod
-    def _draw(self, axis: Axes, rows: Table, images: Sequence[str]) -> None: ...
+    def _draw(self, axis: "Axes", rows: Table, images: Sequence[str]) -> None: ...
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +72,7 @@ class Lines(_OfModels):
     by: str = "network"  # column of the lines
     null: str = ""  # the column of what chance gives, drawn in gray
 
-    def _draw(self, axis: Axes, rows: Table, images: Sequence[str]) -> None:
+    def _draw(self, axis: "Axes", rows: Table, images: Sequence[str]) -> None:
         for color, (name, part) in zip(COLORS * 9, rows.groupby(self.by, sort=False), strict=False):
             found = _means(part, self.y, self.x, images)
             axis.plot(found.index, found["mean"], marker="o", markersize=4, color=color, label=str(name))
@@ -97,7 +99,7 @@ class Dots(_OfModels):
     by: str  # column of the colors
     label: str  # of the horizontal axis, with its unit
 
-    def _draw(self, axis: Axes, rows: Table, images: Sequence[str]) -> None:
+    def _draw(self, axis: "Axes", rows: Table, images: Sequence[str]) -> None:
         names = list(dict.fromkeys(rows[self.y]))
         groups = list(rows.groupby(self.by, sort=False))
         for index, (color, (series, part)) in enumerate(zip(COLORS * 9, groups, strict=False)):
@@ -117,7 +119,7 @@ class Forest:
         """One for all models."""
         yield "the number that decides", lambda axis: self._draw(axis, shown.outcomes)
 
-    def _draw(self, axis: Axes, outcomes: Sequence[Outcome]) -> None:
+    def _draw(self, axis: "Axes", outcomes: Sequence[Outcome]) -> None:
         for row, claim in enumerate(outcomes):
             color = COLORS[0] if claim.low > claim.threshold else COLORS[1] if claim.high < claim.threshold else GRAY
             ends = [max(0.0, claim.estimate - claim.low)], [max(0.0, claim.high - claim.estimate)]
@@ -129,7 +131,7 @@ class Forest:
         axis.set_xlabel(textwrap.fill(f"{'; '.join(about)}; 95 % interval; gray: required", 66), fontsize=8)
 
 
-def draw_figure(plots: Sequence[Plot], shown: Shown) -> Figure:
+def draw_figure(plots: Sequence[Plot], shown: Shown) -> "Figure":
     """All panels in a row."""
     parts = [panel for plot in plots for panel in plot.panels(shown)]
     figure = new_figure(len(parts))
@@ -138,14 +140,17 @@ def draw_figure(plots: Sequence[Plot], shown: Shown) -> Figure:
     return figure
 
 
-def new_figure(count: int = 1) -> Figure:
+def new_figure(count: int = 1) -> "Figure":
     """An empty figure with room for `count` panels in a row."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415  # heavy
+    from matplotlib.figure import Figure  # noqa: PLC0415  # heavy
+
     figure = Figure(figsize=(_PANEL_INCHES[0] * count, _PANEL_INCHES[1]), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
-def panels(figure: Figure, names: Sequence[str]) -> list[Axes]:
+def panels(figure: "Figure", names: Sequence[str]) -> "list[Axes]":
     """Axes in one row, each headed by its name."""
     axes = list(figure.subplots(1, len(names), squeeze=False)[0])
     for axis, name in zip(axes, names, strict=True):
@@ -160,7 +165,7 @@ def sides(rows: Table) -> list[Table]:
     return [(rows["mean"] - rows["low"]).clip(lower=0), (rows["high"] - rows["mean"]).clip(lower=0)]
 
 
-def save_figure(figure: Figure, path: Path) -> None:
+def save_figure(figure: "Figure", path: Path) -> None:
     """Lossless and atomic, in the format of the suffix."""
     kind = path.suffix[1:]
     exact: dict[str, Any] = {"pil_kwargs": {"lossless": True}} if kind == "webp" else {}
@@ -176,7 +181,7 @@ def _means(rows: Table, column: str, along: str, images: Sequence[str]) -> Table
     return pd.DataFrame.from_dict(found, orient="index")
 
 
-def _name_rows(axis: Axes, names: Sequence[str]) -> None:
+def _name_rows(axis: "Axes", names: Sequence[str]) -> None:
     """Names from top to bottom; the figure grows until none lies over another."""
     wrapped = ["\n".join(textwrap.wrap(str(name).replace("_", " "), 42)) for name in names]
     axis.set_yticks(range(len(names)), wrapped, fontsize=7)

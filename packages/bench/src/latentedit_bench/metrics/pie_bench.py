@@ -19,7 +19,6 @@ from typing import Literal, cast
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
-from torchmetrics.functional.image import structural_similarity_index_measure
 
 from latentedit.core.errors import ShapeError
 from latentedit_bench.metrics.images import Images, Mask, check_mask, in_double, psnr_db
@@ -73,6 +72,8 @@ def scores(edited: Images, source: Images, mask: Mask, *, mode: Mode) -> dict[st
 
     Traps: no edit scores best. In legacy mode a large mask scores well regardless of the outside.
     """
+    from torchmetrics.functional.image import structural_similarity_index_measure  # noqa: PLC0415  # heavy
+
     edited, source = in_double(last_square(edited) if mode == "legacy" else edited, source)
     check_mask(mask, edited)
     if min(edited.shape[2:]) < _LEAST_SIDE:

@@ -69,7 +69,7 @@ def markdown(grid: Grid) -> list[str]:
     rows += [[f"{cell.text} {cell.note}".strip() for cell in row] for row in grid.rows]
     if grid.ranked:
         ranks = ["-" if row[0].value is None else f"{row[0].value:.0f}" for row in grid.rows]
-        rows = [[first, *row] for first, row in zip(["", "---", *ranks], rows, strict=True)]
+        rows = [[first, *row] for first, row in zip(["rank", "---", *ranks], rows, strict=True)]
     return [f"| {' | '.join(text.replace('|', chr(92) + '|') for text in row)} |" for row in rows] + [""]
 
 

@@ -65,6 +65,36 @@ def search_space(name: str) -> SearchSpace:
     return next((one for one in SEARCH_SPACES if one.name == name), None) or around_defaults(name)
 
 
+def differences(spaces: Iterable[SearchSpace]) -> dict[str, str]:
+    """In what each method differs from the first one with its editor, in a few words; empty for that one."""
+    first: dict[str, SearchSpace] = {}
+    found: dict[str, str] = {}
+    for one in spaces:
+        base = first.setdefault(one.editor, one)
+        own, others = _values(one), _values(base)
+        fixed = {name: values[0] for name, values in own.items() if len(values) == 1}
+        words = [f"{_short(name)} {value}" for name, value in fixed.items() if value not in others.get(name, [])]
+        searched = [_short(name) for name in own.keys() - fixed if len(others.get(name, [])) < 2]
+        words += [f"searched {' and '.join(sorted(searched))}"] if searched else []
+        if one.local != base.local:
+            words.append("kept to where the change is strong" if one.local else "changes everywhere")
+        if one.editor == OURS:
+            words.insert(0, "settings stored with the model" if one is base else "settings from `bench tune`")
+        found[one.name] = ", ".join(words + ([f"{one.budget} evaluations"] if one.budget != BUDGET else []))
+    return found
+
+
+def _short(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def _values(space: SearchSpace) -> dict[str, list[Any]]:
+    """The values that each setting has among the first candidates; None where some lack it."""
+    every = [_flat(one) for one in space.candidates]
+    names = dict.fromkeys(name for one in every for name in one)
+    return {name: list(dict.fromkeys(one.get(name) for one in every)) for name in names}
+
+
 def method_names() -> list[str]:
     """Every method, and every other installed editor, sorted."""
     return sorted({one.name for one in SEARCH_SPACES} | EDITORS.points().keys())
