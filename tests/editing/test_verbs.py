@@ -88,9 +88,10 @@ def test_settings_of_the_editor_are_keyword_arguments(colors: ColorBackbone) -> 
     assert result.record.settings == {**SDEdit().to_dict(), "level": 0.7, "steps": 5, "guidance": 2.5}
     swept = sweep(encode(colors, noisy()), prompt="green", strengths=[1], method="sdedit", level=0.7, **settings)
     assert same_image(swept[0].image, result.image)
-    for name in ("guidance_scale", "promt"):
-        with pytest.raises(ConfigError, match=f"'{name}'"):
-            edit(colors, noisy(), prompt="green", method="eim", **dict[str, Any]({name: 3}))
+    (found,) = edit(colors, noisy(), prompt="green", method="eim", **settings).record.directions
+    assert (found.settings["steps"], found.settings["guidance"]) == (5, 2.5), "those of the search"
+    with pytest.raises(ConfigError, match="'promt'"):
+        edit(colors, noisy(), prompt="green", method="eim", **dict[str, Any]({"promt": 3}))
 
 
 def test_a_list_of_images_of_any_shapes_is_edited_in_order() -> None:

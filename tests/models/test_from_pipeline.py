@@ -28,6 +28,7 @@ import latentedit as le
 from latentedit.core.errors import ConfigError, ModelError
 from latentedit.core.rng import seeded
 from latentedit.editors import FlowEdit
+from latentedit.latents.encode import fit_all
 from latentedit.testing.miniature import sd3_pipeline
 from tests.miniatures.flow import auraflow, cogview4, flux, flux2_klein, krea2, qwen_image, qwen_image21, sana
 from tests.miniatures.noise import sd_pipeline
@@ -316,8 +317,9 @@ def test_changes_of_a_live_pipeline_take_effect_or_are_rejected() -> None:
         edit()
 
 
-def test_errors_name_the_call_that_makes_a_model() -> None:
+def test_a_name_stands_for_its_model_which_is_loaded_once_while_it_is_in_use() -> None:
     image = noise_image(64, 64)
-    for use in (lambda model: le.edit(model, image, prompt="b", source_prompt="a"), lambda m: le.encode(m, image)):
-        with pytest.raises(ConfigError, match=r"load\('portraits'\)"):
-            use("portraits")
+    first, second = (le.encode("portraits", image, source_prompt="a person").backbone for _ in range(2))
+    assert first is second
+    with pytest.raises(ConfigError, match=r"load\('portraits'\)"):
+        fit_all("portraits", [image])  # type: ignore[arg-type]

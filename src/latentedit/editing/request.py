@@ -339,12 +339,12 @@ def setting_names(method: object) -> set[str]:
     return names | {theirs for theirs, ours in FIELD_NAMES.items() if ours in names}
 
 
-def read_strengths(strengths: Any) -> list[float]:
-    """The strengths of a sweep, any sequence of numbers."""
+def list_strengths(strengths: Any) -> list[Any]:
+    """The strengths of a sweep: any sequence or array; a `ConfigError` for what is none."""
     try:
-        found = None if isinstance(strengths, str) else [read_strength(one, "`strengths`") for one in strengths]
-    except TypeError:  # neither a sequence nor an array of one dimension
-        found = None
+        found = [] if isinstance(strengths, str) else list(strengths)
+    except TypeError:  # also of an array without dimensions
+        found = []
     if not found:
         raise ConfigError(f"`strengths` is a list of numbers; got {strengths!r}. Give strengths=[0, 0.5, 1]")
     return found

@@ -15,7 +15,7 @@ from latentedit.directions.composition import changed_by, compose, cross_talk, t
 from latentedit.directions.direction import Direction, is_unconditional
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import find_direction
-from latentedit.editing.request import EditRequest, MoveOptions, read_strengths
+from latentedit.editing.request import EditRequest, MoveOptions, list_strengths
 from latentedit.editing.result import EditResult, Moved, SweepResult, measured
 from latentedit.editors.base import Editor, StrengthResult, default_note, localizes, make_editor, own_names
 from latentedit.editors.eim import EIM, Arm, Slider, default_manipulation, stored_eim
@@ -127,7 +127,7 @@ class Session:
         Returns:
             For each image one result per strength.
         """
-        strengths = read_strengths(strengths)
+        strengths = list_strengths(strengths)
         results = self.run(self.request(direction=direction, **options), strengths, progress=progress)
         return list(map(SweepResult, results))
 

@@ -18,7 +18,7 @@ from latentedit.editing.request import (
     EditRequest,
     IdentifyOptions,
     MoveOptions,
-    read_strengths,
+    list_strengths,
     takes_options,
 )
 from latentedit.editing.result import EditResult, SweepResult
@@ -32,6 +32,7 @@ from latentedit.latents.images import SourceImage, preview_of
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone, check_model
 from latentedit.models.registry import ModelLike, as_backbone
+from latentedit_keep.base.strengths import read_strength
 
 Model = ModelLike | JointLatent | EditResult  # a latent stands for its model and image
 PREVIEW_STRENGTHS = (0.0, 0.5, 1.0)  # strengths shown in the preview of a direction
@@ -125,7 +126,7 @@ def sweep(
         sweep(latent, glasses, strengths=[0, 0.5, 1])
         sweep(latent, change="=> glasses", method="flowslider", strengths=[0, 0.5, 1], num_inference_steps=20)
     """
-    strengths = read_strengths(strengths)
+    strengths = [read_strength(strength, "`strengths`") for strength in list_strengths(strengths)]
     if not isinstance(model, JointLatent) and not encoding.is_single(image):
         raise ConfigError("`sweep` takes one image; got several. Call it once for each")
     return SweepResult(_results(model, image, prompt, strengths, progress, options)[0])

@@ -306,7 +306,7 @@ def prompt_doubts(source: str, prompt: str) -> tuple[str, ...]:
     old, new = ({*re.findall(r"\w+", text.casefold())} - {"a", "an", "the"} for text in (source, prompt))
     if _REQUEST.match(prompt) and not _REQUEST.match(source):
         problem = "and this one reads as an instruction"
-    elif 2 * len(new) < len(old) and not old & new:
+    elif 0 < 2 * len(new) < len(old) and not old & new:
         problem = "and this one shares no word with the source caption"
     else:
         return ()
