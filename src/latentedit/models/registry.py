@@ -173,11 +173,11 @@ def weights_fingerprint(model: str | Path, *, reread: bool = False) -> str:
 
 
 def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[str, Any] | None = None) -> Backbone:
-    """A live diffusers pipeline as a backbone: its parts as they are, and the pipeline goes on working.
+    """A live diffusers pipeline as a model: its parts as they are, and the pipeline goes on working.
 
     Nothing is copied, moved, cast or loaded: dtype, device, offloading hooks, adapters (LoRA) and quantized layers stay
     as they are; networks in training mode are evaluated in evaluation mode, and put back after each call. Later changes
-    count as in a new backbone, also in the fingerprint; what no latent from before would fit is a `ModelError`.
+    count as in a new model, also in the fingerprint; what no latent from before would fit is a `ModelError`.
 
     Args:
         pipeline: any object with ``components`` (pipelines of diffusers of any class, modular ones, your own), or a
