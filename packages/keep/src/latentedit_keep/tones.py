@@ -117,6 +117,11 @@ class Tones:
         return float(self.doubt(PATCHES).mean())
 
 
+def without_color(tones: Tones) -> Tones:
+    """The same for an edited image of one hue only, whose colors say nothing about the original's."""
+    return dataclasses.replace(tones, mixing=np.tile(np.append(_LUMA, 0), (3, 1)))
+
+
 def _between(grid: Values, image: Array) -> Array:
     """Trilinear interpolation of a grid of colors, ``[height, width]``: no steps in smooth shades."""
     first, second, third = cv2.split((image * np.float32(_SIDE / 256) - np.float32(0.5)).clip(0, _SIDE - 1.001))
