@@ -40,7 +40,7 @@ _TICKS = 20  # steps of a usual pair
 _UNSURE_PX = 0.5  # uncertainty of the alignment from which a doubt is reported
 _MANY = 20  # separate changes from which a doubt is reported
 SHIFTED = 10.0  # levels of a cast that is reported although nothing was changed
-INVERTED = "everything that changed lies where the mask is black: the mask may be inverted"
+INVERTED = "everything that changed lies outside the mask: it may be inverted"
 _MEASURED_PIXELS = 2_000_000  # agreement is measured on a regular grid of about this many pixels
 
 

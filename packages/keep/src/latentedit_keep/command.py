@@ -16,7 +16,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but er
 
 _EDITED = "The edited image, of any size, or a folder of images with the same names."
 _OUTPUT = "Output file, or folder for folders. Default: a new file next to the original."
-_MASK = "Mask of the original's size, white where changes may be kept."
+_MASK = "Mask, white or in one color where changes may be kept."
 _ONLY = "Numbers of the changes to keep, such as 1,3. Default: all."
 _ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".ppm", ".heic", ".heif")
 
@@ -62,7 +62,7 @@ def keep(
     elif not quiet:
         _print(report, missed=missed)
         if report["found"] == "colors changed" and report["changes"] and only is None:
-            complain("hint: --only 1 keeps that change without the new colors")
+            complain("hint: --only 1 keeps that change alone, and the original's colors everywhere else")
     if report["found"] == "different images":
         complain(f"{edited} cannot be aligned with {original}; the result is the unchanged original")
     if missed or report["found"] == "different images":

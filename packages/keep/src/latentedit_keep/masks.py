@@ -48,7 +48,7 @@ def _read(mask: PixelImage, name: str) -> tuple[Array, str]:
         return 1 - opacity, f"{name} has a transparent hole: where it is transparent, the image may change"
     shown = np.ones(colors.shape[:2], dtype=bool) if opacity is None else opacity > 0.5
     plane, convention = gray(colors) / 255, ""
-    if (np.ptp(colors[shown], axis=1) > _PAINTED).any():
+    if (shown & (np.ptp(colors, axis=2) > _PAINTED)).any():
         plane, convention = _painted(colors, shown, name)
     if opacity is not None:
         plane *= opacity
@@ -135,10 +135,8 @@ def _word(color: Array) -> str:
 def _is_mask(plane: Array, extreme: Mask) -> bool:
     """Whether nearly all pixels are black or white, a blur of both, or of a few levels."""
     between = ~extreme
-    few = (
-        np.sort(np.bincount(np.rint(15 * plane).astype(np.intp).ravel(), minlength=16))[-3:].sum() >= _FLAT * plane.size
-    )
-    if few or between.mean() <= _MOST_BETWEEN:
+    counts = np.bincount(np.rint(255 * plane).astype(np.intp).ravel(), minlength=256)
+    if np.sort(counts)[-3:].sum() >= _FLAT * plane.size or between.mean() <= _MOST_BETWEEN:
         return True
     rough = float(np.abs(plane - smoothed(plane, 1.0))[between].mean()) > _ROUGH
     return not rough and float(extreme.mean()) >= _LEAST_EXTREME
