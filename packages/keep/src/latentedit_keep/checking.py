@@ -18,7 +18,7 @@ from latentedit_keep.base.errors import ConfigError
 from latentedit_keep.base.files import plain
 from latentedit_keep.base.images import read_pixels
 from latentedit_keep.base.warp import Mask, cv2, depth_inside, fitted, resized, scaling, warped
-from latentedit_keep.change import EDGE_PX, LOCAL, NOTHING, OPAQUE, VISIBLE, Found, share_uncertainty
+from latentedit_keep.change import EDGE_PX, GLOBAL, LOCAL, NOTHING, OPAQUE, VISIBLE, Found, share_uncertainty
 from latentedit_keep.detection import grown
 from latentedit_keep.kinds import Kind
 from latentedit_keep.masks import looks_inverted, mask_plane
@@ -288,7 +288,7 @@ def check(
     margin = _noise(kept) * _MARGIN * max(first.size) + _edge_px(kept)
     allowed = None if plane is None else grown(plane > 0.5, math.ceil(margin))
     inverted = plane is not None and looks_inverted(changed, plane > 0.5)
-    agreement = kept.outside_db_before
+    agreement, no_rest = kept.outside_db_before, bool(changed.all()) or found in GLOBAL
     report = Report(
         found=found,
         changed=_share(changed, faint, kept),
@@ -304,9 +304,9 @@ def check(
         **_alignment(kept),
         size=first.size,
         edited_size=second.size,
-        rest="empty" if changed.all() else "differs" if math.isfinite(agreement) else "identical",
-        rest_db=None if changed.all() else plain(agreement),
-        rest_levels=None if change is None or changed.all() or change.exact else plain(change.residual),
+        rest="empty" if no_rest else "differs" if math.isfinite(agreement) else "identical",
+        rest_db=None if no_rest else plain(agreement),
+        rest_levels=None if change is None or no_rest or change.exact else plain(change.residual),
         doubts=(*kept.doubts, *filter(None, [convention, INVERTED if inverted else ""])),
         original=kept.record.original,
         edited=kept.record.edited,
@@ -436,7 +436,7 @@ def _sentence(report: Report, inside: Measure, within: str, cast: str) -> str:
         "faint change": "what differs is no stronger than the noise elsewhere",
         "local change": changed,
         "background replaced": f"the background was replaced: {changed}",
-        "colors changed": f"{cast}{f', and the content in {count} places' if count else ''}",
+        "colors changed": f"{cast}{f', and the content in {count} place' + 's' * (count > 1) if count else ''}",
         "redrawn": "the whole image was redrawn in the same layout",
         "reframed": "the image was only reframed",
         "different images": "the images cannot be aligned: they show different things or views",

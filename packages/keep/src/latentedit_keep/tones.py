@@ -119,7 +119,9 @@ class Tones:
 
 def without_color(tones: Tones) -> Tones:
     """The same for an edited image of one hue only, whose colors say nothing about the original's."""
-    return dataclasses.replace(tones, mixing=np.tile(np.append(_LUMA, 0), (3, 1)))
+    luma = np.rint(np.moveaxis(np.indices((17, 17, 17)), 0, -1) @ _LUMA).astype(np.intp)
+    doubts = None if tones.doubts is None else tones.doubts[luma, luma, luma]
+    return dataclasses.replace(tones, mixing=np.tile(np.append(_LUMA, 0), (3, 1)), doubts=doubts)
 
 
 def _between(grid: Values, image: Array) -> Array:
