@@ -41,6 +41,23 @@ def test_replaced_texture_is_a_change() -> None:
     assert overlap(found(original, edited.astype(np.float32)).mask, truth) > 0.8
 
 
+@pytest.mark.parametrize("tint", [(1, 1, 1), (1.07, 0.95, 0.75)], ids=["gray", "sepia"])
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("edited", [scene(), with_object(scene())], ids=["same", "another"])
+def test_black_and_white_is_a_change_of_colors_beside_which_others_are_found(
+    tint: tuple[float, ...], backwards: bool, edited: np.ndarray
+) -> None:
+    def gray(image: np.ndarray) -> np.ndarray:
+        luma = image @ np.array([0.299, 0.587, 0.114])
+        return np.rint(luma[..., None] * np.array(tint)).clip(0, 255).astype(np.uint8)
+
+    change = found(gray(scene()), edited) if backwards else found(scene(), gray(edited))
+    assert judge(change) == "colors changed"
+    assert change.count == (edited != scene()).any()
+    if change.count:
+        assert overlap(change.mask, disc()) > 0.8
+
+
 @pytest.mark.nightly
 def test_an_object_and_its_shadow_are_one_change() -> None:
     y, x = np.mgrid[:SIDE, :SIDE]

@@ -42,8 +42,8 @@ def test_progress_is_drawn_on_a_terminal_unless_quiet() -> None:
     assert "editing" in terminal.getvalue()
 
 
-def test_progress_is_a_line_every_30_seconds_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    stream, clock = io.StringIO(), iter([0, 10, 31, 31, 40, 59, 62, 62])
+def test_progress_is_a_line_every_30_seconds_and_at_the_end_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream, clock = io.StringIO(), iter([0, 10, 31, 31, 40, 45, 50, 50])
     monkeypatch.setattr("time.monotonic", lambda: next(clock))
     with contextlib.redirect_stderr(stream), progress_bar() as progress:
         assert progress is not None

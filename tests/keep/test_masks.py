@@ -1,5 +1,8 @@
 """Conventions of masks from other tools."""
 
+from pathlib import Path
+
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -10,7 +13,8 @@ from latentedit_keep.base.images import read_pixels
 from latentedit_keep.base.warp import smoothed
 from latentedit_keep.checking import check
 from latentedit_keep.masks import mask_plane
-from tests.keep.pairs import SIDE, scene, with_object
+from tests.commands import Command
+from tests.keep.pairs import SIDE, cast, scene, with_object
 
 WHERE = np.zeros((SIDE, SIDE), dtype=np.uint8)
 WHERE[48:92, 68:112] = 255
@@ -22,6 +26,19 @@ def layer(colors: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 
 BLURRED, SOFT = (np.rint(smoothed(WHERE.astype(np.float32), sigma)).astype(np.uint8) for sigma in (4.0, 8.0))
+CORE = np.zeros((SIDE, SIDE), dtype=bool)
+CORE[10:-10, 10:-10] = True
+
+
+def paint(ground: np.ndarray, color: tuple[int, int, int] = (255, 0, 0), where: np.ndarray = WHERE) -> np.ndarray:
+    opacity = where[..., None] / 255
+    return np.rint(ground * (1 - opacity) + opacity * np.array(color)).astype(np.uint8)
+
+
+def jpeg(image: np.ndarray) -> np.ndarray:
+    return cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 80])[1], cv2.IMREAD_COLOR)
+
+
 STARK = (4.0 * scene().astype(np.float32) - 380).clip(0, 255).astype(np.uint8)  # with black and white in it
 
 
@@ -37,19 +54,75 @@ STARK = (4.0 * scene().astype(np.float32) - 380).clip(0, 255).astype(np.uint8)  
         (layer(BLACK, 255 - WHERE), "hole"),
         (layer(BLACK + 255, 255 - WHERE), "hole"),
         (WHERE // 255, "two levels"),
-        (np.where(WHERE[..., None] > 0, (255, 0, 0), BLACK).astype(np.uint8), "two levels"),
+        (paint(BLACK), "red"),
+        (paint(BLACK + 255), "red"),
+        (paint(BLACK + 128), "red"),
+        (paint(BLACK + 255, (0, 0, 120)), "blue"),
+        (jpeg(paint(BLACK + 255, (255, 150, 0))), "yellow"),
+        (layer(np.array((255, 0, 0)), WHERE), "red"),
+        (layer(np.array((255, 0, 0)), BLURRED), "red"),
+        (layer(np.array((0, 90, 0)), np.maximum(WHERE, 255 * ~CORE)), "green"),
     ],
     ids=[
         "white", "blurred", "widely blurred", "white on a clear layer", "soft paint on a clear layer",
-        "hole in a photograph", "hole in black", "hole in white", "classes 0 and 1", "red",
+        "hole in a photograph", "hole in black", "hole in white", "classes 0 and 1", "red on black", "red on white",
+        "red on gray", "dark blue on white", "orange in a JPEG", "red on a clear layer", "soft red on a clear layer",
+        "green around a clear ring",
     ],
 )  # fmt: skip
 def test_mask_conventions_are_recognized_and_reported(mask: np.ndarray, named: str) -> None:
     plane, convention = mask_plane(read_pixels(Image.fromarray(mask)), (SIDE, SIDE))
     assert (plane[60:80, 80:100] > 0.5).all()
-    assert plane[:30].max() < 0.1
+    assert plane[CORE & (WHERE == 0) & (BLURRED == 0)].max() < 0.1
     assert named in convention
     assert bool(named) == bool(convention)
+
+
+@pytest.mark.parametrize("ground", [BLACK, BLACK + 255, BLACK + 90])
+@pytest.mark.parametrize("soft", [BLURRED, SOFT])
+def test_soft_paint_of_any_color_equals_soft_white(ground: np.ndarray, soft: np.ndarray) -> None:
+    planes = [
+        mask_plane(read_pixels(Image.fromarray(mask)), (SIDE, SIDE))[0]
+        for mask in (soft, paint(ground, (170, 20, 40), soft))
+    ]
+    assert np.abs(planes[0] / planes[0].max() - planes[1])[soft > 16].max() < 0.05
+    assert not planes[1][soft == 0].any()
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        paint(paint(BLACK + 255), (0, 0, 255), WHERE[::-1]),
+        paint(paint(BLACK, (255, 255, 255)), (255, 0, 0), np.roll(WHERE, 60, axis=0)),
+        paint(np.array((0, 0, 255)), (255, 255, 0)),
+        paint(scene()),
+        paint(scene()[..., :1] + BLACK),
+        layer(paint(np.array((255, 0, 0)), (0, 0, 255), np.roll(WHERE, 22, axis=0)), WHERE),
+    ],
+    ids=[
+        "red and blue",
+        "white and red",
+        "blue and yellow",
+        "on a photo",
+        "on a gray photo",
+        "two paints on a clear layer",
+    ],
+)
+def test_a_mask_whose_meaning_is_unclear_is_rejected(mask: np.ndarray) -> None:
+    with pytest.raises(ImageError, match="unclear"):
+        mask_plane(read_pixels(Image.fromarray(mask)), (SIDE, SIDE))
+
+
+def test_a_mask_of_the_edited_image_is_scaled() -> None:
+    mask = read_pixels(Image.fromarray(cv2.resize(WHERE, (80, 81))))
+    plane, convention = mask_plane(mask, (SIDE, SIDE), (80, 81))
+    assert np.abs(plane - WHERE / 255).mean() < 0.02
+    assert "scaled" in convention
+    for size in (None, (80, 80)):
+        with pytest.raises(ImageError):
+            mask_plane(mask, (SIDE, SIDE), size)
+    with pytest.raises(ImageError):
+        mask_plane(read_pixels(Image.fromarray(WHERE[:80])), (SIDE, SIDE), (SIDE, 80))
 
 
 @pytest.mark.parametrize(
@@ -58,6 +131,35 @@ def test_mask_conventions_are_recognized_and_reported(mask: np.ndarray, named: s
 def test_an_image_is_rejected_as_a_mask(image: np.ndarray) -> None:
     with pytest.raises(ImageError):
         mask_plane(read_pixels(Image.fromarray(image)), (SIDE, SIDE))
+
+
+@pytest.mark.slow
+def test_the_command_follows_a_painted_mask_and_fails_where_nothing_of_it_changed(
+    tmp_path: Path, command: Command
+) -> None:
+    images = {
+        "photo": scene(),
+        "edited": with_object(scene()),
+        "red": paint(BLACK + 255),
+        "white": WHERE,
+        "beside": np.roll(WHERE, -48, 0),
+    }
+    places = {name: tmp_path / f"{name}.png" for name in images}
+    for name, image in images.items():
+        Image.fromarray(image).save(places[name])
+    pair, out = (places["photo"], places["edited"]), tmp_path / "kept.png"
+    done = command("keep", *pair, "-o", out, "--mask", places["red"])
+    assert (done.code, "painted in red" in done.err) == (0, True)
+    red = np.asarray(Image.open(out))
+    command("keep", *pair, "-o", out, "--mask", places["white"])
+    np.testing.assert_array_equal(np.asarray(Image.open(out)), red)
+    assert "painted in red" in command("check", *pair, "--mask", places["red"]).err
+    done = command("keep", *pair, "-o", out, "--mask", places["beside"])
+    assert (done.code, "nothing inside the mask" in done.out.splitlines()[1]) == (1, True)
+    np.testing.assert_array_equal(np.asarray(Image.open(out)), scene())
+    Image.fromarray(cast(with_object(scene()))).save(places["edited"])
+    checked = command("check", *pair, "--mask", places["white"])
+    assert (checked.code, f"--mask {places['white']}" in checked.out) == (0, True)
 
 
 @pytest.mark.slow

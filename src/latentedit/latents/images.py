@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
@@ -21,7 +21,8 @@ from latentedit.core.errors import ImageError, ShapeError
 from latentedit.core.plugins import FRAMERS
 from latentedit.models.base import Backbone, Capabilities
 from latentedit_keep.base.color import put_on, shown, space_of
-from latentedit_keep.base.images import ImageInput, check_output, read_image, save_image
+from latentedit_keep.base.images import ImageInput, check_output, read_image, read_pixels, save_image
+from latentedit_keep.masks import bounds_of
 
 # Left, top, width and height in an image's own pixels; it may reach beyond the image.
 Box = tuple[int, int, int, int]
@@ -31,8 +32,6 @@ __all__ = ["Frame", "MaskLike", "SourceImage", "check_output", "open_mask", "pre
 
 _PREVIEW_PX = 128  # longest side of each image in a preview
 _STRIP_PIXELS = 1_000_000  # of a strip, for steps that take many bytes a pixel
-_FEATHER = 1 / 100  # half the width of a mask's soft edge as a share of the shorter side
-_COLORFUL = 8  # mean difference of the channels above which a mask is colored; a gray JPEG has 1 or 2
 _FADE = 1 / 16  # width of the cross-fade at a box's border, as a share of the box's side: narrow, yet no seam
 _RIM = 1 / 8  # width of the border strip whose change is extended beyond the box, as a share of the box's side
 _ALIKE = 0.04  # standard deviation of colors that count as equal, of a range of 1: about 10 of 255 levels
@@ -204,43 +203,18 @@ def open_mask(mask: MaskLike, size: tuple[int, int]) -> NDArray[np.uint8]:
 
     No pixel outside the mask ever changes; inside, the change grows to its full size within about a fiftieth of the
     image's shorter side from the edge, and narrower parts let nothing through. Gray lets a part of the change
-    through. The border of the image is not an edge. Only brightness counts, with a warning for colors; transparent
-    parts are black.
+    through. The border of the image is not an edge. Masks are those of `keep`: a warning names what counts where that
+    is not white.
     """
-    name = f"the mask {mask}" if isinstance(mask, str | Path) else "the mask"
-    image = read_image(mask, name)
-    if image.size != size:
+    read = read_pixels(mask, "the mask")
+    allowed, convention = bounds_of(read, size)
+    if convention:
+        warnings.warn(convention, stacklevel=2)
+    if allowed.min() == 1:
         raise ImageError(
-            f"{name} has {image.width}x{image.height} pixels, the image {size[0]}x{size[1]}. Save it at the "
-            "image's size"
+            f"the mask{f' {read.path}' if read.path else ''} allows all of the image to change. Leave it out"
         )
-    if image.mode == "RGBA":
-        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
-    image = image.convert("RGB")
-    if np.ptp(np.asarray(image), axis=2).mean() > _COLORFUL:
-        warnings.warn(
-            f"{name} is in color, and only its brightness counts: the brighter a pixel, the more it may change. Use "
-            "white where the image may change, black elsewhere",
-            stacklevel=2,
-        )
-    levels = np.array(image.convert("L"))
-    if levels.min() == 255:
-        raise ImageError(f"{name} is white everywhere, so it protects nothing. Leave it out")
-    radius = round(_FEATHER * min(size))
-    # Shrunk by half the ramp's width, so that the blurred mask reaches no further than the original.
-    inner = Image.fromarray(np.ascontiguousarray(_darkest(_darkest(levels, radius).T, radius).T))
-    allowed = np.minimum(levels, np.asarray(inner.filter(ImageFilter.BoxBlur(radius))))
-    if not allowed.any():
-        raise ImageError(
-            f"{name} has no white part more than a few pixels wide, so nothing may change. Paint more white"
-        )
-    return allowed
-
-
-def _darkest(levels: NDArray[np.uint8], radius: int) -> NDArray[np.uint8]:
-    """The lowest level within a radius along each row."""
-    bright = torch.from_numpy(255.0 - levels)[None]
-    return (255 - functional.max_pool1d(bright, 2 * radius + 1, 1, radius)[0]).numpy().astype(np.uint8)
+    return np.rint(255 * allowed).astype(np.uint8)
 
 
 class Framer(abc.ABC):

@@ -40,7 +40,7 @@ _TICKS = 20  # steps of a usual pair
 _UNSURE_PX = 0.5  # uncertainty of the alignment from which a doubt is reported
 _MANY = 20  # separate changes from which a doubt is reported
 SHIFTED = 10.0  # levels of a cast that is reported although nothing was changed
-INVERTED = "everything that changed lies where the mask is black: the mask may be inverted"
+INVERTED = "everything that changed lies outside the mask: it may be inverted"
 _MEASURED_PIXELS = 2_000_000  # agreement is measured on a regular grid of about this many pixels
 
 
@@ -166,7 +166,7 @@ class KeepResult:
         self, *, mask: ImageLike | None = None, strength: float = 1.0, only: Sequence[int] | None = None
     ) -> "KeepResult":
         """What `keep` returns with these settings, from the same analysis: in less than a second."""
-        third, bounds = _checked(mask, strength, self.original)
+        third, bounds = _checked(mask, strength, self.original, self.given)
         return _composed(
             self.original, self.given, self.analysis, mask=third, bounds=bounds, strength=strength, only=only
         )
@@ -262,7 +262,8 @@ def keep(
     Args:
         original: 8 or 16 bits.
         edited: the output of any editor, of any size.
-        mask: white where a change may be kept, of the original's size.
+        mask: white where a change may be kept, or painted in one color; of the original's size, or of the edited
+            image's if that has the same shape.
         strength: 0 is the original, bit for bit; 1 the full change.
         only: numbers of the separate changes to keep; all of them by default.
 
@@ -274,7 +275,7 @@ def keep(
         1 to 8 s on one core, and about 40 bytes a pixel.
     """
     first, second = read_pixels(original, "the original"), read_pixels(edited, "the edited image")
-    third, bounds = _checked(mask, strength, first)
+    third, bounds = _checked(mask, strength, first, second)
     tick = Ticks(progress, _STEPS, _TICKS)
     found = analyze(first, second, tick)
     result = _composed(first, second, found, mask=third, bounds=bounds, strength=strength, only=only, tick=tick)
@@ -283,13 +284,13 @@ def keep(
 
 
 def _checked(
-    mask: ImageLike | None, strength: float, original: PixelImage
+    mask: ImageLike | None, strength: float, original: PixelImage, edited: PixelImage
 ) -> tuple[PixelImage | None, tuple[Array, str] | None]:
     """The mask and its bounds, or an error for these or for the strength."""
     if not 0 <= strength <= 1:
         raise ConfigError(f"strength must be between 0 (the original) and 1 (the full change); got {strength:g}")
     third = None if mask is None else read_pixels(mask, "the mask")
-    return third, None if third is None else bounds_of(third, original.size)
+    return third, None if third is None else bounds_of(third, original.size, edited.size)
 
 
 def _composed(

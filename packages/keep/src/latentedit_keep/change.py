@@ -13,7 +13,16 @@ from latentedit_keep.base.warp import Array, Mask, cv2, gray, smoothed
 from latentedit_keep.detection import components, contrasts, detect, grown, joined, leftovers, rim, vanished
 from latentedit_keep.kinds import Kind, kinds
 from latentedit_keep.registration import Registration
-from latentedit_keep.tones import Tones, first_guess, fit_blur, fit_sharpening, fit_tones, lost_colors, matched
+from latentedit_keep.tones import (
+    Tones,
+    first_guess,
+    fit_blur,
+    fit_sharpening,
+    fit_tones,
+    lost_colors,
+    matched,
+    without_color,
+)
 from latentedit_keep.transparency import alpha_change
 
 WORKING_SIDE_PX = 1400  # longest side for detection, at which 12 megapixels take 6 s; the mask is then enlarged
@@ -36,7 +45,8 @@ _GLOBAL_STRUCTURE = 0.6  # correlation of the unchanged part below which the ima
 # Unchanged share of the detail, structure, and unchanged share below all of which it was restyled; a figure replaced in
 # front of a plain ground also leaves little detail, and most of the image.
 _RESTYLED = (0.15, 0.95, 0.6)
-_GLOBAL_CAST = 22.0  # mean change of colors in levels above which it was intended; local edits had at most 16.4
+# Mean change of colors in levels above which it was intended: local edits had at most 16.4, and black and white has 28.
+_GLOBAL_CAST = 22.0
 _IN_PLACE = (0.85, 0.5)  # structure and agreement from which on a large residual is not a global change
 _UNSURE = (0.3, 0.3, 100)  # structure, agreement and inliers below all of which the alignment is a guess
 # Layout correlation of a redrawn image, in general and from the third, an agreement, on. Of 36 pairs, those redrawn in
@@ -91,7 +101,6 @@ class DetectedChange:
     residual: float = 0.0  # robust deviation of the unchanged part at a coarse scale, in levels
     leftover: "Leftover | None" = None  # where the rest differs most, if much more than elsewhere
     structure: float = 1.0  # median local correlation of the unchanged part, over windows with detail
-    lost_colors: bool = False  # the edited image has shades of one color only
     exact: bool = False  # all that was not changed is the same bit for bit
 
     @property
@@ -169,6 +178,9 @@ def find_change(
         opaque = np.minimum(first, second) >= warp.OPAQUE
         inside = inside & ~uncovered & (np.maximum(first, second) > 0)
     usable, small = inside & opaque, warp.fitted(size, _GUESS_SIDE_PX)
+    lost = lost_colors(here, there, inside)
+    if lost:  # only the brightness can be compared
+        here, there = (cv2.merge([gray(image)] * 3) for image in (here, there))
     planes, among = (warp.resized(here, small), warp.resized(there, small), _nearest(inside, small)), small
     tones, unchanged = first_guess(*planes[:2], _nearest(usable, small))
     number, first = 0, True
@@ -215,7 +227,7 @@ def find_change(
         leftover = _leftover(toned - limited, inside & near, residual)
     return DetectedChange(
         registration=registration,
-        tones=tones,
+        tones=without_color(tones) if lost else tones,
         mismatch=_mismatch(tones.corrected(there) - limited, surroundings),
         sharpening=_sharpening(original, edited, registration, tones, unchanged),
         mask=mask,
@@ -229,7 +241,6 @@ def find_change(
         residual=residual,
         leftover=leftover,
         structure=_structure(limited, toned, unchanged),
-        lost_colors=lost_colors(here, there, inside),
     )
 
 
@@ -312,7 +323,6 @@ def is_redrawn(change: DetectedChange) -> bool:
             and change.structure < _RESTYLED[1]
             and change.unchanged_share < _RESTYLED[2]
         )
-        or change.lost_colors
     )
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from latentedit_keep.checking import Report
 
 _EDITED = "The edited image, or a folder of images with the same names. Omit it for a list."
-_MASK = "Mask of the original's size, white where the image may change; or a folder of masks with the same names."
+_MASK = "Mask, white or in one color where the image may change; or a folder of masks with the same names."
 _OUTSIDE = "Share that may change outside the mask, such as 0.1%, the default with a mask; without one, anywhere."
 _LISTS = (".csv", ".json")
 _CODES = {

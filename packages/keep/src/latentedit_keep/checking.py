@@ -18,7 +18,7 @@ from latentedit_keep.base.errors import ConfigError
 from latentedit_keep.base.files import plain
 from latentedit_keep.base.images import read_pixels
 from latentedit_keep.base.warp import Mask, cv2, depth_inside, fitted, resized, scaling, warped
-from latentedit_keep.change import EDGE_PX, LOCAL, NOTHING, OPAQUE, VISIBLE, Found, share_uncertainty
+from latentedit_keep.change import EDGE_PX, GLOBAL, LOCAL, NOTHING, OPAQUE, VISIBLE, Found, share_uncertainty
 from latentedit_keep.detection import grown
 from latentedit_keep.kinds import Kind
 from latentedit_keep.masks import looks_inverted, mask_plane
@@ -41,7 +41,7 @@ _NAMES = ("ORIGINAL", "EDITED", "MASK")  # of files in a suggested command, if t
 _STEPS: dict[Step, str] = {
     "use edited": "Use the edited image.",
     "keep": "Use {keep}: it puts the change alone on the original's pixels.",
-    "keep within mask": "Use {keep} --mask {mask}: it keeps the original everywhere else.",
+    "keep within mask": "Use {keep}: it keeps the original everywhere else.",
     "look": "Look at the panel: is the edit in it?",
     "edit again": "Edit once more with another instruction; if nothing changes again, use another editor.",
     "check files": "Check that the files belong together; if they do, edit again.",
@@ -253,7 +253,8 @@ def check(
         edited: the output of any editor, of any size.
         kept: a result of `keep` instead of the two images, whatever its mask and strength: the images are the same,
             and are not analyzed again.
-        mask: white where the image may change, of the original's size.
+        mask: white where the image may change, or painted in one color; of the original's size, or of the edited
+            image's if that has the same shape.
         max_outside: share of the original's pixels that may change outside the mask, in [0, 1]; without a mask, that
             may change anywhere. By default 0.001 with a mask and no limit without one; 1 also allows a change of the
             whole image.
@@ -275,7 +276,7 @@ def check(
     else:
         raise ConfigError("`check` needs either `original` and `edited` or `kept`. Pass one of the two")
     third = None if mask is None else read_pixels(mask, "the mask")
-    plane, convention = (None, "") if third is None else mask_plane(third, first.size)
+    plane, convention = (None, "") if third is None else mask_plane(third, first.size, second.size)
     kept = keep(first, second, progress=progress) if kept is None else kept.whole
     change, found = kept.detected, kept.found
     changed = np.full(first.size[::-1], found in ("redrawn", "different images"))
@@ -287,7 +288,7 @@ def check(
     margin = _noise(kept) * _MARGIN * max(first.size) + _edge_px(kept)
     allowed = None if plane is None else grown(plane > 0.5, math.ceil(margin))
     inverted = plane is not None and looks_inverted(changed, plane > 0.5)
-    agreement = kept.outside_db_before
+    agreement, no_rest = kept.outside_db_before, bool(changed.all()) or found in GLOBAL
     report = Report(
         found=found,
         changed=_share(changed, faint, kept),
@@ -303,9 +304,9 @@ def check(
         **_alignment(kept),
         size=first.size,
         edited_size=second.size,
-        rest="empty" if changed.all() else "differs" if math.isfinite(agreement) else "identical",
-        rest_db=None if changed.all() else plain(agreement),
-        rest_levels=None if change is None or changed.all() or change.exact else plain(change.residual),
+        rest="empty" if no_rest else "differs" if math.isfinite(agreement) else "identical",
+        rest_db=None if no_rest else plain(agreement),
+        rest_levels=None if change is None or no_rest or change.exact else plain(change.residual),
         doubts=(*kept.doubts, *filter(None, [convention, INVERTED if inverted else ""])),
         original=kept.record.original,
         edited=kept.record.edited,
@@ -394,9 +395,8 @@ def _judged(report: Report, places: Sequence[Path | None], *, expect_size: bool,
     near = limit is not None and found == "local change" and abs(outside.value - limit) < outside.uncertainty
     also = _also(report, sizes, cast)
     step = "invert mask" if inverted else _next_step(report, next(iter(reasons), None), also)
-    original, edited, mask = (
-        name if place is None else shlex.quote(str(place)) for name, place in zip(_NAMES, places, strict=True)
-    )
+    names = [name if place is None else shlex.quote(str(place)) for name, place in zip(_NAMES, places, strict=True)]
+    command = "latentedit keep {} {}{}".format(*names[:2], f" --mask {names[2]}" if masked else "")
     judged = masked or limit is not None or expect_size
     return dataclasses.replace(
         report,
@@ -405,7 +405,7 @@ def _judged(report: Report, places: Sequence[Path | None], *, expect_size: bool,
         reasons=tuple(reasons),
         also=also,
         doubts=(*report.doubts, *["what changed is too close to the limit to be certain"][: int(near)]),
-        next_step=_STEPS[step].format(keep=f"latentedit keep {original} {edited}", mask=mask),
+        next_step=_STEPS[step].format(keep=command),
         next_step_code=step,
     )
 
@@ -436,7 +436,7 @@ def _sentence(report: Report, inside: Measure, within: str, cast: str) -> str:
         "faint change": "what differs is no stronger than the noise elsewhere",
         "local change": changed,
         "background replaced": f"the background was replaced: {changed}",
-        "colors changed": f"{cast}{f', and the content in {count} places' if count else ''}",
+        "colors changed": f"{cast}{f', and the content in {count} place' + 's' * (count > 1) if count else ''}",
         "redrawn": "the whole image was redrawn in the same layout",
         "reframed": "the image was only reframed",
         "different images": "the images cannot be aligned: they show different things or views",

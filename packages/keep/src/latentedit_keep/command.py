@@ -16,7 +16,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but er
 
 _EDITED = "The edited image, of any size, or a folder of images with the same names."
 _OUTPUT = "Output file, or folder for folders. Default: a new file next to the original."
-_MASK = "Mask of the original's size, white where changes may be kept."
+_MASK = "Mask, white or in one color where changes may be kept."
 _ONLY = "Numbers of the changes to keep, such as 1,3. Default: all."
 _ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".ppm", ".heic", ".heif")
 
@@ -56,12 +56,16 @@ def keep(
     options: dict[str, Any] = {"mask": mask, "strength": degree, "only": numbers}
     with progress_bar(quiet=quiet or as_json) as progress:
         report = _keep_one(original, edited, output, view=view, progress=progress, **options)
+    missed = mask is not None and degree > 0 and _missed(report)
     if as_json:
         print_json(report)
     elif not quiet:
-        _print(report)
+        _print(report, missed=missed)
+        if report["found"] == "colors changed" and report["changes"] and only is None:
+            complain("hint: --only 1 keeps that change alone, and the original's colors everywhere else")
     if report["found"] == "different images":
         complain(f"{edited} cannot be aligned with {original}; the result is the unchanged original")
+    if missed or report["found"] == "different images":
         raise typer.Exit(1)
 
 
@@ -90,9 +94,17 @@ def _keep_one(
     return {**files, "replaced": replaced, **result.measures, "lines": result.lines}
 
 
-def _print(report: dict[str, Any]) -> None:
+def _missed(report: dict[str, Any]) -> bool:
+    """Whether something was found, and nothing of it in the mask."""
+    from latentedit_keep.api import INVERTED
+
+    return INVERTED in report["doubts"] or bool(report["changes"] and not report["changed_share"])
+
+
+def _print(report: dict[str, Any], *, missed: bool = False) -> None:
     echo(f"{report['original']} + {report['edited']} -> {report['output']}")
-    rows = [("found", report["found"]), *(("", line) for line in report["lines"])]
+    but = ", but nothing inside the mask: the result is the unchanged original"
+    rows = [("found", report["found"] + but * missed), *(("", line) for line in report["lines"])]
     for one in report["changes"][:9] if len(report["changes"]) > 1 else ():
         left, top, right, bottom = one.box
         where = f"{one.kind}, {100 * one.share:.2f} % of the image, {left},{top} to {right},{bottom}"

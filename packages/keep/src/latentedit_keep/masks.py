@@ -1,11 +1,13 @@
-"""Masks of every convention: the image may change where they are white, transparent or of the second color."""
+"""Masks of every convention: the image may change where they are white, painted, transparent or of the second level."""
+
+import colorsys
 
 import numpy as np
 
 from latentedit_keep.base.color import levels, opacity_of
 from latentedit_keep.base.errors import ImageError
 from latentedit_keep.base.images import PixelImage
-from latentedit_keep.base.warp import Array, Mask, Size, cv2, gray, smoothed
+from latentedit_keep.base.warp import Array, Mask, Size, cv2, gray, resized, smoothed
 
 SEEN = 1 / 255  # smallest mask value that changes an 8-bit pixel
 _FEATHER = 1 / 100  # half the width of a mask's soft edge, as a share of the shorter side
@@ -13,51 +15,85 @@ _EXTREME = 16 / 255  # brightness up to which a pixel counts as black or, from t
 _MOST_BETWEEN = 0.1  # share of pixels between black and white, above which a mask must be smooth, as blur makes it
 _LEAST_EXTREME = 0.3  # share of black and white pixels in a blurred mask
 _ROUGH = 1.5 / 255  # mean deviation from a slight blur, above which there is an image and not a blurred mask
-_COLORED = 12 / 255  # chroma above which a pixel is no gray
+_PAINTED = 48  # difference of the channels in levels, from which on a pixel is painted in a color
+_ALIKE = 0.9  # cosine between shades of one paint
 _TWO_LEVELS = 0.98  # share of pixels that have one of the two most frequent levels in a mask of two levels
+_FLAT = 0.95  # share of pixels with one of three colors in a drawing
+_HUES = ("red", "yellow", "green", "cyan", "blue", "magenta")
+_REMEDY = "Paint white where the image may change and black elsewhere, or one color on a plain ground"
 
 
-def mask_plane(mask: PixelImage, size: Size) -> tuple[Array, str]:
+def mask_plane(mask: PixelImage, size: Size, edited_size: Size | None = None) -> tuple[Array, str]:
     """Where an image may change, in [0, 1], and which convention that is if it is not "white".
 
-    Recognized are white paint, also on a clear layer; a transparent hole in an opaque layer or in the image itself, as
-    OpenAI has it; and two levels other than black and white, of which the brighter one counts as white.
+    Recognized are white paint, also on a clear layer; paint of any one color on white, black, gray or a clear layer; a
+    transparent hole in an opaque layer or in the image itself, as OpenAI has it; and two levels other than black and
+    white, of which the brighter one counts as white. A mask of the edited image's size is scaled.
     """
     name = f"the mask {mask.path}" if mask.path is not None else "the mask"
+    (width, height), (wide, high), scaled = mask.size, size, ""
     if mask.size != size:
-        has, wanted = (f"{width}x{height}" for width, height in (mask.size, size))
-        raise ImageError(f"{name} has {has} pixels, the original {wanted}. Save it at the original's size")
+        if mask.size != edited_size or abs(width * high - height * wide) > max(size):
+            has = f"{name} has {width}x{height} pixels, the original {wide}x{high}"
+            raise ImageError(f"{has}. Save it at the original's size")
+        scaled = f"{name} has the edited image's size, {width}x{height}, and was scaled to the original's"
+    plane, convention = _read(mask, name)
+    return resized(plane, size).clip(0, 1), "; ".join(filter(None, (convention, scaled)))
+
+
+def _read(mask: PixelImage, name: str) -> tuple[Array, str]:
+    """`mask_plane` at the mask's own size."""
     colors, opacity = levels(mask.pixels[..., :3]), opacity_of(mask.pixels)
     if opacity is not None and opacity.min() < SEEN and _has_hole(colors, opacity):
         return 1 - opacity, f"{name} has a transparent hole: where it is transparent, the image may change"
-    plane = gray(colors) / 255
+    shown = np.ones(colors.shape[:2], dtype=bool) if opacity is None else opacity > 0.5
+    plane, convention = gray(colors) / 255, ""
+    if (shown & (np.ptp(colors, axis=2) > _PAINTED)).any():
+        plane, convention = _painted(colors, shown, name)
     if opacity is not None:
         plane *= opacity
     black, white = plane <= _EXTREME, plane >= 1 - _EXTREME
-    if white.any() or not plane.any():
-        if not _is_mask(colors, plane, black | white):
-            remedy = "Give a mask that is white where the image may change and black elsewhere"
-            raise ImageError(f"{name} is an image, not black and white. {remedy}")
-        return plane, ""
+    if white.any() or convention or not plane.any():
+        if not _is_mask(plane, black | white):
+            raise ImageError(f"{name} is an image, not black and white. {_REMEDY}")
+        return plane, convention
     counts = np.bincount(np.rint(255 * plane).astype(np.intp).ravel(), minlength=256)
     low, high = sorted(np.argsort(counts)[-2:].tolist())
     if not counts[low] or counts[[low, high]].sum() < _TWO_LEVELS * plane.size:
-        remedy = "Paint white where the image may change"
-        raise ImageError(
-            f"{name} is an image, not black and white: its brightest level is {255 * plane.max():.0f}. {remedy}"
-        )
+        brightest = f"its brightest level is {255 * plane.max():.0f}"
+        raise ImageError(f"{name} is an image, not black and white: {brightest}. {_REMEDY}")
     note = f"{name} has two levels, {low} and {high}, instead of black and white: {high} was taken for white"
     return (plane * 255 > (low + high) / 2).astype(np.float32), note
 
 
-def bounds_of(mask: PixelImage, size: Size) -> tuple[Array, str]:
+def _painted(colors: Array, shown: Mask, name: str) -> tuple[Array, str]:
+    """How much of its one paint each pixel has; the brightness of neither paint nor ground counts."""
+    chroma = colors - colors.mean(axis=2, keepdims=True)  # proportional to the paint where that is mixed with a gray
+    strong = chroma[shown & (np.ptp(colors, axis=2) > _PAINTED)]
+    shade = np.median(strong, axis=0)
+    amount = chroma @ shade
+    is_one = (strong @ shade > _ALIKE * np.linalg.norm(strong, axis=1) * np.linalg.norm(shade)).mean() > _TWO_LEVELS
+    plane = (amount / np.quantile(amount[shown & (amount > 0)], 0.98)).clip(0, 1) if is_one else amount
+    plane[plane <= _EXTREME] = 0
+    ground = gray(colors)[shown & (plane <= 2 * _EXTREME)] / 255
+    uneven = ground.size and (np.abs(ground - np.median(ground)) > 2 * _EXTREME).mean() > 1 - _TWO_LEVELS
+    if uneven or not is_one:
+        found, share = _most_frequent(colors[shown])
+        what = f"has several colors, such as {' and '.join(found)}" if share >= _FLAT else "is an image"
+        raise ImageError(f"{name} {what}, so what may change is unclear. {_REMEDY}")
+    color = _word(np.median(colors[shown & (plane > 0.5)], axis=0))
+    return plane.astype(np.float32), f"{name} is painted in {color}: where it is {color}, the image may change"
+
+
+def bounds_of(mask: PixelImage, size: Size, edited_size: Size | None = None) -> tuple[Array, str]:
     """Upper bound of the opacity by a mask, and its convention. Its edges fade inwards: black stays black."""
-    name, (plane, convention) = f"the mask {mask.path}" if mask.path is not None else "the mask", mask_plane(mask, size)
+    plane, convention = mask_plane(mask, size, edited_size)
     width = 2 * round(_FEATHER * min(size)) + 1
     darkest = cv2.erode(plane, np.ones((width, width), dtype=np.uint8))
     soft = np.minimum(plane, cv2.blur(darkest, (width, width), borderType=cv2.BORDER_REPLICATE))
     if soft.max() < SEEN:
         what = "the white parts of {} are only a few pixels wide" if plane.any() else "{} is black everywhere"
+        name = f"the mask {mask.path}" if mask.path is not None else "the mask"
         raise ImageError(f"{what.format(name)}, so nothing may be kept. Paint more of it white")
     return np.where(plane >= SEEN, soft, 0).astype(np.float32), convention
 
@@ -70,17 +106,37 @@ def looks_inverted(changed: Mask, allowed: Mask) -> bool:
 def _has_hole(colors: Array, opacity: Array) -> bool:
     """Whether transparency marks the place: a hole in an image, or in a layer that covers the border."""
     opaque: Mask = opacity > 0.5
+    if not opaque.any():
+        return False
     border = np.concatenate([opaque[0], opaque[-1], opaque[:, 0], opaque[:, -1]])
     luma = gray(colors)[opaque] / 255
     between = (luma > _EXTREME) & (luma < 1 - _EXTREME)
-    return bool(between.size and (between.mean() > _MOST_BETWEEN or border.mean() > 0.5))
+    names, share = _most_frequent(colors[opaque])
+    if share < _FLAT:
+        return bool(between.mean() > _MOST_BETWEEN or border.mean() > 0.5)
+    return bool(border.mean() > 0.5) and (len(names) > 1 or names[0] not in _HUES)  # in color, it is paint
 
 
-def _is_mask(colors: Array, plane: Array, extreme: Mask) -> bool:
-    """Whether nearly all pixels are black or white, or a blur of both."""
+def _most_frequent(colors: Array) -> tuple[list[str], float]:
+    """The three most frequent of colors ``[n, 3]``: their names, each once, and the share that has one of them."""
+    counts = np.bincount(np.rint(colors / 17).astype(np.intp) @ np.array([256, 16, 1]), minlength=4096)
+    most = [int(cell) for cell in np.argsort(-counts, kind="stable")[:3] if counts[cell]]
+    words = [_word(np.array([cell // 256, cell // 16 % 16, cell % 16]) * 17.0) for cell in most]
+    return list(dict.fromkeys(words)), float(counts[most].sum() / len(colors))
+
+
+def _word(color: Array) -> str:
+    """A color in a word."""
+    if np.ptp(color) <= _PAINTED:
+        return ("black", "gray", "white")[int(color.mean() > 64) + int(color.mean() > 191)]
+    return _HUES[round(6 * colorsys.rgb_to_hsv(*color.tolist())[0]) % 6]
+
+
+def _is_mask(plane: Array, extreme: Mask) -> bool:
+    """Whether nearly all pixels are black or white, a blur of both, or of a few levels."""
     between = ~extreme
-    if between.mean() <= _MOST_BETWEEN:
+    counts = np.bincount(np.rint(255 * plane).astype(np.intp).ravel(), minlength=256)
+    if np.sort(counts)[-3:].sum() >= _FLAT * plane.size or between.mean() <= _MOST_BETWEEN:
         return True
-    colored = (colors.max(axis=2) - colors.min(axis=2))[between].mean() > 255 * _COLORED
     rough = float(np.abs(plane - smoothed(plane, 1.0))[between].mean()) > _ROUGH
-    return not colored and not rough and float(extreme.mean()) >= _LEAST_EXTREME
+    return not rough and float(extreme.mean()) >= _LEAST_EXTREME

@@ -117,6 +117,13 @@ class Tones:
         return float(self.doubt(PATCHES).mean())
 
 
+def without_color(tones: Tones) -> Tones:
+    """The same for an edited image of one hue only, whose colors say nothing about the original's."""
+    luma = np.rint(np.moveaxis(np.indices((17, 17, 17)), 0, -1) @ _LUMA).astype(np.intp)
+    doubts = None if tones.doubts is None else tones.doubts[luma, luma, luma]
+    return dataclasses.replace(tones, mixing=np.tile(np.append(_LUMA, 0), (3, 1)), doubts=doubts)
+
+
 def _between(grid: Values, image: Array) -> Array:
     """Trilinear interpolation of a grid of colors, ``[height, width]``: no steps in smooth shades."""
     first, second, third = cv2.split((image * np.float32(_SIDE / 256) - np.float32(0.5)).clip(0, _SIDE - 1.001))

@@ -85,7 +85,7 @@ def progress_bar(given: Progress | bool | None = True, *, quiet: bool = False) -
         with contextlib.ExitStack() as drawn:
             yield functools.partial(_draw, {}, drawn)
     else:
-        yield functools.partial(_print_line, [time.monotonic()])
+        yield functools.partial(_print_line, {"": time.monotonic()})
 
 
 def _draw(bars: dict[str, Any], drawn: contextlib.ExitStack, task: str, done: int, total: int) -> None:
@@ -97,10 +97,13 @@ def _draw(bars: dict[str, Any], drawn: contextlib.ExitStack, task: str, done: in
     bars[task].update(done - bars[task].n)
 
 
-def _print_line(last: list[float], task: str, done: int, total: int) -> None:
-    if time.monotonic() - last[0] >= _LINE_S:
-        last[0] = time.monotonic()
+def _print_line(last: dict[str, float], task: str, done: int, total: int) -> None:
+    """A line each `_LINE_S` seconds, and the last one of a task that had one; ``last`` has the time of both."""
+    if time.monotonic() - last[""] >= _LINE_S or (done == total and task in last):
+        last[""] = last[task] = time.monotonic()
         complain(f"{task}: {done} of {total}")
+    if done == total:
+        last.pop(task, None)
 
 
 def escaped(text: str) -> str:
