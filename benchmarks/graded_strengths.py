@@ -79,7 +79,7 @@ def summary(rows: pd.DataFrame) -> dict[str, Any]:
         measures = ("named", "best fade", "even fade", "best strength", "evenness named", "evenness fade")
         found[str(name)] = {"items": len(item), "rows": len(part)}
         found[str(name)] |= {measure: over_groups(item[measure]) for measure in measures}
-        found[str(name)]["named / best fade"] = ratio_over_groups(item["named"], item["best fade"])
+        found[str(name)]["ratio to best fade"] = ratio_over_groups(item["named"], item["best fade"])
     return found
 
 
