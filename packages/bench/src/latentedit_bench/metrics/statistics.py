@@ -82,7 +82,7 @@ def rank_correlated(
     for column in values:
         below = (column < column[:, None]) + 0.5 * (column == column[:, None])
         ranks = weights @ below.T
-        centered.append(ranks - (weights * ranks).sum(1, keepdims=True))
+        centered.append((ranks - (weights * ranks).sum(1, keepdims=True)).round(12))  # equal ranks vary by rounding
 
     def correlation(i: int, j: int) -> Float[np.ndarray, " draws"]:
         products = [(weights * centered[a] * centered[b]).sum(1) for a, b in ((i, j), (i, i), (j, j))]
