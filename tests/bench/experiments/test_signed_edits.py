@@ -101,15 +101,22 @@ def test_rows_compare_the_first_direction_with_a_random_one(monkeypatch: pytest.
 
 
 def test_attributes_are_counted_where_any_changes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half the total variation is 0.4, 0.1 and 0 of the first edit; the second changes nothing by 0.1."""
+    """The discovered direction changes 0.4, 0.1 and 0, at the effect of the random one, which changes less than 0.1."""
 
     def edit(*sizes: float) -> SignedEdit:
         shifts = {str(k): torch.tensor([[size, -size]] * 2, dtype=torch.float64) for k, size in enumerate(sizes)}
         return SignedEdit(effect=0.5, change=torch.zeros(2, 3, 4, 4), shifts=shifts)
 
-    monkeypatch.setattr(disentangled_module, "signed_edits", lambda *_, **__: [edit(0.4, 0.1, 0.0), edit(0.09, 0, 0)])
+    made, sought = [edit(0.4, 0.1, 0.0), edit(0.09, 0, 0)], list[float]()
+
+    def known(*_: object, effect: float) -> list[SignedEdit]:
+        sought.append(effect)
+        return [made.pop()]
+
+    monkeypatch.setattr(disentangled_module, "signed_edits", known)
     study = Study.of(ColorBackbone(), [gray()], levels=(0.5,), rank=2, site="clean", steps=4)
-    first, second = disentangled.function(study, 0.5, 0)
+    first, second = disentangled.function(study, 0.5, 0, effect=0.7)
+    assert sought == [0.7, 0.5]
     assert (first["kind"], first["seen"], first["changed"], first["one"]) == ("discovered", 1, 2, 0)
     assert first["effective"] == pytest.approx(5 / 4**0.8)
     assert first["total"] == pytest.approx(0.5)

@@ -60,9 +60,10 @@ def alignment(study: Study, level: float, image: int, *, effect: float = 0.6, fo
     Edits are made and compared as in geometry-transport, on other images. There is one level, for both the distance and
     the success may change with the level. The distance is the geodesic one on the Grassmannian, at the rank after which
     the singular values drop most, as a share of the largest. The correlation is Spearman's over pairs, and the draws of
-    its interval are of images, for pairs share them. A random direction at the target, of equal effect, is the control,
-    whose cosine is subtracted. Similar images may have both close tangent spaces and similar edits: hence the partial
-    correlation given the distance between the clean latents.
+    its interval are of images, for pairs share them. A random direction at the target is the control, whose cosine is
+    subtracted; it often falls short of the effect at any length tried, but a cosine does not depend on the size.
+    Similar images may have both close tangent spaces and similar edits: hence the partial correlation given the
+    distance between the clean latents.
     """
     there = study.walkable(study.basis(image, level))
     sources = [(image - k) % len(study) for k in range(1, following + 1)]

@@ -3,8 +3,6 @@
 import math
 from collections.abc import Mapping
 
-import torch
-
 from latentedit.geometry.local_basis import random_units
 from latentedit.geometry.naming import FLOOR
 from latentedit_bench.experiments.declare import (
@@ -36,7 +34,7 @@ _ONE = _CHANGED.variant(
     "geometry-disentangled",
     paper=UNSUPERVISED,
     claim="discovered directions mostly give disentangled changes: few attributes change at once",
-    source=Images(seed=68, images=48, levels=(0.7,), rank=2, steps=14, twins=False),
+    source=Images(seed=170, images=48, levels=(0.7,), rank=2, steps=14, twins=False),
     primary=_CHANGED,
     secondary=(
         _CHANGED.variant("effective number of attributes changed", column="effective"),
@@ -49,9 +47,11 @@ _ONE = _CHANGED.variant(
     plots=(Dots(x="changed", y="kind", by="level", label="attributes changed by an edit that changes any"),),
     quick={"images": 6, "levels": (0.7,)},
 )
-def disentangled(study: Study, level: float, image: int, *, effect: float = 0.6) -> Rows:
+def disentangled(study: Study, level: float, image: int, *, effect: float = 0.3) -> Rows:
     """The first direction of each image's basis against a random one that has the same effect on the clean latent.
 
+    Random directions often fall short of the effect that is sought, at any length tried, so the discovered one is given
+    the effect that the random one reached. A first run, on the images of seed 68 with 0.6 for both, was stopped for it.
     An attribute changes if the total variation of its probabilities, averaged over both signs, is 0.1 or more. Edits of
     equal effect need not change equally much of what the reader sees. So edits that change nothing are left out, and
     the effective number, ``exp(-sum p log p)`` of the shares p of all changes, which does not depend on their size, is
@@ -60,8 +60,9 @@ def disentangled(study: Study, level: float, image: int, *, effect: float = 0.6)
     """
     basis = study.walkable(study.basis(image, level))
     control = random_units(basis.latent, 1, seed=study.seed, first=image)
-    found = signed_edits(basis, torch.cat([basis.v[:1], control]), effect=effect)
-    for kind, edit in zip((DISCOVERED, RANDOM), found, strict=True):
+    (random,) = signed_edits(basis, control, effect=effect)
+    (discovered,) = signed_edits(basis, basis.v[:1], effect=random.effect)
+    for kind, edit in ((DISCOVERED, discovered), (RANDOM, random)):
         changed = sum(change >= FLOOR for change in edit.changes.values())
         known = {"changed": changed, "one": float(changed == 1), "effective": effective_number(edit.changes)}
         yield {
