@@ -15,6 +15,7 @@ from latentedit_bench.experiments.decisions import (
     Measure,
     ModelDifference,
     Outcome,
+    RankCorrelation,
     rank_correlation,
     slope,
 )
@@ -165,6 +166,52 @@ def test_a_slope_and_a_rank_correlation_of_each_image() -> None:
     assert rank_correlation("y", "x", sign=-1)(agree) == pytest.approx(-0.8)
     assert math.isnan(rank_correlation("flat", "x")(agree))
     assert math.isnan(rank_correlation("y", "flat")(agree))
+
+
+def pairs_of(y: Any, *, images: int = 8, **columns: Any) -> Table:
+    """Of each image and the three after it in a ring; columns are functions of the two images."""
+    rows = [
+        {"model": "one", "first": i, "second": (i + k) % images, "kind": kind, "y": y(i, k, kind)}
+        | {name: made(i, k) for name, made in columns.items()}
+        for i in range(images)
+        for k in (1, 2, 3)
+        for kind in ("carried", "random")
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_a_rank_correlation_over_pairs_is_of_the_difference_and_draws_images() -> None:
+    """What falls with the distance, less a control that rises with it; each side has its own correlation."""
+    y = Measure(name="y", column="y", differences=(Difference("kind", "carried", "random"),))
+    number = RankCorrelation(name="n", y=y, x=Measure(name="x", column="x"), sign=-1)
+    rows = pairs_of(lambda i, k, kind: -(k**3) if kind == "carried" else 0.1 * k, x=lambda i, k: k)
+    (found,) = number.outcomes(rows, ("first", "second"), ("first", "second"))
+    assert (found.estimate, found.low, found.verdict, found.images) == (pytest.approx(1), pytest.approx(1), "holds", 8)
+    assert found.measure == "n, carried minus random"
+    sides = [side.outcomes(rows, ("first", "second"), ("first", "second"))[0] for side in number.sides()]
+    assert [(side.measure, round(side.estimate, 6)) for side in sides] == [("n, carried", 1), ("n, random", -1)]
+
+
+def test_a_partial_rank_correlation_leaves_out_what_another_column_explains() -> None:
+    """Of residuals of the ranks; without pairs, or where nothing varies, nothing is known."""
+    generator = np.random.default_rng(0)
+    noise = {(i, k): generator.normal(size=2) for i in range(8) for k in (1, 2, 3)}
+    rows = pairs_of(lambda i, k, _: k + noise[i, k][0], x=lambda i, k: k + noise[i, k][1], z=lambda i, k: k)
+    rows = rows[rows["kind"] == "carried"]
+    measures = {name: Measure(name=name, column=name) for name in "xyz"}
+    number = RankCorrelation(name="n", y=measures["y"], x=measures["x"])
+    given = number.variant("given", given=measures["z"])
+    keys = ("first", "second")
+    assert number.outcomes(rows, keys, keys)[0].estimate == pytest.approx(rows["y"].corr(rows["x"], method="spearman"))
+    ranks = rows[["x", "y", "z"]].rank()
+    design = np.column_stack([np.ones(len(ranks)), ranks["z"]])
+    rest = [ranks[name] - design @ np.linalg.lstsq(design, ranks[name], rcond=None)[0] for name in "yx"]
+    assert given.outcomes(rows, keys, keys)[0].estimate == pytest.approx(np.corrcoef(rest)[0, 1])
+    (flat,) = number.outcomes(rows.assign(y=1.0), keys, keys)
+    (none,) = number.outcomes(rows.assign(y=math.nan), keys, keys)
+    assert [one.verdict for one in (flat, none)] == [UNDECIDED] * 2
+    assert math.isnan(flat.estimate)
+    assert math.isnan(none.estimate)
 
 
 def two_sets(more: Table, less: Table) -> Table:

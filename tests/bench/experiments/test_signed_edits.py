@@ -10,7 +10,9 @@ import torch
 from latentedit.core.errors import ConfigError
 from latentedit.geometry.walks import CLOSE, EFFECT
 from latentedit_bench.domains.base import CHANGED, coarseness, distance_to_render
+from latentedit_bench.experiments import disentangled as disentangled_module
 from latentedit_bench.experiments import edits as module
+from latentedit_bench.experiments.disentangled import disentangled, effective_number
 from latentedit_bench.experiments.edits import _where_read, edits
 from latentedit_bench.experiments.guidance import guidance
 from latentedit_bench.experiments.signed_edits import SCALES, SignedEdit, signed_edits
@@ -96,6 +98,31 @@ def test_rows_compare_the_first_direction_with_a_random_one(monkeypatch: pytest.
     assert second == {"kind": "random", "coarseness": None, "centroid": None}
     torch.testing.assert_close(given[0][:1], study.basis(0, 0.5).v[:1])
     assert len(given[0]) == 2
+
+
+def test_attributes_are_counted_where_any_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The discovered direction changes 0.4, 0.1 and 0, at the effect of the random one, which changes less than 0.1."""
+
+    def edit(*sizes: float) -> SignedEdit:
+        shifts = {str(k): torch.tensor([[size, -size]] * 2, dtype=torch.float64) for k, size in enumerate(sizes)}
+        return SignedEdit(effect=0.5, change=torch.zeros(2, 3, 4, 4), shifts=shifts)
+
+    made, sought = [edit(0.4, 0.1, 0.0), edit(0.09, 0, 0)], list[float]()
+
+    def known(*_: object, effect: float) -> list[SignedEdit]:
+        sought.append(effect)
+        return [made.pop()]
+
+    monkeypatch.setattr(disentangled_module, "signed_edits", known)
+    study = Study.of(ColorBackbone(), [gray()], levels=(0.5,), rank=2, site="clean", steps=4)
+    first, second = disentangled.function(study, 0.5, 0, effect=0.7)
+    assert sought == [0.7, 0.5]
+    assert (first["kind"], first["seen"], first["changed"], first["one"]) == ("discovered", 1, 2, 0)
+    assert first["effective"] == pytest.approx(5 / 4**0.8)
+    assert first["total"] == pytest.approx(0.5)
+    assert (second["kind"], second["seen"], second["changed"], second["effective"]) == ("random", 0, None, None)
+    assert effective_number({"a": 0.2, "b": 0.2, "c": 0.2}) == pytest.approx(3)
+    assert effective_number({"a": 0.0}) == 0
 
 
 @pytest.mark.parametrize(("read", "lowest"), [(6, 0.1), (5, 0.5), (0, 0.5)])

@@ -13,6 +13,7 @@ from scipy.linalg import subspace_angles
 from latentedit.core.rng import stream
 from latentedit.geometry.local_basis import LocalBasis
 from latentedit.testing.gaussian_mixture import example_mixture
+from latentedit_bench.experiments.alignment import alignment
 from latentedit_bench.experiments.distances import samples, trajectory
 from latentedit_bench.experiments.images import at_fitted_rank
 from latentedit_bench.experiments.papers import samples_pooled
@@ -199,6 +200,17 @@ def test_what_cannot_be_seen_at_the_source_does_not_count() -> None:
     """A change of some thousandths of the range, from the last image to the first one of the ring."""
     rows = list(transport.function(known_study(), 0.5, 1, effect=0.004))
     assert [(row["target"], row["pixels"]) for row in rows] == [(0, None)] * 3
+
+
+def test_pairs_have_the_distance_of_their_tangent_spaces() -> None:
+    """The second vector of each basis is the same, so the spaces lean by 0.3; the images are equal."""
+    rows = list(alignment.function(known_study(), 0.5, 1, following=1))
+    ranks = {row["rank"]: row for row in rows if row["kind"] == "carried"}
+    assert {row["source"] for row in rows} == {0}
+    assert [row["kind"] for row in rows] == ["carried", "random"] * len(ranks)
+    assert ranks[1]["distance"] == pytest.approx(0.3 / (math.pi / 2), abs=1e-4)
+    assert ranks[1]["pixels"] == pytest.approx(1, abs=1e-4)
+    assert ranks[1]["latents"] == 0
 
 
 def test_changes_are_compared_by_their_cosine() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from latentedit_bench.metrics.matched import LEAST_EFFECT
-from latentedit_bench.metrics.statistics import Estimate, Table, Verdict, apart, decide, estimate
+from latentedit_bench.metrics.statistics import Estimate, Table, Verdict, apart, decide, estimate, rank_correlated
 
 UNDECIDED: Verdict = "undecided at this size"
 FALL = 0.005  # what an effect may fall from one strength to the next and still count as rising: rounding of images
@@ -186,7 +186,40 @@ class ModelDifference:
         return []
 
 
-Statistic = Measure | ModelDifference
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RankCorrelation:
+    """Spearman's correlation of two measures over all rows of a model, times a sign; holds if it is above 0."""
+
+    name: str  # as it is reported; names of y's differences are appended
+    y: Measure
+    x: Measure
+    given: Measure | None = None  # the correlation is partial: of what the ranks of this one do not explain
+    sign: int = 1
+
+    def variant(self, name: str, **changes: Any) -> "RankCorrelation":
+        """The same correlation with other fields."""
+        return dataclasses.replace(self, name=name, **changes)
+
+    def outcomes(self, rows: Table, keys: Sequence[str], images: Sequence[str]) -> list[Outcome]:
+        """One outcome per model; the bootstrap draws images."""
+        name = dataclasses.replace(self.y, name=self.name).full_name
+        columns = [self.y, self.x, *([] if self.given is None else [self.given])]
+        found: list[Outcome] = []
+        for model, part in rows.groupby("model", sort=False):
+            values = pd.concat([one.values(part, keys) for one in columns], axis=1, join="inner").dropna().astype(float)
+            about = rank_correlated(values.to_numpy().T, _members(values, images), sign=self.sign)
+            found.append(Outcome.of(str(model), name, about))
+        return found
+
+    def sides(self) -> list["RankCorrelation"]:
+        """The correlation of each side of the last difference of y."""
+        return [
+            dataclasses.replace(self, name=f"{self.name}, {how.name.removeprefix(f'{self.y.name}, ')}", y=how)
+            for how in self.y.sides()
+        ]
+
+
+Statistic = Measure | ModelDifference | RankCorrelation
 
 
 def _members(values: Table, images: Sequence[str]) -> list[tuple[Any, ...]]:

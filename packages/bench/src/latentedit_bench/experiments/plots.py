@@ -112,6 +112,23 @@ class Dots(_OfModels):
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Points(_OfModels):
+    """A point a row, of two columns of numbers, a color a value of another column."""
+
+    x: str  # the column of the horizontal axis
+    y: str  # that of the vertical one
+    by: str  # column of the colors
+    label: str  # of the vertical axis, with its unit
+
+    def _draw(self, axis: Axes, rows: Table, images: Sequence[str]) -> None:  # noqa: ARG002
+        for color, (name, part) in zip(COLORS * 9, rows.groupby(self.by, sort=False), strict=False):
+            axis.scatter(part[self.x].astype(float), part[self.y].astype(float), s=6, color=color, label=str(name))
+        axis.set_xlabel(self.x, fontsize=8)
+        axis.set_ylabel(self.label, fontsize=8)
+        axis.legend(fontsize=7)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Forest:
     """The primary measure of each model with its interval, and the threshold as a gray bar."""
 

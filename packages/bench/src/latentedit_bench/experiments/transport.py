@@ -11,7 +11,7 @@ from latentedit_bench.experiments.declare import RIEMANNIAN, Difference, Dots, I
 from latentedit_bench.experiments.signed_edits import signed_edits
 from latentedit_bench.metrics.vectors import cosine
 
-_VISIBLE = 0.05  # share of the pixels that an edit must change at its source, by more than `CHANGED`
+VISIBLE = 0.05  # share of the pixels that an edit must change at its source, by more than `CHANGED`
 
 _PIXELS = Measure(
     name="cosine between the pixel changes at source and target",
@@ -50,7 +50,7 @@ def transport(study: Study, level: float, image: int, *, effect: float = 0.6) ->
     control = random_units(there.latent, 1, seed=study.seed, first=image)
     (own,) = signed_edits(here, here.v[:1], effect=effect)
     units = torch.cat([carried, control, here.v[:1]])
-    visible = changed_share(own.change) >= _VISIBLE
+    visible = changed_share(own.change) >= VISIBLE
     found = signed_edits(there, units, effect=effect)
     for kind, edit in zip(("carried", "random", "the source's own"), found, strict=True):
         yield {

@@ -66,6 +66,35 @@ def apart(first: Sample, second: Sample) -> Estimate:
     return _from_draws(mean, drawn[0] - drawn[1], fewer)
 
 
+def rank_correlated(
+    values: Float[np.ndarray, "columns n"], images: Sequence[Sequence[Any]], *, sign: int = 1
+) -> Estimate:
+    """Spearman's correlation of two columns without nan, times a sign; of three, the partial one given the third.
+
+    A value of weight k has the ranks of k equal values, so a draw has the correlation of the sample that it repeats.
+    """
+    members = [tuple(which) for which in images]
+    if not members:
+        return Estimate(mean=math.nan, low=math.nan, high=math.nan, images=0)
+    weights = np.vstack([np.ones(len(members)), _weights(tuple(members), 0)])  # all values, then the draws
+    weights = _ratio(weights, weights.sum(1, keepdims=True).repeat(len(members), 1))
+    centered: list[Float[np.ndarray, "draws n"]] = []
+    for column in values:
+        below = (column < column[:, None]) + 0.5 * (column == column[:, None])
+        ranks = weights @ below.T
+        centered.append((ranks - (weights * ranks).sum(1, keepdims=True)).round(12))  # equal ranks vary by rounding
+
+    def correlation(i: int, j: int) -> Float[np.ndarray, " draws"]:
+        products = [(weights * centered[a] * centered[b]).sum(1) for a, b in ((i, j), (i, i), (j, j))]
+        return _ratio(products[0], np.sqrt(products[1] * products[2]))
+
+    found = correlation(0, 1)
+    if len(values) > 2:
+        first, second = correlation(0, 2), correlation(1, 2)
+        found = _ratio(found - first * second, np.sqrt((1 - first**2) * (1 - second**2)))
+    return _from_draws(sign * float(found[0]), sign * found[1:], members)
+
+
 def over_groups(values: Table) -> Estimate:
     """The mean of a column whose index has "group"; groups are drawn, as images are. Nan is left out."""
     return estimate(values.astype(float).tolist(), _groups(values))
@@ -113,7 +142,7 @@ def _weights(members: tuple[tuple[Any, ...], ...], seed: int) -> Float[np.ndarra
     return drawn_weights(members, np.random.default_rng(seed))
 
 
-def _ratio(above: Float[np.ndarray, " draws"], below: Float[np.ndarray, " draws"]) -> Float[np.ndarray, " draws"]:
+def _ratio(above: Float[np.ndarray, "*n"], below: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
     """Nan for draws with a zero denominator."""
     return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
 
