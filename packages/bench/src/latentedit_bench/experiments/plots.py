@@ -120,7 +120,7 @@ class Points(_OfModels):
     by: str  # column of the colors
     label: str  # of the vertical axis, with its unit
 
-    def _draw(self, axis: Axes, rows: Table, images: Sequence[str]) -> None:  # noqa: ARG002
+    def _draw(self, axis: "Axes", rows: Table, images: Sequence[str]) -> None:  # noqa: ARG002
         for color, (name, part) in zip(COLORS * 9, rows.groupby(self.by, sort=False), strict=False):
             axis.scatter(part[self.x].astype(float), part[self.y].astype(float), s=6, color=color, label=str(name))
         axis.set_xlabel(self.x, fontsize=8)
