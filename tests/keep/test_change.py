@@ -44,7 +44,7 @@ def test_replaced_texture_is_a_change() -> None:
 @pytest.mark.parametrize("tint", [(1, 1, 1), (1.07, 0.95, 0.75)], ids=["gray", "sepia"])
 @pytest.mark.parametrize("backwards", [False, True])
 @pytest.mark.parametrize("edited", [scene(), with_object(scene())], ids=["same", "another"])
-def test_black_and_white_is_a_change_of_colors_beside_which_others_are_found(
+def test_black_and_white_is_a_change_of_colors_and_others_are_found(
     tint: tuple[float, ...], backwards: bool, edited: np.ndarray
 ) -> None:
     def gray(image: np.ndarray) -> np.ndarray:

@@ -142,7 +142,7 @@ def test_the_command_follows_a_painted_mask_and_fails_where_nothing_of_it_change
         "edited": with_object(scene()),
         "red": paint(BLACK + 255),
         "white": WHERE,
-        "beside": np.roll(WHERE, -48, 0),
+        "elsewhere": np.roll(WHERE, -48, 0),
     }
     places = {name: tmp_path / f"{name}.png" for name in images}
     for name, image in images.items():
@@ -154,7 +154,7 @@ def test_the_command_follows_a_painted_mask_and_fails_where_nothing_of_it_change
     command("keep", *pair, "-o", out, "--mask", places["white"])
     np.testing.assert_array_equal(np.asarray(Image.open(out)), red)
     assert "painted in red" in command("check", *pair, "--mask", places["red"]).err
-    done = command("keep", *pair, "-o", out, "--mask", places["beside"])
+    done = command("keep", *pair, "-o", out, "--mask", places["elsewhere"])
     assert (done.code, "nothing inside the mask" in done.out.splitlines()[1]) == (1, True)
     np.testing.assert_array_equal(np.asarray(Image.open(out)), scene())
     Image.fromarray(cast(with_object(scene()))).save(places["edited"])
