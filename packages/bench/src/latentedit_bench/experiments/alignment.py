@@ -53,6 +53,7 @@ _ALIGNED = RankCorrelation(
     ),
     plots=(Points(x="distance", y="pixels", by="kind", label="cosine of the pixel changes"),),
     quick={"images": 6, "levels": (0.7,), "following": 2},
+    minutes=19,
 )
 def alignment(study: Study, level: float, image: int, *, effect: float = 0.6, following: int = 3) -> Rows:
     """The first direction of an image's basis is carried over to each of the next images in a ring.

@@ -46,6 +46,7 @@ _ONE = _CHANGED.variant(
     ),
     plots=(Dots(x="changed", y="kind", by="level", label="attributes changed by an edit that changes any"),),
     quick={"images": 6, "levels": (0.7,)},
+    minutes=15,
 )
 def disentangled(study: Study, level: float, image: int, *, effect: float = 0.3) -> Rows:
     """The first direction of each image's basis against a random one that has the same effect on the clean latent.
