@@ -164,11 +164,12 @@ def test_masks_keep_black_pixels_bit_for_bit_and_fully_change_white_ones(
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
 def test_gray_masks_scale_the_change(mode: str) -> None:
-    """51 / 255 of a change by 25 levels is 5."""
+    """51 / 255 of a change by 25 levels is 5; the white third is far enough from the gray one."""
     image = SourceImage.from_image(Image.new(mode, (60, 60), (100, 100, 100, 255)[: len(mode)]))
-    frame = image.fit(FIXED, mask=Image.new("L", (60, 60), 51))
-    restored = np.asarray(frame.restore(torch.full_like(frame.pixels, 25 / 127.5)))
-    assert set(np.unique(restored[..., :3])) == {105}
+    mask = Image.new("L", (60, 60), 51)
+    mask.paste(255, (0, 0, 20, 60))
+    restored = np.asarray(image.fit(FIXED, mask=mask).restore(torch.full_like(image.fit(FIXED).pixels, 25 / 127.5)))
+    assert set(np.unique(restored[:, 30:, :3])) == {105}
 
 
 def test_masks_and_transparency_protect_pixels() -> None:

@@ -12,8 +12,9 @@ from latentedit_keep.base.warp import Array, Mask, Size, cv2, gray, resized, smo
 SEEN = 1 / 255  # smallest mask value that changes an 8-bit pixel
 _FEATHER = 1 / 100  # half the width of a mask's soft edge, as a share of the shorter side
 _EXTREME = 16 / 255  # brightness up to which a pixel counts as black or, from the other end, as white
-_MOST_BETWEEN = 0.1  # share of pixels between black and white, above which a mask must be smooth, as blur makes it
-_LEAST_EXTREME = 0.3  # share of black and white pixels in a blurred mask
+_MOST_BETWEEN = (
+    0.1  # share of pixels between black and white, above which a mask must be smooth, as blur or a gradient is
+)
 _ROUGH = 1.5 / 255  # mean deviation from a slight blur, above which there is an image and not a blurred mask
 _PAINTED = 48  # difference of the channels in levels, from which on a pixel is painted in a color
 _ALIKE = 0.9  # cosine between shades of one paint
@@ -139,4 +140,4 @@ def _is_mask(plane: Array, extreme: Mask) -> bool:
     if np.sort(counts)[-3:].sum() >= _FLAT * plane.size or between.mean() <= _MOST_BETWEEN:
         return True
     rough = float(np.abs(plane - smoothed(plane, 1.0))[between].mean()) > _ROUGH
-    return not rough and float(extreme.mean()) >= _LEAST_EXTREME
+    return not rough and bool((plane <= _EXTREME).any())
