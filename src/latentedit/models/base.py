@@ -77,9 +77,11 @@ def check_model(model: object) -> "Backbone":
     """Refuse what is no backbone, a pipeline or a name, with the call that makes one."""
     if isinstance(model, Backbone):
         return model
-    shown = repr(model) if isinstance(model, str) else type(model).__name__
-    call = "latentedit.from_pipeline(pipeline)" if is_pipeline(model) else f"latentedit.load({model!r})"
-    call = call if is_pipeline(model) or isinstance(model, str) else "a name, or latentedit.load(name)"
+    if isinstance(model, str):
+        shown, call = repr(model), f"latentedit.load({model!r})"
+    else:
+        shown = type(model).__name__
+        call = "latentedit.from_pipeline(pipeline)" if is_pipeline(model) else "a name, or latentedit.load(name)"
     raise ConfigError(f"`model` must be a model; got {shown}. Give {call}")
 
 

@@ -3,6 +3,7 @@
 import colorsys
 
 import numpy as np
+from numpy.typing import NDArray
 
 from latentedit_keep.base.color import levels, opacity_of
 from latentedit_keep.base.errors import ImageError
@@ -55,10 +56,10 @@ def _read(mask: PixelImage, name: str) -> tuple[Array, str]:
         plane *= opacity
     black, white = plane <= _EXTREME, plane >= 1 - _EXTREME
     if white.any() or convention or not plane.any():
-        if not _is_mask(plane, black | white):
+        if not _is_mask(plane, black, white):
             raise ImageError(f"{name} is an image, not black and white. {_REMEDY}")
         return plane, convention
-    counts = np.bincount(np.rint(255 * plane).astype(np.intp).ravel(), minlength=256)
+    counts = _counts(plane)
     low, high = sorted(np.argsort(counts)[-2:].tolist())
     if not counts[low] or counts[[low, high]].sum() < _TWO_LEVELS * plane.size:
         brightest = f"its brightest level is {255 * plane.max():.0f}"
@@ -133,11 +134,15 @@ def _word(color: Array) -> str:
     return _HUES[round(6 * colorsys.rgb_to_hsv(*color.tolist())[0]) % 6]
 
 
-def _is_mask(plane: Array, extreme: Mask) -> bool:
-    """Whether nearly all pixels are black or white, a blur of both, or of a few levels."""
-    between = ~extreme
-    counts = np.bincount(np.rint(255 * plane).astype(np.intp).ravel(), minlength=256)
-    if np.sort(counts)[-3:].sum() >= _FLAT * plane.size or between.mean() <= _MOST_BETWEEN:
+def _is_mask(plane: Array, black: Mask, white: Mask) -> bool:
+    """Whether nearly all pixels are black or white, or of a few levels, or the mask is smooth as blur and gradients."""
+    between = ~(black | white)
+    if between.mean() <= _MOST_BETWEEN or np.sort(_counts(plane))[-3:].sum() >= _FLAT * plane.size:
         return True
     rough = float(np.abs(plane - smoothed(plane, 1.0))[between].mean()) > _ROUGH
-    return not rough and bool((plane <= _EXTREME).any())
+    return not rough and bool(black.any())
+
+
+def _counts(plane: Array) -> NDArray[np.intp]:
+    """How many pixels have each of the 256 levels."""
+    return np.bincount(np.rint(255 * plane).astype(np.intp).ravel(), minlength=256)
