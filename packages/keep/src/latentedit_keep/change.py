@@ -40,7 +40,7 @@ _REFRAMED_OUTSIDE = 0.3  # share of the original outside the frame, likewise
 NOTHING = 3e-4  # mean of the mask below which nothing was found
 _CERTAIN_SIDE = 0.03  # of the root of the area: side of a change that is found for certain; see docs/results/check.md
 _GLOBAL_UNCHANGED = 0.25  # unchanged share below which a change is global
-_GLOBAL_RESIDUAL = 6.0  # coarse difference of the rest in levels above which a change is global; usual are 0.4 to 4.3
+_GLOBAL_RESIDUAL = 5.0  # coarse difference of the rest in levels above which a change is global; usual are 0.4 to 4.3
 _GLOBAL_STRUCTURE = 0.6  # correlation of the unchanged part below which the image was redrawn
 # Unchanged share of the detail, structure, and unchanged share below all of which it was restyled; a figure replaced in
 # front of a plain ground also leaves little detail, and most of the image.
@@ -350,8 +350,10 @@ def judge(change: DetectedChange) -> Found:
     frame, share = change.registration, float(change.mask.mean())
     if is_redrawn(change):
         return "redrawn"
-    # Of colors that an image does not have, the correction is a guess: tinted gray photographs had 22 to 29.
-    if change.tones.cast - change.tones.cast_uncertainty > _GLOBAL_CAST:
+    # Of colors that an image does not have, the correction is a guess: tinted gray photographs had 22 to 29. Where it
+    # leaves a residual, each part was lit in another color.
+    unsure = 0.0 if change.residual > _GLOBAL_RESIDUAL else change.tones.cast_uncertainty
+    if change.tones.cast - unsure > _GLOBAL_CAST:
         return "colors changed"
     if share >= change.least_share:
         if not _is_certain(change):

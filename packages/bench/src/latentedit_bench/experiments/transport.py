@@ -31,6 +31,7 @@ _PIXELS = Measure(
     secondary=(
         _PIXELS.variant(differences=(Difference("kind", "carried", "the source's own"),)),
         _PIXELS.variant("cosine between the attribute changes read", column="agreement"),
+        _PIXELS.variant("effect on the clean latent", column="effect"),
     ),
     plots=(Dots(x="pixels", y="kind", by="network", label="cosine of the pixels with the edit at the source"),),
     quick={"images": 3, "levels": (0.7,)},
@@ -40,9 +41,10 @@ def transport(study: Study, level: float, image: int, *, effect: float = 0.6) ->
     """The first direction of an image's basis is carried over to the next image in a ring.
 
     The change of the feature is carried over and pulled back by the transpose of the target's full Jacobian, so no rank
-    is involved. All directions have the same effect on the clean latent. Only edits count that change at least 5 % of
-    the pixels at their source by more than 10 levels of 255. Source and target need not show the same face in the same
-    place.
+    is involved. The same effect on the clean latent is sought for all directions; random ones often fall short of it
+    at any length tried. A cosine does not depend on the size of a change, but small changes may point elsewhere. Only
+    edits count that change at least 5 % of the pixels at their source by more than 10 levels of 255. Source and target
+    need not show the same face in the same place.
     """
     target = (image + 1) % len(study)
     here, there = (study.walkable(study.basis(one, level)) for one in (image, target))
@@ -56,6 +58,7 @@ def transport(study: Study, level: float, image: int, *, effect: float = 0.6) ->
         yield {
             "target": target,
             "kind": kind,
+            "effect": edit.effect,
             "pixels": cosine(own.change, edit.change) if visible else None,
             "agreement": (cosine(own.read, edit.read) if edit.seen else 0.0) if own.seen else None,
         }
