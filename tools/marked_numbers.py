@@ -3,9 +3,9 @@
     python -m tools.marked_numbers
 
 Comments, which no reader of the rendered page sees, say where a number or a table comes from, and this module fills in
-what stands between them. A place is keys between slashes: of a list a number, or what a claim of the list measures.
+what stands between them. None has a bar, which would end the cell of a table on GitHub. A place is keys between slashes: of a list a number, or what a claim of the list measures.
 
-    <!--FILE PLACE | STYLE-->number<!--/-->         FILE is below results/; "PLACE over PLACE" is a ratio
+    <!--FILE PLACE ; STYLE-->number<!--/-->         FILE is below results/; "PLACE over PLACE" is a ratio
     <!--table FILE PLACE | ROW-->rows<!--/table-->  ROW for each of the things there; the table's head is the page's own
     <!--table NAME-->rows<!--/table-->              by a template of ``marked_numbers.yaml``; NAME of WORD passes a word
 
@@ -85,7 +85,7 @@ def filled(page: str, results: Path) -> str:
         return _at(_content(results / file), place)
 
     def number(mark: re.Match[str]) -> str:
-        source, _, style = mark[1].rpartition(" | ")
+        source, _, style = mark[1].rpartition(" ; ")
         file, _, place = source.partition(" ")
         top, _, bottom = place.partition(" over ")
         value = read(file, top) / read(file, bottom) if bottom else read(file, top)

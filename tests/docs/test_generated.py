@@ -68,9 +68,9 @@ def test_numbers_rows_and_ratios_are_filled_in(tmp_path: Path) -> None:
     runs = [{"steps": 90, "seconds": 2, "fits": True, "gain": {"mean": 1, "low": 0.5, "high": 2}}, {"steps": 0}]
     (tmp_path / "a.json").write_text(json.dumps({"runs": runs}))
     (tmp_path / "b.csv").write_text("method,measure,mean,low,high\ncodec alone,error,0.25,,\nflowedit,error,4,3,5")
-    page = """* <!--a.json runs/0/gain | .1f dB interval-->?<!--/-->
-* <!--a.json runs/0/steps over runs/0/seconds | .0f--><!--/-->
-* <!--b.csv codec alone/error | .3f-->1<!--/-->
+    page = """* <!--a.json runs/0/gain ; .1f dB interval-->?<!--/-->
+* <!--a.json runs/0/steps over runs/0/seconds ; .0f--><!--/-->
+* <!--b.csv codec alone/error ; .3f-->1<!--/-->
 
 <!--table a.json runs | {key} | {steps} | {fits} | {gain:.2f}-->
 | a | table | with | head |
@@ -81,7 +81,7 @@ def test_numbers_rows_and_ratios_are_filled_in(tmp_path: Path) -> None:
     )
     report = report.replace("<!--/table", "| 0 | 90 | holds | 1.00 |\n| 1 | 0 | | |\n<!--/table")
     assert marked_numbers.filled(page, tmp_path) == report
-    broken = "* in a list\n  <!--a.json runs/0/steps | d-->1<!--/-->, which a comment at the start of a line would end"
+    broken = "* in a list\n  <!--a.json runs/0/steps ; d-->1<!--/-->, which a comment at the start of a line would end"
     assert marked_numbers.filled(broken, tmp_path) == broken.replace("\n ", "").replace("->1<", "->90<")
     for mark in ("nothing.json | d-->1<!--/-->", "table nothing-->\n| a |\n| --- |\n<!--/table-->"):
         with pytest.raises(ConfigError, match="nothing"):
