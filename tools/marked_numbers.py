@@ -3,7 +3,8 @@
     python -m tools.marked_numbers
 
 Comments, which no reader of the rendered page sees, say where a number or a table comes from, and this module fills in
-what stands between them. None has a bar, which would end the cell of a table on GitHub. A place is keys between slashes: of a list a number, or what a claim of the list measures.
+what stands between them. A bar in one would end a table's cell on GitHub, so styles follow a semicolon. A place is keys
+between slashes: of a list a number, or what a claim of the list measures.
 
     <!--FILE PLACE ; STYLE-->number<!--/-->         FILE is below results/; "PLACE over PLACE" is a ratio
     <!--table FILE PLACE | ROW-->rows<!--/table-->  ROW for each of the things there; the table's head is the page's own

@@ -83,7 +83,7 @@ def test_numbers_rows_and_ratios_are_filled_in(tmp_path: Path) -> None:
     assert marked_numbers.filled(page, tmp_path) == report
     broken = "* in a list\n  <!--a.json runs/0/steps ; d-->1<!--/-->, which a comment at the start of a line would end"
     assert marked_numbers.filled(broken, tmp_path) == broken.replace("\n ", "").replace("->1<", "->90<")
-    for mark in ("nothing.json | d-->1<!--/-->", "table nothing-->\n| a |\n| --- |\n<!--/table-->"):
+    for mark in ("nothing.json ; d-->1<!--/-->", "table nothing-->\n| a |\n| --- |\n<!--/table-->"):
         with pytest.raises(ConfigError, match="nothing"):
             marked_numbers.filled(f"<!--{mark}", tmp_path)
 

@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast, get_args
 
 from typing_extensions import TypedDict
 
@@ -36,9 +36,15 @@ _INSTEAD = {
     "num_images_per_prompt": "Call it once for each `seed`",
     "num_images": "Call it once for each `seed`",
     "strengths": "Call `sweep` with `strengths`",
+    "batch_size": "Give a list of images, which run as one batch",
+    "latents": "Give an image, or a latent from latentedit.encode",
+    **dict.fromkeys(("sigmas", "timesteps"), "The editor chooses them from `steps`, `level` and `shift`"),
+    **dict.fromkeys(("prompt_embeds", "prompt_2", "prompt_3"), "Give one text as `prompt`"),
+    **dict.fromkeys(("attention_kwargs", "joint_attention_kwargs"), "Set up the pipeline before `from_pipeline`"),
     **dict.fromkeys(("device", "dtype", "torch_dtype", "lora"), "Give it to latentedit.load"),
     "output": "Call `.save(path)` of the result",
 }
+_LIKENESS = 0.65  # of an unknown argument to one that is proposed: names of other libraries resemble ours by chance
 _ENTRY = re.compile(r"^    (\w+): (.+(?:\n {8}.+)*)", re.MULTILINE)  # an argument and its description
 
 
@@ -314,17 +320,24 @@ def check_names(
     if len(named) < len(given):
         raise ConfigError(f"`{function}` got the same argument twice: {', '.join(given)}. Leave one out")
     if (generator := named.pop("generator", None)) is not None:
-        named["seed"] = generator.initial_seed()
+        named["seed"] = _seed(generator)
     if others := named.keys() - accepted:
         names = [*accepted, *(setting_names(named.get("method")) if with_settings else ())]
         for name in sorted(others.difference(names)):
             if name not in _INSTEAD:
-                meant = did_you_mean(name, names)
+                meant = did_you_mean(name, [*names, *_RENAMED], likeness=_LIKENESS)
                 hint = f": {meant}" if meant else f". See help(latentedit.{function})"
                 raise ConfigError(f"`{function}` has no argument {name!r}{hint}")
             if named.pop(name) is not None:
                 raise ConfigError(f"`{function}` has no argument {name!r}. {_INSTEAD[name]}")
     return named
+
+
+def _seed(generator: Any) -> Any:
+    """The seed of a generator, or of a list with one of them; a number stays as it is."""
+    if isinstance(generator, list) and len(cast("list[Any]", generator)) == 1:
+        (generator,) = cast("list[Any]", generator)
+    return getattr(generator, "initial_seed", lambda: generator)()
 
 
 def setting_names(method: object) -> set[str]:
@@ -336,7 +349,7 @@ def setting_names(method: object) -> set[str]:
     kinds: list[Any] = [editor_class(one) if isinstance(one, str) else one for one in methods]
     names = {field.name for kind in kinds for field in dataclasses.fields(kind)}
     names.add("arm")  # refused by the request, with the reason
-    return names | {theirs for theirs, ours in FIELD_NAMES.items() if ours in names}
+    return names | {theirs for theirs, ours in FIELD_NAMES.items() if names & set(ours)}
 
 
 def list_strengths(strengths: Any) -> list[Any]:

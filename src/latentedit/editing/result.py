@@ -22,7 +22,7 @@ from latentedit.editing.outputs import OutputFile, json_file, undo_difference, w
 from latentedit.editors.base import StrengthResult
 from latentedit.editors.judge import Judge, Verdict
 from latentedit.latents.captions.base import AttributeReader, shortened
-from latentedit.latents.captions.change import change_words, changed_phrases, prompt_doubts
+from latentedit.latents.captions.change import change_words, changed_phrases, prompt_doubts, via_doubts
 from latentedit.latents.captions.completion import Completion
 from latentedit.latents.encode import captioner_for
 from latentedit.latents.images import strips
@@ -38,6 +38,7 @@ _DIRECTION = "latentedit.identify(model, image, ...) finds the direction, which 
 _INSTEAD = {  # what people look for in a result
     **dict.fromkeys(("direction", "save_direction"), _DIRECTION),
     "prompt": "see `target_caption`",
+    "view": "latentedit.view(result) is an interactive page",
     **{name: f"see `record.{name}`" for name in ("seed", "settings")},
 }
 CHANGED_LEVELS = 8  # a pixel counts as changed when a channel moves by more than this many of 255 levels
@@ -395,6 +396,7 @@ def measured(latent: JointLatent, moved: Moved, spent: Callable[[], Cost]) -> li
                         *(() if familiarity is None else familiarity.doubts),
                         *backbone.caption_notes(captions),
                         *(() if record.instructed else prompt_doubts(record.caption, record.target_caption)),
+                        *via_doubts(record.caption, record.via, record.target_caption),
                         *(() if completion is None else completion.notes),
                         *step.notes,
                         *([_TRANSLUCENT] if record.off_or_on and 0 < abs(step.strength) < 1 else []),

@@ -242,7 +242,7 @@ class Session:
             shares, strengths = self._shares(directions, request.strength)
         else:
             shares = _broadcast(request.strength, len(directions))
-        names = own_names(request.settings)
+        names = own_names(request.settings, EIM, HSDS)
         given = [name for name in _ARM_SETTINGS if name in names or isinstance(request.method, EIM)]
         editor = default_manipulation(latent, directions, {name: getattr(editor, name) for name in given})
         parts, slider = self._slider(editor, directions, shares, request.combine)

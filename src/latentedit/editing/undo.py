@@ -22,6 +22,7 @@ from latentedit.editors.base import check_strength, localizes
 from latentedit.editors.eim import EIM
 from latentedit.latents.encode import fit_all
 from latentedit.latents.images import SourceImage
+from latentedit.latents.record import RunRecord
 from latentedit.models.base import Backbone
 from latentedit_keep.base.images import read_chunks
 
@@ -38,11 +39,13 @@ def undo(path: str | Path) -> Image.Image:
         ImageError: not an image.
         FileFormatError: a file without the difference, or a damaged one, or pixels that were changed since.
     """
-    payload = read_chunks(path)[1]
+    text, payload = read_chunks(path)
     if payload is None:
+        if text is not None:
+            RunRecord.from_json(text, str(path))  # of a kept image, it says which file is the original
         raise FileFormatError(
-            f"{path} does not contain the original; only a PNG as latentedit wrote it does. Give the direction that "
-            "was applied with `direction`"
+            f"{path} does not contain the original; only a PNG as `edit` wrote it does. Use the original file, or give "
+            "the direction, if one was applied, with `direction`"
         )
     return undo_stored(SourceImage.open(path), payload)
 

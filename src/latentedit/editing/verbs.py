@@ -73,7 +73,7 @@ def identify(
             references=request.references,
         )
     search = stored_eim(latent.backbone).search if method is None else method
-    search = from_plain(HSDS, {**to_plain(search), **own_names(request.settings)})
+    search = from_plain(HSDS, {**to_plain(search), **own_names(request.settings, HSDS)})
     target = {"prompt": request.prompt, "change": request.change or None, "instruction": request.instruction or None}
     with progress_bar(progress) as report:
         return Session(latent).identify(**cast("Any", target), method=search, seed=request.seed, progress=report)

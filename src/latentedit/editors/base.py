@@ -4,7 +4,7 @@ import abc
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, TypeVar
 
 from jaxtyping import Float
 from torch import Tensor
@@ -23,8 +23,9 @@ from latentedit.models.model_settings import ModelSettings
 
 Kind = TypeVar("Kind")
 
-# Settings by their names in diffusers' pipelines, and ours.
-FIELD_NAMES = {"num_inference_steps": "steps", "guidance_scale": "guidance"}
+_GUIDANCE = ("guidance", "target_guidance")
+# Settings by their names in diffusers' pipelines, and what an editor may call them.
+FIELD_NAMES = {"num_inference_steps": ("steps",), "guidance_scale": _GUIDANCE, "true_cfg_scale": _GUIDANCE}
 _EIM = "eim"  # the method of this library, `editors.eim`
 UNTUNED = "flowedit"  # the editor that `docs/methods.md` recommends for models without tuned settings
 
@@ -200,9 +201,7 @@ class Editor(abc.ABC):
     def renamed(cls, settings: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
         """Settings as a user names them, by the names of the fields; ``stored`` are the others."""
         del stored
-        fields = {field.name for field in dataclasses.fields(cast(Any, cls))}
-        own = {diffusers: name for diffusers, name in FIELD_NAMES.items() if name in fields}
-        return {own.get(name, name): value for name, value in settings.items()}
+        return own_names(settings, cls)
 
     @classmethod
     def from_dict(cls: type[Kind], settings: Mapping[str, Any]) -> Kind:
@@ -228,9 +227,13 @@ def editor_class(name: str) -> type[Editor]:
     return loaded
 
 
-def own_names(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings by our names, where they have those of diffusers."""
-    return {FIELD_NAMES.get(name, name): value for name, value in settings.items()}
+def own_names(settings: Mapping[str, Any], *kinds: Any) -> dict[str, Any]:
+    """Settings by the names of the fields of classes, where they have those of diffusers."""
+    fields = {field.name for kind in kinds for field in dataclasses.fields(kind)}
+    return {
+        next((own for own in FIELD_NAMES.get(name, ()) if own in fields), name): value
+        for name, value in settings.items()
+    }
 
 
 def make_editor(

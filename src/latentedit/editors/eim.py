@@ -317,7 +317,7 @@ class EIM(Editor):
     @classmethod
     def renamed(cls, settings: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
         """Settings of the search may stand beside the others; ``steps`` are also its own where the image arm moves."""
-        given, own = own_names(settings), {field.name for field in dataclasses.fields(cls)}
+        given, own = own_names(settings, cls, HSDS), {field.name for field in dataclasses.fields(cls)}
         both = "search" not in given and {**stored, **given}.get("arm", "image") == "image"
         inner = {field.name for field in dataclasses.fields(HSDS)} - (own - {"steps"} if both else own)
         search = {name: value for name, value in given.items() if name in inner}

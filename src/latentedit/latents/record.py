@@ -184,9 +184,11 @@ class RunRecord(_Record):
         except ValueError as error:
             raise _unsound(name, str(error)) from error
         if content.get("output") == "kept":
+            original: Any = content.get("original")
+            before = repr(original.get("name"))[:_SHOWN_LETTERS] if isinstance(original, dict) else "its original"
             raise FileFormatError(
-                f"{name} is a result of latentedit keep, and has no record of an edit by a model. Its original is the "
-                "image before; latentedit replay makes it again"
+                f"{name} is a result of latentedit keep, and has no record of an edit by a model. The image before is "
+                f"{before}, which keep did not change"
             )
         check_format(content, f"the record in {name}", FORMAT)
         try:

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import ConfigError, ModelError
+from latentedit.core.errors import ConfigError, ModelError, did_you_mean
 from latentedit.models.codec import Codec
 from latentedit.models.libraries import quiet_libraries
 from latentedit.models.network import LATENT_CHANNELS, NetworkBackbone, check_sizes
@@ -202,6 +202,7 @@ def truncated(condition: Condition, length: int) -> Condition:
 
 
 _PIECE = re.compile(r"[^\W\d_]+|\d")
+_MISSPELT = 0.8  # likeness of a word to the one that was meant
 _PUNCTUATION = ",.;:!?\"'()"
 
 
@@ -253,7 +254,8 @@ def dropped_note(words: Sequence[str], room: int) -> list[str]:
 def unseen_note(text: str, vocabulary: frozenset[str] | None) -> list[str]:
     """A sentence about words outside the vocabulary of training; none where there are none."""
     words = unseen_words(text, vocabulary)
-    return [f"{listed(words)} never seen by the model in training"] if words else []
+    meant = did_you_mean(words[0], vocabulary or (), likeness=_MISSPELT) if len(words) == 1 else ""
+    return [f"{listed(words)} never seen by the model in training{f': {meant}' if meant else ''}"] if words else []
 
 
 def listed(words: Sequence[str]) -> str:

@@ -95,7 +95,7 @@ def folder(command: Command, tmp_path: Path) -> Path:
 def test_a_task_is_written_and_scored(command: Command, folder: Path) -> None:
     (folder / "outputs" / "public-001.png").unlink()
     outcome = command("bench", "score", folder, "--no-keep", "--name", "copies")
-    assert outcome.code == 0, outcome.err
+    assert outcome.code == 1, "a file is missing"
     assert "error 1.000; done 0.000" in outcome.out
     assert "public-001.png is missing" in outcome.err
     report = json.loads((folder / "score.json").read_text())

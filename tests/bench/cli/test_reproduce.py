@@ -31,7 +31,7 @@ def out(tmp_path: Path) -> Path:
 def test_the_verdict_is_printed_and_stored(command: Command, out: Path, tmp_path: Path) -> None:
     outcome = command("reproduce", "tally", "tally", "-o", out)
     assert outcome.code == 0, outcome.err
-    assert ": holds; 4.5 [" in outcome.out
+    assert "in <items> 4.5 [" in outcome.out
     assert "### tally" in (out / "claims.md").read_text()
     place = tmp_path / "mine.md"
     assert command("reproduce", "tally", "-o", out, "--page", place, "--quiet").out == ""
@@ -42,7 +42,7 @@ def test_the_verdict_is_printed_and_stored(command: Command, out: Path, tmp_path
     assert (record["name"], record["quick"], record["primary"][0]["verdict"]) == ("tally", True, "does not hold")
     assert report["files"] == [str(tmp_path / "quick" / name) for name in ("claims.md", "claims.html")]
     again = command("reproduce", "tally", "--quick", "-o", tmp_path / "quick").out
-    assert ": would not hold (quick run, 6 images); -6.5" in again
+    assert ": would not hold (quick run, 6 images); size of |n|, in <items> -6.5" in again
     assert len(CALLS) == 8 + 6, "nothing is measured twice"
 
 

@@ -2,11 +2,13 @@
 
 import dataclasses
 import importlib.metadata
+import inspect
 import json
 import math
 import platform
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from latentedit_keep.base.images import (
     read_pixels,
     save_image,
 )
+from latentedit_keep.base.strengths import read_strength
 from latentedit_keep.base.warp import Array, Mask, cv2, resized
 from latentedit_keep.change import GLOBAL, LOCAL, OUTSIDE, DetectedChange, Found
 from latentedit_keep.exact import difference
@@ -36,6 +39,7 @@ from latentedit_keep.viewer.view import View, ViewerFrame
 
 ImageLike = ImageInput | PixelImage  # or the result of `read_pixels`
 _STEPS = "aligned, compared, put back"
+_STRENGTHS = "Give 1 for the full change, 0 for the original"
 _TICKS = 20  # steps of a usual pair
 _UNSURE_PX = 0.5  # uncertainty of the alignment from which a doubt is reported
 _MANY = 20  # separate changes from which a doubt is reported
@@ -166,7 +170,8 @@ class KeepResult:
         self, *, mask: ImageLike | None = None, strength: float = 1.0, only: Sequence[int] | None = None
     ) -> "KeepResult":
         """What `keep` returns with these settings, from the same analysis: in less than a second."""
-        third, bounds = _checked(mask, strength, self.original, self.given)
+        strength = read_strength(strength, examples=_STRENGTHS, least=0, most=1)
+        third, bounds = _checked(mask, self.original, self.given, only)
         return _composed(
             self.original, self.given, self.analysis, mask=third, bounds=bounds, strength=strength, only=only
         )
@@ -274,8 +279,9 @@ def keep(
     Cost:
         1 to 8 s on one core, and about 40 bytes a pixel.
     """
+    strength = read_strength(strength, examples=_STRENGTHS, least=0, most=1)
     first, second = read_pixels(original, "the original"), read_pixels(edited, "the edited image")
-    third, bounds = _checked(mask, strength, first, second)
+    third, bounds = _checked(mask, first, second, only)
     tick = Ticks(progress, _STEPS, _TICKS)
     found = analyze(first, second, tick)
     result = _composed(first, second, found, mask=third, bounds=bounds, strength=strength, only=only, tick=tick)
@@ -284,11 +290,11 @@ def keep(
 
 
 def _checked(
-    mask: ImageLike | None, strength: float, original: PixelImage, edited: PixelImage
+    mask: ImageLike | None, original: PixelImage, edited: PixelImage, only: Any
 ) -> tuple[PixelImage | None, tuple[Array, str] | None]:
-    """The mask and its bounds, or an error for these or for the strength."""
-    if not 0 <= strength <= 1:
-        raise ConfigError(f"strength must be between 0 (the original) and 1 (the full change); got {strength:g}")
+    """The mask and its bounds, or an error for these or for the numbers of changes."""
+    if only is not None and not (isinstance(only, Iterable) and all(isinstance(one, Integral) for one in only)):
+        raise ConfigError(f"only takes a list of the numbers of changes, such as [1, 3]; got {only!r}")
     third = None if mask is None else read_pixels(mask, "the mask")
     return third, None if third is None else bounds_of(third, original.size, edited.size)
 
@@ -411,9 +417,15 @@ def wrap_pipeline(pipe: Callable[..., Any], *, strength: float = 1.0) -> Callabl
         A function of an image, a prompt and the pipeline's own settings. It returns one `KeepResult`, or a list where
         the pipeline makes several images.
 
+    Raises:
+        ConfigError: a pipeline that takes no image.
+
     Example:
         result = le.wrap_pipeline(pipe)("me.png", "give her a red hat", num_inference_steps=28)
     """
+    takes = inspect.signature(pipe).parameters.values()
+    if not any(one.name == "image" or one.kind is one.VAR_KEYWORD for one in takes):
+        raise ConfigError(f"{type(pipe).__name__} takes no `image`. Wrap a pipeline that edits images")
 
     def edit(image: ImageLike, prompt: str = "", **settings: Any) -> KeepResult | list[KeepResult]:
         shown = Image.fromarray(np.rint(read_pixels(image).levels).astype(np.uint8))

@@ -372,7 +372,7 @@ def _judged(report: Report, places: Sequence[Path | None], *, expect_size: bool,
     limit, found, masked = report.max_outside, report.found, report.mask is not None
     outside = report.changed if report.outside is None else report.outside
     inside = report.changed if report.inside is None else report.inside
-    within, where = (" inside the mask", "outside the mask") if masked else ("", "")
+    within, where = (" inside the mask", " outside the mask") if masked else ("", "")
     sizes = " instead of ".join(f"{width}x{height}" for width, height in (report.edited_size, report.size))
     cast = "" if report.cast is None else f"all colors changed by {report.cast.text(1)} of 255 levels"
     reasons: dict[Reason, str] = {}
@@ -387,9 +387,7 @@ def _judged(report: Report, places: Sequence[Path | None], *, expect_size: bool,
         elif inside.value < NOTHING * bool(report.least_px) or not inside.value:
             reasons["no edit"] = _nothing(report, within)
         if found in LOCAL and found != "faint change" and limit is not None and outside.value > limit:
-            reasons["changed outside"] = (
-                f"{outside.text(2, 100)} % changed {where}, where {100 * limit:g} % may".replace("  ", " ")
-            )
+            reasons["changed outside"] = f"{outside.text(2, 100)} % changed{where}, and {100 * limit:g} % may"
     if expect_size and report.size != report.edited_size:
         reasons["size"] = f"the size is {sizes}"
     near = limit is not None and found == "local change" and abs(outside.value - limit) < outside.uncertainty

@@ -1,6 +1,7 @@
 """``latentedit keep``: an editor's change on the original's own pixels. Heavy imports are in the functions."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -60,7 +61,7 @@ def keep(
     if as_json:
         print_json(report)
     elif not quiet:
-        _print(report, missed=missed)
+        _print(report, missed=missed, only=numbers)
         if report["found"] == "colors changed" and report["changes"] and only is None:
             complain("hint: --only 1 keeps that change alone, and the original's colors everywhere else")
     if report["found"] == "different images":
@@ -101,14 +102,15 @@ def _missed(report: dict[str, Any]) -> bool:
     return INVERTED in report["doubts"] or bool(report["changes"] and not report["changed_share"])
 
 
-def _print(report: dict[str, Any], *, missed: bool = False) -> None:
+def _print(report: dict[str, Any], *, missed: bool = False, only: Sequence[int] | None = None) -> None:
     echo(f"{report['original']} + {report['edited']} -> {report['output']}")
     but = ", but nothing inside the mask: the result is the unchanged original"
     rows = [("found", report["found"] + but * missed), *(("", line) for line in report["lines"])]
     for one in report["changes"][:9] if len(report["changes"]) > 1 else ():
         left, top, right, bottom = one.box
-        where = f"{one.kind}, {100 * one.share:.2f} % of the image, {left},{top} to {right},{bottom}"
-        rows.append((f"change {one.number}", where))
+        kind = "" if one.kind == "unknown" else f"{one.kind}, "
+        where = f"{kind}{100 * one.share:.2f} % of the image, {left},{top} to {right},{bottom}"
+        rows.append((f"change {one.number}", where + ", left out" * (only is not None and one.number not in only)))
     print_rows(rows if report["view"] is None else [*rows, ("view", str(report["view"]))])
     warn([*report["doubts"], *were_replaced(report["replaced"])])
 
@@ -117,10 +119,14 @@ def _keep_folder(
     originals: Path, edited: Path, output: Path | None, *, strength: float, as_json: bool, quiet: bool
 ) -> None:
     """Keep each pair of images with the same name; failures are listed at the end."""
+    if missing := [place for place in (originals, edited) if not place.exists()]:
+        raise ConfigError(f"there is no folder {missing[0]}. Check its name")
     if not (originals.is_dir() and edited.is_dir()):
         raise ConfigError(f"original and edited image must be two files or two folders; got {originals} and {edited}")
     if output is None:
         raise ConfigError("folders of images need an output folder. Name one with -o")
+    if output.suffix.lower() in _ENDINGS:
+        raise OutputError(f"-o names the folder of the results here; got {output}. Leave the extension out")
     if output.resolve() in (originals.resolve(), edited.resolve()):
         raise OutputError(f"the output folder {output} is an input folder. Choose another one")
     (pairs, failed), done = paired(originals, edited), list[dict[str, Any]]()

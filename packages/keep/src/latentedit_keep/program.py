@@ -24,6 +24,7 @@ from latentedit_keep.check_command import check
 from latentedit_keep.command import keep
 from latentedit_keep.mcp_command import mcp
 
+INTERRUPTED = 130  # exit code: 128 and SIGINT
 FAULT = 70  # exit code of an internal error: EX_SOFTWARE of sysexits.h
 UsageError: type[Exception] = typer.BadParameter.__mro__[2]  # click's ClickException, which typer 0.26 and later copy
 _POSSIBLE = re.compile(r" \(Possible options: (.*)\)")  # click's wording of "did you mean"
@@ -48,7 +49,8 @@ class _Program(typer.core.TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         found: Any = super().get_command(ctx, cmd_name)
         if found is None and any(cmd_name in names for names in GROUPS.values()):
-            raise MissingDependencyError(f"{cmd_name!r} is a command of the library. {to_install('latentedit')}")
+            why = "is a command of the library" + "; keep does not change the original" * (cmd_name == "undo")
+            raise MissingDependencyError(f"{cmd_name!r} {why}. {to_install('latentedit')}")
         return found
 
 
@@ -127,14 +129,16 @@ def invoke(command: Callable[[], int | None], explain: Callable[[Any], str | Non
     ``explain`` gives problem and remedy of an expected error; an error that it gives None for is raised.
     """
     try:
-        return int(command() or 0)
+        if (code := int(command() or 0)) == INTERRUPTED:  # which typer made of it
+            raise KeyboardInterrupt
+        return code
     except typer.Exit as leaving:
         return leaving.exit_code
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     except (KeyboardInterrupt, EOFError, typer.Abort) as stopped:
         complain(f"latentedit: {str(stopped) or 'interrupted'}")
-        return 130
+        return INTERRUPTED
     except Exception as error:
         message = explain(error)
         if message is None:
@@ -152,7 +156,8 @@ def explained(error: Any) -> str | None:
         return f"the file name {error.filename!s:.60}... is too long. Use a shorter one"
     if isinstance(error, UsageError):
         described: Any = error
-        name = "latentedit" if described.ctx is None else described.ctx.command_path
+        command = next((one for one in sys.argv[1:2] if any(one in names for names in GROUPS.values())), "")
+        name = f"latentedit {command}".strip() if described.ctx is None else described.ctx.command_path
         text = described.format_message().rstrip(".")
         text = _meant(text[:1].lower() + text[1:], described.ctx)
         if ". " in text and not text.endswith("?"):  # a remedy already

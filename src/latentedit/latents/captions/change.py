@@ -11,6 +11,7 @@ import dataclasses
 import itertools
 import re
 from collections import Counter
+from collections.abc import Sequence
 
 from latentedit.core.errors import ConfigError, nearest
 
@@ -311,6 +312,21 @@ def prompt_doubts(source: str, prompt: str) -> tuple[str, ...]:
     else:
         return ()
     return (f'`prompt` describes the whole edited image, {problem}; for a change, give `change="=> glasses"`',)
+
+
+def via_doubts(source: str, between: Sequence[str], target: str) -> tuple[str, ...]:
+    """A note on values that do not lie on the way: they change what the target keeps.
+
+    Example:
+        >>> via_doubts("a cat, pale fur", ["a cat, gray fur"], "a cat, black fur")
+        ()
+        >>> via_doubts("a cat, pale fur", ["a dog, pale fur"], "a cat, black fur")
+        ("'a dog' (`via`) is not on the way: it changes what the target keeps",)
+    """
+    changed = set(changed_phrases(source, target)[0])
+    found = (changed_phrases(source, one) for one in between)
+    aside = [", ".join(new) for old, new in found if not changed.issuperset(old)]
+    return tuple(f"{new!r} (`via`) is not on the way: it changes what the target keeps" for new in aside)
 
 
 def align_captions(source: str, target: str) -> tuple[str, str]:

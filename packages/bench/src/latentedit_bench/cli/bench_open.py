@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.plugins import DOMAINS
 from latentedit_bench.cli.bench_options import Processes, goes_to
 from latentedit_keep.base.console import echo, print_json, print_rows, progress_bar, warn
+
+if TYPE_CHECKING:
+    from latentedit_bench.open_task.scoring import Entry
 
 _OPEN = "The open task"
 _SIZE = 512
@@ -84,7 +87,6 @@ def score(
         latentedit bench score task
         latentedit bench score task --name my-tool --workers 4 -o my-tool.html
     """
-    from latentedit_bench.metrics.statistics import between
     from latentedit_bench.open_task.scoring import Entry, faults, item_measures, score_items, score_page
     from latentedit_bench.open_task.task import read_task, task_items
     from latentedit_keep.base.files import check_place, plain, write_text
@@ -103,16 +105,24 @@ def score(
     write_text(place, score_page(entry, wrong))
     if as_json:
         print_json({**report, "page": place})
-    if as_json or quiet:
-        return
+    elif not quiet:
+        _print_entry(entry, files=sum(len(item.files) for item in items))
+        print_rows([("page", str(place))])
+        warn([f"{one['file']} {one['what']}" for one in wrong[:_PRINTED_FAULTS]])
+        if len(wrong) > _PRINTED_FAULTS:
+            warn([f"and {len(wrong) - _PRINTED_FAULTS} more, in {folder / 'score.json'}"])
+    if entry.failed:
+        raise typer.Exit(1)
+
+
+def _print_entry(entry: "Entry", *, files: int) -> None:
+    """The measures with their intervals, and how many files were missing or wrong."""
+    from latentedit_bench.metrics.statistics import between
+
     echo(f"{entry.name} on {entry.task.title}")
     means: list[tuple[str, str]] = []
     for scored, found in entry.measures.items():
         known = {word: found[name] for name, word in _PRINTED.items() if name in found}
         numbers = [f"{word} {one.mean:.3f} {between(one.low, one.high)}".rstrip() for word, one in known.items()]
         means.append((scored, "; ".join(numbers)))
-    failed = f"{entry.failed} of {sum(len(item.files) for item in items)} files"
-    print_rows([*means, ("failed", failed), ("page", str(place))])
-    warn([f"{one['file']} {one['what']}" for one in wrong[:_PRINTED_FAULTS]])
-    if len(wrong) > _PRINTED_FAULTS:
-        warn([f"and {len(wrong) - _PRINTED_FAULTS} more, in {folder / 'score.json'}"])
+    print_rows([*means, ("failed", f"{entry.failed} of {files} files")])

@@ -11,7 +11,11 @@ from latentedit.cli.options import ModelChoice, chooses_model, parse_strengths
 from latentedit.cli.run_status import finish, status_json, status_rows
 from latentedit.core.errors import ConfigError
 from latentedit_bench.cli.bench_options import DATA, Captions, Data, Items, Methods, Split, goes_to, open_dataset
-from latentedit_keep.base.console import echo, print_json, print_rows, progress_bar, typed_command, warn
+from latentedit_keep.base.console import echo, print_json, print_rows, progress_bar, typed_command, warn, were_replaced
+from latentedit_keep.base.strengths import read_strength
+
+# A comparison of errors in words; undecided ones stay as they are.
+_VERDICTS = {"holds": "smaller", "does not hold": "not smaller"}
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
@@ -77,7 +81,9 @@ def run(
     from latentedit_bench.tuning.tuning import tuned_methods
 
     executor = Executor(workers=workers, ray=ray)
-    at, noises = (1.0,) if strengths.strip() == "1" else parse_strengths(strengths), parse_seeds(seeds)
+    several = any(mark in strengths for mark in ",:")
+    at = parse_strengths(strengths) if several else (read_strength(strengths, "--strengths", "Give 1, or 0.5,1"),)
+    noises = parse_seeds(seeds)
     found = open_dataset(place, split=split, captions=captions, items=items, skip=skip)
     backbone = choice.load()
     chosen = tuned_methods(backbone, found, method, path=settings)
@@ -110,7 +116,7 @@ def run(
         echo(f"{len(rows)} rows; ranking in {output / 'ranking.md'}, curves in {output / 'curves.png'}")
         for one in comparisons[:3]:
             text = f"error above the codec's {one.ratio.mean:.2f} x that of {one.other}; difference {one.text}"
-            print_rows([(one.ours, f"{text}: better {one.verdict}")])
+            print_rows([(one.ours, f"{text}: {_VERDICTS.get(one.verdict, one.verdict)}")])
     elif not quiet:
         echo(f"{found.name}, {len(found.items)} items")
         echo(f"{len(rows)} rows, without right answers to rank by, in {output / 'rows.csv'}")
@@ -148,11 +154,13 @@ def report(
         latentedit bench report out/run -o report.html
     """
     from latentedit_bench.report.report import write_report
-    from latentedit_keep.base.files import check_place
+    from latentedit_keep.base.files import check_place, existing
 
     check_place(output)
+    replaced = existing(output)
     write_report(folder, output)
     if as_json:
         print_json({"report": output})
     elif not quiet:
         echo(f"{folder} -> {output}")
+    warn(were_replaced(replaced))

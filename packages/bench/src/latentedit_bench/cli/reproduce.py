@@ -84,7 +84,7 @@ def reproduce(
         for record in records:
             for one in record.primary:
                 where = one.model if record.quick else f"{one.model}, {one.images} images"
-                echo(f"{record.sentence}: {record.verdict(one)}; {one.text} ({where})")
+                echo(f"{record.sentence}: {record.verdict(one)}; {one.measure} {one.text} ({where})")
             if record.failure is not None:
                 echo(f"{record.name}: failed: {record.failure}")
         print_rows([("page", str(written[0])), ("", str(written[1]))])

@@ -78,6 +78,7 @@ _COST = _LESS.variant(
         Lines(y="capped", x="rate", by="line", label="error, missing phrases", where={"mistake": MISSING}),
     ),
     quick={"items": 8, "rates": (0.0, 0.2)},
+    minutes=25,
 )
 def caption_mistakes(lab: Lab, *, rates: tuple[float, ...] = (0.0, 0.05, 0.1, 0.2)) -> Tables:
     """Both captions describe what should stay with the same mistakes; the request itself is right.
