@@ -116,6 +116,8 @@ def test_only_visible_image_files_of_a_folder_are_listed(tmp_path: Path) -> None
         (["{0}", "{t}", "-o", "{t}/k"], "two folders"),
         (["{t}", "{t}"], "need an output folder"),
         (["{t}", "{t}", "-o", "{t}"], "is an input folder"),
+        (["{t}", "{t}", "-o", "{t}/k.png"], "names the folder"),
+        (["{t}", "{t}/none", "-o", "{t}/k"], "there is no folder"),
         (["{t}", "{t}", "-o", "{t}/k", "--only", "1"], "--only is for a single pair"),
     ],
 )
@@ -127,6 +129,22 @@ def test_wrong_arguments_are_rejected_and_change_no_file(
     line = refused("keep", *(one.format(*pair, t=tmp_path) for one in arguments))
     assert why in line
     assert {place: place.read_bytes() for place in tmp_path.iterdir()} == before
+
+
+def test_changes_that_are_left_out_say_so(tmp_path: Path, command: Command) -> None:
+    before = Image.fromarray(scene())
+    edited = before.copy()
+    for left in (20, 100):
+        edited.paste((250, 30, 30), (left, 20, left + 40, 60))
+    for name, image in (("a.png", before), ("b.png", edited)):
+        image.save(tmp_path / name)
+    done = command("keep", tmp_path / "a.png", tmp_path / "b.png", "--only", "2")
+    assert [line.endswith("left out") for line in done.out.splitlines() if "  change " in line] == [True, False]
+
+
+def test_undo_of_a_kept_result_names_its_original(pair: tuple[Path, Path], command: Command, refused: Refused) -> None:
+    assert command("keep", *pair, "-o", pair[0].with_name("k.png")).code == 0
+    assert repr(pair[0].name) in refused("undo", pair[0].with_name("k.png"))
 
 
 @pytest.mark.nightly

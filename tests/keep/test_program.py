@@ -93,6 +93,18 @@ def test_ctrl_c_during_the_imports_prints_one_line(module: str) -> None:
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "latentedit: interrupted\n")
 
 
+def test_ctrl_c_in_a_command_prints_one_line() -> None:
+    act = (
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "def slow():\n"
+        "    'Wait.'\n"
+        "    signal.raise_signal(signal.SIGINT)\n"
+        "program.app.command('slow')(slow)"
+    )
+    ended = alone(act, "slow")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "latentedit: interrupted\n")
+
+
 def _pool() -> None:
     with concurrent.futures.ProcessPoolExecutor(2, FORK, initializer=end_with_parent) as pool:
         list(pool.map(time.sleep, (60, 60)))

@@ -60,6 +60,7 @@ def test_words_that_lose_a_token_are_dropped(sd: Any) -> None:
     assert unseen_words("A T-shirt 10, a hat; a hat.", word_pieces(["a", "t-shirt", "01"])) == ["hat"]
     assert unseen_words("a hat", None) == []
     assert unseen_note("hat", frozenset()) == ["the word 'hat' was never seen by the model in training"]
+    assert unseen_note("glases", frozenset({"glasses", "hat"}))[0].endswith("did you mean 'glasses'?")
     slow = ByT5Tokenizer()  # gives no word offsets; a token for each byte, and one for the end
     assert not slow.is_fast
     for window, words in ((17, []), (16, ["hat"]), (9, ["hair", "a", "hat"])):
