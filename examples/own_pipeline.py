@@ -57,7 +57,7 @@ print(f"{edit.verdict.text}; {edit.cost.evaluations:g} evaluations")
 # %% [markdown]
 """
 That was `flowedit`, the default for a model without tuned settings. Select any other editor by its name:
-`latentedit edit --help` lists them.
+`latentedit methods` lists them.
 """
 
 # %%

@@ -61,12 +61,14 @@ STARK = (4.0 * scene().astype(np.float32) - 380).clip(0, 255).astype(np.uint8)  
         (jpeg(paint(BLACK + 255, (255, 150, 0))), "yellow"),
         (layer(np.array((255, 0, 0)), WHERE), "red"),
         (layer(np.array((255, 0, 0)), BLURRED), "red"),
+        (layer(BLACK, WHERE), "black"),
         (layer(np.array((0, 90, 0)), np.maximum(WHERE, 255 * ~CORE)), "green"),
     ],
     ids=[
         "white", "blurred", "widely blurred", "white on a clear layer", "soft paint on a clear layer",
         "hole in a photograph", "hole in black", "hole in white", "classes 0 and 1", "red on black", "red on white",
-        "red on gray", "dark blue on white", "orange in a JPEG", "red on a clear layer", "soft red on a clear layer",
+        "red on gray", "dark blue on white", "orange in a JPEG", "red on a clear layer",
+        "soft red on a clear layer", "black on a clear layer",
         "green around a clear ring",
     ],
 )  # fmt: skip
@@ -123,6 +125,8 @@ def test_a_mask_of_the_edited_image_is_scaled() -> None:
             mask_plane(mask, (SIDE, SIDE), size)
     with pytest.raises(ImageError):
         mask_plane(read_pixels(Image.fromarray(WHERE[:80])), (SIDE, SIDE), (SIDE, 80))
+    with pytest.raises(ImageError, match="Turn"):
+        mask_plane(read_pixels(Image.fromarray(WHERE[:80])), (80, SIDE))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from latentedit.core.plugins import EXPERIMENTS, Registry
+from latentedit.core.plugins import EXPERIMENTS, MODELS, Registry
 from tests.bench.experiments.counting import CALLS, STOPS, broken, tally
 from tests.commands import Command, Refused
 
@@ -57,6 +57,15 @@ def test_ctrl_c_keeps_finished_experiments_and_a_failure_exits_with_1(command: C
     assert "broken: failed: there are no items. Bring some" in outcome.out
     assert "failed" in (out / "claims.md").read_text()
     assert (out / "tally.json").read_bytes() == first
+
+
+def test_a_missing_model_is_told_before_anything_is_measured(
+    refused: Refused, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()  # the real experiments
+    monkeypatch.setattr(type(MODELS), "missing", lambda _: ["portraits-unet"])
+    assert "portraits-unet is not installed" in refused("reproduce", "linear-strength", "--quick", "-o", out)
+    assert not out.exists()
 
 
 def test_the_time_of_plans_without_an_estimate_is_unknown(command: Command, out: Path) -> None:

@@ -37,7 +37,9 @@ def mask_plane(mask: PixelImage, size: Size, edited_size: Size | None = None) ->
     if mask.size != size:
         if mask.size != edited_size or abs(width * high - height * wide) > max(size):
             has = f"{name} has {width}x{height} pixels, the original {wide}x{high}"
-            raise ImageError(f"{has}. Save it at the original's size")
+            turned = mask.size == size[::-1]
+            remedy = "Turn the mask as the image is displayed" if turned else "Save it at the original's size"
+            raise ImageError(f"{has}. {remedy}")
         scaled = f"{name} has the edited image's size, {width}x{height}, and was scaled to the original's"
     plane, convention = _read(mask, name)
     return resized(plane, size).clip(0, 1), "; ".join(filter(None, (convention, scaled)))
@@ -50,6 +52,8 @@ def _read(mask: PixelImage, name: str) -> tuple[Array, str]:
         return 1 - opacity, f"{name} has a transparent hole: where it is transparent, the image may change"
     shown = np.ones(colors.shape[:2], dtype=bool) if opacity is None else opacity > 0.5
     plane, convention = gray(colors) / 255, ""
+    if opacity is not None and opacity.min() < SEEN and shown.any() and (plane[shown] <= _EXTREME).all():
+        return opacity, f"{name} is painted in black: where it is black, the image may change"
     if (shown & (np.ptp(colors, axis=2) > _PAINTED)).any():
         plane, convention = _painted(colors, shown, name)
     if opacity is not None:

@@ -8,7 +8,7 @@ import typer
 
 from latentedit.cli import options
 from latentedit.core.errors import ConfigError
-from latentedit.core.plugins import EXPERIMENTS
+from latentedit.core.plugins import EXPERIMENTS, MODELS
 from latentedit_bench.cli.bench_options import goes_to
 from latentedit_keep.base.console import echo, print_json, print_rows, progress_bar, typed_command
 
@@ -67,6 +67,9 @@ def reproduce(
             _list(experiments)
         return
     existing_device(device)
+    for name in MODELS.missing():
+        if any(name in one.source.models for one in experiments):
+            raise MODELS.unknown(name)
     if page is not None:
         for place in page_files(page):
             check_place(place)

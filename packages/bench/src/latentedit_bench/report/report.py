@@ -45,7 +45,7 @@ def write_report(folder: Path, path: Path) -> None:
     """Write a run, finished or not, as one self-contained file."""
     run = RunFolder.read(folder)
     plan, rows = read_plan(run), table_of(run)
-    if len(rows) == 0:
+    if len(rows) == 0 or rows["method"].isin(ANSWERS).all():
         raise ConfigError(f"the run in {folder} has no results yet. Continue it: {run.manifest.command}")
     records, shown = run.records(), examples(folder, rows)
     found = Summaries.of(rows) if is_ranked(rows) else None
