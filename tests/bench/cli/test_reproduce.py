@@ -59,7 +59,7 @@ def test_ctrl_c_keeps_finished_experiments_and_a_failure_exits_with_1(command: C
     assert (out / "tally.json").read_bytes() == first
 
 
-def test_a_missing_model_is_told_before_anything_is_measured(
+def test_a_missing_model_stops_before_anything_is_measured(
     refused: Refused, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.undo()  # the real experiments
