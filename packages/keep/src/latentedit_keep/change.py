@@ -40,7 +40,7 @@ _REFRAMED_OUTSIDE = 0.3  # share of the original outside the frame, likewise
 NOTHING = 3e-4  # mean of the mask below which nothing was found
 _CERTAIN_SIDE = 0.03  # of the root of the area: side of a change that is found for certain; see docs/results/check.md
 _GLOBAL_UNCHANGED = 0.25  # unchanged share below which a change is global
-_GLOBAL_RESIDUAL = 5.0  # coarse difference of the rest in levels above which a change is global; usual are 0.4 to 4.3
+_GLOBAL_RESIDUAL = 6.0  # coarse difference of the rest in levels above which a change is global; usual are 0.4 to 4.3
 _GLOBAL_STRUCTURE = 0.6  # correlation of the unchanged part below which the image was redrawn
 # Unchanged share of the detail, structure, and unchanged share below all of which it was restyled; a figure replaced in
 # front of a plain ground also leaves little detail, and most of the image.
