@@ -168,14 +168,14 @@ def parse_strength(texts: Sequence[str] | None) -> tuple[float, ...]:
     return tuple(read_strength(text, "--strength", "Try --strength 0.7") for text in texts or ("1",))
 
 
-def parse_strengths(text: str) -> tuple[float, ...]:
+def parse_strengths(text: str, *, least: int = 2) -> tuple[float, ...]:
     """Read ``LOW:HIGH:COUNT`` (evenly spaced, both ends included; LOW may exceed HIGH) or a list such as ``0,0.5,1``.
 
     Spacing is computed in exact fractions of the decimals, so that 0, 1 and 0.1 come out as typed.
     """
     if ":" not in text:
         strengths = tuple(read_strength(item, *_SWEPT) for item in text.split(","))
-        _check_count(len(strengths))
+        _check_count(len(strengths), least)
         return strengths
     parts = text.split(":")
     if len(parts) != 3:
@@ -191,9 +191,9 @@ def parse_strengths(text: str) -> tuple[float, ...]:
     return tuple(float(low + (high - low) * Fraction(index, count - 1)) for index in range(count))
 
 
-def _check_count(count: int) -> None:
-    if not 2 <= count <= MAX_STRENGTHS:
-        raise ConfigError(f"--strengths takes 2 to {MAX_STRENGTHS} strengths; got {count}. {_EXAMPLES}")
+def _check_count(count: int, least: int = 2) -> None:
+    if not least <= count <= MAX_STRENGTHS:
+        raise ConfigError(f"--strengths takes {least} to {MAX_STRENGTHS} strengths; got {count}. {_EXAMPLES}")
 
 
 _VALUES = {"dtype": DTYPES, "placement": PLACEMENTS, "storage": STORAGES, "text_encoders": TEXT_ENCODERS}

@@ -25,8 +25,6 @@ def components_of(pipeline: Any) -> dict[str, Any]:
         raise ModelError(
             f"from_pipeline takes a pipeline in memory, and {name!r} is a name. Call latentedit.load({name!r})"
         )
-    if hasattr(pipeline, "velocity"):
-        raise ModelError(f"this {kind} is a model already. Pass it where the model stands")
     if not hasattr(pipeline, "components"):
         raise ModelError(
             f"a {kind} is not a pipeline: it has no components. Give a diffusers pipeline or a mapping of its parts; "

@@ -203,6 +203,8 @@ def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[s
         >>> model.capabilities.guidance_kind
         'cfg'
     """
+    if isinstance(pipeline, Backbone):
+        raise ModelError(f"this {type(pipeline).__name__} is a model already. Pass it where the model stands")
     components = components_of(pipeline)
     kind = "mapping" if isinstance(pipeline, Mapping) else type(pipeline).__name__
     adapter = backbone_class(

@@ -7,7 +7,7 @@ import json
 import math
 import platform
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -293,7 +293,7 @@ def _checked(
     mask: ImageLike | None, original: PixelImage, edited: PixelImage, only: Any
 ) -> tuple[PixelImage | None, tuple[Array, str] | None]:
     """The mask and its bounds, or an error for these or for the numbers of changes."""
-    if only is not None and not (isinstance(only, Iterable) and all(isinstance(one, Integral) for one in only)):
+    if only is not None and not (isinstance(only, Sequence) and all(isinstance(one, Integral) for one in only)):
         raise ConfigError(f"only takes a list of the numbers of changes, such as [1, 3]; got {only!r}")
     third = None if mask is None else read_pixels(mask, "the mask")
     return third, None if third is None else bounds_of(third, original.size, edited.size)

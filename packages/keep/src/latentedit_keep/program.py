@@ -40,6 +40,7 @@ GROUPS = {
     "Measure": ("bench", "reproduce"),
 }
 """The commands of all our packages as the help lists them; others follow, by package."""
+_COMMANDS = {name for names in GROUPS.values() for name in names}
 _VERBATIM = "\b"  # mark of a line that typer keeps as it is
 
 
@@ -48,7 +49,7 @@ class _Program(typer.core.TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         found: Any = super().get_command(ctx, cmd_name)
-        if found is None and any(cmd_name in names for names in GROUPS.values()):
+        if found is None and cmd_name in _COMMANDS:
             why = "is a command of the library" + "; keep does not change the original" * (cmd_name == "undo")
             raise MissingDependencyError(f"{cmd_name!r} {why}. {to_install('latentedit')}")
         return found
@@ -156,7 +157,7 @@ def explained(error: Any) -> str | None:
         return f"the file name {error.filename!s:.60}... is too long. Use a shorter one"
     if isinstance(error, UsageError):
         described: Any = error
-        command = next((one for one in sys.argv[1:2] if any(one in names for names in GROUPS.values())), "")
+        command = next((one for one in sys.argv[1:2] if one in _COMMANDS), "")
         name = f"latentedit {command}".strip() if described.ctx is None else described.ctx.command_path
         text = described.format_message().rstrip(".")
         text = _meant(text[:1].lower() + text[1:], described.ctx)

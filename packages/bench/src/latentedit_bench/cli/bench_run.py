@@ -12,7 +12,6 @@ from latentedit.cli.run_status import finish, status_json, status_rows
 from latentedit.core.errors import ConfigError
 from latentedit_bench.cli.bench_options import DATA, Captions, Data, Items, Methods, Split, goes_to, open_dataset
 from latentedit_keep.base.console import echo, print_json, print_rows, progress_bar, typed_command, warn, were_replaced
-from latentedit_keep.base.strengths import read_strength
 
 # A comparison of errors in words; undecided ones stay as they are.
 _VERDICTS = {"holds": "smaller", "does not hold": "not smaller"}
@@ -81,9 +80,7 @@ def run(
     from latentedit_bench.tuning.tuning import tuned_methods
 
     executor = Executor(workers=workers, ray=ray)
-    several = any(mark in strengths for mark in ",:")
-    at = parse_strengths(strengths) if several else (read_strength(strengths, "--strengths", "Give 1, or 0.5,1"),)
-    noises = parse_seeds(seeds)
+    at, noises = parse_strengths(strengths, least=1), parse_seeds(seeds)
     found = open_dataset(place, split=split, captions=captions, items=items, skip=skip)
     backbone = choice.load()
     chosen = tuned_methods(backbone, found, method, path=settings)
