@@ -119,6 +119,7 @@ FAIL = {
     "le.edit(model, image, add='a beard', latents=image, **fast)": ["latentedit.encode"],
     "le.from_pipeline(model)": ["a model already"],
     "le.keep(image, image, only='1,3')": ["[1, 3]"],
+    "le.keep(image, image, only=(n for n in [1]))": ["[1, 3]"],
     "le.keep(image, image, strength='all')": ["`strength`"],
     "le.edit(model, image, add='a beard', method='EIM ', **fast)": ["'eim'"],
     "le.edit(model, image, add='a beard', device='cuda', **fast)": ["latentedit.load"],

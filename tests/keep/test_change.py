@@ -9,6 +9,7 @@ import pytest
 from latentedit_keep.base.warp import smoothed
 from latentedit_keep.change import DetectedChange, _structure, find_change, is_drawn_anew, judge
 from latentedit_keep.registration import register
+from latentedit_keep.tones import Tones
 from tests.keep.pairs import SIDE, scene, with_object
 
 pytestmark = pytest.mark.slow
@@ -107,6 +108,14 @@ def test_redrawn_detail_is_a_global_change() -> None:
     change = found(scene(), with_object(scene()))
     restyled = dataclasses.replace(change, unchanged_detail=0.1, structure=0.9, unchanged_share=0.5)
     assert [judge(one) for one in (change, restyled)] == ["local change", "redrawn"]
+
+
+def test_an_uncertain_cast_is_intended_where_it_leaves_a_residual(monkeypatch: pytest.MonkeyPatch) -> None:
+    change = found(scene(), with_object(scene()))
+    for name, levels in (("cast", 30.0), ("cast_uncertainty", 15.0)):
+        monkeypatch.setattr(Tones, name, property(lambda _, levels=levels: levels))
+    lit = [dataclasses.replace(change, residual=residual) for residual in (1.0, 12.0)]
+    assert [judge(one) for one in lit] == ["local change", "colors changed"]
 
 
 @pytest.mark.nightly
