@@ -19,7 +19,7 @@ from PIL import Image
 from latentedit.batch.edits import KIND, EditJob, EditWork, bisect_failures, images_in, stems_of, unique_names
 from latentedit.batch.executors import run_here
 from latentedit.batch.folder import RunFolder, UnitResult
-from latentedit.core.errors import ConfigError, ModelError, UnknownImageWarning
+from latentedit.core.errors import ConfigError, ModelError, LatentEditWarning
 from latentedit.editing import verbs
 from latentedit.editing.request import EditRequest
 from latentedit.latents.encode import encode
@@ -199,7 +199,7 @@ def test_unknown_images_raise_no_warning(
     unknown_images()
     work = cut(model, images[:1], EditRequest(method="sdedit", strength=(0.1,), force=True))
     with warnings.catch_warnings():
-        warnings.simplefilter("error", UnknownImageWarning)
+        warnings.simplefilter("error", LatentEditWarning)
         made = done(work, 0)
     assert ([row["knowledge"] for row in made.rows], made.failures) == (["unknown"], [])
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentedit.core.errors import ConfigError, UnknownImageWarning
+from latentedit.core.errors import ConfigError, LatentEditWarning
 from latentedit.editing.outputs import read_record, same_image
 from latentedit.latents.captions.endpoint import VisionEndpoint
 from tests.commands import Command, Ran, Refused
@@ -129,7 +129,7 @@ def test_unknown_images_are_edited_only_with_force(
     assert many.code == 1
     assert "me.png" in many.err
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UnknownImageWarning)  # as the program does
+        warnings.simplefilter("ignore", LatentEditWarning)  # as the program does
         outcome = command(*arguments, "--force")
     assert outcome.code == 0, outcome.err
     assert outcome.err.startswith("warning: ")

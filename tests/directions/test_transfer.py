@@ -12,7 +12,7 @@ from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.rng import stream
 from latentedit.directions.composition import changed_by, transferred
 from latentedit.directions.direction import Direction
-from latentedit.latents.encode import embed_aligned, text_direction
+from latentedit.latents.encode import embed_targets, text_direction
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.registry import load
@@ -91,7 +91,7 @@ def test_the_change_is_applied_to_another_caption(model: Backbone) -> None:
     assert applied.source_captions == (DOG,)
     assert applied.target_captions == ("a dog with glasses, frown",)
     assert same_condition(applied.condition, text_direction(model, [DOG], ["a dog with glasses, frown"]))
-    reached, expected = latent.condition + applied.condition, embed_aligned(model, [DOG], applied.target_captions)
+    reached, expected = latent.condition + applied.condition, embed_targets(latent, applied.target_captions)
     assert torch.allclose(reached.tokens, expected.tokens, rtol=0, atol=1e-14)
     assert applied.condition.tokens[0].any(1).nonzero().flatten().tolist() == [4]
     assert direction.condition.tokens[0].any(1).nonzero().flatten().tolist() == [4]

@@ -21,7 +21,7 @@ from latentedit.core.errors import (
     ModelError,
     RegistryError,
     UnknownImageError,
-    UnknownImageWarning,
+    LatentEditWarning,
 )
 from latentedit.directions.direction import Direction
 from latentedit.directions.hsds import HSDS
@@ -338,7 +338,7 @@ def test_an_unknown_image_is_edited_with_a_warning_and_its_own_verdict(
     colors: ColorBackbone, unknown_images: Callable[..., Familiarity]
 ) -> None:
     knowledge = unknown_images(reason="style", caption_fits=True)
-    with pytest.warns(UnknownImageWarning, match="style"):
+    with pytest.warns(LatentEditWarning, match="style"):
         result = edit(colors, noisy(), prompt="green")
     assert result.knowledge == knowledge
     assert result.verdict.word == "not known"
@@ -347,10 +347,11 @@ def test_an_unknown_image_is_edited_with_a_warning_and_its_own_verdict(
     assert result.measures["knowledge"] == knowledge
     for state, notes in (("doubtful", 2), ("known", 0)):
         unknown_images(state=state, caption_fits=True)
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", UnknownImageWarning)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always", LatentEditWarning)
             other = edit(colors, noisy(), prompt="green", force=False, refine=False)
         assert (other.verdict.word, len(other.notes)) == ("done", notes)
+        assert [str(one.message) for one in told] == list(other.notes)
         assert ("doubtful" in other.verdict.reason) is (state == "doubtful")
     after = Session(result.latent).run(EditRequest(prompt="blue"))[0][0]
     assert after.verdict.word == "not known", "edits of an unknown image are unknown as well"

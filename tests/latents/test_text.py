@@ -5,8 +5,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from latentedit.core.condition import Condition
 from latentedit.latents.captions.change import align_captions, changed_phrases
-from latentedit.latents.encode import embed_aligned, text_direction
+from latentedit.latents.encode import embed_targets, text_direction
+from latentedit.latents.joint import JointLatent
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone
 from tests.directions.mixtures import word_mixture
 
@@ -92,10 +94,16 @@ def backbone() -> GaussianMixtureBackbone:
 def test_targets_are_embedded_in_aligned_order(backbone: GaussianMixtureBackbone) -> None:
     """Each target in the order of its own source, bit for bit."""
     source, target = ["red hat, a smile", "a hat, red"], ["a smile, blue hat", "red, smile, a hat"]
-    aligned = embed_aligned(backbone, source, target)
+
+    def embedded(source: list[str], target: list[str]) -> Condition:
+        z = torch.zeros(len(source), *backbone.latent_shape(0, 0))
+        latent = JointLatent(backbone=backbone, z=z, condition=backbone.embed(source), captions=tuple(source))
+        return embed_targets(latent, target)
+
+    aligned = embedded(source, target)
     assert torch.equal(aligned.tokens, backbone.embed(["blue hat, a smile", "a hat, red, smile"]).tokens)
     assert not torch.equal(aligned.tokens, backbone.embed(target).tokens)
-    assert torch.equal(aligned.tokens[1:], embed_aligned(backbone, source[1:], target[1:]).tokens)
-    assert torch.equal(embed_aligned(backbone, source, source).tokens, backbone.embed(source).tokens)
+    assert torch.equal(aligned.tokens[1:], embedded(source[1:], target[1:]).tokens)
+    assert torch.equal(embedded(source, source).tokens, backbone.embed(source).tokens)
     difference = text_direction(backbone, source, target)
     assert torch.equal(difference.tokens, (aligned - backbone.embed(source)).tokens)

@@ -58,7 +58,7 @@ def test_settings_of_the_folder_are_read(name: str, folder: Path, tmp_path: Path
     model = load(folder_with(folder, tmp_path / "set", "latentedit.json", **settings), device="cpu")
     assert (model.capabilities.guidance, model.capabilities.sizes) == (2.5, (32, 64, 96))
     assert model.embed([""]).tokens.shape[1] == {"sd": 20, "without_t5": 20 + 3}[name]
-    assert model.caption_notes(["A red t-shirt, green"]) == ["the word 'green' was never seen by the model in training"]
+    assert model.unseen_words("A red t-shirt, green") == ["green"]
     assert model.defaults == settings
     wrong = folder_with(folder, tmp_path / "wrong", "latentedit.json", sizes=[64, 32, 96])
     with pytest.raises(ModelError):

@@ -21,7 +21,7 @@ from latentedit.editors.base import check_strength, make_editor
 from latentedit.editors.eim import EIM
 from latentedit.geometry.local_basis import local_basis
 from latentedit.guard.guard import check_familiarity, guarded
-from latentedit.latents.encode import captioner_for, encode, target_captions
+from latentedit.latents.encode import captioner_for, encode, target_captions, text_notes
 from latentedit.latents.images import SourceImage
 from latentedit.models.base import Backbone
 from latentedit_keep.api import KeepResult, keep
@@ -385,7 +385,7 @@ def _caption(backbone: Backbone, image: SourceImage) -> tuple[str, tuple[str, ..
     knowledge = check_familiarity(latent).knowledge
     if any(familiarity.state == "unknown" for familiarity in knowledge):
         return caption, tuple(notes)  # the rest is about images that the model knows
-    notes += backbone.caption_notes([caption])
+    notes += text_notes(backbone, latent.left_out, latent.captions)
     notes += [doubt for familiarity in knowledge for doubt in familiarity.doubts]
     if frame.region is not None:
         left, top, width, height = frame.region

@@ -21,7 +21,7 @@ from latentedit._version import __version__
 from latentedit.batch.executors import Measure, check_same_model
 from latentedit.batch.folder import Failure, UnitResult, file_name
 from latentedit.core.cost import peak_bytes
-from latentedit.core.errors import ConfigError, LatentEditError, UnknownImageWarning
+from latentedit.core.errors import ConfigError, LatentEditError, LatentEditWarning
 from latentedit.directions.direction import is_unconditional
 from latentedit.editing import verbs
 from latentedit.editing.outputs import json_path
@@ -190,7 +190,7 @@ def _edit_unit(task: Sequence[EditJob], *, model: Backbone, request: EditRequest
         targets = tuple(job.target for job in jobs if job.target is not None) or request.prompt
         own = dataclasses.replace(request, source_prompt=captions, prompt=targets)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UnknownImageWarning)  # recorded in the rows
+            warnings.simplefilter("ignore", LatentEditWarning)  # recorded in the rows
             return list(zip(jobs, verbs.edit_images(model, images, own), strict=True))
 
     with model.count() as cost:

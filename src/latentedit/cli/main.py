@@ -18,7 +18,7 @@ import typer.core
 
 from latentedit._version import __version__
 from latentedit.cli.panels import MODEL, OUTPUT, SEE_MODEL
-from latentedit.core.errors import ConfigError, RegistryError, UnknownImageError, UnknownImageWarning
+from latentedit.core.errors import ConfigError, LatentEditWarning, RegistryError, UnknownImageError
 from latentedit.core.plugins import COMMANDS
 from latentedit.core.process import collect_garbage_less_often, keep_freed_memory, leave_without_collecting
 from latentedit_keep.base.console import echo
@@ -203,7 +203,7 @@ def main() -> None:
     """Run the program: no traceback for an expected error, a traceback and exit code 70 for an internal one."""
     for library in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
         os.environ.setdefault(library, "error")
-    warnings.simplefilter("ignore", UnknownImageWarning)  # commands print it themselves
+    warnings.simplefilter("ignore", LatentEditWarning)  # commands print it themselves
     keep_freed_memory()
     collect_garbage_less_often()
     code = execute(run)

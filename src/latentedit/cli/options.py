@@ -6,7 +6,8 @@ import functools
 import inspect
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Generator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_origin
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_origin
 import typer
 
 from latentedit.cli.panels import MANY, METHOD, MODEL, OUTPUT
-from latentedit.core.errors import ConfigError, FileFormatError, nearest
+from latentedit.core.errors import ConfigError, FileFormatError, LatentEditWarning, nearest
 from latentedit.core.plugins import HUB_ID, MODELS, unknown_model
 from latentedit.core.settings import MAX_STRENGTHS
 from latentedit.editing.request import EditRequest, Option, descriptions, setting_names
@@ -341,14 +342,26 @@ class Report:
 
     as_json: Json = False
     quiet: Quiet = False
+    told: set[str] = dataclasses.field(default_factory=set[str], init=False)
 
-    def progress(self) -> contextlib.AbstractContextManager[Progress | None]:
-        """A progress bar, unless the output is for a program."""
-        return progress_bar(quiet=self.quiet or self.as_json)
+    @contextlib.contextmanager
+    def progress(self) -> Generator[Progress | None]:
+        """A progress bar, unless the output is for a program; warnings are printed as they arise."""
+        with warnings.catch_warnings(), progress_bar(quiet=self.quiet or self.as_json) as report:
+            warnings.simplefilter("always", LatentEditWarning)
+            shown = warnings.showwarning
+
+            def show(message: Any, category: type[Warning], *place: Any) -> None:
+                self.warn([str(message)]) if category is LatentEditWarning else shown(message, category, *place)
+
+            warnings.showwarning = show
+            yield report
 
     def warn(self, notes: Sequence[str], replaced: Sequence[Path] = ()) -> None:
-        """Warnings on stderr, also of files that were replaced."""
-        warn(() if self.quiet else [*notes, *were_replaced(replaced)])
+        """Warnings on stderr, each once, also of files that were replaced."""
+        new = [note for note in dict.fromkeys([*notes, *were_replaced(replaced)]) if note not in self.told]
+        self.told.update(new)
+        warn(() if self.quiet else new)
 
     def result(self, facts: Mapping[str, Any], title: object, rows: Sequence[tuple[str, str]] = ()) -> None:
         """The facts as JSON, or else a title with rows."""

@@ -2,6 +2,8 @@
 # ruff: noqa: PLC0414  # the names are public here, too
 
 import difflib
+import inspect
+import warnings
 from collections.abc import Iterable
 
 from latentedit_keep.base.errors import ConfigError as ConfigError
@@ -42,8 +44,8 @@ class UnknownImageError(LatentEditError, ValueError):
     """An out-of-distribution image, which is not edited."""
 
 
-class UnknownImageWarning(UserWarning):
-    """An out-of-distribution image is edited with ``force``."""
+class LatentEditWarning(UserWarning):
+    """What the user should know of a result: what the command line prints as a warning."""
 
 
 class RegistryError(LatentEditError, LookupError):
@@ -51,12 +53,26 @@ class RegistryError(LatentEditError, LookupError):
 
 
 _MANY = 12  # names; longer lists are left out of messages
+_SHORT = 2  # letters of words that are no reason to be meant, such as "a"
+_INSIDE = frozenset({"latentedit", "torch", "contextlib", "functools"})  # packages whose lines no user wrote
+
+
+def warn(notes: Iterable[str]) -> None:
+    """A `LatentEditWarning` for each different note, at the line of the user that led here."""
+    level, frame = 1, inspect.currentframe()  # `skip_file_prefixes` of warnings needs Python 3.12
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _INSIDE:
+        level, frame = level + 1, frame.f_back
+    for note in dict.fromkeys(notes):
+        warnings.warn(note, LatentEditWarning, stacklevel=level)
 
 
 def did_you_mean(name: str, choices: Iterable[str], *, most: int = 2, likeness: float = 0.5) -> str:
-    """A question that names the choices most like an unknown name; empty if none is."""
+    """A question that names the choices with words of an unknown name, else those most like it; empty if none is."""
     names = {choice.casefold(): choice for choice in sorted(choices)}
-    close = difflib.get_close_matches(name.casefold(), names, n=most, cutoff=likeness)
+    words = {word for word in name.casefold().split() if len(word) > _SHORT}
+    shared = {key: sum(map(len, words.intersection(key.split()))) for key in names}
+    close = [key for key in sorted(names, key=lambda key: -shared[key])[:most] if shared[key]]
+    close = close or difflib.get_close_matches(name.casefold(), names, n=most, cutoff=likeness)
     return f"did you mean {' or '.join(repr(names[key]) for key in close)}?" if close else ""
 
 

@@ -186,28 +186,27 @@ def transferred(direction: Direction, latent: JointLatent) -> Direction:
             f"the direction was found between {kinds[0]}, and the image was encoded for {kinds[1]}. Encode it "
             f"likewise (instructed={direction.instructed})"
         )
-    if direction.instructed:
-        return direction  # an instruction is the same for every image
-    pairs = min(len(direction.source_captions), len(direction.target_captions))
-    if not pairs:
+    made = changed_captions(direction, latent)
+    own = len(direction.target_captions) == len(direction) == count and direction.source_captions == latent.captions
+    if direction.instructed or not made or own:  # an instruction is the same for every image
         return direction
-    each = pairs == len(direction) == count
-    order = range(count) if each else [0] * count
-    sources, targets = (
-        tuple(captions[index] for index in order) for captions in (direction.source_captions, direction.target_captions)
-    )
-    if each and sources == latent.captions:
-        return direction
-    made = [
-        changed_by(backbone, caption, source, target)
-        for caption, source, target in zip(latent.captions, sources, targets, strict=True)
-    ]
     stored = direction.condition.expand(count)
     targets = [new or old for new, old in zip(made, latent.captions, strict=True)]
-    texts = text_direction(backbone, latent.captions, targets)
+    texts = text_direction(backbone, latent.captions, targets, latent.left_out)
     rows = Condition.cat([(texts if new else stored)[index : index + 1] for index, new in enumerate(made)])
     new = tuple(text or "" for text in made)
     return dataclasses.replace(direction, condition=rows, source_captions=latent.captions, target_captions=new)
+
+
+def changed_captions(direction: Direction, latent: JointLatent) -> list[str | None]:
+    """The change of a direction made in the captions of images; None where it does not apply, no list without words."""
+    pairs, count = min(len(direction.source_captions), len(direction.target_captions)), len(latent)
+    order = range(count) if pairs == len(direction) == count else [0] * min(pairs, 1) * count
+    before = zip(latent.captions, order, strict=False)
+    return [
+        changed_by(latent.backbone, caption, direction.source_captions[index], direction.target_captions[index])
+        for caption, index in before
+    ]
 
 
 def changed_by(model: Backbone, caption: str, source: str, target: str) -> str | None:

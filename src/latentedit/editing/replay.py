@@ -16,7 +16,7 @@ from latentedit.editors.base import editor_class
 from latentedit.editors.eim import EIM, check_moves_along
 from latentedit.editors.refinement import refined_direction
 from latentedit.guard.guard import check_familiarity
-from latentedit.latents.encode import ImageLike, embed_targets, encode_frames, fit_all, open_image
+from latentedit.latents.encode import ImageLike, embed_targets, encode_frames, fit_all, fitted, open_image
 from latentedit.latents.images import Frame, MaskLike, SourceImage
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.record import DirectionRecord, ImageRecord, RunRecord, mask_fingerprint
@@ -106,6 +106,8 @@ def _again(
         raise ConfigError(
             f"the record has settings that {record.method!r} does not have. Edit the image again"
         ) from error
+    texts = [row.target_caption for row in record.directions] or [*record.via, record.target_caption]
+    latent = fitted(latent, [(text,) for text in texts if text])
     target: dict[str, Any] = {"prompt": record.target_caption, "via": record.via}
     if isinstance(editor, EIM) and record.directions:
         along = [_direction(row, latent, editor, directions, progress, record.refine) for row in record.directions]

@@ -24,7 +24,7 @@ from latentedit.editors.judge import Judge, Verdict
 from latentedit.latents.captions.base import AttributeReader, shortened
 from latentedit.latents.captions.change import change_words, changed_phrases, prompt_doubts, via_doubts
 from latentedit.latents.captions.completion import Completion
-from latentedit.latents.encode import captioner_for
+from latentedit.latents.encode import captioner_for, text_notes
 from latentedit.latents.images import strips
 from latentedit.latents.joint import Familiarity, JointLatent
 from latentedit.latents.record import RunRecord
@@ -394,7 +394,7 @@ def measured(latent: JointLatent, moved: Moved, spent: Callable[[], Cost]) -> li
                     notes=(
                         *frame.image.notes,
                         *(() if familiarity is None else familiarity.doubts),
-                        *backbone.caption_notes(captions),
+                        *text_notes(backbone, latent.left_out[index : index + 1], captions),
                         *(() if record.instructed else prompt_doubts(record.caption, record.target_caption)),
                         *via_doubts(record.caption, record.via, record.target_caption),
                         *(() if completion is None else completion.notes),

@@ -2,16 +2,17 @@
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any, Unpack
+from typing import Any, Unpack, cast
 
 import torch
 
 from latentedit.core.cost import metered
-from latentedit.core.errors import ConfigError
+from latentedit.core.errors import ConfigError, warn
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Combine, from_plain
-from latentedit.directions.composition import changed_by, compose, cross_talk, transferred
+from latentedit.directions.composition import changed_by, changed_captions, compose, cross_talk, transferred
 from latentedit.directions.direction import Direction, is_unconditional
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import find_direction
@@ -22,7 +23,7 @@ from latentedit.editors.eim import EIM, Arm, Slider, default_manipulation, store
 from latentedit.editors.latent_edit import direction_towards, refines, steps_towards
 from latentedit.editors.refinement import Refinement
 from latentedit.editors.strength import along_path
-from latentedit.latents.encode import ChangeLike, embed_targets, target_texts
+from latentedit.latents.encode import ChangeLike, embed_targets, fitted, target_texts, text_notes
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.record import DirectionRecord, ImageRecord, ModelRecord, RunRecord, versions
 from latentedit.models.model_settings import ModelSettings
@@ -77,8 +78,10 @@ class Session:
         self.latent.check_encoders()
         targets = target_texts(self.latent, to=prompt, change=change, instruction=instruction)
         search = method if method is not None else stored_eim(self.latent.backbone).search
-        target = embed_targets(self.latent, targets)
-        direction = find_direction(self.latent, target, search, seed=seed, progress=progress)
+        latent = fitted(self.latent, [targets])
+        warn(text_notes(latent.backbone, latent.left_out, [*latent.captions, *targets]))
+        target = embed_targets(latent, targets)
+        direction = find_direction(latent, target, search, seed=seed, progress=progress)
         if not bool(direction.length.any()):
             raise self._no_change(targets)
         return dataclasses.replace(direction, target_captions=targets)
@@ -160,15 +163,24 @@ class Session:
         if not latent.frames:
             raise ConfigError("these latents have no images to change. Use the `edit` of an editor instead")
         editor = make_editor(request.method, latent.backbone, instructed=latent.instructed, settings=request.settings)
+        moves = any(request.strength if strengths is None else strengths)
+        along = type(editor) is EIM and not request.via and bool(request.direction or moves)
+        texts = self._texts(request, singly=along and strengths is None)
+        latent = fitted(latent, texts)
+        if latent is not self.latent:
+            return Session(latent).run(request, strengths, progress=progress)
+        told = text_notes(latent.backbone, latent.left_out, [*latent.captions, *itertools.chain(*texts)])
+        warn(told)
         with latent.backbone.unchanged(), metered(latent.backbone) as spent:
-            moves = any(request.strength if strengths is None else strengths)
             if request.via and moves:
                 moved = self._through(request, editor, strengths, progress)
-            elif type(editor) is EIM and (request.direction or moves):
-                moved = self._along(request, editor, strengths, progress)
+            elif along:
+                moved = self._along(request, cast("EIM", editor), strengths, progress)
             else:
                 moved = self._towards(request, editor, strengths, progress)
-            return measured(latent, moved, spent)
+            results = measured(latent, moved, spent)
+        warn(note for row in results for result in row for note in result.notes if note not in told)
+        return results
 
     def slider(self, direction: Direction, *, arm: Arm | None = None) -> Slider:
         """The slider of one direction, with its measurements so far."""
@@ -181,6 +193,16 @@ class Session:
         if late := [f"`{name}`" for name in _ENCODING if options.get(name) is not None]:
             raise ConfigError(f"the images are encoded already. Give {' and '.join(late)} to `encode`, or use `edit`")
         return EditRequest.of(**options)
+
+    def _texts(self, request: EditRequest, *, singly: bool) -> list[Sequence[str]]:
+        """The target texts of a request, one an image each: of each change if directions are combined ``singly``."""
+        latent = self.latent
+        if request.direction:
+            made = [changed_captions(direction, latent) for direction in request.loaded]
+            return [[new or old for new, old in zip(row, latent.captions, strict=True)] for row in made if row]
+        between = request.between if request.via else []
+        texts = _each_change(request) if singly else [*between, request.target]
+        return [target_texts(latent, **one) for one in texts]
 
     def _towards(self, request: EditRequest, editor: Editor, strengths: _Strengths, progress: Progress | None) -> Moved:
         """Move the images towards a text, by any editor."""
@@ -280,14 +302,11 @@ class Session:
         self, request: EditRequest, editor: EIM, progress: Progress | None, *, swept: bool
     ) -> list[Direction]:
         """The direction to the target text; one for each of several changes or instructions, unless swept."""
-        texts: list[dict[str, Any]] = [request.target]
         if request.several and not swept:
             target_texts(self.latent, **request.target)  # refuses changes that contradict each other
-            name, changes = ("change", request.change) if request.change else ("instruction", request.instruction)
-            texts = [{name: change} for change in changes]
             editor = dataclasses.replace(editor, arm="image")  # combining directions needs their image parts
         directions: list[Direction] = []
-        for text in texts:
+        for text in [request.target] if swept else _each_change(request):
             targets = target_texts(self.latent, **text)
             target = embed_targets(self.latent, targets)
             refine = refines(editor, request.refine)
@@ -408,6 +427,14 @@ class Session:
         for target in targets:
             caption = changed_by(self.latent.backbone, caption, source, target) or caption
         return caption if targets else ""
+
+
+def _each_change(request: EditRequest) -> list[dict[str, Any]]:
+    """The target of each of several changes or instructions, or the only one, as arguments of `target_texts`."""
+    if not request.several:
+        return [request.target]
+    name, changes = ("change", request.change) if request.change else ("instruction", request.instruction)
+    return [{name: change} for change in changes]
 
 
 def search_of(settings: Mapping[str, Any]) -> HSDS:

@@ -15,7 +15,6 @@ are needed. Derived here.
 
 import dataclasses
 import math
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Self
 
@@ -25,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import UnknownImageError, UnknownImageWarning
+from latentedit.core.errors import UnknownImageError, warn
 from latentedit.core.settings import Count, from_plain, settings
 from latentedit.latents.encode import captioner_for
 from latentedit.latents.images import framer_for
@@ -246,7 +245,7 @@ def guarded(latent: JointLatent, *, force: bool) -> JointLatent:
         )
         if not force:
             raise UnknownImageError(f"{problem}. {_ELSEWHERE if kind else ''}Nothing was edited")
-        warnings.warn(f"{problem}. The verdict on its edit is unreliable", UnknownImageWarning, stacklevel=5)
+        warn([f"{problem}. The verdict on its edit is unreliable"])
     return latent
 
 

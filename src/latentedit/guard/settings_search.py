@@ -48,7 +48,15 @@ from latentedit.guard.calibration import Batches, CalibratedSettings, check_cali
 from latentedit.guard.guard import CORRUPTIONS
 from latentedit.latents.captions.change import phrase_key, read_phrases
 from latentedit.latents.drawing import draw_images, in_8_bits
-from latentedit.latents.encode import ImageLike, captioner_for, embed_aligned, encode_frames, fit_all, open_image
+from latentedit.latents.encode import (
+    ImageLike,
+    captioner_for,
+    embed_targets,
+    encode_frames,
+    fit_all,
+    fitted,
+    open_image,
+)
 from latentedit.latents.joint import JointLatent, denoising_losses
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import SETTINGS
@@ -295,7 +303,8 @@ def _batch(
         exchanged(caption, [*texts[row + 1 :], *texts[: row + 1]], position)
         for caption, row, position in zip(latent.captions, rows, positions, strict=True)
     ]
-    return latent, embed_aligned(model, latent.captions, targets)
+    latent = fitted(latent, [targets])
+    return latent, embed_targets(latent, targets)
 
 
 def exchanged(caption: str, others: Sequence[str], number: int) -> str:

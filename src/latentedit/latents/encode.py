@@ -10,18 +10,27 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import ConfigError
+from latentedit.core.errors import ConfigError, did_you_mean
 from latentedit.core.flow import level_batch
 from latentedit.core.plugins import CAPTIONERS
 from latentedit.core.rng import draw
 from latentedit.core.settings import check_value
 from latentedit.latents.captions.base import Captioner, make_captioner
-from latentedit.latents.captions.change import Change, align_captions, check_length, phrase_key, read_phrases
+from latentedit.latents.captions.change import (
+    Change,
+    align_captions,
+    all_phrases,
+    check_length,
+    phrase_key,
+    read_phrases,
+)
 from latentedit.latents.captions.completion import Completion
+from latentedit.latents.captions.fitting import LeftOut, cut, fit, left_out_note
 from latentedit.latents.images import Frame, MaskLike, SourceImage, framer_for
 from latentedit.latents.joint import JointLatent
-from latentedit.models.base import Backbone, check_model
+from latentedit.models.base import Backbone, Text, check_model
 from latentedit.models.model_settings import NO_CHANGE, calibration_of
+from latentedit.models.prompts import listed
 from latentedit.models.registry import ModelLike, as_backbone
 from latentedit_keep.base.files import Encoded
 from latentedit_keep.base.images import ImageInput
@@ -31,6 +40,8 @@ ImageLike = ImageInput | SourceImage
 # Wordings that portraits-kontext was trained on; the first, SliderEdit's, is the default without a measurement.
 WORDINGS: tuple[str, ...] = ("keep the image the same", "change nothing", "do not change the picture", "")
 LEVELS = (0.5, 0.7, 0.9)  # noise levels of the measurement: where instructions act
+_MISSPELT = 0.8  # likeness of a word to the one that was meant
+_EXAMPLES = 64  # captions whose phrases are proposed for unknown ones: nearly all phrases of the bundled domains
 
 
 @torch.no_grad()
@@ -110,7 +121,8 @@ def encode_frames(
             )
         captions = broadcast_texts(reader.caption(pixels), len(pixels), "caption from the captioner")
     check_length(*captions)
-    z, condition = model.encode(pixels), model.embed(captions)
+    left_out = left_out_of(model, captions)
+    z, condition = model.encode(pixels), model.embed(cut_captions(captions, left_out))
     others = tuple(map(open_image, as_list(references)))
     if instructed:
         shown = [model.encode(frame.pixels[None].to(pixels)) for frame in fit_all(model, others)]
@@ -128,6 +140,7 @@ def encode_frames(
         references=others,
         decoded=model.decode(z),
         encoders=model.encoders,
+        left_out=left_out,
     )
 
 
@@ -328,24 +341,75 @@ def check_instructs(model: Backbone) -> None:
         )
 
 
-def text_direction(backbone: Backbone, source_captions: Sequence[str], target_captions: Sequence[str]) -> Condition:
+def text_direction(
+    backbone: Backbone, source_captions: Sequence[str], target_captions: Sequence[str], left_out: Sequence[LeftOut] = ()
+) -> Condition:
     """The displacement of the embedded text, ``n = embed(aligned target) - embed(source)``.
 
     So ``embed(source) + n`` is the embedding of the target caption as `align_captions` orders it, up to rounding, and n
-    is exactly zero where the two captions are equal. There is one of each per image.
+    is exactly zero where the two captions are equal. There is one of each per image. What text encoders have no room
+    for is ``left_out`` of both, by default as little as possible.
     """
-    return embed_aligned(backbone, source_captions, target_captions) - backbone.embed(source_captions)
-
-
-def embed_aligned(backbone: Backbone, source_captions: Sequence[str], target_captions: Sequence[str]) -> Condition:
-    """The targets embedded, their phrases in the order of the source captions."""
-    assert len(source_captions) == len(target_captions)
-    pairs = zip(source_captions, target_captions, strict=True)
-    return backbone.embed([align_captions(source, target)[1] for source, target in pairs])
+    targets = _aligned(source_captions, target_captions)
+    left_out = left_out or left_out_of(backbone, source_captions, [targets])
+    sources = backbone.embed(cut_captions(source_captions, left_out))
+    return backbone.embed(cut_captions(targets, left_out)) - sources
 
 
 def embed_targets(latent: JointLatent, targets: Sequence[str]) -> Condition:
-    """Target captions, aligned and embedded; of instructed latents, instructions embedded with their references."""
-    if latent.instructed:
-        return latent.embed_with_references(targets)
-    return embed_aligned(latent.backbone, latent.captions, targets)
+    """Target captions, aligned and embedded, without what is left out of the source captions (see `fitted`).
+
+    Of instructed latents, instructions embedded with their references.
+    """
+    texts = targets if latent.instructed else _aligned(latent.captions, targets)
+    return latent.embed_with_references(cut_captions(texts, latent.left_out))
+
+
+def fitted(latent: JointLatent, targets: Sequence[Sequence[str]]) -> JointLatent:
+    """The latent without what its text encoders have no room for in captions or targets, see `captions.fitting`.
+
+    ``targets`` are those of one or several changes, each one text an image. A `ConfigError` if a change has no room.
+    """
+    backbone, captions, before = latent.backbone, latent.captions, latent.left_out
+    aligned = targets if latent.instructed else [_aligned(captions, texts) for texts in targets]
+    left_out = left_out_of(backbone, captions, aligned)
+    if left_out == before:
+        return latent
+    condition = latent.embed_with_references(cut_captions(captions, left_out))
+    if latent.provenance is not None:  # an edit at another strength than 1 is somewhere between two captions
+        condition = latent.condition + (condition - latent.embed_with_references(cut_captions(captions, before)))
+    return dataclasses.replace(latent, condition=condition, left_out=left_out)
+
+
+def left_out_of(model: Backbone, captions: Sequence[str], targets: Sequence[Sequence[str]] = ()) -> tuple[LeftOut, ...]:
+    """What is left out of each caption, and of its targets, for the text encoders of a model; see `fit`."""
+    readers = model.text_readers
+    return tuple(fit(readers, row) for row in zip(captions, *targets, strict=True)) if readers else ()
+
+
+def cut_captions(captions: Sequence[str], left_out: Sequence[LeftOut]) -> list[Text]:
+    """Captions as the text encoders are given them."""
+    return [cut(*pair) for pair in zip(captions, left_out, strict=True)] if left_out else list(captions)
+
+
+def _aligned(captions: Sequence[str], targets: Sequence[str]) -> list[str]:
+    """The targets with their phrases in the order of the captions'."""
+    return [align_captions(*pair)[1] for pair in zip(captions, targets, strict=True)]
+
+
+def text_notes(model: Backbone, left_out: Sequence[LeftOut], texts: Sequence[str]) -> list[str]:
+    """What the user should know of captions: what is left out of them, and words that never occurred in training.
+
+    With those are named the phrases that the model knows instead.
+    """
+    notes = [note for one in left_out for note in left_out_note(model.text_readers, one)]
+    notes += model.caption_notes(texts)
+    for phrase in dict.fromkeys(phrase for text in texts for phrase in all_phrases(text)):
+        if words := model.unseen_words(phrase):
+            reader = captioner_for(model)
+            examples = () if reader is None else reader.examples(_EXAMPLES)
+            known = {one.text for text in examples for one in read_phrases(text, lead=True).phrases}
+            likely = did_you_mean(words[0], " ".join(known).split(), likeness=_MISSPELT)
+            meant = did_you_mean(phrase, known, likeness=1) or likely
+            notes.append(f"{listed(words)} never seen by the model in training{f': {meant}' if meant else ''}")
+    return list(dict.fromkeys(notes))

@@ -16,9 +16,10 @@ from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Start
 from latentedit.latents.captions.base import one_line, shortened
 from latentedit.latents.captions.completion import Completion
+from latentedit.latents.captions.fitting import LeftOut
 from latentedit.latents.images import Frame, SourceImage
 from latentedit.latents.record import RunRecord
-from latentedit.models.base import Backbone, DetachedModel
+from latentedit.models.base import Backbone, DetachedModel, Text
 
 # Like the model's own samples; unlike them, but nearer to them than to severely corrupted ones; neither.
 State = Literal["known", "doubtful", "unknown"]
@@ -98,6 +99,8 @@ class JointLatent:
         references: additional reference images.
         completions: how the captions were completed, one an image; empty if they were not.
         encoders: `Backbone.encoders` when the images were encoded; empty if it was not read.
+        left_out: what the text encoders were not given of the captions, one an image (`captions.fitting`); empty if all
+            of it.
         levels: used as they are, whatever level and number of steps an editor has; None is the model's own grid.
         decoded: ``backbone.decode`` of the frames' latents: every edit is drawn as a change against it.
 
@@ -118,6 +121,7 @@ class JointLatent:
     references: tuple[SourceImage, ...] = ()
     completions: tuple[Completion, ...] = ()
     encoders: str = ""
+    left_out: tuple[LeftOut, ...] = ()
     levels: LevelGrid | None = None
 
     def __post_init__(self) -> None:
@@ -181,10 +185,11 @@ class JointLatent:
             frames=self.frames * times,
             start=None if self.start is None else self.start.repeat(times, *[1] * (self.start.ndim - 1)),
             references=self.references,
+            left_out=self.left_out * times,
             levels=self.levels,
         )
 
-    def embed_with_references(self, texts: Sequence[str]) -> Condition:
+    def embed_with_references(self, texts: Sequence[Text]) -> Condition:
         """Texts, one for all or one an image, embedded with the images' references."""
         condition, reference = self.backbone.embed(texts), self.condition.reference
         if reference is None:
@@ -194,7 +199,7 @@ class JointLatent:
     def with_prompt(self, text: str) -> "JointLatent":
         """The same images with another text as their captions, "" for none."""
         condition = self.embed_with_references([text]).expand(len(self))
-        return dataclasses.replace(self, condition=condition, captions=(text,) * len(self))
+        return dataclasses.replace(self, condition=condition, captions=(text,) * len(self), left_out=())
 
     def level(self, steps: int, where: Start) -> float:
         """A level, or that at which so many of the steps of the model's own grid for these images are left."""

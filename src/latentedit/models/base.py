@@ -20,6 +20,9 @@ from latentedit.models.sites import GENERAL, IMAGE, AttentionFeatures, Site, giv
 
 T = TypeVar("T")
 
+Text = str | tuple[str, ...]
+"""A text for all text encoders, or one for each of `Backbone.text_readers`."""
+
 GuidanceKind = Literal["cfg", "renormalized", "embedded", "none"]
 """How guidance acts: classifier-free on two branches; the same, and stock pipelines keep the conditional norm; as an
 input of a guidance-distilled network, in one branch; not at all, in a network distilled to need none."""
@@ -83,6 +86,16 @@ def check_model(model: object) -> "Backbone":
         shown = type(model).__name__
         call = "latentedit.from_pipeline(pipeline)" if is_pipeline(model) else "a name, or latentedit.load(name)"
     raise ConfigError(f"`model` must be a model; got {shown}. Give {call}")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class TextReader:
+    """A text encoder that ignores the end of long texts: its name, the tokens that it reads, whether it reads a text.
+    """
+
+    name: str
+    room: int
+    reads: Callable[[str], bool]
 
 
 class DetachedModel:
@@ -499,8 +512,11 @@ class Backbone(abc.ABC):
         return condition
 
     @abc.abstractmethod
-    def embed(self, texts: Sequence[str]) -> Condition:
-        """Texts as conditions; the empty text is the unconditional one."""
+    def embed(self, texts: Sequence[Text]) -> Condition:
+        """Texts as conditions; the empty text is the unconditional one.
+
+        Backbones without `text_readers` are given strings alone.
+        """
 
     def null(self, like: Condition) -> Condition:
         """The unconditional text, from which guidance starts: one element, or one for each with reference images.
@@ -533,8 +549,18 @@ class Backbone(abc.ABC):
         """Clean latents to images, about [-1, 1], not clipped."""
 
     def caption_notes(self, texts: Sequence[str]) -> list[str]:
-        """Notes for the user about captions: words beyond the text window, words that never occurred in training."""
+        """Notes for the user about captions, other than on `unseen_words`."""
         del texts
+        return []
+
+    @property
+    def text_readers(self) -> Sequence[TextReader]:
+        """The text encoders that take a text of their own, in the order of these; none where all texts are read."""
+        return ()
+
+    def unseen_words(self, text: str) -> list[str]:
+        """The words of a caption that never occurred in training, as far as that is known."""
+        del text
         return []
 
     def draw_start(self, shape: Sequence[int], *, generator: torch.Generator) -> Float[Tensor, "b *latent"]:

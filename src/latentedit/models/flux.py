@@ -85,6 +85,7 @@ class FluxBackbone(FluxTransformerBackbone):
         "vae",
     )
     tokenizer: ClassVar[str] = "tokenizer_2"
+    tokenizers: ClassVar[tuple[str, ...]] = ("tokenizer", "tokenizer_2")
     pooled_at: ClassVar[int | None] = 1
     published: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "flowedit": {"level": "24/28", "steps": 28, "source_guidance": 1.5, "target_guidance": 5.5},

@@ -8,6 +8,7 @@ import bisect
 import dataclasses
 import functools
 import inspect
+import itertools
 import re
 import threading
 from collections.abc import Sequence
@@ -19,7 +20,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import ConfigError, ModelError, did_you_mean
+from latentedit.core.errors import ConfigError, ModelError, warn
+from latentedit.models.base import Text, TextReader
 from latentedit.models.codec import Codec
 from latentedit.models.libraries import quiet_libraries
 from latentedit.models.network import LATENT_CHANNELS, NetworkBackbone, check_sizes
@@ -45,6 +47,9 @@ class PromptBackbone(NetworkBackbone):
 
     tokenizer: ClassVar[str] = "tokenizer"
     """The part whose tokens the window counts."""
+
+    tokenizers: ClassVar[tuple[str, ...]] = ()
+    """Those of text encoders with texts of their own, ``prompt``, ``prompt_2``, ... of ``encode_prompt``; or none."""
 
     pooled_at: ClassVar[int | None] = None
     """Which of the results of ``encode_prompt`` is the pooled text; the tokens come first."""
@@ -78,17 +83,21 @@ class PromptBackbone(NetworkBackbone):
         with self._at_work(), self._graph(z):
             return self._codec.decode(z)
 
-    def embed(self, texts: Sequence[str]) -> Condition:
-        """Texts as the stock pipeline embeds them, in float32 or better, padded to the window if masked."""
+    def embed(self, texts: Sequence[Text]) -> Condition:
+        """Texts as the stock pipeline embeds them, in float32 or better, padded to the window if masked.
+
+        A `LatentEditWarning` names the words of a string that an encoder drops.
+        """
         if not texts:
             raise ConfigError(
                 "there is no text to embed. Give at least one text; the empty one, '', is the unconditional one"
             )
         self.once("modules", self._watched.fingerprint)  # looks for new modules, such as those of adapters
+        warn(itertools.chain(*(self.dropped_notes(text) for text in texts if text and isinstance(text, str))))
         with _TOKENIZING, self._at_work(), torch.no_grad(), quiet_libraries():
             return Condition.cat([self._padded(*self._read(text)) for text in texts])
 
-    def _read(self, text: str) -> EncodedPrompt:
+    def _read(self, text: Text) -> EncodedPrompt:
         """Embed one text; a denoiser under model offloading first leaves the device to the text encoders.
 
         Accelerate's hooks know the order of sampling only, in which no text follows the denoiser.
@@ -96,9 +105,11 @@ class PromptBackbone(NetworkBackbone):
         hook: Any = getattr(self._network, "_hf_hook", None)
         if hasattr(hook, "prev_module_hook"):
             hook.init_hook(self._network)
-        self._check_ids(text)
+        first, *others = (text,) if isinstance(text, str) else text
+        for one in (first, *others):
+            self._check_ids(one)
         try:
-            return self._encode_prompt(text)
+            return self._encode_prompts(first, *others) if others else self._encode_prompt(first)
         except (AttributeError, IndexError, KeyError, TypeError) as error:
             kinds = ", ".join(type(part).__name__ for name, part in self._networks.items() if "text" in name)
             raise ModelError(
@@ -123,7 +134,11 @@ class PromptBackbone(NetworkBackbone):
 
     def _encode_prompt(self, text: str) -> EncodedPrompt:
         """Embed one text with `stock`."""
-        results = self._stock_prompt(text)
+        return self._encode_prompts(text)
+
+    def _encode_prompts(self, text: str, *others: str) -> EncodedPrompt:
+        """Embed a text with `stock`; ``others`` are those for the second and third of `tokenizers`."""
+        results = self._stock_prompt(text, **{f"prompt_{number}": one for number, one in enumerate(others, start=2)})
         pooled, mask = (None if index is None else results[index] for index in (self.pooled_at, self.mask_at))
         return results[0], pooled, mask
 
@@ -169,18 +184,58 @@ class PromptBackbone(NetworkBackbone):
         lengths = condition.mask.sum(1)
         return [torch.nonzero(lengths == length)[:, 0] for length in lengths.unique().tolist()]
 
-    def caption_notes(self, texts: Sequence[str]) -> list[str]:
-        """Sentences about words that are truncated, and words that never occurred in training."""
+    def unseen_words(self, text: str) -> list[str]:
+        """The words of a text with pieces outside the "vocabulary" of the settings."""
         words = self.defaults.get("vocabulary")
-        vocabulary = None if words is None else word_pieces(words)
-        with _TOKENIZING:
-            notes = [note for text in texts for note in (*self._dropped_notes(text), *unseen_note(text, vocabulary))]
-        return list(dict.fromkeys(notes))
+        return [] if words is None else unseen_words(text, word_pieces(words))
 
-    def _dropped_notes(self, text: str) -> list[str]:
-        """Sentences about words beyond the window."""
-        tokenizer, window = self._words, self.window - self._prefix_tokens(text)
-        return dropped_note(dropped_words(tokenizer, text, window), room(tokenizer, window))
+    @property
+    def text_readers(self) -> tuple[TextReader, ...]:
+        """One for each of `tokenizers`, or one for all."""
+        return tuple(
+            TextReader(name=name, room=room(words, self._length(part, "")), reads=functools.partial(self._reads, part))
+            for part, name, words in self._tokenizers()
+        )
+
+    def dropped_notes(self, text: str) -> list[str]:
+        """Sentences about words that no text encoder reads, and words that only some of several read."""
+        with _TOKENIZING:
+            dropped = {
+                name: (dropped_words(words, text, length := self._length(part, text)), room(words, length))
+                for part, name, words in self._tokenizers()
+            }
+        by_all, most = min(dropped.values(), key=lambda one: len(one[0]))
+        partly = {name: one for name, one in dropped.items() if len(one[0]) > len(by_all)}
+        others = " and ".join(name for name in dropped if name not in partly)
+        notes = [
+            f"{listed(words[: len(words) - len(by_all)])} read by {others} only: {name} reads {tokens} tokens"
+            for name, (words, tokens) in partly.items()
+        ]
+        return notes + ([f"{listed(by_all)} dropped: the text encoder reads {most} tokens"] if by_all else [])
+
+    def _tokenizers(self) -> list[tuple[str, str, Any]]:
+        """The part of each of `tokenizers`, the kind of its encoder and the tokenizer itself."""
+        if not self.tokenizers:
+            return [(self.tokenizer, "the text encoder", self._words)]
+        encoders = [(part, self._networks.get(part.replace("tokenizer", "text_encoder"))) for part in self.tokenizers]
+        return [
+            (part, _KIND.split(type(encoder).__name__)[0], getattr(self.pipeline, part))
+            for part, encoder in encoders
+            if encoder is not None
+        ]
+
+    def _length(self, part: str, text: str) -> int:
+        """How many tokens of a text, and special ones, an encoder takes."""
+        if part == self.tokenizer:
+            return self.window - self._prefix_tokens(text)
+        return int(getattr(self.pipeline, part).model_max_length)
+
+    def _reads(self, part: str, text: str) -> bool:
+        words: Any = getattr(self.pipeline, part)
+        words = getattr(words, "tokenizer", words)
+        with _TOKENIZING:
+            tokens = words(text, add_special_tokens=False, verbose=False).input_ids
+            return len(tokens) <= room(words, self._length(part, text))
 
     @property
     def _words(self) -> Any:
@@ -202,7 +257,7 @@ def truncated(condition: Condition, length: int) -> Condition:
 
 
 _PIECE = re.compile(r"[^\W\d_]+|\d")
-_MISSPELT = 0.8  # likeness of a word to the one that was meant
+_KIND = re.compile(r"(?<=[A-Z0-9])(?=[A-Z][a-z])")  # behind the CLIP of CLIPTextModel
 _PUNCTUATION = ",.;:!?\"'()"
 
 
@@ -238,24 +293,10 @@ def word_pieces(words: Sequence[str]) -> frozenset[str]:
     return frozenset(piece for word in words for piece in _PIECE.findall(word.lower()))
 
 
-def unseen_words(text: str, vocabulary: frozenset[str] | None) -> list[str]:
-    """The words of a text with pieces outside the vocabulary of training; none where that is unknown (None)."""
-    if vocabulary is None:
-        return []
+def unseen_words(text: str, vocabulary: frozenset[str]) -> list[str]:
+    """The words of a text with pieces outside the vocabulary of training."""
     words = (word.strip(_PUNCTUATION) for word in text.split())
     return [word for word in dict.fromkeys(words) if not word_pieces([word]) <= vocabulary]
-
-
-def dropped_note(words: Sequence[str], room: int) -> list[str]:
-    """A sentence about words that were cut off; none where there are none."""
-    return [f"{listed(words)} dropped: the text encoder takes {room} tokens"] if words else []
-
-
-def unseen_note(text: str, vocabulary: frozenset[str] | None) -> list[str]:
-    """A sentence about words outside the vocabulary of training; none where there are none."""
-    words = unseen_words(text, vocabulary)
-    meant = did_you_mean(words[0], vocabulary or (), likeness=_MISSPELT) if len(words) == 1 else ""
-    return [f"{listed(words)} never seen by the model in training{f': {meant}' if meant else ''}"] if words else []
 
 
 def listed(words: Sequence[str]) -> str:

@@ -22,7 +22,6 @@ from latentedit.core.condition import Condition
 from latentedit.models.base import GuidanceKind
 from latentedit.models.flow import FlowBackbone
 from latentedit.models.network import LATENT_CHANNELS, check_sizes
-from latentedit.models.prompts import dropped_note, dropped_words, listed, room
 from latentedit.models.sites import Blocks
 
 T5_TOKENS = 256
@@ -49,6 +48,8 @@ class StableDiffusion3Backbone(FlowBackbone):
         "vae",
     )
     pipelines: ClassVar[tuple[str, ...]] = ("StableDiffusion3Pipeline",)
+    tokenizer: ClassVar[str] = "tokenizer_3"
+    tokenizers: ClassVar[tuple[str, ...]] = ("tokenizer", "tokenizer_2", "tokenizer_3")
     nodes: ClassVar[Literal["even", "scheduler"]] = "scheduler"
     pooled_at: ClassVar[int | None] = 2
     trained_px: int = 0
@@ -65,8 +66,8 @@ class StableDiffusion3Backbone(FlowBackbone):
 
     def __init__(self, pipeline: Any, **facts: Any) -> None:
         super().__init__(pipeline, **facts)
-        self._t5 = pipeline.text_encoder_3 is not None
-        self.window = T5_TOKENS if self._t5 else int(self.defaults.get("zero_tokens", T5_TOKENS))
+        t5 = pipeline.text_encoder_3 is not None
+        self.window = T5_TOKENS if t5 else int(self.defaults.get("zero_tokens", T5_TOKENS))
 
     def _check_parts(self) -> None:
         transformer, pipeline = self._network.config, self.pipeline
@@ -90,19 +91,6 @@ class StableDiffusion3Backbone(FlowBackbone):
     def _largest_side(self) -> int | None:
         positions = self._network.config.pos_embed_max_size
         return int(positions) * self._multiple if positions else None
-
-    def _dropped_notes(self, text: str) -> list[str]:
-        """Words that no encoder reads, and those that T5 alone reads."""
-        clip = self.pipeline.tokenizer
-        length = int(clip.model_max_length)
-        by_clip, left = dropped_words(clip, text, length), room(clip, length)
-        if not self._t5:
-            return dropped_note(by_clip, left)
-        t5 = self.pipeline.tokenizer_3
-        by_all = dropped_words(t5, text, self.window)
-        t5_only = by_clip[: max(len(by_clip) - len(by_all), 0)]
-        notes = [f"{listed(t5_only)} read by T5 only: the CLIP encoders take {left} tokens"] if t5_only else []
-        return [*notes, *dropped_note(by_all, room(t5, self.window))]
 
     def _predict(self, z: Tensor, time: Tensor, condition: Condition) -> Tensor:
         return self._network(

@@ -208,6 +208,7 @@ class StableDiffusionXLBackbone(TextUNetBackbone):
     """
 
     parts: ClassVar[tuple[str, ...]] = ("tokenizer", "tokenizer_2", "text_encoder", "text_encoder_2", "unet", "vae")
+    tokenizers: ClassVar[tuple[str, ...]] = ("tokenizer", "tokenizer_2")
     additions: ClassVar[str | None] = "text_time"
     pipelines: ClassVar[tuple[str, ...]] = ("StableDiffusionXLPipeline",)
     guidance: ClassVar[float] = 5.0

@@ -103,8 +103,8 @@ class TestLumina2(FamilyContract):
         empty, used = backbone.embed(["", "xy"]).mask.sum(1).tolist()
         assert empty == 1
         longest_caption = 256 - used + 2
-        assert backbone.caption_notes(["x" * longest_caption]) == []
-        assert f"{longest_caption} tokens" in backbone.caption_notes(["x" * (longest_caption + 1)])[0]
+        assert backbone.dropped_notes("x" * longest_caption) == []
+        assert f"{longest_caption} tokens" in backbone.dropped_notes("x" * (longest_caption + 1))[0]
         check_dropped_words(backbone, f"{backbone.stock.system_prompt} <Prompt Start> ", 256)
 
 

@@ -144,10 +144,10 @@ def test_a_processor_gives_the_tokens_of_its_tokenizer() -> None:
         tokenizer=tokenizer, chat_template=tokenizer.chat_template, apply_chat_template=tokenizer.apply_chat_template
     )
     first, second = (le.from_pipeline(pipeline, settings=SETTINGS) for pipeline in (plain, processed))
-    notes = first.caption_notes(["x" * 600])
+    notes = first.dropped_notes("x" * 600)
     assert torch.equal(first.embed([CAPTION]).tokens, second.embed([CAPTION]).tokens)
-    assert second.caption_notes(["x" * 600]) == notes != []
+    assert second.dropped_notes("x" * 600) == notes != []
     special_tokens, template = [("<s>", tokenizer.convert_tokens_to_ids("<s>"))], TemplateProcessing
     tokenizer._tokenizer.post_processor = template(single="<s> $A", special_tokens=special_tokens)  # type: ignore[call-arg]
     assert tokenizer.num_special_tokens_to_add() == 1
-    assert second.caption_notes(["x" * 600]) == notes
+    assert second.dropped_notes("x" * 600) == notes

@@ -360,9 +360,14 @@ def changed_phrases(source: str, target: str) -> tuple[tuple[str, ...], tuple[st
         >>> changed_phrases("a man with pale skin, short hair", "a man with short hair, dark skin")
         (('pale skin',), ('dark skin',))
     """
-    reads = (read_phrases(caption, lead=True) for caption in (source, target))
-    old, new = ([*filter(None, [read.lead]), *(phrase.text for phrase in read.phrases)] for read in reads)
+    old, new = all_phrases(source), all_phrases(target)
     return _without(old, new), _without(new, old)
+
+
+def all_phrases(caption: str) -> list[str]:
+    """The phrases of a caption; a lead counts as one."""
+    read = read_phrases(caption, lead=True)
+    return [*filter(None, [read.lead]), *(phrase.text for phrase in read.phrases)]
 
 
 def is_off_or_on(source: str, target: str) -> bool:

@@ -15,7 +15,7 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.rng import item_seed
 from latentedit.geometry.naming import ProbabilityReader
-from latentedit.latents.encode import captioner_for, complete_captions, embed_aligned, encode_frames, fit_all
+from latentedit.latents.encode import captioner_for, complete_captions, embed_targets, encode_frames, fit_all, fitted
 from latentedit.latents.images import SourceImage
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
@@ -82,7 +82,7 @@ def prepare(model: Backbone, items: Sequence[Item]) -> Prepared:
     if any(item.complete for item in items):
         done = complete_captions(model, frames, captions, targets, None)
         captions, targets = ([getattr(one, name) for one in done] for name in ("source", "target"))
-    latent = encode_frames(model, frames, source_prompt=captions)
+    latent = fitted(encode_frames(model, frames, source_prompt=captions), [targets])
     if len({image.size for image in images}) > 1:
         raise ConfigError("the images of a batch must have one size. Group them by size")
     truths = [item.truth() for item in items if item.truth is not None]
@@ -99,7 +99,7 @@ def prepare(model: Backbone, items: Sequence[Item]) -> Prepared:
         items=tuple(items),
         latent=latent,
         targets=targets,
-        target=embed_aligned(model, captions, targets),
+        target=embed_targets(latent, targets),
         source=to_tensor(images),
         truth=to_tensor(answers) if answers else None,
         mask=torch.from_numpy(np.stack(masks))[:, None] if len(masks) == len(items) else None,

@@ -1,0 +1,138 @@
+"""Captions cut so that text encoders read the same of all captions of an edit, but for the change.
+
+A text encoder ignores what it has no room for. Where a change makes a caption longer, that is the end of the target
+alone, and the unchanged words there become part of the change ("no background"). So unchanged phrases are left out of
+all captions, the last first, until everything that is left is read; the first phrase, the subject, always stays. Where
+whole phrases are not enough, words at the end of an unchanged phrase, or a common end of changed ones, go as well.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from latentedit.core.errors import ConfigError
+from latentedit.latents.captions.change import phrase_key, read_phrases
+from latentedit.models.base import Text, TextReader
+
+LeftOut = tuple[tuple[str, ...], ...]
+"""For each text encoder, the phrases that it is not given; those that begin with `END` are ends of phrases."""
+
+END = "... "
+_SEPARATOR = re.compile(r"(?:,(?!\d)|[.;!?](?=\s))\s*")  # not the comma inside a number, as in "1,000 cats"
+
+
+def fit(readers: Sequence[TextReader], captions: Sequence[str]) -> LeftOut:
+    """What to leave out of all captions so that each encoder reads all of the rest; see the module.
+
+    Args:
+        readers: the text encoders.
+        captions: a source caption alone, or with its aligned target captions.
+
+    Returns:
+        For each encoder. One that has no room for the change itself reads its beginning.
+
+    Raises:
+        ConfigError: no encoder has room for the change.
+    """
+    found = [_fit_one(reader, captions) for reader in readers]
+    if len(captions) > 1 and readers and not any(fits for _, fits in found):
+        shared = _shared(captions)
+        words = max((", ".join(key for key in _keys(one) if key not in shared) for one in captions), key=len)
+        most = max(reader.room for reader in readers)
+        raise ConfigError(f"the change {words!r} is too long: the text encoder reads {most} tokens. Use fewer words")
+    return tuple(left_out for left_out, _ in found)
+
+
+def cut(caption: str, left_out: LeftOut) -> Text:
+    """A caption as it is given to each text encoder; to all as it is where nothing is known of them."""
+    return tuple(without(caption, phrases) for phrases in left_out) if left_out else caption
+
+
+def without(caption: str, phrases: Sequence[str]) -> str:
+    """A caption without these phrases; character for character the same if it has none of them.
+
+    Example:
+        >>> without("a man with a hat, a smile, on a sofa.", ["on a sofa", "a smile"])
+        'a man with a hat.'
+        >>> without("a man on a very old sofa, a smile", ["... very old sofa"])
+        'a man on a, a smile'
+    """
+    lead, clauses, ending = _read(caption)
+    whole = {phrase_key(phrase) for phrase in phrases}
+    kept = [(text, separator) for text, separator in clauses if phrase_key(text) not in whole]
+    for end in (phrase.removeprefix(END).split() for phrase in phrases if phrase.startswith(END)):
+        kept = [
+            (" ".join(text.split()[: -len(end)]) if _ends(text, end) else text, separator) for text, separator in kept
+        ]
+    if kept == clauses:
+        return caption
+    return lead + "".join(text + separator for text, separator in kept[:-1]) + (kept[-1][0] if kept else "") + ending
+
+
+def left_out_note(readers: Sequence[TextReader], left_out: LeftOut) -> list[str]:
+    """One sentence about all that was left out; none if nothing was."""
+    rooms = {(reader.name, reader.room): phrases for reader, phrases in zip(readers, left_out, strict=False) if phrases}
+    if not rooms:
+        return []
+    parts = [f"{', '.join(map(repr, phrases))} ({name} reads {room} tokens)" for (name, room), phrases in rooms.items()]
+    return [f"left out of the captions, which are too long: {'; '.join(parts)}"]
+
+
+def _fit_one(reader: TextReader, captions: Sequence[str]) -> tuple[tuple[str, ...], bool]:
+    """What one text encoder is not given, and whether it reads all of the rest."""
+    left_out: tuple[str, ...] = ()
+
+    def fits(more: tuple[str, ...]) -> bool:
+        return all(reader.reads(without(caption, more)) for caption in captions)
+
+    if fits(left_out):
+        return left_out, True
+    shared = _shared(captions)
+    for phrase in [text for text, _ in reversed(_read(captions[0])[1]) if phrase_key(text) in shared]:
+        left_out = (*left_out, phrase)
+        if fits(left_out):
+            return left_out, True
+    for end in _common_ends([without(caption, left_out) for caption in captions]):
+        if fits((*left_out, end)):
+            return (*left_out, end), True
+    return left_out, False
+
+
+def _common_ends(captions: Sequence[str]) -> Iterator[str]:
+    """Ends of phrases, the last phrase's first and ever longer, that as many phrases of every caption have."""
+    texts = [[text for text, _ in _read(caption)[1]] for caption in captions]
+    for text in reversed(texts[0]):
+        words = text.split()
+        for count in range(1, len(words)):
+            end = words[-count:]
+            if len({sum(_ends(one, end) for one in some) for some in texts}) > 1:
+                break
+            yield END + " ".join(end)
+
+
+def _ends(text: str, end: Sequence[str]) -> bool:
+    """Whether a phrase has these words at its end, and others before them."""
+    words = [word.casefold() for word in text.split()]
+    return len(words) > len(end) and words[-len(end) :] == [word.casefold() for word in end]
+
+
+def _shared(captions: Sequence[str]) -> set[str]:
+    """The phrases that every caption has, and equally often, but for the first of any."""
+    counts = [Counter(_keys(caption)) for caption in captions]
+    first = {keys[0] for caption in captions if (keys := _keys(caption))}
+    return {key for key, count in counts[0].items() if key not in first and {one[key] for one in counts} == {count}}
+
+
+def _keys(caption: str) -> list[str]:
+    return [phrase_key(text) for text, _ in _read(caption)[1]]
+
+
+def _read(caption: str) -> tuple[str, list[tuple[str, str]], str]:
+    """The lead, the phrases, also those between sentences, with the separators behind them, and the ending."""
+    read = read_phrases(caption, lead=True)
+    start = read.phrases[0].start if read.phrases else 0
+    body, clauses, position = caption[start : len(caption) - len(read.ending)], list[tuple[str, str]](), 0
+    for match in _SEPARATOR.finditer(body):
+        clauses.append((body[position : match.start()], match[0]))
+        position = match.end()
+    return caption[:start], [*clauses, (body[position:], "")], read.ending
