@@ -19,7 +19,7 @@ from PIL import Image
 from latentedit.batch.edits import KIND, EditJob, EditWork, bisect_failures, images_in, stems_of, unique_names
 from latentedit.batch.executors import run_here
 from latentedit.batch.folder import RunFolder, UnitResult
-from latentedit.core.errors import ConfigError, ModelError, LatentEditWarning
+from latentedit.core.errors import ConfigError, LatentEditWarning, ModelError
 from latentedit.editing import verbs
 from latentedit.editing.request import EditRequest
 from latentedit.latents.encode import encode

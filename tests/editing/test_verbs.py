@@ -18,10 +18,10 @@ from torch.autograd import forward_ad
 from latentedit.core.errors import (
     ConfigError,
     LatentEditError,
+    LatentEditWarning,
     ModelError,
     RegistryError,
     UnknownImageError,
-    LatentEditWarning,
 )
 from latentedit.directions.direction import Direction
 from latentedit.directions.hsds import HSDS

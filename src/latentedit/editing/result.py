@@ -461,6 +461,7 @@ def _following(
         provenance=record,
         references=latent.references,
         encoders=latent.encoders,
+        left_out=latent.left_out[row],
     )
 
 

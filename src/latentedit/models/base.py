@@ -90,8 +90,7 @@ def check_model(model: object) -> "Backbone":
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class TextReader:
-    """A text encoder that ignores the end of long texts: its name, the tokens that it reads, whether it reads a text.
-    """
+    """A text encoder that drops the end of long texts: its name, the tokens that it reads, whether it reads a text."""
 
     name: str
     room: int

@@ -2,8 +2,9 @@
 
 A text encoder ignores what it has no room for. Where a change makes a caption longer, that is the end of the target
 alone, and the unchanged words there become part of the change ("no background"). So unchanged phrases are left out of
-all captions, the last first, until everything that is left is read; the first phrase, the subject, always stays. Where
-whole phrases are not enough, words at the end of an unchanged phrase, or a common end of changed ones, go as well.
+all captions until everything that is left is read: first those that deny something ("no hat"), then the last ones,
+never the first, which is the subject. Where whole phrases are not enough, words at the end of an unchanged phrase, or a
+common end of changed ones, go as well.
 """
 
 import re
@@ -18,6 +19,7 @@ LeftOut = tuple[tuple[str, ...], ...]
 """For each text encoder, the phrases that it is not given; those that begin with `END` are ends of phrases."""
 
 END = "... "
+_DENIAL = re.compile(r"(?:no|without)\s", re.IGNORECASE)
 _SEPARATOR = re.compile(r"(?:,(?!\d)|[.;!?](?=\s))\s*")  # not the comma inside a number, as in "1,000 cats"
 
 
@@ -88,7 +90,8 @@ def _fit_one(reader: TextReader, captions: Sequence[str]) -> tuple[tuple[str, ..
     if fits(left_out):
         return left_out, True
     shared = _shared(captions)
-    for phrase in [text for text, _ in reversed(_read(captions[0])[1]) if phrase_key(text) in shared]:
+    last_first = [text for text, _ in reversed(_read(captions[0])[1]) if phrase_key(text) in shared]
+    for phrase in sorted(last_first, key=lambda text: not _DENIAL.match(text)):
         left_out = (*left_out, phrase)
         if fits(left_out):
             return left_out, True
