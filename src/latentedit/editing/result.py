@@ -19,6 +19,7 @@ from latentedit.directions.identification import composed_change, dropped_residu
 from latentedit.display.sheet import draw_sheet, draw_sweep
 from latentedit.display.viewer import view as view_results
 from latentedit.editing.outputs import OutputFile, json_file, undo_difference, write_together
+from latentedit.editors.answer import Wanted, answered
 from latentedit.editors.base import StrengthResult
 from latentedit.editors.judge import Judge, Verdict
 from latentedit.latents.captions.base import AttributeReader, shortened
@@ -376,7 +377,15 @@ def measured(latent: JointLatent, moved: Moved, spent: Callable[[], Cost]) -> li
         for at, step in enumerate(steps):
             about = {"strengths": (step.strength,), "evaluations": moved.evaluations[at]}
             record, image = recorded.model_copy(update=about), images[at][index]
-            effect = measure_effect(frame.image.image, image)
+            effect = dataclasses.replace(
+                measure_effect(frame.image.image, image), read_before=source[index], read_after=edited[at][index]
+            )
+            verdict = verdicts[at][index]
+            strengths = [one.strength for one in record.directions][1:] and [one.strength for one in record.directions]
+            # A reader sees half a change as all or nothing.
+            if len(captions) > 1 and not record.instructed and min(strengths or [step.strength]) >= 1:
+                wanted = Wanted.of(backbone, captioner_for(backbone), *captions)
+                verdict = answered(verdict, wanted, source[index], edited[at][index])
             results[-1].append(
                 EditResult(
                     image=image,
@@ -385,9 +394,9 @@ def measured(latent: JointLatent, moved: Moved, spent: Callable[[], Cost]) -> li
                     method=record.method,
                     caption=record.caption,
                     target_caption=record.target_caption,
-                    verdict=verdicts[at][index] if familiarity is None else verdicts[at][index].on(familiarity),
+                    verdict=verdict if familiarity is None else verdict.on(familiarity),
                     knowledge=familiarity,
-                    effect=dataclasses.replace(effect, read_before=source[index], read_after=edited[at][index]),
+                    effect=effect,
                     cross_talk=None if cross_talk is None else cross_talk[index if len(cross_talk) > 1 else 0],
                     latent=_following(latent, target, step, index, record),
                     cost=cost,

@@ -42,7 +42,7 @@ from latentedit.latents.joint import Familiarity, JointLatent, denoising_errors,
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import ModelSettings
 
-Word = Literal["not done", "partly done", "done", "changed", "damaged", "not known"]
+Word = Literal["not done", "partly done", "done", "done, but also", "changed", "damaged", "not known"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,13 +50,15 @@ class Verdict:
     """How much of the change was made, as the model sees it, and what to do about it.
 
     Args:
-        word: "not done", "partly done" or "done"; "changed" where the direction has no words to measure it by;
-            "damaged"; "not known" for an image that is unfamiliar to the model.
+        word: "not done", "partly done" or "done"; "done, but also" where more changed than was requested; "changed"
+            where the direction has no words to measure it by; "damaged"; "not known" for an image, or for words, that are
+            unfamiliar to the model.
         share: share of the full change that the model sees, in [0, 1]; None where it cannot be measured.
         reason: one clause; empty where there is nothing to explain.
         opacity: the share within the change itself, in [0, 1]: of a new part, how opaque it is; None without a share.
         remedy: what to adjust; empty where nothing is wrong.
         residual: off-manifold residual, relative to that of the source.
+        also: what changed without being requested, such as "background blue -> pink".
     """
 
     word: Word
@@ -65,6 +67,7 @@ class Verdict:
     reason: str = ""
     remedy: str = ""
     residual: float
+    also: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -75,7 +78,11 @@ class Verdict:
     def text(self) -> str:
         """The label, why, and what to do."""
         remedy = f" ({self.remedy})" if self.remedy else ""
-        return f"{self.label}: {self.reason}{remedy}" if self.reason else self.label
+        also = ", ".join(self.also)
+        if self.word == "done, but also":
+            return f"{self.label}: {also}"
+        reason = f"{self.label}: {self.reason}{remedy}" if self.reason else self.label
+        return f"{reason}; also: {also}" if also else reason
 
     def on(self, familiarity: Familiarity) -> "Verdict":
         """The verdict on an image of this familiarity; unchanged for a known image."""

@@ -28,7 +28,7 @@ from latentedit.latents.captions.completion import Completion
 from latentedit.latents.captions.fitting import LeftOut, cut, fit, left_out_note
 from latentedit.latents.images import Frame, MaskLike, SourceImage, framer_for
 from latentedit.latents.joint import JointLatent
-from latentedit.models.base import Backbone, Text, check_model
+from latentedit.models.base import Backbone, check_model
 from latentedit.models.model_settings import NO_CHANGE, calibration_of
 from latentedit.models.prompts import listed
 from latentedit.models.registry import ModelLike, as_backbone
@@ -387,8 +387,8 @@ def left_out_of(model: Backbone, captions: Sequence[str], targets: Sequence[Sequ
     return tuple(fit(readers, row) for row in zip(captions, *targets, strict=True)) if readers else ()
 
 
-def cut_captions(captions: Sequence[str], left_out: Sequence[LeftOut]) -> list[Text]:
-    """Captions as the text encoders are given them."""
+def cut_captions(captions: Sequence[str], left_out: Sequence[LeftOut]) -> list[Any]:
+    """Captions as the text encoders are given them, see `Text`."""
     return [cut(*pair) for pair in zip(captions, left_out, strict=True)] if left_out else list(captions)
 
 

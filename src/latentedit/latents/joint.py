@@ -19,7 +19,7 @@ from latentedit.latents.captions.completion import Completion
 from latentedit.latents.captions.fitting import LeftOut
 from latentedit.latents.images import Frame, SourceImage
 from latentedit.latents.record import RunRecord
-from latentedit.models.base import Backbone, DetachedModel, Text
+from latentedit.models.base import Backbone, DetachedModel
 
 # Like the model's own samples; unlike them, but nearer to them than to severely corrupted ones; neither.
 State = Literal["known", "doubtful", "unknown"]
@@ -189,7 +189,7 @@ class JointLatent:
             levels=self.levels,
         )
 
-    def embed_with_references(self, texts: Sequence[Text]) -> Condition:
+    def embed_with_references(self, texts: Sequence[str]) -> Condition:
         """Texts, one for all or one an image, embedded with the images' references."""
         condition, reference = self.backbone.embed(texts), self.condition.reference
         if reference is None:

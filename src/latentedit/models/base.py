@@ -511,11 +511,8 @@ class Backbone(abc.ABC):
         return condition
 
     @abc.abstractmethod
-    def embed(self, texts: Sequence[Text]) -> Condition:
-        """Texts as conditions; the empty text is the unconditional one.
-
-        Backbones without `text_readers` are given strings alone.
-        """
+    def embed(self, texts: Sequence[str]) -> Condition:
+        """Texts as conditions; the empty text is the unconditional one. With `text_readers` each may be a `Text`."""
 
     def null(self, like: Condition) -> Condition:
         """The unconditional text, from which guidance starts: one element, or one for each with reference images.

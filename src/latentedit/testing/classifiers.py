@@ -123,8 +123,8 @@ class AttributeClassifier(StoredNetwork, AttributeReader):
         """The canonical caption, which names every attribute."""
         raise NotImplementedError
 
+    @override
     def stated(self, caption: str) -> Mapping[str, str]:
-        """The attributes that a caption states, with their values."""
         raise NotImplementedError
 
     @override

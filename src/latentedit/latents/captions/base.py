@@ -4,7 +4,7 @@ import abc
 import pkgutil
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float
@@ -81,6 +81,11 @@ class AttributeReader(Captioner):
     @abc.abstractmethod
     def read(self, pixels: Float[Tensor, "b 3 h w"]) -> list[dict[str, str]]:
         """Attribute to value, one dictionary an image; pixels at the model's size, in [-1, 1]."""
+
+    def stated(self, caption: str) -> Mapping[str, str] | None:
+        """The attributes that a caption states, with their values; None from a reader that reads no captions."""
+        del caption
+        return None
 
 
 def make_captioner(name: str, backbone: Backbone) -> Captioner:

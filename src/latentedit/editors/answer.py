@@ -1,0 +1,88 @@
+"""Does an edit show what was requested, and did anything else change? The model's verdict against a reader's.
+
+The model judges an edit by its own two texts. Where it never learned a word of the change, it cannot judge, and the
+verdict is "not known". Where a reader names the attributes of the image, before and after, and those that captions state,
+an edit is done only if the requested ones are there; what changed without a request is named.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+
+from latentedit.editors.judge import Verdict
+from latentedit.latents.captions.base import AttributeReader
+from latentedit.latents.captions.change import changed_phrases
+from latentedit.latents.captions.fitting import without
+from latentedit.models.base import Backbone
+
+_NONE = "none"  # the value of a part that is not there
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a change of captions requests.
+
+    Args:
+        values: attribute to the value that the target caption states, None where only the source caption states one;
+            empty without a reader of captions.
+        unread: the phrases of the change that the model, or the reader, does not know.
+        reads: whether there is a reader of captions.
+    """
+
+    values: Mapping[str, str | None]
+    unread: tuple[str, ...]
+    reads: bool
+
+    @classmethod
+    def of(cls, model: Backbone, reader: object, source: str, target: str) -> "Wanted":
+        """From two captions, by the words that the model knows and, if it is an `AttributeReader`, by its grammar."""
+        removed, added = changed_phrases(source, target)
+        unread = [phrase for phrase in (*removed, *added) if model.unseen_words(phrase)]
+        old = reader.stated(source) if isinstance(reader, AttributeReader) else None
+        new = reader.stated(target) if isinstance(reader, AttributeReader) else None
+        if not isinstance(reader, AttributeReader) or old is None or new is None:
+            return cls(values={}, unread=tuple(unread), reads=False)
+        unread += [
+            phrase for phrase in added if phrase not in unread and reader.stated(without(target, [phrase])) == new
+        ]
+        values = {name: new.get(name) for name in {**old, **new} if old.get(name) != new.get(name)}
+        return cls(values=values, unread=tuple(unread), reads=True)
+
+
+def answered(
+    verdict: Verdict, wanted: Wanted, before: Mapping[str, str] | None, after: Mapping[str, str] | None
+) -> Verdict:
+    """The verdict on a full edit, of strength 1 or more, with what the reader sees before and after it."""
+    if verdict.word in ("damaged", "not known"):
+        return verdict
+    if before is None or after is None or not wanted.reads:
+        return _unknown(verdict, wanted) if wanted.unread else verdict
+    changed = {name: f"{name} {before[name]} -> {after[name]}" for name in before if before[name] != after.get(name)}
+    kinds = {name.partition("_")[0] for name in wanted.values}
+    also = tuple(
+        text
+        for name, text in changed.items()
+        # The color of what appears or goes is no change of its own.
+        if name not in wanted.values and not (_NONE in (before[name], after[name]) and name.partition("_")[0] in kinds)
+    )
+    verdict = dataclasses.replace(verdict, also=also)
+    if wanted.unread:
+        return _unknown(verdict, wanted)
+    missing = [name for name, value in wanted.values.items() if not _is_there(name, value, before, after)]
+    if missing and verdict.word in ("done", "partly done", "changed"):
+        seen = ", ".join(f"{name} {after[name]}" for name in missing)
+        word = "partly done" if len(missing) < len(wanted.values) else "not done"
+        return dataclasses.replace(verdict, word=word, reason=f"the reader sees {seen}", remedy="look at the image")
+    if also and not missing and verdict.word == "done":
+        return dataclasses.replace(verdict, word="done, but also")
+    return verdict
+
+
+def _is_there(name: str, value: str | None, before: Mapping[str, str], after: Mapping[str, str]) -> bool:
+    return after.get(name) != before.get(name) if value is None else after.get(name) == value
+
+
+def _unknown(verdict: Verdict, wanted: Wanted) -> Verdict:
+    """No verdict where the change has words that say nothing to the model, unless nothing happened at all."""
+    words = ", ".join(map(repr, wanted.unread))
+    reason, remedy = f"the model cannot read {words}", "look at the image, or use words that it knows"
+    return dataclasses.replace(verdict, word="not known", share=None, opacity=None, reason=reason, remedy=remedy)
