@@ -48,11 +48,6 @@ class FreeSliders(Editor):
     scale: Guidance = 2.0
     probes: Natural = 0
 
-    def cost(self, edit: Edit) -> int:
-        """``k (1 up + 2 down)``; between the ends of a re-parameterised range ``2 (probes + 1)`` ways down more."""
-        ways = 3 + 2 * (self.probes + 1) if self._within(edit.strength) else 3
-        return ways * edit.path(self.steps, self.level).steps
-
     def _within(self, strength: float) -> bool:
         return self.probes > 0 and 0 < abs(strength) < 1
 
@@ -194,11 +189,6 @@ class SEGA(Editor):
             momentum=self.momentum,
             decay=self.decay,
         )
-
-    def cost(self, edit: Edit) -> int:
-        """``3 k`` with reference "source" (1 up, 2 back), ``4 k`` with "null"."""
-        k = edit.path(self.steps, self.level).steps
-        return k * (3 if self.reference == "source" else 4)
 
     def move(self, edit: Edit) -> Latents:
         trace, backbone, scale = (
