@@ -380,7 +380,6 @@ class Session:
         row = direction.row(index)
         own = (  # it was identified on this very image, as encoded here, from its caption to another one
             row.method in (SEARCHED, TEXT_ALONE)
-            and row.settings.get("projection", "none") == "none"
             and row.images == (self._images[index],)
             and row.source_captions == (self.latent.captions[index],)
             and any(row.target_captions)

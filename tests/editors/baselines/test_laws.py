@@ -255,7 +255,7 @@ class ReadsPixels(Editor):
 
 def test_an_editor_that_cannot_be_rehearsed_is_told_to_state_its_cost() -> None:
     latent = latent_on("mixture")
-    with pytest.raises(RegistryError, match="'reads-pixels'.*`cost`"):
+    with pytest.raises(RegistryError, match=r"'reads-pixels'.*`cost`"):
         ReadsPixels().evaluations(latent)
     stated = type("States", (ReadsPixels,), {"cost": lambda self, edit: 7})()
     assert stated.evaluations(latent) == 7
