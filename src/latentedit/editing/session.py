@@ -75,6 +75,7 @@ class Session:
         caption, a change that does not apply and a target that means the same are a `ConfigError`.
         """
         self.latent.check_encoders()
+        self.request(prompt=prompt, change=change, instruction=instruction).check_target(self.latent.backbone)
         targets = target_texts(self.latent, to=prompt, change=change, instruction=instruction)
         search = method if method is not None else stored_eim(self.latent.backbone).search
         target = embed_targets(self.latent, targets)
@@ -154,8 +155,8 @@ class Session:
             RegistryError: an unknown editor.
             ShapeError: directions that do not fit together, or do not fit the images.
         """
-        request.check_target()
         latent = self.latent
+        request.check_target(latent.backbone)
         latent.check_encoders()
         if not latent.frames:
             raise ConfigError("these latents have no images to change. Use the `edit` of an editor instead")
