@@ -1,11 +1,14 @@
 """Shares of change against SciPy, and the part of a latent along a displacement."""
 
+import time
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import uniform_filter
 from torch import Tensor
+from torch.nn import functional
 
 from latentedit.core.rng import stream
 from latentedit.directions.identification import along, change_share
@@ -59,6 +62,16 @@ def test_the_averaging_window_has_the_requested_width(
     expected = energy / (energy + floor * energy.amax((1, 2, 3), keepdim=True)).clamp_min(1e-300)
     assert torch.allclose(change_share(moved, floor, width=width), expected, rtol=1e-9, atol=1e-12)
     assert width != 3 or torch.equal(change_share(moved, floor), change_share(moved, floor, width=3))
+
+
+def test_a_wide_window_costs_its_width_and_not_its_area() -> None:
+    """At 1024 px the lines of two images are compared in 57 x 57 pixels: 7 s of CPU in an edit of 13."""
+    moved, width = displacement((1, 4, 192, 192), 0), 57
+    started = time.process_time()
+    change_share(moved, 0.1, width=width)
+    spent, started = time.process_time() - started, time.process_time()
+    functional.avg_pool2d(functional.pad(moved[:, :1], (width // 2,) * 4, mode="replicate"), width, stride=1)
+    assert spent < 0.5 * (time.process_time() - started)
 
 
 @given(st.integers(0, 50), st.sampled_from([1e-20, 1.0, -3.0, 1e20]))
