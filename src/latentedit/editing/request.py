@@ -272,7 +272,7 @@ class EditRequest:
         return [direction for direction in self.direction if not isinstance(direction, Path)]
 
     def check_target(self, model: "Backbone | None" = None) -> None:
-        """Raise a ConfigError if there is neither a prompt, a change, an instruction nor a direction, or none to read."""
+        """Raise a ConfigError without a prompt, change, instruction or direction; and for texts that a model lacks."""
         if self.prompt is None and not self.change and not self.instruction and not self.direction:
             raise ConfigError(
                 "no edit requested. Give a `prompt`, `change`, `instruction` or `direction`, "

@@ -253,7 +253,7 @@ class ReadsPixels(Editor):
         return edit.x + edit.latent.frames[0].pixels.mean()
 
 
-def test_an_editor_that_cannot_be_rehearsed_is_told_to_state_its_cost() -> None:
+def test_an_editor_that_cannot_be_rehearsed_must_state_its_cost() -> None:
     latent = latent_on("mixture")
     with pytest.raises(RegistryError, match=r"'reads-pixels'.*`cost`"):
         ReadsPixels().evaluations(latent)
