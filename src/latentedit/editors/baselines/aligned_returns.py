@@ -48,13 +48,10 @@ class FreeSliders(Editor):
     scale: Guidance = 2.0
     probes: Natural = 0
 
-    def _within(self, strength: float) -> bool:
-        return self.probes > 0 and 0 < abs(strength) < 1
-
     def move(self, edit: Edit) -> Latents:
         trace = edit.invert(edit.path(self.steps, self.level))
         share = torch.full((len(edit.latent),), edit.strength, dtype=torch.float64)
-        if self._within(edit.strength):
+        if self.probes > 0 and 0 < abs(edit.strength) < 1:
             sign, nodes = (1 if edit.strength > 0 else -1), torch.linspace(0, 1, self.probes + 2, dtype=torch.float64)
             lengths = [self._change(edit, trace, sign * node).flatten(1).norm(dim=1) for node in nodes[1:]]
             effects = torch.stack([torch.zeros_like(lengths[0]), *lengths]) / lengths[-1].clamp_min(1e-30)

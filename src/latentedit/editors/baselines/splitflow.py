@@ -91,10 +91,6 @@ class SplitFlow(PairedSteps):
             delta = delta + step * agreeing_mean(self._differences(edit, texts, at, s, index))
         return x + (_joined(x, flows) if delta is None else delta)
 
-    @property
-    def _parts(self) -> int:
-        return len(self.captions[0]) if self.captions else self.parts
-
     def _subtargets(self, edit: Edit) -> list[Condition]:
         if not self.captions:
             source = edit.latent.condition
