@@ -47,15 +47,11 @@ class OneNoisyStep(Editor):
         source, target = (edit.backbone.velocity(z, s, text) for text in edit.texts)
         return edit.x - edit.strength * self.level * (target - source)
 
-    def cost(self, edit: Edit) -> int:
-        """Two velocities, at any strength."""
-        return 2
-
 
 # %% [markdown]
 """
-Its contract: the identity at strength 0, the same result for the same seed, independence of the rest of the batch, the
-stated cost, and more. The tests run on a mixture of Gaussians, without any weights.
+Its contract: the identity at strength 0, the same result for the same seed, independence of the rest of the batch, a
+cost that is known before an edit, and more. The tests run on a mixture of Gaussians, without any weights.
 """
 
 

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from latentedit.cli.main import run
-from latentedit.models import registry
+from latentedit.cli.options import ModelChoice
+from latentedit.models.network import NetworkBackbone
 from latentedit.testing.miniature import miniature_sd3
 from tests.carried import carry
 
@@ -93,18 +94,21 @@ def loaded_models() -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def loaded_once(miniature: Path, loaded_models: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let commands share the miniature's networks, because loading takes as long as an edit."""
-    load = registry.load
+    """Let commands share the miniature's networks, because loading takes as long as an edit.
 
-    def load_once(model: str | Path, **options: Any) -> Any:
-        if Path(model) != miniature:
-            return load(model, **options)
-        requested = repr(sorted(options.items()))
+    A method is replaced: modules that a command imports first would keep a double of the function `load`.
+    """
+    load = ModelChoice.load
+
+    def load_once(choice: ModelChoice) -> Any:
+        if Path(choice.name) != miniature:
+            return load(choice)
+        requested = repr(sorted(choice.given().items()))
         if requested not in loaded_models:
-            loaded_models[requested] = load(model, **options)
+            loaded_models[requested] = load(choice)
         return loaded_models[requested]
 
-    monkeypatch.setattr(registry, "load", load_once)
+    monkeypatch.setattr(ModelChoice, "load", load_once)
 
 
 @pytest.fixture
@@ -156,10 +160,10 @@ def made(
 def unloaded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fail the test if a model is loaded."""
 
-    def load(*_: object, **__: object) -> None:
+    def loaded(*_: object, **__: object) -> None:
         raise AssertionError("loaded")
 
-    monkeypatch.setattr("latentedit.models.registry.load", load)
+    monkeypatch.setattr(NetworkBackbone, "__init__", loaded)
 
 
 @pytest.fixture

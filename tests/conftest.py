@@ -6,6 +6,7 @@ import gc
 import io
 import multiprocessing
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -41,6 +42,23 @@ def pytest_collection() -> Iterator[None]:
     gc.enable()
     collect_garbage_less_often()
     return result
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_double_stays() -> Iterator[None]:
+    """Refuse doubles that outlive their test: a module that is imported while a function is replaced keeps the double.
+
+    So later tests fail, in this order only. Replace a method, or what the module itself looks up at the call.
+    """
+    yield
+    ours = [(name, vars(module)) for name, module in sys.modules.items() if name.startswith("latentedit")]
+    stay = [
+        f"{name}.{key}"
+        for name, names in ours
+        for key, value in names.items()
+        if str(getattr(value, "__module__", "")).startswith("tests.")
+    ]
+    assert not stay, stay
 
 
 @pytest.fixture(scope="module")

@@ -69,7 +69,8 @@ def test_an_interruption_leaves_nothing(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("latentedit.geometry.local_basis.local_basis", interrupted)
+    # A method, and no function that a module imported meanwhile would keep.
+    monkeypatch.setattr("latentedit.models.base.Backbone.features", interrupted)
     outcome = command(*arguments)
     assert (outcome.code, outcome.err.splitlines()[-1]) == (130, "latentedit: interrupted")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["me.png"]

@@ -1,12 +1,14 @@
-"""Every option of a command reaches the function that does its work, which is replaced here."""
+"""Every option of a command reaches the function that does its work, which is stopped here."""
 
 import dataclasses
 import importlib
 import inspect
+import operator
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -106,27 +108,30 @@ def parts(given: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture
-def watched(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, Any]]:
-    """Replace a function by one that raises an error, and return its arguments."""
+def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], dict[str, Any]]]:
+    """Stop at the call of a function by an error, and return its arguments.
+
+    The function is not replaced: modules that the command imports first would keep the double after the test.
+    """
 
     def watch(target: str) -> dict[str, Any]:
         module, _, name = target.partition(":")
-        place = importlib.import_module(f"latentedit.{module}")
-        *owner, name = name.split(".")
-        place = getattr(place, owner[0]) if owner else place
-        signature, report = inspect.signature(getattr(place, name)), dict[str, Any]()
+        function = operator.attrgetter(name)(importlib.import_module(f"latentedit.{module}"))
+        code, report = inspect.unwrap(function).__code__, dict[str, Any]()
 
-        def stopped(*values: Any, **named: Any) -> None:
-            report.update(signature.bind(*values, **named).arguments)
-            raise ConfigError("replaced")
+        def stop(frame: FrameType, event: str, _: object) -> None:
+            if event == "call" and frame.f_code is code:
+                report.update(frame.f_locals)
+                raise ConfigError("stopped")
 
-        monkeypatch.setattr(place, name, stopped)
+        sys.setprofile(stop)
         return report
 
     terminal = (type(sys.stderr), "isatty", lambda _: True)
     for owner, name, function in (terminal, (executors, "suitable_workers", lambda device, units: 4)):
         monkeypatch.setattr(owner, name, function, raising=False)
-    return watch
+    yield watch
+    sys.setprofile(None)
 
 
 @pytest.mark.slow
@@ -147,7 +152,7 @@ def test_options_reach_the_function(
     words += [] if "calibrate" in line else ["--model", str(miniature)]
     report = watched(target)
     outcome = command(*words, *(["--quiet"] if quiet else []))
-    assert "replaced" in outcome.err, outcome.err
+    assert "stopped" in outcome.err, outcome.err
     found, expected = parts(report), PASSED[target][line]
     assert {name: found[name] for name in expected} == expected
     if target not in ("editing.undo:undo_direction", "latents.encode:encode"):

@@ -1,16 +1,23 @@
 """Checks of arguments before the model is loaded."""
 
 import contextlib
+import dataclasses
+import inspect
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from latentedit.cli.edit import recorded_model
 from latentedit.cli.main import check_arrows
 from latentedit.cli.options import ModelChoice
+from latentedit.cli.options import _edit_option as option_of
 from latentedit.core.errors import ConfigError
+from latentedit.editing.request import _option as declare
 from latentedit.latents.record import RunRecord
 from latentedit_keep.base.files import sibling_path
 from tests.latents.test_record import example_record
@@ -52,6 +59,24 @@ def test_an_unquoted_arrow_is_rejected_with_the_file_that_the_shell_created(
             check_arrows(["edit", *left.split()])
     for line in ("edit --change =>x", "edit --change a=>", "keep a -", "edit --prompt =", "edit -o a="):
         check_arrows(line.split())
+
+
+@pytest.mark.parametrize(("typed", "value"), [("--fade 0.4", 0.4), ("--fade=-2", -2.0), ("", 0.5)])
+def test_a_field_with_a_number_is_an_option_with_a_number(typed: str, value: float) -> None:
+    """As the steps for a new option in CONTRIBUTING.md declare it."""
+    (field,) = dataclasses.fields(dataclasses.make_dataclass("Request", [("fade", float, declare(0.5, float))]))
+    received: list[object] = []
+
+    def command(**given: object) -> None:
+        received.append(given["fade"])
+
+    described: Any = command
+    described.__signature__ = inspect.Signature([option_of(field, "How soft.")])
+    app = typer.Typer()
+    app.command()(described)
+    assert CliRunner().invoke(app, typed.split()).exit_code == 0
+    assert (received, type(received[0])) == ([value], float)
+    assert CliRunner().invoke(app, ["--fade", "soft"]).exit_code == 2
 
 
 @pytest.mark.parametrize(

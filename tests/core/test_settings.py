@@ -54,7 +54,7 @@ def test_unknown_settings_are_rejected_with_the_nearest_names() -> None:
         ("levels", (0.3, 0.5), r"\[0.3, 0.5\]"),
         ("levels", (0.3,), r"\[1\]"),
         ("residual", "ddss", "'ddss'.*'dds'"),
-        ("projection", 3, "3.*kkt, none, null-space"),
+        ("filter", 3, "3.*gamma, levenberg-marquardt, newton"),
     ],
 )
 def test_errors_name_the_setting_and_its_value_in_one_line(setting: str, value: object, expected: str) -> None:

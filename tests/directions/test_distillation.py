@@ -82,35 +82,20 @@ def test_the_text_step_is_nearly_optimal(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("kind", RESIDUALS)
-def test_preserved_captions_are_evaluated_at_the_source(kind: Residual) -> None:
-    texts = tuple(MIXTURE.embed([text]).expand(3) for text in ("b", "a b"))
-    found = Distillation(latent=LATENT, target=TARGET, residual=kind, preserve=texts).at(MOVED, LEVEL, NOISE)
-    plain = Distillation(latent=LATENT, target=TARGET, residual=kind).at(MOVED, LEVEL, NOISE)
-    assert relative_error(found.residual, plain.residual) < EXACT
-    assert plain.preserved == ()
-    for text, change in zip(texts, found.preserved, strict=True):
-        for row, e in zip(change, NOISE, strict=True):
-            x_s = noised(LATENT.z, e)
-            expected = clean_at(MIXTURE, x_s, LEVEL, text) - clean_at(MIXTURE, x_s, LEVEL, LATENT.condition)
-            assert relative_error(row, expected) < tolerance("derivative", torch.float64)  # small differences cancel
-
-
-@pytest.mark.parametrize("kind", RESIDUALS)
-@pytest.mark.parametrize(("preserved", "first", "guidance"), [(0, True, 1.0), (2, True, 2.0), (0, False, 2.0)])
-def test_every_branch_is_counted(kind: Residual, preserved: int, first: bool, guidance: float) -> None:
+@pytest.mark.parametrize(("first", "guidance"), [(True, 1.0), (True, 2.0), (False, 2.0)])
+def test_every_branch_is_counted(kind: Residual, first: bool, guidance: float) -> None:
     distillation = Distillation(
         latent=LATENT,
         target=TARGET,
-        preserve=(MIXTURE.embed(["b"]).expand(3),) * preserved,
         residual=kind,
         guidance=guidance,
         unconditional=MIXTURE.embed([""]),
     )
     with MIXTURE.count() as cost:
         distillation.at(None if first else MOVED, LEVEL, NOISE)
-    source = {"dds": 1, "sds": int(preserved > 0), "mixed": int(preserved > 0 or not first)}[kind]
-    assert needs_source(kind, first=first, preserved=preserved) == bool(source)
-    branches = {"dds": 1, "sds": 1, "mixed": 2}[kind] + source + preserved
+    source = {"dds": 1, "sds": 0, "mixed": int(not first)}[kind]
+    assert needs_source(kind, first=first) == bool(source)
+    branches = {"dds": 1, "sds": 1, "mixed": 2}[kind] + source
     assert cost.evaluations == 3 * 2 * branches * (1 if guidance == 1 else 2)
 
 
@@ -144,13 +129,12 @@ def test_the_jacobian_is_unguided_and_under_the_source_text() -> None:
 
 
 def test_calls_are_split_into_chunks(requested_rows: Callable[..., list[int]]) -> None:
-    sizes, noise = requested_rows(MIXTURE), draw((8, 1, 2, 3), seed=4, purpose="distillation").double()
-    distillation = Distillation(latent=LATENT, target=TARGET, preserve=(MIXTURE.embed(["b"]).expand(3),))
+    sizes, noise = requested_rows(MIXTURE), draw((12, 1, 2, 3), seed=4, purpose="distillation").double()
+    distillation = Distillation(latent=LATENT, target=TARGET)
     chunked = distillation.at(MOVED, LEVEL, noise)
-    assert sizes == [64, 8], "three texts at eight noises of three images"
+    assert sizes == [64, 8], "two texts at twelve noises of three images"
     parts = [distillation.at(MOVED, LEVEL, chunk) for chunk in noise.split(4)]
     assert relative_error(chunked.residual, torch.cat([part.residual for part in parts])) < EXACT
-    assert relative_error(chunked.preserved[0], torch.cat([part.preserved[0] for part in parts])) < EXACT
 
 
 def test_nan_outputs_raise_a_model_error() -> None:

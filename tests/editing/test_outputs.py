@@ -147,6 +147,27 @@ def test_unusable_paths_are_rejected(result: EditResult, tmp_path: Path, request
     assert names(tmp_path) == ["blocked.json", "me.png"]
 
 
+def test_the_edited_image_is_replaced_only_on_request(
+    result: EditResult, swept: list[EditResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By no file of a result, under no other name of the image, and not by a detached result."""
+    before, path = (tmp_path / "me.png").read_bytes(), tmp_path / "me.png"
+    (tmp_path / "link.png").hardlink_to(path)
+    monkeypatch.chdir(tmp_path)
+    for write in (
+        lambda: result.save("me.png"),
+        lambda: result.detach().save(tmp_path / "link.png"),
+        lambda: result.save("out.png", sheet=path),
+        lambda: result.save_sheet(path),
+        lambda: SweepResult(swept).save(path),
+        lambda: edit(result.latent, prompt="red").save(path),
+    ):
+        assert "`overwrite=True`" in refusal(write)
+    assert (path.read_bytes(), names(tmp_path)) == (before, ["link.png", "me.png"])
+    result.save("me.png", overwrite=True)
+    assert same_image(read_image(path), result.image)
+
+
 def test_too_many_edits_are_rejected_before_anything_is_written(
     colors: ColorBackbone, result: EditResult, tmp_path: Path
 ) -> None:

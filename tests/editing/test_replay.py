@@ -113,7 +113,6 @@ def test_a_chain_of_edits_is_replayed(colors: ColorBackbone) -> None:
         lambda direction: -direction,
         lambda direction: dataclasses.replace(direction, method="by hand"),
         lambda direction: dataclasses.replace(direction, target_captions=()),
-        lambda direction: dataclasses.replace(direction, settings={**direction.settings, "projection": "kkt"}),
     ],
 )
 def test_directions_that_cannot_be_recomputed_are_required(

@@ -1,6 +1,7 @@
 """Undoing edits from their file, and by a direction."""
 
 import dataclasses
+import inspect
 import io
 import math
 from pathlib import Path
@@ -24,6 +25,7 @@ from latentedit.editors.strength import effect_along
 from latentedit.latents.encode import encode
 from latentedit.latents.images import SourceImage
 from latentedit.models.base import Backbone
+from latentedit_keep.base.console import PARAMETER
 from latentedit_keep.base.images import save_image
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray, levels, noisy
@@ -100,14 +102,17 @@ def test_the_stored_difference_of_a_small_change_is_small() -> None:
 
 
 def test_a_file_without_difference_or_with_changed_pixels_is_rejected(result: EditResult, tmp_path: Path) -> None:
+    """The messages name parameters of the function only, and what remains is a command that exists."""
     result.image.save(tmp_path / "plain.png")
-    with pytest.raises(FileFormatError):
-        undo(tmp_path / "plain.png")
     pixels = np.array(result.image)
     pixels[0, 0, 0] ^= 1
     save_image(Image.fromarray(pixels), tmp_path / "x.png", payload=undo_difference(result.source, result.image))
-    with pytest.raises(FileFormatError):
-        undo(tmp_path / "x.png")
+    for name in ("plain.png", "x.png"):
+        with pytest.raises(FileFormatError) as caught:
+            undo(tmp_path / name)
+        named = {found[1] for found in PARAMETER.finditer(str(caught.value))}
+        assert named <= set(inspect.signature(undo).parameters)
+        assert "latentedit undo FILE --direction" in str(caught.value)
 
 
 @pytest.mark.parametrize("image", [None, *(Image.new(mode, (8, 8), 1) for mode in ("RGB", "RGBA", "L"))])

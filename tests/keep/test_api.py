@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from latentedit.core.errors import ConfigError, ImageError
+from latentedit.core.errors import ConfigError, ImageError, OutputError
 from latentedit_keep.api import KeepRecord, KeepResult, keep, wrap_pipeline
 from latentedit_keep.base.images import PixelImage, read_chunks, read_pixels, save_image
 from latentedit_keep.checking import check
@@ -199,3 +199,15 @@ def test_another_mask_and_strength_need_no_second_analysis() -> None:
     assert (again.record, again.lines) == (wanted.record, wanted.lines)
     with pytest.raises(ConfigError, match="strength"):
         again.composed(strength=2)
+
+
+def test_the_images_of_a_result_are_replaced_only_on_request(tmp_path: Path) -> None:
+    Image.fromarray(scene()).save(tmp_path / "me.png")
+    edited().save(tmp_path / "edited.png")
+    found, before = keep(tmp_path / "me.png", tmp_path / "edited.png"), (tmp_path / "me.png").read_bytes()
+    for name in ("me.png", "edited.png"):
+        with pytest.raises(OutputError, match="overwrite"):
+            found.save(tmp_path / name)
+    assert (tmp_path / "me.png").read_bytes() == before
+    found.save(tmp_path / "me.png", overwrite=True)
+    assert (read_pixels(tmp_path / "me.png").pixels == found.kept.pixels).all()

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, UNet2DModel
+from PIL import Image
 from torch import Tensor
 
 import latentedit as le
-from latentedit.core.errors import ModelError, ShapeError
+from latentedit.core.errors import ConfigError, ModelError, ShapeError
 from latentedit.core.rng import draw, seeded
 from latentedit.core.solvers import EulerSolver, sample
 from latentedit.models.base import Backbone
@@ -79,6 +80,21 @@ def test_pixels_are_the_latents_and_texts_are_not_read(ddpm: DDPMBackbone) -> No
     assert (condition.tokens.shape, condition.pooled.shape) == ((2, 1, 1), (2, 0))
     assert ddpm.caption_notes(["a face"]) == ["the caption was not read: this model takes no text"]
     assert ddpm.caption_notes(["", " "]) == []
+
+
+def test_a_text_is_refused_before_any_evaluation(ddpm: DDPMBackbone) -> None:
+    image, text = Image.new("RGB", (16, 16), "gray"), {"source_prompt": "a face", "change": "=> a hat"}
+    latent = le.encode(ddpm, image, source_prompt="a face")
+    with ddpm.count() as spent:
+        for act in (
+            lambda: le.edit(ddpm, image, **text),
+            lambda: le.sweep(ddpm, image, strengths=[0, 1], **text),
+            lambda: le.edit(latent, change="=> a hat", method="sdedit"),
+            lambda: le.identify(latent, change="=> a hat"),
+        ):
+            with pytest.raises(ConfigError, match="takes no text"):
+                act()
+    assert spent.evaluations == 0
 
 
 def test_parts_at_the_root_load_as_parts_in_folders(folder_ddpm, ddpm, tmp_path) -> None:

@@ -285,7 +285,8 @@ def _edit_option(field: dataclasses.Field[Any], text: str) -> inspect.Parameter:
         text += " Repeatable."
     if about.kind is bool and about.default is not False:
         flag += flag.replace("--", "/--no-")
-    metavar, one = ("FLOAT", str) if about.kind is float else (None, about.kind)
+    # Strengths are read by `parse_strength`, which explains what is none; every other number, by Typer.
+    metavar, one = ("FLOAT", str) if several and about.kind is float else (None, about.kind)
     kind: Any = list[one] if several else one
     declared = option(METHOD if about.method else None, flag, words=about.words, help=text, metavar=metavar)
     kind = Annotated[kind | None if about.default is None else kind, declared]

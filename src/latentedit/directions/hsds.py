@@ -10,9 +10,8 @@ which noise is 1, and r is weighted by it. The one-product family
     d_gamma = r + gamma (1 - s) D r
 
 keeps the Hessian at gamma = -1 (``A r``, the gradient of the score residual, but that the exact one has the target
-text's Hessian), is delta denoising at 0, and the first step towards Newton's ``A^-1 r`` at +1; damped Newton,
-Levenberg-Marquardt and Neumann sums go further. What would change attributes to be kept can be projected out
-(`identification`).
+text's Hessian), is delta denoising at 0, and the first step towards Newton's ``A^-1 r`` at +1; damped Newton and
+Levenberg-Marquardt go further.
 
 Residuals: the displacement that a change of text asks for at one level, from differences of clean estimates.
 
@@ -31,12 +30,11 @@ difference ``x_hat(y_s, c1) - x_hat(y_s, c0)``, of which it is the first order. 
 step needs no source branch; later, the mean of the two perturbed estimates stands for ``x_hat(y_s, c0)``, with an error
 of the order of h^2, as the difference itself has.
 
-Filters: four ways to weight a residual by the curvature A of the source text, whose eigenvalues are h <= 1:
+Filters: three ways to weight a residual by the curvature A of the source text, whose eigenvalues are h <= 1:
 
     gamma                  r + gamma (I - A) r             weight 1 + gamma (1 - h)
     newton                 (A + mu I)^-1 r                 weight 1 / (h + mu)
     levenberg-marquardt    (A^2 + mu^2 I)^-1 A r           weight h / (h^2 + mu^2)
-    neumann                sum_{k <= K} (I - A)^k r        weight (1 - (1 - h)^(K+1)) / h
 
 A falls to 0 and below where the source text leaves things free: Newton magnifies those directions, gamma = -1 shrinks
 them, and Levenberg-Marquardt does either on the two sides of mu. The systems are solved by truncated conjugate
@@ -46,7 +44,8 @@ A is taken to be symmetric, which that of a trained network is only roughly.
 
 import dataclasses
 import itertools
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -85,7 +84,6 @@ class Residuals:
 
     residual: Float[Tensor, "m b *latent"]  # r; exactly zero for images whose source and target text are equal
     unexplained: Float[Tensor, "m b *latent"]  # ``x - x_hat(x_s, c0)``, the source reconstruction residual ("dds" only)
-    preserved: tuple[Float[Tensor, "m b *latent"], ...]  # ``x_hat(x_s, c_j) - x_hat(x_s, c0)`` of each c_j to preserve
     velocity: Float[Tensor, "m b *latent"]  # the source branch's, ``v(x_s, c0)``; zero where it was not computed
 
 
@@ -95,7 +93,6 @@ class Distillation:
 
     latent: JointLatent
     target: Condition
-    preserve: tuple[Condition, ...] = ()
     residual: Residual = "dds"
     guidance: float = 1.0  # of every branch; the Jacobian is never guided
     unconditional: Condition | None = None  # the empty text, where the weight is not 1
@@ -105,15 +102,15 @@ class Distillation:
     ) -> Residuals:
         """All residuals at one level, in one batched call cut into chunks; ``delta`` is ``y - x``, None at first.
 
-        A noise and image costs an evaluation for each target branch (two of "mixed"), the source branch where
-        `needs_source`, and each caption to preserve; twice that under guidance.
+        A noise and image costs an evaluation for each target branch (two of "mixed") and the source branch where
+        `needs_source`; twice that under guidance.
         """
         x, source, count = self.latent.z, self.latent.condition, len(noise)
         x_s = self._noised(level, noise)
         y_s = x_s if delta is None else x_s + (1 - level) * delta.repeat(count, *[1] * (x.ndim - 1))
         points = [(y_s, text) for text in self._texts()]
-        if needs_source(self.residual, first=delta is None, preserved=len(self.preserve)):
-            points += [(x_s, text) for text in (source, *self.preserve)]
+        if needs_source(self.residual, first=delta is None):
+            points.append((x_s, source))
         v = self._velocities(points, level, count)
         branches = TARGET_BRANCHES[self.residual]
         source_v = v[branches] if len(v) > branches else torch.zeros_like(v[0])
@@ -123,7 +120,6 @@ class Distillation:
         return Residuals(
             residual=torch.where(changes, residual, torch.zeros_like(residual)),
             unexplained=level * (source_v - noise + x),
-            preserved=tuple(-level * (changed - source_v) for changed in v[branches + 1 :]),
             velocity=source_v,
         )
 
@@ -179,10 +175,9 @@ class Distillation:
         return list(v.unflatten(0, (len(points), count, -1)).unbind(0))
 
 
-def needs_source(residual: Residual, *, first: bool, preserved: int) -> bool:
-    """Whether a step needs the source branch: not for "sds" and the first "mixed" step without texts to preserve."""
-    # The changes that captions to preserve ask for are differences to the source branch.
-    return residual == "dds" or preserved > 0 or (residual == "mixed" and not first)
+def needs_source(residual: Residual, *, first: bool) -> bool:
+    """Whether a step needs the source branch: not for "sds" and the first "mixed" step."""
+    return residual == "dds" or (residual == "mixed" and not first)
 
 
 def check_finite(values: Tensor, what: str, model: str, level: float) -> None:
@@ -200,7 +195,7 @@ def texts_differ(source: Condition, target: Condition) -> Bool[Tensor, " b"]:
     return tokens | (target.pooled != source.pooled).any(dim=1)
 
 
-Filter = Literal["gamma", "newton", "levenberg-marquardt", "neumann"]
+Filter = Literal["gamma", "newton", "levenberg-marquardt"]
 
 
 # A step's displacement, and images that kept r: their first direction has ``p^T (A + mu I) p <= 0``.
@@ -235,8 +230,6 @@ def apply_filter(
         curved = hessian.matvec(residual.flatten(0, 1)).unflatten(0, residual.shape[:2])
         return gamma_family(residual, curved, gamma), none
     average = Mean(hessian, len(residual))
-    if kind == "neumann":
-        return neumann(mean, average, terms=iterations), none
     method = newton if kind == "newton" else levenberg_marquardt
     return method(mean, average, damping=damping, iterations=iterations)
 
@@ -265,14 +258,6 @@ def levenberg_marquardt(
     return _solved(solve(system, hessian.matvec(residual), iterations=iterations), residual)
 
 
-def neumann(residual: Float[Tensor, "b *latent"], hessian: LinearOperator, *, terms: int) -> Float[Tensor, "b *latent"]:
-    """``sum_{k <= K} (I - A)^k r``, which tends to ``A^-1 r`` for ``0 < h < 2``; fewer terms damp it."""
-    value = residual
-    for _ in range(terms):
-        value = residual + value - hessian.matvec(value)
-    return value
-
-
 def solve(operator: LinearOperator, rhs: Float[Tensor, "b *latent"], *, iterations: int) -> Solution:
     """Conjugate gradients to the rounding of the dtype, or to the given number of steps."""
     wide = torch.promote_types(rhs.dtype, torch.float32)
@@ -285,9 +270,6 @@ def _solved(solution: Solution, residual: Tensor) -> Solved:
     return torch.where(per_element(at_once, residual), residual, solution.value), at_once
 
 
-Projection = Literal["none", "null-space", "kkt"]  # see `identification`
-
-
 @settings
 class HSDS:
     """Settings of the search; our derivation, see the module.
@@ -298,15 +280,13 @@ class HSDS:
     Args:
         residual: "dds" follows the difference of the two texts, "sds" the target alone (it moves whatever the caption
             leaves open), "mixed" the derivative along the text at the source.
-        filter: what is done with it: "gamma", "newton", "levenberg-marquardt" or "neumann".
+        filter: what is done with it: "gamma", "newton" or "levenberg-marquardt".
         gamma: weight of the Hessian term, in [-1, 1]; 0 needs no derivative, and is what the other filters want.
         gamma_levels: first and last level, falling, between which gamma counts; outside them it is 0.
         one_sided: ``(1 - s) D r`` is taken as ``x_hat(x_s + (1 - s) r) - x_hat(x_s)``: 1 evaluation in the place of 2,
             and D a mean over the way. For gamma, the residual "dds" and guidance 1 only.
-        damping: mu, of Newton, Levenberg-Marquardt and the metric of "kkt", in [0, 1000]; curvature is at most 1.
-        iterations: of conjugate gradients, for the same three; the terms of the Neumann sum.
-        projection: how the captions to preserve are kept: "null-space" in Euclid's metric, "kkt" in the metric
-            ``A + mu I``; "none" takes no captions.
+        damping: mu, of Newton and Levenberg-Marquardt, in [0, 1000]; curvature is at most 1.
+        iterations: of conjugate gradients, for the same two.
         levels: first and last level, falling or equal; a single step uses the first.
         shift: spacing of the levels, above 0: 1 is even, more spends more steps near the first level (SD3's shift).
         steps: number of residuals; from the second on they follow the edit as it grows.
@@ -327,6 +307,8 @@ class HSDS:
         ConfigError: a setting outside its range, or a gamma that the filter would not use.
     """
 
+    gone: ClassVar[Mapping[str, Any]] = {"projection": "none"}
+
     residual: Residual = "dds"
     filter: Filter = "gamma"
     gamma: Annotated[float, Field(ge=-1, le=1)] = 0.0
@@ -334,7 +316,6 @@ class HSDS:
     one_sided: bool = False
     damping: Annotated[float, Field(ge=0, le=1000)] = 0.3
     iterations: Count = 3
-    projection: Projection = "none"
     levels: Levels = (0.95, 0.3)
     shift: Positive = 1.0
     steps: Count = 16
@@ -394,26 +375,25 @@ class HSDS:
 
     def differentiates(self, gamma: float) -> bool:
         """Whether a step with this gamma takes products with A."""
-        return self.projection == "kkt" or products(self.filter, gamma=gamma, iterations=self.iterations) > 0
+        return products(self.filter, gamma=gamma, iterations=self.iterations) > 0
 
     def draw(self, z: Float[Tensor, "b *latent"], *, seed: Seed, index: int) -> Float[Tensor, "m b *latent"]:
         """The noises of a step."""
         pairs = self.antithetic
         return noise_like(z, seed=seed, purpose="hsds", index=index, count=self.noises, antithetic=pairs)
 
-    def evaluations(self, preserved: int = 0, *, guided: int = 2) -> int:
+    def evaluations(self, *, guided: int = 2) -> int:
         """Network evaluations per image: ``noises * (branches * (2 if guided) + 2 * products)``; 1 where one-sided.
 
-        With k captions ``preserved`` and K iterations: a step has 1 ("dds", "sds") or 2 ("mixed") target branches, k
-        more, and a source branch but for "sds" and the first "mixed" step without captions. Its products are 1 at gamma
-        other than 0 at its level, K for "newton" and "neumann", 1 + 2 K for "levenberg-marquardt", and K k more for
-        "kkt". ``guided`` is 1 on models that take the guidance weight as an input, see `Capabilities.branches`.
+        A step has 1 ("dds", "sds") or 2 ("mixed") target branches, and a source branch but for "sds" and the first
+        "mixed" step. Its products are 1 at gamma other than 0 at its level, and of K iterations K for "newton" and
+        1 + 2 K for "levenberg-marquardt". ``guided`` is 1 on models that take the guidance weight as an input, see
+        `Capabilities.branches`.
         """
-        sources = sum(needs_source(self.residual, first=step == 0, preserved=preserved) for step in range(self.steps))
-        branches = self.steps * (TARGET_BRANCHES[self.residual] + preserved) + sources
+        sources = sum(needs_source(self.residual, first=step == 0) for step in range(self.steps))
+        branches = self.steps * TARGET_BRANCHES[self.residual] + sources
         taken = sum(
             products(self.filter, gamma=self.gamma_at(level), iterations=self.iterations) for level, _ in self.path()
         )
-        metric = self.steps * self.iterations * preserved if self.projection == "kkt" else 0
         price = 1 if self.one_sided else 2
-        return self.noises * (branches * (1 if self.guidance == 1 else guided) + price * taken + 2 * metric)
+        return self.noises * (branches * (1 if self.guidance == 1 else guided) + price * taken)

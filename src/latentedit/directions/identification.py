@@ -1,8 +1,7 @@
 """The search of Hessian score distillation, with the settings `HSDS`: from two texts to a displacement.
 
-What a search step must not change: attributes to keep, projected out, and parts of the image that hardly change.
-
-The second is a soft share of each position of a latent, from the displacement so far,
+What a search step should not change, parts of the image that hardly change, is a soft share of each position of a
+latent, from the displacement so far,
 
     share = p / (p + floor * max p)        p = local energy of the displacement
 
@@ -28,10 +27,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import ConfigError
 from latentedit.core.flow import per_element
-from latentedit.core.linalg import to_float64
-from latentedit.core.linalg.operator import Affine, Mean
 from latentedit.core.progress import Progress, note_estimate
 from latentedit.core.rng import Seed
 from latentedit.core.settings import to_plain
@@ -41,16 +37,13 @@ from latentedit.directions.hsds import HSDS, Residuals
 from latentedit.latents.joint import JointLatent
 from latentedit.models.derivatives import VelocityJacobian, curvature
 
-# Columns whose squared sine to the others is below this count as dependent; differences of float32 networks have
-# relative errors of 1e-4, so what is smaller is noise.
-_RANK = 1e-8
-
 # Local energy of a change, as a share of the strongest, at which about half of it is left; from the calibration split.
 FLOOR = 0.03
 _CORE = 0.1  # as `FLOOR`, for what the codec lost: with that, recolored photographs keep too little of their texture
 _LINES_PER_SIDE = 7 / 128  # width of the window in which lines are compared, as a share of the image's shorter side
 _FLAT = 1e-3  # mean squared gradient, in [-1, 1], below which lines hardly count: steps of four levels
 _PER_SIDE = 3 / 128  # width of the local average as a share of the image's shorter side
+_WIDE = 9  # width from which a window is averaged by rows and columns; below, that saves nothing but changes last bits
 
 
 def find_direction(
@@ -59,7 +52,6 @@ def find_direction(
     config: HSDS,
     *,
     seed: Seed,
-    preserve: Sequence[Condition] = (),
     progress: Progress | None = None,
 ) -> Direction:
     """The displacement of the clean latent that the change of text asks for.
@@ -73,31 +65,22 @@ def find_direction(
         latent: encoded images with their full captions.
         target: the target text, one or one an image; full captions too, for what a caption leaves out may change.
         seed: of the noises: one, which all images share, or one an image.
-        preserve: full captions that each differ from the source caption in one attribute to keep, one text or one an
-            image each; every step is projected to ``d^T r_j = 0``, r_j being the change that caption j asks for.
 
     Raises:
-        ConfigError: captions to preserve without a projection, or a projection without them.
         ShapeError: neither one target nor one an image.
         ModelError: the network or its derivative returned values that are not finite.
 
     Cost:
-        ``config.evaluations(len(preserve))`` an image.
+        ``config.evaluations()`` an image.
 
     Source:
         Delta denoising score (Hertz et al. 2023) on rectified flow for "dds" at gamma 0, score distillation (Poole et
         al. 2023) for "sds" at gamma 0; the rest is our derivation.
     """
-    if (config.projection == "none") == bool(preserve):
-        raise ConfigError(
-            f"projection {config.projection!r} does not fit {len(preserve)} captions to preserve. Use 'null-space' or "
-            "'kkt' with captions, and 'none' without"
-        )
     target = target.expand(len(latent))
     distillation = hsds.Distillation(
         latent=latent,
         target=target,
-        preserve=tuple(text.expand(len(latent)) for text in preserve),
         residual=config.residual,
         guidance=config.guidance,
         unconditional=None if config.guidance == 1 else latent.backbone.null(target),
@@ -119,9 +102,8 @@ def find_direction(
             residual = residual - change_share(moved, config.drop_residual).square() * along(
                 residuals.unexplained, moved
             )
-        filtered, unfiltered = _filtered(residual, residuals, jacobian, config, level, gamma)
+        d, unfiltered = _filtered(residual, residuals, jacobian, config, level, gamma)
         fell_back |= unfiltered
-        d = _projected(filtered, residuals, jacobian, config, level)
         hsds.check_finite(d, "displacement", latent.backbone.name, level)
         # Not in the first step: nothing has moved yet, so the mask would be 0 everywhere and hold all of the image.
         if index and config.keep_source:  # what hardly changes goes back to the image
@@ -176,37 +158,6 @@ def _one_sided(
     return level * (residual + ahead.unflatten(0, residual.shape[:2]))
 
 
-def _projected(
-    filtered: Tensor, residuals: Residuals, jacobian: VelocityJacobian | None, config: HSDS, level: float
-) -> Float[Tensor, "b *latent"]:
-    """The displacement of one step without what changes the attributes to keep."""
-    if config.projection == "none":
-        return filtered
-    kept = torch.stack([change.mean(0) for change in residuals.preserved])
-    if jacobian is None or config.projection == "null-space":
-        return project(filtered, kept, kept)
-    metric = Affine(Mean(curvature(jacobian, level), len(residuals.residual)), 1.0, config.damping)
-    raised = [hsds.solve(metric, column, iterations=config.iterations).value for column in kept]
-    return project(filtered, kept, torch.stack(raised))
-
-
-def project(
-    d: Float[Tensor, "b *latent"], kept: Float[Tensor, "k b *latent"], raised: Float[Tensor, "k b *latent"]
-) -> Float[Tensor, "b *latent"]:
-    """``d - W (G^T W)^+ G^T d``, which has ``G^T d = 0``: the nearest displacement that keeps attributes as they are.
-
-    With ``W = G`` it is the nearest in the Euclidean metric, ``d - G (G^T G)^+ G^T d``. With ``W = M^-1 G`` it is the
-    nearest in the metric M, and from ``d = M^-1 g`` it makes the solution of ``max g^T d - d^T M d / 2`` under
-    ``G^T d = 0``. ``G^T d = 0`` holds to rounding also where W is a rough solution. Solved in float64 over columns of
-    unit length; dependent columns and columns of zeros add no constraint. ``kept`` is G, the delta residual of each
-    attribute to keep, and ``raised`` is W, ``M^-1 G`` or G itself. Derived here.
-    """
-    columns, lifted = _unit(_columns(kept)), _unit(_columns(raised))
-    flat = to_float64(d).flatten(1)[..., None]
-    inverse = torch.linalg.pinv(columns.mT @ lifted, rtol=_RANK)
-    return (flat - lifted @ (inverse @ (columns.mT @ flat)))[..., 0].reshape(d.shape).to(d)
-
-
 def change_share(delta: Float[Tensor, "b *latent"], floor: float, *, width: int = 3) -> Float[Tensor, "b *share"]:
     """The share of each position in a displacement, in [0, 1]; it multiplies latents, and is 0 if nothing moved.
 
@@ -215,8 +166,7 @@ def change_share(delta: Float[Tensor, "b *latent"], floor: float, *, width: int 
     """
     energy = delta.square()
     if delta.ndim == 4:
-        energy = energy.sum(1, keepdim=True)
-        energy = functional.avg_pool2d(functional.pad(energy, (width // 2,) * 4, mode="replicate"), width, stride=1)
+        energy = _local_mean(energy.sum(1, keepdim=True), width)
     strongest = per_element(energy.flatten(1).amax(1), delta)
     return energy / (energy + floor * strongest).clamp_min(torch.finfo(energy.dtype).tiny)
 
@@ -279,10 +229,17 @@ def _likeness(before: Float[Tensor, "b 3 h w"], after: Float[Tensor, "b 3 h w"])
     gradients = torch.cat([gray[..., 1:, :-1], gray[..., :-1, 1:]], 1) - gray[..., :-1, :-1]
     g, h = gradients.chunk(2)
     products = torch.cat([(a * b).sum(1, keepdim=True) for a, b in ((g, h), (g, g), (h, h))])
-    width = _window(_LINES_PER_SIDE, before)
-    around = functional.pad(products, (width // 2,) * 4, mode="replicate")
-    both, own, other = functional.avg_pool2d(around, width, stride=1).chunk(3)
+    both, own, other = _local_mean(products, _window(_LINES_PER_SIDE, before)).chunk(3)
     return ((2 * both + _FLAT) / (own + other + _FLAT)).clamp(min=0)
+
+
+def _local_mean(values: Float[Tensor, "b c h w"], width: int) -> Float[Tensor, "b c h w"]:
+    """The average over ``width`` x ``width`` positions around each, an odd number; the border is repeated."""
+    around = functional.pad(values, (width // 2,) * 4, mode="replicate")
+    if width < _WIDE:
+        return functional.avg_pool2d(around, width, stride=1)
+    # Rows, then columns: 2 width terms instead of width^2, which took three quarters of an edit at 1024 px.
+    return functional.avg_pool2d(functional.avg_pool2d(around, (1, width), stride=1), (width, 1), stride=1)
 
 
 def _window(per_side: float, image: Tensor) -> int:
@@ -300,12 +257,3 @@ def along(part: Float[Tensor, "m b *latent"], delta: Float[Tensor, "b *latent"])
     if delta.ndim == 4:
         product, square = product.sum(-3, keepdim=True), square.sum(-3, keepdim=True)
     return product / square.clamp_min(torch.finfo(square.dtype).tiny) * delta
-
-
-def _columns(stack: Tensor) -> Float[Tensor, "b d k"]:
-    return to_float64(stack).flatten(2).permute(1, 2, 0)
-
-
-def _unit(columns: Float[Tensor, "b d k"]) -> Float[Tensor, "b d k"]:
-    norms = torch.linalg.vector_norm(columns, dim=1, keepdim=True)
-    return columns / norms.clamp_min(torch.finfo(torch.float64).tiny)

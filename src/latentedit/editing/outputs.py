@@ -15,12 +15,15 @@ from latentedit.core.errors import FileFormatError, ImageError, OutputError
 from latentedit.core.files import pack_tensors, unpack_tensors
 from latentedit.latents.images import SourceImage
 from latentedit.latents.record import RunRecord
-from latentedit_keep.base.files import check_place, plain, read_json, user_path, write_text
+from latentedit_keep.base.files import check_no_input, check_place, plain, read_json, user_path, write_text
 from latentedit_keep.base.images import MAX_RECORD_BYTES, read_chunks, read_image
 from latentedit_keep.viewer.page import is_page
 
 _MAX_JSON_BYTES = 4 * MAX_RECORD_BYTES
 """Largest JSON file that is read: a record, and what was measured at each strength."""
+
+# `latentedit.undo` takes no direction, and neither do the page and the tool of agents: a command that all can use.
+BY_DIRECTION = "or, after an edit by a direction, `latentedit undo FILE --direction DIRECTION`"
 
 OutputFile = tuple[Path, Callable[[Path], None]]  # a file, and what writes it
 
@@ -82,11 +85,10 @@ def undo_stored(edited: SourceImage, payload: bytes) -> Image.Image:
     tensors, about = unpack_tensors(payload, name, allowed=("difference",))
     if about.get("image") != edited.fingerprint:
         raise FileFormatError(
-            f"the pixels of {name} were changed after latentedit wrote it. Use the unchanged file, or give the "
-            "direction that was applied with `direction`"
+            f"the pixels of {name} were changed after latentedit wrote it. Use the unchanged file, {BY_DIRECTION}"
         )
     damaged = FileFormatError(
-        f"the difference to the original in {name} is damaged. Give the direction that was applied with `direction`"
+        f"the difference to the original in {name} is damaged. Use the original file, {BY_DIRECTION}"
     )
     try:
         missing = read_image(f"the difference in {name}", content=tensors["difference"].numpy().tobytes())
@@ -112,13 +114,17 @@ def json_file(path: str | Path, record: RunRecord, results: Sequence[Mapping[str
     return json_path(path), lambda file: write_text(file, text)
 
 
-def write_together(files: Sequence[OutputFile]) -> None:
-    """Write every file under a hidden name, then rename all: earlier files stay until all new ones are complete."""
+def write_together(files: Sequence[OutputFile], *, inputs: Sequence[SourceImage] = ()) -> None:
+    """Write every file under a hidden name, then rename all: earlier files stay until all new ones are complete.
+
+    A file of one of the ``inputs`` is not replaced; that is an `OutputError`.
+    """
     paths = [user_path(path, error=OutputError) for path, _ in files]
     if len({path.resolve() for path in paths}) < len(paths):
         raise OutputError(f"several files of a result have the same name; got {', '.join(map(str, paths))}. Rename one")
     for path in paths:
         check_place(path)
+        check_no_input(path, (one.path for one in inputs))
     hidden = [path.with_name(f".{secrets.token_hex(8)}{path.suffix}") for path in paths]
     try:
         for (_, write), path, temporary in zip(files, paths, hidden, strict=True):

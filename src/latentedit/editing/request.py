@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from latentedit.latents.captions.base import Captioner
     from latentedit.latents.encode import ChangeLike, ImageLike
     from latentedit.latents.images import MaskLike
+    from latentedit.models.base import Backbone
 
 F = TypeVar("F", bound=Callable[..., Any])
 # Arguments of diffusers' pipelines by their names here, and what to do instead of those that have none.
@@ -270,13 +271,15 @@ class EditRequest:
         """The directions that are not files; see `verbs.read_directions`."""
         return [direction for direction in self.direction if not isinstance(direction, Path)]
 
-    def check_target(self) -> None:
-        """Raise a ConfigError if there is neither a prompt, a change, an instruction nor a direction."""
+    def check_target(self, model: "Backbone | None" = None) -> None:
+        """Raise a ConfigError without a prompt, change, instruction or direction; and for texts that a model lacks."""
         if self.prompt is None and not self.change and not self.instruction and not self.direction:
             raise ConfigError(
                 "no edit requested. Give a `prompt`, `change`, `instruction` or `direction`, "
                 'such as `change="=> glasses"`'
             )
+        if model is not None and not model.reads_text and not self.direction:
+            raise ConfigError(f"{model.name} takes no text. Give a `direction`, such as one of latentedit.discover")
 
 
 def descriptions(of: type = EditRequest) -> dict[str, str]:

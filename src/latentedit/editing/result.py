@@ -26,7 +26,7 @@ from latentedit.latents.captions.base import AttributeReader, shortened
 from latentedit.latents.captions.change import change_words, changed_phrases, prompt_doubts, via_doubts
 from latentedit.latents.captions.completion import Completion
 from latentedit.latents.encode import captioner_for, text_notes
-from latentedit.latents.images import strips
+from latentedit.latents.images import SourceImage, strips
 from latentedit.latents.joint import Familiarity, JointLatent
 from latentedit.latents.record import RunRecord
 from latentedit_keep.base.color import shown
@@ -141,7 +141,12 @@ class EditResult:
         self.image.show()
 
     def save(
-        self, path: str | Path, *, sheet: str | Path | None = None, view: str | Path | None = None
+        self,
+        path: str | Path,
+        *,
+        sheet: str | Path | None = None,
+        view: str | Path | None = None,
+        overwrite: bool = False,
     ) -> tuple[Path, ...]:
         """Write the edited image and a JSON file next to it, and more; all of the files or none.
 
@@ -149,14 +154,15 @@ class EditResult:
             path: of the image; a PNG contains its record, and the data for `undo`.
             sheet: optional file with source, edited image and difference side by side.
             view: optional HTML page that shows the edit in a browser (see `view`).
+            overwrite: also where it replaces the image that was edited, or a reference; other files are replaced.
 
         Returns:
             The image, its JSON file (``NAME.json``, or ``NAME.jpg.json`` next to a ``NAME.png`` with one), then those
             of sheet and view.
 
         Raises:
-            OutputError: a file that cannot be written, that is named twice, or whose JSON file belongs to another
-                program.
+            OutputError: a file that cannot be written, that is named twice, that is the image itself, or whose JSON
+                file belongs to another program.
             ConfigError: more edits in the latent than a record holds.
         """
         text, payload = self.record.to_json(), self.undo_data
@@ -168,7 +174,7 @@ class EditResult:
             files += self._sheet_files(sheet)
         if view is not None:
             files.append(_view_file([self], view))
-        write_together(files)
+        write_together(files, inputs=() if overwrite else self.inputs)
         return tuple(file for file, _ in files)
 
     def effect_in(self, path: str | Path) -> Effect:
@@ -180,9 +186,14 @@ class EditResult:
         before, after = self.effect.read_before, self.effect.read_after
         return dataclasses.replace(measure_effect(self.source, read_image(path)), read_before=before, read_after=after)
 
-    def save_sheet(self, path: str | Path) -> None:
-        """Write source, edited image and difference side by side, and a JSON file next to it; errors as `save`."""
-        write_together(self._sheet_files(path))
+    def save_sheet(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write source, edited image and difference side by side, and a JSON file next to it; as `save`."""
+        write_together(self._sheet_files(path), inputs=() if overwrite else self.inputs)
+
+    @property
+    def inputs(self) -> tuple[SourceImage, ...]:
+        """The image that was edited, and its references."""
+        return (self.latent.frames[0].image, *self.latent.references)
 
     def undo(self) -> Image.Image:
         """The image before; `latentedit.undo` gives the same from the file that `save` writes."""
@@ -257,8 +268,12 @@ class SweepResult(list[EditResult]):
         """Open the sheet in the system's viewer, or show it in a notebook."""
         self._sheet().show()
 
-    def save(self, path: str | Path) -> tuple[Path, ...]:
+    def save(self, path: str | Path, *, overwrite: bool = False) -> tuple[Path, ...]:
         """Write the images as a sheet, or as a page with a slider where the name ends in .html, and a JSON file.
+
+        Args:
+            path: of the sheet or page.
+            overwrite: as in `EditResult.save`.
 
         Returns:
             Both files.
@@ -275,7 +290,7 @@ class SweepResult(list[EditResult]):
             _view_file(self, path) if is_page(path) else sheet,
             json_file(path, record, [result.measures for result in self]),
         ]
-        write_together(files)
+        write_together(files, inputs=() if overwrite else self[0].inputs)
         return tuple(file for file, _ in files)
 
     def _sheet(self) -> Image.Image:

@@ -76,6 +76,7 @@ class Session:
         caption, a change that does not apply and a target that means the same are a `ConfigError`.
         """
         self.latent.check_encoders()
+        self.request(prompt=prompt, change=change, instruction=instruction).check_target(self.latent.backbone)
         targets = target_texts(self.latent, to=prompt, change=change, instruction=instruction)
         search = method if method is not None else stored_eim(self.latent.backbone).search
         latent = fitted(self.latent, [targets])
@@ -157,8 +158,8 @@ class Session:
             RegistryError: an unknown editor.
             ShapeError: directions that do not fit together, or do not fit the images.
         """
-        request.check_target()
         latent = self.latent
+        request.check_target(latent.backbone)
         latent.check_encoders()
         if not latent.frames:
             raise ConfigError("these latents have no images to change. Use the `edit` of an editor instead")
@@ -399,7 +400,6 @@ class Session:
         row = direction.row(index)
         own = (  # it was identified on this very image, as encoded here, from its caption to another one
             row.method in (SEARCHED, TEXT_ALONE)
-            and row.settings.get("projection", "none") == "none"
             and row.images == (self._images[index],)
             and row.source_captions == (self.latent.captions[index],)
             and any(row.target_captions)

@@ -17,7 +17,7 @@ from latentedit.core.errors import FileFormatError, ShapeError
 from latentedit.core.settings import RESIDUAL
 from latentedit.directions.direction import Direction
 from latentedit.directions.identification import composed_change, dropped_residual
-from latentedit.editing.outputs import undo_stored
+from latentedit.editing.outputs import BY_DIRECTION, undo_stored
 from latentedit.editors.base import check_strength, localizes
 from latentedit.editors.eim import EIM
 from latentedit.latents.encode import fit_all
@@ -33,7 +33,8 @@ def undo(path: str | Path) -> Image.Image:
     """The image before an edit, bit for bit, from the PNG that `EditResult.save` wrote.
 
     The pixels come back as the source was read: at its size, upright, in 8-bit RGB or RGBA, with its color profile,
-    resolution and copyright. Palettes and deeper colors are not read, and so do not come back.
+    resolution and copyright. Palettes and deeper colors are not read, and so do not come back. From other files,
+    `undo_direction` comes close.
 
     Raises:
         ImageError: not an image.
@@ -44,8 +45,8 @@ def undo(path: str | Path) -> Image.Image:
         if text is not None:
             RunRecord.from_json(text, str(path))  # of a kept image, it says which file is the original
         raise FileFormatError(
-            f"{path} does not contain the original; only a PNG as `edit` wrote it does. Use the original file, or give "
-            "the direction, if one was applied, with `direction`"
+            f"{path} does not contain the original; only a PNG as latentedit wrote it does. Use the original file, "
+            f"{BY_DIRECTION}"
         )
     return undo_stored(SourceImage.open(path), payload)
 

@@ -258,7 +258,7 @@ def run(
     image, because they depend on the image.
     """
     check_model(model)
-    request.check_target()
+    request.check_target(model)
     with model.unchanged():
         # Settings that do not fit are refused before anything is encoded.
         make_editor(request.method, model, instructed=request.instructed, settings=request.settings)

@@ -1,8 +1,8 @@
 """Does an edit show what was requested, and did anything else change? The model's verdict against a reader's.
 
 The model judges an edit by its own two texts. Where it never learned a word of the change, it cannot judge, and the
-verdict is "not known". Where a reader names the attributes of the image, before and after, and those that captions state,
-an edit is done only if the requested ones are there; what changed without a request is named.
+verdict is "not known". Where a reader names the attributes of the image, before and after, and those that captions
+state, an edit is done only if the requested ones are there; what changed without a request is named.
 """
 
 import dataclasses

@@ -6,11 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import ConfigError, RegistryError
+from latentedit.core.errors import ConfigError, LatentEditError, RegistryError
 from latentedit.core.plugins import EDITORS
 from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed
@@ -19,6 +20,7 @@ from latentedit.directions.direction import Direction
 from latentedit.editors.edit import Edit, Latents
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
+from latentedit.models.callable import CallableBackbone
 from latentedit.models.model_settings import ModelSettings
 
 Kind = TypeVar("Kind")
@@ -62,9 +64,9 @@ def unit_guidance(kind: "type[Editor]") -> dict[str, Any]:
 class Editor(abc.ABC):
     """A method that moves clean latents towards a text: a frozen dataclass of its settings.
 
-    A subclass writes `move`, the method, and `cost`, which is known before an edit; `edit` checks the arguments, calls
-    `move` for each strength but 0, and collects the results. Settings are checked when an editor is made: one outside
-    its range is a `ConfigError`. `latentedit.testing.contracts.editor.EditorContract` tests the laws.
+    A subclass writes `move`, the method; `edit` checks the arguments, calls `move` for each strength but 0, and
+    collects the results. Settings are checked when an editor is made: one outside its range is a `ConfigError`.
+    `latentedit.testing.contracts.editor.EditorContract` tests the laws.
 
     Laws:
         1. At strength 0 ``edit`` gives ``latent.z``, bit for bit.
@@ -91,9 +93,6 @@ class Editor(abc.ABC):
         ...         z, s = edit.noised(self.level), level_batch(self.level, edit.x)
         ...         source, target = (edit.backbone.velocity(z, s, text) for text in edit.texts)
         ...         return edit.x - edit.strength * self.level * (target - source)
-        ...
-        ...     def cost(self, edit):
-        ...         return 2
         >>> OneStep(level=0.5)
         OneStep(level=0.5)
     """
@@ -117,15 +116,15 @@ class Editor(abc.ABC):
         """The edited clean latents ``[b, *latent]``, or a result with notes; arguments are checked, strength is not 0.
 
         Raises:
-            ConfigError: a strength that this editor refuses, from `cost` too.
+            ConfigError: a strength that this editor refuses.
         """
 
-    @abc.abstractmethod
     def cost(self, edit: Edit) -> int:
         """Network evaluations per image that `move` takes at ``edit.strength``; they do not depend on the target.
 
-        It is asked for before the target is known; ``edit.target`` is then the source text.
+        They are counted in a rehearsal. An editor that reads the network's layers overrides this with a formula.
         """
+        return rehearsed(self, edit)
 
     @property
     def keeps_equal_texts(self) -> bool:
@@ -211,6 +210,45 @@ class Editor(abc.ABC):
             ConfigError: a setting that this editor does not have, with the nearest names.
         """
         return from_plain(cls, settings)
+
+
+def rehearsed(editor: Editor, edit: Edit) -> int:
+    """Evaluations per image of an editor's `move`, counted with one number in the place of each image.
+
+    What an editor evaluates follows from its settings and from the levels and kind of guidance of the model, which are
+    the real ones; so a text in another place and a velocity that is easy to compute spend the same.
+    """
+    latent, model = edit.latent, edit.backbone
+    point, text = torch.ones(1, 1, 1, 1), Condition(tokens=torch.ones(1, 1, 1), pooled=torch.zeros(1, 0))
+    if latent.instructed:
+        text = dataclasses.replace(text, reference=(point,))
+    stand_in = CallableBackbone(
+        lambda z, _, condition: 0.1 * (z + condition.tokens[..., None]),
+        embed=lambda texts: text.repeat(len(texts)),
+        latent_shape=lambda *_: (1, 1, 1),
+        name=model.name,
+        capabilities=dataclasses.replace(model.capabilities, pixels=False),
+        grid=latent.path,
+    )
+    stand_in.defaults = model.defaults
+    images = JointLatent(
+        backbone=stand_in,
+        z=point.repeat(len(latent), 1, 1, 1),
+        condition=text.repeat(len(latent)),
+        captions=latent.captions,
+        levels=latent.levels,
+    )
+    trial = Edit(name=edit.name, latent=images, target=2 * images.condition, strength=edit.strength)
+    try:
+        with torch.no_grad(), stand_in.count() as spent:
+            editor.move(dataclasses.replace(trial, strengths=(edit.strength,)))
+    except LatentEditError:
+        raise
+    except Exception as error:  # editors of other packages fail in as many ways as there are networks
+        raise RegistryError(
+            f"the evaluations of {editor.name!r} cannot be counted on latents of one number: {error}. Write its `cost`"
+        ) from error
+    return spent.evaluations // len(latent)
 
 
 def check_strength(strength: float) -> None:

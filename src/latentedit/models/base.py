@@ -142,6 +142,9 @@ class Backbone(abc.ABC):
     denoiser: ClassVar[str] = "transformer"
     """Name of the part of a pipeline that predicts the velocity or noise."""
 
+    reads_text: ClassVar[bool] = True
+    """Texts change the velocity; other models move images along directions only."""
+
     parts: ClassVar[tuple[str, ...]] = ()
     """Parts of a diffusers pipeline that the adapter uses, the denoiser among them, besides the scheduler."""
 

@@ -245,6 +245,7 @@ class DDPMBackbone(UNetBackbone):
 
     pipelines: ClassVar[tuple[str, ...]] = ("DDPMPipeline",)
     parts: ClassVar[tuple[str, ...]] = ("unet",)
+    reads_text: ClassVar[bool] = False
 
     def _check_parts(self) -> None:
         taken, given = self._network.config.in_channels, self._network.config.out_channels

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from latentedit.core.errors import ConfigError
 from latentedit_bench.cli.bench_run import parse_seeds
 from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.items import RgbFile
@@ -60,6 +61,24 @@ def test_tuning_and_a_run_with_what_it_found(
     assert (folder / "ranking.md").is_file()
     assert (folder / "images.png").is_file()
     assert json.loads((folder / "run.json").read_text())["plan"]["methods"][0]["settings"] == known["best"]
+
+
+def test_a_run_in_which_every_edit_failed_ends_in_one_line(
+    command: Command, manifest: Path, where: tuple[str, ...], settings_of: Callable[..., Path], tmp_path: Path
+) -> None:
+    """With the reason of the first failure; the folder has all of them."""
+
+    def fail() -> None:
+        raise ConfigError("this edit is refused. Try another")
+
+    BEFORE.extend([fail] * 3)  # of both items, and of each alone
+    words = ("--method", METHOD, "--settings", settings_of(METHOD), "--seeds", "1", "-o", tmp_path / "run")
+    outcome = command("bench", "run", manifest, *words, *where)
+    assert (outcome.code, outcome.out) == (2, "")
+    first, hint = outcome.err.splitlines()
+    assert first == f"error: every edit failed, of item-0 by {METHOD}: this edit is refused"
+    assert hint == "hint: Try another"
+    assert "item-1, hooked: this edit is refused" in command("bench", "status", tmp_path / "run").out
 
 
 @pytest.mark.nightly

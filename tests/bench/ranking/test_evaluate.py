@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 import torch
 
-from latentedit.core.errors import ShapeError
+from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.plugins import METRICS
 from latentedit.core.rng import item_seed
 from latentedit.directions.identification import change_share
-from latentedit.editors import FlowEdit, SDEdit, SplitFlow
+from latentedit.editors import DDS, FlowEdit, SDEdit, SplitFlow
 from latentedit.editors.refinement import Refinement
 from latentedit.testing.tolerances import relative_error, tolerance
 from latentedit_bench.data.prepared import Prepared, prepare
@@ -112,6 +112,13 @@ def test_strengths_that_the_editor_refuses_are_left_out() -> None:
     assert all(len(some) == len(batch.items) for some in images.values())
     method = Method(name="sdedit", editor=SDEdit(level=0.7, steps=4, guidance=1.0))
     assert method.allowed(batch.latent, [-1.0, 0.5, 1.0, 1.4, 1.5]) == [0.5, 1.0, 1.4]
+    assert Method(name="dds", editor=DDS(steps=2)).allowed(batch.latent, [-0.5, 1.0]) == [1.0]
+
+
+def test_a_method_that_refuses_every_strength_fails_with_its_reason() -> None:
+    batch = prepared(2, reads=False)
+    with pytest.raises(ConfigError, match="got 1"):
+        evaluate(Method(name="x", editor=Idle(highest=0.5)), batch, (1.0,), seed=0)
 
 
 def test_the_change_of_an_attribute_is_total_variation() -> None:

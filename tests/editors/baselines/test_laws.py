@@ -3,22 +3,24 @@
 A row is an editor's name and settings, and what is special about the case.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 
-from latentedit.core.errors import ConfigError
+from latentedit.core.errors import ConfigError, RegistryError
 from latentedit.core.plugins import EDITORS
 from latentedit.editors.base import Editor, editor_class
-from latentedit.editors.edit import Edit
+from latentedit.editors.edit import Edit, Latents
+from latentedit.editors.judge import Judge
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.testing.contracts.editor import EditorContract
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error
-from tests.directions.mixtures import mixture_latent
+from tests.directions.mixtures import guidance_distilled, mixture_latent
 from tests.directions.networks import NetworkBackbone, network_latent
 from tests.editors.baselines.cases import vp_model
 
@@ -198,6 +200,67 @@ def test_t12_evaluations_match_hand_counts(name: str, settings: dict[str, Any], 
     assert make(name, settings).evaluations(latent_on("mixture"), strength=strength) == cost
 
 
+@pytest.mark.parametrize(("name", "settings", "_", "backbone"), CONTRACTS)
+def test_the_cost_of_every_strength_is_that_of_its_edit(
+    name: str, settings: dict[str, Any], _: float, backbone: str
+) -> None:
+    """Also on levels that are given, on a model with the guidance as an input, and where the strength is refused."""
+    model = BACKBONES[backbone]()
+    plain = network_latent(model) if backbone == "network" else mixture_latent(model, 2)
+    latents = [plain, dataclasses.replace(plain, levels=plain.path(3))]
+    if backbone == "mixture":
+        latents.append(dataclasses.replace(plain, backbone=guidance_distilled(model)))
+    editor = make(name, settings)
+    for latent in latents:
+        target = latent.backbone.embed(["b"])
+        for strength in (-0.5, 0.0, 0.5, 1.0):
+            with latent.backbone.count() as spent:
+                try:
+                    editor.edit(latent, target, [strength])
+                except ConfigError:
+                    with pytest.raises(ConfigError):
+                        editor.evaluations(latent, strength=strength)
+                    continue
+            assert spent.evaluations == len(latent) * editor.evaluations(latent, strength=strength)
+
+
+class Judging(Editor):
+    """An editor whose cost depends on the thresholds of the model, and on whether images are references."""
+
+    name = "judging"
+
+    def move(self, edit: Edit) -> Latents:
+        Judge.of(edit.backbone).least_loss(edit.backbone, edit.x, edit.texts, seed=0)
+        return edit.x + 1
+
+
+@pytest.mark.parametrize("instructed", [False, True])
+def test_a_cost_that_depends_on_the_model_and_on_the_images(instructed: bool) -> None:
+    latent = latent_on("mixture")
+    latent.backbone.defaults = {"judge": {"pairs": 3}}
+    if instructed:
+        text = dataclasses.replace(latent.condition, reference=(latent.z,))
+        latent = dataclasses.replace(latent, condition=text)
+    assert Judging().evaluations(latent) == (6 if instructed else 12)
+
+
+class ReadsPixels(Editor):
+    """An editor that cannot be rehearsed: no latent of one number has images."""
+
+    name = "reads-pixels"
+
+    def move(self, edit: Edit) -> Latents:
+        return edit.x + edit.latent.frames[0].pixels.mean()
+
+
+def test_an_editor_that_cannot_be_rehearsed_must_state_its_cost() -> None:
+    latent = latent_on("mixture")
+    with pytest.raises(RegistryError, match=r"'reads-pixels'.*`cost`"):
+        ReadsPixels().evaluations(latent)
+    stated = type("States", (ReadsPixels,), {"cost": lambda self, edit: 7})()
+    assert stated.evaluations(latent) == 7
+
+
 @pytest.mark.parametrize(("name", "settings", "strength", "backbone"), EXACT)
 def test_equal_texts_return_the_image_exactly(
     name: str, settings: dict[str, Any], strength: float, backbone: str
@@ -231,9 +294,8 @@ def test_undefined_strengths_are_rejected(name: str, settings: dict[str, Any], s
     latent, editor = latent_on("mixture"), make(name, settings)
     with pytest.raises(ConfigError, match=bound):
         editor.edit(latent, latent.backbone.embed(["c"]), [strength])
-    if name not in ("sds", "dds"):
-        with pytest.raises(ConfigError):
-            editor.evaluations(latent, strength=strength)
+    with pytest.raises(ConfigError, match=bound):
+        editor.evaluations(latent, strength=strength)
 
 
 @pytest.mark.parametrize(("name", "settings", "size", "around"), SIGNS)

@@ -27,7 +27,3 @@ class OneStep(Editor):
         s = level_batch(self.level, edit.x)
         source, target = (edit.backbone.velocity(edit.x, s, text) for text in edit.texts)
         return edit.x - edit.strength * self.level * (target - source)
-
-    def cost(self, edit: Edit) -> int:
-        """Two velocities, however long the way."""
-        return 2

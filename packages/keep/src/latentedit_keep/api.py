@@ -19,8 +19,8 @@ from PIL import ExifTags, Image
 from latentedit_keep.analysis import Analysis, SeparateChange, analyze, transparency_changed
 from latentedit_keep.base.color import Pixels, levels, profile_of
 from latentedit_keep.base.console import Progress, Tick, Ticks, nothing
-from latentedit_keep.base.errors import ConfigError, FileFormatError
-from latentedit_keep.base.files import read_object
+from latentedit_keep.base.errors import ConfigError, FileFormatError, OutputError
+from latentedit_keep.base.files import check_no_input, read_object, user_path
 from latentedit_keep.base.images import (
     ImageInput,
     PixelImage,
@@ -183,8 +183,13 @@ class KeepResult:
         names = (field.name for field in dataclasses.fields(self))
         return {name: getattr(self, name) for name in names if name not in others}
 
-    def save(self, path: str | Path) -> None:
-        """Write the result, or raise an `OutputError`; a PNG carries the record. In a JPEG, new holes are white."""
+    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write the result, or raise an `OutputError`; a PNG carries the record. In a JPEG, new holes are white.
+
+        ``overwrite`` also replaces the original or the edited image; other files are always replaced.
+        """
+        if not overwrite:
+            check_no_input(user_path(path, error=OutputError), (self.original.path, self.edited.path))
         kept = self.kept
         if kept.pixels.shape[2] > self.original.pixels.shape[2] and not keeps_alpha(path):
             lines = ", ".join(transparency_lines(self.became_transparent, 0))

@@ -48,18 +48,10 @@ class FreeSliders(Editor):
     scale: Guidance = 2.0
     probes: Natural = 0
 
-    def cost(self, edit: Edit) -> int:
-        """``k (1 up + 2 down)``; between the ends of a re-parameterised range ``2 (probes + 1)`` ways down more."""
-        ways = 3 + 2 * (self.probes + 1) if self._within(edit.strength) else 3
-        return ways * edit.path(self.steps, self.level).steps
-
-    def _within(self, strength: float) -> bool:
-        return self.probes > 0 and 0 < abs(strength) < 1
-
     def move(self, edit: Edit) -> Latents:
         trace = edit.invert(edit.path(self.steps, self.level))
         share = torch.full((len(edit.latent),), edit.strength, dtype=torch.float64)
-        if self._within(edit.strength):
+        if self.probes > 0 and 0 < abs(edit.strength) < 1:
             sign, nodes = (1 if edit.strength > 0 else -1), torch.linspace(0, 1, self.probes + 2, dtype=torch.float64)
             lengths = [self._change(edit, trace, sign * node).flatten(1).norm(dim=1) for node in nodes[1:]]
             effects = torch.stack([torch.zeros_like(lengths[0]), *lengths]) / lengths[-1].clamp_min(1e-30)
@@ -194,11 +186,6 @@ class SEGA(Editor):
             momentum=self.momentum,
             decay=self.decay,
         )
-
-    def cost(self, edit: Edit) -> int:
-        """``3 k`` with reference "source" (1 up, 2 back), ``4 k`` with "null"."""
-        k = edit.path(self.steps, self.level).steps
-        return k * (3 if self.reference == "source" else 4)
 
     def move(self, edit: Edit) -> Latents:
         trace, backbone, scale = (

@@ -13,7 +13,7 @@ from latentedit.core.flow import level_batch
 from latentedit.core.progress import Progress
 from latentedit.core.settings import Count, Guidance, Natural, Positive, Share, Start, settings
 from latentedit.core.solvers import Field, MidpointSolver, each_step, integrate
-from latentedit.editors.base import Editor
+from latentedit.editors.base import Editor, rehearsed
 from latentedit.editors.edit import Edit, Latents, Under
 from latentedit.latents.inversion import End
 from latentedit.models.base import Backbone
@@ -34,7 +34,7 @@ class ValueSharing(Editor):
     guidance both branches get them.
 
     Sharing takes no evaluation, and the memory of the values: of each layer, evaluation and image its tokens. A
-    network whose attention cannot be reached is refused. Subclasses write `_evaluations`, `_walk` and `cost`.
+    network whose attention cannot be reached is refused. Subclasses write `_evaluations` and `_walk`.
     """
 
     level: Start = 1.0  # how far up; 1 is the full path
@@ -43,6 +43,10 @@ class ValueSharing(Editor):
     share: Natural = 0  # how many steps of the way down, the first ones, have the values of the way up
     first_layer: Share = 0.5  # where in the network that begins, as a share of its attention layers
     loses_equal_texts: ClassVar[bool] = True  # the way down misses the image by the solver's error
+
+    def cost(self, edit: Edit) -> int:
+        """That of the same without sharing."""
+        return rehearsed(dataclasses.replace(self, share=0), edit)
 
     def move(self, edit: Edit) -> Latents:
         levels = edit.path(self.steps, self.level).levels
@@ -99,11 +103,6 @@ class RFSolver(ValueSharing):
 
     first_layer: Share = 0.684
 
-    def cost(self, edit: Edit) -> int:
-        """``2 k (1 up + 1 down, or 2 down if guided)``."""
-        k = edit.path(self.steps, self.level).steps
-        return 2 * k * (1 + edit.branches(self.guidance))
-
     def _evaluations(self, steps: int) -> list[Evaluation]:
         return [(step, half) for step in range(steps) for half in (0, 1)]
 
@@ -128,11 +127,6 @@ class FireFlow(ValueSharing):
     name: ClassVar[str] = "fireflow"
 
     first_layer: Share = 0.333
-
-    def cost(self, edit: Edit) -> int:
-        """``(k + 1) (1 up + 1 down, or 2 down if guided)``."""
-        k = edit.path(self.steps, self.level).steps
-        return (k + 1) * (1 + edit.branches(self.guidance))
 
     def _evaluations(self, steps: int) -> list[Evaluation]:
         return [(0, 0), *((step, 1) for step in range(steps))]

@@ -88,11 +88,6 @@ class FlowEdit(PairedSteps):
         """With equal weights the two branches are the same call."""
         return self.source_guidance == self.target_guidance
 
-    def cost(self, edit: Edit) -> int:
-        """``k * noises * (source + target)``, each branch 2 if guided."""
-        k = edit.path(self.steps, self.level, self.shift).steps
-        return k * self.noises * (edit.branches(self.source_guidance) + edit.branches(self.target_guidance))
-
     def move(self, edit: Edit) -> Latents:
         source, target = edit.two_fields(self.source_guidance, self.target_guidance, times=self.noises)
 
@@ -171,11 +166,6 @@ class FlowSlider(FlowEdit):
 
     target_guidance: Guidance = 1.0
 
-    def cost(self, edit: Edit) -> int:
-        """``k * noises * (source + 2 target)``, each branch 2 if guided."""
-        k = edit.path(self.steps, self.level, self.shift).steps
-        return k * self.noises * (edit.branches(self.source_guidance) + 2 * edit.branches(self.target_guidance))
-
     def move(self, edit: Edit) -> Latents:
         weights = {"source_guidance": self.source_guidance, "target_guidance": self.target_guidance}
         difference = fidelity_and_steering(edit, edit.strength, times=self.noises, **weights)
@@ -208,10 +198,6 @@ class FlowAlign(PairedSteps):
     steps: Count = 28
     guidance: Guidance = 7.0
     pull: Share = 0.01
-
-    def cost(self, edit: Edit) -> int:
-        """``3 k * noises``."""
-        return 3 * self.noises * edit.path(self.steps, self.level, self.shift).steps
 
     def move(self, edit: Edit) -> Latents:
         difference = fidelity_and_steering(edit, edit.strength * self.guidance, times=self.noises)
@@ -251,11 +237,6 @@ class SteeringFields(PairedSteps):
     def keeps_equal_texts(self) -> bool:
         """With equal weights one text attracts as much as it repels."""
         return self.attract == self.repel
-
-    def cost(self, edit: Edit) -> int:
-        """``4 k * noises``, or ``3 k * noises`` where nothing repels."""
-        self._scale(edit.strength)
-        return (4 if self.repel else 3) * self.noises * edit.path(self.steps, self.level, self.shift).steps
 
     def _scale(self, strength: float) -> float:
         balance = self.attract - self.repel

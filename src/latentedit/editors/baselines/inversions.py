@@ -43,11 +43,6 @@ class Inversion(Editor):
     guidance: Guidance = 1.0
     time: End | None = None
 
-    def cost(self, edit: Edit) -> int:
-        """``k (1 up + 1 down, or 2 down if guided)``."""
-        k = edit.path(self.steps, self.level).steps
-        return k * (1 + edit.branches(self.guidance))
-
     def move(self, edit: Edit) -> Latents:
         trace = edit.ddim_inversion(edit.path(self.steps, self.level), self.time)
         field = edit.field(edit.text, self.guidance)
@@ -78,11 +73,6 @@ class AlignedInversion(Editor):
     def keeps_equal_texts(self) -> bool:
         """Without guidance the way back retraces the way up."""
         return self.guidance == 1
-
-    def cost(self, edit: Edit) -> int:
-        """``k (1 up + 1 back, or 2 back if guided)``."""
-        k = edit.path(self.steps, self.level).steps
-        return k * (1 + edit.branches(self.guidance))
 
     def move(self, edit: Edit) -> Latents:
         trace = edit.invert(edit.path(self.steps, self.level))
@@ -136,11 +126,6 @@ class RFInversion(PairedRuns):
     def keeps_equal_texts(self) -> bool:
         """Only the straight way ends at the image."""
         return self.eta == 1 and self.start == 0 and self.stop == 1
-
-    def run_cost(self, edit: Edit) -> int:
-        """``k (1 up + 1 down, or 2 down if guided)``."""
-        k = edit.path(self.steps, self.level, self.shift).steps
-        return k * (1 + edit.branches(self.guidance))
 
     def run(self, edit: Edit) -> Latents:
         levels = edit.path(self.steps, self.level, self.shift).levels
@@ -200,11 +185,6 @@ class UniEdit(Editor):
     weight: Weight = 5.0
     under: Under = "empty"
     patch: Count = 1
-
-    def cost(self, edit: Edit) -> int:
-        """``3 k + 1``: one per step and one at first on the way up, two per step down."""
-        k = edit.path(self.steps, self.level).steps
-        return 3 * k + 1
 
     def move(self, edit: Edit) -> Latents:
         levels, z = edit.path(self.steps, self.level).levels, edit.x
@@ -267,11 +247,6 @@ class DNAEdit(PairedRuns):
     def keeps_equal_texts(self) -> bool:
         """With the network's velocity alone and no guidance, the way down retraces the way up."""
         return self.eta == 1 and self.guidance == 1
-
-    def run_cost(self, edit: Edit) -> int:
-        """``k (1 up + 1 down, or 2 down if guided)``."""
-        k = edit.path(self.steps, self.level, self.shift).steps
-        return k * (1 + edit.branches(self.guidance))
 
     def run(self, edit: Edit) -> Latents:
         levels = edit.path(self.steps, self.level, self.shift).levels

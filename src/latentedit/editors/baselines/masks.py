@@ -58,11 +58,6 @@ class DiffEdit(Editor):
     def __post_init__(self) -> None:
         check_pairs(self.maps, antithetic=self.antithetic)
 
-    def cost(self, edit: Edit) -> int:
-        """``2 * maps + k (1 up + 1 down, or 2 down if guided)``."""
-        k = edit.path(self.steps, self.level, self.shift).steps
-        return 2 * self.maps + k * (1 + edit.branches(self.guidance))
-
     def move(self, edit: Edit) -> Latents:
         pairs = self.antithetic
         mask = difference_mask(edit, level=self.mask_level, maps=self.maps, ratio=self.ratio, antithetic=pairs)

@@ -117,11 +117,6 @@ class EditFriendlyDDPM(PairedRuns):
         """With equal weights the branches are the same call."""
         return self.source_guidance == self.target_guidance
 
-    def run_cost(self, edit: Edit) -> int:
-        """``k (source + target)``, and ``k * source`` more unless the strength is 1; each branch counts 2 if guided."""
-        sources = (1 if edit.strength == 1 else 2) * edit.branches(self.source_guidance)
-        return edit.path(self.steps, self.level, self.shift).steps * (sources + edit.branches(self.target_guidance))
-
     def run(self, edit: Edit) -> Latents:
         source_field, target_field = edit.two_fields(self.source_guidance, self.target_guidance)
 
@@ -172,11 +167,6 @@ class LEDITS(PairedRuns):
         """Where psi is measured from the source text."""
         return self.reference == "source"
 
-    def run_cost(self, edit: Edit) -> int:
-        """``3 k``: one of the inversion and two of the way back."""
-        k = edit.path(self.steps, self.level, self.shift).steps
-        return 3 * k
-
     def run(self, edit: Edit) -> Latents:
         backbone, (source, target) = edit.backbone, edit.texts
         text, velocity = source if self.reference == "source" else backbone.null(source), backbone.velocity
@@ -225,11 +215,6 @@ class TurboEdit(PairedRuns):
     def keeps_equal_texts(self) -> bool:
         """Without the clip; it takes detail from every image."""
         return self.clip is None
-
-    def run_cost(self, edit: Edit) -> int:
-        """``3 k``."""
-        k = edit.path(self.steps, self.level, self.shift).steps
-        return 3 * k
 
     def run(self, edit: Edit) -> Latents:
         backbone, (source_text, target_text) = edit.backbone, edit.texts

@@ -48,14 +48,6 @@ class PairedRuns(Editor):
     def run(self, edit: Edit) -> Latents:
         """`move` of one run."""
 
-    @abc.abstractmethod
-    def run_cost(self, edit: Edit) -> int:
-        """`cost` of one run."""
-
-    def cost(self, edit: Edit) -> int:
-        """That of one run, or twice that for a pair."""
-        return (1 + self.antithetic) * self.run_cost(edit)
-
     def move(self, edit: Edit) -> Latents:
         found = self.run(edit)
         return (found + self.run(edit.mirrored())) / 2 if self.antithetic else found

@@ -39,10 +39,6 @@ class SDEdit(PairedRuns):
     steps: Count = 28
     guidance: Guidance = 3.0
 
-    def run_cost(self, edit: Edit) -> int:
-        """``k * (2 if guided else 1)``, k steps of the grid below ``strength * level``."""
-        return edit.path(self.steps, self._start(edit), self.shift).steps * edit.branches(self.guidance)
-
     def _start(self, edit: Edit) -> float:
         strength, highest = edit.strength, edit.backbone.capabilities.s_max
         level = edit.latent.level(self.steps, self.level)
@@ -92,11 +88,6 @@ class VeloEdit(PairedRuns):
     threshold: Share = 0.8
     until: Until = 0.84
 
-    def run_cost(self, edit: Edit) -> int:
-        """``k``, or ``2 k`` if guided."""
-        k = edit.path(self.steps, self.level, self.shift).steps
-        return k * edit.branches(self.guidance)
-
     def run(self, edit: Edit) -> Latents:
         levels, until = edit.path(self.steps, self.level, self.shift).levels, edit.latent.level(self.steps, self.until)
         field, z = edit.field(edit.target, self.guidance), edit.noised(levels[0])
@@ -133,11 +124,6 @@ class TextSteering(PairedRuns):
     level: Start = 0.8
     steps: Count = 28
     guidance: Guidance = 1.0
-
-    def run_cost(self, edit: Edit) -> int:
-        """``k * 2``, twice that if guided."""
-        k = edit.path(self.steps, self.level, self.shift).steps
-        return 2 * k * edit.branches(self.guidance)
 
     def run(self, edit: Edit) -> Latents:
         levels = edit.path(self.steps, self.level, self.shift).levels
@@ -182,11 +168,6 @@ class VelocitySteering(PairedRuns):
     steps: Count = 28
     scale: Guidance = 1.0
     probes: Natural = 3
-
-    def run_cost(self, edit: Edit) -> int:
-        """``k`` without the text and ``2 k`` for each sample with it: one, and those of the curve."""
-        samples = 1 + sum(scale != 0 for scale in self._scales(edit.strength))
-        return edit.path(self.steps, self.level, self.shift).steps * (1 + 2 * samples)
 
     def _scales(self, strength: float) -> tuple[float, ...]:
         """The shares of ``scale`` at which the effect is measured for a strength; none where it needs no curve."""

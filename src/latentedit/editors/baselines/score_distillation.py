@@ -44,10 +44,6 @@ class SDS(PairedSteps):
     step_size: Positive = 0.1
     guidance: Guidance = 2.0
 
-    def cost(self, edit: Edit) -> int:
-        """``steps * noises``, twice that if guided."""
-        return self.steps * self.noises * edit.branches(self.guidance)
-
     def move(self, edit: Edit) -> Latents:
         y, levels, times = edit.x, descent_levels(edit, self.levels, self.steps, self.shift), self.noises
         field = GuidedField(backbone=edit.backbone, condition=edit.target.repeat(times), guidance=self.guidance)
@@ -90,10 +86,6 @@ class DDS(PairedSteps):
     steps: Count = 28
     step_size: Positive = 0.25
     guidance: Guidance = 2.0
-
-    def cost(self, edit: Edit) -> int:
-        """``steps * noises * 2``, twice that if guided."""
-        return self.steps * self.noises * 2 * edit.branches(self.guidance)
 
     def move(self, edit: Edit) -> Latents:
         x, levels, times = edit.x, descent_levels(edit, self.levels, self.steps, self.shift), self.noises
@@ -179,11 +171,6 @@ class ChordEdit(PairedSteps):
     steps: Count = 1
     gap: Share = 0.15
     step_size: Positive = 1.0
-
-    def cost(self, edit: Edit) -> int:
-        """``4 * steps * noises``."""
-        del edit  # the same for every model and strength
-        return 4 * self.steps * self.noises
 
     def move(self, edit: Edit) -> Latents:
         x, capabilities = edit.x, edit.backbone.capabilities

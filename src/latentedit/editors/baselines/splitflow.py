@@ -74,16 +74,6 @@ class SplitFlow(PairedSteps):
         captions = tuple(partial_targets(source, target, self.parts) for source, target in pairs)
         return dataclasses.replace(self, captions=captions)
 
-    def cost(self, edit: Edit) -> int:
-        """``noises (source + target) (n (parts + 1) + parts + k - n - 1)``, n of k steps apart; guided ones twice."""
-        parts = self._parts
-        steps = edit.path(self.steps, self.level, self.shift).levels[:-1]
-        until = edit.latent.level(self.steps, self.until)
-        apart = sum(s > until for s in steps)
-        joined = len(steps) - apart
-        calls = apart * (parts + 1) + (parts + joined - 1 if joined else 0)
-        return self.noises * calls * (edit.branches(self.source_guidance) + edit.branches(self.target_guidance))
-
     def move(self, edit: Edit) -> Latents:
         x, subs, until = edit.x, self._subtargets(edit), edit.latent.level(self.steps, self.until)
         flows, delta = torch.zeros_like(x).expand(len(subs) + 1, *x.shape), None
@@ -100,10 +90,6 @@ class SplitFlow(PairedSteps):
                 texts, at = [edit.target], delta[None]
             delta = delta + step * agreeing_mean(self._differences(edit, texts, at, s, index))
         return x + (_joined(x, flows) if delta is None else delta)
-
-    @property
-    def _parts(self) -> int:
-        return len(self.captions[0]) if self.captions else self.parts
 
     def _subtargets(self, edit: Edit) -> list[Condition]:
         if not self.captions:

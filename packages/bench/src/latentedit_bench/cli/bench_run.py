@@ -75,7 +75,7 @@ def run(
     from latentedit_bench.ranking.evaluate import REFINED
     from latentedit_bench.ranking.plan import Plan
     from latentedit_bench.ranking.run import run_ranking
-    from latentedit_bench.ranking.summaries import is_ranked
+    from latentedit_bench.ranking.summaries import has_edits, is_ranked
     from latentedit_bench.report.results import write_results, write_sheet, write_unranked
     from latentedit_bench.tuning.tuning import tuned_methods
 
@@ -101,8 +101,12 @@ def run(
             executor=executor,
             progress=progress,
         )
+    opened = RunFolder.read(output)
+    if not has_edits(rows):
+        first = opened.failures()[0]
+        raise ConfigError(f"every edit failed, of {first.item} by {first.what}: {first.why}")
     write_sheet(plan, output)
-    ranked, opened = is_ranked(rows), RunFolder.read(output)
+    ranked = is_ranked(rows)
     comparisons = write_results(output, rows) if ranked else []
     left_out = [] if ranked else write_unranked(output, rows)
     if as_json:

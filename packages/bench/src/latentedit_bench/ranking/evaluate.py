@@ -3,7 +3,6 @@
 Gain and locality are applied to the change afterwards, so methods that differ in these alone share an editor's work.
 """
 
-import contextlib
 import dataclasses
 import math
 import time
@@ -49,12 +48,16 @@ class Method:
     refined: bool = False  # the change is refined at strength 1 (`editors.refinement`); at others in proportion
 
     def allowed(self, latent: JointLatent, strengths: Sequence[float]) -> list[float]:
-        """The strengths that the editor supports."""
-        found: list[float] = []
+        """The strengths that the editor supports; a `ConfigError` if it refuses all of them."""
+        found, refused = list[float](), list[ConfigError]()
         for strength in strengths:
-            with contextlib.suppress(ConfigError):
+            try:
                 self.editor.evaluations(latent, strength=strength)
                 found.append(strength)
+            except ConfigError as error:
+                refused.append(error)
+        if refused and not found:
+            raise refused[-1]
         return found
 
 

@@ -151,6 +151,11 @@ def is_ranked(rows: Table) -> bool:
     return "effect" in rows and bool(rows["effect"].notna().any())
 
 
+def has_edits(rows: Table) -> bool:
+    """Whether there is an edit by any method, besides the right answers."""
+    return len(rows) > 0 and not rows["method"].isin(ANSWERS).all()
+
+
 def means(rows: Table, by: Sequence[str], *measures: str) -> Table:
     """Means of some columns for each value of others, in the order of the rows."""
     parts = [(dict(zip(by, key, strict=True)), part) for key, part in rows.groupby(list(by), sort=False)]

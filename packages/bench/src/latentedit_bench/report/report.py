@@ -17,7 +17,7 @@ from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.evaluate import ANSWERS, TRUE_CHANGE
 from latentedit_bench.ranking.plan import read_plan
 from latentedit_bench.ranking.run import SOURCE, TRUTH, preview_name, table_of
-from latentedit_bench.ranking.summaries import Summaries, is_ranked, pie_bench_table
+from latentedit_bench.ranking.summaries import Summaries, has_edits, is_ranked, pie_bench_table
 from latentedit_bench.report.curves import curves_svg
 from latentedit_bench.report.page import page, render_page
 from latentedit_bench.report.tables import Section, cost_grid, method_grid, pie_bench_grid, sections
@@ -45,7 +45,7 @@ def write_report(folder: Path, path: Path) -> None:
     """Write a run, finished or not, as one self-contained file."""
     run = RunFolder.read(folder)
     plan, rows = read_plan(run), table_of(run)
-    if len(rows) == 0 or rows["method"].isin(ANSWERS).all():
+    if not has_edits(rows):
         raise ConfigError(f"the run in {folder} has no results yet. Continue it: {run.manifest.command}")
     records, shown = run.records(), examples(folder, rows)
     found = Summaries.of(rows) if is_ranked(rows) else None

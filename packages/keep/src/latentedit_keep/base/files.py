@@ -11,7 +11,7 @@ import re
 import secrets
 import stat
 import zlib
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -154,6 +154,15 @@ def check_place(path: str | Path, *, source: str | Path | None = None) -> None:
         temporary.unlink()
     except OSError as error:
         raise unwritable(path, error) from error
+
+
+def check_no_input(path: Path, inputs: Iterable[Path | None]) -> None:
+    """Raise an `OutputError` if a file that exists is one of the inputs, also by another name of it."""
+    read = [user_path(one, error=OutputError) for one in inputs if one is not None]
+    if path.exists() and any(one.exists() and path.samefile(one) for one in read):
+        raise OutputError(
+            f"{path} is an image that the result was made from. Choose another name, or give `overwrite=True`"
+        )
 
 
 def sibling_path(path: Path, ending: str) -> Path:
