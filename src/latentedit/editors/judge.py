@@ -51,7 +51,7 @@ class Verdict:
 
     Args:
         word: "not done", "partly done" or "done"; "done, but also" where more changed than was requested; "changed"
-            where the direction has no words to measure it by; "damaged"; "not known" for an image, or for words, that are
+            where the direction has no words to measure it by; "damaged"; "not known" for an image or words that are
             unfamiliar to the model.
         share: share of the full change that the model sees, in [0, 1]; None where it cannot be measured.
         reason: one clause; empty where there is nothing to explain.
