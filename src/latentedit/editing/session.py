@@ -202,7 +202,7 @@ class Session:
             made = [changed_captions(direction, latent) for direction in request.loaded]
             return [[new or old for new, old in zip(row, latent.captions, strict=True)] for row in made if row]
         between = request.between if request.via else []
-        texts = _each_change(request) if singly else [*between, request.target]
+        texts = each_change(request) if singly else [*between, request.target]
         return [target_texts(latent, **one) for one in texts]
 
     def _towards(self, request: EditRequest, editor: Editor, strengths: _Strengths, progress: Progress | None) -> Moved:
@@ -307,7 +307,7 @@ class Session:
             target_texts(self.latent, **request.target)  # refuses changes that contradict each other
             editor = dataclasses.replace(editor, arm="image")  # combining directions needs their image parts
         directions: list[Direction] = []
-        for text in [request.target] if swept else _each_change(request):
+        for text in [request.target] if swept else each_change(request):
             targets = target_texts(self.latent, **text)
             target = embed_targets(self.latent, targets)
             refine = refines(editor, request.refine)
@@ -429,7 +429,7 @@ class Session:
         return caption if targets else ""
 
 
-def _each_change(request: EditRequest) -> list[dict[str, Any]]:
+def each_change(request: EditRequest) -> list[dict[str, Any]]:
     """The target of each of several changes or instructions, or the only one, as arguments of `target_texts`."""
     if not request.several:
         return [request.target]

@@ -22,7 +22,7 @@ from latentedit.editing.request import (
     takes_options,
 )
 from latentedit.editing.result import EditResult, SweepResult
-from latentedit.editing.session import Session
+from latentedit.editing.session import Session, each_change
 from latentedit.editors.base import make_editor, own_names
 from latentedit.editors.eim import EIM, Arm, stored_eim
 from latentedit.guard.guard import guarded
@@ -294,6 +294,11 @@ def _run(
         if completions:
             sources = [completion.source for completion in completions]
             prompts = prompts and [completion.target for completion in completions]
+        own = request if prompts is None else dataclasses.replace(request, prompt=tuple(prompts))
+        if sources is not None and not (request.instructed or request.direction):
+            for text in each_change(own):  # refuses a change without room before anything is encoded
+                changed = encoding.target_captions(model, sources, to=text.get("to"), change=text["change"])
+                encoding.left_out_of(model, sources, [changed])
         latent = encoding.encode_frames(
             model,
             some,
@@ -303,7 +308,6 @@ def _run(
             references=request.references,
         )
         latent = dataclasses.replace(guarded(latent, force=request.force), completions=completions)
-        own = request if prompts is None else dataclasses.replace(request, prompt=tuple(prompts))
         results |= zip(group, Session(latent).run(own, strengths, progress=progress), strict=True)
     return [results[index] for index in range(len(opened))]
 
