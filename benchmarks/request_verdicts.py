@@ -3,13 +3,14 @@
     python benchmarks/request_verdicts.py --draw out/requests
     python benchmarks/request_verdicts.py --output results/request-verdicts.json
 
-``request_verdicts.json`` holds 80 requests on images of the test splits that nothing else uses: synonyms, unknown words,
-comparatives, two changes at once, nonsense. ``--draw`` writes each original beside its edit, without the verdict, for
-somebody who did not write the code: "asked" is how much of the request is seen (yes, partly, no), "other" names what else
-changed. Scenes of even numbers were looked at while the verdict was made; the odd ones were held out.
+``request_verdicts.json`` holds 80 requests on images of the test splits that nothing else uses: synonyms, unknown
+words, comparatives, two changes at once, nonsense. ``--draw`` writes each original beside its edit, without the
+verdict, for somebody who did not write the code: "asked" is how much of the request is seen (yes, partly, no),
+"other" names what else changed. Scenes of even numbers were looked at while the verdict was made; the odd ones were
+held out.
 
-False *done*: the verdict is done, and the request is not seen or something else changed. False *not done*: the verdict is
-not done, and the request is seen.
+False *done*: the verdict is done, and the request is not seen or something else changed. False *not done*: the verdict
+is not done, and the request is seen.
 """
 
 import argparse

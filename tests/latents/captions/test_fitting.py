@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 import latentedit as le
@@ -94,7 +94,7 @@ def check_pair(model: Any, source: str, target: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
-@settings(max_examples=10)
+@settings(max_examples=10, phases=[Phase.explicit, Phase.generate])
 @given(CAPTIONS, PHRASES, st.integers(0, 11))
 @example(["a person", "no hat", *["red hair and black glasses"] * 9], "blue xylophone xylophone", 1)
 def test_encoders_see_the_change_alone(name: str, phrases: list[str], new: str, place: int) -> None:
