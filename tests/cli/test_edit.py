@@ -115,9 +115,10 @@ def test_quiet_and_debug_affect_only_the_output(command: Command, arguments: lis
     assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
     with pytest.raises(ConfigError):
         command(*arguments, "--strength=nan", "--debug")
-    outcome = command(*arguments, "--strength", 0, "--prompt", " ".join(["person"] * 30 + ["zebra"]))
+    long = [f"a person with {words}, {'red hair, ' * 5}a zebra" for words in ("no glasses", "glasses")]
+    outcome = command(*arguments, "--strength", 0, "--source-prompt", long[0], "--prompt", long[1])
     assert outcome.code == 0
-    assert re.search("^warning: .*zebra", outcome.err, re.MULTILINE), "of a truncated word"
+    assert len(re.findall("^warning: .*'a zebra'", outcome.err, re.MULTILINE)) == 1, "of what is left out, once"
 
 
 def test_unknown_images_are_edited_only_with_force(

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from latentedit.core.errors import ConfigError
+from latentedit.latents.captions.base import shortened
 from latentedit.latents.captions.change import phrase_key, read_phrases
 from latentedit.models.base import Text, TextReader
 
@@ -19,6 +20,7 @@ LeftOut = tuple[tuple[str, ...], ...]
 """For each text encoder, the phrases that it is not given; those that begin with `END` are ends of phrases."""
 
 END = "... "
+_SHOWN = 60  # letters of a change in an error
 _DENIAL = re.compile(r"(?:no|without)\s", re.IGNORECASE)
 _SEPARATOR = re.compile(r"(?:,(?!\d)|[.;!?](?=\s))\s*")  # not the comma inside a number, as in "1,000 cats"
 
@@ -41,7 +43,9 @@ def fit(readers: Sequence[TextReader], captions: Sequence[str]) -> LeftOut:
         shared = _shared(captions)
         words = max((", ".join(key for key in _keys(one) if key not in shared) for one in captions), key=len)
         most = max(reader.room for reader in readers)
-        raise ConfigError(f"the change {words!r} is too long: the text encoder reads {most} tokens. Use fewer words")
+        raise ConfigError(
+            f"the change {shortened(words, _SHOWN)!r} is too long: the text encoder reads {most} tokens. Use fewer words"
+        )
     return tuple(left_out for left_out, _ in found)
 
 
