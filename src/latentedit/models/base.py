@@ -68,21 +68,6 @@ class Capabilities:
         return 1 if guidance == 1 or self.guidance_kind in ("embedded", "none") else 2
 
 
-@dataclasses.dataclass(slots=True, kw_only=True, eq=False)
-class TestedDerivatives:
-    """What `latentedit.models.derivatives.Trial` found in a network.
-
-    Args:
-        layers: those of the network, see `Backbone.tested_derivatives`.
-        passed: kinds of derivatives and sites that are right.
-        faults: what is wrong with other kinds, which are no longer among the capabilities.
-    """
-
-    layers: Any = None
-    passed: set[tuple[str, str]] = dataclasses.field(default_factory=set[tuple[str, str]])
-    faults: dict[str, str] = dataclasses.field(default_factory=dict[str, str])
-
-
 def is_pipeline(model: object) -> bool:
     """Whether this is a live pipeline of diffusers."""
     return hasattr(type(model), "components")
@@ -169,7 +154,7 @@ class Backbone(abc.ABC):
         self.capabilities = capabilities
         self._most_rows: dict[tuple[int, ...], int] = {}
         self._known: dict[str, Any] | None = None  # what `once` keeps
-        self._tested = TestedDerivatives()
+        self._tested, self._tested_layers = dict[tuple[str, str], str](), None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r} on {self.device}>"
@@ -232,23 +217,18 @@ class Backbone(abc.ABC):
         return self._known[name]
 
     @property
-    def tested_derivatives(self) -> "TestedDerivatives":
-        """What is known about derivatives of the network with its layers as they are now."""
+    def tested_derivatives(self) -> dict[tuple[str, str], str]:
+        """What is wrong with kinds of derivatives at sites, or nothing, by `derivatives.Trial`, with layers as now."""
         layers = self.once("layers", self._layers)
-        if layers != self._tested.layers:
-            able = self.capabilities.derivatives | self._tested.faults.keys()
+        if layers != self._tested_layers:
+            able = self.capabilities.derivatives | {kind for (kind, _), fault in self._tested.items() if fault}
             self.capabilities = dataclasses.replace(self.capabilities, derivatives=able)
-            self._tested = TestedDerivatives(layers=layers)
+            self._tested, self._tested_layers = {}, layers
         return self._tested
 
     def _layers(self) -> Any:
-        """What the derivatives of the network depend on, other than its numbers."""
+        """What derivatives depend on besides numbers: the test of them is repeated when it changes."""
         return None
-
-    @property
-    def derivative_remedy(self) -> str:
-        """What to do where derivatives are missing or wrong, as a sentence."""
-        return "Use another model, or a method without derivatives"
 
     @fingerprint.setter
     def fingerprint(self, fingerprint: str) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.cost import spending
 from latentedit.core.errors import ModelError, ShapeError, UnsupportedDerivativeError
-from latentedit.core.linalg.autodiff import Derivative, Mode
+from latentedit.core.linalg.autodiff import Derivative, Mode, rms_step
 from latentedit.core.linalg.operator import Affine, BlockOperator, LinearOperator
 from latentedit.core.rng import draw
 from latentedit.core.settings import check_value
@@ -28,25 +28,60 @@ from latentedit.models.base import Backbone
 ROWS = 64
 """Most elements of one network call; a call of finite differences has two latents an element."""
 
-_NEEDS = {"forward": "jvp", "double_backward": "vjp"}
+_NEEDS: dict[Mode, str] = {"forward": "jvp", "double_backward": "vjp"}
 """What modes need of `Capabilities.derivatives`, in the order in which they are tried; differences need nothing."""
 
 _KINDS = {"jvp": "forward-mode", "vjp": "reverse-mode"}
 
-_CLOSE = 0.02
-"""Products closer than this to differences, relatively, are right: in float32, differences were off by at most 0.004 in
-15 families and the bundled models, and where layers lose derivatives by 0.18 or more."""
+# Relative errors: of products that are surely right (differences in float32 are off by at most 0.004), and of
+# differences that say nothing, as by a short step where layers round what they are given.
+_CLOSE, _USELESS = 0.02, 0.3
+
+_REMEDY = (
+    "Use weights that are not quantized, or by storage='fp8', GGUF or torchao's Int8WeightOnlyConfig, and PyTorch's "
+    "attention: pipeline.transformer.set_attention_backend('native')"
+)
+
+
+class _Modes:
+    """The mode of products, the first that a model has and that passes its test if none is named."""
+
+    _rms: float | None = None  # step of differences a number, if it is not that of the model's precision
+    mode: Mode
+    note: str = ""
+    """What the user should know about `mode`, the mode in use; empty if nothing."""
+
+    def _choose(self, backbone: Backbone, mode: Mode | None, others: list[Mode]) -> None:
+        modes = [one for one in _NEEDS if _NEEDS[one] in _declared(backbone)] + others
+        self._left = [] if mode else modes[1:]
+        self.mode = mode or modes[0]
+        _require(backbone, self.mode)
+
+    def _tried(self, trial: "Trial", product: Callable[[], Tensor]) -> Tensor:
+        """A product in the first mode in which it is possible and right."""
+        try:
+            trial.check(self.mode)
+            return product()
+        except UnsupportedDerivativeError as error:
+            if not self._left:
+                raise
+            self.mode, used = self._left.pop(0), "two reverse passes"
+            if self.mode == "finite_difference":
+                used = f"central differences, off by about {trial.error:.1%}"
+                self._rms = trial.rms
+            self.note = f"{str(error).removesuffix(f'. {_REMEDY}')}; used {used}"
+        return self._tried(trial, product)
 
 
 @final
-class VelocityJacobian(LinearOperator):
+class VelocityJacobian(LinearOperator, _Modes):
     """``J_v = dv/dz`` of the velocity of a backbone, at given latents, levels and texts. It need not be symmetric.
 
     Forward mode and two reverse passes differentiate the network with the math attention kernel. ``rmatvec`` is one
     reverse pass in every mode. A product takes two evaluations an element in every mode; failed attempts and the tests
-    of `Trial` are not counted. ``mode`` None is the first of forward mode, two reverse passes and finite
-    differences that the model has and that passes its test; see `note`. ``step`` of finite differences is the norm of
-    the perturbation of one element; None goes by `Backbone.compute_dtype`.
+    of `Trial` are not counted. ``mode`` None is the first of forward mode, two reverse passes and finite differences
+    that the model has and that passes its test; see `note`. ``step`` of finite differences is the norm of the
+    perturbation of one element; None goes by `Backbone.compute_dtype`.
     """
 
     def __init__(
@@ -62,17 +97,8 @@ class VelocityJacobian(LinearOperator):
         super().__init__(shape=z.shape, dtype=z.dtype, device=z.device)
         self._backbone = backbone
         self._z, self._s, self._condition = z, s, condition.expand(len(z))
-        self._step, self._may_fall_back = step, mode is None
-        self.note = ""
-        """What the user should know about `mode`, the mode in use; empty if nothing."""
-        declared = _declared(backbone)
-        # In the order in which they are tried.
-        self._modes: list[Mode] = [name for name, kind in _NEEDS.items() if kind in declared] + ["finite_difference"]
-        self.mode: Mode = mode or self._modes.pop(0)
-        if _NEEDS.get(self.mode, "") not in {"", *declared}:
-            raise UnsupportedDerivativeError(
-                f"{backbone.name} has no derivatives in mode {mode!r}. Use mode='finite_difference'"
-            )
+        self._step = step
+        self._choose(backbone, mode, ["finite_difference"])
         self._product(slice(0, 1), False)  # refuses a mode or step here, not when it is called
 
     def difference(
@@ -84,20 +110,10 @@ class VelocityJacobian(LinearOperator):
         return torch.cat([self._backbone.velocity(z[k], s[k], condition[k]) for k in parts]) - velocity
 
     def _matvec(self, u: Tensor) -> Tensor:
-        try:
-            self._trial.check(self.mode)
-            return self._apply(u)
-        except UnsupportedDerivativeError as error:
-            if not self._may_fall_back or not self._modes:
-                raise
-            self.mode = self._modes.pop(0)
-            exact = self.mode != "finite_difference"
-            used = "two reverse passes" if exact else f"central differences, off by about {self._trial.error:.1%}"
-            self.note = _note(self._backbone, error, used)
-        return self._matvec(u)
+        return self._tried(self._trial, lambda: self._apply(u))
 
     def _rmatvec(self, u: Tensor) -> Tensor:
-        self._trial.check_transpose()
+        self._trial.check("double_backward", transposed=True)
         return self._apply(u, transposed=True)
 
     @functools.cached_property
@@ -118,7 +134,8 @@ class VelocityJacobian(LinearOperator):
             copies = len(z) // len(s)
             return backbone.velocity(z, s.repeat(copies), condition.repeat(copies))
 
-        return _product(backbone, velocity, self._z[rows], self.mode, self._step, transposed=transposed)
+        how: Any = {"step": self._step, "rms": self._rms, "transposed": transposed}
+        return _product(backbone, velocity, self._z[rows], self.mode, **how)
 
 
 def _product(
@@ -126,12 +143,12 @@ def _product(
     function: Callable[[Tensor], Tensor],
     point: Tensor,
     mode: Mode,
-    step: float | None = None,
     *,
+    step: float | None = None,
+    rms: float | None = None,
     transposed: bool = False,
-    longer: float = 1.0,
 ) -> Callable[[Tensor], Tensor]:
-    """Products with the Jacobian of what a model computes, or with its transpose; steps may be longer by a factor."""
+    """Products with the Jacobian of what a model computes, or its transpose."""
     # Evaluations and a first reverse pass go through fused kernels, which are faster and need less memory.
     fused = transposed or mode == "finite_difference"
 
@@ -139,21 +156,22 @@ def _product(
         with nullcontext() if fused else differentiable_attention():
             return function(z)
 
-    precision, remedy = backbone.compute_dtype, backbone.derivative_remedy
-    derivative = Derivative(called, point, mode=mode, step=step, precision=precision, name=backbone.name, remedy=remedy)
-    derivative.step *= longer
+    step = rms * math.sqrt(point[0].numel()) if step is None and rms is not None else step
+    known: Any = {"precision": backbone.compute_dtype, "name": backbone.name, "remedy": _REMEDY}
+    derivative = Derivative(called, point, mode=mode, step=step, **known)
     return derivative.reverse if transposed else derivative.forward
 
 
 def _declared(backbone: Backbone) -> set[str]:
-    """The kinds of derivatives that a model declares, also those that failed a test."""
-    faults = backbone.tested_derivatives.faults
-    return {*faults, *backbone.capabilities.derivatives}
+    """The kinds of derivatives that a model declares, also those that were found to be wrong."""
+    wrong = {kind for (kind, _), fault in backbone.tested_derivatives.items() if fault}
+    return {*wrong, *backbone.capabilities.derivatives}
 
 
-def _note(backbone: Backbone, error: UnsupportedDerivativeError, used: str) -> str:
-    """The sentence that says why a mode was not used, and what was used instead."""
-    return f"{str(error).removesuffix(f'. {backbone.derivative_remedy}')}; used {used}"
+def _require(backbone: Backbone, mode: Mode) -> None:
+    """Refuse a mode that a model does not declare."""
+    if (kind := _NEEDS.get(mode)) and kind not in _declared(backbone):
+        raise UnsupportedDerivativeError(f"{backbone.name} has no {_KINDS[kind]} derivatives. {_REMEDY}")
 
 
 def denoiser_jacobian(jacobian: LinearOperator, s: float) -> Affine:
@@ -206,7 +224,7 @@ class FeatureMap:
 
 
 @final
-class FeatureJacobian(BlockOperator):
+class FeatureJacobian(BlockOperator, _Modes):
     """``J = df/dz`` of a feature map at one latent, applied to many directions at once, ``rows`` per network call.
 
     ``matmat`` has the modes of `Derivative`; ``rmatmat`` is one reverse pass in every mode. ``mode`` None is forward
@@ -225,16 +243,8 @@ class FeatureJacobian(BlockOperator):
     ) -> None:
         assert len(z) == 1
         backbone = feature.backbone
-        self._may_fall_back = mode is None
-        self.note = ""
-        """What the user should know about `mode`, the mode in use; empty if nothing."""
-        able = _declared(backbone)
-        self.mode: Mode = mode or ("forward" if "jvp" in able else "double_backward")
-        if missing := {"vjp", _NEEDS.get(self.mode, "vjp")} - able:
-            kinds = " and ".join(_KINDS[kind] for kind in sorted(missing))
-            raise UnsupportedDerivativeError(
-                f"{backbone.name} has no {kinds} derivatives. {backbone.derivative_remedy}"
-            )
+        _require(backbone, "double_backward")  # of the transpose
+        self._choose(backbone, mode, [])
         self._feature, self._z, self._step, self._size = feature, z.detach(), step, rows
         self._trial = Trial(feature, z)
         with torch.no_grad():
@@ -244,18 +254,10 @@ class FeatureJacobian(BlockOperator):
         self._product(1, False)  # refuses a mode or step here, not when it is called
 
     def _matmat(self, v: Tensor) -> Tensor:
-        try:
-            self._trial.check(self.mode)
-            return self._apply(v, self.out_shape)
-        except UnsupportedDerivativeError as error:
-            if self.mode != "forward" or not self._may_fall_back:
-                raise
-            self.note = _note(self._feature.backbone, error, "two reverse passes")
-        self.mode = "double_backward"
-        return self._matmat(v)
+        return self._tried(self._trial, lambda: self._apply(v, self.out_shape))
 
     def _rmatmat(self, u: Tensor) -> Tensor:
-        self._trial.check_transpose()
+        self._trial.check("double_backward", transposed=True)
         return self._apply(u, self.in_shape, transposed=True)
 
     def _apply(self, rows: Tensor, shape: tuple[int, ...], *, transposed: bool = False) -> Tensor:
@@ -269,7 +271,7 @@ class FeatureJacobian(BlockOperator):
         """The product at copies of the latent, one for each direction."""
         point = self._z.repeat(copies, *[1] * (self._z.ndim - 1))
         feature = self._feature
-        return _product(feature.backbone, feature, point, self.mode, self._step, transposed=transposed)
+        return _product(feature.backbone, feature, point, self.mode, step=self._step, transposed=transposed)
 
     def _check_finite(self, values: Tensor, what: str) -> None:
         if not bool(values.isfinite().all()):
@@ -282,13 +284,14 @@ class FeatureJacobian(BlockOperator):
 class Trial:
     """Products at a random latent of the smallest size, which test those of a model; they do not count as evaluations.
 
-    Args:
-        feature: what the products are of.
-        like: latents of the size and dtype at hand.
+    ``like`` are latents of the size and dtype at hand.
     """
 
     def __init__(self, feature: FeatureMap, like: Float[Tensor, "b *latent"]) -> None:
-        self.feature, self._like = feature, like
+        self._feature, self._like = feature, like
+        self._found: dict[float, Tensor] = {}  # differences, by `rms`
+        self.rms = rms_step(feature.backbone.compute_dtype)
+        """Step of central differences, a number."""
 
     def check(self, mode: Mode, *, transposed: bool = False) -> None:
         """Raise an `UnsupportedDerivativeError` if products in a mode are not those of central differences.
@@ -296,87 +299,78 @@ class Trial:
         Once for each model, kind and site, and again after changes of layers. The product P of two reverse passes is
         made of the transpose alone: ``<w, P> = <J^T w, u>`` for every w. So comparing it with differences D tests the
         transpose; ``<D, D> = <J^T D, u>`` does, less strictly, in networks that can be differentiated only once. A kind
-        is wrong where ``|P - D|`` is above 2 % of ``|D|`` and above twice the `error` of D: in half precision and with
-        8-bit weights it is about that error where it is right, and 3 times that or more where layers round what they
-        are given. What it needs is then taken out of the model's capabilities.
-
-        Args:
-            mode: of the products; differences are not tested.
-            transposed: test products with the transpose; the mode is "double_backward".
+        is wrong, and leaves the capabilities, where ``|P - D|`` is above 2 % of ``|D|`` and above twice the `error` of
+        D. Measured on 15 families and the bundled models: below the error where it is right, in any precision, and 2.5
+        times that or more where layers round what they are given.
 
         Cost:
-            Three evaluations at the smallest size, four in half precision or of quantized weights; one for another mode
-            of the same trial.
+            Three evaluations at the smallest size, four if they differ by more than 2 %; one for each further mode.
         """
-        backbone, site, kind = self.feature.backbone, self.feature.site, _NEEDS.get(mode)
+        backbone, site, kind = self._feature.backbone, self._feature.site, _NEEDS.get(mode)
+        if kind is None:
+            return
+        _require(backbone, mode)
         tested = backbone.tested_derivatives
-        if kind is not None and kind not in tested.faults and (kind, site) not in tested.passed:
+        if (kind, site) not in tested:
             off = self._off(mode, transposed=transposed)
-            # What is not finite is reported by those who take the products.
             if off > _CLOSE and off > 2 * self.error:
-                tested.faults[kind] = (
-                    f"the {_KINDS[kind]} derivatives of {backbone.name} are wrong: a product is {off:.0%} off central "
-                    f"differences, which are off by {self.error:.1%} themselves"
-                )
-                able = backbone.capabilities.derivatives - {kind}
-                backbone.capabilities = dataclasses.replace(backbone.capabilities, derivatives=able)
-            else:
-                tested.passed.add((kind, site))
-        if kind in tested.faults:
-            raise UnsupportedDerivativeError(f"{tested.faults[kind]}. {backbone.derivative_remedy}")
+                off = self._off(mode, transposed=transposed)  # by a longer step, if the error is that
+            # What is not finite is not wrong here: those who take the products report it.
+            wrong = off > _CLOSE and off > 2 * self.error
+            tested[kind, site] = f"{off:.0%} off central differences, whose error is {self.error:.1%}" if wrong else ""
+            able = backbone.capabilities.derivatives - ({kind} if wrong else set())
+            backbone.capabilities = dataclasses.replace(backbone.capabilities, derivatives=able)
+        if fault := next((fault for (known, _), fault in tested.items() if known == kind and fault), ""):
+            what = f"the {_KINDS[kind]} derivatives of {backbone.name} are wrong: a product is {fault}"
+            raise UnsupportedDerivativeError(f"{what}. {_REMEDY}")
 
-    def check_transpose(self) -> None:
-        """`check` products with the transpose, which a model need not declare."""
-        backbone = self.feature.backbone
-        if "vjp" not in _declared(backbone):
-            raise UnsupportedDerivativeError(
-                f"{backbone.name} has no reverse-mode derivatives, so its Jacobian has no transpose. "
-                f"{backbone.derivative_remedy}"
-            )
-        self.check("double_backward", transposed=True)
-
-    @functools.cached_property
+    @property
     def error(self) -> float:
         """The relative error of central differences, as their difference from those of twice the step.
 
-        Errors of n / h by rounding, c h by kinks and c h^2 by curvature then count 1.1, 1 and 3 times.
+        Errors of n / h by rounding, c h by kinks and c h^2 by curvature then count 1.1, 1 and 3 times. Goes over to the
+        step of half precision where those of a shorter one are useless.
         """
-        return float((self._product("finite_difference", longer=2) - self._differences).norm() / self._length)
+        found = self._differences(self.rms)
+        error = float((self._differences(2 * self.rms) - found).norm() / found.norm())
+        if error < _USELESS or self.rms == (longest := rms_step(torch.bfloat16)):
+            return error
+        self.rms = longest
+        return self.error
 
     def _off(self, mode: Mode, *, transposed: bool) -> float:
         """How far a product is off central differences, relatively."""
         try:
-            off = (self._product(mode) - self._differences).norm()
+            product = self._product(mode)
         except UnsupportedDerivativeError:
             if not transposed:
                 raise
-            back = self._product(mode, self._differences, transposed=True)
-            off = (torch.linalg.vecdot(back.flatten(), self._drawn[1].flatten()) - self._length.square()) / self._length
-        return float(off.abs() / self._length)
+            found = self._differences(self.rms)
+            back = self._product(mode, found, transposed=True)
+            return abs(1 - float((back * self._drawn[1]).sum() / found.square().sum()))
+        found = self._differences(self.rms)
+        return float((product - found).norm() / found.norm())
 
-    @functools.cached_property
-    def _differences(self) -> Tensor:
-        return self._product("finite_difference")
-
-    @property
-    def _length(self) -> Tensor:
-        return self._differences.norm()
-
-    def _product(self, mode: Mode, vector: Tensor | None = None, **how: Any) -> Tensor:
-        """A product with the vector, by default with the direction that was drawn."""
-        z, u = self._drawn
-        known = self.feature.backbone.capabilities
-        # References have the size of the image, and add nothing that is not tested without them.
-        text = dataclasses.replace(self.feature.condition, reference=None, arrival=None)
-        level = min(max(0.5, known.s_min), known.s_max)
-        feature = dataclasses.replace(self.feature, condition=text, level=level, pooling="none")
-        with spending(feature.backbone, 0):
-            return _product(feature.backbone, feature, z, mode, **how)(u if vector is None else vector)
+    def _differences(self, rms: float) -> Tensor:
+        if rms not in self._found:
+            self._found[rms] = self._product("finite_difference", rms=rms)
+        return self._found[rms]
 
     @functools.cached_property
     def _drawn(self) -> Tensor:
-        """The latent and the direction."""
-        known = self.feature.backbone.capabilities
+        """A latent and a direction."""
+        backbone, known = self._feature.backbone, self._feature.backbone.capabilities
         side = known.sizes[0] // known.size_multiple * known.size_multiple
-        shape = min(self.feature.backbone.latent_shape(side, side), tuple(self._like.shape[1:]), key=math.prod)
+        shape = min(backbone.latent_shape(side, side), tuple(self._like.shape[1:]), key=math.prod)
         return draw((2, 1, *shape), seed=0, purpose="test of derivatives").to(self._like)
+
+    def _product(self, mode: Mode, vector: Tensor | None = None, **how: Any) -> Tensor:
+        """A product with the direction or another vector."""
+        z, u = self._drawn
+        backbone, known = self._feature.backbone, self._feature.backbone.capabilities
+        # References have the size of the image, and add nothing that is not tested without them.
+        text = dataclasses.replace(self._feature.condition, reference=None, arrival=None)
+        level = min(max(0.5, known.s_min), known.s_max)
+        feature = dataclasses.replace(self._feature, condition=text, level=level, pooling="none")
+        with spending(backbone, 0):
+            return _product(backbone, feature, z, mode, **how)(u if vector is None else vector)

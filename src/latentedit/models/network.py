@@ -224,23 +224,8 @@ class NetworkBackbone(Backbone):
         """Classes, patches and parameters of layers; parameters on the meta device are new ones after every call."""
         modules = [module for network in self._networks.values() for module in network.modules()]
         kept = [part for module in modules for part in vars(module)["_parameters"].values() if part is not None]
-        patched = [vars(module).get("forward") for module in modules]
-        return [[*map(type, modules)], patched, [None if part.is_meta else id(part) for part in kept], self.dtype]
-
-    @property
-    def derivative_remedy(self) -> str:
-        """By what the network has: quantized layers, or attention of another package."""
-        name = self.denoiser
-        if quantizers(self._network):
-            return (
-                f"Load the {name} without quantization, or with that of weights alone: storage='fp8', GGUF, or "
-                "Int8WeightOnlyConfig of torchao"
-            )
-        processors = [getattr(module, "processor", None) for module in self._network.modules()]
-        backends = [getattr(one, "_attention_backend", None) for one in processors]
-        if any(backend is not None and "native" not in str(backend.value) for backend in backends):
-            return f"Call pipeline.{name}.set_attention_backend('native')"
-        return super().derivative_remedy
+        patched = [(type(module), vars(module).get("forward")) for module in modules]
+        return [self.dtype, *patched, *(None if part.is_meta else id(part) for part in kept)]
 
     @abc.abstractmethod
     def _network_velocity(
@@ -255,7 +240,7 @@ class NetworkBackbone(Backbone):
         with torch.set_grad_enabled(recorded), contextlib.ExitStack() as stack:
             if recorded and any(map(offloaded, self._networks.values())):
                 # Hooks exchange a parameter's numbers after its layer ran: those that it ran with are saved instead.
-                stack.enter_context(saved_tensors_hooks(torch.Tensor.detach, _as_saved))
+                stack.enter_context(saved_tensors_hooks(torch.Tensor.detach, lambda saved: saved))
             yield
 
     def _sites(self) -> Mapping[str, Site]:
@@ -306,10 +291,6 @@ class NetworkBackbone(Backbone):
     def _check_device(self, tensor: Tensor) -> None:
         if tensor.device.type != self.device.type:
             raise DeviceError(f"the model is on {self.device}, a tensor on {tensor.device}. Move it with .to()")
-
-
-def _as_saved(tensor: Tensor) -> Tensor:
-    return tensor
 
 
 def _first(network: nn.Module) -> Iterator[nn.Parameter]:

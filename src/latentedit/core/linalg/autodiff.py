@@ -26,6 +26,11 @@ _RMS_STEP_OF_HALF_PRECISION = 0.1
 _DUAL_LEVEL = threading.RLock()
 
 
+def rms_step(precision: torch.dtype) -> float:
+    """The default step of finite differences, a number (root mean square)."""
+    return _RMS_STEP.get(precision, _RMS_STEP_OF_HALF_PRECISION)
+
+
 @final
 class Derivative:
     """``J = df/dx`` at a point, of a function that treats the elements of its batch independently.
@@ -63,11 +68,9 @@ class Derivative:
     ) -> None:
         check_value(Mode, mode=mode)
         if step is None:
-            rms = _RMS_STEP.get(precision or point.dtype, _RMS_STEP_OF_HALF_PRECISION)
-            step = rms * math.sqrt(math.prod(point.shape[1:]))
+            step = rms_step(precision or point.dtype) * math.sqrt(math.prod(point.shape[1:]))
         check_value(Annotated[float, Field(gt=0)], step=step)
-        self.step = step
-        """The norm of the perturbation of one element in finite differences."""
+        self._norm = step
         self._function = function
         self._point = point.detach().contiguous()
         self._mode: Mode = mode
@@ -111,10 +114,10 @@ class Derivative:
             length = torch.linalg.vector_norm(tangent.flatten(1), dim=1)
             # The zero vector has no direction; its product is zero whatever the unit, by its length.
             unit = tangent / per_element(length.clamp_min(torch.finfo(wide).tiny), tangent)
-            shift = (self.step * unit).to(dtype)
+            shift = (self._norm * unit).to(dtype)
             values = self._function(torch.cat([self._point + shift, self._point - shift]))
             ahead, behind = values.to(wide).chunk(2)
-            return (per_element(length, ahead) * (ahead - behind) / (2 * self.step)).to(dtype)
+            return (per_element(length, ahead) * (ahead - behind) / (2 * self._norm)).to(dtype)
 
     @contextmanager
     def _explained(self, kind: str) -> Generator[None]:
