@@ -6,6 +6,7 @@ A family declares what differs: configuration fields, published guidance, how th
 
 import abc
 import dataclasses
+import inspect
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
@@ -229,7 +230,9 @@ class FlowBackbone(PromptBackbone):
 
 def _solves_flows(scheduler: Any) -> bool:
     """Whether this is a solver for other models, such as DPM-Solver, that was set to flows."""
-    return bool(getattr(scheduler, "config", {}).get("use_flow_sigmas"))
+    # Other classes keep the setting of a configuration that they were made from, and do not heed it.
+    heeded = "use_flow_sigmas" in inspect.signature(type(scheduler).__init__).parameters
+    return heeded and bool(scheduler.config.get("use_flow_sigmas"))
 
 
 def flow_scheduler(scheduler: Any) -> dict[str, Any]:
@@ -243,7 +246,7 @@ def flow_scheduler(scheduler: Any) -> dict[str, Any]:
             f"the scheduler is a {kind}, whose levels are not those of a flow. Use FlowMatchEulerDiscreteScheduler or "
             "another one with use_flow_sigmas, with the configuration of the model's own"
         )
-    if given.get("use_flow_sigmas"):
+    if _solves_flows(scheduler):
         given = {**given, "shift": given["flow_shift"]}
     config = scheduler_of(_SCHEDULER, given).config
     if config["invert_sigmas"]:
