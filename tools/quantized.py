@@ -189,9 +189,10 @@ edit, and in another process.
 TAIL = """
 - Layers that round their inputs drop tangents and gradients, most of them without an error, as those of bitsandbytes
   do on some processors. So before the first product of a kind, one is compared with central differences at the smallest
-  size (three or four evaluations). A kind that disagrees is refused, also in local bases; where there is another exact
+  size (three to five evaluations). A kind that disagrees is refused, also in local bases; where there is another exact
   one it is used instead, else differences, with a note of the reason and of their error.
 - `storage="fp8"` works for all families: of U-Nets and Sana, reverse passes save the weights with which layers ran.
+- On processors with AVX512-BF16, bitsandbytes packs 4-bit weights at the first evaluation; no derivative passes then.
 - Layers that round their inputs are steps: with the step for float32, differences of an 8-bit network were off by a
   factor of 14. For quantized weights the step is that of half precision, 0.1 a number.
 - The miniature has few layers whose sizes the 4-bit format takes, hence the share.
