@@ -38,9 +38,6 @@ class FlowBackbone(PromptBackbone):
     nodes: ClassVar[Literal["even", "scheduler"]] = "even"
     """Levels before shifting: linspace(1, 1 / steps, steps) from the pipeline, or those of the scheduler itself."""
 
-    solver: ClassVar[str] = _SCHEDULER
-    """Scheduler of the published models; others that have levels of their own count in the fingerprint."""
-
     clock: ClassVar[Clock] = "trained"
     sign: ClassVar[Literal[1, -1]] = 1
     """-1 if the network predicts x - e."""
@@ -97,8 +94,6 @@ class FlowBackbone(PromptBackbone):
         levels = cls._flow_scheduler(scheduler).items()
         own = {name: value for name, value in levels if value and _USUAL.get(name) != value}
         shift = scheduler.shift if hasattr(type(scheduler), "shift") else own.get("shift")
-        if cls.nodes == "scheduler" and _solves_flows(scheduler) and type(scheduler).__name__ != cls.solver:
-            own["solver"] = type(scheduler).__name__
         return super().configuration(scheduler, vae) | own | {"shift": shift}
 
     def _check_parts(self) -> None:

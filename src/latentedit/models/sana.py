@@ -38,7 +38,6 @@ class SanaBackbone(FlowBackbone):
     text_field: ClassVar[str] = "caption_channels"
     guidance: ClassVar[float] = 4.5
     nodes: ClassVar[Literal["even", "scheduler"]] = "scheduler"
-    solver: ClassVar[str] = "DPMSolverMultistepScheduler"
     window: int = 300
     trained_px: int = 0
     mask_at: ClassVar[int | None] = 1
