@@ -1,6 +1,7 @@
 """Writes docs/pipelines.md: which pipeline classes of the installed diffusers can be edited with, and why not others.
 
-Every class is built around a miniature of its network, given to `from_pipeline`, and asked for a velocity.
+Every class is built around a miniature of its network, given to `from_pipeline`, and asked for a velocity. The table of
+schedulers is by `tools.schedulers`.
 
 python -m tools.pipelines
 """
@@ -20,6 +21,7 @@ from latentedit.core.errors import LatentEditError
 from latentedit.core.rng import seeded
 from latentedit.testing.miniature import sd3_pipeline
 from tests.miniatures import flow, noise
+from tools.schedulers import section
 
 PAGE = Path(__file__).parents[1] / "docs" / "pipelines.md"
 SETTINGS = {"sizes": [64, 64, 96]}
@@ -187,4 +189,4 @@ def page(rows: list[tuple[str, str, str]]) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(found()), encoding="utf-8")
+    PAGE.write_text(page(found()) + section(), encoding="utf-8")

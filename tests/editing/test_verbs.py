@@ -158,7 +158,7 @@ def test_a_model_without_a_reader_needs_captions(colors: ColorBackbone) -> None:
 def test_missing_forward_derivatives_are_noted_in_every_result(
     colors: ColorBackbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first product shows that the network has none; finite differences are used, with a note."""
+    """The first product shows that the network has none; two reverse passes are used, with a note."""
 
     def refuse(*arguments: object) -> None:
         raise NotImplementedError("no tangent rule")
@@ -168,7 +168,7 @@ def test_missing_forward_derivatives_are_noted_in_every_result(
     along = sweep(latent, identify(latent, prompt="green", method=search), strengths=[0.5])
     for result in (*along, edit(colors, noisy(), prompt="green", method=EIM(search=search), refine=False)):
         (note,) = result.notes
-        assert "forward-mode derivatives of colors are not available (no tangent rule)" in note
+        assert "colors has no forward-mode derivatives (no tangent rule); used two reverse passes" in note
     quiet = edit(colors, noisy(), prompt="green", method=EIM(search=HSDS(steps=2)), refine=False)
     assert quiet.notes == ()
 

@@ -10,6 +10,8 @@ import torch
 import transformers
 from diffusers import (
     AutoencoderKL,
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
     EulerDiscreteScheduler,
     FirstBlockCacheConfig,
     FlowMatchEulerDiscreteScheduler,
@@ -275,9 +277,12 @@ def test_flow_families_accept_any_flow_scheduler(build: Any, scheduler: Any) -> 
     if build is sana and scheduler is FlowMatchEulerDiscreteScheduler:
         pipeline.scheduler.set_timesteps(4)
         assert levels == pytest.approx(pipeline.scheduler.sigmas.tolist(), abs=1e-6)
-    pipeline.scheduler = EulerDiscreteScheduler()
-    with pytest.raises(ModelError):
-        le.from_pipeline(pipeline)
+    solver: Any = DPMSolverMultistepScheduler(use_flow_sigmas=True, flow_shift=3.0, prediction_type="flow_prediction")
+    ddim: Any = DDIMScheduler
+    for other in (EulerDiscreteScheduler(), ddim.from_config(solver.config)):
+        pipeline.scheduler = other  # DDIM keeps the setting, and does not heed it
+        with pytest.raises(ModelError, match="not those of a flow"):
+            le.from_pipeline(pipeline)
 
 
 def test_networks_trained_with_betas_reject_flow_levels() -> None:

@@ -1,10 +1,15 @@
 """Quantized weights, with fakes of torchao and bitsandbytes; `tools/quantized.py` uses the real ones."""
 
+import copy
+import functools
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -12,9 +17,13 @@ from torch.nn import functional
 import latentedit as le
 from latentedit.core.errors import ConfigError, ModelError, UnsupportedDerivativeError
 from latentedit.core.rng import draw
-from latentedit.models.derivatives import VelocityJacobian
+from latentedit.geometry.local_basis import LocalBasis
+from latentedit.models.derivatives import FeatureJacobian, FeatureMap, Trial, VelocityJacobian
 from latentedit.models.registry import load
-from tests.miniatures.flow import flux
+from latentedit.testing.miniature import sd3_pipeline
+from latentedit.testing.tolerances import relative_error
+from tests.miniatures.flow import flux, sana
+from tests.miniatures.noise import sd_pipeline, sdxl
 
 SETTINGS = {"sizes": [64, 64, 96]}
 
@@ -61,32 +70,201 @@ class Rounding(nn.Module):
         return functional.linear((x / grid).round() * grid, self.weight * self.scale, self.bias)
 
 
+class Dropping(torch.autograd.Function):
+    """A linear layer that rounds its inputs to 8 bits and returns no gradient of them, as torchao's dynamic one."""
+
+    @staticmethod
+    def forward(_: Any, *tensors: Tensor) -> Tensor:
+        x, weight, bias = tensors
+        grid = x.abs().amax(-1, keepdim=True) / 127
+        return functional.linear((x / grid).round() * grid, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Any:
+        return None, None, None
+
+
+class DroppingLinear(nn.Module):
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__()
+        self.weight, self.bias = layer.weight, layer.bias
+
+    def forward(self, x: Tensor) -> Any:
+        return Dropping.apply(x, self.weight, self.bias)
+
+
+def replaced(network: nn.Module, kind: Any, *names: str) -> None:
+    """Put other layers in place of the linear ones whose names contain one of these, or of all."""
+    for name, layer in list(network.named_modules()):
+        if isinstance(layer, nn.Linear) and (not names or any(part in name for part in names)):
+            above, _, own = name.rpartition(".")
+            setattr(network.get_submodule(above), own, kind(layer))
+
+
 def quantized(kind: type[Int8] | type[Rounding]) -> Any:
     """FLUX.1 with all linear layers of its denoiser in 8 bits."""
     pipeline = flux()
     network = pipeline.transformer
-    for name, layer in list(network.named_modules()):
-        if isinstance(layer, nn.Linear) and kind is Int8:
-            layer.weight = nn.Parameter(Int8(layer.weight.detach()), requires_grad=False)
-        elif isinstance(layer, nn.Linear):
-            above, _, own = name.rpartition(".")
-            setattr(network.get_submodule(above), own, Rounding(layer))
+    if kind is Rounding:
+        replaced(network, Rounding)
+    else:
+        for layer in network.modules():
+            if isinstance(layer, nn.Linear):
+                layer.weight = nn.Parameter(Int8(layer.weight.detach()), requires_grad=False)
     return pipeline
 
 
 @pytest.mark.parametrize("kind", [Int8, Rounding])
-def test_quantized_pipelines_are_differentiated_by_differences(kind: Any) -> None:
-    """Forward mode is rejected where tangents may be lost; the default is within 12 % in spite of rounding."""
+def test_the_derivatives_of_quantized_pipelines_are_close_to_the_plain_ones(kind: Any) -> None:
+    """Forward mode where only weights are rounded; where inputs are, it loses tangents and differences replace it."""
     plain, model = (le.from_pipeline(one, settings=SETTINGS) for one in (flux(), quantized(kind)))
     z, u = draw((2, 1, *model.latent_shape(64, 64)), seed=0, purpose="test")
     s, text = torch.tensor([0.5]), model.embed(["a face"])
     assert (model.velocity(z, s, text) - plain.velocity(z, s, text)).norm() < 0.1 * plain.velocity(z, s, text).norm()
     truth = VelocityJacobian(plain, z, s, text).matvec(u)
-    jacobian = VelocityJacobian(model, z, s, text)
-    assert (jacobian.matvec(u) - truth).norm() < 0.12 * truth.norm()
-    assert jacobian.mode == "finite_difference"
-    with pytest.raises(UnsupportedDerivativeError):
-        VelocityJacobian(model, z, s, text, mode="forward")
+    for _ in range(2):  # with the verdicts of the first
+        jacobian = VelocityJacobian(model, z, s, text)
+        assert (jacobian.matvec(u) - truth).norm() < 0.12 * truth.norm()
+        assert jacobian.mode == ("forward" if kind is Int8 else "finite_difference")
+        assert bool(re.search(r"used central differences, off by about \d+\.\d%$", jacobian.note)) == (kind is Rounding)
+    if kind is Rounding:
+        with pytest.raises(UnsupportedDerivativeError, match="wrong"):
+            VelocityJacobian(model, z, s, text, mode="forward").matvec(u)
+
+
+PHOTO = Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8))
+"""Of which `basis_of` takes a local basis; singular values of plain networks there are known."""
+
+
+def basis_of(model: Any) -> LocalBasis:
+    photo = PHOTO.resize((64, 64), Image.Resampling.BICUBIC)
+    latent = le.encode(model, photo, source_prompt="a person with red hair and glasses")
+    return le.local_basis(latent, rank=2, level=0.6, steps=6, progress=None)
+
+
+DYNAMIC: dict[str, tuple[Any, tuple[str, ...], tuple[float, float]]] = {
+    "flux": (flux, ("ff",), (3.4223, 3.3575)),
+    "sd3": (functools.partial(sd3_pipeline, t5=False), ("ff",), (2.2272, 1.9980)),
+    "sdxl": (sdxl, (), (72.7413, 55.5605)),
+    "sd": (sd_pipeline, (), (69.0691, 55.4409)),
+}
+"""Miniatures, the layers that are quantized, and the leading singular values without."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DYNAMIC)
+def test_reverse_passes_that_lose_gradients_are_refused(name: str) -> None:
+    """Their singular values were 3 % (SD3) to 70 % (SDXL) off, and called converged."""
+    make, layers, known = DYNAMIC[name]
+    pipeline = make()
+    model = le.from_pipeline(pipeline, settings=SETTINGS)
+    assert basis_of(model).singular_values.tolist() == pytest.approx(known, rel=1e-3)
+    network = pipeline.components[type(model).denoiser]
+    before = copy.copy(dict(network.named_modules()))
+    replaced(network, DroppingLinear, *layers)
+    with pytest.raises(
+        UnsupportedDerivativeError, match=r"reverse-mode derivatives of \w+ are wrong.*storage='fp8'"
+    ) as error:
+        basis_of(model)
+    assert "mode=" not in str(error.value), "local_basis has no such parameter"
+    assert "vjp" not in model.capabilities.derivatives
+    z = draw((2, 1, *model.latent_shape(64, 64)), seed=0, purpose="test")
+    at = z[0], torch.tensor([0.5]), model.embed(["a face"])
+    jacobian = VelocityJacobian(model, *at)
+    with pytest.raises(UnsupportedDerivativeError, match="wrong"):
+        jacobian.rmatvec(z[1])
+    product = jacobian.matvec(z[1])
+    assert "; used central differences, off by about" in jacobian.note
+    for path, layer in before.items():
+        if isinstance(layer, nn.Linear):
+            above, _, own = path.rpartition(".")
+            setattr(network.get_submodule(above), own, layer)
+    # By a step that is longer than that of float32, at which rounding is off by a factor.
+    assert relative_error(product, VelocityJacobian(model, *at).matvec(z[1])) < 0.1
+    assert basis_of(model).singular_values.tolist() == pytest.approx(known, rel=1e-3)
+    assert model.capabilities.derivatives == {"jvp", "vjp"}
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", DYNAMIC)
+def test_dynamic_quantization_by_torchao_is_refused(name: str) -> None:
+    torchao: Any = pytest.importorskip("torchao.quantization")
+    make, layers, known = DYNAMIC[name]
+    for config, dynamic in (("Int8DynamicActivationInt8WeightConfig", True), ("Int8WeightOnlyConfig", False)):
+        pipeline = make()
+        network = pipeline.components["unet" if "unet" in pipeline.components else "transformer"]
+
+        def chosen(layer: nn.Module, name: str) -> bool:
+            return isinstance(layer, nn.Linear) and (not layers or any(part in name for part in layers))
+
+        torchao.quantize_(network, getattr(torchao, config)(), filter_fn=chosen)
+        model = le.from_pipeline(pipeline, settings=SETTINGS)
+        if dynamic:
+            with pytest.raises(UnsupportedDerivativeError, match="wrong"):
+                basis_of(model)
+        else:
+            assert basis_of(model).singular_values.tolist() == pytest.approx(known, rel=0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [sdxl, sana])
+def test_local_bases_of_networks_with_fp8_storage(make: Any) -> None:
+    """Hooks store weights of convolutions in fp8 again before the reverse pass needs them: equal to rounded weights."""
+    pipeline, plain = make(), make()
+    model, rounded = (le.from_pipeline(one, settings=SETTINGS) for one in (pipeline, plain))
+    network, other = (one.components[type(model).denoiser] for one in (pipeline, plain))
+    network.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=torch.float32)
+    stored = dict(network.named_parameters())
+    with torch.no_grad():
+        for name, parameter in other.named_parameters():
+            parameter.copy_(parameter.to(stored[name].dtype))
+    assert torch.float8_e4m3fn in {part.dtype for part in stored.values()}
+    basis, expected = basis_of(model), basis_of(rounded)
+    assert basis.note == ""
+    assert torch.allclose(basis.singular_values, expected.singular_values, rtol=1e-4)
+    u = draw((2, *basis.v.shape[1:]), seed=0, purpose="test")
+    made, other = (found.jacobian.matmat(u) for found in (basis, expected))
+    assert relative_error(made, other) < 1e-4
+    assert relative_error(basis.jacobian.rmatmat(made), expected.jacobian.rmatmat(made)) < 1e-4
+    feature = FeatureMap(backbone=model, site=basis.site, level=basis.level, condition=basis.condition)
+    double = FeatureJacobian(feature, basis.trace.top, mode="double_backward").matmat(u)
+    assert relative_error(double, made) < 1e-5
+
+
+@pytest.mark.slow
+def test_derivatives_are_tested_once_at_the_smallest_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three evaluations for a kind and one for the other, which count for nobody; again after a change of layers."""
+    pipeline = flux()
+    model = le.from_pipeline(pipeline, settings={"sizes": [32, 64, 96]})
+    feature = FeatureMap(backbone=model, site="velocity", level=0.6, condition=model.embed(["a face"]))
+    z, u = draw((2, 1, *model.latent_shape(64, 64)), seed=0, purpose="test")
+    calls, velocity = list[tuple[int, int]](), model.velocity
+
+    def watched(z: Tensor, *rest: Any) -> Tensor:
+        calls.append((len(z), z.shape[-1]))
+        return velocity(z, *rest)
+
+    monkeypatch.setattr(model, "features", lambda z, s, text, site: watched(z, s, text))
+
+    def product() -> list[tuple[int, int]]:
+        calls.clear()
+        with model.count() as cost:
+            jacobian = FeatureJacobian(feature, z)
+            jacobian.rmatmat(jacobian.matmat(u))
+        assert cost.evaluations == 5
+        return calls
+
+    whole, small = z.shape[-1], model.latent_shape(32, 32)[-1]
+    assert product() == [(1, whole), (1, small), (2, small), (1, whole), (1, small), (1, whole)]
+    assert product() == [(1, whole)] * 3
+    replaced(pipeline.transformer, copy.deepcopy, "proj_out")
+    assert len(product()) == 6
+
+
+def test_edits_by_default_take_no_derivative(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Trial, "check", lambda *_, **__: pytest.fail("a derivative was tested"))
+    model = le.from_pipeline(flux(), settings=SETTINGS)
+    le.edit(model, PHOTO.resize((64, 64)), source_prompt="a face", prompt="a face with glasses", progress=None)
 
 
 def test_quantized_weights_have_their_own_fingerprint() -> None:

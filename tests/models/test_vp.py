@@ -7,6 +7,8 @@ import torch
 from diffusers import (
     DDIMScheduler,
     DPMSolverMultistepScheduler,
+    EDMDPMSolverMultistepScheduler,
+    EDMEulerScheduler,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
     HeunDiscreteScheduler,
@@ -83,12 +85,26 @@ def test_zero_terminal_snr_starts_in_pure_noise() -> None:
         ({"prediction_type": "flow_prediction"}, "flow_prediction"),
         ({"trained_betas": [0.1, 0.0, 0.2]}, "betas"),
         (FlowMatchEulerDiscreteScheduler(shift=3.0), "FlowMatchEulerDiscreteScheduler"),
+        (EDMEulerScheduler(), "EDMEulerScheduler.*EDM.*Use another model"),
+        (EDMDPMSolverMultistepScheduler(), "EDMDPMSolverMultistepScheduler.*EDM.*Use another model"),
+        (
+            EulerDiscreteScheduler(timestep_type="continuous", prediction_type="v_prediction"),
+            "timestep_type.*Use another model",
+        ),
     ],
 )
 def test_unsupported_schedulers_are_rejected(settings: Any, message: str) -> None:
     scheduler = DDIMScheduler(**settings) if isinstance(settings, dict) else settings
     with pytest.raises(ModelError, match=message):
         VPSchedule.from_scheduler(scheduler)
+
+
+def test_continuous_timesteps_count_only_where_euler_heeds_them() -> None:
+    """It takes the time for a quarter of the logarithm of sigma for networks that predict v alone."""
+    scheduler = EulerDiscreteScheduler(timestep_type="continuous")
+    scheduler.set_timesteps(4)
+    schedule = VPSchedule.from_scheduler(scheduler)
+    assert schedule.time(torch.tensor(schedule.grid(4).levels[:-1])).tolist() == scheduler.timesteps.tolist()
 
 
 def test_unsupported_numbers_of_steps_are_rejected() -> None:

@@ -66,7 +66,7 @@ def test_broken_backbones_are_caught(fault: str) -> None:
         getattr(BackboneContract(), BACKBONE_FAULTS[fault])(backbone, latent, levels, backbone.embed(["a", "b"]))
 
     check(broken_backbone(""))
-    with pytest.raises(AssertionError):
+    with pytest.raises((AssertionError, UnsupportedDerivativeError)):  # which the test of derivatives finds itself
         check(broken_backbone(fault))
 
 

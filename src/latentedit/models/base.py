@@ -169,6 +169,7 @@ class Backbone(abc.ABC):
         self.capabilities = capabilities
         self._most_rows: dict[tuple[int, ...], int] = {}
         self._known: dict[str, Any] | None = None  # what `once` keeps
+        self._tested, self._tested_layers = dict[tuple[str, str], str](), None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r} on {self.device}>"
@@ -229,6 +230,20 @@ class Backbone(abc.ABC):
         if name not in self._known:
             self._known[name] = compute()
         return self._known[name]
+
+    @property
+    def tested_derivatives(self) -> dict[tuple[str, str], str]:
+        """What is wrong with kinds of derivatives at sites, or nothing, by `derivatives.Trial`, with layers as now."""
+        layers = self.once("layers", self._layers)
+        if layers != self._tested_layers:
+            able = self.capabilities.derivatives | {kind for (kind, _), fault in self._tested.items() if fault}
+            self.capabilities = dataclasses.replace(self.capabilities, derivatives=able)
+            self._tested, self._tested_layers = {}, layers
+        return self._tested
+
+    def _layers(self) -> Any:
+        """What derivatives depend on besides numbers: the test of them is repeated when it changes."""
+        return None
 
     @fingerprint.setter
     def fingerprint(self, fingerprint: str) -> None:

@@ -6,6 +6,7 @@ A family declares what differs: configuration fields, published guidance, how th
 
 import abc
 import dataclasses
+import inspect
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
@@ -166,17 +167,17 @@ class FlowBackbone(PromptBackbone):
         scheduler, shift = scheduler_of(_SCHEDULER, self._scheduler), self._configuration["shift"]
         if shift != self._scheduler["shift"]:  # which no scheduler before diffusers 0.32 can
             scheduler.set_shift(shift)
-        self._set_levels(scheduler, steps, (height // self._stride) * (width // self._stride))
-        return LevelGrid(levels=tuple(min(float(level), 1.0) for level in scheduler.sigmas))
-
-    def _set_levels(self, scheduler: Any, steps: int, tokens: int) -> None:
-        """Set the levels of the scheduler as the pipeline does, for an image of so many tokens."""
-        mu = self._mu(scheduler.config, tokens, steps) if scheduler.config.use_dynamic_shifting else None
-        sigmas = self._unshifted(steps)
-        if sigmas is None:
-            scheduler.set_timesteps(steps, device="cpu", mu=mu)
+        tokens = (height // self._stride) * (width // self._stride)
+        dynamic = scheduler.config.use_dynamic_shifting
+        shifted = {"mu": self._mu(scheduler.config, tokens, steps)} if dynamic else {}
+        sigmas, own = self._unshifted(steps), self._taken["scheduler"]
+        if sigmas is not None:
+            scheduler.set_timesteps(sigmas=sigmas, device="cpu", **shifted)
         else:
-            scheduler.set_timesteps(sigmas=sigmas, device="cpu", mu=mu)
+            scheduler = scheduler_of(type(own), own.config) if _solves_flows(own) else scheduler
+            scheduler.set_timesteps(steps, device="cpu", **shifted)
+        # Some solvers end at their smallest level, in a step of length 0.
+        return LevelGrid(levels=(*(min(float(level), 1.0) for level in scheduler.sigmas[:-1]), 0.0))
 
     def _unshifted(self, steps: int) -> list[float] | None:
         """Levels before shifting, without the last, 0; None are the scheduler's own."""
@@ -222,18 +223,25 @@ class FlowBackbone(PromptBackbone):
         """The network's output; latents and text are in its dtype, text is cut to the longest of the batch."""
 
 
+def _solves_flows(scheduler: Any) -> bool:
+    """Whether this is a solver for other models, such as DPM-Solver, that was set to flows."""
+    # Other classes keep the setting of a configuration that they were made from, and do not heed it.
+    heeded = "use_flow_sigmas" in inspect.signature(type(scheduler).__init__).parameters
+    return heeded and bool(scheduler.config.get("use_flow_sigmas"))
+
+
 def flow_scheduler(scheduler: Any) -> dict[str, Any]:
     """The configuration of a flow scheduler (or a configuration), with defaults filled in.
 
-    Another class that samples flows, such as DPM-Solver with ``use_flow_sigmas``, gives that of the same levels.
+    Another class that samples flows, such as DPM-Solver with ``use_flow_sigmas``, gives that of the same shift.
     """
     given, kind = getattr(scheduler, "config", scheduler), type(scheduler).__name__
-    if not (isinstance(scheduler, Mapping) or kind.startswith("FlowMatch") or given.get("use_flow_sigmas")):
+    if not (isinstance(scheduler, Mapping) or kind.startswith("FlowMatch") or _solves_flows(scheduler)):
         raise ModelError(
             f"the scheduler is a {kind}, whose levels are not those of a flow. Use FlowMatchEulerDiscreteScheduler or "
             "another one with use_flow_sigmas, with the configuration of the model's own"
         )
-    if given.get("use_flow_sigmas"):
+    if _solves_flows(scheduler):
         given = {**given, "shift": given["flow_shift"]}
     config = scheduler_of(_SCHEDULER, given).config
     if config["invert_sigmas"]:

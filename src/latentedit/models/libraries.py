@@ -47,13 +47,14 @@ def pipeline_of(kind: str, components: Mapping[str, Any], config: Mapping[str, A
     return made
 
 
-def scheduler_of(kind: str, config: Mapping[str, Any]) -> Any:
-    """A new scheduler of diffusers, which no earlier call has changed."""
+def scheduler_of(kind: str | type, config: Mapping[str, Any]) -> Any:
+    """A new scheduler of a class or of its name in diffusers, which no earlier call has changed."""
     # diffusers would replace the configuration's own defaults, which that key lists, by those of this kind
     given = {key: value for key, value in config.items() if key != "_use_default_values"}
     try:
         with quiet_libraries():
-            return library_class("diffusers", kind).from_config(given)
+            build: Any = library_class("diffusers", kind) if isinstance(kind, str) else kind
+            return build.from_config(given)
     except Exception as error:  # configurations fail in as many ways as they have settings
         raise ModelError(f"a {kind} does not take the scheduler's configuration: {error}") from error
 

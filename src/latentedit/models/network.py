@@ -2,15 +2,14 @@
 
 import abc
 import contextlib
-import dataclasses
 import itertools
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import DeviceError, ModelError, ShapeError
@@ -21,9 +20,6 @@ from latentedit.models.pipelines import check_parts, config_of, innermost, offlo
 from latentedit.models.placement import existing_device, parse_dtype
 from latentedit.models.sites import Blocks, Site
 from latentedit.models.weights import WatchedWeights, configured, live_fingerprint, quantizers
-
-# Packages whose quantized layers were seen to be right in forward mode: GGUF of diffusers, weights of torchao.
-_FORWARD_MODE = frozenset({"diffusers", "torchao"})
 
 LATENT_CHANNELS = "number of latent channels"
 
@@ -224,11 +220,12 @@ class NetworkBackbone(Backbone):
         """That of the network; bfloat16 for quantized weights, as some of their layers round what they are given."""
         return torch.bfloat16 if quantizers(self._network) else super().compute_dtype
 
-    def limit_derivatives(self) -> None:
-        """Leave out forward mode where layers may drop tangents silently, as those of bitsandbytes do on processors."""
-        if quantizers(self._network) - _FORWARD_MODE:
-            able = self.capabilities.derivatives - {"jvp"}
-            self.capabilities = dataclasses.replace(self.capabilities, derivatives=able)
+    def _layers(self) -> list[object]:
+        """Classes, patches and parameters of layers; parameters on the meta device are new ones after every call."""
+        modules = [module for network in self._networks.values() for module in network.modules()]
+        kept = [part for module in modules for part in vars(module)["_parameters"].values() if part is not None]
+        patched = [(type(module), vars(module).get("forward")) for module in modules]
+        return [self.dtype, *patched, *(None if part.is_meta else id(part) for part in kept)]
 
     @abc.abstractmethod
     def _network_velocity(
@@ -236,10 +233,15 @@ class NetworkBackbone(Backbone):
     ) -> Float[Tensor, "b *latent"]:
         """The velocity that the network's output stands for, in the dtype of z; arguments are checked."""
 
-    @staticmethod
-    def _graph(*inputs: Tensor) -> AbstractContextManager[object]:
+    @contextlib.contextmanager
+    def _graph(self, *inputs: Tensor) -> Generator[None]:
         """Record a graph only if one of these tensors requires it, not for parameters alone."""
-        return torch.set_grad_enabled(torch.is_grad_enabled() and any(part.requires_grad for part in inputs))
+        recorded = torch.is_grad_enabled() and any(part.requires_grad for part in inputs)
+        with torch.set_grad_enabled(recorded), contextlib.ExitStack() as stack:
+            if recorded and any(map(offloaded, self._networks.values())):
+                # Hooks exchange a parameter's numbers after its layer ran: those that it ran with are saved instead.
+                stack.enter_context(saved_tensors_hooks(torch.Tensor.detach, lambda saved: saved))
+            yield
 
     def _sites(self) -> Mapping[str, Site]:
         return {name: site for blocks in self.blocks for name, site in blocks.sites(self._network)}

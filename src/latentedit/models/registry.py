@@ -149,8 +149,6 @@ def load(
             device=chosen,
         )
     backbone.revision = commit_of(path.resolve())
-    if isinstance(backbone, NetworkBackbone):
-        backbone.limit_derivatives()
     return backbone
 
 
@@ -228,7 +226,6 @@ def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[s
         raise ModelError(f"the parts of this {kind} do not fit: {error}. Use the parts of one model") from error
     if isinstance(backbone, NetworkBackbone):
         backbone.follow(pipeline)
-        backbone.limit_derivatives()
     elif not backbone.fingerprint:
         backbone.fingerprint = live_fingerprint(networks)
     return backbone

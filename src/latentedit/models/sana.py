@@ -37,6 +37,7 @@ class SanaBackbone(FlowBackbone):
     windows: ClassVar[Literal["exact", "masked", "equal"]] = "masked"
     text_field: ClassVar[str] = "caption_channels"
     guidance: ClassVar[float] = 4.5
+    nodes: ClassVar[Literal["even", "scheduler"]] = "scheduler"
     window: int = 300
     trained_px: int = 0
     mask_at: ClassVar[int | None] = 1
@@ -46,12 +47,6 @@ class SanaBackbone(FlowBackbone):
     def of(cls, config: Mapping[str, Any]) -> type["SanaBackbone"]:
         """Sprint takes the guidance weight as an input."""
         return SanaSprintBackbone if config.get("guidance_embeds") else SanaBackbone
-
-    def _unshifted(self, steps: int) -> list[float] | None:
-        if not self.pipeline.scheduler.config.get("use_flow_sigmas"):
-            return None
-        first = 1 - 1 / int(self._scheduler["num_train_timesteps"])
-        return torch.linspace(first, 0, steps + 1, dtype=torch.float64)[:-1].tolist()
 
     def _stock_prompt(self, text: str, **more: Any) -> Any:
         """With the instruction, which the empty text has in Sprint alone."""

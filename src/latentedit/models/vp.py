@@ -51,6 +51,9 @@ _HEEDED = (
     *("rescale_betas_zero_snr", "timestep_spacing", "steps_offset"),
 )
 
+# The timestep and prediction type with which the network gets a quarter of the logarithm of sigma as its time.
+_CONTINUOUS = ("continuous", "v_prediction")
+
 # Schedulers of distilled models; their teachers have the same ones with "leading" spacing.
 _FEW_STEP = ("EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler")
 
@@ -79,11 +82,18 @@ class VPSchedule:
         """The schedule of any scheduler of the family, with settings that the pipeline changes."""
         kind = type(scheduler).__name__
         config, consistency = dict(scheduler.config), kind in _CONSISTENCY
+        edm = "sigma_data" in config and "sigma_max" in config
+        if edm or (config.get("timestep_type"), config.get("prediction_type")) == _CONTINUOUS:
+            raise ModelError(
+                f"the scheduler is a {kind} of a network that was trained on continuous noise levels "
+                f"({'EDM' if edm else 'timestep_type'}), such as Playground v2.5 or CosXL, and takes other times or "
+                "latents than networks with betas. Use another model, such as SDXL base"
+            )
         # a flow scheduler keeps the betas of a configuration that it was made from
         if "beta_start" not in inspect.signature(type(scheduler).__init__).parameters or config.get("use_flow_sigmas"):
             raise ModelError(
                 f"the scheduler is a {kind}, which has no betas or samples a flow, and this family needs the "
-                "betas of its training. Use the model's own scheduler, or DDIMScheduler with its configuration"
+                "betas of its training. Use the scheduler in the model's folder, or DDIMScheduler.from_config with it"
             )
         # LCM and TCD space their times in a way of their own, which is "trailing" except for rounding.
         spacing = {"timestep_spacing": "trailing"} if consistency else {}

@@ -8,7 +8,15 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler, StableDiffusion3Pipeline
+from diffusers import (
+    DEISMultistepScheduler,
+    DPMSolverMultistepScheduler,
+    DPMSolverSinglestepScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    SASolverScheduler,
+    StableDiffusion3Pipeline,
+    UniPCMultistepScheduler,
+)
 
 import latentedit as le
 from latentedit.core.errors import ConfigError, DeviceError, ShapeError
@@ -85,6 +93,32 @@ def test_the_grid_matches_the_scheduler_at_every_call(with_t5: Any, folder_with_
     if steps == 28:  # by hand: shift 3 is applied twice to 1/1000
         once = 3e-3 / (1 + 2e-3)
         assert with_t5.grid(steps).levels[-2] == pytest.approx(3 * once / (1 + 2 * once), rel=1e-5)
+
+
+SOLVERS: list[Any] = [
+    DEISMultistepScheduler,
+    DPMSolverMultistepScheduler,
+    DPMSolverSinglestepScheduler,
+    SASolverScheduler,
+    UniPCMultistepScheduler,
+]
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_solvers_for_flows_have_levels_of_their_own(solver: Any) -> None:
+    """They are those of the stock pipeline, and belong to the fingerprint: the model's own end at .0089."""
+    pipeline = sd3_pipeline(t5=False)
+    model = le.from_pipeline(pipeline, settings=SETTINGS)
+    before = model.fingerprint
+    assert model.grid(6).levels[-2] == pytest.approx(0.0089, abs=1e-4)
+    pipeline.scheduler = solver.from_config(
+        pipeline.scheduler.config, use_flow_sigmas=True, flow_shift=3.0, prediction_type="flow_prediction"
+    )
+    pipeline.scheduler.set_timesteps(6)
+    assert model.grid(6).levels == (*pipeline.scheduler.sigmas[:-1].tolist(), 0.0)
+    assert model.grid(6).levels == pytest.approx((1, 0.9375, 0.8571, 0.75, 0.6, 0.375, 0), abs=2e-3)
+    assert model.grid(6).levels == model.grid(6).levels
+    assert model.fingerprint == le.from_pipeline(pipeline, settings=SETTINGS).fingerprint != before
 
 
 def test_capabilities_without_settings(with_t5: Any) -> None:

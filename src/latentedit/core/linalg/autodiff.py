@@ -26,6 +26,11 @@ _RMS_STEP_OF_HALF_PRECISION = 0.1
 _DUAL_LEVEL = threading.RLock()
 
 
+def rms_step(precision: torch.dtype) -> float:
+    """The default step of finite differences, a number (root mean square)."""
+    return _RMS_STEP.get(precision, _RMS_STEP_OF_HALF_PRECISION)
+
+
 @final
 class Derivative:
     """``J = df/dx`` at a point, of a function that treats the elements of its batch independently.
@@ -47,7 +52,7 @@ class Derivative:
     f is given ``[k * b, *latent]``, k copies of the batch one after the other, and returns as many rows of any shape; k
     is 2 in finite differences, else 1. ``step`` is h, by default 0.1 a number (root mean square) in half precision,
     2.2e-4 in float32 and 1e-5 in float64, and ``precision`` the coarsest dtype in which f computes, by default that of
-    x.
+    x. ``remedy`` ends the error of a derivative that f lacks.
     """
 
     def __init__(
@@ -59,17 +64,17 @@ class Derivative:
         step: float | None = None,
         precision: torch.dtype | None = None,
         name: str = "the function",
+        remedy: str = "Use mode='finite_difference'",
     ) -> None:
         check_value(Mode, mode=mode)
         if step is None:
-            rms = _RMS_STEP.get(precision or point.dtype, _RMS_STEP_OF_HALF_PRECISION)
-            step = rms * math.sqrt(math.prod(point.shape[1:]))
+            step = rms_step(precision or point.dtype) * math.sqrt(math.prod(point.shape[1:]))
         check_value(Annotated[float, Field(gt=0)], step=step)
         self._norm = step
         self._function = function
         self._point = point.detach().contiguous()
         self._mode: Mode = mode
-        self._name = name
+        self._name, self._remedy = name, remedy
 
     def forward(self, u: Float[Tensor, "b *latent"]) -> Float[Tensor, "b *out"]:
         """``J u`` of each element, at the cost of the mode."""
@@ -130,5 +135,5 @@ class Derivative:
                 self._function(self._point)
             reason = str(error).partition("\n")[0]
             raise UnsupportedDerivativeError(
-                f"{self._name} has no {kind} derivatives ({reason}). Use mode='finite_difference'"
+                f"{self._name} has no {kind} derivatives ({reason}). {self._remedy}"
             ) from error
