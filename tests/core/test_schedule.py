@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from latentedit.core.errors import ConfigError, CoordinateError
 from latentedit.core.flow import LevelGrid, shift_level, shifted_grid, uniform_grid
-from latentedit.core.schedule import DiscreteSchedule, linear_schedule, scaled_linear_schedule, schedule_from_betas
+from latentedit.core.schedule import DiscreteSchedule, scaled_linear_schedule, schedule_from_betas
 from latentedit.testing.tolerances import relative_error
 from tests.core.inverse_maps import level_from_alpha_sigma
+from tests.testing.vp_mixture import linear_schedule
 
 STEPS = st.integers(1, 200)
 SHIFTS = st.floats(0.05, 20.0)

@@ -10,12 +10,12 @@ from torch import Tensor
 from latentedit.core.errors import ConfigError
 from latentedit.core.flow import model_from_canonical, velocity_from_prediction
 from latentedit.core.rng import draw
-from latentedit.core.schedule import linear_schedule
 from latentedit.models.base import Capabilities, GuidanceKind
 from latentedit.models.guidance import GuidedField
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
 from tests.core.inverse_maps import prediction_from_velocity
+from tests.testing.vp_mixture import linear_schedule
 
 CLOSE = tolerance("guidance", torch.float64)
 

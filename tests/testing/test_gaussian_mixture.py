@@ -6,13 +6,13 @@ import torch
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.flow import Prediction, clean_estimate
 from latentedit.core.rng import draw, stream
-from latentedit.core.schedule import DiscreteSchedule, linear_schedule, scaled_linear_schedule
+from latentedit.core.schedule import DiscreteSchedule, scaled_linear_schedule
 from latentedit.core.solvers import MidpointSolver, sample
 from latentedit.models.guidance import GuidedField
 from latentedit.testing.contracts.backbone import BackboneContract
 from latentedit.testing.gaussian_mixture import TEXT_TOKENS, GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error
-from latentedit.testing.vp_mixture import VariancePreservingMixture
+from tests.testing.vp_mixture import VariancePreservingMixture, linear_schedule
 
 
 class TestGaussianMixture(BackboneContract):
@@ -65,9 +65,7 @@ KINDS: list[Prediction] = ["epsilon", "v_prediction", "sample", "flow"]
 def vp_twin(
     flow: GaussianMixtureBackbone, prediction: Prediction, schedule: DiscreteSchedule | None = None
 ) -> VariancePreservingMixture:
-    return VariancePreservingMixture(
-        mixture=flow.mixture, weights=flow.weights, schedule=schedule or scaled_linear_schedule(), prediction=prediction
-    )
+    return VariancePreservingMixture(flow, schedule=schedule or scaled_linear_schedule(), prediction=prediction)
 
 
 class TestVariancePreservingTwin(BackboneContract):

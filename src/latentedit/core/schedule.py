@@ -47,7 +47,6 @@ class DiscreteSchedule:
 
     @property
     def times(self) -> int:
-        """Number of trained times."""
         return len(self.log_snr)
 
     @property
@@ -109,11 +108,6 @@ def schedule_from_betas(betas: Sequence[float] | Float[Tensor, " n"]) -> Discret
     table = torch.as_tensor(betas, dtype=torch.float64)
     log_alpha_squared = torch.cumsum(torch.log1p(-table), dim=0)
     return DiscreteSchedule(log_snr=log_alpha_squared - torch.log(-torch.expm1(log_alpha_squared)))
-
-
-def linear_schedule(times: int = 1000, *, first: float = 1e-4, last: float = 0.02) -> DiscreteSchedule:
-    """Betas linear in time (Ho et al. 2020): s in [0.0099, 0.9937]."""
-    return schedule_from_betas(torch.linspace(first, last, times, dtype=torch.float64))
 
 
 def scaled_linear_schedule(times: int = 1000, *, first: float = 8.5e-4, last: float = 0.012) -> DiscreteSchedule:

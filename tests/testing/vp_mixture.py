@@ -8,21 +8,19 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.flow import LevelGrid, Prediction, model_from_canonical, velocity_from_prediction
-from latentedit.core.schedule import DiscreteSchedule
+from latentedit.core.schedule import DiscreteSchedule, schedule_from_betas
 from latentedit.models.base import Capabilities
-from latentedit.testing.gaussian_mixture import WordMixtureBackbone, WordWeights
-from latentedit.testing.mixture import GaussianMixture
+from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone
 
 
 @final
-class VariancePreservingMixture(WordMixtureBackbone):
+class VariancePreservingMixture(GaussianMixtureBackbone):
     """A network in coordinates (x_t, t), wrapped as a velocity field like a real epsilon- or v-predicting model.
 
     The network (`predict`) shares no code with the flow form: it works with ``alpha^2 Sigma + sigma^2 I`` directly.
 
     Args:
-        mixture: the data.
-        weights: the vocabulary.
+        flow: the data and the vocabulary.
         schedule: times and levels.
         prediction: what the network predicts.
         latent: shape of one latent; None is ``(d,)``.
@@ -30,25 +28,27 @@ class VariancePreservingMixture(WordMixtureBackbone):
 
     def __init__(
         self,
+        flow: GaussianMixtureBackbone,
         *,
-        mixture: GaussianMixture,
-        weights: WordWeights,
         schedule: DiscreteSchedule,
         prediction: Prediction,
         latent: tuple[int, ...] | None = None,
     ) -> None:
+        mixture, weights = flow.mixture, flow.weights
         super().__init__(
-            name=f"vp-mixture-{prediction}",
-            mixture=mixture,
-            weights=weights,
+            means=mixture.means,
+            covariances=mixture.covariances,
+            words=weights.words,
+            prior=weights.prior,
             latent=latent,
-            capabilities=Capabilities(
-                s_min=schedule.s_min,
-                s_max=schedule.s_max,
-                start_std=schedule.start_std,
-                pixels=False,
-                predicts_noise=prediction == "epsilon",
-            ),
+        )
+        self.name = f"vp-mixture-{prediction}"
+        self.capabilities = Capabilities(
+            s_min=schedule.s_min,
+            s_max=schedule.s_max,
+            start_std=schedule.start_std,
+            pixels=False,
+            predicts_noise=prediction == "epsilon",
         )
         self.schedule = schedule
         self.prediction: Prediction = prediction
@@ -80,3 +80,8 @@ class VariancePreservingMixture(WordMixtureBackbone):
         x_t = model_from_canonical(z, alpha, sigma)
         output = self.predict(x_t, self.schedule.time(s), condition)
         return velocity_from_prediction(self.prediction, output, x_t, alpha, sigma)
+
+
+def linear_schedule(times: int = 1000, *, first: float = 1e-4, last: float = 0.02) -> DiscreteSchedule:
+    """Betas linear in time (Ho et al. 2020): s in [0.0099, 0.9937]."""
+    return schedule_from_betas(torch.linspace(first, last, times, dtype=torch.float64))
