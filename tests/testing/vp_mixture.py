@@ -7,7 +7,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.flow import LevelGrid, Prediction, model_from_canonical, velocity_from_prediction
+from latentedit.core.flow import (
+    LevelGrid,
+    Prediction,
+    alpha_sigma_from_level,
+    model_from_canonical,
+    velocity_from_prediction,
+)
 from latentedit.core.schedule import DiscreteSchedule, schedule_from_betas
 from latentedit.models.base import Capabilities
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone
@@ -62,7 +68,7 @@ class VariancePreservingMixture(GaussianMixtureBackbone):
         self, x_t: Float[Tensor, "b d"], time: Float[Tensor, " b"], condition: Condition
     ) -> Float[Tensor, "b d"]:
         """The network: what it was trained to predict, at its own latents and times."""
-        alpha, sigma = self.schedule.alpha_sigma(self.schedule.level(time))
+        alpha, sigma = alpha_sigma_from_level(self.schedule.level(time))
         a, b = alpha[:, None, None], sigma[:, None, None]
         eye = torch.eye(x_t.shape[1], dtype=x_t.dtype, device=x_t.device)
         total = a[..., None] ** 2 * self.mixture.covariances + b[..., None] ** 2 * eye
@@ -76,7 +82,7 @@ class VariancePreservingMixture(GaussianMixtureBackbone):
         return {"epsilon": epsilon, "sample": x, "v_prediction": v, "flow": epsilon - x}[self.prediction]
 
     def _flat_velocity(self, z: Tensor, s: Tensor, condition: Condition) -> Tensor:
-        alpha, sigma = self.schedule.alpha_sigma(s)
+        alpha, sigma = alpha_sigma_from_level(s)
         x_t = model_from_canonical(z, alpha, sigma)
         output = self.predict(x_t, self.schedule.time(s), condition)
         return velocity_from_prediction(self.prediction, output, x_t, alpha, sigma)

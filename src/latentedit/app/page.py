@@ -71,7 +71,6 @@ class Page:
             self._wire()
 
     def close(self) -> None:
-        """End all sessions, with their running tasks."""
         for visitor in list(self._visitors.values()):
             visitor.close()
 

@@ -22,7 +22,6 @@ class DiscreteSchedule:
     Laws:
         1. ``level(time(s)) == s`` for s in [s_min, s_max], up to rounding.
         2. ``level`` rises strictly with time.
-        3. ``alpha_sigma(s)`` gives scales with ``sigma / (alpha + sigma) == s``.
 
     ``log_snr`` is ``log(alpha^2 / sigma^2)`` of each trained time in float64 on the CPU, strictly falling. A schedule
     with zero terminal SNR has no finite table; drop its last time.
@@ -67,7 +66,7 @@ class DiscreteSchedule:
     @property
     def start_std(self) -> float:
         """Standard deviation of z where sampling starts: ``1 / (alpha + sigma)`` at ``s_max``."""
-        alpha, sigma = self.alpha_sigma(torch.tensor([self.s_max], dtype=torch.float64))
+        alpha, sigma = alpha_sigma_from_level(torch.tensor([self.s_max], dtype=torch.float64))
         return float(1 / (alpha + sigma))
 
     def level(self, time: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
@@ -86,10 +85,6 @@ class DiscreteSchedule:
         left = (torch.searchsorted(-table, -value, right=True) - 1).clamp(0, self.times - 2)
         part = (value - table[left]) / (table[left + 1] - table[left])
         return (left + part.clamp(0, 1)).to(s)
-
-    def alpha_sigma(self, s: Float[Tensor, " b"]) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
-        """``(1 - s, s) / sqrt((1 - s)^2 + s^2)``."""
-        return alpha_sigma_from_level(s)
 
     def grid(self, steps: int) -> LevelGrid:
         """Levels of equally spaced times from ``s_max`` down to ``s_min``, in 1 to n - 1 steps.

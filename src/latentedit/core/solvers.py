@@ -8,7 +8,6 @@ from typing import ClassVar, final
 
 from jaxtyping import Float
 from torch import Tensor
-from typing_extensions import override
 
 from latentedit.core.errors import CoordinateError
 from latentedit.core.flow import LevelGrid, level_batch
@@ -52,7 +51,6 @@ class EulerSolver(Solver):
     order: ClassVar[int] = 1
     evaluations_per_step: ClassVar[int] = 1
 
-    @override
     def step(self, field: Field, z: Tensor, s: float, s_next: float) -> Tensor:
         return z + (s_next - s) * heading(field, s_next)(z, level_batch(s, z))
 
@@ -68,7 +66,6 @@ class MidpointSolver(Solver):
     order: ClassVar[int] = 2
     evaluations_per_step: ClassVar[int] = 2
 
-    @override
     def step(self, field: Field, z: Tensor, s: float, s_next: float) -> Tensor:
         half = (s_next - s) / 2
         middle = z + half * field(z, level_batch(s, z))

@@ -262,50 +262,41 @@ def run(
     with model.unchanged():
         # Settings that do not fit are refused before anything is encoded.
         make_editor(request.method, model, instructed=request.instructed, settings=request.settings)
-        return _run(model, images, read_directions(request, model), strengths, progress)
-
-
-def _run(
-    model: Backbone,
-    images: Sequence[ImageLike],
-    request: EditRequest,
-    strengths: Sequence[float] | None,
-    progress: Progress | None,
-) -> list[list[EditResult]]:
-    opened = [encoding.open_image(image) for image in images]
-    captions, targets = (
-        None if text is None else encoding.broadcast_texts(text, len(opened), what)
-        for text, what in ((request.source_prompt, "caption"), (request.prompt, "target caption"))
-    )
-    frames = encoding.fit_all(model, opened, mask=request.mask)
-    unread = not request.instructed and request.captioner is None and encoding.captioner_for(model) is None
-    if captions is None and unread and is_unconditional(request.loaded):
-        captions = ("",) * len(opened)
-    singly, groups = composes(request, model), dict[Any, list[int]]()
-    for index, frame in enumerate(frames):
-        groups.setdefault(index if singly else frame.pixels.shape, []).append(index)
-    results: dict[int, list[EditResult]] = {}
-    for group in groups.values():
-        some = [frames[index] for index in group]
-        sources, prompts = (None if texts is None else [texts[i] for i in group] for texts in (captions, targets))
-        completions = ()
-        if request.complete and not request.instructed:
-            completions = encoding.complete_captions(model, some, sources, prompts, request.captioner)
-        if completions:
-            sources = [completion.source for completion in completions]
-            prompts = prompts and [completion.target for completion in completions]
-        latent = encoding.encode_frames(
-            model,
-            some,
-            source_prompt=sources,
-            captioner=request.captioner,
-            instructed=request.instructed,
-            references=request.references,
+        request = read_directions(request, model)
+        opened = [encoding.open_image(image) for image in images]
+        captions, targets = (
+            None if text is None else encoding.broadcast_texts(text, len(opened), what)
+            for text, what in ((request.source_prompt, "caption"), (request.prompt, "target caption"))
         )
-        latent = dataclasses.replace(guarded(latent, force=request.force), completions=completions)
-        own = request if prompts is None else dataclasses.replace(request, prompt=tuple(prompts))
-        results |= zip(group, Session(latent).run(own, strengths, progress=progress), strict=True)
-    return [results[index] for index in range(len(opened))]
+        frames = encoding.fit_all(model, opened, mask=request.mask)
+        unread = not request.instructed and request.captioner is None and encoding.captioner_for(model) is None
+        if captions is None and unread and is_unconditional(request.loaded):
+            captions = ("",) * len(opened)
+        singly, groups = composes(request, model), dict[Any, list[int]]()
+        for index, frame in enumerate(frames):
+            groups.setdefault(index if singly else frame.pixels.shape, []).append(index)
+        results: dict[int, list[EditResult]] = {}
+        for group in groups.values():
+            some = [frames[index] for index in group]
+            sources, prompts = (None if texts is None else [texts[i] for i in group] for texts in (captions, targets))
+            completions = ()
+            if request.complete and not request.instructed:
+                completions = encoding.complete_captions(model, some, sources, prompts, request.captioner)
+            if completions:
+                sources = [completion.source for completion in completions]
+                prompts = prompts and [completion.target for completion in completions]
+            latent = encoding.encode_frames(
+                model,
+                some,
+                source_prompt=sources,
+                captioner=request.captioner,
+                instructed=request.instructed,
+                references=request.references,
+            )
+            latent = dataclasses.replace(guarded(latent, force=request.force), completions=completions)
+            own = request if prompts is None else dataclasses.replace(request, prompt=tuple(prompts))
+            results |= zip(group, Session(latent).run(own, strengths, progress=progress), strict=True)
+        return [results[index] for index in range(len(opened))]
 
 
 def composes(request: EditRequest, model: Backbone) -> bool:

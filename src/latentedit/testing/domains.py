@@ -18,7 +18,6 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 from torch import Tensor
-from typing_extensions import override
 
 from latentedit.core.errors import ConfigError
 
@@ -217,7 +216,6 @@ class SceneAttributes:
                 values[name] = cls.default(name, others)
 
     def differences(self, other: "SceneAttributes") -> list[str]:
-        """Names of the attributes in which two scenes differ."""
         return [name for name in self.values if getattr(self, name) != getattr(other, name)]
 
     def hashed_split(self) -> Split:
@@ -245,14 +243,11 @@ class AttributeDomain(Scalable):
         """The attributes that a caption states, with their values."""
 
     def full_caption(self, scene: Scene) -> str:
-        """The canonical caption, which names every attribute."""
         return self.caption(self.phrases(scene))
 
-    @override
     def attributes(self, scene: Scene) -> dict[str, str]:
         return {name: getattr(scene, name) for name in self.values}
 
-    @override
     def alternatives(self, scene: Scene) -> dict[str, list[str]]:
         return {
             name: [value for value in values if value != own and not (value == NONE and name in self.part_of)]
@@ -260,19 +255,15 @@ class AttributeDomain(Scalable):
             if (own := getattr(scene, name)) != NONE or name not in self.part_of
         }
 
-    @override
     def change(self, scene: Scene, change: Mapping[str, str]) -> Scene:
         return scene.replace(**change)
 
-    @override
     def words(self, caption: str) -> list[str]:
         return words_of(caption)
 
-    @override
     def render(self, scene: Scene) -> UInt8[np.ndarray, "h w 3"]:
         return self.render_at(scene, self.side)
 
-    @override
     def images(self, model: str, count: int, seed: int) -> list[Image.Image] | None:
         if model not in self.models:
             return None

@@ -8,9 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import ConfigError, ShapeError, nearest
-from latentedit.core.flow import LevelGrid, uniform_grid
-from latentedit.models.base import Backbone, Capabilities
+from latentedit.core.errors import ShapeError, nearest
+from latentedit.models.callable import CallableBackbone
 from latentedit.testing.mixture import GaussianMixture, MixturePosterior
 
 TEXT_TOKENS = 8  # most words of a text
@@ -43,8 +42,8 @@ class WordWeights:
         return torch.log_softmax(self.prior + condition.tokens.to(self.prior).sum(dim=1), dim=1)
 
 
-class GaussianMixtureBackbone(Backbone):
-    """A rectified-flow model of a Gaussian mixture, exact at every level in [0, 1]; it has no image codec.
+class GaussianMixtureBackbone(CallableBackbone):
+    """A rectified-flow model of a Gaussian mixture, exact at every level in [0, 1], with a uniform grid and no codec.
 
     Args:
         means: ``[k, d]``; their dtype (float64 in tests) is the backbone's.
@@ -75,36 +74,21 @@ class GaussianMixtureBackbone(Backbone):
         self.latent = (means.shape[1],) if latent is None else latent
         parts = (means, covariances, self.weights.prior, *self.weights.words.values())
         digest = hashlib.sha256(b"".join(part.detach().cpu().numpy().tobytes() for part in parts)).hexdigest()
-        super().__init__(name="gaussian-mixture", fingerprint=digest[:16], capabilities=Capabilities(pixels=False))
+        super().__init__(
+            self._velocity,
+            embed=self.weights.embed,
+            latent_shape=lambda *_: self.latent,
+            name="gaussian-mixture",
+            fingerprint=digest[:16],
+            device=means.device,
+            dtype=means.dtype,
+        )
         if torch.Size(self.latent).numel() != means.shape[1]:
             raise ShapeError(f"the latent shape must hold {means.shape[1]} numbers; got {list(self.latent)}")
 
     @property
-    def device(self) -> torch.device:
-        return self.mixture.means.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The dtype of the means, in which everything is computed."""
-        return self.mixture.means.dtype
-
-    @property
     def compute_dtype(self) -> torch.dtype:
         return self.dtype
-
-    def latent_shape(self, height_px: int, width_px: int) -> tuple[int, ...]:
-        """The same for every size."""
-        del height_px, width_px
-        return self.latent
-
-    def grid(self, steps: int, *, height_px: int = 0, width_px: int = 0) -> LevelGrid:
-        """Uniform from 1 to 0."""
-        del height_px, width_px
-        return uniform_grid(steps)
-
-    def embed(self, texts: Sequence[str]) -> Condition:
-        """The words' log-weights, see `WordWeights`."""
-        return self.weights.embed(texts)
 
     def caption_notes(self, texts: Sequence[str]) -> list[str]:
         """Unknown words, and words beyond the eighth."""
@@ -113,14 +97,6 @@ class GaussianMixtureBackbone(Backbone):
         dropped = sorted({word for text in texts for word in text.split()[TEXT_TOKENS:]})
         notes = [f"unknown word {word!r}: {nearest(word, vocabulary)}" for word in unknown]
         return notes + [f"word {word!r} is beyond the {TEXT_TOKENS} that a text can have" for word in dropped]
-
-    def encode(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b *latent"]:
-        del pixels
-        raise ConfigError(f"{self.name} has no image codec but latents only (capabilities.pixels)")
-
-    def decode(self, z: Float[Tensor, "b *latent"]) -> Float[Tensor, "b 3 h w"]:
-        del z
-        raise ConfigError(f"{self.name} has no image codec but latents only (capabilities.pixels)")
 
     def only(self, component: int) -> Condition:
         """The condition under which one component has all the weight."""

@@ -181,11 +181,8 @@ class SEGA(Walk):
         )
 
     def move(self, edit: Edit) -> Latents:
-        trace, backbone, scale = (
-            edit.invert(edit.path(self.steps, self.level)),
-            edit.backbone,
-            edit.strength * self.scale,
-        )
+        trace, backbone = edit.invert(edit.path(self.steps, self.level)), edit.backbone
+        scale = edit.strength * self.scale
         null = backbone.null(edit.texts[0]) if self.reference == "null" else None
         steps = len(trace.velocities)
         guidance, delta, momentum = self.guidance(steps), torch.zeros_like(edit.x), torch.zeros_like(edit.x)

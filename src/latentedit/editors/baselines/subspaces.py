@@ -87,7 +87,6 @@ class Pullback(Walk):
         return retrace(latent, trace, latent.condition, offset=offset, progress=edit.progress)
 
     def _span(self, edit: Edit, site: str, top: Latents, level: float, row: int) -> Tensor:
-        """The basis of one image."""
         jacobian = feature_jacobian(edit, site, top, level, edit.texts[1], row)
         return leading_span(edit, jacobian, self.rank, row, products=self.products)
 

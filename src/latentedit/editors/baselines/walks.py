@@ -50,7 +50,12 @@ class PairedSteps(Editor):
 
 @settings
 class PairedWalk(PairedSteps):
-    """`PairedSteps` with those of a `Walk`."""
+    """`PairedSteps` down the model's own levels.
+
+    Args:
+        level: where they start; 1 is the full path.
+        steps: of the model's full grid; an edit walks those below ``level``.
+    """
 
     level: Start = 0.9
     steps: Count = 28
@@ -58,11 +63,13 @@ class PairedWalk(PairedSteps):
 
 @settings
 class PairedRuns(Editor):
-    """A `Walk` whose noise is that of the whole run; a pair of them is the mean of two runs, at twice the cost.
+    """Editors whose noise is that of a whole run; a pair of them is the mean of two runs, at twice the cost.
 
     Args:
         antithetic: the mean of two runs with noises e and -e.
         shift: spacing of the levels as in `HSDS`; None is that of the model's own grid.
+        level: where the way down starts; 1 is the full path.
+        steps: of the model's full grid; an edit walks those below ``level``.
     """
 
     antithetic: bool = False

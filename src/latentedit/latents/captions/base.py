@@ -64,7 +64,6 @@ class PromptedCaptioner(Captioner):
         """The answer to a prompt, not empty."""
 
     def caption(self, pixels: Float[Tensor, "b 3 h w"]) -> list[str]:
-        """One caption per image."""
         return [clean_caption(self.answer(image, INSTRUCTION)) for image in to_images(pixels)]
 
     def complete(self, pixels: Float[Tensor, "b 3 h w"], pairs: Sequence[tuple[str, str]]) -> list[Completion]:
