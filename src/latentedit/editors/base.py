@@ -133,7 +133,6 @@ class Editor(abc.ABC):
 
     def for_captions(self, sources: Sequence[str], targets: Sequence[str]) -> "Editor":
         """The editor for images with these captions and targets; itself, unless it reads more than conditions."""
-        del sources, targets
         return self
 
     def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
@@ -199,7 +198,6 @@ class Editor(abc.ABC):
     @classmethod
     def renamed(cls, settings: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
         """Settings as a user names them, by the names of the fields; ``stored`` are the others."""
-        del stored
         return own_names(settings, cls)
 
     @classmethod

@@ -79,7 +79,6 @@ class CallableBackbone(Backbone):
         return self._shape(height_px, width_px)
 
     def grid(self, steps: int, *, height_px: int = 0, width_px: int = 0) -> LevelGrid:
-        del height_px, width_px
         return self._grid(steps)
 
     def _velocity(

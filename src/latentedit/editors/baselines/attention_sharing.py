@@ -184,7 +184,6 @@ class MutualAttention(Walk):
 
     def _first(self, steps: int) -> int:
         """The first of ``steps`` steps down that attends to the image."""
-        del steps
         return 0
 
 

@@ -43,7 +43,6 @@ class Captioner(abc.ABC):
 
     def examples(self, count: int) -> list[str]:
         """Up to ``count`` different captions in its style, always the same; none by default."""
-        del count
         return []
 
     def complete(self, pixels: Float[Tensor, "b 3 h w"], pairs: Sequence[tuple[str, str]]) -> list[Completion]:
@@ -83,7 +82,6 @@ class AttributeReader(Captioner):
 
     def stated(self, caption: str) -> Mapping[str, str] | None:
         """The attributes that a caption states, with their values; None from a reader that reads no captions."""
-        del caption
         return None
 
 
