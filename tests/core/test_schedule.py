@@ -30,7 +30,7 @@ def test_uniform_grid_has_equal_steps_and_exact_ends(steps: int) -> None:
     grid = uniform_grid(steps, start=0.9, end=0.1)
     assert grid.steps == steps
     assert (grid.levels[0], grid.levels[-1]) == (0.9, 0.1)
-    gaps = -grid.tensor().diff()
+    gaps = -torch.tensor(grid.levels, dtype=torch.float64).diff()
     assert torch.allclose(gaps, torch.full_like(gaps, 0.8 / steps), rtol=1e-9)
 
 
@@ -124,7 +124,7 @@ def test_grids_have_equal_time_steps_and_exact_ends(steps: int) -> None:
     grid = schedule.grid(steps)
     assert grid.steps == steps
     assert (grid.levels[0], grid.levels[-1]) == (schedule.s_max, schedule.s_min)
-    times = schedule.time(grid.tensor())
+    times = schedule.time(torch.tensor(grid.levels, dtype=torch.float64))
     assert torch.allclose(times.diff(), torch.full_like(times[1:], -999 / steps))
 
 
