@@ -7,7 +7,7 @@ from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.flow import Prediction, alpha_sigma_from_level, clean_estimate
 from latentedit.core.rng import draw, stream
 from latentedit.core.schedule import DiscreteSchedule, scaled_linear_schedule
-from latentedit.core.solvers import MidpointSolver, sample
+from latentedit.core.solvers import MidpointSolver, integrate
 from latentedit.models.guidance import GuidedField
 from latentedit.testing.contracts.backbone import BackboneContract
 from latentedit.testing.gaussian_mixture import TEXT_TOKENS, GaussianMixtureBackbone, example_mixture
@@ -93,7 +93,7 @@ def test_t1_twins_sample_the_same_latents() -> None:
     start = vp.draw_start((2, 5), generator=stream(0, "twins"))
     grid = vp.grid(5)
     ends = [
-        sample(GuidedField(backbone=backbone, condition=flow.embed(["a"])), start, grid, MidpointSolver())
+        integrate(GuidedField(backbone=backbone, condition=flow.embed(["a"])), start, grid.levels, MidpointSolver())
         for backbone in (flow, vp)
     ]
     assert relative_error(ends[1], ends[0]) <= 1e-10

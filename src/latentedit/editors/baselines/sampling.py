@@ -10,7 +10,7 @@ from torch import Tensor
 from latentedit.core.errors import ConfigError
 from latentedit.core.flow import level_batch, per_element
 from latentedit.core.settings import Guidance, Natural, Share, Start, Until, settings
-from latentedit.core.solvers import EulerSolver, heading, sample
+from latentedit.core.solvers import EulerSolver, heading, integrate
 from latentedit.editors.baselines.walks import PairedRuns
 from latentedit.editors.edit import Edit, Latents
 from latentedit.editors.strength import EffectCurve, effect_along
@@ -51,7 +51,7 @@ class SDEdit(PairedRuns):
     def run(self, edit: Edit) -> Latents:
         grid = edit.path(self.steps, self._start(edit), self.shift)
         field, z = edit.field(edit.target, self.guidance), edit.noised(grid.levels[0])
-        return sample(field, z, grid, EulerSolver(), progress=edit.progress)
+        return integrate(field, z, grid.levels, EulerSolver(), progress=edit.progress)
 
 
 @settings
