@@ -5,7 +5,7 @@
 
 ``request_verdicts.json`` holds 80 requests on images of the test splits that nothing else uses: synonyms, unknown
 words, comparatives, two changes at once, nonsense. ``--draw`` writes each original beside its edit, without the
-verdict, for somebody who did not write the code: "asked" is how much of the request is seen (yes, partly, no),
+verdict, for somebody who did not write the code: "seen" is how much of the request is seen (yes, partly, no),
 "other" names what else changed. Scenes of even numbers were looked at while the verdict was made; the odd ones were
 held out.
 
@@ -42,7 +42,7 @@ def main() -> None:
     chosen = options.parse_args()
     rows = json.loads(REQUESTS.read_text(encoding="utf-8"))
     warnings.simplefilter("ignore", LatentEditWarning)
-    results = [edited for world in ("portraits", "scenes") for edited in edit_all(world, rows)]
+    results = [edited for domain_name in ("portraits", "scenes") for edited in edit_all(domain_name, rows)]
     if chosen.draw:
         draw(rows, results, chosen.draw)
     found = {"command": " ".join(["python", "benchmarks/request_verdicts.py", *sys.argv[1:]]), **summary(rows, results)}
@@ -51,13 +51,13 @@ def main() -> None:
         write_text(chosen.output, json.dumps(found, indent=1) + "\n")
 
 
-def edit_all(world: str, rows: list[dict[str, Any]]) -> list[le.EditResult | str]:
+def edit_all(domain_name: str, rows: list[dict[str, Any]]) -> list[le.EditResult | str]:
     """The results of a domain's requests, or why one was refused."""
-    domain, model = load_domain(world), le.load(world)
+    domain, model = load_domain(domain_name), le.load(domain_name)
     scenes = domain.draw("test", SCENES, SEED)
     results: list[le.EditResult | str] = []
     for row in rows:
-        if row["world"] == world:
+        if row["domain"] == domain_name:
             image = Image.fromarray(domain.render(scenes[row["scene"]]))
             try:
                 results.append(le.edit(model, image, change=changes_of(row["change"]), progress=False))
@@ -108,11 +108,11 @@ def summary(rows: list[dict[str, Any]], results: list[le.EditResult | str]) -> d
     ]
     found: dict[str, Any] = {}
     for half, odd in (("tuned", 0), ("held out", 1), ("all", None)):
-        some = [row for row in judged if "asked" in row and odd in (None, row["scene"] % 2)]
+        some = [row for row in judged if "seen" in row and odd in (None, row["scene"] % 2)]
         done = [row for row in some if row["verdict"] == "done"]
         undone = [row for row in some if row["verdict"] == "not done"]
-        false_done = [row for row in done if row["asked"] != "yes" or row["other"]]
-        false_undone = [row for row in undone if row["asked"] == "yes"]
+        false_done = [row for row in done if row["seen"] != "yes" or row["other"]]
+        false_undone = [row for row in undone if row["seen"] == "yes"]
         table = Counter(f"{row['asked']}{' and other' if row['other'] else ''} -> {row['verdict']}" for row in some)
         found[half] = {
             "graded": len(some),

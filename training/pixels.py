@@ -9,7 +9,7 @@ from jaxtyping import Int
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from latentedit.core.flow import per_element
+from latentedit.core.flow import alpha_sigma_from_level, per_element
 from latentedit.core.rng import seeded
 from latentedit.core.schedule import DiscreteSchedule
 from latentedit.testing.classifiers import to_pixels
@@ -61,7 +61,7 @@ def fit_pixels(network: nn.Module, images: NDArray[np.uint8], settings: FitSetti
         clean = to_pixels(images[chosen], device)
         noise = torch.randn(clean.shape, generator=generator).to(device)
         times = _stratified_times(settings.batch_size, schedule.times, generator)
-        scales = schedule.alpha_sigma(schedule.level(times.double()))
+        scales = alpha_sigma_from_level(schedule.level(times.double()))
         alpha, sigma = (per_element(scale.float().to(device), clean) for scale in scales)
         x_t = (alpha * clean + sigma * noise).contiguous(memory_format=torch.channels_last)
         with mixed_precision(device):

@@ -65,7 +65,6 @@ class SemanticEdit(_Installed):
 
     @property
     def description(self) -> str:
-        """For the documentation of a pipeline."""
         return "Edits images from a source prompt to a target prompt at a strength (latentedit)."
 
     @property
@@ -75,7 +74,6 @@ class SemanticEdit(_Installed):
 
     @property
     def inputs(self) -> list[InputParam]:
-        """See the class."""
         return [
             *(InputParam(name, description=text) for name, text in _INPUTS.items()),
             InputParam("source_prompt", description="What the image shows. Default: prompt."),
@@ -87,14 +85,12 @@ class SemanticEdit(_Installed):
 
     @property
     def intermediate_outputs(self) -> list[OutputParam]:
-        """See the class."""
         return [
             OutputParam("images", description="The edited images."),
             OutputParam("edit_results", description="The EditResult of each image."),
         ]
 
     def __call__(self, components: Any, state: Any) -> tuple[Any, Any]:
-        """Edit the images of a state."""
         given: Any = self.get_block_state(state)
         images = _images(given.images if given.images is not None else given.image, "image")
         source = given.source_prompt if given.source_prompt is not None else given.prompt
@@ -128,12 +124,10 @@ class Keep(_Installed):
 
     @property
     def description(self) -> str:
-        """For the documentation of a pipeline."""
         return "Keeps only the change of an editor, on the source's own pixels (latentedit)."
 
     @property
     def inputs(self) -> list[InputParam]:
-        """See the class."""
         return [
             *(InputParam(name, required=name == "image", description=_INPUTS[name]) for name in ("image", "images")),
             InputParam("mask_image", description="White where a change may be kept."),
@@ -142,7 +136,6 @@ class Keep(_Installed):
 
     @property
     def intermediate_outputs(self) -> list[OutputParam]:
-        """See the class."""
         return [
             OutputParam("images", description="The source images with nothing but the change."),
             OutputParam("keep_masks", description="Opacity of each change, 8-bit gray."),
@@ -150,7 +143,6 @@ class Keep(_Installed):
         ]
 
     def __call__(self, components: Any, state: Any) -> tuple[Any, Any]:
-        """Keep the changes of a state's images."""
         given: Any = self.get_block_state(state)
         edited, sources = _images(given.images, "images"), _images(given.image, "image")
         if len(sources) not in (1, len(edited)):
@@ -225,7 +217,6 @@ def _made(maker: str, bases: tuple[Any, ...], host: Any, steps: dict[str, Any], 
 
 
 def _images(given: Any, name: str) -> list[Any]:
-    """Images as a list."""
     images = list(given) if isinstance(given, (list, tuple)) else [given]
     if not images or not all(isinstance(image, Image.Image) for image in images):
         kind = type(images[0]).__name__ if images else "none"

@@ -7,7 +7,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -18,7 +17,6 @@ from latentedit.app.models import Models
 from latentedit.app.page import Page
 from latentedit.app.visitor import MAX_CHANGES
 from latentedit.latents.captions.change import MAX_LETTERS
-from latentedit_keep.base.images import PixelImage
 from latentedit_keep.viewer.view import View, ViewerFrame
 from tests.editors.colors import ColorBackbone
 from tests.keep.pairs import scene
@@ -99,7 +97,7 @@ def sizes(html: str) -> list[tuple[int, int]]:
 
 def test_previews_are_small_and_say_how_large_the_image_is() -> None:
     image = Image.fromarray(scene(200, width=1600))
-    shown = fragments.photograph(PixelImage(pixels=np.asarray(image), info={"notes": ("a <note>",)}))
+    shown = fragments.figure(image, "a scene", ("a <note>",))
     assert sizes(shown) == [(640, 80)]
     assert "1600 x 200 px" in shown
     assert "a &lt;note&gt;" in shown

@@ -26,7 +26,9 @@ def commands(name: str, command: Any) -> Iterator[tuple[str, Any]]:
         yield from commands(f"{name} {below}", one)
 
 
-COMMAND = dict(found for top in COMMANDS.names() for found in commands(f"latentedit {top}", main.load_command(top)))
+COMMAND = dict(
+    found for top in COMMANDS.names() for found in commands(f"latentedit {top}", main.prepared(top, COMMANDS.load(top)))
+)
 PAGES = {"latentedit": help_page(str(main.app.info.help))} | {name: one.help for name, one in COMMAND.items()}
 
 

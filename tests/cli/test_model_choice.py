@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import typer
 
-from latentedit.cli.main import load_command
+from latentedit.cli.main import prepared
 from latentedit.cli.options import DTYPES, ModelChoice, chooses_model
+from latentedit.core.plugins import COMMANDS
 from latentedit.models.placement import POLICIES, parse_dtype
 from tests.commands import Command
 
@@ -31,7 +32,7 @@ LOADING = ("caption", "discover", "edit", "path", "replay", "sweep", "transport"
 @pytest.mark.parametrize("name", [*LOADING, "direction make", "direction preview"])
 def test_every_command_that_loads_a_model_has_all_the_options(name: str) -> None:
     first, *below = name.split()
-    command = load_command(first)
+    command = prepared(first, COMMANDS.load(first))
     for word in below:
         command = command.commands[word]
     assert {option for parameter in command.params for option in parameter.opts} >= OPTIONS

@@ -71,7 +71,7 @@ class Twin:
 
     def sigmas(self, steps: int = 8) -> Tensor:
         """The library's own levels, as ComfyUI counts noise."""
-        levels = self.backbone.grid(steps).tensor()
+        levels = torch.tensor(self.backbone.grid(steps).levels, dtype=torch.float64)
         return (levels / (1 - levels) if self.backbone.capabilities.predicts_noise else levels).float()
 
 

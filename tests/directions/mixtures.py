@@ -7,22 +7,17 @@ import torch
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.flow import LevelGrid, uniform_grid
 from latentedit.core.rng import draw, stream
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Capabilities
 from latentedit.models.callable import CallableBackbone
-from latentedit.testing.gaussian_mixture import (
-    GaussianMixtureBackbone,
-    WordMixtureBackbone,
-    WordWeights,
-    example_mixture,
-    letters,
-)
+from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.mixture import GaussianMixture
 
 
-def mixture_latent(backbone: WordMixtureBackbone, count: int = 3, *, condition: Condition | None = None) -> JointLatent:
+def mixture_latent(
+    backbone: GaussianMixtureBackbone, count: int = 3, *, condition: Condition | None = None
+) -> JointLatent:
     """Random clean latents under one text."""
     z = torch.randn(count, *backbone.latent, generator=stream(5, "tests"), dtype=torch.float32).to(backbone.dtype)
     text = backbone.embed(["a"]) if condition is None else condition
@@ -64,12 +59,12 @@ def noise_of(latent: JointLatent, *, seed: int, index: int, noises: int = 1) -> 
     return draw((noises, *latent.z.shape[1:]), seed=seed, purpose="hsds", index=index).to(latent.z.dtype)
 
 
-def clean_at(backbone: WordMixtureBackbone, z: Tensor, s: float, condition: Condition) -> Tensor:
+def clean_at(backbone: GaussianMixtureBackbone, z: Tensor, s: float, condition: Condition) -> Tensor:
     """The posterior mean in closed form."""
     return backbone.at(z, levels_of(z, s), condition).clean.reshape(z.shape)
 
 
-def scaled_hessian(backbone: WordMixtureBackbone, z: Tensor, s: float, condition: Condition) -> Tensor:
+def scaled_hessian(backbone: GaussianMixtureBackbone, z: Tensor, s: float, condition: Condition) -> Tensor:
     """``s^2 H`` in closed form, ``[b, d, d]``."""
     return -(s**2) * backbone.at(z, levels_of(z, s), condition).hessian
 
@@ -100,23 +95,15 @@ def between_modes(backbone: GaussianMixtureBackbone, *, offset: float = 0.0) -> 
 
 
 @final
-class LinearTextBackbone(WordMixtureBackbone):
+class LinearTextBackbone(GaussianMixtureBackbone):
     """One Gaussian whose mean is linear in the text, ``mu(c) = sum_k c_k mu_k``; every x_hat is affine in the text."""
 
     def __init__(self, mixture: GaussianMixture) -> None:
-        super().__init__(
-            name="linear-text",
-            mixture=mixture,
-            weights=WordWeights(letters(mixture.means), mixture.means.new_zeros(len(mixture.means))),
-            latent=None,
-            capabilities=Capabilities(pixels=False),
-        )
+        super().__init__(means=mixture.means, covariances=mixture.covariances)
+        self.name = "linear-text"
 
     def mean(self, condition: Condition) -> Tensor:
         return condition.tokens.sum(1) @ self.mixture.means
-
-    def grid(self, steps: int, *, height_px: int = 0, width_px: int = 0) -> LevelGrid:
-        return uniform_grid(steps)
 
     def _flat_velocity(self, z: Tensor, s: Tensor, condition: Condition) -> Tensor:
         mean, eye = self.mean(condition), torch.eye(z.shape[1], dtype=z.dtype)

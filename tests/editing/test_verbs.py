@@ -347,11 +347,11 @@ def test_an_unknown_image_is_edited_with_a_warning_and_its_own_verdict(
     assert result.measures["knowledge"] == knowledge
     for state, notes in (("doubtful", 2), ("known", 0)):
         unknown_images(state=state, caption_fits=True)
-        with warnings.catch_warnings(record=True) as told:
+        with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always", LatentEditWarning)
             other = edit(colors, noisy(), prompt="green", force=False, refine=False)
         assert (other.verdict.word, len(other.notes)) == ("done", notes)
-        assert [str(one.message) for one in told] == list(other.notes)
+        assert [str(one.message) for one in warned] == list(other.notes)
         assert ("doubtful" in other.verdict.reason) is (state == "doubtful")
     after = Session(result.latent).run(EditRequest(prompt="blue"))[0][0]
     assert after.verdict.word == "not known", "edits of an unknown image are unknown as well"

@@ -13,7 +13,7 @@ from torch import Tensor
 import latentedit as le
 from latentedit.core.errors import ConfigError, ModelError, ShapeError
 from latentedit.core.rng import draw, seeded
-from latentedit.core.solvers import EulerSolver, sample
+from latentedit.core.solvers import EulerSolver, integrate
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
 from latentedit.models.registry import load
@@ -53,7 +53,7 @@ def own_sample(backbone: Backbone, x_t: Tensor, steps: int) -> Tensor:
     grid = backbone.grid(steps)
     first = grid.levels[0]
     field = GuidedField(backbone=backbone, condition=backbone.embed([""]))
-    return sample(field, x_t * ((1 - first) ** 2 + first**2) ** 0.5, grid, EulerSolver())
+    return integrate(field, x_t * ((1 - first) ** 2 + first**2) ** 0.5, grid.levels, EulerSolver())
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.flow import model_from_canonical, velocity_from_prediction
+from latentedit.core.flow import alpha_sigma_from_level, model_from_canonical, velocity_from_prediction
 from latentedit.core.rng import draw
-from latentedit.core.schedule import linear_schedule
 from latentedit.models.base import Capabilities, GuidanceKind
 from latentedit.models.guidance import GuidedField
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
@@ -32,7 +31,7 @@ def inputs() -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("weight", [-1.0, 0.0, 1.0, 3.5])
 def test_row_4_guiding_epsilon_is_guiding_the_velocity(backbone: GaussianMixtureBackbone, weight: float) -> None:
     z, s = inputs()
-    alpha, sigma = linear_schedule().alpha_sigma(s)
+    alpha, sigma = alpha_sigma_from_level(s)
     x_t = model_from_canonical(z, alpha, sigma)
     conditional = backbone.at(z, s, backbone.embed(["a"])).velocity
     null = backbone.at(z, s, backbone.embed([""])).velocity

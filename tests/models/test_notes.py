@@ -25,10 +25,10 @@ def test_dropped_words_are_named_and_have_no_effect(model: Any) -> None:
     assert model.dropped_notes(LONG) == [DROPPED]
     kept, shorter = (" ".join(LONG.split()[:count]) for count in (18, 17))
     assert model.dropped_notes(kept) == model.dropped_notes("") == []
-    with pytest.warns(LatentEditWarning, match="black") as told:
+    with pytest.warns(LatentEditWarning, match="black") as warned:
         assert torch.equal(model.embed([LONG, LONG]).tokens, model.embed([kept, kept]).tokens)
-    assert [str(one.message) for one in told] == [DROPPED]
-    assert told[0].filename == __file__
+    assert [str(one.message) for one in warned] == [DROPPED]
+    assert warned[0].filename == __file__
     cut = (LONG,) * len(model.text_readers)  # one for each encoder: whoever gives these has seen to it
     assert torch.equal(model.embed([cut]).tokens, model.embed([kept]).tokens)
     assert not torch.equal(model.embed([kept]).tokens, model.embed([shorter]).tokens)

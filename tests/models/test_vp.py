@@ -19,7 +19,7 @@ from diffusers import (
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, CoordinateError, ModelError
-from latentedit.core.flow import Prediction
+from latentedit.core.flow import Prediction, alpha_sigma_from_level
 from latentedit.core.rng import draw
 from latentedit.models.vp import VPSchedule
 from latentedit.testing.tolerances import relative_error
@@ -51,7 +51,7 @@ def test_velocities_match_every_kind_of_prediction(prediction: Prediction) -> No
     schedule = VPSchedule.from_scheduler(DDIMScheduler(**STABLE, prediction_type=prediction))
     z, v = (draw((3, 2, 4), seed=seed, purpose="vp").double() for seed in (0, 1))
     s = torch.tensor([schedule.s_min, 0.4, schedule.s_max], dtype=torch.float64)
-    alpha, sigma = schedule.table.alpha_sigma(s)
+    alpha, sigma = alpha_sigma_from_level(s)
     output = prediction_from_velocity(prediction, v, z, alpha, sigma)
     requested: list[Tensor] = []
 

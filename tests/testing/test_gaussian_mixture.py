@@ -4,15 +4,15 @@ import pytest
 import torch
 
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit.core.flow import Prediction, clean_estimate
+from latentedit.core.flow import Prediction, alpha_sigma_from_level, clean_estimate
 from latentedit.core.rng import draw, stream
-from latentedit.core.schedule import DiscreteSchedule, linear_schedule, scaled_linear_schedule
-from latentedit.core.solvers import MidpointSolver, sample
+from latentedit.core.schedule import DiscreteSchedule, scaled_linear_schedule
+from latentedit.core.solvers import MidpointSolver, integrate
 from latentedit.models.guidance import GuidedField
 from latentedit.testing.contracts.backbone import BackboneContract
 from latentedit.testing.gaussian_mixture import TEXT_TOKENS, GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error
-from latentedit.testing.vp_mixture import VariancePreservingMixture
+from tests.testing.vp_mixture import VariancePreservingMixture, linear_schedule
 
 
 class TestGaussianMixture(BackboneContract):
@@ -65,9 +65,7 @@ KINDS: list[Prediction] = ["epsilon", "v_prediction", "sample", "flow"]
 def vp_twin(
     flow: GaussianMixtureBackbone, prediction: Prediction, schedule: DiscreteSchedule | None = None
 ) -> VariancePreservingMixture:
-    return VariancePreservingMixture(
-        mixture=flow.mixture, weights=flow.weights, schedule=schedule or scaled_linear_schedule(), prediction=prediction
-    )
+    return VariancePreservingMixture(flow, schedule=schedule or scaled_linear_schedule(), prediction=prediction)
 
 
 class TestVariancePreservingTwin(BackboneContract):
@@ -95,7 +93,7 @@ def test_t1_twins_sample_the_same_latents() -> None:
     start = vp.draw_start((2, 5), generator=stream(0, "twins"))
     grid = vp.grid(5)
     ends = [
-        sample(GuidedField(backbone=backbone, condition=flow.embed(["a"])), start, grid, MidpointSolver())
+        integrate(GuidedField(backbone=backbone, condition=flow.embed(["a"])), start, grid.levels, MidpointSolver())
         for backbone in (flow, vp)
     ]
     assert relative_error(ends[1], ends[0]) <= 1e-10
@@ -106,7 +104,7 @@ def test_sampling_starts_with_the_standard_deviation_of_the_schedule() -> None:
     assert vp.capabilities.start_std == pytest.approx(0.938, abs=5e-4)
     # x_T ~ N(0, I) in model coordinates is z = x_T / (alpha + sigma).
     start = vp.draw_start((4000, 5), generator=stream(0, "row 26"))
-    alpha, sigma = vp.schedule.alpha_sigma(torch.tensor([vp.capabilities.s_max], dtype=torch.float64))
+    alpha, sigma = alpha_sigma_from_level(torch.tensor([vp.capabilities.s_max], dtype=torch.float64))
     error = 1 / (2 * start.numel()) ** 0.5
     assert float(start.std() * (alpha + sigma)) == pytest.approx(1, abs=4 * error)
     assert float(start.std()) != pytest.approx(1, abs=4 * error)

@@ -11,7 +11,7 @@ import torch
 from diffusers import AutoencoderKL, FluxKontextPipeline
 
 from latentedit.core.rng import draw, stream
-from latentedit.core.solvers import EulerSolver, sample
+from latentedit.core.solvers import EulerSolver, integrate
 from latentedit.models.codec import pack, unpack
 from latentedit.models.guidance import GuidedField
 from latentedit.models.model_settings import write_settings
@@ -123,5 +123,5 @@ def test_the_stock_pipeline_loads_the_folder_and_edits_as_the_adapter_does(tasks
     ).images
     condition = dataclasses.replace(model.embed(["add glasses"]), reference=(source,))
     field = GuidedField(backbone=model, condition=condition)
-    ours = sample(field, z, model.grid(3, height_px=128, width_px=128), EulerSolver())
+    ours = integrate(field, z, model.grid(3, height_px=128, width_px=128).levels, EulerSolver())
     assert relative_error(ours, unpack(stock, (8, 8))) <= 1e-4

@@ -71,21 +71,11 @@ def frame(view: View) -> str:
     return f'<iframe class="le-viewer" title="edit" sandbox="{_SANDBOX}" srcdoc="{escape(page)}"></iframe>'
 
 
-def current_figure(entry: HistoryEntry) -> str:
-    """The current image with its notes."""
-    return _figure(entry.image.image, entry.caption or "current image", entry.notes)
-
-
-def photograph(image: PixelImage) -> str:
-    """An image of a pair with its notes."""
-    return _figure(image.image, image.name, image.info.get("notes", ()))
-
-
-def _figure(image: Image.Image, alt: str, notes: Sequence[str]) -> str:
+def figure(image: Image.Image, alt: str, notes: Sequence[str]) -> str:
+    """An image with its size and notes."""
     url, (width, height) = data_url(image, longest_px=_PREVIEW_PX), image.size
     about = f"<figcaption>{width} x {height} px</figcaption>"
-    figure = f'<figure class="le-preview"><img src="{url}" alt="{escape(alt)}">{about}</figure>'
-    return figure + _list(notes)
+    return f'<figure class="le-preview"><img src="{url}" alt="{escape(alt)}">{about}</figure>{_list(notes)}'
 
 
 def thumbnails(images: Sequence[Image.Image], labels: Sequence[str], *, chosen: int | None = None) -> str:

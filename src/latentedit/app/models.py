@@ -19,7 +19,6 @@ class Models:
         self.names = [first.name, *sorted(self._loaders)]
 
     def get(self, name: str) -> Backbone:
-        """The model of a name, loaded if necessary."""
         if name not in self.names:
             raise RegistryError(f"this page has no model {name!r}: {nearest(name, self.names)}")
         if name not in self._loaded:

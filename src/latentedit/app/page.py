@@ -71,7 +71,6 @@ class Page:
             self._wire()
 
     def close(self) -> None:
-        """End all sessions, with their running tasks."""
         for visitor in list(self._visitors.values()):
             visitor.close()
 
@@ -194,8 +193,8 @@ class Page:
             with self._uploaded(path) as file:
                 image = visitor.drop(role, file)
             viewer = fragments.wipe(**visitor.pair) if len(visitor.pair) == 2 else fragments.empty(_OTHER)
-            shown = {preview: fragments.photograph(image), self._at.kept: viewer}
-            return {**shown, self._at.only: gr.CheckboxGroup(visible=False)}
+            shown = {preview: fragments.figure(image.image, image.name, image.info.get("notes", ()))}
+            return {**shown, self._at.kept: viewer, self._at.only: gr.CheckboxGroup(visible=False)}
 
         return {**self._try(visitor, drop), zone: None}
 
@@ -325,7 +324,7 @@ class Page:
         if entry.edit is not None:  # the viewer blends between strengths, so that the page saves, not the viewer
             viewer = fragments.frame(dataclasses.replace(view(entry.edit.results), start=entry.strength))
         return {
-            at.preview: fragments.current_figure(entry),
+            at.preview: fragments.figure(entry.image.image, entry.caption or "current image", entry.notes),
             at.caption: entry.caption,
             at.viewer: viewer,
             at.facts: "" if entry.edit is None else fragments.facts(entry.edit),

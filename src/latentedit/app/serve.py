@@ -74,7 +74,6 @@ def serving(
 
 @contextlib.contextmanager
 def _environment(**variables: str) -> Generator[None]:
-    """Set environment variables while the context is open."""
     before = {name: os.environ[name] for name in variables if name in os.environ}
     os.environ.update(variables)
     try:

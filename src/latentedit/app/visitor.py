@@ -135,7 +135,6 @@ class VisitorSession:
             self.kept, self.mask = kept.composed(mask=mask, only=only), mask
 
     def kept_file(self, strength: float | None) -> Download:
-        """The original with the change alone, as PNG with its record."""
         kept = self._kept()
         if strength not in (None, 1):
             with self._alone():
@@ -241,7 +240,6 @@ class VisitorSession:
         return self._opened()
 
     def go_to(self, index: int) -> HistoryEntry:
-        """Make an entry of the history the current one."""
         if not 0 <= index < len(self.entries):
             raise ConfigError(f"the history has {len(self.entries)} images; got number {index + 1}. Reload the page")
         self.current = self.entries[index]
@@ -263,19 +261,16 @@ class VisitorSession:
         return self._keep(path.name, Direction.load(path, model=self.models.get(model)))
 
     def image_file(self, strength: float | None) -> Download:
-        """The current image as PNG; an edited one with its record and the data for undo."""
         result = self.settle(strength)
         return image_file(self._opened().image, result)
 
     def direction_files(self) -> list[Download]:
-        """The directions of the current edit."""
         edit = self._opened().edit
         if edit is None or not edit.directions:
             raise ConfigError("this edit has no direction to save. Edit with the method eim")
         return direction_files(edit.directions)
 
     def record_file(self, strength: float | None) -> Download:
-        """The record and measurements of the current edit as JSON."""
         result = self.settle(strength)
         if result is None:
             raise ConfigError("there is no record to save. Edit the image first")
@@ -320,10 +315,8 @@ class VisitorSession:
         self, session: Session, changes: Sequence[PageChange], method: str | None, report: Progress
     ) -> tuple[dict[str, Direction], Callable[[Sequence[float], Progress | None], list[EditResult]]]:
         """The directions by their text, and a function from strengths to results."""
-        texts, strengths = (
-            [" ".join(change.text.split()) for change in changes],
-            [change.strength for change in changes],
-        )
+        texts = [" ".join(change.text.split()) for change in changes]
+        strengths = [change.strength for change in changes]
         described = [text for text in texts if text not in self.directions]
         latent, directions = session.latent, dict[str, Direction]()
         if described:

@@ -56,7 +56,6 @@ class EditJob:
 
     @property
     def output(self) -> str:
-        """Path of the edited image in the run's folder."""
         return f"{IMAGES}/{self.name}.edited.png"
 
     def key(self) -> tuple[str | None, ...]:
@@ -138,15 +137,12 @@ class EditWork:
 
     @property
     def units(self) -> Sequence[str]:
-        """Names of the units, in the order of the jobs."""
         return list(self.batches)
 
     def task(self, unit: str) -> tuple[EditJob, ...]:
-        """The unit's jobs, with the content of their files."""
         return tuple(dataclasses.replace(job, content=content_of(job.path)) for job in self.batches[unit])
 
     def start(self) -> Measure:
-        """Load model and captioner."""
         model, request = self.load(), self.request
         check_same_model(self.spec, model.fingerprint)
         if isinstance(request.captioner, str):

@@ -51,7 +51,6 @@ class Failure:
 
     @staticmethod
     def of(item: str, what: str, error: Exception) -> "Failure":
-        """The failure caused by an error."""
         return Failure(item=item, what=what, why=" ".join(str(error).split()))
 
 
@@ -205,7 +204,6 @@ class RunFolder:
         return {unit: self._read(unit)[0] for unit in self.finished()}
 
     def failures(self) -> list[Failure]:
-        """The failures of all finished units."""
         return [failure for record in self.records().values() for failure in record.failures]
 
     def _file(self, unit: str) -> Path:

@@ -110,12 +110,10 @@ class _Worker:
         self._work = work
 
     def start(self) -> None:
-        """Load the model."""
         keep_freed_memory()
         with one_thread():
             self._measure: Measure = self._work.start()
 
     def measure(self, task: object) -> UnitResult:
-        """Run a unit."""
         with one_thread():
             return timed(self._measure, task)

@@ -169,7 +169,6 @@ def compare(files: Annotated[list[Path], options.argument("Direction files.")], 
 
 
 def _range(direction: "Direction") -> str:
-    """The calibrated range of a direction."""
     calibration = direction.calibration
     return "0:1:6" if calibration is None else f"{max(calibration.lowest, -1):.2f}:{min(calibration.highest, 2):.2f}:7"
 

@@ -230,7 +230,6 @@ def _part_rows(needs: "ModelNeeds", placement: "Placement") -> Iterator[_Row]:
 
 
 def _try_model(choice: ModelChoice, *, quiet: bool) -> Iterator[_Row]:
-    """Load the model and check it."""
     from latentedit.editing.checkup import check_live_model
     from latentedit.models.placement import gigabytes
 

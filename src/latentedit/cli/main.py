@@ -50,7 +50,7 @@ class _Program(typer.core.TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         point = COMMANDS.points().get(cmd_name)
         try:
-            command = load_command(cmd_name)
+            command = prepared(cmd_name, COMMANDS.load(cmd_name))
         except RegistryError as error:
             if ctx.resilient_parsing:  # tab completion
                 return None
@@ -97,11 +97,6 @@ def _options(
         typer.Option("--debug", callback=_remember_debug, expose_value=False, help="Show the traceback of an error."),
     ] = False,
 ) -> None: ...
-
-
-def load_command(name: str) -> Any:
-    """Import a command."""
-    return prepared(name, COMMANDS.load(name))
 
 
 def prepared(name: str, loaded: Any, *, all_options: bool = False) -> Any:

@@ -263,7 +263,6 @@ def _in_use(calibration: Mapping[str, Any], settings: Mapping[str, Any]) -> bool
 
 
 def _sizes(folder: Path) -> dict[str, int]:
-    """Bytes of each file."""
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     return {str(file.relative_to(folder)): file.stat().st_size for file in files}
 

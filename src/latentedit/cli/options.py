@@ -343,7 +343,7 @@ class Report:
 
     as_json: Json = False
     quiet: Quiet = False
-    told: set[str] = dataclasses.field(default_factory=set[str], init=False)
+    warned: set[str] = dataclasses.field(default_factory=set[str], init=False)
 
     @contextlib.contextmanager
     def progress(self) -> Generator[Progress | None]:
@@ -360,8 +360,8 @@ class Report:
 
     def warn(self, notes: Sequence[str], replaced: Sequence[Path] = ()) -> None:
         """Warnings on stderr, each once, also of files that were replaced."""
-        new = [note for note in dict.fromkeys([*notes, *were_replaced(replaced)]) if note not in self.told]
-        self.told.update(new)
+        new = [note for note in dict.fromkeys([*notes, *were_replaced(replaced)]) if note not in self.warned]
+        self.warned.update(new)
         warn(() if self.quiet else new)
 
     def result(self, facts: Mapping[str, Any], title: object, rows: Sequence[tuple[str, str]] = ()) -> None:

@@ -2,7 +2,7 @@
 
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -11,9 +11,6 @@ from latentedit.cli.edit import check_written, recorded_model
 from latentedit.cli.options import ModelChoice, Report, chooses_model, refuse
 from latentedit.core.errors import ConfigError
 from latentedit_keep.base.files import existing, sibling_path
-
-if TYPE_CHECKING:
-    from latentedit.latents.record import RunRecord
 
 _EDITED = "For a result of keep: the editor's image. Default: looked up next to the result."
 _REFERENCE = "A reference image, in order. Default: looked up next to the result. Repeatable."
@@ -69,7 +66,10 @@ def replay(
     read = [path for path in (result, original, mask, *references) if path is not None]
     transparent = source.image.mode == "RGBA" and record.output == "image"
     check_written(output, inputs=read, sweep=record.output == "sweep", transparent=transparent)
-    backbone = recorded_model(record, choice).or_else(_as_recorded(record)).load()
+    if record.model.dtype not in options.DTYPES[1:]:
+        raise ConfigError(f"the record has an unknown dtype, {record.model.dtype!r}. Edit the image again")
+    recorded = ModelChoice(device=record.model.device, dtype=record.model.dtype)
+    backbone = recorded_model(record, choice).or_else(recorded).load()
     directions = [Direction.load(path, model=backbone) for path in direction or ()]
     used: dict[str, Any] = {"directions": directions, "mask": mask, "references": references}
     with report.progress() as progress:
@@ -126,13 +126,6 @@ def _source(result: Path, name: str, given: Path | None, *, option: str = "--ima
             if path.is_file() and path.resolve() != result.resolve():
                 return path
     raise ConfigError(f"the original {name or 'image'} is not next to {result}. Give it with {option}")
-
-
-def _as_recorded(record: "RunRecord") -> ModelChoice:
-    """The recorded device and dtype."""
-    if record.model.dtype not in options.DTYPES[1:]:
-        raise ConfigError(f"the record has an unknown dtype, {record.model.dtype!r}. Edit the image again")
-    return ModelChoice(device=record.model.device, dtype=record.model.dtype)
 
 
 def _how_far(first: Path, second: Path) -> str:

@@ -135,10 +135,6 @@ class LevelGrid:
         """Number of solver steps, one less than the number of levels."""
         return len(self.levels) - 1
 
-    def tensor(self, dtype: torch.dtype = torch.float64) -> Float[Tensor, " n"]:
-        """The levels as a tensor on the CPU."""
-        return torch.tensor(self.levels, dtype=dtype)
-
     def below(self, level: float) -> "LevelGrid":
         """The part of the grid from ``level`` down, which starts exactly at ``level`` (a shorter first step)."""
         if level <= self.levels[-1]:

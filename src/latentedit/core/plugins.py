@@ -65,7 +65,6 @@ class Registry:
         return _points(importlib.metadata.entry_points, tuple(sys.path), self.group)
 
     def names(self) -> list[str]:
-        """Every registered name, sorted."""
         return list(self.points())
 
     def load(self, name: str) -> Any:

@@ -18,7 +18,6 @@ class Estimating:
         self._report, self.estimate = report, estimate
 
     def __call__(self, name: str, done: int, total: int) -> None:
-        """Report a step."""
         self._report(name, done, total, self.estimate)
 
 

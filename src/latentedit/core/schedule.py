@@ -22,7 +22,6 @@ class DiscreteSchedule:
     Laws:
         1. ``level(time(s)) == s`` for s in [s_min, s_max], up to rounding.
         2. ``level`` rises strictly with time.
-        3. ``alpha_sigma(s)`` gives scales with ``sigma / (alpha + sigma) == s``.
 
     ``log_snr`` is ``log(alpha^2 / sigma^2)`` of each trained time in float64 on the CPU, strictly falling. A schedule
     with zero terminal SNR has no finite table; drop its last time.
@@ -47,7 +46,6 @@ class DiscreteSchedule:
 
     @property
     def times(self) -> int:
-        """Number of trained times."""
         return len(self.log_snr)
 
     @property
@@ -68,7 +66,7 @@ class DiscreteSchedule:
     @property
     def start_std(self) -> float:
         """Standard deviation of z where sampling starts: ``1 / (alpha + sigma)`` at ``s_max``."""
-        alpha, sigma = self.alpha_sigma(torch.tensor([self.s_max], dtype=torch.float64))
+        alpha, sigma = alpha_sigma_from_level(torch.tensor([self.s_max], dtype=torch.float64))
         return float(1 / (alpha + sigma))
 
     def level(self, time: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
@@ -88,10 +86,6 @@ class DiscreteSchedule:
         part = (value - table[left]) / (table[left + 1] - table[left])
         return (left + part.clamp(0, 1)).to(s)
 
-    def alpha_sigma(self, s: Float[Tensor, " b"]) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
-        """``(1 - s, s) / sqrt((1 - s)^2 + s^2)``."""
-        return alpha_sigma_from_level(s)
-
     def grid(self, steps: int) -> LevelGrid:
         """Levels of equally spaced times from ``s_max`` down to ``s_min``, in 1 to n - 1 steps.
 
@@ -109,11 +103,6 @@ def schedule_from_betas(betas: Sequence[float] | Float[Tensor, " n"]) -> Discret
     table = torch.as_tensor(betas, dtype=torch.float64)
     log_alpha_squared = torch.cumsum(torch.log1p(-table), dim=0)
     return DiscreteSchedule(log_snr=log_alpha_squared - torch.log(-torch.expm1(log_alpha_squared)))
-
-
-def linear_schedule(times: int = 1000, *, first: float = 1e-4, last: float = 0.02) -> DiscreteSchedule:
-    """Betas linear in time (Ho et al. 2020): s in [0.0099, 0.9937]."""
-    return schedule_from_betas(torch.linspace(first, last, times, dtype=torch.float64))
 
 
 def scaled_linear_schedule(times: int = 1000, *, first: float = 8.5e-4, last: float = 0.012) -> DiscreteSchedule:

@@ -8,10 +8,9 @@ from typing import ClassVar, final
 
 from jaxtyping import Float
 from torch import Tensor
-from typing_extensions import override
 
 from latentedit.core.errors import CoordinateError
-from latentedit.core.flow import LevelGrid, level_batch
+from latentedit.core.flow import level_batch
 from latentedit.core.progress import Progress
 
 Field = Callable[[Float[Tensor, "b *latent"], Float[Tensor, " b"]], Float[Tensor, "b *latent"]]
@@ -52,7 +51,6 @@ class EulerSolver(Solver):
     order: ClassVar[int] = 1
     evaluations_per_step: ClassVar[int] = 1
 
-    @override
     def step(self, field: Field, z: Tensor, s: float, s_next: float) -> Tensor:
         return z + (s_next - s) * heading(field, s_next)(z, level_batch(s, z))
 
@@ -68,7 +66,6 @@ class MidpointSolver(Solver):
     order: ClassVar[int] = 2
     evaluations_per_step: ClassVar[int] = 2
 
-    @override
     def step(self, field: Field, z: Tensor, s: float, s_next: float) -> Tensor:
         half = (s_next - s) / 2
         middle = z + half * field(z, level_batch(s, z))
@@ -83,7 +80,10 @@ def integrate(
     *,
     progress: Progress | None = None,
 ) -> Float[Tensor, "b *latent"]:
-    """Follow the flow ``dz/ds = v(z, s)`` from ``levels[0]`` through strictly rising or falling levels to the last."""
+    """Follow the flow ``dz/ds = v(z, s)`` from ``levels[0]`` through strictly rising or falling levels to the last.
+
+    Where that is not 0, as in grids of variance-preserving models, what comes out still has that much noise.
+    """
     nodes = tuple(float(level) for level in levels)
     pairs = list(itertools.pairwise(nodes))
     if not nodes or not (all(a < b for a, b in pairs) or all(a > b for a, b in pairs)):
@@ -91,16 +91,6 @@ def integrate(
     for _, s, s_next in each_step(nodes, name="integrate", progress=progress):
         z = solver.step(field, z, s, s_next)
     return z
-
-
-def sample(
-    field: Field, z: Float[Tensor, "b *latent"], grid: LevelGrid, solver: Solver, *, progress: Progress | None = None
-) -> Float[Tensor, "b *latent"]:
-    """From latents at the grid's first level down to its last one.
-
-    A grid whose last level is not 0 (variance-preserving models) ends in a latent that still has that much noise.
-    """
-    return integrate(field, z, grid.levels, solver, progress=progress)
 
 
 def each_step(levels: Sequence[float], *, name: str, progress: Progress | None) -> Iterator[tuple[int, float, float]]:

@@ -21,7 +21,6 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -40,12 +39,6 @@ from latentedit.models.base import Backbone
 # Cosines beyond which two directions contradict each other, or are the same. Several directions are dependent if their
 # cosines have an eigenvalue below ``1 - _EQUAL``, which is that of two at the bound.
 _OPPOSITE, _EQUAL = -0.9, 0.98
-
-
-def check_combine(combine: str) -> Combine:
-    """The way to combine of that name, or a `ConfigError` with similar names."""
-    check_value(Combine, combine=combine)
-    return cast("Combine", combine)
 
 
 def cross_talk(directions: Sequence[Direction]) -> Float[Tensor, "b k k"]:
@@ -73,7 +66,7 @@ def compose(directions: Sequence[Direction], strengths: Sequence[float], combine
         ConfigError: no direction, directions of different models, one of zero length, directions that contradict each
             other at these strengths, or, unless they are summed, directions that mean the same.
     """
-    check_combine(combine)
+    check_value(Combine, combine=combine)
     if len(strengths) != len(directions) or not directions:
         raise ShapeError(f"each direction needs one strength; got {len(directions)} and {len(strengths)}")
     gram = _gram(directions)

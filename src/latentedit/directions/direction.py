@@ -336,7 +336,6 @@ def _read(text: str, name: str | Path) -> pydantic.BaseModel:
 
 
 def _check_tensors(tensors: Mapping[str, Tensor], name: str | Path) -> None:
-    """Refuse tensors that do not make a direction."""
     if (fault := _fault(tensors)) is not None:
         raise _invalid(name, fault)
 

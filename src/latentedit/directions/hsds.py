@@ -55,7 +55,7 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ModelError
 from latentedit.core.flow import level_batch, per_element, shift_level
-from latentedit.core.linalg.conjugate_gradient import Solution, conjugate_gradient
+from latentedit.core.linalg.conjugate_gradient import conjugate_gradient
 from latentedit.core.linalg.operator import Affine, LinearOperator, Mean, Product
 from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Count, Guidance, Levels, Positive, Share, check_pairs, settings
@@ -243,7 +243,7 @@ def gamma_family(
 
 def newton(residual: Float[Tensor, "b *latent"], hessian: LinearOperator, *, damping: float, iterations: int) -> Solved:
     """``(A + mu I)^-1 r``, with weights of at most 1 / mu where A is not negative."""
-    return _solved(solve(Affine(hessian, 1.0, damping), residual, iterations=iterations), residual)
+    return _solved(Affine(hessian, 1.0, damping), residual, residual, iterations)
 
 
 def levenberg_marquardt(
@@ -255,17 +255,13 @@ def levenberg_marquardt(
     along directions of negative curvature it points the other way, as A r does.
     """
     system = Affine(Product(hessian, hessian), 1.0, damping**2)
-    return _solved(solve(system, hessian.matvec(residual), iterations=iterations), residual)
+    return _solved(system, hessian.matvec(residual), residual, iterations)
 
 
-def solve(operator: LinearOperator, rhs: Float[Tensor, "b *latent"], *, iterations: int) -> Solution:
-    """Conjugate gradients to the rounding of the dtype, or to the given number of steps."""
+def _solved(operator: LinearOperator, rhs: Tensor, residual: Tensor, iterations: int) -> Solved:
+    """By conjugate gradients, to the rounding of the dtype or that many steps; r for images that stopped at once."""
     wide = torch.promote_types(rhs.dtype, torch.float32)
-    return conjugate_gradient(operator, rhs, iterations=iterations, tolerance=torch.finfo(wide).eps)
-
-
-def _solved(solution: Solution, residual: Tensor) -> Solved:
-    """The solution, and r itself for images that stopped at once."""
+    solution = conjugate_gradient(operator, rhs, iterations=iterations, tolerance=torch.finfo(wide).eps)
     at_once = solution.negative_curvature & (solution.iterations == 0)
     return torch.where(per_element(at_once, residual), residual, solution.value), at_once
 

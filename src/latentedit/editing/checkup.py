@@ -168,7 +168,6 @@ class _Trial:
         return text, error <= MOST_DERIVATIVE_ERROR, _PRECISION
 
     def edit(self) -> tuple[str, bool, str]:
-        """An edit of the image by text."""
         if not self._reads_text:
             return "none by text: the model reads none", True, ""
         (image,) = to_images(self._image)

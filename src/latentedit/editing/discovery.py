@@ -134,26 +134,18 @@ def discover(
     settings = check_names("discover", settings, accepted, with_settings=False)
     with progress_bar(progress) as report:
         if not isinstance(basis, LocalBasis):
-            latent = (
-                basis
-                if isinstance(basis, JointLatent)
-                else encode(basis, cast("ImageLike", image), source_prompt=source_prompt)
-            )
-            basis = local_basis(latent, progress=report, **settings)
-        return _discover(basis, report)
-
-
-def _discover(basis: LocalBasis, progress: Progress | None) -> Discovery:
-    backbone = basis.latent.backbone
-    walk = Walk(latent=basis.latent, trace=basis.trace, progress=progress)
-    with metered(backbone) as spent:
-        found = discover_along(basis, basis.v, lambda index, step: basis.direction(index, step=step), progress=progress)
-        controls = random_units(basis.latent, min(CONTROLS, len(basis)), seed=basis.seed)
-        what = "random directions"
-        lengths = torch.tensor([one.probe.length for one in found[: len(controls)]], dtype=torch.float64)
-        same = probe_directions(walk, controls, lengths, what=what)
-        longer = probe_directions(walk, controls, step_lengths(walk, controls), what=what)
-        cost = spent()
+            if not isinstance(basis, JointLatent):
+                basis = encode(basis, cast("ImageLike", image), source_prompt=source_prompt)
+            basis = local_basis(basis, progress=report, **settings)
+        walk = Walk(latent=basis.latent, trace=basis.trace, progress=report)
+        with metered(basis.latent.backbone) as spent:
+            found = discover_along(basis, basis.v, lambda k, step: basis.direction(k, step=step), progress=report)
+            controls = random_units(basis.latent, min(CONTROLS, len(basis)), seed=basis.seed)
+            what = "random directions"
+            lengths = torch.tensor([one.probe.length for one in found[: len(controls)]], dtype=torch.float64)
+            same = probe_directions(walk, controls, lengths, what=what)
+            longer = probe_directions(walk, controls, step_lengths(walk, controls), what=what)
+            cost = spent()
     return Discovery(basis=basis, directions=found, equal_length=same, equal_effect=longer, cost=cost)
 
 

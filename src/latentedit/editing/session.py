@@ -170,8 +170,8 @@ class Session:
         latent = fitted(latent, texts)
         if latent is not self.latent:
             return Session(latent).run(request, strengths, progress=progress)
-        told = text_notes(latent.backbone, latent.left_out, [*latent.captions, *itertools.chain(*texts)])
-        warn(told)
+        warned = text_notes(latent.backbone, latent.left_out, [*latent.captions, *itertools.chain(*texts)])
+        warn(warned)
         with latent.backbone.unchanged(), metered(latent.backbone) as spent:
             if request.via and moves:
                 moved = self._through(request, editor, strengths, progress)
@@ -180,7 +180,7 @@ class Session:
             else:
                 moved = self._towards(request, editor, strengths, progress)
             results = measured(latent, moved, spent)
-        warn(note for row in results for result in row for note in result.notes if note not in told)
+        warn(note for row in results for result in row for note in result.notes if note not in warned)
         return results
 
     def slider(self, direction: Direction, *, arm: Arm | None = None) -> Slider:

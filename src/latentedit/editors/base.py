@@ -26,6 +26,7 @@ from latentedit.models.model_settings import ModelSettings
 Kind = TypeVar("Kind")
 
 _GUIDANCE = ("guidance", "target_guidance")
+_WEIGHTS = (*_GUIDANCE, "source_guidance")  # all of classifier-free guidance
 # Settings by their names in diffusers' pipelines, and what an editor may call them.
 FIELD_NAMES = {"num_inference_steps": ("steps",), "guidance_scale": _GUIDANCE, "true_cfg_scale": _GUIDANCE}
 _EIM = "eim"  # the method of this library, `editors.eim`
@@ -49,16 +50,6 @@ class StrengthResult:
     limit: Float[Tensor, " b"] | None = None
     direction: Direction | None = None
     notes: tuple[str, ...] = ()
-
-
-# The settings of editors that are weights of classifier-free guidance.
-GUIDANCE_SETTINGS = ("guidance", "source_guidance", "target_guidance")
-
-
-def unit_guidance(kind: "type[Editor]") -> dict[str, Any]:
-    """The guidance weights that an editor has, all 1."""
-    fields: Any = getattr(kind, "__dataclass_fields__", ())
-    return {name: 1.0 for name in GUIDANCE_SETTINGS if name in fields}
 
 
 class Editor(abc.ABC):
@@ -133,7 +124,6 @@ class Editor(abc.ABC):
 
     def for_captions(self, sources: Sequence[str], targets: Sequence[str]) -> "Editor":
         """The editor for images with these captions and targets; itself, unless it reads more than conditions."""
-        del sources, targets
         return self
 
     def evaluations(self, latent: JointLatent, *, strength: float = 1.0) -> int:
@@ -199,7 +189,6 @@ class Editor(abc.ABC):
     @classmethod
     def renamed(cls, settings: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
         """Settings as a user names them, by the names of the fields; ``stored`` are the others."""
-        del stored
         return own_names(settings, cls)
 
     @classmethod
@@ -310,7 +299,8 @@ def stored_settings(name: str, backbone: Backbone) -> Mapping[str, Any]:
     """
     stored = ModelSettings.of(backbone).editor(name)
     if backbone.capabilities.guidance_kind == "none":
-        return {**stored, **unit_guidance(editor_class(name))}
+        fields = getattr(editor_class(name), "__dataclass_fields__", ())
+        return {**stored, **{weight: 1.0 for weight in _WEIGHTS if weight in fields}}
     return stored
 
 

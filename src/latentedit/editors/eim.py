@@ -8,14 +8,14 @@ import functools
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, cast, get_args
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import ConfigError, ShapeError, nearest
+from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed
 from latentedit.core.settings import Count, Level, check_value, settings, to_plain
@@ -46,13 +46,6 @@ _SAME_LEVEL = 1e-6  # noise levels that differ by less are equal; files store th
 ROWS = 64  # most latents that move in one batch, so that a sweep fits into memory
 
 
-def check_arm(arm: str) -> Arm:
-    """The arm of that name; refuses any but image, text and joint."""
-    if arm not in get_args(Arm):
-        raise ConfigError(f"there is no arm {arm!r}: {nearest(arm, get_args(Arm))}")
-    return cast("Arm", arm)
-
-
 @dataclasses.dataclass(kw_only=True, eq=False)
 class Slider:
     """Images, a direction for all or one per image, and the way along it.
@@ -78,7 +71,7 @@ class Slider:
 
     def __post_init__(self) -> None:
         self._latents: dict[tuple[float, ...], Tensor] = {(0.0,): self.latent.z[None]}
-        check_arm(self.arm)
+        check_value(Arm, arm=self.arm)
         self.direction.check_model(self.latent.backbone.name, self.latent.backbone.fingerprint)
         self.direction.condition.expand(len(self.latent))
         shape, expected = list(self.direction.z.shape), list(self.latent.z.shape)

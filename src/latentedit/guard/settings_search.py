@@ -142,7 +142,6 @@ class Criteria:
 
     @classmethod
     def joined(cls, batches: Sequence["Criteria"]) -> Self:
-        """The criteria of several batches as one."""
         names = [field.name for field in dataclasses.fields(cls)]
         return cls(**{name: torch.cat([getattr(batch, name) for batch in batches], dim=-1) for name in names})
 

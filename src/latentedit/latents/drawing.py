@@ -12,7 +12,7 @@ from torch import Tensor
 
 from latentedit.core.errors import ModelError
 from latentedit.core.rng import draw
-from latentedit.core.solvers import EulerSolver, sample
+from latentedit.core.solvers import EulerSolver, integrate
 from latentedit.latents.captions.base import to_images
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
@@ -41,7 +41,7 @@ def draw_images(
     noise = torch.stack([draw(shape, seed=seed, purpose="sample", index=first + i) for i in range(len(captions))])
     grid = model.grid(steps)
     start = math.hypot(1 - grid.levels[0], grid.levels[0]) * noise  # of unit variance in the model's own coordinates
-    final = sample(field, start.to(model.device, model.dtype), grid, EulerSolver())
+    final = integrate(field, start.to(model.device, model.dtype), grid.levels, EulerSolver())
     return model.decode(final).clamp(-1, 1)
 
 

@@ -52,7 +52,6 @@ class ModelRecord(_Record):
 
     @classmethod
     def of(cls, backbone: Backbone) -> "ModelRecord":
-        """The record of a loaded model."""
         return cls(
             name=Path(backbone.name).name if Path(backbone.name).is_absolute() else backbone.name,
             fingerprint=backbone.fingerprint,

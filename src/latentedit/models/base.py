@@ -186,7 +186,6 @@ class Backbone(abc.ABC):
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> type[Self]:
         """The class for a denoiser of a configuration; raises a `ModelError` for one that is not supported."""
-        del config
         return cls
 
     @classmethod
@@ -195,7 +194,6 @@ class Backbone(abc.ABC):
 
         FluxKontext is meant by FluxKontextInpaint.
         """
-        del parts
         stems = {name.removesuffix("Pipeline"): name for name in cls.pipelines}
         meant = [stem for stem in stems if any(kind.startswith(stem) for kind in kinds)]
         return stems[max(meant, key=len)] if meant else (cls.pipelines or kinds)[0]
@@ -203,7 +201,6 @@ class Backbone(abc.ABC):
     @classmethod
     def configuration(cls, scheduler: Any, vae: Mapping[str, Any]) -> dict[str, Any]:
         """What counts in the fingerprint besides the weights, of a scheduler and the configuration of a VAE."""
-        del scheduler, vae
         return {}
 
     @property
@@ -489,7 +486,6 @@ class Backbone(abc.ABC):
 
     def _calls(self, condition: Condition) -> Sequence[Tensor]:
         """Rows of each network call; empty if one call takes the batch."""
-        del condition
         return ()
 
     def _by_call(self, condition: Condition, predict: Callable[[slice | Tensor], Tensor]) -> Tensor:
@@ -503,7 +499,6 @@ class Backbone(abc.ABC):
 
     def _image_tokens(self, z: Float[Tensor, "b *latent"], condition: Condition) -> int:
         """Number of tokens of each latent and its references, for sites with text in their sequence."""
-        del z, condition
         return 0
 
     def check_name(self, kind: str, name: str, names: Collection[str]) -> None:
@@ -551,7 +546,6 @@ class Backbone(abc.ABC):
 
     def _null(self, like: Condition) -> Condition:
         """The unconditional text, one for all: the empty text, unless a model has another."""
-        del like
         return self.embed([""])
 
     @abc.abstractmethod
@@ -564,7 +558,6 @@ class Backbone(abc.ABC):
 
     def caption_notes(self, texts: Sequence[str]) -> list[str]:
         """Notes for the user about captions, other than on `unseen_words`."""
-        del texts
         return []
 
     @property
@@ -574,7 +567,6 @@ class Backbone(abc.ABC):
 
     def unseen_words(self, text: str) -> list[str]:
         """The words of a caption that never occurred in training, as far as that is known."""
-        del text
         return []
 
     def draw_start(self, shape: Sequence[int], *, generator: torch.Generator) -> Float[Tensor, "b *latent"]:

@@ -6,7 +6,6 @@ from typing import TypeVar
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from typing_extensions import override
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
@@ -69,22 +68,17 @@ class CallableBackbone(Backbone):
         self._device, self._dtype = torch.device(device), dtype
 
     @property
-    @override
     def device(self) -> torch.device:
         return self._device
 
     @property
-    @override
     def dtype(self) -> torch.dtype:
         return self._dtype
 
-    @override
     def latent_shape(self, height_px: int, width_px: int) -> tuple[int, ...]:
         return self._shape(height_px, width_px)
 
-    @override
     def grid(self, steps: int, *, height_px: int = 0, width_px: int = 0) -> LevelGrid:
-        del height_px, width_px
         return self._grid(steps)
 
     def _velocity(
@@ -92,15 +86,12 @@ class CallableBackbone(Backbone):
     ) -> Float[Tensor, "b *latent"]:
         return self._function(z, s, condition)
 
-    @override
     def embed(self, texts: Sequence[str]) -> Condition:
         return self._embed(texts)
 
-    @override
     def encode(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b *latent"]:
         return self._given(self._encode, "encode")(pixels)
 
-    @override
     def decode(self, z: Float[Tensor, "b *latent"]) -> Float[Tensor, "b 3 h w"]:
         return self._given(self._decode, "decode")(z)
 

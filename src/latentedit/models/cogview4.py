@@ -38,7 +38,6 @@ class CogView4Backbone(FlowBackbone):
 
     def _mu(self, config: Mapping[str, Any], tokens: int, steps: int) -> float:
         """A function of the image side, counted in tokens."""
-        del steps
         return math.sqrt(tokens / config["base_image_seq_len"]) * config["max_shift"] + config["base_shift"]
 
     def _time(self, s: Tensor, z: Tensor) -> Tensor:

@@ -63,7 +63,6 @@ class FluxTransformerBackbone(PackedFlowBackbone):
 
     def _inputs(self, tokens: Tensor, condition: Condition) -> dict[str, Any]:
         """Inputs that only this family has, by name."""
-        del tokens, condition
         return {}
 
 
@@ -152,7 +151,6 @@ class Flux2Backbone(FluxTransformerBackbone):
 
     def _prefix_tokens(self, text: str) -> int:
         """The beginning of the chat, without the special tokens that the tokenizer itself would add."""
-        del text
         tokenizer, system = self.pipeline.tokenizer, getattr(self.stock, "system_message", None)
         chat = [{"role": "user", "content": TEXT_MARK}]
         if system is not None:
@@ -163,7 +161,6 @@ class Flux2Backbone(FluxTransformerBackbone):
 
     def _mu(self, config: Any, tokens: int, steps: int) -> float:
         """The makers' fit: lines in tokens for 200 steps and for 10, and a line in steps through both."""
-        del config
         at_200 = 0.00016927 * tokens + 0.45666666
         if tokens > MANY_TOKENS:
             return at_200

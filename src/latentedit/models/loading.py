@@ -70,7 +70,6 @@ class ModelFolder:
 
     @property
     def pipeline(self) -> str:
-        """Name of the pipeline class."""
         return str(self.index["_class_name"])
 
     @property

@@ -91,7 +91,6 @@ class ZImageBackbone(FlowBackbone):
         return tokens[None], None, None
 
     def _prefix_tokens(self, text: str) -> int:
-        del text
         tokenizer = self.pipeline.tokenizer
         chat = tokenizer.apply_chat_template([{"role": "user", "content": "\n"}], tokenize=False, enable_thinking=True)
         return len(tokenizer(chat[: chat.rindex("\n\n") + 1]).input_ids)

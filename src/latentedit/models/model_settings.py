@@ -103,7 +103,6 @@ class ModelSettings:
 
     @classmethod
     def of(cls, backbone: Backbone) -> Self:
-        """The settings of a loaded model."""
         calibration = backbone.once("calibration", lambda: calibration_of(backbone))
         return cls(maker=backbone.defaults, calibration=calibration, published=backbone.published)
 
@@ -114,7 +113,6 @@ class ModelSettings:
 
     @property
     def judge(self) -> Mapping[str, Any]:
-        """Thresholds of verdicts."""
         return self._winner("judge", self.maker.get("judge")) or {}
 
     @property

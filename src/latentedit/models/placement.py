@@ -191,11 +191,9 @@ class ModelNeeds:
 
     @property
     def parameters(self) -> int:
-        """Parameters of all networks."""
         return sum(part.parameters for part in self.parts.values())
 
     def part_bytes(self, part: str, placement: Placement) -> int:
-        """Weights of one network."""
         return self.parts[part].parameters * self._dtype(part, placement).itemsize
 
     def weight_bytes(self, placement: Placement) -> int:

@@ -118,7 +118,6 @@ class Krea2Backbone(PackedFlowBackbone):
 
     def _prefix_tokens(self, text: str) -> int:
         """The end of the chat; its beginning does not count."""
-        del text
         return int(self.stock.prompt_template_encode_num_suffix_tokens)
 
     def _mu(self, config: Any, tokens: int, steps: int) -> float:

@@ -64,7 +64,6 @@ class QwenImage21Backbone(FlowBackbone):
         return super()._encode_prompt(text if len(ids) <= room else self._words.decode(ids[:room]))
 
     def _prefix_tokens(self, text: str) -> int:
-        del text
         return sum(self._turn)
 
     def _unshifted(self, steps: int) -> list[float] | None:

@@ -95,5 +95,4 @@ class SanaSprintBackbone(SanaBackbone):
         return (angles.sin() / (angles.sin() + angles.cos())).tolist()
 
     def _time(self, s: Tensor, z: Tensor) -> Tensor:
-        del z
         return s

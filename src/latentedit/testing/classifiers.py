@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
-from typing_extensions import override
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.rng import seeded
@@ -58,7 +57,6 @@ class StoredNetwork:
 
     @classmethod
     def build(cls, seed: int) -> ImageNetwork:
-        """The untrained network."""
         raise NotImplementedError
 
     @classmethod
@@ -96,7 +94,6 @@ class AttributeClassifier(StoredNetwork, AttributeReader):
         return self.scene.values
 
     @classmethod
-    @override
     def build(cls, seed: int) -> ImageNetwork:
         with seeded(seed):
             outputs = sum(map(len, cls.scene.values.values()))
@@ -115,23 +112,18 @@ class AttributeClassifier(StoredNetwork, AttributeReader):
         best = [probabilities.argmax(dim=1) for probabilities in self.probabilities(pixels).values()]
         return [self.scene.from_indices(row) for row in torch.stack(best, dim=1).tolist()]
 
-    @override
     def read(self, pixels: Float[Tensor, "b 3 h w"]) -> list[dict[str, str]]:
         return [{name: getattr(scene, name) for name in self.values} for scene in self.attributes(pixels)]
 
     def full_caption(self, scene: Any) -> str:
-        """The canonical caption, which names every attribute."""
         raise NotImplementedError
 
-    @override
     def stated(self, caption: str) -> Mapping[str, str]:
         raise NotImplementedError
 
-    @override
     def caption(self, pixels: Float[Tensor, "b 3 h w"]) -> list[str]:
         return [self.full_caption(scene) for scene in self.attributes(pixels)]
 
-    @override
     def complete(self, pixels: Float[Tensor, "b 3 h w"], pairs: Sequence[tuple[str, str]]) -> list[Completion]:
         return [self._completed(scene, *pair) for scene, pair in zip(self.attributes(pixels), pairs, strict=True)]
 

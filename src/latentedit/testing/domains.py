@@ -18,7 +18,6 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 from torch import Tensor
-from typing_extensions import override
 
 from latentedit.core.errors import ConfigError
 
@@ -60,47 +59,38 @@ class Domain(Protocol):
     @abc.abstractmethod
     def draw(self, split: Split, count: int, seed: int) -> Sequence[Scene]:
         """``count`` distinct scenes of a split."""
-        ...
 
     @abc.abstractmethod
     def attributes(self, scene: Scene) -> Mapping[str, str]:
         """Every attribute's value in the scene, in the order of ``values``."""
-        ...
 
     @abc.abstractmethod
     def alternatives(self, scene: Scene) -> Mapping[str, Sequence[str]]:
         """The other values of every attribute that can be changed in the scene; attributes of absent parts cannot."""
-        ...
 
     @abc.abstractmethod
     def change(self, scene: Scene, change: Mapping[str, str]) -> Scene:
         """The counterfactual: the same scene with other values of some attributes."""
-        ...
 
     @abc.abstractmethod
     def render(self, scene: Scene) -> UInt8[np.ndarray, "h w 3"]:
         """The image of a scene at the size of the domain's models."""
-        ...
 
     @abc.abstractmethod
     def phrases(self, scene: Scene) -> Sequence[str]:
         """The phrases of the full caption, in an order that is the same for all scenes."""
-        ...
 
     @abc.abstractmethod
     def caption(self, phrases: Sequence[str]) -> str:
         """All phrases of a scene, or some, as a caption."""
-        ...
 
     @abc.abstractmethod
     def paraphrase(self, scene: Scene, generator: random.Random) -> str:
         """The full caption with synonyms."""
-        ...
 
     @abc.abstractmethod
     def words(self, caption: str) -> Sequence[str]:
         """The tokens of a caption for the domain's models."""
-        ...
 
     @abc.abstractmethod
     def read(self, pixels: Float[Tensor, "b 3 h w"]) -> Sequence[Scene]:
@@ -112,12 +102,10 @@ class Domain(Protocol):
         Raises:
             NotImplementedError: the domain has no classifier; measures that need one are left out.
         """
-        ...
 
     @abc.abstractmethod
     def images(self, model: str, count: int, seed: int) -> Sequence[Image.Image] | None:
         """Images that a model of this domain was not trained on, at its size; None for other models."""
-        ...
 
 
 class Scalable(Domain, Protocol):
@@ -133,7 +121,6 @@ class Scalable(Domain, Protocol):
     @abc.abstractmethod
     def render_at(self, scene: Scene, side: int) -> UInt8[np.ndarray, "side side 3"]:
         """The square image of a scene, ``side`` pixels wide and high."""
-        ...
 
 
 @runtime_checkable
@@ -156,7 +143,6 @@ class Lit(Domain, Protocol):
             before: image of ``scene``.
             after: image of ``answer``.
         """
-        ...
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,7 +203,6 @@ class SceneAttributes:
                 values[name] = cls.default(name, others)
 
     def differences(self, other: "SceneAttributes") -> list[str]:
-        """Names of the attributes in which two scenes differ."""
         return [name for name in self.values if getattr(self, name) != getattr(other, name)]
 
     def hashed_split(self) -> Split:
@@ -245,14 +230,11 @@ class AttributeDomain(Scalable):
         """The attributes that a caption states, with their values."""
 
     def full_caption(self, scene: Scene) -> str:
-        """The canonical caption, which names every attribute."""
         return self.caption(self.phrases(scene))
 
-    @override
     def attributes(self, scene: Scene) -> dict[str, str]:
         return {name: getattr(scene, name) for name in self.values}
 
-    @override
     def alternatives(self, scene: Scene) -> dict[str, list[str]]:
         return {
             name: [value for value in values if value != own and not (value == NONE and name in self.part_of)]
@@ -260,19 +242,15 @@ class AttributeDomain(Scalable):
             if (own := getattr(scene, name)) != NONE or name not in self.part_of
         }
 
-    @override
     def change(self, scene: Scene, change: Mapping[str, str]) -> Scene:
         return scene.replace(**change)
 
-    @override
     def words(self, caption: str) -> list[str]:
         return words_of(caption)
 
-    @override
     def render(self, scene: Scene) -> UInt8[np.ndarray, "h w 3"]:
         return self.render_at(scene, self.side)
 
-    @override
     def images(self, model: str, count: int, seed: int) -> list[Image.Image] | None:
         if model not in self.models:
             return None

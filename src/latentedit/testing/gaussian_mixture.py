@@ -1,18 +1,15 @@
 """The analytic backbone: a Gaussian mixture whose words re-weight its components, with every answer in closed form."""
 
-import abc
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import ConfigError, ShapeError, nearest
-from latentedit.core.flow import LevelGrid, uniform_grid
-from latentedit.models.base import Backbone, Capabilities
+from latentedit.core.errors import ShapeError, nearest
+from latentedit.models.callable import CallableBackbone
 from latentedit.testing.mixture import GaussianMixture, MixturePosterior
 
 TEXT_TOKENS = 8  # most words of a text
@@ -45,50 +42,53 @@ class WordWeights:
         return torch.log_softmax(self.prior + condition.tokens.to(self.prior).sum(dim=1), dim=1)
 
 
-class WordMixtureBackbone(Backbone):
-    """What the backbones of a mixture share: words, shapes, and no codec. Subclasses write `_flat_velocity`."""
+class GaussianMixtureBackbone(CallableBackbone):
+    """A rectified-flow model of a Gaussian mixture, exact at every level in [0, 1], with a uniform grid and no codec.
+
+    Args:
+        means: ``[k, d]``; their dtype (float64 in tests) is the backbone's.
+        covariances: ``[k, d, d]``, symmetric positive definite.
+        words: each word's vector of log-weights; None names the components "a", "b", "c", ...: a word adds 3 to the
+            log-weight of its own.
+        prior: log-weights of the empty text; None is uniform.
+        latent: shape of one latent, of d numbers in all; None is ``(d,)``.
+
+    Example:
+        >>> backbone = example_mixture(dimension=2, components=2)
+        >>> z, s = torch.ones(1, 2, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
+        >>> bool(torch.allclose(backbone.velocity(z, s, backbone.embed(["a"])), -z))
+        True
+    """
 
     def __init__(
         self,
         *,
-        name: str,
-        mixture: GaussianMixture,
-        weights: WordWeights,
-        latent: tuple[int, ...] | None,
-        capabilities: Capabilities,
+        means: Float[Tensor, "k d"],
+        covariances: Float[Tensor, "k d d"],
+        words: Mapping[str, Float[Tensor, " k"]] | None = None,
+        prior: Float[Tensor, " k"] | None = None,
+        latent: tuple[int, ...] | None = None,
     ) -> None:
-        parts = (mixture.means, mixture.covariances, weights.prior, *weights.words.values())
+        self.mixture = GaussianMixture(means=means, covariances=covariances)
+        self.weights = WordWeights(words or letters(means), means.new_zeros(len(means)) if prior is None else prior)
+        self.latent = (means.shape[1],) if latent is None else latent
+        parts = (means, covariances, self.weights.prior, *self.weights.words.values())
         digest = hashlib.sha256(b"".join(part.detach().cpu().numpy().tobytes() for part in parts)).hexdigest()
-        super().__init__(name=name, fingerprint=digest[:16], capabilities=capabilities)
-        self.mixture = mixture
-        self.weights = weights
-        self.latent = (mixture.means.shape[1],) if latent is None else latent
-        if torch.Size(self.latent).numel() != mixture.means.shape[1]:
-            raise ShapeError(f"the latent shape must hold {mixture.means.shape[1]} numbers; got {list(self.latent)}")
-
-    @property
-    def device(self) -> torch.device:
-        """The device of the means."""
-        return self.mixture.means.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The dtype of the means, in which everything is computed."""
-        return self.mixture.means.dtype
+        super().__init__(
+            self._velocity,
+            embed=self.weights.embed,
+            latent_shape=lambda *_: self.latent,
+            name="gaussian-mixture",
+            fingerprint=digest[:16],
+            device=means.device,
+            dtype=means.dtype,
+        )
+        if torch.Size(self.latent).numel() != means.shape[1]:
+            raise ShapeError(f"the latent shape must hold {means.shape[1]} numbers; got {list(self.latent)}")
 
     @property
     def compute_dtype(self) -> torch.dtype:
-        """The dtype of the means."""
         return self.dtype
-
-    def latent_shape(self, height_px: int, width_px: int) -> tuple[int, ...]:
-        """The same for every size."""
-        del height_px, width_px
-        return self.latent
-
-    def embed(self, texts: Sequence[str]) -> Condition:
-        """The words' log-weights, see `WordWeights`."""
-        return self.weights.embed(texts)
 
     def caption_notes(self, texts: Sequence[str]) -> list[str]:
         """Unknown words, and words beyond the eighth."""
@@ -97,16 +97,6 @@ class WordMixtureBackbone(Backbone):
         dropped = sorted({word for text in texts for word in text.split()[TEXT_TOKENS:]})
         notes = [f"unknown word {word!r}: {nearest(word, vocabulary)}" for word in unknown]
         return notes + [f"word {word!r} is beyond the {TEXT_TOKENS} that a text can have" for word in dropped]
-
-    def encode(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b *latent"]:
-        """Always a ConfigError: the model has no codec."""
-        del pixels
-        raise ConfigError(f"{self.name} has no image codec but latents only (capabilities.pixels)")
-
-    def decode(self, z: Float[Tensor, "b *latent"]) -> Float[Tensor, "b 3 h w"]:
-        """Always a ConfigError: the model has no codec."""
-        del z
-        raise ConfigError(f"{self.name} has no image codec but latents only (capabilities.pixels)")
 
     def only(self, component: int) -> Condition:
         """The condition under which one component has all the weight."""
@@ -140,61 +130,16 @@ class WordMixtureBackbone(Backbone):
         v = self._flat_velocity(z.reshape(len(z), -1).to(self.dtype), s.to(self.dtype), condition)
         return v.reshape(z.shape).to(z.dtype)
 
-    @abc.abstractmethod
     def _flat_velocity(
         self, z: Float[Tensor, "b d"], s: Float[Tensor, " b"], condition: Condition
     ) -> Float[Tensor, "b d"]:
         """The velocity at latents without further axes, in the dtype of the mixture."""
+        return self.at(z, s, condition).velocity
 
     def draw_clean(self, condition: Condition, *, generator: torch.Generator) -> Float[Tensor, "b *latent"]:
         """One clean latent a text, drawn from the mixture."""
         drawn = self.mixture.draw(self.weights.log_weights(condition), generator=generator)
         return drawn.reshape(len(condition), *self.latent)
-
-
-@final
-class GaussianMixtureBackbone(WordMixtureBackbone):
-    """A rectified-flow model of a Gaussian mixture, exact at every level in [0, 1].
-
-    Args:
-        means: ``[k, d]``; their dtype (float64 in tests) is the backbone's.
-        covariances: ``[k, d, d]``, symmetric positive definite.
-        words: each word's vector of log-weights; None names the components "a", "b", "c", ...: a word adds 3 to the
-            log-weight of its own.
-        prior: log-weights of the empty text; None is uniform.
-        latent: shape of one latent, of d numbers in all; None is ``(d,)``.
-
-    Example:
-        >>> backbone = example_mixture(dimension=2, components=2)
-        >>> z, s = torch.ones(1, 2, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
-        >>> bool(torch.allclose(backbone.velocity(z, s, backbone.embed(["a"])), -z))
-        True
-    """
-
-    def __init__(
-        self,
-        *,
-        means: Float[Tensor, "k d"],
-        covariances: Float[Tensor, "k d d"],
-        words: Mapping[str, Float[Tensor, " k"]] | None = None,
-        prior: Float[Tensor, " k"] | None = None,
-        latent: tuple[int, ...] | None = None,
-    ) -> None:
-        super().__init__(
-            name="gaussian-mixture",
-            mixture=GaussianMixture(means=means, covariances=covariances),
-            weights=WordWeights(words or letters(means), means.new_zeros(len(means)) if prior is None else prior),
-            latent=latent,
-            capabilities=Capabilities(pixels=False),
-        )
-
-    def grid(self, steps: int, *, height_px: int = 0, width_px: int = 0) -> LevelGrid:
-        """Uniform from 1 to 0."""
-        del height_px, width_px
-        return uniform_grid(steps)
-
-    def _flat_velocity(self, z: Tensor, s: Tensor, condition: Condition) -> Tensor:
-        return self.at(z, s, condition).velocity
 
 
 def letters(means: Float[Tensor, "k d"]) -> dict[str, Float[Tensor, " k"]]:

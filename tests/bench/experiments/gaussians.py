@@ -7,7 +7,7 @@ from torch import Tensor
 
 from latentedit.core.rng import stream
 from latentedit.latents.joint import JointLatent
-from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, WordMixtureBackbone
+from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone
 from latentedit_bench.experiments.study import Study
 
 
@@ -24,7 +24,7 @@ def gaussian(variances: Tensor, axes: Tensor, latent: tuple[int, ...]) -> Gaussi
     return GaussianMixtureBackbone(means=means, covariances=covariance[None], latent=latent)
 
 
-def study_of(backbone: WordMixtureBackbone, count: int, *, levels: Sequence[float], rank: int) -> Study:
+def study_of(backbone: GaussianMixtureBackbone, count: int, *, levels: Sequence[float], rank: int) -> Study:
     """Random latents, read in the clean estimate."""
     z = torch.randn(count, *backbone.latent, generator=stream(4, "tests"), dtype=torch.float64)
     text = {"condition": backbone.embed([""]), "captions": ("",)}

@@ -7,7 +7,7 @@ from latentedit.core.schedule import scaled_linear_schedule
 from latentedit.editors.edit import Edit
 from latentedit.latents.joint import JointLatent
 from latentedit.testing.gaussian_mixture import example_mixture
-from latentedit.testing.vp_mixture import VariancePreservingMixture
+from tests.testing.vp_mixture import VariancePreservingMixture
 
 
 def vp_model(
@@ -15,13 +15,7 @@ def vp_model(
 ) -> VariancePreservingMixture:
     """The example mixture of six dimensions, whose levels end before 0 and before 1, and which predicts epsilon."""
     flow = example_mixture(dimension=6, dtype=dtype)
-    return VariancePreservingMixture(
-        mixture=flow.mixture,
-        weights=flow.weights,
-        schedule=scaled_linear_schedule(),
-        prediction="epsilon",
-        latent=latent,
-    )
+    return VariancePreservingMixture(flow, schedule=scaled_linear_schedule(), prediction="epsilon", latent=latent)
 
 
 def edit_of(latent: JointLatent, target: Condition | None = None, *, seed: int = 0) -> Edit:

@@ -34,7 +34,7 @@ from torch import Tensor
 
 from latentedit.core.flow import level_batch, noise_estimate
 from latentedit.core.rng import draw, stream
-from latentedit.core.solvers import EulerSolver, fresh_share, sample
+from latentedit.core.solvers import EulerSolver, fresh_share, integrate
 from latentedit.editors import LEDITS, SDEdit
 from latentedit.editors.baselines.aligned_returns import SemanticGuidance
 from latentedit.editors.baselines.noise_maps import noise_maps
@@ -132,7 +132,7 @@ def generated(backbone: Backbone, guidance: SemanticGuidance, scale: float, step
     first = grid.levels[0]
     start = draw(carried.shape, seed=3, purpose="start") * ((1 - first) ** 2 + first**2) ** 0.5
     with torch.no_grad():
-        return sample(guided, start, grid, EulerSolver())
+        return integrate(guided, start, grid.levels, EulerSolver())
 
 
 @pytest.mark.nightly

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.flow import LevelGrid
+from latentedit.core.flow import LevelGrid, alpha_sigma_from_level
 from latentedit.core.rng import draw
 from latentedit.editors import LEDITS, EditFriendlyDDPM, TurboEdit
 from latentedit.editors.baselines.aligned_returns import Reference
@@ -52,7 +52,7 @@ def test_t5_is_annealed_delta_denoising_on_a_variance_preserving_model(guidance:
     latent, target = mixture_latent(backbone), backbone.embed(["c"])
     x, y = latent.z, latent.z.clone()
     levels = latent.path(10).levels
-    pairs = [tuple(backbone.schedule.alpha_sigma(torch.tensor([s], dtype=torch.float64))) for s in levels[:-1]]
+    pairs = [tuple(alpha_sigma_from_level(torch.tensor([s], dtype=torch.float64))) for s in levels[:-1]]
 
     def noise_of(x_t: torch.Tensor, time: torch.Tensor, *, source: bool) -> torch.Tensor:
         null = backbone.predict(x_t, time, backbone.embed([""]).expand(3))

@@ -164,9 +164,9 @@ def test_an_edit_of_a_long_caption(monkeypatch: pytest.MonkeyPatch) -> None:
     model, image = live("sdxl"), gray((64, 64))
     source = f"a person with red hair, {', '.join(['a black hat'] * 3)}, no glasses, on a red face"
     edit = functools.partial(le.edit, model, image, source_prompt=source, method="flowedit", num_inference_steps=2)
-    with pytest.warns(LatentEditWarning, match="no glasses") as told:
+    with pytest.warns(LatentEditWarning, match="no glasses") as warned:
         result = edit(change="red hair => blue hair")
-    assert [str(one.message) for one in told] == list(result.notes)
+    assert [str(one.message) for one in warned] == list(result.notes)
     assert len([note for note in result.notes if "left out" in note]) == 1
     assert result.latent.left_out
     left_out = result.latent.left_out[0]

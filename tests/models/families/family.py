@@ -22,7 +22,7 @@ from latentedit.core.errors import ModelError
 from latentedit.core.flow import LevelGrid
 from latentedit.core.linalg.block_lanczos import truncated_svd
 from latentedit.core.rng import draw, seeded
-from latentedit.core.solvers import EulerSolver, sample
+from latentedit.core.solvers import EulerSolver, integrate
 from latentedit.directions.hsds import HSDS
 from latentedit.editors import FlowEdit
 from latentedit.editors.eim import EIM
@@ -143,7 +143,7 @@ class FamilyContract(BackboneContract, PipelineContract):
         condition = backbone.embed([CAPTION])
         field = GuidedField(backbone=backbone, condition=condition, guidance=weight, renormalized=renormalized)
         grid = backbone.grid(STEPS, height_px=size[0], width_px=size[1])
-        return sample(field, self.first_latents(z, grid), grid, EulerSolver())
+        return integrate(field, self.first_latents(z, grid), grid.levels, EulerSolver())
 
     def first_latents(self, z: Tensor, grid: LevelGrid) -> Tensor:
         del grid
@@ -313,7 +313,7 @@ def sample_with_references(
     other = dataclasses.replace(condition, reference=reference[::-1] if reference[1:] else (z,))
     assert relative_error(backbone.velocity(z, s, other), backbone.velocity(z, s, condition)) > 1e-3
     grid = backbone.grid(STEPS, height_px=size[0], width_px=size[1])
-    return sample(field, z, grid, EulerSolver())
+    return integrate(field, z, grid.levels, EulerSolver())
 
 
 class Variants(FamilyContract):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 import latentedit as le
 from latentedit.core.errors import ModelError, ShapeError
-from latentedit.core.solvers import EulerSolver, sample
+from latentedit.core.solvers import EulerSolver, integrate
 from latentedit.models.guidance import GuidedField
 from latentedit.testing.tolerances import relative_error
 from tests.miniatures.flow import anima, auraflow, cogview4, lumina2, zimage
@@ -96,7 +96,7 @@ class TestLumina2(FamilyContract):
         z, grid = self.start(backbone, (64, 64)), backbone.grid(STEPS, height_px=64, width_px=64)
         stock = self.stock_image(pipeline, 3.0, (64, 64), z, cfg_normalization=False)
         affine = GuidedField(backbone=backbone, condition=backbone.embed([CAPTION]), guidance=3.0)
-        assert relative_error(sample(affine, z, grid, EulerSolver()), stock) <= PARITY
+        assert relative_error(integrate(affine, z, grid.levels, EulerSolver()), stock) <= PARITY
 
     def test_the_tokens_of_the_system_prompt_are_counted(self, backbone: Any) -> None:
         """The empty text has no system prompt, only the start token. A space belongs to the word after it."""

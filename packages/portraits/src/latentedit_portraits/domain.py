@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
-from typing_extensions import override
 
 from latentedit.testing.domains import AttributeDomain, Split
 from latentedit_portraits.attributes import VALUES, Attributes, draw_split
@@ -45,39 +44,30 @@ class PortraitDomain(AttributeDomain):
     vocabulary = vocabulary()
     max_tokens = MAX_TOKENS
 
-    @override
     def draw(self, split: Split, count: int, seed: int) -> list[Any]:
         return draw_split(split, count, seed)
 
-    @override
     def render_at(self, scene: Any, side: int) -> UInt8[np.ndarray, "side side 3"]:
         return render_array(scene, side)
 
-    @override
     def phrases(self, scene: Attributes) -> list[str]:
         return phrases_of(scene)
 
-    @override
     def caption(self, phrases: Sequence[str]) -> str:
         return caption_of(phrases)
 
-    @override
     def paraphrase(self, scene: Attributes, generator: random.Random) -> str:
         return reworded_caption(scene, generator)
 
-    @override
     def draw_caption(self, scene: Attributes, generator: random.Random, *, empty: float) -> str:
         return draw_caption(scene, generator, empty=empty)
 
-    @override
     def stated(self, caption: str) -> Mapping[str, str]:
         return parse(caption)
 
-    @override
     def read(self, pixels: Float[Tensor, "b 3 h w"]) -> list[Attributes]:
         return PortraitReader.bundled().attributes(pixels)
 
-    @override
     def images(self, model: str, count: int, seed: int) -> list[Image.Image] | None:
         if model == "pixels-discs":
             return [Image.fromarray(image) for image in draw_discs(count, seed=seed)]

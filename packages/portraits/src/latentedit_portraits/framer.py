@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from PIL import Image
-from typing_extensions import override
 
 from latentedit.core.rng import seeded
 from latentedit.latents.images import Box, Framer, cut
@@ -58,16 +57,13 @@ class PortraitFramer(StoredNetwork, Framer):
     model = "portraits"
 
     @classmethod
-    @override
     def build(cls, seed: int) -> ImageNetwork:
         with seeded(seed):  # outputs: two shifts, log zoom, logit that the image shows a portrait
             return ImageNetwork(4, side=VIEW_SIZE, widths=(24, 48, 72, 96), hidden=128)
 
-    @override
     def boxes(self, images: Sequence[Image.Image]) -> list[Box | None]:
         return [self._framed(image)[0] for image in images]
 
-    @override
     def sees(self, images: Sequence[Image.Image]) -> list[bool]:
         return [self._framed(image)[1] for image in images]
 

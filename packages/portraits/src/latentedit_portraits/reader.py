@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping
 
-from typing_extensions import override
-
 from latentedit.latents.captions.change import Change
 from latentedit.models.base import Backbone
 from latentedit.testing.classifiers import AttributeClassifier
@@ -20,20 +18,16 @@ class PortraitReader(AttributeClassifier):
     scene = Attributes
     model = "portraits"
 
-    @override
     def full_caption(self, scene: Attributes) -> str:
         return full_caption(scene)
 
-    @override
     def stated(self, caption: str) -> Mapping[str, str]:
         return stated(caption)
 
-    @override
     def examples(self, count: int) -> list[str]:
         # of a split that neither training nor tests use
         return [full_caption(item) for item in draw_split("calibration", count, _EXAMPLES)]
 
-    @override
     def change(self, caption: str, change: Change) -> str:
         return rewrite(caption, change)
 

@@ -8,7 +8,6 @@ import random
 
 import numpy as np
 from jaxtyping import UInt8
-from typing_extensions import override
 
 from latentedit.testing.domains import Split
 from latentedit_portraits.attributes import split_of
@@ -22,7 +21,6 @@ class RecoloredDomain(PortraitDomain):
 
     name = "recolored-portraits"
 
-    @override
     def draw(self, split: Split, count: int, seed: int) -> list[Recolored]:
         scenes: list[Recolored] = []
         generator = random.Random(f"portraits/recolored/{split}/{seed}")
@@ -32,11 +30,9 @@ class RecoloredDomain(PortraitDomain):
                 scenes.append(scene)
         return scenes
 
-    @override
     def render_at(self, scene: Recolored, side: int) -> UInt8[np.ndarray, "side side 3"]:
         return render_colors(scene, scene.paints, side, scene.framing)
 
-    @override
     def images(self, model: str, count: int, seed: int) -> None:
         del model, count, seed  # no model is trained on them
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
-from typing_extensions import override
 
 from latentedit.testing.domains import AttributeDomain, Lit, Split
 from latentedit_scenes.attributes import ORDERED, PART_OF, VALUES, Attributes, draw_split
@@ -42,15 +41,12 @@ class SceneDomain(AttributeDomain, Lit):
     vocabulary = vocabulary()
     max_tokens = MAX_TOKENS
 
-    @override
     def draw(self, split: Split, count: int, seed: int) -> list[Attributes]:
         return draw_split(split, count, seed)
 
-    @override
     def render_at(self, scene: Attributes, side: int) -> UInt8[np.ndarray, "side side 3"]:
         return render_array(parameters_of(scene), side)
 
-    @override
     def side_effects(
         self,
         scene: Attributes,
@@ -61,27 +57,21 @@ class SceneDomain(AttributeDomain, Lit):
         changed = changed_pixels(parameters_of(scene), parameters_of(answer), len(before))
         return visible_difference(before, after) & ~changed
 
-    @override
     def phrases(self, scene: Attributes) -> list[str]:
         return phrases_of(scene)
 
-    @override
     def caption(self, phrases: Sequence[str]) -> str:
         return caption_of(phrases)
 
-    @override
     def paraphrase(self, scene: Attributes, generator: random.Random) -> str:
         return reworded_caption(scene, generator)
 
-    @override
     def draw_caption(self, scene: Attributes, generator: random.Random, *, empty: float) -> str:
         return draw_caption(scene, generator, empty=empty)
 
-    @override
     def stated(self, caption: str) -> Mapping[str, str]:
         return parse(caption).attributes()
 
-    @override
     def read(self, pixels: Float[Tensor, "b 3 h w"]) -> list[Attributes]:
         return SceneReader.bundled().attributes(pixels)
 

@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.settings import Count, Guidance, Natural, Scale, Share, Start, Until, Weight, settings
-from latentedit.editors.base import Editor
+from latentedit.core.settings import Guidance, Natural, Scale, Share, Start, Until, Weight, settings
+from latentedit.editors.baselines.walks import Walk
 from latentedit.editors.edit import Edit, Latents
 from latentedit.editors.strength import EffectCurve
 from latentedit.latents.inversion import InversionTrace, aligned_steps
@@ -18,7 +18,7 @@ Reference = Literal["null", "source"]  # the text from which a concept is measur
 
 
 @settings
-class FreeSliders(Editor):
+class FreeSliders(Walk):
     """FreeSliders: a way down from a level that a multiple of the difference of two texts steers at every step.
 
     Down from ``level`` along ``v(z, s, c0) + a (v(z, s, c1) - v(z, s, c0))`` with ``a = strength * scale``. The
@@ -41,10 +41,8 @@ class FreeSliders(Editor):
     """
 
     name: ClassVar[str] = "freesliders"
-    steps_by_map: ClassVar[bool] = True
 
     level: Start = 0.7
-    steps: Count = 28
     scale: Guidance = 2.0
     probes: Natural = 0
 
@@ -71,7 +69,7 @@ class FreeSliders(Editor):
 
 
 @settings
-class AsymmetricEdit(Editor):
+class AsymmetricEdit(Walk):
     """Asyrp with a shift from text: the feature's change between two texts, in the clean estimate only, step by step.
 
     ``z' = (1 - s') (z - s v') + s' (z + (1 - s) v)``, v under c0, v' of the network whose feature is shifted. The shift
@@ -94,10 +92,8 @@ class AsymmetricEdit(Editor):
     """
 
     name: ClassVar[str] = "asyrp"
-    steps_by_map: ClassVar[bool] = True
 
     level: Start = 0.9
-    steps: Count = 28
     scale: Scale = 0.3
     until: Until = 0.3
     site: str | None = None
@@ -131,7 +127,7 @@ class AsymmetricEdit(Editor):
 
 
 @settings
-class SEGA(Editor):
+class SEGA(Walk):
     """SEGA: semantic guidance towards a text, on the way back from an inversion.
 
     ``e_hat(y, c0) + G`` on the way back, G from ``psi = strength * scale * (e_hat(y, c1) - e_hat(y, reference))``. The
@@ -156,10 +152,7 @@ class SEGA(Editor):
     """
 
     name: ClassVar[str] = "sega"
-    steps_by_map: ClassVar[bool] = True
 
-    level: Start = 1.0
-    steps: Count = 28
     scale: Guidance = 5.0
     threshold: Share = 0.9
     warm_up: Share = 0.2
@@ -188,11 +181,8 @@ class SEGA(Editor):
         )
 
     def move(self, edit: Edit) -> Latents:
-        trace, backbone, scale = (
-            edit.invert(edit.path(self.steps, self.level)),
-            edit.backbone,
-            edit.strength * self.scale,
-        )
+        trace, backbone = edit.invert(edit.path(self.steps, self.level)), edit.backbone
+        scale = edit.strength * self.scale
         null = backbone.null(edit.texts[0]) if self.reference == "null" else None
         steps = len(trace.velocities)
         guidance, delta, momentum = self.guidance(steps), torch.zeros_like(edit.x), torch.zeros_like(edit.x)

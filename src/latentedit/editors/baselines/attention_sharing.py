@@ -11,9 +11,10 @@ from torch import Tensor
 from latentedit.core.errors import ConfigError
 from latentedit.core.flow import level_batch
 from latentedit.core.progress import Progress
-from latentedit.core.settings import Count, Guidance, Natural, Positive, Share, Start, settings
+from latentedit.core.settings import Guidance, Natural, Positive, Share, settings
 from latentedit.core.solvers import Field, MidpointSolver, each_step, integrate
-from latentedit.editors.base import Editor, rehearsed
+from latentedit.editors.base import rehearsed
+from latentedit.editors.baselines.walks import Walk
 from latentedit.editors.edit import Edit, Latents, Under
 from latentedit.latents.inversion import End
 from latentedit.models.base import Backbone
@@ -25,7 +26,7 @@ Evaluation = tuple[int, int]
 
 
 @settings
-class ValueSharing(Editor):
+class ValueSharing(Walk):
     """Up under c0 and down under ``c0 + strength (c1 - c0)``, by one solver; attention values may be shared.
 
     The way down evaluates at other points than the way up, so even an unchanged text returns only near the image.
@@ -37,8 +38,7 @@ class ValueSharing(Editor):
     network whose attention cannot be reached is refused. Subclasses write `_evaluations` and `_walk`.
     """
 
-    level: Start = 1.0  # how far up; 1 is the full path
-    steps: Count = 28
+    steps_by_map: ClassVar[bool] = False
     guidance: Guidance = 1.0  # classifier-free guidance weight of the way down
     share: Natural = 0  # how many steps of the way down, the first ones, have the values of the way up
     first_layer: Share = 0.5  # where in the network that begins, as a share of its attention layers
@@ -141,7 +141,7 @@ class FireFlow(ValueSharing):
 
 
 @settings
-class MutualAttention(Editor):
+class MutualAttention(Walk):
     """Invert under a text, then sample down under ``c0 + strength (c1 - c0)`` with the image's own keys and values.
 
     At each level the network runs twice: at the image's state of the inversion under that text, where keys and
@@ -151,9 +151,6 @@ class MutualAttention(Editor):
     network whose attention cannot be reached is refused. Subclasses write `_layers`.
     """
 
-    steps_by_map: ClassVar[bool] = True
-    level: Start = 1.0  # how far up; 1 is the full path
-    steps: Count = 28
     guidance: Guidance = 1.0  # classifier-free guidance weight of the way down
     under: Under = "source"  # the image's text, on both ways
     time: End | None = None  # of the network in a step of the inversion; None is "end" where networks predict noise
@@ -187,7 +184,6 @@ class MutualAttention(Editor):
 
     def _first(self, steps: int) -> int:
         """The first of ``steps`` steps down that attends to the image."""
-        del steps
         return 0
 
 

@@ -9,9 +9,9 @@ import torch
 from latentedit.core.errors import ConfigError
 from latentedit.core.flow import LevelGrid, level_batch
 from latentedit.core.progress import note_estimate
-from latentedit.core.settings import Count, Guidance, Positive, Share, Start, Weight, settings
+from latentedit.core.settings import Guidance, Positive, Share, Start, Weight, settings
 from latentedit.core.solvers import heading
-from latentedit.editors.baselines.paired_noise import PairedSteps
+from latentedit.editors.baselines.walks import PairedSteps, PairedWalk
 from latentedit.editors.edit import Edit, Latents, LevelBatch
 
 # Called as `difference(a, b, levels, arrival)` with the noised image, the noised edit, their levels and the next one.
@@ -64,7 +64,7 @@ def fidelity_and_steering(
 
 
 @settings
-class FlowEdit(PairedSteps):
+class FlowEdit(PairedWalk):
     """FlowEdit: integrate the difference of two velocities along one noise, with a real-valued start and strength.
 
     ``y <- y + (s' - s) strength mean[v(a + (y - x), s, c1) - v(a, s, c0)]``, ``a = (1 - s) x + s e``, from y = x.
@@ -78,8 +78,6 @@ class FlowEdit(PairedSteps):
     name: ClassVar[str] = "flowedit"
     steps_by_map: ClassVar[bool] = True
 
-    level: Start = 0.9
-    steps: Count = 28
     source_guidance: Guidance = 1.0
     target_guidance: Guidance = 2.0
 
@@ -162,7 +160,6 @@ class FlowSlider(FlowEdit):
     """
 
     name: ClassVar[str] = "flowslider"
-    steps_by_map: ClassVar[bool] = True
 
     target_guidance: Guidance = 1.0
 
@@ -173,7 +170,7 @@ class FlowSlider(FlowEdit):
 
 
 @settings
-class FlowAlign(PairedSteps):
+class FlowAlign(PairedWalk):
     """FlowAlign: FlowEdit's path with the source as the negative text and a pull between the clean estimates.
 
     ``y <- y + (s' - s) (p - q) + pull ((a - s q) - (b - s p))``, from y = x, with two velocities
@@ -195,7 +192,6 @@ class FlowAlign(PairedSteps):
     steps_by_map: ClassVar[bool] = True
 
     level: Start = 1.0
-    steps: Count = 28
     guidance: Guidance = 7.0
     pull: Share = 0.01
 
@@ -205,7 +201,7 @@ class FlowAlign(PairedSteps):
 
 
 @settings
-class SteeringFields(PairedSteps):
+class SteeringFields(PairedWalk):
     """Steering Fields: a velocity that one text attracts and another repels, walked along FlowEdit's path.
 
     ``y <- y + (s' - s) (u(b, s) - v(a, s, n))`` with ``u = (v(n) + m v(c1) - l v(c0)) / (1 + m - l)``, from y = x.
@@ -228,8 +224,6 @@ class SteeringFields(PairedSteps):
 
     name: ClassVar[str] = "steering-fields"
 
-    level: Start = 0.9
-    steps: Count = 28
     attract: Positive = 2.0
     repel: Weight = 2.0
 

@@ -13,14 +13,13 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.flow import level_batch, per_element
 from latentedit.core.settings import Count, Guidance, Level, Share, Start, Weight, settings
 from latentedit.core.solvers import EulerSolver, integrate
-from latentedit.editors.base import Editor
-from latentedit.editors.baselines.paired_noise import PairedRuns
+from latentedit.editors.baselines.walks import PairedRuns, Walk
 from latentedit.editors.edit import Edit, Latents, Under
 from latentedit.latents.inversion import End, retrace
 
 
 @settings
-class Inversion(Editor):
+class Inversion(Walk):
     """Edits by inversion: up under the source text, down under the target.
 
     Invert under c0 up to ``level``, then sample down under ``c0 + strength (c1 - c0)``. The way down evaluates at other
@@ -36,10 +35,7 @@ class Inversion(Editor):
 
     name: ClassVar[str] = "inversion"
     loses_equal_texts: ClassVar[bool] = True  # the way down misses the image by the solver's error
-    steps_by_map: ClassVar[bool] = True
 
-    level: Start = 1.0
-    steps: Count = 28
     guidance: Guidance = 1.0
     time: End | None = None
 
@@ -50,7 +46,7 @@ class Inversion(Editor):
 
 
 @settings
-class AlignedInversion(Editor):
+class AlignedInversion(Walk):
     """Edits by aligned inversion: up under the source text, down under the target, aligned with the inversion.
 
     Invert under c0 up to ``level``, then return aligned under ``c0 + strength (c1 - c0)``.
@@ -63,10 +59,7 @@ class AlignedInversion(Editor):
     """
 
     name: ClassVar[str] = "aligned-inversion"
-    steps_by_map: ClassVar[bool] = True
 
-    level: Start = 1.0
-    steps: Count = 28
     guidance: Guidance = 1.0
 
     @property
@@ -108,8 +101,6 @@ class RFInversion(PairedRuns):
 
     name: ClassVar[str] = "rf-inversion"
 
-    level: Start = 1.0
-    steps: Count = 28
     gamma: Share = 0.5
     eta: Share = 0.9
     start: Share = 0.0
@@ -157,7 +148,7 @@ class RFInversion(PairedRuns):
 
 
 @settings
-class UniEdit(Editor):
+class UniEdit(Walk):
     """Uni-Edit: inversion with a re-used velocity, then steps corrected and masked by the difference of two texts.
 
     Up by Uni-Inv, ``z <- z + h u'`` with ``u' = v(z + h u, s')``, u the last step's u' and ``v(z, s)`` at the first: it
@@ -179,6 +170,7 @@ class UniEdit(Editor):
 
     name: ClassVar[str] = "uni-edit"
     loses_equal_texts: ClassVar[bool] = True  # the way down misses the image by the solver's error
+    steps_by_map: ClassVar[bool] = False
 
     level: Start = 0.6
     steps: Count = 15
@@ -239,7 +231,6 @@ class DNAEdit(PairedRuns):
     name: ClassVar[str] = "dnaedit"
 
     level: Start = 0.85
-    steps: Count = 28
     eta: Level = 0.8
     guidance: Guidance = 1.0
 

@@ -11,14 +11,14 @@ from latentedit.core.flow import level_batch, per_element
 from latentedit.core.progress import note_estimate
 from latentedit.core.settings import Count, Guidance, Positive, Scale, Share, Start, check_pairs, settings
 from latentedit.core.solvers import EulerSolver, heading
-from latentedit.editors.base import Editor
 from latentedit.editors.baselines.flow_paths import FlowEdit
+from latentedit.editors.baselines.walks import Walk
 from latentedit.editors.edit import Edit, Latents, Under
 from latentedit.latents.inversion import End
 
 
 @settings
-class DiffEdit(Editor):
+class DiffEdit(Walk):
     """DiffEdit: a mask from the texts, inversion, and a way down that changes only what is inside the mask.
 
     ``z <- m (z + (s' - s) v_w(z, s, c)) + (1 - m) Z(s')``, down from the top of the inversion Z. The mask m is where
@@ -42,10 +42,8 @@ class DiffEdit(Editor):
     """
 
     name: ClassVar[str] = "diffedit"
-    steps_by_map: ClassVar[bool] = True
 
     level: Start = 0.8
-    steps: Count = 28
     guidance: Guidance = 2.0
     under: Under = "empty"
     time: End | None = None

@@ -29,7 +29,7 @@ from latentedit.core.settings import Count, Guidance, Natural, Share, Start, set
 from latentedit.core.solvers import stochastic_step
 from latentedit.editors.baselines.aligned_returns import Reference, strongest_places
 from latentedit.editors.baselines.flow_paths import Difference
-from latentedit.editors.baselines.paired_noise import PairedRuns
+from latentedit.editors.baselines.walks import PairedRuns
 from latentedit.editors.edit import Edit, Latents, LevelBatch
 
 
@@ -108,7 +108,6 @@ class EditFriendlyDDPM(PairedRuns):
     name: ClassVar[str] = "edit-friendly-ddpm"
 
     level: Start = 0.8
-    steps: Count = 28
     source_guidance: Guidance = 1.0
     target_guidance: Guidance = 2.0
 
@@ -157,7 +156,6 @@ class LEDITS(PairedRuns):
     name: ClassVar[str] = "ledits"
 
     level: Start = 0.9
-    steps: Count = 28
     scale: Guidance = 5.0
     threshold: Share = 0.9
     reference: Reference = "null"

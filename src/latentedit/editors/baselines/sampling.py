@@ -9,9 +9,9 @@ from torch import Tensor
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.flow import level_batch, per_element
-from latentedit.core.settings import Count, Guidance, Natural, Share, Start, Until, settings
-from latentedit.core.solvers import EulerSolver, heading, sample
-from latentedit.editors.baselines.paired_noise import PairedRuns
+from latentedit.core.settings import Guidance, Natural, Share, Start, Until, settings
+from latentedit.core.solvers import EulerSolver, heading, integrate
+from latentedit.editors.baselines.walks import PairedRuns
 from latentedit.editors.edit import Edit, Latents
 from latentedit.editors.strength import EffectCurve, effect_along
 from latentedit.models.guidance import arriving
@@ -36,7 +36,6 @@ class SDEdit(PairedRuns):
     steps_by_map: ClassVar[bool] = True
 
     level: Start = 0.7
-    steps: Count = 28
     guidance: Guidance = 3.0
 
     def _start(self, edit: Edit) -> float:
@@ -52,7 +51,7 @@ class SDEdit(PairedRuns):
     def run(self, edit: Edit) -> Latents:
         grid = edit.path(self.steps, self._start(edit), self.shift)
         field, z = edit.field(edit.target, self.guidance), edit.noised(grid.levels[0])
-        return sample(field, z, grid, EulerSolver(), progress=edit.progress)
+        return integrate(field, z, grid.levels, EulerSolver(), progress=edit.progress)
 
 
 @settings
@@ -82,8 +81,6 @@ class VeloEdit(PairedRuns):
     loses_equal_texts: ClassVar[bool] = True  # noise replaces what the text does not say
     steps_by_map: ClassVar[bool] = True
 
-    level: Start = 1.0
-    steps: Count = 28
     guidance: Guidance = 1.0
     threshold: Share = 0.8
     until: Until = 0.84
@@ -122,7 +119,6 @@ class TextSteering(PairedRuns):
     steps_by_map: ClassVar[bool] = True
 
     level: Start = 0.8
-    steps: Count = 28
     guidance: Guidance = 1.0
 
     def run(self, edit: Edit) -> Latents:
@@ -164,8 +160,6 @@ class VelocitySteering(PairedRuns):
     name: ClassVar[str] = "velocity-steering"
     steps_by_map: ClassVar[bool] = True
 
-    level: Start = 1.0
-    steps: Count = 28
     scale: Guidance = 1.0
     probes: Natural = 3
 

@@ -10,7 +10,7 @@ from latentedit.core.errors import ConfigError
 from latentedit.core.flow import level_batch, per_element, shift_level
 from latentedit.core.rng import stream
 from latentedit.core.settings import Count, Guidance, Levels, Positive, Share, settings
-from latentedit.editors.baselines.paired_noise import PairedSteps
+from latentedit.editors.baselines.walks import PairedSteps
 from latentedit.editors.edit import Edit, Latents, LevelBatch
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField

@@ -12,15 +12,15 @@ from torch.nn.functional import normalize
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.flow import level_batch
-from latentedit.core.settings import Count, Guidance, Start, Until, settings
+from latentedit.core.settings import Count, Guidance, Until, settings
 from latentedit.editors.base import Editor
-from latentedit.editors.baselines.paired_noise import PairedSteps
+from latentedit.editors.baselines.walks import PairedWalk
 from latentedit.editors.edit import Edit, Latents
 from latentedit.latents.encode import embed_targets, partial_targets
 
 
 @settings
-class SplitFlow(PairedSteps):
+class SplitFlow(PairedWalk):
     """SplitFlow: FlowEdit towards several sub-targets at once, joined at a high level, then towards the full target.
 
     Above ``until`` one FlowEdit for each sub-target and one for the target; then one of them all, see below.
@@ -48,8 +48,6 @@ class SplitFlow(PairedSteps):
 
     name: ClassVar[str] = "splitflow"
 
-    level: Start = 0.9
-    steps: Count = 28
     until: Until = 0.8
     captions: tuple[tuple[str, ...], ...] = ()
     parts: Count = 3
@@ -57,7 +55,7 @@ class SplitFlow(PairedSteps):
     target_guidance: Guidance = 2.0
 
     def __post_init__(self) -> None:
-        PairedSteps.__post_init__(self)
+        PairedWalk.__post_init__(self)
         if len({len(texts) for texts in self.captions}) > 1 or not all(self.captions):
             raise ConfigError("every image needs the same number of captions, at least one")
 

@@ -16,8 +16,8 @@ from latentedit.core.rng import stream
 from latentedit.core.settings import Count, Natural, Probe, Scale, Share, Start, settings
 from latentedit.directions.direction import clean_share
 from latentedit.directions.hsds import check_finite
-from latentedit.editors.base import Editor
 from latentedit.editors.baselines.masks import difference_mask
+from latentedit.editors.baselines.walks import Walk
 from latentedit.editors.edit import Edit, Latents
 from latentedit.geometry.walks import noise_guided
 from latentedit.latents.inversion import InversionTrace, retrace
@@ -31,7 +31,7 @@ _ZERO = 100
 
 
 @settings
-class Pullback(Editor):
+class Pullback(Walk):
     """X-space guidance along the local latent basis under the target text, choosing directions by the texts' change.
 
     Invert, move by x-space guidance along the part of d in the span of the local basis, and return aligned. The basis
@@ -56,10 +56,8 @@ class Pullback(Editor):
     """
 
     name: ClassVar[str] = "pullback"
-    steps_by_map: ClassVar[bool] = True
 
     level: Start = 0.7
-    steps: Count = 28
     rank: Count = 5
     products: Count = 40
     scale: Scale = 1.0
@@ -89,13 +87,12 @@ class Pullback(Editor):
         return retrace(latent, trace, latent.condition, offset=offset, progress=edit.progress)
 
     def _span(self, edit: Edit, site: str, top: Latents, level: float, row: int) -> Tensor:
-        """The basis of one image."""
         jacobian = feature_jacobian(edit, site, top, level, edit.texts[1], row)
         return leading_span(edit, jacobian, self.rank, row, products=self.products)
 
 
 @settings
-class LOCO(Editor):
+class LOCO(Walk):
     """LOCO Edit supervised by text: one step at one level, inside a mask and away from what moves the rest.
 
     Invert, add ``strength scale v`` at the top, and return aligned under the source text.
@@ -121,10 +118,8 @@ class LOCO(Editor):
     """
 
     name: ClassVar[str] = "loco"
-    steps_by_map: ClassVar[bool] = True
 
     level: Start = 0.7
-    steps: Count = 28
     scale: Scale = 3.0
     rank: Natural = 5
     products: Count = 40

@@ -43,7 +43,6 @@ class Captioner(abc.ABC):
 
     def examples(self, count: int) -> list[str]:
         """Up to ``count`` different captions in its style, always the same; none by default."""
-        del count
         return []
 
     def complete(self, pixels: Float[Tensor, "b 3 h w"], pairs: Sequence[tuple[str, str]]) -> list[Completion]:
@@ -64,7 +63,6 @@ class PromptedCaptioner(Captioner):
         """The answer to a prompt, not empty."""
 
     def caption(self, pixels: Float[Tensor, "b 3 h w"]) -> list[str]:
-        """One caption per image."""
         return [clean_caption(self.answer(image, INSTRUCTION)) for image in to_images(pixels)]
 
     def complete(self, pixels: Float[Tensor, "b 3 h w"], pairs: Sequence[tuple[str, str]]) -> list[Completion]:
@@ -84,7 +82,6 @@ class AttributeReader(Captioner):
 
     def stated(self, caption: str) -> Mapping[str, str] | None:
         """The attributes that a caption states, with their values; None from a reader that reads no captions."""
-        del caption
         return None
 
 

@@ -232,7 +232,6 @@ class _Parts:
         return (self.phrases[self.index - 1].end if self.index else 0), end
 
     def _joint(self, caption: str, position: int) -> str:
-        """The word before a part."""
         return phrase_key(caption[self.parts[position - 1].end : self.parts[position].start])
 
 

@@ -224,10 +224,8 @@ class BackboneContract:
         def field(guidance: float) -> Tensor:
             return GuidedField(backbone=backbone, condition=condition, guidance=guidance)(latent, levels)
 
-        conditional, null = (
-            backbone.velocity(latent, levels, condition),
-            backbone.velocity(latent, levels, backbone.null(condition)),
-        )
+        conditional = backbone.velocity(latent, levels, condition)
+        null = backbone.velocity(latent, levels, backbone.null(condition))
         kind = backbone.capabilities.guidance_kind
         if kind == "none":
             with pytest.raises(ConfigError, match="distilled to need no guidance"):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from latentedit.core.flow import uniform_grid
 from latentedit.core.rng import draw
-from latentedit.core.solvers import EulerSolver, sample
+from latentedit.core.solvers import EulerSolver, integrate
 from latentedit.guard.calibration import default_captions
 from latentedit.latents.drawing import draw_images, in_8_bits
 from latentedit_bench.experiments.declare import Images, Lines, Measure, Rows, Study, experiment
@@ -56,10 +56,10 @@ def model_floor(study: Study, image: int, *, steps: int = 8) -> Rows:
     codec = psnr(z)
     for level in study.levels:
         noised = (1 - level) * z + level * torch.stack([noise, -noise])
-        pair = sample(
+        pair = integrate(
             lambda at, s: model.velocity(at, s.clamp(known.s_min, known.s_max), text),
             noised,
-            uniform_grid(steps, start=level),
+            uniform_grid(steps, start=level).levels,
             EulerSolver(),
         )
         redrawn = psnr(pair.mean(0, keepdim=True))

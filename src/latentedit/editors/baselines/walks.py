@@ -1,13 +1,29 @@
-"""Noises in pairs e and -e, whose errors of odd order cancel: within each step of an editor, or in two whole runs."""
+"""The settings that editors share: where they walk, and noises in pairs e and -e, whose errors of odd order cancel."""
 
 import abc
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
 
-from latentedit.core.settings import Count, Positive, check_pairs, settings
+from latentedit.core.settings import Count, Positive, Start, check_pairs, settings
 from latentedit.editors.base import Editor
 from latentedit.editors.edit import Edit, Latents
+
+
+@settings
+class Walk(Editor):
+    """Editors that walk over the model's own levels, without noise.
+
+    Args:
+        level: where the way down starts, or how far up an inversion goes; 1 is the full path.
+        steps: of the model's full grid; an edit walks those below ``level``.
+    """
+
+    steps_by_map: ClassVar[bool] = True
+
+    level: Start = 1.0
+    steps: Count = 28
 
 
 @settings
@@ -33,16 +49,33 @@ class PairedSteps(Editor):
 
 
 @settings
+class PairedWalk(PairedSteps):
+    """`PairedSteps` down the model's own levels.
+
+    Args:
+        level: where they start; 1 is the full path.
+        steps: of the model's full grid; an edit walks those below ``level``.
+    """
+
+    level: Start = 0.9
+    steps: Count = 28
+
+
+@settings
 class PairedRuns(Editor):
     """Editors whose noise is that of a whole run; a pair of them is the mean of two runs, at twice the cost.
 
     Args:
         antithetic: the mean of two runs with noises e and -e.
         shift: spacing of the levels as in `HSDS`; None is that of the model's own grid.
+        level: where the way down starts; 1 is the full path.
+        steps: of the model's full grid; an edit walks those below ``level``.
     """
 
     antithetic: bool = False
     shift: Positive | None = None
+    level: Start = 1.0
+    steps: Count = 28
 
     @abc.abstractmethod
     def run(self, edit: Edit) -> Latents:

@@ -7,22 +7,26 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.flow import LevelGrid, Prediction, model_from_canonical, velocity_from_prediction
-from latentedit.core.schedule import DiscreteSchedule
+from latentedit.core.flow import (
+    LevelGrid,
+    Prediction,
+    alpha_sigma_from_level,
+    model_from_canonical,
+    velocity_from_prediction,
+)
+from latentedit.core.schedule import DiscreteSchedule, schedule_from_betas
 from latentedit.models.base import Capabilities
-from latentedit.testing.gaussian_mixture import WordMixtureBackbone, WordWeights
-from latentedit.testing.mixture import GaussianMixture
+from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone
 
 
 @final
-class VariancePreservingMixture(WordMixtureBackbone):
+class VariancePreservingMixture(GaussianMixtureBackbone):
     """A network in coordinates (x_t, t), wrapped as a velocity field like a real epsilon- or v-predicting model.
 
     The network (`predict`) shares no code with the flow form: it works with ``alpha^2 Sigma + sigma^2 I`` directly.
 
     Args:
-        mixture: the data.
-        weights: the vocabulary.
+        flow: the data and the vocabulary.
         schedule: times and levels.
         prediction: what the network predicts.
         latent: shape of one latent; None is ``(d,)``.
@@ -30,25 +34,27 @@ class VariancePreservingMixture(WordMixtureBackbone):
 
     def __init__(
         self,
+        flow: GaussianMixtureBackbone,
         *,
-        mixture: GaussianMixture,
-        weights: WordWeights,
         schedule: DiscreteSchedule,
         prediction: Prediction,
         latent: tuple[int, ...] | None = None,
     ) -> None:
+        mixture, weights = flow.mixture, flow.weights
         super().__init__(
-            name=f"vp-mixture-{prediction}",
-            mixture=mixture,
-            weights=weights,
+            means=mixture.means,
+            covariances=mixture.covariances,
+            words=weights.words,
+            prior=weights.prior,
             latent=latent,
-            capabilities=Capabilities(
-                s_min=schedule.s_min,
-                s_max=schedule.s_max,
-                start_std=schedule.start_std,
-                pixels=False,
-                predicts_noise=prediction == "epsilon",
-            ),
+        )
+        self.name = f"vp-mixture-{prediction}"
+        self.capabilities = Capabilities(
+            s_min=schedule.s_min,
+            s_max=schedule.s_max,
+            start_std=schedule.start_std,
+            pixels=False,
+            predicts_noise=prediction == "epsilon",
         )
         self.schedule = schedule
         self.prediction: Prediction = prediction
@@ -62,7 +68,7 @@ class VariancePreservingMixture(WordMixtureBackbone):
         self, x_t: Float[Tensor, "b d"], time: Float[Tensor, " b"], condition: Condition
     ) -> Float[Tensor, "b d"]:
         """The network: what it was trained to predict, at its own latents and times."""
-        alpha, sigma = self.schedule.alpha_sigma(self.schedule.level(time))
+        alpha, sigma = alpha_sigma_from_level(self.schedule.level(time))
         a, b = alpha[:, None, None], sigma[:, None, None]
         eye = torch.eye(x_t.shape[1], dtype=x_t.dtype, device=x_t.device)
         total = a[..., None] ** 2 * self.mixture.covariances + b[..., None] ** 2 * eye
@@ -76,7 +82,12 @@ class VariancePreservingMixture(WordMixtureBackbone):
         return {"epsilon": epsilon, "sample": x, "v_prediction": v, "flow": epsilon - x}[self.prediction]
 
     def _flat_velocity(self, z: Tensor, s: Tensor, condition: Condition) -> Tensor:
-        alpha, sigma = self.schedule.alpha_sigma(s)
+        alpha, sigma = alpha_sigma_from_level(s)
         x_t = model_from_canonical(z, alpha, sigma)
         output = self.predict(x_t, self.schedule.time(s), condition)
         return velocity_from_prediction(self.prediction, output, x_t, alpha, sigma)
+
+
+def linear_schedule(times: int = 1000, *, first: float = 1e-4, last: float = 0.02) -> DiscreteSchedule:
+    """Betas linear in time (Ho et al. 2020): s in [0.0099, 0.9937]."""
+    return schedule_from_betas(torch.linspace(first, last, times, dtype=torch.float64))
