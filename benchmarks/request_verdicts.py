@@ -1,19 +1,19 @@
 """The verdict on requests as people type them, against grades by eye.
 
-    python benchmarks/request_verdicts.py --draw out/requests
-    python benchmarks/request_verdicts.py --output results/request-verdicts.json
+    python benchmarks/request_verdicts.py out/requests --output results/request-verdicts.json
 
 ``request_verdicts.json`` holds 80 requests on images of the test splits that nothing else uses: synonyms, unknown
-words, comparatives, two changes at once, nonsense. ``--draw`` writes each original beside its edit, without the
-verdict, for somebody who did not write the code: "seen" is how much of the request is seen (yes, partly, no),
-"other" names what else changed. Scenes of even numbers were looked at while the verdict was made; the odd ones were
-held out.
+words, comparatives, two changes at once, nonsense. The folder keeps each original beside its edit, without the verdict,
+for somebody who did not write the code: "seen" is how much of the request is seen (yes, partly, no), "other" names what
+else changed. Scenes of even numbers were looked at while the verdict was made; the odd ones were held out. What the
+folder has is not computed again.
 
 False *done*: the verdict is done, and the request is not seen or something else changed. False *not done*: the verdict
 is not done, and the request is seen.
 """
 
 import argparse
+import functools
 import json
 import sys
 import warnings
@@ -29,100 +29,71 @@ from latentedit_bench.domains.base import load_domain
 from latentedit_keep.base.files import write_text
 
 REQUESTS = Path(__file__).with_suffix(".json")
-SEED = 7979  # of the scenes
-SCENES = 20
-ENLARGED, ROWS = 3, 4  # of the sheets to be graded
+SEED, SCENES = 7979, 20
+SIDE, GAP = 384, 10  # of the sheets, in pixels
 
 
 def main() -> None:
-    """Edit every image; draw the sheets, or compare verdicts with the stored grades."""
+    """Make what is missing, and compare verdicts with grades."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--draw", type=Path, metavar="FOLDER")
+    options.add_argument("folder", type=Path)
     options.add_argument("--output", type=Path)
+    options.add_argument("--domains", nargs="+", default=["portraits", "scenes"])
     chosen = options.parse_args()
-    rows = json.loads(REQUESTS.read_text(encoding="utf-8"))
+    chosen.folder.mkdir(parents=True, exist_ok=True)
     warnings.simplefilter("ignore", LatentEditWarning)
-    results = [edited for domain_name in ("portraits", "scenes") for edited in edit_all(domain_name, rows)]
-    if chosen.draw:
-        draw(rows, results, chosen.draw)
-    found = {"command": " ".join(["python", "benchmarks/request_verdicts.py", *sys.argv[1:]]), **summary(rows, results)}
-    print(json.dumps({name: value for name, value in found.items() if name != "rows"}, indent=1))
+    rows = json.loads(REQUESTS.read_text(encoding="utf-8"))
+    for number, row in enumerate(rows):
+        file = chosen.folder / f"{number:02}.json"
+        if row["domain"] in chosen.domains and not file.exists():
+            write_text(file, json.dumps(outcome(row, file.with_suffix(".png")), indent=1) + "\n")
     if chosen.output:
-        write_text(chosen.output, json.dumps(found, indent=1) + "\n")
+        found = [json.loads((chosen.folder / f"{number:02}.json").read_text()) for number in range(len(rows))]
+        judged = [row | one for row, one in zip(rows, found, strict=True)]
+        command = " ".join(["python", "benchmarks/request_verdicts.py", *sys.argv[1:]])
+        write_text(chosen.output, json.dumps({"command": command, **summary(judged)}, indent=1) + "\n")
 
 
-def edit_all(domain_name: str, rows: list[dict[str, Any]]) -> list[le.EditResult | str]:
-    """The results of a domain's requests, or why one was refused."""
-    domain, model = load_domain(domain_name), le.load(domain_name)
-    scenes = domain.draw("test", SCENES, SEED)
-    results: list[le.EditResult | str] = []
-    for row in rows:
-        if row["domain"] == domain_name:
-            image = Image.fromarray(domain.render(scenes[row["scene"]]))
-            try:
-                results.append(le.edit(model, image, change=changes_of(row["change"]), progress=False))
-            except ConfigError as error:
-                results.append(str(error))
-    return results
+@functools.cache
+def image_of(domain: str, scene: int) -> Image.Image:
+    """The image of a scene."""
+    known = load_domain(domain)
+    return Image.fromarray(known.render(known.draw("test", SCENES, SEED)[scene]))
 
 
-def changes_of(text: str) -> list[str]:
-    """One change, or those of "a => b, c => d"."""
-    return text.split(", ") if text.count("=>") > 1 else [text]
+def outcome(row: dict[str, Any], sheet: Path) -> dict[str, str]:
+    """The verdict on a request; draws its sheet."""
+    changes = row["change"].split(", ") if row["change"].count("=>") > 1 else row["change"]
+    image = image_of(row["domain"], row["scene"])
+    try:
+        result = le.edit(functools.cache(le.load)(row["domain"]), image, change=changes, progress=False)
+    except ConfigError as error:
+        return {"verdict": "refused", "text": str(error)}
+    drawn = Image.new("RGB", (2 * SIDE + 3 * GAP, SIDE + 5 * GAP), "white")
+    ImageDraw.Draw(drawn).text((GAP, GAP), f"{sheet.stem}: {row['change']}", "black", font_size=16)
+    for column, one in enumerate((result.source, result.image)):
+        large = one.convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+        drawn.paste(large, (GAP + column * (SIDE + GAP), 4 * GAP))
+    drawn.save(sheet)
+    return {"verdict": result.verdict.word, "text": result.verdict.text}
 
 
-def draw(rows: list[dict[str, Any]], results: list[le.EditResult | str], folder: Path) -> None:
-    """Sheets of originals and edits with the requests, in the order of the file."""
-    folder.mkdir(parents=True, exist_ok=True)
-    side = 128 * ENLARGED
-    shown = [
-        (number, row, one)
-        for number, (row, one) in enumerate(zip(rows, results, strict=True))
-        if not isinstance(one, str)
-    ]
-    for start in range(0, len(shown), ROWS):
-        sheet = Image.new("RGB", (2 * side + 30, ROWS * (side + 40)), "white")
-        pen = ImageDraw.Draw(sheet)
-        for line, (number, row, one) in enumerate(shown[start : start + ROWS]):
-            top = line * (side + 40)
-            pen.text((10, top + 4), f"{number}: {row['change']}", "black", font_size=20)
-            for column, image in enumerate((one.source, one.image)):
-                sheet.paste(
-                    image.convert("RGB").resize((side, side), Image.Resampling.LANCZOS),
-                    (10 + column * (side + 10), top + 32),
-                )
-        sheet.save(folder / f"{start // ROWS:02}.png")
-    refused = {number: one for number, one in enumerate(results) if isinstance(one, str)}
-    write_text(folder / "refused.json", json.dumps(refused, indent=1) + "\n")
-
-
-def summary(rows: list[dict[str, Any]], results: list[le.EditResult | str]) -> dict[str, Any]:
-    """Each verdict beside its grade, and how often they contradict each other, by half."""
-    judged = [
-        {
-            **row,
-            "verdict": "refused" if isinstance(one, str) else one.verdict.word,
-            "text": one if isinstance(one, str) else one.verdict.text,
-        }
-        for row, one in zip(rows, results, strict=True)
-    ]
+def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """How often verdicts and grades contradict each other, by half, and each beside the other."""
     found: dict[str, Any] = {}
     for half, odd in (("tuned", 0), ("held out", 1), ("all", None)):
-        some = [row for row in judged if "seen" in row and odd in (None, row["scene"] % 2)]
-        done = [row for row in some if row["verdict"] == "done"]
-        undone = [row for row in some if row["verdict"] == "not done"]
-        false_done = [row for row in done if row["seen"] != "yes" or row["other"]]
-        false_undone = [row for row in undone if row["seen"] == "yes"]
-        table = Counter(f"{row['asked']}{' and other' if row['other'] else ''} -> {row['verdict']}" for row in some)
+        some = [row for row in rows if "seen" in row and odd in (None, row["scene"] % 2)]
+        done, undone = ([row for row in some if row["verdict"] == word] for word in ("done", "not done"))
+        table = Counter(f"{row['seen']}{' and other' if row['other'] else ''} -> {row['verdict']}" for row in some)
         found[half] = {
             "graded": len(some),
             "done": len(done),
-            "false done": len(false_done),
+            "false done": sum(row["seen"] != "yes" or bool(row["other"]) for row in done),
             "not done": len(undone),
-            "false not done": len(false_undone),
+            "false not done": sum(row["seen"] == "yes" for row in undone),
             "grade -> verdict": dict(sorted(table.items())),
         }
-    return {**found, "rows": judged}
+    return {**found, "rows": rows}
 
 
 if __name__ == "__main__":

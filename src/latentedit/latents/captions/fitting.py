@@ -44,7 +44,7 @@ def fit(readers: Sequence[TextReader], captions: Sequence[str]) -> LeftOut:
         words = max((", ".join(key for key in _keys(one) if key not in shared) for one in captions), key=len)
         most = max(reader.room for reader in readers)
         raise ConfigError(
-            f"the change {shortened(words, _SHOWN)!r} is too long: the text encoder reads {most} tokens. Use fewer words"
+            f"the change {shortened(words, _SHOWN)!r} is too long: the text encoder reads {most} tokens. Use less"
         )
     return tuple(left_out for left_out, _ in found)
 
