@@ -381,7 +381,7 @@ def measured(latent: JointLatent, moved: Moved, spent: Callable[[], Cost]) -> li
         verdict_evaluations=judging.evaluations / shares,
         guard_evaluations=sum(familiarity.evaluations for familiarity in latent.knowledge) / shares,
     )
-    source, *edited = _readings(latent, changes)
+    read, sure = _readings(latent, changes)
     results: list[list[EditResult]] = []
     for index, frame in enumerate(latent.frames):
         familiarity = latent.knowledge[index] if latent.knowledge else None
@@ -393,14 +393,14 @@ def measured(latent: JointLatent, moved: Moved, spent: Callable[[], Cost]) -> li
             about = {"strengths": (step.strength,), "evaluations": moved.evaluations[at]}
             record, image = recorded.model_copy(update=about), images[at][index]
             effect = dataclasses.replace(
-                measure_effect(frame.image.image, image), read_before=source[index], read_after=edited[at][index]
+                measure_effect(frame.image.image, image), read_before=read[0][index], read_after=read[at + 1][index]
             )
             verdict = verdicts[at][index]
             strengths = [one.strength for one in record.directions][1:] and [one.strength for one in record.directions]
             # A reader sees half a change as all or nothing.
             if len(captions) > 1 and not record.instructed and min(strengths or [step.strength]) >= 1:
                 wanted = Wanted.of(backbone, captioner_for(backbone), *captions)
-                verdict = answered(verdict, wanted, source[index], edited[at][index])
+                verdict = answered(verdict, wanted, sure[0][index], sure[at + 1][index])
             results[-1].append(
                 EditResult(
                     image=image,
@@ -453,14 +453,21 @@ def _changes(latent: JointLatent, moved: Moved) -> list[Float[Tensor, "b 3 h w"]
     return changes
 
 
-def _readings(latent: JointLatent, changes: Sequence[Float[Tensor, "b 3 h w"]]) -> list[list[dict[str, str] | None]]:
-    """What the model's reader sees in the images, and after each change, at the model's size in one batch."""
+_Readings = list[list[dict[str, str] | None]]
+
+
+def _readings(latent: JointLatent, changes: Sequence[Float[Tensor, "b 3 h w"]]) -> tuple[_Readings, _Readings]:
+    """What the model's reader sees in the images, and after each change, at the model's size; all, and what is sure."""
     reader = captioner_for(latent.backbone)
     if not isinstance(reader, AttributeReader):
-        return [[None] * len(latent)] * (1 + len(changes))
+        return ([[None] * len(latent)] * (1 + len(changes)),) * 2
     source = latent.pixels.to(changes[0])
-    read = reader.read(torch.cat([source, *((source + change).clamp(-1, 1) for change in changes)]))
-    return [list(read[start : start + len(latent)]) for start in range(0, len(read), len(latent))]
+    pixels = torch.cat([source, *((source + change).clamp(-1, 1) for change in changes)])
+
+    def rows(read: list[dict[str, str]]) -> _Readings:
+        return [list(read[start : start + len(latent)]) for start in range(0, len(read), len(latent))]
+
+    return rows(reader.read(pixels)), rows(reader.read_surely(pixels))
 
 
 def _following(

@@ -51,27 +51,36 @@ class Wanted:
 def answered(
     verdict: Verdict, wanted: Wanted, before: Mapping[str, str] | None, after: Mapping[str, str] | None
 ) -> Verdict:
-    """The verdict on a full edit, of strength 1 or more, with what the reader sees before and after it."""
+    """The verdict on a full edit, of strength 1 or more, with what the reader surely sees before and after it."""
     if verdict.word in ("damaged", "not known"):
         return verdict
     if before is None or after is None or not wanted.reads:
         return _unknown(verdict, wanted) if wanted.unread else verdict
-    changed = {name: f"{name} {before[name]} -> {after[name]}" for name in before if before[name] != after.get(name)}
     kinds = {name.partition("_")[0] for name in wanted.values}
     also = tuple(
-        text
-        for name, text in changed.items()
+        f"{name} {value} -> {after[name]}"
+        for name, value in before.items()
+        if name not in wanted.values
+        and after.get(name, value) != value
         # The color of what appears or goes is no change of its own.
-        if name not in wanted.values and not (_NONE in (before[name], after[name]) and name.partition("_")[0] in kinds)
+        and not (_NONE in (value, after[name]) and name.partition("_")[0] in kinds)
     )
     verdict = dataclasses.replace(verdict, also=also)
     if wanted.unread:
         return _unknown(verdict, wanted)
     missing = [name for name, value in wanted.values.items() if not _is_there(name, value, before, after)]
     if missing and verdict.word in ("done", "partly done", "changed"):
-        seen = ", ".join(f"{name} {after[name]}" for name in missing)
-        word = "partly done" if len(missing) < len(wanted.values) else "not done"
+        seen = ", ".join(f"{name} {after.get(name, 'uncertain')}" for name in missing)
+        # A value of which the reader is not sure is there in part.
+        word = (
+            "partly done"
+            if len(missing) < len(wanted.values) or any(one not in after for one in missing)
+            else "not done"
+        )
         return dataclasses.replace(verdict, word=word, reason=f"the reader sees {seen}", remedy="look at the image")
+    if verdict.word == "not done" and not missing and any(before.get(one) != after.get(one) for one in wanted.values):
+        reason = "the reader sees it, the model does not"
+        return dataclasses.replace(verdict, word="partly done", reason=reason, remedy="look at the image")
     if also and not missing and verdict.word == "done":
         return dataclasses.replace(verdict, word="done, but also")
     return verdict

@@ -21,6 +21,8 @@ from latentedit.latents.captions.completion import Completion, complete_phrases
 from latentedit.models.registry import bundled_folder
 from latentedit.testing.domains import NONE, SceneAttributes
 
+_SURE = 0.8  # probability from which a value counts as read: materials seen in a bad light have .5 to .7
+
 
 class ImageNetwork(nn.Module):
     """Strided convolutions that each halve the image's sides, one hidden layer, and a linear head."""
@@ -114,6 +116,13 @@ class AttributeClassifier(StoredNetwork, AttributeReader):
 
     def read(self, pixels: Float[Tensor, "b 3 h w"]) -> list[dict[str, str]]:
         return [{name: getattr(scene, name) for name in self.values} for scene in self.attributes(pixels)]
+
+    def read_surely(self, pixels: Float[Tensor, "b 3 h w"]) -> list[dict[str, str]]:
+        probable = {name: part.amax(1).tolist() for name, part in self.probabilities(pixels).items()}
+        return [
+            {name: value for name, value in row.items() if probable[name][index] >= _SURE}
+            for index, row in enumerate(self.read(pixels))
+        ]
 
     def full_caption(self, scene: Any) -> str:
         raise NotImplementedError

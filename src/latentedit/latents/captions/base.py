@@ -80,6 +80,10 @@ class AttributeReader(Captioner):
     def read(self, pixels: Float[Tensor, "b 3 h w"]) -> list[dict[str, str]]:
         """Attribute to value, one dictionary an image; pixels at the model's size, in [-1, 1]."""
 
+    def read_surely(self, pixels: Float[Tensor, "b 3 h w"]) -> list[dict[str, str]]:
+        """`read` without the values of which the reader is not sure; all of them by default."""
+        return self.read(pixels)
+
     def stated(self, caption: str) -> Mapping[str, str] | None:
         """The attributes that a caption states, with their values; None from a reader that reads no captions."""
         return None
