@@ -89,6 +89,8 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
             "graded": len(some),
             "done": len(done),
             "false done": sum(row["seen"] != "yes" or bool(row["other"]) for row in done),
+            "done and not seen": sum(row["seen"] == "no" for row in done),
+            "done and seen in part": sum(row["seen"] == "partly" for row in done),
             "not done": len(undone),
             "false not done": sum(row["seen"] == "yes" for row in undone),
             "grade -> verdict": dict(sorted(table.items())),
