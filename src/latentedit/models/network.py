@@ -13,12 +13,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import DeviceError, ModelError, ShapeError
+from latentedit.core.errors import DeviceError, LatentEditError, ModelError, ShapeError
 from latentedit.core.process import SharedContext
+from latentedit.core.rng import draw
+from latentedit.models.attention import uncompiled
 from latentedit.models.base import Backbone, Capabilities
+from latentedit.models.libraries import quiet_libraries
 from latentedit.models.model_settings import check_settings
 from latentedit.models.pipelines import check_parts, config_of, innermost, offloaded, part_of
 from latentedit.models.placement import existing_device, parse_dtype
+from latentedit.models.purity import glance, impure, remembers
 from latentedit.models.sites import Blocks, Site
 from latentedit.models.weights import WatchedWeights, configured, live_fingerprint, quantizers
 
@@ -29,6 +33,7 @@ LATENT_CHANNELS = "number of latent channels"
 
 _OF_CODECS = ("scaling_factor", "shift_factor", "latents_mean", "latents_std", "batch_norm_eps")
 _AGAIN = "Call latentedit.from_pipeline again"
+_UNDO = "Undo the cache, hook or patch, or load the pipeline again without it"
 
 
 def check_sizes(what: str, taken: object, given: object) -> None:
@@ -90,6 +95,7 @@ class NetworkBackbone(Backbone):
         """Heed from now on what the user changes in this pipeline, which has the same parts."""
         self._owner, self._taken = pipeline, {part: part_of(pipeline, part) for part in (*self.parts, "scheduler")}
         self._resident = [network for network in self._networks.values() if not offloaded(network)]
+        self._modules = glance(innermost(self._taken[self.denoiser]))
         self._fixed, self._seen = self._read_fixed(), self._look()
 
     def _derive(self) -> None:
@@ -124,11 +130,12 @@ class NetworkBackbone(Backbone):
         """At a glance, everything from which values were derived here."""
         parts = {part: part_of(self._owner, part) for part in self._taken}
         scheduler, denoiser, vae = parts["scheduler"], parts[self.denoiser], config_of(parts.get("vae"))
-        states = [getattr(denoiser, name, None) for name in ("is_cache_enabled", "encoder_hid_proj")]
         places = [(first.device, first.dtype) for network in self._resident for first in _first(network)]
         numbers = [str(vae.get(name)) for name in _OF_CODECS]  # of lists, which may be changed in place
         configs = [config_of(part) for part in (self._owner, denoiser, scheduler)]
-        return [*parts.values(), *configs, *states, *places, *numbers, getattr(scheduler, "shift", None)]
+        modules = self.once("denoiser", lambda: glance(innermost(denoiser)))
+        states = [getattr(denoiser, "encoder_hid_proj", None), getattr(scheduler, "shift", None)]
+        return [*parts.values(), *configs, *states, *places, *numbers, *modules]
 
     def _read_fixed(self) -> dict[str, str]:
         """Settings with which latents or conditions would not fit those from before: they may not change."""
@@ -155,7 +162,7 @@ class NetworkBackbone(Backbone):
         for name, now in self._read_fixed().items():
             if now != (before := self._fixed.get(name)):
                 raise ModelError(f"the {name} changed from {before} to {now} after from_pipeline. {_AGAIN}")
-        scheduled = self._taken["scheduler"], self._configuration
+        scheduled, modules = (self._taken["scheduler"], self._configuration), self._modules
         self._taken, self._network = parts, parts[self.denoiser]
         self._network_dtype = parse_dtype(self._network.dtype)
         # Under offloading the parameters of the denoiser may be on the CPU between its calls.
@@ -164,6 +171,27 @@ class NetworkBackbone(Backbone):
         if (parts["scheduler"], self._configuration) != scheduled:
             self._set_capabilities()
         self.follow(self._owner)
+        if self._modules != modules:
+            self.check_purity()
+
+    def check_purity(self) -> None:
+        """Check by three evaluations at the smallest size that the velocity does not depend on earlier calls."""
+        kind, side = f"{self.denoiser} of this {type(self._owner).__name__}", self.capabilities.sizes[0]
+        try:
+            z = draw((2, 1, *self.latent_shape(side, side)), seed=0, purpose="purity").to(self._device, self.dtype)
+            s = torch.full((1,), (self.capabilities.s_min + self.capabilities.s_max) / 2).to(z)
+            # Far from rounding, and less than what caches ignore.
+            near = z[0] + torch.finfo(self.compute_dtype).eps ** 0.5 * z[1]
+            text = self.embed([""])
+            with self._at_work(), torch.no_grad(), uncompiled(), quiet_libraries():
+                if remembers(lambda z, text: self._network_velocity(z, s, text), z[0], near, text):
+                    raise impure(kind, "computes with what it kept of earlier calls", _UNDO)
+        except BaseException as error:
+            self._seen, self._modules = [], []  # so that every call finds it
+            if isinstance(error, (LatentEditError, torch.OutOfMemoryError)) or not isinstance(error, Exception):
+                raise
+            raise ModelError(f"the {kind} fails at {side} px, the smallest side of its images: {error}") from error
+        self.follow(self._owner)  # the first call may have added or removed hooks that move weights
 
     @contextlib.contextmanager
     def _at_work(self) -> Generator[None]:

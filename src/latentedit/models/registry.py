@@ -229,6 +229,7 @@ def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[s
     if isinstance(backbone, NetworkBackbone):
         backbone.follow(pipeline)
         backbone.limit_derivatives()
+        backbone.check_purity()
     elif not backbone.fingerprint:
         backbone.fingerprint = live_fingerprint(networks)
     return backbone

@@ -255,6 +255,16 @@ def quantizers(network: nn.Module) -> set[str]:
     return found
 
 
+def acting_unfused(module: nn.Module) -> dict[str, Any]:
+    """Adapters of an attention layer by the projections that they are on, where it runs fused ones instead of these."""
+    own = vars(module)
+    # Attention layers with a mixin run them while they have them, others with the processor that fusing gave them.
+    runs = hasattr(type(module), "_supports_qkv_fusion") or "Fused" in type(own.get("processor")).__name__
+    fused = [kind for kind in _FUSED if kind in own["_modules"]] if own.get("fused_projections") and runs else []
+    found = {part: _acting(own["_modules"][part]) for kind in fused for part in _FUSED[kind]}
+    return {part: acting for part, acting in found.items() if acting}
+
+
 def _acting(module: Any) -> dict[str, Any]:
     """What changes a layer's output besides its tensors: scales of adapters by name, or the numbers of FreeU."""
     own = vars(module)

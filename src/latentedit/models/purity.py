@@ -1,0 +1,188 @@
+"""Whether a network gives one velocity for one input: caches, patches and hooks that change it are recognized or found.
+
+A cache returns what it kept of an earlier call. `remembers` follows through three calls which memory descends from the
+latents and the text of which call, so it finds a cache whatever it is called, however small the changes are that it
+ignores, and whether it is reused in every call or every tenth; only data that leave PyTorch are lost from sight. The
+velocities of two equal calls are compared as well.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import gc
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from latentedit.core.condition import Condition
+from latentedit.core.errors import ModelError
+from latentedit.models.weights import acting_unfused
+
+# Evaluations of a network that keeps nothing, and of one that does: caches begin after up to 10 steps (cache-dit: 8).
+_CALLS, _CALLS_OF_KEEPERS = 3, 12
+
+# Two velocities of one input differ by less than this fraction of what the change of the input does to the velocity.
+_NOISE = 0.25
+
+# Modules of diffusers.hooks whose hooks move, cast or split weights; those of all others change what is computed.
+_MOVING = ("group_offloading", "layerwise_casting", "context_parallel", "tensor_parallel", "tensor_parallel_neuron")
+
+_REMEDIES = {"cache_dit": "Call cache_dit.disable_cache(pipeline)", "DeepCache": "Call disable() of its helper"}
+
+
+def impure(network: str, what: str, remedy: str) -> ModelError:
+    """The error for a network whose velocity does not follow from what it is given."""
+    return ModelError(f"the {network} {what}, so its velocity does not follow from latents and weights. {remedy}")
+
+
+def glance(network: nn.Module) -> list[object]:
+    """What decides how the modules of a network compute, besides numbers: to see at a glance whether it changed."""
+    found, left = list[object](), [network]
+    while left:
+        module = left.pop()
+        own = vars(module)
+        left += [part for part in own["_modules"].values() if part is not None]
+        found += (module, type(module).forward, own.get("forward"), own.get("processor"))
+        for hooks in (own["_forward_hooks"], own["_forward_pre_hooks"]):
+            found += [hook for hook in hooks.values() if not getattr(hook, "__module__", "").startswith("latentedit.")]
+        if own.get("fused_projections"):
+            found.append(acting_unfused(module))
+    return found
+
+
+def recognized(network: Any, part: str) -> tuple[str, str] | None:
+    """What is known to change a network's velocity, and the remedy; None if there is nothing of the kind.
+
+    ``part`` is the network's name in its pipeline. Hooks that move or cast weights are none of the kind.
+    """
+    hooks = dict[str, None]()
+    for name, module in network.named_modules():
+        for key, hook in getattr(vars(module).get("_diffusers_hook"), "hooks", {}).items():
+            package, _, module_name = type(hook).__module__.rpartition(".")
+            if getattr(hook, "_is_stateful", False) or (package == "diffusers.hooks" and module_name not in _MOVING):
+                hooks[key] = None
+        if (forward := _foreign_forward(module)) is not None:
+            package = str(getattr(forward, "__module__", None) or type(forward).__module__)
+            own = f"{part}.get_submodule({name!r})" if name else part
+            undo = f"Call del pipeline.{own}.forward" if "forward" in vars(module) else "Start again without the patch"
+            called = getattr(forward, "__qualname__", type(forward).__qualname__)
+            return (
+                f"runs {called} of {package} in place of the forward of its {type(module).__name__}",
+                _REMEDIES.get(package.partition(".")[0], undo),
+            )
+        if acting_unfused(module):
+            return "has fused projections, which leave out its LoRA", f"Call pipeline.{part}.unfuse_qkv_projections()"
+    if not hooks:
+        return None
+    registry = f"diffusers.hooks.HookRegistry.check_if_exists_or_initialize(pipeline.{part})"
+    calls = " and ".join(f"remove_hook({key!r})" for key in hooks)
+    cached = getattr(network, "is_cache_enabled", False)
+    return (
+        f"has hooks that reuse or skip layers ({', '.join(hooks)})",
+        f"Call pipeline.{part}.disable_cache()" if cached else f"Call {calls} of {registry}",
+    )
+
+
+def _foreign_forward(module: nn.Module) -> Any:
+    """The function in place of the forward that a module's class was defined with; None without one."""
+    kinds = type(module).__mro__
+    forward = vars(module).get("forward")
+    # Hooks that move or cast weights (accelerate, diffusers) wrap the module's own, and so does `torch.compile`.
+    while isinstance(forward, functools.partial) or hasattr(forward, "_torchdynamo_orig_callable"):
+        wrapped: Any = forward
+        forward = getattr(wrapped, "__wrapped__", None) or getattr(wrapped, "_torchdynamo_orig_callable", None)
+    if "_orig_mod" in vars(module)["_modules"]:
+        return None
+    if forward is not None:
+        own = getattr(forward, "__func__", forward)
+        return None if any(vars(kind).get("forward") is own for kind in kinds) else forward
+    definer = next(kind for kind in kinds if "forward" in vars(kind))
+    function = vars(definer)["forward"]
+    package = definer.__module__.partition(".")[0]
+    patched = package == "diffusers" and str(getattr(function, "__module__", package)).partition(".")[0] != package
+    return function if patched else None
+
+
+def remembers(
+    velocity: Callable[[Tensor, Condition], Tensor], first: Tensor, second: Tensor, condition: Condition
+) -> bool:
+    """Whether a velocity depends on what earlier calls were given; latents differ by more than rounding."""
+    memory, found = _Memory(), list[Tensor]()
+    for call in range(_CALLS_OF_KEEPERS):
+        z = (second if call else first).clone()
+        text = dataclasses.replace(condition, tokens=condition.tokens.clone(), pooled=condition.pooled.clone())
+        memory.note((z, text.tokens, text.pooled), frozenset({call}))
+        with memory:
+            found.append(velocity(z, text))
+        if memory.of(found[-1:]) - {call}:
+            return True
+        del z, text
+        if call == _CALLS - 1:
+            a, b, again = found
+            if (again - b).norm() > _NOISE * (b - a).norm():
+                return True
+            del a, b, again
+        if call >= _CALLS - 1:
+            found.clear()
+            if not memory.is_kept():
+                return False
+    return False
+
+
+class _Memory(TorchDispatchMode):
+    """Notes for the memory of every tensor from which calls it descends; in one thread."""
+
+    supports_higher_order_operators = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        # A weak reference keeps the address, which is the key, from being used again.
+        self._calls = dict[int, tuple[StorageWeakRef, frozenset[int]]]()
+
+    def note(self, tensors: Iterable[Any], calls: frozenset[int]) -> None:
+        """Note from which calls tensors descend."""
+        for memory in _memories(tensors):
+            if calls or memory.cdata in self._calls:
+                self._calls[memory.cdata] = memory, calls
+
+    def of(self, tensors: Iterable[Any]) -> frozenset[int]:
+        """The calls from which tensors descend."""
+        known = (self._calls.get(memory.cdata) for memory in _memories(tensors))
+        return frozenset[int]().union(*(one[1] for one in known if one is not None))
+
+    def is_kept(self) -> bool:
+        """Whether anything of a call is still in memory."""
+        kept = any(calls and not memory.expired() for memory, calls in self._calls.values())
+        if kept:
+            gc.collect()  # cycles are not kept for use
+        return kept and any(calls and not memory.expired() for memory, calls in self._calls.values())
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        # What is overwritten as a whole is not read.
+        replaced = getattr(func, "overloadpacket", None) is torch.ops.aten.copy_ and _is_whole(args[0])
+        read = tree_leaves((args[1:] if replaced else args, {key: kwargs[key] for key in kwargs if key != "out"}))
+        result = func(*args, **kwargs)
+        written = tree_leaves(result)
+        schema = getattr(func, "_schema", None)
+        if schema is not None and schema.is_mutable:  # outputs that are arguments, and of custom operators
+            given = {one.name: value for one, value in zip(schema.arguments, args, strict=False)} | kwargs
+            written += tree_leaves([given.get(one.name) for one in schema.arguments if one.is_write])
+        self.note(written, self.of(read))
+        return result
+
+
+def _is_whole(tensor: Tensor) -> bool:
+    return tensor.numel() * tensor.itemsize == tensor.untyped_storage().nbytes()
+
+
+def _memories(tensors: Iterable[Any]) -> Iterator[StorageWeakRef]:
+    for tensor in tensors:
+        if isinstance(tensor, Tensor):
+            with contextlib.suppress(NotImplementedError):  # sparse tensors and others whose memory is not one block
+                yield StorageWeakRef(tensor.untyped_storage())
