@@ -184,8 +184,8 @@ class NetworkBackbone(Backbone):
             near = z[0] + torch.finfo(self.compute_dtype).eps ** 0.5 * z[1]
             text = self.embed([""])
             with self._at_work(), torch.no_grad(), uncompiled(), quiet_libraries():
-                if remembers(lambda z, text: self._network_velocity(z, s, text), z[0], near, text):
-                    raise impure(kind, "computes with what it kept of earlier calls", _UNDO)
+                if how := remembers(lambda z, text: self._network_velocity(z, s, text), z[0], near, text):
+                    raise impure(kind, how, _UNDO)
         except BaseException as error:
             self._seen, self._modules = [], []  # so that every call finds it
             if isinstance(error, (LatentEditError, torch.OutOfMemoryError)) or not isinstance(error, Exception):

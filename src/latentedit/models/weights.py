@@ -29,6 +29,9 @@ _SAMPLES = 64
 # Prefix of names inside a module that `torch.compile` wraps.
 _COMPILED = "_orig_mod."
 
+# Prefix of all names in a CLIPTextModel, which transformers 5 left out.
+_CLIP_TEXT = "text_model."
+
 # Projections that diffusers fuses, next to the parts, which stay.
 _FUSED = {
     "to_qkv": ("to_q", "to_k", "to_v"),
@@ -165,11 +168,13 @@ def live_fingerprint(networks: Mapping[str, nn.Module], *, bare: bool = False) -
     """
     total = hashlib.sha256()
     for part in sorted(networks):
-        for name, (shape, samples) in sorted(_contents(networks[part], bare=bare).items()):
-            total.update(f"{part} {name} {shape}".encode() + samples)
+        contents = _contents(networks[part], bare=bare)
+        common = _CLIP_TEXT if all(name.startswith(_CLIP_TEXT) for name in contents) else ""
+        for name, (shape, samples) in sorted(contents.items()):
+            total.update(f"{part} {name.removeprefix(common)} {shape}".encode() + samples)
         for name, module in () if bare else networks[part].named_modules():
             if acting := _acting(module):
-                total.update(f"{part} {name.replace(_COMPILED, '')} {acting}".encode())
+                total.update(f"{part} {name.replace(_COMPILED, '').removeprefix(common)} {acting}".encode())
     return total.hexdigest()[:16]
 
 
@@ -179,8 +184,9 @@ def _contents(network: nn.Module, *, bare: bool, floating: bool = False) -> dict
     found = dict[str, _Sample]()
     fused = dict[str, Tensor]()
     for name, tensor in network.state_dict().items():
-        # The scales of a layer of bitsandbytes: its first call on a processor writes them in another form.
-        if ".weight." in name or (floating and not tensor.is_floating_point()):
+        # Layers of quanto list weights that they lack as None. The scales of a layer of bitsandbytes: its first call on a
+        # processor writes them in another form.
+        if tensor is None or ".weight." in name or (floating and not tensor.is_floating_point()):
             continue
         words = name.split(".")
         at = next((end for end in range(len(words)) if acting and ".".join(words[:end]) in acting), None)
