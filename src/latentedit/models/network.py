@@ -175,22 +175,25 @@ class NetworkBackbone(Backbone):
             self.check_purity()
 
     def check_purity(self) -> None:
-        """Check by three evaluations at the smallest size that the velocity does not depend on earlier calls."""
-        kind, side = f"{self.denoiser} of this {type(self._owner).__name__}", self.capabilities.sizes[0]
+        """Check by three evaluations at about the smallest size that the velocity does not depend on earlier calls."""
+        about, kind = self.capabilities, f"{self.denoiser} of this {type(self._owner).__name__}"
+        # Not square, so that what a cache kept of the user's own calls does not fit.
+        height, width = about.sizes[0], min(about.sizes[0] + about.size_multiple, about.sizes[2])
         try:
-            z = draw((2, 1, *self.latent_shape(side, side)), seed=0, purpose="purity").to(self._device, self.dtype)
-            s = torch.full((1,), (self.capabilities.s_min + self.capabilities.s_max) / 2).to(z)
-            # Far from rounding, and less than what caches ignore.
-            near = z[0] + torch.finfo(self.compute_dtype).eps ** 0.5 * z[1]
+            z = draw((2, 1, *self.latent_shape(height, width)), seed=0, purpose="purity").to(self._device, self.dtype)
+            s = torch.full((1,), (about.s_min + about.s_max) / 2).to(z)
+            z[1] = z[0] + torch.finfo(self.compute_dtype).eps ** 0.5 * z[1]
             text = self.embed([""])
             with self._at_work(), torch.no_grad(), uncompiled(), quiet_libraries():
-                if how := remembers(lambda z, text: self._network_velocity(z, s, text), z[0], near, text):
-                    raise impure(kind, how, _UNDO)
+                network: Any = innermost(self._network)
+                how = remembers(network, lambda z, text: self._network_velocity(z, s, text), z, text)
+            if how:
+                raise impure(kind, how, _UNDO)
         except BaseException as error:
             self._seen, self._modules = [], []  # so that every call finds it
             if isinstance(error, (LatentEditError, torch.OutOfMemoryError)) or not isinstance(error, Exception):
                 raise
-            raise ModelError(f"the {kind} fails at {side} px, the smallest side of its images: {error}") from error
+            raise ModelError(f"the {kind} fails at {height} x {width} px, its smallest size: {error}") from error
         self.follow(self._owner)  # the first call may have added or removed hooks that move weights
 
     @contextlib.contextmanager

@@ -10,7 +10,8 @@ import contextlib
 import dataclasses
 import functools
 import gc
-from collections.abc import Callable, Iterable, Iterator
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -33,6 +34,10 @@ _NOISE = 0.25
 _MOVING = ("group_offloading", "layerwise_casting", "context_parallel", "tensor_parallel", "tensor_parallel_neuron")
 
 _REMEDIES = {"cache_dit": "Call cache_dit.disable_cache(pipeline)", "DeepCache": "Call disable() of its helper"}
+
+
+# Networks that were found out.
+_FOUND: "weakref.WeakKeyDictionary[nn.Module, _Memory]" = weakref.WeakKeyDictionary()
 
 
 def impure(network: str, what: str, remedy: str) -> ModelError:
@@ -109,49 +114,63 @@ def _foreign_forward(module: nn.Module) -> Any:
 
 
 def remembers(
-    velocity: Callable[[Tensor, Condition], Tensor], first: Tensor, second: Tensor, condition: Condition
+    network: nn.Module, velocity: Callable[[Tensor, Condition], Tensor], latents: Sequence[Tensor], condition: Condition
 ) -> str:
-    """How a velocity was seen to depend on earlier calls; empty if it was not. The latents differ by little."""
-    memory, found = _Memory(), list[Tensor]()
+    """How the velocity of a network was seen to depend on earlier calls; empty if it was not.
+
+    The two latents differ by less than what caches ignore, and by more than rounding.
+    """
+    # What it kept of the calls in which it was found out may be all that it returns from then on.
+    memory, first, how = _FOUND.get(network) or _Memory(), dict[int, Tensor](), ""
     for call in range(_CALLS_OF_KEEPERS):
-        z = (second if call else first).clone()
+        which = call.bit_count() % 2  # A, B, B, A, B, A, A, B: without a period, which a cache might have as well
+        z = latents[which].clone()
         text = dataclasses.replace(condition, tokens=condition.tokens.clone(), pooled=condition.pooled.clone())
-        memory.note((z, text.tokens, text.pooled), frozenset({call}))
+        memory.begin_call((z, text.tokens, text.pooled))
         with memory:
-            found.append(velocity(z, text))
-        if memory.of(found[-1:]) - {call}:
-            return "reuses what it computed in earlier calls"
-        del z, text
-        if call == _CALLS - 1:
-            a, b, again = found
-            if (again - b).norm() > _NOISE * (b - a).norm():
-                return "gives two velocities for one input"
-            del a, b, again
-        if call >= _CALLS - 1:
-            found.clear()
-            if not memory.is_kept():
-                break
+            v = velocity(z, text)
+        if memory.is_stale(v):
+            how = "reuses what it computed in earlier calls"
+        elif which not in first:
+            first[which] = v.clone()
+        elif (v - first[which]).norm() > _NOISE * (first[1] - first[0]).norm():
+            how = "gives two velocities for one input"
+        del z, text, v
+        if how:
+            _FOUND[network] = memory
+            return how
+        if call >= _CALLS - 1 and network not in _FOUND and not memory.is_kept():
+            break
+    _FOUND.pop(network, None)
     return ""
 
 
 class _Memory(TorchDispatchMode):
-    """Notes for the memory of every tensor from which calls it descends; in one thread."""
+    """Notes from which calls the memory of every tensor descends; in one thread."""
 
     supports_higher_order_operators = True
 
     def __init__(self) -> None:
         super().__init__()
+        self._call = 0
         # A weak reference keeps the address, which is the key, from being used again.
         self._calls = dict[int, tuple[StorageWeakRef, frozenset[int]]]()
 
-    def note(self, tensors: Iterable[Any], calls: frozenset[int]) -> None:
-        """Note from which calls tensors descend."""
+    def begin_call(self, given: Iterable[Tensor]) -> None:
+        """Note what is given to the next call."""
+        self._call += 1
+        self._note(given, frozenset({self._call}))
+
+    def is_stale(self, output: Tensor) -> bool:
+        """Whether an output of this call descends from another one."""
+        return not self._of([output]) <= {self._call}
+
+    def _note(self, tensors: Iterable[Any], calls: frozenset[int]) -> None:
         for memory in _memories(tensors):
             if calls or memory.cdata in self._calls:
                 self._calls[memory.cdata] = memory, calls
 
-    def of(self, tensors: Iterable[Any]) -> frozenset[int]:
-        """The calls from which tensors descend."""
+    def _of(self, tensors: Iterable[Any]) -> frozenset[int]:
         known = (self._calls.get(memory.cdata) for memory in _memories(tensors))
         return frozenset[int]().union(*(one[1] for one in known if one is not None))
 
@@ -173,7 +192,7 @@ class _Memory(TorchDispatchMode):
         if schema is not None and schema.is_mutable:  # outputs that are arguments, and of custom operators
             given = {one.name: value for one, value in zip(schema.arguments, args, strict=False)} | kwargs
             written += tree_leaves([given.get(one.name) for one in schema.arguments if one.is_write])
-        self.note(written, self.of(read))
+        self._note(written, self._of(read))
         return result
 
 

@@ -184,8 +184,8 @@ def _contents(network: nn.Module, *, bare: bool, floating: bool = False) -> dict
     found = dict[str, _Sample]()
     fused = dict[str, Tensor]()
     for name, tensor in network.state_dict().items():
-        # Layers of quanto list weights that they lack as None. The scales of a layer of bitsandbytes: its first call on a
-        # processor writes them in another form.
+        # Layers of quanto list weights that they lack as None. The scales of a layer of bitsandbytes: its first call on
+        # a processor writes them in another form.
         if tensor is None or ".weight." in name or (floating and not tensor.is_floating_point()):
             continue
         words = name.split(".")
