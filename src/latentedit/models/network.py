@@ -33,7 +33,6 @@ LATENT_CHANNELS = "number of latent channels"
 
 _OF_CODECS = ("scaling_factor", "shift_factor", "latents_mean", "latents_std", "batch_norm_eps")
 _AGAIN = "Call latentedit.from_pipeline again"
-_UNDO = "Undo the cache, hook or patch, or load the pipeline again without it"
 
 
 def check_sizes(what: str, taken: object, given: object) -> None:
@@ -175,25 +174,23 @@ class NetworkBackbone(Backbone):
             self.check_purity()
 
     def check_purity(self) -> None:
-        """Check by three evaluations at about the smallest size that the velocity does not depend on earlier calls."""
-        about, kind = self.capabilities, f"{self.denoiser} of this {type(self._owner).__name__}"
+        """Check in three calls of about the smallest size that the velocity does not depend on earlier calls."""
+        able, what = self.capabilities, f"{self.denoiser} of this {type(self._owner).__name__}"
         # Not square, so that what a cache kept of the user's own calls does not fit.
-        height, width = about.sizes[0], min(about.sizes[0] + about.size_multiple, about.sizes[2])
+        size = able.sizes[0], min(able.sizes[0] + able.size_multiple, able.sizes[2])
         try:
-            z = draw((2, 1, *self.latent_shape(height, width)), seed=0, purpose="purity").to(self._device, self.dtype)
-            s = torch.full((1,), (about.s_min + about.s_max) / 2).to(z)
+            z = draw((2, 1, *self.latent_shape(*size)), seed=0, purpose="purity").to(self._device, self.dtype)
             z[1] = z[0] + torch.finfo(self.compute_dtype).eps ** 0.5 * z[1]
+            s, network = torch.full((1,), (able.s_min + able.s_max) / 2).to(z), innermost(self._network)
             text = self.embed([""])
             with self._at_work(), torch.no_grad(), uncompiled(), quiet_libraries():
-                network: Any = innermost(self._network)
-                how = remembers(network, lambda z, text: self._network_velocity(z, s, text), z, text)
-            if how:
-                raise impure(kind, how, _UNDO)
+                if how := remembers(network, lambda z, text: self._network_velocity(z, s, text), z, text):
+                    raise impure(what, how)
         except BaseException as error:
-            self._seen, self._modules = [], []  # so that every call finds it
+            self._seen, self._modules = [], []  # so that the next call checks again
             if isinstance(error, (LatentEditError, torch.OutOfMemoryError)) or not isinstance(error, Exception):
                 raise
-            raise ModelError(f"the {kind} fails at {height} x {width} px, its smallest size: {error}") from error
+            raise ModelError(f"the {what} fails at its smallest size, {size[0]} x {size[1]} px: {error}") from error
         self.follow(self._owner)  # the first call may have added or removed hooks that move weights
 
     @contextlib.contextmanager

@@ -1,9 +1,8 @@
-"""Whether a network gives one velocity for one input: caches, patches and hooks that change it are recognized or found.
+"""Whether the velocity of a network depends on its earlier calls: what is known to do that, and what is seen to do it.
 
-A cache returns what it kept of an earlier call. `remembers` follows through three calls which memory descends from the
-latents and the text of which call, so it finds a cache whatever it is called, however small the changes are that it
-ignores, and whether it is reused in every call or every tenth; only data that leave PyTorch are lost from sight. The
-velocities of two equal calls are compared as well.
+A cache returns what it kept of an earlier call. So `remembers` follows from which calls the memory of every tensor
+descends. That finds caches of any name and any rhythm, also those that ignore small changes; copies outside of PyTorch
+are found by comparing velocities.
 """
 
 import contextlib
@@ -24,93 +23,72 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import ModelError
 from latentedit.models.weights import acting_unfused
 
-# Evaluations of a network that keeps nothing, and of one that does: caches begin after up to 10 steps (cache-dit: 8).
+# Calls of a network that keeps nothing of them, and of one that does: caches begin after up to 8 steps (cache-dit).
 _CALLS, _CALLS_OF_KEEPERS = 3, 12
 
-# Two velocities of one input differ by less than this fraction of what the change of the input does to the velocity.
+# Largest difference between velocities of one input, as a fraction of that between the two inputs.
 _NOISE = 0.25
 
-# Modules of diffusers.hooks whose hooks move, cast or split weights; those of all others change what is computed.
+# Modules of diffusers.hooks whose hooks move, cast or split weights; all others change what is computed.
 _MOVING = ("group_offloading", "layerwise_casting", "context_parallel", "tensor_parallel", "tensor_parallel_neuron")
 
-_REMEDIES = {"cache_dit": "Call cache_dit.disable_cache(pipeline)", "DeepCache": "Call disable() of its helper"}
+UNDO = "Undo the cache, hook or patch, or load the pipeline again without it"
 
 
-# Networks that were found out.
-_FOUND: "weakref.WeakKeyDictionary[nn.Module, _Memory]" = weakref.WeakKeyDictionary()
-
-
-def impure(network: str, what: str, remedy: str) -> ModelError:
-    """The error for a network whose velocity does not follow from what it is given."""
+def impure(network: str, what: str, remedy: str = UNDO) -> ModelError:
+    """The error for a network whose velocity does not follow from its input and its weights."""
     return ModelError(f"the {network} {what}, so its velocity does not follow from latents and weights. {remedy}")
 
 
 def glance(network: nn.Module) -> list[object]:
-    """What decides how the modules of a network compute, besides numbers: to see at a glance whether it changed."""
+    """What decides how the modules of a network compute, besides numbers: it shows at a glance whether that changed."""
     found, left = list[object](), [network]
     while left:
         module = left.pop()
         own = vars(module)
         left += [part for part in own["_modules"].values() if part is not None]
-        found += (module, type(module).forward, own.get("forward"), own.get("processor"))
-        for hooks in (own["_forward_hooks"], own["_forward_pre_hooks"]):
-            found += [hook for hook in hooks.values() if not getattr(hook, "__module__", "").startswith("latentedit.")]
-        if own.get("fused_projections"):
-            found.append(acting_unfused(module))
+        fused = own.get("fused_projections") and acting_unfused(module)
+        found += (module, type(module).forward, own.get("forward"), own.get("processor"), fused)
+        hooks = (*own["_forward_hooks"].values(), *own["_forward_pre_hooks"].values())
+        found += [hook for hook in hooks if not getattr(hook, "__module__", "").startswith("latentedit.")]
     return found
 
 
-def recognized(network: Any, part: str) -> tuple[str, str] | None:
-    """What is known to change a network's velocity, and the remedy; None if there is nothing of the kind.
-
-    ``part`` is the network's name in its pipeline. Hooks that move or cast weights are none of the kind.
-    """
-    hooks = dict[str, None]()
-    for name, module in network.named_modules():
-        for key, hook in getattr(vars(module).get("_diffusers_hook"), "hooks", {}).items():
-            package, _, module_name = type(hook).__module__.rpartition(".")
-            if getattr(hook, "_is_stateful", False) or (package == "diffusers.hooks" and module_name not in _MOVING):
-                hooks[key] = None
-        if (forward := _foreign_forward(module)) is not None:
-            package = str(getattr(forward, "__module__", None) or type(forward).__module__)
-            own = f"{part}.get_submodule({name!r})" if name else part
-            undo = f"Call del pipeline.{own}.forward" if "forward" in vars(module) else "Start again without the patch"
-            called = getattr(forward, "__qualname__", type(forward).__qualname__)
-            return (
-                f"runs {called} of {package} in place of the forward of its {type(module).__name__}",
-                _REMEDIES.get(package.partition(".")[0], undo),
-            )
+def check_recognized(network: Any, part: str, kind: str) -> None:
+    """Refuse what is known to change the velocity of a network, the part of this name of a pipeline, by its name."""
+    subject, hooks = f"{part} of this {kind}", dict[str, None]()
+    for module in network.modules():
+        if (patch := _patch(module)) is not None:
+            where = f"of {patch.__module__} in place of the forward of its {type(module).__name__}"
+            raise impure(subject, f"runs {patch.__qualname__} {where}")
         if acting_unfused(module):
-            return "has fused projections, which leave out its LoRA", f"Call pipeline.{part}.unfuse_qkv_projections()"
-    if not hooks:
-        return None
-    registry = f"diffusers.hooks.HookRegistry.check_if_exists_or_initialize(pipeline.{part})"
-    calls = " and ".join(f"remove_hook({key!r})" for key in hooks)
-    cached = getattr(network, "is_cache_enabled", False)
-    return (
-        f"has hooks that reuse or skip layers ({', '.join(hooks)})",
-        f"Call pipeline.{part}.disable_cache()" if cached else f"Call {calls} of {registry}",
-    )
+            unfuse = f"Call pipeline.{part}.unfuse_qkv_projections()"
+            raise impure(subject, "has fused projections, which leave out its LoRA", unfuse)
+        for name, hook in getattr(vars(module).get("_diffusers_hook"), "hooks", {}).items():
+            package, _, own = type(hook).__module__.rpartition(".")
+            if getattr(hook, "_is_stateful", False) or (package == "diffusers.hooks" and own not in _MOVING):
+                hooks[name] = None
+    if hooks:
+        registry = f"diffusers.hooks.HookRegistry.check_if_exists_or_initialize(pipeline.{part})"
+        cached, removal = (
+            getattr(network, "is_cache_enabled", False),
+            " and ".join(f"remove_hook({one!r})" for one in hooks),
+        )
+        remedy = f"Call pipeline.{part}.disable_cache()" if cached else f"Call {removal} of {registry}"
+        raise impure(subject, f"has hooks that reuse or skip layers ({', '.join(hooks)})", remedy)
 
 
-def _foreign_forward(module: nn.Module) -> Any:
-    """The function in place of the forward that a module's class was defined with; None without one."""
-    kinds = type(module).__mro__
-    forward = vars(module).get("forward")
-    # Hooks that move or cast weights (accelerate, diffusers) wrap the module's own, and so does `torch.compile`.
-    while isinstance(forward, functools.partial) or hasattr(forward, "_torchdynamo_orig_callable"):
-        wrapped: Any = forward
-        forward = getattr(wrapped, "__wrapped__", None) or getattr(wrapped, "_torchdynamo_orig_callable", None)
-    if "_orig_mod" in vars(module)["_modules"]:
-        return None
-    if forward is not None:
-        own = getattr(forward, "__func__", forward)
-        return None if any(vars(kind).get("forward") is own for kind in kinds) else forward
-    definer = next(kind for kind in kinds if "forward" in vars(kind))
-    function = vars(definer)["forward"]
-    package = definer.__module__.partition(".")[0]
-    patched = package == "diffusers" and str(getattr(function, "__module__", package)).partition(".")[0] != package
-    return function if patched else None
+def _patch(module: nn.Module) -> Any:
+    """The function that a module runs if it is not the forward that its class was defined with; else None."""
+    kinds = [kind for kind in type(module).__mro__ if "forward" in vars(kind)]
+    owns = [vars(kind)["forward"] for kind in kinds]
+    forward = vars(module).get("forward", owns[0])
+    while isinstance(forward, functools.partial):  # of hooks that move or cast weights, around the module's own
+        forward = getattr(forward, "__wrapped__", forward.func)
+    forward = getattr(forward, "__func__", forward)
+    library, _, _ = kinds[0].__module__.partition(".")
+    is_own = forward in owns and (library != "diffusers" or forward.__module__.startswith("diffusers."))
+    return None if is_own or hasattr(forward, "_torchdynamo_orig_callable") else forward
 
 
 def remembers(
@@ -118,24 +96,20 @@ def remembers(
 ) -> str:
     """How the velocity of a network was seen to depend on earlier calls; empty if it was not.
 
-    The two latents differ by less than what caches ignore, and by more than rounding.
+    The two latents differ by more than rounding, and by less than what caches ignore.
     """
     # What it kept of the calls in which it was found out may be all that it returns from then on.
     memory, first, how = _FOUND.get(network) or _Memory(), dict[int, Tensor](), ""
     for call in range(_CALLS_OF_KEEPERS):
         which = call.bit_count() % 2  # A, B, B, A, B, A, A, B: without a period, which a cache might have as well
-        z = latents[which].clone()
-        text = dataclasses.replace(condition, tokens=condition.tokens.clone(), pooled=condition.pooled.clone())
-        memory.begin_call((z, text.tokens, text.pooled))
-        with memory:
-            v = velocity(z, text)
-        if memory.is_stale(v):
+        z, tokens, pooled = (part.clone() for part in (latents[which], condition.tokens, condition.pooled))
+        with memory.following((z, tokens, pooled)):
+            v = velocity(z, dataclasses.replace(condition, tokens=tokens, pooled=pooled))
+        if not memory.calls([v]) <= {memory.call}:
             how = "reuses what it computed in earlier calls"
-        elif which not in first:
-            first[which] = v.clone()
-        elif (v - first[which]).norm() > _NOISE * (first[1] - first[0]).norm():
+        elif (v - first.setdefault(which, v.clone())).norm() > _NOISE * (first[0] - first.get(1, v)).norm():
             how = "gives two velocities for one input"
-        del z, text, v
+        del z, tokens, pooled, v
         if how:
             _FOUND[network] = memory
             return how
@@ -152,52 +126,40 @@ class _Memory(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self._call = 0
+        self.call = 0
         # A weak reference keeps the address, which is the key, from being used again.
         self._calls = dict[int, tuple[StorageWeakRef, frozenset[int]]]()
 
-    def begin_call(self, given: Iterable[Tensor]) -> None:
-        """Note what is given to the next call."""
-        self._call += 1
-        self._note(given, frozenset({self._call}))
+    def following(self, given: Iterable[Tensor]) -> "_Memory":
+        """The context of the next call, and what is given to it."""
+        self.call += 1
+        self._note(given, frozenset({self.call}))
+        return self
 
-    def is_stale(self, output: Tensor) -> bool:
-        """Whether an output of this call descends from another one."""
-        return not self._of([output]) <= {self._call}
+    def calls(self, tensors: Iterable[Any]) -> frozenset[int]:
+        """The calls from which tensors descend."""
+        known = (self._calls.get(memory.cdata) for memory in _memories(tensors))
+        return frozenset[int]().union(*(one[1] for one in known if one is not None))
+
+    def is_kept(self) -> bool:
+        """Whether anything of a call is still in memory, other than in cycles."""
+        alive = [memory for memory, calls in self._calls.values() if calls and not memory.expired()]
+        return bool(alive) and (gc.collect() < 0 or any(not memory.expired() for memory in alive))
 
     def _note(self, tensors: Iterable[Any], calls: frozenset[int]) -> None:
         for memory in _memories(tensors):
             if calls or memory.cdata in self._calls:
                 self._calls[memory.cdata] = memory, calls
 
-    def _of(self, tensors: Iterable[Any]) -> frozenset[int]:
-        known = (self._calls.get(memory.cdata) for memory in _memories(tensors))
-        return frozenset[int]().union(*(one[1] for one in known if one is not None))
-
-    def is_kept(self) -> bool:
-        """Whether anything of a call is still in memory."""
-        kept = any(calls and not memory.expired() for memory, calls in self._calls.values())
-        if kept:
-            gc.collect()  # cycles are not kept for use
-        return kept and any(calls and not memory.expired() for memory, calls in self._calls.values())
-
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         # What is overwritten as a whole is not read.
-        replaced = getattr(func, "overloadpacket", None) is torch.ops.aten.copy_ and _is_whole(args[0])
-        read = tree_leaves((args[1:] if replaced else args, {key: kwargs[key] for key in kwargs if key != "out"}))
+        is_copy = getattr(func, "overloadpacket", None) is torch.ops.aten.copy_
+        over = is_copy and args[0].numel() * args[0].itemsize == args[0].untyped_storage().nbytes()
+        read = tree_leaves((args[1:] if over else args, {key: kwargs[key] for key in kwargs if key != "out"}))
         result = func(*args, **kwargs)
-        written = tree_leaves(result)
-        schema = getattr(func, "_schema", None)
-        if schema is not None and schema.is_mutable:  # outputs that are arguments, and of custom operators
-            given = {one.name: value for one, value in zip(schema.arguments, args, strict=False)} | kwargs
-            written += tree_leaves([given.get(one.name) for one in schema.arguments if one.is_write])
-        self._note(written, self._of(read))
+        self._note(tree_leaves(result), self.calls(read))
         return result
-
-
-def _is_whole(tensor: Tensor) -> bool:
-    return tensor.numel() * tensor.itemsize == tensor.untyped_storage().nbytes()
 
 
 def _memories(tensors: Iterable[Any]) -> Iterator[StorageWeakRef]:
@@ -205,3 +167,7 @@ def _memories(tensors: Iterable[Any]) -> Iterator[StorageWeakRef]:
         if isinstance(tensor, Tensor):
             with contextlib.suppress(NotImplementedError):  # sparse tensors and others whose memory is not one block
                 yield StorageWeakRef(tensor.untyped_storage())
+
+
+# Networks that were found out.
+_FOUND: weakref.WeakKeyDictionary[nn.Module, _Memory] = weakref.WeakKeyDictionary()

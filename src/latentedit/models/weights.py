@@ -261,14 +261,13 @@ def quantizers(network: nn.Module) -> set[str]:
     return found
 
 
-def acting_unfused(module: nn.Module) -> dict[str, Any]:
-    """Adapters of an attention layer by the projections that they are on, where it runs fused ones instead of these."""
-    own = vars(module)
-    # Attention layers with a mixin run them while they have them, others with the processor that fusing gave them.
+def acting_unfused(module: nn.Module) -> bool:
+    """Whether an attention layer runs fused projections, and adapters on those that were fused are active."""
+    own, parts = vars(module), vars(module)["_modules"]
+    # Layers with a mixin run them while they have them, others with the processor that fusing gave them.
     runs = hasattr(type(module), "_supports_qkv_fusion") or "Fused" in type(own.get("processor")).__name__
-    fused = [kind for kind in _FUSED if kind in own["_modules"]] if own.get("fused_projections") and runs else []
-    found = {part: _acting(own["_modules"][part]) for kind in fused for part in _FUSED[kind]}
-    return {part: acting for part, acting in found.items() if acting}
+    fused = [kind for kind in _FUSED if kind in parts] if runs and own.get("fused_projections") else []
+    return any(_acting(parts[part]) for kind in fused for part in _FUSED[kind])
 
 
 def _acting(module: Any) -> dict[str, Any]:
