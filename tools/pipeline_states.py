@@ -108,7 +108,8 @@ def in_context(change: Change) -> Change:
 
     def changed(pipeline: Any) -> None:
         change(pipeline)
-        hooks.hooks._set_cache_context(net(pipeline), hooks.hooks.CacheContext(name="all"))
+        module: Any = hooks.hooks
+        module._set_cache_context(net(pipeline), module.CacheContext(name="all"))
 
     return changed
 

@@ -5,6 +5,7 @@ import os
 import struct
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -116,7 +117,7 @@ def test_a_live_fingerprint_covers_all_of_a_parameter() -> None:
 @pytest.mark.parametrize("lora", [False, True])
 def test_clip_has_one_fingerprint_in_every_transformers(lora: bool) -> None:
     """Versions before 5 list its tensors below "text_model."; these fingerprints were computed with 4.57.3 and 5.23."""
-    sizes = {"vocab_size": 50, "hidden_size": 16, "intermediate_size": 16, "projection_dim": 16}
+    sizes: Any = {"vocab_size": 50, "hidden_size": 16, "intermediate_size": 16, "projection_dim": 16}
     config = CLIPTextConfig(**sizes, num_hidden_layers=2, num_attention_heads=2)
     older = torch.nn.Module()
     with seeded(0):

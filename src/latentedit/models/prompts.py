@@ -10,7 +10,6 @@ import functools
 import inspect
 import re
 import threading
-import traceback
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, cast
 
@@ -102,14 +101,9 @@ class PromptBackbone(NetworkBackbone):
             return self._encode_prompt(text)
         except (AttributeError, IndexError, KeyError, TypeError) as error:
             kinds = ", ".join(type(part).__name__ for name, part in self._networks.items() if "text" in name)
-            frames = [frame.f_globals.get("__name__") for frame, _ in traceback.walk_tb(error.__traceback__)]
-            if "torch.nn.modules.module" in frames[:-1]:  # inside of a network, as hooks that move its weights are
-                raise ModelError(
-                    f"a text encoder of {self.name} ({kinds}) fails: {error}. Load it again, or offload it differently"
-                ) from error
             raise ModelError(
-                f"the text encoders of {self.name} ({kinds}) do not give what {type(self.stock).__name__} "
-                f"reads: {error}. Use the classes that the model's own folder names"
+                f"{type(self.stock).__name__} cannot embed text by the encoders of {self.name} ({kinds}): {error}. "
+                "Load them as the classes that the model's own folder names, and without sequential offloading"
             ) from error
 
     def _check_ids(self, text: str) -> None:

@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import gc
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -92,7 +92,7 @@ def _patch(module: nn.Module) -> Any:
 
 
 def remembers(
-    network: nn.Module, velocity: Callable[[Tensor, Condition], Tensor], latents: Sequence[Tensor], condition: Condition
+    network: nn.Module, velocity: Callable[[Tensor, Condition], Tensor], latents: Tensor, condition: Condition
 ) -> str:
     """How the velocity of a network was seen to depend on earlier calls; empty if it was not.
 
@@ -155,8 +155,8 @@ class _Memory(TorchDispatchMode):
         kwargs = kwargs or {}
         # What is overwritten as a whole is not read.
         is_copy = getattr(func, "overloadpacket", None) is torch.ops.aten.copy_
-        over = is_copy and args[0].numel() * args[0].itemsize == args[0].untyped_storage().nbytes()
-        read = tree_leaves((args[1:] if over else args, {key: kwargs[key] for key in kwargs if key != "out"}))
+        replaced = is_copy and args[0].numel() * args[0].itemsize == args[0].untyped_storage().nbytes()
+        read = tree_leaves((args[1:] if replaced else args, {key: kwargs[key] for key in kwargs if key != "out"}))
         result = func(*args, **kwargs)
         self._note(tree_leaves(result), self.calls(read))
         return result

@@ -29,9 +29,6 @@ _SAMPLES = 64
 # Prefix of names inside a module that `torch.compile` wraps.
 _COMPILED = "_orig_mod."
 
-# Prefix of all names in a CLIPTextModel, which transformers 5 left out.
-_CLIP_TEXT = "text_model."
-
 # Projections that diffusers fuses, next to the parts, which stay.
 _FUSED = {
     "to_qkv": ("to_q", "to_k", "to_v"),
@@ -169,7 +166,8 @@ def live_fingerprint(networks: Mapping[str, nn.Module], *, bare: bool = False) -
     total = hashlib.sha256()
     for part in sorted(networks):
         contents = _contents(networks[part], bare=bare)
-        common = _CLIP_TEXT if all(name.startswith(_CLIP_TEXT) for name in contents) else ""
+        # The names of a CLIPTextModel, before transformers 5 left this out.
+        common = "text_model." if all(name.startswith("text_model.") for name in contents) else ""
         for name, (shape, samples) in sorted(contents.items()):
             total.update(f"{part} {name.removeprefix(common)} {shape}".encode() + samples)
         for name, module in () if bare else networks[part].named_modules():
