@@ -206,12 +206,24 @@ def lora(pipeline: Any, *names: str, targets: tuple[str, ...] = ("to_q", "to_v")
         generator = torch.Generator().manual_seed(index)
         for label, parameter in network.named_parameters():
             if f"lora_A.{name}." in label or f"lora_B.{name}." in label:
-                parameter.data.normal_(std=0.1, generator=generator)
+                drawn = torch.randn(parameter.shape, generator=generator)
+                parameter.data = (0.1 * drawn).to(parameter.dtype)
 
 
 def two_loras(pipeline: Any) -> None:
     lora(pipeline, "one", "two")
     pipeline.set_adapters(["one", "two"], [0.7, -0.4])
+
+
+def switched(pipeline: Any, *, backend: str = "") -> None:
+    """Computes with one adapter first, then chooses the other."""
+    if backend:
+        net(pipeline).compile(backend=backend)
+    lora(pipeline, "one", "two")
+    pipeline.set_adapters("one")
+    model = le.from_pipeline(pipeline, settings=SETTINGS)
+    model.velocity(torch.zeros(1, *model.latent_shape(*SIZE)), torch.tensor([0.5]), model.embed([CAPTION]))
+    pipeline.set_adapters("two")
 
 
 def scaled_blocks(pipeline: Any) -> None:
@@ -224,11 +236,7 @@ def hot_swapped(pipeline: Any) -> None:
     peft: Any = package("peft.utils.hotswap")
     lora(pipeline)
     network = net(pipeline)
-    others = {
-        name.replace(".one.", "."): 2 * parameter.data
-        for name, parameter in network.named_parameters()
-        if "lora_" in name
-    }
+    others = {name: 2 * one.data for name, one in network.named_parameters() if "lora_" in name}
     peft.hotswap_adapter_from_state_dict(network, others, adapter_name="one", config=network.peft_config["one"])
 
 
@@ -326,7 +334,7 @@ STATES: dict[str, Change] = {
     "forward patched, as TeaCache does": patched,
     "forward of the class patched": patched_class,
     "a module that returns its last output": wrapped,
-    "tomesd": lambda one: package("tomesd").apply_patch(one, ratio=0.5, max_downsample=8) if has(one, "unet") else None,
+    "tomesd": lambda one: (has(one, "unet"), package("tomesd").apply_patch(one, ratio=0.5, max_downsample=8)),
     # where and as what weights are kept
     "fp8 layerwise, float32": casting(torch.float32),
     "fp8 layerwise, bfloat16": casting(torch.bfloat16),
@@ -347,6 +355,8 @@ STATES: dict[str, Change] = {
     "LoRA, fused": lambda one: (lora(one), one.fuse_lora()),
     "LoRA, disabled": lambda one: (lora(one), net(one).disable_adapters()),
     "two LoRAs with scales": two_loras,
+    "LoRA, switched": switched,
+    "LoRA, switched while compiled": functools.partial(switched, backend="aot_eager"),
     "LoRA, scales by block": scaled_blocks,
     "LoRA, hot-swapped": hot_swapped,
     "LoRA of a text encoder": lambda one: lora(one, targets=("q_proj",), network=one.text_encoder),
@@ -413,7 +423,7 @@ def stock_error(family: FamilyContract, pipeline: Any, model: Any) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:400]
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:240]
 
 
 def products(plain: Plain, model: Any, text: Condition) -> dict[str, str]:
@@ -488,26 +498,37 @@ def main() -> None:
     word = sys.argv[1] if len(sys.argv) > 1 else ""
     rows: list[dict[str, str]] = []
     for name, change in STATES.items():
-        for label, kind in FAMILIES.items():
-            if word not in name:
-                continue
-            family = kind()
-            plain = Plain(family)
-            for when in ("before", "after"):
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    cells = tried(family, plain, change, after=when == "after")
-                for patched_kind, own in PATCHED_CLASSES:
-                    patched_kind.forward = own
-                PATCHED_CLASSES.clear()
-                torch.compiler.reset()
-                if cells:
-                    rows.append({"state": name, "family": label, "when": when, **cells})
-                    print(*rows[-1].values(), sep=" | ", flush=True)
+        for label in FAMILIES if word in name else ():
+            found = {when: tested(label, change, after=when == "after") for when in ("before", "after")}
+            if found["before"] == found["after"]:
+                found = {"before and after": found["before"]}
+            rows += [{"state": name, "family": label, "when": when, **cells} for when, cells in found.items() if cells]
+            print(*(" | ".join(row.values()) for row in rows[-len(found) :]), sep="\n", flush=True)
     if not word:
         names = ("torch", "diffusers", "transformers", "peft", "accelerate", "torchao", "gguf", "bitsandbytes")
         names += ("optimum-quanto", "cache-dit", "DeepCache", "tomesd")
-        write_text(RESULTS, json.dumps({"versions": {name: version(name) for name in names}, "rows": rows}, indent=1))
+        lines = ",\n".join(json.dumps(row) for row in rows)
+        versions = json.dumps({name: version(name) for name in names})
+        write_text(RESULTS, f'{{"versions": {versions},\n"rows": [\n{lines}\n]}}\n')
+
+
+def tested(label: str, change: Change, *, after: bool) -> dict[str, str]:
+    """A row, and the process as it was."""
+    family = FAMILIES[label]()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return tried(family, plain_of(label), change, after=after)
+    finally:
+        for kind, own in PATCHED_CLASSES:
+            kind.forward = own
+        PATCHED_CLASSES.clear()
+        torch.compiler.reset()
+
+
+@functools.cache
+def plain_of(label: str) -> Plain:
+    return Plain(FAMILIES[label]())
 
 
 def version(name: str) -> str:
