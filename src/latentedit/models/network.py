@@ -94,8 +94,7 @@ class NetworkBackbone(Backbone):
         """Heed from now on what the user changes in this pipeline, which has the same parts."""
         self._owner, self._taken = pipeline, {part: part_of(pipeline, part) for part in (*self.parts, "scheduler")}
         self._resident = [network for network in self._networks.values() if not offloaded(network)]
-        self._modules = glance(innermost(self._taken[self.denoiser]))
-        self._fixed, self._seen = self._read_fixed(), self._look()
+        self._fixed, self._seen, self._modules = self._read_fixed(), self._look(), self._look_at_modules()
 
     def _derive(self) -> None:
         """Derive from the parts what depends on dtypes and on the scheduler; again after a change."""
@@ -132,9 +131,11 @@ class NetworkBackbone(Backbone):
         places = [(first.device, first.dtype) for network in self._resident for first in _first(network)]
         numbers = [str(vae.get(name)) for name in _OF_CODECS]  # of lists, which may be changed in place
         configs = [config_of(part) for part in (self._owner, denoiser, scheduler)]
-        modules = self.once("denoiser", lambda: glance(innermost(denoiser)))
         states = [getattr(denoiser, "encoder_hid_proj", None), getattr(scheduler, "shift", None)]
-        return [*parts.values(), *configs, *states, *places, *numbers, *modules]
+        return [*parts.values(), *configs, *states, *places, *numbers]
+
+    def _look_at_modules(self) -> list[object]:
+        return self.once("denoiser", lambda: glance(innermost(part_of(self._owner, self.denoiser))))
 
     def _read_fixed(self) -> dict[str, str]:
         """Settings with which latents or conditions would not fit those from before: they may not change."""
@@ -146,9 +147,9 @@ class NetworkBackbone(Backbone):
             fixed |= {f"{key} of the {part}": str(value) for key, value in plain.items()}
         return fixed
 
-    def _heed(self) -> None:
+    def _heed(self, *, modules: bool = True) -> None:
         """Take in what changed in the pipeline where the result is that of a new model; refuse the rest by name."""
-        if self._look() == self._seen:
+        if self._look() == self._seen and (not modules or self._look_at_modules() == self._modules):
             return
         parts = {part: part_of(self._owner, part) for part in self._taken}
         for part in self.parts:
@@ -161,7 +162,7 @@ class NetworkBackbone(Backbone):
         for name, now in self._read_fixed().items():
             if now != (before := self._fixed.get(name)):
                 raise ModelError(f"the {name} changed from {before} to {now} after from_pipeline. {_AGAIN}")
-        scheduled, modules = (self._taken["scheduler"], self._configuration), self._modules
+        scheduled, known = (self._taken["scheduler"], self._configuration), self._modules
         self._taken, self._network = parts, parts[self.denoiser]
         self._network_dtype = parse_dtype(self._network.dtype)
         # Under offloading the parameters of the denoiser may be on the CPU between its calls.
@@ -170,7 +171,7 @@ class NetworkBackbone(Backbone):
         if (parts["scheduler"], self._configuration) != scheduled:
             self._set_capabilities()
         self.follow(self._owner)
-        if self._modules != modules:
+        if self._modules != known:
             self.check_purity()
 
     def check_purity(self) -> None:
@@ -187,7 +188,7 @@ class NetworkBackbone(Backbone):
                 if how := remembers(network, lambda z, text: self._network_velocity(z, s, text), z, text):
                     raise impure(what, how)
         except BaseException as error:
-            self._seen, self._modules = [], []  # so that the next call checks again
+            self._modules = []  # so that the next call checks again
             if isinstance(error, (LatentEditError, torch.OutOfMemoryError)) or not isinstance(error, Exception):
                 raise
             raise ModelError(f"the {what} fails at its smallest size, {size[0]} x {size[1]} px: {error}") from error
@@ -218,7 +219,7 @@ class NetworkBackbone(Backbone):
     @property
     def device(self) -> torch.device:
         """Device on which the networks run."""
-        self._heed()
+        self._heed(modules=False)
         return self._device
 
     @property
@@ -229,7 +230,7 @@ class NetworkBackbone(Backbone):
     @property
     def network_dtype(self) -> torch.dtype:
         """The dtype in which the networks run, except for the VAE."""
-        self._heed()
+        self._heed(modules=False)
         return self._network_dtype
 
     def latent_shape(self, height_px: int, width_px: int) -> tuple[int, ...]:
