@@ -8,13 +8,14 @@ is not installed are listed as not tried:
 
 pip install accelerate peft torchao gguf bitsandbytes optimum-quanto cache-dit DeepCache tomesd
 
-python -m tools.pipeline_states [PART OF A STATE'S NAME]
+python -m tools.pipeline_states [PART OF A STATE'S NAME]   # only these states are tried again
 """
 
 import contextlib
 import functools
 import importlib
 import importlib.metadata
+import inspect
 import json
 import sys
 import types
@@ -289,9 +290,14 @@ def of_class(name: str, **parts: Any) -> Change:
             raise NotApplicableError(f"there is no {name.format(stem)}")
         if issubclass(kind, diffusers.ModularPipeline):
             return built(kind, type(net(pipeline)).__name__)
-        made: Any = object.__new__(kind)
-        made.register_modules(**pipeline.components, **parts)
-        return made
+        taken = inspect.signature(kind.__init__).parameters
+        given = {name: part for name, part in {**pipeline.components, **parts}.items() if name in taken}
+        try:
+            return kind(**given)
+        except Exception:  # noqa: BLE001 - constructors that check what is not edited with, such as a ControlNet
+            made: Any = object.__new__(kind)
+            made.register_modules(**given)
+            return made
 
     return change
 
@@ -395,6 +401,12 @@ STATES: dict[str, Change] = {
 }
 
 
+PACKAGES = (
+    *("torch", "diffusers", "transformers", "peft", "accelerate", "torchao", "gguf", "bitsandbytes", "optimum-quanto"),
+    *("cache-dit", "DeepCache", "tomesd"),
+)
+
+
 class Plain:
     """What the states of a family are compared with."""
 
@@ -460,7 +472,7 @@ def tried(family: FamilyContract, plain: Plain, change: Change, *, after: bool) 
         return {"not applicable": str(error)}
     except Exception as error:  # noqa: BLE001 - of any library
         return {"not applicable": first_line(error)}
-    if hasattr(changed, "components"):
+    if isinstance(changed, (diffusers.DiffusionPipeline, diffusers.ModularPipeline)):
         pipeline = changed
         if after:
             return {}  # a pipeline of its own, not a change of one
@@ -494,21 +506,23 @@ def tried(family: FamilyContract, plain: Plain, change: Change, *, after: bool) 
 
 
 def main() -> None:
-    """Try all states, or those whose names contain a word, and write or print them."""
+    """Try all states, or those whose names contain a word, and write their rows."""
     word = sys.argv[1] if len(sys.argv) > 1 else ""
-    rows: list[dict[str, str]] = []
+    known: list[dict[str, str]] = json.loads(RESULTS.read_text())["rows"] if RESULTS.exists() else []
     for name, change in STATES.items():
-        for label in FAMILIES if word in name else ():
+        if word not in name:
+            continue
+        rows: list[dict[str, str]] = []
+        for label in FAMILIES:
             found = {when: tested(label, change, after=when == "after") for when in ("before", "after")}
             if found["before"] == found["after"]:
                 found = {"before and after": found["before"]}
             rows += [{"state": name, "family": label, "when": when, **cells} for when, cells in found.items() if cells]
-            print(*(" | ".join(row.values()) for row in rows[-len(found) :]), sep="\n", flush=True)
-    if not word:
-        names = ("torch", "diffusers", "transformers", "peft", "accelerate", "torchao", "gguf", "bitsandbytes")
-        names += ("optimum-quanto", "cache-dit", "DeepCache", "tomesd")
-        lines = ",\n".join(json.dumps(row) for row in rows)
-        versions = json.dumps({name: version(name) for name in names})
+        print(*(" | ".join(row.values()) for row in rows), sep="\n", flush=True)
+        known = [row for row in known if row["state"] != name] + rows
+        known.sort(key=lambda row: list(STATES).index(row["state"]))
+        lines = ",\n".join(json.dumps(row) for row in known)
+        versions = json.dumps({package: version(package) for package in PACKAGES})
         write_text(RESULTS, f'{{"versions": {versions},\n"rows": [\n{lines}\n]}}\n')
 
 

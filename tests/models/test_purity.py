@@ -455,6 +455,16 @@ def test_a_loaded_model_is_checked_once_it_is_changed(tmp_path: Path, monkeypatc
         velocity(model)
 
 
+def test_hooks_of_our_own_are_no_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = live_model(flux())
+    z, s, text = torch.ones(1, *model.latent_shape(64, 64)), torch.tensor([0.5]), model.embed(["a face"])
+    sizes = evaluated(model, monkeypatch)
+    _, kept = model.velocity_keeping(z, s, text, [f"{model.attention_layers[0]}.key"])
+    model.velocity_given(z, s, text, kept)
+    model.features(z, s, text, model.default_site)
+    assert sizes == [(8, 8)] * 3
+
+
 def test_a_network_that_fails_at_its_smallest_size_is_rejected() -> None:
     """As a cache does that was filled at another size."""
     pipeline = flux()
