@@ -252,6 +252,18 @@ def test_text_encoders_that_do_not_fit_are_rejected(pipeline: Any, message: str)
         le.from_pipeline(pipeline(), settings=SETTINGS).embed(["a face"])
 
 
+def test_text_encoders_that_fail_are_not_reported_as_of_another_class() -> None:
+    """They fail under sequential offloading where accelerate cannot rebuild the parameters of the right class."""
+
+    def fails(*_: Any) -> None:
+        raise TypeError("new() received an invalid combination of arguments")
+
+    pipeline = flux()
+    pipeline.text_encoder_2.encoder.register_forward_hook(fails)
+    with pytest.raises(ModelError, match=r"T5EncoderModel\): new\(\) received.*without sequential"):
+        le.from_pipeline(pipeline, settings=SETTINGS)
+
+
 def test_encoders_of_another_class_give_the_same_tokens() -> None:
     """CogView4 uses hidden states, which a causal model also returns."""
     plain, causal = cogview4(), cogview4()

@@ -106,7 +106,9 @@ def test_activations_count_the_tokens_of_image_and_text(folder_flux: Path, tmp_p
     assert needs.side_px == 96
     layers = [sum(part.numel() for part in one.parameters(recurse=False)) for one in model._network.modules()]
     assert needs.parts["transformer"].largest_layer == max(layers)
-    assert needs.activations == 2 * 18 * seen[0] * model._network.inner_dim, "two rows, eighteen tensors for each token"
+    assert needs.activations == 2 * 18 * seen[-1] * model._network.inner_dim, (
+        "two rows, eighteen tensors for each token"
+    )
     assert needs.codec_activations == 6 * 96**2 * 4
 
 

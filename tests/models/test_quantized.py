@@ -276,6 +276,24 @@ def test_quantized_weights_have_their_own_fingerprint() -> None:
     assert models[0].fingerprint != models[1].fingerprint
 
 
+class Unweighted(nn.LayerNorm):
+    """A norm without weights that lists them as None, as quanto's do."""
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        destination[f"{prefix}weight"] = None
+
+
+def test_layers_that_list_absent_weights_are_taken() -> None:
+    """The parts of their pipeline fit, and its fingerprint is that of the numbers that there are."""
+    pipeline = flux()
+    norm = pipeline.transformer.transformer_blocks[0].norm2
+    assert not norm.elementwise_affine
+    norm.__class__ = Unweighted
+    assert None in pipeline.transformer.state_dict().values()
+    assert le.from_pipeline(pipeline).fingerprint == le.from_pipeline(flux()).fingerprint
+
+
 def test_fp8_storage_by_name_matches_a_live_pipeline(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     flux().save_pretrained(folder)

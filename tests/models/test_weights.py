@@ -5,10 +5,13 @@ import os
 import struct
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig
 from safetensors.torch import save_file
+from transformers import CLIPTextConfig, CLIPTextModel
 
 from latentedit.core.errors import ModelError
 from latentedit.core.rng import seeded
@@ -109,6 +112,24 @@ def test_a_live_fingerprint_covers_all_of_a_parameter() -> None:
         assert live_fingerprint({"unet": other}) != known
     network[1].bias.data[1] += 1
     assert live_fingerprint({"unet": network}) != known
+
+
+@pytest.mark.parametrize("lora", [False, True])
+def test_clip_has_one_fingerprint_in_every_transformers(lora: bool) -> None:
+    """Versions before 5 list its tensors below "text_model."; these fingerprints were computed with 4.57.3 and 5.23."""
+    sizes: Any = {"vocab_size": 50, "hidden_size": 16, "intermediate_size": 16, "projection_dim": 16}
+    config = CLIPTextConfig(**sizes, num_hidden_layers=2, num_attention_heads=2)
+    older = torch.nn.Module()
+    with seeded(0):
+        encoder = CLIPTextModel(config)
+        if lora:
+            encoder.add_adapter(LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False))
+    for name, parameter in encoder.named_parameters():
+        own = 1 if "lora_" in name else 1 + len(name.removeprefix("text_model.").replace("base_layer.", ""))
+        parameter.data = torch.linspace(-own, own, parameter.numel()).reshape(parameter.shape)
+    older.text_model = getattr(encoder, "text_model", encoder)
+    found = {live_fingerprint({"text_encoder": network}) for network in (encoder, older)}
+    assert found == {"b8b6929fe86c1f6e" if lora else "ab65908ede63fc9c"}
 
 
 def test_files_of_the_hub_cache_are_identified_by_their_name(

@@ -12,12 +12,16 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import DeviceError, ModelError, ShapeError
+from latentedit.core.errors import DeviceError, LatentEditError, ModelError, ShapeError
 from latentedit.core.process import SharedContext
+from latentedit.core.rng import draw
+from latentedit.models.attention import uncompiled
 from latentedit.models.base import Backbone, Capabilities
+from latentedit.models.libraries import quiet_libraries
 from latentedit.models.model_settings import check_settings
 from latentedit.models.pipelines import check_parts, config_of, innermost, offloaded, part_of
 from latentedit.models.placement import existing_device, parse_dtype
+from latentedit.models.purity import glance, impure, remembers
 from latentedit.models.sites import Blocks, Site
 from latentedit.models.weights import WatchedWeights, configured, live_fingerprint, quantizers
 
@@ -86,7 +90,7 @@ class NetworkBackbone(Backbone):
         """Heed from now on what the user changes in this pipeline, which has the same parts."""
         self._owner, self._taken = pipeline, {part: part_of(pipeline, part) for part in (*self.parts, "scheduler")}
         self._resident = [network for network in self._networks.values() if not offloaded(network)]
-        self._fixed, self._seen = self._read_fixed(), self._look()
+        self._fixed, self._seen, self._modules = self._read_fixed(), self._look(), self._look_at_modules()
 
     def _derive(self) -> None:
         """Derive from the parts what depends on dtypes and on the scheduler; again after a change."""
@@ -120,11 +124,14 @@ class NetworkBackbone(Backbone):
         """At a glance, everything from which values were derived here."""
         parts = {part: part_of(self._owner, part) for part in self._taken}
         scheduler, denoiser, vae = parts["scheduler"], parts[self.denoiser], config_of(parts.get("vae"))
-        states = [getattr(denoiser, name, None) for name in ("is_cache_enabled", "encoder_hid_proj")]
         places = [(first.device, first.dtype) for network in self._resident for first in _first(network)]
         numbers = [str(vae.get(name)) for name in _OF_CODECS]  # of lists, which may be changed in place
         configs = [config_of(part) for part in (self._owner, denoiser, scheduler)]
-        return [*parts.values(), *configs, *states, *places, *numbers, getattr(scheduler, "shift", None)]
+        states = [getattr(denoiser, "encoder_hid_proj", None), getattr(scheduler, "shift", None)]
+        return [*parts.values(), *configs, *states, *places, *numbers]
+
+    def _look_at_modules(self) -> list[object]:
+        return self.once("denoiser", lambda: glance(innermost(part_of(self._owner, self.denoiser))))
 
     def _read_fixed(self) -> dict[str, str]:
         """Settings with which latents or conditions would not fit those from before: they may not change."""
@@ -136,9 +143,9 @@ class NetworkBackbone(Backbone):
             fixed |= {f"{key} of the {part}": str(value) for key, value in plain.items()}
         return fixed
 
-    def _heed(self) -> None:
+    def _heed(self, *, modules: bool = True) -> None:
         """Take in what changed in the pipeline where the result is that of a new model; refuse the rest by name."""
-        if self._look() == self._seen:
+        if self._look() == self._seen and (not modules or self._look_at_modules() == self._modules):
             return
         parts = {part: part_of(self._owner, part) for part in self._taken}
         for part in self.parts:
@@ -151,7 +158,7 @@ class NetworkBackbone(Backbone):
         for name, now in self._read_fixed().items():
             if now != (before := self._fixed.get(name)):
                 raise ModelError(f"the {name} changed from {before} to {now} after from_pipeline. {_AGAIN}")
-        scheduled = self._taken["scheduler"], self._configuration
+        scheduled, known = (self._taken["scheduler"], self._configuration), self._modules
         self._taken, self._network = parts, parts[self.denoiser]
         self._network_dtype = parse_dtype(self._network.dtype)
         # Under offloading the parameters of the denoiser may be on the CPU between its calls.
@@ -160,6 +167,28 @@ class NetworkBackbone(Backbone):
         if (parts["scheduler"], self._configuration) != scheduled:
             self._set_capabilities()
         self.follow(self._owner)
+        if self._modules != known:
+            self.check_purity()
+
+    def check_purity(self) -> None:
+        """Check in three calls of about the smallest size that the velocity does not depend on earlier calls."""
+        able, what = self.capabilities, f"{self.denoiser} of this {type(self._owner).__name__}"
+        # Not square, so that what a cache kept of the user's own calls does not fit.
+        size = able.sizes[0], min(able.sizes[0] + able.size_multiple, able.sizes[2])
+        try:
+            z = draw((2, 1, *self.latent_shape(*size)), seed=0, purpose="purity").to(self._device, self.dtype)
+            z[1] = z[0] + torch.finfo(self.compute_dtype).eps ** 0.5 * z[1]
+            s, network = torch.full((1,), (able.s_min + able.s_max) / 2).to(z), innermost(self._network)
+            text = self.embed([""])
+            with self._at_work(), torch.no_grad(), uncompiled(), quiet_libraries():
+                if how := remembers(network, lambda z, text: self._network_velocity(z, s, text), z, text):
+                    raise impure(what, how)
+        except BaseException as error:
+            self._modules = []  # so that the next call checks again
+            if isinstance(error, (LatentEditError, torch.OutOfMemoryError)) or not isinstance(error, Exception):
+                raise
+            raise ModelError(f"the {what} fails at its smallest size, {size[0]} x {size[1]} px: {error}") from error
+        self.follow(self._owner)  # the first call may have added or removed hooks that move weights
 
     @contextlib.contextmanager
     def _at_work(self) -> Generator[None]:
@@ -186,7 +215,7 @@ class NetworkBackbone(Backbone):
     @property
     def device(self) -> torch.device:
         """Device on which the networks run."""
-        self._heed()
+        self._heed(modules=False)
         return self._device
 
     @property
@@ -197,7 +226,7 @@ class NetworkBackbone(Backbone):
     @property
     def network_dtype(self) -> torch.dtype:
         """The dtype in which the networks run, except for the VAE."""
-        self._heed()
+        self._heed(modules=False)
         return self._network_dtype
 
     def latent_shape(self, height_px: int, width_px: int) -> tuple[int, ...]:

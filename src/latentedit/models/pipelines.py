@@ -10,6 +10,7 @@ from torch import nn
 from latentedit.core.errors import ModelError
 from latentedit.core.plugins import BACKBONES
 from latentedit.models.libraries import pipeline_of
+from latentedit.models.purity import check_recognized
 
 # How the names of networks begin that make images, or sound, of latents.
 _DECODERS = ("vae", "vq", "movq", "vocoder", "decoder")
@@ -124,11 +125,7 @@ def check_parts(adapter: Any, pipeline: Any, kind: str) -> None:
             what = "Texts are embedded here, with the encoders of the pipeline: give" if "text" in part else "Give"
             raise ModelError(f"the {kind} has no {part}. {what} a pipeline with all of its parts")
     denoiser = getattr(pipeline, adapter.denoiser)
-    if getattr(denoiser, "is_cache_enabled", False):
-        raise ModelError(
-            f"the {adapter.denoiser} of this {kind} reuses features of earlier steps, so its velocity depends on them "
-            f"and its derivatives are wrong. Call pipeline.{adapter.denoiser}.disable_cache()"
-        )
+    check_recognized(innermost(denoiser), adapter.denoiser, kind)
     if getattr(denoiser, "encoder_hid_proj", None) is not None:
         raise ModelError(
             f"the {adapter.denoiser} of this {kind} has an IP-Adapter, and no image is given to it here. "

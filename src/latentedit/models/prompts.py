@@ -113,8 +113,8 @@ class PromptBackbone(NetworkBackbone):
         except (AttributeError, IndexError, KeyError, TypeError) as error:
             kinds = ", ".join(type(part).__name__ for name, part in self._networks.items() if "text" in name)
             raise ModelError(
-                f"the text encoders of {self.name} ({kinds}) do not give what {type(self.stock).__name__} "
-                f"reads: {error}. Use the classes that the model's own folder names"
+                f"{type(self.stock).__name__} cannot embed text by the encoders of {self.name} ({kinds}): {error}. "
+                "Load them as the classes that the model's own folder names, and without sequential offloading"
             ) from error
 
     def _check_ids(self, text: str) -> None:

@@ -187,11 +187,14 @@ def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[s
 
     Raises:
         ModelError: a pipeline without a supported denoiser, whose denoiser takes more than latents (Fill, Control,
-            Depth), whose parts are missing, of two models or on two devices, or with a step cache.
+            Depth), whose parts are missing, of two models or on two devices, or whose velocity depends on earlier calls
+            (step caches, by name or as seen) or not on its weights alone (patches, skipped layers).
 
     Cost:
-        Reads 64 numbers of each parameter, and where they are still those of the folder that the pipeline was loaded
-        from, its weight files, as `load` does: both have one fingerprint then.
+        Three evaluations at about the smallest size, and again after a change of the denoiser's modules or hooks;
+        twelve where it keeps tensors of its calls. They count in no cost. Reads 64 numbers of each parameter, and where
+        they are still those of the folder that the pipeline was loaded from, its weight files, as `load` does: both
+        have one fingerprint then.
 
     Example:
         >>> import latentedit as le
@@ -226,6 +229,7 @@ def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[s
         raise ModelError(f"the parts of this {kind} do not fit: {error}. Use the parts of one model") from error
     if isinstance(backbone, NetworkBackbone):
         backbone.follow(pipeline)
+        backbone.check_purity()
     elif not backbone.fingerprint:
         backbone.fingerprint = live_fingerprint(networks)
     return backbone

@@ -165,11 +165,14 @@ def live_fingerprint(networks: Mapping[str, nn.Module], *, bare: bool = False) -
     """
     total = hashlib.sha256()
     for part in sorted(networks):
-        for name, (shape, samples) in sorted(_contents(networks[part], bare=bare).items()):
-            total.update(f"{part} {name} {shape}".encode() + samples)
+        contents = _contents(networks[part], bare=bare)
+        # The names of a CLIPTextModel, before transformers 5 left this out.
+        common = "text_model." if all(name.startswith("text_model.") for name in contents) else ""
+        for name, (shape, samples) in sorted(contents.items()):
+            total.update(f"{part} {name.removeprefix(common)} {shape}".encode() + samples)
         for name, module in () if bare else networks[part].named_modules():
             if acting := _acting(module):
-                total.update(f"{part} {name.replace(_COMPILED, '')} {acting}".encode())
+                total.update(f"{part} {name.replace(_COMPILED, '').removeprefix(common)} {acting}".encode())
     return total.hexdigest()[:16]
 
 
@@ -179,8 +182,9 @@ def _contents(network: nn.Module, *, bare: bool, floating: bool = False) -> dict
     found = dict[str, _Sample]()
     fused = dict[str, Tensor]()
     for name, tensor in network.state_dict().items():
-        # The scales of a layer of bitsandbytes: its first call on a processor writes them in another form.
-        if ".weight." in name or (floating and not tensor.is_floating_point()):
+        # Layers of quanto list weights that they lack as None. The scales of a layer of bitsandbytes: its first call on
+        # a processor writes them in another form.
+        if tensor is None or ".weight." in name or (floating and not tensor.is_floating_point()):
             continue
         words = name.split(".")
         at = next((end for end in range(len(words)) if acting and ".".join(words[:end]) in acting), None)
@@ -253,6 +257,15 @@ def quantizers(network: nn.Module) -> set[str]:
                 kind = type(kept) if type(layer).__module__.startswith("torch.") else type(layer)
                 found.add(kind.__module__.partition(".")[0])
     return found
+
+
+def acting_unfused(module: nn.Module) -> bool:
+    """Whether an attention layer runs fused projections, and adapters on those that were fused are active."""
+    own, parts = vars(module), vars(module)["_modules"]
+    # Layers with a mixin run them while they have them, others with the processor that fusing gave them.
+    runs = hasattr(type(module), "_supports_qkv_fusion") or "Fused" in type(own.get("processor")).__name__
+    fused = [kind for kind in _FUSED if kind in parts] if runs and own.get("fused_projections") else []
+    return any(_acting(parts[part]) for kind in fused for part in _FUSED[kind])
 
 
 def _acting(module: Any) -> dict[str, Any]:
