@@ -34,7 +34,14 @@ def part(portrait: Any, attribute: str) -> NDArray[np.bool_]:
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("name", ["portraits", "portraits-unet"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "portraits",
+        # 4.7 times as much: what is left out is not held, and spelled-out words lead the U-Net there.
+        pytest.param("portraits-unet", marks=pytest.mark.xfail(strict=True)),
+    ],
+)
 def test_the_rest_changes_as_little_as_with_a_short_caption(name: str) -> None:
     model, rows = le.load(name), list[tuple[float, float]]()
     for portrait, (attribute, new) in zip(PORTRAITS, REQUESTS, strict=True):

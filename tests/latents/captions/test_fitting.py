@@ -18,18 +18,19 @@ from latentedit.latents.captions.fitting import END, cut, fit, left_out_note, wi
 from latentedit.latents.encode import fitted, left_out_of
 from latentedit.models.base import TextReader
 from tests.editors.edits import gray
-from tests.miniatures.flow import flux, qwen_image, sana
+from tests.miniatures.flow import flux, flux2_dev, qwen_image, sana
 from tests.miniatures.noise import sdxl
 
 WORDS = ["red", "hair", "glasses", "a", "black", "and", "no", "hat", "blue", "cat", "person", "face", "xylophone"]
 PHRASES = st.lists(st.sampled_from(WORDS), min_size=1, max_size=6).map(" ".join)
 CAPTIONS = st.lists(PHRASES, min_size=1, max_size=12)
 
-MODELS: dict[str, Callable[[], Any]] = {  # CLIP twice, CLIP and T5, Qwen, Gemma; more below
+MODELS: dict[str, Callable[[], Any]] = {  # CLIP twice, CLIP and T5, Qwen, Gemma, Mistral
     "sdxl": sdxl,
     "flux": flux,
     "qwen": qwen_image,
     "sana": sana,
+    "mistral": flux2_dev,
 }
 
 
@@ -41,7 +42,7 @@ def counter(room: int, name: str = "words") -> TextReader:
 @functools.cache
 def live(name: str) -> Any:
     model = le.from_pipeline(MODELS[name](), settings={"sizes": [64, 64, 96]})
-    model.window = {"sdxl": 20, "flux": 48, "qwen": 40, "sana": 40}[name]
+    model.window = {"sdxl": 20, "flux": 48, "qwen": 40, "sana": 40, "mistral": 60}[name]
     return model
 
 
