@@ -25,6 +25,7 @@ from latentedit.directions.identification import find_direction
 from latentedit.editors.base import Editor, StrengthResult, check_strength, own_names, stored_settings
 from latentedit.editors.edit import Edit
 from latentedit.editors.judge import Judge
+from latentedit.editors.refinement import refined_direction
 from latentedit.editors.strength import EffectCurve, effect_along
 from latentedit.latents.inversion import InversionTrace, invert, retrace
 from latentedit.latents.joint import JointLatent
@@ -285,12 +286,19 @@ class EIM(Editor):
         return search + self.slider(edit.latent, unchanged, seed=0).evaluations(edit.strength)
 
     def direction(
-        self, latent: JointLatent, target: Condition, *, seed: Seed, progress: Progress | None = None
+        self,
+        latent: JointLatent,
+        target: Condition,
+        *,
+        seed: Seed,
+        refine: bool = False,
+        progress: Progress | None = None,
     ) -> Direction:
-        """The direction from the images' text to another; for the text arm, the difference of the texts alone."""
+        """The direction from the images' text to another, `refine`d; for the text arm, the texts' difference alone."""
         if self.arm == "text":
             return _text_direction(latent, target, self.level, seed=seed)
-        return find_direction(latent, target, self.search, seed=seed, progress=progress)
+        direction = find_direction(latent, target, self.search, seed=seed, progress=progress)
+        return refined_direction(direction, latent, target, seed=seed, progress=progress) if refine else direction
 
     def slider(
         self, latent: JointLatent, direction: Direction, *, seed: Seed, progress: Progress | None = None
