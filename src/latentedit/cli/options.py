@@ -339,7 +339,9 @@ def chooses_model(command: Callable[..., None]) -> Callable[..., None]:
         parameters += fields.values()
 
     inputs = [
-        name for name, one in signature.parameters.items() if isinstance(_declared(one), typer.models.ArgumentInfo)
+        name
+        for name, one in signature.parameters.items()
+        if any(isinstance(part, typer.models.ArgumentInfo) for part in getattr(one.annotation, "__metadata__", ()))
     ]
 
     @functools.wraps(command)
@@ -358,12 +360,6 @@ def chooses_model(command: Callable[..., None]) -> Callable[..., None]:
     described: Any = with_options
     described.__signature__ = signature.replace(parameters=parameters)
     return described
-
-
-def _declared(parameter: inspect.Parameter) -> Any:
-    """Typer's description of a parameter."""
-    about = getattr(parameter.annotation, "__metadata__", ())
-    return about[0] if about else None
 
 
 def _scaled(lora: str) -> tuple[str, float]:

@@ -175,11 +175,6 @@ class Slider:
         return self.judge.losses(latent.backbone, latent.z, (latent.condition,), seed=self.seed)[0]
 
     @functools.cached_property
-    def _texts(self) -> tuple[Condition, Condition]:
-        condition = self.latent.condition
-        return condition, condition + self.direction.condition.expand(len(self.latent))
-
-    @functools.cached_property
     def _upper(self) -> Float[Tensor, " b"]:
         z = torch.cat([self._at(WITHIN)[-1:], self._at(BEYOND)])
         return self._last_sound((1.0, *BEYOND), self._losses(z))
@@ -206,8 +201,9 @@ class Slider:
         return last
 
     def _losses(self, z: Float[Tensor, "k b *latent"]) -> Float[Tensor, "k b"]:
-        backbone = self.latent.backbone
-        return torch.stack([self.judge.least_loss(backbone, row, self._texts, seed=self.seed) for row in z])
+        latent = self.latent
+        texts = latent.condition, latent.condition + self.direction.condition.expand(len(latent))
+        return torch.stack([self.judge.least_loss(latent.backbone, row, texts, seed=self.seed) for row in z])
 
     def _effects(self, *, below: bool, beyond: bool) -> tuple[tuple[float, ...], Float[Tensor, "k b"]]:
         """Scales from 0 to 1, and below and beyond, with the effect of each on each image."""
