@@ -94,7 +94,7 @@ def find_direction(
         # Gamma is that of the planned level: a model whose levels are cut has the Hessian in the same steps.
         noise, gamma = config.draw(latent.z, seed=seed, index=index), config.gamma_at(planned)
         residuals = distillation.at(moved if index else None, level, noise)
-        jacobian = distillation.jacobian(level, noise) if config.differentiates(gamma) else None
+        jacobian = distillation.jacobian(level, noise) if config.products(gamma) else None
         residual = residuals.residual
         # Only the part along the displacement is dropped. The part across it is what no caption names, such as
         # identity; dropping that, too, was the largest source of unrequested changes (docs/concepts/hsds.md).
