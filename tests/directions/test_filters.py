@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from latentedit.directions.hsds import Filter, apply_filter, levenberg_marquardt, newton, products
+from latentedit.directions.hsds import HSDS, Filter, apply_filter, levenberg_marquardt, newton
 from latentedit.testing.tolerances import relative_error, tolerance
 from tests.core.linalg.dense import Dense, random_vectors, symmetric_matrices
 from tests.directions.mixtures import batch_matvec, dense_solve
@@ -128,7 +128,7 @@ def test_zero_residuals_stay_zero(kind: Filter, spectrum: Tensor) -> None:
 def test_products_are_counted_exactly(kind: Filter, iterations: int, gamma: float) -> None:
     operator = Dense(symmetric_matrices(INDEFINITE.repeat(2, 1)))
     apply_filter(kind, residuals(2), operator, gamma=gamma, damping=0.1, iterations=iterations)
-    assert operator.products == products(kind, gamma=gamma, iterations=iterations)
+    assert operator.products == HSDS(filter=kind, iterations=iterations).products(gamma)
 
 
 @pytest.mark.parametrize("kind", KINDS)

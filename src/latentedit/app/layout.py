@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from latentedit.app import fragments
-from latentedit.app.visitor import MAX_CHANGES, MAX_PIXELS, VisitorSession
+from latentedit.app.visitor import MAX_CHANGES, MAX_PIXELS
 from latentedit.core.plugins import EDITORS
 
 _STATE_SECONDS = 3600  # an unused session is forgotten after this time
@@ -65,7 +65,7 @@ class Layout:
 
     def __init__(self, models: Sequence[str], examples: str) -> None:
         with gr.Blocks(title="latentedit", delete_cache=_CACHE_SECONDS, analytics_enabled=False) as self.blocks:
-            self.visitor = gr.State(time_to_live=_STATE_SECONDS, delete_callback=_close)
+            self.visitor = gr.State(time_to_live=_STATE_SECONDS, delete_callback=lambda one: one and one.close())
             gr.HTML("<h1>latentedit</h1>")
             self.message = gr.HTML(js_on_load=_CHOOSE, elem_id="le-message")
             self.files = gr.Textbox(visible="hidden", elem_id="le-downloads")  # downloads, as JSON
@@ -162,11 +162,6 @@ class Layout:
             self.save_record = _button("Save record", "le-save-record")
         self.facts = gr.HTML(elem_id="le-facts")
         self.history = gr.HTML(js_on_load=_CHOOSE, elem_id="le-history")
-
-
-def _close(visitor: object) -> None:
-    if isinstance(visitor, VisitorSession):
-        visitor.close()
 
 
 def _text(label: str, info: str | None, placeholder: str) -> gr.Textbox:

@@ -127,7 +127,10 @@ def preview(
     else:
         opened = SourceImage.open(on)
         check_written(output, inputs=[on], sweep=True)
-        values = parse_strengths(strengths or _range(direction))
+        if not strengths:
+            own = direction.calibration
+            strengths = "0:1:6" if own is None else f"{max(own.lowest, -1):.2f}:{min(own.highest, 2):.2f}:7"
+        values = parse_strengths(strengths)
         with progress_bar(quiet=quiet) as progress:
             request = dataclasses.replace(request, direction=(direction,))
             (results,) = run(choice.load(), [opened], request, values, progress=progress)
@@ -166,11 +169,6 @@ def compare(files: Annotated[list[Path], options.argument("Direction files.")], 
         print_rows([(file.stem[:11], f"{name}; length {length:.2f}, {direction.method}, {direction.fingerprint}")])
     stems = [file.stem for file in files]
     print_rows([("cosines", ", ".join(stems)), *table_rows(cosines, stems), *cross_talk_rows(talk, stems)])
-
-
-def _range(direction: "Direction") -> str:
-    calibration = direction.calibration
-    return "0:1:6" if calibration is None else f"{max(calibration.lowest, -1):.2f}:{min(calibration.highest, 2):.2f}:7"
 
 
 def _print(direction: "Direction", file: Path, report: Report) -> None:

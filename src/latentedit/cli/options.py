@@ -31,15 +31,12 @@ def _option(field: str) -> str:
     return f"--{field.replace('_', '-')}"
 
 
-def _installed(names: Sequence[str]) -> str:
-    return ", ".join(names) or "none installed"
-
-
 def completed(*words: str) -> Callable[[str], list[str]]:
     """Completion of an option that takes one of a few words."""
     return lambda incomplete: [word for word in words if word.startswith(incomplete)]
 
 
+_DEVICES = ("cpu", "cuda", "mps")
 DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
 PLACEMENTS = ("resident", "model", "groups")
 STORAGES = ("fp8",)
@@ -58,77 +55,6 @@ def option(panel: str | None, *names: str, words: Sequence[str] | Callable[[str]
     return typer.Option(*names, autocompletion=complete, rich_help_panel=panel, **more)
 
 
-Model = Annotated[
-    str | None,
-    option(
-        MODEL,
-        "--model",
-        words=MODELS.complete,
-        help=(
-            f"A bundled model ({_installed(MODELS.names())}), a diffusers folder or a hub id, also org/name@revision. "
-            "Default: the model recorded in the file, otherwise portraits."
-        ),
-    ),
-]
-Device = Annotated[
-    str | None,
-    option(MODEL, "--device", words=("cpu", "cuda", "mps"), help="cpu, cuda or mps. Default: cuda if available."),
-]
-Dtype = Annotated[
-    str | None,
-    option(
-        MODEL,
-        "--dtype",
-        words=DTYPES,
-        help="Compute dtype: auto (chosen for the device), float32, bfloat16 or float16. Default: auto.",
-    ),
-]
-PlacementPolicy = Annotated[
-    str | None,
-    option(
-        MODEL,
-        "--placement",
-        words=PLACEMENTS,
-        help=(
-            "Offloading: resident (none), model (each network is moved to the device when it runs) or groups (layer "
-            "by layer: least memory, slowest). Default: resident."
-        ),
-    ),
-]
-Storage = Annotated[
-    str | None,
-    option(
-        MODEL,
-        "--storage",
-        words=STORAGES,
-        help="fp8: store the layers of the denoiser in 8 bits, half the memory; they are rounded. Default: as --dtype.",
-    ),
-]
-TextEncoders = Annotated[
-    str | None,
-    option(
-        MODEL,
-        "--text-encoders",
-        words=TEXT_ENCODERS,
-        help="all, or required: omit the encoders that the model can do without, such as SD3's T5. Default: all.",
-    ),
-]
-Lora = Annotated[
-    list[str] | None,
-    option(
-        MODEL,
-        "--lora",
-        help="A LoRA in a safetensors file: FILE or FILE:SCALE, such as style.safetensors:0.8. Repeatable.",
-    ),
-]
-Denoiser = Annotated[
-    Path | None,
-    option(
-        MODEL,
-        "--denoiser",
-        help="A single file (.safetensors or .gguf) with weights of the denoiser, in place of those of --model.",
-    ),
-]
 Seed = Annotated[int, option(None, "--seed", help="Random seed; runs with the same seed are reproducible.")]
 Json = Annotated[bool, option(OUTPUT, "--json", help="Print one JSON object instead of text.")]
 
@@ -140,22 +66,13 @@ def output(text: str) -> Any:
 
 Output = Annotated[Path | None, output("Output file.")]
 Workers = Annotated[
-    int | None,
-    option(
-        MANY,
-        "--workers",
-        help="Processes, each with a model. Default: one per core or GPU.",
-    ),
+    int | None, option(MANY, "--workers", help="Processes, each with a model. Default: one per core or GPU.")
 ]
 Ray = Annotated[str | None, option(MANY, "--ray", help="Address of a Ray cluster: HOST:PORT, or auto for a local one.")]
 Quiet = Annotated[bool, option(OUTPUT, "--quiet", "-q", help="Print nothing but errors.")]
 Settings = Annotated[
     list[str] | None,
-    option(
-        METHOD,
-        "--set",
-        help="Another setting, such as steps=20; see `latentedit methods NAME`. Repeatable.",
-    ),
+    option(METHOD, "--set", help="Another setting, such as steps=20; see `latentedit methods NAME`. Repeatable."),
 ]
 
 
@@ -197,31 +114,47 @@ def _check_count(count: int, least: int = 2) -> None:
         raise ConfigError(f"--strengths takes {least} to {MAX_STRENGTHS} strengths; got {count}. {_EXAMPLES}")
 
 
-_VALUES = {"dtype": DTYPES, "placement": PLACEMENTS, "storage": STORAGES, "text_encoders": TEXT_ENCODERS}
+def _choice(words: Sequence[str] | Callable[[str], Any], *, only: bool = False) -> Any:
+    """A field that is also an option, with words for completion; with ``only``, it takes no others."""
+    return dataclasses.field(default=None, metadata={"words": words, "only": only})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ModelChoice:
     """The model of a command; picklable. None is the default of `latentedit.load`.
 
+    Args:
+        model: A bundled model (INSTALLED), a diffusers folder or a hub id, also org/name@revision. Default: the model
+            recorded in the file, otherwise portraits.
+        device: cpu, cuda or mps. Default: cuda if available.
+        dtype: Compute dtype: auto (chosen for the device), float32, bfloat16 or float16. Default: auto.
+        placement: Offloading: resident (none), model (each network is moved to the device when it runs) or groups
+            (layer by layer: least memory, slowest). Default: resident.
+        storage: fp8: store the layers of the denoiser in 8 bits, half the memory; they are rounded. Default: as
+            --dtype.
+        text_encoders: all, or required: omit the encoders that the model can do without, such as SD3's T5. Default:
+            all.
+        lora: A LoRA in a safetensors file: FILE or FILE:SCALE, such as style.safetensors:0.8. Repeatable.
+        denoiser: A single file (.safetensors or .gguf) with weights of the denoiser, in place of those of --model.
+
     Raises:
         ConfigError: an unknown value of an option, with a similar one.
     """
 
-    model: Model = None
-    device: Device = None
-    dtype: Dtype = None
-    placement: PlacementPolicy = None
-    storage: Storage = None
-    text_encoders: TextEncoders = None
-    lora: Lora = None
-    denoiser: Denoiser = None
+    model: str | None = _choice(MODELS.complete)
+    device: str | None = _choice(_DEVICES)
+    dtype: str | None = _choice(DTYPES, only=True)
+    placement: str | None = _choice(PLACEMENTS, only=True)
+    storage: str | None = _choice(STORAGES, only=True)
+    text_encoders: str | None = _choice(TEXT_ENCODERS, only=True)
+    lora: list[str] | None = None
+    denoiser: Path | None = None
 
     def __post_init__(self) -> None:
-        for name, allowed in _VALUES.items():
-            value = getattr(self, name)
-            if value is not None and value not in allowed:
-                raise ConfigError(f"{_option(name)} has no value {value!r}: {nearest(value, allowed)}")
+        for field in dataclasses.fields(self):
+            value, allowed = getattr(self, field.name), field.metadata.get("words", ())
+            if field.metadata.get("only") and value is not None and value not in allowed:
+                raise ConfigError(f"{_option(field.name)} has no value {value!r}: {nearest(value, allowed)}")
 
     @property
     def name(self) -> str:
@@ -266,6 +199,21 @@ class ModelChoice:
         if self.lora:
             given["lora"] = [_scaled(lora) for lora in self.lora]
         return load(self.name, **given)
+
+
+def _model_options() -> dict[str, inspect.Parameter]:
+    """The option of each field of `ModelChoice`, with its description."""
+    texts, found = descriptions(ModelChoice), dict[str, inspect.Parameter]()
+    words = {field.name: field.metadata.get("words", ()) for field in dataclasses.fields(ModelChoice)}
+    texts["model"] = texts["model"].replace("INSTALLED", ", ".join(MODELS.names()) or "none installed")
+    for name, one in inspect.signature(ModelChoice).parameters.items():
+        declared = option(MODEL, _option(name), words=words[name], help=texts[name])
+        found[name] = one.replace(annotation=Annotated[one.annotation, declared])
+    return found
+
+
+_MODEL = _model_options()
+Device = Annotated[str | None, option(MODEL, "--device", words=_DEVICES, help=descriptions(ModelChoice)["device"])]
 
 
 def _edit_options() -> dict[str, inspect.Parameter]:
@@ -381,7 +329,7 @@ def chooses_model(command: Callable[..., None]) -> Callable[..., None]:
     for parameter in signature.parameters.values():
         kind = parameter.annotation
         if kind in (ModelChoice, Report):
-            build, fields = kind, dict(inspect.signature(kind).parameters)
+            build, fields = kind, _MODEL if kind is ModelChoice else dict(inspect.signature(kind).parameters)
         elif get_origin(kind) is Annotated and kind.__origin__ is EditRequest:
             build, fields = _edit_request, {name: _EDIT[name] for name in kind.__metadata__[0]}
         else:
@@ -391,7 +339,9 @@ def chooses_model(command: Callable[..., None]) -> Callable[..., None]:
         parameters += fields.values()
 
     inputs = [
-        name for name, one in signature.parameters.items() if isinstance(_declared(one), typer.models.ArgumentInfo)
+        name
+        for name, one in signature.parameters.items()
+        if any(isinstance(part, typer.models.ArgumentInfo) for part in getattr(one.annotation, "__metadata__", ()))
     ]
 
     @functools.wraps(command)
@@ -410,12 +360,6 @@ def chooses_model(command: Callable[..., None]) -> Callable[..., None]:
     described: Any = with_options
     described.__signature__ = signature.replace(parameters=parameters)
     return described
-
-
-def _declared(parameter: inspect.Parameter) -> Any:
-    """Typer's description of a parameter."""
-    about = getattr(parameter.annotation, "__metadata__", ())
-    return about[0] if about else None
 
 
 def _scaled(lora: str) -> tuple[str, float]:

@@ -1,7 +1,7 @@
 """``latentedit transport``: a discovered direction on another image. Heavy imports are inside the command."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -11,9 +11,6 @@ from latentedit.cli.options import ModelChoice, Report, chooses_model
 from latentedit.core.errors import OutputError
 from latentedit.editing.request import check_texts
 from latentedit_keep.base.files import existing
-
-if TYPE_CHECKING:
-    from latentedit.directions.direction import Direction
 
 
 @chooses_model
@@ -43,6 +40,7 @@ def transport(
     from latentedit.directions.direction import Direction, check_direction_output
     from latentedit.editing.discovery import transport
     from latentedit.geometry.transport import feature_of
+    from latentedit.latents.captions.base import one_line
     from latentedit.latents.encode import encode
     from latentedit.latents.images import SourceImage
 
@@ -59,7 +57,8 @@ def transport(
     replaced = existing(output)
     transported.save(output)
     report.warn(transported.notes, replaced)
-    name_before, meaning = _name(direction), probe.meaning
+    named, meaning = direction.settings.get("name"), probe.meaning
+    name_before = one_line(named) if isinstance(named, str) and named else "not named"
     facts = {"direction": file, "image": target, "output": output, "name_before": name_before}
     facts |= {"captured": carried.captured, "chance": carried.chance, "length": probe.length, "effect": probe.effect}
     facts |= {name: getattr(meaning, name) for name in ("name", "purity", "place", "changes")}
@@ -74,11 +73,3 @@ def transport(
         ("try", try_command(target, output, choice=choice, source_prompt=source_prompt)),
     ]
     report.result(facts, f"{file} -> {output}", rows)
-
-
-def _name(direction: "Direction") -> str:
-    """The name of the direction at its original image."""
-    from latentedit.latents.captions.base import one_line
-
-    name = direction.settings.get("name")
-    return one_line(name) if isinstance(name, str) and name else "not named"

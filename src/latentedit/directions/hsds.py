@@ -202,13 +202,6 @@ Filter = Literal["gamma", "newton", "levenberg-marquardt"]
 Solved = tuple[Float[Tensor, "b *latent"], Bool[Tensor, " b"]]
 
 
-def products(kind: Filter, *, gamma: float, iterations: int) -> int:
-    """Products with A that `apply_filter` takes, a noise and image."""
-    if kind == "gamma":
-        return int(gamma != 0)
-    return 1 + 2 * iterations if kind == "levenberg-marquardt" else iterations
-
-
 def apply_filter(
     kind: Filter,
     residual: Float[Tensor, "m b *latent"],
@@ -218,7 +211,7 @@ def apply_filter(
     damping: float,
     iterations: int,
 ) -> Solved:
-    """One filter by name, of residuals and A with rows ordered noise by noise; it takes `products` products.
+    """One filter by name, of residuals and A with rows ordered noise by noise; it takes `HSDS.products`.
 
     A may be None where there are none.
     """
@@ -369,9 +362,11 @@ class HSDS:
         first, last = self.gamma_levels
         return self.gamma if last <= level <= first else 0.0
 
-    def differentiates(self, gamma: float) -> bool:
-        """Whether a step with this gamma takes products with A."""
-        return products(self.filter, gamma=gamma, iterations=self.iterations) > 0
+    def products(self, gamma: float) -> int:
+        """Products with A that a step with this gamma takes, a noise and image; see `apply_filter`."""
+        if self.filter == "gamma":
+            return int(gamma != 0)
+        return 1 + 2 * self.iterations if self.filter == "levenberg-marquardt" else self.iterations
 
     def draw(self, z: Float[Tensor, "b *latent"], *, seed: Seed, index: int) -> Float[Tensor, "m b *latent"]:
         """The noises of a step."""
@@ -388,8 +383,6 @@ class HSDS:
         """
         sources = sum(needs_source(self.residual, first=step == 0) for step in range(self.steps))
         branches = self.steps * TARGET_BRANCHES[self.residual] + sources
-        taken = sum(
-            products(self.filter, gamma=self.gamma_at(level), iterations=self.iterations) for level, _ in self.path()
-        )
+        taken = sum(self.products(self.gamma_at(level)) for level, _ in self.path())
         price = 1 if self.one_sided else 2
         return self.noises * (branches * (1 if self.guidance == 1 else guided) + price * taken)

@@ -94,7 +94,7 @@ def find_direction(
         # Gamma is that of the planned level: a model whose levels are cut has the Hessian in the same steps.
         noise, gamma = config.draw(latent.z, seed=seed, index=index), config.gamma_at(planned)
         residuals = distillation.at(moved if index else None, level, noise)
-        jacobian = distillation.jacobian(level, noise) if config.differentiates(gamma) else None
+        jacobian = distillation.jacobian(level, noise) if config.products(gamma) else None
         residual = residuals.residual
         # Only the part along the displacement is dropped. The part across it is what no caption names, such as
         # identity; dropping that, too, was the largest source of unrequested changes (docs/concepts/hsds.md).
@@ -142,20 +142,14 @@ def _filtered(
 ) -> hsds.Solved:
     """The residual weighted by the Hessian, by the settings for this level."""
     if jacobian is not None and config.one_sided and gamma != 0:
-        value = hsds.gamma_family(residual, _one_sided(residual, residuals, jacobian, level), gamma)
+        # ``A r = r - [x_hat(x_s + (1 - s) r) - x_hat(x_s)] = s (r + v(x_s + (1 - s) r) - v(x_s))``
+        rows = (1 - level) * residual.flatten(0, 1)
+        ahead = jacobian.difference(rows, residuals.velocity.flatten(0, 1)).unflatten(0, residual.shape[:2])
+        value = hsds.gamma_family(residual, level * (residual + ahead), gamma)
         return value, torch.zeros(len(value), dtype=torch.bool, device=value.device)
     hessian = None if jacobian is None else curvature(jacobian, level)
     damping, iterations = config.damping, config.iterations
     return hsds.apply_filter(config.filter, residual, hessian, gamma=gamma, damping=damping, iterations=iterations)
-
-
-def _one_sided(
-    residual: Float[Tensor, "m b *latent"], residuals: Residuals, jacobian: VelocityJacobian, level: float
-) -> Float[Tensor, "m b *latent"]:
-    """``A r = r - [x_hat(x_s + (1 - s) r) - x_hat(x_s)] = s (r + v(x_s + (1 - s) r) - v(x_s))``."""
-    rows = (1 - level) * residual.flatten(0, 1)
-    ahead = jacobian.difference(rows, residuals.velocity.flatten(0, 1))
-    return level * (residual + ahead.unflatten(0, residual.shape[:2]))
 
 
 def change_share(delta: Float[Tensor, "b *latent"], floor: float, *, width: int = 3) -> Float[Tensor, "b *share"]:

@@ -8,13 +8,11 @@ from typing import Any
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress, progress_bar
 from latentedit.directions.direction import Direction
-from latentedit.directions.identification import find_direction
 from latentedit.editing.request import EditRequest
 from latentedit.editing.result import EditResult
 from latentedit.editing.session import SEARCHED, Session, search_of, seed_of
 from latentedit.editors.base import editor_class
 from latentedit.editors.eim import EIM, check_moves_along
-from latentedit.editors.refinement import refined_direction
 from latentedit.guard.guard import check_familiarity
 from latentedit.latents.encode import ImageLike, embed_targets, encode_frames, fit_all, fitted, open_image
 from latentedit.latents.images import Frame, MaskLike, SourceImage
@@ -142,10 +140,9 @@ def _direction(
     seed, targets = seed_of(record.settings), (record.target_caption,)
     target = embed_targets(latent, targets)
     if record.method == SEARCHED:
-        direction = find_direction(latent, target, search_of(record.settings), seed=seed, progress=progress)
+        editor = dataclasses.replace(editor, arm="image", search=search_of(record.settings))
     else:
-        direction = dataclasses.replace(editor, arm="text").direction(latent, target, seed=seed)
-    if refined:
-        direction = refined_direction(direction, latent, target, seed=seed)
+        editor = dataclasses.replace(editor, arm="text")
+    direction = editor.direction(latent, target, seed=seed, refine=refined, progress=progress)
     directions[record.fingerprint] = dataclasses.replace(direction, target_captions=targets)
     return directions[record.fingerprint]

@@ -175,7 +175,9 @@ class EditRequest:
     def __post_init__(self) -> None:
         given = [*self.change, *(f"=> {words}" for words in self.add), *(f"{words} =>" for words in self.remove)]
         set_field = functools.partial(object.__setattr__, self)
-        set_field("change", tuple(_parsed(change) for change in given))
+        set_field(
+            "change", tuple(one if isinstance(one, Change) else Change.parse(_utf8("`change`", one)) for one in given)
+        )
         set_field("add", ())
         set_field("remove", ())
         set_field("direction", tuple(Path(one) if isinstance(one, str) else one for one in self.direction))
@@ -374,14 +376,7 @@ def check_texts(texts: Mapping[str, str | tuple[str, ...] | None]) -> None:
                 raise ConfigError(f"{name} is text; got a {type(text).__name__}. Give a direction as `direction`")
             if not text.strip():
                 raise ConfigError(f"{name} is an empty caption. Describe the whole image")
-            _check_utf8(name, text)
-
-
-def _parsed(change: str | Change) -> Change:
-    if isinstance(change, Change):
-        return change
-    _check_utf8("`change`", change)
-    return Change.parse(change)
+            _utf8(name, text)
 
 
 def _as_tuple(value: Any) -> tuple[Any, ...]:
@@ -391,6 +386,7 @@ def _as_tuple(value: Any) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str | Encoded) else (value,)
 
 
-def _check_utf8(name: str, text: str) -> None:
+def _utf8(name: str, text: str) -> str:
     if any("\ud800" <= letter <= "\udfff" for letter in text):
         raise ConfigError(f"{name} is not valid UTF-8. Check the encoding of the terminal")
+    return text

@@ -20,7 +20,7 @@ from latentedit.editing.request import EditRequest, MoveOptions, list_strengths
 from latentedit.editing.result import EditResult, Moved, SweepResult, measured
 from latentedit.editors.base import Editor, StrengthResult, default_note, localizes, make_editor, own_names
 from latentedit.editors.eim import EIM, Arm, Slider, default_manipulation, stored_eim
-from latentedit.editors.latent_edit import direction_towards, refines, steps_towards
+from latentedit.editors.latent_edit import refines, steps_towards
 from latentedit.editors.refinement import Refinement
 from latentedit.editors.strength import along_path
 from latentedit.latents.encode import ChangeLike, embed_targets, fitted, target_texts, text_notes
@@ -205,10 +205,18 @@ class Session:
         texts = each_change(request) if singly else [*between, request.target]
         return [target_texts(latent, **one) for one in texts]
 
-    def _towards(self, request: EditRequest, editor: Editor, strengths: _Strengths, progress: Progress | None) -> Moved:
-        """Move the images towards a text, by any editor."""
+    def _towards(
+        self,
+        request: EditRequest,
+        editor: Editor,
+        strengths: _Strengths,
+        progress: Progress | None,
+        *,
+        text: dict[str, Any] | None = None,
+    ) -> Moved:
+        """Move the images towards a text, by default that of the request, by any editor."""
         latent = self.latent
-        targets = target_texts(latent, **request.target)
+        targets = target_texts(latent, **(text or request.target))
         target = embed_targets(latent, targets)
         records = self._records(request, editor, targets)
         strengths = request.strength[:1] if strengths is None else strengths
@@ -234,25 +242,23 @@ class Session:
         strengths = request.strength if strengths is None else strengths
         if not all(0 <= strength <= 1 for strength in strengths):
             raise ConfigError(f"with `via`, strengths are from 0 to 1; got {', '.join(f'{s:g}' for s in strengths)}")
-        refine, stops, spent = refines(editor, request.refine), list[torch.Tensor](), 0
-        texts = [target_texts(latent, **between) for between in (*request.between, request.target)]
-        conditions = [embed_targets(latent, targets) for targets in texts]
-        for targets, target in zip(texts, conditions, strict=True):
-            each = editor.for_captions(latent.captions, targets)
-            (step,) = steps_towards(latent, target, [1.0], each, seed=request.seed, refine=refine, progress=progress)
-            stops.append(step.z - latent.z)
-            spent += each.evaluations(latent) + refine * Refinement().evaluations
-        way = [along_path(torch.stack(stops), strength) for strength in strengths]
-        records = self._records(request, editor, texts[-1])
-        vias = [tuple(targets[index] for targets in texts[:-1]) for index in range(len(latent))]
+        legs = [
+            self._towards(request, editor, [1.0], progress, text=text) for text in (*request.between, request.target)
+        ]
+        stops = torch.stack([leg.steps[0].z - latent.z for leg in legs])
+        way = [along_path(stops, strength) for strength in strengths]
+        records = [
+            record.model_copy(update={"via": tuple(one.target_caption for one in between)})
+            for *between, record in zip(*(leg.records for leg in legs), strict=True)
+        ]
         return Moved(
             steps=[
                 StrengthResult(z=latent.z + moved if strength else latent.z, strength=strength)
                 for strength, (moved, _) in zip(strengths, way, strict=True)
             ],
-            records=[record.model_copy(update={"via": via}) for record, via in zip(records, vias, strict=True)],
-            target=conditions[-1],
-            evaluations=[spent] * len(strengths),
+            records=records,
+            target=legs[-1].target,
+            evaluations=[sum(leg.evaluations[0] for leg in legs)] * len(strengths),
             dropped=[min(1.0, float(passed.min())) for _, passed in way],  # a value on the way is drawn, not faded in
         )
 
@@ -307,13 +313,10 @@ class Session:
             target_texts(self.latent, **request.target)  # refuses changes that contradict each other
             editor = dataclasses.replace(editor, arm="image")  # combining directions needs their image parts
         directions: list[Direction] = []
+        how: dict[str, Any] = {"seed": request.seed, "refine": refines(editor, request.refine), "progress": progress}
         for text in [request.target] if swept else each_change(request):
             targets = target_texts(self.latent, **text)
-            target = embed_targets(self.latent, targets)
-            refine = refines(editor, request.refine)
-            direction = direction_towards(
-                self.latent, target, editor, seed=request.seed, refine=refine, progress=progress
-            )
+            direction = editor.direction(self.latent, embed_targets(self.latent, targets), **how)
             if swept and direction.moves_nothing:
                 raise self._no_change(targets)
             directions.append(dataclasses.replace(direction, target_captions=targets))

@@ -23,29 +23,24 @@ class Wanted:
 
     Args:
         values: attribute to the value that the target caption states, None where only the source caption states one;
-            empty without a reader of captions.
+            None without a reader of captions.
         unread: the phrases of the change that the model, or the reader, does not know.
-        reads: whether there is a reader of captions.
     """
 
-    values: Mapping[str, str | None]
+    values: Mapping[str, str | None] | None
     unread: tuple[str, ...]
-    reads: bool
 
     @classmethod
     def of(cls, model: Backbone, reader: object, source: str, target: str) -> "Wanted":
         """From two captions, by the words that the model knows and, if it is an `AttributeReader`, by its grammar."""
         removed, added = changed_phrases(source, target)
         unread = [phrase for phrase in (*removed, *added) if model.unseen_words(phrase)]
-        old = reader.stated(source) if isinstance(reader, AttributeReader) else None
-        new = reader.stated(target) if isinstance(reader, AttributeReader) else None
-        if not isinstance(reader, AttributeReader) or old is None or new is None:
-            return cls(values={}, unread=tuple(unread), reads=False)
-        unread += [
-            phrase for phrase in added if phrase not in unread and reader.stated(without(target, [phrase])) == new
-        ]
+        stated = reader.stated if isinstance(reader, AttributeReader) else lambda _: None
+        if (old := stated(source)) is None or (new := stated(target)) is None:
+            return cls(values=None, unread=tuple(unread))
+        unread += [phrase for phrase in added if phrase not in unread and stated(without(target, [phrase])) == new]
         values = {name: new.get(name) for name in {**old, **new} if old.get(name) != new.get(name)}
-        return cls(values=values, unread=tuple(unread), reads=True)
+        return cls(values=values, unread=tuple(unread))
 
 
 def answered(
@@ -54,13 +49,14 @@ def answered(
     """The verdict on a full edit, of strength 1 or more, with what the reader surely sees before and after it."""
     if verdict.word in ("damaged", "not known"):
         return verdict
-    if before is None or after is None or not wanted.reads:
+    values = wanted.values
+    if before is None or after is None or values is None:
         return _unknown(verdict, wanted) if wanted.unread else verdict
-    kinds = {name.partition("_")[0] for name in wanted.values}
+    kinds = {name.partition("_")[0] for name in values}
     also = tuple(
         f"{name} {value} -> {after[name]}"
         for name, value in before.items()
-        if name not in wanted.values
+        if name not in values
         and after.get(name, value) != value
         # The color of what appears or goes is no change of its own.
         and not (_NONE in (value, after[name]) and name.partition("_")[0] in kinds)
@@ -68,26 +64,21 @@ def answered(
     verdict = dataclasses.replace(verdict, also=also)
     if wanted.unread:
         return _unknown(verdict, wanted)
-    missing = [name for name, value in wanted.values.items() if not _is_there(name, value, before, after)]
+    made = {name: after.get(name) != before.get(name) for name in values}
+    missing = [
+        name for name, value in values.items() if not (made[name] if value is None else after.get(name) == value)
+    ]
     if missing and verdict.word in ("done", "partly done", "changed"):
         seen = ", ".join(f"{name} {after.get(name, 'uncertain')}" for name in missing)
         # A value of which the reader is not sure is there in part.
-        word = (
-            "partly done"
-            if len(missing) < len(wanted.values) or any(one not in after for one in missing)
-            else "not done"
-        )
+        word = "partly done" if len(missing) < len(values) or not after.keys() >= {*missing} else "not done"
         return dataclasses.replace(verdict, word=word, reason=f"the reader sees {seen}", remedy="look at the image")
-    if verdict.word == "not done" and not missing and any(before.get(one) != after.get(one) for one in wanted.values):
+    if verdict.word == "not done" and not missing and any(made.values()):
         reason = "the reader sees it, the model does not"
         return dataclasses.replace(verdict, word="partly done", reason=reason, remedy="look at the image")
     if also and not missing and verdict.word == "done":
         return dataclasses.replace(verdict, word="done, but also")
     return verdict
-
-
-def _is_there(name: str, value: str | None, before: Mapping[str, str], after: Mapping[str, str]) -> bool:
-    return after.get(name) != before.get(name) if value is None else after.get(name) == value
 
 
 def _unknown(verdict: Verdict, wanted: Wanted) -> Verdict:

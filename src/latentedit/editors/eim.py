@@ -25,6 +25,7 @@ from latentedit.directions.identification import find_direction
 from latentedit.editors.base import Editor, StrengthResult, check_strength, own_names, stored_settings
 from latentedit.editors.edit import Edit
 from latentedit.editors.judge import Judge
+from latentedit.editors.refinement import refined_direction
 from latentedit.editors.strength import EffectCurve, effect_along
 from latentedit.latents.inversion import InversionTrace, invert, retrace
 from latentedit.latents.joint import JointLatent
@@ -174,11 +175,6 @@ class Slider:
         return self.judge.losses(latent.backbone, latent.z, (latent.condition,), seed=self.seed)[0]
 
     @functools.cached_property
-    def _texts(self) -> tuple[Condition, Condition]:
-        condition = self.latent.condition
-        return condition, condition + self.direction.condition.expand(len(self.latent))
-
-    @functools.cached_property
     def _upper(self) -> Float[Tensor, " b"]:
         z = torch.cat([self._at(WITHIN)[-1:], self._at(BEYOND)])
         return self._last_sound((1.0, *BEYOND), self._losses(z))
@@ -205,8 +201,9 @@ class Slider:
         return last
 
     def _losses(self, z: Float[Tensor, "k b *latent"]) -> Float[Tensor, "k b"]:
-        backbone = self.latent.backbone
-        return torch.stack([self.judge.least_loss(backbone, row, self._texts, seed=self.seed) for row in z])
+        latent = self.latent
+        texts = latent.condition, latent.condition + self.direction.condition.expand(len(latent))
+        return torch.stack([self.judge.least_loss(latent.backbone, row, texts, seed=self.seed) for row in z])
 
     def _effects(self, *, below: bool, beyond: bool) -> tuple[tuple[float, ...], Float[Tensor, "k b"]]:
         """Scales from 0 to 1, and below and beyond, with the effect of each on each image."""
@@ -285,12 +282,19 @@ class EIM(Editor):
         return search + self.slider(edit.latent, unchanged, seed=0).evaluations(edit.strength)
 
     def direction(
-        self, latent: JointLatent, target: Condition, *, seed: Seed, progress: Progress | None = None
+        self,
+        latent: JointLatent,
+        target: Condition,
+        *,
+        seed: Seed,
+        refine: bool = False,
+        progress: Progress | None = None,
     ) -> Direction:
-        """The direction from the images' text to another; for the text arm, the difference of the texts alone."""
+        """The direction from the images' text to another, `refine`d; for the text arm, the texts' difference alone."""
         if self.arm == "text":
             return _text_direction(latent, target, self.level, seed=seed)
-        return find_direction(latent, target, self.search, seed=seed, progress=progress)
+        direction = find_direction(latent, target, self.search, seed=seed, progress=progress)
+        return refined_direction(direction, latent, target, seed=seed, progress=progress) if refine else direction
 
     def slider(
         self, latent: JointLatent, direction: Direction, *, seed: Seed, progress: Progress | None = None

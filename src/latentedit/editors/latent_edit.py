@@ -9,12 +9,11 @@ from latentedit.core.condition import Condition
 from latentedit.core.flow import LevelGrid
 from latentedit.core.progress import Estimating, LatentProgress, Progress
 from latentedit.core.rng import Seed
-from latentedit.directions.direction import Direction
 from latentedit.directions.identification import local_change
 from latentedit.editors.base import Editor, StrengthResult, localizes, make_editor
 from latentedit.editors.edit import Latents
 from latentedit.editors.eim import EIM
-from latentedit.editors.refinement import refined_direction, refined_steps
+from latentedit.editors.refinement import refined_steps
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 
@@ -71,7 +70,7 @@ def edit_latent(
     report = None if progress is None else Estimating(progress, z)
     with backbone.unchanged():
         if type(chosen) is EIM and any(strengths):
-            direction = direction_towards(latent, target, chosen, seed=seed, refine=refined, progress=report)
+            direction = chosen.direction(latent, target, seed=seed, refine=refined, progress=report)
             steps = chosen.slider(latent, direction, seed=seed, progress=report).edit(strengths)
         else:
             steps = steps_towards(latent, target, strengths, chosen, seed=seed, refine=refined, progress=report)
@@ -88,14 +87,6 @@ def refines(editor: Editor, refine: bool | None, *, given: bool = False) -> bool
     if isinstance(editor, EIM):
         return editor.arm == "image" and (not given if refine is None else refine)
     return bool(refine)
-
-
-def direction_towards(
-    latent: JointLatent, target: Condition, editor: EIM, *, seed: Seed, refine: bool, progress: Progress | None
-) -> Direction:
-    """The direction from the latents' condition to another, as `EIM` identifies it, and refined."""
-    direction = editor.direction(latent, target, seed=seed, progress=progress)
-    return refined_direction(direction, latent, target, seed=seed, progress=progress) if refine else direction
 
 
 def steps_towards(

@@ -84,7 +84,9 @@ class Refinement:
         # Noise is drawn for all images and then chosen, so that an image's noise does not depend on the others.
         half = noise_like(latent.z, seed=seed, purpose="refinement")[chosen]
         noise = torch.stack([half, -half])
-        hold = _grown(held[chosen])
+        hold = held[chosen]
+        if hold.ndim == 4:  # grown by one position in every direction, where there is an image grid
+            hold = functional.max_pool2d(hold.float(), 3, stride=1, padding=1) > 0
         text = target.expand(len(latent))[chosen].repeat(_NOISES)
         z = (1 - self.level) * (x + d) + self.level * noise
         known = backbone.capabilities
@@ -138,8 +140,3 @@ def refined_steps(
         else step
         for step in steps
     ]
-
-
-def _grown(mask: Tensor) -> Tensor:
-    """The mask grown by one position in every direction; masks of latents without an image grid as they are."""
-    return functional.max_pool2d(mask.float(), 3, stride=1, padding=1) > 0 if mask.ndim == 4 else mask

@@ -163,7 +163,9 @@ def shortest_curve(
         raise ShapeError(f"a curve needs two points or more; got {len(curve)}")
     check_value(Count, steps=steps)
     search = _Search(feature, curve.detach(), steps=steps, progress=progress)
-    before = search.energy_at_start()
+    before = search.least
+    if not before < float("inf"):
+        raise ConvergenceError("the energy of the initial curve is not finite. Use another curve")
     if len(curve) == 2 or before == 0:
         return ShortestCurve(points=curve.detach().clone(), energy=(before, before), steps=1, converged=True)
     search.run()
@@ -188,14 +190,8 @@ class _Search:
         self._unit = across or float(walked) or 1.0
         self._offsets = torch.zeros_like(curve[1:-1]).requires_grad_()
         self.best, self.spent, self.slope = curve.clone(), 0, float("inf")
-        self.least = self._scale = 1.0
-
-    def energy_at_start(self) -> float:
         with torch.no_grad():
-            self.least = self._scale = float(self._energy(self._curve[1:-1]))
-        if not self._scale < float("inf"):
-            raise ConvergenceError("the energy of the initial curve is not finite. Use another curve")
-        return self._scale
+            self.least = self._scale = float(self._energy(curve[1:-1]))
 
     def run(self) -> None:
         size = self._offsets.numel() ** 0.5

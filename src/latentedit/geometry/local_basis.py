@@ -30,7 +30,7 @@ _PROBES = 8  # random directions by which a sum of squared singular values is es
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class LocalBasis:
+class LocalBasis(TruncatedSVD):
     """Right singular vectors of ``J = df/dz`` at an image's latent at a level, with f the feature at a site.
 
     Laws, up to rounding in the network's own arithmetic:
@@ -66,13 +66,6 @@ class LocalBasis:
     condition: Condition
     steps: int
     seed: int
-    u: Float[Tensor, "r *feature"]
-    singular_values: Float[Tensor, " r"]
-    v: Float[Tensor, "r *latent"]
-    residuals: Float[Tensor, " r"]
-    iterations: int
-    products: int
-    converged: bool
     evaluations: int
     pooling: Pooling = "none"
     note: str = ""
@@ -191,21 +184,21 @@ def local_basis(
     condition = latent.condition if prompt is None else latent.embed_with_references([prompt])
     feature = FeatureMap(backbone=backbone, site=where, level=grid.levels[0], condition=condition, pooling=pooling)
     note, shares, none = "", None, latent.z.new_zeros(0)
-    found: dict[str, Any] = {"u": none, "singular_values": none, "v": latent.z[:0], "residuals": none}
-    found |= {"iterations": 0, "products": 0, "converged": True}
+    tensors = {"u": none, "singular_values": none, "v": latent.z[:0], "residuals": none}
+    svd = TruncatedSVD(**tensors, iterations=0, products=0, converged=True)
     with progress_bar(progress) as report, backbone.count() as cost:
         trace = invert(latent, grid, progress=report)
         # Without a basis the point alone is wanted, from which `transport` takes the full Jacobian.
         if rank:
             jacobian, generator = FeatureJacobian(feature, trace.top), stream(seed, "local basis")
-            result = truncated_svd(jacobian, rank, generator=generator, progress=report)
-            found = {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
-            shares, note = None if energy is None else _energy(jacobian, result, seed), jacobian.note
+            svd = truncated_svd(jacobian, rank, generator=generator, progress=report)
+            shares, note = None if energy is None else _energy(jacobian, svd, seed), jacobian.note
+    found = {field.name: getattr(svd, field.name) for field in dataclasses.fields(svd)}
     if energy is not None and shares is not None:
         count = int((shares < energy).sum()) + 1
         short = f"{rank} directions have {float(shares[-1]):.0%} of the energy; a higher rank would have more"
         note = "; ".join(filter(None, (note, short if count > rank else "")))
-        found |= {name: found[name][:count] for name in ("u", "singular_values", "v", "residuals")}
+        found |= {name: found[name][:count] for name in tensors}
     found |= {"condition": condition, "steps": steps, "seed": seed, "pooling": pooling, "note": note}
     return LocalBasis(
         latent=latent,
@@ -218,7 +211,7 @@ def local_basis(
     )
 
 
-def _energy(jacobian: FeatureJacobian, svd: TruncatedSVD | LocalBasis, seed: int) -> Float[Tensor, " r"]:
+def _energy(jacobian: FeatureJacobian, svd: TruncatedSVD, seed: int) -> Float[Tensor, " r"]:
     """See `LocalBasis.energy`."""
     squares, v = svd.singular_values.cpu().double().square(), svd.v.flatten(1)
     probes = torch.randn(_PROBES, *jacobian.in_shape, generator=stream(seed, "energy probes")).to(svd.v)

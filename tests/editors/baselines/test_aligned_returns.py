@@ -165,6 +165,11 @@ def test_sega_matches_the_published_guidance(
 
 
 def test_sega_shares_become_the_published_steps() -> None:
-    guidance = SEGA().guidance(50)
-    assert (guidance.warm_up, guidance.cool_down, guidance.threshold) == (10, None, 0.9)
-    assert SEGA(cool_down=0.5).guidance(9).cool_down == 4
+    psi = torch.ones(1, 1, 2, 2)
+
+    def added(editor: SEGA, steps: int) -> list[bool]:
+        return [bool(editor.guided(index, steps, psi, torch.zeros_like(psi))[0].any()) for index in range(steps)]
+
+    assert added(SEGA(), 50) == [False] * 10 + [True] * 40
+    assert added(SEGA(warm_up=0.0, cool_down=0.5), 9) == [True] * 4 + [False] * 5
+    assert SEGA().threshold == 0.9

@@ -12,7 +12,7 @@ What cannot be compared, and why:
 - `StableDiffusionImg2ImgPipeline` takes latents of four channels only, and those of the bundled U-Net have eight:
   SDEdit is compared on a miniature.
 - The second-order solver of LEDITS++, which we do not have: the pipeline runs in its DDIM mode, attention mask off.
-- `SemanticStableDiffusionPipeline` edits what it generates. So the guidance itself is compared, `SemanticGuidance` and
+- `SemanticStableDiffusionPipeline` edits what it generates. So the guidance itself is compared, `SEGA.guided` and
   Euler steps from the same noise; `test_sega` compares the editor with the guidance written out.
 """
 
@@ -36,7 +36,7 @@ from latentedit.core.flow import level_batch, noise_estimate
 from latentedit.core.rng import draw, stream
 from latentedit.core.solvers import EulerSolver, fresh_share, integrate
 from latentedit.editors import LEDITS, SDEdit
-from latentedit.editors.baselines.aligned_returns import SemanticGuidance
+from latentedit.editors.baselines.aligned_returns import SEGA
 from latentedit.editors.baselines.noise_maps import noise_maps
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
@@ -114,7 +114,7 @@ def test_sdedit_equals_the_stock_image_to_image_pipeline(
     assert relative_error(found, stock(0.75)) > 100 * PARITY, "other settings give the same"
 
 
-def generated(backbone: Backbone, guidance: SemanticGuidance, scale: float, steps: int) -> Tensor:
+def generated(backbone: Backbone, editor: SEGA, scale: float, steps: int) -> Tensor:
     """Generation under the caption with weight 4 and the guidance of the concept, measured from the empty text."""
     base = GuidedField(backbone=backbone, condition=backbone.embed([CAPTION]), guidance=4.0)
     null, concept = backbone.embed([""]), backbone.embed([CONCEPT])
@@ -124,7 +124,7 @@ def generated(backbone: Backbone, guidance: SemanticGuidance, scale: float, step
         nonlocal carried, index
         psi = noise_estimate(z, s, backbone.velocity(z, s, concept))
         psi = scale * (psi - noise_estimate(z, s, backbone.velocity(z, s, null)))
-        added, carried = guidance.step(index, psi, carried)
+        added, carried = editor.guided(index, steps, psi, carried)
         index += 1
         return base(z, s) + added / (1 - s)
 
@@ -153,7 +153,9 @@ def test_semantic_guidance_equals_the_stock_pipeline(
 ) -> None:
     """Six steps from the same noise; a control with other settings is far off."""
     pipeline, scale = build_pipeline(SemanticStableDiffusionPipeline, parts), float(settings.get("scale", 5.0))
-    guidance = SemanticGuidance(**{key: value for key, value in settings.items() if key != "scale"})
+    own = dict(settings)
+    warm_up, cool_down = own.pop("warm_up", 0), own.pop("cool_down", None)
+    editor = SEGA(warm_up=warm_up / 6, cool_down=1.0 if cool_down is None else cool_down / 6, **own)
 
     def stock(threshold: float) -> Tensor:
         return pipeline(
@@ -164,16 +166,16 @@ def test_semantic_guidance_equals_the_stock_pipeline(
             editing_prompt=[CONCEPT],
             reverse_editing_direction=[scale < 0],
             edit_guidance_scale=[abs(scale)],
-            edit_warmup_steps=[guidance.warm_up],
-            edit_cooldown_steps=None if guidance.cool_down is None else [guidance.cool_down],
+            edit_warmup_steps=[warm_up],
+            edit_cooldown_steps=None if cool_down is None else [cool_down],
             edit_threshold=[threshold],
-            edit_momentum_scale=guidance.momentum,
-            edit_mom_beta=guidance.decay,
+            edit_momentum_scale=editor.momentum,
+            edit_mom_beta=editor.decay,
             output_type="latent",
         ).images
 
-    found = generated(backbone, guidance, scale, 6)
-    assert relative_error(found, stock(guidance.threshold)) <= PARITY
+    found = generated(backbone, editor, scale, 6)
+    assert relative_error(found, stock(editor.threshold)) <= PARITY
     assert relative_error(found, stock(0.95)) > 100 * PARITY, "other settings give the same"
 
 

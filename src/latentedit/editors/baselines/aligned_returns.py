@@ -133,7 +133,7 @@ class SEGA(Walk):
     ``e_hat(y, c0) + G`` on the way back, G from ``psi = strength * scale * (e_hat(y, c1) - e_hat(y, reference))``. The
     image is inverted under its own text c0, which is also the base prompt, without further guidance, and comes back
     aligned: where psi is zero it stays as it is, bit for bit. Psi keeps its strongest values of each channel and has
-    momentum, see `SemanticGuidance`. A negative strength is the reversed concept; any real one is allowed.
+    momentum, see `guided`. A negative strength is the reversed concept; any real one is allowed.
 
     In the publication the concept is a few words, the reference the empty text and the image a generated one. With
     reference "source", which is ours, the concept is a full caption and psi what it changes in the source caption.
@@ -170,55 +170,33 @@ class SEGA(Walk):
         """Where psi is measured from the source text."""
         return self.reference == "source"
 
-    def guidance(self, steps: int) -> "SemanticGuidance":
-        """The guidance for a way back of ``steps`` steps, its shares rounded to steps."""
-        return SemanticGuidance(
-            threshold=self.threshold,
-            warm_up=round(self.warm_up * steps),
-            cool_down=None if self.cool_down == 1 else round(self.cool_down * steps),
-            momentum=self.momentum,
-            decay=self.decay,
-        )
+    def guided(self, index: int, steps: int, psi: Latents, momentum: Latents) -> tuple[Latents, Latents]:
+        """What is added to the noise estimate in one of so many steps, from the noisy end, and the next one's momentum.
+
+        ``G = mask(psi) + momentum nu``, ``nu <- decay nu + (1 - decay) G``. Momentum is gathered from the first step
+        on. G is added from ``warm_up`` on; from ``cool_down`` on psi counts as zero, so that only the momentum that is
+        left fades out. The order of the operations is that of SEGA's public code.
+        """
+        cooled = index >= round(self.cool_down * steps)
+        now = torch.zeros_like(psi) if cooled else strongest_per_channel(psi, self.threshold)
+        added = now + self.momentum * momentum
+        momentum = self.decay * momentum + (1 - self.decay) * added
+        return (added if index >= round(self.warm_up * steps) else torch.zeros_like(psi)), momentum
 
     def move(self, edit: Edit) -> Latents:
         trace, backbone = edit.invert(edit.path(self.steps, self.level)), edit.backbone
-        scale = edit.strength * self.scale
+        scale, steps = edit.strength * self.scale, len(trace.velocities)
         null = backbone.null(edit.texts[0]) if self.reference == "null" else None
-        steps = len(trace.velocities)
-        guidance, delta, momentum = self.guidance(steps), torch.zeros_like(edit.x), torch.zeros_like(edit.x)
+        delta = momentum = torch.zeros_like(edit.x)
         for index, s, s_next, at in aligned_steps(edit.latent, trace, progress=edit.progress):
             y, (source, concept) = trace.states[index] + delta, edit.texts_towards(s)
             base = backbone.velocity(y, at, source)
             reference = base if null is None else backbone.velocity(y, at, arriving(backbone, null, s))
             psi = scale * (1 - s_next) * (backbone.velocity(y, at, concept) - reference)
-            added, momentum = guidance.step(steps - 1 - index, psi, momentum)
+            added, momentum = self.guided(steps - 1 - index, steps, psi, momentum)
             # a change of the noise estimate by G changes the velocity by G / (1 - s)
             delta = delta - (s - s_next) * (base - trace.velocities[index] + added / (1 - s_next))
         return trace.states[0] + delta
-
-
-@settings
-class SemanticGuidance:
-    """A concept's guidance, step by step: ``G = mask(psi) + momentum nu``, ``nu <- decay nu + (1 - decay) G``.
-
-    ``psi`` is the concept's term, a scale times the difference of two noise estimates. Momentum is gathered from the
-    first step on. G is added from step ``warm_up`` on; from step ``cool_down`` on psi counts as zero, so that only the
-    momentum that is left fades out. The order of the operations is that of SEGA's public code.
-    """
-
-    threshold: Share = 0.9  # quantile below which psi is dropped, channel by channel
-    warm_up: Natural = 0
-    cool_down: int | None = None  # None is never
-    momentum: Weight = 0.1  # share of nu that is added
-    decay: Share = 0.4  # what is left of nu after a step
-
-    def step(self, index: int, psi: Latents, momentum: Latents) -> tuple[Latents, Latents]:
-        """What is added to the noise estimate in a step, counted from the noisy end, and the momentum of the next."""
-        cooled = self.cool_down is not None and index >= self.cool_down
-        now = torch.zeros_like(psi) if cooled else strongest_per_channel(psi, self.threshold)
-        guidance = now + self.momentum * momentum
-        momentum = self.decay * momentum + (1 - self.decay) * guidance
-        return (guidance if index >= self.warm_up else torch.zeros_like(psi)), momentum
 
 
 def strongest_per_channel(psi: Latents, threshold: float) -> Latents:
