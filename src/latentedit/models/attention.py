@@ -85,9 +85,5 @@ def _set_stance() -> Any:
     return getattr(sys.modules.get("torch._dynamo"), "set_stance", None)
 
 
-def _eager() -> Callable[[], object]:
-    return functools.partial(_set_stance()("force_eager").__exit__, None, None, None)
-
-
 # PyTorch's stance, which is process-wide.
-_EAGER = SharedContext(_eager)
+_EAGER = SharedContext(lambda: functools.partial(_set_stance()("force_eager").__exit__, None, None, None))

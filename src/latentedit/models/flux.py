@@ -143,9 +143,6 @@ class Flux2Backbone(FluxTransformerBackbone):
     def _default_guidance(self) -> tuple[float, GuidanceKind]:
         return (self.guidance, "embedded") if self._network.config.guidance_embeds else super()._default_guidance()
 
-    def _is_distilled(self) -> bool:
-        return bool(self.pipeline.config.get("is_distilled"))
-
     def _most_references(self) -> int:
         return 10
 

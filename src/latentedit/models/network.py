@@ -102,7 +102,6 @@ class NetworkBackbone(Backbone):
     @classmethod
     def configuration(cls, scheduler: Any, vae: Mapping[str, Any]) -> dict[str, Any]:
         """The numbers with which latents are normalized; families add those of the scheduler."""
-        del scheduler
         return {"family": cls.__name__} | {f"vae.{name}": vae[name] for name in _OF_CODECS if vae.get(name)}
 
     def _identity(self) -> str:

@@ -245,7 +245,6 @@ class PromptBackbone(NetworkBackbone):
 
     def _prefix_tokens(self, text: str) -> int:
         """Number of tokens of the window that the pipeline's template takes."""
-        del text
         return 0
 
 

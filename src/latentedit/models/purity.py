@@ -70,11 +70,9 @@ def check_recognized(network: Any, part: str, kind: str) -> None:
                 hooks[name] = None
     if hooks:
         registry = f"diffusers.hooks.HookRegistry.check_if_exists_or_initialize(pipeline.{part})"
-        cached, removal = (
-            getattr(network, "is_cache_enabled", False),
-            " and ".join(f"remove_hook({one!r})" for one in hooks),
-        )
-        remedy = f"Call pipeline.{part}.disable_cache()" if cached else f"Call {removal} of {registry}"
+        remedy = f"Call {' and '.join(f'remove_hook({one!r})' for one in hooks)} of {registry}"
+        if getattr(network, "is_cache_enabled", False):
+            remedy = f"Call pipeline.{part}.disable_cache()"
         raise impure(subject, f"has hooks that reuse or skip layers ({', '.join(hooks)})", remedy)
 
 

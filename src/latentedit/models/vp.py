@@ -227,7 +227,6 @@ class VPBackbone(NetworkBackbone):
 
     def grid(self, steps: int, *, height_px: int = 0, width_px: int = 0) -> LevelGrid:
         """The levels of the stock DDIM sampler, then 0; see `latentedit.models.vp`."""
-        del height_px, width_px
         self._heed()
         return self.schedule.grid(steps)
 
