@@ -23,7 +23,7 @@ from latentedit.models.pipelines import check_parts, config_of, innermost, offlo
 from latentedit.models.placement import existing_device, parse_dtype
 from latentedit.models.purity import glance, impure, remembers
 from latentedit.models.sites import Blocks, Site
-from latentedit.models.weights import WatchedWeights, configured, live_fingerprint, quantizers
+from latentedit.models.weights import WatchedWeights, configured, live_fingerprint, modules_of, quantizers
 
 LATENT_CHANNELS = "number of latent channels"
 
@@ -77,7 +77,6 @@ class NetworkBackbone(Backbone):
         self._networks = {part: network for part, network in parts.items() if isinstance(network, nn.Module)}
         self._watched, self._evaluating = WatchedWeights(self._networks), SharedContext(self._evaluate)
         self._encoding = WatchedWeights({name: one for name, one in self._networks.items() if name != self.denoiser})
-        self._watched.fingerprint()  # which also lists the modules
         self._bare = live_fingerprint(self._networks, bare=True)
         self.defaults: Mapping[str, Any] = check_settings(settings or {}, name)
         self._network: Any = getattr(pipeline, self.denoiser)
@@ -113,11 +112,8 @@ class NetworkBackbone(Backbone):
     @property
     def encoders(self) -> str:
         """Fingerprint and dtypes of the parts other than the denoiser."""
-        return self.once("encoders", self._encoders)
-
-    def _encoders(self) -> str:
-        others = [network for name, network in self._networks.items() if name != self.denoiser]
-        return f"{self._encoding.fingerprint()} {[first.dtype for network in others for first in _first(network)]}"
+        dtypes = [first.dtype for network in self._encoding.networks.values() for first in _first(network)]
+        return self.once("encoders", lambda: f"{self._encoding.fingerprint()} {dtypes}")
 
     def _look(self) -> list[object]:
         """At a glance, everything from which values were derived here."""
@@ -198,7 +194,8 @@ class NetworkBackbone(Backbone):
 
     def _evaluate(self) -> Callable[[], object]:
         """Put modules in training mode into evaluation mode, and return what puts them back."""
-        training = [module for module in self._watched.modules if module.training]
+        modules = self.once("modules", lambda: modules_of(self._networks))
+        training = [module for module in modules if module.training]
         for module in training:
             module.training = False
         return lambda: [setattr(module, "training", True) for module in training]
@@ -249,11 +246,10 @@ class NetworkBackbone(Backbone):
         return torch.bfloat16 if quantizers(self._network) else super().compute_dtype
 
     def _layers(self) -> list[object]:
-        """Classes, patches and parameters of layers; parameters on the meta device are new ones after every call."""
-        modules = [module for network in self._networks.values() for module in network.modules()]
-        kept = [part for module in modules for part in vars(module)["_parameters"].values() if part is not None]
-        patched = [(type(module), vars(module).get("forward")) for module in modules]
-        return [self.dtype, *patched, *(None if part.is_meta else id(part) for part in kept)]
+        """Modules and their parameters; those on the meta device are new ones after every call."""
+        looks = [glance(network) for network in self._networks.values()]
+        kept = [part for network in self._networks.values() for part in network.parameters()]
+        return [self.dtype, *looks, *(None if part.is_meta else id(part) for part in kept)]
 
     @abc.abstractmethod
     def _network_velocity(

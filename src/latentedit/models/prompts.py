@@ -92,7 +92,6 @@ class PromptBackbone(NetworkBackbone):
             raise ConfigError(
                 "there is no text to embed. Give at least one text; the empty one, '', is the unconditional one"
             )
-        self.once("modules", self._watched.fingerprint)  # looks for new modules, such as those of adapters
         warn(itertools.chain(*(self.dropped_notes(text) for text in texts if text and isinstance(text, str))))
         with _TOKENIZING, self._at_work(), torch.no_grad(), quiet_libraries():
             return Condition.cat([self._padded(*self._read(text)) for text in texts])

@@ -58,8 +58,7 @@ class UNetBackbone(VPBackbone):
         multiple, side = self._multiple, self._trained_side(config)
         trained = 0 if side is None else int(side if isinstance(side, int) else max(side)) * scale
         preferred = max(multiple, trained // multiple * multiple)
-        largest = max(preferred, preferred * 3 // 2 // multiple * multiple)
-        self.sides_px = (preferred, largest)
+        self.sides_px = (preferred, preferred * 3 // 2 // multiple * multiple)
         self._set_capabilities()
 
     def _check_parts(self) -> None:

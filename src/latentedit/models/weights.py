@@ -209,22 +209,21 @@ class WatchedWeights:
     """`live_fingerprint` of networks as they are now, computed again only where a quick look sees a change."""
 
     def __init__(self, networks: Mapping[str, nn.Module]) -> None:
-        self._networks, self._places, self._views = networks, list[int](), list[list[Tensor]]()
-        self.modules: list[nn.Module] = []
+        self.networks, self._places, self._views = networks, list[int](), list[list[Tensor]]()
         self._seen: object = None
         self._known = ""
 
     def fingerprint(self) -> str:
-        """The fingerprint now; also renews `modules`, which lists all modules of the networks."""
-        self.modules = [module for network in self._networks.values() for module in network.modules()]
+        """The fingerprint now."""
         seen = self._look()
         if seen is None or seen != self._seen:
-            self._seen, self._known = seen, live_fingerprint(self._networks)
+            self._seen, self._known = seen, live_fingerprint(self.networks)
         return self._known
 
     def _look(self) -> object:
         """Places and samples of all tensors, and what acts besides; None where tensors are not plain memory."""
-        kept = [vars(one)[kind].values() for one in self.modules for kind in ("_parameters", "_buffers")]
+        modules = modules_of(self.networks)
+        kept = [vars(one)[kind].values() for one in modules for kind in ("_parameters", "_buffers")]
         plain = [part for parts in kept for part in parts if part is not None and part.numel()]
         if not all(_is_plain(part) for part in plain):
             return None
@@ -237,9 +236,14 @@ class WatchedWeights:
                 view = view.view(torch.uint8) if view.itemsize == 1 else view
                 groups.setdefault((view.device, view.dtype), []).append(view)
             self._views = list(groups.values())
-        acting = [(index, state) for index, one in enumerate(self.modules) if (state := _acting(one))]
+        acting = [(index, state) for index, one in enumerate(modules) if (state := _acting(one))]
         samples = [torch.cat(views).cpu().view(torch.uint8).numpy().tobytes() for views in self._views]
         return places, acting, samples
+
+
+def modules_of(networks: Mapping[str, nn.Module]) -> list[nn.Module]:
+    """All modules of networks as they are now, those of adapters included."""
+    return [module for network in networks.values() for module in network.modules()]
 
 
 def _is_plain(tensor: Tensor) -> bool:
