@@ -49,9 +49,6 @@ class FlowBackbone(PromptBackbone):
     chat: ClassVar[bool] = False
     """Prompts are built from the tokenizer's chat template."""
 
-    guidance: ClassVar[float] = 1.0
-    """Guidance weight that the makers publish, where 1 is the conditional velocity."""
-
     guidance_kind: ClassVar[GuidanceKind] = "cfg"
     guidance_norm: ClassVar[Literal["token", "row"]] = "token"
 

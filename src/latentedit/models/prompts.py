@@ -192,7 +192,9 @@ class PromptBackbone(NetworkBackbone):
     def text_readers(self) -> tuple[TextReader, ...]:
         """One for each of `tokenizers`, or one for all."""
         return tuple(
-            TextReader(name=name, room=room(words, self._length(part, "")), reads=functools.partial(self._reads, part))
+            TextReader(
+                name=name, room=room(words, self._length(part, "")), reads=functools.partial(self._reads, part, words)
+            )
             for part, name, words in self._tokenizers()
         )
 
@@ -229,9 +231,7 @@ class PromptBackbone(NetworkBackbone):
             return self.window - self._prefix_tokens(text)
         return int(getattr(self.pipeline, part).model_max_length)
 
-    def _reads(self, part: str, text: str) -> bool:
-        words: Any = getattr(self.pipeline, part)
-        words = getattr(words, "tokenizer", words)
+    def _reads(self, part: str, words: Any, text: str) -> bool:
         with _TOKENIZING:
             tokens = words(text, add_special_tokens=False, verbose=False).input_ids
             return len(tokens) <= room(words, self._length(part, text))

@@ -42,11 +42,9 @@ def impure(network: str, what: str, remedy: str = UNDO) -> ModelError:
 
 def glance(network: nn.Module) -> list[object]:
     """What decides how the modules of a network compute, besides numbers: it shows at a glance whether that changed."""
-    found, left = list[object](), [network]
-    while left:
-        module = left.pop()
+    found = list[object]()
+    for module in network.modules():
         own = vars(module)
-        left += [part for part in own["_modules"].values() if part is not None]
         fused = own.get("fused_projections") and acting_unfused(module)
         found += (module, type(module).forward, own.get("forward"), own.get("processor"), fused)
         hooks = (*own["_forward_hooks"].values(), *own["_forward_pre_hooks"].values())
