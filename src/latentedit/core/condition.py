@@ -144,8 +144,7 @@ class Condition:
         return Condition(
             tokens=combine(self.tokens, other.tokens),
             pooled=combine(self.pooled, other.pooled),
-            # Where one text is shorter, its token is the zero vector there, so the longer mask is right for both (law
-            # 4).
+            # Where one text is shorter, its token is the zero vector there: the longer mask is right for both (law 4).
             mask=None if self.mask is None or other.mask is None else self.mask | other.mask,
             reference=_common("reference images", self.reference, other.reference),
             guidance=_common("weights of embedded guidance", self.guidance, other.guidance),

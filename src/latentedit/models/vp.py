@@ -152,8 +152,8 @@ class VPSchedule:
     def grid(self, steps: int) -> LevelGrid:
         """The levels at which the stock sampler evaluates the network, then 0.
 
-        Sampling starts at the first, with latents ``N(0, ((1 - s)^2 + s^2) I)``: at the noisiest with "trailing" spacing,
-        lower with "leading" (time 981 of 1000 in 50 steps).
+        Sampling starts at the first, with latents ``N(0, ((1 - s)^2 + s^2) I)``: at the noisiest with "trailing"
+        spacing, lower with "leading" (time 981 of 1000 in 50 steps).
         """
         check_value(Count, steps=steps)
         scheduler, levels = scheduler_of("DDIMScheduler", self.scheduler), self.levels
