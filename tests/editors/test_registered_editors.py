@@ -180,7 +180,7 @@ def test_published_levels_match_integer_training_timesteps() -> None:
     published = [diffedit["level"], diffedit["mask_level"], chord["levels"][0], chord["levels"][0] - chord["gap"]]
     published += [StableDiffusionXLBackbone.published["turboedit"]["level"], *dds["levels"]]
     times = [781, 481, 900, 750, 799, 950, 50]
-    assert published == pytest.approx([unet.schedule.level(time) for time in times], abs=2e-3)
+    assert published == pytest.approx([unet.schedule.levels[time] for time in times], abs=2e-3)
 
 
 def test_registered_editors(monkeypatch: pytest.MonkeyPatch) -> None:

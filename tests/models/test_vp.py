@@ -50,7 +50,7 @@ def test_the_grid_has_the_times_of_the_stock_sampler(spacing: str, steps: int) -
 def test_velocities_match_every_kind_of_prediction(prediction: Prediction) -> None:
     schedule = VPSchedule.from_scheduler(DDIMScheduler(**STABLE, prediction_type=prediction))
     z, v = (draw((3, 2, 4), seed=seed, purpose="vp").double() for seed in (0, 1))
-    s = torch.tensor([schedule.s_min, 0.4, schedule.s_max], dtype=torch.float64)
+    s = torch.tensor([schedule.levels[0], 0.4, schedule.levels[-1]], dtype=torch.float64)
     alpha, sigma = alpha_sigma_from_level(s)
     output = prediction_from_velocity(prediction, v, z, alpha, sigma)
     requested: list[Tensor] = []
@@ -66,9 +66,9 @@ def test_velocities_match_every_kind_of_prediction(prediction: Prediction) -> No
 
 def test_zero_terminal_snr_starts_in_pure_noise() -> None:
     schedule = VPSchedule.from_scheduler(DDIMScheduler(**ZERO_SNR))
-    assert (schedule.s_max, schedule.start_std, schedule.times) == (1, 1, 1000)
+    assert (schedule.levels[-1], schedule.start_std, len(schedule.levels)) == (1, 1, 1000)
     assert schedule.grid(10).levels[0] == 1
-    below = schedule.level(998)
+    below = schedule.levels[998]
     assert 0.999 < below < 1
     s = torch.tensor([1.0, below, (2 + below) / 3, (1 + 2 * below) / 3], dtype=torch.float64)
     assert schedule.time(s).tolist() == [999, 998, 999, 998]
@@ -122,7 +122,7 @@ def test_missing_settings_default_to_those_of_the_schedulers_class(kind: Any) ->
     schedule = VPSchedule.from_scheduler(own)
     assert schedule.scheduler["timestep_spacing"] == own.config.get("timestep_spacing", "leading")
     last = float(own.alphas_cumprod[-1])
-    assert schedule.s_max == pytest.approx((1 - last) ** 0.5 / (last**0.5 + (1 - last) ** 0.5), rel=1e-6)
+    assert schedule.levels[-1] == pytest.approx((1 - last) ** 0.5 / (last**0.5 + (1 - last) ** 0.5), rel=1e-6)
 
 
 @pytest.mark.parametrize("kind", [LCMScheduler, TCDScheduler])

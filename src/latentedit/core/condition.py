@@ -110,22 +110,15 @@ class Condition:
     def cat(conditions: Sequence["Condition"]) -> "Condition":
         """Several batches as one; rows without a mask attend to all of their tokens."""
         first = conditions[0]
-        references = [condition.reference or () for condition in conditions]
-        if (
-            len({(len(condition.reference or ()), condition.guidance, condition.arrival) for condition in conditions})
-            > 1
-        ):
+        references = [one.reference or () for one in conditions]
+        if len({(len(one.reference or ()), one.guidance, one.arrival) for one in conditions}) > 1:
             raise ShapeError("texts in one batch need the same number of reference images, guidance and arrival")
-        masks = [
-            condition.mask
-            if condition.mask is not None
-            else torch.ones_like(condition.tokens[..., 0], dtype=torch.bool)
-            for condition in conditions
-        ]
+        full = (torch.ones_like(one.tokens[..., 0], dtype=torch.bool) for one in conditions)
+        masks = [default if one.mask is None else one.mask for one, default in zip(conditions, full, strict=True)]
         return Condition(
-            tokens=torch.cat([condition.tokens for condition in conditions]),
-            pooled=torch.cat([condition.pooled for condition in conditions]),
-            mask=None if all(condition.mask is None for condition in conditions) else torch.cat(masks),
+            tokens=torch.cat([one.tokens for one in conditions]),
+            pooled=torch.cat([one.pooled for one in conditions]),
+            mask=None if all(one.mask is None for one in conditions) else torch.cat(masks),
             reference=None if first.reference is None else tuple(map(torch.cat, zip(*references, strict=True))),
             guidance=first.guidance,
             arrival=first.arrival,
@@ -151,8 +144,7 @@ class Condition:
         return Condition(
             tokens=combine(self.tokens, other.tokens),
             pooled=combine(self.pooled, other.pooled),
-            # Where one text is shorter, its token is the zero vector there, so the longer mask is right for both (law
-            # 4).
+            # Where one text is shorter, its token is the zero vector there: the longer mask is right for both (law 4).
             mask=None if self.mask is None or other.mask is None else self.mask | other.mask,
             reference=_common("reference images", self.reference, other.reference),
             guidance=_common("weights of embedded guidance", self.guidance, other.guidance),

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from contextvars import ContextVar
-from typing import Protocol
+from typing import Any
 
 import torch
 
@@ -79,17 +79,8 @@ class Cost:
     guard_evaluations: float = 0.0
 
 
-class OnDevice(Protocol):
-    """What runs on one device, such as a `Backbone`."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where it runs."""
-        ...
-
-
 @contextlib.contextmanager
-def metered(model: OnDevice) -> Generator[Callable[[], Cost]]:
+def metered(model: Any) -> Generator[Callable[[], Cost]]:
     """Gives a function that returns the cost of a model since here: evaluations, seconds, and the peak of memory."""
     reset_peak(model.device)
     started = time.perf_counter()

@@ -26,9 +26,7 @@ def stream(seed: int, purpose: str, index: int = 0) -> torch.Generator:
     PyTorch's CPU generator keeps 32 bits of its seed: two different streams are equal with probability 2^-32.
     """
     digest = hashlib.blake2b(repr((int(seed), str(purpose), int(index))).encode(), digest_size=4).digest()
-    generator = torch.Generator(device="cpu")
-    generator.manual_seed(int.from_bytes(digest, "big"))
-    return generator
+    return torch.Generator(device="cpu").manual_seed(int.from_bytes(digest, "big"))
 
 
 def draw(shape: Sequence[int], *, seed: int, purpose: str, index: int = 0) -> Float[Tensor, "*shape"]:

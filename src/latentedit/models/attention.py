@@ -58,10 +58,9 @@ def _math(
         dtype = torch.get_autocast_dtype(device)
         query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
     if attn_mask is not None:
-        hidden = ~attn_mask if attn_mask.dtype == torch.bool else None
-        attn_mask = attn_mask.to(query.dtype)
-        if hidden is not None:
-            attn_mask = torch.zeros_like(attn_mask).masked_fill(hidden, -torch.inf)
+        added = attn_mask.to(query.dtype)
+        is_bool = attn_mask.dtype == torch.bool
+        attn_mask = torch.zeros_like(added).masked_fill(~attn_mask, -torch.inf) if is_bool else added
     kernel = torch.ops.aten._scaled_dot_product_attention_math
     with torch.autocast(device, enabled=False):
         return kernel(query, key, value, attn_mask, dropout_p, is_causal, None, scale=scale, enable_gqa=enable_gqa)[0]
@@ -85,9 +84,5 @@ def _set_stance() -> Any:
     return getattr(sys.modules.get("torch._dynamo"), "set_stance", None)
 
 
-def _eager() -> Callable[[], object]:
-    return functools.partial(_set_stance()("force_eager").__exit__, None, None, None)
-
-
 # PyTorch's stance, which is process-wide.
-_EAGER = SharedContext(_eager)
+_EAGER = SharedContext(lambda: functools.partial(_set_stance()("force_eager").__exit__, None, None, None))

@@ -343,8 +343,7 @@ class Backbone(abc.ABC):
             except torch.OutOfMemoryError:
                 if len(z) == 1:
                     raise
-            # Remembered, since every attempt that fails costs a forward pass; by shape, since memory grows with the
-            # image.
+            # Remembered, since every attempt that fails costs a forward pass; by shape, as memory grows with the image.
             most = self._most_rows[shape] = (len(z) + 1) // 2
         parts = [slice(start, start + most) for start in range(0, len(z), most)]
         return torch.cat([self._velocity_in_parts(z[rows], s[rows], condition[rows]) for rows in parts])

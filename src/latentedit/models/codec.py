@@ -103,12 +103,10 @@ class Codec:
 
         Saved as tensors of their own, parameters stay in float32 for derivatives that are taken later.
         """
-        if not self._vae.config.get("force_upcast"):
-            yield self._vae.dtype
-            return
-        with _CASTING:
+        upcast = self._vae.config.get("force_upcast")
+        with _CASTING if upcast else contextlib.nullcontext():
             dtype: torch.dtype = self._vae.dtype
-            if dtype != torch.float16:
+            if not upcast or dtype != torch.float16:
                 yield dtype
                 return
             self._vae.to(torch.float32)

@@ -47,31 +47,33 @@ class _Modes:
     """The mode of products, the first that a model has and that passes its test if none is named."""
 
     _z: Tensor
+    _trial: "Trial"
     _step: float | None = None
     mode: Mode
     note: str = ""
     """What the user should know about `mode`, the mode in use; empty if nothing."""
 
-    def _choose(self, backbone: Backbone, mode: Mode | None, others: list[Mode]) -> None:
-        modes: list[Mode] = [*(one for one in _NEEDS if _NEEDS[one] in _declared(backbone)), *others]
+    def _choose(self, feature: "FeatureMap", mode: Mode | None, others: list[Mode]) -> None:
+        modes: list[Mode] = [*(one for one in _NEEDS if _NEEDS[one] in _declared(feature.backbone)), *others]
         self._left = [] if mode else modes[1:]
         self.mode = mode or modes[0]
-        _require(backbone, self.mode)
+        _require(feature.backbone, self.mode)
+        self._trial = Trial(feature, self._z)
 
-    def _tried(self, trial: "Trial", product: Callable[[], Tensor]) -> Tensor:
+    def _tried(self, product: Callable[[], Tensor]) -> Tensor:
         """A product in the first mode in which it is possible and right."""
         try:
-            trial.check(self.mode)
+            self._trial.check(self.mode)
             return product()
         except UnsupportedDerivativeError as error:
             if not self._left:
                 raise
             self.mode, used = self._left.pop(0), "two reverse passes"
             if self.mode == "finite_difference":
-                used = f"central differences, off by about {trial.error:.1%}"
-                self._step = self._step or trial.rms * math.sqrt(self._z[0].numel())
+                used = f"central differences, off by about {self._trial.error:.1%}"
+                self._step = self._step or self._trial.rms * math.sqrt(self._z[0].numel())
             self.note = f"{str(error).removesuffix(f'. {_REMEDY}')}; used {used}"
-        return self._tried(trial, product)
+        return self._tried(product)
 
 
 @final
@@ -99,7 +101,8 @@ class VelocityJacobian(LinearOperator, _Modes):
         self._backbone = backbone
         self._z, self._s, self._condition = z, s, condition.expand(len(z))
         self._step = step
-        self._choose(backbone, mode, ["finite_difference"])
+        feature = FeatureMap(backbone=backbone, site="velocity", level=0.5, condition=self._condition[:1])
+        self._choose(feature, mode, ["finite_difference"])
         self._product(slice(0, 1), False)  # refuses a mode or step here, not when it is called
 
     def difference(
@@ -111,16 +114,11 @@ class VelocityJacobian(LinearOperator, _Modes):
         return torch.cat([self._backbone.velocity(z[k], s[k], condition[k]) for k in parts]) - velocity
 
     def _matvec(self, u: Tensor) -> Tensor:
-        return self._tried(self._trial, lambda: self._apply(u))
+        return self._tried(lambda: self._apply(u))
 
     def _rmatvec(self, u: Tensor) -> Tensor:
         self._trial.check("double_backward", transposed=True)
         return self._apply(u, transposed=True)
-
-    @functools.cached_property
-    def _trial(self) -> "Trial":
-        text = self._condition[:1]
-        return Trial(FeatureMap(backbone=self._backbone, site="velocity", level=0.5, condition=text), self._z)
 
     def _apply(self, u: Tensor, *, transposed: bool = False) -> Tensor:
         parts = [slice(start, start + ROWS) for start in range(0, len(u), ROWS)]
@@ -239,10 +237,8 @@ class FeatureJacobian(BlockOperator, _Modes):
         rows: int = FEATURE_ROWS,
     ) -> None:
         assert len(z) == 1
-        backbone = feature.backbone
-        self._choose(backbone, mode, [])
         self._feature, self._z, self._size = feature, z.detach(), rows
-        self._trial = Trial(feature, z)
+        self._choose(feature, mode, [])
         with torch.no_grad():
             value = feature(self._z)
         super().__init__(in_shape=z.shape[1:], out_shape=value.shape[1:], dtype=z.dtype, device=z.device)
@@ -250,7 +246,7 @@ class FeatureJacobian(BlockOperator, _Modes):
         self._product(1, False)  # refuses a mode here, not when it is called
 
     def _matmat(self, v: Tensor) -> Tensor:
-        return self._tried(self._trial, lambda: self._apply(v, self.out_shape))
+        return self._tried(lambda: self._apply(v, self.out_shape))
 
     def _rmatmat(self, u: Tensor) -> Tensor:
         self._trial.check("double_backward", transposed=True)

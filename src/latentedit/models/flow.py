@@ -21,6 +21,7 @@ from latentedit.core.settings import Count, check_value
 from latentedit.models.base import GuidanceKind
 from latentedit.models.codec import PATCH, Size, pack, unpack
 from latentedit.models.libraries import scheduler_of
+from latentedit.models.pipelines import config_of
 from latentedit.models.prompts import PromptBackbone, truncated
 
 _SCHEDULER = "FlowMatchEulerDiscreteScheduler"
@@ -47,9 +48,6 @@ class FlowBackbone(PromptBackbone):
 
     chat: ClassVar[bool] = False
     """Prompts are built from the tokenizer's chat template."""
-
-    guidance: ClassVar[float] = 1.0
-    """Guidance weight that the makers publish, where 1 is the conditional velocity."""
 
     guidance_kind: ClassVar[GuidanceKind] = "cfg"
     guidance_norm: ClassVar[Literal["token", "row"]] = "token"
@@ -124,8 +122,8 @@ class FlowBackbone(PromptBackbone):
         return (1.0, "none") if distilled else (self.guidance, self.guidance_kind)
 
     def _is_distilled(self) -> bool:
-        """Whether the network was distilled to need no guidance."""
-        return False
+        """Whether the network was distilled to need no guidance, as the pipeline says."""
+        return bool(config_of(self.pipeline).get("is_distilled"))
 
     def _is_flow_map(self) -> bool:
         """Whether the network takes the level of arrival, `Condition.arrival`."""
@@ -185,7 +183,6 @@ class FlowBackbone(PromptBackbone):
 
     def _mu(self, config: Any, tokens: int, steps: int) -> float:
         """The shift by image size, affine in its tokens: ``base_shift`` at ``base_image_seq_len``, and so on."""
-        del steps
         slope = (config.max_shift - config.base_shift) / (config.max_image_seq_len - config.base_image_seq_len)
         return tokens * slope + config.base_shift - slope * config.base_image_seq_len
 
@@ -211,7 +208,6 @@ class FlowBackbone(PromptBackbone):
 
     def _time(self, s: Float[Tensor, " b"], z: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
         """The network's time argument at levels s, in float32 or better; see `Clock`."""
-        del z
         if self.clock == "trained":
             return s * int(self._scheduler["num_train_timesteps"])
         return s if self.clock == "level" else 1 - s

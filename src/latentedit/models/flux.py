@@ -62,8 +62,8 @@ class FluxTransformerBackbone(PackedFlowBackbone):
         return torch.zeros(words, 3, device=device), torch.cat(ids)
 
     def _inputs(self, tokens: Tensor, condition: Condition) -> dict[str, Any]:
-        """Inputs that only this family has, by name."""
-        return {}
+        """Inputs that only some of these families have, by name: the guidance weight, unless others say more."""
+        return {"guidance": self._guidance(condition, tokens)} if self._network.config.get("guidance_embeds") else {}
 
 
 class FluxBackbone(FluxTransformerBackbone):
@@ -113,8 +113,7 @@ class FluxBackbone(FluxTransformerBackbone):
         return int("Kontext" in type(self.pipeline).__name__)
 
     def _inputs(self, tokens: Tensor, condition: Condition) -> dict[str, Any]:
-        guidance = self._guidance(condition, tokens) if self._network.config.guidance_embeds else None
-        return {"pooled_projections": condition.pooled, "guidance": guidance}
+        return {"pooled_projections": condition.pooled, **super()._inputs(tokens, condition)}
 
 
 class Flux2Backbone(FluxTransformerBackbone):
@@ -143,9 +142,6 @@ class Flux2Backbone(FluxTransformerBackbone):
     def _default_guidance(self) -> tuple[float, GuidanceKind]:
         return (self.guidance, "embedded") if self._network.config.guidance_embeds else super()._default_guidance()
 
-    def _is_distilled(self) -> bool:
-        return bool(self.pipeline.config.get("is_distilled"))
-
     def _most_references(self) -> int:
         return 10
 
@@ -173,9 +169,6 @@ class Flux2Backbone(FluxTransformerBackbone):
         text[:, 3] = torch.arange(words, device=device)
         ids = [positions(size, first=REFERENCE_STEP * i, axes=4, device=device) for i, size in enumerate(sizes)]
         return text, torch.cat(ids)
-
-    def _inputs(self, tokens: Tensor, condition: Condition) -> dict[str, Any]:
-        return {"guidance": self._guidance(condition, tokens) if self._network.config.guidance_embeds else None}
 
 
 class ChromaBackbone(FluxTransformerBackbone):

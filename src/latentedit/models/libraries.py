@@ -3,7 +3,7 @@
 import inspect
 import logging
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -68,23 +68,16 @@ def quiet_libraries() -> Generator[None]:
 
 def _silence() -> Callable[[], None]:
     """Silence the libraries; return the function that undoes it."""
-    settings: Any = require("transformers", "models").utils.logging
-    pipelines: Any = require("diffusers", "models").utils.logging
-    loggers = [logging.getLogger(name) for name in ("transformers", "diffusers", "accelerate")]
-    levels = [logger.level for logger in loggers]
-    bars = [module for module in (settings, pipelines) if module.is_progress_bar_enabled()]
-    for module in bars:
-        module.disable_progress_bar()
-    for logger in loggers:
+    undo = ExitStack()
+    for library in ("transformers", "diffusers"):
+        bars: Any = require(library, "models").utils.logging
+        if bars.is_progress_bar_enabled():
+            bars.disable_progress_bar()
+            undo.callback(bars.enable_progress_bar)
+    for logger in map(logging.getLogger, ("transformers", "diffusers", "accelerate")):
+        undo.callback(logger.setLevel, logger.level)
         logger.setLevel(logging.ERROR)
-
-    def restore() -> None:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-        for module in bars:
-            module.enable_progress_bar()
-
-    return restore
+    return undo.close
 
 
 _QUIET = SharedContext(_silence)

@@ -23,7 +23,7 @@ from latentedit.models.pipelines import check_parts, config_of, innermost, offlo
 from latentedit.models.placement import existing_device, parse_dtype
 from latentedit.models.purity import glance, impure, remembers
 from latentedit.models.sites import Blocks, Site
-from latentedit.models.weights import WatchedWeights, configured, live_fingerprint, quantizers
+from latentedit.models.weights import configured, is_quantized, live_fingerprint
 
 LATENT_CHANNELS = "number of latent channels"
 
@@ -62,6 +62,9 @@ class NetworkBackbone(Backbone):
     blocks: ClassVar[tuple[Blocks, ...]] = ()
     """Blocks of the denoiser, in the order in which it runs them."""
 
+    guidance: ClassVar[float] = 1.0
+    """Guidance weight that the makers publish, where 1 is the conditional velocity."""
+
     def __init__(
         self,
         pipeline: Any,
@@ -75,9 +78,7 @@ class NetworkBackbone(Backbone):
         self.pipeline = pipeline
         parts = {part: getattr(pipeline, part, None) for part in self.parts}
         self._networks = {part: network for part, network in parts.items() if isinstance(network, nn.Module)}
-        self._watched, self._evaluating = WatchedWeights(self._networks), SharedContext(self._evaluate)
-        self._encoding = WatchedWeights({name: one for name, one in self._networks.items() if name != self.denoiser})
-        self._watched.fingerprint()  # which also lists the modules
+        self._evaluating = SharedContext(self._evaluate)
         self._bare = live_fingerprint(self._networks, bare=True)
         self.defaults: Mapping[str, Any] = check_settings(settings or {}, name)
         self._network: Any = getattr(pipeline, self.denoiser)
@@ -102,23 +103,20 @@ class NetworkBackbone(Backbone):
     @classmethod
     def configuration(cls, scheduler: Any, vae: Mapping[str, Any]) -> dict[str, Any]:
         """The numbers with which latents are normalized; families add those of the scheduler."""
-        del scheduler
         return {"family": cls.__name__} | {f"vae.{name}": vae[name] for name in _OF_CODECS if vae.get(name)}
 
     def _identity(self) -> str:
         """Of weights, adapters and configuration as they are now; the weights are those of files until they change."""
         self._heed()
-        now = self._watched.fingerprint()
+        now = live_fingerprint(self._networks)
         return configured((self._fingerprint or now) if now == self._bare else now, self._configuration)
 
     @property
     def encoders(self) -> str:
         """Fingerprint and dtypes of the parts other than the denoiser."""
-        return self.once("encoders", self._encoders)
-
-    def _encoders(self) -> str:
-        others = [network for name, network in self._networks.items() if name != self.denoiser]
-        return f"{self._encoding.fingerprint()} {[first.dtype for network in others for first in _first(network)]}"
+        others = {name: network for name, network in self._networks.items() if name != self.denoiser}
+        dtypes = [first.dtype for network in others.values() for first in _first(network)]
+        return self.once("encoders", lambda: f"{live_fingerprint(others)} {dtypes}")
 
     def _look(self) -> list[object]:
         """At a glance, everything from which values were derived here."""
@@ -199,7 +197,9 @@ class NetworkBackbone(Backbone):
 
     def _evaluate(self) -> Callable[[], object]:
         """Put modules in training mode into evaluation mode, and return what puts them back."""
-        training = [module for module in self._watched.modules if module.training]
+        parts = self._networks.values()
+        modules = self.once("modules", lambda: [module for network in parts for module in network.modules()])
+        training = [module for module in modules if module.training]
         for module in training:
             module.training = False
         return lambda: [setattr(module, "training", True) for module in training]
@@ -247,14 +247,13 @@ class NetworkBackbone(Backbone):
     @property
     def compute_dtype(self) -> torch.dtype:
         """That of the network; bfloat16 for quantized weights, as some of their layers round what they are given."""
-        return torch.bfloat16 if quantizers(self._network) else super().compute_dtype
+        return torch.bfloat16 if is_quantized(self._network) else super().compute_dtype
 
     def _layers(self) -> list[object]:
-        """Classes, patches and parameters of layers; parameters on the meta device are new ones after every call."""
-        modules = [module for network in self._networks.values() for module in network.modules()]
-        kept = [part for module in modules for part in vars(module)["_parameters"].values() if part is not None]
-        patched = [(type(module), vars(module).get("forward")) for module in modules]
-        return [self.dtype, *patched, *(None if part.is_meta else id(part) for part in kept)]
+        """Modules and their parameters; those on the meta device are new ones after every call."""
+        looks = [glance(network) for network in self._networks.values()]
+        kept = [part for network in self._networks.values() for part in network.parameters()]
+        return [self.dtype, *looks, *(None if part.is_meta else id(part) for part in kept)]
 
     @abc.abstractmethod
     def _network_velocity(

@@ -92,7 +92,6 @@ class PromptBackbone(NetworkBackbone):
             raise ConfigError(
                 "there is no text to embed. Give at least one text; the empty one, '', is the unconditional one"
             )
-        self.once("modules", self._watched.fingerprint)  # looks for new modules, such as those of adapters
         warn(itertools.chain(*(self.dropped_notes(text) for text in texts if text and isinstance(text, str))))
         with _TOKENIZING, self._at_work(), torch.no_grad(), quiet_libraries():
             return Condition.cat([self._padded(*self._read(text)) for text in texts])
@@ -193,7 +192,9 @@ class PromptBackbone(NetworkBackbone):
     def text_readers(self) -> tuple[TextReader, ...]:
         """One for each of `tokenizers`, or one for all."""
         return tuple(
-            TextReader(name=name, room=room(words, self._length(part, "")), reads=functools.partial(self._reads, part))
+            TextReader(
+                name=name, room=room(words, self._length(part, "")), reads=functools.partial(self._reads, part, words)
+            )
             for part, name, words in self._tokenizers()
         )
 
@@ -230,9 +231,7 @@ class PromptBackbone(NetworkBackbone):
             return self.window - self._prefix_tokens(text)
         return int(getattr(self.pipeline, part).model_max_length)
 
-    def _reads(self, part: str, text: str) -> bool:
-        words: Any = getattr(self.pipeline, part)
-        words = getattr(words, "tokenizer", words)
+    def _reads(self, part: str, words: Any, text: str) -> bool:
         with _TOKENIZING:
             tokens = words(text, add_special_tokens=False, verbose=False).input_ids
             return len(tokens) <= room(words, self._length(part, text))
@@ -245,7 +244,6 @@ class PromptBackbone(NetworkBackbone):
 
     def _prefix_tokens(self, text: str) -> int:
         """Number of tokens of the window that the pipeline's template takes."""
-        del text
         return 0
 
 

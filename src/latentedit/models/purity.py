@@ -42,11 +42,9 @@ def impure(network: str, what: str, remedy: str = UNDO) -> ModelError:
 
 def glance(network: nn.Module) -> list[object]:
     """What decides how the modules of a network compute, besides numbers: it shows at a glance whether that changed."""
-    found, left = list[object](), [network]
-    while left:
-        module = left.pop()
+    found = list[object]()
+    for module in network.modules():
         own = vars(module)
-        left += [part for part in own["_modules"].values() if part is not None]
         fused = own.get("fused_projections") and acting_unfused(module)
         found += (module, type(module).forward, own.get("forward"), own.get("processor"), fused)
         hooks = (*own["_forward_hooks"].values(), *own["_forward_pre_hooks"].values())
@@ -70,11 +68,9 @@ def check_recognized(network: Any, part: str, kind: str) -> None:
                 hooks[name] = None
     if hooks:
         registry = f"diffusers.hooks.HookRegistry.check_if_exists_or_initialize(pipeline.{part})"
-        cached, removal = (
-            getattr(network, "is_cache_enabled", False),
-            " and ".join(f"remove_hook({one!r})" for one in hooks),
-        )
-        remedy = f"Call pipeline.{part}.disable_cache()" if cached else f"Call {removal} of {registry}"
+        remedy = f"Call {' and '.join(f'remove_hook({one!r})' for one in hooks)} of {registry}"
+        if getattr(network, "is_cache_enabled", False):
+            remedy = f"Call pipeline.{part}.disable_cache()"
         raise impure(subject, f"has hooks that reuse or skip layers ({', '.join(hooks)})", remedy)
 
 

@@ -109,9 +109,6 @@ class Krea2Backbone(PackedFlowBackbone):
         config = self._network.config
         return int(config.num_text_layers) * int(config.text_hidden_dim), 0
 
-    def _is_distilled(self) -> bool:
-        return bool(self.pipeline.config.get("is_distilled"))
-
     def _encode_prompt(self, text: str) -> EncodedPrompt:
         layers, pooled, mask = super()._encode_prompt(text)
         return layers.flatten(2), pooled, mask

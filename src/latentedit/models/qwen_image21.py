@@ -76,7 +76,7 @@ class QwenImage21Backbone(FlowBackbone):
         return super()._mu(config, tokens * PATCH**2, steps)
 
     def _image_tokens(self, z: Tensor, condition: Condition) -> int:
-        del condition  # whose references are not the image's neighbors: the text is between them
+        # Without the references of the condition, which are not the image's neighbors: the text is between them.
         return z.shape[-2] * z.shape[-1]
 
     def _predict(self, z: Tensor, time: Tensor, condition: Condition) -> Tensor:

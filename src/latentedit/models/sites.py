@@ -154,12 +154,8 @@ def _outputs_through(module: nn.Module, change: Callable[[Any], Any]) -> Generat
     def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:
         return change(output) if threading.get_ident() == ours else None
 
-    handle = module.register_forward_hook(hook)
-    try:
-        with uncompiled():
-            yield
-    finally:
-        handle.remove()
+    with module.register_forward_hook(hook), uncompiled():
+        yield
 
 
 def _replaced(site: Site, output: Any, feature: Tensor, tokens: int) -> Any:

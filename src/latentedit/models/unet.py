@@ -58,8 +58,7 @@ class UNetBackbone(VPBackbone):
         multiple, side = self._multiple, self._trained_side(config)
         trained = 0 if side is None else int(side if isinstance(side, int) else max(side)) * scale
         preferred = max(multiple, trained // multiple * multiple)
-        largest = max(preferred, preferred * 3 // 2 // multiple * multiple)
-        self.sides_px = (preferred, largest)
+        self.sides_px = (preferred, preferred * 3 // 2 // multiple * multiple)
         self._set_capabilities()
 
     def _check_parts(self) -> None:
@@ -138,7 +137,6 @@ class TextUNetBackbone(UNetBackbone, PromptBackbone):
 
     def _added_conditions(self, x_t: Float[Tensor, "b c h w"], condition: Condition) -> dict[str, Tensor] | None:
         """The inputs of `additions`, by their names in diffusers."""
-        del x_t, condition
         return None
 
 
@@ -186,9 +184,8 @@ class StableDiffusionBackbone(TextUNetBackbone):
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> type[TextUNetBackbone]:
         """Stable Diffusion XL takes sizes and pooled text too."""
-        return (
-            StableDiffusionXLBackbone if config.get("addition_embed_type") == "text_time" else StableDiffusionBackbone
-        )
+        sizes = config.get("addition_embed_type") == "text_time"
+        return StableDiffusionXLBackbone if sizes else StableDiffusionBackbone
 
     def _text_widths(self) -> tuple[int, int]:
         return int(self.pipeline.text_encoder.config.hidden_size), 0
@@ -276,5 +273,4 @@ class DDPMBackbone(UNetBackbone):
         return z.to(self.dtype)
 
     def _predict(self, x_t: Tensor, time: Tensor, condition: Condition) -> Tensor:
-        del condition
         return self._network(x_t.to(self.network_dtype), time, return_dict=False)[0][:, :_COLORS]

@@ -128,30 +128,14 @@ class VPSchedule:
         )
 
     @property
-    def times(self) -> int:
-        """Number of trained times."""
-        return self.table.times + int(self.pure_noise)
-
-    @property
-    def s_min(self) -> float:
-        """Level of time 0: the network has never seen cleaner latents."""
-        return self.table.s_min
-
-    @property
-    def s_max(self) -> float:
-        """Level of the last time: the network has never seen noisier latents."""
-        return 1.0 if self.pure_noise else self.table.s_max
+    def levels(self) -> list[float]:
+        """The level of every trained time, rising: the network has seen neither cleaner nor noisier latents."""
+        return [*self.table.levels.tolist(), *([1.0] if self.pure_noise else [])]
 
     @property
     def start_std(self) -> float:
-        """Standard deviation of z at ``s_max``, ``1 / (alpha + sigma)``."""
+        """Standard deviation of z at the last level, ``1 / (alpha + sigma)``."""
         return 1.0 if self.pure_noise else self.table.start_std
-
-    def level(self, time: int) -> float:
-        """The level of a trained time."""
-        if self.pure_noise and time == self.times - 1:
-            return 1.0
-        return float(self.table.levels[time])
 
     def time(self, s: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
         """The timestep of each level, as of `to_float64`: an integer at trained levels.
@@ -159,30 +143,29 @@ class VPSchedule:
         Between pure noise and the level before it, the nearer of the two: there is no log-SNR to interpolate.
         """
         wide = to_float64(s)
-        time = self.table.time(wide.clamp(self.s_min, self.table.s_max))
+        time = self.table.time(wide.clamp(self.table.s_min, self.table.s_max))
         time = torch.where((time - time.round()).abs() < _INTEGER, time.round(), time)
         if self.pure_noise:
-            time = torch.where(wide > (1 + self.table.s_max) / 2, torch.full_like(time, self.times - 1), time)
+            time = torch.where(wide > (1 + self.table.s_max) / 2, torch.full_like(time, self.table.times), time)
         return time
 
     def grid(self, steps: int) -> LevelGrid:
         """The levels at which the stock sampler evaluates the network, then 0.
 
-        Sampling starts at the first, with latents ``N(0, ((1 - s)^2 + s^2) I)``: at ``s_max`` with "trailing" spacing,
-        lower with "leading" (time 981 of 1000 in 50 steps).
+        Sampling starts at the first, with latents ``N(0, ((1 - s)^2 + s^2) I)``: at the noisiest with "trailing"
+        spacing, lower with "leading" (time 981 of 1000 in 50 steps).
         """
         check_value(Count, steps=steps)
-        scheduler = scheduler_of("DDIMScheduler", self.scheduler)
-        times: list[int] = []
+        scheduler, levels = scheduler_of("DDIMScheduler", self.scheduler), self.levels
         # diffusers refuses more steps than times with an error of its own.
-        if steps <= self.times:
+        if steps <= len(levels):
             scheduler.set_timesteps(steps, device="cpu")
-            times = [int(time) for time in scheduler.timesteps]
-        if len(times) != steps or max(times) >= self.times:
+        times = scheduler.timesteps.tolist()
+        if len(times) != steps or max(times) >= len(levels):
             raise CoordinateError(
-                f"steps are too many for the {self.times} times of the training; got {steps}. Take fewer"
+                f"steps are too many for the {len(levels)} times of the training; got {steps}. Take fewer"
             )
-        return LevelGrid(levels=(*(self.level(time) for time in times), 0.0))
+        return LevelGrid(levels=(*(levels[time] for time in times), 0.0))
 
     def velocity(
         self, network: Network, z: Float[Tensor, "b *latent"], s: Float[Tensor, " b"]
@@ -200,9 +183,6 @@ class VPSchedule:
 
 class VPBackbone(NetworkBackbone):
     """A network of diffusers with a `VPSchedule`; adapters add text, the image codec and the call of the network."""
-
-    guidance: ClassVar[float] = 1.0
-    """Guidance weight that the makers publish, where 1 is the conditional velocity."""
 
     scheduler_changes: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     """Changes of the scheduler's configuration by the stock pipeline."""
@@ -227,7 +207,6 @@ class VPBackbone(NetworkBackbone):
 
     def grid(self, steps: int, *, height_px: int = 0, width_px: int = 0) -> LevelGrid:
         """The levels of the stock DDIM sampler, then 0; see `latentedit.models.vp`."""
-        del height_px, width_px
         self._heed()
         return self.schedule.grid(steps)
 
@@ -237,8 +216,8 @@ class VPBackbone(NetworkBackbone):
         distilled = self.schedule.few_step and "guidance" not in self.defaults
         self.capabilities = dataclasses.replace(
             self.capabilities,
-            s_min=self.schedule.s_min,
-            s_max=self.schedule.s_max,
+            s_min=self.schedule.levels[0],
+            s_max=self.schedule.levels[-1],
             start_std=self.schedule.start_std,
             guidance=1.0 if distilled else float(self.defaults.get("guidance", self.guidance)),
             guidance_kind="none" if distilled else "cfg",

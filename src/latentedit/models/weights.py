@@ -205,58 +205,11 @@ def _contents(network: nn.Module, *, bare: bool, floating: bool = False) -> dict
     return found
 
 
-class WatchedWeights:
-    """`live_fingerprint` of networks as they are now, computed again only where a quick look sees a change."""
-
-    def __init__(self, networks: Mapping[str, nn.Module]) -> None:
-        self._networks, self._places, self._views = networks, list[int](), list[list[Tensor]]()
-        self.modules: list[nn.Module] = []
-        self._seen: object = None
-        self._known = ""
-
-    def fingerprint(self) -> str:
-        """The fingerprint now; also renews `modules`, which lists all modules of the networks."""
-        self.modules = [module for network in self._networks.values() for module in network.modules()]
-        seen = self._look()
-        if seen is None or seen != self._seen:
-            self._seen, self._known = seen, live_fingerprint(self._networks)
-        return self._known
-
-    def _look(self) -> object:
-        """Places and samples of all tensors, and what acts besides; None where tensors are not plain memory."""
-        kept = [vars(one)[kind].values() for one in self.modules for kind in ("_parameters", "_buffers")]
-        plain = [part for parts in kept for part in parts if part is not None and part.numel()]
-        if not all(_is_plain(part) for part in plain):
-            return None
-        places = [part.data_ptr() for part in plain]
-        if places != self._places:
-            self._places, groups = places, dict[object, list[Tensor]]()
-            for part in plain:
-                few = (max(1, part.numel() // _SAMPLES), min(part.numel(), _SAMPLES))
-                view = part.detach().as_strided(few[1:], few[:1])
-                view = view.view(torch.uint8) if view.itemsize == 1 else view
-                groups.setdefault((view.device, view.dtype), []).append(view)
-            self._views = list(groups.values())
-        acting = [(index, state) for index, one in enumerate(self.modules) if (state := _acting(one))]
-        samples = [torch.cat(views).cpu().view(torch.uint8).numpy().tobytes() for views in self._views]
-        return places, acting, samples
-
-
-def _is_plain(tensor: Tensor) -> bool:
-    """Whether a tensor's numbers lie densely in memory of its own."""
-    dense = tensor.is_contiguous() or (tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last))
-    return dense and not tensor.is_meta and type(tensor) in (Tensor, nn.Parameter)
-
-
-def quantizers(network: nn.Module) -> set[str]:
-    """Packages whose layers or tensors hold weights of a network in another form than floating-point numbers."""
-    found = set[str]()
-    for layer in network.modules():
-        for kept in vars(layer)["_parameters"].values():
-            if kept is not None and (type(kept) not in (Tensor, nn.Parameter) or not kept.is_floating_point()):
-                kind = type(kept) if type(layer).__module__.startswith("torch.") else type(layer)
-                found.add(kind.__module__.partition(".")[0])
-    return found
+def is_quantized(network: nn.Module) -> bool:
+    """Whether layers or tensors hold weights of a network in another form than floating-point numbers."""
+    return any(
+        type(part) not in (Tensor, nn.Parameter) or not part.is_floating_point() for part in network.parameters()
+    )
 
 
 def acting_unfused(module: nn.Module) -> bool:

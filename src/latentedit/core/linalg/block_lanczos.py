@@ -22,6 +22,7 @@ import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
+from torch.nn import functional
 
 from latentedit.core.errors import ConfigError, ConvergenceError, ShapeError
 from latentedit.core.linalg import float64_device, to_float64
@@ -170,10 +171,8 @@ class _Search:
         size = len(self._v)
         if len(new):
             # The products with A have given this block of B already; what its transpose gives otherwise is its error.
-            expected = b[old[0] :]
-            self._disagreement = max(
-                self._disagreement, float(torch.linalg.matrix_norm(projected[:, :size] - expected, 2))
-            )
+            error = torch.linalg.matrix_norm(projected[:, :size] - b[old[0] :], 2)
+            self._disagreement = max(self._disagreement, float(error))
         self._f = torch.cat([waiting, fresh])
         self._c = self._rows(len(self._f), len(self._u))
         self._c[: len(waiting), : old[0]] = c
@@ -209,12 +208,11 @@ class _Search:
         """The wanted triplets, with signs fixed."""
         rank, operator = self._rank, self._operator
         size = min(rank, len(self._s))
-        s = self._rows(1, rank)[0]
-        s[:size] = self._s[:size]
+        s = functional.pad(self._s[:size], (0, rank - size))
         v = self._filled(self._qt[:size] @ self._v)
         u = self._filled(self._p[:, :size].T @ self._u)
-        residuals = torch.zeros_like(s)
-        residuals[:size] = torch.hypot(self._residuals()[:size], torch.full_like(s[:size], self._disagreement))
+        known = torch.hypot(self._residuals()[:size], torch.full_like(s[:size], self._disagreement))
+        residuals = functional.pad(known, (0, rank - size))
         sign = v.gather(1, v.abs().argmax(1, keepdim=True)).sign()
         return TruncatedSVD(
             u=(sign * u).to(operator.device, operator.dtype).reshape(rank, *operator.out_shape),
