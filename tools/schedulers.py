@@ -125,9 +125,9 @@ def compared(name: str, kind: Any, changes: dict[str, Any]) -> str:
         FamilyContract.stock_image(family, pipeline, weight, size, z)  # without a scheduler of the family's test
     except Exception:  # noqa: BLE001 - pipelines fail in as many ways as they have schedulers
         return "stock fails"
+    stock, levels = list(recorder.calls), list[float]()
     embedded = weight if known.guidance_kind == "embedded" else None
     text = dataclasses.replace(model.embed([CAPTION]), guidance=embedded)
-    stock, levels = list(recorder.calls), list[float]()
     for call, (latents, time, output) in enumerate(stock):
         x_t, out = (family.canonical_latents(part[:1], z) for part in (latents, output))
         s = level_of(scheduler, call, time, flow=flow)

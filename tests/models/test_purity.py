@@ -504,3 +504,13 @@ def test_a_lora_on_fused_projections_is_rejected(build: Any, is_fused_first: boo
     assert relative_error(velocity(model), velocity(true)) < 1e-5
     assert model.fingerprint == true.fingerprint != plain.fingerprint
     assert isinstance(model, NetworkBackbone)
+
+
+def test_a_hook_made_by_exec_is_looked_at() -> None:
+    """Its function has no module."""
+    pipeline = sd_pipeline()
+    made: dict[str, Any] = {}
+    exec("def watch(*given): return None", {"__name__": None}, made)
+    assert made["watch"].__module__ is None
+    pipeline.unet.register_forward_hook(made["watch"])
+    assert le.from_pipeline(pipeline).fingerprint

@@ -48,7 +48,7 @@ def glance(network: nn.Module) -> list[object]:
         fused = own.get("fused_projections") and acting_unfused(module)
         found += (module, type(module).forward, own.get("forward"), own.get("processor"), fused)
         hooks = (*own["_forward_hooks"].values(), *own["_forward_pre_hooks"].values())
-        found += [hook for hook in hooks if not getattr(hook, "__module__", "").startswith("latentedit.")]
+        found += [hook for hook in hooks if not str(getattr(hook, "__module__", None)).startswith("latentedit.")]
     return found
 
 
@@ -83,7 +83,7 @@ def _patch(module: nn.Module) -> Any:
         forward = getattr(forward, "__wrapped__", forward.func)
     forward = getattr(forward, "__func__", forward)
     library, _, _ = kinds[0].__module__.partition(".")
-    is_own = forward in owns and (library != "diffusers" or forward.__module__.startswith("diffusers."))
+    is_own = forward in owns and (library != "diffusers" or str(forward.__module__).startswith("diffusers."))
     return None if is_own or hasattr(forward, "_torchdynamo_orig_callable") else forward
 
 

@@ -42,7 +42,7 @@ def counter(room: int, name: str = "words") -> TextReader:
 @functools.cache
 def live(name: str) -> Any:
     model = le.from_pipeline(MODELS[name](), settings={"sizes": [64, 64, 96]})
-    model.window = {"sdxl": 20, "flux": 48, "qwen": 40, "sana": 40, "mistral": 60}[name]
+    model.window = {"sdxl": 20, "flux": 48, "qwen": 40, "sana": 40, "mistral": 210}[name]
     return model
 
 
