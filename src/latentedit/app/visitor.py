@@ -150,7 +150,10 @@ class VisitorSession:
         """Open the content of a file, caption it, and start a new history."""
         _check_pixels(name, content, MAX_PIXELS, "edit")
         image = SourceImage.open(Path(name).name, content=content)
-        payload = _payload(content)
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "image.png")
+            file.write_bytes(content)
+            _, payload = read_chunks(file)  # what undoes an earlier edit, in a PNG
         with self._task(model, progress) as (backbone, _):
             caption, notes = _caption(backbone, image)
         notes = (*image.notes, *notes)
@@ -401,11 +404,3 @@ def _check_pixels(name: str, content: bytes, most: int, command: str) -> None:
             f"the image has {width} x {height} = {width * height / 1e6:.1f} megapixels; this page accepts at most "
             f"{most // 1_000_000}. Resize it, or use latentedit {command}"
         )
-
-
-def _payload(content: bytes) -> bytes | None:
-    """The undo data in a PNG."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "image.png")
-        file.write_bytes(content)
-        return read_chunks(file)[1]

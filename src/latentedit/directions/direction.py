@@ -216,7 +216,8 @@ class Direction:
         """
         path = check_direction_output(path)
         tensors, name = _tensors(self), "the direction"
-        _check_tensors(tensors, name)
+        if (fault := _fault(tensors)) is not None:
+            raise _invalid(name, fault)
         stated = {"format": FORMAT, "latentedit": __version__} | {field: getattr(self, field) for field in _STATED}
         text = json.dumps(stated, default=_plain)
         _read(text, name)
@@ -236,7 +237,8 @@ class Direction:
         if _KEY not in metadata:
             raise FileFormatError(f"{path} is not a direction: its metadata lack {_KEY!r}. Check the path")
         stored = _read(metadata[_KEY], path)
-        _check_tensors(tensors, path)
+        if (fault := _fault(tensors)) is not None:
+            raise _invalid(path, fault)
         device = torch.device("cpu") if model is None else model.device
         z, tokens, pooled = (tensors[name].to(device) for name in _PARTS)
         mask, preview, feature = (tensors.get(name) for name in (_MASK, _PREVIEW, _FEATURE))
@@ -333,11 +335,6 @@ def _read(text: str, name: str | Path) -> pydantic.BaseModel:
         return _Stored.model_validate_json(text)  # not `fields`: strict types take lists for tuples only from JSON
     except pydantic.ValidationError as error:
         raise _invalid(name, first_fault(error)) from None
-
-
-def _check_tensors(tensors: Mapping[str, Tensor], name: str | Path) -> None:
-    if (fault := _fault(tensors)) is not None:
-        raise _invalid(name, fault)
 
 
 def _fault(tensors: Mapping[str, Tensor]) -> str | None:

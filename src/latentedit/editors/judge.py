@@ -26,7 +26,7 @@ moved by 0.05 or more (root mean square) and is not damaged.
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -38,7 +38,7 @@ from latentedit.core.rng import Seed
 from latentedit.core.settings import Count, Level, from_plain, settings
 from latentedit.directions.hsds import texts_differ
 from latentedit.directions.identification import FLOOR, change_share
-from latentedit.latents.joint import Familiarity, JointLatent, denoising_errors, denoising_losses
+from latentedit.latents.joint import Familiarity, JointLatent, denoising_losses
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import ModelSettings
 
@@ -117,13 +117,14 @@ class Judge:
         self, backbone: Backbone, z: Float[Tensor, "b *latent"], texts: Sequence[Condition], *, seed: Seed
     ) -> Float[Tensor, "texts b"]:
         """``mean |x_hat(z_s, c) - z|^2`` under each text, by ``2 pairs`` evaluations per latent and text."""
-        return denoising_losses(backbone, z, texts, level=self.level, pairs=self.pairs, seed=seed, purpose="verdict")
+        return self.losses_at(backbone, z, texts, seed=seed).flatten(2).mean(2)
 
     def losses_at(
         self, backbone: Backbone, z: Float[Tensor, "b *latent"], texts: Sequence[Condition], *, seed: Seed
     ) -> Float[Tensor, "texts b *latent"]:
         """Those of each position."""
-        return denoising_errors(backbone, z, texts, level=self.level, pairs=self.pairs, seed=seed, purpose="verdict")
+        how: dict[str, Any] = {"level": self.level, "pairs": self.pairs, "purpose": "verdict"}
+        return denoising_losses(backbone, z, texts, seed=seed, everywhere=True, **how)
 
     def least_loss(
         self, backbone: Backbone, z: Float[Tensor, "b *latent"], texts: Sequence[Condition], *, seed: Seed

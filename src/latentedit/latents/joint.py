@@ -230,7 +230,7 @@ class JointLatent:
         return self.backbone.grid(steps, height_px=height, width_px=width)
 
 
-def denoising_errors(
+def denoising_losses(
     backbone: Backbone,
     z: Float[Tensor, "b *latent"],
     texts: Sequence[Condition],
@@ -239,10 +239,12 @@ def denoising_errors(
     pairs: int,
     seed: Seed,
     purpose: str,
-) -> Float[Tensor, "texts b *latent"]:
-    """``|x_hat(z_s, c) - z|^2`` of clean latents under each text, at each position; small where z is likely under c.
+    everywhere: bool = False,
+) -> Float[Tensor, "texts b *each"]:
+    """``loss(z, c) = mean |x_hat(z_s, c) - z|^2`` of clean latents under each text; small where z is likely under c.
 
-    All texts have the same noises, in antithetic pairs; it costs ``2 pairs`` evaluations per latent and text.
+    The mean is over each latent and gives ``[texts, b]``; with ``everywhere``, there is a loss at each position. All
+    texts have the same noises, in antithetic pairs; it costs ``2 pairs`` evaluations per latent and text.
     """
     noise = noise_like(z, seed=seed, purpose=purpose, count=pairs)
     # A noise and its opposite: what is odd in the noise cancels in their mean.
@@ -253,19 +255,4 @@ def denoising_errors(
         v = backbone.velocity(noised, level_batch(level, noised), text.expand(len(z)).repeat(len(noise)))
         error = noised - level * v - z.repeat(len(noise), *[1] * (z.ndim - 1))
         losses.append(error.square().unflatten(0, (len(noise), len(z))).mean(0))
-    return torch.stack(losses)
-
-
-def denoising_losses(
-    backbone: Backbone,
-    z: Float[Tensor, "b *latent"],
-    texts: Sequence[Condition],
-    *,
-    level: float,
-    pairs: int,
-    seed: Seed,
-    purpose: str,
-) -> Float[Tensor, "texts b"]:
-    """``loss(z, c)``: the mean of `denoising_errors` over each latent."""
-    errors = denoising_errors(backbone, z, texts, level=level, pairs=pairs, seed=seed, purpose=purpose)
-    return errors.flatten(2).mean(2)
+    return torch.stack(losses) if everywhere else torch.stack(losses).flatten(2).mean(2)

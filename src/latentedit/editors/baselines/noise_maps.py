@@ -40,11 +40,6 @@ class NoiseMaps:
     levels: tuple[float, ...]  # falling; the last is 0
     states: tuple[Latents, ...]  # one per level; the last is the image
 
-    @property
-    def steps(self) -> int:
-        """Number of steps, one less than the number of states."""
-        return len(self.levels) - 1
-
     def mean(self, index: int, z: Latents, v: Latents) -> Tensor:
         """``mu_k(z, v)``: where step k leads without its noise. Linear in both, so displacements may be given."""
         still = torch.zeros_like(z[:1])
@@ -225,7 +220,7 @@ class TurboEdit(PairedRuns):
             dv = (held - source) + edit.strength * self.weight * (backbone.velocity(b, levels, target_text) - held)
             delta = maps.mean(index, delta, dv)
             # Only the last step is clipped: what it misses goes into the image as it is, earlier ones are denoised.
-            if self.clip is not None and index == maps.steps - 1:
+            if self.clip is not None and index == len(maps.levels) - 2:
                 missed = maps.missed(index, source)
                 delta = delta - per_element(1 - clip_factor(missed, self.clip), missed) * missed
         return edit.x + delta

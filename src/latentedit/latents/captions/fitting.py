@@ -86,23 +86,20 @@ def left_out_note(readers: Sequence[TextReader], left_out: LeftOut) -> list[str]
 
 def _fit_one(reader: TextReader, captions: Sequence[str]) -> tuple[tuple[str, ...], bool]:
     """What one text encoder is not given, and whether it reads all of the rest."""
-    left_out: tuple[str, ...] = ()
 
-    def fits(more: tuple[str, ...]) -> bool:
-        return all(reader.reads(without(caption, more)) for caption in captions)
+    def fits(*left_out: str) -> bool:
+        return all(reader.reads(without(caption, left_out)) for caption in captions)
 
-    if fits(left_out):
-        return left_out, True
     shared = _shared(captions)
     last_first = [text for text, _ in reversed(_read(captions[0])[1]) if phrase_key(text) in shared]
-    for phrase in sorted(last_first, key=lambda text: not _DENIAL.match(text)):
-        left_out = (*left_out, phrase)
-        if fits(left_out):
-            return left_out, True
-    for end in _common_ends([without(caption, left_out) for caption in captions]):
-        if fits((*left_out, end)):
-            return (*left_out, end), True
-    return left_out, False
+    phrases = sorted(last_first, key=lambda text: not _DENIAL.match(text))
+    for count in range(len(phrases) + 1):
+        if fits(*phrases[:count]):
+            return tuple(phrases[:count]), True
+    for end in _common_ends([without(caption, phrases) for caption in captions]):
+        if fits(*phrases, end):
+            return (*phrases, end), True
+    return tuple(phrases), False
 
 
 def _common_ends(captions: Sequence[str]) -> Iterator[str]:
