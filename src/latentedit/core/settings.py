@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, TypeVar, cast, dataclass_transform
@@ -143,7 +142,7 @@ def check_value(kind: Any, **values: object) -> None:
 
 def to_plain(config: Any) -> dict[str, Any]:
     """The fields of a configuration dataclass as JSON values: tuples become lists, configurations mappings."""
-    return json.loads(json.dumps(dataclasses.asdict(config)))
+    return {field.name: _plain(getattr(config, field.name)) for field in dataclasses.fields(config)}
 
 
 def from_plain(cls: type[Config], values: Mapping[str, Any]) -> Config:
@@ -158,6 +157,12 @@ def from_plain(cls: type[Config], values: Mapping[str, Any]) -> Config:
         if key not in kinds:
             raise ConfigError(f"{cls.__name__} has no setting {key!r}: {nearest(key, list(kinds))}")
     return cls(**{key: _built(kinds[key], value) for key, value in values.items()})
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return to_plain(value)
+    return list(cast("tuple[Any, ...]", value)) if isinstance(value, tuple) else value
 
 
 def _built(kind: Any, value: Any) -> Any:

@@ -460,7 +460,8 @@ def _readings(latent: JointLatent, changes: Sequence[Float[Tensor, "b 3 h w"]]) 
     """What the model's reader sees in the images, and after each change, at the model's size; all, and what is sure."""
     reader = captioner_for(latent.backbone)
     if not isinstance(reader, AttributeReader):
-        return ([[None] * len(latent)] * (1 + len(changes)),) * 2
+        unread: _Readings = [[None] * len(latent)] * (1 + len(changes))
+        return unread, unread
     source = latent.pixels.to(changes[0])
     pixels = torch.cat([source, *((source + change).clamp(-1, 1) for change in changes)])
 

@@ -106,7 +106,7 @@ class AttributeClassifier(StoredNetwork, AttributeReader):
         """Attribute to the probability of each of its values; pixels in [-1, 1]."""
         device = next(self.network.parameters()).device
         chunks = pixels.to(device, torch.float32).clamp(-1, 1).split(64)
-        logits = torch.cat([self.network(chunk) for chunk in chunks]).split(list(map(len, self.values.values())), dim=1)
+        logits = split_logits(torch.cat([self.network(chunk) for chunk in chunks]), self.scene)
         return {name: part.softmax(dim=1) for name, part in zip(self.values, logits, strict=True)}
 
     def attributes(self, pixels: Float[Tensor, "b 3 h w"]) -> list[Any]:
@@ -159,6 +159,11 @@ class AttributeClassifier(StoredNetwork, AttributeReader):
 
     def _merged(self, caption: str, scene: Any) -> tuple[str, tuple[str, ...]]:
         return complete_phrases(caption, read_phrases(self.full_caption(scene), lead=True), self.stated)
+
+
+def split_logits(logits: Float[Tensor, "b values"], scene: type[SceneAttributes]) -> tuple[Float[Tensor, "b k"], ...]:
+    """The logits of each attribute, in the order of the scene's ``values``."""
+    return logits.split([len(allowed) for allowed in scene.values.values()], dim=1)
 
 
 def to_pixels(images: NDArray[np.uint8], device: str | torch.device = "cpu") -> Float[Tensor, "b 3 h w"]:

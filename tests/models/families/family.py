@@ -237,7 +237,7 @@ class FamilyContract(BackboneContract, PipelineContract):
         weight = 1.0 if backbone.capabilities.guidance_kind == "none" else 2.0
         flow = FlowEdit(level=0.6, steps=3, source_guidance=1.0, target_guidance=weight)
         eim = EIM(search=HSDS(steps=2, iterations=1), steps=3)
-        edit = functools.partial(le.edit, backbone, image, source_prompt=CAPTION, prompt="a face")
+        edit = functools.partial(le.edit, backbone, image, source_prompt="red hair", prompt="a face")
         unchanged = edit(method=flow, strength=0.0)
         assert unchanged.image.tobytes() == image.tobytes()
         for method in (flow, eim):
