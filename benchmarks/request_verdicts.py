@@ -30,6 +30,7 @@ from latentedit_keep.base.files import write_text
 
 REQUESTS = Path(__file__).with_suffix(".json")
 SEED, SCENES = 7979, 20
+_load = functools.cache(le.load)
 SIDE, GAP = 384, 10  # of the sheets, in pixels
 
 
@@ -66,7 +67,7 @@ def outcome(row: dict[str, Any], sheet: Path) -> dict[str, str]:
     changes = row["change"].split(", ") if row["change"].count("=>") > 1 else row["change"]
     image = image_of(row["domain"], row["scene"])
     try:
-        result = le.edit(functools.cache(le.load)(row["domain"]), image, change=changes, progress=False)
+        result = le.edit(_load(row["domain"]), image, change=changes, progress=False)
     except ConfigError as error:
         return {"verdict": "refused", "text": str(error)}
     drawn = Image.new("RGB", (2 * SIDE + 3 * GAP, SIDE + 5 * GAP), "white")

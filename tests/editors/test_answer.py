@@ -15,15 +15,19 @@ CAPTION = "a man with short brown hair, no hat, a blue ground"
 DONE = Verdict(word="done", share=1.0, opacity=1.0, residual=1.0)
 
 
-@final
-class Reader(AttributeReader):
-    """Reads "brown short hair", "a red hat", "a blue ground"."""
+class SilentReader(AttributeReader):
+    """Reads no captions."""
 
     def caption(self, pixels: Any) -> list[str]:
         raise NotImplementedError
 
     def read(self, pixels: Any) -> list[dict[str, str]]:
         raise NotImplementedError
+
+
+@final
+class Reader(SilentReader):
+    """Reads "brown short hair", "a red hat", "a blue ground"."""
 
     @override
     def stated(self, caption: str) -> dict[str, str]:
@@ -39,17 +43,6 @@ class Reader(AttributeReader):
                 found["hat"] = "none" if adjectives == ["no"] else "there"
                 found.setdefault("hat_color", "none" if adjectives == ["no"] else "red")
         return found
-
-
-@final
-class SilentReader(AttributeReader):
-    """Reads no captions."""
-
-    def caption(self, pixels: Any) -> list[str]:
-        raise NotImplementedError
-
-    def read(self, pixels: Any) -> list[dict[str, str]]:
-        raise NotImplementedError
 
 
 class Words(ColorBackbone):

@@ -212,8 +212,7 @@ class EditResult:
     @property
     def strengths(self) -> tuple[float, ...]:
         """The strength of each direction where several were combined, otherwise that of the edit."""
-        several = tuple(direction.strength for direction in self.record.directions)
-        return several if len(several) > 1 else (self.strength,)
+        return _strengths(self.record)
 
     @property
     def read_changes(self) -> tuple[str, ...] | None:
@@ -306,6 +305,11 @@ class SweepResult(list[EditResult]):
         return view_results(self).iframe
 
 
+def _strengths(record: RunRecord) -> tuple[float, ...]:
+    several = tuple(direction.strength for direction in record.directions)
+    return several if len(several) > 1 else record.strengths[:1]
+
+
 def _view_file(results: Sequence[EditResult], path: str | Path) -> OutputFile:
     page = view_results(results).html
     return Path(path), lambda file: write_text(file, page)
@@ -388,6 +392,10 @@ def measured(latent: JointLatent, moved: Moved, spent: Callable[[], Cost]) -> li
         completion = latent.completions[index] if latent.completions else None
         recorded = moved.records[index]
         captions = [words for words in (recorded.caption, recorded.target_caption) if words]
+        about_texts = text_notes(backbone, latent.left_out[index : index + 1], captions)
+        wanted = None
+        if len(captions) > 1 and not recorded.instructed:
+            wanted = Wanted.of(backbone, captioner_for(backbone), *captions)
         results.append([])
         for at, step in enumerate(steps):
             about = {"strengths": (step.strength,), "evaluations": moved.evaluations[at]}
@@ -396,10 +404,8 @@ def measured(latent: JointLatent, moved: Moved, spent: Callable[[], Cost]) -> li
                 measure_effect(frame.image.image, image), read_before=read[0][index], read_after=read[at + 1][index]
             )
             verdict = verdicts[at][index]
-            strengths = [one.strength for one in record.directions][1:] and [one.strength for one in record.directions]
             # A reader sees half a change as all or nothing.
-            if len(captions) > 1 and not record.instructed and min(strengths or [step.strength]) >= 1:
-                wanted = Wanted.of(backbone, captioner_for(backbone), *captions)
+            if wanted is not None and min(_strengths(record)) >= 1:
                 verdict = answered(verdict, wanted, sure[0][index], sure[at + 1][index])
             results[-1].append(
                 EditResult(
@@ -418,7 +424,7 @@ def measured(latent: JointLatent, moved: Moved, spent: Callable[[], Cost]) -> li
                     notes=(
                         *frame.image.notes,
                         *(() if familiarity is None else familiarity.doubts),
-                        *text_notes(backbone, latent.left_out[index : index + 1], captions),
+                        *about_texts,
                         *(() if record.instructed else prompt_doubts(record.caption, record.target_caption)),
                         *via_doubts(record.caption, record.via, record.target_caption),
                         *(() if completion is None else completion.notes),

@@ -82,7 +82,7 @@ def answered(
 
 
 def _unknown(verdict: Verdict, wanted: Wanted) -> Verdict:
-    """No verdict where the change has words that say nothing to the model, unless nothing happened at all."""
+    """No verdict where the change has words that say nothing to the model."""
     words = ", ".join(repr(phrase.removesuffix(" with")) for phrase in wanted.unread)
     reason, remedy = f"the model cannot read {words}", "look at the image, or use words that it knows"
     return dataclasses.replace(verdict, word="not known", share=None, opacity=None, reason=reason, remedy=remedy)

@@ -404,11 +404,12 @@ def text_notes(model: Backbone, left_out: Sequence[LeftOut], texts: Sequence[str
     """
     notes = [note for one in left_out for note in left_out_note(model.text_readers, one)]
     notes += model.caption_notes(texts)
-    for phrase in dict.fromkeys(phrase for text in texts for phrase in all_phrases(text)):
-        if words := model.unseen_words(phrase):
-            reader = captioner_for(model)
-            examples = () if reader is None else reader.examples(_EXAMPLES)
-            known = {one.text for text in examples for one in read_phrases(text, lead=True).phrases}
+    phrases = dict.fromkeys(phrase for text in texts for phrase in all_phrases(text))
+    if unseen := {phrase: words for phrase in phrases if (words := model.unseen_words(phrase))}:
+        reader = captioner_for(model)
+        examples = () if reader is None else reader.examples(_EXAMPLES)
+        known = {one.text for text in examples for one in read_phrases(text, lead=True).phrases}
+        for phrase, words in unseen.items():
             likely = did_you_mean(words[0], " ".join(known).split(), likeness=_MISSPELT)
             meant = did_you_mean(phrase, known, likeness=1) or likely
             notes.append(f"{listed(words)} never seen by the model in training{f': {meant}' if meant else ''}")

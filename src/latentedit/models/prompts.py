@@ -185,8 +185,12 @@ class PromptBackbone(NetworkBackbone):
 
     def unseen_words(self, text: str) -> list[str]:
         """The words of a text with pieces outside the "vocabulary" of the settings."""
+        return [] if self._vocabulary is None else unseen_words(text, self._vocabulary)
+
+    @functools.cached_property
+    def _vocabulary(self) -> frozenset[str] | None:
         words = self.defaults.get("vocabulary")
-        return [] if words is None else unseen_words(text, word_pieces(words))
+        return None if words is None else word_pieces(words)
 
     @property
     def text_readers(self) -> tuple[TextReader, ...]:
