@@ -109,3 +109,29 @@ def test_without_a_reader_only_words_decide() -> None:
 def test_other_verdicts_stay(word: Any) -> None:
     given = Verdict(word=word, residual=3.0)
     assert verdict(with_phrase("short", "flurble"), verdict=given, ground="pink") == given
+
+
+def test_a_part_that_appears_has_a_color_of_some_kind() -> None:
+    """Where only the part was requested; the color of another part is a change of its own."""
+    wanted = Wanted(values={"hat": "there"}, unread=())
+    after = {**BEFORE, "hat": "there", "hat_color": "red"}
+    assert answered(DONE, wanted, BEFORE, after) == DONE
+    gone = {name: value for name, value in BEFORE.items() if name != "hair_color"} | {"hair_color": "none"}
+    assert answered(DONE, wanted, BEFORE, {**gone, "hat": "there"}).also == ("hair_color brown -> none",)
+
+
+def test_what_the_reader_is_not_sure_of_is_partly_done() -> None:
+    wanted = Wanted(values={"hair": "long"}, unread=())
+    unsure = {name: value for name, value in BEFORE.items() if name != "hair"}
+    found = answered(DONE, wanted, BEFORE, unsure)
+    assert (found.word, found.reason) == ("partly done", "the reader sees hair uncertain")
+
+
+def test_what_only_the_reader_sees_is_partly_done() -> None:
+    """If it was not there before: a caption may contradict its image."""
+    missed = Verdict(word="not done", share=0.0, residual=1.0)
+    target = with_phrase("short brown hair", "long brown hair")
+    assert verdict(target, verdict=missed, hair="long").word == "partly done"
+    assert verdict(target, verdict=missed) == missed
+    wanted = Wanted(values={"hair": "short"}, unread=())
+    assert answered(missed, wanted, BEFORE, BEFORE) == missed
