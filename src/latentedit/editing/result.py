@@ -212,7 +212,7 @@ class EditResult:
     @property
     def strengths(self) -> tuple[float, ...]:
         """The strength of each direction where several were combined, otherwise that of the edit."""
-        return _strengths(self.record)
+        return _strengths(self.record, self.strength)
 
     @property
     def read_changes(self) -> tuple[str, ...] | None:
@@ -305,9 +305,9 @@ class SweepResult(list[EditResult]):
         return view_results(self).iframe
 
 
-def _strengths(record: RunRecord) -> tuple[float, ...]:
+def _strengths(record: RunRecord, strength: float) -> tuple[float, ...]:
     several = tuple(direction.strength for direction in record.directions)
-    return several if len(several) > 1 else record.strengths[:1]
+    return several if len(several) > 1 else (strength,)
 
 
 def _view_file(results: Sequence[EditResult], path: str | Path) -> OutputFile:
@@ -405,7 +405,7 @@ def measured(latent: JointLatent, moved: Moved, spent: Callable[[], Cost]) -> li
             )
             verdict = verdicts[at][index]
             # A reader sees half a change as all or nothing.
-            if wanted is not None and min(_strengths(record)) >= 1:
+            if wanted is not None and min(_strengths(record, step.strength)) >= 1:
                 verdict = answered(verdict, wanted, sure[0][index], sure[at + 1][index])
             results[-1].append(
                 EditResult(
