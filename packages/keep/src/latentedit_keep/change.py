@@ -275,7 +275,8 @@ def _mismatch(difference: Array, unchanged: Mask) -> Array:
 
 def _structure(original: Array, toned: Array, unchanged: Mask) -> float:
     """Median local correlation of luma over windows with detail."""
-    one, other, together = warp.moments(smoothed(gray(original), 0.8), smoothed(gray(toned), 0.8), 6.0)
+    planes = smoothed(gray(original), 0.8), smoothed(gray(toned), 0.8)
+    one, other, together = warp.moments(*planes, 6.0, unchanged)
     detailed = unchanged & (one > 16)
     if detailed.sum() < 50:
         return 1.0

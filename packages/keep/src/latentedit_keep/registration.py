@@ -12,18 +12,37 @@ from numpy.typing import NDArray
 from latentedit_keep.base import warp
 from latentedit_keep.base.console import Tick, nothing
 from latentedit_keep.base.warp import OPAQUE, Alphas, Array, Box, Matrix, Size, cv2, gray, smoothed
+from latentedit_keep.tones import consensus
 
 _WORKING_SIDE_PX = 1024  # longest side for registration; of 12 megapixels, the error is .003 px
 _NORMALIZING_SIGMA_PX = 8.0  # window of local brightness and contrast, so that casts and light do not matter
 _NORMALIZING_FLOOR = 3.0  # gray levels of contrast below which a place counts as flat
 _TILE_PX = 24  # side of the tiles whose correlations are the agreement
+_TEXTURE = 0.05  # variance of the normalized gray from which on a tile has texture
 _TILE_AGREES = 0.5  # correlation from which on a tile counts as the same in both images
+_PLAIN_SIDE_PX = 256  # longest side at which structure is sought above the grain
+_SECOND = np.outer([1, -2, 1], [1, -2, 1]).astype(np.float32) / 6  # white noise keeps its deviation (Immerkaer 1996)
+_FLATTEST = 0.3  # quantile of the tiles' fine detail that is grain
+_GRAINS, _MOST_FLOOR = 4.5, 15.0  # multiple of the grain with less texture than `_TEXTURE`, and bound: gravel is no grain
+# Agreement below which that is tried, share of the tiles below which too few have texture to align by, and agreement of
+# the others from which on it is the same image.
+_PLAIN = (0.3, 0.2, 0.35)
+# Cells of the longer side whose colors are compared; levels and share of their spread within which a cell agrees, share
+# of the cells that must, and the largest cast.
+_CELLS, _COARSE = 32, (3.0, 0.15, 0.75, 30.0)
 _LITTLE = 0.1  # agreement below which an image is also tried as a negative
 _FEATURES = 4000  # per image; started from ORB, the refinement ends as well as from the best of all starts
 _FEW_INLIERS = 30  # of ORB, below which SIFT is tried, too
 _RANSAC_PX = 2.0  # distance of an inlier at the working size; the refinement removes the rest
 _DETAIL = 0.2  # of the normalized gray: what is above belongs to an edge or to texture
-_OUTLIER = 2.5  # multiple of the noise beyond which a pixel is left out of the refinement
+_SOFT_PX = 1.5  # sigma of both planes in the refinement
+_STEEPEST = 60_000  # pixels that the refinement is on
+_SAMPLES = 50_000  # pixels on which a quantile is measured
+_ROW = 1000  # OpenCV resamples planes of at most 32,767 columns
+_OUTLIER = 4.0  # multiple of the noise beyond which a pixel has no say in the refinement
+_LEAST_NOISE = 0.05  # of the normalized gray
+_FEWEST = 200  # pixels that have a say
+_MOST_STEPS, _STILL_PX = 12, 2e-3  # of the refinement, and mean movement from which on it stands still
 _ERROR_PER_SPLIT = 5.0  # error over half the distance of the matrices from either half of the pixels (90 % of cases)
 
 _MOST_PX = 8.0  # of a drift at the working size; farther away is another object
@@ -101,20 +120,51 @@ def register(original: Array, edited: Array, alphas: Alphas = (None, None), tick
     Transparent parts say nothing: ``alphas`` are planes of 8 bits, None for an opaque image.
     """
     found = _registered(original, edited, alphas, tick=tick)
+    if found.agreement < _PLAIN[0] and (plain := _above_grain(original, edited, alphas, tick)) is not None:
+        return plain
     if found.agreement >= _LITTLE:
         return found
     negative = _registered(original, 255 - edited, alphas, tick=tick)
     return negative if negative.agreement > found.agreement else found
 
 
+def _above_grain(original: Array, edited: Array, alphas: Alphas, tick: Tick) -> Registration | None:
+    """The map by what is above the grain, or the resized frame if next to nothing is and the coarse colors agree.
+
+    Grain is texture to `_registered`, and no editor repeats it: skies, walls, fog, night and film. None of strangers.
+    """
+    small = warp.fitted(original.shape[1::-1], _PLAIN_SIDE_PX, 8)
+    plane = gray(warp.resized(original, small))
+    tiles = (max(1, small[0] // 8), max(1, small[1] // 8))
+    fine = cv2.resize(cv2.filter2D(plane, -1, _SECOND) ** 2, tiles, interpolation=cv2.INTER_AREA)
+    grain = math.sqrt(float(np.quantile(fine, _FLATTEST)))
+    floor = float(np.clip(_GRAINS * grain, _NORMALIZING_FLOOR, _MOST_FLOOR))
+    if _textured(normalized(plane, floor))[1].mean() >= _PLAIN[1]:
+        found = _registered(original, edited, alphas, _PLAIN_SIDE_PX, floor, tick=tick)
+        return found if found.agreement >= _PLAIN[2] else None
+    cells = warp.fitted(original.shape[1::-1], _CELLS, 1)
+    here, there = (cv2.resize(one, cells, interpolation=cv2.INTER_AREA).reshape(-1, 3) for one in (original, edited))
+    gains, offsets = consensus(here.astype(np.float64), there.astype(np.float64))
+    misses = np.abs(gains * there + offsets - here).max(axis=1)
+    spread, cast = float(here.std(axis=0).max()), float(np.abs(np.median(here - there, axis=0)).max())
+    alike = float((misses < max(_COARSE[0], _COARSE[1] * spread)).mean()) >= _COARSE[2] and cast <= _COARSE[3]
+    return Registration.unmoved(original.shape[1::-1], edited.shape[1::-1]) if alike else None
+
+
 def _registered(
-    original: Array, edited: Array, alphas: Alphas, side: int = _WORKING_SIDE_PX, *, tick: Tick = nothing
+    original: Array,
+    edited: Array,
+    alphas: Alphas,
+    side: int = _WORKING_SIDE_PX,
+    floor: float = _NORMALIZING_FLOOR,
+    *,
+    tick: Tick = nothing,
 ) -> Registration:
     size, edited_size = original.shape[1::-1], edited.shape[1::-1]
     working = warp.fitted(size, side, 8)
     fixed, moving = gray(warp.resized(original, working)), gray(warp.resized(edited, working))
     shown = [None if alpha is None else (warp.resized(alpha, working) >= OPAQUE).astype(np.float32) for alpha in alphas]
-    normal = (_shown(normalized(fixed), shown[0]), _shown(normalized(moving), shown[1]))
+    normal = (_shown(normalized(fixed, floor), shown[0]), _shown(normalized(moving, floor), shown[1]))
     if tile_agreement(normal[0], normal[0]) == 0:  # there is nothing to align by
         return Registration.unmoved(size, edited_size)
     tick()
@@ -134,18 +184,18 @@ def _registered(
     tick()
     start_agreement, _, start = max((agreement_of(one), -at, one) for at, one in enumerate(starts))
     tick()
-    matrix = _refined(*normal, start)
+    matrix, edges = _refined(*normal, start)
     tick()
     agreement = agreement_of(matrix)
     if agreement < start_agreement - 0.02:
         matrix, agreement = start, start_agreement
-    if agreement_of(np.eye(3)) >= agreement and _miss(*normal, np.eye(3)) <= _miss(*normal, matrix):
+    if agreement_of(np.eye(3)) >= agreement and edges.miss(np.eye(3)) <= edges.miss(matrix):
         matrix = np.eye(3)
     return Registration(
         matrix=warp.scaling(working, edited_size) @ matrix @ warp.scaling(size, working),
         agreement=agreement,
         inliers=inliers,
-        uncertainty_px=_ERROR_PER_SPLIT * _split(*normal, matrix) * size[0] / working[0],
+        uncertainty_px=_ERROR_PER_SPLIT * edges.split(matrix) * size[0] / working[0],
         size=size,
         edited_size=edited_size,
     )
@@ -199,11 +249,11 @@ def distance_px(first: Matrix, second: Matrix, size: Size) -> float:
     return float(np.linalg.norm(((first - second) @ points)[:2], axis=0).mean())
 
 
-def normalized(plane: Array) -> Array:
+def normalized(plane: Array, floor: float = _NORMALIZING_FLOOR) -> Array:
     """Remove local brightness and contrast, so that casts, gamma and light do not matter."""
     sigma = min(_NORMALIZING_SIGMA_PX, max(2.0, min(plane.shape) / 32))
     centered = plane - smoothed(plane, sigma)
-    return centered / np.sqrt(smoothed(centered**2, sigma) + np.float32(_NORMALIZING_FLOOR**2))
+    return centered / np.sqrt(smoothed(centered**2, sigma) + np.float32(floor**2))
 
 
 def _from_features(fixed: Array, moving: Array, shown: Sequence[Array | None]) -> tuple[list[Matrix], int]:
@@ -266,73 +316,112 @@ def _aligned(moving: Array, matrix: Matrix, shape: tuple[int, ...]) -> tuple[Arr
 
 def tile_agreement(fixed: Array, plane: Array, inside: NDArray[np.bool_] | None = None, *, shown: float = 1.0) -> float:
     """Share of the textured tiles that correlate between two images in one frame, of which a share is ``shown``."""
-    tile = max(6, min(_TILE_PX, min(fixed.shape) // 6))
-    small = (max(1, fixed.shape[1] // tile), max(1, fixed.shape[0] // tile))
-    mean = functools.partial(cv2.resize, dsize=small, interpolation=cv2.INTER_AREA)
-    means = mean(fixed), mean(plane)
-    variances = mean(fixed**2) - means[0] ** 2, mean(plane**2) - means[1] ** 2
-    textured = variances[0] > 0.05
+    mean, textured, variance = _textured(fixed)
     if not textured.any():
         return 0.0
-    correlation = (mean(fixed * plane) - means[0] * means[1]) / np.sqrt(np.maximum(variances[0] * variances[1], 1e-6))
+    means = mean(fixed), mean(plane)
+    variances = variance * (mean(plane**2) - means[1] ** 2)
+    correlation = (mean(fixed * plane) - means[0] * means[1]) / np.sqrt(np.maximum(variances, 1e-6))
     within = True if inside is None else mean(inside.astype(np.float32)) > 0.9
     share = (correlation > _TILE_AGREES)[textured & within]
     # a matrix must not win by moving the image out of the frame
     return float(share.sum() / max(share.size, 0.5 * shown * textured.sum(), 1))
 
 
-def _refined(fixed: Array, moving: Array, start: Matrix) -> Matrix:
+def _textured(plane: Array) -> tuple[Any, NDArray[np.bool_], Array]:
+    """A function that averages over the tiles of a normalized plane, its tiles with texture, and their variances."""
+    tile = max(6, min(_TILE_PX, min(plane.shape) // 6))
+    small = (max(1, plane.shape[1] // tile), max(1, plane.shape[0] // tile))
+    mean = functools.partial(cv2.resize, dsize=small, interpolation=cv2.INTER_AREA)
+    variance = mean(plane**2) - mean(plane) ** 2
+    return mean, variance > _TEXTURE, variance
+
+
+class _Edges:
+    """Least squares on the places with the most contrast of a plane: how far another plane lies from them, and why.
+
+    Inverse compositional Gauss-Newton steps (Baker and Matthews 2004) under Tukey's weights. Both planes are smoothed,
+    since interpolation smooths the one that moves: unsmoothed, a whole number of pixels fits best.
+    """
+
+    def __init__(self, fixed: Array, moving: Array) -> None:
+        self.shape, self.moving = fixed.shape, smoothed(moving, _SOFT_PX)
+        plane = smoothed(fixed, _SOFT_PX)
+        across, down = (cv2.Sobel(plane, cv2.CV_32F, *order, scale=0.125) for order in ((1, 0), (0, 1)))
+        steep = across**2 + down**2
+        step = max(1, steep.size // _SAMPLES)
+        least = max(float(np.quantile(steep.ravel()[::step], 1 - min(1.0, _STEEPEST / steep.size))), 1e-6)
+        rows, columns = np.nonzero(steep > least)
+        self.x, self.y = columns.astype(np.float32), rows.astype(np.float32)
+        self.values, gradients = plane[rows, columns], (across[rows, columns], down[rows, columns])
+        self.frame = np.array([[2 / fixed.shape[1], 0, -1], [0, 2 / fixed.shape[0], -1], [0, 0, 1]])
+        u, v = self.x * np.float32(self.frame[0, 0]) - 1, self.y * np.float32(self.frame[1, 1]) - 1
+        slopes = [gradient / np.float32(scale) for gradient, scale in zip(gradients, np.diag(self.frame), strict=False)]
+        self.slopes = np.stack([slope * one for slope in slopes for one in (u, v, np.ones_like(u))], axis=1)
+
+    def misses(self, matrix: Matrix) -> tuple[Array, NDArray[np.bool_]]:
+        """What the moved plane lies above the fixed one, and where it has a value."""
+        u, v = (a * self.x + b * self.y + c for a, b, c in matrix[:2].astype(np.float32))
+        pad = np.zeros(-len(u) % _ROW, dtype=np.float32)
+        places = (np.concatenate([one, pad]).reshape(-1, _ROW) for one in (u, v))
+        found = cv2.remap(self.moving, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).ravel()
+        height, width = self.moving.shape
+        return found[: len(u)] - self.values, (u >= 0) & (u <= width - 1) & (v >= 0) & (v <= height - 1)
+
+    def weights(self, matrix: Matrix) -> tuple[Array, Array]:
+        """Misses, and the weights under which what was changed or lies outside counts nothing."""
+        rest, inside = self.misses(matrix)
+        noise = 1.48 * float(np.median(np.abs(rest[inside]))) if inside.any() else 0.0
+        limit = np.float32(_OUTLIER * max(noise, _LEAST_NOISE))
+        return rest, np.maximum(1 - (rest / limit) ** 2, 0) ** 2 * inside
+
+    def step(self, matrix: Matrix, rest: Array, weight: Array) -> Matrix:
+        """The matrix after one step; unchanged if too little has a say."""
+        weighted = self.slopes * weight[:, None]
+        normal = (weighted.T @ self.slopes).astype(np.float64)
+        if np.count_nonzero(weight) < _FEWEST:
+            return matrix
+        by = np.linalg.lstsq(normal, (weighted.T @ rest).astype(np.float64), rcond=1e-9)[0]
+        moved = np.linalg.inv(self.frame) @ (np.eye(3) + np.vstack([by.reshape(2, 3), np.zeros(3)])) @ self.frame
+        found = matrix @ np.linalg.inv(moved)
+        return found if np.isfinite(found).all() and _sane(found[:2]) else matrix
+
+    def refined(self, matrix: Matrix) -> Matrix:
+        """The matrix after steps until it stands still."""
+        size = self.shape[1], self.shape[0]
+        for _ in range(_MOST_STEPS):
+            before, matrix = matrix, self.step(matrix, *self.weights(matrix))
+            if distance_px(before, matrix, size) < _STILL_PX:
+                break
+        return matrix
+
+    def miss(self, matrix: Matrix) -> float:
+        """Mean miss; what differs more than noise counts the same however much it differs."""
+        rest, inside = self.misses(matrix)
+        return float(np.minimum(np.abs(rest), 1)[inside].mean()) if inside.any() else 1.0
+
+    def split(self, matrix: Matrix) -> float:
+        """Half the distance in pixels between the matrices from the two halves of a checkerboard."""
+        rest, weight = self.weights(matrix)
+        block = max(8, min(self.shape) // 8)
+        odd = (self.x // block + self.y // block) % 2
+        first, second = (self.step(matrix, rest, weight * (odd == side)) for side in (0, 1))
+        return distance_px(first, second, self.shape[1::-1]) / 2
+
+
+def _refined(fixed: Array, moving: Array, start: Matrix) -> tuple[Matrix, _Edges]:
+    """The matrix, refined from coarse to fine, and the edges that it was refined on."""
     matrix, (height, width) = start, fixed.shape
+    edges = None
     for step in (4, 2, 1):
         size = (max(1, width // step), max(1, height // step))
         if step > 1 and min(size) < 64:
             continue
-        small = warp.resized(fixed, size), warp.resized(moving, size)
         there, back = warp.scaling((width, height), size), warp.scaling(size, (width, height))
-        level = there @ matrix @ back
-        for _ in range(2):
-            level = _ecc(*small, level, _fitting(*small, level))
-        matrix = back @ level @ there
-    return matrix
-
-
-def _fitting(fixed: Array, moving: Array, matrix: Matrix) -> NDArray[np.uint8]:
-    """Pixels of the original that the aligned image fits."""
-    plane, inside = _aligned(moving, matrix, fixed.shape)
-    residual = np.abs(smoothed(fixed - plane, min(3.0, min(fixed.shape) / 80)))
-    detailed = inside & (np.abs(fixed) > _DETAIL)  # flat places fit to everything
-    noise = 1.48 * float(np.median(residual[detailed])) if detailed.any() else 0.0
-    return ((residual < _OUTLIER * max(noise, _DETAIL / 4)) & inside).astype(np.uint8)
-
-
-def _miss(fixed: Array, moving: Array, matrix: Matrix) -> float:
-    """Mean difference at edges and in texture; what differs more than noise counts the same however much it differs."""
-    plane, inside = _aligned(moving, matrix, fixed.shape)
-    return float(np.minimum(np.abs(fixed - plane), 1)[inside & (np.abs(fixed) > _DETAIL)].mean())
-
-
-def _ecc(fixed: Array, moving: Array, matrix: Matrix, fitting: NDArray[np.uint8]) -> Matrix:
-    """One ECC refinement; OpenCV expects the mask in the moving image's frame."""
-    there = cv2.warpAffine(fitting, matrix[:2], (moving.shape[1], moving.shape[0]), flags=cv2.INTER_NEAREST)
-    if int(there.sum()) < 200:
-        return matrix
-    start, criteria = matrix[:2].astype(np.float32), (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 15, 1e-6)
-    try:
-        found = cv2.findTransformECC(fixed, moving, start, cv2.MOTION_AFFINE, criteria, there, 5)[1]
-    except cv2.error:  # it does not converge
-        return matrix
-    found = found.astype(np.float64)
-    return np.vstack([found, [0, 0, 1]]) if np.isfinite(found).all() and _sane(found) else matrix
-
-
-def _split(fixed: Array, moving: Array, matrix: Matrix) -> float:
-    """Half the distance in pixels between the matrices from the two halves of a checkerboard."""
-    fitting = _fitting(fixed, moving, matrix)
-    height, width = fixed.shape
-    block = max(8, min(height, width) // 8)
-    odd = (np.arange(height)[:, None] // block + np.arange(width)[None] // block) % 2
-    first, second = (_ecc(fixed, moving, matrix, fitting * (odd == side).astype(np.uint8)) for side in (0, 1))
-    return distance_px(first, second, (width, height)) / 2
+        edges = _Edges(warp.resized(fixed, size), warp.resized(moving, size))
+        matrix = back @ edges.refined(there @ matrix @ back) @ there
+    assert edges is not None
+    return matrix, edges
 
 
 def find_drift(original: Array, edited: Array, registration: Registration) -> tuple[Array, Registration] | None:

@@ -145,7 +145,7 @@ def first_guess(original: Array, edited: Array, inside: Mask) -> tuple[Tones, Ma
     here, there = _blocks(original, edited, inside)
     if len(here) < 8:
         return Tones.none(), inside
-    tones, fitting = Tones.affine(*_consensus(here, there)), inside
+    tones, fitting = Tones.affine(*consensus(here, there)), inside
     for limit in _TOLERANCES:
         residual = largest(np.abs(smoothed(tones.apply(edited) - tones.limited(original), 1.0)))
         shown = residual[inside]
@@ -254,7 +254,7 @@ def _blocks(original: Array, edited: Array, inside: Mask) -> tuple[Values, Value
     return here[chosen].astype(np.float64), there[chosen].astype(np.float64)
 
 
-def _consensus(here: Values, there: Values) -> tuple[Values, Values]:
+def consensus(here: Values, there: Values) -> tuple[Values, Values]:
     """RANSAC: the line through two blocks that most blocks fit in all channels, then refined."""
     first, second = np.random.default_rng(0).integers(len(here), size=(_DRAWS, 2)).T
     across, up = there[second] - there[first], here[second] - here[first]

@@ -96,11 +96,16 @@ def largest(image: Array) -> Array:
     return functools.reduce(cv2.max, cv2.split(image))
 
 
-def moments(first: Array, second: Array, sigma: float) -> tuple[Array, Array, Array]:
-    """Local variances of two planes and their covariance, under a Gaussian window."""
-    means = smoothed(first, sigma), smoothed(second, sigma)
-    variances = smoothed(first**2, sigma) - means[0] ** 2, smoothed(second**2, sigma) - means[1] ** 2
-    return *variances, smoothed(first * second, sigma) - means[0] * means[1]
+def moments(first: Array, second: Array, sigma: float, among: Mask | None = None) -> tuple[Array, Array, Array]:
+    """Local variances of two planes and their covariance, under a Gaussian window; of the pixels of a mask alone."""
+    weight = np.float32(1)
+    if among is not None:
+        first, second = first * among, second * among
+        weight = np.maximum(smoothed(among.astype(np.float32), sigma), np.float32(0.05))
+    means = smoothed(first, sigma) / weight, smoothed(second, sigma) / weight
+    products = (first**2, means[0] ** 2), (second**2, means[1] ** 2), (first * second, means[0] * means[1])
+    one, other, together = (smoothed(product, sigma) / weight - mean for product, mean in products)
+    return one, other, together
 
 
 def gray(image: Array) -> Array:
