@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from latentedit_bench.known_pairs import damages
+from latentedit_bench.known_pairs.baselines import baseline
 from latentedit_bench.known_pairs.cases import (
     CHANGES,
     DRAWN,
@@ -20,7 +21,7 @@ from latentedit_bench.known_pairs.cases import (
     true_mask,
 )
 from latentedit_bench.known_pairs.damages import CODECS, Damage, draw_damage
-from latentedit_bench.known_pairs.measured import baseline, far_touched, measured_pairs, pair_summary, psnr, soft_iou
+from latentedit_bench.known_pairs.measured import far_touched, measured_pairs, pair_summary, psnr, soft_iou
 from latentedit_keep.base.warp import depth_inside, resized, warped
 
 pytestmark = pytest.mark.slow
