@@ -18,7 +18,7 @@ def keep(
     count: Annotated[
         int | None,
         typer.Option(
-            "--count", help="Number of cases.", show_default="209; --check: 1000; --baselines: 7 of each size"
+            "--count", help="Number of cases.", show_default="209; --check: 1100; --baselines: 7 of each size"
         ),
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Measure false alarms and misses of `check` instead.")] = False,
@@ -57,7 +57,7 @@ def keep(
     """
     from latentedit.batch.executors import Executor, run_work
     from latentedit.batch.folder import RunFolder
-    from latentedit_bench.known_pairs.check_rates import check_summary, check_work
+    from latentedit_bench.known_pairs.check_rates import PAIRS, check_summary, check_work
     from latentedit_bench.known_pairs.measured import case_work, pair_summary
     from latentedit_bench.known_pairs.real_pairs import real_summary, real_work
     from latentedit_bench.known_pairs.rounds import rounds_summary, rounds_work
@@ -76,7 +76,7 @@ def keep(
     elif rounds:
         work, summarize = rounds_work(), rounds_summary
     elif check:
-        work, summarize = check_work(split, 1000 if count is None else count), check_summary
+        work, summarize = check_work(split, PAIRS if count is None else count), check_summary
     else:
         work, summarize = case_work(split, 209 if count is None else count), pair_summary
     executor, command = Executor(workers=workers), typed_command()

@@ -72,6 +72,7 @@ class Case:
     mask: Plane  # where that differs, in [0, 1]
     edited: Pixels  # the editor's output, of any size
     damage: Damage | None  # of the whole image; None for a different image
+    grain: str = ""  # what the editor made of it, and its strength
 
 
 def make_case(
