@@ -133,7 +133,7 @@ def test_a_plain_pair_is_reproducible_and_differs_in_its_mask_only(stratum: str,
             assert one.edited.shape == one.original.shape
 
 
-def test_grain_is_as_strong_as_it_says_and_weaker_in_highlights() -> None:
+def test_grain_is_as_strong_as_stated_and_weaker_in_highlights() -> None:
     """1.3 - .6 of the level: 1.3 in black, .7 in white."""
     flat = np.zeros((300, 300, 3), dtype=np.float32)
     for level, factor in ((0, 1.3), (255, 0.7)):

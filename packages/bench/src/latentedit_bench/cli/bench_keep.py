@@ -102,5 +102,5 @@ def keep(
             echo(f"{kind:<14}verdict as expected in {right} of {report['of'][kind]}")
         for one in report.get("speed", ()):
             ratio = one["keep over it"]
-            measured = f"{one['seconds']:6.2f} s {one['mb']:6.0f} MB, keep takes {ratio['value']:.2f} times as long"
-            echo(f"{one['size']:<16}{one['method']:<36}{measured} [{ratio['low']:.2f}, {ratio['high']:.2f}]")
+            than = "" if ratio is None else " keep/it {value:.2f} [{low:.2f}, {high:.2f}]".format_map(ratio)
+            echo(f"{one['size']:<15}{one['method']:<38}{one['seconds']:7.2f} s {one['mb']:6.0f} MB{than}")
