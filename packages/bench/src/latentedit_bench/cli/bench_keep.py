@@ -67,6 +67,8 @@ def keep(
 
     if check + rounds + timed + (pairs is not None) > 1:
         raise ConfigError("--check, --rounds, --baselines and --pairs exclude each other. Pass one of them")
+    if against is not None and not timed:
+        raise ConfigError("--against is another version for --baselines. Pass that too, or leave --against out")
     if timed and workers > 1:
         raise ConfigError("processes beside each other slow each other. Leave --workers out with --baselines")
     if pairs is not None:

@@ -47,7 +47,7 @@ _STRATA = (
 )  # fmt: skip
 _STRANGERS = ("grain", "soft")
 _SAME = ("nothing", "identical", "faint change", "colors changed")  # verdicts on an unchanged image that are no alarm
-_MISSED = ("nothing", "identical", "colors changed", "reframed", "error")
+_MISSED = ("nothing", "identical", "colors changed", "reframed")
 _REPAINTING = ("autoencoder", "redrawn")  # codecs that repaint the image
 _WHITE = (0.3127, 0.3290)
 _PROFILES: dict[str, dict[str, Any]] = {
