@@ -25,7 +25,6 @@ from latentedit_keep.change import (
 )
 from latentedit_keep.composite import composite
 from latentedit_keep.exact import at_depth, exact_change
-from latentedit_keep.kinds import Kind
 from latentedit_keep.masks import SEEN
 from latentedit_keep.registration import (
     Registration,
@@ -55,13 +54,11 @@ class SeparateChange:
         number: the number that ``only`` takes; 1 is the largest change.
         share: share of the image, in [0, 1].
         box: left, top, right and bottom in the original's pixels.
-        kind: what happened there, as far as it can be told.
     """
 
     number: int
     share: float
     box: Box
-    kind: Kind
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -165,9 +162,7 @@ class Analysis:
         for number, (y, x) in enumerate(zip(np.split(down, ends), np.split(across, ends), strict=True), start=1):
             share = part * float(change.mask[y, x].sum() / change.mask.size)
             box = (x.min() / width, y.min() / height, (x.max() + 1) / width, (y.max() + 1) / height)
-            found.append(
-                SeparateChange(number=number, share=share, box=self.box_of(box), kind=change.kinds[number - 1])
-            )
+            found.append(SeparateChange(number=number, share=share, box=self.box_of(box)))
         return tuple(found)
 
 
@@ -217,7 +212,7 @@ def _analyzed(base: PixelImage, edited: PixelImage, tick: Tick) -> Analysis:
         if laid:
             same = _without_ground(base, here, same, ground)
         if (differs := exact_change(base.pixels, same.pixels)) is not None:
-            change = exact_found(differs, here, same.on(ground))
+            change = exact_found(differs)
             frame = change.registration
             return Analysis(
                 original=base, edited=same, upright=same, found=judge(change), change=change,

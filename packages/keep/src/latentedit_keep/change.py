@@ -11,7 +11,6 @@ from latentedit_keep.base import warp
 from latentedit_keep.base.console import Tick, nothing
 from latentedit_keep.base.warp import Array, Mask, cv2, gray, smoothed
 from latentedit_keep.detection import components, contrasts, detect, grown, joined, leftovers, rim, vanished
-from latentedit_keep.kinds import Kind, kinds
 from latentedit_keep.registration import Registration
 from latentedit_keep.tones import (
     Tones,
@@ -91,7 +90,6 @@ class DetectedChange:
     numbers: NDArray[np.int32]  # labels of the separate changes; 1 is the largest, 0 none
     count: int  # of separate changes
     contrasts: NDArray[np.floating[Any]]  # strength of each over the noise elsewhere, ``[count + 1]``
-    kinds: tuple[Kind, ...] = ()  # what happened in each
     ignored: int = 0  # separate differences that are weaker than noise elsewhere, and not in the mask
     unchanged_share: float  # of the part that the edited image shows
     unchanged_detail: float  # the same share of the original's fine detail
@@ -141,7 +139,7 @@ def _leftover(difference: Array, rest: Mask, residual: float) -> Leftover | None
     return Leftover(levels=float(weights[number] / area), box=box)
 
 
-def exact_found(differs: Mask, original: Array, edited: Array) -> DetectedChange:
+def exact_found(differs: Mask) -> DetectedChange:
     """The change if these pixels of the original's size differ, and all others are the same bit for bit."""
     mask, same = differs.astype(np.float32), 1 - float(differs.mean())
     count, numbers = components(mask)
@@ -151,7 +149,6 @@ def exact_found(differs: Mask, original: Array, edited: Array) -> DetectedChange
         numbers=numbers,
         count=count,
         contrasts=np.where(np.arange(count + 1) > 0, np.inf, 0),
-        kinds=kinds(original, edited, mask, numbers, count),
         unchanged_share=same,
         unchanged_detail=same,
         exact=True,
@@ -235,7 +232,6 @@ def find_change(
         count=int(counted.sum()),
         contrasts=np.concatenate([[0], strengths[counted]]),
         ignored=count - int(counted.sum()),
-        kinds=kinds(*alike, mask, numbers, int(counted.sum())),
         unchanged_share=float(unchanged.sum() / max(inside.sum(), 1)),
         unchanged_detail=float(detail[unchanged].sum() / max(detail[inside].sum(), 1)),
         residual=residual,

@@ -20,7 +20,6 @@ from latentedit_keep.base.images import read_pixels
 from latentedit_keep.base.warp import Mask, cv2, depth_inside, fitted, resized, scaling, warped
 from latentedit_keep.change import EDGE_PX, GLOBAL, LOCAL, NOTHING, OPAQUE, VISIBLE, Found, share_uncertainty
 from latentedit_keep.detection import grown
-from latentedit_keep.kinds import Kind
 from latentedit_keep.masks import looks_inverted, mask_plane
 
 Reason = Literal["unsure", "no edit", "changed outside", "size", "whole image", "reframed", "different images"]
@@ -81,14 +80,12 @@ class Region:
         box: left, top, right and bottom in pixels of the original.
         share: share of the original's pixels, in [0, 1].
         outside: share of the original's pixels that changed outside the mask; null without a mask.
-        kind: what happened there, as far as it can be told: nine of ten are right, "unknown" aside.
     """
 
     number: int
     box: tuple[int, int, int, int]
     share: float
     outside: float | None
-    kind: Kind
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -332,7 +329,6 @@ def _regions(kept: KeepResult, changed: Mask, numbers: NDArray[np.int32], allowe
             box=one.box,
             share=float(shares[one.number]),
             outside=None if allowed is None else float(outside[one.number]),
-            kind=one.kind,
         )
         for one in kept.changes
     )
