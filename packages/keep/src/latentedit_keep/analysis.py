@@ -180,10 +180,13 @@ def analyze(original: PixelImage, edited: PixelImage, tick: Tick = nothing) -> A
             if part.change is not None:
                 nothing_else: Found = "reframed" if part.found in ("identical", "nothing") else part.found
                 return dataclasses.replace(part, original=base, box=box, found=nothing_else)
-    if found.change is None and (turn := find_turn(base.levels, second.levels, tick)):
+    turn = (found.registration.quarters, False)  # those that features found alone would be undone by resampling
+    if found.change is None and not found.registration.quarters:
+        turn = find_turn(base.levels, second.levels, tick) or (0, False)
+    if turn != (0, False):
         upright = dataclasses.replace(second, pixels=turned(second.pixels, *turn))
         again = _analyzed(base, upright, tick)
-        words = [_TURNS[-turn[0] % 4], "mirrored" if turn[1] else ""]
+        words = ["mirrored" if turn[1] else "", _TURNS[-turn[0] % 4]]
         if again.change is not None:
             return dataclasses.replace(again, turned=", then ".join(filter(None, words)))
     return found

@@ -265,7 +265,7 @@ def check(
         As `keep`: 1 to 8 s on one core; less than a second with ``kept``.
     """
     if max_outside is not None and not 0 <= max_outside <= 1:
-        raise ConfigError(f"`max_outside` is a share from 0 to 1; got {max_outside:g}")
+        raise ConfigError(f"`max_outside` is a share from 0 to 1; got {max_outside:g}. Pass 0.001 for 0.1 %")
     if kept is not None and original is None and edited is None:
         first, second = kept.original, kept.given
     elif kept is None and original is not None and edited is not None:

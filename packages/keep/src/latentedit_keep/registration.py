@@ -88,6 +88,11 @@ class Registration:
         return math.degrees(math.atan2(a[1, 0] - a[0, 1], a[0, 0] + a[1, 1]))
 
     @property
+    def quarters(self) -> int:
+        """Quarter turns counter-clockwise that bring the edited image nearest to upright."""
+        return round(self.rotation_degrees / 90) % 4
+
+    @property
     def outside_share(self) -> float:
         """Share of the original that the edited image does not show."""
         grid = (200, 200)
@@ -159,10 +164,11 @@ def find_turn(original: Array, edited: Array, tick: Tick = nothing) -> tuple[int
     """Quarter turns counter-clockwise, and a mirror, that turn the edited image as the original is; about 2 s."""
     small = [warp.resized(one, warp.fitted(one.shape[1::-1], _TURNED_SIDE_PX, 8)) for one in (original, edited)]
     turns = [(quarters, mirrored) for mirrored in (False, True) for quarters in range(4)][1:]
-    agreements = [
-        _registered(small[0], warp.turned(small[1], *turn), (None, None), _TURNED_SIDE_PX, tick=tick).agreement
-        for turn in turns
-    ]
+    agreements = list[float]()
+    for turn in turns:
+        found = _registered(small[0], warp.turned(small[1], *turn), (None, None), _TURNED_SIDE_PX, tick=tick)
+        # features match at any angle, so that the opposite turn agrees as well
+        agreements.append(found.agreement * (found.quarters == 0))
     return turns[int(np.argmax(agreements))] if max(agreements) >= _TURNED_AGREES else None
 
 
