@@ -133,24 +133,6 @@ def half_plain() -> np.ndarray:
     return ground
 
 
-def painted(image: np.ndarray, gains: tuple[float, float, float]) -> np.ndarray:
-    y, x = np.mgrid[:SIDE, :SIDE]
-    disc = np.hypot(x - 90, y - 70)[..., None] < 22
-    return np.where(disc, image * np.array(gains), image).clip(0, 255).astype(np.uint8)
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "kind"),
-    [
-        (scene(), with_object(scene()), "added"),
-        (with_object(half_plain()), half_plain(), "removed"),
-        (scene(), painted(scene(), (1.4, 0.8, 0.6)), "recolored"),
-    ],
-)
-def test_a_change_has_a_kind(before: np.ndarray, after: np.ndarray, kind: str) -> None:
-    assert found(before, after).kinds == (kind,)
-
-
 def test_a_hairline_of_a_removed_thing_belongs_to_the_change() -> None:
     """A disc with a thin antenna on a plain ground: the antenna is too thin for the other tests."""
     ground = half_plain()

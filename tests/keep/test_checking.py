@@ -1,6 +1,7 @@
 """``check``: verdicts on pairs with known changes, exit codes, the schema, and many pairs."""
 
 import csv
+import io
 import json
 import math
 import os
@@ -65,7 +66,7 @@ def test_measurements_are_within_their_uncertainties_and_the_mask_limits_the_edi
     [
         (cast(moved(scene(), similarity((1.4, -0.6)), (SIDE, SIDE))), "nothing", ("no edit",), "edit again"),
         (scene(seed=8), "different images", ("different images",), "check files"),
-        (CLOSER, "reframed", ("reframed",), "edit again"),
+        (CLOSER, "reframed", ("reframed",), "allow whole image"),
         *((image, "redrawn", ("whole image",), "allow whole image") for image in (lit(), 255 - scene())),
         *((image, "colors changed", ("whole image",), "allow whole image") for image in (RED, SEPIA)),
         (unsure(), "faint change", ("unsure",), "look"),
@@ -76,8 +77,63 @@ def test_a_check_fails_only_against_a_limit(image: np.ndarray, found: str, reaso
     for limit, expected, passed in ((None, (), None), (0.5, reasons, False)):
         report = check(kept=kept, max_outside=limit).report
         assert (report.found, report.reasons, report.passed, report.next_step_code) == (found, expected, passed, step)
-    whole = found in ("redrawn", "colors changed")
+    whole = found in ("redrawn", "colors changed", "reframed")
     assert check(kept=kept, max_outside=1.0).report.passed == whole
+
+
+LARGE = scene(240)
+INNER = LARGE[40:200, 30:210]
+
+
+def as_jpeg(image: np.ndarray, quality: int = 92) -> np.ndarray:
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=quality)
+    return np.asarray(Image.open(file))
+
+
+@pytest.mark.parametrize("saved", [np.asarray, as_jpeg])
+@pytest.mark.parametrize(
+    ("shown", "share", "sides"),
+    [
+        (np.s_[:, 30:210], 80 / 240, ("above", "below")),
+        (np.s_[40:200, 30:], 30 / 210, ("right",)),
+        (np.s_[40:, 30:210], 40 / 200, ("below",)),
+        (np.s_[:, :], 1 - 160 * 180 / 240**2, ("left", "right", "above", "below")),
+    ],
+)
+def test_what_the_edit_shows_beyond_the_original_is_reported(
+    saved: Any, shown: Any, share: float, sides: tuple[str, ...]
+) -> None:
+    kept = keep(as_image(INNER), as_image(saved(LARGE[shown])))
+    report = check(kept=kept).report
+    assert (report.found, report.beyond_at, report.next_step_code) == ("reframed", sides, "allow whole image")
+    assert report.beyond == pytest.approx(share, abs=0.015)
+    assert f"{100 * report.beyond:.0f} % of the edited image" in report.verdict + report.doubts[0]
+    assert not any(text.startswith("zoomed") for text in report.also), "the canvas grew, and nothing was resized"
+    np.testing.assert_array_equal(kept.kept.pixels, INNER)
+
+
+@pytest.mark.parametrize("saved", [np.asarray, as_jpeg])
+def test_an_edit_in_an_image_that_shows_more_is_kept_and_both_are_offered(saved: Any) -> None:
+    edit = with_object(LARGE, (110, 120), 15)
+    kept = keep(as_image(INNER), as_image(saved(edit[:, 30:])))
+    report = check(kept=kept).report
+    assert (report.found, report.next_step_code, report.beyond_at) == (
+        "local change", "use edited or keep", ("right", "above", "below"),
+    )  # fmt: skip
+    assert report.changed.value == pytest.approx((edit != LARGE)[40:200, 30:210].any(axis=2).mean(), rel=0.1)
+
+
+@pytest.mark.parametrize("saved", [np.asarray, as_jpeg])
+@pytest.mark.parametrize("row", [40, 170])
+def test_an_inserted_strip_does_not_cost_a_part_of_the_original(row: int, saved: Any) -> None:
+    """Only one side of it can be aligned; what was there on the other side has moved."""
+    strip = np.full((50, 240, 3), 200, dtype=np.uint8)
+    kept = keep(as_image(LARGE), as_image(saved(np.vstack([LARGE[:row], strip, LARGE[row:]]))))
+    report = check(kept=kept).report
+    assert (report.found, report.next_step_code) == ("reframed", "allow whole image")
+    assert any("moved apart" in doubt for doubt in report.doubts)
+    np.testing.assert_array_equal(kept.kept.pixels, LARGE)
 
 
 def test_the_next_step_is_the_edit_itself_or_keep() -> None:

@@ -13,19 +13,22 @@ from latentedit_keep.base.console import Tick, nothing
 from latentedit_keep.base.images import PixelImage
 from latentedit_keep.base.warp import Array, Box, Matrix, cv2, scaling, turned
 from latentedit_keep.change import (
+    EXTENDED,
     GLOBAL,
     LOCAL,
+    OUTSIDE,
     DetectedChange,
     Found,
     exact_found,
     find_change,
+    framed,
     is_drawn_anew,
+    is_elsewhere,
     is_unsure,
     judge,
 )
 from latentedit_keep.composite import composite
 from latentedit_keep.exact import at_depth, exact_change
-from latentedit_keep.kinds import Kind
 from latentedit_keep.masks import SEEN
 from latentedit_keep.registration import (
     Registration,
@@ -55,13 +58,11 @@ class SeparateChange:
         number: the number that ``only`` takes; 1 is the largest change.
         share: share of the image, in [0, 1].
         box: left, top, right and bottom in the original's pixels.
-        kind: what happened there, as far as it can be told.
     """
 
     number: int
     share: float
     box: Box
-    kind: Kind
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -77,6 +78,12 @@ class Analysis:
     frame: Registration  # from the original to ``edited``
     box: Box | None = None  # the part of the original that was edited, of which all above is told; None for all of it
     turned: str = ""  # how the editor turned or mirrored the image, such as "mirrored"; empty if it did not
+    apart: bool = False  # parts of the original have moved apart, to make room for what the edit shows beyond it
+
+    @property
+    def beyond(self) -> tuple[float, tuple[str, ...]]:
+        """Share of the edited image that lies beyond the original, and on which sides; 0 if that cannot be known."""
+        return (0.0, ()) if self.change is None else self.registration.beyond
 
     @property
     def window(self) -> tuple[slice, slice]:
@@ -165,9 +172,7 @@ class Analysis:
         for number, (y, x) in enumerate(zip(np.split(down, ends), np.split(across, ends), strict=True), start=1):
             share = part * float(change.mask[y, x].sum() / change.mask.size)
             box = (x.min() / width, y.min() / height, (x.max() + 1) / width, (y.max() + 1) / height)
-            found.append(
-                SeparateChange(number=number, share=share, box=self.box_of(box), kind=change.kinds[number - 1])
-            )
+            found.append(SeparateChange(number=number, share=share, box=self.box_of(box)))
         return tuple(found)
 
 
@@ -176,21 +181,51 @@ def analyze(original: PixelImage, edited: PixelImage, tick: Tick = nothing) -> A
     base, second = (_without_plain_alpha(one) for one in (original, edited))
     if is_under_mask(base, second):
         base = dataclasses.replace(base, pixels=base.pixels[..., :3])
-    found = _analyzed(base, second, tick)
+    found = _extended(base, second, _analyzed(base, second, tick))
     if found.change is None or found.registration.outside_share > _CROPPED:
         box = find_crop(base.levels, second.levels, tick)
         if box is not None:
             left, top, right, bottom = box
             part = _analyzed(dataclasses.replace(base, pixels=base.pixels[top:bottom, left:right]), second, tick)
             if part.change is not None:
-                nothing_else: Found = "reframed" if part.found in ("identical", "nothing") else part.found
+                nothing_else = framed(part.change) if part.found in ("identical", "nothing") else part.found
                 return dataclasses.replace(part, original=base, box=box, found=nothing_else)
-    if found.change is None and (turn := find_turn(base.levels, second.levels, tick)):
+    if found.change is None and (box := find_crop(second.levels, base.levels, tick)) is not None:
+        left, top, right, bottom = box  # of the edited image, which shows much more
+        part = _analyzed(base, dataclasses.replace(second, pixels=second.pixels[top:bottom, left:right]), tick)
+        if part.change is not None:
+            place = np.array([[1, 0, left], [0, 1, top], [0, 0, 1.0]]) @ part.registration.matrix
+            frame = dataclasses.replace(part.registration, matrix=place, edited_size=second.size)
+            return _extended(base, second, dataclasses.replace(part, registration=frame, upright=second))
+    turn = (found.registration.quarters, False)  # those that features found alone would be undone by resampling
+    if found.change is None and not found.registration.quarters:
+        turn = find_turn(base.levels, second.levels, tick) or (0, False)
+    if turn != (0, False):
         upright = dataclasses.replace(second, pixels=turned(second.pixels, *turn))
-        again = _analyzed(base, upright, tick)
-        words = [_TURNS[-turn[0] % 4], "mirrored" if turn[1] else ""]
+        again = _extended(base, upright, _analyzed(base, upright, tick))
+        words = ["mirrored" if turn[1] else "", _TURNS[-turn[0] % 4]]
         if again.change is not None:
             return dataclasses.replace(again, turned=", then ".join(filter(None, words)))
+    return found
+
+
+def _extended(base: PixelImage, edited: PixelImage, found: Analysis) -> Analysis:
+    """What was found, where the edit shows more than the original: an exact copy in it, and parts that moved apart."""
+    frame, beyond = found.registration, found.beyond[0]
+    if beyond <= OUTSIDE:
+        return found
+    if frame.in_place is not None:
+        (left, top), (width, height) = frame.in_place[:2, 2].astype(int), base.size
+        part = dataclasses.replace(edited, pixels=edited.pixels[top : top + height, left : left + width])
+        if exact_change(base.pixels, at_depth(part.pixels, base.pixels)) is not None:
+            frame = dataclasses.replace(frame, matrix=frame.in_place, uncertainty_px=0.0)
+            found = dataclasses.replace(_analyzed(base, part, nothing), registration=frame)
+    if found.change is not None and found.found in LOCAL:
+        apart = is_elsewhere(base.levels, edited.levels, found.change, frame)
+        return dataclasses.replace(found, found="reframed", apart=True) if apart else found
+    if found.change is not None and found.found in ("identical", "nothing"):
+        grown = beyond > EXTENDED or frame.in_place is not None
+        return dataclasses.replace(found, found=framed(found.change)) if grown else found
     return found
 
 
@@ -217,7 +252,7 @@ def _analyzed(base: PixelImage, edited: PixelImage, tick: Tick) -> Analysis:
         if laid:
             same = _without_ground(base, here, same, ground)
         if (differs := exact_change(base.pixels, same.pixels)) is not None:
-            change = exact_found(differs, here, same.on(ground))
+            change = exact_found(differs)
             frame = change.registration
             return Analysis(
                 original=base, edited=same, upright=same, found=judge(change), change=change,

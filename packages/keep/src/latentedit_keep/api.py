@@ -32,7 +32,7 @@ from latentedit_keep.base.images import (
 )
 from latentedit_keep.base.strengths import read_strength
 from latentedit_keep.base.warp import Array, Mask, cv2, resized
-from latentedit_keep.change import GLOBAL, LOCAL, OUTSIDE, DetectedChange, Found
+from latentedit_keep.change import EXTENDED, GLOBAL, LITTLE_LEFT, LOCAL, OUTSIDE, DetectedChange, Found
 from latentedit_keep.exact import difference
 from latentedit_keep.masks import SEEN, bounds_of, looks_inverted
 from latentedit_keep.viewer.view import View, ViewerFrame
@@ -454,6 +454,12 @@ def transparency_lines(transparent: float, opaque: float) -> tuple[str, ...]:
     return tuple(f"{100 * share:.1f} % became {what}" for what, share in parts.items() if share)
 
 
+def beyond_line(share: float, sides: Sequence[str]) -> str:
+    """What the edited image shows beyond the original, in words."""
+    where = "on all sides" if len(sides) == 4 else " and ".join(sides)
+    return f"{100 * share:.0f} % of the edited image lies beyond the original, {where}"
+
+
 def _is_local(found: Analysis, only: Sequence[int] | None) -> bool:
     """Whether a part is kept: of an image whose colors changed, too, if changes are chosen."""
     return found.found in LOCAL or (only is not None and found.found == "colors changed")
@@ -505,9 +511,13 @@ def _doubts(original: PixelImage, edited: PixelImage, found: Analysis, mask: tup
         "the edited image was taken by a camera and the original was not: are they swapped?": (
             _is_photograph(edited) and not _is_photograph(original)
         ),
+        "parts of the original have moved apart in the edited image: nothing was kept": found.apart,
         convention: bool(convention),
         INVERTED: inverted,
     }
+    more, sides = found.beyond
+    if more > EXTENDED or (more > OUTSIDE and found.found == "reframed"):
+        doubts[f"{beyond_line(more, sides)}: that was not kept"] = True
     if (change := found.change) is not None and not change.exact:
         registration, cast, is_local = change.registration, change.tones.cast, found.found in LOCAL
         off, out, is_nothing = registration.uncertainty_px, registration.outside_share, found.found == "nothing"
@@ -524,7 +534,7 @@ def _doubts(original: PixelImage, edited: PixelImage, found: Analysis, mask: tup
             ),
             f"{count} separate changes: some may be damage by the editor": is_local and count > _MANY,
             "less than half of the image is unchanged, which makes colors and alignment less certain": (
-                is_local and change.unchanged_share < 0.4
+                is_local and change.unchanged_share < LITTLE_LEFT
             ),
         }
         if is_local and change.leftover is not None:

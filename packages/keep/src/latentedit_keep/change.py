@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from latentedit_keep.base import warp
 from latentedit_keep.base.console import Tick, nothing
 from latentedit_keep.base.warp import Array, Mask, cv2, gray, smoothed
-from latentedit_keep.detection import components, contrasts, detect, grown, joined, leftovers, rim, vanished
-from latentedit_keep.kinds import Kind, kinds
+from latentedit_keep.detection import components, contrasts, detect, disc, grown, joined, leftovers, rim, vanished
 from latentedit_keep.registration import Registration
 from latentedit_keep.tones import (
     Tones,
@@ -54,6 +53,9 @@ _UNSURE = (0.3, 0.3, 100)  # structure, agreement and inliers below all of which
 _LAYOUT = (0.5, 0.4, 0.2)
 
 _COUNTED = (2.0, 0.75)  # contrast of a counted change, and share of the strongest that suffices; noise rarely reaches 2
+# Levels of a difference that no eye misses, and share of the image it covers: repainted parts elsewhere leave it little
+# contrast. Faint differences of unchanged pairs had at most 10 levels, faint objects of real pairs 31 and more.
+_EVIDENT = (25.0, 0.01)
 _CERTAIN = 3.0  # contrast of a certain change; on calibration pairs noise reached 2.5, changes 3.9 and more
 OPAQUE = 0.9  # opacity from which a pixel counts as changed; that of a sharp edge reaches 1 at half of its step
 VISIBLE = 0.02  # opacity from which a pixel belongs to the faint part of a change
@@ -63,8 +65,13 @@ _LEAST_SHARE = 4e-4  # uncertainty of every share: smaller changes are not detec
 # Levels, multiple of the usual difference and share of the image from which on a difference next to a change is told;
 # and how near, as a share of the side.
 _LEFT = (10.0, 4.0, 1e-3, 0.04)
+EXTENDED = 0.1  # share of the edited image beyond the original from which on that may be the request; drift has .05
+LITTLE_LEFT = 0.4  # unchanged share below which colors and alignment are less certain
 OUTSIDE = 0.02  # share of the original beyond the edited image from which on a doubt is reported
 _FADES = 0.015  # of the side: width over which a change fades towards what the edited image does not show
+_AT_SIDE = 0.05  # of the longer side: how far from a side of the image what belongs to it may end
+_EDGE_SHARE = 0.005  # of the longer side: margin of a change that is not looked for elsewhere
+_ELSEWHERE = 0.1  # of the squared difference in place, and of the variance: parts that moved had up to .02
 _BACKGROUND = (0.4, 0.6)  # shares of the image and of its border from which on a change is the background
 
 Found = Literal[
@@ -91,7 +98,6 @@ class DetectedChange:
     numbers: NDArray[np.int32]  # labels of the separate changes; 1 is the largest, 0 none
     count: int  # of separate changes
     contrasts: NDArray[np.floating[Any]]  # strength of each over the noise elsewhere, ``[count + 1]``
-    kinds: tuple[Kind, ...] = ()  # what happened in each
     ignored: int = 0  # separate differences that are weaker than noise elsewhere, and not in the mask
     unchanged_share: float  # of the part that the edited image shows
     unchanged_detail: float  # the same share of the original's fine detail
@@ -102,6 +108,12 @@ class DetectedChange:
     leftover: "Leftover | None" = None  # where the rest differs most, if much more than elsewhere
     structure: float = 1.0  # median local correlation of the unchanged part, over windows with detail
     exact: bool = False  # all that was not changed is the same bit for bit
+
+    @property
+    def is_separated(self) -> bool:
+        """Whether so much of the rest agrees so well that nothing of the change is left in it."""
+        alike = self.residual <= _GLOBAL_RESIDUAL and self.leftover is None
+        return self.exact or (alike and self.unchanged_share >= LITTLE_LEFT)
 
     @property
     def least_share(self) -> float:
@@ -141,7 +153,7 @@ def _leftover(difference: Array, rest: Mask, residual: float) -> Leftover | None
     return Leftover(levels=float(weights[number] / area), box=box)
 
 
-def exact_found(differs: Mask, original: Array, edited: Array) -> DetectedChange:
+def exact_found(differs: Mask) -> DetectedChange:
     """The change if these pixels of the original's size differ, and all others are the same bit for bit."""
     mask, same = differs.astype(np.float32), 1 - float(differs.mean())
     count, numbers = components(mask)
@@ -151,7 +163,6 @@ def exact_found(differs: Mask, original: Array, edited: Array) -> DetectedChange
         numbers=numbers,
         count=count,
         contrasts=np.where(np.arange(count + 1) > 0, np.inf, 0),
-        kinds=kinds(original, edited, mask, numbers, count),
         unchanged_share=same,
         unchanged_detail=same,
         exact=True,
@@ -213,6 +224,11 @@ def find_change(
     tick()
     strengths = contrasts(*alike, inside, mask, numbers)
     strengths[numbers[uncovered]] = np.inf
+    visible = warp.largest(np.abs(smoothed(alike[1] - alike[0], 3.0)))
+    for number in np.flatnonzero((strengths >= _COUNTED[0]) & (strengths < _CERTAIN)):
+        part = inside & (mask > OPAQUE) & (numbers == number)
+        if part.mean() > _EVIDENT[1] and np.median(visible[part]) > _EVIDENT[0]:
+            strengths[number] = _CERTAIN
     counted = strengths >= min(_COUNTED[0], _COUNTED[1] * strengths.max())
     counted[0] = False
     mask, numbers = mask * counted[numbers], (np.cumsum(counted) * counted).astype(np.int32)[numbers]
@@ -235,7 +251,6 @@ def find_change(
         count=int(counted.sum()),
         contrasts=np.concatenate([[0], strengths[counted]]),
         ignored=count - int(counted.sum()),
-        kinds=kinds(*alike, mask, numbers, int(counted.sum())),
         unchanged_share=float(unchanged.sum() / max(inside.sum(), 1)),
         unchanged_detail=float(detail[unchanged].sum() / max(detail[inside].sum(), 1)),
         residual=residual,
@@ -312,6 +327,36 @@ def _layout(image: Array) -> Array:
     return found / max(float(np.linalg.norm(found)), 1e-6)
 
 
+def is_elsewhere(original: Array, edited: Array, change: DetectedChange, frame: Registration) -> bool:
+    """Whether what was replaced in the original is found elsewhere in an edited image that shows more than it.
+
+    So it is where a strip was inserted: only the part on one side of it can be aligned.
+    """
+    size, matrix = frame.scaled(_GUESS_SIDE_PX)
+    corners = np.linalg.inv(matrix) @ np.array([[0, frame.edited_size[0]], [0, frame.edited_size[1]], [1, 1]])
+    low = np.minimum(np.floor(corners[:2].min(axis=1)), 0)
+    whole = (int(high) for high in np.maximum(np.ceil(corners[:2].max(axis=1)), size) - low)
+    place = np.array([[1, 0, low[0]], [0, 1, low[1]], [0, 0, 1.0]])
+    there = smoothed(gray(warp.warped(edited, matrix @ place, tuple(whole))), 1.5)
+    solid = (change.mask > OPAQUE).astype(np.float32)
+    inner = cv2.erode(solid, disc(round(_EDGE_SHARE * max(solid.shape))))
+    weight = cv2.resize(
+        solid if change.exact or inner.sum() < solid.sum() / 2 else inner, size, interpolation=cv2.INTER_AREA
+    )
+    rows, columns = (np.flatnonzero(weight.max(axis=axis) > 0.5) for axis in (1, 0))
+    if not len(rows) or not len(columns):
+        return False
+    ends = {"left": columns[0], "above": rows[0], "right": size[0] - columns[-1], "below": size[1] - rows[-1]}
+    if not any(ends[side] < _AT_SIDE * max(size) for side in frame.beyond[1]):
+        return False
+    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    here, weight = smoothed(gray(warp.resized(original, size)), 1.5)[box], weight[box]
+    misses = cv2.matchTemplate(there, here, cv2.TM_SQDIFF, mask=weight) / weight.sum()
+    varies = float(np.average((here - np.average(here, weights=weight)) ** 2, weights=weight))
+    at = misses[rows[0] - int(low[1]), columns[0] - int(low[0])]
+    return bool(misses.min() < _ELSEWHERE * min(varies, float(at)))
+
+
 def is_redrawn(change: DetectedChange) -> bool:
     """Whether the whole image was changed, by more than a cast."""
     in_place = change.structure >= _IN_PLACE[0] and change.registration.agreement >= _IN_PLACE[1]
@@ -325,6 +370,12 @@ def is_redrawn(change: DetectedChange) -> bool:
             and change.unchanged_share < _RESTYLED[2]
         )
     )
+
+
+def framed(change: DetectedChange) -> Found:
+    """What an image in another frame is, if no change was found in it: the same, or redrawn if the rest disagrees."""
+    in_place = change.structure >= _IN_PLACE[0] and change.registration.agreement >= _IN_PLACE[1]
+    return "reframed" if change.exact or (in_place and change.residual <= _GLOBAL_RESIDUAL) else "redrawn"
 
 
 def _is_certain(change: DetectedChange) -> bool:
@@ -365,5 +416,5 @@ def judge(change: DetectedChange) -> Found:
         whole = share >= _BACKGROUND[0] and float((border > 0.5).mean()) >= _BACKGROUND[1]
         return "background replaced" if whole else "local change"
     if abs(frame.zoom - 1) > _REFRAMED_ZOOM or frame.outside_share > _REFRAMED_OUTSIDE:
-        return "reframed"
+        return framed(change)
     return "identical" if change.exact else "nothing"

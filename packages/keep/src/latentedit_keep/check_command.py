@@ -118,7 +118,7 @@ def _print(word: str, report: "Report") -> None:
     for region in report.regions[:9]:
         left, top, right, bottom = region.box
         outside = f", {100 * region.outside:.2f} % outside" if region.outside else ""
-        where = f"{region.kind}, {100 * region.share:.2f} % of the image, {left},{top} to {right},{bottom}{outside}"
+        where = f"{100 * region.share:.2f} % of the image, {left},{top} to {right},{bottom}{outside}"
         rows.append((f"region {region.number}", where))
     levels = "" if report.rest_levels is None else f", {report.rest_levels:.1f} levels after alignment"
     rest = f"{report.rest_db:.1f} dB in the edited image{levels}" if report.rest == "differs" else report.rest

@@ -12,20 +12,47 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from latentedit_keep.api import INVERTED, SHIFTED, ImageLike, KeepResult, KeptImage, keep, transparency_lines
+from latentedit_keep.api import (
+    INVERTED,
+    SHIFTED,
+    ImageLike,
+    KeepResult,
+    KeptImage,
+    beyond_line,
+    keep,
+    transparency_lines,
+)
 from latentedit_keep.base.console import Progress
 from latentedit_keep.base.errors import ConfigError
 from latentedit_keep.base.files import plain
 from latentedit_keep.base.images import read_pixels
 from latentedit_keep.base.warp import Mask, cv2, depth_inside, fitted, resized, scaling, warped
-from latentedit_keep.change import EDGE_PX, GLOBAL, LOCAL, NOTHING, OPAQUE, VISIBLE, Found, share_uncertainty
+from latentedit_keep.change import (
+    EDGE_PX,
+    EXTENDED,
+    GLOBAL,
+    LOCAL,
+    NOTHING,
+    OPAQUE,
+    OUTSIDE,
+    VISIBLE,
+    Found,
+    share_uncertainty,
+)
 from latentedit_keep.detection import grown
-from latentedit_keep.kinds import Kind
 from latentedit_keep.masks import looks_inverted, mask_plane
 
 Reason = Literal["unsure", "no edit", "changed outside", "size", "whole image", "reframed", "different images"]
 Step = Literal[
-    "use edited", "keep", "keep within mask", "look", "edit again", "check files", "allow whole image", "invert mask"
+    "use edited",
+    "keep",
+    "keep within mask",
+    "use edited or keep",
+    "look",
+    "edit again",
+    "check files",
+    "allow whole image",
+    "invert mask",
 ]
 
 MAX_OUTSIDE = 0.001  # default limit with a mask, as a share of the image
@@ -42,7 +69,8 @@ _STEPS: dict[Step, str] = {
     "use edited": "Use the edited image.",
     "keep": "Use {keep}: it puts the change alone on the original's pixels.",
     "keep within mask": "Use {keep}: it keeps the original everywhere else.",
-    "look": "Look at the panel: is the edit in it?",
+    "use edited or keep": "If more was to be shown, use the edited image; otherwise {keep} has the original's frame.",
+    "look": "Look at the panel: is all of the edit in it, and nothing else?",
     "edit again": "Edit once more with another instruction; if nothing changes again, use another editor.",
     "check files": "Check that the files belong together; if they do, edit again.",
     "allow whole image": "If that was the request, use the edited image, and allow it with --max-outside 100%.",
@@ -81,14 +109,12 @@ class Region:
         box: left, top, right and bottom in pixels of the original.
         share: share of the original's pixels, in [0, 1].
         outside: share of the original's pixels that changed outside the mask; null without a mask.
-        kind: what happened there, as far as it can be told: nine of ten are right, "unknown" aside.
     """
 
     number: int
     box: tuple[int, int, int, int]
     share: float
     outside: float | None
-    kind: Kind
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +147,8 @@ class Report:
         zoom: magnification beyond the change of size; 1 is none.
         rotation_degrees: clockwise.
         cast: mean change of all colors, in levels of 255.
+        beyond: share of the edited image that lies beyond the original.
+        beyond_at: on which sides: left, right, above, below.
         size: width and height of the original in pixels.
         edited_size: the same of the edited image.
         rest: what was not found to have changed: "identical" bit for bit, it "differs", or it is "empty".
@@ -155,6 +183,8 @@ class Report:
     zoom: Measure | None
     rotation_degrees: Measure | None
     cast: Measure | None
+    beyond: float
+    beyond_at: tuple[str, ...]
     size: tuple[int, int]
     edited_size: tuple[int, int]
     rest: Literal["identical", "differs", "empty"]
@@ -268,7 +298,7 @@ def check(
         As `keep`: 1 to 8 s on one core; less than a second with ``kept``.
     """
     if max_outside is not None and not 0 <= max_outside <= 1:
-        raise ConfigError(f"`max_outside` is a share from 0 to 1; got {max_outside:g}")
+        raise ConfigError(f"`max_outside` is a share from 0 to 1; got {max_outside:g}. Pass 0.001 for 0.1 %")
     if kept is not None and original is None and edited is None:
         first, second = kept.original, kept.given
     elif kept is None and original is not None and edited is not None:
@@ -302,6 +332,8 @@ def check(
         regions=_regions(kept, changed, numbers, allowed),
         box_uncertainty_px=_edge_px(kept),
         **_alignment(kept),
+        beyond=kept.analysis.beyond[0],
+        beyond_at=kept.analysis.beyond[1],
         size=first.size,
         edited_size=second.size,
         rest="empty" if no_rest else "differs" if math.isfinite(agreement) else "identical",
@@ -314,7 +346,8 @@ def check(
         passed=None, verdict="", next_step="", next_step_code="use edited", reasons=(), also=(),
     )  # fmt: skip
     places = [None if one is None else one.path for one in (first, second, third)]
-    report = _judged(report, places, expect_size=expect_size, inverted=inverted)
+    separated = change is None or change.is_separated
+    report = _judged(report, places, expect_size=expect_size, inverted=inverted, separated=separated)
     return CheckResult(report=report, kept=kept, changed=changed, allowed=allowed)
 
 
@@ -332,7 +365,6 @@ def _regions(kept: KeepResult, changed: Mask, numbers: NDArray[np.int32], allowe
             box=one.box,
             share=float(shares[one.number]),
             outside=None if allowed is None else float(outside[one.number]),
-            kind=one.kind,
         )
         for one in kept.changes
     )
@@ -367,7 +399,9 @@ def _alignment(kept: KeepResult) -> dict[str, Any]:
     return {name: Measure(value=value, uncertainty=_noise(kept) * float(error)) for name, value, error in pairs}
 
 
-def _judged(report: Report, places: Sequence[Path | None], *, expect_size: bool, inverted: bool) -> Report:
+def _judged(
+    report: Report, places: Sequence[Path | None], *, expect_size: bool, inverted: bool, separated: bool
+) -> Report:
     """The report with its verdict, its reasons and the next step."""
     limit, found, masked = report.max_outside, report.found, report.mask is not None
     outside = report.changed if report.outside is None else report.outside
@@ -380,11 +414,11 @@ def _judged(report: Report, places: Sequence[Path | None], *, expect_size: bool,
     if masked or limit is not None:
         if found in ("colors changed", "redrawn") or _recolored(report):
             reasons = {} if limit == 1 else {"whole image": verdict}
-        elif found in ("reframed", "different images"):
+        elif found == "different images" or (found == "reframed" and limit != 1):
             reasons[found] = verdict
         elif found == "faint change":
             reasons["unsure"] = verdict
-        elif inside.value < NOTHING * bool(report.least_px) or not inside.value:
+        elif found != "reframed" and (inside.value < NOTHING * bool(report.least_px) or not inside.value):
             reasons["no edit"] = _nothing(report, within)
         if found in LOCAL and found != "faint change" and limit is not None and outside.value > limit:
             reasons["changed outside"] = f"{outside.text(2, 100)} % changed{where}, and {100 * limit:g} % may"
@@ -393,6 +427,8 @@ def _judged(report: Report, places: Sequence[Path | None], *, expect_size: bool,
     near = limit is not None and found == "local change" and abs(outside.value - limit) < outside.uncertainty
     also = _also(report, sizes, cast)
     step = "invert mask" if inverted else _next_step(report, next(iter(reasons), None), also)
+    if step in ("keep", "keep within mask", "use edited or keep") and not separated:
+        step = "look"
     names = [name if place is None else shlex.quote(str(place)) for name, place in zip(_NAMES, places, strict=True)]
     command = "latentedit keep {} {}{}".format(*names[:2], f" --mask {names[2]}" if masked else "")
     judged = masked or limit is not None or expect_size
@@ -436,7 +472,9 @@ def _sentence(report: Report, inside: Measure, within: str, cast: str) -> str:
         "background replaced": f"the background was replaced: {changed}",
         "colors changed": f"{cast}{f', and the content in {count} place' + 's' * (count > 1) if count else ''}",
         "redrawn": "the whole image was redrawn in the same layout",
-        "reframed": "the image was only reframed",
+        "reframed": f"the image was extended: {beyond_line(report.beyond, report.beyond_at)}"
+        if report.beyond > OUTSIDE
+        else "the image was only reframed",
         "different images": "the images cannot be aligned: they show different things or views",
     }[report.found]
 
@@ -452,12 +490,14 @@ def _next_step(report: Report, reason: Reason | None, also: Sequence[str]) -> St
         return "keep"
     if report.found == "identical":
         return "check files"
-    if reason == "no edit" or report.found in ("nothing", "reframed"):
+    if reason == "no edit" or report.found == "nothing":
         return "edit again"
     steps: dict[str, Step] = {"different images": "check files", "faint change": "look"}
-    steps |= {"colors changed": whole, "redrawn": whole}
+    steps |= {"colors changed": whole, "redrawn": whole, "reframed": whole}
     if report.found in steps:
         return steps[report.found]
+    if report.beyond > EXTENDED:
+        return "use edited or keep"
     return "keep" if also or report.rest == "differs" else "use edited"
 
 
@@ -474,6 +514,7 @@ def _also(report: Report, sizes: str, cast: str) -> tuple[str, ...]:
         stated = report.found == "colors changed" or _recolored(report)
         also[cast] = large and not stated
     also |= dict.fromkeys(transparency_lines(report.became_transparent, report.became_opaque), True)
+    also[beyond_line(report.beyond, report.beyond_at)] = report.beyond > OUTSIDE and report.found != "reframed"
     also[f"size {sizes}"] = report.size != report.edited_size
     return tuple(text for text, holds in also.items() if holds)
 

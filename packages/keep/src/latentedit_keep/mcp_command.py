@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import io
 import json
+import math
 import multiprocessing
 import os
 import re
@@ -31,7 +32,6 @@ from latentedit_keep.base.errors import (
 )
 from latentedit_keep.base.files import plain, read_object, sibling_path
 from latentedit_keep.base.workers import end_with_parent
-from latentedit_keep.check_command import share
 
 _PANEL_SIDE_PX = 1024  # of the image in an answer: agents pay for its pixels
 _MOST_STEPS = 100  # of a history
@@ -178,13 +178,31 @@ def make_server(root: Path, *, seconds: float = 120) -> Any:
 
 
 def _given(arguments: dict[str, Any], known: Iterable[str]) -> dict[str, Any]:
-    """The arguments without empty ones, which models pass for omitted ones; shares as numbers."""
+    """The arguments without empty ones, which models pass for omitted ones; numbers and lists that came as texts."""
     for name in arguments:
         if name not in known:
             (near,) = difflib.get_close_matches(name, known, 1, 0)
             raise ConfigError(f"there is no argument {name!r}. Did you mean {near!r}?")
     given = {name: value for name, value in arguments.items() if value is not None and str(value).strip()}
-    return given | {name: share(given[name], name) for name in _SHARES if isinstance(given.get(name), str)}
+    given |= {name: _number(given[name], name) for name in _SHARES if isinstance(given.get(name), str)}
+    only = given.get("only", [])
+    if not isinstance(only, list):
+        if not re.fullmatch(r"[\[(]?\s*\d+(\s*[,;\s]\s*\d+)*\s*[\])]?", str(only).strip()):
+            raise ConfigError(f"only takes a list of the numbers of regions; got {only!r}. Pass it like [1] or [1, 3]")
+        given["only"] = [int(number) for number in re.findall(r"\d+", str(only))]
+    return given
+
+
+def _number(text: str, name: str) -> float:
+    """The share that a text states: without % the number itself, as in JSON, and never a hundredth of it."""
+    number, percent, rest = text.strip().partition("%")
+    value = math.nan
+    with contextlib.suppress(ValueError):
+        value = float(number + rest) / (100 if percent else 1)
+    if 0 <= value <= 1:
+        return value
+    remedy = f"If that is in percent, pass {text}%" if not percent and 1 < value <= 100 else "Pass 0.5 or 50%, say"
+    raise ConfigError(f"{name} is a number from 0 to 1; got {text!r}. {remedy}")
 
 
 def _why(error: Exception) -> str:
@@ -234,6 +252,12 @@ def _answer(pipe: Any, task: Callable[..., Answer], root: Path, arguments: dict[
     try:
         named = {name: place for name, place in arguments["places"].items() if place is not None}
         found = {name: inside(root, place, new=name == "output") for name, place in named.items()}
+        for name, path in found.items():
+            if name != "output" and not path.exists():
+                tails = [Path(*path.parts[start:]) for start in range(1, len(path.parts))]
+                meant = next((f"Did you mean '{tail}'?" for tail in tails if tail.is_file()), "Check the path")
+                what = f"there is no {named[name]!r} in the root folder, to which paths are relative"
+                raise ConfigError(f"{what}. {meant}")
         values, image = task(**arguments | {"places": dict.fromkeys(arguments["places"]) | found})
         if image is not None:
             image.thumbnail((_PANEL_SIDE_PX, _PANEL_SIDE_PX))
@@ -258,7 +282,7 @@ def inside(root: Path, name: str, *, new: bool = False) -> Path:
     path = Path(os.path.normpath(root / _local(name)))
     top = next((place for place in (*reversed(path.parents), path) if _is_same(place, root)), None)
     if top is None:
-        raise ConfigError(f"{name!r} is outside the root folder. Pass a path inside it")
+        raise ConfigError(f"{name!r} is outside the root folder. Pass a path inside it, relative to it")
     *folders, last = path.relative_to(top).parts or (".",)
     path = root
     for part in folders:
@@ -276,7 +300,8 @@ def _is_same(place: Path, root: Path) -> bool:
 
 
 def _local(name: str) -> str:
-    """The path that a name means: a file URI of this machine, or the name itself."""
+    """The path that a name means: a file URI of this machine, or the name itself without quotes around it."""
+    name = re.sub(r"""^\s*(["'`])(.+)\1\s*$""", r"\2", name).strip()
     found = re.match(r"(?i)(file|data|sandbox):|([a-z][a-z0-9+.-]+)://", name)
     if found is None:
         return name

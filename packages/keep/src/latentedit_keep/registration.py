@@ -57,6 +57,8 @@ _CROP_SIDE_PX = 1600  # longest side of both images in the search for a crop
 _CROP_INLIERS = 20  # features that agree; other images reach 8
 _CROP_DEGREES = 2.0  # a crop is not turned
 _CROP_SHARES = (0.9, 0.9)  # least share of a crop that lies in the original, and most of the original that it shows
+_SAME_PLACE_PX = 0.5  # distance from whole pixels up to which an original lies in a larger image as it is
+_BEYOND = 0.01  # of the side: how far the edited image reaches beyond the original where that is named
 _TURNED_SIDE_PX = 256  # of the thumbnails that are turned
 _TURNED_AGREES = 0.35  # agreement from which on a turned thumbnail is the same image; others reach .15
 
@@ -80,8 +82,28 @@ class Registration:
 
     @property
     def resized(self) -> Matrix:
-        """The matrix between the original and the edited image at the original's size."""
-        return warp.scaling(self.edited_size, self.size) @ self.matrix
+        """The matrix between the original and the edited image at the original's size, or on a canvas that grew."""
+        return self.matrix if self.in_place is not None else warp.scaling(self.edited_size, self.size) @ self.matrix
+
+    @property
+    def in_place(self) -> Matrix | None:
+        """The matrix of an original that lies in a larger edited image, pixel by pixel; None if it does not."""
+        room = np.subtract(self.edited_size, self.size)
+        place = np.eye(3)
+        place[:2, 2] = np.rint(self.matrix[:2, 2]).clip(0, room.clip(0))
+        near = distance_px(self.matrix, place, self.size) < _SAME_PLACE_PX
+        return place if near and min(room) >= 0 and max(room) > 0 else None
+
+    @property
+    def beyond(self) -> tuple[float, tuple[str, ...]]:
+        """Share of the edited image that lies beyond the original, and on which sides."""
+        grid, back = (200, 200), np.linalg.inv(self.matrix)
+        depth = warp.depth_inside(back @ warp.scaling(grid, self.edited_size), grid, self.size)
+        corners = np.array([[0, self.edited_size[0]], [0, self.edited_size[1]], [1, 1]]) - np.array([[0.5], [0.5], [0]])
+        ends = ((back @ corners)[:2] + 0.5) / np.array(self.size)[:, None]
+        far = dict(zip(("left", "right", "above", "below"), (*(ends[0] * (-1, 1)), *(ends[1] * (-1, 1))), strict=True))
+        sides = (name for name, end in far.items() if end > (name in ("right", "below")) + _BEYOND)
+        return float((depth < -1).mean()), tuple(sides)
 
     def scaled(self, side: int = _WORKING_SIDE_PX) -> tuple[Size, Matrix]:
         """The original's size with a longer side of at most ``side``, and the matrix from its pixels."""
@@ -105,6 +127,11 @@ class Registration:
         """Clockwise rotation."""
         a = self.resized
         return math.degrees(math.atan2(a[1, 0] - a[0, 1], a[0, 0] + a[1, 1]))
+
+    @property
+    def quarters(self) -> int:
+        """Quarter turns counter-clockwise that bring the edited image nearest to upright."""
+        return round(self.rotation_degrees / 90) % 4
 
     @property
     def outside_share(self) -> float:
@@ -209,10 +236,11 @@ def find_turn(original: Array, edited: Array, tick: Tick = nothing) -> tuple[int
     """Quarter turns counter-clockwise, and a mirror, that turn the edited image as the original is; about 2 s."""
     small = [warp.resized(one, warp.fitted(one.shape[1::-1], _TURNED_SIDE_PX, 8)) for one in (original, edited)]
     turns = [(quarters, mirrored) for mirrored in (False, True) for quarters in range(4)][1:]
-    agreements = [
-        _registered(small[0], warp.turned(small[1], *turn), (None, None), _TURNED_SIDE_PX, tick=tick).agreement
-        for turn in turns
-    ]
+    agreements = list[float]()
+    for turn in turns:
+        found = _registered(small[0], warp.turned(small[1], *turn), (None, None), _TURNED_SIDE_PX, tick=tick)
+        # features match at any angle, so that the opposite turn agrees as well
+        agreements.append(found.agreement * (found.quarters == 0))
     return turns[int(np.argmax(agreements))] if max(agreements) >= _TURNED_AGREES else None
 
 
