@@ -358,8 +358,9 @@ def judge(change: DetectedChange) -> Found:
     if share >= change.least_share:
         if not _is_certain(change):
             return "faint change"
-        width = round(2 * _FADES * max(change.mask.shape))  # changes may fade along the border
-        inner = change.mask[width:-width, width:-width]
+        rows, columns = change.mask.shape
+        width = min(round(2 * _FADES * max(rows, columns)), (min(rows, columns) - 1) // 2)  # changes may fade there
+        inner = change.mask[width : rows - width, width : columns - width]
         border = np.concatenate([inner[0], inner[-1], inner[:, 0], inner[:, -1]])
         whole = share >= _BACKGROUND[0] and float((border > 0.5).mean()) >= _BACKGROUND[1]
         return "background replaced" if whole else "local change"
