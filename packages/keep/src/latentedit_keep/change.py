@@ -59,6 +59,9 @@ OPAQUE = 0.9  # opacity from which a pixel counts as changed; that of a sharp ed
 VISIBLE = 0.02  # opacity from which a pixel belongs to the faint part of a change
 EDGE_PX = 1.5  # at the working size: nine of ten outlines are no farther off
 _OUTLINE_FACTOR = 2.0  # calibrated so that nineteen of twenty errors of a share are smaller: docs/results/check.md
+_UNKNOWN = (
+    0.25  # uncertainty of a share from which on little is known of it, as of icons; graded A at most .15, one F .26
+)
 _LEAST_SHARE = 4e-4  # uncertainty of every share: smaller changes are not detected
 # Levels, multiple of the usual difference and share of the image from which on a difference next to a change is told;
 # and how near, as a share of the side.
@@ -333,7 +336,7 @@ def _is_certain(change: DetectedChange) -> bool:
         opacity = change.mask * (change.numbers == number)
         solid, faint = opacity > OPAQUE, (opacity > VISIBLE) & (opacity <= OPAQUE)
         off = share_uncertainty(solid, faint, EDGE_PX + change.registration.uncertainty_px / step)
-        if change.contrasts[number] >= 2 * _CERTAIN or solid.mean() > off:
+        if (change.contrasts[number] >= 2 * _CERTAIN and off < _UNKNOWN) or solid.mean() > off:
             return True
     return False
 
