@@ -231,7 +231,7 @@ def find_change(
     return DetectedChange(
         registration=registration,
         tones=without_color(tones) if lost else tones,
-        mismatch=_mismatch(tones.corrected(there) - limited, surroundings),
+        mismatch=_mismatch(tones.corrected(there) - tones.limited(here, hold=True), surroundings),
         sharpening=_sharpening(original, edited, registration, tones, unchanged),
         mask=mask,
         numbers=numbers,
