@@ -391,7 +391,7 @@ def _held(curve: Values, there: Values, here: Values) -> Values:
     """The curve, with black and white as they are where what is cut off in the edited image was so before."""
     for level, cut in ((0.0, there < _CLIPPED[0]), (255.0, there > _CLIPPED[1])):
         if cut.sum() >= _HELD[0] and abs(float(np.median(here[cut])) - level) < _CLIPPED[0]:
-            near = (1 - np.abs(_LINE - level) / _HELD[1]).clip(0, 1)
+            near = (1.2 - np.abs(_LINE.clip(0, 255) - level) / _HELD[1]).clip(0, 1)
             curve = curve + near * (level - np.interp(level, _LINE, curve))
     return np.maximum.accumulate(curve)
 
