@@ -1,5 +1,8 @@
 """Pairs that are identical, bit for bit, except for the change."""
 
+from collections.abc import Callable
+
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -170,3 +173,89 @@ def test_pixels_that_are_transparent_in_both_images_are_equal() -> None:
     opaque = exact_change(scene(), np.dstack([scene(), np.where(alpha == 0, 250, 255).astype(np.uint8)]))
     assert opaque is not None
     assert opaque.sum() == 40 * SIDE
+
+
+def soft() -> np.ndarray:
+    """A wall above a sky of two levels: texture that moving changes everywhere, and grain that it leaves as it is."""
+    image = np.full((240, 320, 3), (90, 120, 170), np.float32)
+    grain = cv2.GaussianBlur(np.random.default_rng(5).normal(0, 3, (240, 320)).astype(np.float32), (0, 0), 3.0)
+    image += np.rint(grain)[..., None]
+    image[:130] = scene(130, width=320)
+    return np.rint(image).astype(np.uint8)
+
+
+def patched(image: np.ndarray) -> np.ndarray:
+    edited = image.copy()
+    edited[150:178, 40:68] = 255 - edited[150:178, 40:68]
+    return edited
+
+
+def shifted(image: np.ndarray, across: float, down: float) -> np.ndarray:
+    return moved(image, np.array([[1, 0, across], [0, 1, down]]), (image.shape[1], image.shape[0]))
+
+
+@pytest.mark.parametrize(
+    "editor",
+    [
+        lambda image: shifted(image, 0.05, 0.05),
+        lambda image: shifted(image, 0.2, 0.1),
+        lambda image: shifted(image, 0.0, 0.1),
+        lambda image: cv2.addWeighted(image, 1.2, cv2.GaussianBlur(image, (0, 0), 1.0), -0.2, 0),
+    ],
+    ids=["moved by .05 px", "moved by .2 px", "moved down", "sharpened"],
+)
+def test_a_resampled_image_is_equal_in_smooth_parts_and_not_exact(editor: Callable[[np.ndarray], np.ndarray]) -> None:
+    image, edited = soft(), patched(editor(soft()))
+    assert (image != edited).any(axis=2).mean() < 0.6, "most of it is equal"
+    assert exact_change(image, edited) is None
+    share = float(np.asarray(keep(Image.fromarray(image), Image.fromarray(edited)).mask).mean()) / 255
+    assert share < 1.5 * 28 * 28 / image[..., 0].size
+
+
+def brushed(image: np.ndarray, color: float, opacity: float) -> np.ndarray:
+    """Drawn over by a large soft brush."""
+    y, x = np.mgrid[-1 : 1 : image.shape[0] * 1j, -1 : 1 : image.shape[1] * 1j]
+    weight = opacity * (1 - (x**2 + y**2) / 0.8).clip(0, 1)[..., None]
+    return np.rint(image + weight * (color - image)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("color", "opacity"), [(0, 0.1), (255, 0.04), (130, 0.1)], ids=["a vignette", "light", "both signs"]
+)
+def test_faint_soft_brushes_stay_exact(color: float, opacity: float) -> None:
+    image = soft()
+    edited = brushed(image, color, opacity)
+    np.testing.assert_array_equal(exact_change(image, edited), (image != edited).any(axis=2))
+
+
+SMALL = [(side, side) for side in range(2, 25)] + [(2, 200), (200, 2), (3, 500), (500, 3), (24, 9)]
+
+
+@pytest.mark.parametrize("transparent", [False, True])
+def test_small_images_are_compared_pixel_by_pixel(transparent: bool) -> None:
+    """Icons and sprites: one pixel or a block of up to half of the image."""
+    generator = np.random.default_rng(7)
+    for height, width in SMALL:
+        original = np.full((height, width, 4), (40, 90, 200, 255), np.uint8)
+        cv2.circle(original, (width // 2, height // 2), max(1, min(height, width) // 3), (250, 240, 90, 255), -1)
+        if transparent:
+            original[:, : width // 3, 3] = 0
+        original = original if transparent else original[..., :3]
+        for most in (0.0, 0.7):
+            edited = original.copy()
+            top, left = int(generator.integers(height)), int(generator.integers(width // 3, width))
+            bottom, right = top + 1 + int(most * (height - top - 1)), left + 1 + int(most * (width - left - 1))
+            edited[top:bottom, left:right, :3] ^= generator.integers(64, 128, (bottom - top, right - left, 3), np.uint8)
+            found = keep(original, edited)
+            np.testing.assert_array_equal(found.kept.pixels, edited)
+            assert check(kept=found).report.changed.value == (original != edited).any(axis=2).mean()
+        assert keep(original, original.copy()).found == "identical"
+
+
+@pytest.mark.parametrize("side", [4, 8, 12, 16, 24])
+def test_small_images_that_were_resized_or_compressed_are_not_exact(side: int) -> None:
+    image = scene(64)[:: 64 // side, :: 64 // side][:side, :side]
+    for edited in (np.asarray(written_by_jpeg(image)), cv2.resize(image, (4 * side, 4 * side))):
+        found = keep(image, edited)
+        assert found.found in ("nothing", "faint change")
+        assert found.doubts

@@ -74,6 +74,22 @@ def test_values_clipped_to_black_do_not_differ() -> None:
     assert np.abs(tones.apply(edited) - tones.limited(image)).max() < 0.1
 
 
+@pytest.mark.parametrize(("level", "gain", "offset"), [(255, 1.04, 5), (0, 1.03, -7)], ids=["white", "black"])
+def test_black_and_white_that_stayed_are_kept(level: int, gain: float, offset: float) -> None:
+    """Of a ground that was cut off, the cast of the rest says nothing; all else is corrected as before."""
+    image = scene().astype(np.float32)
+    image[:40] = level
+    edited = np.clip(gain * image + offset, 0, 255)
+    tones = fit_tones(image, edited, WHOLE)
+    end = np.full((1, 1, 3), level, dtype=np.float32)
+    assert np.abs(tones.apply(end) - level).max() > 3
+    np.testing.assert_allclose(tones.corrected(end), level, atol=0.1)
+    np.testing.assert_allclose(tones.limited(end, hold=True), level, atol=0.1)
+    assert np.abs(tones.corrected(edited) - image)[41:].mean() < 1
+    grown = fit_tones(np.where(image == level, abs(level - 9), image), edited, WHOLE)
+    assert np.abs(grown.corrected(end) - level).max() > 3, "it became so"
+
+
 @pytest.mark.parametrize("sigma", [0.0, 0.75, 1.0])
 def test_blur_is_fitted_on_unchanged_pixels_and_undone(sigma: float) -> None:
     image = scene().astype(np.float32)

@@ -61,6 +61,9 @@ OPAQUE = 0.9  # opacity from which a pixel counts as changed; that of a sharp ed
 VISIBLE = 0.02  # opacity from which a pixel belongs to the faint part of a change
 EDGE_PX = 1.5  # at the working size: nine of ten outlines are no farther off
 _OUTLINE_FACTOR = 2.0  # calibrated so that nineteen of twenty errors of a share are smaller: docs/results/check.md
+_UNKNOWN = (
+    0.25  # uncertainty of a share from which on little is known of it, as of icons; graded A at most .15, one F .26
+)
 _LEAST_SHARE = 4e-4  # uncertainty of every share: smaller changes are not detected
 # Levels, multiple of the usual difference and share of the image from which on a difference next to a change is told;
 # and how near, as a share of the side.
@@ -244,7 +247,7 @@ def find_change(
     return DetectedChange(
         registration=registration,
         tones=without_color(tones) if lost else tones,
-        mismatch=_mismatch(tones.corrected(there) - limited, surroundings),
+        mismatch=_mismatch(tones.corrected(there) - tones.limited(here, hold=True), surroundings),
         sharpening=_sharpening(original, edited, registration, tones, unchanged),
         mask=mask,
         numbers=numbers,
@@ -385,7 +388,7 @@ def _is_certain(change: DetectedChange) -> bool:
         opacity = change.mask * (change.numbers == number)
         solid, faint = opacity > OPAQUE, (opacity > VISIBLE) & (opacity <= OPAQUE)
         off = share_uncertainty(solid, faint, EDGE_PX + change.registration.uncertainty_px / step)
-        if change.contrasts[number] >= 2 * _CERTAIN or solid.mean() > off:
+        if (change.contrasts[number] >= 2 * _CERTAIN and off < _UNKNOWN) or solid.mean() > off:
             return True
     return False
 
@@ -410,8 +413,9 @@ def judge(change: DetectedChange) -> Found:
     if share >= change.least_share:
         if not _is_certain(change):
             return "faint change"
-        width = round(2 * _FADES * max(change.mask.shape))  # changes may fade along the border
-        inner = change.mask[width:-width, width:-width]
+        rows, columns = change.mask.shape
+        width = min(round(2 * _FADES * max(rows, columns)), (min(rows, columns) - 1) // 2)  # changes may fade there
+        inner = change.mask[width : rows - width, width : columns - width]
         border = np.concatenate([inner[0], inner[-1], inner[:, 0], inner[:, -1]])
         whole = share >= _BACKGROUND[0] and float((border > 0.5).mean()) >= _BACKGROUND[1]
         return "background replaced" if whole else "local change"

@@ -41,6 +41,8 @@ _DARK = 4.0  # levels below which a curve is linear
 _ROUNDS = 3  # of weights and fit
 _BINS = 48  # quantiles of a channel, each of which adds its median residual to the curve
 _CLIPPED = (2.5, 252.5)  # edited values outside say little about what they were
+# Samples that are cut off from which on black or white is known to have stayed; levels within which they are held so.
+_HELD = (100, 5.0)
 _WEDGE = [[level] * 3 for level in np.linspace(16, 239, 8)]  # of grays
 _COLORS = [[208 if bits >> channel & 1 else 48 for channel in range(3)] for bits in range(1, 7)]
 PATCHES = np.array([_WEDGE + _COLORS], dtype=np.float32)  # ``[1, 14, 3]``
@@ -63,6 +65,7 @@ class Tones:
     curves: Values  # ``[3, 1024]``, rising, for values from -128 to 383
     most: float = np.inf  # largest correction of a color in the original, in levels; `corrected` trusts twice as much
     doubts: Values | None = None  # standard deviations in levels, ``[17, 17, 17]`` for edited colors every 16 levels
+    held: Values | None = None  # the curves of `corrected`, which leave black and white that stayed so
     known: Values | None = None  # 1 for edited colors like those of unchanged pixels, 0 for others, ``[32, 32, 32]``
 
     @classmethod
@@ -75,9 +78,10 @@ class Tones:
         """A gain and an offset in each channel."""
         return cls(mixing=np.eye(3, 4), curves=gains[:, None] * _LINE + offsets[:, None])
 
-    def apply(self, image: Array) -> Array:
-        """The image in the original's colors, not clipped; ``[height, width, 3]``."""
-        return _looked_up(cv2.transform(image, self.mixing.astype(np.float32)), self.curves)
+    def apply(self, image: Array, *, hold: bool = False) -> Array:
+        """The image in the original's colors, not clipped; ``[height, width, 3]``. White may be held white."""
+        curves = self.held if hold and self.held is not None else self.curves
+        return _looked_up(cv2.transform(image, self.mixing.astype(np.float32)), curves)
 
     def corrected(self, image: Array) -> Array:
         """`apply` without extrapolation: a color unlike those of all unchanged pixels stays as it is.
@@ -85,7 +89,7 @@ class Tones:
         Black and saturated things that an editor adds would come out gray and dull otherwise. No correction is more
         than twice the largest one of the colors that both images have, and one that is as uncertain as large is none.
         """
-        change = self.apply(image) - image
+        change = self.apply(image, hold=True) - image
         size = np.maximum(largest(np.abs(change)), 1e-3)
         trusted = np.maximum(1 - (_DOUBTS * self.doubt(image) / size) ** 2, 0)
         if self.known is not None:
@@ -99,12 +103,12 @@ class Tones:
         at = np.rint(image.clip(0, 255) / 16).astype(np.intp)
         return self.doubts.astype(np.float32)[at[..., 0], at[..., 1], at[..., 2]]
 
-    def limited(self, original: Array) -> Array:
+    def limited(self, original: Array, *, hold: bool = False) -> Array:
         """The original, clipped where the edited image's black and white are clipped."""
         rising = self.curves + 1e-6 * _LINE
         mixed = _looked_up(original, np.stack([np.interp(_LINE, curve, _LINE) for curve in rising]))
         unmixing = np.linalg.inv(np.vstack([self.mixing, [0, 0, 0, 1]]))[:3]
-        return self.apply(cv2.transform(mixed, unmixing.astype(np.float32)).clip(0, 255))
+        return self.apply(cv2.transform(mixed, unmixing.astype(np.float32)).clip(0, 255), hold=hold)
 
     @property
     def cast(self) -> float:
@@ -185,6 +189,7 @@ def fit_tones(original: Array, edited: Array, unchanged: Mask, *, tolerance: flo
     return Tones(
         mixing=mixing,
         curves=np.stack(curves),
+        held=np.stack([_held(*planes) for planes in zip(curves, there.T, here.T, strict=True)]),
         most=_largest_correction(parameters, there, weight),
         doubts=_doubts(parameters, cells),
         known=_known(there, weight),
@@ -380,6 +385,15 @@ def _curve(there: Values, here: Values, parameters: Values) -> Values:
     ends = np.concatenate([[near[0] - 24], near, [near[-1] + 24]])
     beyond = np.interp(_LINE, ends, np.concatenate([[0], rests, [0]]))
     return np.maximum.accumulate(_power(parameters, _LINE)[0] + beyond)
+
+
+def _held(curve: Values, there: Values, here: Values) -> Values:
+    """The curve, with black and white as they are where what is cut off in the edited image was so before."""
+    for level, cut in ((0.0, there < _CLIPPED[0]), (255.0, there > _CLIPPED[1])):
+        if cut.sum() >= _HELD[0] and abs(float(np.median(here[cut])) - level) < _CLIPPED[0]:
+            near = (1.2 - np.abs(_LINE.clip(0, 255) - level) / _HELD[1]).clip(0, 1)
+            curve = curve + near * (level - np.interp(level, _LINE, curve))
+    return np.maximum.accumulate(curve)
 
 
 def fit_blur(original: Array, edited: Array, unchanged: Mask) -> float:
