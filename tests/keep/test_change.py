@@ -110,6 +110,28 @@ def test_redrawn_detail_is_a_global_change() -> None:
     assert [judge(one) for one in (change, restyled)] == ["local change", "redrawn"]
 
 
+@pytest.mark.parametrize(
+    ("softness", "sharpening", "noise", "expected"),
+    [
+        (2.2, None, 0, "redrawn"),  # the sharp scene itself
+        (2.2, 0, 0, "local change"),
+        (2.2, 0, 5, "local change"),
+        (2.2, 1.0, 0, "local change"),
+        (0, 1.0, 0, "local change"),
+    ],
+    ids=["restored", "soft", "grain on a soft image", "a soft image sharpened", "sharpened"],
+)
+def test_a_restored_image_is_redrawn_and_a_sharpened_one_is_not(
+    softness: float, sharpening: float | None, noise: float, expected: str
+) -> None:
+    sharp = scene(2 * SIDE).astype(np.float32)
+    soft = smoothed(sharp, softness)
+    edited = with_object(sharp if sharpening is None else soft, radius=36).astype(np.float32)
+    edited += (sharpening or 0) * (edited - smoothed(edited, 1.5))
+    edited += np.random.default_rng(4).normal(0, noise, soft.shape)
+    assert judge(found(soft, edited.clip(0, 255))) == expected
+
+
 def test_an_uncertain_cast_is_intended_where_it_leaves_a_residual(monkeypatch: pytest.MonkeyPatch) -> None:
     change = found(scene(), with_object(scene()))
     for name, levels in (("cast", 30.0), ("cast_uncertainty", 15.0)):
