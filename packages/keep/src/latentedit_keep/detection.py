@@ -271,7 +271,7 @@ def vanished(original: Array, edited: Array, inside: Mask, evidence: Evidence) -
     count, labels = cv2.connectedComponents((near | evidence.changed).astype(np.uint8))
     touches = np.zeros(count, dtype=bool)
     touches[labels[evidence.changed]] = True
-    return near & touches[labels]
+    return near & touches[labels] & (evidence.fine | ~evidence.changed)  # coarse changes fade
 
 
 def leftovers(original: Array, edited: Array, inside: Mask, evidence: Evidence, blur: float) -> Mask:
