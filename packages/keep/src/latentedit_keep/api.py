@@ -528,9 +528,7 @@ def _doubts(original: PixelImage, edited: PixelImage, found: Analysis, mask: tup
             ),
         }
         if is_local and change.leftover is not None:
-            box = ",".join(
-                f"{side * length:.0f}" for side, length in zip(change.leftover.box, 2 * original.size, strict=True)
-            )
+            box = ",".join(str(side) for side in found.box_of(change.leftover.box))
             doubts[f"the rest still differs by {change.leftover.levels:.0f} levels at {box}"] = True
     notes = [note for image in (original, edited) for note in image.info.get("notes", ())]
     return (*notes, *(doubt for doubt, holds in doubts.items() if holds))

@@ -64,8 +64,9 @@ EDGE_PX = 1.5  # at the working size: nine of ten outlines are no farther off
 _OUTLINE_FACTOR = 2.0  # calibrated so that nineteen of twenty errors of a share are smaller: docs/results/check.md
 _LEAST_SHARE = 4e-4  # uncertainty of every share: smaller changes are not detected
 # Levels, multiple of the usual difference and share of the image from which on a difference next to a change is told;
-# and how near, as a share of the side.
+# and how near, as a share of the side. Where the usual one is that of a global change, the strongest place is told.
 _LEFT = (10.0, 4.0, 1e-3, 0.04)
+_STRONGEST = 2.0  # multiple of the usual difference that such a place exceeds
 OUTSIDE = 0.02  # share of the original beyond the edited image from which on a doubt is reported
 _FADES = 0.015  # of the side: width over which a change fades towards what the edited image does not show
 _BACKGROUND = (0.4, 0.6)  # shares of the image and of its border from which on a change is the background
@@ -126,14 +127,12 @@ class Leftover:
     box: tuple[float, float, float, float]  # left, top, right and bottom as shares of the sides
 
 
-def _leftover(difference: Array, rest: Mask, residual: float) -> Leftover | None:
-    """The heaviest part of the rest whose coarse difference exceeds the usual one by far."""
+def _leftover(difference: Array, rest: Mask, usual: float) -> Leftover | None:
+    """The heaviest part of the rest whose coarse difference exceeds the usual one."""
     sigma, weight = max(2.0, min(rest.shape) / 100), rest.astype(np.float32)
     coarse = warp.largest(np.abs(smoothed(difference * weight[..., None], sigma))) * weight
     coarse /= np.maximum(smoothed(weight, sigma), 0.5)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(
-        (coarse > max(_LEFT[0], _LEFT[1] * residual)).astype(np.uint8)
-    )
+    count, labels, stats, _ = cv2.connectedComponentsWithStats((coarse > max(_LEFT[0], usual)).astype(np.uint8))
     weights = np.bincount(labels.ravel(), weights=coarse.ravel(), minlength=count)
     weights[0] = 0
     number = int(weights.argmax())
@@ -227,8 +226,11 @@ def find_change(
     if unchanged.sum() >= 200:
         coarse = warp.largest(np.abs(smoothed(toned - limited, max(2.0, min(unchanged.shape) / 60))))
         residual = 1.48 * float(np.median(coarse[unchanged]))
-        near = grown(mask > 0.5, round(_LEFT[3] * min(mask.shape))) & (mask < 0.5)
-        leftover = _leftover(toned - limited, inside & near, residual)
+        rest, near = inside & (mask < 0.5), grown(mask > 0.5, round(_LEFT[3] * min(mask.shape)))
+        leftover = _leftover(toned - limited, rest & near, _LEFT[1] * residual)
+        if leftover is None and residual >= _GLOBAL_RESIDUAL:
+            leftover = _leftover(toned - limited, rest, _STRONGEST * residual)
+            leftover = leftover or Leftover(levels=residual, box=(0, 0, 1, 1))
     return DetectedChange(
         registration=registration,
         tones=without_color(tones) if lost else tones,
