@@ -507,6 +507,11 @@ def _doubts(original: PixelImage, edited: PixelImage, found: Analysis, mask: tup
         "the original's alpha channel holds a mask: it was kept, and the change put on the colors under it": (
             original.alpha is not None and found.original.alpha is None
         ),
+        "the edited image has no transparency: its ground was taken off; use it as it is if a ground was requested": (
+            found.original.alpha is not None
+            and edited.alpha is None
+            and found.found in (*LOCAL[:2], "identical", "nothing")
+        ),
         f"the editor turned the image: {found.turned}; that was undone": bool(found.turned),
         "the edited image was taken by a camera and the original was not: are they swapped?": (
             _is_photograph(edited) and not _is_photograph(original)
@@ -538,9 +543,7 @@ def _doubts(original: PixelImage, edited: PixelImage, found: Analysis, mask: tup
             ),
         }
         if is_local and change.leftover is not None:
-            box = ",".join(
-                f"{side * length:.0f}" for side, length in zip(change.leftover.box, 2 * original.size, strict=True)
-            )
+            box = ",".join(str(side) for side in found.box_of(change.leftover.box))
             doubts[f"the rest still differs by {change.leftover.levels:.0f} levels at {box}"] = True
     notes = [note for image in (original, edited) for note in image.info.get("notes", ())]
     return (*notes, *(doubt for doubt, holds in doubts.items() if holds))

@@ -46,6 +46,9 @@ _GLOBAL_STRUCTURE = 0.6  # correlation of the unchanged part below which the ima
 _RESTYLED = (0.15, 0.95, 0.6)
 # Mean change of colors in levels above which it was intended: local edits had at most 16.4, and black and white has 28.
 _GLOBAL_CAST = 22.0
+# Blur of a much sharper edited image, and share of its detail that the original has, up to which both it was restored
+# (local edits that sharp had 0.80 and more, noise on a soft original 0.96, restored and restyled images 0.17 to 0.60).
+_RESTORED = (-1.0, 0.7)
 _IN_PLACE = (0.85, 0.5)  # structure and agreement from which on a large residual is not a global change
 _UNSURE = (0.3, 0.3, 100)  # structure, agreement and inliers below all of which the alignment is a guess
 # Layout correlation of a redrawn image, in general and from the third, an agreement, on. Of 36 pairs, those redrawn in
@@ -66,10 +69,11 @@ _UNKNOWN = (
 )
 _LEAST_SHARE = 4e-4  # uncertainty of every share: smaller changes are not detected
 # Levels, multiple of the usual difference and share of the image from which on a difference next to a change is told;
-# and how near, as a share of the side.
+# and how near, as a share of the side. Where the usual one is that of a global change, the strongest place is told.
 _LEFT = (10.0, 4.0, 1e-3, 0.04)
 EXTENDED = 0.1  # share of the edited image beyond the original from which on that may be the request; drift has .05
 LITTLE_LEFT = 0.4  # unchanged share below which colors and alignment are less certain
+_STRONGEST = 2.0  # multiple of the usual difference that such a place exceeds
 OUTSIDE = 0.02  # share of the original beyond the edited image from which on a doubt is reported
 _FADES = 0.015  # of the side: width over which a change fades towards what the edited image does not show
 _AT_SIDE = 0.05  # of the longer side: how far from a side of the image what belongs to it may end
@@ -106,6 +110,7 @@ class DetectedChange:
     unchanged_detail: float  # the same share of the original's fine detail
     tones: Tones = dataclasses.field(default_factory=Tones.none)  # from the edited image's colors to the original's
     mismatch: Array | None = None  # local difference of the unchanged surroundings in levels, fading in the change
+    shared_detail: float = 1.0  # share of the edited image's detail that the original has, if that is much softer
     sharpening: float = 0.0  # matches the original's sharpness at its size
     residual: float = 0.0  # robust deviation of the unchanged part at a coarse scale, in levels
     leftover: "Leftover | None" = None  # where the rest differs most, if much more than elsewhere
@@ -137,14 +142,12 @@ class Leftover:
     box: tuple[float, float, float, float]  # left, top, right and bottom as shares of the sides
 
 
-def _leftover(difference: Array, rest: Mask, residual: float) -> Leftover | None:
-    """The heaviest part of the rest whose coarse difference exceeds the usual one by far."""
+def _leftover(difference: Array, rest: Mask, usual: float) -> Leftover | None:
+    """The heaviest part of the rest whose coarse difference exceeds the usual one."""
     sigma, weight = max(2.0, min(rest.shape) / 100), rest.astype(np.float32)
     coarse = warp.largest(np.abs(smoothed(difference * weight[..., None], sigma))) * weight
     coarse /= np.maximum(smoothed(weight, sigma), 0.5)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(
-        (coarse > max(_LEFT[0], _LEFT[1] * residual)).astype(np.uint8)
-    )
+    count, labels, stats, _ = cv2.connectedComponentsWithStats((coarse > max(_LEFT[0], usual)).astype(np.uint8))
     weights = np.bincount(labels.ravel(), weights=coarse.ravel(), minlength=count)
     weights[0] = 0
     number = int(weights.argmax())
@@ -242,12 +245,16 @@ def find_change(
     if unchanged.sum() >= 200:
         coarse = warp.largest(np.abs(smoothed(toned - limited, max(2.0, min(unchanged.shape) / 60))))
         residual = 1.48 * float(np.median(coarse[unchanged]))
-        near = grown(mask > 0.5, round(_LEFT[3] * min(mask.shape))) & (mask < 0.5)
-        leftover = _leftover(toned - limited, inside & near, residual)
+        rest, near = inside & (mask < 0.5), grown(mask > 0.5, round(_LEFT[3] * min(mask.shape)))
+        leftover = _leftover(toned - limited, rest & near, _LEFT[1] * residual)
+        if leftover is None and residual >= _GLOBAL_RESIDUAL:
+            leftover = _leftover(toned - limited, rest, _STRONGEST * residual)
+            leftover = leftover or Leftover(levels=residual, box=(0, 0, 1, 1))
     return DetectedChange(
         registration=registration,
         tones=without_color(tones) if lost else tones,
         mismatch=_mismatch(tones.corrected(there) - tones.limited(here, hold=True), surroundings),
+        shared_detail=_shared_detail(*alike, unchanged) if blur <= _RESTORED[0] else 1.0,
         sharpening=_sharpening(original, edited, registration, tones, unchanged),
         mask=mask,
         numbers=numbers,
@@ -289,6 +296,13 @@ def _mismatch(difference: Array, unchanged: Mask) -> Array:
     sigma = max(2.0, _MISMATCH[0] * min(unchanged.shape))
     limited = difference.clip(-_MISMATCH[1], _MISMATCH[1]) * unchanged[..., None]
     return smoothed(limited, sigma) / np.maximum(smoothed(unchanged.astype(np.float32), sigma), 0.3)[..., None]
+
+
+def _shared_detail(original: Array, edited: Array, unchanged: Mask) -> float:
+    """Slope of the original's fine detail over the edited image's, where that is more than noise."""
+    first, second = (plane - smoothed(plane, 3.0) for plane in (gray(original), gray(edited)))
+    some = unchanged & (np.abs(second) > _DETAIL_LEVELS)
+    return float(np.mean(first[some] * second[some]) / np.mean(second[some] ** 2)) if some.sum() >= 200 else 1.0
 
 
 def _structure(original: Array, toned: Array, unchanged: Mask) -> float:
@@ -367,6 +381,7 @@ def is_redrawn(change: DetectedChange) -> bool:
         change.unchanged_share < _GLOBAL_UNCHANGED
         or (change.residual > _GLOBAL_RESIDUAL and not in_place)
         or change.structure < _GLOBAL_STRUCTURE
+        or change.shared_detail < _RESTORED[1]
         or (
             change.unchanged_detail < _RESTYLED[0]
             and change.structure < _RESTYLED[1]

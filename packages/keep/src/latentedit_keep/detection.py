@@ -56,6 +56,8 @@ _SEAM_BAND = 0.03  # of the side: distance from a change within which such a dif
 _SEAM_LEVELS = 6.0  # least visible difference
 _SEAM_CLEAR = 2.5  # multiple that a part of it must reach, since the outline of a fainter one would be seen
 _SEAM_USUAL = 0.9  # share of the pixels far from the change that must be below it
+_SEAM_AWAY = 0.012  # of the side: distance from a change from which on a difference belongs to the surroundings
+_SEAM_AROUND, _SEAM_MOST = 2.5, 40.0  # multiple of their mean that is visible, and bound in levels of what is averaged
 _FAR = 0.04  # of the side: distance from a change beyond which pixels count as unchanged for that, since changes fade
 _SURE_PX = 3  # pixels above the higher threshold that are not chance
 _OUTWEIGHS = 3.0  # required multiple of the heaviest component without sure pixels
@@ -258,7 +260,8 @@ def rim(evidence: Evidence, inside: Mask, blur: float) -> Array:
 def vanished(original: Array, edited: Array, inside: Mask, evidence: Evidence) -> Mask:
     """Edges at the border of a change that only the original has: rims and hairlines of what was removed.
 
-    The noise model counts them as detail, which damage may change; that they are gone shows in their gradient.
+    The noise model counts them as detail, which damage may change; that they are gone shows in their gradient. The mask
+    ends at half of a step, where the soft outline of what was removed goes on.
     """
     band = grown(evidence.changed, max(4, round(_VANISHED_BAND * min(inside.shape))))
     before, after = (edges(one) for one in (original, edited))
@@ -268,28 +271,34 @@ def vanished(original: Array, edited: Array, inside: Mask, evidence: Evidence) -
     count, labels = cv2.connectedComponents((near | evidence.changed).astype(np.uint8))
     touches = np.zeros(count, dtype=bool)
     touches[labels[evidence.changed]] = True
-    return near & touches[labels] & ~evidence.changed
+    return near & touches[labels] & (evidence.fine | ~evidence.changed)  # coarse changes fade
 
 
 def leftovers(original: Array, edited: Array, inside: Mask, evidence: Evidence, blur: float) -> Mask:
     """What visibly differs next to a change and ends nearby: patches of the old image that a seam would cut off.
 
     The noise model is too tolerant where there is much detail. What goes on beyond the band is the editor's repainting.
+    Visible is what exceeds most differences far away, or those of the surroundings: the noise differs between places.
     """
     side, changed = min(inside.shape), evidence.changed
     differs = largest(np.abs(smoothed(edited - original, _SEAM_PX)))
     near = cv2.distanceTransform((~changed).astype(np.uint8), cv2.DIST_L2, 3)
-    far = inside & (near > 2 * _SEAM_BAND * side)
-    usual = _some(far, differs)[0]
-    limit = max(_SEAM_LEVELS, float(np.quantile(usual, _SEAM_USUAL)) if len(usual) else 0.0)
+    usual, away = _some(inside & (near > 2 * _SEAM_BAND * side), differs)[0], inside & (near > _SEAM_AWAY * side)
+    weight = smoothed(away.astype(np.float32), _SEAM_BAND * side)
+    around = smoothed(np.minimum(differs, _SEAM_MOST) * away, _SEAM_BAND * side) / np.maximum(weight, 1e-3)
+    around = np.where(weight > 0.02, np.float32(_SEAM_AROUND) * around, np.inf)
     thin = disc(1 + round(max(blur, 0)))  # as is what the editor's blur leaves along an outline
-    some = cv2.morphologyEx(((differs > limit) & inside).astype(np.uint8), cv2.MORPH_OPEN, thin) > 0
-    some &= ~changed
-    count, labels = cv2.connectedComponents(some.astype(np.uint8), connectivity=4)
-    touches = np.bincount(labels[some & (near < 2)], minlength=count) > 0
-    ends = np.bincount(labels[some & (near > _SEAM_BAND * side)], minlength=count) == 0
-    clear = np.bincount(labels[some & (differs > _SEAM_CLEAR * limit)], minlength=count) >= _SURE_PX
-    return (touches & ends & clear)[labels]
+    found = np.zeros_like(changed)
+    for limit in (float(np.quantile(usual, _SEAM_USUAL)) if len(usual) else 0.0, around):
+        least = np.maximum(_SEAM_LEVELS, limit)
+        some = cv2.morphologyEx(((differs > least) & inside).astype(np.uint8), cv2.MORPH_OPEN, thin) > 0
+        some &= ~changed
+        count, labels = cv2.connectedComponents(some.astype(np.uint8), connectivity=4)
+        touches = np.bincount(labels[some & (near < 2)], minlength=count) > 0
+        ends = np.bincount(labels[some & (near > _SEAM_BAND * side)], minlength=count) == 0
+        clear = np.bincount(labels[some & (differs > _SEAM_CLEAR * least)], minlength=count) >= _SURE_PX
+        found |= (touches & ends & clear)[labels]
+    return found
 
 
 def joined(mask: Array, left: Mask) -> Array:

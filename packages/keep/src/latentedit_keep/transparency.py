@@ -42,7 +42,8 @@ def without_ground(original: Pixels, laid: Array, edited: Pixels, shown: Array, 
     """An opaque edit of a transparent original, in one frame, with the alpha that it would have without its ground.
 
     The ground's color that reaches the transparent part stays or becomes transparent. Other colors there are paint,
-    which is opaque. All else has the original's alpha. ``laid`` has the original's colors on the ground, ``shown`` the
+    which is opaque. Both go on in the soft part, such as a shadow, that they touch: half of one would have a step. All
+    else has the original's alpha. ``laid`` has the original's colors on the ground, ``shown`` the
     edit's, in [0, 255].
     """
     top = np.iinfo(original.dtype).max
@@ -53,6 +54,9 @@ def without_ground(original: Pixels, laid: Array, edited: Pixels, shown: Array, 
     empty = cv2.morphologyEx((like & (erased | (alpha < top))).astype(np.uint8), cv2.MORPH_CLOSE, _WINDOW)
     _, labels = cv2.connectedComponents(empty)
     erased &= np.isin(labels, np.unique(labels[like & (alpha == 0)]))
+    soft = (alpha > 0) & (alpha < top)
+    erased = _spread(erased, soft & like)
+    paint = _spread(paint > 0, soft & ~like & (largest(np.abs(laid - shown)) > _GROUND_LEVELS)).astype(np.uint8)
     found = np.where((cv2.dilate(paint, _REACH) > 0) & ~like, top, alpha)
     found[erased] = 0
     opacity = np.maximum(found, 1)[..., None] / np.float32(top)
@@ -62,3 +66,12 @@ def without_ground(original: Pixels, laid: Array, edited: Pixels, shown: Array, 
     same = (found == alpha) & (alpha < top) & (largest(np.abs(laid - shown)) <= _ROUNDED)
     colors[same] = original[same, :3]
     return np.dstack([colors, found.astype(original.dtype)])
+
+
+def _spread(seeds: Mask, soft: Mask) -> Mask:
+    """The seeds, and what they touch of a soft part; outlines, which are thinner, are none."""
+    wide = cv2.morphologyEx(soft.astype(np.uint8), cv2.MORPH_OPEN, _REACH)
+    count, labels = cv2.connectedComponents(wide | seeds)
+    touched = np.zeros(count, dtype=bool)
+    touched[labels[seeds]] = True
+    return touched[labels]
