@@ -25,9 +25,8 @@ from latentedit_keep.tones import (
 from latentedit_keep.transparency import alpha_change
 
 WORKING_SIDE_PX = 1400  # longest side for detection, at which 12 megapixels take 6 s; the mask is then enlarged
-_GUESS_SIDE_PX = 700  # longest side for the first guess
+_GUESS_SIDE_PX = 560  # longest side for the first guess
 _ROUNDS = 3  # of colors and detection, each on the pixels that the round before left unchanged
-_SETTLED = 0.005  # share of the pixels that a round adds or removes below which it is the last
 _GUARD = 0.006  # of the side: margin around a change that does not count as unchanged
 _DETAIL_LEVELS = 4.0  # fine contrast from which on a pixel belongs to detail
 _MISMATCH = (0.02, 10.0)  # sigma as a share of the side, and bound in levels
@@ -200,24 +199,23 @@ def find_change(
         here, there = (cv2.merge([gray(image)] * 3) for image in (here, there))
     planes, among = (warp.resized(here, small), warp.resized(there, small), _nearest(inside, small)), small
     tones, unchanged = first_guess(*planes[:2], _nearest(usable, small))
-    number, first = 0, True
-    while True:  # the first round at the size of the guess
+    for number in range(1, _ROUNDS + 1):  # all but the last at the size of the guess
         tick()
-        number += 1
         toned, limited = tones.apply(planes[1]), tones.limited(planes[0])
         blur = fit_blur(planes[0], toned, unchanged)
         alike = matched(limited, toned, blur)
         tick()
-        evidence = detect(*alike, planes[2], unchanged, blur, tones.doubt(planes[1]), first=first)
+        evidence = detect(*alike, planes[2], unchanged, blur, tones.doubt(planes[1]), first=number == 1)
         guard = np.ones([2 * max(1, round(_GUARD * max(among))) + 1] * 2, dtype=np.uint8)
         surroundings = _nearest(usable, among) & (cv2.dilate(evidence.changed.astype(np.uint8), guard) == 0)
         few = surroundings.sum() < 0.02 * surroundings.size
-        if number > 1 and (number == _ROUNDS or few or (surroundings != unchanged).mean() < _SETTLED):
+        if number == _ROUNDS:
             break
-        planes, among = (here, there, inside), size
-        unchanged = usable & _nearest(unchanged if few else surroundings, size)
+        if number == _ROUNDS - 1:
+            planes, among = (here, there, inside), size
+        unchanged = _nearest(usable, among) & _nearest(unchanged if few else surroundings, among)
         if not few:
-            tones, first = fit_tones(here, there, unchanged), False
+            tones = fit_tones(*planes[:2], unchanged)
     tick()
     left = vanished(*alike, inside, evidence) | leftovers(*alike, inside, evidence, blur)
     mask = joined(rim(evidence, inside, blur), left)

@@ -18,7 +18,7 @@ _FLOORS = (1.2, 0.8, 0.6, 0.5, 0.45)  # least noise in levels at each scale, fro
 _FINE = 3  # number of scales for sharp changes, which are excluded from the coarser scales
 _CHROMA = 1.4  # weight of differences in color against brightness
 _ACTIVITY_SHARES = (0, 0.2, 0.4, 0.55, 0.7, 0.8, 0.87, 0.92, 0.95, 0.97, 0.985, 0.995, 1)  # bins; edges are few
-_SAMPLES = 50_000  # pixels on which noise is measured
+_SAMPLES = 20_000  # pixels on which noise is measured
 _DOUBTS = 2.0  # standard deviations of the color fit within which colors count as equal
 HIGH, LOW = 8.0, 3.0  # hysteresis thresholds in multiples of the noise; 5.5 and 2.6 found islands of noise
 

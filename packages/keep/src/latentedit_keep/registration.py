@@ -31,6 +31,7 @@ _PLAIN = (0.3, 0.2, 0.35)
 # of the cells that must, and the largest cast.
 _CELLS, _COARSE = 32, (3.0, 0.15, 0.75, 30.0)
 _LITTLE = 0.1  # agreement below which an image is also tried as a negative
+_NEARLY = 0.6  # agreement from which on a start needs no features to end at the same place
 _FEATURES = 4000  # per image; started from ORB, the refinement ends as well as from the best of all starts
 _FEW_INLIERS = 30  # of ORB, below which SIFT is tried, too
 _RANSAC_PX = 2.0  # distance of an inlier at the working size; the refinement removes the rest
@@ -45,11 +46,12 @@ _FEWEST = 200  # pixels that have a say
 _MOST_STEPS, _STILL_PX = 12, 2e-3  # of the refinement, and mean movement from which on it stands still
 _ERROR_PER_SPLIT = 5.0  # error over half the distance of the matrices from either half of the pixels (90 % of cases)
 
-_MOST_PX = 8.0  # of a drift at the working size; farther away is another object
+_DRIFT_SIDE_PX = 512  # longest side for a drift, which is smooth
+_MOST_PX = 4.0  # of a drift at that size; farther away is another object
 _TOGETHER = 1 / 30  # of the side: sigma of the smooth flow
 _FITS = 1.0  # difference of the normalized gray at which a pixel has half a say
 _GAIN = 0.25  # share of the tiles in disagreement that must agree without the drift
-_LITTLE_PX = 0.3  # median flow below which nothing drifted; editors that drift move things by 1 to 10 px
+_LITTLE_PX = 0.15  # median flow below which nothing drifted; editors that drift move things by .5 to 5 px
 _LEAST_SIDE_PX = 64  # smaller images hold too little texture
 _MORE_TILES = 5  # textured tiles that must agree in addition; fewer are chance, and a new object would be bent to fit
 
@@ -69,7 +71,7 @@ class Registration:
 
     matrix: Matrix
     agreement: float  # share of the textured tiles that are the same in both images, in [0, 1]
-    inliers: int  # features that agree with one affine map
+    inliers: int  # features that agree with one affine map, sought where little agrees without them
     uncertainty_px: float  # how far off the matrix may be, in the original's pixels (nine of ten are closer)
     size: Size
     edited_size: Size
@@ -195,7 +197,6 @@ def _registered(
     if tile_agreement(normal[0], normal[0]) == 0:  # there is nothing to align by
         return Registration.unmoved(size, edited_size)
     tick()
-    features, inliers = _from_features(fixed, moving, shown)
     window = cv2.createHanningWindow(working, cv2.CV_32F)
     right, down = cv2.phaseCorrelate(normal[0].copy(), normal[1].copy(), window)[0]  # it writes into what it gets
     shifted = np.array([[1, 0, right], [0, 1, down], [0, 0, 1]])
@@ -207,9 +208,15 @@ def _registered(
         inside &= _aligned(shown[1], matrix, inside.shape)[0] > 0.5
         return tile_agreement(normal[0], plane, inside, shown=float(shown[1].mean()))
 
-    starts = [np.eye(3), shifted, *_from_crops(size, edited_size, working), *features]
+    def best(starts: Sequence[Matrix]) -> tuple[float, int, Matrix]:
+        return max((agreement_of(one), -at, one) for at, one in enumerate(starts))
+
+    start_agreement, _, start = best([np.eye(3), shifted, *_from_crops(size, edited_size, working)])
     tick()
-    start_agreement, _, start = max((agreement_of(one), -at, one) for at, one in enumerate(starts))
+    inliers = 0
+    if start_agreement < _NEARLY:
+        features, inliers = _from_features(fixed, moving, shown)
+        start_agreement, _, start = best([start, *features])
     tick()
     matrix, edges = _refined(*normal, start)
     tick()
@@ -390,8 +397,7 @@ class _Edges:
     def misses(self, matrix: Matrix) -> tuple[Array, NDArray[np.bool_]]:
         """What the moved plane lies above the fixed one, and where it has a value."""
         u, v = (a * self.x + b * self.y + c for a, b, c in matrix[:2].astype(np.float32))
-        pad = np.zeros(-len(u) % _ROW, dtype=np.float32)
-        places = (np.concatenate([one, pad]).reshape(-1, _ROW) for one in (u, v))
+        places = (np.resize(one, (-(-len(one) // _ROW), _ROW)) for one in (u, v))
         found = cv2.remap(self.moving, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).ravel()
         height, width = self.moving.shape
         return found[: len(u)] - self.values, (u >= 0) & (u <= width - 1) & (v >= 0) & (v <= height - 1)
@@ -454,7 +460,7 @@ def _refined(fixed: Array, moving: Array, start: Matrix) -> tuple[Matrix, _Edges
 
 def find_drift(original: Array, edited: Array, registration: Registration) -> tuple[Array, Registration] | None:
     """Displacement left by the affine map (dense inverse search, Kroeger et al. 2016), and the frame without it."""
-    size, matrix = registration.scaled()
+    size, matrix = registration.scaled(_DRIFT_SIDE_PX)
     if registration.outside_share > 0.02 or min(size) < _LEAST_SIDE_PX:
         return None
     fixed, moving = (normalized(gray(one)) for one in (warp.resized(original, size), warp.warped(edited, matrix, size)))

@@ -15,7 +15,7 @@ from latentedit_keep.base.warp import Array, Mask, cv2, gray, largest, smoothed
 
 _LINE = np.linspace(-128, 383, 1024)  # domain of a curve; mixing takes colors beyond black and white
 
-_BLOCKS = 4000  # block means that the consensus is taken over
+_BLOCKS = 2000  # block means that the consensus is taken over
 _DRAWS = 400  # pairs of blocks, each of which proposes a line; a fit of all blocks fails where a third is new
 _FIT_LEVELS = (7.0, 12.0, 20.0)  # within which all channels of a block must fit; the next if fewer than half do
 _TOLERANCES = (40.0, 15.0, 7.0)  # levels by which a pixel may miss the first guess to count for the next one
@@ -23,7 +23,7 @@ _CELL = 12.0  # side of a cell of colors in levels; each cell counts once, so th
 _CELL_LEVELS = 0.7  # error of a cell with any number of pixels, since codecs shift colors by that much
 _SMOOTH_PX = 1.5  # sigma of both images in a fit; without it, noise biases the slope low
 _FLAT_LEVELS = 6.0  # detail that halves the weight of a pixel, since blur changes it
-_SAMPLES = 15_000  # pixels that the curves are fitted on
+_SAMPLES = 8_000  # pixels that the curves are fitted on
 _CORRELATED_PIXELS = 10  # pixels that count as one observation, since neighbors are correlated
 _SATURATION = 0.12  # prior deviation of its logarithm
 _ALIKE = (0.15, 0.1, 8.0)  # prior deviations common to all channels: logarithms of gamma and gain, black in levels
@@ -33,6 +33,7 @@ _COLORFUL = 5.0  # levels by which colors of one brightness differ in a colorful
 _COLORLESS = 0.3  # share of that difference below which an image has lost its colors
 _SAME_LUMA = 6.0  # levels by which its brightness may differ
 _DOUBTS = 1.5  # standard deviations below which a correction is not applied
+_ROW = 1000  # OpenCV resamples planes of at most 32,767 columns
 _SIDE = 32  # cells a side of the grid of known colors, of 8 levels each
 _UNLIKE = (1, 4)  # cells away from all unchanged colors up to which a color is known, and from which on it is unknown
 _SEEN = 3.0  # samples around a cell from which it counts as seen, since codecs mix the colors at edges
@@ -105,10 +106,19 @@ class Tones:
 
     def limited(self, original: Array, *, hold: bool = False) -> Array:
         """The original, clipped where the edited image's black and white are clipped."""
-        rising = self.curves + 1e-6 * _LINE
-        mixed = _looked_up(original, np.stack([np.interp(_LINE, curve, _LINE) for curve in rising]))
         unmixing = np.linalg.inv(np.vstack([self.mixing, [0, 0, 0, 1]]))[:3]
-        return self.apply(cv2.transform(mixed, unmixing.astype(np.float32)).clip(0, 255), hold=hold)
+        near = 2 * _HELD[1] + 2 * 255 * float(np.abs(unmixing[:, :3] - np.eye(3)).max())  # of black and white
+        ends = np.stack([np.interp((near, 255 - near), _LINE, curve) for curve in self.curves], axis=1)
+        some = cv2.inRange(original, *ends) == 0
+        if not some.any():  # all colors can be shown
+            return original
+        colors, rising = original[some], self.curves + 1e-6 * _LINE
+        rows = np.resize(colors, (-(-len(colors) // _ROW), _ROW, 3))
+        mixed = _looked_up(rows, np.stack([np.interp(_LINE, curve, _LINE) for curve in rising]))
+        shown = cv2.transform(mixed, unmixing.astype(np.float32)).clip(0, 255)
+        limited = original.copy()
+        limited[some] = self.apply(shown, hold=hold).reshape(-1, 3)[: len(colors)]
+        return limited
 
     @property
     def cast(self) -> float:
@@ -163,11 +173,11 @@ def fit_tones(original: Array, edited: Array, unchanged: Mask, *, tolerance: flo
     """Fit the tones on the unchanged pixels; errors up to the tolerance, in levels, keep their weight."""
     if unchanged.sum() < 200:
         return Tones.none()
-    near, wide = smoothed(original, _SMOOTH_PX), smoothed(original, 3 * _SMOOTH_PX)
-    flat = 1 / (1 + (largest(np.abs(near - wide))[unchanged] / _FLAT_LEVELS) ** 2)
-    here, there = near[unchanged], smoothed(edited, _SMOOTH_PX)[unchanged]
-    step = max(1, len(here) // _SAMPLES)
-    here, there, flat = (one[::step].astype(np.float64) for one in (here, there, flat))
+    planes = smoothed(original, _SMOOTH_PX), smoothed(edited, _SMOOTH_PX), smoothed(original, 3 * _SMOOTH_PX)
+    at = np.flatnonzero(unchanged)
+    at = at[:: max(1, len(at) // _SAMPLES)]
+    here, there, wide = (plane.reshape(-1, 3)[at].astype(np.float64) for plane in planes)
+    flat = 1 / (1 + (np.abs(here - wide).max(axis=1) / _FLAT_LEVELS) ** 2)
     sound = (there > _CLIPPED[0]) & (there < _CLIPPED[1])
     sound |= sound.sum(axis=0) < 200  # a channel that is cut off nearly everywhere
     nothing = parameters = np.zeros(10)
