@@ -128,5 +128,5 @@ def _is_noisy(differs: Mask, amount: Array) -> bool:
 def only_colors(original: Array, edited: Array, differs: Mask) -> bool:
     """Whether what differs does so in color alone, as two decodings of one JPEG do, which enlarge color differently."""
     apart = original - edited
-    strong = differs.any() and float(largest(np.abs(apart)).max()) >= _NOISE_LEVELS
+    strong = bool(differs.any()) and float(largest(np.abs(apart)).max()) >= _NOISE_LEVELS
     return strong and float((np.abs(gray(apart))[differs] <= _SAME_LUMA[0]).mean()) > _SAME_LUMA[1]
