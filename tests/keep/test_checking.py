@@ -1,6 +1,7 @@
 """``check``: verdicts on pairs with known changes, exit codes, the schema, and many pairs."""
 
 import csv
+import dataclasses
 import io
 import json
 import math
@@ -17,6 +18,7 @@ from pydantic import TypeAdapter
 from latentedit_keep.api import keep
 from latentedit_keep.base.errors import ConfigError
 from latentedit_keep.base.warp import smoothed
+from latentedit_keep.change import Leftover, framed
 from latentedit_keep.checking import CheckResult, Report, check
 from tests.commands import Command, Refused
 from tests.keep.pairs import SIDE, cast, moved, scene, similarity, with_object
@@ -134,6 +136,59 @@ def test_an_inserted_strip_does_not_cost_a_part_of_the_original(row: int, saved:
     assert (report.found, report.next_step_code) == ("reframed", "allow whole image")
     assert any("moved apart" in doubt for doubt in report.doubts)
     np.testing.assert_array_equal(kept.kept.pixels, LARGE)
+
+
+def decoded(image: np.ndarray, resample: Image.Resampling) -> np.ndarray:
+    """As decoders show a JPEG with halved chroma: they differ in how they enlarge it."""
+    bright, *chroma = Image.fromarray(as_jpeg(image, 85)).convert("YCbCr").split()
+    small = (bright.width // 2, bright.height // 2)
+    colors = (plane.resize(small, Image.Resampling.BOX).resize(bright.size, resample) for plane in chroma)
+    return np.asarray(Image.merge("YCbCr", (bright, *colors)).convert("RGB"))
+
+
+@pytest.mark.parametrize("radius", [0, 15])
+def test_two_decodings_of_one_jpeg_are_the_same_image(radius: int) -> None:
+    """At saturated edges they differ by 50 levels; only what was drawn on one of them is a change."""
+    image = LARGE.copy()
+    image[40:110, 60:150] = (235, 10, 10)
+    first, second = (decoded(image, how) for how in (Image.Resampling.BICUBIC, Image.Resampling.NEAREST))
+    assert np.abs(first.astype(int) - second).max() > 40
+    disc = cv2.circle(np.zeros(image.shape[:2], np.uint8), (170, 170), radius, 1, -1) * (radius > 0)
+    kept = keep(as_image(first), as_image(np.where(disc[..., None] > 0, np.uint8((30, 160, 60)), second)))
+    assert kept.found == ("local change" if radius else "nothing")
+    wrong = (np.asarray(kept.mask) > 127) != (disc > 0)
+    assert wrong.mean() < 0.002
+
+
+def test_an_image_is_only_reframed_if_the_rest_agrees() -> None:
+    change = keep(as_image(scene()), as_image(CLOSER)).detected
+    assert change is not None
+    assert framed(change) == "reframed"
+    for fault in ({"structure": 0.8}, {"residual": 7.0}):
+        assert framed(dataclasses.replace(change, **fault)) == "redrawn"
+
+
+def test_what_everyone_sees_is_certain_however_much_was_repainted_elsewhere() -> None:
+    """A disc of 35 levels among smooth noise of 11: before and after `keep` it is a change, without it nothing is."""
+    noise = smoothed(np.random.default_rng(0).normal(0, 240, (320, 320, 3)).astype(np.float32), 6.0)
+    disc = cv2.circle(np.zeros((320, 320, 1), dtype=np.float32), (180, 140), 32, 35, -1)
+    images = [as_image((scene(320) + noise + one).clip(0, 255).astype(np.uint8)) for one in (0, disc)]
+    assert keep(as_image(scene(320)), images[0]).found == "nothing"
+    kept = keep(as_image(scene(320)), images[1])
+    assert kept.found == check(as_image(scene(320)), kept.image).report.found == "local change"
+
+
+def test_keep_is_advised_only_where_the_rest_is_separated() -> None:
+    kept = keep(as_image(scene()), edited())
+    change = kept.detected
+    assert change is not None
+    assert check(kept=kept).report.next_step_code == "keep"
+    left = Leftover(levels=20.0, box=(0, 0, 0.1, 0.1))
+    for fault in ({"residual": 7.0}, {"leftover": left}, {"unchanged_share": 0.35}):
+        analysis = dataclasses.replace(kept.analysis, change=dataclasses.replace(change, **fault))
+        worse = dataclasses.replace(kept, analysis=analysis)
+        for options in ({}, {"mask": as_image(WHERE)}):
+            assert check(kept=worse, **options).report.next_step_code == "look", fault
 
 
 def test_the_next_step_is_the_edit_itself_or_keep() -> None:

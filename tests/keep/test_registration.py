@@ -128,7 +128,7 @@ def test_turned_and_mirrored_images_are_reported_and_turned_back(quarters: int, 
 @pytest.mark.slow
 @pytest.mark.parametrize("mirrored", [False, True])
 @pytest.mark.parametrize("quarters", [1, 3])
-def test_opposite_turns_are_told_apart(quarters: int, mirrored: bool) -> None:
+def test_opposite_turns_are_distinguished(quarters: int, mirrored: bool) -> None:
     """Features match at any angle, so that either would align."""
     original, edited = (one[:120, :180].astype(np.float32) for one in (scene(), with_object(scene())))
     second = cv2.GaussianBlur(np.rot90(edited[:, ::-1] if mirrored else edited, quarters), (0, 0), 0.7)

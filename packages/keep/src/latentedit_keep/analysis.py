@@ -28,7 +28,7 @@ from latentedit_keep.change import (
     judge,
 )
 from latentedit_keep.composite import composite
-from latentedit_keep.exact import at_depth, exact_change
+from latentedit_keep.exact import at_depth, exact_change, only_colors
 from latentedit_keep.masks import SEEN
 from latentedit_keep.registration import (
     Registration,
@@ -82,8 +82,9 @@ class Analysis:
 
     @property
     def beyond(self) -> tuple[float, tuple[str, ...]]:
-        """Share of the edited image that lies beyond the original, and on which sides; 0 if that cannot be known."""
-        return (0.0, ()) if self.change is None else self.registration.beyond
+        """Share of the edited image that lies beyond the original, and on which sides; 0 if little or unknown."""
+        share, sides = self.registration.beyond
+        return (0.0, ()) if self.change is None or share <= OUTSIDE else (share, sides)
 
     @property
     def window(self) -> tuple[slice, slice]:
@@ -212,7 +213,7 @@ def analyze(original: PixelImage, edited: PixelImage, tick: Tick = nothing) -> A
 def _extended(base: PixelImage, edited: PixelImage, found: Analysis) -> Analysis:
     """What was found, where the edit shows more than the original: an exact copy in it, and parts that moved apart."""
     frame, beyond = found.registration, found.beyond[0]
-    if beyond <= OUTSIDE:
+    if not beyond:
         return found
     if frame.in_place is not None:
         (left, top), (width, height) = frame.in_place[:2, 2].astype(int), base.size
@@ -251,7 +252,8 @@ def _analyzed(base: PixelImage, edited: PixelImage, tick: Tick) -> Analysis:
         same = dataclasses.replace(edited, pixels=at_depth(edited.pixels, base.pixels))
         if laid:
             same = _without_ground(base, here, same, ground)
-        if (differs := exact_change(base.pixels, same.pixels)) is not None:
+        differs = exact_change(base.pixels, same.pixels)
+        if differs is not None and not only_colors(here, same.on(ground), differs):
             change = exact_found(differs)
             frame = change.registration
             return Analysis(

@@ -521,7 +521,7 @@ def _doubts(original: PixelImage, edited: PixelImage, found: Analysis, mask: tup
         INVERTED: inverted,
     }
     more, sides = found.beyond
-    if more > EXTENDED or (more > OUTSIDE and found.found == "reframed"):
+    if more > EXTENDED or (more and found.found == "reframed"):
         doubts[f"{beyond_line(more, sides)}: that was not kept"] = True
     if (change := found.change) is not None and not change.exact:
         registration, cast, is_local = change.registration, change.tones.cast, found.found in LOCAL

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from latentedit_keep.base import warp
 from latentedit_keep.base.console import Tick, nothing
 from latentedit_keep.base.warp import Array, Mask, cv2, gray, smoothed
-from latentedit_keep.detection import components, contrasts, detect, disc, grown, joined, leftovers, rim, vanished
+from latentedit_keep.detection import components, contrasts, detect, grown, joined, leftovers, rim, vanished
 from latentedit_keep.registration import Registration
 from latentedit_keep.tones import (
     Tones,
@@ -76,8 +76,7 @@ _STRONGEST = 2.0  # multiple of the usual difference that such a place exceeds
 OUTSIDE = 0.02  # share of the original beyond the edited image from which on a doubt is reported
 _FADES = 0.015  # of the side: width over which a change fades towards what the edited image does not show
 _AT_SIDE = 0.05  # of the longer side: how far from a side of the image what belongs to it may end
-_EDGE_SHARE = 0.005  # of the longer side: margin of a change that is not looked for elsewhere
-_ELSEWHERE = 0.1  # of the squared difference in place, and of the variance: parts that moved had up to .02
+_ELSEWHERE = (10.0, 0.2)  # levels of a difference, and share of what was replaced that may differ where it is found
 _BACKGROUND = (0.4, 0.6)  # shares of the image and of its border from which on a change is the background
 
 Found = Literal[
@@ -343,33 +342,26 @@ def _layout(image: Array) -> Array:
 
 
 def is_elsewhere(original: Array, edited: Array, change: DetectedChange, frame: Registration) -> bool:
-    """Whether what was replaced in the original is found elsewhere in an edited image that shows more than it.
+    """Whether what was replaced at a side, beyond which the edit shows more, is found at the same side of the edit.
 
     So it is where a strip was inserted: only the part on one side of it can be aligned.
     """
     size, matrix = frame.scaled(_GUESS_SIDE_PX)
-    corners = np.linalg.inv(matrix) @ np.array([[0, frame.edited_size[0]], [0, frame.edited_size[1]], [1, 1]])
-    low = np.minimum(np.floor(corners[:2].min(axis=1)), 0)
-    whole = (int(high) for high in np.maximum(np.ceil(corners[:2].max(axis=1)), size) - low)
-    place = np.array([[1, 0, low[0]], [0, 1, low[1]], [0, 0, 1.0]])
-    there = smoothed(gray(warp.warped(edited, matrix @ place, tuple(whole))), 1.5)
-    solid = (change.mask > OPAQUE).astype(np.float32)
-    inner = cv2.erode(solid, disc(round(_EDGE_SHARE * max(solid.shape))))
-    weight = cv2.resize(
-        solid if change.exact or inner.sum() < solid.sum() / 2 else inner, size, interpolation=cv2.INTER_AREA
-    )
-    rows, columns = (np.flatnonzero(weight.max(axis=axis) > 0.5) for axis in (1, 0))
-    if not len(rows) or not len(columns):
-        return False
-    ends = {"left": columns[0], "above": rows[0], "right": size[0] - columns[-1], "below": size[1] - rows[-1]}
-    if not any(ends[side] < _AT_SIDE * max(size) for side in frame.beyond[1]):
-        return False
-    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    here, weight = smoothed(gray(warp.resized(original, size)), 1.5)[box], weight[box]
-    misses = cv2.matchTemplate(there, here, cv2.TM_SQDIFF, mask=weight) / weight.sum()
-    varies = float(np.average((here - np.average(here, weights=weight)) ** 2, weights=weight))
-    at = misses[rows[0] - int(low[1]), columns[0] - int(low[0])]
-    return bool(misses.min() < _ELSEWHERE * min(varies, float(at)))
+    here, near = smoothed(gray(warp.resized(original, size)), 1.5), max(1, round(_AT_SIDE * max(size)))
+
+    def differs(matrix: warp.Matrix) -> Mask:
+        return np.abs(smoothed(gray(warp.warped(edited, matrix, size)), 1.5) - here) > _ELSEWHERE[0]
+
+    replaced = _nearest(change.mask > OPAQUE, size) & differs(matrix)
+    for side in frame.beyond[1] if replaced.any() and here[replaced].std() > _ELSEWHERE[0] else ():
+        axis, last = int(side in ("above", "below")), side in ("right", "below")
+        ends = [(length[axis] if last else 0) - 0.5 for length in (size, frame.edited_size)]
+        place = matrix.copy()
+        place[axis, 2] = ends[1] - place[axis, axis] * ends[0]
+        band = np.take(replaced, range(-near, 0) if last else range(near), axis=1 - axis)
+        if band.any() and differs(place)[replaced].mean() < _ELSEWHERE[1]:
+            return True
+    return False
 
 
 def is_redrawn(change: DetectedChange) -> bool:

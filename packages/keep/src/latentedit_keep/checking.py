@@ -27,33 +27,15 @@ from latentedit_keep.base.errors import ConfigError
 from latentedit_keep.base.files import plain
 from latentedit_keep.base.images import read_pixels
 from latentedit_keep.base.warp import Mask, cv2, depth_inside, fitted, resized, scaling, warped
-from latentedit_keep.change import (
-    EDGE_PX,
-    EXTENDED,
-    GLOBAL,
-    LOCAL,
-    NOTHING,
-    OPAQUE,
-    OUTSIDE,
-    VISIBLE,
-    Found,
-    share_uncertainty,
-)
+from latentedit_keep.change import EDGE_PX, EXTENDED, GLOBAL, LOCAL, NOTHING, OPAQUE, VISIBLE, Found, share_uncertainty
 from latentedit_keep.detection import grown
 from latentedit_keep.masks import looks_inverted, mask_plane
 
 Reason = Literal["unsure", "no edit", "changed outside", "size", "whole image", "reframed", "different images"]
 Step = Literal[
-    "use edited",
-    "keep",
-    "keep within mask",
-    "use edited or keep",
-    "look",
-    "edit again",
-    "check files",
-    "allow whole image",
-    "invert mask",
-]
+    "use edited", "keep", "keep within mask", "use edited or keep", "look", "edit again", "check files",
+    "allow whole image", "invert mask",
+]  # fmt: skip
 
 MAX_OUTSIDE = 0.001  # default limit with a mask, as a share of the image
 _MARGIN = 0.006  # of the side: around a mask, soft edges of changes do not count as outside
@@ -147,7 +129,7 @@ class Report:
         zoom: magnification beyond the change of size; 1 is none.
         rotation_degrees: clockwise.
         cast: mean change of all colors, in levels of 255.
-        beyond: share of the edited image that lies beyond the original.
+        beyond: share of the edited image that lies beyond the original; 0 if that is too little to be meant.
         beyond_at: on which sides: left, right, above, below.
         size: width and height of the original in pixels.
         edited_size: the same of the edited image.
@@ -346,8 +328,8 @@ def check(
         passed=None, verdict="", next_step="", next_step_code="use edited", reasons=(), also=(),
     )  # fmt: skip
     places = [None if one is None else one.path for one in (first, second, third)]
-    separated = change is None or change.is_separated
-    report = _judged(report, places, expect_size=expect_size, inverted=inverted, separated=separated)
+    clean = change is None or change.is_separated
+    report = _judged(report, places, expect_size=expect_size, inverted=inverted, clean=clean)
     return CheckResult(report=report, kept=kept, changed=changed, allowed=allowed)
 
 
@@ -399,9 +381,7 @@ def _alignment(kept: KeepResult) -> dict[str, Any]:
     return {name: Measure(value=value, uncertainty=_noise(kept) * float(error)) for name, value, error in pairs}
 
 
-def _judged(
-    report: Report, places: Sequence[Path | None], *, expect_size: bool, inverted: bool, separated: bool
-) -> Report:
+def _judged(report: Report, places: Sequence[Path | None], *, expect_size: bool, inverted: bool, clean: bool) -> Report:
     """The report with its verdict, its reasons and the next step."""
     limit, found, masked = report.max_outside, report.found, report.mask is not None
     outside = report.changed if report.outside is None else report.outside
@@ -427,7 +407,7 @@ def _judged(
     near = limit is not None and found == "local change" and abs(outside.value - limit) < outside.uncertainty
     also = _also(report, sizes, cast)
     step = "invert mask" if inverted else _next_step(report, next(iter(reasons), None), also)
-    if step in ("keep", "keep within mask", "use edited or keep") and not separated:
+    if step in ("keep", "keep within mask", "use edited or keep") and not clean:
         step = "look"
     names = [name if place is None else shlex.quote(str(place)) for name, place in zip(_NAMES, places, strict=True)]
     command = "latentedit keep {} {}{}".format(*names[:2], f" --mask {names[2]}" if masked else "")
@@ -463,6 +443,7 @@ def _sentence(report: Report, inside: Measure, within: str, cast: str) -> str:
     """What was found, in words."""
     count = len(report.regions)
     places = f" in {count} places" if count > 1 else ""
+    extended = f"the image was extended: {beyond_line(report.beyond, report.beyond_at)}"
     changed = f"{inside.text(2, 100)} % of the image changed{within}{places}"
     return {
         "identical": _nothing(report),
@@ -472,9 +453,7 @@ def _sentence(report: Report, inside: Measure, within: str, cast: str) -> str:
         "background replaced": f"the background was replaced: {changed}",
         "colors changed": f"{cast}{f', and the content in {count} place' + 's' * (count > 1) if count else ''}",
         "redrawn": "the whole image was redrawn in the same layout",
-        "reframed": f"the image was extended: {beyond_line(report.beyond, report.beyond_at)}"
-        if report.beyond > OUTSIDE
-        else "the image was only reframed",
+        "reframed": extended if report.beyond else "the image was only reframed",
         "different images": "the images cannot be aligned: they show different things or views",
     }[report.found]
 
@@ -514,7 +493,7 @@ def _also(report: Report, sizes: str, cast: str) -> tuple[str, ...]:
         stated = report.found == "colors changed" or _recolored(report)
         also[cast] = large and not stated
     also |= dict.fromkeys(transparency_lines(report.became_transparent, report.became_opaque), True)
-    also[beyond_line(report.beyond, report.beyond_at)] = report.beyond > OUTSIDE and report.found != "reframed"
+    also[beyond_line(report.beyond, report.beyond_at)] = report.beyond > 0 and report.found != "reframed"
     also[f"size {sizes}"] = report.size != report.edited_size
     return tuple(text for text, holds in also.items() if holds)
 

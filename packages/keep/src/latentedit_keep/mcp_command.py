@@ -8,7 +8,6 @@ import importlib
 import importlib.util
 import io
 import json
-import math
 import multiprocessing
 import os
 import re
@@ -196,13 +195,12 @@ def _given(arguments: dict[str, Any], known: Iterable[str]) -> dict[str, Any]:
 def _number(text: str, name: str) -> float:
     """The share that a text states: without % the number itself, as in JSON, and never a hundredth of it."""
     number, percent, rest = text.strip().partition("%")
-    value = math.nan
     with contextlib.suppress(ValueError):
-        value = float(number + rest) / (100 if percent else 1)
-    if 0 <= value <= 1:
-        return value
-    remedy = f"If that is in percent, pass {text}%" if not percent and 1 < value <= 100 else "Pass 0.5 or 50%, say"
-    raise ConfigError(f"{name} is a number from 0 to 1; got {text!r}. {remedy}")
+        if 0 <= (value := float(number + rest) / (100 if percent else 1)) <= 1:
+            return value
+    raise ConfigError(
+        f"{name} is a number from 0 to 1; got {text!r}. Pass one such as 0.5, or a percentage such as 50%"
+    )
 
 
 def _why(error: Exception) -> str:
