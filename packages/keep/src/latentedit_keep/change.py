@@ -24,9 +24,11 @@ from latentedit_keep.tones import (
 )
 from latentedit_keep.transparency import alpha_change
 
-WORKING_SIDE_PX = 1400  # longest side for detection, at which 12 megapixels take 6 s; the mask is then enlarged
+WORKING_SIDE_PX = 1120  # longest side for detection, at which 12 megapixels take 3 s; the mask is then enlarged
+_SHARPENING_SIDE_PX = 800  # side of the central part on which sharpness is fitted
 _GUESS_SIDE_PX = 560  # longest side for the first guess
 _ROUNDS = 3  # of colors and detection, each on the pixels that the round before left unchanged
+_SETTLED = 0.02  # share of the pixels that a round adds or removes below which the next is the last
 _GUARD = 0.006  # of the side: margin around a change that does not count as unchanged
 _DETAIL_LEVELS = 4.0  # fine contrast from which on a pixel belongs to detail
 _MISMATCH = (0.02, 10.0)  # sigma as a share of the side, and bound in levels
@@ -208,9 +210,9 @@ def find_change(
         guard = np.ones([2 * max(1, round(_GUARD * max(among))) + 1] * 2, dtype=np.uint8)
         surroundings = _nearest(usable, among) & (cv2.dilate(evidence.changed.astype(np.uint8), guard) == 0)
         few = surroundings.sum() < 0.02 * surroundings.size
-        if number == _ROUNDS:
+        if planes[0] is here:
             break
-        if number == _ROUNDS - 1:
+        if number == _ROUNDS - 1 or (surroundings != unchanged).mean() < _SETTLED:
             planes, among = (here, there, inside), size
         unchanged = _nearest(usable, among) & _nearest(unchanged if few else surroundings, among)
         if not few:
@@ -250,7 +252,7 @@ def find_change(
     return DetectedChange(
         registration=registration,
         tones=without_color(tones) if lost else tones,
-        mismatch=_mismatch(tones.corrected(there) - tones.limited(here, hold=True), surroundings),
+        mismatch=_mismatch(tones, *(warp.resized(one, small) for one in (here, there)), _nearest(surroundings, small)),
         shared_detail=_shared_detail(*alike, unchanged) if blur <= _RESTORED[0] else 1.0,
         sharpening=_sharpening(original, edited, registration, tones, unchanged),
         mask=mask,
@@ -280,7 +282,7 @@ def _nearest(mask: Mask, size: tuple[int, int]) -> Mask:
 
 def _sharpening(original: Array, edited: Array, registration: Registration, tones: Tones, unchanged: Mask) -> float:
     """Fit on the central part of the image at full size."""
-    width, height = (min(side, WORKING_SIDE_PX) for side in registration.size)
+    width, height = (min(side, _SHARPENING_SIDE_PX) for side in registration.size)
     left, top = (registration.size[0] - width) // 2, (registration.size[1] - height) // 2
     window = np.s_[top : top + height, left : left + width]
     place = np.array([[1, 0, left], [0, 1, top], [0, 0, 1.0]])
@@ -288,9 +290,10 @@ def _sharpening(original: Array, edited: Array, registration: Registration, tone
     return fit_sharpening(tones.limited(original[window]), there, _nearest(unchanged, registration.size)[window])
 
 
-def _mismatch(difference: Array, unchanged: Mask) -> Array:
+def _mismatch(tones: Tones, original: Array, edited: Array, unchanged: Mask) -> Array:
     """Smooth difference of the unchanged surroundings; subtracting it removes the edge of a regional cast or shade."""
     sigma = max(2.0, _MISMATCH[0] * min(unchanged.shape))
+    difference = tones.corrected(edited) - tones.limited(original, hold=True)
     limited = difference.clip(-_MISMATCH[1], _MISMATCH[1]) * unchanged[..., None]
     return smoothed(limited, sigma) / np.maximum(smoothed(unchanged.astype(np.float32), sigma), 0.3)[..., None]
 

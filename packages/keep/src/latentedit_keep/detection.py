@@ -18,6 +18,7 @@ _FLOORS = (1.2, 0.8, 0.6, 0.5, 0.45)  # least noise in levels at each scale, fro
 _FINE = 3  # number of scales for sharp changes, which are excluded from the coarser scales
 _CHROMA = 1.4  # weight of differences in color against brightness
 _ACTIVITY_SHARES = (0, 0.2, 0.4, 0.55, 0.7, 0.8, 0.87, 0.92, 0.95, 0.97, 0.985, 0.995, 1)  # bins; edges are few
+_STEPS = 2048  # of a table of the noise
 _SAMPLES = 20_000  # pixels on which noise is measured
 _DOUBTS = 2.0  # standard deviations of the color fit within which colors count as equal
 HIGH, LOW = 8.0, 3.0  # hysteresis thresholds in multiples of the noise; 5.5 and 2.6 found islands of noise
@@ -44,6 +45,7 @@ _SURROUNDED = 0.85  # local coverage above which every pixel belongs to the chan
 _GAP = 0.003  # of the side: half the width of gaps that are closed
 _VISIBLE = (12.0, 5.0)  # levels of a difference, and of its fine detail, from which on a change has a visible edge
 _FADES = 0.02  # of the side: how far a fainter change fades
+_NEAR_PX = 8  # radius up to which a dilation is faster than distances
 _JOIN_PX = 2  # half the width of a line of the original that is no line between two parts of a change
 _EDGE_PX = 3  # margin along the edited image's border in which the mask is extrapolated
 _TAIL = 0.99  # the noise is scaled so that this share of unchanged pixels is below the lower threshold
@@ -168,9 +170,10 @@ def _noise(amount: Array, activity: Array, unchanged: Mask, floor: float) -> Arr
     at = np.array([float(np.median(detail[part])) for part in parts])
     sizes = [max(1.48 * float(np.median(values[part])), float(np.quantile(values[part], 0.9))) / 1.6 for part in parts]
     rising = np.maximum.accumulate(np.maximum(sizes, floor))
-    noise = np.interp(activity, at, rising)
-    beyond = (activity / max(float(at[-1]), 1e-3)).clip(1, _BEYOND)  # extrapolated to more detail
-    return (noise * beyond).astype(np.float32)
+    most = max(float(at[-1]), 1e-3)
+    line = np.linspace(0, _BEYOND * most, _STEPS)  # extrapolated to more detail
+    table = (np.interp(line, at, rising) * np.maximum(line / most, 1)).astype(np.float32)
+    return table[np.minimum(activity * np.float32((_STEPS - 1) / line[-1]), _STEPS - 1).astype(np.uint16)]
 
 
 def _hysteresis(ratios: Sequence[Array], drawn: Array, density: Array, inner: Mask, amount: Array) -> Mask:
@@ -225,7 +228,9 @@ def disc(radius: int) -> NDArray[np.uint8]:
 
 def grown(mask: Mask, radius: int) -> Mask:
     """The mask and all that is this near, in pixels."""
-    return cv2.dilate(mask.astype(np.uint8), disc(radius)) > 0
+    if radius <= _NEAR_PX:
+        return cv2.dilate(mask.astype(np.uint8), disc(radius)) > 0
+    return cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5) < radius + 0.5
 
 
 def _shrunk(mask: Mask, radius: int, *, beyond: int = 1) -> Mask:
