@@ -96,6 +96,14 @@ def largest(image: Array) -> Array:
     return functools.reduce(cv2.max, cv2.split(image))
 
 
+def touched(mask: Mask, seeds: Mask) -> Mask:
+    """The connected parts of a mask that seeds in it belong to."""
+    count, labels = cv2.connectedComponents(mask.astype(np.uint8))
+    some = np.zeros(count, dtype=bool)
+    some[labels[seeds & mask]] = True
+    return some[labels]
+
+
 def moments(first: Array, second: Array, sigma: float) -> tuple[Array, Array, Array]:
     """Local variances of two planes and their covariance, under a Gaussian window."""
     means = smoothed(first, sigma), smoothed(second, sigma)
