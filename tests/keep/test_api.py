@@ -216,7 +216,7 @@ def test_the_images_of_a_result_are_replaced_only_on_request(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("crop", [(0, 0, 480, 480), (140, 100, 440, 400)])
 @pytest.mark.parametrize(("light", "warned"), [(8, False), (18, True)])
-def test_a_rest_that_differs_is_told_with_the_strongest_place_in_the_original(
+def test_a_rest_that_differs_is_reported_with_the_strongest_place_in_the_original(
     crop: tuple[int, int, int, int], light: float, warned: bool
 ) -> None:
     """The editor lit each part in another way, the lower right part most."""

@@ -262,6 +262,13 @@ def levels_on_white(pixels: np.ndarray) -> np.ndarray:
     return pixels[..., :3] * opacity + 255 * (1 - opacity)
 
 
+def test_the_rings_of_a_codec_on_a_flat_image_are_no_restoration() -> None:
+    original = drawn_original("flat", 0)
+    edited = np.dstack([original, np.full((SIDE, SIDE), 255, np.uint8)])
+    edited[4:25, 4:25] = 0
+    assert keep(Image.fromarray(original), written(edited, "WEBP")).found == "local change"
+
+
 @settings(max_examples=500 if settings.default.max_examples > 25 else 12)
 @given(data=st.data())
 def test_any_painted_or_erased_shape_is_found_and_kept(data: Any) -> None:

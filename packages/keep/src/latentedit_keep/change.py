@@ -47,9 +47,10 @@ _GLOBAL_STRUCTURE = 0.6  # correlation of the unchanged part below which the ima
 _RESTYLED = (0.15, 0.95, 0.6)
 # Mean change of colors in levels above which it was intended: local edits had at most 16.4, and black and white has 28.
 _GLOBAL_CAST = 22.0
-# Blur of a much sharper edited image, and share of its detail that the original has, up to which both it was restored
-# (local edits that sharp had 0.80 and more, noise on a soft original 0.96, restored and restyled images 0.17 to 0.60).
-_RESTORED = (-1.0, 0.7)
+# Blur of a much sharper edited image, and share of its detail that the original has, up to both of which it was
+# restored: local edits that sharp had 0.80 and more, noise on a soft original 0.96, restored images 0.17 to 0.60. Last,
+# the least share of the image that is such detail; the rings of a codec on a flat image reach 0.018.
+_RESTORED = (-1.0, 0.7, 0.05)
 _IN_PLACE = (0.85, 0.5)  # structure and agreement from which on a large residual is not a global change
 _UNSURE = (0.3, 0.3, 100)  # structure, agreement and inliers below all of which the alignment is a guess
 # Layout correlation of a redrawn image, in general and from the third, an agreement, on. Of 36 pairs, those redrawn in
@@ -247,8 +248,8 @@ def find_change(
         rest, near = inside & (mask < 0.5), grown(mask > 0.5, round(_LEFT[3] * min(mask.shape)))
         leftover = _leftover(toned - limited, rest & near, _LEFT[1] * residual)
         if leftover is None and residual >= _GLOBAL_RESIDUAL:
-            leftover = _leftover(toned - limited, rest, _STRONGEST * residual)
-            leftover = leftover or Leftover(levels=residual, box=(0, 0, 1, 1))
+            strongest = _leftover(toned - limited, rest, _STRONGEST * residual)
+            leftover = strongest or Leftover(levels=residual, box=(0, 0, 1, 1))
     return DetectedChange(
         registration=registration,
         tones=without_color(tones) if lost else tones,
@@ -302,7 +303,9 @@ def _shared_detail(original: Array, edited: Array, unchanged: Mask) -> float:
     """Slope of the original's fine detail over the edited image's, where that is more than noise."""
     first, second = (plane - smoothed(plane, 3.0) for plane in (gray(original), gray(edited)))
     some = unchanged & (np.abs(second) > _DETAIL_LEVELS)
-    return float(np.mean(first[some] * second[some]) / np.mean(second[some] ** 2)) if some.sum() >= 200 else 1.0
+    if some.sum() < _RESTORED[2] * unchanged.sum() or some.sum() < 200:
+        return 1.0
+    return float(np.mean(first[some] * second[some]) / np.mean(second[some] ** 2))
 
 
 def _structure(original: Array, toned: Array, unchanged: Mask) -> float:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit_keep.base.warp import Array, Mask, cv2, gray, largest, moments, smoothed
+from latentedit_keep.base.warp import Array, Mask, cv2, gray, largest, moments, smoothed, touched
 
 SCALES_PX = (0.7, 1.4, 2.8, 5.6, 11.2)  # sigmas of averages; coarse ones find faint shadows and light
 _FLOORS = (1.2, 0.8, 0.6, 0.5, 0.45)  # least noise in levels at each scale, from rounding and resampling
@@ -273,10 +273,8 @@ def vanished(original: Array, edited: Array, inside: Mask, evidence: Evidence) -
     gone = np.maximum(before - np.float32(_VANISHED) * cv2.dilate(after, disc(_VANISHED_PX)), 0)
     noise = _noise(gone, _spread_out(after), inside & ~band, _VANISHED_LEAST)
     near = grown((gone > HIGH * noise) & inside, _VANISHED_PX) & inside
-    count, labels = cv2.connectedComponents((near | evidence.changed).astype(np.uint8))
-    touches = np.zeros(count, dtype=bool)
-    touches[labels[evidence.changed]] = True
-    return near & touches[labels] & (evidence.fine | ~evidence.changed)  # coarse changes fade
+    near &= evidence.fine | ~evidence.changed  # coarse changes fade
+    return near & touched(near | evidence.changed, evidence.changed)
 
 
 def leftovers(original: Array, edited: Array, inside: Mask, evidence: Evidence, blur: float) -> Mask:

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentedit_keep.base.color import Pixels
-from latentedit_keep.base.warp import Array, Mask, cv2, largest
+from latentedit_keep.base.warp import Array, Mask, cv2, largest, touched
 
 WHITE = np.full(3, 255.0, dtype=np.float32)
 _SEEN = 24  # difference of 8-bit alpha from which on it changed
@@ -49,15 +49,17 @@ def without_ground(original: Pixels, laid: Array, edited: Pixels, shown: Array, 
     top = np.iinfo(original.dtype).max
     alpha = original[..., 3]
     like = largest(np.abs(shown - ground)) < _GROUND_LEVELS
-    paint = cv2.morphologyEx(((alpha == 0) & ~like).astype(np.uint8), cv2.MORPH_OPEN, _WINDOW)
+    paint = cv2.morphologyEx(((alpha == 0) & ~like).astype(np.uint8), cv2.MORPH_OPEN, _WINDOW) > 0
     erased = like & (largest(np.abs(laid - ground)) > 2 * _GROUND_LEVELS)
-    empty = cv2.morphologyEx((like & (erased | (alpha < top))).astype(np.uint8), cv2.MORPH_CLOSE, _WINDOW)
-    _, labels = cv2.connectedComponents(empty)
-    erased &= np.isin(labels, np.unique(labels[like & (alpha == 0)]))
-    soft = (alpha > 0) & (alpha < top)
-    erased = _spread(erased, soft & like)
-    paint = _spread(paint > 0, soft & ~like & (largest(np.abs(laid - shown)) > _GROUND_LEVELS)).astype(np.uint8)
-    found = np.where((cv2.dilate(paint, _REACH) > 0) & ~like, top, alpha)
+    empty = cv2.morphologyEx((like & (erased | (alpha < top))).astype(np.uint8), cv2.MORPH_CLOSE, _WINDOW) > 0
+    erased &= touched(empty, like & (alpha == 0))
+    soft, other = (alpha > 0) & (alpha < top), largest(np.abs(laid - shown)) > _GROUND_LEVELS
+    faded, drawn = (
+        cv2.morphologyEx(part.astype(np.uint8), cv2.MORPH_OPEN, _REACH) > 0  # outlines are thinner
+        for part in (soft & like, soft & ~like & other)
+    )
+    erased, paint = touched(erased | faded, erased), touched(paint | drawn, paint)
+    found = np.where((cv2.dilate(paint.astype(np.uint8), _REACH) > 0) & ~like, top, alpha)
     found[erased] = 0
     opacity = np.maximum(found, 1)[..., None] / np.float32(top)
     under = ground * np.float32(top / 255) * (1 - opacity)
@@ -66,12 +68,3 @@ def without_ground(original: Pixels, laid: Array, edited: Pixels, shown: Array, 
     same = (found == alpha) & (alpha < top) & (largest(np.abs(laid - shown)) <= _ROUNDED)
     colors[same] = original[same, :3]
     return np.dstack([colors, found.astype(original.dtype)])
-
-
-def _spread(seeds: Mask, soft: Mask) -> Mask:
-    """The seeds, and what they touch of a soft part; outlines, which are thinner, are none."""
-    wide = cv2.morphologyEx(soft.astype(np.uint8), cv2.MORPH_OPEN, _REACH)
-    count, labels = cv2.connectedComponents(wide | seeds)
-    touched = np.zeros(count, dtype=bool)
-    touched[labels[seeds]] = True
-    return touched[labels]

@@ -108,6 +108,14 @@ def moments(first: Array, second: Array, sigma: float, among: Mask | None = None
     return one, other, together
 
 
+def touched(mask: Mask, seeds: Mask) -> Mask:
+    """The connected parts of a mask that seeds in it belong to."""
+    count, labels = cv2.connectedComponents(mask.astype(np.uint8))
+    some = np.zeros(count, dtype=bool)
+    some[labels[seeds & mask]] = True
+    return some[labels]
+
+
 def gray(image: Array) -> Array:
     """Luma."""
     return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
