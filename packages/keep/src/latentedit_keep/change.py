@@ -28,7 +28,7 @@ WORKING_SIDE_PX = 1120  # longest side for detection, at which 12 megapixels tak
 _SHARPENING_SIDE_PX = 800  # side of the central part on which sharpness is fitted
 _GUESS_SIDE_PX = 560  # longest side for the first guess
 _ROUNDS = 3  # of colors and detection, each on the pixels that the round before left unchanged
-_SETTLED = 0.02  # share of the pixels that a round adds or removes below which the next is the last
+_SETTLED = 0.005  # share of the pixels that a round adds or removes below which the next is the last
 _GUARD = 0.006  # of the side: margin around a change that does not count as unchanged
 _DETAIL_LEVELS = 4.0  # fine contrast from which on a pixel belongs to detail
 _MISMATCH = (0.02, 10.0)  # sigma as a share of the side, and bound in levels
@@ -201,7 +201,9 @@ def find_change(
         here, there = (cv2.merge([gray(image)] * 3) for image in (here, there))
     planes, among = (warp.resized(here, small), warp.resized(there, small), _nearest(inside, small)), small
     tones, unchanged = first_guess(*planes[:2], _nearest(usable, small))
-    for number in range(1, _ROUNDS + 1):  # all but the last at the size of the guess
+    number, last = 0, False
+    while True:  # the last round at full size, those before at that of the guess
+        number += 1
         tick()
         toned, limited = tones.apply(planes[1]), tones.limited(planes[0])
         blur = fit_blur(planes[0], toned, unchanged)
@@ -211,9 +213,10 @@ def find_change(
         guard = np.ones([2 * max(1, round(_GUARD * max(among))) + 1] * 2, dtype=np.uint8)
         surroundings = _nearest(usable, among) & (cv2.dilate(evidence.changed.astype(np.uint8), guard) == 0)
         few = surroundings.sum() < 0.02 * surroundings.size
-        if planes[0] is here:
+        if last:
             break
-        if number == _ROUNDS - 1 or (surroundings != unchanged).mean() < _SETTLED:
+        last = number == _ROUNDS - 1 or (surroundings != unchanged).mean() < _SETTLED
+        if last:
             planes, among = (here, there, inside), size
         unchanged = _nearest(usable, among) & _nearest(unchanged if few else surroundings, among)
         if not few:
