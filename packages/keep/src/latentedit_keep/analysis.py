@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit_keep.base.color import Pixels, Space, opacity_of, profile_of
+from latentedit_keep.base.color import Pixels, Space, levels, opacity_of, profile_of
 from latentedit_keep.base.console import Tick, nothing
 from latentedit_keep.base.images import PixelImage
-from latentedit_keep.base.warp import Array, Box, Matrix, cv2, scaling, turned
+from latentedit_keep.base.warp import Array, Box, Matrix, cv2, fitted, resized, scaling, turned, warped
 from latentedit_keep.change import (
     EXTENDED,
     GLOBAL,
     LOCAL,
     OUTSIDE,
+    WORKING_SIDE_PX,
     DetectedChange,
     Found,
     exact_found,
@@ -27,7 +28,7 @@ from latentedit_keep.change import (
     is_unsure,
     judge,
 )
-from latentedit_keep.composite import composite
+from latentedit_keep.composite import composite, cut
 from latentedit_keep.exact import at_depth, exact_change, only_colors
 from latentedit_keep.masks import SEEN
 from latentedit_keep.registration import (
@@ -39,9 +40,10 @@ from latentedit_keep.registration import (
     register,
     without_drift,
 )
-from latentedit_keep.tones import Tones
+from latentedit_keep.tones import Tones, fit_sharpening
 from latentedit_keep.transparency import WHITE, ground_of, without_ground
 
+_SHARPENING_SIDE_PX = 800  # side of the central part on which sharpness is fitted
 _CROPPED = 0.3  # share of the original beyond the edited image from which on that is looked for as a crop
 _STREAKS = 0.035  # share of the original beyond the edited image from which replicated edges are seen
 _PATTERN_LEVELS = 8.0  # standard deviation under an alpha channel above which there is an image and not a background
@@ -222,7 +224,9 @@ def _extended(base: PixelImage, edited: PixelImage, found: Analysis) -> Analysis
             frame = dataclasses.replace(frame, matrix=frame.in_place, uncertainty_px=0.0)
             found = dataclasses.replace(_analyzed(base, part, nothing), registration=frame)
     if found.change is not None and found.found in LOCAL:
-        apart = is_elsewhere(base.levels, edited.levels, found.change, frame)
+        small = [_reduced(one) for one in (base, edited)]
+        own = frame.between(*(one.size for one in small))
+        apart = is_elsewhere(*(one.levels for one in small), found.change, own)
         return dataclasses.replace(found, found="reframed", apart=True) if apart else found
     if found.change is not None and found.found in ("identical", "nothing"):
         grown = beyond > EXTENDED or frame.in_place is not None
@@ -246,28 +250,35 @@ def is_under_mask(original: PixelImage, edited: PixelImage) -> bool:
 
 def _analyzed(base: PixelImage, edited: PixelImage, tick: Tick) -> Analysis:
     laid = base.alpha is not None and edited.alpha is None
-    ground = ground_of(base.alpha, edited.levels)[0] if laid and base.alpha is not None else WHITE
-    here = base.on(ground)
+    ground = ground_of(base.alpha, edited.levels)[0] if laid and base.alpha is not None else None
     if base.size == edited.size and profile_of(base.info) == profile_of(edited.info):
         same = dataclasses.replace(edited, pixels=at_depth(edited.pixels, base.pixels))
-        if laid:
-            same = _without_ground(base, here, same, ground)
+        if ground is not None:
+            same = _without_ground(base, same, ground)
         differs = exact_change(base.pixels, same.pixels)
-        if differs is not None and not only_colors(here, same.on(ground), differs):
+        if differs is not None and not only_colors(base.pixels, same.pixels, differs):
             change = exact_found(differs)
             frame = change.registration
             return Analysis(
                 original=base, edited=same, upright=same, found=judge(change), change=change,
                 registration=frame, frame=frame,
             )  # fmt: skip
-    return _aligned(base, edited, here, ground if laid else None, tick)
+    return _aligned(base, edited, ground, tick)
 
 
-def _aligned(base: PixelImage, edited: PixelImage, here: Any, ground: Any, tick: Tick) -> Analysis:
+def _reduced(image: PixelImage) -> PixelImage:
+    """The image at no more than twice the size at which it is compared, since floats of all its pixels are large."""
+    size = fitted(image.size, 2 * WORKING_SIDE_PX)
+    return dataclasses.replace(image, pixels=resized(image.pixels, size)) if image.pixels.shape[2] == 3 else image
+
+
+def _aligned(base: PixelImage, edited: PixelImage, ground: Any, tick: Tick) -> Analysis:
     """Compare after registration; on a ``ground``, an opaque edit shows the transparent parts of its original."""
-    alphas = base.alpha, edited.alpha
-    there = edited.on(255.0 if ground is None else ground)
-    registration = register(here, there, alphas, tick)
+    under = WHITE if ground is None else ground
+    first, second = _reduced(base), _reduced(edited)
+    here, there, alphas = first.on(under), second.on(under), (first.alpha, second.alpha)
+    small = register(here, there, alphas, tick)
+    registration = small.between(base.size, edited.size)
     plain = dataclasses.replace(registration, matrix=scaling(base.size, edited.size))  # the editor only resized it
 
     def moved(frame: Registration, flow: Any = None) -> tuple[PixelImage, Registration]:
@@ -277,21 +288,24 @@ def _aligned(base: PixelImage, edited: PixelImage, here: Any, ground: Any, tick:
         flow = np.zeros((2, 2, 2), dtype=np.float32) if flow is None else flow
         image = dataclasses.replace(edited, pixels=without_drift(edited.pixels, flow, frame))
         own = dataclasses.replace(frame, matrix=np.eye(3), edited_size=base.size)
-        return image if ground is None else _without_ground(base, here, image, ground), own
+        return image if ground is None else _without_ground(base, image, ground), own
 
     change, image, frame = None, edited, registration
     found: Found = "different images"
-    if is_unsure(here, there, registration, alphas):
+    if is_unsure(here, there, small, alphas):
         if is_drawn_anew(here, there, registration.agreement):
             found, registration = "redrawn", plain
             image, frame = moved(plain)
     else:
         tick()
-        flow, undrifted = find_drift(here, there, registration) or (None, None)
+        flow, undrifted = find_drift(here, there, small) or (None, small)
         image, frame = moved(registration, flow)
-        frame = frame if undrifted is None else undrifted
-        shown = there if image is edited else image.on(255.0 if ground is None else ground)
-        change = find_change(here, shown, frame, (base.alpha, image.alpha), tick)
+        if image is not edited:
+            second = _reduced(image)
+            there, frame = second.on(under), dataclasses.replace(frame, agreement=undrifted.agreement)
+        change = find_change(here, there, frame.between(first.size, second.size), (alphas[0], second.alpha), tick)
+        sharpening = _sharpening(base, image, frame, change, under)
+        change = dataclasses.replace(change, registration=frame, sharpening=sharpening)
         found = judge(change)
         stretched = abs(np.divide(*np.diag(plain.matrix)[:2]) - 1) >= 0.03
         doubtful = registration.uncertainty_px > distance_px(registration.resized, np.eye(3), base.size)
@@ -304,9 +318,21 @@ def _aligned(base: PixelImage, edited: PixelImage, here: Any, ground: Any, tick:
     )  # fmt: skip
 
 
-def _without_ground(base: PixelImage, here: Any, edited: PixelImage, ground: Any) -> PixelImage:
+def _sharpening(base: PixelImage, edited: PixelImage, frame: Registration, change: DetectedChange, under: Any) -> float:
+    """Fit on the central part of the image at full size."""
+    width, height = (min(side, _SHARPENING_SIDE_PX) for side in base.size)
+    left, top = (base.size[0] - width) // 2, (base.size[1] - height) // 2
+    place = np.s_[top : top + height, left : left + width]
+    own, there = levels(base.pixels[place], base.space, under), cut(edited.pixels, frame.matrix, place, edited.space)[0]
+    corner = np.array([[1, 0, left], [0, 1, top], [0, 0, 1.0]])
+    mask = warped(change.mask, scaling(base.size, change.mask.shape[1::-1]) @ corner, (width, height))
+    return fit_sharpening(change.tones.limited(own), change.tones.apply(there), mask < SEEN)
+
+
+def _without_ground(base: PixelImage, edited: PixelImage, ground: Any) -> PixelImage:
     pixels = at_depth(edited.pixels, base.pixels)
-    return dataclasses.replace(edited, pixels=without_ground(base.pixels, here, pixels, edited.levels, ground))
+    found = without_ground(base.pixels, base.on(ground), pixels, edited.levels, ground)
+    return dataclasses.replace(edited, pixels=found)
 
 
 def transparency_changed(before: PixelImage, after: PixelImage) -> tuple[float, float]:

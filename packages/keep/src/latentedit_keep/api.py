@@ -33,7 +33,7 @@ from latentedit_keep.base.images import (
 from latentedit_keep.base.strengths import read_strength
 from latentedit_keep.base.warp import Array, Mask, cv2, resized
 from latentedit_keep.change import EXTENDED, GLOBAL, LITTLE_LEFT, LOCAL, OUTSIDE, DetectedChange, Found
-from latentedit_keep.exact import difference
+from latentedit_keep.exact import at_depth, difference
 from latentedit_keep.masks import SEEN, bounds_of, looks_inverted
 from latentedit_keep.viewer.view import View, ViewerFrame
 
@@ -319,11 +319,11 @@ def _composed(
     limit, convention = (1, "") if bounds is None else bounds
     change, registration = found.change, found.registration
     whole = _what_to_keep(found, only)
-    weight = whole * limit
+    weight = whole if bounds is None else whole * limit
     kept = dataclasses.replace(
         first, pixels=_pixels(first, second, found, weight, strength=strength, only=only, tick=tick)
     )
-    outside = weight <= SEEN
+    outside, differs = weight <= SEEN, difference(first.pixels, kept.pixels) > 0
     shown = dataclasses.replace(first, pixels=first.pixels[found.window])
     resized_edit = dataclasses.replace(found.upright, pixels=resized(found.upright.pixels, shown.size))
     clear, opaque = transparency_changed(first, kept)
@@ -332,7 +332,7 @@ def _composed(
         original=first,
         edited=found.upright if found.turned else second,
         kept=kept,
-        mask=Image.fromarray(np.rint(255 * weight).astype(np.uint8)),
+        mask=Image.fromarray(cv2.convertScaleAbs(weight, alpha=255.0)),
         found=found.found,
         matrix=registration.matrix @ found.offset,
         crop=found.box,
@@ -342,13 +342,13 @@ def _composed(
         turned=found.turned,
         uncertainty_px=registration.uncertainty_px,
         cast=0.0 if change is None else change.tones.cast,
-        changed_share=float((difference(first.pixels, kept.pixels) > 0).mean()),
+        changed_share=float(differs.mean()),
         became_transparent=clear,
         became_opaque=opaque,
         least_px=None if change is None else change.least_px,
         changes=found.changes,
         outside_db_before=_agreement_db(resized_edit, shown, outside[found.window]),
-        outside_db_after=_agreement_db(kept, first, outside),
+        outside_db_after=_agreement_db(kept, first, outside) if (outside & differs).any() else math.inf,
         doubts=_doubts(first, second, found, (convention, inverted)),
         record=KeepRecord(
             original=KeptImage(name=first.name, fingerprint=first.fingerprint),
@@ -483,12 +483,12 @@ def _what_to_keep(found: Analysis, only: Sequence[int] | None) -> Array:
 def _agreement_db(image: PixelImage, original: PixelImage, outside: Mask) -> float:
     """PSNR against the original, as displayed, where nothing is kept; infinite if no pixel differs."""
     seen, wanted = image.pixels, original.pixels
-    if seen.dtype == wanted.dtype and not difference(wanted, seen)[outside].any():
-        return math.inf
     step = math.ceil(math.sqrt(outside.size / _MEASURED_PIXELS))
     some = np.s_[::step, ::step]
     apart = (levels(seen[some], image.space) - levels(wanted[some], original.space))[outside[some]]
     error = float(np.mean(apart**2, dtype=np.float64)) if apart.size else 0.0
+    if error == 0 and step > 1 and difference(wanted, at_depth(seen, wanted))[outside].any():
+        error = 1 / outside.size  # of what the grid misses
     return math.inf if error == 0 else 10 * math.log10(255**2 / error)
 
 

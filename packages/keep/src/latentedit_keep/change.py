@@ -16,7 +16,6 @@ from latentedit_keep.tones import (
     Tones,
     first_guess,
     fit_blur,
-    fit_sharpening,
     fit_tones,
     lost_colors,
     matched,
@@ -25,7 +24,6 @@ from latentedit_keep.tones import (
 from latentedit_keep.transparency import alpha_change
 
 WORKING_SIDE_PX = 1120  # longest side for detection, at which 12 megapixels take 3 s; the mask is then enlarged
-_SHARPENING_SIDE_PX = 800  # side of the central part on which sharpness is fitted
 _GUESS_SIDE_PX = 560  # longest side for the first guess
 _ROUNDS = 3  # of colors and detection, each on the pixels that the round before left unchanged
 _SETTLED = 0.005  # share of the pixels that a round adds or removes below which the next is the last
@@ -258,7 +256,6 @@ def find_change(
         tones=without_color(tones) if lost else tones,
         mismatch=_mismatch(tones, *(warp.resized(one, small) for one in (here, there)), _nearest(surroundings, small)),
         shared_detail=_shared_detail(*alike, unchanged) if blur <= _RESTORED[0] else 1.0,
-        sharpening=_sharpening(original, edited, registration, tones, unchanged),
         mask=mask,
         numbers=numbers,
         count=int(counted.sum()),
@@ -282,16 +279,6 @@ def opacities(alphas: warp.Alphas, matrix: warp.Matrix, size: warp.Size) -> tupl
 
 def _nearest(mask: Mask, size: tuple[int, int]) -> Mask:
     return cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
-
-
-def _sharpening(original: Array, edited: Array, registration: Registration, tones: Tones, unchanged: Mask) -> float:
-    """Fit on the central part of the image at full size."""
-    width, height = (min(side, _SHARPENING_SIDE_PX) for side in registration.size)
-    left, top = (registration.size[0] - width) // 2, (registration.size[1] - height) // 2
-    window = np.s_[top : top + height, left : left + width]
-    place = np.array([[1, 0, left], [0, 1, top], [0, 0, 1.0]])
-    there = tones.apply(warp.warped(edited, registration.matrix @ place, (width, height)))
-    return fit_sharpening(tones.limited(original[window]), there, _nearest(unchanged, registration.size)[window])
 
 
 def _mismatch(tones: Tones, original: Array, edited: Array, unchanged: Mask) -> Array:

@@ -150,8 +150,11 @@ def _is_mixed(original: Pixels, edited: Pixels, differs: Mask, amount: Array) ->
     return bool(((np.minimum(up, down) > 0) & (solid < _SMOOTH * every)).mean() > _RESAMPLED[1])
 
 
-def only_colors(original: Array, edited: Array, differs: Mask) -> bool:
+def only_colors(original: Pixels, edited: Pixels, differs: Mask) -> bool:
     """Whether what differs does so in color alone, as two decodings of one JPEG do, which enlarge color differently."""
-    apart = original - edited
-    strong = bool(differs.any()) and float(largest(np.abs(apart)).max()) >= _NOISE_LEVELS
-    return strong and float((np.abs(gray(apart))[differs] <= _SAME_LUMA[0]).mean()) > _SAME_LUMA[1]
+    if not differs.any():
+        return False
+    scale = 255 / np.iinfo(original.dtype).max
+    first, second = (one[differs][None, :, :3].astype(np.float32) * np.float32(scale) for one in (original, edited))
+    strong = float(np.abs(first - second).max()) >= _NOISE_LEVELS
+    return strong and float((np.abs(gray(first - second)) <= _SAME_LUMA[0]).mean()) > _SAME_LUMA[1]

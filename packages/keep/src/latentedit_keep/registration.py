@@ -23,7 +23,10 @@ _TILE_AGREES = 0.5  # correlation from which on a tile counts as the same in bot
 _PLAIN_SIDE_PX = 256  # longest side at which structure is sought above the grain
 _SECOND = np.outer([1, -2, 1], [1, -2, 1]).astype(np.float32) / 6  # white noise keeps its deviation (Immerkaer 1996)
 _FLATTEST = 0.3  # quantile of the tiles' fine detail that is grain
-_GRAINS, _MOST_FLOOR = 4.5, 15.0  # multiple of the grain with less texture than `_TEXTURE`, and bound: gravel is no grain
+_GRAINS, _MOST_FLOOR = (
+    4.5,
+    15.0,
+)  # multiple of the grain with less texture than `_TEXTURE`, and bound: gravel is no grain
 # Agreement below which that is tried, share of the tiles below which too few have texture to align by, and agreement of
 # the others from which on it is the same image.
 _PLAIN = (0.3, 0.2, 0.35)
@@ -81,6 +84,12 @@ class Registration:
         """That of an editor that at most resized the image, for certain."""
         matrix = warp.scaling(size, edited_size)
         return cls(matrix=matrix, agreement=1.0, inliers=0, uncertainty_px=0.0, size=size, edited_size=edited_size)
+
+    def between(self, size: Size, edited_size: Size) -> "Registration":
+        """The same of both images at other sizes."""
+        matrix = warp.scaling(self.edited_size, edited_size) @ self.matrix @ warp.scaling(size, self.size)
+        off = self.uncertainty_px * size[0] / self.size[0]
+        return dataclasses.replace(self, matrix=matrix, uncertainty_px=off, size=size, edited_size=edited_size)
 
     @property
     def resized(self) -> Matrix:
