@@ -220,7 +220,7 @@ def find_change(
         if not few:
             tones = fit_tones(*planes[:2], unchanged)
     tick()
-    left = vanished(*alike, inside, evidence) | leftovers(*alike, inside, evidence, blur)
+    left = vanished(inside, evidence) | leftovers(*alike, inside, evidence, blur)
     mask = joined(rim(evidence, inside, blur), left)
     if registration.outside_share > OUTSIDE:  # there is only the original: a change that goes on there fades
         beyond = cv2.distanceTransform(shown.astype(np.uint8), cv2.DIST_L2, 3)

@@ -78,6 +78,8 @@ class Evidence:
     amount: Array
     noise: Array
     density: Array  # local mean of capped differences; above 1 the texture is another one
+    outlines: tuple[Array, Array]  # `edges` of both
+    activity: Array  # local detail of the edited image
     fading: Array  # opacity by the coarse scales: 1/2 at the lower threshold, 1 from a quarter above it
 
 
@@ -87,8 +89,9 @@ def detect(
     """Compare two images that match in frame, color and sharpness; at ``first`` ``unchanged`` is a guess."""
     difference = _opponent(edited - original)
     difference[~inside] = 0
-    activity = _activity(original)
-    sharp_activity = np.maximum(activity, _activity(edited))  # codecs smear the edges of new content
+    outlines = edges(original), edges(edited)
+    activity, other = (_spread_out(one) for one in outlines)
+    sharp_activity = np.maximum(activity, other)  # codecs smear the edges of new content
     side = min(inside.shape)
     inner = _shrunk(inside, _EDGE_PX, beyond=0)
     shrink = min(1.0, max(0.35, side / 400))
@@ -127,7 +130,10 @@ def detect(
     changed = _hysteresis(ratios, drawn, density, inner, evidence[1][0]) & inside
     fading = np.clip(2 * np.max(ratios[_FINE:], axis=0) / LOW - 1.5, 0, 1)
     amount, noise = evidence[0]
-    return Evidence(changed=changed, fine=fine & inside, amount=amount, noise=noise, density=density, fading=fading)
+    return Evidence(
+        changed=changed, fine=fine & inside, amount=amount, noise=noise, density=density, outlines=outlines,
+        activity=other, fading=fading,
+    )  # fmt: skip
 
 
 def _opponent(difference: Array) -> Array:
@@ -137,12 +143,8 @@ def _opponent(difference: Array) -> Array:
     return cv2.merge([luma, _CHROMA * red, _CHROMA * blue])
 
 
-def _activity(image: Array) -> Array:
-    """Local detail: gradient magnitude at two scales, since codecs spread damage over blocks."""
-    return _spread_out(edges(image))
-
-
 def _spread_out(gradient: Array) -> Array:
+    """Local detail: gradient magnitude at two scales, since codecs spread damage over blocks."""
     energy = gradient**2
     return np.sqrt(smoothed(energy, 1.5)) + np.sqrt(smoothed(energy, 5.0)) / 2
 
@@ -262,16 +264,16 @@ def rim(evidence: Evidence, inside: Mask, blur: float) -> Array:
     return np.where(grown(inside, _EDGE_PX), values[nearest], 0)
 
 
-def vanished(original: Array, edited: Array, inside: Mask, evidence: Evidence) -> Mask:
+def vanished(inside: Mask, evidence: Evidence) -> Mask:
     """Edges at the border of a change that only the original has: rims and hairlines of what was removed.
 
     The noise model counts them as detail, which damage may change; that they are gone shows in their gradient. The mask
     ends at half of a step, where the soft outline of what was removed goes on.
     """
     band = grown(evidence.changed, max(4, round(_VANISHED_BAND * min(inside.shape))))
-    before, after = (edges(one) for one in (original, edited))
+    before, after = evidence.outlines
     gone = np.maximum(before - np.float32(_VANISHED) * cv2.dilate(after, disc(_VANISHED_PX)), 0)
-    noise = _noise(gone, _spread_out(after), inside & ~band, _VANISHED_LEAST)
+    noise = _noise(gone, evidence.activity, inside & ~band, _VANISHED_LEAST)
     near = grown((gone > HIGH * noise) & inside, _VANISHED_PX) & inside
     near &= evidence.fine | ~evidence.changed  # coarse changes fade
     return near & touched(near | evidence.changed, evidence.changed)
