@@ -18,7 +18,8 @@ _GRAINY = 0.95  # share of equal neighbors up to which a place has grain
 _LEAST_GRAIN = 0.1  # share of the image with equal grain
 _SPREAD = 0.5  # of the image's width or height, over which equal corners lie: a watermark alone is equal too
 _NOISE_LEVELS = 8  # differences below, in specks, are what saving a JPEG twice leaves
-_SAME_LUMA = (2.0, 0.95)  # levels by which decoders round, and share of what differs; of eleven real edits at most .70
+# Levels by which decoders round, share of what differs, of eleven real edits at most .70, and share of the image.
+_SAME_LUMA = (2.0, 0.95, 0.05)
 _SOLID = 0.5  # share of a region that is left after erosion, from which on it is no speck
 _MOST_SPECKS = (
     0.02,
@@ -152,7 +153,7 @@ def _is_mixed(original: Pixels, edited: Pixels, differs: Mask, amount: Array) ->
 
 def only_colors(original: Pixels, edited: Pixels, differs: Mask) -> bool:
     """Whether what differs does so in color alone, as two decodings of one JPEG do, which enlarge color differently."""
-    if not differs.any():
+    if differs.mean() < _SAME_LUMA[2]:
         return False
     scale = 255 / np.iinfo(original.dtype).max
     first, second = (one[differs][None, :, :3].astype(np.float32) * np.float32(scale) for one in (original, edited))
