@@ -192,7 +192,7 @@ def find_change(
         number += 1
         toned, limited = tones.apply(planes[1]), tones.limited(planes[0])
         blur = fit_blur(planes[0], toned, unchanged)
-        alike = matched(limited, toned, blur)
+        alike = matched(tones.with_clipping(limited, toned), toned, blur)
         tick()
         evidence = detect(*alike, planes[2], unchanged, blur, tones.doubt(planes[1]), first=first)
         guard = np.ones([2 * max(1, round(_GUARD * max(among))) + 1] * 2, dtype=np.uint8)

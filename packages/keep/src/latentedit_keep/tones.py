@@ -43,6 +43,10 @@ _BINS = 48  # quantiles of a channel, each of which adds its median residual to 
 _CLIPPED = (2.5, 252.5)  # edited values outside say little about what they were
 # Samples that are cut off from which on black or white is known to have stayed; levels within which they are held so.
 _HELD = (100, 5.0)
+# Share of an image near its black and white from which on overshoot may be cut off; sigma of what that darkens; and
+# margin, since of Lanczos and half a pixel, the worst case, screentones lost 13.6 levels, and of zooms up to the same.
+_CUT_OFF = (0.01, 5.6, 1.2)
+_HALF_PX = np.array([[1, 0, 0.5], [0, 1, 0.5]])
 _WEDGE = [[level] * 3 for level in np.linspace(16, 239, 8)]  # of grays
 _COLORS = [[208 if bits >> channel & 1 else 48 for channel in range(3)] for bits in range(1, 7)]
 PATCHES = np.array([_WEDGE + _COLORS], dtype=np.float32)  # ``[1, 14, 3]``
@@ -109,6 +113,20 @@ class Tones:
         mixed = _looked_up(original, np.stack([np.interp(_LINE, curve, _LINE) for curve in rising]))
         unmixing = np.linalg.inv(np.vstack([self.mixing, [0, 0, 0, 1]]))[:3]
         return self.apply(cv2.transform(mixed, unmixing.astype(np.float32)).clip(0, 255), hold=hold)
+
+    def with_clipping(self, limited: Array, toned: Array) -> Array:
+        """The limited original with the coarse difference that clipping explains.
+
+        Fine patterns at black or white overshoot where an editor resamples them, which is cut off: panels get darker.
+        """
+        low, high = self.apply(np.array([[[0] * 3, [255] * 3]], dtype=np.float32), hold=True)[0]
+        if ((limited < low + _CLIPPED[0]) | (limited > high - _CLIPPED[0])).mean() < _CUT_OFF[0]:
+            return limited
+        moved = cv2.warpAffine(
+            limited, _HALF_PX, limited.shape[1::-1], flags=cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REFLECT_101
+        )
+        lost = np.float32(_CUT_OFF[2]) * smoothed(moved.clip(low, high) - moved, _CUT_OFF[1])
+        return limited + smoothed(toned - limited, _CUT_OFF[1]).clip(np.minimum(lost, 0), np.maximum(lost, 0))
 
     @property
     def cast(self) -> float:
