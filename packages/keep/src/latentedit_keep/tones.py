@@ -21,6 +21,7 @@ _FIT_LEVELS = (7.0, 12.0, 20.0)  # within which all channels of a block must fit
 _TOLERANCES = (40.0, 15.0, 7.0)  # levels by which a pixel may miss the first guess to count for the next one
 _CELL = 12.0  # side of a cell of colors in levels; each cell counts once, so that rare colors count as much
 _CELL_LEVELS = 0.7  # error of a cell with any number of pixels, since codecs shift colors by that much
+_NEAR = np.ones((5, 5), dtype=np.uint8)  # pixels that smoothing mixes
 _SMOOTH_PX = 1.5  # sigma of both images in a fit; without it, noise biases the slope low
 _FLAT_LEVELS = 6.0  # detail that halves the weight of a pixel, since blur changes it
 _SAMPLES = 15_000  # pixels that the curves are fitted on
@@ -184,10 +185,11 @@ def fit_tones(original: Array, edited: Array, unchanged: Mask, *, tolerance: flo
     near, wide = smoothed(original, _SMOOTH_PX), smoothed(original, 3 * _SMOOTH_PX)
     flat = 1 / (1 + (largest(np.abs(near - wide))[unchanged] / _FLAT_LEVELS) ** 2)
     here, there = near[unchanged], smoothed(edited, _SMOOTH_PX)[unchanged]
+    # What is cut off nearby was mixed in by resampling, and is by smoothing.
+    sound = ((cv2.erode(edited, _NEAR) > _CLIPPED[0]) & (cv2.dilate(edited, _NEAR) < _CLIPPED[1]))[unchanged]
     step = max(1, len(here) // _SAMPLES)
     here, there, flat = (one[::step].astype(np.float64) for one in (here, there, flat))
-    sound = (there > _CLIPPED[0]) & (there < _CLIPPED[1])
-    sound |= sound.sum(axis=0) < 200  # a channel that is cut off nearly everywhere
+    sound = sound[::step] | (sound[::step].sum(axis=0) < 200)  # a channel that is cut off nearly everywhere
     nothing = parameters = np.zeros(10)
     weight, cells = flat, (here, there, flat)
     for _ in range(_ROUNDS):
