@@ -187,10 +187,11 @@ def find_change(
     planes, among = (warp.resized(here, small), warp.resized(there, small), _nearest(inside, small)), small
     tones, unchanged = first_guess(*planes[:2], _nearest(usable, small))
     number, first = 0, True
+    shades = min(0, here.min()), max(255, here.max())  # what is white in both stays so under any curve
     while True:  # the first round at the size of the guess
         tick()
         number += 1
-        toned, limited = tones.apply(planes[1]), tones.limited(planes[0])
+        toned, limited = tones.apply(planes[1]).clip(*shades), tones.limited(planes[0])
         blur = fit_blur(planes[0], toned, unchanged)
         alike = matched(tones.with_clipping(limited, toned), toned, blur)
         tick()

@@ -22,6 +22,7 @@ _TOLERANCES = (40.0, 15.0, 7.0)  # levels by which a pixel may miss the first gu
 _CELL = 12.0  # side of a cell of colors in levels; each cell counts once, so that rare colors count as much
 _CELL_LEVELS = 0.7  # error of a cell with any number of pixels, since codecs shift colors by that much
 _NEAR = np.ones((5, 5), dtype=np.uint8)  # pixels that smoothing mixes
+_FAR = 0.3  # share of the samples within range, from which on those with nothing cut off nearby suffice
 _SMOOTH_PX = 1.5  # sigma of both images in a fit; without it, noise biases the slope low
 _FLAT_LEVELS = 6.0  # detail that halves the weight of a pixel, since blur changes it
 _SAMPLES = 15_000  # pixels that the curves are fitted on
@@ -185,11 +186,13 @@ def fit_tones(original: Array, edited: Array, unchanged: Mask, *, tolerance: flo
     near, wide = smoothed(original, _SMOOTH_PX), smoothed(original, 3 * _SMOOTH_PX)
     flat = 1 / (1 + (largest(np.abs(near - wide))[unchanged] / _FLAT_LEVELS) ** 2)
     here, there = near[unchanged], smoothed(edited, _SMOOTH_PX)[unchanged]
-    # What is cut off nearby was mixed in by resampling, and is by smoothing.
-    sound = ((cv2.erode(edited, _NEAR) > _CLIPPED[0]) & (cv2.dilate(edited, _NEAR) < _CLIPPED[1]))[unchanged]
+    # What is cut off nearby was mixed in by resampling, and is by smoothing; black dots on white leave nothing else.
+    far = ((cv2.erode(edited, _NEAR) > _CLIPPED[0]) & (cv2.dilate(edited, _NEAR) < _CLIPPED[1]))[unchanged]
     step = max(1, len(here) // _SAMPLES)
-    here, there, flat = (one[::step].astype(np.float64) for one in (here, there, flat))
-    sound = sound[::step] | (sound[::step].sum(axis=0) < 200)  # a channel that is cut off nearly everywhere
+    here, there, flat, far = (one[::step].astype(np.float64) for one in (here, there, flat, far))
+    sound = (there > _CLIPPED[0]) & (there < _CLIPPED[1])
+    sound &= (far > 0) | (far.sum(axis=0) < _FAR * sound.sum(axis=0))
+    sound |= sound.sum(axis=0) < 200  # a channel that is cut off nearly everywhere
     nothing = parameters = np.zeros(10)
     weight, cells = flat, (here, there, flat)
     for _ in range(_ROUNDS):
