@@ -9,7 +9,7 @@ from scipy.optimize import approx_fprime
 from latentedit_keep import tones as module
 from latentedit_keep.base.warp import smoothed
 from latentedit_keep.tones import Tones, first_guess, fit_blur, fit_sharpening, fit_tones, sharpened
-from tests.keep.pairs import SIDE, scene, with_object
+from tests.keep.pairs import SIDE, moved, scene, similarity, with_object
 
 WHOLE = np.ones((SIDE, SIDE), dtype=bool)
 
@@ -88,6 +88,40 @@ def test_black_and_white_that_stayed_are_kept(level: int, gain: float, offset: f
     assert np.abs(tones.corrected(edited) - image)[41:].mean() < 1
     grown = fit_tones(np.where(image == level, abs(level - 9), image), edited, WHOLE)
     assert np.abs(grown.corrected(end) - level).max() > 3, "it became so"
+
+
+def screentone(side: int = 240) -> np.ndarray:
+    """White with black dots of 4 px every 6 px in its left half."""
+    y, x = np.mgrid[:side, :side]
+    dots = ((x + y) % 6 - 3) ** 2 + ((x - y) % 6 - 3) ** 2 < 4
+    return np.repeat(np.where(dots & (x < side // 2), 0, 255)[..., None], 3, axis=2).astype(np.uint8)
+
+
+def test_what_clipping_of_overshoot_darkens_is_explained_and_a_new_shade_is_not() -> None:
+    image = screentone().astype(np.float32)
+    edited = moved(screentone(), similarity((0.5, 0.5)), (240, 240)).astype(np.float32)
+    left = np.s_[20:220, 20:100]
+    darker = smoothed(edited - image, 5.6)[left]
+    assert darker.max() < -5
+    limited = Tones.none().with_clipping(image, edited)
+    assert np.abs(smoothed(edited - limited, 5.6)[left]).max() < 0.3 * np.abs(darker).min()
+    shade = Tones.none().with_clipping(image, 0.75 * edited)
+    assert smoothed(0.75 * edited - shade, 5.6)[left].max() < -25
+    lighter = np.maximum(edited, 120)
+    np.testing.assert_allclose(Tones.none().with_clipping(image, lighter)[left], image[left], atol=0.5)
+    photo = scene().astype(np.float32)
+    assert Tones.none().with_clipping(photo, 0.8 * photo) is photo
+
+
+def test_pixels_next_to_what_is_cut_off_do_not_bend_the_curve() -> None:
+    """Stripes of white between grays: an editor that enlarges or smooths mixes what it has cut off into their edges."""
+    image = scene().astype(np.float32)
+    image[:, np.arange(SIDE) % 20 < 8] = 255
+    edited = smoothed(np.clip(1.06 * image + 3, 0, 255), 0.6)
+    tones = fit_tones(image, edited, WHOLE)
+    for level in (120.0, 200.0, 250.0):
+        found = tones.apply(np.full((1, 1, 3), level, dtype=np.float32))
+        np.testing.assert_allclose(found, (level - 3) / 1.06, atol=2.5)
 
 
 @pytest.mark.parametrize("sigma", [0.0, 0.75, 1.0])

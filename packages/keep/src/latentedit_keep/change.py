@@ -199,13 +199,14 @@ def find_change(
         here, there = (cv2.merge([gray(image)] * 3) for image in (here, there))
     planes, among = (warp.resized(here, small), warp.resized(there, small), _nearest(inside, small)), small
     tones, unchanged = first_guess(*planes[:2], _nearest(usable, small))
+    shades = min(0, here.min()), max(255, here.max())  # what is white in both stays so under any curve
     number, last = 0, False
     while True:  # the last round at full size, those before at that of the guess
         number += 1
         tick()
-        toned, limited = tones.apply(planes[1]), tones.limited(planes[0])
+        toned, limited = tones.apply(planes[1]).clip(*shades), tones.limited(planes[0])
         blur = fit_blur(planes[0], toned, unchanged)
-        alike = matched(limited, toned, blur)
+        alike = matched(tones.with_clipping(limited, toned), toned, blur)
         tick()
         evidence = detect(*alike, planes[2], unchanged, blur, tones.doubt(planes[1]), first=number == 1)
         guard = np.ones([2 * max(1, round(_GUARD * max(among))) + 1] * 2, dtype=np.uint8)
