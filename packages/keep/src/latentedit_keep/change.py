@@ -42,7 +42,7 @@ _GLOBAL_RESIDUAL = 6.0  # coarse difference of the rest in levels above which a 
 _GLOBAL_STRUCTURE = 0.6  # correlation of the unchanged part below which the image was redrawn
 # Unchanged share of the detail, structure, and unchanged share below all of which it was restyled; a figure replaced in
 # front of a plain ground also leaves little detail, and most of the image.
-_RESTYLED = (0.15, 0.95, 0.6)
+_RESTYLED = (0.2, 0.97, 0.6)
 # Mean change of colors in levels above which it was intended: local edits had at most 16.4, and black and white has 28.
 _GLOBAL_CAST = 22.0
 # Blur of a much sharper edited image, and share of its detail that the original has, up to both of which it was

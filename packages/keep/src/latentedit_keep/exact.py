@@ -27,10 +27,11 @@ _MOST_SPECKS = (
     4,
 )  # share of what differs, share of the image, and pixels above all of which specks are noise
 _WINDOW = np.ones((3, 3), dtype=np.uint8)  # joins the pixels of a speck, and erodes it
-# Share of equal corners below which resampling is suspected, and share of the tiles with a mixture from which on it is
-# one: 211 images that were moved by .02 to .3 px, sharpened, or resized and back had at most .13 equal, all but three
-# more than .08 mixed. Where so few corners are equal, brushes, shades and new grounds mixed at most .05.
-_RESAMPLED, _TILE_PX = (0.2, 0.08), 24
+# Shares of equal corners, and of equal steep ones, below which resampling is suspected, and share of the tiles with a
+# mixture from which on it is one: 211 images that were moved by .02 to .3 px, sharpened, or resized and back had at most
+# .13 equal, no steep one, and all but three more than .08 mixed; kept results had .08 of the steep ones and more.
+_STEEP = 256.0  # as `_CORNER`, of gradients of 8 levels, which moving by .02 px changes
+_RESAMPLED, _MIXED, _TILE_PX = (0.2, 0.02), 0.08, 24
 _SMOOTH = 0.8  # share of what differs in a tile that is left after erosion, from which on it is a brush's
 
 
@@ -67,10 +68,12 @@ def exact_change(original: Pixels, edited: Pixels) -> Mask | None:
     around, least = np.ones((side, side), dtype=np.uint8), _LEAST_EQUAL * 7 / side
     points, colors = _shown(original, around), original[..., :3]
     colors = colors if original.dtype == np.uint8 else colors >> 8
-    corners = cv2.cornerMinEigenVal(gray(colors.astype(np.float32)), 5) > _CORNER  # and texture, which move as well
-    if (corners & points).sum() >= _FEW:
-        points &= corners
-        resampled = (points & (cv2.erode(equal.astype(np.uint8), around) > 0)).sum() < _RESAMPLED[0] * points.sum()
+    steep = cv2.cornerMinEigenVal(gray(colors.astype(np.float32)), 5)
+    if (points & (steep > _CORNER)).sum() >= _FEW:  # and texture, which move as well
+        strong = points & (steep > _STEEP)
+        points &= steep > _CORNER
+        chosen, least_left = (strong, _RESAMPLED[1]) if strong.sum() >= _FEW else (points, _RESAMPLED[0])
+        resampled = (chosen & (cv2.erode(equal.astype(np.uint8), around) > 0)).sum() < least_left * chosen.sum()
         equal |= _same_shapes(original, edited)
     whole = cv2.erode(equal.astype(np.uint8), around) > 0
     same = points & whole
@@ -148,7 +151,7 @@ def _is_mixed(original: Pixels, edited: Pixels, differs: Mask, amount: Array) ->
     tiles = [max(1, side // _TILE_PX) for side in differs.shape[::-1]]
     masks = differs, signs > 0, signs < 0, cv2.erode(differs.astype(np.uint8), _WINDOW)
     every, up, down, solid = (cv2.resize(one.astype(np.float32), tiles, interpolation=cv2.INTER_AREA) for one in masks)
-    return bool(((np.minimum(up, down) > 0) & (solid < _SMOOTH * every)).mean() > _RESAMPLED[1])
+    return bool(((np.minimum(up, down) > 0) & (solid < _SMOOTH * every)).mean() > _MIXED)
 
 
 def only_colors(original: Pixels, edited: Pixels, differs: Mask) -> bool:

@@ -50,11 +50,11 @@ _MOST_STEPS, _STILL_PX = 12, 2e-3  # of the refinement, and mean movement from w
 _ERROR_PER_SPLIT = 5.0  # error over half the distance of the matrices from either half of the pixels (90 % of cases)
 
 _DRIFT_SIDE_PX = 512  # longest side for a drift, which is smooth
-_MOST_PX = 4.0  # of a drift at that size; farther away is another object
+_MOST_PX = 8.0  # of a drift at the working size; farther away is another object
 _TOGETHER = 1 / 30  # of the side: sigma of the smooth flow
 _FITS = 1.0  # difference of the normalized gray at which a pixel has half a say
 _GAIN = 0.25  # share of the tiles in disagreement that must agree without the drift
-_LITTLE_PX = 0.15  # median flow below which nothing drifted; editors that drift move things by .5 to 5 px
+_LITTLE_PX = 0.3  # median flow below which nothing drifted; editors that drift move things by 1 to 10 px
 _LEAST_SIDE_PX = 64  # smaller images hold too little texture
 _MORE_TILES = 5  # textured tiles that must agree in addition; fewer are chance, and a new object would be bent to fit
 
@@ -475,7 +475,8 @@ def find_drift(original: Array, edited: Array, registration: Registration) -> tu
     fixed, moving = (normalized(gray(one)) for one in (warp.resized(original, size), warp.warped(edited, matrix, size)))
     eight_bits = [(128 + 40 * plane).clip(0, 255).astype(np.uint8) for plane in (fixed, moving)]
     search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    found = search.calc(*eight_bits, None).clip(-_MOST_PX, _MOST_PX)
+    unit = max(size) / min(_WORKING_SIDE_PX, max(registration.size))  # a pixel of the working size
+    found = search.calc(*eight_bits, None).clip(-_MOST_PX * unit, _MOST_PX * unit)
 
     def moved(flow: Array) -> Array:
         return cv2.remap(moving, *warp.places(size, flow=flow), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -484,7 +485,7 @@ def find_drift(original: Array, edited: Array, registration: Registration) -> tu
     weight = smoothed(np.abs(fixed), 2.0) / (1 + (miss / _FITS) ** 2) ** 2
     sigma = _TOGETHER * min(size)
     flow = smoothed(found * weight[..., None], sigma) / np.maximum(smoothed(weight, sigma), 1e-4)[..., None]
-    if float(np.median(np.hypot(flow[..., 0], flow[..., 1]))) < _LITTLE_PX:
+    if float(np.median(np.hypot(flow[..., 0], flow[..., 1]))) < _LITTLE_PX * unit:
         return None
     before, after = tile_agreement(fixed, moving), tile_agreement(fixed, moved(flow))
     aligned = dataclasses.replace(registration, matrix=np.eye(3), edited_size=registration.size, agreement=after)
