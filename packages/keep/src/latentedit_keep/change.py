@@ -405,7 +405,7 @@ def share_uncertainty(solid: Mask, faint: Mask, edge_px: float) -> float:
 def judge(change: DetectedChange) -> Found:
     """What was found in a pair that is aligned."""
     frame, share = change.registration, float(change.mask.mean())
-    if is_redrawn(change):
+    if is_redrawn(change) or share == 1:
         return "redrawn"
     # Of colors that an image does not have, the correction is a guess: tinted gray photographs had 22 to 29. Where it
     # leaves a residual, each part was lit in another color.
@@ -413,7 +413,7 @@ def judge(change: DetectedChange) -> Found:
     if change.tones.cast - unsure > _GLOBAL_CAST:
         return "colors changed"
     if share >= change.least_share:
-        if not _is_certain(change):
+        if not (change.exact or _is_certain(change)):
             return "faint change"
         rows, columns = change.mask.shape
         width = min(round(2 * _FADES * max(rows, columns)), (min(rows, columns) - 1) // 2)  # changes may fade there

@@ -63,7 +63,7 @@ def exact_change(original: Pixels, edited: Pixels) -> Mask | None:
         return differs
     equal, resampled = ~differs, True
     if equal.mean() < _LEAST_EQUAL:
-        return None
+        return differs if differs.size == 1 else None
     side = 1 + 2 * min(3, min(differs.shape) // _SMALL_PX)
     around, least = np.ones((side, side), dtype=np.uint8), _LEAST_EQUAL * 7 / side
     points, colors = _shown(original, around), original[..., :3]

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import hashlib
 import io
+import math
 import os
 import re
 import struct
@@ -38,7 +39,6 @@ _STARTS = re.compile(
 )
 MAX_PIXELS = 100_000_000
 _TOO_LARGE = f"{{}} has more than {MAX_PIXELS // 1_000_000} megapixels. Scale it down first"
-MIN_SIDE_PX = 2
 MAX_SIDE_PX = 32_000  # OpenCV cannot warp longer images
 MAX_IMAGE_BYTES = 1_000_000_000  # of a file; 100 megapixels of 16-bit RGBA, uncompressed, have 0.8 GB
 MAX_RECORD_BYTES = 1_000_000  # in UTF-8; Pillow does not expand compressed texts beyond 1 MiB
@@ -208,11 +208,10 @@ def content_of(path: str | Path) -> bytes | None:
 
 
 def check_size(size: tuple[int, int], name: str) -> None:
-    """Raise an `ImageError` for images below 2x2 pixels and above 100 megapixels."""
-    width, height = size
-    if min(width, height) < MIN_SIDE_PX:
-        raise ImageError(f"{name} is too small: {width}x{height} pixels. Choose one of at least 2x2")
-    if width * height > MAX_PIXELS:
+    """Raise an `ImageError` for images without pixels and above 100 megapixels."""
+    if not math.prod(size):
+        raise ImageError(f"{name} has no pixels. Choose another image")
+    if math.prod(size) > MAX_PIXELS:
         raise ImageError(_TOO_LARGE.format(name))
 
 
