@@ -8,7 +8,7 @@ from scipy.optimize import approx_fprime
 
 from latentedit_keep import tones as module
 from latentedit_keep.base.warp import smoothed
-from latentedit_keep.tones import Tones, first_guess, fit_blur, fit_sharpening, fit_tones, sharpened
+from latentedit_keep.tones import Tones, explained, first_guess, fit_blur, fit_sharpening, fit_tones, sharpened
 from tests.keep.pairs import SIDE, moved, scene, similarity, with_object
 
 WHOLE = np.ones((SIDE, SIDE), dtype=bool)
@@ -103,14 +103,14 @@ def test_what_clipping_of_overshoot_darkens_is_explained_and_a_new_shade_is_not(
     left = np.s_[20:220, 20:100]
     darker = smoothed(edited - image, 5.6)[left]
     assert darker.max() < -5
-    limited = Tones.none().with_clipping(image, edited)
+    lost = Tones.none().clipping(image)
+    limited = explained(image, edited, lost)
     assert np.abs(smoothed(edited - limited, 5.6)[left]).max() < 0.3 * np.abs(darker).min()
-    shade = Tones.none().with_clipping(image, 0.75 * edited)
+    shade = explained(image, 0.75 * edited, lost)
     assert smoothed(0.75 * edited - shade, 5.6)[left].max() < -25
     lighter = np.maximum(edited, 120)
-    np.testing.assert_allclose(Tones.none().with_clipping(image, lighter)[left], image[left], atol=0.5)
-    photo = scene().astype(np.float32)
-    assert Tones.none().with_clipping(photo, 0.8 * photo) is photo
+    np.testing.assert_allclose(explained(image, lighter, lost)[left], image[left], atol=0.5)
+    assert Tones.none().clipping(scene().astype(np.float32)) is None
 
 
 def test_pixels_next_to_what_is_cut_off_do_not_bend_the_curve() -> None:

@@ -14,6 +14,7 @@ from latentedit_keep.detection import components, contrasts, detect, grown, join
 from latentedit_keep.registration import Registration
 from latentedit_keep.tones import (
     Tones,
+    explained,
     first_guess,
     fit_blur,
     fit_tones,
@@ -24,7 +25,8 @@ from latentedit_keep.tones import (
 from latentedit_keep.transparency import alpha_change
 
 WORKING_SIDE_PX = 1120  # longest side for detection, at which 12 megapixels take 3 s; the mask is then enlarged
-_GUESS_SIDE_PX = 560  # longest side for the first guess
+_WHOLE_SIDE_PX = 1400  # up to which no pixel is lost, since shrinking a little moves the dots of screentones
+_GUESS_SIDE_PX = 600  # longest side for the first guess
 _ROUNDS = 3  # of colors and detection, each on the pixels that the round before left unchanged
 _SETTLED = 0.005  # share of the pixels that a round adds or removes below which the next is the last
 _GUARD = 0.006  # of the side: margin around a change that does not count as unchanged
@@ -181,7 +183,7 @@ def find_change(
 
     A difference of alpha is a change, and colors are compared and fitted where the images are opaque.
     """
-    size, matrix = registration.scaled(WORKING_SIDE_PX)
+    size, matrix = registration.scaled(WORKING_SIDE_PX if max(registration.size) > _WHOLE_SIDE_PX else _WHOLE_SIDE_PX)
     here, there = warp.resized(original, size), warp.warped(edited, matrix, size)
     depth, border = warp.depth_inside(matrix, size, registration.edited_size), np.ones(size[::-1], dtype=bool)
     border[3:-3, 3:-3] = False
@@ -199,6 +201,7 @@ def find_change(
         here, there = (cv2.merge([gray(image)] * 3) for image in (here, there))
     planes, among = (warp.resized(here, small), warp.resized(there, small), _nearest(inside, small)), small
     tones, unchanged = first_guess(*planes[:2], _nearest(usable, small))
+    lost_light = tones.clipping(tones.limited(here))
     shades = min(0, here.min()), max(255, here.max())  # what is white in both stays so under any curve
     number, last = 0, False
     while True:  # the last round at full size, those before at that of the guess
@@ -206,7 +209,7 @@ def find_change(
         tick()
         toned, limited = tones.apply(planes[1]).clip(*shades), tones.limited(planes[0])
         blur = fit_blur(planes[0], toned, unchanged)
-        alike = matched(tones.with_clipping(limited, toned), toned, blur)
+        alike = matched(explained(limited, toned, lost_light), toned, blur)
         tick()
         evidence = detect(*alike, planes[2], unchanged, blur, tones.doubt(planes[1]), first=number == 1)
         guard = np.ones([2 * max(1, round(_GUARD * max(among))) + 1] * 2, dtype=np.uint8)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit_keep.base.warp import Array, Mask, cv2, gray, largest, smoothed
+from latentedit_keep.base.warp import Array, Mask, cv2, gray, largest, resized, smoothed
 
 _LINE = np.linspace(-128, 383, 1024)  # domain of a curve; mixing takes colors beyond black and white
 
@@ -126,18 +126,17 @@ class Tones:
         limited[some] = self.apply(shown, hold=hold).reshape(-1, 3)[: len(colors)]
         return limited
 
-    def with_clipping(self, limited: Array, toned: Array) -> Array:
-        """The limited original with the coarse difference that clipping explains.
+    def clipping(self, limited: Array) -> Array | None:
+        """What resampling darkens or brightens where its overshoot is cut off, at most; None if next to nothing is.
 
-        Fine patterns at black or white overshoot where an editor resamples them, which is cut off: panels get darker.
+        Fine patterns at black or white overshoot: panels of screentones get darker.
         """
         low, high = self.apply(np.array([[[0] * 3, [255] * 3]], dtype=np.float32), hold=True)[0]
         if ((limited < low + _CLIPPED[0]) | (limited > high - _CLIPPED[0])).mean() < _CUT_OFF[0]:
-            return limited
+            return None
         options = {"flags": cv2.INTER_CUBIC, "borderMode": cv2.BORDER_REFLECT_101}
         moved = cv2.warpAffine(limited, _HALF_PX, limited.shape[1::-1], **options)
-        lost = np.float32(_CUT_OFF[2]) * smoothed(moved.clip(low, high) - moved, _CUT_OFF[1])
-        return limited + smoothed(toned - limited, _CUT_OFF[1]).clip(np.minimum(lost, 0), np.maximum(lost, 0))
+        return np.float32(_CUT_OFF[2]) * smoothed(moved.clip(low, high) - moved, _CUT_OFF[1])
 
     @property
     def cast(self) -> float:
@@ -148,6 +147,15 @@ class Tones:
     def cast_uncertainty(self) -> float:
         """Mean standard deviation of the correction of these colors, in levels of 255."""
         return float(self.doubt(PATCHES).mean())
+
+
+def explained(limited: Array, toned: Array, lost: Array | None) -> Array:
+    """The limited original with the coarse difference that `Tones.clipping` explains, which is of any size."""
+    if lost is None:
+        return limited
+    coarse = smoothed(toned - limited, _CUT_OFF[1] * limited.shape[1] / lost.shape[1])
+    lost = resized(lost, limited.shape[1::-1])
+    return limited + coarse.clip(np.minimum(lost, 0), np.maximum(lost, 0))
 
 
 def without_color(tones: Tones) -> Tones:
