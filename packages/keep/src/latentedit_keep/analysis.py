@@ -326,7 +326,7 @@ def _sharpening(base: PixelImage, edited: PixelImage, frame: Registration, chang
     own, there = levels(base.pixels[place], base.space, under), cut(edited.pixels, frame.matrix, place, edited.space)[0]
     corner = np.array([[1, 0, left], [0, 1, top], [0, 0, 1.0]])
     mask = warped(change.mask, scaling(base.size, change.mask.shape[1::-1]) @ corner, (width, height))
-    return fit_sharpening(change.tones.limited(own), change.tones.apply(there), mask < SEEN)
+    return fit_sharpening(own, change.tones.apply(there), mask < SEEN)
 
 
 def _without_ground(base: PixelImage, edited: PixelImage, ground: Any) -> PixelImage:

@@ -41,6 +41,8 @@ NOTHING = 3e-4  # mean of the mask below which nothing was found
 _CERTAIN_SIDE = 0.03  # of the root of the area: side of a change that is found for certain; see docs/results/check.md
 _GLOBAL_UNCHANGED = 0.25  # unchanged share below which a change is global
 _GLOBAL_RESIDUAL = 6.0  # coarse difference of the rest in levels above which a change is global; usual are 0.4 to 4.3
+# Quantile of the variance of windows that is grain's, multiple of it that is structure's, and bounds of that.
+_GRAIN = (0.2, 2.5, 16.0, 100.0)
 _GLOBAL_STRUCTURE = 0.6  # correlation of the unchanged part below which the image was redrawn
 # Unchanged share of the detail, structure, and unchanged share below all of which it was restyled; a figure replaced in
 # front of a plain ground also leaves little detail, and most of the image.
@@ -306,7 +308,8 @@ def _structure(original: Array, toned: Array, unchanged: Mask) -> float:
     """Median local correlation of luma over windows with detail."""
     planes = smoothed(gray(original), 0.8), smoothed(gray(toned), 0.8)
     one, other, together = warp.moments(*planes, 6.0, unchanged)
-    detailed = unchanged & (one > 16)
+    usual = float(np.quantile(one[unchanged], _GRAIN[0])) if unchanged.any() else 0.0
+    detailed = unchanged & (one > np.clip(_GRAIN[1] * usual, *_GRAIN[2:]))
     if detailed.sum() < 50:
         return 1.0
     correlation = together / np.sqrt(np.maximum(one * other, 1e-3))

@@ -21,8 +21,8 @@ _TILE_PX = 24  # side of the tiles whose correlations are the agreement
 _TEXTURE = 0.05  # variance of the normalized gray from which on a tile has texture
 _TILE_AGREES = 0.5  # correlation from which on a tile counts as the same in both images
 _PLAIN_SIDE_PX = 256  # longest side at which structure is sought above the grain
-_SECOND = np.outer([1, -2, 1], [1, -2, 1]).astype(np.float32) / 6  # white noise keeps its deviation (Immerkaer 1996)
-_FLATTEST = 0.3  # quantile of the tiles' fine detail that is grain
+_GRAIN_PX = 5.0  # window in which grain is measured at that size
+_FLATTEST = 0.3  # quantile of the places' deviation that is grain's
 _GRAINS, _MOST_FLOOR = (
     4.5,
     15.0,
@@ -173,9 +173,8 @@ def _above_grain(original: Array, edited: Array, alphas: Alphas, tick: Tick) -> 
     """
     small = warp.fitted(original.shape[1::-1], _PLAIN_SIDE_PX, 8)
     plane = gray(warp.resized(original, small))
-    tiles = (max(1, small[0] // 8), max(1, small[1] // 8))
-    fine = cv2.resize(cv2.filter2D(plane, -1, _SECOND) ** 2, tiles, interpolation=cv2.INTER_AREA)
-    grain = math.sqrt(float(np.quantile(fine, _FLATTEST)))
+    spread = np.sqrt(smoothed((plane - smoothed(plane, _GRAIN_PX)) ** 2, _GRAIN_PX))
+    grain = float(np.quantile(spread, _FLATTEST))
     floor = float(np.clip(_GRAINS * grain, _NORMALIZING_FLOOR, _MOST_FLOOR))
     if _textured(normalized(plane, floor))[1].mean() >= _PLAIN[1]:
         found = _registered(original, edited, alphas, _PLAIN_SIDE_PX, floor, tick=tick)
