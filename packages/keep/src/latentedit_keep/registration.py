@@ -23,10 +23,7 @@ _TILE_AGREES = 0.5  # correlation from which on a tile counts as the same in bot
 _PLAIN_SIDE_PX = 256  # longest side at which structure is sought above the grain
 _GRAIN_PX = 5.0  # window in which grain is measured at that size
 _FLATTEST = 0.3  # quantile of the places' deviation that is grain's
-_GRAINS, _MOST_FLOOR = (
-    4.5,
-    15.0,
-)  # multiple of the grain with less texture than `_TEXTURE`, and bound: gravel is no grain
+_GRAINS, _MOST_FLOOR = 6.0, 30.0  # multiple of the grain that hides it, and bound, since gravel is no grain
 # Agreement below which that is tried, share of the tiles below which too few have texture to align by, and agreement of
 # the others from which on it is the same image.
 _PLAIN = (0.3, 0.2, 0.35)
