@@ -246,3 +246,22 @@ def test_a_flow_is_in_the_pixels_of_its_plane_and_weights_colors_by_alpha() -> N
     seen = moved[..., 3] > 20
     np.testing.assert_allclose(moved[seen][:, :3], 200, atol=3)
     assert 100 < moved[15, 19, 3] < 160, "half of the edge's pixel"
+
+
+@pytest.mark.parametrize("shift", [(0.1, 0.05), (0.25, -0.2), (0.4, 0.0), (0.0, 0.5)])
+def test_shifts_below_half_a_pixel_are_found(shift: tuple[float, float]) -> None:
+    """By Fourier, so that the editor blurs nothing; blurred by bilinear interpolation, too."""
+    image = levels(scene(SIDE))
+    found = register(image, levels(shifted(image, shift)))
+    assert np.hypot(*np.subtract(found.shift_px, shift)) < 0.05
+    matrix = np.array([[1, 0, shift[0]], [0, 1, shift[1]]])
+    blurred = cv2.warpAffine(image, matrix, (SIDE, SIDE), borderMode=cv2.BORDER_REFLECT)
+    assert np.hypot(*np.subtract(register(image, blurred).shift_px, shift)) < 0.05
+
+
+def shifted(image: np.ndarray, shift: tuple[float, float]) -> np.ndarray:
+    """Moved to the right and down, periodically; the borders are no edges, since both sides are mirrored before."""
+    wide = np.pad(image, [(0, SIDE), (0, SIDE), (0, 0)], mode="symmetric")
+    y, x = (np.fft.fftfreq(2 * SIDE) for _ in range(2))
+    turn = np.exp(-2j * np.pi * (x[None] * shift[0] + y[:, None] * shift[1]))[..., None]
+    return np.fft.ifft2(np.fft.fft2(wide, axes=(0, 1)) * turn, axes=(0, 1)).real[:SIDE, :SIDE]

@@ -29,7 +29,7 @@ _GRAINS, _MOST_FLOOR = 6.0, 30.0  # multiple of the grain that hides it, and bou
 _PLAIN = (0.3, 0.2, 0.35)
 # Cells of the longer side whose colors are compared; levels and share of their spread within which a cell agrees, share
 # of the cells that must, and the largest cast.
-_CELLS, _COARSE = 32, (3.0, 0.15, 0.75, 30.0)
+_CELLS, _COARSE = 16, (3.0, 0.15, 0.75, 30.0)
 _LITTLE = 0.1  # agreement below which an image is also tried as a negative
 _NEARLY = 0.6  # agreement from which on a start needs no features to end at the same place
 _FEATURES = 4000  # per image; started from ORB, the refinement ends as well as from the best of all starts
