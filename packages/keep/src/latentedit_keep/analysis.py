@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit_keep.base.color import Pixels, Space, levels, opacity_of, profile_of
+from latentedit_keep.base.color import Pixels, levels, opacity_of, profile_of
 from latentedit_keep.base.console import Tick, nothing
 from latentedit_keep.base.images import PixelImage
 from latentedit_keep.base.warp import Array, Box, Matrix, cv2, fitted, resized, scaling, turned, warped
@@ -31,15 +31,7 @@ from latentedit_keep.change import (
 from latentedit_keep.composite import composite, cut
 from latentedit_keep.exact import at_depth, exact_change, only_colors
 from latentedit_keep.masks import SEEN
-from latentedit_keep.registration import (
-    Registration,
-    distance_px,
-    find_crop,
-    find_drift,
-    find_turn,
-    register,
-    without_drift,
-)
+from latentedit_keep.registration import Registration, distance_px, find_crop, find_drift, find_turn, register, undrift
 from latentedit_keep.tones import Tones, fit_sharpening
 from latentedit_keep.transparency import WHITE, ground_of, without_ground
 
@@ -113,8 +105,6 @@ class Analysis:
         matrix: Matrix | None = None,
         sharpen: bool = True,
         strength: float = 1.0,
-        space: Space | None = None,
-        edited_space: Space | None = None,
         tick: Tick = nothing,
     ) -> Pixels:
         """The original with the edited image at this opacity, in the original's colors if a change is given.
@@ -132,8 +122,8 @@ class Analysis:
             offset=self.offset,
             sharpening=change.sharpening if sharpen and change is not None else 0.0,
             strength=strength,
-            space=space,
-            edited_space=edited_space,
+            space=self.original.space,
+            edited_space=self.edited.space,
             tick=tick,
         )
 
@@ -286,7 +276,7 @@ def _aligned(base: PixelImage, edited: PixelImage, ground: Any, tick: Tick) -> A
         if flow is None and ground is None:
             return edited, frame
         flow = np.zeros((2, 2, 2), dtype=np.float32) if flow is None else flow
-        image = dataclasses.replace(edited, pixels=without_drift(edited.pixels, flow, frame))
+        image = dataclasses.replace(edited, pixels=undrift(edited.pixels, flow, frame))
         own = dataclasses.replace(frame, matrix=np.eye(3), edited_size=base.size)
         return image if ground is None else _without_ground(base, image, ground), own
 

@@ -192,7 +192,7 @@ class KeepResult:
             check_no_input(user_path(path, error=OutputError), (self.original.path, self.edited.path))
         kept = self.kept
         if kept.pixels.shape[2] > self.original.pixels.shape[2] and not keeps_alpha(path):
-            lines = ", ".join(transparency_lines(self.became_transparent, 0))
+            lines = ", ".join(alpha_lines(self.became_transparent, 0))
             warnings.warn(f"{lines}, which {Path(path).name} cannot keep: it is white there. Use .png", stacklevel=2)
             kept = dataclasses.replace(kept, pixels=np.rint(levels(kept.pixels)).astype(np.uint8))
         save_image(kept, path, record=self.record.to_json())
@@ -247,7 +247,7 @@ class KeepResult:
         return (
             *self.undone,
             f"{100 * self.changed_share:.2f} % of the pixels changed; separate changes: {len(self.changes)}",
-            *transparency_lines(self.became_transparent, self.became_opaque),
+            *alpha_lines(self.became_transparent, self.became_opaque),
             *([rest] if self.mask.getextrema()[0] == 0 else []),
         )
 
@@ -448,7 +448,7 @@ def check_keep_output(original: PixelImage, path: str | Path, *, inputs: Sequenc
     check_depth(original, path)
 
 
-def transparency_lines(transparent: float, opaque: float) -> tuple[str, ...]:
+def alpha_lines(transparent: float, opaque: float) -> tuple[str, ...]:
     """What happened to alpha, in words."""
     parts = {"transparent": transparent, "opaque": opaque}
     return tuple(f"{100 * share:.1f} % became {what}" for what, share in parts.items() if share)

@@ -12,15 +12,7 @@ from latentedit_keep.base.console import Tick, nothing
 from latentedit_keep.base.warp import Array, Mask, cv2, gray, smoothed
 from latentedit_keep.detection import components, contrasts, detect, grown, joined, leftovers, rim, vanished
 from latentedit_keep.registration import Registration
-from latentedit_keep.tones import (
-    Tones,
-    first_guess,
-    fit_blur,
-    fit_tones,
-    lost_colors,
-    matched,
-    without_color,
-)
+from latentedit_keep.tones import Tones, first_guess, fit_blur, fit_tones, lost_colors, matched, without_color
 from latentedit_keep.transparency import alpha_change
 
 WORKING_SIDE_PX = 1120  # longest side for detection, at which 12 megapixels take 3 s; the mask is then enlarged
@@ -64,9 +56,7 @@ OPAQUE = 0.9  # opacity from which a pixel counts as changed; that of a sharp ed
 VISIBLE = 0.02  # opacity from which a pixel belongs to the faint part of a change
 EDGE_PX = 1.5  # at the working size: nine of ten outlines are no farther off
 _OUTLINE_FACTOR = 2.0  # calibrated so that nineteen of twenty errors of a share are smaller: docs/results/check.md
-_UNKNOWN = (
-    0.25  # uncertainty of a share from which on little is known of it, as of icons; graded A at most .15, one F .26
-)
+_UNKNOWN = 0.25  # uncertainty of a share from which on little is known of it, as of icons; A had at most .15, one F .26
 _LEAST_SHARE = 4e-4  # uncertainty of every share: smaller changes are not detected
 # Levels, multiple of the usual difference and share of the image from which on a difference next to a change is told;
 # and how near, as a share of the side. Where the usual one is that of a global change, the strongest place is told.
@@ -81,16 +71,9 @@ _ELSEWHERE = (10.0, 0.2)  # levels of a difference, and share of what was replac
 _BACKGROUND = (0.4, 0.6)  # shares of the image and of its border from which on a change is the background
 
 Found = Literal[
-    "identical",
-    "nothing",
-    "faint change",
-    "local change",
-    "background replaced",
-    "colors changed",
-    "redrawn",
-    "reframed",
-    "different images",
-]
+    "identical", "nothing", "faint change", "local change", "background replaced", "colors changed", "redrawn",
+    "reframed", "different images",
+]  # fmt: skip
 LOCAL: tuple[Found, ...] = ("faint change", "local change", "background replaced")
 GLOBAL: tuple[Found, ...] = ("colors changed", "redrawn")
 
@@ -161,17 +144,11 @@ def _leftover(difference: Array, rest: Mask, usual: float) -> Leftover | None:
 def exact_found(differs: Mask) -> DetectedChange:
     """The change if these pixels of the original's size differ, and all others are the same bit for bit."""
     mask, same = differs.astype(np.float32), 1 - float(differs.mean())
-    count, numbers = components(mask)
+    frame, (count, numbers) = Registration.unmoved(*[differs.shape[1::-1]] * 2), components(mask)
     return DetectedChange(
-        registration=Registration.unmoved(differs.shape[1::-1], differs.shape[1::-1]),
-        mask=mask,
-        numbers=numbers,
-        count=count,
-        contrasts=np.where(np.arange(count + 1) > 0, np.inf, 0),
-        unchanged_share=same,
-        unchanged_detail=same,
-        exact=True,
-    )
+        registration=frame, mask=mask, numbers=numbers, count=count, unchanged_share=same, unchanged_detail=same,
+        contrasts=np.where(np.arange(count + 1) > 0, np.inf, 0), exact=True,
+    )  # fmt: skip
 
 
 def find_change(
