@@ -175,14 +175,13 @@ def analyze(original: PixelImage, edited: PixelImage, tick: Tick = nothing) -> A
     if is_under_mask(base, second):
         base = dataclasses.replace(base, pixels=base.pixels[..., :3])
     found = _extended(base, second, _analyzed(base, second, tick))
-    if found.change is None or found.registration.outside_share > _CROPPED:
-        box = find_crop(base.levels, second.levels, tick)
-        if box is not None:
-            left, top, right, bottom = box
-            part = _analyzed(dataclasses.replace(base, pixels=base.pixels[top:bottom, left:right]), second, tick)
-            if part.change is not None:
-                nothing_else = framed(part.change) if part.found in ("identical", "nothing") else part.found
-                return dataclasses.replace(part, original=base, box=box, found=nothing_else)
+    lost = found.change is None or found.registration.outside_share > _CROPPED
+    if lost and (box := find_crop(base.levels, second.levels, tick)) is not None:
+        left, top, right, bottom = box
+        part = _analyzed(dataclasses.replace(base, pixels=base.pixels[top:bottom, left:right]), second, tick)
+        if part.change is not None:
+            nothing_else = framed(part.change) if part.found in ("identical", "nothing") else part.found
+            return dataclasses.replace(part, original=base, box=box, found=nothing_else)
     if found.change is None and (box := find_crop(second.levels, base.levels, tick)) is not None:
         left, top, right, bottom = box  # of the edited image, which shows much more
         part = _analyzed(base, dataclasses.replace(second, pixels=second.pixels[top:bottom, left:right]), tick)
@@ -239,8 +238,7 @@ def is_under_mask(original: PixelImage, edited: PixelImage) -> bool:
 
 
 def _analyzed(base: PixelImage, edited: PixelImage, tick: Tick) -> Analysis:
-    laid = base.alpha is not None and edited.alpha is None
-    ground = ground_of(base.alpha, edited.levels)[0] if laid and base.alpha is not None else None
+    ground = None if base.alpha is None or edited.alpha is not None else ground_of(base.alpha, edited.levels)[0]
     if base.size == edited.size and profile_of(base.info) == profile_of(edited.info):
         same = dataclasses.replace(edited, pixels=at_depth(edited.pixels, base.pixels))
         if ground is not None:
@@ -303,9 +301,8 @@ def _aligned(base: PixelImage, edited: PixelImage, ground: Any, tick: Tick) -> A
             registration = plain  # nothing of the original is left to align with
             image, frame = moved(plain)
     return Analysis(
-        original=base, edited=image, upright=edited, found=found, change=change,
-        registration=registration, frame=frame,
-    )  # fmt: skip
+        original=base, edited=image, upright=edited, found=found, change=change, registration=registration, frame=frame
+    )
 
 
 def _sharpening(base: PixelImage, edited: PixelImage, frame: Registration, change: DetectedChange, under: Any) -> float:

@@ -232,22 +232,15 @@ def _page(results: Mapping[str, Mapping[str, Any]], failed: Mapping[str, str]) -
         lines = (*(f"also: {text}" for text in report["also"]), *report["doubts"], report["next_step"])
         small = "<br>".join(html.escape(line) for line in lines)
         printed = f"<b>{word}</b>: {html.escape(report['verdict'])}<br><small>{small}</small>"
-        shares = "".join(
-            f"<td>{key}\u00a0{100 * report[key]['value']:.2f}\u00a0%</td>"
-            for key in ("changed", "outside")
-            if report[key]
-        )
+        keys = [key for key in ("changed", "outside") if report[key]]
+        shares = "".join(f"<td>{key}\u00a0{100 * report[key]['value']:.2f}\u00a0%</td>" for key in keys)
         rows.append(f'<tr class="{word}"><td>{image}</td><td>{html.escape(name)}</td><td>{printed}</td>{shares}</tr>')
-    rows += [
-        f'<tr class="failed"><td></td><td>{html.escape(name)}</td><td><b>{NOT_CHECKED}</b>: {html.escape(why)}</td>'
-        "</tr>"
-        for name, why in failed.items()
-    ]
+    row = f'<tr class="failed"><td></td><td>{{}}</td><td><b>{NOT_CHECKED}</b>: {{}}</td></tr>'
+    rows += [row.format(html.escape(name), html.escape(why)) for name, why in failed.items()]
     counts = counted([outcome(report) for report in results.values()] + [NOT_CHECKED] * len(failed))
     head = "".join(f"<th>{one}</th>" for one in ("", "pair", "verdict", "changed", ""))
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>latentedit check</title><style>{_STYLE}</style>"
-        f"<h1>{counts}</h1>"
+        f"<title>latentedit check</title><style>{_STYLE}</style><h1>{counts}</h1>"
         f"<div><table><tr>{head}</tr>{''.join(rows)}</table></div></html>\n"
     )

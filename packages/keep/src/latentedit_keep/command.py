@@ -18,6 +18,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but er
 _EDITED = "The edited image, of any size, or a folder of images with the same names."
 _OUTPUT = "Output file, or folder for folders. Default: a new file next to the original."
 _MASK = "Mask, white or in one color where changes may be kept."
+_STRENGTH = "From 0 (the original) to 1 (the full change)."
 _ONLY = "Numbers of the changes to keep, such as 1,3. Default: all."
 _ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".ppm", ".heic", ".heif")
 
@@ -27,9 +28,7 @@ def keep(
     edited: Annotated[Path, typer.Argument(help=_EDITED, show_default=False)],
     output: Annotated[Path | None, typer.Option("--output", "-o", help=_OUTPUT)] = None,
     mask: Annotated[Path | None, typer.Option("--mask", help=_MASK)] = None,
-    strength: Annotated[
-        str, typer.Option("--strength", help="From 0 (the original) to 1 (the full change).", metavar="FLOAT")
-    ] = "1",
+    strength: Annotated[str, typer.Option("--strength", help=_STRENGTH, metavar="FLOAT")] = "1",
     only: Annotated[str | None, typer.Option("--only", help=_ONLY)] = None,
     view: Annotated[Path | None, typer.Option("--view", help="Also write an HTML page that compares them.")] = None,
     as_json: Json = False,
@@ -75,11 +74,11 @@ def _keep_one(
 ) -> dict[str, Any]:
     """Write one result and return its measurements; takes the options of `keep`."""
     from latentedit_keep import api
-    from latentedit_keep.base.images import read_pixels
+    from latentedit_keep.base.images import check_keep_output, read_pixels
 
     read = [place for place in (original, edited, mask) if place is not None]
     first = read_pixels(original)
-    api.check_keep_output(first, output, inputs=read)
+    check_keep_output(first, output, inputs=read)
     if view is not None:
         if view.suffix.lower() not in (".html", ".htm"):
             raise OutputError(f"--view writes an HTML page; got {view.name!r}. Use the extension .html")

@@ -361,9 +361,8 @@ def contrasts(original: Array, edited: Array, inside: Mask, mask: Array, numbers
 
         def averaged(part: Mask, size: tuple[int, ...] = size) -> tuple[Array, Mask]:
             planes = part.astype(np.float32), difference * part[..., None], power * part
-            weight, signed, unsigned = (
-                smoothed(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), 1.0) for plane in planes
-            )
+            small = [cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in planes]
+            weight, signed, unsigned = (smoothed(plane, 1.0) for plane in small)
             most = np.maximum(weight, 0.25)
             return np.dstack([np.sqrt(_energy(signed)) / most, np.sqrt(unsigned / most)]), weight > 0.5
 

@@ -25,7 +25,7 @@ _MOST_SPECKS = (
     0.02,
     1e-3,
     4,
-)  # share of what differs, share of the image, and pixels above all of which they are noise
+)  # share of what differs, share of the image, and pixels, above all of which it is noise
 _WINDOW = np.ones((3, 3), dtype=np.uint8)  # joins the pixels of a speck, and erodes it
 # Shares of equal corners, and of equal steep ones, below which resampling is suspected, and share of the tiles with a
 # mixture from which on it is one: 211 images that were moved by .02 to .3 px, sharpened, or resized and back had up to

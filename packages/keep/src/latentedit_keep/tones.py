@@ -219,13 +219,10 @@ def fit_tones(original: Array, edited: Array, unchanged: Mask, *, tolerance: flo
     parts = enumerate(sound.T)
     curves = [_curve(mixed[part, at], here[part, at], parameters[at:9:3]) for at, part in parts]
     return Tones(
-        mixing=mixing,
-        curves=np.stack(curves),
-        held=np.stack(list(map(_held, curves, there.T, here.T))),
-        most=_largest_correction(parameters, there, weight),
-        doubts=_doubts(parameters, cells),
+        mixing=mixing, curves=np.stack(curves), held=np.stack(list(map(_held, curves, there.T, here.T))),
+        most=_largest_correction(parameters, there, weight), doubts=_doubts(parameters, cells),
         known=_known(there, weight),
-    )
+    )  # fmt: skip
 
 
 def _known(colors: Values, weight: Values) -> Values:
@@ -239,10 +236,9 @@ def _known(colors: Values, weight: Values) -> Values:
 
 def _spread(grid: Values, combine: Any) -> Values:
     """Each cell combined with its 26 neighbors."""
+    mode = "edge" if combine is np.minimum else "constant"
     for axis in range(3):
-        padded = np.pad(
-            grid, [(int(axis == one),) * 2 for one in range(3)], mode="edge" if combine is np.minimum else "constant"
-        )
+        padded = np.pad(grid, [(int(axis == one),) * 2 for one in range(3)], mode=mode)
         parts = [np.take(padded, range(start, start + len(grid)), axis=axis) for start in range(3)]
         grid = functools.reduce(combine, parts)
     return grid

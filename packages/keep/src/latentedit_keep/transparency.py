@@ -54,10 +54,8 @@ def without_ground(original: Pixels, laid: Array, edited: Pixels, shown: Array, 
     empty = cv2.morphologyEx((like & (erased | (alpha < top))).astype(np.uint8), cv2.MORPH_CLOSE, _WINDOW) > 0
     erased &= touched(empty, like & (alpha == 0))
     soft, other = (alpha > 0) & (alpha < top), largest(np.abs(laid - shown)) > _GROUND_LEVELS
-    faded, drawn = (
-        cv2.morphologyEx(part.astype(np.uint8), cv2.MORPH_OPEN, _REACH) > 0  # outlines are thinner
-        for part in (soft & like, soft & ~like & other)
-    )
+    parts = soft & like, soft & ~like & other  # outlines are thinner
+    faded, drawn = (cv2.morphologyEx(part.astype(np.uint8), cv2.MORPH_OPEN, _REACH) > 0 for part in parts)
     erased, paint = touched(erased | faded, erased), touched(paint | drawn, paint)
     found = np.where((cv2.dilate(paint.astype(np.uint8), _REACH) > 0) & ~like, top, alpha)
     found[erased] = 0

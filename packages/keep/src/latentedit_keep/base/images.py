@@ -9,14 +9,15 @@ import re
 import struct
 import warnings
 import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast, runtime_checkable
 
 import numpy as np
 import pi_heif  # pyright: ignore[reportMissingTypeStubs]
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageFile, JpegImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageFile, JpegImagePlugin, UnidentifiedImageError
+from PIL.ExifTags import IFD, Base
 from PIL.PngImagePlugin import PngImageFile, PngInfo, putchunk
 from PIL.TiffImagePlugin import TiffImageFile
 
@@ -284,7 +285,7 @@ def _decoded(image: Image.Image, name: str, content: bytes = b"") -> PixelImage:
             image.seek(0)
         with contextlib.suppress(Exception):
             exif = image.getexif()
-        orientation = exif.get(ExifTags.Base.Orientation, 1)
+        orientation = exif.get(Base.Orientation, 1)
         with _silent_decoder() if image.format in ("PNG", "TIFF") else contextlib.nullcontext():
             pixels = _deep(image, content, name)
             if pixels is None:
@@ -347,13 +348,11 @@ def _exif_bytes(exif: Image.Exif, shape: tuple[int, ...], *, is_tiff: bool) -> b
     with contextlib.suppress(Exception):  # a value may not have its tag's type
         made = Image.Exif()
         made.load(exif.tobytes())
-        for tag in (*(_LAYOUT if is_tiff else ()), ExifTags.Base.Orientation):
+        for tag in (*(_LAYOUT if is_tiff else ()), Base.Orientation):
             made.pop(tag, None)
-        inner = made.get_ifd(ExifTags.IFD.Exif) if ExifTags.IFD.Exif in made else {}
-        for tags, across, down in (
-            (made, ExifTags.Base.ImageWidth, ExifTags.Base.ImageLength),
-            (inner, ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight),
-        ):
+        inner = made.get_ifd(IFD.Exif) if IFD.Exif in made else {}
+        sides = (made, Base.ImageWidth, Base.ImageLength), (inner, Base.ExifImageWidth, Base.ExifImageHeight)
+        for tags, across, down in sides:
             if across in tags or down in tags:
                 tags[down], tags[across] = shape[:2]
         return made.tobytes() if len(made) else None
@@ -468,6 +467,13 @@ def check_output(path: str | Path, *, source: str | Path | None = None, transpar
     check_place(path, source=source)
 
 
+def check_keep_output(original: PixelImage, path: str | Path, *, inputs: Sequence[str | Path]) -> None:
+    """Raise an `OutputError` if a result of `keep` cannot be written to the path, or would overwrite an input."""
+    for source in inputs:
+        check_output(path, source=source, transparent=original.pixels.shape[2] == 4)
+    check_depth(original, path)
+
+
 def keeps_alpha(path: str | Path) -> bool:
     """Whether the format of a file name has transparency."""
     return WRITABLE.get(Path(path).suffix.lower()) not in _WITHOUT_ALPHA
@@ -524,7 +530,7 @@ def save_image(
         if "xmp" in options:
             exif[_TIFF_XMP] = options.pop("xmp")
         # Libtiff, which compresses, cannot write directories within EXIF.
-        inner = exif.keys() & {ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo}
+        inner = exif.keys() & {IFD.Exif, IFD.GPSInfo}
         options |= {"exif": exif, "compression": None if inner else "tiff_lzw"}
     with atomic_file(path) as file:
         try:

@@ -64,15 +64,10 @@ def viewer_script() -> str:
 
 def viewer_page(data: Mapping[str, Any]) -> str:
     """A page with one viewer that loads nothing from elsewhere."""
-    script = viewer_script()
-    return string.Template(_resource("page.html")).substitute(
-        title=html.escape(str(data["title"])),
-        style=_PAGE_STYLE,
-        style_hash=_hash(_PAGE_STYLE),
-        script=script,
-        script_hash=_hash(script),
-        element=viewer_element(data),
-    )
+    parts = {"style": _PAGE_STYLE, "script": viewer_script()}
+    hashes = {f"{name}_hash": _hash(text) for name, text in parts.items()}
+    title, element = html.escape(str(data["title"])), viewer_element(data)
+    return string.Template(_resource("page.html")).substitute(parts | hashes, title=title, element=element)
 
 
 def layers_of(
@@ -98,9 +93,8 @@ def layers_of(
         size = max(1, int(width * scale)), max(1, int(height * scale))
         images = [image.resize(size, Image.Resampling.LANCZOS) for image in images]
         boxes = [_box(images[0], image) for image in images[1:]]
-        notes.append(
-            f"Shown and saved at {size[0]} x {size[1]} pixels: at {width} x {height} the image is too large for a page."
-        )
+        why = f"at {width} x {height} the image is too large for a page."
+        notes.append(f"Shown and saved at {size[0]} x {size[1]} pixels: {why}")
     source, size = images[0], images[0].size
     layers = [_layer(source, (0, 0, *size), alpha=alpha, quality=quality)]
     for image, box in zip(images[1:], boxes, strict=True):
