@@ -107,10 +107,8 @@ class Analysis:
         strength: float = 1.0,
         tick: Tick = nothing,
     ) -> Pixels:
-        """The original with the edited image at this opacity, in the original's colors if a change is given.
-
-        ``matrix`` replaces the frame that was found; see `composite` for the others.
-        """
+        """The original with the edited image at this opacity, in the original's colors if a change is given."""
+        # ``matrix`` replaces the frame that was found; see `composite` for the others.
         local = None if change is None else change.mismatch
         return composite(
             self.original.pixels,

@@ -154,10 +154,8 @@ def exact_found(differs: Mask) -> DetectedChange:
 def find_change(
     original: Array, edited: Array, registration: Registration, alphas: warp.Alphas = (None, None), tick: Tick = nothing
 ) -> DetectedChange:
-    """Detect the change between two images of any sizes in [0, 255]; about 3 s on one core at any size.
-
-    A difference of alpha is a change, and colors are compared and fitted where the images are opaque.
-    """
+    """Detect the change between two images of any sizes in [0, 255]; about 3 s on one core at any size."""
+    # A difference of alpha is a change, and colors are compared and fitted where the images are opaque.
     size, matrix = registration.scaled(WORKING_SIDE_PX)
     here, there = warp.resized(original, size), warp.warped(edited, matrix, size)
     depth, border = warp.depth_inside(matrix, size, registration.edited_size), np.ones(size[::-1], dtype=bool)
@@ -316,10 +314,8 @@ def _layout(image: Array) -> Array:
 
 
 def is_elsewhere(original: Array, edited: Array, change: DetectedChange, frame: Registration) -> bool:
-    """Whether what was replaced at a side, beyond which the edit shows more, is found at the same side of the edit.
-
-    So it is where a strip was inserted: only the part on one side of it can be aligned.
-    """
+    """Whether what was replaced at a side, beyond which the edit shows more, is found at the same side of the edit."""
+    # So it is where a strip was inserted: only the part on one side of it can be aligned.
     size, matrix = frame.scaled(_GUESS_SIDE_PX)
     here, near = smoothed(gray(warp.resized(original, size)), 1.5), max(1, round(_AT_SIDE * max(size)))
 

@@ -53,10 +53,8 @@ def _eight_bits(pixels: Pixels) -> Pixels:
 
 
 def exact_change(original: Pixels, edited: Pixels) -> Mask | None:
-    """Every pixel that differs to the eye, or None if two images of one size and depth are not the same elsewhere.
-
-    They are if structure that is the same bit for bit is spread over the image. What is transparent in both is equal.
-    """
+    """Every pixel that differs to the eye, or None if two images of one size and depth are not the same elsewhere."""
+    # They are if structure that is the same bit for bit is spread over the image. What is transparent in both is equal.
     amount = difference(original, edited)
     differs = amount > 0
     if not differs.any():

@@ -24,12 +24,10 @@ _REMEDY = "Paint white where the image may change and black elsewhere, or one co
 
 
 def mask_plane(mask: PixelImage, size: Size, edited_size: Size | None = None) -> tuple[Array, str]:
-    """Where an image may change, in [0, 1], and which convention that is if it is not "white".
-
-    Recognized are white paint, also on a clear layer; paint of any one color on white, black, gray or a clear layer; a
-    transparent hole in an opaque layer or in the image itself, as OpenAI has it; and two levels other than black and
-    white, of which the brighter one counts as white. A mask of the edited image's size is scaled.
-    """
+    """Where an image may change, in [0, 1], and which convention that is if it is not "white"."""
+    # Recognized are white paint, also on a clear layer; paint of any one color on white, black, gray or a clear layer;
+    # a transparent hole in an opaque layer or in the image itself, as OpenAI has it; and two levels other than black
+    # and white, of which the brighter one counts as white. A mask of the edited image's size is scaled.
     name = f"the mask {mask.path}" if mask.path is not None else "the mask"
     (width, height), (wide, high), scaled = mask.size, size, ""
     if mask.size != size:

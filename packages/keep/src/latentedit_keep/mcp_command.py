@@ -73,10 +73,8 @@ def _stop(number: int, _: object) -> None:
 
 
 def make_server(root: Path, *, seconds: float = 120) -> Any:
-    """The server, an ``MCPServer`` of the official SDK. Only files in the folder ``root`` are read and written.
-
-    Each call runs in a process of its own, which is killed after this many seconds.
-    """
+    """The server, an ``MCPServer`` of the official SDK. Only files in the folder ``root`` are read and written."""
+    # Each call runs in a process of its own, which is killed after this many seconds.
     if importlib.util.find_spec("mcp") is None:
         raise MissingDependencyError(f"the package mcp is not installed. {to_install('latentedit-keep[mcp]')}")
     from importlib.metadata import version

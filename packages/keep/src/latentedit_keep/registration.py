@@ -150,10 +150,8 @@ class Registration:
 
 
 def register(original: Array, edited: Array, alphas: Alphas = (None, None), tick: Tick = nothing) -> Registration:
-    """Find the affine map between two images of any sizes, of which one may be a negative; about 0.5 s.
-
-    Transparent parts say nothing: ``alphas`` are planes of 8 bits, None for an opaque image.
-    """
+    """Find the affine map between two images of any sizes, of which one may be a negative; about 0.5 s."""
+    # Transparent parts say nothing: ``alphas`` are planes of 8 bits, None for an opaque image.
     found = _registered(original, edited, alphas, tick)
     if found.agreement < _PLAIN[0] and (plain := _above_grain(original, edited, alphas, tick)) is not None:
         return plain
@@ -164,10 +162,8 @@ def register(original: Array, edited: Array, alphas: Alphas = (None, None), tick
 
 
 def _above_grain(original: Array, edited: Array, alphas: Alphas, tick: Tick) -> Registration | None:
-    """The map by what is above the grain, or the resized frame if next to nothing is and the coarse colors agree.
-
-    Grain is texture to `_registered`, and no editor repeats it: skies, walls, fog, night and film. None of strangers.
-    """
+    """The map by what is above the grain, or the resized frame if next to nothing is and the coarse colors agree."""
+    # Grain is texture to `_registered`, and no editor repeats it: skies, walls, fog, night and film. None of strangers.
     small = warp.fitted(original.shape[1::-1], _PLAIN_SIDE_PX, 8)
     plane = gray(warp.resized(original, small))
     tiles = (max(1, small[0] // 8), max(1, small[1] // 8))

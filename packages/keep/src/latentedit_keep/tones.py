@@ -91,11 +91,9 @@ class Tones:
         return _looked_up(cv2.transform(image, self.mixing.astype(np.float32)), curves)
 
     def corrected(self, image: Array) -> Array:
-        """`apply` without extrapolation: a color unlike those of all unchanged pixels stays as it is.
-
-        Black and saturated things that an editor adds would come out gray and dull otherwise. No correction is more
-        than twice the largest one of the colors that both images have, and one that is as uncertain as large is none.
-        """
+        """`apply` without extrapolation: a color unlike those of all unchanged pixels stays as it is."""
+        # Black and saturated things that an editor adds would come out gray and dull otherwise. No correction is more
+        # than twice the largest one of the colors that both images have, and one that is as uncertain as large is none.
         change = self.apply(image, hold=True) - image
         size = np.maximum(largest(np.abs(change)), 1e-3)
         trusted = np.maximum(1 - (_DOUBTS * self.doubt(image) / size) ** 2, 0)
@@ -127,10 +125,8 @@ class Tones:
         return limited
 
     def with_clipping(self, limited: Array, toned: Array) -> Array:
-        """The limited original with the coarse difference that clipping explains.
-
-        Fine patterns at black or white overshoot where an editor resamples them, which is cut off: panels get darker.
-        """
+        """The limited original with the coarse difference that clipping explains."""
+        # Fine patterns at black or white overshoot where an editor resamples them, which is cut off: panels get darker.
         low, high = self.apply(np.array([[[0] * 3, [255] * 3]], dtype=np.float32), hold=True)[0]
         if ((limited < low + _CLIPPED[0]) | (limited > high - _CLIPPED[0])).mean() < _CUT_OFF[0]:
             return limited

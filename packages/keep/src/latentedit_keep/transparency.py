@@ -39,13 +39,11 @@ def ground_of(original: NDArray[np.uint8], edited: Array) -> tuple[Array, float]
 
 
 def without_ground(original: Pixels, laid: Array, edited: Pixels, shown: Array, ground: Array) -> Pixels:
-    """An opaque edit of a transparent original, in one frame, with the alpha that it would have without its ground.
-
-    The ground's color that reaches the transparent part stays or becomes transparent. Other colors there are paint,
-    which is opaque. Both go on in the soft part, such as a shadow, that they touch: half of one would have a step. All
-    else has the original's alpha. ``laid`` has the original's colors on the ground, ``shown`` the
-    edit's, in [0, 255].
-    """
+    """An opaque edit of a transparent original, in one frame, with the alpha that it would have without its ground."""
+    # The ground's color that reaches the transparent part stays or becomes transparent. Other colors there are paint,
+    # which is opaque. Both go on in the soft part, such as a shadow, that they touch: half of one would have a step.
+    # All else has the original's alpha. ``laid`` has the original's colors on the ground, ``shown`` the edit's, in [0,
+    # 255].
     top = np.iinfo(original.dtype).max
     alpha = original[..., 3]
     like = largest(np.abs(shown - ground)) < _GROUND_LEVELS

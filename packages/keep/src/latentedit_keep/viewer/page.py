@@ -73,11 +73,9 @@ def viewer_page(data: Mapping[str, Any]) -> str:
 def layers_of(
     images: Sequence[Image.Image], *, quality: int | None = None
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Images of one size as layers, the source first, and what they have in common: size, alpha channel, and notes.
-
-    A layer has a "box" and the files "rgb" and "alpha" in base64, empty where they equal the source's: WebP if a
-    quality from 0 to 100 is given, otherwise PNG.
-    """
+    """Images of one size as layers, the source first, and what they have in common: size, alpha channel, and notes."""
+    # A layer has a "box" and the files "rgb" and "alpha" in base64, empty where they equal the source's: WebP if a
+    # quality from 0 to 100 is given, otherwise PNG.
     sizes = sorted({image.size for image in images})
     if len(sizes) > 1:
         raise ShapeError(f"the images of a view must have one size; got {sizes}. Resize them to the source's")
