@@ -8,26 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from latentedit_keep import change as comparing
 from latentedit_keep.base.color import Pixels, levels, opacity_of, profile_of
 from latentedit_keep.base.console import Tick, nothing
 from latentedit_keep.base.images import PixelImage
 from latentedit_keep.base.warp import Array, Box, Matrix, cv2, fitted, resized, scaling, turned, warped
-from latentedit_keep.change import (
-    EXTENDED,
-    GLOBAL,
-    LOCAL,
-    OUTSIDE,
-    WORKING_SIDE_PX,
-    DetectedChange,
-    Found,
-    exact_found,
-    find_change,
-    framed,
-    is_drawn_anew,
-    is_elsewhere,
-    is_unsure,
-    judge,
-)
+from latentedit_keep.change import EXTENDED, GLOBAL, LOCAL, OUTSIDE, WORKING_SIDE_PX, DetectedChange, Found
 from latentedit_keep.composite import composite, cut
 from latentedit_keep.exact import at_depth, exact_change, only_colors
 from latentedit_keep.masks import SEEN
@@ -109,21 +95,13 @@ class Analysis:
     ) -> Pixels:
         """The original with the edited image at this opacity, in the original's colors if a change is given."""
         # ``matrix`` replaces the frame that was found; see `composite` for the others.
-        local = None if change is None else change.mismatch
+        tones, local = (Tones.none(), None) if change is None else (change.tones, change.mismatch)
         return composite(
-            self.original.pixels,
-            self.edited.pixels,
-            weight,
-            matrix=self.matrix if matrix is None else matrix,
-            tones=Tones.none() if change is None else change.tones,
-            mismatch=None if local is None else (local, self.registration.size),
-            offset=self.offset,
-            sharpening=change.sharpening if sharpen and change is not None else 0.0,
-            strength=strength,
-            space=self.original.space,
-            edited_space=self.edited.space,
-            tick=tick,
-        )
+            self.original.pixels, self.edited.pixels, weight, matrix=self.matrix if matrix is None else matrix,
+            mismatch=None if local is None else (local, self.registration.size), offset=self.offset, tones=tones,
+            sharpening=change.sharpening if sharpen and change is not None else 0.0, strength=strength,
+            space=self.original.space, edited_space=self.edited.space, tick=tick,
+        )  # fmt: skip
 
     def full(self, plane: NDArray[Any], *, labels: bool = False) -> NDArray[Any]:
         """A plane of the compared part, at any resolution, at the original's size; 0 elsewhere."""
@@ -178,7 +156,7 @@ def analyze(original: PixelImage, edited: PixelImage, tick: Tick = nothing) -> A
         left, top, right, bottom = box
         part = _analyzed(dataclasses.replace(base, pixels=base.pixels[top:bottom, left:right]), second, tick)
         if part.change is not None:
-            nothing_else = framed(part.change) if part.found in ("identical", "nothing") else part.found
+            nothing_else = comparing.framed(part.change) if part.found in ("identical", "nothing") else part.found
             return dataclasses.replace(part, original=base, box=box, found=nothing_else)
     if found.change is None and (box := find_crop(second.levels, base.levels, tick)) is not None:
         left, top, right, bottom = box  # of the edited image, which shows much more
@@ -213,11 +191,11 @@ def _extended(base: PixelImage, edited: PixelImage, found: Analysis) -> Analysis
     if found.change is not None and found.found in LOCAL:
         small = [_reduced(one) for one in (base, edited)]
         own = frame.between(*(one.size for one in small))
-        apart = is_elsewhere(*(one.levels for one in small), found.change, own)
+        apart = comparing.is_elsewhere(*(one.levels for one in small), found.change, own)
         return dataclasses.replace(found, found="reframed", apart=True) if apart else found
     if found.change is not None and found.found in ("identical", "nothing"):
         grown = beyond > EXTENDED or frame.in_place is not None
-        return dataclasses.replace(found, found=framed(found.change)) if grown else found
+        return dataclasses.replace(found, found=comparing.framed(found.change)) if grown else found
     return found
 
 
@@ -243,10 +221,10 @@ def _analyzed(base: PixelImage, edited: PixelImage, tick: Tick) -> Analysis:
             same = _without_ground(base, same, ground)
         differs = exact_change(base.pixels, same.pixels)
         if differs is not None and not only_colors(base.pixels, same.pixels, differs):
-            change = exact_found(differs)
+            change = comparing.exact_found(differs)
             frame = change.registration
             return Analysis(
-                original=base, edited=same, upright=same, found=judge(change), change=change,
+                original=base, edited=same, upright=same, found=comparing.judge(change), change=change,
                 registration=frame, frame=frame,
             )  # fmt: skip
     return _aligned(base, edited, ground, tick)
@@ -278,8 +256,8 @@ def _aligned(base: PixelImage, edited: PixelImage, ground: Any, tick: Tick) -> A
 
     change, image, frame = None, edited, registration
     found: Found = "different images"
-    if is_unsure(here, there, small, alphas):
-        if is_drawn_anew(here, there, registration.agreement):
+    if comparing.is_unsure(here, there, small, alphas):
+        if comparing.is_drawn_anew(here, there, registration.agreement):
             found, registration = "redrawn", plain
             image, frame = moved(plain)
     else:
@@ -289,10 +267,11 @@ def _aligned(base: PixelImage, edited: PixelImage, ground: Any, tick: Tick) -> A
         if image is not edited:
             second = _reduced(image)
             there, frame = second.on(under), dataclasses.replace(frame, agreement=undrifted.agreement)
-        change = find_change(here, there, frame.between(first.size, second.size), (alphas[0], second.alpha), tick)
+        own, shown = frame.between(first.size, second.size), (alphas[0], second.alpha)
+        change = comparing.find_change(here, there, own, shown, tick)
         sharpening = _sharpening(base, image, frame, change, under)
         change = dataclasses.replace(change, registration=frame, sharpening=sharpening)
-        found = judge(change)
+        found = comparing.judge(change)
         stretched = abs(np.divide(*np.diag(plain.matrix)[:2]) - 1) >= 0.03
         doubtful = registration.uncertainty_px > distance_px(registration.resized, np.eye(3), base.size)
         if found in GLOBAL and (doubtful or registration.outside_share > _STREAKS) and not stretched:

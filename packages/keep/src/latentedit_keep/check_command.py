@@ -18,7 +18,6 @@ _MASK = "Mask, white or in one color where the image may change; or a folder of 
 _OUTSIDE = "Share that may change outside the mask, such as 0.1%, the default with a mask; without one, anywhere."
 _OUTPUT = "Folder for the reports on many pairs; run again to resume."
 _WORKERS = "Number of processes for many pairs. Default: one per core."
-_LISTS = (".csv", ".json")
 _CODES = {"failed": 1, "unsure": 3, "passed": 0, "measured": 0}  # the worst first, which many pairs exit with
 
 
@@ -51,7 +50,7 @@ def check(
     from latentedit_keep.checking import outcome
 
     limit, many = None if max_outside is None else share(max_outside, "--max-outside"), original.is_dir()
-    if many or original.suffix.lower() in _LISTS:
+    if many or original.suffix.lower() in (".csv", ".json"):
         from latentedit_keep.check_folder import NOT_CHECKED, check_many, counted
 
         if panel is not None:

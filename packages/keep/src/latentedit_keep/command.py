@@ -52,11 +52,14 @@ def keep(
                 raise ConfigError(f"{name} is for a single pair, not for folders. Leave it out, or name two images")
         _keep_folder(original, edited, output, strength=degree, as_json=as_json, quiet=quiet)
         return
+    from latentedit_keep.api import INVERTED
+
     output = output if output is not None else sibling_path(original, "kept.png")
     options: dict[str, Any] = {"mask": mask, "strength": degree, "only": numbers}
     with progress_bar(quiet=quiet or as_json) as progress:
         report = _keep_one(original, edited, output, view=view, progress=progress, **options)
-    missed = mask is not None and degree > 0 and _missed(report)
+    none = INVERTED in report["doubts"] or bool(report["changes"] and not report["changed_share"])  # in the mask
+    missed = mask is not None and degree > 0 and none
     if as_json:
         print_json(report)
     elif not quiet:
@@ -92,13 +95,6 @@ def _keep_one(
         result.view().save(view)
     files = {"original": original, "edited": edited, "output": output, "view": view}
     return {**files, "replaced": replaced, **result.measures, "lines": result.lines}
-
-
-def _missed(report: dict[str, Any]) -> bool:
-    """Whether something was found, and nothing of it in the mask."""
-    from latentedit_keep.api import INVERTED
-
-    return INVERTED in report["doubts"] or bool(report["changes"] and not report["changed_share"])
 
 
 def _print(report: dict[str, Any], *, missed: bool = False, only: Sequence[int] | None = None) -> None:

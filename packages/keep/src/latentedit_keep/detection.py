@@ -256,9 +256,8 @@ def rim(evidence: Evidence, inside: Mask, blur: float) -> Array:
     if inner.all() or not inner.any():
         return np.where(inside, soft, 0).astype(np.float32)
     # Along the border of the edited image the mask is replicated from a little farther in.
-    _, nearest = cv2.distanceTransformWithLabels(
-        1 - inner.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
-    )
+    away = 1 - inner.astype(np.uint8)
+    nearest = cv2.distanceTransformWithLabels(away, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)[1]
     values = np.zeros(int(nearest.max()) + 1, dtype=np.float32)
     values[nearest[inner]] = soft[inner]
     return np.where(grown(inside, _EDGE_PX), values[nearest], 0)

@@ -21,11 +21,7 @@ _NOISE_LEVELS = 8  # differences below, in specks, are what saving a JPEG twice 
 # Levels by which decoders round, share of what differs, of eleven real edits at most .70, and share of the image.
 _SAME_LUMA = (2.0, 0.95, 0.05)
 _SOLID = 0.5  # share of a region that is left after erosion, from which on it is no speck
-_MOST_SPECKS = (
-    0.02,
-    1e-3,
-    4,
-)  # share of what differs, share of the image, and pixels, above all of which it is noise
+_MOST_SPECKS = (0.02, 1e-3, 4)  # share of what differs, of the image, and pixels, above all of which specks are noise
 _WINDOW = np.ones((3, 3), dtype=np.uint8)  # joins the pixels of a speck, and erodes it
 # Shares of equal corners, and of equal steep ones, below which resampling is suspected, and share of the tiles with a
 # mixture from which on it is one: 211 images that were moved by .02 to .3 px, sharpened, or resized and back had up to

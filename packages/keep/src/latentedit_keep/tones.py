@@ -209,8 +209,7 @@ def fit_tones(original: Array, edited: Array, unchanged: Mask, *, tolerance: flo
     fitted, plain = (np.minimum(np.abs(_misses(one, *cells)[0][:size]), 3).mean() for one in (parameters, nothing))
     if plain <= _NO_BETTER * fitted + 0.02:
         return Tones.none()
-    mixing = np.eye(3, 4)
-    mixing[:, :3] = _saturating(parameters)
+    mixing = np.pad(_saturating(parameters), ((0, 0), (0, 1)))
     mixed = there @ mixing[:, :3].T
     parts = enumerate(sound.T)
     curves = [_curve(mixed[part, at], here[part, at], parameters[at:9:3]) for at, part in parts]

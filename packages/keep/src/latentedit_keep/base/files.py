@@ -160,13 +160,9 @@ def sibling_path(path: Path, ending: str) -> Path:
     name, whole = path.stem, os.fsencode(path.stem)
     if len(whole) > _LONGEST_NAME_BYTES:
         name = f"{whole[:_LONGEST_NAME_BYTES].decode('utf-8', 'ignore')}-{zlib.crc32(whole):08x}"
-    return free_name(path.parent / f"{name}.{ending}")
-
-
-def free_name(path: Path) -> Path:
-    """The path, or where that exists the first of ``name-2.png``, ``name-3.png``, ... that does not."""
-    numbered = (path.with_stem(f"{path.stem}-{number}") for number in itertools.count(2))
-    return path if not os.path.lexists(path) else next(other for other in numbered if not os.path.lexists(other))
+    place = path.parent / f"{name}.{ending}"
+    numbered = (place.with_stem(f"{place.stem}-{number}") for number in itertools.count(2))
+    return next(one for one in itertools.chain([place], numbered) if not os.path.lexists(one))
 
 
 def existing(*paths: Path | None) -> tuple[Path, ...]:

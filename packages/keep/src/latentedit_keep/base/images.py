@@ -39,7 +39,6 @@ _STARTS = re.compile(
 )
 MAX_PIXELS = 100_000_000
 _TOO_LARGE = f"{{}} has more than {MAX_PIXELS // 1_000_000} megapixels. Scale it down first"
-MIN_SIDE_PX = 2
 MAX_SIDE_PX = 32_000  # OpenCV cannot warp longer images
 MAX_IMAGE_BYTES = 1_000_000_000  # of a file; 100 megapixels of 16-bit RGBA, uncompressed, have 0.8 GB
 MAX_RECORD_BYTES = 1_000_000  # in UTF-8; Pillow does not expand compressed texts beyond 1 MiB
@@ -76,7 +75,6 @@ class TensorLike(Protocol):
 
     def is_floating_point(self) -> bool:
         """Whether its values are floats."""
-        ...
 
 
 # A file, an image, an array [height, width, channels], a tensor [channels, height, width], an encoded or an open file;
@@ -211,7 +209,7 @@ def content_of(path: str | Path) -> bytes | None:
 def check_size(size: tuple[int, int], name: str) -> None:
     """Raise an `ImageError` for images below 2x2 pixels and above 100 megapixels."""
     width, height = size
-    if min(width, height) < MIN_SIDE_PX:
+    if min(width, height) < 2:
         raise ImageError(f"{name} is too small: {width}x{height} pixels. Choose one of at least 2x2")
     if width * height > MAX_PIXELS:
         raise ImageError(_TOO_LARGE.format(name))

@@ -24,10 +24,8 @@ def read_strength(
     text = str(given)
     share = _float(text.rstrip(" %").replace(",", ".")) / (100 if "%" in text or abs(value) >= 10 else 1)
     limits = "" if (least, most) == (0, 1) else f", at most from {least:g} to {most:g}"
-    raise ConfigError(
-        f"strengths run from 0 (the original) to 1 (the full change){limits}; got {given!r} for {name}. "
-        f"{f'Did you mean {share:g}?' if least <= share <= most else examples}"
-    )
+    got = f"{limits}; got {given!r} for {name}. {f'Did you mean {share:g}?' if least <= share <= most else examples}"
+    raise ConfigError(f"strengths run from 0 (the original) to 1 (the full change){got}")
 
 
 def _float(given: Any) -> float:
