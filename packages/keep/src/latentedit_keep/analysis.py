@@ -116,12 +116,11 @@ class Analysis:
 
     def box_of(self, shares: Sequence[float]) -> Box:
         """A box in the original's pixels from shares of the sides of the compared part."""
-        rows, columns = self.window
-        x, y = columns.stop - columns.start, rows.stop - rows.start
-        left, top, right, bottom = (share * side for share, side in zip(shares, (x, y, x, y), strict=True))
+        left, top, right, bottom = self.box or (0, 0, *self.original.size)
+        x, y = right - left, bottom - top
         return (
-            columns.start + math.floor(left + _EPS), rows.start + math.floor(top + _EPS),
-            columns.start + math.ceil(right - _EPS), rows.start + math.ceil(bottom - _EPS),
+            left + math.floor(x * shares[0] + _EPS), top + math.floor(y * shares[1] + _EPS),
+            left + math.ceil(x * shares[2] - _EPS), top + math.ceil(y * shares[3] - _EPS),
         )  # fmt: skip
 
     @property
@@ -189,9 +188,9 @@ def _extended(base: PixelImage, edited: PixelImage, found: Analysis) -> Analysis
             frame = dataclasses.replace(frame, matrix=frame.in_place, uncertainty_px=0.0)
             found = dataclasses.replace(_analyzed(base, part, nothing), registration=frame)
     if found.change is not None and found.found in LOCAL:
-        small = [_reduced(one) for one in (base, edited)]
-        own = frame.between(*(one.size for one in small))
-        apart = comparing.is_elsewhere(*(one.levels for one in small), found.change, own)
+        first, second = _reduced(base), _reduced(edited)
+        own = frame.between(first.size, second.size)
+        apart = comparing.is_elsewhere(first.levels, second.levels, found.change, own)
         return dataclasses.replace(found, found="reframed", apart=True) if apart else found
     if found.change is not None and found.found in ("identical", "nothing"):
         grown = beyond > EXTENDED or frame.in_place is not None

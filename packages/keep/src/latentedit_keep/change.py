@@ -25,8 +25,7 @@ _MISMATCH = (0.02, 10.0)  # sigma as a share of the side, and bound in levels
 # Agreement and inliers below both of which images have nothing in common. Different images had at most 0.01 and 6, the
 # same image at least 0.46 and 26.
 _STRANGERS = (0.1, 16)
-_REFRAMED_ZOOM = 0.1  # deviation of the zoom from 1 above which the editor reframed the image
-_REFRAMED_OUTSIDE = 0.3  # share of the original outside the frame, likewise
+_REFRAMED = (0.1, 0.3)  # deviation of the zoom from 1, and share outside the frame, above which it was reframed
 NOTHING = 3e-4  # mean of the mask below which nothing was found
 _CERTAIN_SIDE = 0.03  # of the root of the area: side of a change that is found for certain; see docs/results/check.md
 _GLOBAL_UNCHANGED = 0.25  # unchanged share below which a change is global
@@ -394,6 +393,6 @@ def judge(change: DetectedChange) -> Found:
         border = np.concatenate([inner[0], inner[-1], inner[:, 0], inner[:, -1]])
         whole = share >= _BACKGROUND[0] and float((border > 0.5).mean()) >= _BACKGROUND[1]
         return "background replaced" if whole else "local change"
-    if abs(frame.zoom - 1) > _REFRAMED_ZOOM or frame.outside_share > _REFRAMED_OUTSIDE:
+    if abs(frame.zoom - 1) > _REFRAMED[0] or frame.outside_share > _REFRAMED[1]:
         return framed(change)
     return "identical" if change.exact else "nothing"

@@ -105,10 +105,9 @@ def share(text: str, name: str) -> float:
 def _print(word: str, report: "Report") -> None:
     rows = [(word, report.verdict), *(("also", text) for text in report.also)]
     for region in report.regions[:9]:
-        left, top, right, bottom = region.box
         outside = f", {100 * region.outside:.2f} % outside" if region.outside else ""
-        where = f"{100 * region.share:.2f} % of the image, {left},{top} to {right},{bottom}{outside}"
-        rows.append((f"region {region.number}", where))
+        where = "{:.2f} % of the image, {},{} to {},{}".format(100 * region.share, *region.box)
+        rows.append((f"region {region.number}", where + outside))
     levels = "" if report.rest_levels is None else f", {report.rest_levels:.1f} levels after alignment"
     rest = f"{report.rest_db:.1f} dB in the edited image{levels}" if report.rest == "differs" else report.rest
     print_rows([*rows, *([] if rest == "empty" else [("the rest", rest)]), ("next", report.next_step)])

@@ -1,10 +1,8 @@
 """`check` on many pairs: a report for each, a table, a CSV file and a page. A stopped run continues.
 
-reports/NAME.json   the report, and a key of the files and limits that it was made of
-panels/NAME.jpg     original and edited image with outlines
-pages/NAME.html     the viewer
-check.csv           a row for each report
-index.html          the same as a page
+The output folder has reports/NAME.json (the report, and a key of the files and limits that it was made of),
+panels/NAME.jpg (original and edited image with outlines), pages/NAME.html (the viewer), check.csv (a row for each
+report) and index.html (the same as a page).
 """
 
 import concurrent.futures

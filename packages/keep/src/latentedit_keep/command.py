@@ -102,8 +102,7 @@ def _print(report: dict[str, Any], *, missed: bool = False, only: Sequence[int] 
     but = ", but nothing inside the mask: the result is the unchanged original"
     rows = [("found", report["found"] + but * missed), *(("", line) for line in report["lines"])]
     for one in report["changes"][:9] if len(report["changes"]) > 1 else ():
-        left, top, right, bottom = one.box
-        where = f"{100 * one.share:.2f} % of the image, {left},{top} to {right},{bottom}"
+        where = "{:.2f} % of the image, {},{} to {},{}".format(100 * one.share, *one.box)
         rows.append((f"change {one.number}", where + ", left out" * (only is not None and one.number not in only)))
     print_rows(rows if report["view"] is None else [*rows, ("view", str(report["view"]))])
     warn([*report["doubts"], *were_replaced(report["replaced"])])

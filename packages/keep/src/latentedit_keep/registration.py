@@ -40,8 +40,7 @@ _SOFT_PX = 1.2  # sigma of both planes in the refinement
 _STEEPEST = 100_000  # pixels that the refinement is on
 _SAMPLES = 50_000  # pixels on which a quantile is measured
 _ROW = 1000  # OpenCV resamples planes of at most 32,767 columns
-_OUTLIER = 2.5  # multiple of the noise beyond which a pixel has no say in the refinement
-_LEAST_NOISE = 0.05  # of the normalized gray
+_OUTLIER, _LEAST_NOISE = 2.5, 0.05  # multiple of the noise beyond which a pixel has no say in the refinement
 _FEWEST = 200  # pixels that have a say
 _MOST_STEPS, _STILL_PX = 12, 2e-3  # of the refinement, and mean movement from which on it stands still
 _ERROR_PER_SPLIT = 5.0  # error over half the distance of the matrices from either half of the pixels (90 % of cases)
@@ -56,13 +55,11 @@ _LEAST_SIDE_PX = 64  # smaller images hold too little texture
 _MORE_TILES = 5  # textured tiles that must agree in addition; fewer are chance, and a new object would be bent to fit
 
 _CROP_SIDE_PX = 1600  # longest side of both images in the search for a crop
-_CROP_INLIERS = 20  # features that agree; other images reach 8
-_CROP_DEGREES = 2.0  # a crop is not turned
+_CROP_INLIERS, _CROP_DEGREES = 20, 2.0  # features that agree; other images reach 8; and a crop is not turned
 _CROP_SHARES = (0.9, 0.9)  # least share of a crop that lies in the original, and most of the original that it shows
 _SAME_PLACE_PX = 0.5  # distance from whole pixels up to which an original lies in a larger image as it is
 _BEYOND = 0.01  # of the side: how far the edited image reaches beyond the original where that is named
-_TURNED_SIDE_PX = 256  # of the thumbnails that are turned
-_TURNED_AGREES = 0.35  # agreement from which on a turned thumbnail is the same image; others reach .15
+_TURNED_SIDE_PX, _TURNED_AGREES = 256, 0.35  # of thumbnails, and agreement of the same image; others reach .15
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -215,7 +212,7 @@ def _registered(
         features, inliers = _from_features(fixed, moving, shown)
         start_agreement, _, start = best([start, *features])
     tick()
-    matrix, edges = _refined(*normal, start)
+    matrix, edges = _refined(normal[0], normal[1], start)
     tick()
     agreement = agreement_of(matrix)
     if agreement < start_agreement - 0.02:
@@ -233,11 +230,9 @@ def find_turn(original: Array, edited: Array, tick: Tick = nothing) -> tuple[int
     """Quarter turns counter-clockwise, and a mirror, that turn the edited image as the original is; about 2 s."""
     small = [warp.resized(one, warp.fitted(one.shape[1::-1], _TURNED_SIDE_PX, 8)) for one in (original, edited)]
     turns = [(quarters, mirrored) for mirrored in (False, True) for quarters in range(4)][1:]
-    agreements = list[float]()
-    for turn in turns:
-        found = _registered(small[0], warp.turned(small[1], *turn), (None, None), tick, _TURNED_SIDE_PX)
-        # features match at any angle, so that the opposite turn agrees as well
-        agreements.append(found.agreement * (found.quarters == 0))
+    found = [_registered(small[0], warp.turned(small[1], *turn), (None, None), tick, _TURNED_SIDE_PX) for turn in turns]
+    # features match at any angle, so that the opposite turn agrees as well
+    agreements = [one.agreement * (one.quarters == 0) for one in found]
     return turns[int(np.argmax(agreements))] if max(agreements) >= _TURNED_AGREES else None
 
 

@@ -75,6 +75,7 @@ class TensorLike(Protocol):
 
     def is_floating_point(self) -> bool:
         """Whether its values are floats."""
+        ...
 
 
 # A file, an image, an array [height, width, channels], a tensor [channels, height, width], an encoded or an open file;

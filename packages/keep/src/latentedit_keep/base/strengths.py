@@ -5,8 +5,7 @@ from typing import Any
 
 from latentedit_keep.base.errors import ConfigError
 
-MAX_STRENGTH = 5
-"""Largest absolute strength of an edit; a larger number is usually meant as percent."""
+MAX_STRENGTH = 5  # largest absolute strength of an edit; a larger number is usually meant as percent
 
 
 def read_strength(

@@ -35,6 +35,7 @@ class Record(Protocol):
 
     def to_json(self) -> str:
         """One line of text for the file."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
