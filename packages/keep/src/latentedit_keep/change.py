@@ -45,7 +45,6 @@ _UNSURE = (0.3, 0.3, 100)  # structure, agreement and inliers below all of which
 # Layout correlation of a redrawn image, in general and from the third, an agreement, on. Of 36 pairs, those redrawn in
 # place had 0.59 to 0.88 (one 0.48), others up to 0.47 (two 0.56 and 0.60).
 _LAYOUT = (0.5, 0.4, 0.2)
-
 _COUNTED = (2.0, 0.75)  # contrast of a counted change, and share of the strongest that suffices; noise rarely reaches 2
 # Levels of a difference that no eye misses, and share of the image it covers: repainted parts elsewhere leave it little
 # contrast. Faint differences of unchanged pairs had at most 10 levels, faint objects of real pairs 31 and more.
@@ -68,7 +67,6 @@ _FADES = 0.015  # of the side: width over which a change fades towards what the 
 _AT_SIDE = 0.05  # of the longer side: how far from a side of the image what belongs to it may end
 _ELSEWHERE = (10.0, 0.2)  # levels of a difference, and share of what was replaced that may differ where it is found
 _BACKGROUND = (0.4, 0.6)  # shares of the image and of its border from which on a change is the background
-
 Found = Literal[
     "identical", "nothing", "faint change", "local change", "background replaced", "colors changed", "redrawn",
     "reframed", "different images",

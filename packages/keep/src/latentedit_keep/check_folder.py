@@ -33,18 +33,10 @@ from latentedit_keep.base.warp import cv2
 from latentedit_keep.base.workers import end_with_parent
 from latentedit_keep.checking import check, outcome
 from latentedit_keep.command import images_by_name, paired
+from latentedit_keep.viewer.page import resource
 
 _MOST_LIST_BYTES = 64_000_000
 _QUALITY = 88  # WebP quality of the viewer's images
-_STYLE = (
-    "body{font:15px/1.4 system-ui,sans-serif;margin:1rem;color:#1c1e21;background:#fff}img{width:22rem;max-width:60vw}"
-    "table{border-collapse:collapse}td,th{padding:.4rem .6rem;border-bottom:1px solid #8884;text-align:left;"
-    "vertical-align:top}div{overflow-x:auto}.passed b{color:#1a7f37}.failed b{color:#c62828}.unsure b{color:#8a6100}"
-    "small{opacity:.75}@media(prefers-color-scheme:dark){body{background:#17191c;color:#e6e6e6}a{color:#8ab4f8}"
-    ".passed b{color:#5fd38a}.failed b{color:#ff7b72}.unsure b{color:#e3b341}}@media(max-width:700px){tr{display:block;"
-    "padding:.6rem 0}td{display:block;border:0;padding:.1rem 0}th{display:none}img{width:100%;max-width:none}}"
-)
-
 NOT_CHECKED = "not checked"
 Pair = tuple[Path, Path, Path | None]  # original, edited image, mask
 
@@ -236,9 +228,10 @@ def _page(results: Mapping[str, Mapping[str, Any]], failed: Mapping[str, str]) -
     row = f'<tr class="failed"><td></td><td>{{}}</td><td><b>{NOT_CHECKED}</b>: {{}}</td></tr>'
     rows += [row.format(html.escape(name), html.escape(why)) for name, why in failed.items()]
     counts = counted([outcome(report) for report in results.values()] + [NOT_CHECKED] * len(failed))
+    style = "".join(resource("check.css").splitlines())
     head = "".join(f"<th>{one}</th>" for one in ("", "pair", "verdict", "changed", ""))
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>latentedit check</title><style>{_STYLE}</style><h1>{counts}</h1>"
+        f"<title>latentedit check</title><style>{style}</style><h1>{counts}</h1>"
         f"<div><table><tr>{head}</tr>{''.join(rows)}</table></div></html>\n"
     )

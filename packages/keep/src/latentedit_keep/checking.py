@@ -27,7 +27,6 @@ Step = Literal[
     "use edited", "keep", "keep within mask", "use edited or keep", "look", "edit again", "check files",
     "allow whole image", "invert mask",
 ]  # fmt: skip
-
 MAX_OUTSIDE = 0.001  # default limit with a mask, as a share of the image
 _MARGIN = 0.006  # of the side: around a mask, soft edges of changes do not count as outside
 # Calibrated so that nineteen of twenty errors are smaller: see docs/results/check.md.

@@ -14,7 +14,6 @@ from latentedit_keep.base.strengths import read_strength
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
-
 _EDITED = "The edited image, of any size, or a folder of images with the same names."
 _OUTPUT = "Output file, or folder for folders. Default: a new file next to the original."
 _MASK = "Mask, white or in one color where changes may be kept."

@@ -41,7 +41,6 @@ _INSTRUCTIONS = (
 )
 _SHARES = ("max_outside", "strength")  # arguments that may be texts such as 0.1%
 _HISTORY_FIELDS = ("method", "caption", "target_caption", "strengths", "seed")  # of an edit's record
-
 Answer = tuple[dict[str, Any], Any]  # plain values, and an image to show or None
 
 
@@ -391,11 +390,10 @@ def _record(path: Path) -> dict[str, Any]:
     if text is None:
         raise FileFormatError(f"{path} contains no record of latentedit. Pass a PNG written by latentedit")
     with contextlib.suppress(ValueError):
-        match read_object(text):
-            case {"original": {}, "edited": {}} | {"image": {}} as record:
-                return record
-            case _:
-                pass
+        record = read_object(text)
+        objects = {key for key, value in record.items() if isinstance(value, dict)}
+        if "image" in objects or objects >= {"original", "edited"}:
+            return record
     raise FileFormatError(f"the record in {path} is damaged. Pass a PNG written by latentedit")
 
 

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from latentedit_keep.base.warp import Array, Mask, cv2, gray, largest, smoothed
 
 _LINE = np.linspace(-128, 383, 1024)  # domain of a curve; mixing takes colors beyond black and white
-
 _BLOCKS = 2000  # block means that the consensus is taken over
 _DRAWS = 400  # pairs of blocks, each of which proposes a line; a fit of all blocks fails where a third is new
 _FIT_LEVELS = (7.0, 12.0, 20.0)  # within which all channels of a block must fit; the next if fewer than half do
@@ -54,12 +53,10 @@ _WEDGE = [[level] * 3 for level in np.linspace(16, 239, 8)]  # of grays
 _COLORS = [[208 if bits >> channel & 1 else 48 for channel in range(3)] for bits in range(1, 7)]
 PATCHES = np.array([_WEDGE + _COLORS], dtype=np.float32)  # ``[1, 14, 3]``
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
-
 # Candidate blurs in pixels; negative ones blur the edited image, which is then the sharper one.
 _SIGMAS = (-1.0, -0.7, -0.5, -0.35, 0.0, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 1.0, 1.2, 1.4, 1.7, 2.1, 2.6)
 _DETAIL_PX = 1.0  # sigma below which detail is lost first
 _MOST = 2.0  # upper bound of the sharpening
-
 Values = NDArray[np.float64]
 Cells = tuple[Values, Values, Values]
 

@@ -38,12 +38,10 @@ class Ticks:
         self()
 
     def __call__(self) -> None:
-        """One more step."""
         self._done = min(self._done + 1, self._total - 1)
         self._report(self._task, self._done, self._total)
 
     def finish(self) -> None:
-        """All steps are done."""
         self._report(self._task, self._total, self._total)
 
 

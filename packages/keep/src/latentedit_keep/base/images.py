@@ -43,12 +43,10 @@ MAX_SIDE_PX = 32_000  # OpenCV cannot warp longer images
 MAX_IMAGE_BYTES = 1_000_000_000  # of a file; 100 megapixels of 16-bit RGBA, uncompressed, have 0.8 GB
 MAX_RECORD_BYTES = 1_000_000  # in UTF-8; Pillow does not expand compressed texts beyond 1 MiB
 MAX_PAYLOAD_BYTES = 64_000_000
-
 # EXIF orientation -> quarter turns counter-clockwise, then whether to mirror horizontally.
 _TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PNG_DEPTH = 24  # offset of a PNG's bit depth
-_PNG_HEADER_BYTES = 33  # signature and IHDR
+_PNG_DEPTH, _PNG_HEADER_BYTES = 24, 33  # offset of a PNG's bit depth, and length of signature and IHDR
 # RLE alone: 12 megapixels take 1 s, and photographs are about as small as at zlib's level 6, which takes 4 s.
 _PNG_OPTIONS = (cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
 _KEYWORD = "latentedit"  # keyword of the iTXt chunk with the record
@@ -63,8 +61,7 @@ _MOST_JPEG_EXIF_BYTES = 65_533  # a segment has 16 bits for its length, which in
 _MOST_JPEG_XMP_BYTES = 65_504  # likewise, without the name of the segment
 _MOST_DPI = 65_535  # 16 bits in JFIF
 _INCH = 0.0254  # meters
-_XMP = "XML:com.adobe.xmp"
-_TIFF_XMP = 700  # tag
+_XMP, _TIFF_XMP = "XML:com.adobe.xmp", 700  # key in a PNG, and tag of a TIFF
 # TIFF tags that describe the storage of the pixels or that are carried separately.
 _LAYOUT = frozenset({*range(254, 267), 273, *range(277, 285), *range(288, 293), 296, *range(317, 348), 700, 34675})
 
@@ -73,9 +70,7 @@ _LAYOUT = frozenset({*range(254, 267), 273, *range(277, 285), *range(288, 293), 
 class TensorLike(Protocol):
     """A tensor of PyTorch, which is not imported here."""
 
-    def is_floating_point(self) -> bool:
-        """Whether its values are floats."""
-        ...
+    def is_floating_point(self) -> bool: ...  # whether its values are floats
 
 
 # A file, an image, an array [height, width, channels], a tensor [channels, height, width], an encoded or an open file;

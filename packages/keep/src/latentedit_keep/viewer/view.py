@@ -23,8 +23,7 @@ from latentedit_keep.viewer.page import in_base64, layers_of, viewer_page
 _CONVERTED = "Shown and saved in sRGB; the image has another color space."
 _PROFILED = "Shown without the image's color profile; saved images include it."
 _NOT_IN_NAMES = re.compile(r"[^\w.-]+")
-_PHRASES = re.compile(r"[^,]+,?\s*")
-_WORDS = re.compile(r"\S+\s*")
+_PHRASES, _WORDS = re.compile(r"[^,]+,?\s*"), re.compile(r"\S+\s*")
 _FRAME_HEIGHT_PX = 680  # fits a square image, slider and buttons at the 1,000 px width of a notebook
 _LONG = 5  # changed phrases of at least so many words are compared word by word
 _PUNCTUATION = " ,.;:"
@@ -33,9 +32,7 @@ _PUNCTUATION = " ,.;:"
 class Record(Protocol):
     """What reproduces a file; converted to plain values by `plain`."""
 
-    def to_json(self) -> str:
-        """One line of text for the file."""
-        ...
+    def to_json(self) -> str: ...  # one line of text for the file
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
