@@ -17,7 +17,7 @@ from latentedit_keep.registration import (
     normalized,
     register,
     tile_agreement,
-    without_drift,
+    undrift,
 )
 from tests.keep.pairs import SIDE, cast, moved, scene, similarity, with_object
 
@@ -99,7 +99,7 @@ def test_drift_is_undone() -> None:
     inner = np.s_[24:-24, 24:-24]
     truth = with_object(image).astype(np.float32)[inner]
     before = np.abs(second[inner] - truth).mean()
-    after = np.abs(without_drift(second, flow, registration)[inner] - truth).mean()
+    after = np.abs(undrift(second, flow, registration)[inner] - truth).mean()
     assert after < before / 2
 
 
@@ -227,7 +227,7 @@ def test_a_smooth_drift_is_found_and_a_small_one_is_none() -> None:
         if drift is not None:
             assert drift[1].agreement > 0.8
             inner = np.s_[24:-24, 24:-24]
-            back = without_drift(edited, drift[0], unmoved)
+            back = undrift(edited, drift[0], unmoved)
             assert np.abs(back - image)[inner].mean() < 0.4 * np.abs(edited - image)[inner].mean()
     assert find_drift(image, scene(200, seed=8).astype(np.float32), unmoved) is None
 
@@ -237,12 +237,12 @@ def test_a_flow_is_in_the_pixels_of_its_plane_and_weights_colors_by_alpha() -> N
     x, y = np.meshgrid(np.arange(40, dtype=np.float32), np.arange(30, dtype=np.float32))
     pixels = np.stack([x, y, x + y], axis=-1) * 3
     flow = np.broadcast_to(np.array([2, -1], dtype=np.float32), (15, 20, 2)).copy()
-    found = without_drift(pixels, flow, Registration.unmoved((40, 30), (40, 30)))
+    found = undrift(pixels, flow, Registration.unmoved((40, 30), (40, 30)))
     np.testing.assert_allclose(found[5:-5, 5:-8, 0], pixels[5:-5, 9:-4, 0], atol=0.2)
     np.testing.assert_allclose(found[5:-5, 5:-8, 1], pixels[3:-7, 5:-8, 1], atol=0.2)
     cut = np.dstack([np.where(x < 20, 200, 0)] * 3 + [np.where(x < 20, 255, 0)]).astype(np.uint8)
     half = np.broadcast_to(np.array([0.25, 0], dtype=np.float32), (15, 20, 2)).copy()
-    moved = without_drift(cut, half, Registration.unmoved((40, 30), (40, 30)))
+    moved = undrift(cut, half, Registration.unmoved((40, 30), (40, 30)))
     seen = moved[..., 3] > 20
     np.testing.assert_allclose(moved[seen][:, :3], 200, atol=3)
     assert 100 < moved[15, 19, 3] < 160, "half of the edge's pixel"

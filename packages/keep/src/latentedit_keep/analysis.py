@@ -8,38 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit_keep.base.color import Pixels, Space, levels, opacity_of, profile_of
+from latentedit_keep import change as comparing
+from latentedit_keep.base.color import Pixels, levels, opacity_of, profile_of
 from latentedit_keep.base.console import Tick, nothing
 from latentedit_keep.base.images import PixelImage
 from latentedit_keep.base.warp import Array, Box, Matrix, cv2, fitted, resized, scaling, turned, warped
-from latentedit_keep.change import (
-    EXTENDED,
-    GLOBAL,
-    LOCAL,
-    OUTSIDE,
-    WORKING_SIDE_PX,
-    DetectedChange,
-    Found,
-    exact_found,
-    find_change,
-    framed,
-    is_drawn_anew,
-    is_elsewhere,
-    is_unsure,
-    judge,
-)
+from latentedit_keep.change import EXTENDED, GLOBAL, LOCAL, OUTSIDE, WORKING_SIDE_PX, DetectedChange, Found
 from latentedit_keep.composite import composite, cut
 from latentedit_keep.exact import at_depth, exact_change, only_colors
 from latentedit_keep.masks import SEEN
-from latentedit_keep.registration import (
-    Registration,
-    distance_px,
-    find_crop,
-    find_drift,
-    find_turn,
-    register,
-    without_drift,
-)
+from latentedit_keep.registration import Registration, distance_px, find_crop, find_drift, find_turn, register, undrift
 from latentedit_keep.tones import Tones, fit_sharpening
 from latentedit_keep.transparency import WHITE, ground_of, without_ground
 
@@ -113,29 +91,17 @@ class Analysis:
         matrix: Matrix | None = None,
         sharpen: bool = True,
         strength: float = 1.0,
-        space: Space | None = None,
-        edited_space: Space | None = None,
         tick: Tick = nothing,
     ) -> Pixels:
-        """The original with the edited image at this opacity, in the original's colors if a change is given.
-
-        ``matrix`` replaces the frame that was found; see `composite` for the others.
-        """
-        local = None if change is None else change.mismatch
+        """The original with the edited image at this opacity, in the original's colors if a change is given."""
+        # ``matrix`` replaces the frame that was found; see `composite` for the others.
+        tones, local = (Tones.none(), None) if change is None else (change.tones, change.mismatch)
         return composite(
-            self.original.pixels,
-            self.edited.pixels,
-            weight,
-            matrix=self.matrix if matrix is None else matrix,
-            tones=Tones.none() if change is None else change.tones,
-            mismatch=None if local is None else (local, self.registration.size),
-            offset=self.offset,
-            sharpening=change.sharpening if sharpen and change is not None else 0.0,
-            strength=strength,
-            space=space,
-            edited_space=edited_space,
-            tick=tick,
-        )
+            self.original.pixels, self.edited.pixels, weight, matrix=self.matrix if matrix is None else matrix,
+            mismatch=None if local is None else (local, self.registration.size), offset=self.offset, tones=tones,
+            sharpening=change.sharpening if sharpen and change is not None else 0.0, strength=strength,
+            space=self.original.space, edited_space=self.edited.space, tick=tick,
+        )  # fmt: skip
 
     def full(self, plane: NDArray[Any], *, labels: bool = False) -> NDArray[Any]:
         """A plane of the compared part, at any resolution, at the original's size; 0 elsewhere."""
@@ -150,12 +116,11 @@ class Analysis:
 
     def box_of(self, shares: Sequence[float]) -> Box:
         """A box in the original's pixels from shares of the sides of the compared part."""
-        rows, columns = self.window
-        x, y = columns.stop - columns.start, rows.stop - rows.start
-        left, top, right, bottom = (share * side for share, side in zip(shares, (x, y, x, y), strict=True))
+        left, top, right, bottom = self.box or (0, 0, *self.original.size)
+        x, y = right - left, bottom - top
         return (
-            columns.start + math.floor(left + _EPS), rows.start + math.floor(top + _EPS),
-            columns.start + math.ceil(right - _EPS), rows.start + math.ceil(bottom - _EPS),
+            left + math.floor(x * shares[0] + _EPS), top + math.floor(y * shares[1] + _EPS),
+            left + math.ceil(x * shares[2] - _EPS), top + math.ceil(y * shares[3] - _EPS),
         )  # fmt: skip
 
     @property
@@ -185,14 +150,13 @@ def analyze(original: PixelImage, edited: PixelImage, tick: Tick = nothing) -> A
     if is_under_mask(base, second):
         base = dataclasses.replace(base, pixels=base.pixels[..., :3])
     found = _extended(base, second, _analyzed(base, second, tick))
-    if found.change is None or found.registration.outside_share > _CROPPED:
-        box = find_crop(base.levels, second.levels, tick)
-        if box is not None:
-            left, top, right, bottom = box
-            part = _analyzed(dataclasses.replace(base, pixels=base.pixels[top:bottom, left:right]), second, tick)
-            if part.change is not None:
-                nothing_else = framed(part.change) if part.found in ("identical", "nothing") else part.found
-                return dataclasses.replace(part, original=base, box=box, found=nothing_else)
+    lost = found.change is None or found.registration.outside_share > _CROPPED
+    if lost and (box := find_crop(base.levels, second.levels, tick)) is not None:
+        left, top, right, bottom = box
+        part = _analyzed(dataclasses.replace(base, pixels=base.pixels[top:bottom, left:right]), second, tick)
+        if part.change is not None:
+            nothing_else = comparing.framed(part.change) if part.found in ("identical", "nothing") else part.found
+            return dataclasses.replace(part, original=base, box=box, found=nothing_else)
     if found.change is None and (box := find_crop(second.levels, base.levels, tick)) is not None:
         left, top, right, bottom = box  # of the edited image, which shows much more
         part = _analyzed(base, dataclasses.replace(second, pixels=second.pixels[top:bottom, left:right]), tick)
@@ -224,13 +188,13 @@ def _extended(base: PixelImage, edited: PixelImage, found: Analysis) -> Analysis
             frame = dataclasses.replace(frame, matrix=frame.in_place, uncertainty_px=0.0)
             found = dataclasses.replace(_analyzed(base, part, nothing), registration=frame)
     if found.change is not None and found.found in LOCAL:
-        small = [_reduced(one) for one in (base, edited)]
-        own = frame.between(*(one.size for one in small))
-        apart = is_elsewhere(*(one.levels for one in small), found.change, own)
+        first, second = _reduced(base), _reduced(edited)
+        own = frame.between(first.size, second.size)
+        apart = comparing.is_elsewhere(first.levels, second.levels, found.change, own)
         return dataclasses.replace(found, found="reframed", apart=True) if apart else found
     if found.change is not None and found.found in ("identical", "nothing"):
         grown = beyond > EXTENDED or frame.in_place is not None
-        return dataclasses.replace(found, found=framed(found.change)) if grown else found
+        return dataclasses.replace(found, found=comparing.framed(found.change)) if grown else found
     return found
 
 
@@ -249,18 +213,17 @@ def is_under_mask(original: PixelImage, edited: PixelImage) -> bool:
 
 
 def _analyzed(base: PixelImage, edited: PixelImage, tick: Tick) -> Analysis:
-    laid = base.alpha is not None and edited.alpha is None
-    ground = ground_of(base.alpha, edited.levels)[0] if laid and base.alpha is not None else None
+    ground = None if base.alpha is None or edited.alpha is not None else ground_of(base.alpha, edited.levels)[0]
     if base.size == edited.size and profile_of(base.info) == profile_of(edited.info):
         same = dataclasses.replace(edited, pixels=at_depth(edited.pixels, base.pixels))
         if ground is not None:
             same = _without_ground(base, same, ground)
         differs = exact_change(base.pixels, same.pixels)
         if differs is not None and not only_colors(base.pixels, same.pixels, differs):
-            change = exact_found(differs)
+            change = comparing.exact_found(differs)
             frame = change.registration
             return Analysis(
-                original=base, edited=same, upright=same, found=judge(change), change=change,
+                original=base, edited=same, upright=same, found=comparing.judge(change), change=change,
                 registration=frame, frame=frame,
             )  # fmt: skip
     return _aligned(base, edited, ground, tick)
@@ -286,14 +249,14 @@ def _aligned(base: PixelImage, edited: PixelImage, ground: Any, tick: Tick) -> A
         if flow is None and ground is None:
             return edited, frame
         flow = np.zeros((2, 2, 2), dtype=np.float32) if flow is None else flow
-        image = dataclasses.replace(edited, pixels=without_drift(edited.pixels, flow, frame))
+        image = dataclasses.replace(edited, pixels=undrift(edited.pixels, flow, frame))
         own = dataclasses.replace(frame, matrix=np.eye(3), edited_size=base.size)
         return image if ground is None else _without_ground(base, image, ground), own
 
     change, image, frame = None, edited, registration
     found: Found = "different images"
-    if is_unsure(here, there, small, alphas):
-        if is_drawn_anew(here, there, registration.agreement):
+    if comparing.is_unsure(here, there, small, alphas):
+        if comparing.is_drawn_anew(here, there, registration.agreement):
             found, registration = "redrawn", plain
             image, frame = moved(plain)
     else:
@@ -303,19 +266,19 @@ def _aligned(base: PixelImage, edited: PixelImage, ground: Any, tick: Tick) -> A
         if image is not edited:
             second = _reduced(image)
             there, frame = second.on(under), dataclasses.replace(frame, agreement=undrifted.agreement)
-        change = find_change(here, there, frame.between(first.size, second.size), (alphas[0], second.alpha), tick)
+        own, shown = frame.between(first.size, second.size), (alphas[0], second.alpha)
+        change = comparing.find_change(here, there, own, shown, tick)
         sharpening = _sharpening(base, image, frame, change, under)
         change = dataclasses.replace(change, registration=frame, sharpening=sharpening)
-        found = judge(change)
+        found = comparing.judge(change)
         stretched = abs(np.divide(*np.diag(plain.matrix)[:2]) - 1) >= 0.03
         doubtful = registration.uncertainty_px > distance_px(registration.resized, np.eye(3), base.size)
         if found in GLOBAL and (doubtful or registration.outside_share > _STREAKS) and not stretched:
             registration = plain  # nothing of the original is left to align with
             image, frame = moved(plain)
     return Analysis(
-        original=base, edited=image, upright=edited, found=found, change=change,
-        registration=registration, frame=frame,
-    )  # fmt: skip
+        original=base, edited=image, upright=edited, found=found, change=change, registration=registration, frame=frame
+    )
 
 
 def _sharpening(base: PixelImage, edited: PixelImage, frame: Registration, change: DetectedChange, under: Any) -> float:

@@ -21,7 +21,7 @@ from latentedit_keep.tones import (
     lost_colors,
     matched,
     without_color,
-)
+)  # fmt: skip
 from latentedit_keep.transparency import alpha_change
 
 WORKING_SIDE_PX = 1120  # longest side for detection, at which 12 megapixels take 3 s; the mask is then enlarged
@@ -35,8 +35,7 @@ _MISMATCH = (0.02, 10.0)  # sigma as a share of the side, and bound in levels
 # Agreement and inliers below both of which images have nothing in common. Different images had at most 0.01 and 6, the
 # same image at least 0.46 and 26.
 _STRANGERS = (0.1, 16)
-_REFRAMED_ZOOM = 0.1  # deviation of the zoom from 1 above which the editor reframed the image
-_REFRAMED_OUTSIDE = 0.3  # share of the original outside the frame, likewise
+_REFRAMED = (0.1, 0.3)  # deviation of the zoom from 1, and share outside the frame, above which it was reframed
 NOTHING = 3e-4  # mean of the mask below which nothing was found
 _CERTAIN_SIDE = 0.03  # of the root of the area: side of a change that is found for certain; see docs/results/check.md
 _GLOBAL_UNCHANGED = 0.25  # unchanged share below which a change is global
@@ -58,7 +57,6 @@ _UNSURE = (0.3, 0.3, 100)  # structure, agreement and inliers below all of which
 # Layout correlation of a redrawn image, in general and from the third, an agreement, on. Of 36 pairs, those redrawn in
 # place had 0.59 to 0.88 (one 0.48), others up to 0.47 (two 0.56 and 0.60).
 _LAYOUT = (0.5, 0.4, 0.2)
-
 _COUNTED = (2.0, 0.75)  # contrast of a counted change, and share of the strongest that suffices; noise rarely reaches 2
 # Levels of a difference that no eye misses, and share of the image it covers: repainted parts elsewhere leave it little
 # contrast. Faint differences of unchanged pairs had at most 10 levels, faint objects of real pairs 31 and more.
@@ -68,9 +66,7 @@ OPAQUE = 0.9  # opacity from which a pixel counts as changed; that of a sharp ed
 VISIBLE = 0.02  # opacity from which a pixel belongs to the faint part of a change
 EDGE_PX = 1.5  # at the working size: nine of ten outlines are no farther off
 _OUTLINE_FACTOR = 2.0  # calibrated so that nineteen of twenty errors of a share are smaller: docs/results/check.md
-_UNKNOWN = (
-    0.25  # uncertainty of a share from which on little is known of it, as of icons; graded A at most .15, one F .26
-)
+_UNKNOWN = 0.25  # uncertainty of a share from which on little is known of it, as of icons; A had at most .15, one F .26
 _LEAST_SHARE = 4e-4  # uncertainty of every share: smaller changes are not detected
 # Levels, multiple of the usual difference and share of the image from which on a difference next to a change is told;
 # and how near, as a share of the side. Where the usual one is that of a global change, the strongest place is told.
@@ -83,18 +79,10 @@ _FADES = 0.015  # of the side: width over which a change fades towards what the 
 _AT_SIDE = 0.05  # of the longer side: how far from a side of the image what belongs to it may end
 _ELSEWHERE = (10.0, 0.2)  # levels of a difference, and share of what was replaced that may differ where it is found
 _BACKGROUND = (0.4, 0.6)  # shares of the image and of its border from which on a change is the background
-
 Found = Literal[
-    "identical",
-    "nothing",
-    "faint change",
-    "local change",
-    "background replaced",
-    "colors changed",
-    "redrawn",
-    "reframed",
-    "different images",
-]
+    "identical", "nothing", "faint change", "local change", "background replaced", "colors changed", "redrawn",
+    "reframed", "different images",
+]  # fmt: skip
 LOCAL: tuple[Found, ...] = ("faint change", "local change", "background replaced")
 GLOBAL: tuple[Found, ...] = ("colors changed", "redrawn")
 
@@ -165,26 +153,18 @@ def _leftover(difference: Array, rest: Mask, usual: float) -> Leftover | None:
 def exact_found(differs: Mask) -> DetectedChange:
     """The change if these pixels of the original's size differ, and all others are the same bit for bit."""
     mask, same = differs.astype(np.float32), 1 - float(differs.mean())
-    count, numbers = components(mask)
+    frame, (count, numbers) = Registration.unmoved(*[differs.shape[1::-1]] * 2), components(mask)
     return DetectedChange(
-        registration=Registration.unmoved(differs.shape[1::-1], differs.shape[1::-1]),
-        mask=mask,
-        numbers=numbers,
-        count=count,
-        contrasts=np.where(np.arange(count + 1) > 0, np.inf, 0),
-        unchanged_share=same,
-        unchanged_detail=same,
-        exact=True,
-    )
+        registration=frame, mask=mask, numbers=numbers, count=count, unchanged_share=same, unchanged_detail=same,
+        contrasts=np.where(np.arange(count + 1) > 0, np.inf, 0), exact=True,
+    )  # fmt: skip
 
 
 def find_change(
     original: Array, edited: Array, registration: Registration, alphas: warp.Alphas = (None, None), tick: Tick = nothing
 ) -> DetectedChange:
-    """Detect the change between two images of any sizes in [0, 255]; about 3 s on one core at any size.
-
-    A difference of alpha is a change, and colors are compared and fitted where the images are opaque.
-    """
+    """Detect the change between two images of any sizes in [0, 255]; about 2 s on one core at any size."""
+    # A difference of alpha is a change, and colors are compared and fitted where the images are opaque.
     size, matrix = registration.scaled(WORKING_SIDE_PX if max(registration.size) > _WHOLE_SIDE_PX else _WHOLE_SIDE_PX)
     here, there = warp.resized(original, size), warp.warped(edited, matrix, size)
     depth, border = warp.depth_inside(matrix, size, registration.edited_size), np.ones(size[::-1], dtype=bool)
@@ -345,10 +325,8 @@ def _layout(image: Array) -> Array:
 
 
 def is_elsewhere(original: Array, edited: Array, change: DetectedChange, frame: Registration) -> bool:
-    """Whether what was replaced at a side, beyond which the edit shows more, is found at the same side of the edit.
-
-    So it is where a strip was inserted: only the part on one side of it can be aligned.
-    """
+    """Whether what was replaced at a side, beyond which the edit shows more, is found at the same side of the edit."""
+    # So it is where a strip was inserted: only the part on one side of it can be aligned.
     size, matrix = frame.scaled(_GUESS_SIDE_PX)
     here, near = smoothed(gray(warp.resized(original, size)), 1.5), max(1, round(_AT_SIDE * max(size)))
 
@@ -427,6 +405,6 @@ def judge(change: DetectedChange) -> Found:
         border = np.concatenate([inner[0], inner[-1], inner[:, 0], inner[:, -1]])
         whole = share >= _BACKGROUND[0] and float((border > 0.5).mean()) >= _BACKGROUND[1]
         return "background replaced" if whole else "local change"
-    if abs(frame.zoom - 1) > _REFRAMED_ZOOM or frame.outside_share > _REFRAMED_OUTSIDE:
+    if abs(frame.zoom - 1) > _REFRAMED[0] or frame.outside_share > _REFRAMED[1]:
         return framed(change)
     return "identical" if change.exact else "nothing"

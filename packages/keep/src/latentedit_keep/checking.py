@@ -12,16 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from latentedit_keep.api import (
-    INVERTED,
-    SHIFTED,
-    ImageLike,
-    KeepResult,
-    KeptImage,
-    beyond_line,
-    keep,
-    transparency_lines,
-)
+from latentedit_keep.api import INVERTED, SHIFTED, ImageLike, KeepResult, KeptImage, alpha_lines, beyond_line, keep
 from latentedit_keep.base.console import Progress
 from latentedit_keep.base.errors import ConfigError
 from latentedit_keep.base.files import plain
@@ -36,7 +27,6 @@ Step = Literal[
     "use edited", "keep", "keep within mask", "use edited or keep", "look", "edit again", "check files",
     "allow whole image", "invert mask",
 ]  # fmt: skip
-
 MAX_OUTSIDE = 0.001  # default limit with a mask, as a share of the image
 _MARGIN = 0.006  # of the side: around a mask, soft edges of changes do not count as outside
 # Calibrated so that nineteen of twenty errors are smaller: see docs/results/check.md.
@@ -237,10 +227,8 @@ class CheckResult:
 
 def outcome(report: Mapping[str, Any]) -> Literal["passed", "failed", "unsure", "measured"]:
     """The verdict of `Report.values` in one word; "measured" where there is nothing to compare with."""
-    if report["passed"] is None:
-        return "measured"
-    if report["passed"]:
-        return "passed"
+    if report["passed"] is not False:
+        return "passed" if report["passed"] else "measured"
     return "unsure" if list(report["reasons"]) == ["unsure"] else "failed"
 
 
@@ -334,22 +322,12 @@ def check(
 
 
 def _regions(kept: KeepResult, changed: Mask, numbers: NDArray[np.int32], allowed: Mask | None) -> tuple[Region, ...]:
-    change = kept.detected
-    if change is None or not kept.changes:
-        return ()
-    shares, outside = (
-        np.bincount(numbers[part], minlength=change.count + 1) / part.size
-        for part in (changed, np.zeros_like(changed) if allowed is None else changed & ~allowed)
-    )
-    regions = (
-        Region(
-            number=one.number,
-            box=one.box,
-            share=float(shares[one.number]),
-            outside=None if allowed is None else float(outside[one.number]),
-        )
-        for one in kept.changes
-    )
+    def shares(part: Mask) -> list[float]:
+        return (np.bincount(numbers[part], minlength=1 + len(kept.changes)) / part.size)[1:].tolist()
+
+    outside = [None] * len(kept.changes) if allowed is None else shares(changed & ~allowed)
+    parts = zip(kept.changes, shares(changed), outside, strict=False)
+    regions = (Region(number=one.number, box=one.box, share=share, outside=beyond) for one, share, beyond in parts)
     return tuple(region for region in regions if region.share >= _noise(kept) * _SPECK)
 
 
@@ -412,16 +390,11 @@ def _judged(report: Report, places: Sequence[Path | None], *, expect_size: bool,
     names = [name if place is None else shlex.quote(str(place)) for name, place in zip(_NAMES, places, strict=True)]
     command = "latentedit keep {} {}{}".format(*names[:2], f" --mask {names[2]}" if masked else "")
     judged = masked or limit is not None or expect_size
+    doubts = (*report.doubts, *["what changed is too close to the limit to be certain"][: int(near)])
     return dataclasses.replace(
-        report,
-        passed=not reasons if judged else None,
-        verdict="; ".join(reasons.values()) or verdict,
-        reasons=tuple(reasons),
-        also=also,
-        doubts=(*report.doubts, *["what changed is too close to the limit to be certain"][: int(near)]),
-        next_step=_STEPS[step].format(keep=command),
-        next_step_code=step,
-    )
+        report, passed=not reasons if judged else None, verdict="; ".join(reasons.values()) or verdict, also=also,
+        reasons=tuple(reasons), doubts=doubts, next_step=_STEPS[step].format(keep=command), next_step_code=step,
+    )  # fmt: skip
 
 
 def _recolored(report: Report) -> bool:
@@ -434,9 +407,8 @@ def _nothing(report: Report, within: str = "") -> str:
         return "both files show the same image"
     if report.cast is not None and _recolored(report):
         return f"only the colors changed, all by {report.cast.text(1)} of 255 levels"
-    return (
-        f"nothing larger than {report.least_px} px changed{within}" if report.least_px else f"no pixel changed{within}"
-    )
+    what = f"nothing larger than {report.least_px} px" if report.least_px else "no pixel"
+    return f"{what} changed{within}"
 
 
 def _sentence(report: Report, inside: Measure, within: str, cast: str) -> str:
@@ -492,7 +464,7 @@ def _also(report: Report, sizes: str, cast: str) -> tuple[str, ...]:
         large = tint.value > min(max(_UNSEEN["cast"], tint.uncertainty), _LARGE_CAST)
         stated = report.found == "colors changed" or _recolored(report)
         also[cast] = large and not stated
-    also |= dict.fromkeys(transparency_lines(report.became_transparent, report.became_opaque), True)
+    also |= dict.fromkeys(alpha_lines(report.became_transparent, report.became_opaque), True)
     also[beyond_line(report.beyond, report.beyond_at)] = report.beyond > 0 and report.found != "reframed"
     also[f"size {sizes}"] = report.size != report.edited_size
     return tuple(text for text, holds in also.items() if holds)

@@ -28,11 +28,9 @@ def composite(
     edited_space: Space | None = None,
     tick: Tick = nothing,
 ) -> Pixels:
-    """Blend the edited image with its alpha, corrected by what is given, into the original by a mask in [0, 1].
-
-    ``mismatch`` is a plane of any resolution with the size that it covers, at the ``offset`` in the original. The
-    result has an alpha channel if one of the two has.
-    """
+    """Blend the edited image with its alpha, corrected by what is given, into the original by a mask in [0, 1]."""
+    # ``mismatch`` is a plane of any resolution with the size that it covers, at the ``offset`` in the original. The
+    # result has an alpha channel if one of the two has.
     if edited.shape[2] > original.shape[2]:
         original = np.dstack([original, np.full_like(original[..., 0], np.iinfo(original.dtype).max)])
     seen = mask * np.float32(strength) > _LEAST

@@ -256,20 +256,17 @@ def rim(evidence: Evidence, inside: Mask, blur: float) -> Array:
     if inner.all() or not inner.any():
         return np.where(inside, soft, 0).astype(np.float32)
     # Along the border of the edited image the mask is replicated from a little farther in.
-    _, nearest = cv2.distanceTransformWithLabels(
-        1 - inner.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
-    )
+    away = 1 - inner.astype(np.uint8)
+    nearest = cv2.distanceTransformWithLabels(away, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)[1]
     values = np.zeros(int(nearest.max()) + 1, dtype=np.float32)
     values[nearest[inner]] = soft[inner]
     return np.where(grown(inside, _EDGE_PX), values[nearest], 0)
 
 
 def vanished(inside: Mask, evidence: Evidence) -> Mask:
-    """Edges at the border of a change that only the original has: rims and hairlines of what was removed.
-
-    The noise model counts them as detail, which damage may change; that they are gone shows in their gradient. The mask
-    ends at half of a step, where the soft outline of what was removed goes on.
-    """
+    """Edges at the border of a change that only the original has: rims and hairlines of what was removed."""
+    # The noise model counts them as detail, which damage may change; that they are gone shows in their gradient. The
+    # mask ends at half of a step, where the soft outline of what was removed goes on.
     band = grown(evidence.changed, max(4, round(_VANISHED_BAND * min(inside.shape))))
     before, after = evidence.outlines
     gone = np.maximum(before - np.float32(_VANISHED) * cv2.dilate(after, disc(_VANISHED_PX)), 0)
@@ -280,11 +277,10 @@ def vanished(inside: Mask, evidence: Evidence) -> Mask:
 
 
 def leftovers(original: Array, edited: Array, inside: Mask, evidence: Evidence, blur: float) -> Mask:
-    """What visibly differs next to a change and ends nearby: patches of the old image that a seam would cut off.
-
-    The noise model is too tolerant where there is much detail. What goes on beyond the band is the editor's repainting.
-    Visible is what exceeds most differences far away, or those of the surroundings: the noise differs between places.
-    """
+    """What visibly differs next to a change and ends nearby: patches of the old image that a seam would cut off."""
+    # The noise model is too tolerant where there is much detail. What goes on beyond the band is the editor's
+    # repainting. Visible is what exceeds most differences far away, or those of the surroundings: the noise differs
+    # between places.
     side, changed = min(inside.shape), evidence.changed
     differs = largest(np.abs(smoothed(edited - original, _SEAM_PX)))
     near = cv2.distanceTransform((~changed).astype(np.uint8), cv2.DIST_L2, 3)
@@ -344,12 +340,10 @@ def components(mask: Array) -> tuple[int, NDArray[np.int32]]:
 
 
 def contrasts(original: Array, edited: Array, inside: Mask, mask: Array, numbers: NDArray[np.int32]) -> Array:
-    """Strength of each separate change by its number, in multiples of the strongest noise elsewhere.
-
-    Differences are averaged over the change's width, with their signs for a new color, and without for a new pattern.
-    Noise that happens to be strong in a place reaches 2.5, so that it says whether a change can be separated from
-    the damage that the editor does everywhere.
-    """
+    """Strength of each separate change by its number, in multiples of the strongest noise elsewhere."""
+    # Differences are averaged over the change's width, with their signs for a new color, and without for a new pattern.
+    # Noise that happens to be strong in a place reaches 2.5, so that it says whether a change can be separated from the
+    # damage that the editor does everywhere.
     difference, sure, unchanged = _opponent(edited - original), (mask > 0.5) & inside, inside & (numbers == 0)
     power = _energy(smoothed(difference, 1.0))
     depth = cv2.distanceTransform(np.pad(sure, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
@@ -361,9 +355,8 @@ def contrasts(original: Array, edited: Array, inside: Mask, mask: Array, numbers
 
         def averaged(part: Mask, size: tuple[int, ...] = size) -> tuple[Array, Mask]:
             planes = part.astype(np.float32), difference * part[..., None], power * part
-            weight, signed, unsigned = (
-                smoothed(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), 1.0) for plane in planes
-            )
+            small = [cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in planes]
+            weight, signed, unsigned = (smoothed(plane, 1.0) for plane in small)
             most = np.maximum(weight, 0.25)
             return np.dstack([np.sqrt(_energy(signed)) / most, np.sqrt(unsigned / most)]), weight > 0.5
 

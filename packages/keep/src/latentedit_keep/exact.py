@@ -21,14 +21,10 @@ _NOISE_LEVELS = 8  # differences below, in specks, are what saving a JPEG twice 
 # Levels by which decoders round, share of what differs, of eleven real edits at most .70, and share of the image.
 _SAME_LUMA = (2.0, 0.95, 0.05)
 _SOLID = 0.5  # share of a region that is left after erosion, from which on it is no speck
-_MOST_SPECKS = (
-    0.02,
-    1e-3,
-    4,
-)  # share of what differs, share of the image, and pixels above all of which specks are noise
+_MOST_SPECKS = (0.02, 1e-3, 4)  # share of what differs, of the image, and pixels, above all of which specks are noise
 _WINDOW = np.ones((3, 3), dtype=np.uint8)  # joins the pixels of a speck, and erodes it
 # Shares of equal corners, and of equal steep ones, below which resampling is suspected, and share of the tiles with a
-# mixture from which on it is one: 211 images that were moved by .02 to .3 px, sharpened, or resized and back had at most
+# mixture from which on it is one: 211 images that were moved by .02 to .3 px, sharpened, or resized and back had up to
 # .13 equal, no steep one, and all but three more than .08 mixed; kept results had .08 of the steep ones and more.
 _STEEP = 256.0  # as `_CORNER`, of gradients of 8 levels, which moving by .02 px changes
 _RESAMPLED, _MIXED, _TILE_PX = (0.2, 0.02), 0.08, 24
@@ -53,10 +49,8 @@ def _eight_bits(pixels: Pixels) -> Pixels:
 
 
 def exact_change(original: Pixels, edited: Pixels) -> Mask | None:
-    """Every pixel that differs to the eye, or None if two images of one size and depth are not the same elsewhere.
-
-    They are if structure that is the same bit for bit is spread over the image. What is transparent in both is equal.
-    """
+    """Every pixel that differs to the eye, or None if two images of one size and depth are not the same elsewhere."""
+    # They are if structure that is the same bit for bit is spread over the image. What is transparent in both is equal.
     amount = difference(original, edited)
     differs = amount > 0
     if not differs.any():
@@ -74,7 +68,9 @@ def exact_change(original: Pixels, edited: Pixels) -> Mask | None:
         points &= steep > _CORNER
         chosen, least_left = (strong, _RESAMPLED[1]) if strong.sum() >= _FEW else (points, _RESAMPLED[0])
         resampled = (chosen & (cv2.erode(equal.astype(np.uint8), around) > 0)).sum() < least_left * chosen.sum()
-        equal |= _same_shapes(original, edited)
+        # flat parts with the same outlines bit for bit, whatever their colors: boxes and letters that were recolored
+        same_shapes = (_equals_next(original) == _equals_next(edited)).all(axis=0)
+        equal |= same_shapes & (_flatness(original) > _FLAT)
     whole = cv2.erode(equal.astype(np.uint8), around) > 0
     same = points & whole
     if same.sum() < least * points.sum() or not same.any():
@@ -98,10 +94,8 @@ def difference(original: Pixels, edited: Pixels) -> Array:
     amount = largest(cv2.absdiff(original[..., :3], edited[..., :3]))
     top = np.iinfo(original.dtype).max
     if max(original.shape[2], edited.shape[2]) == 4:
-        first, second = (
-            one[..., 3] if one.shape[2] == 4 else np.full_like(one[..., 0], top) for one in (original, edited)
-        )
-        amount = np.where(np.maximum(first, second) > 0, np.maximum(amount, cv2.absdiff(first, second)), 0)
+        alphas = [one[..., 3] if one.shape[2] == 4 else np.full_like(one[..., 0], top) for one in (original, edited)]
+        amount = np.where(np.maximum(*alphas) > 0, np.maximum(amount, cv2.absdiff(*alphas)), 0)
     return amount * np.float32(255 / top)
 
 
@@ -111,13 +105,6 @@ def _shown(original: Pixels, around: NDArray[np.uint8]) -> Mask:
         return np.ones(original.shape[:2], dtype=bool)
     opaque = cv2.erode(original[..., 3], around) == np.iinfo(original.dtype).max
     return opaque if len(around) > 1 and opaque.any() else original[..., 3] > 0
-
-
-def _same_shapes(original: Pixels, edited: Pixels) -> Mask:
-    """Flat parts with the same outlines bit for bit, whatever their colors: boxes and letters that were recolored."""
-    first, second = (_equals_next(one) for one in (original, edited))
-    flat = _flatness(original) > _FLAT
-    return (first == second).all(axis=0) & flat
 
 
 def _flatness(pixels: Pixels) -> Array:
@@ -136,10 +123,8 @@ def _equals_next(pixels: Pixels) -> Mask:
 def _is_noisy(differs: Mask, amount: Array) -> bool:
     """Whether too much of what differs is faint specks."""
     count, labels = cv2.connectedComponents(cv2.dilate(differs.astype(np.uint8), _WINDOW))
-    sizes, strong, solid = (
-        np.bincount(labels[part], minlength=count)
-        for part in (differs, amount >= _NOISE_LEVELS, cv2.erode(differs.astype(np.uint8), _WINDOW) > 0)
-    )
+    parts = differs, amount >= _NOISE_LEVELS, cv2.erode(differs.astype(np.uint8), _WINDOW) > 0
+    sizes, strong, solid = (np.bincount(labels[part], minlength=count) for part in parts)
     specks = sizes[(strong == 0) & (solid < _SOLID * sizes)].sum()
     return bool(specks > max(_MOST_SPECKS[0] * sizes.sum(), _MOST_SPECKS[1] * differs.size, _MOST_SPECKS[2]))
 

@@ -35,14 +35,12 @@ from latentedit_keep.base.workers import end_with_parent
 _PANEL_SIDE_PX = 1024  # of the image in an answer: agents pay for its pixels
 _MOST_STEPS = 100  # of a history
 _INSTRUCTIONS = (
-    "Call check_edit after an image editor, with a mask if the user said where the image may change. If something "
-    "else changed too, call keep_edit: it puts only the edit on the original's own pixels. If it is "
-    "unsure, look at its image. If nothing changed, edit again once at most, then ask the user. Paths are relative "
-    "to the root folder."
+    "Call check_edit after an image editor, with a mask if the user said where the image may change. If something else "
+    "changed too, call keep_edit: it puts only the edit on the original's own pixels. If it is unsure, look at its "
+    "image. If nothing changed, edit again once at most, then ask the user. Paths are relative to the root folder."
 )
 _SHARES = ("max_outside", "strength")  # arguments that may be texts such as 0.1%
 _HISTORY_FIELDS = ("method", "caption", "target_caption", "strengths", "seed")  # of an edit's record
-
 Answer = tuple[dict[str, Any], Any]  # plain values, and an image to show or None
 
 
@@ -74,10 +72,8 @@ def _stop(number: int, _: object) -> None:
 
 
 def make_server(root: Path, *, seconds: float = 120) -> Any:
-    """The server, an ``MCPServer`` of the official SDK. Only files in the folder ``root`` are read and written.
-
-    Each call runs in a process of its own, which is killed after this many seconds.
-    """
+    """The server, an ``MCPServer`` of the official SDK. Only files in the folder ``root`` are read and written."""
+    # Each call runs in a process of its own, which is killed after this many seconds.
     if importlib.util.find_spec("mcp") is None:
         raise MissingDependencyError(f"the package mcp is not installed. {to_install('latentedit-keep[mcp]')}")
     from importlib.metadata import version
@@ -198,9 +194,8 @@ def _number(text: str, name: str) -> float:
     with contextlib.suppress(ValueError):
         if 0 <= (value := float(number + rest) / (100 if percent else 1)) <= 1:
             return value
-    raise ConfigError(
-        f"{name} is a number from 0 to 1; got {text!r}. Pass one such as 0.5, or a percentage such as 50%"
-    )
+    remedy = "Pass one such as 0.5, or a percentage such as 50%"
+    raise ConfigError(f"{name} is a number from 0 to 1; got {text!r}. {remedy}")
 
 
 def _why(error: Exception) -> str:
@@ -308,10 +303,8 @@ def _local(name: str) -> str:
         host, slash, path = path[2:].partition("/")
         path = slash + path
     if scheme != "file" or host.lower() not in ("", "localhost"):
-        what = f"host {host!r}" if scheme == "file" else f"scheme {scheme!r}"
-        raise ConfigError(
-            f"{name[:80]!r} is not a local file: its {what} is not supported. Pass a path in the root folder"
-        )
+        what = f"its host {host!r}" if scheme == "file" else f"its scheme {scheme!r}"
+        raise ConfigError(f"{name[:80]!r} is not a local file: {what} is not supported. Pass a path in the root folder")
     try:
         return re.sub(r"^/(?=[A-Za-z]:[/\\])", "", urllib.parse.unquote(path, errors="strict"))
     except UnicodeDecodeError as error:
@@ -342,11 +335,11 @@ def _check(places: dict[str, Any], **limits: Any) -> Answer:
 
 def _keep(places: dict[str, Any], **options: Any) -> Answer:
     from latentedit_keep import api
-    from latentedit_keep.base.images import read_pixels
+    from latentedit_keep.base.images import check_keep_output, read_pixels
 
     original, edited, mask, output = places.values()
     output, first = _new(output, original, "kept.png"), read_pixels(original)
-    api.check_keep_output(first, output, inputs=[])
+    check_keep_output(first, output, inputs=[])
     result = api.keep(first, edited, mask=mask, **options)
     result.save(output)
     return {"output": str(output), **plain(result.as_written(output).measures)}, result.image
@@ -360,10 +353,8 @@ def _undo(places: dict[str, Any]) -> Answer:
     if record.get("output") == "kept":
         found = _made_from(path, record)["original"]["file"]
         if found is None:
-            name = record["original"].get("name", "")
-            raise FileFormatError(
-                f"the original {name!r} of {path} is missing from its folder, or was changed. Restore it"
-            )
+            what = f"the original {record['original'].get('name', '')!r} of {path} is missing from its folder"
+            raise FileFormatError(f"{what}, or was changed. Restore it")
         return {"output": found, "how": "the original itself, which keep_edit did not change"}, None
     if importlib.util.find_spec("latentedit") is None:
         raise MissingDependencyError(f"the library is needed to undo an edit. {to_install('latentedit')}")
@@ -399,11 +390,10 @@ def _record(path: Path) -> dict[str, Any]:
     if text is None:
         raise FileFormatError(f"{path} contains no record of latentedit. Pass a PNG written by latentedit")
     with contextlib.suppress(ValueError):
-        match read_object(text):
-            case {"original": {}, "edited": {}} | {"image": {}} as record:
-                return record
-            case _:
-                pass
+        record = read_object(text)
+        objects = {key for key, value in record.items() if isinstance(value, dict)}
+        if "image" in objects or objects >= {"original", "edited"}:
+            return record
     raise FileFormatError(f"the record in {path} is damaged. Pass a PNG written by latentedit")
 
 

@@ -16,7 +16,7 @@ from latentedit_keep.tones import consensus
 
 _WORKING_SIDE_PX = 1024  # longest side for registration; of 12 megapixels, the error is .003 px
 _NORMALIZING_SIGMA_PX = 8.0  # window of local brightness and contrast, so that casts and light do not matter
-_NORMALIZING_FLOOR = 3.0  # gray levels of contrast below which a place counts as flat
+_FLOOR = 3.0  # gray levels of contrast below which a place counts as flat
 _TILE_PX = 24  # side of the tiles whose correlations are the agreement
 _TEXTURE = 0.05  # variance of the normalized gray from which on a tile has texture
 _TILE_AGREES = 0.5  # correlation from which on a tile counts as the same in both images
@@ -40,8 +40,7 @@ _SOFT_PX = 1.2  # sigma of both planes in the refinement
 _STEEPEST = 100_000  # pixels that the refinement is on
 _SAMPLES = 50_000  # pixels on which a quantile is measured
 _ROW = 1000  # OpenCV resamples planes of at most 32,767 columns
-_OUTLIER = 2.5  # multiple of the noise beyond which a pixel has no say in the refinement
-_LEAST_NOISE = 0.05  # of the normalized gray
+_OUTLIER, _LEAST_NOISE = 2.5, 0.05  # multiple of the noise beyond which a pixel has no say in the refinement
 _FEWEST = 200  # pixels that have a say
 _MOST_STEPS, _STILL_PX = 12, 2e-3  # of the refinement, and mean movement from which on it stands still
 _ERROR_PER_SPLIT = 5.0  # error over half the distance of the matrices from either half of the pixels (90 % of cases)
@@ -56,13 +55,11 @@ _LEAST_SIDE_PX = 64  # smaller images hold too little texture
 _MORE_TILES = 5  # textured tiles that must agree in addition; fewer are chance, and a new object would be bent to fit
 
 _CROP_SIDE_PX = 1600  # longest side of both images in the search for a crop
-_CROP_INLIERS = 20  # features that agree; other images reach 8
-_CROP_DEGREES = 2.0  # a crop is not turned
+_CROP_INLIERS, _CROP_DEGREES = 20, 2.0  # features that agree; other images reach 8; and a crop is not turned
 _CROP_SHARES = (0.9, 0.9)  # least share of a crop that lies in the original, and most of the original that it shows
 _SAME_PLACE_PX = 0.5  # distance from whole pixels up to which an original lies in a larger image as it is
 _BEYOND = 0.01  # of the side: how far the edited image reaches beyond the original where that is named
-_TURNED_SIDE_PX = 256  # of the thumbnails that are turned
-_TURNED_AGREES = 0.35  # agreement from which on a turned thumbnail is the same image; others reach .15
+_TURNED_SIDE_PX, _TURNED_AGREES = 256, 0.35  # of thumbnails, and agreement of the same image; others reach .15
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -150,31 +147,27 @@ class Registration:
 
 
 def register(original: Array, edited: Array, alphas: Alphas = (None, None), tick: Tick = nothing) -> Registration:
-    """Find the affine map between two images of any sizes, of which one may be a negative; about 0.5 s.
-
-    Transparent parts say nothing: ``alphas`` are planes of 8 bits, None for an opaque image.
-    """
-    found = _registered(original, edited, alphas, tick=tick)
+    """Find the affine map between two images of any sizes, of which one may be a negative; about 0.5 s."""
+    # Transparent parts say nothing: ``alphas`` are planes of 8 bits, None for an opaque image.
+    found = _registered(original, edited, alphas, tick)
     if found.agreement < _PLAIN[0] and (plain := _above_grain(original, edited, alphas, tick)) is not None:
         return plain
     if found.agreement >= _LITTLE:
         return found
-    negative = _registered(original, 255 - edited, alphas, tick=tick)
+    negative = _registered(original, 255 - edited, alphas, tick)
     return negative if negative.agreement > found.agreement else found
 
 
 def _above_grain(original: Array, edited: Array, alphas: Alphas, tick: Tick) -> Registration | None:
-    """The map by what is above the grain, or the resized frame if next to nothing is and the coarse colors agree.
-
-    Grain is texture to `_registered`, and no editor repeats it: skies, walls, fog, night and film. None of strangers.
-    """
+    """The map by what is above the grain, or the resized frame if next to nothing is and the coarse colors agree."""
+    # Grain is texture to `_registered`, and no editor repeats it: skies, walls, fog, night and film. None of strangers.
     small = warp.fitted(original.shape[1::-1], _PLAIN_SIDE_PX, 8)
     plane = gray(warp.resized(original, small))
     spread = np.sqrt(smoothed((plane - smoothed(plane, _GRAIN_PX)) ** 2, _GRAIN_PX))
     grain = float(np.quantile(spread, _FLATTEST))
-    floor = float(np.clip(_GRAINS * grain, _NORMALIZING_FLOOR, _MOST_FLOOR))
+    floor = float(np.clip(_GRAINS * grain, _FLOOR, _MOST_FLOOR))
     if _textured(normalized(plane, floor))[1].mean() >= _PLAIN[1]:
-        found = _registered(original, edited, alphas, _PLAIN_SIDE_PX, floor, tick=tick)
+        found = _registered(original, edited, alphas, tick, _PLAIN_SIDE_PX, floor)
         return found if found.agreement >= _PLAIN[2] else None
     cells = warp.fitted(original.shape[1::-1], _CELLS, 1)
     here, there = (cv2.resize(one, cells, interpolation=cv2.INTER_AREA).reshape(-1, 3) for one in (original, edited))
@@ -186,19 +179,14 @@ def _above_grain(original: Array, edited: Array, alphas: Alphas, tick: Tick) -> 
 
 
 def _registered(
-    original: Array,
-    edited: Array,
-    alphas: Alphas,
-    side: int = _WORKING_SIDE_PX,
-    floor: float = _NORMALIZING_FLOOR,
-    *,
-    tick: Tick = nothing,
+    original: Array, edited: Array, alphas: Alphas, tick: Tick, side: int = _WORKING_SIDE_PX, floor: float = _FLOOR
 ) -> Registration:
     size, edited_size = original.shape[1::-1], edited.shape[1::-1]
     working = warp.fitted(size, side, 8)
     fixed, moving = gray(warp.resized(original, working)), gray(warp.resized(edited, working))
     shown = [None if alpha is None else (warp.resized(alpha, working) >= OPAQUE).astype(np.float32) for alpha in alphas]
-    normal = (_shown(normalized(fixed, floor), shown[0]), _shown(normalized(moving, floor), shown[1]))
+    parts = zip((fixed, moving), shown, strict=True)
+    normal = [normalized(plane, floor) * (1 if part is None else part) for plane, part in parts]
     if tile_agreement(normal[0], normal[0]) == 0:  # there is nothing to align by
         return Registration.unmoved(size, edited_size)
     tick()
@@ -223,36 +211,27 @@ def _registered(
         features, inliers = _from_features(fixed, moving, shown)
         start_agreement, _, start = best([start, *features])
     tick()
-    matrix, edges = _refined(*normal, start)
+    matrix, edges = _refined(normal[0], normal[1], start)
     tick()
     agreement = agreement_of(matrix)
     if agreement < start_agreement - 0.02:
         matrix, agreement = start, start_agreement
     if agreement_of(np.eye(3)) >= agreement and edges.miss(np.eye(3)) <= edges.miss(matrix):
         matrix = np.eye(3)
+    off = _ERROR_PER_SPLIT * edges.split(matrix) * size[0] / working[0]
+    matrix = warp.scaling(working, edited_size) @ matrix @ warp.scaling(size, working)
     return Registration(
-        matrix=warp.scaling(working, edited_size) @ matrix @ warp.scaling(size, working),
-        agreement=agreement,
-        inliers=inliers,
-        uncertainty_px=_ERROR_PER_SPLIT * edges.split(matrix) * size[0] / working[0],
-        size=size,
-        edited_size=edited_size,
+        matrix=matrix, agreement=agreement, inliers=inliers, uncertainty_px=off, size=size, edited_size=edited_size
     )
-
-
-def _shown(plane: Array, part: Array | None) -> Array:
-    return plane if part is None else plane * part
 
 
 def find_turn(original: Array, edited: Array, tick: Tick = nothing) -> tuple[int, bool] | None:
     """Quarter turns counter-clockwise, and a mirror, that turn the edited image as the original is; about 2 s."""
     small = [warp.resized(one, warp.fitted(one.shape[1::-1], _TURNED_SIDE_PX, 8)) for one in (original, edited)]
     turns = [(quarters, mirrored) for mirrored in (False, True) for quarters in range(4)][1:]
-    agreements = list[float]()
-    for turn in turns:
-        found = _registered(small[0], warp.turned(small[1], *turn), (None, None), _TURNED_SIDE_PX, tick=tick)
-        # features match at any angle, so that the opposite turn agrees as well
-        agreements.append(found.agreement * (found.quarters == 0))
+    found = [_registered(small[0], warp.turned(small[1], *turn), (None, None), tick, _TURNED_SIDE_PX) for turn in turns]
+    # features match at any angle, so that the opposite turn agrees as well
+    agreements = [one.agreement * (one.quarters == 0) for one in found]
     return turns[int(np.argmax(agreements))] if max(agreements) >= _TURNED_AGREES else None
 
 
@@ -267,19 +246,13 @@ def find_crop(original: Array, edited: Array, tick: Tick = nothing) -> Box | Non
     matrix = warp.scaling(whole.shape[1::-1], size) @ matrix @ warp.scaling((width, height), crop.shape[1::-1])
     sides = (matrix @ np.array([[-0.5, width - 0.5], [-0.5, height - 0.5], [1, 1]]))[:2] + 0.5
     turned = abs(math.degrees(math.atan2(matrix[1, 0], matrix[0, 0])))
-    (left, right), (top, bottom) = (
-        np.rint(ends).clip(0, side).astype(int) for ends, side in zip(sides, size, strict=True)
-    )
-    shown = (right - left) * (bottom - top) / max(float(np.prod(sides[:, 1] - sides[:, 0])), 1)
-    uncropped = (right - left) * (bottom - top) > _CROP_SHARES[1] * math.prod(size)
-    if (
-        turned > _CROP_DEGREES
-        or shown < _CROP_SHARES[0]
-        or uncropped
-        or min(right - left, bottom - top) < _LEAST_SIDE_PX
-    ):
+    (left, right), (top, bottom) = np.rint(sides).clip(0, np.array(size)[:, None]).astype(int).tolist()
+    across, down = right - left, bottom - top
+    shown = across * down / max(float(np.prod(sides[:, 1] - sides[:, 0])), 1)
+    little = shown < _CROP_SHARES[0] or min(across, down) < _LEAST_SIDE_PX
+    if turned > _CROP_DEGREES or little or across * down > _CROP_SHARES[1] * math.prod(size):
         return None
-    return int(left), int(top), int(right), int(bottom)
+    return left, top, right, bottom
 
 
 def distance_px(first: Matrix, second: Matrix, size: Size) -> float:
@@ -289,7 +262,7 @@ def distance_px(first: Matrix, second: Matrix, size: Size) -> float:
     return float(np.linalg.norm(((first - second) @ points)[:2], axis=0).mean())
 
 
-def normalized(plane: Array, floor: float = _NORMALIZING_FLOOR) -> Array:
+def normalized(plane: Array, floor: float = _FLOOR) -> Array:
     """Remove local brightness and contrast, so that casts, gamma and light do not matter."""
     sigma = min(_NORMALIZING_SIGMA_PX, max(2.0, min(plane.shape) / 32))
     centered = plane - smoothed(plane, sigma)
@@ -322,9 +295,7 @@ def _matched(
     here = np.array([points[match.queryIdx].pt for match in matches], dtype=np.float32)
     there = np.array([other_points[match.trainIdx].pt for match in matches], dtype=np.float32)
     estimate = cv2.estimateAffinePartial2D if rigid else cv2.estimateAffine2D
-    affine, inside = estimate(
-        here, there, method=cv2.RANSAC, ransacReprojThreshold=_RANSAC_PX, maxIters=5000, confidence=0.999
-    )
+    affine, inside = estimate(here, there, None, cv2.RANSAC, _RANSAC_PX, maxIters=5000, confidence=0.999)
     if affine is None or not (rigid or _sane(affine)):
         return np.eye(3), 0
     return np.vstack([affine, [0, 0, 1]]), int(inside.sum())
@@ -451,16 +422,13 @@ class _Edges:
 def _refined(fixed: Array, moving: Array, start: Matrix) -> tuple[Matrix, _Edges]:
     """The matrix, refined from coarse to fine, and the edges that it was refined on."""
     matrix, (height, width) = start, fixed.shape
-    edges = None
-    for step in (4, 2, 1):
-        size = (max(1, width // step), max(1, height // step))
-        if step > 1 and min(size) < 64:
-            continue
-        there, back = warp.scaling((width, height), size), warp.scaling(size, (width, height))
-        edges = _Edges(warp.resized(fixed, size), warp.resized(moving, size))
-        matrix = back @ edges.refined(there @ matrix @ back) @ there
-    assert edges is not None
-    return matrix, edges
+    for size in ((width // 4, height // 4), (width // 2, height // 2)):
+        if min(size) >= 64:
+            there, back = warp.scaling((width, height), size), warp.scaling(size, (width, height))
+            coarse = _Edges(warp.resized(fixed, size), warp.resized(moving, size))
+            matrix = back @ coarse.refined(there @ matrix @ back) @ there
+    edges = _Edges(fixed, moving)
+    return edges.refined(matrix), edges
 
 
 def find_drift(original: Array, edited: Array, registration: Registration) -> tuple[Array, Registration] | None:
@@ -490,7 +458,7 @@ def find_drift(original: Array, edited: Array, registration: Registration) -> tu
     return (flow, aligned) if drifts else None
 
 
-def without_drift(pixels: NDArray[np.generic], flow: Array, registration: Registration) -> NDArray[np.generic]:
+def undrift(pixels: NDArray[np.generic], flow: Array, registration: Registration) -> NDArray[np.generic]:
     """The edited image in the original's frame and size; edges are replicated."""
     width, height = registration.size
     wide = cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR)

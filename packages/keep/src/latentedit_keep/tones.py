@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from latentedit_keep.base.warp import Array, Mask, cv2, gray, largest, resized, smoothed
 
 _LINE = np.linspace(-128, 383, 1024)  # domain of a curve; mixing takes colors beyond black and white
-
 _BLOCKS = 2000  # block means that the consensus is taken over
 _DRAWS = 400  # pairs of blocks, each of which proposes a line; a fit of all blocks fails where a third is new
 _FIT_LEVELS = (7.0, 12.0, 20.0)  # within which all channels of a block must fit; the next if fewer than half do
@@ -54,12 +53,10 @@ _WEDGE = [[level] * 3 for level in np.linspace(16, 239, 8)]  # of grays
 _COLORS = [[208 if bits >> channel & 1 else 48 for channel in range(3)] for bits in range(1, 7)]
 PATCHES = np.array([_WEDGE + _COLORS], dtype=np.float32)  # ``[1, 14, 3]``
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
-
 # Candidate blurs in pixels; negative ones blur the edited image, which is then the sharper one.
 _SIGMAS = (-1.0, -0.7, -0.5, -0.35, 0.0, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 1.0, 1.2, 1.4, 1.7, 2.1, 2.6)
 _DETAIL_PX = 1.0  # sigma below which detail is lost first
 _MOST = 2.0  # upper bound of the sharpening
-
 Values = NDArray[np.float64]
 Cells = tuple[Values, Values, Values]
 
@@ -91,11 +88,9 @@ class Tones:
         return _looked_up(cv2.transform(image, self.mixing.astype(np.float32)), curves)
 
     def corrected(self, image: Array) -> Array:
-        """`apply` without extrapolation: a color unlike those of all unchanged pixels stays as it is.
-
-        Black and saturated things that an editor adds would come out gray and dull otherwise. No correction is more
-        than twice the largest one of the colors that both images have, and one that is as uncertain as large is none.
-        """
+        """`apply` without extrapolation: a color unlike those of all unchanged pixels stays as it is."""
+        # Black and saturated things that an editor adds would come out gray and dull otherwise. No correction is more
+        # than twice the largest one of the colors that both images have, and one that is as uncertain as large is none.
         change = self.apply(image, hold=True) - image
         size = np.maximum(largest(np.abs(change)), 1e-3)
         trusted = np.maximum(1 - (_DOUBTS * self.doubt(image) / size) ** 2, 0)
@@ -127,10 +122,8 @@ class Tones:
         return limited
 
     def clipping(self, limited: Array) -> Array | None:
-        """What resampling darkens or brightens where its overshoot is cut off, at most; None if next to nothing is.
-
-        Fine patterns at black or white overshoot: panels of screentones get darker.
-        """
+        """What resampling darkens or brightens where its overshoot is cut off, at most; None if next to nothing is."""
+        # Fine patterns at black or white overshoot: panels of screentones get darker.
         low, high = self.apply(np.array([[[0] * 3, [255] * 3]], dtype=np.float32), hold=True)[0]
         if ((limited < low + _CLIPPED[0]) | (limited > high - _CLIPPED[0])).mean() < _CUT_OFF[0]:
             return None
@@ -221,19 +214,15 @@ def fit_tones(original: Array, edited: Array, unchanged: Mask, *, tolerance: flo
     fitted, plain = (np.minimum(np.abs(_misses(one, *cells)[0][:size]), 3).mean() for one in (parameters, nothing))
     if plain <= _NO_BETTER * fitted + 0.02:
         return Tones.none()
-    mixing = np.eye(3, 4)
-    mixing[:, :3] = _saturating(parameters)
+    mixing = np.pad(_saturating(parameters), ((0, 0), (0, 1)))
     mixed = there @ mixing[:, :3].T
     parts = enumerate(sound.T)
     curves = [_curve(mixed[part, at], here[part, at], parameters[at:9:3]) for at, part in parts]
     return Tones(
-        mixing=mixing,
-        curves=np.stack(curves),
-        held=np.stack(list(map(_held, curves, there.T, here.T))),
-        most=_largest_correction(parameters, there, weight),
-        doubts=_doubts(parameters, cells),
+        mixing=mixing, curves=np.stack(curves), held=np.stack(list(map(_held, curves, there.T, here.T))),
+        most=_largest_correction(parameters, there, weight), doubts=_doubts(parameters, cells),
         known=_known(there, weight),
-    )
+    )  # fmt: skip
 
 
 def _known(colors: Values, weight: Values) -> Values:
@@ -247,10 +236,9 @@ def _known(colors: Values, weight: Values) -> Values:
 
 def _spread(grid: Values, combine: Any) -> Values:
     """Each cell combined with its 26 neighbors."""
+    mode = "edge" if combine is np.minimum else "constant"
     for axis in range(3):
-        padded = np.pad(
-            grid, [(int(axis == one),) * 2 for one in range(3)], mode="edge" if combine is np.minimum else "constant"
-        )
+        padded = np.pad(grid, [(int(axis == one),) * 2 for one in range(3)], mode=mode)
         parts = [np.take(padded, range(start, start + len(grid)), axis=axis) for start in range(3)]
         grid = functools.reduce(combine, parts)
     return grid

@@ -39,13 +39,11 @@ def ground_of(original: NDArray[np.uint8], edited: Array) -> tuple[Array, float]
 
 
 def without_ground(original: Pixels, laid: Array, edited: Pixels, shown: Array, ground: Array) -> Pixels:
-    """An opaque edit of a transparent original, in one frame, with the alpha that it would have without its ground.
-
-    The ground's color that reaches the transparent part stays or becomes transparent. Other colors there are paint,
-    which is opaque. Both go on in the soft part, such as a shadow, that they touch: half of one would have a step. All
-    else has the original's alpha. ``laid`` has the original's colors on the ground, ``shown`` the
-    edit's, in [0, 255].
-    """
+    """An opaque edit of a transparent original, in one frame, with the alpha that it would have without its ground."""
+    # The ground's color that reaches the transparent part stays or becomes transparent. Other colors there are paint,
+    # which is opaque. Both go on in the soft part, such as a shadow, that they touch: half of one would have a step.
+    # All else has the original's alpha. ``laid`` has the original's colors on the ground, ``shown`` the edit's, in [0,
+    # 255].
     top = np.iinfo(original.dtype).max
     alpha = original[..., 3]
     like = largest(np.abs(shown - ground)) < _GROUND_LEVELS
@@ -54,10 +52,8 @@ def without_ground(original: Pixels, laid: Array, edited: Pixels, shown: Array, 
     empty = cv2.morphologyEx((like & (erased | (alpha < top))).astype(np.uint8), cv2.MORPH_CLOSE, _WINDOW) > 0
     erased &= touched(empty, like & (alpha == 0))
     soft, other = (alpha > 0) & (alpha < top), largest(np.abs(laid - shown)) > _GROUND_LEVELS
-    faded, drawn = (
-        cv2.morphologyEx(part.astype(np.uint8), cv2.MORPH_OPEN, _REACH) > 0  # outlines are thinner
-        for part in (soft & like, soft & ~like & other)
-    )
+    parts = soft & like, soft & ~like & other  # outlines are thinner
+    faded, drawn = (cv2.morphologyEx(part.astype(np.uint8), cv2.MORPH_OPEN, _REACH) > 0 for part in parts)
     erased, paint = touched(erased | faded, erased), touched(paint | drawn, paint)
     found = np.where((cv2.dilate(paint.astype(np.uint8), _REACH) > 0) & ~like, top, alpha)
     found[erased] = 0
