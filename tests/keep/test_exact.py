@@ -230,10 +230,6 @@ def test_faint_soft_brushes_stay_exact(color: float, opacity: float) -> None:
 
 LONG = [(1, 2), (1, 24), (200, 1), (2, 200), (200, 2), (3, 500), (500, 3), (24, 9)]
 SMALL = [(side, side) for side in range(2, 25)] + LONG
-    [(side, side) for side in range(2, 25)]
-    + [(1, 2), (1, 24), (200, 1)]
-    + [(2, 200), (200, 2), (3, 500), (500, 3), (24, 9)]
-)
 
 
 @pytest.mark.parametrize("transparent", [False, True])
