@@ -43,7 +43,7 @@ _ROW = 1000  # OpenCV resamples planes of at most 32,767 columns
 _OUTLIER, _LEAST_NOISE = 2.5, 0.05  # multiple of the noise beyond which a pixel has no say in the refinement
 _FEWEST = 200  # pixels that have a say
 _MOST_STEPS, _STILL_PX = 12, 2e-3  # of the refinement, and mean movement from which on it stands still
-_ERROR_PER_SPLIT = 5.0  # error over half the distance of the matrices from either half of the pixels (90 % of cases)
+_ERROR_PER_SPLIT = 6.0  # error over half the distance of the matrices from either half of the pixels (90 % of cases)
 
 _DRIFT_SIDE_PX = 512  # longest side for a drift, which is smooth
 _MOST_PX = 8.0  # of a drift at the working size; farther away is another object
