@@ -187,14 +187,13 @@ def _extended(base: PixelImage, edited: PixelImage, found: Analysis) -> Analysis
         if exact_change(base.pixels, at_depth(part.pixels, base.pixels)) is not None:
             frame = dataclasses.replace(frame, matrix=frame.in_place, uncertainty_px=0.0)
             found = dataclasses.replace(_analyzed(base, part, nothing), registration=frame)
-    if found.change is not None and found.found in LOCAL:
+    change, grown = found.change, beyond > EXTENDED or frame.in_place is not None
+    if change is not None and found.found in LOCAL:
         first, second = _reduced(base), _reduced(edited)
-        own = frame.between(first.size, second.size)
-        apart = comparing.is_elsewhere(first.levels, second.levels, found.change, own)
-        return dataclasses.replace(found, found="reframed", apart=True) if apart else found
-    if found.change is not None and found.found in ("identical", "nothing"):
-        grown = beyond > EXTENDED or frame.in_place is not None
-        return dataclasses.replace(found, found=comparing.framed(found.change)) if grown else found
+        if comparing.is_elsewhere(first.levels, second.levels, change, frame.between(first.size, second.size)):
+            return dataclasses.replace(found, found="reframed", apart=True)
+    if change is not None and grown and found.found in ("identical", "nothing"):
+        return dataclasses.replace(found, found=comparing.framed(change))
     return found
 
 
@@ -221,11 +220,10 @@ def _analyzed(base: PixelImage, edited: PixelImage, tick: Tick) -> Analysis:
         differs = exact_change(base.pixels, same.pixels)
         if differs is not None and not only_colors(base.pixels, same.pixels, differs):
             change = comparing.exact_found(differs)
-            frame = change.registration
+            frame, found = change.registration, comparing.judge(change)
             return Analysis(
-                original=base, edited=same, upright=same, found=comparing.judge(change), change=change,
-                registration=frame, frame=frame,
-            )  # fmt: skip
+                original=base, edited=same, upright=same, found=found, change=change, registration=frame, frame=frame
+            )
     return _aligned(base, edited, ground, tick)
 
 

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -45,11 +45,11 @@ def check(
         latentedit check originals/ edited/ -o report/
         latentedit check pairs.csv -o report/
     """
+    from latentedit_keep import checking
     from latentedit_keep.base.images import check_output, save_image
-    from latentedit_keep.checking import check as measure
-    from latentedit_keep.checking import outcome
 
     limit, many = None if max_outside is None else share(max_outside, "--max-outside"), original.is_dir()
+    options: dict[str, Any] = {"max_outside": limit, "expect_size": expect_size}
     if many or original.suffix.lower() in (".csv", ".json"):
         from latentedit_keep.check_folder import NOT_CHECKED, check_many, counted
 
@@ -59,10 +59,9 @@ def check(
             raise ConfigError(f"{original} is a folder and {edited} is not. Name two images, or two folders and -o")
         if output is None:
             raise ConfigError("many pairs need an output folder for the reports. Name one with -o")
-        options = {"max_outside": limit, "expect_size": expect_size}
         with progress_bar(quiet=quiet or as_json) as progress:
             printed = check_many(original, edited, mask, output, workers=workers, progress=progress, **options)
-        words = {name: outcome(report) for name, report in printed["results"].items()}
+        words = {name: checking.outcome(report) for name, report in printed["results"].items()}
         if as_json:
             print_json(printed)
         elif not quiet:
@@ -81,8 +80,8 @@ def check(
         for source in (original, edited, *([] if mask is None else [mask])):
             check_output(panel, source=source)
     with progress_bar(quiet=quiet or as_json) as progress:
-        result = measure(original, edited, mask=mask, max_outside=limit, expect_size=expect_size, progress=progress)
-    word = outcome(result.report.values)
+        result = checking.check(original, edited, mask=mask, **options, progress=progress)
+    word = checking.outcome(result.report.values)
     if panel is not None:
         save_image(result.panel, panel)
     if as_json:

@@ -18,6 +18,7 @@ import multiprocessing
 import os
 import re
 import signal
+import string
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -51,11 +52,9 @@ def check_many(
     progress: Progress | None = None,
     **limits: Any,
 ) -> dict[str, dict[str, Any]]:
-    """Check all pairs of two folders or of a list, write the reports, and return them by name, with the failures.
-
-    Folders have images of the same names; those of the masks may be incomplete. A list is CSV or JSON with "original",
-    "edited" and optionally "mask" and "name". There is a worker for each core by default; ``limits`` are `check`'s.
-    """
+    """Check all pairs of two folders or of a list, write the reports, and return them by name, with the failures."""
+    # Folders have images of the same names; those of the masks may be incomplete. A list is CSV or JSON with "edited",
+    # "original" and optionally "mask" and "name". There is a worker for each core by default; ``limits`` are `check`'s.
     pairs, failed = _pairs(original, edited, mask)
     if workers is not None and workers < 1:
         raise ConfigError(f"`workers` must be at least 1; got {workers}")
@@ -228,10 +227,5 @@ def _page(results: Mapping[str, Mapping[str, Any]], failed: Mapping[str, str]) -
     row = f'<tr class="failed"><td></td><td>{{}}</td><td><b>{NOT_CHECKED}</b>: {{}}</td></tr>'
     rows += [row.format(html.escape(name), html.escape(why)) for name, why in failed.items()]
     counts = counted([outcome(report) for report in results.values()] + [NOT_CHECKED] * len(failed))
-    style = "".join(resource("check.css").splitlines())
-    head = "".join(f"<th>{one}</th>" for one in ("", "pair", "verdict", "changed", ""))
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>latentedit check</title><style>{style}</style><h1>{counts}</h1>"
-        f"<div><table><tr>{head}</tr>{''.join(rows)}</table></div></html>\n"
-    )
+    page = string.Template("".join(resource("check.html").splitlines()))
+    return page.substitute(counts=counts, rows="".join(rows)) + "\n"

@@ -281,8 +281,7 @@ def vanished(inside: Mask, evidence: Evidence) -> Mask:
 def leftovers(original: Array, edited: Array, inside: Mask, evidence: Evidence, blur: float) -> Mask:
     """What visibly differs next to a change and ends nearby: patches of the old image that a seam would cut off."""
     # The noise model is too tolerant where there is much detail. What goes on beyond the band is the editor's
-    # repainting. Visible is what exceeds most differences far away, or those of the surroundings: the noise differs
-    # between places.
+    # repainting. Visible is what exceeds most differences far away, or those of the surroundings: noise is local.
     side, changed = min(inside.shape), evidence.changed
     differs = largest(np.abs(smoothed(edited - original, _SEAM_PX)))
     near = cv2.distanceTransform((~changed).astype(np.uint8), cv2.DIST_L2, 3)

@@ -1,7 +1,4 @@
-"""Pairs that are identical, bit for bit, except for the change, as after retouching and paste-back.
-
-They need neither alignment nor color correction nor a noise model: the change is every pixel that differs.
-"""
+"""Pairs that are the same bit for bit but for the change, as after retouching: it is every pixel that differs."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -22,13 +22,8 @@ from typing import Annotated, Any
 
 import typer
 
-from latentedit_keep.base.errors import (
-    ConfigError,
-    FileFormatError,
-    LatentEditError,
-    MissingDependencyError,
-    to_install,
-)
+from latentedit_keep.base import errors
+from latentedit_keep.base.errors import ConfigError, FileFormatError, LatentEditError, to_install
 from latentedit_keep.base.files import plain, read_object, sibling_path
 from latentedit_keep.base.workers import end_with_parent
 
@@ -75,7 +70,7 @@ def make_server(root: Path, *, seconds: float = 120) -> Any:
     """The server, an ``MCPServer`` of the official SDK. Only files in the folder ``root`` are read and written."""
     # Each call runs in a process of its own, which is killed after this many seconds.
     if importlib.util.find_spec("mcp") is None:
-        raise MissingDependencyError(f"the package mcp is not installed. {to_install('latentedit-keep[mcp]')}")
+        raise errors.MissingDependencyError(f"the package mcp is not installed. {to_install('latentedit-keep[mcp]')}")
     from importlib.metadata import version
 
     from mcp.server import MCPServer
@@ -265,11 +260,9 @@ def _answer(pipe: Any, task: Callable[..., Answer], root: Path, arguments: dict[
 
 
 def inside(root: Path, name: str, *, new: bool = False) -> Path:
-    """The path relative to the root, a real folder; raises a `ConfigError` if it is outside or goes through a link.
-
-    The root itself may be a link. A name that does not exist, unless it is ``new``, also matches another spelling:
-    other kinds of spaces, other compositions of letters.
-    """
+    """The path relative to the root, a real folder; raises a `ConfigError` if it is outside or goes through a link."""
+    # The root itself may be a link. A name that does not exist, unless it is ``new``, also matches another spelling:
+    # other kinds of spaces, other compositions of letters.
     if "\0" in name:
         raise ConfigError(f"{name!r} cannot be read: it contains a null character. Check the path")
     path = Path(os.path.normpath(root / _local(name)))
@@ -357,7 +350,7 @@ def _undo(places: dict[str, Any]) -> Answer:
             raise FileFormatError(f"{what}, or was changed. Restore it")
         return {"output": found, "how": "the original itself, which keep_edit did not change"}, None
     if importlib.util.find_spec("latentedit") is None:
-        raise MissingDependencyError(f"the library is needed to undo an edit. {to_install('latentedit')}")
+        raise errors.MissingDependencyError(f"the library is needed to undo an edit. {to_install('latentedit')}")
     output = _new(output, path, "undone.png")
     save_image(importlib.import_module("latentedit.editing.undo").undo(path), output)
     return {"output": str(output), "how": "restored bit for bit from the edited file"}, None

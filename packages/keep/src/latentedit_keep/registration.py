@@ -349,11 +349,10 @@ def _textured(plane: Array) -> tuple[Any, NDArray[np.bool_], Array]:
 
 
 class _Edges:
-    """Least squares on the places with the most contrast of a plane: how far another plane lies from them, and why.
+    """Least squares on the places with the most contrast of a plane: how far another plane lies from them, and why."""
 
-    Inverse compositional Gauss-Newton steps (Baker and Matthews 2004) under Tukey's weights. Both planes are smoothed,
-    since interpolation smooths the one that moves: unsmoothed, a whole number of pixels fits best.
-    """
+    # Inverse compositional Gauss-Newton steps (Baker and Matthews 2004) under Tukey's weights. Both planes are smooth,
+    # since interpolation smooths the one that moves: otherwise a whole number of pixels fits best.
 
     def __init__(self, fixed: Array, moving: Array) -> None:
         self.shape, self.moving = fixed.shape, smoothed(moving, _SOFT_PX)

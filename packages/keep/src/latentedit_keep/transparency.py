@@ -24,10 +24,8 @@ def alpha_change(original: Array, edited: Array) -> Mask:
 
 
 def ground_of(original: NDArray[np.uint8], edited: Array) -> tuple[Array, float]:
-    """The color on which an opaque edit shows the transparent parts of its original, and the share of them that has it.
-
-    It is white, black, or the most frequent color of the border. The original is its alpha; the edit has any size.
-    """
+    """The color on which an opaque edit shows what is transparent in its original, and the share of that with it."""
+    # It is white, black, or the most frequent color of the border. The original is its alpha; the edit has any size.
     clear = cv2.resize(original, edited.shape[1::-1], interpolation=cv2.INTER_NEAREST) == 0
     border = np.concatenate([edited[0], edited[-1], edited[:, 0], edited[:, -1]])
     cells, counts = np.unique(border // 8, axis=0, return_counts=True)
@@ -40,10 +38,9 @@ def ground_of(original: NDArray[np.uint8], edited: Array) -> tuple[Array, float]
 
 def without_ground(original: Pixels, laid: Array, edited: Pixels, shown: Array, ground: Array) -> Pixels:
     """An opaque edit of a transparent original, in one frame, with the alpha that it would have without its ground."""
-    # The ground's color that reaches the transparent part stays or becomes transparent. Other colors there are paint,
-    # which is opaque. Both go on in the soft part, such as a shadow, that they touch: half of one would have a step.
-    # All else has the original's alpha. ``laid`` has the original's colors on the ground, ``shown`` the edit's, in [0,
-    # 255].
+    # The ground's color that reaches the transparent part stays or becomes transparent. Others are paint, which is
+    # opaque. Both go on in the soft part, such as a shadow, that they touch: half of one would have a step. All else
+    # has the original's alpha. ``laid`` has the original's colors on the ground, ``shown`` the edit's, in [0, 255].
     top = np.iinfo(original.dtype).max
     alpha = original[..., 3]
     like = largest(np.abs(shown - ground)) < _GROUND_LEVELS

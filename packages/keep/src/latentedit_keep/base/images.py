@@ -291,8 +291,7 @@ def _decoded(image: Image.Image, name: str, content: bytes = b"") -> PixelImage:
             info["notes"].append(f"{Path(name).name} has {frames} {pages}; the first was taken")
         _check_colors(image, info, Path(name).name)
         if not is_tiff:  # decoders of TIFF rotate it themselves
-            turns, mirrored = _TURNS.get(orientation, (0, False))
-            pixels = turned(pixels, turns, mirrored)
+            pixels = turned(pixels, *_TURNS.get(orientation, (0, False)))
         info |= {"exif": _exif_bytes(exif, pixels.shape, is_tiff=is_tiff), "notes": tuple(info["notes"])}
         text = {key: value for key, value in info.items() if value not in (None, (), {})}
         return PixelImage(pixels=np.ascontiguousarray(pixels), info=text)

@@ -27,7 +27,6 @@ from latentedit_keep.base.images import WRITABLE, to_eight_bit
 MOST_PIXELS = 4_000_000  # of one image; larger ones are shown reduced
 MOST_PIXELS_TOGETHER = 24_000_000  # of all boxes of a page: about 50 MB of photographs
 _SCRIPTS = ("png.js", "layers.js", "viewer.js")  # each uses what the previous ones define
-_STYLE_MARK = '"viewer.css"'  # replaced in the script by the style sheet's text
 _WITHOUT_SCRIPT = "This viewer needs JavaScript and a browser of 2023 or later."
 _PAGE_STYLE = "body{margin:0;background:#fff}@media(prefers-color-scheme:dark){body{background:#17191c}}"
 _Box = tuple[int, int, int, int]  # left, top, width, height
@@ -56,7 +55,7 @@ def viewer_element(data: Mapping[str, Any]) -> str:
 @functools.cache
 def viewer_script() -> str:
     """The script that defines the viewer element."""
-    script = "".join(resource(name) for name in _SCRIPTS).replace(_STYLE_MARK, json.dumps(resource("viewer.css")))
+    script = "".join(resource(name) for name in _SCRIPTS).replace('"viewer.css"', json.dumps(resource("viewer.css")))
     return f'"use strict";\n(() => {{\n{script}}})();\n'
 
 
@@ -68,9 +67,7 @@ def viewer_page(data: Mapping[str, Any]) -> str:
     return string.Template(resource("page.html")).substitute(parts | hashes, title=title, element=element)
 
 
-def layers_of(
-    images: Sequence[Image.Image], *, quality: int | None = None
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def layers_of(images: Sequence[Image.Image], *, quality: int | None) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Images of one size as layers, the source first, and what they have in common: size, alpha channel, and notes."""
     # A layer has a "box" and the files "rgb" and "alpha" in base64, empty where they equal the source's: WebP if a
     # quality from 0 to 100 is given, otherwise PNG.
