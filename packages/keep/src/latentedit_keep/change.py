@@ -240,7 +240,7 @@ def find_change(
     return DetectedChange(
         registration=registration,
         tones=without_color(tones) if lost else tones,
-        mismatch=_mismatch(tones, *(warp.resized(one, small) for one in (here, there)), _nearest(surroundings, small)),
+        mismatch=_mismatch(tones, warp.resized(here, small), warp.resized(there, small), _nearest(surroundings, small)),
         shared_detail=_shared_detail(*alike, unchanged) if blur <= _RESTORED[0] else 1.0,
         mask=mask,
         numbers=numbers,
