@@ -59,9 +59,7 @@ OPAQUE = 0.9  # opacity from which a pixel counts as changed; that of a sharp ed
 VISIBLE = 0.02  # opacity from which a pixel belongs to the faint part of a change
 EDGE_PX = 1.5  # at the working size: nine of ten outlines are no farther off
 _OUTLINE_FACTOR = 2.0  # calibrated so that nineteen of twenty errors of a share are smaller: docs/results/check.md
-_UNKNOWN = (
-    0.25  # uncertainty of a share from which on little is known of it, as of icons; graded A at most .15, one F .26
-)
+_UNKNOWN = 0.25  # uncertainty of a share by its outline from which on little is known of a change, as in icons
 _LEAST_SHARE = 4e-4  # uncertainty of every share: smaller changes are not detected
 # Levels, multiple of the usual difference and share of the image from which on a difference next to a change is told;
 # and how near, as a share of the side.
@@ -187,15 +185,15 @@ def find_change(
     planes, among = (warp.resized(here, small), warp.resized(there, small), _nearest(inside, small)), small
     tones, unchanged = first_guess(*planes[:2], _nearest(usable, small))
     number, first = 0, True
-    shades = min(0, here.min()), max(255, here.max())  # what is white in both stays so under any curve
     while True:  # the first round at the size of the guess
         tick()
         number += 1
-        toned, limited = tones.apply(planes[1]).clip(*shades), tones.limited(planes[0])
+        toned, limited = tones.apply(planes[1]), tones.limited(planes[0])
         blur = fit_blur(planes[0], toned, unchanged)
-        alike = matched(tones.with_clipping(limited, toned), toned, blur)
+        alike = matched(limited, toned, blur)
         tick()
-        evidence = detect(*alike, planes[2], unchanged, blur, tones.doubt(planes[1]), first=first)
+        doubt = tones.doubt(planes[1]) + tones.clipping(limited)
+        evidence = detect(*alike, planes[2], unchanged, blur, doubt, first=first)
         guard = np.ones([2 * max(1, round(_GUARD * max(among))) + 1] * 2, dtype=np.uint8)
         surroundings = _nearest(usable, among) & (cv2.dilate(evidence.changed.astype(np.uint8), guard) == 0)
         few = surroundings.sum() < 0.02 * surroundings.size
@@ -232,7 +230,7 @@ def find_change(
     return DetectedChange(
         registration=registration,
         tones=without_color(tones) if lost else tones,
-        mismatch=_mismatch(tones.corrected(there) - tones.limited(here, hold=True), surroundings),
+        mismatch=_mismatch(tones.corrected(there) - limited, surroundings),
         sharpening=_sharpening(original, edited, registration, tones, unchanged),
         mask=mask,
         numbers=numbers,
@@ -337,7 +335,8 @@ def _is_certain(change: DetectedChange) -> bool:
         opacity = change.mask * (change.numbers == number)
         solid, faint = opacity > OPAQUE, (opacity > VISIBLE) & (opacity <= OPAQUE)
         off = share_uncertainty(solid, faint, EDGE_PX + change.registration.uncertainty_px / step)
-        if (change.contrasts[number] >= 2 * _CERTAIN and off < _UNKNOWN) or solid.mean() > off:
+        known = share_uncertainty(solid, faint, EDGE_PX) < _UNKNOWN
+        if (known and change.contrasts[number] >= 2 * _CERTAIN) or solid.mean() > off:
             return True
     return False
 

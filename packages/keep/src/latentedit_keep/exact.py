@@ -19,11 +19,7 @@ _LEAST_GRAIN = 0.1  # share of the image with equal grain
 _SPREAD = 0.5  # of the image's width or height, over which equal corners lie: a watermark alone is equal too
 _NOISE_LEVELS = 8  # differences below, in specks, are what saving a JPEG twice leaves
 _SOLID = 0.5  # share of a region that is left after erosion, from which on it is no speck
-_MOST_SPECKS = (
-    0.02,
-    1e-3,
-    4,
-)  # share of what differs, share of the image, and pixels above all of which specks are noise
+_MOST_SPECKS = (0.02, 1e-3, 4)  # share of what differs, share of the image, and pixels, above all which they are noise
 _WINDOW = np.ones((3, 3), dtype=np.uint8)  # joins the pixels of a speck, and erodes it
 # Share of equal corners below which resampling is suspected, and share of the tiles with a mixture from which on it is
 # one: 211 images that were moved by .02 to .3 px, sharpened, or resized and back had at most .13 equal, all but three

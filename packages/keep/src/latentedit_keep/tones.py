@@ -22,7 +22,7 @@ _TOLERANCES = (40.0, 15.0, 7.0)  # levels by which a pixel may miss the first gu
 _CELL = 12.0  # side of a cell of colors in levels; each cell counts once, so that rare colors count as much
 _CELL_LEVELS = 0.7  # error of a cell with any number of pixels, since codecs shift colors by that much
 _NEAR = np.ones((5, 5), dtype=np.uint8)  # pixels that smoothing mixes
-_FAR = 0.3  # share of the samples within range, from which on those with nothing cut off nearby suffice
+_FAR = 0.3  # share of the samples that are not cut off, up to which those near one that is count, as of dots on white
 _SMOOTH_PX = 1.5  # sigma of both images in a fit; without it, noise biases the slope low
 _FLAT_LEVELS = 6.0  # detail that halves the weight of a pixel, since blur changes it
 _SAMPLES = 15_000  # pixels that the curves are fitted on
@@ -45,9 +45,9 @@ _BINS = 48  # quantiles of a channel, each of which adds its median residual to 
 _CLIPPED = (2.5, 252.5)  # edited values outside say little about what they were
 # Samples that are cut off from which on black or white is known to have stayed; levels within which they are held so.
 _HELD = (100, 5.0)
-# Share of an image near its black and white from which on overshoot may be cut off; sigma of what that darkens; and
-# margin: by half a pixel, the worst case, screentones lost 12.1 and 3.3 levels by cubic and 13.6 and 6.1 by Lanczos.
-_CUT_OFF = (0.01, 5.6, 1.5)
+# Share of an image near its black and white from which on overshoot may be cut off, and sigma of what that shades. By
+# half a pixel, the worst case, screentones lost 12.1 and 3.3 levels by cubic, and 13.6 and 6.1 by Lanczos.
+_CUT_OFF = (0.01, 5.6)
 _HALF_PX = np.array([[1, 0, 0.5], [0, 1, 0.5]])
 _WEDGE = [[level] * 3 for level in np.linspace(16, 239, 8)]  # of grays
 _COLORS = [[208 if bits >> channel & 1 else 48 for channel in range(3)] for bits in range(1, 7)]
@@ -71,7 +71,7 @@ class Tones:
     curves: Values  # ``[3, 1024]``, rising, for values from -128 to 383
     most: float = np.inf  # largest correction of a color in the original, in levels; `corrected` trusts twice as much
     doubts: Values | None = None  # standard deviations in levels, ``[17, 17, 17]`` for edited colors every 16 levels
-    held: Values | None = None  # the curves of `corrected`, which leave black and white that stayed so
+    held: Values | None = None  # the same with black and white as they are where they stayed so
     known: Values | None = None  # 1 for edited colors like those of unchanged pixels, 0 for others, ``[32, 32, 32]``
 
     @classmethod
@@ -84,9 +84,9 @@ class Tones:
         """A gain and an offset in each channel."""
         return cls(mixing=np.eye(3, 4), curves=gains[:, None] * _LINE + offsets[:, None])
 
-    def apply(self, image: Array, *, hold: bool = False) -> Array:
-        """The image in the original's colors, not clipped; ``[height, width, 3]``. White may be held white."""
-        curves = self.held if hold and self.held is not None else self.curves
+    def apply(self, image: Array) -> Array:
+        """The image in the original's colors, not clipped; ``[height, width, 3]``."""
+        curves = self.curves if self.held is None else self.held
         return _looked_up(cv2.transform(image, self.mixing.astype(np.float32)), curves)
 
     def corrected(self, image: Array) -> Array:
@@ -95,7 +95,7 @@ class Tones:
         Black and saturated things that an editor adds would come out gray and dull otherwise. No correction is more
         than twice the largest one of the colors that both images have, and one that is as uncertain as large is none.
         """
-        change = self.apply(image, hold=True) - image
+        change = self.apply(image) - image
         size = np.maximum(largest(np.abs(change)), 1e-3)
         trusted = np.maximum(1 - (_DOUBTS * self.doubt(image) / size) ** 2, 0)
         if self.known is not None:
@@ -109,25 +109,21 @@ class Tones:
         at = np.rint(image.clip(0, 255) / 16).astype(np.intp)
         return self.doubts.astype(np.float32)[at[..., 0], at[..., 1], at[..., 2]]
 
-    def limited(self, original: Array, *, hold: bool = False) -> Array:
+    def limited(self, original: Array) -> Array:
         """The original, clipped where the edited image's black and white are clipped."""
         rising = self.curves + 1e-6 * _LINE
         mixed = _looked_up(original, np.stack([np.interp(_LINE, curve, _LINE) for curve in rising]))
         unmixing = np.linalg.inv(np.vstack([self.mixing, [0, 0, 0, 1]]))[:3]
-        return self.apply(cv2.transform(mixed, unmixing.astype(np.float32)).clip(0, 255), hold=hold)
+        return self.apply(cv2.transform(mixed, unmixing.astype(np.float32)).clip(0, 255))
 
-    def with_clipping(self, limited: Array, toned: Array) -> Array:
-        """The limited original with the coarse difference that clipping explains.
-
-        Fine patterns at black or white overshoot where an editor resamples them, which is cut off: panels get darker.
-        """
-        low, high = self.apply(np.array([[[0] * 3, [255] * 3]], dtype=np.float32), hold=True)[0]
+    def clipping(self, limited: Array) -> Array:
+        """Levels by which clipping may shade an original: fine patterns overshoot where they are resampled."""
+        low, high = self.apply(np.array([[[0] * 3, [255] * 3]], dtype=np.float32))[0]
         if ((limited < low + _CLIPPED[0]) | (limited > high - _CLIPPED[0])).mean() < _CUT_OFF[0]:
-            return limited
+            return np.zeros(limited.shape[:2], dtype=np.float32)
         options = {"flags": cv2.INTER_CUBIC, "borderMode": cv2.BORDER_REFLECT_101}
         moved = cv2.warpAffine(limited, _HALF_PX, limited.shape[1::-1], **options)
-        lost = np.float32(_CUT_OFF[2]) * smoothed(moved.clip(low, high) - moved, _CUT_OFF[1])
-        return limited + smoothed(toned - limited, _CUT_OFF[1]).clip(np.minimum(lost, 0), np.maximum(lost, 0))
+        return largest(np.abs(smoothed(moved.clip(low, high) - moved, _CUT_OFF[1])))
 
     @property
     def cast(self) -> float:
@@ -169,8 +165,9 @@ def first_guess(original: Array, edited: Array, inside: Mask) -> tuple[Tones, Ma
     if len(here) < 8:
         return Tones.none(), inside
     tones, fitting = Tones.affine(*_consensus(here, there)), inside
+    shades = min(0, original.min()), max(255, original.max())  # of white nothing is known but that it is no darker
     for limit in _TOLERANCES:
-        residual = largest(np.abs(smoothed(tones.apply(edited) - tones.limited(original), 1.0)))
+        residual = largest(np.abs(smoothed(tones.apply(edited).clip(*shades) - tones.limited(original), 1.0)))
         shown = residual[inside]
         fitting = inside & (residual <= max(float(np.median(shown)), min(float(np.quantile(shown, 0.8)), limit)))
         if limit != _TOLERANCES[-1]:
@@ -184,9 +181,10 @@ def fit_tones(original: Array, edited: Array, unchanged: Mask, *, tolerance: flo
         return Tones.none()
     near, wide = smoothed(original, _SMOOTH_PX), smoothed(original, 3 * _SMOOTH_PX)
     flat = 1 / (1 + (largest(np.abs(near - wide))[unchanged] / _FLAT_LEVELS) ** 2)
-    here, there = near[unchanged], smoothed(edited, _SMOOTH_PX)[unchanged]
-    # What is cut off nearby was mixed in by resampling, and is by smoothing; black dots on white leave nothing else.
-    far = ((cv2.erode(edited, _NEAR) > _CLIPPED[0]) & (cv2.dilate(edited, _NEAR) < _CLIPPED[1]))[unchanged]
+    cut = (edited < _CLIPPED[0]) | (edited > _CLIPPED[1])
+    here = np.where(cut, original, near)[unchanged]
+    there = np.where(cut, edited, smoothed(edited, _SMOOTH_PX))[unchanged]
+    far = cv2.dilate(cut.astype(np.uint8), _NEAR)[unchanged] == 0  # the rest is mixed with it by resampling
     step = max(1, len(here) // _SAMPLES)
     here, there, flat, far = (one[::step].astype(np.float64) for one in (here, there, flat, far))
     sound = (there > _CLIPPED[0]) & (there < _CLIPPED[1])
@@ -195,13 +193,17 @@ def fit_tones(original: Array, edited: Array, unchanged: Mask, *, tolerance: flo
     nothing = parameters = np.zeros(10)
     weight, cells = flat, (here, there, flat)
     for _ in range(_ROUNDS):
-        miss = (np.abs(here - _cast(parameters, there)[0]) * sound).max(axis=1)
+        fitted = _cast(parameters, there)[0]
+        if parameters.any():  # what is cut off was at least as bright as white, or as dark as black
+            sound |= (there > _CLIPPED[1]) & (fitted > here + _CLIPPED[0])
+            sound |= (there < _CLIPPED[0]) & (fitted < here - _CLIPPED[0])
+        miss = (np.abs(here - fitted) * sound).max(axis=1)
         weight = flat / (1 + (miss / max(tolerance, 2 * float(np.median(miss)))) ** 2)
         cells = _cells(here, there, sound, weight)
         parameters = _solved(parameters, cells)
     size = cells[0].size
-    fitted, plain = (np.minimum(np.abs(_misses(one, *cells)[0][:size]), 3).mean() for one in (parameters, nothing))
-    if plain <= _NO_BETTER * fitted + 0.02:
+    found, plain = (np.minimum(np.abs(_misses(one, *cells)[0][:size]), 3).mean() for one in (parameters, nothing))
+    if plain <= _NO_BETTER * found + 0.02:
         return Tones.none()
     mixing = np.eye(3, 4)
     mixing[:, :3] = _saturating(parameters)
