@@ -158,3 +158,25 @@ def test_a_hairline_of_a_removed_thing_belongs_to_the_change() -> None:
     mask = found(before, ground).mask
     on_line = np.array([mask[52 - step, 90 + step] for step in range(4, 36)])
     assert (on_line > 0.5).mean() > 0.9
+
+
+def screentones(side: int = 240) -> np.ndarray:
+    """Dots every 6 px above and 8 px below, with white around."""
+    y, x = np.mgrid[:side, :side]
+    small, large = (((x + y) % step - step / 2) ** 2 + ((x - y) % step - step / 2) ** 2 for step in (6, 8))
+    dots = (small < 4) & (y < side // 2) | (large < 4.84) & (y > 0.6 * side)
+    return np.repeat(np.where(dots & (x < 0.8 * side), 0, 255)[..., None], 3, axis=2).astype(np.uint8)
+
+
+@pytest.mark.parametrize("zoom", [1.14, 2.0])
+def test_resampled_screentones_are_not_recolored(zoom: float) -> None:
+    """Their overshoot is cut off at white, so that an editor's are darker."""
+    original = screentones()
+    edited = original.copy()
+    cv2.circle(edited, (216, 120), 17, (40, 60, 200), -1)
+    size = round(zoom * 240), round(zoom * 240)
+    large = cv2.resize(edited, size, interpolation=cv2.INTER_LANCZOS4)
+    _, data = cv2.imencode(".jpg", large, [cv2.IMWRITE_JPEG_QUALITY, 92])
+    change = found(original, cv2.imdecode(data, cv2.IMREAD_COLOR))
+    assert judge(change) == "local change"
+    assert change.mask.mean() == pytest.approx((edited != original).any(axis=2).mean(), rel=0.25)
