@@ -1,10 +1,12 @@
 """Detection of changes at known places."""
 
 import dataclasses
+import io
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw
 
 from latentedit_keep.base.warp import smoothed
 from latentedit_keep.change import DetectedChange, _structure, find_change, is_drawn_anew, judge
@@ -160,23 +162,31 @@ def test_a_hairline_of_a_removed_thing_belongs_to_the_change() -> None:
     assert (on_line > 0.5).mean() > 0.9
 
 
-def screentones(side: int = 240) -> np.ndarray:
-    """Dots every 6 px above and 8 px below, with white around."""
-    y, x = np.mgrid[:side, :side]
-    small, large = (((x + y) % step - step / 2) ** 2 + ((x - y) % step - step / 2) ** 2 for step in (6, 8))
-    dots = (small < 4) & (y < side // 2) | (large < 4.84) & (y > 0.6 * side)
-    return np.repeat(np.where(dots & (x < 0.8 * side), 0, 255)[..., None], 3, axis=2).astype(np.uint8)
+def comic(text: str, height: int = 480, width: int = 360) -> np.ndarray:
+    """A page with screentones of three sizes, frames and a speech bubble."""
+    y, x = np.mgrid[:height, :width]
+    page, boxes = (
+        np.full((height, width), 255, np.uint8),
+        ((16, 16, 172, 224), (184, 16, 344, 152), (16, 240, 344, 464)),
+    )
+    for (left, top, right, bottom), step, radius in zip(boxes, (6, 8, 5), (2.0, 2.2, 1.6), strict=True):
+        dots = ((x + y) % step - step / 2) ** 2 + ((x - y) % step - step / 2) ** 2 < radius**2
+        page[top:bottom, left:right][dots[top:bottom, left:right]] = 0
+    image = Image.fromarray(page).convert("RGB")
+    draw = ImageDraw.Draw(image)
+    for box in (*boxes, (184, 160, 344, 224)):
+        draw.rectangle(box, outline="black", width=2)
+    draw.ellipse((200, 28, 328, 88), fill="white", outline="black", width=2)
+    draw.text((224, 48), text, fill="black", font_size=14)
+    return np.asarray(image)
 
 
-@pytest.mark.parametrize("zoom", [1.14, 2.0])
-def test_resampled_screentones_are_not_recolored(zoom: float) -> None:
+@pytest.mark.parametrize(("height", "width"), [(480, 360), (440, 352)])
+def test_resampled_screentones_are_not_recolored(height: int, width: int) -> None:
     """Their overshoot is cut off at white, so that an editor's are darker."""
-    original = screentones()
-    edited = original.copy()
-    cv2.circle(edited, (216, 120), 17, (40, 60, 200), -1)
-    size = round(zoom * 240), round(zoom * 240)
-    large = cv2.resize(edited, size, interpolation=cv2.INTER_LANCZOS4)
-    _, data = cv2.imencode(".jpg", large, [cv2.IMWRITE_JPEG_QUALITY, 92])
-    change = found(original, cv2.imdecode(data, cv2.IMREAD_COLOR))
-    assert judge(change) == "local change"
-    assert change.mask.mean() == pytest.approx((edited != original).any(axis=2).mean(), rel=0.25)
+    original, edited = comic("NANI KORE", height, width), comic("What is it?", height, width)
+    file = io.BytesIO()
+    Image.fromarray(edited).resize((2 * width, 2 * height), Image.Resampling.LANCZOS).save(file, "JPEG", quality=92)
+    change = found(original, np.asarray(Image.open(file)))
+    assert judge(change) in ("local change", "faint change")
+    assert change.mask.mean() < 2 * (edited != original).any(axis=2).mean()

@@ -89,14 +89,15 @@ def test_black_and_white_that_stayed_are_kept(level: int, gain: float, offset: f
     assert np.abs(became.apply(end) - level).max() > 3
 
 
-def test_what_is_cut_off_bounds_the_curve() -> None:
-    """White in both, between grays whose contrast grew: nothing becomes brighter than white."""
+@pytest.mark.parametrize("level", [0, 255])
+def test_what_is_cut_off_bounds_the_curve(level: int) -> None:
+    """White in both, between grays whose contrast grew: nothing becomes brighter than white; nor darker than black."""
     image = np.clip(scene(), 60, 190).astype(np.float32)
-    image[:40] = 255
     edited = 125 + 0.7 * (image - 125)
-    edited[:40] = 255
-    assert Tones.affine(np.full(3, 1 / 0.7), np.full(3, 125 - 125 / 0.7)).apply(edited)[:40].min() > 300
-    assert fit_tones(image, edited, WHOLE).apply(edited)[:40].max() < 256
+    image[:40] = edited[:40] = level
+    assert abs(125 + (level - 125) / 0.7 - level) > 50
+    curve = fit_tones(image, edited, WHOLE).curves
+    assert abs(np.array([np.interp(level, module._LINE, one) for one in curve]) - level).max() < 3
 
 
 def screentone(side: int = 240) -> np.ndarray:

@@ -22,7 +22,6 @@ _TOLERANCES = (40.0, 15.0, 7.0)  # levels by which a pixel may miss the first gu
 _CELL = 12.0  # side of a cell of colors in levels; each cell counts once, so that rare colors count as much
 _CELL_LEVELS = 0.7  # error of a cell with any number of pixels, since codecs shift colors by that much
 _NEAR = np.ones((5, 5), dtype=np.uint8)  # pixels that smoothing mixes
-_FAR = 0.3  # share of the samples that are not cut off, up to which those near one that is count, as of dots on white
 _SMOOTH_PX = 1.5  # sigma of both images in a fit; without it, noise biases the slope low
 _FLAT_LEVELS = 6.0  # detail that halves the weight of a pixel, since blur changes it
 _SAMPLES = 15_000  # pixels that the curves are fitted on
@@ -165,9 +164,8 @@ def first_guess(original: Array, edited: Array, inside: Mask) -> tuple[Tones, Ma
     if len(here) < 8:
         return Tones.none(), inside
     tones, fitting = Tones.affine(*_consensus(here, there)), inside
-    shades = min(0, original.min()), max(255, original.max())  # of white nothing is known but that it is no darker
     for limit in _TOLERANCES:
-        residual = largest(np.abs(smoothed(tones.apply(edited).clip(*shades) - tones.limited(original), 1.0)))
+        residual = largest(np.abs(smoothed(tones.apply(edited) - tones.limited(original), 1.0)))
         shown = residual[inside]
         fitting = inside & (residual <= max(float(np.median(shown)), min(float(np.quantile(shown, 0.8)), limit)))
         if limit != _TOLERANCES[-1]:
@@ -184,12 +182,10 @@ def fit_tones(original: Array, edited: Array, unchanged: Mask, *, tolerance: flo
     cut = (edited < _CLIPPED[0]) | (edited > _CLIPPED[1])
     here = np.where(cut, original, near)[unchanged]
     there = np.where(cut, edited, smoothed(edited, _SMOOTH_PX))[unchanged]
-    far = cv2.dilate(cut.astype(np.uint8), _NEAR)[unchanged] == 0  # the rest is mixed with it by resampling
+    sound = cv2.dilate(cut.astype(np.uint8), _NEAR)[unchanged] == 0  # resampling mixes what is next to it
     step = max(1, len(here) // _SAMPLES)
-    here, there, flat, far = (one[::step].astype(np.float64) for one in (here, there, flat, far))
-    sound = (there > _CLIPPED[0]) & (there < _CLIPPED[1])
-    sound &= (far > 0) | (far.sum(axis=0) < _FAR * sound.sum(axis=0))
-    sound |= sound.sum(axis=0) < 200  # a channel that is cut off nearly everywhere
+    here, there, flat = (one[::step].astype(np.float64) for one in (here, there, flat))
+    sound = sound[::step] | (sound[::step].sum(axis=0) < 200)  # a channel that is cut off nearly everywhere
     nothing = parameters = np.zeros(10)
     weight, cells = flat, (here, there, flat)
     for _ in range(_ROUNDS):
