@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -211,3 +212,28 @@ def test_the_images_of_a_result_are_replaced_only_on_request(tmp_path: Path) -> 
     assert (tmp_path / "me.png").read_bytes() == before
     found.save(tmp_path / "me.png", overwrite=True)
     assert (read_pixels(tmp_path / "me.png").pixels == found.kept.pixels).all()
+
+
+@pytest.mark.parametrize("crop", [(0, 0, 480, 480), (140, 100, 440, 400)])
+@pytest.mark.parametrize(("light", "warned"), [(8, False), (18, True)])
+def test_a_rest_that_differs_is_reported_with_the_strongest_place_in_the_original(
+    crop: tuple[int, int, int, int], light: float, warned: bool
+) -> None:
+    """The editor lit each part in another way, the lower right part most."""
+    original = Image.fromarray(scene(480, seed=5))
+    part = np.asarray(original.crop(crop))
+    side = len(part)
+    y, x = np.mgrid[:side, :side] / side
+    strength = light * np.where((x > 0.5) & (y > 0.5), 2.5 if warned else 1, 1)
+    lit = (
+        with_object(part, (side // 4, side // 4), side // 10)
+        + (strength * np.sin(12.57 * x) * np.sin(12.57 * y))[..., None]
+    )
+    found = keep(original, Image.fromarray(np.rint(lit).clip(0, 255).astype(np.uint8)))
+    boxes = [[int(one) for one in match] for match in re.findall(r"(\d+),(\d+),(\d+),(\d+)", " ".join(found.doubts))]
+    assert found.found == "local change"
+    assert len(boxes) == warned
+    for left, top, right, bottom in boxes:
+        middle = (crop[0] + crop[2]) / 2, (crop[1] + crop[3]) / 2
+        assert middle[0] <= left < right <= crop[2]
+        assert middle[1] <= top < bottom <= crop[3]

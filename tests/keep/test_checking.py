@@ -1,6 +1,8 @@
 """``check``: verdicts on pairs with known changes, exit codes, the schema, and many pairs."""
 
 import csv
+import dataclasses
+import io
 import json
 import math
 import os
@@ -16,6 +18,7 @@ from pydantic import TypeAdapter
 from latentedit_keep.api import keep
 from latentedit_keep.base.errors import ConfigError
 from latentedit_keep.base.warp import smoothed
+from latentedit_keep.change import Leftover, framed
 from latentedit_keep.checking import CheckResult, Report, check
 from tests.commands import Command, Refused
 from tests.keep.pairs import SIDE, cast, moved, scene, similarity, with_object
@@ -65,7 +68,7 @@ def test_measurements_are_within_their_uncertainties_and_the_mask_limits_the_edi
     [
         (cast(moved(scene(), similarity((1.4, -0.6)), (SIDE, SIDE))), "nothing", ("no edit",), "edit again"),
         (scene(seed=8), "different images", ("different images",), "check files"),
-        (CLOSER, "reframed", ("reframed",), "edit again"),
+        (CLOSER, "reframed", ("reframed",), "allow whole image"),
         *((image, "redrawn", ("whole image",), "allow whole image") for image in (lit(), 255 - scene())),
         *((image, "colors changed", ("whole image",), "allow whole image") for image in (RED, SEPIA)),
         (unsure(), "faint change", ("unsure",), "look"),
@@ -76,8 +79,116 @@ def test_a_check_fails_only_against_a_limit(image: np.ndarray, found: str, reaso
     for limit, expected, passed in ((None, (), None), (0.5, reasons, False)):
         report = check(kept=kept, max_outside=limit).report
         assert (report.found, report.reasons, report.passed, report.next_step_code) == (found, expected, passed, step)
-    whole = found in ("redrawn", "colors changed")
+    whole = found in ("redrawn", "colors changed", "reframed")
     assert check(kept=kept, max_outside=1.0).report.passed == whole
+
+
+LARGE = scene(240)
+INNER = LARGE[40:200, 30:210]
+
+
+def as_jpeg(image: np.ndarray, quality: int = 92) -> np.ndarray:
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=quality)
+    return np.asarray(Image.open(file))
+
+
+@pytest.mark.parametrize("saved", [np.asarray, as_jpeg])
+@pytest.mark.parametrize(
+    ("shown", "share", "sides"),
+    [
+        (np.s_[:, 30:210], 80 / 240, ("above", "below")),
+        (np.s_[40:200, 30:], 30 / 210, ("right",)),
+        (np.s_[40:, 30:210], 40 / 200, ("below",)),
+        (np.s_[:, :], 1 - 160 * 180 / 240**2, ("left", "right", "above", "below")),
+    ],
+)
+def test_what_the_edit_shows_beyond_the_original_is_reported(
+    saved: Any, shown: Any, share: float, sides: tuple[str, ...]
+) -> None:
+    kept = keep(as_image(INNER), as_image(saved(LARGE[shown])))
+    report = check(kept=kept).report
+    assert (report.found, report.beyond_at, report.next_step_code) == ("reframed", sides, "allow whole image")
+    assert report.beyond == pytest.approx(share, abs=0.015)
+    assert f"{100 * report.beyond:.0f} % of the edited image" in report.verdict + report.doubts[0]
+    assert not any(text.startswith("zoomed") for text in report.also), "the canvas grew, and nothing was resized"
+    np.testing.assert_array_equal(kept.kept.pixels, INNER)
+
+
+@pytest.mark.parametrize("saved", [np.asarray, as_jpeg])
+def test_an_edit_in_an_image_that_shows_more_is_kept_and_both_are_offered(saved: Any) -> None:
+    edit = with_object(LARGE, (110, 120), 15)
+    kept = keep(as_image(INNER), as_image(saved(edit[:, 30:])))
+    report = check(kept=kept).report
+    assert (report.found, report.next_step_code, report.beyond_at) == (
+        "local change", "use edited or keep", ("right", "above", "below"),
+    )  # fmt: skip
+    assert report.changed.value == pytest.approx((edit != LARGE)[40:200, 30:210].any(axis=2).mean(), rel=0.1)
+
+
+@pytest.mark.parametrize("saved", [np.asarray, as_jpeg])
+@pytest.mark.parametrize("row", [40, 170])
+def test_an_inserted_strip_does_not_cost_a_part_of_the_original(row: int, saved: Any) -> None:
+    """Only one side of it can be aligned; what was there on the other side has moved."""
+    strip = np.full((50, 240, 3), 200, dtype=np.uint8)
+    kept = keep(as_image(LARGE), as_image(saved(np.vstack([LARGE[:row], strip, LARGE[row:]]))))
+    report = check(kept=kept).report
+    assert (report.found, report.next_step_code) == ("reframed", "allow whole image")
+    assert any("moved apart" in doubt for doubt in report.doubts)
+    np.testing.assert_array_equal(kept.kept.pixels, LARGE)
+
+
+def decoded(image: np.ndarray, resample: Image.Resampling) -> np.ndarray:
+    """As decoders show a JPEG with halved chroma: they differ in how they enlarge it."""
+    bright, *chroma = Image.fromarray(as_jpeg(image, 85)).convert("YCbCr").split()
+    small = (bright.width // 2, bright.height // 2)
+    colors = (plane.resize(small, Image.Resampling.BOX).resize(bright.size, resample) for plane in chroma)
+    return np.asarray(Image.merge("YCbCr", (bright, *colors)).convert("RGB"))
+
+
+@pytest.mark.parametrize("radius", [0, 15])
+def test_two_decodings_of_one_jpeg_are_the_same_image(radius: int) -> None:
+    """At saturated edges they differ by 50 levels; only what was drawn on one of them is a change."""
+    image = LARGE.copy()
+    image[40:110, 60:150] = (235, 10, 10)
+    first, second = (decoded(image, how) for how in (Image.Resampling.BICUBIC, Image.Resampling.NEAREST))
+    assert np.abs(first.astype(int) - second).max() > 40
+    disc = cv2.circle(np.zeros(image.shape[:2], np.uint8), (170, 170), radius, 1, -1) * (radius > 0)
+    kept = keep(as_image(first), as_image(np.where(disc[..., None] > 0, np.uint8((30, 160, 60)), second)))
+    assert kept.found == ("local change" if radius else "nothing")
+    wrong = (np.asarray(kept.mask) > 127) != (disc > 0)
+    assert wrong.mean() < 0.002
+
+
+def test_an_image_is_only_reframed_if_the_rest_agrees() -> None:
+    change = keep(as_image(scene()), as_image(CLOSER)).detected
+    assert change is not None
+    assert framed(change) == "reframed"
+    for fault in ({"structure": 0.8}, {"residual": 7.0}):
+        assert framed(dataclasses.replace(change, **fault)) == "redrawn"
+
+
+def test_what_everyone_sees_is_certain_however_much_was_repainted_elsewhere() -> None:
+    """A disc of 35 levels among smooth noise of 11: before and after `keep` it is a change, without it nothing is."""
+    noise = smoothed(np.random.default_rng(0).normal(0, 240, (320, 320, 3)).astype(np.float32), 6.0)
+    disc = cv2.circle(np.zeros((320, 320, 1), dtype=np.float32), (180, 140), 32, 35, -1)
+    images = [as_image((scene(320) + noise + one).clip(0, 255).astype(np.uint8)) for one in (0, disc)]
+    assert keep(as_image(scene(320)), images[0]).found == "nothing"
+    kept = keep(as_image(scene(320)), images[1])
+    assert kept.found == check(as_image(scene(320)), kept.image).report.found == "local change"
+
+
+def test_keep_is_advised_only_where_the_rest_is_separated() -> None:
+    kept = keep(as_image(scene()), edited())
+    change = kept.detected
+    assert change is not None
+    assert check(kept=kept).report.next_step_code == "keep"
+    left = Leftover(levels=20.0, box=(0, 0, 0.1, 0.1))
+    for fault in ({"residual": 7.0}, {"leftover": left}, {"unchanged_share": 0.35}):
+        analysis = dataclasses.replace(kept.analysis, change=dataclasses.replace(change, **fault))
+        worse = dataclasses.replace(kept, analysis=analysis)
+        for options in ({}, {"mask": as_image(WHERE)}):
+            assert check(kept=worse, **options).report.next_step_code == "look", fault
 
 
 def test_the_next_step_is_the_edit_itself_or_keep() -> None:

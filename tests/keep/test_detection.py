@@ -77,7 +77,6 @@ def test_a_change_in_a_grainy_image_is_found_although_the_grain_is_lost() -> Non
     original = np.repeat(gray[..., None], 3, axis=2).clip(0, 255).astype(np.uint8)
     edited = through_jpeg(cv2.GaussianBlur(with_object(original), (0, 0), 1.6), 40)
     change = found(original, edited)
-    assert change.registration.agreement < 0.5
     assert judge(change) == "local change"
 
 

@@ -229,7 +229,8 @@ def test_faint_soft_brushes_stay_exact(color: float, opacity: float) -> None:
     np.testing.assert_array_equal(exact_change(image, edited), (image != edited).any(axis=2))
 
 
-SMALL = [(side, side) for side in range(2, 25)] + [(2, 200), (200, 2), (3, 500), (500, 3), (24, 9)]
+LONG = [(1, 2), (1, 24), (200, 1), (2, 200), (200, 2), (3, 500), (500, 3), (24, 9)]
+SMALL = [(side, side) for side in range(2, 25)] + LONG
 
 
 @pytest.mark.parametrize("transparent", [False, True])

@@ -197,11 +197,10 @@ def test_addresses_are_not_downloaded(address: str | Path) -> None:
 
 
 def test_sizes_beyond_the_limits_are_rejected() -> None:
-    for size in ((2, 2), (2, MAX_PIXELS // 2), (10_000, MAX_PIXELS // 10_000)):
+    for size in ((1, 1), (2, MAX_PIXELS // 2), (10_000, MAX_PIXELS // 10_000)):
         check_size(size, "me")
-    for size in ((1, 2), (2, MAX_PIXELS // 2 + 1)):
-        with pytest.raises(ImageError):
-            check_size(size, "me")
+    with pytest.raises(ImageError):
+        check_size((2, MAX_PIXELS // 2 + 1), "me")
 
 
 # Red with a blue left half, 64 x 48, written by an encoder that is not a dependency.

@@ -110,7 +110,9 @@ def test_unsafe_and_damaged_files_are_rejected_in_one_line(root: Path) -> None:
         ("folder/a.png", "symbolic link"),
         ("damaged.png", "damaged or cut short"),
         ("huge.pgm", "more than 100 megapixels"),
-        ("none.png", "no such file"),
+        ("none.png", "paths are relative. Check the path"),
+        (f"{root.name}/b.png", "Did you mean 'b.png'?"),
+        ("~/some/b.png", "Did you mean 'b.png'?"),
         ("a\0.png", "cannot be read"),
     ]
     calls = [("check_edit", {"original": "a.png", "edited": name}) for name, _ in cases]
@@ -164,6 +166,8 @@ def place(tmp_path: Path) -> Path:
         ("C:/o 1.png", "C:/o 1.png"),
         ("file:///C:/o%201.png", "C:/o 1.png"),
         ("12:30.png", "12:30.png"),
+        (" 'o 1.png'\n", "o 1.png"),
+        ('"{}/root/o 1.png"', "o 1.png"),
     ],
 )
 def test_paths_in_the_root_are_resolved(name: str, path: str, place: Path) -> None:
@@ -201,10 +205,34 @@ def test_a_new_file_gets_the_requested_name(place: Path) -> None:
     assert mcp_command.inside(place / "root", "sub\u00a0fold\u00e9r/x", new=True) == Path("sub fold\u00e9r/x")
 
 
+KNOWN = ("original", "max_outside", "strength", "output", "only")
+
+
 def test_empty_arguments_are_left_out_and_shares_may_be_percentages() -> None:
-    known = ("original", "max_outside", "strength", "output", "only")
     given = {"original": "a.png", "max_outside": " .1 %", "strength": "50%", "output": " \n", "only": None}
-    assert mcp_command._given(given, known) == {"original": "a.png", "max_outside": 0.001, "strength": 0.5}
+    assert mcp_command._given(given, KNOWN) == {"original": "a.png", "max_outside": 0.001, "strength": 0.5}
+
+
+@pytest.mark.parametrize("name", ["max_outside", "strength"])
+def test_a_number_as_text_is_the_number_itself(name: str) -> None:
+    for text, value in {"0.5": 0.5, " .01": 0.01, "1": 1, "1e-3": 0.001, "0": 0, "100 %": 1, "0.5%": 0.005}.items():
+        assert mcp_command._given({name: text}, KNOWN) == {name: pytest.approx(value)}
+    for text in ("30", "1.5", "-0.5", "nan", "101%", "a", ""):
+        with pytest.raises(ConfigError, match=rf"{name} .* 0.5, .* 50%"):
+            mcp_command._number(text, name)
+
+
+@pytest.mark.parametrize("only", [1, "1", "[1]", " (1) ", [1]])
+def test_one_number_is_a_list_of_it(only: Any) -> None:
+    assert mcp_command._given({"only": only}, KNOWN) == {"only": [1]}
+
+
+def test_several_numbers_as_text_are_a_list_and_all_else_is_refused() -> None:
+    for text in ("1,2", "[1, 2]", "1 2", "1; 2"):
+        assert mcp_command._given({"only": text}, KNOWN) == {"only": [1, 2]}
+    for text in ("1 and 2", "first", "1.5", "[]", "-1", True):
+        with pytest.raises(ConfigError, match=r"like \[1\]"):
+            mcp_command._given({"only": text}, KNOWN)
 
 
 def test_wrong_arguments_and_internal_errors_are_reported_in_one_line(root: Path) -> None:
@@ -216,7 +244,7 @@ def test_wrong_arguments_and_internal_errors_are_reported_in_one_line(root: Path
         ("check_edit", pair | {"max_outside": "a tenth"}, ("max_outside", "'a tenth'")),
         ("check_edit", pair | {"max_outside": "101%"}, ("max_outside", "'101%'")),
         ("check_edit", pair | {"expect_size": "perhaps"}, ("'expect_size' is wrong", "'perhaps'")),
-        ("keep_edit", pair | {"only": "1 and 2"}, ("'only' is wrong",)),
+        ("keep_edit", pair | {"only": "1 and 2"}, ("'1 and 2'", "[1]")),
         ("check_edit", {"original": "a.png", "edited": " "}, ("'edited' is missing",)),
         ("check_edit", {"original": {"a": "b\nc"}, "edited": "b"}, ("'original' is wrong",)),
         ("chek_edit", pair, ("chek_edit",)),

@@ -122,6 +122,38 @@ def test_an_opaque_edit_is_compared_on_its_own_background(ground: tuple[int, int
     np.testing.assert_array_equal(kept[corner], sticker()[corner])
 
 
+def with_shadow(pixels: np.ndarray, strength: float, center: tuple[int, int] = (100, 140)) -> np.ndarray:
+    """A soft shadow under a cut-out."""
+    plane = np.zeros((SIDE, SIDE), dtype=np.float32)
+    cv2.ellipse(plane, center, (45, 10), 0, 0, 360, strength, -1)
+    alpha = pixels[..., 3:] / 255.0
+    all_of_it = alpha + (1 - alpha) * cv2.GaussianBlur(plane, (0, 0), 5)[..., None]
+    colors = pixels[..., :3] * alpha / np.maximum(all_of_it, 1e-6)
+    return np.rint(np.dstack([colors, 255 * all_of_it])).astype(np.uint8)
+
+
+@pytest.mark.parametrize("what", ["same", "removed", "moved", "floor"])
+def test_a_soft_shadow_changes_as_a_whole_and_the_ground_that_was_taken_off_is_a_doubt(what: str) -> None:
+    original = with_shadow(sticker(), 0.5)
+    hat, white = with_hat(sticker()), (255, 255, 255)
+    edited = hat if what == "removed" else with_shadow(hat, 0.5, (40 if what == "moved" else 100, 140))
+    shown = np.asarray(on(edited, white)).copy()
+    if what == "floor":
+        shown[100:] = np.rint(shown[100:] * (0.8, 0.75, 0.7)).astype(np.uint8)
+    found = keep(Image.fromarray(original), Image.fromarray(shown))
+    kept, alpha = found.kept.pixels, original[..., 3]
+    shadow = (alpha > 2) & (cv2.dilate(sticker()[..., 3], np.ones((9, 9), np.uint8)) == 0)
+    again = np.asarray(on(kept, white)).astype(int)
+    assert np.abs(again - shown)[shadow].max() < 16, "on the ground that the editor saw"
+    alphas = {"same": alpha[shadow], "removed": 0, "floor": 255}
+    if what in alphas:
+        assert np.abs(kept[shadow, 3].astype(int) - alphas[what]).max() < 8
+    np.testing.assert_array_equal(kept[50:70, :25], original[50:70, :25])  # the outline on the left
+    assert any("ground" in doubt for doubt in found.doubts) == (found.found != "background replaced")
+    opaque = Image.fromarray(original[..., :3])
+    assert not any("ground" in doubt for doubt in keep(opaque, opaque).doubts)
+
+
 def test_a_removed_background_is_kept_even_if_moved() -> None:
     cut = np.dstack([scene(), sticker()[..., 3]])
     report = check(Image.fromarray(scene()), Image.fromarray(cut)).report
@@ -228,6 +260,13 @@ def test_without_its_ground_an_edit_has_the_alpha_of_its_parts() -> None:
 def levels_on_white(pixels: np.ndarray) -> np.ndarray:
     opacity = pixels[..., 3:].astype(np.float32) / 255
     return pixels[..., :3] * opacity + 255 * (1 - opacity)
+
+
+def test_the_rings_of_a_codec_on_a_flat_image_are_no_restoration() -> None:
+    original = drawn_original("flat", 0)
+    edited = np.dstack([original, np.full((SIDE, SIDE), 255, np.uint8)])
+    edited[4:25, 4:25] = 0
+    assert keep(Image.fromarray(original), written(edited, "WEBP")).found == "local change"
 
 
 @settings(max_examples=500 if settings.default.max_examples > 25 else 12)

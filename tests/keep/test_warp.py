@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from latentedit_keep.base.warp import depth_inside, resized, scaling, smoothed, warped
+from latentedit_keep.base.warp import depth_inside, moments, resized, scaling, smoothed, warped
 
 
 def ramp(width: int, height: int) -> np.ndarray:
@@ -46,3 +46,16 @@ def test_the_fast_wide_gaussian_agrees_with_a_direct_one() -> None:
     direct = cv2.GaussianBlur(plane, (0, 0), 8.0, borderType=cv2.BORDER_REFLECT_101)
     assert (smoothed(plane, 8.0) - direct).std() < 0.2 * direct.std()
     np.testing.assert_allclose(smoothed(np.full((50, 60), 7, np.float32), 9.0), 7, rtol=1e-5)
+
+
+def test_moments_among_a_mask_are_those_of_its_pixels() -> None:
+    """What lies outside of the mask, however strong, has no say: closed form of two planes in proportion."""
+    generator = np.random.default_rng(0)
+    plane = generator.normal(0, 10, (64, 64)).astype(np.float32)
+    among = np.ones((64, 64), dtype=bool)
+    among[:, 30:] = False
+    other = np.where(among, 2 * plane + 7, 1000).astype(np.float32)
+    one, two, together = moments(plane, other, 3.0, among)
+    inner = np.s_[8:-8, 8:28]
+    np.testing.assert_allclose(two[inner], 4 * one[inner], rtol=2e-3)
+    np.testing.assert_allclose(together[inner], 2 * one[inner], rtol=2e-3)

@@ -231,7 +231,7 @@ class Page:
         at, kept = self._at, visitor.kept
         if kept is None:
             return {}
-        names = [(f"{one.number}: {one.kind}, {100 * one.share:.2f} %", one.number) for one in kept.changes]
+        names = [(f"{one.number}: {100 * one.share:.2f} %", one.number) for one in kept.changes]
         chosen = [number for _, number in names] if kept.record.only is None else list(kept.record.only)
         group = gr.CheckboxGroup(choices=names, value=chosen, visible=len(names) > 1)
         return {at.kept: fragments.kept(kept, strength), at.kept_strength: strength, at.only: group}

@@ -86,8 +86,8 @@ def replay(
 
 def _keep_again(text: str, result: Path, output: Path, inputs: tuple[Path | None, ...], report: Report) -> None:
     """Reproduce a result of keep; requires no model."""
-    from latentedit_keep.api import KeepRecord, check_keep_output, keep_again
-    from latentedit_keep.base.images import read_pixels
+    from latentedit_keep.api import KeepRecord, keep_again
+    from latentedit_keep.base.images import check_keep_output, read_pixels
 
     image, edited, mask = inputs
     record = KeepRecord.from_json(text, str(result))

@@ -144,6 +144,9 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_work(folder: Path, 
         (("bench", "score", "nowhere", "--workers", 0), "--workers"),
         (("bench", "keep", "--split", "train", "-o", "x"), "--split"),
         (("bench", "keep", "--pairs", "nowhere", "-o", "x"), "pairs.json"),
+        (("bench", "keep", "--against", "nowhere", "-o", "x"), "--baselines"),
+        (("bench", "keep", "--baselines", "--against", "nowhere", "-o", "x"), "latentedit_keep"),
+        (("bench", "keep", "--baselines", "--workers", "2", "-o", "x"), "--workers"),
     ],
 )
 def test_wrong_input_is_refused_before_a_model_is_loaded(
@@ -260,6 +263,17 @@ def test_rates_of_check_are_measured(tmp_path: Path, command: Command, refused: 
     assert "0 of 1" in command(*arguments, "--count", "2").out
     assert json.loads((tmp_path / "check.json").read_text())["pairs"] == 2
     assert "--pairs" in refused(*arguments, "--pairs", tmp_path)
+
+
+@pytest.mark.nightly
+def test_what_keep_costs_is_measured(tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("latentedit_bench.known_pairs.speed.SIZES", {"1 megapixel": (200, 150, 160)})
+    done = command("bench", "keep", "--baselines", "--count", "1", "-o", tmp_path)
+    assert done.code == 0, done.err
+    report = json.loads((tmp_path / "speed.json").read_text())
+    assert len(report["speed"]) == 4
+    assert report["verdicts"] == {"local change": 1}
+    assert all(one["method"] in done.out for one in report["speed"])
 
 
 def test_pairs_of_real_editors_are_compared_with_a_node(tmp_path: Path, command: Command) -> None:

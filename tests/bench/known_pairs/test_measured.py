@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from latentedit_bench.known_pairs import damages
+from latentedit_bench.known_pairs.baselines import baseline
 from latentedit_bench.known_pairs.cases import (
     CHANGES,
     DRAWN,
@@ -20,8 +21,8 @@ from latentedit_bench.known_pairs.cases import (
     true_mask,
 )
 from latentedit_bench.known_pairs.damages import CODECS, Damage, draw_damage
-from latentedit_bench.known_pairs.measured import baseline, far_touched, measured_pairs, pair_summary, psnr, soft_iou
-from latentedit_keep.base.warp import depth_inside, resized, warped
+from latentedit_bench.known_pairs.measured import far_touched, measured_pairs, pair_summary, psnr, soft_iou
+from latentedit_keep.base.warp import cv2, depth_inside, resized, warped
 
 pytestmark = pytest.mark.slow
 
@@ -114,13 +115,27 @@ def test_measures_of_a_case_and_baselines_that_paste_a_clean_change() -> None:
     assert row["editor_inside_db"] == psnr(raw, case.truth, (case.mask > 0.5) & shown)
     assert row["editor_outside_db"] == psnr(raw, case.truth, case.mask == 0)
     assert row["shift_error_px"] < 1
-    for name in ("threshold", "sift"):
+    for name in ("threshold", "sift", "homography"):
         image, mask = baseline(name, case.original, case.truth, 12)
         assert soft_iou(mask, case.mask) > 0.5, "it reaches beyond the change"
         np.testing.assert_array_equal(image[mask == 0], case.original[mask == 0])
         if name == "threshold":
             np.testing.assert_array_equal(image[mask == 1], case.truth[mask == 1])
-    assert baseline("sift", case.original, np.full((30, 40, 3), 128, np.uint8), 12)[0].shape == case.original.shape
+    for name in ("sift", "homography"):
+        assert baseline(name, case.original, np.full((30, 40, 3), 128, np.uint8), 12)[0].shape == case.original.shape
+
+
+def test_a_homography_is_found_at_the_edits_size() -> None:
+    """An edit of half the size that shows less: aligned, what differs is the change, and only there it is pasted."""
+    original = scaled(FIRST, 400, np.random.default_rng(0))
+    height, width = original.shape[:2]
+    edited = original.copy()
+    edited[100:140, 150:200] = (250, 30, 30)
+    edited = cv2.resize(edited[8:-8, 12:-4], (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+    masks = {name: baseline(name, original, edited, 60)[1] > 0.5 for name in ("threshold", "homography")}
+    assert masks["homography"][105:135, 155:195].all()
+    masks["homography"][80:160, 130:220] = False
+    assert masks["homography"].mean() < 0.2 * masks["threshold"].mean()
 
 
 GOOD = {

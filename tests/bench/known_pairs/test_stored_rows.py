@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from latentedit_bench.known_pairs.baselines import baseline
 from latentedit_bench.known_pairs.cases import make_case
-from latentedit_bench.known_pairs.measured import THRESHOLDS, baseline, psnr, soft_iou
+from latentedit_bench.known_pairs.measured import THRESHOLDS, psnr, soft_iou
 from latentedit_keep.base.warp import depth_inside, resized
 
 PLACE = Path(__file__).parents[3] / "results/keep/rows.csv"

@@ -4,11 +4,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from latentedit_keep.api import KeepResult as KeepResult
-    from latentedit_keep.api import keep as keep
-    from latentedit_keep.api import wrap_pipeline as wrap_pipeline
-    from latentedit_keep.checking import CheckResult as CheckResult
-    from latentedit_keep.checking import check as check
+    from latentedit_keep.api import KeepResult, keep, wrap_pipeline
+    from latentedit_keep.checking import CheckResult, check
 
 __all__ = ["CheckResult", "KeepResult", "check", "keep", "wrap_pipeline"]
 

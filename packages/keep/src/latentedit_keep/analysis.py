@@ -8,37 +8,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit_keep.base.color import Pixels, Space, opacity_of, profile_of
+from latentedit_keep import change as comparing
+from latentedit_keep.base.color import Pixels, levels, opacity_of, profile_of
 from latentedit_keep.base.console import Tick, nothing
 from latentedit_keep.base.images import PixelImage
-from latentedit_keep.base.warp import Array, Box, Matrix, cv2, scaling, turned
-from latentedit_keep.change import (
-    GLOBAL,
-    LOCAL,
-    DetectedChange,
-    Found,
-    exact_found,
-    find_change,
-    is_drawn_anew,
-    is_unsure,
-    judge,
-)
-from latentedit_keep.composite import composite
-from latentedit_keep.exact import at_depth, exact_change
-from latentedit_keep.kinds import Kind
+from latentedit_keep.base.warp import Array, Box, Matrix, cv2, fitted, resized, scaling, turned, warped
+from latentedit_keep.change import EXTENDED, GLOBAL, LOCAL, OUTSIDE, WORKING_SIDE_PX, DetectedChange, Found
+from latentedit_keep.composite import composite, cut
+from latentedit_keep.exact import at_depth, exact_change, only_colors
 from latentedit_keep.masks import SEEN
-from latentedit_keep.registration import (
-    Registration,
-    distance_px,
-    find_crop,
-    find_drift,
-    find_turn,
-    register,
-    without_drift,
-)
-from latentedit_keep.tones import Tones
+from latentedit_keep.registration import Registration, distance_px, find_crop, find_drift, find_turn, register, undrift
+from latentedit_keep.tones import Tones, fit_sharpening
 from latentedit_keep.transparency import WHITE, ground_of, without_ground
 
+_SHARPENING_SIDE_PX = 800  # side of the central part on which sharpness is fitted
 _CROPPED = 0.3  # share of the original beyond the edited image from which on that is looked for as a crop
 _STREAKS = 0.035  # share of the original beyond the edited image from which replicated edges are seen
 _PATTERN_LEVELS = 8.0  # standard deviation under an alpha channel above which there is an image and not a background
@@ -55,13 +38,11 @@ class SeparateChange:
         number: the number that ``only`` takes; 1 is the largest change.
         share: share of the image, in [0, 1].
         box: left, top, right and bottom in the original's pixels.
-        kind: what happened there, as far as it can be told.
     """
 
     number: int
     share: float
     box: Box
-    kind: Kind
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -77,6 +58,13 @@ class Analysis:
     frame: Registration  # from the original to ``edited``
     box: Box | None = None  # the part of the original that was edited, of which all above is told; None for all of it
     turned: str = ""  # how the editor turned or mirrored the image, such as "mirrored"; empty if it did not
+    apart: bool = False  # parts of the original have moved apart, to make room for what the edit shows beyond it
+
+    @property
+    def beyond(self) -> tuple[float, tuple[str, ...]]:
+        """Share of the edited image that lies beyond the original, and on which sides; 0 if little or unknown."""
+        share, sides = self.registration.beyond
+        return (0.0, ()) if self.change is None or share <= OUTSIDE else (share, sides)
 
     @property
     def window(self) -> tuple[slice, slice]:
@@ -103,29 +91,17 @@ class Analysis:
         matrix: Matrix | None = None,
         sharpen: bool = True,
         strength: float = 1.0,
-        space: Space | None = None,
-        edited_space: Space | None = None,
         tick: Tick = nothing,
     ) -> Pixels:
-        """The original with the edited image at this opacity, in the original's colors if a change is given.
-
-        ``matrix`` replaces the frame that was found; see `composite` for the others.
-        """
-        local = None if change is None else change.mismatch
+        """The original with the edited image at this opacity, in the original's colors if a change is given."""
+        # ``matrix`` replaces the frame that was found; see `composite` for the others.
+        tones, local = (Tones.none(), None) if change is None else (change.tones, change.mismatch)
         return composite(
-            self.original.pixels,
-            self.edited.pixels,
-            weight,
-            matrix=self.matrix if matrix is None else matrix,
-            tones=Tones.none() if change is None else change.tones,
-            mismatch=None if local is None else (local, self.registration.size),
-            offset=self.offset,
-            sharpening=change.sharpening if sharpen and change is not None else 0.0,
-            strength=strength,
-            space=space,
-            edited_space=edited_space,
-            tick=tick,
-        )
+            self.original.pixels, self.edited.pixels, weight, matrix=self.matrix if matrix is None else matrix,
+            mismatch=None if local is None else (local, self.registration.size), offset=self.offset, tones=tones,
+            sharpening=change.sharpening if sharpen and change is not None else 0.0, strength=strength,
+            space=self.original.space, edited_space=self.edited.space, tick=tick,
+        )  # fmt: skip
 
     def full(self, plane: NDArray[Any], *, labels: bool = False) -> NDArray[Any]:
         """A plane of the compared part, at any resolution, at the original's size; 0 elsewhere."""
@@ -140,12 +116,11 @@ class Analysis:
 
     def box_of(self, shares: Sequence[float]) -> Box:
         """A box in the original's pixels from shares of the sides of the compared part."""
-        rows, columns = self.window
-        x, y = columns.stop - columns.start, rows.stop - rows.start
-        left, top, right, bottom = (share * side for share, side in zip(shares, (x, y, x, y), strict=True))
+        left, top, right, bottom = self.box or (0, 0, *self.original.size)
+        x, y = right - left, bottom - top
         return (
-            columns.start + math.floor(left + _EPS), rows.start + math.floor(top + _EPS),
-            columns.start + math.ceil(right - _EPS), rows.start + math.ceil(bottom - _EPS),
+            left + math.floor(x * shares[0] + _EPS), top + math.floor(y * shares[1] + _EPS),
+            left + math.ceil(x * shares[2] - _EPS), top + math.ceil(y * shares[3] - _EPS),
         )  # fmt: skip
 
     @property
@@ -165,9 +140,7 @@ class Analysis:
         for number, (y, x) in enumerate(zip(np.split(down, ends), np.split(across, ends), strict=True), start=1):
             share = part * float(change.mask[y, x].sum() / change.mask.size)
             box = (x.min() / width, y.min() / height, (x.max() + 1) / width, (y.max() + 1) / height)
-            found.append(
-                SeparateChange(number=number, share=share, box=self.box_of(box), kind=change.kinds[number - 1])
-            )
+            found.append(SeparateChange(number=number, share=share, box=self.box_of(box)))
         return tuple(found)
 
 
@@ -176,21 +149,51 @@ def analyze(original: PixelImage, edited: PixelImage, tick: Tick = nothing) -> A
     base, second = (_without_plain_alpha(one) for one in (original, edited))
     if is_under_mask(base, second):
         base = dataclasses.replace(base, pixels=base.pixels[..., :3])
-    found = _analyzed(base, second, tick)
-    if found.change is None or found.registration.outside_share > _CROPPED:
-        box = find_crop(base.levels, second.levels, tick)
-        if box is not None:
-            left, top, right, bottom = box
-            part = _analyzed(dataclasses.replace(base, pixels=base.pixels[top:bottom, left:right]), second, tick)
-            if part.change is not None:
-                nothing_else: Found = "reframed" if part.found in ("identical", "nothing") else part.found
-                return dataclasses.replace(part, original=base, box=box, found=nothing_else)
-    if found.change is None and (turn := find_turn(base.levels, second.levels, tick)):
+    found = _extended(base, second, _analyzed(base, second, tick))
+    lost = found.change is None or found.registration.outside_share > _CROPPED
+    if lost and (box := find_crop(base.levels, second.levels, tick)) is not None:
+        left, top, right, bottom = box
+        part = _analyzed(dataclasses.replace(base, pixels=base.pixels[top:bottom, left:right]), second, tick)
+        if part.change is not None:
+            nothing_else = comparing.framed(part.change) if part.found in ("identical", "nothing") else part.found
+            return dataclasses.replace(part, original=base, box=box, found=nothing_else)
+    if found.change is None and (box := find_crop(second.levels, base.levels, tick)) is not None:
+        left, top, right, bottom = box  # of the edited image, which shows much more
+        part = _analyzed(base, dataclasses.replace(second, pixels=second.pixels[top:bottom, left:right]), tick)
+        if part.change is not None:
+            place = np.array([[1, 0, left], [0, 1, top], [0, 0, 1.0]]) @ part.registration.matrix
+            frame = dataclasses.replace(part.registration, matrix=place, edited_size=second.size)
+            return _extended(base, second, dataclasses.replace(part, registration=frame, upright=second))
+    turn = (found.registration.quarters, False)  # those that features found alone would be undone by resampling
+    if found.change is None and not found.registration.quarters:
+        turn = find_turn(base.levels, second.levels, tick) or (0, False)
+    if turn != (0, False):
         upright = dataclasses.replace(second, pixels=turned(second.pixels, *turn))
-        again = _analyzed(base, upright, tick)
-        words = [_TURNS[-turn[0] % 4], "mirrored" if turn[1] else ""]
+        again = _extended(base, upright, _analyzed(base, upright, tick))
+        words = ["mirrored" if turn[1] else "", _TURNS[-turn[0] % 4]]
         if again.change is not None:
             return dataclasses.replace(again, turned=", then ".join(filter(None, words)))
+    return found
+
+
+def _extended(base: PixelImage, edited: PixelImage, found: Analysis) -> Analysis:
+    """What was found, where the edit shows more than the original: an exact copy in it, and parts that moved apart."""
+    frame, beyond = found.registration, found.beyond[0]
+    if not beyond:
+        return found
+    if frame.in_place is not None:
+        (left, top), (width, height) = frame.in_place[:2, 2].astype(int), base.size
+        part = dataclasses.replace(edited, pixels=edited.pixels[top : top + height, left : left + width])
+        if exact_change(base.pixels, at_depth(part.pixels, base.pixels)) is not None:
+            frame = dataclasses.replace(frame, matrix=frame.in_place, uncertainty_px=0.0)
+            found = dataclasses.replace(_analyzed(base, part, nothing), registration=frame)
+    change, grown = found.change, beyond > EXTENDED or frame.in_place is not None
+    if change is not None and found.found in LOCAL:
+        first, second = _reduced(base), _reduced(edited)
+        if comparing.is_elsewhere(first.levels, second.levels, change, frame.between(first.size, second.size)):
+            return dataclasses.replace(found, found="reframed", apart=True)
+    if change is not None and grown and found.found in ("identical", "nothing"):
+        return dataclasses.replace(found, found=comparing.framed(change))
     return found
 
 
@@ -209,28 +212,34 @@ def is_under_mask(original: PixelImage, edited: PixelImage) -> bool:
 
 
 def _analyzed(base: PixelImage, edited: PixelImage, tick: Tick) -> Analysis:
-    laid = base.alpha is not None and edited.alpha is None
-    ground = ground_of(base.alpha, edited.levels)[0] if laid and base.alpha is not None else WHITE
-    here = base.on(ground)
+    ground = None if base.alpha is None or edited.alpha is not None else ground_of(base.alpha, edited.levels)[0]
     if base.size == edited.size and profile_of(base.info) == profile_of(edited.info):
         same = dataclasses.replace(edited, pixels=at_depth(edited.pixels, base.pixels))
-        if laid:
-            same = _without_ground(base, here, same, ground)
-        if (differs := exact_change(base.pixels, same.pixels)) is not None:
-            change = exact_found(differs, here, same.on(ground))
-            frame = change.registration
+        if ground is not None:
+            same = _without_ground(base, same, ground)
+        differs = exact_change(base.pixels, same.pixels)
+        if differs is not None and not only_colors(base.pixels, same.pixels, differs):
+            change = comparing.exact_found(differs)
+            frame, found = change.registration, comparing.judge(change)
             return Analysis(
-                original=base, edited=same, upright=same, found=judge(change), change=change,
-                registration=frame, frame=frame,
-            )  # fmt: skip
-    return _aligned(base, edited, here, ground if laid else None, tick)
+                original=base, edited=same, upright=same, found=found, change=change, registration=frame, frame=frame
+            )
+    return _aligned(base, edited, ground, tick)
 
 
-def _aligned(base: PixelImage, edited: PixelImage, here: Any, ground: Any, tick: Tick) -> Analysis:
+def _reduced(image: PixelImage) -> PixelImage:
+    """The image at no more than twice the size at which it is compared, since floats of all its pixels are large."""
+    size = fitted(image.size, 2 * WORKING_SIDE_PX)
+    return dataclasses.replace(image, pixels=resized(image.pixels, size)) if image.pixels.shape[2] == 3 else image
+
+
+def _aligned(base: PixelImage, edited: PixelImage, ground: Any, tick: Tick) -> Analysis:
     """Compare after registration; on a ``ground``, an opaque edit shows the transparent parts of its original."""
-    alphas = base.alpha, edited.alpha
-    there = edited.on(255.0 if ground is None else ground)
-    registration = register(here, there, alphas, tick)
+    under = WHITE if ground is None else ground
+    first, second = _reduced(base), _reduced(edited)
+    here, there, alphas = first.on(under), second.on(under), (first.alpha, second.alpha)
+    small = register(here, there, alphas, tick)
+    registration = small.between(base.size, edited.size)
     plain = dataclasses.replace(registration, matrix=scaling(base.size, edited.size))  # the editor only resized it
 
     def moved(frame: Registration, flow: Any = None) -> tuple[PixelImage, Registration]:
@@ -238,38 +247,53 @@ def _aligned(base: PixelImage, edited: PixelImage, here: Any, ground: Any, tick:
         if flow is None and ground is None:
             return edited, frame
         flow = np.zeros((2, 2, 2), dtype=np.float32) if flow is None else flow
-        image = dataclasses.replace(edited, pixels=without_drift(edited.pixels, flow, frame))
+        image = dataclasses.replace(edited, pixels=undrift(edited.pixels, flow, frame))
         own = dataclasses.replace(frame, matrix=np.eye(3), edited_size=base.size)
-        return image if ground is None else _without_ground(base, here, image, ground), own
+        return image if ground is None else _without_ground(base, image, ground), own
 
     change, image, frame = None, edited, registration
     found: Found = "different images"
-    if is_unsure(here, there, registration, alphas):
-        if is_drawn_anew(here, there, registration.agreement):
+    if comparing.is_unsure(here, there, small, alphas):
+        if comparing.is_drawn_anew(here, there, registration.agreement):
             found, registration = "redrawn", plain
             image, frame = moved(plain)
     else:
         tick()
-        flow, undrifted = find_drift(here, there, registration) or (None, None)
+        flow, undrifted = find_drift(here, there, small) or (None, small)
         image, frame = moved(registration, flow)
-        frame = frame if undrifted is None else undrifted
-        shown = there if image is edited else image.on(255.0 if ground is None else ground)
-        change = find_change(here, shown, frame, (base.alpha, image.alpha), tick)
-        found = judge(change)
+        if image is not edited:
+            second = _reduced(image)
+            there, frame = second.on(under), dataclasses.replace(frame, agreement=undrifted.agreement)
+        own, shown = frame.between(first.size, second.size), (alphas[0], second.alpha)
+        change = comparing.find_change(here, there, own, shown, tick)
+        sharpening = _sharpening(base, image, frame, change, under)
+        change = dataclasses.replace(change, registration=frame, sharpening=sharpening)
+        found = comparing.judge(change)
         stretched = abs(np.divide(*np.diag(plain.matrix)[:2]) - 1) >= 0.03
         doubtful = registration.uncertainty_px > distance_px(registration.resized, np.eye(3), base.size)
         if found in GLOBAL and (doubtful or registration.outside_share > _STREAKS) and not stretched:
             registration = plain  # nothing of the original is left to align with
             image, frame = moved(plain)
     return Analysis(
-        original=base, edited=image, upright=edited, found=found, change=change,
-        registration=registration, frame=frame,
-    )  # fmt: skip
+        original=base, edited=image, upright=edited, found=found, change=change, registration=registration, frame=frame
+    )
 
 
-def _without_ground(base: PixelImage, here: Any, edited: PixelImage, ground: Any) -> PixelImage:
+def _sharpening(base: PixelImage, edited: PixelImage, frame: Registration, change: DetectedChange, under: Any) -> float:
+    """Fit on the central part of the image at full size."""
+    width, height = (min(side, _SHARPENING_SIDE_PX) for side in base.size)
+    left, top = (base.size[0] - width) // 2, (base.size[1] - height) // 2
+    place = np.s_[top : top + height, left : left + width]
+    own, there = levels(base.pixels[place], base.space, under), cut(edited.pixels, frame.matrix, place, edited.space)[0]
+    corner = np.array([[1, 0, left], [0, 1, top], [0, 0, 1.0]])
+    mask = warped(change.mask, scaling(base.size, change.mask.shape[1::-1]) @ corner, (width, height))
+    return fit_sharpening(own, change.tones.apply(there), mask < SEEN)
+
+
+def _without_ground(base: PixelImage, edited: PixelImage, ground: Any) -> PixelImage:
     pixels = at_depth(edited.pixels, base.pixels)
-    return dataclasses.replace(edited, pixels=without_ground(base.pixels, here, pixels, edited.levels, ground))
+    found = without_ground(base.pixels, base.on(ground), pixels, edited.levels, ground)
+    return dataclasses.replace(edited, pixels=found)
 
 
 def transparency_changed(before: PixelImage, after: PixelImage) -> tuple[float, float]:

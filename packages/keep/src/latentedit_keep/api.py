@@ -21,23 +21,17 @@ from latentedit_keep.base.color import Pixels, levels, profile_of
 from latentedit_keep.base.console import Progress, Tick, Ticks, nothing
 from latentedit_keep.base.errors import ConfigError, FileFormatError, OutputError
 from latentedit_keep.base.files import check_no_input, read_object, user_path
-from latentedit_keep.base.images import (
-    ImageInput,
-    PixelImage,
-    check_depth,
-    check_output,
-    keeps_alpha,
-    read_pixels,
-    save_image,
-)
+from latentedit_keep.base.images import ImageInput, PixelImage, keeps_alpha, read_pixels, save_image
 from latentedit_keep.base.strengths import read_strength
 from latentedit_keep.base.warp import Array, Mask, cv2, resized
-from latentedit_keep.change import GLOBAL, LOCAL, OUTSIDE, DetectedChange, Found
-from latentedit_keep.exact import difference
+from latentedit_keep.change import EXTENDED, GLOBAL, LITTLE_LEFT, LOCAL, OUTSIDE, DetectedChange, Found
+from latentedit_keep.exact import at_depth, difference
 from latentedit_keep.masks import SEEN, bounds_of, looks_inverted
 from latentedit_keep.viewer.view import View, ViewerFrame
 
 ImageLike = ImageInput | PixelImage  # or the result of `read_pixels`
+_Only = Sequence[int] | None
+_Limits = tuple[PixelImage | None, Array | float, str]  # a mask, its bounds on the opacity, and its convention
 _STEPS = "aligned, compared, put back"
 _STRENGTHS = "Give 1 for the full change, 0 for the original"
 _TICKS = 20  # steps of a usual pair
@@ -171,10 +165,8 @@ class KeepResult:
     ) -> "KeepResult":
         """What `keep` returns with these settings, from the same analysis: in less than a second."""
         strength = read_strength(strength, examples=_STRENGTHS, least=0, most=1)
-        third, bounds = _checked(mask, self.original, self.given, only)
-        return _composed(
-            self.original, self.given, self.analysis, mask=third, bounds=bounds, strength=strength, only=only
-        )
+        limits = _checked(mask, self.original, self.given, only)
+        return _composed(self.original, self.given, self.analysis, limits, strength, only, nothing)
 
     @property
     def measures(self) -> dict[str, Any]:
@@ -192,7 +184,7 @@ class KeepResult:
             check_no_input(user_path(path, error=OutputError), (self.original.path, self.edited.path))
         kept = self.kept
         if kept.pixels.shape[2] > self.original.pixels.shape[2] and not keeps_alpha(path):
-            lines = ", ".join(transparency_lines(self.became_transparent, 0))
+            lines = ", ".join(alpha_lines(self.became_transparent, 0))
             warnings.warn(f"{lines}, which {Path(path).name} cannot keep: it is white there. Use .png", stacklevel=2)
             kept = dataclasses.replace(kept, pixels=np.rint(levels(kept.pixels)).astype(np.uint8))
         save_image(kept, path, record=self.record.to_json())
@@ -210,14 +202,9 @@ class KeepResult:
         source = self.original.image
         edited = self.edited.image.convert(source.mode).resize(source.size, Image.Resampling.LANCZOS)
         lines = (*self.lines, *self.doubts)
-        return View(
-            source=source,
-            frames=[ViewerFrame(strength=1.0, image=self.image, verdict=self.found, lines=lines)],
-            title=self.original.name or "image",
-            name=Path(self.original.name or "image").stem,
-            others={"edited": edited, "mask": self.mask.convert(source.mode)},
-            label="kept",
-        )
+        others, name = {"edited": edited, "mask": self.mask.convert(source.mode)}, self.original.name or "image"
+        frames = [ViewerFrame(strength=1.0, image=self.image, verdict=self.found, lines=lines)]
+        return View(source=source, frames=frames, title=name, name=Path(name).stem, others=others, label="kept")
 
     @property
     def undone(self) -> tuple[str, ...]:
@@ -247,7 +234,7 @@ class KeepResult:
         return (
             *self.undone,
             f"{100 * self.changed_share:.2f} % of the pixels changed; separate changes: {len(self.changes)}",
-            *transparency_lines(self.became_transparent, self.became_opaque),
+            *alpha_lines(self.became_transparent, self.became_opaque),
             *([rest] if self.mask.getextrema()[0] == 0 else []),
         )
 
@@ -286,102 +273,58 @@ def keep(
     """
     strength = read_strength(strength, examples=_STRENGTHS, least=0, most=1)
     first, second = read_pixels(original, "the original"), read_pixels(edited, "the edited image")
-    third, bounds = _checked(mask, first, second, only)
-    tick = Ticks(progress, _STEPS, _TICKS)
-    found = analyze(first, second, tick)
-    result = _composed(first, second, found, mask=third, bounds=bounds, strength=strength, only=only, tick=tick)
+    limits, tick = _checked(mask, first, second, only), Ticks(progress, _STEPS, _TICKS)
+    result = _composed(first, second, analyze(first, second, tick), limits, strength, only, tick)
     tick.finish()
     return result
 
 
-def _checked(
-    mask: ImageLike | None, original: PixelImage, edited: PixelImage, only: Any
-) -> tuple[PixelImage | None, tuple[Array, str] | None]:
+def _checked(mask: ImageLike | None, original: PixelImage, edited: PixelImage, only: Any) -> _Limits:
     """The mask and its bounds, or an error for these or for the numbers of changes."""
     if only is not None and not (isinstance(only, Sequence) and all(isinstance(one, Integral) for one in only)):
         raise ConfigError(f"only takes a list of the numbers of changes, such as [1, 3]; got {only!r}")
-    third = None if mask is None else read_pixels(mask, "the mask")
-    return third, None if third is None else bounds_of(third, original.size, edited.size)
+    if mask is None:
+        return None, 1, ""
+    third = read_pixels(mask, "the mask")
+    return third, *bounds_of(third, original.size, edited.size)
 
 
 def _composed(
-    first: PixelImage,
-    second: PixelImage,
-    found: Analysis,
-    *,
-    mask: PixelImage | None = None,
-    bounds: tuple[Array, str] | None = None,
-    strength: float = 1.0,
-    only: Sequence[int] | None = None,
-    tick: Tick = nothing,
+    first: PixelImage, second: PixelImage, found: Analysis, limits: _Limits, strength: float, only: _Only, tick: Tick
 ) -> KeepResult:
-    """Put the change on the original, and measure the result; ``bounds`` are those of the mask."""
-    limit, convention = (1, "") if bounds is None else bounds
-    change, registration = found.change, found.registration
-    whole = _what_to_keep(found, only)
-    weight = whole * limit
-    kept = dataclasses.replace(
-        first, pixels=_pixels(first, second, found, weight, strength=strength, only=only, tick=tick)
-    )
-    outside = weight <= SEEN
+    """Put the change on the original, and measure the result; an exact change is copied bit for bit."""
+    mask, limit, convention = limits
+    change, registration, whole = found.change, found.registration, _what_to_keep(found, only)
+    weight, local = whole * limit, change if _is_local(found, only) else None
+    pixels = found.blended(weight, local, strength=strength, tick=tick)
+    if local is not None and local.exact:
+        pixels, full = pixels.copy(), (weight * strength >= 1)[found.window]
+        pixels[found.window] = np.where(full[..., None], found.edited.pixels, pixels[found.window])
+    kept = dataclasses.replace(first, pixels=_with_alpha(pixels, first, found.original.pixels))
+    outside, differs = weight <= SEEN, difference(first.pixels, kept.pixels) > 0
     shown = dataclasses.replace(first, pixels=first.pixels[found.window])
     resized_edit = dataclasses.replace(found.upright, pixels=resized(found.upright.pixels, shown.size))
     clear, opaque = transparency_changed(first, kept)
-    inverted = bounds is not None and looks_inverted(whole > 0.5, np.asarray(limit) > 0)
+    inverted = mask is not None and looks_inverted(whole > 0.5, np.asarray(limit) > 0)
+    versions = {name: importlib.metadata.version(name) for name in ("latentedit-keep", "numpy")}
+    record = KeepRecord(
+        original=KeptImage(name=first.name, fingerprint=first.fingerprint),
+        edited=KeptImage(name=second.name, fingerprint=second.fingerprint),
+        mask=None if mask is None else KeptImage(name=mask.name, fingerprint=mask.fingerprint),
+        strength=float(strength), only=None if only is None else tuple(only), found=found.found,
+        versions=versions | {"opencv": cv2.__version__, "python": platform.python_version()},
+    )  # fmt: skip
     return KeepResult(
-        original=first,
-        edited=found.upright if found.turned else second,
-        kept=kept,
-        mask=Image.fromarray(np.rint(255 * weight).astype(np.uint8)),
-        found=found.found,
-        matrix=registration.matrix @ found.offset,
-        crop=found.box,
-        shift_px=registration.shift_px,
-        zoom=registration.zoom,
-        rotation_degrees=registration.rotation_degrees,
-        turned=found.turned,
-        uncertainty_px=registration.uncertainty_px,
-        cast=0.0 if change is None else change.tones.cast,
-        changed_share=float((difference(first.pixels, kept.pixels) > 0).mean()),
-        became_transparent=clear,
-        became_opaque=opaque,
-        least_px=None if change is None else change.least_px,
-        changes=found.changes,
+        original=first, edited=found.upright if found.turned else second, kept=kept, found=found.found, crop=found.box,
+        mask=Image.fromarray(cv2.convertScaleAbs(weight, alpha=255.0)), matrix=registration.matrix @ found.offset,
+        shift_px=registration.shift_px, zoom=registration.zoom, rotation_degrees=registration.rotation_degrees,
+        turned=found.turned, uncertainty_px=registration.uncertainty_px, changed_share=float(differs.mean()),
+        cast=0.0 if change is None else change.tones.cast, least_px=None if change is None else change.least_px,
+        became_transparent=clear, became_opaque=opaque, changes=found.changes,
         outside_db_before=_agreement_db(resized_edit, shown, outside[found.window]),
-        outside_db_after=_agreement_db(kept, first, outside),
-        doubts=_doubts(first, second, found, (convention, inverted)),
-        record=KeepRecord(
-            original=KeptImage(name=first.name, fingerprint=first.fingerprint),
-            edited=KeptImage(name=second.name, fingerprint=second.fingerprint),
-            mask=None if mask is None else KeptImage(name=mask.name, fingerprint=mask.fingerprint),
-            strength=float(strength),
-            only=None if only is None else tuple(only),
-            found=found.found,
-            versions={name: importlib.metadata.version(name) for name in ("latentedit-keep", "numpy")}
-            | {"opencv": cv2.__version__, "python": platform.python_version()},
-        ),
-        given=second,
-        analysis=found,
-    )
-
-
-def _pixels(
-    first: PixelImage,
-    second: PixelImage,
-    found: Analysis,
-    weight: Array,
-    *,
-    strength: float,
-    only: Sequence[int] | None,
-    tick: Tick,
-) -> Pixels:
-    """The original's pixels with the change at this opacity; an exact change is copied bit for bit."""
-    local = found.change if _is_local(found, only) else None
-    pixels = found.blended(weight, local, strength=strength, space=first.space, edited_space=second.space, tick=tick)
-    if local is not None and local.exact:
-        pixels, whole = pixels.copy(), (weight * strength >= 1)[found.window]
-        pixels[found.window] = np.where(whole[..., None], found.edited.pixels, pixels[found.window])
-    return _with_alpha(pixels, first, found.original.pixels)
+        outside_db_after=_agreement_db(kept, first, outside) if (outside & differs).any() else math.inf,
+        doubts=_doubts(first, second, found, (convention, inverted)), record=record, given=second, analysis=found,
+    )  # fmt: skip
 
 
 def _with_alpha(pixels: Pixels, first: PixelImage, compared: Pixels) -> Pixels:
@@ -441,33 +384,29 @@ def wrap_pipeline(pipe: Callable[..., Any], *, strength: float = 1.0) -> Callabl
     return edit
 
 
-def check_keep_output(original: PixelImage, path: str | Path, *, inputs: Sequence[str | Path]) -> None:
-    """Raise an `OutputError` if a result cannot be written to the path, or would overwrite an input."""
-    for source in inputs:
-        check_output(path, source=source, transparent=original.pixels.shape[2] == 4)
-    check_depth(original, path)
-
-
-def transparency_lines(transparent: float, opaque: float) -> tuple[str, ...]:
+def alpha_lines(transparent: float, opaque: float) -> tuple[str, ...]:
     """What happened to alpha, in words."""
     parts = {"transparent": transparent, "opaque": opaque}
     return tuple(f"{100 * share:.1f} % became {what}" for what, share in parts.items() if share)
 
 
-def _is_local(found: Analysis, only: Sequence[int] | None) -> bool:
+def beyond_line(share: float, sides: Sequence[str]) -> str:
+    """What the edited image shows beyond the original, in words."""
+    where = "on all sides" if len(sides) == 4 else " and ".join(sides)
+    return f"{100 * share:.0f} % of the edited image lies beyond the original, {where}"
+
+
+def _is_local(found: Analysis, only: _Only) -> bool:
     """Whether a part is kept: of an image whose colors changed, too, if changes are chosen."""
     return found.found in LOCAL or (only is not None and found.found == "colors changed")
 
 
-def _what_to_keep(found: Analysis, only: Sequence[int] | None) -> Array:
+def _what_to_keep(found: Analysis, only: _Only) -> Array:
     """Opacity at the original's size."""
-    unknown = [number for number in only or () if not 1 <= number <= len(found.changes)]
-    if unknown:
-        count = len(found.changes)
-        there = {0: "no separate changes were found", 1: "there is only one"}.get(
-            count, f"they are numbered 1 to {count}"
-        )
-        raise ConfigError(f"there is no change {unknown[0]}: {there}. Leave it out")
+    count = len(found.changes)
+    if unknown := [number for number in only or () if not 1 <= number <= count]:
+        counts = ("no separate changes were found", "there is only one", f"they are numbered 1 to {count}")
+        raise ConfigError(f"there is no change {unknown[0]}: {counts[min(count, 2)]}. Leave it out")
     if found.change is None or not _is_local(found, only):
         return found.full(np.full((2, 2), found.found in GLOBAL, dtype=np.float32))
     chosen = True if only is None else np.isin(found.change.numbers, list(only))
@@ -477,12 +416,12 @@ def _what_to_keep(found: Analysis, only: Sequence[int] | None) -> Array:
 def _agreement_db(image: PixelImage, original: PixelImage, outside: Mask) -> float:
     """PSNR against the original, as displayed, where nothing is kept; infinite if no pixel differs."""
     seen, wanted = image.pixels, original.pixels
-    if seen.dtype == wanted.dtype and not difference(wanted, seen)[outside].any():
-        return math.inf
     step = math.ceil(math.sqrt(outside.size / _MEASURED_PIXELS))
     some = np.s_[::step, ::step]
     apart = (levels(seen[some], image.space) - levels(wanted[some], original.space))[outside[some]]
     error = float(np.mean(apart**2, dtype=np.float64)) if apart.size else 0.0
+    if error == 0 and step > 1 and difference(wanted, at_depth(seen, wanted))[outside].any():
+        error = 1 / outside.size  # of what the grid misses
     return math.inf if error == 0 else 10 * math.log10(255**2 / error)
 
 
@@ -496,41 +435,40 @@ def _is_photograph(image: PixelImage) -> bool:
 def _doubts(original: PixelImage, edited: PixelImage, found: Analysis, mask: tuple[str, bool]) -> tuple[str, ...]:
     other = (original.space or edited.space) and profile_of(original.info) != profile_of(edited.info)
     convention, inverted = mask
+    cut_out, alike = found.original.alpha is not None, found.found in (*LOCAL[:2], "identical", "nothing")
+    is_mask, on_ground = original.alpha is not None and not cut_out, cut_out and edited.alpha is None and alike
+    swapped = _is_photograph(edited) and not _is_photograph(original)
     doubts = {
         "the two images have different color spaces: the change was converted to the original's": other,
-        "the original's alpha channel holds a mask: it was kept, and the change put on the colors under it": (
-            original.alpha is not None and found.original.alpha is None
-        ),
+        "the original's alpha channel holds a mask: it was kept, and the change put on the colors under it": is_mask,
+        "the edited image has no transparency: its ground was taken off; "
+        "use it as it is if a ground was requested": on_ground,
         f"the editor turned the image: {found.turned}; that was undone": bool(found.turned),
-        "the edited image was taken by a camera and the original was not: are they swapped?": (
-            _is_photograph(edited) and not _is_photograph(original)
-        ),
+        "the edited image was taken by a camera and the original was not: are they swapped?": swapped,
+        "parts of the original have moved apart in the edited image: nothing was kept": found.apart,
         convention: bool(convention),
         INVERTED: inverted,
     }
+    more, sides = found.beyond
+    if more > EXTENDED or (more and found.found == "reframed"):
+        doubts[f"{beyond_line(more, sides)}: that was not kept"] = True
     if (change := found.change) is not None and not change.exact:
         registration, cast, is_local = change.registration, change.tones.cast, found.found in LOCAL
         off, out, is_nothing = registration.uncertainty_px, registration.outside_share, found.found == "nothing"
-        count, ignored = change.count, change.ignored
+        count, ignored = is_local * change.count, is_local * change.ignored
+        shifted, little_left = is_nothing and cast > SHIFTED, is_local and change.unchanged_share < LITTLE_LEFT
         doubts |= {
             f"the alignment is uncertain by {off:.1f} px": off > _UNSURE_PX,
             f"{100 * out:.0f} % of the original is outside the edited image": out > OUTSIDE,
-            f"only the colors changed, all by {cast:.0f} of 255 levels; keep undoes that": is_nothing
-            and cast > SHIFTED,
+            f"only the colors changed, all by {cast:.0f} of 255 levels; keep undoes that": shifted,
             f"nothing larger than {change.least_px} px changed; what is smaller was not kept": is_nothing,
             "what changed is no stronger than the noise elsewhere": found.found == "faint change",
-            f"{ignored} faint difference{'s' * (ignored > 1)} ignored: noise elsewhere is about as strong": (
-                is_local and ignored > 0
-            ),
-            f"{count} separate changes: some may be damage by the editor": is_local and count > _MANY,
-            "less than half of the image is unchanged, which makes colors and alignment less certain": (
-                is_local and change.unchanged_share < 0.4
-            ),
+            f"{ignored} faint difference{'s' * (ignored > 1)} ignored: noise elsewhere is about as strong": ignored > 0,
+            f"{count} separate changes: some may be damage by the editor": count > _MANY,
+            "less than half of the image is unchanged, which makes colors and alignment less certain": little_left,
         }
         if is_local and change.leftover is not None:
-            box = ",".join(
-                f"{side * length:.0f}" for side, length in zip(change.leftover.box, 2 * original.size, strict=True)
-            )
+            box = ",".join(str(side) for side in found.box_of(change.leftover.box))
             doubts[f"the rest still differs by {change.leftover.levels:.0f} levels at {box}"] = True
     notes = [note for image in (original, edited) for note in image.info.get("notes", ())]
     return (*notes, *(doubt for doubt, holds in doubts.items() if holds))

@@ -11,49 +11,55 @@ from latentedit_keep.base import warp
 from latentedit_keep.base.console import Tick, nothing
 from latentedit_keep.base.warp import Array, Mask, cv2, gray, smoothed
 from latentedit_keep.detection import components, contrasts, detect, grown, joined, leftovers, rim, vanished
-from latentedit_keep.kinds import Kind, kinds
 from latentedit_keep.registration import Registration
 from latentedit_keep.tones import (
     Tones,
     first_guess,
     fit_blur,
-    fit_sharpening,
     fit_tones,
     lost_colors,
     matched,
     without_color,
-)
+)  # fmt: skip
 from latentedit_keep.transparency import alpha_change
 
-WORKING_SIDE_PX = 1400  # longest side for detection, at which 12 megapixels take 6 s; the mask is then enlarged
-_GUESS_SIDE_PX = 700  # longest side for the first guess
+WORKING_SIDE_PX = 1120  # longest side for detection, at which 12 megapixels take 3 s; the mask is then enlarged
+_WHOLE_SIDE_PX = 1400  # up to which no pixel is lost, since shrinking a little moves the dots of screentones
+_GUESS_SIDE_PX = 600  # longest side for the first guess
 _ROUNDS = 3  # of colors and detection, each on the pixels that the round before left unchanged
-_SETTLED = 0.005  # share of the pixels that a round adds or removes below which it is the last
+_SETTLED = 0.005  # share of the pixels that a round adds or removes below which the next is the last
 _GUARD = 0.006  # of the side: margin around a change that does not count as unchanged
 _DETAIL_LEVELS = 4.0  # fine contrast from which on a pixel belongs to detail
 _MISMATCH = (0.02, 10.0)  # sigma as a share of the side, and bound in levels
 # Agreement and inliers below both of which images have nothing in common. Different images had at most 0.01 and 6, the
 # same image at least 0.46 and 26.
 _STRANGERS = (0.1, 16)
-_REFRAMED_ZOOM = 0.1  # deviation of the zoom from 1 above which the editor reframed the image
-_REFRAMED_OUTSIDE = 0.3  # share of the original outside the frame, likewise
+_REFRAMED = (0.1, 0.3)  # deviation of the zoom from 1, and share outside the frame, above which it was reframed
 NOTHING = 3e-4  # mean of the mask below which nothing was found
 _CERTAIN_SIDE = 0.03  # of the root of the area: side of a change that is found for certain; see docs/results/check.md
 _GLOBAL_UNCHANGED = 0.25  # unchanged share below which a change is global
 _GLOBAL_RESIDUAL = 6.0  # coarse difference of the rest in levels above which a change is global; usual are 0.4 to 4.3
+# Quantile of the variance of windows that is grain's, multiple of it that is structure's, and bounds of that.
+_GRAIN = (0.2, 2.5, 16.0, 100.0)
 _GLOBAL_STRUCTURE = 0.6  # correlation of the unchanged part below which the image was redrawn
 # Unchanged share of the detail, structure, and unchanged share below all of which it was restyled; a figure replaced in
 # front of a plain ground also leaves little detail, and most of the image.
-_RESTYLED = (0.15, 0.95, 0.6)
+_RESTYLED = (0.2, 0.97, 0.6)
 # Mean change of colors in levels above which it was intended: local edits had at most 16.4, and black and white has 28.
 _GLOBAL_CAST = 22.0
+# Blur of a much sharper edited image, and share of its detail that the original has, up to both of which it was
+# restored: local edits that sharp had 0.80 and more, noise on a soft original 0.96, restored images 0.17 to 0.60. Last,
+# the least share of the image that is such detail; the rings of a codec on a flat image reach 0.018.
+_RESTORED = (-1.0, 0.7, 0.05)
 _IN_PLACE = (0.85, 0.5)  # structure and agreement from which on a large residual is not a global change
 _UNSURE = (0.3, 0.3, 100)  # structure, agreement and inliers below all of which the alignment is a guess
 # Layout correlation of a redrawn image, in general and from the third, an agreement, on. Of 36 pairs, those redrawn in
 # place had 0.59 to 0.88 (one 0.48), others up to 0.47 (two 0.56 and 0.60).
 _LAYOUT = (0.5, 0.4, 0.2)
-
 _COUNTED = (2.0, 0.75)  # contrast of a counted change, and share of the strongest that suffices; noise rarely reaches 2
+# Levels of a difference that no eye misses, and share of the image it covers: repainted parts elsewhere leave it little
+# contrast. Faint differences of unchanged pairs had at most 10 levels, faint objects of real pairs 31 and more.
+_EVIDENT = (25.0, 0.01)
 _CERTAIN = 3.0  # contrast of a certain change; on calibration pairs noise reached 2.5, changes 3.9 and more
 OPAQUE = 0.9  # opacity from which a pixel counts as changed; that of a sharp edge reaches 1 at half of its step
 VISIBLE = 0.02  # opacity from which a pixel belongs to the faint part of a change
@@ -62,23 +68,20 @@ _OUTLINE_FACTOR = 2.0  # calibrated so that nineteen of twenty errors of a share
 _UNKNOWN = 0.25  # uncertainty of a share by its outline from which on little is known of a change, as in icons
 _LEAST_SHARE = 4e-4  # uncertainty of every share: smaller changes are not detected
 # Levels, multiple of the usual difference and share of the image from which on a difference next to a change is told;
-# and how near, as a share of the side.
+# and how near, as a share of the side. Where the usual one is that of a global change, the strongest place is told.
 _LEFT = (10.0, 4.0, 1e-3, 0.04)
+EXTENDED = 0.1  # share of the edited image beyond the original from which on that may be the request; drift has .05
+LITTLE_LEFT = 0.4  # unchanged share below which colors and alignment are less certain
+_STRONGEST = 2.0  # multiple of the usual difference that such a place exceeds
 OUTSIDE = 0.02  # share of the original beyond the edited image from which on a doubt is reported
 _FADES = 0.015  # of the side: width over which a change fades towards what the edited image does not show
+_AT_SIDE = 0.05  # of the longer side: how far from a side of the image what belongs to it may end
+_ELSEWHERE = (10.0, 0.2)  # levels of a difference, and share of what was replaced that may differ where it is found
 _BACKGROUND = (0.4, 0.6)  # shares of the image and of its border from which on a change is the background
-
 Found = Literal[
-    "identical",
-    "nothing",
-    "faint change",
-    "local change",
-    "background replaced",
-    "colors changed",
-    "redrawn",
-    "reframed",
-    "different images",
-]
+    "identical", "nothing", "faint change", "local change", "background replaced", "colors changed", "redrawn",
+    "reframed", "different images",
+]  # fmt: skip
 LOCAL: tuple[Found, ...] = ("faint change", "local change", "background replaced")
 GLOBAL: tuple[Found, ...] = ("colors changed", "redrawn")
 
@@ -92,17 +95,23 @@ class DetectedChange:
     numbers: NDArray[np.int32]  # labels of the separate changes; 1 is the largest, 0 none
     count: int  # of separate changes
     contrasts: NDArray[np.floating[Any]]  # strength of each over the noise elsewhere, ``[count + 1]``
-    kinds: tuple[Kind, ...] = ()  # what happened in each
     ignored: int = 0  # separate differences that are weaker than noise elsewhere, and not in the mask
     unchanged_share: float  # of the part that the edited image shows
     unchanged_detail: float  # the same share of the original's fine detail
     tones: Tones = dataclasses.field(default_factory=Tones.none)  # from the edited image's colors to the original's
     mismatch: Array | None = None  # local difference of the unchanged surroundings in levels, fading in the change
+    shared_detail: float = 1.0  # share of the edited image's detail that the original has, if that is much softer
     sharpening: float = 0.0  # matches the original's sharpness at its size
     residual: float = 0.0  # robust deviation of the unchanged part at a coarse scale, in levels
     leftover: "Leftover | None" = None  # where the rest differs most, if much more than elsewhere
     structure: float = 1.0  # median local correlation of the unchanged part, over windows with detail
     exact: bool = False  # all that was not changed is the same bit for bit
+
+    @property
+    def is_separated(self) -> bool:
+        """Whether so much of the rest agrees so well that nothing of the change is left in it."""
+        alike = self.residual <= _GLOBAL_RESIDUAL and self.leftover is None
+        return self.exact or (alike and self.unchanged_share >= LITTLE_LEFT)
 
     @property
     def least_share(self) -> float:
@@ -123,14 +132,12 @@ class Leftover:
     box: tuple[float, float, float, float]  # left, top, right and bottom as shares of the sides
 
 
-def _leftover(difference: Array, rest: Mask, residual: float) -> Leftover | None:
-    """The heaviest part of the rest whose coarse difference exceeds the usual one by far."""
+def _leftover(difference: Array, rest: Mask, usual: float) -> Leftover | None:
+    """The heaviest part of the rest whose coarse difference exceeds the usual one."""
     sigma, weight = max(2.0, min(rest.shape) / 100), rest.astype(np.float32)
     coarse = warp.largest(np.abs(smoothed(difference * weight[..., None], sigma))) * weight
     coarse /= np.maximum(smoothed(weight, sigma), 0.5)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(
-        (coarse > max(_LEFT[0], _LEFT[1] * residual)).astype(np.uint8)
-    )
+    count, labels, stats, _ = cv2.connectedComponentsWithStats((coarse > max(_LEFT[0], usual)).astype(np.uint8))
     weights = np.bincount(labels.ravel(), weights=coarse.ravel(), minlength=count)
     weights[0] = 0
     number = int(weights.argmax())
@@ -142,31 +149,22 @@ def _leftover(difference: Array, rest: Mask, residual: float) -> Leftover | None
     return Leftover(levels=float(weights[number] / area), box=box)
 
 
-def exact_found(differs: Mask, original: Array, edited: Array) -> DetectedChange:
+def exact_found(differs: Mask) -> DetectedChange:
     """The change if these pixels of the original's size differ, and all others are the same bit for bit."""
     mask, same = differs.astype(np.float32), 1 - float(differs.mean())
-    count, numbers = components(mask)
+    frame, (count, numbers) = Registration.unmoved(*[differs.shape[1::-1]] * 2), components(mask)
     return DetectedChange(
-        registration=Registration.unmoved(differs.shape[1::-1], differs.shape[1::-1]),
-        mask=mask,
-        numbers=numbers,
-        count=count,
-        contrasts=np.where(np.arange(count + 1) > 0, np.inf, 0),
-        kinds=kinds(original, edited, mask, numbers, count),
-        unchanged_share=same,
-        unchanged_detail=same,
-        exact=True,
-    )
+        registration=frame, mask=mask, numbers=numbers, count=count, unchanged_share=same, unchanged_detail=same,
+        contrasts=np.where(np.arange(count + 1) > 0, np.inf, 0), exact=True,
+    )  # fmt: skip
 
 
 def find_change(
     original: Array, edited: Array, registration: Registration, alphas: warp.Alphas = (None, None), tick: Tick = nothing
 ) -> DetectedChange:
-    """Detect the change between two images of any sizes in [0, 255]; about 3 s on one core at any size.
-
-    A difference of alpha is a change, and colors are compared and fitted where the images are opaque.
-    """
-    size, matrix = registration.scaled(WORKING_SIDE_PX)
+    """Detect the change between two images of any sizes in [0, 255]; about 2 s on one core at any size."""
+    # A difference of alpha is a change, and colors are compared and fitted where the images are opaque.
+    size, matrix = registration.scaled(WORKING_SIDE_PX if max(registration.size) > _WHOLE_SIDE_PX else _WHOLE_SIDE_PX)
     here, there = warp.resized(original, size), warp.warped(edited, matrix, size)
     depth, border = warp.depth_inside(matrix, size, registration.edited_size), np.ones(size[::-1], dtype=bool)
     border[3:-3, 3:-3] = False
@@ -184,27 +182,30 @@ def find_change(
         here, there = (cv2.merge([gray(image)] * 3) for image in (here, there))
     planes, among = (warp.resized(here, small), warp.resized(there, small), _nearest(inside, small)), small
     tones, unchanged = first_guess(*planes[:2], _nearest(usable, small))
-    number, first = 0, True
-    while True:  # the first round at the size of the guess
-        tick()
+    shaded = tones.clipping(tones.limited(here))
+    number, last = 0, False
+    while True:  # the last round at full size, those before at that of the guess
         number += 1
+        tick()
         toned, limited = tones.apply(planes[1]), tones.limited(planes[0])
         blur = fit_blur(planes[0], toned, unchanged)
         alike = matched(limited, toned, blur)
         tick()
-        doubt = tones.doubt(planes[1]) + tones.clipping(limited)
-        evidence = detect(*alike, planes[2], unchanged, blur, doubt, first=first)
+        doubt = tones.doubt(planes[1]) + warp.resized(shaded, among)
+        evidence = detect(*alike, planes[2], unchanged, blur, doubt, first=number == 1)
         guard = np.ones([2 * max(1, round(_GUARD * max(among))) + 1] * 2, dtype=np.uint8)
         surroundings = _nearest(usable, among) & (cv2.dilate(evidence.changed.astype(np.uint8), guard) == 0)
         few = surroundings.sum() < 0.02 * surroundings.size
-        if number > 1 and (number == _ROUNDS or few or (surroundings != unchanged).mean() < _SETTLED):
+        if last:
             break
-        planes, among = (here, there, inside), size
-        unchanged = usable & _nearest(unchanged if few else surroundings, size)
+        last = number == _ROUNDS - 1 or (surroundings != unchanged).mean() < _SETTLED
+        if last:
+            planes, among = (here, there, inside), size
+        unchanged = _nearest(usable, among) & _nearest(unchanged if few else surroundings, among)
         if not few:
-            tones, first = fit_tones(here, there, unchanged), False
+            tones = fit_tones(*planes[:2], unchanged)
     tick()
-    left = vanished(*alike, inside, evidence) | leftovers(*alike, inside, evidence, blur)
+    left = vanished(inside, evidence) | leftovers(*alike, inside, evidence, blur)
     mask = joined(rim(evidence, inside, blur), left)
     if registration.outside_share > OUTSIDE:  # there is only the original: a change that goes on there fades
         beyond = cv2.distanceTransform(shown.astype(np.uint8), cv2.DIST_L2, 3)
@@ -215,6 +216,11 @@ def find_change(
     tick()
     strengths = contrasts(*alike, inside, mask, numbers)
     strengths[numbers[uncovered]] = np.inf
+    visible = warp.largest(np.abs(smoothed(alike[1] - alike[0], 3.0)))
+    for number in np.flatnonzero((strengths >= _COUNTED[0]) & (strengths < _CERTAIN)):
+        part = inside & (mask > OPAQUE) & (numbers == number)
+        if part.mean() > _EVIDENT[1] and np.median(visible[part]) > _EVIDENT[0]:
+            strengths[number] = _CERTAIN
     counted = strengths >= min(_COUNTED[0], _COUNTED[1] * strengths.max())
     counted[0] = False
     mask, numbers = mask * counted[numbers], (np.cumsum(counted) * counted).astype(np.int32)[numbers]
@@ -225,19 +231,21 @@ def find_change(
     if unchanged.sum() >= 200:
         coarse = warp.largest(np.abs(smoothed(toned - limited, max(2.0, min(unchanged.shape) / 60))))
         residual = 1.48 * float(np.median(coarse[unchanged]))
-        near = grown(mask > 0.5, round(_LEFT[3] * min(mask.shape))) & (mask < 0.5)
-        leftover = _leftover(toned - limited, inside & near, residual)
+        rest, near = inside & (mask < 0.5), grown(mask > 0.5, round(_LEFT[3] * min(mask.shape)))
+        leftover = _leftover(toned - limited, rest & near, _LEFT[1] * residual)
+        if leftover is None and residual >= _GLOBAL_RESIDUAL:
+            strongest = _leftover(toned - limited, rest, _STRONGEST * residual)
+            leftover = strongest or Leftover(levels=residual, box=(0, 0, 1, 1))
     return DetectedChange(
         registration=registration,
         tones=without_color(tones) if lost else tones,
-        mismatch=_mismatch(tones.corrected(there) - limited, surroundings),
-        sharpening=_sharpening(original, edited, registration, tones, unchanged),
+        mismatch=_mismatch(tones, warp.resized(here, small), warp.resized(there, small), _nearest(surroundings, small)),
+        shared_detail=_shared_detail(*alike, unchanged) if blur <= _RESTORED[0] else 1.0,
         mask=mask,
         numbers=numbers,
         count=int(counted.sum()),
         contrasts=np.concatenate([[0], strengths[counted]]),
         ignored=count - int(counted.sum()),
-        kinds=kinds(*alike, mask, numbers, int(counted.sum())),
         unchanged_share=float(unchanged.sum() / max(inside.sum(), 1)),
         unchanged_detail=float(detail[unchanged].sum() / max(detail[inside].sum(), 1)),
         residual=residual,
@@ -258,27 +266,29 @@ def _nearest(mask: Mask, size: tuple[int, int]) -> Mask:
     return cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
 
 
-def _sharpening(original: Array, edited: Array, registration: Registration, tones: Tones, unchanged: Mask) -> float:
-    """Fit on the central part of the image at full size."""
-    width, height = (min(side, WORKING_SIDE_PX) for side in registration.size)
-    left, top = (registration.size[0] - width) // 2, (registration.size[1] - height) // 2
-    window = np.s_[top : top + height, left : left + width]
-    place = np.array([[1, 0, left], [0, 1, top], [0, 0, 1.0]])
-    there = tones.apply(warp.warped(edited, registration.matrix @ place, (width, height)))
-    return fit_sharpening(tones.limited(original[window]), there, _nearest(unchanged, registration.size)[window])
-
-
-def _mismatch(difference: Array, unchanged: Mask) -> Array:
+def _mismatch(tones: Tones, original: Array, edited: Array, unchanged: Mask) -> Array:
     """Smooth difference of the unchanged surroundings; subtracting it removes the edge of a regional cast or shade."""
     sigma = max(2.0, _MISMATCH[0] * min(unchanged.shape))
+    difference = tones.corrected(edited) - tones.limited(original)
     limited = difference.clip(-_MISMATCH[1], _MISMATCH[1]) * unchanged[..., None]
     return smoothed(limited, sigma) / np.maximum(smoothed(unchanged.astype(np.float32), sigma), 0.3)[..., None]
 
 
+def _shared_detail(original: Array, edited: Array, unchanged: Mask) -> float:
+    """Slope of the original's fine detail over the edited image's, where that is more than noise."""
+    first, second = (plane - smoothed(plane, 3.0) for plane in (gray(original), gray(edited)))
+    some = unchanged & (np.abs(second) > _DETAIL_LEVELS)
+    if some.sum() < _RESTORED[2] * unchanged.sum() or some.sum() < 200:
+        return 1.0
+    return float(np.mean(first[some] * second[some]) / np.mean(second[some] ** 2))
+
+
 def _structure(original: Array, toned: Array, unchanged: Mask) -> float:
     """Median local correlation of luma over windows with detail."""
-    one, other, together = warp.moments(smoothed(gray(original), 0.8), smoothed(gray(toned), 0.8), 6.0)
-    detailed = unchanged & (one > 16)
+    planes = smoothed(gray(original), 0.8), smoothed(gray(toned), 0.8)
+    one, other, together = warp.moments(*planes, 6.0, unchanged)
+    usual = float(np.quantile(one[unchanged], _GRAIN[0])) if unchanged.any() else 0.0
+    detailed = unchanged & (one > np.clip(_GRAIN[1] * usual, *_GRAIN[2:]))
     if detailed.sum() < 50:
         return 1.0
     correlation = together / np.sqrt(np.maximum(one * other, 1e-3))
@@ -313,6 +323,27 @@ def _layout(image: Array) -> Array:
     return found / max(float(np.linalg.norm(found)), 1e-6)
 
 
+def is_elsewhere(original: Array, edited: Array, change: DetectedChange, frame: Registration) -> bool:
+    """Whether what was replaced at a side, beyond which the edit shows more, is found at the same side of the edit."""
+    # So it is where a strip was inserted: only the part on one side of it can be aligned.
+    size, matrix = frame.scaled(_GUESS_SIDE_PX)
+    here, near = smoothed(gray(warp.resized(original, size)), 1.5), max(1, round(_AT_SIDE * max(size)))
+
+    def differs(matrix: warp.Matrix) -> Mask:
+        return np.abs(smoothed(gray(warp.warped(edited, matrix, size)), 1.5) - here) > _ELSEWHERE[0]
+
+    replaced = _nearest(change.mask > OPAQUE, size) & differs(matrix)
+    for side in frame.beyond[1] if replaced.any() and here[replaced].std() > _ELSEWHERE[0] else ():
+        axis, last = int(side in ("above", "below")), side in ("right", "below")
+        ends = [(length[axis] if last else 0) - 0.5 for length in (size, frame.edited_size)]
+        place = matrix.copy()
+        place[axis, 2] = ends[1] - place[axis, axis] * ends[0]
+        band = np.take(replaced, range(-near, 0) if last else range(near), axis=1 - axis)
+        if band.any() and differs(place)[replaced].mean() < _ELSEWHERE[1]:
+            return True
+    return False
+
+
 def is_redrawn(change: DetectedChange) -> bool:
     """Whether the whole image was changed, by more than a cast."""
     in_place = change.structure >= _IN_PLACE[0] and change.registration.agreement >= _IN_PLACE[1]
@@ -320,12 +351,19 @@ def is_redrawn(change: DetectedChange) -> bool:
         change.unchanged_share < _GLOBAL_UNCHANGED
         or (change.residual > _GLOBAL_RESIDUAL and not in_place)
         or change.structure < _GLOBAL_STRUCTURE
+        or change.shared_detail < _RESTORED[1]
         or (
             change.unchanged_detail < _RESTYLED[0]
             and change.structure < _RESTYLED[1]
             and change.unchanged_share < _RESTYLED[2]
         )
     )
+
+
+def framed(change: DetectedChange) -> Found:
+    """What an image in another frame is, if no change was found in it: the same, or redrawn if the rest disagrees."""
+    in_place = change.structure >= _IN_PLACE[0] and change.registration.agreement >= _IN_PLACE[1]
+    return "reframed" if change.exact or (in_place and change.residual <= _GLOBAL_RESIDUAL) else "redrawn"
 
 
 def _is_certain(change: DetectedChange) -> bool:
@@ -351,7 +389,7 @@ def share_uncertainty(solid: Mask, faint: Mask, edge_px: float) -> float:
 def judge(change: DetectedChange) -> Found:
     """What was found in a pair that is aligned."""
     frame, share = change.registration, float(change.mask.mean())
-    if is_redrawn(change):
+    if is_redrawn(change) or share == 1:
         return "redrawn"
     # Of colors that an image does not have, the correction is a guess: tinted gray photographs had 22 to 29. Where it
     # leaves a residual, each part was lit in another color.
@@ -359,7 +397,7 @@ def judge(change: DetectedChange) -> Found:
     if change.tones.cast - unsure > _GLOBAL_CAST:
         return "colors changed"
     if share >= change.least_share:
-        if not _is_certain(change):
+        if not (change.exact or _is_certain(change)):
             return "faint change"
         rows, columns = change.mask.shape
         width = min(round(2 * _FADES * max(rows, columns)), (min(rows, columns) - 1) // 2)  # changes may fade there
@@ -367,6 +405,6 @@ def judge(change: DetectedChange) -> Found:
         border = np.concatenate([inner[0], inner[-1], inner[:, 0], inner[:, -1]])
         whole = share >= _BACKGROUND[0] and float((border > 0.5).mean()) >= _BACKGROUND[1]
         return "background replaced" if whole else "local change"
-    if abs(frame.zoom - 1) > _REFRAMED_ZOOM or frame.outside_share > _REFRAMED_OUTSIDE:
-        return "reframed"
+    if abs(frame.zoom - 1) > _REFRAMED[0] or frame.outside_share > _REFRAMED[1]:
+        return framed(change)
     return "identical" if change.exact else "nothing"

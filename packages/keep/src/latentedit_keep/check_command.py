@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,35 +12,24 @@ from latentedit_keep.base.errors import ConfigError
 if TYPE_CHECKING:
     from latentedit_keep.checking import Report
 
+_ORIGINAL = "The original image, a folder, or a list of pairs (.csv, .json)."
 _EDITED = "The edited image, or a folder of images with the same names. Omit it for a list."
 _MASK = "Mask, white or in one color where the image may change; or a folder of masks with the same names."
 _OUTSIDE = "Share that may change outside the mask, such as 0.1%, the default with a mask; without one, anywhere."
-_LISTS = (".csv", ".json")
-_CODES = {
-    "failed": 1,
-    "unsure": 3,
-    "passed": 0,
-    "measured": 0,
-}  # the worst first, which is the exit code for many pairs
+_OUTPUT = "Folder for the reports on many pairs; run again to resume."
+_WORKERS = "Number of processes for many pairs. Default: one per core."
+_CODES = {"failed": 1, "unsure": 3, "passed": 0, "measured": 0}  # the worst first, which many pairs exit with
 
 
 def check(
-    original: Annotated[
-        Path,
-        typer.Argument(help="The original image, a folder, or a list of pairs (.csv, .json).", show_default=False),
-    ],
+    original: Annotated[Path, typer.Argument(help=_ORIGINAL, show_default=False)],
     edited: Annotated[Path | None, typer.Argument(help=_EDITED, show_default=False)] = None,
     mask: Annotated[Path | None, typer.Option("--mask", help=_MASK)] = None,
     max_outside: Annotated[str | None, typer.Option("--max-outside", help=_OUTSIDE)] = None,
     expect_size: Annotated[bool, typer.Option("--expect-size", help="Fail if the sizes differ.")] = False,
     panel: Annotated[Path | None, typer.Option("--panel", help="Write an image that outlines the changes.")] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Folder for the reports on many pairs; run again to resume."),
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", help="Number of processes for many pairs. Default: one per core.")
-    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help=_OUTPUT)] = None,
+    workers: Annotated[int | None, typer.Option("--workers", help=_WORKERS)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
 ) -> None:
@@ -56,12 +45,12 @@ def check(
         latentedit check originals/ edited/ -o report/
         latentedit check pairs.csv -o report/
     """
+    from latentedit_keep import checking
     from latentedit_keep.base.images import check_output, save_image
-    from latentedit_keep.checking import check as measure
-    from latentedit_keep.checking import outcome
 
     limit, many = None if max_outside is None else share(max_outside, "--max-outside"), original.is_dir()
-    if many or original.suffix.lower() in _LISTS:
+    options: dict[str, Any] = {"max_outside": limit, "expect_size": expect_size}
+    if many or original.suffix.lower() in (".csv", ".json"):
         from latentedit_keep.check_folder import NOT_CHECKED, check_many, counted
 
         if panel is not None:
@@ -70,10 +59,9 @@ def check(
             raise ConfigError(f"{original} is a folder and {edited} is not. Name two images, or two folders and -o")
         if output is None:
             raise ConfigError("many pairs need an output folder for the reports. Name one with -o")
-        options = {"max_outside": limit, "expect_size": expect_size}
         with progress_bar(quiet=quiet or as_json) as progress:
             printed = check_many(original, edited, mask, output, workers=workers, progress=progress, **options)
-        words = {name: outcome(report) for name, report in printed["results"].items()}
+        words = {name: checking.outcome(report) for name, report in printed["results"].items()}
         if as_json:
             print_json(printed)
         elif not quiet:
@@ -92,8 +80,8 @@ def check(
         for source in (original, edited, *([] if mask is None else [mask])):
             check_output(panel, source=source)
     with progress_bar(quiet=quiet or as_json) as progress:
-        result = measure(original, edited, mask=mask, max_outside=limit, expect_size=expect_size, progress=progress)
-    word = outcome(result.report.values)
+        result = checking.check(original, edited, mask=mask, **options, progress=progress)
+    word = checking.outcome(result.report.values)
     if panel is not None:
         save_image(result.panel, panel)
     if as_json:
@@ -116,10 +104,9 @@ def share(text: str, name: str) -> float:
 def _print(word: str, report: "Report") -> None:
     rows = [(word, report.verdict), *(("also", text) for text in report.also)]
     for region in report.regions[:9]:
-        left, top, right, bottom = region.box
         outside = f", {100 * region.outside:.2f} % outside" if region.outside else ""
-        where = f"{region.kind}, {100 * region.share:.2f} % of the image, {left},{top} to {right},{bottom}{outside}"
-        rows.append((f"region {region.number}", where))
+        where = "{:.2f} % of the image, {},{} to {},{}".format(100 * region.share, *region.box)
+        rows.append((f"region {region.number}", where + outside))
     levels = "" if report.rest_levels is None else f", {report.rest_levels:.1f} levels after alignment"
     rest = f"{report.rest_db:.1f} dB in the edited image{levels}" if report.rest == "differs" else report.rest
     print_rows([*rows, *([] if rest == "empty" else [("the rest", rest)]), ("next", report.next_step)])

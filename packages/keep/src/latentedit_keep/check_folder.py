@@ -1,10 +1,8 @@
 """`check` on many pairs: a report for each, a table, a CSV file and a page. A stopped run continues.
 
-reports/NAME.json   the report, and a key of the files and limits that it was made of
-panels/NAME.jpg     original and edited image with outlines
-pages/NAME.html     the viewer
-check.csv           a row for each report
-index.html          the same as a page
+The output folder has reports/NAME.json (the report, and a key of the files and limits that it was made of),
+panels/NAME.jpg (original and edited image with outlines), pages/NAME.html (the viewer), check.csv (a row for each
+report) and index.html (the same as a page).
 """
 
 import concurrent.futures
@@ -20,6 +18,7 @@ import multiprocessing
 import os
 import re
 import signal
+import string
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -35,18 +34,10 @@ from latentedit_keep.base.warp import cv2
 from latentedit_keep.base.workers import end_with_parent
 from latentedit_keep.checking import check, outcome
 from latentedit_keep.command import images_by_name, paired
+from latentedit_keep.viewer.page import resource
 
 _MOST_LIST_BYTES = 64_000_000
 _QUALITY = 88  # WebP quality of the viewer's images
-_STYLE = (
-    "body{font:15px/1.4 system-ui,sans-serif;margin:1rem;color:#1c1e21;background:#fff}img{width:22rem;max-width:60vw}"
-    "table{border-collapse:collapse}td,th{padding:.4rem .6rem;border-bottom:1px solid #8884;text-align:left;"
-    "vertical-align:top}div{overflow-x:auto}.passed b{color:#1a7f37}.failed b{color:#c62828}.unsure b{color:#8a6100}"
-    "small{opacity:.75}@media(prefers-color-scheme:dark){body{background:#17191c;color:#e6e6e6}a{color:#8ab4f8}"
-    ".passed b{color:#5fd38a}.failed b{color:#ff7b72}.unsure b{color:#e3b341}}@media(max-width:700px){tr{display:block;"
-    "padding:.6rem 0}td{display:block;border:0;padding:.1rem 0}th{display:none}img{width:100%;max-width:none}}"
-)
-
 NOT_CHECKED = "not checked"
 Pair = tuple[Path, Path, Path | None]  # original, edited image, mask
 
@@ -61,11 +52,9 @@ def check_many(
     progress: Progress | None = None,
     **limits: Any,
 ) -> dict[str, dict[str, Any]]:
-    """Check all pairs of two folders or of a list, write the reports, and return them by name, with the failures.
-
-    Folders have images of the same names; those of the masks may be incomplete. A list is CSV or JSON with "original",
-    "edited" and optionally "mask" and "name". There is a worker for each core by default; ``limits`` are `check`'s.
-    """
+    """Check all pairs of two folders or of a list, write the reports, and return them by name, with the failures."""
+    # Folders have images of the same names; those of the masks may be incomplete. A list is CSV or JSON with "edited",
+    # "original" and optionally "mask" and "name". There is a worker for each core by default; ``limits`` are `check`'s.
     pairs, failed = _pairs(original, edited, mask)
     if workers is not None and workers < 1:
         raise ConfigError(f"`workers` must be at least 1; got {workers}")
@@ -232,22 +221,11 @@ def _page(results: Mapping[str, Mapping[str, Any]], failed: Mapping[str, str]) -
         lines = (*(f"also: {text}" for text in report["also"]), *report["doubts"], report["next_step"])
         small = "<br>".join(html.escape(line) for line in lines)
         printed = f"<b>{word}</b>: {html.escape(report['verdict'])}<br><small>{small}</small>"
-        shares = "".join(
-            f"<td>{key}\u00a0{100 * report[key]['value']:.2f}\u00a0%</td>"
-            for key in ("changed", "outside")
-            if report[key]
-        )
+        keys = [key for key in ("changed", "outside") if report[key]]
+        shares = "".join(f"<td>{key}\u00a0{100 * report[key]['value']:.2f}\u00a0%</td>" for key in keys)
         rows.append(f'<tr class="{word}"><td>{image}</td><td>{html.escape(name)}</td><td>{printed}</td>{shares}</tr>')
-    rows += [
-        f'<tr class="failed"><td></td><td>{html.escape(name)}</td><td><b>{NOT_CHECKED}</b>: {html.escape(why)}</td>'
-        "</tr>"
-        for name, why in failed.items()
-    ]
+    row = f'<tr class="failed"><td></td><td>{{}}</td><td><b>{NOT_CHECKED}</b>: {{}}</td></tr>'
+    rows += [row.format(html.escape(name), html.escape(why)) for name, why in failed.items()]
     counts = counted([outcome(report) for report in results.values()] + [NOT_CHECKED] * len(failed))
-    head = "".join(f"<th>{one}</th>" for one in ("", "pair", "verdict", "changed", ""))
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>latentedit check</title><style>{_STYLE}</style>"
-        f"<h1>{counts}</h1>"
-        f"<div><table><tr>{head}</tr>{''.join(rows)}</table></div></html>\n"
-    )
+    page = string.Template("".join(resource("check.html").splitlines()))
+    return page.substitute(counts=counts, rows="".join(rows)) + "\n"

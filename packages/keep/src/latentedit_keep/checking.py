@@ -12,22 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from latentedit_keep.api import INVERTED, SHIFTED, ImageLike, KeepResult, KeptImage, keep, transparency_lines
+from latentedit_keep.api import INVERTED, SHIFTED, ImageLike, KeepResult, KeptImage, alpha_lines, beyond_line, keep
 from latentedit_keep.base.console import Progress
 from latentedit_keep.base.errors import ConfigError
 from latentedit_keep.base.files import plain
 from latentedit_keep.base.images import read_pixels
 from latentedit_keep.base.warp import Mask, cv2, depth_inside, fitted, resized, scaling, warped
-from latentedit_keep.change import EDGE_PX, GLOBAL, LOCAL, NOTHING, OPAQUE, VISIBLE, Found, share_uncertainty
+from latentedit_keep.change import EDGE_PX, EXTENDED, GLOBAL, LOCAL, NOTHING, OPAQUE, VISIBLE, Found, share_uncertainty
 from latentedit_keep.detection import grown
-from latentedit_keep.kinds import Kind
 from latentedit_keep.masks import looks_inverted, mask_plane
 
 Reason = Literal["unsure", "no edit", "changed outside", "size", "whole image", "reframed", "different images"]
 Step = Literal[
-    "use edited", "keep", "keep within mask", "look", "edit again", "check files", "allow whole image", "invert mask"
-]
-
+    "use edited", "keep", "keep within mask", "use edited or keep", "look", "edit again", "check files",
+    "allow whole image", "invert mask",
+]  # fmt: skip
 MAX_OUTSIDE = 0.001  # default limit with a mask, as a share of the image
 _MARGIN = 0.006  # of the side: around a mask, soft edges of changes do not count as outside
 # Calibrated so that nineteen of twenty errors are smaller: see docs/results/check.md.
@@ -42,7 +41,8 @@ _STEPS: dict[Step, str] = {
     "use edited": "Use the edited image.",
     "keep": "Use {keep}: it puts the change alone on the original's pixels.",
     "keep within mask": "Use {keep}: it keeps the original everywhere else.",
-    "look": "Look at the panel: is the edit in it?",
+    "use edited or keep": "If more was to be shown, use the edited image; otherwise {keep} has the original's frame.",
+    "look": "Look at the panel: is all of the edit in it, and nothing else?",
     "edit again": "Edit once more with another instruction; if nothing changes again, use another editor.",
     "check files": "Check that the files belong together; if they do, edit again.",
     "allow whole image": "If that was the request, use the edited image, and allow it with --max-outside 100%.",
@@ -81,14 +81,12 @@ class Region:
         box: left, top, right and bottom in pixels of the original.
         share: share of the original's pixels, in [0, 1].
         outside: share of the original's pixels that changed outside the mask; null without a mask.
-        kind: what happened there, as far as it can be told: nine of ten are right, "unknown" aside.
     """
 
     number: int
     box: tuple[int, int, int, int]
     share: float
     outside: float | None
-    kind: Kind
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +119,8 @@ class Report:
         zoom: magnification beyond the change of size; 1 is none.
         rotation_degrees: clockwise.
         cast: mean change of all colors, in levels of 255.
+        beyond: share of the edited image that lies beyond the original; 0 if that is too little to be meant.
+        beyond_at: on which sides: left, right, above, below.
         size: width and height of the original in pixels.
         edited_size: the same of the edited image.
         rest: what was not found to have changed: "identical" bit for bit, it "differs", or it is "empty".
@@ -155,6 +155,8 @@ class Report:
     zoom: Measure | None
     rotation_degrees: Measure | None
     cast: Measure | None
+    beyond: float
+    beyond_at: tuple[str, ...]
     size: tuple[int, int]
     edited_size: tuple[int, int]
     rest: Literal["identical", "differs", "empty"]
@@ -225,10 +227,8 @@ class CheckResult:
 
 def outcome(report: Mapping[str, Any]) -> Literal["passed", "failed", "unsure", "measured"]:
     """The verdict of `Report.values` in one word; "measured" where there is nothing to compare with."""
-    if report["passed"] is None:
-        return "measured"
-    if report["passed"]:
-        return "passed"
+    if report["passed"] is not False:
+        return "passed" if report["passed"] else "measured"
     return "unsure" if list(report["reasons"]) == ["unsure"] else "failed"
 
 
@@ -268,7 +268,7 @@ def check(
         As `keep`: 1 to 8 s on one core; less than a second with ``kept``.
     """
     if max_outside is not None and not 0 <= max_outside <= 1:
-        raise ConfigError(f"`max_outside` is a share from 0 to 1; got {max_outside:g}")
+        raise ConfigError(f"`max_outside` is a share from 0 to 1; got {max_outside:g}. Pass 0.001 for 0.1 %")
     if kept is not None and original is None and edited is None:
         first, second = kept.original, kept.given
     elif kept is None and original is not None and edited is not None:
@@ -302,6 +302,8 @@ def check(
         regions=_regions(kept, changed, numbers, allowed),
         box_uncertainty_px=_edge_px(kept),
         **_alignment(kept),
+        beyond=kept.analysis.beyond[0],
+        beyond_at=kept.analysis.beyond[1],
         size=first.size,
         edited_size=second.size,
         rest="empty" if no_rest else "differs" if math.isfinite(agreement) else "identical",
@@ -314,28 +316,18 @@ def check(
         passed=None, verdict="", next_step="", next_step_code="use edited", reasons=(), also=(),
     )  # fmt: skip
     places = [None if one is None else one.path for one in (first, second, third)]
-    report = _judged(report, places, expect_size=expect_size, inverted=inverted)
+    clean = change is None or change.is_separated
+    report = _judged(report, places, expect_size=expect_size, inverted=inverted, clean=clean)
     return CheckResult(report=report, kept=kept, changed=changed, allowed=allowed)
 
 
 def _regions(kept: KeepResult, changed: Mask, numbers: NDArray[np.int32], allowed: Mask | None) -> tuple[Region, ...]:
-    change = kept.detected
-    if change is None or not kept.changes:
-        return ()
-    shares, outside = (
-        np.bincount(numbers[part], minlength=change.count + 1) / part.size
-        for part in (changed, np.zeros_like(changed) if allowed is None else changed & ~allowed)
-    )
-    regions = (
-        Region(
-            number=one.number,
-            box=one.box,
-            share=float(shares[one.number]),
-            outside=None if allowed is None else float(outside[one.number]),
-            kind=one.kind,
-        )
-        for one in kept.changes
-    )
+    def shares(part: Mask) -> list[float]:
+        return (np.bincount(numbers[part], minlength=1 + len(kept.changes)) / part.size)[1:].tolist()
+
+    outside = [None] * len(kept.changes) if allowed is None else shares(changed & ~allowed)
+    parts = zip(kept.changes, shares(changed), outside, strict=False)
+    regions = (Region(number=one.number, box=one.box, share=share, outside=beyond) for one, share, beyond in parts)
     return tuple(region for region in regions if region.share >= _noise(kept) * _SPECK)
 
 
@@ -367,7 +359,7 @@ def _alignment(kept: KeepResult) -> dict[str, Any]:
     return {name: Measure(value=value, uncertainty=_noise(kept) * float(error)) for name, value, error in pairs}
 
 
-def _judged(report: Report, places: Sequence[Path | None], *, expect_size: bool, inverted: bool) -> Report:
+def _judged(report: Report, places: Sequence[Path | None], *, expect_size: bool, inverted: bool, clean: bool) -> Report:
     """The report with its verdict, its reasons and the next step."""
     limit, found, masked = report.max_outside, report.found, report.mask is not None
     outside = report.changed if report.outside is None else report.outside
@@ -380,11 +372,11 @@ def _judged(report: Report, places: Sequence[Path | None], *, expect_size: bool,
     if masked or limit is not None:
         if found in ("colors changed", "redrawn") or _recolored(report):
             reasons = {} if limit == 1 else {"whole image": verdict}
-        elif found in ("reframed", "different images"):
+        elif found == "different images" or (found == "reframed" and limit != 1):
             reasons[found] = verdict
         elif found == "faint change":
             reasons["unsure"] = verdict
-        elif inside.value < NOTHING * bool(report.least_px) or not inside.value:
+        elif found != "reframed" and (inside.value < NOTHING * bool(report.least_px) or not inside.value):
             reasons["no edit"] = _nothing(report, within)
         if found in LOCAL and found != "faint change" and limit is not None and outside.value > limit:
             reasons["changed outside"] = f"{outside.text(2, 100)} % changed{where}, and {100 * limit:g} % may"
@@ -393,19 +385,16 @@ def _judged(report: Report, places: Sequence[Path | None], *, expect_size: bool,
     near = limit is not None and found == "local change" and abs(outside.value - limit) < outside.uncertainty
     also = _also(report, sizes, cast)
     step = "invert mask" if inverted else _next_step(report, next(iter(reasons), None), also)
+    if step in ("keep", "keep within mask", "use edited or keep") and not clean:
+        step = "look"
     names = [name if place is None else shlex.quote(str(place)) for name, place in zip(_NAMES, places, strict=True)]
     command = "latentedit keep {} {}{}".format(*names[:2], f" --mask {names[2]}" if masked else "")
     judged = masked or limit is not None or expect_size
+    doubts = (*report.doubts, *["what changed is too close to the limit to be certain"][: int(near)])
     return dataclasses.replace(
-        report,
-        passed=not reasons if judged else None,
-        verdict="; ".join(reasons.values()) or verdict,
-        reasons=tuple(reasons),
-        also=also,
-        doubts=(*report.doubts, *["what changed is too close to the limit to be certain"][: int(near)]),
-        next_step=_STEPS[step].format(keep=command),
-        next_step_code=step,
-    )
+        report, passed=not reasons if judged else None, verdict="; ".join(reasons.values()) or verdict, also=also,
+        reasons=tuple(reasons), doubts=doubts, next_step=_STEPS[step].format(keep=command), next_step_code=step,
+    )  # fmt: skip
 
 
 def _recolored(report: Report) -> bool:
@@ -418,15 +407,15 @@ def _nothing(report: Report, within: str = "") -> str:
         return "both files show the same image"
     if report.cast is not None and _recolored(report):
         return f"only the colors changed, all by {report.cast.text(1)} of 255 levels"
-    return (
-        f"nothing larger than {report.least_px} px changed{within}" if report.least_px else f"no pixel changed{within}"
-    )
+    what = f"nothing larger than {report.least_px} px" if report.least_px else "no pixel"
+    return f"{what} changed{within}"
 
 
 def _sentence(report: Report, inside: Measure, within: str, cast: str) -> str:
     """What was found, in words."""
     count = len(report.regions)
     places = f" in {count} places" if count > 1 else ""
+    extended = f"the image was extended: {beyond_line(report.beyond, report.beyond_at)}"
     changed = f"{inside.text(2, 100)} % of the image changed{within}{places}"
     return {
         "identical": _nothing(report),
@@ -436,7 +425,7 @@ def _sentence(report: Report, inside: Measure, within: str, cast: str) -> str:
         "background replaced": f"the background was replaced: {changed}",
         "colors changed": f"{cast}{f', and the content in {count} place' + 's' * (count > 1) if count else ''}",
         "redrawn": "the whole image was redrawn in the same layout",
-        "reframed": "the image was only reframed",
+        "reframed": extended if report.beyond else "the image was only reframed",
         "different images": "the images cannot be aligned: they show different things or views",
     }[report.found]
 
@@ -452,12 +441,14 @@ def _next_step(report: Report, reason: Reason | None, also: Sequence[str]) -> St
         return "keep"
     if report.found == "identical":
         return "check files"
-    if reason == "no edit" or report.found in ("nothing", "reframed"):
+    if reason == "no edit" or report.found == "nothing":
         return "edit again"
     steps: dict[str, Step] = {"different images": "check files", "faint change": "look"}
-    steps |= {"colors changed": whole, "redrawn": whole}
+    steps |= {"colors changed": whole, "redrawn": whole, "reframed": whole}
     if report.found in steps:
         return steps[report.found]
+    if report.beyond > EXTENDED:
+        return "use edited or keep"
     return "keep" if also or report.rest == "differs" else "use edited"
 
 
@@ -473,7 +464,8 @@ def _also(report: Report, sizes: str, cast: str) -> tuple[str, ...]:
         large = tint.value > min(max(_UNSEEN["cast"], tint.uncertainty), _LARGE_CAST)
         stated = report.found == "colors changed" or _recolored(report)
         also[cast] = large and not stated
-    also |= dict.fromkeys(transparency_lines(report.became_transparent, report.became_opaque), True)
+    also |= dict.fromkeys(alpha_lines(report.became_transparent, report.became_opaque), True)
+    also[beyond_line(report.beyond, report.beyond_at)] = report.beyond > 0 and report.found != "reframed"
     also[f"size {sizes}"] = report.size != report.edited_size
     return tuple(text for text, holds in also.items() if holds)
 

@@ -14,10 +14,10 @@ from latentedit_keep.base.strengths import read_strength
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
-
 _EDITED = "The edited image, of any size, or a folder of images with the same names."
 _OUTPUT = "Output file, or folder for folders. Default: a new file next to the original."
 _MASK = "Mask, white or in one color where changes may be kept."
+_STRENGTH = "From 0 (the original) to 1 (the full change)."
 _ONLY = "Numbers of the changes to keep, such as 1,3. Default: all."
 _ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".ppm", ".heic", ".heif")
 
@@ -27,9 +27,7 @@ def keep(
     edited: Annotated[Path, typer.Argument(help=_EDITED, show_default=False)],
     output: Annotated[Path | None, typer.Option("--output", "-o", help=_OUTPUT)] = None,
     mask: Annotated[Path | None, typer.Option("--mask", help=_MASK)] = None,
-    strength: Annotated[
-        str, typer.Option("--strength", help="From 0 (the original) to 1 (the full change).", metavar="FLOAT")
-    ] = "1",
+    strength: Annotated[str, typer.Option("--strength", help=_STRENGTH, metavar="FLOAT")] = "1",
     only: Annotated[str | None, typer.Option("--only", help=_ONLY)] = None,
     view: Annotated[Path | None, typer.Option("--view", help="Also write an HTML page that compares them.")] = None,
     as_json: Json = False,
@@ -53,11 +51,14 @@ def keep(
                 raise ConfigError(f"{name} is for a single pair, not for folders. Leave it out, or name two images")
         _keep_folder(original, edited, output, strength=degree, as_json=as_json, quiet=quiet)
         return
+    from latentedit_keep.api import INVERTED
+
     output = output if output is not None else sibling_path(original, "kept.png")
     options: dict[str, Any] = {"mask": mask, "strength": degree, "only": numbers}
     with progress_bar(quiet=quiet or as_json) as progress:
         report = _keep_one(original, edited, output, view=view, progress=progress, **options)
-    missed = mask is not None and degree > 0 and _missed(report)
+    none = INVERTED in report["doubts"] or bool(report["changes"] and not report["changed_share"])  # in the mask
+    missed = mask is not None and degree > 0 and none
     if as_json:
         print_json(report)
     elif not quiet:
@@ -75,11 +76,11 @@ def _keep_one(
 ) -> dict[str, Any]:
     """Write one result and return its measurements; takes the options of `keep`."""
     from latentedit_keep import api
-    from latentedit_keep.base.images import read_pixels
+    from latentedit_keep.base.images import check_keep_output, read_pixels
 
     read = [place for place in (original, edited, mask) if place is not None]
     first = read_pixels(original)
-    api.check_keep_output(first, output, inputs=read)
+    check_keep_output(first, output, inputs=read)
     if view is not None:
         if view.suffix.lower() not in (".html", ".htm"):
             raise OutputError(f"--view writes an HTML page; got {view.name!r}. Use the extension .html")
@@ -95,21 +96,12 @@ def _keep_one(
     return {**files, "replaced": replaced, **result.measures, "lines": result.lines}
 
 
-def _missed(report: dict[str, Any]) -> bool:
-    """Whether something was found, and nothing of it in the mask."""
-    from latentedit_keep.api import INVERTED
-
-    return INVERTED in report["doubts"] or bool(report["changes"] and not report["changed_share"])
-
-
 def _print(report: dict[str, Any], *, missed: bool = False, only: Sequence[int] | None = None) -> None:
     echo(f"{report['original']} + {report['edited']} -> {report['output']}")
     but = ", but nothing inside the mask: the result is the unchanged original"
     rows = [("found", report["found"] + but * missed), *(("", line) for line in report["lines"])]
     for one in report["changes"][:9] if len(report["changes"]) > 1 else ():
-        left, top, right, bottom = one.box
-        kind = "" if one.kind == "unknown" else f"{one.kind}, "
-        where = f"{kind}{100 * one.share:.2f} % of the image, {left},{top} to {right},{bottom}"
+        where = "{:.2f} % of the image, {},{} to {},{}".format(100 * one.share, *one.box)
         rows.append((f"change {one.number}", where + ", left out" * (only is not None and one.number not in only)))
     print_rows(rows if report["view"] is None else [*rows, ("view", str(report["view"]))])
     warn([*report["doubts"], *were_replaced(report["replaced"])])

@@ -28,11 +28,9 @@ def composite(
     edited_space: Space | None = None,
     tick: Tick = nothing,
 ) -> Pixels:
-    """Blend the edited image with its alpha, corrected by what is given, into the original by a mask in [0, 1].
-
-    ``mismatch`` is a plane of any resolution with the size that it covers, at the ``offset`` in the original. The
-    result has an alpha channel if one of the two has.
-    """
+    """Blend the edited image with its alpha, corrected by what is given, into the original by a mask in [0, 1]."""
+    # ``mismatch`` is a plane of any resolution with the size that it covers, at the ``offset`` in the original. The
+    # result has an alpha channel if one of the two has.
     if edited.shape[2] > original.shape[2]:
         original = np.dstack([original, np.full_like(original[..., 0], np.iinfo(original.dtype).max)])
     seen = mask * np.float32(strength) > _LEAST
@@ -45,9 +43,9 @@ def composite(
         bottom = min(top + _STRIP_ROWS, int(rows[-1]) + 1)
         tick()
         around = np.s_[top - _REACH_PX : bottom + _REACH_PX, left - _REACH_PX : right + _REACH_PX]
-        cut, opacity = _cut(edited, matrix, around, edited_space)
-        beyond = cut - cut.clip(*_SHOWN)  # colors outside sRGB, where the curves are not defined
-        moved = sharpened(tones.corrected(cut - beyond) + beyond, sharpening)
+        shown, opacity = cut(edited, matrix, around, edited_space)
+        beyond = shown - shown.clip(*_SHOWN)  # colors outside sRGB, where the curves are not defined
+        moved = sharpened(tones.corrected(shown - beyond) + beyond, sharpening)
         if mismatch is not None:
             corner = offset @ np.array([[1, 0, left - _REACH_PX], [0, 1, top - _REACH_PX], [0, 0, 1.0]])
             plane, size = mismatch
@@ -72,7 +70,7 @@ def _put(pixels: Pixels, moved: Array, opacity: Array | None, weight: Array, spa
     np.copyto(own, np.rint(own + change).clip(0, top).astype(own.dtype), where=touched[..., None])
 
 
-def _cut(edited: Pixels, matrix: Matrix, place: tuple[slice, slice], space: Space | None) -> tuple[Array, Array | None]:
+def cut(edited: Pixels, matrix: Matrix, place: tuple[slice, slice], space: Space | None) -> tuple[Array, Array | None]:
     """A part of the edited image in the original's frame, and its alpha; only the pixels needed are converted."""
     rows, columns = place
     corners = np.array([[x, y, 1] for x in (columns.start, columns.stop) for y in (rows.start, rows.stop)]).T

@@ -11,14 +11,15 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit_keep.base.warp import Array, Mask, cv2, gray, largest, moments, smoothed
+from latentedit_keep.base.warp import Array, Mask, cv2, gray, largest, moments, smoothed, touched
 
 SCALES_PX = (0.7, 1.4, 2.8, 5.6, 11.2)  # sigmas of averages; coarse ones find faint shadows and light
 _FLOORS = (1.2, 0.8, 0.6, 0.5, 0.45)  # least noise in levels at each scale, from rounding and resampling
 _FINE = 3  # number of scales for sharp changes, which are excluded from the coarser scales
 _CHROMA = 1.4  # weight of differences in color against brightness
 _ACTIVITY_SHARES = (0, 0.2, 0.4, 0.55, 0.7, 0.8, 0.87, 0.92, 0.95, 0.97, 0.985, 0.995, 1)  # bins; edges are few
-_SAMPLES = 50_000  # pixels on which noise is measured
+_STEPS = 2048  # of a table of the noise
+_SAMPLES = 20_000  # pixels on which noise is measured
 _DOUBTS = 2.0  # standard deviations of the color fit within which colors count as equal
 HIGH, LOW = 8.0, 3.0  # hysteresis thresholds in multiples of the noise; 5.5 and 2.6 found islands of noise
 
@@ -44,6 +45,7 @@ _SURROUNDED = 0.85  # local coverage above which every pixel belongs to the chan
 _GAP = 0.003  # of the side: half the width of gaps that are closed
 _VISIBLE = (12.0, 5.0)  # levels of a difference, and of its fine detail, from which on a change has a visible edge
 _FADES = 0.02  # of the side: how far a fainter change fades
+_NEAR_PX = 8  # radius up to which a dilation is faster than distances
 _JOIN_PX = 2  # half the width of a line of the original that is no line between two parts of a change
 _EDGE_PX = 3  # margin along the edited image's border in which the mask is extrapolated
 _TAIL = 0.99  # the noise is scaled so that this share of unchanged pixels is below the lower threshold
@@ -56,6 +58,8 @@ _SEAM_BAND = 0.03  # of the side: distance from a change within which such a dif
 _SEAM_LEVELS = 6.0  # least visible difference
 _SEAM_CLEAR = 2.5  # multiple that a part of it must reach, since the outline of a fainter one would be seen
 _SEAM_USUAL = 0.9  # share of the pixels far from the change that must be below it
+_SEAM_AWAY = 0.012  # of the side: distance from a change from which on a difference belongs to the surroundings
+_SEAM_AROUND, _SEAM_MOST = 2.5, 40.0  # multiple of their mean that is visible, and bound in levels of what is averaged
 _FAR = 0.04  # of the side: distance from a change beyond which pixels count as unchanged for that, since changes fade
 _SURE_PX = 3  # pixels above the higher threshold that are not chance
 _OUTWEIGHS = 3.0  # required multiple of the heaviest component without sure pixels
@@ -74,6 +78,8 @@ class Evidence:
     amount: Array
     noise: Array
     density: Array  # local mean of capped differences; above 1 the texture is another one
+    outlines: tuple[Array, Array]  # `edges` of both
+    activity: Array  # local detail of the edited image
     fading: Array  # opacity by the coarse scales: 1/2 at the lower threshold, 1 from a quarter above it
 
 
@@ -83,8 +89,9 @@ def detect(
     """Compare two images that match in frame, color and sharpness; at ``first`` ``unchanged`` is a guess."""
     difference = _opponent(edited - original)
     difference[~inside] = 0
-    activity = _activity(original)
-    sharp_activity = np.maximum(activity, _activity(edited))  # codecs smear the edges of new content
+    outlines = edges(original), edges(edited)
+    activity, other = (_spread_out(one) for one in outlines)
+    sharp_activity = np.maximum(activity, other)  # codecs smear the edges of new content
     side = min(inside.shape)
     inner = _shrunk(inside, _EDGE_PX, beyond=0)
     shrink = min(1.0, max(0.35, side / 400))
@@ -123,7 +130,10 @@ def detect(
     changed = _hysteresis(ratios, drawn, density, inner, evidence[1][0]) & inside
     fading = np.clip(2 * np.max(ratios[_FINE:], axis=0) / LOW - 1.5, 0, 1)
     amount, noise = evidence[0]
-    return Evidence(changed=changed, fine=fine & inside, amount=amount, noise=noise, density=density, fading=fading)
+    return Evidence(
+        changed=changed, fine=fine & inside, amount=amount, noise=noise, density=density, outlines=outlines,
+        activity=other, fading=fading,
+    )  # fmt: skip
 
 
 def _opponent(difference: Array) -> Array:
@@ -133,12 +143,8 @@ def _opponent(difference: Array) -> Array:
     return cv2.merge([luma, _CHROMA * red, _CHROMA * blue])
 
 
-def _activity(image: Array) -> Array:
-    """Local detail: gradient magnitude at two scales, since codecs spread damage over blocks."""
-    return _spread_out(edges(image))
-
-
 def _spread_out(gradient: Array) -> Array:
+    """Local detail: gradient magnitude at two scales, since codecs spread damage over blocks."""
     energy = gradient**2
     return np.sqrt(smoothed(energy, 1.5)) + np.sqrt(smoothed(energy, 5.0)) / 2
 
@@ -166,9 +172,12 @@ def _noise(amount: Array, activity: Array, unchanged: Mask, floor: float) -> Arr
     at = np.array([float(np.median(detail[part])) for part in parts])
     sizes = [max(1.48 * float(np.median(values[part])), float(np.quantile(values[part], 0.9))) / 1.6 for part in parts]
     rising = np.maximum.accumulate(np.maximum(sizes, floor))
-    noise = np.interp(activity, at, rising)
-    beyond = (activity / max(float(at[-1]), 1e-3)).clip(1, _BEYOND)  # extrapolated to more detail
-    return (noise * beyond).astype(np.float32)
+    most = max(float(at[-1]), 1e-3)
+    line = np.linspace(0, _BEYOND * most, _STEPS)  # extrapolated to more detail
+    table = (np.interp(line, at, rising) * np.maximum(line / most, 1)).astype(np.float32)
+    return table[
+        np.minimum(activity * np.float32((_STEPS - 1) / line[-1]) + np.float32(0.5), _STEPS - 1).astype(np.uint16)
+    ]
 
 
 def _hysteresis(ratios: Sequence[Array], drawn: Array, density: Array, inner: Mask, amount: Array) -> Mask:
@@ -223,7 +232,9 @@ def disc(radius: int) -> NDArray[np.uint8]:
 
 def grown(mask: Mask, radius: int) -> Mask:
     """The mask and all that is this near, in pixels."""
-    return cv2.dilate(mask.astype(np.uint8), disc(radius)) > 0
+    if radius <= _NEAR_PX:
+        return cv2.dilate(mask.astype(np.uint8), disc(radius)) > 0
+    return cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5) < radius + 0.5
 
 
 def _shrunk(mask: Mask, radius: int, *, beyond: int = 1) -> Mask:
@@ -247,49 +258,49 @@ def rim(evidence: Evidence, inside: Mask, blur: float) -> Array:
     if inner.all() or not inner.any():
         return np.where(inside, soft, 0).astype(np.float32)
     # Along the border of the edited image the mask is replicated from a little farther in.
-    _, nearest = cv2.distanceTransformWithLabels(
-        1 - inner.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
-    )
+    away = 1 - inner.astype(np.uint8)
+    nearest = cv2.distanceTransformWithLabels(away, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)[1]
     values = np.zeros(int(nearest.max()) + 1, dtype=np.float32)
     values[nearest[inner]] = soft[inner]
     return np.where(grown(inside, _EDGE_PX), values[nearest], 0)
 
 
-def vanished(original: Array, edited: Array, inside: Mask, evidence: Evidence) -> Mask:
-    """Edges at the border of a change that only the original has: rims and hairlines of what was removed.
-
-    The noise model counts them as detail, which damage may change; that they are gone shows in their gradient.
-    """
+def vanished(inside: Mask, evidence: Evidence) -> Mask:
+    """Edges at the border of a change that only the original has: rims and hairlines of what was removed."""
+    # The noise model counts them as detail, which damage may change; that they are gone shows in their gradient. The
+    # mask ends at half of a step, where the soft outline of what was removed goes on.
     band = grown(evidence.changed, max(4, round(_VANISHED_BAND * min(inside.shape))))
-    before, after = (edges(one) for one in (original, edited))
+    before, after = evidence.outlines
     gone = np.maximum(before - np.float32(_VANISHED) * cv2.dilate(after, disc(_VANISHED_PX)), 0)
-    noise = _noise(gone, _spread_out(after), inside & ~band, _VANISHED_LEAST)
+    noise = _noise(gone, evidence.activity, inside & ~band, _VANISHED_LEAST)
     near = grown((gone > HIGH * noise) & inside, _VANISHED_PX) & inside
-    count, labels = cv2.connectedComponents((near | evidence.changed).astype(np.uint8))
-    touches = np.zeros(count, dtype=bool)
-    touches[labels[evidence.changed]] = True
-    return near & touches[labels] & ~evidence.changed
+    near &= evidence.fine | ~evidence.changed  # coarse changes fade
+    return near & touched(near | evidence.changed, evidence.changed)
 
 
 def leftovers(original: Array, edited: Array, inside: Mask, evidence: Evidence, blur: float) -> Mask:
-    """What visibly differs next to a change and ends nearby: patches of the old image that a seam would cut off.
-
-    The noise model is too tolerant where there is much detail. What goes on beyond the band is the editor's repainting.
-    """
+    """What visibly differs next to a change and ends nearby: patches of the old image that a seam would cut off."""
+    # The noise model is too tolerant where there is much detail. What goes on beyond the band is the editor's
+    # repainting. Visible is what exceeds most differences far away, or those of the surroundings: noise is local.
     side, changed = min(inside.shape), evidence.changed
     differs = largest(np.abs(smoothed(edited - original, _SEAM_PX)))
     near = cv2.distanceTransform((~changed).astype(np.uint8), cv2.DIST_L2, 3)
-    far = inside & (near > 2 * _SEAM_BAND * side)
-    usual = _some(far, differs)[0]
-    limit = max(_SEAM_LEVELS, float(np.quantile(usual, _SEAM_USUAL)) if len(usual) else 0.0)
+    usual, away = _some(inside & (near > 2 * _SEAM_BAND * side), differs)[0], inside & (near > _SEAM_AWAY * side)
+    weight = smoothed(away.astype(np.float32), _SEAM_BAND * side)
+    around = smoothed(np.minimum(differs, _SEAM_MOST) * away, _SEAM_BAND * side) / np.maximum(weight, 1e-3)
+    around = np.where(weight > 0.02, np.float32(_SEAM_AROUND) * around, np.inf)
     thin = disc(1 + round(max(blur, 0)))  # as is what the editor's blur leaves along an outline
-    some = cv2.morphologyEx(((differs > limit) & inside).astype(np.uint8), cv2.MORPH_OPEN, thin) > 0
-    some &= ~changed
-    count, labels = cv2.connectedComponents(some.astype(np.uint8), connectivity=4)
-    touches = np.bincount(labels[some & (near < 2)], minlength=count) > 0
-    ends = np.bincount(labels[some & (near > _SEAM_BAND * side)], minlength=count) == 0
-    clear = np.bincount(labels[some & (differs > _SEAM_CLEAR * limit)], minlength=count) >= _SURE_PX
-    return (touches & ends & clear)[labels]
+    found = np.zeros_like(changed)
+    for limit in (float(np.quantile(usual, _SEAM_USUAL)) if len(usual) else 0.0, around):
+        least = np.maximum(_SEAM_LEVELS, limit)
+        some = cv2.morphologyEx(((differs > least) & inside).astype(np.uint8), cv2.MORPH_OPEN, thin) > 0
+        some &= ~changed
+        count, labels = cv2.connectedComponents(some.astype(np.uint8), connectivity=4)
+        touches = np.bincount(labels[some & (near < 2)], minlength=count) > 0
+        ends = np.bincount(labels[some & (near > _SEAM_BAND * side)], minlength=count) == 0
+        clear = np.bincount(labels[some & (differs > _SEAM_CLEAR * least)], minlength=count) >= _SURE_PX
+        found |= (touches & ends & clear)[labels]
+    return found
 
 
 def joined(mask: Array, left: Mask) -> Array:
@@ -330,12 +341,10 @@ def components(mask: Array) -> tuple[int, NDArray[np.int32]]:
 
 
 def contrasts(original: Array, edited: Array, inside: Mask, mask: Array, numbers: NDArray[np.int32]) -> Array:
-    """Strength of each separate change by its number, in multiples of the strongest noise elsewhere.
-
-    Differences are averaged over the change's width, with their signs for a new color, and without for a new pattern.
-    Noise that happens to be strong in a place reaches 2.5, so that it says whether a change can be separated from
-    the damage that the editor does everywhere.
-    """
+    """Strength of each separate change by its number, in multiples of the strongest noise elsewhere."""
+    # Differences are averaged over the change's width, with their signs for a new color, and without for a new pattern.
+    # Noise that happens to be strong in a place reaches 2.5, so that it says whether a change can be separated from the
+    # damage that the editor does everywhere.
     difference, sure, unchanged = _opponent(edited - original), (mask > 0.5) & inside, inside & (numbers == 0)
     power = _energy(smoothed(difference, 1.0))
     depth = cv2.distanceTransform(np.pad(sure, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
@@ -347,9 +356,8 @@ def contrasts(original: Array, edited: Array, inside: Mask, mask: Array, numbers
 
         def averaged(part: Mask, size: tuple[int, ...] = size) -> tuple[Array, Mask]:
             planes = part.astype(np.float32), difference * part[..., None], power * part
-            weight, signed, unsigned = (
-                smoothed(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), 1.0) for plane in planes
-            )
+            small = [cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in planes]
+            weight, signed, unsigned = (smoothed(plane, 1.0) for plane in small)
             most = np.maximum(weight, 0.25)
             return np.dstack([np.sqrt(_energy(signed)) / most, np.sqrt(unsigned / most)]), weight > 0.5
 

@@ -1,7 +1,4 @@
-"""Pairs that are identical, bit for bit, except for the change, as after retouching and paste-back.
-
-They need neither alignment nor color correction nor a noise model: the change is every pixel that differs.
-"""
+"""Pairs that are the same bit for bit but for the change, as after retouching: it is every pixel that differs."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +15,16 @@ _GRAINY = 0.95  # share of equal neighbors up to which a place has grain
 _LEAST_GRAIN = 0.1  # share of the image with equal grain
 _SPREAD = 0.5  # of the image's width or height, over which equal corners lie: a watermark alone is equal too
 _NOISE_LEVELS = 8  # differences below, in specks, are what saving a JPEG twice leaves
+# Levels by which decoders round, share of what differs, of eleven real edits at most .70, and share of the image.
+_SAME_LUMA = (2.0, 0.95, 0.05)
 _SOLID = 0.5  # share of a region that is left after erosion, from which on it is no speck
-_MOST_SPECKS = (0.02, 1e-3, 4)  # share of what differs, share of the image, and pixels, above all which they are noise
+_MOST_SPECKS = (0.02, 1e-3, 4)  # share of what differs, of the image, and pixels, above all of which specks are noise
 _WINDOW = np.ones((3, 3), dtype=np.uint8)  # joins the pixels of a speck, and erodes it
-# Share of equal corners below which resampling is suspected, and share of the tiles with a mixture from which on it is
-# one: 211 images that were moved by .02 to .3 px, sharpened, or resized and back had at most .13 equal, all but three
-# more than .08 mixed. Where so few corners are equal, brushes, shades and new grounds mixed at most .05.
-_RESAMPLED, _TILE_PX = (0.2, 0.08), 24
+# Shares of equal corners, and of equal steep ones, below which resampling is suspected, and share of the tiles with a
+# mixture from which on it is one: 211 images that were moved by .02 to .3 px, sharpened, or resized and back had up to
+# .13 equal, no steep one, and all but three more than .08 mixed; kept results had .08 of the steep ones and more.
+_STEEP = 256.0  # as `_CORNER`, of gradients of 8 levels, which moving by .02 px changes
+_RESAMPLED, _MIXED, _TILE_PX = (0.2, 0.02), 0.08, 24
 _SMOOTH = 0.8  # share of what differs in a tile that is left after erosion, from which on it is a brush's
 
 
@@ -46,26 +46,28 @@ def _eight_bits(pixels: Pixels) -> Pixels:
 
 
 def exact_change(original: Pixels, edited: Pixels) -> Mask | None:
-    """Every pixel that differs to the eye, or None if two images of one size and depth are not the same elsewhere.
-
-    They are if structure that is the same bit for bit is spread over the image. What is transparent in both is equal.
-    """
+    """Every pixel that differs to the eye, or None if two images of one size and depth are not the same elsewhere."""
+    # They are if structure that is the same bit for bit is spread over the image. What is transparent in both is equal.
     amount = difference(original, edited)
     differs = amount > 0
     if not differs.any():
         return differs
     equal, resampled = ~differs, True
     if equal.mean() < _LEAST_EQUAL:
-        return None
+        return differs if differs.size == 1 else None
     side = 1 + 2 * min(3, min(differs.shape) // _SMALL_PX)
     around, least = np.ones((side, side), dtype=np.uint8), _LEAST_EQUAL * 7 / side
     points, colors = _shown(original, around), original[..., :3]
     colors = colors if original.dtype == np.uint8 else colors >> 8
-    corners = cv2.cornerMinEigenVal(gray(colors.astype(np.float32)), 5) > _CORNER  # and texture, which move as well
-    if (corners & points).sum() >= _FEW:
-        points &= corners
-        resampled = (points & (cv2.erode(equal.astype(np.uint8), around) > 0)).sum() < _RESAMPLED[0] * points.sum()
-        equal |= _same_shapes(original, edited)
+    steep = cv2.cornerMinEigenVal(gray(colors.astype(np.float32)), 5)
+    if (points & (steep > _CORNER)).sum() >= _FEW:  # and texture, which move as well
+        strong = points & (steep > _STEEP)
+        points &= steep > _CORNER
+        chosen, least_left = (strong, _RESAMPLED[1]) if strong.sum() >= _FEW else (points, _RESAMPLED[0])
+        resampled = (chosen & (cv2.erode(equal.astype(np.uint8), around) > 0)).sum() < least_left * chosen.sum()
+        # flat parts with the same outlines bit for bit, whatever their colors: boxes and letters that were recolored
+        same_shapes = (_equals_next(original) == _equals_next(edited)).all(axis=0)
+        equal |= same_shapes & (_flatness(original) > _FLAT)
     whole = cv2.erode(equal.astype(np.uint8), around) > 0
     same = points & whole
     if same.sum() < least * points.sum() or not same.any():
@@ -89,10 +91,8 @@ def difference(original: Pixels, edited: Pixels) -> Array:
     amount = largest(cv2.absdiff(original[..., :3], edited[..., :3]))
     top = np.iinfo(original.dtype).max
     if max(original.shape[2], edited.shape[2]) == 4:
-        first, second = (
-            one[..., 3] if one.shape[2] == 4 else np.full_like(one[..., 0], top) for one in (original, edited)
-        )
-        amount = np.where(np.maximum(first, second) > 0, np.maximum(amount, cv2.absdiff(first, second)), 0)
+        alphas = [one[..., 3] if one.shape[2] == 4 else np.full_like(one[..., 0], top) for one in (original, edited)]
+        amount = np.where(np.maximum(*alphas) > 0, np.maximum(amount, cv2.absdiff(*alphas)), 0)
     return amount * np.float32(255 / top)
 
 
@@ -102,13 +102,6 @@ def _shown(original: Pixels, around: NDArray[np.uint8]) -> Mask:
         return np.ones(original.shape[:2], dtype=bool)
     opaque = cv2.erode(original[..., 3], around) == np.iinfo(original.dtype).max
     return opaque if len(around) > 1 and opaque.any() else original[..., 3] > 0
-
-
-def _same_shapes(original: Pixels, edited: Pixels) -> Mask:
-    """Flat parts with the same outlines bit for bit, whatever their colors: boxes and letters that were recolored."""
-    first, second = (_equals_next(one) for one in (original, edited))
-    flat = _flatness(original) > _FLAT
-    return (first == second).all(axis=0) & flat
 
 
 def _flatness(pixels: Pixels) -> Array:
@@ -127,10 +120,8 @@ def _equals_next(pixels: Pixels) -> Mask:
 def _is_noisy(differs: Mask, amount: Array) -> bool:
     """Whether too much of what differs is faint specks."""
     count, labels = cv2.connectedComponents(cv2.dilate(differs.astype(np.uint8), _WINDOW))
-    sizes, strong, solid = (
-        np.bincount(labels[part], minlength=count)
-        for part in (differs, amount >= _NOISE_LEVELS, cv2.erode(differs.astype(np.uint8), _WINDOW) > 0)
-    )
+    parts = differs, amount >= _NOISE_LEVELS, cv2.erode(differs.astype(np.uint8), _WINDOW) > 0
+    sizes, strong, solid = (np.bincount(labels[part], minlength=count) for part in parts)
     specks = sizes[(strong == 0) & (solid < _SOLID * sizes)].sum()
     return bool(specks > max(_MOST_SPECKS[0] * sizes.sum(), _MOST_SPECKS[1] * differs.size, _MOST_SPECKS[2]))
 
@@ -142,4 +133,14 @@ def _is_mixed(original: Pixels, edited: Pixels, differs: Mask, amount: Array) ->
     tiles = [max(1, side // _TILE_PX) for side in differs.shape[::-1]]
     masks = differs, signs > 0, signs < 0, cv2.erode(differs.astype(np.uint8), _WINDOW)
     every, up, down, solid = (cv2.resize(one.astype(np.float32), tiles, interpolation=cv2.INTER_AREA) for one in masks)
-    return bool(((np.minimum(up, down) > 0) & (solid < _SMOOTH * every)).mean() > _RESAMPLED[1])
+    return bool(((np.minimum(up, down) > 0) & (solid < _SMOOTH * every)).mean() > _MIXED)
+
+
+def only_colors(original: Pixels, edited: Pixels, differs: Mask) -> bool:
+    """Whether what differs does so in color alone, as two decodings of one JPEG do, which enlarge color differently."""
+    if differs.mean() < _SAME_LUMA[2]:
+        return False
+    scale = 255 / np.iinfo(original.dtype).max
+    first, second = (one[differs][None, :, :3].astype(np.float32) * np.float32(scale) for one in (original, edited))
+    strong = float(np.abs(first - second).max()) >= _NOISE_LEVELS
+    return strong and float((np.abs(gray(first - second)) <= _SAME_LUMA[0]).mean()) > _SAME_LUMA[1]

@@ -13,9 +13,7 @@ from latentedit_keep.base.warp import Array, Mask, Size, cv2, gray, resized, smo
 SEEN = 1 / 255  # smallest mask value that changes an 8-bit pixel
 _FEATHER = 1 / 100  # half the width of a mask's soft edge, as a share of the shorter side
 _EXTREME = 16 / 255  # brightness up to which a pixel counts as black or, from the other end, as white
-_MOST_BETWEEN = (
-    0.1  # share of pixels between black and white, above which a mask must be smooth, as blur or a gradient is
-)
+_MOST_BETWEEN = 0.1  # share of pixels between black and white above which a mask must be smooth, as blur or a ramp is
 _ROUGH = 1.5 / 255  # mean deviation from a slight blur, above which there is an image and not a blurred mask
 _PAINTED = 48  # difference of the channels in levels, from which on a pixel is painted in a color
 _ALIKE = 0.9  # cosine between shades of one paint
@@ -26,12 +24,10 @@ _REMEDY = "Paint white where the image may change and black elsewhere, or one co
 
 
 def mask_plane(mask: PixelImage, size: Size, edited_size: Size | None = None) -> tuple[Array, str]:
-    """Where an image may change, in [0, 1], and which convention that is if it is not "white".
-
-    Recognized are white paint, also on a clear layer; paint of any one color on white, black, gray or a clear layer; a
-    transparent hole in an opaque layer or in the image itself, as OpenAI has it; and two levels other than black and
-    white, of which the brighter one counts as white. A mask of the edited image's size is scaled.
-    """
+    """Where an image may change, in [0, 1], and which convention that is if it is not "white"."""
+    # Recognized are white paint, also on a clear layer; paint of any one color on white, black, gray or a clear layer;
+    # a transparent hole in an opaque layer or in the image itself, as OpenAI has it; and two levels other than black
+    # and white, of which the brighter one counts as white. A mask of the edited image's size is scaled.
     name = f"the mask {mask.path}" if mask.path is not None else "the mask"
     (width, height), (wide, high), scaled = mask.size, size, ""
     if mask.size != size:

@@ -22,28 +22,20 @@ from typing import Annotated, Any
 
 import typer
 
-from latentedit_keep.base.errors import (
-    ConfigError,
-    FileFormatError,
-    LatentEditError,
-    MissingDependencyError,
-    to_install,
-)
+from latentedit_keep.base import errors
+from latentedit_keep.base.errors import ConfigError, FileFormatError, LatentEditError, to_install
 from latentedit_keep.base.files import plain, read_object, sibling_path
 from latentedit_keep.base.workers import end_with_parent
-from latentedit_keep.check_command import share
 
 _PANEL_SIDE_PX = 1024  # of the image in an answer: agents pay for its pixels
 _MOST_STEPS = 100  # of a history
 _INSTRUCTIONS = (
-    "Call check_edit after an image editor, with a mask if the user said where the image may change. If something "
-    "else changed too, call keep_edit: it puts only the edit on the original's own pixels. If it is "
-    "unsure, look at its image. If nothing changed, edit again once at most, then ask the user. Paths are relative "
-    "to the root folder."
+    "Call check_edit after an image editor, with a mask if the user said where the image may change. If something else "
+    "changed too, call keep_edit: it puts only the edit on the original's own pixels. If it is unsure, look at its "
+    "image. If nothing changed, edit again once at most, then ask the user. Paths are relative to the root folder."
 )
 _SHARES = ("max_outside", "strength")  # arguments that may be texts such as 0.1%
 _HISTORY_FIELDS = ("method", "caption", "target_caption", "strengths", "seed")  # of an edit's record
-
 Answer = tuple[dict[str, Any], Any]  # plain values, and an image to show or None
 
 
@@ -75,12 +67,10 @@ def _stop(number: int, _: object) -> None:
 
 
 def make_server(root: Path, *, seconds: float = 120) -> Any:
-    """The server, an ``MCPServer`` of the official SDK. Only files in the folder ``root`` are read and written.
-
-    Each call runs in a process of its own, which is killed after this many seconds.
-    """
+    """The server, an ``MCPServer`` of the official SDK. Only files in the folder ``root`` are read and written."""
+    # Each call runs in a process of its own, which is killed after this many seconds.
     if importlib.util.find_spec("mcp") is None:
-        raise MissingDependencyError(f"the package mcp is not installed. {to_install('latentedit-keep[mcp]')}")
+        raise errors.MissingDependencyError(f"the package mcp is not installed. {to_install('latentedit-keep[mcp]')}")
     from importlib.metadata import version
 
     from mcp.server import MCPServer
@@ -178,13 +168,29 @@ def make_server(root: Path, *, seconds: float = 120) -> Any:
 
 
 def _given(arguments: dict[str, Any], known: Iterable[str]) -> dict[str, Any]:
-    """The arguments without empty ones, which models pass for omitted ones; shares as numbers."""
+    """The arguments without empty ones, which models pass for omitted ones; numbers and lists that came as texts."""
     for name in arguments:
         if name not in known:
             (near,) = difflib.get_close_matches(name, known, 1, 0)
             raise ConfigError(f"there is no argument {name!r}. Did you mean {near!r}?")
     given = {name: value for name, value in arguments.items() if value is not None and str(value).strip()}
-    return given | {name: share(given[name], name) for name in _SHARES if isinstance(given.get(name), str)}
+    given |= {name: _number(given[name], name) for name in _SHARES if isinstance(given.get(name), str)}
+    only = given.get("only", [])
+    if not isinstance(only, list):
+        if not re.fullmatch(r"[\[(]?\s*\d+(\s*[,;\s]\s*\d+)*\s*[\])]?", str(only).strip()):
+            raise ConfigError(f"only takes a list of the numbers of regions; got {only!r}. Pass it like [1] or [1, 3]")
+        given["only"] = [int(number) for number in re.findall(r"\d+", str(only))]
+    return given
+
+
+def _number(text: str, name: str) -> float:
+    """The share that a text states: without % the number itself, as in JSON, and never a hundredth of it."""
+    number, percent, rest = text.strip().partition("%")
+    with contextlib.suppress(ValueError):
+        if 0 <= (value := float(number + rest) / (100 if percent else 1)) <= 1:
+            return value
+    remedy = "Pass one such as 0.5, or a percentage such as 50%"
+    raise ConfigError(f"{name} is a number from 0 to 1; got {text!r}. {remedy}")
 
 
 def _why(error: Exception) -> str:
@@ -234,6 +240,12 @@ def _answer(pipe: Any, task: Callable[..., Answer], root: Path, arguments: dict[
     try:
         named = {name: place for name, place in arguments["places"].items() if place is not None}
         found = {name: inside(root, place, new=name == "output") for name, place in named.items()}
+        for name, path in found.items():
+            if name != "output" and not path.exists():
+                tails = [Path(*path.parts[start:]) for start in range(1, len(path.parts))]
+                meant = next((f"Did you mean '{tail}'?" for tail in tails if tail.is_file()), "Check the path")
+                what = f"there is no {named[name]!r} in the root folder, to which paths are relative"
+                raise ConfigError(f"{what}. {meant}")
         values, image = task(**arguments | {"places": dict.fromkeys(arguments["places"]) | found})
         if image is not None:
             image.thumbnail((_PANEL_SIDE_PX, _PANEL_SIDE_PX))
@@ -248,17 +260,15 @@ def _answer(pipe: Any, task: Callable[..., Answer], root: Path, arguments: dict[
 
 
 def inside(root: Path, name: str, *, new: bool = False) -> Path:
-    """The path relative to the root, a real folder; raises a `ConfigError` if it is outside or goes through a link.
-
-    The root itself may be a link. A name that does not exist, unless it is ``new``, also matches another spelling:
-    other kinds of spaces, other compositions of letters.
-    """
+    """The path relative to the root, a real folder; raises a `ConfigError` if it is outside or goes through a link."""
+    # The root itself may be a link. A name that does not exist, unless it is ``new``, also matches another spelling:
+    # other kinds of spaces, other compositions of letters.
     if "\0" in name:
         raise ConfigError(f"{name!r} cannot be read: it contains a null character. Check the path")
     path = Path(os.path.normpath(root / _local(name)))
     top = next((place for place in (*reversed(path.parents), path) if _is_same(place, root)), None)
     if top is None:
-        raise ConfigError(f"{name!r} is outside the root folder. Pass a path inside it")
+        raise ConfigError(f"{name!r} is outside the root folder. Pass a path inside it, relative to it")
     *folders, last = path.relative_to(top).parts or (".",)
     path = root
     for part in folders:
@@ -276,7 +286,8 @@ def _is_same(place: Path, root: Path) -> bool:
 
 
 def _local(name: str) -> str:
-    """The path that a name means: a file URI of this machine, or the name itself."""
+    """The path that a name means: a file URI of this machine, or the name itself without quotes around it."""
+    name = re.sub(r"""^\s*(["'`])(.+)\1\s*$""", r"\2", name).strip()
     found = re.match(r"(?i)(file|data|sandbox):|([a-z][a-z0-9+.-]+)://", name)
     if found is None:
         return name
@@ -285,10 +296,8 @@ def _local(name: str) -> str:
         host, slash, path = path[2:].partition("/")
         path = slash + path
     if scheme != "file" or host.lower() not in ("", "localhost"):
-        what = f"host {host!r}" if scheme == "file" else f"scheme {scheme!r}"
-        raise ConfigError(
-            f"{name[:80]!r} is not a local file: its {what} is not supported. Pass a path in the root folder"
-        )
+        what = f"its host {host!r}" if scheme == "file" else f"its scheme {scheme!r}"
+        raise ConfigError(f"{name[:80]!r} is not a local file: {what} is not supported. Pass a path in the root folder")
     try:
         return re.sub(r"^/(?=[A-Za-z]:[/\\])", "", urllib.parse.unquote(path, errors="strict"))
     except UnicodeDecodeError as error:
@@ -319,11 +328,11 @@ def _check(places: dict[str, Any], **limits: Any) -> Answer:
 
 def _keep(places: dict[str, Any], **options: Any) -> Answer:
     from latentedit_keep import api
-    from latentedit_keep.base.images import read_pixels
+    from latentedit_keep.base.images import check_keep_output, read_pixels
 
     original, edited, mask, output = places.values()
     output, first = _new(output, original, "kept.png"), read_pixels(original)
-    api.check_keep_output(first, output, inputs=[])
+    check_keep_output(first, output, inputs=[])
     result = api.keep(first, edited, mask=mask, **options)
     result.save(output)
     return {"output": str(output), **plain(result.as_written(output).measures)}, result.image
@@ -337,13 +346,11 @@ def _undo(places: dict[str, Any]) -> Answer:
     if record.get("output") == "kept":
         found = _made_from(path, record)["original"]["file"]
         if found is None:
-            name = record["original"].get("name", "")
-            raise FileFormatError(
-                f"the original {name!r} of {path} is missing from its folder, or was changed. Restore it"
-            )
+            what = f"the original {record['original'].get('name', '')!r} of {path} is missing from its folder"
+            raise FileFormatError(f"{what}, or was changed. Restore it")
         return {"output": found, "how": "the original itself, which keep_edit did not change"}, None
     if importlib.util.find_spec("latentedit") is None:
-        raise MissingDependencyError(f"the library is needed to undo an edit. {to_install('latentedit')}")
+        raise errors.MissingDependencyError(f"the library is needed to undo an edit. {to_install('latentedit')}")
     output = _new(output, path, "undone.png")
     save_image(importlib.import_module("latentedit.editing.undo").undo(path), output)
     return {"output": str(output), "how": "restored bit for bit from the edited file"}, None
@@ -376,11 +383,10 @@ def _record(path: Path) -> dict[str, Any]:
     if text is None:
         raise FileFormatError(f"{path} contains no record of latentedit. Pass a PNG written by latentedit")
     with contextlib.suppress(ValueError):
-        match read_object(text):
-            case {"original": {}, "edited": {}} | {"image": {}} as record:
-                return record
-            case _:
-                pass
+        record = read_object(text)
+        objects = {key for key, value in record.items() if isinstance(value, dict)}
+        if "image" in objects or objects >= {"original", "edited"}:
+            return record
     raise FileFormatError(f"the record in {path} is damaged. Pass a PNG written by latentedit")
 
 

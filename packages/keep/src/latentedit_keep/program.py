@@ -125,10 +125,8 @@ def execute(run: Callable[[list[str]], int]) -> int:
 
 
 def invoke(command: Callable[[], int | None], explain: Callable[[Any], str | None]) -> int:
-    """Exit code of a command: 0 done, 1 done with failures, 2 wrong input, 130 interrupted.
-
-    ``explain`` gives problem and remedy of an expected error; an error that it gives None for is raised.
-    """
+    """Exit code of a command: 0 done, 1 done with failures, 2 wrong input, 130 interrupted."""
+    # ``explain`` gives problem and remedy of an expected error; an error that it gives None for is raised.
     try:
         if (code := int(command() or 0)) == INTERRUPTED:  # which typer made of it
             raise KeyboardInterrupt

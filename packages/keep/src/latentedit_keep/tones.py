@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from latentedit_keep.base.warp import Array, Mask, cv2, gray, largest, smoothed
 
 _LINE = np.linspace(-128, 383, 1024)  # domain of a curve; mixing takes colors beyond black and white
-
-_BLOCKS = 4000  # block means that the consensus is taken over
+_BLOCKS = 2000  # block means that the consensus is taken over
 _DRAWS = 400  # pairs of blocks, each of which proposes a line; a fit of all blocks fails where a third is new
 _FIT_LEVELS = (7.0, 12.0, 20.0)  # within which all channels of a block must fit; the next if fewer than half do
 _TOLERANCES = (40.0, 15.0, 7.0)  # levels by which a pixel may miss the first guess to count for the next one
@@ -34,6 +33,7 @@ _COLORFUL = 5.0  # levels by which colors of one brightness differ in a colorful
 _COLORLESS = 0.3  # share of that difference below which an image has lost its colors
 _SAME_LUMA = 6.0  # levels by which its brightness may differ
 _DOUBTS = 1.5  # standard deviations below which a correction is not applied
+_ROW = 1000  # OpenCV resamples planes of at most 32,767 columns
 _SIDE = 32  # cells a side of the grid of known colors, of 8 levels each
 _UNLIKE = (1, 4)  # cells away from all unchanged colors up to which a color is known, and from which on it is unknown
 _SEEN = 3.0  # samples around a cell from which it counts as seen, since codecs mix the colors at edges
@@ -52,12 +52,10 @@ _WEDGE = [[level] * 3 for level in np.linspace(16, 239, 8)]  # of grays
 _COLORS = [[208 if bits >> channel & 1 else 48 for channel in range(3)] for bits in range(1, 7)]
 PATCHES = np.array([_WEDGE + _COLORS], dtype=np.float32)  # ``[1, 14, 3]``
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
-
 # Candidate blurs in pixels; negative ones blur the edited image, which is then the sharper one.
 _SIGMAS = (-1.0, -0.7, -0.5, -0.35, 0.0, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 1.0, 1.2, 1.4, 1.7, 2.1, 2.6)
 _DETAIL_PX = 1.0  # sigma below which detail is lost first
 _MOST = 2.0  # upper bound of the sharpening
-
 Values = NDArray[np.float64]
 Cells = tuple[Values, Values, Values]
 
@@ -89,11 +87,9 @@ class Tones:
         return _looked_up(cv2.transform(image, self.mixing.astype(np.float32)), curves)
 
     def corrected(self, image: Array) -> Array:
-        """`apply` without extrapolation: a color unlike those of all unchanged pixels stays as it is.
-
-        Black and saturated things that an editor adds would come out gray and dull otherwise. No correction is more
-        than twice the largest one of the colors that both images have, and one that is as uncertain as large is none.
-        """
+        """`apply` without extrapolation: a color unlike those of all unchanged pixels stays as it is."""
+        # Black and saturated things that an editor adds would come out gray and dull otherwise. No correction is more
+        # than twice the largest one of the colors that both images have, and one that is as uncertain as large is none.
         change = self.apply(image) - image
         size = np.maximum(largest(np.abs(change)), 1e-3)
         trusted = np.maximum(1 - (_DOUBTS * self.doubt(image) / size) ** 2, 0)
@@ -110,10 +106,19 @@ class Tones:
 
     def limited(self, original: Array) -> Array:
         """The original, clipped where the edited image's black and white are clipped."""
-        rising = self.curves + 1e-6 * _LINE
-        mixed = _looked_up(original, np.stack([np.interp(_LINE, curve, _LINE) for curve in rising]))
         unmixing = np.linalg.inv(np.vstack([self.mixing, [0, 0, 0, 1]]))[:3]
-        return self.apply(cv2.transform(mixed, unmixing.astype(np.float32)).clip(0, 255))
+        near = 2 * _HELD[1] + 2 * 255 * float(np.abs(unmixing[:, :3] - np.eye(3)).max())  # of black and white
+        ends = np.stack([np.interp((near, 255 - near), _LINE, curve) for curve in self.curves], axis=1)
+        some = cv2.inRange(original, *ends) == 0
+        if not some.any():  # all colors can be shown
+            return original
+        colors, rising = original[some], self.curves + 1e-6 * _LINE
+        rows = np.resize(colors, (-(-len(colors) // _ROW), _ROW, 3))
+        mixed = _looked_up(rows, np.stack([np.interp(_LINE, curve, _LINE) for curve in rising]))
+        shown = cv2.transform(mixed, unmixing.astype(np.float32)).clip(0, 255)
+        limited = original.copy()
+        limited[some] = self.apply(shown).reshape(-1, 3)[: len(colors)]
+        return limited
 
     def clipping(self, limited: Array) -> Array:
         """Levels by which clipping may shade an original: fine patterns overshoot where they are resampled."""
@@ -163,7 +168,7 @@ def first_guess(original: Array, edited: Array, inside: Mask) -> tuple[Tones, Ma
     here, there = _blocks(original, edited, inside)
     if len(here) < 8:
         return Tones.none(), inside
-    tones, fitting = Tones.affine(*_consensus(here, there)), inside
+    tones, fitting = Tones.affine(*consensus(here, there)), inside
     for limit in _TOLERANCES:
         residual = largest(np.abs(smoothed(tones.apply(edited) - tones.limited(original), 1.0)))
         shown = residual[inside]
@@ -177,15 +182,15 @@ def fit_tones(original: Array, edited: Array, unchanged: Mask, *, tolerance: flo
     """Fit the tones on the unchanged pixels; errors up to the tolerance, in levels, keep their weight."""
     if unchanged.sum() < 200:
         return Tones.none()
-    near, wide = smoothed(original, _SMOOTH_PX), smoothed(original, 3 * _SMOOTH_PX)
-    flat = 1 / (1 + (largest(np.abs(near - wide))[unchanged] / _FLAT_LEVELS) ** 2)
-    cut = (edited < _CLIPPED[0]) | (edited > _CLIPPED[1])
-    here = np.where(cut, original, near)[unchanged]
-    there = np.where(cut, edited, smoothed(edited, _SMOOTH_PX))[unchanged]
-    sound = cv2.dilate(cut.astype(np.uint8), _NEAR)[unchanged] == 0  # resampling mixes what is next to it
-    step = max(1, len(here) // _SAMPLES)
-    here, there, flat = (one[::step].astype(np.float64) for one in (here, there, flat))
-    sound = sound[::step] | (sound[::step].sum(axis=0) < 200)  # a channel that is cut off nearly everywhere
+    cut = (edited < _CLIPPED[0]) | (edited > _CLIPPED[1])  # mixed into what is next to it by resampling
+    planes = original, smoothed(original, _SMOOTH_PX), smoothed(original, 3 * _SMOOTH_PX)
+    planes = *planes, edited, smoothed(edited, _SMOOTH_PX), cut, cv2.dilate(cut.astype(np.uint8), _NEAR)
+    at = np.flatnonzero(unchanged)
+    at = at[:: max(1, len(at) // _SAMPLES)]
+    sharp, here, wide, shown, there, ends, mixed = (plane.reshape(-1, 3)[at].astype(np.float64) for plane in planes)
+    flat = 1 / (1 + (np.abs(here - wide).max(axis=1) / _FLAT_LEVELS) ** 2)
+    here, there, sound = np.where(ends, sharp, here), np.where(ends, shown, there), mixed == 0
+    sound |= sound.sum(axis=0) < 200  # a channel that is cut off nearly everywhere
     nothing = parameters = np.zeros(10)
     weight, cells = flat, (here, there, flat)
     for _ in range(_ROUNDS):
@@ -201,19 +206,15 @@ def fit_tones(original: Array, edited: Array, unchanged: Mask, *, tolerance: flo
     found, plain = (np.minimum(np.abs(_misses(one, *cells)[0][:size]), 3).mean() for one in (parameters, nothing))
     if plain <= _NO_BETTER * found + 0.02:
         return Tones.none()
-    mixing = np.eye(3, 4)
-    mixing[:, :3] = _saturating(parameters)
+    mixing = np.pad(_saturating(parameters), ((0, 0), (0, 1)))
     mixed = there @ mixing[:, :3].T
     parts = enumerate(sound.T)
     curves = [_curve(mixed[part, at], here[part, at], parameters[at:9:3]) for at, part in parts]
     return Tones(
-        mixing=mixing,
-        curves=np.stack(curves),
-        held=np.stack(list(map(_held, curves, there.T, here.T))),
-        most=_largest_correction(parameters, there, weight),
-        doubts=_doubts(parameters, cells),
+        mixing=mixing, curves=np.stack(curves), held=np.stack(list(map(_held, curves, there.T, here.T))),
+        most=_largest_correction(parameters, there, weight), doubts=_doubts(parameters, cells),
         known=_known(there, weight),
-    )
+    )  # fmt: skip
 
 
 def _known(colors: Values, weight: Values) -> Values:
@@ -227,10 +228,9 @@ def _known(colors: Values, weight: Values) -> Values:
 
 def _spread(grid: Values, combine: Any) -> Values:
     """Each cell combined with its 26 neighbors."""
+    mode = "edge" if combine is np.minimum else "constant"
     for axis in range(3):
-        padded = np.pad(
-            grid, [(int(axis == one),) * 2 for one in range(3)], mode="edge" if combine is np.minimum else "constant"
-        )
+        padded = np.pad(grid, [(int(axis == one),) * 2 for one in range(3)], mode=mode)
         parts = [np.take(padded, range(start, start + len(grid)), axis=axis) for start in range(3)]
         grid = functools.reduce(combine, parts)
     return grid
@@ -279,7 +279,7 @@ def _blocks(original: Array, edited: Array, inside: Mask) -> tuple[Values, Value
     return here[chosen].astype(np.float64), there[chosen].astype(np.float64)
 
 
-def _consensus(here: Values, there: Values) -> tuple[Values, Values]:
+def consensus(here: Values, there: Values) -> tuple[Values, Values]:
     """RANSAC: the line through two blocks that most blocks fit in all channels, then refined."""
     first, second = np.random.default_rng(0).integers(len(here), size=(_DRAWS, 2)).T
     across, up = there[second] - there[first], here[second] - here[first]

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentedit_keep.base.color import Pixels
-from latentedit_keep.base.warp import Array, Mask, cv2, largest
+from latentedit_keep.base.warp import Array, Mask, cv2, largest, touched
 
 WHITE = np.full(3, 255.0, dtype=np.float32)
 _SEEN = 24  # difference of 8-bit alpha from which on it changed
@@ -24,10 +24,8 @@ def alpha_change(original: Array, edited: Array) -> Mask:
 
 
 def ground_of(original: NDArray[np.uint8], edited: Array) -> tuple[Array, float]:
-    """The color on which an opaque edit shows the transparent parts of its original, and the share of them that has it.
-
-    It is white, black, or the most frequent color of the border. The original is its alpha; the edit has any size.
-    """
+    """The color on which an opaque edit shows what is transparent in its original, and the share of that with it."""
+    # It is white, black, or the most frequent color of the border. The original is its alpha; the edit has any size.
     clear = cv2.resize(original, edited.shape[1::-1], interpolation=cv2.INTER_NEAREST) == 0
     border = np.concatenate([edited[0], edited[-1], edited[:, 0], edited[:, -1]])
     cells, counts = np.unique(border // 8, axis=0, return_counts=True)
@@ -39,21 +37,22 @@ def ground_of(original: NDArray[np.uint8], edited: Array) -> tuple[Array, float]
 
 
 def without_ground(original: Pixels, laid: Array, edited: Pixels, shown: Array, ground: Array) -> Pixels:
-    """An opaque edit of a transparent original, in one frame, with the alpha that it would have without its ground.
-
-    The ground's color that reaches the transparent part stays or becomes transparent. Other colors there are paint,
-    which is opaque. All else has the original's alpha. ``laid`` has the original's colors on the ground, ``shown`` the
-    edit's, in [0, 255].
-    """
+    """An opaque edit of a transparent original, in one frame, with the alpha that it would have without its ground."""
+    # The ground's color that reaches the transparent part stays or becomes transparent. Others are paint, which is
+    # opaque. Both go on in the soft part, such as a shadow, that they touch: half of one would have a step. All else
+    # has the original's alpha. ``laid`` has the original's colors on the ground, ``shown`` the edit's, in [0, 255].
     top = np.iinfo(original.dtype).max
     alpha = original[..., 3]
     like = largest(np.abs(shown - ground)) < _GROUND_LEVELS
-    paint = cv2.morphologyEx(((alpha == 0) & ~like).astype(np.uint8), cv2.MORPH_OPEN, _WINDOW)
+    paint = cv2.morphologyEx(((alpha == 0) & ~like).astype(np.uint8), cv2.MORPH_OPEN, _WINDOW) > 0
     erased = like & (largest(np.abs(laid - ground)) > 2 * _GROUND_LEVELS)
-    empty = cv2.morphologyEx((like & (erased | (alpha < top))).astype(np.uint8), cv2.MORPH_CLOSE, _WINDOW)
-    _, labels = cv2.connectedComponents(empty)
-    erased &= np.isin(labels, np.unique(labels[like & (alpha == 0)]))
-    found = np.where((cv2.dilate(paint, _REACH) > 0) & ~like, top, alpha)
+    empty = cv2.morphologyEx((like & (erased | (alpha < top))).astype(np.uint8), cv2.MORPH_CLOSE, _WINDOW) > 0
+    erased &= touched(empty, like & (alpha == 0))
+    soft, other = (alpha > 0) & (alpha < top), largest(np.abs(laid - shown)) > _GROUND_LEVELS
+    parts = soft & like, soft & ~like & other  # outlines are thinner
+    faded, drawn = (cv2.morphologyEx(part.astype(np.uint8), cv2.MORPH_OPEN, _REACH) > 0 for part in parts)
+    erased, paint = touched(erased | faded, erased), touched(paint | drawn, paint)
+    found = np.where((cv2.dilate(paint.astype(np.uint8), _REACH) > 0) & ~like, top, alpha)
     found[erased] = 0
     opacity = np.maximum(found, 1)[..., None] / np.float32(top)
     under = ground * np.float32(top / 255) * (1 - opacity)

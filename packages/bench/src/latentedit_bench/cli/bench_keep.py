@@ -16,10 +16,20 @@ def keep(
     output: Annotated[Path, goes_to("The folder of the run; a stopped run continues.")] = Path("out/keep"),
     split: Split = "test",
     count: Annotated[
-        int | None, typer.Option("--count", help="Number of cases.", show_default="209, with --check 1000")
+        int | None,
+        typer.Option(
+            "--count", help="Number of cases.", show_default="209; --check: 1100; --baselines: 7 of each size"
+        ),
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Measure false alarms and misses of `check` instead.")] = False,
     rounds: Annotated[bool, typer.Option("--rounds", help="Measure ten edits of each photograph in a row.")] = False,
+    timed: Annotated[
+        bool, typer.Option("--baselines", help="Measure CPU seconds and memory beside the alternatives instead.")
+    ] = False,
+    against: Annotated[
+        Path | None,
+        typer.Option("--against", help="With --baselines: packages/keep/src of another checkout, also measured."),
+    ] = None,
     pairs: Annotated[
         Path | None,
         typer.Option("--pairs", help="Measure a folder of pairs from real editors with pairs.json instead."),
@@ -34,36 +44,45 @@ def keep(
 ) -> None:
     """Measure `latentedit keep` and its common alternatives on pairs with known changes and known damage.
 
-    With --check, measure `latentedit check` instead; with --rounds, what ten edits in a row leave of a photograph.
+    With --check, measure `latentedit check` instead; with --rounds, what ten edits in a row leave of a photograph; with
+    --baselines, what they cost.
     Pairs from real editors have no right answer: the results of all methods are written for inspection.
 
     Examples:
         latentedit bench keep
         latentedit bench keep --check --workers 2 -o out/check
         latentedit bench keep --rounds -o out/rounds
+        latentedit bench keep --baselines -o out/speed
         latentedit bench keep --pairs pairs/ -o out/pairs
     """
     from latentedit.batch.executors import Executor, run_work
     from latentedit.batch.folder import RunFolder
-    from latentedit_bench.known_pairs.check_rates import check_summary, check_work
+    from latentedit_bench.known_pairs.check_rates import PAIRS, check_summary, check_work
     from latentedit_bench.known_pairs.measured import case_work, pair_summary
     from latentedit_bench.known_pairs.real_pairs import real_summary, real_work
     from latentedit_bench.known_pairs.rounds import rounds_summary, rounds_work
+    from latentedit_bench.known_pairs.speed import speed_summary, speed_work
     from latentedit_bench.ranking.run import table_of
     from latentedit_keep.base.files import plain, write_text
 
-    if check + rounds + (pairs is not None) > 1:
-        raise ConfigError("--check, --rounds and --pairs exclude each other. Pass one of them")
+    if check + rounds + timed + (pairs is not None) > 1:
+        raise ConfigError("--check, --rounds, --baselines and --pairs exclude each other. Pass one of them")
+    if against is not None and not timed:
+        raise ConfigError("--against is another version for --baselines. Pass that too, or leave --against out")
+    if timed and workers > 1:
+        raise ConfigError("processes beside each other slow each other. Leave --workers out with --baselines")
     if pairs is not None:
         work, summarize = real_work(pairs, node), real_summary
+    elif timed:
+        work, summarize = speed_work(7 if count is None else count, against), speed_summary
     elif rounds:
         work, summarize = rounds_work(), rounds_summary
     elif check:
-        work, summarize = check_work(split, 1000 if count is None else count), check_summary
+        work, summarize = check_work(split, PAIRS if count is None else count), check_summary
     else:
         work, summarize = case_work(split, 209 if count is None else count), pair_summary
     executor, command = Executor(workers=workers), typed_command()
-    kind = "check" if check else "rounds" if rounds else "keep"
+    kind = "check" if check else "rounds" if rounds else "speed" if timed else "keep"
     run = RunFolder.start(output, work.spec, kind=kind, units=work.units, command=command, request={})
     with progress_bar(quiet=quiet or as_json) as progress:
         run_work(run, work, executor=executor, progress=progress)
@@ -83,3 +102,7 @@ def keep(
             echo(f"keep is better than {name} by {one['mean']:.1f} dB [{one['low']:.1f}, {one['high']:.1f}]")
         for kind, right in report.get("expected", {}).items():
             echo(f"{kind:<14}verdict as expected in {right} of {report['of'][kind]}")
+        for one in report.get("speed", ()):
+            ratio = one["keep over it"]
+            than = "" if ratio is None else " keep/it {value:.2f} [{low:.2f}, {high:.2f}]".format_map(ratio)
+            echo(f"{one['size']:<15}{one['method']:<38}{one['seconds']:7.2f} s {one['mb']:6.0f} MB{than}")

@@ -72,6 +72,7 @@ class Case:
     mask: Plane  # where that differs, in [0, 1]
     edited: Pixels  # the editor's output, of any size
     damage: Damage | None  # of the whole image; None for a different image
+    grain: str = ""  # what the editor made of it, and its strength
 
 
 def make_case(
@@ -208,7 +209,7 @@ def changed(what: str, image: Array, other: Pixels, share: float, generator: np.
         depth = generator.uniform(0.25, 0.5)
         image = image * (1 - depth * blurred(thrown, generator.uniform(0.008, 0.03) * side))[..., None]
     if what.startswith("paste"):
-        new = _covering(other, mask.shape, generator)
+        new = covering(other, mask.shape, generator)
     elif what == "drawn":  # a flat object of one color, shaded a little
         slope = generator.uniform(-25, 25, 2)
         light = slope[0] * np.linspace(-1, 1, height)[:, None] + slope[1] * np.linspace(-1, 1, width)[None]
@@ -247,7 +248,7 @@ def changed_globally(image: Array, other: Pixels, generator: np.random.Generator
         fog = blurred(generator.uniform(0, 1, shape).astype(np.float32), 0.05 * max(image.shape))
         fog = (fog - fog.min()) / max(float(np.ptp(fog)), 1e-6) * 0.5 + 0.35
         return image * (1 - fog)[..., None] + 235 * fog[..., None]
-    return 0.5 * image + 0.5 * _covering(other, shape, generator)  # seen through another image
+    return 0.5 * image + 0.5 * covering(other, shape, generator)  # seen through another image
 
 
 def true_mask(original: Array, edited: Array) -> Plane:
@@ -269,7 +270,7 @@ def _without(image: Array, mask: Plane) -> Array:
     return filled + 0.6 * np.roll(fine, (int(0.37 * mask.shape[0]), int(0.23 * mask.shape[1])), axis=(0, 1))
 
 
-def _covering(other: Pixels, shape: tuple[int, ...], generator: np.random.Generator) -> Array:
+def covering(other: Pixels, shape: tuple[int, ...], generator: np.random.Generator) -> Array:
     """A photograph that covers a frame."""
     factor = max(shape[0] / other.shape[0], shape[1] / other.shape[1])
     grown = scaled(other, math.ceil(factor * max(other.shape[:2])) + 2, generator)

@@ -158,6 +158,16 @@ def _with_other_texture(image: Array, share: float, generator: np.random.Generat
     return result
 
 
+def grain(image: Array, sigma: float, generator: np.random.Generator) -> Array:
+    """Noise as of film and sensors: nearly gray, single pixels or clumps, and unequal: weaker in highlights."""
+    clump = float(generator.choice([0.0, 0.6, 1.0]))  # px
+    noise = generator.normal(0, 1, (*image.shape[:2], 1)) + 0.3 * generator.normal(0, 1, image.shape)
+    noise = blurred(noise.astype(np.float32), clump)
+    level = blurred(image.mean(axis=2).astype(np.float32), 4.0)[..., None]
+    weighted = noise / float(noise.std()) * (1.3 - 0.6 * level / 255)
+    return sigma * weighted
+
+
 def as_pixels(image: Array) -> Pixels:
     """Rounded to whole levels."""
     return np.rint(image).clip(0, 255).astype(np.uint8)

@@ -11,6 +11,7 @@ from PIL import Image
 
 from latentedit.batch.folder import UnitResult
 from latentedit.core.errors import ConfigError
+from latentedit_bench.known_pairs.baselines import baseline
 from latentedit_bench.known_pairs.cases import DRAWN, FOUND, SEEDS, Case, Half, Plane, make_case
 from latentedit_bench.known_pairs.damages import Damage, Pixels, as_pixels
 from latentedit_bench.metrics.statistics import Table, over_groups
@@ -32,7 +33,6 @@ THRESHOLDS = {"threshold": 50, "sift": 25}
 
 _FAR_PX = 12  # beyond this distance from the change, pixels should be the original's, bit for bit
 _MOST_DB = 99.0  # of identical images
-_REACH = 0.006  # share of the side: gaps that a baseline closes, and how far its mask reaches beyond what differs
 
 
 def _row(half: Half, index: int) -> Row:
@@ -134,39 +134,6 @@ def soft_iou(mask: NDArray[Any], truth: NDArray[Any]) -> float:
     """Sum of the minimum over sum of the maximum of two soft masks; 1 if both are empty."""
     larger = float(np.maximum(mask, truth).sum())
     return 1.0 if larger == 0 else float(np.minimum(mask, truth).sum()) / larger
-
-
-def baseline(name: str, original: Pixels, edited: Pixels, threshold: int) -> tuple[Pixels, Plane]:
-    """The common alternative: the editor's image where it differs by more than a threshold, feathered; and the mask."""
-    moving = resized(edited, original.shape[1::-1])
-    moving = _aligned(original, moving) if name == "sift" else moving
-    smooth = [cv2.GaussianBlur(one, (0, 0), 1.0).astype(np.int16) for one in (original, moving)]
-    radius = max(2, round(_REACH * min(original.shape[:2])))
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    speck = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
-    mask = (np.abs(smooth[0] - smooth[1]).max(axis=2) > threshold).astype(np.uint8)
-    mask = cv2.morphologyEx(cv2.morphologyEx(mask, cv2.MORPH_OPEN, speck), cv2.MORPH_CLOSE, disc)
-    mask = cv2.GaussianBlur(cv2.dilate(mask, disc).astype(np.float32), (0, 0), radius / 2)
-    return as_pixels(original + mask[..., None] * (moving.astype(np.float32) - original)), mask
-
-
-def _aligned(original: Pixels, moving: Pixels) -> Pixels:
-    """Aligned by SIFT features and an affine RANSAC fit, as node packs do; unchanged if that fails."""
-    detector = cv2.SIFT_create(4000)
-    found = [detector.detectAndCompute(cv2.cvtColor(one, cv2.COLOR_RGB2GRAY), None) for one in (original, moving)]
-    (points, words), (other_points, other_words) = found
-    if words is None or other_words is None:
-        return moving
-    matches = cv2.BFMatcher(cv2.NORM_L2, crossCheck=True).match(words, other_words)
-    here = np.array([points[match.queryIdx].pt for match in matches], dtype=np.float32)
-    there = np.array([other_points[match.trainIdx].pt for match in matches], dtype=np.float32)
-    affine = None
-    if len(matches) >= 4:
-        affine, _ = cv2.estimateAffine2D(here, there, method=cv2.RANSAC, ransacReprojThreshold=3)
-    if affine is None:
-        return moving
-    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(moving, affine, original.shape[1::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
 
 def pair_summary(rows: Table) -> dict[str, Any]:

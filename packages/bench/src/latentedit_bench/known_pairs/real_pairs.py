@@ -14,9 +14,10 @@ from PIL import Image
 
 from latentedit.batch.folder import UnitResult
 from latentedit.core.errors import ConfigError
+from latentedit_bench.known_pairs.baselines import THRESHOLD, baseline
 from latentedit_bench.known_pairs.cases import FOUND
 from latentedit_bench.known_pairs.damages import Pixels, as_pixels
-from latentedit_bench.known_pairs.measured import baseline, contradictions
+from latentedit_bench.known_pairs.measured import contradictions
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.run import encoded
 from latentedit_bench.work import UnitWork
@@ -24,7 +25,6 @@ from latentedit_keep.api import keep
 from latentedit_keep.base.images import read_image
 from latentedit_keep.base.warp import resized
 
-_THRESHOLD = 25  # of the plain baselines, in levels of 255: the best of three on the pairs of docs/results/keep.md
 _METHODS = ("keep", "threshold", "sift", "diff-merge")
 
 
@@ -58,7 +58,7 @@ def _measured(folder: Path, node: Path | None, task: tuple[str, str]) -> UnitRes
     original, edited = (np.asarray(read_image(place).convert("RGB")) for place in places)
     found = keep(*places)
     results = {"keep": np.asarray(found.image.convert("RGB"))}
-    results |= {name: baseline(name, original, edited, _THRESHOLD)[0] for name in ("threshold", "sift")}
+    results |= {name: baseline(name, original, edited, THRESHOLD)[0] for name in ("threshold", "sift")}
     if node is not None:
         results["diff-merge"] = _merged(node, original, resized(edited, original.shape[1::-1]))
     files = {f"{name}/{unit}.png": encoded(Image.fromarray(one), "PNG") for name, one in results.items()}

@@ -14,7 +14,6 @@ from PIL import Image, ImageCms
 Info = Mapping[Any, Any]  # what a file says of colors, size and rights, by Pillow's names
 Pixels = NDArray[Any]  # ``[height, width, 3 or 4]``, 8 or 16 bits; the fourth channel is alpha
 Levels = NDArray[np.floating[Any]]  # ``[height, width, 3]`` on a scale of 0 to 255
-
 _SRGB_LEVELS = 1.0  # a space without a color further from sRGB's is taken for sRGB, as many of that name are
 _OWN_LEVELS = 8.0  # by so much a color outside of sRGB must be changed before nothing of its excess is kept
 _STRIP_VALUES = 3_000_000  # converted together, for each takes many bytes on the way
@@ -22,7 +21,6 @@ _NODES = 65536  # of a curve: one per 16-bit value
 _GRID = np.linspace(0, 1, _NODES)
 _D50 = np.array([0.9642, 1.0, 0.8249])  # white of ICC profiles
 _CONES = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])  # of Bradford
-
 # ITU-T H.273: x and y of white, red, green and blue; parameters of an ICC curve.
 _SRGB_XY = (0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
 _BT2020_XY = (0.3127, 0.3290, 0.708, 0.292, 0.170, 0.797, 0.131, 0.046)

@@ -38,12 +38,10 @@ class Ticks:
         self()
 
     def __call__(self) -> None:
-        """One more step."""
         self._done = min(self._done + 1, self._total - 1)
         self._report(self._task, self._done, self._total)
 
     def finish(self) -> None:
-        """All steps are done."""
         self._report(self._task, self._total, self._total)
 
 
@@ -72,11 +70,9 @@ def _write(text: str, stream: Any) -> None:
 
 @contextlib.contextmanager
 def progress_bar(given: Progress | bool | None = True, *, quiet: bool = False) -> Generator[Progress | None]:
-    """A progress callback: the given one, or one that reports on stderr; None for False, or if ``quiet`` is set.
-
-    On a terminal and in a notebook it draws a bar, elsewhere it prints a line every `_LINE_S` seconds. TQDM_DISABLE
-    in the environment silences both.
-    """
+    """A progress callback: the given one, or one that reports on stderr; None for False, or if ``quiet`` is set."""
+    # On a terminal and in a notebook it draws a bar, elsewhere it prints a line every `_LINE_S` seconds. TQDM_DISABLE
+    # in the environment silences both.
     if quiet or (given is True and os.environ.get("TQDM_DISABLE")):
         yield None
     elif given is not True:

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, cast
 from latentedit_keep.base.errors import FileFormatError, LatentEditError, OutputError
 
 Encoded = bytes | bytearray | memoryview  # content of a file
+_Kind = type[LatentEditError]  # of the error that is raised
 MAX_DOCUMENT_BYTES = 16_000_000  # of a JSON document whose kind has no limit of its own
 _LONGEST_NAME_BYTES = 200  # of a name without its ending; file systems allow 255 in all
 _FIRST_BYTES = 16  # of a file, by which its format is known
@@ -33,7 +34,7 @@ _URL = re.compile(r"https?:/")
 _NEVER_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 
 
-def user_path(name: str | Path, *, error: type[LatentEditError] = FileFormatError) -> Path:
+def user_path(name: str | Path, *, error: _Kind = FileFormatError) -> Path:
     """Expand ``~`` in a path; raises an ``error`` for a path that cannot exist on this system."""
     try:
         path = Path(name).expanduser()
@@ -53,9 +54,7 @@ def check_exists(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def open_file(
-    path: str | Path, *, limit: int | None, error: type[LatentEditError] = FileFormatError
-) -> Generator[BinaryIO]:
+def open_file(path: str | Path, *, limit: int | None, error: _Kind = FileFormatError) -> Generator[BinaryIO]:
     """Open a regular file of at most ``limit`` bytes for reading; raises an ``error`` otherwise."""
     if not (isinstance(path, str) or hasattr(path, "__fspath__")):  # a number is a file that is open already
         raise error(f"a file is named by a path; got {type(path).__name__}. Give a path, an image or its bytes")
@@ -73,11 +72,7 @@ def open_file(
 
 
 def read_bytes(
-    path: str | Path,
-    *,
-    limit: int,
-    error: type[LatentEditError] = FileFormatError,
-    starts: re.Pattern[bytes] | None = None,
+    path: str | Path, *, limit: int, error: _Kind = FileFormatError, starts: re.Pattern[bytes] | None = None
 ) -> bytes:
     """The content of a file, of one that ``starts`` does not match the first bytes only; conditions as `open_file`."""
     with open_file(path, limit=limit, error=error) as file:
@@ -89,7 +84,7 @@ def read_bytes(
             raise _unreadable(path, caught, error) from caught
 
 
-def read_text(path: str | Path, *, limit: int, error: type[LatentEditError] = FileFormatError) -> str:
+def read_text(path: str | Path, *, limit: int, error: _Kind = FileFormatError) -> str:
     """A UTF-8 text, with or without a byte order mark, its line ends as they are."""
     try:
         return read_bytes(path, limit=limit, error=error).decode("utf-8-sig")
@@ -100,11 +95,7 @@ def read_text(path: str | Path, *, limit: int, error: type[LatentEditError] = Fi
 
 
 def read_json(
-    path: str | Path,
-    *,
-    limit: int = MAX_DOCUMENT_BYTES,
-    error: type[LatentEditError] = FileFormatError,
-    allow_nan: bool = False,
+    path: str | Path, *, limit: int = MAX_DOCUMENT_BYTES, error: _Kind = FileFormatError, allow_nan: bool = False
 ) -> Any:
     """The value of a JSON file; see `parse_json`."""
     text = read_text(path, limit=limit, error=error)
@@ -160,26 +151,18 @@ def check_no_input(path: Path, inputs: Iterable[Path | None]) -> None:
     """Raise an `OutputError` if a file that exists is one of the inputs, also by another name of it."""
     read = [user_path(one, error=OutputError) for one in inputs if one is not None]
     if path.exists() and any(one.exists() and path.samefile(one) for one in read):
-        raise OutputError(
-            f"{path} is an image that the result was made from. Choose another name, or give `overwrite=True`"
-        )
+        remedy = "Choose another name, or give `overwrite=True`"
+        raise OutputError(f"{path} is an image that the result was made from. {remedy}")
 
 
 def sibling_path(path: Path, ending: str) -> Path:
-    """A path next to a file, with another ending, that does not exist yet.
-
-    A very long name is cut, and its checksum added to tell such names apart.
-    """
+    """A path next to a file, with another ending, that does not exist yet; a long name is cut, with its checksum."""
     name, whole = path.stem, os.fsencode(path.stem)
     if len(whole) > _LONGEST_NAME_BYTES:
         name = f"{whole[:_LONGEST_NAME_BYTES].decode('utf-8', 'ignore')}-{zlib.crc32(whole):08x}"
-    return free_name(path.parent / f"{name}.{ending}")
-
-
-def free_name(path: Path) -> Path:
-    """The path, or where that exists the first of ``name-2.png``, ``name-3.png``, ... that does not."""
-    numbered = (path.with_stem(f"{path.stem}-{number}") for number in itertools.count(2))
-    return path if not os.path.lexists(path) else next(other for other in numbered if not os.path.lexists(other))
+    place = path.parent / f"{name}.{ending}"
+    numbered = (place.with_stem(f"{place.stem}-{number}") for number in itertools.count(2))
+    return next(one for one in itertools.chain([place], numbered) if not os.path.lexists(one))
 
 
 def existing(*paths: Path | None) -> tuple[Path, ...]:
@@ -222,7 +205,7 @@ def unwritable(path: Path, error: Exception) -> OutputError:
     return OutputError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}. Choose another place")
 
 
-def _unreadable(path: str | Path, caught: Exception, error: type[LatentEditError]) -> LatentEditError:
+def _unreadable(path: str | Path, caught: Exception, error: _Kind) -> LatentEditError:
     shown = str(path) if len(str(path)) <= _SHOWN_LETTERS else f"{str(path)[:_SHOWN_LETTERS]}..."
     number = getattr(caught, "errno", None)
     if number == errno.ENAMETOOLONG and error is OutputError:

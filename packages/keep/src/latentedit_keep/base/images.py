@@ -4,19 +4,21 @@ import contextlib
 import dataclasses
 import hashlib
 import io
+import math
 import os
 import re
 import struct
 import warnings
 import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast, runtime_checkable
 
 import numpy as np
 import pi_heif  # pyright: ignore[reportMissingTypeStubs]
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageFile, JpegImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageFile, JpegImagePlugin, UnidentifiedImageError
+from PIL.ExifTags import IFD, Base
 from PIL.PngImagePlugin import PngImageFile, PngInfo, putchunk
 from PIL.TiffImagePlugin import TiffImageFile
 
@@ -38,17 +40,14 @@ _STARTS = re.compile(
 )
 MAX_PIXELS = 100_000_000
 _TOO_LARGE = f"{{}} has more than {MAX_PIXELS // 1_000_000} megapixels. Scale it down first"
-MIN_SIDE_PX = 2
 MAX_SIDE_PX = 32_000  # OpenCV cannot warp longer images
 MAX_IMAGE_BYTES = 1_000_000_000  # of a file; 100 megapixels of 16-bit RGBA, uncompressed, have 0.8 GB
 MAX_RECORD_BYTES = 1_000_000  # in UTF-8; Pillow does not expand compressed texts beyond 1 MiB
 MAX_PAYLOAD_BYTES = 64_000_000
-
 # EXIF orientation -> quarter turns counter-clockwise, then whether to mirror horizontally.
 _TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PNG_DEPTH = 24  # offset of a PNG's bit depth
-_PNG_HEADER_BYTES = 33  # signature and IHDR
+_PNG_DEPTH, _PNG_HEADER_BYTES = 24, 33  # offset of a PNG's bit depth, and length of signature and IHDR
 # RLE alone: 12 megapixels take 1 s, and photographs are about as small as at zlib's level 6, which takes 4 s.
 _PNG_OPTIONS = (cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
 _KEYWORD = "latentedit"  # keyword of the iTXt chunk with the record
@@ -63,8 +62,7 @@ _MOST_JPEG_EXIF_BYTES = 65_533  # a segment has 16 bits for its length, which in
 _MOST_JPEG_XMP_BYTES = 65_504  # likewise, without the name of the segment
 _MOST_DPI = 65_535  # 16 bits in JFIF
 _INCH = 0.0254  # meters
-_XMP = "XML:com.adobe.xmp"
-_TIFF_XMP = 700  # tag
+_XMP, _TIFF_XMP = "XML:com.adobe.xmp", 700  # key in a PNG, and tag of a TIFF
 # TIFF tags that describe the storage of the pixels or that are carried separately.
 _LAYOUT = frozenset({*range(254, 267), 273, *range(277, 285), *range(288, 293), 296, *range(317, 348), 700, 34675})
 
@@ -73,9 +71,7 @@ _LAYOUT = frozenset({*range(254, 267), 273, *range(277, 285), *range(288, 293), 
 class TensorLike(Protocol):
     """A tensor of PyTorch, which is not imported here."""
 
-    def is_floating_point(self) -> bool:
-        """Whether its values are floats."""
-        ...
+    def is_floating_point(self) -> bool: ...  # whether its values are floats
 
 
 # A file, an image, an array [height, width, channels], a tensor [channels, height, width], an encoded or an open file;
@@ -208,11 +204,10 @@ def content_of(path: str | Path) -> bytes | None:
 
 
 def check_size(size: tuple[int, int], name: str) -> None:
-    """Raise an `ImageError` for images below 2x2 pixels and above 100 megapixels."""
-    width, height = size
-    if min(width, height) < MIN_SIDE_PX:
-        raise ImageError(f"{name} is too small: {width}x{height} pixels. Choose one of at least 2x2")
-    if width * height > MAX_PIXELS:
+    """Raise an `ImageError` for images without pixels and above 100 megapixels."""
+    if not math.prod(size):
+        raise ImageError(f"{name} has no pixels. Choose another image")
+    if math.prod(size) > MAX_PIXELS:
         raise ImageError(_TOO_LARGE.format(name))
 
 
@@ -284,7 +279,7 @@ def _decoded(image: Image.Image, name: str, content: bytes = b"") -> PixelImage:
             image.seek(0)
         with contextlib.suppress(Exception):
             exif = image.getexif()
-        orientation = exif.get(ExifTags.Base.Orientation, 1)
+        orientation = exif.get(Base.Orientation, 1)
         with _silent_decoder() if image.format in ("PNG", "TIFF") else contextlib.nullcontext():
             pixels = _deep(image, content, name)
             if pixels is None:
@@ -296,8 +291,7 @@ def _decoded(image: Image.Image, name: str, content: bytes = b"") -> PixelImage:
             info["notes"].append(f"{Path(name).name} has {frames} {pages}; the first was taken")
         _check_colors(image, info, Path(name).name)
         if not is_tiff:  # decoders of TIFF rotate it themselves
-            turns, mirrored = _TURNS.get(orientation, (0, False))
-            pixels = turned(pixels, turns, mirrored)
+            pixels = turned(pixels, *_TURNS.get(orientation, (0, False)))
         info |= {"exif": _exif_bytes(exif, pixels.shape, is_tiff=is_tiff), "notes": tuple(info["notes"])}
         text = {key: value for key, value in info.items() if value not in (None, (), {})}
         return PixelImage(pixels=np.ascontiguousarray(pixels), info=text)
@@ -347,13 +341,11 @@ def _exif_bytes(exif: Image.Exif, shape: tuple[int, ...], *, is_tiff: bool) -> b
     with contextlib.suppress(Exception):  # a value may not have its tag's type
         made = Image.Exif()
         made.load(exif.tobytes())
-        for tag in (*(_LAYOUT if is_tiff else ()), ExifTags.Base.Orientation):
+        for tag in (*(_LAYOUT if is_tiff else ()), Base.Orientation):
             made.pop(tag, None)
-        inner = made.get_ifd(ExifTags.IFD.Exif) if ExifTags.IFD.Exif in made else {}
-        for tags, across, down in (
-            (made, ExifTags.Base.ImageWidth, ExifTags.Base.ImageLength),
-            (inner, ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight),
-        ):
+        inner = made.get_ifd(IFD.Exif) if IFD.Exif in made else {}
+        sides = (made, Base.ImageWidth, Base.ImageLength), (inner, Base.ExifImageWidth, Base.ExifImageHeight)
+        for tags, across, down in sides:
             if across in tags or down in tags:
                 tags[down], tags[across] = shape[:2]
         return made.tobytes() if len(made) else None
@@ -468,6 +460,13 @@ def check_output(path: str | Path, *, source: str | Path | None = None, transpar
     check_place(path, source=source)
 
 
+def check_keep_output(original: PixelImage, path: str | Path, *, inputs: Sequence[str | Path]) -> None:
+    """Raise an `OutputError` if a result of `keep` cannot be written to the path, or would overwrite an input."""
+    for source in inputs:
+        check_output(path, source=source, transparent=original.pixels.shape[2] == 4)
+    check_depth(original, path)
+
+
 def keeps_alpha(path: str | Path) -> bool:
     """Whether the format of a file name has transparency."""
     return WRITABLE.get(Path(path).suffix.lower()) not in _WITHOUT_ALPHA
@@ -524,7 +523,7 @@ def save_image(
         if "xmp" in options:
             exif[_TIFF_XMP] = options.pop("xmp")
         # Libtiff, which compresses, cannot write directories within EXIF.
-        inner = exif.keys() & {ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo}
+        inner = exif.keys() & {IFD.Exif, IFD.GPSInfo}
         options |= {"exif": exif, "compression": None if inner else "tiff_lzw"}
     with atomic_file(path) as file:
         try:

@@ -5,8 +5,7 @@ from typing import Any
 
 from latentedit_keep.base.errors import ConfigError
 
-MAX_STRENGTH = 5
-"""Largest absolute strength of an edit; a larger number is usually meant as percent."""
+MAX_STRENGTH = 5  # largest absolute strength of an edit; a larger number is usually meant as percent
 
 
 def read_strength(
@@ -24,10 +23,8 @@ def read_strength(
     text = str(given)
     share = _float(text.rstrip(" %").replace(",", ".")) / (100 if "%" in text or abs(value) >= 10 else 1)
     limits = "" if (least, most) == (0, 1) else f", at most from {least:g} to {most:g}"
-    raise ConfigError(
-        f"strengths run from 0 (the original) to 1 (the full change){limits}; got {given!r} for {name}. "
-        f"{f'Did you mean {share:g}?' if least <= share <= most else examples}"
-    )
+    got = f"{limits}; got {given!r} for {name}. {f'Did you mean {share:g}?' if least <= share <= most else examples}"
+    raise ConfigError(f"strengths run from 0 (the original) to 1 (the full change){got}")
 
 
 def _float(given: Any) -> float:

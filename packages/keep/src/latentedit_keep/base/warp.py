@@ -59,7 +59,8 @@ def warped(image: Array, matrix: Matrix, size: Size) -> Array:
     elif factor > 1.05:
         image = smoothed(image, 0.5 * math.sqrt(factor**2 - 1))
     flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(image, matrix[:2], size, flags=flags, borderMode=cv2.BORDER_REFLECT_101)
+    border = cv2.BORDER_REFLECT_101 if min(image.shape[:2]) > 1 else cv2.BORDER_REPLICATE
+    return cv2.warpAffine(image, matrix[:2], size, flags=flags, borderMode=border)
 
 
 def places(size: Size, matrix: Matrix | None = None, flow: Array | None = None) -> tuple[Array, Array]:
@@ -96,11 +97,24 @@ def largest(image: Array) -> Array:
     return functools.reduce(cv2.max, cv2.split(image))
 
 
-def moments(first: Array, second: Array, sigma: float) -> tuple[Array, Array, Array]:
-    """Local variances of two planes and their covariance, under a Gaussian window."""
-    means = smoothed(first, sigma), smoothed(second, sigma)
-    variances = smoothed(first**2, sigma) - means[0] ** 2, smoothed(second**2, sigma) - means[1] ** 2
-    return *variances, smoothed(first * second, sigma) - means[0] * means[1]
+def moments(first: Array, second: Array, sigma: float, among: Mask | None = None) -> tuple[Array, Array, Array]:
+    """Local variances of two planes and their covariance, under a Gaussian window; of the pixels of a mask alone."""
+    weight = np.float32(1)
+    if among is not None:
+        first, second = first * among, second * among
+        weight = np.maximum(smoothed(among.astype(np.float32), sigma), np.float32(0.05))
+    means = smoothed(first, sigma) / weight, smoothed(second, sigma) / weight
+    products = (first**2, means[0] ** 2), (second**2, means[1] ** 2), (first * second, means[0] * means[1])
+    one, other, together = (smoothed(product, sigma) / weight - mean for product, mean in products)
+    return one, other, together
+
+
+def touched(mask: Mask, seeds: Mask) -> Mask:
+    """The connected parts of a mask that seeds in it belong to."""
+    count, labels = cv2.connectedComponents(mask.astype(np.uint8))
+    some = np.zeros(count, dtype=bool)
+    some[labels[seeds & mask]] = True
+    return some[labels]
 
 
 def gray(image: Array) -> Array:

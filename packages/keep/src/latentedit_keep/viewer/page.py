@@ -26,12 +26,9 @@ from latentedit_keep.base.images import WRITABLE, to_eight_bit
 
 MOST_PIXELS = 4_000_000  # of one image; larger ones are shown reduced
 MOST_PIXELS_TOGETHER = 24_000_000  # of all boxes of a page: about 50 MB of photographs
-
 _SCRIPTS = ("png.js", "layers.js", "viewer.js")  # each uses what the previous ones define
-_STYLE_MARK = '"viewer.css"'  # replaced in the script by the style sheet's text
 _WITHOUT_SCRIPT = "This viewer needs JavaScript and a browser of 2023 or later."
 _PAGE_STYLE = "body{margin:0;background:#fff}@media(prefers-color-scheme:dark){body{background:#17191c}}"
-
 _Box = tuple[int, int, int, int]  # left, top, width, height
 
 
@@ -51,38 +48,29 @@ def check_page(path: str | Path, *, source: str | Path | None = None, sheets: bo
 def viewer_element(data: Mapping[str, Any]) -> str:
     """One viewer with the data of `View.data`, for a page that contains `viewer_script` once."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-    data_script = f'<script type="application/json">{text}</script>'
-    return f"<latentedit-viewer>{data_script}<p>{_WITHOUT_SCRIPT}</p></latentedit-viewer>"
+    script = f'<script type="application/json">{text}</script>'
+    return f"<latentedit-viewer>{script}<p>{_WITHOUT_SCRIPT}</p></latentedit-viewer>"
 
 
 @functools.cache
 def viewer_script() -> str:
     """The script that defines the viewer element."""
-    script = "".join(_resource(name) for name in _SCRIPTS).replace(_STYLE_MARK, json.dumps(_resource("viewer.css")))
+    script = "".join(resource(name) for name in _SCRIPTS).replace('"viewer.css"', json.dumps(resource("viewer.css")))
     return f'"use strict";\n(() => {{\n{script}}})();\n'
 
 
 def viewer_page(data: Mapping[str, Any]) -> str:
     """A page with one viewer that loads nothing from elsewhere."""
-    script = viewer_script()
-    return string.Template(_resource("page.html")).substitute(
-        title=html.escape(str(data["title"])),
-        style=_PAGE_STYLE,
-        style_hash=_hash(_PAGE_STYLE),
-        script=script,
-        script_hash=_hash(script),
-        element=viewer_element(data),
-    )
+    parts = {"style": _PAGE_STYLE, "script": viewer_script()}
+    hashes = {f"{name}_hash": _hash(text) for name, text in parts.items()}
+    title, element = html.escape(str(data["title"])), viewer_element(data)
+    return string.Template(resource("page.html")).substitute(parts | hashes, title=title, element=element)
 
 
-def layers_of(
-    images: Sequence[Image.Image], *, quality: int | None = None
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Images of one size as layers, the source first, and what they have in common: size, alpha channel, and notes.
-
-    A layer has a "box" and the files "rgb" and "alpha" in base64, empty where they equal the source's: WebP if a
-    quality from 0 to 100 is given, otherwise PNG.
-    """
+def layers_of(images: Sequence[Image.Image], *, quality: int | None) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Images of one size as layers, the source first, and what they have in common: size, alpha channel, and notes."""
+    # A layer has a "box" and the files "rgb" and "alpha" in base64, empty where they equal the source's: WebP if a
+    # quality from 0 to 100 is given, otherwise PNG.
     sizes = sorted({image.size for image in images})
     if len(sizes) > 1:
         raise ShapeError(f"the images of a view must have one size; got {sizes}. Resize them to the source's")
@@ -98,9 +86,8 @@ def layers_of(
         size = max(1, int(width * scale)), max(1, int(height * scale))
         images = [image.resize(size, Image.Resampling.LANCZOS) for image in images]
         boxes = [_box(images[0], image) for image in images[1:]]
-        notes.append(
-            f"Shown and saved at {size[0]} x {size[1]} pixels: at {width} x {height} the image is too large for a page."
-        )
+        why = f"at {width} x {height} the image is too large for a page."
+        notes.append(f"Shown and saved at {size[0]} x {size[1]} pixels: {why}")
     source, size = images[0], images[0].size
     layers = [_layer(source, (0, 0, *size), alpha=alpha, quality=quality)]
     for image, box in zip(images[1:], boxes, strict=True):
@@ -140,5 +127,6 @@ def _hash(text: str) -> str:
     return "sha256-" + in_base64(hashlib.sha256(text.encode("utf-8")).digest())
 
 
-def _resource(name: str) -> str:
+def resource(name: str) -> str:
+    """The text of a file beside this one."""
     return resources.files("latentedit_keep.viewer").joinpath(name).read_text("utf-8")

@@ -23,8 +23,7 @@ from latentedit_keep.viewer.page import in_base64, layers_of, viewer_page
 _CONVERTED = "Shown and saved in sRGB; the image has another color space."
 _PROFILED = "Shown without the image's color profile; saved images include it."
 _NOT_IN_NAMES = re.compile(r"[^\w.-]+")
-_PHRASES = re.compile(r"[^,]+,?\s*")
-_WORDS = re.compile(r"\S+\s*")
+_PHRASES, _WORDS = re.compile(r"[^,]+,?\s*"), re.compile(r"\S+\s*")
 _FRAME_HEIGHT_PX = 680  # fits a square image, slider and buttons at the 1,000 px width of a notebook
 _LONG = 5  # changed phrases of at least so many words are compared word by word
 _PUNCTUATION = " ,.;:"
@@ -33,9 +32,7 @@ _PUNCTUATION = " ,.;:"
 class Record(Protocol):
     """What reproduces a file; converted to plain values by `plain`."""
 
-    def to_json(self) -> str:
-        """One line of text for the file."""
-        ...
+    def to_json(self) -> str: ...  # one line of text for the file
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -136,7 +133,6 @@ class View:
         )
 
     def _repr_html_(self) -> str:
-        """For notebooks."""
         return self.iframe
 
     def data(self) -> dict[str, Any]:
@@ -164,9 +160,7 @@ class View:
             "others": [{"name": name, **layer} for name, layer in zip(self.others, layers[len(frames) :], strict=True)],
             "profile": in_base64(b"icc\0\0" + zlib.compress(profile, 9)) if profile else "",
             "start": start,
-            "saves": self.saves,
-            "label": self.label,
-            "steps": self.steps,
+            **{name: getattr(self, name) for name in ("saves", "label", "steps")},
             "between": _blend_record(next((frame.record for frame in frames if frame.record is not None), None)),
             "frames": [_frame_data(*pair, exact=exact) for pair in zip(frames, layers[: len(frames)], strict=True)],
         }
@@ -175,11 +169,12 @@ class View:
 def _frame_data(frame: ViewerFrame, layer: Mapping[str, Any], *, exact: bool) -> dict[str, Any]:
     """One frame for the script; the record goes into a saved image only if its pixels are exactly those of the edit."""
     content = {"record": frame.record, "results": [frame.measures] if frame.measures else []}
+    saved = pack_chunks(frame.record.to_json(), frame.payload).chunks if exact and frame.record is not None else ()
     return {
         **layer,
         **{name: getattr(frame, name) for name in ("strength", "verdict", "reason", "lines")},
         "record": "" if frame.record is None else json.dumps(plain(content), ensure_ascii=False, indent=1),
-        "chunks": _record_chunks(frame) if exact else [],
+        "chunks": [(kind.decode(), in_base64(content)) for kind, content, *_ in saved],  # as `save_image` writes them
     }
 
 
@@ -191,12 +186,6 @@ def _blend_record(record: Record | None) -> list[str]:
     content = plain({"blend": mark, "record": record, "results": []})
     content["record"] |= {"output": "image", "strengths": [mark]}
     return json.dumps(content, ensure_ascii=False, indent=1).split(f'"{mark}"')
-
-
-def _record_chunks(frame: ViewerFrame) -> list[tuple[str, str]]:
-    """Record and payload as PNG chunks like those of `save_image`: type and content."""
-    info = None if frame.record is None else pack_chunks(frame.record.to_json(), frame.payload)
-    return [(kind.decode(), in_base64(content)) for kind, content, *_ in info.chunks] if info else []
 
 
 def _marked(source: str, target: str) -> tuple[list[list[str | bool]], list[list[str | bool]]]:

@@ -1,0 +1,97 @@
+"""Images without structure but grain: they are aligned by what is above the grain, and strangers are refused."""
+
+import io
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from latentedit_keep.api import keep
+
+SIZE = (360, 240)
+Pixels = np.ndarray
+
+
+def sky(turned: bool = False) -> Pixels:
+    """A gradient of 45 levels, ``[height, width, 3]``, as floats."""
+    y, x = np.mgrid[0 : 1 : SIZE[1] * 1j, 0 : 1 : SIZE[0] * 1j]
+    image = np.stack([110 + 60 * y + 15 * x, 150 + 50 * y, 210 + 20 * y], axis=-1)
+    return image[::-1, ::-1] if turned else image
+
+
+def bokeh(seed: int = 1) -> Pixels:
+    """Lights far out of focus."""
+    spots = np.random.default_rng(seed).normal(size=(*SIZE[::-1], 3)).astype(np.float32)
+    soft = cv2.GaussianBlur(spots, (0, 0), 18)
+    return 128 + 28 * soft / soft.std()
+
+
+def grain(sigma: float, seed: int, size_px: float = 0.0) -> Pixels:
+    """That of a sensor, or of film with a size."""
+    noise = np.random.default_rng(seed).normal(size=(*SIZE[::-1], 3)).astype(np.float32)
+    noise = cv2.GaussianBlur(noise, (0, 0), size_px) if size_px else noise
+    return sigma * noise / noise.std()
+
+
+def with_bird(image: Pixels) -> Pixels:
+    found = image.copy()
+    found[110:124, 150:180] = 35
+    return found
+
+
+def taken(image: Pixels) -> Pixels:
+    return np.rint(image).clip(0, 255).astype(np.uint8)
+
+
+def jpeg(image: Pixels, quality: int = 80) -> Pixels:
+    file = io.BytesIO()
+    Image.fromarray(taken(image)).save(file, "JPEG", quality=quality)
+    return np.asarray(Image.open(file))
+
+
+def smoothed_by_the_editor(image: Pixels) -> Pixels:
+    return jpeg(cv2.GaussianBlur(image.astype(np.float32), (0, 0), 1.5), 90)
+
+
+def regrained_in_part(image: Pixels) -> Pixels:
+    """Unequal grain: smoothed in the left half, with film grain of its own."""
+    edited = image.copy()
+    edited[:, :180] = cv2.GaussianBlur(image.astype(np.float32), (0, 0), 3)[:, :180] + grain(5, 9, 1.2)[:, :180]
+    return jpeg(edited, 90)
+
+
+EDITORS = [jpeg, smoothed_by_the_editor, regrained_in_part]
+
+
+@pytest.mark.parametrize("editor", EDITORS)
+@pytest.mark.parametrize(("ground", "sigma"), [(sky, 2.0), (sky, 5.0), (bokeh, 3.0)])
+def test_a_bird_is_removed_or_added_on_grain_alone(
+    ground: Callable[[], Pixels], sigma: float, editor: Callable[[Pixels], Pixels]
+) -> None:
+    plain = ground() + grain(sigma, 0)
+    for before, after in ((with_bird(ground()) + grain(sigma, 0), plain), (plain, with_bird(plain))):
+        original = taken(before)
+        found = keep(original, editor(after))
+        assert found.found == "local change"
+        assert np.abs(found.kept.pixels[117, 165].astype(float) - after[117, 165]).max() < 30
+        assert 0.3 < found.changed_share / (14 * 30 / plain[..., 0].size) < 3
+    assert keep(taken(plain), editor(plain)).found == "nothing"
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(sky(), sky(turned=True)), (bokeh(1), bokeh(2)), (sky(), bokeh(1)), (sky(), sky() * 0 + (90, 60, 40))],
+    ids=["another sky", "other lights", "lights for a sky", "another wall"],
+)
+def test_strangers_without_structure_are_refused(first: Pixels, second: Pixels) -> None:
+    found = keep(taken(first + grain(4, 0)), jpeg(second + grain(4, 1)))
+    assert found.found == "different images"
+    assert found.changed_share == 0
+
+
+def test_film_grain_that_is_replaced_is_no_change() -> None:
+    """Coarse grain is as strong in a window as fine texture, and nothing of it agrees."""
+    found = keep(taken(bokeh() + grain(7, 0, 1.5)), jpeg(bokeh() + grain(6, 1, 1.5), 90))
+    assert found.found == "nothing"
