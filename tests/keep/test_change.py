@@ -1,10 +1,12 @@
 """Detection of changes at known places."""
 
 import dataclasses
+import io
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw
 
 from latentedit_keep.base.warp import smoothed
 from latentedit_keep.change import DetectedChange, _structure, find_change, is_drawn_anew, judge
@@ -162,6 +164,36 @@ def test_a_hairline_of_a_removed_thing_belongs_to_the_change() -> None:
     mask = found(before, ground).mask
     on_line = np.array([mask[52 - step, 90 + step] for step in range(4, 36)])
     assert (on_line > 0.5).mean() > 0.9
+
+
+def comic(text: str, height: int = 480, width: int = 360) -> np.ndarray:
+    """A page with screentones of three sizes, frames and a speech bubble."""
+    y, x = np.mgrid[:height, :width]
+    page, boxes = (
+        np.full((height, width), 255, np.uint8),
+        ((16, 16, 172, 224), (184, 16, 344, 152), (16, 240, 344, 464)),
+    )
+    for (left, top, right, bottom), step, radius in zip(boxes, (6, 8, 5), (2.0, 2.2, 1.6), strict=True):
+        dots = ((x + y) % step - step / 2) ** 2 + ((x - y) % step - step / 2) ** 2 < radius**2
+        page[top:bottom, left:right][dots[top:bottom, left:right]] = 0
+    image = Image.fromarray(page).convert("RGB")
+    draw = ImageDraw.Draw(image)
+    for box in (*boxes, (184, 160, 344, 224)):
+        draw.rectangle(box, outline="black", width=2)
+    draw.ellipse((200, 28, 328, 88), fill="white", outline="black", width=2)
+    draw.text((224, 48), text, fill="black", font_size=14)
+    return np.asarray(image)
+
+
+@pytest.mark.parametrize(("height", "width"), [(480, 360), (440, 352)])
+def test_resampled_screentones_are_not_recolored(height: int, width: int) -> None:
+    """Their overshoot is cut off at white, so that an editor's are darker."""
+    original, edited = comic("NANI KORE", height, width), comic("What is it?", height, width)
+    file = io.BytesIO()
+    Image.fromarray(edited).resize((2 * width, 2 * height), Image.Resampling.LANCZOS).save(file, "JPEG", quality=92)
+    change = found(original, np.asarray(Image.open(file)))
+    assert judge(change) in ("local change", "faint change")
+    assert change.mask.mean() < 2 * (edited != original).any(axis=2).mean()
 
 
 @pytest.mark.parametrize("softness", [1.5, 3.0])

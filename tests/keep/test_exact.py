@@ -1,5 +1,6 @@
 """Pairs that are identical, bit for bit, except for the change."""
 
+import io
 from collections.abc import Callable
 
 import cv2
@@ -241,7 +242,11 @@ def test_small_images_are_compared_pixel_by_pixel(transparent: bool) -> None:
         cv2.circle(original, (width // 2, height // 2), max(1, min(height, width) // 3), (250, 240, 90, 255), -1)
         if transparent:
             original[:, : width // 3, 3] = 0
+            original[..., 3] //= 2
         original = original if transparent else original[..., :3]
+        faint = original.copy()
+        faint[-1, -1, :3] += 3
+        np.testing.assert_array_equal(keep(original, faint).kept.pixels, faint)
         for most in (0.0, 0.7):
             edited = original.copy()
             top, left = int(generator.integers(height)), int(generator.integers(width // 3, width))
@@ -255,8 +260,20 @@ def test_small_images_are_compared_pixel_by_pixel(transparent: bool) -> None:
 
 @pytest.mark.parametrize("side", [4, 8, 12, 16, 24])
 def test_small_images_that_were_resized_or_compressed_are_not_exact(side: int) -> None:
-    image = scene(64)[:: 64 // side, :: 64 // side][:side, :side]
-    for edited in (np.asarray(written_by_jpeg(image)), cv2.resize(image, (4 * side, 4 * side))):
-        found = keep(image, edited)
-        assert found.found in ("nothing", "faint change")
-        assert found.doubts
+    photo = scene(64)[:: 64 // side, :: 64 // side][:side, :side]
+    icon = np.full((side, side, 3), (40, 90, 200), np.uint8)
+    cv2.circle(icon, (side // 2, side // 2), side // 3, (250, 240, 90), -1, cv2.LINE_AA)
+    noise = np.repeat(np.random.default_rng(side).integers(0, 256, (side, side, 1), np.uint8), 3, axis=2)
+    for image in (photo, icon, noise):
+        for edited in (np.asarray(written_by_jpeg(image)), cv2.resize(image, (4 * side, 4 * side))):
+            found = keep(image, edited)
+            assert found.found in ("nothing", "faint change")
+            assert found.doubts
+
+
+def test_a_fifth_of_equal_pixels_in_a_small_compressed_image_is_chance() -> None:
+    for seed in range(40):
+        image = np.repeat(np.random.default_rng(seed).integers(0, 256, (9, 8, 1), np.uint8), 3, axis=2)
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "JPEG", quality=90)
+        assert exact_change(image, np.asarray(Image.open(file))) is None

@@ -14,7 +14,6 @@ from latentedit_keep.detection import components, contrasts, detect, grown, join
 from latentedit_keep.registration import Registration
 from latentedit_keep.tones import (
     Tones,
-    explained,
     first_guess,
     fit_blur,
     fit_tones,
@@ -66,7 +65,7 @@ OPAQUE = 0.9  # opacity from which a pixel counts as changed; that of a sharp ed
 VISIBLE = 0.02  # opacity from which a pixel belongs to the faint part of a change
 EDGE_PX = 1.5  # at the working size: nine of ten outlines are no farther off
 _OUTLINE_FACTOR = 2.0  # calibrated so that nineteen of twenty errors of a share are smaller: docs/results/check.md
-_UNKNOWN = 0.25  # uncertainty of a share from which on little is known of it, as of icons; A had at most .15, one F .26
+_UNKNOWN = 0.25  # uncertainty of a share by its outline from which on little is known of a change, as in icons
 _LEAST_SHARE = 4e-4  # uncertainty of every share: smaller changes are not detected
 # Levels, multiple of the usual difference and share of the image from which on a difference next to a change is told;
 # and how near, as a share of the side. Where the usual one is that of a global change, the strongest place is told.
@@ -183,17 +182,17 @@ def find_change(
         here, there = (cv2.merge([gray(image)] * 3) for image in (here, there))
     planes, among = (warp.resized(here, small), warp.resized(there, small), _nearest(inside, small)), small
     tones, unchanged = first_guess(*planes[:2], _nearest(usable, small))
-    lost_light = tones.clipping(tones.limited(here))
-    shades = min(0, here.min()), max(255, here.max())  # what is white in both stays so under any curve
+    shaded = tones.clipping(tones.limited(here))
     number, last = 0, False
     while True:  # the last round at full size, those before at that of the guess
         number += 1
         tick()
-        toned, limited = tones.apply(planes[1]).clip(*shades), tones.limited(planes[0])
+        toned, limited = tones.apply(planes[1]), tones.limited(planes[0])
         blur = fit_blur(planes[0], toned, unchanged)
-        alike = matched(explained(limited, toned, lost_light), toned, blur)
+        alike = matched(limited, toned, blur)
         tick()
-        evidence = detect(*alike, planes[2], unchanged, blur, tones.doubt(planes[1]), first=number == 1)
+        doubt = tones.doubt(planes[1]) + warp.resized(shaded, among)
+        evidence = detect(*alike, planes[2], unchanged, blur, doubt, first=number == 1)
         guard = np.ones([2 * max(1, round(_GUARD * max(among))) + 1] * 2, dtype=np.uint8)
         surroundings = _nearest(usable, among) & (cv2.dilate(evidence.changed.astype(np.uint8), guard) == 0)
         few = surroundings.sum() < 0.02 * surroundings.size
@@ -270,7 +269,7 @@ def _nearest(mask: Mask, size: tuple[int, int]) -> Mask:
 def _mismatch(tones: Tones, original: Array, edited: Array, unchanged: Mask) -> Array:
     """Smooth difference of the unchanged surroundings; subtracting it removes the edge of a regional cast or shade."""
     sigma = max(2.0, _MISMATCH[0] * min(unchanged.shape))
-    difference = tones.corrected(edited) - tones.limited(original, hold=True)
+    difference = tones.corrected(edited) - tones.limited(original)
     limited = difference.clip(-_MISMATCH[1], _MISMATCH[1]) * unchanged[..., None]
     return smoothed(limited, sigma) / np.maximum(smoothed(unchanged.astype(np.float32), sigma), 0.3)[..., None]
 
@@ -374,7 +373,8 @@ def _is_certain(change: DetectedChange) -> bool:
         opacity = change.mask * (change.numbers == number)
         solid, faint = opacity > OPAQUE, (opacity > VISIBLE) & (opacity <= OPAQUE)
         off = share_uncertainty(solid, faint, EDGE_PX + change.registration.uncertainty_px / step)
-        if (change.contrasts[number] >= 2 * _CERTAIN and off < _UNKNOWN) or solid.mean() > off:
+        known = share_uncertainty(solid, faint, EDGE_PX) < _UNKNOWN
+        if (known and change.contrasts[number] >= 2 * _CERTAIN) or solid.mean() > off:
             return True
     return False
 

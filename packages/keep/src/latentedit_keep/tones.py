@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit_keep.base.warp import Array, Mask, cv2, gray, largest, resized, smoothed
+from latentedit_keep.base.warp import Array, Mask, cv2, gray, largest, smoothed
 
 _LINE = np.linspace(-128, 383, 1024)  # domain of a curve; mixing takes colors beyond black and white
 _BLOCKS = 2000  # block means that the consensus is taken over
@@ -21,7 +21,6 @@ _TOLERANCES = (40.0, 15.0, 7.0)  # levels by which a pixel may miss the first gu
 _CELL = 12.0  # side of a cell of colors in levels; each cell counts once, so that rare colors count as much
 _CELL_LEVELS = 0.7  # error of a cell with any number of pixels, since codecs shift colors by that much
 _NEAR = np.ones((5, 5), dtype=np.uint8)  # pixels that smoothing mixes
-_FAR = 0.3  # share of the samples within range, from which on those with nothing cut off nearby suffice
 _SMOOTH_PX = 1.5  # sigma of both images in a fit; without it, noise biases the slope low
 _FLAT_LEVELS = 6.0  # detail that halves the weight of a pixel, since blur changes it
 _SAMPLES = 15_000  # pixels that the curves are fitted on
@@ -45,9 +44,9 @@ _BINS = 48  # quantiles of a channel, each of which adds its median residual to 
 _CLIPPED = (2.5, 252.5)  # edited values outside say little about what they were
 # Samples that are cut off from which on black or white is known to have stayed; levels within which they are held so.
 _HELD = (100, 5.0)
-# Share of an image near its black and white from which on overshoot may be cut off; sigma of what that darkens; and
-# margin: by half a pixel, the worst case, screentones lost 12.1 and 3.3 levels by cubic and 13.6 and 6.1 by Lanczos.
-_CUT_OFF = (0.01, 5.6, 1.5)
+# Share of an image near its black and white from which on overshoot may be cut off, and sigma of what that shades. By
+# half a pixel, the worst case, screentones lost 12.1 and 3.3 levels by cubic, and 13.6 and 6.1 by Lanczos.
+_CUT_OFF = (0.01, 5.6)
 _HALF_PX = np.array([[1, 0, 0.5], [0, 1, 0.5]])
 _WEDGE = [[level] * 3 for level in np.linspace(16, 239, 8)]  # of grays
 _COLORS = [[208 if bits >> channel & 1 else 48 for channel in range(3)] for bits in range(1, 7)]
@@ -69,7 +68,7 @@ class Tones:
     curves: Values  # ``[3, 1024]``, rising, for values from -128 to 383
     most: float = np.inf  # largest correction of a color in the original, in levels; `corrected` trusts twice as much
     doubts: Values | None = None  # standard deviations in levels, ``[17, 17, 17]`` for edited colors every 16 levels
-    held: Values | None = None  # the curves of `corrected`, which leave black and white that stayed so
+    held: Values | None = None  # the same with black and white as they are where they stayed so
     known: Values | None = None  # 1 for edited colors like those of unchanged pixels, 0 for others, ``[32, 32, 32]``
 
     @classmethod
@@ -82,16 +81,16 @@ class Tones:
         """A gain and an offset in each channel."""
         return cls(mixing=np.eye(3, 4), curves=gains[:, None] * _LINE + offsets[:, None])
 
-    def apply(self, image: Array, *, hold: bool = False) -> Array:
-        """The image in the original's colors, not clipped; ``[height, width, 3]``. White may be held white."""
-        curves = self.held if hold and self.held is not None else self.curves
+    def apply(self, image: Array) -> Array:
+        """The image in the original's colors, not clipped; ``[height, width, 3]``."""
+        curves = self.curves if self.held is None else self.held
         return _looked_up(cv2.transform(image, self.mixing.astype(np.float32)), curves)
 
     def corrected(self, image: Array) -> Array:
         """`apply` without extrapolation: a color unlike those of all unchanged pixels stays as it is."""
         # Black and saturated things that an editor adds would come out gray and dull otherwise. No correction is more
         # than twice the largest one of the colors that both images have, and one that is as uncertain as large is none.
-        change = self.apply(image, hold=True) - image
+        change = self.apply(image) - image
         size = np.maximum(largest(np.abs(change)), 1e-3)
         trusted = np.maximum(1 - (_DOUBTS * self.doubt(image) / size) ** 2, 0)
         if self.known is not None:
@@ -105,7 +104,7 @@ class Tones:
         at = np.rint(image.clip(0, 255) / 16).astype(np.intp)
         return self.doubts.astype(np.float32)[at[..., 0], at[..., 1], at[..., 2]]
 
-    def limited(self, original: Array, *, hold: bool = False) -> Array:
+    def limited(self, original: Array) -> Array:
         """The original, clipped where the edited image's black and white are clipped."""
         unmixing = np.linalg.inv(np.vstack([self.mixing, [0, 0, 0, 1]]))[:3]
         near = 2 * _HELD[1] + 2 * 255 * float(np.abs(unmixing[:, :3] - np.eye(3)).max())  # of black and white
@@ -118,18 +117,17 @@ class Tones:
         mixed = _looked_up(rows, np.stack([np.interp(_LINE, curve, _LINE) for curve in rising]))
         shown = cv2.transform(mixed, unmixing.astype(np.float32)).clip(0, 255)
         limited = original.copy()
-        limited[some] = self.apply(shown, hold=hold).reshape(-1, 3)[: len(colors)]
+        limited[some] = self.apply(shown).reshape(-1, 3)[: len(colors)]
         return limited
 
-    def clipping(self, limited: Array) -> Array | None:
-        """What resampling darkens or brightens where its overshoot is cut off, at most; None if next to nothing is."""
-        # Fine patterns at black or white overshoot: panels of screentones get darker.
-        low, high = self.apply(np.array([[[0] * 3, [255] * 3]], dtype=np.float32), hold=True)[0]
+    def clipping(self, limited: Array) -> Array:
+        """Levels by which clipping may shade an original: fine patterns overshoot where they are resampled."""
+        low, high = self.apply(np.array([[[0] * 3, [255] * 3]], dtype=np.float32))[0]
         if ((limited < low + _CLIPPED[0]) | (limited > high - _CLIPPED[0])).mean() < _CUT_OFF[0]:
-            return None
+            return np.zeros(limited.shape[:2], dtype=np.float32)
         options = {"flags": cv2.INTER_CUBIC, "borderMode": cv2.BORDER_REFLECT_101}
         moved = cv2.warpAffine(limited, _HALF_PX, limited.shape[1::-1], **options)
-        return np.float32(_CUT_OFF[2]) * smoothed(moved.clip(low, high) - moved, _CUT_OFF[1])
+        return largest(np.abs(smoothed(moved.clip(low, high) - moved, _CUT_OFF[1])))
 
     @property
     def cast(self) -> float:
@@ -140,15 +138,6 @@ class Tones:
     def cast_uncertainty(self) -> float:
         """Mean standard deviation of the correction of these colors, in levels of 255."""
         return float(self.doubt(PATCHES).mean())
-
-
-def explained(limited: Array, toned: Array, lost: Array | None) -> Array:
-    """The limited original with the coarse difference that `Tones.clipping` explains, which is of any size."""
-    if lost is None:
-        return limited
-    coarse = smoothed(toned - limited, _CUT_OFF[1] * limited.shape[1] / lost.shape[1])
-    lost = resized(lost, limited.shape[1::-1])
-    return limited + coarse.clip(np.minimum(lost, 0), np.maximum(lost, 0))
 
 
 def without_color(tones: Tones) -> Tones:
@@ -193,26 +182,29 @@ def fit_tones(original: Array, edited: Array, unchanged: Mask, *, tolerance: flo
     """Fit the tones on the unchanged pixels; errors up to the tolerance, in levels, keep their weight."""
     if unchanged.sum() < 200:
         return Tones.none()
-    # What is cut off nearby was mixed in by resampling, and is by smoothing; black dots on white leave nothing else.
-    far = (cv2.erode(edited, _NEAR) > _CLIPPED[0]) & (cv2.dilate(edited, _NEAR) < _CLIPPED[1])
-    planes = smoothed(original, _SMOOTH_PX), smoothed(edited, _SMOOTH_PX), smoothed(original, 3 * _SMOOTH_PX), far
+    cut = (edited < _CLIPPED[0]) | (edited > _CLIPPED[1])  # mixed into what is next to it by resampling
+    planes = original, smoothed(original, _SMOOTH_PX), smoothed(original, 3 * _SMOOTH_PX)
+    planes = *planes, edited, smoothed(edited, _SMOOTH_PX), cut, cv2.dilate(cut.astype(np.uint8), _NEAR)
     at = np.flatnonzero(unchanged)
     at = at[:: max(1, len(at) // _SAMPLES)]
-    here, there, wide, far = (plane.reshape(-1, 3)[at].astype(np.float64) for plane in planes)
+    sharp, here, wide, shown, there, ends, mixed = (plane.reshape(-1, 3)[at].astype(np.float64) for plane in planes)
     flat = 1 / (1 + (np.abs(here - wide).max(axis=1) / _FLAT_LEVELS) ** 2)
-    sound = (there > _CLIPPED[0]) & (there < _CLIPPED[1])
-    sound &= (far > 0) | (far.sum(axis=0) < _FAR * sound.sum(axis=0))
+    here, there, sound = np.where(ends, sharp, here), np.where(ends, shown, there), mixed == 0
     sound |= sound.sum(axis=0) < 200  # a channel that is cut off nearly everywhere
     nothing = parameters = np.zeros(10)
     weight, cells = flat, (here, there, flat)
     for _ in range(_ROUNDS):
-        miss = (np.abs(here - _cast(parameters, there)[0]) * sound).max(axis=1)
+        fitted = _cast(parameters, there)[0]
+        if parameters.any():  # what is cut off was at least as bright as white, or as dark as black
+            sound |= (there > _CLIPPED[1]) & (fitted > here + _CLIPPED[0])
+            sound |= (there < _CLIPPED[0]) & (fitted < here - _CLIPPED[0])
+        miss = (np.abs(here - fitted) * sound).max(axis=1)
         weight = flat / (1 + (miss / max(tolerance, 2 * float(np.median(miss)))) ** 2)
         cells = _cells(here, there, sound, weight)
         parameters = _solved(parameters, cells)
     size = cells[0].size
-    fitted, plain = (np.minimum(np.abs(_misses(one, *cells)[0][:size]), 3).mean() for one in (parameters, nothing))
-    if plain <= _NO_BETTER * fitted + 0.02:
+    found, plain = (np.minimum(np.abs(_misses(one, *cells)[0][:size]), 3).mean() for one in (parameters, nothing))
+    if plain <= _NO_BETTER * found + 0.02:
         return Tones.none()
     mixing = np.pad(_saturating(parameters), ((0, 0), (0, 1)))
     mixed = there @ mixing[:, :3].T
