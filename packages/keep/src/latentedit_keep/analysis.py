@@ -12,7 +12,7 @@ from latentedit_keep import change as comparing
 from latentedit_keep.base.color import Pixels, levels, opacity_of, profile_of
 from latentedit_keep.base.console import Tick, nothing
 from latentedit_keep.base.images import PixelImage
-from latentedit_keep.base.warp import Array, Box, Matrix, cv2, fitted, resized, scaling, turned, warped
+from latentedit_keep.base.warp import Array, Box, Matrix, cv2, fitted, resized, scaling, translation, turned, warped
 from latentedit_keep.change import EXTENDED, GLOBAL, LOCAL, OUTSIDE, WORKING_SIDE_PX, DetectedChange, Found
 from latentedit_keep.composite import composite, cut
 from latentedit_keep.exact import at_depth, exact_change, only_colors
@@ -76,7 +76,7 @@ class Analysis:
     def offset(self) -> Matrix:
         """From the original's pixels to those of the part that was compared."""
         left, top, *_ = self.box or (0, 0)
-        return np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1.0]])
+        return translation(-left, -top)
 
     @property
     def matrix(self) -> Matrix:
@@ -161,7 +161,7 @@ def analyze(original: PixelImage, edited: PixelImage, tick: Tick = nothing) -> A
         left, top, right, bottom = box  # of the edited image, which shows much more
         part = _analyzed(base, dataclasses.replace(second, pixels=second.pixels[top:bottom, left:right]), tick)
         if part.change is not None:
-            place = np.array([[1, 0, left], [0, 1, top], [0, 0, 1.0]]) @ part.registration.matrix
+            place = translation(left, top) @ part.registration.matrix
             frame = dataclasses.replace(part.registration, matrix=place, edited_size=second.size)
             return _extended(base, second, dataclasses.replace(part, registration=frame, upright=second))
     turn = (found.registration.quarters, False)  # those that features found alone would be undone by resampling
@@ -285,8 +285,8 @@ def _sharpening(base: PixelImage, edited: PixelImage, frame: Registration, chang
     left, top = (base.size[0] - width) // 2, (base.size[1] - height) // 2
     place = np.s_[top : top + height, left : left + width]
     own, there = levels(base.pixels[place], base.space, under), cut(edited.pixels, frame.matrix, place, edited.space)[0]
-    corner = np.array([[1, 0, left], [0, 1, top], [0, 0, 1.0]])
-    mask = warped(change.mask, scaling(base.size, change.mask.shape[1::-1]) @ corner, (width, height))
+    to_mask = scaling(base.size, change.mask.shape[1::-1]) @ translation(left, top)
+    mask = warped(change.mask, to_mask, (width, height))
     return fit_sharpening(own, change.tones.apply(there), mask < SEEN)
 
 

@@ -295,7 +295,8 @@ def _composed(
     """Put the change on the original, and measure the result; an exact change is copied bit for bit."""
     mask, limit, convention = limits
     change, registration, whole = found.change, found.registration, _what_to_keep(found, only)
-    weight, local = whole * limit, change if _is_local(found, only) else None
+    weight = whole if mask is None else whole * limit
+    local = change if _is_local(found, only) else None
     pixels = found.blended(weight, local, strength=strength, tick=tick)
     if local is not None and local.exact:
         pixels, full = pixels.copy(), (weight * strength >= 1)[found.window]

@@ -12,15 +12,7 @@ from latentedit_keep.base.console import Tick, nothing
 from latentedit_keep.base.warp import Array, Mask, cv2, gray, smoothed
 from latentedit_keep.detection import components, contrasts, detect, grown, joined, leftovers, rim, vanished
 from latentedit_keep.registration import Registration
-from latentedit_keep.tones import (
-    Tones,
-    first_guess,
-    fit_blur,
-    fit_tones,
-    lost_colors,
-    matched,
-    without_color,
-)  # fmt: skip
+from latentedit_keep.tones import Tones, first_guess, fit_blur, fit_tones, lost_colors, matched, without_color
 from latentedit_keep.transparency import alpha_change
 
 WORKING_SIDE_PX = 1120  # longest side for detection, at which 12 megapixels take 3 s; the mask is then enlarged
@@ -108,6 +100,11 @@ class DetectedChange:
     exact: bool = False  # all that was not changed is the same bit for bit
 
     @property
+    def in_place(self) -> bool:
+        """Whether what was not changed has its structure where it was."""
+        return self.structure >= _IN_PLACE[0] and self.registration.agreement >= _IN_PLACE[1]
+
+    @property
     def is_separated(self) -> bool:
         """Whether so much of the rest agrees so well that nothing of the change is left in it."""
         alike = self.residual <= _GLOBAL_RESIDUAL and self.leftover is None
@@ -152,10 +149,10 @@ def _leftover(difference: Array, rest: Mask, usual: float) -> Leftover | None:
 def exact_found(differs: Mask) -> DetectedChange:
     """The change if these pixels of the original's size differ, and all others are the same bit for bit."""
     mask, same = differs.astype(np.float32), 1 - float(differs.mean())
-    frame, (count, numbers) = Registration.unmoved(*[differs.shape[1::-1]] * 2), components(mask)
+    size, (count, numbers) = differs.shape[1::-1], components(mask)
     return DetectedChange(
-        registration=frame, mask=mask, numbers=numbers, count=count, unchanged_share=same, unchanged_detail=same,
-        contrasts=np.where(np.arange(count + 1) > 0, np.inf, 0), exact=True,
+        registration=Registration.unmoved(size, size), mask=mask, numbers=numbers, count=count, unchanged_share=same,
+        unchanged_detail=same, contrasts=np.where(np.arange(count + 1) > 0, np.inf, 0), exact=True,
     )  # fmt: skip
 
 
@@ -216,25 +213,27 @@ def find_change(
     tick()
     strengths = contrasts(*alike, inside, mask, numbers)
     strengths[numbers[uncovered]] = np.inf
-    visible = warp.largest(np.abs(smoothed(alike[1] - alike[0], 3.0)))
     for number in np.flatnonzero((strengths >= _COUNTED[0]) & (strengths < _CERTAIN)):
         part = inside & (mask > OPAQUE) & (numbers == number)
-        if part.mean() > _EVIDENT[1] and np.median(visible[part]) > _EVIDENT[0]:
-            strengths[number] = _CERTAIN
+        if part.mean() > _EVIDENT[1]:
+            visible = warp.largest(np.abs(smoothed(alike[1] - alike[0], 3.0)))
+            if np.median(visible[part]) > _EVIDENT[0]:
+                strengths[number] = _CERTAIN
     counted = strengths >= min(_COUNTED[0], _COUNTED[1] * strengths.max())
     counted[0] = False
     mask, numbers = mask * counted[numbers], (np.cumsum(counted) * counted).astype(np.int32)[numbers]
     tick()
     luma = gray(here)
     detail = np.abs(luma - smoothed(luma, 3.0)) > _DETAIL_LEVELS
+    apart = toned - limited
     unchanged, residual, leftover = inside & ~evidence.changed, float("inf"), None
     if unchanged.sum() >= 200:
-        coarse = warp.largest(np.abs(smoothed(toned - limited, max(2.0, min(unchanged.shape) / 60))))
+        coarse = warp.largest(np.abs(smoothed(apart, max(2.0, min(unchanged.shape) / 60))))
         residual = 1.48 * float(np.median(coarse[unchanged]))
         rest, near = inside & (mask < 0.5), grown(mask > 0.5, round(_LEFT[3] * min(mask.shape)))
-        leftover = _leftover(toned - limited, rest & near, _LEFT[1] * residual)
+        leftover = _leftover(apart, rest & near, _LEFT[1] * residual)
         if leftover is None and residual >= _GLOBAL_RESIDUAL:
-            strongest = _leftover(toned - limited, rest, _STRONGEST * residual)
+            strongest = _leftover(apart, rest, _STRONGEST * residual)
             leftover = strongest or Leftover(levels=residual, box=(0, 0, 1, 1))
     return DetectedChange(
         registration=registration,
@@ -346,10 +345,9 @@ def is_elsewhere(original: Array, edited: Array, change: DetectedChange, frame: 
 
 def is_redrawn(change: DetectedChange) -> bool:
     """Whether the whole image was changed, by more than a cast."""
-    in_place = change.structure >= _IN_PLACE[0] and change.registration.agreement >= _IN_PLACE[1]
     return not change.exact and (
         change.unchanged_share < _GLOBAL_UNCHANGED
-        or (change.residual > _GLOBAL_RESIDUAL and not in_place)
+        or (change.residual > _GLOBAL_RESIDUAL and not change.in_place)
         or change.structure < _GLOBAL_STRUCTURE
         or change.shared_detail < _RESTORED[1]
         or (
@@ -362,8 +360,7 @@ def is_redrawn(change: DetectedChange) -> bool:
 
 def framed(change: DetectedChange) -> Found:
     """What an image in another frame is, if no change was found in it: the same, or redrawn if the rest disagrees."""
-    in_place = change.structure >= _IN_PLACE[0] and change.registration.agreement >= _IN_PLACE[1]
-    return "reframed" if change.exact or (in_place and change.residual <= _GLOBAL_RESIDUAL) else "redrawn"
+    return "reframed" if change.exact or (change.in_place and change.residual <= _GLOBAL_RESIDUAL) else "redrawn"
 
 
 def _is_certain(change: DetectedChange) -> bool:

@@ -227,8 +227,10 @@ class CheckResult:
 
 def outcome(report: Mapping[str, Any]) -> Literal["passed", "failed", "unsure", "measured"]:
     """The verdict of `Report.values` in one word; "measured" where there is nothing to compare with."""
-    if report["passed"] is not False:
-        return "passed" if report["passed"] else "measured"
+    if report["passed"] is None:
+        return "measured"
+    if report["passed"]:
+        return "passed"
     return "unsure" if list(report["reasons"]) == ["unsure"] else "failed"
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from latentedit_keep.base.color import Pixels, Space, levels, opacity_of, put_on
 from latentedit_keep.base.console import Tick, nothing
-from latentedit_keep.base.warp import UNMOVED, Array, Matrix, Size, scaling, warped
+from latentedit_keep.base.warp import UNMOVED, Array, Matrix, Size, scaling, translation, warped
 from latentedit_keep.tones import Tones, sharpened
 
 _STRIP_ROWS = 512  # composited together, which bounds the memory
@@ -47,7 +47,7 @@ def composite(
         beyond = shown - shown.clip(*_SHOWN)  # colors outside sRGB, where the curves are not defined
         moved = sharpened(tones.corrected(shown - beyond) + beyond, sharpening)
         if mismatch is not None:
-            corner = offset @ np.array([[1, 0, left - _REACH_PX], [0, 1, top - _REACH_PX], [0, 0, 1.0]])
+            corner = offset @ translation(left - _REACH_PX, top - _REACH_PX)
             plane, size = mismatch
             moved -= warped(plane, scaling(size, plane.shape[1::-1]) @ corner, moved.shape[1::-1])
         inner, place = np.s_[_REACH_PX:-_REACH_PX, _REACH_PX:-_REACH_PX], np.s_[top:bottom, left:right]
@@ -80,8 +80,7 @@ def cut(edited: Pixels, matrix: Matrix, place: tuple[slice, slice], space: Space
     right, bottom = (there.max(axis=1).astype(int) + reach + 2).clip((left + 1, top + 1), size)
     part = edited[top:bottom, left:right]
     alpha, shown = opacity_of(part), levels(part, space, 0)
-    inner = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1.0]])
-    outer = np.array([[1, 0, columns.start], [0, 1, rows.start], [0, 0, 1.0]])
+    inner, outer = translation(-left, -top), translation(columns.start, rows.start)
     there, size = inner @ matrix @ outer, (columns.stop - columns.start, rows.stop - rows.start)
     colors = warped(shown, there, size)
     if alpha is None:

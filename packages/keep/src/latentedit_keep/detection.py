@@ -175,9 +175,8 @@ def _noise(amount: Array, activity: Array, unchanged: Mask, floor: float) -> Arr
     most = max(float(at[-1]), 1e-3)
     line = np.linspace(0, _BEYOND * most, _STEPS)  # extrapolated to more detail
     table = (np.interp(line, at, rising) * np.maximum(line / most, 1)).astype(np.float32)
-    return table[
-        np.minimum(activity * np.float32((_STEPS - 1) / line[-1]) + np.float32(0.5), _STEPS - 1).astype(np.uint16)
-    ]
+    place = activity * np.float32((_STEPS - 1) / line[-1]) + np.float32(0.5)
+    return table[np.minimum(place, _STEPS - 1).astype(np.uint16)]
 
 
 def _hysteresis(ratios: Sequence[Array], drawn: Array, density: Array, inner: Mask, amount: Array) -> Mask:

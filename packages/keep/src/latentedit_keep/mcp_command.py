@@ -22,8 +22,13 @@ from typing import Annotated, Any
 
 import typer
 
-from latentedit_keep.base import errors
-from latentedit_keep.base.errors import ConfigError, FileFormatError, LatentEditError, to_install
+from latentedit_keep.base.errors import (
+    ConfigError,
+    FileFormatError,
+    LatentEditError,
+    MissingDependencyError,
+    to_install,
+)  # fmt: skip
 from latentedit_keep.base.files import plain, read_object, sibling_path
 from latentedit_keep.base.workers import end_with_parent
 
@@ -70,7 +75,7 @@ def make_server(root: Path, *, seconds: float = 120) -> Any:
     """The server, an ``MCPServer`` of the official SDK. Only files in the folder ``root`` are read and written."""
     # Each call runs in a process of its own, which is killed after this many seconds.
     if importlib.util.find_spec("mcp") is None:
-        raise errors.MissingDependencyError(f"the package mcp is not installed. {to_install('latentedit-keep[mcp]')}")
+        raise MissingDependencyError(f"the package mcp is not installed. {to_install('latentedit-keep[mcp]')}")
     from importlib.metadata import version
 
     from mcp.server import MCPServer
@@ -350,7 +355,7 @@ def _undo(places: dict[str, Any]) -> Answer:
             raise FileFormatError(f"{what}, or was changed. Restore it")
         return {"output": found, "how": "the original itself, which keep_edit did not change"}, None
     if importlib.util.find_spec("latentedit") is None:
-        raise errors.MissingDependencyError(f"the library is needed to undo an edit. {to_install('latentedit')}")
+        raise MissingDependencyError(f"the library is needed to undo an edit. {to_install('latentedit')}")
     output = _new(output, path, "undone.png")
     save_image(importlib.import_module("latentedit.editing.undo").undo(path), output)
     return {"output": str(output), "how": "restored bit for bit from the edited file"}, None

@@ -39,7 +39,6 @@ _DETAIL = 0.2  # of the normalized gray: what is above belongs to an edge or to 
 _SOFT_PX = 1.2  # sigma of both planes in the refinement
 _STEEPEST = 100_000  # pixels that the refinement is on
 _SAMPLES = 50_000  # pixels on which a quantile is measured
-_ROW = 1000  # OpenCV resamples planes of at most 32,767 columns
 _OUTLIER, _LEAST_NOISE = 2.5, 0.05  # multiple of the noise beyond which a pixel has no say in the refinement
 _FEWEST = 200  # pixels that have a say
 _MOST_STEPS, _STILL_PX = 12, 2e-3  # of the refinement, and mean movement from which on it stands still
@@ -163,8 +162,8 @@ def _above_grain(original: Array, edited: Array, alphas: Alphas, tick: Tick) -> 
     # Grain is texture to `_registered`, and no editor repeats it: skies, walls, fog, night and film. None of strangers.
     small = warp.fitted(original.shape[1::-1], _PLAIN_SIDE_PX, 8)
     plane = gray(warp.resized(original, small))
-    spread = np.sqrt(smoothed((plane - smoothed(plane, _GRAIN_PX)) ** 2, _GRAIN_PX))
-    grain = float(np.quantile(spread, _FLATTEST))
+    deviation = np.sqrt(smoothed((plane - smoothed(plane, _GRAIN_PX)) ** 2, _GRAIN_PX))
+    grain = float(np.quantile(deviation, _FLATTEST))
     floor = float(np.clip(_GRAINS * grain, _FLOOR, _MOST_FLOOR))
     if _textured(normalized(plane, floor))[1].mean() >= _PLAIN[1]:
         found = _registered(original, edited, alphas, tick, _PLAIN_SIDE_PX, floor)
@@ -187,12 +186,12 @@ def _registered(
     shown = [None if alpha is None else (warp.resized(alpha, working) >= OPAQUE).astype(np.float32) for alpha in alphas]
     parts = zip((fixed, moving), shown, strict=True)
     normal = [normalized(plane, floor) * (1 if part is None else part) for plane, part in parts]
-    if tile_agreement(normal[0], normal[0]) == 0:  # there is nothing to align by
+    if not _textured(normal[0])[1].any():  # there is nothing to align by
         return Registration.unmoved(size, edited_size)
     tick()
     window = cv2.createHanningWindow(working, cv2.CV_32F)
     right, down = cv2.phaseCorrelate(normal[0].copy(), normal[1].copy(), window)[0]  # it writes into what it gets
-    shifted = np.array([[1, 0, right], [0, 1, down], [0, 0, 1]])
+    shifted = warp.translation(right, down)
 
     def agreement_of(matrix: Matrix) -> float:
         plane, inside = _aligned(normal[1], matrix, normal[0].shape)
@@ -372,7 +371,7 @@ class _Edges:
     def misses(self, matrix: Matrix) -> tuple[Array, NDArray[np.bool_]]:
         """What the moved plane lies above the fixed one, and where it has a value."""
         u, v = (a * self.x + b * self.y + c for a, b, c in matrix[:2].astype(np.float32))
-        places = (np.resize(one, (-(-len(one) // _ROW), _ROW)) for one in (u, v))
+        places = warp.in_rows(u), warp.in_rows(v)
         found = cv2.remap(self.moving, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).ravel()
         height, width = self.moving.shape
         return found[: len(u)] - self.values, (u >= 0) & (u <= width - 1) & (v >= 0) & (v <= height - 1)

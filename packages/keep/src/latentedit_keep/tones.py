@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit_keep.base.warp import Array, Mask, cv2, gray, largest, smoothed
+from latentedit_keep.base.warp import Array, Mask, cv2, gray, in_rows, largest, smoothed
 
 _LINE = np.linspace(-128, 383, 1024)  # domain of a curve; mixing takes colors beyond black and white
 _BLOCKS = 2000  # block means that the consensus is taken over
@@ -33,7 +33,6 @@ _COLORFUL = 5.0  # levels by which colors of one brightness differ in a colorful
 _COLORLESS = 0.3  # share of that difference below which an image has lost its colors
 _SAME_LUMA = 6.0  # levels by which its brightness may differ
 _DOUBTS = 1.5  # standard deviations below which a correction is not applied
-_ROW = 1000  # OpenCV resamples planes of at most 32,767 columns
 _SIDE = 32  # cells a side of the grid of known colors, of 8 levels each
 _UNLIKE = (1, 4)  # cells away from all unchanged colors up to which a color is known, and from which on it is unknown
 _SEEN = 3.0  # samples around a cell from which it counts as seen, since codecs mix the colors at edges
@@ -113,8 +112,7 @@ class Tones:
         if not some.any():  # all colors can be shown
             return original
         colors, rising = original[some], self.curves + 1e-6 * _LINE
-        rows = np.resize(colors, (-(-len(colors) // _ROW), _ROW, 3))
-        mixed = _looked_up(rows, np.stack([np.interp(_LINE, curve, _LINE) for curve in rising]))
+        mixed = _looked_up(in_rows(colors), np.stack([np.interp(_LINE, curve, _LINE) for curve in rising]))
         shown = cv2.transform(mixed, unmixing.astype(np.float32)).clip(0, 255)
         limited = original.copy()
         limited[some] = self.apply(shown).reshape(-1, 3)[: len(colors)]

@@ -18,6 +18,7 @@ Matrix = NDArray[np.float64]  # 3 x 3, from centers of the original's pixels to 
 Alphas = tuple[NDArray[np.uint8] | None, NDArray[np.uint8] | None]  # of original and edited image; None if opaque
 UNMOVED: Matrix = np.eye(3)
 OPAQUE = 250  # 8-bit alpha from which on a pixel counts as opaque
+_ROW = 1000  # points
 _WIDE_PX = 4.5  # sigma above which a Gaussian is applied at a smaller size
 _SHRINKS_BY_AREA = 1.5  # from this factor on an image is area-averaged first; below, it is smoothed a little
 
@@ -26,6 +27,16 @@ def scaling(size: Size, to: Size) -> Matrix:
     """Matrix from an image's pixels to those of the same image at another size, corners aligned."""
     x, y = to[0] / size[0], to[1] / size[1]
     return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]])
+
+
+def translation(x: float, y: float) -> Matrix:
+    """Matrix of a shift to the right and down."""
+    return np.array([[1, 0, x], [0, 1, y], [0, 0, 1.0]])
+
+
+def in_rows(values: Array) -> Array:
+    """Values, one per point, as rows of a plane that OpenCV resamples: it takes at most 32,767 columns; padded."""
+    return np.resize(values, (-(-len(values) // _ROW), _ROW, *values.shape[1:]))
 
 
 def fitted(size: Size, side: int, least: int = 2) -> Size:

@@ -160,7 +160,9 @@ class View:
             "others": [{"name": name, **layer} for name, layer in zip(self.others, layers[len(frames) :], strict=True)],
             "profile": in_base64(b"icc\0\0" + zlib.compress(profile, 9)) if profile else "",
             "start": start,
-            **{name: getattr(self, name) for name in ("saves", "label", "steps")},
+            "saves": self.saves,
+            "label": self.label,
+            "steps": self.steps,
             "between": _blend_record(next((frame.record for frame in frames if frame.record is not None), None)),
             "frames": [_frame_data(*pair, exact=exact) for pair in zip(frames, layers[: len(frames)], strict=True)],
         }
