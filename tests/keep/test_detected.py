@@ -280,3 +280,13 @@ def test_ordinary_noise_has_no_contrast() -> None:
     assert (shown[1:] > 5).all()
     faint = contrasts(original, edited + 5 * mask[..., None], WHOLE, mask, numbers)
     assert faint[3] > 2 * faint[2] > 2 * faint[1], "averaged over its width"
+
+
+@pytest.mark.parametrize("radius", [3, 8, 12, 30])
+def test_a_grown_pixel_is_a_disc(radius: int) -> None:
+    pixel = np.zeros((SIDE, SIDE), dtype=bool)
+    pixel[64, 60] = True
+    apart = np.hypot(X - 60, Y - 64)
+    found = detection.grown(pixel, radius)
+    assert found[apart < radius - 1].all()
+    assert not found[apart > radius + 1.5].any()

@@ -254,6 +254,7 @@ def test_small_images_are_compared_pixel_by_pixel(transparent: bool) -> None:
             edited[top:bottom, left:right, :3] ^= generator.integers(64, 128, (bottom - top, right - left, 3), np.uint8)
             found = keep(original, edited)
             np.testing.assert_array_equal(found.kept.pixels, edited)
+            assert found.found in ("local change", "background replaced", "redrawn"), "it is no noise"
             assert check(kept=found).report.changed.value == (original != edited).any(axis=2).mean()
         assert keep(original, original.copy()).found == "identical"
 
@@ -277,3 +278,18 @@ def test_a_fifth_of_equal_pixels_in_a_small_compressed_image_is_chance() -> None
         file = io.BytesIO()
         Image.fromarray(image).save(file, "JPEG", quality=90)
         assert exact_change(image, np.asarray(Image.open(file))) is None
+
+
+def test_of_a_single_pixel_another_color_is_another_image() -> None:
+    found = keep(np.full((1, 1, 3), 90, np.uint8), np.full((1, 1, 3), 200, np.uint8))
+    assert (found.found, found.kept.pixels.min()) == ("redrawn", 200)
+
+
+@pytest.mark.parametrize("shift", [0.1, 0.2])
+def test_an_exact_part_with_steep_corners_is_no_resampling(shift: float) -> None:
+    """Most was moved a little: few corners are equal in both images, but of the steep ones moving leaves none."""
+    image, matrix = scene(240), np.array([[1, 0, shift], [0, 1, shift], [0, 0, 1.0]])
+    edited = moved(with_object(image), matrix, (240, 240))
+    assert exact_change(image, edited) is None
+    edited[:, :34] = image[:, :34]
+    np.testing.assert_array_equal(exact_change(image, edited), (image != edited).any(axis=2))

@@ -28,6 +28,10 @@ def bokeh(seed: int = 1) -> Pixels:
     return 128 + 28 * soft / soft.std()
 
 
+def wall(*color: float) -> Pixels:
+    return np.zeros((*SIZE[::-1], 3)) + color
+
+
 def grain(sigma: float, seed: int, size_px: float = 0.0) -> Pixels:
     """That of a sensor, or of film with a size."""
     noise = np.random.default_rng(seed).normal(size=(*SIZE[::-1], 3)).astype(np.float32)
@@ -82,8 +86,14 @@ def test_a_bird_is_removed_or_added_on_grain_alone(
 
 @pytest.mark.parametrize(
     ("first", "second"),
-    [(sky(), sky(turned=True)), (bokeh(1), bokeh(2)), (sky(), bokeh(1)), (sky(), sky() * 0 + (90, 60, 40))],
-    ids=["another sky", "other lights", "lights for a sky", "another wall"],
+    [
+        (sky(), sky(turned=True)),
+        (bokeh(1), bokeh(2)),
+        (sky(), bokeh(1)),
+        (sky(), wall(90, 60, 40)),
+        (wall(200, 190, 180), wall(90, 60, 40)),
+    ],
+    ids=["another sky", "other lights", "lights for a sky", "a wall for a sky", "another wall"],
 )
 def test_strangers_without_structure_are_refused(first: Pixels, second: Pixels) -> None:
     found = keep(taken(first + grain(4, 0)), jpeg(second + grain(4, 1)))

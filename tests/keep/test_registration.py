@@ -249,9 +249,11 @@ def test_a_flow_is_in_the_pixels_of_its_plane_and_weights_colors_by_alpha() -> N
 
 
 @pytest.mark.parametrize("shift", [(0.1, 0.05), (0.25, -0.2), (0.4, 0.0), (0.0, 0.5)])
-def test_shifts_below_half_a_pixel_are_found(shift: tuple[float, float]) -> None:
-    """By Fourier, so that the editor blurs nothing; blurred by bilinear interpolation, too."""
-    image = levels(scene(SIDE))
+@pytest.mark.parametrize("hard", [False, True], ids=["a scene", "hard squares"])
+def test_shifts_below_half_a_pixel_are_found(shift: tuple[float, float], hard: bool) -> None:
+    """By Fourier, so that the editor blurs nothing; blurred by bilinear interpolation, too, which favors no shift."""
+    squares = np.kron(np.random.default_rng(1).integers(0, 255, (SIDE // 4, SIDE // 4, 3)), np.ones((4, 4, 1)))
+    image = levels(squares if hard else scene(SIDE))
     found = register(image, levels(shifted(image, shift)))
     assert np.hypot(*np.subtract(found.shift_px, shift)) < 0.05
     matrix = np.array([[1, 0, shift[0]], [0, 1, shift[1]]])
