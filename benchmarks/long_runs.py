@@ -39,7 +39,7 @@ from latentedit.testing.miniature import miniature_sd3
 from latentedit_bench.data.items import Item
 from latentedit_bench.data.loading import write_manifest
 from latentedit_keep.base.files import atomic_file, write_text
-from latentedit_keep.base.images import save_image
+from latentedit_keep.base.saving import save_image
 
 OUT = Path("out/long-runs").resolve()
 FROM, TO = "a person with no glasses", "a person with glasses"

@@ -20,7 +20,7 @@ from latentedit.core.errors import ConfigError
 from latentedit.editing import outputs
 from latentedit.latents.captions.change import MAX_LETTERS
 from latentedit_keep import check_folder
-from latentedit_keep.base import images
+from latentedit_keep.base import images, saving
 from latentedit_keep.base.files import MAX_DOCUMENT_BYTES
 from latentedit_keep.program import FAULT
 from tests.app.servers import PausedBackbone, png, served
@@ -137,8 +137,8 @@ def test_the_limits_of_the_security_policy_agree_with_the_code() -> None:
     mega, giga = 10**6, 10**9
     limits = [
         f"at most {images.MAX_PIXELS // mega} megapixels and {images.MAX_IMAGE_BYTES // giga} GB",
-        f"a record of at most {images.MAX_RECORD_BYTES // mega} MB",
-        f"of at most {images.MAX_PAYLOAD_BYTES // mega} MB",
+        f"a record of at most {saving.MAX_RECORD_BYTES // mega} MB",
+        f"of at most {saving.MAX_PAYLOAD_BYTES // mega} MB",
         f"safetensors of at most {files.MAX_BYTES // mega} MB",
         f"a header of at most {files.MAX_HEADER_BYTES // mega} MB",
         f"at most {MAX_LETTERS:,} characters",

@@ -16,7 +16,8 @@ from latentedit.editing.verbs import edit, identify, sweep
 from latentedit.latents.encode import encode
 from latentedit.latents.record import MAX_EDITS
 from latentedit_keep.base.files import plain
-from latentedit_keep.base.images import read_chunks, read_image
+from latentedit_keep.base.images import read_image
+from latentedit_keep.base.saving import read_chunks
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import noisy
 

@@ -26,7 +26,7 @@ from latentedit.latents.encode import encode
 from latentedit.latents.images import SourceImage
 from latentedit.models.base import Backbone
 from latentedit_keep.base.console import PARAMETER
-from latentedit_keep.base.images import save_image
+from latentedit_keep.base.saving import save_image
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray, levels, noisy
 

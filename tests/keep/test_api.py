@@ -12,7 +12,8 @@ from PIL import ExifTags, Image
 
 from latentedit.core.errors import ConfigError, ImageError, OutputError
 from latentedit_keep.api import KeepRecord, KeepResult, keep, wrap_pipeline
-from latentedit_keep.base.images import PixelImage, read_chunks, read_pixels, save_image
+from latentedit_keep.base.images import PixelImage, read_pixels
+from latentedit_keep.base.saving import read_chunks, save_image
 from latentedit_keep.checking import check
 from latentedit_keep.masks import bounds_of
 from tests.keep.pairs import SIDE, cast, moved, scene, similarity, with_object

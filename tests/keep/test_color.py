@@ -18,7 +18,8 @@ from latentedit.models.base import Capabilities
 from latentedit_keep.api import keep
 from latentedit_keep.base import color
 from latentedit_keep.base.errors import ImageError
-from latentedit_keep.base.images import PixelImage, read_image, read_pixels, save_image
+from latentedit_keep.base.images import PixelImage, read_image, read_pixels
+from latentedit_keep.base.saving import save_image
 from tests.keep.color_files import (
     SIZE,
     chunks,

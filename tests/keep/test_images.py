@@ -16,18 +16,20 @@ from PIL import ExifTags, Image, TiffImagePlugin, TiffTags
 from latentedit.core.errors import ImageError, OutputError
 from latentedit_keep.base.images import (
     MAX_IMAGE_BYTES,
-    MAX_PAYLOAD_BYTES,
     MAX_PIXELS,
-    MAX_RECORD_BYTES,
     READABLE,
     PixelImage,
-    check_depth,
-    check_output,
     check_size,
     opened,
-    read_chunks,
     read_image,
     read_pixels,
+)
+from latentedit_keep.base.saving import (
+    MAX_PAYLOAD_BYTES,
+    MAX_RECORD_BYTES,
+    check_depth,
+    check_output,
+    read_chunks,
     save_image,
 )
 from tests.keep.color_files import chunk, chunks

@@ -23,7 +23,7 @@ from latentedit.latents.record import (
     mask_fingerprint,
     versions,
 )
-from latentedit_keep.base.images import MAX_RECORD_BYTES
+from latentedit_keep.base.saving import MAX_RECORD_BYTES
 from tests.editors.colors import ColorBackbone
 
 

@@ -11,7 +11,7 @@ from latentedit.editing.result import EditResult
 from latentedit.latents.images import SourceImage
 from latentedit_keep.api import KeepResult
 from latentedit_keep.base.files import plain
-from latentedit_keep.base.images import save_image
+from latentedit_keep.base.saving import save_image
 
 _NAME_LETTERS = 60
 

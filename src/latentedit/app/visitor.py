@@ -25,7 +25,8 @@ from latentedit.latents.encode import captioner_for, encode, target_captions, te
 from latentedit.latents.images import SourceImage
 from latentedit.models.base import Backbone
 from latentedit_keep.api import KeepResult, keep
-from latentedit_keep.base.images import PixelImage, opened, read_chunks, read_content, read_pixels
+from latentedit_keep.base.images import PixelImage, opened, read_content, read_pixels
+from latentedit_keep.base.saving import read_chunks
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)  # fractions of the given strength that are rendered for the slider
 MAX_PIXELS = 4_000_000  # of an image: all its rendered strengths are sent to the browser and stored in the history

@@ -43,7 +43,7 @@ def replay(
     """
     output = output if output is not None else sibling_path(result, f"again{result.suffix}")
     replaced = existing(output)
-    from latentedit_keep.base.images import read_chunks
+    from latentedit_keep.base.saving import read_chunks
 
     text = read_chunks(result)[0] if result.suffix.lower() == ".png" else None
     if text is not None and '"output": "kept"' in text:
@@ -87,7 +87,8 @@ def replay(
 def _keep_again(text: str, result: Path, output: Path, inputs: tuple[Path | None, ...], report: Report) -> None:
     """Reproduce a result of keep; requires no model."""
     from latentedit_keep.api import KeepRecord, keep_again
-    from latentedit_keep.base.images import check_keep_output, read_pixels
+    from latentedit_keep.base.images import read_pixels
+    from latentedit_keep.base.saving import check_keep_output
 
     image, edited, mask = inputs
     record = KeepRecord.from_json(text, str(result))
@@ -133,7 +134,7 @@ def _how_far(first: Path, second: Path) -> str:
     from latentedit.editing.outputs import same_image
     from latentedit.editing.result import measure_effect
     from latentedit.latents.images import SourceImage
-    from latentedit_keep.base.images import read_chunks
+    from latentedit_keep.base.saving import read_chunks
     from latentedit_keep.viewer.page import is_page
 
     if is_page(first):

@@ -45,7 +45,7 @@ def undo(
     from latentedit.editing.undo import undo_direction
     from latentedit.latents.images import SourceImage, check_output
     from latentedit.latents.record import RunRecord
-    from latentedit_keep.base.images import read_chunks, save_image
+    from latentedit_keep.base.saving import read_chunks, save_image
 
     opened = SourceImage.open(image)
     check_output(output, source=image, transparent=opened.image.mode == "RGBA")

@@ -16,7 +16,8 @@ from latentedit.core.files import pack_tensors, unpack_tensors
 from latentedit.latents.images import SourceImage
 from latentedit.latents.record import RunRecord
 from latentedit_keep.base.files import check_no_input, check_place, plain, read_json, user_path, write_text
-from latentedit_keep.base.images import MAX_RECORD_BYTES, read_chunks, read_image
+from latentedit_keep.base.images import read_image
+from latentedit_keep.base.saving import MAX_RECORD_BYTES, read_chunks
 from latentedit_keep.viewer.page import is_page
 
 _MAX_JSON_BYTES = 4 * MAX_RECORD_BYTES

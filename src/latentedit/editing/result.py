@@ -31,7 +31,8 @@ from latentedit.latents.joint import Familiarity, JointLatent
 from latentedit.latents.record import RunRecord
 from latentedit_keep.base.color import shown
 from latentedit_keep.base.files import write_text
-from latentedit_keep.base.images import read_image, save_image
+from latentedit_keep.base.images import read_image
+from latentedit_keep.base.saving import save_image
 from latentedit_keep.viewer.page import is_page
 
 _TRANSLUCENT = "off or on: nothing lies in between, so a part of the strength is a translucent overlay. Use 0 or 1"

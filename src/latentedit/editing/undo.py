@@ -24,7 +24,7 @@ from latentedit.latents.encode import fit_all
 from latentedit.latents.images import SourceImage
 from latentedit.latents.record import RunRecord
 from latentedit.models.base import Backbone
-from latentedit_keep.base.images import read_chunks
+from latentedit_keep.base.saving import read_chunks
 
 ROUNDS = 5  # rounds of the fixed point; on the calibration portraits more did not come closer
 

@@ -21,7 +21,8 @@ from latentedit.core.errors import ImageError, ShapeError
 from latentedit.core.plugins import FRAMERS
 from latentedit.models.base import Backbone, Capabilities
 from latentedit_keep.base.color import put_on, shown, space_of
-from latentedit_keep.base.images import ImageInput, check_output, read_image, read_pixels, save_image
+from latentedit_keep.base.images import ImageInput, read_image, read_pixels
+from latentedit_keep.base.saving import check_output, save_image
 from latentedit_keep.masks import bounds_of
 
 # Left, top, width and height in an image's own pixels; it may reach beyond the image.

@@ -23,7 +23,7 @@ from latentedit.latents.images import SourceImage
 from latentedit.models.base import Backbone
 from latentedit.models.placement import dtype_name
 from latentedit_keep.base.files import read_object
-from latentedit_keep.base.images import MAX_RECORD_BYTES
+from latentedit_keep.base.saving import MAX_RECORD_BYTES
 
 FORMAT = 1  # of records; a higher one comes from a newer latentedit
 MAX_EDITS = 100  # most edits of one record, each going on from the one before

@@ -21,7 +21,8 @@ from latentedit_keep.base.color import Pixels, levels, profile_of
 from latentedit_keep.base.console import Progress, Tick, Ticks, nothing
 from latentedit_keep.base.errors import ConfigError, FileFormatError, OutputError
 from latentedit_keep.base.files import check_no_input, read_object, user_path
-from latentedit_keep.base.images import ImageInput, PixelImage, keeps_alpha, read_pixels, save_image
+from latentedit_keep.base.images import ImageInput, PixelImage, read_pixels
+from latentedit_keep.base.saving import keeps_alpha, save_image
 from latentedit_keep.base.strengths import read_strength
 from latentedit_keep.base.warp import Array, Mask, cv2, resized
 from latentedit_keep.change import EXTENDED, GLOBAL, LITTLE_LEFT, LOCAL, OUTSIDE, DetectedChange, Found

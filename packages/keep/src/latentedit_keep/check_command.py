@@ -46,7 +46,7 @@ def check(
         latentedit check pairs.csv -o report/
     """
     from latentedit_keep import checking
-    from latentedit_keep.base.images import check_output, save_image
+    from latentedit_keep.base.saving import check_output, save_image
 
     limit, many = None if max_outside is None else share(max_outside, "--max-outside"), original.is_dir()
     options: dict[str, Any] = {"max_outside": limit, "expect_size": expect_size}

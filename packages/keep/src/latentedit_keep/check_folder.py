@@ -29,7 +29,8 @@ from urllib.parse import quote
 from latentedit_keep.base.console import Progress
 from latentedit_keep.base.errors import ConfigError, FileFormatError, LatentEditError, OutputError
 from latentedit_keep.base.files import as_text, make_folder, read_json, read_text, write_text
-from latentedit_keep.base.images import read_content, save_image
+from latentedit_keep.base.images import read_content
+from latentedit_keep.base.saving import save_image
 from latentedit_keep.base.warp import cv2
 from latentedit_keep.base.workers import end_with_parent
 from latentedit_keep.checking import check, outcome

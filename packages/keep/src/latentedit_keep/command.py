@@ -76,7 +76,8 @@ def _keep_one(
 ) -> dict[str, Any]:
     """Write one result and return its measurements; takes the options of `keep`."""
     from latentedit_keep import api
-    from latentedit_keep.base.images import check_keep_output, read_pixels
+    from latentedit_keep.base.images import read_pixels
+    from latentedit_keep.base.saving import check_keep_output
 
     read = [place for place in (original, edited, mask) if place is not None]
     first = read_pixels(original)

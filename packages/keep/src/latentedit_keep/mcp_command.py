@@ -333,7 +333,8 @@ def _check(places: dict[str, Any], **limits: Any) -> Answer:
 
 def _keep(places: dict[str, Any], **options: Any) -> Answer:
     from latentedit_keep import api
-    from latentedit_keep.base.images import check_keep_output, read_pixels
+    from latentedit_keep.base.images import read_pixels
+    from latentedit_keep.base.saving import check_keep_output
 
     original, edited, mask, output = places.values()
     output, first = _new(output, original, "kept.png"), read_pixels(original)
@@ -344,7 +345,7 @@ def _keep(places: dict[str, Any], **options: Any) -> Answer:
 
 
 def _undo(places: dict[str, Any]) -> Answer:
-    from latentedit_keep.base.images import save_image
+    from latentedit_keep.base.saving import save_image
 
     path, output = places.values()
     record = _record(path)
@@ -382,7 +383,7 @@ def _history(places: dict[str, Any]) -> Answer:
 
 
 def _record(path: Path) -> dict[str, Any]:
-    from latentedit_keep.base.images import read_chunks
+    from latentedit_keep.base.saving import read_chunks
 
     text = read_chunks(path)[0]
     if text is None:

@@ -24,7 +24,7 @@ from latentedit.core.errors import ConfigError
 from latentedit_bench.data.counterfactual import PREFIX, counterfactual
 from latentedit_bench.data.items import Dataset, Item, MaskFile, RgbFile
 from latentedit_keep.base.files import make_folder, user_path, write_text
-from latentedit_keep.base.images import save_image
+from latentedit_keep.base.saving import save_image
 
 FILE_NAME = "manifest.csv"  # of `write_manifest`
 IMAGE_KEYS = ("init_img", "input_img", "image", "img")  # the first two are FlowEdit's own

@@ -27,7 +27,7 @@ from latentedit_bench.domains.base import scalable
 from latentedit_bench.known_pairs.damages import draw_damage
 from latentedit_bench.report.page import render_page
 from latentedit_keep.base.files import make_folder, read_json, user_path, write_text
-from latentedit_keep.base.images import save_image
+from latentedit_keep.base.saving import save_image
 
 VERSION = "1.3.0"  # scores of different first numbers are not comparable
 ITEMS = 180  # ten turns through the kinds of change: some 160 portraits give intervals of about a tenth

@@ -18,7 +18,8 @@ from latentedit_bench.report.curves import write_curves
 from latentedit_bench.report.tables import markdown, sections
 from latentedit_bench.tuning.search_spaces import ROLES, Roles
 from latentedit_keep.base.files import write_text
-from latentedit_keep.base.images import read_image, save_image
+from latentedit_keep.base.images import read_image
+from latentedit_keep.base.saving import save_image
 
 _ITEMS = ("method", "item", "group", "kind", "requested", PRIMARY, "above scaled", "error", "effect", "leakage")
 """Columns of ``items.csv``."""

@@ -7,10 +7,9 @@ import io
 import math
 import os
 import re
-import struct
 import warnings
 import zlib
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast, runtime_checkable
 
@@ -19,22 +18,19 @@ import pi_heif  # pyright: ignore[reportMissingTypeStubs]
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, JpegImagePlugin, UnidentifiedImageError
 from PIL.ExifTags import IFD, Base
-from PIL.PngImagePlugin import PngImageFile, PngInfo, putchunk
+from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from latentedit_keep.base import color
 from latentedit_keep.base.color import Pixels, levels
-from latentedit_keep.base.errors import ImageError, LatentEditError, OutputError
-from latentedit_keep.base.files import Encoded, atomic_file, check_place, read_bytes
+from latentedit_keep.base.errors import ImageError, LatentEditError
+from latentedit_keep.base.files import Encoded, read_bytes
 from latentedit_keep.base.warp import cv2, turned
 
 pi_heif.register_heif_opener()  # photographs of phones
 
 # JPEG includes MPO. Decoders that start other programs (EPS) are excluded.
 READABLE = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "HEIF")
-WRITABLE = {
-    ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP",
-}  # fmt: skip
 _STARTS = re.compile(
     rb"\x89PNG|\xff\xd8\xff|GIF8|RIFF....WEBP|(?:II|MM)(?:\0[*+]|[*+]\0)|BM|P[0-6fy]|....ftyp(?:he|m[is]f1)", re.DOTALL
 )
@@ -42,27 +38,15 @@ MAX_PIXELS = 100_000_000
 _TOO_LARGE = f"{{}} has more than {MAX_PIXELS // 1_000_000} megapixels. Scale it down first"
 MAX_SIDE_PX = 32_000  # OpenCV cannot warp longer images
 MAX_IMAGE_BYTES = 1_000_000_000  # of a file; 100 megapixels of 16-bit RGBA, uncompressed, have 0.8 GB
-MAX_RECORD_BYTES = 1_000_000  # in UTF-8; Pillow does not expand compressed texts beyond 1 MiB
-MAX_PAYLOAD_BYTES = 64_000_000
 # EXIF orientation -> quarter turns counter-clockwise, then whether to mirror horizontally.
 _TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PNG_DEPTH, _PNG_HEADER_BYTES = 24, 33  # offset of a PNG's bit depth, and length of signature and IHDR
-# RLE alone: 12 megapixels take 1 s, and photographs are about as small as at zlib's level 6, which takes 4 s.
-_PNG_OPTIONS = (cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
-_KEYWORD = "latentedit"  # keyword of the iTXt chunk with the record
-_PAYLOAD = b"leDt"  # the case of the letters means: ancillary, private, safe to copy
+_PNG_DEPTH = 24  # offset of a PNG's bit depth
+XMP_KEY = "XML:com.adobe.xmp"  # of a text in a PNG
 _PRINT = ("CMYK", "LAB")  # modes of Pillow
-_WITHOUT_ALPHA = ("JPEG", "BMP")
 _CARRIED = ("icc_profile", "gamma", "chromaticity", "srgb", "cicp", "dpi", "qtables", "subsampling")
 _RIGHTS = ("Title", "Author", "Description", "Copyright", "Creation Time", "Source", "Disclaimer")  # PNG text keys
-_DESCRIBES = {"icc_profile": "color profile", "exif": "EXIF", "xmp": "XMP", "dpi": "resolution", "texts": "texts"}
-_LOSES = {"TIFF": {"texts"}, "JPEG": {"texts"}, "WEBP": {"dpi", "texts"}, "BMP": {*_DESCRIBES} - {"dpi"}}
-_MOST_JPEG_EXIF_BYTES = 65_533  # a segment has 16 bits for its length, which includes these two bytes
-_MOST_JPEG_XMP_BYTES = 65_504  # likewise, without the name of the segment
 _MOST_DPI = 65_535  # 16 bits in JFIF
-_INCH = 0.0254  # meters
-_XMP, _TIFF_XMP = "XML:com.adobe.xmp", 700  # key in a PNG, and tag of a TIFF
 # TIFF tags that describe the storage of the pixels or that are carried separately.
 _LAYOUT = frozenset({*range(254, 267), 273, *range(277, 285), *range(288, 293), 296, *range(317, 348), 700, 34675})
 
@@ -306,7 +290,7 @@ def _described(image: Image.Image, content: bytes, *, sideways: bool) -> dict[st
     for kind, begin, end in _chunks_of(content):
         if kind == b"cICP" and end - begin == 16:
             info["cicp"] = content[begin + 8 : end - 4]
-    if xmp := image.info.get("xmp") or image.info.get(_XMP):
+    if xmp := image.info.get("xmp") or image.info.get(XMP_KEY):
         xmp = xmp.encode() if isinstance(xmp, str) else bytes(xmp)
         info["xmp"] = re.sub(rb"(tiff:Orientation(?:=[\"']|>))[2-8]", rb"\g<1>1", xmp)
     texts = image.text if isinstance(image, PngImageFile) else image.info.get("texts", {})
@@ -438,135 +422,3 @@ def _silent_decoder() -> Generator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
-
-
-def read_chunks(path: str | Path) -> tuple[str | None, bytes | None]:
-    """Record and payload that `save_image` wrote to a PNG, each None if missing. Both are untrusted."""
-    with opened(path) as image:
-        if not isinstance(image, PngImageFile):
-            return None, None
-        record = image.info.get(_KEYWORD)
-        payload = next((chunk[1] for chunk in image.private_chunks if chunk[0] == _PAYLOAD), None)
-        if payload is not None and len(payload) > MAX_PAYLOAD_BYTES:
-            size = f"{len(payload)} bytes, more than {MAX_PAYLOAD_BYTES}"
-            raise ImageError(f"the {_PAYLOAD.decode()} chunk of {path} has {size}. Do not use the file")
-        return None if record is None else str(record), payload
-
-
-def check_output(path: str | Path, *, source: str | Path | None = None, transparent: bool = False) -> None:
-    """Raise an `OutputError` if an image cannot be written, or would overwrite its source."""
-    if not Path(path).is_dir():  # which `check_place` reports
-        _format_of(Path(path), transparent=transparent)
-    check_place(path, source=source)
-
-
-def check_keep_output(original: PixelImage, path: str | Path, *, inputs: Sequence[str | Path]) -> None:
-    """Raise an `OutputError` if a result of `keep` cannot be written to the path, or would overwrite an input."""
-    for source in inputs:
-        check_output(path, source=source, transparent=original.pixels.shape[2] == 4)
-    check_depth(original, path)
-
-
-def keeps_alpha(path: str | Path) -> bool:
-    """Whether the format of a file name has transparency."""
-    return WRITABLE.get(Path(path).suffix.lower()) not in _WITHOUT_ALPHA
-
-
-def _format_of(path: Path, *, transparent: bool) -> str:
-    kind = WRITABLE.get(path.suffix.lower())
-    if kind is None:
-        raise OutputError(f"{path.name!r} has no ending of a supported format ({', '.join(WRITABLE)}). Use .png")
-    if transparent and kind in _WITHOUT_ALPHA:
-        raise OutputError(f"the image has transparency, and {kind} cannot keep it in {path}. Use .png")
-    return kind
-
-
-def check_depth(image: PixelImage, path: str | Path) -> None:
-    """Raise an `OutputError` for 16 bits in any format but PNG, and for EXIF that is too long for JPEG."""
-    ending = Path(path).suffix.lower()
-    if image.pixels.dtype == np.uint16 and ending != ".png":
-        raise OutputError(f"the image has 16 bits, which only PNG keeps; got {path}. Use .png")
-    if len(image.info.get("exif", b"")) > _MOST_JPEG_EXIF_BYTES and ending in (".jpg", ".jpeg"):
-        raise OutputError(f"the image's EXIF is too long for the JPEG {path}. Use .png")
-
-
-def save_image(
-    image: Image.Image | PixelImage, path: str | Path, *, record: str | None = None, payload: bytes | None = None
-) -> None:
-    """Write an image atomically, with its metadata; a PNG also carries the record and the payload."""
-    if isinstance(image, Image.Image):
-        image = image if image.mode in ("RGB", "RGBA") else image.convert("RGB")
-        image = PixelImage(pixels=np.asarray(image), info=image.info)
-    path, info = Path(path), image.info
-    check_depth(image, path)
-    kind = _format_of(path, transparent=image.pixels.shape[2] == 4)
-    if kind == "PNG":
-        with atomic_file(path) as file:
-            file.write(_png(image, pack_chunks(record, payload)))
-        return
-    options = {key: info[key] for key in _DESCRIBES if info.get(key)}
-    options |= {"icc_profile": profile} if (profile := color.profile_of(info)) else {}
-    too_long = {"xmp"} if kind == "JPEG" and len(options.get("xmp", b"")) > _MOST_JPEG_XMP_BYTES else set()
-    lost = [key for key in _DESCRIBES if key in options and key in _LOSES[kind] | too_long]
-    if lost:
-        options = {key: value for key, value in options.items() if key not in lost}
-        words = ", ".join(_DESCRIBES[key] for key in lost)
-        warnings.warn(f"{path.name} is a {kind} and does not keep: {words}. Use .png to keep all of it", stacklevel=2)
-    if kind == "JPEG":
-        as_it_was = {key: info[key] for key in ("qtables", "subsampling") if "qtables" in info}
-        options |= as_it_was or {"quality": 95, "subsampling": 0}
-    elif kind == "WEBP":
-        options |= {"lossless": True, "exact": True}
-    elif kind == "TIFF":
-        exif = Image.Exif()
-        exif.load(options.pop("exif", b""))
-        if "xmp" in options:
-            exif[_TIFF_XMP] = options.pop("xmp")
-        # Libtiff, which compresses, cannot write directories within EXIF.
-        inner = exif.keys() & {IFD.Exif, IFD.GPSInfo}
-        options |= {"exif": exif, "compression": None if inner else "tiff_lzw"}
-    with atomic_file(path) as file:
-        try:
-            image.image.save(file, format=kind, **options)
-        except (ValueError, RuntimeError) as error:
-            raise OutputError(f"{path} cannot hold the image as a {kind}: {error}. Use .png") from error
-
-
-def _png(image: PixelImage, ours: PngInfo) -> bytes:
-    """The file's content, with the metadata between header and pixels."""
-    info, chunks = image.info, PngInfo()
-    for key, kind, pack in (
-        ("cicp", b"cICP", bytes),
-        ("icc_profile", b"iCCP", lambda profile: b"icc\0\0" + zlib.compress(profile)),
-        ("srgb", b"sRGB", lambda intent: bytes([intent])),
-        ("gamma", b"gAMA", lambda gamma: struct.pack(">I", round(100_000 * gamma))),
-        ("chromaticity", b"cHRM", lambda places: struct.pack(">8I", *(round(100_000 * one) for one in places))),
-        ("dpi", b"pHYs", lambda dpi: struct.pack(">2IB", *(round(one / _INCH) for one in dpi), 1)),
-        ("exif", b"eXIf", lambda exif: exif.removeprefix(b"Exif\0\0")),
-    ):
-        if key in info:
-            chunks.add(kind, pack(info[key]))
-    if "xmp" in info:
-        chunks.add_itxt(_XMP, info["xmp"].decode("utf-8", "replace"))
-    for key, text in info.get("texts", {}).items():
-        chunks.add_text(key, text)
-    packed = io.BytesIO()
-    for kind, content, *_ in (*chunks.chunks, *ours.chunks):
-        putchunk(packed, kind, content)
-    order = cv2.COLOR_RGB2BGR if image.pixels.shape[2] == 3 else cv2.COLOR_RGBA2BGRA
-    encoded = cv2.imencode(".png", cv2.cvtColor(image.pixels, order), _PNG_OPTIONS)[1].tobytes()
-    return encoded[:_PNG_HEADER_BYTES] + packed.getvalue() + encoded[_PNG_HEADER_BYTES:]
-
-
-def pack_chunks(record: str | None, payload: bytes | None) -> PngInfo:
-    """PNG chunks: the record as a compressed iTXt "latentedit", the payload as ``leDt``."""
-    info, text = PngInfo(), None if record is None else record.encode("utf-8")
-    for what, data, most in (("record", text, MAX_RECORD_BYTES), ("payload", payload, MAX_PAYLOAD_BYTES)):
-        if data is not None and len(data) > most:
-            size = f"{len(data)} bytes; a PNG carries at most {most}"
-            raise OutputError(f"the {what} has {size}. Save the image without it")
-    if text is not None:
-        info.add_itxt(_KEYWORD, text, zip=True)
-    if payload is not None:
-        info.add(_PAYLOAD, payload)
-    return info

@@ -17,7 +17,7 @@ from PIL import Image
 from latentedit_keep.base.color import shown
 from latentedit_keep.base.errors import ConfigError
 from latentedit_keep.base.files import plain, write_text
-from latentedit_keep.base.images import pack_chunks
+from latentedit_keep.base.saving import pack_chunks
 from latentedit_keep.viewer.page import in_base64, layers_of, viewer_page
 
 _CONVERTED = "Shown and saved in sRGB; the image has another color space."
