@@ -20,7 +20,7 @@ _SAME_LUMA = (2.0, 0.95, 0.05)
 _SOLID = 0.5  # share of a region that is left after erosion, from which on it is no speck
 _MOST_SPECKS = (0.02, 1e-3, 4)  # share of what differs, of the image, and pixels, above all of which specks are noise
 _WINDOW = np.ones((3, 3), dtype=np.uint8)  # joins the pixels of a speck, and erodes it
-# Shares of equal corners, and of equal steep ones, below which resampling is suspected, and share of the tiles with a
+# Shares of equal corners, and of equal steep ones, up to which resampling is suspected if both are, and share of the tiles with a
 # mixture from which on it is one: 211 images that were moved by .02 to .3 px, sharpened, or resized and back had up to
 # .13 equal, no steep one, and all but three more than .08 mixed; kept results had .08 of the steep ones and more.
 _STEEP = 256.0  # as `_CORNER`, of gradients of 8 levels, which moving by .02 px changes
@@ -61,10 +61,10 @@ def exact_change(original: Pixels, edited: Pixels) -> Mask | None:
     colors = colors if original.dtype == np.uint8 else colors >> 8
     steep = cv2.cornerMinEigenVal(gray(colors.astype(np.float32)), 5)
     if (points & (steep > _CORNER)).sum() >= _FEW:  # and texture, which move as well
-        strong = points & (steep > _STEEP)
+        strong, unmoved = points & (steep > _STEEP), cv2.erode(equal.astype(np.uint8), around) > 0
         points &= steep > _CORNER
-        chosen, least_left = (strong, _RESAMPLED[1]) if strong.sum() >= _FEW else (points, _RESAMPLED[0])
-        resampled = (chosen & (cv2.erode(equal.astype(np.uint8), around) > 0)).sum() < least_left * chosen.sum()
+        both = zip((points, strong), _RESAMPLED, strict=True)
+        resampled = all((chosen & unmoved).sum() <= least_left * chosen.sum() for chosen, least_left in both)
         # flat parts with the same outlines bit for bit, whatever their colors: boxes and letters that were recolored
         same_shapes = (_equals_next(original) == _equals_next(edited)).all(axis=0)
         equal |= same_shapes & (_flatness(original) > _FLAT)
