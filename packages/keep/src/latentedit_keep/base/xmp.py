@@ -148,6 +148,13 @@ def without_claims(xmp: bytes, size: Size | None = None) -> bytes:
     return _bytes(document)
 
 
+def directory(xmp: bytes) -> list[dict[str, str]]:
+    """The entries of a Container:Directory, the image itself first: "Length", "Semantic" and so on, as texts."""
+    document = _parsed(xmp)
+    items = [] if document is None else document.getElementsByTagNameNS(_GOOGLE + "container/", "Item")
+    return [{one.localName: one.value for one in _attributes(item)} for item in items]
+
+
 def merged(main: bytes, extended: Iterable[bytes]) -> bytes:
     """The packet with the properties of its extended XMP.
 
