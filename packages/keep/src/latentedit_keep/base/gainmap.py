@@ -69,13 +69,13 @@ class GainMap:
         Returns:
             The new map; itself if nothing changed; None if nothing of it is left, or it cannot be decoded.
         """
-        if turn == (0, False) and not weight.any():
-            return self
         decoded = _decoded(self.content)
         if decoded is None:
             return None
         pixels = turned(decoded.pixels, *turn)
         change = _on_map(weight, (pixels.shape[1], pixels.shape[0]))[..., None]
+        if turn == (0, False) and not change.any():
+            return self
         neutral = self._neutral(decoded)
         wanted = np.where(change > 0, np.rint(pixels + change * (neutral - pixels)), pixels).astype(np.uint8)
         if np.all(np.abs(wanted - neutral) <= 1):
@@ -275,7 +275,7 @@ def _on_map(weight: Array, size: tuple[int, int]) -> NDArray[np.float32]:
     """
     height, width = weight.shape
     kernel = [1 + 2 * math.ceil(1.5 * max(1.0, full / part)) for full, part in zip((width, height), size, strict=True)]
-    levels = np.floor(255 * np.clip(weight, 0, 1) + 1e-3).astype(np.uint8)
+    levels = cv2.multiply(weight, 255.0, dtype=cv2.CV_8U)
     least = cv2.erode(levels, cv2.getStructuringElement(cv2.MORPH_RECT, kernel))
     columns, rows = (
         np.minimum(((np.arange(part) + 0.5) * full / part).astype(np.intp), full - 1)
