@@ -1,8 +1,8 @@
 """What the image nodes do, on tensors; nothing here imports ComfyUI.
 
-Images are ``[batch, height, width, channels]`` in [0, 1], of any float type; masks are ``[batch, height, width]``, 1
-where the image may change. One original may come with many edited images, or one with each. Unchanged pixels are the
-input's own values, bit for bit.
+Images are ``[batch, height, width, channels]``, of any float type; masks are ``[batch, height, width]``, 1 where the
+image may change. One original may come with many edited images, or one with each. Unchanged pixels are the input's own
+values, bit for bit. Images are compared within [0, 1], then in what exceeds it.
 """
 
 import collections
@@ -26,6 +26,8 @@ from latentedit_keep.base.warp import Array, depth_inside, resized, scaling
 from latentedit_keep.change import LOCAL
 from latentedit_keep.checking import Step, outcome
 from latentedit_keep.masks import bounds_of
+
+from . import beyond
 
 _EIGHT_BITS = 0.001  # an image whose values are all this near to multiples of 1/255 has 8 bits
 _NO_MASK = (64, 64)  # size of the zeros that LoadImage gives for an image without alpha
@@ -90,9 +92,13 @@ def keep_change(
         kept = _keep(first, second, limit, amount, progress)
         if feather and kept.found in LOCAL:
             kept = _feathered(kept, limit, feather, amount)
-        images.append(_on_input(kept.kept.pixels, first.pixels, own))
-        opacities.append(amount * np.asarray(kept.mask, dtype=np.float32) / 255)
-        reports.append(_report(kept, kept.lines))
+        image, weight = _on_input(kept.kept.pixels, first.pixels, own), np.asarray(kept.mask, dtype=np.float32) / 255
+        image, weight, said = beyond.kept(
+            image, weight, own, edited[len(images) % len(edited)], kept, _inside(limit, own), amount
+        )
+        images.append(image)
+        opacities.append(amount * weight)
+        reports.append("\n".join(filter(None, (_report(kept, kept.lines), said))))
     return Kept(image=_batch(images), change=torch.from_numpy(np.stack(opacities)).float(), report="\n\n".join(reports))
 
 
@@ -120,14 +126,18 @@ def check_edit(
         ValueError: the numbers of images do not fit.
     """
     reports, panels, verdicts = list[dict[str, Any]](), list[Tensor](), list[str]()
-    for _, first, second, limit in _sets(edited, original, mask):
-        found = check(
-            kept=_keep(first, second, None, 1.0, progress),
-            mask=limit,
-            max_outside=max_changed if limit is None else max_outside,
-            expect_size=expect_size,
-        )
+    for own, first, second, limit in _sets(edited, original, mask):
+        kept, most = _keep(first, second, None, 1.0, progress), max_changed if limit is None else max_outside
+        found = check(kept=kept, mask=limit, max_outside=most, expect_size=expect_size)
         values = found.report.values | {"next_step": _NEXT[found.report.next_step_code]}
+        changed, said = beyond.changed(own, edited[len(reports) % len(edited)], kept)
+        if said:
+            values |= {"doubts": [*values["doubts"], said], "verdict": f"{values['verdict']}; {said}"}
+        if changed.any():
+            outside = float((changed * (1 - (0 if limit is None else _inside(limit, own)))).mean())
+            happened = values["passed"] or kept.found == "identical"
+            values |= {"passed": happened and (most >= 1 or outside <= most)}
+            values |= {"next_step_code": "look", "next_step": _NEXT["look"]}
         reports.append(values)
         panels.append(_tensor(np.asarray(found.panel), original.float()))
         verdicts.append(f"{outcome(values)}: {values['verdict']}\n{values['next_step']}")
@@ -159,6 +169,25 @@ def match_frame_and_color(
         opacities.append(shown)
         reports.append(_report(kept, () if lost else kept.undone))
     return Kept(image=_batch(images), change=torch.from_numpy(np.stack(opacities)), report="\n\n".join(reports))
+
+
+def layers(original: Tensor, kept: Tensor) -> dict[str, Any]:
+    """ComfyUI's LAYERS document: the originals below, and above each what changed, opaque.
+
+    A layer with soft edges would not compose to the kept image: ComfyUI blends in linear light.
+    """
+    stack = list[dict[str, Any]]()
+    for index in range(len(kept)):
+        below = original[index % len(original), None]
+        below = below.expand(*below.shape[:3], 3) if below.shape[-1] == 1 else below
+        above = kept[index, None]
+        same = (above == _channels(below, above.shape[-1])).all(dim=-1).float()
+        if index < len(original):
+            stack.append({"type": "raster", "image": below, "name": "original", "x": 0, "y": 0, "z_index": 0})
+        stack.append(
+            {"type": "raster", "image": above, "mask": same, "name": "change", "x": 0, "y": 0, "z_index": 0}
+        )  # a mask of layers is 1 where they are transparent
+    return {"version": 1, "canvas": (kept.shape[2], kept.shape[1]), "layers": stack}
 
 
 def enforce_mask(edited: Tensor, original: Tensor, mask: Tensor, feather: int = 0) -> Tensor:
@@ -252,8 +281,17 @@ def _sets(
         yield first, pixels, _pixels(second), limit
 
 
+def _inside(limit: PixelImage | None, own: Tensor) -> Array:
+    """Where a change may be kept, from 0 to 1."""
+    if limit is None:
+        return np.ones(own.shape[:2], np.float32)
+    return bounds_of(limit, (own.shape[1], own.shape[0]))[0].astype(np.float32)
+
+
 def _pixels(image: Tensor) -> PixelImage:
     """An image ``[height, width, channels]`` in 8 bits if its values are such, otherwise in 16."""
+    if bool(image.isnan().any()):
+        raise ValueError("an image has values that are no numbers (NaN). Replace them first")
     values = image.detach().to("cpu", torch.float32).clamp(0, 1).numpy()
     values = np.repeat(values, 3, axis=-1) if values.shape[-1] == 1 else values
     levels = np.rint(255 * values)
