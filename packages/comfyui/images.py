@@ -27,9 +27,9 @@ from latentedit_keep.change import LOCAL
 from latentedit_keep.checking import Step, outcome
 from latentedit_keep.masks import bounds_of
 
-from . import beyond
-
 _EIGHT_BITS = 0.001  # an image whose values are all this near to multiples of 1/255 has 8 bits
+_INFINITE = 65504.0  # stands for infinity
+_EXACT, _RESAMPLED = 1 / 255, 0.1  # relative differences beyond [0, 1] that count as changes
 _NO_MASK = (64, 64)  # size of the zeros that LoadImage gives for an image without alpha
 _ALMOST = 16 / 255  # mask values this near to 0 or 1 are taken for it: masks are often 98 % white
 _CACHED_PIXELS = 16_000_000  # of the originals whose analyses are remembered; each takes about 15 bytes
@@ -93,7 +93,7 @@ def keep_change(
         if feather and kept.found in LOCAL:
             kept = _feathered(kept, limit, feather, amount)
         image, weight = _on_input(kept.kept.pixels, first.pixels, own), np.asarray(kept.mask, dtype=np.float32) / 255
-        image, weight, said = beyond.kept(
+        image, weight, said = _with_excess(
             image, weight, own, edited[len(images) % len(edited)], kept, _inside(limit, own), amount
         )
         images.append(image)
@@ -130,7 +130,7 @@ def check_edit(
         kept, most = _keep(first, second, None, 1.0, progress), max_changed if limit is None else max_outside
         found = check(kept=kept, mask=limit, max_outside=most, expect_size=expect_size)
         values = found.report.values | {"next_step": _NEXT[found.report.next_step_code]}
-        changed, said = beyond.changed(own, edited[len(reports) % len(edited)], kept)
+        changed, said = _excess_changed(own, edited[len(reports) % len(edited)], kept)
         if said:
             values |= {"doubts": [*values["doubts"], said], "verdict": f"{values['verdict']}; {said}"}
         if changed.any():
@@ -262,6 +262,81 @@ def _feathered(kept: KeepResult, limit: PixelImage | None, feather: int, amount:
     changed = (pixels[..., :3] != kept.original.pixels[..., :3]).any(axis=-1)
     image, mask = dataclasses.replace(kept.kept, pixels=pixels), np.rint(255 * weight.clip(0, 1)).astype(np.uint8)
     return dataclasses.replace(kept, kept=image, mask=Image.fromarray(mask), changed_share=changed.mean())
+
+
+def _with_excess(
+    image: Tensor, weight: Array, own: Tensor, edited: Tensor, result: KeepResult, inside: Array, amount: float
+) -> tuple[Tensor, Array, str]:
+    """The kept image and the opacity, with changes beyond [0, 1], and a line that says so."""
+    mine, theirs, changed, said = _compared(own, edited, result)
+    if not said:
+        return image, weight, ""
+    before = image[..., :3].float().cpu().numpy()
+    seen = (image != _channels(own, image.shape[-1])).any(dim=-1).cpu().numpy()
+    weight = np.where(seen, weight, np.maximum(weight, np.where(changed, inside, 0)))
+    part = amount * np.where(seen | changed, weight, 0)[..., None]
+    values = before + part * (theirs - mine) + np.where(seen[..., None], mine, 0)
+    moved = torch.from_numpy(values != before).to(image.device)
+    mixed = torch.where(moved, torch.from_numpy(values).to(image), image[..., :3])
+    return torch.cat([mixed, image[..., 3:]], dim=-1), weight.astype(np.float32), said
+
+
+def _excess_changed(own: Tensor, edited: Tensor, result: KeepResult) -> tuple[Array, str]:
+    """Where values beyond [0, 1] changed that are equal within, and a line on them."""
+    return _compared(own, edited, result)[2:]
+
+
+def _compared(own: Tensor, edited: Tensor, result: KeepResult) -> tuple[Array, Array, Array, str]:
+    """What exceeds [0, 1] in the original and in the edited image, where that alone differs, and a line on it.
+
+    The edited values are brought into the original's frame, and divided by the one gain that the editor gave to what it
+    left: the color correction is measured within [0, 1] only, and means nothing beyond.
+    """
+    first, second = _finite(own), _finite(edited)
+    mine, nothing = _excess(first), np.zeros(first.shape[:2], bool)
+    if not mine.any() and not _excess(second).any():
+        return mine, mine, nothing, ""
+    if not _excess(second).any():
+        return (
+            mine,
+            np.zeros_like(mine),
+            nothing,
+            "the edited image has no values above 1 or below 0; the original's stay",
+        )
+    if result.found == "different images" or result.turned:
+        return mine, np.zeros_like(mine), nothing, "values above 1 or below 0 were not compared"
+    height, width = first.shape[:2]
+    exact = first.shape == second.shape and np.allclose(result.matrix, np.eye(3), atol=1e-6)
+    if not exact:
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        shown = depth_inside(result.matrix, (width, height), (second.shape[1], second.shape[0])) > 0
+        second = cv2.warpPerspective(
+            second, result.matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE
+        )
+        second = np.where(shown[..., None], second, first)
+    still = (np.asarray(result.mask) == 0)[..., None] & (first > 0.25) & (first < 0.9) & (second > 0) & (second < 1)
+    gain = float(np.median(second[still] / first[still])) if still.any() else 1.0
+    theirs = _excess(second / gain if abs(gain - 1) > 1 / 255 else second)
+    differs = np.abs(theirs - mine) > (_EXACT if exact and abs(gain - 1) <= 1 / 255 else _RESAMPLED) * (
+        1 + np.abs(mine)
+    )
+    differs = differs.any(axis=-1)
+    if not exact:
+        differs = cv2.morphologyEx(np.asarray(differs, dtype=np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
+    differs &= np.asarray(result.mask) == 0
+    share = f"changed in {100 * differs.mean():.2g} % of the image" if differs.any() else "were compared, too"
+    return mine, theirs, differs, f"values above 1 or below 0 {share}"
+
+
+def _finite(image: Tensor) -> Array:
+    values = torch.nan_to_num(image.detach().to("cpu", torch.float32), posinf=_INFINITE, neginf=-_INFINITE)[
+        ..., :3
+    ].numpy()
+    return np.ascontiguousarray(np.repeat(values, 3, axis=-1) if values.shape[-1] == 1 else values)
+
+
+def _excess(values: Array) -> Array:
+    return values - values.clip(0, 1)
 
 
 def _sets(
