@@ -297,12 +297,8 @@ def _compared(own: Tensor, edited: Tensor, result: KeepResult) -> tuple[Array, A
     if not mine.any() and not _excess(second).any():
         return mine, mine, nothing, ""
     if not _excess(second).any():
-        return (
-            mine,
-            np.zeros_like(mine),
-            nothing,
-            "the edited image has no values above 1 or below 0; the original's stay",
-        )
+        said = "the edited image has no values above 1 or below 0; the original's stay"
+        return mine, np.zeros_like(mine), nothing, said
     if result.found == "different images" or result.turned:
         return mine, np.zeros_like(mine), nothing, "values above 1 or below 0 were not compared"
     height, width = first.shape[:2]
@@ -317,13 +313,11 @@ def _compared(own: Tensor, edited: Tensor, result: KeepResult) -> tuple[Array, A
     still = (np.asarray(result.mask) == 0)[..., None] & (first > 0.25) & (first < 0.9) & (second > 0) & (second < 1)
     gain = float(np.median(second[still] / first[still])) if still.any() else 1.0
     theirs = _excess(second / gain if abs(gain - 1) > 1 / 255 else second)
-    differs = np.abs(theirs - mine) > (_EXACT if exact and abs(gain - 1) <= 1 / 255 else _RESAMPLED) * (
-        1 + np.abs(mine)
-    )
-    differs = differs.any(axis=-1)
+    least = _EXACT if exact and abs(gain - 1) <= 1 / 255 else _RESAMPLED
+    differs = (np.abs(theirs - mine) > least * (1 + np.abs(mine))).any(axis=-1)
     if not exact:
         differs = cv2.morphologyEx(np.asarray(differs, dtype=np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
-    differs &= np.asarray(result.mask) == 0
+    differs &= (result.kept.pixels[..., :3] == result.original.pixels[..., :3]).all(axis=-1)
     share = f"changed in {100 * differs.mean():.2g} % of the image" if differs.any() else "were compared, too"
     return mine, theirs, differs, f"values above 1 or below 0 {share}"
 

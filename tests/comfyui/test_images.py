@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -271,6 +272,18 @@ def test_an_editor_that_cannot_exceed_one_and_one_that_fades_leave_the_sun() -> 
     assert "no values above 1" in made.report
     faded = images.keep_change(0.9 * before, before)
     assert torch.equal(faded.image[:, 10:30, 60:90], before[:, 10:30, 60:90])
+
+
+def test_a_dimmed_sun_is_found_in_a_moved_and_faded_edit() -> None:
+    before = tensor(BEFORE)
+    before[:, 10:30, 60:90], before[:, 100:120, 100:130] = 4.0, 6.0
+    edited = before[0].numpy().copy()
+    edited[10:30, 60:90] = 2.0
+    shift = np.array([[1, 0, 1.3], [0, 1, -0.8]])
+    edited = cv2.warpAffine(0.92 * edited, shift, (160, 160), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+    made = images.keep_change(torch.from_numpy(edited)[None], before)
+    torch.testing.assert_close(made.image[:, 13:27, 63:87], torch.full((1, 14, 24, 3), 2.0), atol=0.04, rtol=0)
+    assert torch.equal(made.image[:, 100:120, 100:130], before[:, 100:120, 100:130])
 
 
 def test_checks_see_values_above_one() -> None:
