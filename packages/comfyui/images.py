@@ -1,8 +1,8 @@
 """What the image nodes do, on tensors; nothing here imports ComfyUI.
 
-Images are ``[batch, height, width, channels]`` in [0, 1], of any float type; masks are ``[batch, height, width]``, 1
-where the image may change. One original may come with many edited images, or one with each. Unchanged pixels are the
-input's own values, bit for bit.
+Images are ``[batch, height, width, channels]``, of any float type; masks are ``[batch, height, width]``, 1 where the
+image may change. One original may come with many edited images, or one with each. Unchanged pixels are the input's own
+values, bit for bit. Images are compared within [0, 1], then in what exceeds it.
 """
 
 import collections
@@ -28,6 +28,8 @@ from latentedit_keep.checking import Step, outcome
 from latentedit_keep.masks import bounds_of
 
 _EIGHT_BITS = 0.001  # an image whose values are all this near to multiples of 1/255 has 8 bits
+_INFINITE = 65504.0  # stands for infinity
+_EXACT, _RESAMPLED = 1 / 255, 0.1  # relative differences beyond [0, 1] that count as changes
 _NO_MASK = (64, 64)  # size of the zeros that LoadImage gives for an image without alpha
 _ALMOST = 16 / 255  # mask values this near to 0 or 1 are taken for it: masks are often 98 % white
 _CACHED_PIXELS = 16_000_000  # of the originals whose analyses are remembered; each takes about 15 bytes
@@ -90,9 +92,13 @@ def keep_change(
         kept = _keep(first, second, limit, amount, progress)
         if feather and kept.found in LOCAL:
             kept = _feathered(kept, limit, feather, amount)
-        images.append(_on_input(kept.kept.pixels, first.pixels, own))
-        opacities.append(amount * np.asarray(kept.mask, dtype=np.float32) / 255)
-        reports.append(_report(kept, kept.lines))
+        image, weight = _on_input(kept.kept.pixels, first.pixels, own), np.asarray(kept.mask, dtype=np.float32) / 255
+        image, weight, said = _with_excess(
+            image, weight, own, edited[len(images) % len(edited)], kept, _inside(limit, own), amount
+        )
+        images.append(image)
+        opacities.append(amount * weight)
+        reports.append("\n".join(filter(None, (_report(kept, kept.lines), said))))
     return Kept(image=_batch(images), change=torch.from_numpy(np.stack(opacities)).float(), report="\n\n".join(reports))
 
 
@@ -120,14 +126,18 @@ def check_edit(
         ValueError: the numbers of images do not fit.
     """
     reports, panels, verdicts = list[dict[str, Any]](), list[Tensor](), list[str]()
-    for _, first, second, limit in _sets(edited, original, mask):
-        found = check(
-            kept=_keep(first, second, None, 1.0, progress),
-            mask=limit,
-            max_outside=max_changed if limit is None else max_outside,
-            expect_size=expect_size,
-        )
+    for own, first, second, limit in _sets(edited, original, mask):
+        kept, most = _keep(first, second, None, 1.0, progress), max_changed if limit is None else max_outside
+        found = check(kept=kept, mask=limit, max_outside=most, expect_size=expect_size)
         values = found.report.values | {"next_step": _NEXT[found.report.next_step_code]}
+        changed, said = _excess_changed(own, edited[len(reports) % len(edited)], kept)
+        if said:
+            values |= {"doubts": [*values["doubts"], said], "verdict": f"{values['verdict']}; {said}"}
+        if changed.any():
+            outside = float((changed * (1 - (0 if limit is None else _inside(limit, own)))).mean())
+            happened = values["passed"] or kept.found == "identical"
+            values |= {"passed": happened and (most >= 1 or outside <= most)}
+            values |= {"next_step_code": "look", "next_step": _NEXT["look"]}
         reports.append(values)
         panels.append(_tensor(np.asarray(found.panel), original.float()))
         verdicts.append(f"{outcome(values)}: {values['verdict']}\n{values['next_step']}")
@@ -159,6 +169,25 @@ def match_frame_and_color(
         opacities.append(shown)
         reports.append(_report(kept, () if lost else kept.undone))
     return Kept(image=_batch(images), change=torch.from_numpy(np.stack(opacities)), report="\n\n".join(reports))
+
+
+def layers(original: Tensor, kept: Tensor) -> dict[str, Any]:
+    """ComfyUI's LAYERS document: the originals below, and above each what changed, opaque.
+
+    A layer with soft edges would not compose to the kept image: ComfyUI blends in linear light.
+    """
+    stack = list[dict[str, Any]]()
+    for index in range(len(kept)):
+        below = original[index % len(original), None]
+        below = below.expand(*below.shape[:3], 3) if below.shape[-1] == 1 else below
+        above = kept[index, None]
+        same = (above == _channels(below, above.shape[-1])).all(dim=-1).float()
+        if index < len(original):
+            stack.append({"type": "raster", "image": below, "name": "original", "x": 0, "y": 0, "z_index": 0})
+        stack.append(
+            {"type": "raster", "image": above, "mask": same, "name": "change", "x": 0, "y": 0, "z_index": 0}
+        )  # a mask of layers is 1 where they are transparent
+    return {"version": 1, "canvas": (kept.shape[2], kept.shape[1]), "layers": stack}
 
 
 def enforce_mask(edited: Tensor, original: Tensor, mask: Tensor, feather: int = 0) -> Tensor:
@@ -235,6 +264,75 @@ def _feathered(kept: KeepResult, limit: PixelImage | None, feather: int, amount:
     return dataclasses.replace(kept, kept=image, mask=Image.fromarray(mask), changed_share=changed.mean())
 
 
+def _with_excess(
+    image: Tensor, weight: Array, own: Tensor, edited: Tensor, result: KeepResult, inside: Array, amount: float
+) -> tuple[Tensor, Array, str]:
+    """The kept image and the opacity, with changes beyond [0, 1], and a line that says so."""
+    mine, theirs, changed, said = _compared(own, edited, result)
+    if not said:
+        return image, weight, ""
+    before = image[..., :3].float().cpu().numpy()
+    seen = (image != _channels(own, image.shape[-1])).any(dim=-1).cpu().numpy()
+    weight = np.where(seen, weight, np.maximum(weight, np.where(changed, inside, 0)))
+    part = amount * np.where(seen | changed, weight, 0)[..., None]
+    values = before + part * (theirs - mine) + np.where(seen[..., None], mine, 0)
+    moved = torch.from_numpy(values != before).to(image.device)
+    mixed = torch.where(moved, torch.from_numpy(values).to(image), image[..., :3])
+    return torch.cat([mixed, image[..., 3:]], dim=-1), weight.astype(np.float32), said
+
+
+def _excess_changed(own: Tensor, edited: Tensor, result: KeepResult) -> tuple[Array, str]:
+    """Where values beyond [0, 1] changed that are equal within, and a line on them."""
+    return _compared(own, edited, result)[2:]
+
+
+def _compared(own: Tensor, edited: Tensor, result: KeepResult) -> tuple[Array, Array, Array, str]:
+    """What exceeds [0, 1] in the original and in the edited image, where that alone differs, and a line on it.
+
+    The edited values are brought into the original's frame, and divided by the one gain that the editor gave to what it
+    left: the color correction is measured within [0, 1] only, and means nothing beyond.
+    """
+    first, second = _finite(own), _finite(edited)
+    mine, nothing = _excess(first), np.zeros(first.shape[:2], bool)
+    if not mine.any() and not _excess(second).any():
+        return mine, mine, nothing, ""
+    if not _excess(second).any():
+        said = "the edited image has no values above 1 or below 0; the original's stay"
+        return mine, np.zeros_like(mine), nothing, said
+    if result.found == "different images" or result.turned:
+        return mine, np.zeros_like(mine), nothing, "values above 1 or below 0 were not compared"
+    height, width = first.shape[:2]
+    exact = first.shape == second.shape and np.allclose(result.matrix, np.eye(3), atol=1e-6)
+    if not exact:
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        shown = depth_inside(result.matrix, (width, height), (second.shape[1], second.shape[0])) > 0
+        second = cv2.warpPerspective(
+            second, result.matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE
+        )
+        second = np.where(shown[..., None], second, first)
+    still = (np.asarray(result.mask) == 0)[..., None] & (first > 0.25) & (first < 0.9) & (second > 0) & (second < 1)
+    gain = float(np.median(second[still] / first[still])) if still.any() else 1.0
+    theirs = _excess(second / gain if abs(gain - 1) > 1 / 255 else second)
+    least = _EXACT if exact and abs(gain - 1) <= 1 / 255 else _RESAMPLED
+    differs = (np.abs(theirs - mine) > least * (1 + np.abs(mine))).any(axis=-1)
+    if not exact:
+        differs = cv2.morphologyEx(np.asarray(differs, dtype=np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
+    differs &= (result.kept.pixels[..., :3] == result.original.pixels[..., :3]).all(axis=-1)
+    share = f"changed in {100 * differs.mean():.2g} % of the image" if differs.any() else "were compared, too"
+    return mine, theirs, differs, f"values above 1 or below 0 {share}"
+
+
+def _finite(image: Tensor) -> Array:
+    values = torch.nan_to_num(image.detach().to("cpu", torch.float32), posinf=_INFINITE, neginf=-_INFINITE)[
+        ..., :3
+    ].numpy()
+    return np.ascontiguousarray(np.repeat(values, 3, axis=-1) if values.shape[-1] == 1 else values)
+
+
+def _excess(values: Array) -> Array:
+    return values - values.clip(0, 1)
+
+
 def _sets(
     edited: Tensor, original: Tensor, mask: Tensor | None = None
 ) -> Iterator[tuple[Tensor, PixelImage, PixelImage, PixelImage | None]]:
@@ -252,8 +350,17 @@ def _sets(
         yield first, pixels, _pixels(second), limit
 
 
+def _inside(limit: PixelImage | None, own: Tensor) -> Array:
+    """Where a change may be kept, from 0 to 1."""
+    if limit is None:
+        return np.ones(own.shape[:2], np.float32)
+    return bounds_of(limit, (own.shape[1], own.shape[0]))[0].astype(np.float32)
+
+
 def _pixels(image: Tensor) -> PixelImage:
     """An image ``[height, width, channels]`` in 8 bits if its values are such, otherwise in 16."""
+    if bool(image.isnan().any()):
+        raise ValueError("an image has values that are no numbers (NaN). Replace them first")
     values = image.detach().to("cpu", torch.float32).clamp(0, 1).numpy()
     values = np.repeat(values, 3, axis=-1) if values.shape[-1] == 1 else values
     levels = np.rint(255 * values)

@@ -14,6 +14,7 @@ from . import images
 from .schemas import CATEGORY, progress_bar, schema
 
 _COMPARES = hasattr(io, "ImageCompare")
+_LAYERS = hasattr(io, "Layers")  # since ComfyUI 0.31
 _MASK = "White (1) where the image may change. A mask of another size is resized; 64 x 64 zeros count as no mask."
 
 
@@ -58,6 +59,7 @@ class Keep(io.ComfyNode):
                 io.Image.Output("image"),
                 io.Mask.Output("change", "change", tooltip="Opacity of the edited image in the result."),
                 io.String.Output("report", "report", tooltip="What the editor did, in words."),
+                *([io.Layers.Output("layers", "layers", tooltip="For Create Layered Image.")] if _LAYERS else []),
             ],
         )  # fmt: skip
 
@@ -69,7 +71,8 @@ class Keep(io.ComfyNode):
         if _COMPARES:  # the names that the frontend's wipe reads
             for name, side in (("a_images", original), ("b_images", made.image)):
                 shown[name] = nodes.PreviewImage().save_images(side, "latentedit.compare")["ui"]["images"]
-        return io.NodeOutput(made.image, made.change, made.report, ui=shown)
+        more = [images.layers(original, made.image)] if _LAYERS else []
+        return io.NodeOutput(made.image, made.change, made.report, *more, ui=shown)
 
 
 class Check(io.ComfyNode):

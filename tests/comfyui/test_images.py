@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -235,6 +236,92 @@ def test_files_keep_exif_and_depth(tmp_path: Path) -> None:
     saved = Image.open(tmp_path / "c.png")
     assert saved.getexif()[0x010F] == "maker"
     assert (levels(made.image[0]) == np.asarray(saved)).all()
+
+
+def test_a_dimmed_sun_is_a_change_and_the_rest_keeps_its_bits() -> None:
+    before = tensor(BEFORE)
+    before[:, 10:30, 60:90], before[:, 40:50, 10:20] = 4.0, 7.3
+    edited = before.clone()
+    edited[:, 10:30, 60:90] = 2.0
+    made = images.keep_change(edited, before)
+    assert torch.equal(made.image, edited)
+    assert made.change[0, 20, 70] == 1
+    assert made.change.sum() == 600
+    assert "above 1 or below 0 changed in" in made.report
+    assert torch.equal(images.keep_change(edited, before, amount=0.0).image, before)
+    assert images.keep_change(edited, before, amount=0.5).image[0, 20, 70, 0] == 3
+    nowhere = torch.zeros(1, *before.shape[1:3])
+    nowhere[:, 100:120, 100:120] = 1
+    assert torch.equal(images.keep_change(edited, before, nowhere).image, before)
+
+
+def test_a_new_lamp_and_negative_values_are_kept_as_they_are() -> None:
+    before, edited = tensor(BEFORE), tensor(BEFORE)
+    before[:, 60:70, 60:80], edited[:, 60:70, 60:80] = -0.5, -0.25
+    edited[:, 100:120, 20:40] = 3.0
+    made = images.keep_change(edited, before)
+    torch.testing.assert_close(made.image[:, 102:118, 22:38], edited[:, 102:118, 22:38])
+    assert torch.equal(made.image[:, 60:70, 60:80], edited[:, 60:70, 60:80])
+
+
+def test_an_editor_that_cannot_exceed_one_and_one_that_fades_leave_the_sun() -> None:
+    before = tensor(BEFORE)
+    before[:, 10:30, 60:90] = 4.0
+    made = images.keep_change(before.clamp(0, 1), before)
+    assert torch.equal(made.image, before)
+    assert "no values above 1" in made.report
+    faded = images.keep_change(0.9 * before, before)
+    assert torch.equal(faded.image[:, 10:30, 60:90], before[:, 10:30, 60:90])
+
+
+def test_a_dimmed_sun_is_found_in_a_moved_and_faded_edit() -> None:
+    before = tensor(BEFORE)
+    before[:, 10:30, 60:90], before[:, 100:120, 100:130] = 4.0, 6.0
+    edited = before[0].numpy().copy()
+    edited[10:30, 60:90] = 2.0
+    shift = np.array([[1, 0, 1.3], [0, 1, -0.8]])
+    edited = cv2.warpAffine(0.92 * edited, shift, (160, 160), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+    made = images.keep_change(torch.from_numpy(edited)[None], before)
+    torch.testing.assert_close(made.image[:, 13:27, 63:87], torch.full((1, 14, 24, 3), 2.0), atol=0.04, rtol=0)
+    assert torch.equal(made.image[:, 100:120, 100:130], before[:, 100:120, 100:130])
+
+
+def test_checks_see_values_above_one() -> None:
+    before = tensor(BEFORE)
+    before[:, 10:30, 60:90] = 4.0
+    edited = before.clone()
+    edited[:, 10:30, 60:90] = 2.0
+    found = images.check_edit(edited, before)
+    report = json.loads(found.report)
+    assert found.passed
+    assert "above 1" in report["verdict"]
+    assert "above 1" in " ".join(report["doubts"])
+    elsewhere = torch.zeros(1, *before.shape[1:3])
+    elsewhere[:, 100:120, 100:120] = 1
+    assert not images.check_edit(edited, before, elsewhere).passed
+
+
+def test_no_numbers_are_refused() -> None:
+    before = tensor(BEFORE)
+    edited = before.clone()
+    edited[0, 0, 0, 0] = torch.nan
+    with pytest.raises(ValueError, match="NaN"):
+        images.keep_change(edited, before)
+
+
+@pytest.mark.parametrize("originals", [1, 2])
+def test_layers_compose_to_the_kept_image_as_comfyui_composes_them(originals: int) -> None:
+    before, edited = tensor(*[BEFORE] * originals), tensor(*[REPLACED] * originals)
+    made = images.keep_change(edited, before)
+    document = images.layers(before, made.image)
+    assert document["version"] == 1
+    assert document["canvas"] == (BEFORE.shape[1], BEFORE.shape[0])
+    assert [layer["name"] for layer in document["layers"]] == ["original", "change"] * originals
+    shown = torch.zeros(BEFORE.shape)
+    for layer in document["layers"]:
+        alpha = 1 - layer["mask"][0, ..., None] if "mask" in layer else 1.0
+        shown = ((1 - alpha) * shown**2.2 + alpha * layer["image"][0] ** 2.2) ** (1 / 2.2)  # in linear light
+    torch.testing.assert_close(shown, made.image[-1], atol=1e-5, rtol=0)
 
 
 def test_cancel_ends_the_computation() -> None:
