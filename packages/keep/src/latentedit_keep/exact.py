@@ -20,9 +20,10 @@ _SAME_LUMA = (2.0, 0.95, 0.05)
 _SOLID = 0.5  # share of a region that is left after erosion, from which on it is no speck
 _MOST_SPECKS = (0.02, 1e-3, 4)  # share of what differs, of the image, and pixels, above all of which specks are noise
 _WINDOW = np.ones((3, 3), dtype=np.uint8)  # joins the pixels of a speck, and erodes it
-# Shares of equal corners, and of equal steep ones, up to which resampling is suspected if both are, and share of the tiles with a
-# mixture from which on it is one: 211 images that were moved by .02 to .3 px, sharpened, or resized and back had up to
-# .13 equal, no steep one, and all but three more than .08 mixed; kept results had .08 of the steep ones and more.
+# Shares of equal corners, and of equal steep ones, up to which resampling is suspected if both are, and share of the
+# tiles with a mixture from which on it is one: 211 images that were moved by .02 to .3 px, sharpened, or resized and
+# back had up to .13 equal, no steep one, and all but three more than .08 mixed; kept results had .08 of the steep ones
+# and more, or grain.
 _STEEP = 256.0  # as `_CORNER`, of gradients of 8 levels, which moving by .02 px changes
 _RESAMPLED, _MIXED, _TILE_PX = (0.2, 0.02), 0.08, 24
 _SMOOTH = 0.8  # share of what differs in a tile that is left after erosion, from which on it is a brush's
