@@ -23,7 +23,7 @@ PHOTOSHOP = b"Photoshop 3.0\0"
 _RAW_PROFILE = re.compile(r"Raw profile type (\w+)")  # ImageMagick's texts in a PNG
 # Photoshop's resources that show the picture, repeat what lies elsewhere, or are read as parts of their own.
 _COPIES = {1033: "thumbnail (Photoshop)", 1036: "thumbnail (Photoshop)", 1039: "", 1058: "", 1059: "", 1060: ""}
-_IPTC_RESOURCE = 1028
+IPTC = 1028  # number of the resource
 _STORAGE = frozenset({*range(254, 267), 273, *range(277, 285), *range(288, 293), *range(317, 348), 512, 513, 514, 530,
                       531, 532, 700, 33723, 34377, 34665, 34675, 34853, 40965, 52545})  # fmt: skip
 _TURNED = frozenset({0x0112, 0x0100, 0x0101, 0xA002, 0xA003})  # tags that the pixels now tell: orientation and sizes
@@ -250,18 +250,23 @@ def _of_png(content: bytes) -> _Found:
         yield f"{len(rest)} bytes behind the end", rest
 
 
+def text_of(kind: bytes, data: bytes) -> bytes:
+    """The text of a PNG's chunk, in UTF-8."""
+    rest = data.partition(b"\0")[2]
+    if kind == b"iTXt":
+        *_, text = rest[2:].split(b"\0", 2)
+        return _inflated(text) if rest[:1] == b"\1" else text
+    return (_inflated(rest[1:]) if kind == b"zTXt" else rest).decode("latin-1").encode()
+
+
 def _of_text(kind: bytes, data: bytes) -> _Found:
-    raw, _, rest = data.partition(b"\0")
-    key = raw.decode("latin-1")
-    if kind == b"zTXt":
-        rest = _inflated(rest[1:])
-    elif kind == b"iTXt":
-        packed, (_, _, text) = rest[:1] == b"\1", rest[2:].split(b"\0", 2)
-        rest = _inflated(text) if packed else text
+    key, text = data.partition(b"\0")[0].decode("latin-1"), text_of(kind, data)
     profile = _RAW_PROFILE.fullmatch(key)
     if key == "XML:com.adobe.xmp":
-        yield from _of_xmp(rest)
-    elif profile is not None and (content := raw_profile(rest)):
+        yield from _of_xmp(text)
+    elif key == "Comment":
+        yield "comment", text
+    elif profile is not None and (content := raw_profile(text)):
         if profile[1] in ("exif", "APP1") and content.startswith(_EXIF):
             yield from _of_exif(content[6:])
         elif profile[1] in ("xmp", "APP1"):
@@ -269,9 +274,9 @@ def _of_text(kind: bytes, data: bytes) -> _Found:
         elif profile[1] in ("iptc", "8bim"):
             yield from _of_resources(content)
         else:
-            yield f"text {key}", rest
+            yield f"text {key}", text
     elif key != "latentedit":
-        yield f"text {key}", rest if kind != b"tEXt" else rest.decode("latin-1").encode()
+        yield f"text {key}", text
 
 
 def raw_profile(text: bytes) -> bytes:
@@ -323,7 +328,7 @@ def _of_tiff(content: bytes) -> _Found:
         resources = bytes(tags.get(34377, b""))
         if 33723 in tags and not resources:
             iptc: Any = tags[33723]
-            resources = resource(_IPTC_RESOURCE, iptc if isinstance(iptc, bytes) else b"".join(_words(iptc)))
+            resources = resource(IPTC, iptc if isinstance(iptc, bytes) else b"".join(_words(iptc)))
         yield from _of_resources(resources)
         if 700 in tags:
             yield from _of_xmp(bytes(tags[700]))
@@ -424,7 +429,7 @@ def _of_xmp(packet: bytes) -> _Found:
 
 def _of_resources(data: bytes) -> _Found:
     for number, content in resources_of(data):
-        if number == _IPTC_RESOURCE:
+        if number == IPTC:
             yield from _of_iptc(content)
         elif _COPIES.get(number, "resource"):
             yield _COPIES.get(number, f"Photoshop resource {number}"), content
@@ -434,7 +439,7 @@ def resources_of(data: bytes) -> Iterator[tuple[int, bytes]]:
     """Numbers and contents of Photoshop's resources, in a segment APP13 without its head."""
     at = 0
     if data.startswith(b"\x1c"):  # IPTC alone
-        yield _IPTC_RESOURCE, data
+        yield IPTC, data
     while data[at : at + 4] in (b"8BIM", b"MeSa", b"PHUT", b"AgHg", b"DCSR") and at + 12 <= len(data):
         number, name = int.from_bytes(data[at + 4 : at + 6], "big"), data[at + 6]
         begin = at + 6 + (1 + name + 1) // 2 * 2
@@ -459,7 +464,7 @@ def lasting(resources: bytes) -> bytes:
 
 def iptc_of(resources: bytes) -> bytes:
     """The datasets of IPTC among Photoshop's resources; empty if there are none."""
-    return next((content for number, content in resources_of(resources) if number == _IPTC_RESOURCE), b"")
+    return next((content for number, content in resources_of(resources) if number == IPTC), b"")
 
 
 def _of_iptc(data: bytes) -> _Found:

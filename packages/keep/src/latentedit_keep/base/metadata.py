@@ -1,0 +1,162 @@
+"""Metadata that a result carries: read from a file, without what no longer holds, and packed for another one."""
+
+import contextlib
+import io
+import struct
+from typing import Any
+
+from PIL import Image
+from PIL.ExifTags import IFD
+from PIL.PngImagePlugin import putchunk
+from PIL.TiffImagePlugin import TiffImageFile
+
+from latentedit_keep.base import gainmap, inventory, xmp
+from latentedit_keep.base.containers import COM, chunks, segment, segments
+from latentedit_keep.base.warp import Size
+
+XMP_KEY = "XML:com.adobe.xmp"  # of a text in a PNG
+COMMENT = "Comment"  # likewise
+_XMP = b"http://ns.adobe.com/xap/1.0/\0"
+MOST_XMP_BYTES = 65_533 - len(_XMP)  # of a JPEG's segment, whose length has 16 bits
+_MOST_BYTES = 65_533
+_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+# Read elsewhere, written anew, or of the pixels; all other chunks are copied if their last letter says that one may.
+_OWN = (b"eXIf", b"iCCP", b"cICP", b"gAMA", b"cHRM", b"sRGB", b"pHYs", b"leDt", b"iDOT", b"tIME", b"fdAT", b"fcTL")
+_LIKE_PIXELS = (b"bKGD", b"sBIT")  # hold if color type and depth stay
+_COLORS = (b"mDCV", b"cLLI", b"mDCv", b"cLLi", b"sTER")  # hold, though not safe to copy for those who do not know them
+_RAW_PROFILES = ("exif", "APP1", "xmp", "iptc", "8bim")
+_HEX = 72  # digits in a line
+_HEADER = slice(24, 26)  # depth and color type of a PNG
+
+
+def described(content: bytes, image: Image.Image, size: Size) -> dict[str, Any]:
+    """What `packed_png` and `packed_jpeg` carry, by Pillow's names and ours, for an upright image of that size.
+
+    "xmp" and "exif" are packets; "resources" Photoshop's, with IPTC; "comment" is bytes; "chunks" are a PNG's depth and
+    color type, with chunks to copy; "gain map" is a `GainMap`; "parts" is the inventory of the file.
+    """
+    info: Any = image.info
+    found: dict[str, Any] = {"parts": inventory.inventory(content)}
+    packet, comment, resources = _packet(info.get("xmp") or info.get(XMP_KEY)), info.get("comment"), b""
+    if content.startswith(b"\xff\xd8"):
+        pieces = [(one.kind[0], one.of(content)) for one in segments(content) if one.kind[0] in (0xE1, 0xED, COM)]
+        main = next((data for kind, data in pieces if kind == 0xE1 and data.startswith(_XMP)), _XMP)
+        extended = [data for kind, data in pieces if kind == 0xE1 and data.startswith(xmp.EXTENSION)]
+        packet = xmp.merged(main.removeprefix(_XMP), extended)
+        parts = (data for kind, data in pieces if kind == 0xED and data.startswith(inventory.PHOTOSHOP))
+        resources = b"".join(data.removeprefix(inventory.PHOTOSHOP) for data in parts)
+        comment = next((data for kind, data in pieces if kind == COM), None)
+        found["gain map"] = gainmap.read(content)
+    elif isinstance(image, TiffImageFile):
+        tags: Any = image.tag_v2
+        resources = bytes(tags.get(34377, b""))
+        iptc = tags.get(33723, b"")
+        iptc = iptc if isinstance(iptc, bytes) else struct.pack(f"<{len(iptc)}I", *iptc)
+        resources = resources or (inventory.resource(inventory.IPTC, iptc.rstrip(b"\0")) if iptc else b"")
+    else:
+        copied = list[tuple[bytes, bytes]]()
+        for one in chunks(content) if content.startswith(b"\x89PNG") else ():
+            data = one.of(content)
+            key = data[:80].partition(b"\0")[0].decode("latin-1") if one.kind in _TEXTS else ""
+            kind = key.removeprefix("Raw profile type ")
+            if kind != key and kind in _RAW_PROFILES:
+                resources = resources or (
+                    inventory.raw_profile(inventory.text_of(one.kind, data)) if "i" in kind else b""
+                )
+            elif key == COMMENT:
+                comment = inventory.text_of(one.kind, data)
+            elif one.kind in (*_LIKE_PIXELS, *_COLORS) or (
+                key not in (XMP_KEY, "latentedit") and one.kind not in _OWN and one.kind[3:4].islower()
+            ):
+                copied.append((one.kind, data))
+        found["chunks"] = (content[_HEADER], tuple(copied)) if copied else ()
+    found |= {"xmp": xmp.without_claims(packet, size), "resources": inventory.lasting(resources)}
+    found["comment"] = comment.rstrip(b"\0") if isinstance(comment, bytes) else comment
+    if not isinstance(image, TiffImageFile):
+        found["exif"] = upright_exif(bytes(info.get("exif") or b""), size)
+    return {key: value for key, value in found.items() if value}
+
+
+def _packet(packet: Any) -> bytes:
+    return packet.encode() if isinstance(packet, str) else bytes(packet or b"")
+
+
+def upright_exif(raw: bytes, size: Size) -> bytes:
+    """EXIF whose orientation is 1, with these sizes and without its thumbnail; empty if it is damaged.
+
+    All else keeps its place: makers' notes hold offsets that count from EXIF's beginning.
+    """
+    data = bytearray(raw.removeprefix(b"Exif\0\0"))
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(bytes(data[:4]))
+    with contextlib.suppress(struct.error, IndexError, KeyError):
+        if order is None:
+            return b""
+        sizes = {0x0112: 1, 0x0100: size[0], 0x0101: size[1], 0xA002: size[0], 0xA003: size[1]}
+
+        def entries(at: int) -> tuple[dict[int, tuple[int, int]], int]:
+            """Tag -> place of the value and value of the integers in a directory, and the place behind it."""
+            (count,), found = struct.unpack_from(f"{order}H", data, at), dict[int, tuple[int, int]]()
+            for place in range(at + 2, at + 2 + 12 * count, 12):
+                tag, kind = struct.unpack_from(f"{order}2H", data, place)
+                letter = {3: "H", 4: "I"}.get(kind)
+                if tag in sizes and letter is not None:
+                    struct.pack_into(
+                        f"{order}{letter}", data, place + 8, min(sizes[tag], 65535 if kind == 3 else 2**32 - 1)
+                    )
+                if letter is not None:
+                    found[tag] = place + 8, struct.unpack_from(f"{order}{letter}", data, place + 8)[0]
+            return found, at + 2 + 12 * count
+
+        (first,) = struct.unpack_from(f"{order}I", data, 4)
+        tags, behind = entries(first)
+        if IFD.Exif in tags:
+            entries(tags[IFD.Exif][1])
+        (second,) = struct.unpack_from(f"{order}I", data, behind)
+        if 0 < second < len(data):
+            tags, _ = entries(second)
+            place, length = tags.get(0x0201, (0, 0))[1], tags.get(0x0202, (0, 0))[1]
+            if 8 < place < len(data):
+                length = min(length, len(data) - place)
+                data[place : place + length] = b"" if place + length == len(data) else bytes(length)
+        struct.pack_into(f"{order}I", data, behind, 0)
+        exif = Image.Exif()
+        exif.load(bytes(data))
+        return b"Exif\0\0" + bytes(data) if len(exif) else b""
+    return b""
+
+
+def packed_jpeg(info: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    """Options of Pillow's JPEG encoder with the metadata, and further segments."""
+    packet, extended = xmp.split(info.get("xmp", b""), MOST_XMP_BYTES)
+    most = _MOST_BYTES - len(inventory.PHOTOSHOP)
+    resources = info.get("resources", b"")
+    parts = [resources[at : at + most] for at in range(0, len(resources), most)]
+    more = b"".join(segment(0xE1, one) for one in extended)
+    more += b"".join(segment(0xED, inventory.PHOTOSHOP + one) for one in parts)
+    return {"xmp": packet, "comment": info.get("comment", b"")[:_MOST_BYTES]}, more
+
+
+def packed_tiff(info: dict[str, Any]) -> dict[int, bytes]:
+    """Tags of a TIFF."""
+    resources = info.get("resources", b"")
+    tags = {700: info.get("xmp", b""), 34377: resources, 33723: inventory.iptc_of(resources)}
+    return {tag: value for tag, value in tags.items() if value}
+
+
+def packed_png(info: dict[str, Any], header: bytes) -> bytes:
+    """Chunks of a PNG of that header with all but the colors, the resolution and EXIF."""
+    file, (before, copied) = io.BytesIO(), info.get("chunks") or (b"", ())
+    for kind, data in copied:
+        if kind not in _LIKE_PIXELS or before == header[_HEADER]:
+            putchunk(file, kind, data)
+    if packet := info.get("xmp"):
+        putchunk(file, b"iTXt", XMP_KEY.encode() + b"\0\0\0\0\0" + packet)
+    if resources := info.get("resources"):
+        digits = resources.hex()
+        lines = [digits[at : at + _HEX] for at in range(0, len(digits), _HEX)]
+        putchunk(
+            file, b"tEXt", "\n".join(["Raw profile type iptc\0", "iptc", f"{len(resources):8}", *lines, ""]).encode()
+        )
+    if comment := info.get("comment"):
+        putchunk(file, b"iTXt", COMMENT.encode() + b"\0\0\0\0\0" + comment.decode("utf-8", "replace").encode())
+    return file.getvalue()
