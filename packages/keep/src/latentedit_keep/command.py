@@ -20,8 +20,10 @@ _OUTPUT = "Output file, or folder for folders. Default: a new file next to the o
 _MASK = "Mask, white or in one color where changes may be kept."
 _STRENGTH = "From 0 (the original) to 1 (the full change)."
 _ONLY = "Numbers of the changes to keep, such as 1,3. Default: all."
-_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".ppm", ".heic", ".heif")
-_ENDINGS = (*_ENDINGS, ".jfif", ".jpe", ".avif", ".jxl")
+_ENDINGS = (
+    ".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".ppm", ".heic", ".heif",
+    ".jfif", ".jpe", ".avif", ".jxl",
+)  # fmt: skip
 
 
 def keep(
@@ -169,7 +171,7 @@ def images_by_name(folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
             skipped.append(place.name)
     if skipped:
         warnings.warn(f"skipped in {folder}, no image that can be read: {', '.join(skipped)}", stacklevel=2)
-    why = "{} in " + str(folder).replace("{", "{{").replace("}", "}}") + " differ only in their extensions. Rename all but one"
+    remedy = "differ only in their extensions. Rename all but one"
     twins = {name: " and ".join(one.name for one in places) for name, places in found.items() if len(places) > 1}
     single = {name: places[0] for name, places in found.items() if len(places) == 1}
-    return single, {name: why.format(both) for name, both in twins.items()}
+    return single, {name: f"{both} in {folder} {remedy}" for name, both in twins.items()}

@@ -30,7 +30,7 @@ from latentedit_keep.base.refusals import HAS_JPEG_XL, JPEG_XL, RAW, checked_ran
 from latentedit_keep.base.warp import cv2, turned
 
 if HAS_JPEG_XL:
-    import pillow_jxl  # pyright: ignore  # noqa: F401 (it registers itself)
+    import pillow_jxl  # pyright: ignore  # noqa: F401, PGH003 (it registers itself)
 
 pi_heif.register_heif_opener()  # photographs of phones
 
@@ -305,7 +305,8 @@ def _described(image: Image.Image, content: bytes, *, sideways: bool) -> dict[st
     depth = image.info.get("bit_depth", 8) if image.format == "HEIF" else 8
     if image.format in ("HEIF", "AVIF"):
         stated, bits = _stated(image, content)
-        info |= {"cicp": stated} if stated and "icc_profile" not in info else {}
+        if stated and 2 not in stated[:2] and "icc_profile" not in info:  # 2 stands for unspecified
+            info["cicp"] = stated
         depth = max(depth, bits)
     if depth > 8 or image.mode == "F":
         info["bits"] = depth if depth > 8 else 32
@@ -349,7 +350,7 @@ def _properties(content: bytes) -> Iterator[Piece]:
 
 
 def _form(image: Image.Image) -> dict[str, Any]:
-    """"gray", "palette" or "bilevel" of an image that has not three colors, and the palette with its alpha."""
+    """What an image was that has not three colors, "gray", "palette" or "bilevel", and the palette with its alpha."""
     form = "gray" if image.mode.startswith("I") else _FORMS.get(image.mode)
     if form != "palette" or image.mode != "P" or image.palette is None:
         return {"form": form}

@@ -56,7 +56,7 @@ def reason(content: bytes) -> str:
 
 def _directories(content: bytes) -> Iterator[dict[int, Any]]:
     """The first directories of a TIFF: pages and, behind each, its children."""
-    file, is_big = io.BytesIO(content), 43 in content[2:4]
+    file, is_big = io.BytesIO(content), content[2:4] == b"+\0"
     head = content[: 16 if is_big else 8]
     with warnings.catch_warnings(action="ignore"), contextlib.suppress(Exception):
         left, seen = [ImageFileDirectory_v2(head).next], set[int]()

@@ -16,7 +16,7 @@ from latentedit_keep.base import color
 from latentedit_keep.base.errors import ImageError, OutputError
 from latentedit_keep.base.files import atomic_file, check_place
 from latentedit_keep.base.forms import in_its_form
-from latentedit_keep.base.images import XMP_KEY, PixelImage, opened
+from latentedit_keep.base.images import XMP_KEY, PixelImage, opened, read_pixels
 from latentedit_keep.base.refusals import HAS_JPEG_XL
 from latentedit_keep.base.warp import cv2
 
@@ -136,6 +136,10 @@ def save_image(
     with atomic_file(path) as file:
         try:
             (shaped or image.image).save(file, format=kind, **options)
+            if kind == "JXL":  # its plug-in has written other pixels than it was given
+                file.flush()
+                if not np.array_equal(read_pixels(file.name).pixels, np.asarray(image.image)):
+                    raise ValueError("it was not written as it is")
         except (ValueError, RuntimeError) as error:
             raise OutputError(f"{path} cannot hold the image as a {kind}: {error}. Use .png") from error
 
