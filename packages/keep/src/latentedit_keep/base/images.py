@@ -416,7 +416,7 @@ def _deep(image: Image.Image, content: bytes, name: str) -> Pixels | None:
         deep = pi_heif.open_heif(content, convert_hdr_to_8bit=False)
         pixels = np.atleast_3d(np.asarray(deep))
         if pixels.dtype == np.uint16:
-            used = np.uint16(int(deep.info["bit_depth"]))
+            used = np.uint16(image.info["bit_depth"])
             pixels = pixels | pixels >> used  # the bits above are repeated below, so that white stays white
             return np.dstack([pixels[..., :1]] * 3 + [pixels[..., 1:]]) if pixels.shape[2] < 3 else pixels
     if isinstance(image, PngImageFile) and content[_PNG_DEPTH : _PNG_DEPTH + 1] == b"\x10":

@@ -34,8 +34,10 @@ _KEYWORD = "latentedit"  # keyword of the iTXt chunk with the record
 _PAYLOAD = b"leDt"  # the case of the letters means: ancillary, private, safe to copy
 _WITHOUT_ALPHA = ("JPEG", "BMP")
 _DESCRIBES = {"icc_profile": "color profile", "exif": "EXIF", "xmp": "XMP", "dpi": "resolution", "texts": "texts"}
-_LOSES = {"TIFF": {"texts"}, "JPEG": {"texts"}, "WEBP": {"dpi", "texts"}, "BMP": {*_DESCRIBES} - {"dpi"}}
-_LOSES |= {"AVIF": {"dpi", "texts"}, "JXL": {"dpi", "texts", "xmp"}}
+_LOSES = {
+    "TIFF": {"texts"}, "JPEG": {"texts"}, "WEBP": {"dpi", "texts"}, "BMP": {*_DESCRIBES} - {"dpi"},
+    "AVIF": {"dpi", "texts"}, "JXL": {"dpi", "texts", "xmp"},
+}  # fmt: skip
 _MOST_JPEG_EXIF_BYTES = 65_533  # a segment has 16 bits for its length, which includes these two bytes
 _MOST_JPEG_XMP_BYTES = 65_504  # likewise, without the name of the segment
 _INCH = 0.0254  # meters
