@@ -350,7 +350,7 @@ def gray(values: object, **options: object) -> bytes:
 
 @pytest.mark.parametrize(
     ("dtype", "brightest", "white"),
-    [("uint16", 40_000, 65_535), ("int32", 40_000, 65_535), ("int32", 80_000, 80_000), ("float32", 0.5, 1.0)],
+    [("uint16", 40_000, 65_535), ("int32", 40_000, 65_535), ("float32", 0.5, 1.0)],
 )
 def test_deep_images_are_scaled(dtype: str, brightest: float, white: float) -> None:
     values = np.linspace(0, brightest, 70).reshape(10, 7).astype(dtype)

@@ -5,7 +5,6 @@ import functools
 import hashlib
 import itertools
 import json
-import re
 import tempfile
 import unicodedata
 import warnings
@@ -40,7 +39,6 @@ R = TypeVar("R")
 
 KIND = "edit"  # of runs
 IMAGES = "images"  # folder of the edited images and their JSON files
-_UNREADABLE = re.compile(r"\.(avif|jxl|psd|dng|raw|cr2|cr3|nef|arw|raf|orf)", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,12 +68,8 @@ def images_in(folder: Path) -> list[Path]:
     suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in (*READABLE, "MPO")}
     present = sorted(path for path in folder.glob("[!.]*") if not path.is_dir())
     files = [path for path in present if path.suffix.lower() in suffixes]
-    if skipped := [path.name for path in present if _UNREADABLE.fullmatch(path.suffix)]:
-        warnings.warn(
-            f"{len(skipped)} files in {folder} have an unsupported format and are skipped, such as {skipped[0]}. "
-            "Convert them to JPEG or PNG",
-            stacklevel=2,
-        )
+    if skipped := [path.name for path in present if path.suffix.lower() not in suffixes]:
+        warnings.warn(f"skipped in {folder}, no image that can be read: {', '.join(skipped)}", stacklevel=2)
     if not files:
         raise ConfigError(f"the folder {folder} contains no images ({', '.join(sorted(suffixes))}). Check the path")
     return files

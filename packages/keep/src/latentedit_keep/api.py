@@ -22,7 +22,7 @@ from latentedit_keep.base.console import Progress, Tick, Ticks, nothing
 from latentedit_keep.base.errors import ConfigError, FileFormatError, OutputError
 from latentedit_keep.base.files import check_no_input, read_object, user_path
 from latentedit_keep.base.images import ImageInput, PixelImage, read_pixels
-from latentedit_keep.base.saving import keeps_alpha, save_image
+from latentedit_keep.base.saving import LOSSY, WRITABLE, keeps_alpha, save_image
 from latentedit_keep.base.strengths import read_strength
 from latentedit_keep.base.warp import Array, Mask, cv2, resized
 from latentedit_keep.change import EXTENDED, GLOBAL, LITTLE_LEFT, LOCAL, OUTSIDE, DetectedChange, Found
@@ -191,8 +191,8 @@ class KeepResult:
         save_image(kept, path, record=self.record.to_json())
 
     def as_written(self, path: str | Path) -> "KeepResult":
-        """The result as `save` wrote it to a file: JPEG changes all pixels a little."""
-        if Path(path).suffix.lower() not in (".jpg", ".jpeg"):  # all other formats are lossless
+        """The result as `save` wrote it to a file: JPEG and AVIF change all pixels a little."""
+        if WRITABLE.get(Path(path).suffix.lower()) not in LOSSY:
             return self
         written = read_pixels(path)
         agreement = _agreement_db(written, self.original, np.asarray(self.mask) == 0)
@@ -230,7 +230,8 @@ class KeepResult:
             return ()
         both = self.outside_db_before, self.outside_db_after
         before, after = (f"{db:.1f} dB" if math.isfinite(db) else "identical to the original" for db in both)
-        remedy = " (JPEG; write .png to keep it identical)" if math.isfinite(self.outside_db_after) else ""
+        kind = WRITABLE.get("" if self.kept.path is None else self.kept.path.suffix.lower(), "JPEG")
+        remedy = f" ({kind}; write .png to keep it identical)" if math.isfinite(self.outside_db_after) else ""
         rest = f"everything else: {after}{remedy}; in the editor's image: {before}"
         return (
             *self.undone,

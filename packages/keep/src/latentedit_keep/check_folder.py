@@ -85,8 +85,10 @@ def _pairs(original: Path, edited: Path | None, mask: Path | None) -> tuple[dict
     if edited is None or not edited.is_dir() or (mask is not None and not mask.is_dir()):
         given = " and ".join(str(place) for place in (edited, mask) if place is not None) or "no edited images"
         raise ConfigError(f"{original} is a folder, so the others must be folders too; got {given}")
-    (pairs, failed), masks = paired(original, edited), {} if mask is None else images_by_name(mask)
-    found = {as_text(name): (*pair, masks.get(name)) for name, pair in pairs.items()}
+    pairs, failed = paired(original, edited)
+    masks, twins = ({}, {}) if mask is None else images_by_name(mask)
+    failed |= twins
+    found = {as_text(name): (*pair, masks.get(name)) for name, pair in pairs.items() if name not in twins}
     return found, {as_text(name): why for name, why in failed.items()}
 
 

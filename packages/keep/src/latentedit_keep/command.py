@@ -1,6 +1,7 @@
 """``latentedit keep``: an editor's change on the original's own pixels. Heavy imports are in the functions."""
 
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +20,10 @@ _OUTPUT = "Output file, or folder for folders. Default: a new file next to the o
 _MASK = "Mask, white or in one color where changes may be kept."
 _STRENGTH = "From 0 (the original) to 1 (the full change)."
 _ONLY = "Numbers of the changes to keep, such as 1,3. Default: all."
-_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".ppm", ".heic", ".heif")
+_ENDINGS = (
+    ".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".ppm", ".heic", ".heif",
+    ".jfif", ".jpe", ".avif", ".jxl",
+)  # fmt: skip
 
 
 def keep(
@@ -144,21 +148,30 @@ def _keep_folder(
 
 def paired(originals: Path, edited: Path) -> tuple[dict[str, tuple[Path, Path]], dict[str, str]]:
     """Pairs of images with the same name in two folders, and why the other images are skipped."""
-    first, second = images_by_name(originals), images_by_name(edited)
+    (first, failed), (second, others) = images_by_name(originals), images_by_name(edited)
+    failed = others | failed
     pairs = {name: (first[name], second[name]) for name in first if name in second}
-    if not pairs:
+    if not (pairs or failed):
         raise ConfigError(f"no image in {originals} has the same name as one in {edited}. Rename them to match")
-    alone = {name: f"no image of this name in {edited}" for name in first if name not in second}
-    return pairs, alone | {name: f"no image of this name in {originals}" for name in second if name not in first}
+    for folder, here, there in ((edited, first, second), (originals, second, first)):
+        failed |= {name: f"no image of this name in {folder}" for name in here if name not in {*there, *failed}}
+    return pairs, failed
 
 
-def images_by_name(folder: Path) -> dict[str, Path]:
-    """Images of a folder by name without extension, sorted."""
-    found: dict[str, Path] = {}
+def images_by_name(folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
+    """Images of a folder by name without extension, sorted, and names that several have; warns of all other files."""
+    found: dict[str, list[Path]] = {}
+    skipped: list[str] = []
     for place in sorted(folder.iterdir()):
-        if place.suffix.lower() not in _ENDINGS or place.name.startswith(".") or place.is_dir():
+        if place.name.startswith(".") or place.is_dir():
             continue
-        if (other := found.setdefault(place.stem, place)) != place:
-            both = f"{other.name} and {place.name} in {folder}"
-            raise ConfigError(f"{both} differ only in their extensions. Rename one of them")
-    return found
+        if place.suffix.lower() in _ENDINGS:
+            found.setdefault(place.stem, []).append(place)
+        else:
+            skipped.append(place.name)
+    if skipped:
+        warnings.warn(f"skipped in {folder}, no image that can be read: {', '.join(skipped)}", stacklevel=2)
+    remedy = "differ only in their extensions. Rename all but one"
+    twins = {name: " and ".join(one.name for one in places) for name, places in found.items() if len(places) > 1}
+    single = {name: places[0] for name, places in found.items() if len(places) == 1}
+    return single, {name: f"{both} in {folder} {remedy}" for name, both in twins.items()}

@@ -23,17 +23,24 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from latentedit_keep.base import color
 from latentedit_keep.base.color import Pixels, levels
+from latentedit_keep.base.containers import Piece, boxes
 from latentedit_keep.base.errors import ImageError, LatentEditError
 from latentedit_keep.base.files import Encoded, read_bytes
+from latentedit_keep.base.refusals import HAS_JPEG_XL, JPEG_XL, RAW, checked_range, reason, refuse
 from latentedit_keep.base.warp import cv2, turned
+
+if HAS_JPEG_XL:
+    import pillow_jxl  # pyright: ignore  # noqa: F401, PGH003 (it registers itself)
 
 pi_heif.register_heif_opener()  # photographs of phones
 
 # JPEG includes MPO. Decoders that start other programs (EPS) are excluded.
-READABLE = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "HEIF")
+READABLE = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "HEIF", "AVIF", *(["JXL"] if HAS_JPEG_XL else []))
 _STARTS = re.compile(
-    rb"\x89PNG|\xff\xd8\xff|GIF8|RIFF....WEBP|(?:II|MM)(?:\0[*+]|[*+]\0)|BM|P[0-6fy]|....ftyp(?:he|m[is]f1)", re.DOTALL
-)
+    rb"\x89PNG|\xff\xd8\xff|GIF8|RIFF....WEBP|(?:II|MM)(?:\0[*+]|[*+]\0)|BM|P[0-6fy]|....ftyp(?:he|avi|m[is]f1)|"
+    + RAW + b"|" + JPEG_XL,
+    re.DOTALL,
+)  # fmt: skip
 MAX_PIXELS = 100_000_000
 _TOO_LARGE = f"{{}} has more than {MAX_PIXELS // 1_000_000} megapixels. Scale it down first"
 MAX_SIDE_PX = 32_000  # OpenCV cannot warp longer images
@@ -44,6 +51,8 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_DEPTH = 24  # offset of a PNG's bit depth
 XMP_KEY = "XML:com.adobe.xmp"  # of a text in a PNG
 _PRINT = ("CMYK", "LAB")  # modes of Pillow
+# What a file had before it became RGB, by Pillow's modes.
+_FORMS = {"1": "bilevel", "P": "palette", "PA": "palette", **dict.fromkeys(("L", "LA", "La", "F"), "gray")}
 _CARRIED = ("icc_profile", "gamma", "chromaticity", "srgb", "cicp", "dpi", "qtables", "subsampling")
 _RIGHTS = ("Title", "Author", "Description", "Copyright", "Creation Time", "Source", "Disclaimer")  # PNG text keys
 _MOST_DPI = 65_535  # 16 bits in JFIF
@@ -125,7 +134,8 @@ def opened(path: str | Path, *, content: bytes | None = None) -> Generator[Image
     content = read_content(path) if content is None else content
     if not content:
         raise ImageError(f"{path} is empty. Save or fetch the image again")
-    with _refused(str(path)):
+    with _refused(str(path), content):
+        refuse(content, str(path))
         sound = io.BytesIO(_without_damaged_texts(content, str(path)))
         # Pillow warns about sizes, which `check_size` checks, and about unusual tags.
         with warnings.catch_warnings(action="ignore"), Image.open(sound, formats=READABLE) as image:
@@ -133,7 +143,7 @@ def opened(path: str | Path, *, content: bytes | None = None) -> Generator[Image
 
 
 @contextlib.contextmanager
-def _refused(name: str) -> Generator[None]:
+def _refused(name: str, content: bytes = b"") -> Generator[None]:
     """Turn any error into an `ImageError`: decoders raise errors of many types for damaged files."""
     try:
         yield
@@ -142,6 +152,8 @@ def _refused(name: str) -> Generator[None]:
     except Image.DecompressionBombError as error:
         raise ImageError(_TOO_LARGE.format(name)) from error
     except UnidentifiedImageError as error:
+        if why := reason(content):
+            raise ImageError(f"{name} {why}") from error
         kinds = f"{name} is not an image in a supported format ({', '.join(READABLE)})"
         raise ImageError(f"{kinds}. Save it again as PNG or JPEG") from error
     except MemoryError as error:
@@ -240,11 +252,8 @@ def _from_array(source: NDArray[Any] | TensorLike, name: str) -> Image.Image:
     pixels = np.moveaxis(pixels, 0, -1) if is_tensor and pixels.ndim == 3 else pixels
     pixels = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
     if pixels.dtype.kind in "fb" and pixels.size:
-        low, high = float(pixels.min()), float(pixels.max())
-        pixels = np.rint(255.0 * pixels)
-        if not (pixels.min() >= 0 and pixels.max() <= 255):
-            raise ImageError(f"{name} has values from {low:g} to {high:g}. Scale it to [0, 1], or give uint8")
-        pixels = pixels.astype(np.uint8)
+        checked_range(pixels, name, 1)
+        pixels = np.rint(255.0 * pixels).astype(np.uint8)
     if pixels.dtype != np.uint8 or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4))):
         what = f"{'a tensor' if is_tensor else 'an array'} of shape {[*source.shape]} and type {source.dtype}"
         sides = "[3, height, width]" if is_tensor else "[height, width, 3]"
@@ -264,12 +273,15 @@ def _decoded(image: Image.Image, name: str, content: bytes = b"") -> PixelImage:
         with contextlib.suppress(Exception):
             exif = image.getexif()
         orientation = exif.get(Base.Orientation, 1)
+        if image.format == "JXL" and not getattr(image, "jpeg", None):  # its decoder turns the image itself
+            orientation = 1
         with _silent_decoder() if image.format in ("PNG", "TIFF") else contextlib.nullcontext():
             pixels = _deep(image, content, name)
             if pixels is None:
                 image.load()
         info = _described(image, content, sideways=orientation in range(5, 9))
-        pixels = _shallow(image, info, content) if pixels is None else pixels
+        pixels = _shallow(image, info, content, name) if pixels is None else pixels
+        info |= _form(image)
         if frames > 1:
             pages = "pages" if is_tiff else "frames"
             info["notes"].append(f"{Path(name).name} has {frames} {pages}; the first was taken")
@@ -290,6 +302,14 @@ def _described(image: Image.Image, content: bytes, *, sideways: bool) -> dict[st
     for kind, begin, end in _chunks_of(content):
         if kind == b"cICP" and end - begin == 16:
             info["cicp"] = content[begin + 8 : end - 4]
+    depth = image.info.get("bit_depth", 8) if image.format == "HEIF" else 8
+    if image.format in ("HEIF", "AVIF"):
+        stated, bits = _stated(image, content)
+        if stated and 2 not in stated[:2] and "icc_profile" not in info:  # 2 stands for unspecified
+            info["cicp"] = stated
+        depth = max(depth, bits)
+    if depth > 8 or image.mode == "F":
+        info["bits"] = depth if depth > 8 else 32
     if xmp := image.info.get("xmp") or image.info.get(XMP_KEY):
         xmp = xmp.encode() if isinstance(xmp, str) else bytes(xmp)
         info["xmp"] = re.sub(rb"(tiff:Orientation(?:=[\"']|>))[2-8]", rb"\g<1>1", xmp)
@@ -303,6 +323,46 @@ def _described(image: Image.Image, content: bytes, *, sideways: bool) -> dict[st
     return info
 
 
+def _stated(image: Image.Image, content: bytes) -> tuple[bytes | None, int]:
+    """The four numbers of cICP by which a HEIC or AVIF names its colors, or None; and its bits."""
+    if nclx := image.info.get("nclx_profile"):
+        keys = ("color_primaries", "transfer_characteristics", "matrix_coefficients", "full_range_flag")
+        primaries, transfer, *_ = (int(nclx[key]) for key in keys)
+        return bytes([primaries & 255, transfer & 255, 0, 1]), 8
+    if image.format != "AVIF":
+        return None, 8
+    stated, bits = None, 8
+    for one in _properties(content):
+        body = one.of(content)
+        if one.kind == b"colr" and body[:4] == b"nclx" and len(body) >= 11 and stated is None:
+            stated = bytes([body[5], body[7], 0, 1])
+        elif one.kind == b"av1C" and len(body) >= 3 and body[2] & 64:  # high_bitdepth, then twelve_bit
+            bits = 12 if body[2] & 32 else 10
+    return stated, bits
+
+
+def _properties(content: bytes) -> Iterator[Piece]:
+    """The properties of a HEIC's or AVIF's images."""
+    for meta in (one for one in boxes(content) if one.kind == b"meta"):
+        for iprp in (one for one in boxes(content, meta.begin + 4, meta.end) if one.kind == b"iprp"):
+            for ipco in (one for one in boxes(content, iprp.begin, iprp.end) if one.kind == b"ipco"):
+                yield from boxes(content, ipco.begin, ipco.end)
+
+
+def _form(image: Image.Image) -> dict[str, Any]:
+    """What an image was that has not three colors, "gray", "palette" or "bilevel", and the palette with its alpha."""
+    form = "gray" if image.mode.startswith("I") else _FORMS.get(image.mode)
+    if form != "palette" or image.mode != "P" or image.palette is None:
+        return {"form": form}
+    clear, listed = image.info.get("transparency"), bytes(image.getpalette("RGBA") or b"")
+    colors = [listed[at : at + 4] for at in range(0, len(listed), 4)][:256]
+    for at in range(len(colors)):
+        is_clear = isinstance(clear, int) and at == clear
+        alpha = clear[at] if isinstance(clear, bytes) and at < len(clear) else 0 if is_clear else 255
+        colors[at] = colors[at][:3] + bytes([alpha])
+    return {"form": form, "palette": tuple(tuple(color) for color in colors)}
+
+
 def _check_colors(image: Image.Image, info: dict[str, Any], name: str) -> None:
     """Note problems, and leave an RGB profile or none."""
     profile = info.get("icc_profile", b"")
@@ -312,6 +372,7 @@ def _check_colors(image: Image.Image, info: dict[str, Any], name: str) -> None:
         info["notes"].append(f"{name} has colors for print ({image.mode}); they were converted to sRGB")
     elif is_damaged or is_gray:
         if is_gray or image.mode[0] in "1LI":
+            info["gray_profile"] = profile
             info["icc_profile"] = color.of_gray(profile)
         if not is_gray or info["icc_profile"] is None:
             info["notes"].append(f"the color profile of {name} is damaged; its colors were taken for sRGB")
@@ -336,9 +397,11 @@ def _exif_bytes(exif: Image.Exif, shape: tuple[int, ...], *, is_tiff: bool) -> b
     return None
 
 
-def _shallow(image: Image.Image, info: color.Info, content: bytes) -> Pixels:
+def _shallow(image: Image.Image, info: color.Info, content: bytes, name: str) -> Pixels:
     if image.mode in _PRINT:
         return np.asarray(color.srgb_image(image, info.get("icc_profile", b"")) or image.convert("RGB"))
+    if image.mode[0] in "IF":
+        return np.dstack([_numbers(image, name)] * 3)
     if content and isinstance(image, PngImageFile) and isinstance(key := image.info.get("transparency"), int):
         if image.mode == "L":  # Pillow scales the levels to 8 bits but not the transparent one
             image.info["transparency"] = key * 255 // (2 ** content[_PNG_DEPTH] - 1)
@@ -348,7 +411,14 @@ def _shallow(image: Image.Image, info: color.Info, content: bytes) -> Pixels:
 
 
 def _deep(image: Image.Image, content: bytes, name: str) -> Pixels | None:
-    """The pixels of a PNG or TIFF with more than 8 bits, as 16 bits; None for other images."""
+    """The pixels of a PNG, TIFF or HEIC with more than 8 bits, as 16 bits; None for other images."""
+    if content and image.format == "HEIF" and image.info.get("bit_depth", 8) > 8:
+        deep = pi_heif.open_heif(content, convert_hdr_to_8bit=False)
+        pixels = np.atleast_3d(np.asarray(deep))
+        if pixels.dtype == np.uint16:
+            used = np.uint16(image.info["bit_depth"])
+            pixels = pixels | pixels >> used  # the bits above are repeated below, so that white stays white
+            return np.dstack([pixels[..., :1]] * 3 + [pixels[..., 1:]]) if pixels.shape[2] < 3 else pixels
     if isinstance(image, PngImageFile) and content[_PNG_DEPTH : _PNG_DEPTH + 1] == b"\x10":
         pixels = _sixteen_bits(content, name)
         if not isinstance(clear := image.info.get("transparency"), int):  # OpenCV applies it to colors only
@@ -393,18 +463,21 @@ def to_eight_bit(image: Image.Image) -> Image.Image:
     if image.mode in ("RGB", "RGBA") and "transparency" not in image.info:
         return image
     transparent = "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "La", "RGBa")
-    if image.mode.startswith(("I", "F")):
-        values = np.asarray(image)
-        if not np.isfinite(values).all():
-            raise ImageError("the image has nan or infinite pixels. Save it as 8-bit PNG")
-        highest = float(values.max())
-        usual = 65535.0 if image.mode.startswith("I") else 1.0 if highest <= 1 else 255.0
-        image = Image.fromarray(cv2.convertScaleAbs(np.maximum(values, 0), alpha=255 / max(usual, highest)))
+    if image.mode[0] in "IF":
+        values = _numbers(image, "the image")
+        image = Image.fromarray(values if values.dtype == np.uint8 else cv2.convertScaleAbs(values, alpha=1 / 257))
     elif image.mode == "La":  # Pillow cannot convert premultiplied gray directly
         image = image.convert("LA")
     converted = image.convert("RGBA" if transparent else "RGB")
     converted.info.pop("transparency", None)
     return converted
+
+
+def _numbers(image: Image.Image, name: str) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """Integers of up to 16 bits as they are, and floats in [0, 1] as 8 bits; other values have no known scale."""
+    values, is_float = np.asarray(image), image.mode == "F"
+    checked_range(values, name, 1 if is_float else 65535)
+    return np.rint(255.0 * values).astype(np.uint8) if is_float else values.astype(np.uint16)
 
 
 @contextlib.contextmanager

@@ -15,12 +15,16 @@ from PIL.PngImagePlugin import PngImageFile, PngInfo, putchunk
 from latentedit_keep.base import color
 from latentedit_keep.base.errors import ImageError, OutputError
 from latentedit_keep.base.files import atomic_file, check_place
-from latentedit_keep.base.images import XMP_KEY, PixelImage, opened
+from latentedit_keep.base.forms import in_its_form
+from latentedit_keep.base.images import XMP_KEY, PixelImage, opened, read_pixels
+from latentedit_keep.base.refusals import HAS_JPEG_XL
 from latentedit_keep.base.warp import cv2
 
 WRITABLE = {
     ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP",
+    ".jfif": "JPEG", ".jpe": "JPEG", ".avif": "AVIF", **({".jxl": "JXL"} if HAS_JPEG_XL else {}),
 }  # fmt: skip
+LOSSY = ("JPEG", "AVIF")
 MAX_RECORD_BYTES = 1_000_000  # in UTF-8; Pillow does not expand compressed texts beyond 1 MiB
 MAX_PAYLOAD_BYTES = 64_000_000
 _HEADER_BYTES = 33  # length of a PNG's signature and IHDR
@@ -30,7 +34,10 @@ _KEYWORD = "latentedit"  # keyword of the iTXt chunk with the record
 _PAYLOAD = b"leDt"  # the case of the letters means: ancillary, private, safe to copy
 _WITHOUT_ALPHA = ("JPEG", "BMP")
 _DESCRIBES = {"icc_profile": "color profile", "exif": "EXIF", "xmp": "XMP", "dpi": "resolution", "texts": "texts"}
-_LOSES = {"TIFF": {"texts"}, "JPEG": {"texts"}, "WEBP": {"dpi", "texts"}, "BMP": {*_DESCRIBES} - {"dpi"}}
+_LOSES = {
+    "TIFF": {"texts"}, "JPEG": {"texts"}, "WEBP": {"dpi", "texts"}, "BMP": {*_DESCRIBES} - {"dpi"},
+    "AVIF": {"dpi", "texts"}, "JXL": {"dpi", "texts", "xmp"},
+}  # fmt: skip
 _MOST_JPEG_EXIF_BYTES = 65_533  # a segment has 16 bits for its length, which includes these two bytes
 _MOST_JPEG_XMP_BYTES = 65_504  # likewise, without the name of the segment
 _INCH = 0.0254  # meters
@@ -83,7 +90,7 @@ def check_depth(image: PixelImage, path: str | Path) -> None:
     ending = Path(path).suffix.lower()
     if image.pixels.dtype == np.uint16 and ending != ".png":
         raise OutputError(f"the image has 16 bits, which only PNG keeps; got {path}. Use .png")
-    if len(image.info.get("exif", b"")) > _MOST_JPEG_EXIF_BYTES and ending in (".jpg", ".jpeg"):
+    if len(image.info.get("exif", b"")) > _MOST_JPEG_EXIF_BYTES and WRITABLE.get(ending) == "JPEG":
         raise OutputError(f"the image's EXIF is too long for the JPEG {path}. Use .png")
 
 
@@ -101,8 +108,10 @@ def save_image(
         with atomic_file(path) as file:
             file.write(_png(image, pack_chunks(record, payload)))
         return
+    shaped = in_its_form(image, kind)
     options = {key: info[key] for key in _DESCRIBES if info.get(key)}
     options |= {"icc_profile": profile} if (profile := color.profile_of(info)) else {}
+    options |= {"icc_profile": info["gray_profile"]} if shaped is not None and "gray_profile" in info else {}
     too_long = {"xmp"} if kind == "JPEG" and len(options.get("xmp", b"")) > _MOST_JPEG_XMP_BYTES else set()
     lost = [key for key in _DESCRIBES if key in options and key in _LOSES[kind] | too_long]
     if lost:
@@ -114,6 +123,10 @@ def save_image(
         options |= as_it_was or {"quality": 95, "subsampling": 0}
     elif kind == "WEBP":
         options |= {"lossless": True, "exact": True}
+    elif kind == "AVIF":
+        options |= {"quality": 100, "subsampling": "4:4:4"}
+    elif kind == "JXL":
+        options |= {"lossless": True, "lossless_jpeg": False}
     elif kind == "TIFF":
         exif = Image.Exif()
         exif.load(options.pop("exif", b""))
@@ -124,14 +137,20 @@ def save_image(
         options |= {"exif": exif, "compression": None if inner else "tiff_lzw"}
     with atomic_file(path) as file:
         try:
-            image.image.save(file, format=kind, **options)
+            (shaped or image.image).save(file, format=kind, **options)
+            if kind == "JXL":  # its plug-in has written other pixels than it was given
+                file.flush()
+                if not np.array_equal(read_pixels(file.name).pixels, np.asarray(image.image)):
+                    raise ValueError("it was not written as it is")
         except (ValueError, RuntimeError) as error:
             raise OutputError(f"{path} cannot hold the image as a {kind}: {error}. Use .png") from error
 
 
 def _png(image: PixelImage, ours: PngInfo) -> bytes:
     """The file's content, with the metadata between header and pixels."""
-    info, chunks = image.info, PngInfo()
+    info, chunks, shaped = image.info, PngInfo(), in_its_form(image, "PNG")
+    if shaped is not None and "gray_profile" in info:
+        info = {**info, "icc_profile": info["gray_profile"]}
     for key, kind, pack in (
         ("cicp", b"cICP", bytes),
         ("icc_profile", b"iCCP", lambda profile: b"icc\0\0" + zlib.compress(profile)),
@@ -150,8 +169,13 @@ def _png(image: PixelImage, ours: PngInfo) -> bytes:
     packed = io.BytesIO()
     for kind, content, *_ in (*chunks.chunks, *ours.chunks):
         putchunk(packed, kind, content)
+    if shaped is not None and shaped.mode not in ("L", "I;16"):
+        file = io.BytesIO()
+        shaped.save(file, "PNG")
+        return file.getvalue()[:_HEADER_BYTES] + packed.getvalue() + file.getvalue()[_HEADER_BYTES:]
     order = cv2.COLOR_RGB2BGR if image.pixels.shape[2] == 3 else cv2.COLOR_RGBA2BGRA
-    encoded = cv2.imencode(".png", cv2.cvtColor(image.pixels, order), _PNG_OPTIONS)[1].tobytes()
+    pixels = cv2.cvtColor(image.pixels, order) if shaped is None else np.asarray(shaped)
+    encoded = cv2.imencode(".png", pixels, _PNG_OPTIONS)[1].tobytes()
     return encoded[:_HEADER_BYTES] + packed.getvalue() + encoded[_HEADER_BYTES:]
 
 
