@@ -26,6 +26,7 @@ from latentedit_keep.base.color import Pixels, levels
 from latentedit_keep.base.containers import Piece, boxes
 from latentedit_keep.base.errors import ImageError, LatentEditError
 from latentedit_keep.base.files import Encoded, read_bytes
+from latentedit_keep.base.metadata import described
 from latentedit_keep.base.refusals import HAS_JPEG_XL, JPEG_XL, RAW, checked_range, reason, refuse
 from latentedit_keep.base.warp import cv2, turned
 
@@ -49,12 +50,10 @@ MAX_IMAGE_BYTES = 1_000_000_000  # of a file; 100 megapixels of 16-bit RGBA, unc
 _TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_DEPTH = 24  # offset of a PNG's bit depth
-XMP_KEY = "XML:com.adobe.xmp"  # of a text in a PNG
 _PRINT = ("CMYK", "LAB")  # modes of Pillow
 # What a file had before it became RGB, by Pillow's modes.
 _FORMS = {"1": "bilevel", "P": "palette", "PA": "palette", **dict.fromkeys(("L", "LA", "La", "F"), "gray")}
 _CARRIED = ("icc_profile", "gamma", "chromaticity", "srgb", "cicp", "dpi", "qtables", "subsampling")
-_RIGHTS = ("Title", "Author", "Description", "Copyright", "Creation Time", "Source", "Disclaimer")  # PNG text keys
 _MOST_DPI = 65_535  # 16 bits in JFIF
 # TIFF tags that describe the storage of the pixels or that are carried separately.
 _LAYOUT = frozenset({*range(254, 267), 273, *range(277, 285), *range(288, 293), 296, *range(317, 348), 700, 34675})
@@ -279,6 +278,7 @@ def _decoded(image: Image.Image, name: str, content: bytes = b"") -> PixelImage:
             pixels = _deep(image, content, name)
             if pixels is None:
                 image.load()
+        turn = (0, False) if is_tiff else _TURNS.get(orientation, (0, False))  # decoders of TIFF rotate it themselves
         info = _described(image, content, sideways=orientation in range(5, 9))
         pixels = _shallow(image, info, content, name) if pixels is None else pixels
         info |= _form(image)
@@ -286,15 +286,16 @@ def _decoded(image: Image.Image, name: str, content: bytes = b"") -> PixelImage:
             pages = "pages" if is_tiff else "frames"
             info["notes"].append(f"{Path(name).name} has {frames} {pages}; the first was taken")
         _check_colors(image, info, Path(name).name)
-        if not is_tiff:  # decoders of TIFF rotate it themselves
-            pixels = turned(pixels, *_TURNS.get(orientation, (0, False)))
-        info |= {"exif": _exif_bytes(exif, pixels.shape, is_tiff=is_tiff), "notes": tuple(info["notes"])}
+        pixels = turned(pixels, *turn)
+        carried = described(content, image, (pixels.shape[1], pixels.shape[0]))
+        made = {} if "exif" in carried else {"exif": _exif_bytes(exif, pixels.shape, is_tiff=is_tiff)}
+        info |= {**made, **carried, "turn": turn if turn[0] or turn[1] else None, "notes": tuple(info["notes"])}
         text = {key: value for key, value in info.items() if value not in (None, (), {})}
         return PixelImage(pixels=np.ascontiguousarray(pixels), info=text)
 
 
 def _described(image: Image.Image, content: bytes, *, sideways: bool) -> dict[str, Any]:
-    """The file's metadata on colors, size and rights, without EXIF."""
+    """The file's metadata on colors and resolution."""
     info = {key: image.info[key] for key in _CARRIED if key in image.info}
     info["notes"] = list(image.info.get("notes", ()))
     if not isinstance(info.get("icc_profile"), bytes):  # a TIFF may have text there
@@ -310,11 +311,6 @@ def _described(image: Image.Image, content: bytes, *, sideways: bool) -> dict[st
         depth = max(depth, bits)
     if depth > 8 or image.mode == "F":
         info["bits"] = depth if depth > 8 else 32
-    if xmp := image.info.get("xmp") or image.info.get(XMP_KEY):
-        xmp = xmp.encode() if isinstance(xmp, str) else bytes(xmp)
-        info["xmp"] = re.sub(rb"(tiff:Orientation(?:=[\"']|>))[2-8]", rb"\g<1>1", xmp)
-    texts = image.text if isinstance(image, PngImageFile) else image.info.get("texts", {})
-    info["texts"] = {key: str(value) for key, value in texts.items() if key in _RIGHTS}
     if isinstance(image, JpegImagePlugin.JpegImageFile) and image.mode in ("RGB", "L"):
         info |= {"qtables": image.quantization, "subsampling": max(0, JpegImagePlugin.get_sampling(image))}
     dpi = tuple(float(one) for one in info.pop("dpi", ()))

@@ -10,7 +10,7 @@ from PIL.ExifTags import IFD
 from PIL.PngImagePlugin import putchunk
 from PIL.TiffImagePlugin import TiffImageFile
 
-from latentedit_keep.base import gainmap, inventory, xmp
+from latentedit_keep.base import color, gainmap, inventory, xmp
 from latentedit_keep.base.containers import COM, chunks, segment, segments
 from latentedit_keep.base.warp import Size
 
@@ -27,16 +27,19 @@ _COLORS = (b"mDCV", b"cLLI", b"mDCv", b"cLLi", b"sTER")  # hold, though not safe
 _RAW_PROFILES = ("exif", "APP1", "xmp", "iptc", "8bim")
 _HEX = 72  # digits in a line
 _HEADER = slice(24, 26)  # depth and color type of a PNG
+_KEPT = ("parts", "chunks", "resources", "comment")  # that Pillow images from `PixelImage.image` have
 
 
 def described(content: bytes, image: Image.Image, size: Size) -> dict[str, Any]:
     """What `packed_png` and `packed_jpeg` carry, by Pillow's names and ours, for an upright image of that size.
 
     "xmp" and "exif" are packets; "resources" Photoshop's, with IPTC; "comment" is bytes; "chunks" are a PNG's depth and
-    color type, with chunks to copy; "gain map" is a `GainMap`; "parts" is the inventory of the file.
+    color type, with chunks to copy; "own gain map" is a `GainMap`, which holds where nothing changes; "parts" is the
+    inventory of the file.
     """
     info: Any = image.info
-    found: dict[str, Any] = {"parts": inventory.inventory(content)}
+    found: dict[str, Any] = {name: info[name] for name in _KEPT if name in info} if not content else {}
+    found |= {"parts": inventory.inventory(content)} if content else {}
     packet, comment, resources = _packet(info.get("xmp") or info.get(XMP_KEY)), info.get("comment"), b""
     if content.startswith(b"\xff\xd8"):
         pieces = [(one.kind[0], one.of(content)) for one in segments(content) if one.kind[0] in (0xE1, 0xED, COM)]
@@ -46,7 +49,7 @@ def described(content: bytes, image: Image.Image, size: Size) -> dict[str, Any]:
         parts = (data for kind, data in pieces if kind == 0xED and data.startswith(inventory.PHOTOSHOP))
         resources = b"".join(data.removeprefix(inventory.PHOTOSHOP) for data in parts)
         comment = next((data for kind, data in pieces if kind == COM), None)
-        found["gain map"] = gainmap.read(content)
+        found["own gain map"] = gainmap.read(content)
     elif isinstance(image, TiffImageFile):
         tags: Any = image.tag_v2
         resources = bytes(tags.get(34377, b""))
@@ -69,10 +72,14 @@ def described(content: bytes, image: Image.Image, size: Size) -> dict[str, Any]:
                 key not in (XMP_KEY, "latentedit") and one.kind not in _OWN and one.kind[3:4].islower()
             ):
                 copied.append((one.kind, data))
-        found["chunks"] = (content[_HEADER], tuple(copied)) if copied else ()
-    found |= {"xmp": xmp.without_claims(packet, size), "resources": inventory.lasting(resources)}
+        for key, text in getattr(image, "text", {}).items() if not content else ():
+            if key not in (XMP_KEY, COMMENT, "latentedit") and not key.startswith("Raw profile type "):
+                copied.append((b"iTXt", f"{key}\0\0\0\0\0{text}".encode()))
+        found |= {"chunks": (content[_HEADER], tuple(copied))} if copied else {}
+    found |= {"resources": inventory.lasting(resources)} if resources else {}
+    found["xmp"] = xmp.without_claims(packet, size)
     found["comment"] = comment.rstrip(b"\0") if isinstance(comment, bytes) else comment
-    if not isinstance(image, TiffImageFile):
+    if not isinstance(image, TiffImageFile) and "exif" in info:
         found["exif"] = upright_exif(bytes(info.get("exif") or b""), size)
     return {key: value for key, value in found.items() if value}
 
@@ -125,7 +132,7 @@ def upright_exif(raw: bytes, size: Size) -> bytes:
     return b""
 
 
-def packed_jpeg(info: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+def packed_jpeg(info: color.Info) -> tuple[dict[str, Any], bytes]:
     """Options of Pillow's JPEG encoder with the metadata, and further segments."""
     packet, extended = xmp.split(info.get("xmp", b""), MOST_XMP_BYTES)
     most = _MOST_BYTES - len(inventory.PHOTOSHOP)
@@ -136,14 +143,14 @@ def packed_jpeg(info: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     return {"xmp": packet, "comment": info.get("comment", b"")[:_MOST_BYTES]}, more
 
 
-def packed_tiff(info: dict[str, Any]) -> dict[int, bytes]:
+def packed_tiff(info: color.Info) -> dict[int, bytes]:
     """Tags of a TIFF."""
     resources = info.get("resources", b"")
     tags = {700: info.get("xmp", b""), 34377: resources, 33723: inventory.iptc_of(resources)}
     return {tag: value for tag, value in tags.items() if value}
 
 
-def packed_png(info: dict[str, Any], header: bytes) -> bytes:
+def packed_png(info: color.Info, header: bytes) -> bytes:
     """Chunks of a PNG of that header with all but the colors, the resolution and EXIF."""
     file, (before, copied) = io.BytesIO(), info.get("chunks") or (b"", ())
     for kind, data in copied:

@@ -6,6 +6,7 @@ import warnings
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -16,7 +17,9 @@ from latentedit_keep.base import color
 from latentedit_keep.base.errors import ImageError, OutputError
 from latentedit_keep.base.files import atomic_file, check_place
 from latentedit_keep.base.forms import in_its_form
-from latentedit_keep.base.images import XMP_KEY, PixelImage, opened, read_pixels
+from latentedit_keep.base.images import PixelImage, opened, read_pixels
+from latentedit_keep.base.inventory import Fate, compared, inventory
+from latentedit_keep.base.metadata import packed_jpeg, packed_png, packed_tiff
 from latentedit_keep.base.refusals import HAS_JPEG_XL
 from latentedit_keep.base.warp import cv2
 
@@ -33,15 +36,9 @@ _PNG_OPTIONS = (cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
 _KEYWORD = "latentedit"  # keyword of the iTXt chunk with the record
 _PAYLOAD = b"leDt"  # the case of the letters means: ancillary, private, safe to copy
 _WITHOUT_ALPHA = ("JPEG", "BMP")
-_DESCRIBES = {"icc_profile": "color profile", "exif": "EXIF", "xmp": "XMP", "dpi": "resolution", "texts": "texts"}
-_LOSES = {
-    "TIFF": {"texts"}, "JPEG": {"texts"}, "WEBP": {"dpi", "texts"}, "BMP": {*_DESCRIBES} - {"dpi"},
-    "AVIF": {"dpi", "texts"}, "JXL": {"dpi", "texts", "xmp"},
-}  # fmt: skip
+_LOSES = {"WEBP": ("dpi",), "BMP": ("icc_profile", "exif", "xmp"), "AVIF": ("dpi",), "JXL": ("dpi", "xmp")}
 _MOST_JPEG_EXIF_BYTES = 65_533  # a segment has 16 bits for its length, which includes these two bytes
-_MOST_JPEG_XMP_BYTES = 65_504  # likewise, without the name of the segment
 _INCH = 0.0254  # meters
-_TIFF_XMP = 700  # tag
 
 
 def read_chunks(path: str | Path) -> tuple[str | None, bytes | None]:
@@ -96,31 +93,41 @@ def check_depth(image: PixelImage, path: str | Path) -> None:
 
 def save_image(
     image: Image.Image | PixelImage, path: str | Path, *, record: str | None = None, payload: bytes | None = None
-) -> None:
-    """Write an image atomically, with its metadata; a PNG also carries the record and the payload."""
+) -> Fate:
+    """Write an image atomically, with its metadata; a PNG also carries the record and the payload.
+
+    Returns what became of the parts of the file that the image was read from, and warns of those that are left out.
+    """
     if isinstance(image, Image.Image):
         image = image if image.mode in ("RGB", "RGBA") else image.convert("RGB")
         image = PixelImage(pixels=np.asarray(image), info=image.info)
-    path, info = Path(path), image.info
+    path = Path(path)
     check_depth(image, path)
     kind = _format_of(path, transparent=image.pixels.shape[2] == 4)
-    if kind == "PNG":
-        with atomic_file(path) as file:
-            file.write(_png(image, pack_chunks(record, payload)))
-        return
-    shaped = in_its_form(image, kind)
-    options = {key: info[key] for key in _DESCRIBES if info.get(key)}
-    options |= {"icc_profile": profile} if (profile := color.profile_of(info)) else {}
-    options |= {"icc_profile": info["gray_profile"]} if shaped is not None and "gray_profile" in info else {}
-    too_long = {"xmp"} if kind == "JPEG" and len(options.get("xmp", b"")) > _MOST_JPEG_XMP_BYTES else set()
-    lost = [key for key in _DESCRIBES if key in options and key in _LOSES[kind] | too_long]
-    if lost:
-        options = {key: value for key, value in options.items() if key not in lost}
-        words = ", ".join(_DESCRIBES[key] for key in lost)
-        warnings.warn(f"{path.name} is a {kind} and does not keep: {words}. Use .png to keep all of it", stacklevel=2)
+    try:
+        content = _png(image, pack_chunks(record, payload)) if kind == "PNG" else _encoded(image, kind)
+    except (ValueError, RuntimeError) as error:
+        raise OutputError(f"{path} cannot hold the image as a {kind}: {error}. Use .png") from error
+    with atomic_file(path) as file:
+        file.write(content)
+    fate = compared(image.info.get("parts", {}), inventory(content), kind)
+    if fate.line:
+        warnings.warn(f"not kept in {path.name}: {fate.line}", stacklevel=2)
+    return fate
+
+
+def _encoded(image: PixelImage, kind: str) -> bytes:
+    """The file's content in any format but PNG."""
+    info, shaped, file = image.info, in_its_form(image, kind), io.BytesIO()
+    profile = color.profile_of(info)
+    profile = info["gray_profile"] if shaped is not None and "gray_profile" in info else profile
+    held = {"icc_profile": profile, **{key: info.get(key) for key in ("exif", "xmp", "dpi")}}
+    options: dict[str, Any] = {key: value for key, value in held.items() if value and key not in _LOSES.get(kind, ())}
     if kind == "JPEG":
         as_it_was = {key: info[key] for key in ("qtables", "subsampling") if "qtables" in info}
         options |= as_it_was or {"quality": 95, "subsampling": 0}
+        described, segments = packed_jpeg(info)
+        options |= {**described, "extra": segments}
     elif kind == "WEBP":
         options |= {"lossless": True, "exact": True}
     elif kind == "AVIF":
@@ -130,20 +137,17 @@ def save_image(
     elif kind == "TIFF":
         exif = Image.Exif()
         exif.load(options.pop("exif", b""))
-        if "xmp" in options:
-            exif[_TIFF_XMP] = options.pop("xmp")
+        options.pop("xmp", None)
+        for tag, value in packed_tiff(info).items():
+            exif[tag] = value
         # Libtiff, which compresses, cannot write directories within EXIF.
         inner = exif.keys() & {IFD.Exif, IFD.GPSInfo}
         options |= {"exif": exif, "compression": None if inner else "tiff_lzw"}
-    with atomic_file(path) as file:
-        try:
-            (shaped or image.image).save(file, format=kind, **options)
-            if kind == "JXL":  # its plug-in has written other pixels than it was given
-                file.flush()
-                if not np.array_equal(read_pixels(file.name).pixels, np.asarray(image.image)):
-                    raise ValueError("it was not written as it is")
-        except (ValueError, RuntimeError) as error:
-            raise OutputError(f"{path} cannot hold the image as a {kind}: {error}. Use .png") from error
+    (shaped or image.image).save(file, format=kind, **options)
+    content = file.getvalue()
+    if kind == "JXL" and not np.array_equal(read_pixels(content).pixels, np.asarray(image.image)):
+        raise ValueError("it was not written as it is")  # its plug-in has written other pixels than it was given
+    return info["gain map"].joined(content) if kind == "JPEG" and "gain map" in info else content
 
 
 def _png(image: PixelImage, ours: PngInfo) -> bytes:
@@ -160,23 +164,21 @@ def _png(image: PixelImage, ours: PngInfo) -> bytes:
         ("dpi", b"pHYs", lambda dpi: struct.pack(">2IB", *(round(one / _INCH) for one in dpi), 1)),
         ("exif", b"eXIf", lambda exif: exif.removeprefix(b"Exif\0\0")),
     ):
-        if key in info:
+        if info.get(key) is not None:
             chunks.add(kind, pack(info[key]))
-    if "xmp" in info:
-        chunks.add_itxt(XMP_KEY, info["xmp"].decode("utf-8", "replace"))
-    for key, text in info.get("texts", {}).items():
-        chunks.add_text(key, text)
     packed = io.BytesIO()
     for kind, content, *_ in (*chunks.chunks, *ours.chunks):
         putchunk(packed, kind, content)
     if shaped is not None and shaped.mode not in ("L", "I;16"):
         file = io.BytesIO()
         shaped.save(file, "PNG")
-        return file.getvalue()[:_HEADER_BYTES] + packed.getvalue() + file.getvalue()[_HEADER_BYTES:]
-    order = cv2.COLOR_RGB2BGR if image.pixels.shape[2] == 3 else cv2.COLOR_RGBA2BGRA
-    pixels = cv2.cvtColor(image.pixels, order) if shaped is None else np.asarray(shaped)
-    encoded = cv2.imencode(".png", pixels, _PNG_OPTIONS)[1].tobytes()
-    return encoded[:_HEADER_BYTES] + packed.getvalue() + encoded[_HEADER_BYTES:]
+        encoded = file.getvalue()
+    else:
+        order = cv2.COLOR_RGB2BGR if image.pixels.shape[2] == 3 else cv2.COLOR_RGBA2BGRA
+        pixels = cv2.cvtColor(image.pixels, order) if shaped is None else np.asarray(shaped)
+        encoded = cv2.imencode(".png", pixels, _PNG_OPTIONS)[1].tobytes()
+    head = encoded[:_HEADER_BYTES]
+    return head + packed.getvalue() + packed_png(info, head) + encoded[_HEADER_BYTES:]
 
 
 def pack_chunks(record: str | None, payload: bytes | None) -> PngInfo:
