@@ -118,7 +118,7 @@ def read_only_folder(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Writing an image fails after its first bytes because the disk is full."""
-    save, temporary = Image.Image.save, images.atomic_file
+    save, temporary = Image.Image.save, saving.atomic_file
 
     class Full:
         def __init__(self, file: BinaryIO) -> None:

@@ -296,7 +296,8 @@ def test_metadata_that_a_format_cannot_store_is_reported(ending: str, lost: str,
     with warnings.catch_warnings(record=True) as report:
         warnings.simplefilter("always")
         save_image(read_image(tmp_path / "me.png"), tmp_path / f"k.{ending}")
-    assert lost in " ".join(str(one.message) for one in report)
+    said = " ".join(str(one.message) for one in report)
+    assert all(part in said for part in lost.split(", "))
     assert bool(report) == bool(lost)
 
 
@@ -365,7 +366,10 @@ def test_exif_has_the_size_of_the_upright_image(ending: str, tmp_path: Path) -> 
 @pytest.mark.parametrize("source", ["png", "jpg", "webp", "tif"])
 @pytest.mark.parametrize("ending", ["png", "jpg", "webp", "tif"])
 def test_xmp_is_preserved_without_its_orientation(source: str, ending: str, tmp_path: Path) -> None:
-    stated = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf tiff:Orientation="6" dc:rights="me"/></x:xmpmeta>'
+    spaces = b'xmlns:tiff="http://ns.adobe.com/tiff/1.0/" xmlns:dc="http://purl.org/dc/elements/1.1/"'
+    rdf = b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
+    rdf += spaces + b' tiff:Orientation="6" dc:rights="me"/></rdf:RDF>'
+    stated = b'<x:xmpmeta xmlns:x="adobe:ns:meta/">' + rdf + b"</x:xmpmeta>"
     options: dict[str, Any] = {"xmp": stated}
     if source == "png":
         text = PngInfo()
@@ -381,14 +385,14 @@ def test_xmp_is_preserved_without_its_orientation(source: str, ending: str, tmp_
         assert b'Orientation="6"' not in found
 
 
-def test_png_copyright_texts_are_preserved(tmp_path: Path) -> None:
+def test_texts_of_a_png_are_preserved(tmp_path: Path) -> None:
     text = PngInfo()
     text.add_text("Copyright", "me")
-    text.add_text("workflow", "not a right")
+    text.add_text("workflow", "{}", zip=True)
     patches().save(tmp_path / "me.png", pnginfo=text)
     save_image(read_image(tmp_path / "me.png"), tmp_path / "k.png")
     with Image.open(tmp_path / "k.png") as image:
-        assert (image.info.get("Copyright"), image.info.get("workflow")) == ("me", None)
+        assert (image.info.get("Copyright"), image.info.get("workflow")) == ("me", "{}")
 
 
 @pytest.mark.parametrize(("quality", "subsampling"), [(60, 2), (85, 1), (97, 0)])

@@ -22,6 +22,7 @@ from latentedit_keep.base.console import Progress, Tick, Ticks, nothing
 from latentedit_keep.base.errors import ConfigError, FileFormatError, OutputError
 from latentedit_keep.base.files import check_no_input, read_object, user_path
 from latentedit_keep.base.images import ImageInput, PixelImage, read_pixels
+from latentedit_keep.base.inventory import Fate
 from latentedit_keep.base.saving import LOSSY, WRITABLE, keeps_alpha, save_image
 from latentedit_keep.base.strengths import read_strength
 from latentedit_keep.base.warp import Array, Mask, cv2, resized
@@ -176,10 +177,12 @@ class KeepResult:
         names = (field.name for field in dataclasses.fields(self))
         return {name: getattr(self, name) for name in names if name not in others}
 
-    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Fate:
         """Write the result, or raise an `OutputError`; a PNG carries the record. In a JPEG, new holes are white.
 
-        ``overwrite`` also replaces the original or the edited image; other files are always replaced.
+        ``overwrite`` also replaces the original or the edited image; other files are always replaced. Returns what
+        became of everything that the original's file holds beside its pixels, by comparing the inventories of both
+        files; what is left out is also a warning. A JPEG's HDR gain map is carried, without a boost in the change.
         """
         if not overwrite:
             check_no_input(user_path(path, error=OutputError), (self.original.path, self.edited.path))
@@ -188,7 +191,10 @@ class KeepResult:
             lines = ", ".join(alpha_lines(self.became_transparent, 0))
             warnings.warn(f"{lines}, which {Path(path).name} cannot keep: it is white there. Use .png", stacklevel=2)
             kept = dataclasses.replace(kept, pixels=np.rint(levels(kept.pixels)).astype(np.uint8))
-        save_image(kept, path, record=self.record.to_json())
+        if (gain := kept.info.get("own gain map")) and WRITABLE.get(Path(path).suffix.lower()) == "JPEG":
+            around = gain.around(np.asarray(self.mask) / np.float32(255), kept.info.get("turn", (0, False)))
+            kept = dataclasses.replace(kept, info={**kept.info, **({"gain map": around} if around else {})})
+        return save_image(kept, path, record=self.record.to_json())
 
     def as_written(self, path: str | Path) -> "KeepResult":
         """The result as `save` wrote it to a file: JPEG and AVIF change all pixels a little."""

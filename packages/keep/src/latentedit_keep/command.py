@@ -1,5 +1,6 @@
 """``latentedit keep``: an editor's change on the original's own pixels. Heavy imports are in the functions."""
 
+import dataclasses
 import re
 import warnings
 from collections.abc import Sequence
@@ -93,12 +94,12 @@ def _keep_one(
             raise OutputError(f"the page {view} would overwrite an image. Choose another name")
         check_place(view)
     result, replaced = api.keep(first, edited, mask=mask, **options), existing(output, view)
-    result.save(output)
+    fate = result.save(output)
     result = result.as_written(output)
     if view is not None:
         result.view().save(view)
     files = {"original": original, "edited": edited, "output": output, "view": view}
-    return {**files, "replaced": replaced, **result.measures, "lines": result.lines}
+    return {**files, "replaced": replaced, **result.measures, "lines": result.lines, **dataclasses.asdict(fate)}
 
 
 def _print(report: dict[str, Any], *, missed: bool = False, only: Sequence[int] | None = None) -> None:

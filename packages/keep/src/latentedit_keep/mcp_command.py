@@ -340,8 +340,8 @@ def _keep(places: dict[str, Any], **options: Any) -> Answer:
     output, first = _new(output, original, "kept.png"), read_pixels(original)
     check_keep_output(first, output, inputs=[])
     result = api.keep(first, edited, mask=mask, **options)
-    result.save(output)
-    return {"output": str(output), **plain(result.as_written(output).measures)}, result.image
+    fate = result.save(output)
+    return {"output": str(output), **plain(result.as_written(output).measures), "left_out": fate.left_out}, result.image
 
 
 def _undo(places: dict[str, Any]) -> Answer:

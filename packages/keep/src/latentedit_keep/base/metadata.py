@@ -6,7 +6,7 @@ import struct
 from typing import Any
 
 from PIL import Image
-from PIL.ExifTags import IFD
+from PIL.ExifTags import IFD, Base
 from PIL.PngImagePlugin import putchunk
 from PIL.TiffImagePlugin import TiffImageFile
 
@@ -89,7 +89,7 @@ def _packet(packet: Any) -> bytes:
 
 
 def upright_exif(raw: bytes, size: Size) -> bytes:
-    """EXIF whose orientation is 1, with these sizes and without its thumbnail; empty if it is damaged.
+    """EXIF whose orientation is 1, with these sizes and without its thumbnail; empty if it is damaged or says no more.
 
     All else keeps its place: makers' notes hold offsets that count from EXIF's beginning.
     """
@@ -128,7 +128,7 @@ def upright_exif(raw: bytes, size: Size) -> bytes:
         struct.pack_into(f"{order}I", data, behind, 0)
         exif = Image.Exif()
         exif.load(bytes(data))
-        return b"Exif\0\0" + bytes(data) if len(exif) else b""
+        return b"Exif\0\0" + bytes(data) if exif.keys() - {Base.Orientation} else b""
     return b""
 
 
