@@ -252,8 +252,8 @@ class _Decoded(NamedTuple):
 def _decoded(content: bytes) -> _Decoded | None:
     """A JPEG of one channel or three; None if it is another, too large or damaged."""
     try:
-        with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
-            if not isinstance(image, JpegImagePlugin.JpegImageFile) or math.prod(image.size) > _MOST_PIXELS:
+        with JpegImagePlugin.JpegImageFile(io.BytesIO(content)) as image:
+            if math.prod(image.size) > _MOST_PIXELS:
                 return None
             is_rgb = image.info.get("adobe_transform") == 0
             if image.mode == "RGB" and not is_rgb:
