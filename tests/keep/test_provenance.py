@@ -255,6 +255,17 @@ def test_what_cannot_be_signed_is_refused_in_one_line(pair: tuple[Path, Path], t
         keep(np.asarray(Image.open(pair[0])), pair[1]).save(output, sign=pem)
 
 
+def test_a_file_that_the_library_does_not_find_valid_is_not_written(
+    pair: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    c2pa: Any = pytest.importorskip("c2pa")
+    (tmp_path / "signer.pem").write_bytes(_signer())
+    monkeypatch.setattr(c2pa.Reader, "get_validation_state", lambda _: "Invalid")
+    with pytest.raises(OutputError, match="not valid"):
+        keep(*pair).save(tmp_path / "kept.png", sign=tmp_path / "signer.pem")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["edited.png", "photo.png", "signer.pem"]
+
+
 def _signer(*, for_signing: bool = True) -> bytes:
     """A PEM file: a certificate for signing, that of its issuer, and the key."""
     x509: Any = pytest.importorskip("cryptography.x509")
