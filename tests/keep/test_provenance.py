@@ -97,6 +97,11 @@ def test_content_credentials_are_found_in_every_container(kind: str, rest: int) 
     assert (other.ai, other.words) == (False, f"declares digitalCapture ({seal})")
 
 
+@pytest.mark.parametrize("rest", range(59_800, 60_000, 20))
+def test_an_address_on_two_segments_of_a_jpeg_is_read(rest: int) -> None:
+    assert _declared(_with_credentials("JPEG", _credentials(rest=rest))).source_types == ("trainedAlgorithmicMedia",)
+
+
 def test_credentials_without_a_source_say_nothing_of_ai() -> None:
     found = _declared(_with_credentials("PNG", b"unreadable"))
     assert (found.ai, found.credentials, found.words) == (None, True, "has content credentials; signature not checked")
@@ -193,6 +198,16 @@ def test_the_mark_stands_beside_the_other_xmp_and_only_on_what_differs(pair: tup
     assert said.composed(strength=0).kept.info["xmp"] == unsaid.original.info["xmp"]
     assert properties(said.composed(strength=0.5).kept.info["xmp"]) == names
     assert KeepRecord.from_json(said.record.to_json(), "it").ai
+
+
+def test_an_original_wholly_by_ai_still_says_so(pair: tuple[Path, Path]) -> None:
+    pair[0].with_suffix(".webp").write_bytes(_with_xmp("WEBP", 'a:{name}="{uri}"/>', _AI))
+    result = keep(pair[0].with_suffix(".webp"), with_object(scene(48), (24, 24), 8), ai=True)
+    assert (result.found, result.kept.info["xmp"]) == ("local change", result.original.info["xmp"])
+    content = pair[0].read_bytes()
+    pair[0].write_bytes(content[:33] + _chunk(b"caBX", _credentials()) + content[33:])
+    kept = keep(*pair).kept  # its credentials are left out
+    assert properties(kept.info["xmp"]) == {"Iptc4xmpExt:DigitalSourceType": _TERMS + _COMPOSITE}
 
 
 def test_both_sides_are_reported(pair: tuple[Path, Path], command: Command) -> None:
