@@ -22,6 +22,7 @@ from latentedit_keep.base.provenance import marked
 from latentedit_keep.base.saving import MAX_RECORD_BYTES, read_chunks
 from latentedit_keep.viewer.page import is_page
 
+_OF_FILE = ("notes", "declares", "parts", "xmp")  # metadata that describe the edited file, or that undo restores
 _MAX_JSON_BYTES = 4 * MAX_RECORD_BYTES
 """Largest JSON file that is read: a record, and what was measured at each strength."""
 
@@ -110,7 +111,7 @@ def undo_stored(edited: SourceImage, payload: bytes) -> Image.Image:
         image = ImageChops.add_modulo(edited.image, missing)
     except (ImageError, KeyError, ValueError) as error:  # ValueError: Pillow's, of other modes
         raise damaged from error
-    image.info = {key: value for key, value in edited.image.info.items() if key not in ("notes", "declares", "xmp")}
+    image.info = {key: value for key, value in edited.image.info.items() if key not in _OF_FILE}
     if "xmp" in tensors:
         image.info["xmp"] = tensors["xmp"].numpy().tobytes()
     if SourceImage(image=image).fingerprint != about.get("source"):

@@ -27,8 +27,8 @@ from latentedit_keep.base.containers import Piece, boxes
 from latentedit_keep.base.errors import ImageError, LatentEditError
 from latentedit_keep.base.files import Encoded, read_bytes
 from latentedit_keep.base.metadata import described
-from latentedit_keep.base.refusals import HAS_JPEG_XL, JPEG_XL, RAW, checked_range, reason, refuse
 from latentedit_keep.base.provenance import declaration_of, declared
+from latentedit_keep.base.refusals import HAS_JPEG_XL, JPEG_XL, RAW, checked_range, reason, refuse
 from latentedit_keep.base.warp import cv2, turned
 
 if HAS_JPEG_XL:
