@@ -210,6 +210,11 @@ def test_an_original_wholly_by_ai_still_says_so(pair: tuple[Path, Path]) -> None
     assert properties(kept.info["xmp"]) == {"Iptc4xmpExt:DigitalSourceType": _TERMS + _COMPOSITE}
 
 
+def test_a_format_without_xmp_is_told(pair: tuple[Path, Path]) -> None:
+    with pytest.warns(UserWarning, match=r"kept\.bmp does not say that AI took part"):
+        keep(*pair, ai=True).save(pair[0].with_name("kept.bmp"))
+
+
 def test_both_sides_are_reported(pair: tuple[Path, Path], command: Command) -> None:
     content = pair[1].read_bytes()
     pair[1].write_bytes(content[:33] + _chunk(b"caBX", _credentials()) + content[33:])

@@ -198,6 +198,8 @@ class KeepResult:
             lines = ", ".join(alpha_lines(self.became_transparent, 0))
             warnings.warn(f"{lines}, which {Path(path).name} cannot keep: it is white there. Use .png", stacklevel=2)
             kept = dataclasses.replace(kept, pixels=np.rint(levels(kept.pixels)).astype(np.uint8))
+        if WRITABLE.get(Path(path).suffix.lower()) == "BMP" and self.record.ai and self.changed_share > 0:
+            warnings.warn(f"{Path(path).name} does not say that AI took part: BMP has no XMP. Use .png", stacklevel=2)
         if sign is None:
             save_image(kept, path, record=self.record.to_json())
             return
