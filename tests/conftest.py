@@ -17,7 +17,7 @@ from hypothesis import settings
 from PIL import Image
 
 from latentedit.core.process import collect_garbage_less_often
-from latentedit_keep.base import images
+from latentedit_keep.base import saving
 from tests.installed import COLORS, installed
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
         with temporary(path) as file:
             yield Full(file)
 
-    for owner, name, replacement in ((Image.Image, "save", write), (images, "atomic_file", written)):
+    for owner, name, replacement in ((Image.Image, "save", write), (saving, "atomic_file", written)):
         monkeypatch.setattr(owner, name, replacement)
 
 

@@ -25,6 +25,7 @@ from latentedit_bench.experiments.experiment import EIM_PAPER, RIEMANNIAN, UNSUP
 from latentedit_bench.experiments.page import claims_page
 from latentedit_bench.experiments.run import read_records
 from latentedit_keep.base.files import plain, write_text
+from latentedit_keep.base.provenance import Declaration
 from latentedit_keep.checking import Measure, Region, Report
 from latentedit_keep.program import EXAMPLES, GROUPS, kind
 from tools.running import ROOT
@@ -97,10 +98,13 @@ def results() -> dict[Path, str]:
     return {**pages, METHODS: methods_page(methods), SEARCH: search_page(search)}
 
 
+_DESCRIBED: dict[str, type] = {"": Report, "Declaration": Declaration, "Measure": Measure, "Region": Region}
+
+
 def check_schema() -> str:
     """The schema of `latentedit check --json`; descriptions are those of the docstrings."""
     schema = TypeAdapter(Report).json_schema(mode="serialization")
-    for name, described_type in {"": Report, "Measure": Measure, "Region": Region}.items():
+    for name, described_type in _DESCRIBED.items():
         part: dict[str, Any] = schema["$defs"][name] if name else schema
         part["description"] = str(described_type.__doc__).partition("\n")[0]
         about = dict(re.findall(r"^        (\w+): (.+(?:\n {12}.+)*)", str(described_type.__doc__), re.MULTILINE))

@@ -26,7 +26,9 @@ from latentedit.latents.encode import encode
 from latentedit.latents.images import SourceImage
 from latentedit.models.base import Backbone
 from latentedit_keep.base.console import PARAMETER
+from latentedit_keep.base.provenance import IPTC, declared
 from latentedit_keep.base.saving import save_image
+from latentedit_keep.base.xmp import with_property
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray, levels, noisy
 
@@ -181,3 +183,25 @@ def test_directions_and_strengths_that_do_not_fit_are_rejected(colors: ColorBack
     for shape in ((2, 3, 8, 8), (1, 3, 4, 4)):
         with pytest.raises(ShapeError):
             undo_direction(colors, image, shift(colors, torch.zeros(shape)))
+
+
+@pytest.mark.parametrize("before", [None, "digitalCapture"])
+def test_an_edit_declares_ai_until_it_is_undone(colors: ColorBackbone, tmp_path: Path, before: str | None) -> None:
+    source = noisy((24, 24))
+    if before is not None:
+        source.info["xmp"] = with_property(None, IPTC, "Iptc4xmpExt", "DigitalSourceType", before)
+    latent = encode(colors, source, source_prompt="gray")
+    result = manipulate(latent, redder(colors, 0.2))
+    path, same = tmp_path / "x.png", tmp_path / "same.png"
+    result.save(path, sheet=tmp_path / "sheet.png")
+    for file in (path, tmp_path / "sheet.png"):
+        found = declared(file.read_bytes())
+        assert found is not None
+        assert (found.ai, found.source_types) == (True, ("compositeWithTrainedAlgorithmicMedia",))
+    save_image(undo(path), tmp_path / "undone.png")
+    found = declared((tmp_path / "undone.png").read_bytes())
+    assert (found and found.source_types) == (before and (before,))
+    assert undo(path).info.get("xmp") == result.source.info.get("xmp")
+    manipulate(latent, redder(colors, 0.2), strength=0.0).save(same)
+    found = declared(same.read_bytes())
+    assert (found and found.source_types) == (before and (before,))

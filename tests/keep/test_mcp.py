@@ -64,7 +64,7 @@ def test_tools_check_keep_trace_and_undo_an_edit(root: Path) -> None:
     checked, kept, again, history, undone = requested(
         mcp_command.make_server(root),
         ("check_edit", pair),
-        ("keep_edit", {**pair, "output": "c.png", "strength": 0.5}),
+        ("keep_edit", {**pair, "output": "c.png", "strength": 0.5, "ai": True}),
         ("keep_edit", {"original": "c.png", "edited": "b.png", "output": "d.png"}),
         ("history", {"path": "d.png"}),
         ("undo_edit", {"path": "c.png"}),
@@ -75,6 +75,11 @@ def test_tools_check_keep_trace_and_undo_an_edit(root: Path) -> None:
     assert (first["file"], second["file"], second["strength"]) == ("d.png", "c.png", 0.5)
     assert {role: one["file"] for role, one in second["made_from"].items()} == pair
     assert undone.structured_content["output"] == "a.png"
+    line = "declares AI (compositeWithTrainedAlgorithmicMedia, XMP)"
+    assert checked.structured_content["declares"] == {"original": None, "edited": None}
+    assert again.structured_content["declares"]["original"]["words"] == line
+    assert [first["declares"], first["made_from"]["original"]["declares"], second["declares"]] == [line] * 3
+    assert "declares" not in first["made_from"]["edited"]
 
 
 def test_edits_of_the_library_are_traced_and_undone(colors: ColorBackbone, tmp_path: Path) -> None:
@@ -85,6 +90,7 @@ def test_edits_of_the_library_are_traced_and_undone(colors: ColorBackbone, tmp_p
     )
     (step,) = history.structured_content["steps"]
     assert (step["tool"], step["made_from"]["source"]["file"]) == ("latentedit edit", "gray.png")
+    assert step["declares"] == "declares AI (compositeWithTrainedAlgorithmicMedia, XMP)"
     assert same_image(Image.open(tmp_path / undone.structured_content["output"]), gray())
 
 

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import secrets
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ from latentedit.latents.images import SourceImage
 from latentedit.latents.record import RunRecord
 from latentedit_keep.base.files import check_no_input, check_place, plain, read_json, user_path, write_text
 from latentedit_keep.base.images import read_image
+from latentedit_keep.base.provenance import marked
 from latentedit_keep.base.saving import MAX_RECORD_BYTES, read_chunks
 from latentedit_keep.viewer.page import is_page
 
+_OF_FILE = ("notes", "declares", "parts", "xmp")  # metadata that describe the edited file, or that undo restores
 _MAX_JSON_BYTES = 4 * MAX_RECORD_BYTES
 """Largest JSON file that is read: a record, and what was measured at each strength."""
 
@@ -77,13 +80,25 @@ def undo_difference(source: Image.Image, edited: Image.Image) -> bytes:
     missing.info.clear()  # no second copy of the color profile
     missing.save(packed, format="PNG")
     about = {"image": SourceImage(image=edited).fingerprint, "source": SourceImage(image=source).fingerprint}
-    return pack_tensors({"difference": torch.frombuffer(bytearray(packed.getvalue()), dtype=torch.uint8)}, about)
+    data = {"difference": packed.getvalue(), "xmp": source.info.get("xmp", b"")}
+    return pack_tensors(
+        {name: torch.frombuffer(bytearray(part), dtype=torch.uint8) for name, part in data.items() if part}, about
+    )
+
+
+def declaring(image: Image.Image, source: Image.Image | None = None) -> Image.Image:
+    """The image with XMP that declares a part made by AI; itself if it equals the source."""
+    if source is not None and same_image(image, source):
+        return image
+    made = image.copy()
+    made.info["xmp"] = marked(image.info.get("xmp"))
+    return made
 
 
 def undo_stored(edited: SourceImage, payload: bytes) -> Image.Image:
     """The image before, from an edited image and the payload of its PNG; errors as `undo`."""
     name = str(edited.path or "the image")
-    tensors, about = unpack_tensors(payload, name, allowed=("difference",))
+    tensors, about = unpack_tensors(payload, name, allowed=("difference", "xmp"))
     if about.get("image") != edited.fingerprint:
         raise FileFormatError(
             f"the pixels of {name} were changed after latentedit wrote it. Use the unchanged file, {BY_DIRECTION}"
@@ -96,7 +111,9 @@ def undo_stored(edited: SourceImage, payload: bytes) -> Image.Image:
         image = ImageChops.add_modulo(edited.image, missing)
     except (ImageError, KeyError, ValueError) as error:  # ValueError: Pillow's, of other modes
         raise damaged from error
-    image.info = {key: value for key, value in edited.image.info.items() if key != "notes"}
+    image.info = {key: value for key, value in edited.image.info.items() if key not in _OF_FILE}
+    if "xmp" in tensors:
+        image.info["xmp"] = tensors["xmp"].numpy().tobytes()
     if SourceImage(image=image).fingerprint != about.get("source"):
         raise damaged
     return image
@@ -130,10 +147,13 @@ def write_together(files: Sequence[OutputFile], *, inputs: Sequence[SourceImage]
     try:
         for (_, write), path, temporary in zip(files, paths, hidden, strict=True):
             try:
-                write(temporary)
+                with warnings.catch_warnings(record=True, action="always") as told:
+                    write(temporary)
             except OutputError as error:  # it names the hidden file
                 text = str(error).replace(str(temporary), str(path)).replace(temporary.name, path.name)
                 raise OutputError(text) from error
+            for one in told:  # and so do these
+                warnings.warn(str(one.message).replace(temporary.name, path.name), one.category, stacklevel=2)
         for path, temporary in zip(paths, hidden, strict=True):
             temporary.replace(path)
     finally:

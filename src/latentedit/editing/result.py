@@ -18,7 +18,7 @@ from latentedit.core.errors import ConfigError, ModelError, ShapeError, did_you_
 from latentedit.directions.identification import composed_change, dropped_residual
 from latentedit.display.sheet import draw_sheet, draw_sweep
 from latentedit.display.viewer import view as view_results
-from latentedit.editing.outputs import OutputFile, json_file, undo_difference, write_together
+from latentedit.editing.outputs import OutputFile, declaring, json_file, undo_difference, write_together
 from latentedit.editors.answer import Wanted, answered
 from latentedit.editors.base import StrengthResult
 from latentedit.editors.judge import Judge, Verdict
@@ -152,7 +152,8 @@ class EditResult:
         """Write the edited image and a JSON file next to it, and more; all of the files or none.
 
         Args:
-            path: of the image; a PNG contains its record, and the data for `undo`.
+            path: of the image; a PNG contains its record, and the data for `undo`. Its XMP declares that AI took part,
+                if it differs from the source.
             sheet: optional file with source, edited image and difference side by side.
             view: optional HTML page that shows the edit in a browser (see `view`).
             overwrite: also where it replaces the image that was edited, or a reference; other files are replaced.
@@ -166,9 +167,9 @@ class EditResult:
                 file belongs to another program.
             ConfigError: more edits in the latent than a record holds.
         """
-        text, payload = self.record.to_json(), self.undo_data
+        text, payload, image = self.record.to_json(), self.undo_data, declaring(self.image, self.source)
         files: list[OutputFile] = [
-            (Path(path), lambda file: save_image(self.image, file, record=text, payload=payload)),
+            (Path(path), lambda file: save_image(image, file, record=text, payload=payload)),
             json_file(path, self.record, [self.measures]),
         ]
         if sheet is not None:
@@ -245,7 +246,8 @@ class EditResult:
         lines, text = (*self.caption_lines, f"{self.method}: {self.verdict.text}"), record.to_json()
 
         def write(file: Path) -> None:
-            save_image(draw_sheet(self.source, self.image, title=title, lines=lines), file, record=text)
+            sheet = draw_sheet(self.source, self.image, title=title, lines=lines)
+            save_image(declaring(sheet), file, record=text)
 
         return [(Path(path), write), json_file(path, record, [self.measures])]
 
@@ -285,7 +287,7 @@ class SweepResult(list[EditResult]):
             update={"output": "sweep", "strengths": tuple(float(result.strength) for result in self)}
         )
         text = record.to_json()
-        sheet = (Path(path), lambda file: save_image(self._sheet(), file, record=text))
+        sheet = (Path(path), lambda file: save_image(declaring(self._sheet()), file, record=text))
         files = [
             _view_file(self, path) if is_page(path) else sheet,
             json_file(path, record, [result.measures for result in self]),

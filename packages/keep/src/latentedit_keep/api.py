@@ -6,6 +6,7 @@ import inspect
 import json
 import math
 import platform
+import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 from numbers import Integral
@@ -20,15 +21,17 @@ from latentedit_keep.analysis import Analysis, SeparateChange, analyze, transpar
 from latentedit_keep.base.color import Pixels, levels, profile_of
 from latentedit_keep.base.console import Progress, Tick, Ticks, nothing
 from latentedit_keep.base.errors import ConfigError, FileFormatError, OutputError
-from latentedit_keep.base.files import check_no_input, read_object, user_path
+from latentedit_keep.base.files import atomic_file, check_no_input, read_object, user_path
 from latentedit_keep.base.images import ImageInput, PixelImage, read_pixels
 from latentedit_keep.base.inventory import Fate
+from latentedit_keep.base.provenance import Declaration, Role, declaration_of, declares_ai, marked
 from latentedit_keep.base.saving import LOSSY, WRITABLE, keeps_alpha, save_image
 from latentedit_keep.base.strengths import read_strength
 from latentedit_keep.base.warp import Array, Mask, cv2, resized
 from latentedit_keep.change import EXTENDED, GLOBAL, LITTLE_LEFT, LOCAL, OUTSIDE, DetectedChange, Found
 from latentedit_keep.exact import at_depth, difference
 from latentedit_keep.masks import SEEN, bounds_of, looks_inverted
+from latentedit_keep.signing import read_signer, signed
 from latentedit_keep.viewer.view import View, ViewerFrame
 
 ImageLike = ImageInput | PixelImage  # or the result of `read_pixels`
@@ -61,6 +64,7 @@ class KeepRecord:
     mask: KeptImage | None = None
     strength: float
     only: tuple[int, ...] | None = None  # numbers of the changes that were kept; None for all
+    ai: bool = False  # whether AI took part: so one of the files declares, or so it was said
     found: Found
     versions: dict[str, str]  # of latentedit-keep, OpenCV, NumPy and Python
 
@@ -73,7 +77,7 @@ class KeepRecord:
     def from_json(cls, text: str, name: str) -> "KeepRecord":
         """Read the output of `to_json`; raises a `FileFormatError` for anything else."""
         try:
-            fields = read_object(text)
+            fields = {"ai": False} | read_object(text)
             given: dict[str, Any] = {key: fields[key] for key in fields.keys() - {"format", "output"}}
             given |= {key: given[key] and KeptImage(**given[key]) for key in ("original", "edited", "mask")}
             given["only"] = given["only"] and tuple(int(number) for number in given["only"])
@@ -167,22 +171,29 @@ class KeepResult:
     ) -> "KeepResult":
         """What `keep` returns with these settings, from the same analysis: in less than a second."""
         strength = read_strength(strength, examples=_STRENGTHS, least=0, most=1)
-        limits = _checked(mask, self.original, self.given, only)
-        return _composed(self.original, self.given, self.analysis, limits, strength, only, nothing)
+        limits, found = _checked(mask, self.original, self.given, only), self.analysis
+        return _composed(self.original, self.given, found, limits, strength, only, nothing, ai=self.record.ai)
 
     @property
     def measures(self) -> dict[str, Any]:
         """Verdict and measurements as plain values."""
         others = {"original", "edited", "kept", "mask", "matrix", "record", "given", "analysis"}
         names = (field.name for field in dataclasses.fields(self))
-        return {name: getattr(self, name) for name in names if name not in others}
+        return {name: getattr(self, name) for name in names if name not in others} | {"declares": self.declares}
 
-    def save(self, path: str | Path, *, overwrite: bool = False) -> Fate:
+    @property
+    def declares(self) -> dict[Role, Declaration | None]:
+        """What the files of both images say of their own making; nothing of it is verified."""
+        return {"original": declaration_of(self.original.info), "edited": declaration_of(self.given.info)}
+
+    def save(self, path: str | Path, *, overwrite: bool = False, sign: str | Path | None = None) -> Fate:
         """Write the result, or raise an `OutputError`; a PNG carries the record. In a JPEG, new holes are white.
 
-        ``overwrite`` also replaces the original or the edited image; other files are always replaced. Returns what
-        became of everything that the original's file holds beside its pixels, by comparing the inventories of both
-        files; what is left out is also a warning. A JPEG's HDR gain map is carried, without a boost in the change.
+        ``overwrite`` also replaces the original or the edited image; other files are always replaced. ``sign`` is a
+        PEM file with a certificate, the rest of its chain and the key: the file gets content credentials (C2PA).
+
+        Returns what became of everything that the original's file holds beside its pixels, by comparing the inventories
+        of both files; what is left out is also a warning. A JPEG's HDR gain map is carried, with no boost in the change.
         """
         if not overwrite:
             check_no_input(user_path(path, error=OutputError), (self.original.path, self.edited.path))
@@ -194,7 +205,21 @@ class KeepResult:
         if (gain := kept.info.get("own gain map")) and WRITABLE.get(Path(path).suffix.lower()) == "JPEG":
             around = gain.around(np.asarray(self.mask) / np.float32(255), kept.info.get("turn", (0, False)))
             kept = dataclasses.replace(kept, info={**kept.info, **({"gain map": around} if around else {})})
-        return save_image(kept, path, record=self.record.to_json())
+        if WRITABLE.get(Path(path).suffix.lower()) == "BMP" and self.record.ai and self.changed_share > 0:
+            warnings.warn(f"{Path(path).name} does not say that AI took part: BMP has no XMP. Use .png", stacklevel=2)
+        if sign is None:
+            return save_image(kept, path, record=self.record.to_json())
+        original, edited = self.original.path, self.given.path
+        if original is None or edited is None:
+            raise OutputError("signing needs the original and the edited image as files. Pass their paths to keep")
+        signer, path = read_signer(Path(sign)), user_path(path, error=OutputError)
+        with tempfile.TemporaryDirectory() as folder:
+            fate = save_image(kept, unsigned := Path(folder, path.name), record=self.record.to_json())
+            ai = self.record.ai and self.changed_share > 0
+            content = signed(unsigned, signer, original=original, edited=edited, ai=ai)
+        with atomic_file(path) as file:
+            file.write(content)
+        return fate
 
     def as_written(self, path: str | Path) -> "KeepResult":
         """The result as `save` wrote it to a file: JPEG and AVIF change all pixels a little."""
@@ -257,6 +282,7 @@ def keep(
     mask: ImageLike | None = None,
     strength: float = 1.0,
     only: Sequence[int] | None = None,
+    ai: bool = False,
     progress: Progress | None = None,
 ) -> KeepResult:
     """Put an editor's change on the original's own pixels; every other pixel stays identical, bit for bit.
@@ -271,6 +297,8 @@ def keep(
             image's if that has the same shape.
         strength: 0 is the original, bit for bit; 1 the full change.
         only: numbers of the separate changes to keep; all of them by default.
+        ai: that AI made the change. The result says so in its XMP, if it differs from the original at all; it also
+            does if one of the two files declares that AI took part.
 
     Raises:
         ImageError: a file is not an image, or the mask does not fit the original.
@@ -282,7 +310,7 @@ def keep(
     strength = read_strength(strength, examples=_STRENGTHS, least=0, most=1)
     first, second = read_pixels(original, "the original"), read_pixels(edited, "the edited image")
     limits, tick = _checked(mask, first, second, only), Ticks(progress, _STEPS, _TICKS)
-    result = _composed(first, second, analyze(first, second, tick), limits, strength, only, tick)
+    result = _composed(first, second, analyze(first, second, tick), limits, strength, only, tick, ai=ai)
     tick.finish()
     return result
 
@@ -298,7 +326,15 @@ def _checked(mask: ImageLike | None, original: PixelImage, edited: PixelImage, o
 
 
 def _composed(
-    first: PixelImage, second: PixelImage, found: Analysis, limits: _Limits, strength: float, only: _Only, tick: Tick
+    first: PixelImage,
+    second: PixelImage,
+    found: Analysis,
+    limits: _Limits,
+    strength: float,
+    only: _Only,
+    tick: Tick,
+    *,
+    ai: bool,
 ) -> KeepResult:
     """Put the change on the original, and measure the result; an exact change is copied bit for bit."""
     mask, limit, convention = limits
@@ -311,6 +347,11 @@ def _composed(
         pixels[found.window] = np.where(full[..., None], found.edited.pixels, pixels[found.window])
     kept = dataclasses.replace(first, pixels=_with_alpha(pixels, first, found.original.pixels))
     outside, differs = weight <= SEEN, difference(first.pixels, kept.pixels) > 0
+    ai = ai or declares_ai(first.info) or declares_ai(second.info)
+    info = {key: value for key, value in first.info.items() if key != "declares"}
+    if ai and differs.any():
+        info["xmp"] = marked(info.get("xmp"))
+    kept = dataclasses.replace(kept, info=info)
     shown = dataclasses.replace(first, pixels=first.pixels[found.window])
     resized_edit = dataclasses.replace(found.upright, pixels=resized(found.upright.pixels, shown.size))
     clear, opaque = transparency_changed(first, kept)
@@ -320,7 +361,7 @@ def _composed(
         original=KeptImage(name=first.name, fingerprint=first.fingerprint),
         edited=KeptImage(name=second.name, fingerprint=second.fingerprint),
         mask=None if mask is None else KeptImage(name=mask.name, fingerprint=mask.fingerprint),
-        strength=float(strength), only=None if only is None else tuple(only), found=found.found,
+        strength=float(strength), only=None if only is None else tuple(only), found=found.found, ai=ai,
         versions=versions | {"opencv": cv2.__version__, "python": platform.python_version()},
     )  # fmt: skip
     return KeepResult(
@@ -360,7 +401,8 @@ def keep_again(
         if (given and given.fingerprint) != (before and before.fingerprint):
             used = f"it was {before.name or 'another'}" if before else "there was none"
             raise ConfigError(f"the {what} differs from the recorded one: {used}. Pass the one that was used")
-    return keep(first, second, mask=third, strength=record.strength, only=record.only, progress=progress)
+    again: dict[str, Any] = {"strength": record.strength, "only": record.only, "ai": record.ai}
+    return keep(first, second, mask=third, **again, progress=progress)
 
 
 def wrap_pipeline(pipe: Callable[..., Any], *, strength: float = 1.0) -> Callable[..., "KeepResult | list[KeepResult]"]:
@@ -372,7 +414,7 @@ def wrap_pipeline(pipe: Callable[..., Any], *, strength: float = 1.0) -> Callabl
 
     Returns:
         A function of an image, a prompt and the pipeline's own settings. It returns one `KeepResult`, or a list where
-        the pipeline makes several images.
+        the pipeline makes several images. Each declares that AI took part.
 
     Raises:
         ConfigError: a pipeline that takes no image.
@@ -387,7 +429,7 @@ def wrap_pipeline(pipe: Callable[..., Any], *, strength: float = 1.0) -> Callabl
     def edit(image: ImageLike, prompt: str = "", **settings: Any) -> KeepResult | list[KeepResult]:
         shown = Image.fromarray(np.rint(read_pixels(image).levels).astype(np.uint8))
         made = pipe(prompt=prompt, image=shown, **settings).images
-        results = [keep(image, one, strength=strength) for one in made]
+        results = [keep(image, one, strength=strength, ai=True) for one in made]
         return results[0] if len(results) == 1 else results
 
     return edit

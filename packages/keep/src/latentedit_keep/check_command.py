@@ -8,6 +8,7 @@ import typer
 
 from latentedit_keep.base.console import complain, echo, print_json, print_rows, progress_bar, warn
 from latentedit_keep.base.errors import ConfigError
+from latentedit_keep.command import declared_rows
 
 if TYPE_CHECKING:
     from latentedit_keep.checking import Report
@@ -109,5 +110,6 @@ def _print(word: str, report: "Report") -> None:
         rows.append((f"region {region.number}", where + outside))
     levels = "" if report.rest_levels is None else f", {report.rest_levels:.1f} levels after alignment"
     rest = f"{report.rest_db:.1f} dB in the edited image{levels}" if report.rest == "differs" else report.rest
-    print_rows([*rows, *([] if rest == "empty" else [("the rest", rest)]), ("next", report.next_step)])
+    rows += [*([] if rest == "empty" else [("the rest", rest)]), *declared_rows(report.declares)]
+    print_rows([*rows, ("next", report.next_step)])
     warn(report.doubts)

@@ -150,7 +150,7 @@ def _checked(name: str, pair: Pair, *, output: Path, limits: dict[str, Any]) -> 
     slug = _slug(name)
     try:
         contents = [b"" if place is None else read_content(place) for place in pair]
-        key = json.dumps([1, *(hashlib.sha256(content).hexdigest() for content in contents), limits, [*map(str, pair)]])
+        key = json.dumps([2, *(hashlib.sha256(content).hexdigest() for content in contents), limits, [*map(str, pair)]])
         if (before := _finished(output / "reports" / f"{slug}.json", key)) is not None:
             return before
         result = check(pair[0], pair[1], mask=pair[2], **limits)
@@ -199,6 +199,8 @@ def _flat(report: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in report.items():
         if isinstance(value, dict) and "uncertainty" in value:
             cells |= {key: value["value"], f"{key}_uncertainty": value["uncertainty"]}
+        elif key == "declares":
+            cells |= {f"{role}_declares": one and one["words"] for role, one in value.items()}
         elif isinstance(value, dict):
             cells[key] = value["fingerprint"]
         elif isinstance(value, list):
@@ -221,7 +223,8 @@ def _page(results: Mapping[str, Mapping[str, Any]], failed: Mapping[str, str]) -
         slug, word = quote(_slug(name)), outcome(report)
         image = f'<img src="panels/{slug}.jpg" alt="original and edited image" loading="lazy">'
         image = f'<a href="pages/{slug}.html">{image}</a>'
-        lines = (*(f"also: {text}" for text in report["also"]), *report["doubts"], report["next_step"])
+        said = (f"{role} {one['words']}" for role, one in report["declares"].items() if one)
+        lines = (*(f"also: {text}" for text in report["also"]), *said, *report["doubts"], report["next_step"])
         small = "<br>".join(html.escape(line) for line in lines)
         printed = f"<b>{word}</b>: {html.escape(report['verdict'])}<br><small>{small}</small>"
         keys = [key for key in ("changed", "outside") if report[key]]

@@ -17,6 +17,7 @@ from latentedit_keep.base.console import Progress
 from latentedit_keep.base.errors import ConfigError
 from latentedit_keep.base.files import plain
 from latentedit_keep.base.images import read_pixels
+from latentedit_keep.base.provenance import Declaration, Role
 from latentedit_keep.base.warp import Mask, cv2, depth_inside, fitted, resized, scaling, warped
 from latentedit_keep.change import EDGE_PX, EXTENDED, GLOBAL, LOCAL, NOTHING, OPAQUE, VISIBLE, Found, share_uncertainty
 from latentedit_keep.detection import grown
@@ -131,6 +132,8 @@ class Report:
         original: name and fingerprint.
         edited: likewise.
         mask: likewise; null without a mask.
+        declares: what the files of both images say of their own making, null where they say nothing; nothing of it is
+            verified.
     """
 
     format: Literal[1] = 1
@@ -167,6 +170,7 @@ class Report:
     original: KeptImage
     edited: KeptImage
     mask: KeptImage | None
+    declares: dict[Role, Declaration | None]
 
     @property
     def values(self) -> dict[str, Any]:
@@ -315,6 +319,7 @@ def check(
         original=kept.record.original,
         edited=kept.record.edited,
         mask=None if third is None else KeptImage(name=third.name, fingerprint=third.fingerprint),
+        declares=kept.declares,
         passed=None, verdict="", next_step="", next_step_code="use edited", reasons=(), also=(),
     )  # fmt: skip
     places = [None if one is None else one.path for one in (first, second, third)]

@@ -3,9 +3,9 @@
 import dataclasses
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,12 +14,17 @@ from latentedit_keep.base.errors import ConfigError, LatentEditError, OutputErro
 from latentedit_keep.base.files import check_place, existing, make_folder, sibling_path
 from latentedit_keep.base.strengths import read_strength
 
+if TYPE_CHECKING:
+    from latentedit_keep.base.provenance import Declaration
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 _EDITED = "The edited image, of any size, or a folder of images with the same names."
 _OUTPUT = "Output file, or folder for folders. Default: a new file next to the original."
 _MASK = "Mask, white or in one color where changes may be kept."
 _STRENGTH = "From 0 (the original) to 1 (the full change)."
+_AI = "Say in the result's XMP that AI made the change, also if the edited file does not declare that."
+_SIGN = "Add content credentials (C2PA), signed with the certificates and the key in this PEM file."
 _ONLY = "Numbers of the changes to keep, such as 1,3. Default: all."
 _ENDINGS = (
     ".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".ppm", ".heic", ".heif",
@@ -34,6 +39,8 @@ def keep(
     mask: Annotated[Path | None, typer.Option("--mask", help=_MASK)] = None,
     strength: Annotated[str, typer.Option("--strength", help=_STRENGTH, metavar="FLOAT")] = "1",
     only: Annotated[str | None, typer.Option("--only", help=_ONLY)] = None,
+    ai: Annotated[bool, typer.Option("--ai", help=_AI)] = False,
+    sign: Annotated[Path | None, typer.Option("--sign", help=_SIGN)] = None,
     view: Annotated[Path | None, typer.Option("--view", help="Also write an HTML page that compares them.")] = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -54,14 +61,14 @@ def keep(
         for name, value in {"--mask": mask, "--only": only, "--view": view}.items():
             if value is not None:
                 raise ConfigError(f"{name} is for a single pair, not for folders. Leave it out, or name two images")
-        _keep_folder(original, edited, output, strength=degree, as_json=as_json, quiet=quiet)
+        _keep_folder(original, edited, output, strength=degree, ai=ai, sign=sign, as_json=as_json, quiet=quiet)
         return
     from latentedit_keep.api import INVERTED
 
     output = output if output is not None else sibling_path(original, "kept.png")
-    options: dict[str, Any] = {"mask": mask, "strength": degree, "only": numbers}
+    options: dict[str, Any] = {"mask": mask, "strength": degree, "only": numbers, "ai": ai}
     with progress_bar(quiet=quiet or as_json) as progress:
-        report = _keep_one(original, edited, output, view=view, progress=progress, **options)
+        report = _keep_one(original, edited, output, view=view, sign=sign, progress=progress, **options)
     none = INVERTED in report["doubts"] or bool(report["changes"] and not report["changed_share"])  # in the mask
     missed = mask is not None and degree > 0 and none
     if as_json:
@@ -77,16 +84,26 @@ def keep(
 
 
 def _keep_one(
-    original: Path, edited: Path, output: Path, *, view: Path | None = None, mask: Path | None = None, **options: Any
+    original: Path,
+    edited: Path,
+    output: Path,
+    *,
+    view: Path | None = None,
+    mask: Path | None = None,
+    sign: Path | None = None,
+    **options: Any,
 ) -> dict[str, Any]:
     """Write one result and return its measurements; takes the options of `keep`."""
     from latentedit_keep import api
     from latentedit_keep.base.images import read_pixels
     from latentedit_keep.base.saving import check_keep_output
+    from latentedit_keep.signing import read_signer
 
     read = [place for place in (original, edited, mask) if place is not None]
     first = read_pixels(original)
     check_keep_output(first, output, inputs=read)
+    if sign is not None:
+        read_signer(sign)  # before the work
     if view is not None:
         if view.suffix.lower() not in (".html", ".htm"):
             raise OutputError(f"--view writes an HTML page; got {view.name!r}. Use the extension .html")
@@ -94,7 +111,7 @@ def _keep_one(
             raise OutputError(f"the page {view} would overwrite an image. Choose another name")
         check_place(view)
     result, replaced = api.keep(first, edited, mask=mask, **options), existing(output, view)
-    fate = result.save(output)
+    fate = result.save(output, sign=sign)
     result = result.as_written(output)
     if view is not None:
         result.view().save(view)
@@ -109,12 +126,26 @@ def _print(report: dict[str, Any], *, missed: bool = False, only: Sequence[int] 
     for one in report["changes"][:9] if len(report["changes"]) > 1 else ():
         where = "{:.2f} % of the image, {},{} to {},{}".format(100 * one.share, *one.box)
         rows.append((f"change {one.number}", where + ", left out" * (only is not None and one.number not in only)))
+    rows += declared_rows(report["declares"])
     print_rows(rows if report["view"] is None else [*rows, ("view", str(report["view"]))])
     warn([*report["doubts"], *were_replaced(report["replaced"])])
 
 
+def declared_rows(declares: Mapping[Any, "Declaration | None"]) -> list[tuple[str, str]]:
+    """A row for each image whose file says something of its own making."""
+    return [(role, one.words) for role, one in declares.items() if one is not None]
+
+
 def _keep_folder(
-    originals: Path, edited: Path, output: Path | None, *, strength: float, as_json: bool, quiet: bool
+    originals: Path,
+    edited: Path,
+    output: Path | None,
+    *,
+    strength: float,
+    ai: bool,
+    sign: Path | None,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Keep each pair of images with the same name; failures are listed at the end."""
     if missing := [place for place in (originals, edited) if not place.exists()]:
@@ -132,7 +163,7 @@ def _keep_folder(
     with progress_bar(quiet=quiet or as_json) as progress:
         for at, (name, pair) in enumerate(pairs.items(), start=1):
             try:
-                done.append(_keep_one(*pair, output / f"{name}.png", strength=strength))
+                done.append(_keep_one(*pair, output / f"{name}.png", strength=strength, ai=ai, sign=sign))
                 if not (as_json or quiet):
                     _print(done[-1])
             except LatentEditError as error:

@@ -136,6 +136,7 @@ def make_server(root: Path, *, seconds: float = 120) -> Any:
         mask: str | None = None,
         strength: float = 1.0,
         only: list[int] | None = None,
+        ai: bool = False,
     ) -> CallToolResult:
         """Put the edit alone on the original's own pixels, and write the result to a new file.
 
@@ -146,9 +147,10 @@ def make_server(root: Path, *, seconds: float = 120) -> Any:
             mask: image of the original's size, white where a change may be kept.
             strength: from 0, the original, to 1, the whole change.
             only: numbers of the regions of check_edit that are kept; all by default.
+            ai: whether AI made the edit, which the result then declares; also without this if a file declares it.
         """
         places = {"original": original, "edited": edited, "mask": mask, "output": output}
-        return call(_keep, places=places, strength=strength, only=only)
+        return call(_keep, places=places, strength=strength, only=only, ai=ai)
 
     @server.tool(annotations=writes)
     def undo_edit(path: str, output: str | None = None) -> CallToolResult:
@@ -376,6 +378,7 @@ def _history(places: dict[str, Any]) -> Answer:
         step: dict[str, Any] = {"file": str(path), "tool": "latentedit keep" if kept else "latentedit edit"}
         report = ("strength", "only", "found") if kept else _HISTORY_FIELDS
         step |= {name: record[name] for name in (*report, "versions") if name in record}
+        step |= _declares(path)
         steps.append(step | {"made_from": sources})
         found = [Path(source["file"]) for source in sources.values() if source["file"] is not None]
         waiting += [one for one in found if str(one) not in {step["file"] for step in steps}]
@@ -396,6 +399,15 @@ def _record(path: Path) -> dict[str, Any]:
     raise FileFormatError(f"the record in {path} is damaged. Pass a PNG written by latentedit")
 
 
+def _declares(path: Path) -> dict[str, str]:
+    """What a file says of its own making, in one line; nothing if it says nothing."""
+    from latentedit_keep.base.images import read_content
+    from latentedit_keep.base.provenance import declared
+
+    found = declared(read_content(path))
+    return {} if found is None else {"declares": found.words}
+
+
 def _made_from(path: Path, record: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Name and fingerprint of the source images, and their files if these still exist unchanged."""
     from latentedit_keep.base.images import read_pixels
@@ -412,7 +424,7 @@ def _made_from(path: Path, record: dict[str, Any]) -> dict[str, dict[str, Any]]:
             image = pixels.image  # the library's fingerprints are of 8 bits
             shown = hashlib.sha256(f"{image.mode} {image.size}".encode() + image.tobytes()).hexdigest()[:16]
             if fingerprint in (pixels.fingerprint, shown):
-                sources[role]["file"] = str(place)
+                sources[role] |= {"file": str(place), **_declares(place)}
     return sources
 
 

@@ -27,6 +27,7 @@ from latentedit_keep.base.containers import Piece, boxes
 from latentedit_keep.base.errors import ImageError, LatentEditError
 from latentedit_keep.base.files import Encoded, read_bytes
 from latentedit_keep.base.metadata import described
+from latentedit_keep.base.provenance import declaration_of, declared
 from latentedit_keep.base.refusals import HAS_JPEG_XL, JPEG_XL, RAW, checked_range, reason, refuse
 from latentedit_keep.base.warp import cv2, turned
 
@@ -298,6 +299,7 @@ def _described(image: Image.Image, content: bytes, *, sideways: bool) -> dict[st
     """The file's metadata on colors and resolution."""
     info = {key: image.info[key] for key in _CARRIED if key in image.info}
     info["notes"] = list(image.info.get("notes", ()))
+    info["declares"] = declared(content) if content else declaration_of(image.info)
     if not isinstance(info.get("icc_profile"), bytes):  # a TIFF may have text there
         info.pop("icc_profile", None)
     for kind, begin, end in _chunks_of(content):

@@ -1,0 +1,315 @@
+"""What files declare of their own making; the mark of an AI edit; signatures, where c2pa-python is installed."""
+
+import datetime as dt
+import io
+import json
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, PngImagePlugin
+
+from latentedit_keep import check, keep
+from latentedit_keep.api import KeepRecord
+from latentedit_keep.base.errors import ConfigError, MissingDependencyError, OutputError
+from latentedit_keep.base.provenance import Declaration, declared
+from latentedit_keep.base.xmp import properties
+from latentedit_keep.signing import read_signer
+from tests.commands import Command, Refused
+from tests.keep.pairs import scene, with_object
+
+_TERMS = "http://cv.iptc.org/newscodes/digitalsourcetype/"
+_COMPOSITE = "compositeWithTrainedAlgorithmicMedia"
+_AI = _TERMS + "trainedAlgorithmicMedia"
+
+
+def _cbor(value: Any) -> bytes:
+    """Texts, lists and objects in CBOR (RFC 8949)."""
+    head = {str: 0x60, list: 0x80, dict: 0xA0}[type(value)]
+    data = value.encode() if isinstance(value, str) else value
+    size = bytes([head + len(data)]) if len(data) < 24 else bytes([head + 24, len(data)])
+    parts = [part for pair in value.items() for part in pair] if isinstance(value, dict) else value
+    return size + (data if isinstance(value, str) else b"".join(map(_cbor, parts)))
+
+
+def _box(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", 8 + len(data)) + kind + data
+
+
+def _credentials(uri: str = _AI, generator: str = "Acme Painter", rest: int = 0) -> bytes:
+    """A JUMBF store as C2PA lays it out, without a signature."""
+    about = _box(b"jumd", b"c2pa\x00\x11\x00\x10\x80\x00\x00\xaa\x00\x38\x9b\x71\x03c2pa\0")
+    # What follows the address are letters: the type of the next text, and its name.
+    actions = _cbor({"actions": [{"action": "c2pa.created", "digitalSourceType": uri, "when": "now"}]})
+    claim = _cbor({"instanceID": "x", "claim_generator_info": {"name": generator, "version": "1.2"}})
+    padding = _box(b"free", bytes(rest))
+    return _box(b"jumb", about + padding + _box(b"cbor", actions) + _box(b"cbor", claim))
+
+
+def _image(kind: str) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(scene(48)).save(file, format=kind)
+    return file.getvalue()
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def _with_credentials(kind: str, store: bytes) -> bytes:
+    content = _image(kind if kind != "HEIF" else "PNG")
+    if kind == "JPEG":  # in portions, each with the head of the box
+        portions = [store[8:][at : at + 60_000] for at in range(0, len(store) - 8, 60_000)]
+        parts = [b"JP\0\1" + struct.pack(">I", n) + store[:8] + one for n, one in enumerate(portions, start=1)]
+        return (
+            content[:2] + b"".join(b"\xff\xeb" + struct.pack(">H", 2 + len(one)) + one for one in parts) + content[2:]
+        )
+    if kind == "PNG":
+        return content[:33] + _chunk(b"caBX", store) + content[33:]
+    if kind == "WEBP":
+        chunk = b"C2PA" + struct.pack("<I", len(store)) + store + bytes(len(store) % 2)
+        return content[:4] + struct.pack("<I", len(content) - 8 + len(chunk)) + content[8:] + chunk
+    if kind == "TIFF":
+        file = io.BytesIO()
+        Image.fromarray(scene(48)).save(file, format="TIFF", tiffinfo={52545: store})
+        return file.getvalue()
+    name = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
+    return _box(b"ftyp", b"heic") + _box(b"uuid", name + bytes(4) + b"manifest\0" + bytes(8) + store)
+
+
+def _declared(content: bytes) -> Declaration:
+    found = declared(content)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "HEIF"])
+@pytest.mark.parametrize("rest", [0, 150_000])
+def test_content_credentials_are_found_in_every_container(kind: str, rest: int) -> None:
+    found = _declared(_with_credentials(kind, _credentials(rest=rest)))
+    assert (found.ai, found.source_types, found.generator) == (True, ("trainedAlgorithmicMedia",), "Acme Painter")
+    seal = "content credentials of Acme Painter; signature not checked"
+    assert found.words == f"declares AI (trainedAlgorithmicMedia, {seal})"
+    other = _declared(_with_credentials(kind, _credentials(_TERMS + "digitalCapture")))
+    assert (other.ai, other.words) == (False, f"declares digitalCapture ({seal})")
+
+
+@pytest.mark.parametrize("rest", range(59_800, 60_000, 20))
+def test_an_address_on_two_segments_of_a_jpeg_is_read(rest: int) -> None:
+    assert _declared(_with_credentials("JPEG", _credentials(rest=rest))).source_types == ("trainedAlgorithmicMedia",)
+
+
+def test_credentials_without_a_source_say_nothing_of_ai() -> None:
+    found = _declared(_with_credentials("PNG", b"unreadable"))
+    assert (found.ai, found.credentials, found.words) == (None, True, "has content credentials; signature not checked")
+
+
+@pytest.mark.parametrize(
+    ("term", "ai"),
+    [
+        ("trainedAlgorithmicMedia", True), (_COMPOSITE, True), ("compositeSynthetic", True),
+        ("algorithmicMedia", False), ("algorithmicallyEnhanced", False), ("digitalCapture", False),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("form", ['a:{name}="{uri}"/>', "><a:{name}>{uri}</a:{name}></rdf:Description>"])
+def test_source_types_are_read_from_xmp_under_any_prefix(term: str, ai: bool, form: str) -> None:
+    found = [_declared(_with_xmp(kind, form, _TERMS + term)) for kind in ("JPEG", "PNG", "WEBP", "TIFF", "AVIF")]
+    assert {(one.ai, one.source_types, one.credentials) for one in found} == {(ai, (term,), False)}
+    assert found[0].words == (f"declares AI ({term}, XMP)" if ai else f"declares {term} (XMP)")
+
+
+def _packet(properties: str, spaces: str) -> bytes:
+    about = f'<rdf:Description rdf:about="" {spaces} {properties}'
+    rdf = f'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">{about}</rdf:RDF>'
+    return f'<x:xmpmeta xmlns:x="adobe:ns:meta/">{rdf}</x:xmpmeta>'.encode()
+
+
+def _with_xmp(kind: str, form: str, uri: str) -> bytes:
+    space = 'xmlns:a="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"'
+    return _saved(kind, _packet(form.format(name="DigitalSourceType", uri=uri), space))
+
+
+def _saved(kind: str, packet: bytes) -> bytes:
+    file, options = io.BytesIO(), dict[str, Any](xmp=packet)
+    if kind == "PNG":
+        info = PngImagePlugin.PngInfo()
+        info.add_itxt("XML:com.adobe.xmp", packet.decode(), zip=True)
+        options = {"pnginfo": info}
+    elif kind == "TIFF":
+        options = {"tiffinfo": {700: packet}}
+    Image.fromarray(scene(48)).save(file, format=kind, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(("label", "ai", "what"), [("1", True, "AI"), ("2", None, "possibly AI"), ("9", None, "")])
+def test_the_label_of_china_is_read(label: str, ai: bool | None, what: str) -> None:
+    text = json.dumps({"Label": label, "ContentProducer": "x"}).replace('"', "&quot;")
+    space = 'xmlns:TC260="http://www.tc260.org.cn/ns/AIGC/1.0/"'
+    packet = _packet(f"><TC260:AIGC>{text}</TC260:AIGC></rdf:Description>", space)
+    found = declared(_saved("JPEG", packet))
+    assert (found and found.ai) is ai
+    assert (found.words if found else "") == (f"declares {what} (China's AIGC label)" if what else "")
+
+
+def test_settings_of_generators_and_damaged_files_declare_nothing() -> None:
+    info, file = PngImagePlugin.PngInfo(), io.BytesIO()
+    info.add_text("prompt", json.dumps({"text": _AI}))
+    info.add_text("parameters", _packet(f'a:DigitalSourceType="{_AI}"/>', 'xmlns:a="b"').decode())
+    info.add_text("declares", "AI")
+    Image.fromarray(scene(48)).save(file, format="PNG", pnginfo=info)
+    assert declared(file.getvalue()) is None
+    whole = _with_credentials("JPEG", _credentials())
+    for end in range(0, len(whole), 7):
+        declared(whole[:end])  # raises nothing
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[Path, Path]:
+    places = tmp_path / "photo.png", tmp_path / "edited.png"
+    Image.fromarray(scene()).save(places[0])
+    Image.fromarray(with_object(scene())).save(places[1])
+    return places
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "webp", "tif"])
+def test_a_result_with_an_ai_edit_declares_it(pair: tuple[Path, Path], ending: str) -> None:
+    content = pair[1].read_bytes()
+    pair[1].write_bytes(content[:33] + _chunk(b"caBX", _credentials()) + content[33:])
+    keep(*pair).save(output := pair[0].with_name(f"kept.{ending}"))
+    found = _declared(output.read_bytes())
+    assert (found.ai, found.source_types, found.credentials) == (True, (_COMPOSITE,), False)
+
+
+def test_the_mark_stands_beside_the_other_xmp_and_only_on_what_differs(pair: tuple[Path, Path]) -> None:
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt(
+        "XML:com.adobe.xmp", _packet('dc:format="x"/>', 'xmlns:dc="http://purl.org/dc/elements/1.1/"').decode()
+    )
+    Image.fromarray(scene()).save(pair[0], pnginfo=info)
+    said, unsaid = keep(*pair, ai=True), keep(*pair)
+    names = {"dc:format": "x", "Iptc4xmpExt:DigitalSourceType": _TERMS + _COMPOSITE}
+    assert properties(said.kept.info["xmp"]) == names
+    assert unsaid.kept.info["xmp"] == unsaid.original.info["xmp"]
+    same = keep(pair[0], pair[0], ai=True)
+    assert (same.found, same.kept.info["xmp"]) == ("identical", unsaid.original.info["xmp"])
+    assert said.composed(strength=0).kept.info["xmp"] == unsaid.original.info["xmp"]
+    assert properties(said.composed(strength=0.5).kept.info["xmp"]) == names
+    assert KeepRecord.from_json(said.record.to_json(), "it").ai
+
+
+def test_an_original_wholly_by_ai_still_says_so(pair: tuple[Path, Path]) -> None:
+    pair[0].with_suffix(".webp").write_bytes(_with_xmp("WEBP", 'a:{name}="{uri}"/>', _AI))
+    result = keep(pair[0].with_suffix(".webp"), with_object(scene(48), (24, 24), 8), ai=True)
+    assert (result.found, result.kept.info["xmp"]) == ("local change", result.original.info["xmp"])
+    content = pair[0].read_bytes()
+    pair[0].write_bytes(content[:33] + _chunk(b"caBX", _credentials()) + content[33:])
+    kept = keep(*pair).kept  # its credentials are left out
+    assert properties(kept.info["xmp"]) == {"Iptc4xmpExt:DigitalSourceType": _TERMS + _COMPOSITE}
+
+
+def test_a_format_without_xmp_is_told(pair: tuple[Path, Path]) -> None:
+    with pytest.warns(UserWarning, match=r"kept\.bmp does not say that AI took part"):
+        keep(*pair, ai=True).save(pair[0].with_name("kept.bmp"))
+
+
+def test_both_sides_are_reported(pair: tuple[Path, Path], command: Command) -> None:
+    content = pair[1].read_bytes()
+    pair[1].write_bytes(content[:33] + _chunk(b"caBX", _credentials()) + content[33:])
+    said = check(*pair).report.values["declares"]
+    assert (said["original"], said["edited"]["ai"]) == (None, True)
+    line = "edited      declares AI (trainedAlgorithmicMedia, content credentials of Acme Painter"
+    assert line in command("check", *pair).out
+    done = command("keep", *pair, "-o", pair[0].with_name("k.png"))
+    assert line in done.out
+    assert "original    " not in done.out
+
+
+def test_without_the_package_or_a_key_nothing_is_signed(
+    pair: tuple[Path, Path], refused: Refused, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "c2pa", None)
+    with pytest.raises(MissingDependencyError, match="c2pa"):
+        read_signer(tmp_path / "signer.pem")
+    assert "c2pa" in refused("keep", *pair, "--sign", tmp_path / "signer.pem", "-o", tmp_path / "k.png")
+    assert not (tmp_path / "k.png").exists()
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "webp", "tif"])
+def test_a_signed_result_is_valid_for_the_library(pair: tuple[Path, Path], tmp_path: Path, ending: str) -> None:
+    c2pa: Any = pytest.importorskip("c2pa")
+    (tmp_path / "signer.pem").write_bytes(_signer())
+    keep(*pair, ai=True).save(output := tmp_path / f"kept.{ending}", sign=tmp_path / "signer.pem")
+    reader = c2pa.Reader(str(output))
+    manifest = reader.get_active_manifest()
+    assert reader.get_validation_state() == "Valid"
+    made_from = {one["title"]: one["relationship"] for one in manifest["ingredients"]}
+    assert made_from == {"photo.png": "parentOf", "edited.png": "componentOf"}
+    actions = {one["action"]: one for one in manifest["assertions"][0]["data"]["actions"]}
+    assert list(actions) == ["c2pa.opened", "c2pa.placed", "c2pa.edited"]
+    assert actions["c2pa.edited"]["digitalSourceType"] == _TERMS + _COMPOSITE
+    found = _declared(output.read_bytes())
+    assert (found.ai, found.generator) == (True, "latentedit keep")
+
+
+def test_what_cannot_be_signed_is_refused_in_one_line(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    pytest.importorskip("c2pa")
+    pem, output = tmp_path / "signer.pem", tmp_path / "kept.png"
+    for content, why in (
+        (_signer(for_signing=False), "kept.png could not be signed"),
+        (b"", "contains no certificate"),
+        (_signer().split(b"-----BEGIN PRIVATE")[0], "contains no private key"),
+        (_signer().split(b"-----BEGIN PRIVATE")[0] + _signer().partition(b"-----BEGIN PRIVATE")[2], "no private key"),
+    ):
+        pem.write_bytes(content)
+        with pytest.raises((ConfigError, OutputError), match=why) as refused:
+            keep(*pair).save(output, sign=pem)
+        assert "\n" not in str(refused.value)
+        assert not output.exists()
+    pem.write_bytes(_signer())
+    with pytest.raises(OutputError, match=r"format of kept\.bmp"):
+        keep(*pair).save(tmp_path / "kept.bmp", sign=pem)
+    with pytest.raises(OutputError, match="as files"):
+        keep(np.asarray(Image.open(pair[0])), pair[1]).save(output, sign=pem)
+
+
+def test_a_file_that_the_library_does_not_find_valid_is_not_written(
+    pair: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    c2pa: Any = pytest.importorskip("c2pa")
+    (tmp_path / "signer.pem").write_bytes(_signer())
+    monkeypatch.setattr(c2pa.Reader, "get_validation_state", lambda _: "Invalid")
+    with pytest.raises(OutputError, match="not valid"):
+        keep(*pair).save(tmp_path / "kept.png", sign=tmp_path / "signer.pem")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["edited.png", "photo.png", "signer.pem"]
+
+
+def _signer(*, for_signing: bool = True) -> bytes:
+    """A PEM file: a certificate for signing, that of its issuer, and the key."""
+    x509: Any = pytest.importorskip("cryptography.x509")
+    hashes: Any = pytest.importorskip("cryptography.hazmat.primitives.hashes")
+    ec: Any = pytest.importorskip("cryptography.hazmat.primitives.asymmetric.ec")
+    packing: Any = pytest.importorskip("cryptography.hazmat.primitives.serialization")
+    now, names = dt.datetime.now(dt.UTC), x509.oid.NameOID
+    above, own = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+
+    def certificate(name: str, key: Any, *, is_issuer: bool) -> bytes:
+        subject, issuer = (
+            x509.Name([x509.NameAttribute(names.ORGANIZATION_NAME, "T"), x509.NameAttribute(names.COMMON_NAME, one)])
+            for one in (name, "issuer")
+        )
+        uses = x509.KeyUsage(not is_issuer, *[False] * 4, is_issuer, is_issuer, *[False] * 2)
+        made = x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())
+        made = made.not_valid_before(now - dt.timedelta(1)).not_valid_after(now + dt.timedelta(9))
+        made = made.add_extension(x509.BasicConstraints(is_issuer, None), True).add_extension(uses, True)
+        made = made.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
+        made = made.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(above.public_key()), False)
+        if for_signing and not is_issuer:
+            use = x509.oid.ExtendedKeyUsageOID.EMAIL_PROTECTION
+            made = made.add_extension(x509.ExtendedKeyUsage([use]), False)
+        return made.sign(above, hashes.SHA256()).public_bytes(packing.Encoding.PEM)
+
+    key = own.private_bytes(packing.Encoding.PEM, packing.PrivateFormat.PKCS8, packing.NoEncryption())
+    return certificate("own", own, is_issuer=False) + certificate("issuer", above, is_issuer=True) + key
