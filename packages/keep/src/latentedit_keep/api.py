@@ -192,8 +192,8 @@ class KeepResult:
         ``overwrite`` also replaces the original or the edited image; other files are always replaced. ``sign`` is a
         PEM file with a certificate, the rest of its chain and the key: the file gets content credentials (C2PA).
 
-        Returns what became of everything that the original's file holds beside its pixels, by comparing the inventories
-        of both files; what is left out is also a warning. A JPEG's HDR gain map is carried, with no boost in the change.
+        Returns what became of all that the original's file holds beside its pixels, by comparing the inventories of
+        both files; what is left out is also a warning. A JPEG's HDR gain map is carried, with no boost in the change.
         """
         if not overwrite:
             check_no_input(user_path(path, error=OutputError), (self.original.path, self.edited.path))
