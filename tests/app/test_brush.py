@@ -60,6 +60,8 @@ def test_a_stroke_covers_all_pixels_within_its_radius(
     covered = painted(result, [radius, *start, *end])
     assert covered[distance < radius - 1].all()
     assert not covered[distance > radius + 1].any()
+    middle = [float(one[covered].mean()) for one in (columns, rows)]
+    assert middle == pytest.approx(np.add(start, end) / 2, abs=0.1)
     assert covered.sum() == pytest.approx((distance <= radius).sum(), rel=0.1)
 
 

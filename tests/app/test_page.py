@@ -79,8 +79,8 @@ class Visitor:
     def states(self, text: str) -> None:
         expect(self.page.locator("#le-message")).to_contain_text(text)
 
-    def downloads(self, name: str, folder: Path) -> Path:
-        with self.page.expect_download() as waiting:
+    def downloads(self, name: str, folder: Path, ending: str = "") -> Path:
+        with self.page.expect_download(lambda one: one.suggested_filename.endswith(ending)) as waiting:
             self.press(name)
         place = folder / waiting.value.suggested_filename
         waiting.value.save_as(place)
@@ -195,7 +195,14 @@ def test_what_is_painted_is_the_original_again(guest: Visitor, tmp_path: Path) -
         return box["x"] + x / 400 * box["width"], box["y"] + y / 300 * box["height"]
 
     def result() -> NDArray[np.uint8]:
-        return np.asarray(Image.open(guest.downloads("save-kept", tmp_path)))
+        return np.asarray(Image.open(guest.downloads("save-kept", tmp_path, ".kept.png")))
+
+    def shows(image: NDArray[np.uint8], x: int, y: int) -> None:
+        """Wait until the canvas shows an image at a point, up to its compression."""
+        script = """([x, y, ...color]) => {
+            const pen = document.querySelector("#le-brush canvas").getContext("2d");
+            return color.every((level, i) => Math.abs(level - pen.getImageData(x, y, 1, 1).data[i]) < 20) }"""
+        page.wait_for_function(script, arg=[x, y, *image[y, x].tolist()])
 
     for width in (1366, 390):
         page.set_viewport_size({"width": width, "height": 900})
@@ -211,10 +218,15 @@ def test_what_is_painted_is_the_original_again(guest: Visitor, tmp_path: Path) -
         assert (rows.min(), rows.max()) == (pytest.approx(110, abs=2), pytest.approx(190, abs=2)), "the whole height"
         page.get_by_label("2: ", exact=False).uncheck()
         expect(page.locator("#le-brush .le-off b")).to_have_text("2")
+        shows(original, 320, 120)
         page.get_by_label("2: ", exact=False).check()
         expect(page.locator("#le-brush .le-off")).to_have_count(0)
         undo.click()
         assert np.array_equal(result(), edited)
+        shows(edited, 100, 150)
+        page.mouse.click(*point(100, 150))
+        shows(original, 100, 150)
+        undo.click()
     canvas.focus()
     for key in (" ", "ArrowLeft", " "):  # the first one shows the brush, in the middle
         canvas.press(key)

@@ -88,7 +88,7 @@ customElements.define("latentedit-brush", class extends HTMLElement {
         pen.lineWidth = 2 * (radius * scale + edge * px);
         pen.beginPath();
         pen.moveTo(x * scale, y * scale);
-        pen.lineTo(x * scale, y * scale);
+        pen.lineTo(x * scale + 0.01, y * scale);  // a line without length would not be drawn
         for (let i = 0; i < rest.length; i += 2) pen.lineTo(rest[i] * scale, rest[i + 1] * scale);
         pen.stroke();
       }
