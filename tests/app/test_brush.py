@@ -48,7 +48,9 @@ def saved(visit: VisitorSession, strength: float = 1.0) -> NDArray[np.uint8]:
     return np.asarray(Image.open(io.BytesIO(visit.kept_files(strength)[0].content)))
 
 
-@pytest.mark.parametrize(("start", "end", "radius"), [((50, 40), (50, 40), 9.0), ((20.5, 30), (120, 95.2), 6.0)])
+@pytest.mark.parametrize(
+    ("start", "end", "radius"), [((50.5, 40.5), (50.5, 40.5), 9.0), ((20.5, 30), (120, 95.2), 6.0)]
+)
 def test_a_stroke_covers_all_pixels_within_its_radius(
     result: KeepResult, start: tuple[float, float], end: tuple[float, float], radius: float
 ) -> None:
@@ -61,7 +63,7 @@ def test_a_stroke_covers_all_pixels_within_its_radius(
     assert covered[distance < radius - 1].all()
     assert not covered[distance > radius + 1].any()
     middle = [float(one[covered].mean()) for one in (columns, rows)]
-    assert middle == pytest.approx(np.add(start, end) / 2, abs=0.1)
+    assert middle == pytest.approx(np.add(start, end) / 2, abs=0.2)
     assert covered.sum() == pytest.approx((distance <= radius).sum(), rel=0.1)
 
 
