@@ -103,6 +103,9 @@ def portraits() -> None:
         render(portrait).save(IMAGES / f"{name}.png")
 
 
+_STROKE = [(0.1, 0.6), (0.2, 0.55), (0.32, 0.6)]  # over a part of the example's first change, in shares of the sides
+
+
 def page() -> None:
     """The page's example, and one portrait with two changes at once, in the Chromium that the tests use."""
     from latentedit.app.models import Models  # noqa: PLC0415
@@ -119,6 +122,17 @@ def page() -> None:
         tab.page.wait_for_timeout(1000)  # wait for animations
         shot = Image.open(io.BytesIO(tab.page.screenshot(full_page=True)))
         shot.save(IMAGES / "check" / "page.webp", quality=88, method=6)
+        tab.page.get_by_role("tab", name="Choose and restore").click()
+        box = tab.page.locator("#le-brush canvas").bounding_box()
+        assert box is not None
+        for number, (x, y) in enumerate(_STROKE):
+            tab.page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+            if not number:
+                tab.page.mouse.down()
+        tab.page.mouse.up()
+        tab.page.wait_for_timeout(3000)  # wait for the result
+        shot = Image.open(io.BytesIO(tab.page.screenshot(full_page=True)))
+        shot.save(IMAGES / "check" / "brush.webp", quality=88, method=6)
         tab.page.get_by_role("tab", name="Edit", exact=True).click()
         tab.page.locator("#le-examples button").nth(1).click()
         tab.page.wait_for_selector("#le-preview img")

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import FrameLocator, Page, expect
 
@@ -78,8 +79,8 @@ class Visitor:
     def states(self, text: str) -> None:
         expect(self.page.locator("#le-message")).to_contain_text(text)
 
-    def downloads(self, name: str, folder: Path) -> Path:
-        with self.page.expect_download() as waiting:
+    def downloads(self, name: str, folder: Path, ending: str = "") -> Path:
+        with self.page.expect_download(lambda one: one.suggested_filename.endswith(ending)) as waiting:
             self.press(name)
         place = folder / waiting.value.suggested_filename
         waiting.value.save_as(place)
@@ -172,6 +173,67 @@ def test_an_image_of_any_editor_is_checked_and_kept(guest: Visitor, tmp_path: Pa
     full, half = (np.abs(one - scene()) for one in saved)
     assert 0.02 < full.any(axis=2).mean() < 0.2
     assert half.max() == pytest.approx(full.max() / 2, abs=1)
+    assert guest.complaints == []
+
+
+def test_what_is_painted_is_the_original_again(guest: Visitor, tmp_path: Path) -> None:
+    original = scene(300, width=400)
+    edited, page = with_object(with_object(original, (100, 150), 40), (320, 120), 30), guest.page
+    page.get_by_role("tab", name="Keep only the change").click()
+    for role, pixels in (("original", original), ("edited", edited)):
+        file: Any = {"name": f"{role}.png", "mimeType": "image/png", "buffer": png(Image.fromarray(pixels))}
+        page.locator(f"#le-{role} input[type=file]").set_input_files(file)
+        page.wait_for_selector(f"#le-{role}-preview img")
+    expect(guest.kept.locator(".status")).to_contain_text("local change")
+    page.get_by_role("tab", name="Choose and restore").click()
+    canvas, undo = page.locator("#le-brush canvas"), page.get_by_role("button", name="Undo stroke")
+    viewer = page.locator("#le-kept iframe")
+
+    def point(x: float, y: float) -> tuple[float, float]:
+        box = canvas.bounding_box()
+        assert box is not None
+        return box["x"] + x / 400 * box["width"], box["y"] + y / 300 * box["height"]
+
+    def result() -> NDArray[np.uint8]:
+        return np.asarray(Image.open(guest.downloads("save-kept", tmp_path, ".kept.png")))
+
+    def shows(image: NDArray[np.uint8], x: int, y: int) -> None:
+        """Wait until the canvas shows an image at a point, up to its compression."""
+        script = """([x, y, ...color]) => {
+            const pen = document.querySelector("#le-brush canvas").getContext("2d");
+            return color.every((level, i) => Math.abs(level - pen.getImageData(x, y, 1, 1).data[i]) < 20) }"""
+        page.wait_for_function(script, arg=[x, y, *image[y, x].tolist()])
+
+    for width in (1366, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        canvas.scroll_into_view_if_needed()
+        before = viewer.get_attribute("srcdoc") or ""
+        page.mouse.move(*point(100, 100))
+        page.mouse.down()
+        page.mouse.move(*point(100, 200), steps=5)
+        page.mouse.up()
+        expect(viewer).not_to_have_attribute("srcdoc", before)
+        rows, columns = np.nonzero((result() == original).all(axis=2) & (edited != original).any(axis=2))
+        assert (columns.min(), columns.max()) == (pytest.approx(88, abs=2), pytest.approx(112, abs=2)), "6 % of 400 px"
+        assert (rows.min(), rows.max()) == (pytest.approx(110, abs=2), pytest.approx(190, abs=2)), "the whole height"
+        page.get_by_label("2: ", exact=False).uncheck()
+        expect(page.locator("#le-brush .le-off b")).to_have_text("2")
+        shows(original, 320, 120)
+        page.get_by_label("2: ", exact=False).check()
+        expect(page.locator("#le-brush .le-off")).to_have_count(0)
+        undo.click()
+        assert np.array_equal(result(), edited)
+        shows(edited, 100, 150)
+        page.mouse.click(*point(100, 150))
+        shows(original, 100, 150)
+        undo.click()
+    canvas.focus()
+    for key in (" ", "ArrowLeft", " "):  # the first one shows the brush, in the middle
+        canvas.press(key)
+    strokes = page.locator("#le-strokes :is(input, textarea)")
+    expect(strokes).to_have_value("[[12,188,150]]")
+    page.get_by_role("button", name="Clear strokes").click()
+    expect(strokes).to_have_value("")
     assert guest.complaints == []
 
 

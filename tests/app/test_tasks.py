@@ -207,17 +207,26 @@ def test_the_change_is_kept_within_a_mask_and_by_number(page: Client) -> None:
     assert (masked != pixels)[:, :85].any()
     page.values["le-kept-strength"] = 0.0
     assert np.array_equal(kept_pixels(page), pixels)
+    page.values |= {"le-kept-strength": 1.0, "le-strokes": "[[12, 40, 60, 40, 80]]"}
+    page.do("le-brush", "input")
+    painted = kept_pixels(page)
+    assert np.array_equal(painted[60:80, 40], pixels[60:80, 40])
+    assert (painted != masked).any()
     page.do("le-unmask")
-    page.values["le-kept-strength"] = 1.0
+    assert np.array_equal(kept_pixels(page)[:, 85:], both[:, 85:])
+    assert np.array_equal(kept_pixels(page)[60:80, 40], pixels[60:80, 40])
+    page.values["le-strokes"] = ""  # the file is of what the page shows, even if no event came for it
     assert np.array_equal(kept_pixels(page), everything)
     page.upload("le-mask", "mask.png", png(Image.fromarray(left[:50])))
     assert "mask.png" in page.values["le-message"]
+    page.values["le-strokes"] = "[[12, 40, 60]]"
     page.upload("le-original", "other.png", png(gray()))
-    assert page.values["le-message"] == ""
+    assert (page.values["le-message"], page.values["le-strokes"]) == ("", "")
+    assert "latentedit-brush" not in page.values["le-brush"]
 
 
 def kept_pixels(page: Client) -> NDArray[np.uint8]:
-    ((_, content),) = saved(page, "save-kept")
+    (_, content), *_ = saved(page, "save-kept")
     return np.asarray(Image.open(io.BytesIO(content)))
 
 

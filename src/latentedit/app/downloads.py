@@ -11,6 +11,7 @@ from latentedit.editing.result import EditResult
 from latentedit.latents.images import SourceImage
 from latentedit_keep.api import KeepResult
 from latentedit_keep.base.files import plain
+from latentedit_keep.base.images import PixelImage
 from latentedit_keep.base.saving import save_image
 
 _NAME_LETTERS = 60
@@ -37,12 +38,16 @@ def image_file(image: SourceImage, result: EditResult | None) -> Download:
         return Download(name=name, kind="image/png", content=file.read_bytes())
 
 
-def kept_file(result: KeepResult) -> Download:
-    """The original with the edit alone, as PNG with its record."""
+def kept_files(result: KeepResult, limits: PixelImage | None) -> list[Download]:
+    """The original with the edit alone, as PNG with its record, and the painted mask that `replay` needs."""
     name = f"{plain_name(Path(result.original.name).stem)}.kept.png"
     with tempfile.TemporaryDirectory() as folder:
-        result.save(file := Path(folder, name))
-        return Download(name=name, kind="image/png", content=file.read_bytes())
+        files = [Path(folder, name)]
+        result.save(files[0])
+        if limits is not None:
+            files.append(Path(folder, limits.name))
+            save_image(limits, files[1])
+        return [Download(name=file.name, kind="image/png", content=file.read_bytes()) for file in files]
 
 
 def record_file(image: SourceImage, result: EditResult) -> Download:

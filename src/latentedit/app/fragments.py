@@ -14,6 +14,7 @@ from latentedit.display.viewer import View, ViewerFrame
 from latentedit.editing.discovery import SCALES, Discovery
 from latentedit.editing.result import EditResult
 from latentedit.latents.captions.base import to_images
+from latentedit_keep.analysis import SeparateChange
 from latentedit_keep.api import KeepResult
 from latentedit_keep.base.color import shown
 from latentedit_keep.base.images import PixelImage
@@ -26,13 +27,13 @@ _QUALITY = 90  # WebP quality of a kept pair; the saved result is exact
 _SANDBOX = "allow-scripts"  # gives the viewer's frame a separate origin, without access to the page and its cookies
 
 
-def data_url(image: Image.Image, *, longest_px: int) -> str:
+def data_url(image: Image.Image, *, longest_px: int, kind: str = "png") -> str:
     """An image as a data URL, so that the server stores no file."""
     small, file = shown(image).copy(), io.BytesIO()
     small.info.clear()
     small.thumbnail((longest_px, longest_px))
-    small.save(file, format="PNG")
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    small.save(file, format=kind, quality=_QUALITY)
+    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def message(text: str, *, kind: str = "error", button: str = "") -> str:
@@ -63,6 +64,39 @@ def wipe(original: PixelImage, edited: PixelImage) -> str:
 def kept(result: KeepResult, strength: float) -> str:
     """The viewer with the original and the result of `keep`."""
     return frame(dataclasses.replace(result.view(), quality=_QUALITY, start=strength))
+
+
+def brush(result: KeepResult, chosen: Sequence[int]) -> str:
+    """The result with its changes marked, if there are several, and the brush that restores the original."""
+    if not (result.changes or result.changed_share):
+        return empty("No change was kept.")
+    (width, height), several = result.original.size, len(result.changes) > 1
+    marks = [_mark(one, result.original.size, on=one.number in chosen) for one in result.changes if several]
+    urls = [data_url(one.image, longest_px=_WIPE_PX, kind="webp") for one in (result.original, result.kept)]
+    images = "".join(f'<img hidden alt="" src="{url}">' for url in urls)
+    share = min(1.0, _WIPE_PX / max(width, height))
+    size = f'width="{round(share * width)}" height="{round(share * height)}"'
+    label = "Restore brush: arrow keys move it, the space bar paints. What is painted is the original again."
+    return (
+        f'<latentedit-brush data-width="{width}" data-height="{height}">'
+        f"<p>Paint over what should be the original again.{' Each number marks a change.' if several else ''}</p>"
+        f'<div class="le-canvas" style="--ratio: {width / height}">'
+        f'<canvas {size} tabindex="0" role="application" aria-label="{label}"></canvas>{"".join(marks)}</div>{images}'
+        '<div class="le-brush"><label>Brush size <input type="range" min="1" max="20" value="6"></label>'
+        '<button type="button" class="undo">Undo stroke</button>'
+        '<button type="button" class="clear">Clear strokes</button></div></latentedit-brush>'
+    )
+
+
+def _mark(change: SeparateChange, size: tuple[int, int], *, on: bool) -> str:
+    """A box with its number: above it, where there is no room below it, and within a box of full height."""
+    (left, top, right, bottom), (width, height) = change.box, size
+    places = {"left": left / width, "top": top / height, "width": (right - left) / width,
+              "height": (bottom - top) / height}  # fmt: skip
+    style = "; ".join(f"{name}: {100 * share:.3f}%" for name, share in places.items())
+    room = "le-above" if top > 0.1 * height else "le-below" if bottom < 0.9 * height else "le-within"
+    off = "" if on else " le-off"
+    return f'<span class="le-mark {room}{off}" style="{style}" aria-hidden="true"><b>{change.number}</b></span>'
 
 
 def frame(view: View) -> str:

@@ -23,6 +23,9 @@ element.addEventListener("click", (event) => {
 });
 """
 
+# Strokes have changed; the text box with them does not tell, as it is hidden.
+_PAINT = 'element.addEventListener("paint", () => trigger("input"));'
+
 # At the start of a task; at its end the server enables what can act then.
 DISABLE, ENABLE = (f"() => ({{__type__: 'update', interactive: {value}}})" for value in ("false", "true"))
 
@@ -46,12 +49,17 @@ addEventListener("message", (event) => {
 
 EMPTY = fragments.empty("The edit and the original appear here, with a slider for the strength.")
 
-HEAD = f'<meta name="color-scheme" content="light dark">{_LISTEN}'
+
+def _resource(name: str) -> str:
+    return resources.files("latentedit.app").joinpath(name).read_text("utf-8")
+
+
+HEAD = f'<meta name="color-scheme" content="light dark">{_LISTEN}<script>{_resource("brush.js")}</script>'
 
 
 def style() -> str:
     """The page's own style sheet."""
-    return resources.files("latentedit.app").joinpath("page.css").read_text("utf-8")
+    return _resource("page.css")
 
 
 def theme() -> gr.themes.Base:
@@ -96,7 +104,6 @@ class Layout:
                     with gr.Column(min_width=140):
                         zone = gr.File(label=label, file_types=_PHOTOGRAPHS, height=120, elem_id=f"le-{role}")
                         self.pair[role] = zone, gr.HTML(elem_id=f"le-{role}-preview")
-            self.only = gr.CheckboxGroup(label="Changes to keep", visible=False, elem_id="le-only")
             with gr.Row():
                 self.mask = gr.UploadButton("Add a mask", file_types=["image"], size="sm", elem_id="le-mask")
                 self.unmask = _button("Remove the mask", "le-unmask")
@@ -105,7 +112,13 @@ class Layout:
                 self.cancel_keep = _button("Cancel", "le-cancel-keep", size="lg")
             self.keeping = gr.HTML(elem_id="le-keeping", elem_classes="le-working")
         with gr.Column(scale=3):
-            self.kept = gr.HTML(elem_id="le-kept", min_height=240, padding=False)
+            with gr.Tabs():
+                with gr.Tab("Compare"):
+                    self.kept = gr.HTML(elem_id="le-kept", min_height=240, padding=False)
+                with gr.Tab("Choose and restore"):
+                    self.brush = gr.HTML(js_on_load=_PAINT, elem_id="le-brush", min_height=240, padding=False)
+                    self.only = gr.CheckboxGroup(label="Changes to keep", visible=False, elem_id="le-only")
+            self.strokes = gr.Textbox("", visible="hidden", elem_id="le-strokes")  # set by the brush, see brush.js
             self.kept_strength = gr.Number(1, visible="hidden", elem_id="le-kept-strength")  # see _LISTEN
 
     def _add_image(self, examples: str) -> None:

@@ -85,7 +85,8 @@ class Page:
         quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
         shows: dict[str, Any] = {**task, "show_progress_on": [at.viewer, at.working]}
         keeps: dict[str, Any] = {**task, "show_progress_on": [at.keeping]}
-        kept = [*status, at.kept, at.kept_strength, at.only]
+        result = [*status, at.kept, at.kept_strength]
+        kept = [*result, at.only, at.brush]
         self.blocks.load(self._welcome, None, kept, **quick)
         self.blocks.unload(self._farewell)
         request = [at.visitor, at.model, at.method, at.caption, at.strength, *at.texts, *at.strengths]
@@ -106,23 +107,26 @@ class Page:
         found: dict[str, Any] = {**task, "show_progress_on": [at.discovered, at.working]}
         values = [at.visitor, at.model, at.rank, at.level]
         on(at.discover.click, self._discover, values, [*status, at.discovered], **found)
-        for button, save, strength in (
-            (at.save_image, lambda visitor, strength: [visitor.image_file(strength)], at.strength),
-            (at.save_direction, lambda visitor, _: visitor.direction_files(), at.strength),
-            (at.save_record, lambda visitor, strength: [visitor.record_file(strength)], at.strength),
-            (at.save_kept, lambda visitor, strength: [visitor.kept_file(strength)], at.kept_strength),
+        limits = [at.only, at.strokes, at.kept_strength]
+        for button, save, values in (
+            (at.save_image, lambda visitor, strength: [visitor.image_file(strength)], [at.strength]),
+            (at.save_direction, lambda visitor: visitor.direction_files(), []),
+            (at.save_record, lambda visitor, strength: [visitor.record_file(strength)], [at.strength]),
+            (at.save_kept, _kept_files, limits),
         ):
             shown = [*status, at.files, at.history]
-            saved = on(button.click, functools.partial(self._save, save), [at.visitor, strength], shown, **task)
+            saved = on(button.click, functools.partial(self._save, save), [at.visitor, *values], shown, **task)
             saved.then(None, [at.files], [at.files], js=_DOWNLOAD, **quick)
         compared: dict[str, Any] = {"cancel": at.cancel_keep, **keeps}
         for role, (zone, preview) in at.pair.items():
-            drop, shown = functools.partial(self._drop, role), [*status, zone, preview, at.kept, at.only]
+            drop, shown = functools.partial(self._drop, role), [*kept, zone, preview, at.strokes]
             dropped = on(zone.upload, drop, [at.visitor, zone], shown, **compared)
             dropped.then(None, None, [at.cancel_keep], js=ENABLE, **quick)
             tasks.append(dropped.then(self._keep, [at.visitor], kept, **keeps))
-        limits = [at.visitor, at.only, at.kept_strength]
+        limits = [at.visitor, *limits]
+        compared["trigger_mode"] = "always_last"
         on(at.only.input, self._limit, limits, kept, **compared)
+        on(at.brush.input, self._paint, limits, result, **compared)
         on(at.mask.upload, self._limit, [*limits, at.mask], [*kept, at.mask], **compared)
         on(at.unmask.click, functools.partial(self._limit, unmask=True), limits, kept, **compared)
         for cancel in (at.cancel, at.cancel_keep):
@@ -194,7 +198,8 @@ class Page:
                 image = visitor.drop(role, file)
             viewer = fragments.wipe(**visitor.pair) if len(visitor.pair) == 2 else fragments.empty(_OTHER)
             shown = {preview: fragments.figure(image.image, image.name, image.info.get("notes", ()))}
-            return {**shown, self._at.kept: viewer, self._at.only: gr.CheckboxGroup(visible=False)}
+            at = self._at
+            return {**shown, at.kept: viewer, at.brush: "", at.strokes: "", at.only: gr.CheckboxGroup(visible=False)}
 
         return {**self._try(visitor, drop), zone: None}
 
@@ -208,6 +213,7 @@ class Page:
         self,
         visitor: _Visitor,
         only: Sequence[int],
+        strokes: str,
         strength: float | None,
         mask: str | None = None,
         *,
@@ -216,25 +222,39 @@ class Page:
         """Keep the chosen changes only, and only inside the mask."""
 
         def limit(visitor: VisitorSession) -> _Update:
-            count = 0 if visitor.kept is None else len(visitor.kept.changes)
-            chosen = tuple(only) if len(only) < count else None
             if mask is None:
-                visitor.limit(mask=None if unmask else visitor.mask, only=chosen)
+                visitor.limit(mask=None if unmask else visitor.mask, only=only, strokes=strokes)
             else:
                 with self._uploaded(mask) as file:
-                    visitor.limit(mask=file, only=chosen)
-            return self._show_kept(visitor, 1.0 if strength is None else strength)
+                    visitor.limit(mask=file, only=only, strokes=strokes)
+            return self._show_kept(visitor, strength)
 
         return self._try(visitor, limit) | ({} if mask is None else {self._at.mask: None})
 
-    def _show_kept(self, visitor: VisitorSession, strength: float = 1.0) -> _Update:
+    def _paint(self, visitor: _Visitor, only: Sequence[int], strokes: str, strength: float | None) -> _Update:
+        """Restore what was painted, without a new brush: the visitor may paint the next stroke."""
+
+        def paint(visitor: VisitorSession) -> _Update:
+            visitor.limit(mask=visitor.mask, only=only, strokes=strokes)
+            return self._show_result(visitor, strength)
+
+        return self._try(visitor, paint)
+
+    def _show_result(self, visitor: VisitorSession, strength: float | None) -> _Update:
+        if visitor.kept is None:
+            return {}
+        strength = 1.0 if strength is None else strength
+        return {self._at.kept: fragments.kept(visitor.kept, strength), self._at.kept_strength: strength}
+
+    def _show_kept(self, visitor: VisitorSession, strength: float | None = None) -> _Update:
         at, kept = self._at, visitor.kept
         if kept is None:
             return {}
         names = [(f"{one.number}: {100 * one.share:.2f} %", one.number) for one in kept.changes]
         chosen = [number for _, number in names] if kept.record.only is None else list(kept.record.only)
         group = gr.CheckboxGroup(choices=names, value=chosen, visible=len(names) > 1)
-        return {at.kept: fragments.kept(kept, strength), at.kept_strength: strength, at.only: group}
+        panel = fragments.brush(visitor.unpainted(), chosen)
+        return {**self._show_result(visitor, strength), at.only: group, at.brush: panel}
 
     def _undo(self, visitor: _Visitor, model: str, progress: gr.Progress = _PROGRESS) -> _Update:
         return self._do(visitor, lambda session: session.undo(model=model, progress=_report(progress)))
@@ -272,15 +292,13 @@ class Page:
         note = fragments.message(f"Added {name} to the changes.", kind="note")
         return {empty[0]: name, self._at.tabs: gr.Tabs(selected="change"), self._at.message: note}
 
-    def _save(
-        self, files: Callable[[VisitorSession, float | None], list[Download]], visitor: _Visitor, strength: float | None
-    ) -> _Update:
+    def _save(self, files: Callable[..., list[Download]], visitor: _Visitor, *values: Any) -> _Update:
         """Send files to the browser; see `_DOWNLOAD`."""
 
         def save(visitor: VisitorSession) -> _Update:
             packed = [
                 {"name": file.name, "kind": file.kind, "content": base64.b64encode(file.content).decode()}
-                for file in files(visitor, strength)
+                for file in files(visitor, *values)
             ]
             history = fragments.history(visitor.entries, visitor.current)
             return {self._at.files: json.dumps(packed), self._at.history: history}
@@ -361,6 +379,11 @@ def _able(at: Layout, visitor: VisitorSession) -> set[Component]:
         at.cancel_keep: visitor.busy,
     }
     return {button for button, reason in able.items() if reason}
+
+
+def _kept_files(visitor: VisitorSession, only: Sequence[int], strokes: str, strength: float | None) -> list[Download]:
+    visitor.limit(mask=visitor.mask, only=only, strokes=strokes)  # of a stroke that is still waiting
+    return visitor.kept_files(strength)
 
 
 def _report(progress: gr.Progress) -> Progress:

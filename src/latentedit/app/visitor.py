@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
-from latentedit.app.downloads import Download, direction_files, image_file, kept_file, plain_name, record_file
+from latentedit.app import brush
+from latentedit.app.downloads import Download, direction_files, image_file, kept_files, plain_name, record_file
 from latentedit.app.models import Models
 from latentedit.core.errors import ConfigError, ImageError, LatentEditError
 from latentedit.core.progress import Progress
@@ -24,7 +25,7 @@ from latentedit.guard.guard import check_familiarity, guarded
 from latentedit.latents.encode import captioner_for, encode, target_captions, text_notes
 from latentedit.latents.images import SourceImage
 from latentedit.models.base import Backbone
-from latentedit_keep.api import KeepResult, keep
+from latentedit_keep.api import INVERTED, KeepResult, keep
 from latentedit_keep.base.images import PixelImage, opened, read_content, read_pixels
 from latentedit_keep.base.saving import read_chunks
 
@@ -95,7 +96,8 @@ class VisitorSession:
         self.directions: dict[str, Direction] = {}
         self.discovered: list[str] = []
         self.pair: dict[str, PixelImage] = {}  # "original" and "edited" of `keep`
-        self.mask: PixelImage | None = None
+        self.mask: PixelImage | None = None  # as uploaded
+        self.strokes = ""  # of the restore brush, see `brush`
         self.kept: KeepResult | None = None  # at strength 1; at first the page's example, without a pair
         self.busy = False  # a task runs
         self._session: tuple[SourceImage, str, str, Session] | None = None
@@ -113,11 +115,12 @@ class VisitorSession:
         self.stop()
         self.entries, self.current, self._session = [], None, None
         self.directions, self.discovered = {}, []
-        self.pair, self.mask, self.kept = {}, None, None
+        self.pair, self.mask, self.strokes, self.kept = {}, None, "", None
 
     def drop(self, role: str, path: Path) -> PixelImage:
         """Read one image of a pair, "original" or "edited"."""
-        self.pair[role], self.mask, self.kept = _read(path), None, None
+        self.pair[role] = _read(path)
+        self.mask, self.strokes, self.kept = None, "", None
         return self.pair[role]
 
     def keep_pair(self, *, progress: Progress | None = None) -> bool:
@@ -129,18 +132,29 @@ class VisitorSession:
             self.kept = keep(self.pair["original"], self.pair["edited"], progress=report)
         return True
 
-    def limit(self, *, mask: Path | PixelImage | None, only: Sequence[int] | None) -> None:
-        """Keep only the changes of these numbers, or all, and only where a mask is white."""
+    def limit(self, *, mask: Path | PixelImage | None, only: Sequence[int] | None, strokes: str) -> None:
+        """Keep only the changes of these numbers, or all, only where a mask is white and nothing was painted."""
         kept, mask = self._kept(), _read(mask) if isinstance(mask, Path) else mask
-        with self._alone():
-            self.kept, self.mask = kept.composed(mask=mask, only=only), mask
+        only = None if only is None or len(only) == len(kept.changes) else tuple(only)
+        if (mask, only, strokes) != (self.mask, kept.record.only, self.strokes):
+            with self._alone():
+                kept = _composed(kept, brush.limits(kept, mask, strokes), only)
+                doubts = tuple(doubt for doubt in kept.doubts if not (strokes and doubt == INVERTED))
+                self.kept = dataclasses.replace(kept, doubts=doubts)
+                self.mask, self.strokes = mask, strokes
 
-    def kept_file(self, strength: float | None) -> Download:
+    def unpainted(self) -> KeepResult:
+        """The result without strokes."""
         kept = self._kept()
+        return _composed(kept, self.mask, kept.record.only) if self.strokes else kept
+
+    def kept_files(self, strength: float | None) -> list[Download]:
+        kept = self._kept()
+        limits = brush.limits(kept, self.mask, self.strokes)
         if strength not in (None, 1):
             with self._alone():
-                kept = kept.composed(mask=self.mask, only=kept.record.only, strength=strength)
-        return kept_file(kept)
+                kept = _composed(kept, limits, kept.record.only, strength)
+        return kept_files(kept, limits if self.strokes and kept.record.mask else None)
 
     def _kept(self) -> KeepResult:
         if self.kept is None:
@@ -388,6 +402,15 @@ def _caption(backbone: Backbone, image: SourceImage) -> tuple[str, tuple[str, ..
         left, top, width, height = frame.region
         notes.append(f"The model edits a crop of {width} x {height} pixels at ({left}, {top}).")
     return caption, tuple(notes)
+
+
+def _composed(
+    kept: KeepResult, limits: PixelImage | None, only: Sequence[int] | None, strength: float = 1.0
+) -> KeepResult:
+    """The result within limits. It is the original if nothing may be kept, which a visitor may paint."""
+    if limits is not None and not limits.pixels.any():
+        limits, strength = None, 0.0
+    return kept.composed(mask=limits, only=only, strength=strength)
 
 
 def _read(path: Path) -> PixelImage:
