@@ -54,6 +54,14 @@ _WHY = {
     "undo data": "it belongs to the original",
     "further frames": "the first was taken",
 }
+# Datasets of IPTC's second record -> the XMP properties that mean the same, by the IPTC Photo Metadata Standard.
+IPTC_AS_XMP = {
+    5: "dc:title", 25: "dc:subject", 40: "photoshop:Instructions", 55: "photoshop:DateCreated",
+    80: "dc:creator", 85: "photoshop:AuthorsPosition", 90: "photoshop:City", 92: "Iptc4xmpCore:Location",
+    95: "photoshop:State", 100: "Iptc4xmpCore:CountryCode", 101: "photoshop:Country",
+    103: "photoshop:TransmissionReference", 105: "photoshop:Headline", 110: "photoshop:Credit",
+    115: "photoshop:Source", 116: "dc:rights", 120: "dc:description", 122: "photoshop:CaptionWriter",
+}  # fmt: skip
 _MOST_IMAGES = 64
 _LONGEST_NAME = 60
 
@@ -91,12 +99,18 @@ def compared(before: Parts, after: Parts, format: str) -> Fate:  # noqa: A002 (t
     for name, value in before.items():
         if name in after and (after[name] == value or not value):
             carried.append(name)
-        elif name in after and not name.endswith(" a channel"):
+        elif (name in after and not name.endswith(" a channel")) or _as_xmp(name) in after:
             translated.append(name)
         else:
             why = next((text for start, text in _WHY.items() if name.startswith(start)), "")
             left_out[name] = why or f"{format} has no place for it, or it no longer holds"
     return Fate(carried=(*grouped(carried),), translated=(*grouped(translated),), left_out=left_out)
+
+
+def _as_xmp(name: str) -> str:
+    """The name of the XMP property that an IPTC dataset became."""
+    found = re.match(r"IPTC 2:(\d+)", name)
+    return f"XMP {IPTC_AS_XMP.get(int(found[1]), '')}" if found else ""
 
 
 def grouped(names: Iterable[str]) -> list[str]:
@@ -430,7 +444,7 @@ def _of_xmp(packet: bytes) -> _Found:
 def _of_resources(data: bytes) -> _Found:
     for number, content in resources_of(data):
         if number == IPTC:
-            yield from _of_iptc(content)
+            yield from ((f"IPTC {record}:{number}", value) for record, number, value in datasets(content))
         elif _COPIES.get(number, "resource"):
             yield _COPIES.get(number, f"Photoshop resource {number}"), content
 
@@ -467,7 +481,8 @@ def iptc_of(resources: bytes) -> bytes:
     return next((content for number, content in resources_of(resources) if number == IPTC), b"")
 
 
-def _of_iptc(data: bytes) -> _Found:
+def datasets(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Record, number and content of IPTC's datasets."""
     at = 0
     while data[at : at + 1] == b"\x1c" and at + 5 <= len(data):
         size, begin = int.from_bytes(data[at + 3 : at + 5], "big"), at + 5
@@ -475,7 +490,7 @@ def _of_iptc(data: bytes) -> _Found:
             begin, size = at + 5 + (size & 0x7FFF), int.from_bytes(data[at + 5 : at + 5 + (size & 0x7FFF)], "big")
         if begin + size > len(data):
             return
-        yield f"IPTC {data[at + 1]}:{data[at + 2]}", data[begin : begin + size]
+        yield data[at + 1], data[at + 2], data[begin : begin + size]
         at = begin + size
 
 

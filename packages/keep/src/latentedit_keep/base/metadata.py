@@ -1,7 +1,9 @@
 """Metadata that a result carries: read from a file, without what no longer holds, and packed for another one."""
 
 import contextlib
+import html
 import io
+import re
 import struct
 from typing import Any
 
@@ -84,6 +86,16 @@ def described(content: bytes, image: Image.Image, size: Size) -> dict[str, Any]:
     return {key: value for key, value in found.items() if value}
 
 
+_LISTS = {5: "Alt", 25: "Bag", 80: "Seq", 116: "Alt", 120: "Alt"}  # kinds of the properties that are lists
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")  # which XML cannot hold
+_PACKET = (
+    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    '<rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/"'
+    ' xmlns:photoshop="http://ns.adobe.com/photoshop/1.0/"'
+    ' xmlns:Iptc4xmpCore="http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/">{}</rdf:Description></rdf:RDF></x:xmpmeta>'
+)
+
+
 def _packet(packet: Any) -> bytes:
     return packet.encode() if isinstance(packet, str) else bytes(packet or b"")
 
@@ -143,6 +155,31 @@ def packed_jpeg(info: color.Info) -> tuple[dict[str, Any], bytes]:
     return {"xmp": packet, "comment": info.get("comment", b"")[:_MOST_BYTES]}, more
 
 
+def packet_of(info: color.Info) -> bytes:
+    """The XMP with what IPTC says, for formats that have no place for it."""
+    listed: dict[int, list[str]] = {}
+    for record, number, value in inventory.datasets(inventory.iptc_of(info.get("resources", b""))):
+        if record == 2 and number in inventory.IPTC_AS_XMP:
+            try:
+                text = value.decode()
+            except UnicodeDecodeError:
+                text = value.decode("latin-1")
+            if number == 55:
+                text = re.sub(r"^(\d{4})(\d\d)(\d\d)$", r"\1-\2-\3", text)
+            listed.setdefault(number, []).append(html.escape(_CONTROL.sub("", text)))
+    packet = info.get("xmp", b"")
+    if not listed:
+        return packet
+    lines = list[str]()
+    for number, texts in listed.items():
+        name, kind = inventory.IPTC_AS_XMP[number], _LISTS.get(number)
+        language = ' xml:lang="x-default"' if kind == "Alt" else ""
+        items = "".join(f"<rdf:li{language}>{text}</rdf:li>" for text in texts)
+        lines.append(f"<{name}>{f'<rdf:{kind}>{items}</rdf:{kind}>' if kind else texts[0]}</{name}>")
+    own = _PACKET.format("".join(lines)).encode()
+    return xmp.united(packet, own) if packet else own
+
+
 def packed_tiff(info: color.Info) -> dict[int, bytes]:
     """Tags of a TIFF."""
     resources = info.get("resources", b"")
@@ -156,7 +193,7 @@ def packed_png(info: color.Info, header: bytes) -> bytes:
     for kind, data in copied:
         if kind not in _LIKE_PIXELS or before == header[_HEADER]:
             putchunk(file, kind, data)
-    if packet := info.get("xmp"):
+    if packet := packet_of(info):
         putchunk(file, b"iTXt", XMP_KEY.encode() + b"\0\0\0\0\0" + packet)
     if resources := info.get("resources"):
         digits = resources.hex()

@@ -19,7 +19,7 @@ from latentedit_keep.base.files import atomic_file, check_place
 from latentedit_keep.base.forms import in_its_form
 from latentedit_keep.base.images import PixelImage, opened, read_pixels
 from latentedit_keep.base.inventory import Fate, compared, inventory
-from latentedit_keep.base.metadata import packed_jpeg, packed_png, packed_tiff
+from latentedit_keep.base.metadata import packed_jpeg, packed_png, packed_tiff, packet_of
 from latentedit_keep.base.refusals import HAS_JPEG_XL
 from latentedit_keep.base.warp import cv2
 
@@ -121,7 +121,7 @@ def _encoded(image: PixelImage, kind: str) -> bytes:
     info, shaped, file = image.info, in_its_form(image, kind), io.BytesIO()
     profile = color.profile_of(info)
     profile = info["gray_profile"] if shaped is not None and "gray_profile" in info else profile
-    held = {"icc_profile": profile, **{key: info.get(key) for key in ("exif", "xmp", "dpi")}}
+    held = {"icc_profile": profile, "xmp": packet_of(info), "exif": info.get("exif"), "dpi": info.get("dpi")}
     options: dict[str, Any] = {key: value for key, value in held.items() if value and key not in _LOSES.get(kind, ())}
     if kind == "JPEG":
         as_it_was = {key: info[key] for key in ("qtables", "subsampling") if "qtables" in info}
