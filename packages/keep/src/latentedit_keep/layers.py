@@ -153,14 +153,13 @@ def _layered_tiff(original: PixelImage, layer: PixelImage, kept: PixelImage) -> 
         )
         for name, one in zip(_NAMES, (original, layer), strict=True)
     ]
-    has_alpha = kept.pixels.shape[2] == 4
     key = psd.PsdKey.LAYER_16 if kept.pixels.dtype == np.uint16 else psd.PsdKey.LAYER
     source = psd.TiffImageSourceData(
         psdformat=psd.PsdFormat.LE32BIT,
-        layers=psd.PsdLayers(key, layers, has_alpha),
+        layers=psd.PsdLayers(key, layers, has_transparency=kept.pixels.shape[2] == 4),
         usermask=psd.PsdUserMask(psd.PsdColorSpaceType.RGB, (65535, 0, 0, 0), 50),
     )
-    options: dict[str, Any] = {"iccprofile": profile_of(kept.info), "extrasamples": ["unassalpha"] * has_alpha or None}
+    options: dict[str, Any] = {"iccprofile": profile_of(kept.info)}
     if "dpi" in kept.info:
         options |= {"resolution": kept.info["dpi"], "resolutionunit": "INCH"}
     file = io.BytesIO()
