@@ -117,6 +117,7 @@ def test_only_visible_image_files_of_a_folder_are_listed(tmp_path: Path) -> None
         (["{t}", "{t}", "-o", "{t}/k.png"], "names the folder"),
         (["{t}", "{t}/none", "-o", "{t}/k"], "there is no folder"),
         (["{t}", "{t}", "-o", "{t}/k", "--only", "1"], "--only is for a single pair"),
+        (["{t}", "{t}", "-o", "{t}/k", "--save-layer", "c.png"], "--save-layer is for a single pair"),
     ],
 )
 def test_wrong_arguments_are_rejected_and_change_no_file(

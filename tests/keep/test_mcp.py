@@ -61,16 +61,20 @@ def requested(server: Any, *calls: tuple[str, dict[str, Any]]) -> Iterator[Any]:
 
 def test_tools_check_keep_trace_and_undo_an_edit(root: Path) -> None:
     pair = {"original": "a.png", "edited": "b.png", "mask": "mask.png"}
+    also = {"save_mask": "c.mask.png", "save_layer": "c.ora"}
     checked, kept, again, history, undone = requested(
         mcp_command.make_server(root),
         ("check_edit", pair),
-        ("keep_edit", {**pair, "output": "c.png", "strength": 0.5, "ai": True}),
+        ("keep_edit", {**pair, "output": "c.png", "strength": 0.5, "ai": True, **also}),
         ("keep_edit", {"original": "c.png", "edited": "b.png", "output": "d.png"}),
         ("history", {"path": "d.png"}),
         ("undo_edit", {"path": "c.png"}),
     )
     assert (checked.structured_content["passed"], checked.content[1].mime_type) == (True, "image/jpeg")
     assert kept.structured_content["found"] == again.structured_content["found"] == "local change"
+    written = {name: kept.structured_content[name] for name in ("mask_file", "layer_file")}
+    assert written == {"mask_file": "c.mask.png", "layer_file": "c.ora"}
+    assert all((root / name).stat().st_size for name in written.values())
     first, second = history.structured_content["steps"]
     assert (first["file"], second["file"], second["strength"]) == ("d.png", "c.png", 0.5)
     assert {role: one["file"] for role, one in second["made_from"].items()} == pair
@@ -123,8 +127,12 @@ def test_unsafe_and_damaged_files_are_rejected_in_one_line(root: Path) -> None:
     ]
     calls = [("check_edit", {"original": "a.png", "edited": name}) for name, _ in cases]
     calls += [("keep_edit", {"original": "a.png", "edited": "b.png", "output": name}) for name in ("mask.png", "../x")]
+    pair = {"original": "a.png", "edited": "b.png", "output": "new.png"}
+    calls += [("keep_edit", pair | {"save_mask": "mask.png"}), ("keep_edit", pair | {"save_layer": "../c.ora"})]
+    calls += [("keep_edit", pair | {"save_layer": "new.png"}), ("keep_edit", pair | {"save_mask": "m.jpg"})]
     calls += [("history", {"path": "a.png"}), ("undo_edit", {"path": "b.png"})]
-    expected = [*(why for _, why in cases), "exists", "outside the root", "no record", "no record"]
+    expected = [*(why for _, why in cases), "exists", "outside the root"]
+    expected += ["another `save_mask`", "outside the root", "named twice", "Use .png", "no record", "no record"]
     for answer, why in zip(requested(mcp_command.make_server(root), *calls), expected, strict=True):
         assert why in answer
 

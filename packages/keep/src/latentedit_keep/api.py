@@ -30,6 +30,7 @@ from latentedit_keep.base.strengths import read_strength
 from latentedit_keep.base.warp import Array, Mask, cv2, resized
 from latentedit_keep.change import EXTENDED, GLOBAL, LITTLE_LEFT, LOCAL, OUTSIDE, DetectedChange, Found
 from latentedit_keep.exact import at_depth, difference
+from latentedit_keep.layers import MASKS, check_ending, save_layers
 from latentedit_keep.masks import SEEN, bounds_of, looks_inverted
 from latentedit_keep.signing import read_signer, signed
 from latentedit_keep.viewer.view import View, ViewerFrame
@@ -220,6 +221,34 @@ class KeepResult:
         with atomic_file(path) as file:
             file.write(content)
         return fate
+
+    def save_mask(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write ``mask`` as an 8-bit gray PNG, TIFF or BMP, or raise an `OutputError`; ``overwrite`` as for `save`."""
+        ending = check_ending(path, MASKS)
+        if not overwrite:
+            check_no_input(user_path(path, error=OutputError), (self.original.path, self.edited.path))
+        with atomic_file(path) as file:
+            self.mask.save(file, format=WRITABLE[ending])
+
+    def save_layers(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write the change as a layer that composes over the original to the result, for other programs.
+
+        Args:
+            path: .png for the layer alone, in the original's frame; .ora (OpenRaster) or .tif (for Photoshop and
+                Affinity) for the original and the layer, with the result as the image that other programs show.
+            overwrite: as for `save`.
+
+        Raises:
+            OutputError: another ending, a file that cannot be written, or a change that no layer on top can make: one
+                to less alpha, or of what is partly transparent.
+            MissingDependencyError: .tif without the extra ``latentedit-keep[layers]``.
+        """
+        if not overwrite:
+            check_no_input(user_path(path, error=OutputError), (self.original.path, self.edited.path))
+        base, kept = dataclasses.replace(self.original, pixels=self.analysis.original.pixels), self.kept
+        if base.pixels.shape[2] == 3 and self.original.alpha is not None:  # alpha is a mask, which hides no colors
+            kept = dataclasses.replace(kept, pixels=kept.pixels[..., :3])
+        save_layers(path, base, kept, np.asarray(self.mask) * np.float32(self.record.strength / 255))
 
     def as_written(self, path: str | Path) -> "KeepResult":
         """The result as `save` wrote it to a file: JPEG and AVIF change all pixels a little."""

@@ -26,6 +26,8 @@ _STRENGTH = "From 0 (the original) to 1 (the full change)."
 _AI = "Say in the result's XMP that AI made the change, also if the edited file does not declare that."
 _SIGN = "Add content credentials (C2PA), signed with the certificates and the key in this PEM file."
 _ONLY = "Numbers of the changes to keep, such as 1,3. Default: all."
+_SAVE_MASK = "Also write the opacity of the change: .png, .tif or .bmp."
+_SAVE_LAYER = "Also write the change as a layer over the original: .png, .ora or .tif."
 _ENDINGS = (
     ".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".ppm", ".heic", ".heif",
     ".jfif", ".jpe", ".avif", ".jxl",
@@ -42,6 +44,8 @@ def keep(
     ai: Annotated[bool, typer.Option("--ai", help=_AI)] = False,
     sign: Annotated[Path | None, typer.Option("--sign", help=_SIGN)] = None,
     view: Annotated[Path | None, typer.Option("--view", help="Also write an HTML page that compares them.")] = None,
+    save_mask: Annotated[Path | None, typer.Option("--save-mask", help=_SAVE_MASK)] = None,
+    save_layer: Annotated[Path | None, typer.Option("--save-layer", help=_SAVE_LAYER)] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -51,6 +55,7 @@ def keep(
         latentedit keep photo.jpg edited.png -o photo.kept.png
         latentedit keep photo.jpg edited.png --only 1,3 --strength 0.7
         latentedit keep photo.jpg edited.png --mask mask.png --view compare.html
+        latentedit keep photo.jpg edited.png --save-layer change.ora
         latentedit keep originals/ edited/ -o kept/
     """
     if only is not None and not re.fullmatch(r"\s*\d{1,6}(\s*,\s*\d{1,6})*\s*", only):
@@ -58,7 +63,8 @@ def keep(
     numbers = None if only is None else tuple(int(number) for number in only.split(","))
     degree = read_strength(strength, "--strength", "Try 0.7", least=0, most=1)
     if original.is_dir() or edited.is_dir():
-        for name, value in {"--mask": mask, "--only": only, "--view": view}.items():
+        saved = {"--view": view, "--save-mask": save_mask, "--save-layer": save_layer}
+        for name, value in ({"--mask": mask, "--only": only} | saved).items():
             if value is not None:
                 raise ConfigError(f"{name} is for a single pair, not for folders. Leave it out, or name two images")
         _keep_folder(original, edited, output, strength=degree, ai=ai, sign=sign, as_json=as_json, quiet=quiet)
@@ -66,9 +72,10 @@ def keep(
     from latentedit_keep.api import INVERTED
 
     output = output if output is not None else sibling_path(original, "kept.png")
-    options: dict[str, Any] = {"mask": mask, "strength": degree, "only": numbers, "ai": ai}
+    options: dict[str, Any] = {"mask": mask, "strength": degree, "only": numbers, "ai": ai, "sign": sign}
+    options |= {"view": view, "mask_file": save_mask, "layer_file": save_layer}
     with progress_bar(quiet=quiet or as_json) as progress:
-        report = _keep_one(original, edited, output, view=view, sign=sign, progress=progress, **options)
+        report = _keep_one(original, edited, output, progress=progress, **options)
     none = INVERTED in report["doubts"] or bool(report["changes"] and not report["changed_share"])  # in the mask
     missed = mask is not None and degree > 0 and none
     if as_json:
@@ -89,6 +96,8 @@ def _keep_one(
     output: Path,
     *,
     view: Path | None = None,
+    mask_file: Path | None = None,
+    layer_file: Path | None = None,
     mask: Path | None = None,
     sign: Path | None = None,
     **options: Any,
@@ -97,6 +106,7 @@ def _keep_one(
     from latentedit_keep import api
     from latentedit_keep.base.images import read_pixels
     from latentedit_keep.base.saving import check_keep_output
+    from latentedit_keep.layers import check_extras
     from latentedit_keep.signing import read_signer
 
     read = [place for place in (original, edited, mask) if place is not None]
@@ -110,12 +120,18 @@ def _keep_one(
         if view.resolve() in {place.resolve() for place in (output, *read)}:
             raise OutputError(f"the page {view} would overwrite an image. Choose another name")
         check_place(view)
-    result, replaced = api.keep(first, edited, mask=mask, **options), existing(output, view)
+    check_extras(mask_file, layer_file, output, *read, *([sign] if sign is not None else ()))
+    result, replaced = api.keep(first, edited, mask=mask, **options), existing(output, view, mask_file, layer_file)
+    if layer_file is not None:  # before all else, since not every change can be a layer
+        result.save_layers(layer_file)
+    if mask_file is not None:
+        result.save_mask(mask_file)
     fate = result.save(output, sign=sign)
     result = result.as_written(output)
     if view is not None:
         result.view().save(view)
     files = {"original": original, "edited": edited, "output": output, "view": view}
+    files |= {"mask_file": mask_file, "layer_file": layer_file}
     return {**files, "replaced": replaced, **result.measures, "lines": result.lines, **dataclasses.asdict(fate)}
 
 
@@ -127,7 +143,8 @@ def _print(report: dict[str, Any], *, missed: bool = False, only: Sequence[int] 
         where = "{:.2f} % of the image, {},{} to {},{}".format(100 * one.share, *one.box)
         rows.append((f"change {one.number}", where + ", left out" * (only is not None and one.number not in only)))
     rows += declared_rows(report["declares"])
-    print_rows(rows if report["view"] is None else [*rows, ("view", str(report["view"]))])
+    also = {"view": report["view"], "mask": report["mask_file"], "layer": report["layer_file"]}
+    print_rows([*rows, *((what, str(place)) for what, place in also.items() if place is not None)])
     warn([*report["doubts"], *were_replaced(report["replaced"])])
 
 

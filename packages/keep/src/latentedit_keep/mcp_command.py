@@ -39,6 +39,7 @@ _INSTRUCTIONS = (
     "changed too, call keep_edit: it puts only the edit on the original's own pixels. If it is unsure, look at its "
     "image. If nothing changed, edit again once at most, then ask the user. Paths are relative to the root folder."
 )
+_WRITTEN = ("output", "save_mask", "save_layer")  # arguments that name new files
 _SHARES = ("max_outside", "strength")  # arguments that may be texts such as 0.1%
 _HISTORY_FIELDS = ("method", "caption", "target_caption", "strengths", "seed")  # of an edit's record
 Answer = tuple[dict[str, Any], Any]  # plain values, and an image to show or None
@@ -137,6 +138,8 @@ def make_server(root: Path, *, seconds: float = 120) -> Any:
         strength: float = 1.0,
         only: list[int] | None = None,
         ai: bool = False,
+        save_mask: str | None = None,
+        save_layer: str | None = None,
     ) -> CallToolResult:
         """Put the edit alone on the original's own pixels, and write the result to a new file.
 
@@ -148,8 +151,11 @@ def make_server(root: Path, *, seconds: float = 120) -> Any:
             strength: from 0, the original, to 1, the whole change.
             only: numbers of the regions of check_edit that are kept; all by default.
             ai: whether AI made the edit, which the result then declares; also without this if a file declares it.
+            save_mask: a new .png, also written: the opacity of the change.
+            save_layer: a new .png, .ora or .tif, also written: the change as a layer over the original.
         """
         places = {"original": original, "edited": edited, "mask": mask, "output": output}
+        places |= {"save_mask": save_mask, "save_layer": save_layer}
         return call(_keep, places=places, strength=strength, only=only, ai=ai)
 
     @server.tool(annotations=writes)
@@ -246,9 +252,9 @@ def _answer(pipe: Any, task: Callable[..., Answer], root: Path, arguments: dict[
     file = io.BytesIO()
     try:
         named = {name: place for name, place in arguments["places"].items() if place is not None}
-        found = {name: inside(root, place, new=name == "output") for name, place in named.items()}
+        found = {name: inside(root, place, new=name in _WRITTEN) for name, place in named.items()}
         for name, path in found.items():
-            if name != "output" and not path.exists():
+            if name not in _WRITTEN and not path.exists():
                 tails = [Path(*path.parts[start:]) for start in range(1, len(path.parts))]
                 meant = next((f"Did you mean '{tail}'?" for tail in tails if tail.is_file()), "Check the path")
                 what = f"there is no {named[name]!r} in the root folder, to which paths are relative"
@@ -337,13 +343,21 @@ def _keep(places: dict[str, Any], **options: Any) -> Answer:
     from latentedit_keep import api
     from latentedit_keep.base.images import read_pixels
     from latentedit_keep.base.saving import check_keep_output
+    from latentedit_keep.layers import check_extras
 
-    original, edited, mask, output = places.values()
+    original, edited, mask, output, mask_file, layer_file = places.values()
     output, first = _new(output, original, "kept.png"), read_pixels(original)
     check_keep_output(first, output, inputs=[])
-    result = api.keep(first, edited, mask=mask, **options)
-    fate = result.save(output)
-    return {"output": str(output), **plain(result.as_written(output).measures), "left_out": fate.left_out}, result.image
+    check_extras(mask_file, layer_file, output)
+    _check_new("save_mask", mask_file)
+    _check_new("save_layer", layer_file)
+    result, also = api.keep(first, edited, mask=mask, **options), {"mask_file": mask_file, "layer_file": layer_file}
+    if layer_file is not None:  # before all else, since not every change can be a layer
+        result.save_layers(layer_file)
+    if mask_file is not None:
+        result.save_mask(mask_file)
+    fate, values = result.save(output), {"output": str(output), **plain(also)}
+    return values | plain(result.as_written(output).measures) | {"left_out": fate.left_out}, result.image
 
 
 def _undo(places: dict[str, Any]) -> Answer:
@@ -431,6 +445,10 @@ def _made_from(path: Path, record: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def _new(output: Path | None, source: Path, ending: str) -> Path:
     """The output, or a default next to the source; a tool never replaces a file."""
     output = sibling_path(source, ending) if output is None else output
-    if output.exists():
-        raise ConfigError(f"{output} already exists. Choose another `output`")
+    _check_new("output", output)
     return output
+
+
+def _check_new(argument: str, path: Path | None) -> None:
+    if path is not None and path.exists():
+        raise ConfigError(f"{path} already exists. Choose another `{argument}`")

@@ -105,7 +105,7 @@ def save_image(
     check_depth(image, path)
     kind = _format_of(path, transparent=image.pixels.shape[2] == 4)
     try:
-        content = _png(image, pack_chunks(record, payload)) if kind == "PNG" else _encoded(image, kind)
+        content = encoded_png(image, pack_chunks(record, payload)) if kind == "PNG" else _encoded(image, kind)
     except (ValueError, RuntimeError) as error:
         raise OutputError(f"{path} cannot hold the image as a {kind}: {error}. Use .png") from error
     with atomic_file(path) as file:
@@ -150,8 +150,8 @@ def _encoded(image: PixelImage, kind: str) -> bytes:
     return info["gain map"].joined(content) if kind == "JPEG" and "gain map" in info else content
 
 
-def _png(image: PixelImage, ours: PngInfo) -> bytes:
-    """The file's content, with the metadata between header and pixels."""
+def encoded_png(image: PixelImage, ours: PngInfo | None = None) -> bytes:
+    """A PNG's content, with the metadata and our chunks between header and pixels."""
     info, chunks, shaped = image.info, PngInfo(), in_its_form(image, "PNG")
     if shaped is not None and "gray_profile" in info:
         info = {**info, "icc_profile": info["gray_profile"]}
@@ -167,7 +167,7 @@ def _png(image: PixelImage, ours: PngInfo) -> bytes:
         if info.get(key) is not None:
             chunks.add(kind, pack(info[key]))
     packed = io.BytesIO()
-    for kind, content, *_ in (*chunks.chunks, *ours.chunks):
+    for kind, content, *_ in (*chunks.chunks, *(() if ours is None else ours.chunks)):
         putchunk(packed, kind, content)
     if shaped is not None and shaped.mode not in ("L", "I;16"):
         file = io.BytesIO()
