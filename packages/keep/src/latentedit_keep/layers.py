@@ -20,14 +20,7 @@ from latentedit_keep.base.warp import Array, largest
 MASKS = (".png", ".tif", ".tiff", ".bmp")  # lossless
 LAYERS = (".png", ".ora", ".tif", ".tiff")
 _NAMES = ("original", "change")  # of the layers, the lowest first
-_SHOWS = (
-    "icc_profile",
-    "cicp",
-    "srgb",
-    "gamma",
-    "chromaticity",
-    "dpi",
-)  # without it, pixels look different
+_SHOWS = ("icc_profile", "cicp", "srgb", "gamma", "chromaticity", "dpi")  # without it, pixels look different
 _STRIP_ROWS = 256  # computed together, which bounds the memory
 _TINY = np.float32(1e-6)
 _THUMBNAIL_PX = 256  # by the specification of OpenRaster
