@@ -2,6 +2,7 @@
 
 import io
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from latentedit.app import brush
+from latentedit.app.downloads import kept_files
 from latentedit.app.fragments import brush as shown
 from latentedit.app.models import Models
 from latentedit.app.visitor import VisitorSession
@@ -107,6 +109,24 @@ def test_the_record_and_the_mask_beside_it_repeat_the_file(visit: VisitorSession
     assert np.array_equal(again.image, image)
     visit.limit(mask=None, only=[1, 2], strokes="")
     assert len(visit.kept_files(1.0)) == 1
+
+
+def test_layers_compose_to_the_result_that_is_shown(visit: VisitorSession) -> None:
+    visit.limit(mask=None, only=[1, 2], strokes="[[20, 130, 70]]")
+    file, _ = visit.kept_files(1.0)
+    (layers,) = visit.kept_files(1.0, layers=True)
+    with zipfile.ZipFile(io.BytesIO(layers.content)) as packed:
+        below, above = (Image.open(packed.open(f"data/{name}.png")).convert("RGBA") for name in ("original", "change"))
+    composed = np.asarray(Image.alpha_composite(below, above).convert("RGB"), dtype=int)
+    assert np.abs(composed - np.asarray(Image.open(io.BytesIO(file.content)))).max() <= 1
+
+
+def test_a_visitor_is_told_what_the_file_has_no_place_for() -> None:
+    file = io.BytesIO()
+    original, edited = pair()
+    Image.fromarray(np.asarray(original)).save(file, "JPEG", quality=100)
+    result = keep(file.getvalue() + b"\0\0\0\x10ftypmp42" + bytes(4) + b"\0\0\0\x08mdat", edited)
+    assert "motion clip" in kept_files(result, None)[0].note
 
 
 def test_everything_may_be_painted(visit: VisitorSession) -> None:

@@ -19,11 +19,12 @@ _NAME_LETTERS = 60
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Download:
-    """A file: its name in ASCII letters, its MIME type and its content."""
+    """A file: its name in ASCII letters, its MIME type, its content, and what the visitor should know."""
 
     name: str
     kind: str
     content: bytes
+    note: str = ""
 
 
 def image_file(image: SourceImage, result: EditResult | None) -> Download:
@@ -43,11 +44,23 @@ def kept_files(result: KeepResult, limits: PixelImage | None) -> list[Download]:
     name = f"{plain_name(Path(result.original.name).stem)}.kept.png"
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder, name)]
-        result.save(files[0])
+        lost = result.save(files[0]).line
         if limits is not None:
             files.append(Path(folder, limits.name))
             save_image(limits, files[1])
-        return [Download(name=file.name, kind="image/png", content=file.read_bytes()) for file in files]
+        notes = (f"Not kept in the PNG: {lost}." * bool(lost), "")
+        return [
+            Download(name=file.name, kind="image/png", content=file.read_bytes(), note=note)
+            for file, note in zip(files, notes, strict=False)
+        ]
+
+
+def layer_file(result: KeepResult) -> list[Download]:
+    """The original and the change as layers, for GIMP, Krita and others."""
+    name = f"{plain_name(Path(result.original.name).stem)}.change.ora"
+    with tempfile.TemporaryDirectory() as folder:
+        result.save_layers(file := Path(folder, name))
+        return [Download(name=name, kind="image/openraster", content=file.read_bytes())]
 
 
 def record_file(image: SourceImage, result: EditResult) -> Download:

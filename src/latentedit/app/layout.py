@@ -12,7 +12,7 @@ from latentedit.core.plugins import EDITORS
 
 _STATE_SECONDS = 3600  # an unused session is forgotten after this time
 _CACHE_SECONDS = (600, 3600)  # interval and age at which gradio deletes its files, see `Blocks.delete_cache`
-_PHOTOGRAPHS = ["image", ".heic", ".heif"]
+_PHOTOGRAPHS = ["image", ".heic", ".heif", ".avif"]
 _MAX_LETTERS = 2000  # of a caption or a change
 
 # A click on one of several buttons sends its index.
@@ -109,6 +109,7 @@ class Layout:
                 self.unmask = _button("Remove the mask", "le-unmask")
             with gr.Row():
                 self.save_kept = _button("Save result", "le-save-kept", size="lg", variant="primary")
+                self.save_layers = _button("Save layers", "le-save-layers", size="lg")
                 self.cancel_keep = _button("Cancel", "le-cancel-keep", size="lg")
             self.keeping = gr.HTML(elem_id="le-keeping", elem_classes="le-working")
         with gr.Column(scale=3):

@@ -78,7 +78,7 @@ class Page:
         """Connect controls to handlers: tasks that compute wait in one queue, others run at once."""
         at = self._at
         buttons = [at.edit, at.discover, at.undo, at.save_image, at.save_direction, at.save_record, at.cancel]
-        self._buttons = [*buttons, at.mask, at.unmask, at.save_kept, at.cancel_keep]
+        self._buttons = [*buttons, at.mask, at.unmask, at.save_kept, at.save_layers, at.cancel_keep]
         status: list[Component] = [at.visitor, at.message, *self._buttons]
         screen = [*status, at.preview, at.caption, at.viewer, at.facts, at.history, at.strength]
         task: dict[str, Any] = {"concurrency_id": "work", "concurrency_limit": 1, "api_visibility": "private"}
@@ -113,6 +113,7 @@ class Page:
             (at.save_direction, lambda visitor: visitor.direction_files(), []),
             (at.save_record, lambda visitor, strength: [visitor.record_file(strength)], [at.strength]),
             (at.save_kept, _kept_files, limits),
+            (at.save_layers, functools.partial(_kept_files, layers=True), limits),
         ):
             shown = [*status, at.files, at.history]
             saved = on(button.click, functools.partial(self._save, save), [at.visitor, *values], shown, **task)
@@ -296,12 +297,15 @@ class Page:
         """Send files to the browser; see `_DOWNLOAD`."""
 
         def save(visitor: VisitorSession) -> _Update:
+            found = files(visitor, *values)
             packed = [
                 {"name": file.name, "kind": file.kind, "content": base64.b64encode(file.content).decode()}
-                for file in files(visitor, *values)
+                for file in found
             ]
             history = fragments.history(visitor.entries, visitor.current)
-            return {self._at.files: json.dumps(packed), self._at.history: history}
+            lines = [file.note for file in found if file.note]
+            note = {self._at.message: fragments.message("; ".join(lines), kind="note")} if lines else {}
+            return {self._at.files: json.dumps(packed), self._at.history: history, **note}
 
         return {self._at.files: "", **self._try(visitor, save)}
 
@@ -375,15 +379,18 @@ def _able(at: Layout, visitor: VisitorSession) -> set[Component]:
         at.mask: kept,
         at.unmask: visitor.mask,
         at.save_kept: kept,
+        at.save_layers: kept,
         at.cancel: visitor.busy,
         at.cancel_keep: visitor.busy,
     }
     return {button for button, reason in able.items() if reason}
 
 
-def _kept_files(visitor: VisitorSession, only: Sequence[int], strokes: str, strength: float | None) -> list[Download]:
+def _kept_files(
+    visitor: VisitorSession, only: Sequence[int], strokes: str, strength: float | None, *, layers: bool = False
+) -> list[Download]:
     visitor.limit(mask=visitor.mask, only=only, strokes=strokes)  # of a stroke that is still waiting
-    return visitor.kept_files(strength)
+    return visitor.kept_files(strength, layers=layers)
 
 
 def _report(progress: gr.Progress) -> Progress:

@@ -8,7 +8,15 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 from latentedit.app import brush
-from latentedit.app.downloads import Download, direction_files, image_file, kept_files, plain_name, record_file
+from latentedit.app.downloads import (
+    Download,
+    direction_files,
+    image_file,
+    kept_files,
+    layer_file,
+    plain_name,
+    record_file,
+)
 from latentedit.app.models import Models
 from latentedit.core.errors import ConfigError, ImageError, LatentEditError
 from latentedit.core.progress import Progress
@@ -148,13 +156,13 @@ class VisitorSession:
         kept = self._kept()
         return _composed(kept, self.mask, kept.record.only) if self.strokes else kept
 
-    def kept_files(self, strength: float | None) -> list[Download]:
+    def kept_files(self, strength: float | None, *, layers: bool = False) -> list[Download]:
         kept = self._kept()
         limits = brush.limits(kept, self.mask, self.strokes)
         if strength not in (None, 1):
             with self._alone():
                 kept = _composed(kept, limits, kept.record.only, strength)
-        return kept_files(kept, limits if self.strokes and kept.record.mask else None)
+        return layer_file(kept) if layers else kept_files(kept, limits if self.strokes and kept.record.mask else None)
 
     def _kept(self) -> KeepResult:
         if self.kept is None:
