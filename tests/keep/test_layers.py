@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
+from PIL.TiffImagePlugin import TiffImageFile
 
 from latentedit_keep import keep
 from latentedit_keep.api import KeepResult
@@ -167,7 +168,8 @@ def test_layered_tiff_shows_the_result_to_other_readers(make: Callable[[], NDArr
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "change.tif"), result.kept.pixels)
     with Image.open(tmp_path / "change.tif") as image:
         assert (image.size, image.info["icc_profile"], image.info["dpi"]) == ((160, 160), PROFILE, (300, 300))
-        assert image.getexif().get(338) == (None if make is not cut_out else (2,))  # straight alpha
+        assert isinstance(image, TiffImageFile)
+        assert image.tag_v2.get(338) == (None if make is not cut_out else (2,))  # straight alpha
     layers = psdtags.TiffImageSourceData.fromtiff(tmp_path / "change.tif").layers.layers
     assert [layer.name for layer in layers] == ["original", "change"]
     original, change = (np.dstack([channel.data for channel in layer.channels]) for layer in layers)
