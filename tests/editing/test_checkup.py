@@ -112,7 +112,6 @@ def restless(own: Velocity, _: Any) -> Velocity:
     [
         (deaf, "guidance", ""),
         (deaf, "edit", "flowedit changes 0% of the pixels"),
-        (flat, "derivative", "forward mode, 1 from central differences"),
         (restless, "inversion", ""),
     ],
 )
@@ -123,6 +122,15 @@ def test_defects_of_a_model_are_found(
     failed = checked(model, last=check)[check]
     assert not failed.ok
     assert found in failed.text
+
+
+@pytest.mark.nightly
+def test_a_wrong_derivative_is_replaced_by_central_differences_and_named(model: Any) -> None:
+    model._velocity = flat(model._velocity, model)
+    found = checked(model, last="derivative")["derivative"]
+    assert found.ok
+    assert "wrong" in found.text
+    assert "central differences" in found.text
 
 
 @pytest.mark.parametrize(

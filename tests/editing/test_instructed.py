@@ -147,9 +147,9 @@ def test_the_wording_of_no_change_is_measured_and_stored(
     found = no_change_residuals(model, latent.z)
     assert list(found) == list(WORDINGS)
     noise, z = draw((len(LEVELS), *latent.z.shape), seed=0, purpose="no change"), latent.z
+    condition = dataclasses.replace(model.embed([WORDINGS[0]]), reference=(z,))
     moved = (
-        model.velocity((1 - s) * z + s * e, torch.tensor([s]), latent.condition)
-        for s, e in zip(LEVELS, noise, strict=True)
+        model.velocity((1 - s) * z + s * e, torch.tensor([s]), condition) for s, e in zip(LEVELS, noise, strict=True)
     )
     expected = sum(float((v - (e - z)).square().mean()) for v, e in zip(moved, noise, strict=True))
     assert found[WORDINGS[0]] == pytest.approx(expected / 3, rel=1e-5)
