@@ -26,7 +26,7 @@ from latentedit_keep.base.color import Pixels, levels
 from latentedit_keep.base.containers import Piece, boxes
 from latentedit_keep.base.errors import ImageError, LatentEditError
 from latentedit_keep.base.files import Encoded, read_bytes
-from latentedit_keep.base.metadata import described
+from latentedit_keep.base.metadata import described, passing_tags, with_types
 from latentedit_keep.base.provenance import declaration_of, declared
 from latentedit_keep.base.refusals import HAS_JPEG_XL, JPEG_XL, RAW, checked_range, reason, refuse
 from latentedit_keep.base.warp import cv2, turned
@@ -289,7 +289,8 @@ def _decoded(image: Image.Image, name: str, content: bytes = b"") -> PixelImage:
         _check_colors(image, info, Path(name).name)
         pixels = turned(pixels, *turn)
         carried = described(content, image, (pixels.shape[1], pixels.shape[0]))
-        made = {} if "exif" in carried else {"exif": _exif_bytes(exif, pixels.shape, is_tiff=is_tiff)}
+        out = _LAYOUT | passing_tags(image) if isinstance(image, TiffImageFile) else frozenset[int]()
+        made = {} if "exif" in carried else {"exif": _exif_bytes(exif, pixels.shape, out)}
         info |= {**made, **carried, "turn": turn if turn[0] or turn[1] else None, "notes": tuple(info["notes"])}
         text = {key: value for key, value in info.items() if value not in (None, (), {})}
         return PixelImage(pixels=np.ascontiguousarray(pixels), info=text)
@@ -379,19 +380,19 @@ def _check_colors(image: Image.Image, info: dict[str, Any], name: str) -> None:
         info["notes"].append(f"the colors of {name} are {text}")
 
 
-def _exif_bytes(exif: Image.Exif, shape: tuple[int, ...], *, is_tiff: bool) -> bytes | None:
-    """EXIF of the upright image; None if it is empty or cannot be written."""
+def _exif_bytes(exif: Image.Exif, shape: tuple[int, ...], out: frozenset[int]) -> bytes | None:
+    """EXIF of the upright image without some tags; None if it is empty or cannot be written."""
     with contextlib.suppress(Exception):  # a value may not have its tag's type
         made = Image.Exif()
         made.load(exif.tobytes())
-        for tag in (*(_LAYOUT if is_tiff else ()), Base.Orientation):
+        for tag in (*out, Base.Orientation):
             made.pop(tag, None)
         inner = made.get_ifd(IFD.Exif) if IFD.Exif in made else {}
         sides = (made, Base.ImageWidth, Base.ImageLength), (inner, Base.ExifImageWidth, Base.ExifImageHeight)
         for tags, across, down in sides:
             if across in tags or down in tags:
                 tags[down], tags[across] = shape[:2]
-        return made.tobytes() if len(made) else None
+        return with_types(made.tobytes()) if len(made) else None
     return None
 
 

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import hashlib
 import io
+import math
 import re
 import zlib
 from collections.abc import Iterable, Iterator
@@ -24,9 +25,11 @@ _RAW_PROFILE = re.compile(r"Raw profile type (\w+)")  # ImageMagick's texts in a
 # Photoshop's resources that show the picture, repeat what lies elsewhere, or are read as parts of their own.
 _COPIES = {1033: "thumbnail (Photoshop)", 1036: "thumbnail (Photoshop)", 1039: "", 1058: "", 1059: "", 1060: ""}
 IPTC = 1028  # number of the resource
-_STORAGE = frozenset({*range(254, 267), 273, *range(277, 285), *range(288, 293), *range(317, 348), 512, 513, 514, 530,
+_TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 6: 1, 7: 1, 8: 2, 9: 4}  # of TIFF's types
+_STORAGE = frozenset({*range(254, 267), 273, *range(277, 285), *range(288, 293), 296, *range(317, 348), 512, 513, 514, 530,
                       531, 532, 700, 33723, 34377, 34665, 34675, 34853, 40965, 52545})  # fmt: skip
 _TURNED = frozenset({0x0112, 0x0100, 0x0101, 0xA002, 0xA003})  # tags that the pixels now tell: orientation and sizes
+_SHOWING = {37724: "layers (Photoshop)", 50838: "ImageJ's data", 50839: "ImageJ's data"}  # of the pages as they were
 _PNG_STORAGE = (b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"fcTL", b"fdAT", b"iDOT", b"hIST", b"leDt")
 _PNG_COLORS = (b"cICP", b"iCCP", b"gAMA", b"cHRM", b"sRGB")
 _PNG_NAMES = {
@@ -41,7 +44,7 @@ _AUXILIARIES = {
     b"hdrgainmap": "HDR gain map", b"disparity": "depth map", b"auxid:2": "depth map", b"aux:depth": "depth map",
     b"portraiteffectsmatte": "portrait matte", b"semantic": "segmentation matte", b"stylesdeltamap": "style map",
 }  # fmt: skip
-_BOX_NAMES = {b"mpvd": "motion clip", b"moov": "motion clip", b"jhgm": "HDR gain map", b"jumb": "content credentials"}
+_BOX_NAMES = {b"mpvd": "motion clip", b"moov": "further frames", b"jhgm": "HDR gain map", b"jumb": "content credentials"}
 _QUIET = ("thumbnail", "preview image", "smaller copies", "time of the last change", "further frames", "orientation")
 _WHY = {
     "content credentials": "their signature would not hold for the result",
@@ -50,6 +53,8 @@ _WHY = {
     "smaller copies": "they show the original; programs make new ones",
     "motion clip": "it shows the original",
     "depth map": "it describes the original",
+    "layers": "they show the original",
+    "compressed": "what it says is not read",
     "time of the last change": "it is another now",
     "undo data": "it belongs to the original",
     "further frames": "the first was taken",
@@ -62,6 +67,12 @@ IPTC_AS_XMP = {
     103: "photoshop:TransmissionReference", 105: "photoshop:Headline", 110: "photoshop:Credit",
     115: "photoshop:Source", 116: "dc:rights", 120: "dc:description", 122: "photoshop:CaptionWriter",
 }  # fmt: skip
+_MODES = {
+    "1": [("one bit a pixel", "")], "P": [("palette", "")],
+    **dict.fromkeys(("L", "I", "I;16", "I;16B"), [("one channel of gray", "")]),
+}  # of Pillow
+_CODESTREAM = b"\xff\x0a"  # begins that of a JPEG XL
+_PICTURES = (b"hvc1", b"av01", b"grid", b"iovl", b"jpeg", b"avc1", b"vvc1", b"j2k1", b"unci", b"iden")
 _MOST_IMAGES = 64
 _LONGEST_NAME = 60
 
@@ -128,6 +139,8 @@ def grouped(names: Iterable[str]) -> list[str]:
 
 def _put(found: Parts, name: str, value: bytes | str) -> None:
     """Add a part; further ones of one name get a number."""
+    if name == "resolution" and name in found:  # programs prefer that of the format to that of EXIF
+        return
     value = hashlib.sha256(value).hexdigest()[:12] if isinstance(value, bytes) else value
     name, number = "".join(one for one in name[:_LONGEST_NAME] if one.isprintable()), 1
     key = name
@@ -337,26 +350,41 @@ def _of_tiff(content: bytes) -> _Found:
             yield "further frames", ""
         if 52545 in tags:
             yield "content credentials", ""
-        if 34675 in tags:
-            yield "color profile", bytes(tags[34675])
-        resources = bytes(tags.get(34377, b""))
-        if 33723 in tags and not resources:
-            iptc: Any = tags[33723]
-            resources = resource(IPTC, iptc if isinstance(iptc, bytes) else b"".join(_words(iptc)))
-        yield from _of_resources(resources)
-        if 700 in tags:
-            yield from _of_xmp(bytes(tags[700]))
+        if profile := raw_tag(content, 34675):
+            yield "color profile", profile
+        yield from _of_resources(tiff_resources(content))
+        yield from _of_xmp(raw_tag(content, 700))
         yield from _of_ifds(image.getexif())
 
 
-def _words(values: Iterable[int]) -> Iterator[bytes]:
-    """IPTC in a TIFF is often written as a list of 32-bit numbers."""
-    return (value.to_bytes(4, "little") for value in values)
+def raw_tag(content: bytes, tag: int) -> bytes:
+    """The bytes of a tag in the first directory of a TIFF, as they are in the file; empty if it is missing."""
+    order: Any = "big" if content.startswith(b"MM") else "little"
+    is_big = content[2:4] in (b"+\0", b"\0+")
+    size, head, entry = (8, 8, 20) if is_big else (4, 2, 12)  # bytes of an offset, of the number of entries, of one
+
+    def number(at: int, length: int) -> int:
+        return int.from_bytes(content[at : at + length], order)
+
+    first = number(8 if is_big else 4, size)
+    for at in range(first + head, min(first + head + entry * number(first, head), len(content)), entry):
+        if number(at, 2) == tag:
+            length = number(at + 4, size) * _TYPE_BYTES.get(number(at + 2, 2), 0)
+            place = at + entry - size if length <= size else number(at + entry - size, size)
+            return content[place : place + length]
+    return b""
+
+
+def tiff_resources(content: bytes) -> bytes:
+    """Photoshop's resources of a TIFF; its IPTC as one, if there are no others."""
+    resources, iptc = raw_tag(content, 34377), raw_tag(content, 33723).rstrip(b"\0")
+    return resources if not iptc or iptc_of(resources) else resources + resource(IPTC, iptc)
 
 
 def _of_boxes(content: bytes) -> _Found:
     """HEIC, AVIF and JPEG XL: items and boxes by their kinds."""
-    for one in boxes(content):
+    codestream = content if content.startswith(_CODESTREAM) else b""
+    for one in () if codestream else boxes(content):
         if one.kind == b"meta":
             yield from _of_meta(content, one)
         elif one.kind in _BOX_NAMES:
@@ -364,6 +392,14 @@ def _of_boxes(content: bytes) -> _Found:
             yield _BOX_NAMES[one.kind], b"" if is_mark else one.of(content)
         elif one.kind == b"uuid" and b"c2pa" in one.of(content)[:400]:
             yield "content credentials", ""
+        elif one.kind == b"xml ":
+            yield from _of_xmp(one.of(content))
+        elif one.kind == b"brob":
+            name = {b"Exif": "EXIF", b"xml ": "XMP"}.get(content[one.begin : one.begin + 4], "box")
+            yield f"compressed {name}", one.of(content)
+        elif one.kind in (b"jxlc", b"jxlp"):
+            codestream += one.of(content)[0 if one.kind == b"jxlc" else 4 :]
+    yield from _of_codestream(codestream)
     with contextlib.suppress(Exception), Image.open(io.BytesIO(content)) as image:
         info: Any = image.info
         yield from _of_exif(bytes(info.get("exif") or b"").removeprefix(b"Exif\0\0"))
@@ -377,7 +413,47 @@ def _of_boxes(content: bytes) -> _Found:
             yield "one channel of gray", ""
 
 
+def _of_codestream(data: bytes) -> _Found:
+    """Depth and frames in the header of a JPEG XL."""
+    if not data.startswith(_CODESTREAM):
+        return
+    bits, at = int.from_bytes(data[2:64], "little"), 0
+
+    def read(count: int) -> int:
+        nonlocal at
+        at += count
+        return bits >> (at - count) & (1 << count) - 1
+
+    def skip_size() -> None:
+        if read(1):
+            read(5)
+            read(0 if read(3) else 5)
+        else:
+            read((9, 13, 18, 30)[read(2)])
+            if not read(3):
+                read((9, 13, 18, 30)[read(2)])
+
+    depth = 8
+    skip_size()
+    if not read(1):  # not as usual
+        if read(1):
+            read(3)
+            if read(1):
+                skip_size()
+            if read(1):  # a preview, whose size is written in another way
+                return
+            if read(1):
+                yield "further frames", ""
+                for lengths in ((0, 0, 10, 30), (0, 0, 8, 10), (0, 3, 16, 32)):
+                    read(lengths[read(2)])
+                read(1)
+        usual = (32, 16, 24, 0) if read(1) else (8, 10, 12, 0)
+        depth = usual[read(2)] or 1 + read(6)
+    yield f"{max(8, depth)} bits a channel", ""
+
+
 def _of_meta(content: bytes, meta: Piece) -> _Found:
+    pictures, hidden = set[int](), set[int]()
     for one in boxes(content, meta.begin + 4, meta.end):
         data = one.of(content)
         if one.kind == b"iprp":
@@ -391,9 +467,29 @@ def _of_meta(content: bytes, meta: Piece) -> _Found:
         elif one.kind == b"iinf":
             kinds = re.findall(rb"infe[\1\2\3]...(?:..|....)\0\0([a-z0-9 ]{4})", data, re.DOTALL)
             yield from [("HDR gain map", b"")] * (b"tmap" in kinds)
+            for entry in boxes(content, one.begin + (6 if data[:1] == b"\0" else 8), one.end):
+                is_long = content[entry.begin] > 2
+                number, body = _number_at(content, entry.begin + 4, is_long=is_long)
+                is_shown = not content[entry.begin + 3] & 1
+                pictures |= {number} if is_shown and content[body + 2 : body + 6] in _PICTURES else set()
             yield from [("content credentials", b"")] * (b"c2pa" in data)
-        elif one.kind == b"iref" and b"thmb" in data:
-            yield "thumbnail (HEIF)", b""
+        elif one.kind == b"pitm":
+            hidden.add(int.from_bytes(data[4:], "big"))
+        elif one.kind == b"iref":
+            for entry in boxes(content, one.begin + 4, one.end):
+                is_long = data[0] > 0
+                first, at = _number_at(content, entry.begin, is_long=is_long)
+                others = {_number_at(content, place, is_long=is_long)[0] for place in range(at + 2, entry.end, 4 if is_long else 2)}
+                hidden |= {first} if entry.kind in (b"thmb", b"auxl") else others if entry.kind == b"dimg" else set()
+                yield from [("thumbnail (HEIF)", b"")] * (entry.kind == b"thmb")
+    if pictures - hidden:
+        yield "further image", b""
+
+
+def _number_at(content: bytes, place: int, *, is_long: bool) -> tuple[int, int]:
+    """The number of an item, in two bytes or four, and the place behind it."""
+    end = place + (4 if is_long else 2)
+    return int.from_bytes(content[place:end], "big"), end
 
 
 def _of_gif(content: bytes) -> _Found:
@@ -408,6 +504,21 @@ def _of_gif(content: bytes) -> _Found:
             yield from _of_xmp(bytes(info["xmp"]))
 
 
+def _of_bmp(content: bytes) -> _Found:
+    across, down = content[38:42], content[42:46]
+    if int.from_bytes(content[14:18], "little") >= 40 and any(across) and any(down):
+        yield "resolution", _per_inch(across[::-1], down[::-1], 0.0254)
+    with Image.open(io.BytesIO(content), formats=("BMP",)) as image:
+        yield from _MODES.get(image.mode, ())
+
+
+def _of_netpbm(content: bytes) -> _Found:
+    with Image.open(io.BytesIO(content), formats=("PPM",)) as image:
+        yield from _MODES.get(image.mode, ())
+    if found := re.match(rb"P[2356](?:\s+|#[^\n]*\n)+\d+(?:\s+|#[^\n]*\n)+\d+(?:\s+|#[^\n]*\n)+(\d{1,5})\s", content[:4096]):
+        yield f"{max(8, int(found[1]).bit_length())} bits a channel", ""
+
+
 def _of_exif(data: bytes) -> _Found:
     exif = Image.Exif()
     exif.load(data)
@@ -417,6 +528,10 @@ def _of_exif(data: bytes) -> _Found:
 
 
 def _of_ifds(exif: Image.Exif) -> _Found:
+    across, down = (_number(exif.get(tag)) for tag in (282, 283))
+    if across > 0 and down > 0 and exif.get(296, 2) in (2, 3):
+        inch = 2.54 if exif.get(296) == 3 else 1.0
+        yield "resolution", f"{across * inch:.0f} x {down * inch:.0f}"
     gps = exif.get_ifd(ExifTags.IFD.GPSInfo) if ExifTags.IFD.GPSInfo in exif else {}
     for tags, names in (
         (dict(exif), ExifTags.TAGS),
@@ -426,8 +541,17 @@ def _of_ifds(exif: Image.Exif) -> _Found:
         for tag, value in tags.items():
             if tag in _TURNED and names is ExifTags.TAGS:
                 continue
+            if tag in _SHOWING and names is ExifTags.TAGS:
+                yield _SHOWING[tag], value if isinstance(value, bytes) else str(value)
+                continue
             if tag not in _STORAGE or names is ExifTags.GPSTAGS:
                 yield f"EXIF {names.get(tag, tag)}", value if isinstance(value, bytes) else str(value)
+
+
+def _number(value: Any) -> float:
+    with contextlib.suppress(TypeError, ValueError, ZeroDivisionError, OverflowError):
+        return float(value) if math.isfinite(float(value)) else 0.0
+    return 0.0
 
 
 def _of_xmp(packet: bytes) -> _Found:
@@ -501,5 +625,6 @@ def _per_inch(across: bytes, down: bytes, inch: float) -> str:
 
 _READERS = {
     rb"\xff\xd8\xff": _of_jpeg, re.escape(PNG_SIGNATURE): _of_png, rb"RIFF....WEBP": _of_webp, rb"GIF8": _of_gif,
-    rb"(?:II|MM)(?:\0[*+]|[*+]\0)": _of_tiff, rb"....(?:ftyp|JXL )": _of_boxes,
+    rb"BM": _of_bmp, rb"P[1-6]": _of_netpbm,
+    rb"(?:II|MM)(?:\0[*+]|[*+]\0)": _of_tiff, rb"....(?:ftyp|JXL )|\xff\x0a": _of_boxes,
 }  # fmt: skip

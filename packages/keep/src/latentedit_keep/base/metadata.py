@@ -13,7 +13,7 @@ from PIL.PngImagePlugin import putchunk
 from PIL.TiffImagePlugin import TiffImageFile
 
 from latentedit_keep.base import color, gainmap, inventory, xmp
-from latentedit_keep.base.containers import COM, chunks, segment, segments
+from latentedit_keep.base.containers import COM, boxes, chunks, segment, segments
 from latentedit_keep.base.warp import Size
 
 XMP_KEY = "XML:com.adobe.xmp"  # of a text in a PNG
@@ -53,11 +53,8 @@ def described(content: bytes, image: Image.Image, size: Size) -> dict[str, Any]:
         comment = next((data for kind, data in pieces if kind == COM), None)
         found["own gain map"] = gainmap.read(content)
     elif isinstance(image, TiffImageFile):
-        tags: Any = image.tag_v2
-        resources = bytes(tags.get(34377, b""))
-        iptc = tags.get(33723, b"")
-        iptc = iptc if isinstance(iptc, bytes) else struct.pack(f"<{len(iptc)}I", *iptc)
-        resources = resources or (inventory.resource(inventory.IPTC, iptc.rstrip(b"\0")) if iptc else b"")
+        packet = inventory.raw_tag(content, 700) or packet
+        resources = inventory.tiff_resources(content)
     else:
         copied = list[tuple[bytes, bytes]]()
         for one in chunks(content) if content.startswith(b"\x89PNG") else ():
@@ -78,6 +75,8 @@ def described(content: bytes, image: Image.Image, size: Size) -> dict[str, Any]:
             if key not in (XMP_KEY, COMMENT, "latentedit") and not key.startswith("Raw profile type "):
                 copied.append((b"iTXt", f"{key}\0\0\0\0\0{text}".encode()))
         found |= {"chunks": (content[_HEADER], tuple(copied))} if copied else {}
+    if content[4:8] == b"JXL ":
+        packet = packet or next((one.of(content) for one in boxes(content) if one.kind == b"xml "), b"")
     found |= {"resources": inventory.lasting(resources)} if resources else {}
     found["xmp"] = xmp.without_claims(packet, size)
     found["comment"] = comment.rstrip(b"\0") if isinstance(comment, bytes) else comment
@@ -86,6 +85,16 @@ def described(content: bytes, image: Image.Image, size: Size) -> dict[str, Any]:
     return {key: value for key, value in found.items() if value}
 
 
+def passing_tags(image: TiffImageFile) -> frozenset[int]:
+    """Tags of a TIFF that describe what the result has not: other pages, layers, credentials; or are carried apart."""
+    described = str(image.tag_v2.get(270, ""))
+    stack = re.match(r"ImageJ=.*?\nimages=(\d+)", described, re.DOTALL)
+    of_pages = described.startswith(("<?xml", "<OME", '{"shape"', "ImageJ=")) and getattr(image, "n_frames", 1) > 1
+    is_gone = of_pages or (stack is not None and stack[1] != "1")
+    return _PASSING | ({270, 50838, 50839} if is_gone else frozenset())
+
+
+_PASSING = frozenset({330, 512, 513, 514, 530, 531, 532, 33723, 34377, 37724, 52545})
 _LISTS = {5: "Alt", 25: "Bag", 80: "Seq", 116: "Alt", 120: "Alt"}  # kinds of the properties that are lists
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")  # which XML cannot hold
 _PACKET = (
@@ -142,6 +151,47 @@ def upright_exif(raw: bytes, size: Size) -> bytes:
         exif.load(bytes(data))
         return b"Exif\0\0" + bytes(data) if exif.keys() - {Base.Orientation} else b""
     return b""
+
+
+_UNDEFINED = frozenset({34856, 36864, 37121, 37500, 37510, 40960, 41484, 41728, 41729, 41730, 41995, 42080})
+
+
+def with_types(raw: bytes) -> bytes:
+    """EXIF or a TIFF by Pillow, which writes bytes as numbers, with the type "undefined" where EXIF wants that."""
+    head = b"Exif\0\0" if raw.startswith(b"Exif\0\0") else b""
+    data = bytearray(raw.removeprefix(head))
+    order = "<" if data.startswith(b"II") else ">"
+    with contextlib.suppress(struct.error):
+        (at,) = struct.unpack_from(f"{order}I", data, 4)
+        for wanted in (IFD.Exif, None):
+            (count,) = struct.unpack_from(f"{order}H", data, at)
+            places = range(at + 2, at + 2 + 12 * count, 12)
+            entries = {struct.unpack_from(f"{order}H", data, place)[0]: place for place in places}
+            if wanted in entries:
+                (at,) = struct.unpack_from(f"{order}I", data, entries[wanted] + 8)
+            elif wanted is not None:
+                return raw
+            for tag in () if wanted else entries.keys() & _UNDEFINED:
+                if struct.unpack_from(f"{order}H", data, entries[tag] + 2)[0] == 1:
+                    struct.pack_into(f"{order}H", data, entries[tag] + 2, 7)
+    return head + bytes(data)
+
+
+def without_orientation(raw: bytes) -> bytes:
+    """EXIF that says nothing of an orientation; all else but the entries of its first directory keeps its place."""
+    head = b"Exif\0\0" if raw.startswith(b"Exif\0\0") else b""
+    data = bytearray(raw.removeprefix(head))
+    order = "<" if data.startswith(b"II") else ">"
+    with contextlib.suppress(struct.error):
+        (first,) = struct.unpack_from(f"{order}I", data, 4)
+        (count,) = struct.unpack_from(f"{order}H", data, first)
+        end = first + 2 + 12 * count + 4
+        for place in range(first + 2, min(end - 4, len(data)), 12):
+            if struct.unpack_from(f"{order}H", data, place)[0] == Base.Orientation and end <= len(data):
+                data[place:end] = data[place + 12 : end] + bytes(12)
+                struct.pack_into(f"{order}H", data, first, count - 1)
+                break
+    return head + bytes(data)
 
 
 def packed_jpeg(info: color.Info) -> tuple[dict[str, Any], bytes]:

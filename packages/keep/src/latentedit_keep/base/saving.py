@@ -19,7 +19,7 @@ from latentedit_keep.base.files import atomic_file, check_place
 from latentedit_keep.base.forms import in_its_form
 from latentedit_keep.base.images import PixelImage, opened, read_pixels
 from latentedit_keep.base.inventory import Fate, compared, inventory
-from latentedit_keep.base.metadata import packed_jpeg, packed_png, packed_tiff, packet_of
+from latentedit_keep.base.metadata import packed_jpeg, packed_png, packed_tiff, packet_of, with_types, without_orientation
 from latentedit_keep.base.refusals import HAS_JPEG_XL
 from latentedit_keep.base.warp import cv2
 
@@ -36,7 +36,7 @@ _PNG_OPTIONS = (cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
 _KEYWORD = "latentedit"  # keyword of the iTXt chunk with the record
 _PAYLOAD = b"leDt"  # the case of the letters means: ancillary, private, safe to copy
 _WITHOUT_ALPHA = ("JPEG", "BMP")
-_LOSES = {"WEBP": ("dpi",), "BMP": ("icc_profile", "exif", "xmp"), "AVIF": ("dpi",), "JXL": ("dpi", "xmp")}
+_LOSES = {"WEBP": ("dpi",), "BMP": ("icc_profile", "exif", "xmp"), "AVIF": ("dpi",), "JXL": ("dpi",)}
 _MOST_JPEG_EXIF_BYTES = 65_533  # a segment has 16 bits for its length, which includes these two bytes
 _INCH = 0.0254  # meters
 
@@ -132,7 +132,11 @@ def _encoded(image: PixelImage, kind: str) -> bytes:
         options |= {"lossless": True, "exact": True}
     elif kind == "AVIF":
         options |= {"quality": 100, "subsampling": "4:4:4"}
+        if "exif" in options:  # of which Pillow writes a new one if it has an orientation; makers' notes do not survive that
+            options["exif"] = without_orientation(options["exif"])
     elif kind == "JXL":
+        if color.space_of(info) is not None:
+            raise ValueError("its plug-in writes no color profile, without which the colors are others")
         options |= {"lossless": True, "lossless_jpeg": False}
     elif kind == "TIFF":
         exif = Image.Exif()
@@ -144,7 +148,7 @@ def _encoded(image: PixelImage, kind: str) -> bytes:
         inner = exif.keys() & {IFD.Exif, IFD.GPSInfo}
         options |= {"exif": exif, "compression": None if inner else "tiff_lzw"}
     (shaped or image.image).save(file, format=kind, **options)
-    content = file.getvalue()
+    content = with_types(file.getvalue()) if kind == "TIFF" else file.getvalue()
     if kind == "JXL" and not np.array_equal(read_pixels(content).pixels, np.asarray(image.image)):
         raise ValueError("it was not written as it is")  # its plug-in has written other pixels than it was given
     return info["gain map"].joined(content) if kind == "JPEG" and "gain map" in info else content
