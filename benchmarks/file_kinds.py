@@ -110,7 +110,8 @@ def exif_bytes(*, turned: bool = False) -> bytes:
     inner[37510] = b"ASCII\0\0\0a user's comment"
     gps = exif.get_ifd(0x8825)
     gps[1], gps[2], gps[3], gps[4] = "N", (47.0, 4.0, 12.0), "E", (15.0, 26.0, 1.0)
-    return exif.tobytes()
+    # Pillow writes bytes as numbers, cameras as type 7.
+    return exif.tobytes().replace(struct.pack(">2H", 37510, 1), struct.pack(">2H", 37510, 7))
 
 
 def icc_bytes(name: str = "p3") -> bytes:
@@ -655,7 +656,7 @@ def listed(path: Path) -> Items:
         found |= dict(_boxes(content))
     if content[:2] in (b"II", b"MM"):
         found |= dict(_tiff(path))
-    found |= dict(_by_exiv2(path))
+    found = dict(_by_exiv2(path)) | found
     if content[:2] == b"\xff\x0a" or content[4:8] == b"JXL ":
         found |= dict(_jxl(content))
     with contextlib.suppress(pyvips.Error):
@@ -677,7 +678,7 @@ def _by_exiv2(path: Path) -> Iterator[tuple[tuple[str, str], str]]:
     for one in sorted(image.exifData(), key=lambda one: one.key()):  # some tags are in Image, and then in Photo
         _, group, tag = one.key().split(".", 2)
         if tag == "MakerNote":
-            yield ("maker's note", "EXIF MakerNote"), _short(bytes(one.value().toString(), "latin-1"))
+            yield ("maker's note", "EXIF MakerNote"), _short(bytes(one.value().data()))
         elif group == "Image" and one.tag() in _PRIVATE:
             yield ("TIFF tags", f"TIFF {one.tag()}"), _short(one.value().toString())
         elif group == "Thumbnail" and not is_tiff:
@@ -685,6 +686,11 @@ def _by_exiv2(path: Path) -> Iterator[tuple[tuple[str, str], str]]:
         elif group in ("Image", "Photo", "GPSInfo", "Iop") and tag not in _STORED and not tag.startswith("0x02"):
             row = "GPS" if group == "GPSInfo" else "EXIF"
             yield (row, f"EXIF {tag}"), one.value().toString().strip("\0 ")
+    said = {one.key(): one.value() for one in image.exifData()}
+    if {"Exif.Image.XResolution", "Exif.Image.YResolution"} <= said.keys():
+        unit = said["Exif.Image.ResolutionUnit"].toInt64() if "Exif.Image.ResolutionUnit" in said else 2
+        sides = [said[f"Exif.Image.{one}Resolution"].toFloat() * (2.54 if unit == 3 else 1) for one in "XY"]
+        yield from [(("resolution", "resolution"), f"{sides[0]:.0f}x{sides[1]:.0f}")] * (unit != 1)
     for one in image.iptcData():
         if one.record() == 2:
             yield ("IPTC", f"IPTC 2:{one.tag()} {one.value().toString()}"), one.value().toString()

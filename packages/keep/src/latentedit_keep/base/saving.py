@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from PIL.ExifTags import IFD
+from PIL.ExifTags import IFD, Base
 from PIL.PngImagePlugin import PngImageFile, PngInfo, putchunk
 
 from latentedit_keep.base import color
@@ -123,6 +123,8 @@ def _encoded(image: PixelImage, kind: str) -> bytes:
     profile = info["gray_profile"] if shaped is not None and "gray_profile" in info else profile
     held = {"icc_profile": profile, "xmp": packet_of(info), "exif": info.get("exif"), "dpi": info.get("dpi")}
     options: dict[str, Any] = {key: value for key, value in held.items() if value and key not in _LOSES.get(kind, ())}
+    if "dpi" in info and "dpi" in _LOSES.get(kind, ()) and not info.get("exif"):
+        options["exif"] = _resolution(info["dpi"])
     if kind == "JPEG":
         as_it_was = {key: info[key] for key in ("qtables", "subsampling") if "qtables" in info}
         options |= as_it_was or {"quality": 95, "subsampling": 0}
@@ -152,6 +154,13 @@ def _encoded(image: PixelImage, kind: str) -> bytes:
     if kind == "JXL" and not np.array_equal(read_pixels(content).pixels, np.asarray(image.image)):
         raise ValueError("it was not written as it is")  # its plug-in has written other pixels than it was given
     return info["gain map"].joined(content) if kind == "JPEG" and "gain map" in info else content
+
+
+def _resolution(dpi: tuple[float, float]) -> bytes:
+    """EXIF with nothing else, for formats that have no other place for it."""
+    exif = Image.Exif()
+    exif[Base.XResolution], exif[Base.YResolution], exif[Base.ResolutionUnit] = *dpi, 2
+    return exif.tobytes()
 
 
 def encoded_png(image: PixelImage, ours: PngInfo | None = None) -> bytes:

@@ -1,0 +1,341 @@
+"""What files hold beside their pixels, what becomes of it, and that no result claims what is not there."""
+
+import io
+import random
+import struct
+import time
+import warnings
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, TiffImagePlugin
+from PIL.PngImagePlugin import PngInfo
+
+from latentedit_keep.base.images import read_pixels
+from latentedit_keep.base.inventory import compared, inventory, raw_tag, resource
+from latentedit_keep.base.metadata import described, upright_exif, with_types, without_orientation
+from latentedit_keep.base.saving import save_image
+from tests.keep.pairs import scene
+
+SIZE = (48, 32)
+XMP = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    b'<rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="4"/></rdf:RDF></x:xmpmeta>'
+)
+IPTC = b"".join(b"\x1c\x02" + bytes([one]) + struct.pack(">H", len(text)) + text for one, text in (
+    (105, b"Fire"), (25, b"fire"), (25, b"town"), (10, b"3"),
+))  # fmt: skip
+
+
+def picture() -> Image.Image:
+    return Image.fromarray(scene(64)).resize(SIZE)
+
+
+def saved(kind: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    picture().save(file, kind, **options)
+    return file.getvalue()
+
+
+def segment(marker: int, data: bytes) -> bytes:
+    return struct.pack(">2BH", 0xFF, marker, len(data) + 2) + data
+
+
+def jpeg(*more: bytes, behind: bytes = b"", **options: Any) -> bytes:
+    content = saved("JPEG", **options)
+    return content[:2] + b"".join(more) + content[2:] + behind
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(*more: bytes, **options: Any) -> bytes:
+    content = saved("PNG", **options)
+    return content[:33] + b"".join(more) + content[33:]
+
+
+def box(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data) + 8) + kind + data
+
+
+def kept(content: bytes, path: Path) -> tuple[Any, dict[str, str]]:
+    """What became of a file's parts in another file, and that file's own parts."""
+    with warnings.catch_warnings(action="ignore"):
+        return save_image(read_pixels(io.BytesIO(content)), path), inventory(path.read_bytes())
+
+
+def exif(order: str = "<", *, orientation: int = 6, thumbnail: bytes = b"THUMB" * 9) -> bytes:
+    """EXIF with a maker's note that counts from the beginning, sizes and a thumbnail at the end."""
+    make, note, at = b"Acme\0\0", b"NOTE" + bytes(range(40)), 8 + 2 + 12 * 3 + 4
+    inner = at + len(make)
+    note_at = inner + 2 + 12 * 3 + 4
+    second = note_at + len(note)
+    image = second + 2 + 12 * 2 + 4
+
+    def entry(tag: int, kind: int, count: int, value: int) -> bytes:
+        packed = struct.pack(f"{order}H2x" if kind == 3 else f"{order}I", value)
+        return struct.pack(f"{order}2HI", tag, kind, count) + packed
+
+    return b"Exif\0\0" + b"".join((
+        b"II*\0" if order == "<" else b"MM\0*", struct.pack(f"{order}IH", 8, 3),
+        entry(0x010F, 2, 5, at), entry(0x0112, 3, 1, orientation), entry(0x8769, 4, 1, inner),
+        struct.pack(f"{order}I", second), make, struct.pack(f"{order}H", 3),
+        entry(0x927C, 7, len(note), note_at), entry(0xA002, 3, 1, 4000), entry(0xA003, 4, 1, 3000), bytes(4), note,
+        struct.pack(f"{order}H", 2), entry(0x0201, 4, 1, image), entry(0x0202, 4, 1, len(thumbnail)), bytes(4), thumbnail,
+    ))  # fmt: skip
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_exif_becomes_upright_and_all_else_keeps_its_place(order: str) -> None:
+    before = exif(order)
+    after = upright_exif(before, SIZE)
+    note = before.index(b"NOTE")
+    assert after[note : note + 44] == before[note : note + 44]
+    assert b"THUMB" in before
+    assert b"THUMB" not in after
+    read = Image.Exif()
+    read.load(after)
+    inner = read.get_ifd(0x8769)
+    assert (read[0x0112], inner[0xA002], inner[0xA003], read[0x010F]) == (1, *SIZE, "Acme")
+    assert not read.get_ifd(1)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_an_orientation_is_taken_out_without_moving_a_makers_note(order: str) -> None:
+    before = exif(order)
+    after = without_orientation(before)
+    assert after.index(b"NOTE") == before.index(b"NOTE")
+    read = Image.Exif()
+    read.load(after)
+    assert 0x0112 not in read
+    assert read[0x010F] == "Acme"
+    assert b"NOTE" in read.get_ifd(0x8769)[0x927C]
+    assert without_orientation(after) == after
+
+
+def test_a_makers_note_stays_where_it_is_in_every_format(tmp_path: Path) -> None:
+    content = jpeg(exif=exif(orientation=1))
+    offset = exif().index(b"NOTE") - 6  # from the beginning of EXIF
+    for ending, start in (("jpg", b"Exif\0\0"), ("png", b"eXIf"), ("webp", b"EXIF"), ("avif", b"")):
+        kept(content, path := tmp_path / f"k.{ending}")
+        written = path.read_bytes()
+        begin = written.index(b"II*\0", written.index(start))
+        assert written[begin + offset : begin + offset + 4] == b"NOTE", ending
+
+
+@pytest.mark.parametrize("cut", [0, 3, 8, 11, 30, 60, 100])
+def test_damaged_exif_is_left_out_or_kept_but_never_raises(cut: int) -> None:
+    for data in (exif()[:cut], exif()[:cut] + b"\xff" * 40, b"Exif\0\0II*\0\xff\xff\xff\xff"):
+        assert isinstance(upright_exif(data, SIZE), bytes)
+        assert isinstance(without_orientation(data), bytes)
+        assert isinstance(with_types(data), bytes)
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "tif"])
+def test_iptc_is_carried(tmp_path: Path, ending: str) -> None:
+    content = jpeg(segment(0xED, b"Photoshop 3.0\0" + resource(1028, IPTC)))
+    fate, after = kept(content, tmp_path / f"k.{ending}")
+    assert (after["IPTC 2:105"], *fate.carried) == (inventory(content)["IPTC 2:105"], "IPTC (2:105, 2:25, 2:25 2 and 1 more)")
+
+
+def test_iptc_becomes_xmp_where_there_is_no_place_and_the_rest_is_told(tmp_path: Path) -> None:
+    content = jpeg(segment(0xED, b"Photoshop 3.0\0" + resource(1028, IPTC)), xmp=XMP)
+    fate, after = kept(content, tmp_path / "k.webp")
+    assert {"XMP photoshop:Headline", "XMP dc:subject", "XMP xmp:Rating"} <= after.keys()
+    assert fate.translated == ("IPTC (2:105, 2:25, 2:25 2)",)
+    assert list(fate.left_out) == ["IPTC 2:10"]
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_iptc_of_a_tiff_is_read_as_numbers_in_any_order(tmp_path: Path, order: str) -> None:
+    """Libtiff and exiv2 declare it as 32-bit numbers."""
+    data, count = IPTC + bytes(-len(IPTC) % 4), -(-len(IPTC) // 4)
+    pixels = np.full((8, 8, 3), 90, np.uint8).tobytes()
+    entries = [
+        (256, 3, 1, 8), (257, 3, 1, 8), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 1, 300), (277, 3, 1, 3),
+        (279, 4, 1, len(pixels)), (33723, 4, count, 200),
+    ]  # fmt: skip
+    packed = b"".join(
+        struct.pack(f"{order}2HI", tag, kind, size) + struct.pack(f"{order}H2x" if kind == 3 else f"{order}I", value)
+        for tag, kind, size, value in entries
+    )
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}IH", 8, len(entries))
+    content = (head + packed + bytes(4)).ljust(200, b"\0") + data
+    content = content.ljust(300, b"\0") + pixels
+    assert raw_tag(content, 33723) == data
+    assert [name for name in inventory(content) if name.startswith("IPTC")] == [
+        "IPTC 2:105", "IPTC 2:25", "IPTC 2:25 2", "IPTC 2:10",
+    ]  # fmt: skip
+    assert kept(content, tmp_path / "k.jpg")[1]["IPTC 2:105"] == inventory(content)["IPTC 2:105"]
+
+
+def test_chunks_that_are_safe_to_copy_are_copied_and_the_rest_is_told(tmp_path: Path) -> None:
+    texts = PngInfo()
+    texts.add_text("workflow", '{"nodes": [1]}')
+    texts.add_text("parameters", "a house", zip=True)
+    texts.add_itxt("Title", "Häuser", lang="de")
+    texts.add_text("Comment", "a note")
+    content = png(chunk(b"prVt", b"safe"), chunk(b"prVT", b"not"), chunk(b"sBIT", b"\5\6\5"), chunk(b"tIME", bytes(7)), pnginfo=texts)
+    fate, after = kept(content, tmp_path / "k.png")
+    gone = {"chunk prVT", "time of the last change"}
+    assert set(fate.left_out) == gone
+    assert after.items() >= {key: one for key, one in inventory(content).items() if key not in gone}.items()
+    assert fate.line == "chunk prVT"
+    assert {"text workflow", "text parameters", "text Title"} <= set(kept(content, tmp_path / "k.webp")[0].left_out)
+
+
+def test_comments_are_the_same_part_in_all_formats(tmp_path: Path) -> None:
+    content = jpeg(comment=b"a note")
+    assert kept(content, tmp_path / "k.png")[0].carried == ("comment",)
+    assert kept((tmp_path / "k.png").read_bytes(), tmp_path / "k.jpg")[1]["comment"] == inventory(content)["comment"]
+
+
+def test_resolution_finds_a_place(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    picture().save(file, "BMP", dpi=(144, 144))
+    for ending in ("png", "jpg", "webp", "tif", "avif", "bmp"):
+        for content in (file.getvalue(), jpeg(dpi=(144, 144)), saved("TIFF", dpi=(144, 144))):
+            fate, after = kept(content, tmp_path / f"k.{ending}")
+            assert (after["resolution"], "resolution" in fate.carried) == ("144 x 144", True)
+
+
+def test_extended_xmp_is_merged_and_split_again(tmp_path: Path) -> None:
+    long = XMP.replace(b'xmp:Rating="4"', b'xmp:Rating="4" xmlns:a="urn:a" a:Long="' + b"x" * 80_000 + b'"')
+    source = read_pixels(io.BytesIO(jpeg()))
+    with warnings.catch_warnings(action="ignore"):
+        save_image(type(source)(pixels=source.pixels, info={"xmp": long}), first := tmp_path / "a.jpg")
+    content = first.read_bytes()
+    assert b"HasExtendedXMP" in content
+    fate, after = kept(content, tmp_path / "k.png")
+    assert not fate.left_out
+    assert "XMP xmpNote:HasExtendedXMP" not in after
+    assert b"HasExtendedXMP" not in (tmp_path / "k.png").read_bytes()
+
+
+def test_what_a_tiff_says_of_its_pages_layers_and_credentials_does_not_stay(tmp_path: Path) -> None:
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[270], tags[315] = "ImageJ=1.11a\nimages=3\nslices=3\n", "Ann"
+    for tag, data in ((37724, b"Adobe Photoshop Document Data Block\0" * 4000), (52545, b"jumb c2pa"), (50839, b"IJIJ")):
+        tags[tag], tags.tagtype[tag] = data, 7
+    content = saved("TIFF", tiffinfo=tags, save_all=True, append_images=[picture()] * 2)
+    for ending in ("png", "jpg", "webp", "tif", "avif"):
+        fate, after = kept(content, tmp_path / f"k.{ending}")
+        written = (tmp_path / f"k.{ending}").read_bytes()
+        assert not any(word in written for word in (b"ImageJ=", b"Data Block", b"c2pa", b"IJIJ"))
+        assert after["EXIF Artist"] == "Ann"
+        assert {"EXIF ImageDescription", "layers (Photoshop)", "content credentials", "further frames"} <= fate.left_out.keys()
+        assert "layers (Photoshop)" in fate.line
+
+
+def test_a_description_of_one_page_stays(tmp_path: Path) -> None:
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[270] = "ImageJ=1.11a\nimages=1\n"
+    assert "EXIF ImageDescription" in kept(saved("TIFF", tiffinfo=tags), tmp_path / "k.tif")[1]
+
+
+def test_exif_in_a_tiff_keeps_its_types(tmp_path: Path) -> None:
+    kept(jpeg(exif=exif(orientation=1)), tmp_path / "k.tif")
+    content = (tmp_path / "k.tif").read_bytes()
+    at = int.from_bytes(raw_tag(content, 34665), "little")
+    count = int.from_bytes(content[at : at + 2], "little")
+    types = dict(struct.unpack_from("<2H", content, place) for place in range(at + 2, at + 2 + 12 * count, 12))
+    assert types[0x927C] == 7
+
+
+def test_frames_of_a_sequence_are_no_motion_clip() -> None:
+    content = saved("AVIF", save_all=True, append_images=[picture().transpose(Image.Transpose.ROTATE_180)])
+    found = inventory(content)
+    assert "further frames" in found
+    assert "motion clip" not in found
+
+
+def _heif(numbers: tuple[int, ...], main: int, references: bytes, hidden: int = 0) -> bytes:
+    entries = b"".join(
+        box(b"infe", bytes([2, 0, 0, int(one == hidden)]) + struct.pack(">2H", one, 0) + b"hvc1\0") for one in numbers
+    )
+    parts = box(b"pitm", bytes(4) + struct.pack(">H", main)) + box(b"iinf", struct.pack(">IH", 0, len(numbers)) + entries)
+    return box(b"ftyp", b"heic\0\0\0\0mif1heic") + box(b"meta", bytes(4) + parts + box(b"iref", bytes(4) + references))
+
+
+def test_further_images_of_a_heic_are_found_but_not_its_tiles_and_thumbnails() -> None:
+    small = box(b"thmb", struct.pack(">3H", 2, 1, 1))
+    tiles = box(b"dimg", struct.pack(">4H", 1, 2, 3, 4))
+    assert "further image" in inventory(_heif((1, 2, 3), 1, small))
+    assert "thumbnail (HEIF)" in inventory(_heif((1, 2, 3), 1, small))
+    assert "further image" not in inventory(_heif((1, 2), 1, small))
+    assert "further image" not in inventory(_heif((1, 3, 4), 1, tiles))
+    assert "further image" not in inventory(_heif((1, 3), 1, b"", hidden=3))
+
+
+# The beginnings of files by libjxl.
+JPEG_XL = {
+    "ff0a275140d12208040100e69c022bf98b919102": "10 bits a channel",
+    "ff0a27f10350b408080401009a08082bf98b919102": "16 bits a channel",
+    "ff0a27412408020100b667002bf9038c": "8 bits a channel",
+}
+
+
+@pytest.mark.parametrize("container", [False, True])
+def test_depth_and_metadata_of_a_jpeg_xl(container: bool) -> None:  # noqa: FBT001
+    for stream, name in JPEG_XL.items():
+        content = bytes.fromhex(stream)
+        if container:
+            more = box(b"xml ", XMP) + box(b"brob", b"Exif" + b"packed")
+            content = box(b"JXL ", b"\r\n\x87\n") + box(b"ftyp", b"jxl \0\0\0\0jxl ") + more + box(b"jxlc", content)
+        found = inventory(content)
+        assert name in found
+        assert ("XMP xmp:Rating" in found, "compressed EXIF" in found) == (container, container)
+    left = compared({"compressed EXIF": "1"}, {}, "PNG")
+    assert left.left_out == {"compressed EXIF": "what it says is not read"}
+
+
+@pytest.mark.parametrize(("mode", "name"), [("P", "palette"), ("L", "one channel of gray"), ("1", "one bit a pixel")])
+def test_modes_of_bmp_and_netpbm(mode: str, name: str) -> None:
+    for kind in ("BMP", "PPM")[: 1 if mode == "P" else 2]:
+        file = io.BytesIO()
+        picture().convert(mode).save(file, kind)
+        assert name in inventory(file.getvalue())
+    assert "16 bits a channel" in inventory(b"P5 # gray\n2 1 65535\n" + bytes(4))
+
+
+def _files() -> dict[str, bytes]:
+    texts = PngInfo()
+    texts.add_text("workflow", "x" * 300, zip=True)
+    texts.add_itxt("XML:com.adobe.xmp", XMP.decode())
+    iptc = segment(0xED, b"Photoshop 3.0\0" + resource(1028, IPTC))
+    clip = box(b"ftyp", b"mp42\0\0\0\0") + box(b"moov", bytes(40))
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[700], tags[34377], tags[33723] = XMP, resource(1028, IPTC), IPTC
+    small = Image.new("L", (8, 8))
+    file, gif = io.BytesIO(), io.BytesIO()
+    picture().save(file, "MPO", save_all=True, append_images=[small])
+    small.save(gif, "GIF", save_all=True, append_images=[Image.new("L", (8, 8), 9)], comment=b"a")
+    return {
+        "jpeg": jpeg(iptc, exif=exif(), xmp=XMP, comment=b"a", behind=clip), "mpo": file.getvalue(), "gif": gif.getvalue(),
+        "png": png(chunk(b"eXIf", exif()[6:]), chunk(b"pHYs", bytes(9)), pnginfo=texts),
+        "webp": saved("WEBP", exif=exif(), xmp=XMP), "tiff": saved("TIFF", tiffinfo=tags), "bmp": saved("BMP", dpi=(9, 9)),
+        "avif": saved("AVIF", exif=exif(), xmp=XMP), "heif": _heif((1, 2, 3), 1, box(b"thmb", struct.pack(">3H", 2, 1, 1))),
+        "jxl": bytes.fromhex(next(iter(JPEG_XL))),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "mpo", "gif", "png", "webp", "tiff", "bmp", "avif", "heif", "jxl"])
+def test_damaged_files_never_raise_nor_take_long(kind: str) -> None:
+    whole, rng, start = _files()[kind], random.Random(5), time.perf_counter()
+    step = max(7, len(whole) // 700 * 7)
+    cut = [whole[:end] for end in range(0, len(whole), step)]
+    flipped = list[bytes]()
+    for _ in range(100):
+        data = bytearray(whole)
+        for _ in range(rng.randint(1, 12)):
+            data[rng.randrange(min(len(data), 1500))] = rng.randrange(256)
+        flipped.append(bytes(data))
+    with warnings.catch_warnings(action="ignore"):
+        for content in (*cut, *flipped):
+            assert all(isinstance(name, str) for name in inventory(content))
+            assert "parts" not in described(content, picture(), SIZE) or content
+    assert time.perf_counter() - start < 20
