@@ -85,7 +85,8 @@ def exif(order: str = "<", *, orientation: int = 6, thumbnail: bytes = b"THUMB" 
         entry(0x010F, 2, 5, at), entry(0x0112, 3, 1, orientation), entry(0x8769, 4, 1, inner),
         struct.pack(f"{order}I", second), make, struct.pack(f"{order}H", 3),
         entry(0x927C, 7, len(note), note_at), entry(0xA002, 3, 1, 4000), entry(0xA003, 4, 1, 3000), bytes(4), note,
-        struct.pack(f"{order}H", 2), entry(0x0201, 4, 1, image), entry(0x0202, 4, 1, len(thumbnail)), bytes(4), thumbnail,
+        struct.pack(f"{order}H", 2), entry(0x0201, 4, 1, image), entry(0x0202, 4, 1, len(thumbnail)), bytes(4),
+        thumbnail,
     ))  # fmt: skip
 
 
@@ -139,7 +140,10 @@ def test_damaged_exif_is_left_out_or_kept_but_never_raises(cut: int) -> None:
 def test_iptc_is_carried(tmp_path: Path, ending: str) -> None:
     content = jpeg(segment(0xED, b"Photoshop 3.0\0" + resource(1028, IPTC)))
     fate, after = kept(content, tmp_path / f"k.{ending}")
-    assert (after["IPTC 2:105"], *fate.carried) == (inventory(content)["IPTC 2:105"], "IPTC (2:105, 2:25, 2:25 2 and 1 more)")
+    assert (after["IPTC 2:105"], *fate.carried) == (
+        inventory(content)["IPTC 2:105"],
+        "IPTC (2:105, 2:25, 2:25 2 and 1 more)",
+    )
 
 
 def test_iptc_becomes_xmp_where_there_is_no_place_and_the_rest_is_told(tmp_path: Path) -> None:
@@ -156,8 +160,8 @@ def test_iptc_of_a_tiff_is_read_as_numbers_in_any_order(tmp_path: Path, order: s
     data, count = IPTC + bytes(-len(IPTC) % 4), -(-len(IPTC) // 4)
     pixels = np.full((8, 8, 3), 90, np.uint8).tobytes()
     entries = [
-        (256, 3, 1, 8), (257, 3, 1, 8), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 1, 300), (277, 3, 1, 3),
-        (279, 4, 1, len(pixels)), (33723, 4, count, 200),
+        (256, 3, 1, 8), (257, 3, 1, 8), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 1, 300),
+        (277, 3, 1, 3), (279, 4, 1, len(pixels)), (33723, 4, count, 200),
     ]  # fmt: skip
     packed = b"".join(
         struct.pack(f"{order}2HI", tag, kind, size) + struct.pack(f"{order}H2x" if kind == 3 else f"{order}I", value)
@@ -179,7 +183,13 @@ def test_chunks_that_are_safe_to_copy_are_copied_and_the_rest_is_told(tmp_path: 
     texts.add_text("parameters", "a house", zip=True)
     texts.add_itxt("Title", "Häuser", lang="de")
     texts.add_text("Comment", "a note")
-    content = png(chunk(b"prVt", b"safe"), chunk(b"prVT", b"not"), chunk(b"sBIT", b"\5\6\5"), chunk(b"tIME", bytes(7)), pnginfo=texts)
+    content = png(
+        chunk(b"prVt", b"safe"),
+        chunk(b"prVT", b"not"),
+        chunk(b"sBIT", b"\5\6\5"),
+        chunk(b"tIME", bytes(7)),
+        pnginfo=texts,
+    )
     fate, after = kept(content, tmp_path / "k.png")
     gone = {"chunk prVT", "time of the last change"}
     assert set(fate.left_out) == gone
@@ -219,7 +229,11 @@ def test_extended_xmp_is_merged_and_split_again(tmp_path: Path) -> None:
 def test_what_a_tiff_says_of_its_pages_layers_and_credentials_does_not_stay(tmp_path: Path) -> None:
     tags = TiffImagePlugin.ImageFileDirectory_v2()
     tags[270], tags[315] = "ImageJ=1.11a\nimages=3\nslices=3\n", "Ann"
-    for tag, data in ((37724, b"Adobe Photoshop Document Data Block\0" * 4000), (52545, b"jumb c2pa"), (50839, b"IJIJ")):
+    for tag, data in (
+        (37724, b"Adobe Photoshop Document Data Block\0" * 4000),
+        (52545, b"jumb c2pa"),
+        (50839, b"IJIJ"),
+    ):
         tags[tag], tags.tagtype[tag] = data, 7
     content = saved("TIFF", tiffinfo=tags, save_all=True, append_images=[picture()] * 2)
     for ending in ("png", "jpg", "webp", "tif", "avif"):
@@ -227,7 +241,12 @@ def test_what_a_tiff_says_of_its_pages_layers_and_credentials_does_not_stay(tmp_
         written = (tmp_path / f"k.{ending}").read_bytes()
         assert not any(word in written for word in (b"ImageJ=", b"Data Block", b"c2pa", b"IJIJ"))
         assert after["EXIF Artist"] == "Ann"
-        assert {"EXIF ImageDescription", "layers (Photoshop)", "content credentials", "further frames"} <= fate.left_out.keys()
+        assert {
+            "EXIF ImageDescription",
+            "layers (Photoshop)",
+            "content credentials",
+            "further frames",
+        } <= fate.left_out.keys()
         assert "layers (Photoshop)" in fate.line
 
 
@@ -257,7 +276,9 @@ def _heif(numbers: tuple[int, ...], main: int, references: bytes, hidden: int = 
     entries = b"".join(
         box(b"infe", bytes([2, 0, 0, int(one == hidden)]) + struct.pack(">2H", one, 0) + b"hvc1\0") for one in numbers
     )
-    parts = box(b"pitm", bytes(4) + struct.pack(">H", main)) + box(b"iinf", struct.pack(">IH", 0, len(numbers)) + entries)
+    parts = box(b"pitm", bytes(4) + struct.pack(">H", main)) + box(
+        b"iinf", struct.pack(">IH", 0, len(numbers)) + entries
+    )
     return box(b"ftyp", b"heic\0\0\0\0mif1heic") + box(b"meta", bytes(4) + parts + box(b"iref", bytes(4) + references))
 
 
@@ -280,7 +301,7 @@ JPEG_XL = {
 
 
 @pytest.mark.parametrize("container", [False, True])
-def test_depth_and_metadata_of_a_jpeg_xl(container: bool) -> None:  # noqa: FBT001
+def test_depth_and_metadata_of_a_jpeg_xl(container: bool) -> None:
     for stream, name in JPEG_XL.items():
         content = bytes.fromhex(stream)
         if container:
@@ -315,10 +336,13 @@ def _files() -> dict[str, bytes]:
     picture().save(file, "MPO", save_all=True, append_images=[small])
     small.save(gif, "GIF", save_all=True, append_images=[Image.new("L", (8, 8), 9)], comment=b"a")
     return {
-        "jpeg": jpeg(iptc, exif=exif(), xmp=XMP, comment=b"a", behind=clip), "mpo": file.getvalue(), "gif": gif.getvalue(),
+        "jpeg": jpeg(iptc, exif=exif(), xmp=XMP, comment=b"a", behind=clip), "mpo": file.getvalue(),
+        "gif": gif.getvalue(),
         "png": png(chunk(b"eXIf", exif()[6:]), chunk(b"pHYs", bytes(9)), pnginfo=texts),
-        "webp": saved("WEBP", exif=exif(), xmp=XMP), "tiff": saved("TIFF", tiffinfo=tags), "bmp": saved("BMP", dpi=(9, 9)),
-        "avif": saved("AVIF", exif=exif(), xmp=XMP), "heif": _heif((1, 2, 3), 1, box(b"thmb", struct.pack(">3H", 2, 1, 1))),
+        "webp": saved("WEBP", exif=exif(), xmp=XMP), "tiff": saved("TIFF", tiffinfo=tags),
+        "bmp": saved("BMP", dpi=(9, 9)),
+        "avif": saved("AVIF", exif=exif(), xmp=XMP),
+        "heif": _heif((1, 2, 3), 1, box(b"thmb", struct.pack(">3H", 2, 1, 1))),
         "jxl": bytes.fromhex(next(iter(JPEG_XL))),
     }  # fmt: skip
 

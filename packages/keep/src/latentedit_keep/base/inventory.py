@@ -26,8 +26,8 @@ _RAW_PROFILE = re.compile(r"Raw profile type (\w+)")  # ImageMagick's texts in a
 _COPIES = {1033: "thumbnail (Photoshop)", 1036: "thumbnail (Photoshop)", 1039: "", 1058: "", 1059: "", 1060: ""}
 IPTC = 1028  # number of the resource
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 6: 1, 7: 1, 8: 2, 9: 4}  # of TIFF's types
-_STORAGE = frozenset({*range(254, 267), 273, *range(277, 285), *range(288, 293), 296, *range(317, 348), 512, 513, 514, 530,
-                      531, 532, 700, 33723, 34377, 34665, 34675, 34853, 40965, 52545})  # fmt: skip
+_STORAGE = frozenset({*range(254, 267), 273, *range(277, 285), *range(288, 293), 296, *range(317, 348), 512, 513, 514,
+                      530, 531, 532, 700, 33723, 34377, 34665, 34675, 34853, 40965, 52545})  # fmt: skip
 _TURNED = frozenset({0x0112, 0x0100, 0x0101, 0xA002, 0xA003})  # tags that the pixels now tell: orientation and sizes
 _SHOWING = {37724: "layers (Photoshop)", 50838: "ImageJ's data", 50839: "ImageJ's data"}  # of the pages as they were
 _PNG_STORAGE = (b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"fcTL", b"fdAT", b"iDOT", b"hIST", b"leDt")
@@ -44,7 +44,12 @@ _AUXILIARIES = {
     b"hdrgainmap": "HDR gain map", b"disparity": "depth map", b"auxid:2": "depth map", b"aux:depth": "depth map",
     b"portraiteffectsmatte": "portrait matte", b"semantic": "segmentation matte", b"stylesdeltamap": "style map",
 }  # fmt: skip
-_BOX_NAMES = {b"mpvd": "motion clip", b"moov": "further frames", b"jhgm": "HDR gain map", b"jumb": "content credentials"}
+_BOX_NAMES = {
+    b"mpvd": "motion clip",
+    b"moov": "further frames",
+    b"jhgm": "HDR gain map",
+    b"jumb": "content credentials",
+}
 _QUIET = ("thumbnail", "preview image", "smaller copies", "time of the last change", "further frames", "orientation")
 _WHY = {
     "content credentials": "their signature would not hold for the result",
@@ -68,9 +73,8 @@ IPTC_AS_XMP = {
     115: "photoshop:Source", 116: "dc:rights", 120: "dc:description", 122: "photoshop:CaptionWriter",
 }  # fmt: skip
 _MODES = {
-    "1": [("one bit a pixel", "")], "P": [("palette", "")],
-    **dict.fromkeys(("L", "I", "I;16", "I;16B"), [("one channel of gray", "")]),
-}  # of Pillow
+    "1": "one bit a pixel", "P": "palette", **dict.fromkeys(("L", "I", "I;16", "I;16B"), "one channel of gray"),
+}  # fmt: skip
 _CODESTREAM = b"\xff\x0a"  # begins that of a JPEG XL
 _PICTURES = (b"hvc1", b"av01", b"grid", b"iovl", b"jpeg", b"avc1", b"vvc1", b"j2k1", b"unci", b"iden")
 _MOST_IMAGES = 64
@@ -479,7 +483,10 @@ def _of_meta(content: bytes, meta: Piece) -> _Found:
             for entry in boxes(content, one.begin + 4, one.end):
                 is_long = data[0] > 0
                 first, at = _number_at(content, entry.begin, is_long=is_long)
-                others = {_number_at(content, place, is_long=is_long)[0] for place in range(at + 2, entry.end, 4 if is_long else 2)}
+                others = {
+                    _number_at(content, place, is_long=is_long)[0]
+                    for place in range(at + 2, entry.end, 4 if is_long else 2)
+                }
                 hidden |= {first} if entry.kind in (b"thmb", b"auxl") else others if entry.kind == b"dimg" else set()
                 yield from [("thumbnail (HEIF)", b"")] * (entry.kind == b"thmb")
     if pictures - hidden:
@@ -509,13 +516,15 @@ def _of_bmp(content: bytes) -> _Found:
     if int.from_bytes(content[14:18], "little") >= 40 and any(across) and any(down):
         yield "resolution", _per_inch(across[::-1], down[::-1], 0.0254)
     with Image.open(io.BytesIO(content), formats=("BMP",)) as image:
-        yield from _MODES.get(image.mode, ())
+        yield from [(_MODES[image.mode], "")] if image.mode in _MODES else []
 
 
 def _of_netpbm(content: bytes) -> _Found:
     with Image.open(io.BytesIO(content), formats=("PPM",)) as image:
-        yield from _MODES.get(image.mode, ())
-    if found := re.match(rb"P[2356](?:\s+|#[^\n]*\n)+\d+(?:\s+|#[^\n]*\n)+\d+(?:\s+|#[^\n]*\n)+(\d{1,5})\s", content[:4096]):
+        yield from [(_MODES[image.mode], "")] if image.mode in _MODES else []
+    if found := re.match(
+        rb"P[2356](?:\s+|#[^\n]*\n)+\d+(?:\s+|#[^\n]*\n)+\d+(?:\s+|#[^\n]*\n)+(\d{1,5})\s", content[:4096]
+    ):
         yield f"{max(8, int(found[1]).bit_length())} bits a channel", ""
 
 

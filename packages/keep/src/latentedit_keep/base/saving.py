@@ -19,7 +19,14 @@ from latentedit_keep.base.files import atomic_file, check_place
 from latentedit_keep.base.forms import in_its_form
 from latentedit_keep.base.images import PixelImage, opened, read_pixels
 from latentedit_keep.base.inventory import Fate, compared, inventory
-from latentedit_keep.base.metadata import packed_jpeg, packed_png, packed_tiff, packet_of, with_types, without_orientation
+from latentedit_keep.base.metadata import (
+    packed_jpeg,
+    packed_png,
+    packed_tiff,
+    packet_of,
+    with_types,
+    without_orientation,
+)
 from latentedit_keep.base.refusals import HAS_JPEG_XL
 from latentedit_keep.base.warp import cv2
 
@@ -83,10 +90,12 @@ def _format_of(path: Path, *, transparent: bool) -> str:
 
 
 def check_depth(image: PixelImage, path: str | Path) -> None:
-    """Raise an `OutputError` for 16 bits in any format but PNG, and for EXIF that is too long for JPEG."""
+    """Raise an `OutputError` for what a format cannot hold without changing all of the image, or at all."""
     ending = Path(path).suffix.lower()
     if image.pixels.dtype == np.uint16 and ending != ".png":
         raise OutputError(f"the image has 16 bits, which only PNG keeps; got {path}. Use .png")
+    if WRITABLE.get(ending) == "JXL" and image.space is not None:
+        raise OutputError(f"the plug-in for JPEG XL writes no color profile, which the image has; got {path}. Use .png")
     if len(image.info.get("exif", b"")) > _MOST_JPEG_EXIF_BYTES and WRITABLE.get(ending) == "JPEG":
         raise OutputError(f"the image's EXIF is too long for the JPEG {path}. Use .png")
 
@@ -134,11 +143,11 @@ def _encoded(image: PixelImage, kind: str) -> bytes:
         options |= {"lossless": True, "exact": True}
     elif kind == "AVIF":
         options |= {"quality": 100, "subsampling": "4:4:4"}
-        if "exif" in options:  # of which Pillow writes a new one if it has an orientation; makers' notes do not survive that
+        if (
+            "exif" in options
+        ):  # of which Pillow writes a new one if it has an orientation; makers' notes do not survive that
             options["exif"] = without_orientation(options["exif"])
     elif kind == "JXL":
-        if color.space_of(info) is not None:
-            raise ValueError("its plug-in writes no color profile, without which the colors are others")
         options |= {"lossless": True, "lossless_jpeg": False}
     elif kind == "TIFF":
         exif = Image.Exif()
