@@ -514,7 +514,7 @@ def web_ui() -> bytes:
     texts = PngImagePlugin.PngInfo()
     texts.add_text("parameters", "a house\nSteps: 20, Seed: 5, Size: 240x160")
     texts.add_text("postprocessing", "Upscaler: none", zip=True)
-    texts.add_itxt("Title", "Haus", lang="de", tkey="Titel")
+    texts.add_itxt("Title", "Haus", lang="de", tkey="Name")
     texts.add_text("Comment", "a note")
     texts.add_text("Software", "NovelAI")
     return saved(picture(), "PNG", pnginfo=texts, exif=exif_bytes())
