@@ -45,11 +45,8 @@ _AUXILIARIES = {
     b"portraiteffectsmatte": "portrait matte", b"semantic": "segmentation matte", b"stylesdeltamap": "style map",
 }  # fmt: skip
 _BOX_NAMES = {
-    b"mpvd": "motion clip",
-    b"moov": "further frames",
-    b"jhgm": "HDR gain map",
-    b"jumb": "content credentials",
-}
+    b"mpvd": "motion clip", b"moov": "further frames", b"jhgm": "HDR gain map", b"jumb": "content credentials",
+}  # fmt: skip
 _QUIET = ("thumbnail", "preview image", "smaller copies", "time of the last change", "further frames", "orientation")
 _WHY = {
     "content credentials": "their signature would not hold for the result",
@@ -78,6 +75,7 @@ _MODES = {
 _CODESTREAM = b"\xff\x0a"  # begins that of a JPEG XL
 _PICTURES = (b"hvc1", b"av01", b"grid", b"iovl", b"jpeg", b"avc1", b"vvc1", b"j2k1", b"unci", b"iden")
 _MOST_IMAGES = 64
+_MOST_TAGS = 65_535
 _LONGEST_NAME = 60
 
 
@@ -371,7 +369,8 @@ def raw_tag(content: bytes, tag: int) -> bytes:
         return int.from_bytes(content[at : at + length], order)
 
     first = number(8 if is_big else 4, size)
-    for at in range(first + head, min(first + head + entry * number(first, head), len(content)), entry):
+    count = min(number(first, head), _MOST_TAGS)
+    for at in range(first + head, min(first + head + entry * count, len(content)), entry):
         if number(at, 2) == tag:
             length = number(at + 4, size) * _TYPE_BYTES.get(number(at + 2, 2), 0)
             place = at + entry - size if length <= size else number(at + entry - size, size)

@@ -143,9 +143,7 @@ def _encoded(image: PixelImage, kind: str) -> bytes:
         options |= {"lossless": True, "exact": True}
     elif kind == "AVIF":
         options |= {"quality": 100, "subsampling": "4:4:4"}
-        if (
-            "exif" in options
-        ):  # of which Pillow writes a new one if it has an orientation; makers' notes do not survive that
+        if "exif" in options:  # Pillow writes it anew if it has an orientation, which moves the makers' notes
             options["exif"] = without_orientation(options["exif"])
     elif kind == "JXL":
         options |= {"lossless": True, "lossless_jpeg": False}
