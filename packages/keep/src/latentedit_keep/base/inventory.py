@@ -155,6 +155,11 @@ def _put(found: Parts, name: str, value: bytes | str) -> None:
 _Found = Iterator[tuple[str, bytes | str]]
 
 
+def _depth(bits: int) -> _Found:
+    """More than 8 bits, which few formats hold."""
+    yield from [(f"{bits} bits a channel", "")] if bits > 8 else []
+
+
 def _of_jpeg(content: bytes) -> _Found:
     extended, resources, profile, packet, end = list[bytes](), b"", b"", b"", len(content)
     types = dict[int, str]()
@@ -253,7 +258,7 @@ def _of_png(content: bytes) -> _Found:
         data = one.of(content)
         end = one.end + 4 if one.kind == b"IEND" else end
         if one.kind == b"IHDR":
-            yield f"{max(8, data[8])} bits a channel", ""
+            yield from _depth(data[8])
             if data[9] == 3 or data[8] == 1:
                 yield "palette" if data[9] == 3 else "one bit a pixel", ""
             elif data[9] in (0, 4):
@@ -341,7 +346,7 @@ def _of_tiff(content: bytes) -> _Found:
             return
         tags: Any = image.tag_v2
         bits = max(tags.get(258, (1,)))
-        yield f"{max(8, bits)} bits a channel", ""
+        yield from _depth(bits)
         if bits == 1 or image.mode in ("P", "PA"):
             yield "one bit a pixel" if bits == 1 else "palette", ""
         elif tags.get(277, 1) in (1, 2) and tags.get(262) in (0, 1):
@@ -452,7 +457,7 @@ def _of_codestream(data: bytes) -> _Found:
                 read(1)
         usual = (32, 16, 24, 0) if read(1) else (8, 10, 12, 0)
         depth = usual[read(2)] or 1 + read(6)
-    yield f"{max(8, depth)} bits a channel", ""
+    yield from _depth(depth)
 
 
 def _of_meta(content: bytes, meta: Piece) -> _Found:
@@ -462,7 +467,7 @@ def _of_meta(content: bytes, meta: Piece) -> _Found:
         if one.kind == b"iprp":
             if b"pixi" in data:
                 at = data.index(b"pixi") + 9
-                yield f"{max(8, *data[at : at + 1])} bits a channel", ""
+                yield from _depth(*data[at : at + 1] or (8,))
             for found in re.finditer(rb"auxC....((?:urn|https?)[ -~]{4,120})", data, re.DOTALL):
                 is_alpha = b"auxid:1" in found[1] or b"alpha" in found[1]
                 name = next((name for key, name in _AUXILIARIES.items() if key in found[1]), "further image")
@@ -524,7 +529,7 @@ def _of_netpbm(content: bytes) -> _Found:
     if found := re.match(
         rb"P[2356](?:\s+|#[^\n]*\n)+\d+(?:\s+|#[^\n]*\n)+\d+(?:\s+|#[^\n]*\n)+(\d{1,5})\s", content[:4096]
     ):
-        yield f"{max(8, int(found[1]).bit_length())} bits a channel", ""
+        yield from _depth(int(found[1]).bit_length())
 
 
 def _of_exif(data: bytes) -> _Found:
