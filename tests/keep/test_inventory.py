@@ -370,3 +370,16 @@ def test_a_plain_png_loses_nothing_in_any_format(ending: str, tmp_path: Path) ->
     Image.new("RGB", (20, 16), (90, 40, 10)).save(tmp_path / "me.png")
     fate = save_image(read_pixels(tmp_path / "me.png"), tmp_path / f"me2.{ending}")
     assert (fate.left_out, fate.translated) == ({}, ())
+
+
+def test_images_that_pillow_has_opened_keep_what_their_files_say(tmp_path: Path) -> None:
+    """Pillow has the segments of a JPEG, but not what lies behind it."""
+    Image.new("RGB", (20, 16)).save(tmp_path / "me.jpg", comment=b"hello", xmp=XMP)
+    extra = Image.new("RGB", (8, 8))
+    Image.new("RGB", (20, 16)).save(tmp_path / "two.mpo", save_all=True, append_images=[extra], comment=b"hello")
+    with Image.open(tmp_path / "me.jpg") as image, Image.open(tmp_path / "two.mpo") as several:
+        fate = save_image(read_pixels(image), tmp_path / "k.jpg")
+        other = save_image(read_pixels(several), tmp_path / "k2.jpg")
+    assert {"comment", "XMP (xmp:Rating)"} <= {*fate.carried}
+    assert not fate.left_out
+    assert "further image" in other.left_out

@@ -29,6 +29,7 @@ _COLORS = (b"mDCV", b"cLLI", b"mDCv", b"cLLi", b"sTER")  # hold, though not safe
 _RAW_PROFILES = ("exif", "APP1", "xmp", "iptc", "8bim")
 _HEX = 72  # digits in a line
 _HEADER = slice(24, 26)  # depth and color type of a PNG
+_MARKERS = {"COM": COM, **{f"APP{number}": 0xE0 + number for number in range(16)}}
 _KEPT = ("parts", "chunks", "resources", "comment")  # that Pillow images from `PixelImage.image` have
 
 
@@ -40,8 +41,13 @@ def described(content: bytes, image: Image.Image, size: Size) -> dict[str, Any]:
     inventory of the file.
     """
     info: Any = image.info
+    listed: Any = [] if content else getattr(image, "applist", [])  # the segments of a JPEG that Pillow has opened
+    if listed:
+        content = b"\xff\xd8" + b"".join(segment(_MARKERS[name], data) for name, data in listed) + b"\xff\xd9"
     found: dict[str, Any] = {name: info[name] for name in _KEPT if name in info} if not content else {}
     found |= {"parts": inventory.inventory(content)} if content else {}
+    if listed and image.format == "MPO":  # what lies behind is not at hand
+        found["parts"]["further image"] = ""
     packet, comment, resources = _packet(info.get("xmp") or info.get(XMP_KEY)), info.get("comment"), b""
     if content.startswith(b"\xff\xd8"):
         pieces = [(one.kind[0], one.of(content)) for one in segments(content) if one.kind[0] in (0xE1, 0xED, COM)]
