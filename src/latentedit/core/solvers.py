@@ -51,8 +51,8 @@ class EulerSolver(Solver):
 class MidpointSolver(Solver):
     """``z' = z + (s' - s) v(z + (s' - s) / 2 v(z, s), (s + s') / 2)``; it never evaluates the velocity at ``s_next``.
 
-    Of second order, on data of a single Gaussian of third. Equal to the second-order Taylor step of RF-Solver (Wang et al.
-    2024) with its finite-difference derivative.
+    Of second order; on data of a single Gaussian of third. Equal to the second-order Taylor step of RF-Solver (Wang et
+    al. 2024) with its finite-difference derivative.
     """
 
     def step(self, field: Field, z: Tensor, s: float, s_next: float) -> Tensor:
