@@ -14,8 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
-from latentedit.batch.executors import Measure
 from latentedit.batch.folder import Failure, RunFolder, UnitResult
+from latentedit.batch.work import Measure
 from latentedit.core.errors import ConfigError
 
 FORK = multiprocessing.get_context("fork")  # starts a process without the seconds of imports

@@ -16,14 +16,13 @@ from latentedit._version import __version__
 from latentedit.batch import executors as executors_module
 from latentedit.batch.executors import (
     Executor,
-    check_same_model,
     run_here,
     run_processes,
     run_work,
     suitable_workers,
-    timed,
 )
 from latentedit.batch.folder import CLAIMS, RunFolder, UnitResult
+from latentedit.batch.work import check_same_model, timed
 from latentedit.core.errors import ConfigError, ModelError, OutputError
 from tests.batch.small_work import FORK, SmallWork, alive, begin, killed_alone, made, small_work, wait_until
 

@@ -29,7 +29,7 @@ from latentedit.models.guidance import GuidedField
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error
 
-SOLVERS: list[Solver] = [EulerSolver(), MidpointSolver()]
+SOLVERS: dict[Solver, int] = {EulerSolver(): 1, MidpointSolver(): 2}  # with its order, and its evaluations in a step
 every_solver = pytest.mark.parametrize("solver", SOLVERS, ids=lambda solver: type(solver).__name__)
 
 
@@ -52,23 +52,23 @@ class RecordingField:
 
 @every_solver
 @pytest.mark.parametrize(("s", "s_next"), [(1.0, 0.6), (0.2, 0.9), (0.1, 0.0)])
-def test_law_1_steps_evaluate_between_their_two_levels(solver: Solver, s: float, s_next: float) -> None:
+def test_steps_evaluate_between_their_two_levels(solver: Solver, s: float, s_next: float) -> None:
     field = RecordingField(lambda z, level: z)
     solver.step(field, latents(), s, s_next)
-    assert len(field.levels) == solver.evaluations_per_step
+    assert len(field.levels) == SOLVERS[solver]
     assert all(min(s, s_next) <= level <= max(s, s_next) for level in field.levels)
     assert field.levels[0] == s
 
 
 @every_solver
-def test_law_3_constant_fields_are_integrated_exactly(solver: Solver) -> None:
+def test_law_1_constant_fields_are_integrated_exactly(solver: Solver) -> None:
     z, v = latents(), latents().flip(0)
     assert relative_error(solver.step(lambda _z, _s: v, z, 0.9, 0.2), latents() - 0.7 * v) <= 1e-14
     assert torch.equal(z, latents())
 
 
 @every_solver
-def test_law_4_batch_elements_are_independent(solver: Solver) -> None:
+def test_law_2_batch_elements_are_independent(solver: Solver) -> None:
     backbone = example_mixture()
     field = GuidedField(backbone=backbone, condition=backbone.embed(["a"]))
     together = solver.step(field, latents(), 0.9, 0.5)
@@ -100,7 +100,7 @@ def test_order_of_convergence_on_a_mixture(solver: Solver, exact_flow: Tensor) -
         relative_error(integrate(field, latents(), uniform_grid(count).levels, solver), exact_flow) for count in steps
     ]
     slope = -np.polyfit(np.log(steps), np.log(errors), 1)[0]
-    assert slope == pytest.approx(solver.order, abs=0.15)
+    assert slope == pytest.approx(SOLVERS[solver], abs=0.15)
 
 
 def point_field(x: Tensor):
@@ -212,7 +212,7 @@ def test_sampling_and_inversion_visit_the_same_levels(solver: Solver) -> None:
         )
     visited = [s for s in levels if s in grid.levels]
     assert visited == [*grid.levels[:-1], *grid.levels[:0:-1]]
-    assert cost.evaluations == 2 * len(start_latents()) * grid.steps * solver.evaluations_per_step
+    assert cost.evaluations == 2 * len(start_latents()) * grid.steps * SOLVERS[solver]
 
 
 def test_integrate_composes_single_steps() -> None:

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.rng import draw
-from latentedit.core.settings import from_plain, to_plain
 from latentedit.directions.hsds import HSDS
 
 LEVELS = st.tuples(st.floats(0.02, 1.0), st.floats(0.01, 1.0)).map(lambda pair: (max(pair), min(pair)))
@@ -118,13 +117,6 @@ def test_evaluations_match_hand_counts(config: HSDS, expected: int) -> None:
 def test_invalid_settings_are_rejected_by_name(settings: dict[str, object], name: str) -> None:
     with pytest.raises(ConfigError, match=name):
         HSDS(**settings)
-
-
-def test_settings_of_earlier_versions_are_read_where_they_change_nothing() -> None:
-    stored = to_plain(HSDS(steps=3))
-    assert from_plain(HSDS, stored | {"projection": "none"}) == HSDS(steps=3)
-    with pytest.raises(ConfigError, match="projection"):
-        from_plain(HSDS, stored | {"projection": "kkt"})
 
 
 def test_gamma_applies_between_its_levels_inclusive() -> None:

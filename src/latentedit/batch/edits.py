@@ -17,8 +17,8 @@ import torch
 from PIL import Image
 
 from latentedit._version import __version__
-from latentedit.batch.executors import Measure, check_same_model
 from latentedit.batch.folder import Failure, UnitResult, file_name
+from latentedit.batch.work import Measure, check_same_model
 from latentedit.core.cost import peak_bytes
 from latentedit.core.errors import ConfigError, LatentEditError, LatentEditWarning
 from latentedit.directions.direction import is_unconditional

@@ -1,78 +1,24 @@
-"""The work of a batch run, and its executors: this process, several processes, or a Ray cluster."""
+"""Where the work of a batch run is done: in this process, in several processes, or on a Ray cluster."""
 
-import contextlib
 import dataclasses
 import multiprocessing
 import os
 import signal
-import socket
 import time
 import warnings
-from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, Protocol
 
 import psutil
 import torch
 
-from latentedit._version import __version__
-from latentedit.batch.folder import PAUSE_S, RunFolder, UnitResult, report_progress
-from latentedit.core.errors import ConfigError, ModelError, OutputError
-from latentedit.core.plugins import EXECUTORS
+from latentedit.batch.folder import PAUSE_S, RunFolder, report_progress
+from latentedit.batch.ray import run_on_ray
+from latentedit.batch.work import Measure, Work, one_thread, timed
+from latentedit.core.errors import ConfigError, OutputError
 from latentedit.core.process import keep_freed_memory
 from latentedit.core.progress import Progress
 from latentedit_keep.base.workers import end_with_parent
-
-Measure = Callable[[Any], UnitResult]  # from the task of a unit to its result
-
-
-class Work(Protocol):
-    """A plan, divided into units; it can be pickled. The rows of a unit depend on its task only, not on the worker."""
-
-    @property
-    def spec(self) -> Mapping[str, Any]:
-        """Everything that determines the rows, as plain values."""
-        ...
-
-    @property
-    def units(self) -> Sequence[str]:
-        """Unique names, valid as file names, in order."""
-        ...
-
-    def task(self, unit: str) -> Any:
-        """The input of a unit, with the content of its files: workers may have no access to this disk."""
-
-    def start(self) -> Measure:
-        """Load what every unit needs; called once in each worker."""
-        ...
-
-
-def check_same_model(spec: Mapping[str, Any], fingerprint: str) -> None:
-    """Raise a `ModelError` if a worker's latentedit or model differs from the plan's."""
-    if (__version__, fingerprint) != (spec["latentedit"], spec["model_fingerprint"]):
-        raise ModelError(
-            f"{socket.gethostname()} has latentedit {__version__} and the model {spec['model']} with fingerprint "
-            f"{fingerprint}; this run needs {spec['latentedit']} and {spec['model_fingerprint']}. Install these there"
-        )
-
-
-@contextlib.contextmanager
-def one_thread() -> Generator[None]:
-    """Use one core, as all workers do: with several threads, PyTorch rounds sums differently."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def timed(measure: Measure, task: object) -> UnitResult:
-    """The result of a task, with its duration in seconds."""
-    started = time.perf_counter()
-    result = measure(task)
-    return dataclasses.replace(result, about={"seconds": time.perf_counter() - started, **result.about})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +51,7 @@ def run_work(run: RunFolder, work: Work, *, executor: Executor | None = None, pr
     executor = Executor() if executor is None else executor
     try:
         if executor.ray is not None:
-            EXECUTORS.load("ray")(run, work, address=executor.ray, workers=executor.workers, progress=progress)
+            run_on_ray(run, work, address=executor.ray, workers=executor.workers, progress=progress)
         elif executor.here:
             run_here(run, work, progress=progress)
         else:

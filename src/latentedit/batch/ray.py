@@ -11,8 +11,8 @@ import time
 from collections import Counter
 from typing import Any
 
-from latentedit.batch.executors import Measure, Work, one_thread, timed
 from latentedit.batch.folder import PAUSE_S, RunFolder, UnitResult, report_progress
+from latentedit.batch.work import Measure, Work, one_thread, timed
 from latentedit.core.errors import ConfigError, LatentEditError, OutputError
 from latentedit.core.plugins import require
 from latentedit.core.process import keep_freed_memory

@@ -156,6 +156,6 @@ def shift_level(s: float, shift: float) -> float:
     return shift * s / (shift * s + (1 - s))  # this form is exactly 1 at s = 1
 
 
-def shifted_grid(steps: int, shift: float, *, start: float = 1.0, end: float = 0.0) -> LevelGrid:
+def shifted_grid(steps: int, shift: float) -> LevelGrid:
     """A uniform grid with every level shifted towards the noise."""
-    return LevelGrid(levels=tuple(shift_level(s, shift) for s in uniform_grid(steps, start=start, end=end).levels))
+    return LevelGrid(levels=tuple(shift_level(s, shift) for s in uniform_grid(steps).levels))

@@ -129,9 +129,6 @@ FRAMERS = Registry(group="latentedit.framers", kind="framer")
 COMMANDS = Registry(group="latentedit.commands", kind="command")
 """Name to a function or a ``typer.Typer``."""
 
-EXECUTORS = Registry(group="latentedit.executors", kind="executor")
-"""Name to a callable ``(run, work, *, address, workers, progress)`` that does the work of a batch run elsewhere."""
-
 DOMAINS = Registry(group="latentedit.domains", kind="domain")
 """Name to a domain, whose right answers are known, see `latentedit_bench`."""
 

@@ -105,6 +105,6 @@ def schedule_from_betas(betas: Sequence[float] | Float[Tensor, " n"]) -> Discret
     return DiscreteSchedule(log_snr=log_alpha_squared - torch.log(-torch.expm1(log_alpha_squared)))
 
 
-def scaled_linear_schedule(times: int = 1000, *, first: float = 8.5e-4, last: float = 0.012) -> DiscreteSchedule:
+def scaled_linear_schedule() -> DiscreteSchedule:
     """Square roots of the betas linear in time (Stable Diffusion 1 and 2, SDXL): s in [0.028, 0.936]."""
-    return schedule_from_betas(torch.linspace(first**0.5, last**0.5, times, dtype=torch.float64) ** 2)
+    return schedule_from_betas(torch.linspace(8.5e-4**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2)

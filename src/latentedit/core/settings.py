@@ -146,13 +146,9 @@ def to_plain(config: Any) -> dict[str, Any]:
 
 
 def from_plain(cls: type[Config], values: Mapping[str, Any]) -> Config:
-    """The configuration that `to_plain` wrote; missing fields, nested ones too, take their defaults.
-
-    Files of earlier versions may have settings that are ``gone``, at the values that the class still implements.
-    """
+    """The configuration that `to_plain` wrote; missing fields, nested ones too, take their defaults."""
     kinds = {field.name: field.type for field in dataclasses.fields(cast(Any, cls))}
     check_value(Mapping[str, Any], **{f"the settings of {cls.__name__}": values})
-    values = {key: value for key, value in values.items() if (key, value) not in getattr(cls, "gone", {}).items()}
     for key in values:
         if key not in kinds:
             raise ConfigError(f"{cls.__name__} has no setting {key!r}: {nearest(key, list(kinds))}")

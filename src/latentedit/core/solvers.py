@@ -4,7 +4,7 @@ import abc
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import ClassVar, final
+from typing import final
 
 from jaxtyping import Float
 from torch import Tensor
@@ -26,14 +26,9 @@ class Solver(abc.ABC):
     """One step of the flow ``dz/ds = v(z, s)``.
 
     Laws:
-        1. ``step`` evaluates the field exactly ``evaluations_per_step`` times.
-        2. The error over a fixed interval falls like ``h ** order`` with the step h, for smooth fields.
-        3. A field that is constant in z and s is integrated exactly.
-        4. ``step`` treats the elements of the batch independently.
+        1. A field that is constant in z and s is integrated exactly.
+        2. ``step`` treats the elements of the batch independently.
     """
-
-    order: ClassVar[int]
-    evaluations_per_step: ClassVar[int]
 
     @abc.abstractmethod
     def step(self, field: Field, z: Float[Tensor, "b *latent"], s: float, s_next: float) -> Float[Tensor, "b *latent"]:
@@ -42,14 +37,11 @@ class Solver(abc.ABC):
 
 @final
 class EulerSolver(Solver):
-    """``z' = z + (s' - s) v(z, s)``; it never evaluates the velocity at ``s_next``.
+    """``z' = z + (s' - s) v(z, s)``, of first order; it never evaluates the velocity at ``s_next``.
 
     Exact, over any interval, for data that is a single point, and for flow maps (`heading`). In coordinates of alpha
     and sigma this is the deterministic DDIM step (Song et al. 2021, eq. 12, eta = 0).
     """
-
-    order: ClassVar[int] = 1
-    evaluations_per_step: ClassVar[int] = 1
 
     def step(self, field: Field, z: Tensor, s: float, s_next: float) -> Tensor:
         return z + (s_next - s) * heading(field, s_next)(z, level_batch(s, z))
@@ -59,12 +51,9 @@ class EulerSolver(Solver):
 class MidpointSolver(Solver):
     """``z' = z + (s' - s) v(z + (s' - s) / 2 v(z, s), (s + s') / 2)``; it never evaluates the velocity at ``s_next``.
 
-    On data of a single Gaussian it is of third order. Equal to the second-order Taylor step of RF-Solver (Wang et al.
-    2024) with its finite-difference derivative.
+    Of second order; on data of a single Gaussian of third. Equal to the second-order Taylor step of RF-Solver (Wang et
+    al. 2024) with its finite-difference derivative.
     """
-
-    order: ClassVar[int] = 2
-    evaluations_per_step: ClassVar[int] = 2
 
     def step(self, field: Field, z: Tensor, s: float, s_next: float) -> Tensor:
         half = (s_next - s) / 2

@@ -44,8 +44,7 @@ A is taken to be symmetric, which that of a trained network is only roughly.
 
 import dataclasses
 import itertools
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -295,8 +294,6 @@ class HSDS:
     Raises:
         ConfigError: a setting outside its range, or a gamma that the filter would not use.
     """
-
-    gone: ClassVar[Mapping[str, Any]] = {"projection": "none"}
 
     residual: Residual = "dds"
     filter: Filter = "gamma"

@@ -79,12 +79,12 @@ def saved(pipeline: Any, folder: Path) -> Path:
     return Path(folder)
 
 
-def clip_tokenizer(words: Sequence[str] = WORDS, *, length: int = CLIP_TOKENS, pad_token: str) -> CLIPTokenizer:
-    """A CLIP tokenizer that spells each of ``words`` as one token, and every other word letter by letter."""
+def clip_tokenizer(pad_token: str) -> CLIPTokenizer:
+    """A CLIP tokenizer that spells each of `WORDS` as one token, and every other word letter by letter."""
     symbols = [*string.ascii_lowercase, *string.digits, *"!,.-'"]
     vocabulary = [*symbols, *(f"{symbol}</w>" for symbol in symbols)]
     merges: list[tuple[str, str]] = []
-    for word in sorted(words, key=len, reverse=True):  # else a merge of "on" would break "person" apart
+    for word in sorted(WORDS, key=len, reverse=True):  # else a merge of "on" would break "person" apart
         pieces = [*word[:-1], f"{word[-1]}</w>"]
         for index in range(1, len(pieces)):
             left = "".join(pieces[:index])
@@ -94,7 +94,7 @@ def clip_tokenizer(words: Sequence[str] = WORDS, *, length: int = CLIP_TOKENS, p
     vocabulary += ["<|startoftext|>", "<|endoftext|>"]
     numbered = {token: number for number, token in enumerate(dict.fromkeys(vocabulary))}
     rules: Any = merges
-    return CLIPTokenizer(vocab=numbered, merges=rules, pad_token=pad_token, model_max_length=length)
+    return CLIPTokenizer(vocab=numbered, merges=rules, pad_token=pad_token, model_max_length=CLIP_TOKENS)
 
 
 def clip_text(

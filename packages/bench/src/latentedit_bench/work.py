@@ -4,12 +4,12 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from latentedit.batch.executors import Measure
+from latentedit.batch.work import Measure
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class UnitWork:
-    """Units with small tasks; see `latentedit.batch.executors.Work`."""
+    """Units with small tasks; see `latentedit.batch.work.Work`."""
 
     spec: Mapping[str, Any]
     tasks: Mapping[str, Any]  # by the name of the unit, in order

@@ -48,13 +48,13 @@ def render_array(parameters: Parameters, size: int = SIZE) -> NDArray[np.uint8]:
     return to_bytes(render_linear(parameters, size))
 
 
-def render_linear(parameters: Parameters, size: int, *, seed: int = _SEED) -> NDArray[np.float32]:
-    """The image of a scene in linear light, ``[size, size, 3]``; images of two seeds differ by noise."""
+def render_linear(parameters: Parameters, size: int) -> NDArray[np.float32]:
+    """The image of a scene in linear light, ``[size, size, 3]``."""
     mi = tracer()
     samples = _SAMPLES if size <= SIZE else _SAMPLES_LARGE
     integrator = {"type": "path", "max_depth": _DEPTH, "block_size": _BLOCK}
     description = scene(parameters, size, samples) | {"integrator": integrator}
-    return _despeckled(np.array(mi.render(mi.load_dict(description), seed=seed), dtype=np.float32))
+    return _despeckled(np.array(mi.render(mi.load_dict(description), seed=_SEED), dtype=np.float32))
 
 
 def _despeckled(linear: NDArray[np.float32]) -> NDArray[np.float32]:

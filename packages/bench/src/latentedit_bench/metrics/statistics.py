@@ -45,14 +45,14 @@ def between(low: float | None, high: float | None, digits: int = 3) -> str:
     return "" if low is None or math.isnan(low) else f"[{low:.{digits}f}, {high:.{digits}f}]"
 
 
-def estimate(values: Sequence[float], images: Sequence[Sequence[Any]], *, seed: int = 0) -> Estimate:
+def estimate(values: Sequence[float], images: Sequence[Sequence[Any]]) -> Estimate:
     """The mean of values, each of one or more images; see the module. Nan is left out."""
     known = np.isfinite(values)
     kept = np.asarray(values)[known]
     members = [tuple(which) for which, there in zip(images, known, strict=True) if there]
     if not members:
         return Estimate(mean=float("nan"), low=float("nan"), high=float("nan"), images=0)
-    weights = _weights(tuple(members), seed)
+    weights = _weights(tuple(members))
     return _from_draws(float(kept.mean()), _ratio(weights @ kept, weights.sum(1)), members)
 
 
@@ -76,7 +76,7 @@ def rank_correlated(
     members = [tuple(which) for which in images]
     if not members:
         return Estimate(mean=math.nan, low=math.nan, high=math.nan, images=0)
-    weights = np.vstack([np.ones(len(members)), _weights(tuple(members), 0)])  # all values, then the draws
+    weights = np.vstack([np.ones(len(members)), _weights(tuple(members))])  # all values, then the draws
     weights = _ratio(weights, weights.sum(1, keepdims=True).repeat(len(members), 1))
     centered: list[Float[np.ndarray, "draws n"]] = []
     for column in values:
@@ -103,7 +103,7 @@ def over_groups(values: Table) -> Estimate:
 def ratio_over_groups(top: Table, bottom: Table) -> Estimate:
     """The mean of a column over that of another of the same items, both without nan; see `over_groups`."""
     members, above, below = _groups(top), top.to_numpy(float), bottom.to_numpy(float)
-    weights = _weights(tuple(members), 0)
+    weights = _weights(tuple(members))
     mean = above.mean() / below.mean() if below.mean() > 0 else float("nan")
     return _from_draws(float(mean), _ratio(weights @ above, weights @ below), members)
 
@@ -112,9 +112,9 @@ def _groups(values: Table) -> list[tuple[Any, ...]]:
     return [(group,) for group in values.index.get_level_values("group")]
 
 
-def by_item(rows: Table, measure: str, columns: str = "method") -> Table:
-    """One row per item, with "group" and "item" in the index; one column per method, or per value of `columns`."""
-    return rows.pivot_table(index=["group", "item"], columns=columns, values=measure)
+def by_item(rows: Table, measure: str) -> Table:
+    """One row per item, with "group" and "item" in the index; one column per method."""
+    return rows.pivot_table(index=["group", "item"], columns="method", values=measure)
 
 
 def with_numbers(table: Table) -> Table:
@@ -137,9 +137,9 @@ def drawn_weights(members: Sequence[Sequence[Any]], generator: np.random.Generat
 
 
 @functools.lru_cache(maxsize=4)
-def _weights(members: tuple[tuple[Any, ...], ...], seed: int) -> Float[np.ndarray, "draws n"]:
+def _weights(members: tuple[tuple[Any, ...], ...]) -> Float[np.ndarray, "draws n"]:
     """Those of `drawn_weights`, once for all measures of the same items."""
-    return drawn_weights(members, np.random.default_rng(seed))
+    return drawn_weights(members, np.random.default_rng(0))
 
 
 def _ratio(above: Float[np.ndarray, "*n"], below: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:

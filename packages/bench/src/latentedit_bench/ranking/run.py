@@ -14,8 +14,9 @@ import pandas as pd
 from PIL import Image
 
 from latentedit.batch.edits import bisect_failures
-from latentedit.batch.executors import Executor, Measure, check_same_model, run_work
+from latentedit.batch.executors import Executor, run_work
 from latentedit.batch.folder import Failure, Row, RunFolder, UnitResult, file_name
+from latentedit.batch.work import Measure, check_same_model
 from latentedit.core.cost import peak_bytes
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
