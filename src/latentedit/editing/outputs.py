@@ -29,7 +29,7 @@ _MAX_JSON_BYTES = 4 * MAX_RECORD_BYTES
 # `latentedit.undo` takes no direction, and neither do the page and the tool of agents: a command that all can use.
 BY_DIRECTION = "or, after an edit by a direction, `latentedit undo FILE --direction DIRECTION`"
 
-OutputFile = tuple[Path, Callable[[Path], None]]  # a file, and what writes it
+OutputFile = tuple[Path, Callable[[Path], object]]  # a file, and what writes it
 
 
 def json_path(path: str | Path) -> Path:
