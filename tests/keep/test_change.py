@@ -12,7 +12,7 @@ from latentedit_keep.base.warp import smoothed
 from latentedit_keep.change import DetectedChange, _structure, find_change, is_drawn_anew, judge
 from latentedit_keep.registration import register
 from latentedit_keep.tones import Tones
-from tests.keep.pairs import SIDE, scene, with_object
+from tests.keep.pairs import SIDE, moved, scene, similarity, with_object
 
 pytestmark = pytest.mark.slow
 
@@ -103,6 +103,24 @@ def test_a_restyled_image_has_the_same_layout() -> None:
     drawing = 255 - np.abs(image - smoothed(image, 2.0)).max(axis=2, keepdims=True).repeat(3, axis=2) * 6
     assert is_drawn_anew(image, drawing.clip(0, 255), 0.0)
     assert not is_drawn_anew(image, scene(seed=4).astype(np.float32), 0.1)
+
+
+@pytest.mark.parametrize(("down", "right"), [(0, 40), (40, 0)])
+def test_so_has_one_that_is_shown_farther_down_or_to_a_side(down: int, right: int) -> None:
+    first, second = scene(200, width=200), scene(200, seed=4, width=200)
+    place = np.s_[40 - down : 200 - down, 40 - right : 200 - right]
+    night = (first.astype(np.float32) - 60).clip(0, 255) * np.float32(0.4)
+    noisy = night + np.random.default_rng(1).normal(0, 4, night.shape)
+    assert is_drawn_anew(first[40:, 40:].astype(np.float32), noisy.astype(np.float32)[place], 0.0)
+    assert not is_drawn_anew(first[40:, 40:].astype(np.float32), second.astype(np.float32)[place], 0.0)
+
+
+def test_a_change_at_the_border_goes_on_in_the_narrow_strip_that_the_editor_cut_off() -> None:
+    """It would be a line of the old image; where nothing changed, it stays."""
+    edited = moved(with_object(scene(), (0, 70), 30), similarity((-4, 0)), (SIDE, SIDE))
+    mask = found(scene(), edited).mask
+    assert mask[60:80, :20].min() > 0.9
+    assert mask[120:].max() == 0
 
 
 def test_redrawn_detail_is_a_global_change() -> None:

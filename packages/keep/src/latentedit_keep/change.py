@@ -48,6 +48,7 @@ _UNSURE = (0.3, 0.3, 100)  # structure, agreement and inliers below all of which
 # Layout correlation of a redrawn image, in general and from the third, an agreement, on. Of 36 pairs, those redrawn in
 # place had 0.59 to 0.88 (one 0.48), others up to 0.47 (two 0.56 and 0.60).
 _LAYOUT = (0.5, 0.4, 0.2)
+_SHIFTED = (4, 0.6)  # cells by which all of a layout may be shifted, and its correlation; 8,000 strangers reached .53
 _COUNTED = (2.0, 0.75)  # contrast of a counted change, and share of the strongest that suffices; noise rarely reaches 2
 # Levels of a difference that no eye misses, and share of the image it covers: repainted parts elsewhere leave it little
 # contrast. Faint differences of unchanged pairs had at most 10 levels, faint objects of real pairs 31 and more.
@@ -203,8 +204,9 @@ def find_change(
             tones = fit_tones(*planes[:2], unchanged)
     tick()
     left = vanished(inside, evidence) | leftovers(*alike, inside, evidence, blur)
-    mask = joined(rim(evidence, inside, blur), left)
-    if registration.outside_share > OUTSIDE:  # there is only the original: a change that goes on there fades
+    cropped = registration.outside_share > OUTSIDE
+    mask = joined(rim(evidence, inside, blur, None if cropped else ~shown), left)
+    if cropped:  # there is only the original: a change that goes on there fades; narrow strips of it would be seen
         beyond = cv2.distanceTransform(shown.astype(np.uint8), cv2.DIST_L2, 3)
         mask *= (beyond / (_FADES * max(size))).clip(0, 1)
     if uncovered.any():
@@ -306,20 +308,29 @@ def is_unsure(original: Array, edited: Array, found: Registration, alphas: warp.
 
 def is_drawn_anew(original: Array, edited: Array, agreement: float) -> bool:
     """Whether edges lie at the same positions in the same directions, whatever the style."""
-    similarity = float(np.sum(_layout(original) * _layout(edited)))
-    return similarity >= (_LAYOUT[0] if agreement < _LAYOUT[2] else _LAYOUT[1])
+    layouts, far = (_layout(original), _layout(edited)), range(-_SHIFTED[0], _SHIFTED[0] + 1)
+    if _similarity(*layouts) >= (_LAYOUT[0] if agreement < _LAYOUT[2] else _LAYOUT[1]):
+        return True
+    return max(_similarity(*layouts, down, right) for down in far for right in far) >= _SHIFTED[1]
 
 
 def _layout(image: Array) -> Array:
-    """Histograms of oriented gradients in 16 x 16 cells, centered, of unit norm."""
+    """Histograms of oriented gradients in 16 x 16 cells."""
     plane = gray(warp.resized(image, (256, 256)))
     across, down = cv2.Sobel(plane, cv2.CV_32F, 1, 0), cv2.Sobel(plane, cv2.CV_32F, 0, 1)
     size, angle = cv2.cartToPolar(across, down)
     bins = (angle * np.float32(8 / np.pi)).astype(int) % 8
     counts = [cv2.resize(size * (bins == at), (16, 16), interpolation=cv2.INTER_AREA) for at in range(8)]
-    found = np.sqrt(np.stack(counts))
-    found -= found.mean()
-    return found / max(float(np.linalg.norm(found)), 1e-6)
+    return np.sqrt(np.stack(counts))
+
+
+def _similarity(first: Array, second: Array, down: int = 0, right: int = 0) -> float:
+    """Correlation of two layouts, the second shifted by so many cells, where they overlap."""
+    shifts = list(zip((down, right), first.shape[1:], strict=True))
+    parts = [(slice(max(0, -by), size - max(0, by)), slice(max(0, by), size + min(0, by))) for by, size in shifts]
+    one, other = (plane[:, parts[0][at], parts[1][at]] for at, plane in enumerate((first, second)))
+    one, other = one - one.mean(), other - other.mean()
+    return float(np.sum(one * other) / max(float(np.linalg.norm(one) * np.linalg.norm(other)), 1e-6))
 
 
 def is_elsewhere(original: Array, edited: Array, change: DetectedChange, frame: Registration) -> bool:

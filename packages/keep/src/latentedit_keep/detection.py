@@ -240,8 +240,9 @@ def _shrunk(mask: Mask, radius: int, *, beyond: int = 1) -> Mask:
     return cv2.erode(mask.astype(np.uint8), disc(radius), borderType=cv2.BORDER_CONSTANT, borderValue=beyond) > 0
 
 
-def rim(evidence: Evidence, inside: Mask, blur: float) -> Array:
-    """The soft mask in [0, 1]. Sharp edges are placed at half of the step, which undoes the editor's blur."""
+def rim(evidence: Evidence, inside: Mask, blur: float, beyond: Mask | None = None) -> Array:
+    """The soft mask in [0, 1]; a change goes on ``beyond`` the edited image, where that is mirrored."""
+    # Sharp edges are placed at half of the step, which undoes the editor's blur.
     reach, changed, fine = max(1, round(1.5 + 2 * max(blur, 0))), evidence.changed, evidence.fine
     ring = grown(fine, reach) & ~_shrunk(fine, reach + 1)
     peak = cv2.dilate(evidence.amount * changed, disc(reach + 1))
@@ -261,7 +262,8 @@ def rim(evidence: Evidence, inside: Mask, blur: float) -> Array:
     nearest = cv2.distanceTransformWithLabels(away, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)[1]
     values = np.zeros(int(nearest.max()) + 1, dtype=np.float32)
     values[nearest[inner]] = soft[inner]
-    return np.where(grown(inside, _EDGE_PX), values[nearest], 0)
+    known = grown(inside, _EDGE_PX)
+    return np.where(known if beyond is None else known | beyond, values[nearest], 0)
 
 
 def vanished(inside: Mask, evidence: Evidence) -> Mask:
