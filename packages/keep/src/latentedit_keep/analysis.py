@@ -23,6 +23,7 @@ from latentedit_keep.transparency import WHITE, ground_of, without_ground
 
 _SHARPENING_SIDE_PX = 800  # side of the central part on which sharpness is fitted
 _CROPPED = 0.3  # share of the original beyond the edited image from which on that is looked for as a crop
+_PANNED = 0.2  # share of the edited image beyond the original from which on even as much lost elsewhere is the request
 _STREAKS = 0.035  # share of the original beyond the edited image from which replicated edges are seen
 _PATTERN_LEVELS = 8.0  # standard deviation under an alpha channel above which there is an image and not a background
 _MOSTLY_GROUND = 0.5  # share of the transparent part from which on the edit shows a ground there
@@ -187,7 +188,8 @@ def _extended(base: PixelImage, edited: PixelImage, found: Analysis) -> Analysis
         if exact_change(base.pixels, at_depth(part.pixels, base.pixels)) is not None:
             frame = dataclasses.replace(frame, matrix=frame.in_place, uncertainty_px=0.0)
             found = dataclasses.replace(_analyzed(base, part, nothing), registration=frame)
-    change, grown = found.change, beyond > EXTENDED or frame.in_place is not None
+    more = beyond > _PANNED or beyond - frame.outside_share > EXTENDED  # a drift loses what it shows more
+    change, grown = found.change, more or frame.in_place is not None
     if change is not None and found.found in LOCAL:
         first, second = _reduced(base), _reduced(edited)
         if comparing.is_elsewhere(first.levels, second.levels, change, frame.between(first.size, second.size)):
