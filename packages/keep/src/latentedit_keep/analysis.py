@@ -15,7 +15,7 @@ from latentedit_keep.base.images import PixelImage
 from latentedit_keep.base.warp import Array, Box, Matrix, cv2, fitted, resized, scaling, translation, turned, warped
 from latentedit_keep.change import EXTENDED, GLOBAL, LOCAL, OUTSIDE, WORKING_SIDE_PX, DetectedChange, Found
 from latentedit_keep.composite import composite, cut
-from latentedit_keep.exact import at_depth, exact_change, only_colors
+from latentedit_keep.exact import at_depth, exact_change, only_colors, tiny_change
 from latentedit_keep.masks import SEEN
 from latentedit_keep.registration import Registration, distance_px, find_crop, find_drift, find_turn, register, undrift
 from latentedit_keep.tones import Tones, fit_sharpening
@@ -221,12 +221,19 @@ def _analyzed(base: PixelImage, edited: PixelImage, tick: Tick) -> Analysis:
             same = _without_ground(base, same, ground)
         differs = exact_change(base.pixels, same.pixels)
         if differs is not None and not only_colors(base.pixels, same.pixels, differs):
-            change = comparing.exact_found(differs)
-            frame, found = change.registration, comparing.judge(change)
-            return Analysis(
-                original=base, edited=same, upright=same, found=found, change=change, registration=frame, frame=frame
-            )
+            return _in_place(base, same, comparing.exact_found(differs))
+    if base.size == edited.size and base.alpha is None and edited.alpha is None:
+        differs = tiny_change(base.levels, edited.levels)
+        if differs is not None:
+            return _in_place(base, edited, comparing.exact_found(differs, exact=False))
     return _aligned(base, edited, ground, tick)
+
+
+def _in_place(base: PixelImage, edited: PixelImage, change: DetectedChange) -> Analysis:
+    found, frame = comparing.judge(change), change.registration
+    return Analysis(
+        original=base, edited=edited, upright=edited, found=found, change=change, registration=frame, frame=frame
+    )
 
 
 def _reduced(image: PixelImage) -> PixelImage:
