@@ -68,10 +68,11 @@ _LEAST_WEIGHT = 4e-4  # of the squared side: least weight of a component; so man
 _UNSURE = 2.0  # mean multiple of the noise above which a hole is filled
 _STRONGEST = 0.99  # share of the unchanged part whose differences count as noise
 _UNSIGNED = 1.2  # weight of the average without signs, whose noise varies less
-# Sigmas at which a change is compared with grain, its strength without signs from which on it is, what its fine
-# differences exceed the coarse ones by if it is nothing else, bound of these in levels, and the strength that is left.
-# Grain that was replaced in a part had ratios of 3.8 to 5.5 and up to 9 levels, real changes without a mean up to 3.1.
-_GRAIN_PX, _GRAIN_FROM, _GRAIN_DECAYS, _GRAIN_LEVELS, _GRAIN_LEFT = (0.7, 5.6), 2.0, 3.4, 14.0, 1.9
+# A wide change that is grain: half its width, sigmas of averages, bound of the fine ones in levels, least multiple of the
+# coarse ones, least median energy over the mean, and the strength that it is given. Grain that was replaced in a part
+# had multiples of 3.8 to 5.5, up to 9 levels, and medians of .51 to .53; letters are narrow, and not everywhere.
+_GRAIN_WIDTH_PX, _GRAIN_PX, _GRAIN_LEVELS, _GRAIN_DECAYS, _GRAIN_SPREAD = 20, (0.7, 5.6), 14.0, 3.6, 0.4
+_GRAIN_STRENGTH = 1.9
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -374,14 +375,16 @@ def contrasts(original: Array, edited: Array, inside: Mask, mask: Array, numbers
         for number in np.flatnonzero(octaves == octave):
             values = here[labels == number]
             if number and len(values):
-                signed, unsigned = np.array([1, _UNSIGNED]) * np.quantile(values, 0.9, axis=0) / usual
-                only_grain = signed < 1 and unsigned > _GRAIN_FROM and _is_grain(difference, sure & (numbers == number))
-                found[number] = _GRAIN_LEFT if only_grain else max(signed, unsigned)
+                found[number] = np.max(np.array([1, _UNSIGNED]) * np.quantile(values, 0.9, axis=0) / usual)
+                wide = found[number] > _GRAIN_STRENGTH and widths[number] >= _GRAIN_WIDTH_PX
+                if wide and _is_grain(difference, sure & (numbers == number)):
+                    found[number] = _GRAIN_STRENGTH
     return found
 
 
 def _is_grain(difference: Array, part: Mask) -> bool:
     """Whether what differs in a part is gone in averages, as that of other grain is: its variance differs, no mean."""
-    planes = (_energy(smoothed(difference * part[..., None], sigma))[part] for sigma in _GRAIN_PX)
-    fine, coarse = (math.sqrt(float(plane.mean())) for plane in planes)
-    return fine < _GRAIN_LEVELS and fine > _GRAIN_DECAYS * coarse
+    fine, coarse = (_energy(smoothed(difference * part[..., None], sigma))[part] for sigma in _GRAIN_PX)
+    levels, decays = math.sqrt(float(fine.mean())), math.sqrt(float(fine.mean() / max(coarse.mean(), 1e-6)))
+    everywhere = float(np.median(fine)) > _GRAIN_SPREAD * float(fine.mean())
+    return levels < _GRAIN_LEVELS and decays > _GRAIN_DECAYS and everywhere
