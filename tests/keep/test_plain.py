@@ -143,7 +143,7 @@ def test_a_faint_pattern_of_letters_is_a_change() -> None:
     letters = Image.new("L", SIZE)
     for top in range(15, 90, 14):
         ImageDraw.Draw(letters).text((150, top), "nothing is said", 255)
-    edited = original + np.asarray(letters)[..., None] / 255 * 30
+    edited = original + np.asarray(letters)[..., None] / 255 * 60
     assert keep(taken(original), jpeg(edited, 95)).found == "local change"
 
 

@@ -68,7 +68,7 @@ _LEAST_WEIGHT = 4e-4  # of the squared side: least weight of a component; so man
 _UNSURE = 2.0  # mean multiple of the noise above which a hole is filled
 _STRONGEST = 0.99  # share of the unchanged part whose differences count as noise
 _UNSIGNED = 1.2  # weight of the average without signs, whose noise varies less
-# A wide change that is grain: half its width, sigmas of averages, bound of the fine ones in levels, least multiple of the
+# A wide change that is grain: half its width, sigmas of averages, most levels of the fine ones, least multiple of the
 # coarse ones, least median energy over the mean, and the strength that it is given. Grain that was replaced in a part
 # had multiples of 3.8 to 5.5, up to 9 levels, and medians of .51 to .53; letters are narrow, and not everywhere.
 _GRAIN_WIDTH_PX, _GRAIN_PX, _GRAIN_LEVELS, _GRAIN_DECAYS, _GRAIN_SPREAD = 20, (0.7, 5.6), 14.0, 3.6, 0.4
