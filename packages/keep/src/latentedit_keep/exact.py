@@ -11,11 +11,17 @@ from latentedit_keep.base.warp import Array, Mask, cv2, gray, largest
 
 _CORNER = 16.0  # least eigenvalue of the structure tensor, as OpenCV scales it: gradients of 2 levels in two directions
 _FEW = 8  # corners below which an image has no structure, so that all of its pixels are compared
-_SMALL_PX = 12  # a corner counts as equal if all of a window is: 7 px wide, and less for sides below three times this
+_LARGEST_PX, _SMALL_PX = (
+    7,
+    12,
+)  # a corner counts as equal if all of a window is: 7 px wide, and less for sides below three times this
 _LEAST_EQUAL = 0.05  # share of the corners: a new ground under text leaves few equal; chance and codecs leave none
 _FLAT = 0.6  # share of equal neighbors from which on there are flat parts and no texture
 _GRAINY = 0.95  # share of equal neighbors up to which a place has grain
 _LEAST_GRAIN = 0.1  # share of the image with equal grain
+# Share of equal neighbors up to which a place is nothing but grain, and share of the image with such equal grain from
+# which on the rest is the same, whatever the corners say: moving by .02 px changes some of every window.
+_NOISY, _MUCH_GRAIN = 0.1, 0.3
 _SPREAD = 0.5  # of the image's width or height, over which equal corners lie: a watermark alone is equal too
 _NOISE_LEVELS = 8  # differences below, in specks, are what saving a JPEG twice leaves
 # Levels by which decoders round, share of what differs, of eleven real edits at most .70, and share of the image.
@@ -63,8 +69,8 @@ def exact_change(original: Pixels, edited: Pixels) -> Mask | None:
     equal, resampled = ~differs, True
     if equal.mean() < _LEAST_EQUAL:
         return differs if differs.size == 1 and amount.max() >= _NOISE_LEVELS else None
-    side = 1 + 2 * min(3, min(differs.shape) // _SMALL_PX)
-    around, least = np.ones((side, side), dtype=np.uint8), _LEAST_EQUAL * 7 / side
+    side = min(_LARGEST_PX, 1 + 2 * (min(differs.shape) // _SMALL_PX))
+    around, least = np.ones((side, side), dtype=np.uint8), _LEAST_EQUAL * _LARGEST_PX / side
     points, colors = _shown(original, around), original[..., :3]
     colors = colors if original.dtype == np.uint8 else colors >> 8
     steep = cv2.cornerMinEigenVal(gray(colors.astype(np.float32)), 5)
@@ -78,7 +84,10 @@ def exact_change(original: Pixels, edited: Pixels) -> Mask | None:
         equal |= same_shapes & (_flatness(original) > _FLAT)
     whole = cv2.erode(equal.astype(np.uint8), around) > 0
     same = points & whole
-    if same.sum() < least * points.sum() or not same.any():
+    grainy = whole & (_flatness(original) < _NOISY) if side == _LARGEST_PX else np.zeros_like(whole)
+    if grainy.mean() > _MUCH_GRAIN:
+        points, same, resampled = np.ones_like(whole), grainy, False
+    elif same.sum() < least * points.sum() or not same.any():
         # The corners may all belong to what changed; then the grain around it tells, which no chance repeats.
         points = _shown(original, around) & (_flatness(original) < _GRAINY)
         same = points & whole
