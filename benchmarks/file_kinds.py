@@ -5,7 +5,7 @@
 
 Each file gets one drawn change, saved by Pillow as a plain PNG. `latentedit keep --json` writes it in every format.
 Source and result are listed by exiv2, tifffile and libvips and by walks over bytes that share no code with `keep`'s own
-inventory. What the result lacks, or has otherwise, has to be named by the report and, but for copies of the picture, by
+inventory. What the result lacks, or has otherwise, has to be named by the report and, but for copies of the image, by
 the warning: otherwise it is a silent loss. A false claim is what the result says of itself and does not hold.
 """
 
@@ -73,7 +73,7 @@ def made(ending: str) -> Callable[[Callable[[], bytes]], Callable[[], bytes]]:
     return register
 
 
-def picture(seed: int = 7, *, mode: str = "RGB") -> Image.Image:
+def drawing(seed: int = 7, *, mode: str = "RGB") -> Image.Image:
     """A drawn scene with texture."""
     rng = np.random.default_rng(seed)
     down, across = np.mgrid[:HEIGHT, :WIDTH] / HEIGHT
@@ -90,7 +90,7 @@ def picture(seed: int = 7, *, mode: str = "RGB") -> Image.Image:
 def deep(channels: int = 3) -> np.ndarray:
     """The scene in 16 bits with all bits in use."""
     low = np.random.default_rng(3).integers(0, 256, (HEIGHT, WIDTH, 3))
-    pixels = (np.asarray(picture()).astype(np.uint16) << 8) + low.astype(np.uint16)
+    pixels = (np.asarray(drawing()).astype(np.uint16) << 8) + low.astype(np.uint16)
     return pixels if channels == 3 else np.ascontiguousarray(pixels[..., 1])
 
 
@@ -135,7 +135,7 @@ def xmp_bytes(attributes: str = "", elements: str = "") -> bytes:
     return _XMP.format(attributes, elements).encode()
 
 
-def by_exiv2(content: bytes, **said: Any) -> bytes:
+def by_exiv2(content: bytes, **stated: Any) -> bytes:
     """A file with metadata by exiv2: keys of EXIF, IPTC and XMP with dots as they are, and a comment."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "it")
@@ -143,17 +143,17 @@ def by_exiv2(content: bytes, **said: Any) -> bytes:
         image = exiv2.ImageFactory.open(str(path))
         image.readMetadata()
         data = {"Exif": image.exifData(), "Iptc": image.iptcData(), "Xmp": image.xmpData()}
-        for key, value in said.pop("keys", {}).items():
+        for key, value in stated.pop("keys", {}).items():
             into = data[key.partition(".")[0]]
             for one in value if isinstance(value, list) else [value]:
                 if key.startswith("Iptc"):
                     into.add(exiv2.IptcKey(key), exiv2.StringValue(one))
                 else:
                     into[key] = one
-        if "comment" in said:
-            image.setComment(said["comment"])
-        if "thumbnail" in said:
-            exiv2.ExifThumb(data["Exif"]).setJpegThumbnail(said["thumbnail"])
+        if "comment" in stated:
+            image.setComment(stated["comment"])
+        if "thumbnail" in stated:
+            exiv2.ExifThumb(data["Exif"]).setJpegThumbnail(stated["thumbnail"])
         image.writeMetadata()
         return path.read_bytes()
 
@@ -173,32 +173,32 @@ _PRESS = {
 @made("jpg")
 def press_jpeg() -> bytes:
     """IPTC, XMP, EXIF, a comment (exiv2) and a profile (libvips)."""
-    return by_exiv2(saved(picture(), "JPEG", icc_profile=icc_bytes(), dpi=(300, 300)), keys=_PRESS, comment="a note")
+    return by_exiv2(saved(drawing(), "JPEG", icc_profile=icc_bytes(), dpi=(300, 300)), keys=_PRESS, comment="a note")
 
 
 @made("tif")
 def press_tiff() -> bytes:
     """IPTC, XMP and EXIF in a TIFF (exiv2)."""
-    plain = saved(picture(), "TIFF", icc_profile=icc_bytes(), dpi=(300, 300))
+    plain = saved(drawing(), "TIFF", icc_profile=icc_bytes(), dpi=(300, 300))
     return by_exiv2(plain, keys={**_PRESS, "Exif.Photo.LensModel": "50mm", "Exif.GPSInfo.GPSAltitude": "300/1"})
 
 
 @made("png")
 def press_png() -> bytes:
     """IPTC, XMP and EXIF in a PNG (libvips, exiv2)."""
-    return by_exiv2(saved(picture(), "PNG", icc_profile=icc_bytes(), dpi=(300, 300)), keys=_PRESS)
+    return by_exiv2(saved(drawing(), "PNG", icc_profile=icc_bytes(), dpi=(300, 300)), keys=_PRESS)
 
 
 @made("jpg")
 def camera_jpeg() -> bytes:
     """A maker's note, GPS, a thumbnail and an orientation (exiv2), and a preview by MPF (Pillow)."""
-    preview = picture().resize((120, 80))
+    preview = drawing().resize((120, 80))
     whole = saved(
-        picture(), "MPO", save_all=True, append_images=[preview], exif=exif_bytes(turned=True), dpi=(300, 300)
+        drawing(), "MPO", save_all=True, append_images=[preview], exif=exif_bytes(turned=True), dpi=(300, 300)
     )
     end = whole.index(b"\xff\xd9\xff\xd8") + 2
     note = " ".join(str(one) for one in b"Acme\0\x01" + bytes(range(60)))
-    small = saved(picture().resize((60, 40)), "JPEG")
+    small = saved(drawing().resize((60, 40)), "JPEG")
     keys = {
         "Exif.Photo.MakerNote": note, "Exif.GPSInfo.GPSAltitude": "300/1", "Exif.Photo.BodySerialNumber": "77",
         "Xmp.aux.Lens": "50mm", "Exif.Photo.ColorSpace": "1",
@@ -212,7 +212,7 @@ def motion_photo() -> bytes:
     clip = _box(b"ftyp", b"mp42\0\0\0\0mp42isom") + _box(b"mdat", bytes(range(256)) * 30) + _box(b"moov", bytes(400))
     camera = 'xmlns:GCamera="http://ns.google.com/photos/1.0/camera/" GCamera:MotionPhoto="1" GCamera:MicroVideo="1" '
     camera += f'GCamera:MotionPhotoPresentationTimestampUs="500" GCamera:MicroVideoOffset="{len(clip)}"'
-    said = xmp_bytes(
+    stated = xmp_bytes(
         camera,
         '<Container:Directory xmlns:Container="http://ns.google.com/photos/1.0/container/" xmlns:Item='
         '"http://ns.google.com/photos/1.0/container/item/"><rdf:Seq><rdf:li rdf:parseType="Resource"><Container:Item '
@@ -220,13 +220,13 @@ def motion_photo() -> bytes:
         f'Item:Mime="video/mp4" Item:Semantic="MotionPhoto" Item:Length="{len(clip)}"/></rdf:li></rdf:Seq>'
         "</Container:Directory>",
     )
-    return saved(picture(), "JPEG", exif=exif_bytes(), xmp=said) + clip
+    return saved(drawing(), "JPEG", exif=exif_bytes(), xmp=stated) + clip
 
 
 @made("jpg")
 def ultra_hdr() -> bytes:
     """A gain map (libultrahdr)."""
-    levels = (np.asarray(picture()) / 255.0) ** 2.2 * 3
+    levels = (np.asarray(drawing()) / 255.0) ** 2.2 * 3
     content = imagecodecs.ultrahdr_encode(np.dstack([levels, np.ones((HEIGHT, WIDTH))]).astype(np.float16))
     return bytes(content)
 
@@ -234,7 +234,7 @@ def ultra_hdr() -> bytes:
 @made("jpg")
 def ultra_hdr_vips() -> bytes:
     """A gain map with EXIF and XMP (libvips)."""
-    levels = ((np.asarray(picture()) / 255.0) ** 2.2 * 3).astype(np.float32)
+    levels = ((np.asarray(drawing()) / 255.0) ** 2.2 * 3).astype(np.float32)
     image = pyvips.Image.new_from_memory(levels.tobytes(), WIDTH, HEIGHT, 3, "float").copy(interpretation="scrgb")
     image.set_type(pyvips.GValue.blob_type, "exif-data", exif_bytes())
     return bytes(image.uhdrsave_buffer())
@@ -245,9 +245,9 @@ def extended_xmp() -> bytes:
     """XMP in two parts, by the specification."""
     rest = xmp_bytes('xmlns:a="http://acme.example/" a:Long="' + "x" * 90_000 + '"').replace(b'xmp:Rating="4"', b"")
     name = hashlib.md5(rest, usedforsecurity=False).hexdigest().upper()
-    said = xmp_bytes(f'xmlns:xmpNote="http://ns.adobe.com/xmp/note/" xmpNote:HasExtendedXMP="{name}"')
-    content = saved(picture(), "JPEG", xmp=said)
-    at, parts = content.index(said) + len(said), b""
+    stated = xmp_bytes(f'xmlns:xmpNote="http://ns.adobe.com/xmp/note/" xmpNote:HasExtendedXMP="{name}"')
+    content = saved(drawing(), "JPEG", xmp=stated)
+    at, parts = content.index(stated) + len(stated), b""
     for place in range(0, len(rest), 65_000):
         data = b"http://ns.adobe.com/xmp/extension/\0" + name.encode() + struct.pack(">2I", len(rest), place)
         data += rest[place : place + 65_000]
@@ -258,43 +258,43 @@ def extended_xmp() -> bytes:
 @made("jpg")
 def panorama() -> bytes:
     """A 360 degree photograph."""
-    said = 'xmlns:GPano="http://ns.google.com/photos/1.0/panorama/" GPano:ProjectionType="equirectangular" '
-    said += f'GPano:FullPanoWidthPixels="{WIDTH}" GPano:CroppedAreaImageWidthPixels="{WIDTH}"'
-    return saved(picture(), "JPEG", xmp=xmp_bytes(said), exif=exif_bytes())
+    stated = 'xmlns:GPano="http://ns.google.com/photos/1.0/panorama/" GPano:ProjectionType="equirectangular" '
+    stated += f'GPano:FullPanoWidthPixels="{WIDTH}" GPano:CroppedAreaImageWidthPixels="{WIDTH}"'
+    return saved(drawing(), "JPEG", xmp=xmp_bytes(stated), exif=exif_bytes())
 
 
 @made("jpg")
 def portrait() -> bytes:
     """A depth map in the XMP, as Google's phones wrote it."""
-    depth = saved(picture(9, mode="L").resize((24, 16)), "PNG").hex()
-    said = (
+    depth = saved(drawing(9, mode="L").resize((24, 16)), "PNG").hex()
+    stated = (
         f'xmlns:GDepth="http://ns.google.com/photos/1.0/depthmap/" GDepth:Format="RangeInverse" GDepth:Data="{depth}"'
     )
-    return saved(picture(), "JPEG", xmp=xmp_bytes(said), exif=exif_bytes())
+    return saved(drawing(), "JPEG", xmp=xmp_bytes(stated), exif=exif_bytes())
 
 
 @made("jpg")
 def stereo() -> bytes:
     """An MPO with two images (Pillow)."""
-    return saved(picture(), "MPO", save_all=True, append_images=[picture(8)], exif=exif_bytes())
+    return saved(drawing(), "MPO", save_all=True, append_images=[drawing(8)], exif=exif_bytes())
 
 
 @made("jpg")
 def gray_jpeg() -> bytes:
     """One channel, with a comment, by libvips and Pillow."""
-    return saved(picture(mode="L"), "JPEG", comment=b"gray", dpi=(200, 200))
+    return saved(drawing(mode="L"), "JPEG", comment=b"gray", dpi=(200, 200))
 
 
 @made("jpg")
 def print_jpeg() -> bytes:
     """Four colors for print (Pillow)."""
-    return saved(picture(mode="CMYK"), "JPEG", dpi=(300, 300), exif=exif_bytes())
+    return saved(drawing(mode="CMYK"), "JPEG", dpi=(300, 300), exif=exif_bytes())
 
 
 @made("jpg")
 def old_jpeg() -> bytes:
     """A maker's segments: FlashPix, Ducky, a segment of nobody's, bytes behind the end."""
-    content = saved(picture(), "JPEG", exif=exif_bytes())
+    content = saved(drawing(), "JPEG", exif=exif_bytes())
     more = b"".join(b"\xff" + bytes([0xE0 + one]) + struct.pack(">H", len(data) + 2) + data for one, data in (
         (2, b"FPXR\0\0\1flash"), (3, b"META\0\0meta"), (12, b"Ducky\0\1\0\4\0\0\0\x50"), (10, b"AROT\0\0turn"),
     ))  # fmt: skip
@@ -304,38 +304,38 @@ def old_jpeg() -> bytes:
 @made("jpg")
 def signed_jpeg() -> bytes:
     """Content credentials (c2pa-python with a test certificate)."""
-    return signed(saved(picture(), "JPEG", exif=exif_bytes()), "image/jpeg")
+    return signed(saved(drawing(), "JPEG", exif=exif_bytes()), "image/jpeg")
 
 
 @made("png")
 def signed_png() -> bytes:
     """Content credentials (c2pa-python with a test certificate)."""
-    return signed(saved(picture(), "PNG"), "image/png")
+    return signed(saved(drawing(), "PNG"), "image/png")
 
 
 @made("webp")
 def signed_webp() -> bytes:
     """Content credentials (c2pa-python with a test certificate)."""
-    return signed(saved(picture(), "WEBP", lossless=True), "image/webp")
+    return signed(saved(drawing(), "WEBP", lossless=True), "image/webp")
 
 
 @made("tif")
 def signed_tiff() -> bytes:
     """Content credentials (c2pa-python with a test certificate)."""
-    return signed(saved(picture(), "TIFF"), "image/tiff")
+    return signed(saved(drawing(), "TIFF"), "image/tiff")
 
 
 @made("avif")
 def signed_avif() -> bytes:
     """Content credentials (c2pa-python with a test certificate)."""
-    return signed(saved(picture(), "AVIF"), "image/avif")
+    return signed(saved(drawing(), "AVIF"), "image/avif")
 
 
 @made("heic")
 def phone_heic() -> bytes:
     """EXIF with an orientation, XMP, a profile, a thumbnail and a second image (pillow-heif)."""
-    file, out = pillow_heif.from_pillow(picture()), io.BytesIO()
-    file.add_from_pillow(picture(9))
+    file, out = pillow_heif.from_pillow(drawing()), io.BytesIO()
+    file.add_from_pillow(drawing(9))
     file[0].info |= {"thumbnails": [64], "icc_profile": icc_bytes(), "icc_profile_type": "prof"}
     file.save(out, exif=exif_bytes(turned=True), xmp=xmp_bytes(), quality=95)
     return out.getvalue()
@@ -354,7 +354,7 @@ def deep_heic() -> bytes:
 @made("avif")
 def avif() -> bytes:
     """EXIF, XMP and a profile (Pillow)."""
-    return saved(picture(), "AVIF", exif=exif_bytes(), xmp=xmp_bytes(), icc_profile=icc_bytes(), quality=95)
+    return saved(drawing(), "AVIF", exif=exif_bytes(), xmp=xmp_bytes(), icc_profile=icc_bytes(), quality=95)
 
 
 @made("avif")
@@ -366,19 +366,19 @@ def deep_avif() -> bytes:
 @made("avif")
 def moving_avif() -> bytes:
     """Three frames (Pillow)."""
-    return saved(picture(), "AVIF", save_all=True, append_images=[picture(8), picture(9)], exif=exif_bytes())
+    return saved(drawing(), "AVIF", save_all=True, append_images=[drawing(8), drawing(9)], exif=exif_bytes())
 
 
 @made("jxl")
 def jxl() -> bytes:
     """EXIF and XMP (pillow-jxl-plugin)."""
-    return saved(picture(), "JXL", lossless=True, exif=exif_bytes(), xmp=xmp_bytes())
+    return saved(drawing(), "JXL", lossless=True, exif=exif_bytes(), xmp=xmp_bytes())
 
 
 @made("jxl")
 def packed_jxl() -> bytes:
     """EXIF and XMP in compressed boxes (pillow-jxl-plugin)."""
-    return saved(picture(), "JXL", lossless=True, exif=exif_bytes(), xmp=xmp_bytes(), compress_metadata=True)
+    return saved(drawing(), "JXL", lossless=True, exif=exif_bytes(), xmp=xmp_bytes(), compress_metadata=True)
 
 
 @made("jxl")
@@ -391,7 +391,7 @@ def deep_jxl() -> bytes:
 def jpeg_in_jxl() -> bytes:
     """A JPEG with metadata, stored without a loss (imagecodecs)."""
     return imagecodecs.jpegxl_encode_jpeg(
-        saved(picture(), "JPEG", exif=exif_bytes(), xmp=xmp_bytes(), comment=b"a note")
+        saved(drawing(), "JPEG", exif=exif_bytes(), xmp=xmp_bytes(), comment=b"a note")
     )
 
 
@@ -402,7 +402,7 @@ def pages() -> bytes:
     with tifffile.TiffWriter(out) as file:
         for seed in (7, 8, 9):
             tags = [(315, 2, 0, "Ann", True), (33432, 2, 0, "(c) Ann", True), (65000, 2, 0, "private", True)]
-            file.write(np.asarray(picture(seed)), description=f"page {seed}", metadata=None, extratags=tags)
+            file.write(np.asarray(drawing(seed)), description=f"page {seed}", metadata=None, extratags=tags)
     return out.getvalue()
 
 
@@ -412,11 +412,11 @@ def pyramid() -> bytes:
     out = io.BytesIO()
     with tifffile.TiffWriter(out) as file:
         file.write(
-            np.asarray(picture()), tile=(64, 64), subifds=2, photometric="rgb", metadata=None, software="Slides 1"
+            np.asarray(drawing()), tile=(64, 64), subifds=2, photometric="rgb", metadata=None, software="Slides 1"
         )
         for part in (2, 4):
             file.write(
-                np.asarray(picture())[::part, ::part], tile=(64, 64), subfiletype=1, photometric="rgb", metadata=None
+                np.asarray(drawing())[::part, ::part], tile=(64, 64), subfiletype=1, photometric="rgb", metadata=None
             )
     return out.getvalue()
 
@@ -443,7 +443,7 @@ def microscope() -> bytes:
 def shaped() -> bytes:
     """What tifffile writes of itself: the shape of the array, as a text."""
     out = io.BytesIO()
-    tifffile.imwrite(out, np.asarray(picture()))
+    tifffile.imwrite(out, np.asarray(drawing()))
     return out.getvalue()
 
 
@@ -456,7 +456,7 @@ def geotiff() -> bytes:
         (34735, 3, 8, (1, 1, 0, 1, 3072, 0, 1, 32633), True), (34737, 2, 0, "UTM 33|", True),
         (42112, 2, 0, "<GDALMetadata><Item name='a'>b</Item></GDALMetadata>", True), (42113, 2, 0, "0", True),
     ]  # fmt: skip
-    tifffile.imwrite(out, np.asarray(picture()), metadata=None, extratags=tags)
+    tifffile.imwrite(out, np.asarray(drawing()), metadata=None, extratags=tags)
     return out.getvalue()
 
 
@@ -479,7 +479,7 @@ def fax() -> bytes:
 @made("tif")
 def layers() -> bytes:
     """Layers of Photoshop's and a thumbnail (psdtags)."""
-    pixels, out = np.dstack([np.asarray(picture()), np.full((HEIGHT, WIDTH), 255, np.uint8)]), io.BytesIO()
+    pixels, out = np.dstack([np.asarray(drawing()), np.full((HEIGHT, WIDTH), 255, np.uint8)]), io.BytesIO()
     channels = [
         psdtags.PsdChannel(channelid=which, compression=psdtags.PsdCompressionType.RLE, data=pixels[..., at])
         for at, which in enumerate([psdtags.PsdChannelId.CHANNEL0, psdtags.PsdChannelId.CHANNEL1,
@@ -505,7 +505,7 @@ def comfyui() -> bytes:
     texts = PngImagePlugin.PngInfo()
     texts.add_text("prompt", json.dumps({"3": {"class_type": "KSampler", "inputs": {"seed": 5, "text": "ä"}}}))
     texts.add_text("workflow", json.dumps({"nodes": [{"id": 3}] * 400}))
-    return saved(picture(), "PNG", pnginfo=texts)
+    return saved(drawing(), "PNG", pnginfo=texts)
 
 
 @made("png")
@@ -517,7 +517,7 @@ def web_ui() -> bytes:
     texts.add_itxt("Title", "Haus", lang="de", tkey="Name")
     texts.add_text("Comment", "a note")
     texts.add_text("Software", "NovelAI")
-    return saved(picture(), "PNG", pnginfo=texts, exif=exif_bytes())
+    return saved(drawing(), "PNG", pnginfo=texts, exif=exif_bytes())
 
 
 @made("png")
@@ -538,13 +538,13 @@ def deep_png() -> bytes:
 @made("png")
 def moving_png() -> bytes:
     """An animation (Pillow)."""
-    return saved(picture(), "PNG", save_all=True, append_images=[picture(8), picture(9)], duration=90)
+    return saved(drawing(), "PNG", save_all=True, append_images=[drawing(8), drawing(9)], duration=90)
 
 
 @made("png")
 def palette_png() -> bytes:
     """A palette with transparency (Pillow)."""
-    image = picture().quantize(60)
+    image = drawing().quantize(60)
     return saved(image, "PNG", transparency=bytes([0, 128, *[255] * 58]), dpi=(144, 144))
 
 
@@ -568,7 +568,7 @@ def bit_png() -> bytes:
 @made("webp")
 def webp() -> bytes:
     """EXIF, XMP and a profile (libvips)."""
-    image = pyvips.Image.new_from_buffer(saved(picture(), "PNG"), "").copy()
+    image = pyvips.Image.new_from_buffer(saved(drawing(), "PNG"), "").copy()
     for name, data in (("exif-data", exif_bytes()), ("xmp-data", xmp_bytes()), ("icc-profile-data", icc_bytes())):
         image.set_type(pyvips.GValue.blob_type, name, data)
     return bytes(image.write_to_buffer(".webp", lossless=True))
@@ -577,20 +577,20 @@ def webp() -> bytes:
 @made("webp")
 def moving_webp() -> bytes:
     """An animation with EXIF (Pillow)."""
-    return saved(picture(), "WEBP", save_all=True, append_images=[picture(8)], exif=exif_bytes(), xmp=xmp_bytes())
+    return saved(drawing(), "WEBP", save_all=True, append_images=[drawing(8)], exif=exif_bytes(), xmp=xmp_bytes())
 
 
 @made("gif")
 def gif() -> bytes:
     """An animation with a comment (Pillow)."""
-    frames = [picture(seed).quantize(200) for seed in (7, 8)]
+    frames = [drawing(seed).quantize(200) for seed in (7, 8)]
     return saved(frames[0], "GIF", save_all=True, append_images=frames[1:], comment=b"a note", loop=0)
 
 
 @made("bmp")
 def bmp() -> bytes:
     """A resolution (Pillow)."""
-    return saved(picture(), "BMP", dpi=(144, 144))
+    return saved(drawing(), "BMP", dpi=(144, 144))
 
 
 def signed(content: bytes, kind: str) -> bytes:
@@ -645,7 +645,7 @@ _STORED = (
 ROWS = (
     "EXIF", "GPS", "maker's note", "XMP", "extended XMP", "IPTC", "ICC profile", "cICP, nclx", "resolution", "comment",
     "PNG texts", "other PNG chunks", "TIFF tags", "segments of makers", "HDR gain map", "motion clip", "depth",
-    "second picture", "layers", "content credentials", "thumbnail", "further frames", ">8 bits", "gray", "palette",
+    "second drawing", "layers", "content credentials", "thumbnail", "further frames", ">8 bits", "gray", "palette",
     "one bit",
 )  # fmt: skip
 _PRIVATE = (270, 33550, 33922, 34735, 34737, 42112, 42113, 50838, 50839, 65000)
@@ -720,10 +720,10 @@ def _by_exiv2(path: Path) -> Iterator[tuple[tuple[str, str], str]]:
         elif group in ("Image", "Photo", "GPSInfo", "Iop") and tag not in _STORED and not tag.startswith("0x02"):
             row = "GPS" if group == "GPSInfo" else "EXIF"
             yield (row, f"EXIF {tag}"), one.value().toString().strip("\0 ")
-    said = {one.key(): one.value() for one in image.exifData()}
-    if {"Exif.Image.XResolution", "Exif.Image.YResolution"} <= said.keys():
-        unit = said["Exif.Image.ResolutionUnit"].toInt64() if "Exif.Image.ResolutionUnit" in said else 2
-        sides = [said[f"Exif.Image.{one}Resolution"].toFloat() * (2.54 if unit == 3 else 1) for one in "XY"]
+    stated = {one.key(): one.value() for one in image.exifData()}
+    if {"Exif.Image.XResolution", "Exif.Image.YResolution"} <= stated.keys():
+        unit = stated["Exif.Image.ResolutionUnit"].toInt64() if "Exif.Image.ResolutionUnit" in stated else 2
+        sides = [stated[f"Exif.Image.{one}Resolution"].toFloat() * (2.54 if unit == 3 else 1) for one in "XY"]
         yield from [(("resolution", "resolution"), f"{sides[0]:.0f}x{sides[1]:.0f}")] * (unit != 1)
     for one in image.iptcData():
         if one.record() == 2:
@@ -817,7 +817,7 @@ def _jpegs(content: bytes) -> Iterator[tuple[tuple[str, str], str]]:
         size = next(data[1:5] for marker, data in parts if marker in (0xC0, 0xC2))
         is_stereo = size == struct.pack(">2H", HEIGHT, WIDTH)
         name = "HDR gain map" if is_map else "stereo or further image" if is_stereo else "preview image"
-        row = "HDR gain map" if is_map else "second picture" if is_stereo else "thumbnail"
+        row = "HDR gain map" if is_map else "second drawing" if is_stereo else "thumbnail"
         yield (row, name), "" if is_map else _short(content[start:end])
     if content[end + 4 : end + 8] == b"ftyp":
         yield ("motion clip", "motion clip"), _short(content[end:])
@@ -900,7 +900,7 @@ def _boxes(content: bytes) -> Iterator[tuple[tuple[str, str], str]]:
                     if kind_of == b"thmb":
                         yield ("thumbnail", "thumbnail (HEIF)"), _short(entry)
                 if images - copies > 1:
-                    yield ("second picture", "further image"), ""
+                    yield ("second drawing", "further image"), ""
             if inner == b"iprp":
                 if found := re.search(rb"pixi....[\1\3\4](.)", body, re.DOTALL):
                     yield from [((">8 bits", f"{found[1][0]} bits a channel"), "")] * (found[1][0] > 8)
@@ -980,7 +980,7 @@ def in_group(name: str, groups: list[str]) -> bool:
 QUIET = ("thumbnail", "preview image", "smaller copies", "time of the last change", "frames")
 
 
-def judged(before: Items, after: Items, report: dict[str, Any], told: str) -> Iterator[tuple[str, str, str]]:
+def judged(before: Items, after: Items, report: dict[str, Any], reported: str) -> Iterator[tuple[str, str, str]]:
     """Row, name and what became of each part: carried, translated, left out, or SILENT with what is missing."""
     out: dict[str, str] = report["left_out"]
     for (row, name), value in before.items():
@@ -989,8 +989,8 @@ def judged(before: Items, after: Items, report: dict[str, Any], told: str) -> It
             yield row, name, "carried"
         elif named:
             shown = name.startswith(QUIET) or any(
-                key in told
-                or re.search(rf"{key.partition(' ')[0]} \([^)]*({re.escape(key.partition(' ')[2])}|more\))", told)
+                key in reported
+                or re.search(rf"{key.partition(' ')[0]} \([^)]*({re.escape(key.partition(' ')[2])}|more\))", reported)
                 for key in named
             )
             yield row, name, "left out" if shown else "SILENT on stderr"
@@ -1033,7 +1033,7 @@ def claims(path: Path) -> Iterator[str]:
         yield "layers of the original"
     if b"c2pa" in content or b"jumb" in content:
         yield "credentials"
-    if b"MPF\0" in content and rows.isdisjoint({"HDR gain map", "second picture"}):
+    if b"MPF\0" in content and rows.isdisjoint({"HDR gain map", "second drawing"}):
         yield "MPF"
     with contextlib.suppress(Exception):
         meta = exiv2.ImageFactory.open(str(path))
@@ -1044,7 +1044,7 @@ def claims(path: Path) -> Iterator[str]:
 
 
 def edited(path: Path, place: Path) -> None:
-    """Draw on the picture as an editor does, which saves a plain PNG in sRGB and nothing else."""
+    """Draw on the drawing as an editor does, which saves a plain PNG in sRGB and nothing else."""
     with Image.open(path) as opened:
         image = ImageOps.exif_transpose(opened) if opened.format not in ("HEIF", "AVIF") else opened.copy()
         profile = opened.info.get("icc_profile")
@@ -1091,12 +1091,12 @@ def main() -> None:
                     why = (done.stderr.strip().splitlines() or [repr(done.exception)])[-1].replace(str(home), "")
                     refused.append(f"{name} -> {kind}: {why}")
                     continue
-                told = " ".join(line for line in done.stderr.splitlines() if "not kept in" in line)
+                reported = " ".join(line for line in done.stderr.splitlines() if "not kept in" in line)
                 report = json.loads(done.stdout)
                 with warnings.catch_warnings(action="ignore"):
                     after = listed(output)
                     false += [f"{name} -> {kind}: {one}" for one in claims(output)]
-                for row, part, fate in judged(before, after, report, told):
+                for row, part, fate in judged(before, after, report, reported):
                     items += 1
                     if fate.startswith("SILENT"):
                         silent.append(f"{name} -> {kind}: {part}: {fate}")

@@ -93,12 +93,12 @@ def keep_change(
         if feather and kept.found in LOCAL:
             kept = _feathered(kept, limit, feather, amount)
         image, weight = _on_input(kept.kept.pixels, first.pixels, own), np.asarray(kept.mask, dtype=np.float32) / 255
-        image, weight, said = _with_excess(
+        image, weight, stated = _with_excess(
             image, weight, own, edited[len(images) % len(edited)], kept, _inside(limit, own), amount
         )
         images.append(image)
         opacities.append(amount * weight)
-        reports.append("\n".join(filter(None, (_report(kept, kept.lines), said))))
+        reports.append("\n".join(filter(None, (_report(kept, kept.lines), stated))))
     return Kept(image=_batch(images), change=torch.from_numpy(np.stack(opacities)).float(), report="\n\n".join(reports))
 
 
@@ -130,9 +130,9 @@ def check_edit(
         kept, most = _keep(first, second, None, 1.0, progress), max_changed if limit is None else max_outside
         found = check(kept=kept, mask=limit, max_outside=most, expect_size=expect_size)
         values = found.report.values | {"next_step": _NEXT[found.report.next_step_code]}
-        changed, said = _excess_changed(own, edited[len(reports) % len(edited)], kept)
-        if said:
-            values |= {"doubts": [*values["doubts"], said], "verdict": f"{values['verdict']}; {said}"}
+        changed, stated = _excess_changed(own, edited[len(reports) % len(edited)], kept)
+        if stated:
+            values |= {"doubts": [*values["doubts"], stated], "verdict": f"{values['verdict']}; {stated}"}
         if changed.any():
             outside = float((changed * (1 - (0 if limit is None else _inside(limit, own)))).mean())
             happened = values["passed"] or kept.found == "identical"
@@ -268,8 +268,8 @@ def _with_excess(
     image: Tensor, weight: Array, own: Tensor, edited: Tensor, result: KeepResult, inside: Array, amount: float
 ) -> tuple[Tensor, Array, str]:
     """The kept image and the opacity, with changes beyond [0, 1], and a line that says so."""
-    mine, theirs, changed, said = _compared(own, edited, result)
-    if not said:
+    mine, theirs, changed, stated = _compared(own, edited, result)
+    if not stated:
         return image, weight, ""
     before = image[..., :3].float().cpu().numpy()
     seen = (image != _channels(own, image.shape[-1])).any(dim=-1).cpu().numpy()
@@ -278,7 +278,7 @@ def _with_excess(
     values = before + part * (theirs - mine) + np.where(seen[..., None], mine, 0)
     moved = torch.from_numpy(values != before).to(image.device)
     mixed = torch.where(moved, torch.from_numpy(values).to(image), image[..., :3])
-    return torch.cat([mixed, image[..., 3:]], dim=-1), weight.astype(np.float32), said
+    return torch.cat([mixed, image[..., 3:]], dim=-1), weight.astype(np.float32), stated
 
 
 def _excess_changed(own: Tensor, edited: Tensor, result: KeepResult) -> tuple[Array, str]:
@@ -297,8 +297,8 @@ def _compared(own: Tensor, edited: Tensor, result: KeepResult) -> tuple[Array, A
     if not mine.any() and not _excess(second).any():
         return mine, mine, nothing, ""
     if not _excess(second).any():
-        said = "the edited image has no values above 1 or below 0; the original's stay"
-        return mine, np.zeros_like(mine), nothing, said
+        stated = "the edited image has no values above 1 or below 0; the original's stay"
+        return mine, np.zeros_like(mine), nothing, stated
     if result.found == "different images" or result.turned:
         return mine, np.zeros_like(mine), nothing, "values above 1 or below 0 were not compared"
     height, width = first.shape[:2]

@@ -96,7 +96,7 @@ def test_what_is_painted_is_the_original_bit_for_bit(visit: VisitorSession) -> N
     assert np.array_equal(saved(visit), edited)
 
 
-def test_the_record_and_the_mask_beside_it_repeat_the_file(visit: VisitorSession) -> None:
+def test_the_record_and_the_mask_with_it_repeat_the_file(visit: VisitorSession) -> None:
     right = np.zeros((160, 160), np.uint8)
     right[:, 80:] = 255
     visit.limit(mask=read_pixels(right), only=[1, 2], strokes="[[8, 130, 62, 140, 62]]")
@@ -121,7 +121,7 @@ def test_layers_compose_to_the_result_that_is_shown(visit: VisitorSession) -> No
     assert np.abs(composed - np.asarray(Image.open(io.BytesIO(file.content)))).max() <= 1
 
 
-def test_a_visitor_is_told_what_the_file_has_no_place_for() -> None:
+def test_a_visitor_is_reported_what_the_file_has_no_place_for() -> None:
     file = io.BytesIO()
     original, edited = pair()
     Image.fromarray(np.asarray(original)).save(file, "JPEG", quality=100)

@@ -296,8 +296,8 @@ def test_metadata_that_a_format_cannot_store_is_reported(ending: str, lost: str,
     with warnings.catch_warnings(record=True) as report:
         warnings.simplefilter("always")
         save_image(read_image(tmp_path / "me.png"), tmp_path / f"k.{ending}")
-    said = " ".join(str(one.message) for one in report)
-    assert all(part in said for part in lost.split(", "))
+    stated = " ".join(str(one.message) for one in report)
+    assert all(part in stated for part in lost.split(", "))
     assert bool(report) == bool(lost)
 
 

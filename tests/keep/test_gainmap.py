@@ -27,9 +27,9 @@ def jpeg(pixels: NDArray[np.uint8], *heads: bytes, **options: Any) -> bytes:
     return file.getvalue()[:2] + b"".join(heads) + file.getvalue()[2:]
 
 
-def hdrgm(**said: object) -> bytes:
+def hdrgm(**stated: object) -> bytes:
     packet = b""
-    for name, value in said.items():
+    for name, value in stated.items():
         packet = xmp.with_property(packet or None, HDRGM, "hdrgm", name, str(value))
     return segment(0xE1, XMP + packet)
 
@@ -163,10 +163,10 @@ def test_a_soft_change_blends_and_a_map_without_a_rest_goes():
 
 
 def test_channels_have_values_of_their_own():
-    said = "<r:Seq><r:li>-1</r:li><r:li>0</r:li><r:li>-2</r:li></r:Seq>"
+    low = "<r:Seq><r:li>-1</r:li><r:li>0</r:li><r:li>-2</r:li></r:Seq>"
     rdf = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
     packet = (
-        f'<r:RDF xmlns:r="{rdf}"><r:Description xmlns:h="{HDRGM}" h:GainMapMax="2"><h:GainMapMin>{said}</h:GainMapMin>'
+        f'<r:RDF xmlns:r="{rdf}"><r:Description xmlns:h="{HDRGM}" h:GainMapMax="2"><h:GainMapMin>{low}</h:GainMapMin>'
         "</r:Description></r:RDF>"
     )
     map_ = gainmap.read(PRIMARY + jpeg(drawn(3), segment(0xE1, XMP + packet.encode()), subsampling=0))
@@ -213,10 +213,10 @@ def test_the_joined_file_is_announced_rightly(head: bytes):
     base = joined.index(b"MPF\0") + 4
     assert joined[base + index[0xB002][1]["DataOffset"] :] == map_.content
     assert joined.count(b"MPF\0") == 1
-    said = xmp.properties(image.info["xmp"])
-    assert said["hdrgm:Version"] == ("1.0" if XMP_HEAD in head else "0.9")
-    assert said["hdrgm:Any"] == "1"
-    assert (f"Item:Length: {len(map_.content)}" in said.get("Container:Directory", "")) == (XMP_HEAD in head)
+    stated = xmp.properties(image.info["xmp"])
+    assert stated["hdrgm:Version"] == ("1.0" if XMP_HEAD in head else "0.9")
+    assert stated["hdrgm:Any"] == "1"
+    assert (f"Item:Length: {len(map_.content)}" in stated.get("Container:Directory", "")) == (XMP_HEAD in head)
     assert joined[: sizes[0]].count(ISO) == (ISO in head)
     assert image.info["icc_profile"] == b"profile"
     kinds = [one.kind[0] for one in segments(joined)]
@@ -242,8 +242,8 @@ def test_a_long_packet_still_announces_the_map():
 
 def test_a_map_of_apple_is_found_and_has_no_boost_at_zero():
     aux = "urn:com:apple:photo:2020:aux:hdrgainmap"
-    said = xmp.with_property(None, "http://ns.apple.com/pixeldatainfo/1.0/", "apdi", "AuxiliaryImageType", aux)
-    map_ = gainmap.read(PRIMARY + jpeg(drawn(), segment(0xE1, XMP + said)))
+    stated = xmp.with_property(None, "http://ns.apple.com/pixeldatainfo/1.0/", "apdi", "AuxiliaryImageType", aux)
+    map_ = gainmap.read(PRIMARY + jpeg(drawn(), segment(0xE1, XMP + stated)))
     assert map_ is not None
     new = map_.around(change())
     assert new is not None

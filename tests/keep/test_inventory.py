@@ -30,13 +30,13 @@ IPTC = b"".join(b"\x1c\x02" + bytes([one]) + struct.pack(">H", len(text)) + text
 ))  # fmt: skip
 
 
-def picture() -> Image.Image:
+def image() -> Image.Image:
     return Image.fromarray(scene(64)).resize(SIZE)
 
 
 def saved(kind: str, **options: Any) -> bytes:
     file = io.BytesIO()
-    picture().save(file, kind, **options)
+    image().save(file, kind, **options)
     return file.getvalue()
 
 
@@ -146,7 +146,7 @@ def test_iptc_is_carried(tmp_path: Path, ending: str) -> None:
     )
 
 
-def test_iptc_becomes_xmp_where_there_is_no_place_and_the_rest_is_told(tmp_path: Path) -> None:
+def test_iptc_becomes_xmp_where_there_is_no_place_and_the_rest_is_reported(tmp_path: Path) -> None:
     content = jpeg(segment(0xED, b"Photoshop 3.0\0" + resource(1028, IPTC)), xmp=XMP)
     fate, after = kept(content, tmp_path / "k.webp")
     assert {"XMP photoshop:Headline", "XMP dc:subject", "XMP xmp:Rating"} <= after.keys()
@@ -177,7 +177,7 @@ def test_iptc_of_a_tiff_is_read_as_numbers_in_any_order(tmp_path: Path, order: s
     assert kept(content, tmp_path / "k.jpg")[1]["IPTC 2:105"] == inventory(content)["IPTC 2:105"]
 
 
-def test_chunks_that_are_safe_to_copy_are_copied_and_the_rest_is_told(tmp_path: Path) -> None:
+def test_chunks_that_are_safe_to_copy_are_copied_and_the_rest_is_reported(tmp_path: Path) -> None:
     texts = PngInfo()
     texts.add_text("workflow", '{"nodes": [1]}')
     texts.add_text("parameters", "a house", zip=True)
@@ -206,7 +206,7 @@ def test_comments_are_the_same_part_in_all_formats(tmp_path: Path) -> None:
 
 def test_resolution_finds_a_place(tmp_path: Path) -> None:
     file = io.BytesIO()
-    picture().save(file, "BMP", dpi=(144, 144))
+    image().save(file, "BMP", dpi=(144, 144))
     for ending in ("png", "jpg", "webp", "tif", "avif", "bmp"):
         for content in (file.getvalue(), jpeg(dpi=(144, 144)), saved("TIFF", dpi=(144, 144))):
             fate, after = kept(content, tmp_path / f"k.{ending}")
@@ -226,7 +226,7 @@ def test_extended_xmp_is_merged_and_split_again(tmp_path: Path) -> None:
     assert b"HasExtendedXMP" not in (tmp_path / "k.png").read_bytes()
 
 
-def test_what_a_tiff_says_of_its_pages_layers_and_credentials_does_not_stay(tmp_path: Path) -> None:
+def test_what_a_tiff_states_of_its_pages_layers_and_credentials_does_not_stay(tmp_path: Path) -> None:
     tags = TiffImagePlugin.ImageFileDirectory_v2()
     tags[270], tags[315] = "ImageJ=1.11a\nimages=3\nslices=3\n", "Ann"
     for tag, data in (
@@ -235,7 +235,7 @@ def test_what_a_tiff_says_of_its_pages_layers_and_credentials_does_not_stay(tmp_
         (50839, b"IJIJ"),
     ):
         tags[tag], tags.tagtype[tag] = data, 7
-    content = saved("TIFF", tiffinfo=tags, save_all=True, append_images=[picture()] * 2)
+    content = saved("TIFF", tiffinfo=tags, save_all=True, append_images=[image()] * 2)
     for ending in ("png", "jpg", "webp", "tif", "avif"):
         fate, after = kept(content, tmp_path / f"k.{ending}")
         written = (tmp_path / f"k.{ending}").read_bytes()
@@ -266,7 +266,7 @@ def test_exif_in_a_tiff_keeps_its_types(tmp_path: Path) -> None:
 
 
 def test_frames_of_a_sequence_are_no_motion_clip() -> None:
-    content = saved("AVIF", save_all=True, append_images=[picture().transpose(Image.Transpose.ROTATE_180)])
+    content = saved("AVIF", save_all=True, append_images=[image().transpose(Image.Transpose.ROTATE_180)])
     found = inventory(content)
     assert "further frames" in found
     assert "motion clip" not in found
@@ -318,7 +318,7 @@ def test_depth_and_metadata_of_a_jpeg_xl(container: bool) -> None:
 def test_modes_of_bmp_and_netpbm(mode: str, name: str) -> None:
     for kind in ("BMP", "PPM")[: 1 if mode == "P" else 2]:
         file = io.BytesIO()
-        picture().convert(mode).save(file, kind)
+        image().convert(mode).save(file, kind)
         assert name in inventory(file.getvalue())
     assert "16 bits a channel" in inventory(b"P5 # gray\n2 1 65535\n" + bytes(4))
 
@@ -333,7 +333,7 @@ def _files() -> dict[str, bytes]:
     tags[700], tags[34377], tags[33723] = XMP, resource(1028, IPTC), IPTC
     small = Image.new("L", (8, 8))
     file, gif = io.BytesIO(), io.BytesIO()
-    picture().save(file, "MPO", save_all=True, append_images=[small])
+    image().save(file, "MPO", save_all=True, append_images=[small])
     small.save(gif, "GIF", save_all=True, append_images=[Image.new("L", (8, 8), 9)], comment=b"a")
     return {
         "jpeg": jpeg(iptc, exif=exif(), xmp=XMP, comment=b"a", behind=clip), "mpo": file.getvalue(),
@@ -361,7 +361,7 @@ def test_damaged_files_never_raise_nor_take_long(kind: str) -> None:
     with warnings.catch_warnings(action="ignore"):
         for content in (*cut, *flipped):
             assert all(isinstance(name, str) for name in inventory(content))
-            assert "parts" not in described(content, picture(), SIZE) or content
+            assert "parts" not in described(content, image(), SIZE) or content
     assert time.perf_counter() - start < 20
 
 

@@ -177,7 +177,7 @@ def test_layered_tiff_shows_the_result_to_other_readers(make: Callable[[], NDArr
     np.testing.assert_array_equal(change, layer_of(result, tmp_path).pixels)
 
 
-def test_layered_tiff_without_its_packages_says_what_to_install(
+def test_layered_tiff_without_its_packages_states_what_to_install(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)

@@ -142,7 +142,7 @@ def test_a_faint_pattern_of_letters_is_a_change() -> None:
     original = textured_below(sky()) + grain(1, 0)
     letters = Image.new("L", SIZE)
     for top in range(15, 90, 14):
-        ImageDraw.Draw(letters).text((150, top), "nothing is said", 255)
+        ImageDraw.Draw(letters).text((150, top), "nothing is stated", 255)
     edited = original + np.asarray(letters)[..., None] / 255 * 60
     assert keep(taken(original), jpeg(edited, 95)).found == "local change"
 

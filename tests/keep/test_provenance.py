@@ -183,24 +183,24 @@ def test_a_result_with_an_ai_edit_declares_it(pair: tuple[Path, Path], ending: s
     assert (found.ai, found.source_types, found.credentials) == (True, (_COMPOSITE,), False)
 
 
-def test_the_mark_stands_beside_the_other_xmp_and_only_on_what_differs(pair: tuple[Path, Path]) -> None:
+def test_the_mark_stands_with_the_other_xmp_and_only_on_what_differs(pair: tuple[Path, Path]) -> None:
     info = PngImagePlugin.PngInfo()
     info.add_itxt(
         "XML:com.adobe.xmp", _packet('dc:format="x"/>', 'xmlns:dc="http://purl.org/dc/elements/1.1/"').decode()
     )
     Image.fromarray(scene()).save(pair[0], pnginfo=info)
-    said, unsaid = keep(*pair, ai=True), keep(*pair)
+    stated, unsaid = keep(*pair, ai=True), keep(*pair)
     names = {"dc:format": "x", "Iptc4xmpExt:DigitalSourceType": _TERMS + _COMPOSITE}
-    assert properties(said.kept.info["xmp"]) == names
+    assert properties(stated.kept.info["xmp"]) == names
     assert unsaid.kept.info["xmp"] == unsaid.original.info["xmp"]
     same = keep(pair[0], pair[0], ai=True)
     assert (same.found, same.kept.info["xmp"]) == ("identical", unsaid.original.info["xmp"])
-    assert said.composed(strength=0).kept.info["xmp"] == unsaid.original.info["xmp"]
-    assert properties(said.composed(strength=0.5).kept.info["xmp"]) == names
-    assert KeepRecord.from_json(said.record.to_json(), "it").ai
+    assert stated.composed(strength=0).kept.info["xmp"] == unsaid.original.info["xmp"]
+    assert properties(stated.composed(strength=0.5).kept.info["xmp"]) == names
+    assert KeepRecord.from_json(stated.record.to_json(), "it").ai
 
 
-def test_an_original_wholly_by_ai_still_says_so(pair: tuple[Path, Path]) -> None:
+def test_an_original_wholly_by_ai_still_states_so(pair: tuple[Path, Path]) -> None:
     pair[0].with_suffix(".webp").write_bytes(_with_xmp("WEBP", 'a:{name}="{uri}"/>', _AI))
     result = keep(pair[0].with_suffix(".webp"), with_object(scene(48), (24, 24), 8), ai=True)
     assert (result.found, result.kept.info["xmp"]) == ("local change", result.original.info["xmp"])
@@ -210,7 +210,7 @@ def test_an_original_wholly_by_ai_still_says_so(pair: tuple[Path, Path]) -> None
     assert properties(kept.info["xmp"]) == {"Iptc4xmpExt:DigitalSourceType": _TERMS + _COMPOSITE}
 
 
-def test_a_format_without_xmp_is_told(pair: tuple[Path, Path]) -> None:
+def test_a_format_without_xmp_is_reported(pair: tuple[Path, Path]) -> None:
     with pytest.warns(UserWarning, match=r"kept\.bmp does not say that AI took part"):
         keep(*pair, ai=True).save(pair[0].with_name("kept.bmp"))
 
@@ -218,8 +218,8 @@ def test_a_format_without_xmp_is_told(pair: tuple[Path, Path]) -> None:
 def test_both_sides_are_reported(pair: tuple[Path, Path], command: Command) -> None:
     content = pair[1].read_bytes()
     pair[1].write_bytes(content[:33] + _chunk(b"caBX", _credentials()) + content[33:])
-    said = check(*pair).report.values["declares"]
-    assert (said["original"], said["edited"]["ai"]) == (None, True)
+    stated = check(*pair).report.values["declares"]
+    assert (stated["original"], stated["edited"]["ai"]) == (None, True)
     line = "edited      declares AI (trainedAlgorithmicMedia, content credentials of Acme Painter"
     assert line in command("check", *pair).out
     done = command("keep", *pair, "-o", pair[0].with_name("k.png"))

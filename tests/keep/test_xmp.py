@@ -138,14 +138,14 @@ def test_a_property_is_set_replaced_and_removed():
     taken = packet('xmlns:Iptc4xmpExt="urn:another"', "<dc:format>old</dc:format>")
     marked = xmp.with_property(taken, IPTC, "Iptc4xmpExt", "DigitalSourceType", source)
     marked = xmp.with_property(marked, DC, "dc", "format", 'a "new" <one>\nof two lines')
-    said = {"Iptc4xmpExt:DigitalSourceType": source, "dc:format": 'a "new" <one>\nof two lines'}
-    assert xmp.properties(marked) == said
+    stated = {"Iptc4xmpExt:DigitalSourceType": source, "dc:format": 'a "new" <one>\nof two lines'}
+    assert xmp.properties(marked) == stated
     assert f"{{{IPTC}}}DigitalSourceType" in description(marked).attrib
     assert xmp.properties(xmp.without_property(marked, DC, "format")) == {"Iptc4xmpExt:DigitalSourceType": source}
     assert xmp.properties(xmp.with_property(None, DC, "dc", "format", "x")) == {"dc:format": "x"}
 
 
-def test_united_keeps_what_the_first_says():
+def test_united_keeps_what_the_first_states():
     other = packet(
         'dc:format="other" dc:source="more"', "<dc:creator><rdf:Seq><rdf:li>me</rdf:li></rdf:Seq></dc:creator>"
     )

@@ -147,12 +147,12 @@ def write_together(files: Sequence[OutputFile], *, inputs: Sequence[SourceImage]
     try:
         for (_, write), path, temporary in zip(files, paths, hidden, strict=True):
             try:
-                with warnings.catch_warnings(record=True, action="always") as told:
+                with warnings.catch_warnings(record=True, action="always") as reported:
                     write(temporary)
             except OutputError as error:  # it names the hidden file
                 text = str(error).replace(str(temporary), str(path)).replace(temporary.name, path.name)
                 raise OutputError(text) from error
-            for one in told:  # and so do these
+            for one in reported:  # and so do these
                 warnings.warn(str(one.message).replace(temporary.name, path.name), one.category, stacklevel=2)
         for path, temporary in zip(paths, hidden, strict=True):
             temporary.replace(path)

@@ -223,8 +223,8 @@ def _page(results: Mapping[str, Mapping[str, Any]], failed: Mapping[str, str]) -
         slug, word = quote(_slug(name)), outcome(report)
         image = f'<img src="panels/{slug}.jpg" alt="original and edited image" loading="lazy">'
         image = f'<a href="pages/{slug}.html">{image}</a>'
-        said = (f"{role} {one['words']}" for role, one in report["declares"].items() if one)
-        lines = (*(f"also: {text}" for text in report["also"]), *said, *report["doubts"], report["next_step"])
+        stated = (f"{role} {one['words']}" for role, one in report["declares"].items() if one)
+        lines = (*(f"also: {text}" for text in report["also"]), *stated, *report["doubts"], report["next_step"])
         small = "<br>".join(html.escape(line) for line in lines)
         printed = f"<b>{word}</b>: {html.escape(report['verdict'])}<br><small>{small}</small>"
         keys = [key for key in ("changed", "outside") if report[key]]

@@ -124,10 +124,10 @@ def read(content: bytes) -> GainMap | None:
             continue
         found = content[start : pieces[-1].end]
         pieces = list(_head(found))
-        said = xmp.properties(_packets(found, pieces)[0])
+        stated = xmp.properties(_packets(found, pieces)[0])
         binary = next((data for one in pieces if (data := one.of(found)).startswith(_ISO)), b"")
-        by_iso, by_xmp = _iso_ranges(binary.removeprefix(_ISO)), _xmp_ranges(said)
-        if not by_iso and not by_xmp and said.get("apdi:AuxiliaryImageType") != _APPLE:
+        by_iso, by_xmp = _iso_ranges(binary.removeprefix(_ISO)), _xmp_ranges(stated)
+        if not by_iso and not by_xmp and stated.get("apdi:AuxiliaryImageType") != _APPLE:
             continue
         ranges = by_iso or by_xmp or (_Range(0, 1, 1),)  # Apple's values begin at no boost
         return GainMap(content=found, ranges=ranges, by_xmp=bool(by_xmp), by_iso=bool(by_iso))
@@ -218,11 +218,11 @@ def _iso_ranges(data: bytes) -> tuple[_Range, ...]:
     return tuple(ranges)
 
 
-def _xmp_ranges(said: dict[str, str]) -> tuple[_Range, ...]:
+def _xmp_ranges(stated: dict[str, str]) -> tuple[_Range, ...]:
     """Ranges in a map's XMP; none without the highest boost, which has to be there."""
     try:
         values = [
-            [float(one) for one in said.get(f"hdrgm:{name}", usual).strip("[]").split(";")]
+            [float(one) for one in stated.get(f"hdrgm:{name}", usual).strip("[]").split(";")]
             for name, usual in (("GainMapMin", "0"), ("GainMapMax", ""), ("Gamma", "1"))
         ]
     except ValueError:

@@ -22,7 +22,7 @@ _EXIF = b"Exif\0"
 _PROFILE = b"ICC_PROFILE\0"
 PHOTOSHOP = b"Photoshop 3.0\0"
 _RAW_PROFILE = re.compile(r"Raw profile type (\w+)")  # ImageMagick's texts in a PNG
-# Photoshop's resources that show the picture, repeat what lies elsewhere, or are read as parts of their own.
+# Photoshop's resources that show the image, repeat what lies elsewhere, or are read as parts of their own.
 _COPIES = {1033: "thumbnail (Photoshop)", 1036: "thumbnail (Photoshop)", 1039: "", 1058: "", 1059: "", 1060: ""}
 IPTC = 1028  # number of the resource
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 6: 1, 7: 1, 8: 2, 9: 4}  # of TIFF's types
@@ -461,7 +461,7 @@ def _of_codestream(data: bytes) -> _Found:
 
 
 def _of_meta(content: bytes, meta: Piece) -> _Found:
-    pictures, hidden = set[int](), set[int]()
+    images, hidden = set[int](), set[int]()
     for one in boxes(content, meta.begin + 4, meta.end):
         data = one.of(content)
         if one.kind == b"iprp":
@@ -479,7 +479,7 @@ def _of_meta(content: bytes, meta: Piece) -> _Found:
                 is_long = content[entry.begin] > 2
                 number, body = _number_at(content, entry.begin + 4, is_long=is_long)
                 is_shown = not content[entry.begin + 3] & 1
-                pictures |= {number} if is_shown and content[body + 2 : body + 6] in _PICTURES else set()
+                images |= {number} if is_shown and content[body + 2 : body + 6] in _PICTURES else set()
             yield from [("content credentials", b"")] * (b"c2pa" in data)
         elif one.kind == b"pitm":
             hidden.add(int.from_bytes(data[4:], "big"))
@@ -493,7 +493,7 @@ def _of_meta(content: bytes, meta: Piece) -> _Found:
                 }
                 hidden |= {first} if entry.kind in (b"thmb", b"auxl") else others if entry.kind == b"dimg" else set()
                 yield from [("thumbnail (HEIF)", b"")] * (entry.kind == b"thmb")
-    if pictures - hidden:
+    if images - hidden:
         yield "further image", b""
 
 

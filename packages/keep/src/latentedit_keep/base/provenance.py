@@ -61,9 +61,9 @@ def declared(content: bytes) -> Declaration | None:
     """What an image file declares, from its bytes; None if it says nothing."""
     credentials, packets = _credentials(content), [*itertools.islice(_packets(content), _MOST_PACKETS)]
     signed, generator = ([], "") if credentials is None else (_source_types(credentials), _generator(credentials))
-    said = [properties(packet) for packet in packets]
-    written = [_term(one[key]) for one in said for key in one if re.fullmatch(r"\w+:DigitalSource(file)?Type", key)]
-    texts = [one[key] for one in said for key in one if key.endswith(":AIGC")]
+    stated = [properties(packet) for packet in packets]
+    written = [_term(one[key]) for one in stated for key in one if re.fullmatch(r"\w+:DigitalSource(file)?Type", key)]
+    texts = [one[key] for one in stated for key in one if key.endswith(":AIGC")]
     label = next(filter(None, map(_label, (*texts, *_png_texts(content, _PNG_LABEL)))), "")
     types = tuple(dict.fromkeys((*signed, *written)))
     if credentials is None and not types and not label:

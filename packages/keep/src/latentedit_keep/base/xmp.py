@@ -303,21 +303,21 @@ def _text(value: str) -> str:
 
 def _value(element: Node) -> str:
     """The text of a property's element, of a structure or of an entry of a list."""
-    inner, said = _elements(element), {_usual(one): _text(one.value) for one in _attributes(element)}
-    language = said.pop("xml:lang", "")
-    said = {key: text for key, text in said.items() if key not in ("rdf:parseType", "rdf:about")}
+    inner, stated = _elements(element), {_usual(one): _text(one.value) for one in _attributes(element)}
+    language = stated.pop("xml:lang", "")
+    stated = {key: text for key, text in stated.items() if key not in ("rdf:parseType", "rdf:about")}
     if len(inner) == 1 and inner[0].namespaceURI == _RDF and inner[0].localName in ("Alt", "Bag", "Seq"):
         entries = [_value(one) for one in _elements(inner[0])]
         return f"[{'; '.join(sorted(entries) if inner[0].localName == 'Bag' else entries)}]"
     if len(inner) == 1 and (inner[0].namespaceURI, inner[0].localName) == (_RDF, "Description"):
         return _value(inner[0])
-    said |= {_usual(one): _value(one) for one in inner}
-    if not said:
+    stated |= {_usual(one): _value(one) for one in inner}
+    if not stated:
         text = _text("".join(one.data for one in element.childNodes if one.nodeType in (3, 4))).strip()
-    elif said.keys() <= {"rdf:resource"}:
-        text = said["rdf:resource"]
+    elif stated.keys() <= {"rdf:resource"}:
+        text = stated["rdf:resource"]
     else:
-        text = f"{{{'; '.join(f'{key}: {said[key]}' for key in sorted(said))}}}"
+        text = f"{{{'; '.join(f'{key}: {stated[key]}' for key in sorted(stated))}}}"
     return f"{language}: {text}" if language else text
 
 
