@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 DISTRIBUTIONS = {"latentedit": ROOT} | {
     f"latentedit-{path.parent.name}": path.parent for path in ROOT.glob("packages/*/src")
 }
-TOOLS = ("dev", "docs", "heic", "photographs")  # extras with programs and files that are not imported
+TOOLS = ("c2pa", "dev", "docs", "heic", "layers", "photographs")  # extras that are loaded by name, or not imported
 
 UNDER_ANOTHER_NAME = {
     "markdown-it-py": "markdown_it",
