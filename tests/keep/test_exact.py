@@ -293,20 +293,3 @@ def test_an_exact_part_with_steep_corners_is_no_resampling(shift: float) -> None
     assert exact_change(image, edited) is None
     edited[:, :34] = image[:, :34]
     np.testing.assert_array_equal(exact_change(image, edited), (image != edited).any(axis=2))
-
-
-def test_much_equal_grain_is_exact_wherever_the_corners_are() -> None:
-    """A redrawn part, with all corners and faint differences of both signs, is the change; a moved image has none."""
-    noise = np.random.default_rng(2).normal(0, 2.5, (160, 240, 3))
-    image = np.clip(150 + noise, 0, 255)
-    image[20:140, 20:110] += cv2.GaussianBlur(np.random.default_rng(3).normal(0, 900, (120, 90)), (0, 0), 4)[..., None]
-    original = np.rint(image).clip(0, 255).astype(np.uint8)
-    edited = original.copy()
-    part = edited[10:150, 10:120].astype(np.float32)
-    edited[10:150, 10:120] = np.rint(cv2.GaussianBlur(part, (0, 0), 0.6)).clip(0, 255)
-    found = exact_change(original, edited)
-    assert found is not None
-    assert (found == (original != edited).any(axis=2)).all()
-    frame = np.array([[1, 0, 0.05], [0, 1, 0.05]])
-    shifted = cv2.warpAffine(original, frame, (240, 160), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    assert exact_change(original, shifted) is None

@@ -1,37 +1,24 @@
 """Pairs that are the same bit for bit but for the change, as after retouching: it is every pixel that differs."""
 
-import io
-
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from latentedit_keep.base.color import Levels, Pixels
+from latentedit_keep.base.color import Pixels
 from latentedit_keep.base.warp import Array, Mask, cv2, gray, largest
 
 _CORNER = 16.0  # least eigenvalue of the structure tensor, as OpenCV scales it: gradients of 2 levels in two directions
 _FEW = 8  # corners below which an image has no structure, so that all of its pixels are compared
-_LARGEST_PX, _SMALL_PX = (
-    7,
-    12,
-)  # a corner counts as equal if all of a window is: 7 px wide, and less for sides below three times this
+_SMALL_PX = 12  # a corner counts as equal if all of a window is: 7 px wide, and less for sides below three times this
 _LEAST_EQUAL = 0.05  # share of the corners: a new ground under text leaves few equal; chance and codecs leave none
 _FLAT = 0.6  # share of equal neighbors from which on there are flat parts and no texture
 _GRAINY = 0.95  # share of equal neighbors up to which a place has grain
 _LEAST_GRAIN = 0.1  # share of the image with equal grain
-# Share of equal neighbors up to which a place is nothing but grain, and share of the image with such equal grain from
-# which on the rest is the same, whatever the corners say: moving by .02 px changes some of every window.
-_NOISY, _MUCH_GRAIN = 0.1, 0.3
 _SPREAD = 0.5  # of the image's width or height, over which equal corners lie: a watermark alone is equal too
 _NOISE_LEVELS = 8  # differences below, in specks, are what saving a JPEG twice leaves
 # Levels by which decoders round, share of what differs, of eleven real edits at most .70, and share of the image.
 _SAME_LUMA = (2.0, 0.95, 0.05)
 _SOLID = 0.5  # share of a region that is left after erosion, from which on it is no speck
 _MOST_SPECKS = (0.02, 1e-3, 4)  # share of what differs, of the image, and pixels, above all of which specks are noise
-# Longest side up to which nothing can be aligned, share of the pixels that must be the same if there are more than few,
-# qualities of JPEG that are tried, and the difference that it does not explain: levels, multiple of its error, and
-# multiple of both for colors, of which it keeps less.
-_TINY_PX, _TINY_SAME, _TINY_FEW, _QUALITIES, _UNEXPLAINED = 24, 0.5, 4, range(50, 100, 2), (12.0, 2.0, 2.0)
 _WINDOW = np.ones((3, 3), dtype=np.uint8)  # joins the pixels of a speck, and erodes it
 # Shares of equal corners, and of equal steep ones, up to which resampling is suspected if both are, and share of the
 # tiles with a mixture from which on it is one: 211 images that were moved by .02 to .3 px, sharpened, or resized and
@@ -68,9 +55,9 @@ def exact_change(original: Pixels, edited: Pixels) -> Mask | None:
         return differs
     equal, resampled = ~differs, True
     if equal.mean() < _LEAST_EQUAL:
-        return differs if differs.size == 1 and amount.max() >= _NOISE_LEVELS else None
-    side = min(_LARGEST_PX, 1 + 2 * (min(differs.shape) // _SMALL_PX))
-    around, least = np.ones((side, side), dtype=np.uint8), _LEAST_EQUAL * _LARGEST_PX / side
+        return differs if differs.size == 1 else None
+    side = 1 + 2 * min(3, min(differs.shape) // _SMALL_PX)
+    around, least = np.ones((side, side), dtype=np.uint8), _LEAST_EQUAL * 7 / side
     points, colors = _shown(original, around), original[..., :3]
     colors = colors if original.dtype == np.uint8 else colors >> 8
     steep = cv2.cornerMinEigenVal(gray(colors.astype(np.float32)), 5)
@@ -84,10 +71,7 @@ def exact_change(original: Pixels, edited: Pixels) -> Mask | None:
         equal |= same_shapes & (_flatness(original) > _FLAT)
     whole = cv2.erode(equal.astype(np.uint8), around) > 0
     same = points & whole
-    grainy = whole & (_flatness(original) < _NOISY) if side == _LARGEST_PX else np.zeros_like(whole)
-    if grainy.mean() > _MUCH_GRAIN:
-        points, same, resampled = np.ones_like(whole), grainy, False
-    elif same.sum() < least * points.sum() or not same.any():
+    if same.sum() < least * points.sum() or not same.any():
         # The corners may all belong to what changed; then the grain around it tells, which no chance repeats.
         points = _shown(original, around) & (_flatness(original) < _GRAINY)
         same = points & whole
@@ -161,20 +145,3 @@ def only_colors(original: Pixels, edited: Pixels, differs: Mask) -> bool:
     first, second = (one[differs][None, :, :3].astype(np.float32) * np.float32(scale) for one in (original, edited))
     strong = float(np.abs(first - second).max()) >= _NOISE_LEVELS
     return strong and float((np.abs(gray(first - second)) <= _SAME_LUMA[0]).mean()) > _SAME_LUMA[1]
-
-
-def tiny_change(original: Levels, edited: Levels) -> Mask | None:
-    """What differs in two images of one size as small as icons by more than JPEG does, or None if most of it does."""
-    if max(original.shape) > _TINY_PX:
-        return None
-    pixels = Image.fromarray(np.rint(original).clip(0, 255).astype(np.uint8))
-    versions = [original]
-    for quality in _QUALITIES:
-        file = io.BytesIO()
-        pixels.save(file, format="JPEG", quality=quality)
-        versions.append(np.asarray(Image.open(file)).astype(np.float32))
-    coded = min(versions, key=lambda one: float(np.minimum(np.abs(gray(edited - one)), _UNEXPLAINED[0]).mean()))
-    limit = _UNEXPLAINED[0] + _UNEXPLAINED[1] * float(np.sqrt((gray(coded - original) ** 2).mean()))
-    differs = np.abs(gray(edited - coded)) > limit
-    differs |= largest(np.abs(edited - coded)) > _UNEXPLAINED[2] * limit
-    return differs if differs.size <= _TINY_FEW or differs.mean() <= 1 - _TINY_SAME else None
