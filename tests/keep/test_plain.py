@@ -6,7 +6,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from latentedit_keep.api import keep
 
@@ -105,3 +105,75 @@ def test_film_grain_that_is_replaced_is_no_change() -> None:
     """Coarse grain is as strong in a window as fine texture, and nothing of it agrees."""
     found = keep(taken(bokeh() + grain(7, 0, 1.5)), jpeg(bokeh() + grain(6, 1, 1.5), 90))
     assert found.found == "nothing"
+
+
+def moved_by_the_editor(image: Pixels, right: float, down: float) -> Pixels:
+    frame = np.array([[1.0, 0, right], [0, 1, down]])
+    return cv2.warpAffine(image.astype(np.float32), frame, SIZE, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+
+
+def test_an_editor_that_moves_a_plain_image_and_its_few_things_changes_nothing() -> None:
+    scene = with_bird(sky())
+    scene[150:200, 60:110] = 60
+    edited = moved_by_the_editor(scene, 7, -4) + grain(4, 1)
+    found = keep(taken(scene + grain(4, 0)), jpeg(edited, 90))
+    assert found.found == "nothing"
+    assert np.abs(np.subtract(found.shift_px, (7, -4))).max() < 1.5
+
+
+@pytest.mark.parametrize("size_px", [0.8, 1.2])
+def test_grain_that_is_replaced_in_a_part_is_no_certain_change(size_px: float) -> None:
+    """Its variance differs there, and no mean; a true change elsewhere is kept without it."""
+    scene, own = textured_below(sky()), grain(7, 0, size_px)
+    original, edited = scene + own, scene + own
+    part = np.zeros(SIZE[::-1], np.float32)
+    part[:110, 180:] = 1
+    edited += cv2.GaussianBlur(part, (0, 0), 6)[..., None] * (grain(7, 1, size_px) - own)
+    assert keep(taken(original), jpeg(edited, 95)).found == "faint change"
+    edited[20:80, 20:90] = 20
+    found = keep(taken(original), jpeg(edited, 95))
+    assert found.found == "local change"
+    assert (found.kept.pixels[:90, 210:] == taken(original)[:90, 210:]).all()
+    assert np.abs(found.kept.pixels[30:70, 30:80].astype(float) - 20).max() < 8
+
+
+def test_a_faint_pattern_of_letters_is_a_change() -> None:
+    """Lines without a mean difference, as fine as grain."""
+    original = textured_below(sky()) + grain(1, 0)
+    letters = Image.new("L", SIZE)
+    for top in range(15, 90, 14):
+        ImageDraw.Draw(letters).text((150, top), "nothing is said", 255)
+    edited = original + np.asarray(letters)[..., None] / 255 * 60
+    assert keep(taken(original), jpeg(edited, 95)).found == "local change"
+
+
+def textured_below(image: Pixels) -> Pixels:
+    """With houses, by which it is aligned."""
+    found, generator = image.copy(), np.random.default_rng(5)
+    for left in range(0, SIZE[0], 24):
+        found[int(generator.integers(120, 190)) :, left : left + 20] = generator.uniform(20, 110, 3)
+    return found
+
+
+@pytest.mark.parametrize(("size", "quality"), [((12, 10), 70), ((6, 8), 80), ((4, 3), 90), ((24, 20), 65)])
+def test_jpeg_of_a_tiny_image_hides_no_change(size: tuple[int, int], quality: int) -> None:
+    before = cv2.resize(taken(textured_below(bokeh())), size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    assert keep(taken(before), jpeg(before, quality)).found == "nothing"
+    after = before.copy()
+    after[0, 0] += 80 if before[0, 0].mean() < 128 else -80
+    edited = jpeg(after, quality)
+    found = keep(taken(before), edited)
+    assert found.found == "local change"
+    assert (found.kept.pixels[0, 0] == edited[0, 0]).all()
+    assert found.changed_share < 0.3
+    assert keep(taken(before), 255 - taken(before)).found != "local change"
+
+
+def test_a_drift_that_loses_as_much_as_it_shows_more_is_no_extension() -> None:
+    scene = textured_below(bokeh()) + grain(1, 0)
+    frame = np.array([[0.955, 0, 16.0], [0, 0.955, -10.0]])
+    flags = {"flags": cv2.INTER_CUBIC, "borderMode": cv2.BORDER_REFLECT}
+    drifted = cv2.warpAffine(scene.astype(np.float32), frame, SIZE, **flags)
+    found = keep(taken(scene), jpeg(drifted, 95))
+    assert found.found == "nothing"
+    assert found.analysis.beyond[0] > 0.1

@@ -15,7 +15,7 @@ from latentedit_keep.base.images import PixelImage
 from latentedit_keep.base.warp import Array, Box, Matrix, cv2, fitted, resized, scaling, translation, turned, warped
 from latentedit_keep.change import EXTENDED, GLOBAL, LOCAL, OUTSIDE, WORKING_SIDE_PX, DetectedChange, Found
 from latentedit_keep.composite import composite, cut
-from latentedit_keep.exact import at_depth, exact_change, only_colors
+from latentedit_keep.exact import at_depth, exact_change, only_colors, tiny_change
 from latentedit_keep.masks import SEEN
 from latentedit_keep.registration import Registration, distance_px, find_crop, find_drift, find_turn, register, undrift
 from latentedit_keep.tones import Tones, fit_sharpening
@@ -23,6 +23,7 @@ from latentedit_keep.transparency import WHITE, ground_of, without_ground
 
 _SHARPENING_SIDE_PX = 800  # side of the central part on which sharpness is fitted
 _CROPPED = 0.3  # share of the original beyond the edited image from which on that is looked for as a crop
+_PANNED = 0.2  # share of the edited image beyond the original from which on even as much lost elsewhere is the request
 _STREAKS = 0.035  # share of the original beyond the edited image from which replicated edges are seen
 _PATTERN_LEVELS = 8.0  # standard deviation under an alpha channel above which there is an image and not a background
 _MOSTLY_GROUND = 0.5  # share of the transparent part from which on the edit shows a ground there
@@ -187,7 +188,8 @@ def _extended(base: PixelImage, edited: PixelImage, found: Analysis) -> Analysis
         if exact_change(base.pixels, at_depth(part.pixels, base.pixels)) is not None:
             frame = dataclasses.replace(frame, matrix=frame.in_place, uncertainty_px=0.0)
             found = dataclasses.replace(_analyzed(base, part, nothing), registration=frame)
-    change, grown = found.change, beyond > EXTENDED or frame.in_place is not None
+    more = beyond > _PANNED or beyond - frame.outside_share > EXTENDED  # a drift loses what it shows more
+    change, grown = found.change, more or frame.in_place is not None
     if change is not None and found.found in LOCAL:
         first, second = _reduced(base), _reduced(edited)
         if comparing.is_elsewhere(first.levels, second.levels, change, frame.between(first.size, second.size)):
@@ -219,12 +221,19 @@ def _analyzed(base: PixelImage, edited: PixelImage, tick: Tick) -> Analysis:
             same = _without_ground(base, same, ground)
         differs = exact_change(base.pixels, same.pixels)
         if differs is not None and not only_colors(base.pixels, same.pixels, differs):
-            change = comparing.exact_found(differs)
-            frame, found = change.registration, comparing.judge(change)
-            return Analysis(
-                original=base, edited=same, upright=same, found=found, change=change, registration=frame, frame=frame
-            )
+            return _in_place(base, same, comparing.exact_found(differs))
+    if base.size == edited.size and base.alpha is None and edited.alpha is None:
+        differs = tiny_change(base.levels, edited.levels)
+        if differs is not None:
+            return _in_place(base, edited, comparing.exact_found(differs, exact=False))
     return _aligned(base, edited, ground, tick)
+
+
+def _in_place(base: PixelImage, edited: PixelImage, change: DetectedChange) -> Analysis:
+    found, frame = comparing.judge(change), change.registration
+    return Analysis(
+        original=base, edited=edited, upright=edited, found=found, change=change, registration=frame, frame=frame
+    )
 
 
 def _reduced(image: PixelImage) -> PixelImage:

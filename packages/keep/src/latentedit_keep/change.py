@@ -147,13 +147,13 @@ def _leftover(difference: Array, rest: Mask, usual: float) -> Leftover | None:
     return Leftover(levels=float(weights[number] / area), box=box)
 
 
-def exact_found(differs: Mask) -> DetectedChange:
-    """The change if these pixels of the original's size differ, and all others are the same bit for bit."""
+def exact_found(differs: Mask, *, exact: bool = True) -> DetectedChange:
+    """The change if these pixels of the original's size differ; if ``exact``, all others are equal bit for bit."""
     mask, same = differs.astype(np.float32), 1 - float(differs.mean())
     size, (count, numbers) = differs.shape[1::-1], components(mask)
     return DetectedChange(
         registration=Registration.unmoved(size, size), mask=mask, numbers=numbers, count=count, unchanged_share=same,
-        unchanged_detail=same, contrasts=np.where(np.arange(count + 1) > 0, np.inf, 0), exact=True,
+        unchanged_detail=same, contrasts=np.where(np.arange(count + 1) > 0, np.inf, 0), exact=exact,
     )  # fmt: skip
 
 
@@ -377,6 +377,8 @@ def framed(change: DetectedChange) -> Found:
 def _is_certain(change: DetectedChange) -> bool:
     """Whether a change is more than noise; of one less than twice as strong, the share must be certain, too."""
     step = max(change.registration.size) / max(change.mask.shape)
+    if np.isinf(change.contrasts).any():  # found pixel by pixel
+        return True
     for number in np.flatnonzero(change.contrasts >= _CERTAIN):
         opacity = change.mask * (change.numbers == number)
         solid, faint = opacity > OPAQUE, (opacity > VISIBLE) & (opacity <= OPAQUE)

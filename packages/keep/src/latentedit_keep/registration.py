@@ -27,6 +27,10 @@ _GRAINS, _MOST_FLOOR = 6.0, 30.0  # multiple of the grain that hides it, and bou
 # Agreement below which that is tried, share of the tiles below which too few have texture to align by, and agreement of
 # the others from which on it is the same image.
 _PLAIN = (0.3, 0.2, 0.35)
+_FEW_THINGS = (
+    0.7,
+    0.1,
+)  # agreement of the few things in front of a plain ground that moved, and how far at most (of the side)
 # Cells of the longer side whose colors are compared; levels and share of their spread within which a cell agrees, share
 # of the cells that must, and the largest cast.
 _CELLS, _COARSE = 16, (3.0, 0.15, 0.75, 30.0)
@@ -158,23 +162,26 @@ def register(original: Array, edited: Array, alphas: Alphas = (None, None), tick
 
 
 def _above_grain(original: Array, edited: Array, alphas: Alphas, tick: Tick) -> Registration | None:
-    """The map by what is above the grain, or the resized frame if next to nothing is and the coarse colors agree."""
+    """The map by what is above the grain; where that is few things or none, the coarse colors must agree, too."""
     # Grain is texture to `_registered`, and no editor repeats it: skies, walls, fog, night and film. None of strangers.
     small = warp.fitted(original.shape[1::-1], _PLAIN_SIDE_PX, 8)
     plane = gray(warp.resized(original, small))
     deviation = np.sqrt(smoothed((plane - smoothed(plane, _GRAIN_PX)) ** 2, _GRAIN_PX))
     grain = float(np.quantile(deviation, _FLATTEST))
     floor = float(np.clip(_GRAINS * grain, _FLOOR, _MOST_FLOOR))
+    found = _registered(original, edited, alphas, tick, _PLAIN_SIDE_PX, floor)
     if _textured(normalized(plane, floor))[1].mean() >= _PLAIN[1]:
-        found = _registered(original, edited, alphas, tick, _PLAIN_SIDE_PX, floor)
         return found if found.agreement >= _PLAIN[2] else None
-    cells = warp.fitted(original.shape[1::-1], _CELLS, 1)
-    here, there = (cv2.resize(one, cells, interpolation=cv2.INTER_AREA).reshape(-1, 3) for one in (original, edited))
+    far = distance_px(found.resized, np.eye(3), found.size) > _FEW_THINGS[1] * max(found.size)
+    if far or found.agreement < _FEW_THINGS[0]:
+        found = Registration.unmoved(found.size, found.edited_size)
+    cells, there = warp.fitted(small, _CELLS, 1), warp.warped(edited, found.scaled(_PLAIN_SIDE_PX)[1], small)
+    here, there = (cv2.resize(one, cells, interpolation=cv2.INTER_AREA).reshape(-1, 3) for one in (original, there))
     gains, offsets = consensus(here.astype(np.float64), there.astype(np.float64))
     misses = np.abs(gains * there + offsets - here).max(axis=1)
     spread, cast = float(here.std(axis=0).max()), float(np.abs(np.median(here - there, axis=0)).max())
     alike = float((misses < max(_COARSE[0], _COARSE[1] * spread)).mean()) >= _COARSE[2] and cast <= _COARSE[3]
-    return Registration.unmoved(original.shape[1::-1], edited.shape[1::-1]) if alike else None
+    return found if alike else None
 
 
 def _registered(
