@@ -25,7 +25,7 @@ from latentedit_keep.base.files import atomic_file, check_no_input, read_object,
 from latentedit_keep.base.images import ImageInput, PixelImage, read_pixels
 from latentedit_keep.base.inventory import Fate
 from latentedit_keep.base.provenance import Declaration, Role, declaration_of, declares_ai, marked
-from latentedit_keep.base.saving import LOSSY, WRITABLE, keeps_alpha, save_image
+from latentedit_keep.base.saving import LOSSY, WRITABLE, format_of, keeps_alpha, save_image
 from latentedit_keep.base.strengths import read_strength
 from latentedit_keep.base.warp import Array, Mask, cv2, resized
 from latentedit_keep.change import EXTENDED, GLOBAL, LITTLE_LEFT, LOCAL, OUTSIDE, DetectedChange, Found
@@ -203,10 +203,10 @@ class KeepResult:
             lines = ", ".join(alpha_lines(self.became_transparent, 0))
             warnings.warn(f"{lines}, which {Path(path).name} cannot keep: it is white there. Use .png", stacklevel=2)
             kept = dataclasses.replace(kept, pixels=np.rint(levels(kept.pixels)).astype(np.uint8))
-        if (gain := kept.info.get("own gain map")) and WRITABLE.get(Path(path).suffix.lower()) == "JPEG":
+        if (gain := kept.info.get("own gain map")) and format_of(path) == "JPEG":
             around = gain.around(np.asarray(self.mask) / np.float32(255), kept.info.get("turn", (0, False)))
             kept = dataclasses.replace(kept, info={**kept.info, **({"gain map": around} if around else {})})
-        if WRITABLE.get(Path(path).suffix.lower()) == "BMP" and self.record.ai and self.changed_share > 0:
+        if format_of(path) == "BMP" and self.record.ai and self.changed_share > 0:
             warnings.warn(f"{Path(path).name} does not say that AI took part: BMP has no XMP. Use .png", stacklevel=2)
         if sign is None:
             return save_image(kept, path, record=self.record.to_json())
@@ -252,7 +252,7 @@ class KeepResult:
 
     def as_written(self, path: str | Path) -> "KeepResult":
         """The result as `save` wrote it to a file: JPEG and AVIF change all pixels a little."""
-        if WRITABLE.get(Path(path).suffix.lower()) not in LOSSY:
+        if format_of(path) not in LOSSY:
             return self
         written = read_pixels(path)
         agreement = _agreement_db(written, self.original, np.asarray(self.mask) == 0)
@@ -290,7 +290,7 @@ class KeepResult:
             return ()
         both = self.outside_db_before, self.outside_db_after
         before, after = (f"{db:.1f} dB" if math.isfinite(db) else "identical to the original" for db in both)
-        kind = WRITABLE.get("" if self.kept.path is None else self.kept.path.suffix.lower(), "JPEG")
+        kind = format_of(self.kept.path or "") or "JPEG"
         remedy = f" ({kind}; write .png to keep it identical)" if math.isfinite(self.outside_db_after) else ""
         rest = f"everything else: {after}{remedy}; in the editor's image: {before}"
         return (

@@ -27,10 +27,8 @@ _GRAINS, _MOST_FLOOR = 6.0, 30.0  # multiple of the grain that hides it, and bou
 # Agreement below which that is tried, share of the tiles below which too few have texture to align by, and agreement of
 # the others from which on it is the same image.
 _PLAIN = (0.3, 0.2, 0.35)
-_FEW_THINGS = (
-    0.7,
-    0.1,
-)  # agreement of the few things in front of a plain ground that moved, and how far at most (of the side)
+# Agreement of the few things in front of a plain ground that moved, and how far at most, as a share of the side.
+_FEW_THINGS = (0.7, 0.1)
 # Cells of the longer side whose colors are compared; levels and share of their spread within which a cell agrees, share
 # of the cells that must, and the largest cast.
 _CELLS, _COARSE = 16, (3.0, 0.15, 0.75, 30.0)

@@ -6,7 +6,7 @@ from PIL import Image
 
 from latentedit_keep.base.color import Info, Pixels
 from latentedit_keep.base.images import PixelImage
-from latentedit_keep.base.warp import cv2
+from latentedit_keep.base.warp import spread
 
 _MOST_CHROMA = 4  # levels of 255 between the channels of a pixel: what JPEG leaves in gray
 _MOST_COLORS = 256
@@ -39,8 +39,7 @@ def _is_colored(info: Info) -> bool:
 def _gray(pixels: Pixels) -> NDArray[np.uint8] | NDArray[np.uint16] | None:
     """The one channel of pixels without color."""
     colors = pixels[..., :3]
-    low, high = cv2.min(cv2.min(colors[..., 0], colors[..., 1]), colors[..., 2]), colors.max(axis=2)
-    apart = int((high - low).max(initial=0))
+    apart = int(spread(colors).max(initial=0))
     if apart > _MOST_CHROMA * (np.iinfo(pixels.dtype).max // 255):
         return None
     if apart == 0:

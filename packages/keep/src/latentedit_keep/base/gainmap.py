@@ -19,10 +19,10 @@ from latentedit_keep.base.warp import Array, cv2, turned
 
 _ISO = b"urn:iso:std:iso:ts:21496:-1\0"
 _ISO_VERSION = _ISO + b"\0\0\0\0"  # what the first image says of it
-_MPF, _XMP, _EXIF = b"MPF\0", b"http://ns.adobe.com/xap/1.0/\0", b"Exif\0"
+_MPF, _EXIF = b"MPF\0", b"Exif\0"
 _APP0, _APP1, _APP2, _APP15, _DQT = 0xE0, 0xE1, 0xE2, 0xEF, 0xDB
 _MANY_CHANNELS, _ONE_DENOMINATOR = 0x80, 0x08  # flags of ISO's metadata
-_MOST_PACKET = 65_533 - len(_XMP)
+_MOST_PACKET = 65_533 - len(xmp.HEAD)
 _MOST_IMAGES = 32  # that a file may list
 _MOST_PIXELS = 100_000_000
 _HDRGM, _CONTAINER = "http://ns.adobe.com/hdr-gain-map/1.0/", "http://ns.google.com/photos/1.0/container/"
@@ -107,7 +107,7 @@ class GainMap:
             packet = xmp.united(packet, _DIRECTORY.format(len(self.content)).encode())
             packet, extended = xmp.split(packet, _MOST_PACKET)
         begin = b"\xff\xd8" + b"".join(primary[one.start : one.end] for one in pieces if _is_first(one, primary))
-        begin += segment(_APP1, _XMP + packet) if packet else b""
+        begin += segment(_APP1, xmp.HEAD + packet) if packet else b""
         begin += b"".join(segment(_APP1, one) for one in extended)
         begin += segment(_APP2, _ISO_VERSION) if self.by_iso else b""
         rest = b"".join(primary[one.start : one.end] for one in pieces[1:] if not _is_ours(one, primary))
@@ -191,9 +191,7 @@ def _lengths(packet: bytes) -> list[tuple[int, int]]:
 
 def _packets(content: bytes, pieces: list[Piece]) -> tuple[bytes, list[bytes]]:
     """The XMP of a JPEG, and its extension."""
-    data = [one.of(content) for one in pieces if one.kind[0] == _APP1]
-    main = next((one.removeprefix(_XMP) for one in data if one.startswith(_XMP)), b"")
-    return main, [one for one in data if one.startswith(xmp.EXTENSION)]
+    return xmp.packets(one.of(content) for one in pieces if one.kind[0] == _APP1)
 
 
 def _iso_ranges(data: bytes) -> tuple[_Range, ...]:
@@ -321,7 +319,7 @@ def _is_first(one: Piece, content: bytes) -> bool:
 def _is_ours(one: Piece, content: bytes) -> bool:
     """Whether a segment is written anew."""
     if one.kind[0] == _APP1:
-        return content.startswith((_EXIF, _XMP, xmp.EXTENSION), one.begin)
+        return content.startswith((_EXIF, xmp.HEAD, xmp.EXTENSION), one.begin)
     return one.kind[0] == _APP0 or (one.kind[0] == _APP2 and content.startswith((_MPF, _ISO), one.begin))
 
 

@@ -3,7 +3,9 @@
 import contextlib
 import dataclasses
 import hashlib
+import importlib
 import io
+import itertools
 import math
 import os
 import re
@@ -23,7 +25,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from latentedit_keep.base import color
 from latentedit_keep.base.color import Pixels, levels
-from latentedit_keep.base.containers import Piece, boxes
+from latentedit_keep.base.containers import PNG_SIGNATURE, Piece, boxes, chunks
 from latentedit_keep.base.errors import ImageError, LatentEditError
 from latentedit_keep.base.files import Encoded, read_bytes
 from latentedit_keep.base.metadata import described, passing_tags, with_types
@@ -32,7 +34,7 @@ from latentedit_keep.base.refusals import HAS_JPEG_XL, JPEG_XL, RAW, checked_ran
 from latentedit_keep.base.warp import cv2, turned
 
 if HAS_JPEG_XL:
-    import pillow_jxl  # pyright: ignore  # noqa: F401, PGH003 (it registers itself)
+    importlib.import_module("pillow_jxl")  # it registers itself; GPL, so that it is the user who installs it
 
 pi_heif.register_heif_opener()  # photographs of phones
 
@@ -49,7 +51,6 @@ MAX_SIDE_PX = 32_000  # OpenCV cannot warp longer images
 MAX_IMAGE_BYTES = 1_000_000_000  # of a file; 100 megapixels of 16-bit RGBA, uncompressed, have 0.8 GB
 # EXIF orientation -> quarter turns counter-clockwise, then whether to mirror horizontally.
 _TURNS = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_DEPTH = 24  # offset of a PNG's bit depth
 _PRINT = ("CMYK", "LAB")  # modes of Pillow
 # What a file had before it became RGB, by Pillow's modes.
@@ -165,11 +166,12 @@ def _refused(name: str, content: bytes = b"") -> Generator[None]:
 def _without_damaged_texts(content: bytes, name: str) -> bytes:
     """Remove PNG texts with a wrong checksum, with a warning: some editors write them, and Pillow refuses the file."""
     parts, start, keys = list[bytes](), 0, dict[str, None]()
-    for kind, begin, end in _chunks_of(content):
-        text, checksum = content[begin + 8 : end - 4], int.from_bytes(content[end - 4 : end], "big")
-        is_whole_text = kind in (b"tEXt", b"zTXt", b"iTXt") and end <= len(content)
-        if is_whole_text and checksum != zlib.crc32(text, zlib.crc32(kind)):
-            parts.append(content[start:begin])
+    for one in _head_of(content):
+        text, end = one.of(content), one.end + 4
+        is_whole_text = one.kind in (b"tEXt", b"zTXt", b"iTXt") and end <= len(content)
+        checksum = int.from_bytes(content[one.end : end], "big")
+        if is_whole_text and checksum != zlib.crc32(text, zlib.crc32(one.kind)):
+            parts.append(content[start : one.start])
             start = end
             keys[repr(text[:79].partition(b"\0")[0].decode("latin-1"))] = None
     if keys:
@@ -178,13 +180,11 @@ def _without_damaged_texts(content: bytes, name: str) -> bytes:
     return b"".join([*parts, content[start:]])
 
 
-def _chunks_of(content: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Type, start and end of the chunks before a PNG's pixels; nothing for other files."""
-    begin = len(_SIGNATURE) if content.startswith(_SIGNATURE) else len(content)
-    while (kind := content[begin + 4 : begin + 8]) not in (b"", b"IDAT"):
-        end = begin + 12 + int.from_bytes(content[begin : begin + 4], "big")
-        yield kind, begin, end
-        begin = end
+def _head_of(content: bytes) -> Iterator[Piece]:
+    """The chunks before a PNG's pixels; nothing for other files."""
+    return itertools.takewhile(
+        lambda one: one.kind != b"IDAT", chunks(content) if content.startswith(PNG_SIGNATURE) else ()
+    )
 
 
 def read_content(path: str | Path) -> bytes:
@@ -303,9 +303,9 @@ def _described(image: Image.Image, content: bytes, *, sideways: bool) -> dict[st
     info["declares"] = declared(content) if content else declaration_of(image.info)
     if not isinstance(info.get("icc_profile"), bytes):  # a TIFF may have text there
         info.pop("icc_profile", None)
-    for kind, begin, end in _chunks_of(content):
-        if kind == b"cICP" and end - begin == 16:
-            info["cicp"] = content[begin + 8 : end - 4]
+    for one in _head_of(content):
+        if one.kind == b"cICP" and len(text := one.of(content)) == 4:
+            info["cicp"] = text
     depth = image.info.get("bit_depth", 8) if image.format == "HEIF" else 8
     if image.format in ("HEIF", "AVIF"):
         stated, bits = _stated(image, content)

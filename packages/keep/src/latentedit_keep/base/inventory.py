@@ -17,7 +17,6 @@ from latentedit_keep.base import xmp
 from latentedit_keep.base.containers import COM, EOI, PNG_SIGNATURE, Piece, boxes, chunks, segments
 
 Parts = dict[str, str]  # name of a part, such as "EXIF Make" -> its value, or the hash of it
-_XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _EXIF = b"Exif\0"
 _PROFILE = b"ICC_PROFILE\0"
 PHOTOSHOP = b"Photoshop 3.0\0"
@@ -76,6 +75,7 @@ _CODESTREAM = b"\xff\x0a"  # begins that of a JPEG XL
 _PICTURES = (b"hvc1", b"av01", b"grid", b"iovl", b"jpeg", b"avc1", b"vvc1", b"j2k1", b"unci", b"iden")
 _MOST_IMAGES = 64
 _MOST_TAGS = 65_535
+_MOST_TEXT_BYTES = 64_000_000
 _LONGEST_NAME = 60
 
 
@@ -177,8 +177,8 @@ def _of_jpeg(content: bytes) -> _Found:
             yield "resolution", _per_inch(data[8:10], data[10:12], 1 if data[7] == 1 else 2.54)
         elif marker == 0xE1 and data.startswith(_EXIF):
             yield from _of_exif(data[6:])
-        elif marker == 0xE1 and data.startswith(_XMP):
-            packet = packet or data.removeprefix(_XMP)
+        elif marker == 0xE1 and data.startswith(xmp.HEAD):
+            packet = packet or data.removeprefix(xmp.HEAD)
         elif marker == 0xE1 and data.startswith(xmp.EXTENSION):
             extended.append(data)
         elif marker == 0xE2 and data.startswith(_PROFILE):
@@ -284,13 +284,13 @@ def _of_png(content: bytes) -> _Found:
         yield f"{len(rest)} bytes behind the end", rest
 
 
-def text_of(kind: bytes, data: bytes) -> bytes:
-    """The text of a PNG's chunk, in UTF-8."""
+def text_of(kind: bytes, data: bytes, most: int = _MOST_TEXT_BYTES) -> bytes:
+    """The text of a PNG's chunk, in UTF-8; a compressed one is cut off behind so many bytes."""
     rest = data.partition(b"\0")[2]
     if kind == b"iTXt":
         *_, text = rest[2:].split(b"\0", 2)
-        return _inflated(text) if rest[:1] == b"\1" else text
-    return (_inflated(rest[1:]) if kind == b"zTXt" else rest).decode("latin-1").encode()
+        return _inflated(text, most) if rest[:1] == b"\1" else text
+    return (_inflated(rest[1:], most) if kind == b"zTXt" else rest).decode("latin-1").encode()
 
 
 def _of_text(kind: bytes, data: bytes) -> _Found:
@@ -304,7 +304,7 @@ def _of_text(kind: bytes, data: bytes) -> _Found:
         if profile[1] in ("exif", "APP1") and content.startswith(_EXIF):
             yield from _of_exif(content[6:])
         elif profile[1] in ("xmp", "APP1"):
-            yield from _of_xmp(content.removeprefix(_XMP))
+            yield from _of_xmp(content.removeprefix(xmp.HEAD))
         elif profile[1] in ("iptc", "8bim"):
             yield from _of_resources(content)
         else:
@@ -321,8 +321,8 @@ def raw_profile(text: bytes) -> bytes:
     return b""
 
 
-def _inflated(data: bytes) -> bytes:
-    return zlib.decompressobj().decompress(data, 64_000_000)
+def _inflated(data: bytes, most: int) -> bytes:
+    return zlib.decompressobj().decompress(data, most)
 
 
 def _of_webp(content: bytes) -> _Found:

@@ -18,8 +18,7 @@ from latentedit_keep.base.warp import Size
 
 XMP_KEY = "XML:com.adobe.xmp"  # of a text in a PNG
 COMMENT = "Comment"  # likewise
-_XMP = b"http://ns.adobe.com/xap/1.0/\0"
-MOST_XMP_BYTES = 65_533 - len(_XMP)  # of a JPEG's segment, whose length has 16 bits
+MOST_XMP_BYTES = 65_533 - len(xmp.HEAD)  # of a JPEG's segment, whose length has 16 bits
 _MOST_BYTES = 65_533
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 # Read elsewhere, written anew, or of the pixels; all other chunks are copied if their last letter says that one may.
@@ -31,6 +30,18 @@ _HEX = 72  # digits in a line
 _HEADER = slice(24, 26)  # depth and color type of a PNG
 _MARKERS = {"COM": COM, **{f"APP{number}": 0xE0 + number for number in range(16)}}
 _KEPT = ("parts", "chunks", "resources", "comment")  # that Pillow images from `PixelImage.image` have
+# Tags of a TIFF that are carried apart, or describe what the result has not.
+_PASSING = frozenset({330, 512, 513, 514, 530, 531, 532, 33723, 34377, 37724, 52545})
+_LISTS = {5: "Alt", 25: "Bag", 80: "Seq", 116: "Alt", 120: "Alt"}  # kinds of the properties that are lists
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")  # which XML cannot hold
+_PACKET = (
+    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    '<rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/"'
+    ' xmlns:photoshop="http://ns.adobe.com/photoshop/1.0/"'
+    ' xmlns:Iptc4xmpCore="http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/">{}</rdf:Description></rdf:RDF></x:xmpmeta>'
+)
+# Tags of EXIF whose bytes have the type "undefined".
+_UNDEFINED = frozenset({34856, 36864, 37121, 37500, 37510, 40960, 41484, 41728, 41729, 41730, 41995, 42080})
 
 
 def described(content: bytes, image: Image.Image, size: Size) -> dict[str, Any]:
@@ -51,9 +62,7 @@ def described(content: bytes, image: Image.Image, size: Size) -> dict[str, Any]:
     packet, comment, resources = _packet(info.get("xmp") or info.get(XMP_KEY)), info.get("comment"), b""
     if content.startswith(b"\xff\xd8"):
         pieces = [(one.kind[0], one.of(content)) for one in segments(content) if one.kind[0] in (0xE1, 0xED, COM)]
-        main = next((data for kind, data in pieces if kind == 0xE1 and data.startswith(_XMP)), _XMP)
-        extended = [data for kind, data in pieces if kind == 0xE1 and data.startswith(xmp.EXTENSION)]
-        packet = xmp.merged(main.removeprefix(_XMP), extended)
+        packet = xmp.merged(*xmp.packets(data for kind, data in pieces if kind == 0xE1))
         parts = (data for kind, data in pieces if kind == 0xED and data.startswith(inventory.PHOTOSHOP))
         resources = b"".join(data.removeprefix(inventory.PHOTOSHOP) for data in parts)
         comment = next((data for kind, data in pieces if kind == COM), None)
@@ -100,104 +109,105 @@ def passing_tags(image: TiffImageFile) -> frozenset[int]:
     return _PASSING | ({270, 50838, 50839} if is_gone else frozenset())
 
 
-_PASSING = frozenset({330, 512, 513, 514, 530, 531, 532, 33723, 34377, 37724, 52545})
-_LISTS = {5: "Alt", 25: "Bag", 80: "Seq", 116: "Alt", 120: "Alt"}  # kinds of the properties that are lists
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")  # which XML cannot hold
-_PACKET = (
-    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-    '<rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/"'
-    ' xmlns:photoshop="http://ns.adobe.com/photoshop/1.0/"'
-    ' xmlns:Iptc4xmpCore="http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/">{}</rdf:Description></rdf:RDF></x:xmpmeta>'
-)
-
-
 def _packet(packet: Any) -> bytes:
     return packet.encode() if isinstance(packet, str) else bytes(packet or b"")
+
+
+class _Exif:
+    """EXIF or a TIFF, changed where it lies: makers' notes hold offsets that count from its beginning.
+
+    Reading beyond the end raises a `struct.error`.
+    """
+
+    def __init__(self, raw: bytes) -> None:
+        self.head = b"Exif\0\0" if raw.startswith(b"Exif\0\0") else b""
+        self.data = bytearray(raw.removeprefix(self.head))
+        self.order = "<" if self.data.startswith(b"II") else ">"
+
+    def __bytes__(self) -> bytes:
+        return self.head + bytes(self.data)
+
+    def read(self, form: str, at: int) -> int:
+        """A number: "H" has two bytes, "I" four."""
+        return struct.unpack_from(self.order + form, self.data, at)[0]
+
+    def write(self, form: str, at: int, value: int) -> None:
+        struct.pack_into(self.order + form, self.data, at, value)
+
+    def entries(self, at: int) -> tuple[dict[int, int], int]:
+        """Tag -> place of its entry in the directory that begins there, and the place behind the entries."""
+        end = at + 2 + 12 * self.read("H", at)
+        return {self.read("H", place): place for place in range(at + 2, end, 12)}, end
+
+    def integers(self, entries: dict[int, int]) -> dict[int, tuple[str, int, int]]:
+        """Tag -> form, place and value of the entries that are numbers."""
+        found = dict[int, tuple[str, int, int]]()
+        for tag, place in entries.items():
+            if form := {3: "H", 4: "I"}.get(self.read("H", place + 2)):
+                found[tag] = form, place + 8, self.read(form, place + 8)
+        return found
 
 
 def upright_exif(raw: bytes, size: Size) -> bytes:
     """EXIF whose orientation is 1, with these sizes and without its thumbnail; empty if it is damaged or says no more.
 
-    All else keeps its place: makers' notes hold offsets that count from EXIF's beginning.
+    All else keeps its place.
     """
-    data = bytearray(raw.removeprefix(b"Exif\0\0"))
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(bytes(data[:4]))
-    with contextlib.suppress(struct.error, IndexError, KeyError):
-        if order is None:
-            return b""
-        sizes = {0x0112: 1, 0x0100: size[0], 0x0101: size[1], 0xA002: size[0], 0xA003: size[1]}
+    exif, sizes = _Exif(raw), {0x0112: 1, 0x0100: size[0], 0x0101: size[1], 0xA002: size[0], 0xA003: size[1]}
+    if not exif.data.startswith((b"II*\0", b"MM\0*")):
+        return b""
 
-        def entries(at: int) -> tuple[dict[int, tuple[int, int]], int]:
-            """Tag -> place of the value and value of the integers in a directory, and the place behind it."""
-            (count,), found = struct.unpack_from(f"{order}H", data, at), dict[int, tuple[int, int]]()
-            for place in range(at + 2, at + 2 + 12 * count, 12):
-                tag, kind = struct.unpack_from(f"{order}2H", data, place)
-                letter = {3: "H", 4: "I"}.get(kind)
-                if tag in sizes and letter is not None:
-                    struct.pack_into(
-                        f"{order}{letter}", data, place + 8, min(sizes[tag], 65535 if kind == 3 else 2**32 - 1)
-                    )
-                if letter is not None:
-                    found[tag] = place + 8, struct.unpack_from(f"{order}{letter}", data, place + 8)[0]
-            return found, at + 2 + 12 * count
+    def with_sizes(at: int) -> tuple[dict[int, int], int]:
+        """The integers of a directory, after writing the sizes, and the place behind its entries."""
+        entries, behind = exif.entries(at)
+        integers = exif.integers(entries)
+        for tag in integers.keys() & sizes:
+            form, place, _ = integers[tag]
+            exif.write(form, place, min(sizes[tag], 65535 if form == "H" else 2**32 - 1))
+        return {tag: value for tag, (*_, value) in integers.items()}, behind
 
-        (first,) = struct.unpack_from(f"{order}I", data, 4)
-        tags, behind = entries(first)
+    with contextlib.suppress(struct.error):
+        tags, behind = with_sizes(exif.read("I", 4))
         if IFD.Exif in tags:
-            entries(tags[IFD.Exif][1])
-        (second,) = struct.unpack_from(f"{order}I", data, behind)
-        if 0 < second < len(data):
-            tags, _ = entries(second)
-            place, length = tags.get(0x0201, (0, 0))[1], tags.get(0x0202, (0, 0))[1]
-            if 8 < place < len(data):
-                length = min(length, len(data) - place)
-                data[place : place + length] = b"" if place + length == len(data) else bytes(length)
-        struct.pack_into(f"{order}I", data, behind, 0)
-        exif = Image.Exif()
-        exif.load(bytes(data))
-        return b"Exif\0\0" + bytes(data) if exif.keys() - {Base.Orientation} else b""
+            with_sizes(tags[IFD.Exif])
+        second, end = exif.read("I", behind), len(exif.data)
+        if 0 < second < end:
+            tags, _ = with_sizes(second)
+            place, length = tags.get(0x0201, 0), tags.get(0x0202, 0)
+            if 8 < place < end:
+                length = min(length, end - place)
+                exif.data[place : place + length] = b"" if place + length == end else bytes(length)
+        exif.write("I", behind, 0)
+        seen = Image.Exif()
+        seen.load(bytes(exif.data))
+        return b"Exif\0\0" + bytes(exif.data) if seen.keys() - {Base.Orientation} else b""
     return b""
-
-
-_UNDEFINED = frozenset({34856, 36864, 37121, 37500, 37510, 40960, 41484, 41728, 41729, 41730, 41995, 42080})
 
 
 def with_types(raw: bytes) -> bytes:
     """EXIF or a TIFF by Pillow, which writes bytes as numbers, with the type "undefined" where EXIF wants that."""
-    head = b"Exif\0\0" if raw.startswith(b"Exif\0\0") else b""
-    data = bytearray(raw.removeprefix(head))
-    order = "<" if data.startswith(b"II") else ">"
+    exif = _Exif(raw)
     with contextlib.suppress(struct.error):
-        (at,) = struct.unpack_from(f"{order}I", data, 4)
-        for wanted in (IFD.Exif, None):
-            (count,) = struct.unpack_from(f"{order}H", data, at)
-            places = range(at + 2, at + 2 + 12 * count, 12)
-            entries = {struct.unpack_from(f"{order}H", data, place)[0]: place for place in places}
-            if wanted in entries:
-                (at,) = struct.unpack_from(f"{order}I", data, entries[wanted] + 8)
-            elif wanted is not None:
-                return raw
-            for tag in () if wanted else entries.keys() & _UNDEFINED:
-                if struct.unpack_from(f"{order}H", data, entries[tag] + 2)[0] == 1:
-                    struct.pack_into(f"{order}H", data, entries[tag] + 2, 7)
-    return head + bytes(data)
+        first, _ = exif.entries(exif.read("I", 4))
+        if IFD.Exif in first:
+            entries, _ = exif.entries(exif.read("I", first[IFD.Exif] + 8))
+            for tag in entries.keys() & _UNDEFINED:
+                if exif.read("H", entries[tag] + 2) == 1:
+                    exif.write("H", entries[tag] + 2, 7)
+    return bytes(exif)
 
 
 def without_orientation(raw: bytes) -> bytes:
     """EXIF that says nothing of an orientation; all else but the entries of its first directory keeps its place."""
-    head = b"Exif\0\0" if raw.startswith(b"Exif\0\0") else b""
-    data = bytearray(raw.removeprefix(head))
-    order = "<" if data.startswith(b"II") else ">"
+    exif = _Exif(raw)
     with contextlib.suppress(struct.error):
-        (first,) = struct.unpack_from(f"{order}I", data, 4)
-        (count,) = struct.unpack_from(f"{order}H", data, first)
-        end = first + 2 + 12 * count + 4
-        for place in range(first + 2, min(end - 4, len(data)), 12):
-            if struct.unpack_from(f"{order}H", data, place)[0] == Base.Orientation and end <= len(data):
-                data[place:end] = data[place + 12 : end] + bytes(12)
-                struct.pack_into(f"{order}H", data, first, count - 1)
-                break
-    return head + bytes(data)
+        first = exif.read("I", 4)
+        entries, behind = exif.entries(first)
+        place, end = entries.get(Base.Orientation), behind + 4  # with the offset of the next directory
+        if place is not None and end <= len(exif.data):
+            exif.data[place:end] = exif.data[place + 12 : end] + bytes(12)
+            exif.write("H", first, len(entries) - 1)
+    return bytes(exif)
 
 
 def packed_jpeg(info: color.Info) -> tuple[dict[str, Any], bytes]:

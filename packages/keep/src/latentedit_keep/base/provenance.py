@@ -3,6 +3,7 @@
 Nothing is verified here: signatures are not checked, and pixels tell nothing.
 """
 
+import contextlib
 import dataclasses
 import itertools
 import re
@@ -12,7 +13,8 @@ from typing import Any, Literal
 
 from latentedit_keep.base.containers import PNG_SIGNATURE, chunks, segments
 from latentedit_keep.base.files import parse_json
-from latentedit_keep.base.xmp import EXTENSION, merged, properties, with_property
+from latentedit_keep.base.inventory import text_of
+from latentedit_keep.base.xmp import EXTENSION, HEAD, merged, properties, with_property
 
 Role = Literal["original", "edited"]
 IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
@@ -30,7 +32,7 @@ _STORE = b"jumdc2pa\x00\x11\x00\x10\x80\x00\x00\xaa\x00\x38\x9b\x71"  # begins t
 _URI = re.compile(rb"(?:\x78([\x20-\xff])|\")(https?://[\w.]{1,40}/(?:newscodes/)?digitalsourcetype/[\w-]{1,80})")
 _GENERATOR = re.compile(rb"claim_generator_info.{1,3}?\x64name(?:([\x60-\x77])|\x78(.))(.{1,255})", re.DOTALL)
 _APP1, _APP11 = b"\xe1", b"\xeb"
-_XMP, _PNG_XMP, _PNG_LABEL = b"http://ns.adobe.com/xap/1.0/\0", b"XML:com.adobe.xmp\0", b"AIGC\0"
+_PNG_XMP, _PNG_LABEL = b"XML:com.adobe.xmp\0", b"AIGC\0"
 _MOST_BYTES = 32_000_000  # of credentials and of a packet
 _MOST_PACKETS = 20
 _MOST_LETTERS = 60  # of a name
@@ -151,7 +153,7 @@ def _packets(content: bytes) -> Iterator[bytes]:
     elif content.startswith(b"\xff\xd8"):
         parts = [one.of(content) for one in segments(content) if one.kind == _APP1]
         extended = [part for part in parts if part.startswith(EXTENSION)]
-        found = (merged(part.removeprefix(_XMP), extended) for part in parts if part.startswith(_XMP))
+        found = (merged(part.removeprefix(HEAD), extended) for part in parts if part.startswith(HEAD))
     else:  # stored as it is in all other formats
         found = _between(content, b"<x:xmpmeta", b"</x:xmpmeta>")
     names = (b"DigitalSource", b":AIGC")
@@ -168,20 +170,9 @@ def _between(content: bytes, begin: bytes, end: bytes) -> Iterator[bytes]:
 def _png_texts(content: bytes, key: bytes) -> Iterator[bytes]:
     """The texts of a keyword."""
     for one in chunks(content) if content.startswith(PNG_SIGNATURE) else ():
-        data = one.of(content).removeprefix(key) if one.kind in (b"iTXt", b"tEXt") else b""
-        if not data or len(data) == one.end - one.begin:
-            continue
-        if one.kind == b"iTXt":
-            text = data[2:].split(b"\0", 2)[-1]  # after language and translated keyword
-            data = _inflated(text) if data[0] else text
-        yield data
-
-
-def _inflated(data: bytes) -> bytes:
-    try:
-        return zlib.decompressobj().decompress(data, _MOST_BYTES)
-    except zlib.error:
-        return b""
+        if one.kind in (b"iTXt", b"tEXt") and content.startswith(key, one.begin):
+            with contextlib.suppress(zlib.error):
+                yield text_of(one.kind, one.of(content), _MOST_BYTES)
 
 
 def _label(text: str | bytes) -> str:

@@ -64,7 +64,7 @@ def read_chunks(path: str | Path) -> tuple[str | None, bytes | None]:
 def check_output(path: str | Path, *, source: str | Path | None = None, transparent: bool = False) -> None:
     """Raise an `OutputError` if an image cannot be written, or would overwrite its source."""
     if not Path(path).is_dir():  # which `check_place` reports
-        _format_of(Path(path), transparent=transparent)
+        _checked_format(Path(path), transparent=transparent)
     check_place(path, source=source)
 
 
@@ -75,13 +75,18 @@ def check_keep_output(original: PixelImage, path: str | Path, *, inputs: Sequenc
     check_depth(original, path)
 
 
+def format_of(path: str | Path) -> str | None:
+    """The format that a file name's ending stands for; None if none can be written."""
+    return WRITABLE.get(Path(path).suffix.lower())
+
+
 def keeps_alpha(path: str | Path) -> bool:
     """Whether the format of a file name has transparency."""
-    return WRITABLE.get(Path(path).suffix.lower()) not in _WITHOUT_ALPHA
+    return format_of(path) not in _WITHOUT_ALPHA
 
 
-def _format_of(path: Path, *, transparent: bool) -> str:
-    kind = WRITABLE.get(path.suffix.lower())
+def _checked_format(path: Path, *, transparent: bool) -> str:
+    kind = format_of(path)
     if kind is None:
         raise OutputError(f"{path.name!r} has no ending of a supported format ({', '.join(WRITABLE)}). Use .png")
     if transparent and kind in _WITHOUT_ALPHA:
@@ -91,12 +96,12 @@ def _format_of(path: Path, *, transparent: bool) -> str:
 
 def check_depth(image: PixelImage, path: str | Path) -> None:
     """Raise an `OutputError` for what a format cannot hold without changing all of the image, or at all."""
-    ending = Path(path).suffix.lower()
-    if image.pixels.dtype == np.uint16 and ending != ".png":
+    kind = format_of(path)
+    if image.pixels.dtype == np.uint16 and kind != "PNG":
         raise OutputError(f"the image has 16 bits, which only PNG keeps; got {path}. Use .png")
-    if WRITABLE.get(ending) == "JXL" and image.space is not None:
+    if kind == "JXL" and image.space is not None:
         raise OutputError(f"the plug-in for JPEG XL writes no color profile, which the image has; got {path}. Use .png")
-    if len(image.info.get("exif", b"")) > _MOST_JPEG_EXIF_BYTES and WRITABLE.get(ending) == "JPEG":
+    if len(image.info.get("exif", b"")) > _MOST_JPEG_EXIF_BYTES and kind == "JPEG":
         raise OutputError(f"the image's EXIF is too long for the JPEG {path}. Use .png")
 
 
@@ -112,7 +117,7 @@ def save_image(
         image = PixelImage(pixels=np.asarray(image), info=image.info)
     path = Path(path)
     check_depth(image, path)
-    kind = _format_of(path, transparent=image.pixels.shape[2] == 4)
+    kind = _checked_format(path, transparent=image.pixels.shape[2] == 4)
     try:
         content = encoded_png(image, pack_chunks(record, payload)) if kind == "PNG" else _encoded(image, kind)
     except (ValueError, RuntimeError) as error:
@@ -130,7 +135,9 @@ def _encoded(image: PixelImage, kind: str) -> bytes:
     info, shaped, file = image.info, in_its_form(image, kind), io.BytesIO()
     profile = color.profile_of(info)
     profile = info["gray_profile"] if shaped is not None and "gray_profile" in info else profile
-    held = {"icc_profile": profile, "xmp": packet_of(info), "exif": info.get("exif"), "dpi": info.get("dpi")}
+    held = {"icc_profile": profile, "exif": info.get("exif"), "dpi": info.get("dpi")}
+    if kind not in ("JPEG", "TIFF"):  # which have a place for IPTC
+        held["xmp"] = packet_of(info)
     options: dict[str, Any] = {key: value for key, value in held.items() if value and key not in _LOSES.get(kind, ())}
     if "dpi" in info and "dpi" in _LOSES.get(kind, ()) and not info.get("exif"):
         options["exif"] = _resolution(info["dpi"])
@@ -150,7 +157,6 @@ def _encoded(image: PixelImage, kind: str) -> bytes:
     elif kind == "TIFF":
         exif = Image.Exif()
         exif.load(options.pop("exif", b""))
-        options.pop("xmp", None)
         for tag, value in packed_tiff(info).items():
             exif[tag] = value
         # Libtiff, which compresses, cannot write directories within EXIF.

@@ -108,6 +108,12 @@ def largest(image: Array) -> Array:
     return functools.reduce(cv2.max, cv2.split(image))
 
 
+def spread(image: Array) -> Array:
+    """Largest minus least of the channels; as fast as `largest`."""
+    planes = cv2.split(image)
+    return functools.reduce(cv2.max, planes) - functools.reduce(cv2.min, planes)
+
+
 def moments(first: Array, second: Array, sigma: float, among: Mask | None = None) -> tuple[Array, Array, Array]:
     """Local variances of two planes and their covariance, under a Gaussian window; of the pixels of a mask alone."""
     weight = np.float32(1)

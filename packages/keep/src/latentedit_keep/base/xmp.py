@@ -11,6 +11,7 @@ from xml.parsers.expat import ExpatError
 
 from latentedit_keep.base.warp import Size
 
+HEAD = b"http://ns.adobe.com/xap/1.0/\0"  # begins the segment of a JPEG with the packet
 EXTENSION = b"http://ns.adobe.com/xmp/extension/\0"  # begins the segments of extended XMP
 MOST_EXTENDED_BYTES = 64_000_000
 _PORTION = 65_400  # bytes of extended XMP in a segment, which has 65,533 with signature, GUID, length and offset
@@ -176,6 +177,13 @@ def merged(main: bytes, extended: Iterable[bytes]) -> bytes:
     if hashlib.md5(content, usedforsecurity=False).hexdigest().upper().encode() != guid:
         return main
     return without_property(united(main, content), _NOTE, "HasExtendedXMP") if _parsed(content) else main
+
+
+def packets(segments: Iterable[bytes]) -> tuple[bytes, list[bytes]]:
+    """The packet among the APP1 segments of a JPEG, empty if there is none, and those with its extension."""
+    data = list(segments)
+    main = next((one.removeprefix(HEAD) for one in data if one.startswith(HEAD)), b"")
+    return main, [one for one in data if one.startswith(EXTENSION)]
 
 
 def united(main: bytes, other: bytes) -> bytes:
