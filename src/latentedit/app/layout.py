@@ -109,8 +109,8 @@ class Layout:
                 self.unmask = _button("Remove the mask", "le-unmask")
             with gr.Row():
                 self.save_kept = _button("Save result", "le-save-kept", size="lg", variant="primary")
-                self.save_layers = _button("Save layers", "le-save-layers", size="lg")
                 self.cancel_keep = _button("Cancel", "le-cancel-keep", size="lg")
+            self.save_layers = _button("Save layers", "le-save-layers")
             self.keeping = gr.HTML(elem_id="le-keeping", elem_classes="le-working")
         with gr.Column(scale=3):
             with gr.Tabs():
