@@ -6,9 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.latentedit-installed
 SLIM := $(VENV)/.latentedit-slim
-DISTRIBUTIONS := $(patsubst %/src,%,$(wildcard packages/*/src))
-REQUIREMENTS := pyproject.toml $(wildcard packages/*/pyproject.toml) constraints.txt
-EVERYTHING := packages/keep '.[dev]' packages/portraits packages/scenes packages/models 'packages/bench[photographs]'
+DISTRIBUTIONS := keep $(patsubst %/src,%,$(wildcard packages/*/src))
+REQUIREMENTS := pyproject.toml keep/pyproject.toml $(wildcard packages/*/pyproject.toml) constraints.txt
+EVERYTHING := keep '.[dev]' packages/portraits packages/scenes packages/models 'packages/bench[photographs]'
 # As variables, not as an option: they also hold for what pip builds packages with.
 CONSTRAINED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
 PIP = $(CONSTRAINED) $(BIN)/python -m pip install --disable-pip-version-check --quiet
@@ -55,7 +55,7 @@ $(BIN)/python:
 
 $(SLIM): $(BIN)/python $(REQUIREMENTS)
 	@test -e $(STAMP) || { echo "installing latentedit and latentedit-portraits into $(VENV); takes some minutes"; \
-		$(PIP) --editable packages/keep --editable '.[app]' --editable packages/portraits; }
+		$(PIP) --editable keep --editable '.[app]' --editable packages/portraits; }
 	@touch $@
 
 $(STAMP): $(BIN)/python $(REQUIREMENTS)
@@ -115,7 +115,7 @@ wheels: $(STAMP)
 # ComfyUI is GPL software: downloaded into out/comfyui as a program to test with, and last on the path of Python.
 COMFY := $(CURDIR)/out/comfyui
 EMPTY :=
-COLON_PATHS = $(subst $(EMPTY) ,:,$(CURDIR) $(CURDIR)/src $(wildcard $(CURDIR)/packages/*/src))
+COLON_PATHS = $(subst $(EMPTY) ,:,$(CURDIR) $(CURDIR)/src $(CURDIR)/keep/src $(wildcard $(CURDIR)/packages/*/src))
 comfy: $(STAMP)
 	$(BIN)/python -m tools.comfy install
 	COMFYUI_STAND_INS=$(COMFY)/stand-ins OMP_NUM_THREADS=1 \

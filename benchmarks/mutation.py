@@ -161,11 +161,21 @@ def measured(sources: Sequence[Path]) -> dict[str, float]:
     changed = [name for name, content in files.items() if before["files"].get(name) != content]
     if not all(name.startswith("tests/") for name in changed):
         COVERAGE.unlink(missing_ok=True)
-        before["seconds"], changed = {}, ["tests", "src", "packages"]
+        before["seconds"], changed = {}, ["tests", "src", "keep", "packages"]
     kept = {test: s for test, s in before["seconds"].items() if test.split("::")[0] not in changed}
     seconds = collections.defaultdict[str, float](float, kept)
     if changed:
-        words = ["-vv", "--tb=no", "-m", "not nightly", "--durations=0", "--cov=src", "--cov=packages", "--cov-append"]
+        words = [
+            "-vv",
+            "--tb=no",
+            "-m",
+            "not nightly",
+            "--durations=0",
+            "--cov=src",
+            "--cov=keep",
+            "--cov=packages",
+            "--cov-append",
+        ]
         words += [f"--cov-config={os.devnull}", "--cov-context=test", "--cov-report="]
         variables = os.environ | {"COVERAGE_FILE": str(COVERAGE), "COLUMNS": "9999"}
         command = [sys.executable, "-m", "pytest", *words, *changed]
@@ -254,7 +264,9 @@ def main() -> None:
     chosen = options.parse_args()
     os.chdir(ROOT)
     FINISHED.parent.mkdir(exist_ok=True)
-    sources = [*sorted(ROOT.glob("src/**/*.py")), *sorted(ROOT.glob("packages/*/src/**/*.py"))]
+    sources = [
+        path for folder in ("src", "keep/src", "packages/*/src") for path in sorted(ROOT.glob(f"{folder}/**/*.py"))
+    ]
     seconds, lines = measured(sources), CoverageData(str(COVERAGE))
     lines.read()
     stored = json.loads(STORED.read_text()) if STORED.exists() else {"equivalent": {}, "killed": {}}

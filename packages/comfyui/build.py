@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-KEEP = HERE.parent / "keep"
+KEEP = HERE.parents[1] / "keep"
 
 
 def build(folder: Path) -> Path:

@@ -181,7 +181,7 @@ def test_layered_tiff_without_its_packages_states_what_to_install(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(errors.MissingDependencyError, match=r"packages/keep\[layers\]"):
+    with pytest.raises(errors.MissingDependencyError, match=r"keep\[layers\]"):
         kept(scene(), painted(scene())).save_layers(tmp_path / "change.TIFF")
 
 

@@ -28,7 +28,7 @@ def keep(
     ] = False,
     against: Annotated[
         Path | None,
-        typer.Option("--against", help="With --baselines: packages/keep/src of another checkout, also measured."),
+        typer.Option("--against", help="With --baselines: keep/src of another checkout, also measured."),
     ] = None,
     pairs: Annotated[
         Path | None,

@@ -49,7 +49,7 @@ def speed_work(repeats: int, against: Path | None) -> UnitWork:
     if not Path("/proc/self/status").is_file():
         raise ConfigError("memory is read from /proc, which only Linux has. Run it there")
     if against is not None and not (against / "latentedit_keep" / "api.py").is_file():
-        raise ConfigError(f"{against} does not contain latentedit_keep. Pass packages/keep/src of a checkout")
+        raise ConfigError(f"{against} does not contain latentedit_keep. Pass keep/src of a checkout")
     if repeats < 1:
         raise ConfigError(f"--count must be 1 or more; got {repeats}")
     tasks = {f"{size.replace(' ', '-')}-{index:02d}": (size, index) for index in range(repeats) for size in SIZES}
