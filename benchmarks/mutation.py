@@ -2,13 +2,14 @@
 
     python benchmarks/mutation.py                  300 mutants of all packages
     python benchmarks/mutation.py --seed 2         300 others
-    python benchmarks/mutation.py --count 60 --module packages/bench/src/latentedit_bench/metrics/drift.py
+    python benchmarks/mutation.py --count 60 --place keep/src
 
 A mutant is killed if a test fails or takes too long. Mutants are drawn by a hash, so unchanged code keeps its mutants;
-each package gets 15 before any gets more. The tests of `make test` run once with coverage, later only changed ones, and
-what is finished is kept in out/ until the module or the tests change. Each mutant runs in a fork of a process that has
-loaded the heavy libraries. Equivalent mutants are listed in results/mutation.json with the reason, and do not count.
-The goal is 80 % in each package of the library; no rate may fall below the stored one. --update stores this run's.
+every line is as likely, whatever its package, and gets a second mutant when all have one. The tests of `make test` run
+once with coverage, later only changed ones, and what is finished is kept in out/ until the module or the tests change.
+Each mutant runs in a fork of a process that has loaded the heavy libraries. Equivalent mutants are listed in
+results/mutation.json with the reason, and do not count; those of code that is gone are dropped. The goal is 80 %; no
+rate may fall below the stored one by more than chance (a one-sided test at 5 %). --update stores this run's.
 """
 
 import argparse
@@ -33,13 +34,14 @@ from typing import Any
 
 import pytest
 from coverage import CoverageData
+from scipy import stats
 
 ROOT = Path(__file__).resolve().parents[1]
 STORED, FINISHED = Path("results/mutation.json"), Path("out/mutation.json")
 COVERAGE, MEASURED = Path("out/mutation.coverage"), Path("out/mutation-tests.json")
-LEAST = 15  # mutants of each package
 HEAVY = ("torch", "scipy.stats", "pandas", "PIL.Image", "pydantic", "typer", "hypothesis")
 HEAVY += ("diffusers", "transformers", "peft")
+CHANCE = 0.05
 TESTS_S, CPU_S = 10, 60  # measured time of the tests of a mutant; limit of its process, and 4 times that in wall time
 KILLED, SURVIVED, NO_IMPORT, UNSOUND = "killed", "survived", "cannot be imported", "its test fails without it too"
 
@@ -113,8 +115,8 @@ def package_of(file: str) -> str:
     return f"{package}.{below[0]}" if below[1:] and package == "latentedit" else package
 
 
-def drawn(files: Sequence[Path], count: int, seed: int) -> list[dict[str, Any]]:
-    """Mutants ordered by hash: LEAST of each package first, then one per line before a second one of any line."""
+def drawn(files: Sequence[Path], seed: int, count: int | None = None) -> list[dict[str, Any]]:
+    """The first mutants by hash, one per line before a second one of any line; by default all."""
     lines = collections.defaultdict[tuple[str, int], list[tuple[str, dict[str, Any]]]](list)
     for file in files:
         text, name = file.read_bytes(), file.relative_to(ROOT).as_posix()
@@ -133,12 +135,7 @@ def drawn(files: Sequence[Path], count: int, seed: int) -> list[dict[str, Any]]:
                 mutant = {"file": name, "line": node.lineno, "broken": broken, "change": change}
                 lines[name, node.lineno].append((key, mutant))
     ranked = [(rank, *one) for line in lines.values() for rank, one in enumerate(sorted(line, key=lambda one: one[0]))]
-    ordered = [mutant for *_, mutant in sorted(ranked, key=lambda one: one[:2])]
-    counts = collections.Counter[str]()
-    for mutant in ordered:
-        counts[package_of(mutant["file"])] += 1
-        mutant["late"] = counts[package_of(mutant["file"])] > LEAST
-    return sorted(ordered, key=lambda one: one["late"])[:count]
+    return [mutant for *_, mutant in sorted(ranked, key=lambda one: one[:2])][:count]
 
 
 def digest(tests: Iterable[str | Path]) -> str:
@@ -165,18 +162,8 @@ def measured(sources: Sequence[Path]) -> dict[str, float]:
     kept = {test: s for test, s in before["seconds"].items() if test.split("::")[0] not in changed}
     seconds = collections.defaultdict[str, float](float, kept)
     if changed:
-        words = [
-            "-vv",
-            "--tb=no",
-            "-m",
-            "not nightly",
-            "--durations=0",
-            "--cov=src",
-            "--cov=keep",
-            "--cov=packages",
-            "--cov-append",
-        ]
-        words += [f"--cov-config={os.devnull}", "--cov-context=test", "--cov-report="]
+        words = ["-vv", "--tb=no", "-m", "not nightly", "--durations=0", "--cov-append", "--cov-report="]
+        words += [f"--cov-config={os.devnull}", "--cov-context=test", "--cov=src", "--cov=keep", "--cov=packages"]
         variables = os.environ | {"COVERAGE_FILE": str(COVERAGE), "COLUMNS": "9999"}
         command = [sys.executable, "-m", "pytest", *words, *changed]
         log = subprocess.run(command, env=variables, stdout=subprocess.PIPE, text=True, check=False).stdout
@@ -259,7 +246,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--count", type=int, default=300)
     options.add_argument("--seed", type=int, default=1, help="of the draw")
-    options.add_argument("--module", action="append", default=[], help="draw from this file; repeatable")
+    options.add_argument("--place", action="append", default=[], help="draw from this file or folder; repeatable")
     options.add_argument("--update", action="store_true", help="store the rates")
     chosen = options.parse_args()
     os.chdir(ROOT)
@@ -273,8 +260,11 @@ def main() -> None:
     finished = json.loads(FINISHED.read_text()) if FINISHED.exists() else {}
     for name in HEAVY:
         importlib.import_module(name)
-    files = [Path(one).resolve() for one in chosen.module] or [one for one in sources if one.stem != "miniature"]
-    mutants = [one for one in drawn(files, chosen.count, chosen.seed) if one["change"] not in stored["equivalent"]]
+    places = [Path(one).resolve() for one in chosen.place] or [ROOT]
+    files = [one for one in sources if one.stem != "miniature" and not {one, *one.parents}.isdisjoint(places)]
+    possible = {one["change"] for one in drawn(sources, chosen.seed)}
+    stored["equivalent"] = {change: why for change, why in stored["equivalent"].items() if change in possible}
+    mutants = [one for one in drawn(files, chosen.seed, chosen.count) if one["change"] not in stored["equivalent"]]
     results = [(one, result_of(one, tests_of(one, lines, seconds), finished)) for one in mutants]
     killers = sorted({result["killer"] for _, result in results} - {""})
     unsound = run(killers, ROOT, b"", cpu_s=10 * CPU_S)[1] if killers else []
@@ -288,14 +278,24 @@ def main() -> None:
             counts[name][1] += outcome in (KILLED, SURVIVED)
     rates = {name: {"mutants": mutants, "killed": killed} for name, (killed, mutants) in sorted(counts.items())}
     print("\n".join(f"{name:25} {one['killed']:4} of {one['mutants']:4}" for name, one in rates.items()))
+    name = " ".join((str(chosen.seed), *chosen.place))
     if chosen.update:
-        stored["killed"][str(chosen.seed)] = rates
+        tree = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout
+        made = {"date": time.strftime("%Y-%m-%d"), "after": tree.strip()}
+        stored["killed"][name] = made | rates
         STORED.write_text(json.dumps(stored, indent=1, ensure_ascii=False) + "\n")
-    elif not chosen.module:
-        before = stored["killed"].get(str(chosen.seed), {})
-        least = {name: one["killed"] / one["mutants"] for name, one in before.items()}
-        if low := [name for name, one in rates.items() if one["killed"] < least.get(name, 0) * one["mutants"]]:
+    elif before := stored["killed"].get(name):
+        pairs = [(package, one, before[package]) for package, one in rates.items() if package in before]
+        if low := [package for package, now, then in pairs if fewer(now, then) < CHANCE]:
             raise SystemExit(f"too few mutants are killed in {', '.join(low)}. Test what survived")
+
+
+def fewer(now: dict[str, int], then: dict[str, int]) -> float:
+    """The probability of so few killed mutants by chance, if the rate were the same (Fisher's exact test)."""
+    table = [[one["killed"], one["mutants"] - one["killed"]] for one in (now, then)]
+    return float(stats.fisher_exact(table, alternative="less").pvalue)
 
 
 if __name__ == "__main__":
