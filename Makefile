@@ -43,7 +43,7 @@ help:
 	@echo "make audit     licenses, a bill of materials, known vulnerabilities"
 	@echo "make wheels    build the six packages into dist/, and try them in fresh environments"
 	@echo "make docs      run every block of the pages, write reference and numbers, build the site into site/"
-	@echo "make docs-text write what the pages take from commands, results, changelog; make docs-site: build only"
+	@echo "make docs-text write what the pages take from commands, results, changelog; make docs-site: build only (first: 8 minutes)"
 	@echo "make clean     remove $(VENV), site/, out/demo and caches (trained models and renders in out/ stay)"
 
 setup: $(STAMP)
@@ -167,6 +167,7 @@ docs-text: $(STAMP)
 	$(BIN)/python -m tools.marked_numbers
 
 docs-site: $(STAMP)
+	$(BIN)/python -m tools.pages --missing
 	$(BIN)/python -m zensical build --strict --clean
 
 docs-material: $(STAMP)

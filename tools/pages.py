@@ -8,7 +8,7 @@ A page takes part by the mark ``<!-- ran: ... -->``, in which the digest of its 
 * a block whose title is a file of the repository shows that file; another file's is written into the scratch folder.
 * there is ``examples``, and what a command installs by pip is there for those after it.
 * an image below ``images/PAGE/`` is what a command wrote under that name (a WebP may be made of a PNG), and one
-  below ``images/results/`` that of ``results/``.
+  below ``images/results/`` that of ``results/``. HTML files there are not in the repository.
 
 Figures that depend on the machine (seconds, bytes, rates) stay if nothing else changed.
 """
@@ -50,6 +50,7 @@ def main() -> int:
     """0 where the blocks of all pages do what they should, else 1."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("page", nargs="*", help="such as start or tutorials/edit; all of them where none is given")
+    options.add_argument("--missing", action="store_true", help="only pages that show an HTML file that is not there")
     options.add_argument("--figures", action="store_true", help="write seconds and bytes of this machine too")
     chosen = options.parse_args()
     os.environ.update(running.ENVIRONMENT)
@@ -58,6 +59,9 @@ def main() -> int:
         name, started = path.relative_to(ROOT), time.monotonic()
         print(f"{name} ...", end=" ", flush=True)
         text = path.read_text(encoding="utf-8")
+        if chosen.missing and not absent(text):
+            print("has its files")
+            continue
         try:
             with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as alone:
                 new = alone.submit(run, path, text, figures=chosen.figures).result()
@@ -166,6 +170,11 @@ def _kept(old: list[str], new: list[str], *, figures: bool) -> list[str]:
 def shown(page: str) -> list[Path]:
     """What a page refers to below ``docs/images``."""
     return [Path(place) for place in dict.fromkeys(_SHOWN.findall(page))]
+
+
+def absent(page: str) -> list[Path]:
+    """The HTML files that a page shows and that are not there: git keeps none, and `make docs-site` makes them."""
+    return [place for place in shown(page) if place.suffix == ".html" and not (IMAGES / place).is_file()]
 
 
 def collect(page: str, name: str, scratch: Path) -> None:

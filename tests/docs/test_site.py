@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from playwright.sync_api import TimeoutError as TooLong
+from tools.pages import absent
 
 from tests.browser import Browser
 
@@ -50,6 +51,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("src", "keep", "packages"):
         (folder / name).symlink_to(ROOT / name)
     shutil.copytree(ROOT / "docs", folder / "docs")
+    for place in {place for path in folder.glob("docs/**/*.md") for place in absent(path.read_text("utf-8"))}:
+        (folder / "docs/images" / place).touch()
     command = [sys.executable, "-m", "zensical", "build", "--strict"]
     done = subprocess.run(command, cwd=folder, env={**os.environ, "NO_COLOR": "1"}, capture_output=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
