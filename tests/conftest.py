@@ -1,9 +1,10 @@
 """Fixtures of several test folders."""
 
 import contextlib
-import functools
+import dataclasses
 import gc
 import io
+import itertools
 import multiprocessing
 import os
 import sys
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from latentedit.latents.joint import Familiarity
     from tests.browser import Browser
     from tests.editors.colors import ColorBackbone
+
+TESTS = itertools.count()
 
 settings.register_profile("default", max_examples=25, deadline=None, derandomize=True)
 settings.register_profile("nightly", max_examples=200, deadline=None, derandomize=True)
@@ -93,9 +96,9 @@ def no_global_random_numbers(random_state: Any) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def environment(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[os._Environ[str]]":
-    """The environment variables, restored after each test; calibrations of the user are neither read nor written."""
+    """The environment variables, restored after each test; the user's calibrations are in a folder of the test."""
     before = dict(os.environ)
-    os.environ["LATENTEDIT_DATA"] = str(tmp_path_factory.getbasetemp() / "data")
+    os.environ["LATENTEDIT_DATA"] = str(tmp_path_factory.getbasetemp() / "data" / str(next(TESTS)))
     yield os.environ
     if os.environ != before:
         os.environ.clear()
@@ -151,9 +154,19 @@ def forked(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def unknown_images(monkeypatch: pytest.MonkeyPatch) -> "Callable[..., Familiarity]":
     """Let every model report every image as unknown, or as the given fields of `Familiarity`, from the call on."""
-    from tests.guard.unknown import report_unknown
+    from latentedit.latents.joint import Familiarity
 
-    return functools.partial(report_unknown, monkeypatch)
+    def report(**fields: Any) -> Familiarity:
+        unknown = {"state": "unknown", "number": 21.5, "reason": "subject", "evaluations": 6}
+        found = Familiarity(**{**unknown, "caption_fits": False, "caption_read": True, **fields})
+
+        def check(latent: Any) -> Any:
+            return dataclasses.replace(latent, knowledge=(found,) * len(latent))
+
+        monkeypatch.setattr("latentedit.guard.guard.check_familiarity", check)
+        return found
+
+    return report
 
 
 @pytest.fixture

@@ -16,18 +16,9 @@ from PIL import Image
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Answer:
-    """An answer of the server.
-
-    Args:
-        delayed: wait for two seconds first.
-        truncated: close the connection before the end of the body.
-    """
-
     status: int = 200
     body: bytes = b""
-    headers: tuple[tuple[str, str], ...] = ()
-    delayed: bool = False
-    truncated: bool = False
+    truncated: bool = False  # the connection closes before the end of the body
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,7 +43,6 @@ class FakeEndpoint:
         self.url = url
         self.answers: list[Answer] = []
         self.requests: list[Request] = []
-        self.closing = threading.Event()
 
     def answer(self, request: Request) -> Answer:
         self.requests.append(request)
@@ -74,21 +64,11 @@ def fake_endpoint() -> Iterator[FakeEndpoint]:
     """Runs the server in a thread within the context."""
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self._answer({})
-
         def do_POST(self) -> None:
-            self._answer(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-
-        def _answer(self, body: dict[str, Any]) -> None:
-            answer = endpoint.answer(
-                Request(path=self.path, headers={name.title(): text for name, text in self.headers.items()}, body=body)
-            )
-            if answer.delayed and endpoint.closing.wait(2):
-                return
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            headers = {name.title(): text for name, text in self.headers.items()}
+            answer = endpoint.answer(Request(path=self.path, headers=headers, body=body))
             self.send_response(answer.status)
-            for name, value in answer.headers:
-                self.send_header(name, value)
             self.send_header("Content-Length", str(len(answer.body) + answer.truncated))
             self.end_headers()
             self.wfile.write(answer.body)
@@ -104,6 +84,5 @@ def fake_endpoint() -> Iterator[FakeEndpoint]:
         try:
             yield endpoint
         finally:
-            endpoint.closing.set()
             server.shutdown()
             thread.join()

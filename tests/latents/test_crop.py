@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from latentedit.latents.images import Box, Framer, SourceImage, carry_on, cut, framer_for, put_back, resize
-from latentedit.models.base import Backbone
-from latentedit.models.registry import bundled_folder, load
+from latentedit.models.base import Backbone, Capabilities
+from latentedit.models.registry import bundled_folder
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit_portraits.framer import PortraitFramer
 from latentedit_portraits.reader import PortraitReader
@@ -122,51 +122,45 @@ def test_model_settings_name_the_framer(register: Callable[..., None]) -> None:
     assert result.backbone is backbone
 
 
-@pytest.fixture(scope="module")
-def portraits() -> Backbone:
-    return load("portraits", device="cpu")
+@pytest.mark.parametrize(
+    ("name", "square", "face"),
+    [
+        (
+            "dicebear-plain",
+            (40, 30, 200, 280, 280),
+            "mouth serious, eyes open, eyebrows flat, hair short, clothes hoodie",
+        ),
+        (
+            "dicebear-disc",
+            (40, 30, 200, 280, 300),
+            "mouth smile, eyes open, eyebrows flat, hair curly, clothes t-shirt",
+        ),
+        ("dicebear-wide", (100, 30, 200, 400, 600), "mouth serious, eyes open, eyebrows angry, clothes t-shirt"),
+        (
+            "avataaars-disc",
+            (32, 30, 200, 264, 330),
+            "mouth smile, eyes wide, eyebrows flat, hair long, clothes overalls",
+        ),
+    ],
+)
+def test_portraits_by_other_programs_are_framed_and_read(name: str, square: tuple[int, ...], face: str) -> None:
+    """The square is that of the drawing: left, top, side; then the widths of drawing and image.
 
-
-def load_portrait(name: str) -> Image.Image:
-    return SourceImage.open(PORTRAITS / f"{name}.png").image
-
-
-def crop_portrait(name: str) -> tuple[Image.Image, Box]:
-    """The standard square of an image, on white, and its box."""
-    image = load_portrait(name).convert("RGBA")
+    What the images show is in the reader's words where it has one; none has glasses or a beard.
+    """
+    folder, whole = bundled_folder("portraits"), SourceImage.open(PORTRAITS / f"{name}.png").image
+    image = whole.convert("RGBA")
     image = Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), image).convert("RGB")
-    box = PortraitFramer.from_folder(bundled_folder("portraits")).boxes([image])[0]
+    (box,) = PortraitFramer.from_folder(folder).boxes([image])
     assert box is not None
-    return cut(image, box), box
-
-
-STANDARD = {
-    "dicebear-plain": (40, 30, 200, 280, 280),
-    "dicebear-disc": (40, 30, 200, 280, 300),
-    "dicebear-wide": (100, 30, 200, 400, 600),
-    "avataaars-disc": (32, 30, 200, 264, 330),
-}
-"""The standard square in coordinates of the drawing: left, top, side; then the widths of drawing and image."""
-
-FACE = {  # what the images show, in the reader's words where it has one; none has glasses or a beard
-    "dicebear-plain": {"mouth": "serious", "eyes": "open", "eyebrows": "flat", "hair": "short", "clothes": "hoodie"},
-    "dicebear-disc": {"mouth": "smile", "eyes": "open", "eyebrows": "flat", "hair": "curly", "clothes": "t-shirt"},
-    "dicebear-wide": {"mouth": "serious", "eyes": "open", "eyebrows": "angry", "clothes": "t-shirt"},
-    "avataaars-disc": {"mouth": "smile", "eyes": "wide", "eyebrows": "flat", "hair": "long", "clothes": "overalls"},
-}
-
-
-@pytest.mark.parametrize("name", STANDARD)
-def test_portraits_by_other_programs_are_framed_and_read(portraits: Backbone, name: str) -> None:
-    left, top, side, drawing_width, width = STANDARD[name]
-    expected = np.array([left, top, side]) * width / drawing_width
-    result = np.array(crop_portrait(name)[1], dtype=float)
-    center, expected_center = result[:2] + result[2] / 2, expected[:2] + expected[2] / 2
-    assert np.abs(center - expected_center).max() < 0.03 * expected[2]
-    assert abs(np.log(result[2] / expected[2])) < 0.06
-    truth = FACE[name] | {"accessory": "none", "facial_hair": "none"}
-    images = crop_portrait(name)[0], load_portrait(name)
-    views = [SourceImage.from_image(image).fit(portraits.capabilities).pixels for image in images]
-    read, read_uncropped = PortraitReader.from_folder(bundled_folder("portraits")).read(torch.stack(views))
+    *expected, drawing_width, width = square
+    left, top, side = np.array(expected) * width / drawing_width
+    centers = np.array(box[:2]) + box[2] / 2, np.array([left, top]) + side / 2
+    assert np.abs(centers[0] - centers[1]).max() < 0.03 * side
+    assert abs(np.log(box[2] / side)) < 0.06
+    truth = dict(one.split() for one in face.split(", ")) | {"accessory": "none", "facial_hair": "none"}
+    sizes = Capabilities(sizes=(128, 128, 128))
+    views = [SourceImage.from_image(one).fit(sizes).pixels for one in (cut(image, box), whole)]
+    read, read_uncropped = PortraitReader.from_folder(folder).read(torch.stack(views))
     assert read | truth == read
     assert read_uncropped | truth != read_uncropped

@@ -77,7 +77,6 @@ def sdxl(
     *,
     settings: dict[str, Any] | None = None,
     force_zeros: bool = True,
-    image_to_image: bool = False,
     statistics: bool = False,
 ) -> Any:
     """Stable Diffusion XL: two sizes of blocks, images of 64 px, latents of 8 x 8.
@@ -86,8 +85,7 @@ def sdxl(
     latents a mean and a deviation a channel.
     """
     channels = {"latents_mean": [0.1, -0.2, 0.3, 0.0], "latents_std": [0.8, 1.1, 0.9, 1.3]} if statistics else {}
-    kind = _diffusers.StableDiffusionXLImg2ImgPipeline if image_to_image else _diffusers.StableDiffusionXLPipeline
-    return kind(
+    return _diffusers.StableDiffusionXLPipeline(
         **clip_text(8),
         **clip_text(16, "_2", projected=True, pad_token="!"),
         vae=autoencoder_kl(4, scaling_factor=0.13025, force_upcast=True, **channels),

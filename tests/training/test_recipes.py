@@ -57,7 +57,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
         "training.recipes.measure_quality": lambda *_: {"a measure": {"mean": 0.5}},
         "training.recipes.instruction_following": lambda *_: {"one change": 0.25},
         "training.recipes.calibrate_no_change": lambda *_, **__: None,
-        "training.recipes.Calibration": lambda: small,
+        "training.recipes.GuardCalibration": lambda: small,
         "training.recipes.calibrate_guard": functools.partial(calibrate_guard, how=small),
         "latentedit.latents.drawing.draw_images": functools.partial(draw_images, steps=2),
     }

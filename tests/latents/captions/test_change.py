@@ -1,7 +1,4 @@
-import contextlib
 import re
-import time
-from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -105,30 +102,6 @@ def test_changes_replace_add_and_remove_phrases(caption: str, change: str, expec
 def test_inapplicable_changes_are_rejected(caption: str, change: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Change.parse(change).apply(caption)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("caption", "change"),
-    [
-        (lambda count: "a and " * count, lambda _: "hat =>"),
-        (lambda count: "a and " * count, lambda count: " and ".join("a" * count) + " =>"),
-        (lambda count: "a" + " " * 6 * count + "b", lambda _: "=> a hat"),
-        (lambda count: "no " * 2 * count, lambda _: "=> no hat"),
-    ],
-)
-def test_the_time_of_long_captions_grows_at_most_quadratically(
-    caption: Callable[[int], str], change: Callable[[int], str]
-) -> None:
-    """A hundred times for ten times the length, and less at first; naive patterns take cubic time, a thousand times."""
-
-    def took(count: int) -> float:
-        start = time.process_time()
-        with contextlib.suppress(ConfigError):
-            Change.parse(change(count)).apply(caption(count))
-        return time.process_time() - start
-
-    assert min(took(1600) for _ in range(2)) < 300 * min(took(160) for _ in range(5))
 
 
 def test_captions_and_changes_have_a_maximum_length() -> None:

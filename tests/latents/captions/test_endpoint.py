@@ -16,7 +16,6 @@ pytestmark = pytest.mark.slow
 
 KEY = "sk-test/a+very=secret-key_0123456789"
 PIXELS = torch.linspace(-1, 1, 3 * 5 * 7).reshape(1, 3, 5, 7)
-TRUNCATED = Answer(body=b'{"choices"', truncated=True)
 
 
 @pytest.fixture
@@ -29,35 +28,20 @@ def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEndpoint]:
         yield server
 
 
-def error_answer(status: int, text: object = "no", **headers: str) -> Answer:
+def error_answer(status: int, text: str) -> Answer:
     """An error in OpenAI's format."""
-    body = json.dumps({"error": {"message": text, "type": "t", "code": None}}).encode()
-    header_items = tuple((name.replace("_", "-"), value) for name, value in headers.items())
-    return Answer(status=status, body=body, headers=header_items)
-
-
-def captioner(*, timeout_seconds: float = 20.0) -> VisionEndpoint:
-    return VisionEndpoint("m", timeout_seconds=timeout_seconds)
-
-
-def caption_error(timeout_seconds: float = 20.0) -> CaptionError:
-    """The error of a failed caption: one line, without the key anywhere in its traceback."""
-    with pytest.raises(CaptionError) as error:
-        captioner(timeout_seconds=timeout_seconds).caption(PIXELS)
-    assert len(str(error.value).splitlines()) == 1
-    assert KEY not in "".join(traceback.format_exception(error.value))
-    return error.value
+    return Answer(status=status, body=json.dumps({"error": {"message": text, "type": "t", "code": None}}).encode())
 
 
 class TestVisionEndpoint(CaptionerContract):
     @pytest.fixture
     def captioner(self, endpoint: FakeEndpoint) -> Captioner:
-        return captioner()
+        return VisionEndpoint("m")
 
 
 def test_requests_contain_the_image_and_the_instruction(endpoint: FakeEndpoint) -> None:
     endpoint.answers = [text_answer(' "A man\nwith a beard, a red wall." ')]
-    assert captioner().caption(PIXELS) == ["A man with a beard, a red wall"]
+    assert VisionEndpoint("m").caption(PIXELS) == ["A man with a beard, a red wall"]
     (request,) = endpoint.requests
     assert request.path == "/v1/chat/completions"
     assert request.headers["Authorization"] == f"Bearer {KEY}"
@@ -79,7 +63,7 @@ def test_requests_contain_the_image_and_the_instruction(endpoint: FakeEndpoint) 
         (error_answer(404, "no m"), 1, "no m"),
         (Answer(status=403, body=b"<html>\n<p>no</p>"), 1, "403"),
         (error_answer(400, "long " * 1000), 1, "long long"),
-        (TRUNCATED, 3, "Connection error"),
+        (Answer(body=b'{"choices"', truncated=True), 3, "Connection error"),
         (Answer(body=b"<html>welcome</html>"), 1, "OPENAI_BASE_URL"),
         (Answer(body=b'{"choices": []}'), 1, "OPENAI_BASE_URL"),
         (Answer(body=b'{"error": {"message": "no such model"}}'), 1, "OPENAI_BASE_URL"),
@@ -91,10 +75,12 @@ def test_failures_name_the_setting_and_hide_the_key(
     endpoint: FakeEndpoint, answer: Answer, tries: int, message: str
 ) -> None:
     endpoint.answers = [answer] * 5
-    text = str(caption_error())
+    with pytest.raises(CaptionError) as error:
+        VisionEndpoint("m").caption(PIXELS)
+    text = str(error.value)
     assert message in text
-    assert len(text) < 500
-    assert len(endpoint.requests) == tries
+    assert (len(text.splitlines()), len(text) < 500, len(endpoint.requests)) == (1, True, tries)
+    assert KEY not in "".join(traceback.format_exception(error.value))
 
 
 def test_missing_settings_are_rejected_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
