@@ -25,16 +25,9 @@ def direction(*rows: Any, index: int = 0, **fields: Any) -> Direction:
     z = torch.as_tensor(np.array(rows), dtype=torch.float64)
     text = torch.zeros(len(z), 1, 5, dtype=torch.float64)
     text[..., index] = 1.0
-    given: dict[str, Any] = {
-        "z": z,
-        "condition": Condition(tokens=text, pooled=-2 * text[:, 0]),
-        "level": 0.5,
-        "method": "test",
-        "settings": {},
-        "model_name": "m",
-        "model_fingerprint": "f",
-    }
-    return Direction(**(given | fields))
+    given: dict[str, Any] = {"z": z, "condition": Condition(tokens=text, pooled=-2 * text[:, 0]), "level": 0.5}
+    made_by = {"method": "test", "settings": {}, "model_name": "m", "model_fingerprint": "f"}
+    return Direction(**(given | made_by | fields))
 
 
 def to_directions(rows: NDArray[np.float64]) -> list[Direction]:
@@ -88,14 +81,10 @@ def test_compose_matches_numpy(data: st.DataObject, count: int, batch: int, comb
 @given(st.integers(1, 4), st.integers(1, 3), SEEDS)
 def test_cross_talk_matches_numpy(count: int, batch: int, seed: int) -> None:
     rows = random_rows(count, batch, 6, seed)
+    expected = np.einsum("ibd,jbd->bij", rows, rows) / np.square(rows).sum(2).T[:, None]
     talk = cross_talk(to_directions(rows)).numpy()
-    assert talk.shape == (batch, count, count)
-    for index in range(batch):
-        for i in range(count):
-            assert talk[index, i, i] == 1
-            for j in range(count):
-                expected = rows[i, index] @ rows[j, index] / np.square(rows[j, index]).sum()
-                assert talk[index, i, j] == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    np.testing.assert_allclose(talk, expected, rtol=1e-9, atol=1e-12)
+    assert (talk[:, range(count), range(count)] == 1).all()
 
 
 @pytest.mark.parametrize("combine", COMBINES)

@@ -24,35 +24,41 @@ from latentedit.directions.direction import MAX_PREVIEW_BYTES, Direction, Effect
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from tests.editors.models import with_members
 
+PNG = b"\x89PNG\r\n\x1a\n"
 
-def full_direction(**changes: Any) -> Direction:
-    """A direction for three images, with every field set."""
-    generator = stream(0, "tests")
-    z, tokens, pooled = (
-        torch.randn(shape, generator=generator, dtype=torch.float32) for shape in ((3, 2, 4, 4), (3, 5, 6), (3, 7))
-    )
-    z[0, 0, 0, 0] = tokens[1, 0, 0] = pooled[2, 0] = 0.0
-    calibration = EffectCalibration(
-        arm="joint", level=0.7, steps=24, scales=(0.0, 1.0), effects=(0.0, 1.0), lowest=-1.0, highest=2.0
-    )
+
+def example(model: GaussianMixtureBackbone | None = None, **changes: Any) -> Direction:
+    """A direction of one image, with every field set."""
+    known = (0.75, 24, (0.5, 1.0), (0.25, 1.0), -0.5, 1.5)
+    names = ("level", "steps", "scales", "effects", "lowest", "highest")
     fields: dict[str, Any] = {
-        "z": z,
-        "condition": Condition(tokens=tokens, pooled=pooled),
-        "level": 0.8,
+        "z": torch.tensor([[1.0, -2.0]]),
+        "condition": Condition(tokens=torch.ones(1, 1, 2), pooled=torch.zeros(1, 0)),
+        "level": 0.75,
         "method": "hsds",
-        "settings": {"seed": 3},
-        "model_name": "m",
-        "model_fingerprint": "f",
-        "source_captions": ("a", "b", "c"),
-        "target_captions": ("x", "y", "z"),
-        "images": ("p", "q", "r"),
-        "calibration": calibration,
-        "license": "CC0-1.0",
-        "preview": b"png",
-        "feature": torch.randn(4, 2, generator=generator),
+        "settings": {"gamma": 0.5, "levels": [0.95, 0.3]},
+        "model_name": "portraits" if model is None else model.name,
+        "model_fingerprint": "0123456789abcdef" if model is None else model.fingerprint,
+        "source_captions": ("a man",),
+        "target_captions": ("a man, a hät",),
+        "images": ("fedcba9876543210",),
+        "calibration": EffectCalibration(arm="joint", **dict(zip(names, known, strict=True))),
+        "license": "CC-BY-4.0",
+        "preview": PNG + b"rest",
+        "feature": torch.tensor([[0.6, -0.8]]),
         "notes": ("a note",),
     }
     return Direction(**(fields | changes))
+
+
+def full_direction(**changes: Any) -> Direction:
+    """A direction for three images, with random numbers and some zeros."""
+    generator, shapes = stream(0, "tests"), ((3, 2, 4, 4), (3, 5, 6), (3, 7), (4, 2))
+    z, tokens, pooled, feature = (torch.randn(one, generator=generator, dtype=torch.float32) for one in shapes)
+    z[0, 0, 0, 0] = tokens[1, 0, 0] = pooled[2, 0] = 0.0
+    texts = {"source_captions": tuple("abc"), "target_captions": tuple("xyz"), "images": tuple("pqr")}
+    fields = {"z": z, "condition": Condition(tokens=tokens, pooled=pooled), "feature": feature, **texts}
+    return example(**(fields | changes))
 
 
 def tensors(direction: Direction) -> list[Tensor]:
@@ -65,10 +71,10 @@ def with_shared_text(direction: Direction) -> Direction:
     return dataclasses.replace(direction, condition=direction.condition[:1])
 
 
-def same_fields(one: Direction, other: Direction, *, excluded: tuple[str, ...]) -> bool:
-    """Whether all other fields are the same objects."""
-    names = {field.name for field in dataclasses.fields(Direction)} - {"z", "condition", *excluded}
-    return all(getattr(one, name) is getattr(other, name) for name in names)
+def assert_same_fields(one: Direction, other: Direction, *excluded: str) -> None:
+    """All other fields are the same objects."""
+    for name in {field.name for field in dataclasses.fields(Direction)} - {"z", "condition", *excluded}:
+        assert getattr(one, name) is getattr(other, name), name
 
 
 def test_negation_swaps_the_captions_and_keeps_exact_zeros() -> None:
@@ -80,8 +86,7 @@ def test_negation_swaps_the_captions_and_keeps_exact_zeros() -> None:
     assert (negated.source_captions, negated.target_captions) == (direction.target_captions, direction.source_captions)
     assert (negated.calibration, negated.preview) == (None, b"")
     assert (-full_direction(feature=None)).feature is None
-    changed = ("source_captions", "target_captions", "calibration", "preview", "feature")
-    assert same_fields(negated, direction, excluded=changed)
+    assert_same_fields(negated, direction, "source_captions", "target_captions", "calibration", "preview", "feature")
 
 
 def test_to_moves_every_tensor() -> None:
@@ -117,7 +122,7 @@ def test_row_returns_the_direction_of_one_image(index: int) -> None:
         assert torch.equal(one[0], rows[index])
     captions = (row.source_captions, row.target_captions, row.images)
     assert captions == (("abc"[index],), ("xyz"[index],), ("pqr"[index],))
-    assert same_fields(row, direction, excluded=("source_captions", "target_captions", "images"))
+    assert_same_fields(row, direction, "source_captions", "target_captions", "images")
     shared = with_shared_text(direction).row(index)
     assert torch.equal(shared.condition.tokens[0], direction.condition.tokens[0])
     assert row.row(2) is row
@@ -130,7 +135,7 @@ def test_mean_averages_the_rows_into_one_direction() -> None:
     for got, rows in zip(tensors(mean), tensors(direction)[:3], strict=True):
         assert torch.allclose(got[0], (rows[0] + rows[1] + rows[2]) / 3, rtol=1e-5, atol=1e-6)
     assert mean.feature is None
-    assert same_fields(mean, direction, excluded=("feature",))
+    assert_same_fields(mean, direction, "feature")
     assert mean.mean() is mean
     assert torch.equal(with_shared_text(direction).mean().condition.tokens, direction.condition.tokens[:1])
     rows = full_direction(z=direction.z[:1].expand(3, -1, -1, -1)).mean()
@@ -140,12 +145,9 @@ def test_mean_averages_the_rows_into_one_direction() -> None:
 def test_other_models_are_rejected_and_lengths_are_per_image() -> None:
     with pytest.raises(ConfigError):
         full_direction().check_model("portraits", "0123")
-    full_direction().check_model("a copy under another name", "f")
+    full_direction().check_model("a copy under another name", "0123456789abcdef")
     direction = full_direction(z=torch.tensor([[[3.0, 0.0], [0.0, 4.0]], [[0.0, 0.0], [0.0, 0.0]]]))
     assert direction.length.tolist() == [5, 0]
-
-
-PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def tensor_bytes(direction: Direction) -> list[tuple[torch.dtype, list[int], bytes]]:
@@ -160,29 +162,6 @@ def fields_as_text(direction: Direction) -> str:
     return repr({name: getattr(direction, name) for name in sorted(names)})
 
 
-def example(model: GaussianMixtureBackbone | None = None, **changes: Any) -> Direction:
-    direction = Direction(
-        z=torch.tensor([[1.0, -2.0]]),
-        condition=Condition(tokens=torch.ones(1, 1, 2), pooled=torch.zeros(1, 0)),
-        level=0.75,
-        method="hsds",
-        settings={"gamma": 0.5, "levels": [0.95, 0.3]},
-        model_name="portraits" if model is None else model.name,
-        model_fingerprint="0123456789abcdef" if model is None else model.fingerprint,
-        source_captions=("a man",),
-        target_captions=("a man, a hät",),
-        images=("fedcba9876543210",),
-        calibration=EffectCalibration(
-            arm="joint", level=0.75, steps=24, scales=(0.5, 1.0), effects=(0.25, 1.0), lowest=-0.5, highest=1.5
-        ),
-        license="CC-BY-4.0",
-        preview=PNG + b"rest",
-        feature=torch.tensor([[0.6, -0.8]]),
-        notes=("a note",),
-    )
-    return dataclasses.replace(direction, **changes)
-
-
 PREVIEW = torch.tensor(list(PNG + b"rest"), dtype=torch.uint8)
 TENSORS: dict[str, Tensor] = {
     "z": torch.tensor([[1.0, -2.0]]),
@@ -191,30 +170,10 @@ TENSORS: dict[str, Tensor] = {
     "preview": PREVIEW,
     "feature": torch.tensor([[0.6, -0.8]]),
 }
-METADATA: dict[str, Any] = {
-    "format": 1,
-    "latentedit": latentedit.__version__,
-    "level": 0.75,
-    "method": "hsds",
-    "settings": {"gamma": 0.5, "levels": [0.95, 0.3]},
-    "model_name": "portraits",
-    "model_fingerprint": "0123456789abcdef",
-    "source_captions": ["a man"],
-    "target_captions": ["a man, a hät"],
-    "images": ["fedcba9876543210"],
-    "calibration": {
-        "arm": "joint",
-        "level": 0.75,
-        "steps": 24,
-        "scales": [0.5, 1.0],
-        "effects": [0.25, 1.0],
-        "lowest": -0.5,
-        "highest": 1.5,
-    },
-    "license": "CC-BY-4.0",
-    "instructed": False,
-    "notes": ["a note"],
+METADATA: dict[str, Any] = {"format": 1, "latentedit": latentedit.__version__} | {
+    name: value for name, value in dataclasses.asdict(example()).items() if name not in (*TENSORS, "condition")
 }
+METADATA = json.loads(json.dumps(METADATA))
 
 
 def write_direction(path: Path, tensors: Mapping[str, Tensor] = TENSORS, metadata: object = METADATA) -> Path:
@@ -233,6 +192,8 @@ def test_saved_files_have_the_documented_tensors_and_metadata(tmp_path: Path) ->
         assert set(file.keys()) == set(TENSORS)
     assert metadata.keys() == {"latentedit.direction"}
     assert json.loads(metadata["latentedit.direction"]) == METADATA
+    made = {"format", "latentedit", "level", "method", "settings", "model_name", "model_fingerprint", "calibration"}
+    assert METADATA.keys() == made | {"source_captions", "target_captions", "images", "license", "instructed", "notes"}
     for name, tensor in TENSORS.items():
         assert found[name].dtype == tensor.dtype
         assert torch.equal(found[name], tensor)

@@ -113,32 +113,8 @@ def test_levenberg_marquardt_falls_back_to_the_residual_and_not_to_its_product()
     assert torch.equal(found, r)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("spectrum", [DEFINITE, INDEFINITE])
-def test_zero_residuals_stay_zero(kind: Filter, spectrum: Tensor) -> None:
-    r = residuals(2)
-    r[:, 1] = 0
-    operator = Dense(symmetric_matrices(spectrum.repeat(2, 1)))
-    found, fell_back = apply_filter(kind, r, operator, gamma=0.5, damping=0.3, iterations=4)
-    assert not found[1].any()
-    assert not fell_back[1]
-
-
 @given(st.sampled_from(KINDS), st.integers(1, 5), st.sampled_from([-1.0, 0.0, 0.5]))
 def test_products_are_counted_exactly(kind: Filter, iterations: int, gamma: float) -> None:
     operator = Dense(symmetric_matrices(INDEFINITE.repeat(2, 1)))
     apply_filter(kind, residuals(2), operator, gamma=gamma, damping=0.1, iterations=iterations)
     assert operator.products == HSDS(filter=kind, iterations=iterations).products(gamma)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_images_do_not_depend_on_their_batch(kind: Filter) -> None:
-    matrices, r = symmetric_matrices(INDEFINITE.repeat(2, 1)), residuals(2)
-
-    def found(images: slice) -> Tensor:
-        rows = torch.arange(6).reshape(2, 3)[:, images].flatten()
-        settings: dict[str, Any] = {"gamma": 0.5, "damping": 0.1, "iterations": 4}
-        return apply_filter(kind, r[:, images], Dense(matrices[rows]), **settings)[0]
-
-    together, alone = found(slice(None)), found(slice(1, 2))
-    assert relative_error(alone, together[1:2]) < tolerance("batch", torch.float64)
