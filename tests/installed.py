@@ -1,10 +1,12 @@
-"""Packages in a folder as if they were installed."""
+"""Packages in a folder as if they were installed, and modules in files."""
 
 import contextlib
 import importlib
+import importlib.util
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 COLORS = {"latentedit.captioners": {"colors": "tests.editors.colors:ColorReader"}}
 
@@ -23,3 +25,14 @@ def installed(folder: Path, entry_points: Mapping[str, Mapping[str, str]]) -> It
         yield
     finally:
         sys.path.remove(str(folder))
+
+
+def from_file(path: Path, name: str = "") -> Any:
+    """The module or package in a file, under a name of its own."""
+    name = name or path.stem
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]

@@ -1,6 +1,5 @@
 """The examples, and the commands and Python of the README, run in few steps of few layers."""
 
-import importlib.util
 import re
 import runpy
 import shlex
@@ -15,6 +14,7 @@ from PIL import Image
 import latentedit as le
 from latentedit.cli.main import run
 from latentedit.models.registry import load
+from tests.installed import from_file
 from tests.miniatures.flow import flux2_klein
 
 pytestmark = pytest.mark.slow
@@ -64,16 +64,7 @@ def test_every_example_with_cells_is_tested() -> None:
     assert {name for name, text in scripts.items() if text.startswith("# %%")} == set(WRITTEN)
 
 
-def _new_editor() -> Any:
-    spec = importlib.util.spec_from_file_location("new_editor", EXAMPLES / "new_editor.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-TestOneNoisyStep = _new_editor().TestOneNoisyStep
+TestOneNoisyStep = from_file(EXAMPLES / "new_editor.py").TestOneNoisyStep
 
 
 @pytest.mark.nightly

@@ -1,4 +1,4 @@
-"""The pack, and random networks with the same weights in ComfyUI and in diffusers.
+"""Random networks with the same weights in ComfyUI and in diffusers.
 
 ComfyUI is on the path of Python. The variable COMFYUI_STAND_INS names a folder of stand-ins for torchvision and
 torchaudio.
@@ -6,10 +6,8 @@ torchaudio.
 
 import dataclasses
 import functools
-import importlib.util
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,8 +19,6 @@ from latentedit.models.registry import from_pipeline, load
 from tests.miniatures.flow import flux
 from tests.miniatures.noise import sd_pipeline
 
-PACK = Path(__file__).parents[2] / "packages/comfyui"
-
 
 def load_comfy() -> None:
     """Make ComfyUI ready to import; it runs on the CPU."""
@@ -31,19 +27,6 @@ def load_comfy() -> None:
     import comfy.cli_args
 
     comfy.cli_args.args.cpu = True
-
-
-@functools.cache
-def pack(module: str) -> Any:
-    """A module of the pack, which has no name of its own: ComfyUI gives it one."""
-    name = "latentedit_pack"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, PACK / "__init__.py")
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return importlib.import_module(f"{name}.{module}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from latentedit.editors.base import editor_class
 from latentedit.editors.latent_edit import edit_latent
-from tests.comfyui.networks import Twin, flux_twin, load_comfy, pack, portraits_twin, sd_twin
+from tests.comfyui import PACK, pack
+from tests.comfyui.networks import Twin, flux_twin, load_comfy, portraits_twin, sd_twin
 
 load_comfy()
 
@@ -205,6 +206,7 @@ def test_nodes_load_and_make_the_same_edit() -> None:
         info = node.GET_SCHEMA()
         assert info.node_id.startswith("LatentEdit_")
         assert info.description
+        assert (PACK / f"web/docs/{info.node_id}.md").is_file()
     (guider,) = text.Guider.execute(twin.model, twin.cond(twin.source), twin.cond(twin.target), *GUIDED).result
     amounts, strengths = sweep.Sweep.execute(0.0, 1.0, 2).result
     (sampler,) = text.Sampler.execute("flowedit", 0.3, "off", "default", strengths).result

@@ -4,7 +4,6 @@ import functools
 import importlib.metadata
 import importlib.util
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,23 +16,11 @@ from PIL import Image
 
 from latentedit_keep import KeepResult, check, keep
 from latentedit_keep.base.errors import ImageError
+from tests.comfyui import PACK, pack
+from tests.installed import from_file
 from tests.keep.pairs import cast, moved, scene, similarity, with_object
 
-PACK = Path(__file__).parents[2] / "packages/comfyui"
-
-
-def _loaded() -> Any:
-    """The pack as a package, as ComfyUI loads it: under a name of its own."""
-    name = "latentedit_comfyui"
-    spec = importlib.util.spec_from_file_location(name, PACK / "__init__.py", submodule_search_locations=[str(PACK)])
-    assert spec is not None
-    assert spec.loader is not None
-    sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sys.modules[name])
-    return importlib.import_module(f"{name}.images")
-
-
-images = _loaded()
+images = pack("images")
 
 BEFORE = scene()
 SHIFTED = moved(cast(with_object(BEFORE)), similarity((1.3, -0.8)), (160, 160))
@@ -46,6 +33,14 @@ def tensor(*pixels: Any, dtype: torch.dtype = torch.float32) -> torch.Tensor:
 
 def levels(image: torch.Tensor) -> Any:
     return np.rint(255 * image.float().numpy()).astype(np.uint8)
+
+
+def bright(*boxes: tuple[int, int, int, int, float]) -> torch.Tensor:
+    """The scene with areas (top, bottom, left, right) of values that no file of 8 bits holds."""
+    image = tensor(BEFORE)
+    for top, bottom, left, right, value in boxes:
+        image[:, top:bottom, left:right] = value
+    return image
 
 
 @functools.cache
@@ -239,10 +234,7 @@ def test_files_keep_exif_and_depth(tmp_path: Path) -> None:
 
 
 def test_a_dimmed_sun_is_a_change_and_the_rest_keeps_its_bits() -> None:
-    before = tensor(BEFORE)
-    before[:, 10:30, 60:90], before[:, 40:50, 10:20] = 4.0, 7.3
-    edited = before.clone()
-    edited[:, 10:30, 60:90] = 2.0
+    before, edited = (bright((10, 30, 60, 90, sun), (40, 50, 10, 20, 7.3)) for sun in (4.0, 2.0))
     made = images.keep_change(edited, before)
     assert torch.equal(made.image, edited)
     assert made.change[0, 20, 70] == 1
@@ -256,17 +248,14 @@ def test_a_dimmed_sun_is_a_change_and_the_rest_keeps_its_bits() -> None:
 
 
 def test_a_new_lamp_and_negative_values_are_kept_as_they_are() -> None:
-    before, edited = tensor(BEFORE), tensor(BEFORE)
-    before[:, 60:70, 60:80], edited[:, 60:70, 60:80] = -0.5, -0.25
-    edited[:, 100:120, 20:40] = 3.0
+    before, edited = bright((60, 70, 60, 80, -0.5)), bright((60, 70, 60, 80, -0.25), (100, 120, 20, 40, 3.0))
     made = images.keep_change(edited, before)
     torch.testing.assert_close(made.image[:, 102:118, 22:38], edited[:, 102:118, 22:38])
     assert torch.equal(made.image[:, 60:70, 60:80], edited[:, 60:70, 60:80])
 
 
 def test_an_editor_that_cannot_exceed_one_and_one_that_fades_leave_the_sun() -> None:
-    before = tensor(BEFORE)
-    before[:, 10:30, 60:90] = 4.0
+    before = bright((10, 30, 60, 90, 4.0))
     made = images.keep_change(before.clamp(0, 1), before)
     assert torch.equal(made.image, before)
     assert "no values above 1" in made.report
@@ -275,22 +264,18 @@ def test_an_editor_that_cannot_exceed_one_and_one_that_fades_leave_the_sun() -> 
 
 
 def test_a_dimmed_sun_is_found_in_a_moved_and_faded_edit() -> None:
-    before = tensor(BEFORE)
-    before[:, 10:30, 60:90], before[:, 100:120, 100:130] = 4.0, 6.0
-    edited = before[0].numpy().copy()
-    edited[10:30, 60:90] = 2.0
+    before, edited = (bright((10, 30, 60, 90, sun), (100, 120, 100, 130, 6.0)) for sun in (4.0, 2.0))
     shift = np.array([[1, 0, 1.3], [0, 1, -0.8]])
-    edited = cv2.warpAffine(0.92 * edited, shift, (160, 160), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+    edited = cv2.warpAffine(
+        0.92 * edited[0].numpy(), shift, (160, 160), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
+    )
     made = images.keep_change(torch.from_numpy(edited)[None], before)
     torch.testing.assert_close(made.image[:, 13:27, 63:87], torch.full((1, 14, 24, 3), 2.0), atol=0.04, rtol=0)
     assert torch.equal(made.image[:, 100:120, 100:130], before[:, 100:120, 100:130])
 
 
 def test_checks_see_values_above_one() -> None:
-    before = tensor(BEFORE)
-    before[:, 10:30, 60:90] = 4.0
-    edited = before.clone()
-    edited[:, 10:30, 60:90] = 2.0
+    before, edited = (bright((10, 30, 60, 90, sun)) for sun in (4.0, 2.0))
     found = images.check_edit(edited, before)
     report = json.loads(found.report)
     assert found.passed
@@ -302,11 +287,10 @@ def test_checks_see_values_above_one() -> None:
 
 
 def test_no_numbers_are_refused() -> None:
-    before = tensor(BEFORE)
-    edited = before.clone()
+    edited = tensor(BEFORE)
     edited[0, 0, 0, 0] = torch.nan
     with pytest.raises(ValueError, match="NaN"):
-        images.keep_change(edited, before)
+        images.keep_change(edited, tensor(BEFORE))
 
 
 @pytest.mark.parametrize("originals", [1, 2])
@@ -337,16 +321,23 @@ def test_cancel_ends_the_computation() -> None:
     assert not images._analyzed
 
 
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((0, 1, 5), (0.0, 0.25, 0.5, 0.75, 1.0)),
+        ((-1, 1, 3), (-1.0, 0.0, 1.0)),
+        ((0.1, 0.7, 7), (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)),
+        ((1, 0, 2), (1.0, 0.0)),
+        ((0, 0.8, 1), (0.8,)),
+    ],
+)
+def test_strengths_are_even_and_end_at_the_last(arguments: tuple[float, float, int], expected: tuple[float]) -> None:
+    assert pack("sweeps").strengths(*arguments) == expected
+
+
 def test_the_built_pack_carries_keep(tmp_path: Path) -> None:
-    spec = importlib.util.spec_from_file_location("build", PACK / "build.py")
-    assert spec is not None
-    assert spec.loader is not None
-    build = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(build)
-    pack = build.build(tmp_path)
-    found = list(importlib.metadata.distributions(path=[str(pack / "carried")]))
-    assert [(one.name, one.version) for one in found] == [
-        ("latentedit-keep", importlib.metadata.version("latentedit-keep"))
-    ]
-    assert (pack / "carried/latentedit_keep/api.py").is_file()
-    assert not list(pack.rglob("__pycache__"))
+    built = from_file(PACK / "build.py").build(tmp_path)
+    (carried,) = importlib.metadata.distributions(path=[str(built / "carried")])
+    assert (carried.name, carried.version) == ("latentedit-keep", importlib.metadata.version("latentedit-keep"))
+    assert (built / "carried/latentedit_keep/api.py").is_file()
+    assert not list(built.rglob("__pycache__"))
