@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -37,7 +38,7 @@ from latentedit_keep.base.saving import pack_chunks, read_chunks, save_image
 from tests.bench.made_runs import made_run
 from tests.directions.test_direction import example as direction
 from tests.editors.colors import ColorBackbone
-from tests.fuzz.judge import FaultError, Target, environment, run_command
+from tests.fuzz.judge import FaultError, Target, run_command
 from tests.fuzz.texts import NODES, as_json, bent, damaged, documents
 from tests.guard.test_guard import example_guard
 from tests.latents.test_record import example_record as record
@@ -122,6 +123,11 @@ def _load(given: tuple[str, bytes], folder: Path) -> None:
     load_dataset(folder / name)
 
 
+def _show(data: bytes, place: Path, *words: str) -> None:
+    place.write_bytes(data)
+    run_command(*words, str(place))
+
+
 def _replay(data: bytes, folder: Path) -> None:
     """Up to loading the model, which is not in a record."""
     text = data.decode("utf-8", "replace")
@@ -130,11 +136,6 @@ def _replay(data: bytes, folder: Path) -> None:
         run_command("replay", str(folder / "r.png"), "-o", str(folder / "again.png"))
     read = RunRecord.from_json(text, "me.png")
     assert RunRecord.from_json(read.to_json(), "again") == read
-
-
-def _show(data: bytes, place: Path, *words: str) -> None:
-    place.write_bytes(data)
-    run_command(*words, str(place))
 
 
 _SETTINGS = CalibratedSettings(
@@ -157,16 +158,15 @@ _CALIBRATION = {
 
 def _adopt(data: bytes, folder: Path) -> None:
     """Load a foreign calibration wherever one is used."""
-    with environment(**{VARIABLE: str(folder)}):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, str(folder))
         place = calibration_file(_model().fingerprint)
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(data)
-        Guard.of(_model())
-        Judge.of(_model())
-        no_change(_model())
+        for read in (Guard.of, Judge.of, no_change, CalibratedSettings.of):
+            read(_model())
         make_editor("eim", _model())
         localizes(EIM, _model())
-        CalibratedSettings.of(_model())
 
 
 _KINDS: dict[str, tuple[list[str], list[dict[str, Any]]]] = {

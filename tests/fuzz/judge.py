@@ -4,7 +4,6 @@ import ast
 import contextlib
 import dataclasses
 import io
-import os
 import re
 import resource
 import signal
@@ -85,18 +84,6 @@ def check_printed(code: int, out: str, err: str) -> None:
         raise FaultError(err[-2000:])
     if code == 2 and not re.search(r"^error: .+\n(hint: .+\n)?\Z", err, re.MULTILINE) and "Usage" not in out + err:
         raise FaultError(f"wrong input is no error with a hint on stderr: {err[:500]!r}")
-
-
-@contextlib.contextmanager
-def environment(**variables: str) -> Generator[None]:
-    """Set environment variables inside the context."""
-    before = dict(os.environ)
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 @contextlib.contextmanager
