@@ -12,7 +12,6 @@ from tools import marked_numbers, reference
 from tools.reference import DOCS, described
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.plugins import COMMANDS
 from latentedit_bench.experiments.experiment import make_experiment
 from latentedit_bench.experiments.run import read_records
 from latentedit_keep.base.files import plain
@@ -43,11 +42,6 @@ def test_generated_pages_are_up_to_date() -> None:
 def test_generated_results_and_methods_are_up_to_date() -> None:
     """Where this fails: make docs-text."""
     assert changed(reference.results()) == []
-
-
-def test_the_reference_has_every_command_once() -> None:
-    headings = re.findall(r"^### (.+)$", reference.commands_page(), re.MULTILINE)
-    assert sorted(headings) == COMMANDS.names()
 
 
 def test_experiments_with_another_plan_or_other_weights_are_outdated(monkeypatch: pytest.MonkeyPatch) -> None:
