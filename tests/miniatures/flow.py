@@ -30,6 +30,15 @@ _SINGLE_AND_DOUBLE: dict[str, Any] = {
 }
 """One double and one single block on four channels, packed two by two."""
 
+_BLOCKS: dict[str, Any] = {
+    "in_channels": 4,
+    "out_channels": 4,
+    "num_layers": 2,
+    "attention_head_dim": 16,
+    "num_attention_heads": 2,
+}
+"""Two blocks on four channels."""
+
 _diffusers: Any = diffusers
 """Annotations of constructors there name schedulers, autoencoders and tuples more narrowly than the code takes them."""
 
@@ -186,11 +195,7 @@ def qwen_image(variant: Literal["text", "edit", "plus"] = "text", *, zero_cond_t
         **({} if variant == "text" else {"processor": text["tokenizer"]}),
         vae=autoencoder_qwen(4),
         transformer=diffusers.QwenImageTransformer2DModel(
-            in_channels=16,
-            out_channels=4,
-            num_layers=2,
-            attention_head_dim=16,
-            num_attention_heads=2,
+            **{**_BLOCKS, "in_channels": 16},
             joint_attention_dim=16,
             axes_dims_rope=(4, 4, 8),
             zero_cond_t=zero_cond_t,
@@ -218,11 +223,7 @@ def anima(*, padding_mask: bool = False) -> Any:
         ),
         vae=autoencoder_qwen(4),
         transformer=diffusers.CosmosTransformer3DModel(
-            in_channels=4,
-            out_channels=4,
-            num_attention_heads=2,
-            attention_head_dim=16,
-            num_layers=2,
+            **_BLOCKS,
             text_embed_dim=16,
             adaln_lora_dim=8,
             max_size=(4, 32, 32),
@@ -244,11 +245,7 @@ def qwen_image21(*, turbo: bool = False) -> Any:
         processor=processor,
         vae=autoencoder_qwen(4, kind=diffusers.AutoencoderKLQwenImage21, stages=5, decoder_base_dim=4),
         transformer=diffusers.QwenImage21Transformer2DModel(
-            in_channels=4,
-            out_channels=4,
-            num_layers=2,
-            attention_head_dim=16,
-            num_attention_heads=2,
+            **_BLOCKS,
             context_in_dim=16,
             axes_dims_rope=(4, 4, 8),
         ),
@@ -305,11 +302,7 @@ def cogview4() -> Any:
         **glm_text(),
         vae=autoencoder_kl(4, scaling_factor=1.0),
         transformer=diffusers.CogView4Transformer2DModel(
-            in_channels=4,
-            out_channels=4,
-            num_layers=2,
-            attention_head_dim=8,
-            num_attention_heads=2,
+            **{**_BLOCKS, "attention_head_dim": 8},
             text_embed_dim=16,
             time_embed_dim=16,
             condition_dim=8,
@@ -365,11 +358,7 @@ def sana(*, sprint: bool = False) -> Any:
             scaling_factor=0.41407,
         ),
         transformer=diffusers.SanaTransformer2DModel(
-            in_channels=4,
-            out_channels=4,
-            num_attention_heads=2,
-            attention_head_dim=head,
-            num_layers=2,
+            **{**_BLOCKS, "attention_head_dim": head},
             num_cross_attention_heads=2,
             cross_attention_head_dim=head,
             cross_attention_dim=2 * head,

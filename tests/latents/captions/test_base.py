@@ -8,10 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from latentedit.core.errors import ConfigError, ModelError, RegistryError
+from latentedit.core.errors import ModelError, RegistryError
 from latentedit.latents.captions.base import Captioner, clean_caption, make_captioner, one_line, to_images
 from latentedit.latents.captions.change import Change
-from latentedit.latents.captions.endpoint import VisionEndpoint
 from latentedit.latents.captions.image_text import ImageToText
 from latentedit.latents.encode import captioner_for
 from latentedit.models.base import Backbone
@@ -47,15 +46,6 @@ def test_captioners_are_found_by_name(backbone: Backbone, tmp_path: Path) -> Non
         make_captioner("odd", backbone)
     with pytest.raises(ModelError):
         make_captioner(str(tmp_path), backbone)
-
-
-def test_endpoint_names_contain_the_model(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:8000/v1")
-    captioner = make_captioner("openai:org/m:8b", backbone)
-    assert isinstance(captioner, VisionEndpoint)
-    assert (captioner.model, captioner.name) == ("org/m:8b", "openai:org/m:8b")
-    with pytest.raises(ConfigError):
-        make_captioner("openai:", backbone)
 
 
 def test_folders_and_hub_ids_are_image_to_text_models(

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from latentedit.core.errors import CaptionError, ConfigError
-from latentedit.latents.captions.base import INSTRUCTION, Captioner
+from latentedit.latents.captions.base import INSTRUCTION, Captioner, make_captioner
 from latentedit.latents.captions.endpoint import VisionEndpoint
 from latentedit.testing.contracts.captioner import CaptionerContract
+from latentedit.testing.gaussian_mixture import example_mixture
 from tests.latents.fake_endpoint import Answer, FakeEndpoint, fake_endpoint, text_answer
 
 pytestmark = pytest.mark.slow
@@ -89,6 +90,9 @@ def test_missing_settings_are_rejected_at_once(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(CaptionError):
         VisionEndpoint("m")
     monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:8000/v1")
-    assert VisionEndpoint("m").name == "openai:m"
-    with pytest.raises(ConfigError):
-        VisionEndpoint(" ")
+    captioner = make_captioner("openai:org/m:8b", example_mixture(dimension=2))
+    assert isinstance(captioner, VisionEndpoint)
+    assert (captioner.model, captioner.name) == ("org/m:8b", "openai:org/m:8b")
+    for name in ("openai:", "openai: "):
+        with pytest.raises(ConfigError):
+            make_captioner(name, example_mixture(dimension=2))
