@@ -82,15 +82,6 @@ def test_invalid_sets_are_rejected() -> None:
         matched_mean([basis, orthonormal_rows(3, 6)])
 
 
-def test_the_matched_mean_of_equal_sets_is_the_set() -> None:
-    basis = orthonormal_rows(3, 6)
-    result = matched_mean([basis, shuffled(basis, 1)[0], shuffled(basis, 2)[0]])
-    assert torch.allclose(result.vectors, basis, atol=1e-14)
-    cosines = torch.stack([matching.cosines for matching in result.matchings])
-    assert torch.allclose(cosines, torch.ones(3, 3, dtype=torch.float64), atol=1e-14)
-    assert torch.allclose(matched_mean([2 * basis]).vectors, basis, atol=1e-14)
-
-
 def test_more_rounds_improve_a_poor_first_match() -> None:
     """The noise makes the first set a poor reference, so most seeds need more than one round."""
     seeds_with_more_rounds = 0

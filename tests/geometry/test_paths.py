@@ -5,13 +5,10 @@ import functools
 import inspect
 import itertools
 import math
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError
@@ -164,32 +161,19 @@ def test_invalid_arguments_are_rejected(latent: JointLatent) -> None:
             paths_between(pair, **options)
 
 
-@pytest.fixture
-def captioned_model(register: Callable[..., None]) -> ColorBackbone:
-    """A model with a captioner."""
-    register("captioners", colors="tests.editors.colors:ColorReader")
-    model = ColorBackbone(sizes=(4, 8, 12))
-    model.defaults = {"captioner": "colors"}
-    return model
-
-
-def test_captions_of_a_pair(captioned_model: ColorBackbone) -> None:
-    pair = encode_pair(captioned_model, [noisy(), gray()], ["green", None])
+def test_captions_and_shapes_of_a_pair(colors: ColorBackbone) -> None:
+    pair = encode_pair(colors, [noisy(), gray()], ["green", None])
     assert pair.captions == ("green", "gray")
-    assert torch.equal(pair.condition.tokens, captioned_model.embed(["green", "gray"]).tokens)
-    single_image = encode(captioned_model, gray(), source_prompt="gray")
+    assert torch.equal(pair.condition.tokens, colors.embed(["green", "gray"]).tokens)
+    single_image = encode(colors, gray(), source_prompt="gray")
     assert torch.equal(pair.z[1], single_image.z[0])
     assert torch.equal(pair.frames[1].pixels, single_image.frames[0].pixels)
-    model = ColorBackbone()
+    model = ColorBackbone(sizes=(4, 8, 12))  # without a captioner
     pair = encode_pair(model, [noisy(), gray()], [None, "red"])
     assert pair.captions == ("", "red")
     assert torch.equal(pair.condition.tokens, model.embed(["", "red"]).tokens)
-
-
-def test_images_of_different_latent_shapes_are_rejected(captioned_model: ColorBackbone) -> None:
-    wide_image: Any = Image.fromarray(np.asarray(gray(size=(48, 16))))
     with pytest.raises(ConfigError, match=r"8 x 8.*12 x 4"):
-        encode_pair(captioned_model, [gray(size=(16, 16)), wide_image], [None, None])
+        encode_pair(model, [gray(size=(16, 16)), gray(size=(48, 16))], [None, None])
 
 
 def test_paper_settings_are_arguments_of_our_functions() -> None:

@@ -123,23 +123,6 @@ def test_distance_logarithm_and_exponential_match_pymanopt() -> None:
 
 
 @pytest.mark.slow
-@given(st.lists(angle, min_size=1, max_size=3), seeds, st.floats(-0.5, 1.0))
-def test_geodesics_have_minimal_length_and_constant_speed(angles: list[float], seed: int, t: float) -> None:
-    """Within an angle of pi / 2 from the start, where no shorter path exists; t = -0.5 is still within."""
-    a, b = (rows.T for rows in subspaces_at_angles(angles, 9, seed))
-    b = b @ random_orthogonal(len(angles), seed)
-    length, tangent = math.hypot(*angles), log_columns(a, b)
-    assert float(tangent.norm()) == pytest.approx(length, abs=1e-12)
-    assert float((a.T @ tangent).abs().max()) < 1e-14
-    point = exp_columns(a, t * tangent)
-    assert torch.allclose(point.T @ point, torch.eye(len(angles), dtype=torch.float64), atol=1e-13)
-    assert geodesic_distance(a.T, point.T) == pytest.approx(abs(t) * length, abs=1e-12)
-    if t >= 0:
-        assert geodesic_distance(point.T, b.T) == pytest.approx((1 - t) * length, abs=1e-12)
-    assert geodesic_distance(exp_columns(a, tangent).T, b.T) < 1e-12
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(("dimension", "rank"), [(6, 2), (7, 3), (5, 4), (9, 1)])
 def test_random_level_matches_sampled_subspaces(dimension: int, rank: int) -> None:
     """Against spans of normal vectors, which are uniform."""

@@ -37,6 +37,7 @@ from latentedit.testing.tolerances import relative_error, tolerance
 from tests.directions.mixtures import levels_of, mixture_latent
 from tests.editing.discoveries import gain, halves, known_basis
 from tests.editors.colors import ColorBackbone
+from tests.geometry.examples import random_normal
 from tests.miniatures.noise import miniature_ddpm
 
 BATCH = tolerance("batch", torch.float64)
@@ -124,10 +125,6 @@ def test_invalid_settings_are_rejected(settings: dict[str, Any]) -> None:
 LEVEL = 0.6
 
 
-def random_normal(*shape: int, seed: int = 1) -> Tensor:
-    return torch.randn(*shape, generator=stream(seed, "tests"), dtype=torch.float32).double()
-
-
 @pytest.fixture
 def mixture() -> GaussianMixtureBackbone:
     return example_mixture(dimension=6)
@@ -161,11 +158,6 @@ def test_guidance_on_a_diffusers_unet_matches_the_paper(sign: int, tmp_path: Pat
     assert relative_error(x_t, start) > 1e-2
 
 
-def test_guidance_with_scale_zero_changes_nothing(mixture: GaussianMixtureBackbone) -> None:
-    z, v = random_normal(3, 6), random_normal(3, 6, seed=2)
-    assert torch.equal(guide(mixture, z, v, torch.zeros(3).double(), repeats=4), z)
-
-
 def test_guidance_is_the_noise_jacobian_to_first_order(mixture: GaussianMixtureBackbone) -> None:
     """``scale (I + (1 - s) J_v) v``; the remainder is of second order in the scale."""
     z, v = random_normal(3, 6), random_normal(3, 6, seed=2)
@@ -183,20 +175,6 @@ def test_guidance_is_the_noise_jacobian_to_first_order(mixture: GaussianMixtureB
     assert 1e-9 < asymmetries[1] < asymmetries[0] < 0.05
     assert asymmetries[0] / asymmetries[1] == pytest.approx(2, abs=0.1)
     assert errors[2] == pytest.approx(errors[1], rel=0.1)
-
-
-def test_each_repetition_starts_where_the_previous_one_ended(mixture: GaussianMixtureBackbone) -> None:
-    """Along the same v, independently for each latent."""
-    z, v, scales = random_normal(3, 6), random_normal(3, 6, seed=2), torch.tensor([0.9, -0.6, 0.0], dtype=torch.float64)
-    expected = z
-    for _ in range(3):
-        expected = guide(mixture, expected, v, scales / 3, probe=0.5)
-    with mixture.count() as cost:
-        result = guide(mixture, z, v, scales, repeats=3, probe=0.5)
-    assert cost.evaluations == 3 * 3 * 2
-    assert relative_error(result, expected) < tolerance("batch", torch.float64)
-    alone = guide(mixture, z[1:2], v[1:2], scales[1:2], repeats=3, probe=0.5)
-    assert relative_error(result[1:2], alone) < tolerance("batch", torch.float64)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
