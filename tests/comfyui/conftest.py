@@ -2,6 +2,6 @@
 
 import importlib.util
 
-collect_ignore = ["portrait_nodes.py", "tiny_nodes.py"]  # files of a server
+collect_ignore = ["portrait_nodes.py"]  # a file of a server
 if importlib.util.find_spec("comfy") is None:
     collect_ignore += ["test_guider.py", "test_server.py", "test_text_nodes.py"]

@@ -53,10 +53,6 @@ class Probes(ComfyExtension):
 async def comfy_entrypoint():
     return Probes()
 '''
-KEEP = {
-    "class_type": "LatentEdit_Keep",
-    "inputs": {"edited": ["2", 0], "original": ["1", 0], "amount": 1.0, "feather": 0},
-}
 SAVE = {"class_type": "SaveImage", "inputs": {"images": ["3", 0], "filename_prefix": "test"}}
 
 
@@ -71,17 +67,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def pair(edited: str = "moved.png", original: str = "before.png", **inputs: Any) -> dict[str, Any]:
-    keeping = {**KEEP, "inputs": KEEP["inputs"] | inputs}
-    load = {"1": original, "2": edited}
-    return {name: {"class_type": "LoadImage", "inputs": {"image": file}} for name, file in load.items()} | {
-        "3": keeping
-    }
+    """A graph that keeps an edit: node 1 loads the original, 2 the edit, 3 keeps."""
+    files = {"1": original, "2": edited}
+    loads = {name: {"class_type": "LoadImage", "inputs": {"image": file}} for name, file in files.items()}
+    return loads | {"3": keeping(["2", 0], ["1", 0], **inputs)}
 
 
-def pair_of(edited: list[Any], original: list[Any], **inputs: Any) -> dict[str, Any]:
-    return pair(**inputs) | {
-        "3": {**KEEP, "inputs": KEEP["inputs"] | {"edited": edited, "original": original} | inputs}
-    }
+def keeping(edited: list[Any], original: list[Any], **inputs: Any) -> dict[str, Any]:
+    given = {"edited": edited, "original": original, "amount": 1.0, "feather": 0} | inputs
+    return {"class_type": "LatentEdit_Keep", "inputs": given}
 
 
 def saved(server: Server, graph: dict[str, Any]) -> list[Any]:
@@ -146,7 +140,7 @@ def test_amount_zero_is_the_original(server: Server) -> None:
 
 def test_half_precision(server: Server) -> None:
     halves = {f"5{name}": {"class_type": "Probe_Half", "inputs": {"image": [name, 0]}} for name in "12"}
-    kind, _, outside, equal = compared(server, pair_of(["52", 0], ["51", 0]) | halves, ["51", 0])
+    kind, _, outside, equal = compared(server, pair() | {"3": keeping(["52", 0], ["51", 0])} | halves, ["51", 0])
     assert (kind, outside) == ("torch.float16", 0)
     assert equal >= (library("moved") == BEFORE).all(axis=-1).mean() - 1e-6
 
@@ -155,12 +149,12 @@ def test_batches(server: Server) -> None:
     more = {"6": {"class_type": "LoadImage", "inputs": {"image": "border.png"}}}
     more["7"] = {"class_type": "ImageBatch", "inputs": {"image1": ["2", 0], "image2": ["6", 0]}}
     more["8"] = {"class_type": "ImageBatch", "inputs": {"image1": ["7", 0], "image2": ["2", 0]}}
-    made = saved(server, pair_of(["8", 0], ["1", 0]) | more)
+    made = saved(server, pair() | {"3": keeping(["8", 0], ["1", 0])} | more)
     assert [(one == library(name)).all() for one, name in zip(made, ("moved", "border", "moved"), strict=True)] == [
         True
     ] * 3
     with pytest.raises(NodeError, match="do not fit together"):
-        server.run(pair_of(["8", 0], ["7", 0]) | more | {"4": SAVE})
+        server.run(pair() | {"3": keeping(["8", 0], ["7", 0])} | more | {"4": SAVE})
 
 
 def test_masks(server: Server) -> None:
@@ -188,7 +182,7 @@ def test_alpha(server: Server) -> None:
     clear[30:90, 40:110, 3] = 0
     Image.fromarray(clear).save(server.folder / "input/clear.png")
     joined = {"6": {"class_type": "JoinImageWithAlpha", "inputs": {"image": ["2", 0], "alpha": ["2", 1]}}}
-    graph = pair_of(["6", 0], ["1", 0]) | joined
+    graph = pair() | {"3": keeping(["6", 0], ["1", 0])} | joined
     graph["2"] = {"class_type": "LoadImage", "inputs": {"image": "clear.png"}}
     (made,) = saved(server, graph)
     assert made.shape == (SIDE, SIDE, 4)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -64,16 +63,13 @@ def test_thresholds_are_quantiles_and_geometric_means() -> None:
 
 
 @pytest.fixture
-def colors(register: Callable[..., None]) -> ColorBackbone:
-    """The model of colored images, with its reader and a calibrated guard."""
-    register("captioners", colors="tests.editors.colors:ColorReader")
-    model = ColorBackbone()
-    model.defaults = {"captioner": "colors"}
+def colors(colors: ColorBackbone) -> ColorBackbone:
+    """The model of colored images, with a calibrated guard."""
     drawn = draw((40, 3, 8, 8), seed=3, purpose="own") * VARIANCE**0.5 + torch.tensor(COLORS["red"])[:, None, None]
-    rows = guard_losses(model, drawn, model.embed(["red"]))
+    rows = guard_losses(colors, drawn, colors.embed(["red"]))
     harmed = {name: rows * (30 if item.severe else 4) for name, item in CORRUPTIONS.items()}
-    store_calibration(model.fingerprint, {GUARD: to_plain(Guard.from_losses(rows, harmed))})
-    return model
+    store_calibration(colors.fingerprint, {GUARD: to_plain(Guard.from_losses(rows, harmed))})
+    return colors
 
 
 def image(color: str, *, spread: float = VARIANCE**0.5, seed: int = 7) -> Image.Image:
