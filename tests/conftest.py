@@ -19,7 +19,7 @@ from PIL import Image
 
 from latentedit.core.process import collect_garbage_less_often
 from latentedit_keep.base import saving
-from tests.installed import COLORS, installed
+from tests.installed import installed
 
 if TYPE_CHECKING:
     from latentedit.latents.joint import Familiarity
@@ -191,12 +191,6 @@ def requested_rows() -> "Iterator[Callable[[Any], list[int]]]":
         vars(backbone).pop("_velocity", None)
 
 
-@pytest.fixture(scope="session")
-def color_captioners(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for the entry point of the color model's captioner."""
-    return tmp_path_factory.mktemp("installed")
-
-
 @pytest.fixture
 def register(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Path]]:
     """Installs a package with entry points: ``register("captioners", mine="package.module:Mine")``; its folder."""
@@ -211,7 +205,7 @@ def register(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...,
 
 
 @pytest.fixture
-def colors(color_captioners: Path) -> "Iterator[ColorBackbone]":
+def colors(register: Callable[..., Path]) -> "ColorBackbone":
     """The color model, whose captioner is found through an entry point.
 
     It is imported here because the process that distributes the tests also reads this file, and needs no torch.
@@ -220,5 +214,5 @@ def colors(color_captioners: Path) -> "Iterator[ColorBackbone]":
 
     model = ColorBackbone()
     model.defaults = {"captioner": "colors", "editors": {"eim": {"search": {"steps": 24}}, "sdedit": {"level": 0.5}}}
-    with installed(color_captioners, COLORS):
-        yield model
+    register("captioners", colors="tests.editors.colors:ColorReader")
+    return model

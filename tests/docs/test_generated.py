@@ -12,9 +12,13 @@ from tools import marked_numbers, reference
 from tools.reference import DOCS, described
 
 from latentedit.core.errors import ConfigError
+from latentedit.models.model_settings import read_settings
+from latentedit.models.registry import bundled_folder
 from latentedit_bench.experiments.experiment import make_experiment
 from latentedit_bench.experiments.run import read_records
 from latentedit_keep.base.files import plain
+from training.folder import card_text
+from training.recipes import RECIPES
 
 DOCUMENTED = {  # public names and the definitions on the pages: mkdocstrings does not follow lazy imports
     heading: defined
@@ -42,6 +46,12 @@ def test_generated_pages_are_up_to_date() -> None:
 def test_generated_results_and_methods_are_up_to_date() -> None:
     """Where this fails: make docs-text."""
     assert changed(reference.results()) == []
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_cards_of_bundled_models_are_up_to_date(name: str) -> None:
+    folder = bundled_folder(name)
+    assert card_text(read_settings(folder), name) == (folder / "README.md").read_text(encoding="utf-8")
 
 
 def test_experiments_with_another_plan_or_other_weights_are_outdated(monkeypatch: pytest.MonkeyPatch) -> None:
