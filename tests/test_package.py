@@ -52,11 +52,6 @@ def test_public_names_exist(package: str) -> None:
         assert not (Path(module.__file__ or "").parent / f"{name}.py").exists()
 
 
-def test_unknown_names_raise_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="edit"):
-        latentedit.edti  # noqa: B018
-
-
 def project(name: str) -> dict[str, Any]:
     return tomllib.loads((DISTRIBUTIONS[name] / "pyproject.toml").read_text())["project"]
 

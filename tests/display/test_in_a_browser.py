@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import functools
 import io
 import json
 from collections.abc import Sequence
@@ -60,6 +61,12 @@ def shown(browser: Browser, path: Path, *, width: int = 1200, height: int = 900,
 
 def part(browser: Browser, selector: str) -> Locator:
     return browser.page.locator(f"latentedit-viewer {selector}")
+
+
+def box_of(place: Locator) -> dict[str, float]:
+    found = place.bounding_box()
+    assert found is not None
+    return dict(found)
 
 
 def typed(browser: Browser, strength: str) -> None:
@@ -133,8 +140,7 @@ def test_the_slider_takes_keys_mouse_and_numbers(browser: Browser, page: Path) -
     ):  # fmt: skip
         slider.press(key)
         assert number.input_value() == value, key
-    box, seen = slider.bounding_box(), set[float]()
-    assert box is not None
+    box, seen = box_of(slider), set[float]()
     for share in np.linspace(0.6, 0.75, 16):
         browser.page.mouse.click(box["x"] + share * box["width"], box["y"] + box["height"] / 2)
         seen.add(float(number.input_value()))
@@ -150,8 +156,7 @@ def test_the_wipe_and_the_original_while_a_key_is_held(browser: Browser, red_to_
     red, blue = (255, 0, 0), (0, 0, 255)
     shown(browser, red_to_blue)
     assert colors_across(browser, (0.4, 0.6)) == [red, blue]
-    box, mouse, wipe = part(browser, ".stage").bounding_box(), browser.page.mouse, part(browser, ".wipe")
-    assert box is not None
+    box, mouse, wipe = box_of(part(browser, ".stage")), browser.page.mouse, part(browser, ".wipe")
     middle = box["y"] + box["height"] / 2
     mouse.move(box["x"] + box["width"] / 2, middle)
     mouse.down()
@@ -171,14 +176,8 @@ def test_the_wipe_and_the_original_while_a_key_is_held(browser: Browser, red_to_
 
 def test_zoom_is_centered_on_the_pointer_and_pan_follows_it(browser: Browser, page: Path) -> None:
     shown(browser, page)
-    plane, stage, box = part(browser, ".plane"), part(browser, ".stage"), part(browser, ".stage").bounding_box()
-    assert box is not None
-
-    def place() -> dict[str, float]:
-        found = plane.bounding_box()
-        assert found is not None
-        return dict(found)
-
+    stage = part(browser, ".stage")
+    box, place = box_of(stage), functools.partial(box_of, part(browser, ".plane"))
     whole = place()
     part(browser, ".in").click()
     assert place()["width"] == pytest.approx(2 * whole["width"], abs=1)
