@@ -27,12 +27,13 @@ from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example
 from tests.editors.models import with_members
 
 PNG = b"\x89PNG\r\n\x1a\n"
+CALIBRATION = EffectCalibration(
+    arm="joint", level=0.75, steps=24, scales=(0.5, 1.0), effects=(0.25, 1.0), lowest=-0.5, highest=1.5
+)
 
 
 def example(model: GaussianMixtureBackbone | None = None, **changes: Any) -> Direction:
     """A direction of one image, with every field set."""
-    known = (0.75, 24, (0.5, 1.0), (0.25, 1.0), -0.5, 1.5)
-    names = ("level", "steps", "scales", "effects", "lowest", "highest")
     fields: dict[str, Any] = {
         "z": torch.tensor([[1.0, -2.0]]),
         "condition": Condition(tokens=torch.ones(1, 1, 2), pooled=torch.zeros(1, 0)),
@@ -44,7 +45,7 @@ def example(model: GaussianMixtureBackbone | None = None, **changes: Any) -> Dir
         "source_captions": ("a man",),
         "target_captions": ("a man, a hät",),
         "images": ("fedcba9876543210",),
-        "calibration": EffectCalibration(arm="joint", **dict(zip(names, known, strict=True))),
+        "calibration": CALIBRATION,
         "license": "CC-BY-4.0",
         "preview": PNG + b"rest",
         "feature": torch.tensor([[0.6, -0.8]]),
@@ -153,9 +154,7 @@ def test_other_models_are_rejected_and_lengths_are_per_image() -> None:
 
 
 def tensor_bytes(direction: Direction) -> list[tuple[torch.dtype, list[int], bytes]]:
-    parts = [direction.z, direction.condition.tokens, direction.condition.pooled]
-    parts += [] if direction.feature is None else [direction.feature]
-    return [(part.dtype, list(part.shape), part.contiguous().numpy().tobytes()) for part in parts]
+    return [(one.dtype, list(one.shape), one.contiguous().numpy().tobytes()) for one in tensors(direction)]
 
 
 def fields_as_text(direction: Direction) -> str:
@@ -385,15 +384,11 @@ def described(label: str, **changes: Any) -> str:
 
 
 def test_sizes_are_described_and_unknown_fields_are_omitted() -> None:
-    bare = Direction(
-        z=torch.zeros(2, 16, 8, 8),
-        condition=Condition(tokens=torch.zeros(1, 64, 256), pooled=torch.zeros(1, 128)),
-        level=1.0,
-        method="text difference",
-        settings={},
-        model_name="m",
-        model_fingerprint="f",
-    )
+    shapes: dict[str, Any] = {
+        "z": torch.zeros(2, 16, 8, 8),
+        "condition": Condition(tokens=torch.zeros(1, 64, 256), pooled=torch.zeros(1, 128)),
+    }
+    bare = Direction(**shapes, level=1.0, method="difference", settings={}, model_name="m", model_fingerprint="f")
     rows = dict(describe(bare))
     assert rows["direction"] == bare.fingerprint
     assert "; one for each of 2 images; 74.2 kB" in rows["size"]
@@ -409,7 +404,5 @@ def test_changes_settings_and_calibration_are_printable() -> None:
     assert described("preview", preview=PNG + bytes(1492)) == "PNG, 1.5 kB"
     assert described("license", license="free\n\x1b[2J\u202eevil") == "free [2J evil"
     assert described("license", license="x" * 400) == "x" * 300 + "..."
-    calibration = example().calibration
-    assert calibration is not None
-    limited = dataclasses.replace(calibration, lowest=-0.5, highest=1.25)
+    limited = dataclasses.replace(CALIBRATION, highest=1.25)
     assert described("strength", calibration=limited).startswith("from -0.50 up to 1.25 without damage")
