@@ -19,7 +19,7 @@ from latentedit.testing.classifiers import to_pixels
 from latentedit.testing.domains import AttributeDomain
 from latentedit_keep.base.files import atomic_file
 from latentedit_portraits.attributes import Attributes, draw_split
-from latentedit_portraits.recolored import draw_recolored
+from latentedit_portraits.recolored import Recolored
 from latentedit_portraits.recolored_domain import RECOLORED
 from latentedit_portraits.render import draw_framing, render_array
 from training.loop import Plan, Trainer, mixed_precision
@@ -95,7 +95,7 @@ def render_framed(start: int, portraits: Sequence[Attributes]) -> list[NDArray[n
 def portrait_images(trainer: Trainer, plan: Plan) -> tuple[NDArray[np.uint8], list[Attributes]]:
     """Portraits of the training split in near-standard framings, and recolored ones in wide framings, shuffled."""
     plain = draw_split("train", plan.images, SEED)
-    other = [draw_recolored(random.Random(f"portraits/recolored/{SEED}/{i}")) for i in range(plan.recolored)]
+    other = [Recolored.draw(random.Random(f"portraits/recolored/{SEED}/{i}")) for i in range(plan.recolored)]
     pixels = [render_cached("train", plain, render_framed, trainer)]
     pixels += (
         [render_cached("recolored", other, functools.partial(_render_scenes, RECOLORED), trainer)] if other else []

@@ -12,7 +12,7 @@ from latentedit.latents.drawing import draw_images
 from latentedit.models.registry import load
 from latentedit.testing.classifiers import AttributeClassifier, to_pixels
 from latentedit.testing.domains import AttributeDomain, SceneAttributes
-from latentedit_scenes.attributes import PARTS, is_novel
+from latentedit_scenes.attributes import PARTS
 from latentedit_scenes.attributes import Attributes as Scene
 from latentedit_scenes.domain import SCENES
 from training.codec import reconstruction_psnr_db
@@ -42,7 +42,7 @@ def measure_quality(
         decoded = torch.cat([model.decode(model.encode(chunk)) for chunk in pixels.to(model.device).split(50)])
     expected, found = domain.draw("test", _SAMPLES, SEED + 1), list[Any]()
     for start in range(0, len(expected), _BATCH):
-        captions = [domain.full_caption(scene) for scene in expected[start : start + _BATCH]]
+        captions = [domain.grammar.full_caption(scene) for scene in expected[start : start + _BATCH]]
         found += reader.attributes(draw_images(model, captions, seed=start))
         trainer.report_progress("adherence", len(found), len(expected))
     figures = {
@@ -55,9 +55,7 @@ def measure_quality(
         f"reader accuracy on {len(shown)} VAE reconstructions": agreement(reader.attributes(decoded), shown),
     }
     for name, novel in (("test captions", False), ("captions with held-out combinations", True)):
-        pairs = [
-            pair for pair in zip(found, expected, strict=True) if (domain is SCENES and is_novel(pair[1])) == novel
-        ]
+        pairs = [pair for pair in zip(found, expected, strict=True) if (domain is SCENES and pair[1].novel) == novel]
         if pairs:
             figures[f"text adherence, {len(pairs)} {name}"] = agreement(*zip(*pairs, strict=True))
     return figures

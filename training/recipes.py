@@ -15,14 +15,11 @@ from latentedit.guard.calibration import GuardCalibration, calibrate_guard, cali
 from latentedit.latents.drawing import write_reference
 from latentedit.models.model_settings import read_settings, write_settings
 from latentedit.models.registry import bundled_folder, load
-from latentedit.testing.classifiers import AttributeClassifier
 from latentedit.testing.domains import AttributeDomain
 from latentedit_keep.base.files import write_text
 from latentedit_portraits.domain import PORTRAITS
 from latentedit_portraits.framer import VIEW_SIZE, PortraitFramer
-from latentedit_portraits.reader import PortraitReader
 from latentedit_scenes.domain import SCENES
-from latentedit_scenes.reader import SceneReader
 from training import pixels
 from training.classifiers import fit_framer
 from training.codec import build_autoencoder
@@ -84,13 +81,15 @@ def train_model(name: str, trainer: Trainer) -> Path:
 
 def _measure(folder: Path, domain: AttributeDomain, trainer: Trainer) -> None:
     """Calibrate a text-to-image model and measure its quality, and write both into its settings."""
-    captions = [domain.full_caption(scene) for scene in domain.draw("calibration", GuardCalibration().images, 22)]
+    captions = [
+        domain.grammar.full_caption(scene) for scene in domain.draw("calibration", GuardCalibration().images, 22)
+    ]
     write_settings(folder, _SHARED[domain.name] | {"sizes": [domain.side] * 3, "guidance": 2.0})
     write_reference(folder, captions[0])
     model = load(folder)
     guard = calibrate_guard(model, captions=captions, progress=trainer.progress)
     keep_calibration(model, guard=guard, no_change=calibrate_no_change(model, captions=captions), folder=folder)
-    kind: type[AttributeClassifier] = {"portraits": PortraitReader, "scenes": SceneReader}[domain.name]
+    kind = domain.reader
     reader = kind.from_folder(folder) if (folder / kind.kind).is_dir() else kind.bundled()
     quality = measure_quality(folder, domain, reader, trainer)
     if model.capabilities.references:
@@ -112,7 +111,7 @@ def _train_portraits(trainer: Trainer, plan: Plan) -> dict[str, float]:
     framed = framings_of(plan.recolored)[:, -1] == 1
     captions = CaptionBatches(PORTRAITS, portraits, trainer.device)
     codec = build_autoencoder()
-    seconds = train_sd3(trainer, plan, captions, images, codec, PortraitReader, others=others[framed])
+    seconds = train_sd3(trainer, plan, captions, images, codec, others=others[framed])
     small = functools.partial(render_views, size=VIEW_SIZE)
     views, framer = render_cached("views", range(plan.views), small, trainer), PortraitFramer.build(SEED)
     seconds["framer"] = fit_framer(framer, views, framings_of(plan.views), plan.fits["framer"], trainer)
@@ -126,7 +125,7 @@ def _train_scenes(trainer: Trainer, plan: Plan) -> dict[str, float]:
     images = render_cached("train", scenes, _render_single_threaded, trainer)
     codec: AutoencoderKL = AutoencoderKL.from_pretrained(init_from, subfolder="vae")
     captions = CaptionBatches(SCENES, scenes, trainer.device)
-    return train_sd3(trainer, plan, captions, images, codec, SceneReader, init_from=init_from)
+    return train_sd3(trainer, plan, captions, images, codec, init_from=init_from)
 
 
 def _render_single_threaded(start: int, scenes: Sequence[Any]) -> list[NDArray[np.uint8]]:

@@ -15,7 +15,6 @@ from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
 from latentedit.core.rng import seeded
 from latentedit.models.attention import differentiable_attention
-from latentedit.testing.classifiers import AttributeClassifier
 from latentedit.testing.domains import AttributeDomain
 from training.classifiers import fit_reader
 from training.codec import CHANNELS, fit_autoencoder, normalized_latents, reconstruct
@@ -168,7 +167,6 @@ def train_sd3(
     captions: CaptionBatches,
     pixels: NDArray[np.uint8],
     codec: AutoencoderKL,
-    kind: type[AttributeClassifier],
     *,
     others: NDArray[np.uint8] | None = None,
     init_from: Path | None = None,
@@ -186,6 +184,7 @@ def train_sd3(
     decoded = cached_array(
         trainer.folder / "reconstructions.npy", lambda: reconstruct(codec, pixels[: plan.reconstructed], trainer)
     )
+    kind = captions.domain.reader
     reader = kind.build(SEED).to(trainer.device)
     seconds["reader"] = fit_reader(reader, [pixels, decoded], captions.scenes, plan.fits["reader"], trainer)
     network = build_text_to_velocity(captions.tokenizer, captions.domain)
@@ -206,7 +205,7 @@ def train_sd3(
         text_encoder_3=None,
         tokenizer_3=None,
     )
-    settings = {"vocabulary": [*captions.domain.vocabulary], "zero_tokens": 1}
+    settings = {"vocabulary": [*captions.domain.grammar.vocabulary], "zero_tokens": 1}
     write_pipeline(trainer.folder / "model", pipeline, settings)
     kind(reader.cpu()).save(trainer.folder / "model")
     return seconds

@@ -104,16 +104,16 @@ class CaptionBatches:
 
     def __init__(self, domain: AttributeDomain, scenes: Sequence[Any], device: torch.device) -> None:
         self.domain, self.scenes, self.device = domain, scenes, device
-        self.tokenizer = build_clip_tokenizer(domain.vocabulary, domain.max_tokens)
+        self.tokenizer = build_clip_tokenizer(domain.grammar.vocabulary, domain.grammar.max_tokens)
 
     def draw(
         self, chosen: Sequence[int], generator: torch.Generator, *, empty: float = 0.1
     ) -> tuple[Int[Tensor, "b n"], Int[Tensor, "b attributes"]]:
         """Token ids, and the index of each attribute's value (`IGNORED` if the caption does not state it)."""
         words = random.Random(int(torch.randint(2**31, (1,), generator=generator)))
-        captions = [self.domain.draw_caption(self.scenes[i], words, empty=empty) for i in chosen]
+        captions = [self.domain.grammar.draw(self.scenes[i], words, empty=empty) for i in chosen]
         encoded = self.tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt")
-        stated = value_indices(self.domain.scene, [self.domain.stated(caption) for caption in captions])
+        stated = value_indices(self.domain.scene, [self.domain.grammar.stated(caption) for caption in captions])
         return encoded.input_ids.to(self.device), stated.to(self.device)
 
 

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latentedit.core.errors import ConfigError
-from latentedit_portraits.attributes import NONE, VALUES, Attributes, draw, draw_split, split_of
+from latentedit_portraits.attributes import NONE, VALUES, Attributes, draw_split
 
-portraits = st.integers(0, 2**32).map(lambda seed: draw(random.Random(seed)))
+portraits = st.integers(0, 2**32).map(lambda seed: Attributes.draw(random.Random(seed)))
 
 
 @given(portraits)
@@ -47,12 +47,12 @@ def test_contradictions_and_unknown_values_are_rejected() -> None:
 def test_splits_are_disjoint_and_have_five_percent() -> None:
     splits = {split: draw_split(split, 300, 0) for split in ("train", "calibration", "test")}
     for split, items in splits.items():
-        assert {split_of(item) for item in items} == {split}
+        assert {item.split for item in items} == {split}
         assert len(set(items)) == 300
         assert draw_split(split, 20, 0) == items[:20]  # a longer draw starts with the shorter one
     assert not set(splits["train"]) & set(splits["test"])
     generator = random.Random(1)
-    found = [split_of(draw(generator)) for _ in range(4000)]
+    found = [Attributes.draw(generator).split for _ in range(4000)]
     # binomial: 200 of 4000 with standard deviation 13.8
     assert abs(found.count("test") - 200) < 4 * 13.8
     assert abs(found.count("calibration") - 200) < 4 * 13.8

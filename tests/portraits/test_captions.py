@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latentedit_portraits import captions
-from latentedit_portraits.attributes import draw, draw_split
+from latentedit_portraits.attributes import Attributes, draw_split
 from latentedit_portraits.captions import (
     MAX_TOKENS,
     draw_caption,
@@ -23,14 +23,14 @@ seeds = st.integers(0, 2**32)
 
 @given(seeds)
 def test_parsing_a_full_caption_gives_every_attribute(seed: int) -> None:
-    attributes = draw(random.Random(seed))
+    attributes = Attributes.draw(random.Random(seed))
     assert parse(full_caption(attributes)) == dataclasses.asdict(attributes)
 
 
 @given(seeds)
 def test_a_random_caption_is_true_and_fits_the_encoders(seed: int) -> None:
     generator = random.Random(seed)
-    attributes = draw(generator)
+    attributes = Attributes.draw(generator)
     caption = draw_caption(attributes, generator)
     assert all(getattr(attributes, name) == value for name, value in parse(caption).items())
     assert len(words_of(caption)) + 2 <= MAX_TOKENS
@@ -69,7 +69,7 @@ def test_parsed_examples(caption: str, meaning: dict[str, str]) -> None:
 @given(seeds)
 def test_statements_have_the_position_of_their_phrase(seed: int) -> None:
     generator = random.Random(seed)
-    caption = draw_caption(draw(generator), generator, empty=0.0)
+    caption = draw_caption(Attributes.draw(generator), generator, empty=0.0)
     found = statements(caption)
     assert all(caption[phrase.start : phrase.end] == phrase.text for phrase, _ in found)
     assert caption.endswith(", ".join(phrase.text for phrase, _ in found))

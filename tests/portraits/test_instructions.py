@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from latentedit.latents.encode import WORDINGS
-from latentedit_portraits.attributes import Attributes, draw_split, split_of
+from latentedit_portraits.attributes import Attributes, draw_split
 from latentedit_portraits.instructions import NOTHING, draw_answer, draw_idle_instruction, draw_instruction
 
 MAN = draw_split("train", 1, 0)[0].replace(
@@ -54,5 +54,5 @@ def test_instructions_for_equal_portraits_request_no_change() -> None:
 def test_answers_are_in_the_training_split() -> None:
     words = random.Random(1)
     answers = [(source, draw_answer(source, words)) for source in draw_split("train", 60, 0)]
-    assert all(split_of(answer) == "train" for _, answer in answers)
+    assert all(answer.split == "train" for _, answer in answers)
     assert len({len(source.differences(answer)) for source, answer in answers}) >= 3

@@ -8,9 +8,9 @@ import pytest
 
 from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.domains.base import attribute_differences, load_domain
-from latentedit_portraits.attributes import NONE, VALUES, split_of
+from latentedit_portraits.attributes import NONE, VALUES
 from latentedit_portraits.captions import COLOR_OF, full_caption, parse, vocabulary, words_of
-from latentedit_portraits.recolored import NAMED, UNSEEN, draw_recolored
+from latentedit_portraits.recolored import NAMED, UNSEEN, Recolored
 from latentedit_portraits.recolored_domain import RECOLORED
 from latentedit_portraits.render import COLORS
 
@@ -24,7 +24,7 @@ def test_it_is_registered_and_draws_reproducibly() -> None:
     again = RECOLORED.draw("test", 12, seed=3)
     assert again == SCENES
     assert [hash(one) for one in again] == [hash(one) for one in SCENES]
-    assert {split_of(one) for one in SCENES} == {"test"}
+    assert {one.split for one in SCENES} == {"test"}
     assert not {*SCENES} & {*RECOLORED.draw("calibration", 12, seed=3)}
     assert any(RECOLORED.attributes(one)["clothes_color"] not in VALUES["clothes_color"] for one in SCENES)
 
@@ -64,7 +64,7 @@ def test_counterfactuals_have_a_truth_and_a_mask() -> None:
 
 
 def test_held_out_colors_are_never_drawn() -> None:
-    drawn = [draw_recolored(random.Random(index)) for index in range(400)]
+    drawn = [Recolored.draw(random.Random(index)) for index in range(400)]
     for name, words in UNSEEN.items():
         shown = {getattr(one, name) for one in drawn}
         assert not shown & {*words}
@@ -75,7 +75,7 @@ def test_held_out_colors_are_never_drawn() -> None:
 def test_captions_of_any_color_have_known_words_and_true_statements() -> None:
     known = {*vocabulary()}
     for index in range(100):
-        one = draw_recolored(random.Random(index))
+        one = Recolored.draw(random.Random(index))
         caption = full_caption(one)
         assert {*words_of(caption)} <= known
         stated = parse(caption)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from latentedit.core.errors import ConfigError
 from latentedit.latents.captions.change import Change
 from latentedit_portraits import captions
-from latentedit_portraits.attributes import NONE, VALUES, Attributes, draw
+from latentedit_portraits.attributes import NONE, VALUES, Attributes
 from latentedit_portraits.captions import (
     COLOR_OF,
     draw_caption,
@@ -21,7 +21,7 @@ from latentedit_portraits.reader import PortraitReader
 from latentedit_portraits.rewriting import rewrite
 
 FIELDS = st.sampled_from([field for field in VALUES if not field.endswith("_color")])
-ATTRIBUTES = st.integers(0, 2**32).map(lambda seed: draw(random.Random(seed)))
+ATTRIBUTES = st.integers(0, 2**32).map(lambda seed: Attributes.draw(random.Random(seed)))
 FULL = (
     "a person with pale skin, short black hair, open eyes, flat eyebrows, a smile, no glasses, no beard, a red hoodie, "
     "on a blue background"

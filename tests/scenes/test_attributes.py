@@ -3,7 +3,7 @@
 import pytest
 
 from latentedit.core.errors import ConfigError
-from latentedit_scenes.attributes import HELD_OUT, NONE, PART_OF, VALUES, Attributes, draw_split, is_novel, split_of
+from latentedit_scenes.attributes import HELD_OUT, NONE, PART_OF, VALUES, Attributes, draw_split
 
 SCENES = draw_split("train", 300, 0)
 
@@ -47,10 +47,10 @@ def test_from_indices_inverts_indices() -> None:
 def test_splits_are_disjoint_and_training_lacks_only_held_out_combinations() -> None:
     test = draw_split("test", 100, 0)
     for split, scenes in (("train", SCENES), ("test", test), ("calibration", draw_split("calibration", 60, 0))):
-        assert {split_of(one) for one in scenes} == {split}
+        assert {one.split for one in scenes} == {split}
         assert len(set(scenes)) == len(scenes)
     assert draw_split("train", 300, 0) == SCENES
-    assert [is_novel(one) for one in test] == [False, True] * 50
+    assert [one.novel for one in test] == [False, True] * 50
     seen = {(one.object_at(p)["shape"], one.object_at(p)["color"]) for one in SCENES for p in one.places()}
     possible = {(shape, color) for shape in VALUES["left_shape"][1:] for color in VALUES["left_color"][1:]}
     assert seen == possible - set(HELD_OUT)

@@ -7,12 +7,12 @@ import pytest
 
 from latentedit_scenes.attributes import NONE, VALUES, Attributes, draw_split
 from latentedit_scenes.captions import (
+    GRAMMAR,
     MAX_TOKENS,
     draw_caption,
     full_caption,
     parse,
     phrases_of,
-    reworded_caption,
     vocabulary,
     words_of,
 )
@@ -27,7 +27,7 @@ def described(scene: Attributes) -> dict[str, str]:
 def test_full_captions_state_every_attribute() -> None:
     for number, scene in enumerate(SCENES):
         assert parse(full_caption(scene)).attributes() == described(scene)
-        assert parse(reworded_caption(scene, random.Random(number))).attributes() == described(scene)
+        assert parse(GRAMMAR.reworded_caption(scene, random.Random(number))).attributes() == described(scene)
 
 
 def test_random_captions_are_true_and_in_the_vocabulary() -> None:
@@ -75,7 +75,7 @@ def test_scenes_that_share_an_attribute_share_its_phrase() -> None:
     for number, scene in enumerate(SCENES[:40]):
         changed = scene.replace(floor_color="green" if scene.floor_color != "green" else "blue")
         pairs = zip(
-            *(reworded_caption(one, random.Random(number)).split(", ") for one in (scene, changed)), strict=True
+            *(GRAMMAR.reworded_caption(one, random.Random(number)).split(", ") for one in (scene, changed)), strict=True
         )
         assert sum(a != b for a, b in pairs) == 1
         assert len(phrases_of(scene)) == 8

@@ -33,10 +33,10 @@ def test_every_word_is_a_token_and_stated_values_are_true(domain: AttributeDomai
     scenes = domain.draw("train", 4, 0)
     captions = CaptionBatches(domain, scenes, torch.device("cpu"))
     for scene in scenes:
-        caption = domain.full_caption(scene)
-        assert len(captions.tokenizer(caption).input_ids) == len(words_of(caption)) + 2 <= domain.max_tokens
+        caption = domain.grammar.full_caption(scene)
+        assert len(captions.tokenizer(caption).input_ids) == len(words_of(caption)) + 2 <= domain.grammar.max_tokens
     ids, stated = captions.draw(range(4), torch.Generator().manual_seed(0), empty=0.0)
-    assert ids.shape == (4, domain.max_tokens)
+    assert ids.shape == (4, domain.grammar.max_tokens)
     for row, scene in zip(stated.tolist(), scenes, strict=True):
         assert all(value in (IGNORED, true) for value, true in zip(row, scene.indices(), strict=True))
         assert set(row) != {IGNORED}

@@ -19,8 +19,9 @@ from latentedit.latents.captions.base import AttributeReader
 from latentedit.latents.captions.change import read_phrases
 from latentedit.latents.captions.completion import Completion, complete_phrases
 from latentedit.models.registry import bundled_folder
-from latentedit.testing.domains import NONE, SceneAttributes
+from latentedit.testing.domains import NONE, Grammar, SceneAttributes
 
+_EXAMPLES = 22  # seed of the example captions
 _SURE = 0.8  # probability from which a value counts as read: materials seen in a bad light have .5 to .7
 
 
@@ -85,10 +86,11 @@ class StoredNetwork:
 
 
 class AttributeClassifier(StoredNetwork, AttributeReader):
-    """Classifies the attributes of a domain's images of 128 x 128 pixels, with one head per attribute."""
+    """Classifies the attributes of a domain's images of 128 x 128 pixels, and writes the canonical caption."""
 
     kind = "reader"
     scene: ClassVar[type[SceneAttributes]]
+    grammar: ClassVar[Grammar]
 
     @property
     def values(self) -> Mapping[str, tuple[str, ...]]:
@@ -124,14 +126,15 @@ class AttributeClassifier(StoredNetwork, AttributeReader):
             for index, row in enumerate(self.read(pixels))
         ]
 
-    def full_caption(self, scene: Any) -> str:
-        raise NotImplementedError
-
     def stated(self, caption: str) -> Mapping[str, str]:
-        raise NotImplementedError
+        return self.grammar.stated(caption)
 
     def caption(self, pixels: Float[Tensor, "b 3 h w"]) -> list[str]:
-        return [self.full_caption(scene) for scene in self.attributes(pixels)]
+        return [self.grammar.full_caption(scene) for scene in self.attributes(pixels)]
+
+    def examples(self, count: int) -> list[str]:
+        # of a split that neither training nor tests use
+        return [self.grammar.full_caption(scene) for scene in self.scene.draw_split("calibration", count, _EXAMPLES)]
 
     def complete(self, pixels: Float[Tensor, "b 3 h w"], pairs: Sequence[tuple[str, str]]) -> list[Completion]:
         return [self._completed(scene, *pair) for scene, pair in zip(self.attributes(pixels), pairs, strict=True)]
@@ -158,7 +161,7 @@ class AttributeClassifier(StoredNetwork, AttributeReader):
         )
 
     def _merged(self, caption: str, scene: Any) -> tuple[str, tuple[str, ...]]:
-        return complete_phrases(caption, read_phrases(self.full_caption(scene), lead=True), self.stated)
+        return complete_phrases(caption, read_phrases(self.grammar.full_caption(scene), lead=True), self.stated)
 
 
 def split_logits(logits: Float[Tensor, "b values"], scene: type[SceneAttributes]) -> tuple[Float[Tensor, "b k"], ...]:

@@ -1,7 +1,7 @@
 """Domains: images whose attributes are known, so that the correct result of every edit can be rendered.
 
 `Domain` is what the benchmark needs; any class with these members conforms. `AttributeDomain` implements most of it for
-scenes that are dataclasses of attributes.
+scenes that are dataclasses of attributes, with captions from a `Grammar`.
 """
 
 import abc
@@ -12,7 +12,7 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
-from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -153,6 +153,7 @@ class SceneAttributes:
     """
 
     noun: ClassVar[str]  # a word for a scene, for messages
+    seeds: ClassVar[str]  # the first part of its random seeds
     values: ClassVar[Mapping[str, tuple[str, ...]]]  # every attribute with its values
     dependent: ClassVar[Mapping[str, tuple[str, str]]]  # attribute to its part, and that part's value if it is absent
 
@@ -167,6 +168,36 @@ class SceneAttributes:
                     f"{part} is {getattr(self, part)!r} and {name} {getattr(self, name)!r}, which contradict each "
                     f"other. Give {name} 'none' exactly if {part} is {absent!r}"
                 )
+
+    @classmethod
+    def draw(cls, generator: random.Random) -> Self:
+        """A random scene."""
+        raise NotImplementedError
+
+    @classmethod
+    def draw_split(cls, split: Split, count: int, seed: int) -> list[Self]:
+        """``count`` distinct scenes of a split, the same for the same seed on every machine."""
+        generator = random.Random(f"{cls.seeds}/{split}/{seed}")
+        scenes: dict[Self, None] = {}
+        while len(scenes) < count:
+            scene = cls.draw(generator)
+            if scene.fits(split, len(scenes)):
+                scenes[scene] = None
+        return list(scenes)
+
+    @property
+    def split(self) -> Split:
+        return self.hashed_split()
+
+    def hashed_split(self) -> Split:
+        """90 % train, 5 % calibration, 5 % test, by a hash of the values: no scene is in two splits."""
+        text = "|".join(getattr(self, name) for name in self.values)
+        bucket = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") % 20
+        return "test" if bucket == 0 else "calibration" if bucket == 1 else "train"
+
+    def fits(self, split: Split, index: int) -> bool:  # noqa: ARG002
+        """Whether it can be the scene with this index in a draw from a split."""
+        return self.split == split
 
     @classmethod
     def default(cls, name: str, others: Mapping[str, str]) -> str:
@@ -205,32 +236,78 @@ class SceneAttributes:
     def differences(self, other: "SceneAttributes") -> list[str]:
         return [name for name in self.values if getattr(self, name) != getattr(other, name)]
 
-    def hashed_split(self) -> Split:
-        """90 % train, 5 % calibration, 5 % test, by a hash of the values: no scene is in two splits."""
-        text = "|".join(getattr(self, name) for name in self.values)
-        bucket = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") % 20
-        return "test" if bucket == 0 else "calibration" if bucket == 1 else "train"
+
+Choose = Callable[[Sequence[str]], str]
+"""Chooses one of several synonyms."""
+
+
+def canonical(words: Sequence[str]) -> str:
+    """The first of several synonyms."""
+    return words[0]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Grammar:
+    """Captions of scenes: a lead, and phrases between commas.
+
+    Args:
+        leads: beginnings of captions, the canonical one first.
+        phrases: the phrases of all attributes of a scene, in a fixed order. It makes its choices equally often for all
+            scenes, and among the same words for attributes that two scenes share.
+        draw: a random caption of a scene for training; empty with probability ``empty``.
+        stated: the attributes that a caption states, with their values.
+        vocabulary: every word and mark of its captions.
+        max_tokens: of its captions, with start and end tokens.
+    """
+
+    leads: Sequence[str]
+    phrases: Callable[[Any, Choose], list[str]]
+    draw: Callable[..., str]
+    stated: Callable[[str], Mapping[str, str]]
+    vocabulary: Sequence[str]
+    max_tokens: int
+
+    def caption(self, phrases: Sequence[str], lead: str | None = None) -> str:
+        """Phrases as a caption."""
+        return f"{self.leads[0] if lead is None else lead} {', '.join(phrases)}".strip()
+
+    def full_caption(self, scene: Scene) -> str:
+        """The canonical caption, which names every attribute."""
+        return self.caption(self.phrases(scene, canonical))
+
+    def reworded_caption(self, scene: Scene, generator: random.Random) -> str:
+        """The full caption with synonyms; with equal generators, scenes that share an attribute share its phrase."""
+
+        def choose(words: Sequence[str]) -> str:
+            return words[int(generator.random() * len(words))]
+
+        lead = choose(self.leads)
+        return self.caption(self.phrases(scene, choose), lead)
 
 
 class AttributeDomain(Scalable):
     """A domain whose scenes are `SceneAttributes` and on which models are trained."""
 
     scene: type[Any]  # the class of its scenes
+    grammar: Grammar
+    reader: type[Any]  # the `AttributeClassifier` of its images
     side = 128  # of the images of its models, in pixels
     models: Sequence[str] = ()  # trained on its training split
-    vocabulary: Sequence[str]  # every word and mark of its captions
-    max_tokens: int  # of its captions, with start and end tokens
 
-    @abc.abstractmethod
-    def draw_caption(self, scene: Scene, generator: random.Random, *, empty: float) -> str:
-        """A random caption for training; empty with probability ``empty``."""
+    def draw(self, split: Split, count: int, seed: int) -> list[Any]:
+        return self.scene.draw_split(split, count, seed)
 
-    @abc.abstractmethod
-    def stated(self, caption: str) -> Mapping[str, str]:
-        """The attributes that a caption states, with their values."""
+    def read(self, pixels: Float[Tensor, "b 3 h w"]) -> list[Any]:
+        return self.reader.bundled().attributes(pixels)
 
-    def full_caption(self, scene: Scene) -> str:
-        return self.caption(self.phrases(scene))
+    def phrases(self, scene: Scene) -> list[str]:
+        return self.grammar.phrases(scene, canonical)
+
+    def caption(self, phrases: Sequence[str]) -> str:
+        return self.grammar.caption(phrases)
+
+    def paraphrase(self, scene: Scene, generator: random.Random) -> str:
+        return self.grammar.reworded_caption(scene, generator)
 
     def attributes(self, scene: Scene) -> dict[str, str]:
         return {name: getattr(scene, name) for name in self.values}
@@ -255,22 +332,6 @@ class AttributeDomain(Scalable):
         if model not in self.models:
             return None
         return [Image.fromarray(self.render(scene)) for scene in self.draw("test", count, seed)]
-
-
-SceneT = TypeVar("SceneT", bound=SceneAttributes)
-
-
-def draw_distinct(
-    draw: Callable[[random.Random], SceneT], count: int, seed: str, accept: Callable[[SceneT, int], bool]
-) -> list[SceneT]:
-    """``count`` distinct scenes for which ``accept(scene, index)`` holds; a seed gives the same on every machine."""
-    generator = random.Random(seed)
-    scenes: dict[SceneT, None] = {}
-    while len(scenes) < count:
-        scene = draw(generator)
-        if accept(scene, len(scenes)):
-            scenes[scene] = None
-    return list(scenes)
 
 
 def words_of(caption: str) -> list[str]:

@@ -12,7 +12,7 @@ import pytest
 from latentedit.core.errors import ConfigError
 from latentedit_bench.data.counterfactual import SIZES, VERSION, Captions, Rendered, counterfactual
 from latentedit_bench.data.items import Dataset, Item
-from latentedit_portraits.attributes import NONE, VALUES, Attributes, split_of
+from latentedit_portraits.attributes import NONE, VALUES, Attributes
 from latentedit_portraits.captions import COLOR_OF, MAX_TOKENS, parse, words_of
 from latentedit_portraits.domain import PORTRAITS
 
@@ -78,7 +78,7 @@ def test_sizes_and_the_balance_of_every_twenty_of_portraits_that_differ(split: s
     expected = {"single": 10, "graded": 4, "pair": 2, "triple": 2, "nothing": 1, "contradiction": 1}
     for start in range(0, len(items), 20):
         assert Counter(item.kind for item in items[start : start + 20]) == expected
-    assert {split_of(shown(item)) for item in items} == {split}
+    assert {shown(item).split for item in items} == {split}
     groups = {item.group: shown(item) for item in items}
     assert len(set(groups.values())) == len(groups), "one portrait in several groups: the bootstrap takes them as many"
     assert all(groups[item.group] == shown(item) for item in items)

@@ -3,9 +3,9 @@
 import dataclasses
 import random
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Self
 
-from latentedit.testing.domains import NONE, SceneAttributes, Split, draw_distinct
+from latentedit.testing.domains import NONE, SceneAttributes
 
 VALUES: dict[str, tuple[str, ...]] = {
     "skin": ("pale", "tan", "brown", "dark"),
@@ -31,6 +31,7 @@ class Attributes(SceneAttributes):
     """The attributes of one portrait; see `SceneAttributes`. A color is "none" if its part is absent."""
 
     noun: ClassVar = "portrait"
+    seeds: ClassVar = "portraits"
     values: ClassVar = VALUES
     dependent: ClassVar = _DEPENDENT
 
@@ -48,29 +49,22 @@ class Attributes(SceneAttributes):
     background: str
 
     @classmethod
+    def draw(cls, generator: random.Random) -> Self:
+        """Random attributes: uniform, except that a third have no accessory and 45 % no facial hair."""
+        values = {name: generator.choice(allowed) for name, allowed in VALUES.items()}
+        if generator.random() < 0.15:
+            values["accessory"] = NONE
+        if generator.random() < 0.2:
+            values["facial_hair"] = NONE
+        for color, (part, absent) in _DEPENDENT.items():
+            values[color] = NONE if values[part] == absent else generator.choice(VALUES[color][1:])
+        return cls(**values)
+
+    @classmethod
     def default(cls, name: str, others: Mapping[str, str]) -> str:
         """The color of the other hair, of head or face; brown if there is none."""
         other = others.get("hair_color" if name == "facial_hair_color" else "facial_hair_color", NONE)
         return other if other in VALUES[name] and other != NONE else "brown"
 
 
-def split_of(attributes: Attributes) -> Split:
-    """The split of a portrait: 90 % train, 5 % calibration, 5 % test, by a hash of its attributes."""
-    return attributes.hashed_split()
-
-
-def draw(generator: random.Random) -> Attributes:
-    """Random attributes: uniform, except that a third have no accessory and 45 % no facial hair."""
-    values = {name: generator.choice(allowed) for name, allowed in VALUES.items()}
-    if generator.random() < 0.15:
-        values["accessory"] = NONE
-    if generator.random() < 0.2:
-        values["facial_hair"] = NONE
-    for color, (part, absent) in _DEPENDENT.items():
-        values[color] = NONE if values[part] == absent else generator.choice(VALUES[color][1:])
-    return Attributes(**values)
-
-
-def draw_split(split: Split, count: int, seed: int) -> list[Attributes]:
-    """``count`` distinct portraits of a split, the same for the same seed on every machine."""
-    return draw_distinct(draw, count, f"portraits/{split}/{seed}", lambda portrait, _: split_of(portrait) == split)
+draw_split = Attributes.draw_split

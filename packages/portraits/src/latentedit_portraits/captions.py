@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from latentedit.latents.captions.change import Phrase, phrase_key, read_phrases
-from latentedit.testing.domains import NONE, read_table, words_of
+from latentedit.testing.domains import NONE, Choose, Grammar, read_table, words_of
 from latentedit_portraits.attributes import VALUES, Attributes
 
 MAX_TOKENS = 37
@@ -60,19 +60,14 @@ def _synonyms(field: str, attributes: Attributes, *, with_color: bool) -> list[s
     return phrases_for(field, getattr(attributes, field), color)
 
 
-def phrases_of(attributes: Attributes) -> list[str]:
-    """The canonical phrases of all attributes, in a fixed order."""
-    return [_synonyms(field, attributes, with_color=True)[0] for field in _ORDER]
+def phrases_of(attributes: Attributes, choose: Choose) -> list[str]:
+    """The phrases of all attributes, in a fixed order."""
+    return [choose(_no_longer(_synonyms(field, attributes, with_color=True))) for field in _ORDER]
 
 
-def caption_of(phrases: Sequence[str], prefix: str = _PREFIXES[0]) -> str:
-    """Phrases as a caption."""
-    return f"{prefix} {', '.join(phrases)}".strip()
-
-
-def full_caption(attributes: Attributes) -> str:
-    """The canonical caption, which names every attribute in a fixed order."""
-    return caption_of(phrases_of(attributes))
+def _no_longer(phrases: Sequence[str]) -> list[str]:
+    """The phrases that are not longer than the first, which fits the text encoders."""
+    return [phrase for phrase in phrases if len(words_of(phrase)) <= len(words_of(phrases[0]))]
 
 
 def draw_caption(attributes: Attributes, generator: random.Random, *, empty: float = 0.1) -> str:
@@ -94,22 +89,10 @@ def draw_caption(attributes: Attributes, generator: random.Random, *, empty: flo
         options = _synonyms(field, attributes, with_color=full or generator.random() >= _DROPPED)
         phrases.append(options[0] if generator.random() < _CANONICAL else generator.choice(options))
     prefix = _PREFIXES[0] if generator.random() < _CANONICAL else generator.choice(_PREFIXES)
-    caption = caption_of(phrases, prefix)
+    caption = GRAMMAR.caption(phrases, prefix)
     if len(words_of(caption)) + 2 > MAX_TOKENS:
-        caption = caption_of([_synonyms(field, attributes, with_color=True)[0] for field in fields])
+        caption = GRAMMAR.caption([_synonyms(field, attributes, with_color=True)[0] for field in fields])
     return caption
-
-
-def reworded_caption(attributes: Attributes, generator: random.Random) -> str:
-    """The full caption with synonyms that are not longer than the canonical phrases, so that it fits the text encoders.
-
-    One number is drawn per phrase: with equal generators, portraits that share an attribute share its phrase.
-    """
-    chosen: list[str] = []
-    for phrases in (_PREFIXES, *(_synonyms(field, attributes, with_color=True) for field in _ORDER)):
-        fitting = [phrase for phrase in phrases if len(words_of(phrase)) <= len(words_of(phrases[0]))]
-        chosen.append(fitting[int(generator.random() * len(fitting))])
-    return caption_of(chosen[1:], chosen[0])
 
 
 def vocabulary() -> list[str]:
@@ -159,3 +142,16 @@ def parse(caption: str) -> dict[str, str]:
     for _, meaning in statements(caption):
         found |= meaning
     return found
+
+
+GRAMMAR = Grammar(
+    leads=_no_longer(_PREFIXES),
+    phrases=phrases_of,
+    draw=draw_caption,
+    stated=parse,
+    vocabulary=vocabulary(),
+    max_tokens=MAX_TOKENS,
+)
+"""Captions of portraits."""
+
+full_caption = GRAMMAR.full_caption

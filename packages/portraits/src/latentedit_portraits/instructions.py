@@ -5,7 +5,7 @@ import random
 
 from latentedit.latents.encode import WORDINGS
 from latentedit.testing.domains import NONE, Split, words_of
-from latentedit_portraits.attributes import VALUES, Attributes, split_of
+from latentedit_portraits.attributes import VALUES, Attributes
 from latentedit_portraits.captions import COLOR_OF, color_words, phrases_for, vocabulary
 
 NOTHING = (*WORDINGS, "leave it as it is")
@@ -36,7 +36,7 @@ def draw_answer(
         fields = generator.sample(_changeable(source), count)
         change = {name: generator.choice([v for v in _values(name) if v != getattr(source, name)]) for name in fields}
         answer = source.replace(**change)
-        if split in (None, split_of(answer)):
+        if split in (None, answer.split):
             return answer
 
 

@@ -1,32 +1,22 @@
 """The attribute classifier of portraits, used as captioner and for measures."""
 
-from collections.abc import Mapping
-
 from latentedit.latents.captions.change import Change
 from latentedit.models.base import Backbone
 from latentedit.testing.classifiers import AttributeClassifier
-from latentedit_portraits.attributes import Attributes, draw_split
-from latentedit_portraits.captions import full_caption
+from latentedit_portraits.attributes import Attributes
+from latentedit_portraits.captions import GRAMMAR
 from latentedit_portraits.rewriting import rewrite, stated
-
-_EXAMPLES = 22  # seed of the example captions
 
 
 class PortraitReader(AttributeClassifier):
     """Classifies the attributes of portraits of 128 x 128 pixels and writes the canonical caption."""
 
     scene = Attributes
+    grammar = GRAMMAR
     model = "portraits"
 
-    def full_caption(self, scene: Attributes) -> str:
-        return full_caption(scene)
-
-    def stated(self, caption: str) -> Mapping[str, str]:
+    def stated(self, caption: str) -> dict[str, str]:
         return stated(caption)
-
-    def examples(self, count: int) -> list[str]:
-        # of a split that neither training nor tests use
-        return [full_caption(item) for item in draw_split("calibration", count, _EXAMPLES)]
 
     def change(self, caption: str, change: Change) -> str:
         return rewrite(caption, change)

@@ -4,10 +4,10 @@ import colorsys
 import dataclasses
 import random
 from collections.abc import Mapping
-from typing import Self
+from typing import ClassVar, Self
 
 from latentedit.testing.domains import NONE, read_table
-from latentedit_portraits.attributes import VALUES, Attributes, draw
+from latentedit_portraits.attributes import VALUES, Attributes
 from latentedit_portraits.render import COLORS, Framing, hex_color
 
 _TABLE = read_table("latentedit_portraits", "drawing")
@@ -39,11 +39,31 @@ class Recolored(Attributes):
         framing: position and size of the portrait in its image.
     """
 
+    seeds: ClassVar = "portraits/recolored"
+
     paints: Mapping[str, str] = dataclasses.field(hash=False)
     framing: Framing
 
     def __post_init__(self) -> None:
         """Accept all values: colors are not restricted."""
+
+    @classmethod
+    def draw(cls, generator: random.Random) -> Self:
+        """A portrait in random shades of random colors, without those of `UNSEEN`, framed with a framer's errors."""
+        attributes = Attributes.draw(generator)
+        words, paints = dict[str, str](), dict[str, str]()
+        for name, known in COLORS.items():
+            own = getattr(attributes, name)
+            if name == "skin" or own == NONE or generator.random() >= _RECOLORED:
+                base = colorsys.rgb_to_hsv(*(int(known[own][i : i + 2], 16) / 255 for i in (1, 3, 5)))
+            else:
+                words[name] = generator.choice(_SHOWN[name])
+                base = NAMED[words[name]]
+            hue, *rest = (part + generator.gauss(0, 1) * width for part, width in zip(base, _SPREAD, strict=True))
+            paints[name] = hex_color(hue % 1.0, *(min(max(part, 0.0), 1.0) for part in rest))
+        shift_x, shift_y = generator.uniform(-0.06, 0.06), generator.uniform(-0.06, 0.06)
+        framing = Framing(shift_x=shift_x, shift_y=shift_y, zoom=2 ** generator.uniform(-0.2, 0.2))
+        return cls(**dataclasses.asdict(attributes) | words, paints=paints, framing=framing)
 
     def replace(self, **change: str) -> Self:
         """As for `Attributes`; a changed color is rendered in the standard shade of its value."""
@@ -52,21 +72,3 @@ class Recolored(Attributes):
         plain = {name: COLORS[name][getattr(new, name)] for name in changed}
         values = {name: getattr(new, name) for name in VALUES}
         return dataclasses.replace(self, **values, paints={**self.paints, **plain})
-
-
-def draw_recolored(generator: random.Random) -> Recolored:
-    """A random portrait in random shades of random colors, without those of `UNSEEN`, framed with a framer's errors."""
-    attributes = draw(generator)
-    words, paints = dict[str, str](), dict[str, str]()
-    for name, known in COLORS.items():
-        own = getattr(attributes, name)
-        if name == "skin" or own == NONE or generator.random() >= _RECOLORED:
-            base = colorsys.rgb_to_hsv(*(int(known[own][i : i + 2], 16) / 255 for i in (1, 3, 5)))
-        else:
-            words[name] = generator.choice(_SHOWN[name])
-            base = NAMED[words[name]]
-        hue, *rest = (part + generator.gauss(0, 1) * width for part, width in zip(base, _SPREAD, strict=True))
-        paints[name] = hex_color(hue % 1.0, *(min(max(part, 0.0), 1.0) for part in rest))
-    shift_x, shift_y = generator.uniform(-0.06, 0.06), generator.uniform(-0.06, 0.06)
-    framing = Framing(shift_x=shift_x, shift_y=shift_y, zoom=2 ** generator.uniform(-0.2, 0.2))
-    return Recolored(**dataclasses.asdict(attributes) | words, paints=paints, framing=framing)

@@ -4,15 +4,11 @@ Captions, changes and correct results are those of `domain`; so a comparison of 
 edits depend on its training images.
 """
 
-import random
-
 import numpy as np
 from jaxtyping import UInt8
 
-from latentedit.testing.domains import Split
-from latentedit_portraits.attributes import split_of
 from latentedit_portraits.domain import PortraitDomain
-from latentedit_portraits.recolored import Recolored, draw_recolored
+from latentedit_portraits.recolored import Recolored
 from latentedit_portraits.render import render_colors
 
 
@@ -20,15 +16,7 @@ class RecoloredDomain(PortraitDomain):
     """Scenes are `Recolored`, whose colors need not be in ``values``; the classifier only knows ``values``."""
 
     name = "recolored-portraits"
-
-    def draw(self, split: Split, count: int, seed: int) -> list[Recolored]:
-        scenes: list[Recolored] = []
-        generator = random.Random(f"portraits/recolored/{split}/{seed}")
-        while len(scenes) < count:
-            scene = draw_recolored(generator)
-            if split_of(scene) == split:
-                scenes.append(scene)
-        return scenes
+    scene = Recolored
 
     def render_at(self, scene: Recolored, side: int) -> UInt8[np.ndarray, "side side 3"]:
         return render_colors(scene, scene.paints, side, scene.framing)

@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping
 from typing import ClassVar, Self
 
-from latentedit.testing.domains import NONE, SceneAttributes, Split, draw_distinct
+from latentedit.testing.domains import NONE, SceneAttributes, Split
 
 PLACES = ("left", "middle", "right")
 """Where an object can stand, as seen from the camera; one object at most per place."""
@@ -60,6 +60,7 @@ class Attributes(SceneAttributes):
     """The attributes of one scene; see `SceneAttributes`. Places without an object have "none"."""
 
     noun: ClassVar = "scene"
+    seeds: ClassVar = "scenes"
     values: ClassVar = VALUES
     dependent: ClassVar = {name: (shape, NONE) for name, shape in PART_OF.items()}
 
@@ -86,6 +87,30 @@ class Attributes(SceneAttributes):
     camera: str
 
     @classmethod
+    def draw(cls, generator: random.Random) -> Self:
+        """Random attributes: one, two or three objects equally often, all other values uniform."""
+        taken = generator.sample(PLACES, generator.choice((1, 2, 3)))
+        values = {name: generator.choice(allowed) for name, allowed in _SETTING.items()}
+        for place, (part, allowed) in itertools.product(PLACES, _OBJECT.items()):
+            values[f"{place}_{part}"] = generator.choice(allowed[1:]) if place in taken else NONE
+        return cls(**values)
+
+    @property
+    def novel(self) -> bool:
+        """Whether an object has a combination of shape and color that is held out from training."""
+        objects = [self.object_at(place) for place in self.places()]
+        return any((thing["shape"], thing["color"]) in HELD_OUT for thing in objects)
+
+    @property
+    def split(self) -> Split:
+        """Test if it has a held-out combination, otherwise by a hash."""
+        return "test" if self.novel else self.hashed_split()
+
+    def fits(self, split: Split, index: int) -> bool:
+        """In the test split every second scene has a held-out combination."""
+        return self.split == split and (split != "test" or self.novel == bool(index % 2))
+
+    @classmethod
     def default(cls, name: str, others: Mapping[str, str]) -> str:
         """Red, plastic or medium."""
         del others
@@ -107,33 +132,4 @@ class Attributes(SceneAttributes):
         return dataclasses.replace(self, **{f"{place}_{part}": value for place, part, value in pairs})
 
 
-def is_novel(attributes: Attributes) -> bool:
-    """Whether an object has a combination of shape and color that is held out from training."""
-    objects = [attributes.object_at(place) for place in attributes.places()]
-    return any((thing["shape"], thing["color"]) in HELD_OUT for thing in objects)
-
-
-def split_of(attributes: Attributes) -> Split:
-    """The split of a scene: test if it has a held-out combination, otherwise by a hash (`hashed_split`)."""
-    return "test" if is_novel(attributes) else attributes.hashed_split()
-
-
-def draw(generator: random.Random) -> Attributes:
-    """Random attributes: one, two or three objects equally often, all other values uniform."""
-    taken = generator.sample(PLACES, generator.choice((1, 2, 3)))
-    values = {name: generator.choice(allowed) for name, allowed in _SETTING.items()}
-    for place, (part, allowed) in itertools.product(PLACES, _OBJECT.items()):
-        values[f"{place}_{part}"] = generator.choice(allowed[1:]) if place in taken else NONE
-    return Attributes(**values)
-
-
-def draw_split(split: Split, count: int, seed: int) -> list[Attributes]:
-    """``count`` distinct scenes of a split, the same for the same seed on every machine.
-
-    In the test split every second scene has a held-out combination.
-    """
-
-    def accept(scene: Attributes, index: int) -> bool:
-        return split_of(scene) == split and (split != "test" or is_novel(scene) == bool(index % 2))
-
-    return draw_distinct(draw, count, f"scenes/{split}/{seed}", accept)
+draw_split = Attributes.draw_split

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from latentedit.latents.captions.change import read_phrases
-from latentedit.testing.domains import NONE, read_table, words_of
+from latentedit.testing.domains import NONE, Choose, Grammar, canonical, read_table, words_of
 from latentedit_scenes.attributes import PART_OF, PARTS, PLACES, VALUES, Attributes
 
 MAX_TOKENS = 64
@@ -27,9 +27,6 @@ _SETTING = (*_SURFACES, "lamp", "time", "camera")
 _FULL, _RELATED, _DROPPED, _CANONICAL = 0.7, 0.4, 0.3, 0.6
 
 _RELATION = re.compile(r"\b(left|right) of\b")
-
-Choose = Callable[[Sequence[str]], str]
-"""Chooses one of several synonyms."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +78,7 @@ class Stated:
         )
 
 
-def object_phrase(parts: Mapping[str, str], choose: Choose = lambda words: words[0]) -> str:
+def object_phrase(parts: Mapping[str, str], choose: Choose = canonical) -> str:
     """The phrase of an object with some or all parts, such as "a small red metal cube"."""
     words = [choose(_synonyms(parts[part])) for part in _ORDER if part in parts]
     return _with_article(" ".join(words if "shape" in parts else [*words, "object"]))
@@ -100,7 +97,7 @@ def phrase_of_place(place: str) -> str:
     return _WHERE[place][0]
 
 
-def phrase_of_setting(subject: str, attributes: Mapping[str, str], choose: Choose = lambda words: words[0]) -> str:
+def phrase_of_setting(subject: str, attributes: Mapping[str, str], choose: Choose = canonical) -> str:
     """The phrase of floor, wall, lamp, time or camera, such as "a plain gray wall", with some or all attributes."""
     known = {name.removeprefix(f"{subject}_"): value for name, value in attributes.items()}
     if subject in ("time", "camera"):
@@ -112,11 +109,8 @@ def phrase_of_setting(subject: str, attributes: Mapping[str, str], choose: Choos
     return f"{_with_article(' '.join([*words, subject]))} {where}".rstrip()
 
 
-def phrases_of(scene: Attributes, choose: Choose = lambda words: words[0]) -> list[str]:
-    """The phrases of all attributes, in a fixed order.
-
-    ``choose`` is called equally often for all scenes, and with the same words for attributes that two scenes share.
-    """
+def phrases_of(scene: Attributes, choose: Choose = canonical) -> list[str]:
+    """The phrases of all attributes, in a fixed order."""
     phrases: list[str] = []
     for place in PLACES:
         parts = scene.object_at(place)
@@ -128,26 +122,6 @@ def phrases_of(scene: Attributes, choose: Choose = lambda words: words[0]) -> li
         setting = {name: getattr(scene, name) for name in VALUES if name.partition("_")[0] == subject}
         phrases.append(phrase_of_setting(subject, setting, choose))
     return phrases
-
-
-def caption_of(phrases: Sequence[str], lead: str = _LEADS[0]) -> str:
-    """Phrases as a caption."""
-    return f"{lead} {', '.join(phrases)}"
-
-
-def full_caption(scene: Attributes) -> str:
-    """The canonical caption, which names every attribute in a fixed order."""
-    return caption_of(phrases_of(scene))
-
-
-def reworded_caption(scene: Attributes, generator: random.Random) -> str:
-    """The full caption with synonyms; with equal generators, scenes that share an attribute share its phrase."""
-
-    def choose(words: Sequence[str]) -> str:
-        return words[int(generator.random() * len(words))]
-
-    lead = choose(_LEADS)
-    return caption_of(phrases_of(scene, choose), lead)
 
 
 def related_phrase(scene: Attributes, choose: Choose, parts: Callable[[str], Sequence[str]]) -> str:
@@ -183,11 +157,11 @@ def draw_caption(scene: Attributes, generator: random.Random, *, empty: float = 
         return ""
     lead = choose(_LEADS)
     if generator.random() < _FULL:
-        return caption_of(phrases_of(scene, choose), lead)
+        return GRAMMAR.caption(phrases_of(scene, choose), lead)
     phrases = phrases_of(scene, choose)
     objects, others = phrases[: len(PLACES)], kept(phrases[len(PLACES) :])
     if len(scene.places()) > 1 and generator.random() < _RELATED:
-        return caption_of([related_phrase(scene, choose, lambda _: [*kept(PARTS[1:]), "shape"]), *others], lead)
+        return GRAMMAR.caption([related_phrase(scene, choose, lambda _: [*kept(PARTS[1:]), "shape"]), *others], lead)
     named: list[str] = []
     for place, phrase in zip(PLACES, objects, strict=True):
         values = scene.object_at(place)
@@ -198,7 +172,7 @@ def draw_caption(scene: Attributes, generator: random.Random, *, empty: float = 
         named.append(f"{object_phrase(parts, choose)} {choose(_WHERE[place])}")
     chosen = [*kept(named), *others]
     generator.shuffle(chosen)
-    return caption_of(chosen, lead) if chosen else caption_of(named, lead)
+    return GRAMMAR.caption(chosen, lead) if chosen else GRAMMAR.caption(named, lead)
 
 
 @functools.cache
@@ -266,3 +240,16 @@ def _object(text: str) -> dict[str, str]:
 def _known(words: Sequence[str], *names: str) -> dict[str, str]:
     """The values of these attributes that occur among words."""
     return {name: value for name in names for value in VALUES[name] if any(word in words for word in _synonyms(value))}
+
+
+GRAMMAR = Grammar(
+    leads=_LEADS,
+    phrases=phrases_of,
+    draw=draw_caption,
+    stated=lambda caption: parse(caption).attributes(),
+    vocabulary=vocabulary(),
+    max_tokens=MAX_TOKENS,
+)
+"""Captions of scenes."""
+
+full_caption = GRAMMAR.full_caption
