@@ -16,7 +16,7 @@ from latentedit.core.rng import draw
 from latentedit.editing.replay import replay
 from latentedit.editors.base import make_editor
 from latentedit.guard.calibration import GuardCalibration, calibrate_no_change, keep_calibration
-from latentedit.latents.encode import LEVELS, WORDINGS, no_change, no_change_residuals
+from latentedit.latents.no_change import LEVELS, WORDINGS, no_change, no_change_residuals
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import VARIABLE
 from latentedit.testing.tolerances import relative_error

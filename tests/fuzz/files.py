@@ -25,8 +25,8 @@ from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
 from latentedit.guard.calibration import CalibratedSettings
 from latentedit.guard.guard import Guard
-from latentedit.latents.encode import no_change
 from latentedit.latents.images import SourceImage
+from latentedit.latents.no_change import no_change
 from latentedit.latents.record import DirectionRecord, RunRecord
 from latentedit.models.loading import open_folder
 from latentedit.models.model_settings import VARIABLE, calibration_file

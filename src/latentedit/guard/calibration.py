@@ -19,7 +19,8 @@ from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
 from latentedit.guard.guard import CORRUPTIONS, Guard, guard_losses
 from latentedit.latents.drawing import draw_images, in_8_bits
-from latentedit.latents.encode import captioner_for, no_change_residuals
+from latentedit.latents.encode import captioner_for
+from latentedit.latents.no_change import no_change_residuals
 from latentedit.models import model_settings
 from latentedit.models.base import Backbone
 
@@ -139,7 +140,7 @@ def calibrate_guard(
 def calibrate_no_change(
     model: Backbone, *, captions: Sequence[str] = (), how: GuardCalibration | None = None
 ) -> dict[str, float] | None:
-    """`encode.no_change_residuals` on one batch of images that the model draws; None without instructions."""
+    """`no_change_residuals` on one batch of images that the model draws; None without instructions."""
     if not model.capabilities.references:
         return None
     how = GuardCalibration() if how is None else how

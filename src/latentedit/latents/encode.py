@@ -1,35 +1,29 @@
-"""*Encode*: images and their captions to a joint latent; target texts and their directions; no-op instructions."""
+"""*Encode*: images and their captions to a joint latent; target texts and their directions."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, did_you_mean
-from latentedit.core.flow import level_batch
 from latentedit.core.plugins import CAPTIONERS
-from latentedit.core.rng import draw
-from latentedit.core.settings import check_value
 from latentedit.latents.captions.base import Captioner, make_captioner
 from latentedit.latents.captions.change import (
     Change,
     align_captions,
     all_phrases,
     check_length,
-    phrase_key,
     read_phrases,
 )
 from latentedit.latents.captions.completion import Completion
 from latentedit.latents.captions.fitting import LeftOut, cut, fit, left_out_note
 from latentedit.latents.images import Frame, MaskLike, SourceImage, framer_for
 from latentedit.latents.joint import JointLatent
+from latentedit.latents.no_change import check_instructs, no_change
 from latentedit.models.base import Backbone, check_model
-from latentedit.models.model_settings import NO_CHANGE, calibration_of
 from latentedit.models.prompts import listed
 from latentedit.models.registry import ModelLike, as_backbone
 from latentedit_keep.base.files import Encoded
@@ -37,9 +31,6 @@ from latentedit_keep.base.images import ImageInput
 
 ChangeLike = str | Change  # "OLD => NEW", or a parsed change
 ImageLike = ImageInput | SourceImage
-# Wordings that portraits-kontext was trained on; the first, SliderEdit's, is the default without a measurement.
-WORDINGS: tuple[str, ...] = ("keep the image the same", "change nothing", "do not change the picture", "")
-LEVELS = (0.5, 0.7, 0.9)  # noise levels of the measurement: where instructions act
 _MISSPELT = 0.8  # likeness of a word to the one that was meant
 _EXAMPLES = 64  # captions whose phrases are proposed for unknown ones: nearly all phrases of the bundled domains
 
@@ -271,74 +262,6 @@ def changed_caption(model: Backbone, caption: str, change: Change) -> str:
     """The caption with a change made, in the grammar of the model's captioner if it has one."""
     captioner = captioner_for(model)
     return change.apply(caption) if captioner is None else captioner.change(caption, change)
-
-
-def partial_targets(source: str, target: str, parts: int) -> tuple[str, ...]:
-    """Captions part of the way from source to target, which together make every change of phrases at least once.
-
-    The k-th phrase that the target lacks is exchanged for the k-th that it adds. If the two differ in more than their
-    phrases, or not at all, every part is the target.
-
-    Example:
-        >>> partial_targets("a man with red hair, a hat", "a man with gray hair, glasses, a hat", 2)
-        ('a man with gray hair, a hat', 'a man with red hair, a hat, glasses')
-    """
-    before, after = read_phrases(source, lead=True), read_phrases(target, lead=True)
-    old, new = ([phrase.text for phrase in read.phrases] for read in (before, after))
-    kept = {phrase_key(text) for text in old} & {phrase_key(text) for text in new}
-    lost, added = ([text for text in texts if phrase_key(text) not in kept] for texts in (old, new))
-    count = max(len(lost), len(added))
-    # Phrases can be exchanged one by one only inside the same frame of words.
-    if not count or (before.lead, before.ending) != (after.lead, after.ending):
-        return (target,) * parts
-    targets: list[str] = []
-    for part in range(parts):
-        # Together the parts make every change: with more changes than parts each makes every n-th, with fewer some
-        # repeat.
-        chosen = range(part, count, parts) if count > parts else [part % count]
-        exchanged = {lost[index]: added[index] if index < len(added) else "" for index in chosen if index < len(lost)}
-        # What only the target has, beyond what replaces something, comes last, as in `align_captions`.
-        more = [added[index] for index in chosen if index >= len(lost)]
-        texts = [text for text in (*(exchanged.get(text, text) for text in old), *more) if text]
-        targets.append(f"{before.lead} {', '.join(texts)}".strip() + before.ending)
-    return tuple(targets)
-
-
-def no_change(model: Backbone) -> str:
-    """The wording with the least measured residual; the first of `WORDINGS` without a measurement."""
-    measured: Mapping[str, float] = calibration_of(model).get(NO_CHANGE, {})
-    check_value(dict[str, float], no_change=measured)
-    return min(measured, key=measured.__getitem__) if measured else WORDINGS[0]
-
-
-@torch.no_grad()
-def no_change_residuals(model: Backbone, z: Float[Tensor, "b *latent"]) -> dict[str, float]:
-    """How far each of `WORDINGS` is from "no change" on clean latents x, by an evaluation per image and level.
-
-    A flow model with x as its reference and an instruction to change nothing ought to lead any noised image
-    ``z = (1 - s) x + s e`` straight back to x. The residual ``mean |v(z, s | x, i) - (e - x)|^2`` over levels and
-    noises is 0 for such an instruction i, in units of the latent's variance. Derived here; the target velocity is that
-    of SliderEdit (arXiv 2511.09715), which trains a model towards it.
-    """
-    check_instructs(model)
-    # The same noises for all wordings, so that they differ by their text alone.
-    noise = draw((len(LEVELS), *z.shape), seed=0, purpose="no change").to(z)
-    residuals = dict.fromkeys(WORDINGS, 0.0)
-    for wording in residuals:
-        condition = dataclasses.replace(model.embed([wording]).expand(len(z)), reference=(z,))
-        for level, e in zip(LEVELS, noise, strict=True):
-            v = model.velocity((1 - level) * z + level * e, level_batch(level, z), condition)
-            residuals[wording] += float((v - (e - z)).square().mean()) / len(LEVELS)
-    return residuals
-
-
-def check_instructs(model: Backbone) -> None:
-    """Raise a `ConfigError` for a model that takes no reference images."""
-    if not model.capabilities.references:
-        raise ConfigError(
-            f"the model {model.name!r} edits by captions, and takes no instructions. Use a change of the caption "
-            '(`change="OLD => NEW"`), or a model that takes instructions'
-        )
 
 
 def text_direction(

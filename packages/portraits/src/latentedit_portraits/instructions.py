@@ -3,7 +3,7 @@
 import itertools
 import random
 
-from latentedit.latents.encode import WORDINGS
+from latentedit.latents.no_change import WORDINGS
 from latentedit.testing.domains import NONE, Split, words_of
 from latentedit_portraits.attributes import VALUES, Attributes
 from latentedit_portraits.captions import COLOR_OF, color_words, phrases_for, vocabulary

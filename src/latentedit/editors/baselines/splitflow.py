@@ -16,7 +16,8 @@ from latentedit.core.settings import Count, Guidance, Until, settings
 from latentedit.editors.base import Editor
 from latentedit.editors.baselines.walks import PairedWalk
 from latentedit.editors.edit import Edit, Latents
-from latentedit.latents.encode import embed_targets, partial_targets
+from latentedit.latents.captions.change import phrase_key, read_phrases
+from latentedit.latents.encode import embed_targets
 
 
 @settings
@@ -112,6 +113,37 @@ class SplitFlow(PairedWalk):
         b = a + delta.flatten(0, 1).repeat(times, *[1] * (x.ndim - 1))
         at = level_batch(s, a)
         return (target(b, at) - source(a, at)).unflatten(0, (times, count, len(x))).mean(0)
+
+
+def partial_targets(source: str, target: str, parts: int) -> tuple[str, ...]:
+    """Captions part of the way from source to target, which together make every change of phrases at least once.
+
+    The k-th phrase that the target lacks is exchanged for the k-th that it adds. If the two differ in more than their
+    phrases, or not at all, every part is the target.
+
+    Example:
+        >>> partial_targets("a man with red hair, a hat", "a man with gray hair, glasses, a hat", 2)
+        ('a man with gray hair, a hat', 'a man with red hair, a hat, glasses')
+    """
+    before, after = read_phrases(source, lead=True), read_phrases(target, lead=True)
+    old, new = ([phrase.text for phrase in read.phrases] for read in (before, after))
+    kept = {phrase_key(text) for text in old} & {phrase_key(text) for text in new}
+    lost, added = ([text for text in texts if phrase_key(text) not in kept] for texts in (old, new))
+    count = max(len(lost), len(added))
+    # Phrases can be exchanged one by one only inside the same frame of words.
+    if not count or (before.lead, before.ending) != (after.lead, after.ending):
+        return (target,) * parts
+    targets: list[str] = []
+    for part in range(parts):
+        # Together the parts make every change: with more changes than parts each makes every n-th, with fewer some
+        # repeat.
+        chosen = range(part, count, parts) if count > parts else [part % count]
+        exchanged = {lost[index]: added[index] if index < len(added) else "" for index in chosen if index < len(lost)}
+        # What only the target has, beyond what replaces something, comes last, as in `align_captions`.
+        more = [added[index] for index in chosen if index >= len(lost)]
+        texts = [text for text in (*(exchanged.get(text, text) for text in old), *more) if text]
+        targets.append(f"{before.lead} {', '.join(texts)}".strip() + before.ending)
+    return tuple(targets)
 
 
 def _joined(x: Latents, flows: Float[Tensor, "n b *latent"]) -> Latents:

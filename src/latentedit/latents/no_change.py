@@ -1,0 +1,56 @@
+"""Instructions that change nothing: their wordings, and how far each is from "no change" on a model."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.core.errors import ConfigError
+from latentedit.core.flow import level_batch
+from latentedit.core.rng import draw
+from latentedit.core.settings import check_value
+from latentedit.models.base import Backbone
+from latentedit.models.model_settings import NO_CHANGE, calibration_of
+
+# Wordings that portraits-kontext was trained on; the first, SliderEdit's, is the default without a measurement.
+WORDINGS: tuple[str, ...] = ("keep the image the same", "change nothing", "do not change the picture", "")
+LEVELS = (0.5, 0.7, 0.9)  # noise levels of the measurement: where instructions act
+
+
+def no_change(model: Backbone) -> str:
+    """The wording with the least measured residual; the first of `WORDINGS` without a measurement."""
+    measured: Mapping[str, float] = calibration_of(model).get(NO_CHANGE, {})
+    check_value(dict[str, float], no_change=measured)
+    return min(measured, key=measured.__getitem__) if measured else WORDINGS[0]
+
+
+@torch.no_grad()
+def no_change_residuals(model: Backbone, z: Float[Tensor, "b *latent"]) -> dict[str, float]:
+    """How far each of `WORDINGS` is from "no change" on clean latents x, by an evaluation per image and level.
+
+    A flow model with x as its reference and an instruction to change nothing ought to lead any noised image
+    ``z = (1 - s) x + s e`` straight back to x. The residual ``mean |v(z, s | x, i) - (e - x)|^2`` over levels and
+    noises is 0 for such an instruction i, in units of the latent's variance. Derived here; the target velocity is that
+    of SliderEdit (arXiv 2511.09715), which trains a model towards it.
+    """
+    check_instructs(model)
+    # The same noises for all wordings, so that they differ by their text alone.
+    noise = draw((len(LEVELS), *z.shape), seed=0, purpose="no change").to(z)
+    residuals = dict.fromkeys(WORDINGS, 0.0)
+    for wording in residuals:
+        condition = dataclasses.replace(model.embed([wording]).expand(len(z)), reference=(z,))
+        for level, e in zip(LEVELS, noise, strict=True):
+            v = model.velocity((1 - level) * z + level * e, level_batch(level, z), condition)
+            residuals[wording] += float((v - (e - z)).square().mean()) / len(LEVELS)
+    return residuals
+
+
+def check_instructs(model: Backbone) -> None:
+    """Raise a `ConfigError` for a model that takes no reference images."""
+    if not model.capabilities.references:
+        raise ConfigError(
+            f"the model {model.name!r} edits by captions, and takes no instructions. Use a change of the caption "
+            '(`change="OLD => NEW"`), or a model that takes instructions'
+        )
