@@ -7,19 +7,20 @@ from typing import ClassVar
 import torch
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.flow import LevelGrid, level_batch
+from latentedit.core.flow import level_batch
 from latentedit.core.progress import note_estimate
 from latentedit.core.settings import Guidance, Positive, Share, Start, Weight, settings
 from latentedit.core.solvers import heading
-from latentedit.editors.baselines.walks import PairedSteps, PairedWalk
+from latentedit.editors.baselines.walks import PairedWalk
 from latentedit.editors.edit import Edit, Latents, LevelBatch
+from latentedit.models.guidance import GuidedField
 
 # Called as `difference(a, b, levels, arrival)` with the noised image, the noised edit, their levels and the next one.
 Difference = Callable[[Latents, Latents, LevelBatch, float], Latents]
 
 
 def follow_difference(
-    editor: PairedSteps, edit: Edit, grid: LevelGrid, difference: Difference, *, weight: float = 1.0, pull: float = 0.0
+    editor: PairedWalk, edit: Edit, difference: Difference, *, weight: float = 1.0, pull: float = 0.0
 ) -> Latents:
     """``y <- y + (s' - s) dv + pull (s dv - (y - x))``, ``dv = weight mean[difference(a, b, s)]``, from y = x.
 
@@ -29,22 +30,17 @@ def follow_difference(
     The state is ``y - x``, so a difference that is zero wherever a = b leaves exactly x. Each step calls ``difference``
     once, with all images and the first of the editor's noises, then all with the second, and so on.
     """
-    x, delta, noises = edit.x, torch.zeros_like(edit.x), editor.noises
-    for index, s, s_next in edit.steps(grid.levels):
-        # FlowEdit's stream for all, so that editors which are FlowEdit at some setting give its result exactly.
-        noise = editor.drawn(edit, "flowedit", index=index)
-        a = ((1 - s) * x + s * noise).flatten(0, 1)
-        b = a + delta.repeat(noises, *[1] * (x.ndim - 1))
-        dv = difference(a, b, level_batch(s, a), s_next).unflatten(0, (noises, len(x))).mean(0)
+    x, delta = edit.x, torch.zeros_like(edit.x)
+    for index, s, s_next in edit.steps(edit.path(editor.steps, editor.level, editor.shift).levels):
+        a, b = editor.noised(edit, index, s, delta)
+        dv = difference(a, b, level_batch(s, a), s_next).unflatten(0, (editor.noises, -1)).mean(0)
         back = 0 if pull == 0 else pull * (s * weight * dv - delta)
         delta = delta + (s_next - s) * weight * dv + back
         note_estimate(edit.progress, x, delta)
     return x + delta
 
 
-def fidelity_and_steering(
-    edit: Edit, weight: float, *, times: int = 1, source_guidance: float = 1.0, target_guidance: float = 1.0
-) -> Difference:
+def fidelity_and_steering(fields: tuple[GuidedField, GuidedField], weight: float) -> Difference:
     """``(v(b, c0) - v(a, c0)) + weight (v(b, c1) - v(b, c0))`` at the image a and the edit b.
 
     The first difference, *fidelity*, holds the source where it is; the second, *steering*, goes towards the target. The
@@ -52,8 +48,8 @@ def fidelity_and_steering(
     differently, equal calls they round alike. So equal texts and weights leave exactly zero. The target's guidance
     weight is that of both velocities at b.
     """
-    source, target = edit.two_fields(source_guidance, target_guidance, times=times)
-    reference = dataclasses.replace(target, condition=edit.latent.condition.repeat(times))
+    source, target = fields
+    reference = dataclasses.replace(target, condition=source.condition)
 
     def difference(a: Latents, b: Latents, levels: LevelBatch, arrival: float) -> Latents:
         at_a, at_b, held_at_b = (heading(field, arrival) for field in (source, target, reference))
@@ -87,13 +83,16 @@ class FlowEdit(PairedWalk):
         return self.source_guidance == self.target_guidance
 
     def move(self, edit: Edit) -> Latents:
-        source, target = edit.two_fields(self.source_guidance, self.target_guidance, times=self.noises)
+        source, target = self.fields(edit)
 
         def difference(a: Latents, b: Latents, levels: LevelBatch, arrival: float) -> Latents:
             return heading(target, arrival)(b, levels) - heading(source, arrival)(a, levels)
 
-        grid = edit.path(self.steps, self.level, self.shift)
-        return follow_difference(self, edit, grid, difference, weight=edit.strength)
+        return follow_difference(self, edit, difference, weight=edit.strength)
+
+    def fields(self, edit: Edit) -> tuple[GuidedField, GuidedField]:
+        """The velocities under source and target, for each of the noises."""
+        return edit.two_fields(self.source_guidance, self.target_guidance, times=self.noises)
 
 
 @settings
@@ -126,16 +125,13 @@ class DVRF(FlowEdit):
     step_size: Positive | None = None
 
     def move(self, edit: Edit) -> Latents:
-        x, grid, times = edit.x, edit.path(self.steps, self.level, self.shift), self.noises
-        source, target = edit.two_fields(self.source_guidance, self.target_guidance, times=times)
+        x, grid, (source, target) = edit.x, edit.path(self.steps, self.level, self.shift), self.fields(edit)
         delta, (first, last) = torch.zeros_like(x), self.offset
         for index, s, s_next in edit.steps(grid.levels):
             offset = first + (last - first) * index / grid.steps
-            noise = self.drawn(edit, "flowedit", index=index)
-            a = ((1 - s) * x + s * noise).flatten(0, 1)
-            b = a + ((1 - s + offset * s) * delta).repeat(times, *[1] * (x.ndim - 1))
+            a, b = self.noised(edit, index, s, (1 - s + offset * s) * delta)
             at = level_batch(s, a)
-            dv = (target(b, at) - source(a, at)).unflatten(0, (times, len(x))).mean(0)
+            dv = (target(b, at) - source(a, at)).unflatten(0, (self.noises, -1)).mean(0)
             step = s - s_next if self.step_size is None else self.step_size
             delta = delta - step * (edit.strength * dv + (1 - offset) * delta)
             note_estimate(edit.progress, x, delta)
@@ -164,9 +160,7 @@ class FlowSlider(FlowEdit):
     target_guidance: Guidance = 1.0
 
     def move(self, edit: Edit) -> Latents:
-        weights = {"source_guidance": self.source_guidance, "target_guidance": self.target_guidance}
-        difference = fidelity_and_steering(edit, edit.strength, times=self.noises, **weights)
-        return follow_difference(self, edit, edit.path(self.steps, self.level, self.shift), difference)
+        return follow_difference(self, edit, fidelity_and_steering(self.fields(edit), edit.strength))
 
 
 @settings
@@ -196,8 +190,9 @@ class FlowAlign(PairedWalk):
     pull: Share = 0.01
 
     def move(self, edit: Edit) -> Latents:
-        difference = fidelity_and_steering(edit, edit.strength * self.guidance, times=self.noises)
-        return follow_difference(self, edit, edit.path(self.steps, self.level, self.shift), difference, pull=self.pull)
+        fields = edit.two_fields(1.0, 1.0, times=self.noises)
+        difference = fidelity_and_steering(fields, edit.strength * self.guidance)
+        return follow_difference(self, edit, difference, pull=self.pull)
 
 
 @settings
@@ -255,4 +250,4 @@ class SteeringFields(PairedWalk):
                 steering = steering - self.repel * (velocity(b, levels, source) - base)
             return base - velocity(a, levels, empty) + share * steering
 
-        return follow_difference(self, edit, edit.path(self.steps, self.level, self.shift), difference)
+        return follow_difference(self, edit, difference)

@@ -136,14 +136,13 @@ class SAMFlow(FlowEdit):
     slack: Share = 0.03
 
     def move(self, edit: Edit) -> Latents:
-        x, grid, times = edit.x, edit.path(self.steps, self.level, self.shift), self.noises
-        source, target = edit.two_fields(self.source_guidance, self.target_guidance, times=times)
+        x, grid, (source, target) = edit.x, edit.path(self.steps, self.level, self.shift), self.fields(edit)
         delta = whole = torch.zeros_like(x)
         core = ring = hard = torch.zeros_like(x[:, :1] if x.ndim == 4 else x)
         for index, s, s_next in edit.steps(grid.levels):
-            a = ((1 - s) * x + s * self.drawn(edit, "flowedit", index=index)).flatten(0, 1)
-            b, at = a + delta.repeat(times, *[1] * (x.ndim - 1)), level_batch(s, a)
-            dv = (heading(target, s_next)(b, at) - heading(source, s_next)(a, at)).unflatten(0, (times, len(x)))
+            a, b = self.noised(edit, index, s, delta)
+            at = level_batch(s, a)
+            dv = (heading(target, s_next)(b, at) - heading(source, s_next)(a, at)).unflatten(0, (self.noises, -1))
             whole = whole + (s_next - s) * edit.strength * dv.mean(0)
             found = self._regions(dv.abs().mean(0), index / grid.steps)
             core, ring, hard = (torch.maximum(old, new) for old, new in zip((core, ring, hard), found, strict=True))
