@@ -1,4 +1,4 @@
-"""The laws of a domain, checked on the portraits, and sample images for the bundled models."""
+"""The laws of a domain, checked on ours, and sample images for the bundled models."""
 
 import random
 
@@ -7,25 +7,32 @@ import pytest
 
 from latentedit.core.errors import ConfigError, RegistryError
 from latentedit.models.registry import bundled_names
+from latentedit.testing.domains import NONE, AttributeDomain
 from latentedit_bench.domains.base import (
     Domain,
     attribute_differences,
     full_caption,
     load_domain,
     sample_images,
+    scalable,
     with_value,
 )
-from latentedit_portraits.attributes import NONE, VALUES
-from latentedit_portraits.captions import COLOR_OF, parse
 from latentedit_portraits.domain import PORTRAITS
+from latentedit_scenes.domain import SCENES
 from tests.bench.conftest import Register
 
 pytestmark = pytest.mark.slow
 
+ours = pytest.mark.parametrize("domain", [PORTRAITS, SCENES], ids=lambda domain: domain.name)
 
-def test_a_domain_is_found_by_name(register: Register) -> None:
-    assert load_domain("portraits") is PORTRAITS
-    assert isinstance(PORTRAITS, Domain)
+
+@ours
+def test_a_domain_is_found_by_name(domain: AttributeDomain) -> None:
+    assert load_domain(domain.name) is scalable(domain.name) is domain
+    assert isinstance(domain, Domain)
+
+
+def test_unknown_and_incomplete_domains_are_refused(register: Register) -> None:
     with pytest.raises(RegistryError):
         load_domain("portrait")
     with pytest.raises(ConfigError):
@@ -35,30 +42,42 @@ def test_a_domain_is_found_by_name(register: Register) -> None:
         load_domain("nothing")
 
 
-def test_every_alternative_changes_nothing_else() -> None:
-    """Except the color of the part."""
-    for scene in PORTRAITS.draw("calibration", 6, 5):
-        able = PORTRAITS.alternatives(scene)
-        shown = PORTRAITS.attributes(scene)
-        assert set(VALUES) - set(able) == {name for name in ("hair_color", "facial_hair_color") if shown[name] == NONE}
+@ours
+def test_every_alternative_changes_one_phrase_and_at_most_what_depends_on_it(domain: AttributeDomain) -> None:
+    for scene in domain.draw("test", 12, 1):
+        able, shown = domain.alternatives(scene), domain.attributes(scene)
+        assert set(domain.values) - set(able) == {name for name in domain.part_of if shown[name] == NONE}
         for name, values in able.items():
-            assert {*values, shown[name]} | {NONE} == {*VALUES[name], NONE}
+            assert {*values, shown[name]} | {NONE} == {*domain.values[name], NONE}
             for value in values:
-                changed = PORTRAITS.change(scene, {name: value})
-                assert PORTRAITS.attributes(changed)[name] == value
-                assert {name} <= {*attribute_differences(PORTRAITS, scene, changed)} <= {name, COLOR_OF.get(name)}
+                changed = domain.change(scene, {name: value})
+                now = domain.attributes(changed)
+                dependent = {
+                    other
+                    for other, part in domain.part_of.items()
+                    if part == name and NONE in (shown[other], now[other])
+                }
+                assert now[name] == value
+                assert {name} <= {*attribute_differences(domain, scene, changed)} <= {name, *dependent}
+                old, new = (domain.phrases(one) for one in (scene, changed))
+                assert sum(a != b for a, b in zip(old, new, strict=True)) == 1
 
 
-def test_captions_say_what_scenes_are() -> None:
-    scene = PORTRAITS.draw("test", 1, 0)[0]
-    assert parse(full_caption(PORTRAITS, scene)) == PORTRAITS.attributes(scene)
-    assert parse(PORTRAITS.paraphrase(scene, random.Random(1))) == PORTRAITS.attributes(scene)
-    for name, (old, new) in PORTRAITS.plain_changes.items():
-        before, after = (full_caption(PORTRAITS, with_value(PORTRAITS, scene, name, one)) for one in (old, new))
-        assert len(PORTRAITS.words(before)) == len(PORTRAITS.words(after)), name
+@ours
+def test_captions_say_what_scenes_are(domain: AttributeDomain) -> None:
+    scene = domain.draw("test", 1, 2)[0]
+    for caption in (full_caption(domain, scene), domain.paraphrase(scene, random.Random(1))):
+        assert domain.grammar.stated(caption) == domain.attributes(scene)
+    for name, pair in domain.plain_changes.items():
+        before, after = (domain.words(full_caption(domain, with_value(domain, scene, name, one))) for one in pair)
+        assert len(before) == len(after), name
+        assert before != after, name
+
+
+def test_a_color_brings_its_part() -> None:
     bald = next(one for one in PORTRAITS.draw("test", 50, 0) if one.hair == "bald")
     found = with_value(PORTRAITS, bald, "hair_color", "pink")
-    assert (found.hair, found.hair_color) == ("short", "pink"), "a color brings its part"
+    assert (found.hair, found.hair_color) == ("short", "pink")
     assert with_value(PORTRAITS, bald, "mouth", "sad") == bald.replace(mouth="sad")
 
 
