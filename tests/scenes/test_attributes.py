@@ -24,7 +24,7 @@ def test_moving_twice_restores_the_scene() -> None:
         assert moved.moved("left", "right") == scene
 
 
-def test_the_shape_decides_where_a_classifier_contradicts_itself() -> None:
+def test_an_object_without_a_color_gets_the_default() -> None:
     contradicting = [0 if name in PART_OF else 1 for name in VALUES]
     assert Attributes.from_indices(contradicting).left_color == "red"
 
