@@ -6,7 +6,6 @@ import random
 import numpy as np
 import pytest
 
-from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.domains.base import attribute_differences, load_domain
 from latentedit_portraits.attributes import NONE, VALUES
 from latentedit_portraits.captions import COLOR_OF, full_caption, parse, vocabulary, words_of
@@ -50,17 +49,6 @@ def test_an_image_shows_its_colors_and_framing() -> None:
     assert not np.array_equal(
         RECOLORED.render(one), RECOLORED.render(dataclasses.replace(one, framing=SCENES[1].framing))
     )
-
-
-@pytest.mark.nightly
-def test_counterfactuals_have_a_truth_and_a_mask() -> None:
-    for item in counterfactual("recolored-portraits", "test", captions="partial").items[:6]:
-        assert item.truth is not None
-        assert item.mask is not None
-        changed = np.asarray(item.image()) != np.asarray(item.truth())
-        assert np.array_equal(changed.any(axis=2), item.mask())
-        assert changed.any() == (item.kind != "nothing")
-        assert item.source_caption != item.target_caption
 
 
 def test_held_out_colors_are_never_drawn() -> None:
