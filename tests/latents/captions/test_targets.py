@@ -9,7 +9,6 @@ from latentedit.editors.baselines.splitflow import partial_targets
 from latentedit.latents.captions.change import Change
 from latentedit.latents.encode import changed_caption, embed_targets, target_captions, text_direction
 from latentedit.latents.joint import JointLatent
-from latentedit.models.base import Backbone
 from latentedit.models.registry import load
 from tests.directions.mixtures import word_mixture
 from tests.editors.colors import ColorBackbone
