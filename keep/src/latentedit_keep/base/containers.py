@@ -1,4 +1,4 @@
-"""How image files are put together: segments of JPEG, chunks of PNG and WebP, tags of TIFF, boxes of HEIC and others."""
+"""How image files are put together: segments of JPEG, chunks of PNG and WebP, tags of TIFF, boxes of HEIC."""
 
 import re
 import struct
