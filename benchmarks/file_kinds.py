@@ -53,7 +53,6 @@ LIBRARIES = (
 )  # fmt: skip
 WIDTH, HEIGHT = 240, 160
 Items = dict[tuple[str, str], str]  # row of the table and name -> value
-MAKERS: dict[str, Callable[[], bytes]] = {}
 _XMP = (
     '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
     "<rdf:Description "
@@ -61,16 +60,6 @@ _XMP = (
     'xmlns:photoshop="http://ns.adobe.com/photoshop/1.0/" xmp:Rating="4" photoshop:City="Graz" {}>'
     "<dc:creator><rdf:Seq><rdf:li>Ann</rdf:li></rdf:Seq></dc:creator>{}</rdf:Description></rdf:RDF></x:xmpmeta>"
 )
-
-
-def made(ending: str) -> Callable[[Callable[[], bytes]], Callable[[], bytes]]:
-    """Register a maker of a file with this ending; its docstring says what it is."""
-
-    def register(maker: Callable[[], bytes]) -> Callable[[], bytes]:
-        MAKERS[f"{maker.__name__}.{ending}"] = maker
-        return maker
-
-    return register
 
 
 def drawing(seed: int = 7, *, mode: str = "RGB") -> Image.Image:
@@ -170,26 +159,17 @@ _PRESS = {
 }  # fmt: skip
 
 
-@made("jpg")
 def press_jpeg() -> bytes:
     """IPTC, XMP, EXIF, a comment (exiv2) and a profile (libvips)."""
     return by_exiv2(saved(drawing(), "JPEG", icc_profile=icc_bytes(), dpi=(300, 300)), keys=_PRESS, comment="a note")
 
 
-@made("tif")
 def press_tiff() -> bytes:
     """IPTC, XMP and EXIF in a TIFF (exiv2)."""
     plain = saved(drawing(), "TIFF", icc_profile=icc_bytes(), dpi=(300, 300))
     return by_exiv2(plain, keys={**_PRESS, "Exif.Photo.LensModel": "50mm", "Exif.GPSInfo.GPSAltitude": "300/1"})
 
 
-@made("png")
-def press_png() -> bytes:
-    """IPTC, XMP and EXIF in a PNG (libvips, exiv2)."""
-    return by_exiv2(saved(drawing(), "PNG", icc_profile=icc_bytes(), dpi=(300, 300)), keys=_PRESS)
-
-
-@made("jpg")
 def camera_jpeg() -> bytes:
     """A maker's note, GPS, a thumbnail and an orientation (exiv2), and a preview by MPF (Pillow)."""
     preview = drawing().resize((120, 80))
@@ -206,7 +186,6 @@ def camera_jpeg() -> bytes:
     return by_exiv2(whole[:end], keys=keys, thumbnail=small) + whole[end:]
 
 
-@made("jpg")
 def motion_photo() -> bytes:
     """A clip behind the JPEG, announced as Google's and Samsung's phones do."""
     clip = _box(b"ftyp", b"mp42\0\0\0\0mp42isom") + _box(b"mdat", bytes(range(256)) * 30) + _box(b"moov", bytes(400))
@@ -223,7 +202,6 @@ def motion_photo() -> bytes:
     return saved(drawing(), "JPEG", exif=exif_bytes(), xmp=stated) + clip
 
 
-@made("jpg")
 def ultra_hdr() -> bytes:
     """A gain map (libultrahdr)."""
     levels = (np.asarray(drawing()) / 255.0) ** 2.2 * 3
@@ -231,7 +209,6 @@ def ultra_hdr() -> bytes:
     return bytes(content)
 
 
-@made("jpg")
 def ultra_hdr_vips() -> bytes:
     """A gain map with EXIF and XMP (libvips)."""
     levels = ((np.asarray(drawing()) / 255.0) ** 2.2 * 3).astype(np.float32)
@@ -240,7 +217,6 @@ def ultra_hdr_vips() -> bytes:
     return bytes(image.uhdrsave_buffer())
 
 
-@made("jpg")
 def extended_xmp() -> bytes:
     """XMP in two parts, by the specification."""
     rest = xmp_bytes('xmlns:a="http://acme.example/" a:Long="' + "x" * 90_000 + '"').replace(b'xmp:Rating="4"', b"")
@@ -255,7 +231,6 @@ def extended_xmp() -> bytes:
     return content[:at] + parts + content[at:]
 
 
-@made("jpg")
 def panorama() -> bytes:
     """A 360 degree photograph."""
     stated = 'xmlns:GPano="http://ns.google.com/photos/1.0/panorama/" GPano:ProjectionType="equirectangular" '
@@ -263,7 +238,6 @@ def panorama() -> bytes:
     return saved(drawing(), "JPEG", xmp=xmp_bytes(stated), exif=exif_bytes())
 
 
-@made("jpg")
 def portrait() -> bytes:
     """A depth map in the XMP, as Google's phones wrote it."""
     depth = saved(drawing(9, mode="L").resize((24, 16)), "PNG").hex()
@@ -273,25 +247,6 @@ def portrait() -> bytes:
     return saved(drawing(), "JPEG", xmp=xmp_bytes(stated), exif=exif_bytes())
 
 
-@made("jpg")
-def stereo() -> bytes:
-    """An MPO with two images (Pillow)."""
-    return saved(drawing(), "MPO", save_all=True, append_images=[drawing(8)], exif=exif_bytes())
-
-
-@made("jpg")
-def gray_jpeg() -> bytes:
-    """One channel, with a comment, by libvips and Pillow."""
-    return saved(drawing(mode="L"), "JPEG", comment=b"gray", dpi=(200, 200))
-
-
-@made("jpg")
-def print_jpeg() -> bytes:
-    """Four colors for print (Pillow)."""
-    return saved(drawing(mode="CMYK"), "JPEG", dpi=(300, 300), exif=exif_bytes())
-
-
-@made("jpg")
 def old_jpeg() -> bytes:
     """A maker's segments: FlashPix, Ducky, a segment of nobody's, bytes behind the end."""
     content = saved(drawing(), "JPEG", exif=exif_bytes())
@@ -301,37 +256,6 @@ def old_jpeg() -> bytes:
     return content[:2] + more + content[2:] + b"SEFHtrailer of a maker, which nobody knows" * 3
 
 
-@made("jpg")
-def signed_jpeg() -> bytes:
-    """Content credentials (c2pa-python with a test certificate)."""
-    return signed(saved(drawing(), "JPEG", exif=exif_bytes()), "image/jpeg")
-
-
-@made("png")
-def signed_png() -> bytes:
-    """Content credentials (c2pa-python with a test certificate)."""
-    return signed(saved(drawing(), "PNG"), "image/png")
-
-
-@made("webp")
-def signed_webp() -> bytes:
-    """Content credentials (c2pa-python with a test certificate)."""
-    return signed(saved(drawing(), "WEBP", lossless=True), "image/webp")
-
-
-@made("tif")
-def signed_tiff() -> bytes:
-    """Content credentials (c2pa-python with a test certificate)."""
-    return signed(saved(drawing(), "TIFF"), "image/tiff")
-
-
-@made("avif")
-def signed_avif() -> bytes:
-    """Content credentials (c2pa-python with a test certificate)."""
-    return signed(saved(drawing(), "AVIF"), "image/avif")
-
-
-@made("heic")
 def phone_heic() -> bytes:
     """EXIF with an orientation, XMP, a profile, a thumbnail and a second image (pillow-heif)."""
     file, out = pillow_heif.from_pillow(drawing()), io.BytesIO()
@@ -341,7 +265,6 @@ def phone_heic() -> bytes:
     return out.getvalue()
 
 
-@made("heic")
 def deep_heic() -> bytes:
     """Ten bits, BT.2020 with PQ (pillow-heif)."""
     pillow_heif.options.SAVE_HDR_TO_12_BIT = False
@@ -351,43 +274,21 @@ def deep_heic() -> bytes:
     return out.getvalue()
 
 
-@made("avif")
 def avif() -> bytes:
     """EXIF, XMP and a profile (Pillow)."""
     return saved(drawing(), "AVIF", exif=exif_bytes(), xmp=xmp_bytes(), icc_profile=icc_bytes(), quality=95)
 
 
-@made("avif")
-def deep_avif() -> bytes:
-    """Ten bits (imagecodecs)."""
-    return imagecodecs.avif_encode(deep() >> 6, level=90, bitspersample=10)
-
-
-@made("avif")
 def moving_avif() -> bytes:
     """Three frames (Pillow)."""
     return saved(drawing(), "AVIF", save_all=True, append_images=[drawing(8), drawing(9)], exif=exif_bytes())
 
 
-@made("jxl")
-def jxl() -> bytes:
-    """EXIF and XMP (pillow-jxl-plugin)."""
-    return saved(drawing(), "JXL", lossless=True, exif=exif_bytes(), xmp=xmp_bytes())
-
-
-@made("jxl")
 def packed_jxl() -> bytes:
     """EXIF and XMP in compressed boxes (pillow-jxl-plugin)."""
     return saved(drawing(), "JXL", lossless=True, exif=exif_bytes(), xmp=xmp_bytes(), compress_metadata=True)
 
 
-@made("jxl")
-def deep_jxl() -> bytes:
-    """Sixteen bits (imagecodecs)."""
-    return imagecodecs.jpegxl_encode(deep(), lossless=True)
-
-
-@made("jxl")
 def jpeg_in_jxl() -> bytes:
     """A JPEG with metadata, stored without a loss (imagecodecs)."""
     return imagecodecs.jpegxl_encode_jpeg(
@@ -395,7 +296,6 @@ def jpeg_in_jxl() -> bytes:
     )
 
 
-@made("tif")
 def pages() -> bytes:
     """Three pages with texts (tifffile)."""
     out = io.BytesIO()
@@ -406,7 +306,6 @@ def pages() -> bytes:
     return out.getvalue()
 
 
-@made("tif")
 def pyramid() -> bytes:
     """A pyramid with SubIFDs in tiles (tifffile)."""
     out = io.BytesIO()
@@ -421,7 +320,6 @@ def pyramid() -> bytes:
     return out.getvalue()
 
 
-@made("tif")
 def imagej() -> bytes:
     """A stack of ImageJ's in 16-bit gray, with its own tags (tifffile)."""
     out = io.BytesIO()
@@ -430,7 +328,6 @@ def imagej() -> bytes:
     return out.getvalue()
 
 
-@made("tif")
 def microscope() -> bytes:
     """OME-TIFF of two channels (tifffile)."""
     out = io.BytesIO()
@@ -439,7 +336,6 @@ def microscope() -> bytes:
     return out.getvalue()
 
 
-@made("tif")
 def shaped() -> bytes:
     """What tifffile writes of itself: the shape of the array, as a text."""
     out = io.BytesIO()
@@ -447,7 +343,6 @@ def shaped() -> bytes:
     return out.getvalue()
 
 
-@made("tif")
 def geotiff() -> bytes:
     """A map: GeoTIFF's tags, GDAL's texts (tifffile)."""
     out = io.BytesIO()
@@ -460,7 +355,6 @@ def geotiff() -> bytes:
     return out.getvalue()
 
 
-@made("tif")
 def gray_tiff() -> bytes:
     """16-bit gray in micrometers (tifffile)."""
     out = io.BytesIO()
@@ -468,7 +362,6 @@ def gray_tiff() -> bytes:
     return out.getvalue()
 
 
-@made("tif")
 def fax() -> bytes:
     """A scanned page of one bit, Group 4 (libtiff through Pillow)."""
     page = Image.new("1", (WIDTH, HEIGHT), 1)
@@ -476,7 +369,6 @@ def fax() -> bytes:
     return saved(page, "TIFF", compression="group4", dpi=(200, 200))
 
 
-@made("tif")
 def layers() -> bytes:
     """Layers of Photoshop's and a thumbnail (psdtags)."""
     pixels, out = np.dstack([np.asarray(drawing()), np.full((HEIGHT, WIDTH), 255, np.uint8)]), io.BytesIO()
@@ -499,7 +391,6 @@ def layers() -> bytes:
     return out.getvalue()
 
 
-@made("png")
 def comfyui() -> bytes:
     """A prompt and a workflow, as ComfyUI saves them (Pillow)."""
     texts = PngImagePlugin.PngInfo()
@@ -508,7 +399,6 @@ def comfyui() -> bytes:
     return saved(drawing(), "PNG", pnginfo=texts)
 
 
-@made("png")
 def web_ui() -> bytes:
     """Parameters, compressed and international texts (Pillow)."""
     texts = PngImagePlugin.PngInfo()
@@ -520,7 +410,6 @@ def web_ui() -> bytes:
     return saved(drawing(), "PNG", pnginfo=texts, exif=exif_bytes())
 
 
-@made("png")
 def deep_png() -> bytes:
     """Sixteen bits (imagecodecs) with chunks for HDR, private chunks, a time and a background."""
     content = imagecodecs.png_encode(deep())
@@ -535,20 +424,17 @@ def deep_png() -> bytes:
     return content[:33] + chunks + content[33:]
 
 
-@made("png")
 def moving_png() -> bytes:
     """An animation (Pillow)."""
     return saved(drawing(), "PNG", save_all=True, append_images=[drawing(8), drawing(9)], duration=90)
 
 
-@made("png")
 def palette_png() -> bytes:
     """A palette with transparency (Pillow)."""
     image = drawing().quantize(60)
     return saved(image, "PNG", transparency=bytes([0, 128, *[255] * 58]), dpi=(144, 144))
 
 
-@made("png")
 def gray_png() -> bytes:
     """16-bit gray with texts (libvips)."""
     image = pyvips.Image.new_from_memory(deep(1).tobytes(), WIDTH, HEIGHT, 1, "ushort").copy(interpretation="grey16")
@@ -557,7 +443,6 @@ def gray_png() -> bytes:
     return bytes(image.write_to_buffer(".png"))
 
 
-@made("png")
 def bit_png() -> bytes:
     """One bit (Pillow)."""
     page = Image.new("1", (WIDTH, HEIGHT), 1)
@@ -565,7 +450,6 @@ def bit_png() -> bytes:
     return saved(page, "PNG", dpi=(200, 200))
 
 
-@made("webp")
 def webp() -> bytes:
     """EXIF, XMP and a profile (libvips)."""
     image = pyvips.Image.new_from_buffer(saved(drawing(), "PNG"), "").copy()
@@ -574,23 +458,15 @@ def webp() -> bytes:
     return bytes(image.write_to_buffer(".webp", lossless=True))
 
 
-@made("webp")
 def moving_webp() -> bytes:
     """An animation with EXIF (Pillow)."""
     return saved(drawing(), "WEBP", save_all=True, append_images=[drawing(8)], exif=exif_bytes(), xmp=xmp_bytes())
 
 
-@made("gif")
 def gif() -> bytes:
     """An animation with a comment (Pillow)."""
     frames = [drawing(seed).quantize(200) for seed in (7, 8)]
     return saved(frames[0], "GIF", save_all=True, append_images=frames[1:], comment=b"a note", loop=0)
-
-
-@made("bmp")
-def bmp() -> bytes:
-    """A resolution (Pillow)."""
-    return saved(drawing(), "BMP", dpi=(144, 144))
 
 
 def signed(content: bytes, kind: str) -> bytes:
@@ -630,6 +506,70 @@ def signed(content: bytes, kind: str) -> bytes:
     c2pa.Builder(manifest).sign(signer, kind, io.BytesIO(content), out)
     return out.getvalue()
 
+
+MAKERS: dict[str, Callable[[], bytes]] = {
+    "press_jpeg.jpg": press_jpeg,
+    "press_tiff.tif": press_tiff,
+    # IPTC, XMP and EXIF in a PNG (libvips, exiv2).
+    "press_png.png": lambda: by_exiv2(saved(drawing(), "PNG", icc_profile=icc_bytes(), dpi=(300, 300)), keys=_PRESS),
+    "camera_jpeg.jpg": camera_jpeg,
+    "motion_photo.jpg": motion_photo,
+    "ultra_hdr.jpg": ultra_hdr,
+    "ultra_hdr_vips.jpg": ultra_hdr_vips,
+    "extended_xmp.jpg": extended_xmp,
+    "panorama.jpg": panorama,
+    "portrait.jpg": portrait,
+    # An MPO with two images (Pillow).
+    "stereo.jpg": lambda: saved(drawing(), "MPO", save_all=True, append_images=[drawing(8)], exif=exif_bytes()),
+    # One channel, with a comment, by libvips and Pillow.
+    "gray_jpeg.jpg": lambda: saved(drawing(mode="L"), "JPEG", comment=b"gray", dpi=(200, 200)),
+    # Four colors for print (Pillow).
+    "print_jpeg.jpg": lambda: saved(drawing(mode="CMYK"), "JPEG", dpi=(300, 300), exif=exif_bytes()),
+    "old_jpeg.jpg": old_jpeg,
+    # Content credentials (c2pa-python with a test certificate).
+    "signed_jpeg.jpg": lambda: signed(saved(drawing(), "JPEG", exif=exif_bytes()), "image/jpeg"),
+    # Content credentials (c2pa-python with a test certificate).
+    "signed_png.png": lambda: signed(saved(drawing(), "PNG"), "image/png"),
+    # Content credentials (c2pa-python with a test certificate).
+    "signed_webp.webp": lambda: signed(saved(drawing(), "WEBP", lossless=True), "image/webp"),
+    # Content credentials (c2pa-python with a test certificate).
+    "signed_tiff.tif": lambda: signed(saved(drawing(), "TIFF"), "image/tiff"),
+    # Content credentials (c2pa-python with a test certificate).
+    "signed_avif.avif": lambda: signed(saved(drawing(), "AVIF"), "image/avif"),
+    "phone_heic.heic": phone_heic,
+    "deep_heic.heic": deep_heic,
+    "avif.avif": avif,
+    # Ten bits (imagecodecs).
+    "deep_avif.avif": lambda: imagecodecs.avif_encode(deep() >> 6, level=90, bitspersample=10),
+    "moving_avif.avif": moving_avif,
+    # EXIF and XMP (pillow-jxl-plugin).
+    "jxl.jxl": lambda: saved(drawing(), "JXL", lossless=True, exif=exif_bytes(), xmp=xmp_bytes()),
+    "packed_jxl.jxl": packed_jxl,
+    # Sixteen bits (imagecodecs).
+    "deep_jxl.jxl": lambda: imagecodecs.jpegxl_encode(deep(), lossless=True),
+    "jpeg_in_jxl.jxl": jpeg_in_jxl,
+    "pages.tif": pages,
+    "pyramid.tif": pyramid,
+    "imagej.tif": imagej,
+    "microscope.tif": microscope,
+    "shaped.tif": shaped,
+    "geotiff.tif": geotiff,
+    "gray_tiff.tif": gray_tiff,
+    "fax.tif": fax,
+    "layers.tif": layers,
+    "comfyui.png": comfyui,
+    "web_ui.png": web_ui,
+    "deep_png.png": deep_png,
+    "moving_png.png": moving_png,
+    "palette_png.png": palette_png,
+    "gray_png.png": gray_png,
+    "bit_png.png": bit_png,
+    "webp.webp": webp,
+    "moving_webp.webp": moving_webp,
+    "gif.gif": gif,
+    # A resolution (Pillow).
+    "bmp.bmp": lambda: saved(drawing(), "BMP", dpi=(144, 144)),
+}
 
 # The independent inventory.
 

@@ -299,7 +299,7 @@ def _compared(own: Tensor, edited: Tensor, result: KeepResult) -> tuple[Array, A
     if not _excess(second).any():
         stated = "the edited image has no values above 1 or below 0; the original's stay"
         return mine, np.zeros_like(mine), nothing, stated
-    if result.found == "different images" or result.turned:
+    if result.found == "different images" or result.analysis.turned:
         return mine, np.zeros_like(mine), nothing, "values above 1 or below 0 were not compared"
     height, width = first.shape[:2]
     exact = first.shape == second.shape and np.allclose(result.matrix, np.eye(3), atol=1e-6)

@@ -49,8 +49,11 @@ def test_only_the_change_is_kept(result: KeepResult) -> None:
     assert np.abs(np.asarray(edited()).astype(int) - truth).mean() > 8
     assert result.outside_db_after == np.inf > result.outside_db_before
     np.testing.assert_allclose(result.shift_px, (2.4, -1.3), atol=0.1)
-    assert (result.zoom, result.rotation_degrees) == (pytest.approx(1.01, abs=2e-3), pytest.approx(0, abs=0.05))
-    assert result.uncertainty_px < 0.5
+    assert (result.zoom, result.measures["rotation_degrees"]) == (
+        pytest.approx(1.01, abs=2e-3),
+        pytest.approx(0, abs=0.05),
+    )
+    assert result.measures["uncertainty_px"] < 0.5
     assert len(result.changes) == 1
     left, top, right, bottom = result.changes[0].box
     assert max(abs(left - 72), abs(top - 52), abs(right - 109), abs(bottom - 89)) <= 3
@@ -86,8 +89,10 @@ def test_an_edited_crop_is_put_back(scale: float) -> None:
     found = keep(Image.fromarray(original), crop)
     truth = original.copy()
     truth[top : top + height, left : left + width] = part
-    assert found.crop is not None
-    assert np.abs(np.subtract(found.crop, (left, top, left + width, top + height))).max() <= (0 if scale == 1 else 1)
+    assert found.analysis.box is not None
+    assert np.abs(np.subtract(found.analysis.box, (left, top, left + width, top + height))).max() <= (
+        0 if scale == 1 else 1
+    )
     y, x = np.mgrid[:480, :640]
     far = np.hypot(x - left - 80, y - top - 90) > 20 + 4
     np.testing.assert_array_equal(np.asarray(found.image)[far], original[far])

@@ -115,6 +115,15 @@ def test_what_the_edit_shows_beyond_the_original_is_reported(
     np.testing.assert_array_equal(kept.kept.pixels, INNER)
 
 
+def test_an_original_is_found_in_a_much_larger_image() -> None:
+    canvas = scene(700, seed=5).copy()
+    canvas[230:410, 260:440] = scene(180)
+    kept = keep(as_image(scene(180)), as_image(as_jpeg(canvas)))
+    assert kept.found == "reframed"
+    assert kept.analysis.beyond == (pytest.approx(1 - (180 / 700) ** 2, abs=0.01), ("left", "right", "above", "below"))
+    np.testing.assert_allclose(kept.matrix[:2, 2], (260, 230), atol=0.5)
+
+
 @pytest.mark.parametrize("saved", [np.asarray, as_jpeg])
 def test_an_edit_in_an_image_that_shows_more_is_kept_and_both_are_offered(saved: Any) -> None:
     edit = with_object(LARGE, (110, 120), 15)

@@ -14,8 +14,9 @@ import pytest
 from PIL import Image, TiffImagePlugin
 from PIL.PngImagePlugin import PngInfo
 
+from latentedit_keep.base.containers import raw_tag
 from latentedit_keep.base.images import read_pixels
-from latentedit_keep.base.inventory import compared, inventory, raw_tag, resource
+from latentedit_keep.base.inventory import compared, inventory, resource
 from latentedit_keep.base.metadata import described, upright_exif, with_types, without_orientation
 from latentedit_keep.base.saving import save_image
 from tests.keep.pairs import scene

@@ -119,10 +119,10 @@ def test_turned_and_mirrored_images_are_reported_and_turned_back(quarters: int, 
     found = keep(Image.fromarray(original), Image.fromarray(np.ascontiguousarray(second)))
     assert found.found == "local change"
     np.testing.assert_array_equal(found.kept.pixels, edited)
-    assert found.rotation_degrees == 0
-    assert ("mirrored" in found.turned) == mirrored
-    assert ("to the left" in found.turned, "half" in found.turned) == (quarters == 1, quarters == 2)
-    assert ("to the right" in found.turned) == (quarters == 3)
+    words = found.analysis.turned
+    assert found.analysis.registration.rotation_degrees == 0
+    assert ("mirrored" in words) == mirrored
+    assert ("to the left" in words, "half" in words, "to the right" in words) == tuple(quarters == n for n in (1, 2, 3))
 
 
 @pytest.mark.slow

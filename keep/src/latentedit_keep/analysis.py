@@ -1,6 +1,7 @@
 """What an editor did to an image: the frame, the colors, and the change of content with its verdict."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -46,7 +47,7 @@ class SeparateChange:
     box: Box
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Analysis:
     """What was found in a pair."""
 
@@ -125,6 +126,16 @@ class Analysis:
         )  # fmt: skip
 
     @property
+    def cast(self) -> float:
+        """Mean change of all colors, in levels of 255."""
+        return 0.0 if self.change is None else self.change.tones.cast
+
+    @property
+    def least_px(self) -> int | None:
+        """Side of the smallest change that is found for certain; 0 if all else is identical, None if unknown."""
+        return None if self.change is None else self.change.least_px
+
+    @functools.cached_property
     def changes(self) -> tuple[SeparateChange, ...]:
         """The separate changes, the largest first; none of a change that is not local."""
         change = self.change

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from latentedit_keep.analysis import Analysis, SeparateChange, analyze, transparency_changed
@@ -27,7 +26,7 @@ from latentedit_keep.base.inventory import Fate
 from latentedit_keep.base.provenance import Declaration, Role, declaration_of, declares_ai, marked
 from latentedit_keep.base.saving import LOSSY, WRITABLE, format_of, keeps_alpha, save_image
 from latentedit_keep.base.strengths import read_strength
-from latentedit_keep.base.warp import Array, Mask, cv2, resized
+from latentedit_keep.base.warp import Array, Mask, Matrix, cv2, resized
 from latentedit_keep.change import EXTENDED, GLOBAL, LITTLE_LEFT, LOCAL, OUTSIDE, DetectedChange, Found
 from latentedit_keep.exact import at_depth, difference
 from latentedit_keep.layers import MASKS, check_ending, save_layers
@@ -98,54 +97,31 @@ class KeepResult:
 
     Args:
         original: the original at its full bit depth.
-        edited: the editor's image.
+        given: the editor's image as it was given.
+        analysis: frame, colors and detected change of the pair, which `check` reuses.
         kept: the result, with the original's size, bit depth, alpha channel, profile and EXIF.
         mask: opacity of the edited image in the result, 8-bit gray of the original's size.
-        matrix: 3 x 3, from centers of the original's pixels to those of the editor's image.
-        crop: left, top, right and bottom of the part of the original that the edited image shows; None for all of it.
-            Shift, zoom and rotation are those within that part.
-        shift_px: how far the editor moved the center to the right and down, in the original's pixels.
-        zoom: magnification beyond the change of size.
-        rotation_degrees: clockwise.
-        turned: how the editor turned or mirrored the image beyond that, in words; empty if it did not.
-        uncertainty_px: likely error of the alignment.
-        cast: mean change of all colors that was undone, in levels of 255.
         changed_share: share of the original's pixels that differ in the result.
         became_transparent: share of the pixels whose alpha fell by a tenth or more.
         became_opaque: share of those whose alpha rose.
-        least_px: side of the smallest change that is found for certain; 0 if all else is identical, None if unknown.
-        changes: the separate changes, the largest first.
         outside_db_before: PSNR of the editor's image against the original outside the mask.
         outside_db_after: the same of the result; infinite where it is identical.
         doubts: what is uncertain, one clause each.
-        given: the editor's image as it was given; ``edited`` is the same image turned upright.
-        analysis: alignment, colors and detected change, which `check` reuses.
+        record: what is needed to repeat it.
     """
 
     original: PixelImage
-    edited: PixelImage
+    given: PixelImage
+    analysis: Analysis
     kept: PixelImage
     mask: Image.Image
-    found: Found
-    matrix: NDArray[np.float64]
-    crop: tuple[int, int, int, int] | None
-    shift_px: tuple[float, float]
-    zoom: float
-    rotation_degrees: float
-    turned: str
-    uncertainty_px: float
-    cast: float
     changed_share: float
     became_transparent: float
     became_opaque: float
-    least_px: int | None
-    changes: tuple[SeparateChange, ...]
     outside_db_before: float
     outside_db_after: float
     doubts: tuple[str, ...]
     record: KeepRecord
-    given: PixelImage
-    analysis: Analysis
 
     def __repr__(self) -> str:
         return f"<KeepResult {self.original.name[-40:]!r}: {self.found}, {100 * self.changed_share:.2f} % changed>"
@@ -156,9 +132,39 @@ class KeepResult:
         return self.kept.image
 
     @property
+    def edited(self) -> PixelImage:
+        """The editor's image, upright."""
+        return self.analysis.upright if self.analysis.turned else self.given
+
+    @property
+    def found(self) -> Found:
+        """The verdict."""
+        return self.analysis.found
+
+    @property
     def detected(self) -> DetectedChange | None:
         """All that was detected, at the working size; None if the images could not be compared."""
         return self.analysis.change
+
+    @property
+    def changes(self) -> tuple[SeparateChange, ...]:
+        """The separate changes, the largest first."""
+        return self.analysis.changes
+
+    @property
+    def matrix(self) -> Matrix:
+        """3 x 3, from centers of the original's pixels to those of the editor's image."""
+        return self.analysis.registration.matrix @ self.analysis.offset
+
+    @property
+    def shift_px(self) -> tuple[float, float]:
+        """How far the editor moved the center of what it shows to the right and down, in the original's pixels."""
+        return self.analysis.registration.shift_px
+
+    @property
+    def zoom(self) -> float:
+        """Magnification beyond the change of size."""
+        return self.analysis.registration.zoom
 
     @property
     def whole(self) -> "KeepResult":
@@ -177,10 +183,23 @@ class KeepResult:
 
     @property
     def measures(self) -> dict[str, Any]:
-        """Verdict and measurements as plain values."""
-        others = {"original", "edited", "kept", "mask", "matrix", "record", "given", "analysis"}
-        names = (field.name for field in dataclasses.fields(self))
-        return {name: getattr(self, name) for name in names if name not in others} | {"declares": self.declares}
+        """Verdict and measurements as plain values.
+
+        "crop" has left, top, right and bottom of the part of the original that the edited image shows, None for all of
+        it; shift, zoom and clockwise rotation are those within that part. "turned" names in words how the image was
+        turned or mirrored beyond that. "uncertainty_px" is the likely error of the alignment, "cast" the mean change of
+        all colors that was undone, in levels of 255, and "least_px" the side of the smallest change that is found for
+        certain: 0 if all else is identical, None if unknown.
+        """
+        found, frame = self.analysis, self.analysis.registration
+        own = ("changed_share", "became_transparent", "became_opaque")
+        rest = ("changes", "outside_db_before", "outside_db_after", "doubts", "declares")
+        return {
+            "found": found.found, "crop": found.box, "shift_px": frame.shift_px, "zoom": frame.zoom,
+            "rotation_degrees": frame.rotation_degrees, "turned": found.turned, "uncertainty_px": frame.uncertainty_px,
+            "cast": found.cast, **{name: getattr(self, name) for name in own}, "least_px": found.least_px,
+            **{name: getattr(self, name) for name in rest},
+        }  # fmt: skip
 
     @property
     def declares(self) -> dict[Role, Declaration | None]:
@@ -196,8 +215,7 @@ class KeepResult:
         Returns what became of all that the original's file holds beside its pixels, by comparing the inventories of
         both files; what is left out is also a warning. A JPEG's HDR gain map is carried, with no boost in the change.
         """
-        if not overwrite:
-            check_no_input(user_path(path, error=OutputError), (self.original.path, self.edited.path))
+        self._check_place(path, overwrite)
         kept = self.kept
         if kept.pixels.shape[2] > self.original.pixels.shape[2] and not keeps_alpha(path):
             lines = ", ".join(alpha_lines(self.became_transparent, 0))
@@ -222,11 +240,14 @@ class KeepResult:
             file.write(content)
         return fate
 
+    def _check_place(self, path: str | Path, overwrite: bool) -> None:
+        if not overwrite:
+            check_no_input(user_path(path, error=OutputError), (self.original.path, self.edited.path))
+
     def save_mask(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write ``mask`` as an 8-bit gray PNG, TIFF or BMP, or raise an `OutputError`; ``overwrite`` as for `save`."""
         ending = check_ending(path, MASKS)
-        if not overwrite:
-            check_no_input(user_path(path, error=OutputError), (self.original.path, self.edited.path))
+        self._check_place(path, overwrite)
         with atomic_file(path) as file:
             self.mask.save(file, format=WRITABLE[ending])
 
@@ -243,8 +264,7 @@ class KeepResult:
                 to less alpha, or of what is partly transparent.
             MissingDependencyError: .tif without the extra ``latentedit-keep[layers]``.
         """
-        if not overwrite:
-            check_no_input(user_path(path, error=OutputError), (self.original.path, self.edited.path))
+        self._check_place(path, overwrite)
         base, kept = dataclasses.replace(self.original, pixels=self.analysis.original.pixels), self.kept
         if base.pixels.shape[2] == 3 and self.original.alpha is not None:  # alpha is a mask, which hides no colors
             kept = dataclasses.replace(kept, pixels=kept.pixels[..., :3])
@@ -270,16 +290,17 @@ class KeepResult:
     @property
     def undone(self) -> tuple[str, ...]:
         """What the editor did to the frame and to the colors, in words."""
+        crop, cast, degrees = self.analysis.box, self.analysis.cast, self.analysis.registration.rotation_degrees
         right, down = self.shift_px
         frame = {
             f"moved by {right:+.2f}, {down:+.2f} px": math.hypot(right, down) >= 0.01,
             f"zoom {self.zoom:.4f}": abs(self.zoom - 1) >= 0.0001,
-            f"turned {self.rotation_degrees:+.2f} degrees": abs(self.rotation_degrees) >= 0.01,
+            f"turned {degrees:+.2f} degrees": abs(degrees) >= 0.01,
         }
         lines = (
-            "" if self.crop is None else "the edited image is a crop from {},{} to {},{}".format(*self.crop),
+            "" if crop is None else "the edited image is a crop from {},{} to {},{}".format(*crop),
             ", ".join(text for text, happened in frame.items() if happened),
-            f"colors changed by {self.cast:.1f} of 255 levels on average" if self.cast >= 0.1 else "",
+            f"colors changed by {cast:.1f} of 255 levels on average" if cast >= 0.1 else "",
         )
         return tuple(filter(None, lines))
 
@@ -367,7 +388,7 @@ def _composed(
 ) -> KeepResult:
     """Put the change on the original, and measure the result; an exact change is copied bit for bit."""
     mask, limit, convention = limits
-    change, registration, whole = found.change, found.registration, _what_to_keep(found, only)
+    change, whole = found.change, _what_to_keep(found, only)
     weight = whole if mask is None else whole * limit
     local = change if _is_local(found, only) else None
     pixels = found.blended(weight, local, strength=strength, tick=tick)
@@ -394,15 +415,12 @@ def _composed(
         versions=versions | {"opencv": cv2.__version__, "python": platform.python_version()},
     )  # fmt: skip
     return KeepResult(
-        original=first, edited=found.upright if found.turned else second, kept=kept, found=found.found, crop=found.box,
-        mask=Image.fromarray(cv2.convertScaleAbs(weight, alpha=255.0)), matrix=registration.matrix @ found.offset,
-        shift_px=registration.shift_px, zoom=registration.zoom, rotation_degrees=registration.rotation_degrees,
-        turned=found.turned, uncertainty_px=registration.uncertainty_px, changed_share=float(differs.mean()),
-        cast=0.0 if change is None else change.tones.cast, least_px=None if change is None else change.least_px,
-        became_transparent=clear, became_opaque=opaque, changes=found.changes,
+        original=first, given=second, analysis=found, kept=kept,
+        mask=Image.fromarray(cv2.convertScaleAbs(weight, alpha=255.0)), changed_share=float(differs.mean()),
+        became_transparent=clear, became_opaque=opaque,
         outside_db_before=_agreement_db(resized_edit, shown, outside[found.window]),
         outside_db_after=_agreement_db(kept, first, outside) if (outside & differs).any() else math.inf,
-        doubts=_doubts(first, second, found, (convention, inverted)), record=record, given=second, analysis=found,
+        doubts=_doubts(first, second, found, (convention, inverted)), record=record,
     )  # fmt: skip
 
 

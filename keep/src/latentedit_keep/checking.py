@@ -304,7 +304,7 @@ def check(
         max_outside=MAX_OUTSIDE if max_outside is None and allowed is not None else max_outside,
         became_transparent=kept.became_transparent,
         became_opaque=kept.became_opaque,
-        least_px=kept.least_px,
+        least_px=kept.analysis.least_px,
         regions=_regions(kept, changed, numbers, allowed),
         box_uncertainty_px=_edge_px(kept),
         **_alignment(kept),
@@ -340,13 +340,13 @@ def _regions(kept: KeepResult, changed: Mask, numbers: NDArray[np.int32], allowe
 
 def _noise(kept: KeepResult) -> int:
     """What uncertainties are multiplied by: 0 if all that was not changed is the same bit for bit, otherwise 1."""
-    return 0 if kept.least_px == 0 else 1
+    return 0 if kept.analysis.least_px == 0 else 1
 
 
 def _edge_px(kept: KeepResult) -> float:
     """Uncertainty of an outline in the original's pixels."""
     step = 1.0 if kept.detected is None else max(kept.analysis.registration.size) / max(kept.detected.mask.shape)
-    return _noise(kept) * EDGE_PX * max(step, 1.0) + kept.uncertainty_px
+    return _noise(kept) * EDGE_PX * max(step, 1.0) + kept.analysis.registration.uncertainty_px
 
 
 def _share(mask: Mask, faint: Mask, kept: KeepResult) -> Measure:
@@ -358,9 +358,10 @@ def _alignment(kept: KeepResult) -> dict[str, Any]:
     """Frame and colors, each with its uncertainty."""
     if kept.detected is None:
         return dict.fromkeys(_ALIGNMENT)
-    off, cast = max(kept.uncertainty_px, _LEAST_PX), _CAST_FACTOR * kept.detected.tones.cast_uncertainty
+    frame, cast = kept.analysis.registration, _CAST_FACTOR * kept.detected.tones.cast_uncertainty
+    off = max(frame.uncertainty_px, _LEAST_PX)
     spread = off / (_MEAN_RADIUS * min(kept.original.size))
-    values = (*kept.shift_px, kept.zoom, kept.rotation_degrees, kept.cast)
+    values = (*frame.shift_px, frame.zoom, frame.rotation_degrees, kept.analysis.cast)
     errors = (off, off, spread, math.degrees(spread), max(cast, _LEAST_CAST))
     pairs = zip(_ALIGNMENT, values, errors, strict=True)
     return {name: Measure(value=value, uncertainty=_noise(kept) * float(error)) for name, value, error in pairs}

@@ -46,13 +46,8 @@ class LocalBasis(TruncatedSVD):
         condition: that text, embedded.
         steps: of the model's full grid, in the inversion.
         seed: random seed of the search.
-        u: the changes of the feature, of unit length; one number per channel if it was pooled over space.
-        singular_values: falling; change of the feature for each unit of change of the latent.
-        v: displacements of the latent at the level, of unit length.
-        residuals: ``|J^T u - s v| / s_1`` of each.
-        iterations: of the search.
-        products: directions multiplied by J or its transpose.
-        converged: whether the search reached its tolerance.
+        u, v: changes of the feature, one number per channel if it was pooled over space, and the displacements of the
+            latent at the level that make them; this and the rest of the search as in `TruncatedSVD`.
         evaluations: of the network, inversion included.
         pooling: of `local_basis`.
         note: of the Jacobian, see `FeatureJacobian.note`.

@@ -1,13 +1,17 @@
-"""How image files are put together: segments of JPEG, chunks of PNG and WebP, boxes of HEIC, AVIF, JPEG XL and MP4."""
+"""How image files are put together: segments of JPEG, chunks of PNG and WebP, tags of TIFF, boxes of HEIC."""
 
 import re
+import struct
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PIXELS_END = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # the marker after entropy-coded data
 _ALONE = (*range(0xD0, 0xD9), 0x01)  # markers without a length
 SOI, EOI, SOS, COM = 0xD8, 0xD9, 0xDA, 0xFE
+_TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 6: 1, 7: 1, 8: 2, 9: 4}  # of TIFF's types
+_MOST_TAGS = 65_535
+_MPF_ENTRIES, _MOST_IMAGES = 0xB002, 64
 
 
 class Piece(NamedTuple):
@@ -76,3 +80,29 @@ def boxes(content: bytes, begin: int = 0, end: int | None = None) -> Iterator[Pi
             return
         yield Piece(kind, at, at + head, at + size)
         at += size
+
+
+def raw_tag(content: bytes, tag: int) -> bytes:
+    """The bytes of a tag in the first directory of a TIFF, as they are in the file; empty if it is missing."""
+    order: Any = "big" if content.startswith(b"MM") else "little"
+    is_big = content[2:4] in (b"+\0", b"\0+")
+    size, head, entry = (8, 8, 20) if is_big else (4, 2, 12)  # bytes of an offset, of the number of entries, of one
+
+    def number(at: int, length: int) -> int:
+        return int.from_bytes(content[at : at + length], order)
+
+    first = number(8 if is_big else 4, size)
+    count = min(number(first, head), _MOST_TAGS)
+    for at in range(first + head, min(first + head + entry * count, len(content)), entry):
+        if number(at, 2) == tag:
+            length = number(at + 4, size) * _TYPE_BYTES.get(number(at + 2, 2), 0)
+            place = at + entry - size if length <= size else number(at + entry - size, size)
+            return content[place : place + length]
+    return b""
+
+
+def mpf_images(index: bytes) -> list[tuple[int, int]]:
+    """Type of each image that an index of MPF, a small TIFF, lists, and its place from the beginning of the index."""
+    entries, order = raw_tag(index, _MPF_ENTRIES), "<" if index.startswith(b"II") else ">"
+    usable = entries[: min(len(entries) // 16, _MOST_IMAGES) * 16]
+    return [(kind, place) for kind, _, place, _ in struct.iter_unpack(f"{order}4I", usable)]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin
 
 from latentedit_keep.base import xmp
-from latentedit_keep.base.containers import COM, EOI, SOS, Piece, segment, segments
+from latentedit_keep.base.containers import COM, EOI, SOS, Piece, mpf_images, segment, segments
 from latentedit_keep.base.warp import Array, cv2, turned
 
 _ISO = b"urn:iso:std:iso:ts:21496:-1\0"
@@ -154,7 +154,7 @@ def _images(content: bytes) -> Iterator[int]:
     for one in pieces:
         if one.kind[0] == _APP2 and content.startswith(_MPF, one.begin):
             base = one.begin + len(_MPF)
-            places += [base + offset for offset in _offsets(content[base : one.end])]
+            places += [base + place for _, place in mpf_images(content[base : one.end]) if place]
     at = end
     for length, padding in _lengths(_packets(content, pieces)[0]):
         at += padding
@@ -163,21 +163,6 @@ def _images(content: bytes) -> Iterator[int]:
     for place in dict.fromkeys(places):
         if place >= end and content.startswith(b"\xff\xd8\xff", place):
             yield place
-
-
-def _offsets(index: bytes) -> list[int]:
-    """Offsets of the images behind the first from the start of an index of MPF, a small TIFF."""
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(index[:4])
-    if order is None or len(index) < 10:
-        return []
-    (place,) = struct.unpack_from(f"{order}I", index, 4)
-    count = struct.unpack_from(f"{order}H", index, place)[0] if place + 2 <= len(index) else 0
-    for at in range(place + 2, min(place + 2 + 12 * count, len(index) - 11), 12):
-        tag, _, size, offset = struct.unpack_from(f"{order}2H2I", index, at)
-        if tag == 0xB002:
-            ends = range(offset, min(offset + min(size, 16 * _MOST_IMAGES), len(index) - 15), 16)
-            return [found for one in ends if (found := struct.unpack_from(f"{order}I", index, one + 8)[0])]
-    return []
 
 
 def _lengths(packet: bytes) -> list[tuple[int, int]]:

@@ -14,7 +14,7 @@ from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from latentedit_keep.base import xmp
-from latentedit_keep.base.containers import COM, EOI, PNG_SIGNATURE, Piece, boxes, chunks, segments
+from latentedit_keep.base.containers import COM, EOI, PNG_SIGNATURE, Piece, boxes, chunks, mpf_images, raw_tag, segments
 
 Parts = dict[str, str]  # name of a part, such as "EXIF Make" -> its value, or the hash of it
 _EXIF = b"Exif\0"
@@ -24,7 +24,6 @@ _RAW_PROFILE = re.compile(r"Raw profile type (\w+)")  # ImageMagick's texts in a
 # Photoshop's resources that show the image, repeat what lies elsewhere, or are read as parts of their own.
 _COPIES = {1033: "thumbnail (Photoshop)", 1036: "thumbnail (Photoshop)", 1039: "", 1058: "", 1059: "", 1060: ""}
 IPTC = 1028  # number of the resource
-_TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 6: 1, 7: 1, 8: 2, 9: 4}  # of TIFF's types
 _STORAGE = frozenset({*range(254, 267), 273, *range(277, 285), *range(288, 293), 296, *range(317, 348), 512, 513, 514,
                       530, 531, 532, 700, 33723, 34377, 34665, 34675, 34853, 40965, 52545})  # fmt: skip
 _TURNED = frozenset({0x0112, 0x0100, 0x0101, 0xA002, 0xA003})  # tags that the pixels now tell: orientation and sizes
@@ -74,7 +73,6 @@ _MODES = {
 _CODESTREAM = b"\xff\x0a"  # begins that of a JPEG XL
 _PICTURES = (b"hvc1", b"av01", b"grid", b"iovl", b"jpeg", b"avc1", b"vvc1", b"j2k1", b"unci", b"iden")
 _MOST_IMAGES = 64
-_MOST_TAGS = 65_535
 _MOST_TEXT_BYTES = 64_000_000
 _LONGEST_NAME = 60
 
@@ -184,7 +182,8 @@ def _of_jpeg(content: bytes) -> _Found:
         elif marker == 0xE2 and data.startswith(_PROFILE):
             profile += data[len(_PROFILE) + 2 :]
         elif marker == 0xE2 and data.startswith(b"MPF\0"):
-            types = _types(data[4:], one.begin + 4)
+            listed = mpf_images(data[4:])
+            types = {one.begin + 4 + place: _MPF_TYPES.get(kind & 0xFFFFFF, "") for kind, place in listed}
         elif marker == 0xED and data.startswith(PHOTOSHOP):
             resources += data.removeprefix(PHOTOSHOP)
         elif marker == 0xEB and b"c2pa" in data[:400]:
@@ -201,22 +200,6 @@ def _of_jpeg(content: bytes) -> _Found:
     yield from _of_resources(resources)
     yield from _of_xmp(xmp.merged(packet, extended))
     yield from _behind(content, end, types)
-
-
-def _types(index: bytes, base: int) -> dict[int, str]:
-    """Places of the images that MPF lists with a type, and its name."""
-    order: Any = "little" if index.startswith(b"II") else "big"
-
-    def number(at: int, size: int) -> int:
-        return int.from_bytes(index[at : at + size], order)
-
-    first, found = number(4, 4), dict[int, str]()
-    for entry in range(first + 2, min(first + 2 + 12 * number(first, 2), len(index)), 12):
-        if number(entry, 2) == 0xB002:
-            start, count = number(entry + 8, 4), min(number(entry + 4, 4) // 16, _MOST_IMAGES)
-            for at in range(start, start + 16 * count, 16):
-                found[base + number(at + 8, 4)] = _MPF_TYPES.get(number(at, 4) & 0xFFFFFF, "")
-    return found
 
 
 def _behind(content: bytes, end: int, types: dict[int, str]) -> _Found:
@@ -362,25 +345,6 @@ def _of_tiff(content: bytes) -> _Found:
         yield from _of_resources(tiff_resources(content))
         yield from _of_xmp(raw_tag(content, 700))
         yield from _of_ifds(image.getexif())
-
-
-def raw_tag(content: bytes, tag: int) -> bytes:
-    """The bytes of a tag in the first directory of a TIFF, as they are in the file; empty if it is missing."""
-    order: Any = "big" if content.startswith(b"MM") else "little"
-    is_big = content[2:4] in (b"+\0", b"\0+")
-    size, head, entry = (8, 8, 20) if is_big else (4, 2, 12)  # bytes of an offset, of the number of entries, of one
-
-    def number(at: int, length: int) -> int:
-        return int.from_bytes(content[at : at + length], order)
-
-    first = number(8 if is_big else 4, size)
-    count = min(number(first, head), _MOST_TAGS)
-    for at in range(first + head, min(first + head + entry * count, len(content)), entry):
-        if number(at, 2) == tag:
-            length = number(at + 4, size) * _TYPE_BYTES.get(number(at + 2, 2), 0)
-            place = at + entry - size if length <= size else number(at + entry - size, size)
-            return content[place : place + length]
-    return b""
 
 
 def tiff_resources(content: bytes) -> bytes:

@@ -13,7 +13,7 @@ from PIL.PngImagePlugin import putchunk
 from PIL.TiffImagePlugin import TiffImageFile
 
 from latentedit_keep.base import color, gainmap, inventory, xmp
-from latentedit_keep.base.containers import COM, boxes, chunks, segment, segments
+from latentedit_keep.base.containers import COM, boxes, chunks, raw_tag, segment, segments
 from latentedit_keep.base.warp import Size
 
 XMP_KEY = "XML:com.adobe.xmp"  # of a text in a PNG
@@ -68,7 +68,7 @@ def described(content: bytes, image: Image.Image, size: Size) -> dict[str, Any]:
         comment = next((data for kind, data in pieces if kind == COM), None)
         found["own gain map"] = gainmap.read(content)
     elif isinstance(image, TiffImageFile):
-        packet = inventory.raw_tag(content, 700) or packet
+        packet = raw_tag(content, 700) or packet
         resources = inventory.tiff_resources(content)
     else:
         copied = list[tuple[bytes, bytes]]()

@@ -165,13 +165,14 @@ def _kept(source: Image.Image, edited: Image.Image | None) -> tuple[Image.Image 
     if edited is None:
         return None, ""
     found = keep_change(source, edited)
-    (right, down), half, turned = found.shift_px, max(source.size) / 2, found.rotation_degrees
-    fault = f"is moved by {right:+.1f} px to the right and {down:+.1f} px down, zoom {found.zoom:.3f}, "
+    frame, half = found.analysis.registration, max(source.size) / 2
+    (right, down), turned = frame.shift_px, frame.rotation_degrees
+    fault = f"is moved by {right:+.1f} px to the right and {down:+.1f} px down, zoom {frame.zoom:.3f}, "
     fault += f"turned {turned:+.1f} degrees"
-    most = max(abs(right), abs(down), abs(found.zoom - 1) * half, abs(turned) * half / 57.3)
+    most = max(abs(right), abs(down), abs(frame.zoom - 1) * half, abs(turned) * half / 57.3)
     if found.found == "different images":
         fault = "shows another image"
-    elif most <= max(_MOVED_PX, 2 * found.uncertainty_px):
+    elif most <= max(_MOVED_PX, 2 * frame.uncertainty_px):
         fault = ""
     return found.image.convert("RGB"), fault
 
