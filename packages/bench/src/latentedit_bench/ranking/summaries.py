@@ -133,7 +133,8 @@ class Summaries:
 
 def titles() -> dict[str, str]:
     """Measures of the items that request a change, and what their columns are called; "" for those without one."""
-    return _DERIVED | {one.name: one.title for one in registered_metrics()} | {"evaluations": "evaluations"}
+    metrics = {one.name: one.title for one in registered_metrics() if one.title or one.better}
+    return _DERIVED | metrics | {"evaluations": "evaluations"}
 
 
 def is_ranked(rows: Table) -> bool:
