@@ -78,7 +78,8 @@ BUILT_IN = (
     Metric(
         name="opacity", title="opacity", better="one", needs=("truth", "mask"),
         function=_applied(opacity, *_THREE, "mask"),
-        why="how much of the requested change was made in its faintest connected part; 1 is opaque and best, 0 not drawn.",
+        why="how much of the requested change was made in its faintest connected part; 1 is opaque and best, 0 not "
+        "drawn.",
     ),
     Metric(
         name="outside_change", title="change outside", better="lower", needs=("truth", "mask"),
