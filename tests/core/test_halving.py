@@ -9,12 +9,12 @@ LATER = FIRST | {"b": 4}  # the best of them is not the best on all
 
 
 def test_the_best_third_continues_and_stands_before_the_others() -> None:
-    asked = list[tuple[str, int]]()
+    rounds = list[tuple[str, int]]()
 
     def scores(some: Sequence[str], size: int) -> list[int]:
-        asked.append(("".join(some), size))
+        rounds.append(("".join(some), size))
         return [(FIRST if size == 2 else LATER)[one] for one in some]
 
     assert "".join(successive_halving("abcdefg", scores, [2, 8])) == "ecbagfd"
-    assert asked == [("abcdefg", 2), ("bec", 8)]
+    assert rounds == [("abcdefg", 2), ("bec", 8)]
     assert "".join(successive_halving("abcdefg", scores, [8])) == "ecabgfd"

@@ -15,10 +15,10 @@ from latentedit.batch.executors import run_work
 from latentedit.core.errors import ConfigError, DeviceError, FileFormatError, OutputError, RegistryError
 from latentedit.core.plugins import EXPERIMENTS
 from latentedit_bench.experiments import experiment
-from latentedit_bench.experiments.decisions import Outcome
 from latentedit_bench.experiments.experiment import Context, Experiment, make_experiment
 from latentedit_bench.experiments.page import claims_page, page_files, write_claims_page
 from latentedit_bench.experiments.run import Record, read_records, reproduce
+from latentedit_bench.metrics.decisions import Outcome
 from latentedit_bench.metrics.statistics import Estimate
 from tests.bench.conftest import Register
 from tests.bench.experiments.counting import CALLS, Counted, broken, tally

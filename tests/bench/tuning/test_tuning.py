@@ -15,8 +15,8 @@ from latentedit.models.model_settings import read_settings
 from latentedit.models.registry import bundled_folder
 from latentedit_bench.data.items import Dataset
 from latentedit_bench.data.prepared import Prepared, prepare
+from latentedit_bench.ranking.search_spaces import SearchSpace, search_space
 from latentedit_bench.tuning import tuning
-from latentedit_bench.tuning.search_spaces import SearchSpace, search_space
 from latentedit_bench.tuning.tuning import (
     Trials,
     Tried,

@@ -34,7 +34,7 @@ def methods(as_json: options.Json = False) -> None:
         latentedit bench methods
         latentedit bench methods --json
     """
-    from latentedit_bench.tuning.search_spaces import differences, search_spaces
+    from latentedit_bench.ranking.search_spaces import differences, search_spaces
 
     spaces = search_spaces()
     differs = differences(spaces)
@@ -133,7 +133,7 @@ def tune(
     import dataclasses
     from itertools import groupby
 
-    from latentedit_bench.tuning.search_spaces import check_names, search_space, search_spaces
+    from latentedit_bench.ranking.search_spaces import check_names, search_space, search_spaces
 
     check_names(method or ())  # before anything heavy
     from latentedit.models.registry import bundled_folder

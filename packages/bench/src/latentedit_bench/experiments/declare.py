@@ -1,13 +1,13 @@
 """Everything that a module with an experiment imports."""
 
-from latentedit_bench.experiments.decisions import Difference, Measure, ModelDifference, RankCorrelation
 from latentedit_bench.experiments.experiment import EIM_PAPER, RIEMANNIAN, UNSUPERVISED, Rows, experiment
 from latentedit_bench.experiments.images import TWIN, Images
 from latentedit_bench.experiments.items import COMPLETED, FULL, PARTIAL, Edits, Items, Lab, Latents, Tables
-from latentedit_bench.experiments.plots import Dots, Lines, Points
 from latentedit_bench.experiments.study import Study
 from latentedit_bench.experiments.texts import Texts
+from latentedit_bench.metrics.decisions import Difference, Measure, ModelDifference, RankCorrelation
 from latentedit_bench.ranking.evaluate import Method
+from latentedit_bench.report.plots import Dots, Lines, Points
 
 __all__ = ["EIM_PAPER", "RIEMANNIAN", "UNSUPERVISED", "Rows", "experiment"]
 __all__ += ["Edits", "Images", "Items", "Lab", "Latents", "Method", "Study", "Tables", "Texts"]

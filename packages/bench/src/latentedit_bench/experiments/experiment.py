@@ -23,10 +23,10 @@ from latentedit.core.plugins import EXPERIMENTS
 from latentedit.core.progress import Progress
 from latentedit.models.placement import existing_device
 from latentedit.models.registry import weights_fingerprint
-from latentedit_bench.experiments.decisions import Outcome, Statistic
-from latentedit_bench.experiments.plots import Plot
+from latentedit_bench.metrics.decisions import Outcome, Statistic
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.run import table_of
+from latentedit_bench.report.plots import Plot
 from latentedit_bench.work import UnitWork
 from latentedit_keep.base.files import plain
 

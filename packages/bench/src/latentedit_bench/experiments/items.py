@@ -26,7 +26,7 @@ from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.evaluate import ANSWERS, Method
 from latentedit_bench.ranking.plan import BATCH, Plan
 from latentedit_bench.ranking.run import run_ranking
-from latentedit_bench.tuning.search_spaces import BUDGET, SearchSpace, at_budget
+from latentedit_bench.ranking.search_spaces import BUDGET, SearchSpace, at_budget
 
 PARTIAL, FULL, COMPLETED = "partial", "full", "completed"
 CAPTIONS = (PARTIAL, FULL)  # kinds of captions, see `data.counterfactual`

@@ -28,8 +28,8 @@ from latentedit_bench.data.counterfactual import Rendered, side_effects
 from latentedit_bench.data.items import RgbFile
 from latentedit_bench.data.prepared import to_tensor
 from latentedit_bench.domains.base import Domain, load_domain
-from latentedit_bench.experiments.decisions import rank_correlation
 from latentedit_bench.metrics.built_in import BUILT_IN
+from latentedit_bench.metrics.decisions import rank_correlation
 from latentedit_bench.metrics.disentanglement import all_scores
 from latentedit_bench.metrics.images import mean_square
 from latentedit_bench.metrics.locality import outside_change, side_effect

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from latentedit.core.errors import ConfigError
-from latentedit_bench.experiments.decisions import Difference, Measure
+from latentedit_bench.metrics.decisions import Difference, Measure
 from latentedit_bench.metrics.matched import leakage_at, linearity, matched_error
 from latentedit_bench.metrics.metric import registered_metrics
 from latentedit_bench.metrics.pie_bench import MODES, SCALE
@@ -35,7 +35,7 @@ from latentedit_bench.metrics.statistics import (
     ratio_over_groups,
 )
 from latentedit_bench.ranking.evaluate import ANSWERS, CODEC, REFINED
-from latentedit_bench.tuning.search_spaces import ROLES, Roles
+from latentedit_bench.ranking.search_spaces import ROLES, Roles
 
 PRIMARY = "above"  # by which methods are ranked
 COMPARED = (PRIMARY, "above scaled", "error")  # pair by pair; "error" with the codec's share in it

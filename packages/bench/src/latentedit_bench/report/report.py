@@ -18,11 +18,11 @@ from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.evaluate import ANSWERS, TRUE_CHANGE
 from latentedit_bench.ranking.plan import read_plan
 from latentedit_bench.ranking.run import SOURCE, TRUTH, preview_name, table_of
+from latentedit_bench.ranking.search_spaces import OURS
 from latentedit_bench.ranking.summaries import Summaries, has_edits, is_ranked, pie_bench_table, titles
-from latentedit_bench.report.curves import curves_svg
 from latentedit_bench.report.page import page, render_page
+from latentedit_bench.report.plots import curves_svg
 from latentedit_bench.report.tables import Section, cost_grid, method_grid, pie_bench_grid, sections
-from latentedit_bench.tuning.search_spaces import OURS
 from latentedit_keep.base.files import write_text
 from latentedit_keep.base.images import content_of, read_image
 from latentedit_keep.viewer.page import viewer_element, viewer_script

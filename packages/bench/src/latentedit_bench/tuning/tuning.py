@@ -37,7 +37,7 @@ from latentedit.models.weights import read_model_json
 from latentedit_bench.data.items import Dataset
 from latentedit_bench.data.prepared import Prepared, prepare
 from latentedit_bench.ranking.evaluate import Method, RankedEdits, Row, evaluate
-from latentedit_bench.tuning.search_spaces import (
+from latentedit_bench.ranking.search_spaces import (
     OURS,
     SEARCH_SPACES,
     SearchSpace,
