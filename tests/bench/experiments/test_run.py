@@ -164,7 +164,7 @@ def test_other_weights_or_another_plan_are_refused_and_nothing_is_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = {"first": "a", "second": "b"}
-    monkeypatch.setattr(experiment, "weights_fingerprint", lambda name: now[name])
+    monkeypatch.setattr("latentedit_bench.experiments.experiment.weights_fingerprint", lambda name: now[name])
     one = tally.changed(models=tuple(now))
     (record,) = reproduce([one], tmp_path, command="typed")
     assert record.weights == Record.read(tmp_path / "tally.json").weights == {"first": "a", "second": "b"}
