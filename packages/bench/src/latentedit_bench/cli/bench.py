@@ -106,12 +106,7 @@ def tune(
     captions: Captions = "partial+full",
     evaluations: Annotated[
         int | None,
-        typer.Option(
-            "--evaluations",
-            min=1,
-            help="Most network evaluations of an edit.",
-            show_default="the method's own in `bench methods --json`, mostly 28",
-        ),
+        typer.Option("--evaluations", min=1, help="Most network evaluations of an edit; default: the method's own."),
     ] = None,
     store: Annotated[
         bool, typer.Option("--store", help="Also store the best settings in the model's latentedit.json.")
