@@ -1,7 +1,7 @@
 """Finds words that the glossary of CONTRIBUTING.md replaces: ``python -m tools.glossary``.
 
 Names and keys must not contain them: identifiers, text that has the form of one, and names of files. In prose
-(comments, docstrings, messages, pages) they may be at most `MOST` in 1,000 lines of a package.
+(comments, docstrings, messages, pages, YAML) they may be at most `MOST` in 1,000 lines of a package.
 """
 
 import collections
@@ -54,7 +54,9 @@ def main() -> int:
     """1 if a name contains a replaced word, or a package's prose too many."""
     words = replaced()
     pattern = re.compile(rf"\b({'|'.join(sorted(words - PLAIN))})\b", re.IGNORECASE)
-    listed = subprocess.check_output(["git", "ls-files", "*.py", "*.md", ":!results"], cwd=ROOT, text=True).split()
+    listed = subprocess.check_output(
+        ["git", "ls-files", "*.py", "*.md", "*.yaml", ":!results"], cwd=ROOT, text=True
+    ).split()
     paths = [Path(name) for name in listed if Path(name).name not in ("CODE_OF_CONDUCT.md", "glossary.py")]
     lines, prose, found = collections.Counter[str](), collections.Counter[str](), list[str]()
     for path in paths:

@@ -94,6 +94,22 @@ def test_the_chosen_settings_have_the_smallest_true_error(
     assert result.eim == candidates(colors)[best]
 
 
+def test_the_best_third_of_the_candidates_continues(colors: ColorBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = calibrate_settings(colors, captions=CAPTIONS, how=dataclasses.replace(SEARCH, images=2))
+    tried = list[list[str]]()
+    evaluate = settings_search.evaluate_settings
+
+    def recording(*given: Any, seed: int) -> dict[str, Criteria]:
+        tried.append(sorted(given[-1]))
+        return evaluate(*given, seed=seed)
+
+    monkeypatch.setattr(settings_search, "evaluate_settings", recording)
+    how = dataclasses.replace(SEARCH, images=4, first=2)
+    result = calibrate_settings(colors, captions=CAPTIONS, how=how)
+    assert tried == [sorted(candidates(colors)), sorted(list(whole.tried)[:2])]
+    assert list(result.tried)[2:] == list(whole.tried)[2:], "those that were dropped keep their order"
+
+
 def test_batches_have_different_images(colors: ColorBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
     batches: list[Tensor] = []
 

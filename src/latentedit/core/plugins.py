@@ -136,7 +136,7 @@ EXPERIMENTS = Registry(group="latentedit.experiments", kind="experiment")
 """Name to an experiment, see `latentedit_bench`."""
 
 METRICS = Registry(group="latentedit.metrics", kind="metric")
-"""Name to a callable ``(edited, source, truth, captions)`` that gives one number for each image of a benchmark."""
+"""Name to a metric of edited images, see `latentedit_bench`."""
 
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")

@@ -1,9 +1,10 @@
 """Settings of Encode, Identify, Manipulate for a model without tuned settings, found without ground truth.
 
 The model draws images from captions, or gets the user's own. In the caption of each, a phrase or two are exchanged for
-those of another caption, and every one of `candidates` edits the image towards that. Settings are ordered by the sum of
-their ranks (`rank_sums`) by three criteria, where ``loss(z, c)`` is how well the model denoises a clean latent under a
-text (`latents.joint`), x is the image under its own text c0, and z an edit towards c1:
+those of another caption, and `candidates` edit the image towards that: all of them the first images, the best third of
+them the others, too (`core.halving`). Settings are ordered by the sum of their ranks (`rank_sums`) by three criteria,
+where ``loss(z, c)`` is how well the model denoises a clean latent under a text (`latents.joint`), x is the image under
+its own text c0, and z an edit towards c1:
 
     residual    loss(z, c1) / loss(x, c0)                 high for edits that do too little, and off the manifold
     share       |1 - share of the verdict| (`judge`)      distance of the visible change from the wanted one
@@ -36,6 +37,7 @@ from torch.nn import functional
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
+from latentedit.core.halving import successive_halving
 from latentedit.core.linalg import to_float64
 from latentedit.core.progress import Progress
 from latentedit.core.rng import Seed
@@ -195,10 +197,11 @@ def rank_sums(means: Sequence[Mapping[str, float]]) -> list[float]:
 
 @settings
 class Search(Batches):
-    """Sizes of the search; every candidate edits each image."""
+    """Sizes of the search."""
 
-    images: Count = 24
+    images: Count = 96
     batch: Count = 4
+    first: Count = 24  # images on which every candidate is tried; the best third continues on all of them
     harmed: Natural = 1
     seed: int = 1
 
@@ -234,7 +237,7 @@ def calibrate_settings(
         ImageError: an image that cannot be read.
 
     Cost:
-        Every candidate edits every image: some thousand evaluations.
+        Every candidate edits the first images, a third of them all: by default, 840 edits.
     """
     check_calibrable(model)
     how = Search() if how is None else how
@@ -244,24 +247,34 @@ def calibrate_settings(
     given: dict[str, Any] = {"model": model, "texts": texts, "images": images, "labeled": bool(captions)}
     batch = functools.partial(_batch, how=how, **given)
     total = len(how.batches) + 1
+    editors = candidates(model)
+    costs = {name: editor.search.evaluations() for name, editor in editors.items()}
     results: list[dict[str, Criteria]] = []
     corrupted: list[Tensor] = []
-    for positions in how.batches:
-        latent, target = batch(positions)
-        decoded = model.decode(latent.z)
-        before = losses_at(latent, (latent.condition, target), latent.z, seed=how.seed)
-        results.append(evaluate_settings(latent, target, decoded, before, seed=how.seed))
-        corrupted.append(_corrupted_losses(latent, decoded[: how.harmed], before, seed=how.seed))
-        if progress is not None:
-            progress(SETTINGS, len(results), total)
-    editors = candidates(model)
-    criteria = {name: Criteria.joined([batch[name] for batch in results]) for name in editors}
-    means = {name: values.means for name, values in criteria.items()}
-    costs = {name: editor.search.evaluations() for name, editor in editors.items()}
-    ranks = zip(rank_sums(list(means.values())), costs.values(), editors, strict=True)
-    order = [name for _, _, name in sorted(ranks)]
+
+    means: dict[str, dict[str, float]] = {}
+
+    def criteria(name: str) -> Criteria:
+        return Criteria.joined([batch[name] for batch in results])
+
+    def scores(names: Sequence[str], count: int) -> list[tuple[float, int, str]]:
+        for positions in how.batches[len(results) : count]:
+            latent, target = batch(positions)
+            decoded = model.decode(latent.z)
+            before = losses_at(latent, (latent.condition, target), latent.z, seed=how.seed)
+            tried = {name: editors[name] for name in names}
+            results.append(evaluate_settings(latent, target, decoded, before, tried, seed=how.seed))
+            corrupted.append(_corrupted_losses(latent, decoded[: how.harmed], before, seed=how.seed))
+            if progress is not None:
+                progress(SETTINGS, len(results), total)
+        means.update({name: criteria(name).means for name in names})
+        ranks = rank_sums([means[name] for name in names])
+        return [(rank, costs[name], name) for rank, name in zip(ranks, names, strict=True)]
+
+    first, every = math.ceil(how.first / how.batch), len(how.batches)
+    order = successive_halving(list(editors), scores, [first, every] if first < every else [every])
     best, editor = order[0], editors[order[0]]
-    judge = suitable_judge(levels_of(model), criteria[best], torch.cat(corrupted, dim=-1))
+    judge = suitable_judge(levels_of(model), criteria(best), torch.cat(corrupted, dim=-1))
     latent, target = batch(how.batches[0])
     slider = editor.slider(latent, editor.direction(latent, target, seed=how.seed), seed=how.seed)
     slider.judge = judge
@@ -335,13 +348,19 @@ def _exchange(caption: str, others: Sequence[str], number: int) -> str:
 
 
 def evaluate_settings(
-    latent: JointLatent, target: Condition, decoded: Float[Tensor, "b 3 h w"], before: Losses, *, seed: int
+    latent: JointLatent,
+    target: Condition,
+    decoded: Float[Tensor, "b 3 h w"],
+    before: Losses,
+    tried: Mapping[str, EIM],
+    *,
+    seed: int,
 ) -> dict[str, Criteria]:
-    """The criteria of a batch's edits by every candidate; ``before``: `losses_at` of the images."""
+    """The criteria of a batch's edits by some candidates, two at least; ``before``: `losses_at` of the images."""
     model, texts = latent.backbone, (latent.condition, target)
     after: dict[str, Tensor] = {}
     changes: list[Tensor] = []
-    for name, editor in candidates(model).items():
+    for name, editor in tried.items():
         (edited,) = editor.edit(latent, target, [1.0], seed=seed)
         after[name] = losses_at(latent, texts, edited.z, seed=seed)
         change = model.decode(edited.z) - decoded

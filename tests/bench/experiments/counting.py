@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
 from latentedit.core.errors import ConfigError
-from latentedit_bench.experiments.decisions import Measure
 from latentedit_bench.experiments.experiment import Context, Row, Source, Unit, experiment
+from latentedit_bench.metrics.decisions import Measure
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,6 @@ from latentedit.latents.captions.change import changed_phrases
 from latentedit_bench.data.counterfactual import Rendered
 from latentedit_bench.data.items import Dataset
 from latentedit_bench.domains.base import load_domain
-from latentedit_bench.experiments.decisions import gradual, straight
 from latentedit_bench.experiments.experiment import Context
 from latentedit_bench.experiments.hessian_preservation import outside
 from latentedit_bench.experiments.items import CAPTIONS, SCORES, Edits, Items, select_items
@@ -28,6 +27,7 @@ from latentedit_bench.experiments.linear_strength import SDEDIT, TEXT, Scaled, l
 from latentedit_bench.experiments.network_kinds import network_kinds
 from latentedit_bench.experiments.single_attribute import margins
 from latentedit_bench.experiments.texts import other_requests
+from latentedit_bench.metrics.decisions import gradual, straight
 from tests.bench.rendered_network import COLORS, RenderedNetwork, prepared
 
 STRENGTHS = np.array([0.25, 0.5, 0.75, 1.0])

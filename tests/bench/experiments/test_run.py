@@ -14,11 +14,10 @@ import pytest
 from latentedit.batch.executors import run_work
 from latentedit.core.errors import ConfigError, DeviceError, FileFormatError, OutputError, RegistryError
 from latentedit.core.plugins import EXPERIMENTS
-from latentedit_bench.experiments import experiment
-from latentedit_bench.experiments.decisions import Outcome
 from latentedit_bench.experiments.experiment import Context, Experiment, make_experiment
 from latentedit_bench.experiments.page import claims_page, page_files, write_claims_page
 from latentedit_bench.experiments.run import Record, read_records, reproduce
+from latentedit_bench.metrics.decisions import Outcome
 from latentedit_bench.metrics.statistics import Estimate
 from tests.bench.conftest import Register
 from tests.bench.experiments.counting import CALLS, Counted, broken, tally
@@ -67,7 +66,7 @@ def test_another_process_measures_the_same_rows(tmp_path: Path) -> None:
 
     context = Context(folder=tmp_path, command="it", progress=lambda *_: None, cache={"a model": lambda: None})
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(experiment, "run_work", keep)
+        patched.setattr("latentedit_bench.work.run_work", keep)
         rows = tally.changed(start=3.0).rows(context)
     there = pickle.loads(pickle.dumps(given[0]))
     assert there.units == given[0].units
@@ -165,7 +164,7 @@ def test_other_weights_or_another_plan_are_refused_and_nothing_is_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = {"first": "a", "second": "b"}
-    monkeypatch.setattr(experiment, "weights_fingerprint", lambda name: now[name])
+    monkeypatch.setattr("latentedit_bench.experiments.experiment.weights_fingerprint", lambda name: now[name])
     one = tally.changed(models=tuple(now))
     (record,) = reproduce([one], tmp_path, command="typed")
     assert record.weights == Record.read(tmp_path / "tally.json").weights == {"first": "a", "second": "b"}

@@ -77,18 +77,23 @@ def test_registered_metrics_are_columns_of_rows_and_ranking(batch: Prepared, tmp
     for folder in (right, wrong):
         folder.mkdir()
     (right / "own_metric.py").write_text(
-        "def to_truth(edited, source, truth, captions):\n"
-        "    assert len(edited) == len(source) == len(truth) == len(captions)\n"
-        "    return (edited - truth).abs().amax((1, 2, 3))\n"
+        "from latentedit_bench.metrics.metric import Metric\n"
+        "def to_truth(of):\n"
+        "    assert len(of.edited) == len(of.source) == len(of.truth) == len(of.captions)\n"
+        "    return (of.edited - of.truth).abs().amax((1, 2, 3))\n"
+        "metric = Metric(name='to truth', title='to truth', better='lower', needs=('truth',), function=to_truth)\n"
     )
-    (wrong / "one_metric.py").write_text("def mean(edited, source, truth, captions):\n    return edited.mean()\n")
+    (wrong / "one_metric.py").write_text(
+        "from latentedit_bench.metrics.metric import Metric\n"
+        "metric = Metric(name='one', better='', function=lambda of: of.edited.mean())\n"
+    )
     group = METRICS.group
-    with installed(right, {group: {"to truth": "own_metric:to_truth"}}):
+    with installed(right, {group: {"to truth": "own_metric:metric"}}):
         found = pd.DataFrame(scored(batch, oracle(batch)()) + answer_rows(batch))
         assert found[found["method"] == "x"]["to truth"].max() == pytest.approx(0, abs=1e-2)
         assert found["to truth"].notna().all()
         assert "to truth" in ranking_grid(Summaries.of(found), ["x"]).head
-    with installed(wrong, {group: {"one": "one_metric:mean"}}), pytest.raises(ShapeError, match="'one'"):
+    with installed(wrong, {group: {"one": "one_metric:metric"}}), pytest.raises(ShapeError, match="'one'"):
         scored(batch, Idle())
 
 

@@ -11,6 +11,7 @@ import pytest
 from latentedit.core.errors import ConfigError
 from latentedit_bench.metrics.statistics import SEEDS, estimate
 from latentedit_bench.ranking.evaluate import CODEC
+from latentedit_bench.ranking.search_spaces import Roles
 from latentedit_bench.ranking.summaries import (
     COMPARED,
     MEAN,
@@ -27,7 +28,6 @@ from latentedit_bench.ranking.summaries import (
     summary,
     summary_of_curves,
 )
-from latentedit_bench.tuning.search_spaces import Roles
 from tests.bench.made_runs import SLOPES, constructed, rows_of
 
 STRENGTHS = (0.5, 1.0, 2.0)

@@ -15,12 +15,12 @@ from latentedit.models.model_settings import read_settings
 from latentedit.models.registry import bundled_folder
 from latentedit_bench.data.items import Dataset
 from latentedit_bench.data.prepared import Prepared, prepare
+from latentedit_bench.ranking.search_spaces import SearchSpace, search_space
 from latentedit_bench.tuning import tuning
-from latentedit_bench.tuning.search_spaces import SearchSpace, search_space
 from latentedit_bench.tuning.tuning import (
     Trials,
     Tried,
-    already_tuned,
+    left_to_tune,
     score_settings,
     store_best,
     tune_gain,
@@ -207,11 +207,14 @@ def test_the_file_records_data_and_command_and_keeps_other_methods(tmp_path: Pat
     assert one["data"] == {"name": "some", "version": "7", "items": 2, "fingerprint": DATA.fingerprint}
     assert [entry["score"] for entry in one["tried"]] == [0.1, 1.1]
     assert one["edges"] == ["level"], "the lower of two levels was best, and one noise is the least"
-    assert already_tuned(path, MODEL, DATA) == {"flowslider", "sdedit"}
-    assert already_tuned(path, MODEL, dataclasses.replace(DATA, version="8")) == set()
+    spaces = [search_space(name) for name in ("flowslider", "dds", "sdedit")]
+    assert left_to_tune(path, MODEL, DATA, spaces) == spaces[1:2]
+    dearer = dataclasses.replace(spaces[0], budget=60)
+    assert left_to_tune(path, MODEL, DATA, [dearer]) == [dearer]
+    assert left_to_tune(path, MODEL, dataclasses.replace(DATA, version="8"), spaces) == spaces
     others = dataclasses.replace(DATA, items=some_items()[2:4])
-    assert already_tuned(path, MODEL, others) == set(), "a manifest of the same name"
-    assert already_tuned(tmp_path / "none.json", MODEL, DATA) == set()
+    assert left_to_tune(path, MODEL, others, spaces) == spaces, "a manifest of the same name"
+    assert left_to_tune(tmp_path / "none.json", MODEL, DATA, spaces) == spaces
 
 
 @pytest.mark.parametrize("theirs", ["another model's", "something else"])

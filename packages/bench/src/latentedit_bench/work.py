@@ -2,9 +2,15 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from latentedit.batch.executors import Executor, run_work
+from latentedit.batch.folder import RunFolder
 from latentedit.batch.work import Measure
+from latentedit.core.progress import Progress
+from latentedit_bench.metrics.statistics import Table
+from latentedit_bench.ranking.run import table_of
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,3 +33,12 @@ class UnitWork:
     def start(self) -> Measure:
         """Nothing to load."""
         return self.measure
+
+    def rows(
+        self, folder: Path, *, kind: str, command: str, executor: Executor, progress: Progress | None = None
+    ) -> Table:
+        """All rows; a folder keeps them, and those that are missing are measured."""
+        run = RunFolder.start(folder, self.spec, kind=kind, units=self.units, command=command, request={})
+        run_work(run, self, executor=executor, progress=progress)
+        run.write_table()
+        return table_of(run)

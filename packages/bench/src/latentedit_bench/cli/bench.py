@@ -34,7 +34,7 @@ def methods(as_json: options.Json = False) -> None:
         latentedit bench methods
         latentedit bench methods --json
     """
-    from latentedit_bench.tuning.search_spaces import differences, search_spaces
+    from latentedit_bench.ranking.search_spaces import differences, search_spaces
 
     spaces = search_spaces()
     differs = differences(spaces)
@@ -102,8 +102,12 @@ def tune(
     place: Data = DATA,
     output: Annotated[Path, goes_to("The file with every setting tried.")] = Path("out/benchmark/tuning.json"),
     method: Methods = None,
-    items: Items = 24,
+    items: Items = 96,
     captions: Captions = "partial+full",
+    evaluations: Annotated[
+        int | None,
+        typer.Option("--evaluations", min=1, help="Most network evaluations of an edit; default: the method's own."),
+    ] = None,
     store: Annotated[
         bool, typer.Option("--store", help="Also store the best settings in the model's latentedit.json.")
     ] = False,
@@ -121,24 +125,26 @@ def tune(
         latentedit bench tune --method flowedit
         latentedit bench tune --items 6 -o out/tuning.json
     """
+    import dataclasses
     from itertools import groupby
 
-    from latentedit_bench.tuning.search_spaces import check_names, search_space, search_spaces
+    from latentedit_bench.ranking.search_spaces import check_names, search_space, search_spaces
 
     check_names(method or ())  # before anything heavy
     from latentedit.models.registry import bundled_folder
     from latentedit_bench.data.prepared import prepare, same_size
-    from latentedit_bench.tuning.tuning import Trials, already_tuned, store_best, tune_gain, tune_method, write_tuning
+    from latentedit_bench.tuning.tuning import Trials, left_to_tune, store_best, tune_gain, tune_method, write_tuning
 
     if store:
         bundled_folder(choice.name)  # fails before any work if there is none
     chosen = [search_space(name) for name in method] if method else search_spaces()
+    if evaluations is not None:
+        chosen = [dataclasses.replace(one, budget=evaluations) for one in chosen]
     found = open_dataset(place, split="calibration", captions=captions, items=items)
     backbone = choice.load()
     best: dict[str, Any] = {}
     with progress_bar(quiet=quiet or as_json) as progress:
-        left = already_tuned(output, backbone, found)
-        chosen = [one for one in chosen if one.name not in left]
+        chosen = left_to_tune(output, backbone, found, chosen)
         batches = [prepare(backbone, some) for some in same_size(found.items, _BATCH)] if chosen else []
         for _, some in groupby(chosen, key=lambda one: (one.editor, one.candidates)):
             rows = list(some)

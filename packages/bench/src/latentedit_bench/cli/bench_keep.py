@@ -55,14 +55,12 @@ def keep(
         latentedit bench keep --baselines -o out/speed
         latentedit bench keep --pairs pairs/ -o out/pairs
     """
-    from latentedit.batch.executors import Executor, run_work
-    from latentedit.batch.folder import RunFolder
+    from latentedit.batch.executors import Executor
     from latentedit_bench.known_pairs.check_rates import PAIRS, check_summary, check_work
     from latentedit_bench.known_pairs.measured import case_work, pair_summary
     from latentedit_bench.known_pairs.real_pairs import real_summary, real_work
     from latentedit_bench.known_pairs.rounds import rounds_summary, rounds_work
     from latentedit_bench.known_pairs.speed import speed_summary, speed_work
-    from latentedit_bench.ranking.run import table_of
     from latentedit_keep.base.files import plain, write_text
 
     if check + rounds + timed + (pairs is not None) > 1:
@@ -83,11 +81,9 @@ def keep(
         work, summarize = case_work(split, 209 if count is None else count), pair_summary
     executor, command = Executor(workers=workers), typed_command()
     kind = "check" if check else "rounds" if rounds else "speed" if timed else "keep"
-    run = RunFolder.start(output, work.spec, kind=kind, units=work.units, command=command, request={})
     with progress_bar(quiet=quiet or as_json) as progress:
-        run_work(run, work, executor=executor, progress=progress)
-    run.write_table()
-    report: dict[str, Any] = {"command": command, **work.spec, **summarize(table_of(run))}
+        rows = work.rows(output, kind=kind, command=command, executor=executor, progress=progress)
+    report: dict[str, Any] = {"command": command, **work.spec, **summarize(rows)}
     write_text(output / f"{kind}.json", f"{json.dumps(plain(report), indent=1)}\n")
     if as_json:
         print_json(report)

@@ -16,7 +16,7 @@ def goes_to(what: str) -> Any:
 
 
 def _complete_method(incomplete: str) -> list[str]:
-    from latentedit_bench.tuning.search_spaces import method_names
+    from latentedit_bench.ranking.search_spaces import method_names
 
     return [name for name in method_names() if name.startswith(incomplete)]
 

@@ -67,7 +67,7 @@ def run(
         latentedit bench run manifest.csv --model models/my-model/ -o out/mine
         latentedit bench run --settings out/tuning.json --workers 2 -o out/run
     """
-    from latentedit_bench.tuning.search_spaces import check_names
+    from latentedit_bench.ranking.search_spaces import check_names
 
     check_names(method or () if settings is None else ())  # before anything heavy; a file may have other names
     from latentedit.batch.executors import Executor, suitable_workers

@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -21,8 +21,7 @@ from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit_bench.data.counterfactual import side_effects
 from latentedit_bench.data.items import Item
-
-Readings = Mapping[str, Float[Tensor, "b _"]]  # attribute to the probabilities of its values, one row an image
+from latentedit_bench.metrics.metric import Readings
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)

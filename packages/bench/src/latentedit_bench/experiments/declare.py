@@ -1,15 +1,26 @@
 """Everything that a module with an experiment imports."""
 
-from latentedit_bench.experiments.decisions import Difference, Measure, ModelDifference, RankCorrelation
 from latentedit_bench.experiments.experiment import EIM_PAPER, RIEMANNIAN, UNSUPERVISED, Rows, experiment
 from latentedit_bench.experiments.images import TWIN, Images
-from latentedit_bench.experiments.items import COMPLETED, FULL, PARTIAL, Edits, Items, Lab, Latents, Tables
-from latentedit_bench.experiments.plots import Dots, Lines, Points
+from latentedit_bench.experiments.items import (
+    COMPLETED,
+    FULL,
+    PARTIAL,
+    Batches,
+    Edits,
+    Items,
+    Lab,
+    Latents,
+    Placed,
+    Tables,
+)
 from latentedit_bench.experiments.study import Study
 from latentedit_bench.experiments.texts import Texts
+from latentedit_bench.metrics.decisions import Difference, Measure, ModelDifference, RankCorrelation
 from latentedit_bench.ranking.evaluate import Method
+from latentedit_bench.report.plots import Dots, Lines, Points
 
 __all__ = ["EIM_PAPER", "RIEMANNIAN", "UNSUPERVISED", "Rows", "experiment"]
-__all__ += ["Edits", "Images", "Items", "Lab", "Latents", "Method", "Study", "Tables", "Texts"]
+__all__ += ["Batches", "Edits", "Images", "Items", "Lab", "Latents", "Method", "Placed", "Study", "Tables", "Texts"]
 __all__ += ["Difference", "Dots", "Lines", "Measure", "ModelDifference", "Points", "RankCorrelation"]
 __all__ += ["COMPLETED", "FULL", "PARTIAL", "TWIN"]

@@ -5,11 +5,11 @@ import dataclasses
 import torch
 
 from latentedit_bench.domains.base import full_caption, load_domain
-from latentedit_bench.experiments.decisions import rank_correlation, slope
 from latentedit_bench.experiments.declare import RIEMANNIAN, Images, ModelDifference, Rows, Study, experiment
 from latentedit_bench.experiments.images import at_fitted_rank, captioned
 from latentedit_bench.experiments.subspaces import DISTANCE, DISTANCES, compared
 from latentedit_bench.experiments.texts import graded
+from latentedit_bench.metrics.decisions import rank_correlation, slope
 
 
 @experiment(

@@ -16,17 +16,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from latentedit.batch.executors import Executor, run_work, suitable_workers
-from latentedit.batch.folder import RunFolder, UnitResult, file_name
+from latentedit.batch.executors import Executor, suitable_workers
+from latentedit.batch.folder import UnitResult, file_name
 from latentedit.core.errors import ConfigError, RegistryError
 from latentedit.core.plugins import EXPERIMENTS
 from latentedit.core.progress import Progress
 from latentedit.models.placement import existing_device
 from latentedit.models.registry import weights_fingerprint
-from latentedit_bench.experiments.decisions import Outcome, Statistic
-from latentedit_bench.experiments.plots import Plot
+from latentedit_bench.metrics.decisions import Outcome, Statistic
 from latentedit_bench.metrics.statistics import Table
-from latentedit_bench.ranking.run import table_of
+from latentedit_bench.report.plots import Plot
 from latentedit_bench.work import UnitWork
 from latentedit_keep.base.files import plain
 
@@ -89,12 +88,9 @@ class Source(abc.ABC):
         named = {file_name(f"{index:05d} {' '.join(map(str, unit))}"): unit for index, unit in enumerate(units)}
         spec, measure = {**one.plan, "weights": one.weights()}, functools.partial(_measured, one, context)
         work = UnitWork(spec=spec, tasks=named, measure=measure)
-        folder = RunFolder.start(
-            context.folder, work.spec, kind=one.name, units=work.units, command=context.command, request={}
-        )
         executor = Executor(workers=suitable_workers(existing_device(context.device), len(units) // _FEWEST))
-        run_work(folder, work, executor=executor, progress=context.progress)
-        return table_of(folder)
+        about = {"kind": one.name, "command": context.command}
+        return work.rows(context.folder, executor=executor, progress=context.progress, **about)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -19,10 +19,10 @@ from latentedit.models.placement import Placement, existing_device, place
 from latentedit.models.registry import load, locate
 from latentedit.models.weights import fingerprint
 from latentedit_bench.domains.base import full_caption, load_domain, sample_images
-from latentedit_bench.experiments.decisions import Difference
 from latentedit_bench.experiments.experiment import LATER, Context, Row, Source, Unit
 from latentedit_bench.experiments.study import Inversion, Ranks, Study
 from latentedit_bench.experiments.texts import graded
+from latentedit_bench.metrics.decisions import Difference
 from latentedit_bench.metrics.statistics import Table
 
 TWIN = Difference("network", "trained", "untrained")  # a trained network less its untrained twin at the same latents

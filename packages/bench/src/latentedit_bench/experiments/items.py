@@ -19,18 +19,19 @@ from latentedit.models.placement import half_or_float32
 from latentedit.models.registry import load
 from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.items import Dataset
-from latentedit_bench.data.prepared import prepare, to_tensor
+from latentedit_bench.data.prepared import Prepared, prepare, to_tensor
 from latentedit_bench.experiments.experiment import SEED, Context, Experiment, Row, Source, Unit
 from latentedit_bench.metrics.disentanglement import all_scores
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.evaluate import ANSWERS, Method
 from latentedit_bench.ranking.plan import BATCH, Plan
 from latentedit_bench.ranking.run import run_ranking
-from latentedit_bench.tuning.search_spaces import BUDGET, SearchSpace, at_budget
+from latentedit_bench.ranking.search_spaces import BUDGET, SearchSpace, at_budget
 
 PARTIAL, FULL, COMPLETED = "partial", "full", "completed"
 CAPTIONS = (PARTIAL, FULL)  # kinds of captions, see `data.counterfactual`
 SCORES = ("disentanglement", "effect", "leakage", "error")
+Placed = Iterator[tuple[int, Row]]  # the place of an item in its batch, and a row
 Latents = Iterator[tuple[dict[str, Any], Tensor]]  # columns that identify a latent, and the latent
 Tables = Iterator[Table]
 _SIZE = 16  # items that are encoded together
@@ -67,21 +68,32 @@ class Items(Source):
 
     @torch.no_grad()
     def measure(self, function: Callable[..., Any], unit: Unit, context: Context) -> Iterable[Row]:
-        """`SCORES` of each latent's image, put back as an edit is."""
+        """What `measured` makes of the batch, with the model, the captions, and the item of each row."""
         model, captions, first, count = str(unit[0]), str(unit[1]), int(unit[2]), int(unit[3])
         backbone, most = loaded(model, context), max(self.items, self.others)
         name = backbone.defaults.get("captioner", "portraits")
         data = context.cached(("items", name, captions), lambda: select_items(self, captions, first=most, domain=name))
         items = data.items[first : first + count]
-        if not items:
-            return
-        batch = prepare(backbone, items)
+        for index, row in self.measured(function, prepare(backbone, items)) if items else ():
+            named = {"model": Path(model).name, "captions": captions, "item": items[index].id}
+            yield {**named, "group": items[index].group, **row}
+
+    def measured(self, function: Callable[..., Any], batch: Prepared) -> Placed:
+        """`SCORES` of each latent's image, put back as an edit is, by the place of its item in the batch."""
         assert batch.truth is not None
         for about, z in function(batch, seed=self.seed):
             scores = all_scores(to_tensor(batch.restored(batch.changed(z))), batch.source, batch.truth)
-            for index, item in enumerate(items):
-                named = {"model": Path(model).name, "captions": captions, "item": item.id, "group": item.group}
-                yield {**named, **about, **{name: float(scores[name][index]) for name in SCORES}}
+            for index in range(len(batch.items)):
+                yield index, {**about, **{name: float(scores[name][index]) for name in SCORES}}
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Batches(Items):
+    """The function takes a batch, and yields places of items in it, each with a row."""
+
+    def measured(self, function: Callable[..., Any], batch: Prepared) -> Placed:
+        """The function's own rows."""
+        yield from function(batch, seed=self.seed)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

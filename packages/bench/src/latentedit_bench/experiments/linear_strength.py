@@ -10,10 +10,10 @@ from latentedit.editors import SDEdit
 from latentedit.editors.base import StrengthResult
 from latentedit.editors.edit import Edit
 from latentedit.editors.eim import EIM
-from latentedit_bench.experiments.decisions import gradual, straight
 from latentedit_bench.experiments.declare import EIM_PAPER, PARTIAL, Edits, Lab, Lines, Measure, Tables, experiment
 from latentedit_bench.experiments.items import recommended
 from latentedit_bench.experiments.joint_latent import SEARCH
+from latentedit_bench.metrics.decisions import gradual, straight
 from latentedit_bench.ranking.evaluate import Method
 
 TEXT, SDEDIT = "text arm", "SDEdit at rising levels"

@@ -18,9 +18,9 @@ from latentedit.core.cost import peak_bytes, reset_peak
 from latentedit.core.errors import ConfigError, FileFormatError, LatentEditError
 from latentedit.core.progress import Progress
 from latentedit.models.placement import existing_device
-from latentedit_bench.experiments.decisions import Outcome
 from latentedit_bench.experiments.experiment import Context, Experiment
-from latentedit_bench.experiments.plots import Forest, Shown, draw_figure, save_figure
+from latentedit_bench.metrics.decisions import Outcome
+from latentedit_bench.report.plots import Forest, Shown, draw_figure, save_figure
 from latentedit_keep.base.files import make_folder, plain, read_object, write_text
 
 

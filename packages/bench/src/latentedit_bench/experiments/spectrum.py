@@ -6,13 +6,13 @@ import numpy as np
 import torch
 
 from latentedit.core.rng import stream
-from latentedit_bench.experiments.decisions import Measure
 from latentedit_bench.experiments.experiment import RIEMANNIAN, UNSUPERVISED, Rows, experiment
 from latentedit_bench.experiments.images import TWIN, Images, at_fitted_rank
-from latentedit_bench.experiments.plots import Lines
 from latentedit_bench.experiments.study import Study
 from latentedit_bench.experiments.subspaces import captured, coordinates, fits
+from latentedit_bench.metrics.decisions import Measure
 from latentedit_bench.metrics.vectors import centroid, white_centroid
+from latentedit_bench.report.plots import Lines
 
 
 @experiment(

@@ -13,10 +13,10 @@ from latentedit.geometry.global_directions import agreement
 from latentedit.geometry.local_basis import LocalBasis
 from latentedit.geometry.means import chordal_mean
 from latentedit.geometry.subspaces import geodesic_distance, random_level
-from latentedit_bench.experiments.decisions import Measure
 from latentedit_bench.experiments.images import TWIN
-from latentedit_bench.experiments.plots import Lines
 from latentedit_bench.experiments.study import Study
+from latentedit_bench.metrics.decisions import Measure
+from latentedit_bench.report.plots import Lines
 
 RANKS = (1, 2, 4, 7)  # where the bases have them; the gap after the last vector of a basis of 8 is not known
 DISTANCE = Measure(

@@ -28,7 +28,8 @@ from latentedit_bench.data.counterfactual import Rendered, side_effects
 from latentedit_bench.data.items import RgbFile
 from latentedit_bench.data.prepared import to_tensor
 from latentedit_bench.domains.base import Domain, load_domain
-from latentedit_bench.experiments.decisions import rank_correlation
+from latentedit_bench.metrics.built_in import BUILT_IN
+from latentedit_bench.metrics.decisions import rank_correlation
 from latentedit_bench.metrics.disentanglement import all_scores
 from latentedit_bench.metrics.images import mean_square
 from latentedit_bench.metrics.locality import outside_change, side_effect
@@ -42,27 +43,38 @@ from latentedit_keep.base.workers import end_with_parent
 
 AS_IS, KEPT = "as it is", "after keep"  # ways of scoring
 
-MEASURES = (  # numbers of an item, which `WORDS` explains in this order
-    "error", "effect", "leakage", "outside_change", "side_effect", "untouched", "done", "others_changed", "still_error",
-    "error_between", "strength_error", "monotonicity",
-)  # fmt: skip
-
 _SHOWN_FAULTS = 400
 
-WORDS = {  # name and meaning of each of `MEASURES`
-    "error": "squared distance to the right answer, in that of the source: 0 is the answer, 1 no edit or worse.",
-    "effect": "how much of the wanted change was made: 0 none, 1 all of it, above 1 too much, below 0 the opposite.",
-    "leakage": "length of all other changes, in lengths of the wanted change; 0 is best.",
-    "change outside": "squared change where the right answer changes nothing, in units of the wanted one; 0 is best.",
-    "side effects": "how much of the right shadows, reflections and bounced light is there; 1 is best, 0 is none.",
-    "rest untouched": "share of the pixels that the right answer leaves alone and that are the source's, bit for bit.",
-    "request fulfilled": "share of the requested attributes in which a classifier sees the requested value.",
-    "others changed": "number of attributes that were not requested and in which the classifier sees another value.",
-    "error where nothing is requested": "where the source is the answer: squared change in units of that of other "
-    "items, at most 1.",
-    "error between strengths": "of graded changes: the error at strengths below 1, each to its own right answer.",
-    "error of the strength": "of graded changes: how far the effect at a strength is from that of the right answer.",
-    "monotonicity": "of graded changes: rank correlation of effect and strength; 1 is best, 0 where nothing changes.",
+_DERIVED = {  # measures besides the metrics of an edit: name to title and meaning
+    "untouched": (
+        "rest untouched",
+        "share of the pixels that the right answer leaves alone and that are the source's, bit for bit.",
+    ),
+    "still_error": (
+        "error where nothing is requested",
+        "where the source is the answer: squared change in units of that of other items, at most 1.",
+    ),
+    "error_between": (
+        "error between strengths",
+        "of graded changes: the error at strengths below 1, each to its own right answer.",
+    ),
+    "strength_error": (
+        "error of the strength",
+        "of graded changes: how far the effect at a strength is from that of the right answer.",
+    ),
+    "monotonicity": (
+        "monotonicity",
+        "of graded changes: rank correlation of effect and strength; 1 is best, 0 where nothing changes.",
+    ),
+}
+
+MEASURES = {  # numbers of an item: name to title and meaning
+    **{
+        one.name: (one.title or one.name, one.why)
+        for one in BUILT_IN
+        if one.name in ("error", "effect", "leakage", "outside_change", "side_effect", "done", "others_changed")
+    },
+    **_DERIVED,
 }
 
 _MOVED_PX = 0.5  # shift, or growth at the image's edge, from which a file is reported as moved
@@ -267,11 +279,11 @@ def score_page(entry: Entry, wrong: Sequence[Row]) -> str:
         "score.html",
         entry=entry,
         title=title,
-        measures=_grid(entry.measures, dict(zip(MEASURES, WORDS, strict=True))),
+        measures=_grid(entry.measures, {name: title for name, (title, _) in MEASURES.items()}),
         kinds=_grid(entry.kinds, {kind: kind for kind in entry.kinds[AS_IS]}),
         faults=wrong[:_SHOWN_FAULTS],
         more=len(wrong) - _SHOWN_FAULTS,
-        glossary=WORDS,
+        glossary=dict(MEASURES.values()),
     )
     return page(title, body)
 

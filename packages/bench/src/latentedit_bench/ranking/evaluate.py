@@ -14,17 +14,14 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from latentedit.core.errors import ConfigError, ShapeError
-from latentedit.core.plugins import METRICS
+from latentedit.core.errors import ConfigError
 from latentedit.core.settings import RESIDUAL
 from latentedit.directions.identification import composed_change, dropped_residual
 from latentedit.editors.base import Editor
 from latentedit.editors.refinement import Refinement
 from latentedit.latents.joint import JointLatent
 from latentedit_bench.data.prepared import Prepared, Readings, to_tensor
-from latentedit_bench.metrics.disentanglement import all_scores
-from latentedit_bench.metrics.drawn import edge_error, opacity
-from latentedit_bench.metrics.locality import outside_change, outside_psnr_db, outside_share, side_effect
+from latentedit_bench.metrics.metric import EditedBatch, measured
 from latentedit_bench.metrics.pie_bench import MODES, scores
 
 Row = dict[str, Any]  # one item, method and strength: plain values; None if not measured
@@ -151,54 +148,16 @@ def _rows(
 def _measured(
     batch: Prepared, edited: Float[Tensor, "b 3 h w"], read: Readings | None
 ) -> dict[str, Float[Tensor, " b"]]:
-    source, columns = batch.source, dict[str, Tensor]()
-    columns["changed_rms"] = (edited - source).double().flatten(1).square().mean(1).sqrt() / 2
-    if batch.truth is not None:
-        columns |= all_scores(edited, source, batch.truth)
-        columns["edge_error"] = edge_error(edited, source, batch.truth)
-        if batch.consequences is not None:
-            columns["side_effect"] = side_effect(edited, source, batch.truth, batch.consequences)
-    if batch.mask is not None:
-        columns["outside"] = outside_share(edited, source, batch.mask)
-        if batch.truth is not None:
-            columns["outside_change"] = outside_change(edited, source, batch.truth, batch.mask)
-            columns["opacity"] = opacity(edited, source, batch.truth, batch.mask)
-        columns["outside_psnr"] = outside_psnr_db(edited, source, batch.mask)
-        if batch.truth is None:  # PIE-Bench's numbers need no right answer
-            for mode in MODES:
-                found = scores(edited, source, batch.mask, mode=mode)
-                columns |= {f"{mode} {name}": values for name, values in found.items()}
-    if read is not None and batch.before is not None:
-        columns |= _readings(batch.before, read, batch.answer)
-    return columns | _registered(batch, edited)
-
-
-def _registered(batch: Prepared, edited: Float[Tensor, "b 3 h w"]) -> dict[str, Float[Tensor, " b"]]:
-    """Numbers of the metrics that packages register in ``latentedit.metrics``, by their names."""
-    columns = dict[str, Tensor]()
-    for name in METRICS.names():
-        values = torch.as_tensor(METRICS.load(name)(edited, batch.source, batch.truth, list(batch.targets)))
-        if list(values.shape) != [len(edited)]:
-            raise ShapeError(
-                f"the metric {name!r} must give one number for each of {len(edited)} images; its shape is "
-                f"{list(values.shape)}. Return a tensor of shape [{len(edited)}]"
-            )
-        columns[name] = values.double().cpu()
-    return columns
-
-
-def _readings(before: Readings, after: Readings, answer: Readings | None) -> dict[str, Float[Tensor, " b"]]:
-    """The change of each attribute, the share of fulfilled requests, and the number of other changes."""
-    columns = total_variation(CHANGE, before, after)
-    if answer is None:
-        return columns
-    columns |= total_variation(TRUE_CHANGE, before, answer)
-    was, now, wanted = (torch.stack([seen[name].argmax(1) for name in before], 1) for seen in (before, after, answer))
-    requested = was != wanted
-    count = requested.sum(1)
-    done = (requested & (now == wanted)).sum(1) / count.clamp_min(1)
-    columns["done"] = torch.where(count > 0, done, torch.nan)
-    columns["others_changed"] = (~requested & (now != was)).sum(1).double()
+    """Every metric, PIE-Bench's numbers, which need no right answer, and the changes of attributes."""
+    known = {name: getattr(batch, name) for name in ("source", "truth", "mask", "consequences", "before", "answer")}
+    columns = measured(EditedBatch(edited=edited, captions=list(batch.targets), after=read, **known))
+    if batch.mask is not None and batch.truth is None:
+        for mode in MODES:
+            found = scores(edited, batch.source, batch.mask, mode=mode)
+            columns |= {f"{mode} {name}": values for name, values in found.items()}
+    for prefix, after in ((CHANGE, read), (TRUE_CHANGE, batch.answer)):
+        if batch.before is not None and read is not None and after is not None:
+            columns |= total_variation(prefix, batch.before, after)
     return columns
 
 

@@ -19,9 +19,9 @@ import numpy as np
 import pandas as pd
 
 from latentedit.core.errors import ConfigError
-from latentedit.core.plugins import METRICS
-from latentedit_bench.experiments.decisions import Difference, Measure
+from latentedit_bench.metrics.decisions import Difference, Measure
 from latentedit_bench.metrics.matched import leakage_at, linearity, matched_error
+from latentedit_bench.metrics.metric import registered_metrics
 from latentedit_bench.metrics.pie_bench import MODES, SCALE
 from latentedit_bench.metrics.statistics import (
     SEEDS,
@@ -35,31 +35,16 @@ from latentedit_bench.metrics.statistics import (
     ratio_over_groups,
 )
 from latentedit_bench.ranking.evaluate import ANSWERS, CODEC, REFINED
-from latentedit_bench.tuning.search_spaces import ROLES, Roles
+from latentedit_bench.ranking.search_spaces import ROLES, Roles
 
 PRIMARY = "above"  # by which methods are ranked
 COMPARED = (PRIMARY, "above scaled", "error")  # pair by pair; "error" with the codec's share in it
 
-SHOWN = {  # measures in the ranking, and what its columns are called
-    "above": "above the codec",
+_DERIVED = {  # what `per_item` adds to the metrics of an edit, and what their columns are called
+    PRIMARY: "above the codec",
     "above scaled": "above, scaled",
-    "error": "error at 1",
-    "effect": "effect at 1",
-    "edge_error": "edge error",
-    "opacity": "opacity",
-    "outside_change": "change outside",
-    "side_effect": "side effects",
-    "others_changed": "others changed",
-    "done": "request fulfilled",
-    "decomposability": "decomposability",
-    "disentanglement": "SDE",
-    "evaluations": "evaluations",
+    "scaled": "",
 }
-
-AT_ONE = (  # measures of the items that request a change, at strength 1
-    *("error", "effect", "leakage", "effectiveness", "decomposability", "disentanglement", "outside_change", "outside"),
-    *("outside_psnr", "edge_error", "opacity", "side_effect", "done", "others_changed", "evaluations"),
-)
 
 EFFECTS = (0.25, 0.5, 0.75, 1.0)  # at which curves are read; leakages count at most 1 there
 CURVES = ("matched", "reached", "linearity", *(f"leakage at {wanted:g}" for wanted in EFFECTS))
@@ -146,6 +131,12 @@ class Summaries:
         return f"Methods are not compared: that takes {SEEDS} seeds, and this run has {self.seeds}."
 
 
+def titles() -> dict[str, str]:
+    """Measures of the items that request a change, and what their columns are called; "" for those without one."""
+    metrics = {one.name: one.title for one in registered_metrics() if one.title or one.better}
+    return _DERIVED | metrics | {"evaluations": "evaluations"}
+
+
 def is_ranked(rows: Table) -> bool:
     """Whether there are right answers to rank by."""
     return "effect" in rows and bool(rows["effect"].notna().any())
@@ -168,7 +159,7 @@ def per_item(rows: Table) -> Table:
     """One row per method and item that requests a change, at strength 1: means over the seeds.
 
     Columns: "method", "item", "group", "kind", "requested", "seeds" (their number), "above", "above scaled", "scaled"
-    (the error of the change enlarged or shrunk to the whole effect), and those of `AT_ONE` and of registered metrics.
+    (the error of the change enlarged or shrunk to the whole effect), and every metric.
     Without rows of the codec, its error counts as 0.
     """
     if not is_ranked(rows):
@@ -180,7 +171,7 @@ def per_item(rows: Table) -> Table:
     for name, measure in ((PRIMARY, "capped"), ("above scaled", "scaled")):
         floor = one["item"].map(codec[measure]) if len(codec) else 0.0
         one[name] = one[measure] - floor
-    measures = [name for name in (PRIMARY, "above scaled", "scaled", *AT_ONE, *METRICS.names()) if name in one]
+    measures = [name for name in titles() if name in one]
     grouped = one.astype(dict.fromkeys(measures, float)).groupby(list(_KEYS), sort=False)
     return grouped[measures].mean().assign(seeds=grouped["seed"].nunique()).reset_index()
 

@@ -13,30 +13,25 @@ from markupsafe import Markup
 from latentedit.batch.folder import RunFolder
 from latentedit.core.errors import ConfigError
 from latentedit.display import View, ViewerFrame
+from latentedit_bench.metrics.metric import registered_metrics
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.evaluate import ANSWERS, TRUE_CHANGE
 from latentedit_bench.ranking.plan import read_plan
 from latentedit_bench.ranking.run import SOURCE, TRUTH, preview_name, table_of
-from latentedit_bench.ranking.summaries import Summaries, has_edits, is_ranked, pie_bench_table
-from latentedit_bench.report.curves import curves_svg
+from latentedit_bench.ranking.search_spaces import OURS
+from latentedit_bench.ranking.summaries import Summaries, has_edits, is_ranked, pie_bench_table, titles
 from latentedit_bench.report.page import page, render_page
+from latentedit_bench.report.plots import curves_svg
 from latentedit_bench.report.tables import Section, cost_grid, method_grid, pie_bench_grid, sections
-from latentedit_bench.tuning.search_spaces import OURS
 from latentedit_keep.base.files import write_text
 from latentedit_keep.base.images import content_of, read_image
 from latentedit_keep.viewer.page import viewer_element, viewer_script
 
-GLOSSARY: Mapping[str, str] = yaml.safe_load(  # what the words of the page mean
+_TERMS: Mapping[str, str] = yaml.safe_load(  # what the words of the page mean, besides the metrics
     resources.files("latentedit_bench.report").joinpath("glossary.yaml").read_text("utf-8")
 )
 
-_UNDER_EDITS = {  # columns that stand under each edit, and what they are called there
-    "error": "error",
-    "effect": "effect",
-    "disentanglement": "SDE",
-    "changed_rms": "changed by (rms, white is 1)",
-}
-
+_UNDER_EDITS = ("error", "effect", "disentanglement")  # metrics that stand under each edit
 _QUALITY = 80  # of images in the page; they are stored with this quality too
 _FEWEST_SURE = 0.5  # total variation from which the reader is taken to see an attribute change in the right answer
 
@@ -76,9 +71,14 @@ def write_report(folder: Path, path: Path) -> None:
         viewer=lambda view: Markup(viewer_element(view.data())),
         viewer_script=Markup(viewer_script()),
         first=OURS if OURS in shown else next(iter(shown), ""),
-        glossary=GLOSSARY,
+        glossary=glossary(),
     )
     write_text(path, page(title, body))
+
+
+def glossary() -> dict[str, str]:
+    """The terms of a page and what they mean, metrics last."""
+    return {**_TERMS, **{one.title or one.name: one.why for one in registered_metrics() if one.why}}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +117,9 @@ def _chosen(part: Table) -> list[tuple[str, Mapping[str, Any]]]:
 def _example(folder: Path, method: str, place: str, row: Mapping[str, Any]) -> Example:
     changes = {str(name).removeprefix(TRUE_CHANGE): row[name] for name in row if str(name).startswith(TRUE_CHANGE)}
     differing = ", ".join(name for name, moved in changes.items() if moved > _FEWEST_SURE)
-    item, values = str(row["item"]), {name: row[column] for column, name in _UNDER_EDITS.items() if column in row}
+    item, named = str(row["item"]), titles()
+    values = {named[column]: row[column] for column in _UNDER_EDITS if column in row}
+    values["changed by (rms, white is 1)"] = row.get("changed_rms")
     numbers = {name: f"{value:.3f}" for name, value in values.items() if value is not None and np.isfinite(value)}
     about = ": ".join(filter(None, [str(row["kind"]), str(row["change"])]))
     about += f"; the right answer differs in {differing}" if differing else ""

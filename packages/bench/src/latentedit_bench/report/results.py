@@ -13,10 +13,10 @@ from latentedit_bench.metrics.pie_bench import NOT_MEASURED
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.ranking.plan import Plan, read_plan
 from latentedit_bench.ranking.run import SOURCE, TRUTH, preview_name
+from latentedit_bench.ranking.search_spaces import ROLES, Roles
 from latentedit_bench.ranking.summaries import PRIMARY, Comparison, Summaries, pie_bench_table
-from latentedit_bench.report.curves import write_curves
+from latentedit_bench.report.plots import write_curves
 from latentedit_bench.report.tables import markdown, sections
-from latentedit_bench.tuning.search_spaces import ROLES, Roles
 from latentedit_keep.base.files import write_text
 from latentedit_keep.base.images import read_image
 from latentedit_keep.base.saving import save_image

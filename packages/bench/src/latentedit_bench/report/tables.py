@@ -7,17 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from latentedit.batch.folder import UnitRecord
-from latentedit.core.plugins import METRICS
 from latentedit_bench.metrics.statistics import Table, between
 from latentedit_bench.ranking.evaluate import ANSWERS
 from latentedit_bench.ranking.plan import MethodSpec
 from latentedit_bench.ranking.run import BETWEEN
-from latentedit_bench.ranking.summaries import EFFECTS, OVERALL, SHOWN, Summaries
+from latentedit_bench.ranking.summaries import EFFECTS, OVERALL, Summaries, titles
 
 _BARRED = ("above", "above scaled", "error", "effect", "decomposability", "disentanglement", "done")
 """Measures with a range of about 0 to 1."""
 
-_AT_STRENGTHS = {"error": "error", "effect": "effect", "disentanglement": "SDE"}  # titles of columns
+_AT_STRENGTHS = ("error", "effect", "disentanglement")
 
 _OF_CURVES = {"matched": "matched error", "reached": "reaches it", "linearity": "linearity"} | {
     name: name for wanted in EFFECTS if (name := f"leakage at {wanted:g}")
@@ -121,8 +120,9 @@ def sections(found: Summaries, methods: Sequence[MethodSpec]) -> Iterator[Sectio
     if len(found.still):
         grid = _wide(found.still, [*order, *found.apart], ours, column="kind")
         yield Section("still", "Where the image is the right answer: how far it moves (RMS, white is 1)", "", grid)
+    named = titles()
     table = found.strengths.assign(
-        column=[f"{_AT_STRENGTHS.get(m, m)} at {s:g}" for m, s in found.strengths[["measure", "strength"]].to_numpy()],
+        column=[f"{named.get(m) or m} at {s:g}" for m, s in found.strengths[["measure", "strength"]].to_numpy()],
         place=found.strengths["measure"].map({name: place for place, name in enumerate(_AT_STRENGTHS)}),
     )
     table = table.dropna(subset="place").sort_values(["place", "strength"], kind="stable")
@@ -132,8 +132,8 @@ def sections(found: Summaries, methods: Sequence[MethodSpec]) -> Iterator[Sectio
 def ranking_grid(found: Summaries, names: Sequence[str], untuned: Set[str] = frozenset()) -> Grid:
     """Methods by all measures, in their order; the right answers have no rank."""
     wide = {(row["method"], row["measure"]): row for row in found.table.to_dict("records")}
-    titles = SHOWN | {name: name for name in METRICS.names()}
-    known = [name for name in titles if any(measure == name for _, measure in wide)]
+    shown = {name: title for name, title in titles().items() if title}
+    known = [name for name in shown if any(measure == name for _, measure in wide)]
     ranks = {name: float(rank) for rank, name in enumerate((one for one in names if one not in ANSWERS), 1)}
     rows = [
         [
@@ -142,7 +142,7 @@ def ranking_grid(found: Summaries, names: Sequence[str], untuned: Set[str] = fro
         ]
         for name in names
     ]
-    return Grid(head=["method", *(titles[name] for name in known)], rows=rows, marked=found.ours, ranked=True)
+    return Grid(head=["method", *(shown[name] for name in known)], rows=rows, marked=found.ours, ranked=True)
 
 
 def comparison_grid(found: Summaries) -> Grid:

@@ -1,14 +1,14 @@
 """The best settings of each method on the calibration split, with the same search for every method.
 
-The first candidates are tried on the first batch of items, and the best third of them on all items. Then neighbors of
-the best are tried on all items until every method has had the same number of tries (`search_spaces.neighbors`). Each
-candidate is scored at the best of three gains, factors of its change; a line search then finds the gain of the best
-candidate. The objective is the error at strength 1.
+The first candidates are tried on the first quarter of the items, and the best third of them on all items. Then
+neighbors of the best are tried on all items until every method has had the same number of tries
+(`search_spaces.neighbors`). Each candidate is scored at the best of three gains, factors of its change; a line search
+then finds the gain of the best candidate. The objective is the error at strength 1.
 
 Not Optuna: 16 tries of a grid of few values per method leave nothing for a sampler to learn (TPE begins with ten random
 trials), all candidates must be compared on the same items and noise, rows that differ in locality share their edits,
-and steps follow from the budget. Optuna would replace the twenty lines of halving in `tune_method`, not the search
-spaces, the gains or the file that a stopped search continues, and would require tuning all methods again.
+and steps follow from the budget. Optuna would replace the ten lines of `core.halving`, not the search spaces, the gains
+or the file that a stopped search continues, and would require tuning all methods again.
 """
 
 import contextlib
@@ -25,6 +25,7 @@ import numpy as np
 
 from latentedit._version import __version__
 from latentedit.core.errors import ConfigError, RegistryError, nearest
+from latentedit.core.halving import continuing, successive_halving
 from latentedit.core.plugins import EDITORS
 from latentedit.core.progress import Progress
 from latentedit.editors.base import Editor, editor_class, localizes, make_editor
@@ -36,7 +37,7 @@ from latentedit.models.weights import read_model_json
 from latentedit_bench.data.items import Dataset
 from latentedit_bench.data.prepared import Prepared, prepare
 from latentedit_bench.ranking.evaluate import Method, RankedEdits, Row, evaluate
-from latentedit_bench.tuning.search_spaces import (
+from latentedit_bench.ranking.search_spaces import (
     OURS,
     SEARCH_SPACES,
     SearchSpace,
@@ -52,7 +53,7 @@ SEED = 1000  # of tuning; reported runs use other seeds
 SCALES = (0.95, 1.05, 1.15)  # gains; a candidate is scored at the best of them, which costs no evaluation
 GAINS = (0.7, 1.5)  # limits of the line search for the gain, in steps of `_GAIN_STEP`
 _GAIN_STEP = 0.06
-KEPT = 3  # one in three candidates continues from the first batch to all batches
+_FIRST = 4  # the first candidates are tried on this part of the batches
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,28 +146,28 @@ def _gains(found: Mapping[float, float]) -> Iterator[float]:
 def tune_method(space: SearchSpace, trials: Trials, *, progress: Progress | None = None) -> list[Tried]:
     """Every candidate of a method, the best first; those tried on all items come before the others."""
     latent, every = trials.batches[0].latent, len(trials.batches)
-    kept = math.ceil(len(space.candidates) / KEPT)
+    sizes = [max(1, every // _FIRST), every] if every > 1 else [1]
     more, done = max(0, space.tries - len(space.candidates)), 0
-    total = len(space.candidates) + kept * (every > 1) + more
+    total = len(space.candidates) + continuing(len(space.candidates)) * (len(sizes) - 1) + more
+    known: dict[int, Tried] = {}
 
     def tried(editor: Editor, count: int) -> Tried:
         nonlocal done
-        found = trials.tried(space, editor, count)
+        found = known[id(editor)] = trials.tried(space, editor, count)
         done += 1
         if progress is not None:
             progress(space.name, done, total)
         return found
 
     editors = [at_budget(space, settings, latent) for settings in space.candidates]
-    first = sorted(((tried(one, 1), one) for one in editors), key=lambda pair: pair[0].score)
-    final = [tried(one, every) for _, one in first[:kept]] if every > 1 else [found for found, _ in first[:kept]]
-    dropped = [found for found, _ in first[kept:]]
+    order = successive_halving(editors, lambda some, size: [tried(one, size).score for one in some], sizes)
+    found = [known[id(one)] for one in order]
     for _ in range(more):
-        following = next(_affordable(space, trials, [*final, *dropped]), None)
+        following = next(_affordable(space, trials, found), None)
         if following is None:  # no numbers to change
             break
-        final = sorted([*final, tried(following, every)], key=lambda one: one.score)
-    return sorted(final, key=lambda one: one.score) + dropped
+        found = sorted([*found, tried(following, every)], key=lambda one: (-one.items, one.score))
+    return found
 
 
 def _affordable(space: SearchSpace, trials: Trials, known: Sequence[Tried]) -> Iterator[Editor]:
@@ -212,12 +213,15 @@ def write_tuning(
     write_text(path, json.dumps(plain(known), indent=1) + "\n")
 
 
-def already_tuned(path: Path, model: Backbone, dataset: Dataset) -> set[str]:
-    """Methods of a file that were tuned on the same model and data; rejects a file of another model."""
-    if not path.exists():
-        return set()
-    methods = _read_tuning(path, model, "Move it away")["methods"].items()
-    return {name for name, one in methods if one.get("data") and one["data"].items() <= dataset.spec.items()}
+def left_to_tune(path: Path, model: Backbone, dataset: Dataset, spaces: Sequence[SearchSpace]) -> list[SearchSpace]:
+    """Methods that a file does not have for the same data and budget; rejects a file of another model."""
+    known = _read_tuning(path, model, "Move it away")["methods"] if path.exists() else {}
+
+    def same(one: SearchSpace) -> bool:
+        found = known.get(one.name, {})
+        return found.get("budget") == one.budget and dataset.spec.items() >= found.get("data", {"": None}).items()
+
+    return [one for one in spaces if not same(one)]
 
 
 def _read_tuning(path: Path, model: Backbone, remedy: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from latentedit.editors.edit import Edit
 from latentedit.latents.joint import JointLatent
 from latentedit.models.registry import load
 from latentedit.testing.gaussian_mixture import example_mixture
-from latentedit_bench.tuning.search_spaces import (
+from latentedit_bench.ranking.search_spaces import (
     BUDGET,
     MOST_STEPS,
     OURS,

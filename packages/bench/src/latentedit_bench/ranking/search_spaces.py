@@ -174,7 +174,7 @@ def _space(name: str, editor: str, method: Mapping[str, Any], *, local: bool) ->
     return SearchSpace(name=name, editor=editor, candidates=tuple(candidates), budget=budget, local=local)
 
 
-_FILE = resources.files("latentedit_bench.tuning").joinpath("search_spaces.yaml")
+_FILE = resources.files("latentedit_bench.ranking").joinpath("search_spaces.yaml")
 _TABLE: Mapping[str, Any] = yaml.safe_load(_FILE.read_text("utf-8"))
 
 SEARCH_SPACES = tuple(_read(_TABLE))

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from latentedit_bench.experiments.decisions import (
+from latentedit_bench.metrics.decisions import (
     UNDECIDED,
     Difference,
     Measure,

@@ -1,0 +1,89 @@
+"""A metric of edited images: one number for each, and how it is reported."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.core.errors import RegistryError, ShapeError
+from latentedit.core.plugins import METRICS
+from latentedit_bench.metrics.disentanglement import all_scores
+from latentedit_bench.metrics.images import Images, Mask
+
+Readings = Mapping[str, Float[Tensor, "b _"]]  # attribute to the probabilities of its values, one row an image
+Need = Literal["truth", "mask", "consequences", "after", "answer"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class EditedBatch:
+    """Edited images of one size, with what is known of each; images are in [-1, 1]."""
+
+    edited: Images
+    source: Images
+    captions: Sequence[str]  # the target captions
+    truth: Images | None = None  # the right answers
+    mask: Mask | None = None  # where these differ from the sources
+    consequences: Mask | None = None  # where they differ only as a consequence, such as a shadow
+    before: Readings | None = None  # what the model's classifier of attributes sees in the sources
+    after: Readings | None = None  # in the edited images
+    answer: Readings | None = None  # in the right answers
+
+    @functools.cached_property
+    def scores(self) -> Mapping[str, Float[Tensor, " b"]]:
+        """Those of `disentanglement.all_scores`."""
+        assert self.truth is not None
+        return all_scores(self.edited, self.source, self.truth)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """A column of ``rows.csv``; one with a title is also a column of rankings and is explained on their pages.
+
+    Args:
+        name: of the column.
+        title: for readers; empty for numbers that are not ranked.
+        better: "higher", "lower" or "one", the value that is best; empty if none is.
+        needs: fields of `EditedBatch` without which it is not measured.
+        why: what it shows, and which value is best, in one line.
+        function: from a batch to one number for each image, nan where it has none.
+    """
+
+    name: str
+    title: str = ""
+    better: Literal["higher", "lower", "one", ""]
+    needs: tuple[Need, ...] = ()
+    why: str = ""
+    function: Callable[[EditedBatch], Tensor]
+
+    def of(self, batch: EditedBatch) -> Float[Tensor, " b"]:
+        """The numbers of a batch."""
+        values = torch.as_tensor(self.function(batch))
+        if list(values.shape) != [len(batch.edited)]:
+            raise ShapeError(
+                f"the metric {self.name!r} must give one number for each of {len(batch.edited)} images; its shape is "
+                f"{list(values.shape)}. Return a tensor of shape [{len(batch.edited)}]"
+            )
+        return values.double().cpu()
+
+
+def registered_metrics() -> list[Metric]:
+    """The benchmark's own metrics, then those that packages register in ``latentedit.metrics``."""
+    from latentedit_bench.metrics.built_in import BUILT_IN  # noqa: PLC0415 (it declares metrics)
+
+    found = [*BUILT_IN]
+    for name in METRICS.names():
+        metric = METRICS.load(name)
+        if not isinstance(metric, Metric):
+            raise RegistryError(f"the metric {name!r} must be a Metric; got a {type(metric).__name__}")
+        found.append(metric)
+    return found
+
+
+def measured(batch: EditedBatch) -> dict[str, Float[Tensor, " b"]]:
+    """The numbers of every metric whose needs the batch meets, by name."""
+    known = [one for one in registered_metrics() if all(getattr(batch, need) is not None for need in one.needs)]
+    return {one.name: one.of(batch) for one in known}
