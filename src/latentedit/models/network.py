@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from latentedit.core.condition import Condition
+from latentedit.core.device import existing_device, parse_dtype
 from latentedit.core.errors import DeviceError, LatentEditError, ModelError, ShapeError
 from latentedit.core.process import SharedContext
 from latentedit.core.rng import draw
@@ -20,7 +21,6 @@ from latentedit.models.base import Backbone, Capabilities
 from latentedit.models.libraries import quiet_libraries
 from latentedit.models.model_settings import check_settings
 from latentedit.models.pipelines import check_parts, config_of, innermost, offloaded, part_of
-from latentedit.models.placement import existing_device, parse_dtype
 from latentedit.models.purity import glance, impure, remembers
 from latentedit.models.sites import Blocks, Site
 from latentedit.models.weights import configured, is_quantized, live_fingerprint

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from latentedit.core.device import existing_device, parse_dtype
 from latentedit.core.errors import ConfigError, ModelError
 from latentedit.core.plugins import HUB_ID, MODELS, unknown_model
 from latentedit.models.base import Backbone, check_model, is_pipeline
@@ -43,9 +44,7 @@ from latentedit.models.placement import (
     Placement,
     Policy,
     check_memory,
-    existing_device,
     model_needs,
-    parse_dtype,
     parse_storage,
     place,
     suited_dtype,

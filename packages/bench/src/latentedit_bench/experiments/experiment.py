@@ -18,10 +18,10 @@ from typing import Any, ClassVar, TypeVar
 
 from latentedit.batch.executors import Executor, run_work, suitable_workers
 from latentedit.batch.folder import RunFolder, UnitResult, file_name
+from latentedit.core.device import existing_device
 from latentedit.core.errors import ConfigError, RegistryError
 from latentedit.core.plugins import EXPERIMENTS
 from latentedit.core.progress import Progress
-from latentedit.models.placement import existing_device
 from latentedit.models.registry import weights_fingerprint
 from latentedit_bench.experiments.decisions import Outcome, Statistic
 from latentedit_bench.experiments.plots import Plot

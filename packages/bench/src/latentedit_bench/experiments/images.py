@@ -10,12 +10,13 @@ from typing import Any, ClassVar, Literal
 import pandas as pd
 import torch
 
+from latentedit.core.device import existing_device
 from latentedit.core.errors import ConfigError
 from latentedit.core.rng import seeded
 from latentedit.models.base import Backbone
 from latentedit.models.libraries import quiet_libraries
 from latentedit.models.loading import open_folder
-from latentedit.models.placement import Placement, existing_device, place
+from latentedit.models.placement import Placement, place
 from latentedit.models.registry import load, locate
 from latentedit.models.weights import fingerprint
 from latentedit_bench.domains.base import full_caption, load_domain, sample_images
