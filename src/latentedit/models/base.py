@@ -160,6 +160,8 @@ class Backbone(abc.ABC):
 
     _guided: Callable[[Tensor, Tensor, Condition, Condition, float], Tensor] | None = None  # see `velocity_guided`
 
+    _known: dict[str, Any] | None = None  # what `once` keeps
+
     optional_parts: ClassVar[frozenset[str]] = frozenset()
     """Parts that may be null in ``model_index.json``, all of them or none."""
 
@@ -168,7 +170,6 @@ class Backbone(abc.ABC):
         self._fingerprint = fingerprint
         self.capabilities = capabilities
         self._most_rows: dict[tuple[int, ...], int] = {}
-        self._known: dict[str, Any] | None = None  # what `once` keeps
         self._tested, self._tested_layers = dict[tuple[str, str], str](), None
 
     def __repr__(self) -> str:

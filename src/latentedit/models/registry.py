@@ -1,6 +1,5 @@
 """From a name to a model: bundled, a folder, or an id of the Hugging Face hub."""
 
-import contextlib
 import functools
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +16,6 @@ from latentedit.models.base import Backbone, check_model, is_pipeline
 from latentedit.models.known import known_models
 from latentedit.models.loading import (
     CONFIGURATIONS,
-    GGUF,
     TextEncoders,
     commit_of,
     download,
@@ -30,15 +28,7 @@ from latentedit.models.loading import (
     single_file,
 )
 from latentedit.models.network import NetworkBackbone
-from latentedit.models.pipelines import (
-    backbone_class,
-    check_parts,
-    class_names,
-    components_of,
-    config_of,
-    networks_of,
-    stock_of,
-)
+from latentedit.models.pipelines import adapted, config_of, fitting, pipeline_kind
 from latentedit.models.placement import (
     ModelNeeds,
     Placement,
@@ -50,7 +40,7 @@ from latentedit.models.placement import (
     suited_dtype,
     warn_of_slow_dtype,
 )
-from latentedit.models.weights import configured, fingerprint, holds, live_fingerprint
+from latentedit.models.weights import digest, weights_digest
 from latentedit_keep.base.files import user_path
 
 
@@ -131,22 +121,11 @@ def load(
     # Before anything is allocated: a process that runs out of memory on the CPU is killed without a message.
     check_memory(needs, put, name=name)
     warn_of_slow_dtype(put)
-    # Rounded weights have the fingerprint of a live pipeline that has rounded them alike.
-    rounded = put.storage is not None or (single is not None and single.suffix == GGUF)
-    # A LoRA counts with its scale: the same file at another scale makes another model.
-    scaled = {f"lora {index} x {file.scale:g}": (file.path,) for index, file in enumerate(loras)}
     with explaining(path, f"a {folder.pipeline}"):
         pipeline = folder.load(put.dtype, denoiser=single)
         merge_loras(pipeline, loras)
         place(pipeline.components, put, denoiser=folder.adapter.denoiser)
-        check_parts(folder.adapter, pipeline, folder.pipeline)
-        backbone: Backbone = folder.adapter(
-            pipeline,
-            name=name,
-            fingerprint="" if rounded else fingerprint({**folder.weights, **scaled}),
-            settings=folder.settings,
-            device=chosen,
-        )
+        backbone = _adapter_of(pipeline, name=name, settings=folder.settings)
     backbone.revision = commit_of(path.resolve())
     return backbone
 
@@ -160,13 +139,6 @@ def look_up(model: str | Path, *, text_encoders: TextEncoders = "all", revision:
         return known.needs
     _, path = locate(_pinned(model, revision), functools.partial(download, allow_patterns=CONFIGURATIONS))
     return model_needs(read_index(path, text_encoders=text_encoders))
-
-
-def weights_fingerprint(model: str | Path, *, reread: bool = False) -> str:
-    """The fingerprint that a loaded model has, from its files; see `weights.fingerprint`."""
-    _, path = locate(model)
-    folder = open_folder(path)
-    return configured(fingerprint(folder.weights, reread=reread), folder.configuration())
 
 
 def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[str, Any] | None = None) -> Backbone:
@@ -191,9 +163,8 @@ def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[s
 
     Cost:
         Three evaluations at about the smallest size, and again after a change of the denoiser's modules or hooks;
-        twelve where it keeps tensors of its calls. They count in no cost. Reads 64 numbers of each parameter, and where
-        they are still those of the folder that the pipeline was loaded from, its weight files, as `load` does: both
-        have one fingerprint then.
+        twelve where it keeps tensors of its calls. They count in no cost. The fingerprint reads 64 numbers of each
+        parameter, once an edit.
 
     Example:
         >>> import latentedit as le
@@ -205,32 +176,26 @@ def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[s
     """
     if isinstance(pipeline, Backbone):
         raise ModelError(f"this {type(pipeline).__name__} is a model already. Pass it where the model stands")
-    components = components_of(pipeline)
-    kind = "mapping" if isinstance(pipeline, Mapping) else type(pipeline).__name__
-    adapter = backbone_class(
-        class_names(pipeline),
-        networks_of(components),
-        lambda part: config_of(components[part]),
-        subject=f"this is a {kind}",
-    )
-    stock = stock_of(adapter, pipeline, components)
-    check_parts(adapter, stock, kind)
-    networks = {part: network for part in adapter.parts if isinstance(network := getattr(stock, part), nn.Module)}
-    try:
-        backbone = adapter(
-            stock,
-            name=name or str(config_of(pipeline).get("_name_or_path") or kind),
-            fingerprint=_folder_fingerprint(pipeline, networks),
-            settings=settings,
-            device=getattr(stock, "_execution_device", None),
-        )
-    except (AttributeError, KeyError, TypeError) as error:  # configurations of other classes than the family's
-        raise ModelError(f"the parts of this {kind} do not fit: {error}. Use the parts of one model") from error
+    origin = None if isinstance(pipeline, Mapping) else config_of(pipeline).get("_name_or_path")
+    backbone = _adapter_of(pipeline, name=name or str(origin or pipeline_kind(pipeline)), settings=settings)
+    if isinstance(backbone, NetworkBackbone):
+        backbone.check_purity()
+    return backbone
+
+
+def _adapter_of(pipeline: Any, *, name: str, settings: Mapping[str, Any] | None) -> Backbone:
+    """The adapter of a pipeline, which heeds its later changes."""
+    adapter, stock = adapted(pipeline)
+    with fitting(stock):
+        backbone = adapter(stock, name=name, settings=settings)
     if isinstance(backbone, NetworkBackbone):
         backbone.follow(pipeline)
-        backbone.check_purity()
     elif not backbone.fingerprint:
-        backbone.fingerprint = live_fingerprint(networks)
+        networks = {part: getattr(stock, part, None) for part in adapter.parts}
+        found = {
+            part: weights_digest(one, adapter.half) for part, one in networks.items() if isinstance(one, nn.Module)
+        }
+        backbone.fingerprint = digest(found)
     return backbone
 
 
@@ -246,17 +211,6 @@ def as_backbone(model: ModelLike) -> Backbone:
     if backbone is None:
         backbone = _LOADED[name] = load(model)
     return backbone
-
-
-def _folder_fingerprint(pipeline: Any, networks: Mapping[str, Any]) -> str:
-    """The fingerprint of the folder that a pipeline or a part comes from, if that holds all weights; else empty."""
-    own, *parts = (getattr(config_of(one), "_name_or_path", None) for one in (pipeline, *networks.values()))
-    for folder in {*(Path(part).parent for part in parts if part), *([Path(own)] if own else [])}:
-        with contextlib.suppress(ModelError):
-            weights = open_folder(folder).weights
-            if all(part in weights and holds(network, weights[part]) for part, network in networks.items()):
-                return fingerprint({part: weights[part] for part in networks})
-    return ""
 
 
 def _pinned(model: str | Path, revision: str | None) -> str | Path:

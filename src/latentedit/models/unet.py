@@ -58,8 +58,7 @@ class UNetBackbone(VPBackbone):
         multiple, side = self._multiple, self._trained_side(config)
         trained = 0 if side is None else int(side if isinstance(side, int) else max(side)) * scale
         preferred = max(multiple, trained // multiple * multiple)
-        self.sides_px = (preferred, preferred * 3 // 2 // multiple * multiple)
-        self._set_capabilities()
+        self._set_capabilities(preferred, preferred * 3 // 2 // multiple * multiple)
 
     def _check_parts(self) -> None:
         """Check that the parts belong to one model."""

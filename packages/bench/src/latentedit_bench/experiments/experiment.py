@@ -22,7 +22,7 @@ from latentedit.core.device import existing_device
 from latentedit.core.errors import ConfigError, RegistryError
 from latentedit.core.plugins import EXPERIMENTS
 from latentedit.core.progress import Progress
-from latentedit.models.registry import weights_fingerprint
+from latentedit.models.registry import load
 from latentedit_bench.experiments.decisions import Outcome, Statistic
 from latentedit_bench.experiments.plots import Plot
 from latentedit_bench.metrics.statistics import Table
@@ -152,7 +152,7 @@ class Experiment:
 
     def weights(self) -> dict[str, str]:
         """Fingerprints of the weights behind the models' names, as they are now."""
-        return {name: weights_fingerprint(name) for name in self.source.models}
+        return {name: load(name, device="cpu").fingerprint for name in self.source.models}
 
     def rows(self, context: Context) -> Table:
         """Every row, measured or read."""
