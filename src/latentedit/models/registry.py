@@ -191,11 +191,9 @@ def _adapter_of(pipeline: Any, *, name: str, settings: Mapping[str, Any] | None)
     if isinstance(backbone, NetworkBackbone):
         backbone.follow(pipeline)
     elif not backbone.fingerprint:
-        networks = {part: getattr(stock, part, None) for part in adapter.parts}
-        found = {
-            part: weights_digest(one, adapter.half) for part, one in networks.items() if isinstance(one, nn.Module)
-        }
-        backbone.fingerprint = digest(found)
+        parts = {part: getattr(stock, part, None) for part in adapter.parts}
+        networks = {part: network for part, network in parts.items() if isinstance(network, nn.Module)}
+        backbone.fingerprint = digest({part: weights_digest(one, adapter.half) for part, one in networks.items()})
     return backbone
 
 
