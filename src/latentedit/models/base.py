@@ -139,6 +139,15 @@ class Backbone(abc.ABC):
     revision: str | None = None
     """Commit of the hub repository that the weights come from; None for weights from elsewhere."""
 
+    family: ClassVar[str] = ""
+    """Name of the models that the adapter is for; without one, that of the class."""
+
+    license: ClassVar[str] = "see the model's card"
+    """Of the published weights, as read in 2026."""
+
+    multiple_px: ClassVar[int] = 0
+    """What image sides are multiples of with the published autoencoder; 0 where that differs from model to model."""
+
     denoiser: ClassVar[str] = "transformer"
     """Name of the part of a pipeline that predicts the velocity or noise."""
 

@@ -36,6 +36,8 @@ Clock = Literal["trained", "level", "clean"]
 class FlowBackbone(PromptBackbone):
     """A rectified-flow transformer of a diffusers pipeline: ``v(z, s, c) = sign * transformer(z, time(s), c)``."""
 
+    multiple_px: ClassVar[int] = 16
+
     nodes: ClassVar[Literal["even", "scheduler"]] = "even"
     """Levels before shifting: linspace(1, 1 / steps, steps) from the pipeline, or those of the scheduler itself."""
 

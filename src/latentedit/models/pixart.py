@@ -30,6 +30,9 @@ class PixArtBackbone(VPBackbone, PromptBackbone):
     A float64 network computes in float64 throughout, so it serves derivatives to 1e-10.
     """
 
+    family: ClassVar[str] = "PixArt-alpha, Sigma"
+    license: ClassVar[str] = "OpenRAIL++"
+    multiple_px: ClassVar[int] = 16
     pipelines: ClassVar[tuple[str, ...]] = ("PixArtSigmaPipeline", "PixArtAlphaPipeline")
     guidance: ClassVar[float] = 4.5
     mask_at: ClassVar[int | None] = 1

@@ -165,6 +165,8 @@ class StableDiffusionBackbone(TextUNetBackbone):
     folder.
     """
 
+    family: ClassVar[str] = "Stable Diffusion 1, 2, XL"
+    license: ClassVar[str] = "CreativeML OpenRAIL-M and OpenRAIL++-M"
     parts: ClassVar[tuple[str, ...]] = ("tokenizer", "text_encoder", "unet", "vae")
     pipelines: ClassVar[tuple[str, ...]] = ("StableDiffusionPipeline",)
     guidance: ClassVar[float] = 7.5
@@ -239,6 +241,7 @@ class DDPMBackbone(UNetBackbone):
     is not done here: samples equal those of the stock pipeline with ``clip_sample`` false.
     """
 
+    family: ClassVar[str] = "DDPM in pixels"
     pipelines: ClassVar[tuple[str, ...]] = ("DDPMPipeline",)
     parts: ClassVar[tuple[str, ...]] = ("unet",)
     reads_text: ClassVar[bool] = False
