@@ -2,6 +2,7 @@
 
 import abc
 import contextlib
+import functools
 import itertools
 from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any, ClassVar
@@ -29,9 +30,6 @@ LATENT_CHANNELS = "number of latent channels"
 
 _OF_CODECS = ("scaling_factor", "shift_factor", "latents_mean", "latents_std", "batch_norm_eps")
 _AGAIN = "Call latentedit.from_pipeline again"
-
-# What a model keeps when it is adapted to a changed pipeline.
-_KEPT = ("revision", "_known", "_evaluating")
 
 
 def check_sizes(what: str, taken: object, given: object) -> None:
@@ -137,7 +135,10 @@ class NetworkBackbone(Backbone):
         new.follow(self._source)
         if new._modules != self._modules:
             new.check_purity()
-        self.__dict__ = vars(new) | {name: vars(self)[name] for name in _KEPT if name in vars(self)}
+        for name in [*vars(self)]:
+            if isinstance(getattr(type(self), name, None), functools.cached_property):
+                del vars(self)[name]
+        vars(self).update(vars(new) | {"_evaluating": self._evaluating})
 
     def check_purity(self) -> None:
         """Check in three calls of about the smallest size that the velocity does not depend on earlier calls."""
