@@ -30,6 +30,7 @@ from latentedit.editors import FlowEdit
 from latentedit.models.attention import uncompiled
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import read_settings
+from latentedit.models.network import NetworkBackbone
 from latentedit.models.registry import bundled_folder, bundled_names
 from latentedit.testing.miniature import saved, sd3_pipeline
 from tests.miniatures.flow import flux, qwen_image
@@ -313,3 +314,14 @@ def test_a_detached_result_frees_the_network_and_can_be_copied() -> None:
         with pytest.raises(ConfigError):
             le.Session(one.latent).sweep(strengths=[1.0], prompt="b", method=METHOD)
     assert isinstance(copies[2].undo(), Image.Image)
+
+
+def test_an_edit_looks_at_the_pipeline_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At its parts and configurations, then at its modules and weights; outside of an edit at every use."""
+    model, image = live_model(sd_pipeline()), noise_image(64, 64)
+    looks, own = list[str](), NetworkBackbone._look
+    monkeypatch.setattr(NetworkBackbone, "_look", lambda self: looks.append("") or own(self))
+    le.edit(model, image, source_prompt="a", prompt="b", method=METHOD, force=True)
+    assert len(looks) == 2
+    assert model.dtype == model.network_dtype
+    assert len(looks) == 4

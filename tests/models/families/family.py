@@ -18,6 +18,7 @@ from torch import Tensor
 
 import latentedit as le
 from latentedit.core.condition import Condition
+from latentedit.core.device import dtype_name
 from latentedit.core.errors import ModelError
 from latentedit.core.flow import LevelGrid
 from latentedit.core.linalg.block_lanczos import truncated_svd
@@ -333,7 +334,7 @@ class Variants(FamilyContract):
         text = live.embed([CAPTION])
         v = live.velocity(z, s, text)
         assert torch.equal(v, backbone.velocity(z, s, backbone.embed([CAPTION]))) == (variant == "groups")
-        assert (live.fingerprint == backbone.fingerprint) == (variant in ("groups", "bfloat16"))
+        assert (live.fingerprint == backbone.fingerprint) == (variant in ("groups", dtype_name(backbone.half)))
         names = [f"{layer}.{kind}" for layer in live.attention_layers for kind in ("key", "value")]
         _, kept = live.velocity_keeping(z, s, text, names)
         assert torch.equal(live.velocity_given(z, s, text, kept), v)
