@@ -208,11 +208,6 @@ class Backbone(abc.ABC):
         meant = [stem for stem in stems if any(kind.startswith(stem) for kind in kinds)]
         return stems[max(meant, key=len)] if meant else (cls.pipelines or kinds)[0]
 
-    @classmethod
-    def configuration(cls, scheduler: Any, vae: Mapping[str, Any]) -> dict[str, Any]:
-        """What counts in the fingerprint besides the weights, of a scheduler and the configuration of a VAE."""
-        return {}
-
     @property
     def fingerprint(self) -> str:
         """Of weights and configuration; of a live pipeline, as they are now."""

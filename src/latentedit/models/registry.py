@@ -146,7 +146,8 @@ def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[s
 
     Nothing is copied, moved, cast or loaded: dtype, device, offloading hooks, adapters (LoRA) and quantized layers stay
     as they are; networks in training mode are evaluated in evaluation mode, and put back after each call. Later changes
-    count as in a new model, also in the fingerprint; what no latent from before would fit is a `ModelError`.
+    count from the next edit on as in a new model, also in the fingerprint. A pipeline that is changed during an edit
+    may mix both.
 
     Args:
         pipeline: any object with ``components`` (pipelines of diffusers of any class, modular ones, your own), or a

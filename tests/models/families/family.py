@@ -9,6 +9,7 @@ import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -269,9 +270,11 @@ class Modular(FamilyContract):
     """Families whose stock pipelines are modular."""
 
     def stock_image(self, pipeline: Any, weight: float, size: tuple[int, int], z: Tensor, **settings: Any) -> Any:
-        if (guider := getattr(pipeline, "guider", None)) is not None:
-            guider.guidance_scale = weight
-        return sample_modular(pipeline, size, self.stock_latents(z.clone()), **settings)
+        guider: Any = getattr(pipeline, "guider", None) or SimpleNamespace(guidance_scale=weight)
+        published, guider.guidance_scale = guider.guidance_scale, weight
+        sample = sample_modular(pipeline, size, self.stock_latents(z.clone()), **settings)
+        guider.guidance_scale = published  # which a model of this pipeline reads
+        return sample
 
 
 def sample_modular(pipeline: Any, size: tuple[int, int], latents: Tensor, **settings: Any) -> Any:
