@@ -81,7 +81,7 @@ def test_shards_are_found_through_their_index(file: Path) -> None:
 def test_a_digest_covers_all_of_a_parameter(half: torch.dtype) -> None:
     """It is the same in float32 and in the half precision that it is made for."""
     with seeded(0):
-        network = torch.nn.Sequential(torch.nn.Linear(64, 10), torch.nn.Linear(10, 3))
+        network: Any = torch.nn.Sequential(torch.nn.Linear(64, 10), torch.nn.Linear(10, 3))
     known = weights_digest(network, half)
     assert known == weights_digest(deepcopy(network).to(half), half)
     for row in (0, 5, 9):
