@@ -4,9 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from latentedit.core.device import existing_device
 from latentedit.core.errors import LatentEditError
 from latentedit.core.process import keep_freed_memory
-from latentedit.models.placement import existing_device
 from latentedit_keep.base.console import complain, echo, progress_bar
 from training.loop import Trainer
 from training.recipes import PLANS, train_model

@@ -16,10 +16,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from latentedit.core.device import half_or_float32
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress
 from latentedit.core.rng import stream
-from latentedit.models.placement import half_or_float32
 from latentedit_keep.base.files import make_folder, write_text
 from training.folder import explain_write_errors
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from tools import hardware
 
 from latentedit.editors.eim import EIM
 from latentedit.editors.refinement import Refinement
@@ -101,12 +100,10 @@ def test_a_hub_id_needs_only_its_configurations(command: Command, light: Path, m
 def memory(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     """Free bytes of each kind of device, all of which exist; those of this machine until they are set."""
     sizes, free_bytes = dict[str, float](), placement.free_bytes
-    machine = {
-        "free_bytes": lambda device: int(sizes[device.type]) if sizes else free_bytes(device),
-        "existing_device": torch.device,
-    }
-    for name, function in machine.items():
-        monkeypatch.setattr(placement, name, function)
+    monkeypatch.setattr(
+        placement, "free_bytes", lambda device: int(sizes[device.type]) if sizes else free_bytes(device)
+    )
+    monkeypatch.setattr("latentedit.core.device.existing_device", torch.device)
     return sizes
 
 
@@ -152,11 +149,3 @@ def test_every_known_model_is_answered_for_offline(
     monkeypatch.setattr("latentedit.models.placement.free_bytes", lambda _: 10**12)
     found, needs = checks(command, "--model", name)["checks"], known_models()[name].needs
     assert all(found[part]["parameters"] == own.parameters for part, own in needs.parts.items())
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", hardware.MODELS)
-def test_stored_sizes_agree_with_the_networks(name: str) -> None:
-    stored = json.loads(hardware.DATA.read_text(encoding="utf-8"))
-    assert list(stored) == list(hardware.MODELS)
-    assert json.loads(json.dumps(hardware.entry(hardware.MODELS[name]))) == stored[name]

@@ -10,8 +10,9 @@ import typer
 
 from latentedit.cli.main import prepared
 from latentedit.cli.options import DTYPES, ModelChoice, chooses_model
+from latentedit.core.device import parse_dtype
 from latentedit.core.plugins import COMMANDS
-from latentedit.models.placement import POLICIES, parse_dtype
+from latentedit.models.placement import POLICIES
 from tests.commands import Command
 
 OPTIONS = {

@@ -99,12 +99,11 @@ def test_valid_folders_list_their_parts(folder_with_t5: Path, folder_without_t5:
 
 
 @pytest.mark.slow
-def test_fp16_files_load_as_float32(folder: Path, without_t5: Any) -> None:
+def test_fp16_files_load_as_float32(folder: Path) -> None:
     for file in folder.glob("*/*.safetensors"):
         save_file({k: v.half() for k, v in load_file(file).items()}, file, metadata={"format": "pt"})
     backbone: Any = load(folder, device="cpu")
     assert {parameter.dtype for parameter in backbone._network.parameters()} == {torch.float32}
-    assert backbone.fingerprint != without_t5.fingerprint
 
 
 @pytest.mark.slow

@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import nn
 
+from latentedit.core.device import existing_device, parse_dtype
 from latentedit.core.errors import ConfigError, DeviceError, ModelError, ShapeError
 from latentedit.core.rng import draw
 from latentedit.models.attention import differentiable_attention
 from latentedit.models.network import NetworkBackbone
-from latentedit.models.placement import existing_device, parse_dtype, placed, suited_dtype
+from latentedit.models.placement import placed, suited_dtype
 from latentedit.models.registry import load
 from latentedit.models.sites import keeping, projections
 from latentedit.models.unet import DDPMBackbone

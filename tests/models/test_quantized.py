@@ -185,27 +185,6 @@ def test_reverse_passes_that_lose_gradients_are_refused(name: str) -> None:
     assert model.capabilities.derivatives == {"jvp", "vjp"}
 
 
-@pytest.mark.nightly
-@pytest.mark.parametrize("name", DYNAMIC)
-def test_dynamic_quantization_by_torchao_is_refused(name: str) -> None:
-    torchao: Any = pytest.importorskip("torchao.quantization")
-    make, layers, known = DYNAMIC[name]
-    for config, dynamic in (("Int8DynamicActivationInt8WeightConfig", True), ("Int8WeightOnlyConfig", False)):
-        pipeline = make()
-        network = pipeline.components["unet" if "unet" in pipeline.components else "transformer"]
-
-        def chosen(layer: nn.Module, name: str) -> bool:
-            return isinstance(layer, nn.Linear) and (not layers or any(part in name for part in layers))
-
-        torchao.quantize_(network, getattr(torchao, config)(), filter_fn=chosen)
-        model = le.from_pipeline(pipeline, settings=SETTINGS)
-        if dynamic:
-            with pytest.raises(UnsupportedDerivativeError, match="wrong"):
-                basis_of(model)
-        else:
-            assert basis_of(model).singular_values.tolist() == pytest.approx(known, rel=0.05)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("make", [sdxl, sana])
 def test_local_bases_of_networks_with_fp8_storage(make: Any) -> None:

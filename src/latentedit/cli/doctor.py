@@ -126,8 +126,9 @@ def _examine(choice: ModelChoice, about: dict[str, Any], *, load: bool | None, q
     A model of `known_models` is answered for without its files, and loaded only if asked; of another hub id the
     configurations are downloaded first.
     """
+    from latentedit.core.device import dtype_name, existing_device, parse_dtype
     from latentedit.models.known import known_models
-    from latentedit.models.placement import dtype_name, existing_device, free_bytes, gigabytes, parse_dtype
+    from latentedit.models.placement import free_bytes, gigabytes
     from latentedit.models.registry import look_up
 
     given = choice.given()
@@ -165,7 +166,8 @@ def _placement_rows(needs: "ModelNeeds") -> Iterator[_Row]:
     """Weights and activations on the device by placement and dtype, whatever this machine has."""
     import torch
 
-    from latentedit.models.placement import POLICIES, Placement, dtype_name, gigabytes
+    from latentedit.core.device import dtype_name
+    from latentedit.models.placement import POLICIES, Placement, gigabytes
 
     half, fp8 = dtype_name(needs.half), torch.float8_e4m3fn
     for device, policy in (*(("cuda", policy) for policy in POLICIES), ("cpu", "resident")):
@@ -207,7 +209,8 @@ def _part_rows(needs: "ModelNeeds", placement: "Placement") -> Iterator[_Row]:
     """Each network with its parameters and bytes by dtype, and the activations."""
     import torch
 
-    from latentedit.models.placement import dtype_name, gigabytes
+    from latentedit.core.device import dtype_name
+    from latentedit.models.placement import gigabytes
 
     in_half = dataclasses.replace(placement, dtype=needs.half)
     stored = {

@@ -94,12 +94,12 @@ def show(name: Name, as_json: options.Json = False) -> None:
     from latentedit.guard.calibration import CalibratedSettings
     from latentedit.guard.guard import Guard
     from latentedit.models.model_settings import GUARD, SETTINGS, read_calibration, read_settings
-    from latentedit.models.registry import weights_fingerprint
+    from latentedit.models.registry import load
 
     folder = folder_of(name)
     settings, files = read_settings(folder), _sizes(folder)
     size = sum(files.values())
-    fingerprint = settings.get("fingerprint") or weights_fingerprint(folder)
+    fingerprint = settings.get("fingerprint") or load(folder, device="cpu").fingerprint
     calibration = read_calibration(fingerprint, settings)
     if as_json:
         listed = [{"file": file, "size_bytes": size} for file, size in files.items()]

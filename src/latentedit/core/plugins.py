@@ -112,7 +112,7 @@ class Registry:
 BACKBONES = Registry(group="latentedit.backbones", kind="backbone")
 """Class name of a denoiser, or of a pipeline that differs from others with its denoiser, to a subclass of `Backbone`
 with `denoiser` and `parts`; its class for a configuration, `Backbone.of`, is called as ``adapter(pipeline, name=,
-fingerprint=, settings=, device=)``."""
+settings=)``."""
 
 MODELS = Registry(group="latentedit.models", kind="bundled model")
 """Name to the path of a diffusers folder."""

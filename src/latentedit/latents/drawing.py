@@ -17,7 +17,7 @@ from latentedit.latents.captions.base import to_images
 from latentedit.models.base import Backbone
 from latentedit.models.guidance import GuidedField
 from latentedit.models.model_settings import read_settings, write_settings
-from latentedit.models.registry import load, weights_fingerprint
+from latentedit.models.registry import load
 from latentedit_keep.base.saving import save_image
 
 STEPS = 28  # default number of sampling steps
@@ -61,8 +61,7 @@ def verify_drawings(folder: Path) -> list[str]:
     """Check a model folder against its stored fingerprint and sample; returns one line per check, or a `ModelError`."""
     model = load(folder, device="cpu")
     settings, path = read_settings(folder), folder / _REFERENCE
-    # Read again: a remembered digest would not notice damage that leaves a file's size and time as they were.
-    stored, found = settings.get("fingerprint"), weights_fingerprint(folder, reread=True)
+    stored, found = settings.get("fingerprint"), model.fingerprint
     if stored != found:
         raise ModelError(f"The weights in {folder} have changed: {stored} became {found}. {_CURE}")
     if not path.exists() or _CAPTION not in settings:

@@ -16,12 +16,12 @@ import pydantic
 from numpy.typing import NDArray
 from pydantic import Field
 
+from latentedit.core.device import dtype_name
 from latentedit.core.errors import ConfigError, FileFormatError
 from latentedit.core.settings import MAX_STRENGTHS, Combine, Share
 from latentedit.latents.captions.change import MAX_LETTERS, is_off_or_on
 from latentedit.latents.images import SourceImage
 from latentedit.models.base import Backbone
-from latentedit.models.placement import dtype_name
 from latentedit_keep.base.files import read_object
 from latentedit_keep.base.saving import MAX_RECORD_BYTES
 

@@ -24,6 +24,7 @@ from latentedit.models.sites import Blocks
 class AnimaBackbone(FlowBackbone):
     """Anima: ``v(z, s, c) = transformer(z, s, text)``."""
 
+    family: ClassVar[str] = "Anima"
     parts: ClassVar[tuple[str, ...]] = (*FlowBackbone.parts, "t5_tokenizer", "text_conditioner")
     pipelines: ClassVar[tuple[str, ...]] = ("AnimaModularPipeline",)
     text_field: ClassVar[str] = "text_embed_dim"

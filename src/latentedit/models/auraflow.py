@@ -20,6 +20,8 @@ from latentedit.models.sites import Blocks
 class AuraFlowBackbone(FlowBackbone):
     """AuraFlow: ``v(z, s, c) = transformer(z, s, t5)``."""
 
+    family: ClassVar[str] = "AuraFlow"
+    license: ClassVar[str] = "Apache-2.0"
     pipelines: ClassVar[tuple[str, ...]] = ("AuraFlowPipeline",)
     guidance: ClassVar[float] = 3.5
     nodes: ClassVar[Literal["even", "scheduler"]] = "scheduler"

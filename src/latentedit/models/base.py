@@ -139,6 +139,15 @@ class Backbone(abc.ABC):
     revision: str | None = None
     """Commit of the hub repository that the weights come from; None for weights from elsewhere."""
 
+    family: ClassVar[str] = ""
+    """Name of the models that the adapter is for; without one, that of the class."""
+
+    license: ClassVar[str] = "see the model's card"
+    """Of the published weights, as read in 2026."""
+
+    multiple_px: ClassVar[int] = 0
+    """What image sides are multiples of with the published autoencoder; 0 where that differs from model to model."""
+
     denoiser: ClassVar[str] = "transformer"
     """Name of the part of a pipeline that predicts the velocity or noise."""
 
@@ -160,6 +169,8 @@ class Backbone(abc.ABC):
 
     _guided: Callable[[Tensor, Tensor, Condition, Condition, float], Tensor] | None = None  # see `velocity_guided`
 
+    _known: dict[str, Any] | None = None  # what `once` keeps
+
     optional_parts: ClassVar[frozenset[str]] = frozenset()
     """Parts that may be null in ``model_index.json``, all of them or none."""
 
@@ -168,7 +179,6 @@ class Backbone(abc.ABC):
         self._fingerprint = fingerprint
         self.capabilities = capabilities
         self._most_rows: dict[tuple[int, ...], int] = {}
-        self._known: dict[str, Any] | None = None  # what `once` keeps
         self._tested, self._tested_layers = dict[tuple[str, str], str](), None
 
     def __repr__(self) -> str:
@@ -197,11 +207,6 @@ class Backbone(abc.ABC):
         stems = {name.removesuffix("Pipeline"): name for name in cls.pipelines}
         meant = [stem for stem in stems if any(kind.startswith(stem) for kind in kinds)]
         return stems[max(meant, key=len)] if meant else (cls.pipelines or kinds)[0]
-
-    @classmethod
-    def configuration(cls, scheduler: Any, vae: Mapping[str, Any]) -> dict[str, Any]:
-        """What counts in the fingerprint besides the weights, of a scheduler and the configuration of a VAE."""
-        return {}
 
     @property
     def fingerprint(self) -> str:

@@ -24,6 +24,8 @@ from latentedit.models.sites import Blocks
 class CogView4Backbone(FlowBackbone):
     """CogView4: ``v(z, s, c) = transformer(z, 1000 s / (s + a (1 - s)), glm, sizes)``."""
 
+    family: ClassVar[str] = "CogView4"
+    license: ClassVar[str] = "Apache-2.0"
     pipelines: ClassVar[tuple[str, ...]] = ("CogView4Pipeline",)
     text_field: ClassVar[str] = "text_embed_dim"
     guidance: ClassVar[float] = 5.0

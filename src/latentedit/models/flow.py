@@ -36,6 +36,8 @@ Clock = Literal["trained", "level", "clean"]
 class FlowBackbone(PromptBackbone):
     """A rectified-flow transformer of a diffusers pipeline: ``v(z, s, c) = sign * transformer(z, time(s), c)``."""
 
+    multiple_px: ClassVar[int] = 16
+
     nodes: ClassVar[Literal["even", "scheduler"]] = "even"
     """Levels before shifting: linspace(1, 1 / steps, steps) from the pipeline, or those of the scheduler itself."""
 
@@ -57,31 +59,26 @@ class FlowBackbone(PromptBackbone):
 
     def __init__(self, pipeline: Any, **facts: Any) -> None:
         super().__init__(pipeline, **facts)
+        self._scheduler = self._flow_scheduler(pipeline.scheduler)
         self._check_parts()
         self._set_shape(
             channels=self._codec.channels, scale=self._codec.scale_px, stride=self._patch(), widths=self._text_widths()
         )
-        self._set_capabilities()
-        self._largest_px = self._largest_side()
-        if self._largest_px is not None and self.capabilities.sizes[2] > self._largest_px:
-            raise ModelError(f"'sizes' go up to {self.capabilities.sizes[2]} px, the network to {self._largest_px} px")
-
-    def _derive(self) -> None:
-        super()._derive()
-        self._scheduler = self._flow_scheduler(self._taken["scheduler"])
-
-    def _set_capabilities(self) -> None:
         weight, kind = self._default_guidance()
         trained, largest = self.trained_px or int(self._network.config.sample_size) * self._scale, self._largest_side()
+        self._largest_px = largest
         largest = 2 * trained if largest is None else largest
         trained = max(self._multiple, min(trained, largest) // self._multiple * self._multiple)
+        sizes = self._sizes(trained, max(trained, largest))
+        if self._largest_px is not None and sizes[2] > self._largest_px:
+            raise ModelError(f"'sizes' go up to {sizes[2]} px, the network to {self._largest_px} px")
         self.capabilities = dataclasses.replace(
             self.capabilities,
             guidance=float(self.defaults.get("guidance", weight)),
             guidance_kind=kind,
             guidance_norm=self.guidance_norm,
             size_multiple=self._multiple,
-            sizes=self._sizes(trained, max(trained, largest)),
+            sizes=sizes,
             references=self._most_references(),
             flow_map=self._is_flow_map(),
         )
@@ -168,7 +165,7 @@ class FlowBackbone(PromptBackbone):
         tokens = (height // self._stride) * (width // self._stride)
         dynamic = scheduler.config.use_dynamic_shifting
         shifted = {"mu": self._mu(scheduler.config, tokens, steps)} if dynamic else {}
-        sigmas, own = self._unshifted(steps), self._taken["scheduler"]
+        sigmas, own = self._unshifted(steps), self.pipeline.scheduler
         if sigmas is not None:
             scheduler.set_timesteps(sigmas=sigmas, device="cpu", **shifted)
         else:

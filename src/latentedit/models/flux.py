@@ -74,6 +74,8 @@ class FluxBackbone(FluxTransformerBackbone):
     may also have a "window", the number of text tokens.
     """
 
+    family: ClassVar[str] = "FLUX.1"
+    license: ClassVar[str] = "schnell Apache-2.0; dev and Kontext non-commercial"
     pipelines: ClassVar[tuple[str, ...]] = ("FluxPipeline", "FluxKontextPipeline")
     parts: ClassVar[tuple[str, ...]] = (
         "tokenizer",
@@ -124,6 +126,8 @@ class Flux2Backbone(FluxTransformerBackbone):
     input. Klein whose pipeline says ``is_distilled`` has no guidance, unless ``settings["guidance"]`` is other than 1.
     """
 
+    family: ClassVar[str] = "FLUX.2"
+    license: ClassVar[str] = "klein 4B Apache-2.0; klein 9B and dev non-commercial"
     pipelines: ClassVar[tuple[str, ...]] = ("Flux2Pipeline", "Flux2KleinPipeline")
     text_layers: ClassVar[int] = 3
     chat: ClassVar[bool] = True
@@ -179,6 +183,8 @@ class ChromaBackbone(FluxTransformerBackbone):
     less. So it is here.
     """
 
+    family: ClassVar[str] = "Chroma"
+    license: ClassVar[str] = "Apache-2.0"
     guidance: ClassVar[float] = 5.0
     pipelines: ClassVar[tuple[str, ...]] = ("ChromaPipeline",)
     mask_at: ClassVar[int | None] = 2
@@ -201,6 +207,8 @@ class OvisImageBackbone(FluxTransformerBackbone):
     the rotary grid of the image.
     """
 
+    family: ClassVar[str] = "Ovis-Image"
+    license: ClassVar[str] = "Apache-2.0"
     pipelines: ClassVar[tuple[str, ...]] = ("OvisImagePipeline",)
     chat: ClassVar[bool] = True
     guidance: ClassVar[float] = 5.0
@@ -220,6 +228,8 @@ class LongCatImageBackbone(FluxTransformerBackbone):
     affine.
     """
 
+    family: ClassVar[str] = "LongCat-Image"
+    license: ClassVar[str] = "Apache-2.0"
     pipelines: ClassVar[tuple[str, ...]] = ("LongCatImagePipeline",)
     guidance: ClassVar[float] = 4.5
 

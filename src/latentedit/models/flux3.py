@@ -37,6 +37,8 @@ class Flux3Backbone(Flux2Backbone):
     guidance: ``u(z, s, s', c) = transformer(tokens of z, s, s', text)``, and its velocity is ``u(z, s, s, c)``.
     """
 
+    family: ClassVar[str] = "FLUX.3"
+    license: ClassVar[str] = "FLUX Kommunity"
     pipelines: ClassVar[tuple[str, ...]] = ("Flux3ModularPipeline", "Flux3DistilledModularPipeline")
     text_layers: ClassVar[int] = 8
     guidance: ClassVar[float] = 3.5

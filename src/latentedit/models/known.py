@@ -1,6 +1,7 @@
 """Sizes of the networks of much used models: what they need is answered without their files, and without a network.
 
-``known_models.json`` is written by ``python -m tools.hardware`` from the published configurations that it lists.
+``known_models.json`` has them from the published configurations; ``python -m tools.hardware ORG/NAME`` prints those of
+another model of the hub.
 """
 
 import dataclasses
@@ -24,13 +25,17 @@ class KnownModel:
     name: str  # hub id
     alike: tuple[str, ...]  # hub ids of models with networks of the same sizes
     needs: ModelNeeds  # its memory
-    network: str  # class of the denoiser
     steps: int  # denoising steps of a generation, as its makers recommend
     guidance: float  # weight of the guidance in a generation
     guidance_kind: GuidanceKind  # how the weight acts
     shift: float  # of the levels at the preferred size; 0 for noise-predicting U-Nets
     instructed: bool  # it follows instructions, with the image as a reference
     source: str  # of the configurations
+
+    @property
+    def network(self) -> str:
+        """The class of the denoiser."""
+        return self.needs.parts[self.needs.denoiser].kind
 
     @property
     def capabilities(self) -> Capabilities:

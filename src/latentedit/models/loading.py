@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from latentedit.core.errors import LatentEditError, MissingDependencyError, ModelError, to_install
 from latentedit.core.plugins import require
@@ -29,7 +29,6 @@ from latentedit.models.weights import (
     read_model_json,
     stored_as,
     tensor_shapes,
-    unstored,
     weight_files,
 )
 from latentedit_keep.base.files import user_path
@@ -81,18 +80,6 @@ class ModelFolder:
         """The folder of a part: its own, or the model's if that holds the part's configuration, as in diffusers."""
         return _part_folder(self.path, part)
 
-    def configuration(self) -> dict[str, Any]:
-        """What counts in the fingerprint besides the weights; see `Backbone.configuration`."""
-        scheduler, vae = None, dict[str, Any]()
-        if "scheduler" in self.parts:
-            file = self.part_folder("scheduler") / "scheduler_config.json"
-            scheduler = library_class(*self.parts["scheduler"]).from_config(read_model_json(file))
-        if "vae" in self.parts:
-            defaults = inspect.signature(library_class(*self.parts["vae"]).__init__).parameters.items()
-            vae = {name: parameter.default for name, parameter in defaults}
-            vae |= read_model_json(self.part_folder("vae") / "config.json")
-        return self.adapter.configuration(scheduler, vae)
-
     def load(self, dtype: torch.dtype = torch.float32, *, denoiser: Path | None = None) -> Any:
         """The stock pipeline on the CPU, with the VAE in float32 or better; `place` freezes its networks.
 
@@ -100,40 +87,42 @@ class ModelFolder:
             dtype: of the other networks.
             denoiser: a single file with the denoiser's weights.
         """
-        variant = pipeline_variant(self.weight_folders())
-        options: dict[str, Any] = {"use_safetensors": True, "variant": variant, "local_files_only": True}
         with quiet_libraries(), warnings.catch_warnings():
             # torch_dtype is deprecated, and the only name in diffusers 0.31
             warnings.simplefilter("ignore", FutureWarning)
             name = self.adapter.stock_class([self.pipeline], self.index)
             kind = library_class("diffusers", name)
             given = self._unused_parts(kind)
-            # The VAE is loaded by itself, since `from_pretrained` of a pipeline loads all parts in one dtype.
-            if "vae" in self.parts and dtype != (wide := torch.promote_types(dtype, torch.float32)):
-                own = variant if any(f".{variant}." in file.name for file in self.weights["vae"]) else None
-                vae = library_class(*self.parts["vae"])
-                folder = self.part_folder("vae")
-                given["vae"] = vae.from_pretrained(folder, torch_dtype=wide, **options | {"variant": own})
-            if denoiser is not None:
-                given[self.adapter.denoiser] = self._from_single_file(denoiser, dtype)
+            for part in self.networks:
+                file = denoiser if part == self.adapter.denoiser else None
+                # One by one, since `from_pretrained` of a pipeline loads all parts in one dtype.
+                own = torch.promote_types(dtype, torch.float32) if part == "vae" else dtype
+                given[part] = self._network(part, own) if file is None else self._from_single_file(file, dtype)
             if (self.path / "model_index.json").exists():
-                pipeline = kind.from_pretrained(self.path, torch_dtype=dtype, **options, **given)
-            else:  # a modular one, whose index may name places elsewhere
-                for part in self.parts.keys() - given.keys():
-                    own = {"torch_dtype": dtype, **options} if is_network(part) else {}
-                    given[part] = library_class(*self.parts[part]).from_pretrained(self.part_folder(part), **own)
-                pipeline = pipeline_of(name, given, self.index)
-        for part in self.networks:
-            if self.weights[part] == (denoiser,):
-                continue  # in other names; diffusers checks that none is missing
-            network: nn.Module = getattr(pipeline, part)
-            # transformers fills tensors that a file lacks with random numbers.
-            if missing := unstored(network, self.weights[part]):
-                files = ", ".join(map(str, self.weights[part]))
-                raise ModelError(
-                    f"the tensor {missing[0]} is missing in {files}, with {len(missing) - 1} more. {_AGAIN}"
+                return kind.from_pretrained(
+                    self.path, torch_dtype=dtype, use_safetensors=True, local_files_only=True, **given
                 )
-        return pipeline
+            # a modular one, whose index may name places elsewhere
+            for part in self.parts.keys() - given.keys():
+                given[part] = library_class(*self.parts[part]).from_pretrained(self.part_folder(part))
+            return pipeline_of(name, given, self.index)
+
+    def _network(self, part: str, dtype: torch.dtype) -> Any:
+        """A network, whose tensors are all in its files."""
+        variant, files = pipeline_variant(self.weight_folders()), self.weights[part]
+        network, about = library_class(*self.parts[part]).from_pretrained(
+            self.part_folder(part),
+            torch_dtype=dtype,
+            variant=variant if any(f".{variant}." in file.name for file in files) else None,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+        # Libraries fill tensors that a file lacks with random numbers.
+        if missing := sorted(about["missing_keys"]):
+            listed = ", ".join(map(str, files))
+            raise ModelError(f"the tensor {missing[0]} is missing in {listed}, with {len(missing) - 1} more. {_AGAIN}")
+        return network
 
     def _from_single_file(self, file: Path, dtype: torch.dtype) -> Any:
         """The denoiser with the weights of a file of any format that diffusers converts; GGUF stays quantized."""

@@ -28,6 +28,8 @@ class Lumina2Backbone(FlowBackbone):
     text, so only texts of equal length share a call.
     """
 
+    family: ClassVar[str] = "Lumina-Image 2.0"
+    license: ClassVar[str] = "Apache-2.0"
     pipelines: ClassVar[tuple[str, ...]] = ("Lumina2Pipeline",)
     text_field: ClassVar[str] = "cap_feat_dim"
     guidance: ClassVar[float] = 4.0
@@ -68,6 +70,8 @@ class ZImageBackbone(FlowBackbone):
     scheduler shifts by 3 is Turbo, which has none, unless ``settings["guidance"]`` is other than 1.
     """
 
+    family: ClassVar[str] = "Z-Image"
+    license: ClassVar[str] = "Apache-2.0"
     pipelines: ClassVar[tuple[str, ...]] = ("ZImagePipeline",)
     text_field: ClassVar[str] = "cap_feat_dim"
     chat: ClassVar[bool] = True

@@ -2,6 +2,7 @@
 
 import abc
 import contextlib
+import functools
 import itertools
 from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any, ClassVar
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from latentedit.core.condition import Condition
+from latentedit.core.device import parse_dtype
 from latentedit.core.errors import DeviceError, LatentEditError, ModelError, ShapeError
 from latentedit.core.process import SharedContext
 from latentedit.core.rng import draw
@@ -19,11 +21,10 @@ from latentedit.models.attention import uncompiled
 from latentedit.models.base import Backbone, Capabilities
 from latentedit.models.libraries import quiet_libraries
 from latentedit.models.model_settings import check_settings
-from latentedit.models.pipelines import check_parts, config_of, innermost, offloaded, part_of
-from latentedit.models.placement import existing_device, parse_dtype
+from latentedit.models.pipelines import adapted, config_of, fitting, innermost, offloaded, part_of
 from latentedit.models.purity import glance, impure, remembers
 from latentedit.models.sites import Blocks, Site
-from latentedit.models.weights import configured, is_quantized, live_fingerprint
+from latentedit.models.weights import digest, is_quantized, weights_digest
 
 LATENT_CHANNELS = "number of latent channels"
 
@@ -50,13 +51,11 @@ class NetworkBackbone(Backbone):
     Args:
         pipeline: a stock one of diffusers.
         name: for messages and records.
-        fingerprint: of the weights.
         settings: as in ``latentedit.json``. Every adapter reads "guidance" (default weight) and "sizes" (smallest,
             preferred and largest side in pixels); adapters with text read "vocabulary" (words seen in training).
-        device: on which the networks run; None is the device of the denoiser's parameters.
 
     Raises:
-        ConfigError, DeviceError, ModelError: a dtype or device that networks do not run in, or parts that do not fit.
+        ConfigError, ModelError: a dtype that networks do not run in, or parts that do not fit.
     """
 
     blocks: ClassVar[tuple[Blocks, ...]] = ()
@@ -65,40 +64,25 @@ class NetworkBackbone(Backbone):
     guidance: ClassVar[float] = 1.0
     """Guidance weight that the makers publish, where 1 is the conditional velocity."""
 
-    def __init__(
-        self,
-        pipeline: Any,
-        *,
-        name: str,
-        fingerprint: str = "",
-        settings: Mapping[str, Any] | None = None,
-        device: torch.device | str | None = None,
-    ) -> None:
-        super().__init__(name=name, fingerprint=fingerprint, capabilities=Capabilities())
+    def __init__(self, pipeline: Any, *, name: str, settings: Mapping[str, Any] | None = None) -> None:
+        super().__init__(name=name, fingerprint="", capabilities=Capabilities())
         self.pipeline = pipeline
+        self.defaults: Mapping[str, Any] = check_settings(settings or {}, name)
         parts = {part: getattr(pipeline, part, None) for part in self.parts}
         self._networks = {part: network for part, network in parts.items() if isinstance(network, nn.Module)}
         self._evaluating = SharedContext(self._evaluate)
-        self._bare = live_fingerprint(self._networks, bare=True)
-        self.defaults: Mapping[str, Any] = check_settings(settings or {}, name)
-        self._network: Any = getattr(pipeline, self.denoiser)
+        self._network: Any = parts[self.denoiser]
         self._network_dtype = parse_dtype(self._network.dtype)
-        self._device = self._network.device if device is None else existing_device(device)
+        # Under offloading the parameters of the denoiser may be on the CPU between its calls.
+        self._device = getattr(pipeline, "_execution_device", None) or self._network.device
+        self._configuration = self.configuration(getattr(pipeline, "scheduler", None), config_of(parts.get("vae")))
         self.follow(pipeline)
-        self._derive()
 
     def follow(self, pipeline: Any) -> None:
-        """Heed from now on what the user changes in this pipeline, which has the same parts."""
-        self._owner, self._taken = pipeline, {part: part_of(pipeline, part) for part in (*self.parts, "scheduler")}
+        """Heed from now on what the user changes in this pipeline, around whose parts the stock one stands."""
+        self._source = pipeline
         self._resident = [network for network in self._networks.values() if not offloaded(network)]
-        self._fixed, self._seen, self._modules = self._read_fixed(), self._look(), self._look_at_modules()
-
-    def _derive(self) -> None:
-        """Derive from the parts what depends on dtypes and on the scheduler; again after a change."""
-        self._configuration = self.configuration(self._taken["scheduler"], config_of(self._taken.get("vae")))
-
-    def _set_capabilities(self) -> None:
-        """Set the capabilities that depend on the scheduler; again after a change."""
+        self._seen, self._modules = self._look(), self._look_at_modules()
 
     @classmethod
     def configuration(cls, scheduler: Any, vae: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,71 +90,59 @@ class NetworkBackbone(Backbone):
         return {"family": cls.__name__} | {f"vae.{name}": vae[name] for name in _OF_CODECS if vae.get(name)}
 
     def _identity(self) -> str:
-        """Of weights, adapters and configuration as they are now; the weights are those of files until they change."""
         self._heed()
-        now = live_fingerprint(self._networks)
-        return configured((self._fingerprint or now) if now == self._bare else now, self._configuration)
+        return digest([*sorted(self._digests().items()), sorted(self._configuration.items())])
 
     @property
     def encoders(self) -> str:
         """Fingerprint and dtypes of the parts other than the denoiser."""
-        others = {name: network for name, network in self._networks.items() if name != self.denoiser}
-        dtypes = [first.dtype for network in others.values() for first in _first(network)]
-        return self.once("encoders", lambda: f"{live_fingerprint(others)} {dtypes}")
+        self._heed()
+        others = {part: one for part, one in self._digests().items() if part != self.denoiser}
+        dtypes = [str(first.dtype) for part in others for first in _first(self._networks[part])]
+        codec = [entry for entry in self._configuration.items() if entry[0].startswith("vae.")]
+        return digest([*sorted(others.items()), dtypes, sorted(codec)])
+
+    def _digests(self) -> dict[str, str]:
+        """A digest of each network as it is."""
+        networks = self._networks.items()
+        return self.once("digests", lambda: {part: weights_digest(network, self.half) for part, network in networks})
 
     def _look(self) -> list[object]:
-        """At a glance, everything from which values were derived here."""
-        parts = {part: part_of(self._owner, part) for part in self._taken}
-        scheduler, denoiser, vae = parts["scheduler"], parts[self.denoiser], config_of(parts.get("vae"))
+        """At a glance, everything besides modules from which values were derived here."""
+        parts = {part: part_of(self._source, part) for part in (*self.parts, "scheduler")}
+        scheduler, denoiser, vae = parts["scheduler"], parts[self.denoiser], parts.get("vae")
         places = [(first.device, first.dtype) for network in self._resident for first in _first(network)]
-        numbers = [str(vae.get(name)) for name in _OF_CODECS]  # of lists, which may be changed in place
-        configs = [config_of(part) for part in (self._owner, denoiser, scheduler)]
+        configs = [config_of(part) for part in (self._source, denoiser, scheduler, vae)]
         states = [getattr(denoiser, "encoder_hid_proj", None), getattr(scheduler, "shift", None)]
+        numbers = [str(config_of(vae).get(name)) for name in _OF_CODECS]  # of lists, which may be changed in place
         return [*parts.values(), *configs, *states, *places, *numbers]
 
     def _look_at_modules(self) -> list[object]:
-        return self.once("denoiser", lambda: glance(innermost(part_of(self._owner, self.denoiser))))
-
-    def _read_fixed(self) -> dict[str, str]:
-        """Settings with which latents or conditions would not fit those from before: they may not change."""
-        vae = config_of(part_of(self._owner, "vae"))
-        fixed = {f"{name} of the vae": str(vae.get(name)) for name in _OF_CODECS}
-        for part, owner in {"pipeline": self._owner, self.denoiser: self._network}.items():
-            own = {} if isinstance(owner, Mapping) else config_of(owner)
-            plain = {key: own[key] for key in own if key[0] != "_" and not isinstance(own[key], tuple)}  # no parts
-            fixed |= {f"{key} of the {part}": str(value) for key, value in plain.items()}
-        return fixed
+        return glance(innermost(part_of(self._source, self.denoiser)))
 
     def _heed(self, *, modules: bool = True) -> None:
-        """Take in what changed in the pipeline where the result is that of a new model; refuse the rest by name."""
+        """Adapt to the pipeline again if it changed, as a new model would; inside of `unchanged` look only once."""
+        self.once("modules looked at" if modules else "looked", lambda: self._adapt_again(modules=modules))
+
+    def _adapt_again(self, *, modules: bool) -> None:
         if self._look() == self._seen and (not modules or self._look_at_modules() == self._modules):
             return
-        parts = {part: part_of(self._owner, part) for part in self._taken}
-        for part in self.parts:
-            # A wrapper of `torch.compile` around the same network computes the same.
-            if innermost(parts[part]) is not innermost(self._taken[part]):
-                raise ModelError(f"the {part} of the pipeline was exchanged. {_AGAIN}")
-        if self.pipeline is not self._owner:
-            self.pipeline.scheduler = parts["scheduler"]
-        check_parts(type(self), self.pipeline, type(self.pipeline).__name__)
-        for name, now in self._read_fixed().items():
-            if now != (before := self._fixed.get(name)):
-                raise ModelError(f"the {name} changed from {before} to {now} after from_pipeline. {_AGAIN}")
-        scheduled, known = (self._taken["scheduler"], self._configuration), self._modules
-        self._taken, self._network = parts, parts[self.denoiser]
-        self._network_dtype = parse_dtype(self._network.dtype)
-        # Under offloading the parameters of the denoiser may be on the CPU between its calls.
-        self._device = getattr(self.pipeline, "_execution_device", None) or self._network.device
-        self._derive()
-        if (parts["scheduler"], self._configuration) != scheduled:
-            self._set_capabilities()
-        self.follow(self._owner)
-        if self._modules != known:
-            self.check_purity()
+        adapter, stock = adapted(self._source)
+        if adapter is not type(self):
+            raise ModelError(f"the pipeline holds a model of another family ({adapter.__name__}) now. {_AGAIN}")
+        with fitting(stock):
+            new = adapter(stock, name=self.name, settings=self.defaults)
+        new.follow(self._source)
+        if new._modules != self._modules:
+            new.check_purity()
+        for name in [*vars(self)]:
+            if isinstance(getattr(type(self), name, None), functools.cached_property):
+                del vars(self)[name]
+        vars(self).update(vars(new) | {"_evaluating": self._evaluating})
 
     def check_purity(self) -> None:
         """Check in three calls of about the smallest size that the velocity does not depend on earlier calls."""
-        able, what = self.capabilities, f"{self.denoiser} of this {type(self._owner).__name__}"
+        able, what = self.capabilities, f"{self.denoiser} of this {type(self._source).__name__}"
         # Not square, so that what a cache kept of the user's own calls does not fit.
         size = able.sizes[0], min(able.sizes[0] + able.size_multiple, able.sizes[2])
         try:
@@ -181,12 +153,11 @@ class NetworkBackbone(Backbone):
             with self._at_work(), torch.no_grad(), uncompiled(), quiet_libraries():
                 if how := remembers(network, lambda z, text: self._network_velocity(z, s, text), z, text):
                     raise impure(what, how)
-        except BaseException as error:
-            self._modules = []  # so that the next call checks again
-            if isinstance(error, (LatentEditError, torch.OutOfMemoryError)) or not isinstance(error, Exception):
-                raise
+        except (LatentEditError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
             raise ModelError(f"the {what} fails at its smallest size, {size[0]} x {size[1]} px: {error}") from error
-        self.follow(self._owner)  # the first call may have added or removed hooks that move weights
+        self.follow(self._source)  # the first call may have added or removed hooks that move weights
 
     @contextlib.contextmanager
     def _at_work(self) -> Generator[None]:

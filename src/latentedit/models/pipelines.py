@@ -1,7 +1,8 @@
 """Pipelines in memory: their parts, the family of their denoiser, and the stock pipeline of the family around them."""
 
+import contextlib
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,35 @@ def backbone_class(
         f"{subject}, which is not supported: none of its networks is the denoiser of a known family ({listed}). "
         "See: latentedit models families; wrap any other model with latentedit.CallableBackbone"
     )
+
+
+def adapted(pipeline: Any) -> tuple[Any, Any]:
+    """The adapter of the family of a pipeline's denoiser, and the stock pipeline of the family, which it takes."""
+    components, kind = components_of(pipeline), pipeline_kind(pipeline)
+    adapter = backbone_class(
+        class_names(pipeline),
+        networks_of(components),
+        lambda part: config_of(components[part]),
+        subject=f"this is a {kind}",
+    )
+    stock = stock_of(adapter, pipeline, components)
+    check_parts(adapter, stock, kind)
+    return adapter, stock
+
+
+def pipeline_kind(pipeline: Any) -> str:
+    """The name of a pipeline's class, for messages."""
+    return "mapping" if isinstance(pipeline, Mapping) else type(pipeline).__name__
+
+
+@contextlib.contextmanager
+def fitting(pipeline: Any) -> Generator[None]:
+    """Re-raise the errors of an adapter that meets configurations of other classes than its family's."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError) as error:
+        kind = type(pipeline).__name__
+        raise ModelError(f"the parts of this {kind} do not fit: {error}. Use the parts of one model") from error
 
 
 def stock_of(adapter: Any, pipeline: Any, components: Mapping[str, Any]) -> Any:

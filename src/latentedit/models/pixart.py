@@ -30,6 +30,9 @@ class PixArtBackbone(VPBackbone, PromptBackbone):
     A float64 network computes in float64 throughout, so it serves derivatives to 1e-10.
     """
 
+    family: ClassVar[str] = "PixArt-alpha, Sigma"
+    license: ClassVar[str] = "OpenRAIL++"
+    multiple_px: ClassVar[int] = 16
     pipelines: ClassVar[tuple[str, ...]] = ("PixArtSigmaPipeline", "PixArtAlphaPipeline")
     guidance: ClassVar[float] = 4.5
     mask_at: ClassVar[int | None] = 1
@@ -51,8 +54,7 @@ class PixArtBackbone(VPBackbone, PromptBackbone):
         self.window = 120 if "Alpha" in type(pipeline).__name__ else 300
         self._set_shape(channels=channels, scale=self._codec.scale_px, stride=patch, widths=(text, 0))
         trained = int(config.sample_size) * self._scale
-        self.sides_px = (trained, 2 * trained)
-        self._set_capabilities()
+        self._set_capabilities(trained, 2 * trained)
 
     def _predict(self, x_t: Tensor, time: Tensor, condition: Condition) -> Tensor:
         dtype = self.network_dtype

@@ -19,7 +19,8 @@ import psutil
 import torch
 from torch import nn
 
-from latentedit.core.errors import ConfigError, DeviceError, ModelError
+from latentedit.core.device import dtype_name, half_or_float32, parse_dtype
+from latentedit.core.errors import ModelError
 from latentedit.core.plugins import require
 from latentedit.core.settings import check_value
 from latentedit.models.codec import scale_px
@@ -36,11 +37,6 @@ Storage = Literal["fp8"]
 
 STORAGES = {"fp8": torch.float8_e4m3fn}
 """Names of dtypes in which layers can be stored, and not computed."""
-
-# Types of devices that compute; "meta" does not.
-_DEVICE_TYPES = ("cpu", "cuda", "mps", "xpu")
-
-_NETWORK_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 # Models of at most this size in float32 run in float32 on every device by default.
 _SMALL_BYTES = 2 * 2**30
@@ -97,15 +93,6 @@ def placed(network: Any, device: torch.device, dtype: torch.dtype) -> Any:
     return network.eval().requires_grad_(False)
 
 
-def parse_dtype(dtype: torch.dtype | str) -> torch.dtype:
-    """A dtype in which networks run, or the one of that name."""
-    chosen = getattr(torch, dtype, dtype) if isinstance(dtype, str) else dtype
-    if chosen not in _NETWORK_DTYPES:
-        names = ", ".join(dtype_name(dtype) for dtype in _NETWORK_DTYPES)
-        raise ConfigError(f"networks do not run in {dtype}. Use auto, or one of {names}")
-    return chosen
-
-
 def parse_storage(storage: torch.dtype | str | None) -> torch.dtype | None:
     """A dtype in which layers are stored, or the one of that name."""
     if not isinstance(storage, str):
@@ -114,24 +101,9 @@ def parse_storage(storage: torch.dtype | str | None) -> torch.dtype | None:
     return STORAGES[storage]
 
 
-def dtype_name(dtype: torch.dtype) -> str:
-    """A dtype as it is given: "bfloat16"."""
-    return str(dtype).removeprefix("torch.")
-
-
 def suited_dtype(device: torch.device, *, bytes_float32: int, half: torch.dtype) -> torch.dtype:
     """Resolve ``dtype="auto"``: float32 on the CPU and for small models, else the half precision of the family."""
     return torch.float32 if device.type == "cpu" or bytes_float32 <= _SMALL_BYTES else half
-
-
-def half_or_float32(device: torch.device | str | None) -> torch.dtype:
-    """Bfloat16, or float32 where half precision is the slower one: on a processor without AVX-512.
-
-    PyTorch has fast kernels of half precision for AVX-512 only. With AVX2, in PyTorch 2.13, a linear layer took 8 times
-    and a convolution 50 times as long in bfloat16 or float16 as in float32.
-    """
-    slow = existing_device(device).type == "cpu" and torch.backends.cpu.get_cpu_capability() in ("AVX2", "DEFAULT")
-    return torch.float32 if slow else torch.bfloat16
 
 
 def warn_of_slow_dtype(placement: Placement) -> None:
@@ -142,21 +114,6 @@ def warn_of_slow_dtype(placement: Placement) -> None:
             "AVX-512. Use dtype float32",
             stacklevel=3,
         )
-
-
-def existing_device(device: torch.device | str | None) -> torch.device:
-    """The requested device, or the best one of this machine."""
-    if device is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-        if chosen.type not in _DEVICE_TYPES:
-            raise DeviceError(f"{device} is no device that networks run on. Use one of {', '.join(_DEVICE_TYPES)}")
-        # Allocate something: a device can have a valid name and not exist.
-        torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError) as error:
-        raise DeviceError(f'this machine has no device {device}. Use `device="cpu"`') from error
-    return chosen
 
 
 # Rows of one guided call: the conditional and the unconditional one.

@@ -60,9 +60,9 @@ class PromptBackbone(NetworkBackbone):
     text_layers: ClassVar[int] = 1
     """Layers of the text encoder that are concatenated to one token."""
 
-    def _derive(self) -> None:
-        super()._derive()
-        self._codec = Codec(self._taken["vae"], torch.promote_types(self._network_dtype, torch.float32))
+    def __init__(self, pipeline: Any, **facts: Any) -> None:
+        super().__init__(pipeline, **facts)
+        self._codec = Codec(pipeline.vae, torch.promote_types(self._network_dtype, torch.float32))
 
     def _check_fit(self, *, text: int, channels: int) -> None:
         """Check that text encoder and VAE have the text width and latent channels that the transformer takes."""

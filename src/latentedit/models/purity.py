@@ -47,8 +47,9 @@ def glance(network: nn.Module) -> list[object]:
         own = vars(module)
         fused = own.get("fused_projections") and acting_unfused(module)
         found += (module, type(module).forward, own.get("forward"), own.get("processor"), fused)
-        hooks = (*own["_forward_hooks"].values(), *own["_forward_pre_hooks"].values())
-        found += [hook for hook in hooks if not str(getattr(hook, "__module__", None)).startswith("latentedit.")]
+        for hook in (*own["_forward_hooks"].values(), *own["_forward_pre_hooks"].values()):
+            if not str(getattr(hook, "__module__", None)).startswith("latentedit."):
+                found.append(hook)
     return found
 
 

@@ -43,6 +43,8 @@ class QwenImageBackbone(PackedFlowBackbone):
     of the edit models: a reference contributes through its latents.
     """
 
+    family: ClassVar[str] = "Qwen-Image"
+    license: ClassVar[str] = "Apache-2.0"
     pipelines: ClassVar[tuple[str, ...]] = ("QwenImagePipeline", "QwenImageEditPipeline", "QwenImageEditPlusPipeline")
     guidance: ClassVar[float] = 4.0
     guidance_kind: ClassVar[GuidanceKind] = "renormalized"
@@ -98,6 +100,7 @@ class Krea2Backbone(PackedFlowBackbone):
     guidance, unless ``settings["guidance"]`` is other than 1.
     """
 
+    family: ClassVar[str] = "Krea 2"
     pipelines: ClassVar[tuple[str, ...]] = ("Krea2Pipeline",)
     text_field: ClassVar[str] = "text_hidden_dim"
     guidance: ClassVar[float] = 5.5

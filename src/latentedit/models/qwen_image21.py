@@ -34,6 +34,9 @@ class QwenImage21Backbone(FlowBackbone):
     reference contributes through its latents.
     """
 
+    family: ClassVar[str] = "Qwen-Image 2.1"
+    license: ClassVar[str] = "Qwen Research"
+    multiple_px: ClassVar[int] = 32
     parts: ClassVar[tuple[str, ...]] = ("processor", "text_encoder", "transformer", "vae")
     pipelines: ClassVar[tuple[str, ...]] = ("QwenImage21Pipeline",)
     tokenizer: ClassVar[str] = "processor"

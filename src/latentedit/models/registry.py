@@ -1,6 +1,5 @@
 """From a name to a model: bundled, a folder, or an id of the Hugging Face hub."""
 
-import contextlib
 import functools
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -10,13 +9,13 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from latentedit.core.device import existing_device, parse_dtype
 from latentedit.core.errors import ConfigError, ModelError
 from latentedit.core.plugins import HUB_ID, MODELS, unknown_model
 from latentedit.models.base import Backbone, check_model, is_pipeline
 from latentedit.models.known import known_models
 from latentedit.models.loading import (
     CONFIGURATIONS,
-    GGUF,
     TextEncoders,
     commit_of,
     download,
@@ -29,29 +28,19 @@ from latentedit.models.loading import (
     single_file,
 )
 from latentedit.models.network import NetworkBackbone
-from latentedit.models.pipelines import (
-    backbone_class,
-    check_parts,
-    class_names,
-    components_of,
-    config_of,
-    networks_of,
-    stock_of,
-)
+from latentedit.models.pipelines import adapted, config_of, fitting, pipeline_kind
 from latentedit.models.placement import (
     ModelNeeds,
     Placement,
     Policy,
     check_memory,
-    existing_device,
     model_needs,
-    parse_dtype,
     parse_storage,
     place,
     suited_dtype,
     warn_of_slow_dtype,
 )
-from latentedit.models.weights import configured, fingerprint, holds, live_fingerprint
+from latentedit.models.weights import digest, weights_digest
 from latentedit_keep.base.files import user_path
 
 
@@ -132,22 +121,11 @@ def load(
     # Before anything is allocated: a process that runs out of memory on the CPU is killed without a message.
     check_memory(needs, put, name=name)
     warn_of_slow_dtype(put)
-    # Rounded weights have the fingerprint of a live pipeline that has rounded them alike.
-    rounded = put.storage is not None or (single is not None and single.suffix == GGUF)
-    # A LoRA counts with its scale: the same file at another scale makes another model.
-    scaled = {f"lora {index} x {file.scale:g}": (file.path,) for index, file in enumerate(loras)}
     with explaining(path, f"a {folder.pipeline}"):
         pipeline = folder.load(put.dtype, denoiser=single)
         merge_loras(pipeline, loras)
         place(pipeline.components, put, denoiser=folder.adapter.denoiser)
-        check_parts(folder.adapter, pipeline, folder.pipeline)
-        backbone: Backbone = folder.adapter(
-            pipeline,
-            name=name,
-            fingerprint="" if rounded else fingerprint({**folder.weights, **scaled}),
-            settings=folder.settings,
-            device=chosen,
-        )
+        backbone = _adapter_of(pipeline, name=name, settings=folder.settings)
     backbone.revision = commit_of(path.resolve())
     return backbone
 
@@ -163,19 +141,13 @@ def look_up(model: str | Path, *, text_encoders: TextEncoders = "all", revision:
     return model_needs(read_index(path, text_encoders=text_encoders))
 
 
-def weights_fingerprint(model: str | Path, *, reread: bool = False) -> str:
-    """The fingerprint that a loaded model has, from its files; see `weights.fingerprint`."""
-    _, path = locate(model)
-    folder = open_folder(path)
-    return configured(fingerprint(folder.weights, reread=reread), folder.configuration())
-
-
 def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[str, Any] | None = None) -> Backbone:
     """A live diffusers pipeline as a model: its parts as they are, and the pipeline goes on working.
 
     Nothing is copied, moved, cast or loaded: dtype, device, offloading hooks, adapters (LoRA) and quantized layers stay
     as they are; networks in training mode are evaluated in evaluation mode, and put back after each call. Later changes
-    count as in a new model, also in the fingerprint; what no latent from before would fit is a `ModelError`.
+    count from the next edit on as in a new model, also in the fingerprint. A pipeline that is changed during an edit
+    may mix both.
 
     Args:
         pipeline: any object with ``components`` (pipelines of diffusers of any class, modular ones, your own), or a
@@ -192,9 +164,8 @@ def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[s
 
     Cost:
         Three evaluations at about the smallest size, and again after a change of the denoiser's modules or hooks;
-        twelve where it keeps tensors of its calls. They count in no cost. Reads 64 numbers of each parameter, and where
-        they are still those of the folder that the pipeline was loaded from, its weight files, as `load` does: both
-        have one fingerprint then.
+        twelve where it keeps tensors of its calls. They count in no cost. The fingerprint reads 64 numbers of each
+        parameter, once an edit.
 
     Example:
         >>> import latentedit as le
@@ -206,32 +177,24 @@ def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[s
     """
     if isinstance(pipeline, Backbone):
         raise ModelError(f"this {type(pipeline).__name__} is a model already. Pass it where the model stands")
-    components = components_of(pipeline)
-    kind = "mapping" if isinstance(pipeline, Mapping) else type(pipeline).__name__
-    adapter = backbone_class(
-        class_names(pipeline),
-        networks_of(components),
-        lambda part: config_of(components[part]),
-        subject=f"this is a {kind}",
-    )
-    stock = stock_of(adapter, pipeline, components)
-    check_parts(adapter, stock, kind)
-    networks = {part: network for part in adapter.parts if isinstance(network := getattr(stock, part), nn.Module)}
-    try:
-        backbone = adapter(
-            stock,
-            name=name or str(config_of(pipeline).get("_name_or_path") or kind),
-            fingerprint=_folder_fingerprint(pipeline, networks),
-            settings=settings,
-            device=getattr(stock, "_execution_device", None),
-        )
-    except (AttributeError, KeyError, TypeError) as error:  # configurations of other classes than the family's
-        raise ModelError(f"the parts of this {kind} do not fit: {error}. Use the parts of one model") from error
+    origin = None if isinstance(pipeline, Mapping) else config_of(pipeline).get("_name_or_path")
+    backbone = _adapter_of(pipeline, name=name or str(origin or pipeline_kind(pipeline)), settings=settings)
+    if isinstance(backbone, NetworkBackbone):
+        backbone.check_purity()
+    return backbone
+
+
+def _adapter_of(pipeline: Any, *, name: str, settings: Mapping[str, Any] | None) -> Backbone:
+    """The adapter of a pipeline, which heeds its later changes."""
+    adapter, stock = adapted(pipeline)
+    with fitting(stock):
+        backbone = adapter(stock, name=name, settings=settings)
     if isinstance(backbone, NetworkBackbone):
         backbone.follow(pipeline)
-        backbone.check_purity()
     elif not backbone.fingerprint:
-        backbone.fingerprint = live_fingerprint(networks)
+        parts = {part: getattr(stock, part, None) for part in adapter.parts}
+        networks = {part: network for part, network in parts.items() if isinstance(network, nn.Module)}
+        backbone.fingerprint = digest({part: weights_digest(one, adapter.half) for part, one in networks.items()})
     return backbone
 
 
@@ -247,17 +210,6 @@ def as_backbone(model: ModelLike) -> Backbone:
     if backbone is None:
         backbone = _LOADED[name] = load(model)
     return backbone
-
-
-def _folder_fingerprint(pipeline: Any, networks: Mapping[str, Any]) -> str:
-    """The fingerprint of the folder that a pipeline or a part comes from, if that holds all weights; else empty."""
-    own, *parts = (getattr(config_of(one), "_name_or_path", None) for one in (pipeline, *networks.values()))
-    for folder in {*(Path(part).parent for part in parts if part), *([Path(own)] if own else [])}:
-        with contextlib.suppress(ModelError):
-            weights = open_folder(folder).weights
-            if all(part in weights and holds(network, weights[part]) for part, network in networks.items()):
-                return fingerprint({part: weights[part] for part in networks})
-    return ""
 
 
 def _pinned(model: str | Path, revision: str | None) -> str | Path:

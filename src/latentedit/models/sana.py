@@ -33,6 +33,9 @@ MIDDLE_ANGLE = 1.3
 class SanaBackbone(FlowBackbone):
     """Sana 0.6B, 1.6B and 1.5: ``v(z, s, c) = transformer(z, 1000 s, gemma)``."""
 
+    family: ClassVar[str] = "Sana, Sana-Sprint"
+    license: ClassVar[str] = "NVIDIA, see the model's card"
+    multiple_px: ClassVar[int] = 32
     pipelines: ClassVar[tuple[str, ...]] = ("SanaPipeline",)
     windows: ClassVar[Literal["exact", "masked", "equal"]] = "masked"
     text_field: ClassVar[str] = "caption_channels"

@@ -37,6 +37,8 @@ class StableDiffusion3Backbone(FlowBackbone):
     ``settings["zero_tokens"]`` says.
     """
 
+    family: ClassVar[str] = "Stable Diffusion 3, 3.5"
+    license: ClassVar[str] = "Stability AI Community"
     parts: ClassVar[tuple[str, ...]] = (
         "tokenizer",
         "tokenizer_2",

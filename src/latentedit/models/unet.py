@@ -58,8 +58,7 @@ class UNetBackbone(VPBackbone):
         multiple, side = self._multiple, self._trained_side(config)
         trained = 0 if side is None else int(side if isinstance(side, int) else max(side)) * scale
         preferred = max(multiple, trained // multiple * multiple)
-        self.sides_px = (preferred, preferred * 3 // 2 // multiple * multiple)
-        self._set_capabilities()
+        self._set_capabilities(preferred, preferred * 3 // 2 // multiple * multiple)
 
     def _check_parts(self) -> None:
         """Check that the parts belong to one model."""
@@ -166,6 +165,8 @@ class StableDiffusionBackbone(TextUNetBackbone):
     folder.
     """
 
+    family: ClassVar[str] = "Stable Diffusion 1, 2, XL"
+    license: ClassVar[str] = "CreativeML OpenRAIL-M and OpenRAIL++-M"
     parts: ClassVar[tuple[str, ...]] = ("tokenizer", "text_encoder", "unet", "vae")
     pipelines: ClassVar[tuple[str, ...]] = ("StableDiffusionPipeline",)
     guidance: ClassVar[float] = 7.5
@@ -240,6 +241,7 @@ class DDPMBackbone(UNetBackbone):
     is not done here: samples equal those of the stock pipeline with ``clip_sample`` false.
     """
 
+    family: ClassVar[str] = "DDPM in pixels"
     pipelines: ClassVar[tuple[str, ...]] = ("DDPMPipeline",)
     parts: ClassVar[tuple[str, ...]] = ("unet",)
     reads_text: ClassVar[bool] = False

@@ -187,12 +187,9 @@ class VPBackbone(NetworkBackbone):
     scheduler_changes: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     """Changes of the scheduler's configuration by the stock pipeline."""
 
-    sides_px: tuple[int, int] = (0, 0)
-    """Preferred and largest side of an image, set with the shape of latents."""
-
-    def _derive(self) -> None:
-        super()._derive()
-        self.schedule = VPSchedule.from_scheduler(self._taken["scheduler"], **self.scheduler_changes)
+    def __init__(self, pipeline: Any, **facts: Any) -> None:
+        super().__init__(pipeline, **facts)
+        self.schedule = VPSchedule.from_scheduler(pipeline.scheduler, **self.scheduler_changes)
 
     @classmethod
     def configuration(cls, scheduler: Any, vae: Mapping[str, Any]) -> dict[str, Any]:
@@ -210,8 +207,8 @@ class VPBackbone(NetworkBackbone):
         self._heed()
         return self.schedule.grid(steps)
 
-    def _set_capabilities(self) -> None:
-        """Set the range of levels, the guidance weight and the sizes, after `_set_shape` and `sides_px`."""
+    def _set_capabilities(self, preferred_px: int, largest_px: int) -> None:
+        """Set the range of levels, the guidance weight and the sizes, after `_set_shape`."""
         # The makers of distilled models train them without guidance; a weight in the settings is the user's own choice.
         distilled = self.schedule.few_step and "guidance" not in self.defaults
         self.capabilities = dataclasses.replace(
@@ -223,7 +220,7 @@ class VPBackbone(NetworkBackbone):
             guidance_kind="none" if distilled else "cfg",
             predicts_noise=self.schedule.prediction == "epsilon",
             size_multiple=self._multiple,
-            sizes=self._sizes(*self.sides_px),
+            sizes=self._sizes(preferred_px, largest_px),
         )
 
     def _network_velocity(

@@ -1,29 +1,23 @@
-"""Weight files: safetensors only, complete, and identified by the hash of their contents."""
+"""Weights: files of safetensors only, complete; and digests of the weights in memory."""
 
-import contextlib
-import functools
 import hashlib
 import json
-import re
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from huggingface_hub import constants
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from latentedit.core.errors import LatentEditError, ModelError
-from latentedit.core.files import user_folder
+from latentedit.core.errors import ModelError
 from latentedit_keep.base import files as reading
 
 PICKLE_SUFFIXES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
 VARIANTS = ("bf16", "fp16")
 """Names of half-precision copies, as ``save_pretrained(variant=...)`` writes them, the better one first."""
 
-# Numbers of each parameter that `live_fingerprint` hashes.
+# Numbers of each parameter that `weights_digest` hashes.
 _SAMPLES = 64
 
 # Prefix of names inside a module that `torch.compile` wraps.
@@ -38,17 +32,8 @@ _FUSED = {
 
 _FREEU = ("b1", "b2", "s1", "s2")
 
-# Digests of the configurations of bundled models, SD 1, SDXL, SD3 and FLUX.1 dev: they keep the fingerprints that they
-# had before configurations counted.
-_BUNDLED = {"39ac4e6e837a510d", "68258609c394ef0b", "b000c186e55e3398", "afdc362a095cd8b5", "64b956bdfba89f3f"}
-_PUBLISHED = {"64e43ba9a66d7cad", "7da738156cd5af61", "03137e41a2804971", "725518cba9b78198"}
-
 # Shape and some numbers of a tensor, see `_sampled`.
 _Sample = tuple[tuple[int, ...], bytes]
-
-_CONTENT_HASH = re.compile(r"[0-9a-f]{64}")
-_HASHES = "weights"  # folder of the user's cache with a file for each hash: it takes a second per GB to compute
-_RESOLUTION_NS = 2_000_000_000  # of time stamps on FAT, the coarsest file system
 
 
 def refuse_pickles(folder: Path) -> None:
@@ -109,100 +94,65 @@ def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
         ) from error
 
 
-def fingerprint(weights: Mapping[str, Sequence[Path]], *, reread: bool = False) -> str:
-    """SHA-256 over the contents of all weight files, each under its part's name; 16 hexadecimal digits.
+def digest(content: object) -> str:
+    """SHA-256 of plain data as JSON; 16 hexadecimal digits."""
+    text = json.dumps(content, default=lambda array: array.tolist())
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    Contents are read once as long as a file's path, size and time stay, unless ``reread``. A file of the hub's cache is
-    stored under its own SHA-256, which is taken instead of reading it.
+
+def weights_digest(network: nn.Module, half: torch.dtype) -> str:
+    """A digest of samples of all parameters of a network in memory, at most 64 numbers each.
+
+    Samples are rounded to a half precision, so that a model has one digest in float32 and in that. What does not change
+    the output does not count: wrappers of `torch.compile`, disabled adapters, fused projections. Adapters (LoRA) count
+    with their weights and scales, and FreeU with its numbers.
     """
     total = hashlib.sha256()
-    for part in sorted(weights):
-        for path in weights[part]:
-            total.update(f"{part} {_read_hash(path) if reread else _content_hash(path)}\n".encode())
+    modules = dict(network.named_modules())
+    layers = {name: _acting(module) for name, module in modules.items() if "base_layer" in vars(module)["_modules"]}
+    others = {name: _acting(module) for name, module in modules.items() if "b1" in vars(module)}
+    contents = _contents(network, layers, half)
+    # The names of a CLIPTextModel, before transformers 5 left this out.
+    common = "text_model." if all(name.startswith("text_model.") for name in contents) else ""
+    for name in sorted(contents):
+        shape, samples = contents[name]
+        total.update(f"{name.removeprefix(common)} {shape}".encode() + samples)
+    for name, own in (layers | others).items():
+        if own:
+            total.update(f"{name.replace(_COMPILED, '').removeprefix(common)} {own}".encode())
     return total.hexdigest()[:16]
 
 
-def configured(weights: str, configuration: Mapping[str, Any]) -> str:
-    """The fingerprint of weights under a configuration; of the weights alone where it is from before they counted."""
-    text = json.dumps(configuration, sort_keys=True, default=lambda array: array.tolist())
-    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    if not configuration or digest in _BUNDLED | _PUBLISHED:
-        return weights
-    return hashlib.sha256(f"{weights} {digest}".encode()).hexdigest()[:16]
-
-
-def holds(network: nn.Module, files: Sequence[Path]) -> bool:
-    """Whether a network in memory, without adapters, has exactly the weights of files, by samples.
-
-    Names are not compared: loaders rename. Tensors loaded in float16 match what float16 keeps of them.
-    """
-    loaded, stored = set(_contents(network, bare=True, floating=True).values()), _samples_in_files(files)
-    return all(samples & loaded for samples in stored) and loaded <= set().union(*stored)
-
-
-def unstored(network: nn.Module, files: Sequence[Path]) -> list[str]:
-    """Names of the network's tensors that come from none of the files, because the files lack them."""
-    stored = set[_Sample]().union(*_samples_in_files(files))
-    samples = _contents(network, bare=True, floating=True)
-    return [name for name in samples if samples[name] not in stored]
-
-
-def _samples_in_files(files: Sequence[Path]) -> list[set[_Sample]]:
-    stored: list[set[_Sample]] = []
-    for path in files:
-        with safe_open(path, framework="pt") as file:
-            tensors = (file.get_tensor(name) for name in file.keys())  # noqa: SIM118 (no mapping)
-            stored += [{_sampled(part), _sampled(part, torch.float16)} for part in tensors if part.is_floating_point()]
-    return stored
-
-
-def live_fingerprint(networks: Mapping[str, nn.Module], *, bare: bool = False) -> str:
-    """SHA-256 over samples of all parameters of networks in memory, at most 64 numbers each; 16 hexadecimal digits.
-
-    Samples are rounded to bfloat16, so that a model has one fingerprint in float32 and in bfloat16. What does not
-    change the output does not count: wrappers of `torch.compile`, disabled adapters, fused projections. Adapters (LoRA)
-    count with their weights and scales, and FreeU with its numbers, unless ``bare``.
-    """
-    total = hashlib.sha256()
-    for part in sorted(networks):
-        contents = _contents(networks[part], bare=bare)
-        # The names of a CLIPTextModel, before transformers 5 left this out.
-        common = "text_model." if all(name.startswith("text_model.") for name in contents) else ""
-        for name, (shape, samples) in sorted(contents.items()):
-            total.update(f"{part} {name.removeprefix(common)} {shape}".encode() + samples)
-        for name, module in () if bare else networks[part].named_modules():
-            if acting := _acting(module):
-                total.update(f"{part} {name.replace(_COMPILED, '').removeprefix(common)} {acting}".encode())
-    return total.hexdigest()[:16]
-
-
-def _contents(network: nn.Module, *, bare: bool, floating: bool = False) -> dict[str, _Sample]:
-    """Samples of the tensors that a network computes with, by their names without wrappers and adapters."""
-    acting = {name: _acting(layer) for name, layer in network.named_modules() if hasattr(layer, "base_layer")}
-    found = dict[str, _Sample]()
-    fused = dict[str, Tensor]()
+def _contents(network: nn.Module, layers: Mapping[str, Mapping[str, Any]], half: torch.dtype) -> dict[str, _Sample]:
+    """Samples of the tensors that a network computes with, by their names without wrappers and inactive adapters."""
+    found, fused = dict[str, _Sample](), dict[str, Tensor]()
     for name, tensor in network.state_dict().items():
         # Layers of quanto list weights that they lack as None. The scales of a layer of bitsandbytes: its first call on
         # a processor writes them in another form.
-        if tensor is None or ".weight." in name or (floating and not tensor.is_floating_point()):
+        if tensor is None or ".weight." in name:
             continue
         words = name.split(".")
-        at = next((end for end in range(len(words)) if acting and ".".join(words[:end]) in acting), None)
+        at = _layer_at(words, layers) if layers else None
         if at is not None and words[at] == "base_layer":
             del words[at]
-        elif at is not None and (bare or words[at + 1] not in acting[".".join(words[:at])]):
+        elif at is not None and words[at + 1] not in layers[".".join(words[:at])]:
             continue
-        plain, here = ".".join(words).replace(_COMPILED, ""), _at_hand(network, name, tensor)
-        found[plain] = _sampled(here)
+        plain, here = ".".join(words).replace(_COMPILED, ""), _at_hand(network, name) if tensor.is_meta else tensor
+        found[plain] = _sampled(here, half)
         if len(words) > 2 and words[-2] in _FUSED:
             fused[plain] = here
     for name, tensor in fused.items():
         stem, kind, end = name.rsplit(".", 2)
         parts = [found.get(f"{stem}.{part}.{end}", ((0,), b"")) for part in _FUSED[kind]]
         sizes = [shape[0] for shape, _ in parts]
-        if sum(sizes) == len(tensor) and [*map(_sampled, tensor.split(sizes))] == parts:
+        if sum(sizes) == len(tensor) and [_sampled(part, half) for part in tensor.split(sizes)] == parts:
             del found[name]
     return found
+
+
+def _layer_at(words: Sequence[str], layers: Mapping[str, object]) -> int | None:
+    """Where the name of the layer with adapters ends to which a tensor belongs; None without one."""
+    return next((end for end in range(len(words)) if ".".join(words[:end]) in layers), None)
 
 
 def is_quantized(network: nn.Module) -> bool:
@@ -233,27 +183,28 @@ def _acting(module: Any) -> dict[str, Any]:
     return {name: scale for name, scale in scales.items() if scale or (scale == 0 and dora.get(name))}
 
 
-def _sampled(tensor: Tensor, dtype: torch.dtype = torch.float32) -> _Sample:
-    """Shape and at most 64 numbers, as loading in a dtype leaves them, rounded to bfloat16; none of a meta tensor.
+def _sampled(tensor: Tensor, half: torch.dtype) -> _Sample:
+    """Shape and at most 64 numbers in half precision; none of a meta tensor.
 
     Of a quantized tensor that is made of others (torchao), the numbers of these.
     """
     inside: Any = getattr(tensor, "__tensor_flatten__", None)
     if inside is not None:
-        return tuple(tensor.shape), b"".join(_sampled(getattr(tensor, name), dtype)[1] for name in inside()[0])
+        return tuple(tensor.shape), b"".join(_sampled(getattr(tensor, name), half)[1] for name in inside()[0])
     if tensor.is_meta or not tensor.numel():
         return tuple(tensor.shape), b""
     flat = tensor.detach().reshape(-1)
-    few = flat[:: max(1, flat.numel() // _SAMPLES)][:_SAMPLES].cpu().to(dtype).to(torch.float32).to(torch.bfloat16)
-    return tuple(tensor.shape), few.view(torch.int16).numpy().tobytes()
+    few = flat[:: max(1, flat.numel() // _SAMPLES)][:_SAMPLES].cpu()
+    few = few.to(half) if few.is_floating_point() else few
+    return tuple(tensor.shape), few.contiguous().view(torch.uint8).numpy().tobytes()
 
 
-def _at_hand(network: nn.Module, name: str, tensor: Tensor) -> Tensor:
-    """A parameter itself, where accelerate keeps it elsewhere between calls of its layer."""
+def _at_hand(network: nn.Module, name: str) -> Tensor:
+    """A parameter that accelerate keeps elsewhere between calls of its layer; else the one on the meta device."""
     layer, _, own = name.rpartition(".")
-    hook = getattr(network.get_submodule(layer), "_hf_hook", None) if tensor.is_meta else None
-    kept = getattr(hook, "weights_map", None)
-    return tensor if kept is None else kept[own]
+    module = network.get_submodule(layer)
+    kept = getattr(getattr(module, "_hf_hook", None), "weights_map", None)
+    return getattr(module, own) if kept is None else kept[own]
 
 
 def read_model_json(path: Path) -> dict[str, Any]:
@@ -262,40 +213,3 @@ def read_model_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ModelError(f"{path} holds a {type(content).__name__}, and no JSON object. Download or copy it again")
     return cast("dict[str, Any]", content)
-
-
-def _content_hash(path: Path) -> str:
-    target = path.resolve()
-    cached = target.parent.name == "blobs" and target.is_relative_to(Path(constants.HF_HUB_CACHE).resolve())
-    if path.is_symlink() and cached and _CONTENT_HASH.fullmatch(target.name):
-        return target.name
-    status = target.stat()
-    return _known_hash(target, status.st_mtime_ns, status.st_size)
-
-
-@functools.lru_cache(maxsize=256)
-def _known_hash(path: Path, modified_ns: int, size_bytes: int) -> str:
-    """The hash of a file's content, from the user's cache if it was computed before.
-
-    The cache protects nobody from a person who can write to the user's folder.
-    """
-    name = hashlib.sha256(f"{path} {size_bytes} {modified_ns}".encode(errors="surrogateescape")).hexdigest()
-    # A cache that is damaged, unwritable or has no home folder (RuntimeError) costs the time of hashing, and no more.
-    unusable = contextlib.suppress(LatentEditError, OSError, RuntimeError, ValueError)
-    with unusable:
-        kept = reading.read_bytes(user_folder("cache") / _HASHES / name, limit=64).decode("ascii")
-        if _CONTENT_HASH.fullmatch(kept):
-            return kept
-    digest = _read_hash(path)
-    # A file that changes again within the resolution of its time stamp would keep its name.
-    if time.time_ns() - modified_ns > _RESOLUTION_NS:
-        with unusable:
-            reading.make_folder(user_folder("cache") / _HASHES)
-            reading.write_text(user_folder("cache") / _HASHES / name, digest)
-    return digest
-
-
-def _read_hash(path: Path) -> str:
-    with reading.open_file(path, limit=None, error=ModelError) as file:
-        stream: Any = file
-        return hashlib.file_digest(stream, "sha256").hexdigest()

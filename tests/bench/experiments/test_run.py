@@ -5,6 +5,7 @@ import math
 import pickle
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote
 
@@ -164,7 +165,9 @@ def test_other_weights_or_another_plan_are_refused_and_nothing_is_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = {"first": "a", "second": "b"}
-    monkeypatch.setattr("latentedit_bench.experiments.experiment.weights_fingerprint", lambda name: now[name])
+    monkeypatch.setattr(
+        "latentedit_bench.experiments.experiment.load", lambda name, **_: SimpleNamespace(fingerprint=now[name])
+    )
     one = tally.changed(models=tuple(now))
     (record,) = reproduce([one], tmp_path, command="typed")
     assert record.weights == Record.read(tmp_path / "tally.json").weights == {"first": "a", "second": "b"}

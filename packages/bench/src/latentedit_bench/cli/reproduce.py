@@ -50,7 +50,7 @@ def reproduce(
         latentedit reproduce linear-strength --quick
         latentedit reproduce --all -o out/claims --page docs/claims.md
     """
-    from latentedit.models.placement import existing_device
+    from latentedit.core.device import existing_device
     from latentedit_bench.experiments.experiment import make_experiment
     from latentedit_bench.experiments.page import page_files, write_claims_page
     from latentedit_bench.experiments.run import reproduce as run

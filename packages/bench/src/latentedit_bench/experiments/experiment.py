@@ -18,11 +18,11 @@ from typing import Any, ClassVar, TypeVar
 
 from latentedit.batch.executors import Executor, suitable_workers
 from latentedit.batch.folder import UnitResult, file_name
+from latentedit.core.device import existing_device
 from latentedit.core.errors import ConfigError, RegistryError
 from latentedit.core.plugins import EXPERIMENTS
 from latentedit.core.progress import Progress
-from latentedit.models.placement import existing_device
-from latentedit.models.registry import weights_fingerprint
+from latentedit.models.registry import load
 from latentedit_bench.metrics.decisions import Outcome, Statistic
 from latentedit_bench.metrics.statistics import Table
 from latentedit_bench.report.plots import Plot
@@ -148,7 +148,7 @@ class Experiment:
 
     def weights(self) -> dict[str, str]:
         """Fingerprints of the weights behind the models' names, as they are now."""
-        return {name: weights_fingerprint(name) for name in self.source.models}
+        return {name: load(name, device="cpu").fingerprint for name in self.source.models}
 
     def rows(self, context: Context) -> Table:
         """Every row, measured or read."""

@@ -10,14 +10,14 @@ from typing import Any, ClassVar, Literal
 import pandas as pd
 import torch
 
+from latentedit.core.device import existing_device
 from latentedit.core.errors import ConfigError
 from latentedit.core.rng import seeded
 from latentedit.models.base import Backbone
 from latentedit.models.libraries import quiet_libraries
 from latentedit.models.loading import open_folder
-from latentedit.models.placement import Placement, existing_device, place
+from latentedit.models.placement import Placement, place
 from latentedit.models.registry import load, locate
-from latentedit.models.weights import fingerprint
 from latentedit_bench.domains.base import full_caption, load_domain, sample_images
 from latentedit_bench.experiments.experiment import LATER, Context, Row, Source, Unit
 from latentedit_bench.experiments.study import Inversion, Ranks, Study
@@ -129,5 +129,4 @@ def untrained_twin(model: str | Path, *, seed: int, device: str | None = None) -
     with quiet_libraries(), seeded(seed):
         setattr(pipeline, part, type(trained).from_config(trained.config))
     place(pipeline.components, Placement(device=on, dtype=torch.float32), denoiser=part)
-    about = {"name": f"{name}, untrained", "fingerprint": f"{fingerprint(folder.weights)}, untrained {seed}"}
-    return folder.adapter(pipeline, settings=folder.settings, device=on, **about)
+    return folder.adapter(pipeline, name=f"{name}, untrained", settings=folder.settings)

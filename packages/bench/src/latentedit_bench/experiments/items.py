@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from latentedit.batch.executors import Executor, suitable_workers
+from latentedit.core.device import half_or_float32
 from latentedit.core.settings import to_plain
 from latentedit.editors.base import Editor, make_editor
 from latentedit.editors.eim import EIM
 from latentedit.models.base import Backbone
-from latentedit.models.placement import half_or_float32
 from latentedit.models.registry import load
 from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.items import Dataset

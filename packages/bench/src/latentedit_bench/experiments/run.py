@@ -15,9 +15,9 @@ from typing import Any
 
 from latentedit._version import __version__
 from latentedit.core.cost import peak_bytes, reset_peak
+from latentedit.core.device import existing_device
 from latentedit.core.errors import ConfigError, FileFormatError, LatentEditError
 from latentedit.core.progress import Progress
-from latentedit.models.placement import existing_device
 from latentedit_bench.experiments.experiment import Context, Experiment
 from latentedit_bench.metrics.decisions import Outcome
 from latentedit_bench.report.plots import Forest, Shown, draw_figure, save_figure

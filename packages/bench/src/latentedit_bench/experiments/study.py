@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from latentedit.core.device import dtype_name
 from latentedit.core.files import pack_tensors, read_tensor_file
 from latentedit.core.linalg.block_lanczos import truncated_svd
 from latentedit.core.rng import draw, stream
@@ -22,7 +23,6 @@ from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.derivatives import FeatureJacobian, FeatureMap, Pooling
 from latentedit.models.guidance import GuidedField
-from latentedit.models.placement import dtype_name
 from latentedit_keep.base.files import atomic_file
 
 Inversion = Literal["level", "top"]  # up to the level, or to the highest one and plainly back down, as in 2307.12868
