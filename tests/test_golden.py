@@ -11,7 +11,8 @@ from PIL import Image
 from tools import golden
 
 import latentedit as le
-from latentedit.core.plugins import COMMANDS, EDITORS
+from latentedit.core.plugins import EDITORS
+from latentedit_keep.base.plugins import COMMANDS
 
 pytestmark = pytest.mark.slow
 

@@ -18,13 +18,14 @@ import typer
 from pydantic import TypeAdapter
 
 import latentedit
-from latentedit.core.plugins import COMMANDS, EDITORS
+from latentedit.core.plugins import EDITORS
 from latentedit.editors.base import editor_class, make_editor
 from latentedit.latents.joint import JointLatent
 from latentedit_bench.experiments.experiment import EIM_PAPER, RIEMANNIAN, UNSUPERVISED, make_experiment
 from latentedit_bench.experiments.page import claims_page
 from latentedit_bench.experiments.run import read_records
 from latentedit_keep.base.files import plain, write_text
+from latentedit_keep.base.plugins import COMMANDS
 from latentedit_keep.base.provenance import Declaration
 from latentedit_keep.checking import Measure, Region, Report
 from latentedit_keep.program import EXAMPLES, GROUPS, kind

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from latentedit.editing.result import EditResult as EditResult
     from latentedit.editing.result import SweepResult as SweepResult
     from latentedit.editing.session import Session as Session
-    from latentedit.editing.undo import undo as undo
     from latentedit.editing.verbs import edit as edit
     from latentedit.editing.verbs import identify as identify
     from latentedit.editing.verbs import manipulate as manipulate
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from latentedit_keep.api import wrap_pipeline as wrap_pipeline
     from latentedit_keep.checking import CheckResult as CheckResult
     from latentedit_keep.checking import check as check
+    from latentedit_keep.undo import undo as undo
 
 __getattr__, __dir__, __all__ = exports(
     __name__,

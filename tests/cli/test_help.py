@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from latentedit.cli import main
-from latentedit.core.plugins import COMMANDS, EDITORS, EXPERIMENTS, MODELS
-from latentedit_keep.program import EXAMPLES, help_page
+from latentedit.core.plugins import EDITORS, EXPERIMENTS, MODELS
+from latentedit_keep.base.plugins import COMMANDS
+from latentedit_keep.program import EXAMPLES, app, help_page, prepared
 
 WIDTH = 76  # of an example, so that no terminal breaks it
 NAMES = {  # values of options in examples that must be installed, unless they contain a slash (a hub id or a folder)
@@ -27,9 +27,9 @@ def commands(name: str, command: Any) -> Iterator[tuple[str, Any]]:
 
 
 COMMAND = dict(
-    found for top in COMMANDS.names() for found in commands(f"latentedit {top}", main.prepared(top, COMMANDS.load(top)))
+    found for top in COMMANDS.names() for found in commands(f"latentedit {top}", prepared(top, COMMANDS.load(top)))
 )
-PAGES = {"latentedit": help_page(str(main.app.info.help))} | {name: one.help for name, one in COMMAND.items()}
+PAGES = {"latentedit": help_page(str(app.info.help))} | {name: one.help for name, one in COMMAND.items()}
 
 
 def example_lines(page: str) -> list[str]:

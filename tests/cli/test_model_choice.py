@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import typer
 
-from latentedit.cli.main import prepared
 from latentedit.cli.options import DTYPES, ModelChoice, chooses_model
 from latentedit.core.device import parse_dtype
-from latentedit.core.plugins import COMMANDS
 from latentedit.models.placement import POLICIES
+from latentedit_keep.base.plugins import COMMANDS
+from latentedit_keep.program import prepared
 from tests.commands import Command
 
 OPTIONS = {

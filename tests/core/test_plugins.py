@@ -6,7 +6,8 @@ import pytest
 
 from latentedit.core import errors, plugins
 from latentedit.core.errors import RegistryError
-from latentedit.core.plugins import COMMANDS, EDITORS, Registry
+from latentedit.core.plugins import EDITORS
+from latentedit_keep.base.plugins import COMMANDS, Registry
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from latentedit.core.errors import ConfigError, FileFormatError, OutputError
 from latentedit.editing import outputs
 from latentedit.editing import result as results
-from latentedit.editing.outputs import check_json_path, read_record, same_image, undo_difference
+from latentedit.editing.outputs import check_json_path, read_record, same_image
 from latentedit.editing.result import EditResult, SweepResult
 from latentedit.editing.verbs import edit, identify, sweep
 from latentedit.latents.encode import encode
@@ -18,6 +18,7 @@ from latentedit.latents.record import MAX_EDITS
 from latentedit_keep.base.files import plain
 from latentedit_keep.base.images import read_image
 from latentedit_keep.base.saving import read_chunks
+from latentedit_keep.undo import undo_difference
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import noisy
 

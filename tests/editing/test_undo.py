@@ -1,8 +1,6 @@
 """Undoing edits from their file, and by a direction."""
 
 import dataclasses
-import inspect
-import io
 import math
 from pathlib import Path
 from typing import Any
@@ -13,22 +11,20 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from latentedit.core.errors import ConfigError, FileFormatError, ShapeError
-from latentedit.core.files import pack_tensors, unpack_tensors
+from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.directions.direction import Direction
 from latentedit.editing import undo as undoing
-from latentedit.editing.outputs import same_image, undo_difference, undo_stored
-from latentedit.editing.result import EditResult
-from latentedit.editing.undo import undo, undo_direction
+from latentedit.editing.outputs import same_image
+from latentedit.editing.undo import undo_direction
 from latentedit.editing.verbs import edit, identify, manipulate
 from latentedit.editors.strength import effect_along
 from latentedit.latents.encode import encode
 from latentedit.latents.images import SourceImage
 from latentedit.models.base import Backbone
-from latentedit_keep.base.console import PARAMETER
 from latentedit_keep.base.provenance import IPTC, declared
 from latentedit_keep.base.saving import save_image
 from latentedit_keep.base.xmp import with_property
+from latentedit_keep.undo import undo
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray, levels, noisy
 
@@ -40,10 +36,6 @@ def half_mask(size: tuple[int, int]) -> Image.Image:
     mask = np.zeros(size[::-1], dtype=np.uint8)
     mask[:, : size[0] // 2] = 255
     return Image.fromarray(mask)
-
-
-def tensor_of(content: bytes) -> Tensor:
-    return torch.frombuffer(bytearray(content), dtype=torch.uint8)
 
 
 def unclipped(image: Image.Image) -> np.ndarray:
@@ -69,11 +61,6 @@ def redder(model: Backbone, amount: float) -> Direction:
     return shift(model, torch.tensor([amount, 0.0, 0.0])[None, :, None, None].expand(1, 3, 8, 8).clone())
 
 
-@pytest.fixture
-def result(colors: ColorBackbone) -> EditResult:
-    return edit(colors, gray(), prompt="red", source_prompt="gray", mask=half_mask((8, 8)))
-
-
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
 def test_the_source_is_restored_from_the_file_without_a_model(colors: ColorBackbone, tmp_path: Path, mode: str) -> None:
     """For any editor, clipped or not, with a mask, twice in a row; with color profile and alpha."""
@@ -92,41 +79,6 @@ def test_the_source_is_restored_from_the_file_without_a_model(colors: ColorBackb
         assert same_image(found, source)
         assert same_image(made.undo(), source)
         assert found.info == {"icc_profile": source.info["icc_profile"]}
-
-
-def test_the_stored_difference_of_a_small_change_is_small() -> None:
-    """It contains no second color profile."""
-    source = noisy(1, (256, 256))
-    source.info["icc_profile"] = np.random.default_rng(0).bytes(10_000)
-    edited = source.copy()
-    edited.paste((255, 0, 0), (10, 10, 30, 30))
-    assert len(undo_difference(source, edited)) < 4_000
-
-
-def test_a_file_without_difference_or_with_changed_pixels_is_rejected(result: EditResult, tmp_path: Path) -> None:
-    """The messages name parameters of the function only, and what remains is a command that exists."""
-    result.image.save(tmp_path / "plain.png")
-    pixels = np.array(result.image)
-    pixels[0, 0, 0] ^= 1
-    save_image(Image.fromarray(pixels), tmp_path / "x.png", payload=undo_difference(result.source, result.image))
-    for name in ("plain.png", "x.png"):
-        with pytest.raises(FileFormatError) as caught:
-            undo(tmp_path / name)
-        named = {found[1] for found in PARAMETER.finditer(str(caught.value))}
-        assert named <= set(inspect.signature(undo).parameters)
-        assert "latentedit undo FILE --direction" in str(caught.value)
-
-
-@pytest.mark.parametrize("image", [None, *(Image.new(mode, (8, 8), 1) for mode in ("RGB", "RGBA", "L"))])
-def test_a_damaged_difference_is_rejected(result: EditResult, image: Image.Image | None) -> None:
-    _, about = unpack_tensors(undo_difference(result.source, result.image), "it", allowed=["difference"])
-    file = io.BytesIO(b"no image")
-    if image is not None:
-        image.save(file, "PNG")
-    with pytest.raises(FileFormatError):
-        undo_stored(
-            SourceImage.from_image(result.image), pack_tensors({"difference": tensor_of(file.getvalue())}, about)
-        )
 
 
 @pytest.mark.parametrize("local", [True, False])

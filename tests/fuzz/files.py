@@ -19,7 +19,6 @@ from PIL import Image
 
 from latentedit.core.errors import ImageError, LatentEditError
 from latentedit.core.settings import to_plain
-from latentedit.editing.outputs import undo_difference, undo_stored
 from latentedit.editors.base import localizes, make_editor
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
@@ -35,6 +34,7 @@ from latentedit.testing.miniature import miniature_sd3
 from latentedit_bench.data.loading import load_dataset
 from latentedit_keep.base.images import read_image, read_pixels
 from latentedit_keep.base.saving import pack_chunks, read_chunks, save_image
+from latentedit_keep.undo import undo_difference, undo_stored
 from tests.bench.made_runs import made_run
 from tests.directions.test_direction import example as direction
 from tests.editors.colors import ColorBackbone
@@ -88,7 +88,7 @@ def _difference() -> bytes:
 
 
 def _undo(data: bytes, folder: Path) -> None:
-    undo_stored(_IMAGE, data)
+    undo_stored(_IMAGE.image, data)
 
 
 _COLUMNS = ("image", "source_caption", "target_caption", "id", "mask", "truth", "kind", "group")

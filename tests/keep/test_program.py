@@ -1,6 +1,7 @@
 """The program of `latentedit-keep` alone: exit codes, signals, and the end of its workers."""
 
 import concurrent.futures
+import json
 import signal
 import subprocess
 import sys
@@ -12,18 +13,34 @@ import psutil
 import pytest
 from PIL import Image
 
-from latentedit.core.plugins import COMMANDS
 from latentedit_keep import check_folder
+from latentedit_keep.base.images import fingerprint_of, read_image
+from latentedit_keep.base.plugins import COMMANDS
+from latentedit_keep.base.saving import save_image
 from latentedit_keep.base.workers import end_with_parent
+from latentedit_keep.undo import undo_difference
 from tests.batch.small_work import FORK, killed_alone, wait_until
 from tests.keep.pairs import scene, with_object
 
 pytestmark = pytest.mark.slow
 
 
+# As if no other package was installed.
+ALONE = """import importlib.metadata, os, signal, sys
+sys.modules["latentedit"] = None
+keep = [("check", "check_command"), ("keep", "command"), ("mcp", "mcp_command"), ("undo", "undo_command")]
+points = [
+    importlib.metadata.EntryPoint(name, f"latentedit_keep.{module}:{name}", "latentedit.commands")
+    for name, module in keep
+]
+importlib.metadata.entry_points = lambda group: points
+from latentedit_keep import program
+"""
+
+
 def alone(before: str, *arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run the program of this package in a process, after some code."""
-    code = f"import os, signal, sys\nfrom latentedit_keep import program\n{before}\nprogram.main()"
+    code = f"{ALONE}{before}\nprogram.main()"
     line = [sys.executable, "-c", code, *arguments]
     return subprocess.run(line, capture_output=True, text=True, check=False, cwd=folder)
 
@@ -42,20 +59,26 @@ def test_an_internal_error_prints_its_traceback_without_control_characters() -> 
     assert "internal error" in ended.stderr
 
 
-def test_commands_of_the_library_say_what_they_need() -> None:
+def test_commands_of_other_packages_say_what_they_need() -> None:
     assert alone("", "--version").stdout.startswith("latentedit-keep ")
+    page = alone("", "--help").stdout
+    assert ("latentedit check" in page, "latentedit edit" in page, "install the library" in page) == (True, False, True)
     for name in COMMANDS.names():
         ended = alone("", name, "--help")
-        own = name in ("check", "keep", "mcp")
-        assert (ended.returncode, "pip install" in ended.stderr) == ((0, False) if own else (2, True)), name
+        own = name in ("check", "keep", "mcp", "undo")
+        assert (ended.returncode, "pip install ." in ended.stderr) == ((0, False) if own else (2, True)), name
 
 
-def test_pages_need_no_library(tmp_path: Path) -> None:
-    Image.fromarray(scene()).save(tmp_path / "a.png")
-    Image.fromarray(with_object(scene())).save(tmp_path / "b.png")
-    without = "sys.modules['latentedit'] = None"
-    ended = alone(without, "keep", "a.png", "b.png", "--view", "view.html", folder=tmp_path)
+def test_pages_and_undo_need_no_library(tmp_path: Path) -> None:
+    source, edited = Image.fromarray(scene()), Image.fromarray(with_object(scene()))
+    source.save(tmp_path / "a.png")
+    record = json.dumps({"output": "image", "image": {"fingerprint": fingerprint_of(source)}})
+    save_image(edited, tmp_path / "b.png", record=record, payload=undo_difference(source, edited))
+    ended = alone("", "keep", "a.png", "b.png", "--view", "view.html", folder=tmp_path)
     assert (ended.returncode, (tmp_path / "view.html").is_file()) == (0, True), ended.stderr
+    ended = alone("", "undo", "b.png", folder=tmp_path)
+    assert (ended.returncode, "bit for bit" in ended.stdout) == (0, True), ended.stderr
+    assert fingerprint_of(read_image(tmp_path / "b.undone.png")) == fingerprint_of(source)
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
@@ -78,7 +101,7 @@ def test_a_deleted_current_folder_is_reported(tmp_path: Path) -> None:
     assert (ended.returncode, "was deleted" in ended.stderr) == (2, True)
 
 
-@pytest.mark.parametrize("module", ["typer", "latentedit_keep.base.console", "latentedit.core.plugins"])
+@pytest.mark.parametrize("module", ["typer", "latentedit_keep.base.console", "latentedit_keep.base.plugins"])
 def test_ctrl_c_during_the_imports_prints_one_line(module: str) -> None:
     code = (
         "import os, signal, sys\n"
@@ -99,7 +122,9 @@ def test_ctrl_c_in_a_command_prints_one_line() -> None:
         "def slow():\n"
         "    'Wait.'\n"
         "    signal.raise_signal(signal.SIGINT)\n"
-        "program.app.command('slow')(slow)"
+        "sys.modules['slow'] = program\n"
+        "program.slow = slow\n"
+        "points.append(importlib.metadata.EntryPoint('slow', 'slow:slow', 'latentedit.commands'))"
     )
     ended = alone(act, "slow")
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "latentedit: interrupted\n")

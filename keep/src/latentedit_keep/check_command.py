@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from latentedit_keep import options
 from latentedit_keep.base.console import complain, echo, print_json, print_rows, progress_bar, warn
 from latentedit_keep.base.errors import ConfigError
 from latentedit_keep.command import declared_rows
@@ -23,16 +24,16 @@ _CODES = {"failed": 1, "unsure": 3, "passed": 0, "measured": 0}  # the worst fir
 
 
 def check(
-    original: Annotated[Path, typer.Argument(help=_ORIGINAL, show_default=False)],
-    edited: Annotated[Path | None, typer.Argument(help=_EDITED, show_default=False)] = None,
-    mask: Annotated[Path | None, typer.Option("--mask", help=_MASK)] = None,
+    original: Annotated[Path, options.argument(_ORIGINAL)],
+    edited: Annotated[Path | None, options.argument(_EDITED)] = None,
+    mask: Annotated[Path | None, options.mask(_MASK)] = None,
     max_outside: Annotated[str | None, typer.Option("--max-outside", help=_OUTSIDE)] = None,
     expect_size: Annotated[bool, typer.Option("--expect-size", help="Fail if the sizes differ.")] = False,
     panel: Annotated[Path | None, typer.Option("--panel", help="Write an image that outlines the changes.")] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help=_OUTPUT)] = None,
+    output: Annotated[Path | None, options.output(_OUTPUT)] = None,
     workers: Annotated[int | None, typer.Option("--workers", help=_WORKERS)] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Measure what an editor changed, and compare it with a mask or a limit.
 
@@ -50,7 +51,7 @@ def check(
     from latentedit_keep.base.saving import check_output, save_image
 
     limit, many = None if max_outside is None else share(max_outside, "--max-outside"), original.is_dir()
-    options: dict[str, Any] = {"max_outside": limit, "expect_size": expect_size}
+    limits: dict[str, Any] = {"max_outside": limit, "expect_size": expect_size}
     if many or original.suffix.lower() in (".csv", ".json"):
         from latentedit_keep.check_folder import NOT_CHECKED, check_many, counted
 
@@ -61,7 +62,7 @@ def check(
         if output is None:
             raise ConfigError("many pairs need an output folder for the reports. Name one with -o")
         with progress_bar(quiet=quiet or as_json) as progress:
-            printed = check_many(original, edited, mask, output, workers=workers, progress=progress, **options)
+            printed = check_many(original, edited, mask, output, workers=workers, progress=progress, **limits)
         words = {name: checking.outcome(report) for name, report in printed["results"].items()}
         if as_json:
             print_json(printed)
@@ -81,7 +82,7 @@ def check(
         for source in (original, edited, *([] if mask is None else [mask])):
             check_output(panel, source=source)
     with progress_bar(quiet=quiet or as_json) as progress:
-        result = checking.check(original, edited, mask=mask, **options, progress=progress)
+        result = checking.check(original, edited, mask=mask, **limits, progress=progress)
     word = checking.outcome(result.report.values)
     if panel is not None:
         save_image(result.panel, panel)

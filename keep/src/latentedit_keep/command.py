@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from latentedit_keep import options
 from latentedit_keep.base.console import complain, echo, print_json, print_rows, progress_bar, warn, were_replaced
 from latentedit_keep.base.errors import ConfigError, LatentEditError, OutputError
 from latentedit_keep.base.files import check_place, existing, make_folder, sibling_path
@@ -17,8 +18,6 @@ from latentedit_keep.base.strengths import read_strength
 if TYPE_CHECKING:
     from latentedit_keep.base.provenance import Declaration
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 _EDITED = "The edited image, of any size, or a folder of images with the same names."
 _OUTPUT = "Output file, or folder for folders. Default: a new file next to the original."
 _MASK = "Mask, white or in one color where changes may be kept."
@@ -35,10 +34,10 @@ _ENDINGS = (
 
 
 def keep(
-    original: Annotated[Path, typer.Argument(help="The original image, or a folder of images.", show_default=False)],
-    edited: Annotated[Path, typer.Argument(help=_EDITED, show_default=False)],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help=_OUTPUT)] = None,
-    mask: Annotated[Path | None, typer.Option("--mask", help=_MASK)] = None,
+    original: Annotated[Path, options.argument("The original image, or a folder of images.")],
+    edited: Annotated[Path, options.argument(_EDITED)],
+    output: Annotated[Path | None, options.output(_OUTPUT)] = None,
+    mask: Annotated[Path | None, options.mask(_MASK)] = None,
     strength: Annotated[str, typer.Option("--strength", help=_STRENGTH, metavar="FLOAT")] = "1",
     only: Annotated[str | None, typer.Option("--only", help=_ONLY)] = None,
     ai: Annotated[bool, typer.Option("--ai", help=_AI)] = False,
@@ -46,8 +45,8 @@ def keep(
     view: Annotated[Path | None, typer.Option("--view", help="Also write an HTML page that compares them.")] = None,
     save_mask: Annotated[Path | None, typer.Option("--save-mask", help=_SAVE_MASK)] = None,
     save_layer: Annotated[Path | None, typer.Option("--save-layer", help=_SAVE_LAYER)] = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Copy only what an editor changed onto the original's own pixels.
 
@@ -72,10 +71,10 @@ def keep(
     from latentedit_keep.api import INVERTED
 
     output = output if output is not None else sibling_path(original, "kept.png")
-    options: dict[str, Any] = {"mask": mask, "strength": degree, "only": numbers, "ai": ai, "sign": sign}
-    options |= {"view": view, "mask_file": save_mask, "layer_file": save_layer}
+    given: dict[str, Any] = {"mask": mask, "strength": degree, "only": numbers, "ai": ai, "sign": sign}
+    given |= {"view": view, "mask_file": save_mask, "layer_file": save_layer}
     with progress_bar(quiet=quiet or as_json) as progress:
-        report = _keep_one(original, edited, output, progress=progress, **options)
+        report = _keep_one(original, edited, output, progress=progress, **given)
     none = INVERTED in report["doubts"] or bool(report["changes"] and not report["changed_share"])  # in the mask
     missed = mask is not None and degree > 0 and none
     if as_json:

@@ -3,8 +3,6 @@
 import base64
 import contextlib
 import difflib
-import hashlib
-import importlib
 import importlib.util
 import io
 import json
@@ -362,6 +360,7 @@ def _keep(places: dict[str, Any], **options: Any) -> Answer:
 
 def _undo(places: dict[str, Any]) -> Answer:
     from latentedit_keep.base.saving import save_image
+    from latentedit_keep.undo import undo
 
     path, output = places.values()
     record = _record(path)
@@ -371,10 +370,8 @@ def _undo(places: dict[str, Any]) -> Answer:
             what = f"the original {record['original'].get('name', '')!r} of {path} is missing from its folder"
             raise FileFormatError(f"{what}, or was changed. Restore it")
         return {"output": found, "how": "the original itself, which keep_edit did not change"}, None
-    if importlib.util.find_spec("latentedit") is None:
-        raise MissingDependencyError(f"the library is needed to undo an edit. {to_install('latentedit')}")
     output = _new(output, path, "undone.png")
-    save_image(importlib.import_module("latentedit.editing.undo").undo(path), output)
+    save_image(undo(path), output)
     return {"output": str(output), "how": "restored bit for bit from the edited file"}, None
 
 
@@ -424,7 +421,7 @@ def _declares(path: Path) -> dict[str, str]:
 
 def _made_from(path: Path, record: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Name and fingerprint of the source images, and their files if these still exist unchanged."""
-    from latentedit_keep.base.images import read_pixels
+    from latentedit_keep.base.images import fingerprint_of, read_pixels
 
     sources: dict[str, dict[str, Any]] = {}
     for role, key in {"original": "original", "edited": "edited", "mask": "mask", "source": "image"}.items():
@@ -435,9 +432,7 @@ def _made_from(path: Path, record: dict[str, Any]) -> dict[str, dict[str, Any]]:
         with contextlib.suppress(LatentEditError):
             place = inside(Path.cwd(), str(path.parent / Path(name).name))
             pixels = read_pixels(place)
-            image = pixels.image  # the library's fingerprints are of 8 bits
-            shown = hashlib.sha256(f"{image.mode} {image.size}".encode() + image.tobytes()).hexdigest()[:16]
-            if fingerprint in (pixels.fingerprint, shown):
+            if fingerprint in (pixels.fingerprint, fingerprint_of(pixels.image)):  # the library's are of 8 bits
                 sources[role] |= {"file": str(place), **_declares(place)}
     return sources
 

@@ -1,4 +1,4 @@
-"""Exit codes and signals of the program with any commands, and the program of this package: check, keep and mcp."""
+"""The program ``latentedit``. Every command is an entry point of the group ``latentedit.commands``, ours as others'."""
 
 import difflib
 import errno
@@ -6,6 +6,7 @@ import functools
 import importlib.metadata
 import inspect
 import io
+import os
 import re
 import signal
 import sys
@@ -19,10 +20,9 @@ import typer
 import typer.core
 
 from latentedit_keep.base.console import close_streams, complain, echo, fail, warn
-from latentedit_keep.base.errors import LatentEditError, MissingDependencyError, to_install
-from latentedit_keep.check_command import check
-from latentedit_keep.command import keep
-from latentedit_keep.mcp_command import mcp
+from latentedit_keep.base.errors import LatentEditError, RegistryError, to_install
+from latentedit_keep.base.plugins import COMMANDS, LIBRARY, has_library
+from latentedit_keep.options import MODEL, OUTPUT
 
 INTERRUPTED = 130  # exit code: 128 and SIGINT
 FAULT = 70  # exit code of an internal error: EX_SOFTWARE of sysexits.h
@@ -40,47 +40,130 @@ GROUPS = {
     "Measure": ("bench", "reproduce"),
 }
 """The commands of all our packages as the help lists them; others follow, by package."""
-_COMMANDS = {name for names in GROUPS.values() for name in names}
 _VERBATIM = "\b"  # mark of a line that typer keeps as it is
 
 
-class _Program(typer.core.TyperGroup):
-    """The commands of this package; those of the library say what they need."""
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        found: Any = super().get_command(ctx, cmd_name)
-        if found is None and cmd_name in _COMMANDS:
-            why = "is a command of the library" + "; keep does not change the original" * (cmd_name == "undo")
-            raise MissingDependencyError(f"{cmd_name!r} {why}. {to_install('latentedit')}")
-        return found
-
-
-app = typer.Typer(name="latentedit", cls=_Program, no_args_is_help=True, pretty_exceptions_enable=False)
-app.command("keep")(keep)
-app.command("check")(check)
-app.command("mcp")(mcp)
-
-
-def _version(version: bool) -> None:
-    if version:
-        echo(f"latentedit-keep {importlib.metadata.version('latentedit-keep')}")
-        raise typer.Exit
-
-
-@app.callback(epilog=f"For all other commands install the library. {to_install('latentedit')}")
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, expose_value=False, help="Print the version.")
-    ] = False,
-) -> None:
-    """Check what an image editor changed, and keep only that, on the original's own pixels.
+_COMPLETING = "_LATENTEDIT_COMPLETE"  # set by a shell that requests completions, see typer
+_HOME = re.compile(r"\A(--[\w-]+=)?~(?=/|\Z)")  # a tilde that the shell did not expand, as in --output=~/me.png
+_SEE_MODEL = "A name, folder or hub id; see `latentedit help model`."
+_HELP = """Keep only the change of any image editor, or edit images in the latent space of diffusion models.
 
     Examples:
         latentedit keep photo.jpg edited.png
         latentedit check photo.jpg edited.png --mask mask.png
+        latentedit edit me.png --add glasses
+        latentedit sweep me.png --add glasses --strengths=-1:1:9
 
-    Exit codes: 0 success, 1 failed, 2 invalid input, 3 unsure, 70 internal error, 130 interrupted.
+    Exit codes:
+        0    success
+        1    completed with failures, which are listed; a check that failed
+        2    invalid input; stderr states the problem and a remedy
+        3    a check that is unsure
+        70   internal error; please report it
+        130  interrupted
     """
+_ALONE = f"For all other commands install the library. {to_install(LIBRARY)}"
+
+
+def _version(version: bool) -> None:
+    if version:
+        package = LIBRARY if has_library() else "latentedit-keep"
+        echo(f"{package} {importlib.metadata.version(package)}")
+        raise typer.Exit
+
+
+def _remember_debug(context: typer.Context, debug: bool) -> None:
+    if debug and isinstance(context.obj, dict):
+        context.obj["debug"] = True
+
+
+class _Program(typer.core.TyperGroup):
+    """All installed commands. Only the one that runs is imported; ``--help`` imports all, which takes 0.15 s more."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 (signature of typer)
+        ours = [name for names in GROUPS.values() for name in names if name in COMMANDS.points()]
+        return list(dict.fromkeys([*ours, *COMMANDS.names()]))
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        point = COMMANDS.points().get(cmd_name)
+        try:
+            command = prepared(cmd_name, COMMANDS.load(cmd_name))
+        except RegistryError as error:
+            if ctx.resilient_parsing:  # tab completion
+                return None
+            if point is None:
+                raise
+            command = _broken(cmd_name, error)
+        package = "another package" if point is None or point.dist is None else point.dist.name
+        ours = (title for title, names in GROUPS.items() if cmd_name in names)
+        command.rich_help_panel = next(ours, f"Commands of {package}")
+        return command
+
+
+app = typer.Typer(
+    name="latentedit",
+    cls=_Program,
+    help=_HELP if has_library() else re.sub(r" *latentedit (edit|sweep) .*\n", "", _HELP),
+    epilog=None if has_library() else _ALONE,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, expose_value=False, help="Print the version.")
+    ] = False,
+    debug: Annotated[
+        bool,
+        typer.Option("--debug", callback=_remember_debug, expose_value=False, help="Show the traceback of an error."),
+    ] = False,
+) -> None: ...
+
+
+def prepared(name: str, loaded: Any, *, all_options: bool = False) -> Any:
+    """A command with its help formatted and ``--debug`` added to it and its subcommands."""
+    group = typer.Typer(callback=lambda: None)  # a callback makes it a group
+    if isinstance(loaded, typer.Typer):
+        group.add_typer(loaded, name=name)
+    else:
+        group.command(name)(loaded)
+    made: Any = typer.main.get_command(group)
+    program: Any = typer.main.get_command(app)
+    debug, commands = next(param for param in program.params if param.name == "debug"), [made.commands[name]]
+    for command in commands:
+        command.help = help_page(command.help or "")
+        if hasattr(command, "commands"):
+            commands.extend(command.commands.values())
+        else:
+            command.params.append(debug)
+            _arrange(command, all_options=all_options)
+        _name_kinds(command)
+    return commands[0]
+
+
+def _arrange(command: Any, *, all_options: bool) -> None:
+    """Show a command's own options first, those that all commands share last, and of those of the model only one."""
+    shown = {param.rich_help_panel for param in command.params}
+    panel = MODEL if all_options else OUTPUT if OUTPUT in shown else None
+    for shared in (command.params[-1], command.get_help_option(typer.Context(command))):
+        shared.rich_help_panel = panel
+    of_model = [param for param in command.params if param.rich_help_panel == MODEL]
+    if not all_options and _COMPLETING not in os.environ and "model" in (param.name for param in of_model):
+        for param in of_model:
+            param.hidden, param.help, param.rich_help_panel = param.name != "model", _SEE_MODEL, None
+    command.params.sort(key=lambda param: param.rich_help_panel == OUTPUT)
+
+
+def _broken(name: str, error: RegistryError) -> Any:
+    """A stand-in for a command that cannot be imported: it is listed, and raises the error when it is used."""
+
+    def explain() -> None:
+        raise error
+
+    anything = {"ignore_unknown_options": True, "allow_extra_args": True}
+    return typer.core.TyperCommand(name, callback=explain, help=f"Not available: {error}", context_settings=anything)
 
 
 def main() -> None:
@@ -88,13 +171,32 @@ def main() -> None:
     sys.exit(execute(run))
 
 
-def run(arguments: list[str]) -> int:
-    """Exit code of one command line; internal errors are raised."""
+def run(
+    arguments: list[str],
+    *,
+    explain: Callable[[Any], str | None] | None = None,
+    check: Callable[[list[str]], None] = lambda _: None,
+) -> int:
+    """Run one command line, without the program's name, and return the exit code; internal errors are raised."""
+    # ``explain`` replaces `explained`; ``check`` is called before the command line is parsed.
+    shared: dict[str, bool] = {}
+    arguments = [_HOME.sub(lambda match: f"{match[1] or ''}{Path.home()}", word) for word in arguments]
     program: Any = typer.main.get_command(app)
-    for command in (program, *program.commands.values()):
-        command.help = help_page(command.help)
-        name_kinds(command)
-    return invoke(lambda: program.main(arguments, prog_name="latentedit", standalone_mode=False), explained)
+    program.help = help_page(program.help)
+    _name_kinds(program)
+
+    def command() -> None:
+        check(arguments)
+        if _COMPLETING in os.environ:
+            program(arguments, prog_name="latentedit")
+        with program.make_context("latentedit", arguments, obj=shared) as context:
+            program.invoke(context)
+
+    def message(error: Any) -> str | None:
+        is_shown = "debug" in shared and not isinstance(error, UsageError)
+        return None if is_shown else (explain or explained)(error)
+
+    return _invoke(command, message)
 
 
 def execute(run: Callable[[list[str]], int]) -> int:
@@ -124,13 +226,12 @@ def execute(run: Callable[[list[str]], int]) -> int:
     return close_streams(code)
 
 
-def invoke(command: Callable[[], int | None], explain: Callable[[Any], str | None]) -> int:
+def _invoke(command: Callable[[], None], explain: Callable[[Any], str | None]) -> int:
     """Exit code of a command: 0 done, 1 done with failures, 2 wrong input, 130 interrupted."""
     # ``explain`` gives problem and remedy of an expected error; an error that it gives None for is raised.
     try:
-        if (code := int(command() or 0)) == INTERRUPTED:  # which typer made of it
-            raise KeyboardInterrupt
-        return code
+        command()
+        return 0
     except typer.Exit as leaving:
         return leaving.exit_code
     except SystemExit as leaving:
@@ -155,7 +256,7 @@ def explained(error: Any) -> str | None:
         return f"the file name {error.filename!s:.60}... is too long. Use a shorter one"
     if isinstance(error, UsageError):
         described: Any = error
-        command = next((one for one in sys.argv[1:2] if one in _COMMANDS), "")
+        command = next((one for one in sys.argv[1:2] if one in COMMANDS.points()), "")
         name = f"latentedit {command}".strip() if described.ctx is None else described.ctx.command_path
         text = described.format_message().rstrip(".")
         text = _meant(text[:1].lower() + text[1:], described.ctx)
@@ -193,7 +294,7 @@ def help_page(docstring: str) -> str:
     return "\n\n".join(paragraphs)
 
 
-def name_kinds(command: Any) -> None:
+def _name_kinds(command: Any) -> None:
     """Show TEXT for the values of options, where typer shows <list[str]>, and nothing for a switch."""
     for param in command.get_params(typer.Context(command)):
         if param.param_type_name == "option":

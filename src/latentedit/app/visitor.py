@@ -22,7 +22,6 @@ from latentedit.core.errors import ConfigError, ImageError, LatentEditError
 from latentedit.core.progress import Progress
 from latentedit.directions.direction import ENDING, Direction
 from latentedit.editing.discovery import Discovery, discover, file_names
-from latentedit.editing.outputs import undo_stored
 from latentedit.editing.request import EditRequest, check_texts
 from latentedit.editing.result import EditResult
 from latentedit.editing.session import Session
@@ -36,6 +35,7 @@ from latentedit.models.base import Backbone
 from latentedit_keep.api import INVERTED, KeepResult, keep
 from latentedit_keep.base.images import PixelImage, opened, read_content, read_pixels
 from latentedit_keep.base.saving import read_chunks
+from latentedit_keep.undo import undo_stored
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)  # fractions of the given strength that are rendered for the slider
 MAX_PIXELS = 4_000_000  # of an image: all its rendered strengths are sent to the browser and stored in the history
@@ -259,7 +259,7 @@ class VisitorSession:
             raise ConfigError("there is no edit to undo. Edit the image first")
         else:
             with self._task(model, progress) as (backbone, _):
-                before = undo_stored(entry.image, entry.payload)
+                before = undo_stored(entry.image.image, entry.payload, str(entry.image.path or "the image"))
                 image = SourceImage(image=before, path=entry.image.path)
                 caption, notes = _caption(backbone, image)
             self._append(HistoryEntry(title="before its last edit", image=image, caption=caption, notes=notes))

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from latentedit.cli import options
 from latentedit.cli.options import ModelChoice, Report, chooses_model, option, refuse
-from latentedit.cli.panels import MANY, OUTPUT
 from latentedit.cli.run_status import finish
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit.editing.request import EditRequest
 from latentedit_keep.base.console import typed_command
 from latentedit_keep.base.files import existing, sibling_path, user_path
+from latentedit_keep.options import MANY, OUTPUT
 
 if TYPE_CHECKING:
     from jaxtyping import Float

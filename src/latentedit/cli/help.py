@@ -18,7 +18,8 @@ def explain(
         latentedit help model
         latentedit help direction make
     """
-    from latentedit.cli.main import prepared, run
+    from latentedit.cli.main import run
+    from latentedit_keep.program import prepared
 
     if topic == [_MODEL]:
         prepared("COMMAND", _model, all_options=True).make_context("latentedit COMMAND", ["--help"])

@@ -1,4 +1,4 @@
-"""Options that several commands share, each declared once, and the groups that commands take as one value."""
+"""Options of models and edits that several commands share, and the groups that commands take as one value."""
 
 import contextlib
 import dataclasses
@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any, get_origin
 
 import typer
 
-from latentedit.cli.panels import MANY, METHOD, MODEL, OUTPUT
 from latentedit.core.errors import ConfigError, FileFormatError, LatentEditWarning, nearest
 from latentedit.core.plugins import HUB_ID, MODELS, unknown_model
 from latentedit.core.settings import MAX_STRENGTHS
@@ -22,6 +21,9 @@ from latentedit.editing.request import EditRequest, Option, descriptions, settin
 from latentedit_keep.base.console import Progress, echo, print_json, print_rows, progress_bar, warn, were_replaced
 from latentedit_keep.base.files import check_exists
 from latentedit_keep.base.strengths import read_strength
+from latentedit_keep.options import MANY, METHOD, MODEL, Json, Output, Quiet, argument, mask, option, output
+
+__all__ = ["Json", "Output", "Quiet", "argument", "mask", "option", "output"]  # commands name them as options.Json
 
 if TYPE_CHECKING:
     from latentedit.models.base import Backbone
@@ -29,11 +31,6 @@ if TYPE_CHECKING:
 
 def _option(field: str) -> str:
     return f"--{field.replace('_', '-')}"
-
-
-def completed(*words: str) -> Callable[[str], list[str]]:
-    """Completion of an option that takes one of a few words."""
-    return lambda incomplete: [word for word in words if word.startswith(incomplete)]
 
 
 _DEVICES = ("cpu", "cuda", "mps")
@@ -44,32 +41,11 @@ TEXT_ENCODERS = ("all", "required")
 _FIELD = re.compile("`([a-z_]+)`")  # another option, in a description
 
 
-def argument(text: str, metavar: str | None = None) -> Any:
-    """A required argument."""
-    return typer.Argument(help=text, show_default=False, metavar=metavar)
-
-
-def option(panel: str | None, *names: str, words: Sequence[str] | Callable[[str], Any] = (), **more: Any) -> Any:
-    """An option in a panel, with completion of a few words or by a function."""
-    complete = words if callable(words) else completed(*words) if words else None
-    return typer.Option(*names, autocompletion=complete, rich_help_panel=panel, **more)
-
-
 Seed = Annotated[int, option(None, "--seed", help="Random seed; runs with the same seed are reproducible.")]
-Json = Annotated[bool, option(OUTPUT, "--json", help="Print one JSON object instead of text.")]
-
-
-def output(text: str) -> Any:
-    """The option that names the result."""
-    return option(None, "--output", "-o", help=text)
-
-
-Output = Annotated[Path | None, output("Output file.")]
 Workers = Annotated[
     int | None, option(MANY, "--workers", help="Processes, each with a model. Default: one per core or GPU.")
 ]
 Ray = Annotated[str | None, option(MANY, "--ray", help="Address of a Ray cluster: HOST:PORT, or auto for a local one.")]
-Quiet = Annotated[bool, option(OUTPUT, "--quiet", "-q", help="Print nothing but errors.")]
 Settings = Annotated[
     list[str] | None,
     option(METHOD, "--set", help="Another setting, such as steps=20; see `latentedit methods NAME`. Repeatable."),

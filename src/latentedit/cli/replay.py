@@ -26,7 +26,7 @@ def replay(
         list[Path] | None, typer.Option("--direction", help="A direction file that was applied. Repeatable.")
     ] = None,
     edited: Annotated[Path | None, typer.Option("--edited", help=_EDITED)] = None,
-    mask: Annotated[Path | None, typer.Option("--mask", help="The mask that was used.")] = None,
+    mask: Annotated[Path | None, options.mask("The mask that was used.")] = None,
     reference: Annotated[list[Path] | None, typer.Option("--reference", help=_REFERENCE)] = None,
     *,
     choice: ModelChoice,

@@ -1,113 +1,15 @@
-"""What is installed: optional packages, and plugins by entry points: models, editors, captioners, commands, ...
+"""What is installed: optional packages, and plugins by entry points: models, editors, captioners, domains, ...
 
 Every kind has one group, ``latentedit.KIND``; latentedit registers its own plugins as third parties do.
 """
 
-import dataclasses
-import functools
 import importlib
-import importlib.metadata
 import re
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
 
-from latentedit.core.errors import (
-    LatentEditError,
-    MissingDependencyError,
-    ModelError,
-    RegistryError,
-    nearest,
-    to_install,
-)
-
-# Names in our distributions ``latentedit-...``, so that an error can name the one to install.
-_DISTRIBUTIONS = {
-    "latentedit.commands": {"bench": "bench", "reproduce": "bench"},
-    "latentedit.models": {
-        "portraits": "portraits",
-        "portraits-unet": "models",
-        "portraits-kontext": "models",
-        "pixels-discs": "models",
-        "pixels-portraits": "models",
-        "scenes": "portraits scenes",
-    },
-    "latentedit.captioners": {"portraits": "portraits", "scenes": "portraits scenes"},
-    "latentedit.framers": {"portraits": "portraits"},
-    "latentedit.domains": {"portraits": "portraits", "scenes": "portraits scenes"},
-}
-
-
-_Made = TypeVar("_Made")
-
-
-# The keys include the function, which tests replace, and the import path, which a program may extend.
-@functools.cache
-def _points(
-    installed: Callable[..., Any], places: tuple[str, ...], group: str
-) -> dict[str, importlib.metadata.EntryPoint]:
-    """Entry points of a group by name, cached for a process and its import path."""
-    del places
-    return {point.name: point for point in sorted(installed(group=group))}
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Registry:
-    """The entry points of one group such as "latentedit.editors"; their kind, "editor", is for messages."""
-
-    group: str
-    kind: str
-
-    def points(self) -> dict[str, importlib.metadata.EntryPoint]:
-        """Entry points by name, sorted, without importing them."""
-        return _points(importlib.metadata.entry_points, tuple(sys.path), self.group)
-
-    def names(self) -> list[str]:
-        return list(self.points())
-
-    def load(self, name: str) -> Any:
-        """Import the object registered under a name; a `RegistryError` for an unknown name or a failing import."""
-        points = self.points()
-        if name not in points:
-            raise self.unknown(name)
-        try:
-            return points[name].load()
-        except Exception as error:
-            point, reason = points[name], f"{type(error).__name__}: {error}"
-            package = f"install {point.dist.name} again" if point.dist is not None else "install its package again"
-            raise RegistryError(
-                f"the {self.kind} {name!r} cannot be imported from {point.value} ({reason}). Correct it, or {package}"
-            ) from error
-
-    def make(self, name: str, kind: type[_Made], *arguments: Any) -> _Made:
-        """Call the object registered under a name, and check the type of what it returns."""
-        made = self.load(name)(*arguments)
-        if not isinstance(made, kind):
-            raise RegistryError(f"the {self.kind} {name!r} returns a {type(made).__name__}, not a {kind.__name__}")
-        return made
-
-    def missing(self) -> list[str]:
-        """Names of our own packages that are not installed."""
-        return sorted(_DISTRIBUTIONS.get(self.group, {}).keys() - self.points().keys())
-
-    def requirements(self, name: str) -> list[str]:
-        """Packages of ours that provide a name; none for third-party names."""
-        return [f"latentedit-{package}" for package in _DISTRIBUTIONS.get(self.group, {}).get(name, "").split()]
-
-    def complete(self, incomplete: str) -> list[str]:
-        """Names with this prefix, for shell completion."""
-        return [name for name in self.names() if name.startswith(incomplete)]
-
-    def unknown(self, name: str) -> RegistryError:
-        """The error for a name that is not registered."""
-        if requirements := self.requirements(name):
-            return RegistryError(f"{name} is not installed. {to_install(*requirements)}")
-        names = self.names()
-        hint = nearest(name, names) if names else "none is installed"
-        return RegistryError(f"no {self.kind} is called {name!r}: {hint}")
-
+from latentedit.core.errors import LatentEditError, MissingDependencyError, ModelError, RegistryError, to_install
+from latentedit_keep.base.plugins import Registry
 
 BACKBONES = Registry(group="latentedit.backbones", kind="backbone")
 """Class name of a denoiser, or of a pipeline that differs from others with its denoiser, to a subclass of `Backbone`
@@ -125,9 +27,6 @@ CAPTIONERS = Registry(group="latentedit.captioners", kind="captioner")
 
 FRAMERS = Registry(group="latentedit.framers", kind="framer")
 """Name to a callable ``(backbone) -> Framer``."""
-
-COMMANDS = Registry(group="latentedit.commands", kind="command")
-"""Name to a function or a ``typer.Typer``."""
 
 DOMAINS = Registry(group="latentedit.domains", kind="domain")
 """Name to a domain, whose right answers are known, see `latentedit_bench`."""

@@ -1,7 +1,6 @@
 """Files of results: images that contain record and original, and JSON files next to them with the measurements."""
 
 import contextlib
-import io
 import json
 import secrets
 import warnings
@@ -9,25 +8,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from PIL import Image, ImageChops
+from PIL import Image
 
-from latentedit.core.errors import FileFormatError, ImageError, OutputError
-from latentedit.core.files import pack_tensors, unpack_tensors
+from latentedit.core.errors import FileFormatError, OutputError
 from latentedit.latents.images import SourceImage
 from latentedit.latents.record import RunRecord
 from latentedit_keep.base.files import check_no_input, check_place, plain, read_json, user_path, write_text
-from latentedit_keep.base.images import read_image
 from latentedit_keep.base.provenance import marked
 from latentedit_keep.base.saving import MAX_RECORD_BYTES, read_chunks
 from latentedit_keep.viewer.page import is_page
 
-_OF_FILE = ("notes", "declares", "parts", "xmp")  # metadata that describe the edited file, or that undo restores
 _MAX_JSON_BYTES = 4 * MAX_RECORD_BYTES
 """Largest JSON file that is read: a record, and what was measured at each strength."""
-
-# `latentedit.undo` takes no direction, and neither do the page and the tool of agents: a command that all can use.
-BY_DIRECTION = "or, after an edit by a direction, `latentedit undo FILE --direction DIRECTION`"
 
 OutputFile = tuple[Path, Callable[[Path], object]]  # a file, and what writes it
 
@@ -74,18 +66,6 @@ def read_record(path: str | Path) -> RunRecord:
     return RunRecord.from_json(json.dumps(content["record"]), str(file))
 
 
-def undo_difference(source: Image.Image, edited: Image.Image) -> bytes:
-    """What turns an edited image back into its source, for `undo_stored`; both RGB or RGBA, of one size."""
-    missing, packed = ImageChops.subtract_modulo(source, edited), io.BytesIO()
-    missing.info.clear()  # no second copy of the color profile
-    missing.save(packed, format="PNG")
-    about = {"image": SourceImage(image=edited).fingerprint, "source": SourceImage(image=source).fingerprint}
-    data = {"difference": packed.getvalue(), "xmp": source.info.get("xmp", b"")}
-    return pack_tensors(
-        {name: torch.frombuffer(bytearray(part), dtype=torch.uint8) for name, part in data.items() if part}, about
-    )
-
-
 def declaring(image: Image.Image, source: Image.Image | None = None) -> Image.Image:
     """The image with XMP that declares a part made by AI; itself if it equals the source."""
     if source is not None and same_image(image, source):
@@ -93,30 +73,6 @@ def declaring(image: Image.Image, source: Image.Image | None = None) -> Image.Im
     made = image.copy()
     made.info["xmp"] = marked(image.info.get("xmp"))
     return made
-
-
-def undo_stored(edited: SourceImage, payload: bytes) -> Image.Image:
-    """The image before, from an edited image and the payload of its PNG; errors as `undo`."""
-    name = str(edited.path or "the image")
-    tensors, about = unpack_tensors(payload, name, allowed=("difference", "xmp"))
-    if about.get("image") != edited.fingerprint:
-        raise FileFormatError(
-            f"the pixels of {name} were changed after latentedit wrote it. Use the unchanged file, {BY_DIRECTION}"
-        )
-    damaged = FileFormatError(
-        f"the difference to the original in {name} is damaged. Use the original file, {BY_DIRECTION}"
-    )
-    try:
-        missing = read_image(f"the difference in {name}", content=tensors["difference"].numpy().tobytes())
-        image = ImageChops.add_modulo(edited.image, missing)
-    except (ImageError, KeyError, ValueError) as error:  # ValueError: Pillow's, of other modes
-        raise damaged from error
-    image.info = {key: value for key, value in edited.image.info.items() if key not in _OF_FILE}
-    if "xmp" in tensors:
-        image.info["xmp"] = tensors["xmp"].numpy().tobytes()
-    if SourceImage(image=image).fingerprint != about.get("source"):
-        raise damaged
-    return image
 
 
 def same_image(first: Image.Image, second: Image.Image) -> bool:

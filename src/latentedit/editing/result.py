@@ -18,7 +18,7 @@ from latentedit.core.errors import ConfigError, ModelError, ShapeError, did_you_
 from latentedit.directions.identification import composed_change, dropped_residual
 from latentedit.display.sheet import draw_sheet, draw_sweep
 from latentedit.display.viewer import view as view_results
-from latentedit.editing.outputs import OutputFile, declaring, json_file, undo_difference, write_together
+from latentedit.editing.outputs import OutputFile, declaring, json_file, write_together
 from latentedit.editors.answer import Wanted, answered
 from latentedit.editors.base import StrengthResult
 from latentedit.editors.judge import Judge, Verdict
@@ -33,6 +33,7 @@ from latentedit_keep.base.color import shown
 from latentedit_keep.base.files import write_text
 from latentedit_keep.base.images import read_image
 from latentedit_keep.base.saving import save_image
+from latentedit_keep.undo import undo_difference
 from latentedit_keep.viewer.page import is_page
 
 _TRANSLUCENT = "off or on: nothing lies in between, so a part of the strength is a translucent overlay. Use 0 or 1"

@@ -1,54 +1,24 @@
-"""Undo: from an edited image to the original.
+"""Undo of an edit by a direction, from the edited pixels alone; `latentedit_keep.undo` reads it from the file.
 
-A PNG that `EditResult.save` wrote contains the difference between its source and its own pixels, modulo 256. The sum of
-the two is the source, bit for bit and without a model.
-
-Without that, an edit by a direction is ``y = x + F(x)`` with ``F(x) = D(E(x) + d) - D(E(x))``, E and D the codec and d
-the displacement, and x is the fixed point of ``x -> y - F(x)``. A few rounds approach it, each through the codec and
-without the network, starting from ``y + D(E(y) - d) - D(E(y))``. Derived here.
+The edit is ``y = x + F(x)`` with ``F(x) = D(E(x) + d) - D(E(x))``, E and D the codec and d the displacement, and x is
+the fixed point of ``x -> y - F(x)``. A few rounds approach it, each through the codec and without the network, starting
+from ``y + D(E(y) - d) - D(E(y))``. Derived here.
 """
-
-from pathlib import Path
 
 import torch
 from PIL import Image
 
-from latentedit.core.errors import FileFormatError, ShapeError
+from latentedit.core.errors import ShapeError
 from latentedit.core.settings import RESIDUAL
 from latentedit.directions.direction import Direction
 from latentedit.directions.identification import composed_change, dropped_residual
-from latentedit.editing.outputs import BY_DIRECTION, undo_stored
 from latentedit.editors.base import check_strength, localizes
 from latentedit.editors.eim import EIM
 from latentedit.latents.encode import fit_all
 from latentedit.latents.images import SourceImage
-from latentedit.latents.record import RunRecord
 from latentedit.models.base import Backbone
-from latentedit_keep.base.saving import read_chunks
 
 ROUNDS = 5  # rounds of the fixed point; on the calibration portraits more did not come closer
-
-
-def undo(path: str | Path) -> Image.Image:
-    """The image before an edit, bit for bit, from the PNG that `EditResult.save` wrote.
-
-    The pixels come back as the source was read: at its size, upright, in 8-bit RGB or RGBA, with its color profile,
-    resolution and copyright. Palettes and deeper colors are not read, and so do not come back. From other files,
-    `undo_direction` comes close.
-
-    Raises:
-        ImageError: not an image.
-        FileFormatError: a file without the difference, or a damaged one, or pixels that were changed since.
-    """
-    text, payload = read_chunks(path)
-    if payload is None:
-        if text is not None:
-            RunRecord.from_json(text, str(path))  # of a kept image, it says which file is the original
-        raise FileFormatError(
-            f"{path} does not contain the original; only a PNG as latentedit wrote it does. Use the original file, "
-            f"{BY_DIRECTION}"
-        )
-    return undo_stored(SourceImage.open(path), payload)
 
 
 @torch.no_grad()

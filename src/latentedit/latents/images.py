@@ -2,7 +2,6 @@
 
 import abc
 import dataclasses
-import hashlib
 import io
 import math
 import warnings
@@ -21,7 +20,7 @@ from latentedit.core.errors import ImageError, ShapeError
 from latentedit.core.plugins import FRAMERS
 from latentedit.models.base import Backbone, Capabilities
 from latentedit_keep.base.color import put_on, shown, space_of
-from latentedit_keep.base.images import ImageInput, read_image, read_pixels
+from latentedit_keep.base.images import ImageInput, fingerprint_of, read_image, read_pixels
 from latentedit_keep.base.saving import check_output, save_image
 from latentedit_keep.masks import bounds_of
 
@@ -70,9 +69,7 @@ class SourceImage:
     @property
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits of the pixels, their size and mode, whatever the file format."""
-        digest = hashlib.sha256(f"{self.image.mode} {self.size}".encode())
-        digest.update(self.image.tobytes())
-        return digest.hexdigest()[:16]
+        return fingerprint_of(self.image)
 
     def on_white(self) -> Image.Image:
         """The image in sRGB, transparent parts on white."""

@@ -22,8 +22,8 @@ from latentedit.core.settings import MAX_STRENGTHS, Combine, Share
 from latentedit.latents.captions.change import MAX_LETTERS, is_off_or_on
 from latentedit.latents.images import SourceImage
 from latentedit.models.base import Backbone
-from latentedit_keep.base.files import read_object
 from latentedit_keep.base.saving import MAX_RECORD_BYTES
+from latentedit_keep.undo import read_record
 
 FORMAT = 1  # of records; a higher one comes from a newer latentedit
 MAX_EDITS = 100  # most edits of one record, each going on from the one before
@@ -178,17 +178,7 @@ class RunRecord(_Record):
         """Read a record that may come from anyone; ``name`` is for messages."""
         if len(text) > MAX_RECORD_BYTES:
             raise _unsound(name, f"it has {len(text)} letters, more than {MAX_RECORD_BYTES}")
-        try:
-            content = read_object(text)
-        except ValueError as error:
-            raise _unsound(name, str(error)) from error
-        if content.get("output") == "kept":
-            original: Any = content.get("original")
-            before = repr(original.get("name"))[:_SHOWN_LETTERS] if isinstance(original, dict) else "its original"
-            raise FileFormatError(
-                f"{name} is a result of latentedit keep, and has no record of an edit by a model. The image before is "
-                f"{before}, which keep did not change"
-            )
+        content = read_record(text, name)
         check_format(content, f"the record in {name}", FORMAT)
         try:
             return cls.model_validate_json(text)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from latentedit.core.plugins import EXPERIMENTS, MODELS, Registry
+from latentedit.core.plugins import EXPERIMENTS, MODELS
+from latentedit_keep.base.plugins import Registry
 from tests.bench.experiments.counting import CALLS, STOPS, broken, tally
 from tests.commands import Command, Refused
 

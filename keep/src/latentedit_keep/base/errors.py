@@ -1,6 +1,11 @@
-"""Errors with messages for the user, and the command that installs a missing package."""
+"""Errors with messages for the user, similar names, and the command that installs a missing package."""
 
+import difflib
 import shlex
+from collections.abc import Iterable
+
+_MANY = 12  # names; longer lists are left out of messages
+_SHORT = 2  # letters of words that are no reason to be meant, such as "a"
 
 
 class LatentEditError(Exception):
@@ -35,8 +40,34 @@ class MissingDependencyError(LatentEditError, ImportError):
     """An optional package that is not installed."""
 
 
+class RegistryError(LatentEditError, LookupError):
+    """A name under which nothing is registered."""
+
+
 def to_install(*requirements: str) -> str:
     """The remedy for missing packages of this project, such as ``latentedit[app]``: no index has them yet."""
     names = [name.removeprefix("latentedit") for name in requirements]
     folders = [f"./packages/{name[1:]}" if name.startswith("-") else f".{name}" for name in names]
     return f"Run in a clone of the repository (see docs/start.md): pip install {shlex.join(folders)}"
+
+
+def did_you_mean(name: str, choices: Iterable[str], *, most: int = 2, likeness: float = 0.5) -> str:
+    """A question that names the choices with words of an unknown name, else those most like it; empty if none is."""
+    names = {choice.casefold(): choice for choice in sorted(choices)}
+    words = {word for word in name.casefold().split() if len(word) > _SHORT}
+    shared = {key: sum(map(len, words.intersection(key.split()))) for key in names}
+    close = [key for key in sorted(names, key=lambda key: -shared[key])[:most] if shared[key]]
+    close = close or difflib.get_close_matches(name.casefold(), names, n=most, cutoff=likeness)
+    return f"did you mean {' or '.join(repr(names[key]) for key in close)}?" if close else ""
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """A hint such as "did you mean 'portraits'? known: a, b" for an unknown name; of many, three.
+
+    Names are quoted where one of them has a comma.
+    """
+    names = sorted(choices)
+    if len(names) > _MANY:
+        return did_you_mean(name, names, most=3) or did_you_mean(name, names, most=3, likeness=0)
+    listed = map(repr, names) if any("," in choice for choice in names) else names
+    return f"{did_you_mean(name, names)} known: {', '.join(listed)}".strip()

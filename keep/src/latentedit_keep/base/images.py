@@ -129,6 +129,13 @@ class PixelImage:
         return digest.hexdigest()[:16]
 
 
+def fingerprint_of(image: Image.Image) -> str:
+    """Sixteen hexadecimal digits of an 8-bit image's pixels, their size and mode, whatever the file format."""
+    digest = hashlib.sha256(f"{image.mode} {image.size}".encode())
+    digest.update(image.tobytes())
+    return digest.hexdigest()[:16]
+
+
 @contextlib.contextmanager
 def opened(path: str | Path, *, content: bytes | None = None) -> Generator[ImageFile.ImageFile]:
     """Open an image file, or its content, without decoding the pixels; all errors become an `ImageError`."""
