@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from latentedit.core.condition import Condition as Condition
     from latentedit.directions.direction import Direction as Direction
     from latentedit.directions.hsds import HSDS as HSDS
-    from latentedit.display.viewer import view as view
     from latentedit.editing.discovery import discover as discover
     from latentedit.editing.discovery import transport as transport
     from latentedit.editing.replay import replay as replay
     from latentedit.editing.result import EditResult as EditResult
     from latentedit.editing.result import SweepResult as SweepResult
+    from latentedit.editing.result import view as view
     from latentedit.editing.session import Session as Session
     from latentedit.editing.verbs import edit as edit
     from latentedit.editing.verbs import identify as identify

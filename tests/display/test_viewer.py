@@ -15,9 +15,9 @@ from PIL import Image
 import latentedit
 from latentedit.core.errors import LatentEditError
 from latentedit.display import View, ViewerFrame
-from latentedit.display.viewer import view as results_view
 from latentedit.editing.outputs import same_image
 from latentedit.editing.result import EditResult
+from latentedit.editing.result import view as results_view
 from latentedit.editing.verbs import edit, identify, manipulate, sweep
 from latentedit.latents.encode import encode
 from latentedit_keep.base.files import plain
@@ -187,7 +187,7 @@ def test_a_view_contains_texts_and_records_of_the_results(swept: list[EditResult
 
 @pytest.mark.slow
 def test_large_images_have_no_payload(colors: ColorBackbone, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("latentedit.display.viewer.MOST_UNDO_PIXELS", 100)
+    monkeypatch.setattr("latentedit.editing.result.MOST_UNDO_PIXELS", 100)
     result = edit(colors, noisy(size=(20, 6)), prompt="green")
     (frame,) = results_view(result).frames
     assert (frame.payload, frame.record) == (None, result.record)

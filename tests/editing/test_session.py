@@ -13,10 +13,9 @@ from latentedit.core.settings import Combine
 from latentedit.directions.composition import compose, cross_talk
 from latentedit.directions.direction import Direction, clean_share
 from latentedit.directions.hsds import HSDS
-from latentedit.display.viewer import view
 from latentedit.editing.outputs import same_image
 from latentedit.editing.request import EditRequest
-from latentedit.editing.result import EditResult
+from latentedit.editing.result import EditResult, view
 from latentedit.editing.session import Session, search_of, seed_of
 from latentedit.editing.undo import undo_direction
 from latentedit.editing.verbs import identify, manipulate, sweep

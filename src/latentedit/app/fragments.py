@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from latentedit.app.visitor import HistoryEntry, PageEdit
-from latentedit.display.viewer import View, ViewerFrame
+from latentedit.display import View, ViewerFrame
 from latentedit.editing.discovery import SCALES, Discovery
 from latentedit.editing.result import EditResult
 from latentedit.latents.captions.base import to_images

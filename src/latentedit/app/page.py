@@ -21,7 +21,7 @@ from latentedit.app.models import Models
 from latentedit.app.visitor import STOPPED, Download, PageChange, VisitorSession
 from latentedit.core.errors import ConfigError, LatentEditError, UnknownImageError
 from latentedit.core.progress import Progress
-from latentedit.display.viewer import view
+from latentedit.editing.result import view
 from latentedit_keep.api import KeepResult, keep
 
 _Item = TypeVar("_Item")

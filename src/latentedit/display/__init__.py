@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from latentedit.core.names import exports
 
 if TYPE_CHECKING:
-    from latentedit.display.viewer import view as view
     from latentedit_keep.viewer.view import View as View
     from latentedit_keep.viewer.view import ViewerFrame as ViewerFrame
 

@@ -17,7 +17,6 @@ from latentedit.core.cost import Cost
 from latentedit.core.errors import ConfigError, ModelError, ShapeError, did_you_mean
 from latentedit.directions.identification import composed_change, dropped_residual
 from latentedit.display.sheet import draw_sheet, draw_sweep
-from latentedit.display.viewer import view as view_results
 from latentedit.editing.outputs import OutputFile, declaring, json_file, write_together
 from latentedit.editors.answer import Wanted, answered
 from latentedit.editors.base import StrengthResult
@@ -35,6 +34,7 @@ from latentedit_keep.base.images import read_image
 from latentedit_keep.base.saving import save_image
 from latentedit_keep.undo import undo_difference
 from latentedit_keep.viewer.page import is_page
+from latentedit_keep.viewer.view import View, ViewerFrame
 
 _TRANSLUCENT = "off or on: nothing lies in between, so a part of the strength is a translucent overlay. Use 0 or 1"
 _DIRECTION = "latentedit.identify(model, image, ...) finds the direction, which has `save`"
@@ -44,6 +44,7 @@ _INSTEAD = {  # what people look for in a result
     "view": "latentedit.view(result) is an interactive page",
     **{name: f"see `record.{name}`" for name in ("seed", "settings")},
 }
+MOST_UNDO_PIXELS = 600_000  # of images in a page with what `undo` needs, about a byte per pixel and strength
 CHANGED_LEVELS = 8  # a pixel counts as changed when a channel moves by more than this many of 255 levels
 
 
@@ -238,7 +239,7 @@ class EditResult:
 
     def _repr_html_(self) -> str:
         """The edit in the viewer, for notebooks."""
-        return view_results([self]).iframe
+        return view([self]).iframe
 
     def _sheet_files(self, path: str | Path) -> list[OutputFile]:
         record = self.record.model_copy(update={"output": "sheet"})
@@ -306,7 +307,7 @@ class SweepResult(list[EditResult]):
 
     def _repr_html_(self) -> str:
         """The slider, for notebooks."""
-        return view_results(self).iframe
+        return view(self).iframe
 
 
 def _strengths(record: RunRecord, strength: float) -> tuple[float, ...]:
@@ -315,7 +316,7 @@ def _strengths(record: RunRecord, strength: float) -> tuple[float, ...]:
 
 
 def _view_file(results: Sequence[EditResult], path: str | Path) -> OutputFile:
-    page = view_results(results).html
+    page = view(results).html
     return Path(path), lambda file: write_text(file, page)
 
 
@@ -513,3 +514,50 @@ def _clamped(step: StrengthResult, index: int) -> list[str]:
     if math.isnan(limit) or abs(step.strength) <= abs(limit):
         return []
     return [f"strength {step.strength:g} was clamped to {limit:.2f}, the largest that is predicted to do no damage"]
+
+
+def view(results: EditResult | Sequence[EditResult], title: str | None = None) -> View:
+    """One edit, or one change at several strengths, as an interactive page.
+
+    Args:
+        results: a result of `edit`, or the results of `sweep` for one image.
+        title: one line; by default the name of the image and the change.
+
+    Raises:
+        ConfigError: no results, or results of several images.
+
+    Cost:
+        No evaluation of the network.
+    """
+    results = list(results) if isinstance(results, Sequence) else [results]
+    count = len({result.record.image.fingerprint for result in results})
+    if count != 1:
+        raise ConfigError(f"a view shows the results of one image; got those of {count}. Make a view for each")
+    first = results[0]
+    name = first.record.image.name or "image"
+    change = ", ".join(changed_phrases(first.caption, first.target_caption)[1]) if first.target_caption else ""
+    unedited = [result.image for result in results if result.strength == 0]  # differs from the source of a second edit
+    return View(
+        source=unedited[0] if unedited else first.source,
+        frames=tuple(_frame_of(result) for result in results),
+        title=title if title is not None else f"{name}: {change}" if change else name,
+        caption=first.caption,
+        target_caption=first.target_caption,
+        name=Path(name).stem,
+        steps=first.record.off_or_on,
+    )
+
+
+def _frame_of(result: EditResult) -> ViewerFrame:
+    effect = result.effect
+    return ViewerFrame(
+        strength=result.strength,
+        image=result.image,
+        verdict=result.verdict.label,
+        reason=result.verdict.reason,
+        lines=(*(result.read_changes or ()), effect.size_text, effect.rest_text),
+        record=result.record,
+        # Without seconds and memory, which differ from run to run, equal edits give equal pages.
+        measures={name: value for name, value in result.measures.items() if name != "cost"},
+        payload=result.undo_data if result.image.width * result.image.height <= MOST_UNDO_PIXELS else None,
+    )
