@@ -8,7 +8,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from latentedit_keep.base.saving import read_chunks
-from latentedit_keep.command import images_by_name
+from latentedit_keep.pairs import images_by_name
 from tests.commands import Command, Refused
 from tests.keep.pairs import scene, with_object
 

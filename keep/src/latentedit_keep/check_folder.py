@@ -5,7 +5,6 @@ panels/NAME.jpg (original and edited image with outlines), pages/NAME.html (the 
 report) and index.html (the same as a page).
 """
 
-import concurrent.futures
 import contextlib
 import csv
 import dataclasses
@@ -17,11 +16,9 @@ import json
 import multiprocessing
 import os
 import re
-import signal
 import string
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -32,9 +29,8 @@ from latentedit_keep.base.files import as_text, make_folder, read_json, read_tex
 from latentedit_keep.base.images import read_content
 from latentedit_keep.base.saving import save_image
 from latentedit_keep.base.warp import cv2
-from latentedit_keep.base.workers import end_with_parent
 from latentedit_keep.checking import check, outcome
-from latentedit_keep.command import images_by_name, paired
+from latentedit_keep.pairs import each_pair, images_by_name, paired
 from latentedit_keep.viewer.page import resource
 
 _MOST_LIST_BYTES = 64_000_000
@@ -63,12 +59,8 @@ def check_many(
         raise OutputError(f"the output folder {output} is an input folder. Choose another one")
     for folder in (output, *(output / name for name in ("reports", "panels", "pages"))):
         make_folder(folder)
-    found: dict[str, dict[str, Any] | str] = {}
-    measure = functools.partial(_checked, output=output, limits=limits)
-    for done, (name, report) in enumerate(_each(measure, pairs, workers), start=1):
-        found[name] = report
-        if progress is not None:
-            progress("pairs", done, len(pairs))
+    start, count = functools.partial(_start, output, limits), workers or os.cpu_count() or 1
+    found = dict(each_pair(pairs, start, kind="pairs", workers=count, progress=progress))
     failed |= {name: why for name, why in found.items() if isinstance(why, str)}
     results = {name: report for name in pairs if not isinstance(report := found[name], str)}
     _write_table(results, output / "check.csv")
@@ -116,49 +108,24 @@ def _listed(place: Path) -> dict[str, Pair]:
     return pairs
 
 
-def _each(measure: Callable[..., Any], pairs: Mapping[str, Pair], workers: int | None, *, method: str = "spawn") -> Any:
-    """Names and results as they are finished."""
-    count = min(os.cpu_count() or 1 if workers is None else workers, len(pairs))
-    if count == 1:
-        yield from ((name, measure(name, pair)) for name, pair in pairs.items())
-        return
-    context: Any = multiprocessing.get_context(method)
-    with concurrent.futures.ProcessPoolExecutor(count, mp_context=context, initializer=_start) as pool:
-        try:
-            names = {pool.submit(measure, name, pair): name for name, pair in pairs.items()}
-            for future in concurrent.futures.as_completed(names):
-                yield names[future], future.result()
-        except BrokenProcessPool as error:
-            why = "a process died, possibly out of memory; finished reports are kept"
-            raise OutputError(f"{why}. Run the same command with fewer --workers") from error
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for worker in context.active_children():
-                worker.terminate()
-            raise
+def _start(output: Path, limits: dict[str, Any]) -> Callable[..., dict[str, Any]]:
+    if multiprocessing.parent_process() is not None:
+        cv2.setNumThreads(1)
+    return functools.partial(_checked, output=output, limits=limits)
 
 
-def _start() -> None:
-    """In each process: one thread; Ctrl-C is handled by the parent, which the process does not outlive."""
-    end_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cv2.setNumThreads(1)
-
-
-def _checked(name: str, pair: Pair, *, output: Path, limits: dict[str, Any]) -> dict[str, Any] | str:
-    """The report on a pair as plain values, or an error message; a stored report on the same files is reused."""
+def _checked(task: tuple[str, Pair], *, output: Path, limits: dict[str, Any]) -> dict[str, Any]:
+    """The report on a pair as plain values; a stored report on the same files is reused."""
+    name, pair = task
     slug = _slug(name)
-    try:
-        contents = [b"" if place is None else read_content(place) for place in pair]
-        key = json.dumps([2, *(hashlib.sha256(content).hexdigest() for content in contents), limits, [*map(str, pair)]])
-        if (before := _finished(output / "reports" / f"{slug}.json", key)) is not None:
-            return before
-        result = check(pair[0], pair[1], mask=pair[2], **limits)
-        save_image(result.panel, output / "panels" / f"{slug}.jpg")
-        view = dataclasses.replace(result.kept.view(), quality=_QUALITY)
-        view.save(output / "pages" / f"{slug}.html")
-    except LatentEditError as error:
-        return str(error)
+    contents = [b"" if place is None else read_content(place) for place in pair]
+    key = json.dumps([2, *(hashlib.sha256(content).hexdigest() for content in contents), limits, [*map(str, pair)]])
+    if (before := _finished(output / "reports" / f"{slug}.json", key)) is not None:
+        return before
+    result = check(pair[0], pair[1], mask=pair[2], **limits)
+    save_image(result.panel, output / "panels" / f"{slug}.jpg")
+    view = dataclasses.replace(result.kept.view(), quality=_QUALITY)
+    view.save(output / "pages" / f"{slug}.html")
     report: dict[str, Any] = json.loads(as_text(json.dumps(result.report.values, ensure_ascii=False), "replace"))
     stored = json.dumps({"key": key, "checksum": _checksum(report), "report": report})
     write_text(output / "reports" / f"{slug}.json", stored)

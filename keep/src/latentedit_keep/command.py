@@ -2,7 +2,6 @@
 
 import dataclasses
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,9 +10,10 @@ import typer
 
 from latentedit_keep import options
 from latentedit_keep.base.console import complain, echo, print_json, print_rows, progress_bar, warn, were_replaced
-from latentedit_keep.base.errors import ConfigError, LatentEditError, OutputError
+from latentedit_keep.base.errors import ConfigError, OutputError
 from latentedit_keep.base.files import check_place, existing, make_folder, sibling_path
 from latentedit_keep.base.strengths import read_strength
+from latentedit_keep.pairs import each_pair, is_image, paired
 
 if TYPE_CHECKING:
     from latentedit_keep.base.provenance import Declaration
@@ -27,10 +27,6 @@ _SIGN = "Add content credentials (C2PA), signed with the certificates and the ke
 _ONLY = "Numbers of the changes to keep, such as 1,3. Default: all."
 _SAVE_MASK = "Also write the opacity of the change: .png, .tif or .bmp."
 _SAVE_LAYER = "Also write the change as a layer over the original: .png, .ora or .tif."
-_ENDINGS = (
-    ".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".ppm", ".heic", ".heif",
-    ".jfif", ".jpe", ".avif", ".jxl",
-)  # fmt: skip
 
 
 def keep(
@@ -170,56 +166,28 @@ def _keep_folder(
         raise ConfigError(f"original and edited image must be two files or two folders; got {originals} and {edited}")
     if output is None:
         raise ConfigError("folders of images need an output folder. Name one with -o")
-    if output.suffix.lower() in _ENDINGS:
+    if is_image(output):
         raise OutputError(f"-o names the folder of the results here; got {output}. Leave the extension out")
     if output.resolve() in (originals.resolve(), edited.resolve()):
         raise OutputError(f"the output folder {output} is an input folder. Choose another one")
     (pairs, failed), done = paired(originals, edited), list[dict[str, Any]]()
     make_folder(output)
+
+    def kept(task: tuple[str, tuple[Path, Path]]) -> dict[str, Any]:
+        name, pair = task
+        return _keep_one(*pair, output / f"{name}.png", strength=strength, ai=ai, sign=sign)
+
     with progress_bar(quiet=quiet or as_json) as progress:
-        for at, (name, pair) in enumerate(pairs.items(), start=1):
-            try:
-                done.append(_keep_one(*pair, output / f"{name}.png", strength=strength, ai=ai, sign=sign))
-                if not (as_json or quiet):
-                    _print(done[-1])
-            except LatentEditError as error:
-                failed[name] = str(error)
-            if progress is not None:
-                progress("images", at, len(pairs))
+        for name, report in each_pair(pairs, lambda: kept, kind="images", progress=progress):
+            if isinstance(report, str):
+                failed[name] = report
+                continue
+            done.append(report)
+            if not (as_json or quiet):
+                _print(report)
     if as_json:
         print_json({"results": done, "failed": failed})
     for name, why in failed.items():
         complain(f"{name}: {why}")
     if failed or any(one["found"] == "different images" for one in done):
         raise typer.Exit(1)
-
-
-def paired(originals: Path, edited: Path) -> tuple[dict[str, tuple[Path, Path]], dict[str, str]]:
-    """Pairs of images with the same name in two folders, and why the other images are skipped."""
-    (first, failed), (second, others) = images_by_name(originals), images_by_name(edited)
-    failed = others | failed
-    pairs = {name: (first[name], second[name]) for name in first if name in second}
-    if not (pairs or failed):
-        raise ConfigError(f"no image in {originals} has the same name as one in {edited}. Rename them to match")
-    for folder, here, there in ((edited, first, second), (originals, second, first)):
-        failed |= {name: f"no image of this name in {folder}" for name in here if name not in {*there, *failed}}
-    return pairs, failed
-
-
-def images_by_name(folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
-    """Images of a folder by name without extension, sorted, and names that several have; warns of all other files."""
-    found: dict[str, list[Path]] = {}
-    skipped: list[str] = []
-    for place in sorted(folder.iterdir()):
-        if place.name.startswith(".") or place.is_dir():
-            continue
-        if place.suffix.lower() in _ENDINGS:
-            found.setdefault(place.stem, []).append(place)
-        else:
-            skipped.append(place.name)
-    if skipped:
-        warnings.warn(f"skipped in {folder}, no image that can be read: {', '.join(skipped)}", stacklevel=2)
-    remedy = "differ only in their extensions. Rename all but one"
-    twins = {name: " and ".join(one.name for one in places) for name, places in found.items() if len(places) > 1}
-    single = {name: places[0] for name, places in found.items() if len(places) == 1}
-    return single, {name: f"{both} in {folder} {remedy}" for name, both in twins.items()}
