@@ -146,9 +146,10 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def forked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers of a run are forked, so that they need no imports."""
-    forking = SimpleNamespace(get_context=lambda _: multiprocessing.get_context("fork"))
+    fork, parent = multiprocessing.get_context("fork"), multiprocessing.parent_process
+    forking = SimpleNamespace(get_context=lambda _: fork, parent_process=parent)
     for name, value in {"multiprocessing": forking, "PAUSE_S": 0.02}.items():
-        monkeypatch.setattr(f"latentedit.batch.executors.{name}", value)
+        monkeypatch.setattr(f"latentedit_keep.base.workers.{name}", value)
 
 
 @pytest.fixture

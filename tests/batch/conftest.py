@@ -2,7 +2,7 @@
 
 import pytest
 
-from latentedit.batch.executors import run_here
+from latentedit.batch.executors import run_work
 from tests.batch.small_work import begin, contents, small_work
 
 
@@ -12,6 +12,6 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     path = tmp_path_factory.mktemp("undisturbed")
     work = small_work(path / "notes")
     folder = begin(path / "run", work)
-    run_here(folder, work)
+    run_work(folder, work)
     folder.write_table()
     return contents(folder.path)

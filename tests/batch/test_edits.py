@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from latentedit.batch.edits import KIND, EditJob, EditWork, bisect_failures, images_in, stems_of, unique_names
-from latentedit.batch.executors import run_here
+from latentedit.batch.executors import run_work
 from latentedit.batch.folder import RunFolder, UnitResult
 from latentedit.core.errors import ConfigError, LatentEditWarning, ModelError
 from latentedit.editing import verbs
@@ -207,7 +207,7 @@ def test_unknown_images_raise_no_warning(
 def test_a_run_has_its_rows_in_order(model: Backbone, images: list[EditJob], tmp_path: Path) -> None:
     work = cut(model, images, EditRequest(method="sdedit", strength=(0.0,)), batch=1)
     run = RunFolder.start(tmp_path / "run", work.spec, kind=KIND, units=work.units, command="edit", request={})
-    run_here(run, work)
+    run_work(run, work)
     rows = run.write_table()
     assert [row["id"] for row in rows] == ["a.png", "b.png", "c.png"]
     assert {(row["verdict"], row["share"]) for row in rows} == {("not done", 0.0)}

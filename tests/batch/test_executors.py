@@ -16,14 +16,13 @@ from latentedit._version import __version__
 from latentedit.batch import executors as executors_module
 from latentedit.batch.executors import (
     Executor,
-    run_here,
-    run_processes,
     run_work,
     suitable_workers,
 )
 from latentedit.batch.folder import CLAIMS, RunFolder, UnitResult
 from latentedit.batch.work import check_same_model, timed
 from latentedit.core.errors import ConfigError, ModelError, OutputError
+from latentedit_keep.base import workers as workers_module
 from tests.batch.small_work import FORK, SmallWork, alive, begin, killed_alone, made, small_work, wait_until
 
 pytestmark = pytest.mark.slow
@@ -31,7 +30,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executors_module, "PAUSE_S", 0.01)
+    monkeypatch.setattr(workers_module, "PAUSE_S", 0.01)
 
 
 @pytest.fixture
@@ -41,8 +40,8 @@ def work(tmp_path: Path) -> SmallWork:
 
 def test_every_unit_is_done_once(tmp_path: Path, work: SmallWork, undisturbed: dict[str, bytes]) -> None:
     folder, report = begin(tmp_path / "run", work), list[tuple[str, int, int]]()
-    run_here(folder, work, progress=lambda *step: report.append(step))
-    run_here(folder, work)
+    run_work(folder, work, progress=lambda *step: report.append(step))
+    run_work(folder, work)
     assert made(folder) == undisturbed
     assert work.begun() == list(work.units)
     assert report == [*(("small", done, 8) for done in range(1, 9)), ("small", 8, 8)]
@@ -52,18 +51,18 @@ def test_every_unit_is_done_once(tmp_path: Path, work: SmallWork, undisturbed: d
 
 def test_nothing_is_loaded_for_a_finished_run(tmp_path: Path, work: SmallWork) -> None:
     folder = begin(tmp_path / "run", work)
-    run_here(folder, work)
+    run_work(folder, work)
     broken = SmallWork(notes=work.notes, before="not loadable")
-    run_here(folder, broken)
+    run_work(folder, broken)
     with pytest.raises(ConfigError):
         Executor(workers=0)
     folder.forget("003-unit")
     with pytest.raises(ConfigError):
-        run_here(folder, broken)
+        run_work(folder, broken)
 
 
 def run_one(path: Path, work: SmallWork) -> None:
-    run_here(begin(path, work), work)
+    run_work(begin(path, work), work)
 
 
 def test_a_killed_process_keeps_its_finished_units_and_releases_its_claim(
@@ -78,7 +77,7 @@ def test_a_killed_process_keeps_its_finished_units_and_releases_its_claim(
         folder = RunFolder.read(tmp_path / "run")
         assert folder.finished() == list(work.units[:kept])
         assert folder.claimed() == []
-    run_here(folder, work)
+    run_work(folder, work)
     assert made(folder) == undisturbed
     assert Counter(work.begun()) == {unit: 2 if unit in work.fate else 1 for unit in work.units}
 
@@ -89,7 +88,7 @@ def test_a_unit_claimed_by_another_process_is_waited_for(
     """The other process is killed; until then the rest is done, and progress is repeated while waiting."""
     held, report = SmallWork(notes=work.notes, pause_s=10), list[int]()
     folder = begin(tmp_path / "run", work)
-    other = FORK.Process(target=run_here, args=(folder, held))
+    other = FORK.Process(target=run_work, args=(folder, held))
     other.start()
     wait_until(lambda: work.begun() == ["000-unit"])
     assert folder.claimed() == ["000-unit"]
@@ -101,7 +100,7 @@ def test_a_unit_claimed_by_another_process_is_waited_for(
             os.kill(other.pid or 0, signal.SIGKILL)
             other.join()
 
-    run_here(folder, work, progress=progress)
+    run_work(folder, work, progress=progress)
     assert made(folder) == undisturbed
     assert Counter(work.begun())["000-unit"] == 2
 
@@ -127,7 +126,7 @@ def test_a_stopped_run_keeps_finished_units_and_releases_its_claim(
         blocked.rmdir()
     assert folder.finished() == list(work.units[:3])
     assert folder.claimed() == []
-    run_here(folder, SmallWork(notes=work.notes))
+    run_work(folder, SmallWork(notes=work.notes))
     assert made(folder) == undisturbed
 
 
@@ -139,7 +138,7 @@ def test_a_unit_finished_by_another_process_is_skipped(tmp_path: Path, work: Sma
         if done == 2:
             folder.add("002-unit", UnitResult(rows=()))
 
-    run_here(folder, work, progress=progress)
+    run_work(folder, work, progress=progress)
     assert work.begun() == [unit for unit in work.units if unit != "002-unit"]
 
 
@@ -154,7 +153,7 @@ def test_each_process_uses_one_core(tmp_path: Path, work: SmallWork) -> None:
     work = Watched(notes=work.notes)
     try:
         with contextlib.suppress(KeyError):
-            run_here(begin(tmp_path / "run", work), work, progress=lambda what, *_: {}[what])
+            run_work(begin(tmp_path / "run", work), work, progress=lambda what, *_: {}[what])
         assert (seen, torch.get_num_threads()) == ([1], 2)
     finally:
         torch.set_num_threads(before)
@@ -185,7 +184,7 @@ def test_a_dead_worker_is_replaced(
             spawned.update("spawn_main" in " ".join(psutil.Process(child).cmdline()) for child in children())
 
     with pytest.warns(UserWarning, match="worker"):
-        run_processes(folder, work, 2, progress=progress)
+        run_work(folder, work, executor=Executor(workers=2), progress=progress)
     assert (True in spawned) == (how == "spawned")
     assert made(folder) == undisturbed
     assert Counter(work.begun())["001-unit"] == 2
@@ -212,10 +211,10 @@ def test_the_death_of_all_workers_is_reported(forked: None, tmp_path: Path, undi
     work = small_work(tmp_path / "notes", fate={"003-unit": "deadly"}, pause_s=0.02)
     folder = begin(tmp_path / "run", work)
     with pytest.raises(OutputError):
-        run_processes(folder, work, 2)
+        run_work(folder, work, executor=Executor(workers=2))
     assert {"000-unit", "001-unit", "002-unit"} <= set(folder.finished()) < set(work.units)
     assert children() == []
-    run_processes(folder, SmallWork(notes=work.notes), 2)
+    run_work(folder, SmallWork(notes=work.notes), executor=Executor(workers=2))
     assert made(folder) == undisturbed
     assert len(processes_of(folder) - {os.getpid()}) >= 3
 
@@ -226,7 +225,7 @@ def test_an_error_in_a_worker_is_raised(forked: None, tmp_path: Path, count: int
     work = small_work(tmp_path / "notes", fate={"000-unit": "refused"}, count=count, pause_s=0.1)
     folder = begin(tmp_path / "run", work)
     with pytest.raises(ConfigError):
-        run_processes(folder, work, 2)
+        run_work(folder, work, executor=Executor(workers=2))
     assert children() == []
     assert folder.claimed() == []
     assert count == 1 or len(work.begun()) < count, "the other worker is stopped"
@@ -264,7 +263,7 @@ def test_ctrl_c_ends_all_processes(
     assert (folder.path / "stated").read_text().startswith(f"interrupted; {len(kept)} of 8 batches are saved in ")
     assert folder.claimed() == []
     assert capfd.readouterr() == ("", ""), "no process prints a traceback"
-    run_processes(folder, SmallWork(notes=work.notes), 2)
+    run_work(folder, SmallWork(notes=work.notes), executor=Executor(workers=2))
     assert made(folder) == undisturbed
     assert all(Counter(work.begun())[unit] == 1 for unit in kept)
 

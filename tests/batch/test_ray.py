@@ -16,8 +16,7 @@ import psutil
 import pytest
 
 from latentedit.batch import ray as cluster_module
-from latentedit.batch.executors import run_here
-from latentedit.batch.ray import run_on_ray
+from latentedit.batch.executors import Executor, run_work
 from latentedit.core.errors import ConfigError, OutputError
 from tests.batch.small_work import SmallWork, begin, made, small_work
 
@@ -44,8 +43,7 @@ class FakeRay:
 
     def made(self, kind: Any, work: SmallWork) -> Any:
         self.workers, worker = self.workers + 1, kind(work)
-        calls = {name: functools.partial(functools.partial, getattr(worker, name)) for name in ("start", "measure")}
-        return SimpleNamespace(**{name: SimpleNamespace(remote=call) for name, call in calls.items()})
+        return SimpleNamespace(measure=SimpleNamespace(remote=functools.partial(functools.partial, worker.measure)))
 
     def wait(self, references: list[Any], **_: object) -> tuple[list[Any], list[Any]]:
         return references[:1], references[1:]
@@ -87,7 +85,12 @@ def test_units_of_workers_and_of_other_processes_complete_the_run(
     )
     folder, report = begin(tmp_path / "run", work), list[int]()
     assert others.enter_context(folder.claim("006-unit"))
-    run_on_ray(folder, work, address="ray://head:6379", workers=None, progress=lambda _, done, __: report.append(done))
+    run_work(
+        folder,
+        work,
+        executor=Executor(ray="ray://head:6379", workers=None),
+        progress=lambda _, done, __: report.append(done),
+    )
     assert made(folder) == undisturbed
     assert work.begun() == list(work.units)
     assert (ray.workers, report[-1], report == sorted(report)) == (2 + 3, 8, True)
@@ -100,7 +103,7 @@ def test_a_unit_that_kills_every_worker_ends_the_run(tmp_path: Path, use: Callab
     work = small_work(tmp_path / "notes")
     folder = begin(tmp_path / "run", work)
     with pytest.raises(OutputError):
-        run_on_ray(folder, work, address="auto", workers=1, progress=None)
+        run_work(folder, work, executor=Executor(ray="auto", workers=1))
     assert folder.claimed() == []
 
 
@@ -134,7 +137,12 @@ def test_killed_workers_are_replaced_and_errors_keep_their_type(
     folder.add("001-unit", work.measure(work.task("001-unit")))
     capfd.readouterr()
     with pytest.raises(ConfigError):
-        run_on_ray(folder, work, address=cluster.address, workers=1, progress=lambda _, done, __: report.append(done))
+        run_work(
+            folder,
+            work,
+            executor=Executor(ray=cluster.address, workers=1),
+            progress=lambda _, done, __: report.append(done),
+        )
     assert capfd.readouterr() == ("", "")
     assert folder.finished() == list(work.units[:7])
     assert folder.claimed() == []
@@ -142,7 +150,7 @@ def test_killed_workers_are_replaced_and_errors_keep_their_type(
     assert Counter(work.begun()) == {unit: 2 if unit == "003-unit" else 1 for unit in work.units}
     processes = {record.model_dump()["process"] for record in folder.records().values()}
     assert len(processes) == 3  # this one, and two workers
-    run_here(folder, SmallWork(notes=work.notes))
+    run_work(folder, SmallWork(notes=work.notes))
     assert made(folder) == undisturbed
 
 
@@ -152,7 +160,7 @@ def test_a_unit_that_kills_every_worker_is_named(cluster: Any, tmp_path: Path) -
     work = small_work(tmp_path / "notes", fate={"001-unit": "deadly"})
     folder = begin(tmp_path / "run", work)
     with pytest.raises(OutputError):
-        run_on_ray(folder, work, address=cluster.address, workers=1, progress=None)
+        run_work(folder, work, executor=Executor(ray=cluster.address, workers=1))
     assert folder.finished() == ["000-unit"]
     assert work.begun().count("001-unit") == cluster_module.TRIES
 
@@ -163,5 +171,5 @@ def test_a_unit_that_kills_every_worker_is_named(cluster: Any, tmp_path: Path) -
 def test_an_address_without_a_cluster_is_rejected(tmp_path: Path, address: str) -> None:
     work = small_work(tmp_path / "notes")
     with pytest.raises(ConfigError):
-        run_on_ray(begin(tmp_path / "run", work), work, address=address, workers=None, progress=None)
+        run_work(begin(tmp_path / "run", work), work, executor=Executor(ray=address, workers=None))
     assert work.begun() == []

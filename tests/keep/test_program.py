@@ -2,22 +2,25 @@
 
 import concurrent.futures
 import json
+import multiprocessing
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 from PIL import Image
 
-from latentedit_keep import check_folder
+from latentedit_keep.base import workers
 from latentedit_keep.base.images import fingerprint_of, read_image
 from latentedit_keep.base.plugins import COMMANDS
 from latentedit_keep.base.saving import save_image
 from latentedit_keep.base.workers import end_with_parent
+from latentedit_keep.pairs import each_pair
 from latentedit_keep.undo import undo_difference
 from tests.batch.small_work import FORK, killed_alone, wait_until
 from tests.keep.pairs import scene, with_object
@@ -136,7 +139,8 @@ def _pool() -> None:
 
 
 def _check() -> None:
-    list(check_folder._each(_sleep, dict.fromkeys("ab", (Path(), Path(), None)), 2, method="fork"))
+    workers.multiprocessing = SimpleNamespace(get_context=lambda _: FORK, parent_process=multiprocessing.parent_process)
+    list(each_pair(dict.fromkeys("ab"), lambda: _sleep, kind="pairs", workers=2))
 
 
 def _sleep(*_: object) -> None:

@@ -31,7 +31,6 @@ from latentedit_keep.base.files import atomic_file, check_place, make_folder, pl
 FORMAT = 3  # of run folders
 MANIFEST, ROWS, CLAIMS, TABLE = "run.json", "rows", "claims", "rows.csv"
 
-PAUSE_S = 0.5  # between checks of what other processes have finished
 _MOST_BYTES = 2**28  # of a file in ``rows``, and of ``run.json``
 _MAX_FAULTS = 20  # in one message
 _LONGEST_NAME_BYTES = 180  # file systems allow 255, with endings

@@ -1,92 +1,102 @@
-"""A run on a Ray cluster: this process writes the folder and distributes units to workers, each with its own model.
+"""Workers on a Ray cluster, each with its own model.
 
-Units are sent with the content of their images and rows are sent back, so the machines need no shared disk. If a worker
-is lost, the others run its unit, and Ray starts a new worker where resources are free.
+Tasks are sent with the content of their images and results are sent back, so the machines need no shared disk. If a
+worker is lost, another does its task, and Ray starts it where resources are free.
 """
 
 import contextlib
+import functools
 import os
 import socket
 import time
 from collections import Counter
+from collections.abc import Generator
 from typing import Any
 
-from latentedit.batch.folder import PAUSE_S, RunFolder, UnitResult, report_progress
-from latentedit.batch.work import Measure, Work, one_thread, timed
 from latentedit.core.errors import ConfigError, LatentEditError, OutputError
 from latentedit.core.plugins import require
-from latentedit.core.process import keep_freed_memory
-from latentedit.core.progress import Progress
+from latentedit_keep.base.workers import PAUSE_S, Named, Start, Workers
 
-TRIES = 4  # workers that may die running the same unit before the run stops
+TRIES = 4  # workers that may die doing the same task before the run stops
 
 # Read when Ray is imported: send no usage statistics, and do not print dead workers on stdout.
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS_SKIP_REGEX": "."}
 _ANSWER_S = 5.0  # timeout of the connection; Ray itself would try for minutes
 
 
-def run_on_ray(run: RunFolder, work: Work, *, address: str, workers: int | None, progress: Progress | None) -> None:
-    """Run all unfinished units on a Ray cluster: HOST:PORT, ray://HOST:PORT, or "auto" for a local one.
+@contextlib.contextmanager
+def ray_workers(start: Start, *, address: str, count: int | None) -> Generator[Workers]:
+    """Workers on a cluster: HOST:PORT, ray://HOST:PORT, or "auto" for a local one.
 
     The default is one worker per GPU, or per core without GPUs.
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     ray: Any = require("ray", "cluster")
-    with contextlib.ExitStack() as cleanup:
-        cleanup.callback(ray.shutdown)
+    try:
         _connect(ray, address)
+        yield _Cluster(ray, start, count)
+    finally:
+        ray.shutdown()
+
+
+class _Cluster:
+    """Actors, started when they are needed; a new one does the task of one that died."""
+
+    def __init__(self, ray: Any, start: Start, count: int | None) -> None:
         resources = ray.cluster_resources()
         gpus = int(resources.get("GPU", 0))
-        count = workers or gpus or int(resources.get("CPU", 1))
-        options = {"num_cpus": 0, "num_gpus": min(1.0, gpus / count), "scheduling_strategy": "SPREAD"}
-        worker_class, shared = ray.remote(**options)(_Worker), ray.put(work)
-        idle: list[Any] = []
-        running: dict[Any, tuple[Any, str]] = {}  # by result: worker and unit, "" while it loads the model
-        claims = dict[str, contextlib.ExitStack]()
-        deaths = Counter[str]()
+        self._count = count or gpus or int(resources.get("CPU", 1))
+        options = {"num_cpus": 0, "num_gpus": min(1.0, gpus / self._count), "scheduling_strategy": "SPREAD"}
+        self._ray, self._kind, self._start = ray, ray.remote(**options)(_Worker), ray.put(start)
+        self._idle, self._deaths = list[Any](), Counter[str]()
+        self._running: dict[Any, tuple[Any, str, Any]] = {}  # by result: worker, name and task
 
-        def start_worker() -> None:
-            worker = worker_class.remote(shared)
-            running[worker.start.remote()] = (worker, "")
+    @property
+    def free(self) -> bool:
+        return len(self._running) < self._count
 
-        while left := [unit for unit in work.units if not run.has(unit)]:
-            if not (idle or running):
-                for _ in range(min(count, len(left))):
-                    start_worker()
-            for unit in left if idle else ():
-                if idle and unit not in claims:
-                    claim = cleanup.enter_context(contextlib.ExitStack())
-                    if claim.enter_context(run.claim(unit)) and not run.has(unit):
-                        claims[unit], worker = claim, idle.pop()
-                        running[worker.measure.remote(work.task(unit))] = (worker, unit)
-                    else:  # another process has claimed or finished it
-                        claim.close()
-            if not running:
-                time.sleep(PAUSE_S)
-            for reference in ray.wait(list(running), timeout=PAUSE_S)[0] if running else ():
-                worker, unit = running.pop(reference)
-                try:
-                    result = ray.get(reference)
-                    idle.append(worker)
-                    if unit:
-                        run.add(unit, result)
-                except ray.exceptions.RayTaskError as error:
-                    cause = getattr(error, "cause", None)
-                    raise (cause if isinstance(cause, LatentEditError) else error) from None
-                except ray.exceptions.RayActorError as error:
-                    deaths[unit] += 1
-                    if deaths[unit] >= TRIES:
-                        why = str(error).strip().splitlines()[-1].strip()
-                        raise OutputError(
-                            f"{TRIES} workers died at {unit or 'start-up'}, possibly out of memory: {why}. Finished "
-                            "batches are saved. Resume with a smaller `batch`"
-                        ) from error
-                    start_worker()
-                if unit:
-                    claims.pop(unit).close()
-            report_progress(run, progress)
-    report_progress(run, progress)
+    @property
+    def busy(self) -> bool:
+        return bool(self._running)
+
+    def submit(self, name: str, task: Any) -> None:
+        worker = self._idle.pop() if self._idle else self._kind.remote(self._start)
+        self._running[worker.measure.remote(task)] = worker, name, task
+
+    def finished(self) -> list[Named]:
+        if not self._running:
+            time.sleep(PAUSE_S)
+            return []
+        found = list[Named]()
+        for reference in self._ray.wait(list(self._running), timeout=PAUSE_S)[0]:
+            worker, name, task = self._running.pop(reference)
+            try:
+                found.append((name, self._ray.get(reference)))
+                self._idle.append(worker)
+            except self._ray.exceptions.RayTaskError as error:
+                cause = getattr(error, "cause", None)
+                raise (cause if isinstance(cause, LatentEditError) else error) from None
+            except self._ray.exceptions.RayActorError as error:
+                self._deaths[name] += 1
+                if self._deaths[name] >= TRIES:
+                    why = str(error).strip().splitlines()[-1].strip()
+                    raise OutputError(
+                        f"{TRIES} workers died at {name}, possibly out of memory: {why}. Finished batches are saved. "
+                        "Resume with a smaller `batch`"
+                    ) from error
+                self.submit(name, task)
+        return found
+
+
+class _Worker:
+    """A model on one core of the cluster, loaded by its first task."""
+
+    def __init__(self, start: Start) -> None:
+        self._start = functools.cache(start)
+
+    def measure(self, task: object) -> Any:
+        return self._start()(task)
 
 
 def _connect(ray: Any, address: str) -> None:
@@ -101,19 +111,3 @@ def _connect(ray: Any, address: str) -> None:
     except RuntimeError as error:
         why = " ".join(str(error).split())
         raise ConfigError(f"cannot connect to the Ray cluster at {address}: {why}. Check its versions") from error
-
-
-class _Worker:
-    """A model on one core of the cluster."""
-
-    def __init__(self, work: Work) -> None:
-        self._work = work
-
-    def start(self) -> None:
-        keep_freed_memory()
-        with one_thread():
-            self._measure: Measure = self._work.start()
-
-    def measure(self, task: object) -> UnitResult:
-        with one_thread():
-            return timed(self._measure, task)

@@ -2,8 +2,10 @@
 
 import contextlib
 import dataclasses
+import functools
 import socket
 import time
+import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -12,6 +14,7 @@ import torch
 from latentedit._version import __version__
 from latentedit.batch.folder import UnitResult
 from latentedit.core.errors import ModelError
+from latentedit.core.process import keep_freed_memory
 
 Measure = Callable[[Any], UnitResult]  # from the task of a unit to its result
 
@@ -55,6 +58,15 @@ def one_thread() -> Generator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def started(work: Work, *, alone: bool) -> Measure:
+    """What measures tasks in this process, and their seconds; ``alone`` in a process that does nothing else."""
+    if alone:
+        keep_freed_memory()
+        torch.set_num_threads(1)
+        warnings.simplefilter("ignore")  # the parent loaded the same model and printed the warnings
+    return functools.partial(timed, work.start())
 
 
 def timed(measure: Measure, task: object) -> UnitResult:

@@ -111,31 +111,30 @@ class _Pool:
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             self._running[self._pool.submit(_measured, task)] = name, task
-        except BrokenProcessPool:
-            self._replace(name, task)
+        except BrokenProcessPool as error:  # found when the task is waited for
+            lost = concurrent.futures.Future[Any]()
+            lost.set_exception(error)
+            self._running[lost] = name, task
         finally:
             signal.signal(signal.SIGINT, before)
 
     def finished(self) -> list[Named]:
         if not self._running:
             time.sleep(PAUSE_S)
-        found = list[Named]()
-        for future in concurrent.futures.wait(self._running, PAUSE_S, concurrent.futures.FIRST_COMPLETED)[0]:
-            if future in self._running:
-                name, task = self._running.pop(future)
-                try:
-                    found.append((name, future.result()))
-                except BrokenProcessPool:
-                    self._replace(name, task)
+        ended = concurrent.futures.wait(self._running, PAUSE_S, concurrent.futures.FIRST_COMPLETED)[0]
+        dead = {future for future in ended if isinstance(future.exception(), BrokenProcessPool)}
+        found = [(self._running.pop(future)[0], future.result()) for future in ended - dead]
+        if dead:
+            self._replace()
         return found
 
-    def _replace(self, *lost: Any) -> None:
-        """New processes, one less, for the lost task and all that were running."""
+    def _replace(self) -> None:
+        """New processes, one less, for all tasks that were not finished."""
         self.close()
-        self._pool, running, self._running, self._count = None, [*self._running.values(), lost], {}, self._count - 1
+        self._pool, running, self._running, self._count = None, self._running.values(), {}, self._count - 1
         if not self._count:
             died = "all worker processes died, possibly out of memory; what is finished was saved"
-            raise OutputError(f"{died}. {self._remedy}") from None
+            raise OutputError(f"{died}. {self._remedy}")
         warnings.warn("a worker process died, possibly out of memory; the others continue", stacklevel=2)
         for task in running:
             self.submit(*task)
