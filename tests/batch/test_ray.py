@@ -68,7 +68,7 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 def test_units_of_workers_and_of_other_processes_complete_the_run(
-    tmp_path: Path, undisturbed: dict[str, bytes], use: Callable[..., None]
+    tmp_path: Path, undisturbed: dict[str, bytes], use: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Dead workers are replaced; one unit is claimed by another process until all others are done."""
     work, ray, others = small_work(tmp_path / "notes"), FakeRay(**{"003-unit": 3}), contextlib.ExitStack()
@@ -81,8 +81,8 @@ def test_units_of_workers_and_of_other_processes_complete_the_run(
     use(
         require=lambda *_: ray,
         socket=SimpleNamespace(create_connection=connect),
-        time=SimpleNamespace(sleep=lambda _: next(pauses).close()),
     )
+    monkeypatch.setattr("latentedit_keep.base.workers.time", SimpleNamespace(sleep=lambda _: next(pauses).close()))
     folder, report = begin(tmp_path / "run", work), list[int]()
     assert others.enter_context(folder.claim("006-unit"))
     run_work(

@@ -46,16 +46,28 @@ def suitable_workers(device: torch.device, units: int) -> int:
 
 def run_work(run: RunFolder, work: Work, *, executor: Executor | None = None, progress: Progress | None = None) -> None:
     """Run all unfinished units, by default in this process; finished units are kept if it stops."""
-    # Other processes may work in the folder: a unit is claimed while it is done, and those that others have claimed are
-    # waited for.
+    claims, claimed = contextlib.ExitStack(), dict[str, contextlib.ExitStack]()
+
+    def unfinished() -> Iterator[Named | None]:
+        """Units with their tasks, claimed because other processes may share the folder; None while all are claimed."""
+        while left := [unit for unit in work.units if not run.has(unit)]:
+            idle = True
+            for unit in left:
+                if unit in claimed:
+                    continue
+                claim = claims.enter_context(contextlib.ExitStack())
+                if claim.enter_context(run.claim(unit)) and not run.has(unit):  # another process may have finished it
+                    idle, claimed[unit] = False, claim
+                    yield unit, work.task(unit)
+                else:
+                    claim.close()
+            if idle:
+                report_progress(run, progress)
+                yield None
+
     try:
-        with (
-            contextlib.ExitStack() as claims,
-            one_thread(),
-            _workers(run, work, Executor() if executor is None else executor) as workers,
-        ):
-            claimed = dict[str, contextlib.ExitStack]()
-            for unit, result in each(_unfinished(run, work, claimed, claims, progress), workers):
+        with claims, one_thread(), _workers(run, work, executor or Executor()) as workers:
+            for unit, result in each(unfinished(), workers):
                 run.add(unit, result)
                 claimed.pop(unit).close()
                 report_progress(run, progress)
@@ -73,27 +85,3 @@ def _workers(run: RunFolder, work: Work, executor: Executor) -> contextlib.Abstr
         return ray_workers(start, address=executor.ray, count=executor.workers)
     count = max(1, min(executor.workers or 1, sum(not run.has(unit) for unit in work.units)))
     return processes(functools.partial(started, work, alone=count > 1), count, _REMEDY)
-
-
-def _unfinished(
-    run: RunFolder,
-    work: Work,
-    claimed: dict[str, contextlib.ExitStack],
-    claims: contextlib.ExitStack,
-    progress: Progress | None,
-) -> Iterator[Named | None]:
-    """Units with their tasks, once they are claimed; None where all that are left are in progress."""
-    while left := [unit for unit in work.units if not run.has(unit)]:
-        idle = True
-        for unit in left:
-            if unit in claimed:
-                continue
-            claim = claims.enter_context(contextlib.ExitStack())
-            if claim.enter_context(run.claim(unit)) and not run.has(unit):  # another process may have finished it
-                idle, claimed[unit] = False, claim
-                yield unit, work.task(unit)
-            else:
-                claim.close()
-        if idle:
-            report_progress(run, progress)
-            yield None

@@ -8,7 +8,6 @@ import contextlib
 import functools
 import os
 import socket
-import time
 from collections import Counter
 from collections.abc import Generator
 from typing import Any
@@ -40,37 +39,26 @@ def ray_workers(start: Start, *, address: str, count: int | None) -> Generator[W
         ray.shutdown()
 
 
-class _Cluster:
+class _Cluster(Workers):
     """Actors, started when they are needed; a new one does the task of one that died."""
 
     def __init__(self, ray: Any, start: Start, count: int | None) -> None:
         resources = ray.cluster_resources()
         gpus = int(resources.get("GPU", 0))
-        self._count = count or gpus or int(resources.get("CPU", 1))
-        options = {"num_cpus": 0, "num_gpus": min(1.0, gpus / self._count), "scheduling_strategy": "SPREAD"}
+        super().__init__(count or gpus or int(resources.get("CPU", 1)))
+        options = {"num_cpus": 0, "num_gpus": min(1.0, gpus / self.count), "scheduling_strategy": "SPREAD"}
         self._ray, self._kind, self._start = ray, ray.remote(**options)(_Worker), ray.put(start)
-        self._idle, self._deaths = list[Any](), Counter[str]()
-        self._running: dict[Any, tuple[Any, str, Any]] = {}  # by result: worker, name and task
-
-    @property
-    def free(self) -> bool:
-        return len(self._running) < self._count
-
-    @property
-    def busy(self) -> bool:
-        return bool(self._running)
+        self._idle, self._at_work, self._deaths = list[Any](), dict[Any, Any](), Counter[str]()
 
     def submit(self, name: str, task: Any) -> None:
         worker = self._idle.pop() if self._idle else self._kind.remote(self._start)
-        self._running[worker.measure.remote(task)] = worker, name, task
+        reference = worker.measure.remote(task)
+        self.running[reference], self._at_work[reference] = (name, task), worker
 
     def finished(self) -> list[Named]:
-        if not self._running:
-            time.sleep(PAUSE_S)
-            return []
         found = list[Named]()
-        for reference in self._ray.wait(list(self._running), timeout=PAUSE_S)[0]:
-            worker, name, task = self._running.pop(reference)
+        for reference in self._ray.wait(list(self.running), timeout=PAUSE_S)[0]:
+            (name, task), worker = self.running.pop(reference), self._at_work.pop(reference)
             try:
                 found.append((name, self._ray.get(reference)))
                 self._idle.append(worker)

@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, Protocol
+from typing import Any
 
 from latentedit_keep.base.errors import OutputError
 
@@ -20,29 +20,33 @@ Named = tuple[str, Any]  # a task or its result, with its name
 Start = Callable[[], Callable[[Any], Any]]  # called once in each process: loads what all tasks need
 
 
-class Workers(Protocol):
-    """What does tasks."""
+class Workers:
+    """What does tasks: ``running`` has at most ``count``, each with its name."""
 
-    @property
-    def free(self) -> bool: ...  # whether one more task is taken
+    def __init__(self, count: int) -> None:
+        self.count, self.running = count, dict[Any, Named]()
 
-    @property
-    def busy(self) -> bool: ...  # whether results are to come
+    def submit(self, name: str, task: Any) -> None:
+        """Take a task."""
+        raise NotImplementedError
 
-    def submit(self, name: str, task: Any) -> None: ...
-
-    def finished(self) -> list[Named]: ...  # results, after a pause if there are none yet; errors of tasks are raised
+    def finished(self) -> list[Named]:
+        """Results, after a pause if there are none yet; errors of tasks are raised."""
+        raise NotImplementedError
 
 
 def each(tasks: Iterator[Named | None], workers: Workers) -> Iterator[Named]:
     """Results as they are finished; a task that is None says that others will come later."""
     while True:
         task: Any = None
-        while workers.free and (task := next(tasks, ())):
+        while len(workers.running) < workers.count and (task := next(tasks, ())):
             workers.submit(*task)
-        if task == () and not workers.busy:
+        if workers.running:
+            yield from workers.finished()
+        elif task == ():
             return
-        yield from workers.finished()
+        else:
+            time.sleep(PAUSE_S)
 
 
 @contextlib.contextmanager
@@ -61,69 +65,49 @@ def processes(start: Start, count: int, remedy: str) -> Generator[Workers]:
         pool.close()
 
 
-class _Here:
+class _Here(Workers):
     """This process."""
 
     def __init__(self, start: Start) -> None:
-        self._start, self._tasks = functools.cache(start), list[Named]()
-
-    @property
-    def free(self) -> bool:
-        return not self._tasks
-
-    @property
-    def busy(self) -> bool:
-        return bool(self._tasks)
+        super().__init__(1)
+        self._start = functools.cache(start)
 
     def submit(self, name: str, task: Any) -> None:
-        self._tasks.append((name, task))
+        self.running[name] = name, task
 
     def finished(self) -> list[Named]:
-        if not self._tasks:
-            time.sleep(PAUSE_S)
-            return []
-        name, task = self._tasks.pop()
+        _, (name, task) = self.running.popitem()
         return [(name, self._start()(task))]
 
 
-class _Pool:
+class _Pool(Workers):
     """Several processes, of which there is one less after each death."""
 
     def __init__(self, start: Start, count: int, remedy: str) -> None:
+        super().__init__(count)
         self._context: Any = multiprocessing.get_context("spawn")
-        self._start, self._count, self._remedy = start, count, remedy
-        self._running: dict[concurrent.futures.Future[Any], Named] = {}
+        self._start, self._remedy = start, remedy
         self._pool: concurrent.futures.ProcessPoolExecutor | None = None
-
-    @property
-    def free(self) -> bool:
-        return len(self._running) < self._count
-
-    @property
-    def busy(self) -> bool:
-        return bool(self._running)
 
     def submit(self, name: str, task: Any) -> None:
         if self._pool is None:
             options: dict[str, Any] = {"mp_context": self._context, "initializer": _begin, "initargs": (self._start,)}
-            self._pool = concurrent.futures.ProcessPoolExecutor(self._count, **options)
+            self._pool = concurrent.futures.ProcessPoolExecutor(self.count, **options)
         # Ctrl-C is sent to the process group; workers inherit SIG_IGN, and are terminated by this process.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
-            self._running[self._pool.submit(_measured, task)] = name, task
+            self.running[self._pool.submit(_measured, task)] = name, task
         except BrokenProcessPool as error:  # found when the task is waited for
             lost = concurrent.futures.Future[Any]()
             lost.set_exception(error)
-            self._running[lost] = name, task
+            self.running[lost] = name, task
         finally:
             signal.signal(signal.SIGINT, before)
 
     def finished(self) -> list[Named]:
-        if not self._running:
-            time.sleep(PAUSE_S)
-        ended = concurrent.futures.wait(self._running, PAUSE_S, concurrent.futures.FIRST_COMPLETED)[0]
+        ended = concurrent.futures.wait(self.running, PAUSE_S, concurrent.futures.FIRST_COMPLETED)[0]
         dead = {future for future in ended if isinstance(future.exception(), BrokenProcessPool)}
-        found = [(self._running.pop(future)[0], future.result()) for future in ended - dead]
+        found = [(self.running.pop(future)[0], future.result()) for future in ended - dead]
         if dead:
             self._replace()
         return found
@@ -131,8 +115,8 @@ class _Pool:
     def _replace(self) -> None:
         """New processes, one less, for all tasks that were not finished."""
         self.close()
-        self._pool, running, self._running, self._count = None, self._running.values(), {}, self._count - 1
-        if not self._count:
+        self._pool, running, self.running, self.count = None, self.running.values(), {}, self.count - 1
+        if not self.count:
             died = "all worker processes died, possibly out of memory; what is finished was saved"
             raise OutputError(f"{died}. {self._remedy}")
         warnings.warn("a worker process died, possibly out of memory; the others continue", stacklevel=2)
