@@ -25,7 +25,7 @@ from urllib.parse import quote
 
 from latentedit_keep.base.console import Progress
 from latentedit_keep.base.errors import ConfigError, FileFormatError, LatentEditError, OutputError
-from latentedit_keep.base.files import as_text, make_folder, read_json, read_text, write_text
+from latentedit_keep.base.files import as_text, make_folder, read_json, read_text, write_table, write_text
 from latentedit_keep.base.images import read_content
 from latentedit_keep.base.saving import save_image
 from latentedit_keep.base.warp import cv2
@@ -63,7 +63,7 @@ def check_many(
     found = dict(each_pair(pairs, start, kind="pairs", workers=count, progress=progress))
     failed |= {name: why for name, why in found.items() if isinstance(why, str)}
     results = {name: report for name in pairs if not isinstance(report := found[name], str)}
-    _write_table(results, output / "check.csv")
+    write_table(output / "check.csv", [{"name": name, **_flat(report)} for name, report in results.items()])
     write_text(output / "index.html", _page(results, failed))
     return {"results": results, "failed": failed}
 
@@ -149,15 +149,6 @@ def _slug(name: str) -> str:
     """A file name for a pair; a changed name gets its checksum, so that different names stay different."""
     slug = re.sub(r"[^\w-]+", "_", name).encode()[:100].decode(errors="ignore")
     return slug if slug == name else f"{slug}-{zlib.crc32(name.encode()):08x}"
-
-
-def _write_table(results: Mapping[str, Mapping[str, Any]], place: Path) -> None:
-    rows = [{"name": name, **_flat(report)} for name, report in results.items()]
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(place, text.getvalue())
 
 
 def _flat(report: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,10 +10,8 @@ time, and several processes can share a folder.
 """
 
 import contextlib
-import csv
 import dataclasses
 import hashlib
-import io
 import json
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -26,7 +24,16 @@ import pydantic
 from latentedit._version import __version__
 from latentedit.core.errors import ConfigError, FileFormatError
 from latentedit.core.progress import Progress
-from latentedit_keep.base.files import atomic_file, check_place, make_folder, plain, read_bytes, read_object, write_text
+from latentedit_keep.base.files import (
+    atomic_file,
+    check_place,
+    make_folder,
+    plain,
+    read_bytes,
+    read_object,
+    write_table,
+    write_text,
+)
 
 FORMAT = 3  # of run folders
 MANIFEST, ROWS, CLAIMS, TABLE = "run.json", "rows", "claims", "rows.csv"
@@ -191,11 +198,8 @@ class RunFolder:
 
     def write_table(self) -> list[Row]:
         """Write `rows` to ``rows.csv``, one column for each name, and return them."""
-        rows, text = self.rows(), io.StringIO(newline="")
-        writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_text(self.path / TABLE, text.getvalue())
+        rows = self.rows()
+        write_table(self.path / TABLE, rows)
         return rows
 
     def records(self) -> dict[str, UnitRecord]:

@@ -1,8 +1,10 @@
 """Reading regular files only, without ever blocking on a pipe, and writing files atomically."""
 
 import contextlib
+import csv
 import dataclasses
 import errno
+import io
 import itertools
 import json
 import math
@@ -190,6 +192,15 @@ def write_text(path: str | Path, text: str) -> None:
     """Write text atomically in UTF-8, with its line ends unchanged."""
     with atomic_file(path) as file:
         file.write(as_text(text).encode("utf-8"))
+
+
+def write_table(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows as CSV, one column for each name."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
 
 
 def make_folder(path: str | Path) -> None:
