@@ -1,13 +1,11 @@
 """The program of `latentedit-keep` alone: exit codes, signals, and the end of its workers."""
 
-import concurrent.futures
 import json
 import multiprocessing
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,7 +17,6 @@ from latentedit_keep.base import workers
 from latentedit_keep.base.images import fingerprint_of, read_image
 from latentedit_keep.base.plugins import COMMANDS
 from latentedit_keep.base.saving import save_image
-from latentedit_keep.base.workers import end_with_parent
 from latentedit_keep.pairs import each_pair
 from latentedit_keep.undo import undo_difference
 from tests.batch.small_work import FORK, killed_alone, wait_until
@@ -133,11 +130,6 @@ def test_ctrl_c_in_a_command_prints_one_line() -> None:
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "latentedit: interrupted\n")
 
 
-def _pool() -> None:
-    with concurrent.futures.ProcessPoolExecutor(2, FORK, initializer=end_with_parent) as pool:
-        list(pool.map(time.sleep, (60, 60)))
-
-
 def _check() -> None:
     workers.multiprocessing = SimpleNamespace(get_context=lambda _: FORK, parent_process=multiprocessing.parent_process)
     list(each_pair(dict.fromkeys("ab"), lambda: _sleep, kind="pairs", workers=2))
@@ -147,9 +139,8 @@ def _sleep(*_: object) -> None:
     time.sleep(60)
 
 
-@pytest.mark.parametrize("begin", [_pool, _check])
-def test_no_worker_outlives_the_process_that_started_it(begin: Callable[[], None]) -> None:
-    driver = FORK.Process(target=begin)
+def test_no_worker_outlives_the_process_that_started_it() -> None:
+    driver = FORK.Process(target=_check)
     driver.start()
     wait_until(lambda: len(psutil.Process(driver.pid).children()) == 2)
     time.sleep(0.1)  # until they have begun
