@@ -17,7 +17,6 @@ from latentedit.models.registry import bundled_folder
 from latentedit_bench.experiments.experiment import make_experiment
 from latentedit_bench.experiments.run import read_records
 from latentedit_keep.base.files import plain
-from latentedit_keep.base.plugins import COMMANDS
 from training.folder import card_text
 from training.recipes import RECIPES
 
