@@ -23,11 +23,12 @@ import torch
 import latentedit as le
 from latentedit.batch.executors import run_work
 from latentedit.batch.folder import RunFolder, UnitResult
+from latentedit.core.recipe import Recipe
 from latentedit.core.rng import item_seed
 from latentedit.core.settings import RESIDUAL
 from latentedit.directions.identification import composed_change, dropped_residual
 from latentedit.editors.eim import stored_eim
-from latentedit.editors.latent_edit import steps_towards
+from latentedit.editors.moving import Aim, towards
 from latentedit.editors.strength import along_path
 from latentedit.latents.encode import embed_targets, encode_frames, fit_all
 from latentedit_bench.data.counterfactual import Rendered, counterfactual
@@ -119,7 +120,8 @@ def measured(task: tuple[str, str, int, int, int], *, device: str) -> UnitResult
     stops: list[torch.Tensor] = []
     for scene in scenes:
         target = embed_targets(latent, [full_caption(domain, scene)])
-        (step,) = steps_towards(latent, target, [1.0], editor, seed=[number], refine=True, progress=None)
+        recipe = Recipe(method=editor, refine=True)
+        (step,) = towards(recipe, latent, Aim(condition=target), [1.0], seed=[number]).steps
         stops.append(step.z - latent.z)
     decoded = model.decode(latent.z)
     pixels = latent.pixels.to(decoded)

@@ -23,7 +23,7 @@ def test_a_sweep_is_replayed(ran: Ran, arguments: list[object], tmp_path: Path, 
     printed = ran(*arguments, "--method", method, "--strengths=-1:1:3", "--seed", 3, "-o", tmp_path / name)
     assert {"-1.00", "0.00", "1.00"} <= {line.split()[0] for line in printed.splitlines()}
     record = read_record(tmp_path / name)
-    assert (record.output, record.method, record.strengths) == ("sweep", method, (-1.0, 0.0, 1.0))
+    assert (record.output, record.recipe.method, record.strengths) == ("sweep", method, (-1.0, 0.0, 1.0))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["me.png", *sorted({"out.json", name})]
     assert "yes, byte for byte" in ran("replay", tmp_path / name, "--model", arguments[-3])
 

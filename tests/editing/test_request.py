@@ -113,7 +113,7 @@ class Stranger(EIM):
 def test_a_third_party_editor_is_not_replaced(model: Backbone) -> None:
     """It applies several changes by one text and is in the record; requests that it cannot do are rejected."""
     result = verbs.edit(model, images()[0], change=CHANGES, source_prompt=FROM, method=Stranger(), strength=0.5)
-    assert (result.method, result.record.method) == ("stranger", "stranger")
+    assert (result.method, result.record.recipe.method) == ("stranger", "stranger")
     assert result.target_caption == "a person with glasses, a smile"
     with pytest.raises(ConfigError, match="'stranger'"):
         verbs.sweep(result.latent, prompt=TO, strengths=[0, 1], method=Stranger(), arm="joint")

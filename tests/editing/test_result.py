@@ -92,7 +92,7 @@ def test_results_are_ordered_by_strength_and_image(latent: JointLatent) -> None:
             assert (result.caption, result.target_caption) == ("red", "green")
             assert result.effect.read_before == {"color": "red"}
             assert result.method == "a way"
-            assert result.record.settings == {"k": 1}
+            assert result.record.recipe.settings == {"k": 1}
             assert result.record.seed == 3
     assert [row[0].effect.read_after for row in rows[:2]] == [{"color": "green"}, {"color": "red"}]
     assert [row[0].verdict.word for row in rows] == ["done", "not done", "damaged"]
@@ -151,7 +151,7 @@ def test_a_local_change_is_the_strong_part_of_a_change(latent: JointLatent, loca
     for result, change in zip(rows[0], expected, strict=True):
         got = np.asarray(result.image, dtype=float) - np.asarray(result.source, dtype=float)
         assert np.abs(got - change).max() <= 0.51
-        assert result.record.auto_mask is local
+        assert result.record.recipe.auto_mask is local
         assert result.cost.evaluations == 0
     assert all(np.array_equal(np.asarray(result.image), np.asarray(result.source)) for result in rows[1])
 

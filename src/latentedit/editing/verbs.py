@@ -24,7 +24,7 @@ from latentedit.editing.request import (
 from latentedit.editing.result import EditResult, SweepResult
 from latentedit.editing.session import Session, each_change
 from latentedit.editors.base import make_editor, own_names
-from latentedit.editors.eim import EIM, Arm, stored_eim
+from latentedit.editors.eim import Arm, stored_eim
 from latentedit.guard.guard import guarded
 from latentedit.latents import encode as encoding
 from latentedit.latents.encode import ImageLike
@@ -316,7 +316,7 @@ def composes(request: EditRequest, model: Backbone) -> bool:
     """Whether the request combines directions: given ones, or, by `eim`, one for each change."""
     if request.direction or not request.several:
         return bool(request.direction)
-    return type(make_editor(request.method, model, instructed=request.instructed)) is EIM
+    return make_editor(request.method, model, instructed=request.instructed).moves_along
 
 
 @torch.no_grad()
