@@ -167,7 +167,11 @@ def test_the_docstring_of_edit_describes_every_option() -> None:
     """`help` reads the signature and the docstring; type checkers read `EditOptions`."""
     options = {field.name for field in dataclasses.fields(EditRequest)} - {"settings"}
     shown = inspect.signature(verbs.edit).parameters
-    assert options == descriptions().keys() - {"settings"} == shown.keys() - {"model", "image", "progress", "settings"}
+    assert (
+        options
+        == descriptions(EditRequest).keys() - {"settings"}
+        == shown.keys() - {"model", "image", "progress", "settings"}
+    )
     assert EditOptions.__annotations__.keys() == options - {"prompt"}
     for verb in (verbs.edit, verbs.sweep, verbs.manipulate, verbs.identify):
         for name in inspect.signature(verb).parameters.keys() - {"settings"}:

@@ -5,7 +5,6 @@ import sys
 
 import pytest
 import torch
-from latentedit.editors.moving import edit_latent
 from torch import Tensor
 
 import latentedit as le
@@ -13,6 +12,7 @@ from latentedit.core.condition import Condition
 from latentedit.core.flow import LevelGrid, uniform_grid
 from latentedit.directions.identification import local_change
 from latentedit.editing.request import EditRequest
+from latentedit.editors.moving import edit_latent
 from latentedit.latents.joint import JointLatent
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import noisy

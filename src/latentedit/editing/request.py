@@ -305,7 +305,7 @@ def setting_names(method: object) -> set[str]:
 
     methods = (TUNED, UNTUNED) if method is None else (method,)
     kinds: list[Any] = [editor_class(one) if isinstance(one, str) else one for one in methods]
-    names = {field.name for kind in kinds for part in kind.parts() for field in dataclasses.fields(part)}
+    names = {field.name for kind in kinds for part in kind.setting_classes() for field in dataclasses.fields(part)}
     names.add("arm")  # refused by the request, with the reason
     return names | {theirs for theirs, ours in FIELD_NAMES.items() if names & set(ours)}
 

@@ -405,7 +405,7 @@ def measured(
                     image=image,
                     source=frame.image.image,
                     strength=step.strength,
-                    method=moved.recipe.editor.name,
+                    method=str(record.recipe.method),
                     caption=record.caption,
                     target_caption=record.target_caption,
                     verdict=verdict if familiarity is None else verdict.on(familiarity),

@@ -98,13 +98,17 @@ class Editor(abc.ABC):
     """Its change gets an automatic soft mask (`directions.identification`) unless the user says otherwise."""
 
     moves_along: ClassVar[bool] = False
-    """It moves images along directions (`editors.moving.along`); a subclass with a `move` of its own does not."""
+    """It moves images along directions, as `EIM` does (`editors.moving`); a subclass says so again."""
 
     loses_equal_texts: ClassVar[bool] = False
     """Equal source and target texts change the image, whatever the settings."""
 
     steps_by_map: ClassVar[bool] = False
     """Its steps are those of the flow map, where the model is one (`Capabilities.flow_map`); else by the velocity."""
+
+    def __init_subclass__(cls, **given: Any) -> None:
+        super().__init_subclass__(**given)
+        cls.moves_along = vars(cls).get("moves_along", False)
 
     @abc.abstractmethod
     def move(self, edit: Edit) -> Latents | StrengthResult:
@@ -203,7 +207,7 @@ class Editor(abc.ABC):
         return self.to_dict()
 
     @classmethod
-    def parts(cls) -> tuple[Any, ...]:
+    def setting_classes(cls) -> tuple[Any, ...]:
         """The classes whose fields are its settings."""
         return (cls,)
 
@@ -346,7 +350,8 @@ def resolve(recipe: Recipe, backbone: Backbone, *, instructed: bool = False) -> 
         LatentEditError: as `make_editor`.
     """
     editor = make_editor(recipe.method, backbone, instructed=instructed, settings=recipe.settings)
-    given = editor.to_dict() if isinstance(recipe.method, Editor) else own_names(recipe.settings, *editor.parts())
+    named = own_names(recipe.settings, *editor.setting_classes())
+    given = editor.to_dict() if isinstance(recipe.method, Editor) else named
     mask = editor.localizes_on(backbone) if recipe.auto_mask is None else recipe.auto_mask
     return recipe.plain(method=editor, settings=given, auto_mask=mask)
 

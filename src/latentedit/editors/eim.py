@@ -326,7 +326,7 @@ class EIM(Editor):
         return {name: value for name, value in given.items() if name in own or name not in search}
 
     @classmethod
-    def parts(cls) -> tuple[Any, ...]:
+    def setting_classes(cls) -> tuple[Any, ...]:
         """The search, too."""
         return cls, HSDS
 

@@ -74,6 +74,8 @@ class Moved:
         target: the condition of the full change.
         evaluations: of one image at each strength, from nothing.
         applied: the directions; empty for editors without them.
+        cross_talk: of several directions; a single matrix is that of all images.
+        parts: what each of several directions adds to the clean latents at strength 1.
         calibrated: the search had the settings of the model's calibration.
         dropped: share of what the codec lost that each step drops, if not its strength.
     """
@@ -83,20 +85,10 @@ class Moved:
     target: Condition
     evaluations: Sequence[int]
     applied: Sequence[Applied] = ()
+    cross_talk: Float[Tensor, "b k k"] | None = None
+    parts: Sequence[Float[Tensor, "_ *latent"]] = ()
     calibrated: bool = False
     dropped: Sequence[float] = ()
-
-    @property
-    def cross_talk(self) -> Float[Tensor, "b k k"] | None:
-        """Of several directions; a single matrix is that of all images."""
-        return cross_talk([one.part for one in self.applied]) if len(self.applied) > 1 else None
-
-    @property
-    def parts(self) -> list[Float[Tensor, "_ *latent"]]:
-        """What each of several directions adds to the clean latents at strength 1."""
-        if len(self.applied) < 2 or cast("EIM", self.recipe.editor).arm != "image":
-            return []
-        return [abs(one.share) * one.part.z for one in self.applied if one.share]
 
 
 class Sliders:
@@ -251,6 +243,8 @@ def _along(
     applied = [Applied(direction=d, part=p, share=s) for d, p, s in zip(directions, parts, shares, strict=True)]
     calibrated = ModelSettings.of(latent.backbone).calibrated
     searches = [search_of(one.direction.settings) for one in applied if one.direction.method == SEARCHED]
+    several = len(parts) > 1
+    by_image = [abs(one.share) * one.part.z for one in applied if one.share] if editor.arm == "image" else []
     own = [search_of(one.direction.settings) for one in applied if one.searched_on(latent, 0)]
     branches = latent.backbone.capabilities.branches
     searching = sum(one.evaluations(guided=branches(one.guidance)) for one in own)
@@ -261,6 +255,10 @@ def _along(
         target=latent.condition + slider.direction.condition.expand(len(latent)),
         evaluations=[searching + slider.evaluations(strength) for strength in strengths],
         applied=applied,
+        cross_talk=cross_talk(parts) if several else None,
+        parts=[abs(one.share) * one.part.z for one in applied if one.share]
+        if several and editor.arm == "image"
+        else (),
         calibrated=calibrated is not None and EIM.from_dict(calibrated).search in searches,
     )
 
