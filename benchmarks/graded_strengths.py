@@ -28,7 +28,7 @@ from latentedit.core.rng import item_seed
 from latentedit.core.settings import RESIDUAL
 from latentedit.directions.identification import composed_change, dropped_residual
 from latentedit.editors.eim import stored_eim
-from latentedit.editors.moving import Aim, towards
+from latentedit.editors.moving import Aim, Move
 from latentedit.editors.strength import along_path
 from latentedit.latents.encode import embed_targets, encode_frames, fit_all
 from latentedit_bench.data.counterfactual import Rendered, counterfactual
@@ -120,8 +120,8 @@ def measured(task: tuple[str, str, int, int, int], *, device: str) -> UnitResult
     stops: list[torch.Tensor] = []
     for scene in scenes:
         target = embed_targets(latent, [full_caption(domain, scene)])
-        recipe = Recipe(method=editor, refine=True)
-        (step,) = towards(recipe, latent, Aim(condition=target), [1.0], seed=[number]).steps
+        move = Move(recipe=Recipe(method=editor, refine=True), latent=latent, strengths=[1.0], seed=[number])
+        (step,) = move.towards(Aim(condition=target), [1.0]).steps
         stops.append(step.z - latent.z)
     decoded = model.decode(latent.z)
     pixels = latent.pixels.to(decoded)

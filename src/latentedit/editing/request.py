@@ -202,18 +202,16 @@ class EditRequest(Recipe):
                 fields[name] = _as_tuple(value)
         return cls(settings={**(settings or {}), **others}, **fields)
 
-    @property
-    def target(self) -> dict[str, Any]:
-        """The target as arguments of `target_texts`."""
-        return {"to": self.prompt, "change": self.change or None, "instruction": self.instruction or None}
-
-    @property
-    def between(self) -> list[dict[str, Any]]:
-        """The values of `via` as arguments of `target_texts`."""
-        if self.prompt is not None:
-            return [{"to": words} for words in self.via]
-        (change,) = self.change if self.via else (None,)
-        return [{"change": Change(old=change.old, new=words)} for words in self.via if isinstance(change, Change)]
+    def targets(self, *, each: bool) -> list[dict[str, Any]]:
+        """Arguments of `target_texts`: of ``each`` change or instruction, or of the values in between and the whole."""
+        if each and self.several:
+            name, changes = ("change", self.change) if self.change else ("instruction", self.instruction)
+            return [{name: change} for change in changes]
+        whole = {"to": self.prompt, "change": self.change or None, "instruction": self.instruction or None}
+        if self.prompt is not None or not self.via:
+            return [*({"to": words} for words in self.via), whole]
+        (change,) = self.change
+        return [*({"change": Change(old=cast("Change", change).old, new=words)} for words in self.via), whole]
 
     @property
     def several(self) -> bool:

@@ -2,8 +2,8 @@
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
-from typing import Any, Unpack
+from collections.abc import Mapping, Sequence
+from typing import Any, Unpack, cast
 
 import torch
 
@@ -18,7 +18,7 @@ from latentedit.editing.request import EditRequest, MoveOptions, list_strengths
 from latentedit.editing.result import EditResult, SweepResult, measured
 from latentedit.editors.base import default_note, resolve
 from latentedit.editors.eim import Arm, Slider, default_manipulation, stored_eim
-from latentedit.editors.moving import Aim, Applied, Moved, Sliders, move, seed_of
+from latentedit.editors.moving import Aim, Applied, Move, Moved, Sliders, seed_of
 from latentedit.latents.encode import ChangeLike, embed_targets, fitted, target_texts, text_notes
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.record import DirectionRecord, ImageRecord, ModelRecord, RunRecord, versions
@@ -151,34 +151,31 @@ class Session:
         latent.check_encoders()
         if not latent.frames:
             raise ConfigError("these latents have no images to change. Use the `edit` of an editor instead")
-        recipe = resolve(request, latent.backbone, instructed=latent.instructed)
-        swept, asked = strengths is not None, request.strength if strengths is None else strengths
-        each = not swept and recipe.editor.moves_along and any(asked)  # change has its own direction
-        texts = self._texts(request, each=each)
+        move = Move(
+            recipe=resolve(request, latent.backbone, instructed=latent.instructed),
+            latent=latent,
+            strengths=request.strength if strengths is None else strengths,
+            shares=None if strengths is None else request.strength,
+            seed=request.seed,
+            sliders=self._sliders,
+            progress=progress,
+        )
+        directions, targets = request.loaded, request.targets(each=move.along and strengths is None)
+        if len(targets) > 1 and not request.via:
+            target_texts(latent, **request.targets(each=False)[0])  # refuses changes that contradict each other
+        texts = self._texts(directions, targets)
         latent = fitted(latent, texts)
         if latent is not self.latent:
             return Session(latent).run(request, strengths, progress=progress)
         warned = text_notes(latent.backbone, latent.left_out, [*latent.captions, *itertools.chain(*texts)])
         warn(warned)
+        notes = default_note(request.method, latent.backbone, instructed=latent.instructed)
         with latent.backbone.unchanged(), metered(latent.backbone) as spent:
-            aims = [
-                Aim(captions=text, condition=embed_targets(latent, text)) for text in texts if not request.direction
-            ]
-            moved = move(
-                recipe,
-                latent,
-                aims,
-                asked,
-                directions=request.loaded,
-                shares=request.strength if swept else None,
-                seed=request.seed,
-                sliders=self._sliders,
-                progress=progress,
-            )
-            if swept and aims and any(one.direction.moves_nothing for one in moved.applied):
+            worded = [] if directions else texts
+            moved = move.run([Aim(captions=text, condition=embed_targets(latent, text)) for text in worded], directions)
+            if strengths is not None and worded and any(one.direction.moves_nothing for one in moved.applied):
                 raise self._no_change(texts[-1])
-            notes = default_note(request.method, latent.backbone, instructed=latent.instructed)
-            results = measured(latent, moved, self._records(moved, texts, request.seed), spent, notes)
+            results = measured(latent, moved, self._records(moved, texts), spent, notes)
         warn(note for row in results for result in row for note in result.notes if note not in warned)
         return results
 
@@ -186,7 +183,7 @@ class Session:
         """The slider of one direction, with its measurements so far."""
         self.latent.check_encoders()
         editor = default_manipulation(self.latent, [direction], {} if arm is None else {"arm": arm})
-        return self._sliders.of(editor, self.latent, [direction])[1]
+        return self._sliders.of(editor, self.latent, [direction], [1.0], "sum", seed_of(direction.settings))[1]
 
     def request(self, **options: Any) -> EditRequest:
         """The request with these options; those that belong to encoding are refused."""
@@ -194,22 +191,19 @@ class Session:
             raise ConfigError(f"the images are encoded already. Give {' and '.join(late)} to `encode`, or use `edit`")
         return EditRequest.of(**options)
 
-    def _texts(self, request: EditRequest, *, each: bool) -> list[tuple[str, ...]]:
-        """The target texts of a request, one an image each: of ``each`` change, or of those in between and the last."""
+    def _texts(self, directions: Sequence[Direction], targets: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+        """The texts to aim at, of each image one: those that directions have words for, or those of a request."""
         latent = self.latent
-        if request.direction:
-            made = [changed_captions(direction, latent) for direction in request.loaded]
+        if directions:
+            made = [changed_captions(direction, latent) for direction in directions]
             return [tuple(new or old for new, old in zip(row, latent.captions, strict=True)) for row in made if row]
-        whole = target_texts(latent, **request.target)  # refuses changes that contradict each other
-        if each and request.several:
-            return [target_texts(latent, **one) for one in each_change(request)]
-        return [*(target_texts(latent, **one) for one in request.between), whole]
+        return [target_texts(latent, **target) for target in targets]
 
     def _no_change(self, targets: Sequence[str]) -> ConfigError:
         texts = f"{self.latent.captions[0]!r} and {targets[0]!r}"
         return ConfigError(f"source and target captions mean the same to this model: {texts}. Name what should change")
 
-    def _records(self, moved: Moved, texts: Sequence[Sequence[str]], seed: int) -> list[RunRecord]:
+    def _records(self, moved: Moved, texts: Sequence[Sequence[str]]) -> list[RunRecord]:
         """One record per image; `measured` adds strength and evaluations."""
         latent, editor, applied = self.latent, moved.recipe.editor, moved.applied
         mapped = latent.backbone.capabilities.flow_map and (moved.recipe.refine or editor.follows_map())
@@ -220,7 +214,7 @@ class Session:
                 recipe=moved.recipe.plain(
                     method=editor.name, settings=settings, via=tuple(text[index] for text in between)
                 ),
-                seed=seed_of(applied[0].direction.settings) if applied else seed,
+                seed=cast(int, moved.seed),
                 model=ModelRecord.of(latent.backbone),
                 versions=versions(),
                 image=ImageRecord.of(frame.image, frame.allowed),
@@ -258,14 +252,6 @@ class Session:
         for target in targets:
             caption = changed_by(self.latent.backbone, caption, source, target) or caption
         return caption if targets else ""
-
-
-def each_change(request: EditRequest) -> list[dict[str, Any]]:
-    """The target of each of several changes or instructions, or the only one, as arguments of `target_texts`."""
-    if not request.several:
-        return [request.target]
-    name, changes = ("change", request.change) if request.change else ("instruction", request.instruction)
-    return [{name: change} for change in changes]
 
 
 def _target_of(direction: Direction, index: int) -> str:

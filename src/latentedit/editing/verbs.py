@@ -22,7 +22,7 @@ from latentedit.editing.request import (
     takes_options,
 )
 from latentedit.editing.result import EditResult, SweepResult
-from latentedit.editing.session import Session, each_change
+from latentedit.editing.session import Session
 from latentedit.editors.base import make_editor, own_names
 from latentedit.editors.eim import Arm, stored_eim
 from latentedit.guard.guard import guarded
@@ -296,8 +296,8 @@ def _run(
             prompts = prompts and [completion.target for completion in completions]
         own = request if prompts is None else dataclasses.replace(request, prompt=tuple(prompts))
         if sources is not None and not (request.instructed or request.direction):
-            for text in each_change(own):  # refuses a change without room before anything is encoded
-                changed = encoding.target_captions(model, sources, to=text.get("to"), change=text["change"])
+            for text in own.targets(each=True):  # refuses a change without room before anything is encoded
+                changed = encoding.target_captions(model, sources, to=text.get("to"), change=text.get("change"))
                 encoding.left_out_of(model, sources, [changed])
         latent = encoding.encode_frames(
             model,

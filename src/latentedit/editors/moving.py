@@ -49,10 +49,6 @@ class Applied:
     part: Direction
     share: float
 
-    def searched_on(self, latent: JointLatent, index: int) -> bool:
-        """Whether a search found it on this very image, which a replay does again."""
-        return self.direction.method == SEARCHED and self.found_on(latent, index)
-
     def found_on(self, latent: JointLatent, index: int) -> bool:
         """Whether it was identified on this very image, as encoded here, from its caption to another one."""
         row = self.direction.row(index)
@@ -73,6 +69,7 @@ class Moved:
         steps: one per strength, each of all images.
         target: the condition of the full change.
         evaluations: of one image at each strength, from nothing.
+        seed: of all noise.
         applied: the directions; empty for editors without them.
         cross_talk: of several directions; a single matrix is that of all images.
         parts: what each of several directions adds to the clean latents at strength 1.
@@ -84,6 +81,7 @@ class Moved:
     steps: Sequence[StrengthResult]
     target: Condition
     evaluations: Sequence[int]
+    seed: Seed = 0
     applied: Sequence[Applied] = ()
     cross_talk: Float[Tensor, "b k k"] | None = None
     parts: Sequence[Float[Tensor, "_ *latent"]] = ()
@@ -102,14 +100,11 @@ class Sliders:
         editor: EIM,
         latent: JointLatent,
         directions: Sequence[Direction],
-        shares: Sequence[float] = (1.0,),
-        combine: Combine = "sum",
-        seed: Seed | None = None,
+        shares: Sequence[float],
+        combine: Combine,
+        seed: Seed,
     ) -> tuple[list[Direction], Slider]:
-        """The directions as they apply to these images, and the slider along them; an earlier one if it is the same.
-
-        The seed is by default that of the first direction.
-        """
+        """The directions as they apply to these images, and the slider along them; an earlier one if it is the same."""
         settings = (editor.arm, editor.level, editor.steps)
         key = (tuple(directions), tuple(shares), combine, latent.backbone.fingerprint)
         earlier, parts, slider = self._made.get(settings, (None, [], None))
@@ -121,146 +116,128 @@ class Sliders:
         total = parts[0] if single else compose(parts, [abs(share) for share in shares], combine)
         # The way back restores what a caption says, so an unconditional direction is applied without a caption too.
         shown = latent.with_prompt("") if is_unconditional(directions) else latent
-        slider = editor.slider(shown, total, seed=seed_of(directions[0].settings) if seed is None else seed)
+        slider = editor.slider(shown, total, seed=seed)
         self._made[settings] = key, parts, slider
         return parts, slider
 
 
-def move(
-    recipe: Recipe,
-    latent: JointLatent,
-    aims: Sequence[Aim],
-    strengths: Sequence[float],
-    *,
-    directions: Sequence[Direction] = (),
-    shares: Sequence[float] | None = None,
-    seed: Seed = 0,
-    sliders: Sliders | None = None,
-    progress: Progress | None = None,
-) -> Moved:
-    """Move images by a recipe; every edit goes through here.
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Move:
+    """One edit of some images by a recipe; every edit goes through `run`.
 
     Args:
-        recipe: from `resolve`.
+        recipe: from `editors.base.resolve`.
         latent: the images.
-        aims: the target text; with ``via``, after those in between; several changes, each with its own direction.
-        strengths: of the whole edit, or without ``shares`` of the single direction or of each.
-        directions: instead of ``aims``.
+        strengths: of the whole edit; without ``shares``, of the single direction or of each.
         shares: of the directions: one for all, or one each.
+        seed: random seed: one, whose noise all images share, or one per image.
         sliders: what earlier moves of these images computed.
         progress: called with what is done, the steps done and their number.
-
-    Raises:
-        ConfigError: a strength that the editor refuses, directions of another model, or that contradict each other.
-        ShapeError: directions that do not fit together, or do not fit the images.
     """
-    moves = any(strengths)
-    if recipe.via and moves:
-        return _through(recipe, latent, aims, strengths, seed, progress)
-    if recipe.editor.moves_along and not recipe.via and (directions or moves):
-        return _along(recipe, latent, aims, strengths, directions, shares, seed, sliders or Sliders(), progress)
-    strengths = strengths[:1] if shares is None else strengths
-    return towards(recipe, latent, aims[-1], strengths, seed=seed, progress=progress)
 
+    recipe: Recipe
+    latent: JointLatent
+    strengths: Sequence[float]
+    shares: Sequence[float] | None = None
+    seed: Seed = 0
+    sliders: Sliders = dataclasses.field(default_factory=Sliders)
+    progress: Progress | None = None
 
-def towards(
-    recipe: Recipe,
-    latent: JointLatent,
-    aim: Aim,
-    strengths: Sequence[float],
-    *,
-    seed: Seed = 0,
-    progress: Progress | None = None,
-) -> Moved:
-    """Move images towards a text by any editor, refined where a strength is positive."""
-    editor, target = recipe.editor, aim.condition.expand(len(latent))
-    recipe = recipe.plain(refine=editor.refines(recipe.refine))
-    if aim.captions:
-        editor = editor.for_captions(latent.captions, aim.captions)
-    refine = recipe.refine and any(strength > 0 for strength in strengths)
-    more = [1.0] if refine and 1 not in strengths else []  # the strength that is refined
-    steps = editor.edit(latent, target, [*strengths, *more], seed=seed, progress=progress)
-    extra = 0
-    if refine:
-        steps = refined_steps(latent, target, steps, seed=seed, progress=progress)[: len(strengths)]
-        extra = Refinement().evaluations + (editor.evaluations(latent) if more else 0)
-    spent = [editor.evaluations(latent, strength=strength) + (extra if strength > 0 else 0) for strength in strengths]
-    return Moved(recipe=recipe, steps=steps, target=target, evaluations=spent)
+    @property
+    def along(self) -> bool:
+        """Whether texts become directions, one for each change where each has a strength of its own."""
+        return self.recipe.editor.moves_along and not self.recipe.via and any(self.strengths)
 
+    def run(self, aims: Sequence[Aim], directions: Sequence[Direction] = ()) -> Moved:
+        """Move the images.
 
-def _through(
-    recipe: Recipe,
-    latent: JointLatent,
-    aims: Sequence[Aim],
-    strengths: Sequence[float],
-    seed: Seed,
-    progress: Progress | None,
-) -> Moved:
-    """Move images through named values: a search for each, cross-fades between neighbors alone."""
-    if not all(0 <= strength <= 1 for strength in strengths):
-        raise ConfigError(f"with `via`, strengths are from 0 to 1; got {', '.join(f'{s:g}' for s in strengths)}")
-    legs = [towards(recipe, latent, aim, [1.0], seed=seed, progress=progress) for aim in aims]
-    stops = torch.stack([leg.steps[0].z - latent.z for leg in legs])
-    way = [along_path(stops, strength) for strength in strengths]
-    return dataclasses.replace(
-        legs[-1],
-        steps=[
-            StrengthResult(z=latent.z + moved if strength else latent.z, strength=strength)
-            for strength, (moved, _) in zip(strengths, way, strict=True)
-        ],
-        evaluations=[sum(leg.evaluations[0] for leg in legs)] * len(strengths),
-        dropped=[min(1.0, float(passed.min())) for _, passed in way],  # a value on the way is drawn, not faded in
-    )
+        Args:
+            aims: the target text; with ``via``, after those in between; several changes, each with its own direction.
+            directions: instead of ``aims``.
 
+        Raises:
+            ConfigError: a strength that the editor refuses, directions of another model, or that contradict each other.
+            ShapeError: directions that do not fit together, or do not fit the images.
+        """
+        if self.recipe.via and any(self.strengths):
+            return self._through(aims)
+        if directions or self.along:
+            return self._along(aims, directions)
+        return self.towards(aims[-1], self.strengths[:1] if self.shares is None else self.strengths)
 
-def _along(
-    recipe: Recipe,
-    latent: JointLatent,
-    aims: Sequence[Aim],
-    strengths: Sequence[float],
-    given: Sequence[Direction],
-    shares: Sequence[float] | None,
-    seed: Seed,
-    sliders: Sliders,
-    progress: Progress | None,
-) -> Moved:
-    """Move images along directions, given ones or one identified for each target text, by `EIM`."""
-    editor = cast("EIM", recipe.editor)
-    # Combining directions needs their image parts.
-    finder = dataclasses.replace(editor, arm="image") if len(aims) > 1 else editor
-    refine = finder.refines(bool(recipe.refine) if given else recipe.refine)
-    directions = list(given)
-    for aim in () if given else aims:
-        found = finder.direction(latent, aim.condition, seed=seed, refine=refine, progress=progress)
-        directions.append(dataclasses.replace(found, target_captions=aim.captions))
-    if shares is None:
-        shares, strengths = _own_shares(latent, directions, strengths)
-    shares = list(shares) * (len(directions) // len(shares))
-    arm = {name: getattr(editor, name) for name in _ARM_SETTINGS if name in recipe.settings}
-    editor = default_manipulation(latent, directions, arm)
-    parts, slider = sliders.of(editor, latent, directions, shares, recipe.combine, None if given else seed)
-    slider.progress = progress
-    applied = [Applied(direction=d, part=p, share=s) for d, p, s in zip(directions, parts, shares, strict=True)]
-    calibrated = ModelSettings.of(latent.backbone).calibrated
-    searches = [search_of(one.direction.settings) for one in applied if one.direction.method == SEARCHED]
-    several = len(parts) > 1
-    by_image = [abs(one.share) * one.part.z for one in applied if one.share] if editor.arm == "image" else []
-    own = [search_of(one.direction.settings) for one in applied if one.searched_on(latent, 0)]
-    branches = latent.backbone.capabilities.branches
-    searching = sum(one.evaluations(guided=branches(one.guidance)) for one in own)
-    searching += len(own) * Refinement().evaluations if refine else 0
-    return Moved(
-        recipe=recipe.plain(method=editor, refine=refine),
-        steps=slider.edit(strengths),
-        target=latent.condition + slider.direction.condition.expand(len(latent)),
-        evaluations=[searching + slider.evaluations(strength) for strength in strengths],
-        applied=applied,
-        cross_talk=cross_talk(parts) if several else None,
-        parts=[abs(one.share) * one.part.z for one in applied if one.share]
-        if several and editor.arm == "image"
-        else (),
-        calibrated=calibrated is not None and EIM.from_dict(calibrated).search in searches,
-    )
+    def towards(self, aim: Aim, strengths: Sequence[float]) -> Moved:
+        """Move the images towards a text by any editor, refined where a strength is positive."""
+        latent, editor, target = self.latent, self.recipe.editor, aim.condition.expand(len(self.latent))
+        recipe = self.recipe.plain(refine=editor.refines(self.recipe.refine))
+        how: dict[str, Any] = {"seed": self.seed, "progress": self.progress}
+        if aim.captions:
+            editor = editor.for_captions(latent.captions, aim.captions)
+        refine = recipe.refine and any(strength > 0 for strength in strengths)
+        more = [1.0] if refine and 1 not in strengths else []  # the strength that is refined
+        steps, extra = editor.edit(latent, target, [*strengths, *more], **how), 0
+        if refine:
+            steps = refined_steps(latent, target, steps, **how)[: len(strengths)]
+            extra = Refinement().evaluations + (editor.evaluations(latent) if more else 0)
+        spent = [editor.evaluations(latent, strength=one) + (extra if one > 0 else 0) for one in strengths]
+        return Moved(recipe=recipe, steps=steps, target=target, evaluations=spent, seed=self.seed)
+
+    def _through(self, aims: Sequence[Aim]) -> Moved:
+        """Move the images through named values: a search for each, cross-fades between neighbors alone."""
+        z, strengths = self.latent.z, self.strengths
+        if not all(0 <= strength <= 1 for strength in strengths):
+            raise ConfigError(f"with `via`, strengths are from 0 to 1; got {', '.join(f'{s:g}' for s in strengths)}")
+        legs = [self.towards(aim, [1.0]) for aim in aims]
+        stops = torch.stack([leg.steps[0].z - z for leg in legs])
+        way = [along_path(stops, strength) for strength in strengths]
+        return dataclasses.replace(
+            legs[-1],
+            steps=[
+                StrengthResult(z=z + moved if strength else z, strength=strength)
+                for strength, (moved, _) in zip(strengths, way, strict=True)
+            ],
+            evaluations=[sum(leg.evaluations[0] for leg in legs)] * len(strengths),
+            dropped=[min(1.0, float(passed.min())) for _, passed in way],  # a value on the way is drawn, not faded in
+        )
+
+    def _along(self, aims: Sequence[Aim], given: Sequence[Direction]) -> Moved:
+        """Move the images along directions, given ones or one identified for each text, by `EIM`."""
+        latent, recipe, editor = self.latent, self.recipe, cast("EIM", self.recipe.editor)
+        # Combining directions needs their image parts.
+        finder = dataclasses.replace(editor, arm="image") if len(aims) > 1 else editor
+        refine, directions = finder.refines(bool(recipe.refine) if given else recipe.refine), list(given)
+        for aim in () if given else aims:
+            found = finder.direction(latent, aim.condition, seed=self.seed, refine=refine, progress=self.progress)
+            directions.append(dataclasses.replace(found, target_captions=aim.captions))
+        shares, strengths = self.shares, self.strengths
+        if shares is None:
+            shares, strengths = _own_shares(latent, directions, strengths)
+        shares = list(shares) * (len(directions) // len(shares))
+        seed = seed_of(given[0].settings) if given else self.seed
+        arm = {name: getattr(editor, name) for name in _ARM_SETTINGS if name in recipe.settings}
+        editor = default_manipulation(latent, directions, arm)
+        parts, slider = self.sliders.of(editor, latent, directions, shares, recipe.combine, seed)
+        slider.progress = self.progress
+        applied = [Applied(direction=d, part=p, share=s) for d, p, s in zip(directions, parts, shares, strict=True)]
+        several, searched = len(applied) > 1, [one for one in applied if one.direction.method == SEARCHED]
+        calibrated = ModelSettings.of(latent.backbone).calibrated
+        searches = [search_of(one.direction.settings) for one in searched]
+        branches = latent.backbone.capabilities.branches
+        spent = [
+            search.evaluations(guided=branches(search.guidance)) + (Refinement().evaluations if refine else 0)
+            for one, search in zip(searched, searches, strict=True)
+            if one.found_on(latent, 0)
+        ]
+        return Moved(
+            recipe=recipe.plain(method=editor, refine=refine),
+            steps=slider.edit(strengths),
+            target=latent.condition + slider.direction.condition.expand(len(latent)),
+            evaluations=[sum(spent) + slider.evaluations(strength) for strength in strengths],
+            seed=seed,
+            applied=applied,
+            cross_talk=cross_talk(parts) if several else None,
+            parts=[abs(one.share) * one.part.z for one in applied if several and editor.arm == "image" and one.share],
+            calibrated=calibrated is not None and EIM.from_dict(calibrated).search in searches,
+        )
 
 
 def _own_shares(
@@ -353,8 +330,8 @@ def edit_latent(
     strengths = [strength] if isinstance(strength, (int, float)) else strength
     report = None if progress is None else Estimating(progress, z)
     with backbone.unchanged():
-        aim = Aim(condition=target.expand(len(z)))
-        steps = move(recipe, latent, [aim], strengths, shares=[1.0], seed=seed, progress=report).steps
+        edit = Move(recipe=recipe, latent=latent, strengths=strengths, shares=[1.0], seed=seed, progress=report)
+        steps = edit.run([Aim(condition=target.expand(len(z)))]).steps
     if not recipe.auto_mask:
         return list(steps)
     return [step if step.z is z else dataclasses.replace(step, z=z + local_change(step.z - z)) for step in steps]
