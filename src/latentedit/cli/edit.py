@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from latentedit.cli import options
 from latentedit.cli.options import ModelChoice, Report, chooses_model, option, refuse
 from latentedit.cli.panels import MANY, OUTPUT
-from latentedit.cli.run_status import finish
 from latentedit.core.errors import ConfigError, OutputError
 from latentedit.editing.request import EditRequest
 from latentedit_keep.base.console import typed_command
@@ -124,6 +123,7 @@ def edit_many(
     jobs = _of_folder(source, request) if source.is_dir() else _of_manifest(source, request)
     from latentedit.batch.edits import IMAGES, KIND, EditWork
     from latentedit.batch.folder import TABLE, RunFolder
+    from latentedit.cli.run_status import finish
     from latentedit.editing.verbs import read_directions
     from latentedit.editors.base import default_note
     from latentedit.latents.captions.base import make_captioner

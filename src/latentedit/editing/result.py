@@ -16,7 +16,6 @@ from latentedit.core.condition import Condition
 from latentedit.core.cost import Cost
 from latentedit.core.errors import ConfigError, ModelError, ShapeError, did_you_mean
 from latentedit.directions.identification import composed_change, dropped_residual
-from latentedit.display.sheet import draw_sheet, draw_sweep
 from latentedit.display.viewer import view as view_results
 from latentedit.editing.outputs import OutputFile, declaring, json_file, undo_difference, write_together
 from latentedit.editors.answer import Wanted, answered
@@ -248,6 +247,8 @@ class EditResult:
         lines, text = (*self.caption_lines, f"{self.method}: {self.verdict.text}"), record.to_json()
 
         def write(file: Path) -> None:
+            from latentedit.display.sheet import draw_sheet  # noqa: PLC0415  # few edits draw one
+
             sheet = draw_sheet(self.source, self.image, title=title, lines=lines)
             save_image(declaring(sheet), file, record=text)
 
@@ -298,6 +299,8 @@ class SweepResult(list[EditResult]):
         return tuple(file for file, _ in files)
 
     def _sheet(self) -> Image.Image:
+        from latentedit.display.sheet import draw_sweep  # noqa: PLC0415  # few edits draw one
+
         verdicts = [result.verdict.label if result.strength else "unchanged" for result in self]
         labels = [
             f"{result.strength:.2f}\n" + text.replace(" (", "\n(") for result, text in zip(self, verdicts, strict=True)

@@ -21,7 +21,6 @@ from latentedit.directions.direction import Direction
 from latentedit.editors.edit import Edit, Latents
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
-from latentedit.models.callable import CallableBackbone
 from latentedit.models.model_settings import ModelSettings
 
 Kind = TypeVar("Kind")
@@ -232,6 +231,8 @@ def rehearsed(editor: Editor, edit: Edit) -> int:
     What an editor evaluates follows from its settings and from the levels and kind of guidance of the model, which are
     the real ones; so a text in another place and a velocity that is easy to compute spend the same.
     """
+    from latentedit.models.callable import CallableBackbone  # noqa: PLC0415  # few edits rehearse
+
     latent, model = edit.latent, edit.backbone
     point, text = torch.ones(1, 1, 1, 1), Condition(tokens=torch.ones(1, 1, 1), pooled=torch.zeros(1, 0))
     if latent.instructed:
