@@ -36,7 +36,7 @@ def test_a_sweep_takes_changes_and_a_mask(ran: Ran, image: Path, mask: Path, min
     facts = json.loads(ran("sweep", image, "--source-prompt", FROM, *changes, *where, "--strengths", "0,1", "--json"))
     assert facts["target"] == "a person with glasses, a smile"
     assert len(facts["record"]["directions"]) == 1
-    assert facts["record"]["auto_mask"] is False
+    assert facts["record"]["recipe"]["auto_mask"] is False
     assert facts["record"]["image"]["mask"] is not None
     assert [row["strength"] for row in facts["strengths"]] == [0.0, 1.0]
     assert facts["strengths"][0]["verdict"]["share"] == 0

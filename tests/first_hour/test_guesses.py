@@ -163,6 +163,7 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "edit": le.edit(model, image, "a person with a beard", **fast),
         "notes_of": lambda prompt: le.edit(model, image, prompt, **fast).notes,
         "searched": lambda result: result.record.directions[0].settings,
+        "made": lambda result: result.record.recipe.settings,
         "done": lambda result: result.image.size == (32, 24),
     }
 

@@ -103,8 +103,9 @@ class Recipe:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """The recipe that `to_dict` wrote, which may come from anyone."""
-        check_value(str, method=values.get("method"))
-        return from_plain(cls, values)
+        recipe = from_plain(cls, values)
+        check_value(str, method=recipe.method)
+        return recipe
 
     @classmethod
     def __get_pydantic_core_schema__(cls, *_: Any) -> core_schema.CoreSchema:

@@ -198,7 +198,7 @@ def first_fault(error: pydantic.ValidationError) -> str:
     """The first fault of a document: its field, and what is wrong with it."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     where = repr(".".join(map(str, first["loc"]))[:_SHOWN_LETTERS])
-    return f"{where}: {first['msg'].removeprefix('Value error, ').lower()}"
+    return f"{where}: {first['msg'].removeprefix('Value error, ').lower()[: 2 * _SHOWN_LETTERS]}"
 
 
 def mask_fingerprint(allowed: NDArray[np.uint8] | None) -> str | None:
