@@ -221,7 +221,8 @@ def _edit_options() -> dict[str, inspect.Parameter]:
     """The option of each field of `EditRequest` that has one, with its description, and ``--set`` for all others."""
     fields = {field.name: field for field in dataclasses.fields(EditRequest) if field.metadata}
     texts = descriptions(EditRequest)
-    names = dict.fromkeys(["change", "add", "remove", *fields])
+    images_first = sorted(fields, key=lambda name: fields[name].metadata["option"].method)
+    names = dict.fromkeys(["change", "add", "remove", *images_first])
     found = {name: _edit_option(fields[name], texts.get(name, "")) for name in names}
     settings = inspect.Parameter("settings", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Settings)
     return {**found, "settings": settings}
