@@ -230,6 +230,8 @@ def test_invalid_sweeps_are_rejected(colors: ColorBackbone, wanted: dict[str, An
         sweep(latent, **(found | wanted))
     with pytest.raises(ConfigError):
         manipulate(latent, [found["direction"]] * 2, strength=[1.0, 0.5, 0.2])
+    with pytest.raises(ConfigError, match="one `strength`"):
+        sweep(latent, change=["gray => red", "=> a scarf"], strength=[1.0, 0.5], strengths=[1.0])
 
 
 @pytest.mark.parametrize(

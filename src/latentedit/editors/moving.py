@@ -211,6 +211,8 @@ class Move:
         shares, strengths = self.shares, self.strengths
         if shares is None:
             shares, strengths = _own_shares(latent, directions, strengths)
+        if len(shares) not in (1, len(directions)):
+            raise ConfigError("in a sweep, several changes are one direction. Give one `strength` for all")
         shares = list(shares) * (len(directions) // len(shares))
         seed = seed_of(given[0].settings) if given else self.seed
         arm = {name: getattr(editor, name) for name in _ARM_SETTINGS if name in recipe.settings}
