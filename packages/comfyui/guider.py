@@ -13,7 +13,7 @@ from torch import Tensor
 
 from latentedit import CallableBackbone, Condition, edit_latent
 from latentedit.core.flow import LevelGrid
-from latentedit.editors.base import StrengthResult, make_editor
+from latentedit.editors.base import StrengthResult, editor_class, make_editor
 from latentedit.models.base import Capabilities
 
 METHODS = ("flowedit", "eim", "dvrf", "flowslider", "flowalign")  # they evaluate velocities, and mix no texts
@@ -111,7 +111,7 @@ class EditSampler(comfy.samplers.Sampler):
 
     def _settings(self, guider: EditGuider, steps: int) -> dict[str, Any]:
         """Settings of the editor from those of the graph."""
-        if self.method == "eim":
+        if editor_class(self.method).moves_along:
             return {"search": {"steps": steps}}  # it takes so many steps, at levels of its own
         return {} if self.method == "flowalign" else dict(guider.weights)
 

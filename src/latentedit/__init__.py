@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from latentedit.editing.verbs import identify as identify
     from latentedit.editing.verbs import manipulate as manipulate
     from latentedit.editing.verbs import sweep as sweep
-    from latentedit.editors.latent_edit import edit_latent as edit_latent
+    from latentedit.editors.moving import edit_latent as edit_latent
     from latentedit.geometry.local_basis import LocalBasis as LocalBasis
     from latentedit.geometry.local_basis import local_basis as local_basis
     from latentedit.latents.encode import encode as encode

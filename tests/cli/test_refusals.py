@@ -16,13 +16,9 @@ TRANSPORT = "transport found.safetensors --target other.png -o new.safetensors"
 DISCOVER, PATH = "discover me.png -o out", "path me.png other.png -o strip.png"
 
 BEFORE_LOADING = [
-    (f"{EDIT} --strength nan", "'nan'"),
-    (f"{EDIT} --prompt ''", "--prompt"),
     (f"{EDIT} --change '=> a smile'", "--prompt and --change"),
-    (f"{EDIT} --direction a.safetensors", "--prompt and --direction"),
     ("edit me.png", "--change"),
     ("edit no.png --prompt glasses", "no.png"),
-    (f"{EDIT} --method flow-edit", "'flowedit'"),
     (f"{EDIT} --dtype fp16", "'float16'"),
     (f"{EDIT} --placement group", "'groups'"),
     (f"{EDIT} --text-encoders none", "required"),
@@ -43,12 +39,10 @@ BEFORE_LOADING = [
     (f"{EDIT} --view me.png", ".html"),
     (f"{EDIT} --view nowhere/x.html", "nowhere"),
     *((f"{EDIT} {option} 1", option) for option in ("--batch", "--workers", "--ray")),
-    (f"{SWEEP} --strengths 0:inf:3", "'inf'"),
     (f"{SWEEP} --set arm=left", "'left'"),
     (f"{EDIT} --set steps", "NAME=VALUE"),
     (f"{EDIT} --set strength=0.5", "--strength"),
     (f"{EDIT} --set complete=maybe", "'maybe'"),
-    (f"{SWEEP} --method flowslider --set arm=text", "--set arm"),
     (f"{SWEEP} --mask 'a mask.png' -o 'a mask.png'", "a mask.png"),
     (f"{SWEEP} -o out.gif", "out.gif"),
     (f"{SWEEP} -o other.png", "other.json"),
@@ -118,7 +112,6 @@ BY_THE_MODEL = [
     (f"{EDIT} --model portrait", "'portraits'"),
     ("edit me.png --prompt glasses", "--source-prompt"),  # the model has no captioner
     ("edit me.png --prompt glasses --captioner openai:", "openai:MODEL"),
-    ("edit me.png --source-prompt hat --direction a.safetensors --method flowedit", "--direction"),
     (f"{SWEEP} --source-prompt Glasses", "what should change"),
     ("caption me.png", "--captioner"),
     ("caption me.png --captioner unknown", "openai:MODEL"),

@@ -17,7 +17,7 @@ from latentedit.cli.main import check_arrows
 from latentedit.cli.options import ModelChoice
 from latentedit.cli.options import _edit_option as option_of
 from latentedit.core.errors import ConfigError
-from latentedit.editing.request import _option as declare
+from latentedit.core.recipe import option as declare
 from latentedit.latents.record import RunRecord
 from latentedit_keep.base.files import sibling_path
 from tests.latents.test_record import example_record
@@ -64,7 +64,7 @@ def test_an_unquoted_arrow_is_rejected_with_the_file_that_the_shell_created(
 @pytest.mark.parametrize(("typed", "value"), [("--fade 0.4", 0.4), ("--fade=-2", -2.0), ("", 0.5)])
 def test_a_field_with_a_number_is_an_option_with_a_number(typed: str, value: float) -> None:
     """As the steps for a new option in CONTRIBUTING.md declare it."""
-    (field,) = dataclasses.fields(dataclasses.make_dataclass("Request", [("fade", float, declare(0.5, float))]))
+    (field,) = dataclasses.fields(dataclasses.make_dataclass("Request", [("fade", float, declare(0.5))]))
     received: list[object] = []
 
     def command(**given: object) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from latentedit.editors.base import editor_class
-from latentedit.editors.latent_edit import edit_latent
+from latentedit.editors.moving import edit_latent
 from tests.comfyui import PACK, pack
 from tests.comfyui.networks import Twin, flux_twin, load_comfy, portraits_twin, sd_twin
 

@@ -59,7 +59,7 @@ def test_every_editor_is_replayed(colors: ColorBackbone, tmp_path: Path, method:
     result.save(paths[2])
     again(result, paths[1]).save(paths[3])
     assert paths[2].read_bytes() == paths[3].read_bytes()
-    assert not result.record.settings.get("captions"), "they follow from the captions of the record"
+    assert not result.record.recipe.settings.get("captions"), "they follow from the captions of the record"
 
 
 @pytest.mark.parametrize("arm", ARMS)
@@ -84,7 +84,7 @@ def test_several_directions_are_replayed(colors: ColorBackbone, combine: Any, st
     assert result.cross_talk is not None
     assert found.cross_talk is not None
     assert torch.equal(found.cross_talk, result.cross_talk)
-    assert found.record.combine == combine
+    assert found.record.recipe.combine == combine
 
 
 @pytest.mark.nightly
@@ -152,8 +152,9 @@ def test_records_that_are_invalid_or_do_not_fit_are_rejected(
     words: str,
 ) -> None:
     direction = record.directions[0].model_copy(update=along)
+    record = record.model_copy(update={"recipe": record.recipe.plain(**damage)})
     with colors.count() as cost, pytest.raises((ConfigError, RegistryError), match=words):
-        replay(record.model_copy(update={"directions": (direction,), **damage}), colors, **({"image": gray()} | more))
+        replay(record.model_copy(update={"directions": (direction,)}), colors, **({"image": gray()} | more))
     assert cost.evaluations == 0
 
 

@@ -113,7 +113,7 @@ class Stranger(EIM):
 def test_a_third_party_editor_is_not_replaced(model: Backbone) -> None:
     """It applies several changes by one text and is in the record; requests that it cannot do are rejected."""
     result = verbs.edit(model, images()[0], change=CHANGES, source_prompt=FROM, method=Stranger(), strength=0.5)
-    assert (result.method, result.record.method) == ("stranger", "stranger")
+    assert (result.method, result.record.recipe.method) == ("stranger", "stranger")
     assert result.target_caption == "a person with glasses, a smile"
     with pytest.raises(ConfigError, match="'stranger'"):
         verbs.sweep(result.latent, prompt=TO, strengths=[0, 1], method=Stranger(), arm="joint")
@@ -167,7 +167,11 @@ def test_the_docstring_of_edit_describes_every_option() -> None:
     """`help` reads the signature and the docstring; type checkers read `EditOptions`."""
     options = {field.name for field in dataclasses.fields(EditRequest)} - {"settings"}
     shown = inspect.signature(verbs.edit).parameters
-    assert options == descriptions().keys() - {"settings"} == shown.keys() - {"model", "image", "progress", "settings"}
+    assert (
+        options
+        == descriptions(EditRequest).keys() - {"settings"}
+        == shown.keys() - {"model", "image", "progress", "settings"}
+    )
     assert EditOptions.__annotations__.keys() == options - {"prompt"}
     for verb in (verbs.edit, verbs.sweep, verbs.manipulate, verbs.identify):
         for name in inspect.signature(verb).parameters.keys() - {"settings"}:

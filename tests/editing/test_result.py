@@ -13,9 +13,11 @@ from torch import Tensor
 
 from latentedit.core.cost import metered
 from latentedit.core.errors import ModelError, ShapeError
+from latentedit.core.recipe import Recipe
 from latentedit.directions.identification import local_change
-from latentedit.editing.result import EditResult, Moved, measure_effect, measured
+from latentedit.editing.result import EditResult, measure_effect, measured
 from latentedit.editors.base import StrengthResult
+from latentedit.editors.moving import Moved
 from latentedit.latents.encode import encode
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.record import ImageRecord, ModelRecord, RunRecord, versions
@@ -39,12 +41,13 @@ def results(
     cross_talk: Tensor | None = None,
     **record: Any,
 ) -> list[list[EditResult]]:
-    """Per strength one result per image."""
+    """Per strength one result per image; what the recipe and the record have may be given."""
+    own = {name: record.pop(name) for name in ("auto_mask", "subtract_residual") if name in record}
+    recipe = Recipe(**{"method": "a way", "settings": {"k": 1}, "auto_mask": True, "subtract_residual": 0.0} | own)
     records = [
         RunRecord(
             **{
-                "method": "a way",
-                "settings": {"k": 1},
+                "recipe": recipe,
                 "seed": 3,
                 "model": ModelRecord.of(latent.backbone),
                 "versions": versions(),
@@ -60,7 +63,7 @@ def results(
         for frame, caption, target in zip(latent.frames, latent.captions, targets, strict=True)
     ]
     with metered(latent.backbone) as meter:
-        images = measured(latent, towards_green(latent, moved, records, cross_talk), meter)
+        images = measured(latent, towards_green(latent, moved, records, cross_talk), records, meter)
     return [list(row) for row in zip(*images, strict=True)]
 
 
@@ -68,7 +71,9 @@ def towards_green(
     latent: JointLatent, steps: Sequence[StrengthResult], records: list[RunRecord], cross_talk: Tensor | None = None
 ) -> Moved:
     target = latent.backbone.embed(["green"] * len(latent))
-    return Moved(steps=steps, records=records, target=target, evaluations=[7] * len(steps), cross_talk=cross_talk)
+    return Moved(
+        recipe=records[0].recipe, steps=steps, target=target, evaluations=[7] * len(steps), cross_talk=cross_talk
+    )
 
 
 def at(
@@ -92,7 +97,7 @@ def test_results_are_ordered_by_strength_and_image(latent: JointLatent) -> None:
             assert (result.caption, result.target_caption) == ("red", "green")
             assert result.effect.read_before == {"color": "red"}
             assert result.method == "a way"
-            assert result.record.settings == {"k": 1}
+            assert result.record.recipe.settings == {"k": 1}
             assert result.record.seed == 3
     assert [row[0].effect.read_after for row in rows[:2]] == [{"color": "green"}, {"color": "red"}]
     assert [row[0].verdict.word for row in rows] == ["done", "not done", "damaged"]
@@ -121,7 +126,7 @@ def test_costs_are_shared_and_judging_is_counted_separately(latent: JointLatent)
     with metered(backbone) as meter:
         backbone.velocity(latent.z.repeat(6, 1, 1, 1), torch.full((12,), 0.5), latent.condition.repeat(6))
         assert meter().evaluations == 12
-        rows = measured(latent, towards_green(latent, moved, [record] * 2), meter)
+        rows = measured(latent, towards_green(latent, moved, [record] * 2), [record] * 2, meter)
         costs = {(result.cost.evaluations, result.cost.verdict_evaluations) for row in rows for result in row}
         assert costs == {(2.0, 4.0)}  # 12 among six; before, and after two of three strengths, four each
         cost = meter()
@@ -151,7 +156,7 @@ def test_a_local_change_is_the_strong_part_of_a_change(latent: JointLatent, loca
     for result, change in zip(rows[0], expected, strict=True):
         got = np.asarray(result.image, dtype=float) - np.asarray(result.source, dtype=float)
         assert np.abs(got - change).max() <= 0.51
-        assert result.record.auto_mask is local
+        assert result.record.recipe.auto_mask is local
         assert result.cost.evaluations == 0
     assert all(np.array_equal(np.asarray(result.image), np.asarray(result.source)) for result in rows[1])
 

@@ -16,12 +16,13 @@ from latentedit.directions.hsds import HSDS
 from latentedit.editing.outputs import same_image
 from latentedit.editing.request import EditRequest
 from latentedit.editing.result import EditResult, view
-from latentedit.editing.session import Session, search_of, seed_of
+from latentedit.editing.session import Session
 from latentedit.editing.undo import undo_direction
 from latentedit.editing.verbs import identify, manipulate, sweep
 from latentedit.editors import FlowEdit
 from latentedit.editors.eim import EIM, Arm, Slider, default_manipulation, stored_eim
 from latentedit.editors.judge import Judge
+from latentedit.editors.moving import search_of, seed_of
 from latentedit.geometry.local_basis import direction_at, random_units
 from latentedit.latents.encode import encode
 from latentedit.latents.images import SourceImage
@@ -91,7 +92,7 @@ def test_several_directions_equal_their_composition(
     assert result.cross_talk is not None
     assert torch.equal(result.cross_talk, cross_talk(ways)[0])
     assert [report.strength for report in result.record.directions] == list(shares)
-    assert result.record.combine == combine
+    assert result.record.recipe.combine == combine
 
 
 def test_the_target_caption_contains_all_changes(latent: JointLatent, red: Direction, blue: Direction) -> None:
@@ -167,9 +168,9 @@ def test_other_editors_take_one_prompt(colors: ColorBackbone, latent: JointLaten
     expected = editor.edit(latent, colors.embed([target]), [0.5], seed=3)[0].z
     assert torch.equal(result.latent.z, expected)
     assert (result.method, result.target_caption) == ("flowedit", target)
-    assert result.record.settings == editor.to_dict()
+    assert result.record.recipe.settings == editor.to_dict()
     assert (result.record.directions, result.record.references) == ((), (ImageRecord.of(other),))
-    assert (result.record.auto_mask, result.record.seed) == (True, 3)
+    assert (result.record.recipe.auto_mask, result.record.seed) == (True, 3)
     assert result.record.evaluations == editor.evaluations(latent, strength=0.5) == result.cost.evaluations
 
 
@@ -192,7 +193,7 @@ def test_a_sweep_through_named_values_fades_between_neighbors_alone(
         walked = strength * float(sum(legs))
         expected = walked / legs[0] * blue if walked < legs[0] else blue + (walked - legs[0]) / legs[1] * (red - blue)
         assert torch.allclose(result.latent.z - latent.z, expected, atol=1e-5)
-        assert (result.record.via, result.target_caption) == ((between,), SCENE.replace("gray", "red"))
+        assert (result.record.recipe.via, result.target_caption) == ((between,), SCENE.replace("gray", "red"))
     assert same_image(results[0].image, results[0].source)
     assert results[0].record.evaluations == 2 * ends["red"].record.evaluations
     with pytest.raises(ConfigError):
@@ -266,7 +267,7 @@ def test_directions_at_different_levels_are_applied_in_sequence(latent: JointLat
     found = manipulate(latent, [both[0], close], strength=[1.0, -0.5])
     trace, offset = invert(latent, latent.path(5, 0.6)), (both[0].z - 0.5 * close.z) * clean_share(0.6)
     assert torch.allclose(found.latent.z, retrace(latent, trace, latent.condition, offset=offset), atol=1e-6)
-    assert found.record.settings == {"arm": "joint", "level": 0.6, "steps": 5}
+    assert found.record.recipe.settings == {"arm": "joint", "level": 0.6, "steps": 5}
 
 
 @pytest.mark.parametrize("level", [0.4, 1.0])
@@ -336,7 +337,7 @@ def test_sessions_take_several_images_and_verbs_one(colors: ColorBackbone) -> No
 def test_changes_are_local_by_default_or_by_calibration(colors: ColorBackbone, latent: JointLatent) -> None:
     """For directions, captions and undo."""
     red = identify(latent, change="gray => red", seed=3)
-    assert manipulate(latent, red).record.auto_mask
+    assert manipulate(latent, red).record.recipe.auto_mask
     image, ramp = SourceImage.from_image(gray()), dataclasses.replace(red, z=red.z * torch.linspace(0, 1, 8))
     local, whole = (undo_direction(colors, image, ramp, auto_mask=local) for local in (True, False))
     assert not same_image(local, whole)
@@ -345,8 +346,8 @@ def test_changes_are_local_by_default_or_by_calibration(colors: ColorBackbone, l
     session = Session(latent)
     made = [session.manipulate(red)[0], session.sweep(red, strengths=[0.5])[0][0]]
     made += session.run(EditRequest(prompt="red room, a hat, a wall", method=stored_eim(colors)))[0]
-    assert [one.record.auto_mask for one in made] == [False] * 3
-    assert session.manipulate(red, auto_mask=True)[0].record.auto_mask
+    assert [one.record.recipe.auto_mask for one in made] == [False] * 3
+    assert session.manipulate(red, auto_mask=True)[0].record.recipe.auto_mask
     assert same_image(undo_direction(colors, image, ramp), whole)
 
 
@@ -366,7 +367,7 @@ def test_a_sweep_reports_its_default_method(colors: ColorBackbone) -> None:
     colors.defaults = {}
     untuned = encode(colors, gray(), source_prompt=SCENE)
     for result in sweep(untuned, change="gray => red", strengths=[0.5, 1.0]):
-        assert result.method == result.record.method == "flowedit"
+        assert result.method == result.record.recipe.method == "flowedit"
         assert any("flowedit" in note and "`method`" in note for note in result.notes)
     named = sweep(untuned, change="gray => red", strengths=[1.0], method="flowedit")
     assert named[0].notes == ()
@@ -380,6 +381,6 @@ def test_a_given_eim_sets_the_path_of_a_sweep(latent: JointLatent, red: Directio
     given = EIM(search=HSDS(steps=3), arm="joint", level=0.5, steps=4)
     (along,) = sweep(latent, red, strengths=[1.0], method=given, steps=2)
     (towards,) = sweep(latent, change="gray => red", strengths=[1.0], method=given)
-    assert along.record.settings == {**given.settings_along(), "steps": 2}
-    assert towards.record.settings == given.settings_along()
+    assert along.record.recipe.settings == {**given.settings_along(), "steps": 2}
+    assert towards.record.recipe.settings == given.settings_along()
     assert towards.record.directions[0].settings["steps"] == 3

@@ -76,16 +76,16 @@ def test_strength_0_is_the_original_bit_for_bit(
     assert not same_image(changed.image, source)
     assert same_image(edit(colors, source, prompt="green", method=method).image, changed.image)
     if method == "sdedit":
-        assert changed.record.settings["level"] == 0.5, "stored with the model"
+        assert changed.record.recipe.settings["level"] == 0.5, "stored with the model"
         given = edit(colors, source, prompt="green", method=SDEdit(level=0.9, steps=3))
-        assert given.record.settings["level"] == 0.9
+        assert given.record.recipe.settings["level"] == 0.9
 
 
 def test_settings_of_the_editor_are_keyword_arguments(colors: ColorBackbone) -> None:
     """By the editor's names or those of diffusers; other names are rejected."""
     settings: dict[str, Any] = {"num_inference_steps": 5, "guidance_scale": 2.5}
     result = edit(colors, noisy(), prompt="green", method="sdedit", level=0.7, **settings)
-    assert result.record.settings == {**SDEdit().to_dict(), "level": 0.7, "steps": 5, "guidance": 2.5}
+    assert result.record.recipe.settings == {**SDEdit().to_dict(), "level": 0.7, "steps": 5, "guidance": 2.5}
     swept = sweep(encode(colors, noisy()), prompt="green", strengths=[1], method="sdedit", level=0.7, **settings)
     assert same_image(swept[0].image, result.image)
     (found,) = edit(colors, noisy(), prompt="green", method="eim", **settings).record.directions
@@ -118,7 +118,7 @@ def test_encode_identify_and_manipulate_equal_edit(colors: ColorBackbone, tmp_pa
     assert result.cost.evaluations == 0
     joint = manipulate(latent, direction, arm="joint", level=0.5, steps=8)
     assert joint.cost.evaluations == 8
-    assert joint.record.settings["arm"] == "joint"
+    assert joint.record.recipe.settings["arm"] == "joint"
 
 
 @pytest.mark.parametrize("way", ["image", "text", "joint", "eim", "flowedit", "sdedit"])
@@ -230,6 +230,8 @@ def test_invalid_sweeps_are_rejected(colors: ColorBackbone, wanted: dict[str, An
         sweep(latent, **(found | wanted))
     with pytest.raises(ConfigError):
         manipulate(latent, [found["direction"]] * 2, strength=[1.0, 0.5, 0.2])
+    with pytest.raises(ConfigError, match="one `strength`"):
+        sweep(latent, change=["gray => red", "=> a scarf"], strength=[1.0, 0.5], strengths=[1.0])
 
 
 @pytest.mark.parametrize(
@@ -434,13 +436,13 @@ def test_a_refined_edit_is_recorded_and_replayed(
     monkeypatch.setattr("latentedit.editors.refinement.Refinement", everywhere)
     words: dict[str, Any] = {"prompt": "green", "method": way, "strength": strength, "seed": 3}
     plain, refined = (edit(colors, noisy(), refine=refine, **words) for refine in (False, True))
-    assert (plain.record.refine, refined.record.refine) == (False, True)
+    assert (plain.record.recipe.refine, refined.record.recipe.refine) == (False, True)
     assert refined.record.evaluations > plain.record.evaluations
     assert not same_image(plain.image, refined.image)
     usual = edit(colors, noisy(), **words)
     assert usual.record == (refined if way == "eim" else plain).record
     moved = manipulate(encode(colors, noisy()), identify(encode(colors, noisy()), prompt="green"))
-    assert not moved.record.refine
+    assert not moved.record.recipe.refine
     (again,) = replay(refined.record, colors, noisy())
     assert again.record == refined.record
     assert same_image(again.image, refined.image)

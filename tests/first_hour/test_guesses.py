@@ -44,8 +44,8 @@ WORK = [
     "le.edit(model, image, add='a beard', generator=torch.Generator().manual_seed(3), **fast).record.seed == 3",
     "done(le.edit(model, image, add='a beard', mask_image=mask, **fast))",
     "done(le.edit(model, image, add='a beard', mask=mask > 0, **fast))",
-    "le.edit(model, image, add='a beard', guidance_scale=3, method='sdedit', **fast).record.settings['guidance'] == 3",
-    "le.edit(model, image, add='a beard', guidance_scale=3, **fast).record.settings['target_guidance'] == 3",
+    "made(le.edit(model, image, add='a beard', guidance_scale=3, method='sdedit', **fast))['guidance'] == 3",
+    "made(le.edit(model, image, add='a beard', guidance_scale=3, **fast))['target_guidance'] == 3",
     "le.edit(model, image, add='a beard', generator=[torch.Generator().manual_seed(3)], **fast).record.seed == 3",
     "done(le.edit(model, image, add='a beard', negative_prompt=None, **fast))",
     "le.edit(model, image, add='a beard', seed=None, **fast).record.seed == 0",
@@ -163,6 +163,7 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "edit": le.edit(model, image, "a person with a beard", **fast),
         "notes_of": lambda prompt: le.edit(model, image, prompt, **fast).notes,
         "searched": lambda result: result.record.directions[0].settings,
+        "made": lambda result: result.record.recipe.settings,
         "done": lambda result: result.image.size == (32, 24),
     }
 

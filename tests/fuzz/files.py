@@ -19,7 +19,7 @@ from PIL import Image
 
 from latentedit.core.errors import ImageError, LatentEditError
 from latentedit.core.settings import to_plain
-from latentedit.editors.base import localizes, make_editor
+from latentedit.editors.base import make_editor
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
 from latentedit.guard.calibration import CalibratedSettings
@@ -166,7 +166,7 @@ def _adopt(data: bytes, folder: Path) -> None:
         for read in (Guard.of, Judge.of, no_change, CalibratedSettings.of):
             read(_model())
         make_editor("eim", _model())
-        localizes(EIM, _model())
+        EIM().localizes_on(_model())
 
 
 _KINDS: dict[str, tuple[list[str], list[dict[str, Any]]]] = {

@@ -12,7 +12,7 @@ from torch import Tensor
 import latentedit as le
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
-from latentedit.editors.base import localizes, make_editor
+from latentedit.editors.base import make_editor
 from latentedit.editors.eim import EIM
 from latentedit.editors.judge import Judge
 from latentedit.guard import settings_search
@@ -148,22 +148,22 @@ def test_precedence_of_calibrated_and_model_settings(colors: ColorBackbone) -> N
         evaluations=12,
         tried={"3 steps": {"residual": 1.0}},
     )
-    assert localizes(default, colors)
+    assert default.localizes_on(colors)
     keep_calibration(colors, settings=result)
     assert CalibratedSettings.of(colors) == result
     assert make_editor("eim", colors) == result.eim
     assert Judge.of(colors) == result.judge
-    assert not localizes(result.eim, colors)
+    assert not result.eim.localizes_on(colors)
     colors.defaults = {"editors": {"eim": {"arm": "text"}}, "judge": {"damage": 3.0}}
     assert make_editor("eim", colors) == EIM(arm="text")
     assert Judge.of(colors) == Judge(damage=3.0)
-    assert localizes(EIM, colors)
+    assert EIM().localizes_on(colors)
     colors.defaults = {"editors": {"sdedit": {"level": 0.5}}}
     assert make_editor("eim", colors) == result.eim, "the model's defaults concern another editor"
     colors.defaults = {"editors": {"eim": {"arm": "text"}}}
     keep_calibration(colors, settings=dataclasses.replace(result, preferred=True))
     assert make_editor("eim", colors) == result.eim
-    assert not localizes(EIM, colors)
+    assert not EIM().localizes_on(colors)
 
 
 def test_records_state_that_settings_were_calibrated(colors: ColorBackbone) -> None:

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from latentedit.core.errors import ConfigError, FileFormatError
+from latentedit.core.recipe import Recipe
 from latentedit.latents.images import SourceImage
 from latentedit.latents.record import (
     FORMAT,
@@ -26,11 +27,12 @@ from latentedit.latents.record import (
 from latentedit_keep.base.saving import MAX_RECORD_BYTES
 from tests.editors.colors import ColorBackbone
 
+RECIPE = Recipe(method="eim", settings={"arm": "image", "level": 0.75, "steps": 28}, auto_mask=True, refine=False)
+
 
 def example_record(**fields: Any) -> RunRecord:
     defaults: dict[str, Any] = {
-        "method": "eim",
-        "settings": {"arm": "image", "level": 0.75, "steps": 28},
+        "recipe": RECIPE,
         "seed": 3,
         "model": ModelRecord(name="portraits", fingerprint="f", dtype="float32", device="cpu"),
         "versions": {"latentedit": "0.1.0"},
@@ -50,7 +52,9 @@ def test_records_round_trip() -> None:
         fingerprint="d", method="hsds", settings=settings, strength=-0.5, target_caption="", given=True
     )
     previous = example_record(
-        settings=settings, strengths=(-1.0, 0.1), directions=(applied, applied), combine="inverse", auto_mask=False
+        recipe=RECIPE.plain(settings=settings, combine="inverse", auto_mask=False, via=("a", "b")),
+        strengths=(-1.0, 0.1),
+        directions=(applied, applied),
     )
     record = example_record(
         output="sweep", before=previous, references=(ImageRecord(name="b", fingerprint="q", mask="m"),)
@@ -71,11 +75,15 @@ def test_records_round_trip() -> None:
         ({"strengths": []}, "'strengths'"),
         ({"strengths": [1.0] * 65}, "'strengths': tuple should have at most 64 items"),
         ({"target_caption": "x" * 10_001}, "'target_caption': string should have at most 10000 characters"),
-        ({"auto_mask": "yes"}, "'auto_mask'"),
-        ({"combine": "blend"}, "'combine'"),
+        ({"recipe": {**RECIPE.to_dict(), "auto_mask": "yes"}}, "'recipe': auto_mask"),
+        ({"recipe": {**RECIPE.to_dict(), "combine": "blend"}}, "'recipe': there is no combine 'blend'"),
+        ({"recipe": {**RECIPE.to_dict(), "fadee": 1}}, "'fadee'"),
+        ({"recipe": {**RECIPE.to_dict(), "via": ["a"] * 65}}, "'recipe': via"),
+        ({"recipe": {**RECIPE.to_dict(), "method": None}}, "'recipe': method"),
+        ({"recipe": ["eim"]}, "'recipe'"),
         ({"model": {"name": "m"}}, "'model.fingerprint'"),
         ({"directions": [{"fingerprint": "f"}]}, "'directions.0.method'"),
-        ({"before": {"method": "eim"}}, "'before.settings'"),
+        ({"before": {"seed": 3}}, "'before.recipe'"),
         ({"format": 0}, "'format'"),
         ({"format": FORMAT + 1, "what_comes": "next"}, "from a newer latentedit"),
         ({"output": "kept"}, "a result of latentedit keep"),
@@ -83,10 +91,10 @@ def test_records_round_trip() -> None:
         ({"a\n\x1b[31mb": 1}, r"'a\n\x1b[31mb'"),
         ({"x" * 5000: 1}, f"'{'x' * 80}'"),
         ({"evaluations": math.inf}, "Infinity"),
-        ({"settings": {"a": "a" * MAX_RECORD_BYTES}}, f"more than {MAX_RECORD_BYTES}"),
+        ({"versions": {"a": "a" * MAX_RECORD_BYTES}}, f"more than {MAX_RECORD_BYTES}"),
         ("dear diary", "syntax error"),
         ("[]", "not a JSON object"),
-        ("{}", "'method'"),
+        ("{}", "'recipe'"),
     ],
 )
 def test_errors_name_the_damaged_field(damage: Any, message: str) -> None:

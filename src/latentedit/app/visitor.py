@@ -26,7 +26,6 @@ from latentedit.editing.request import EditRequest, check_texts
 from latentedit.editing.result import EditResult
 from latentedit.editing.session import Session
 from latentedit.editors.base import check_strength, make_editor
-from latentedit.editors.eim import EIM
 from latentedit.geometry.local_basis import local_basis
 from latentedit.guard.guard import check_familiarity, guarded
 from latentedit.latents.encode import captioner_for, encode, target_captions, text_notes
@@ -347,7 +346,7 @@ class VisitorSession:
         latent, directions = session.latent, dict[str, Direction]()
         if described:
             target_captions(latent.backbone, latent.captions, to=None, change=described)  # refuses contradictions
-        if len(described) == len(texts) and type(make_editor(method, latent.backbone)) is not EIM:
+        if len(described) == len(texts) and not make_editor(method, latent.backbone).moves_along:
             own = tuple(strengths) if len(set(strengths)) > 1 else (1.0,)
             request = EditRequest(change=tuple(texts), method=method, strength=own)
         elif len(set(texts)) < len(texts):

@@ -10,14 +10,15 @@ import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 import typer
 
 from latentedit.core.errors import ConfigError, FileFormatError, LatentEditWarning, nearest
 from latentedit.core.plugins import HUB_ID, MODELS, unknown_model
+from latentedit.core.recipe import Option, descriptions
 from latentedit.core.settings import MAX_STRENGTHS
-from latentedit.editing.request import EditRequest, Option, descriptions, setting_names
+from latentedit.editing.request import EditRequest, setting_names
 from latentedit_keep.base.console import Progress, echo, print_json, print_rows, progress_bar, warn, were_replaced
 from latentedit_keep.base.files import check_exists
 from latentedit_keep.base.strengths import read_strength
@@ -194,8 +195,10 @@ Device = Annotated[str | None, option(MODEL, "--device", words=_DEVICES, help=de
 
 def _edit_options() -> dict[str, inspect.Parameter]:
     """The option of each field of `EditRequest` that has one, with its description, and ``--set`` for all others."""
-    fields, texts = {field.name: field for field in dataclasses.fields(EditRequest) if field.metadata}, descriptions()
-    names = dict.fromkeys(["change", "add", "remove", *fields])
+    fields = {field.name: field for field in dataclasses.fields(EditRequest) if field.metadata}
+    texts = descriptions(EditRequest)
+    images_first = sorted(fields, key=lambda name: fields[name].metadata["option"].method)
+    names = dict.fromkeys(["change", "add", "remove", *images_first])
     found = {name: _edit_option(fields[name], texts.get(name, "")) for name in names}
     settings = inspect.Parameter("settings", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Settings)
     return {**found, "settings": settings}
@@ -204,13 +207,14 @@ def _edit_options() -> dict[str, inspect.Parameter]:
 def _edit_option(field: dataclasses.Field[Any], text: str) -> inspect.Parameter:
     about: Option = field.metadata["option"]
     several, flag = isinstance(field.default, tuple), about.flag or _option(field.name)
+    one: Any = about.kind or next(iter(get_args(field.type)), field.type)  # of `bool | None`, bool
     text = _FIELD.sub(lambda match: _option(match[1]), text)
     if field.default == ():
         text += " Repeatable."
-    if about.kind is bool and about.default is not False:
+    if one is bool and about.default is not False:
         flag += flag.replace("--", "/--no-")
     # Strengths are read by `parse_strength`, which explains what is none; every other number, by Typer.
-    metavar, one = ("FLOAT", str) if several and about.kind is float else (None, about.kind)
+    metavar, one = ("FLOAT", str) if several and one is float else (None, one)
     kind: Any = list[one] if several else one
     declared = option(METHOD if about.method else None, flag, words=about.words, help=text, metavar=metavar)
     kind = Annotated[kind | None if about.default is None else kind, declared]

@@ -21,7 +21,6 @@ from latentedit.editing import verbs
 from latentedit.editors.base import UNTUNED, make_editor, stored_settings
 from latentedit.editors.baselines.flow_paths import FlowEdit
 from latentedit.editors.eim import EIM
-from latentedit.editors.latent_edit import refines
 from latentedit.editors.refinement import Refinement
 from latentedit.latents.captions.base import to_images
 from latentedit.latents.joint import JointLatent
@@ -102,7 +101,7 @@ def edit_costs(model: KnownModel) -> dict[str, int]:
     methods = (EIM.name, UNTUNED) if model.instructed else (UNTUNED, EIM.name)
     editors = {method: make_editor(method, backbone) for method in methods}
     return {
-        method: editor.evaluations(latent) + refines(editor, None) * Refinement().evaluations
+        method: editor.evaluations(latent) + editor.refines(None) * Refinement().evaluations
         for method, editor in editors.items()
     }
 

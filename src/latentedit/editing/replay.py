@@ -3,16 +3,17 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.progress import Progress, progress_bar
 from latentedit.directions.direction import Direction
 from latentedit.editing.request import EditRequest
 from latentedit.editing.result import EditResult
-from latentedit.editing.session import SEARCHED, Session, search_of, seed_of
-from latentedit.editors.base import editor_class
-from latentedit.editors.eim import EIM, check_moves_along
+from latentedit.editing.session import Session
+from latentedit.editors.base import Editor, check_moves_along, editor_class
+from latentedit.editors.eim import EIM
+from latentedit.editors.moving import SEARCHED, search_of, seed_of
 from latentedit.guard.guard import check_familiarity
 from latentedit.latents.encode import ImageLike, embed_targets, encode_frames, fit_all, fitted, open_image
 from latentedit.latents.images import Frame, MaskLike, SourceImage
@@ -95,39 +96,32 @@ def _latent_before(
 def _again(
     record: RunRecord, latent: JointLatent, directions: dict[str, Direction], progress: Progress | None
 ) -> list[EditResult]:
-    kind = editor_class(record.method)
+    name = record.recipe.method
+    kind = editor_class(str(name))
     if record.directions:
         check_moves_along(kind)
     try:
-        editor = kind.from_dict(record.settings)
+        editor = kind.from_dict(record.recipe.settings)
     except (TypeError, KeyError, IndexError) as error:
-        raise ConfigError(
-            f"the record has settings that {record.method!r} does not have. Edit the image again"
-        ) from error
-    texts = [row.target_caption for row in record.directions] or [*record.via, record.target_caption]
+        raise ConfigError(f"the record has settings that {name!r} does not have. Edit the image again") from error
+    texts = [row.target_caption for row in record.directions] or [*record.recipe.via, record.target_caption]
     latent = fitted(latent, [(text,) for text in texts if text])
-    target: dict[str, Any] = {"prompt": record.target_caption, "via": record.via}
-    if isinstance(editor, EIM) and record.directions:
-        along = [_direction(row, latent, editor, directions, progress, record.refine) for row in record.directions]
+    target: dict[str, Any] = {"prompt": record.target_caption}
+    if record.directions:
+        refined = bool(record.recipe.refine)
+        along = [_direction(row, latent, editor, directions, progress, refined) for row in record.directions]
         target = {"direction": tuple(along), "strength": tuple(row.strength for row in record.directions)}
     elif record.instructed:
         target = {"instruction": (record.target_caption,)}
-    request = EditRequest(
-        method=editor,
-        combine=record.combine,
-        auto_mask=record.auto_mask,
-        refine=record.refine,
-        subtract_residual=record.subtract_residual,
-        seed=record.seed,
-        **target,
-    )
+    recipe = record.recipe.plain(method=editor, settings={}).fields()
+    request = EditRequest(**recipe, **target, seed=record.seed)
     return Session(latent).run(request, record.strengths, progress=progress)[0]
 
 
 def _direction(
     record: DirectionRecord,
     latent: JointLatent,
-    editor: EIM,
+    editor: Editor,
     directions: dict[str, Direction],
     progress: Progress | None,
     refined: bool,
@@ -140,9 +134,9 @@ def _direction(
     seed, targets = seed_of(record.settings), (record.target_caption,)
     target = embed_targets(latent, targets)
     if record.method == SEARCHED:
-        editor = dataclasses.replace(editor, arm="image", search=search_of(record.settings))
+        finder = EIM(arm="image", search=search_of(record.settings))
     else:
-        editor = dataclasses.replace(editor, arm="text")
-    direction = editor.direction(latent, target, seed=seed, refine=refined, progress=progress)
+        finder = dataclasses.replace(cast("EIM", editor), arm="text")
+    direction = finder.direction(latent, target, seed=seed, refine=refined, progress=progress)
     directions[record.fingerprint] = dataclasses.replace(direction, target_captions=targets)
     return directions[record.fingerprint]

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import inspect
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast, get_args
@@ -12,7 +11,8 @@ from typing_extensions import TypedDict
 
 from latentedit.core.errors import ConfigError, did_you_mean
 from latentedit.core.plugins import CAPTIONERS, EDITORS
-from latentedit.core.settings import RESIDUAL, Combine, Share, check_value
+from latentedit.core.recipe import Recipe, descriptions, option
+from latentedit.core.settings import Combine, check_value
 from latentedit.latents.captions.change import Change
 from latentedit_keep.base.files import Encoded
 from latentedit_keep.base.strengths import read_strength
@@ -46,43 +46,18 @@ _INSTEAD = {
     "output": "Call `.save(path)` of the result",
 }
 _LIKENESS = 0.65  # of an unknown argument to one that is proposed: names of other libraries resemble ours by chance
-_ENTRY = re.compile(r"^    (\w+): (.+(?:\n {8}.+)*)", re.MULTILINE)  # an argument and its description
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Option:
-    """How a field is given on the command line; its description is the docstring's."""
-
-    kind: type  # of one value
-    method: bool  # of the method, listed after what is changed
-    flag: str | None  # the option's name where it is not that of the field
-    words: Sequence[str] | Callable[[str], Any]  # for completion
-    default: Any  # on the command line
-
-
-def _option(
-    default: Any,
-    kind: type,
-    flag: str | None = None,
-    *,
-    method: bool = False,
-    words: Sequence[str] | Callable[[str], Any] = (),
-    unless: Any = None,
-) -> Any:
-    """A field that is also an option, with ``unless`` as its default there if it differs."""
-    shown = default if unless is None else unless
-    option = Option(kind=kind, method=method, flag=flag, words=words, default=None if default == () else shown)
-    return dataclasses.field(default=default, metadata={"option": option})
 
 
 class IdentifyOptions(TypedDict, total=False, extra_items=Any):
-    """Fields of `EditRequest` as functions accept them: tuples as one value or any sequence. `prompt` is positional."""
+    """Types of the fields of `EditRequest` as functions take them: tuples as one value or any sequence.
+
+    `prompt` is positional. A field of `Recipe` that is missing here is accepted, and has no type for type checkers.
+    """
 
     change: "ChangeLike | Sequence[ChangeLike] | None"
     add: "str | Sequence[str] | None"
     remove: "str | Sequence[str] | None"
     instruction: "str | Sequence[str] | None"
-    via: "str | Sequence[str] | None"
     references: "ImageLike | Sequence[ImageLike]"
     seed: int
     source_prompt: "str | Sequence[str] | None"
@@ -95,6 +70,7 @@ class MoveOptions(IdentifyOptions, total=False, extra_items=Any):
     strength: "float | Sequence[float]"
     mask: "MaskLike | None"
     method: "str | Editor | None"
+    via: "str | Sequence[str] | None"
     combine: Combine
     auto_mask: bool | None
     refine: bool | None
@@ -110,11 +86,11 @@ class EditOptions(MoveOptions, total=False, extra_items=Any):
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class EditRequest:
-    """An edit of any number of images, checked when it is created; `editing.verbs.edit_images` performs it.
+class EditRequest(Recipe):
+    """An edit of any number of images: how, and what for; checked when it is created.
 
     Texts are one for all images, or one per image. A new field becomes an option of the commands that edit, an argument
-    of `edit`, and a part of the plan of folder runs; a line of `MoveOptions` gives type checkers its type.
+    of `edit`, and a part of the plan of folder runs; `editing.verbs.edit_images` performs the edit.
 
     Args:
         prompt: Target caption: a complete description of the edited image.
@@ -122,25 +98,16 @@ class EditRequest:
         add: Add something: "glasses" is "=> glasses".
         remove: Remove something: "glasses" is "glasses =>".
         instruction: What to do, for instruction-tuned models.
-        via: A value between source and target, in the words of the `change`, or a whole caption with `prompt`; several
-            in their order. Each takes a search, strengths from 0 to 1 pass through all.
         references: With `instruction`: an additional reference image.
         direction: Instead of `prompt` and `change`: a direction file.
         strength: 0 is the original image, 1 the full change. One for all, or one for each `change`, `add`, `remove`.
             Default: 1.
         mask: Mask image of the same size: white where the image may change.
-        method: The editor, see `latentedit methods`. Default: eim, or flowedit for a model without stored settings.
-        combine: How several changes are combined: sum, inverse (of their cross-talk) or projection.
-        auto_mask: Restrict the edit to an automatic soft mask. Default: yes with eim.
-        refine: Redraw the core of the change, with 6 evaluations. Default: yes with eim.
         seed: Random seed, for reproducible runs.
         force: Edit out-of-distribution images, with a warning.
         source_prompt: Source caption. Default: written by the model's captioner.
         captioner: A name, openai:MODEL, a folder or a hub id. Default: the model's own.
         complete: Complete partial captions from the image. Default: yes.
-        subtract_residual: Share of what the codec cannot represent of the source, such as outlines of the old part,
-            that is dropped where a strong change draws other lines. Default: 1, all; 0 drops none.
-        settings: Settings of the editor, in addition to those stored for the model (see `editors.base.make_editor`).
 
     Raises:
         ConfigError: two of ``prompt``, ``change``, ``instruction`` and ``direction``, a source prompt with an
@@ -150,29 +117,23 @@ class EditRequest:
         RegistryError: an unknown editor.
     """
 
-    prompt: str | tuple[str, ...] | None = _option(None, str)
-    change: tuple[str | Change, ...] = _option((), str)
-    add: tuple[str, ...] = _option((), str)
-    remove: tuple[str, ...] = _option((), str)
-    instruction: tuple[str, ...] = _option((), str)
-    via: tuple[str, ...] = _option((), str)
-    references: "tuple[ImageLike, ...]" = _option((), Path, "--reference")
-    direction: "tuple[Direction | Path, ...]" = _option((), Path)
-    strength: tuple[float, ...] = _option((1.0,), float, unless=())
-    mask: "MaskLike | None" = _option(None, Path)
-    method: "str | Editor | None" = _option(None, str, method=True, words=EDITORS.complete)
-    combine: Combine = "sum"
-    auto_mask: bool | None = _option(None, bool, method=True)
-    refine: bool | None = _option(None, bool, method=True)
-    seed: int = _option(0, int, method=True)
-    force: bool = _option(True, bool, "--force", method=True, unless=False)
-    source_prompt: str | tuple[str, ...] | None = _option(None, str)
-    captioner: "str | Captioner | None" = _option(None, str, method=True, words=CAPTIONERS.complete)
+    prompt: str | tuple[str, ...] | None = option(None, method=False)
+    change: tuple[str | Change, ...] = option((), str, method=False)
+    add: tuple[str, ...] = option((), method=False)
+    remove: tuple[str, ...] = option((), method=False)
+    instruction: tuple[str, ...] = option((), method=False)
+    references: "tuple[ImageLike, ...]" = option((), Path, "--reference", method=False)
+    direction: "tuple[Direction | Path, ...]" = option((), Path, method=False)
+    strength: tuple[float, ...] = option((1.0,), method=False, unless=())
+    mask: "MaskLike | None" = option(None, Path, method=False)
+    seed: int = option(0)
+    force: bool = option(True, flag="--force", unless=False)
+    source_prompt: str | tuple[str, ...] | None = option(None, method=False)
+    captioner: "str | Captioner | None" = option(None, str, words=CAPTIONERS.complete)
     complete: bool = True
-    subtract_residual: float = RESIDUAL
-    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:
+        Recipe.__post_init__(self)  # `super()` knows no class with slots
         given = [*self.change, *(f"=> {words}" for words in self.add), *(f"{words} =>" for words in self.remove)]
         set_field = functools.partial(object.__setattr__, self)
         set_field(
@@ -208,8 +169,6 @@ class EditRequest:
                 "`strengths`"
             )
         check_value(int, seed=self.seed)
-        check_value(Combine, combine=self.combine)
-        check_value(Share, subtract_residual=self.subtract_residual)
         if isinstance(self.method, str) and self.method not in EDITORS.points():
             raise EDITORS.unknown(self.method)
         self._use_eim_where_needed()
@@ -225,9 +184,8 @@ class EditRequest:
         needs = [need for need, given in for_eim.items() if given]
         if needs and self.method is None:
             object.__setattr__(self, "method", "eim")
-        elif needs and self.method is not None and self.method != "eim":
-            from latentedit.editors.base import editor_class  # noqa: PLC0415  # heavy
-            from latentedit.editors.eim import check_moves_along  # noqa: PLC0415  # heavy
+        elif needs and self.method is not None:
+            from latentedit.editors.base import check_moves_along, editor_class  # noqa: PLC0415  # heavy
 
             kind = editor_class(self.method) if isinstance(self.method, str) else type(self.method)
             check_moves_along(kind, " or ".join(needs))
@@ -244,18 +202,16 @@ class EditRequest:
                 fields[name] = _as_tuple(value)
         return cls(settings={**(settings or {}), **others}, **fields)
 
-    @property
-    def target(self) -> dict[str, Any]:
-        """The target as arguments of `target_texts`."""
-        return {"to": self.prompt, "change": self.change or None, "instruction": self.instruction or None}
-
-    @property
-    def between(self) -> list[dict[str, Any]]:
-        """The values of `via` as arguments of `target_texts`."""
-        if self.prompt is not None:
-            return [{"to": words} for words in self.via]
-        (change,) = self.change or (None,)
-        return [{"change": Change(old=change.old, new=words)} for words in self.via if isinstance(change, Change)]
+    def targets(self, *, each: bool) -> list[dict[str, Any]]:
+        """Arguments of `target_texts`: of ``each`` change or instruction, or of the values in between and the whole."""
+        if each and self.several:
+            name, changes = ("change", self.change) if self.change else ("instruction", self.instruction)
+            return [{name: change} for change in changes]
+        whole = {"to": self.prompt, "change": self.change or None, "instruction": self.instruction or None}
+        if self.prompt is not None or not self.via:
+            return [*({"to": words} for words in self.via), whole]
+        (change,) = self.change
+        return [*({"change": Change(old=cast("Change", change).old, new=words)} for words in self.via), whole]
 
     @property
     def several(self) -> bool:
@@ -284,18 +240,14 @@ class EditRequest:
             raise ConfigError(f"{model.name} takes no text. Give a `direction`, such as one of latentedit.discover")
 
 
-def descriptions(of: type = EditRequest) -> dict[str, str]:
-    """The descriptions of the fields of `EditRequest`, or of other settings, from the docstring."""
-    _, _, arguments = inspect.cleandoc(of.__doc__ or "").partition("Args:\n")
-    return {name: " ".join(text.split()) for name, text in _ENTRY.findall(arguments.partition("\n\n")[0])}
-
-
 def takes_options(function: F) -> F:
     """Show the options that a function takes as ``**options`` in its signature and docstring; check names at once."""
     signature = inspect.signature(function)
     named = {name: one for name, one in signature.parameters.items() if one.kind is not one.VAR_KEYWORD}
     options = get_args(list(signature.parameters.values())[-1].annotation)[0].__annotations__
     types = {name: getattr(one, "__forward_arg__", one) for name, one in options.items()}
+    if "strength" in types:  # an edit: also what type checkers are not told about
+        types = {field.name: field.type for field in dataclasses.fields(Recipe) if field.name != "settings"} | types
     fields = [field for field in dataclasses.fields(EditRequest) if field.name in types]
     more = [
         inspect.Parameter(
@@ -312,7 +264,7 @@ def takes_options(function: F) -> F:
 
     described: Any = checked
     described.__signature__ = signature.replace(parameters=[*named.values(), *more, settings])
-    texts = [f"    {name}: {text}" for name, text in descriptions().items() if name in types]
+    texts = [f"    {name}: {text}" for name, text in descriptions(EditRequest).items() if name in types]
     described.__doc__ = "\n".join([inspect.cleandoc(function.__doc__ or ""), "", "Options:", *texts])
     return described
 
@@ -347,12 +299,11 @@ def _seed(generator: Any) -> Any:
 
 def setting_names(method: object) -> set[str]:
     """The settings of a method, by its names and those of diffusers; by default, of the two that it may be."""
-    from latentedit.directions.hsds import HSDS  # noqa: PLC0415  # heavy
-    from latentedit.editors.base import FIELD_NAMES, UNTUNED, editor_class  # noqa: PLC0415  # heavy
+    from latentedit.editors.base import FIELD_NAMES, TUNED, UNTUNED, editor_class  # noqa: PLC0415  # heavy
 
-    methods = ("eim", UNTUNED, HSDS) if method is None else (method, HSDS) if method == "eim" else (method,)
+    methods = (TUNED, UNTUNED) if method is None else (method,)
     kinds: list[Any] = [editor_class(one) if isinstance(one, str) else one for one in methods]
-    names = {field.name for kind in kinds for field in dataclasses.fields(kind)}
+    names = {field.name for kind in kinds for part in kind.setting_classes() for field in dataclasses.fields(part)}
     names.add("arm")  # refused by the request, with the reason
     return names | {theirs for theirs, ours in FIELD_NAMES.items() if names & set(ours)}
 

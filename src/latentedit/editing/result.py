@@ -21,6 +21,7 @@ from latentedit.editing.outputs import OutputFile, declaring, json_file, write_t
 from latentedit.editors.answer import Wanted, answered
 from latentedit.editors.base import StrengthResult
 from latentedit.editors.judge import Judge, Verdict
+from latentedit.editors.moving import Moved
 from latentedit.latents.captions.base import AttributeReader, shortened
 from latentedit.latents.captions.change import change_words, changed_phrases, prompt_doubts, via_doubts
 from latentedit.latents.captions.completion import Completion
@@ -42,7 +43,8 @@ _INSTEAD = {  # what people look for in a result
     **dict.fromkeys(("direction", "save_direction"), _DIRECTION),
     "prompt": "see `target_caption`",
     "view": "latentedit.view(result) is an interactive page",
-    **{name: f"see `record.{name}`" for name in ("seed", "settings")},
+    "seed": "see `record.seed`",
+    "settings": "see `record.recipe.settings`",
 }
 MOST_UNDO_PIXELS = 600_000  # of images in a page with what `undo` needs, about a byte per pixel and strength
 CHANGED_LEVELS = 8  # a pixel counts as changed when a channel moves by more than this many of 255 levels
@@ -248,6 +250,7 @@ class EditResult:
         lines, text = (*self.caption_lines, f"{self.method}: {self.verdict.text}"), record.to_json()
 
         def write(file: Path) -> None:
+
             sheet = draw_sheet(self.source, self.image, title=title, lines=lines)
             save_image(declaring(sheet), file, record=text)
 
@@ -298,6 +301,7 @@ class SweepResult(list[EditResult]):
         return tuple(file for file, _ in files)
 
     def _sheet(self) -> Image.Image:
+
         verdicts = [result.verdict.label if result.strength else "unchanged" for result in self]
         labels = [
             f"{result.strength:.2f}\n" + text.replace(" (", "\n(") for result, text in zip(self, verdicts, strict=True)
@@ -342,39 +346,27 @@ def measure_effect(source: Image.Image, edited: Image.Image) -> Effect:
     )
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Moved:
-    """Latents after an edit, to be judged and decoded.
-
-    Args:
-        steps: one per strength, each of all images.
-        records: one per image; strength and evaluations are added.
-        target: the condition of the full change.
-        evaluations: of one image at each strength, from nothing.
-        cross_talk: of the directions; a single matrix is that of all images.
-        dropped: share of what the codec lost that each step drops, if not its strength.
-        parts: what each of several directions adds to the clean latents at strength 1; empty for one.
-    """
-
-    steps: Sequence[StrengthResult]
-    records: Sequence[RunRecord]
-    target: Condition
-    evaluations: Sequence[int]
-    cross_talk: Float[Tensor, "b k k"] | None = None
-    parts: Sequence[Float[Tensor, "b *latent"]] = ()
-    dropped: Sequence[float] = ()
-
-
-def measured(latent: JointLatent, moved: Moved, spent: Callable[[], Cost]) -> list[list[EditResult]]:
+def measured(
+    latent: JointLatent,
+    moved: Moved,
+    records: Sequence[RunRecord],
+    spent: Callable[[], Cost],
+    notes: Sequence[str] = (),
+) -> list[list[EditResult]]:
     """Put the changes into the images, judge and measure them: per image one result per strength.
 
-    The images share the cost equally; ``spent`` is called when they are made.
+    Args:
+        latent: the images.
+        moved: their latents after the edit.
+        records: one per image; strength and evaluations are added.
+        spent: called when the images are made; they share the cost equally.
+        notes: for all of them.
     """
     steps, target, cross_talk = moved.steps, moved.target, moved.cross_talk
-    backbone, judge, seed = latent.backbone, Judge.of(latent.backbone), moved.records[0].seed
+    backbone, judge, seed = latent.backbone, Judge.of(latent.backbone), records[0].seed
     if not all(bool(torch.isfinite(step.z).all()) for step in steps):
         raise ModelError(f"{backbone.name} gave latents that are not finite. Check its weights, or its dtype")
-    changes = _changes(latent, moved)
+    changes = _changes(latent, moved, records[0])
     images = [[frame.restore(row) for frame, row in zip(latent.frames, change, strict=True)] for change in changes]
     total = spent()
     with backbone.count() as judging:
@@ -395,7 +387,7 @@ def measured(latent: JointLatent, moved: Moved, spent: Callable[[], Cost]) -> li
     for index, frame in enumerate(latent.frames):
         familiarity = latent.knowledge[index] if latent.knowledge else None
         completion = latent.completions[index] if latent.completions else None
-        recorded = moved.records[index]
+        recorded = records[index]
         captions = [words for words in (recorded.caption, recorded.target_caption) if words]
         about_texts = text_notes(backbone, latent.left_out[index : index + 1], captions)
         wanted = None
@@ -417,7 +409,7 @@ def measured(latent: JointLatent, moved: Moved, spent: Callable[[], Cost]) -> li
                     image=image,
                     source=frame.image.image,
                     strength=step.strength,
-                    method=record.method,
+                    method=str(record.recipe.method),
                     caption=record.caption,
                     target_caption=record.target_caption,
                     verdict=verdict if familiarity is None else verdict.on(familiarity),
@@ -431,8 +423,9 @@ def measured(latent: JointLatent, moved: Moved, spent: Callable[[], Cost]) -> li
                         *(() if familiarity is None else familiarity.doubts),
                         *about_texts,
                         *(() if record.instructed else prompt_doubts(record.caption, record.target_caption)),
-                        *via_doubts(record.caption, record.via, record.target_caption),
+                        *via_doubts(record.caption, record.recipe.via, record.target_caption),
                         *(() if completion is None else completion.notes),
+                        *notes,
                         *step.notes,
                         *([_TRANSLUCENT] if record.off_or_on and 0 < abs(step.strength) < 1 else []),
                         *_clamped(step, index),
@@ -444,23 +437,24 @@ def measured(latent: JointLatent, moved: Moved, spent: Callable[[], Cost]) -> li
     return results
 
 
-def _changes(latent: JointLatent, moved: Moved) -> list[Float[Tensor, "b 3 h w"]]:
+def _changes(latent: JointLatent, moved: Moved, record: RunRecord) -> list[Float[Tensor, "b 3 h w"]]:
     """The change of the frames' pixels by each strength; exactly nothing where the latents are the frames' own."""
-    backbone, record = latent.backbone, moved.records[0]
+    backbone, recipe = latent.backbone, moved.recipe
+    local = bool(recipe.auto_mask)
     start = latent.z if latent.start is None else latent.start
     decoded = backbone.decode(start) if latent.decoded is None else latent.decoded
     pixels, before, earlier = latent.pixels.to(decoded), 0.0, record.before  # what earlier edits dropped stays dropped
     while earlier is not None:
-        before = max(before, dropped_residual(earlier.strengths[0], earlier.subtract_residual))
+        before = max(before, dropped_residual(earlier.strengths[0], earlier.recipe.subtract_residual))
         earlier = earlier.before
     # In the latent of an earlier edit, its change is in all of them, and one mask is for the whole.
-    several = moved.parts if latent.start is None and record.auto_mask else ()
+    several = moved.parts if latent.start is None and local else ()
     parts = [backbone.decode(start + part) - decoded for part in several]
     changes: list[Tensor] = []
     for step, far in zip(moved.steps, moved.dropped or [step.strength for step in moved.steps], strict=True):
         change = torch.zeros_like(decoded) if step.z is start else backbone.decode(step.z) - decoded
-        dropped = max(before, dropped_residual(far, record.subtract_residual))
-        changes.append(composed_change(change, pixels, decoded, dropped, local=record.auto_mask, parts=parts))
+        dropped = max(before, dropped_residual(far, recipe.subtract_residual))
+        changes.append(composed_change(change, pixels, decoded, dropped, local=local, parts=parts))
     return changes
 
 

@@ -12,8 +12,8 @@ from latentedit.core.errors import ShapeError
 from latentedit.core.settings import RESIDUAL
 from latentedit.directions.direction import Direction
 from latentedit.directions.identification import composed_change, dropped_residual
-from latentedit.editors.base import check_strength, localizes
-from latentedit.editors.eim import EIM
+from latentedit.editors.base import check_strength
+from latentedit.editors.eim import stored_eim
 from latentedit.latents.encode import fit_all
 from latentedit.latents.images import SourceImage
 from latentedit.models.base import Backbone
@@ -37,7 +37,7 @@ def undo_direction(
     network evaluation, ``ROUNDS + 1`` encodings and twice as many decodings.
     """
     check_strength(strength)
-    auto_mask = localizes(EIM, model) if auto_mask is None else auto_mask
+    auto_mask = stored_eim(model).localizes_on(model) if auto_mask is None else auto_mask
     direction.check_model(model.name, model.fingerprint)
     edited, guess = fit_all(model, [image])[0], image
     for back in (True, *[False] * ROUNDS):

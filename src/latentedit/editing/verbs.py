@@ -22,9 +22,9 @@ from latentedit.editing.request import (
     takes_options,
 )
 from latentedit.editing.result import EditResult, SweepResult
-from latentedit.editing.session import Session, each_change
+from latentedit.editing.session import Session
 from latentedit.editors.base import make_editor, own_names
-from latentedit.editors.eim import EIM, Arm, stored_eim
+from latentedit.editors.eim import Arm, stored_eim
 from latentedit.guard.guard import guarded
 from latentedit.latents import encode as encoding
 from latentedit.latents.encode import ImageLike
@@ -296,8 +296,8 @@ def _run(
             prompts = prompts and [completion.target for completion in completions]
         own = request if prompts is None else dataclasses.replace(request, prompt=tuple(prompts))
         if sources is not None and not (request.instructed or request.direction):
-            for text in each_change(own):  # refuses a change without room before anything is encoded
-                changed = encoding.target_captions(model, sources, to=text.get("to"), change=text["change"])
+            for text in own.targets(each=True):  # refuses a change without room before anything is encoded
+                changed = encoding.target_captions(model, sources, to=text.get("to"), change=text.get("change"))
                 encoding.left_out_of(model, sources, [changed])
         latent = encoding.encode_frames(
             model,
@@ -316,7 +316,7 @@ def composes(request: EditRequest, model: Backbone) -> bool:
     """Whether the request combines directions: given ones, or, by `eim`, one for each change."""
     if request.direction or not request.several:
         return bool(request.direction)
-    return type(make_editor(request.method, model, instructed=request.instructed)) is EIM
+    return make_editor(request.method, model, instructed=request.instructed).moves_along
 
 
 @torch.no_grad()

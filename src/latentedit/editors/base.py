@@ -14,13 +14,13 @@ from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, LatentEditError, RegistryError
 from latentedit.core.plugins import EDITORS
 from latentedit.core.progress import Progress
+from latentedit.core.recipe import Recipe
 from latentedit.core.rng import Seed
 from latentedit.core.settings import from_plain, to_plain
 from latentedit.directions.direction import Direction
 from latentedit.editors.edit import Edit, Latents
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
-from latentedit.models.callable import CallableBackbone
 from latentedit.models.model_settings import ModelSettings
 
 Kind = TypeVar("Kind")
@@ -29,7 +29,7 @@ _GUIDANCE = ("guidance", "target_guidance")
 _WEIGHTS = (*_GUIDANCE, "source_guidance")  # all of classifier-free guidance
 # Settings by their names in diffusers' pipelines, and what an editor may call them.
 FIELD_NAMES = {"num_inference_steps": ("steps",), "guidance_scale": _GUIDANCE, "true_cfg_scale": _GUIDANCE}
-_EIM = "eim"  # the method of this library, `editors.eim`
+TUNED = "eim"  # the method of this library, `editors.eim`, the default of models with tuned settings
 UNTUNED = "flowedit"  # the editor that `docs/methods.md` recommends for models without tuned settings
 
 
@@ -96,11 +96,18 @@ class Editor(abc.ABC):
     localizes: ClassVar[bool] = False
     """Its change gets an automatic soft mask (`directions.identification`) unless the user says otherwise."""
 
+    moves_along: ClassVar[bool] = False
+    """It moves images along directions, as `EIM` does (`editors.moving`); a subclass says so again."""
+
     loses_equal_texts: ClassVar[bool] = False
     """Equal source and target texts change the image, whatever the settings."""
 
     steps_by_map: ClassVar[bool] = False
     """Its steps are those of the flow map, where the model is one (`Capabilities.flow_map`); else by the velocity."""
+
+    def __init_subclass__(cls, **given: Any) -> None:
+        super().__init_subclass__(**given)
+        cls.moves_along = vars(cls).get("moves_along", False)
 
     @abc.abstractmethod
     def move(self, edit: Edit) -> Latents | StrengthResult:
@@ -121,6 +128,18 @@ class Editor(abc.ABC):
     def keeps_equal_texts(self) -> bool:
         """Whether equal source and target texts change nothing, with these settings."""
         return not self.loses_equal_texts
+
+    def localizes_on(self, backbone: Backbone) -> bool:
+        """Whether its change gets an automatic mask on a model, by default."""
+        return self.localizes
+
+    def refines(self, refine: bool | None) -> bool:
+        """Whether its change is refined (`editors.refinement`), as requested or by default."""
+        return bool(refine)
+
+    def follows_map(self) -> bool:
+        """Whether its steps are those of the flow map, with these settings; see `steps_by_map`."""
+        return self.steps_by_map
 
     def for_captions(self, sources: Sequence[str], targets: Sequence[str]) -> "Editor":
         """The editor for images with these captions and targets; itself, unless it reads more than conditions."""
@@ -187,6 +206,11 @@ class Editor(abc.ABC):
         return self.to_dict()
 
     @classmethod
+    def setting_classes(cls) -> tuple[Any, ...]:
+        """The classes whose fields are its settings."""
+        return (cls,)
+
+    @classmethod
     def renamed(cls, settings: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
         """Settings as a user names them, by the names of the fields; ``stored`` are the others."""
         return own_names(settings, cls)
@@ -207,6 +231,8 @@ def rehearsed(editor: Editor, edit: Edit) -> int:
     What an editor evaluates follows from its settings and from the levels and kind of guidance of the model, which are
     the real ones; so a text in another place and a velocity that is easy to compute spend the same.
     """
+    from latentedit.models.callable import CallableBackbone  # noqa: PLC0415  # few edits rehearse
+
     latent, model = edit.latent, edit.backbone
     point, text = torch.ones(1, 1, 1, 1), Condition(tokens=torch.ones(1, 1, 1), pooled=torch.zeros(1, 0))
     if latent.instructed:
@@ -306,17 +332,32 @@ def stored_settings(name: str, backbone: Backbone) -> Mapping[str, Any]:
 
 def default_method(backbone: Backbone, *, instructed: bool = False) -> str:
     """The default editor of a model: `eim` with tuned or calibrated settings and for instructions, else `UNTUNED`."""
-    return _EIM if instructed or ModelSettings.of(backbone).tuned else UNTUNED
+    return TUNED if instructed or ModelSettings.of(backbone).tuned else UNTUNED
 
 
 def default_note(method: str | Editor | None, backbone: Backbone, *, instructed: bool = False) -> tuple[str, ...]:
     """A note where the default is not `eim`; none where a method was named."""
-    if method is not None or default_method(backbone, instructed=instructed) == _EIM:
+    if method is not None or default_method(backbone, instructed=instructed) != UNTUNED:
         return ()
     return (f"method {UNTUNED} ({backbone.name} has no stored settings; choose with `method`)",)
 
 
-def localizes(editor: Editor | type[Editor], backbone: Backbone) -> bool:
-    """Whether an editor keeps its change to where it is strong by default: as calibrated, else as the editor says."""
-    stored = ModelSettings.of(backbone).local if editor.name == _EIM else None
-    return editor.localizes if stored is None else stored
+def resolve(recipe: Recipe, backbone: Backbone, *, instructed: bool = False) -> Recipe:
+    """The recipe alone, of a request too, with the editor for a model, and the mask that it has by default.
+
+    Of ``settings``, those that were given for the editor stay; of an editor that the user made, all.
+
+    Raises:
+        LatentEditError: as `make_editor`.
+    """
+    editor = make_editor(recipe.method, backbone, instructed=instructed, settings=recipe.settings)
+    named = own_names(recipe.settings, *editor.setting_classes())
+    given = editor.to_dict() if isinstance(recipe.method, Editor) else named
+    mask = editor.localizes_on(backbone) if recipe.auto_mask is None else recipe.auto_mask
+    return recipe.plain(method=editor, settings=given, auto_mask=mask)
+
+
+def check_moves_along(kind: type[Editor], action: str = "move along directions") -> None:
+    """Raise a ConfigError for an editor that does not move images along directions."""
+    if not kind.moves_along:
+        raise ConfigError(f'the method {kind.name!r} cannot {action}. Use `method="{TUNED}"`')

@@ -30,6 +30,7 @@ from latentedit.editors.strength import EffectCurve, effect_along
 from latentedit.latents.inversion import InversionTrace, invert, retrace
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
+from latentedit.models.model_settings import ModelSettings
 
 Arm = Literal["image", "text", "joint"]
 
@@ -266,6 +267,7 @@ class EIM(Editor):
 
     name: ClassVar[str] = "eim"
     localizes: ClassVar[bool] = True
+    moves_along: ClassVar[bool] = True
     steps_by_map: ClassVar[bool] = True
 
     search: HSDS = dataclasses.field(default_factory=HSDS)
@@ -323,6 +325,24 @@ class EIM(Editor):
             given["search"] = {**(to_plain(whole) if isinstance(whole, HSDS) else whole), **search}
         return {name: value for name, value in given.items() if name in own or name not in search}
 
+    @classmethod
+    def setting_classes(cls) -> tuple[Any, ...]:
+        """The search, too."""
+        return cls, HSDS
+
+    def localizes_on(self, backbone: Backbone) -> bool:
+        """As calibrated, else yes."""
+        stored = ModelSettings.of(backbone).local
+        return self.localizes if stored is None else stored
+
+    def refines(self, refine: bool | None) -> bool:
+        """By default what was measured to gain: searches in the image part."""
+        return self.arm == "image" and refine is not False
+
+    def follows_map(self) -> bool:
+        """Not of the image arm, whose search takes clean estimates, no steps."""
+        return self.arm != "image"
+
     def settings_along(self) -> dict[str, Any]:
         """The settings without the search."""
         return {name: value for name, value in self.to_dict().items() if name != "search"}
@@ -355,12 +375,6 @@ def _text_direction(latent: JointLatent, target: Condition, level: float, *, see
 def stored_eim(model: Backbone) -> EIM:
     """`EIM` with the settings stored for a model."""
     return EIM.from_dict(stored_settings(EIM.name, model))
-
-
-def check_moves_along(kind: type[Editor], action: str = "move along directions") -> None:
-    """Raise a ConfigError for what only `EIM` does, and no subclass of it: moving images along directions."""
-    if kind is not EIM:
-        raise ConfigError(f'the method {kind.name!r} cannot {action}. Use `method="eim"`')
 
 
 def default_manipulation(latent: JointLatent, directions: Sequence[Direction], settings: Mapping[str, Any]) -> EIM:

@@ -18,7 +18,8 @@ from pydantic import Field
 
 from latentedit.core.device import dtype_name
 from latentedit.core.errors import ConfigError, FileFormatError
-from latentedit.core.settings import MAX_STRENGTHS, Combine, Share
+from latentedit.core.recipe import Recipe
+from latentedit.core.settings import MAX_STRENGTHS
 from latentedit.latents.captions.change import MAX_LETTERS, is_off_or_on
 from latentedit.latents.images import SourceImage
 from latentedit.models.base import Backbone
@@ -96,8 +97,7 @@ class RunRecord(_Record):
     Args:
         format: of the record.
         output: what the file shows.
-        method: name of the editor.
-        settings: of the editor, plain values.
+        recipe: how the edit was made: the editor by its name, with all of its settings; as ``via``, whole captions.
         seed: random seed.
         model: the model.
         versions: of latentedit, torch, diffusers, transformers and Python.
@@ -106,13 +106,8 @@ class RunRecord(_Record):
         references: additional reference images.
         caption: source caption.
         target_caption: target caption; empty for directions without words.
-        via: target captions of named values in between, in their order.
         strengths: of the edit, or of a sweep's images.
         directions: those that were applied together, each at its strength; empty for editors without directions.
-        combine: how they were combined.
-        auto_mask: the change was kept to where it is strong.
-        refine: the core of the change was redrawn (`editors.refinement`).
-        subtract_residual: share of what the codec cannot represent of the source that was dropped in the change.
         stepped: by what the path was stepped: the velocity, or the flow map of a model that is one.
         calibrated: the search had the settings of the model's calibration (`models.model_settings`).
         evaluations: of the network, for the first strength, from nothing.
@@ -121,8 +116,7 @@ class RunRecord(_Record):
 
     format: Annotated[int, Field(ge=FORMAT, le=FORMAT)] = FORMAT
     output: Output = "image"
-    method: str
-    settings: dict[str, Any]
+    recipe: Recipe
     seed: int
     model: ModelRecord
     versions: dict[str, str]
@@ -131,13 +125,8 @@ class RunRecord(_Record):
     references: Annotated[tuple[ImageRecord, ...], Field(strict=False, max_length=MAX_REFERENCES)] = ()
     caption: Caption
     target_caption: Caption
-    via: Annotated[tuple[Caption, ...], Field(strict=False, max_length=MAX_STRENGTHS)] = ()
     strengths: Annotated[tuple[float, ...], Field(min_length=1, max_length=MAX_STRENGTHS)]
     directions: tuple[DirectionRecord, ...] = ()
-    combine: Combine = "sum"
-    auto_mask: bool = True
-    refine: bool = False
-    subtract_residual: Share = 0.0
     stepped: Literal["velocity", "flow map"] = "velocity"
     calibrated: bool = False
     evaluations: float
@@ -146,7 +135,7 @@ class RunRecord(_Record):
     @property
     def off_or_on(self) -> bool:
         """Whether the change adds, removes or exchanges a thing: no value lies between none and all of it."""
-        worded = self.target_caption and not self.instructed and not self.via
+        worded = self.target_caption and not self.instructed and not self.recipe.via
         return bool(worded) and is_off_or_on(self.caption, self.target_caption)
 
     def check_image(self, image: SourceImage) -> None:
@@ -199,7 +188,7 @@ def first_fault(error: pydantic.ValidationError) -> str:
     """The first fault of a document: its field, and what is wrong with it."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     where = repr(".".join(map(str, first["loc"]))[:_SHOWN_LETTERS])
-    return f"{where}: {first['msg'].removeprefix('Value error, ').lower()}"
+    return f"{where}: {first['msg'].removeprefix('Value error, ').lower()[: 2 * _SHOWN_LETTERS]}"
 
 
 def mask_fingerprint(allowed: NDArray[np.uint8] | None) -> str | None:

@@ -28,7 +28,7 @@ from latentedit.core.errors import ConfigError, RegistryError, nearest
 from latentedit.core.halving import continuing, successive_halving
 from latentedit.core.plugins import EDITORS
 from latentedit.core.progress import Progress
-from latentedit.editors.base import Editor, editor_class, localizes, make_editor
+from latentedit.editors.base import Editor, editor_class, make_editor
 from latentedit.editors.eim import EIM
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import read_settings, write_settings
@@ -270,7 +270,7 @@ def tuned_methods(
                 space, latent = search_space(name), prepare(model, data.items[:1]).latent
                 with contextlib.suppress(ConfigError):  # the budget does not pay for one step
                     editor = at_budget(space, without_steps(editor.to_dict(), space), latent)
-            found.append(Method(name=name, editor=editor, local=localizes(editor, model), tuned=name == OURS))
+            found.append(Method(name=name, editor=editor, local=editor.localizes_on(model), tuned=name == OURS))
         elif any(name == one.name for one in SEARCH_SPACES):
             raise ConfigError(f"{where} has no settings of {name!r}. Run `latentedit bench tune`")
         else:

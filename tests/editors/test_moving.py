@@ -12,7 +12,7 @@ from latentedit.core.condition import Condition
 from latentedit.core.flow import LevelGrid, uniform_grid
 from latentedit.directions.identification import local_change
 from latentedit.editing.request import EditRequest
-from latentedit.editors.latent_edit import edit_latent
+from latentedit.editors.moving import edit_latent
 from latentedit.latents.joint import JointLatent
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import noisy

@@ -1,0 +1,126 @@
+"""How an edit is made: one value that requests extend, sessions run, and records store."""
+
+import dataclasses
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+from pydantic import Field
+from pydantic_core import core_schema
+
+from latentedit.core.errors import ConfigError
+from latentedit.core.plugins import EDITORS
+from latentedit.core.settings import MAX_STRENGTHS, RESIDUAL, Combine, Share, check_value, from_plain
+
+# Nothing heavy is imported here: an invalid request is refused at once, and records are read without a model.
+if TYPE_CHECKING:
+    from latentedit.editors.base import Editor
+
+_ENTRY = re.compile(r"^    (\w+): (.+(?:\n {8}.+)*)", re.MULTILINE)  # an argument and its description
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """How a field is given on the command line; its description is the docstring's."""
+
+    kind: type | None  # of one value; None for that of the annotation
+    method: bool  # of the method, listed after what is changed
+    flag: str | None  # the option's name where it is not that of the field
+    words: Sequence[str] | Callable[[str], Any]  # for completion
+    default: Any  # on the command line
+
+
+def option(
+    default: Any,
+    kind: type | None = None,
+    flag: str | None = None,
+    *,
+    method: bool = True,
+    words: Sequence[str] | Callable[[str], Any] = (),
+    unless: Any = None,
+) -> Any:
+    """A field that is also an option, with ``unless`` as its default there if it differs."""
+    shown = default if unless is None else unless
+    one = Option(kind=kind, method=method, flag=flag, words=words, default=None if default == () else shown)
+    return dataclasses.field(default=default, metadata={"option": one})
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How an edit is made, whatever the images and the target.
+
+    A field that is declared with `option` is an option of the commands that edit, an argument of `edit`, and a part of
+    records, of the plans of folder runs, and of what a replay does again.
+
+    Args:
+        method: The editor, see `latentedit methods`. Default: eim, or flowedit for a model without stored settings.
+        settings: Settings of the editor, in addition to those stored for the model (see `editors.base.make_editor`).
+        via: A value between source and target, in the words of the `change`, or a whole caption with `prompt`; several
+            in their order. Each takes a search, strengths from 0 to 1 pass through all.
+        combine: How several changes are combined: sum, inverse (of their cross-talk) or projection.
+        auto_mask: Restrict the edit to an automatic soft mask. Default: yes with eim.
+        refine: Redraw the core of the change, with 6 evaluations. Default: yes with eim.
+        subtract_residual: Share of what the codec cannot represent of the source, such as outlines of the old part,
+            that is dropped where a strong change draws other lines. Default: 1, all; 0 drops none.
+    """
+
+    method: "str | Editor | None" = option(None, str, words=EDITORS.complete)
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
+    via: Annotated[tuple[str, ...], Field(max_length=MAX_STRENGTHS)] = option((), str, method=False)
+    combine: Combine = "sum"
+    auto_mask: bool | None = option(None)
+    refine: bool | None = option(None)
+    subtract_residual: Share = RESIDUAL
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(Recipe):
+            if not isinstance(field.type, str):
+                check_value(field.type, **{field.name: getattr(self, field.name)})
+
+    @property
+    def editor(self) -> "Editor":
+        """The editor, which is made: see `editors.base.resolve`."""
+        if self.method is None or isinstance(self.method, str):
+            raise ConfigError(f"the editor {self.method!r} is not made yet. Call `resolve`")
+        return self.method
+
+    def plain(self, **changes: Any) -> "Recipe":
+        """The recipe alone, of a request that extends it, with changes."""
+        return Recipe(**self.fields() | changes)
+
+    def fields(self) -> dict[str, Any]:
+        """The values of the recipe alone."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(Recipe)}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; an editor as its name and all of its settings."""
+        values = self.fields()
+        if not (self.method is None or isinstance(self.method, str)):
+            values |= {"method": self.method.name, "settings": self.method.to_dict()}
+        return values | {"via": list(self.via)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The recipe that `to_dict` wrote, which may come from anyone."""
+        recipe = from_plain(cls, values)
+        check_value(str, method=recipe.method)
+        return recipe
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, *_: Any) -> core_schema.CoreSchema:
+        """Records hold recipes as plain values."""
+        return core_schema.no_info_plain_validator_function(
+            lambda given: given if isinstance(given, cls) else cls.from_dict(given),
+            serialization=core_schema.plain_serializer_function_ser_schema(cls.to_dict),
+        )
+
+
+def descriptions(of: type = Recipe) -> dict[str, str]:
+    """The descriptions of the fields of a class and its bases, from their docstrings."""
+    found = dict[str, str]()
+    for kind in reversed(of.__mro__):
+        _, _, arguments = inspect.cleandoc(kind.__doc__ or "").partition("Args:\n")
+        entries = _ENTRY.findall(arguments.partition("\n\n")[0])
+        found |= {name: " ".join(text.split()) for name, text in entries}
+    return found
