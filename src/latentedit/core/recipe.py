@@ -6,8 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import Field
-from pydantic_core import core_schema
+from pydantic import Field, PlainSerializer, PlainValidator
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.plugins import EDITORS
@@ -108,12 +107,10 @@ class Recipe:
         return recipe
 
     @classmethod
-    def __get_pydantic_core_schema__(cls, *_: Any) -> core_schema.CoreSchema:
+    def __get_pydantic_core_schema__(cls, _: Any, handler: Any) -> Any:
         """Records hold recipes as plain values."""
-        return core_schema.no_info_plain_validator_function(
-            lambda given: given if isinstance(given, cls) else cls.from_dict(given),
-            serialization=core_schema.plain_serializer_function_ser_schema(cls.to_dict),
-        )
+        read = PlainValidator(lambda given: given if isinstance(given, cls) else cls.from_dict(given))
+        return handler.generate_schema(Annotated[Any, read, PlainSerializer(cls.to_dict)])
 
 
 def descriptions(of: type = Recipe) -> dict[str, str]:

@@ -114,13 +114,13 @@ def test_sampling_with_references_equals_the_stock_pipeline(size: tuple[int, int
 
 def test_word_positions_are_exact_in_half_precision() -> None:
     """Above 256, bfloat16 has only even integers, so positions reach the network in float32."""
-    pipeline = flux2_klein().to(torch.bfloat16)
+    pipeline, seen = flux2_klein().to(torch.bfloat16), list[Tensor]()
+    pipeline.transformer.pos_embed.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
     backbone: Any = le.from_pipeline(pipeline, settings=SETTINGS)
     backbone.window = 512
-    seen: list[Tensor] = []
-    pipeline.transformer.pos_embed.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
-    z = draw((1, *backbone.latent_shape(64, 64)), seed=4, purpose="start")
-    backbone.velocity(z, torch.tensor([0.5]), backbone.embed([""]))
+    z, text = draw((1, *backbone.latent_shape(64, 64)), seed=4, purpose="start"), backbone.embed([""])
+    seen.clear()
+    backbone.velocity(z, torch.tensor([0.5]), text)
     assert [float(position) for position in seen[1][:, 3]] == list(range(512))
 
 
