@@ -56,7 +56,7 @@ from latentedit_portraits.render import render
 from tests.editors.few_steps import few_steps
 from tests.keep.pairs import cast as tinted
 from tests.keep.pairs import moved, scene, similarity, with_object
-from tests.miniatures import flow, noise
+from tests.miniatures import MINIATURES
 from tools.running import ROOT
 
 STORED = ROOT / "results" / "golden.json"
@@ -335,16 +335,6 @@ def by_editor(name: str) -> Any:
 
 CASES.update({f"editor {name}": functools.partial(by_editor, name) for name in EDITORS.names()})
 
-FAMILIES: dict[str, Callable[[], Any]] = {
-    **{name: getattr(flow, name) for name in ("flux", "flux2_klein", "flux2_dev", "chroma", "krea2", "longcat_image")},
-    **{
-        name: getattr(flow, name) for name in ("ovis_image", "qwen_image", "anima", "qwen_image21", "flux3", "auraflow")
-    },
-    **{name: getattr(flow, name) for name in ("cogview4", "lumina2", "sana", "zimage")},
-    **{name: getattr(noise, name) for name in ("sd_pipeline", "sdxl", "pixart")},
-    "sd3": functools.partial(sd3_pipeline, t5=True),
-}
-
 
 def by_family(make: Callable[[], Any]) -> Any:
     """A live pipeline: its text, its levels, a velocity, and edits by the default editor."""
@@ -360,7 +350,7 @@ def by_family(make: Callable[[], Any]) -> Any:
     }
 
 
-CASES.update({f"family {name}": functools.partial(by_family, make) for name, make in FAMILIES.items()})
+CASES.update({f"family {name}": functools.partial(by_family, make) for name, make in MINIATURES.items()})
 
 
 @case

@@ -6,6 +6,7 @@ schedulers is by `tools.schedulers`.
 python -m tools.pipelines
 """
 
+import functools
 import inspect
 import re
 import warnings
@@ -19,34 +20,22 @@ import torch
 import latentedit as le
 from latentedit.core.errors import LatentEditError
 from latentedit.core.rng import seeded
-from latentedit.testing.miniature import sd3_pipeline
-from tests.miniatures import flow, noise
+from tests.miniatures import MINIATURES, flow, noise
 from tools.schedulers import section
 
 PAGE = Path(__file__).parents[1] / "docs" / "pipelines.md"
 SETTINGS = {"sizes": [64, 64, 96]}
 
-MINIATURES: dict[str, Callable[[], Any]] = {
-    "AuraFlowTransformer2DModel": flow.auraflow,
-    "ChromaTransformer2DModel": flow.chroma,
-    "CogView4Transformer2DModel": flow.cogview4,
-    "CosmosTransformer3DModel": flow.anima,
-    "Flux2Transformer2DModel": flow.flux2_klein,
-    "Flux3Transformer2DModel": flow.flux3,
-    "FluxTransformer2DModel": flow.flux,
-    "Krea2Transformer2DModel": flow.krea2,
-    "LongCatImageTransformer2DModel": flow.longcat_image,
-    "Lumina2Transformer2DModel": flow.lumina2,
-    "OvisImageTransformer2DModel": flow.ovis_image,
-    "PixArtTransformer2DModel": noise.pixart,
-    "QwenImage21Transformer2DModel": flow.qwen_image21,
-    "QwenImageTransformer2DModel": flow.qwen_image,
-    "SD3Transformer2DModel": lambda: sd3_pipeline(t5=True),
-    "SanaTransformer2DModel": flow.sana,
-    "UNet2DConditionModel": noise.sd_pipeline,
-    "UNet2DModel": lambda: None,
-    "ZImageTransformer2DModel": flow.zimage,
-}
+
+@functools.cache
+def miniatures() -> dict[str, Callable[[], Any]]:
+    """The first miniature with each network, by the class of the network."""
+    found: dict[str, Callable[[], Any]] = {"UNet2DModel": lambda: None}
+    for make in MINIATURES.values():
+        parts = make().components
+        found.setdefault(type(parts.get("transformer") or parts["unet"]).__name__, make)
+    return dict(sorted(found.items()))
+
 
 NO_IMAGE = re.compile(
     r"Video|Animate|Audio|Music|I2V|T2V|TI2V|ToWorld|AceStep|Allegro|AnyFlow|CogVideo|ConsisID|Cosmos(?!2TextToImage)"
@@ -84,17 +73,17 @@ def network_of(kind: Any) -> str | None:
         blocks: Any = getattr(diffusers, str(kind.default_blocks_name), None)
         parts = blocks().expected_components if blocks is not None else []
         networks = {getattr(part.type_hint, "__name__", "") for part in parts if part.name in ("transformer", "unet")}
-        return next((known for known in MINIATURES if known in networks), None)
+        return next((known for known in miniatures() if known in networks), None)
     taken = inspect.signature(kind.__init__).parameters
     named = " ".join(str(taken[name].annotation) for name in ("transformer", "unet") if name in taken)
-    return next((known for known in MINIATURES if re.search(rf"\b{known}\b", named)), None)
+    return next((known for known in miniatures() if re.search(rf"\b{known}\b", named)), None)
 
 
 def built(kind: Any, network: str) -> Any:
     """A pipeline of a class around a miniature; what the miniature has not is a small network without a meaning."""
     if issubclass(kind, diffusers.ModularPipeline):
         special = {"Flux3Dist": lambda: flow.flux3(distilled=True), "ImageEdit": lambda: flow.qwen_image("plus")}
-        made = next((make for name, make in special.items() if name in kind.__name__), MINIATURES[network])()
+        made = next((make for name, make in special.items() if name in kind.__name__), miniatures()[network])()
         modular: Any = kind()
         modular.update_components(**{name: part for name, part in made.components.items() if part is not None})
         modular.register_to_config(**{name: made.config[name] for name in LAYERS if name in made.config})
@@ -114,7 +103,7 @@ def built(kind: Any, network: str) -> Any:
     elif "processor" in taken and network.startswith("Qwen"):
         made = flow.qwen_image("plus" if "Plus" in kind.__name__ else "edit")
     else:
-        made = MINIATURES[network]()
+        made = miniatures()[network]()
     known = {**made.config, **made.components}
     absent = {"controlnet": torch.nn.Identity(), "adapter": torch.nn.Identity(), "requires_safety_checker": False}
     given = {name: known.get(name, absent.get(name)) for name in taken if name not in ("self", "args", "kwargs")}

@@ -10,7 +10,7 @@ from tests.models.families.table import PAGE, measured, page
 @pytest.mark.nightly
 def test_the_page_matches_the_tests() -> None:
     found, tested = families(), measured()
-    assert PAGE.read_text() == page(found, tested), "write it again: python -m tests.models.families.table"
+    assert PAGE.read_text() == page(found, tested), "write it again: make docs-text"
     assert [one.name for one in found if not tested.keys() & {*one.adapters}] == ["DDPM in pixels"]
 
 
