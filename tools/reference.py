@@ -1,14 +1,18 @@
 """Writes pages from declarations: ``python -m tools.reference``.
 
 ``docs/reference/commands.md`` comes from the declarations of the commands, with their docstrings and examples,
-``docs/reference/check.schema.json`` from the fields of a check's report, the table on ``docs/methods.md`` and the
-formulas of `eim` on ``docs/concepts/hsds.md`` from the editors, and ``docs/changelog.md`` from CHANGELOG.md. A page per
-paper comes from ``results/claims``, and the plots there move to it.
+``docs/reference/check.schema.json`` from the fields of a check's report, the table on ``docs/methods.md``, the
+formulas of `eim` on ``docs/concepts/hsds.md``, ``docs/reference/python/editors.md`` and what `latentedit.editors`
+exports from the registered editors, and ``docs/changelog.md`` from CHANGELOG.md. A page per paper comes from
+``results/claims``, and the plots there move to it.
 """
 
 import inspect
+import itertools
 import json
+import operator
 import re
+import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -34,9 +38,13 @@ from tools.running import ROOT
 DOCS = ROOT / "docs"
 METHODS = DOCS / "methods.md"
 SEARCH = DOCS / "concepts" / "hsds.md"
+EDITORS_PAGE = DOCS / "reference" / "python" / "editors.md"
+EXPORTS = ROOT / "src" / "latentedit" / "editors" / "__init__.py"
 
 _MARKED = re.compile(r"(?<=<!--methods-->\n).*?(?=<!--/methods-->)", re.DOTALL)
 _FORMULAS = re.compile(r"(?<=<!--formulas-->\n).*?(?=<!--/formulas-->)", re.DOTALL)
+_BASELINES = re.compile(r"(?<=<!--editors-->\n).*?(?=<!--/editors-->)", re.DOTALL)
+_EXPORT = re.compile(r"^    from (\S+) import (\w+) as \2\n", re.MULTILINE)
 _ENTRY = re.compile(r"^@misc.*?eprint = \{(.*?)\}.*?keywords = \{(.*?)\}", re.DOTALL | re.MULTILINE)
 
 PAPERS = {"eim": EIM_PAPER, "riemannian": RIEMANNIAN, "unsupervised": UNSUPERVISED}
@@ -88,6 +96,8 @@ def reference() -> dict[Path, str]:
         folder / "commands.md": commands_page(),
         folder / "check.schema.json": check_schema(),
         DOCS / "changelog.md": changes,
+        EDITORS_PAGE: editors_page(EDITORS_PAGE.read_text(encoding="utf-8")),
+        EXPORTS: exports(EXPORTS.read_text(encoding="utf-8")),
     }
 
 
@@ -234,6 +244,32 @@ def methods_page(page: str) -> str:
     head = "| method | what it does | papers | evaluations | identity |"
     rows = [head, f"|{' --- |' * 5}", *(_method_row(name, latent) for name in EDITORS.names())]
     return _MARKED.sub(lambda _: "".join(f"{row}\n" for row in rows), page)
+
+
+def _baselines() -> list[tuple[str, str]]:
+    """Module and name of each registered editor of ours but `eim`, sorted."""
+    found = {(kind.__module__, kind.__name__) for kind in map(editor_class, EDITORS.names())}
+    return sorted(one for one in found if one[0].startswith("latentedit.editors.baselines."))
+
+
+def editors_page(page: str) -> str:
+    """The page with the registered editors between its marks, by module."""
+    lines = list[str]()
+    for module, editors in itertools.groupby(_baselines(), operator.itemgetter(0)):
+        title, about = module.rpartition(".")[2].replace("_", " "), str(sys.modules[module].__doc__)
+        lines += [f"## {title.capitalize()}\n", about.partition("\n")[0] + "\n"]
+        lines += [
+            f"::: {module}.{name}\n    options:\n      heading: latentedit.editors.{name}\n" for _, name in editors
+        ]
+    return _BASELINES.sub(lambda _: "".join(f"{line}\n" for line in lines), page)
+
+
+def exports(text: str) -> str:
+    """The text of a package, which exports the registered editors as well; in ruff's order."""
+    names = {*_EXPORT.findall(text), *_baselines()}
+    order = sorted(names, key=lambda one: (one[0], not one[1].isupper(), one[1].islower(), one[1].lower()))
+    head, *_, tail = _EXPORT.split(text)
+    return head + "".join(f"    from {module} import {name} as {name}\n" for module, name in order) + tail
 
 
 def search_page(page: str) -> str:

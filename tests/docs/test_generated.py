@@ -12,6 +12,7 @@ from tools import marked_numbers, reference
 from tools.reference import DOCS, described
 
 from latentedit.core.errors import ConfigError
+from latentedit.core.plugins import EDITORS
 from latentedit.models.model_settings import read_settings
 from latentedit.models.registry import bundled_folder
 from latentedit_bench.experiments.experiment import make_experiment
@@ -110,6 +111,12 @@ def test_every_public_name_is_documented_where_it_is_defined() -> None:
     names = [name for name, one in vars(errors).items() if getattr(one, "__module__", "") == errors.__name__]
     classes = [name for name in names if isinstance(getattr(errors, name), type)]
     assert [name for name in classes if f"latentedit.core.errors.{name}" not in DOCUMENTED] == []
+
+
+def test_every_editor_is_in_the_bibliography() -> None:
+    """As the keyword of an entry, or in a comment."""
+    named = re.findall(r"[\w-]+", (DOCS / "citations.bib").read_text(encoding="utf-8"))
+    assert {*EDITORS.names()} - {*named} == set()
 
 
 def test_every_method_on_a_page_has_a_line_of_its_own_or_of_a_base() -> None:
