@@ -71,16 +71,6 @@ def test_law_2_effect_inverts_scale(effects: list[float], share: float) -> None:
 
 
 @pytest.mark.slow
-@given(st.lists(st.floats(0.01, 2.0), min_size=1, max_size=8), st.floats(-2, 2))
-def test_law_3_increasing_effects_are_interpolated(gaps: list[float], first: float) -> None:
-    effects = [first + float(total) for total in np.cumsum([0.0, *gaps])]
-    found = curve(effects)
-    for scale, effect in zip(found.scales, effects, strict=True):
-        assert scalar(found.effect(scale)) == pytest.approx(effect, abs=1e-6)
-        assert scalar(found.scale(effect)) == pytest.approx(scale, abs=1e-9)
-
-
-@pytest.mark.slow
 @given(COARSE)
 def test_the_fit_is_an_isotonic_regression(effects: list[float]) -> None:
     found = curve(effects)
