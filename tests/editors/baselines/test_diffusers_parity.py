@@ -140,13 +140,10 @@ def generated(backbone: Backbone, editor: SEGA, scale: float, steps: int) -> Ten
     "settings",
     [
         {},
-        {"threshold": 0.55, "scale": 3.0},
-        {"threshold": 0.0, "momentum": 0.8, "decay": 0.7},
-        {"warm_up": 4, "momentum": 0.5},
         {"warm_up": 2, "cool_down": 4, "momentum": 0.5, "decay": 0.9},
         {"scale": -5.0, "warm_up": 1},
     ],
-    ids=["defaults", "threshold", "momentum", "warm-up", "cool-down", "reverse"],
+    ids=["defaults", "cool-down", "reverse"],
 )
 def test_semantic_guidance_equals_the_stock_pipeline(
     backbone: Backbone, parts: dict[str, Any], settings: dict[str, Any]
@@ -225,8 +222,7 @@ def test_noise_maps_equal_those_of_the_stock_pipeline(invert: Invert, source: st
     assert bool((pipeline.zs[4] == 0).all())
 
 
-@pytest.mark.nightly
-@pytest.mark.parametrize(("threshold", "scale"), [(0.9, 5.0), (0.55, -4.0), (0.0, 2.0)])
+@pytest.mark.parametrize(("threshold", "scale"), [(0.9, 5.0), (0.55, -4.0)])
 def test_ledits_equals_the_stock_pipeline(invert: Invert, threshold: float, scale: float) -> None:
     pipeline, latent, level = invert("", 3.5)
 

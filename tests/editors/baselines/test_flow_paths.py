@@ -32,19 +32,6 @@ def on(latent: JointLatent, grid: LevelGrid) -> JointLatent:
     return dataclasses.replace(latent, levels=grid)
 
 
-def test_constant_differences_have_a_closed_form(spatial_latent: JointLatent) -> None:
-    """m = y - x follows ``m' = m + h (c - k m)``, so ``(1 - prod(1 - kh)) c/k``; with a whole pull ``m' = s' c``."""
-    c, k = 1.5, 2.0
-    found = follow_difference(FlowEdit(noises=3), edit_of(on(spatial_latent, GRID)), lambda a, b, s, _: c - k * (b - a))
-    factor = math.prod(1 - k * (s_next - s) for s, s_next in itertools.pairwise(GRID.levels))
-    assert relative_error(found - spatial_latent.z, torch.full_like(spatial_latent.z, (1 - factor) * c / k)) < EXACT
-    for grid, left in ((GRID, 0.0), (LevelGrid(levels=GRID.levels[:-1]), 0.1)):
-        found = follow_difference(
-            FlowEdit(), edit_of(on(spatial_latent, grid)), lambda a, b, s, _: torch.ones_like(a), weight=-2.0, pull=1.0
-        )
-        assert relative_error(found, spatial_latent.z - 2 * left) < EXACT
-
-
 def test_noises_are_averaged_for_each_image(spatial_latent: JointLatent) -> None:
     """Each image gets the mean over its own rows: ``(1 - s) x + s mean(e)``, with the noises of the step."""
     seen: list[tuple[Tensor, Tensor]] = []
