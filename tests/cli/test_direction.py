@@ -28,14 +28,12 @@ def test_a_stored_direction_is_shown(command: Command, ran: Ran, made: Callable[
 
 @pytest.mark.nightly
 def test_a_preview_on_an_image_is_a_sweep(
-    command: Command, ran: Ran, made: Callable[..., Path], other: Path, miniature: Path, tmp_path: Path
+    ran: Ran, made: Callable[..., Path], other: Path, miniature: Path, tmp_path: Path
 ) -> None:
+    """Over the range of its calibration."""
     place = made("a")
     where = ("--on", other, "--source-prompt", FROM, "--model", miniature)
-    ran("direction", "preview", place, *where, "--strengths", "0,1", "-o", tmp_path / "p.png")
-    record = read_record(tmp_path / "p.png")
-    assert (record.output, record.strengths) == ("sweep", (0.0, 1.0))
-    assert command("direction", "preview", place, *where).code == 0
+    ran("direction", "preview", place, *where)
     known = Direction.load(place).calibration
     assert known is not None
     strengths = read_record(tmp_path / "a.preview.png").strengths

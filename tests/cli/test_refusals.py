@@ -25,6 +25,7 @@ BEFORE_LOADING = [
     (f"{EDIT} -o other.png", "other.json"),
     (f"{EDIT} -o 'a mask.png' --mask 'a mask.png'", "a mask.png"),
     ("edit clear.png --prompt glasses -o o.jpg", "transparency"),
+    (f"{EDIT} --sheet me.png", "me.png"),
     (f"{EDIT} -o x.png --sheet link/x.png", "link/x.png"),
     (f"{EDIT} --view me.png", ".html"),
     *((f"{EDIT} {option} 1", option) for option in ("--batch", "--workers", "--ray")),

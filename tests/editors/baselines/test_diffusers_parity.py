@@ -13,7 +13,7 @@ What cannot be compared, and why:
   SDEdit is compared on a miniature.
 - The second-order solver of LEDITS++, which we do not have: the pipeline runs in its DDIM mode, attention mask off.
 - `SemanticStableDiffusionPipeline` edits what it generates. So the guidance itself is compared, `SEGA.guided` and
-  Euler steps from the same noise; `test_sega` compares the editor with the guidance written out.
+  Euler steps from the same noise; `test_aligned_returns` compares the editor with the guidance written out.
 """
 
 from collections.abc import Callable
