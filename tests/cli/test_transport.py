@@ -1,4 +1,4 @@
-"""``latentedit transport`` with a tiny model."""
+"""``latentedit discover`` and ``latentedit transport`` with a tiny model."""
 
 import json
 import shlex
@@ -8,7 +8,7 @@ import pytest
 
 from latentedit.directions.direction import Direction
 from latentedit.editing.outputs import read_record
-from tests.commands import Ran
+from tests.commands import Command, Ran
 
 
 @pytest.mark.slow
@@ -34,3 +34,17 @@ def test_a_direction_is_transported(ran: Ran, image: Path, other: Path, miniatur
     assert trial[:3] == ["latentedit", "sweep", str(other)]
     ran(*trial[1:], "--source-prompt", "a person", "-o", tmp_path / "s.png")
     assert len(read_record(tmp_path / "s.png").strengths) == 5
+
+
+@pytest.mark.slow
+def test_an_interrupted_discovery_leaves_nothing(
+    command: Command, image: Path, miniature: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    # A method, and no function that a module imported meanwhile would keep.
+    monkeypatch.setattr("latentedit.models.base.Backbone.features", interrupted)
+    outcome = command("discover", image, "--rank", 2, "--model", miniature, "-o", tmp_path / "out")
+    assert (outcome.code, outcome.err.splitlines()[-1]) == (130, "latentedit: interrupted")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["me.png"]
