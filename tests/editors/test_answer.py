@@ -75,7 +75,7 @@ def with_phrase(old: str, new: str) -> str:
         ("brown", "red", {"hair_color": "red", "hat": "there"}, "done, but also", ("hat none -> there",)),
     ],
 )
-def test_the_reader_decides_what_was_done_and_what_else(
+def test_the_verdict_names_what_was_done_and_what_else(
     old: str, new: str, after: dict[str, str], word: str, also: tuple[str, ...]
 ) -> None:
     found = verdict(with_phrase(old, new), **after)
