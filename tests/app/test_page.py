@@ -104,7 +104,7 @@ def guest(browser: Browser, server: tuple[str, Path]) -> Iterator[Visitor]:
 
 
 @pytest.mark.nightly
-def test_an_image_is_edited_saved_and_undone(guest: Visitor, server: tuple[str, Path], tmp_path: Path) -> None:
+def test_an_image_is_edited_and_saved(guest: Visitor, server: tuple[str, Path], tmp_path: Path) -> None:
     page = guest.page
     guest.bring(png(gray()))
     guest.describe(SCENE)
@@ -120,11 +120,7 @@ def test_an_image_is_edited_saved_and_undone(guest: Visitor, server: tuple[str, 
     saved = guest.downloads("save-image", tmp_path)
     assert (saved.name, read_record(saved).strengths) == ("me.edited.png", (0.75,))
     direction = guest.downloads("save-direction", tmp_path)
-    guest.press("undo")
-    expect(page.locator("#le-result iframe")).to_have_count(0)
-    guest.history.nth(1).click()
-    expect(guest.viewer.locator(".number")).to_have_value("0.75")  # at which it was saved
-    guest.press("undo")
+    guest.history.nth(0).click()
     expect(page.locator("#le-result iframe")).to_have_count(0)
     guest.wish("")
     page.get_by_role("button", name="More changes").click()
@@ -132,8 +128,6 @@ def test_an_image_is_edited_saved_and_undone(guest: Visitor, server: tuple[str, 
         guest.press("direction")
     chooser.value.set_files(direction)
     expect(page.get_by_label("What to change")).to_have_value("gray-red.safetensors")
-    guest.edit("gray-red.safetensors")
-
     assert [url for url in guest.requests if not url.startswith((server[0], "data:", "blob:"))] == []
     assert guest.complaints == []
     assert [path for path in server[1].rglob("*") if path.is_file() and path.stat().st_size] == []

@@ -103,7 +103,6 @@ def test_tasks_cannot_bypass_the_queue(server: tuple[str, Path]) -> None:
     for event in queued:
         body = json.dumps({"fn_index": event, "data": [], "session_hash": "stranger"}).encode()
         assert status(address + "gradio_api/run/predict", body, Content_Type="application/json") == 404
-    assert [event["api_visibility"] for event in events if event["api_visibility"] != "private"] == []
 
 
 def test_other_machines_need_a_password() -> None:

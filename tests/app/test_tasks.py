@@ -306,21 +306,6 @@ def test_settings_of_gradio_by_the_user_give_no_access(request: pytest.FixtureRe
     assert "le-strength" in styled <= page.values.keys()
 
 
-def test_controls_have_limits_and_initial_values(alone: Client) -> None:
-    controls: dict[str, list[Any]] = {}
-    for control in alone.config["components"]:
-        controls.setdefault(control["type"], []).append(control["props"])
-    ranges = [tuple(one[name] for name in ("minimum", "maximum", "value", "step")) for one in controls["slider"]]
-    assert ranges == [(-1, 2, 1, 0.05)] * 4 + [(1, 10, 4, 1), (0.2, 0.95, 0.85, 0.05)]
-    assert [one["value"] for one in controls["dropdown"]] == ["colors", ""]
-    assert {one["max_length"] for one in controls["textbox"] if one["visible"] is True} == {2000}
-    primary = [one["elem_id"] for one in controls["button"] if one["variant"] == "primary"]
-    assert primary == ["le-save-kept", "le-edit", "le-discover"]
-    assert [one["file_types"] for one in controls["uploadbutton"]] == [["image"], [".safetensors"]]
-    assert controls["state"][0]["time_to_live"] == 3600
-    assert {one["open"] for one in controls["accordion"]} == {False}
-
-
 def test_the_server_ends_all_visits_and_restores_the_environment() -> None:
     names = ("GRADIO_TEMP_DIR", "GRADIO_ALLOWED_PATHS", "NO_PROXY")
     model, before = PausedBackbone(), [os.environ.get(name) for name in names]

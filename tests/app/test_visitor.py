@@ -48,13 +48,6 @@ def test_an_edit_equals_the_sweep_of_the_library(colors: ColorBackbone, visit: V
 
 
 def test_several_changes_have_their_own_strengths_and_cross_talk(colors: ColorBackbone, visit: VisitorSession) -> None:
-    wishes = [
-        dataclasses.replace(RED, strength=0.5),
-        PageChange(text="a hat => a scarf", strength=1.0),
-        PageChange(text=" "),
-    ]
-    with pytest.raises(ConfigError):  # the model knows no hats
-        visit.edit(wishes, **EIM)
     red = visit.edit([RED], **EIM).edit
     visit.undo(model="colors")
     assert red is not None

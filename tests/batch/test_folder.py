@@ -17,7 +17,6 @@ from latentedit.core.errors import ConfigError, FileFormatError, LatentEditError
 from tests.batch.small_work import SmallWork, begin, made, small_work
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
-ESCAPED = st.text(st.sampled_from("%.~ -aA/\\:é2EFf\n"), max_size=40)
 
 
 @pytest.fixture
@@ -179,11 +178,6 @@ def test_a_read_only_folder_is_rejected_at_the_start(
     (folder.path / TABLE).mkdir()
     with pytest.raises(OutputError):
         begin(folder.path, work)
-
-
-@given(TEXTS | ESCAPED, TEXTS | ESCAPED)
-def test_different_texts_have_different_file_names(first: str, second: str) -> None:
-    assert (file_name(first) == file_name(second)) == (first == second)
 
 
 @given(TEXTS | st.text(st.characters(exclude_categories=["Cs"]), min_size=80, max_size=300))

@@ -155,17 +155,6 @@ def test_killed_workers_are_replaced_and_errors_keep_their_type(
 
 
 @needs_ray
-@pytest.mark.nightly
-def test_a_unit_that_kills_every_worker_is_named(cluster: Any, tmp_path: Path) -> None:
-    work = small_work(tmp_path / "notes", fate={"001-unit": "deadly"})
-    folder = begin(tmp_path / "run", work)
-    with pytest.raises(OutputError):
-        run_work(folder, work, executor=Executor(ray=cluster.address, workers=1))
-    assert folder.finished() == ["000-unit"]
-    assert work.begun().count("001-unit") == cluster_module.TRIES
-
-
-@needs_ray
 @pytest.mark.slow
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "head", "head:six", "127.0.0.1:99999"])
 def test_an_address_without_a_cluster_is_rejected(tmp_path: Path, address: str) -> None:

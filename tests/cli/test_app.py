@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import pytest
 from latentedit.app.address import is_loopback
 from latentedit.cli.app import PASSWORD, read_password
 from latentedit.core.errors import ConfigError
+from tests.app.servers import free_port
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +52,7 @@ def test_the_password_comes_from_a_file_or_the_environment(tmp_path: Path, envir
 
 @pytest.mark.nightly
 def test_the_server_ends_on_ctrl_c_and_leaves_no_files(miniature: Path, tmp_path: Path) -> None:
-    arguments = [sys.executable, "-m", "latentedit.cli.main", "app", "--model", miniature, "--port", free_port()]
+    arguments = [sys.executable, "-m", "latentedit.cli.main", "app", "--model", miniature, "--port", str(free_port())]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(arguments, stdout=PIPE, stderr=PIPE, text=True, env=environment) as server:
         try:
@@ -72,9 +72,3 @@ def test_the_server_ends_on_ctrl_c_and_leaves_no_files(miniature: Path, tmp_path
     assert server.returncode == 130
     assert complaints == "latentedit: interrupted\n"
     assert [path.name for path in tmp_path.iterdir() if "latentedit" in path.name or "gradio" in path.name] == []
-
-
-def free_port() -> str:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return str(found.getsockname()[1])

@@ -9,9 +9,8 @@ from torch import Tensor
 
 from latentedit.core.plugins import CAPTIONERS
 from latentedit.latents.captions.base import AttributeReader
-from tests.commands import Command, Ran
+from tests.commands import Command
 from tests.installed import installed
-from tests.latents.fake_endpoint import fake_endpoint, text_answer
 
 
 class Reader(AttributeReader):
@@ -41,18 +40,3 @@ def test_caption_and_attributes(command: Command, image: Path, miniature: Path, 
     assert command("caption", image, "--model", miniature, *reader, "--quiet").out.count("\n") == 1
     facts = json.loads(command("caption", image, "--model", miniature, *reader, "--json").out)
     assert facts["attributes"] == {"mouth": "smile", "hair_color": "black"}
-
-
-@pytest.mark.slow
-def test_a_captioner_is_chosen_by_name(ran: Ran, image: Path, miniature: Path, environment: dict[str, str]) -> None:
-    with fake_endpoint() as server:
-        environment |= {"OPENAI_BASE_URL": server.url, "NO_PROXY": "127.0.0.1"}
-        server.answers = [text_answer("A man\nwith a beard.")]
-        printed = ran("caption", image, "--captioner", "openai:m", "--model", miniature, "--json")
-    assert json.loads(printed) == {
-        "image": str(image),
-        "caption": "A man with a beard",
-        "attributes": None,
-        "knowledge": None,
-        "notes": [],
-    }

@@ -2,8 +2,6 @@
 
 import functools
 import json
-import re
-import shlex
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,24 +30,6 @@ def arguments(image: Path, miniature: Path) -> list[object]:
 
 def files(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
-
-
-@pytest.mark.nightly
-def test_an_edit_writes_image_and_sheet_and_prints_its_replay_command(
-    command: Command, ran: Ran, arguments: list[object], image: Path, mask: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "its out").mkdir()
-    output, sheet = tmp_path / "its out" / "o.png", tmp_path / "sheet.png"
-    printed = ran(*arguments, "--mask", mask, "--sheet", sheet, "-o", output)
-    assert printed.startswith(f"{image} -> {output}\n")
-    assert Image.open(output).size == (56, 40)
-    assert Image.open(sheet).width > 3 * 56
-    assert files(tmp_path / "its out") == ["o.json", "o.png"]
-    assert (read_record(output).target_caption, read_record(sheet).output) == (TO, "sheet")
-    again = shlex.split(printed.splitlines()[-1].split(maxsplit=1)[1])
-    assert again[:2] == ["latentedit", "replay"]
-    assert "yes, byte for byte" in command(*again[1:]).out
-    assert (tmp_path / "its out" / "o.again.png").read_bytes() == output.read_bytes()
 
 
 def test_the_loss_of_jpeg_is_measured_in_the_written_file(
@@ -115,10 +95,6 @@ def test_quiet_and_debug_affect_only_the_output(command: Command, arguments: lis
     assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
     with pytest.raises(ConfigError):
         command(*arguments, "--strength=nan", "--debug")
-    long = [f"a person with {words}, {'red hair, ' * 5}a zebra" for words in ("no glasses", "glasses")]
-    outcome = command(*arguments, "--strength", 0, "--source-prompt", long[0], "--prompt", long[1])
-    assert outcome.code == 0
-    assert len(re.findall("^warning: .*'a zebra'", outcome.err, re.MULTILINE)) == 1, "of what is left out, once"
 
 
 def test_unknown_images_are_edited_only_with_force(

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import re
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +11,6 @@ from PIL import Image
 
 from latentedit.cli.edit import default_folder, is_many
 from latentedit.core.errors import ConfigError
-from latentedit.editing.outputs import read_record
-from latentedit.latents.images import SourceImage
 from tests.commands import Command, Ran, Refused
 
 pytestmark = pytest.mark.slow
@@ -47,34 +44,6 @@ def words(photos: Path, miniature: Path) -> tuple[object, ...]:
     return ("edit", photos, "--source-prompt", FROM, "--prompt", TO, "--batch", 1, "--workers", 1, *options)
 
 
-@pytest.mark.nightly
-def test_a_folder_is_edited_like_single_images_except_damaged_ones(
-    command: Command, words: tuple[object, ...], photos: Path, tmp_path: Path, miniature: Path
-) -> None:
-    outcome = command(*words)
-    run = tmp_path / "photos.edited"
-    assert outcome.code == 1
-    assert outcome.out.startswith(f"{photos} -> {run / 'images'}: 2 edited (")
-    assert outcome.out.endswith(f"), 1 failed; rows in {run / 'rows.csv'}\n")
-    assert re.search("b.png, sdedit: .*damaged or cut short", outcome.err)
-    rows = pd.read_csv(run / "rows.csv")
-    assert list(rows["id"]) == ["a.jpg", "a.png"]
-    assert list(rows["output"]) == ["images/a.jpg.edited.png", "images/a.png.edited.png"]
-    assert not {"seconds", "peak_bytes"} & set(rows)
-    record = read_record(run / "images/a.jpg.edited.png")
-    assert (record.image.name, record.caption, record.target_caption) == ("a.jpg", FROM, TO)
-    assert sorted(path.suffix for path in (run / "images").iterdir()) == [".json", ".json", ".png", ".png"]
-    assert "finished: 3 of 3 parts done" in command("bench", "status", run).out
-    output = run / "images" / "a.png.edited.png"
-    requested = [word for word in words if word not in ("--batch", "--workers", 1, photos, "edit")]
-    assert command("edit", photos / "a.png", *requested, "-o", tmp_path / "one.png").code == 0
-    assert (tmp_path / "one.png").read_bytes() == output.read_bytes()
-    again = command("replay", output, "--image", photos / "a.png", "--model", miniature)
-    assert "yes, byte for byte" in again.out
-    assert command("undo", output, "-o", tmp_path / "undone.png").code == 0
-    assert SourceImage.open(tmp_path / "undone.png").fingerprint == SourceImage.open(photos / "a.png").fingerprint
-
-
 def test_an_unknown_captioner_leaves_no_folder(command: Command, photos: Path, miniature: Path) -> None:
     outcome = command("edit", photos, "--prompt", TO, "--captioner", "nonsense", "--model", miniature)
     assert (outcome.code, "nonsense" in outcome.err) == (2, True)
@@ -102,27 +71,6 @@ def test_json_quiet_and_another_command_on_the_same_folder(
     assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
 
 
-@pytest.mark.nightly
-def test_added_changed_and_deleted_images_leave_finished_ones_unchanged(
-    command: Command, ran: Ran, words: tuple[object, ...], photos: Path, tmp_path: Path
-) -> None:
-    """In batches of one: a damaged image is repaired, one is new, one is deleted; the others are not edited again."""
-    run, some = tmp_path / "photos.edited", (*words, "--strength", 0)
-    save(photos / "d.png", 4)
-    assert command(*some).code == 1
-    kept = run / "images" / "a.png.edited.png"
-    before = kept.stat().st_mtime_ns
-    save(photos / "b.png", 5)
-    save(photos / "c.png", 6)
-    (photos / "d.png").unlink()
-    assert "4 edited (4 not done), 0 failed" in ran(*some)
-    assert pd.read_csv(run / "rows.csv")["id"].tolist() == ["a.jpg", "a.png", "b.png", "c.png"]
-    assert kept.stat().st_mtime_ns == before
-    assert command(*some, "-o", tmp_path / "another").code == 0
-    for name in ("rows.csv", "images/b.edited.png"):
-        assert (tmp_path / "another" / name).read_bytes() == (run / name).read_bytes()
-
-
 @pytest.fixture
 def manifest(photos: Path, tmp_path: Path) -> Path:
     """One image with two target captions, and another one."""
@@ -138,17 +86,12 @@ def manifest(photos: Path, tmp_path: Path) -> Path:
 def test_a_manifest_has_a_target_caption_per_image(
     ran: Ran, manifest: Path, words: tuple[object, ...], tmp_path: Path
 ) -> None:
-    printed = ran("edit", manifest, *words[8:])
-    assert printed.startswith(f"{manifest} -> {tmp_path / 'list.edited' / 'images'}: 3 edited (")
+    ran("edit", manifest, *words[8:])
     rows = pd.read_csv(tmp_path / "list.edited" / "rows.csv")
     assert list(rows["id"]) == ["glasses", "A/smile", "Glasses"]
-    assert list(rows["image"]) == ["a.png", "a.png", "a.jpg"]
     assert list(rows["target_caption"]) == [TO, "a person with a smile", TO]
-    assert set(rows["caption"]) == {FROM}
     names = [f"images/{name}.edited.png" for name in ("glasses", "A%2Fsmile", "Glasses (2)")]
     assert list(rows["output"]) == names
-    records = [read_record(tmp_path / "list.edited" / name) for name in names]
-    assert [record.target_caption for record in records] == list(rows["target_caption"])
 
 
 @pytest.mark.usefixtures("unloaded")

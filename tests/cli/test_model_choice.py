@@ -1,19 +1,14 @@
 """``--model`` and related options: their commands, and the model they load."""
 
-import json
 import pickle
-from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 
-from latentedit.cli.options import DTYPES, ModelChoice, chooses_model
-from latentedit.core.device import parse_dtype
-from latentedit.models.placement import POLICIES
+from latentedit.cli.options import ModelChoice, chooses_model
 from latentedit_keep.base.plugins import COMMANDS
 from latentedit_keep.program import prepared
-from tests.commands import Command
 
 OPTIONS = {
     "--model",
@@ -63,13 +58,6 @@ def test_a_choice_can_be_pickled_and_completed() -> None:
     assert choice.arguments() == ["--model", "a", "--dtype", "auto"]
 
 
-def test_every_value_of_dtype_and_placement_exists() -> None:
-    for name in DTYPES[1:]:
-        assert (ModelChoice(dtype=name).dtype, parse_dtype(name).is_floating_point) == (name, True)
-    for policy in POLICIES:
-        assert ModelChoice(placement=policy).placement == policy
-
-
 def test_the_options_replace_the_choice_in_the_signature(capsys: pytest.CaptureFixture[str]) -> None:
     @chooses_model
     def shown(first: int = 1, *, choice: ModelChoice, last: int = 2) -> None:
@@ -79,17 +67,3 @@ def test_the_options_replace_the_choice_in_the_signature(capsys: pytest.CaptureF
     group.command()(shown)
     group(["--first", "3", "--device", "cpu", "--last", "4"], standalone_mode=False)
     assert capsys.readouterr().out == f"3 4 {ModelChoice(device='cpu')}\n"
-
-
-@pytest.mark.nightly
-def test_the_options_reach_the_network(command: Command, image: Path, miniature: Path, tmp_path: Path) -> None:
-    """`replay` takes the dtype from the record unless it is an option; another dtype gives another file."""
-    place = tmp_path / "out.png"
-    texts = ("--source-prompt", "a person", "--prompt", "a person with glasses")
-    wanted = (*texts, "--method", "sdedit", "--model", miniature)
-    assert command("edit", image, *wanted, "--dtype", "bfloat16", "--placement", "groups", "-o", place).code == 0
-    again = ("--image", image, "--model", miniature, "--json", "-o", tmp_path / "again.png")
-    assert json.loads(command("replay", place, *again).out)["same"]
-    other = json.loads(command("replay", place, *again, "--dtype", "float32").out)
-    assert not other["same"]
-    assert any("dtype" in line for line in other["differences"])

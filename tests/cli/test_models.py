@@ -1,6 +1,5 @@
 """``latentedit models``: list, show, path, verify, calibrate."""
 
-import dataclasses
 import functools
 import json
 import shutil
@@ -9,13 +8,9 @@ from pathlib import Path
 import pytest
 
 from latentedit.core.errors import to_install
-from latentedit.core.settings import to_plain
-from latentedit.editors.eim import EIM
-from latentedit.editors.judge import Judge
 from latentedit.guard import settings_search
-from latentedit.guard.calibration import CalibratedSettings, GuardCalibration
+from latentedit.guard.calibration import GuardCalibration
 from latentedit.guard.settings_search import Search
-from latentedit.models.model_settings import store_calibration
 from tests.commands import Command, Ran, Refused
 
 
@@ -89,22 +84,9 @@ def test_show_prints_the_stored_calibration(
     shown = command("models", "show", miniature).out
     assert guard in shown
     assert settings in shown
-    assert set(json.loads(place.read_text())) == {"fingerprint", "guard", "settings"}
-
-
-def test_unused_calibrated_settings_are_reported(command: Command, tmp_path: Path, small_calibration: Path) -> None:
-    fingerprint = json.loads(command("models", "show", "portraits", "--json").out)["fingerprint"]
-    found = CalibratedSettings(
-        eim=EIM(),
-        local=True,
-        judge=Judge(),
-        strengths=(-1.0, 2.0),
-        images=2,
-        evaluations=32,
-        tried={"the library's default": {"residual": 1.0}},
-    )
-    for preferred in (False, True):
-        store_calibration(fingerprint, {"settings": to_plain(dataclasses.replace(found, preferred=preferred))})
-        shown = command("models", "show", "portraits").out
-        assert found.text in shown
-        assert ("--prefer" in shown) is not preferred
+    assert "--prefer" in shown
+    stored = json.loads(place.read_text())
+    assert set(stored) == {"fingerprint", "guard", "settings"}
+    stored["settings"]["preferred"] = True
+    place.write_text(json.dumps(stored))
+    assert "--prefer" not in command("models", "show", miniature).out

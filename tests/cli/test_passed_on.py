@@ -37,6 +37,7 @@ PASSED: dict[str, dict[str, Scripted]] = {
     "editing.verbs:edit_images": {
         f"edit me.png {WORDS} {HOW}": REQUESTED | {"method": "sdedit", "strength": (1.0,)},
         "edit me.png --prompt cap --source-prompt hat": USUAL,
+        "edit me.png --instruction 'add a hat' --reference other.png": {"instruction": ("add a hat",)},
         f"edit me.png {THREE} --strength 1 --strength 0 --strength 2 --set combine=inverse": Scripted(
             strength=(1, 0, 2), change=("c => d", "=> b", "a =>"), combine="inverse"
         ),
@@ -80,7 +81,7 @@ PASSED: dict[str, dict[str, Scripted]] = {
         "replay me.edited.png --mask 'a mask.png'": {"mask": REQUESTED["mask"], "directions": [], "references": []}
     },
     "batch.executors:run_work": {
-        FOLDER: {"workers": 4, "ray": None, "most": 7},
+        FOLDER: {"workers": 4, "ray": None, "most": 6},
         f"{FOLDER} --batch 2 --workers 3": {"workers": 3, "most": 2},
         f"{FOLDER} --ray auto": {"ray": "auto", "workers": None},
         f"{FOLDER} --workers 1 --seed 3": {"workers": 1, "seed": 3},

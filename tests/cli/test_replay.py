@@ -1,6 +1,5 @@
 """``latentedit replay``: the same file again, or the differences."""
 
-import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -53,41 +52,9 @@ def test_replay_writes_the_same_file(command: Command, ran: Ran, edited: Path, m
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize(("name", "method"), [("o.png", "eim"), ("o.jpg", "flowedit"), ("o.webp", "sdedit")])
-def test_every_format_and_method_is_replayed(
-    command: Command, image: Path, miniature: Path, tmp_path: Path, name: str, method: str
-) -> None:
-    texts = ("--source-prompt", FROM, "--prompt", TO)
-    arguments = (image, *texts, "--method", method, "--strength", 0.5, "--model", miniature)
-    assert command("edit", *arguments, "-o", tmp_path / name).code == 0
-    assert report(command, tmp_path / name, miniature, "-o", tmp_path / f"again{name}") == {
-        "result": str(tmp_path / name),
-        "output": str(tmp_path / f"again{name}"),
-        "same": True,
-        "differences": [],
-    }
-
-
-@pytest.mark.nightly
-def test_the_image_is_looked_up_next_to_the_result_and_in_the_current_folder(
-    command: Command, refused: Refused, edited: Path, image: Path, miniature: Path, tmp_path: Path
-) -> None:
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    image.rename(elsewhere / "me.png")
-    assert "me.png" in refused("replay", edited, "--model", miniature)
-    with contextlib.chdir(elsewhere):
-        assert report(command, edited, miniature)["same"]
-    (elsewhere / "me.png").rename(elsewhere / "other.png")
-    assert report(command, edited, miniature, "--image", elsewhere / "other.png")["same"]
-
-
-@pytest.mark.nightly
 def test_changes_of_a_file_are_reported(command: Command, edited: Path, miniature: Path, tmp_path: Path) -> None:
     rewrite(edited, versions={**recorded(edited)["versions"], "torch": "0.1"})
-    found = report(command, edited, miniature)
-    assert not found["same"]
-    assert "torch" in found["differences"][0]
+    assert "torch" in report(command, edited, miniature)["differences"][0]
     assert "metadata differs" in command("replay", edited, "--model", miniature).out
     text, payload = read_chunks(edited)
     pixels = np.array(Image.open(edited))
@@ -113,12 +80,6 @@ def test_directions_from_files_are_required(
     assert wanted[1] in refused("replay", result, "--direction", files[0], "--model", miniature)
     given = ("--direction", files[1], "--direction", files[0])
     assert report(command, result, miniature, *given)["same"]
-
-
-def test_only_bundled_models_are_loaded_by_name(refused: Refused, edited: Path, bundled: Path, miniature: Path) -> None:
-    for name in ("org/name", str(miniature), "../miniature"):
-        rewrite(edited, model=recorded(edited)["model"] | {"name": name})
-        assert "with --model" in refused("replay", edited)
 
 
 @pytest.mark.parametrize("name", ["../../me.png", "x" * 5000, "\0", "..", "", "me.edited.png"])

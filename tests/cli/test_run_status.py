@@ -62,16 +62,6 @@ def test_two_workers_halve_the_time_left(folder: RunFolder) -> None:
     assert "continue" not in text(folder)
 
 
-def test_durations_are_in_hours_from_90_minutes(folder: RunFolder) -> None:
-    add(folder, 0, seconds=5400.0)
-    assert "time: 1.5 h of work" in text(folder)
-
-
-def test_an_edited_folder_is_resumed_by_its_own_command(tmp_path: Path) -> None:
-    folder = RunFolder.start(tmp_path, {}, kind="edit", units=["1"], command="latentedit edit here", request={})
-    assert status_rows(folder)[-1] == ("continue", "latentedit edit here")
-
-
 def test_failures_are_listed_up_to_ten_and_give_exit_code_1(
     folder: RunFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:

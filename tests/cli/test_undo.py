@@ -30,11 +30,6 @@ def image(tmp_path: Path) -> Path:
     return tmp_path / "me.png"
 
 
-@pytest.fixture
-def direction(made: Callable[..., Path]) -> Path:
-    return made("glasses")
-
-
 @pytest.mark.slow
 def test_an_edit_is_undone_from_its_file_alone(
     command: Command, ran: Ran, edited: Path, image: Path, tmp_path: Path
@@ -56,8 +51,9 @@ def test_an_edit_is_undone_from_its_file_alone(
 
 @pytest.mark.slow
 def test_an_image_without_its_original_is_undone_by_its_direction(
-    command: Command, ran: Ran, edited: Path, direction: Path, miniature: Path, tmp_path: Path
+    command: Command, ran: Ran, edited: Path, made: Callable[..., Path], miniature: Path, tmp_path: Path
 ) -> None:
+    direction = made("glasses")
     Image.open(edited).save(tmp_path / "plain.png")
     ran("undo", tmp_path / "plain.png", "--direction", direction, "--strength", 0.3, "--model", miniature)
     model = load(miniature, device="cpu")

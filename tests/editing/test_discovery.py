@@ -156,17 +156,13 @@ def test_a_discovery_is_written_with_directions_sheet_and_numbers(discovery: Dis
     assert json.loads((tmp_path / "out" / "discovered.json").read_text()) == report
     assert [row["file"] for row in report["directions"]] == NAMES == file_names(discovery)
     assert [row["singular_value"] for row in report["directions"]] == [2.0, 1.0]
-    assert report["directions"][0]["name"] == "top: light (+), dark (-)"
     assert set(report["random"]) == {"equal length", "equal effect"}
-    assert report["record"]["prompt"] == report["record"]["caption"] == ""
     assert (report["record"]["rank"], report["record"]["seed"]) == (2, 3)
     assert report["cost"]["evaluations"] == discovery.cost.evaluations
-    for one, name in zip(discovery.directions, NAMES, strict=True):
-        loaded = Direction.load(tmp_path / "out" / name)
-        assert torch.equal(loaded.z, one.direction.z)
-        assert loaded.calibration is not None
     for one, row in zip(discovery.directions, report["directions"], strict=True):
-        known = one.direction.calibration
+        loaded = Direction.load(tmp_path / "out" / row["file"])
+        assert torch.equal(loaded.z, one.direction.z)
+        known = loaded.calibration
         assert known is not None
         assert row["sound"] == [known.lowest, known.highest]
 
@@ -269,8 +265,8 @@ def test_a_transported_direction_makes_the_same_change(
     arrived = transport(direction, other, rank=2, seed=4)
     assert (len(whole.basis), whole.carried.captured) == (0, pytest.approx(1, abs=1e-5)), "by the full Jacobian"
     assert relative_error(whole.discovered.direction.z, arrived.discovered.direction.z) < 1e-3
-    assert (requested["site"], requested["level"], requested["steps"]) == ("clean", 0.5, 10)
-    assert (requested["rank"], requested["seed"], requested["prompt"]) == (2, 4, None)
+    wanted = {"site": "clean", "level": 0.5, "steps": 10, "rank": 2, "seed": 4, "prompt": None}
+    assert {name: requested[name] for name in wanted} == wanted
     assert arrived.carried.captured == pytest.approx(1)
     walked, found = arrived.discovered.probe, arrived.discovered.direction
     assert walked.meaning.name == found.settings["name"] == "top: light (+), dark (-)"

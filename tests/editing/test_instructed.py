@@ -20,7 +20,7 @@ from latentedit.latents.no_change import LEVELS, WORDINGS, no_change, no_change_
 from latentedit.models.base import Backbone
 from latentedit.models.model_settings import VARIABLE
 from latentedit.testing.tolerances import relative_error
-from tests.miniatures.flow import flux, flux2_klein, qwen_image
+from tests.miniatures.flow import flux, flux2_klein, flux3, qwen_image, qwen_image21
 
 pytestmark = pytest.mark.slow
 
@@ -30,6 +30,8 @@ FAMILIES: dict[str, Callable[[], Any]] = {
     "flux2": flux2_klein,
     "qwen-edit": lambda: qwen_image("edit"),
     "qwen-plus": lambda: qwen_image("plus"),
+    "flux3": flux3,
+    "qwen21": qwen_image21,
 }
 EACH_KIND = pytest.mark.parametrize("model", ["kontext", "qwen-plus"], indirect=True)
 """One family whose network sees the image, and one whose text encoder sees it too."""
@@ -61,11 +63,13 @@ def test_an_instructed_encoding_has_the_image_and_a_wording_of_no_change(model: 
     assert described.condition.reference is None
 
 
-@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("model", "method"),
-    [("kontext", name) for name in ("flowslider", "veloedit", "eim")]
-    + [(name, "velocity-steering") for name in FAMILIES],
+    [
+        *(pytest.param("kontext", name, marks=pytest.mark.nightly) for name in ("flowslider", "veloedit", "eim")),
+        *(pytest.param(name, "velocity-steering", marks=pytest.mark.nightly) for name in list(FAMILIES)[:-1]),
+        ("qwen21", "velocity-steering"),
+    ],
     indirect=["model"],
 )
 def test_editors_and_families_follow_instructions(model: Backbone, method: str) -> None:

@@ -1,7 +1,6 @@
 """Results are reproduced from their records bit for bit, or the reason is reported."""
 
-import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from latentedit.directions.hsds import HSDS
 from latentedit.editing.outputs import same_image
 from latentedit.editing.replay import differences, replay
 from latentedit.editing.result import EditResult
-from latentedit.editing.session import Session
 from latentedit.editing.verbs import edit, identify, manipulate
 from latentedit.editors.eim import EIM
 from latentedit.latents.encode import ImageLike, encode
@@ -85,44 +83,6 @@ def test_several_directions_are_replayed(colors: ColorBackbone, combine: Any, st
     assert found.cross_talk is not None
     assert torch.equal(found.cross_talk, result.cross_talk)
     assert found.record.recipe.combine == combine
-
-
-@pytest.mark.nightly
-def test_a_chain_of_edits_is_replayed(colors: ColorBackbone) -> None:
-    """Through the latent: half way, on to another color, back by the first direction, and by another editor."""
-    source = gray(3)
-    latent = encode(colors, source, source_prompt="gray")
-    first = identify(latent, prompt="red", seed=1)
-    results = [manipulate(latent, first, strength=0.5)]
-    session = Session(results[-1].latent)
-    second = session.identify(prompt="blue", seed=2)
-    results += session.manipulate(second, strength=0.4, arm="joint", level=0.5, steps=4)
-    results.append(manipulate(results[-1].latent, first, strength=-0.5))
-    for depth, result in enumerate(results):
-        record, count = result.record.before, 0
-        while record is not None:
-            record, count = record.before, count + 1
-        assert count == depth
-        again(result, source)
-    assert [result.record.directions[0].given for result in results] == [False, False, True]
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        lambda direction: -direction,
-        lambda direction: dataclasses.replace(direction, method="by hand"),
-        lambda direction: dataclasses.replace(direction, target_captions=()),
-    ],
-)
-def test_directions_that_cannot_be_recomputed_are_required(
-    colors: ColorBackbone, other: Callable[[Direction], Direction]
-) -> None:
-    latent = encode(colors, gray(), source_prompt="gray")
-    direction = other(identify(latent, prompt="red"))
-    result = manipulate(latent, direction, strength=0.5)
-    assert result.record.directions[0].given
-    again(result, gray(), [direction])
 
 
 @pytest.fixture

@@ -128,27 +128,6 @@ def test_requests_are_checked_without_importing_torch() -> None:
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("combine", ["sum", "inverse"])
-def test_several_changes_are_combined_image_by_image(model: Backbone, combine: Any) -> None:
-    way: dict[str, Any] = {
-        "change": CHANGES,
-        "source_prompt": FROM,
-        "strength": (0.7, -0.3),
-        "combine": combine,
-        "refine": False,
-        "seed": 3,
-    }
-    made = verbs.edit(model, images(), **way)
-    latent = encode(model, images()[1], source_prompt=FROM)
-    found = [verbs.identify(latent, change=change, seed=3) for change in CHANGES]
-    wanted = verbs.manipulate(latent, found, strength=[0.7, -0.3], combine=combine)
-    assert made[1].image.tobytes() == wanted.image.tobytes()
-    assert made[1].record == wanted.record
-    assert not made[1].record.directions[0].given
-    assert made[1].cost.evaluations > wanted.cost.evaluations, "including the search"
-
-
-@pytest.mark.nightly
 def test_given_directions_do_not_depend_on_the_other_images(model: Backbone, tmp_path: Path) -> None:
     """One of the images is the one on which the direction was found; that must not affect the others."""
     alike = images((40, 56), (40, 56))
@@ -182,13 +161,3 @@ def test_options_of_encoding_are_rejected_for_a_latent(model: Backbone) -> None:
     latent = encode(model, images()[0], source_prompt=FROM)
     with pytest.raises(ConfigError):
         verbs.sweep(latent, prompt=TO, strengths=[1], mask=Image.new("L", (40, 56)))
-
-
-def test_an_edit_looks_at_the_weights_once(model: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
-    looks: list[Backbone] = []
-    look = type(model)._identity
-    monkeypatch.setattr(type(model), "_identity", lambda own: looks.append(own) or look(own))
-    verbs.edit(model, images()[0], prompt=TO, source_prompt=FROM, method="sdedit", num_inference_steps=2)
-    assert len(looks) == 1
-    assert len({model.fingerprint, model.fingerprint}) == 1
-    assert len(looks) == 3

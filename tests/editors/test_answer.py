@@ -61,35 +61,27 @@ def with_phrase(old: str, new: str) -> str:
     return CAPTION.replace(old, new)
 
 
-def test_done_needs_what_was_requested() -> None:
-    target = with_phrase("short brown hair", "long brown hair")
-    assert verdict(target, hair="long") == DONE
-    found = verdict(target)
-    assert (found.word, found.reason) == ("not done", "the reader sees hair short")
-    assert verdict(target, hair="curly").word == "not done"
-
-
-def test_what_changed_without_a_request_is_named() -> None:
-    target = with_phrase("short brown hair", "long brown hair")
-    found = verdict(target, hair="long", ground="pink")
-    assert found.word == found.label == "done, but also"
-    assert found.text == "done, but also: ground blue -> pink"
-    missed = verdict(target, ground="pink")
-    assert (missed.word, missed.also) == ("not done", ("ground blue -> pink",))
-    assert missed.text.endswith("; also: ground blue -> pink")
-
-
-def test_one_of_two_changes_is_partly_done() -> None:
-    target = with_phrase("short brown hair", "long red hair")
-    assert verdict(target, hair="long").word == "partly done"
-    assert verdict(target, hair="long", hair_color="red") == DONE
-
-
-def test_the_color_of_what_appears_is_no_change_of_its_own() -> None:
-    target = with_phrase("no hat", "a red hat")
-    assert verdict(target, hat="there", hat_color="red") == DONE
-    appeared = verdict(with_phrase("brown hair", "red hair"), hair_color="red", hat="there", hat_color="blue")
-    assert appeared.also == ("hat none -> there", "hat_color none -> blue")
+@pytest.mark.parametrize(
+    ("old", "new", "after", "word", "also"),
+    [
+        ("short", "long", {"hair": "long"}, "done", ()),
+        ("short", "long", {}, "not done", ()),
+        ("short", "long", {"hair": "curly"}, "not done", ()),
+        ("short", "long", {"hair": "long", "ground": "pink"}, "done, but also", ("ground blue -> pink",)),
+        ("short", "long", {"ground": "pink"}, "not done", ("ground blue -> pink",)),
+        ("short brown", "long red", {"hair": "long"}, "partly done", ()),
+        ("short brown", "long red", {"hair": "long", "hair_color": "red"}, "done", ()),
+        ("no hat", "a red hat", {"hat": "there", "hat_color": "red"}, "done", ()),  # its color is no other change
+        ("brown", "red", {"hair_color": "red", "hat": "there"}, "done, but also", ("hat none -> there",)),
+    ],
+)
+def test_the_verdict_names_what_was_done_and_what_else(
+    old: str, new: str, after: dict[str, str], word: str, also: tuple[str, ...]
+) -> None:
+    found = verdict(with_phrase(old, new), **after)
+    assert (found.word, found.also) == (word, also)
+    assert (found == DONE) == (word == "done")
+    assert found.text.endswith(" -> pink") == ("ground" in after)
 
 
 @pytest.mark.parametrize("new", ["flurble hair", "gorgeous hair", "flurble long hair"])

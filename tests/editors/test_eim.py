@@ -101,31 +101,6 @@ def test_the_annealed_image_arm_reaches_the_counterfactual() -> None:
     assert relative_error(edited, backbone.counterfactual(latent.z, 0, 1)) < 1e-2
 
 
-@pytest.mark.parametrize(
-    ("editor", "strength", "expected"),
-    [
-        (EIM(), 0.5, 32),
-        (EIM(), 2.0, 32 + 2 + 5 * 4),
-        (EIM(), -1.0, 32 + 2 + 5 * 4),
-        (EIM(search=LOCAL), 1.0, 12),
-        (EIM(arm="text", level=0.75, steps=28), 0.5, 7 * 21),
-        (EIM(arm="joint", search=HSDS(steps=1, noises=4), level=0.75, steps=28), 1.0, 8 + 2 * 21),
-        (EIM(arm="joint", search=HSDS(steps=1, noises=4), level=0.75, steps=28), -0.5, 8 + 12 * 21 + 2 + 5 * 4),
-        (EIM(arm="joint", search=HSDS(gamma=1.0), level=0.71, steps=10), 1.5, 64 + 11 * 8 + 2 + 5 * 4),
-    ],
-)
-def test_t12_evaluations_match_hand_counts(latent: JointLatent, editor: EIM, strength: float, expected: int) -> None:
-    """On the uniform grid: 21 steps below .75 of 28, and 8 below .71 of 10.
-
-    One inversion and one return; five more returns to measure effects between 0 and 1, four above 1 and five below 0.
-    Above and below also take five judgments of four evaluations, and one of two for the image itself. The effects of
-    the image arm are known, and its moves cost nothing.
-    """
-    with latent.backbone.count() as cost:
-        assert editor.evaluations(latent, strength=strength) == expected
-    assert cost.evaluations == 0
-
-
 def test_invalid_settings_are_rejected_by_name() -> None:
     for settings, name in (
         ({"arm": "left"}, "arm"),

@@ -111,15 +111,6 @@ def test_guidance_distilled_networks_are_edited_as_their_teacher(name: str) -> N
     assert relative_error(found, expected) < 1e-9
 
 
-def test_a_guided_search_has_one_branch_with_embedded_guidance() -> None:
-    mixture = example_mixture(dimension=8, latent=(2, 2, 2))
-    latent = dataclasses.replace(mixture_latent(mixture, 1), backbone=guidance_distilled(mixture))
-    editor = EIM(search=HSDS(steps=2, guidance=2.0))
-    with latent.backbone.count() as cost:
-        editor.edit(latent, mixture.embed(["c"]), [1.0])
-    assert cost.evaluations == editor.evaluations(latent) == 4
-
-
 def test_settings_and_weights_are_those_of_the_family() -> None:
     """Published settings are its defaults; a weight that a distilled model does not support is rejected."""
     dev: Any = make_editor("flowedit", le.from_pipeline(flux()))

@@ -60,26 +60,6 @@ def test_law_1_scale_and_effect_never_decrease(effects: list[float], first: floa
     assert scalar(found.effect(scales[0])) <= scalar(found.effect(scales[1]))
 
 
-@given(EFFECTS, SHARE)
-def test_law_2_effect_inverts_scale(effects: list[float], share: float) -> None:
-    """Near a flat end of the cubic the inverse is a square root, so 1e-8 of the range is the best accuracy."""
-    found = curve(effects)
-    low, high = scalar(found.effect(-10.0)), scalar(found.effect(10.0))
-    strength = low + share * (high - low)
-    if high - low > 1e-9:
-        assert scalar(found.effect(scalar(found.scale(strength)))) == pytest.approx(strength, abs=1e-6)
-
-
-@pytest.mark.slow
-@given(st.lists(st.floats(0.01, 2.0), min_size=1, max_size=8), st.floats(-2, 2))
-def test_law_3_increasing_effects_are_interpolated(gaps: list[float], first: float) -> None:
-    effects = [first + float(total) for total in np.cumsum([0.0, *gaps])]
-    found = curve(effects)
-    for scale, effect in zip(found.scales, effects, strict=True):
-        assert scalar(found.effect(scale)) == pytest.approx(effect, abs=1e-6)
-        assert scalar(found.scale(effect)) == pytest.approx(scale, abs=1e-9)
-
-
 @pytest.mark.slow
 @given(COARSE)
 def test_the_fit_is_an_isotonic_regression(effects: list[float]) -> None:

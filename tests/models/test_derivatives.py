@@ -4,7 +4,6 @@ import dataclasses
 import math
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,7 +23,6 @@ from latentedit.models.registry import load
 from latentedit.testing.contracts.operator import OperatorContract
 from latentedit.testing.gaussian_mixture import GaussianMixtureBackbone, example_mixture
 from latentedit.testing.tolerances import relative_error, tolerance
-from tests.models.families.family import apply_variant
 
 pytestmark = pytest.mark.slow
 
@@ -259,32 +257,3 @@ def test_differences_in_float64_use_the_precision_of_the_network(
     assert default == (short if throughout else long)
     assert default <= (tolerance("difference", torch.float64) if throughout else 5e-5)
     assert (long if throughout else short) > 2 * default
-
-
-@pytest.mark.nightly
-@pytest.mark.parametrize("mode", ["forward", "double_backward"])
-@pytest.mark.parametrize("hooks", ["fp8", "groups"])
-def test_derivatives_support_hooks_that_cast_or_move_parameters(
-    folder_without_t5: Path, mode: Mode, hooks: str
-) -> None:
-    """Products and features match those without hooks, with parameters that are rounded alike."""
-    models: Any = [load(folder_without_t5, device="cpu") for _ in range(2)]
-    model, plain = models
-    apply_variant(None, model._network, hooks)
-    stored = dict(model._network.named_parameters())
-    with torch.no_grad():
-        for name, parameter in plain._network.named_parameters():
-            parameter.copy_(parameter.to(stored[name].dtype))
-    u = latents(model, 2, seed=1)
-    first, other = jacobian(model, mode), jacobian(plain, mode)
-    for w in (u, u.flip(0)):
-        assert relative_error(first.matvec(w), other.matvec(w)) <= 1e-6
-        assert relative_error(first.rmatvec(w), other.rmatvec(w)) <= 1e-6
-    assert first.note == ""
-    features, others = (feature_jacobian(backbone, mode) for backbone in models)
-    product = features.matmat(u)
-    assert relative_error(product, others.matmat(u)) <= 1e-6
-    assert relative_error(features.rmatmat(product), others.rmatmat(product)) <= 1e-6
-    assert relative_error(jacobian(model, mode).matvec(u), other.matvec(u)) <= 1e-6, (
-        "hooks still work after a pass that ended early"
-    )

@@ -72,7 +72,6 @@ FAULTS: list[tuple[Callable[[Path], object], str]] = [
     (lambda f: (f / TRANSFORMER).rename((f / TRANSFORMER).with_suffix(".bin")), r"\.bin"),
     (change_tensor("proj_out.weight", lambda w: w[:-1].clone()), r"proj_out\.weight.*\[32, 16\]"),
     (change_tensor("proj_out.weight", lambda w: None), r"proj_out\.weight"),
-    (set_config("transformer/config.json", patch_size=0), "StableDiffusion3Pipeline"),
     (set_config("vae/config.json", scaling_factor="x"), "StableDiffusion3Pipeline"),
     (set_config("vae/config.json", block_out_channels=[[]]), "configuration"),
     (set_config("scheduler/scheduler_config.json", time_shift_type="cubic"), "time_shift_type"),

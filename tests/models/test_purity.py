@@ -1,10 +1,8 @@
 """Networks whose velocity depends on earlier calls are rejected, by name or by what they do; others are not."""
 
-import functools
 import re
 import types
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +28,7 @@ from latentedit.models.base import Backbone
 from latentedit.models.network import NetworkBackbone
 from latentedit.testing.miniature import sd3_pipeline
 from latentedit.testing.tolerances import relative_error
-from tests.miniatures.flow import flux, flux2_dev, qwen_image
+from tests.miniatures.flow import flux
 from tests.miniatures.noise import sd_pipeline, sdxl
 from tests.models.families.family import SETTINGS
 
@@ -68,7 +66,7 @@ def check_rejected(model: Any, pipeline: Any, pattern: str) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("build", [flux, sd3, qwen_image, functools.partial(qwen_image, "plus"), flux2_dev])
+@pytest.mark.parametrize("build", [flux, sd3])
 def test_a_cache_applied_by_a_function_is_rejected_by_name(build: Any) -> None:
     """Its third call reused the residual of its second, so that velocities were off by a quarter; the remedy helps."""
     pipeline = build()
@@ -84,26 +82,8 @@ def test_a_cache_applied_by_a_function_is_rejected_by_name(build: Any) -> None:
 
 
 def of_teacache(network: Any, *args: Any, **given: Any) -> Any:
-    """A forward that adds the residual of the call before in every second call."""
-    hidden = given.pop("hidden_states")
-    state = vars(network).setdefault("cache", {"calls": 0})
-    state["calls"] += 1
-    if state["calls"] % 2 == 0:
-        return (hidden + state["residual"],)
-    output = FluxTransformer2DModel.original(network, hidden, *args, **given)[0]  # type: ignore[attr-defined]
-    state["residual"] = output - hidden
-    return (output,)
-
-
-@contextmanager
-def patched_class() -> Generator[None]:
-    kind: Any = FluxTransformer2DModel
-    kind.original, kind.forward = kind.forward, of_teacache
-    try:
-        yield
-    finally:
-        kind.forward = kind.original
-        del kind.original
+    """A forward of others, which is refused before it runs."""
+    raise NotImplementedError
 
 
 NAMED: dict[str, tuple[Change, str]] = {
@@ -132,12 +112,13 @@ def test_recognized_caches_and_patches_are_rejected_by_name(name: str) -> None:
     check_rejected(model, pipeline, pattern)
 
 
-def test_a_patched_class_is_rejected_by_name(tmp_path: Path) -> None:
+def test_a_patched_class_is_rejected_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As the scripts of TeaCache patch it, which also changes models that are loaded here."""
     pipeline = flux()
     pipeline.save_pretrained(tmp_path / "model")
     model = live_model(pipeline)
-    with patched_class():
+    with monkeypatch.context() as patch:
+        patch.setattr(FluxTransformer2DModel, "forward", of_teacache)
         check_rejected(model, pipeline, "runs of_teacache of tests.models.test_purity")
         with pytest.raises(ModelError, match="of_teacache"):
             le.load(tmp_path / "model", device="cpu")
@@ -186,58 +167,26 @@ def after_six_calls(calls: int, _x: Tensor, kept: dict[str, Any]) -> Any:
     return kept["output"] if calls > 6 and calls % 2 == 0 else None
 
 
-def hooked(*, before: bool) -> Change:
-    """A forward hook or pre-hook that gives what it saw in the call before, every second call."""
+def hooked(pipeline: Any) -> None:
+    """A forward pre-hook that gives what it saw in the call before, every second call."""
+    kept = list[Any]()
 
-    def change(pipeline: Any) -> None:
-        kept, calls = list[Any](), [0]
+    def hook(_module: nn.Module, inputs: Any) -> Any:
+        kept.append(inputs)
+        return kept[-2] if len(kept) % 2 == 0 else None
 
-        def hook(_module: nn.Module, inputs: Any, output: Any = None) -> Any:
-            calls[0] += 1
-            if calls[0] % 2 == 0:
-                return kept[-1]
-            kept.append(inputs if before else output)
-            return None
-
-        ff = denoiser(pipeline).transformer_blocks[0].ff
-        ff.register_forward_pre_hook(hook) if before else ff.register_forward_hook(hook)
-
-    return change
-
-
-def averaging(pipeline: Any) -> None:
-    """A hook that mixes every output with the mean of those before."""
-    mean: dict[str, Tensor] = {}
-
-    def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
-        mean["all"] = output.lerp(mean.get("all", output), 0.1) if mean else output.clone()
-        return mean["all"]
-
-    denoiser(pipeline).proj_out.register_forward_hook(hook)
+    denoiser(pipeline).transformer_blocks[0].ff.register_forward_pre_hook(hook)
 
 
 def outside_of_torch(pipeline: Any) -> None:
     """A cache that keeps copies in NumPy, where memory is not followed."""
-    kept, calls = list[Any](), [0]
+    kept = list[Any]()
 
     def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> Any:
-        calls[0] += 1
         kept.append(np.array(output))
-        return torch.from_numpy(kept[-2]) if calls[0] % 2 == 0 else None
+        return torch.from_numpy(kept[-2]) if len(kept) % 2 == 0 else None
 
     denoiser(pipeline).proj_out.register_forward_hook(hook)
-
-
-def processed(pipeline: Any) -> None:
-    """An attention processor that keeps its first output."""
-    attention = denoiser(pipeline).transformer_blocks[0].attn
-    own, kept = attention.processor, list[Any]()
-
-    def process(*args: Any, **given: Any) -> Any:
-        kept.append(kept[0] if kept else own(*args, **given))
-        return kept[0]
-
-    attention.processor = process
 
 
 def written_in_place(pipeline: Any) -> None:
@@ -254,32 +203,15 @@ def written_in_place(pipeline: Any) -> None:
     network.context_embedder.register_forward_hook(hook)
 
 
-def counting(pipeline: Any) -> None:
-    """A hook that keeps a number only: every second output is doubled."""
-    calls = [0]
-
-    def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
-        calls[0] += 1
-        return output * (1 + calls[0] % 2)
-
-    denoiser(pipeline).proj_out.register_forward_hook(hook)
-
-
 @pytest.mark.parametrize(
     "change",
     [
         in_place_of("x_embedder", every_second),
-        in_place_of("transformer_blocks.0.ff", every_second),
-        in_place_of("x_embedder", below_a_threshold),
         in_place_of("transformer_blocks.0.ff", below_a_threshold),
         in_place_of("transformer_blocks.0.ff", after_six_calls),
-        hooked(before=True),
-        hooked(before=False),
-        averaging,
+        hooked,
         outside_of_torch,
-        processed,
         written_in_place,
-        counting,
     ],
 )
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -297,12 +229,6 @@ class Shifted(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
         return super().forward(input) + 1
-
-
-def recorded(pipeline: Any) -> None:
-    seen = list[Any]()
-    for block in denoiser(pipeline).transformer_blocks:
-        block.register_forward_hook(lambda _module, inputs, output: seen.append((inputs, output)))
 
 
 def summed(pipeline: Any) -> None:
@@ -341,7 +267,6 @@ def put_back(pipeline: Any) -> None:
     [
         (lambda one: setattr(denoiser(one).proj_out, "__class__", Shifted), 3),
         (lambda one: denoiser(one).proj_out.register_forward_hook(lambda _one, _inputs, output: 2 * output), 3),
-        (recorded, 12),
         (summed, 12),
         (workspace, 12),
         (compiled_forward, 3),
@@ -405,7 +330,7 @@ def test_a_loaded_model_is_checked_once_it_is_changed(tmp_path: Path, monkeypatc
     sizes = evaluated(model, monkeypatch)
     velocity(model)
     assert len(sizes) == 1
-    hooked(before=False)(model.pipeline)
+    hooked(model.pipeline)
     with pytest.raises(ModelError, match="reuses"):
         velocity(model)
 
@@ -459,13 +384,3 @@ def test_a_lora_on_fused_projections_is_rejected(build: Any, is_fused_first: boo
     assert relative_error(velocity(model), velocity(true)) < 1e-5
     assert model.fingerprint == true.fingerprint != plain.fingerprint
     assert isinstance(model, NetworkBackbone)
-
-
-def test_a_hook_made_by_exec_is_looked_at() -> None:
-    """Its function has no module."""
-    pipeline = sd_pipeline()
-    made: dict[str, Any] = {}
-    exec("def watch(*given): return None", {"__name__": None}, made)
-    assert made["watch"].__module__ is None
-    pipeline.unet.register_forward_hook(made["watch"])
-    assert le.from_pipeline(pipeline).fingerprint

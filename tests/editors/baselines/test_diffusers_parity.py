@@ -13,7 +13,7 @@ What cannot be compared, and why:
   SDEdit is compared on a miniature.
 - The second-order solver of LEDITS++, which we do not have: the pipeline runs in its DDIM mode, attention mask off.
 - `SemanticStableDiffusionPipeline` edits what it generates. So the guidance itself is compared, `SEGA.guided` and
-  Euler steps from the same noise; `test_sega` compares the editor with the guidance written out.
+  Euler steps from the same noise; `test_aligned_returns` compares the editor with the guidance written out.
 """
 
 from collections.abc import Callable
@@ -140,13 +140,10 @@ def generated(backbone: Backbone, editor: SEGA, scale: float, steps: int) -> Ten
     "settings",
     [
         {},
-        {"threshold": 0.55, "scale": 3.0},
-        {"threshold": 0.0, "momentum": 0.8, "decay": 0.7},
-        {"warm_up": 4, "momentum": 0.5},
         {"warm_up": 2, "cool_down": 4, "momentum": 0.5, "decay": 0.9},
         {"scale": -5.0, "warm_up": 1},
     ],
-    ids=["defaults", "threshold", "momentum", "warm-up", "cool-down", "reverse"],
+    ids=["defaults", "cool-down", "reverse"],
 )
 def test_semantic_guidance_equals_the_stock_pipeline(
     backbone: Backbone, parts: dict[str, Any], settings: dict[str, Any]
@@ -225,8 +222,7 @@ def test_noise_maps_equal_those_of_the_stock_pipeline(invert: Invert, source: st
     assert bool((pipeline.zs[4] == 0).all())
 
 
-@pytest.mark.nightly
-@pytest.mark.parametrize(("threshold", "scale"), [(0.9, 5.0), (0.55, -4.0), (0.0, 2.0)])
+@pytest.mark.parametrize(("threshold", "scale"), [(0.9, 5.0), (0.55, -4.0)])
 def test_ledits_equals_the_stock_pipeline(invert: Invert, threshold: float, scale: float) -> None:
     pipeline, latent, level = invert("", 3.5)
 

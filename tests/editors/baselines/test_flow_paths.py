@@ -18,6 +18,7 @@ from latentedit.editors.base import Editor
 from latentedit.editors.baselines.flow_paths import follow_difference
 from latentedit.editors.baselines.splitflow import agreeing_mean, projected_onto
 from latentedit.latents.joint import JointLatent
+from latentedit.models.base import Backbone
 from latentedit.testing.tolerances import relative_error
 from tests.directions.mixtures import levels_of
 from tests.editors.baselines.cases import edit_of
@@ -30,19 +31,6 @@ EXACT = 1e-12
 
 def on(latent: JointLatent, grid: LevelGrid) -> JointLatent:
     return dataclasses.replace(latent, levels=grid)
-
-
-def test_constant_differences_have_a_closed_form(spatial_latent: JointLatent) -> None:
-    """m = y - x follows ``m' = m + h (c - k m)``, so ``(1 - prod(1 - kh)) c/k``; with a whole pull ``m' = s' c``."""
-    c, k = 1.5, 2.0
-    found = follow_difference(FlowEdit(noises=3), edit_of(on(spatial_latent, GRID)), lambda a, b, s, _: c - k * (b - a))
-    factor = math.prod(1 - k * (s_next - s) for s, s_next in itertools.pairwise(GRID.levels))
-    assert relative_error(found - spatial_latent.z, torch.full_like(spatial_latent.z, (1 - factor) * c / k)) < EXACT
-    for grid, left in ((GRID, 0.0), (LevelGrid(levels=GRID.levels[:-1]), 0.1)):
-        found = follow_difference(
-            FlowEdit(), edit_of(on(spatial_latent, grid)), lambda a, b, s, _: torch.ones_like(a), weight=-2.0, pull=1.0
-        )
-        assert relative_error(found, spatial_latent.z - 2 * left) < EXACT
 
 
 def test_noises_are_averaged_for_each_image(spatial_latent: JointLatent) -> None:
@@ -116,22 +104,29 @@ def test_editors_match_their_published_loops(
         assert relative_error(found, y) < EXACT
 
 
-def test_dvrf_matches_the_published_loop(latent: JointLatent) -> None:
-    """Equations 6 and 8, with the offset that grows from 0 and a constant step, both branches guided."""
-    backbone, x, y = latent.backbone, latent.z, latent.z
+def guided_by(backbone: Backbone) -> Callable[[Tensor, float, Condition, float], Tensor]:
+    """The velocity under a text with a guidance weight."""
 
-    def guided(z: torch.Tensor, s: float, text: str, weight: float) -> torch.Tensor:
-        empty, conditional = (backbone.velocity(z, levels_of(z, s), backbone.embed([words])) for words in ("", text))
+    def guided(z: Tensor, s: float, text: Condition, weight: float) -> Tensor:
+        texts = (backbone.embed([""]).expand(len(z)), text.expand(len(z)))
+        empty, conditional = (backbone.velocity(z, levels_of(z, s), one) for one in texts)
         return empty + weight * (conditional - empty)
 
+    return guided
+
+
+def test_dvrf_matches_the_published_loop(latent: JointLatent) -> None:
+    """Equations 6 and 8, with the offset that grows from 0 and a constant step, both branches guided."""
+    backbone, x, y, guided = latent.backbone, latent.z, latent.z, guided_by(latent.backbone)
+    source, target = (backbone.embed([text]) for text in ("a", "c"))
     for index, t in enumerate([1.0, 0.8, 0.6, 0.4, 0.2]):
         eta, e = index / 5, draw((6,), seed=7, purpose="flowedit", index=index).to(x)
         z_source = (1 - t) * x + t * e
         z_target = (1 - t) * y + t * e + eta * t * (y - x)
-        dv = guided(z_target, t, "c", 3.0) - guided(z_source, t, "a", 1.5)
+        dv = guided(z_target, t, target, 3.0) - guided(z_source, t, source, 1.5)
         y = y - 0.3 * (dv + (1 - eta) * (y - x))
     editor = DVRF(steps=5, step_size=0.3, source_guidance=1.5, target_guidance=3.0)
-    assert relative_error(editor.edit(latent, backbone.embed(["c"]), [1.0], seed=7)[0].z, y) < 1e-12
+    assert relative_error(editor.edit(latent, target, [1.0], seed=7)[0].z, y) < 1e-12
 
 
 @pytest.mark.parametrize("noises", [1, 3])
@@ -177,14 +172,7 @@ def test_splitflow_matches_the_published_loop(
     backbone, x = spatial_latent.backbone, spatial_latent.z
     source, whole = backbone.embed(["a"]).expand(3), backbone.embed(["c"]).expand(3)
     subs = [backbone.embed([one]).expand(3) for one in captions] or [source + 0.5 * (whole - source), whole]
-
-    def guided(z: Tensor, s: float, text: Condition, weight: float) -> Tensor:
-        empty, conditional = (
-            backbone.velocity(z, levels_of(z, s), one) for one in (backbone.embed([""]).expand(3), text)
-        )
-        return empty + weight * (conditional - empty)
-
-    flows, y = [x, x, x], x
+    flows, y, guided = [x, x, x], x, guided_by(backbone)
     for index, (s, s_next) in enumerate(itertools.pairwise([1.0, 0.8, 0.6, 0.4, 0.2, 0.0])):
         texts = [*subs, whole] if index < 3 else subs if index == 3 else [whole]
         noise = draw((len(texts), 2, 3), seed=5, purpose="flowedit", index=index).to(x)

@@ -97,55 +97,20 @@ CONTRACTS: list[Row] = [
     ("veloedit", {"steps": 7, "guidance": 2.0, "threshold": 0.5}, -0.5, "mixture"),
     ("veloedit", {"level": 0.8, "steps": 6, "until": 0.0}, 0.8, "vp, single"),
 ]
-COSTS: list[Row] = [
-    ("fireflow", {"steps": 8}, 1.0, 18),
-    ("freesliders", {"level": 0.6, "steps": 5, "probes": 3}, 1.0, 9),
-    ("masactrl", {"steps": 50, "guidance": 7.5}, 1.0, 50 + 100 + 46),
-    ("masactrl", {"level": 0.5, "steps": 10, "start": 0.4}, -1.0, 5 + 5 + 3),
-    ("rf-inversion", {"steps": 28}, 1.0, 56),
-    ("rf-solver", {"steps": 30}, 1.0, 120),
-    ("rf-solver", {"steps": 10, "level": 0.5, "guidance": 2.0, "share": 3}, 1.0, 30),
-    ("sdedit", {"level": 0.5, "steps": 10, "guidance": 1.0}, 0.5, 3),
-    ("sdedit", {"level": 0.8, "steps": 5}, 1.25, 10),
-    ("stable-flow", {"steps": 50}, 1.0, 50 + 50 + 50),
-    ("stable-flow", {"level": 0.5, "steps": 10, "guidance": 2.0}, -1.0, 5 + 5 + 10),
-    ("velocity-steering", {"level": 0.5, "steps": 10, "probes": 1}, -2.0, 5 * (1 + 2 * (1 + 4))),
-    ("uni-edit", {"level": 0.6, "steps": 15}, 1.0, 28),
-    ("asyrp", {"level": 1.0, "steps": 10, "until": 0.45}, 1.0, 20 + 6),
-    ("asyrp", {"level": 0.5, "steps": 10, "until": 1.0}, -2.0, 10),
-]
-"""Costs that law 4 of the contracts does not count: published settings, attention, and ranges of strengths."""
-
-EXACT: list[Row] = [
-    ("asyrp", {"steps": 10, "scale": 2.0}, -2.0, "network"),
-    ("chordedit", {"steps": 2, "noises": 2}, -2.0, "mixture"),
-    ("dds", {"steps": 9, "guidance": 4.0}, 3.0, "mixture"),
-    ("diffedit", {"steps": 6, "maps": 2, "guidance": 3.0}, 2.0, "mixture"),
-    ("dnaedit", {"steps": 10, "eta": 1.0}, 1.0, "mixture"),
+EQUAL_TEXTS: list[Row] = [
+    ("aligned-inversion", {"steps": 6, "level": 0.7}, 0.8, "mixture"),
+    ("dnaedit", {"steps": 10, "eta": 0.8}, 1.0, "mixture"),
     ("dvrf", {"steps": 10, "source_guidance": 3.5, "target_guidance": 3.5}, -2.0, "mixture"),
-    ("edit-friendly-ddpm", {"steps": 10, "source_guidance": 3.5, "target_guidance": 3.5}, -2.0, "mixture"),
-    ("flowalign", {"steps": 10, "pull": 0.1}, 1.0, "mixture"),
     ("flowedit", {"steps": 10, "source_guidance": 3.5, "target_guidance": 3.5}, 3.0, "mixture"),
-    ("flowslider", {"steps": 10, "noises": 2}, -3.0, "mixture"),
-    ("freesliders", {"steps": 10, "probes": 2}, 0.5, "mixture"),
-    ("loco", {"steps": 6, "rank": 2}, -2.0, "mixture"),
-    ("pullback", {"steps": 6, "rank": 2}, -2.0, "mixture"),
+    ("ledits", {"steps": 7}, 0.8, "mixture"),
+    ("rf-inversion", {"steps": 6, "eta": 1.0, "stop": 1.0}, -3.0, "vp"),
     ("sam-flow", {"steps": 10, "source_guidance": 2.0, "target_guidance": 2.0}, -2.0, "mixture"),
-    ("text-steering", {"steps": 6, "antithetic": True, "shift": 2.0}, -2.0, "mixture"),
+    ("splitflow", {"steps": 6, "source_guidance": 2.0, "captions": (("b",),)}, 1.0, "mixture"),
     ("steering-fields", {"steps": 6}, -2.0, "mixture"),
-    ("text-steering", {"steps": 10, "guidance": 2.5}, -2.0, "mixture"),
-    ("velocity-steering", {"steps": 10}, -2.0, "mixture"),
-    ("turboedit", {"noise_shift": 0, "clip": None}, -2.0, "mixture"),
     ("turboedit", {"noise_shift": 1, "clip": None}, 1.0, "mixture"),
 ]
-INEXACT: list[Row] = [
-    ("dnaedit", {"steps": 10, "eta": 0.8}, 1.0, 1e-4),
-    ("dvrf", {"steps": 10}, 1.0, 1e-3),
-    ("flowedit", {"steps": 10, "source_guidance": 1.0, "target_guidance": 2.0}, 1.0, 1e-3),
-    ("splitflow", {"steps": 6, "source_guidance": 2.0, "captions": (("b",),)}, 1.0, 1e-3),
-    ("steering-fields", {"steps": 6, "attract": 1.0, "repel": 0.9}, -2.0, 1e-3),
-    ("veloedit", {"steps": 10}, 1.0, 1e-3),
-]
+"""Settings that decide otherwise than those above whether equal texts keep the image."""
+
 SIGNS: list[Row] = [
     ("aligned-inversion", {"steps": 6}, 1e-2, "mixture"),
     ("flowedit", {"steps": 6, "target_guidance": 1.0}, 1e-2, "mixture"),
@@ -192,12 +157,6 @@ class TestContracts(EditorContract):
     @pytest.fixture
     def backbone(self, row: Row) -> Backbone:
         return BACKBONES[row[3]]()
-
-
-@pytest.mark.parametrize(("name", "settings", "strength", "cost"), COSTS)
-def test_t12_evaluations_match_hand_counts(name: str, settings: dict[str, Any], strength: float, cost: int) -> None:
-    """The first row of each of fireflow, masactrl, rf-*, stable-flow and uni-edit is a published setting."""
-    assert make(name, settings).evaluations(latent_on("mixture"), strength=strength) == cost
 
 
 @pytest.mark.parametrize(("name", "settings", "_", "backbone"), CONTRACTS)
@@ -261,22 +220,16 @@ def test_an_editor_that_cannot_be_rehearsed_must_state_its_cost() -> None:
     assert stated.evaluations(latent) == 7
 
 
-@pytest.mark.parametrize(("name", "settings", "strength", "backbone"), EXACT)
-def test_equal_texts_return_the_image_exactly(
+@pytest.mark.parametrize(("name", "settings", "strength", "backbone"), [*CONTRACTS, *EQUAL_TEXTS])
+def test_equal_texts_keep_the_image_where_declared(
     name: str, settings: dict[str, Any], strength: float, backbone: str
 ) -> None:
-    latent, editor = latent_on(backbone), make(name, settings)
-    assert editor.keeps_equal_texts
-    assert torch.equal(editor.edit(latent, latent.condition, [strength])[0].z, latent.z)
-
-
-@pytest.mark.parametrize(("name", "settings", "strength", "least"), INEXACT)
-def test_equal_texts_change_the_image_where_declared(
-    name: str, settings: dict[str, Any], strength: float, least: float
-) -> None:
-    latent, editor = latent_on("mixture"), make(name, settings)
-    assert not editor.keeps_equal_texts
-    assert relative_error(editor.edit(latent, latent.condition, [strength])[0].z, latent.z) > least
+    """Bit for bit."""
+    model = BACKBONES[backbone]()
+    latent = network_latent(model) if backbone == "network" else mixture_latent(model)
+    editor = make(name, settings)
+    edited = editor.edit(latent, latent.condition, [strength])[0].z
+    assert torch.equal(edited, latent.z) == editor.keeps_equal_texts
 
 
 @pytest.mark.parametrize(

@@ -44,10 +44,6 @@ class TestSana(FamilyContract):
         finally:
             pipeline.scheduler = rounded
 
-    def test_levels_match_dpm_solver_for_flows(self, pipeline: Any, backbone: Backbone) -> None:
-        pipeline.scheduler.set_timesteps(7)
-        assert backbone.grid(7).levels == pytest.approx(pipeline.scheduler.sigmas.tolist(), abs=1e-6)
-
     def test_words_are_dropped_where_the_pipeline_truncates(self, backbone: Any) -> None:
         """The prompt has 298 tokens after the instruction; a space belongs to the word after it."""
         instruction = "\n".join(backbone._instruction())

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from diffusers import (
     DDIMScheduler,
     EulerAncestralDiscreteScheduler,
@@ -14,7 +13,6 @@ from diffusers import (
     StableDiffusionImg2ImgPipeline,
     StableDiffusionPipeline,
 )
-from torch import Tensor
 
 import latentedit as le
 from latentedit.models.registry import load
@@ -43,16 +41,6 @@ class TestNoise(VPContract):
         pipeline = super().build()
         pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, set_alpha_to_one=True)
         return pipeline
-
-    def test_the_network_is_evaluated_at_integer_training_times_on_its_grid(self, backbone: Any) -> None:
-        seen: list[Tensor] = []
-        hook = backbone._network.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[1]))
-        levels, z = torch.tensor(backbone.grid(50).levels[:-1]), self.start(backbone, (64, 64))
-        backbone.velocity(z.expand(50, -1, -1, -1), levels, backbone.embed([""]))
-        backbone.velocity(z, torch.tensor([0.5]), backbone.embed([""]))
-        hook.remove()
-        assert seen[-2].tolist() == list(range(981, 0, -20))
-        assert not float(seen[-1]).is_integer()
 
 
 class TestVelocity(TestNoise):
