@@ -11,7 +11,7 @@ from latentedit_scenes.attributes import NONE, draw_split
 from latentedit_scenes.domain import SCENES
 from latentedit_scenes.masks import changed_pixels, coverage
 from latentedit_scenes.parameters import NUMBERS, linear_color, parameters_of
-from latentedit_scenes.render import _despeckled, render_array, scene, to_bytes
+from latentedit_scenes.render import _despeckled, render_array, scene, to_bytes, tracer
 
 SIDE = 32
 BALL = next(one for one in draw_split("train", 200, 4) if one.places() == ["middle"]).replace(
@@ -73,6 +73,23 @@ def test_a_cylinder_has_a_lid() -> None:
     side, lid = description["left_side"], np.array(description["left_lid"]["to_world"].matrix)
     assert lid[:, 3] == pytest.approx(np.array(side["to_world"].matrix) @ [*side["p1"], 1])
     assert np.abs(np.diag(lid)[:2]) == pytest.approx(side["radius"])
+
+
+def test_the_wall_stands_on_the_floor_and_both_are_40_wide() -> None:
+    described, back = scene(parameters_of(SCENE), SIDE, 1), NUMBERS["room"]["wall_y"]
+    corners = np.array([[-1, -1, 0, 1], [1, -1, 0, 1], [1, 1, 0, 1], [-1, 1, 0, 1]]).T
+    for name, ends in (("floor", ((back - 40, 0), (back, 0))), ("wall", ((back, 0), (back, 40)))):
+        found = (np.array(described[name]["to_world"].matrix) @ corners)[:3].T
+        (front, low), (far, high) = ends
+        expected = [(-20, front, low), (20, front, low), (20, far, high), (-20, far, high)]
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_the_facets_of_a_cone_are_equal() -> None:
+    cone = scene(parameters_of(SCENE.replace(left_shape="cone")), SIDE, 1)["left_cone"]
+    foot = np.array(drjit.ravel(tracer().traverse(cone)["vertex_positions"])).reshape(-1, 3)[: cone.vertex_count() // 2]
+    widths = np.linalg.norm(foot - np.roll(foot, 1, axis=0), axis=1)
+    np.testing.assert_allclose(widths, widths[0], rtol=1e-4)
 
 
 def test_bytes_are_srgb_without_clipping() -> None:
@@ -180,5 +197,6 @@ def test_light_changes_every_pixel_and_equal_scenes_none() -> None:
     for change in ({"time": "day"}, {"lamp_side": "right"}, {"camera": "low"}):
         assert changed_pixels(parameters_of(BALL), parameters_of(BALL.replace(**change)), SIDE).all()
     assert not changed_pixels(parameters_of(BALL), parameters_of(BALL), SIDE).any()
-    parts = [coverage(parameters_of(BALL), {name}, SIDE) for name in ("floor", "wall", "middle")]
+    patterned = parameters_of(BALL.replace(floor_texture="checkered", wall_texture="striped"))
+    parts = [coverage(patterned, {name}, SIDE) for name in ("floor", "wall", "middle")]
     assert np.allclose(sum(parts), 1, atol=1e-5)

@@ -15,6 +15,7 @@ from latentedit_bench.cli.bench_run import parse_seeds
 from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.data.items import RgbFile
 from latentedit_bench.known_pairs.cases import PHOTOGRAPHS, load_photograph, scaled
+from latentedit_bench.tuning.tuning import Tried
 from tests.batch.images import write_image
 from tests.bench.cli.conftest import BEFORE, METHOD
 from tests.commands import Command, Refused
@@ -38,6 +39,25 @@ def test_a_manifest_is_described_and_copied(command: Command, manifest: Path, tm
     first, second = (json.loads(command("bench", "data", place, "--json").out) for place in (manifest, copy))
     assert first["fingerprint"] == second["fingerprint"]
     assert first["items"] == 2
+
+
+def test_tuning_takes_96_items_of_the_calibration_split_unless_others_are_named(
+    command: Command, where: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And prints one JSON value."""
+    best = Tried(settings={"level": 0.5, "steps": 3}, items=96, score=0.5, gain=1.0, moved=0.0, evaluations=6.0)
+    monkeypatch.setattr("latentedit_bench.data.prepared.prepare", lambda _, items: items)
+    monkeypatch.setattr("latentedit_bench.tuning.tuning.tune_method", lambda *_, **__: [best])
+    monkeypatch.setattr("latentedit_bench.tuning.tuning.tune_gain", lambda *_, **__: (1.12, 0.25))
+    file = tmp_path / "tuning.json"
+    words = ("bench", "tune", "--method", "sdedit", "--captions", "full", "-o", file, *where)
+    report = json.loads(command(*words, "--evaluations", "20", "--json").out)
+    assert report["best"] == {"sdedit": {"error": 0.25, "gain": 1.12, "settings": best.settings}}
+    known = json.loads(file.read_text())["methods"]["sdedit"]
+    assert known["data"]["fingerprint"] == counterfactual("portraits", "calibration").head(96).fingerprint
+    assert known["budget"] == 20
+    assert "error 0.2500, gain 1.12" in command(*words).out, "another budget is another search"
+    assert command(*words).out == ""
 
 
 @pytest.mark.nightly
@@ -79,6 +99,10 @@ def test_a_run_in_which_every_edit_failed_ends_in_one_line(
     assert first == f"error: every edit failed, of item-0 by {METHOD}: this edit is refused"
     assert hint == "hint: Try another"
     assert "item-1, hooked: this edit is refused" in command("bench", "status", tmp_path / "run").out
+    assert command("bench", "run", manifest, *words, *where).code == 2, "what failed is finished without --retry"
+    again = command("bench", "run", manifest, *words, *where, "--retry")
+    assert (again.code, again.err) == (0, "")
+    assert "6 rows; ranking in" in again.out
 
 
 @pytest.mark.nightly

@@ -21,7 +21,7 @@ from latentedit_bench.data.items import Dataset
 from latentedit_bench.domains.base import load_domain
 from latentedit_bench.experiments.experiment import Context
 from latentedit_bench.experiments.hessian_preservation import outside
-from latentedit_bench.experiments.items import CAPTIONS, SCORES, Edits, Items, select_items
+from latentedit_bench.experiments.items import CAPTIONS, COMPLETED, SCORES, Edits, Items, select_items
 from latentedit_bench.experiments.joint_latent import joint_latent, joint_latent_completed
 from latentedit_bench.experiments.linear_strength import SDEDIT, TEXT, Scaled, linear_strength
 from latentedit_bench.experiments.network_kinds import network_kinds
@@ -111,6 +111,16 @@ def test_both_arms_are_refined_in_the_same_way() -> None:
         assert torch.equal(unrefined[1], z)
         better = Refinement()(batch.latent, batch.target, z - batch.latent.z, seed=batch.seeds(3))
         torch.testing.assert_close(refined[1], batch.latent.z + better)
+    scores = {("joint", "yes"): 0.9, ("text", "yes"): 0.7, ("image", "yes"): 0.6, ("joint", "no"): 0.5}
+    rows = [
+        {"model": "m", "item": item, "group": item, "captions": COMPLETED, "search": "annealed", "level": 0.5}
+        | {"arm": arm, "refined": refined, "disentanglement": scores.get((arm, refined), 0.4)}
+        for item in range(6)
+        for arm in ("joint", "text", "image")
+        for refined in ("yes", "no")
+    ]
+    gains = [outcome.estimate for part in joint_latent_completed.conclude(pd.DataFrame(rows)) for outcome in part[:1]]
+    assert gains == pytest.approx([0.2, 0.1]), "the refined ones decide"
 
 
 def test_a_new_seed_draws_new_items_of_the_domain() -> None:
