@@ -13,7 +13,6 @@ from PIL import Image
 from latentedit.core.errors import ConfigError
 from latentedit_bench.cli.bench_run import parse_seeds
 from latentedit_bench.data.counterfactual import counterfactual
-from latentedit_bench.data.items import RgbFile
 from latentedit_bench.known_pairs.cases import PHOTOGRAPHS, load_photograph, scaled
 from latentedit_bench.tuning.tuning import Tried
 from tests.batch.images import write_image
@@ -83,7 +82,7 @@ def test_tuning_and_a_run_with_what_it_found(
     assert json.loads((folder / "run.json").read_text())["plan"]["methods"][0]["settings"] == known["best"]
 
 
-def test_a_run_in_which_every_edit_failed_ends_in_one_line(
+def test_a_run_in_which_every_edit_failed_ends_in_one_line_and_failures_are_repeated_on_request(
     command: Command, manifest: Path, where: tuple[str, ...], settings_of: Callable[..., Path], tmp_path: Path
 ) -> None:
     """With the reason of the first failure; the folder has all of them."""
@@ -91,16 +90,21 @@ def test_a_run_in_which_every_edit_failed_ends_in_one_line(
     def fail() -> None:
         raise ConfigError("this edit is refused. Try another")
 
-    BEFORE.extend([fail] * 3)  # of both items, and of each alone
     words = ("--method", METHOD, "--settings", settings_of(METHOD), "--seeds", "1", "-o", tmp_path / "run")
-    outcome = command("bench", "run", manifest, *words, *where)
+    run = ("bench", "run", manifest, *words, *where)
+    BEFORE.extend([fail] * 3)  # of both items, and of each alone
+    outcome = command(*run)
     assert (outcome.code, outcome.out) == (2, "")
     first, hint = outcome.err.splitlines()
     assert first == f"error: every edit failed, of item-0 by {METHOD}: this edit is refused"
     assert hint == "hint: Try another"
     assert "item-1, hooked: this edit is refused" in command("bench", "status", tmp_path / "run").out
-    assert command("bench", "run", manifest, *words, *where).code == 2, "what failed is finished without --retry"
-    again = command("bench", "run", manifest, *words, *where, "--retry")
+    assert command(*run).code == 2, "what failed is finished without --retry"
+    BEFORE.extend([fail] * 2)
+    some = command(*run, "--retry")
+    assert (some.code, "item-0, hooked: this edit is refused" in some.err) == (1, True), some.err
+    assert "5 rows; ranking in" in some.out
+    again = command(*run, "--retry")
     assert (again.code, again.err) == (0, "")
     assert "6 rows; ranking in" in again.out
 
@@ -227,27 +231,6 @@ def test_the_number_of_workers_changes_nothing(command: Command, begin: Begin, t
     two = command(*begin("two", "--workers", "2"))
     assert two.code == 0, two.err
     assert (tmp_path / "one" / "rows.csv").read_bytes() == (tmp_path / "two" / "rows.csv").read_bytes()
-
-
-@pytest.mark.nightly
-def test_an_unreadable_image_is_left_out_and_reported(
-    command: Command, begin: Begin, manifest: Path, tmp_path: Path
-) -> None:
-    """Its file is damaged after the run begins."""
-    damaged = manifest.parent / str(pd.read_csv(manifest)["image"][1])
-    whole = damaged.read_bytes()
-    BEFORE.append(lambda: damaged.write_bytes(whole[: len(whole) // 2]) and None)
-    outcome = command(*begin("run"))
-    assert outcome.code == 1
-    assert "damaged or cut short" in outcome.err
-    assert len(pd.read_csv(tmp_path / "run" / "rows.csv")) == 4
-    assert "damaged or cut short" in command("bench", "status", tmp_path / "run").out
-    damaged.write_bytes(whole)
-    assert command(*begin("run")).code == 1, "what failed is finished without --retry"
-    again = command(*begin("run", "--retry"))
-    assert again.code == 0, again.err
-    assert len(pd.read_csv(tmp_path / "run" / "rows.csv")) == 8
-    assert RgbFile(damaged)().size == (64, 64)
 
 
 def test_seeds_are_whole_numbers() -> None:

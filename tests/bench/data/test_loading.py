@@ -55,10 +55,23 @@ def test_yaml_with_target_prompts_is_flowedits(folder: Path) -> None:
     assert [item.target_caption for item in load_dataset(path).items] == ["a dog", "a fox"]
 
 
-def test_a_folder_with_a_mapping_is_pie_bench(folder: Path) -> None:
-    (folder / "mapping_file.json").write_text("{}")
-    with pytest.raises(ConfigError):
-        load_dataset(folder)
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("", ConfigError),
+        ("[]", ConfigError),
+        ("{}", ConfigError),
+        ("- a: 1\n b: [\n", FileFormatError),
+        ('{"000": {}', FileFormatError),
+    ],
+)
+def test_files_without_entries_and_malformed_ones_are_refused(folder: Path, text: str, error: type[Exception]) -> None:
+    """A folder with a mapping is PIE-Bench's."""
+    for name in ("edits.yaml", "mapping_file.json"):
+        (folder / name).write_text(text)
+    for load, place in ((load_flowedit, folder / "edits.yaml"), (load_dataset, folder)):
+        with pytest.raises(FileFormatError if load is load_dataset and not text else error):
+            load(place)
 
 
 @pytest.mark.parametrize("name", [".", "a.png", "b.csv"])
@@ -178,17 +191,6 @@ def test_every_fault_of_flowedits_file_is_in_one_error(flowedit: Path) -> None:
         load_flowedit(write_yaml(flowedit, yaml.safe_dump([row for row, _ in cases])))
 
 
-@pytest.mark.parametrize("text", ["", "[]", "a: 1"])
-def test_a_file_without_entries_is_refused(flowedit: Path, text: str) -> None:
-    with pytest.raises(ConfigError):
-        load_flowedit(write_yaml(flowedit, text))
-
-
-def test_malformed_yaml_is_one_error(flowedit: Path) -> None:
-    with pytest.raises(FileFormatError, match="line 2"):
-        load_flowedit(write_yaml(flowedit, "- a: 1\n b: [\n"))
-
-
 @pytest.mark.parametrize(
     ("content", "is_one"),
     [(yaml.safe_load(LAYOUT), True), ([{"image": "a.png"}], False), ({"target_prompts": []}, False), (None, False)],
@@ -275,15 +277,3 @@ def test_every_fault_of_a_mapping_is_in_one_error(pie_bench: Path) -> None:
         load_pie_bench(write_mapping(pie_bench, entries))
     assert [text for text in expected if text not in str(caught.value)] == []
     assert "sound" not in str(caught.value)
-
-
-@pytest.mark.parametrize("entries", [[], {}])
-def test_a_mapping_without_entries_is_refused(pie_bench: Path, entries: Any) -> None:
-    with pytest.raises(ConfigError):
-        load_pie_bench(write_mapping(pie_bench, entries))
-
-
-def test_a_malformed_mapping_is_one_error(pie_bench: Path) -> None:
-    (pie_bench / "mapping_file.json").write_text('{"000": {}')
-    with pytest.raises(FileFormatError):
-        load_pie_bench(pie_bench)

@@ -8,7 +8,6 @@ import pytest
 from scipy.stats import bootstrap
 
 from latentedit_bench.metrics.statistics import (
-    Estimate,
     _ratio,
     between,
     decide,
@@ -71,19 +70,6 @@ def test_a_ratio_is_of_means_and_paired() -> None:
     rare = ratio_over_groups(one * 0 + 1, one)
     assert rare.mean == pytest.approx(6)
     assert 1 <= rare.low < rare.high <= 6
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "verdict"),
-    [
-        (0.1, 0.3, "holds"),
-        (-0.3, -0.1, "does not hold"),
-        (-0.1, 0.1, "undecided at this size"),
-        (math.nan, math.nan, "undecided at this size"),
-    ],
-)
-def test_a_claim_is_judged_by_its_interval(low: float, high: float, verdict: str) -> None:
-    assert decide(Estimate(mean=(low + high) / 2, low=low, high=high, images=8)) == verdict
 
 
 def test_five_images_have_no_interval_and_six_have_one() -> None:
