@@ -14,6 +14,7 @@ from latentedit.core.errors import ConfigError
 from latentedit_bench.cli.bench_run import parse_seeds
 from latentedit_bench.data.counterfactual import counterfactual
 from latentedit_bench.known_pairs.cases import PHOTOGRAPHS, load_photograph, scaled
+from latentedit_bench.ranking.search_spaces import search_spaces
 from latentedit_bench.tuning.tuning import Tried
 from tests.batch.images import write_image
 from tests.bench.cli.conftest import BEFORE, METHOD
@@ -29,6 +30,16 @@ def test_the_rendered_set_is_described_without_a_model(command: Command, unloade
     assert report["fingerprint"] == counterfactual("portraits", "calibration").head(8).fingerprint
     turns = json.loads(command("bench", "data", "--captions", "partial+full", "--json").out)
     assert turns["items"] == 480
+
+
+def test_methods_are_listed_with_their_search(command: Command, unloaded: None) -> None:
+    found = json.loads(command("bench", "methods", "--json").out)["methods"]
+    assert [(one["name"], one["editor"], one["tries"], one["evaluations"]) for one in found] == [
+        (one.name, one.editor, one.tries, one.budget) for one in search_spaces()
+    ]
+    lines = command("bench", "methods").out.splitlines()
+    assert [line.split("  ")[0] for line in lines] == [one["name"] for one in found]
+    assert all(line.endswith(one["differs"]) for line, one in zip(lines, found, strict=True))
 
 
 def test_a_manifest_is_described_and_copied(command: Command, manifest: Path, tmp_path: Path) -> None:
@@ -99,17 +110,20 @@ def test_a_run_in_which_every_edit_failed_ends_in_one_line_and_failures_are_repe
     assert first == f"error: every edit failed, of item-0 by {METHOD}: this edit is refused"
     assert hint == "hint: Try another"
     assert "item-1, hooked: this edit is refused" in command("bench", "status", tmp_path / "run").out
+    status = json.loads(command("bench", "status", tmp_path / "run", "--json").out)
+    assert [status[name] for name in ("state", "done", "units")] == ["finished", 2, 2]
     assert command(*run).code == 2, "what failed is finished without --retry"
     BEFORE.extend([fail] * 2)
     some = command(*run, "--retry")
     assert (some.code, "item-0, hooked: this edit is refused" in some.err) == (1, True), some.err
     assert "5 rows; ranking in" in some.out
-    again = command(*run, "--retry")
-    assert (again.code, again.err) == (0, "")
-    assert "6 rows; ranking in" in again.out
+    again = command(*run, "--retry", "--json")
+    assert again.code == 0
+    assert json.loads(again.out) | {"folder": "", "comparisons": []} == {
+        "folder": "", "rows": 6, "comparisons": [], "left_out": [], "failures": []
+    }  # fmt: skip
 
 
-@pytest.mark.nightly
 def test_data_without_right_answers_is_not_ranked(
     command: Command, tmp_path: Path, where: tuple[str, ...], settings_of: Callable[..., Path]
 ) -> None:

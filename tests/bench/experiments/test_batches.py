@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from latentedit.editors.judge import Judge
 from latentedit_bench.experiments.experiment import Context
 from latentedit_bench.experiments.graded_strengths import graded_strengths
 from latentedit_bench.experiments.items import Batches, select_items
-from latentedit_bench.experiments.verdicts import _word
+from latentedit_bench.experiments.verdicts import _truths, _word
 from tests.bench.rendered_network import RenderedNetwork, prepared
 
 
@@ -57,3 +58,15 @@ def test_the_last_value_of_an_image_is_faded_in_for_the_values_before_it(monkeyp
 def test_a_verdict_in_the_words_of_the_truth(word: Any, share: float | None, strength: float, expected: str) -> None:
     verdict: Any = type("Known", (), {"word": word, "share": share})
     assert _word(verdict, strength, Judge(least_share=0.5)) == expected
+
+
+@pytest.mark.slow
+def test_the_truth_of_an_edit_is_what_the_renderer_knows() -> None:
+    """A change counts from half of the way on; far from source, answer and what is read there, it is damage."""
+    batch = prepared(2)
+    assert batch.answer_pixels is not None
+    source, answer = batch.latent.z, batch.answer_pixels
+    stripes = torch.tensor([0.5, -0.5]).repeat(64)
+    ways = {"nothing changed": source + 0.4 * (answer - source), "changed": source + 0.6 * (answer - source)}
+    for expected, z in {**ways, "damaged": answer + stripes}.items():
+        assert _truths(batch, z) == [expected] * 2

@@ -20,14 +20,16 @@ from latentedit_bench.data.counterfactual import Rendered
 from latentedit_bench.data.items import Dataset
 from latentedit_bench.domains.base import load_domain
 from latentedit_bench.experiments.experiment import Context
-from latentedit_bench.experiments.hessian_preservation import outside
-from latentedit_bench.experiments.items import CAPTIONS, COMPLETED, SCORES, Edits, Items, select_items
+from latentedit_bench.experiments.hessian_preservation import MEMBER, WITH, WITHOUT, outside, searches
+from latentedit_bench.experiments.items import CAPTIONS, COMPLETED, SCORES, Edits, Items, Lab, select_items
 from latentedit_bench.experiments.joint_latent import joint_latent, joint_latent_completed
 from latentedit_bench.experiments.linear_strength import SDEDIT, TEXT, Scaled, linear_strength
 from latentedit_bench.experiments.network_kinds import network_kinds
 from latentedit_bench.experiments.single_attribute import margins
 from latentedit_bench.experiments.texts import other_requests
 from latentedit_bench.metrics.decisions import gradual, straight
+from latentedit_bench.ranking.search_spaces import BUDGET
+from latentedit_keep.base.files import plain
 from tests.bench.rendered_network import COLORS, RenderedNetwork, prepared
 
 STRENGTHS = np.array([0.25, 0.5, 0.75, 1.0])
@@ -104,9 +106,11 @@ def test_the_arms_on_a_field_that_is_linear() -> None:
 def test_both_arms_are_refined_in_the_same_way() -> None:
     """Every arm of the annealed search returns its change and the refined change."""
     batch = prepared(2, reads=False)
-    plain = [(a, z) for a, z in joint_latent.function(batch, seed=3, levels=(0.5,)) if a["search"] != "one look"]
+    unrefined_arms = [
+        (a, z) for a, z in joint_latent.function(batch, seed=3, levels=(0.5,)) if a["search"] != "one look"
+    ]
     found = list(joint_latent_completed.function(batch, seed=3))
-    for (about, z), unrefined, refined in zip(plain, found[::2], found[1::2], strict=True):
+    for (about, z), unrefined, refined in zip(unrefined_arms, found[::2], found[1::2], strict=True):
         assert (unrefined[0], refined[0]) == ({**about, "refined": "no"}, {**about, "refined": "yes"})
         assert torch.equal(unrefined[1], z)
         better = Refinement()(batch.latent, batch.target, z - batch.latent.z, seed=batch.seeds(3))
@@ -192,6 +196,21 @@ def test_the_compared_editors_have_the_steps_of_the_plan() -> None:
     (methods,) = linear_strength.function(lab, steps=3)
     steps = {method.name: method.editor.steps for method in methods}
     assert [steps[name] for name in (TEXT, "joint arm", SDEDIT)] == [3, 3, 3]
+
+
+def test_the_search_without_the_hessian_has_more_steps_for_the_same_evaluations(tmp_path: Path) -> None:
+    at = Context(folder=tmp_path, command="")
+    lab = Lab(source=Edits(), model=RenderedNetwork(), name="x", captions="full", count=1, context=at)
+    without, with_one = searches(lab)
+    assert [one.name for one in (without, with_one)] == [WITHOUT, WITH]
+    alone, hessian = (one.editor.to_dict() for one in (without, with_one))
+    assert (alone["arm"], hessian["arm"]) == ("image", "image")
+    assert (alone["search"]["filter"], alone["search"]["gamma"]) == ("gamma", 0)
+    assert hessian["search"] | plain(MEMBER) == hessian["search"]
+    assert alone["search"]["steps"] > hessian["search"]["steps"]
+    latent = prepared(1).latent
+    costs = [one.editor.evaluations(latent) for one in (without, with_one)]
+    assert all(BUDGET - 8 < cost <= BUDGET for cost in costs), costs
 
 
 @dataclasses.dataclass

@@ -21,8 +21,8 @@ from latentedit.models.registry import load
 from latentedit.testing.gaussian_mixture import example_mixture
 from latentedit.testing.tolerances import relative_error
 from latentedit_bench.experiments.curvedness import curvedness, shoot
-from latentedit_bench.experiments.experiment import Row
-from latentedit_bench.experiments.images import untrained_twin
+from latentedit_bench.experiments.experiment import Context, Row
+from latentedit_bench.experiments.images import BASES, Images, untrained_twin
 from latentedit_bench.experiments.study import Study
 from latentedit_bench.experiments.subspaces import fitted_rank
 from tests.bench.experiments.gaussians import gaussian, small_study, study_of
@@ -147,6 +147,26 @@ def test_a_twin_is_the_same_network_with_other_weights(name: str) -> None:
     s = torch.tensor([0.5])
     assert not torch.allclose(twin.velocity(z, s, twin.embed([""])), model.velocity(z, s, model.embed([""])))
     assert (twin.name, twin.fingerprint != model.fingerprint) == (f"{name}, untrained", True)
+
+
+@pytest.mark.slow
+def test_a_network_and_its_twin_are_measured_at_what_the_function_names(tmp_path: Path) -> None:
+    source = Images(models=("pixels-discs",), images=2, levels=(0.9, 0.5), rank=1, steps=3)
+    at = Context(folder=tmp_path / "it", command="", device="cpu")
+
+    def look(study: Study, level: float) -> list[Row]:
+        assert (study.rank, study.steps, study.pooling, study.folder) == (1, 3, "none", tmp_path / BASES)
+        return [{"images": len(study), "model's": study.backbone.name}]
+
+    assert source.units(lambda image: image, at) == [("pixels-discs", 0), ("pixels-discs", 1)]
+    units = source.units(look, at)
+    assert units == [("pixels-discs", 0.9), ("pixels-discs", 0.5)]
+    about = {"model": "pixels-discs", "level": 0.9, "images": 2}
+    names = {"trained": "pixels-discs", "untrained": "pixels-discs, untrained"}
+    assert list(source.measure(look, units[0], at)) == [
+        {**about, "network": network, "model's": name} for network, name in names.items()
+    ]
+    assert len(list(dataclasses.replace(source, twins=False).measure(look, units[0], at))) == 1
 
 
 START = torch.tensor([0.2, -0.3], dtype=torch.float64)

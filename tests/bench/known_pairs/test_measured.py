@@ -1,5 +1,6 @@
 """Pairs with known answers: generated changes, damages and codecs, and measurements in closed form."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,20 @@ def test_codecs_lose_something_but_not_much(codec: str) -> None:
     assert agreement is not None
     assert (agreement == 99) == (codec == "none")
     assert agreement > 22
+
+
+@pytest.mark.parametrize("shape", [(100, 90), (230, 470)])
+def test_an_autoencoder_gets_overlapping_tiles(monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int]) -> None:
+    """One that changes nothing gives back the image; each tile is as large as the model takes, in [-1, 1]."""
+    seen: list[Any] = []
+    exact = SimpleNamespace(encode=lambda x: seen.append(x) or x, decode=lambda z: z)
+    monkeypatch.setattr(damages, "_model", lambda _: exact)
+    pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    found = plain(np.eye(3), shape[::-1], "autoencoder").apply(pixels.astype(np.float32))
+    np.testing.assert_array_equal(found, pixels)
+    assert {tuple(one.shape) for one in seen} == {(1, 3, 256, 256)}
+    assert [float(end) for end in (seen[0].min(), seen[0].max())] == [-1, 1]
+    assert len(seen) == (1 if shape == (100, 90) else 2 * 3), "224 px of each tile are used"
 
 
 def test_agreement_and_overlap_in_closed_form() -> None:

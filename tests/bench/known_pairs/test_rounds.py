@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from latentedit_bench.known_pairs import rounds
 from latentedit_bench.known_pairs.cases import PHOTOGRAPHS, load_photograph
-from latentedit_bench.known_pairs.rounds import ROUNDS, _next, rounds_summary
+from latentedit_bench.known_pairs.rounds import ROUNDS, SEEDS, _next, rounds_summary, rounds_work
 from latentedit_keep.base.warp import cv2
 
 
@@ -28,3 +29,18 @@ def test_the_next_image_has_the_size_and_without_an_edit_the_pixels_of_the_last(
     edited = cv2.resize(image, (240, 192), interpolation=cv2.INTER_CUBIC)
     np.testing.assert_array_equal(_next("keep", image, edited), image)
     assert _next("editor", image, edited).shape == _next("sift", image, edited).shape == image.shape
+
+
+@pytest.mark.slow
+def test_rounds_go_on_from_the_last_image_of_each_method(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds, "_SIDE_PX", 128)
+    monkeypatch.setattr(rounds, "ROUNDS", 2)
+    work = rounds_work()
+    assert len(work.units) == len(PHOTOGRAPHS["test"]) * len(SEEDS)
+    found = pd.DataFrame(work.start()(work.task(work.units[0])).rows)
+    assert found["round"].tolist() == [1] * 3 + [2] * 3
+    assert found["method"].tolist() == ["editor", "sift", "keep"] * 2
+    assert {*found["group"], *found["seed"]} == {PHOTOGRAPHS["test"][0], SEEDS[0]}
+    decibels = found.pivot_table(index="method", columns="round", values="db")
+    assert decibels.loc["editor", 2] < decibels.loc["editor", 1], "damage adds up"
+    assert (decibels.loc["keep"] > decibels.loc["editor"] + 10).all()

@@ -204,6 +204,18 @@ def test_carried_tasks_need_no_disk(tmp_path: Path) -> None:
     assert (done.rows, done.failures) == (before.rows, [])
 
 
+def test_failed_parts_are_repeated_on_request_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise ConfigError("closed. Wait")
+
+    plan = small_plan(dataset=DATA.head(1), methods=(SLIDER,), strengths=(1.0,))
+    with monkeypatch.context() as patched:
+        patched.setattr(FlowSlider, "edit", refuse)
+        first = run_ranking(plan, tmp_path, command="it")
+    tables = [first, *(run_ranking(plan, tmp_path, command="it", **more) for more in ({}, {"retry": True}))]
+    assert ["slide" in set(table["method"]) for table in tables] == [False, False, True]
+
+
 def test_another_model_is_refused() -> None:
     work = dataclasses.replace(small_work(), spec={**small_work().spec, "model_fingerprint": "other"})
     with pytest.raises(ModelError):

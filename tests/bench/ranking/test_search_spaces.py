@@ -26,6 +26,7 @@ from latentedit_bench.ranking.search_spaces import (
     SearchSpace,
     around_defaults,
     at_budget,
+    differences,
     edges,
     expand,
     neighbors,
@@ -130,6 +131,24 @@ def test_the_defaults_of_an_editor_with_steps_leave_them_open() -> None:
     made = [editor_class("eim").from_dict(one) for one in space.candidates]
     assert len(made) == 12
     assert all(first != second for first, second in itertools.combinations(made, 2))
+
+
+def test_methods_differ_in_words_from_the_first_with_their_editor() -> None:
+    base = SearchSpace(name="a", editor="x", candidates=({"s": 1, "t": 1}, {"s": 2, "t": 1}))
+    more = ({"s": 1, "t": 1, "deep": {"u": 5}}, {"s": 1, "t": 3, "deep": {"u": 5}})
+    spaces = [
+        base,
+        dataclasses.replace(base, name="b", candidates=({"s": 1, "t": 2}, {"s": 2, "t": 2})),
+        dataclasses.replace(base, name="c", candidates=more, local=True, budget=60),
+        SearchSpace(name="d", editor="y", candidates=({},)),
+    ]
+    assert differences(spaces) == {
+        "a": "",
+        "b": "t 2",
+        "c": "u 5, searched t, kept to where the change is strong, 60 evaluations",
+        "d": "",
+    }
+    assert set(differences(SEARCH_SPACES)) == {one.name for one in SEARCH_SPACES}
 
 
 def test_an_editor_has_as_many_steps_as_its_budget_pays_for() -> None:
