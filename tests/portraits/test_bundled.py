@@ -19,15 +19,19 @@ from latentedit.models.guidance import GuidedField
 from latentedit.models.loading import open_folder
 from latentedit.models.registry import bundled_folder, load
 from latentedit.models.sd3 import StableDiffusion3Backbone
+from latentedit.testing.domains import AttributeDomain
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.captions import full_caption
+from latentedit_portraits.domain import PORTRAITS
 from latentedit_portraits.reader import PortraitReader
 from latentedit_portraits.render import render
+from latentedit_scenes.domain import SCENES
 
 pytestmark = pytest.mark.nightly
 
 FOREIGN = Path(__file__).parents[1] / "data" / "foreign"
 PORTRAIT = next(item for item in draw_split("test", 50, 3) if item.accessory == "none")
+SAMPLES = {"portraits": ((2, 9), (2, 10)), "scenes": ((4, 9), (4, 10))}  # count and seed: of samples, of the control
 TARGET = full_caption(PORTRAIT.replace(accessory="glasses"))
 
 
@@ -75,14 +79,18 @@ def test_an_edit_adds_glasses_and_nothing_else(portraits: Backbone) -> None:
     assert result.caption == full_caption(PORTRAIT)  # read from the image
 
 
-def test_samples_show_what_their_captions_state(portraits: Backbone) -> None:
-    reader = PortraitReader.from_folder(bundled_folder("portraits"))
-    expected = draw_split("test", 2, 9)
-    found = reader.attributes(draw_images(portraits, [full_caption(one) for one in expected]))
-    # 24 attributes; a coarse check, the stored figure comes from 300 captions
-    assert sum(len(one.differences(other)) for one, other in zip(found, expected, strict=True)) < 0.15 * 24
-    others = draw_split("test", 2, 10)  # the control: other portraits
-    assert sum(len(one.differences(other)) for one, other in zip(others, expected, strict=True)) > 0.5 * 24
+@pytest.mark.parametrize("domain", [PORTRAITS, SCENES], ids=lambda domain: domain.name)
+def test_samples_show_what_their_captions_state(domain: AttributeDomain) -> None:
+    """A coarse check of 24 and 84 attributes, with other scenes as the control; the stored figures are more precise."""
+    expected, others = (domain.draw("test", count, seed) for count, seed in SAMPLES[domain.name])
+    images = draw_images(load(domain.name, device="cpu"), [domain.grammar.full_caption(one) for one in expected])
+    found, total = domain.read(images), len(expected) * len(domain.values)
+    wrong, control = (
+        sum(len(one.differences(other)) for one, other in zip(found, scenes, strict=True)) / total
+        for scenes in (expected, others)
+    )
+    assert wrong < 0.15
+    assert control > 0.4
 
 
 def test_instructions_change_only_what_they_name() -> None:
@@ -98,15 +106,17 @@ def test_instructions_change_only_what_they_name() -> None:
     assert read == [[one.replace(facial_hair="none", facial_hair_color="none") for one in sources], sources]
 
 
-@pytest.mark.parametrize("name", ["portraits", "portraits-unet", "portraits-kontext"])
+@pytest.mark.parametrize("name", [*PORTRAITS.models, *SCENES.models])
 def test_the_guard_separates_renders_from_other_images(name: str) -> None:
-    """Renders are known, portraits by other programs doubtful, other images unknown."""
-    model = load(name, dtype="float32")
-    own = [render(item) for item in draw_split("test", 2, 12)]
-    foreign = [Image.open(file) for file in sorted(FOREIGN.glob("*.png"))[::4]]
-    strange = [ImageOps.flip(own[0]), Image.new("RGB", (90, 120), "teal"), Image.effect_noise((128, 128), 90)]
+    """Renders are known, portraits by other programs doubtful to models of portraits, other images unknown."""
+    model, scenes = load(name, dtype="float32"), name in SCENES.models
+    own = [Image.fromarray(SCENES.render(one)) for one in SCENES.draw("test", 4, 12)[::2]]
+    own = own if scenes else [render(item) for item in draw_split("test", 2, 12)]
+    foreign = [] if scenes else [Image.open(file) for file in sorted(FOREIGN.glob("*.png"))[::4]]
+    strange = [Image.new("RGB", (90, 120), "teal"), Image.effect_noise((128, 128), 90)]
+    strange += [] if scenes else [ImageOps.flip(own[0])]
     states = [
         [check_familiarity(encode(model, one)).knowledge[0].state for one in images]
         for images in (own, foreign, strange)
     ]
-    assert states == [["known"] * 2, ["doubtful"] * 2, ["unknown"] * 3]
+    assert states == [["known"] * 2, ["doubtful"] * len(foreign), ["unknown"] * len(strange)]

@@ -121,6 +121,9 @@ def test_a_quick_plan_gives_a_number_of_every_model(together: Path, name: str) -
     assert (together / f"{name}.webp").stat().st_size > 500
 
 
+ABOUT: dict[str, Any] = {
+    "paper": "p", "quick": False, "plan": {}, "command": "it", "seconds": 1.5, "peak_bytes": 10
+}  # fmt: skip
 UNKNOWN = Outcome.of("model", "how", Estimate(mean=math.nan, low=math.nan, high=math.nan, images=0))
 
 
@@ -199,8 +202,7 @@ def test_what_cannot_work_leaves_nothing(tmp_path: Path, read_only_folder: Path)
 
 
 def test_unknown_numbers_survive_the_file(tmp_path: Path) -> None:
-    about = {"paper": "p", "claim": "s", "quick": False, "plan": {}, "command": "it", "seconds": 1.5, "peak_bytes": 10}
-    Record(name="it", primary=(UNKNOWN,), secondary=(UNKNOWN,), **about).write(tmp_path)  # pyright: ignore[reportArgumentType]
+    Record(name="it", claim="s", primary=(UNKNOWN,), secondary=(UNKNOWN,), **ABOUT).write(tmp_path)
     found = Record.read(tmp_path / "it.json")
     assert [math.isnan(end) for end in (found.primary[0].estimate, found.secondary[0].low)] == [True, True]
 
@@ -233,9 +235,8 @@ def test_pages_link_their_figures_and_escape_text(tmp_path: Path) -> None:
 
 
 def test_variants_of_a_claim_stand_below_it() -> None:
-    about = {"paper": "p", "quick": False, "plan": {}, "command": "it", "seconds": 1.5, "peak_bytes": 10}
     claims = {"a-pooled": "it is so (pooled)", "a": "it is so", "b": "it is (really) other"}
-    records = [Record(name=name, claim=claim, **about) for name, claim in claims.items()]  # pyright: ignore[reportArgumentType]
+    records = [Record(name=name, claim=claim, **ABOUT) for name, claim in claims.items()]
     text = claims_page("Claims", records, {})
     assert re.findall(r"^### (.*)$", text, re.MULTILINE) == ["a", "b"]
     rows = re.findall(r"^\| (?:\[(.*)\]\(#(.*)\)|(.*): `(.*)`) \|", text, re.MULTILINE)

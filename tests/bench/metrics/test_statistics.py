@@ -8,7 +8,6 @@ import pytest
 from scipy.stats import bootstrap
 
 from latentedit_bench.metrics.statistics import (
-    _ratio,
     between,
     decide,
     estimate,
@@ -83,8 +82,3 @@ def test_five_images_have_no_interval_and_six_have_one() -> None:
 def test_only_empty_columns_become_numbers() -> None:
     table = pd.DataFrame({"nothing": [None, None], "some": ["a", None], "number": [1, 2]})
     assert with_numbers(table).dtypes.map(str).to_dict() == {**table.dtypes.map(str), "nothing": "float64"}
-
-
-def test_what_is_divided_by_nothing_is_no_number() -> None:
-    above, below = np.array([1.0, 1.0, 3.0]), np.array([2.0, 0.0, 1.0])
-    np.testing.assert_array_equal(_ratio(above, below), [0.5, math.nan, 3.0])
