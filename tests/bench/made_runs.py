@@ -5,6 +5,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from PIL import Image
 
 from latentedit.batch.folder import Failure, RunFolder, UnitResult, file_name
@@ -14,6 +15,7 @@ from latentedit_bench.ranking.plan import KIND
 from latentedit_bench.ranking.run import SOURCE, TRUTH, preview_name
 
 SLOPES = {CODEC: 0.05, FLOOR: 0.1, "eim": 0.2, "eim joint": 0.25, "eim text": 0.4, "sdedit": 0.9, "flow<edit>": 0.5}
+STRENGTHS = (0.5, 1.0, 2.0)
 ITEMS = tuple(f"i{index}" for index in range(8))
 ATTRIBUTES = ("hair", "eyes")
 PLAN: dict[str, Any] = {
@@ -58,6 +60,22 @@ def constructed(
         for item, points in items.items()
         for strength, effect, leakage in points
     ]
+
+
+def straight(slope: float, gain: float = 1.0) -> list[tuple[float, float, float]]:
+    """A path with an effect of ``gain`` times the strength, and a leakage of ``slope`` times the effect."""
+    return [(strength, gain * strength, slope * gain * strength) for strength in STRENGTHS]
+
+
+def of_slopes(**slopes: Sequence[float]) -> Any:
+    """One item for each slope of a method, whose error at strength 1 is the slope squared, with each of five seeds."""
+    paths = {name: {f"i{index}": straight(slope) for index, slope in enumerate(some)} for name, some in slopes.items()}
+    return with_seeds(pd.DataFrame(constructed(paths)))
+
+
+def with_seeds(rows: Any, count: int = SEEDS) -> Any:
+    """The same rows once for each seed."""
+    return pd.concat([rows.assign(seed=seed) for seed in range(count)], ignore_index=True)
 
 
 def rows_of(method: str) -> list[dict[str, Any]]:

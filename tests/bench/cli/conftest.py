@@ -66,13 +66,9 @@ def fingerprint(miniature: Path) -> str:
 
 
 @pytest.fixture
-def settings_of(fingerprint: str, tmp_path: Path) -> Callable[..., Path]:
-    """Settings of some methods as `bench tune` writes them, without trying any."""
-
-    def write(*names: str) -> Path:
-        path, one = tmp_path / "settings.json", {"editor": METHOD, "local": False}
-        best = {name: one | {"best": {"steps": 2, "level": 0.8, "noises": 1 + n}} for n, name in enumerate(names)}
-        path.write_text(json.dumps({"model": "miniature", "fingerprint": fingerprint, "methods": best}))
-        return path
-
-    return write
+def method(fingerprint: str, tmp_path: Path) -> tuple[str, ...]:
+    """The options that name the method with its settings, as `bench tune` writes them, and one seed."""
+    path, best = tmp_path / "settings.json", {"steps": 2, "level": 0.8, "noises": 1}
+    methods = {METHOD: {"editor": METHOD, "local": False, "best": best}}
+    path.write_text(json.dumps({"model": "miniature", "fingerprint": fingerprint, "methods": methods}))
+    return ("--method", METHOD, "--settings", str(path), "--seeds", "1")

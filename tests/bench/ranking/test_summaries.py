@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from latentedit.core.errors import ConfigError
-from latentedit_bench.metrics.statistics import SEEDS, estimate
+from latentedit_bench.metrics.statistics import estimate
 from latentedit_bench.ranking.evaluate import CODEC
 from latentedit_bench.ranking.search_spaces import Roles
 from latentedit_bench.ranking.summaries import (
@@ -28,26 +28,9 @@ from latentedit_bench.ranking.summaries import (
     summary,
     summary_of_curves,
 )
-from tests.bench.made_runs import SLOPES, constructed, rows_of
+from tests.bench.made_runs import SLOPES, STRENGTHS, constructed, of_slopes, rows_of, straight, with_seeds
 
-STRENGTHS = (0.5, 1.0, 2.0)
 APART = Roles(family=frozenset(("eim", "eim joint", "eim text")), apart=frozenset(("sdedit",)))
-
-
-def straight(slope: float, gain: float = 1.0) -> list[tuple[float, float, float]]:
-    """A path with an effect of ``gain`` times the strength, and a leakage of ``slope`` times the effect."""
-    return [(strength, gain * strength, slope * gain * strength) for strength in STRENGTHS]
-
-
-def of_slopes(**slopes: list[float]) -> Any:
-    """One item for each slope of a method, whose error at strength 1 is the slope squared, with each of five seeds."""
-    paths = {name: {f"i{index}": straight(slope) for index, slope in enumerate(some)} for name, some in slopes.items()}
-    return with_seeds(pd.DataFrame(constructed(paths)))
-
-
-def with_seeds(rows: Any, count: int = SEEDS) -> Any:
-    """The same rows once for each seed."""
-    return pd.concat([rows.assign(seed=seed) for seed in range(count)], ignore_index=True)
 
 
 def by_kind(items: Any) -> Any:

@@ -3,7 +3,6 @@
 import io
 import re
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from PIL import Image
 from latentedit.batch.folder import RunFolder, UnitRecord
 from latentedit.core.errors import ConfigError
 from latentedit.editing.outputs import same_image
-from latentedit_bench.metrics.statistics import SEEDS
 from latentedit_bench.ranking.evaluate import ANSWERS, CODEC
 from latentedit_bench.ranking.plan import MethodSpec
 from latentedit_bench.ranking.run import table_of
@@ -26,7 +24,7 @@ from latentedit_bench.report.page import page
 from latentedit_bench.report.report import examples, write_report
 from latentedit_bench.report.results import write_results
 from latentedit_bench.report.tables import Cell, Grid, markdown
-from tests.bench.made_runs import PLAN, SLOPES, constructed, image, made_run, rows_of
+from tests.bench.made_runs import PLAN, SLOPES, constructed, image, made_run, of_slopes, rows_of, straight, with_seeds
 from tests.browser import Browser
 
 
@@ -39,30 +37,17 @@ def no_warnings() -> Any:
         yield
 
 
-def straight_rows(**slopes: Sequence[float]) -> Any:
-    """Straight paths, with two items whose right answer is the source."""
-    paths = {
-        name: {f"i{index}": [(s, s, slope * s) for s in (0.5, 1.0)] for index, slope in enumerate(some)}
-        for name, some in slopes.items()
-    }
-    rows = [row | {"seed": seed} for row in constructed(paths) for seed in range(SEEDS)]
-    for name in slopes:
-        still = constructed({name: {f"q{n}": [(1.0, np.nan, np.nan)] for n in range(2)}}, kind="nothing")
-        rows += [row | {"changed_rms": 0.123, "error": None} for row in still]
-    return pd.DataFrame(rows)
-
-
 @pytest.mark.slow
 def test_files_hold_the_numbers_of_all_methods(tmp_path: Path) -> None:
     """Also of methods without effect or with one strength, which have no curve."""
     RunFolder.start(tmp_path, PLAN, kind="bench", units=["1"], command="latentedit bench run", request={})
-    rows = straight_rows(bad=[0.8, 0.9] * 4, ours=[0.1, 0.2] * 4, once=[0.4, 0.5] * 4)
+    rows = of_slopes(bad=[0.8, 0.9] * 4, ours=[0.1, 0.2] * 4, once=[0.4, 0.5] * 4)
     rows = rows[(rows["method"] != "once") | (rows["strength"] == 1)].assign(decomposability=0.9)
-    idle = {"idle": {f"i{n}": [(s, 0.0, 0.0) for s in (0.5, 1.0)] for n in range(8)}}
-    still = pd.concat([pd.DataFrame(constructed(idle)).assign(seed=seed) for seed in range(SEEDS)])
-    comparisons = write_results(
-        tmp_path, pd.concat([rows, still.assign(decomposability=None)], ignore_index=True), Roles(ours="ours")
-    )
+    nothing = {name: {f"q{n}": [(1.0, np.nan, np.nan)] for n in range(2)} for name in ("bad", "ours", "once")}
+    quiet = pd.DataFrame(constructed(nothing, kind="nothing")).assign(changed_rms=0.123, error=None)
+    idle = with_seeds(pd.DataFrame(constructed({"idle": {f"i{n}": straight(0, 0) for n in range(8)}})))
+    every = pd.concat([rows, quiet, idle.assign(decomposability=None)], ignore_index=True)
+    comparisons = write_results(tmp_path, every, Roles(ours="ours"))
     assert [one.other for one in comparisons] == ["once", "bad", "idle"]
     assert (tmp_path / "curves.png").stat().st_size > 1000
     found = {name: pd.read_csv(tmp_path / f"{name}.csv") for name in ("summary", "items", "still", "comparisons")}
