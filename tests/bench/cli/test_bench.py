@@ -17,7 +17,7 @@ from latentedit_bench.known_pairs.cases import PHOTOGRAPHS, load_photograph, sca
 from latentedit_bench.ranking.search_spaces import search_spaces
 from latentedit_bench.tuning.tuning import Tried
 from tests.batch.images import write_image
-from tests.bench.cli.conftest import BEFORE
+from tests.bench.cli.conftest import BEFORE, METHOD
 from tests.commands import Command, Refused
 
 pytestmark = pytest.mark.slow
