@@ -1,6 +1,5 @@
 """Editing the latent or the text, and what one attribute costs: arms and curves in closed form."""
 
-import dataclasses
 import math
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +11,7 @@ import pytest
 import torch
 
 from latentedit.directions.hsds import HSDS
-from latentedit.editors import AlignedInversion, SDEdit
+from latentedit.editors import AlignedInversion
 from latentedit.editors.eim import EIM
 from latentedit.editors.refinement import Refinement
 from latentedit.latents.captions.change import changed_phrases
@@ -198,10 +197,13 @@ def test_the_compared_editors_have_the_steps_of_the_plan() -> None:
     assert [steps[name] for name in (TEXT, "joint arm", SDEDIT)] == [3, 3, 3]
 
 
+def lab_in(folder: Path) -> Lab:
+    at = Context(folder=folder, command="")
+    return Lab(source=Edits(), model=RenderedNetwork(), name="x", captions="full", count=1, context=at)
+
+
 def test_the_search_without_the_hessian_has_more_steps_for_the_same_evaluations(tmp_path: Path) -> None:
-    at = Context(folder=tmp_path, command="")
-    lab = Lab(source=Edits(), model=RenderedNetwork(), name="x", captions="full", count=1, context=at)
-    without, with_one = searches(lab)
+    without, with_one = searches(lab_in(tmp_path))
     assert [one.name for one in (without, with_one)] == [WITHOUT, WITH]
     alone, hessian = (one.editor.to_dict() for one in (without, with_one))
     assert (alone["arm"], hessian["arm"]) == ("image", "image")
@@ -213,25 +215,12 @@ def test_the_search_without_the_hessian_has_more_steps_for_the_same_evaluations(
     assert all(BUDGET - 8 < cost <= BUDGET for cost in costs), costs
 
 
-@dataclasses.dataclass
-class Bench:
-    """A lab that edits nothing."""
+def test_settings_are_chosen_on_the_calibration_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def edit(_: Lab, __: Any, *, data: Dataset, folder: str) -> None:
+        raise InterruptedError(data.fingerprint, folder)
 
-    source: Edits
-    captions: str = "full"
-    edited: list[Dataset] = dataclasses.field(default_factory=list[Dataset])
-
-    def paid(self, *_: Any) -> SDEdit:
-        return SDEdit()
-
-    def edit(self, _: Any, *, data: Dataset, folder: str) -> None:
-        self.edited.append(data)
-        raise InterruptedError
-
-
-def test_settings_are_chosen_on_the_calibration_split() -> None:
-    lab: Any = Bench(source=Edits())
-    with pytest.raises(InterruptedError):
-        list(network_kinds.function(lab, calibration=4))
-    (data,) = lab.edited
-    assert data.fingerprint == select_items(Edits(), "partial", first=4, split="calibration").fingerprint
+    monkeypatch.setattr(Lab, "edit", edit)
+    data = select_items(Edits(), "partial", first=4, split="calibration")
+    with pytest.raises(InterruptedError) as edited:
+        list(network_kinds.function(lab_in(tmp_path), calibration=4))
+    assert edited.value.args == (data.fingerprint, "calibration")
