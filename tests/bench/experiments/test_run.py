@@ -18,10 +18,12 @@ from latentedit.core.plugins import EXPERIMENTS
 from latentedit_bench.experiments.experiment import Context, Experiment, make_experiment
 from latentedit_bench.experiments.page import claims_page, page_files, write_claims_page
 from latentedit_bench.experiments.run import Record, read_records, reproduce
-from latentedit_bench.metrics.decisions import Outcome
+from latentedit_bench.metrics.decisions import Measure, ModelDifference, Outcome
 from latentedit_bench.metrics.statistics import Estimate
 from tests.bench.conftest import Register
 from tests.bench.experiments.counting import CALLS, Counted, broken, tally
+
+STORED = Path(__file__).parents[3] / "results/claims"
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS.names())
@@ -40,6 +42,19 @@ def test_every_experiment_has_a_source_a_claim_and_a_smaller_plan(name: str) -> 
         quick.settings,
         made.function,
     )
+
+
+@pytest.mark.parametrize("name", [place.stem for place in sorted(STORED.glob("*.json"))])
+def test_a_stored_record_is_of_the_experiment_that_there_is_now(name: str) -> None:
+    """The same plan, claim and primary measure: otherwise it must be measured again."""
+    made, record = make_experiment(name), Record.read(STORED / f"{name}.json")
+    assert (made.paper, made.claim, made.plan) == (record.paper, record.claim, record.plan)
+    primary = made.primary.measure if isinstance(made.primary, ModelDifference) else made.primary
+    (stored,) = {(one.measure, one.threshold, one.unit) for one in record.primary}
+    if isinstance(primary, Measure):
+        if name != "linear-strength":  # measured before its measures got their names of today
+            assert stored[0].startswith(primary.full_name)
+        assert stored[1:] == (primary.threshold, primary.unit)
 
 
 def test_what_is_no_experiment_is_refused(register: Register) -> None:

@@ -97,18 +97,6 @@ def test_registered_metrics_are_columns_of_rows_and_ranking(batch: Prepared, tmp
         scored(batch, Idle())
 
 
-@pytest.mark.slow
-def test_no_edit_has_no_effect_and_an_error_of_one(batch: Prepared) -> None:
-    for row in scored(batch, Idle()):
-        changes = row["kind"] != "nothing"
-        for name in ("changed_rms", "others_changed", "evaluations"):
-            assert row[name] == 0, name
-        for name in ("effectiveness", "disentanglement", "effect", "done"):
-            assert row[name] == (0 if changes else None), name
-        assert row["error"] == (pytest.approx(1, abs=ROUNDING) if changes else None)
-        assert row["decomposability"] is None
-
-
 def test_strengths_that_the_editor_refuses_are_left_out() -> None:
     batch = prepared(2, reads=False)
     rows, images = evaluate(Method(name="x", editor=Idle(highest=1.0)), batch, (0.5, 1.0, 1.5), seed=0)

@@ -59,9 +59,9 @@ def test_dots_stand_at_their_mean_in_the_row_of_their_name() -> None:
     (axis,) = drawn(Dots(x="value", y="level", by="network", label="value", where={"model": "one"})).axes
     assert [text.get_text() for text in axis.get_yticklabels()] == ["0.5", "0.9"]
     assert axis.get_ylim() == (1.5, -0.5), "from top to bottom"
-    for line, mean, beside in zip(axis.lines, ([0.5, 0.9], [1.5, 2.7]), (-0.12, 0.12), strict=True):
+    for line, mean, apart in zip(axis.lines, ([0.5, 0.9], [1.5, 2.7]), (-0.12, 0.12), strict=True):
         assert list(line.get_xdata()) == pytest.approx(mean)
-        assert list(line.get_ydata()) == pytest.approx([beside, 1 + beside])
+        assert list(line.get_ydata()) == pytest.approx([apart, 1 + apart])
     for (low, high), mean in zip(axis.collections[0].get_segments(), (0.5, 0.9), strict=True):
         assert mean - 0.03 < low[0] < mean < high[0] < mean + 0.03
 
@@ -74,7 +74,7 @@ def test_points_are_the_rows() -> None:
     assert (axis.get_xlabel(), axis.get_ylabel()) == ("level", "value")
 
 
-def test_a_number_that_decides_has_the_color_of_its_verdict_and_no_name_lies_over_another() -> None:
+def test_a_primary_number_has_the_color_of_its_verdict_and_no_name_lies_over_another() -> None:
     ends = [(0.2, 0.4), (-0.4, -0.2), (-0.1, 0.3)] * 10
     outcomes = [
         Outcome.of(
@@ -111,9 +111,9 @@ def test_curves_and_errors_of_a_ranking() -> None:
     assert len(curves.lines) == len(found.order)
     names = [text.get_text() for text in errors.get_yticklabels()]
     assert names == list(found.order)[::-1]
-    widths = [bar.get_width() for bar in errors.patches]
+    widths = [one.get_width() for one in errors.patches]
     assert widths == sorted(widths, reverse=True)
-    assert len({bar.get_facecolor() for bar in errors.patches}) == 5, "the right answers are gray"
+    assert len({one.get_facecolor() for one in errors.patches}) == 5, "the right answers are gray"
     assert {*ANSWERS} < {*names}
     svg = plots.curves_svg(found)[0]
     assert svg.startswith('<svg role="img" aria-label="leakage against effect"')
