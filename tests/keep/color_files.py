@@ -83,6 +83,11 @@ def chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
+def box(kind: bytes, content: bytes) -> bytes:
+    """A box of a file such as HEIC."""
+    return struct.pack(">I", 8 + len(content)) + kind + content
+
+
 def with_chunk(png: bytes, kind: bytes, content: bytes) -> bytes:
     """A PNG with one more chunk after its header."""
     return png[:33] + chunk(kind, content) + png[33:]

@@ -1,10 +1,16 @@
 """A synthetic photograph-like image, and the changes of an editor."""
 
+import io
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 SIDE = 160
+WHERE = np.zeros((SIDE, SIDE), dtype=np.uint8)  # a mask around the object
+WHERE[48:92, 68:112] = 255
 
 
 def scene(side: int = SIDE, seed: int = 3, width: int | None = None) -> NDArray[np.uint8]:
@@ -52,3 +58,10 @@ def cast(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Warmer, darker, flatter."""
     toned = 255 * np.array([1.03, 0.98, 0.94]) * (image / 255.0) ** 1.12
     return np.rint(0.95 * (toned - 128) + 128).clip(0, 255).astype(np.uint8)
+
+
+def as_jpeg(image: NDArray[Any], quality: int = 90) -> NDArray[np.uint8]:
+    """Rounded to 8 bits, encoded and decoded again."""
+    file = io.BytesIO()
+    Image.fromarray(np.rint(image).clip(0, 255).astype(np.uint8)).save(file, "JPEG", quality=quality)
+    return np.asarray(Image.open(file))

@@ -1,7 +1,6 @@
 """What ``keep`` guarantees to its callers."""
 
 import dataclasses
-import io
 import re
 from pathlib import Path
 from typing import Any
@@ -28,12 +27,6 @@ def edited(image: np.ndarray | None = None) -> Image.Image:
     """Shifted, tinted, and with a disc."""
     image = with_object(scene()) if image is None else image
     return Image.fromarray(cast(moved(image, similarity((2.4, -1.3), 1.01), (SIDE, SIDE))))
-
-
-def written_by_jpeg(image: np.ndarray, quality: int = 88) -> Image.Image:
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, "JPEG", quality=quality)
-    return Image.open(file).convert("RGB")
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import io
 import json
 import math
 import os
@@ -21,13 +20,11 @@ from latentedit_keep.base.warp import smoothed
 from latentedit_keep.change import Leftover, framed
 from latentedit_keep.checking import CheckResult, Report, check
 from tests.commands import Command, Refused
-from tests.keep.pairs import SIDE, cast, moved, scene, similarity, with_object
+from tests.keep.pairs import SIDE, WHERE, as_jpeg, cast, moved, scene, similarity, with_object
 from tests.keep.test_api import edited, lit
 
 pytestmark = pytest.mark.slow
 
-WHERE = np.zeros((SIDE, SIDE), dtype=np.uint8)
-WHERE[48:92, 68:112] = 255
 SEPIA = np.rint((scene() @ (0.299, 0.587, 0.114))[..., None] * (1.1, 1, 0.75)).clip(0, 255).astype(np.uint8)
 RED = np.rint(scene() * (1.1, 0.7, 0.5)).clip(0, 255).astype(np.uint8)
 CLOSER = moved(scene(), similarity((4.0, 2.0), 1.25), (SIDE, SIDE))
@@ -85,12 +82,6 @@ def test_a_check_fails_only_against_a_limit(image: np.ndarray, found: str, reaso
 
 LARGE = scene(240)
 INNER = LARGE[40:200, 30:210]
-
-
-def as_jpeg(image: np.ndarray, quality: int = 92) -> np.ndarray:
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, "JPEG", quality=quality)
-    return np.asarray(Image.open(file))
 
 
 @pytest.mark.parametrize("saved", [np.asarray, as_jpeg])

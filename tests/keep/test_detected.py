@@ -7,8 +7,7 @@ import pytest
 from latentedit_keep import detection
 from latentedit_keep.base.warp import smoothed
 from latentedit_keep.detection import Evidence, components, contrasts, detect, edges, joined, leftovers, rim, vanished
-from tests.keep.pairs import scene
-from tests.keep.test_detection import through_jpeg
+from tests.keep.pairs import as_jpeg, scene
 
 SIDE = 128
 Y, X = np.mgrid[:SIDE, :SIDE].astype(np.float32)
@@ -34,6 +33,7 @@ def mask_of(
     original: np.ndarray, edited: np.ndarray, truth: np.ndarray, blur: float = 0.0, inside: np.ndarray = WHOLE
 ) -> np.ndarray:
     """The soft mask as `find_change` makes it, if what is unchanged is known."""
+    edited = edited.astype(np.float32)
     evidence = detect(original, edited, inside, inside & (truth < 0.01), blur, NO_DOUBT, first=False)
     left = vanished(inside, evidence) | leftovers(original, edited, inside, evidence, blur)
     return joined(rim(evidence, inside, blur), left)
@@ -46,10 +46,6 @@ def known(change: np.ndarray, original: np.ndarray = TEXTURED, edited: np.ndarra
     return Evidence(changed=change, fine=change, noise=NO_DOUBT + 1, outlines=outlines, activity=activity, **none)
 
 
-def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
-    return through_jpeg(np.rint(image.clip(0, 255)).astype(np.uint8), quality).astype(np.float32)
-
-
 RING, PINHOLE = disc(radius=30) - disc(radius=14), disc(radius=30) - disc(radius=3)
 CORNER = np.pad(np.ones((SIDE - 5, SIDE - 6), dtype=bool), ((5, 0), (6, 0)))  # what the edited image shows
 
@@ -59,7 +55,7 @@ CORNER = np.pad(np.ones((SIDE - 5, SIDE - 6), dtype=bool), ((5, 0), (6, 0)))  # 
     [
         (disc(), noisy(painted(TEXTURED, disc()), 2), 0.0, 1.6),
         (disc(), smoothed(noisy(painted(TEXTURED, disc()), 1), 1.0), 1.0, 2.1),
-        (disc(), jpeg(painted(TEXTURED, disc()), 60), 0.0, 2.7),
+        (disc(), as_jpeg(painted(TEXTURED, disc()), 60), 0.0, 2.7),
         (RING, noisy(painted(TEXTURED, RING), 2), 0.0, 1.8),
         (PINHOLE, noisy(painted(TEXTURED, PINHOLE), 2), 0.0, 1.8),
         (disc(126, 60, 14), noisy(painted(TEXTURED, disc(126, 60, 14)), 2), 0.0, 1.2),
@@ -125,7 +121,7 @@ def test_new_texture_of_the_same_mean_is_found() -> None:
     "edited",
     [
         noisy(TEXTURED, 4),
-        jpeg(TEXTURED, 20),
+        as_jpeg(TEXTURED, 20),
         smoothed(TEXTURED, 1.3),
         noisy(TEXTURED, 1) + smoothed(noisy(0 * TEXTURED, 30), 4),
     ],
@@ -139,7 +135,11 @@ def test_damage_to_a_few_strong_edges_is_no_change() -> None:
     page = np.full((SIDE, SIDE, 3), 235, dtype=np.float32)
     page[20:40, 15:110], page[60:64, 15:110], page[80:110, 30:60] = 40, 40, (200, 60, 40)
     small = cv2.resize(page, (64, 64), interpolation=cv2.INTER_AREA)
-    for edited in (jpeg(page, 25), smoothed(page, 1.5), cv2.resize(small, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)):
+    for edited in (
+        as_jpeg(page, 25),
+        smoothed(page, 1.5),
+        cv2.resize(small, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC),
+    ):
         assert mask_of(page, edited, 0 * X).max() == 0
 
 

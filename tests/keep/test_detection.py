@@ -8,7 +8,7 @@ from latentedit_keep import detection
 from latentedit_keep.base.warp import smoothed
 from latentedit_keep.change import judge
 from latentedit_keep.detection import contrasts
-from tests.keep.pairs import SIDE, scene, with_object
+from tests.keep.pairs import SIDE, as_jpeg, scene, with_object
 from tests.keep.test_change import found
 
 pytestmark = pytest.mark.slow
@@ -25,11 +25,6 @@ def ratios(*places: tuple[int, int, int, float, float]) -> np.ndarray:
         middle = top + side // 2, left + side // 2
         ratio[middle[0] : middle[0] + 2, middle[1] : middle[1] + 2] = peak
     return ratio
-
-
-def through_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
-    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return cv2.imdecode(data, cv2.IMREAD_COLOR)
 
 
 def test_a_component_counts_only_if_it_outweighs_those_of_noise() -> None:
@@ -61,7 +56,7 @@ def test_codec_artifacts_around_a_new_object_are_not_part_of_the_change() -> Non
         x, y = (int(one) for one in generator.integers(0, SIDE, 2))
         cv2.rectangle(original, (x, y), (x + 30, y + 18), [int(one) for one in generator.integers(20, 235, 3)], -1)
     original[60:100, 60:125] = 225
-    change = found(original, through_jpeg(with_object(original, (92, 80), 12), 60))
+    change = found(original, as_jpeg(with_object(original, (92, 80), 12), 60))
     y, x = np.mgrid[:SIDE, :SIDE]
     distance = np.hypot(x - 92, y - 80)
     assert change.mask[distance < 11].min() == 1
@@ -75,7 +70,7 @@ def test_a_change_in_a_grainy_image_is_found_although_the_grain_is_lost() -> Non
     light[generator.integers(0, SIDE, 12), generator.integers(0, SIDE, 12)] = 1500 * generator.uniform(0.5, 1, 12)
     gray = 25 + cv2.GaussianBlur(light, (0, 0), 1.2) + generator.normal(0, 2.5, light.shape)
     original = np.repeat(gray[..., None], 3, axis=2).clip(0, 255).astype(np.uint8)
-    edited = through_jpeg(cv2.GaussianBlur(with_object(original), (0, 0), 1.6), 40)
+    edited = as_jpeg(cv2.GaussianBlur(with_object(original), (0, 0), 1.6), 40)
     change = found(original, edited)
     assert judge(change) == "local change"
 

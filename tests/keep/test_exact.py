@@ -12,8 +12,7 @@ from latentedit_keep.api import keep
 from latentedit_keep.change import LOCAL
 from latentedit_keep.checking import check
 from latentedit_keep.exact import at_depth, exact_change
-from tests.keep.pairs import SIDE, cast, moved, scene, similarity, with_object
-from tests.keep.test_api import written_by_jpeg
+from tests.keep.pairs import SIDE, as_jpeg, cast, moved, scene, similarity, with_object
 
 
 def page(ground: int, card: int = 240) -> np.ndarray:
@@ -71,7 +70,7 @@ def test_the_change_is_every_differing_pixel_without_uncertainty(original: np.nd
 def test_only_equal_images_are_identical() -> None:
     image = Image.fromarray(scene())
     assert keep(image, image).found == "identical"
-    noisy = check(image, written_by_jpeg(scene())).report
+    noisy = check(image, Image.fromarray(as_jpeg(scene()))).report
     assert (noisy.found, noisy.passed) == ("nothing", None)
     assert noisy.least_px is not None
     assert noisy.least_px > 0
@@ -90,7 +89,7 @@ def badge(image: np.ndarray) -> np.ndarray:
     [
         cast(scene()),
         moved(scene(), similarity((1.0, 0.0)), (SIDE, SIDE)),
-        np.asarray(written_by_jpeg(scene())),
+        as_jpeg(scene()),
         (scene() + np.random.default_rng(0).integers(0, 2, scene().shape)).astype(np.uint8),
         scene(seed=8),
     ],

@@ -5,7 +5,6 @@ import random
 import struct
 import time
 import warnings
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,12 @@ import pytest
 from PIL import Image, TiffImagePlugin
 from PIL.PngImagePlugin import PngInfo
 
-from latentedit_keep.base.containers import raw_tag
+from latentedit_keep.base.containers import raw_tag, segment
 from latentedit_keep.base.images import read_pixels
 from latentedit_keep.base.inventory import compared, inventory, resource
 from latentedit_keep.base.metadata import described, upright_exif, with_types, without_orientation
 from latentedit_keep.base.saving import save_image
+from tests.keep.color_files import box, chunk
 from tests.keep.pairs import scene
 
 SIZE = (48, 32)
@@ -41,26 +41,14 @@ def saved(kind: str, **options: Any) -> bytes:
     return file.getvalue()
 
 
-def segment(marker: int, data: bytes) -> bytes:
-    return struct.pack(">2BH", 0xFF, marker, len(data) + 2) + data
-
-
 def jpeg(*more: bytes, behind: bytes = b"", **options: Any) -> bytes:
     content = saved("JPEG", **options)
     return content[:2] + b"".join(more) + content[2:] + behind
 
 
-def chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
 def png(*more: bytes, **options: Any) -> bytes:
     content = saved("PNG", **options)
     return content[:33] + b"".join(more) + content[33:]
-
-
-def box(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data) + 8) + kind + data
 
 
 def kept(content: bytes, path: Path) -> tuple[Any, dict[str, str]]:

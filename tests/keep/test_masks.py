@@ -14,10 +14,8 @@ from latentedit_keep.base.warp import smoothed
 from latentedit_keep.checking import check
 from latentedit_keep.masks import mask_plane
 from tests.commands import Command
-from tests.keep.pairs import SIDE, cast, scene, with_object
+from tests.keep.pairs import SIDE, WHERE, as_jpeg, cast, scene, with_object
 
-WHERE = np.zeros((SIDE, SIDE), dtype=np.uint8)
-WHERE[48:92, 68:112] = 255
 BLACK = np.zeros((SIDE, SIDE, 3), dtype=np.uint8)
 
 
@@ -33,10 +31,6 @@ CORE[10:-10, 10:-10] = True
 def paint(ground: np.ndarray, color: tuple[int, int, int] = (255, 0, 0), where: np.ndarray = WHERE) -> np.ndarray:
     opacity = where[..., None] / 255
     return np.rint(ground * (1 - opacity) + opacity * np.array(color)).astype(np.uint8)
-
-
-def jpeg(image: np.ndarray) -> np.ndarray:
-    return cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 80])[1], cv2.IMREAD_COLOR)
 
 
 STARK = (4.0 * scene().astype(np.float32) - 380).clip(0, 255).astype(np.uint8)  # with black and white in it
@@ -58,7 +52,7 @@ STARK = (4.0 * scene().astype(np.float32) - 380).clip(0, 255).astype(np.uint8)  
         (paint(BLACK + 255), "red"),
         (paint(BLACK + 128), "red"),
         (paint(BLACK + 255, (0, 0, 120)), "blue"),
-        (jpeg(paint(BLACK + 255, (255, 150, 0))), "yellow"),
+        (as_jpeg(paint(BLACK + 255, (255, 150, 0)), 80), "yellow"),
         (layer(np.array((255, 0, 0)), WHERE), "red"),
         (layer(np.array((255, 0, 0)), BLURRED), "red"),
         (layer(BLACK, WHERE), "black"),

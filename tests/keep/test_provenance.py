@@ -4,7 +4,6 @@ import datetime as dt
 import io
 import json
 import struct
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,13 @@ from PIL import Image, PngImagePlugin
 
 from latentedit_keep import check, keep
 from latentedit_keep.api import KeepRecord
+from latentedit_keep.base.containers import segment
 from latentedit_keep.base.errors import ConfigError, MissingDependencyError, OutputError
 from latentedit_keep.base.provenance import Declaration, declared
 from latentedit_keep.base.xmp import properties
 from latentedit_keep.signing import read_signer
 from tests.commands import Command, Refused
+from tests.keep.color_files import box, with_chunk
 from tests.keep.pairs import scene, with_object
 
 _TERMS = "http://cv.iptc.org/newscodes/digitalsourcetype/"
@@ -35,18 +36,14 @@ def _cbor(value: Any) -> bytes:
     return size + (data if isinstance(value, str) else b"".join(map(_cbor, parts)))
 
 
-def _box(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", 8 + len(data)) + kind + data
-
-
 def _credentials(uri: str = _AI, generator: str = "Acme Painter", rest: int = 0) -> bytes:
     """A JUMBF store as C2PA lays it out, without a signature."""
-    about = _box(b"jumd", b"c2pa\x00\x11\x00\x10\x80\x00\x00\xaa\x00\x38\x9b\x71\x03c2pa\0")
+    about = box(b"jumd", b"c2pa\x00\x11\x00\x10\x80\x00\x00\xaa\x00\x38\x9b\x71\x03c2pa\0")
     # What follows the address are letters: the type of the next text, and its name.
     actions = _cbor({"actions": [{"action": "c2pa.created", "digitalSourceType": uri, "when": "now"}]})
     claim = _cbor({"instanceID": "x", "claim_generator_info": {"name": generator, "version": "1.2"}})
-    padding = _box(b"free", bytes(rest))
-    return _box(b"jumb", about + padding + _box(b"cbor", actions) + _box(b"cbor", claim))
+    padding = box(b"free", bytes(rest))
+    return box(b"jumb", about + padding + box(b"cbor", actions) + box(b"cbor", claim))
 
 
 def _image(kind: str) -> bytes:
@@ -55,20 +52,14 @@ def _image(kind: str) -> bytes:
     return file.getvalue()
 
 
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
 def _with_credentials(kind: str, store: bytes) -> bytes:
     content = _image(kind if kind != "HEIF" else "PNG")
     if kind == "JPEG":  # in portions, each with the head of the box
         portions = [store[8:][at : at + 60_000] for at in range(0, len(store) - 8, 60_000)]
         parts = [b"JP\0\1" + struct.pack(">I", n) + store[:8] + one for n, one in enumerate(portions, start=1)]
-        return (
-            content[:2] + b"".join(b"\xff\xeb" + struct.pack(">H", 2 + len(one)) + one for one in parts) + content[2:]
-        )
+        return content[:2] + b"".join(segment(0xEB, one) for one in parts) + content[2:]
     if kind == "PNG":
-        return content[:33] + _chunk(b"caBX", store) + content[33:]
+        return with_chunk(content, b"caBX", store)
     if kind == "WEBP":
         chunk = b"C2PA" + struct.pack("<I", len(store)) + store + bytes(len(store) % 2)
         return content[:4] + struct.pack("<I", len(content) - 8 + len(chunk)) + content[8:] + chunk
@@ -77,7 +68,7 @@ def _with_credentials(kind: str, store: bytes) -> bytes:
         Image.fromarray(scene(48)).save(file, format="TIFF", tiffinfo={52545: store})
         return file.getvalue()
     name = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
-    return _box(b"ftyp", b"heic") + _box(b"uuid", name + bytes(4) + b"manifest\0" + bytes(8) + store)
+    return box(b"ftyp", b"heic") + box(b"uuid", name + bytes(4) + b"manifest\0" + bytes(8) + store)
 
 
 def _declared(content: bytes) -> Declaration:
@@ -176,8 +167,7 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
 
 @pytest.mark.parametrize("ending", ["png", "jpg", "webp", "tif"])
 def test_a_result_with_an_ai_edit_declares_it(pair: tuple[Path, Path], ending: str) -> None:
-    content = pair[1].read_bytes()
-    pair[1].write_bytes(content[:33] + _chunk(b"caBX", _credentials()) + content[33:])
+    pair[1].write_bytes(with_chunk(pair[1].read_bytes(), b"caBX", _credentials()))
     keep(*pair).save(output := pair[0].with_name(f"kept.{ending}"))
     found = _declared(output.read_bytes())
     assert (found.ai, found.source_types, found.credentials) == (True, (_COMPOSITE,), False)
@@ -204,8 +194,7 @@ def test_an_original_wholly_by_ai_still_states_so(pair: tuple[Path, Path]) -> No
     pair[0].with_suffix(".webp").write_bytes(_with_xmp("WEBP", 'a:{name}="{uri}"/>', _AI))
     result = keep(pair[0].with_suffix(".webp"), with_object(scene(48), (24, 24), 8), ai=True)
     assert (result.found, result.kept.info["xmp"]) == ("local change", result.original.info["xmp"])
-    content = pair[0].read_bytes()
-    pair[0].write_bytes(content[:33] + _chunk(b"caBX", _credentials()) + content[33:])
+    pair[0].write_bytes(with_chunk(pair[0].read_bytes(), b"caBX", _credentials()))
     kept = keep(*pair).kept  # its credentials are left out
     assert properties(kept.info["xmp"]) == {"Iptc4xmpExt:DigitalSourceType": _TERMS + _COMPOSITE}
 
@@ -216,8 +205,7 @@ def test_a_format_without_xmp_is_reported(pair: tuple[Path, Path]) -> None:
 
 
 def test_both_sides_are_reported(pair: tuple[Path, Path], command: Command) -> None:
-    content = pair[1].read_bytes()
-    pair[1].write_bytes(content[:33] + _chunk(b"caBX", _credentials()) + content[33:])
+    pair[1].write_bytes(with_chunk(pair[1].read_bytes(), b"caBX", _credentials()))
     stated = check(*pair).report.values["declares"]
     assert (stated["original"], stated["edited"]["ai"]) == (None, True)
     line = "edited      declares AI (trainedAlgorithmicMedia, content credentials of Acme Painter"
