@@ -30,7 +30,9 @@ from tests.keep.color_files import (
     in_space,
     in_srgb,
     inside,
+    packet,
     patches,
+    profile_of,
     rgb_profile,
     tiff,
     with_chunk,
@@ -63,9 +65,12 @@ def test_deep_tiffs_are_read_according_to_their_tags(case: str, order: str, tmp_
     colors, premultiplied = sixteen(shown), np.rint(sixteen(shown) * (20000 / 65535)).astype(np.uint16)
     content, right = {
         "plain": (tiff(colors, photometric=2, order=order), shown),
-        "premultiplied": (tiff(np.dstack([premultiplied, alpha]), photometric=2, extra=1, order=order), shown),
-        "alpha": (tiff(np.dstack([colors, alpha]), photometric=2, extra=2, order=order), shown),
-        "unspecified": (tiff(np.dstack([colors, alpha]), photometric=2, extra=0, order=order), shown),
+        "premultiplied": (
+            tiff(np.dstack([premultiplied, alpha]), photometric=2, more={338: (3, [1])}, order=order),
+            shown,
+        ),
+        "alpha": (tiff(np.dstack([colors, alpha]), photometric=2, more={338: (3, [2])}, order=order), shown),
+        "unspecified": (tiff(np.dstack([colors, alpha]), photometric=2, more={338: (3, [0])}, order=order), shown),
         "white is zero": (tiff(65535 - sixteen(gray), photometric=0, order=order), gray.convert("RGB")),
         "12 bits": (twelve_bits(np.asarray(gray), order), gray.convert("RGB")),
     }[case]
@@ -81,7 +86,7 @@ def test_deep_tiffs_are_read_according_to_their_tags(case: str, order: str, tmp_
 
 def test_premultiplied_colors_above_their_alpha_are_clipped(tmp_path: Path) -> None:
     pixels = np.tile(np.array([40000, 20000, 0, 20000], dtype=np.uint16), (8, 8, 1))
-    (tmp_path / "me.tif").write_bytes(tiff(pixels, photometric=2, extra=1))
+    (tmp_path / "me.tif").write_bytes(tiff(pixels, photometric=2, more={338: (3, [1])}))
     assert read_pixels(tmp_path / "me.tif").pixels[0, 0].tolist() == [65535, 65535, 0, 20000]
 
 
@@ -192,14 +197,7 @@ def table_profile() -> bytes:
         head = b"mft2\0\0\0\0" + bytes([3, 3, 2, 0]) + struct.pack(">9i", *(65536 * np.eye(3, dtype=int)).ravel())
         return head + struct.pack(">HH", 2, 2) + ends + np.rint(rows * 32768).astype(">u2").tobytes() + ends
 
-    tags = {b"A2B0": table(corners), b"B2A0": table(2 * corners[:, ::1]), b"wtpt": b"XYZ \0\0\0\0" + bytes(12)}
-    out, body = struct.pack(">I", len(tags)), b""
-    for key, value in tags.items():
-        out += key + struct.pack(">II", 132 + 12 * len(tags) + len(body), len(value))
-        body += value + bytes(-len(value) % 4)
-    head = struct.pack(">I4xI", 128 + len(out) + len(body), 0x02400000) + b"mntrRGB XYZ " + bytes(12) + b"acsp"
-    white = struct.pack(">3i", *(round(65536 * one) for one in (0.9642, 1, 0.8249)))
-    return head.ljust(68, b"\0") + white.ljust(60, b"\0") + out + body
+    return profile_of(b"RGB ", [(b"A2B0", table(corners)), (b"B2A0", table(2 * corners[:, ::1]))])
 
 
 def test_every_description_of_srgb_is_recognized() -> None:
@@ -366,10 +364,7 @@ def test_exif_has_the_size_of_the_upright_image(ending: str, tmp_path: Path) -> 
 @pytest.mark.parametrize("source", ["png", "jpg", "webp", "tif"])
 @pytest.mark.parametrize("ending", ["png", "jpg", "webp", "tif"])
 def test_xmp_is_preserved_without_its_orientation(source: str, ending: str, tmp_path: Path) -> None:
-    spaces = b'xmlns:tiff="http://ns.adobe.com/tiff/1.0/" xmlns:dc="http://purl.org/dc/elements/1.1/"'
-    rdf = b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
-    rdf += spaces + b' tiff:Orientation="6" dc:rights="me"/></rdf:RDF>'
-    stated = b'<x:xmpmeta xmlns:x="adobe:ns:meta/">' + rdf + b"</x:xmpmeta>"
+    stated = packet('tiff:Orientation="6" dc:rights="me"')
     options: dict[str, Any] = {"xmp": stated}
     if source == "png":
         text = PngInfo()

@@ -15,10 +15,9 @@ from latentedit_keep.base.errors import ImageError
 from latentedit_keep.base.images import read_image, read_pixels
 from latentedit_keep.base.saving import save_image
 from tests.commands import Command
-from tests.keep.color_files import chunks, gray_profile
+from tests.keep.color_files import Tags, chunks, gray_profile, tiff_of
 from tests.keep.pairs import scene, with_object
 
-_Tags = dict[int, tuple[int, list[int]]]  # by number: type and values
 # 64 x 64 pixels of 200, 513, 900 of 1023, Display P3 by nclx; written by an encoder that is not a dependency.
 DEEP_HEIC = base64.b85decode(
     "0000SW^{RQXk}@500000ZE0pPXk}@5ZE0a<00042ZDn*}000000000XXk=`10000000000aA{+700000000000000000000B57=IV*mgE07O6l0R"
@@ -28,39 +27,8 @@ DEEP_HEIC = base64.b85decode(
     "00000310R({p0|Wp7048l@VRQfh02(L(uLd|;{QWoN-v5#PdYk|MR1PY<LSyy#"
 )
 
-_CODES = {1: "B", 3: "H", 4: "I", 13: "I"}
 
-
-def tiff(first: _Tags, *others: _Tags, children: int = 0, order: str = "<", big: bool = False) -> bytes:
-    """A TIFF of directories in a chain; the last ``children`` of them are children of the first (tag 330)."""
-    pointer, entry, short = ("Q", 20, 8) if big else ("I", 12, 4)
-    all_tags, places = [first, *others], list[int]()
-    head = (b"II" if order == "<" else b"MM") + struct.pack(
-        order + ("HHH" if big else "H"), *((43, 8, 0) if big else (42,))
-    )
-    place = len(head) + short
-    sizes = [len(tags) + (children > 0 and at == 0) for at, tags in enumerate(all_tags)]
-    for count in sizes:
-        places.append(place)
-        place += (8 if big else 2) + entry * count + short
-    if children:
-        all_tags[0] = first | {330: (16 if big else 4, places[len(places) - children :])}
-    body, data = b"", b""
-    chained = len(places) - children
-    for at, tags in enumerate(all_tags):
-        body += struct.pack(order + ("Q" if big else "H"), len(tags))
-        for tag in sorted(tags):
-            kind, values = tags[tag]
-            packed = struct.pack(f"{order}{len(values)}{_CODES.get(kind, 'Q')}", *values)
-            if len(packed) > short:
-                where, data = place + len(data), data + packed
-                packed = struct.pack(order + pointer, where)
-            body += struct.pack(order + "HH" + pointer, tag, kind, len(values)) + packed.ljust(short, b"\0")
-        body += struct.pack(order + pointer, places[at + 1] if at + 1 < chained else 0)
-    return head + struct.pack(order + pointer, places[0]) + body + data + bytes(70_000)
-
-
-def plane(width: int, height: int, **more: int) -> _Tags:
+def plane(width: int, height: int, **more: int) -> Tags:
     """Gray of 8 bits, its pixels somewhere in the file; further tags by name."""
     names = {"reduced": 254, "photometric": 262, "version": 50706, "bits": 258, "samples": 277, "numbers": 339}
     tags = {256: width, 257: height, 258: 8, 259: 1, 262: 1, 273: 200, 277: 1, 278: height, 279: width * height}
@@ -91,7 +59,7 @@ def test_raw_photographs_and_previews_are_refused_and_pyramids_read(
     directories: list[dict[str, int]], children: int, word: str, order: str, big: bool
 ) -> None:
     made = [plane(**one) for one in directories]
-    content = tiff(*made, children=children, order=order, big=big)
+    content = tiff_of(*made, children=children, order=order, big=big)
     for source in (content, content + b"more"):
         if word:
             with pytest.raises(ImageError, match=word):
@@ -111,7 +79,7 @@ def test_raw_photographs_are_known_by_their_first_bytes(start: bytes, tmp_path: 
 
 
 def test_directories_that_lead_in_a_circle_end() -> None:
-    content = bytearray(tiff(plane(24, 16, reduced=1)))
+    content = bytearray(tiff_of(plane(24, 16, reduced=1)))
     count = struct.unpack_from("<H", content, 8)[0]
     struct.pack_into("<I", content, 8 + 2 + 12 * count, 8)
     assert read_pixels(bytes(content)).size == (24, 16)
@@ -130,7 +98,7 @@ def test_floats_outside_of_0_to_1_are_refused_by_their_range(low: float, high: f
 
 @pytest.mark.parametrize(("bits", "samples"), [(16, 1), (16, 3), (32, 3)])
 def test_half_floats_and_colored_floats_are_called_what_they_are(bits: int, samples: int) -> None:
-    content = tiff(plane(24, 16, bits=bits, samples=samples, numbers=3))
+    content = tiff_of(plane(24, 16, bits=bits, samples=samples, numbers=3))
     with pytest.raises(ImageError, match=f"{bits}-bit floats"):
         read_pixels(content)
 

@@ -12,6 +12,7 @@ from PIL import Image, JpegImagePlugin
 from latentedit_keep.base import gainmap, xmp
 from latentedit_keep.base.containers import segment, segments
 from latentedit_keep.base.warp import turned
+from tests.keep.color_files import packet
 
 SIZE = (320, 240)
 HDRGM = "http://ns.adobe.com/hdr-gain-map/1.0/"
@@ -83,9 +84,7 @@ def listed(length: int, padding: int) -> bytes:
     """An XMP segment that announces a film of some length and then a map."""
     space = "http://ns.google.com/photos/1.0/container/"
     items = "".join(f'<c:Item i:Length="{one}" i:Padding="{padding}"/>' for one in (0, length, 1))
-    rdf = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
-    packet = f'<r:RDF xmlns:r="{rdf}" xmlns:c="{space}" xmlns:i="{space}item/"><r:Description>{items}</r:Description>'
-    return segment(0xE1, XMP + packet.encode() + b"</r:RDF>")
+    return segment(0xE1, XMP + packet(f'xmlns:c="{space}" xmlns:i="{space}item/"', items))
 
 
 def test_a_map_that_does_not_follow_is_found_by_the_lists():
@@ -163,13 +162,9 @@ def test_a_soft_change_blends_and_a_map_without_a_rest_goes():
 
 
 def test_channels_have_values_of_their_own():
-    low = "<r:Seq><r:li>-1</r:li><r:li>0</r:li><r:li>-2</r:li></r:Seq>"
-    rdf = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
-    packet = (
-        f'<r:RDF xmlns:r="{rdf}"><r:Description xmlns:h="{HDRGM}" h:GainMapMax="2"><h:GainMapMin>{low}</h:GainMapMin>'
-        "</r:Description></r:RDF>"
-    )
-    map_ = gainmap.read(PRIMARY + jpeg(drawn(3), segment(0xE1, XMP + packet.encode()), subsampling=0))
+    low = "<rdf:Seq><rdf:li>-1</rdf:li><rdf:li>0</rdf:li><rdf:li>-2</rdf:li></rdf:Seq>"
+    stated = packet(f'xmlns:h="{HDRGM}" h:GainMapMax="2"', f"<h:GainMapMin>{low}</h:GainMapMin>")
+    map_ = gainmap.read(PRIMARY + jpeg(drawn(3), segment(0xE1, XMP + stated), subsampling=0))
     assert map_ is not None
     new = map_.around(change())
     assert new is not None

@@ -18,14 +18,11 @@ from latentedit_keep.base.images import read_pixels
 from latentedit_keep.base.inventory import compared, inventory, resource
 from latentedit_keep.base.metadata import described, upright_exif, with_types, without_orientation
 from latentedit_keep.base.saving import save_image
-from tests.keep.color_files import box, chunk
+from tests.keep.color_files import box, chunk, packet, tiff
 from tests.keep.pairs import scene
 
 SIZE = (48, 32)
-XMP = (
-    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-    b'<rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="4"/></rdf:RDF></x:xmpmeta>'
-)
+XMP = packet('xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="4"')
 IPTC = b"".join(b"\x1c\x02" + bytes([one]) + struct.pack(">H", len(text)) + text for one, text in (
     (105, b"Fire"), (25, b"fire"), (25, b"town"), (10, b"3"),
 ))  # fmt: skip
@@ -146,19 +143,10 @@ def test_iptc_becomes_xmp_where_there_is_no_place_and_the_rest_is_reported(tmp_p
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_iptc_of_a_tiff_is_read_as_numbers_in_any_order(tmp_path: Path, order: str) -> None:
     """Libtiff and exiv2 declare it as 32-bit numbers."""
-    data, count = IPTC + bytes(-len(IPTC) % 4), -(-len(IPTC) // 4)
-    pixels = np.full((8, 8, 3), 90, np.uint8).tobytes()
-    entries = [
-        (256, 3, 1, 8), (257, 3, 1, 8), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 1, 300),
-        (277, 3, 1, 3), (279, 4, 1, len(pixels)), (33723, 4, count, 200),
-    ]  # fmt: skip
-    packed = b"".join(
-        struct.pack(f"{order}2HI", tag, kind, size) + struct.pack(f"{order}H2x" if kind == 3 else f"{order}I", value)
-        for tag, kind, size, value in entries
-    )
-    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}IH", 8, len(entries))
-    content = (head + packed + bytes(4)).ljust(200, b"\0") + data
-    content = content.ljust(300, b"\0") + pixels
+    data = IPTC + bytes(-len(IPTC) % 4)
+    numbers = struct.unpack(f"{order}{len(data) // 4}I", data)
+    pixels = np.full((8, 8, 3), 90, np.uint8)
+    content = tiff(pixels, photometric=2, order=order, more={33723: (4, [*numbers])})
     assert raw_tag(content, 33723) == data
     assert [name for name in inventory(content) if name.startswith("IPTC")] == [
         "IPTC 2:105", "IPTC 2:25", "IPTC 2:25 2", "IPTC 2:10",

@@ -19,7 +19,7 @@ from latentedit_keep.base.provenance import Declaration, declared
 from latentedit_keep.base.xmp import properties
 from latentedit_keep.signing import read_signer
 from tests.commands import Command, Refused
-from tests.keep.color_files import box, with_chunk
+from tests.keep.color_files import box, packet, with_chunk
 from tests.keep.pairs import scene, with_object
 
 _TERMS = "http://cv.iptc.org/newscodes/digitalsourcetype/"
@@ -105,32 +105,27 @@ def test_credentials_without_a_source_say_nothing_of_ai() -> None:
         ("algorithmicMedia", False), ("algorithmicallyEnhanced", False), ("digitalCapture", False),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("form", ['a:{name}="{uri}"/>', "><a:{name}>{uri}</a:{name}></rdf:Description>"])
+@pytest.mark.parametrize("form", ["attribute", "element"])
 def test_source_types_are_read_from_xmp_under_any_prefix(term: str, ai: bool, form: str) -> None:
-    found = [_declared(_with_xmp(kind, form, _TERMS + term)) for kind in ("JPEG", "PNG", "WEBP", "TIFF", "AVIF")]
+    found = [_declared(_with_xmp(kind, _TERMS + term, form)) for kind in ("JPEG", "PNG", "WEBP", "TIFF", "AVIF")]
     assert {(one.ai, one.source_types, one.credentials) for one in found} == {(ai, (term,), False)}
     assert found[0].words == (f"declares AI ({term}, XMP)" if ai else f"declares {term} (XMP)")
 
 
-def _packet(properties: str, spaces: str) -> bytes:
-    about = f'<rdf:Description rdf:about="" {spaces} {properties}'
-    rdf = f'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">{about}</rdf:RDF>'
-    return f'<x:xmpmeta xmlns:x="adobe:ns:meta/">{rdf}</x:xmpmeta>'.encode()
+def _with_xmp(kind: str, uri: str, form: str = "attribute") -> bytes:
+    space, name = 'xmlns:a="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"', "a:DigitalSourceType"
+    element = packet(space, f"<{name}>{uri}</{name}>")
+    return _saved(kind, element if form == "element" else packet(f'{space} {name}="{uri}"'))
 
 
-def _with_xmp(kind: str, form: str, uri: str) -> bytes:
-    space = 'xmlns:a="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"'
-    return _saved(kind, _packet(form.format(name="DigitalSourceType", uri=uri), space))
-
-
-def _saved(kind: str, packet: bytes) -> bytes:
-    file, options = io.BytesIO(), dict[str, Any](xmp=packet)
+def _saved(kind: str, stated: bytes) -> bytes:
+    file, options = io.BytesIO(), dict[str, Any](xmp=stated)
     if kind == "PNG":
         info = PngImagePlugin.PngInfo()
-        info.add_itxt("XML:com.adobe.xmp", packet.decode(), zip=True)
+        info.add_itxt("XML:com.adobe.xmp", stated.decode(), zip=True)
         options = {"pnginfo": info}
     elif kind == "TIFF":
-        options = {"tiffinfo": {700: packet}}
+        options = {"tiffinfo": {700: stated}}
     Image.fromarray(scene(48)).save(file, format=kind, **options)
     return file.getvalue()
 
@@ -139,8 +134,7 @@ def _saved(kind: str, packet: bytes) -> bytes:
 def test_the_label_of_china_is_read(label: str, ai: bool | None, what: str) -> None:
     text = json.dumps({"Label": label, "ContentProducer": "x"}).replace('"', "&quot;")
     space = 'xmlns:TC260="http://www.tc260.org.cn/ns/AIGC/1.0/"'
-    packet = _packet(f"><TC260:AIGC>{text}</TC260:AIGC></rdf:Description>", space)
-    found = declared(_saved("JPEG", packet))
+    found = declared(_saved("JPEG", packet(space, f"<TC260:AIGC>{text}</TC260:AIGC>")))
     assert (found and found.ai) is ai
     assert (found.words if found else "") == (f"declares {what} (China's AIGC label)" if what else "")
 
@@ -148,7 +142,7 @@ def test_the_label_of_china_is_read(label: str, ai: bool | None, what: str) -> N
 def test_settings_of_generators_and_damaged_files_declare_nothing() -> None:
     info, file = PngImagePlugin.PngInfo(), io.BytesIO()
     info.add_text("prompt", json.dumps({"text": _AI}))
-    info.add_text("parameters", _packet(f'a:DigitalSourceType="{_AI}"/>', 'xmlns:a="b"').decode())
+    info.add_text("parameters", packet(f'xmlns:a="b" a:DigitalSourceType="{_AI}"').decode())
     info.add_text("declares", "AI")
     Image.fromarray(scene(48)).save(file, format="PNG", pnginfo=info)
     assert declared(file.getvalue()) is None
@@ -175,9 +169,7 @@ def test_a_result_with_an_ai_edit_declares_it(pair: tuple[Path, Path], ending: s
 
 def test_the_mark_stands_with_the_other_xmp_and_only_on_what_differs(pair: tuple[Path, Path]) -> None:
     info = PngImagePlugin.PngInfo()
-    info.add_itxt(
-        "XML:com.adobe.xmp", _packet('dc:format="x"/>', 'xmlns:dc="http://purl.org/dc/elements/1.1/"').decode()
-    )
+    info.add_itxt("XML:com.adobe.xmp", packet('dc:format="x"').decode())
     Image.fromarray(scene()).save(pair[0], pnginfo=info)
     stated, unsaid = keep(*pair, ai=True), keep(*pair)
     names = {"dc:format": "x", "Iptc4xmpExt:DigitalSourceType": _TERMS + _COMPOSITE}
@@ -191,7 +183,7 @@ def test_the_mark_stands_with_the_other_xmp_and_only_on_what_differs(pair: tuple
 
 
 def test_an_original_wholly_by_ai_still_states_so(pair: tuple[Path, Path]) -> None:
-    pair[0].with_suffix(".webp").write_bytes(_with_xmp("WEBP", 'a:{name}="{uri}"/>', _AI))
+    pair[0].with_suffix(".webp").write_bytes(_with_xmp("WEBP", _AI))
     result = keep(pair[0].with_suffix(".webp"), with_object(scene(48), (24, 24), 8), ai=True)
     assert (result.found, result.kept.info["xmp"]) == ("local change", result.original.info["xmp"])
     pair[0].write_bytes(with_chunk(pair[0].read_bytes(), b"caBX", _credentials()))
