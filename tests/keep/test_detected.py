@@ -227,9 +227,11 @@ def test_parts_of_a_change_are_one_if_they_are_near_and_the_largest_is_the_first
     mask[20:50, 53:80] = 0.9  # 7 px farther
     mask[5:55, 200:250] = 0.1  # large and faint
     mask[10:12, 300:310] = 1 / 300  # changes no pixel
+    mask[10:12, 400:410] = 1.5 / 255
     count, numbers = components(mask)
-    assert count == 3
+    assert count == 4
     assert [numbers[25, at] for at in (60, 210, 25, 40)] == [1, 2, 3, 3]
+    assert numbers[11, 405] == 4
     assert numbers[11, 305] == 0
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, TiffImagePlugin
+from PIL import Image, ImageCms, TiffImagePlugin
 from PIL.PngImagePlugin import PngInfo
 
 from latentedit_keep.base.containers import raw_tag, segment
@@ -257,6 +257,18 @@ def _heif(numbers: tuple[int, ...], main: int, references: bytes, hidden: int = 
         b"iinf", struct.pack(">IH", 0, len(numbers)) + entries
     )
     return box(b"ftyp", b"heic\0\0\0\0mif1heic") + box(b"meta", bytes(4) + parts + box(b"iref", bytes(4) + references))
+
+
+def test_parts_are_named_once_and_a_depth_that_is_cut_off_has_no_name() -> None:
+    credentials = segment(0xEB, b"JP\0\1\0\0\0\1" + box(b"jumb", b"c2pa"))
+    assert inventory(jpeg(credentials)).keys() == {"content credentials"}
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    assert "color profile" in inventory(saved("TIFF", icc_profile=profile))
+    assert not any(name.startswith("EXIF") for name in inventory(saved("TIFF", icc_profile=profile)))
+    head = box(b"ftyp", b"heic\0\0\0\0mif1heic")
+    for depth, names in ((b"\x0a", {"10 bits a channel"}), (b"", set[str]())):
+        properties = box(b"iprp", b"pixi\0\0\0\0\1" + depth)
+        assert inventory(head + box(b"meta", bytes(4) + properties)).keys() == names
 
 
 def test_further_images_of_a_heic_are_found_but_not_its_tiles_and_thumbnails() -> None:

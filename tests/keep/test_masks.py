@@ -12,7 +12,7 @@ from latentedit_keep.base.errors import ImageError
 from latentedit_keep.base.images import read_pixels
 from latentedit_keep.base.warp import smoothed
 from latentedit_keep.checking import check
-from latentedit_keep.masks import mask_plane
+from latentedit_keep.masks import bounds_of, mask_plane
 from tests.commands import Command
 from tests.keep.pairs import SIDE, WHERE, as_jpeg, cast, scene, with_object
 
@@ -129,6 +129,21 @@ def test_a_mask_of_the_edited_image_is_scaled() -> None:
 def test_an_image_is_rejected_as_a_mask(image: np.ndarray) -> None:
     with pytest.raises(ImageError):
         mask_plane(read_pixels(Image.fromarray(image)), (SIDE, SIDE))
+
+
+def test_masks_of_thin_lines_or_of_another_size_are_rejected() -> None:
+    """The soft edges of both sides of a line meet, so it allows nothing."""
+    thin = np.zeros((500, 600), dtype=np.uint8)
+    thin[250:258, 100:500] = 255
+    for mask, size in ((thin, (600, 500)), (thin, (100, 100)), (0 * thin, (600, 500))):
+        with pytest.raises(ImageError):
+            bounds_of(read_pixels(Image.fromarray(mask)), size)
+
+
+def test_around_a_cut_out_part_of_a_photograph_the_image_may_change() -> None:
+    plane, convention = mask_plane(read_pixels(Image.fromarray(layer(scene(), WHERE))), (SIDE, SIDE))
+    assert "hole" in convention
+    np.testing.assert_array_equal(plane, WHERE == 0)
 
 
 @pytest.mark.slow

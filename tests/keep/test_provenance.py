@@ -17,7 +17,7 @@ from latentedit_keep.base.containers import segment
 from latentedit_keep.base.errors import ConfigError, MissingDependencyError, OutputError
 from latentedit_keep.base.provenance import Declaration, declared
 from latentedit_keep.base.xmp import properties
-from latentedit_keep.signing import read_signer
+from latentedit_keep.signing import read_signer, signed
 from tests.commands import Command, Refused
 from tests.keep.color_files import box, packet, with_chunk
 from tests.keep.pairs import scene, with_object
@@ -217,6 +217,11 @@ def test_without_the_package_or_a_key_nothing_is_signed(
     assert not (tmp_path / "k.png").exists()
 
 
+def test_formats_without_credentials_are_rejected_before_the_package_is_needed(pair: tuple[Path, Path]) -> None:
+    with pytest.raises(OutputError, match=r"format of kept\.bmp"):
+        signed(pair[0].with_name("kept.bmp"), None, original=pair[0], edited=pair[1], ai=True)
+
+
 @pytest.mark.parametrize("ending", ["png", "jpg", "webp", "tif"])
 def test_a_signed_result_is_valid_for_the_library(pair: tuple[Path, Path], tmp_path: Path, ending: str) -> None:
     c2pa: Any = pytest.importorskip("c2pa")
@@ -249,8 +254,6 @@ def test_what_cannot_be_signed_is_refused_in_one_line(pair: tuple[Path, Path], t
         assert "\n" not in str(refused.value)
         assert not output.exists()
     pem.write_bytes(_signer())
-    with pytest.raises(OutputError, match=r"format of kept\.bmp"):
-        keep(*pair).save(tmp_path / "kept.bmp", sign=pem)
     with pytest.raises(OutputError, match="as files"):
         keep(np.asarray(Image.open(pair[0])), pair[1]).save(output, sign=pem)
 

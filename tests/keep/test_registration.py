@@ -9,6 +9,7 @@ from latentedit_keep.api import keep
 from latentedit_keep.base.warp import scaling
 from latentedit_keep.registration import (
     Registration,
+    _Edges,
     _sane,
     distance_px,
     find_crop,
@@ -37,7 +38,7 @@ def test_shift_zoom_and_rotation_are_found(shift: tuple[float, float], zoom: flo
     matrix = similarity(shift, zoom, degrees)
     edited = cast(moved(with_object(image), matrix, (SIDE, SIDE)))
     found = register(levels(image), levels(edited))
-    assert distance_px(found.matrix, matrix, (SIDE, SIDE)) < 0.1
+    assert distance_px(found.matrix, matrix, (SIDE, SIDE)) < min(0.1, 3 * found.uncertainty_px)
     np.testing.assert_allclose(found.shift_px, shift, atol=0.1)
     assert found.zoom == pytest.approx(zoom, abs=2e-3)
     assert found.rotation_degrees == pytest.approx(degrees, abs=0.05)
@@ -72,6 +73,12 @@ def test_extreme_maps_are_discarded() -> None:
     assert all(_sane(np.diag([zoom, 1.2 * zoom])) for zoom in (0.35, 1, 2.4))
     assert _sane(np.diag([1.5, 1.0]))
     assert not any(_sane(np.diag(scales)) for scales in ((-1.0, 1.0), (0.25, 0.3), (3.5, 3.0), (1.0, 1.7)))
+
+
+def test_a_miss_by_more_than_noise_counts_the_same_however_large_it_is() -> None:
+    plane = normalized(scene()[..., 1].astype(np.float32))
+    for offset, miss in ((0.0, 0), (0.5, 0.5), (5.0, 1)):
+        assert _Edges(plane, plane + np.float32(offset)).miss(np.eye(3)) == pytest.approx(miss, abs=1e-3)
 
 
 def test_a_flat_image_is_not_moved() -> None:
@@ -167,7 +174,8 @@ def test_a_registration_describes_its_matrix() -> None:
     )
     assert shifted.outside_share == pytest.approx(1 - 0.75 * 0.75, abs=0.01)
     assert distance_px(np.eye(3), shifted.matrix, size) == pytest.approx(np.hypot(50, 25))
-    assert distance_px(np.eye(3), np.diag([3.0, 1, 1]), (9, 5)) == pytest.approx(2 * 4), "a mean of 0 to 16"
+    for stretched, size in (((3.0, 1, 1), (9, 5)), ((1.0, 3, 1), (5, 9))):
+        assert distance_px(np.eye(3), np.diag(stretched), size) == pytest.approx(2 * 4), "a mean of 0 to 16"
 
 
 def test_agreement_is_the_share_of_textured_tiles_that_are_alike() -> None:
