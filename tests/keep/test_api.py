@@ -13,6 +13,7 @@ from latentedit.core.errors import ConfigError, OutputError
 from latentedit_keep.api import KeepRecord, KeepResult, keep, wrap_pipeline
 from latentedit_keep.base.images import PixelImage, read_pixels
 from latentedit_keep.base.saving import read_chunks, save_image
+from latentedit_keep.base.warp import translation
 from latentedit_keep.checking import check
 from tests.keep.pairs import SIDE, cast, moved, scene, similarity, with_object
 
@@ -49,6 +50,14 @@ def test_only_the_change_is_kept(result: KeepResult) -> None:
     assert len(result.changes) == 1
     left, top, right, bottom = result.changes[0].box
     assert max(abs(left - 72), abs(top - 52), abs(right - 109), abs(bottom - 89)) <= 3
+
+
+def test_a_shift_of_less_than_a_hundredth_of_a_pixel_is_not_stated(result: KeepResult) -> None:
+    for right, stated in ((0.005, False), (0.015, True)):
+        registration = dataclasses.replace(result.analysis.registration, matrix=translation(right, 0))
+        analysis = dataclasses.replace(result.analysis, registration=registration)
+        undone = dataclasses.replace(result, analysis=analysis).undone
+        assert any("moved" in line for line in undone) == stated
 
 
 def test_changes_are_kept_one_by_one() -> None:
