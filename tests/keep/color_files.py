@@ -3,10 +3,12 @@
 import io
 import struct
 import zlib
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageDraw, ImageFilter
+from PIL.PngImagePlugin import PngInfo
 
 SIZE = (240, 180)
 BOX = (150, 100, 190, 140)  # of the disc that the editor painted
@@ -190,6 +192,19 @@ def packet(attributes: str = "", elements: str = "") -> bytes:
         f'<rdf:RDF xmlns:rdf="{RDF}"><rdf:Description rdf:about="" xmlns:dc="{DC}" xmlns:tiff="{TIFF}" {attributes}>'
         f'{elements}</rdf:Description></rdf:RDF></x:xmpmeta>\n   \n<?xpacket end="w"?>'
     ).encode()
+
+
+def with_xmp(image: Image.Image, kind: str, stated: bytes) -> bytes:
+    """A file with a packet of XMP."""
+    file, options = io.BytesIO(), dict[str, Any](xmp=stated)
+    if kind == "PNG":
+        info = PngInfo()
+        info.add_itxt("XML:com.adobe.xmp", stated.decode(), zip=True)
+        options = {"pnginfo": info}
+    elif kind == "TIFF":
+        options = {"tiffinfo": {700: stated}}
+    image.save(file, kind, **options)
+    return file.getvalue()
 
 
 def _xyz(place: tuple[float, float]) -> NDArray[np.float64]:

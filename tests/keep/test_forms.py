@@ -244,6 +244,8 @@ def test_folders_name_what_they_pass_over_and_twins_fail_alone(tmp_path: Path, c
         for name in ("a.jfif", "b.jpe", "twin.png"):
             Image.fromarray(pixels).save(folder / name, format="PNG" if name == "twin.png" else "JPEG")
     Image.fromarray(scene()).save(first / "twin.jpg")
+    for folder in (first, second):
+        Image.fromarray(scene()).save(folder / f"only {folder.name}.png")
     for name in ("a.xmp", "film.mov", ".hidden"):
         (first / name).write_bytes(b"-")
     with pytest.warns(UserWarning, match=r": a\.xmp, film\.mov$"):
@@ -251,6 +253,7 @@ def test_folders_name_what_they_pass_over_and_twins_fail_alone(tmp_path: Path, c
     assert sorted(one.name for one in (tmp_path / "kept").iterdir()) == ["a.png", "b.png"]
     assert done.code == 1
     assert "twin: twin.jpg and twin.png in" in done.err
+    assert {"only originals", "only edits"} < {line.partition(":")[0] for line in done.err.splitlines()}
 
 
 def test_jpeg_xl_is_read_and_written_with_its_plug_in(tmp_path: Path) -> None:

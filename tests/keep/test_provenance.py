@@ -19,7 +19,7 @@ from latentedit_keep.base.provenance import Declaration, declared
 from latentedit_keep.base.xmp import properties
 from latentedit_keep.signing import read_signer, signed
 from tests.commands import Command, Refused
-from tests.keep.color_files import box, packet, with_chunk
+from tests.keep.color_files import box, packet, with_chunk, with_xmp
 from tests.keep.pairs import scene, with_object
 
 _TERMS = "http://cv.iptc.org/newscodes/digitalsourcetype/"
@@ -112,29 +112,21 @@ def test_source_types_are_read_from_xmp_under_any_prefix(term: str, ai: bool, fo
     assert found[0].words == (f"declares AI ({term}, XMP)" if ai else f"declares {term} (XMP)")
 
 
+def _with_packet(kind: str, stated: bytes) -> bytes:
+    return with_xmp(Image.fromarray(scene(48)), kind, stated)
+
+
 def _with_xmp(kind: str, uri: str, form: str = "attribute") -> bytes:
     space, name = 'xmlns:a="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"', "a:DigitalSourceType"
     element = packet(space, f"<{name}>{uri}</{name}>")
-    return _saved(kind, element if form == "element" else packet(f'{space} {name}="{uri}"'))
-
-
-def _saved(kind: str, stated: bytes) -> bytes:
-    file, options = io.BytesIO(), dict[str, Any](xmp=stated)
-    if kind == "PNG":
-        info = PngImagePlugin.PngInfo()
-        info.add_itxt("XML:com.adobe.xmp", stated.decode(), zip=True)
-        options = {"pnginfo": info}
-    elif kind == "TIFF":
-        options = {"tiffinfo": {700: stated}}
-    Image.fromarray(scene(48)).save(file, format=kind, **options)
-    return file.getvalue()
+    return _with_packet(kind, element if form == "element" else packet(f'{space} {name}="{uri}"'))
 
 
 @pytest.mark.parametrize(("label", "ai", "what"), [("1", True, "AI"), ("2", None, "possibly AI"), ("9", None, "")])
 def test_the_label_of_china_is_read(label: str, ai: bool | None, what: str) -> None:
     text = json.dumps({"Label": label, "ContentProducer": "x"}).replace('"', "&quot;")
     space = 'xmlns:TC260="http://www.tc260.org.cn/ns/AIGC/1.0/"'
-    found = declared(_saved("JPEG", packet(space, f"<TC260:AIGC>{text}</TC260:AIGC>")))
+    found = declared(_with_packet("JPEG", packet(space, f"<TC260:AIGC>{text}</TC260:AIGC>")))
     assert (found and found.ai) is ai
     assert (found.words if found else "") == (f"declares {what} (China's AIGC label)" if what else "")
 
