@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageDraw, ImageFilter
 from PIL.PngImagePlugin import PngInfo
 
+from tests.keep.pairs import encoded
+
 SIZE = (240, 180)
 BOX = (150, 100, 190, 140)  # of the disc that the editor painted
 
@@ -196,15 +198,14 @@ def packet(attributes: str = "", elements: str = "") -> bytes:
 
 def with_xmp(image: Image.Image, kind: str, stated: bytes) -> bytes:
     """A file with a packet of XMP."""
-    file, options = io.BytesIO(), dict[str, Any](xmp=stated)
+    options = dict[str, Any](xmp=stated)
     if kind == "PNG":
         info = PngInfo()
         info.add_itxt("XML:com.adobe.xmp", stated.decode(), zip=True)
         options = {"pnginfo": info}
     elif kind == "TIFF":
         options = {"tiffinfo": {700: stated}}
-    image.save(file, kind, **options)
-    return file.getvalue()
+    return encoded(image, kind, **options)
 
 
 def _xyz(place: tuple[float, float]) -> NDArray[np.float64]:

@@ -62,6 +62,12 @@ def cast(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def as_jpeg(image: NDArray[Any], quality: int = 90) -> NDArray[np.uint8]:
     """Rounded to 8 bits, encoded and decoded again."""
+    content = encoded(np.rint(image).clip(0, 255).astype(np.uint8), "JPEG", quality=quality)
+    return np.asarray(Image.open(io.BytesIO(content)))
+
+
+def encoded(image: Image.Image | NDArray[Any], kind: str, **options: Any) -> bytes:
+    """The content of a file in a format of Pillow."""
     file = io.BytesIO()
-    Image.fromarray(np.rint(image).clip(0, 255).astype(np.uint8)).save(file, "JPEG", quality=quality)
-    return np.asarray(Image.open(file))
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(file, kind, **options)
+    return file.getvalue()

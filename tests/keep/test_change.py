@@ -1,7 +1,6 @@
 """Detection of changes at known places."""
 
 import dataclasses
-import io
 
 import cv2
 import numpy as np
@@ -12,7 +11,7 @@ from latentedit_keep.base.warp import smoothed
 from latentedit_keep.change import DetectedChange, _structure, find_change, is_drawn_anew, judge
 from latentedit_keep.registration import register
 from latentedit_keep.tones import Tones
-from tests.keep.pairs import SIDE, moved, scene, similarity, with_object
+from tests.keep.pairs import SIDE, as_jpeg, moved, scene, similarity, with_object
 
 pytestmark = pytest.mark.slow
 
@@ -185,9 +184,8 @@ def comic(text: str, height: int = 480, width: int = 360) -> np.ndarray:
 def test_resampled_screentones_are_not_recolored(height: int, width: int) -> None:
     """Their overshoot is cut off at white, so that an editor's are darker."""
     original, edited = comic("NANI KORE", height, width), comic("What is it?", height, width)
-    file = io.BytesIO()
-    Image.fromarray(edited).resize((2 * width, 2 * height), Image.Resampling.LANCZOS).save(file, "JPEG", quality=92)
-    change = found(original, np.asarray(Image.open(file)))
+    larger = Image.fromarray(edited).resize((2 * width, 2 * height), Image.Resampling.LANCZOS)
+    change = found(original, as_jpeg(np.asarray(larger), 92))
     assert judge(change) in ("local change", "faint change")
     assert change.mask.mean() < 2 * (edited != original).any(axis=2).mean()
 

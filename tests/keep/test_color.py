@@ -37,15 +37,10 @@ from tests.keep.color_files import (
     with_chunk,
     with_xmp,
 )
+from tests.keep.pairs import encoded
 
 KEPT = "local change"
 KINDS = {"png": "PNG", "jpg": "JPEG", "webp": "WEBP", "tif": "TIFF"}
-
-
-def saved(image: Image.Image, **options: Any) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "PNG", **options)
-    return file.getvalue()
 
 
 def sixteen(image: Image.Image) -> NDArray[np.uint16]:
@@ -264,7 +259,7 @@ def test_png_color_chunks_are_preserved(kind: bytes, bits: int, tmp_path: Path) 
 
 @pytest.mark.parametrize("ending", ["jpg", "webp", "tif"])
 def test_other_formats_get_a_profile_instead_of_png_chunks(ending: str, tmp_path: Path) -> None:
-    (tmp_path / "me.png").write_bytes(with_chunk(saved(patches()), b"gAMA", STATED[b"gAMA"]))
+    (tmp_path / "me.png").write_bytes(with_chunk(encoded(patches(), "PNG"), b"gAMA", STATED[b"gAMA"]))
     save_image(read_image(tmp_path / "me.png"), tmp_path / f"me.{ending}")
     with Image.open(tmp_path / f"me.{ending}") as image:
         shown = in_srgb(image)
@@ -315,7 +310,7 @@ def test_a_transparent_gray_level_is_read_at_any_bit_depth(bits: int, tmp_path: 
 
 def test_cmyk_and_unknown_color_spaces_are_reported(tmp_path: Path) -> None:
     patches().convert("CMYK").save(tmp_path / "me.tif")
-    (tmp_path / "me.png").write_bytes(with_chunk(saved(patches()), b"cICP", bytes([9, 16, 0, 1])))
+    (tmp_path / "me.png").write_bytes(with_chunk(encoded(patches(), "PNG"), b"cICP", bytes([9, 16, 0, 1])))
     found = read_image(tmp_path / "me.tif")
     assert found.info["notes"]
     patches().save(tmp_path / "damaged.png", icc_profile=rgb_profile("adobe")[:200])

@@ -1,7 +1,6 @@
 """Which files are images, and which form a result has: raw photographs, floats, AVIF, HEIC, gray, palettes, folders."""
 
 import base64
-import io
 import struct
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from latentedit_keep.base.images import read_image, read_pixels
 from latentedit_keep.base.saving import save_image
 from tests.commands import Command
 from tests.keep.color_files import Tags, chunks, gray_profile, tiff_of
-from tests.keep.pairs import scene, with_object
+from tests.keep.pairs import encoded, scene, with_object
 
 # 64 x 64 pixels of 200, 513, 900 of 1023, Display P3 by nclx; written by an encoder that is not a dependency.
 DEEP_HEIC = base64.b85decode(
@@ -89,9 +88,7 @@ def test_directories_that_lead_in_a_circle_end() -> None:
 def test_floats_outside_of_0_to_1_are_refused_by_their_range(low: float, high: float) -> None:
     values = np.full((20, 30), 0.5, dtype=np.float32)
     values[3, 3], values[4, 4] = low, high
-    file = io.BytesIO()
-    Image.fromarray(values).save(file, "TIFF")
-    for source in (file.getvalue(), Image.fromarray(values), values):
+    for source in (encoded(values, "TIFF"), Image.fromarray(values), values):
         with pytest.raises(ImageError, match=f"{low:g} to {high:g}.*same way"):
             read_pixels(source)
 
@@ -113,9 +110,7 @@ def test_integers_up_to_65535_are_16_bits_and_others_refused() -> None:
 
 
 def test_jpegs_of_12_bits_and_jpeg_xl_are_called_what_they_are() -> None:
-    file = io.BytesIO()
-    Image.fromarray(scene(64)).save(file, "JPEG")
-    content = bytearray(file.getvalue())
+    content = bytearray(encoded(scene(64), "JPEG"))
     content[content.index(b"\xff\xc0") + 4] = 12
     with pytest.raises(ImageError, match="JPEG of 12 bits"):
         read_pixels(bytes(content))
@@ -123,13 +118,12 @@ def test_jpegs_of_12_bits_and_jpeg_xl_are_called_what_they_are() -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_avif_is_turned_once(orientation: int) -> None:
-    exif, file = Image.Exif(), io.BytesIO()
+    exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
     image = Image.fromarray(scene(64, width=96))
     image.getexif()[ExifTags.Base.Orientation] = orientation
     right = np.asarray(ImageOps.exif_transpose(image)).astype(int)
-    image.save(file, "AVIF", exif=exif, quality=100, subsampling="4:4:4")
-    found = read_pixels(file.getvalue()).pixels
+    found = read_pixels(encoded(image, "AVIF", exif=exif, quality=100, subsampling="4:4:4")).pixels
     assert found.shape == right.shape
     assert np.abs(found - right).max() <= 6
 

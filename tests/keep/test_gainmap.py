@@ -13,6 +13,7 @@ from latentedit_keep.base import gainmap, xmp
 from latentedit_keep.base.containers import segment, segments
 from latentedit_keep.base.warp import turned
 from tests.keep.color_files import packet
+from tests.keep.pairs import encoded
 
 SIZE = (320, 240)
 HDRGM = "http://ns.adobe.com/hdr-gain-map/1.0/"
@@ -23,9 +24,8 @@ NEUTRAL = 255 / 16
 
 
 def jpeg(pixels: NDArray[np.uint8], *heads: bytes, **options: Any) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", **{"quality": 90, **options})
-    return file.getvalue()[:2] + b"".join(heads) + file.getvalue()[2:]
+    content = encoded(pixels, "JPEG", **{"quality": 90, **options})
+    return content[:2] + b"".join(heads) + content[2:]
 
 
 def hdrgm(**stated: object) -> bytes:
@@ -104,11 +104,10 @@ def test_a_map_that_does_not_follow_is_found_by_the_lists():
 
 
 def test_other_images_in_a_file_are_no_maps():
-    stereo = io.BytesIO()
-    Image.fromarray(drawn(3)).save(stereo, "MPO", save_all=True, append_images=[Image.fromarray(drawn(3))])
+    stereo = encoded(drawn(3), "MPO", save_all=True, append_images=[Image.fromarray(drawn(3))])
     primary = PRIMARY[:2] + XMP_HEAD + PRIMARY[2:]
     only_version = jpeg(drawn(), hdrgm(Version="1.0"), segment(0xE2, ISO + b"\0\0\0\0"))
-    for content in (stereo.getvalue(), primary, primary + PLAIN, primary + only_version, PRIMARY + b"\xff\xd8\xff"):
+    for content in (stereo, primary, primary + PLAIN, primary + only_version, PRIMARY + b"\xff\xd8\xff"):
         assert gainmap.read(content) is None
 
 

@@ -19,7 +19,7 @@ from latentedit_keep.base.inventory import compared, inventory, resource
 from latentedit_keep.base.metadata import described, upright_exif, with_types, without_orientation
 from latentedit_keep.base.saving import save_image
 from tests.keep.color_files import box, chunk, packet, tiff
-from tests.keep.pairs import scene
+from tests.keep.pairs import encoded, scene
 
 SIZE = (48, 32)
 XMP = packet('xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="4"')
@@ -33,9 +33,7 @@ def image() -> Image.Image:
 
 
 def saved(kind: str, **options: Any) -> bytes:
-    file = io.BytesIO()
-    image().save(file, kind, **options)
-    return file.getvalue()
+    return encoded(image(), kind, **options)
 
 
 def jpeg(*more: bytes, behind: bytes = b"", **options: Any) -> bytes:
@@ -182,11 +180,9 @@ def test_comments_are_the_same_part_in_all_formats(tmp_path: Path) -> None:
 
 
 def test_resolution_finds_a_place(tmp_path: Path) -> None:
-    file = io.BytesIO()
-    image().save(file, "BMP", dpi=(144, 72))
     for ending in ("png", "jpg", "webp", "tif", "avif", "bmp"):
-        for content in (file.getvalue(), *(saved(kind, dpi=(144, 72)) for kind in ("JPEG", "TIFF", "PNG"))):
-            fate, after = kept(content, tmp_path / f"k.{ending}")
+        for kind in ("BMP", "JPEG", "TIFF", "PNG"):
+            fate, after = kept(saved(kind, dpi=(144, 72)), tmp_path / f"k.{ending}")
             assert (after["resolution"], "resolution" in fate.carried) == ("144 x 72", True)
 
 
@@ -306,9 +302,7 @@ def test_depth_and_metadata_of_a_jpeg_xl(container: bool) -> None:
 @pytest.mark.parametrize(("mode", "name"), [("P", "palette"), ("L", "one channel of gray"), ("1", "one bit a pixel")])
 def test_modes_of_bmp_and_netpbm(mode: str, name: str) -> None:
     for kind in ("BMP", "PPM")[: 1 if mode == "P" else 2]:
-        file = io.BytesIO()
-        image().convert(mode).save(file, kind)
-        assert name in inventory(file.getvalue())
+        assert name in inventory(encoded(image().convert(mode), kind))
     assert "16 bits a channel" in inventory(b"P5 # gray\n2 1 65535\n" + bytes(4))
 
 
@@ -321,12 +315,11 @@ def _files() -> dict[str, bytes]:
     tags = TiffImagePlugin.ImageFileDirectory_v2()
     tags[700], tags[34377], tags[33723] = XMP, resource(1028, IPTC), IPTC
     small = Image.new("L", (8, 8))
-    file, gif = io.BytesIO(), io.BytesIO()
-    image().save(file, "MPO", save_all=True, append_images=[small])
-    small.save(gif, "GIF", save_all=True, append_images=[Image.new("L", (8, 8), 9)], comment=b"a")
+    second = Image.new("L", (8, 8), 9)
     return {
-        "jpeg": jpeg(iptc, exif=exif(), xmp=XMP, comment=b"a", behind=clip), "mpo": file.getvalue(),
-        "gif": gif.getvalue(),
+        "jpeg": jpeg(iptc, exif=exif(), xmp=XMP, comment=b"a", behind=clip),
+        "mpo": saved("MPO", save_all=True, append_images=[small]),
+        "gif": encoded(small, "GIF", save_all=True, append_images=[second], comment=b"a"),
         "png": png(chunk(b"eXIf", exif()[6:]), chunk(b"pHYs", bytes(9)), pnginfo=texts),
         "webp": saved("WEBP", exif=exif(), xmp=XMP), "tiff": saved("TIFF", tiffinfo=tags),
         "bmp": saved("BMP", dpi=(9, 9)),

@@ -1,7 +1,6 @@
 """What files declare of their own making; the mark of an AI edit; signatures, where c2pa-python is installed."""
 
 import datetime as dt
-import io
 import json
 import struct
 from pathlib import Path
@@ -20,7 +19,7 @@ from latentedit_keep.base.xmp import properties
 from latentedit_keep.signing import read_signer, signed
 from tests.commands import Command, Refused
 from tests.keep.color_files import box, packet, with_chunk, with_xmp
-from tests.keep.pairs import scene, with_object
+from tests.keep.pairs import encoded, scene, with_object
 
 _TERMS = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 _COMPOSITE = "compositeWithTrainedAlgorithmicMedia"
@@ -46,14 +45,8 @@ def _credentials(uri: str = _AI, generator: str = "Acme Painter", rest: int = 0)
     return box(b"jumb", about + padding + box(b"cbor", actions) + box(b"cbor", claim))
 
 
-def _image(kind: str) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(scene(48)).save(file, format=kind)
-    return file.getvalue()
-
-
 def _with_credentials(kind: str, store: bytes) -> bytes:
-    content = _image(kind if kind != "HEIF" else "PNG")
+    content = encoded(scene(48), kind if kind != "HEIF" else "PNG")
     if kind == "JPEG":  # in portions, each with the head of the box
         portions = [store[8:][at : at + 60_000] for at in range(0, len(store) - 8, 60_000)]
         parts = [b"JP\0\1" + struct.pack(">I", n) + store[:8] + one for n, one in enumerate(portions, start=1)]
@@ -64,9 +57,7 @@ def _with_credentials(kind: str, store: bytes) -> bytes:
         chunk = b"C2PA" + struct.pack("<I", len(store)) + store + bytes(len(store) % 2)
         return content[:4] + struct.pack("<I", len(content) - 8 + len(chunk)) + content[8:] + chunk
     if kind == "TIFF":
-        file = io.BytesIO()
-        Image.fromarray(scene(48)).save(file, format="TIFF", tiffinfo={52545: store})
-        return file.getvalue()
+        return encoded(scene(48), "TIFF", tiffinfo={52545: store})
     name = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
     return box(b"ftyp", b"heic") + box(b"uuid", name + bytes(4) + b"manifest\0" + bytes(8) + store)
 
@@ -132,12 +123,11 @@ def test_the_label_of_china_is_read(label: str, ai: bool | None, what: str) -> N
 
 
 def test_settings_of_generators_and_damaged_files_declare_nothing() -> None:
-    info, file = PngImagePlugin.PngInfo(), io.BytesIO()
+    info = PngImagePlugin.PngInfo()
     info.add_text("prompt", json.dumps({"text": _AI}))
     info.add_text("parameters", packet(f'xmlns:a="b" a:DigitalSourceType="{_AI}"').decode())
     info.add_text("declares", "AI")
-    Image.fromarray(scene(48)).save(file, format="PNG", pnginfo=info)
-    assert declared(file.getvalue()) is None
+    assert declared(encoded(scene(48), "PNG", pnginfo=info)) is None
     whole = _with_credentials("JPEG", _credentials())
     for end in range(0, len(whole), 7):
         declared(whole[:end])  # raises nothing

@@ -15,7 +15,7 @@ from latentedit_keep.api import keep
 from latentedit_keep.base.images import read_pixels
 from latentedit_keep.checking import check
 from latentedit_keep.transparency import alpha_change, ground_of, without_ground
-from tests.keep.pairs import SIDE, as_jpeg, moved, scene, similarity
+from tests.keep.pairs import SIDE, as_jpeg, encoded, moved, scene, similarity
 
 pytestmark = pytest.mark.slow
 
@@ -183,10 +183,7 @@ def written(pixels: np.ndarray, kind: str) -> Image.Image:
     """Encoded and decoded again."""
     if kind == "copy":
         return Image.fromarray(pixels)
-    file = io.BytesIO()
-    image = Image.fromarray(pixels)
-    image.save(file, kind, quality=90)
-    return Image.open(file)
+    return Image.open(io.BytesIO(encoded(pixels, kind, quality=90)))
 
 
 def drawn_original(kind: str, seed: int) -> np.ndarray:
