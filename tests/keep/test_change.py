@@ -145,6 +145,22 @@ def test_the_strong_edges_of_a_removed_object_belong_to_the_change() -> None:
     assert change.mask[disc() == 1].min() > 0.9
 
 
+@pytest.mark.nightly
+def test_codec_artifacts_around_a_new_object_are_not_part_of_the_change() -> None:
+    """The original is flat there, so that only other edges show how strong the codec is."""
+    original = np.full((SIDE, SIDE, 3), 225, dtype=np.uint8)
+    generator = np.random.default_rng(2)
+    for _ in range(10):
+        x, y = (int(one) for one in generator.integers(0, SIDE, 2))
+        cv2.rectangle(original, (x, y), (x + 30, y + 18), [int(one) for one in generator.integers(20, 235, 3)], -1)
+    original[60:100, 60:125] = 225
+    change = found(original, as_jpeg(with_object(original, (92, 80), 12), 60))
+    y, x = np.mgrid[:SIDE, :SIDE]
+    distance = np.hypot(x - 92, y - 80)
+    assert change.mask[distance < 11].min() == 1
+    assert change.mask[distance > 24].mean() < 2e-3
+
+
 def half_plain() -> np.ndarray:
     """A plain ground with enough texture below to align by."""
     ground = np.full((SIDE, SIDE, 3), 128, dtype=np.uint8)

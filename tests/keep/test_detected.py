@@ -47,6 +47,7 @@ def known(change: np.ndarray, original: np.ndarray = TEXTURED, edited: np.ndarra
 
 
 RING, PINHOLE = disc(radius=30) - disc(radius=14), disc(radius=30) - disc(radius=3)
+INNER = np.pad(np.ones((SIDE - 6, SIDE - 6), dtype=bool), 3)
 CORNER = np.pad(np.ones((SIDE - 5, SIDE - 6), dtype=bool), ((5, 0), (6, 0)))  # what the edited image shows
 
 
@@ -158,6 +159,36 @@ def test_without_noise_a_change_is_found_from_a_few_levels_the_wider_the_fainter
     for factor, seen in ((1.0, True), (0.45, False)):
         edited = PLAIN + factor * levels * disc(radius=radius)[..., None]
         assert (mask_of(PLAIN, edited, disc(radius=radius))[64, 64] > 0.5) == seen
+
+
+def ratios(*places: tuple[int, int, int, float, float]) -> np.ndarray:
+    """Multiples of the noise: 1 except in squares of left, top, side, ratio, and ratio of the four central pixels."""
+    ratio = np.ones((SIDE, SIDE), dtype=np.float32)
+    for left, top, side, value, peak in places:
+        ratio[top : top + side, left : left + side] = value
+        middle = top + side // 2, left + side // 2
+        ratio[middle[0] : middle[0] + 2, middle[1] : middle[1] + 2] = peak
+    return ratio
+
+
+def test_a_component_counts_only_if_it_outweighs_those_of_noise() -> None:
+    change, chance = (20, 20, 30, 15.0, 20.0), (100, 100, 8, 6.0, 9.0)
+    alone = detection._hysteresis([ratios(change, chance)], NO_DOUBT, NO_DOUBT, INNER, NO_DOUBT)
+    assert alone[35, 35]
+    assert alone[104, 104]
+    among = detection._hysteresis([ratios(change, chance, (60, 120, 7, 6.0, 6.5))], NO_DOUBT, NO_DOUBT, INNER, NO_DOUBT)
+    assert among[35, 35]
+    assert not among[104, 104]
+    small, heavy = (100, 100, 12, 9.0, 9.0), (20, 110, 40, 7.5, 7.5)  # many certain pixels, and many that are not
+    assert detection._hysteresis([ratios(small, heavy)], NO_DOUBT, NO_DOUBT, INNER, NO_DOUBT)[104, 104]
+
+
+def test_differences_along_the_border_count_only_with_others() -> None:
+    ratio = ratios()
+    ratio[20:60, -3:] = 15
+    assert not detection._hysteresis([ratio], NO_DOUBT, NO_DOUBT, INNER, NO_DOUBT).any()
+    ratio[20:60, -20:] = 15
+    assert detection._hysteresis([ratio], NO_DOUBT, NO_DOUBT, INNER, NO_DOUBT)[40, -1]
 
 
 def test_a_component_must_outweigh_the_heaviest_island_of_noise_by_a_factor() -> None:
@@ -292,3 +323,18 @@ def test_a_grown_pixel_is_a_disc(radius: int) -> None:
     found = detection.grown(pixel, radius)
     assert found[apart < radius - 1].all()
     assert not found[apart > radius + 1.5].any()
+
+
+def test_contrasts_separate_a_change_from_locally_strong_noise() -> None:
+    waves = smoothed(np.random.default_rng(0).normal(0, 60, (SIDE, SIDE, 3)).astype(np.float32), 3.0)
+    original, mask = TEXTURED, np.zeros((SIDE, SIDE), dtype=np.float32)
+    numbers = np.zeros(mask.shape, dtype=np.int32)
+    strongest = np.unravel_index(np.abs(waves).max(axis=2).argmax(), mask.shape)
+    edited = original + waves
+    for number, (row, column) in enumerate([(40, 100), strongest], start=1):
+        place = np.s_[max(row - 6, 0) : row + 7, max(column - 6, 0) : column + 7]
+        mask[place], numbers[place] = 1, number
+    edited[34:47, 94:107] += 60
+    found = contrasts(original, edited, np.ones(mask.shape, dtype=bool), mask, numbers)
+    assert found[1] > 3 > found[2] > 0.5
+    assert contrasts(original, original, np.ones(mask.shape, dtype=bool), mask, numbers).max() == 0
