@@ -1,7 +1,7 @@
 """A synthetic photograph-like image, and the changes of an editor."""
 
 import io
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -9,8 +9,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 SIDE = 160
+Found = TypeVar("Found")
 WHERE = np.zeros((SIDE, SIDE), dtype=np.uint8)  # a mask around the object
 WHERE[48:92, 68:112] = 255
+
+
+def some(value: Found | None) -> Found:
+    """A value that is there."""
+    assert value is not None
+    return value
 
 
 def scene(side: int = SIDE, seed: int = 3, width: int | None = None) -> NDArray[np.uint8]:

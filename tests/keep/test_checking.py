@@ -20,7 +20,7 @@ from latentedit_keep.base.warp import smoothed
 from latentedit_keep.change import Leftover, framed
 from latentedit_keep.checking import CheckResult, Report, check
 from tests.commands import Command, Refused
-from tests.keep.pairs import SIDE, WHERE, as_jpeg, cast, moved, scene, similarity, with_object
+from tests.keep.pairs import SIDE, WHERE, as_jpeg, cast, moved, scene, similarity, some, with_object
 from tests.keep.test_api import edited, lit
 
 pytestmark = pytest.mark.slow
@@ -161,8 +161,7 @@ def test_two_decodings_of_one_jpeg_are_the_same_image(radius: int) -> None:
 
 
 def test_an_image_is_only_reframed_if_the_rest_agrees() -> None:
-    change = keep(as_image(scene()), as_image(CLOSER)).detected
-    assert change is not None
+    change = some(keep(as_image(scene()), as_image(CLOSER)).detected)
     assert framed(change) == "reframed"
     for fault in ({"structure": 0.8}, {"residual": 7.0}):
         assert framed(dataclasses.replace(change, **fault)) == "redrawn"
@@ -180,8 +179,7 @@ def test_what_everyone_sees_is_certain_however_much_was_repainted_elsewhere() ->
 
 def test_keep_is_advised_only_where_the_rest_is_separated() -> None:
     kept = keep(as_image(scene()), edited())
-    change = kept.detected
-    assert change is not None
+    change = some(kept.detected)
     assert check(kept=kept).report.next_step_code == "keep"
     left = Leftover(levels=20.0, box=(0, 0, 0.1, 0.1))
     for fault in ({"residual": 7.0}, {"leftover": left}, {"unchanged_share": 0.35}):

@@ -37,7 +37,7 @@ from tests.keep.color_files import (
     with_chunk,
     with_xmp,
 )
-from tests.keep.pairs import encoded
+from tests.keep.pairs import encoded, some
 
 KEPT = "local change"
 KINDS = {"png": "PNG", "jpg": "JPEG", "webp": "WEBP", "tif": "TIFF"}
@@ -151,8 +151,7 @@ def test_colors_outside_srgb_are_preserved_outside_the_change() -> None:
 
 
 def other_profiles() -> dict[str, bytes]:
-    grayish = color.of_gray(gray_profile(1.8))
-    assert grayish is not None
+    grayish = some(color.of_gray(gray_profile(1.8)))
     chunked = {"gamma": {"gamma": 1 / 1.8}, "p3 by cICP": {"cicp": bytes([12, 13, 0, 1])}}
     made = {name: color.profile_of(info) or b"" for name, info in chunked.items()}
     return {name: rgb_profile(name) for name in ("adobe", "linear", "p3")} | {"gray": grayish} | made
@@ -162,8 +161,7 @@ def other_profiles() -> dict[str, bytes]:
 @pytest.mark.parametrize("name", ["adobe", "linear", "p3", "gray", "gamma", "p3 by cICP"])
 def test_conversions_agree_with_littlecms(name: str) -> None:
     profile = other_profiles()[name]
-    space = color.space_of({"icc_profile": profile})
-    assert space is not None
+    space = some(color.space_of({"icc_profile": profile}))
     pixels = np.asarray(patches())
     there = space.to_srgb(pixels)
     assert np.abs(there.clip(0, 255) - np.asarray(in_space(patches(), profile, back=True))).max() < 1
@@ -176,8 +174,7 @@ def test_conversions_agree_with_littlecms(name: str) -> None:
 def test_table_profiles_are_converted_by_littlecms() -> None:
     """Red and blue are swapped by a table instead of a matrix."""
     table = table_profile()
-    space = color.space_of({"icc_profile": table})
-    assert space is not None
+    space = some(color.space_of({"icc_profile": table}))
     pixels = np.asarray(patches())
     for depth in (pixels, pixels.astype(np.uint16) * 257):
         right = np.asarray(in_space(patches(), table, back=True), dtype=float)

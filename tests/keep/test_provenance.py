@@ -19,7 +19,7 @@ from latentedit_keep.base.xmp import properties
 from latentedit_keep.signing import read_signer, signed
 from tests.commands import Command, Refused
 from tests.keep.color_files import box, packet, with_chunk, with_xmp
-from tests.keep.pairs import encoded, scene, with_object
+from tests.keep.pairs import encoded, scene, some, with_object
 
 _TERMS = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 _COMPOSITE = "compositeWithTrainedAlgorithmicMedia"
@@ -63,9 +63,7 @@ def _with_credentials(kind: str, store: bytes) -> bytes:
 
 
 def _declared(content: bytes) -> Declaration:
-    found = declared(content)
-    assert found is not None
-    return found
+    return some(declared(content))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "HEIF"])

@@ -7,6 +7,7 @@ import pytest
 
 from latentedit_keep.base import xmp
 from tests.keep.color_files import DC, RDF, packet
+from tests.keep.pairs import some
 
 NOTE = "http://ns.adobe.com/xmp/note/"
 IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
@@ -113,9 +114,7 @@ def test_references_in_attributes_survive():
 
 
 def description(content: bytes) -> ET.Element:
-    found = ET.fromstring(content.decode().split("?>", 1)[1]).find(f".//{{{RDF}}}Description")
-    assert found is not None
-    return found
+    return some(ET.fromstring(content.decode().split("?>", 1)[1]).find(f".//{{{RDF}}}Description"))
 
 
 def test_the_bytes_tell_the_encoding():
