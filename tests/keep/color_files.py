@@ -1,12 +1,16 @@
-"""Test images in several color spaces, and minimal writers of TIFF, ICC profiles and PNG chunks."""
+"""Test images in several color spaces, and minimal writers of TIFF, XMP, ICC profiles, PNG chunks and boxes."""
 
 import io
 import struct
 import zlib
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageDraw, ImageFilter
+from PIL.PngImagePlugin import PngInfo
+
+from tests.keep.pairs import encoded
 
 SIZE = (240, 180)
 BOX = (150, 100, 190, 140)  # of the disc that the editor painted
@@ -17,6 +21,12 @@ PRIMARIES = {  # red, green and blue with the white point D65, and gamma
     "p3": ((0.68, 0.32), (0.265, 0.69), (0.15, 0.06), 2.4),
 }
 
+RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+DC = "http://purl.org/dc/elements/1.1/"
+TIFF = "http://ns.adobe.com/tiff/1.0/"
+Tags = dict[int, tuple[int, list[int]]]  # of a TIFF, by number: type and values
+
+_CODES = {1: "B", 3: "H", 4: "I", 13: "I"}
 _WHITE, _D50 = (0.3127, 0.3290), np.array([0.9642, 1, 0.8249])
 
 
@@ -72,15 +82,20 @@ def rgb_profile(name: str) -> bytes:
     cone = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
     matrix = np.linalg.inv(cone) @ np.diag((cone @ _D50) / (cone @ _xyz(_WHITE))) @ cone @ _to_xyz(primaries)
     tags = [(key, _place(matrix[:, at])) for at, key in enumerate((b"rXYZ", b"gXYZ", b"bXYZ"))]
-    return _profile(b"RGB ", [*tags, *((key, _curve(gamma)) for key in (b"rTRC", b"gTRC", b"bTRC"))])
+    return profile_of(b"RGB ", [*tags, *((key, _curve(gamma)) for key in (b"rTRC", b"gTRC", b"bTRC"))])
 
 
 def gray_profile(gamma: float) -> bytes:
-    return _profile(b"GRAY", [(b"kTRC", _curve(gamma))])
+    return profile_of(b"GRAY", [(b"kTRC", _curve(gamma))])
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def box(kind: bytes, content: bytes) -> bytes:
+    """A box of a file such as HEIC."""
+    return struct.pack(">I", 8 + len(content)) + kind + content
 
 
 def with_chunk(png: bytes, kind: bytes, content: bytes) -> bytes:
@@ -111,55 +126,86 @@ def gray_png(levels: NDArray[np.integer], bits: int, clear: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
 
 
+def tiff_of(
+    first: Tags, *others: Tags, children: int = 0, order: str = "<", big: bool = False, pixels: bytes = bytes(70_000)
+) -> bytes:
+    """A TIFF of directories in a chain; the last ``children`` of them are children of the first (tag 330)."""
+    pointer, entry, short = ("Q", 20, 8) if big else ("I", 12, 4)
+    all_tags, places = [first, *others], list[int]()
+    head = (b"II" if order == "<" else b"MM") + struct.pack(
+        order + ("HHH" if big else "H"), *((43, 8, 0) if big else (42,))
+    )
+    place = len(head) + short
+    sizes = [len(tags) + (children > 0 and at == 0) for at, tags in enumerate(all_tags)]
+    for count in sizes:
+        places.append(place)
+        place += (8 if big else 2) + entry * count + short
+    if children:
+        all_tags[0] = first | {330: (16 if big else 4, places[len(places) - children :])}
+    body, data = b"", b""
+    chained = len(places) - children
+    for at, tags in enumerate(all_tags):
+        body += struct.pack(order + ("Q" if big else "H"), len(tags))
+        for tag in sorted(tags):
+            kind, values = tags[tag]
+            packed = struct.pack(f"{order}{len(values)}{_CODES.get(kind, 'Q')}", *values)
+            if len(packed) > short:
+                where, data = place + len(data), data + packed
+                packed = struct.pack(order + pointer, where)
+            body += struct.pack(order + "HH" + pointer, tag, kind, len(values)) + packed.ljust(short, b"\0")
+        body += struct.pack(order + pointer, places[at + 1] if at + 1 < chained else 0)
+    return head + struct.pack(order + pointer, places[0]) + body + data + pixels
+
+
 def tiff(
     data: NDArray[np.integer],
     *,
     photometric: int,
-    extra: int | None = None,
     planar: bool = False,
     bits: int | None = None,
     kind: int = 1,
-    profile: bytes = b"",
+    more: Tags | None = None,
     order: str = "<",
 ) -> bytes:
     """An uncompressed TIFF of ``[height, width, channels]`` in one strip, or one strip per channel."""
-    height, width, channels = data.shape
+    (height, width, channels), begin = data.shape, 1000
     raw = data.astype(data.dtype.newbyteorder(order))
     planes = [raw[..., at].tobytes() for at in range(channels)] if planar else [raw.tobytes()]
-    tags: dict[int, tuple[str, list[int]]] = {
-        256: ("I", [width]),
-        257: ("I", [height]),
-        258: ("H", [bits or 8 * data.dtype.itemsize] * channels),
-        259: ("H", [1]),
-        262: ("H", [photometric]),
-        273: ("I", [0] * len(planes)),
-        277: ("H", [channels]),
-        278: ("I", [height]),
-        279: ("I", [len(plane) for plane in planes]),
-        284: ("H", [2 if planar else 1]),
-        339: ("H", [kind] * channels),
+    tags: Tags = {
+        256: (4, [width]),
+        257: (4, [height]),
+        258: (3, [bits or 8 * data.dtype.itemsize] * channels),
+        259: (3, [1]),
+        262: (3, [photometric]),
+        273: (4, [begin + sum(map(len, planes[:at])) for at in range(len(planes))]),
+        277: (3, [channels]),
+        278: (4, [height]),
+        279: (4, [len(plane) for plane in planes]),
+        284: (3, [2 if planar else 1]),
+        339: (3, [kind] * channels),
     }
-    if extra is not None:
-        tags[338] = ("H", [extra])
-    if profile:
-        tags[34675] = ("B", list(profile))
-    start = 8 + 2 + 12 * len(tags) + 4
-    body = {tag: struct.pack(order + code * len(values), *values) for tag, (code, values) in tags.items()}
-    long = {tag: value for tag, value in body.items() if len(value) > 4}
-    place = start + sum(map(len, long.values()))
-    places = [place + sum(map(len, planes[:at])) for at in range(len(planes))]
-    body[273] = struct.pack(f"{order}{len(planes)}I", *places)
-    long = {tag: body[tag] for tag in long}
-    out, far_away = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "IH", 8, len(tags)), b""
-    for tag in sorted(tags):
-        code, values = tags[tag]
-        out += struct.pack(order + "HHI", tag, {"B": 7, "H": 3, "I": 4}[code], len(values))
-        if tag in long:
-            out += struct.pack(order + "I", start + len(far_away))
-            far_away += long[tag]
-        else:
-            out += body[tag].ljust(4, b"\0")
-    return out + bytes(4) + far_away + b"".join(planes)
+    return tiff_of(tags | (more or {}), order=order, pixels=b"").ljust(begin, b"\0") + b"".join(planes)
+
+
+def packet(attributes: str = "", elements: str = "") -> bytes:
+    """A packet of XMP with one description."""
+    return (
+        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n<x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="any">'
+        f'<rdf:RDF xmlns:rdf="{RDF}"><rdf:Description rdf:about="" xmlns:dc="{DC}" xmlns:tiff="{TIFF}" {attributes}>'
+        f'{elements}</rdf:Description></rdf:RDF></x:xmpmeta>\n   \n<?xpacket end="w"?>'
+    ).encode()
+
+
+def with_xmp(image: Image.Image, kind: str, stated: bytes) -> bytes:
+    """A file with a packet of XMP."""
+    options = dict[str, Any](xmp=stated)
+    if kind == "PNG":
+        info = PngInfo()
+        info.add_itxt("XML:com.adobe.xmp", stated.decode(), zip=True)
+        options = {"pnginfo": info}
+    elif kind == "TIFF":
+        options = {"tiffinfo": {700: stated}}
+    return encoded(image, kind, **options)
 
 
 def _xyz(place: tuple[float, float]) -> NDArray[np.float64]:
@@ -180,7 +226,7 @@ def _curve(gamma: float) -> bytes:
     return b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256)) + b"\0\0"
 
 
-def _profile(space: bytes, tags: list[tuple[bytes, bytes]]) -> bytes:
+def profile_of(space: bytes, tags: list[tuple[bytes, bytes]]) -> bytes:
     """An ICC profile of version 2.4."""
     text = b"desc\0\0\0\0" + struct.pack(">I", 5) + b"test\0" + bytes(78)
     every = [(b"desc", text + bytes(-len(text) % 4)), (b"cprt", b"text\0\0\0\0none\0\0\0\0"), (b"wtpt", _place(_D50))]

@@ -1,10 +1,23 @@
 """A synthetic photograph-like image, and the changes of an editor."""
 
+import io
+from typing import Any, TypeVar
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 SIDE = 160
+Found = TypeVar("Found")
+WHERE = np.zeros((SIDE, SIDE), dtype=np.uint8)  # a mask around the object
+WHERE[48:92, 68:112] = 255
+
+
+def some(value: Found | None) -> Found:
+    """A value that is there."""
+    assert value is not None
+    return value
 
 
 def scene(side: int = SIDE, seed: int = 3, width: int | None = None) -> NDArray[np.uint8]:
@@ -52,3 +65,16 @@ def cast(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Warmer, darker, flatter."""
     toned = 255 * np.array([1.03, 0.98, 0.94]) * (image / 255.0) ** 1.12
     return np.rint(0.95 * (toned - 128) + 128).clip(0, 255).astype(np.uint8)
+
+
+def as_jpeg(image: NDArray[Any], quality: int = 90) -> NDArray[np.uint8]:
+    """Rounded to 8 bits, encoded and decoded again."""
+    content = encoded(np.rint(image).clip(0, 255).astype(np.uint8), "JPEG", quality=quality)
+    return np.asarray(Image.open(io.BytesIO(content)))
+
+
+def encoded(image: Image.Image | NDArray[Any], kind: str, **options: Any) -> bytes:
+    """The content of a file in a format of Pillow."""
+    file = io.BytesIO()
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(file, kind, **options)
+    return file.getvalue()

@@ -1,7 +1,6 @@
 """Detection of changes at known places."""
 
 import dataclasses
-import io
 
 import cv2
 import numpy as np
@@ -12,7 +11,7 @@ from latentedit_keep.base.warp import smoothed
 from latentedit_keep.change import DetectedChange, _structure, find_change, is_drawn_anew, judge
 from latentedit_keep.registration import register
 from latentedit_keep.tones import Tones
-from tests.keep.pairs import SIDE, moved, scene, similarity, with_object
+from tests.keep.pairs import SIDE, as_jpeg, moved, scene, similarity, with_object
 
 pytestmark = pytest.mark.slow
 
@@ -29,19 +28,6 @@ def overlap(mask: np.ndarray, truth: np.ndarray) -> float:
 def disc(center: tuple[int, int] = (90, 70), radius: int = 18) -> np.ndarray:
     y, x = np.mgrid[:SIDE, :SIDE]
     return np.clip(radius + 0.5 - np.hypot(x - center[0], y - center[1]), 0, 1)
-
-
-@pytest.mark.nightly
-def test_replaced_texture_is_a_change() -> None:
-    """Its mean does not differ, and most of its pixels are below the lower threshold."""
-    generator = np.random.default_rng(5)
-    first, second = (smoothed(generator.normal(128, 30, (SIDE, SIDE, 1)).astype(np.float32), 0.8) for _ in range(2))
-    original = np.repeat(first[..., None] if first.ndim == 2 else first, 3, axis=2)
-    other = np.repeat(second[..., None] if second.ndim == 2 else second, 3, axis=2)
-    truth = disc(radius=25)
-    edited = original + (0.6 * (other - original)) * truth[..., None]
-    edited += generator.normal(0, 4, edited.shape)
-    assert overlap(found(original, edited.astype(np.float32)).mask, truth) > 0.8
 
 
 @pytest.mark.parametrize("tint", [(1, 1, 1), (1.07, 0.95, 0.75)], ids=["gray", "sepia"])
@@ -80,15 +66,6 @@ def test_holes_that_show_the_original_are_not_filled() -> None:
     change = found(scene(), edited)
     assert change.mask[70, 90] == 0
     assert change.mask[70, 90 + 33] == 1
-
-
-@pytest.mark.nightly
-def test_the_mask_of_a_faint_change_has_no_visible_step() -> None:
-    y, x = np.mgrid[:SIDE, :SIDE]
-    shade = 14 * np.exp(-(((x - 80) ** 2 + (y - 80) ** 2) / 30**2))
-    change = found(scene(), (scene() + shade[..., None]).astype(np.float32))
-    assert change.mask[80, 80] == 1
-    assert (np.abs(np.diff(change.mask, axis=1)) * shade[:, 1:]).max() < 2, "levels of the step"
 
 
 @pytest.mark.parametrize(("gain", "offset", "expected"), [(0.6, 30, 1), (-1, 255, -1)])
@@ -168,6 +145,22 @@ def test_the_strong_edges_of_a_removed_object_belong_to_the_change() -> None:
     assert change.mask[disc() == 1].min() > 0.9
 
 
+@pytest.mark.nightly
+def test_codec_artifacts_around_a_new_object_are_not_part_of_the_change() -> None:
+    """The original is flat there, so that only other edges show how strong the codec is."""
+    original = np.full((SIDE, SIDE, 3), 225, dtype=np.uint8)
+    generator = np.random.default_rng(2)
+    for _ in range(10):
+        x, y = (int(one) for one in generator.integers(0, SIDE, 2))
+        cv2.rectangle(original, (x, y), (x + 30, y + 18), [int(one) for one in generator.integers(20, 235, 3)], -1)
+    original[60:100, 60:125] = 225
+    change = found(original, as_jpeg(with_object(original, (92, 80), 12), 60))
+    y, x = np.mgrid[:SIDE, :SIDE]
+    distance = np.hypot(x - 92, y - 80)
+    assert change.mask[distance < 11].min() == 1
+    assert change.mask[distance > 24].mean() < 2e-3
+
+
 def half_plain() -> np.ndarray:
     """A plain ground with enough texture below to align by."""
     ground = np.full((SIDE, SIDE, 3), 128, dtype=np.uint8)
@@ -207,9 +200,8 @@ def comic(text: str, height: int = 480, width: int = 360) -> np.ndarray:
 def test_resampled_screentones_are_not_recolored(height: int, width: int) -> None:
     """Their overshoot is cut off at white, so that an editor's are darker."""
     original, edited = comic("NANI KORE", height, width), comic("What is it?", height, width)
-    file = io.BytesIO()
-    Image.fromarray(edited).resize((2 * width, 2 * height), Image.Resampling.LANCZOS).save(file, "JPEG", quality=92)
-    change = found(original, np.asarray(Image.open(file)))
+    larger = Image.fromarray(edited).resize((2 * width, 2 * height), Image.Resampling.LANCZOS)
+    change = found(original, as_jpeg(np.asarray(larger), 92))
     assert judge(change) in ("local change", "faint change")
     assert change.mask.mean() < 2 * (edited != original).any(axis=2).mean()
 

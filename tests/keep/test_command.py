@@ -68,22 +68,6 @@ def test_different_images_exit_with_1(pair: tuple[Path, Path], tmp_path: Path, c
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "k.png")), np.asarray(Image.open(pair[0])))
 
 
-@pytest.mark.nightly
-def test_folders_are_paired_by_name(pair: tuple[Path, Path], tmp_path: Path, command: Command) -> None:
-    first, second = tmp_path / "originals", tmp_path / "edits"
-    for folder in (first, second):
-        folder.mkdir()
-    pair[0].rename(first / "a.jpg")
-    pair[1].rename(second / "a.png")
-    for folder in (first, second):
-        Image.fromarray(scene()).save(folder / f"only {folder.name}.png")
-    (first / "._a.jpg").write_bytes(b"what macOS leaves on other disks")
-    done = command("keep", first, second, "-o", tmp_path / "kept")
-    assert done.code == 1
-    assert [line.partition(":")[0] for line in done.err.splitlines()] == ["only originals", "only edits"]
-    assert [place.name for place in (tmp_path / "kept").iterdir()] == ["a.png"]
-
-
 def test_swapped_arguments_are_noticed_by_the_camera(pair: tuple[Path, Path], command: Command) -> None:
     camera = Image.Exif()
     camera[ExifTags.Base.Make] = "a camera"

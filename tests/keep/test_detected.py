@@ -7,8 +7,7 @@ import pytest
 from latentedit_keep import detection
 from latentedit_keep.base.warp import smoothed
 from latentedit_keep.detection import Evidence, components, contrasts, detect, edges, joined, leftovers, rim, vanished
-from tests.keep.pairs import scene
-from tests.keep.test_detection import through_jpeg
+from tests.keep.pairs import as_jpeg, scene
 
 SIDE = 128
 Y, X = np.mgrid[:SIDE, :SIDE].astype(np.float32)
@@ -34,6 +33,7 @@ def mask_of(
     original: np.ndarray, edited: np.ndarray, truth: np.ndarray, blur: float = 0.0, inside: np.ndarray = WHOLE
 ) -> np.ndarray:
     """The soft mask as `find_change` makes it, if what is unchanged is known."""
+    edited = edited.astype(np.float32)
     evidence = detect(original, edited, inside, inside & (truth < 0.01), blur, NO_DOUBT, first=False)
     left = vanished(inside, evidence) | leftovers(original, edited, inside, evidence, blur)
     return joined(rim(evidence, inside, blur), left)
@@ -46,11 +46,8 @@ def known(change: np.ndarray, original: np.ndarray = TEXTURED, edited: np.ndarra
     return Evidence(changed=change, fine=change, noise=NO_DOUBT + 1, outlines=outlines, activity=activity, **none)
 
 
-def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
-    return through_jpeg(np.rint(image.clip(0, 255)).astype(np.uint8), quality).astype(np.float32)
-
-
 RING, PINHOLE = disc(radius=30) - disc(radius=14), disc(radius=30) - disc(radius=3)
+INNER = np.pad(np.ones((SIDE - 6, SIDE - 6), dtype=bool), 3)
 CORNER = np.pad(np.ones((SIDE - 5, SIDE - 6), dtype=bool), ((5, 0), (6, 0)))  # what the edited image shows
 
 
@@ -59,7 +56,7 @@ CORNER = np.pad(np.ones((SIDE - 5, SIDE - 6), dtype=bool), ((5, 0), (6, 0)))  # 
     [
         (disc(), noisy(painted(TEXTURED, disc()), 2), 0.0, 1.6),
         (disc(), smoothed(noisy(painted(TEXTURED, disc()), 1), 1.0), 1.0, 2.1),
-        (disc(), jpeg(painted(TEXTURED, disc()), 60), 0.0, 2.7),
+        (disc(), as_jpeg(painted(TEXTURED, disc()), 60), 0.0, 2.7),
         (RING, noisy(painted(TEXTURED, RING), 2), 0.0, 1.8),
         (PINHOLE, noisy(painted(TEXTURED, PINHOLE), 2), 0.0, 1.8),
         (disc(126, 60, 14), noisy(painted(TEXTURED, disc(126, 60, 14)), 2), 0.0, 1.2),
@@ -125,7 +122,7 @@ def test_new_texture_of_the_same_mean_is_found() -> None:
     "edited",
     [
         noisy(TEXTURED, 4),
-        jpeg(TEXTURED, 20),
+        as_jpeg(TEXTURED, 20),
         smoothed(TEXTURED, 1.3),
         noisy(TEXTURED, 1) + smoothed(noisy(0 * TEXTURED, 30), 4),
     ],
@@ -139,7 +136,11 @@ def test_damage_to_a_few_strong_edges_is_no_change() -> None:
     page = np.full((SIDE, SIDE, 3), 235, dtype=np.float32)
     page[20:40, 15:110], page[60:64, 15:110], page[80:110, 30:60] = 40, 40, (200, 60, 40)
     small = cv2.resize(page, (64, 64), interpolation=cv2.INTER_AREA)
-    for edited in (jpeg(page, 25), smoothed(page, 1.5), cv2.resize(small, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)):
+    for edited in (
+        as_jpeg(page, 25),
+        smoothed(page, 1.5),
+        cv2.resize(small, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC),
+    ):
         assert mask_of(page, edited, 0 * X).max() == 0
 
 
@@ -158,6 +159,36 @@ def test_without_noise_a_change_is_found_from_a_few_levels_the_wider_the_fainter
     for factor, seen in ((1.0, True), (0.45, False)):
         edited = PLAIN + factor * levels * disc(radius=radius)[..., None]
         assert (mask_of(PLAIN, edited, disc(radius=radius))[64, 64] > 0.5) == seen
+
+
+def ratios(*places: tuple[int, int, int, float, float]) -> np.ndarray:
+    """Multiples of the noise: 1 except in squares of left, top, side, ratio, and ratio of the four central pixels."""
+    ratio = np.ones((SIDE, SIDE), dtype=np.float32)
+    for left, top, side, value, peak in places:
+        ratio[top : top + side, left : left + side] = value
+        middle = top + side // 2, left + side // 2
+        ratio[middle[0] : middle[0] + 2, middle[1] : middle[1] + 2] = peak
+    return ratio
+
+
+def test_a_component_counts_only_if_it_outweighs_those_of_noise() -> None:
+    change, chance = (20, 20, 30, 15.0, 20.0), (100, 100, 8, 6.0, 9.0)
+    alone = detection._hysteresis([ratios(change, chance)], NO_DOUBT, NO_DOUBT, INNER, NO_DOUBT)
+    assert alone[35, 35]
+    assert alone[104, 104]
+    among = detection._hysteresis([ratios(change, chance, (60, 120, 7, 6.0, 6.5))], NO_DOUBT, NO_DOUBT, INNER, NO_DOUBT)
+    assert among[35, 35]
+    assert not among[104, 104]
+    small, heavy = (100, 100, 12, 9.0, 9.0), (20, 110, 40, 7.5, 7.5)  # many certain pixels, and many that are not
+    assert detection._hysteresis([ratios(small, heavy)], NO_DOUBT, NO_DOUBT, INNER, NO_DOUBT)[104, 104]
+
+
+def test_differences_along_the_border_count_only_with_others() -> None:
+    ratio = ratios()
+    ratio[20:60, -3:] = 15
+    assert not detection._hysteresis([ratio], NO_DOUBT, NO_DOUBT, INNER, NO_DOUBT).any()
+    ratio[20:60, -20:] = 15
+    assert detection._hysteresis([ratio], NO_DOUBT, NO_DOUBT, INNER, NO_DOUBT)[40, -1]
 
 
 def test_a_component_must_outweigh_the_heaviest_island_of_noise_by_a_factor() -> None:
@@ -227,9 +258,11 @@ def test_parts_of_a_change_are_one_if_they_are_near_and_the_largest_is_the_first
     mask[20:50, 53:80] = 0.9  # 7 px farther
     mask[5:55, 200:250] = 0.1  # large and faint
     mask[10:12, 300:310] = 1 / 300  # changes no pixel
+    mask[10:12, 400:410] = 1.5 / 255
     count, numbers = components(mask)
-    assert count == 3
+    assert count == 4
     assert [numbers[25, at] for at in (60, 210, 25, 40)] == [1, 2, 3, 3]
+    assert numbers[11, 405] == 4
     assert numbers[11, 305] == 0
 
 
@@ -290,3 +323,18 @@ def test_a_grown_pixel_is_a_disc(radius: int) -> None:
     found = detection.grown(pixel, radius)
     assert found[apart < radius - 1].all()
     assert not found[apart > radius + 1.5].any()
+
+
+def test_contrasts_separate_a_change_from_locally_strong_noise() -> None:
+    waves = smoothed(np.random.default_rng(0).normal(0, 60, (SIDE, SIDE, 3)).astype(np.float32), 3.0)
+    original, mask = TEXTURED, np.zeros((SIDE, SIDE), dtype=np.float32)
+    numbers = np.zeros(mask.shape, dtype=np.int32)
+    strongest = np.unravel_index(np.abs(waves).max(axis=2).argmax(), mask.shape)
+    edited = original + waves
+    for number, (row, column) in enumerate([(40, 100), strongest], start=1):
+        place = np.s_[max(row - 6, 0) : row + 7, max(column - 6, 0) : column + 7]
+        mask[place], numbers[place] = 1, number
+    edited[34:47, 94:107] += 60
+    found = contrasts(original, edited, np.ones(mask.shape, dtype=bool), mask, numbers)
+    assert found[1] > 3 > found[2] > 0.5
+    assert contrasts(original, original, np.ones(mask.shape, dtype=bool), mask, numbers).max() == 0

@@ -1,7 +1,6 @@
 """Which files are images, and which form a result has: raw photographs, floats, AVIF, HEIC, gray, palettes, folders."""
 
 import base64
-import io
 import struct
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,9 @@ from latentedit_keep.base.errors import ImageError
 from latentedit_keep.base.images import read_image, read_pixels
 from latentedit_keep.base.saving import save_image
 from tests.commands import Command
-from tests.keep.color_files import chunks, gray_profile
-from tests.keep.pairs import scene, with_object
+from tests.keep.color_files import Tags, chunks, gray_profile, tiff_of
+from tests.keep.pairs import encoded, scene, with_object
 
-_Tags = dict[int, tuple[int, list[int]]]  # by number: type and values
 # 64 x 64 pixels of 200, 513, 900 of 1023, Display P3 by nclx; written by an encoder that is not a dependency.
 DEEP_HEIC = base64.b85decode(
     "0000SW^{RQXk}@500000ZE0pPXk}@5ZE0a<00042ZDn*}000000000XXk=`10000000000aA{+700000000000000000000B57=IV*mgE07O6l0R"
@@ -28,39 +26,8 @@ DEEP_HEIC = base64.b85decode(
     "00000310R({p0|Wp7048l@VRQfh02(L(uLd|;{QWoN-v5#PdYk|MR1PY<LSyy#"
 )
 
-_CODES = {1: "B", 3: "H", 4: "I", 13: "I"}
 
-
-def tiff(first: _Tags, *others: _Tags, children: int = 0, order: str = "<", big: bool = False) -> bytes:
-    """A TIFF of directories in a chain; the last ``children`` of them are children of the first (tag 330)."""
-    pointer, entry, short = ("Q", 20, 8) if big else ("I", 12, 4)
-    all_tags, places = [first, *others], list[int]()
-    head = (b"II" if order == "<" else b"MM") + struct.pack(
-        order + ("HHH" if big else "H"), *((43, 8, 0) if big else (42,))
-    )
-    place = len(head) + short
-    sizes = [len(tags) + (children > 0 and at == 0) for at, tags in enumerate(all_tags)]
-    for count in sizes:
-        places.append(place)
-        place += (8 if big else 2) + entry * count + short
-    if children:
-        all_tags[0] = first | {330: (16 if big else 4, places[len(places) - children :])}
-    body, data = b"", b""
-    chained = len(places) - children
-    for at, tags in enumerate(all_tags):
-        body += struct.pack(order + ("Q" if big else "H"), len(tags))
-        for tag in sorted(tags):
-            kind, values = tags[tag]
-            packed = struct.pack(f"{order}{len(values)}{_CODES.get(kind, 'Q')}", *values)
-            if len(packed) > short:
-                where, data = place + len(data), data + packed
-                packed = struct.pack(order + pointer, where)
-            body += struct.pack(order + "HH" + pointer, tag, kind, len(values)) + packed.ljust(short, b"\0")
-        body += struct.pack(order + pointer, places[at + 1] if at + 1 < chained else 0)
-    return head + struct.pack(order + pointer, places[0]) + body + data + bytes(70_000)
-
-
-def plane(width: int, height: int, **more: int) -> _Tags:
+def plane(width: int, height: int, **more: int) -> Tags:
     """Gray of 8 bits, its pixels somewhere in the file; further tags by name."""
     names = {"reduced": 254, "photometric": 262, "version": 50706, "bits": 258, "samples": 277, "numbers": 339}
     tags = {256: width, 257: height, 258: 8, 259: 1, 262: 1, 273: 200, 277: 1, 278: height, 279: width * height}
@@ -91,7 +58,7 @@ def test_raw_photographs_and_previews_are_refused_and_pyramids_read(
     directories: list[dict[str, int]], children: int, word: str, order: str, big: bool
 ) -> None:
     made = [plane(**one) for one in directories]
-    content = tiff(*made, children=children, order=order, big=big)
+    content = tiff_of(*made, children=children, order=order, big=big)
     for source in (content, content + b"more"):
         if word:
             with pytest.raises(ImageError, match=word):
@@ -111,7 +78,7 @@ def test_raw_photographs_are_known_by_their_first_bytes(start: bytes, tmp_path: 
 
 
 def test_directories_that_lead_in_a_circle_end() -> None:
-    content = bytearray(tiff(plane(24, 16, reduced=1)))
+    content = bytearray(tiff_of(plane(24, 16, reduced=1)))
     count = struct.unpack_from("<H", content, 8)[0]
     struct.pack_into("<I", content, 8 + 2 + 12 * count, 8)
     assert read_pixels(bytes(content)).size == (24, 16)
@@ -121,16 +88,14 @@ def test_directories_that_lead_in_a_circle_end() -> None:
 def test_floats_outside_of_0_to_1_are_refused_by_their_range(low: float, high: float) -> None:
     values = np.full((20, 30), 0.5, dtype=np.float32)
     values[3, 3], values[4, 4] = low, high
-    file = io.BytesIO()
-    Image.fromarray(values).save(file, "TIFF")
-    for source in (file.getvalue(), Image.fromarray(values), values):
+    for source in (encoded(values, "TIFF"), Image.fromarray(values), values):
         with pytest.raises(ImageError, match=f"{low:g} to {high:g}.*same way"):
             read_pixels(source)
 
 
 @pytest.mark.parametrize(("bits", "samples"), [(16, 1), (16, 3), (32, 3)])
 def test_half_floats_and_colored_floats_are_called_what_they_are(bits: int, samples: int) -> None:
-    content = tiff(plane(24, 16, bits=bits, samples=samples, numbers=3))
+    content = tiff_of(plane(24, 16, bits=bits, samples=samples, numbers=3))
     with pytest.raises(ImageError, match=f"{bits}-bit floats"):
         read_pixels(content)
 
@@ -145,9 +110,7 @@ def test_integers_up_to_65535_are_16_bits_and_others_refused() -> None:
 
 
 def test_jpegs_of_12_bits_and_jpeg_xl_are_called_what_they_are() -> None:
-    file = io.BytesIO()
-    Image.fromarray(scene(64)).save(file, "JPEG")
-    content = bytearray(file.getvalue())
+    content = bytearray(encoded(scene(64), "JPEG"))
     content[content.index(b"\xff\xc0") + 4] = 12
     with pytest.raises(ImageError, match="JPEG of 12 bits"):
         read_pixels(bytes(content))
@@ -155,13 +118,12 @@ def test_jpegs_of_12_bits_and_jpeg_xl_are_called_what_they_are() -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_avif_is_turned_once(orientation: int) -> None:
-    exif, file = Image.Exif(), io.BytesIO()
+    exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
     image = Image.fromarray(scene(64, width=96))
     image.getexif()[ExifTags.Base.Orientation] = orientation
     right = np.asarray(ImageOps.exif_transpose(image)).astype(int)
-    image.save(file, "AVIF", exif=exif, quality=100, subsampling="4:4:4")
-    found = read_pixels(file.getvalue()).pixels
+    found = read_pixels(encoded(image, "AVIF", exif=exif, quality=100, subsampling="4:4:4")).pixels
     assert found.shape == right.shape
     assert np.abs(found - right).max() <= 6
 
@@ -276,6 +238,8 @@ def test_folders_name_what_they_pass_over_and_twins_fail_alone(tmp_path: Path, c
         for name in ("a.jfif", "b.jpe", "twin.png"):
             Image.fromarray(pixels).save(folder / name, format="PNG" if name == "twin.png" else "JPEG")
     Image.fromarray(scene()).save(first / "twin.jpg")
+    for folder in (first, second):
+        Image.fromarray(scene()).save(folder / f"only {folder.name}.png")
     for name in ("a.xmp", "film.mov", ".hidden"):
         (first / name).write_bytes(b"-")
     with pytest.warns(UserWarning, match=r": a\.xmp, film\.mov$"):
@@ -283,6 +247,7 @@ def test_folders_name_what_they_pass_over_and_twins_fail_alone(tmp_path: Path, c
     assert sorted(one.name for one in (tmp_path / "kept").iterdir()) == ["a.png", "b.png"]
     assert done.code == 1
     assert "twin: twin.jpg and twin.png in" in done.err
+    assert {"only originals", "only edits"} < {line.partition(":")[0] for line in done.err.splitlines()}
 
 
 def test_jpeg_xl_is_read_and_written_with_its_plug_in(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from PIL import Image, JpegImagePlugin
 from latentedit_keep.base import gainmap, xmp
 from latentedit_keep.base.containers import segment, segments
 from latentedit_keep.base.warp import turned
+from tests.keep.color_files import packet
+from tests.keep.pairs import encoded, some
 
 SIZE = (320, 240)
 HDRGM = "http://ns.adobe.com/hdr-gain-map/1.0/"
@@ -22,9 +24,8 @@ NEUTRAL = 255 / 16
 
 
 def jpeg(pixels: NDArray[np.uint8], *heads: bytes, **options: Any) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", **{"quality": 90, **options})
-    return file.getvalue()[:2] + b"".join(heads) + file.getvalue()[2:]
+    content = encoded(pixels, "JPEG", **{"quality": 90, **options})
+    return content[:2] + b"".join(heads) + content[2:]
 
 
 def hdrgm(**stated: object) -> bytes:
@@ -72,8 +73,7 @@ def stored(content: bytes) -> NDArray[np.int_]:
     ids=["hdrgm", "iso", "one denominator", "channels", "both"],
 )
 def test_a_map_behind_the_image_is_found(head: bytes):
-    found = gainmap.read(PRIMARY + (map_ := jpeg(drawn(), head)) + b"something else")
-    assert found is not None
+    found = some(gainmap.read(PRIMARY + (map_ := jpeg(drawn(), head)) + b"something else"))
     assert found.content == map_
     assert [one.neutral for one in found.ranges] == pytest.approx([NEUTRAL] * len(found.ranges))
     assert (found.by_xmp, found.by_iso) == (XMP_HEAD in head, ISO in head)
@@ -83,33 +83,28 @@ def listed(length: int, padding: int) -> bytes:
     """An XMP segment that announces a film of some length and then a map."""
     space = "http://ns.google.com/photos/1.0/container/"
     items = "".join(f'<c:Item i:Length="{one}" i:Padding="{padding}"/>' for one in (0, length, 1))
-    rdf = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
-    packet = f'<r:RDF xmlns:r="{rdf}" xmlns:c="{space}" xmlns:i="{space}item/"><r:Description>{items}</r:Description>'
-    return segment(0xE1, XMP + packet.encode() + b"</r:RDF>")
+    return segment(0xE1, XMP + packet(f'xmlns:c="{space}" xmlns:i="{space}item/"', items))
 
 
 def test_a_map_that_does_not_follow_is_found_by_the_lists():
     map_, film = jpeg(drawn(), XMP_HEAD), b"a film" * 9
     padded = PRIMARY[:2] + listed(len(film), 3) + PRIMARY[2:] + b"\0\0\0" + film + b"\0\0\0" + map_
-    found = gainmap.read(padded)
-    assert found is not None
+    found = some(gainmap.read(padded))
     assert found.content == map_
     joined = found.joined(PRIMARY)
     at = joined.index(map_)
     moved = bytearray(joined[:at] + film + map_)
     entry = joined.index(struct.pack(">I", len(map_)), joined.index(b"MPF\0")) + 4
     moved[entry : entry + 4] = struct.pack(">I", int.from_bytes(moved[entry : entry + 4], "big") + len(film))
-    found = gainmap.read(bytes(moved))
-    assert found is not None
+    found = some(gainmap.read(bytes(moved)))
     assert found.content == map_
 
 
 def test_other_images_in_a_file_are_no_maps():
-    stereo = io.BytesIO()
-    Image.fromarray(drawn(3)).save(stereo, "MPO", save_all=True, append_images=[Image.fromarray(drawn(3))])
+    stereo = encoded(drawn(3), "MPO", save_all=True, append_images=[Image.fromarray(drawn(3))])
     primary = PRIMARY[:2] + XMP_HEAD + PRIMARY[2:]
     only_version = jpeg(drawn(), hdrgm(Version="1.0"), segment(0xE2, ISO + b"\0\0\0\0"))
-    for content in (stereo.getvalue(), primary, primary + PLAIN, primary + only_version, PRIMARY + b"\xff\xd8\xff"):
+    for content in (stereo, primary, primary + PLAIN, primary + only_version, PRIMARY + b"\xff\xd8\xff"):
         assert gainmap.read(content) is None
 
 
@@ -135,10 +130,8 @@ def test_damaged_files_have_no_map_or_a_whole_one(head: bytes):
 def test_no_boost_in_the_change_and_the_same_elsewhere(channels: int, options: dict[str, Any]):
     head = XMP_HEAD + segment(0xFE, b"a comment") + segment(0xE2, b"ICC_PROFILE\0\1\1any")
     index = segment(0xE2, b"MPF\0of the map itself")
-    map_ = gainmap.read(PRIMARY + jpeg(drawn(channels), head + index, **options))
-    assert map_ is not None
-    new = map_.around(change())
-    assert new is not None
+    map_ = some(gainmap.read(PRIMARY + jpeg(drawn(channels), head + index, **options)))
+    new = some(map_.around(change()))
     before, after = stored(map_.content), stored(new.content)
     assert before.shape == after.shape
     outside = np.ones(before.shape[:2], bool)
@@ -153,35 +146,25 @@ def test_no_boost_in_the_change_and_the_same_elsewhere(channels: int, options: d
 
 
 def test_a_soft_change_blends_and_a_map_without_a_rest_goes():
-    map_ = gainmap.read(PRIMARY + jpeg(drawn(), XMP_HEAD))
-    assert map_ is not None
-    half = map_.around(np.full((SIZE[1], SIZE[0]), 0.5, np.float32))
-    assert half is not None
+    map_ = some(gainmap.read(PRIMARY + jpeg(drawn(), XMP_HEAD)))
+    half = some(map_.around(np.full((SIZE[1], SIZE[0]), 0.5, np.float32)))
     assert np.abs(stored(half.content) - (stored(map_.content) + NEUTRAL) / 2).mean() < 2.5  # the map's own coding
     assert map_.around(np.zeros((SIZE[1], SIZE[0]), np.float32)) is map_
     assert map_.around(np.ones((SIZE[1], SIZE[0]), np.float32)) is None
 
 
 def test_channels_have_values_of_their_own():
-    low = "<r:Seq><r:li>-1</r:li><r:li>0</r:li><r:li>-2</r:li></r:Seq>"
-    rdf = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
-    packet = (
-        f'<r:RDF xmlns:r="{rdf}"><r:Description xmlns:h="{HDRGM}" h:GainMapMax="2"><h:GainMapMin>{low}</h:GainMapMin>'
-        "</r:Description></r:RDF>"
-    )
-    map_ = gainmap.read(PRIMARY + jpeg(drawn(3), segment(0xE1, XMP + packet.encode()), subsampling=0))
-    assert map_ is not None
-    new = map_.around(change())
-    assert new is not None
+    low = "<rdf:Seq><rdf:li>-1</rdf:li><rdf:li>0</rdf:li><rdf:li>-2</rdf:li></rdf:Seq>"
+    stated = packet(f'xmlns:h="{HDRGM}" h:GainMapMax="2"', f"<h:GainMapMin>{low}</h:GainMapMin>")
+    map_ = some(gainmap.read(PRIMARY + jpeg(drawn(3), segment(0xE1, XMP + stated), subsampling=0)))
+    new = some(map_.around(change()))
     assert stored(new.content)[32, 40] == pytest.approx([255 / 3, 0, 255 / 2], abs=3)
 
 
 @pytest.mark.parametrize("turn", [(3, False), (1, True), (2, False), (0, True)])
 def test_a_map_turns_with_the_image(turn: tuple[int, bool]):
-    map_ = gainmap.read(PRIMARY + jpeg(drawn(3), XMP_HEAD, segment(0xE1, b"Exif\0\0any"), quality=75))
-    assert map_ is not None
-    new = map_.around(turned(np.zeros((SIZE[1], SIZE[0]), np.float32), *turn), turn)
-    assert new is not None
+    map_ = some(gainmap.read(PRIMARY + jpeg(drawn(3), XMP_HEAD, segment(0xE1, b"Exif\0\0any"), quality=75)))
+    new = some(map_.around(turned(np.zeros((SIZE[1], SIZE[0]), np.float32), *turn), turn))
     difference = np.abs(stored(new.content) - turned(stored(map_.content), *turn))
     assert difference.max() <= 3  # half the width in colors is one more rounding
     assert difference.mean() < 0.5
@@ -190,10 +173,8 @@ def test_a_map_turns_with_the_image(turn: tuple[int, bool]):
 
 def test_a_turned_map_is_as_coarse_as_it_was():
     table = [4 + index % 8 + 3 * (index // 8) for index in range(64)]
-    map_ = gainmap.read(PRIMARY + jpeg(drawn(size=(80, 64)), XMP_HEAD, qtables=[table], quality=-1))
-    assert map_ is not None
-    new = map_.around(np.zeros((320, 256), np.float32), (1, False))
-    assert new is not None
+    map_ = some(gainmap.read(PRIMARY + jpeg(drawn(size=(80, 64)), XMP_HEAD, qtables=[table], quality=-1)))
+    new = some(map_.around(np.zeros((320, 256), np.float32), (1, False)))
     image: Any = Image.open(io.BytesIO(new.content))
     assert np.array_equal(np.reshape(image.quantization[0], (8, 8)), np.reshape(table, (8, 8)).T)
     assert np.abs(stored(new.content) - turned(stored(map_.content), 1, mirrored=False)).max() <= 1
@@ -201,8 +182,7 @@ def test_a_turned_map_is_as_coarse_as_it_was():
 
 @pytest.mark.parametrize("head", [XMP_HEAD, iso(), XMP_HEAD + iso()], ids=["hdrgm", "iso", "both"])
 def test_the_joined_file_is_announced_rightly(head: bytes):
-    map_ = gainmap.read(PRIMARY + jpeg(drawn(), head))
-    assert map_ is not None
+    map_ = some(gainmap.read(PRIMARY + jpeg(drawn(), head)))
     old = hdrgm(Version="0.9", Any="1") + segment(0xE2, b"MPF\0old") + segment(0xE2, ISO + b"\0\0\0\0")
     joined = map_.joined(PRIMARY[:2] + old + PRIMARY[2:] + b"behind the end")
     assert gainmap.read(joined) == map_
@@ -230,8 +210,7 @@ def test_a_long_packet_still_announces_the_map():
         packet = xmp.with_property(packet or None, "urn:any", "any", f"n{index}", "x" * 3000)
     main, rest = xmp.split(packet, 65_000)
     heads = [segment(0xE1, XMP + main), *(segment(0xE1, one) for one in rest)]
-    map_ = gainmap.read(PRIMARY + jpeg(drawn(), XMP_HEAD))
-    assert map_ is not None
+    map_ = some(gainmap.read(PRIMARY + jpeg(drawn(), XMP_HEAD)))
     joined = map_.joined(PRIMARY[:2] + b"".join(heads) + PRIMARY[2:])
     data = [one.of(joined) for one in segments(joined) if one.kind[0] == 0xE1]
     found = next(one.removeprefix(XMP) for one in data if one.startswith(XMP))
@@ -243,9 +222,7 @@ def test_a_long_packet_still_announces_the_map():
 def test_a_map_of_apple_is_found_and_has_no_boost_at_zero():
     aux = "urn:com:apple:photo:2020:aux:hdrgainmap"
     stated = xmp.with_property(None, "http://ns.apple.com/pixeldatainfo/1.0/", "apdi", "AuxiliaryImageType", aux)
-    map_ = gainmap.read(PRIMARY + jpeg(drawn(), segment(0xE1, XMP + stated)))
-    assert map_ is not None
-    new = map_.around(change())
-    assert new is not None
+    map_ = some(gainmap.read(PRIMARY + jpeg(drawn(), segment(0xE1, XMP + stated))))
+    new = some(map_.around(change()))
     assert stored(new.content)[18:47, 23:57].max() <= 2
     assert "hdrgm:Version" not in xmp.properties(Image.open(io.BytesIO(new.joined(PRIMARY))).info.get("xmp", b""))

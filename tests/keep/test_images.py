@@ -1,7 +1,6 @@
 """Reading and writing images of every kind and bit depth; damaged ones are rejected."""
 
 import base64
-import io
 import struct
 import tracemalloc
 import zlib
@@ -33,7 +32,7 @@ from latentedit_keep.base.saving import (
     save_image,
 )
 from tests.keep.color_files import chunk, chunks
-from tests.keep.pairs import scene
+from tests.keep.pairs import encoded, scene
 
 PROFILE = b"an arbitrary profile, kept as it is" * 4
 
@@ -342,19 +341,13 @@ def test_other_damaged_chunks_are_rejected(tmp_path: Path, kind: bytes) -> None:
         read_image(tmp_path / "me.png")
 
 
-def gray(values: object, **options: object) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(np.asarray(values)).save(file, "TIFF", **options)
-    return file.getvalue()
-
-
 @pytest.mark.parametrize(
     ("dtype", "brightest", "white"),
     [("uint16", 40_000, 65_535), ("int32", 40_000, 65_535), ("float32", 0.5, 1.0)],
 )
 def test_deep_images_are_scaled(dtype: str, brightest: float, white: float) -> None:
     values = np.linspace(0, brightest, 70).reshape(10, 7).astype(dtype)
-    read = np.asarray(read_image("me.tiff", content=gray(values)))
+    read = np.asarray(read_image("me.tiff", content=encoded(values, "TIFF")))
     assert np.abs(read - values.astype(np.float64)[..., None] * 255 / white).max() < 0.5001
     with pytest.raises(ImageError):
         read_image(Image.fromarray(np.full((4, 4), np.nan, dtype=np.float32)))
@@ -363,7 +356,7 @@ def test_deep_images_are_scaled(dtype: str, brightest: float, white: float) -> N
 @pytest.mark.nightly
 def test_reading_16_bit_gray_takes_less_than_13_bytes_per_pixel() -> None:
     """Found by fuzzing (L1): it took 20."""
-    content = gray(np.zeros((2000, 4000), np.uint16), compression="tiff_deflate")
+    content = encoded(np.zeros((2000, 4000), np.uint16), "TIFF", compression="tiff_deflate")
     tracemalloc.start()
     read_image("me.tiff", content=content)
     peak_bytes = tracemalloc.get_traced_memory()[1]
@@ -373,9 +366,8 @@ def test_reading_16_bit_gray_takes_less_than_13_bytes_per_pixel() -> None:
 
 def test_messages_of_decoders_are_suppressed(capfd: pytest.CaptureFixture[str]) -> None:
     """Found by fuzzing (L5): libtiff writes to stderr, without escaping."""
-    data = bytearray(
-        gray(np.random.default_rng(3).integers(0, 255, (64, 64)).astype(np.uint8), compression="tiff_deflate")
-    )
+    noise = np.random.default_rng(3).integers(0, 255, (64, 64)).astype(np.uint8)
+    data = bytearray(encoded(noise, "TIFF", compression="tiff_deflate"))
     data[40:200] = bytes(160)
     with pytest.raises(ImageError):
         read_image("me.tiff", content=bytes(data))

@@ -5,27 +5,24 @@ import random
 import struct
 import time
 import warnings
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, TiffImagePlugin
+from PIL import Image, ImageCms, TiffImagePlugin
 from PIL.PngImagePlugin import PngInfo
 
-from latentedit_keep.base.containers import raw_tag
+from latentedit_keep.base.containers import raw_tag, segment
 from latentedit_keep.base.images import read_pixels
 from latentedit_keep.base.inventory import compared, inventory, resource
 from latentedit_keep.base.metadata import described, upright_exif, with_types, without_orientation
 from latentedit_keep.base.saving import save_image
-from tests.keep.pairs import scene
+from tests.keep.color_files import box, chunk, packet, tiff
+from tests.keep.pairs import encoded, scene
 
 SIZE = (48, 32)
-XMP = (
-    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-    b'<rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="4"/></rdf:RDF></x:xmpmeta>'
-)
+XMP = packet('xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="4"')
 IPTC = b"".join(b"\x1c\x02" + bytes([one]) + struct.pack(">H", len(text)) + text for one, text in (
     (105, b"Fire"), (25, b"fire"), (25, b"town"), (10, b"3"),
 ))  # fmt: skip
@@ -36,13 +33,7 @@ def image() -> Image.Image:
 
 
 def saved(kind: str, **options: Any) -> bytes:
-    file = io.BytesIO()
-    image().save(file, kind, **options)
-    return file.getvalue()
-
-
-def segment(marker: int, data: bytes) -> bytes:
-    return struct.pack(">2BH", 0xFF, marker, len(data) + 2) + data
+    return encoded(image(), kind, **options)
 
 
 def jpeg(*more: bytes, behind: bytes = b"", **options: Any) -> bytes:
@@ -50,17 +41,9 @@ def jpeg(*more: bytes, behind: bytes = b"", **options: Any) -> bytes:
     return content[:2] + b"".join(more) + content[2:] + behind
 
 
-def chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
 def png(*more: bytes, **options: Any) -> bytes:
     content = saved("PNG", **options)
     return content[:33] + b"".join(more) + content[33:]
-
-
-def box(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data) + 8) + kind + data
 
 
 def kept(content: bytes, path: Path) -> tuple[Any, dict[str, str]]:
@@ -158,19 +141,10 @@ def test_iptc_becomes_xmp_where_there_is_no_place_and_the_rest_is_reported(tmp_p
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_iptc_of_a_tiff_is_read_as_numbers_in_any_order(tmp_path: Path, order: str) -> None:
     """Libtiff and exiv2 declare it as 32-bit numbers."""
-    data, count = IPTC + bytes(-len(IPTC) % 4), -(-len(IPTC) // 4)
-    pixels = np.full((8, 8, 3), 90, np.uint8).tobytes()
-    entries = [
-        (256, 3, 1, 8), (257, 3, 1, 8), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 1, 300),
-        (277, 3, 1, 3), (279, 4, 1, len(pixels)), (33723, 4, count, 200),
-    ]  # fmt: skip
-    packed = b"".join(
-        struct.pack(f"{order}2HI", tag, kind, size) + struct.pack(f"{order}H2x" if kind == 3 else f"{order}I", value)
-        for tag, kind, size, value in entries
-    )
-    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}IH", 8, len(entries))
-    content = (head + packed + bytes(4)).ljust(200, b"\0") + data
-    content = content.ljust(300, b"\0") + pixels
+    data = IPTC + bytes(-len(IPTC) % 4)
+    numbers = struct.unpack(f"{order}{len(data) // 4}I", data)
+    pixels = np.full((8, 8, 3), 90, np.uint8)
+    content = tiff(pixels, photometric=2, order=order, more={33723: (4, [*numbers])})
     assert raw_tag(content, 33723) == data
     assert [name for name in inventory(content) if name.startswith("IPTC")] == [
         "IPTC 2:105", "IPTC 2:25", "IPTC 2:25 2", "IPTC 2:10",
@@ -206,12 +180,10 @@ def test_comments_are_the_same_part_in_all_formats(tmp_path: Path) -> None:
 
 
 def test_resolution_finds_a_place(tmp_path: Path) -> None:
-    file = io.BytesIO()
-    image().save(file, "BMP", dpi=(144, 144))
     for ending in ("png", "jpg", "webp", "tif", "avif", "bmp"):
-        for content in (file.getvalue(), jpeg(dpi=(144, 144)), saved("TIFF", dpi=(144, 144))):
-            fate, after = kept(content, tmp_path / f"k.{ending}")
-            assert (after["resolution"], "resolution" in fate.carried) == ("144 x 144", True)
+        for kind in ("BMP", "JPEG", "TIFF", "PNG"):
+            fate, after = kept(saved(kind, dpi=(144, 72)), tmp_path / f"k.{ending}")
+            assert (after["resolution"], "resolution" in fate.carried) == ("144 x 72", True)
 
 
 def test_extended_xmp_is_merged_and_split_again(tmp_path: Path) -> None:
@@ -283,6 +255,18 @@ def _heif(numbers: tuple[int, ...], main: int, references: bytes, hidden: int = 
     return box(b"ftyp", b"heic\0\0\0\0mif1heic") + box(b"meta", bytes(4) + parts + box(b"iref", bytes(4) + references))
 
 
+def test_parts_are_named_once_and_a_depth_that_is_cut_off_has_no_name() -> None:
+    credentials = segment(0xEB, b"JP\0\1\0\0\0\1" + box(b"jumb", b"c2pa"))
+    assert inventory(jpeg(credentials)).keys() == {"content credentials"}
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    assert "color profile" in inventory(saved("TIFF", icc_profile=profile))
+    assert not any(name.startswith("EXIF") for name in inventory(saved("TIFF", icc_profile=profile)))
+    head = box(b"ftyp", b"heic\0\0\0\0mif1heic")
+    for depth, names in ((b"\x0a", {"10 bits a channel"}), (b"", set[str]())):
+        properties = box(b"iprp", b"pixi\0\0\0\0\1" + depth)
+        assert inventory(head + box(b"meta", bytes(4) + properties)).keys() == names
+
+
 def test_further_images_of_a_heic_are_found_but_not_its_tiles_and_thumbnails() -> None:
     small = box(b"thmb", struct.pack(">3H", 2, 1, 1))
     tiles = box(b"dimg", struct.pack(">4H", 1, 2, 3, 4))
@@ -318,9 +302,7 @@ def test_depth_and_metadata_of_a_jpeg_xl(container: bool) -> None:
 @pytest.mark.parametrize(("mode", "name"), [("P", "palette"), ("L", "one channel of gray"), ("1", "one bit a pixel")])
 def test_modes_of_bmp_and_netpbm(mode: str, name: str) -> None:
     for kind in ("BMP", "PPM")[: 1 if mode == "P" else 2]:
-        file = io.BytesIO()
-        image().convert(mode).save(file, kind)
-        assert name in inventory(file.getvalue())
+        assert name in inventory(encoded(image().convert(mode), kind))
     assert "16 bits a channel" in inventory(b"P5 # gray\n2 1 65535\n" + bytes(4))
 
 
@@ -333,12 +315,11 @@ def _files() -> dict[str, bytes]:
     tags = TiffImagePlugin.ImageFileDirectory_v2()
     tags[700], tags[34377], tags[33723] = XMP, resource(1028, IPTC), IPTC
     small = Image.new("L", (8, 8))
-    file, gif = io.BytesIO(), io.BytesIO()
-    image().save(file, "MPO", save_all=True, append_images=[small])
-    small.save(gif, "GIF", save_all=True, append_images=[Image.new("L", (8, 8), 9)], comment=b"a")
+    second = Image.new("L", (8, 8), 9)
     return {
-        "jpeg": jpeg(iptc, exif=exif(), xmp=XMP, comment=b"a", behind=clip), "mpo": file.getvalue(),
-        "gif": gif.getvalue(),
+        "jpeg": jpeg(iptc, exif=exif(), xmp=XMP, comment=b"a", behind=clip),
+        "mpo": saved("MPO", save_all=True, append_images=[small]),
+        "gif": encoded(small, "GIF", save_all=True, append_images=[second], comment=b"a"),
         "png": png(chunk(b"eXIf", exif()[6:]), chunk(b"pHYs", bytes(9)), pnginfo=texts),
         "webp": saved("WEBP", exif=exif(), xmp=XMP), "tiff": saved("TIFF", tiffinfo=tags),
         "bmp": saved("BMP", dpi=(9, 9)),

@@ -12,12 +12,10 @@ from latentedit_keep.base.errors import ImageError
 from latentedit_keep.base.images import read_pixels
 from latentedit_keep.base.warp import smoothed
 from latentedit_keep.checking import check
-from latentedit_keep.masks import mask_plane
+from latentedit_keep.masks import bounds_of, mask_plane
 from tests.commands import Command
-from tests.keep.pairs import SIDE, cast, scene, with_object
+from tests.keep.pairs import SIDE, WHERE, as_jpeg, cast, scene, with_object
 
-WHERE = np.zeros((SIDE, SIDE), dtype=np.uint8)
-WHERE[48:92, 68:112] = 255
 BLACK = np.zeros((SIDE, SIDE, 3), dtype=np.uint8)
 
 
@@ -35,43 +33,32 @@ def paint(ground: np.ndarray, color: tuple[int, int, int] = (255, 0, 0), where: 
     return np.rint(ground * (1 - opacity) + opacity * np.array(color)).astype(np.uint8)
 
 
-def jpeg(image: np.ndarray) -> np.ndarray:
-    return cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 80])[1], cv2.IMREAD_COLOR)
-
-
 STARK = (4.0 * scene().astype(np.float32) - 380).clip(0, 255).astype(np.uint8)  # with black and white in it
 
 
-@pytest.mark.parametrize(
-    ("mask", "named"),
-    [
-        (WHERE, ""),
-        (BLURRED, ""),
-        (SOFT, ""),
-        (layer(BLACK + 255, WHERE), ""),
-        (layer(BLACK + 255, BLURRED), ""),
-        (layer(scene(), 255 - WHERE), "hole"),
-        (layer(BLACK, 255 - WHERE), "hole"),
-        (layer(BLACK + 255, 255 - WHERE), "hole"),
-        (WHERE // 255, "two levels"),
-        (paint(BLACK), "red"),
-        (paint(BLACK + 255), "red"),
-        (paint(BLACK + 128), "red"),
-        (paint(BLACK + 255, (0, 0, 120)), "blue"),
-        (jpeg(paint(BLACK + 255, (255, 150, 0))), "yellow"),
-        (layer(np.array((255, 0, 0)), WHERE), "red"),
-        (layer(np.array((255, 0, 0)), BLURRED), "red"),
-        (layer(BLACK, WHERE), "black"),
-        (layer(np.array((0, 90, 0)), np.maximum(WHERE, 255 * ~CORE)), "green"),
-    ],
-    ids=[
-        "white", "blurred", "widely blurred", "white on a clear layer", "soft paint on a clear layer",
-        "hole in a photograph", "hole in black", "hole in white", "classes 0 and 1", "red on black", "red on white",
-        "red on gray", "dark blue on white", "orange in a JPEG", "red on a clear layer",
-        "soft red on a clear layer", "black on a clear layer",
-        "green around a clear ring",
-    ],
-)  # fmt: skip
+CONVENTIONS = {
+    "white": (WHERE, ""),
+    "blurred": (BLURRED, ""),
+    "widely blurred": (SOFT, ""),
+    "white on a clear layer": (layer(BLACK + 255, WHERE), ""),
+    "soft paint on a clear layer": (layer(BLACK + 255, BLURRED), ""),
+    "hole in a photograph": (layer(scene(), 255 - WHERE), "hole"),
+    "hole in black": (layer(BLACK, 255 - WHERE), "hole"),
+    "hole in white": (layer(BLACK + 255, 255 - WHERE), "hole"),
+    "classes 0 and 1": (WHERE // 255, "two levels"),
+    "red on black": (paint(BLACK), "red"),
+    "red on white": (paint(BLACK + 255), "red"),
+    "red on gray": (paint(BLACK + 128), "red"),
+    "dark blue on white": (paint(BLACK + 255, (0, 0, 120)), "blue"),
+    "orange in a JPEG": (as_jpeg(paint(BLACK + 255, (255, 150, 0)), 80), "yellow"),
+    "red on a clear layer": (layer(np.array((255, 0, 0)), WHERE), "red"),
+    "soft red on a clear layer": (layer(np.array((255, 0, 0)), BLURRED), "red"),
+    "black on a clear layer": (layer(BLACK, WHERE), "black"),
+    "green around a clear ring": (layer(np.array((0, 90, 0)), np.maximum(WHERE, 255 * ~CORE)), "green"),
+}
+
+
+@pytest.mark.parametrize(("mask", "named"), CONVENTIONS.values(), ids=CONVENTIONS)
 def test_mask_conventions_are_recognized_and_reported(mask: np.ndarray, named: str) -> None:
     plane, convention = mask_plane(read_pixels(Image.fromarray(mask)), (SIDE, SIDE))
     assert (plane[60:80, 80:100] > 0.5).all()
@@ -91,25 +78,17 @@ def test_soft_paint_of_any_color_equals_soft_white(ground: np.ndarray, soft: np.
     assert not planes[1][soft == 0].any()
 
 
-@pytest.mark.parametrize(
-    "mask",
-    [
-        paint(paint(BLACK + 255), (0, 0, 255), WHERE[::-1]),
-        paint(paint(BLACK, (255, 255, 255)), (255, 0, 0), np.roll(WHERE, 60, axis=0)),
-        paint(np.array((0, 0, 255)), (255, 255, 0)),
-        paint(scene()),
-        paint(scene()[..., :1] + BLACK),
-        layer(paint(np.array((255, 0, 0)), (0, 0, 255), np.roll(WHERE, 22, axis=0)), WHERE),
-    ],
-    ids=[
-        "red and blue",
-        "white and red",
-        "blue and yellow",
-        "on a photo",
-        "on a gray photo",
-        "two paints on a clear layer",
-    ],
-)
+UNCLEAR = {
+    "red and blue": paint(paint(BLACK + 255), (0, 0, 255), WHERE[::-1]),
+    "white and red": paint(paint(BLACK, (255, 255, 255)), (255, 0, 0), np.roll(WHERE, 60, axis=0)),
+    "blue and yellow": paint(np.array((0, 0, 255)), (255, 255, 0)),
+    "on a photo": paint(scene()),
+    "on a gray photo": paint(scene()[..., :1] + BLACK),
+    "two paints on a clear layer": layer(paint(np.array((255, 0, 0)), (0, 0, 255), np.roll(WHERE, 22, axis=0)), WHERE),
+}
+
+
+@pytest.mark.parametrize("mask", UNCLEAR.values(), ids=UNCLEAR)
 def test_a_mask_whose_meaning_is_unclear_is_rejected(mask: np.ndarray) -> None:
     with pytest.raises(ImageError, match="unclear"):
         mask_plane(read_pixels(Image.fromarray(mask)), (SIDE, SIDE))
@@ -135,6 +114,21 @@ def test_a_mask_of_the_edited_image_is_scaled() -> None:
 def test_an_image_is_rejected_as_a_mask(image: np.ndarray) -> None:
     with pytest.raises(ImageError):
         mask_plane(read_pixels(Image.fromarray(image)), (SIDE, SIDE))
+
+
+def test_masks_of_thin_lines_or_of_another_size_are_rejected() -> None:
+    """The soft edges of both sides of a line meet, so it allows nothing."""
+    thin = np.zeros((500, 600), dtype=np.uint8)
+    thin[250:258, 100:500] = 255
+    for mask, size in ((thin, (600, 500)), (thin, (100, 100)), (0 * thin, (600, 500))):
+        with pytest.raises(ImageError):
+            bounds_of(read_pixels(Image.fromarray(mask)), size)
+
+
+def test_around_a_cut_out_part_of_a_photograph_the_image_may_change() -> None:
+    plane, convention = mask_plane(read_pixels(Image.fromarray(layer(scene(), WHERE))), (SIDE, SIDE))
+    assert "hole" in convention
+    np.testing.assert_array_equal(plane, WHERE == 0)
 
 
 @pytest.mark.slow

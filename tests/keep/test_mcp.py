@@ -23,8 +23,7 @@ from latentedit_keep.base.saving import save_image
 from tests.batch.small_work import FORK, killed_alone, wait_until
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray
-from tests.keep.pairs import scene, with_object
-from tests.keep.test_checking import WHERE
+from tests.keep.pairs import WHERE, scene, with_object
 
 mcp = pytest.importorskip("mcp")
 from mcp.client.stdio import StdioServerParameters  # noqa: E402

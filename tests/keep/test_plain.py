@@ -1,6 +1,5 @@
 """Images without structure but grain: they are aligned by what is above the grain, and strangers are refused."""
 
-import io
 from collections.abc import Callable
 
 import cv2
@@ -9,6 +8,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from latentedit_keep.api import keep
+from tests.keep.pairs import as_jpeg
 
 SIZE = (360, 240)
 Pixels = np.ndarray
@@ -49,24 +49,18 @@ def taken(image: Pixels) -> Pixels:
     return np.rint(image).clip(0, 255).astype(np.uint8)
 
 
-def jpeg(image: Pixels, quality: int = 80) -> Pixels:
-    file = io.BytesIO()
-    Image.fromarray(taken(image)).save(file, "JPEG", quality=quality)
-    return np.asarray(Image.open(file))
-
-
 def smoothed_by_the_editor(image: Pixels) -> Pixels:
-    return jpeg(cv2.GaussianBlur(image.astype(np.float32), (0, 0), 1.5), 90)
+    return as_jpeg(cv2.GaussianBlur(image.astype(np.float32), (0, 0), 1.5), 90)
 
 
 def regrained_in_part(image: Pixels) -> Pixels:
     """Unequal grain: smoothed in the left half, with film grain of its own."""
     edited = image.copy()
     edited[:, :180] = cv2.GaussianBlur(image.astype(np.float32), (0, 0), 3)[:, :180] + grain(5, 9, 1.2)[:, :180]
-    return jpeg(edited, 90)
+    return as_jpeg(edited, 90)
 
 
-EDITORS = [jpeg, smoothed_by_the_editor, regrained_in_part]
+EDITORS = [as_jpeg, smoothed_by_the_editor, regrained_in_part]
 
 
 @pytest.mark.parametrize("editor", EDITORS)
@@ -96,14 +90,14 @@ def test_a_bird_is_removed_or_added_on_grain_alone(
     ids=["another sky", "other lights", "lights for a sky", "a wall for a sky", "another wall"],
 )
 def test_strangers_without_structure_are_refused(first: Pixels, second: Pixels) -> None:
-    found = keep(taken(first + grain(4, 0)), jpeg(second + grain(4, 1)))
+    found = keep(taken(first + grain(4, 0)), as_jpeg(second + grain(4, 1)))
     assert found.found == "different images"
     assert found.changed_share == 0
 
 
 def test_film_grain_that_is_replaced_is_no_change() -> None:
     """Coarse grain is as strong in a window as fine texture, and nothing of it agrees."""
-    found = keep(taken(bokeh() + grain(7, 0, 1.5)), jpeg(bokeh() + grain(6, 1, 1.5), 90))
+    found = keep(taken(bokeh() + grain(7, 0, 1.5)), as_jpeg(bokeh() + grain(6, 1, 1.5), 90))
     assert found.found == "nothing"
 
 
@@ -116,7 +110,7 @@ def test_an_editor_that_moves_a_plain_image_and_its_few_things_changes_nothing()
     scene = with_bird(sky())
     scene[150:200, 60:110] = 60
     edited = moved_by_the_editor(scene, 7, -4) + grain(4, 1)
-    found = keep(taken(scene + grain(4, 0)), jpeg(edited, 90))
+    found = keep(taken(scene + grain(4, 0)), as_jpeg(edited, 90))
     assert found.found == "nothing"
     assert np.abs(np.subtract(found.shift_px, (7, -4))).max() < 1.5
 
@@ -129,9 +123,9 @@ def test_grain_that_is_replaced_in_a_part_is_no_certain_change(size_px: float) -
     part = np.zeros(SIZE[::-1], np.float32)
     part[:110, 180:] = 1
     edited += cv2.GaussianBlur(part, (0, 0), 6)[..., None] * (grain(7, 1, size_px) - own)
-    assert keep(taken(original), jpeg(edited, 95)).found == "faint change"
+    assert keep(taken(original), as_jpeg(edited, 95)).found == "faint change"
     edited[20:80, 20:90] = 20
-    found = keep(taken(original), jpeg(edited, 95))
+    found = keep(taken(original), as_jpeg(edited, 95))
     assert found.found == "local change"
     assert (found.kept.pixels[:90, 210:] == taken(original)[:90, 210:]).all()
     assert np.abs(found.kept.pixels[30:70, 30:80].astype(float) - 20).max() < 8
@@ -144,7 +138,7 @@ def test_a_faint_pattern_of_letters_is_a_change() -> None:
     for top in range(15, 90, 14):
         ImageDraw.Draw(letters).text((150, top), "nothing is said", 255)
     edited = original + np.asarray(letters)[..., None] / 255 * 60
-    assert keep(taken(original), jpeg(edited, 95)).found == "local change"
+    assert keep(taken(original), as_jpeg(edited, 95)).found == "local change"
 
 
 def textured_below(image: Pixels) -> Pixels:
@@ -158,10 +152,10 @@ def textured_below(image: Pixels) -> Pixels:
 @pytest.mark.parametrize(("size", "quality"), [((12, 10), 70), ((6, 8), 80), ((4, 3), 90), ((24, 20), 65)])
 def test_jpeg_of_a_tiny_image_hides_no_change(size: tuple[int, int], quality: int) -> None:
     before = cv2.resize(taken(textured_below(bokeh())), size, interpolation=cv2.INTER_AREA).astype(np.float32)
-    assert keep(taken(before), jpeg(before, quality)).found == "nothing"
+    assert keep(taken(before), as_jpeg(before, quality)).found == "nothing"
     after = before.copy()
     after[0, 0] += 80 if before[0, 0].mean() < 128 else -80
-    edited = jpeg(after, quality)
+    edited = as_jpeg(after, quality)
     found = keep(taken(before), edited)
     assert found.found == "local change"
     assert (found.kept.pixels[0, 0] == edited[0, 0]).all()
@@ -174,6 +168,6 @@ def test_a_drift_that_loses_as_much_as_it_shows_more_is_no_extension() -> None:
     frame = np.array([[0.955, 0, 16.0], [0, 0.955, -10.0]])
     flags = {"flags": cv2.INTER_CUBIC, "borderMode": cv2.BORDER_REFLECT}
     drifted = cv2.warpAffine(scene.astype(np.float32), frame, SIZE, **flags)
-    found = keep(taken(scene), jpeg(drifted, 95))
+    found = keep(taken(scene), as_jpeg(drifted, 95))
     assert found.found == "nothing"
     assert found.analysis.beyond[0] > 0.1

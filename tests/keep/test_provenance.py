@@ -1,10 +1,8 @@
 """What files declare of their own making; the mark of an AI edit; signatures, where c2pa-python is installed."""
 
 import datetime as dt
-import io
 import json
 import struct
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +12,14 @@ from PIL import Image, PngImagePlugin
 
 from latentedit_keep import check, keep
 from latentedit_keep.api import KeepRecord
+from latentedit_keep.base.containers import segment
 from latentedit_keep.base.errors import ConfigError, MissingDependencyError, OutputError
 from latentedit_keep.base.provenance import Declaration, declared
 from latentedit_keep.base.xmp import properties
-from latentedit_keep.signing import read_signer
+from latentedit_keep.signing import read_signer, signed
 from tests.commands import Command, Refused
-from tests.keep.pairs import scene, with_object
+from tests.keep.color_files import box, packet, with_chunk, with_xmp
+from tests.keep.pairs import encoded, scene, some, with_object
 
 _TERMS = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 _COMPOSITE = "compositeWithTrainedAlgorithmicMedia"
@@ -35,55 +35,35 @@ def _cbor(value: Any) -> bytes:
     return size + (data if isinstance(value, str) else b"".join(map(_cbor, parts)))
 
 
-def _box(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", 8 + len(data)) + kind + data
-
-
 def _credentials(uri: str = _AI, generator: str = "Acme Painter", rest: int = 0) -> bytes:
     """A JUMBF store as C2PA lays it out, without a signature."""
-    about = _box(b"jumd", b"c2pa\x00\x11\x00\x10\x80\x00\x00\xaa\x00\x38\x9b\x71\x03c2pa\0")
+    about = box(b"jumd", b"c2pa\x00\x11\x00\x10\x80\x00\x00\xaa\x00\x38\x9b\x71\x03c2pa\0")
     # What follows the address are letters: the type of the next text, and its name.
     actions = _cbor({"actions": [{"action": "c2pa.created", "digitalSourceType": uri, "when": "now"}]})
     claim = _cbor({"instanceID": "x", "claim_generator_info": {"name": generator, "version": "1.2"}})
-    padding = _box(b"free", bytes(rest))
-    return _box(b"jumb", about + padding + _box(b"cbor", actions) + _box(b"cbor", claim))
-
-
-def _image(kind: str) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(scene(48)).save(file, format=kind)
-    return file.getvalue()
-
-
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    padding = box(b"free", bytes(rest))
+    return box(b"jumb", about + padding + box(b"cbor", actions) + box(b"cbor", claim))
 
 
 def _with_credentials(kind: str, store: bytes) -> bytes:
-    content = _image(kind if kind != "HEIF" else "PNG")
+    content = encoded(scene(48), kind if kind != "HEIF" else "PNG")
     if kind == "JPEG":  # in portions, each with the head of the box
         portions = [store[8:][at : at + 60_000] for at in range(0, len(store) - 8, 60_000)]
         parts = [b"JP\0\1" + struct.pack(">I", n) + store[:8] + one for n, one in enumerate(portions, start=1)]
-        return (
-            content[:2] + b"".join(b"\xff\xeb" + struct.pack(">H", 2 + len(one)) + one for one in parts) + content[2:]
-        )
+        return content[:2] + b"".join(segment(0xEB, one) for one in parts) + content[2:]
     if kind == "PNG":
-        return content[:33] + _chunk(b"caBX", store) + content[33:]
+        return with_chunk(content, b"caBX", store)
     if kind == "WEBP":
         chunk = b"C2PA" + struct.pack("<I", len(store)) + store + bytes(len(store) % 2)
         return content[:4] + struct.pack("<I", len(content) - 8 + len(chunk)) + content[8:] + chunk
     if kind == "TIFF":
-        file = io.BytesIO()
-        Image.fromarray(scene(48)).save(file, format="TIFF", tiffinfo={52545: store})
-        return file.getvalue()
+        return encoded(scene(48), "TIFF", tiffinfo={52545: store})
     name = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
-    return _box(b"ftyp", b"heic") + _box(b"uuid", name + bytes(4) + b"manifest\0" + bytes(8) + store)
+    return box(b"ftyp", b"heic") + box(b"uuid", name + bytes(4) + b"manifest\0" + bytes(8) + store)
 
 
 def _declared(content: bytes) -> Declaration:
-    found = declared(content)
-    assert found is not None
-    return found
+    return some(declared(content))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "HEIF"])
@@ -114,53 +94,38 @@ def test_credentials_without_a_source_say_nothing_of_ai() -> None:
         ("algorithmicMedia", False), ("algorithmicallyEnhanced", False), ("digitalCapture", False),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("form", ['a:{name}="{uri}"/>', "><a:{name}>{uri}</a:{name}></rdf:Description>"])
+@pytest.mark.parametrize("form", ["attribute", "element"])
 def test_source_types_are_read_from_xmp_under_any_prefix(term: str, ai: bool, form: str) -> None:
-    found = [_declared(_with_xmp(kind, form, _TERMS + term)) for kind in ("JPEG", "PNG", "WEBP", "TIFF", "AVIF")]
+    found = [_declared(_with_xmp(kind, _TERMS + term, form)) for kind in ("JPEG", "PNG", "WEBP", "TIFF", "AVIF")]
     assert {(one.ai, one.source_types, one.credentials) for one in found} == {(ai, (term,), False)}
     assert found[0].words == (f"declares AI ({term}, XMP)" if ai else f"declares {term} (XMP)")
 
 
-def _packet(properties: str, spaces: str) -> bytes:
-    about = f'<rdf:Description rdf:about="" {spaces} {properties}'
-    rdf = f'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">{about}</rdf:RDF>'
-    return f'<x:xmpmeta xmlns:x="adobe:ns:meta/">{rdf}</x:xmpmeta>'.encode()
+def _with_packet(kind: str, stated: bytes) -> bytes:
+    return with_xmp(Image.fromarray(scene(48)), kind, stated)
 
 
-def _with_xmp(kind: str, form: str, uri: str) -> bytes:
-    space = 'xmlns:a="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"'
-    return _saved(kind, _packet(form.format(name="DigitalSourceType", uri=uri), space))
-
-
-def _saved(kind: str, packet: bytes) -> bytes:
-    file, options = io.BytesIO(), dict[str, Any](xmp=packet)
-    if kind == "PNG":
-        info = PngImagePlugin.PngInfo()
-        info.add_itxt("XML:com.adobe.xmp", packet.decode(), zip=True)
-        options = {"pnginfo": info}
-    elif kind == "TIFF":
-        options = {"tiffinfo": {700: packet}}
-    Image.fromarray(scene(48)).save(file, format=kind, **options)
-    return file.getvalue()
+def _with_xmp(kind: str, uri: str, form: str = "attribute") -> bytes:
+    space, name = 'xmlns:a="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"', "a:DigitalSourceType"
+    element = packet(space, f"<{name}>{uri}</{name}>")
+    return _with_packet(kind, element if form == "element" else packet(f'{space} {name}="{uri}"'))
 
 
 @pytest.mark.parametrize(("label", "ai", "what"), [("1", True, "AI"), ("2", None, "possibly AI"), ("9", None, "")])
 def test_the_label_of_china_is_read(label: str, ai: bool | None, what: str) -> None:
     text = json.dumps({"Label": label, "ContentProducer": "x"}).replace('"', "&quot;")
     space = 'xmlns:TC260="http://www.tc260.org.cn/ns/AIGC/1.0/"'
-    packet = _packet(f"><TC260:AIGC>{text}</TC260:AIGC></rdf:Description>", space)
-    found = declared(_saved("JPEG", packet))
+    found = declared(_with_packet("JPEG", packet(space, f"<TC260:AIGC>{text}</TC260:AIGC>")))
     assert (found and found.ai) is ai
     assert (found.words if found else "") == (f"declares {what} (China's AIGC label)" if what else "")
 
 
 def test_settings_of_generators_and_damaged_files_declare_nothing() -> None:
-    info, file = PngImagePlugin.PngInfo(), io.BytesIO()
+    info = PngImagePlugin.PngInfo()
     info.add_text("prompt", json.dumps({"text": _AI}))
-    info.add_text("parameters", _packet(f'a:DigitalSourceType="{_AI}"/>', 'xmlns:a="b"').decode())
+    info.add_text("parameters", packet(f'xmlns:a="b" a:DigitalSourceType="{_AI}"').decode())
     info.add_text("declares", "AI")
-    Image.fromarray(scene(48)).save(file, format="PNG", pnginfo=info)
-    assert declared(file.getvalue()) is None
+    assert declared(encoded(scene(48), "PNG", pnginfo=info)) is None
     whole = _with_credentials("JPEG", _credentials())
     for end in range(0, len(whole), 7):
         declared(whole[:end])  # raises nothing
@@ -176,8 +141,7 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
 
 @pytest.mark.parametrize("ending", ["png", "jpg", "webp", "tif"])
 def test_a_result_with_an_ai_edit_declares_it(pair: tuple[Path, Path], ending: str) -> None:
-    content = pair[1].read_bytes()
-    pair[1].write_bytes(content[:33] + _chunk(b"caBX", _credentials()) + content[33:])
+    pair[1].write_bytes(with_chunk(pair[1].read_bytes(), b"caBX", _credentials()))
     keep(*pair).save(output := pair[0].with_name(f"kept.{ending}"))
     found = _declared(output.read_bytes())
     assert (found.ai, found.source_types, found.credentials) == (True, (_COMPOSITE,), False)
@@ -185,9 +149,7 @@ def test_a_result_with_an_ai_edit_declares_it(pair: tuple[Path, Path], ending: s
 
 def test_the_mark_stands_with_the_other_xmp_and_only_on_what_differs(pair: tuple[Path, Path]) -> None:
     info = PngImagePlugin.PngInfo()
-    info.add_itxt(
-        "XML:com.adobe.xmp", _packet('dc:format="x"/>', 'xmlns:dc="http://purl.org/dc/elements/1.1/"').decode()
-    )
+    info.add_itxt("XML:com.adobe.xmp", packet('dc:format="x"').decode())
     Image.fromarray(scene()).save(pair[0], pnginfo=info)
     stated, unsaid = keep(*pair, ai=True), keep(*pair)
     names = {"dc:format": "x", "Iptc4xmpExt:DigitalSourceType": _TERMS + _COMPOSITE}
@@ -201,11 +163,10 @@ def test_the_mark_stands_with_the_other_xmp_and_only_on_what_differs(pair: tuple
 
 
 def test_an_original_wholly_by_ai_still_states_so(pair: tuple[Path, Path]) -> None:
-    pair[0].with_suffix(".webp").write_bytes(_with_xmp("WEBP", 'a:{name}="{uri}"/>', _AI))
+    pair[0].with_suffix(".webp").write_bytes(_with_xmp("WEBP", _AI))
     result = keep(pair[0].with_suffix(".webp"), with_object(scene(48), (24, 24), 8), ai=True)
     assert (result.found, result.kept.info["xmp"]) == ("local change", result.original.info["xmp"])
-    content = pair[0].read_bytes()
-    pair[0].write_bytes(content[:33] + _chunk(b"caBX", _credentials()) + content[33:])
+    pair[0].write_bytes(with_chunk(pair[0].read_bytes(), b"caBX", _credentials()))
     kept = keep(*pair).kept  # its credentials are left out
     assert properties(kept.info["xmp"]) == {"Iptc4xmpExt:DigitalSourceType": _TERMS + _COMPOSITE}
 
@@ -216,8 +177,7 @@ def test_a_format_without_xmp_is_reported(pair: tuple[Path, Path]) -> None:
 
 
 def test_both_sides_are_reported(pair: tuple[Path, Path], command: Command) -> None:
-    content = pair[1].read_bytes()
-    pair[1].write_bytes(content[:33] + _chunk(b"caBX", _credentials()) + content[33:])
+    pair[1].write_bytes(with_chunk(pair[1].read_bytes(), b"caBX", _credentials()))
     stated = check(*pair).report.values["declares"]
     assert (stated["original"], stated["edited"]["ai"]) == (None, True)
     line = "edited      declares AI (trainedAlgorithmicMedia, content credentials of Acme Painter"
@@ -235,6 +195,11 @@ def test_without_the_package_or_a_key_nothing_is_signed(
         read_signer(tmp_path / "signer.pem")
     assert "c2pa" in refused("keep", *pair, "--sign", tmp_path / "signer.pem", "-o", tmp_path / "k.png")
     assert not (tmp_path / "k.png").exists()
+
+
+def test_formats_without_credentials_are_rejected_before_the_package_is_needed(pair: tuple[Path, Path]) -> None:
+    with pytest.raises(OutputError, match=r"format of kept\.bmp"):
+        signed(pair[0].with_name("kept.bmp"), None, original=pair[0], edited=pair[1], ai=True)
 
 
 @pytest.mark.parametrize("ending", ["png", "jpg", "webp", "tif"])
@@ -269,8 +234,6 @@ def test_what_cannot_be_signed_is_refused_in_one_line(pair: tuple[Path, Path], t
         assert "\n" not in str(refused.value)
         assert not output.exists()
     pem.write_bytes(_signer())
-    with pytest.raises(OutputError, match=r"format of kept\.bmp"):
-        keep(*pair).save(tmp_path / "kept.bmp", sign=pem)
     with pytest.raises(OutputError, match="as files"):
         keep(np.asarray(Image.open(pair[0])), pair[1]).save(output, sign=pem)
 

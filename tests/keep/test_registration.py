@@ -1,14 +1,17 @@
 """Registration of images with known displacements."""
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from latentedit_keep.api import keep
-from latentedit_keep.base.warp import scaling
+from latentedit_keep.base.warp import scaling, translation
 from latentedit_keep.registration import (
     Registration,
+    _Edges,
     _sane,
     distance_px,
     find_crop,
@@ -19,9 +22,7 @@ from latentedit_keep.registration import (
     tile_agreement,
     undrift,
 )
-from tests.keep.pairs import SIDE, cast, moved, scene, similarity, with_object
-
-WIDE = 320
+from tests.keep.pairs import SIDE, cast, moved, scene, similarity, some, with_object
 
 
 def levels(pixels: np.ndarray) -> np.ndarray:
@@ -37,7 +38,7 @@ def test_shift_zoom_and_rotation_are_found(shift: tuple[float, float], zoom: flo
     matrix = similarity(shift, zoom, degrees)
     edited = cast(moved(with_object(image), matrix, (SIDE, SIDE)))
     found = register(levels(image), levels(edited))
-    assert distance_px(found.matrix, matrix, (SIDE, SIDE)) < 0.1
+    assert distance_px(found.matrix, matrix, (SIDE, SIDE)) < min(0.1, 3 * found.uncertainty_px)
     np.testing.assert_allclose(found.shift_px, shift, atol=0.1)
     assert found.zoom == pytest.approx(zoom, abs=2e-3)
     assert found.rotation_degrees == pytest.approx(degrees, abs=0.05)
@@ -74,39 +75,16 @@ def test_extreme_maps_are_discarded() -> None:
     assert not any(_sane(np.diag(scales)) for scales in ((-1.0, 1.0), (0.25, 0.3), (3.5, 3.0), (1.0, 1.7)))
 
 
+def test_a_miss_by_more_than_noise_counts_the_same_however_large_it_is() -> None:
+    plane = normalized(scene()[..., 1].astype(np.float32))
+    for offset, miss in ((0.0, 0), (0.5, 0.5), (5.0, 1)):
+        assert _Edges(plane, plane + np.float32(offset)).miss(np.eye(3)) == pytest.approx(miss, abs=1e-3)
+
+
 def test_a_flat_image_is_not_moved() -> None:
     flat = np.full((64, 80, 3), 90, dtype=np.float32)
     found = register(flat, flat)
     np.testing.assert_allclose(found.matrix, np.eye(3), atol=1e-6)
-
-
-def drifted(image: np.ndarray, most: float) -> np.ndarray:
-    """A displacement by a sine of this amplitude in pixels."""
-    y, x = np.mgrid[:WIDE, :WIDE].astype(np.float32)
-    wave = most * np.sin(2 * np.pi * y / WIDE), most * np.sin(2 * np.pi * x / WIDE)
-    return cv2.remap(image, x + wave[0].astype(np.float32), y + wave[1].astype(np.float32), cv2.INTER_CUBIC)
-
-
-@pytest.mark.nightly
-def test_drift_is_undone() -> None:
-    image = scene(WIDE)
-    first, second = image.astype(np.float32), drifted(with_object(image), 4.0).astype(np.float32)
-    registration = register(first, second)
-    drift = find_drift(first, second, registration)
-    assert drift is not None
-    flow, frame = drift
-    assert frame.agreement > registration.agreement
-    inner = np.s_[24:-24, 24:-24]
-    truth = with_object(image).astype(np.float32)[inner]
-    before = np.abs(second[inner] - truth).mean()
-    after = np.abs(undrift(second, flow, registration)[inner] - truth).mean()
-    assert after < before / 2
-
-
-@pytest.mark.slow
-def test_an_unmoved_image_has_no_drift() -> None:
-    first, second = scene(WIDE).astype(np.float32), with_object(scene(WIDE)).astype(np.float32)
-    assert find_drift(first, second, register(first, second)) is None
 
 
 @pytest.mark.slow
@@ -157,17 +135,11 @@ def test_a_registration_describes_its_matrix() -> None:
     assert half == (100, 50)
     np.testing.assert_allclose(matrix, scaling(size, edited) @ own @ scaling(half, size), atol=1e-9)
     assert found.scaled() == (size, pytest.approx(found.matrix))
-    shifted = Registration(
-        matrix=np.array([[1, 0, 50], [0, 1, 25], [0, 0, 1.0]]),
-        agreement=1,
-        inliers=0,
-        uncertainty_px=0,
-        size=size,
-        edited_size=size,
-    )
+    shifted = dataclasses.replace(Registration.unmoved(size, size), matrix=translation(50, 25))
     assert shifted.outside_share == pytest.approx(1 - 0.75 * 0.75, abs=0.01)
     assert distance_px(np.eye(3), shifted.matrix, size) == pytest.approx(np.hypot(50, 25))
-    assert distance_px(np.eye(3), np.diag([3.0, 1, 1]), (9, 5)) == pytest.approx(2 * 4), "a mean of 0 to 16"
+    for stretched, size in (((3.0, 1, 1), (9, 5)), ((1.0, 3, 1), (5, 9))):
+        assert distance_px(np.eye(3), np.diag(stretched), size) == pytest.approx(2 * 4), "a mean of 0 to 16"
 
 
 def test_agreement_is_the_share_of_textured_tiles_that_are_alike() -> None:
@@ -207,8 +179,7 @@ def test_a_crop_is_found_if_it_is_one() -> None:
     whole = scene(240, seed=5, width=320)
     part = whole[30:190, 90:270].astype(np.float32)
     larger = cv2.resize(part, (270, 240), interpolation=cv2.INTER_CUBIC)
-    box = find_crop(whole.astype(np.float32), larger)
-    assert box is not None
+    box = some(find_crop(whole.astype(np.float32), larger))
     assert np.abs(np.subtract(box, (90, 30, 270, 190))).max() <= 1
     turned = cv2.warpAffine(part, cv2.getRotationMatrix2D((90, 80), 4, 1), (180, 160), borderMode=cv2.BORDER_REFLECT)
     for other in (turned, whole[4:236, 3:318], whole[100:150, 100:160]):
@@ -219,7 +190,7 @@ def test_a_smooth_drift_is_found_and_a_small_one_is_none() -> None:
     image = scene(200).astype(np.float32)
     y, x = np.mgrid[:200, :200].astype(np.float32)
     unmoved = Registration.unmoved((200, 200), (200, 200))
-    for most, found in ((4.0, True), (0.2, False)):
+    for most, found in ((4.0, True), (0.2, False), (0.0, False)):
         waves = most * np.sin(2 * np.pi * y / 200), most * np.sin(2 * np.pi * x / 200)
         edited = cv2.remap(image, x + waves[0], y + waves[1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
         drift = find_drift(image, edited, unmoved)

@@ -15,8 +15,7 @@ from latentedit_keep.api import keep
 from latentedit_keep.base.images import read_pixels
 from latentedit_keep.checking import check
 from latentedit_keep.transparency import alpha_change, ground_of, without_ground
-from tests.keep.pairs import SIDE, moved, scene, similarity
-from tests.keep.test_api import written_by_jpeg
+from tests.keep.pairs import SIDE, as_jpeg, encoded, moved, scene, similarity
 
 pytestmark = pytest.mark.slow
 
@@ -93,7 +92,7 @@ def test_paint_and_holes_beyond_an_outline_keep_their_alpha(noisy: bool, deep: b
     edited[100:130, 70:100] = 0
     second = edited.copy()
     if noisy:
-        second[..., :3] = np.asarray(written_by_jpeg(edited[..., :3]))
+        second[..., :3] = as_jpeg(edited[..., :3])
     original = Image.fromarray(sticker())
     found = keep(original, Image.fromarray(second))
     assert found.found == "local change"
@@ -111,7 +110,7 @@ def test_an_opaque_edit_is_compared_on_its_own_background(ground: tuple[int, int
     cv2.circle(edited, (80, 110), 14, (*RED, 255), -1)
     edited[85:100, 10:40] = 0  # a part of the outline is gone
     second = on(edited, ground)
-    found = keep(Image.fromarray(sticker()), written_by_jpeg(np.asarray(second)) if noisy else second)
+    found = keep(Image.fromarray(sticker()), Image.fromarray(as_jpeg(np.asarray(second))) if noisy else second)
     assert found.found == "local change"
     kept = found.kept.pixels
     assert (kept[15:40, 60:100, 3] == 255).all()
@@ -184,10 +183,7 @@ def written(pixels: np.ndarray, kind: str) -> Image.Image:
     """Encoded and decoded again."""
     if kind == "copy":
         return Image.fromarray(pixels)
-    file = io.BytesIO()
-    image = Image.fromarray(pixels)
-    image.save(file, kind, quality=90)
-    return Image.open(file)
+    return Image.open(io.BytesIO(encoded(pixels, kind, quality=90)))
 
 
 def drawn_original(kind: str, seed: int) -> np.ndarray:

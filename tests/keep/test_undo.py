@@ -1,7 +1,6 @@
 """The way back from an edited image: its payload, and what cannot be undone."""
 
 import inspect
-import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,7 @@ from latentedit_keep.base.errors import FileFormatError
 from latentedit_keep.base.images import fingerprint_of, read_image
 from latentedit_keep.base.saving import save_image
 from latentedit_keep.undo import undo, undo_difference, undo_stored
-from tests.keep.pairs import scene, with_object
+from tests.keep.pairs import encoded, scene, with_object
 
 
 def pair(mode: str = "RGB") -> tuple[Image.Image, Image.Image]:
@@ -47,12 +46,6 @@ def test_the_payload_is_a_small_safetensors_file() -> None:
     assert tensors["xmp"].numpy().tobytes() == b"<x/>"
     del source.info["xmp"]
     assert "xmp" not in undo_stored(edited, undo_difference(source, edited)).info
-
-
-def png(image: Image.Image) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()
 
 
 def with_part(content: bytes) -> Callable[[bytes], bytes]:
@@ -90,8 +83,8 @@ def with_header(**changed: Any) -> Callable[[bytes], bytes]:
         with_header(difference={"data_offsets": [1]}),
         with_header(difference={"data_offsets": [0, 10]}),
         with_part(b"no image"),
-        *(with_part(png(Image.new(mode, (8, 8), 1))) for mode in ("RGB", "RGBA", "L")),
-        with_part(png(Image.new("RGB", (160, 160), 1))),
+        *(with_part(encoded(Image.new(mode, (8, 8), 1), "PNG")) for mode in ("RGB", "RGBA", "L")),
+        with_part(encoded(Image.new("RGB", (160, 160), 1), "PNG")),
     ],
 )
 def test_a_damaged_payload_is_rejected(damage: Callable[[bytes], bytes]) -> None:

@@ -6,20 +6,11 @@ from typing import Any
 import pytest
 
 from latentedit_keep.base import xmp
+from tests.keep.color_files import DC, RDF, packet
+from tests.keep.pairs import some
 
-RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
-DC = "http://purl.org/dc/elements/1.1/"
-TIFF = "http://ns.adobe.com/tiff/1.0/"
 NOTE = "http://ns.adobe.com/xmp/note/"
 IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
-
-
-def packet(attributes: str = "", elements: str = "") -> bytes:
-    return (
-        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n<x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="any">'
-        f'<rdf:RDF xmlns:rdf="{RDF}"><rdf:Description rdf:about="" xmlns:dc="{DC}" xmlns:tiff="{TIFF}" {attributes}>'
-        f'{elements}</rdf:Description></rdf:RDF></x:xmpmeta>\n   \n<?xpacket end="w"?>'
-    ).encode()
 
 
 PHONE = packet(
@@ -123,9 +114,7 @@ def test_references_in_attributes_survive():
 
 
 def description(content: bytes) -> ET.Element:
-    found = ET.fromstring(content.decode().split("?>", 1)[1]).find(f".//{{{RDF}}}Description")
-    assert found is not None
-    return found
+    return some(ET.fromstring(content.decode().split("?>", 1)[1]).find(f".//{{{RDF}}}Description"))
 
 
 def test_the_bytes_tell_the_encoding():
