@@ -108,9 +108,10 @@ def test_a_mask_of_the_edited_image_is_scaled() -> None:
         mask_plane(read_pixels(Image.fromarray(WHERE[:80])), (80, SIDE))
 
 
-@pytest.mark.parametrize(
-    "image", [scene(), scene()[..., 0], STARK, np.rint(smoothed(scene().astype(np.float32), 6.0)).astype(np.uint8)]
-)
+SMOOTH = np.rint(smoothed(scene().astype(np.float32), 6.0)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("image", [scene(), scene()[..., 0], STARK, SMOOTH, BLACK[..., 0] + 100])
 def test_an_image_is_rejected_as_a_mask(image: np.ndarray) -> None:
     with pytest.raises(ImageError):
         mask_plane(read_pixels(Image.fromarray(image)), (SIDE, SIDE))

@@ -61,7 +61,7 @@ def _read(mask: PixelImage, name: str) -> tuple[Array, str]:
         return plane, convention
     counts = _counts(plane)
     low, high = sorted(np.argsort(counts)[-2:].tolist())
-    if not counts[low] or counts[[low, high]].sum() < _TWO_LEVELS * plane.size:
+    if not counts[[low, high]].all() or counts[[low, high]].sum() < _TWO_LEVELS * plane.size:
         brightest = f"its brightest level is {255 * plane.max():.0f}"
         raise ImageError(f"{name} is an image, not black and white: {brightest}. {_REMEDY}")
     note = f"{name} has two levels, {low} and {high}, instead of black and white: {high} was taken for white"
