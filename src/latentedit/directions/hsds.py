@@ -95,6 +95,7 @@ class Distillation:
     residual: Residual = "dds"
     guidance: float = 1.0  # of every branch; the Jacobian is never guided
     unconditional: Condition | None = None  # the empty text, where the weight is not 1
+    contrast: float = 1.0  # weight of the target text against the source text at the edit; for "dds"
 
     def at(
         self, delta: Float[Tensor, "b *latent"] | None, level: float, noise: Float[Tensor, "m b *latent"]
@@ -102,7 +103,7 @@ class Distillation:
         """All residuals at one level, in one batched call cut into chunks; ``delta`` is ``y - x``, None at first.
 
         A noise and image costs an evaluation for each target branch (two of "mixed") and the source branch where
-        `needs_source`; twice that under guidance.
+        `needs_source`, and with contrast one more where there is a ``delta``; twice that under guidance.
         """
         x, source, count = self.latent.z, self.latent.condition, len(noise)
         x_s = self._noised(level, noise)
@@ -110,10 +111,13 @@ class Distillation:
         points = [(y_s, text) for text in self._texts()]
         if needs_source(self.residual, first=delta is None):
             points.append((x_s, source))
+        if self.contrast != 1 and delta is not None:  # before that, y_s is x_s
+            points.append((y_s, source))
         v = self._velocities(points, level, count)
         branches = TARGET_BRANCHES[self.residual]
         source_v = v[branches] if len(v) > branches else torch.zeros_like(v[0])
-        residual = -level * self._change(v[:branches], source_v, delta, noise)
+        ahead = [v[-1] + self.contrast * (one - v[-1]) for one in v[:branches]] if self.contrast != 1 else v[:branches]
+        residual = -level * self._change(ahead, source_v, delta, noise)
         # Rows of one batch may round differently, so what equal texts give is set to zero, not computed.
         changes = per_element(texts_differ(self.latent.condition, self.target), x)
         return Residuals(
@@ -288,6 +292,9 @@ class HSDS:
             ``x - x_hat(x_s, c0)`` is dropped where the displacement is strong, of the part along the
             displacement (`identification.along`); 0 is off.
         gain: factor of the final displacement, to make up for what the masks take from it.
+        contrast: weight w of the target branch, ``v(y_s, c0) + w [v(y_s, c1) - v(y_s, c0)]``: above 1, what still
+            shows the source text is removed more strongly. Any but 1 takes an evaluation more from the second step on,
+            and works with the residual "dds" only.
         guidance: classifier-free guidance weight of every branch; 1 is the conditional velocity. The Jacobian is
             always that of the unguided velocity: a guided field is not the score of any density.
 
@@ -311,6 +318,7 @@ class HSDS:
     keep_source: Share = 0.0
     drop_residual: Share = 0.0
     gain: Positive = 1.0
+    contrast: Positive = 1.0
     guidance: Guidance = 1.0
 
     def __post_init__(self) -> None:
@@ -327,6 +335,9 @@ class HSDS:
             ),
             f"the flow's own steps need falling levels; got {list(self.levels)}. Give a step_size": (
                 own_steps and self.steps > 1 and self.levels[0] == self.levels[1]
+            ),
+            f"contrast works with the residual 'dds' only; got {self.residual!r}": (
+                self.contrast != 1 and self.residual != "dds"
             ),
             # Only "dds" evaluates the source branch, whose reconstruction residual is dropped.
             f"drop_residual works with the residual 'dds' only; got {self.residual!r}": (
@@ -373,13 +384,14 @@ class HSDS:
     def evaluations(self, *, guided: int = 2) -> int:
         """Network evaluations per image: ``noises * (branches * (2 if guided) + 2 * products)``; 1 where one-sided.
 
-        A step has 1 ("dds", "sds") or 2 ("mixed") target branches, and a source branch but for "sds" and the first
-        "mixed" step. Its products are 1 at gamma other than 0 at its level, and of K iterations K for "newton" and
+        A step has 1 ("dds", "sds") or 2 ("mixed") target branches, a source branch but for "sds" and the first
+        "mixed" step, and with contrast one more but for the first. Its products are 1 at gamma other than 0 at its level, and of K iterations K for "newton" and
         1 + 2 K for "levenberg-marquardt". ``guided`` is 1 on models that take the guidance weight as an input, see
         `Capabilities.branches`.
         """
         sources = sum(needs_source(self.residual, first=step == 0) for step in range(self.steps))
-        branches = self.steps * TARGET_BRANCHES[self.residual] + sources
+        contrasts = self.steps - 1 if self.contrast != 1 else 0
+        branches = self.steps * TARGET_BRANCHES[self.residual] + sources + contrasts
         taken = sum(self.products(self.gamma_at(level)) for level, _ in self.path())
         price = 1 if self.one_sided else 2
         return self.noises * (branches * (1 if self.guidance == 1 else guided) + price * taken)

@@ -84,6 +84,7 @@ def find_direction(
         residual=config.residual,
         guidance=config.guidance,
         unconditional=None if config.guidance == 1 else latent.backbone.null(target),
+        contrast=config.contrast,
     )
     moved = torch.zeros_like(latent.z)
     fell_back = torch.zeros(len(latent), dtype=torch.bool, device=latent.z.device)
