@@ -45,7 +45,15 @@ _AUXILIARIES = {
 _BOX_NAMES = {
     b"mpvd": "motion clip", b"moov": "further frames", b"jhgm": "HDR gain map", b"jumb": "content credentials",
 }  # fmt: skip
-_QUIET = ("thumbnail", "preview image", "smaller copies", "time of the last change", "further frames", "orientation")
+_QUIET = (
+    "thumbnail",
+    "preview image",
+    "smaller copies",
+    "time of the last change",
+    "further frames",
+    "orientation",
+    "undo data",
+)
 _WHY = {
     "content credentials": "their signature would not hold for the result",
     "thumbnail": "it shows the original; programs make a new one",
