@@ -21,6 +21,7 @@ from latentedit.batch.folder import UnitResult, file_name
 from latentedit.core.device import existing_device
 from latentedit.core.errors import ConfigError, RegistryError
 from latentedit.core.plugins import EXPERIMENTS
+from latentedit.core.plugins import MODELS as BUNDLED
 from latentedit.core.progress import Progress
 from latentedit.models.registry import load
 from latentedit_bench.metrics.decisions import Outcome, Statistic
@@ -148,7 +149,7 @@ class Experiment:
 
     def weights(self) -> dict[str, str]:
         """Fingerprints of the weights behind the models' names, as they are now."""
-        return {name: load(name, device="cpu").fingerprint for name in self.source.models}
+        return {name: (_bundled if name in BUNDLED.points() else _fingerprint)(name) for name in self.source.models}
 
     def rows(self, context: Context) -> Table:
         """Every row, measured or read."""
@@ -193,3 +194,10 @@ def _again(module: str, function: str, name: str, changes: Mapping[str, Any]) ->
 
 def _measured(one: Experiment, context: Context, unit: Unit) -> UnitResult:
     return UnitResult(rows=one.measure(unit, context))
+
+
+def _fingerprint(name: str) -> str:
+    return load(name, device="cpu").fingerprint
+
+
+_bundled = functools.cache(_fingerprint)  # the weights of installed packages stay while a process runs
