@@ -163,9 +163,9 @@ class Move:
             return self._through(aims)
         if directions or self.along:
             return self._along(aims, directions)
-        return self.towards(aims[-1], self.strengths[:1] if self.shares is None else self.strengths)
+        return self._towards(aims[-1], self.strengths[:1] if self.shares is None else self.strengths)
 
-    def towards(self, aim: Aim, strengths: Sequence[float]) -> Moved:
+    def _towards(self, aim: Aim, strengths: Sequence[float]) -> Moved:
         """Move the images towards a text by any editor, refined where a strength is positive."""
         latent, editor, target = self.latent, self.recipe.editor, aim.condition.expand(len(self.latent))
         recipe = self.recipe.plain(refine=editor.refines(self.recipe.refine))
@@ -186,7 +186,7 @@ class Move:
         z, strengths = self.latent.z, self.strengths
         if not all(0 <= strength <= 1 for strength in strengths):
             raise ConfigError(f"with `via`, strengths are from 0 to 1; got {', '.join(f'{s:g}' for s in strengths)}")
-        legs = [self.towards(aim, [1.0]) for aim in aims]
+        legs = [self._towards(aim, [1.0]) for aim in aims]
         stops = torch.stack([leg.steps[0].z - z for leg in legs])
         way = [along_path(stops, strength) for strength in strengths]
         return dataclasses.replace(
