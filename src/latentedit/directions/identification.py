@@ -40,6 +40,8 @@ from latentedit.models.derivatives import VelocityJacobian, curvature
 # Local energy of a change, as a share of the strongest, at which about half of it is left; from the calibration split.
 FLOOR = 0.03
 _CORE = 0.1  # as `FLOOR`, for what the codec lost: with that, recolored photographs keep too little of their texture
+# Changes of most of the image: above both were 9 of 56 calibration changes, those of camera, light, time and floor.
+_COVERED, _LOST = 0.3, 0.1  # share of pixels whose share is above one half; share of the energy that a mask would take
 _LINES_PER_SIDE = 7 / 128  # width of the window in which lines are compared, as a share of the image's shorter side
 _FLAT = 1e-3  # mean squared gradient, in [-1, 1], below which lines hardly count: steps of four levels
 _PER_SIDE = 3 / 128  # width of the local average as a share of the image's shorter side
@@ -173,9 +175,14 @@ def local_change(
 
     So all of the change stays where it is strongest, pixels that it hardly touches stay as they are, and there is no
     seam. Where several changes were made, ``parts`` are those of each: the largest of their shares counts, so that a
-    weak one is not dimmed next to a strong one.
+    weak one is not dimmed next to a strong one. A change of another light or camera is everywhere, weak parts of it
+    belong to it, and it stays whole: one that covers much of the image and would lose much of its energy.
     """
-    return change * ((1 + floor) * _largest_share(parts or (change,), floor))
+    share, energy = _largest_share(parts or (change,), floor), change.square().sum(1, keepdim=True)
+    covered, mask = (share > 0.5).flatten(1).double().mean(1), (1 + floor) * share
+    lost = ((1 - mask).clamp(min=0) * energy).flatten(1).sum(1)
+    whole = (covered > _COVERED) & (lost > _LOST * energy.flatten(1).sum(1))
+    return torch.where(per_element(whole, change), change, mask * change)
 
 
 def composed_change(
