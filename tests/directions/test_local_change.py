@@ -36,11 +36,29 @@ def test_it_matches_an_independent_average(shape: tuple[int, ...], seed: int, fl
     change = random_change(shape, seed).numpy()
     energy = uniform_filter(np.square(change).sum(1, keepdims=True), (0, 0, 3, 3), mode="nearest")
     strongest = energy.max((1, 2, 3), keepdims=True)
-    expected = change * (1 + floor) * energy / (energy + floor * strongest)
+    share, own = energy / (energy + floor * strongest), np.square(change).sum(1, keepdims=True)
+    lost = (own * np.maximum(1 - (1 + floor) * share, 0)).sum((1, 2, 3)) / own.sum((1, 2, 3))
+    whole = ((share > 0.5).mean((1, 2, 3)) > 0.3) & (lost > 0.1)
+    expected = np.where(whole[:, None, None, None], change, change * (1 + floor) * share)
     kept = local_change(torch.from_numpy(change), floor=floor).numpy()
     assert np.allclose(kept, expected, rtol=1e-9, atol=1e-12)
     assert (np.abs(kept) <= np.abs(change) * (1 + 1e-12)).all(), "no pixel changes more"
     assert not local_change(torch.zeros(1, 3, 4, 4)).any()
+
+
+def test_a_change_of_most_of_the_image_stays_whole_unless_the_mask_takes_little() -> None:
+    """Strong in some columns, weaker in the others, which the mask would take; each image by itself."""
+    columns = torch.arange(40)
+    wide = torch.where(columns < 16, 1.0, 0.45)  # strong in .4 of the image; the mask takes .11 of the energy
+    small = torch.where(columns < 8, 1.0, 0.45)
+    faint = torch.where(columns < 16, 1.0, 0.1)
+    change = torch.stack([wide, small, faint])[:, None, None].expand(3, 3, 40, 40)
+    kept = local_change(change, floor=0.3)
+    assert torch.equal(kept[0], change[0])
+    for image in (1, 2):
+        assert torch.allclose(
+            kept[image, ..., 30:], change[image, ..., 30:] * 1.3 / (1 + 0.3 / change[image, 0, 0, 30] ** 2)
+        )
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from latentedit_bench.metrics.statistics import estimate
 from latentedit_bench.ranking.evaluate import CODEC
 from latentedit_bench.ranking.search_spaces import Roles
 from latentedit_bench.ranking.summaries import (
+    CHANGES,
     COMPARED,
     MEAN,
     PRIMARY,
@@ -198,8 +199,8 @@ def test_methods_are_in_order_and_ours_is_compared_by_each_error() -> None:
     assert list(found.apart) == ["sdedit"]
     assert list(found.rivals) == ["flow<edit>"], "neither our family nor what stands apart"
     assert [one[0].other for one in found.comparisons] == ["eim joint", "eim text", "flow<edit>"]
-    assert [one.measure for one in found.comparisons[0]] == list(COMPARED)
-    slopes, (above, scaled, error) = np.arange(8) / 100, found.comparisons[-1]
+    assert [one.measure for one in found.comparisons[0]] == [*COMPARED, f"{PRIMARY}, {next(iter(CHANGES))}"]
+    slopes, (above, scaled, error) = np.arange(8) / 100, found.comparisons[-1][:3]
     ours, other, codec = (((SLOPES[name] + slopes) ** 2).mean() for name in ("eim", "flow<edit>", CODEC))
     assert [one.difference.mean for one in (above, scaled, error)] == pytest.approx([other - ours] * 3)
     assert [above.ratio.mean, scaled.ratio.mean] == pytest.approx([(ours - codec) / (other - codec)] * 2)
@@ -220,6 +221,16 @@ def test_refined_methods_are_compared_with_ours_refined() -> None:
         "other, refined": ("eim, refined", 0.3**2 - 0.4**2),
     }
     assert found.rivals == ["other, refined", "other"]
+
+
+def test_methods_are_also_compared_on_one_and_on_several_changes() -> None:
+    rows = of_slopes(eim=[0.2, 0.5, 0.3, 0.6], other=[0.4, 0.4, 0.6, 0.6])
+    kinds = dict(zip(dict.fromkeys(rows["item"]), ("single", "pair", "graded", "triple"), strict=True))
+    ((*whole, one, several),) = Summaries.of(rows.assign(kind=rows["item"].map(kinds))).comparisons
+    assert len(whole) == len(COMPARED)
+    assert (one.measure, several.measure) == ("above, one change", "above, several changes")
+    assert one.ratio.mean == pytest.approx((0.2**2 + 0.3**2) / (0.4**2 + 0.6**2))
+    assert several.ratio.mean == pytest.approx((0.5**2 + 0.6**2) / (0.4**2 + 0.6**2))
 
 
 def test_runs_without_our_method_other_strengths_or_right_answers() -> None:

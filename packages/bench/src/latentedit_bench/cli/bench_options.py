@@ -59,11 +59,14 @@ Methods = Annotated[
 ]
 
 
-def open_dataset(place: str, *, split: str, captions: str, items: int | None, skip: int = 0) -> "Dataset":
+def open_dataset(
+    place: str, *, split: str, captions: str, items: int | None, skip: int = 0, draw: int | None = None
+) -> "Dataset":
     """The data set, or some of its items; with several kinds of captions by turns, "partial+full"."""
-    from latentedit_bench.data.counterfactual import PREFIX
+    from latentedit_bench.data.counterfactual import DRAW, PREFIX
     from latentedit_bench.data.loading import load_dataset, taking_turns
 
     kinds = captions.split("+") if place.startswith(PREFIX) else [captions]
-    found = taking_turns([load_dataset(place, split=split, captions=kind) for kind in kinds])
+    own = DRAW if draw is None else draw
+    found = taking_turns([load_dataset(place, split=split, captions=kind, draw=own) for kind in kinds])
     return found.head(len(found.items) if items is None else items, skip=skip)

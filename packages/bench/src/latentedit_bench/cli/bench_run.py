@@ -39,6 +39,9 @@ def run(
     items: Items = None,
     skip: Annotated[int, typer.Option("--skip", min=0, help="Skip this many items.")] = 0,
     split: Split = "test",
+    draw: Annotated[
+        int | None, typer.Option("--draw", help="Draw other scenes and changes of the rendered set.")
+    ] = None,
     captions: Captions = "partial",
     strengths: Annotated[str, typer.Option("--strengths", help="1, LOW:HIGH:COUNT, or a list that includes 1.")] = "1",
     seeds: Annotated[
@@ -81,7 +84,7 @@ def run(
 
     executor = Executor(workers=workers, ray=ray)
     at, noises = parse_strengths(strengths, least=1), parse_seeds(seeds)
-    found = open_dataset(place, split=split, captions=captions, items=items, skip=skip)
+    found = open_dataset(place, split=split, captions=captions, items=items, skip=skip, draw=draw)
     backbone = choice.load()
     chosen = tuned_methods(backbone, found, method, path=settings)
     if refine:

@@ -39,19 +39,19 @@ all, one of them wrong in both captions. "nothing" keeps its two full captions."
 
 _CYCLE = ("single", "single", "pair", "single", "single", "graded", "triple", "single") * 2
 _TURN = (*_CYCLE[:8], "nothing", *_CYCLE[8:], "contradiction")  # "graded" stands for two items of one scene
-_SEED = 2412
+DRAW = 2412  # the default
 _KEPT = 128  # cached renders, those of two batches: 100 MB at 512 pixels
 _SPARE = 100  # scenes drawn beyond three per item: some allow no graded change
 _PARTIAL_SHARE = 0.5  # probability that partial captions leave out a shared phrase
 
 
-def counterfactual(name: str, split: str, *, captions: str = "full", draw: int = _SEED) -> Dataset:
+def counterfactual(name: str, split: str, *, captions: str = "full", draw: int = DRAW) -> Dataset:
     """The set of one domain and split, the same on every machine; another draw has other scenes and changes."""
     if split not in SIZES:
         raise ConfigError(f"the split must be one of {', '.join(SIZES)}; got {split!r}")
     if captions not in get_args(Captions):
         raise ConfigError(f"captions must be one of {', '.join(get_args(Captions))}; got {captions!r}")
-    domain, label = load_domain(name), split if draw == _SEED else f"{split}{draw}"
+    domain, label = load_domain(name), split if draw == DRAW else f"{split}{draw}"
     maker = _Maker(
         domain=domain,
         scenes=domain.draw(cast("Split", split), 2 * SIZES[split], draw),

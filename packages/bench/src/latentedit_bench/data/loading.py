@@ -21,7 +21,7 @@ from PIL import Image
 
 from latentedit.batch.manifest import EditRow, ImageFile, Text, load_manifest, read_document, validated
 from latentedit.core.errors import ConfigError
-from latentedit_bench.data.counterfactual import PREFIX, counterfactual
+from latentedit_bench.data.counterfactual import DRAW, PREFIX, counterfactual
 from latentedit_bench.data.items import Dataset, Item, MaskFile, RgbFile
 from latentedit_keep.base.files import make_folder, user_path, write_text
 from latentedit_keep.base.saving import save_image
@@ -39,10 +39,10 @@ KINDS = (
 """Names of PIE-Bench's edit types 0 to 9."""
 
 
-def load_dataset(place: str | Path, *, split: str = "test", captions: str = "full") -> Dataset:
+def load_dataset(place: str | Path, *, split: str = "test", captions: str = "full", draw: int = DRAW) -> Dataset:
     """The rendered set by its name, or the items of a folder or file, with every image decoded once."""
     if str(place).startswith(PREFIX) and not Path(place).exists():
-        return counterfactual(str(place).removeprefix(PREFIX), split, captions=captions)
+        return counterfactual(str(place).removeprefix(PREFIX), split, captions=captions, draw=draw)
     path = user_path(place, error=ConfigError)
     if path.is_dir() and (path / MAPPING).is_file():
         return load_pie_bench(path)

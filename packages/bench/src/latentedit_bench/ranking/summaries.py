@@ -12,7 +12,7 @@ intervals draw images, with all their items and seeds. Curves give leakage as a 
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,8 @@ from latentedit_bench.ranking.search_spaces import ROLES, Roles
 
 PRIMARY = "above"  # by which methods are ranked
 COMPARED = (PRIMARY, "above scaled", "error")  # pair by pair; "error" with the codec's share in it
+CHANGES = {"one change": ("single", "graded"), "several changes": ("pair", "triple")}
+"""Parts of the items, by kind, on which `PRIMARY` is also compared."""
 
 _DERIVED = {  # what `per_item` adds to the metrics of an edit, and what their columns are called
     PRIMARY: "above the codec",
@@ -90,7 +92,7 @@ class Summaries:
     curves: Table | None  # from `summary_of_curves`; None for a run at one strength
     strengths: Table
     seeds: int  # of the method with the fewest; with fewer than `statistics.SEEDS` no methods are compared
-    comparisons: Sequence[tuple[Comparison, ...]]  # of ours, by each of `COMPARED`
+    comparisons: Sequence[tuple[Comparison, ...]]  # of ours, by each of `COMPARED`, then on each of `CHANGES`
 
     @staticmethod
     def of(rows: Table, roles: Roles = ROLES) -> "Summaries":
@@ -118,7 +120,7 @@ class Summaries:
             strengths=by_strength(rows),
             seeds=seeds,
             comparisons=[
-                tuple(compare_methods(items, ours[name], name, measure=measure) for measure in COMPARED)
+                tuple(_compared(items, ours[name], name))
                 for name in (others if compared and roles.ours in order else [])
             ],
         )
@@ -197,6 +199,16 @@ def compare_methods(items: Table, ours: str, other: str, *, measure: str = PRIMA
         ratio=ratio_over_groups(wide[ours], wide[other]),
         verdict=decide(found),
     )
+
+
+def _compared(items: Table, ours: str, other: str) -> Iterator[Comparison]:
+    """By each of `COMPARED`; and by `PRIMARY` on each of `CHANGES` that the items have, named "MEASURE, PART"."""
+    for measure in COMPARED:
+        yield compare_methods(items, ours, other, measure=measure)
+    for part, kinds in CHANGES.items():
+        some = items[items["kind"].isin(kinds)]
+        if len(some):
+            yield dataclasses.replace(compare_methods(some, ours, other), measure=f"{PRIMARY}, {part}")
 
 
 def still(rows: Table) -> Table:

@@ -11,7 +11,7 @@ from latentedit_bench.metrics.statistics import Table, between
 from latentedit_bench.ranking.evaluate import ANSWERS
 from latentedit_bench.ranking.plan import MethodSpec
 from latentedit_bench.ranking.run import BETWEEN
-from latentedit_bench.ranking.summaries import EFFECTS, OVERALL, Summaries, titles
+from latentedit_bench.ranking.summaries import EFFECTS, OVERALL, PRIMARY, Comparison, Summaries, titles
 
 _BARRED = ("above", "above scaled", "error", "effect", "decomposability", "disentanglement", "done")
 """Measures with a range of about 0 to 1."""
@@ -148,16 +148,23 @@ def ranking_grid(found: Summaries, names: Sequence[str], untuned: Set[str] = fro
 def comparison_grid(found: Summaries) -> Grid:
     """Ours against each other method by each error; the first decides which is better."""
     rows: list[list[Cell]] = []
-    for first, *others in found.comparisons:
-        cells = [Cell(text=first.other)]
-        for one in (first, *others):
-            less, ratio = one.difference, one.ratio
-            cells.append(number(less.mean, digits=4, note=between(less.low, less.high, 4)))
-            cells.append(number(ratio.mean, digits=2, note=between(ratio.low, ratio.high, 2)))
-        rows.append([*cells[:3], Cell(text=first.verdict), *cells[3:-2], cells[-1]])
+    for first, scaled, error, *parts in found.comparisons:
+        ratios = [_with_interval(one)[1] for one in (error, *parts)]
+        cells = [*_with_interval(first), Cell(text=first.verdict), *_with_interval(scaled), *ratios]
+        rows.append([Cell(text=first.other), *cells])
     head = ["method", "above: its minus ours", "ours / its", "ours is better"]
     head += ["above, scaled: its minus ours", "ratio", "ratio with the codec's error"]
+    head += [f"ratio, {one.measure.removeprefix(f'{PRIMARY}, ')}" for one in found.comparisons[0][3:]]
     return Grid(head=head, rows=rows)
+
+
+def _with_interval(one: Comparison) -> tuple[Cell, Cell]:
+    """The difference and the ratio."""
+    less, ratio = one.difference, one.ratio
+    return (
+        number(less.mean, digits=4, note=between(less.low, less.high, 4)),
+        number(ratio.mean, digits=2, note=between(ratio.low, ratio.high, 2)),
+    )
 
 
 def pie_bench_grid(table: Table, *, marked: str) -> Grid:
