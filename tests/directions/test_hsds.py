@@ -70,7 +70,8 @@ def test_noises_depend_only_on_seed_and_step_and_antithetic_pairs_cancel() -> No
     [
         (HSDS(), 32),
         (HSDS(noises=4, antithetic=True, keep_source=0.1, drop_residual=0.2, shift=3.0, step_size=None), 128),
-        (HSDS(noises=2, antithetic=True, steps=4, step_size=None, contrast=1.25), 22),
+        (HSDS(noises=2, antithetic=True, steps=4, step_size=None, contrast=1.25), 18),
+        (HSDS(steps=1, contrast=1.25), 2),
         (HSDS(residual="sds", steps=3), 3),
         (HSDS(residual="mixed", steps=3), 8),
         (HSDS(filter="newton", iterations=5, steps=2), 24),

@@ -59,7 +59,7 @@ class Recipe:
             in their order. Each takes a search, strengths from 0 to 1 pass through all.
         combine: How several changes are combined: sum, inverse (of their cross-talk) or projection.
         auto_mask: Restrict the edit to an automatic soft mask. Default: yes with eim.
-        refine: Redraw the core of the change, with 6 evaluations. Default: yes with eim.
+        refine: Redraw the core of the change, with 2 evaluations. Default: yes with eim.
         subtract_residual: Share of what the codec cannot represent of the source, such as outlines of the old part,
             that is dropped where a strong change draws other lines. Default: 1, all; 0 drops none.
     """

@@ -95,15 +95,19 @@ class Distillation:
     residual: Residual = "dds"
     guidance: float = 1.0  # of every branch; the Jacobian is never guided
     unconditional: Condition | None = None  # the empty text, where the weight is not 1
-    contrast: float = 1.0  # weight of the target text against the source text at the edit; for "dds"
 
     def at(
-        self, delta: Float[Tensor, "b *latent"] | None, level: float, noise: Float[Tensor, "m b *latent"]
+        self,
+        delta: Float[Tensor, "b *latent"] | None,
+        level: float,
+        noise: Float[Tensor, "m b *latent"],
+        *,
+        contrast: float = 1.0,
     ) -> Residuals:
         """All residuals at one level, in one batched call cut into chunks; ``delta`` is ``y - x``, None at first.
 
         A noise and image costs an evaluation for each target branch (two of "mixed") and the source branch where
-        `needs_source`, and with contrast one more where there is a ``delta``; twice that under guidance.
+        `needs_source`, and one more with a contrast other than 1 (see `HSDS`); twice that under guidance.
         """
         x, source, count = self.latent.z, self.latent.condition, len(noise)
         x_s = self._noised(level, noise)
@@ -111,12 +115,12 @@ class Distillation:
         points = [(y_s, text) for text in self._texts()]
         if needs_source(self.residual, first=delta is None):
             points.append((x_s, source))
-        if self.contrast != 1 and delta is not None:  # before that, y_s is x_s
+        if contrast != 1:
             points.append((y_s, source))
         v = self._velocities(points, level, count)
         branches = TARGET_BRANCHES[self.residual]
         source_v = v[branches] if len(v) > branches else torch.zeros_like(v[0])
-        ahead = [v[-1] + self.contrast * (one - v[-1]) for one in v[:branches]] if self.contrast != 1 else v[:branches]
+        ahead = [v[-1] + contrast * (one - v[-1]) for one in v[:branches]] if contrast != 1 else v[:branches]
         residual = -level * self._change(ahead, source_v, delta, noise)
         # Rows of one batch may round differently, so what equal texts give is set to zero, not computed.
         changes = per_element(texts_differ(self.latent.condition, self.target), x)
@@ -292,9 +296,9 @@ class HSDS:
             ``x - x_hat(x_s, c0)`` is dropped where the displacement is strong, of the part along the
             displacement (`identification.along`); 0 is off.
         gain: factor of the final displacement, to make up for what the masks take from it.
-        contrast: weight w of the target branch, ``v(y_s, c0) + w [v(y_s, c1) - v(y_s, c0)]``: above 1, what still
-            shows the source text is removed more strongly. Any but 1 takes an evaluation more from the second step on,
-            and works with the residual "dds" only.
+        contrast: weight w of the target branch of the last of several steps, ``v(y_s, c0) + w [v(y_s, c1) - v(y_s,
+            c0)]``: above 1, what still shows the source text is removed more strongly. Any but 1 takes an evaluation
+            more for each noise, and works with the residual "dds" only. In earlier steps, too, it gains little more.
         guidance: classifier-free guidance weight of every branch; 1 is the conditional velocity. The Jacobian is
             always that of the unguided velocity: a guided field is not the score of any density.
 
@@ -370,6 +374,10 @@ class HSDS:
         first, last = self.gamma_levels
         return self.gamma if last <= level <= first else 0.0
 
+    def contrast_at(self, index: int) -> float:
+        """The contrast of a step; in the first nothing has moved yet."""
+        return self.contrast if index and index == self.steps - 1 else 1.0
+
     def products(self, gamma: float) -> int:
         """Products with A that a step with this gamma takes, a noise and image; see `apply_filter`."""
         if self.filter == "gamma":
@@ -385,13 +393,12 @@ class HSDS:
         """Network evaluations per image: ``noises * (branches * (2 if guided) + 2 * products)``; 1 where one-sided.
 
         A step has 1 ("dds", "sds") or 2 ("mixed") target branches, a source branch but for "sds" and the first
-        "mixed" step, and with contrast one more but for the first. Its products are 1 at gamma other than 0 at its
-        level, and of K iterations K for "newton" and 1 + 2 K for "levenberg-marquardt". ``guided`` is 1 on models that
-        take the guidance weight as an input, see `Capabilities.branches`.
+        "mixed" step; with contrast, the last has one more. Its products are 1 at gamma other than 0 at its level, and
+        of K iterations K for "newton" and 1 + 2 K for "levenberg-marquardt". ``guided`` is 1 on models that take the
+        guidance weight as an input, see `Capabilities.branches`.
         """
         sources = sum(needs_source(self.residual, first=step == 0) for step in range(self.steps))
-        contrasts = self.steps - 1 if self.contrast != 1 else 0
-        branches = self.steps * TARGET_BRANCHES[self.residual] + sources + contrasts
+        branches = self.steps * TARGET_BRANCHES[self.residual] + sources + (self.contrast_at(self.steps - 1) != 1)
         taken = sum(self.products(self.gamma_at(level)) for level, _ in self.path())
         price = 1 if self.one_sided else 2
         return self.noises * (branches * (1 if self.guidance == 1 else guided) + price * taken)

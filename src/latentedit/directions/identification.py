@@ -86,7 +86,6 @@ def find_direction(
         residual=config.residual,
         guidance=config.guidance,
         unconditional=None if config.guidance == 1 else latent.backbone.null(target),
-        contrast=config.contrast,
     )
     moved = torch.zeros_like(latent.z)
     fell_back = torch.zeros(len(latent), dtype=torch.bool, device=latent.z.device)
@@ -96,7 +95,7 @@ def find_direction(
         level = min(max(planned, known.s_min), known.s_max)
         # Gamma is that of the planned level: a model whose levels are cut has the Hessian in the same steps.
         noise, gamma = config.draw(latent.z, seed=seed, index=index), config.gamma_at(planned)
-        residuals = distillation.at(moved if index else None, level, noise)
+        residuals = distillation.at(moved if index else None, level, noise, contrast=config.contrast_at(index))
         jacobian = distillation.jacobian(level, noise) if config.products(gamma) else None
         residual = residuals.residual
         # Only the part along the displacement is dropped. The part across it is what no caption names, such as

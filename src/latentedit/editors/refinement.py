@@ -51,7 +51,7 @@ class Refinement:
     """
 
     level: Level = 0.5
-    steps: Count = 3
+    steps: Count = 1
     core: Share = 0.3
     hold: Share = 0.03
     widest: Share = 0.3
@@ -130,7 +130,7 @@ def refined_steps(
     What that adds at strength 1 is added to others in proportion, to strengths above 1 whole, to negative ones not.
     """
     change = next(step.z for step in steps if step.strength == 1) - latent.z
-    # Refined once, at strength 1, and scaled. Refining at each strength took 6 evaluations more for each, and changed
+    # Refined once, at strength 1, and scaled. Refining at each strength costs as much again for each, and changed
     # the mean error by 0.002 or less, up or down (docs/methods.md, "Refinement at each strength").
     refined = Refinement()(latent, target, change, seed=seed, progress=progress)
     added, note = refined - change, not_refined(change, refined)
