@@ -81,15 +81,17 @@ def test_the_text_step_is_nearly_optimal(dtype: torch.dtype) -> None:
     assert error(h) < error(h / 1000)
 
 
-def test_contrast_extrapolates_from_the_source_text_at_the_edit() -> None:
+@pytest.mark.parametrize("moved", [None, MOVED])
+def test_contrast_extrapolates_from_the_source_text_at_the_edit(moved: Tensor | None) -> None:
+    displacement = torch.zeros_like(MOVED) if moved is None else moved
     distillation = Distillation(latent=LATENT, target=TARGET)
     with MIXTURE.count() as cost:
-        residuals = distillation.at(MOVED, LEVEL, NOISE, contrast=1.4).residual
-    assert cost.evaluations == 3 * 2 * 3
+        residuals = distillation.at(moved, LEVEL, NOISE, contrast=1.4).residual
+    assert cost.evaluations == 3 * 2 * (2 if moved is None else 3)
     for residual, e in zip(residuals, NOISE, strict=True):
-        x_s, y_s = noised(LATENT.z, e), noised(LATENT.z + MOVED, e)
+        x_s, y_s = noised(LATENT.z, e), noised(LATENT.z + displacement, e)
         old, new = (clean_at(MIXTURE, y_s, LEVEL, text) for text in (LATENT.condition, TARGET))
-        truth = old + 1.4 * (new - old) - clean_at(MIXTURE, x_s, LEVEL, LATENT.condition) - MOVED
+        truth = old + 1.4 * (new - old) - clean_at(MIXTURE, x_s, LEVEL, LATENT.condition) - displacement
         assert relative_error(residual, truth) < EXACT
 
 

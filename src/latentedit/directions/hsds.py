@@ -107,7 +107,8 @@ class Distillation:
         """All residuals at one level, in one batched call cut into chunks; ``delta`` is ``y - x``, None at first.
 
         A noise and image costs an evaluation for each target branch (two of "mixed") and the source branch where
-        `needs_source`, and one more with a contrast other than 1 (see `HSDS`); twice that under guidance.
+        `needs_source`, and one more where there is a ``delta`` and a contrast other than 1 (see `HSDS`); twice that
+        under guidance.
         """
         x, source, count = self.latent.z, self.latent.condition, len(noise)
         x_s = self._noised(level, noise)
@@ -115,7 +116,7 @@ class Distillation:
         points = [(y_s, text) for text in self._texts()]
         if needs_source(self.residual, first=delta is None):
             points.append((x_s, source))
-        if contrast != 1:
+        if contrast != 1 and delta is not None:  # before that, y_s is x_s
             points.append((y_s, source))
         v = self._velocities(points, level, count)
         branches = TARGET_BRANCHES[self.residual]
@@ -296,9 +297,9 @@ class HSDS:
             ``x - x_hat(x_s, c0)`` is dropped where the displacement is strong, of the part along the
             displacement (`identification.along`); 0 is off.
         gain: factor of the final displacement, to make up for what the masks take from it.
-        contrast: weight w of the target branch of the last of several steps, ``v(y_s, c0) + w [v(y_s, c1) - v(y_s,
+        contrast: weight w of the target branch in the first and the last step, ``v(y_s, c0) + w [v(y_s, c1) - v(y_s,
             c0)]``: above 1, what still shows the source text is removed more strongly. Any but 1 takes an evaluation
-            more for each noise, and works with the residual "dds" only. In earlier steps, too, it gains little more.
+            more for each noise, in the last step, and works with the residual "dds" only. Between them it gains little.
         guidance: classifier-free guidance weight of every branch; 1 is the conditional velocity. The Jacobian is
             always that of the unguided velocity: a guided field is not the score of any density.
 
@@ -375,8 +376,8 @@ class HSDS:
         return self.gamma if last <= level <= first else 0.0
 
     def contrast_at(self, index: int) -> float:
-        """The contrast of a step; in the first nothing has moved yet."""
-        return self.contrast if index and index == self.steps - 1 else 1.0
+        """The contrast of a step."""
+        return self.contrast if index in (0, self.steps - 1) else 1.0
 
     def products(self, gamma: float) -> int:
         """Products with A that a step with this gamma takes, a noise and image; see `apply_filter`."""
@@ -393,12 +394,13 @@ class HSDS:
         """Network evaluations per image: ``noises * (branches * (2 if guided) + 2 * products)``; 1 where one-sided.
 
         A step has 1 ("dds", "sds") or 2 ("mixed") target branches, a source branch but for "sds" and the first
-        "mixed" step; with contrast, the last has one more. Its products are 1 at gamma other than 0 at its level, and
+        "mixed" step; with contrast, the last of several has one more. Its products are 1 at gamma other than 0 at its level, and
         of K iterations K for "newton" and 1 + 2 K for "levenberg-marquardt". ``guided`` is 1 on models that take the
         guidance weight as an input, see `Capabilities.branches`.
         """
         sources = sum(needs_source(self.residual, first=step == 0) for step in range(self.steps))
-        branches = self.steps * TARGET_BRANCHES[self.residual] + sources + (self.contrast_at(self.steps - 1) != 1)
+        contrasts = int(self.contrast != 1 and self.steps > 1)
+        branches = self.steps * TARGET_BRANCHES[self.residual] + sources + contrasts
         taken = sum(self.products(self.gamma_at(level)) for level, _ in self.path())
         price = 1 if self.one_sided else 2
         return self.noises * (branches * (1 if self.guidance == 1 else guided) + price * taken)
