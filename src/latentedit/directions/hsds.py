@@ -394,9 +394,9 @@ class HSDS:
         """Network evaluations per image: ``noises * (branches * (2 if guided) + 2 * products)``; 1 where one-sided.
 
         A step has 1 ("dds", "sds") or 2 ("mixed") target branches, a source branch but for "sds" and the first
-        "mixed" step; with contrast, the last of several has one more. Its products are 1 at gamma other than 0 at its level, and
-        of K iterations K for "newton" and 1 + 2 K for "levenberg-marquardt". ``guided`` is 1 on models that take the
-        guidance weight as an input, see `Capabilities.branches`.
+        "mixed" step; with contrast, the last of several has one more. Its products are 1 at gamma other than 0 at its
+        level, and of K iterations K for "newton" and 1 + 2 K for "levenberg-marquardt". ``guided`` is 1 on models that
+        take the guidance weight as an input, see `Capabilities.branches`.
         """
         sources = sum(needs_source(self.residual, first=step == 0) for step in range(self.steps))
         contrasts = int(self.contrast != 1 and self.steps > 1)

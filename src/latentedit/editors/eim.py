@@ -245,18 +245,19 @@ class EIM(Editor):
 
     It is identified by Hessian score distillation (our derivation, see `directions.hsds`), and moves one arm. The
     settings stored for the bundled models use no Hessian and move the image latent x. With ``d = 0`` at first, and at
-    falling levels s, the next being s', each with a noise e and its negative::
+    three falling levels s, the next being s', each with a noise e and its negative::
 
         x_s = (1 - s) x + s e,   y_s = x_s + (1 - s) d,   q = x - x_hat(x_s, c0)
-        r = mean_e [x_hat(y_s, c1) + q - share(d, .3)^2 q_d] - x - d
-        d <- d + (s - s') / (s (1 - s')) [share(d, .002) (d + r) - d]
-        d <- 1.06 d;   refined: d <- d + M (mean_e z_0 - x - d)
+        t = x_hat(y_s, c1);   first and last level: t <- t + .25 [x_hat(y_s, c1) - x_hat(y_s, c0)]
+        r = mean_e [t + q - share(d, .3)^2 q_d] - x - d
+        d <- d + (s - s') / (s (1 - s')) [share(d, .004) (d + r) - d]
+        refined: d <- d + M (mean_e z_0 - x - d)
         image <- image + 1.03 share(Y, .03) Y - |strength| share(Y, .1) (1 - likeness) (image - decode(x))
         Y = decode(x + strength d) - decode(x)
 
     ``x_hat(z, c) = z - s v(z, s, c)``; ``share(d, f) = p / (p + f max p)`` with p the local energy of d, and 1 while
     d is 0; ``q_d`` is the part of q along d; M and z_0 are those of `Refinement`, the likeness that of
-    `composed_change`. Derived here from FlowEdit's path.
+    `composed_change`, and a wide Y stays whole (`local_change`). Derived here from FlowEdit's path.
 
     Args:
         search: how the direction is identified.
