@@ -1,4 +1,4 @@
-"""Geometry of latent spaces: subspaces, means, curves, local bases, transport and paths."""
+"""Geometry of latent spaces: subspaces, means, curves, local bases, PCA of features, transport and paths."""
 
 from typing import TYPE_CHECKING
 
@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from latentedit.geometry.curves import lerp as lerp
     from latentedit.geometry.curves import shortest_curve as shortest_curve
     from latentedit.geometry.curves import slerp as slerp
+    from latentedit.geometry.feature_pca import FeaturePCA as FeaturePCA
+    from latentedit.geometry.feature_pca import feature_pca as feature_pca
     from latentedit.geometry.local_basis import LocalBasis as LocalBasis
     from latentedit.geometry.means import chordal_mean as chordal_mean
     from latentedit.geometry.means import karcher_mean as karcher_mean
