@@ -79,7 +79,7 @@ def profile(
     least energy has equal segments, so its own profile shows how far the search for it got. The control is the
     untrained twin at the same ends, for lerp and slerp. Semantic lengths (sums of Grassmann distances between tangent
     spaces) are those of the first sixteen pairs over three segments, at rank 1, which makes half of the energy on two
-    other images (seed 830). The paper's own are lerp 10.29 +- .87, slerp 7.69 +- .76 and geodesic shooting 5.98 +- .76
+    other images (seed 1). The paper's own are lerp 10.29 +- .87, slerp 7.69 +- .76 and geodesic shooting 5.98 +- .76
     (CelebA-HQ, DDPM++, 50 pairs, 30 segments): larger for their number of segments, of another network, and of another
     third curve. Two pairs of seed 830 were looked at before, to choose the numbers of segments and of descents.
     """
