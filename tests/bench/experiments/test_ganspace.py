@@ -54,3 +54,8 @@ def test_components_come_from_many_noises_of_the_sample_alone() -> None:
     assert torch.equal(first[1], module._of_sample(fewer, 0.5, 2, 8)[1])
     other = dataclasses.replace(study, latents=study.latents[1:])
     assert not torch.allclose(first[1], module._of_sample(other, 0.5, 2, 8)[1], atol=1e-3)
+    same = dataclasses.replace(study, latents=study.latents[:1] * 2)
+    axes = torch.eye(6, dtype=torch.float64)[[3, 1]]
+    noisy = dataclasses.replace(same, backbone=gaussian(torch.tensor([3.0, 1.0]), axes, (6,)))
+    # the noise of one image alone: deviations of the feature are 1.5, 1 and .02 times the level
+    assert float(module._of_sample(noisy, 0.5, 2, 200)[1][0, 3]) > 0.95

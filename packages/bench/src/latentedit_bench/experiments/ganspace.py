@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from latentedit.core.rng import draw, stream
-from latentedit.geometry.feature_pca import feature_pca
 from latentedit.geometry.global_directions import global_directions
 from latentedit.geometry.naming import FLOOR
+from latentedit.geometry.pca import feature_pca
 from latentedit.geometry.transport import pulled_back
 from latentedit_bench.experiments.declare import (
     UNSUPERVISED,

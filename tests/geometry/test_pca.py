@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from latentedit.core.errors import ConfigError
-from latentedit.geometry.feature_pca import feature_pca
+from latentedit.geometry.pca import feature_pca
 from tests.geometry.examples import random_normal, random_orthogonal
 
 
