@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from latentedit.geometry.means import chordal_mean as chordal_mean
     from latentedit.geometry.means import karcher_mean as karcher_mean
     from latentedit.geometry.paths import paths_between as paths_between
-    from latentedit.geometry.pca import FeaturePCA as FeaturePCA
     from latentedit.geometry.pca import feature_pca as feature_pca
     from latentedit.geometry.subspaces import exp_columns as exp_columns
     from latentedit.geometry.subspaces import geodesic_distance as geodesic_distance

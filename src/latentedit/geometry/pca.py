@@ -1,10 +1,7 @@
-"""Principal components of a feature over many latents: directions of GANSpace, in a diffusion model's feature space.
+"""Principal components of a feature over many latents: changes of the feature that are the same for all images.
 
-A component is a change of the feature, the same for all images. `transport.pulled_back` takes it to a displacement of
-one image's latent, as it takes a global direction there.
+`transport.pulled_back` takes one to a displacement of an image's latent, as it does with a global direction.
 """
-
-import dataclasses
 
 import torch
 from jaxtyping import Float
@@ -14,20 +11,18 @@ from latentedit.core.errors import ConfigError
 from latentedit.geometry.means import positive_rows
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class FeaturePCA:
-    """Principal components of a feature, in float64 on the CPU."""
-
-    u: Float[Tensor, "r *feature"]  # orthonormal, most variance first; in each the largest entry is positive
-    deviations: Float[Tensor, " r"]  # standard deviation of the feature along each
-
-
-def feature_pca(features: Float[Tensor, "n *feature"], rank: int) -> FeaturePCA:
+def feature_pca(
+    features: Float[Tensor, "n *feature"], rank: int
+) -> tuple[Float[Tensor, "r *feature"], Float[Tensor, " r"]]:
     """The directions in which a feature varies most over samples (PCA).
 
     Args:
         features: of n latents at one level, as a `FeatureMap` gives them; their mean is subtracted.
         rank: number of components, less than n and at most the numbers of a feature.
+
+    Returns:
+        The components, orthonormal, most variance first, the largest entry of each positive; and the standard deviation
+        of the feature along each. Both in float64 on the CPU.
 
     Raises:
         ConfigError: a rank that the samples do not support.
@@ -43,5 +38,4 @@ def feature_pca(features: Float[Tensor, "n *feature"], rank: int) -> FeaturePCA:
     if not 1 <= rank <= most:
         raise ConfigError(f"the rank must be from 1 to {most} for {len(rows)} samples; got {rank}. Use more samples")
     _, values, v = torch.linalg.svd(rows - rows.mean(0), full_matrices=False)
-    u = positive_rows(v[:rank]).reshape(rank, *features.shape[1:])
-    return FeaturePCA(u=u, deviations=values[:rank] / (len(rows) - 1) ** 0.5)
+    return positive_rows(v[:rank]).reshape(rank, *features.shape[1:]), values[:rank] / (len(rows) - 1) ** 0.5

@@ -102,4 +102,4 @@ def _of_sample(study: Study, level: float, samples: int, noises: int) -> tuple[T
             x = study.latents[image].z
             drawn = [draw(x.shape[1:], seed=study.seed, purpose=f"ganspace {image}", index=k) for k in range(noises)]
             rows.append(feature((1 - level) * x + level * torch.stack(drawn).to(x)))
-    return shared.u[:1], feature_pca(torch.cat(rows), 1).u
+    return shared.u[:1], feature_pca(torch.cat(rows), 1)[0]
