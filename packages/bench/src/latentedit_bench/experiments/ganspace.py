@@ -44,9 +44,7 @@ def _each(name: str, column: str, unit: str = "") -> tuple[Measure, ...]:
     "geometry-ganspace",
     paper=UNSUPERVISED,
     claim="directions of the local basis change fewer attributes at once than GANSpace's principal components do",
-    source=Images(
-        models=("portraits-unet",), seed=832, images=24, levels=(0.7,), rank=4, steps=14, twins=False, feature="pooled"
-    ),
+    source=Images(seed=832, images=24, levels=(0.7,), rank=4, steps=14, twins=False, feature="pooled"),
     primary=_EFFECTIVE,
     secondary=(
         *(_EFFECTIVE.variant(differences=(one,)) for one in _OTHERS),
@@ -56,7 +54,7 @@ def _each(name: str, column: str, unit: str = "") -> tuple[Measure, ...]:
     ),
     plots=(Dots(x="effective", y="kind", by="level", label="effective number of attributes changed"),),
     quick={"images": 6, "levels": (0.7,), "samples": 4, "noises": 4},
-    minutes=3,
+    minutes=5,
 )
 def ganspace(
     study: Study, level: float, image: int, *, samples: int = 12, noises: int = 24, effect: float = 0.4
