@@ -73,6 +73,8 @@ def normalization(
     fifths of the latent's norm in all, in both signs, and are compared with the decoded original after the way back. A
     random direction of that length is the control. Contrast alone does not tell whether the edit is left, so its effect
     is reported as well. Length and levels were chosen on three other images (seed 830), where "kappa" made it worse.
+    After "kappa" the clean latent has moved about twice as far as without, so some of its contrast is that of a larger
+    edit: along these directions the noise estimate follows x_t by less than .99, and the step overshoots.
     """
     basis = study.walkable(study.basis(image, level))
     latent, trace = basis.latent, basis.trace
