@@ -48,14 +48,14 @@ def test_all_kinds_find_the_axis_of_a_gaussian_and_the_control_is_random(monkeyp
 def test_components_come_from_many_noises_of_the_sample_alone() -> None:
     """One shared direction, one component, the same for every image that is edited."""
     study = study_of(gaussian(torch.tensor([3.0, 1.0]), torch.eye(6)[:2], (6,)), 3, levels=(0.5,), rank=1)
-    first = module._of_sample(study, 0.5, 2, 8)
+    first = module.of_sample(study, 0.5, 2, 8)
     assert [one.shape for one in first] == [(1, 6), (1, 6)]
     fewer = dataclasses.replace(study, latents=study.latents[:2])
-    assert torch.equal(first[1], module._of_sample(fewer, 0.5, 2, 8)[1])
+    assert torch.equal(first[1], module.of_sample(fewer, 0.5, 2, 8)[1])
     other = dataclasses.replace(study, latents=study.latents[1:])
-    assert not torch.allclose(first[1], module._of_sample(other, 0.5, 2, 8)[1], atol=1e-3)
+    assert not torch.allclose(first[1], module.of_sample(other, 0.5, 2, 8)[1], atol=1e-3)
     same = dataclasses.replace(study, latents=study.latents[:1] * 2)
     axes = torch.eye(6, dtype=torch.float64)[[3, 1]]
     noisy = dataclasses.replace(same, backbone=gaussian(torch.tensor([3.0, 1.0]), axes, (6,)))
     # the noise of one image alone: deviations of the feature are 1.5, 1 and .02 times the level
-    assert float(module._of_sample(noisy, 0.5, 2, 200)[1][0, 3]) > 0.95
+    assert float(module.of_sample(noisy, 0.5, 2, 200)[1][0, 3]) > 0.95

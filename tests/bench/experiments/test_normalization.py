@@ -4,7 +4,13 @@ import pytest
 import torch
 
 from latentedit.core.flow import clean_estimate, level_batch
-from latentedit_bench.experiments.normalization import NORMALIZED, normalization, normalized, with_deviation_of
+from latentedit_bench.experiments.normalization import (
+    NORMALIZED,
+    Normalized,
+    normalization,
+    normalized,
+    with_deviation_of,
+)
 from latentedit_bench.experiments.study import Study
 from tests.bench.experiments.gaussians import gaussian
 from tests.bench.experiments.leaning import wide_model
@@ -34,9 +40,10 @@ def test_the_right_kappa_gives_the_estimate_its_deviation_back() -> None:
     k = (1 - LEVEL) * 0.01 / ((1 - LEVEL) ** 2 * 0.01 + LEVEL**2)
     sigma = LEVEL / ((1 - LEVEL) ** 2 + LEVEL**2) ** 0.5
     right = (1 - (1 - LEVEL) * k) / sigma
+    cases: list[tuple[Normalized, float]] = [("kappa", right), ("kappa", 0.9 * right), ("none", 0.0)]
     found = {
         (how, kappa): deviation(normalized(backbone, before, moved, LEVEL, text, how=how, kappa=kappa))
-        for how, kappa in (("kappa", right), ("kappa", 0.9 * right), ("none", 0.0))
+        for how, kappa in cases
     }
     assert found["kappa", right] == pytest.approx(deviation(before), rel=1e-9)
     assert found["none", 0.0] == deviation(moved)

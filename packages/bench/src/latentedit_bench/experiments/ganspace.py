@@ -73,7 +73,7 @@ def ganspace(
     if image < samples:
         return
     basis = study.walkable(study.basis(image, level))
-    shared, component = _of_sample(study, level, samples, noises)
+    shared, component = of_sample(study, level, samples, noises)
     random = torch.randn(basis.u[:1].shape, generator=stream(study.seed, "ganspace control", image))
     pulled = pulled_back(torch.cat([one.double().cpu() for one in (random, shared, component)]), basis.jacobian).v
     (control,) = signed_edits(basis, pulled[:1].to(basis.v), effect=effect)
@@ -91,7 +91,7 @@ def ganspace(
 
 
 @functools.cache
-def _of_sample(study: Study, level: float, samples: int, noises: int) -> tuple[Tensor, Tensor]:
+def of_sample(study: Study, level: float, samples: int, noises: int) -> tuple[Tensor, Tensor]:
     """The first global direction and the first principal component of the sample's features."""
     shared = global_directions([study.basis(image, level) for image in range(samples)], mean="hungarian")
     feature, rows = study.feature(level), list[Tensor]()
