@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from latentedit.core.rng import stream
+from latentedit.core.rng import draw, stream
 from latentedit_bench.experiments import ganspace as module
 from latentedit_bench.experiments.ganspace import ganspace
 from latentedit_bench.experiments.signed_edits import SignedEdit
@@ -54,8 +54,11 @@ def test_components_come_from_many_noises_of_the_sample_alone() -> None:
     assert torch.equal(first[1], module.of_sample(fewer, 0.5, 2, 8)[1])
     other = dataclasses.replace(study, latents=study.latents[1:])
     assert not torch.allclose(first[1], module.of_sample(other, 0.5, 2, 8)[1], atol=1e-3)
-    same = dataclasses.replace(study, latents=study.latents[:1] * 2)
-    axes = torch.eye(6, dtype=torch.float64)[[3, 1]]
-    noisy = dataclasses.replace(same, backbone=gaussian(torch.tensor([3.0, 1.0]), axes, (6,)))
-    # the noise of one image alone: deviations of the feature are 1.5, 1 and .02 times the level
-    assert float(module.of_sample(noisy, 0.5, 2, 200)[1][0, 3]) > 0.95
+    points = [
+        (one.z + draw((6,), seed=study.seed, purpose=f"ganspace {image}", index=k)) / 2
+        for image, one in enumerate(fewer.latents)
+        for k in range(8)
+    ]
+    slopes = torch.tensor([0.5 * c / (0.25 * c + 0.25) for c in (3.0, 1.0, *[0.01] * 4)], dtype=torch.float64)
+    component = torch.linalg.eigh(torch.cov((torch.cat(points) * slopes).T))[1][:, -1]
+    assert float((first[1] @ component).abs()) == pytest.approx(1, abs=1e-9)
