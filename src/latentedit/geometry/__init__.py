@@ -1,4 +1,4 @@
-"""Geometry of latent spaces: subspaces, means, curves, local bases, transport and paths."""
+"""Geometry of latent spaces: subspaces, means, curves, local bases, PCA of features, transport and paths."""
 
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from latentedit.geometry.means import chordal_mean as chordal_mean
     from latentedit.geometry.means import karcher_mean as karcher_mean
     from latentedit.geometry.paths import paths_between as paths_between
+    from latentedit.geometry.pca import feature_pca as feature_pca
     from latentedit.geometry.subspaces import exp_columns as exp_columns
     from latentedit.geometry.subspaces import geodesic_distance as geodesic_distance
     from latentedit.geometry.subspaces import log_columns as log_columns

@@ -249,9 +249,12 @@ def _chordal(coordinates: Float[Tensor, "count k r"]) -> Float[Tensor, "k r"]:
 
 def _rows(columns: Float[Tensor, "n r"], like: Tensor) -> Tensor:
     """Columns as vectors of a shape, one a row, the largest entry of each positive."""
-    rows = columns.T
-    largest = rows.gather(1, rows.abs().argmax(1, keepdim=True))
-    return (rows * largest.sign()).reshape(like.shape)
+    return positive_rows(columns.T).reshape(like.shape)
+
+
+def positive_rows(rows: Float[Tensor, "r n"]) -> Float[Tensor, "r n"]:
+    """Rows with the sign that makes the entry of largest absolute value positive."""
+    return rows * rows.gather(1, rows.abs().argmax(1, keepdim=True)).sign()
 
 
 def _polar(matrix: Float[Tensor, "r r"]) -> Float[Tensor, "r r"]:
