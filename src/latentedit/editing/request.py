@@ -77,6 +77,7 @@ class MoveOptions(IdentifyOptions, total=False, extra_items=Any):
     force: bool
     complete: bool
     subtract_residual: float
+    image_guidance: float
 
 
 class EditOptions(MoveOptions, total=False, extra_items=Any):
@@ -149,6 +150,11 @@ class EditRequest(Recipe):
             raise ConfigError(
                 "`instruction` cannot be combined with `source_prompt` or `captioner`: an instruction-tuned model "
                 "needs no caption. Leave them out"
+            )
+        if self.image_guidance != 1 and (self.change or self.prompt is not None):
+            raise ConfigError(
+                f"`image_guidance` is for an `instruction`, with which the model sees the image; got "
+                f"{self.image_guidance:g} with a caption. Leave it out"
             )
         texts = {"`prompt`": self.prompt, "`source_prompt`": self.source_prompt, "`instruction`": self.instruction}
         check_texts(texts)
