@@ -171,16 +171,30 @@ def test_image_guidance_is_the_edit_of_the_guided_network_at_every_strength(
     assert ours.target.image_guidance is None, "verdicts are those of the network itself"
 
 
-@pytest.mark.parametrize("method", ["eim", "flowedit", "sdedit"])
-@pytest.mark.parametrize("strength", [0.5, 1.0, 2.0])
-def test_the_cost_of_image_guidance_is_what_it_spends(method: str, strength: float) -> None:
+@pytest.mark.parametrize(
+    ("method", "strength", "settings"),
+    [
+        *(("eim", strength, {}) for strength in (0.5, 1.0, 2.0)),
+        ("eim", 1.0, {"gamma": 0.5, "step_size": 0.4}),
+        ("eim", 0.5, {"arm": "text", "level": 0.5}),
+        ("flowedit", 0.5, {}),
+        ("sdedit", 1.0, {}),
+    ],
+)
+def test_the_cost_of_image_guidance_is_what_it_spends(method: str, strength: float, settings: dict[str, Any]) -> None:
     latent = seeing(1.0)
-    if method == "sdedit" and strength > 1:
-        return
     local = method != "sdedit"  # whose change is that of all of an image, which is not refined
     with latent.backbone.count() as spent:
-        moved = guided_move(latent, 2.0, method, [strength], refine=local)
+        moved = guided_move(latent, 2.0, method, [strength], refine=local, **settings)
     assert spent.evaluations == len(latent) * moved.evaluations[0]
+
+
+def test_other_texts_of_guided_latents_are_guided(latent: JointLatent) -> None:
+    """Such as the empty text of an inversion."""
+    seen = seeing(1.0)
+    guided = dataclasses.replace(seen, condition=seen.condition.guided_by_image(1.5))
+    assert guided.with_prompt("").condition.image_guidance == 1.5
+    assert latent.with_prompt("").condition.image_guidance is None
 
 
 def test_image_guidance_is_refused_where_the_model_sees_no_image(latent: JointLatent) -> None:
