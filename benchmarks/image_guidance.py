@@ -19,7 +19,6 @@ A run that was interrupted resumes from its rows.
 import argparse
 import dataclasses
 import json
-import math
 import random
 import sys
 from pathlib import Path
@@ -138,9 +137,8 @@ def compared(rows: pd.DataFrame) -> list[dict[str, Any]]:
         row: dict[str, Any] = {"method": method, "weight": weight, "evaluations": float(own["evaluations"].mean())}
         for measure in MEASURES:
             row[measure] = float(own[measure].mean())
-            if own is not base and not own[measure].equals(base[measure]):
-                less = over_groups(own[measure] - base[measure].reindex(own.index))
-                row[f"{measure} less"] = [value for value in (less.mean, less.low, less.high) if not math.isnan(value)]
+            less = over_groups(own[measure] - base[measure].reindex(own.index))
+            row[f"{measure} less"] = {"mean": less.mean, "low": less.low, "high": less.high}
         found.append(row)
     return found
 

@@ -96,7 +96,7 @@ def test_every_family_runs_without_its_image_for_image_guidance(model: Backbone)
     assert relative_error(guided, without + 1.5 * (seen - without)) <= 1e-5
     assert relative_error(seen, without) > 1e-4
     stock, report = (
-        le.edit(model, flat_photo(), instruction=HAT, method="sdedit", level=0.7, steps=2, image_guidance=weight)
+        le.edit(model, flat_photo(), instruction=HAT, method="sdedit", level=0.7, steps=2, image_guidance_scale=weight)
         for weight in (1.0, 1.5)
     )
     assert report.cost.evaluations == report.record.evaluations == 2 * stock.record.evaluations

@@ -3,7 +3,7 @@
 import dataclasses
 import subprocess
 import sys
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -16,8 +16,9 @@ from latentedit.core.flow import LevelGrid, uniform_grid
 from latentedit.core.recipe import Recipe
 from latentedit.directions.identification import local_change
 from latentedit.editing.request import EditRequest
-from latentedit.editors.base import resolve
-from latentedit.editors.moving import Aim, Move, Moved, edit_latent
+from latentedit.editors.base import make_editor, resolve
+from latentedit.editors.eim import EIM
+from latentedit.editors.moving import Aim, Move, Moved, Sliders, edit_latent
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Capabilities
 from tests.editors.colors import ColorBackbone
@@ -197,12 +198,36 @@ def test_other_texts_of_guided_latents_are_guided(latent: JointLatent) -> None:
     assert latent.with_prompt("").condition.image_guidance is None
 
 
+def test_an_editor_states_the_cost_of_guided_latents() -> None:
+    seen = seeing(1.0)
+    guided = dataclasses.replace(seen, condition=seen.condition.guided_by_image(1.5))
+    editor = make_editor("eim", seen.backbone, instructed=True)
+    with seen.backbone.count() as spent:
+        editor.edit(guided, guided.embed_with_references(["do it"]), [1.0])
+    assert spent.evaluations == len(guided) * editor.evaluations(guided) == 2 * len(seen) * editor.evaluations(seen)
+
+
+def test_a_session_measures_again_for_another_image_guidance() -> None:
+    """An inversion under one weight is not that of another."""
+    seen, shared = seeing(1.0), Sliders()
+    editor = make_editor("eim", seen.backbone, instructed=True, settings={"arm": "joint", "level": 0.5})
+    found = cast("EIM", editor).direction(seen, seen.embed_with_references(["do it"]), seed=0)
+
+    def moved(weight: float, sliders: Sliders) -> Tensor:
+        recipe = Recipe(method=editor, image_guidance=weight, settings={"arm": "joint", "level": 0.5})
+        move = Move(recipe=recipe, latent=seen, strengths=[1.0], shares=[1.0], sliders=sliders)
+        return move.run([], [found]).steps[0].z
+
+    assert not torch.equal(moved(1.0, shared), moved(1.5, shared))
+    assert torch.equal(moved(2.0, shared), moved(2.0, Sliders()))
+
+
 def test_image_guidance_is_refused_where_the_model_sees_no_image(latent: JointLatent) -> None:
     with pytest.raises(ConfigError):
         guided_move(latent, 1.5, "eim", [1.0])
-    for texts in ({"change": "=> hat"}, {"prompt": "a hat"}):
+    for name, text in (("change", "=> hat"), ("prompt", "a hat")):
         with pytest.raises(ConfigError):
-            EditRequest.of(image_guidance=1.5, **texts)
+            EditRequest.of(image_guidance=1.5, settings={}, **{name: text})
     assert EditRequest.of(instruction="add a hat", image_guidance=1.5).image_guidance == 1.5
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 # Arguments of diffusers' pipelines by their names here, and what to do instead of those that have none.
-_RENAMED = {"mask_image": "mask", "target_prompt": "prompt"}
+_RENAMED = {"mask_image": "mask", "target_prompt": "prompt", "image_guidance_scale": "image_guidance"}
 _INSTEAD = {
     "negative_prompt": "Give what should go as `remove`",
     **dict.fromkeys(("height", "width"), "The result has the size of the image. Resize the image"),
