@@ -123,8 +123,9 @@ def instruction(item: Item) -> str:
     before, after = item.image, item.truth
     assert isinstance(before, Rendered)
     assert isinstance(after, Rendered)
-    scenes: Any = before.scene, after.scene
-    return draw_instruction(*scenes, random.Random(item.id), idle=0.0)
+    source: Any = before.scene
+    answer: Any = after.scene
+    return draw_instruction(source, answer, random.Random(item.id), idle=0.0)
 
 
 def compared(rows: pd.DataFrame) -> list[dict[str, Any]]:
@@ -134,9 +135,9 @@ def compared(rows: pd.DataFrame) -> list[dict[str, Any]]:
     for method, weight in dict.fromkeys(zip(rows["method"], rows["weight"], strict=True)):
         own = indexed.xs((method, weight), level=("method", "weight"))
         base = indexed.xs((method.removesuffix(TWICE), 1.0), level=("method", "weight"))
-        row: dict[str, Any] = {"method": method, "weight": weight, "evaluations": float(own["evaluations"].mean())}
+        row: dict[str, Any] = {"method": method, "weight": weight, "evaluations": float(own["evaluations"].to_numpy(float).mean())}
         for measure in MEASURES:
-            row[measure] = float(own[measure].mean())
+            row[measure] = float(own[measure].to_numpy(float).mean())
             less = over_groups(own[measure] - base[measure].reindex(own.index))
             row[f"{measure} less"] = {"mean": less.mean, "low": less.low, "high": less.high}
         found.append(row)
