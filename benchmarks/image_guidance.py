@@ -135,7 +135,11 @@ def compared(rows: pd.DataFrame) -> list[dict[str, Any]]:
     for method, weight in dict.fromkeys(zip(rows["method"], rows["weight"], strict=True)):
         own = indexed.xs((method, weight), level=("method", "weight"))
         base = indexed.xs((method.removesuffix(TWICE), 1.0), level=("method", "weight"))
-        row: dict[str, Any] = {"method": method, "weight": weight, "evaluations": float(own["evaluations"].to_numpy(float).mean())}
+        row: dict[str, Any] = {
+            "method": method,
+            "weight": weight,
+            "evaluations": float(own["evaluations"].to_numpy(float).mean()),
+        }
         for measure in MEASURES:
             row[measure] = float(own[measure].to_numpy(float).mean())
             less = over_groups(own[measure] - base[measure].reindex(own.index))
