@@ -14,8 +14,8 @@ the words) this held most with no error of more than .002. The protected words a
 that should stay, whose area the edit with seed 0 changes most; the edits that are compared have seed 1. Items: 24 of an
 untouched draw of the test split, `eim` with its defaults and full captions.
 
-- Criterion: the change in the protected area (RMS, in levels of 255) less that of the plain edit, paired, has an interval
-  (bootstrap over images, 95 %) below 0, and the upper end of that of the error against the truth is at most .002.
+- Criterion: the change in the protected area (RMS, in levels of 255) less that of the plain edit, paired, has an
+  interval (bootstrap over images, 95 %) below 0; the upper end of that of the error against the truth is at most .002.
 - Control: the same with the words of another attribute that should stay, drawn at random, must hold less: the interval
   of the difference is below 0. And ``share(k, .3)`` replaced by its mean over the image, as if any place were meant.
 - It is built only if all hold, and if it takes a tenth or more of the change in the protected area.
@@ -93,7 +93,8 @@ def measured(model: Backbone, items: Sequence[Item]) -> list[dict[str, Any]]:
     area = torch.stack([place for place, _, _ in chosen])[:, None]
     d = moved(batch, 1)
     strong = change_share(d, STRONG)
-    own, other = (change_share(response(batch, [row[at] for row in chosen]), WORDS) for at in (1, 2))
+    own = change_share(response(batch, [less for _, less, _ in chosen]), WORDS)
+    other = change_share(response(batch, [less for _, _, less in chosen]), WORDS)
     held = {PLAIN: 0 * own, KEPT: own, OTHER: other, ANYWHERE: own.mean((2, 3), keepdim=True).expand_as(own)}
     rows: list[dict[str, Any]] = []
     for name, share in held.items():
