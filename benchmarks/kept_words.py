@@ -1,4 +1,4 @@
-"""Can words that must stay protect a part of an image? Measured on `portraits`; the option that uses it does not exist.
+"""Can words that must stay protect a part of an image? Measured on `portraits`: too little, so there is no such option.
 
     python benchmarks/kept_words.py --rows out/kept-words.jsonl --output results/kept-words.json
 
@@ -8,7 +8,7 @@ p)`` and p the local energy, the displacement d of an edit is held there, unless
 
     d <- d (1 - share(k, .3) (1 - share(d, .03)))
 
-Written before the test run. On 8 calibration items (12 other forms tried: masks of other floors, without the second
+Written before the test run. On 8 calibration items (17 other forms tried: masks of other floors, without the second
 share, the smaller of two energies, projection of d on what is across k, and both texts moved away from those without
 the words) this held most with no error of more than .002. The protected words are those of the attribute, among those
 that should stay, whose area the edit with seed 0 changes most; the edits that are compared have seed 1. Items: 24 of an
