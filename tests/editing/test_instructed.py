@@ -102,8 +102,11 @@ def test_every_family_runs_without_its_image_for_image_guidance(model: Backbone)
     assert report.cost.evaluations == report.record.evaluations == 2 * stock.record.evaluations
     assert report.cost.verdict_evaluations == stock.cost.verdict_evaluations
     assert relative_error(report.latent.z, stock.latent.z) > 1e-4
-    (again,) = replay(report.record, model, flat_photo())
-    assert np.array_equal(np.asarray(again.image), np.asarray(report.image))
+    found = le.edit(model, flat_photo(), instruction=HAT, image_guidance=1.5)  # along a direction
+    for edit in (report, found):
+        (again,) = replay(edit.record, model, flat_photo())
+        assert np.array_equal(np.asarray(again.image), np.asarray(edit.image))
+        assert again.record == edit.record
 
 
 @pytest.mark.nightly

@@ -163,9 +163,8 @@ class Move:
         """
         if self.recipe.image_guidance != 1 and self.latent.condition.image_guidance is None:
             weight = self.recipe.image_guidance
-            latent = dataclasses.replace(self.latent, condition=self.latent.condition.guided_by_image(weight))
             aims = [dataclasses.replace(aim, condition=aim.condition.guided_by_image(weight)) for aim in aims]
-            moved = dataclasses.replace(self, latent=latent).run(aims, directions)
+            moved = dataclasses.replace(self, latent=self.latent.guided_by_image(weight)).run(aims, directions)
             return dataclasses.replace(moved, target=moved.target.guided_by_image(None))
         if self.recipe.via and any(self.strengths):
             return self._through(aims)

@@ -197,6 +197,10 @@ class JointLatent:
         condition = dataclasses.replace(condition.expand(len(self)), reference=own.reference)
         return condition.guided_by_image(own.image_guidance)
 
+    def guided_by_image(self, weight: float | None) -> "JointLatent":
+        """The same under another weight of the images that the model sees, see `Condition.guided_by_image`."""
+        return dataclasses.replace(self, condition=self.condition.guided_by_image(weight))
+
     def with_prompt(self, text: str) -> "JointLatent":
         """The same images with another text as their captions, "" for none."""
         condition = self.embed_with_references([text]).expand(len(self))
