@@ -87,6 +87,28 @@ def test_editors_and_families_follow_instructions(model: Backbone, method: str) 
     assert again.record == whole.record
 
 
+def test_every_family_runs_without_its_image_for_image_guidance(model: Backbone) -> None:
+    """``v(c) + t (v(c, I) - v(c))``, and an edit that is replayed from its record."""
+    latent, s = le.encode(model, flat_photo()), torch.tensor([0.6])
+    z = draw(tuple(latent.z.shape), seed=2, purpose="z")
+    seen, without = (model.velocity(z, s, text) for text in (latent.condition, latent.condition.words))
+    guided = model.velocity(z, s, latent.condition.guided_by_image(1.5))
+    assert relative_error(guided, without + 1.5 * (seen - without)) <= 1e-5
+    assert relative_error(seen, without) > 1e-4
+    stock, report = (
+        le.edit(model, flat_photo(), instruction=HAT, method="sdedit", level=0.7, steps=2, image_guidance_scale=weight)
+        for weight in (1.0, 1.5)
+    )
+    assert report.cost.evaluations == report.record.evaluations == 2 * stock.record.evaluations
+    assert report.cost.verdict_evaluations == stock.cost.verdict_evaluations
+    assert relative_error(report.latent.z, stock.latent.z) > 1e-4
+    found = le.edit(model, flat_photo(), instruction=HAT, image_guidance=1.5)  # along a direction
+    for edit in (report, found):
+        (again,) = replay(edit.record, model, flat_photo())
+        assert np.array_equal(np.asarray(again.image), np.asarray(edit.image))
+        assert again.record == edit.record
+
+
 @pytest.mark.nightly
 @EACH_KIND
 def test_a_following_edit_sees_the_edited_image(model: Backbone) -> None:

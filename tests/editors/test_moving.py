@@ -1,7 +1,9 @@
 """An edit of latents between two conditions is that of the images, refined and local, without pictures or texts."""
 
+import dataclasses
 import subprocess
 import sys
+from typing import Any, cast
 
 import pytest
 import torch
@@ -9,11 +11,16 @@ from torch import Tensor
 
 import latentedit as le
 from latentedit.core.condition import Condition
+from latentedit.core.errors import ConfigError
 from latentedit.core.flow import LevelGrid, uniform_grid
+from latentedit.core.recipe import Recipe
 from latentedit.directions.identification import local_change
 from latentedit.editing.request import EditRequest
-from latentedit.editors.moving import edit_latent
+from latentedit.editors.base import make_editor, resolve
+from latentedit.editors.eim import EIM
+from latentedit.editors.moving import Aim, Move, Moved, Sliders, edit_latent
 from latentedit.latents.joint import JointLatent
+from latentedit.models.base import Capabilities
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import noisy
 
@@ -98,6 +105,130 @@ def test_a_host_guides_both_branches_in_one_call() -> None:
         assert cost.evaluations == 2 * 2 * (1 + 2)  # the target is guided by default
     assert torch.allclose(*results, atol=1e-6)
     assert calls == [(2, 2.0)] * 2
+
+
+def seeing(weight: float) -> JointLatent:
+    """Two latents under an instruction of a model that sees them, with image guidance built into its velocity.
+
+    Texts act in one corner, a change that is small enough to be refined.
+    """
+    corner = torch.zeros(4, 4)
+    corner[0, 0] = 0.1
+
+    def velocity(z: Tensor, s: Tensor, c: Condition) -> Tensor:
+        text = corner * c.tokens[..., None] * torch.cos(z)
+        if c.reference is None:
+            return z + text
+        return z + text + weight * (c.reference[0] * (1 + text) - 0.5 * z)
+
+    model = le.CallableBackbone(
+        velocity,
+        embed=lambda texts: Condition(
+            tokens=torch.tensor([[[float(len(t))]] for t in texts]), pooled=torch.zeros(len(texts), 0)
+        ),
+        latent_shape=lambda *_: (1, 4, 4),
+        capabilities=Capabilities(pixels=False, references=1),
+    )
+    z = torch.randn(2, 1, 4, 4, generator=torch.Generator().manual_seed(1))
+    own = dataclasses.replace(model.embed(["no"]).expand(2), reference=(z,))
+    return JointLatent(backbone=model, z=z, condition=own, captions=("no", "no"))
+
+
+def guided_move(
+    latent: JointLatent, weight: float, method: str, strengths: list[float], *, refine: bool = True, **settings: Any
+) -> Moved:
+    recipe = Recipe(method=method, settings=settings, refine=refine, image_guidance=weight)
+    made = resolve(recipe, latent.backbone, instructed=True)
+    aim = Aim(condition=latent.embed_with_references(["do it"]))
+    return Move(recipe=made, latent=latent, strengths=strengths, shares=[1.0], seed=3).run([aim])
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        ("eim", {}),
+        ("eim", {"guidance": 2.0, "gamma": 0.5, "step_size": 0.4}),
+        ("eim", {"gamma": 0.5, "one_sided": True, "step_size": 0.4}),
+        ("eim", {"arm": "joint", "level": 0.5}),
+        ("flowedit", {}),
+        ("sdedit", {}),
+        ("flowalign", {}),
+    ],
+)
+def test_image_guidance_is_the_edit_of_the_guided_network_at_every_strength(
+    method: str, settings: dict[str, Any]
+) -> None:
+    """A network with the weight built in gives the same, at half of the cost; weight 1 is the network, bit for bit."""
+    strengths = [0.0, 0.5, 1.0] if method == "sdedit" else [-0.5, 0.0, 0.5, 1.0, 1.5]
+    latent, built_in = seeing(1.0), seeing(1.5)
+    ours = guided_move(latent, 1.5, method, strengths, **settings)
+    expected, plain = (guided_move(at, 1.0, method, strengths, **settings) for at in (built_in, latent))
+    near = [index for index, strength in enumerate(strengths) if 0 <= strength <= 1]  # others are clamped by verdicts
+    for index in near:
+        assert torch.allclose(ours.steps[index].z, expected.steps[index].z, atol=2e-4)
+        assert torch.equal(ours.steps[index].z, plain.steps[index].z) == (strengths[index] == 0)
+    assert torch.equal(ours.steps[strengths.index(0.0)].z, latent.z)
+    assert [ours.evaluations[index] for index in near] == [2 * plain.evaluations[index] for index in near]
+    assert ours.target.image_guidance is None, "verdicts are those of the network itself"
+
+
+@pytest.mark.parametrize(
+    ("method", "strength", "settings"),
+    [
+        *(("eim", strength, {}) for strength in (0.5, 1.0, 2.0)),
+        ("eim", 1.0, {"gamma": 0.5, "step_size": 0.4}),
+        ("eim", 0.5, {"arm": "text", "level": 0.5}),
+        ("flowedit", 0.5, {}),
+        ("sdedit", 1.0, {}),
+    ],
+)
+def test_the_cost_of_image_guidance_is_what_it_spends(method: str, strength: float, settings: dict[str, Any]) -> None:
+    latent = seeing(1.0)
+    local = method != "sdedit"  # whose change is that of all of an image, which is not refined
+    with latent.backbone.count() as spent:
+        moved = guided_move(latent, 2.0, method, [strength], refine=local, **settings)
+    assert spent.evaluations == len(latent) * moved.evaluations[0]
+
+
+def test_other_texts_of_guided_latents_are_guided(latent: JointLatent) -> None:
+    """Such as the empty text of an inversion."""
+    seen = seeing(1.0)
+    guided = dataclasses.replace(seen, condition=seen.condition.guided_by_image(1.5))
+    assert guided.with_prompt("").condition.image_guidance == 1.5
+    assert latent.with_prompt("").condition.image_guidance is None
+
+
+def test_an_editor_states_the_cost_of_guided_latents() -> None:
+    seen = seeing(1.0)
+    guided = dataclasses.replace(seen, condition=seen.condition.guided_by_image(1.5))
+    editor = make_editor("eim", seen.backbone, instructed=True)
+    with seen.backbone.count() as spent:
+        editor.edit(guided, guided.embed_with_references(["do it"]), [1.0])
+    assert spent.evaluations == len(guided) * editor.evaluations(guided) == 2 * len(seen) * editor.evaluations(seen)
+
+
+def test_a_session_measures_again_for_another_image_guidance() -> None:
+    """An inversion under one weight is not that of another."""
+    seen, shared = seeing(1.0), Sliders()
+    editor = make_editor("eim", seen.backbone, instructed=True, settings={"arm": "joint", "level": 0.5})
+    found = cast("EIM", editor).direction(seen, seen.embed_with_references(["do it"]), seed=0)
+
+    def moved(weight: float, sliders: Sliders) -> Tensor:
+        recipe = Recipe(method=editor, image_guidance=weight, settings={"arm": "joint", "level": 0.5})
+        move = Move(recipe=recipe, latent=seen, strengths=[1.0], shares=[1.0], sliders=sliders)
+        return move.run([], [found]).steps[0].z
+
+    assert not torch.equal(moved(1.0, shared), moved(1.5, shared))
+    assert torch.equal(moved(2.0, shared), moved(2.0, Sliders()))
+
+
+def test_image_guidance_is_refused_where_the_model_sees_no_image(latent: JointLatent) -> None:
+    with pytest.raises(ConfigError):
+        guided_move(latent, 1.5, "eim", [1.0])
+    for name, text in (("change", "=> hat"), ("prompt", "a hat")):
+        with pytest.raises(ConfigError):
+            EditRequest.of(image_guidance=1.5, settings={}, **{name: text})
+    assert EditRequest.of(instruction="add a hat", image_guidance=1.5).image_guidance == 1.5
 
 
 def test_no_model_library_is_loaded() -> None:

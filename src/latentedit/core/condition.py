@@ -8,14 +8,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from latentedit.core.errors import ShapeError
+from latentedit.core.errors import ConfigError, ShapeError
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Condition:
     """Embedded text: tokens and pooled part go together through sums, multiples and interpolation.
 
-    Mask, reference, guidance and arrival are not vectors. A result has those of its operands.
+    Mask, reference, guidances and arrival are not vectors. A result has those of its operands.
 
     Laws (up to rounding):
         1. ``a + b == b + a``, ``(a + b) + c == a + (b + c)``.
@@ -31,9 +31,11 @@ class Condition:
         reference: clean latents of reference images for the network, ``[b, *latent]`` each; None without any.
         guidance: the weight that a guidance-distilled network takes as an input; None for all other networks.
         arrival: the level at which a step of a flow map arrives; None asks for the velocity.
+        image_guidance: the weight of the reference images, see `Backbone.velocity`; None is 1, the network's own.
 
     Raises:
         ShapeError: parts of different batches.
+        ConfigError: image guidance without reference images.
     """
 
     tokens: Float[Tensor, "b n d"]
@@ -42,6 +44,7 @@ class Condition:
     reference: tuple[Tensor, ...] | None = None
     guidance: float | None = None
     arrival: float | None = None
+    image_guidance: float | None = None
 
     def __post_init__(self) -> None:
         fits = self.tokens.ndim == 3 and self.pooled.ndim == 2 and len(self.tokens) == len(self.pooled)
@@ -51,6 +54,11 @@ class Condition:
             raise ShapeError(
                 "texts must be tokens [b, n, d], pooled [b, p], a mask [b, n] and references [b, ...] of one batch; "
                 f"got {', '.join('no mask' if part is None else str(list(part.shape)) for part in given)}"
+            )
+        if self.image_guidance is not None and self.reference is None:
+            raise ConfigError(
+                f"the model sees no image next to this text, so image guidance is 1; got {self.image_guidance:g}. "
+                "Use an instruction, and a model that takes instructions"
             )
 
     def __len__(self) -> int:
@@ -79,7 +87,16 @@ class Condition:
     @property
     def words(self) -> "Condition":
         """The text alone, without reference images."""
-        return dataclasses.replace(self, reference=None)
+        return dataclasses.replace(self, reference=None, image_guidance=None)
+
+    def guided_by_image(self, weight: float | None) -> "Condition":
+        """The same with another weight of its reference images; 1 or None is the network's own."""
+        return dataclasses.replace(self, image_guidance=None if weight == 1 else weight)
+
+    @property
+    def evaluations(self) -> int:
+        """Network evaluations of a velocity under this condition, an element: one more with image guidance."""
+        return 1 if self.image_guidance is None else 2
 
     def __getitem__(self, index: slice | Tensor) -> "Condition":
         return self._map(lambda part: part[index])
@@ -111,8 +128,9 @@ class Condition:
         """Several batches as one; rows without a mask attend to all of their tokens."""
         first = conditions[0]
         references = [one.reference or () for one in conditions]
-        if len({(len(one.reference or ()), one.guidance, one.arrival) for one in conditions}) > 1:
-            raise ShapeError("texts in one batch need the same number of reference images, guidance and arrival")
+        alike = {(len(one.reference or ()), one.guidance, one.arrival, one.image_guidance) for one in conditions}
+        if len(alike) > 1:
+            raise ShapeError("texts in one batch need the same number of reference images, guidances and arrival")
         full = (torch.ones_like(one.tokens[..., 0], dtype=torch.bool) for one in conditions)
         masks = [default if one.mask is None else one.mask for one, default in zip(conditions, full, strict=True)]
         return Condition(
@@ -122,6 +140,7 @@ class Condition:
             reference=None if first.reference is None else tuple(map(torch.cat, zip(*references, strict=True))),
             guidance=first.guidance,
             arrival=first.arrival,
+            image_guidance=first.image_guidance,
         )
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> "Condition":
@@ -149,6 +168,7 @@ class Condition:
             reference=_common("reference images", self.reference, other.reference),
             guidance=_common("weights of embedded guidance", self.guidance, other.guidance),
             arrival=_common("levels of arrival", self.arrival, other.arrival),
+            image_guidance=_common("weights of image guidance", self.image_guidance, other.image_guidance),
         )
 
 

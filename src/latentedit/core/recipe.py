@@ -10,7 +10,7 @@ from pydantic import Field, PlainSerializer, PlainValidator
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.plugins import EDITORS
-from latentedit.core.settings import MAX_STRENGTHS, RESIDUAL, Combine, Share, check_value, from_plain
+from latentedit.core.settings import MAX_STRENGTHS, RESIDUAL, Combine, Guidance, Share, check_value, from_plain
 
 # Nothing heavy is imported here: an invalid request is refused at once, and records are read without a model.
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ class Recipe:
         refine: Redraw the core of the change, with 2 evaluations. Default: yes with eim.
         subtract_residual: Share of what the codec cannot represent of the source, such as outlines of the old part,
             that is dropped where a strong change draws other lines. Default: 1, all; 0 drops none.
+        image_guidance: With `instruction`: the weight of the image that the model sees, as if it were seen more (above
+            1) or less clearly. Default: 1, the model itself; any other takes twice the evaluations.
     """
 
     method: "str | Editor | None" = option(None, str, words=EDITORS.complete)
@@ -71,6 +73,7 @@ class Recipe:
     auto_mask: bool | None = option(None)
     refine: bool | None = option(None)
     subtract_residual: Share = RESIDUAL
+    image_guidance: Guidance = option(1.0)
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(Recipe):

@@ -109,7 +109,8 @@ def _again(
     target: dict[str, Any] = {"prompt": record.target_caption}
     if record.directions:
         refined = bool(record.recipe.refine)
-        along = [_direction(row, latent, editor, directions, progress, refined) for row in record.directions]
+        seen = latent.guided_by_image(record.recipe.image_guidance)
+        along = [_direction(row, seen, editor, directions, progress, refined) for row in record.directions]
         target = {"direction": tuple(along), "strength": tuple(row.strength for row in record.directions)}
     elif record.instructed:
         target = {"instruction": (record.target_caption,)}

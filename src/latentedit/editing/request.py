@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 # Arguments of diffusers' pipelines by their names here, and what to do instead of those that have none.
-_RENAMED = {"mask_image": "mask", "target_prompt": "prompt"}
+_RENAMED = {"mask_image": "mask", "target_prompt": "prompt", "image_guidance_scale": "image_guidance"}
 _INSTEAD = {
     "negative_prompt": "Give what should go as `remove`",
     **dict.fromkeys(("height", "width"), "The result has the size of the image. Resize the image"),
@@ -77,6 +77,7 @@ class MoveOptions(IdentifyOptions, total=False, extra_items=Any):
     force: bool
     complete: bool
     subtract_residual: float
+    image_guidance: float
 
 
 class EditOptions(MoveOptions, total=False, extra_items=Any):
@@ -149,6 +150,11 @@ class EditRequest(Recipe):
             raise ConfigError(
                 "`instruction` cannot be combined with `source_prompt` or `captioner`: an instruction-tuned model "
                 "needs no caption. Leave them out"
+            )
+        if self.image_guidance != 1 and (self.change or self.prompt is not None):
+            raise ConfigError(
+                f"`image_guidance` is for an `instruction`, with which the model sees the image; got "
+                f"{self.image_guidance:g} with a caption. Leave it out"
             )
         texts = {"`prompt`": self.prompt, "`source_prompt`": self.source_prompt, "`instruction`": self.instruction}
         check_texts(texts)

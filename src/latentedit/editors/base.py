@@ -236,7 +236,8 @@ def rehearsed(editor: Editor, edit: Edit) -> int:
     latent, model = edit.latent, edit.backbone
     point, text = torch.ones(1, 1, 1, 1), Condition(tokens=torch.ones(1, 1, 1), pooled=torch.zeros(1, 0))
     if latent.instructed:
-        text = dataclasses.replace(text, reference=(point,))
+        weight = latent.condition.image_guidance
+        text = dataclasses.replace(text, reference=(point,), image_guidance=weight)
     stand_in = CallableBackbone(
         lambda z, _, condition: 0.1 * (z + condition.tokens[..., None]),
         embed=lambda texts: text.repeat(len(texts)),

@@ -134,6 +134,7 @@ class Slider:
         if strength == 0:
             return 0
         walk = 0 if self.arm == "image" else self.latent.path(self.steps, self.level).steps
+        walk *= self.latent.condition.evaluations
         curve = 0 if strength == 1 else len(WITHIN) * walk
         source, edit = 2 * self.judge.pairs, self.judge.evaluations(self.latent)
         if strength > 1:
@@ -279,7 +280,8 @@ class EIM(Editor):
     def cost(self, edit: Edit) -> int:
         """The search's (none for the text arm), and the slider's."""
         guided = edit.branches(self.search.guidance)
-        search = 0 if self.arm == "text" else self.search.evaluations(guided=guided)
+        price = edit.latent.condition.evaluations
+        search = 0 if self.arm == "text" else price * self.search.evaluations(guided=guided)
         # What a slider costs does not depend on its direction, which is not known before the search.
         unchanged = _text_direction(edit.latent, edit.latent.condition, self.level, seed=0)
         return search + self.slider(edit.latent, unchanged, seed=0).evaluations(edit.strength)

@@ -124,6 +124,7 @@ class Judge:
     ) -> Float[Tensor, "texts b *latent"]:
         """Those of each position."""
         how: dict[str, Any] = {"level": self.level, "pairs": self.pairs, "purpose": "verdict"}
+        texts = [text.guided_by_image(None) for text in texts]  # verdicts are calibrated on the network itself
         return denoising_losses(backbone, z, texts, seed=seed, everywhere=True, **how)
 
     def least_loss(

@@ -106,7 +106,8 @@ class Sliders:
     ) -> tuple[list[Direction], Slider]:
         """The directions as they apply to these images, and the slider along them; an earlier one if it is the same."""
         settings = (editor.arm, editor.level, editor.steps)
-        key = (tuple(directions), tuple(shares), combine, latent.backbone.fingerprint)
+        guidance = latent.condition.image_guidance
+        key = (tuple(directions), tuple(shares), combine, latent.backbone.fingerprint, guidance)
         earlier, parts, slider = self._made.get(settings, (None, [], None))
         if slider is not None and earlier == key:
             return parts, slider
@@ -156,9 +157,15 @@ class Move:
             directions: instead of ``aims``.
 
         Raises:
-            ConfigError: a strength that the editor refuses, directions of another model, or that contradict each other.
+            ConfigError: a strength that the editor refuses, directions of another model, or that contradict each other;
+                image guidance of images that the model does not see.
             ShapeError: directions that do not fit together, or do not fit the images.
         """
+        if self.recipe.image_guidance != 1 and self.latent.condition.image_guidance is None:
+            weight = self.recipe.image_guidance
+            aims = [dataclasses.replace(aim, condition=aim.condition.guided_by_image(weight)) for aim in aims]
+            moved = dataclasses.replace(self, latent=self.latent.guided_by_image(weight)).run(aims, directions)
+            return dataclasses.replace(moved, target=moved.target.guided_by_image(None))
         if self.recipe.via and any(self.strengths):
             return self._through(aims)
         if directions or self.along:
@@ -177,7 +184,7 @@ class Move:
         steps, extra = editor.edit(latent, target, [*strengths, *more], **how), 0
         if refine:
             steps = refined_steps(latent, target, steps, **how)[: len(strengths)]
-            extra = Refinement().evaluations + (editor.evaluations(latent) if more else 0)
+            extra = Refinement().evaluations * target.evaluations + (editor.evaluations(latent) if more else 0)
         spent = [editor.evaluations(latent, strength=one) + (extra if one > 0 else 0) for one in strengths]
         return Moved(recipe=recipe, steps=steps, target=target, evaluations=spent, seed=self.seed)
 
@@ -223,9 +230,9 @@ class Move:
         several, searched = len(applied) > 1, [one for one in applied if one.direction.method == SEARCHED]
         calibrated = ModelSettings.of(latent.backbone).calibrated
         searches = [search_of(one.direction.settings) for one in searched]
-        branches = latent.backbone.capabilities.branches
+        branches, price = latent.backbone.capabilities.branches, latent.condition.evaluations
         spent = [
-            search.evaluations(guided=branches(search.guidance)) + (Refinement().evaluations if refine else 0)
+            price * (search.evaluations(guided=branches(search.guidance)) + (Refinement().evaluations if refine else 0))
             for one, search in zip(searched, searches, strict=True)
             if one.found_on(latent, 0)
         ]

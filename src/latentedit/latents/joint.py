@@ -191,10 +191,15 @@ class JointLatent:
 
     def embed_with_references(self, texts: Sequence[str]) -> Condition:
         """Texts, one for all or one an image, embedded with the images' references."""
-        condition, reference = self.backbone.embed(texts), self.condition.reference
-        if reference is None:
+        condition, own = self.backbone.embed(texts), self.condition
+        if own.reference is None:
             return condition
-        return dataclasses.replace(condition.expand(len(self)), reference=reference)
+        condition = dataclasses.replace(condition.expand(len(self)), reference=own.reference)
+        return condition.guided_by_image(own.image_guidance)
+
+    def guided_by_image(self, weight: float | None) -> "JointLatent":
+        """The same under another weight of the images that the model sees, see `Condition.guided_by_image`."""
+        return dataclasses.replace(self, condition=self.condition.guided_by_image(weight))
 
     def with_prompt(self, text: str) -> "JointLatent":
         """The same images with another text as their captions, "" for none."""

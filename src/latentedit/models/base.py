@@ -312,6 +312,10 @@ class Backbone(abc.ABC):
     ) -> Float[Tensor, "b *latent"]:
         """The velocity ``E[e - x | z, c]``.
 
+        Where the condition has an image guidance t, the velocity ``v(z, s, c) + t (v(z, s, c, I) - v(z, s, c))`` with
+        and without its reference images I, in float32 or better. So each branch of `GuidedField` has it, and the text's
+        weight w multiplies what is left: ``(1 - w) v_t(n) + w v_t(c)``, affine in both weights and in any order.
+
         Args:
             z: canonical latents.
             s: level of each element, in ``[capabilities.s_min, capabilities.s_max]``; always one a latent.
@@ -324,8 +328,16 @@ class Backbone(abc.ABC):
             torch.OutOfMemoryError: too little memory for one of them; a larger batch goes in parts.
 
         Cost:
-            One evaluation an element.
+            One evaluation an element; two with image guidance.
+
+        Source:
+            Brooks et al. 2022, arXiv 2211.09800, eq. 3, which has no product of the weights: its difference of texts
+            sees the image at weight 1. It is less by ``w (t - 1) [v(c, I) - v(c) - v(n, I) + v(n)]``.
         """
+        if (weight := condition.image_guidance) is not None:
+            parts = (self.velocity(z, s, one) for one in (condition.words, condition.guided_by_image(None)))
+            without, seen = (v.to(torch.promote_types(v.dtype, torch.float32)) for v in parts)
+            return (without + weight * (seen - without)).to(z.dtype)
         condition = self._checked(z, s, condition)
         return self._velocity_in_parts(z, s, condition)
 
@@ -333,7 +345,7 @@ class Backbone(abc.ABC):
         self, z: Tensor, s: Tensor, condition: Condition, unconditional: Condition, guidance: float
     ) -> Float[Tensor, "b *latent"] | None:
         """The guided velocity where both branches are one call (two evaluations an element), else None."""
-        if self._guided is None:
+        if self._guided is None or condition.image_guidance is not None:
             return None
         condition, unconditional = self._checked(z, s, condition), self._checked(z, s, unconditional)
         return self._guided(z, s, condition, unconditional, guidance)
@@ -523,6 +535,8 @@ class Backbone(abc.ABC):
             raise CoordinateError(
                 f"levels s must lie in [{low:.4g}, {high:.4g}] for {self.name}; got {s.min():.4g} to {s.max():.4g}"
             )
+        if condition.image_guidance is not None:
+            raise ConfigError("image guidance changes velocities, not what is read inside a network. Leave it at 1")
         condition = condition.expand(len(z))
         spend(self, len(z))
         return condition
@@ -546,7 +560,13 @@ class Backbone(abc.ABC):
                 f"{list(null.pooled.shape)}, this condition {list(like.tokens.shape)} and {list(like.pooled.shape)}. "
                 "Embed the text with this model"
             )
-        return dataclasses.replace(null, reference=like.reference, guidance=like.guidance, arrival=like.arrival)
+        return dataclasses.replace(
+            null,
+            reference=like.reference,
+            guidance=like.guidance,
+            arrival=like.arrival,
+            image_guidance=like.image_guidance,
+        )
 
     def _null(self, like: Condition) -> Condition:
         """The unconditional text, one for all: the empty text, unless a model has another."""

@@ -122,7 +122,7 @@ class VelocityJacobian(LinearOperator, _Modes):
 
     def _apply(self, u: Tensor, *, transposed: bool = False) -> Tensor:
         parts = [slice(start, start + ROWS) for start in range(0, len(u), ROWS)]
-        with spending(self._backbone, 2 * len(u)):
+        with spending(self._backbone, 2 * len(u) * self._condition.evaluations):
             return torch.cat([self._product(rows, transposed)(u[rows]) for rows in parts])
 
     def _product(self, rows: slice, transposed: bool) -> Callable[[Tensor], Tensor]:
@@ -358,7 +358,7 @@ class Trial:
     def _small(self) -> FeatureMap:
         """The feature at a level in the middle, without references, which have the size of the image."""
         known = self._feature.backbone.capabilities
-        text = dataclasses.replace(self._feature.condition, reference=None, arrival=None)
+        text = dataclasses.replace(self._feature.condition.words, arrival=None)
         level = min(max(0.5, known.s_min), known.s_max)
         return dataclasses.replace(self._feature, condition=text, level=level, pooling="none")
 
