@@ -49,18 +49,27 @@ class Pairs(Source):
 
     keys: ClassVar[tuple[str, ...]] = ("attribute", "scene")
     image_columns: ClassVar[tuple[str, ...]] = ("scene",)
-    quick: ClassVar[Mapping[str, Any]] = {"models": ("portraits", "portraits-unet"), "train": 24, "test": 12}
+    quick: ClassVar[Mapping[str, Any]] = {
+        "models": ("portraits", "portraits-unet"),
+        "attributes": 6,
+        "train": 24,
+        "test": 12,
+    }
 
-    models: tuple[str, ...] = ("portraits", "scenes", "portraits-unet")
+    models: tuple[str, ...] = ("portraits", "portraits-unet", "scenes")
     seed: int = _SEED
-    train: int = 48  # scenes of the calibration split
-    test: int = 32  # scenes of the test split
+    train: int = 32  # scenes of the calibration split
+    test: int = 24  # scenes of the test split
     level: float = 0.5  # noise level of the images
+    attributes: int = 12  # at most, every second one, and so on
 
     def units(self, function: Callable[..., Any], context: Context) -> Sequence[Unit]:
         """Model and attribute."""
         del function
-        return [(model, name) for model in self.models for name in _domain(loaded(model, context)).plain_changes]
+        names = {model: list(_domain(loaded(model, context)).plain_changes) for model in self.models}
+        return [
+            (model, name) for model in self.models for name in names[model][:: -(-len(names[model]) // self.attributes)]
+        ]
 
     @torch.no_grad()
     def measure(self, function: Callable[..., Any], unit: Unit, context: Context) -> Iterable[Row]:
