@@ -61,7 +61,7 @@ class Pairs(Source):
     train: int = 32  # scenes of the calibration split
     test: int = 24  # scenes of the test split
     level: float = 0.5  # noise level of the images
-    attributes: int = 12  # at most, every second one, and so on
+    attributes: int = 6  # at most; of more, every second one, and so on
 
     def units(self, function: Callable[..., Any], context: Context) -> Sequence[Unit]:
         """Model and attribute."""
