@@ -410,13 +410,13 @@ def test_partial_captions_are_completed_from_the_image(colors: ColorBackbone) ->
 
 
 class Chats(PromptedCaptioner):
-    """Gives one answer, and keeps what it was asked."""
+    """Gives one answer, and keeps the prompts."""
 
     def __init__(self, answer: str) -> None:
-        self.text, self.asked = answer, list[str]()
+        self.text, self.prompts = answer, list[str]()
 
     def answer(self, image: Image.Image, prompt: str) -> str:
-        self.asked.append(prompt)
+        self.prompts.append(prompt)
         return self.text
 
 
@@ -425,8 +425,8 @@ def test_a_captioner_writes_both_captions_of_an_instruction(colors: ColorBackbon
     chats, image = Chats("**SOURCE:** 'red with a window.'\n**TARGET:** green with a window\n"), noisy()
     result = edit(colors, image, instruction=["make it green", "be quick"], captioner=chats)
     assert (result.caption, result.target_caption) == ("red with a window", "green with a window")
-    assert len(chats.asked) == 1
-    assert "'make it green, be quick'" in chats.asked[0]
+    assert len(chats.prompts) == 1
+    assert "'make it green, be quick'" in chats.prompts[0]
     assert not [note for note in result.notes if "captioner" in note]
     given = edit(colors, image, result.target_caption, source_prompt=result.caption, complete=False)
     assert same_image(result.image, given.image)
