@@ -159,6 +159,17 @@ def test_pairs_differ_in_the_image_or_in_the_caption(tmp_path: Path, level: floa
     assert {row["read"] for row in values if row["differ"] == IMAGE or row["place"] != "own"} == {0.5}
 
 
+def test_a_phrase_has_the_sum_of_its_words_weights_and_the_mean_of_their_values() -> None:
+    fake, domain = Fake(), load_domain("portraits")
+    (scene,) = domain.draw("test", 1, 0)
+    found = Pairs(level=0.25)._features(fake, domain, [scene, scene], "test")  # pyright: ignore[reportArgumentType]
+    (x, _), tokens = fake.passes[0], fake.embed([full_caption(domain, scene)]).tokens[0]
+    shares = (x[1].flatten(1).T @ tokens.T / 3**0.5).softmax(-1).double()
+    for index, span in enumerate(phrase_tokens(domain, scene)):
+        assert torch.allclose(found[BOTH, WEIGHTS][1, index], shares[:, span].sum(1), atol=1e-6)
+        assert torch.allclose(found[BOTH, VALUES][1, index], tokens[span].mean(0).double(), atol=1e-6)
+
+
 def test_a_model_with_many_attributes_is_probed_for_evenly_spaced_ones(tmp_path: Path) -> None:
     context = Context(folder=tmp_path, command="", cache={("model", "portraits"): Fake()})
     names = list(load_domain("portraits").plain_changes)
