@@ -76,6 +76,17 @@ def test_captions_come_from_an_endpoint_and_its_key_is_not_stored(
             assert secret not in read_record(tmp_path / "me.edited.png").to_json()
 
 
+def test_an_endpoint_writes_both_captions_of_an_instruction(
+    ran: Ran, image: Path, miniature: Path, endpoint: FakeEndpoint
+) -> None:
+    endpoint.answers = [text_answer(f"SOURCE: {FROM}\nTARGET: {TO}")]
+    wanted = ("--captioner", "openai:m", "--instruction", "put glasses on", "--json")
+    facts = json.loads(ran("edit", image, *wanted, "--model", miniature))
+    assert (facts["caption"], facts["target"], facts["caption_origin"]) == (FROM, TO, "captioned")
+    (request,) = endpoint.requests
+    assert "put glasses on" in str(request.body["messages"])
+
+
 def test_json_output_is_one_object(command: Command, arguments: list[object], tmp_path: Path) -> None:
     outcome = command(*arguments, "--json", "--strength", 0, "--seed", 3, "--sheet", tmp_path / "sheet.png")
     facts = json.loads(outcome.out)

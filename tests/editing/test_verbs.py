@@ -16,6 +16,7 @@ from PIL import Image
 from torch.autograd import forward_ad
 
 from latentedit.core.errors import (
+    CaptionError,
     ConfigError,
     LatentEditError,
     LatentEditWarning,
@@ -32,6 +33,7 @@ from latentedit.editing.verbs import PREVIEW_STRENGTHS, calibrate_direction, edi
 from latentedit.editors import SDEdit
 from latentedit.editors.eim import BELOW, BEYOND, EIM, WITHIN, Arm
 from latentedit.editors.refinement import Refinement
+from latentedit.latents.captions.base import Captioner, PromptedCaptioner
 from latentedit.latents.captions.change import Change
 from latentedit.latents.encode import ChangeLike, encode
 from latentedit.latents.joint import Familiarity
@@ -405,6 +407,59 @@ def test_partial_captions_are_completed_from_the_image(colors: ColorBackbone) ->
     assert replay(result.record, colors, image)[0].record == result.record
     given = edit(colors, image, captioner=Describes(colors), complete=False, **words)
     assert (given.caption, given.completion) == ("red", None)
+
+
+class Chats(PromptedCaptioner):
+    """Gives one answer, and keeps the prompts."""
+
+    def __init__(self, answer: str) -> None:
+        self.text, self.prompts = answer, list[str]()
+
+    def answer(self, image: Image.Image, prompt: str) -> str:
+        self.prompts.append(prompt)
+        return self.text
+
+
+def test_a_captioner_writes_both_captions_of_an_instruction(colors: ColorBackbone) -> None:
+    """The edit is that of the two captions, and replaying it needs no captioner."""
+    chats, image = Chats("**SOURCE:** 'red with a window.'\n**TARGET:** green with a window\n"), noisy()
+    result = edit(colors, image, instruction=["make it green", "be quick"], captioner=chats)
+    assert (result.caption, result.target_caption) == ("red with a window", "green with a window")
+    assert len(chats.prompts) == 1
+    assert "'make it green, be quick'" in chats.prompts[0]
+    assert not [note for note in result.notes if "captioner" in note]
+    given = edit(colors, image, result.target_caption, source_prompt=result.caption, complete=False)
+    assert same_image(result.image, given.image)
+    assert replay(result.record, colors, image)[0].record == result.record
+    both = edit(colors, [image, image], instruction="make it green", captioner=chats)
+    assert [one.target_caption for one in both] == ["green with a window"] * 2
+
+
+def test_phrases_that_a_captioner_rewords_are_named(colors: ColorBackbone) -> None:
+    chats = Chats("SOURCE: red, a window, a door\nTARGET: green, one window, a door")
+    result = edit(colors, noisy(), instruction="make it green", captioner=chats)
+    (note,) = (note for note in result.notes if "captioner" in note)
+    assert "red, a window => green, one window" in note
+
+
+@pytest.mark.parametrize(
+    ("captioner", "error"),
+    [
+        (Chats("I cannot see images."), CaptionError),
+        (Chats("SOURCE: red, a window\nTARGET: Red, a window"), CaptionError),
+        (Chats("SOURCE: \nTARGET: green"), CaptionError),
+    ],
+)
+def test_answers_without_two_captions_are_refused(
+    colors: ColorBackbone, captioner: Captioner, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        edit(colors, noisy(), instruction="make it green", captioner=captioner)
+
+
+def test_a_captioner_that_follows_no_request_is_refused(colors: ColorBackbone) -> None:
+    with pytest.raises(ConfigError, match="Describes"):
+        edit(colors, noisy(), instruction="make it green", captioner=Describes(colors))
 
 
 @pytest.mark.parametrize(("way", "strength"), [("eim", 1.0), ("eim", 0.4), ("flowedit", 0.4)])

@@ -98,7 +98,7 @@ class EditRequest(Recipe):
         change: Replace words of the caption: "OLD => NEW".
         add: Add something: "glasses" is "=> glasses".
         remove: Remove something: "glasses" is "glasses =>".
-        instruction: What to do, for instruction-tuned models.
+        instruction: What to do, for instruction-tuned models; with `captioner`, a chat model writes both captions.
         references: With `instruction`: an additional reference image.
         direction: Instead of `prompt` and `change`: a direction file.
         strength: 0 is the original image, 1 the full change. One for all, or one for each `change`, `add`, `remove`.
@@ -146,10 +146,10 @@ class EditRequest(Recipe):
         targets = [f"`{name}`" for name in ("prompt", "change", "instruction", "direction") if getattr(self, name)]
         if len(targets) > 1:
             raise ConfigError(f"{' and '.join(targets)} exclude each other. Give one of them")
-        if self.instruction and (self.source_prompt is not None or self.captioner is not None):
+        if self.instruction and self.source_prompt is not None:
             raise ConfigError(
-                "`instruction` cannot be combined with `source_prompt` or `captioner`: an instruction-tuned model "
-                "needs no caption. Leave them out"
+                "`instruction` cannot be combined with `source_prompt`: an instruction-tuned model needs no caption, "
+                "and a `captioner` writes it. Leave it out"
             )
         if self.image_guidance != 1 and (self.change or self.prompt is not None):
             raise ConfigError(
@@ -228,7 +228,9 @@ class EditRequest(Recipe):
     def instructed(self) -> bool:
         """Whether the model gets the images as references: for instructions, or for directions found with those."""
         described = self.source_prompt is not None or self.captioner is not None
-        return bool(self.instruction) or (not described and any(direction.instructed for direction in self.loaded))
+        return bool(self.instruction and self.captioner is None) or (
+            not described and any(direction.instructed for direction in self.loaded)
+        )
 
     @property
     def loaded(self) -> "list[Direction]":

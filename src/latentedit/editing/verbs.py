@@ -289,12 +289,15 @@ def _run(
         some = [frames[index] for index in group]
         sources, prompts = (None if texts is None else [texts[i] for i in group] for texts in (captions, targets))
         completions = ()
-        if request.complete and not request.instructed:
+        if request.instruction and request.captioner is not None:
+            completions = encoding.describe_both(model, some, ", ".join(request.instruction), request.captioner)
+            prompts = [completion.target for completion in completions]
+        elif request.complete and not request.instructed:
             completions = encoding.complete_captions(model, some, sources, prompts, request.captioner)
         if completions:
             sources = [completion.source for completion in completions]
             prompts = prompts and [completion.target for completion in completions]
-        own = request if prompts is None else dataclasses.replace(request, prompt=tuple(prompts))
+        own = request if prompts is None else dataclasses.replace(request, prompt=tuple(prompts), instruction=())
         if sources is not None and not (request.instructed or request.direction):
             for text in own.targets(each=True):  # refuses a change without room before anything is encoded
                 changed = encoding.target_captions(model, sources, to=text.get("to"), change=text.get("change"))

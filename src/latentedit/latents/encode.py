@@ -160,6 +160,14 @@ def complete_captions(
     return tuple(completions)
 
 
+def describe_both(
+    model: Backbone, frames: Sequence[Frame], request: str, captioner: str | Captioner
+) -> tuple[Completion, ...]:
+    """Source and target captions of images of one shape, which the captioner writes for an edit requested in words."""
+    reader = make_captioner(captioner, model) if isinstance(captioner, str) else captioner
+    return tuple(reader.describe_both(torch.stack([frame.pixels for frame in frames]), request))
+
+
 def captioner_for(backbone: Backbone) -> Captioner | None:
     """The captioner named in the model's folder (``"captioner": NAME`` in ``latentedit.json``), or None."""
     name: str | None = backbone.defaults.get("captioner")
@@ -251,7 +259,7 @@ def target_texts(
     if not latent.instructed:
         raise ConfigError(
             "the image was encoded with a caption, and an instruction needs a model that sees the image. Encode it "
-            "with instructed=True"
+            "with instructed=True, or give a `change`"
         )
     text = instruction if isinstance(instruction, str) else ", ".join(instruction)
     check_length(text)

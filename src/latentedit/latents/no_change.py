@@ -52,5 +52,6 @@ def check_instructs(model: Backbone) -> None:
     if not model.capabilities.references:
         raise ConfigError(
             f"the model {model.name!r} edits by captions, and takes no instructions. Use a change of the caption "
-            '(`change="OLD => NEW"`), or a model that takes instructions'
+            '(`change="OLD => NEW"`), a chat model that writes both captions (`captioner="openai:MODEL"`), or a model '
+            "that takes instructions"
         )

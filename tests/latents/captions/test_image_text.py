@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoProcessor, AutoTokenizer, BertConfig
 
-from latentedit.core.errors import MissingDependencyError, ModelError
+from latentedit.core.errors import ConfigError, MissingDependencyError, ModelError
 from latentedit.core.rng import draw
 from latentedit.latents.captions import image_text
 from latentedit.latents.captions.base import Captioner
@@ -78,6 +78,17 @@ def test_captions_are_limited_in_length(folders: dict[str, Path], monkeypatch: p
     monkeypatch.setattr(captioner._network, "generate", counting_generate)
     captioner.caption(PIXELS)
     assert counts == [LONGEST] * 2
+
+
+def test_only_models_that_chat_follow_a_request(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, follows in (("blip", False), ("florence", False), ("llava", True)):
+        captioner = ImageToText.from_name(str(folders[name]))
+        monkeypatch.setattr(captioner, "answer", lambda image, prompt: "SOURCE: a man\nTARGET: a man, a hat")
+        if follows:
+            assert [one.target for one in captioner.describe_both(PIXELS, "add a hat")] == ["a man, a hat"] * 2
+        else:
+            with pytest.raises(ConfigError, match=name):
+                captioner.describe_both(PIXELS, "add a hat")
 
 
 @pytest.mark.parametrize(

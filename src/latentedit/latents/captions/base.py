@@ -11,10 +11,10 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from latentedit.core.errors import ModelError, RegistryError
+from latentedit.core.errors import CaptionError, ConfigError, ModelError, RegistryError
 from latentedit.core.plugins import CAPTIONERS, require
-from latentedit.latents.captions.change import Change
-from latentedit.latents.captions.completion import REQUEST, Completion, append_answer, append_omitted
+from latentedit.latents.captions.change import Change, change_words, changed_phrases
+from latentedit.latents.captions.completion import DESCRIBE_BOTH, REQUEST, Completion, append_answer, append_omitted
 from latentedit.models.base import Backbone
 from latentedit_keep.base.files import user_path
 
@@ -26,6 +26,8 @@ INSTRUCTION = (
 
 _ENDPOINT = "openai:"
 _FORMS = f"Use one of those, {_ENDPOINT}MODEL for an endpoint, or a folder or hub id (org/name) of a model"
+_BOTH = re.compile(r"SOURCE:(.+?)TARGET:(.+)", re.DOTALL)
+_SHOWN = 80  # letters of an answer in an error
 _QUOTES = {'"': '"', "'": "'", "`": "`", "\u201c": "\u201d", "\u2018": "\u2019", "\u00ab": "\u00bb"}
 
 
@@ -50,6 +52,13 @@ class Captioner(abc.ABC):
         described = self.caption(pixels)
         return [append_omitted(*pair, text) for pair, text in zip(pairs, described, strict=True)]
 
+    def describe_both(self, pixels: Float[Tensor, "b 3 h w"], request: str) -> list[Completion]:
+        """Source and target caption of each image, for an edit requested in words; a `ConfigError` by default."""
+        raise ConfigError(
+            f"{getattr(self, 'name', type(self).__name__)} describes images, and follows no request. Use a model that "
+            "chats as the captioner, such as openai:MODEL, or give a `change` instead of an `instruction`"
+        )
+
     def change(self, caption: str, change: Change) -> str:
         """The caption with a change made as in any text, or a `ConfigError`; captioners with a grammar override it."""
         return change.apply(caption)
@@ -71,6 +80,22 @@ class PromptedCaptioner(Captioner):
             append_answer(source, target, self.answer(image, REQUEST.format(source=source, target=target)))
             for image, (source, target) in zip(to_images(pixels), pairs, strict=True)
         ]
+
+    def describe_both(self, pixels: Float[Tensor, "b 3 h w"], request: str) -> list[Completion]:
+        """Each pair by one answer; a `CaptionError` without two captions. A note says if several phrases differ."""
+        return [self._both(self.answer(one, DESCRIBE_BOTH.format(request=request))) for one in to_images(pixels)]
+
+    def _both(self, answer: str) -> Completion:
+        found = _BOTH.search(answer)
+        source, target = (clean_caption(text.strip("* \n")) for text in (found.groups() if found else ("", "")))
+        old, new = changed_phrases(source, target)
+        if not (source and target and (old or new)):
+            raise CaptionError(
+                f"{getattr(self, 'name', type(self).__name__)} wrote no two different captions: "
+                f"{shortened(answer, _SHOWN)!r}. Give a `change`, or `source_prompt` and `prompt`"
+            )
+        several = f"the captioner changed several phrases: {change_words(source, target)!r}"
+        return Completion(source=source, target=target, notes=(several,) if max(len(old), len(new)) > 1 else ())
 
 
 class AttributeReader(Captioner):

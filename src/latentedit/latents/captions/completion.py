@@ -18,6 +18,15 @@ REQUEST = (
 )
 """Asks a model that sees the image to complete a pair of captions; `append_answer` reads the answer."""
 
+DESCRIBE_BOTH = (
+    "A user wants to edit this image: {request!r}. Write SOURCE: and describe the image in one sentence of the form 'a "
+    "... with ..., ..., ...'. Begin with the main subject, then name every visible attribute of it and of the "
+    "background, each in a short phrase of its own between commas. Then write TARGET: and the same sentence for the "
+    "edited image: replace only the phrases that the user wants to change, and repeat all others word for word, in the "
+    "same order. Answer with that alone, without quotation marks."
+)
+"""Asks a model that sees the image for both captions of an edit; `PromptedCaptioner` reads the answer."""
+
 _WRONG = "WRONG:"
 _WORD = re.compile(r"[a-z0-9]+")
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d+[.)])?\s*")

@@ -22,7 +22,7 @@ _DOWNLOADED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
 _NOT_DOWNLOADED = ("*.fp16*", "*/*")
 _FLORENCE_TASK = "<MORE_DETAILED_CAPTION>"
 _CAPTION_TOKENS = 77  # what CLIP's text encoder reads
-_ANSWER_TOKENS = 160  # of other answers: phrases for two captions, and contradictions
+_ANSWER_TOKENS = 192  # of other answers: two captions, or phrases for two and contradictions
 
 
 class ImageToText(PromptedCaptioner):
@@ -81,6 +81,10 @@ class ImageToText(PromptedCaptioner):
     def complete(self, pixels: Float[Tensor, "b 3 h w"], pairs: Sequence[tuple[str, str]]) -> list[Completion]:
         """Each pair by one answer, or by a caption from models that take no prompt."""
         return super().complete(pixels, pairs) if self._chats else Captioner.complete(self, pixels, pairs)
+
+    def describe_both(self, pixels: Float[Tensor, "b 3 h w"], request: str) -> list[Completion]:
+        """Each pair by one answer; a `ConfigError` from models that take no prompt."""
+        return super().describe_both(pixels, request) if self._chats else Captioner.describe_both(self, pixels, request)
 
     def answer(self, image: Image.Image, prompt: str) -> str:
         """The answer of a model with a chat template; a description by others."""
