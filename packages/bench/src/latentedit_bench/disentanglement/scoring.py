@@ -1,0 +1,103 @@
+"""Editors of any model scored without right answers; see `latentedit_bench.metrics.responses`."""
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latentedit.core.progress import Progress
+from latentedit.core.rng import item_seed
+from latentedit.directions.identification import local_change
+from latentedit.editors.base import Editor
+from latentedit.latents.encode import embed_targets, encode_frames, fit_all, fitted
+from latentedit.latents.joint import JointLatent
+from latentedit.models.base import Backbone
+from latentedit_bench.disentanglement.attributes import Swaps
+from latentedit_bench.disentanglement.responses import attribute_responses
+from latentedit_bench.metrics.responses import response_scores
+from latentedit_bench.metrics.statistics import Estimate, estimate
+
+SCORES = ("effectiveness", "decomposability", "disentanglement")
+_BATCH = 8  # images that are edited together
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Disentanglement:
+    """The numbers of one method.
+
+    Args:
+        method: its name.
+        scores: name to the mean over all edits, with its interval over images.
+        attributes: attribute to the mean of each score over its edits.
+        transfer: edited attribute to the mean transfer to each attribute.
+    """
+
+    method: str
+    scores: Mapping[str, Estimate]
+    attributes: Mapping[str, Mapping[str, float]]
+    transfer: Mapping[str, Mapping[str, float]]
+
+
+@torch.no_grad()
+def score_methods(
+    model: Backbone, swaps: Swaps, editors: Mapping[str, Editor], *, seed: int = 0, progress: Progress | None = None
+) -> list[Disentanglement]:
+    """Edit every attribute of every image with every editor, and score the changes by the model's responses.
+
+    Images must be of one size for the model. Each costs an edit for each editor and attribute, and
+    ``4 (1 + attributes)`` evaluations for the responses.
+    """
+    rows: list[dict[str, Any]] = []
+    starts, done = range(0, len(swaps.images), _BATCH), itertools.count(1)
+    total = len(starts) * len(swaps.targets) * len(editors)
+    for first in starts:
+        some = swaps.part(first, _BATCH)
+        frames = fit_all(model, some.images)
+        latent = encode_frames(model, frames, source_prompt=list(some.captions))
+        latent = fitted(latent, list(some.targets.values()))
+        seeds = [item_seed(seed, str(first + index)) for index in range(len(latent))]
+        targets = {name: embed_targets(latent, texts) for name, texts in some.targets.items()}
+        moved = attribute_responses(latent, list(targets.values()), seed=seeds)
+        responses = torch.stack([decoded_change(latent, latent.z + one) for one in moved])
+        for own, (name, target) in enumerate(targets.items()):
+            for method, editor in editors.items():
+                suited = editor.for_captions(latent.captions, some.targets[name])
+                (result,) = suited.edit(latent, target, [1.0], seed=seeds)
+                change = decoded_change(latent, result.z)
+                change = local_change(change) if editor.localizes_on(model) else change
+                found = response_scores(change, responses, own)
+                about = {"method": method, "attribute": name}
+                rows += [
+                    {**about, "image": first + index, "transfer": found.transfer[index].tolist()}
+                    | {score: float(getattr(found, score)[index]) for score in SCORES}
+                    for index in range(len(latent))
+                ]
+                if progress is not None:
+                    progress("score", next(done), total)
+    return [_summary(method, [row for row in rows if row["method"] == method], swaps) for method in editors]
+
+
+def decoded_change(latent: JointLatent, z: Float[Tensor, "b *latent"]) -> Float[Tensor, "b 3 h w"]:
+    """What other latents change of the images as the model's codec represents them."""
+    assert latent.decoded is not None
+    return latent.backbone.decode(z) - latent.decoded
+
+
+def _summary(method: str, rows: Sequence[Mapping[str, Any]], swaps: Swaps) -> Disentanglement:
+    of = {name: [row for row in rows if row["attribute"] == name] for name in swaps.targets}
+    images = [(row["image"],) for row in rows]
+    means = {name: np.mean([row["transfer"] for row in some], axis=0).tolist() for name, some in of.items()}
+    return Disentanglement(
+        method=method,
+        scores={score: estimate([row[score] for row in rows], images) for score in SCORES},
+        attributes={
+            name: {score: float(np.nanmean([row[score] for row in some])) for score in SCORES}
+            for name, some in of.items()
+        },
+        transfer={name: dict(zip(swaps.targets, row, strict=True)) for name, row in means.items()},
+    )
