@@ -96,7 +96,7 @@ def _summary(method: str, rows: Sequence[Mapping[str, Any]], swaps: Swaps) -> Di
         method=method,
         scores={score: estimate([row[score] for row in rows], images) for score in SCORES},
         attributes={
-            name: {score: float(np.nanmean([row[score] for row in some])) for score in SCORES}
+            name: {score: estimate([row[score] for row in some], images[: len(some)]).mean for score in SCORES}
             for name, some in of.items()
         },
         transfer={name: dict(zip(swaps.targets, row, strict=True)) for name, row in means.items()},

@@ -6,7 +6,7 @@ reconstruction of the image changes when the text has another value of k
 
     T_j = argmin_t |d_j - sum_k t_k u_k|^2          r_j = d_j - sum_k T_jk u_k,
 
-    effectiveness   T_jj, clipped to [0, 1]                                             how far along its own response
+    effectiveness   T_jj (2 - T_jj) = 1 - (1 - T_jj)^2, clipped to [0, 1]               1 is its own response
     decomposability |T_jj u_j| / sqrt(sum_k |T_jk u_k|^2 + |r_j|^2)                     the rest is leakage
     disentanglement 2 Eff Dec / (Eff + Dec)
 
@@ -62,7 +62,7 @@ def response_scores(change: Float[Tensor, "b *n"], responses: Float[Tensor, "k b
     parts = transfer.square() * products.diagonal(dim1=-2, dim2=-1)
     all_parts = parts.sum(1) + rest.square().sum(1)
     decomposability = (parts[:, own] / all_parts).sqrt().masked_fill(all_parts == 0, torch.nan)
-    effectiveness = transfer[:, own].clamp(0, 1)
+    effectiveness = (1 - (1 - transfer[:, own]).square()).clamp(0, 1)
     harmonic = 2 * effectiveness * decomposability / (effectiveness + decomposability)
     return ResponseScores(
         transfer=transfer,
