@@ -52,7 +52,11 @@ _AGREEMENT = MeansCorrelation(
     paper=EIM_PAPER,
     claim="disentanglement measured without right answers ranks edits as disentanglement against right answers does",
     source=Batches(
-        models=("portraits", "portraits-unet", "scenes"), seed=6063, items=24, others=24, captions=(FULL,),
+        models=("portraits", "scenes", "portraits-unet"),
+        seed=6063,
+        items=24,
+        others=16,
+        captions=(FULL,),
         kinds=("single",),
     ),
     primary=_AGREEMENT,
@@ -72,14 +76,14 @@ _AGREEMENT = MeansCorrelation(
     keys=("group", "item", "edit", "at"),
     quick={"models": ("portraits",), "items": 6, "levels": (0.5,)},
     minutes=20,
-)  # fmt: skip
+)
 def disentanglement_without_truth(
     batch: Prepared, *, seed: int, levels: tuple[float, ...] = (0.3, 0.5, 0.65, 0.75, 0.9), attributes: int = 4
 ) -> Placed:
     """For each image one attribute is edited in many ways; three others are drawn that do not depend on it.
 
     The definition without right answers is ours, in `latentedit_bench.metrics.responses`; the paper's is not public.
-    Its level and noises were chosen on images of the calibration split. Edits are the arms of joint-latent, its
+    Its level, noises and effectiveness were chosen on 24 images of the calibration split. Edits are the arms of joint-latent, its
     direction at three lengths without a way back, sdedit, and flowedit with and without guidance; some are bad on
     purpose. None gets an automatic mask. The correlation is Spearman's, of means over images, across all models and
     settings of a domain; the goal of .8 was set before. Controls are the same scores by the response to another
