@@ -256,7 +256,7 @@ def _settings(noise: float) -> Table:
 
 
 def test_the_correlation_of_means_is_that_of_scipy_and_its_draws_are_of_images() -> None:
-    number = MeansCorrelation(name="n", x="x", y="y", over=("edit", "at"), threshold=0.8)
+    number = MeansCorrelation(name="n", x="x", y="y", across=("edit", "at"), threshold=0.8)
     rows = _settings(noise=3)
     (found,) = number.outcomes(rows, (), ("group",))
     means = rows.groupby(["edit", "at"])[["x", "y"]].mean()
@@ -274,7 +274,7 @@ def test_the_correlation_of_means_is_that_of_scipy_and_its_draws_are_of_images()
 
 
 def test_the_correlation_of_means_is_decided_by_its_threshold() -> None:
-    number = MeansCorrelation(name="n", x="x", y="y", over=("edit", "at"), threshold=0.8)
+    number = MeansCorrelation(name="n", x="x", y="y", across=("edit", "at"), threshold=0.8)
     clear = _settings(noise=0.01)
     assert [one.verdict for one in number.outcomes(clear, (), ("group",))] == ["holds"]
     turned = clear.assign(y=-clear["y"])

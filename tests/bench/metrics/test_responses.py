@@ -49,7 +49,7 @@ def test_a_known_mixture_has_its_factors_and_what_no_response_describes_is_leaka
     assert found.decomposability.tolist() == pytest.approx([0.8 / math.hypot(0.8, 0.6, 1.5)] * 3, abs=1e-12)
 
 
-def test_overlapping_responses_are_told_apart_and_equal_ones_share() -> None:
+def test_overlapping_responses_are_separated_and_equal_ones_share() -> None:
     """The second contains the first: an edit of the second is not an edit of the first."""
     u = _responses(2)
     u[1] = u[1] + u[0]

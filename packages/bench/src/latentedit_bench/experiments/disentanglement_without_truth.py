@@ -41,7 +41,7 @@ _AGREEMENT = MeansCorrelation(
     name="rank correlation with the disentanglement against right answers, across models and settings",
     x="responses",
     y="truth",
-    over=("model", "edit", "at"),
+    across=("model", "edit", "at"),
     per="domain",
     threshold=0.8,
 )
@@ -61,7 +61,7 @@ _AGREEMENT = MeansCorrelation(
     ),
     primary=_AGREEMENT,
     secondary=(
-        _AGREEMENT.variant("the same, of the settings of one model", over=("edit", "at"), per="model"),
+        _AGREEMENT.variant("the same, of the settings of one model", across=("edit", "at"), per="model"),
         RankCorrelation(
             name="rank correlation of single edits",
             x=Measure(name="without right answers", column="responses"),
@@ -83,11 +83,11 @@ def disentanglement_without_truth(
     """For each image one attribute is edited in many ways; three others are drawn that do not depend on it.
 
     The definition without right answers is ours, in `latentedit_bench.metrics.responses`; the paper's is not public.
-    Its level, noises and effectiveness were chosen on 24 images of the calibration split. Edits are the arms of joint-latent, its
-    direction at three lengths without a way back, sdedit, and flowedit with and without guidance; some are bad on
-    purpose. None gets an automatic mask. The correlation is Spearman's, of means over images, across all models and
-    settings of a domain; the goal of .8 was set before. Controls are the same scores by the response to another
-    attribute, and the size of the change.
+    Its level, noises and effectiveness were chosen on 24 images of the calibration split. Edits are the arms of
+    joint-latent, its direction at three lengths without a way back, sdedit, and flowedit with and without guidance;
+    some are bad on purpose. None gets an automatic mask. The correlation is Spearman's, of means over images, across
+    all models and settings of a domain; the goal of .8 was set before. Controls are the same scores by the response to
+    another attribute, and the size of the change.
     """
     latent, target = batch.latent, batch.target
     assert batch.truth is not None

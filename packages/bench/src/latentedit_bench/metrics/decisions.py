@@ -236,7 +236,7 @@ class MeansCorrelation:
         name: as it is reported.
         x: a column.
         y: a column; rows in which either is missing are left out.
-        over: columns whose combinations are the settings.
+        across: columns whose combinations are the settings.
         per: one outcome for each value of this column.
         threshold: see `Outcome`.
     """
@@ -244,7 +244,7 @@ class MeansCorrelation:
     name: str
     x: str
     y: str
-    over: tuple[str, ...]
+    across: tuple[str, ...]
     per: str = "model"
     threshold: float = 0.0
 
@@ -257,7 +257,7 @@ class MeansCorrelation:
         del keys
         found: list[Outcome] = []
         for name, part in rows.dropna(subset=[self.x, self.y]).groupby(self.per, sort=False):
-            settings = list(part[list(self.over)].itertuples(index=False, name=None))
+            settings = list(part[list(self.across)].itertuples(index=False, name=None))
             members = [tuple(row) for row in part[list(images)].to_numpy().tolist()]
             about = rank_correlated_means(part[[self.x, self.y]].to_numpy(float).T, settings, members)
             found.append(Outcome.of(str(name), self.name, about, threshold=self.threshold))
