@@ -3,7 +3,7 @@
 import pytest
 
 from latentedit_bench.domains.base import load_domain
-from latentedit_bench.experiments.disentanglement_without_truth import _captions, disentanglement_without_truth
+from latentedit_bench.experiments.disentanglement_without_truth import disentanglement_without_truth, other_captions
 from latentedit_portraits.captions import parse
 from tests.bench.rendered_network import prepared, some_items
 
@@ -11,8 +11,8 @@ from tests.bench.rendered_network import prepared, some_items
 def test_other_attributes_are_drawn_that_do_not_depend_on_the_edited_one() -> None:
     domain = load_domain("portraits")
     for item in [one for one in some_items() if one.kind == "single"]:
-        captions = _captions(item, 5)
-        assert captions == _captions(item, 5)
+        captions = other_captions(item, 5)
+        assert captions == other_captions(item, 5)
         own = parse(item.source_caption)
         changed = [{name for name, value in parse(one).items() if own.get(name) != value} for one in captions]
         part = domain.part_of.get(item.about["change"])

@@ -255,19 +255,22 @@ def _settings(noise: float) -> Table:
     )
 
 
+def _of_means(rows: Table) -> float:
+    means = rows.groupby(["edit", "at"])[["x", "y"]].mean()
+    found: Any = scipy.stats.spearmanr(means["x"], means["y"])
+    return float(found.statistic)
+
+
 def test_the_correlation_of_means_is_that_of_scipy_and_its_draws_are_of_images() -> None:
     number = MeansCorrelation(name="n", x="x", y="y", across=("edit", "at"), threshold=0.8)
     rows = _settings(noise=3)
     (found,) = number.outcomes(rows, (), ("group",))
-    means = rows.groupby(["edit", "at"])[["x", "y"]].mean()
-    assert found.estimate == pytest.approx(scipy.stats.spearmanr(means["x"], means["y"])[0], abs=1e-12)
+    assert found.estimate == pytest.approx(_of_means(rows), abs=1e-12)
     generator = np.random.default_rng(0)
-    draws = [generator.integers(12, size=12) for _ in range(300)]
-    again = [
-        pd.concat([rows[rows["group"] == one] for one in some]).groupby(["edit", "at"])[["x", "y"]].mean()
-        for some in draws
+    drawn = [
+        _of_means(pd.concat([rows[rows["group"] == one] for one in generator.integers(12, size=12)]))
+        for _ in range(300)
     ]
-    drawn = [scipy.stats.spearmanr(one["x"], one["y"])[0] for one in again]
     # Rank correlations of five settings are multiples of .1; 300 draws place a quantile within one step of that.
     assert (found.low, found.high) == pytest.approx(np.percentile(drawn, (2.5, 97.5)), abs=0.11)
     assert (found.images, found.threshold, found.model) == (12, 0.8, "one")

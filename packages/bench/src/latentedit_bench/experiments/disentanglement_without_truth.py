@@ -91,7 +91,7 @@ def disentanglement_without_truth(
     """
     latent, target = batch.latent, batch.target
     assert batch.truth is not None
-    texts = [_captions(item, attributes - 1) for item in batch.items]
+    texts = [other_captions(item, attributes - 1) for item in batch.items]
     others = [embed_targets(latent, column) for column in zip(*texts, strict=True)]
     seeds = batch.seeds(seed)
     found = attribute_responses(latent, [target, *others], seed=seeds)
@@ -115,7 +115,7 @@ def disentanglement_without_truth(
             yield index, {"domain": latent.backbone.defaults["captioner"], "edit": edit, "at": at, **numbers}
 
 
-def _captions(item: Item, count: int) -> list[str]:
+def other_captions(item: Item, count: int) -> list[str]:
     """The item's captions with another value of each of some attributes that do not depend on the one that changes."""
     assert isinstance(item.image, Rendered)
     domain, scene, generator = load_domain(item.image.domain), item.image.scene, random.Random(item.id)
