@@ -102,11 +102,11 @@ class Swaps:
     captions: Sequence[str]
     targets: Mapping[str, Sequence[str]]  # attribute to one caption an image
 
-    def part(self, first: int, count: int) -> "Swaps":
-        """Some of the images."""
-        some = slice(first, first + count)
-        targets = {name: texts[some] for name, texts in self.targets.items()}
-        return Swaps(images=self.images[some], captions=self.captions[some], targets=targets)
+    def chosen(self, places: Sequence[int]) -> "Swaps":
+        """Those of some images."""
+        targets = {name: [texts[place] for place in places] for name, texts in self.targets.items()}
+        images, captions = ([column[place] for place in places] for column in (self.images, self.captions))
+        return Swaps(images=images, captions=captions, targets=targets)
 
 
 def make_swaps(content: AttributeFile, model: Backbone, *, items: int | None = None, seed: int = 0) -> Swaps:

@@ -15,6 +15,7 @@ from latentedit.core.rng import item_seed
 from latentedit.directions.identification import local_change
 from latentedit.editors.base import Editor
 from latentedit.latents.encode import embed_targets, encode_frames, fit_all, fitted
+from latentedit.latents.images import Frame
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit_bench.disentanglement.attributes import Swaps
@@ -49,18 +50,17 @@ def score_methods(
 ) -> list[Disentanglement]:
     """Edit every attribute of every image with every editor, and score the changes by the model's responses.
 
-    Images must be of one size for the model. Each costs an edit for each editor and attribute, and
-    ``4 (1 + attributes)`` evaluations for the responses.
+    Each image costs an edit for each editor and attribute, and ``4 (1 + attributes)`` evaluations for the responses.
     """
     rows: list[dict[str, Any]] = []
-    starts, done = range(0, len(swaps.images), _BATCH), itertools.count(1)
-    total = len(starts) * len(swaps.targets) * len(editors)
-    for first in starts:
-        some = swaps.part(first, _BATCH)
-        frames = fit_all(model, some.images)
-        latent = encode_frames(model, frames, source_prompt=list(some.captions))
+    frames = fit_all(model, swaps.images)
+    batches, done = _of_one_size(frames), itertools.count(1)
+    total = len(batches) * len(swaps.targets) * len(editors)
+    for places in batches:
+        some = swaps.chosen(places)
+        latent = encode_frames(model, [frames[place] for place in places], source_prompt=list(some.captions))
         latent = fitted(latent, list(some.targets.values()))
-        seeds = [item_seed(seed, str(first + index)) for index in range(len(latent))]
+        seeds = [item_seed(seed, str(place)) for place in places]
         targets = {name: embed_targets(latent, texts) for name, texts in some.targets.items()}
         moved = attribute_responses(latent, list(targets.values()), seed=seeds)
         responses = torch.stack([decoded_change(latent, latent.z + one) for one in moved])
@@ -73,13 +73,21 @@ def score_methods(
                 found = response_scores(change, responses, own)
                 about = {"method": method, "attribute": name}
                 rows += [
-                    {**about, "image": first + index, "transfer": found.transfer[index].tolist()}
+                    {**about, "image": place, "transfer": found.transfer[index].tolist()}
                     | {score: float(getattr(found, score)[index]) for score in SCORES}
-                    for index in range(len(latent))
+                    for index, place in enumerate(places)
                 ]
                 if progress is not None:
                     progress("score", next(done), total)
     return [_summary(method, [row for row in rows if row["method"] == method], swaps) for method in editors]
+
+
+def _of_one_size(frames: Sequence[Frame]) -> list[tuple[int, ...]]:
+    """The places of frames in batches of one size."""
+    of: dict[tuple[int, ...], list[int]] = {}
+    for place, frame in enumerate(frames):
+        of.setdefault(tuple(frame.pixels.shape), []).append(place)
+    return [tuple(some[first : first + _BATCH]) for some in of.values() for first in range(0, len(some), _BATCH)]
 
 
 def decoded_change(latent: JointLatent, z: Float[Tensor, "b *latent"]) -> Float[Tensor, "b 3 h w"]:
@@ -96,7 +104,10 @@ def _summary(method: str, rows: Sequence[Mapping[str, Any]], swaps: Swaps) -> Di
         method=method,
         scores={score: estimate([row[score] for row in rows], images) for score in SCORES},
         attributes={
-            name: {score: estimate([row[score] for row in some], images[: len(some)]).mean for score in SCORES}
+            name: {
+                score: estimate([row[score] for row in some], [(row["image"],) for row in some]).mean
+                for score in SCORES
+            }
             for name, some in of.items()
         },
         transfer={name: dict(zip(swaps.targets, row, strict=True)) for name, row in means.items()},
