@@ -24,6 +24,7 @@ from latentedit_bench.metrics.responses import response_scores
 from latentedit_bench.metrics.statistics import Estimate, estimate
 
 SCORES = ("effectiveness", "decomposability", "disentanglement")
+Row = dict[str, Any]  # one edit: method, attribute, image, transfer and scores
 _BATCH = 8  # images that are edited together
 
 
@@ -34,13 +35,13 @@ class Disentanglement:
     Args:
         method: its name.
         scores: name to the mean over all edits, with its interval over images.
-        attributes: attribute to the mean of each score over its edits.
+        attributes: attribute to the same of its edits.
         transfer: edited attribute to the mean transfer to each attribute.
     """
 
     method: str
     scores: Mapping[str, Estimate]
-    attributes: Mapping[str, Mapping[str, float]]
+    attributes: Mapping[str, Mapping[str, Estimate]]
     transfer: Mapping[str, Mapping[str, float]]
 
 
@@ -52,7 +53,7 @@ def score_methods(
 
     Each image costs an edit for each editor and attribute, and ``4 (1 + attributes)`` evaluations for the responses.
     """
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     frames = fit_all(model, swaps.images)
     batches, done = _of_one_size(frames), itertools.count(1)
     total = len(batches) * len(swaps.targets) * len(editors)
@@ -96,19 +97,17 @@ def decoded_change(latent: JointLatent, z: Float[Tensor, "b *latent"]) -> Float[
     return latent.backbone.decode(z) - latent.decoded
 
 
-def _summary(method: str, rows: Sequence[Mapping[str, Any]], swaps: Swaps) -> Disentanglement:
+def _summary(method: str, rows: Sequence[Row], swaps: Swaps) -> Disentanglement:
     of = {name: [row for row in rows if row["attribute"] == name] for name in swaps.targets}
-    images = [(row["image"],) for row in rows]
     means = {name: np.mean([row["transfer"] for row in some], axis=0).tolist() for name, some in of.items()}
     return Disentanglement(
         method=method,
-        scores={score: estimate([row[score] for row in rows], images) for score in SCORES},
-        attributes={
-            name: {
-                score: estimate([row[score] for row in some], [(row["image"],) for row in some]).mean
-                for score in SCORES
-            }
-            for name, some in of.items()
-        },
+        scores=_estimates(rows),
+        attributes={name: _estimates(some) for name, some in of.items()},
         transfer={name: dict(zip(swaps.targets, row, strict=True)) for name, row in means.items()},
     )
+
+
+def _estimates(rows: Sequence[Row]) -> dict[str, Estimate]:
+    images = [(row["image"],) for row in rows]
+    return {score: estimate([row[score] for row in rows], images) for score in SCORES}
