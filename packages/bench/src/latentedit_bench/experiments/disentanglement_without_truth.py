@@ -75,7 +75,7 @@ _AGREEMENT = MeansCorrelation(
     plots=(Points(x="responses", y="truth", by="edit", label="disentanglement against right answers"),),
     keys=("group", "item", "edit", "at"),
     quick={"models": ("portraits",), "items": 6, "levels": (0.5,)},
-    minutes=20,
+    minutes=10,
 )
 def disentanglement_without_truth(
     batch: Prepared, *, seed: int, levels: tuple[float, ...] = (0.3, 0.5, 0.65, 0.75, 0.9), attributes: int = 4
