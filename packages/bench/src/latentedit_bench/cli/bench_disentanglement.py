@@ -48,9 +48,9 @@ def disentanglement(
     with right answers.
 
     Examples:
-        latentedit bench disentanglement --model portraits --attributes attributes.yaml
-        latentedit bench disentanglement --attributes attributes.yaml --set arm=text --set level=0.65
-        latentedit bench disentanglement --attributes attributes.yaml --method eim --method flowedit -o scores.json
+        latentedit bench disentanglement --model my-model --attributes faces.yaml
+        latentedit bench disentanglement --attributes faces.yaml --set arm=text
+        latentedit bench disentanglement --attributes faces.yaml --method flowedit
     """
     from latentedit.core.plugins import EDITORS
     from latentedit_keep.base.files import check_place, plain, write_text
