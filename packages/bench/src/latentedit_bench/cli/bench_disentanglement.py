@@ -48,7 +48,7 @@ def disentanglement(
     with right answers.
 
     Examples:
-        latentedit bench disentanglement --model my-model --attributes faces.yaml
+        latentedit bench disentanglement --model scenes --attributes rooms.yaml
         latentedit bench disentanglement --attributes faces.yaml --set arm=text
         latentedit bench disentanglement --attributes faces.yaml --method flowedit
     """
