@@ -105,7 +105,7 @@ class Swaps:
     def chosen(self, places: Sequence[int]) -> "Swaps":
         """Those of some images."""
         targets = {name: [texts[place] for place in places] for name, texts in self.targets.items()}
-        images, captions = ([column[place] for place in places] for column in (self.images, self.captions))
+        images, captions = [self.images[place] for place in places], [self.captions[place] for place in places]
         return Swaps(images=images, captions=captions, targets=targets)
 
 
