@@ -19,6 +19,7 @@ from latentedit_bench.tuning.tuning import Tried
 from tests.batch.images import write_image
 from tests.bench.cli.conftest import BEFORE, METHOD
 from tests.commands import Command, Refused
+from tests.editors.edits import noisy
 
 pytestmark = pytest.mark.slow
 
@@ -313,3 +314,42 @@ def test_pairs_of_real_editors_are_compared_with_a_node(tmp_path: Path, command:
     merged = np.asarray(Image.open(tmp_path / "out" / "diff-merge" / "003.png")).astype(int)
     assert np.abs(merged - (0.75 * original + 0.25 * edited)).max() <= 1
     assert {path.parent.name for path in (tmp_path / "out").glob("*/012.png")} == {*report["stays"]}
+
+
+@pytest.fixture
+def attributes(tmp_path: Path) -> Path:
+    """Two attributes in the miniature's words, and one image of noise."""
+    noisy(3, (64, 64)).save(tmp_path / "me.png")
+    place = tmp_path / "attributes.yaml"
+    place.write_text(
+        'caption: "a person with {eyes}, {beard}"\n'
+        "values: {eyes: [glasses, no glasses], beard: [a beard, no beard]}\n"
+        "images: [{image: me.png, values: {eyes: glasses, beard: no beard}}]\n"
+    )
+    return place
+
+
+def test_disentanglement_is_scored_without_right_answers(
+    command: Command, where: tuple[str, ...], attributes: Path, tmp_path: Path
+) -> None:
+    words = ("bench", "disentanglement", "--attributes", attributes, *where, "--method", METHOD, "--set", "steps=2")
+    outcome = command(*words, "-o", tmp_path / "scores.json")
+    assert outcome.code == 0, outcome.err
+    assert all(word in outcome.out for word in (METHOD, "effectiveness", "decomposability", "eyes", "beard"))
+    stored = json.loads((tmp_path / "scores.json").read_text())
+    (scored,) = stored["methods"]
+    assert scored["transfer"].keys() == scored["attributes"].keys() == {"eyes", "beard"}
+    assert stored["images"] == 1
+    report = json.loads(command(*words, "--json", "--seed", 0).out)
+    assert report["methods"] == stored["methods"]
+    assert json.loads(command(*words, "--json", "--seed", 1).out)["methods"] != stored["methods"]
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [(("--method", "nobody"), "nobody"), (("--set", "nothing=1"), "nothing"), (("--items", "0"), "--items")],
+)
+def test_what_cannot_be_scored_is_refused(
+    refused: Refused, attributes: Path, words: tuple[str, ...], text: str
+) -> None:
+    assert text in refused("bench", "disentanglement", "--attributes", attributes, *words)

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 
 from latentedit_bench.metrics.decisions import (
     UNDECIDED,
     Difference,
+    MeansCorrelation,
     Measure,
     ModelDifference,
     Outcome,
@@ -238,3 +240,54 @@ def test_between_models_the_images_of_each_are_drawn_independently(
         assert (found.estimate, found.verdict) == (pytest.approx(more), verdict)
     (found,) = BETWEEN.outcomes(two_sets(rows, rows[rows["image"] < 5]), KEYS, IMAGES)
     assert (found.images, found.verdict, math.isnan(found.low)) == (5, UNDECIDED, True), "the smaller set counts"
+
+
+def _settings(noise: float) -> Table:
+    """Five settings of twelve images each, whose values rise with the setting apart from noise."""
+    generator = np.random.default_rng(3)
+    return pd.DataFrame(
+        [
+            {"model": "one", "edit": edit, "at": at, "group": group}
+            | {"x": 2 * edit + at + noise * generator.normal(), "y": 2 * edit + at + noise * generator.normal()}
+            for edit, at in [(0, 0.0), (0, 1.0), (1, 0.0), (1, 1.0), (2, 0.0)]
+            for group in range(12)
+        ]
+    )
+
+
+def _of_means(rows: Table) -> float:
+    means = rows.groupby(["edit", "at"])[["x", "y"]].mean()
+    found: Any = scipy.stats.spearmanr(means["x"], means["y"])
+    return float(found.statistic)
+
+
+def test_the_correlation_of_means_is_that_of_scipy_and_its_draws_are_of_images() -> None:
+    number = MeansCorrelation(name="n", x="x", y="y", across=("edit", "at"), threshold=0.8)
+    rows = _settings(noise=3)
+    (found,) = number.outcomes(rows, (), ("group",))
+    assert found.estimate == pytest.approx(_of_means(rows), abs=1e-12)
+    generator = np.random.default_rng(0)
+    drawn = [
+        _of_means(pd.concat([rows[rows["group"] == one] for one in generator.integers(12, size=12)]))
+        for _ in range(300)
+    ]
+    # Rank correlations of five settings are multiples of .1; 300 draws place a quantile within one step of that.
+    assert (found.low, found.high) == pytest.approx(np.percentile(drawn, (2.5, 97.5)), abs=0.11)
+    assert (found.images, found.threshold, found.model) == (12, 0.8, "one")
+
+
+def test_the_correlation_of_means_is_decided_by_its_threshold() -> None:
+    number = MeansCorrelation(name="n", x="x", y="y", across=("edit", "at"), threshold=0.8)
+    clear = _settings(noise=0.01)
+    assert [one.verdict for one in number.outcomes(clear, (), ("group",))] == ["holds"]
+    turned = clear.assign(y=-clear["y"])
+    (found,) = number.outcomes(turned, (), ("group",))
+    assert (found.verdict, found.estimate) == ("does not hold", pytest.approx(-1))
+    flat = clear.assign(y=1.0)
+    assert [math.isnan(one.estimate) for one in number.outcomes(flat, (), ("group",))] == [True]
+    both = pd.concat([clear.assign(domain="a"), turned.assign(domain="b")])
+    assert [one.estimate for one in number.variant("m", per="domain").outcomes(both, (), ("group",))] == pytest.approx(
+        [1, -1]
+    )
+    missing = clear.assign(x=clear["x"].where(clear["group"] > 2))
+    assert [one.images for one in number.outcomes(missing, (), ("group",))] == [9]

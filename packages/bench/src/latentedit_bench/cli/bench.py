@@ -8,7 +8,7 @@ import typer
 from latentedit.cli import options
 from latentedit.cli.options import ModelChoice, chooses_model
 from latentedit.core.errors import ConfigError
-from latentedit_bench.cli import bench_keep, bench_open, bench_run
+from latentedit_bench.cli import bench_disentanglement, bench_keep, bench_open, bench_run
 from latentedit_bench.cli.bench_options import DATA, Captions, Data, Items, Methods, Split, goes_to, open_dataset
 from latentedit_keep.base.console import echo, print_json, print_rows, progress_bar, typed_command
 
@@ -162,5 +162,12 @@ def tune(
         print_json({"file": output, "best": best})
 
 
-for command in (bench_run.run, bench_run.status, bench_run.report, bench_keep.keep, bench_open.score):
+for command in (
+    bench_run.run,
+    bench_run.status,
+    bench_run.report,
+    bench_disentanglement.disentanglement,
+    bench_keep.keep,
+    bench_open.score,
+):
     app.command()(command)

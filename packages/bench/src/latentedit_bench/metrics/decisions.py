@@ -10,7 +10,16 @@ import numpy as np
 import pandas as pd
 
 from latentedit_bench.metrics.matched import LEAST_EFFECT
-from latentedit_bench.metrics.statistics import Estimate, Table, Verdict, apart, decide, estimate, rank_correlated
+from latentedit_bench.metrics.statistics import (
+    Estimate,
+    Table,
+    Verdict,
+    apart,
+    decide,
+    estimate,
+    rank_correlated,
+    rank_correlated_means,
+)
 
 UNDECIDED: Verdict = "undecided at this size"
 FALL = 0.005  # what an effect may fall from one strength to the next and still count as rising: rounding of images
@@ -219,7 +228,47 @@ class RankCorrelation:
         ]
 
 
-Statistic = Measure | ModelDifference | RankCorrelation
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class MeansCorrelation:
+    """Spearman's correlation of two columns' means over images, across settings; holds if it is above the threshold.
+
+    Args:
+        name: as it is reported.
+        x: a column.
+        y: a column; rows in which either is missing are left out.
+        across: columns whose combinations are the settings.
+        per: one outcome for each value of this column.
+        threshold: see `Outcome`.
+    """
+
+    name: str
+    x: str
+    y: str
+    across: tuple[str, ...]
+    per: str = "model"
+    threshold: float = 0.0
+
+    def variant(self, name: str, **changes: Any) -> "MeansCorrelation":
+        """The same correlation with other fields."""
+        return dataclasses.replace(self, name=name, **changes)
+
+    def outcomes(self, rows: Table, keys: Sequence[str], images: Sequence[str]) -> list[Outcome]:
+        """One outcome for each value of ``per``; the bootstrap draws images."""
+        del keys
+        found: list[Outcome] = []
+        for name, part in rows.dropna(subset=[self.x, self.y]).groupby(self.per, sort=False):
+            settings = list(part[list(self.across)].itertuples(index=False, name=None))
+            members = [tuple(row) for row in part[list(images)].to_numpy().tolist()]
+            about = rank_correlated_means(part[[self.x, self.y]].to_numpy(float).T, settings, members)
+            found.append(Outcome.of(str(name), self.name, about, threshold=self.threshold))
+        return found
+
+    def sides(self) -> list[Measure]:
+        """None: there is one correlation."""
+        return []
+
+
+Statistic = Measure | ModelDifference | RankCorrelation | MeansCorrelation
 
 
 def _members(values: Table, images: Sequence[str]) -> list[tuple[Any, ...]]:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
+from scipy.stats import rankdata
 
 FEWEST = 6  # images below which there is no interval: of fewer, all may differ to one side by chance (1 in 32)
 SEEDS = 5  # of a comparison; a single seed moves a mean over 96 items by as much as good methods differ
@@ -93,6 +94,25 @@ def rank_correlated(
         first, second = correlation(0, 2), correlation(1, 2)
         found = _ratio(found - first * second, np.sqrt((1 - first**2) * (1 - second**2)))
     return _from_draws(sign * float(found[0]), sign * found[1:], members)
+
+
+def rank_correlated_means(
+    values: Float[np.ndarray, "two n"], groups: Sequence[Any], images: Sequence[Sequence[Any]]
+) -> Estimate:
+    """Spearman's correlation of two columns' means over each group of values; the draws are of images in all groups.
+
+    Values are finite. A draw without any image of a group is left out.
+    """
+    members = [tuple(which) for which in images]
+    weights = np.vstack([np.ones(len(members)), _weights(tuple(members))])
+    names = list(dict.fromkeys(groups))
+    of_group = np.array([[one == name for name in names] for one in groups], dtype=np.float64)
+    counts = weights @ of_group
+    means = [_ratio((weights * column) @ of_group, counts) for column in values]
+    first, second = (rankdata(mean.round(12), axis=1, nan_policy="propagate") for mean in means)
+    first, second = (ranks - ranks.mean(1, keepdims=True) for ranks in (first, second))
+    found = _ratio((first * second).sum(1), np.sqrt((first**2).sum(1) * (second**2).sum(1)))
+    return _from_draws(float(found[0]), found[1:], members)
 
 
 def over_groups(values: Table) -> Estimate:
