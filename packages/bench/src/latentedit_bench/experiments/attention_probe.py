@@ -230,12 +230,6 @@ def attention_probe(probed: Probed, *, seed: int) -> Rows:
                 yield {"scene": scene, **about, "read": share, "below": _NEAR - share, "null": null[scene]}
 
 
-scenes = dataclasses.replace(
-    attention_probe.variant("attention-probe-scenes", "the model of scenes", models=("scenes",)),
-    secondary=attention_probe.secondary[:-1],
-)
-
-
 def _shares(
     train: Float[np.ndarray, "n width"], labels: Float[np.ndarray, " n"], test: Float[np.ndarray, "m width"]
 ) -> list[float]:
