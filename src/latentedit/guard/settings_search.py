@@ -86,6 +86,7 @@ AROUND: Mapping[str, Mapping[str, Any]] = {
     "even levels from 0.8": {"levels": (0.8, 0.0), "shift": 1.0},
     "shift 4": {"shift": 4.0},
     "3 steps": {"steps": 3},
+    "3 even steps, contrast": {"steps": 3, "shift": 1.28, "keep_source": 0.004, "contrast": 1.25},
     "14 steps, one noise": {"steps": 14, "noises": 1, "antithetic": False},
     "no masks": {"keep_source": 0.0, "drop_residual": 0.0},
     "keep_source 0": {"keep_source": 0.0},
