@@ -478,6 +478,7 @@ def geometry() -> Any:
         "exp": plain([g.exp_columns(a, 0.1 * g.log_columns(a, b)), g.random_level(12, 3)]),
         "means": plain([g.chordal_mean([a.mT, c.mT, d.mT]), g.karcher_mean([a.mT, c.mT, d.mT])]),
         "curves": plain([g.lerp(a, b, 0.3), g.slerp(a, b, 0.3), g.curve_length(draws)]),
+        "components": plain([*g.feature_pca(draws.flatten(0, 1), 2)]),
         "shortest": plain(g.shortest_curve(torch.sin, draws.flatten(1), steps=5).points),
         "paths": plain([[path.points, path.z, path.speeds] for path in between.paths]),
     }
