@@ -161,7 +161,7 @@ def test_the_stored_search_matches_its_documented_formulas() -> None:
     x = torch.linspace(-0.5, 0.5, 2 * 3 * 64, dtype=torch.float64).reshape(2, 3, 8, 8)
     latent = JointLatent(backbone=model, z=x, condition=model.embed(["red"] * 2), captions=("red",) * 2)
     target, d = model.embed(["green", "blue"]), torch.zeros_like(x)
-    levels = [0.99 * shift_level(1 - k / 3, 1.28) for k in range(4)]
+    levels = [0.99 * shift_level(1 - k / 4, 1.28) for k in range(5)]
 
     def share(floor: float) -> Tensor | float:
         return change_share(d, floor) if d.any() else 1.0
@@ -176,7 +176,7 @@ def test_the_stored_search_matches_its_documented_formulas() -> None:
             for points, text in ((x_s, latent.condition), (y_s, latent.condition), (y_s, target))
         )
         q = x - source
-        if k in (0, 2):
+        if k in (0, 3):
             t = t + 0.25 * (t - old)
         r = (t + q - share(0.3) ** 2 * along(q, d)).mean(0) - x - d
         d = d + (s - after) / (s * (1 - after)) * (share(0.004) * (d + r) - d)

@@ -246,7 +246,7 @@ class EIM(Editor):
 
     It is identified by Hessian score distillation (our derivation, see `directions.hsds`), and moves one arm. The
     settings stored for the bundled models use no Hessian and move the image latent x. With ``d = 0`` at first, and at
-    three falling levels s, the next being s', each with a noise e and its negative::
+    falling levels s, the next being s', each with a noise e and its negative::
 
         x_s = (1 - s) x + s e,   y_s = x_s + (1 - s) d,   q = x - x_hat(x_s, c0)
         t = x_hat(y_s, c1);   first and last level: t <- t + .25 [x_hat(y_s, c1) - x_hat(y_s, c0)]
