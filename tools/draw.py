@@ -43,6 +43,10 @@ def strip() -> None:
     for row in zip(*columns, strict=True):
         labels = [f"{change.removeprefix('=> ')}\n{row[0].strength:.2f}" for change in changes]
         frames.append(draw_grid([result.image for result in row], labels, columns=len(changes), panel_px=192))
+    # One palette for all frames halves the file; without k-means, small parts have no color of their own.
+    whole = Image.fromarray(np.concatenate([np.asarray(one.convert("RGB")) for one in frames]))
+    palette = whole.quantize(256, kmeans=4)
+    frames = [one.convert("RGB").quantize(palette=palette, dither=Image.Dither.NONE) for one in frames]
     first, *others = [*frames, *frames[-2:0:-1]]
     first.save(IMAGES / "strip.gif", save_all=True, append_images=others, loop=0, duration=250)
 
