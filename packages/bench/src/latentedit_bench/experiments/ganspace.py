@@ -34,12 +34,6 @@ _OTHERS = tuple(Difference("kind", *pair) for pair in ((PCA, GLOBAL), (RANDOM, P
 _ALL = (LOCAL, GLOBAL, PCA, RANDOM)
 
 
-def _each(name: str, column: str, unit: str = "") -> tuple[Measure, ...]:
-    """A measure of each kind of direction by itself."""
-    plain = _EFFECTIVE.variant(name, column=column, unit=unit, differences=())
-    return tuple(plain.variant(f"{name}, {kind}", kind=kind) for kind in _ALL)
-
-
 @experiment(
     "geometry-ganspace",
     paper=UNSUPERVISED,
@@ -49,8 +43,8 @@ def _each(name: str, column: str, unit: str = "") -> tuple[Measure, ...]:
     secondary=(
         *(_EFFECTIVE.variant(differences=(one,)) for one in _OTHERS),
         _EFFECTIVE.variant("attributes changed by an edit that changes any", column="changed"),
-        *_each("edits that change any attribute", "seen", "%"),
-        *_each("effect on the clean latent", "effect"),
+        *_EFFECTIVE.variant("edits that change any attribute", column="seen", unit="%").each("kind", *_ALL),
+        *_EFFECTIVE.variant("effect on the clean latent", column="effect").each("kind", *_ALL),
     ),
     plots=(Dots(x="effective", y="kind", by="level", label="effective number of attributes changed"),),
     quick={"images": 6, "levels": (0.7,), "samples": 4, "noises": 4},

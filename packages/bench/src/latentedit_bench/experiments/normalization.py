@@ -35,12 +35,6 @@ _CONTRAST = Measure(
 _ESTIMATE = (Difference("normalized", "none", "estimate"),)
 
 
-def _each(name: str, column: str) -> tuple[Measure, ...]:
-    """A measure with and without normalization."""
-    plain = _CONTRAST.variant(name, column=column, differences=())
-    return tuple(plain.variant(f"{name}, {one}", normalized=one) for one in NORMALIZED)
-
-
 @experiment(
     "geometry-normalization",
     paper=UNSUPERVISED,
@@ -53,7 +47,7 @@ def _each(name: str, column: str) -> tuple[Measure, ...]:
         _CONTRAST.variant(f"{_CONTRAST.name}, level .7", level=0.7, differences=_ESTIMATE),
         _CONTRAST.variant(f"{_CONTRAST.name}, random direction", kind="random"),
         _CONTRAST.variant(f"{_CONTRAST.name}, random direction", kind="random", differences=_ESTIMATE),
-        *_each("effect on the clean latent", "effect"),
+        *_CONTRAST.variant("effect on the clean latent", column="effect").each("normalized", *NORMALIZED),
     ),
     plots=(Dots(x="contrast", y="normalized", by="kind", label="|log of the ratio of standard deviations|"),),
     quick={"images": 6, "levels": (0.95,), "models": ("pixels-portraits",)},

@@ -37,11 +37,6 @@ _TOTAL = _ENDS.variant("length in feature space", column="total", unit="% of ler
 _SEMANTIC = _ENDS.variant("semantic length", column="semantic", unit="rad", **_TRAINED)
 
 
-def _alone(measure: Measure, *methods: str) -> tuple[Measure, ...]:
-    """The measure of each curve by itself."""
-    return tuple(measure.variant(f"{measure.name}, {name}", differences=(), method=name) for name in methods)
-
-
 @experiment(
     "geometry-profile",
     paper=UNSUPERVISED,
@@ -49,10 +44,10 @@ def _alone(measure: Measure, *methods: str) -> tuple[Measure, ...]:
     source=Images(models=("pixels-portraits",), seed=831, images=100, levels=(0.95,), rank=1, feature="pooled"),
     primary=_ENDS,
     secondary=(
-        *_alone(_ENDS.variant(**_TRAINED), "lerp", "slerp", "geodesic"),
+        *_ENDS.variant(**_TRAINED).each("method", "lerp", "slerp", "geodesic"),
         _OVER,
-        *_alone(_TOTAL, "slerp", "geodesic"),
-        *_alone(_SEMANTIC, "lerp", "slerp", "geodesic"),
+        *_TOTAL.each("method", "slerp", "geodesic"),
+        *_SEMANTIC.each("method", "lerp", "slerp", "geodesic"),
         _SEMANTIC.variant(differences=(Difference("method", "lerp", "slerp"),)),
         _SEMANTIC.variant(differences=(Difference("method", "slerp", "geodesic"),)),
     ),

@@ -128,6 +128,11 @@ class Measure:
         given = {field: where.pop(field) for field in fields if field in where}
         return dataclasses.replace(self, name=name or self.name, where={**self.where, **where}, **given)
 
+    def each(self, column: str, *values: Any, differences: Sequence[Difference] = ()) -> "tuple[Measure, ...]":
+        """The measure of the rows with each of some values by itself."""
+        about: dict[str, Any] = {"differences": tuple(differences)}
+        return tuple(self.variant(f"{self.name}, {one}", **about, **{column: one}) for one in values)
+
     def outcomes(self, rows: Table, keys: Sequence[str], images: Sequence[str]) -> list[Outcome]:
         """One outcome per model; the bootstrap draws images."""
         parts = rows.groupby(self.per, sort=False) if self.per else [(" and ".join(rows["model"].unique()), rows)]
@@ -151,8 +156,7 @@ class Measure:
         if not self.differences:
             return []
         last, rest = self.differences[0], self.differences[1:]
-        values = (last.value, *last.baselines)
-        return [self.variant(f"{self.name}, {one}", differences=rest, **{last.column: one}) for one in values]
+        return list(self.each(last.column, last.value, *last.baselines, differences=rest))
 
     def values(self, rows: Table, keys: Sequence[str]) -> Table:
         """One value for each of the keys."""

@@ -49,13 +49,20 @@ def all_scores(edited: Images, source: Images, truth: Images) -> dict[str, Float
     effectiveness = (1 - error).clamp(0, 1)
     cosine = (product.abs() / (made_square * wanted_square).sqrt()).clamp(max=1)
     decomposability = cosine.masked_fill(made_square <= least, torch.nan)
-    harmonic = 2 * effectiveness * decomposability / (effectiveness + decomposability)
     scores = {
         "effect": effect,
         "leakage": off / wanted_square.sqrt(),
         "effectiveness": effectiveness,
         "decomposability": decomposability,
-        "disentanglement": harmonic.masked_fill((effectiveness == 0) | decomposability.isnan(), 0),
+        "disentanglement": harmonic_mean(effectiveness, decomposability),
         "error": error,
     }
     return {name: values.masked_fill(wanted_square <= least, torch.nan) for name, values in scores.items()}
+
+
+def harmonic_mean(
+    effectiveness: Float64[Tensor, " b"], decomposability: Float64[Tensor, " b"]
+) -> Float64[Tensor, " b"]:
+    """``2 Eff Dec / (Eff + Dec)``; 0 without effectiveness, and where nothing changed."""
+    mean = 2 * effectiveness * decomposability / (effectiveness + decomposability)
+    return mean.masked_fill((effectiveness == 0) | decomposability.isnan(), 0)

@@ -26,6 +26,8 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from latentedit_bench.metrics.disentanglement import harmonic_mean
+
 _DEPENDENT = 1e-9  # eigenvalues of the responses' products below this share of the largest count as zero
 
 
@@ -63,10 +65,9 @@ def response_scores(change: Float[Tensor, "b *n"], responses: Float[Tensor, "k b
     all_parts = parts.sum(1) + rest.square().sum(1)
     decomposability = (parts[:, own] / all_parts).sqrt().masked_fill(all_parts == 0, torch.nan)
     effectiveness = (1 - (1 - transfer[:, own]).square()).clamp(0, 1)
-    harmonic = 2 * effectiveness * decomposability / (effectiveness + decomposability)
     return ResponseScores(
         transfer=transfer,
         effectiveness=effectiveness,
         decomposability=decomposability,
-        disentanglement=harmonic.masked_fill((effectiveness == 0) | decomposability.isnan(), 0),
+        disentanglement=harmonic_mean(effectiveness, decomposability),
     )
