@@ -23,7 +23,7 @@ export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo quick test nightly lint format-check ruff-check words types layers unit coverage mutate wheels clean
-.PHONY: docs docs-text docs-site docs-material golden fuzz lock newest audit comfy
+.PHONY: docs docs-text docs-site docs-material golden fuzz lock newest audit comfy bundle
 
 help:
 	@echo "make demo      edit a drawn portrait; images and sheet go to out/demo/"
@@ -42,6 +42,7 @@ help:
 	@echo "make newest    the tests with the newest versions, in .venv-newest"
 	@echo "make audit     licenses, a bill of materials, known vulnerabilities"
 	@echo "make wheels    build the six packages into dist/, and try them in fresh environments"
+	@echo "make bundle    keep as a bundle for desktop clients, and server.json for registries of tool servers, into dist/"
 	@echo "make docs      run every block of the pages, write reference and numbers, build the site into site/"
 	@echo "make docs-text write what the pages take from commands, results, changelog; make docs-site: build only (first: 8 minutes)"
 	@echo "make clean     remove $(VENV), site/, out/demo and caches (trained models and renders in out/ stay)"
@@ -111,6 +112,11 @@ wheels: $(STAMP)
 	for wheel in dist/*.whl; do cmp $$wheel dist/again/$$(basename $$wheel) || exit 1; done
 	rm -rf dist/again
 	$(BIN)/python -m pytest tests/test_wheels.py
+
+# It ends with 1 while a registry would refuse server.json.
+bundle: $(STAMP)
+	SOURCE_DATE_EPOCH=1577836800 $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist keep
+	$(BIN)/python -m tools.bundle dist/latentedit_keep-*.whl
 
 # ComfyUI is GPL software: downloaded into out/comfyui as a program to test with, and last on the path of Python.
 COMFY := $(CURDIR)/out/comfyui

@@ -271,7 +271,7 @@ def test_exit_codes(tmp_path: Path, command: Command, refused: Refused) -> None:
         ([first, tmp_path / "none.png"], "no such file"),
         ([first], "edited image is missing"),
         ([first, second, "--max-outside", "101%"], "--max-outside"),
-        ([first, second, "--max-outside", "0.2"], "0.2%"),
+        ([first, second, "--max-outside", "0.2"], "Write 20% or 0.2%"),
         ([first, second, "--max-outside", "101"], "0.1%"),
         ([first, second, "--panel", second], "b.png is the image"),
         ([tmp_path, first, "-o", tmp_path / "r"], "is a folder"),

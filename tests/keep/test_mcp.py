@@ -1,5 +1,6 @@
 """``latentedit mcp``: tools called through the client of the official SDK, and rejected arguments."""
 
+import contextlib
 import functools
 import importlib.metadata
 import json
@@ -14,6 +15,7 @@ from typing import Any
 
 import anyio
 import pytest
+import typer
 from PIL import Image
 
 from latentedit.core.errors import ConfigError, FileFormatError
@@ -28,7 +30,7 @@ from tests.keep.pairs import WHERE, scene, with_object
 mcp = pytest.importorskip("mcp")
 from mcp.client.stdio import StdioServerParameters  # noqa: E402
 
-from latentedit_keep import mcp_command  # noqa: E402
+from latentedit_keep import listing, mcp_command  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -107,19 +109,39 @@ def test_tools_are_annotated_as_reading_or_writing(root: Path) -> None:
     assert not any(one.destructive_hint for one in tools.values())
 
 
+def test_a_registry_would_take_the_tools(root: Path) -> None:
+    tools = anyio.run(mcp_command.make_server(root).list_tools)
+    assert len(tools) == 4
+    assert not [
+        line for line in listing.problems(importlib.metadata.distribution(listing.PACKAGE), tools) if "tool " in line
+    ]
+
+
+@pytest.mark.parametrize("lines", [[], ["README.md: no name. Add it"]])
+def test_a_check_prints_the_problems_and_exits_with_1(
+    lines: list[str], root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(listing, "problems", lambda package, tools: lines)
+    with pytest.raises(typer.Exit) if lines else contextlib.nullcontext():
+        mcp_command.mcp(root, check=True)
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[:-1] == lines
+    assert printed[-1].endswith(f"4 tools: {len(lines) or 'no'} problems")
+
+
 def test_unsafe_and_damaged_files_are_rejected_in_one_line(root: Path) -> None:
     (root / "outside.png").symlink_to("/etc/passwd")
     (root / "folder").symlink_to(root)
     (root / "damaged.png").write_bytes((root / "a.png").read_bytes()[:99])
     (root / "huge.pgm").write_bytes(b"P5 20000 20000 255\n")
     cases = [
-        ("../a.png", "outside the root"),
+        ("../a.png", f"outside the root folder '{root.name}'"),
         ("/etc/passwd", "outside the root"),
         ("outside.png", "symbolic link"),
         ("folder/a.png", "symbolic link"),
         ("damaged.png", "damaged or cut short"),
         ("huge.pgm", "more than 100 megapixels"),
-        ("none.png", "paths are relative. Check the path"),
+        ("none.png", f"'{root.name}' of the server, to which paths are relative. Check the path"),
         (f"{root.name}/b.png", "Did you mean 'b.png'?"),
         ("~/some/b.png", "Did you mean 'b.png'?"),
         ("a\0.png", "cannot be read"),
@@ -203,6 +225,7 @@ def test_paths_in_the_root_are_resolved(name: str, path: str, place: Path) -> No
         ("file:%ff.png", "not UTF-8"),
         ("two x.png", r"'two\xa0x.png' and 'two\u202fx.png'"),
         ("\0", "cannot be read"),
+        ("\ud800.png", "cannot be read"),
     ],
 )
 def test_other_paths_are_rejected(name: str, why: str, place: Path) -> None:
@@ -230,9 +253,14 @@ def test_empty_arguments_are_left_out_and_shares_may_be_percentages() -> None:
 def test_a_number_as_text_is_the_number_itself(name: str) -> None:
     for text, value in {"0.5": 0.5, " .01": 0.01, "1": 1, "1e-3": 0.001, "0": 0, "100 %": 1, "0.5%": 0.005}.items():
         assert mcp_command._given({name: text}, KNOWN) == {name: pytest.approx(value)}
-    for text in ("30", "1.5", "-0.5", "nan", "101%", "a", ""):
+    for text in ("-0.5", "nan", "101%", "a", "", "0_1", "5%0", "%5%", "1e999"):
         with pytest.raises(ConfigError, match=rf"{name} .* 0.5, .* 50%"):
             mcp_command._number(text, name)
+    for text, meant in {"30": "0.3, which is 30%", "0,5": "0.5, which is 50%", "0,1 %": "0.001, which is 0.1%"}.items():
+        with pytest.raises(ConfigError, match=rf"{name} .* Did you mean {meant}\?"):
+            mcp_command._number(text, name)
+    with pytest.raises(ConfigError, match="got True"):
+        mcp_command._given({name: True}, KNOWN)
 
 
 @pytest.mark.parametrize("only", [1, "1", "[1]", " (1) ", [1]])
@@ -246,6 +274,31 @@ def test_several_numbers_as_text_are_a_list_and_all_else_is_refused() -> None:
     for text in ("1 and 2", "first", "1.5", "[]", "-1", True):
         with pytest.raises(ConfigError, match=r"like \[1\]"):
             mcp_command._given({"only": text}, KNOWN)
+
+
+def test_long_words_of_a_refusal_are_cut_whoever_wrote_them() -> None:
+    assert mcp_command._shortened(f"no {200 * 'x'} here", []) == f"no {200 * 'x'} here"
+    assert len(mcp_command._shortened(f"no {201 * 'x'} here", [])) <= len("no  here") + 200
+
+
+def test_long_paths_are_refused_before_a_call_and_shown_in_part(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, real = list[Any](), mcp_command._in_process
+    monkeypatch.setattr(mcp_command, "_in_process", lambda *given: begun.append(given) or real(*given))
+    (root / "d").mkdir(exist_ok=True)
+    (root / "d" / f"{240 * 'e'}.png").write_bytes(b"no image")
+    too_long = ["x/" * 2048 + "y", "\u00e9" * 2049, "file:" + "%61" * 4000]
+    shown = ["x/" * 2047, "x y/" * 500, f"/{999 * 'z'}", 300 * "\t", f"d/{240 * 'e'}.png", f"{root.name}/{500 * 'q'}"]
+    calls = [("history", {"path": text}) for text in (*too_long, *shown)]
+    calls += [("keep_edit", {"original": "a.png", "edited": "b.png", "output": "w " * 600 + "/../../../x"})]
+    calls += [("check_edit", {"original": "a.png", 900 * "u ": "b.png"}), (900 * "v ", {})]
+    answers = list(requested(mcp_command.make_server(root), *calls))
+    assert all("4,096" in answer for answer in answers[:3])
+    assert len(begun) == len(shown)  # without that of tabs, which are an empty argument, and with that of keep_edit
+    for text, answer in zip((*too_long, *shown, "w " * 600, "u " * 900, "v " * 900), answers, strict=True):
+        windows = {text[start : start + 201] for start in range(len(text) - 200)}
+        assert not any(window in answer for window in windows), answer
+        assert len(answer) < 700
+        assert "internal" not in answer
 
 
 def test_wrong_arguments_and_internal_errors_are_reported_in_one_line(root: Path) -> None:

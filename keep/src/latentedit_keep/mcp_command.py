@@ -1,9 +1,12 @@
 """``latentedit mcp``: check, keep, undo and history as tools for agents, over the Model Context Protocol on stdio."""
 
+import asyncio
 import base64
 import contextlib
 import difflib
+import errno
 import importlib.util
+import inspect
 import io
 import json
 import multiprocessing
@@ -32,6 +35,8 @@ from latentedit_keep.base.workers import end_with_parent
 
 _PANEL_SIDE_PX = 1024  # of the image in an answer: agents pay for its pixels
 _MOST_STEPS = 100  # of a history
+_MOST_BYTES = 4096  # of a text; the longest path of Linux
+_SHOWN = 200  # characters of a path in a refusal
 _INSTRUCTIONS = (
     "Call check_edit after an image editor, with a mask if the user said where the image may change. If something else "
     "changed too, call keep_edit: it puts only the edit on the original's own pixels. If it is unsure, look at its "
@@ -46,6 +51,7 @@ Answer = tuple[dict[str, Any], Any]  # plain values, and an image to show or Non
 def mcp(
     root: Annotated[Path, typer.Option("--root", help="Folder in which files may be read and written.")] = Path(),
     seconds: Annotated[float, typer.Option("--seconds", min=1, help="Time limit of one call, in seconds.")] = 120,
+    check: Annotated[bool, typer.Option("--check", help="Print what a registry of servers would refuse.")] = False,
 ) -> None:
     """Serve keep and check to agents, over the Model Context Protocol on stdio.
 
@@ -54,13 +60,32 @@ def mcp(
     Examples:
         latentedit mcp --root ~/images
         latentedit mcp --root . --seconds 60
+        latentedit mcp --check
     """
     if not root.is_dir():
         raise ConfigError(f"the root folder {root} does not exist. Create it, or name another with --root")
     server = make_server(root, seconds=seconds)
+    if check:
+        _check_listing(server)
+        return
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     server.run()
+
+
+def _check_listing(server: Any) -> None:
+    """Print the problems of the installed package and of the server's tools; exit with 1 if there are any."""
+    from importlib.metadata import distribution
+
+    from latentedit_keep import listing
+
+    package, tools = distribution(listing.PACKAGE), asyncio.run(server.list_tools())
+    found = listing.problems(package, tools)
+    for line in found:
+        typer.echo(line)
+    typer.echo(f"{listing.PACKAGE} {package.version}, {len(tools)} tools: {len(found) or 'no'} problems")
+    if found:
+        raise typer.Exit(1)
 
 
 def _stop(number: int, _: object) -> None:
@@ -79,55 +104,77 @@ def make_server(root: Path, *, seconds: float = 120) -> Any:
 
     from mcp.server import MCPServer
     from mcp.server.mcpserver.exceptions import ToolError
-    from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent, ToolAnnotations
+    from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent, Tool, ToolAnnotations
+
+    texts: dict[str, dict[str, str]] = {}  # of the arguments of each tool, which the SDK does not take from docstrings
 
     class Server(MCPServer[Any]):
+        async def list_tools(self) -> list[Tool]:
+            tools = await super().list_tools()
+            for tool in tools:
+                for name, text in texts[tool.name].items():
+                    tool.input_schema["properties"][name]["description"] = text
+            return tools
+
         async def call_tool(self, name: str, arguments: dict[str, Any], context: Any = None) -> Any:
             schemas = {tool.name: tool.input_schema for tool in await self.list_tools()}
             try:
                 arguments = arguments if name not in schemas else _given(arguments, schemas[name]["properties"])
                 return await super().call_tool(name, arguments, context)
             except ToolError as error:
-                return refused(_why(error))
+                return refused(_why(error), [name, *arguments.values()])
             except LatentEditError as error:
-                return refused(str(error))
+                return refused(str(error), [*arguments, *arguments.values()])
 
     here, one_at_a_time, folder = version("latentedit-keep"), threading.Lock(), root.resolve()
     server = Server("latentedit", instructions=_INSTRUCTIONS, version=here, log_level="WARNING")
 
-    def refused(line: str) -> CallToolResult:
-        return CallToolResult(content=[TextContent(text=line)], is_error=True)
+    def refused(line: str, given: Iterable[object]) -> CallToolResult:
+        return CallToolResult(content=[TextContent(text=_shortened(line, given))], is_error=True)
 
     def call(task: Callable[..., Answer], **arguments: Any) -> CallToolResult:
         with one_at_a_time:
             values, panel = _in_process(task, folder, arguments, seconds)
         if isinstance(values, str):
-            return refused(values)
+            return refused(values, arguments["places"].values())
         content: list[ContentBlock] = [TextContent(text=json.dumps(values, ensure_ascii=False))]
         if panel is not None:
             content.append(ImageContent(data=base64.b64encode(panel).decode(), mime_type="image/jpeg"))
         return CallToolResult(content=content, structured_content=values)
 
-    reads, writes = (ToolAnnotations(read_only_hint=only, destructive_hint=False) for only in (True, False))
+    def tool(title: str, *, writes: bool) -> Callable[[Callable[..., Any]], Any]:
+        hints = ToolAnnotations(
+            title=title,
+            read_only_hint=not writes,
+            destructive_hint=False,
+            idempotent_hint=not writes,
+            open_world_hint=False,
+        )
+        return lambda task: server.tool(title=title, description=_documented(task)[0], annotations=hints)(task)
 
-    @server.tool(annotations=reads)
+    @tool("Check an edit", writes=False)
     def check_edit(
         original: str, edited: str, mask: str | None = None, max_outside: float | None = None, expect_size: bool = False
     ) -> CallToolResult:
-        """Measure whether an edit happened and what else changed. The panel outlines the changes.
+        """Measure whether an image editor changed an image, where, and what else changed (shift, zoom, colors, noise).
+
+        Use it after every edit; use keep_edit to repair what it finds. It compares pixels: it does not know what was
+        asked for. It writes no file and changes none, and it needs no network and no model. It costs seconds of CPU.
+        Returns `passed`, a `verdict`, the changed `regions`, doubts, a `next_step`, and an image of at most 1024 px
+        with the changes outlined.
 
         Args:
-            original: the image before the edit.
-            edited: the output of the editor, of any size.
-            mask: image of the original's size, white where it may change.
-            max_outside: share of the pixels that may change outside the mask; 0.001 by default. 1 also allows a change
-                of the whole image.
-            expect_size: fail if the size changed.
+            original: Image before the edit: a path relative to the root folder.
+            edited: Output of the editor, of any size: a path relative to the root folder.
+            mask: Image of the original's size, white where it may change: a path relative to the root folder.
+            max_outside: Share of the pixels, from 0 to 1, that may change outside the mask; 0.001 by default. 1 also
+                allows a change of the whole image.
+            expect_size: Fail if the size changed.
         """
         places = {"original": original, "edited": edited, "mask": mask}
         return call(_check, places=places, max_outside=max_outside, expect_size=expect_size)
 
-    @server.tool(annotations=writes)
+    @tool("Keep only the edit", writes=True)
     def keep_edit(
         original: str,
         edited: str,
@@ -139,69 +186,112 @@ def make_server(root: Path, *, seconds: float = 120) -> Any:
         save_mask: str | None = None,
         save_layer: str | None = None,
     ) -> CallToolResult:
-        """Put the edit alone on the original's own pixels, and write the result to a new file.
+        """Put only the edit on the original's own pixels, and write the result as a new file.
+
+        Use it if check_edit finds that more changed than was asked for: all else becomes the original again, with its
+        size, colors and metadata. It makes no edit of its own. It never replaces or deletes a file, and it needs no
+        network and no model. It costs seconds of CPU. Returns the `output`, what was `found` and corrected, what was
+        `left_out`, and an image of at most 1024 px.
 
         Args:
-            original: the image before the edit.
-            edited: the output of the editor, of any size.
-            output: a new file; NAME.kept.png by default, or NAME.kept-2.png if that exists.
-            mask: image of the original's size, white where a change may be kept.
-            strength: from 0, the original, to 1, the whole change.
-            only: numbers of the regions of check_edit that are kept; all by default.
-            ai: whether AI made the edit, which the result then declares; also without this if a file declares it.
-            save_mask: a new .png, also written: the opacity of the change.
-            save_layer: a new .png, .ora or .tif, also written: the change as a layer over the original.
+            original: Image before the edit: a path relative to the root folder.
+            edited: Output of the editor, of any size: a path relative to the root folder.
+            output: New file; NAME.kept.png by default, or NAME.kept-2.png if that exists.
+            mask: Image of the original's size, white where a change may be kept.
+            strength: From 0, the original, to 1, the whole change.
+            only: Numbers of the regions of check_edit that are kept, such as [1, 3]; all by default.
+            ai: Whether AI made the edit, which the result then declares; it also does if a file declares it.
+            save_mask: New .png, also written: the opacity of the change.
+            save_layer: New .png, .ora or .tif, also written: the change as a layer over the original.
         """
         places = {"original": original, "edited": edited, "mask": mask, "output": output}
         places |= {"save_mask": save_mask, "save_layer": save_layer}
         return call(_keep, places=places, strength=strength, only=only, ai=ai)
 
-    @server.tool(annotations=writes)
+    @tool("Undo an edit", writes=True)
     def undo_edit(path: str, output: str | None = None) -> CallToolResult:
         """Restore the image before an edit by latentedit, bit for bit; for a result of keep_edit, find its original.
 
+        Use it only for files that latentedit wrote: it cannot undo the edits of other programs. It never replaces or
+        deletes a file, and it needs no network and no model. It costs less than a check. Returns the `output`, and
+        `how` it was found or restored.
+
         Args:
-            path: the edited image.
-            output: a new file; NAME.undone.png by default.
+            path: Edited image that latentedit wrote, relative to the root folder.
+            output: New file; NAME.undone.png by default.
         """
         return call(_undo, places={"path": path, "output": output})
 
-    @server.tool(annotations=reads)
+    @tool("History of an image", writes=False)
     def history(path: str) -> CallToolResult:
         """List what an image was made from, by which tool, and how it was kept, the newest step first.
 
+        Use it to find the original or the settings of a result; it reads the records that latentedit writes into PNG
+        files, and refuses images without one. It writes no file and changes none, and it needs no network and no model.
+        It lists at most 100 steps. Returns `steps`, each with the files it was made from and what they declare of AI.
+
         Args:
-            path: an image that latentedit wrote.
+            path: Image that latentedit wrote, relative to the root folder.
         """
         return call(_history, places={"path": path})
 
+    texts |= {task.__name__: _documented(task)[1] for task in (check_edit, keep_edit, undo_edit, history)}
     return server
+
+
+def _documented(task: Callable[..., Any]) -> tuple[str, dict[str, str]]:
+    """What a docstring states of a tool, and of each of its arguments."""
+    text, _, rows = (inspect.getdoc(task) or "").partition("\n\nArgs:\n")
+    found = re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", rows, re.MULTILINE)
+    return text, {name: " ".join(row.split()) for name, row in found}
 
 
 def _given(arguments: dict[str, Any], known: Iterable[str]) -> dict[str, Any]:
     """The arguments without empty ones, which models pass for omitted ones; numbers and lists that came as texts."""
     for name in arguments:
         if name not in known:
-            (near,) = difflib.get_close_matches(name, known, 1, 0)
+            (near,) = difflib.get_close_matches(name[:_SHOWN], known, 1, 0)
             raise ConfigError(f"there is no argument {name!r}. Did you mean {near!r}?")
+    for name, value in arguments.items():
+        if isinstance(value, str) and (size := len(value.encode(errors="replace"))) > _MOST_BYTES:
+            raise ConfigError(
+                f"{name} has {size:,} bytes; the most are {_MOST_BYTES:,}. Pass a path relative to the root"
+            )
     given = {name: value for name, value in arguments.items() if value is not None and str(value).strip()}
-    given |= {name: _number(given[name], name) for name in _SHARES if isinstance(given.get(name), str)}
+    given |= {name: _number(given[name], name) for name in _SHARES if isinstance(given.get(name), str | bool)}
     only = given.get("only", [])
     if not isinstance(only, list):
-        if not re.fullmatch(r"[\[(]?\s*\d+(\s*[,;\s]\s*\d+)*\s*[\])]?", str(only).strip()):
+        if not re.fullmatch(r"[\[(]?\s*\d+([,;\s]+\d+)*\s*[\])]?", str(only).strip()):
             raise ConfigError(f"only takes a list of the numbers of regions; got {only!r}. Pass it like [1] or [1, 3]")
         given["only"] = [int(number) for number in re.findall(r"\d+", str(only))]
     return given
 
 
-def _number(text: str, name: str) -> float:
+def _number(given: object, name: str) -> float:
     """The share that a text states: without % the number itself, as in JSON, and never a hundredth of it."""
-    number, percent, rest = text.strip().partition("%")
-    with contextlib.suppress(ValueError):
-        if 0 <= (value := float(number + rest) / (100 if percent else 1)) <= 1:
-            return value
-    remedy = "Pass one such as 0.5, or a percentage such as 50%"
-    raise ConfigError(f"{name} is a number from 0 to 1; got {text!r}. {remedy}")
+    found = re.fullmatch(r"(%?)\s*([+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][+-]?\d+)?)\s*(%?)", str(given).strip())
+    share, remedy = None, "Pass one such as 0.5, or a percentage such as 50%"
+    if found is not None and not (found[1] and found[3]):
+        value = float(found[2].replace(",", "."))
+        share = value / 100 if found[1] or found[3] else value
+        if 0 <= share <= 1 and "," not in found[2]:
+            return share
+        meant = share if 0 <= share <= 1 else value / 100
+        remedy = f"Did you mean {meant:g}, which is {100 * meant:g}%?" if 0 <= meant <= 1 else remedy
+    raise ConfigError(f"{name} is a number from 0 to 1; got {given!r}. {remedy}")
+
+
+def _shortened(line: str, given: Iterable[object]) -> str:
+    """A refusal with at most ``_SHOWN`` characters of each given text and of each word."""
+    for text in map(str, given):
+        for written in (text, repr(text)[1:-1], " ".join(text.split())):  # as it came, quoted, in one line
+            line = line.replace(written, _cut(written)) if len(written) > _SHOWN else line
+    return re.sub(rf"\S{{{_SHOWN + 1},}}", lambda found: _cut(found[0]), line)
+
+
+def _cut(text: str) -> str:
+    half = _SHOWN // 2 - 2
+    return f"{text[:half]}...{text[-half:]}"
 
 
 def _why(error: Exception) -> str:
@@ -247,15 +337,15 @@ def _answer(pipe: Any, task: Callable[..., Answer], root: Path, arguments: dict[
     end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the server
     os.chdir(root)
-    file = io.BytesIO()
+    file, found = io.BytesIO(), dict[str, Path]()
     try:
         named = {name: place for name, place in arguments["places"].items() if place is not None}
         found = {name: inside(root, place, new=name in _WRITTEN) for name, place in named.items()}
         for name, path in found.items():
             if name not in _WRITTEN and not path.exists():
-                tails = [Path(*path.parts[start:]) for start in range(1, len(path.parts))]
+                tails = (Path(*path.parts[start:]) for start in range(1, len(path.parts)))
                 meant = next((f"Did you mean '{tail}'?" for tail in tails if tail.is_file()), "Check the path")
-                what = f"there is no {named[name]!r} in the root folder, to which paths are relative"
+                what = f"there is no {named[name]!r} in {_folder(root)}, to which paths are relative"
                 raise ConfigError(f"{what}. {meant}")
         values, image = task(**arguments | {"places": dict.fromkeys(arguments["places"]) | found})
         if image is not None:
@@ -263,7 +353,11 @@ def _answer(pipe: Any, task: Callable[..., Answer], root: Path, arguments: dict[
             image.convert("RGB").save(file, format="JPEG", quality=85)
         answer: Any = plain(values)
     except LatentEditError as error:
-        answer = str(error)
+        answer = _shortened(str(error), found.values())
+    except OSError as error:
+        traceback.print_exc()
+        long = "the path, or a name in it, is longer than the system allows. Pass a shorter one"
+        answer = long if error.errno == errno.ENAMETOOLONG else _fault(error)
     except Exception as error:  # noqa: BLE001 (reported, and logged by the server)
         traceback.print_exc()
         answer = _fault(error)
@@ -274,12 +368,12 @@ def inside(root: Path, name: str, *, new: bool = False) -> Path:
     """The path relative to the root, a real folder; raises a `ConfigError` if it is outside or goes through a link."""
     # The root itself may be a link. A name that does not exist, unless it is ``new``, also matches another spelling:
     # other kinds of spaces, other compositions of letters.
-    if "\0" in name:
-        raise ConfigError(f"{name!r} cannot be read: it contains a null character. Check the path")
+    if re.search("[\0\ud800-\udfff]", name):
+        raise ConfigError(f"{name!r} cannot be read: it contains a character that no path has. Check the path")
     path = Path(os.path.normpath(root / _local(name)))
     top = next((place for place in (*reversed(path.parents), path) if _is_same(place, root)), None)
     if top is None:
-        raise ConfigError(f"{name!r} is outside the root folder. Pass a path inside it, relative to it")
+        raise ConfigError(f"{name!r} is outside {_folder(root)}, to which paths are relative. Pass a path inside it")
     *folders, last = path.relative_to(top).parts or (".",)
     path = root
     for part in folders:
@@ -288,6 +382,10 @@ def inside(root: Path, name: str, *, new: bool = False) -> Path:
     if os.path.realpath(path) != str(path):
         raise ConfigError(f"{name!r} goes through a symbolic link, which is not allowed. Pass the file itself")
     return path.relative_to(root)
+
+
+def _folder(root: Path) -> str:
+    return f"the root folder {root.name!r} of the server"
 
 
 def _is_same(place: Path, root: Path) -> bool:
