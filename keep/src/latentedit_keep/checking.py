@@ -6,7 +6,7 @@ import math
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from latentedit_keep.api import INVERTED, SHIFTED, ImageLike, KeepResult, KeptImage, alpha_lines, beyond_line, keep
 from latentedit_keep.base.console import Progress
-from latentedit_keep.base.errors import ConfigError
+from latentedit_keep.base.errors import ConfigError, did_you_mean
 from latentedit_keep.base.files import plain
 from latentedit_keep.base.images import read_pixels
 from latentedit_keep.base.provenance import Declaration, Role
@@ -200,6 +200,24 @@ class CheckResult:
 
     def __repr__(self) -> str:
         return f"<CheckResult {outcome(self.report.values)}: {self.report.verdict}>"
+
+    if not TYPE_CHECKING:  # type checkers know the names
+
+        def __getattr__(self, name: str) -> Any:
+            if name in Report.__dataclass_fields__:
+                return getattr(self.report, name)
+            hint = did_you_mean(name, Report.__dataclass_fields__)
+            raise AttributeError(f"a CheckResult has no {name!r}" + (f": {hint}" if hint else ""))
+
+    @property
+    def passed(self) -> bool | None:
+        """As in the report."""
+        return self.report.passed
+
+    @property
+    def verdict(self) -> str:
+        """As in the report."""
+        return self.report.verdict
 
     @property
     def panel(self) -> Image.Image:

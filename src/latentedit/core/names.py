@@ -1,13 +1,18 @@
 """Public names, imported when they are first used, so that a package imports fast."""
 
 import ast
+import functools
 import importlib
+import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
-from latentedit.core.errors import did_you_mean
+from latentedit.core.errors import ConfigError, did_you_mean
+
+F = TypeVar("F", bound=Callable[..., Any])
+_OURS = {"layer": "site", "timestep": "level"}  # arguments by their names elsewhere
 
 
 def exports(package: str, **instead: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
@@ -28,3 +33,19 @@ def exports(package: str, **instead: str) -> tuple[Callable[[str], Any], Callabl
         raise AttributeError(f"module {package!r} has no attribute {name!r}{hint}")
 
     return find, lambda: sorted({*vars(sys.modules[package]), *homes}), sorted(homes)
+
+
+def explaining(function: F) -> F:
+    """Makes wrong arguments of a function a `ConfigError` that says what to type."""
+    signature, name = inspect.signature(function), f"latentedit.{function.__name__}"
+
+    @functools.wraps(function)
+    def checked(*given: Any, **named: Any) -> Any:
+        try:
+            signature.bind(*given, **named)
+        except TypeError as error:
+            ours = _OURS.keys() & named.keys() and f"Give `{_OURS[min(_OURS.keys() & named.keys())]}`"
+            raise ConfigError(f"{name}: {error}. {ours or f'See help({name})'}") from None
+        return function(*given, **named)
+
+    return cast("F", checked)

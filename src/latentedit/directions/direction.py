@@ -7,9 +7,9 @@ import dataclasses
 import hashlib
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, cast
+from typing import Annotated, Any, ClassVar, NoReturn, cast
 
 import pydantic
 import torch
@@ -25,7 +25,7 @@ from latentedit.core.settings import Share
 from latentedit.latents.captions.base import shortened
 from latentedit.latents.captions.change import change_words
 from latentedit.latents.record import check_format, first_fault
-from latentedit.models.base import Backbone
+from latentedit.models.registry import ModelLike, as_backbone
 from latentedit_keep.base.files import atomic_file, check_place, read_object
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
@@ -80,6 +80,13 @@ def _ordered(calibration: EffectCalibration) -> EffectCalibration:
     return calibration
 
 
+def _refused(what: str) -> Callable[..., NoReturn]:
+    def refuse(*_: object) -> NoReturn:
+        raise ConfigError(what)
+
+    return refuse
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Direction:
     """A displacement of clean latent and text, at strength 1.
@@ -130,6 +137,11 @@ class Direction:
         worded = self.source_captions and self.target_captions
         change = f' "{change_words(self.source_captions[0], self.target_captions[0])}"' if worded else ""
         return f"<Direction {shortened(f'{self.method} of {self.model_name}{change}', 100)}>"
+
+    __mul__ = __rmul__ = _refused("the strength of a direction is the edit's. Give strength=0.5 to latentedit.edit")
+    __add__ = _refused("directions are combined by the edit. Give direction=[a, b] to latentedit.edit")
+    __sub__ = _refused("directions are combined by the edit. Give direction=[a, -b] to latentedit.edit")
+    __call__ = _refused("a direction is no function. Call latentedit.edit(model, image, direction=direction)")
 
     def __neg__(self) -> "Direction":
         """The opposite change: from the target text to the source text."""
@@ -227,12 +239,13 @@ class Direction:
         return path
 
     @classmethod
-    def load(cls, path: str | Path, *, model: Backbone | None = None) -> "Direction":
+    def load(cls, path: str | Path, *, model: ModelLike | None = None) -> "Direction":
         """Read a direction from a file, which may come from anyone.
 
         Without a model, any model's direction is read, and stays on the CPU. One of another model is a `ConfigError`, a
         file that is missing, damaged, not a direction or of a newer format a `FileFormatError`.
         """
+        model = None if model is None else as_backbone(model)
         tensors, metadata = read_tensor_file(path, allowed=(*_PARTS, _MASK, _PREVIEW, _FEATURE))
         if _KEY not in metadata:
             raise FileFormatError(f"{path} is not a direction: its metadata lack {_KEY!r}. Check the path")

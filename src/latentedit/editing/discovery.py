@@ -14,7 +14,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -23,6 +23,7 @@ from torch import Tensor
 
 from latentedit.core.cost import Cost, metered
 from latentedit.core.errors import ConfigError, FileFormatError, OutputError
+from latentedit.core.names import explaining
 from latentedit.core.progress import Progress, progress_bar
 from latentedit.core.settings import Count, check_value
 from latentedit.directions.direction import Direction, EffectCalibration, clean_share
@@ -38,7 +39,7 @@ from latentedit.geometry.transport import Carried, feature_of
 from latentedit.geometry.transport import transport_direction as transport_unit
 from latentedit.geometry.walks import EFFECT, Walk, effect_of, step_lengths
 from latentedit.latents.captions.base import shortened, to_images
-from latentedit.latents.encode import ImageLike, captioner_for, encode
+from latentedit.latents.encode import HasLatent, ImageLike, as_latent, captioner_for
 from latentedit.latents.images import preview_of
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.record import ImageRecord, ModelRecord, versions
@@ -105,7 +106,7 @@ class TransportResult:
 
 @torch.no_grad()
 def discover(
-    basis: LocalBasis | JointLatent | ModelLike,
+    basis: LocalBasis | JointLatent | ModelLike | HasLatent,
     image: ImageLike | None = None,
     *,
     source_prompt: str = "",
@@ -130,13 +131,11 @@ def discover(
         each of at most `walks.ROUNDS` rounds, and four more; four for each random one of equal length; and the judge's
         evaluations of the images along the basis.
     """
-    accepted = [] if isinstance(basis, LocalBasis) else [*inspect.signature(local_basis).parameters][1:-1]
+    accepted = [] if isinstance(basis, LocalBasis) else [*inspect.signature(local_basis).parameters][3:-1]
     settings = check_names("discover", settings, accepted, with_settings=False)
     with progress_bar(progress) as report:
         if not isinstance(basis, LocalBasis):
-            if not isinstance(basis, JointLatent):
-                basis = encode(basis, cast("ImageLike", image), source_prompt=source_prompt)
-            basis = local_basis(basis, progress=report, **settings)
+            basis = local_basis(basis, image, source_prompt=source_prompt, progress=report, **settings)
         walk = Walk(latent=basis.latent, trace=basis.trace, progress=report)
         with metered(basis.latent.backbone) as spent:
             found = discover_along(basis, basis.v, lambda k, step: basis.direction(k, step=step), progress=report)
@@ -149,11 +148,14 @@ def discover(
     return Discovery(basis=basis, directions=found, equal_length=same, equal_effect=longer, cost=cost)
 
 
+@explaining
 @torch.no_grad()
 def transport(
-    direction: Direction,
-    latent: JointLatent,
+    model: JointLatent | ModelLike | HasLatent | Direction,
+    image: ImageLike | JointLatent | HasLatent | Direction | None = None,
+    direction: Direction | ImageLike | None = None,
     *,
+    source_prompt: str = "",
     rank: int | None = None,
     seed: int = 0,
     progress: Progress | bool | None = True,
@@ -164,32 +166,41 @@ def transport(
     own image. See `geometry.transport`.
 
     Args:
-        direction: from `discover`; one without a feature, or of another model, is a `ConfigError`.
-        latent: the other image.
+        model: model or pipeline, or instead of model and image a latent, which the direction follows.
+        image: the other image, as in `edit`.
+        direction: from `discover`; one without a feature, or of another model, is a `ConfigError`. It may also come
+            before the latent, or before or after the model.
+        source_prompt: caption of the image; of a latent it is known.
         rank: of a local basis to transport by; None is by the full Jacobian.
 
     Cost:
         The inversion; 21 evaluations by the full Jacobian, or the search of `local_basis`; one direction of `discover`.
     """
-    feature_of(direction)
-    direction.check_model(latent.backbone.name, latent.backbone.fingerprint)
-    settings = direction.settings
+    given: list[Any] = [model, image, direction]
+    place = next((index for index, one in enumerate(given) if isinstance(one, Direction)), None)
+    if place is None:
+        raise ConfigError("`transport` needs a direction. Give one of latentedit.discover, after model and image")
+    found: Direction = given.pop(place)
+    feature_of(found)
+    latent = as_latent(*given, source_prompt=source_prompt)
+    found.check_model(latent.backbone.name, latent.backbone.fingerprint)
+    settings = found.settings
     check_value(Count, steps=settings.get("steps"), **({} if rank is None else {"rank": rank}))
     prompt = settings.get("prompt")
-    own = prompt in direction.source_captions or not isinstance(prompt, str)
+    own = prompt in found.source_captions or not isinstance(prompt, str)
     with progress_bar(progress) as report:
         basis = local_basis(
             latent,
             site=settings["site"],
             rank=rank or 0,
-            level=direction.level,
+            level=found.level,
             prompt=None if own else prompt,
             steps=int(settings["steps"]),
             pooling=settings.get("pooling", "none"),
             seed=seed,
             progress=report,
         )
-        carried = transport_unit(direction, basis, full=rank is None, step=1.0)
+        carried = transport_unit(found, basis, full=rank is None, step=1.0)
         unit = carried.direction
         (discovered,) = discover_along(
             basis,

@@ -43,6 +43,8 @@ _INSTEAD = {
     **dict.fromkeys(("prompt_embeds", "prompt_2", "prompt_3"), "Give one text as `prompt`"),
     **dict.fromkeys(("attention_kwargs", "joint_attention_kwargs"), "Set up the pipeline before `from_pipeline`"),
     **dict.fromkeys(("device", "dtype", "torch_dtype", "lora"), "Give it to latentedit.load"),
+    "source": "Give the caption of the image as `source_prompt`",
+    "n_max": "Give the noise level at which it starts as `level`",
     "output": "Call `.save(path)` of the result",
 }
 _LIKENESS = 0.65  # of an unknown argument to one that is proposed: names of other libraries resemble ours by chance

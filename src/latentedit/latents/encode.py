@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast
 
 import torch
 
@@ -31,6 +31,15 @@ from latentedit_keep.base.images import ImageInput
 
 ChangeLike = str | Change  # "OLD => NEW", or a parsed change
 ImageLike = ImageInput | SourceImage
+
+
+class HasLatent(Protocol):
+    """The result of an edit, which stands for the edited image."""
+
+    @property
+    def latent(self) -> JointLatent: ...
+
+
 _MISSPELT = 0.8  # likeness of a word to the one that was meant
 _EXAMPLES = 64  # captions whose phrases are proposed for unknown ones: nearly all phrases of the bundled domains
 
@@ -72,6 +81,27 @@ def encode(
         raise ConfigError("there is no image to encode")
     how: Any = {"captioner": captioner, "instructed": instructed, "references": references}
     return encode_frames(model, fit_all(model, images, mask=mask), source_prompt=source_prompt, **how)
+
+
+def split(model: object, image: Any, target: Any = None) -> tuple[JointLatent | None, Any, Any]:
+    """Latent, image and target of a call: instead of model and image there may be a latent, and then the target."""
+    latents = [getattr(one, "latent", one) for one in (model, image)]
+    model, image = (
+        new if isinstance(new, JointLatent) else old for new, old in zip(latents, (model, image), strict=True)
+    )
+    if isinstance(image, JointLatent):
+        return image, None, target
+    if isinstance(model, JointLatent):
+        return model, None, target if image is None else image
+    return None, image, target
+
+
+def as_latent(model: object, image: Any, *, source_prompt: str) -> JointLatent:
+    """The latent of a call that takes one, or a model and an image with its caption."""
+    latent, image, _ = split(model, image)
+    if latent is None and image is None:
+        raise ConfigError("there is no image. Give model and image, or a latent of latentedit.encode(model, image)")
+    return encode(cast("ModelLike", model), image, source_prompt=source_prompt) if latent is None else latent
 
 
 @torch.no_grad()

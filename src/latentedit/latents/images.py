@@ -196,8 +196,10 @@ def preview_of(images: Sequence[Image.Image]) -> bytes:
     return file.getvalue()
 
 
-def open_mask(mask: MaskLike, size: tuple[int, int]) -> NDArray[np.uint8]:
+def open_mask(mask: MaskLike, size: tuple[int, int]) -> NDArray[np.uint8] | None:
     """A mask as levels ``[height, width]``, 255 where the image may change and 0 where not; softened inwards.
+
+    None if all of the image may change.
 
     No pixel outside the mask ever changes; inside, the change grows to its full size within about a fiftieth of the
     image's shorter side from the edge, and narrower parts let nothing through. Gray lets a part of the change
@@ -208,11 +210,7 @@ def open_mask(mask: MaskLike, size: tuple[int, int]) -> NDArray[np.uint8]:
     allowed, convention = bounds_of(read, size)
     if convention:
         warnings.warn(convention, stacklevel=2)
-    if allowed.min() == 1:
-        raise ImageError(
-            f"the mask{f' {read.path}' if read.path else ''} allows all of the image to change. Leave it out"
-        )
-    return np.rint(255 * allowed).astype(np.uint8)
+    return None if allowed.min() == 1 else np.rint(255 * allowed).astype(np.uint8)
 
 
 class Framer(abc.ABC):
