@@ -6,7 +6,7 @@ import math
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -201,23 +201,10 @@ class CheckResult:
     def __repr__(self) -> str:
         return f"<CheckResult {outcome(self.report.values)}: {self.report.verdict}>"
 
-    if not TYPE_CHECKING:  # type checkers know the names
-
-        def __getattr__(self, name: str) -> Any:
-            if name in Report.__dataclass_fields__:
-                return getattr(self.report, name)
-            hint = did_you_mean(name, Report.__dataclass_fields__)
-            raise AttributeError(f"a CheckResult has no {name!r}" + (f": {hint}" if hint else ""))
-
-    @property
-    def passed(self) -> bool | None:
-        """As in the report."""
-        return self.report.passed
-
-    @property
-    def verdict(self) -> str:
-        """As in the report."""
-        return self.report.verdict
+    def __getattr__(self, name: str) -> Any:  # a field of the report
+        if name in (names := Report.__dataclass_fields__):
+            return getattr(self.report, name)
+        raise AttributeError(f"a CheckResult has no {name!r}: {did_you_mean(name, names)}".rstrip(": "))
 
     @property
     def panel(self) -> Image.Image:

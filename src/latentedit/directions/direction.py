@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, NoReturn, cast
 
@@ -80,13 +80,6 @@ def _ordered(calibration: EffectCalibration) -> EffectCalibration:
     return calibration
 
 
-def _refused(what: str) -> Callable[..., NoReturn]:
-    def refuse(*_: object) -> NoReturn:
-        raise ConfigError(what)
-
-    return refuse
-
-
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Direction:
     """A displacement of clean latent and text, at strength 1.
@@ -138,10 +131,10 @@ class Direction:
         change = f' "{change_words(self.source_captions[0], self.target_captions[0])}"' if worded else ""
         return f"<Direction {shortened(f'{self.method} of {self.model_name}{change}', 100)}>"
 
-    __mul__ = __rmul__ = _refused("the strength of a direction is the edit's. Give strength=0.5 to latentedit.edit")
-    __add__ = _refused("directions are combined by the edit. Give direction=[a, b] to latentedit.edit")
-    __sub__ = _refused("directions are combined by the edit. Give direction=[a, -b] to latentedit.edit")
-    __call__ = _refused("a direction is no function. Call latentedit.edit(model, image, direction=direction)")
+    def __call__(self, *_: object) -> NoReturn:
+        raise ConfigError("a direction is applied by an edit. Give direction=[a, b], strength=0.5 to latentedit.edit")
+
+    __mul__ = __rmul__ = __add__ = __sub__ = __call__
 
     def __neg__(self) -> "Direction":
         """The opposite change: from the target text to the source text."""

@@ -30,6 +30,7 @@ from latentedit.directions.direction import Direction, EffectCalibration, clean_
 from latentedit.directions.identification import local_change
 from latentedit.display.sheet import draw_grid
 from latentedit.editing.request import check_names
+from latentedit.editing.verbs import Model
 from latentedit.editors.eim import ROWS
 from latentedit.editors.judge import Judge
 from latentedit.editors.strength import EffectCurve, effect_along
@@ -39,12 +40,10 @@ from latentedit.geometry.transport import Carried, feature_of
 from latentedit.geometry.transport import transport_direction as transport_unit
 from latentedit.geometry.walks import EFFECT, Walk, effect_of, step_lengths
 from latentedit.latents.captions.base import shortened, to_images
-from latentedit.latents.encode import HasLatent, ImageLike, as_latent, captioner_for
+from latentedit.latents.encode import ImageLike, as_latent, captioner_for
 from latentedit.latents.images import preview_of
-from latentedit.latents.joint import JointLatent
 from latentedit.latents.record import ImageRecord, ModelRecord, versions
 from latentedit.models.base import Backbone
-from latentedit.models.registry import ModelLike
 from latentedit_keep.base.files import check_place, plain, read_json, user_path, write_text
 from latentedit_keep.base.saving import save_image
 
@@ -106,7 +105,7 @@ class TransportResult:
 
 @torch.no_grad()
 def discover(
-    basis: LocalBasis | JointLatent | ModelLike | HasLatent,
+    basis: LocalBasis | Model,
     image: ImageLike | None = None,
     *,
     source_prompt: str = "",
@@ -151,8 +150,8 @@ def discover(
 @explaining
 @torch.no_grad()
 def transport(
-    model: JointLatent | ModelLike | HasLatent | Direction,
-    image: ImageLike | JointLatent | HasLatent | Direction | None = None,
+    model: Model | Direction,
+    image: ImageLike | Model | Direction | None = None,
     direction: Direction | ImageLike | None = None,
     *,
     source_prompt: str = "",
@@ -168,21 +167,18 @@ def transport(
     Args:
         model: model or pipeline, or instead of model and image a latent, which the direction follows.
         image: the other image, as in `edit`.
-        direction: from `discover`; one without a feature, or of another model, is a `ConfigError`. It may also come
-            before the latent, or before or after the model.
+        direction: from `discover`; one without a feature, or of another model, is a `ConfigError`. Any place will do.
         source_prompt: caption of the image; of a latent it is known.
         rank: of a local basis to transport by; None is by the full Jacobian.
 
     Cost:
         The inversion; 21 evaluations by the full Jacobian, or the search of `local_basis`; one direction of `discover`.
     """
-    given: list[Any] = [model, image, direction]
-    place = next((index for index, one in enumerate(given) if isinstance(one, Direction)), None)
-    if place is None:
+    found, *rest = sorted((model, image, direction), key=lambda one: not isinstance(one, Direction))
+    if not isinstance(found, Direction):
         raise ConfigError("`transport` needs a direction. Give one of latentedit.discover, after model and image")
-    found: Direction = given.pop(place)
     feature_of(found)
-    latent = as_latent(*given, source_prompt=source_prompt)
+    latent = as_latent(*rest, source_prompt=source_prompt)
     found.check_model(latent.backbone.name, latent.backbone.fingerprint)
     settings = found.settings
     check_value(Count, steps=settings.get("steps"), **({} if rank is None else {"rank": rank}))

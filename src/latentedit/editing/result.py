@@ -294,7 +294,7 @@ class SweepResult(list[EditResult]):
         """
         if not is_page(path) and format_of(path) is None:
             raise OutputError(
-                f"{Path(path).name!r} is neither a page (.html) nor an image. Use .html, or .png for a sheet"
+                f"{Path(path).name!r} is neither page nor image. Use .html for a slider, .png for a sheet"
             )
         record = self[0].record.model_copy(
             update={"output": "sweep", "strengths": tuple(float(result.strength) for result in self)}

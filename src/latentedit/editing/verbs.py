@@ -103,10 +103,8 @@ def manipulate(
     """
     latent, image, direction = encoding.split(model, image, direction)
     if direction is None:
-        raise ConfigError(
-            "`manipulate` takes model and image, or a latent of latentedit.encode, and then a `direction`. Find one with "
-            "latentedit.identify"
-        )
+        needed = "`manipulate` takes model and image, or a latent of latentedit.encode, and a `direction`"
+        raise ConfigError(f"{needed}. Find one with latentedit.identify")
     if latent is None and not encoding.is_single(image):
         raise ConfigError("`manipulate` takes one image; got several. Call it once for each")
     given = {**options, "direction": direction}
@@ -338,9 +336,7 @@ def calibrate_direction(
     return dataclasses.replace(mean, calibration=calibration, license=license, preview=preview)
 
 
-def _single_session(latent: Any) -> Session:
-    if not isinstance(latent, JointLatent):
-        raise ConfigError("this takes a latent. Encode the image first: latentedit.encode(model, image)")
+def _single_session(latent: JointLatent) -> Session:
     if len(latent) != 1:
         raise ConfigError(f"this takes the latent of one image; got {len(latent)} of them. Use a Session")
     return Session(latent)

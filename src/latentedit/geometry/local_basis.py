@@ -7,7 +7,7 @@ at the level is v itself.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from jaxtyping import Float
@@ -23,11 +23,13 @@ from latentedit.core.rng import draw, stream
 from latentedit.core.settings import Level, Natural, check_value
 from latentedit.directions.direction import Direction, clean_share
 from latentedit.geometry.means import unit_rows
-from latentedit.latents.encode import HasLatent, ImageLike, as_latent
+from latentedit.latents.encode import ImageLike, as_latent
 from latentedit.latents.inversion import InversionTrace, invert
 from latentedit.latents.joint import JointLatent
 from latentedit.models.derivatives import FeatureJacobian, FeatureMap, Pooling
-from latentedit.models.registry import ModelLike
+
+if TYPE_CHECKING:
+    from latentedit.editing.verbs import Model
 
 _PROBES = 8  # random directions by which a sum of squared singular values is estimated
 
@@ -72,12 +74,7 @@ class LocalBasis(TruncatedSVD):
         return len(self.v)
 
     def __getitem__(self, index: Any) -> Any:
-        return self.directions[index]
-
-    @property
-    def directions(self) -> tuple[Direction, ...]:
-        """Each vector as a `direction`."""
-        return tuple(map(self.direction, range(len(self))))
+        return [*map(self.direction, range(len(self)))][index]
 
     def __repr__(self) -> str:
         return f"<LocalBasis of {len(self)} directions at {self.site}, level {self.level:.2f}>"
@@ -140,7 +137,7 @@ class LocalBasis(TruncatedSVD):
 @explaining
 @torch.no_grad()
 def local_basis(
-    model: ModelLike | JointLatent | HasLatent,
+    model: "Model",
     image: ImageLike | None = None,
     *,
     source_prompt: str = "",

@@ -10,8 +10,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit.core.linalg.block_lanczos import TruncatedSVD
-from latentedit.geometry.subspaces import exp_columns, log_columns, orthonormal_columns, vectors_of
+from latentedit.geometry.subspaces import Vectors, exp_columns, log_columns, orthonormal_columns, vectors_of
 
 _NO_GAP = 1e-10  # difference of two eigenvalues of the mean projector, at most 1 each, that is rounding
 _TOLERANCE, _MOST_STEPS = 1e-10, 200  # length of the gradient of a Karcher mean in radians; steps of its search
@@ -60,7 +59,7 @@ class Matching:
         return basis[self.order.to(basis.device)] * signs.reshape(-1, *[1] * (basis.ndim - 1))
 
 
-def chordal_mean(bases: Sequence[Tensor | TruncatedSVD]) -> Tensor:
+def chordal_mean(bases: Sequence[Vectors]) -> Tensor:
     """The subspace with the least sum of squared chordal distances: the top eigenvectors of ``sum_i P_i``.
 
     Args:
@@ -85,7 +84,7 @@ def chordal_mean(bases: Sequence[Tensor | TruncatedSVD]) -> Tensor:
     return _rows(span @ _chordal(coordinates), vectors_of(bases[0]))
 
 
-def karcher_mean(bases: Sequence[Tensor | TruncatedSVD], *, most_steps: int = _MOST_STEPS) -> KarcherMean:
+def karcher_mean(bases: Sequence[Vectors], *, most_steps: int = _MOST_STEPS) -> KarcherMean:
     """The Karcher (Frechet) mean of subspaces, by steps along the mean of the logarithms from the chordal mean.
 
     It is unique when all lie within a geodesic distance of pi / 4 of some subspace. Beyond that, the result is a
@@ -226,7 +225,7 @@ def _checked(bases: Sequence[Tensor], like: Tensor | None = None) -> Sequence[Te
     return bases
 
 
-def _compressed(bases: Sequence[Tensor | TruncatedSVD]) -> tuple[Float[Tensor, "n k"], Float[Tensor, "count k r"]]:
+def _compressed(bases: Sequence[Vectors]) -> tuple[Float[Tensor, "n k"], Float[Tensor, "count k r"]]:
     """An orthonormal basis of the span of all subspaces, and orthonormal bases of each in its coordinates.
 
     Plain QR is exact here even if the subspaces overlap: a superfluous column meets only zeros.

@@ -1,6 +1,5 @@
 """Subspaces: angles and distances between them, geodesics, and the distance of random ones.
 
-A basis of `local_basis` stands for its ``u``, the changes of the feature: the space that images share.
 A point of the Grassmann manifold is an r-dimensional subspace, given by r vectors that span it. A tangent at a subspace
 says for each vector of its orthonormal basis how it moves out of the subspace; its Frobenius norm is the length.
 """
@@ -18,13 +17,12 @@ from latentedit.core.linalg.block_lanczos import TruncatedSVD
 from latentedit.core.rng import stream
 from latentedit.core.settings import Count, check_value
 
+Vectors = Tensor | TruncatedSVD  # of a basis, its ``u``: the changes of the feature, in the space that images share
 _DEPENDENT = 1e-10  # distance of a unit vector from the span of those before it that is rounding
 _RIGHT_ANGLE = 1e-12  # cosine below which a principal angle is a right angle, up to float64 rounding
 
 
-def principal_angles(
-    a: Float[Tensor, "p *shape"] | TruncatedSVD, b: Float[Tensor, "q *shape"] | TruncatedSVD
-) -> Float[Tensor, " k"]:
+def principal_angles(a: Vectors, b: Vectors) -> Float[Tensor, " k"]:
     """The principal angles between the spans of two sets of vectors, rising, in radians from 0 to pi / 2.
 
     ``cos = svd(Q_a^T Q_b)`` is exact for large angles, ``sin = svd(Q_b - Q_a Q_a^T Q_b)`` for small ones; each is used
@@ -56,14 +54,9 @@ def principal_angles(
     return torch.where(cosines**2 > 0.5, torch.asin(sines), torch.acos(cosines))
 
 
-def vectors_of(basis: Tensor | TruncatedSVD) -> Tensor:
+def vectors_of(basis: Vectors) -> Tensor:
     """The vectors of a basis, its ``u``; vectors as they are."""
     return basis.u if isinstance(basis, TruncatedSVD) else basis
-
-
-def _columns(basis: Tensor | TruncatedSVD) -> Float[Tensor, "*b n r"]:
-    """Columns as they are, those of a local basis."""
-    return orthonormal_columns(basis.u) if isinstance(basis, TruncatedSVD) else basis
 
 
 def orthonormal_columns(vectors: Float[Tensor, "k *shape"]) -> Float[Tensor, "n k"]:
@@ -87,9 +80,7 @@ class RandomLevel:
     high: float
 
 
-def geodesic_distance(
-    a: Float[Tensor, "p *shape"] | TruncatedSVD, b: Float[Tensor, "q *shape"] | TruncatedSVD
-) -> float:
+def geodesic_distance(a: Vectors, b: Vectors) -> float:
     """Geodesic distance of two subspaces in radians: ``sqrt(sum theta_k^2)`` of their principal angles.
 
     At most ``pi / 2 * sqrt(min(p, q))``. Subspaces of different ranks have ``min(p, q)`` angles; the value is then the
@@ -109,17 +100,15 @@ def geodesic_distance(
     return float(torch.linalg.vector_norm(principal_angles(a, b)))
 
 
-def log_columns(
-    base: Float[Tensor, "n r"] | TruncatedSVD, point: Float[Tensor, "*b n r"] | TruncatedSVD
-) -> Float[Tensor, "*b n r"]:
+def log_columns(base: Vectors, point: Vectors) -> Float[Tensor, "*b n r"]:
     """The tangent at a subspace along which the shortest geodesic reaches another in unit time.
 
     ``Q_p W - Q_b Q_b^T Q_p W = N`` with ``Q_b^T Q_p = P cos(theta) W^T``, and ``N theta / sin(theta) P^T``. The factor
     ``theta / sin(theta)`` is a smooth function of the cosine at 1, so that small angles lose nothing.
 
     Args:
-        base: orthonormal columns in float64, or a basis of `local_basis`.
-        point: orthonormal columns of one subspace or of several at once.
+        base: orthonormal columns ``[n, r]`` in float64, or a basis of `local_basis`.
+        point: orthonormal columns, ``[n, r]``, of one subspace or of several at once.
 
     Returns:
         How each column of the base moves, in radians: orthogonal to the base, with the geodesic distance as its
@@ -131,7 +120,7 @@ def log_columns(
     Source:
         Absil, Mahony & Sepulchre 2004, section 3.8; the form that is smooth in the cosine is derived here.
     """
-    base, point = _columns(base), _columns(point)
+    base, point = (orthonormal_columns(one.u) if isinstance(one, TruncatedSVD) else one for one in (base, point))
     left, cosines, right = torch.linalg.svd(base.T @ point)
     if not float(cosines.min()) > _RIGHT_ANGLE:
         raise ConfigError("the geodesic between the subspaces is not unique: a principal angle is pi / 2")
@@ -142,13 +131,13 @@ def log_columns(
     return (turned - base @ (base.T @ turned)) * stretch @ left.mT
 
 
-def exp_columns(base: Float[Tensor, "n r"] | TruncatedSVD, tangent: Float[Tensor, "n r"]) -> Float[Tensor, "n r"]:
+def exp_columns(base: Vectors, tangent: Float[Tensor, "n r"]) -> Float[Tensor, "n r"]:
     """The subspace that a geodesic with a given start and velocity reaches in unit time.
 
     ``Q_b V cos(S) V^T + U sin(S) V^T`` with ``tangent = U S V^T``.
 
     Args:
-        base: orthonormal columns in float64, or a basis of `local_basis`.
+        base: orthonormal columns ``[n, r]`` in float64, or a basis of `local_basis`.
         tangent: orthogonal to them, as `log_columns` gives it.
 
     Returns:
@@ -157,7 +146,7 @@ def exp_columns(base: Float[Tensor, "n r"] | TruncatedSVD, tangent: Float[Tensor
     Source:
         Edelman, Arias & Smith 1998, theorem 2.3.
     """
-    base = _columns(base)
+    base = orthonormal_columns(base.u) if isinstance(base, TruncatedSVD) else base
     left, angles, right = torch.linalg.svd(tangent, full_matrices=False)
     columns = (base @ right.T * angles.cos() + left * angles.sin()) @ right
     # QR removes rounding only; the signs of its columns are free, those of the geodesic are not.

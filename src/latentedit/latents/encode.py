@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import torch
 
@@ -31,15 +31,6 @@ from latentedit_keep.base.images import ImageInput
 
 ChangeLike = str | Change  # "OLD => NEW", or a parsed change
 ImageLike = ImageInput | SourceImage
-
-
-class HasLatent(Protocol):
-    """The result of an edit, which stands for the edited image."""
-
-    @property
-    def latent(self) -> JointLatent: ...
-
-
 _MISSPELT = 0.8  # likeness of a word to the one that was meant
 _EXAMPLES = 64  # captions whose phrases are proposed for unknown ones: nearly all phrases of the bundled domains
 
@@ -85,10 +76,7 @@ def encode(
 
 def split(model: object, image: Any, target: Any = None) -> tuple[JointLatent | None, Any, Any]:
     """Latent, image and target of a call: instead of model and image there may be a latent, and then the target."""
-    latents = [getattr(one, "latent", one) for one in (model, image)]
-    model, image = (
-        new if isinstance(new, JointLatent) else old for new, old in zip(latents, (model, image), strict=True)
-    )
+    model, image = (getattr(one, "latent", one) for one in (model, image))  # results of edits have latents, too
     if isinstance(image, JointLatent):
         return image, None, target
     if isinstance(model, JointLatent):

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from latentedit.core.errors import ImageError, ShapeError
+from latentedit.core.errors import ShapeError
 from latentedit.core.plugins import FRAMERS
 from latentedit.models.base import Backbone, Capabilities
 from latentedit_keep.base.color import put_on, shown, space_of
@@ -199,11 +199,9 @@ def preview_of(images: Sequence[Image.Image]) -> bytes:
 def open_mask(mask: MaskLike, size: tuple[int, int]) -> NDArray[np.uint8] | None:
     """A mask as levels ``[height, width]``, 255 where the image may change and 0 where not; softened inwards.
 
-    None if all of the image may change.
-
     No pixel outside the mask ever changes; inside, the change grows to its full size within about a fiftieth of the
     image's shorter side from the edge, and narrower parts let nothing through. Gray lets a part of the change
-    through. The border of the image is not an edge. Masks are those of `keep`: a warning names what counts where that
+    through. None if all of the image may change. The border of the image is not an edge. Masks are those of `keep`: a warning names what counts where that
     is not white.
     """
     read = read_pixels(mask, "the mask")

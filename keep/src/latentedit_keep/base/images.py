@@ -75,8 +75,8 @@ class HasImage(Protocol):
     def image(self) -> Image.Image: ...
 
 
-# A file, an image, a result, an array [height, width, channels], a tensor [channels, height, width], an encoded or an open file;
-# arrays and tensors have bytes, or floats in [0, 1].
+# A file, an image, a result, an array [height, width, channels], a tensor [channels, height, width], an encoded or an
+# open file; arrays and tensors have bytes, or floats in [0, 1].
 ImageInput = str | Path | Image.Image | NDArray[Any] | TensorLike | Encoded | BinaryIO | HasImage
 
 
