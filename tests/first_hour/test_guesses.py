@@ -138,7 +138,7 @@ FAIL = {
     "le.local_basis(latent, num_directions=3)": ["help(latentedit.local_basis)"],
     "le.local_basis()": ["help(latentedit.local_basis)"],
     "le.discover(image)": ["latentedit.encode"],
-    "le.Direction.load('x.direction.safetensors', model=3)": ["latentedit.load"],
+    "le.Direction.load(folder / 'x.safetensors', model=3)": ["latentedit.load"],
     "beard * 0.5": ["strength=0.5"],
     "0.5 * beard": ["strength=0.5"],
     "beard + beard": ["direction=[a, b]"],

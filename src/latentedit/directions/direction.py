@@ -238,13 +238,13 @@ class Direction:
         Without a model, any model's direction is read, and stays on the CPU. One of another model is a `ConfigError`, a
         file that is missing, damaged, not a direction or of a newer format a `FileFormatError`.
         """
-        model = None if model is None else as_backbone(model)
         tensors, metadata = read_tensor_file(path, allowed=(*_PARTS, _MASK, _PREVIEW, _FEATURE))
         if _KEY not in metadata:
             raise FileFormatError(f"{path} is not a direction: its metadata lack {_KEY!r}. Check the path")
         stored = _read(metadata[_KEY], path)
         if (fault := _fault(tensors)) is not None:
             raise _invalid(path, fault)
+        model = None if model is None else as_backbone(model)
         device = torch.device("cpu") if model is None else model.device
         z, tokens, pooled = (tensors[name].to(device) for name in _PARTS)
         mask, preview, feature = (tensors.get(name) for name in (_MASK, _PREVIEW, _FEATURE))

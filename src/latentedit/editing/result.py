@@ -293,9 +293,7 @@ class SweepResult(list[EditResult]):
             OutputError: as `EditResult.save`.
         """
         if not is_page(path) and format_of(path) is None:
-            raise OutputError(
-                f"{Path(path).name!r} is neither page nor image. Use .html for a slider, .png for a sheet"
-            )
+            raise OutputError(f"{Path(path).name!r} is neither page nor image. Use .html for a slider or .png")
         record = self[0].record.model_copy(
             update={"output": "sweep", "strengths": tuple(float(result.strength) for result in self)}
         )

@@ -173,7 +173,8 @@ def transported(
     u = vectors_of(u)
     if isinstance(to_u, TruncatedSVD):
         to_u, singular_values, to_v = to_u.u, to_u.singular_values, to_u.v
-    assert singular_values is not None and to_v is not None, "all parts of the basis"
+    if singular_values is None or to_v is None:
+        raise ConfigError("`transported` needs a whole basis. Give transported(u, basis)")
     if u.shape[1:] != to_u.shape[1:] or not len(to_u) == len(singular_values) == len(to_v):
         raise ShapeError(
             f"the basis does not fit features of shape {list(u.shape[1:])}; "

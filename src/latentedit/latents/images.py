@@ -201,8 +201,8 @@ def open_mask(mask: MaskLike, size: tuple[int, int]) -> NDArray[np.uint8] | None
 
     No pixel outside the mask ever changes; inside, the change grows to its full size within about a fiftieth of the
     image's shorter side from the edge, and narrower parts let nothing through. Gray lets a part of the change
-    through. None if all of the image may change. The border of the image is not an edge. Masks are those of `keep`: a warning names what counts where that
-    is not white.
+    through. The border of the image is not an edge. Masks are those of `keep`: a warning names what counts where that
+    is not white. None if all of the image may change.
     """
     read = read_pixels(mask, "the mask")
     allowed, convention = bounds_of(read, size)

@@ -68,6 +68,7 @@ class TensorLike(Protocol):
     def is_floating_point(self) -> bool: ...  # whether its values are floats
 
 
+@runtime_checkable
 class HasImage(Protocol):
     """A result of `keep` or of an edit."""
 
@@ -239,7 +240,8 @@ def read_pixels(source: ImageInput | PixelImage, name: str = "the image") -> Pix
 
 
 def _read(source: ImageInput, name: str, content: bytes | None = None) -> PixelImage:
-    source = getattr(source, "image", source)
+    if isinstance(source, HasImage):
+        source = source.image
     if isinstance(source, np.ndarray | TensorLike):
         source = _from_array(source, name)
     if isinstance(source, Image.Image):
