@@ -37,15 +37,14 @@ def exports(package: str, **instead: str) -> tuple[Callable[[str], Any], Callabl
 
 def explaining(function: F) -> F:
     """Makes wrong arguments of a function a `ConfigError` that says what to type."""
-    signature, name = inspect.signature(function), f"latentedit.{function.__name__}"
 
     @functools.wraps(function)
     def checked(*given: Any, **named: Any) -> Any:
         try:
-            signature.bind(*given, **named)
+            inspect.signature(function).bind(*given, **named)
         except TypeError as error:
-            ours = _OURS.keys() & named.keys() and f"Give `{_OURS[min(_OURS.keys() & named.keys())]}`"
-            raise ConfigError(f"{name}: {error}. {ours or f'See help({name})'}") from None
+            meant = "".join(f"Give `{_OURS[name]}`, and see" for name in named if name in _OURS)
+            raise ConfigError(f"{error}. {meant or 'See'} help(latentedit.{function.__name__})") from None
         return function(*given, **named)
 
     return cast("F", checked)

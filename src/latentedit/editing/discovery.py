@@ -165,8 +165,7 @@ def transport(
     own image. See `geometry.transport`.
 
     Args:
-        model: model or pipeline, or instead of model and image a latent, which the direction follows.
-        image: the other image, as in `edit`.
+        model, image: as in `edit`, the other image; a latent stands for both.
         direction: from `discover`; one without a feature, or of another model, is a `ConfigError`. Any place will do.
         source_prompt: caption of the image; of a latent it is known.
         rank: of a local basis to transport by; None is by the full Jacobian.

@@ -95,20 +95,17 @@ def manipulate(
     A `Session` takes several images, which are a `ConfigError` here, and caches what the next strength needs.
 
     Args:
-        model: model or pipeline, or instead of model and image a latent from `encode`, which the direction follows.
-        image: as in `edit`; one.
+        model, image: as in `edit`, of one image; a latent from `encode` stands for both.
         direction: from `identify`, or its file; several are combined.
         progress: as in `edit`.
         options: as in `Session.manipulate`; with a model and an image also those of `edit`.
     """
     latent, image, direction = encoding.split(model, image, direction)
     if direction is None:
-        needed = "`manipulate` takes model and image, or a latent of latentedit.encode, and a `direction`"
-        raise ConfigError(f"{needed}. Find one with latentedit.identify")
+        raise ConfigError("no `direction`. Give one of latentedit.identify, after a latent of latentedit.encode")
     if latent is None and not encoding.is_single(image):
         raise ConfigError("`manipulate` takes one image; got several. Call it once for each")
-    given = {**options, "direction": direction}
-    return _results(model if latent is None else latent, image, None, None, progress, given)[0][0]
+    return _results(latent or model, image, None, None, progress, {**options, "direction": direction})[0][0]
 
 
 @takes_options

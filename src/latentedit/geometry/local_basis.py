@@ -154,8 +154,7 @@ def local_basis(
     """The directions at a level in which a feature of one image changes most.
 
     Args:
-        model: model or pipeline; or instead of model and image a latent, or the result of an edit.
-        image: as in `edit`; one.
+        model, image: as in `edit`, of one image; a latent, or the result of an edit, stands for both.
         source_prompt: caption of the image; of a latent it is known.
         site: where the feature is, one of `Backbone.sites`; None is `Backbone.default_site`.
         rank: number of directions; 0 searches for none and leaves the point, for `transport` by the full Jacobian.

@@ -87,8 +87,6 @@ def split(model: object, image: Any, target: Any = None) -> tuple[JointLatent | 
 def as_latent(model: object, image: Any, *, source_prompt: str) -> JointLatent:
     """The latent of a call that takes one, or a model and an image with its caption."""
     latent, image, _ = split(model, image)
-    if latent is None and image is None:
-        raise ConfigError("there is no image. Give model and image, or a latent of latentedit.encode(model, image)")
     return encode(cast("ModelLike", model), image, source_prompt=source_prompt) if latent is None else latent
 
 

@@ -204,8 +204,7 @@ def open_mask(mask: MaskLike, size: tuple[int, int]) -> NDArray[np.uint8] | None
     through. The border of the image is not an edge. Masks are those of `keep`: a warning names what counts where that
     is not white. None if all of the image may change.
     """
-    read = read_pixels(mask, "the mask")
-    allowed, convention = bounds_of(read, size)
+    allowed, convention = bounds_of(read_pixels(mask, "the mask"), size)
     if convention:
         warnings.warn(convention, stacklevel=2)
     return None if allowed.min() == 1 else np.rint(255 * allowed).astype(np.uint8)
