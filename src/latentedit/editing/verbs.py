@@ -95,7 +95,8 @@ def manipulate(
     A `Session` takes several images, which are a `ConfigError` here, and caches what the next strength needs.
 
     Args:
-        model, image: as in `edit`, of one image; a latent from `encode` stands for both.
+        model: model or pipeline, or instead of model and image a latent from `encode`, which the direction follows.
+        image: as in `edit`; one.
         direction: from `identify`, or its file; several are combined.
         progress: as in `edit`.
         options: as in `Session.manipulate`; with a model and an image also those of `edit`.
