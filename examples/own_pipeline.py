@@ -37,7 +37,7 @@ if MINIATURE:
     pipe = sd3_pipeline(t5=False)
     image = Image.linear_gradient("L").resize((64, 64)).convert("RGB")
 else:
-    pipe = Flux2KleinPipeline.from_pretrained("black-forest-labs/FLUX.2-klein-base-4B", torch_dtype=torch.bfloat16)
+    pipe = Flux2KleinPipeline.from_pretrained("black-forest-labs/FLUX.2-klein-base-4B", dtype=torch.bfloat16)
     pipe = pipe.to("cuda")
     image = PHOTO
 

@@ -44,8 +44,14 @@ if TYPE_CHECKING:
 
 __getattr__, __dir__, __all__ = exports(
     __name__,
+    apply="latentedit.manipulate(model, image, direction)",
+    calibrate="`latentedit models calibrate` in a shell",
+    compare="`latentedit direction compare` in a shell, or latentedit.check(original, edited) for images",
+    decode="`.image` of a result, or `model.decode(latent.z)`",
     from_pretrained="latentedit.load(name)",
+    interpolate="`latentedit path` in a shell, or latentedit.geometry.paths_between",
     load_direction="latentedit.Direction.load(path), or give the path as `direction`",
     load_image="the path itself: every function takes it as image",
+    methods="`latentedit methods` in a shell; `method` of latentedit.edit takes a name of it",
     save_direction="`save` of the direction, which latentedit.identify(model, image, ...) finds",
 )

@@ -5,7 +5,7 @@ Example:
     from latentedit.blocks import Keep, appended
 
     pipeline = appended(Flux2KleinAutoBlocks, keep=Keep)().init_pipeline("black-forest-labs/FLUX.2-klein-4B")
-    pipeline.load_components(torch_dtype=torch.bfloat16)
+    pipeline.load_components(dtype=torch.bfloat16)
     state = pipeline(image=photo, prompt="Add a red scarf")
     state.images[0], state.keep_masks[0], state.keep_reports[0]["found"]
 """

@@ -13,6 +13,7 @@ import pytest
 from PIL import ExifTags, Image, TiffImagePlugin, TiffTags
 
 from latentedit.core.errors import ImageError, OutputError
+from latentedit_keep.api import keep
 from latentedit_keep.base.images import (
     MAX_IMAGE_BYTES,
     MAX_PIXELS,
@@ -444,3 +445,10 @@ def test_a_truncated_deep_png_is_rejected(tmp_path: Path) -> None:
         (tmp_path / "cut.png").write_bytes(content)
         with pytest.raises(ImageError):
             read_pixels(tmp_path / "cut.png")
+
+
+def test_a_result_of_keep_is_read_at_its_full_depth() -> None:
+    """Its image has 8 bits."""
+    deep = PixelImage(pixels=np.arange(32 * 32 * 3, dtype=np.uint16).reshape(32, 32, 3) * 21)
+    assert np.array_equal(read_pixels(keep(deep, deep)).pixels, deep.pixels)
+    assert read_image(keep(deep, deep)).mode == "RGB"

@@ -66,10 +66,11 @@ def stripe(width: int) -> Levels:
     return levels
 
 
-def test_empty_full_and_narrow_masks_are_rejected() -> None:
+def test_empty_and_narrow_masks_are_rejected_and_full_ones_are_none() -> None:
     """In an image of 300 pixels, the ramp takes 3 on either side, so a stripe must be at least 7 wide."""
     full = np.full((300, 300), 255, dtype=np.uint8)
-    for levels in (0 * full, full, np.dstack([full, full, full, 0 * full]), stripe(1), stripe(6)):
+    for levels in (0 * full, np.dstack([full, full, full, 0 * full]), stripe(1), stripe(6)):
         with pytest.raises(ImageError):
             open_levels(levels)
     assert open_levels(stripe(7)).any()
+    assert open_mask(Image.fromarray(full), (300, 300)) is None

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from latentedit_keep.api import INVERTED, SHIFTED, ImageLike, KeepResult, KeptImage, alpha_lines, beyond_line, keep
 from latentedit_keep.base.console import Progress
-from latentedit_keep.base.errors import ConfigError
+from latentedit_keep.base.errors import ConfigError, did_you_mean
 from latentedit_keep.base.files import plain
 from latentedit_keep.base.images import read_pixels
 from latentedit_keep.base.provenance import Declaration, Role
@@ -200,6 +200,11 @@ class CheckResult:
 
     def __repr__(self) -> str:
         return f"<CheckResult {outcome(self.report.values)}: {self.report.verdict}>"
+
+    def __getattr__(self, name: str) -> Any:  # a field of the report
+        if name in (names := Report.__dataclass_fields__):
+            return getattr(self.report, name)
+        raise AttributeError(f"a CheckResult has no {name!r}: {did_you_mean(name, names)}".rstrip(": "))
 
     @property
     def panel(self) -> Image.Image:

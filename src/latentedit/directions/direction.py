@@ -9,7 +9,7 @@ import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, cast
+from typing import Annotated, Any, ClassVar, NoReturn, cast
 
 import pydantic
 import torch
@@ -25,7 +25,7 @@ from latentedit.core.settings import Share
 from latentedit.latents.captions.base import shortened
 from latentedit.latents.captions.change import change_words
 from latentedit.latents.record import check_format, first_fault
-from latentedit.models.base import Backbone
+from latentedit.models.registry import ModelLike, as_backbone
 from latentedit_keep.base.files import atomic_file, check_place, read_object
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
@@ -131,6 +131,11 @@ class Direction:
         change = f' "{change_words(self.source_captions[0], self.target_captions[0])}"' if worded else ""
         return f"<Direction {shortened(f'{self.method} of {self.model_name}{change}', 100)}>"
 
+    def __call__(self, *_: object) -> NoReturn:
+        raise ConfigError("a direction is applied by an edit. Give direction=[a, b], strength=0.5 to latentedit.edit")
+
+    __mul__ = __rmul__ = __add__ = __sub__ = __call__
+
     def __neg__(self) -> "Direction":
         """The opposite change: from the target text to the source text."""
         return dataclasses.replace(
@@ -227,7 +232,7 @@ class Direction:
         return path
 
     @classmethod
-    def load(cls, path: str | Path, *, model: Backbone | None = None) -> "Direction":
+    def load(cls, path: str | Path, *, model: ModelLike | None = None) -> "Direction":
         """Read a direction from a file, which may come from anyone.
 
         Without a model, any model's direction is read, and stays on the CPU. One of another model is a `ConfigError`, a
@@ -239,6 +244,7 @@ class Direction:
         stored = _read(metadata[_KEY], path)
         if (fault := _fault(tensors)) is not None:
             raise _invalid(path, fault)
+        model = None if model is None else as_backbone(model)
         device = torch.device("cpu") if model is None else model.device
         z, tokens, pooled = (tensors[name].to(device) for name in _PARTS)
         mask, preview, feature = (tensors.get(name) for name in (_MASK, _PREVIEW, _FEATURE))

@@ -14,7 +14,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -23,12 +23,14 @@ from torch import Tensor
 
 from latentedit.core.cost import Cost, metered
 from latentedit.core.errors import ConfigError, FileFormatError, OutputError
+from latentedit.core.names import explaining
 from latentedit.core.progress import Progress, progress_bar
 from latentedit.core.settings import Count, check_value
 from latentedit.directions.direction import Direction, EffectCalibration, clean_share
 from latentedit.directions.identification import local_change
 from latentedit.display.sheet import draw_grid
 from latentedit.editing.request import check_names
+from latentedit.editing.verbs import Model
 from latentedit.editors.eim import ROWS
 from latentedit.editors.judge import Judge
 from latentedit.editors.strength import EffectCurve, effect_along
@@ -38,12 +40,10 @@ from latentedit.geometry.transport import Carried, feature_of
 from latentedit.geometry.transport import transport_direction as transport_unit
 from latentedit.geometry.walks import EFFECT, Walk, effect_of, step_lengths
 from latentedit.latents.captions.base import shortened, to_images
-from latentedit.latents.encode import ImageLike, captioner_for, encode
+from latentedit.latents.encode import ImageLike, as_latent, captioner_for
 from latentedit.latents.images import preview_of
-from latentedit.latents.joint import JointLatent
 from latentedit.latents.record import ImageRecord, ModelRecord, versions
 from latentedit.models.base import Backbone
-from latentedit.models.registry import ModelLike
 from latentedit_keep.base.files import check_place, plain, read_json, user_path, write_text
 from latentedit_keep.base.saving import save_image
 
@@ -105,7 +105,7 @@ class TransportResult:
 
 @torch.no_grad()
 def discover(
-    basis: LocalBasis | JointLatent | ModelLike,
+    basis: LocalBasis | Model,
     image: ImageLike | None = None,
     *,
     source_prompt: str = "",
@@ -130,13 +130,11 @@ def discover(
         each of at most `walks.ROUNDS` rounds, and four more; four for each random one of equal length; and the judge's
         evaluations of the images along the basis.
     """
-    accepted = [] if isinstance(basis, LocalBasis) else [*inspect.signature(local_basis).parameters][1:-1]
+    accepted = [] if isinstance(basis, LocalBasis) else [*inspect.signature(local_basis).parameters][3:-1]
     settings = check_names("discover", settings, accepted, with_settings=False)
     with progress_bar(progress) as report:
         if not isinstance(basis, LocalBasis):
-            if not isinstance(basis, JointLatent):
-                basis = encode(basis, cast("ImageLike", image), source_prompt=source_prompt)
-            basis = local_basis(basis, progress=report, **settings)
+            basis = local_basis(basis, image, source_prompt=source_prompt, progress=report, **settings)
         walk = Walk(latent=basis.latent, trace=basis.trace, progress=report)
         with metered(basis.latent.backbone) as spent:
             found = discover_along(basis, basis.v, lambda k, step: basis.direction(k, step=step), progress=report)
@@ -149,11 +147,14 @@ def discover(
     return Discovery(basis=basis, directions=found, equal_length=same, equal_effect=longer, cost=cost)
 
 
+@explaining
 @torch.no_grad()
 def transport(
-    direction: Direction,
-    latent: JointLatent,
+    model: Model | Direction,
+    image: ImageLike | Model | Direction | None = None,
+    direction: Direction | ImageLike | None = None,
     *,
+    source_prompt: str = "",
     rank: int | None = None,
     seed: int = 0,
     progress: Progress | bool | None = True,
@@ -164,32 +165,37 @@ def transport(
     own image. See `geometry.transport`.
 
     Args:
-        direction: from `discover`; one without a feature, or of another model, is a `ConfigError`.
-        latent: the other image.
+        model, image: as in `edit`, the other image; a latent stands for both.
+        direction: from `discover`; one without a feature, or of another model, is a `ConfigError`. Any place will do.
+        source_prompt: caption of the image; of a latent it is known.
         rank: of a local basis to transport by; None is by the full Jacobian.
 
     Cost:
         The inversion; 21 evaluations by the full Jacobian, or the search of `local_basis`; one direction of `discover`.
     """
-    feature_of(direction)
-    direction.check_model(latent.backbone.name, latent.backbone.fingerprint)
-    settings = direction.settings
+    found, *rest = sorted((model, image, direction), key=lambda one: not isinstance(one, Direction))
+    if not isinstance(found, Direction):
+        raise ConfigError("`transport` needs a direction. Give one of latentedit.discover, after model and image")
+    feature_of(found)
+    latent = as_latent(*rest, source_prompt=source_prompt)
+    found.check_model(latent.backbone.name, latent.backbone.fingerprint)
+    settings = found.settings
     check_value(Count, steps=settings.get("steps"), **({} if rank is None else {"rank": rank}))
     prompt = settings.get("prompt")
-    own = prompt in direction.source_captions or not isinstance(prompt, str)
+    own = prompt in found.source_captions or not isinstance(prompt, str)
     with progress_bar(progress) as report:
         basis = local_basis(
             latent,
             site=settings["site"],
             rank=rank or 0,
-            level=direction.level,
+            level=found.level,
             prompt=None if own else prompt,
             steps=int(settings["steps"]),
             pooling=settings.get("pooling", "none"),
             seed=seed,
             progress=report,
         )
-        carried = transport_unit(direction, basis, full=rank is None, step=1.0)
+        carried = transport_unit(found, basis, full=rank is None, step=1.0)
         unit = carried.direction
         (discovered,) = discover_along(
             basis,

@@ -34,8 +34,7 @@ _INSTEAD = {
     **dict.fromkeys(("height", "width"), "The result has the size of the image. Resize the image"),
     **dict.fromkeys(("output_type", "return_dict"), "Take `.image` of the result, a Pillow image, or `.latent`"),
     **dict.fromkeys(("callback", "callback_on_step_end"), "Give a function of task, step and number as `progress`"),
-    "num_images_per_prompt": "Call it once for each `seed`",
-    "num_images": "Call it once for each `seed`",
+    **dict.fromkeys(("num_images_per_prompt", "num_images"), "Call it once for each `seed`"),
     "strengths": "Call `sweep` with `strengths`",
     "batch_size": "Give a list of images, which run as one batch",
     "latents": "Give an image, or a latent from latentedit.encode",
@@ -43,6 +42,8 @@ _INSTEAD = {
     **dict.fromkeys(("prompt_embeds", "prompt_2", "prompt_3"), "Give one text as `prompt`"),
     **dict.fromkeys(("attention_kwargs", "joint_attention_kwargs"), "Set up the pipeline before `from_pipeline`"),
     **dict.fromkeys(("device", "dtype", "torch_dtype", "lora"), "Give it to latentedit.load"),
+    "source": "Give the caption of the image as `source_prompt`",
+    "n_max": "Give the noise level at which it starts as `level`",
     "output": "Call `.save(path)` of the result",
 }
 _LIKENESS = 0.65  # of an unknown argument to one that is proposed: names of other libraries resemble ours by chance

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.cost import Cost
-from latentedit.core.errors import ConfigError, ModelError, ShapeError, did_you_mean
+from latentedit.core.errors import ConfigError, ModelError, OutputError, ShapeError, did_you_mean
 from latentedit.directions.identification import composed_change, dropped_residual
 from latentedit.display.sheet import draw_sheet, draw_sweep
 from latentedit.editing.outputs import OutputFile, declaring, json_file, write_together
@@ -32,7 +32,7 @@ from latentedit.latents.record import RunRecord
 from latentedit_keep.base.color import shown
 from latentedit_keep.base.files import write_text
 from latentedit_keep.base.images import read_image
-from latentedit_keep.base.saving import save_image
+from latentedit_keep.base.saving import format_of, save_image
 from latentedit_keep.undo import undo_difference
 from latentedit_keep.viewer.page import is_page
 from latentedit_keep.viewer.view import View, ViewerFrame
@@ -271,6 +271,10 @@ class SweepResult(list[EditResult]):
         """The edited images."""
         return [result.image for result in self]
 
+    def at(self, strength: float) -> NoReturn:
+        """Refused: every strength is an edit of its own."""
+        raise ConfigError(f"a sweep has its own strengths only. Call latentedit.sweep with strengths=[{strength:g}]")
+
     def show(self) -> None:
         """Open the sheet in the system's viewer, or show it in a notebook."""
         self._sheet().show()
@@ -288,6 +292,8 @@ class SweepResult(list[EditResult]):
         Raises:
             OutputError: as `EditResult.save`.
         """
+        if not is_page(path) and format_of(path) is None:
+            raise OutputError(f"{Path(path).name!r} is neither page nor image. Use .html for a slider or .png")
         record = self[0].record.model_copy(
             update={"output": "sweep", "strengths": tuple(float(result.strength) for result in self)}
         )

@@ -61,11 +61,13 @@ def identify(
     Example:
         identify(model, "me.png", add="glasses").save("glasses.safetensors")
     """
-    latent, image, prompt = _split(model, image, prompt)
+    latent, image, prompt = encoding.split(model, image, prompt)
     request = EditRequest.of(prompt=prompt, **cast("dict[str, Any]", options))
     if latent is None:
+        model = as_backbone(cast("ModelLike", model))
+        request.check_target(model)
         latent = encoding.encode(
-            cast("Backbone", model),
+            model,
             cast("Sequence[ImageLike]", image),
             source_prompt=request.source_prompt,
             captioner=request.captioner,
@@ -81,8 +83,9 @@ def identify(
 
 @takes_options
 def manipulate(
-    latent: JointLatent,
-    direction: Direction | Sequence[Direction],
+    model: "Model",
+    image: "ImageLike | JointLatent | Direction | Sequence[Direction] | None" = None,
+    direction: "Direction | str | Path | Sequence[Direction | str | Path] | None" = None,
     *,
     progress: "Progress | bool | None" = True,
     **options: Unpack[MoveOptions],
@@ -92,13 +95,18 @@ def manipulate(
     A `Session` takes several images, which are a `ConfigError` here, and caches what the next strength needs.
 
     Args:
-        latent: from `encode`.
-        direction: from `identify` or a file; several are combined.
+        model: model or pipeline, or instead of model and image a latent from `encode`, which the direction follows.
+        image: as in `edit`; one.
+        direction: from `identify`, or its file; several are combined.
         progress: as in `edit`.
-        options: as in `Session.manipulate`.
+        options: as in `Session.manipulate`; with a model and an image also those of `edit`.
     """
-    with progress_bar(progress) as report:
-        return _single_session(latent).manipulate(direction, progress=report, **options)[0]
+    latent, image, direction = encoding.split(model, image, direction)
+    if direction is None:
+        raise ConfigError("no `direction`. Give one of latentedit.identify, after a latent of latentedit.encode")
+    if latent is None and not encoding.is_single(image):
+        raise ConfigError("`manipulate` takes one image; got several. Call it once for each")
+    return _results(latent or model, image, None, None, progress, {**options, "direction": direction})[0][0]
 
 
 @takes_options
@@ -201,7 +209,7 @@ def _results(
     options: Mapping[str, Any],
 ) -> list[list[EditResult]]:
     """The results of `edit` and `sweep`."""
-    latent, image, target = _split(model, image, prompt)
+    latent, image, target = encoding.split(model, image, prompt)
     options = {**options, ("prompt" if prompt is target or isinstance(target, str) else "direction"): target}
     with progress_bar(progress) as report:
         if latent is None:
@@ -209,19 +217,6 @@ def _results(
             return run(as_backbone(model), encoding.as_list(image), request, strengths, progress=report)
         session = _single_session(latent)
         return session.run(read_directions(session.request(**options), latent.backbone), strengths, progress=report)
-
-
-def _split(model: object, image: Any, prompt: Any) -> tuple[JointLatent | None, Any, Any]:
-    """Latent, image and target of a call: instead of model and image there may be a latent, and then the target.
-
-    A result stands for its latent, the edited image.
-    """
-    model, image = (one.latent if isinstance(one, EditResult) else one for one in (model, image))
-    if isinstance(image, JointLatent):
-        return image, None, prompt
-    if isinstance(model, JointLatent):
-        return model, None, prompt if image is None else image
-    return None, image, prompt
 
 
 def edit_images(
@@ -339,9 +334,7 @@ def calibrate_direction(
     return dataclasses.replace(mean, calibration=calibration, license=license, preview=preview)
 
 
-def _single_session(latent: Any) -> Session:
-    if not isinstance(latent, JointLatent):
-        raise ConfigError("this takes a latent. Encode the image first: latentedit.encode(model, image)")
+def _single_session(latent: JointLatent) -> Session:
     if len(latent) != 1:
         raise ConfigError(f"this takes the latent of one image; got {len(latent)} of them. Use a Session")
     return Session(latent)

@@ -27,8 +27,9 @@ Kind = TypeVar("Kind")
 
 _GUIDANCE = ("guidance", "target_guidance")
 _WEIGHTS = (*_GUIDANCE, "source_guidance")  # all of classifier-free guidance
-# Settings by their names in diffusers' pipelines, and what an editor may call them.
-FIELD_NAMES = {"num_inference_steps": ("steps",), "guidance_scale": _GUIDANCE, "true_cfg_scale": _GUIDANCE}
+# Settings by their names in diffusers' pipelines or in FlowEdit's code, and what an editor may call them.
+_ONE_NAME = {"num_inference_steps": ("steps",), "src_guidance_scale": ("source_guidance",), "n_avg": ("noises",)}
+FIELD_NAMES = _ONE_NAME | dict.fromkeys(("guidance_scale", "true_cfg_scale", "tar_guidance_scale"), _GUIDANCE)
 TUNED = "eim"  # the method of this library, `editors.eim`, the default of models with tuned settings
 UNTUNED = "flowedit"  # the editor that `docs/methods.md` recommends for models without tuned settings
 

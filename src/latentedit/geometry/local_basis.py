@@ -7,7 +7,7 @@ at the level is v itself.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from jaxtyping import Float
@@ -17,14 +17,19 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.linalg.block_lanczos import TruncatedSVD, truncated_svd
+from latentedit.core.names import explaining
 from latentedit.core.progress import Progress, progress_bar
 from latentedit.core.rng import draw, stream
 from latentedit.core.settings import Level, Natural, check_value
 from latentedit.directions.direction import Direction, clean_share
 from latentedit.geometry.means import unit_rows
+from latentedit.latents.encode import ImageLike, as_latent
 from latentedit.latents.inversion import InversionTrace, invert
 from latentedit.latents.joint import JointLatent
 from latentedit.models.derivatives import FeatureJacobian, FeatureMap, Pooling
+
+if TYPE_CHECKING:
+    from latentedit.editing.verbs import Model
 
 _PROBES = 8  # random directions by which a sum of squared singular values is estimated
 
@@ -67,6 +72,9 @@ class LocalBasis(TruncatedSVD):
 
     def __len__(self) -> int:
         return len(self.v)
+
+    def __getitem__(self, index: Any) -> Any:
+        return [*map(self.direction, range(len(self)))][index]
 
     def __repr__(self) -> str:
         return f"<LocalBasis of {len(self)} directions at {self.site}, level {self.level:.2f}>"
@@ -126,10 +134,13 @@ class LocalBasis(TruncatedSVD):
         return dataclasses.replace(result, feature=feature.to(self.v), notes=text)
 
 
+@explaining
 @torch.no_grad()
 def local_basis(
-    latent: JointLatent,
+    model: "Model",
+    image: ImageLike | None = None,
     *,
+    source_prompt: str = "",
     site: str | None = None,
     rank: int = 10,
     energy: float | None = None,
@@ -143,7 +154,8 @@ def local_basis(
     """The directions at a level in which a feature of one image changes most.
 
     Args:
-        latent: one image.
+        model, image: as in `edit`, of one image; a latent, or the result of an edit, stands for both.
+        source_prompt: caption of the image; of a latent it is known.
         site: where the feature is, one of `Backbone.sites`; None is `Backbone.default_site`.
         rank: number of directions; 0 searches for none and leaves the point, for `transport` by the full Jacobian.
         energy: keep only as many of them as make this share of the sum of all squared singular values, in (0, 1); see
@@ -169,6 +181,7 @@ def local_basis(
     Source:
         Park et al. 2023 (arXiv 2307.12868), with our own search.
     """
+    latent = as_latent(model, image, source_prompt=source_prompt)
     if len(latent) != 1:
         raise ConfigError(f"a local basis takes one image; got {len(latent)}. Compute one for each")
     check_value(Level, level=level)

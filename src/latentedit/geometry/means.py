@@ -10,7 +10,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit.geometry.subspaces import exp_columns, log_columns, orthonormal_columns
+from latentedit.geometry.subspaces import Vectors, exp_columns, log_columns, orthonormal_columns, vectors_of
 
 _NO_GAP = 1e-10  # difference of two eigenvalues of the mean projector, at most 1 each, that is rounding
 _TOLERANCE, _MOST_STEPS = 1e-10, 200  # length of the gradient of a Karcher mean in radians; steps of its search
@@ -59,11 +59,11 @@ class Matching:
         return basis[self.order.to(basis.device)] * signs.reshape(-1, *[1] * (basis.ndim - 1))
 
 
-def chordal_mean(bases: Sequence[Tensor]) -> Tensor:
+def chordal_mean(bases: Sequence[Vectors]) -> Tensor:
     """The subspace with the least sum of squared chordal distances: the top eigenvectors of ``sum_i P_i``.
 
     Args:
-        bases: of subspaces of one rank: sets of r linearly independent vectors, ``[r, *shape]`` each.
+        bases: of subspaces of one rank: sets of r linearly independent vectors, ``[r, *shape]`` each, or local bases.
 
     Returns:
         An orthonormal basis ``[r, *shape]`` in float64 on the CPU, ordered by how many samples share each vector; in
@@ -81,17 +81,17 @@ def chordal_mean(bases: Sequence[Tensor]) -> Tensor:
         Edelman, Arias & Smith 1998, section 4.3 (the distance); the mean is the Eckart-Young theorem.
     """
     span, coordinates = _compressed(bases)
-    return _rows(span @ _chordal(coordinates), bases[0])
+    return _rows(span @ _chordal(coordinates), vectors_of(bases[0]))
 
 
-def karcher_mean(bases: Sequence[Tensor], *, most_steps: int = _MOST_STEPS) -> KarcherMean:
+def karcher_mean(bases: Sequence[Vectors], *, most_steps: int = _MOST_STEPS) -> KarcherMean:
     """The Karcher (Frechet) mean of subspaces, by steps along the mean of the logarithms from the chordal mean.
 
     It is unique when all lie within a geodesic distance of pi / 4 of some subspace. Beyond that, the result is a
     stationary point near the chordal mean, or has not converged.
 
     Args:
-        bases: of subspaces of one rank: sets of r linearly independent vectors, ``[r, *shape]`` each.
+        bases: of subspaces of one rank: sets of r linearly independent vectors, ``[r, *shape]`` each, or local bases.
         most_steps: maximum number of steps.
 
     Raises:
@@ -114,7 +114,7 @@ def karcher_mean(bases: Sequence[Tensor], *, most_steps: int = _MOST_STEPS) -> K
         return exp_columns(mean, gradient - mean @ (mean.T @ gradient))
 
     result = _descended(_chordal(coordinates), coordinates, log_columns, step, most_steps)
-    return dataclasses.replace(result, basis=_rows(span @ result.basis, bases[0]))
+    return dataclasses.replace(result, basis=_rows(span @ result.basis, vectors_of(bases[0])))
 
 
 def aligned_basis(mean: Float[Tensor, "r *shape"], bases: Sequence[Tensor]) -> AlignedBasis:
@@ -225,12 +225,12 @@ def _checked(bases: Sequence[Tensor], like: Tensor | None = None) -> Sequence[Te
     return bases
 
 
-def _compressed(bases: Sequence[Tensor]) -> tuple[Float[Tensor, "n k"], Float[Tensor, "count k r"]]:
+def _compressed(bases: Sequence[Vectors]) -> tuple[Float[Tensor, "n k"], Float[Tensor, "count k r"]]:
     """An orthonormal basis of the span of all subspaces, and orthonormal bases of each in its coordinates.
 
     Plain QR is exact here even if the subspaces overlap: a superfluous column meets only zeros.
     """
-    columns = [orthonormal_columns(basis) for basis in _checked(bases)]
+    columns = [orthonormal_columns(basis) for basis in _checked([*map(vectors_of, bases)])]
     span, triangle = torch.linalg.qr(torch.cat(columns, dim=1))
     return span, triangle.unflatten(1, (len(bases), -1)).permute(1, 0, 2).contiguous()
 

@@ -13,21 +13,23 @@ from pydantic import Field
 from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ShapeError
+from latentedit.core.linalg.block_lanczos import TruncatedSVD
 from latentedit.core.rng import stream
 from latentedit.core.settings import Count, check_value
 
+Vectors = Tensor | TruncatedSVD  # of a basis, its ``u``: the changes of the feature, in the space that images share
 _DEPENDENT = 1e-10  # distance of a unit vector from the span of those before it that is rounding
 _RIGHT_ANGLE = 1e-12  # cosine below which a principal angle is a right angle, up to float64 rounding
 
 
-def principal_angles(a: Float[Tensor, "p *shape"], b: Float[Tensor, "q *shape"]) -> Float[Tensor, " k"]:
+def principal_angles(a: Vectors, b: Vectors) -> Float[Tensor, " k"]:
     """The principal angles between the spans of two sets of vectors, rising, in radians from 0 to pi / 2.
 
     ``cos = svd(Q_a^T Q_b)`` is exact for large angles, ``sin = svd(Q_b - Q_a Q_a^T Q_b)`` for small ones; each is used
     where it is exact, so angles near 0 are not lost in the rounding of a cosine near 1.
 
     Args:
-        a: linearly independent vectors, one a row; they need not be orthonormal.
+        a: linearly independent vectors, one a row; they need not be orthonormal. Or a basis of `local_basis`.
         b: the other set.
 
     Returns:
@@ -40,6 +42,7 @@ def principal_angles(a: Float[Tensor, "p *shape"], b: Float[Tensor, "q *shape"])
     Source:
         Bjorck & Golub 1973.
     """
+    a, b = vectors_of(a), vectors_of(b)
     if a.shape[1:] != b.shape[1:]:
         raise ShapeError(f"both sets must have vectors of one shape; got {list(a.shape[1:])} and {list(b.shape[1:])}")
     first, second = orthonormal_columns(a), orthonormal_columns(b)
@@ -49,6 +52,11 @@ def principal_angles(a: Float[Tensor, "p *shape"], b: Float[Tensor, "q *shape"])
     cosines = torch.linalg.svdvals(overlap).clamp(0, 1)
     sines = torch.linalg.svdvals(second - first @ overlap).clamp(0, 1).flip(0)
     return torch.where(cosines**2 > 0.5, torch.asin(sines), torch.acos(cosines))
+
+
+def vectors_of(basis: Vectors) -> Tensor:
+    """The vectors of a basis, its ``u``; vectors as they are."""
+    return basis.u if isinstance(basis, TruncatedSVD) else basis
 
 
 def orthonormal_columns(vectors: Float[Tensor, "k *shape"]) -> Float[Tensor, "n k"]:
@@ -72,14 +80,14 @@ class RandomLevel:
     high: float
 
 
-def geodesic_distance(a: Float[Tensor, "p *shape"], b: Float[Tensor, "q *shape"]) -> float:
+def geodesic_distance(a: Vectors, b: Vectors) -> float:
     """Geodesic distance of two subspaces in radians: ``sqrt(sum theta_k^2)`` of their principal angles.
 
     At most ``pi / 2 * sqrt(min(p, q))``. Subspaces of different ranks have ``min(p, q)`` angles; the value is then the
     distance of the smaller one to the nearest subspace of the larger (0 if it is inside), which is not a metric.
 
     Args:
-        a: linearly independent vectors, one a row; they need not be orthonormal.
+        a: linearly independent vectors, one a row; they need not be orthonormal. Or a basis of `local_basis`.
         b: the other set.
 
     Raises:
@@ -92,15 +100,15 @@ def geodesic_distance(a: Float[Tensor, "p *shape"], b: Float[Tensor, "q *shape"]
     return float(torch.linalg.vector_norm(principal_angles(a, b)))
 
 
-def log_columns(base: Float[Tensor, "n r"], point: Float[Tensor, "*b n r"]) -> Float[Tensor, "*b n r"]:
+def log_columns(base: Vectors, point: Vectors) -> Float[Tensor, "*b n r"]:
     """The tangent at a subspace along which the shortest geodesic reaches another in unit time.
 
     ``Q_p W - Q_b Q_b^T Q_p W = N`` with ``Q_b^T Q_p = P cos(theta) W^T``, and ``N theta / sin(theta) P^T``. The factor
     ``theta / sin(theta)`` is a smooth function of the cosine at 1, so that small angles lose nothing.
 
     Args:
-        base: orthonormal columns in float64.
-        point: orthonormal columns of one subspace or of several at once.
+        base: orthonormal columns ``[n, r]`` in float64, or a basis of `local_basis`.
+        point: orthonormal columns, ``[n, r]``, of one subspace or of several at once.
 
     Returns:
         How each column of the base moves, in radians: orthogonal to the base, with the geodesic distance as its
@@ -112,6 +120,7 @@ def log_columns(base: Float[Tensor, "n r"], point: Float[Tensor, "*b n r"]) -> F
     Source:
         Absil, Mahony & Sepulchre 2004, section 3.8; the form that is smooth in the cosine is derived here.
     """
+    base, point = (orthonormal_columns(one.u) if isinstance(one, TruncatedSVD) else one for one in (base, point))
     left, cosines, right = torch.linalg.svd(base.T @ point)
     if not float(cosines.min()) > _RIGHT_ANGLE:
         raise ConfigError("the geodesic between the subspaces is not unique: a principal angle is pi / 2")
@@ -122,13 +131,13 @@ def log_columns(base: Float[Tensor, "n r"], point: Float[Tensor, "*b n r"]) -> F
     return (turned - base @ (base.T @ turned)) * stretch @ left.mT
 
 
-def exp_columns(base: Float[Tensor, "n r"], tangent: Float[Tensor, "n r"]) -> Float[Tensor, "n r"]:
+def exp_columns(base: Vectors, tangent: Float[Tensor, "n r"]) -> Float[Tensor, "n r"]:
     """The subspace that a geodesic with a given start and velocity reaches in unit time.
 
     ``Q_b V cos(S) V^T + U sin(S) V^T`` with ``tangent = U S V^T``.
 
     Args:
-        base: orthonormal columns in float64.
+        base: orthonormal columns ``[n, r]`` in float64, or a basis of `local_basis`.
         tangent: orthogonal to them, as `log_columns` gives it.
 
     Returns:
@@ -137,6 +146,7 @@ def exp_columns(base: Float[Tensor, "n r"], tangent: Float[Tensor, "n r"]) -> Fl
     Source:
         Edelman, Arias & Smith 1998, theorem 2.3.
     """
+    base = orthonormal_columns(base.u) if isinstance(base, TruncatedSVD) else base
     left, angles, right = torch.linalg.svd(tangent, full_matrices=False)
     columns = (base @ right.T * angles.cos() + left * angles.sin()) @ right
     # QR removes rounding only; the signs of its columns are free, those of the geodesic are not.

@@ -24,11 +24,13 @@ from torch import Tensor
 
 from latentedit.core.errors import ConfigError, ShapeError
 from latentedit.core.flow import per_element
+from latentedit.core.linalg.block_lanczos import TruncatedSVD
 from latentedit.core.linalg.operator import BlockOperator
 from latentedit.core.rng import stream
 from latentedit.core.settings import check_value
 from latentedit.directions.direction import Direction, clean_share
 from latentedit.geometry.local_basis import LocalBasis
+from latentedit.geometry.subspaces import vectors_of
 
 # Damping of the inverse, in units of the largest singular value: directions weaker than a tenth of the strongest fade
 # out instead of dominating, and none is amplified more than fivefold. Stronger ones keep most of their exact weight,
@@ -142,10 +144,10 @@ def pulled_back(u: Float[Tensor, "k *feature"], jacobian: BlockOperator) -> Tran
 
 
 def transported(
-    u: Float[Tensor, "k *feature"],
-    to_u: Float[Tensor, "r *feature"],
-    singular_values: Float[Tensor, " r"],
-    to_v: Float[Tensor, "r *latent"],
+    u: Float[Tensor, "k *feature"] | TruncatedSVD,
+    to_u: Float[Tensor, "r *feature"] | TruncatedSVD,
+    singular_values: Float[Tensor, " r"] | None = None,
+    to_v: Float[Tensor, "r *latent"] | None = None,
     *,
     inverse: bool = True,
     damping: float = 0.0,
@@ -153,8 +155,8 @@ def transported(
     """Carry changes of the feature to a point with a local basis; see the module.
 
     Args:
-        u: changes of the feature, of any length above 0.
-        to_u: of the basis: orthonormal changes of the feature.
+        u: changes of the feature, of any length above 0; or the basis that has them.
+        to_u: of the basis: orthonormal changes of the feature. Or the basis itself, instead of its three parts.
         singular_values: of the basis, at least 0; vectors whose value is 0 are left out, for their u is arbitrary.
         to_v: of the basis: orthonormal displacements of the latent, ``J to_v[i] = singular_values[i] * to_u[i]``.
         inverse: divide by the singular values, so that ``J v`` is parallel to the projection of u.
@@ -168,6 +170,11 @@ def transported(
     Source:
         Park et al. 2023 (arXiv 2307.12868), parallel transport; the damping is ours.
     """
+    u = vectors_of(u)
+    if isinstance(to_u, TruncatedSVD):
+        to_u, singular_values, to_v = to_u.u, to_u.singular_values, to_u.v
+    if singular_values is None or to_v is None:
+        raise ConfigError("`transported` needs a whole basis. Give transported(u, basis)")
     if u.shape[1:] != to_u.shape[1:] or not len(to_u) == len(singular_values) == len(to_v):
         raise ShapeError(
             f"the basis does not fit features of shape {list(u.shape[1:])}; "

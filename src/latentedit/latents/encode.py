@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -72,6 +72,22 @@ def encode(
         raise ConfigError("there is no image to encode")
     how: Any = {"captioner": captioner, "instructed": instructed, "references": references}
     return encode_frames(model, fit_all(model, images, mask=mask), source_prompt=source_prompt, **how)
+
+
+def split(model: object, image: Any, target: Any = None) -> tuple[JointLatent | None, Any, Any]:
+    """Latent, image and target of a call: instead of model and image there may be a latent, and then the target."""
+    model, image = (getattr(one, "latent", one) for one in (model, image))  # results of edits have latents, too
+    if isinstance(image, JointLatent):
+        return image, None, target
+    if isinstance(model, JointLatent):
+        return model, None, target if image is None else image
+    return None, image, target
+
+
+def as_latent(model: object, image: Any, *, source_prompt: str) -> JointLatent:
+    """The latent of a call that takes one, or a model and an image with its caption."""
+    latent, image, _ = split(model, image)
+    return encode(cast("ModelLike", model), image, source_prompt=source_prompt) if latent is None else latent
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from latentedit.core.errors import ImageError, ShapeError
+from latentedit.core.errors import ShapeError
 from latentedit.core.plugins import FRAMERS
 from latentedit.models.base import Backbone, Capabilities
 from latentedit_keep.base.color import put_on, shown, space_of
@@ -196,23 +196,18 @@ def preview_of(images: Sequence[Image.Image]) -> bytes:
     return file.getvalue()
 
 
-def open_mask(mask: MaskLike, size: tuple[int, int]) -> NDArray[np.uint8]:
+def open_mask(mask: MaskLike, size: tuple[int, int]) -> NDArray[np.uint8] | None:
     """A mask as levels ``[height, width]``, 255 where the image may change and 0 where not; softened inwards.
 
     No pixel outside the mask ever changes; inside, the change grows to its full size within about a fiftieth of the
     image's shorter side from the edge, and narrower parts let nothing through. Gray lets a part of the change
     through. The border of the image is not an edge. Masks are those of `keep`: a warning names what counts where that
-    is not white.
+    is not white. None if all of the image may change.
     """
-    read = read_pixels(mask, "the mask")
-    allowed, convention = bounds_of(read, size)
+    allowed, convention = bounds_of(read_pixels(mask, "the mask"), size)
     if convention:
         warnings.warn(convention, stacklevel=2)
-    if allowed.min() == 1:
-        raise ImageError(
-            f"the mask{f' {read.path}' if read.path else ''} allows all of the image to change. Leave it out"
-        )
-    return np.rint(255 * allowed).astype(np.uint8)
+    return None if allowed.min() == 1 else np.rint(255 * allowed).astype(np.uint8)
 
 
 class Framer(abc.ABC):

@@ -68,9 +68,17 @@ class TensorLike(Protocol):
     def is_floating_point(self) -> bool: ...  # whether its values are floats
 
 
-# A file, an image, an array [height, width, channels], a tensor [channels, height, width], an encoded or an open file;
-# arrays and tensors have bytes, or floats in [0, 1].
-ImageInput = str | Path | Image.Image | NDArray[Any] | TensorLike | Encoded | BinaryIO
+@runtime_checkable
+class HasImage(Protocol):
+    """A result of `keep` or of an edit."""
+
+    @property
+    def image(self) -> Image.Image: ...
+
+
+# A file, an image, a result, an array [height, width, channels], a tensor [channels, height, width], an encoded or an
+# open file; arrays and tensors have bytes, or floats in [0, 1].
+ImageInput = str | Path | Image.Image | NDArray[Any] | TensorLike | Encoded | BinaryIO | HasImage
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -221,6 +229,7 @@ def read_image(source: ImageInput, name: str = "image", *, content: bytes | None
 
 def read_pixels(source: ImageInput | PixelImage, name: str = "the image") -> PixelImage:
     """The first frame of an image, which errors call ``name``; PNG and TIFF keep 16 bits."""
+    source = getattr(source, "kept", source)  # a result of `keep`, at its full bit depth
     if isinstance(source, PixelImage):
         return source
     found = _read(source, name)
@@ -231,11 +240,13 @@ def read_pixels(source: ImageInput | PixelImage, name: str = "the image") -> Pix
 
 
 def _read(source: ImageInput, name: str, content: bytes | None = None) -> PixelImage:
+    if isinstance(source, HasImage):
+        source = source.image
     if isinstance(source, np.ndarray | TensorLike):
         source = _from_array(source, name)
     if isinstance(source, Image.Image):
         return _decoded(source, name)
-    if not isinstance(source, str | Path | Encoded) and hasattr(source, "read"):
+    if not isinstance(source, str | Path | Encoded) and callable(getattr(source, "read", None)):
         if source.seekable():  # it was often just written
             source.seek(0)
         source = source.read()
