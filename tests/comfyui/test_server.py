@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tools import comfy
-from tools.comfy import EXAMPLES, GRAPHS, NodeError, Server, graph_of
 
 from latentedit_keep import keep
 from tests.keep.pairs import cast, moved, scene, similarity, with_object
+from tools import comfy
+from tools.comfy import EXAMPLES, GRAPHS, NodeError, Server, graph_of
 
 SIDE = 160
 BEFORE = scene()
