@@ -85,13 +85,15 @@ def test_no_edit_of_pillows_pixels_is_taken_for_one(tmp_path: Path, edit: Callab
     assert as_started_from(original, read_pixels(saved(pixels, tmp_path))) is original
 
 
-def test_a_copy_without_a_file_a_png_and_opencv_without_ffmpeg_are_as_they_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_copy_without_a_file_and_a_png_are_not_decoded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     edited = read_pixels(saved(by_ffmpeg(), tmp_path))
+    monkeypatch.setattr(cv2, "VideoCapture", lambda *_: pytest.fail("decoded"))
     for original in (read_pixels(Image.open(SCENE)), read_pixels(saved(pillow(), tmp_path, "scene.png"))):
         assert as_started_from(original, edited) is original
-    original = read_pixels(SCENE)
+
+
+def test_opencv_without_ffmpeg_leaves_the_original_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original, edited = read_pixels(SCENE), read_pixels(saved(by_ffmpeg(), tmp_path))
     assert as_started_from(original, edited) is not original
     monkeypatch.setattr(cv2, "CAP_FFMPEG", cv2.CAP_GSTREAMER)  # a kind that the wheels of OpenCV lack
     assert as_started_from(original, edited) is original
