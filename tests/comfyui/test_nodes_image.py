@@ -68,11 +68,11 @@ def load(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     output: Any = lambda *values, ui=None: SimpleNamespace(values=values, ui=ui)  # noqa: E731
     io = SimpleNamespace(**kinds, ComfyNode=object, Schema=Schema, NodeOutput=output)
     saved = SimpleNamespace(save_images=lambda images, _: {"ui": {"images": [{"filename": f"{len(images)}.png"}]}})
-    bar = SimpleNamespace(update_absolute=lambda _: None)
+    progress = SimpleNamespace(update_absolute=lambda _: None)
     pretended: dict[str, dict[str, Any]] = {
         "comfy": {},
         "comfy.model_management": {"throw_exception_if_processing_interrupted": lambda: None},
-        "comfy.utils": {"ProgressBar": lambda _: bar},
+        "comfy.utils": {"ProgressBar": lambda _: progress},
         "comfy_api": {},
         "comfy_api.latest": {"io": io, "ui": SimpleNamespace(PreviewText=lambda text: {"text": (text,)})},
         "folder_paths": {},

@@ -55,7 +55,7 @@ def test_a_clone_is_a_pack_with_its_own_keep(clone: Path) -> None:
         assert (facts.name, facts.version) == ("latentedit-keep", importlib.metadata.version("latentedit-keep"))
 
 
-def test_the_folder_of_the_pack_alone_says_what_to_run(clone: Path, tmp_path: Path) -> None:
+def test_the_folder_of_the_pack_alone_names_the_command(clone: Path, tmp_path: Path) -> None:
     alone = shutil.copytree(clone / "packages/comfyui", tmp_path / "comfyui", ignore=shutil.ignore_patterns("carried"))
     *_, error = run(LOAD, str(alone), folder=tmp_path).stderr.strip().splitlines()
     assert error.startswith("ImportError")
