@@ -86,4 +86,5 @@ if __name__ == "__main__":
 
 # %%
 if __name__ == "__main__" and "__file__" in globals():
-    pytest.main([__file__, "--quiet", "--disable-warnings", "-p", "no:cacheprovider"])
+    alone = ["-o", "addopts="]  # without this repository's own options
+    pytest.main([__file__, "--quiet", "--disable-warnings", "-p", "no:cacheprovider", *alone])

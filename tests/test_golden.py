@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tools import golden
 
 import latentedit as le
 from latentedit.core.plugins import EDITORS
 from latentedit_keep.base.plugins import COMMANDS
+from tools import golden
 
 pytestmark = pytest.mark.slow
 

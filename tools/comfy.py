@@ -488,12 +488,13 @@ def draw_graph(name: str = "keep_only_the_change") -> None:
             Image.open(io.BytesIO(shot)).convert("RGB").save(ROOT / "docs/images/comfyui/graph.webp", quality=70)
 
 
-def prepared(folder: Path) -> Path:
-    """A folder for a server, with the pack and the images of its examples."""
-    (folder / "custom_nodes").mkdir(parents=True, exist_ok=True)
-    subprocess.run(
-        [sys.executable, str(PACK / "build.py"), str(folder / "custom_nodes")], check=True, stdout=subprocess.DEVNULL
-    )
+def prepared(folder: Path, *, clone: bool = False) -> Path:
+    """A folder for a server, with the pack, or a clone of the last commit, and the images of its examples."""
+    packs = folder / "custom_nodes"
+    packs.mkdir(parents=True, exist_ok=True)
+    build = [sys.executable, str(PACK / "build.py"), str(packs)]
+    cloned = ["git", "clone", "--quiet", "--depth", "1", ROOT.as_uri(), str(packs / "latentedit")]
+    subprocess.run(cloned if clone else build, check=True, stdout=subprocess.DEVNULL)
     shutil.copytree(EXAMPLES / "input", folder / "input", dirs_exist_ok=True)
     (folder / "custom_nodes/portrait_nodes.py").symlink_to(ROOT / "tests/comfyui/portrait_nodes.py")
     return folder

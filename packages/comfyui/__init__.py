@@ -7,8 +7,20 @@ from typing import Any
 
 WEB_DIRECTORY = "web"  # ComfyUI takes the help pages of nodes from its folder docs
 
+_CARRIED = Path(__file__).resolve().parent / "carried"  # what build.py writes
+_IN_CLONE = _CARRIED.parents[2] / "keep/src"
 if importlib.util.find_spec("latentedit_keep") is None:
-    sys.path.append(str(Path(__file__).parent / "carried"))  # the copy that build.py makes
+    if (_IN_CLONE / "latentedit_keep").is_dir():
+        from .build import write_metadata
+
+        write_metadata(_CARRIED)
+        sys.path.append(str(_IN_CLONE))
+    elif not _CARRIED.is_dir():
+        raise ImportError(
+            "this folder lacks latentedit_keep. Clone the whole repository into custom_nodes instead, or run "
+            "`python packages/comfyui/build.py .../ComfyUI/custom_nodes` in a clone"
+        )
+    sys.path.append(str(_CARRIED))
 
 
 async def comfy_entrypoint() -> Any:

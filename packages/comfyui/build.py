@@ -18,12 +18,19 @@ def build(folder: Path) -> Path:
     for image in (HERE / "example_workflows").glob("*.jpg"):
         shutil.copy(image, pack / "web/docs")  # ComfyUI shows no other images in help pages
     shutil.copytree(KEEP / "src/latentedit_keep", pack / "carried/latentedit_keep", ignore=skipped)
+    write_metadata(pack / "carried")
+    return pack
+
+
+def write_metadata(folder: Path) -> None:
+    """Write what a program looks up of latentedit-keep where it is not installed: its version."""
+    for older in folder.glob("*.dist-info"):
+        shutil.rmtree(older)
     version = tomllib.loads((KEEP / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
-    facts = pack / f"carried/latentedit_keep-{version}.dist-info"  # where a program looks up the version
-    facts.mkdir()
+    facts = folder / f"latentedit_keep-{version}.dist-info"
+    facts.mkdir(parents=True)
     (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: latentedit-keep\nVersion: {version}\n")
     shutil.copy(KEEP / "LICENSE", facts)
-    return pack
 
 
 if __name__ == "__main__":

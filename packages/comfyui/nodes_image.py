@@ -1,6 +1,7 @@
 """Nodes for images: what ComfyUI shows of the functions in images.py.
 
-``edited`` is the first input of each, since a bypassed node passes its first image.
+``edited`` is the first input of each, since a bypassed node passes its first image. New outputs come last, since saved
+graphs number them. web/text.js draws the text of a node.
 """
 
 from pathlib import Path
@@ -11,9 +12,9 @@ import nodes
 from comfy_api.latest import io, ui
 
 from . import images
-from .schemas import CATEGORY, progress_bar, schema
+from .schemas import CATEGORY, FRONTEND, progress_bar, schema
 
-_COMPARES = hasattr(io, "ImageCompare")
+_COMPARES = hasattr(io, "ImageCompare") and FRONTEND >= (1, 58, 1)  # older ones fed the wipe of the core's node only
 _LAYERS = hasattr(io, "Layers")  # since ComfyUI 0.31
 _MASK = "White (1) where the image may change. A mask of another size is resized; 64 x 64 zeros count as no mask."
 
@@ -100,6 +101,7 @@ class Check(io.ComfyNode):
                 io.Boolean.Output("passed", "passed", tooltip="Whether all images of the batch passed."),
                 io.String.Output("report", "report", tooltip="All measurements as JSON, next_step_code among them."),
                 io.Image.Output("panel", "panel", tooltip="Original and edited image, with the changes outlined."),
+                io.String.Output("verdict", "verdict", tooltip="The outcome and the next step, in words."),
             ],
             is_output_node=True,
         )  # fmt: skip
@@ -110,7 +112,7 @@ class Check(io.ComfyNode):
     ) -> Any:
         progress = progress_bar(edited, original)
         made = images.check_edit(edited, original, mask, max_outside, max_changed, expect_size, progress)
-        return io.NodeOutput(made.passed, made.report, made.panel, ui=ui.PreviewText(made.verdict))
+        return io.NodeOutput(made.passed, made.report, made.panel, made.verdict, ui=ui.PreviewText(made.verdict))
 
 
 class Match(io.ComfyNode):

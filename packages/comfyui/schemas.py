@@ -1,6 +1,8 @@
 """What all nodes share: schemas that load on every generation of ComfyUI, progress and cancel."""
 
 import dataclasses
+import importlib.metadata
+import re
 from collections.abc import Callable, Sized
 from typing import Any
 
@@ -9,6 +11,18 @@ import comfy.utils
 from comfy_api.latest import io
 
 CATEGORY = "image/latentedit"
+
+
+def _version(package: str) -> tuple[int, ...]:
+    """Of an installed package; empty without it."""
+    try:
+        text = importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ()
+    return tuple(map(int, re.findall(r"\d+", text)[:3]))
+
+
+FRONTEND = _version("comfyui-frontend-package")
 _KNOWN = {field.name for field in dataclasses.fields(io.Schema)}
 
 

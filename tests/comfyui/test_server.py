@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tools import comfy
-from tools.comfy import EXAMPLES, GRAPHS, NodeError, Server, graph_of
 
 from latentedit_keep import keep
 from tests.keep.pairs import cast, moved, scene, similarity, with_object
+from tools import comfy
+from tools.comfy import EXAMPLES, GRAPHS, NodeError, Server, graph_of
 
 SIDE = 160
 BEFORE = scene()
@@ -96,6 +96,18 @@ def library(name: str, **options: Any) -> Any:
 
 
 def test_all_nodes_load_with_help_and_examples(server: Server) -> None:
+    assert_all_nodes_load(server)
+    assert server.call("/workflow_templates")["latentedit"]
+
+
+def test_all_nodes_load_from_a_clone(tmp_path: Path) -> None:
+    with comfy.running(comfy.prepared(tmp_path, clone=True)) as running:
+        assert_all_nodes_load(running)
+        (made,) = saved(running, pair("scene-edited-1.jpg", "scene.jpg"))
+        assert made.shape == (512, 512, 3)
+
+
+def assert_all_nodes_load(server: Server) -> None:
     info = server.call("/object_info")
     nodes = [name for name in info if name.startswith("LatentEdit_")]
     assert {"LatentEdit_Keep", "LatentEdit_Check", "LatentEdit_Match", "LatentEdit_EnforceMask"} <= set(nodes)
@@ -109,7 +121,7 @@ def test_all_nodes_load_with_help_and_examples(server: Server) -> None:
                 assert file.read(2) == b"\xff\xd8"
     for name in ("Keep", "Check", "Match", "EnforceMask"):  # a bypassed node passes its first image
         assert next(iter(info[f"LatentEdit_{name}"]["input"]["required"])) == "edited"
-    assert server.call("/workflow_templates")["latentedit"]
+    assert any(one.endswith("/text.js") for one in server.call("/extensions"))
 
 
 @pytest.mark.parametrize("name", [name for name in GRAPHS if not name.endswith("by_text")])
@@ -194,8 +206,9 @@ def test_checks_branch(server: Server) -> None:
     check = {"edited": ["2", 0], "original": ["1", 0], "max_outside": 0.001, "expect_size": False}
     for limit, passed in ((1.0, "passed"), (0.01, "failed")):
         node = {"class_type": "LatentEdit_Check", "inputs": check | {"max_changed": limit}}
-        show = {"class_type": "PreviewAny", "inputs": {"source": ["3", 0]}}
-        shown = server.run(pair() | {"3": node, "4": show})
+        show, verdict = ({"class_type": "PreviewAny", "inputs": {"source": ["3", output]}} for output in (0, 3))
+        shown = server.run(pair() | {"3": node, "4": show, "5": verdict})
+        assert shown["5"]["text"] == shown["3"]["text"]
         assert shown["3"]["text"][0].startswith(passed)
         assert shown["4"]["text"][0].lower() == str(passed == "passed").lower()
 

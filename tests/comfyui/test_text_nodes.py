@@ -6,6 +6,7 @@ from collections.abc import Generator
 import numpy as np
 import pytest
 from PIL import Image
+
 from tools.comfy import EXAMPLES, GRAPHS, SOURCES, Server, graph_of, prepared, running, with_portraits
 
 

@@ -8,8 +8,6 @@ import re
 from pathlib import Path
 
 import pytest
-from tools import marked_numbers, reference
-from tools.reference import DOCS, described
 
 from latentedit.core.errors import ConfigError
 from latentedit.core.plugins import EDITORS
@@ -18,6 +16,8 @@ from latentedit.models.registry import bundled_folder
 from latentedit_bench.experiments.experiment import make_experiment
 from latentedit_bench.experiments.run import read_records
 from latentedit_keep.base.files import plain
+from tools import marked_numbers, reference
+from tools.reference import DOCS, described
 from training.folder import card_text
 from training.recipes import RECIPES
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from tools import pages, running
 from tools.pages import MARK, digest
 from tools.running import Block, BlockError, parsed

@@ -12,9 +12,9 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from playwright.sync_api import TimeoutError as TooLong
-from tools.pages import absent
 
 from tests.browser import Browser
+from tools.pages import absent
 
 pytestmark = pytest.mark.slow
 

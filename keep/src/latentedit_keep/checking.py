@@ -16,10 +16,11 @@ from latentedit_keep.api import INVERTED, SHIFTED, ImageLike, KeepResult, KeptIm
 from latentedit_keep.base.console import Progress
 from latentedit_keep.base.errors import ConfigError, did_you_mean
 from latentedit_keep.base.files import plain
-from latentedit_keep.base.images import read_pixels
+from latentedit_keep.base.images import PixelImage, read_pixels
 from latentedit_keep.base.provenance import Declaration, Role
 from latentedit_keep.base.warp import Mask, cv2, depth_inside, fitted, resized, scaling, warped
 from latentedit_keep.change import EDGE_PX, EXTENDED, GLOBAL, LOCAL, NOTHING, OPAQUE, VISIBLE, Found, share_uncertainty
+from latentedit_keep.decoders import as_started_from
 from latentedit_keep.detection import grown
 from latentedit_keep.masks import looks_inverted, mask_plane
 
@@ -288,7 +289,8 @@ def check(
         raise ConfigError("`check` needs either `original` and `edited` or `kept`. Pass one of the two")
     third = None if mask is None else read_pixels(mask, "the mask")
     plane, convention = (None, "") if third is None else mask_plane(third, first.size, second.size)
-    kept = keep(first, second, progress=progress) if kept is None else kept.whole
+    started = first if kept is not None else as_started_from(first, second)
+    kept = keep(started, second, progress=progress) if kept is None else kept.whole
     change, found = kept.detected, kept.found
     changed = np.full(first.size[::-1], found in ("redrawn", "different images"))
     faint, numbers = np.zeros_like(changed), np.zeros(changed.shape, dtype=np.int32)
@@ -320,8 +322,8 @@ def check(
         rest="empty" if no_rest else "differs" if math.isfinite(agreement) else "identical",
         rest_db=None if no_rest else plain(agreement),
         rest_levels=None if change is None or no_rest or change.exact else plain(change.residual),
-        doubts=(*kept.doubts, *filter(None, [convention, INVERTED if inverted else ""])),
-        original=kept.record.original,
+        doubts=(*kept.doubts, *filter(None, [convention, INVERTED if inverted else "", _decoder(first, started)])),
+        original=KeptImage(name=first.name, fingerprint=first.fingerprint),
         edited=kept.record.edited,
         mask=None if third is None else KeptImage(name=third.name, fingerprint=third.fingerprint),
         declares=kept.declares,
@@ -331,6 +333,15 @@ def check(
     clean = change is None or change.is_separated
     report = _judged(report, places, expect_size=expect_size, inverted=inverted, clean=clean)
     return CheckResult(report=report, kept=kept, changed=changed, allowed=allowed)
+
+
+def _decoder(read: PixelImage, started: PixelImage) -> str:
+    """That the edited image was made from another decoding of the original."""
+    if started is read:
+        return ""
+    apart = float(np.abs(started.pixels.astype(np.float32) - read.pixels).mean())
+    decoding = f"FFmpeg's decoding of {read.name}, {apart:.1f} levels from Pillow's on average"
+    return f"the edited image was made from {decoding}, and compared with that"
 
 
 def _regions(kept: KeepResult, changed: Mask, numbers: NDArray[np.int32], allowed: Mask | None) -> tuple[Region, ...]:

@@ -293,7 +293,7 @@ def _decoded(image: Image.Image, name: str, content: bytes = b"") -> PixelImage:
         orientation = exif.get(Base.Orientation, 1)
         if image.format == "JXL" and not getattr(image, "jpeg", None):  # its decoder turns the image itself
             orientation = 1
-        with _silent_decoder() if image.format in ("PNG", "TIFF") else contextlib.nullcontext():
+        with silent_decoder() if image.format in ("PNG", "TIFF") else contextlib.nullcontext():
             pixels = _deep(image, content, name)
             if pixels is None:
                 image.load()
@@ -498,8 +498,8 @@ def _numbers(image: Image.Image, name: str) -> NDArray[np.uint8] | NDArray[np.ui
 
 
 @contextlib.contextmanager
-def _silent_decoder() -> Generator[None]:
-    """Discard stderr: libtiff and libpng write messages there that quote the file."""
+def silent_decoder() -> Generator[None]:
+    """Discard stderr: libtiff, libpng and FFmpeg write messages there that quote the file."""
     try:
         kept = os.dup(2)
     except OSError:  # stderr is closed
