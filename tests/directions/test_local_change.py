@@ -35,11 +35,12 @@ def test_it_matches_an_independent_average(shape: tuple[int, ...], seed: int, fl
     """Images below 150 pixels are averaged over 3 x 3 pixels."""
     change = random_change(shape, seed).numpy()
     energy = uniform_filter(np.square(change).sum(1, keepdims=True), (0, 0, 3, 3), mode="nearest")
-    strongest = energy.max((1, 2, 3), keepdims=True)
+    strongest = energy.max((1, 2, 3), keepdims=True).clip(max=1)
     share, own = energy / (energy + floor * strongest), np.square(change).sum(1, keepdims=True)
-    lost = (own * np.maximum(1 - (1 + floor) * share, 0)).sum((1, 2, 3)) / own.sum((1, 2, 3))
-    whole = ((share > 0.5).mean((1, 2, 3)) > 0.3) & (lost > 0.1)
-    expected = np.where(whole[:, None, None, None], change, change * (1 + floor) * share)
+    mask = np.minimum((1 + floor) * share, 1)
+    lost = (own * (1 - mask)).sum((1, 2, 3)) / own.sum((1, 2, 3))
+    whole = ((share > 0.5).mean((1, 2, 3)) > 0.3) & (lost > 0.05)
+    expected = np.where(whole[:, None, None, None], change, change * mask)
     kept = local_change(torch.from_numpy(change), floor=floor).numpy()
     assert np.allclose(kept, expected, rtol=1e-9, atol=1e-12)
     assert (np.abs(kept) <= np.abs(change) * (1 + 1e-12)).all(), "no pixel changes more"
@@ -52,13 +53,11 @@ def test_a_change_of_most_of_the_image_stays_whole_unless_the_mask_takes_little(
     wide = torch.where(columns < 16, 1.0, 0.45)  # strong in .4 of the image; the mask takes .11 of the energy
     small = torch.where(columns < 8, 1.0, 0.45)
     faint = torch.where(columns < 16, 1.0, 0.1)
-    change = torch.stack([wide, small, faint])[:, None, None].expand(3, 3, 40, 40)
+    change = torch.stack([wide, small, faint])[:, None, None].expand(3, 3, 40, 40) / 3**0.5  # energy 1 where strong
     kept = local_change(change, floor=0.3)
     assert torch.equal(kept[0], change[0])
-    for image in (1, 2):
-        assert torch.allclose(
-            kept[image, ..., 30:], change[image, ..., 30:] * 1.3 / (1 + 0.3 / change[image, 0, 0, 30] ** 2)
-        )
+    for image, weak in ((1, 0.45), (2, 0.1)):
+        assert torch.allclose(kept[image, ..., 30:], change[image, ..., 30:] * 1.3 / (1 + 0.3 / weak**2))
 
 
 @pytest.mark.slow
@@ -77,10 +76,10 @@ def test_the_averaging_window_scales_with_the_image(times: int) -> None:
 
 def test_a_weak_change_is_not_dimmed_next_to_a_strong_one() -> None:
     strong, weak = torch.zeros(1, 3, 20, 20), torch.zeros(1, 3, 20, 20)
-    strong[..., 2:8, 2:8], weak[..., 12:18, 12:18] = 1.0, 0.1
+    strong[..., 2:8, 2:8], weak[..., 12:18, 12:18] = 0.5, 0.05
     both = strong + weak
     middle = (..., slice(13, 17), slice(13, 17))
-    assert local_change(both)[middle].max() < 0.05
+    assert local_change(both)[middle].max() < 0.025
     assert torch.allclose(local_change(both, parts=(strong, weak))[middle], weak[middle])
     assert torch.equal(local_change(both, parts=(both,)), local_change(both))
 
@@ -94,7 +93,7 @@ def test_what_the_codec_lost_is_dropped_where_a_strong_change_draws_other_lines(
     change[..., 5:25, 5:25] = 0.9 - decoded[..., 5:25, 5:25]  # a new part
     change[..., 5:25, 35:55] = torch.tensor([0.9, -0.9, 0.0])[:, None, None]  # another color
     decoded[..., 35:55, 5:25] = 0
-    change[..., 35:55, 5:25] = 0.05 * lost[..., 5:25, 5:25].sign()  # other lines, but faint
+    change[..., 35:55, 5:25] = 0.03 * lost[..., 5:25, 5:25].sign()  # other lines, but faint
     made = local_change(change) if local else change
     dropped = made - composed_change(change, decoded + lost, decoded, 1.0, local=local)
     new, recolored, faint = ((..., slice(a, a + 12), slice(b, b + 12)) for a, b in ((9, 9), (9, 39), (39, 9)))

@@ -16,9 +16,11 @@ is none. `HSDS` uses it in two ways, both derived here:
   it.
 
 `local_change`, the automatic soft mask of an edit, takes the share of the decoded change, pixel by pixel, for the codec
-spreads what it decodes and a direction is never quite clean. It does not depend on the strength.
+spreads what it decodes and a direction is never quite clean. Pixels have a scale, so ``max p`` counts up to 1 there, 74
+levels in each channel: above it every change is a strong one, and does not dim another.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -39,9 +41,10 @@ from latentedit.models.derivatives import VelocityJacobian, curvature
 
 # Local energy of a change, as a share of the strongest, at which about half of it is left; from the calibration split.
 FLOOR = 0.03
+_STRONGEST = 1.0  # local energy that counts as strong, whatever the strongest is: 74 of 255 levels in each channel
 _CORE = 0.1  # as `FLOOR`, for what the codec lost: with that, recolored photographs keep too little of their texture
 # Changes of most of the image: above both were 9 of 56 calibration changes, those of camera, light, time and floor.
-_COVERED, _LOST = 0.3, 0.1  # share of pixels whose share is above one half; share of the energy that a mask would take
+_COVERED, _LOST = 0.3, 0.05  # share of pixels whose share is above one half; share of the energy that a mask would take
 _LINES_PER_SIDE = 7 / 128  # width of the window in which lines are compared, as a share of the image's shorter side
 _FLAT = 1e-3  # mean squared gradient, in [-1, 1], below which lines hardly count: steps of four levels
 _PER_SIDE = 3 / 128  # width of the local average as a share of the image's shorter side
@@ -154,32 +157,35 @@ def _filtered(
     return hsds.apply_filter(config.filter, residual, hessian, gamma=gamma, damping=damping, iterations=iterations)
 
 
-def change_share(delta: Float[Tensor, "b *latent"], floor: float, *, width: int = 3) -> Float[Tensor, "b *share"]:
+def change_share(
+    delta: Float[Tensor, "b *latent"], floor: float, *, width: int = 3, strongest: float = math.inf
+) -> Float[Tensor, "b *share"]:
     """The share of each position in a displacement, in [0, 1]; it multiplies latents, and is 0 if nothing moved.
 
     The local energy of latents ``[channels, height, width]`` is the sum of squares over the channels, averaged over
-    ``width`` x ``width`` positions, an odd number; that of other latents is the square of each number.
+    ``width`` x ``width`` positions, an odd number; that of other latents is the square of each number. The largest of
+    an image counts up to ``strongest``.
     """
     energy = delta.square()
     if delta.ndim == 4:
         energy = _local_mean(energy.sum(1, keepdim=True), width)
-    strongest = per_element(energy.flatten(1).amax(1), delta)
-    return energy / (energy + floor * strongest).clamp_min(torch.finfo(energy.dtype).tiny)
+    most = per_element(energy.flatten(1).amax(1).clamp(max=strongest), delta)
+    return energy / (energy + floor * most).clamp_min(torch.finfo(energy.dtype).tiny)
 
 
 def local_change(
     change: Float[Tensor, "b 3 h w"], *, parts: Sequence[Float[Tensor, "b 3 h w"]] = (), floor: float = FLOOR
 ) -> Float[Tensor, "b 3 h w"]:
-    """A change of pixels, edited minus source as the model decodes them, multiplied by ``(1 + floor) share``.
+    """A change of pixels, edited minus source as the model decodes them, times ``(1 + floor) share``, at most 1.
 
-    So all of the change stays where it is strongest, pixels that it hardly touches stay as they are, and there is no
+    So all of the change stays where it is strong, pixels that it hardly touches stay as they are, and there is no
     seam. Where several changes were made, ``parts`` are those of each: the largest of their shares counts, so that a
     weak one is not dimmed next to a strong one. A change of another light or camera is everywhere, weak parts of it
     belong to it, and it stays whole: one that covers much of the image and would lose much of its energy.
     """
     share, energy = _largest_share(parts or (change,), floor), change.square().sum(1, keepdim=True)
-    covered, mask = (share > 0.5).flatten(1).double().mean(1), (1 + floor) * share
-    lost = ((1 - mask).clamp(min=0) * energy).flatten(1).sum(1)
+    covered, mask = (share > 0.5).flatten(1).double().mean(1), ((1 + floor) * share).clamp(max=1)
+    lost = ((1 - mask) * energy).flatten(1).sum(1)
     whole = (covered > _COVERED) & (lost > _LOST * energy.flatten(1).sum(1))
     return torch.where(per_element(whole, change), change, mask * change)
 
@@ -221,7 +227,7 @@ def _largest_share(changes: Sequence[Float[Tensor, "b 3 h w"]], floor: float) ->
 
 def pixel_share(change: Float[Tensor, "b 3 h w"], floor: float) -> Float[Tensor, "b 1 h w"]:
     """`change_share` of pixels, whose local energy is an average over as much of an image of any size."""
-    return change_share(change, floor, width=_window(_PER_SIDE, change))
+    return change_share(change, floor, width=_window(_PER_SIDE, change), strongest=_STRONGEST)
 
 
 def _likeness(before: Float[Tensor, "b 3 h w"], after: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:
