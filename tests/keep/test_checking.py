@@ -197,6 +197,12 @@ def test_the_next_step_is_the_edit_itself_or_keep() -> None:
         assert (report.passed, len(report.also), report.next_step_code) == (True, also, step), report
 
 
+@pytest.mark.parametrize(("limit", "step"), [(1, "use edited"), (0.99, "allow whole image")])
+def test_a_limit_of_the_whole_image_needs_no_further_permission(limit: float, step: str) -> None:
+    report = checked(SEPIA, max_outside=limit).report
+    assert (report.found, report.passed, report.next_step_code) == ("colors changed", limit == 1, step)
+
+
 def test_without_a_mask_all_changes_count_alike() -> None:
     two = with_object(with_object(scene(), (40, 40), 12), (115, 115), 20)
     report = checked(two).report
