@@ -19,7 +19,8 @@ from latentedit.core import files, settings
 from latentedit.core.errors import ConfigError
 from latentedit.editing import outputs
 from latentedit.latents.captions.change import MAX_LETTERS
-from latentedit_keep import check_folder
+from latentedit.models.sizes import MOST_TRAIN_STEPS
+from latentedit_keep import check_folder, mcp_command
 from latentedit_keep.base import images, saving
 from latentedit_keep.base.files import MAX_DOCUMENT_BYTES
 from latentedit_keep.program import FAULT
@@ -148,13 +149,16 @@ def test_the_limits_of_the_security_policy_agree_with_the_code() -> None:
         f"files of at most {MAX_UPLOAD_BYTES // mega} MB",
         f"images of at most {visitor.MAX_PIXELS // mega} megapixels to edit",
         f"{visitor.MAX_KEPT_PIXELS // mega} megapixels to compare",
+        f"texts of at most {mcp_command._MOST_BYTES:,} bytes",
+        f"a refusal shows at most {mcp_command._SHOWN} characters",
+        f"at most {MOST_TRAIN_STEPS:,} steps of training",
         f"a crash exits with {FAULT}",
         "Memory of one edit at 100 megapixels: about 2.3 GB",  # measured
     ]
     for limit in limits:
         assert limit in policy
         policy = policy.replace(limit, "", 1)
-    assert re.findall(r"[\d.,]+ (?:[KMG]B|megapixels|characters|steps|strengths)", policy) == []
+    assert re.findall(r"[\d.,]+ (?:[KMG]B|bytes|megapixels|characters|steps|strengths)", policy) == []
     assert check_folder._MOST_LIST_BYTES == manifest.MAX_BYTES
     kinds = {"two": 2, "three": 3, "four": 4, "five": 5}
     assert kinds[re.findall(r"fixed tensor names, (\w+) types", policy)[0]] == len(files._DTYPES)

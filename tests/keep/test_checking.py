@@ -14,8 +14,10 @@ import pytest
 from PIL import Image
 from pydantic import TypeAdapter
 
+from latentedit_keep import check_folder
 from latentedit_keep.api import keep
 from latentedit_keep.base.errors import ConfigError
+from latentedit_keep.base.images import read_pixels
 from latentedit_keep.base.warp import smoothed
 from latentedit_keep.change import Leftover, framed
 from latentedit_keep.checking import CheckResult, Report, check
@@ -195,6 +197,12 @@ def test_the_next_step_is_the_edit_itself_or_keep() -> None:
         assert (report.passed, len(report.also), report.next_step_code) == (True, also, step), report
 
 
+@pytest.mark.parametrize(("limit", "step"), [(1, "use edited"), (0.99, "allow whole image")])
+def test_a_limit_of_the_whole_image_needs_no_further_permission(limit: float, step: str) -> None:
+    report = checked(SEPIA, max_outside=limit).report
+    assert (report.found, report.passed, report.next_step_code) == ("colors changed", limit == 1, step)
+
+
 def test_without_a_mask_all_changes_count_alike() -> None:
     two = with_object(with_object(scene(), (40, 40), 12), (115, 115), 20)
     report = checked(two).report
@@ -348,6 +356,31 @@ def test_damaged_reports_are_replaced(tmp_path: Path, command: Command) -> None:
         done = command(*run)
         assert (done.code, "2 measured" in done.out, "bad" in done.err) == (1, True, True)
         assert [place.read_bytes() for place in places] == whole
+
+
+def test_a_report_belongs_to_the_bytes_that_were_compared(
+    tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The edited image is replaced when its check begins; the second run checks it again."""
+    as_image(scene()).save(tmp_path / "a.png")
+    as_image(scene()).save(tmp_path / "b.png")
+    (tmp_path / "pairs.csv").write_text("original,edited\na.png,b.png\n", encoding="utf-8")
+    run = ("check", tmp_path / "pairs.csv", "-o", tmp_path / "r", "--workers", 1)
+
+    def replaced(*images: Any, **options: Any) -> CheckResult:
+        as_image(with_object(scene())).save(tmp_path / "b.png")
+        return check(*images, **options)
+
+    monkeypatch.setattr(check_folder, "check", replaced)
+    found = list[tuple[str, str]]()
+    for _ in range(2):
+        command(*run)
+        report = json.loads((tmp_path / "r/reports/b.json").read_text(encoding="utf-8"))["report"]
+        found.append((report["found"], report["edited"]["fingerprint"]))
+    assert found == [
+        ("identical", read_pixels(as_image(scene())).fingerprint),
+        ("local change", read_pixels(tmp_path / "b.png").fingerprint),
+    ]
 
 
 def test_long_pair_names_are_shortened_to_valid_file_names(tmp_path: Path, command: Command) -> None:

@@ -114,6 +114,18 @@ def test_wrong_arguments_are_rejected_and_change_no_file(
     assert {place: place.read_bytes() for place in tmp_path.iterdir()} == before
 
 
+def test_a_quiet_folder_of_failures_prints_one_line(tmp_path: Path, command: Command) -> None:
+    for folder in ("originals", "edited"):
+        (tmp_path / folder).mkdir()
+        for name in ("a.png", "b.png"):
+            (tmp_path / folder / name).touch()
+    run = ("keep", tmp_path / "originals", tmp_path / "edited", "-o", tmp_path / "kept")
+    assert [line[:3] for line in command(*run).err.splitlines()] == ["a: ", "b: "]
+    done = command(*run, "-q")
+    assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
+    assert all(part in done.err for part in ("2 images", "a: ", "empty"))
+
+
 def test_changes_that_are_left_out_say_so(tmp_path: Path, command: Command) -> None:
     before = Image.fromarray(scene())
     edited = before.copy()

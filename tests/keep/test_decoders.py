@@ -97,3 +97,13 @@ def test_opencv_without_ffmpeg_leaves_the_original_as_it_is(tmp_path: Path, monk
     assert as_started_from(original, edited) is not original
     monkeypatch.setattr(cv2, "CAP_FFMPEG", cv2.CAP_GSTREAMER)  # a kind that the wheels of OpenCV lack
     assert as_started_from(original, edited) is original
+
+
+def test_a_file_that_was_replaced_is_not_decoded_for_its_image(tmp_path: Path) -> None:
+    place = tmp_path / "scene.jpg"
+    place.write_bytes(SCENE.read_bytes())
+    original = read_pixels(place)
+    Image.open(SCENE).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(place, quality=95)
+    theirs = read_pixels(saved(by_ffmpeg(place), tmp_path))
+    assert as_started_from(original, theirs) is original
+    assert as_started_from(read_pixels(place), theirs) is not original

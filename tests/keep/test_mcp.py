@@ -4,6 +4,7 @@ import contextlib
 import functools
 import importlib.metadata
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from PIL import Image
 from latentedit.core.errors import ConfigError, FileFormatError
 from latentedit.editing.outputs import same_image
 from latentedit.editing.verbs import edit
+from latentedit_keep.base.images import read_content
 from latentedit_keep.base.saving import save_image
 from tests.batch.small_work import FORK, killed_alone, wait_until
 from tests.editors.colors import ColorBackbone
@@ -151,9 +153,11 @@ def test_unsafe_and_damaged_files_are_rejected_in_one_line(root: Path) -> None:
     pair = {"original": "a.png", "edited": "b.png", "output": "new.png"}
     calls += [("keep_edit", pair | {"save_mask": "mask.png"}), ("keep_edit", pair | {"save_layer": "../c.ora"})]
     calls += [("keep_edit", pair | {"save_layer": "new.png"}), ("keep_edit", pair | {"save_mask": "m.jpg"})]
+    calls += [("keep_edit", pair | {"output": "none/new.png"})]
     calls += [("history", {"path": "a.png"}), ("undo_edit", {"path": "b.png"})]
     expected = [*(why for _, why in cases), "exists", "outside the root"]
-    expected += ["another `save_mask`", "outside the root", "named twice", "Use .png", "no record", "no record"]
+    expected += ["another `save_mask`", "outside the root", "named twice", "Use .png", "not exist"]
+    expected += ["no record", "no record"]
     for answer, why in zip(requested(mcp_command.make_server(root), *calls), expected, strict=True):
         assert why in answer
 
@@ -324,6 +328,10 @@ def test_wrong_arguments_and_internal_errors_are_reported_in_one_line(root: Path
     assert answer.startswith("internal error: TypeError: ")
 
 
+def in_process(*given: Any) -> Any:
+    return anyio.run(functools.partial(mcp_command._in_process, *given, method="fork"))
+
+
 def _fail(places: dict[str, Any], error: BaseException) -> Any:
     raise error
 
@@ -345,16 +353,108 @@ def test_errors_of_a_call_are_named(tmp_path: Path) -> None:
         (ConfigError("odd. Change it"), "odd. Change it"),
     ]
     for error, line in cases:
-        answer, panel = mcp_command._in_process(_fail, tmp_path, {"places": {}, "error": error}, 20, method="fork")
+        answer, panel = in_process(_fail, tmp_path, {"places": {}, "error": error}, 20)
         assert isinstance(answer, str)
         assert (answer.startswith(line), "memory" in answer, panel) == (True, isinstance(error, MemoryError), None)
-    answer, _ = mcp_command._in_process(_leave, tmp_path, {"places": {}}, 20, method="fork")
+    answer, _ = in_process(_leave, tmp_path, {"places": {}}, 20)
     assert answer == "internal error: the call's process ended with 9. See the server's log"
 
 
+def _write(places: dict[str, Any], text: str, name: str | None = None) -> Any:
+    """Write when two calls have come as far."""
+    new = mcp_command._named(places["stage"], "output", name and Path(name), (Path("a.png"), "kept.png"))
+    new.file.write_text(text)
+    Path(f"ready-{text}").touch()
+    wait_until(lambda: len(list(Path().glob("ready-*"))) == 2)
+    return {"output": new}, None
+
+
+def together(root: Path, **options: str) -> dict[str, Any]:
+    """The answers to two calls of two servers at the same time, by what they write."""
+    found = dict[str, Any]()
+
+    async def one(text: str) -> None:
+        given = {"places": {}, "text": text, **options}
+        found[text], _ = await mcp_command._in_process(_write, root, given, 60, method="fork")
+
+    async def both() -> None:
+        async with anyio.create_task_group() as group:
+            for text in ("1", "2"):
+                group.start_soon(one, text)
+
+    anyio.run(both)
+    return found
+
+
+def test_two_servers_of_one_root_never_give_the_same_output(tmp_path: Path) -> None:
+    found = together(tmp_path)
+    assert sorted(answer["output"] for answer in found.values()) == ["a.kept-2.png", "a.kept.png"]
+    assert all((tmp_path / answer["output"]).read_text() == text for text, answer in found.items())
+
+
+def test_of_two_servers_one_gets_a_requested_name_and_the_other_an_error(tmp_path: Path) -> None:
+    found = together(tmp_path, name="c.png")
+    (first,) = (text for text, answer in found.items() if not isinstance(answer, str))
+    assert (tmp_path / "c.png").read_text() == first
+    assert [answer for answer in found.values() if isinstance(answer, str)] == [
+        "c.png already exists. Choose another name"
+    ]
+    assert {path.name for path in tmp_path.iterdir()} == {"c.png", "ready-1", "ready-2"}
+
+
+def test_a_cancelled_call_writes_nothing_running_or_waiting(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair, before, begun = {"original": "a.png", "edited": "b.png"}, {*root.rglob("*")}, list[Any]()
+    real = mcp_command._in_process
+
+    async def noted(*given: Any) -> Any:
+        begun.append(given)
+        return await real(*given)
+
+    monkeypatch.setattr(mcp_command, "_in_process", noted)
+
+    async def cancelled() -> Any:
+        server = mcp_command.make_server(root)
+        async with anyio.create_task_group() as group:
+            for number in range(2):
+                group.start_soon(server.call_tool, "keep_edit", {**pair, "output": f"cancelled-{number}.png"})
+            await anyio.wait_all_tasks_blocked()
+            while not begun:
+                await anyio.sleep(0.01)
+            group.cancel_scope.cancel()
+        with anyio.fail_after(60):
+            return await server.call_tool("check_edit", pair)
+
+    assert anyio.run(cancelled).structured_content["found"] == "local change"
+    assert len(begun) == 2, "the waiting call did not begin"
+    assert {*root.rglob("*")} == before
+    assert not multiprocessing.active_children()
+
+
+def _exchange(places: dict[str, Any], read: bool) -> Any:
+    """A folder becomes a link out of the root during the call."""
+    new = mcp_command._named(places["stage"], "output", Path("sub/new.png"))
+    new.file.write_text("new")
+    Path("sub").rename("moved")
+    Path("sub").symlink_to(Path("../outside"))
+    if read:
+        return {"read": read_content("sub/a.png").decode()}, None
+    return {"output": new}, None
+
+
+@pytest.mark.parametrize("read", [True, False])
+def test_a_folder_that_becomes_a_link_during_a_call_leads_nowhere(read: bool, place: Path) -> None:
+    (place / "root/sub").mkdir()
+    (place / "outside/a.png").write_bytes(b"\x89PNG secret")
+    before = {*(place / "outside").iterdir()}
+    answer, _ = in_process(_exchange, place / "root", {"places": {}, "read": read}, 20)
+    assert isinstance(answer, str)
+    assert "internal" not in answer
+    assert {*(place / "outside").iterdir()} == before
+    assert not [path for path in (place / "root").rglob("*") if path.name.endswith((".tmp", "new.png"))]
+
+
 def test_a_call_ends_with_its_server(tmp_path: Path) -> None:
-    run = functools.partial(mcp_command._in_process, method="fork")
-    server = FORK.Process(target=run, args=(_late, tmp_path, {"places": {}}, 60))
+    server = FORK.Process(target=in_process, args=(_late, tmp_path, {"places": {}}, 60))
     server.start()
     wait_until((tmp_path / "begun").exists)
     killed_alone(server, 1)

@@ -26,7 +26,7 @@ from urllib.parse import quote
 from latentedit_keep.base.console import Progress
 from latentedit_keep.base.errors import ConfigError, FileFormatError, LatentEditError, OutputError
 from latentedit_keep.base.files import as_text, make_folder, read_json, read_text, write_table, write_text
-from latentedit_keep.base.images import read_content
+from latentedit_keep.base.images import read_content, read_pixels
 from latentedit_keep.base.saving import save_image
 from latentedit_keep.base.warp import cv2
 from latentedit_keep.checking import check, outcome
@@ -122,7 +122,12 @@ def _checked(task: tuple[str, Pair], *, output: Path, limits: dict[str, Any]) ->
     key = json.dumps([2, *(hashlib.sha256(content).hexdigest() for content in contents), limits, [*map(str, pair)]])
     if (before := _finished(output / "reports" / f"{slug}.json", key)) is not None:
         return before
-    result = check(pair[0], pair[1], mask=pair[2], **limits)
+    # The report is on what was read above, whatever becomes of the files meanwhile.
+    first, second, mask = (
+        None if place is None else read_pixels(place, content=content)
+        for place, content in zip(pair, contents, strict=True)
+    )
+    result = check(first, second, mask=mask, **limits)
     save_image(result.panel, output / "panels" / f"{slug}.jpg")
     view = dataclasses.replace(result.kept.view(), quality=_QUALITY)
     view.save(output / "pages" / f"{slug}.html")

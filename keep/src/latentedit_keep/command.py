@@ -187,7 +187,10 @@ def _keep_folder(
                 _print(report)
     if as_json:
         print_json({"results": done, "failed": failed})
-    for name, why in failed.items():
-        complain(f"{name}: {why}")
+    lines = [f"{name}: {why}" for name, why in failed.items()]
+    if quiet and not done and len(lines) > 1:  # probably for one reason
+        lines = [f"none of {len(lines)} images was kept; the first is {lines[0]}"]
+    for line in lines:
+        complain(line)
     if failed or any(one["found"] == "different images" for one in done):
         raise typer.Exit(1)

@@ -5,12 +5,13 @@ levels. Programs that decode by FFmpeg, such as ComfyUI since 2026, start from o
 """
 
 import dataclasses
+import tempfile
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit_keep.base.images import PixelImage, silent_decoder
+from latentedit_keep.base.images import PixelImage, content_of, read_pixels, silent_decoder
 from latentedit_keep.base.warp import cv2, turned
 
 _TELLING = 4  # levels by which two decodings differ where an edited image tells them apart
@@ -30,7 +31,10 @@ def as_started_from(original: PixelImage, edited: PixelImage) -> PixelImage:
         return original
     if given.dtype != theirs.dtype or (given == theirs).all(axis=-1).mean() > 0.5:
         return original
-    other = _by_ffmpeg(original.path, original.info.get("turn"))
+    content = content_of(original.path)
+    if content is None or read_pixels(content).fingerprint != original.fingerprint:  # it has been replaced
+        return original
+    other = _by_ffmpeg(content, original.info.get("turn"))
     if other is None or other.shape != given.shape:
         return original
     telling = _apart(other, given) >= _TELLING
@@ -44,10 +48,12 @@ def _apart(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.ui
     return cv2.absdiff(first, second).max(axis=-1)
 
 
-def _by_ffmpeg(path: Path, turn: tuple[int, bool] | None) -> NDArray[np.uint8] | None:
+def _by_ffmpeg(content: bytes, turn: tuple[int, bool] | None) -> NDArray[np.uint8] | None:
     """Upright pixels; None where OpenCV has no FFmpeg, or that cannot read the file."""
-    with silent_decoder():
-        reader = cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG)
+    with silent_decoder(), tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "image.jpg")
+        path.write_bytes(content)
+        reader = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
         reader.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
         found, frame = reader.read()
         reader.release()

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import dataclasses
 import difflib
 import errno
 import importlib.util
@@ -13,7 +14,7 @@ import multiprocessing
 import os
 import re
 import signal
-import threading
+import tempfile
 import traceback
 import unicodedata
 import urllib.parse
@@ -23,14 +24,16 @@ from typing import Annotated, Any
 
 import typer
 
+from latentedit_keep.base.beneath import names_in, place_new
 from latentedit_keep.base.errors import (
     ConfigError,
     FileFormatError,
     LatentEditError,
     MissingDependencyError,
+    OutputError,
     to_install,
 )  # fmt: skip
-from latentedit_keep.base.files import plain, read_object, sibling_path
+from latentedit_keep.base.files import confine, plain, read_object, sibling_path
 from latentedit_keep.base.workers import end_with_parent
 
 _PANEL_SIDE_PX = 1024  # of the image in an answer: agents pay for its pixels
@@ -102,6 +105,7 @@ def make_server(root: Path, *, seconds: float = 120) -> Any:
         raise MissingDependencyError(f"the package mcp is not installed. {to_install('latentedit-keep[mcp]')}")
     from importlib.metadata import version
 
+    import anyio  # which mcp needs
     from mcp.server import MCPServer
     from mcp.server.mcpserver.exceptions import ToolError
     from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent, Tool, ToolAnnotations
@@ -126,15 +130,16 @@ def make_server(root: Path, *, seconds: float = 120) -> Any:
             except LatentEditError as error:
                 return refused(str(error), [*arguments, *arguments.values()])
 
-    here, one_at_a_time, folder = version("latentedit-keep"), threading.Lock(), root.resolve()
+    here, one_at_a_time, folder = version("latentedit-keep"), anyio.Lock(), root.resolve()
     server = Server("latentedit", instructions=_INSTRUCTIONS, version=here, log_level="WARNING")
 
     def refused(line: str, given: Iterable[object]) -> CallToolResult:
         return CallToolResult(content=[TextContent(text=_shortened(line, given))], is_error=True)
 
-    def call(task: Callable[..., Answer], **arguments: Any) -> CallToolResult:
-        with one_at_a_time:
-            values, panel = _in_process(task, folder, arguments, seconds)
+    async def call(task: Callable[..., Answer], **arguments: Any) -> CallToolResult:
+        # A call that is cancelled waits no longer, or ends with its process, which writes nothing in the root.
+        async with one_at_a_time:
+            values, panel = await _in_process(task, folder, arguments, seconds)
         if isinstance(values, str):
             return refused(values, arguments["places"].values())
         content: list[ContentBlock] = [TextContent(text=json.dumps(values, ensure_ascii=False))]
@@ -153,7 +158,7 @@ def make_server(root: Path, *, seconds: float = 120) -> Any:
         return lambda task: server.tool(title=title, description=_documented(task)[0], annotations=hints)(task)
 
     @tool("Check an edit", writes=False)
-    def check_edit(
+    async def check_edit(
         original: str, edited: str, mask: str | None = None, max_outside: float | None = None, expect_size: bool = False
     ) -> CallToolResult:
         """Measure whether an image editor changed an image, where, and what else changed (shift, zoom, colors, noise).
@@ -172,10 +177,10 @@ def make_server(root: Path, *, seconds: float = 120) -> Any:
             expect_size: Fail if the size changed.
         """
         places = {"original": original, "edited": edited, "mask": mask}
-        return call(_check, places=places, max_outside=max_outside, expect_size=expect_size)
+        return await call(_check, places=places, max_outside=max_outside, expect_size=expect_size)
 
     @tool("Keep only the edit", writes=True)
-    def keep_edit(
+    async def keep_edit(
         original: str,
         edited: str,
         output: str | None = None,
@@ -206,10 +211,10 @@ def make_server(root: Path, *, seconds: float = 120) -> Any:
         """
         places = {"original": original, "edited": edited, "mask": mask, "output": output}
         places |= {"save_mask": save_mask, "save_layer": save_layer}
-        return call(_keep, places=places, strength=strength, only=only, ai=ai)
+        return await call(_keep, places=places, strength=strength, only=only, ai=ai)
 
     @tool("Undo an edit", writes=True)
-    def undo_edit(path: str, output: str | None = None) -> CallToolResult:
+    async def undo_edit(path: str, output: str | None = None) -> CallToolResult:
         """Restore the image before an edit by latentedit, bit for bit; for a result of keep_edit, find its original.
 
         Use it only for files that latentedit wrote: it cannot undo the edits of other programs. It never replaces or
@@ -220,10 +225,10 @@ def make_server(root: Path, *, seconds: float = 120) -> Any:
             path: Edited image that latentedit wrote, relative to the root folder.
             output: New file; NAME.undone.png by default.
         """
-        return call(_undo, places={"path": path, "output": output})
+        return await call(_undo, places={"path": path, "output": output})
 
     @tool("History of an image", writes=False)
-    def history(path: str) -> CallToolResult:
+    async def history(path: str) -> CallToolResult:
         """List what an image was made from, by which tool, and how it was kept, the newest step first.
 
         Use it to find the original or the settings of a result; it reads the records that latentedit writes into PNG
@@ -233,7 +238,7 @@ def make_server(root: Path, *, seconds: float = 120) -> Any:
         Args:
             path: Image that latentedit wrote, relative to the root folder.
         """
-        return call(_history, places={"path": path})
+        return await call(_history, places={"path": path})
 
     texts |= {task.__name__: _documented(task)[1] for task in (check_edit, keep_edit, undo_edit, history)}
     return server
@@ -311,49 +316,80 @@ def _fault(error: BaseException) -> str:
     return f"internal error: {type(error).__name__}: {' '.join(str(error).split())}{advice}"
 
 
-def _in_process(
+async def _in_process(
     task: Callable[..., Answer], root: Path, arguments: dict[str, Any], seconds: float, *, method: str = "spawn"
 ) -> tuple[dict[str, Any] | str, bytes | None]:
-    """The answer of a task with its panel as JPEG, or one line with an error."""
+    """The answer of a task with its panel as JPEG, or one line with an error; its new files are in the root then."""
+    import anyio.to_thread
+
     context: Any = multiprocessing.get_context(method)
     here, there = context.Pipe(duplex=False)
-    process = context.Process(target=_answer, args=(there, task, root, arguments), daemon=True)
-    process.start()
-    there.close()
-    try:
-        if here.poll(seconds):
-            return here.recv()
-        return f"the call took more than {seconds:g} s and was stopped. Scale the images down", None
-    except EOFError:
-        process.join(1)
-        return f"internal error: the call's process ended with {process.exitcode}. See the server's log", None
-    finally:
-        process.kill()
-        process.join()
+    with tempfile.TemporaryDirectory() as stage:
+        process = context.Process(target=_answer, args=(there, task, root, arguments, Path(stage)), daemon=True)
+        process.start()
+        there.close()
+        try:
+            # The thread ends with the process, whose end of the pipe is closed then.
+            if not await anyio.to_thread.run_sync(here.poll, seconds, abandon_on_cancel=True):
+                return f"the call took more than {seconds:g} s and was stopped. Scale the images down", None
+            values, panel, made = here.recv()
+            placed = place_new(root, {new.file: new.target(root) for new in made.values()})
+            return values | dict(zip(made, map(str, placed), strict=True)) if made else values, panel
+        except EOFError:
+            process.join(1)
+            return f"internal error: the call's process ended with {process.exitcode}. See the server's log", None
+        except LatentEditError as error:
+            return _shortened(str(error), arguments["places"].values()), None
+        finally:
+            process.kill()
+            process.join()
 
 
-def _answer(pipe: Any, task: Callable[..., Answer], root: Path, arguments: dict[str, Any]) -> None:
+@dataclasses.dataclass(frozen=True, slots=True)
+class _New:
+    """A finished file, and where it belongs in the root: a path, or any free name that an input and an ending give."""
+
+    file: Path
+    path: Path
+    default: tuple[Path, str] | None
+
+    def target(self, root: Path) -> Path | Callable[[], Path]:
+        if self.default is None:
+            return self.path
+        source, ending = self.default
+        return lambda: sibling_path(root / source, ending).relative_to(root)
+
+
+def _answer(pipe: Any, task: Callable[..., Answer], root: Path, arguments: dict[str, Any], stage: Path) -> None:
     """Send the answer of a task. The root is the current folder, so that no text contains the path of another."""
+    # A folder of the root may become a link at any time: this process reads files by descriptors from the root on, and
+    # writes only in the stage. The server, which knows whether the call was cancelled, places the files in the root.
     end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the server
     os.chdir(root)
-    file, found = io.BytesIO(), dict[str, Path]()
+    confine()
+    file, found, made = io.BytesIO(), dict[str, Path](), dict[str, _New]()
     try:
         named = {name: place for name, place in arguments["places"].items() if place is not None}
         found = {name: inside(root, place, new=name in _WRITTEN) for name, place in named.items()}
         for name, path in found.items():
-            if name not in _WRITTEN and not path.exists():
+            if name in _WRITTEN:
+                _check_new(name, path)
+            elif not path.exists():
                 tails = (Path(*path.parts[start:]) for start in range(1, len(path.parts)))
                 meant = next((f"Did you mean '{tail}'?" for tail in tails if tail.is_file()), "Check the path")
                 what = f"there is no {named[name]!r} in {_folder(root)}, to which paths are relative"
                 raise ConfigError(f"{what}. {meant}")
-        values, image = task(**arguments | {"places": dict.fromkeys(arguments["places"]) | found})
+        places = dict.fromkeys(arguments["places"]) | found | {"stage": stage}
+        values, image = task(**arguments | {"places": places})
         if image is not None:
             image.thumbnail((_PANEL_SIDE_PX, _PANEL_SIDE_PX))
             image.convert("RGB").save(file, format="JPEG", quality=85)
+        made = {name: value for name, value in values.items() if isinstance(value, _New)}
         answer: Any = plain(values)
     except LatentEditError as error:
-        answer = _shortened(str(error), found.values())
+        line = re.sub(rf"{re.escape(str(stage))}[/\\]\w+[/\\]", "", str(error))
+        answer = _shortened(line, found.values())
     except OSError as error:
         traceback.print_exc()
         long = "the path, or a name in it, is longer than the system allows. Pass a shorter one"
@@ -361,7 +397,7 @@ def _answer(pipe: Any, task: Callable[..., Answer], root: Path, arguments: dict[
     except Exception as error:  # noqa: BLE001 (reported, and logged by the server)
         traceback.print_exc()
         answer = _fault(error)
-    pipe.send((answer, file.getvalue() or None))
+    pipe.send((answer, file.getvalue() or None, {} if isinstance(answer, str) else made))
 
 
 def inside(root: Path, name: str, *, new: bool = False) -> Path:
@@ -377,8 +413,8 @@ def inside(root: Path, name: str, *, new: bool = False) -> Path:
     *folders, last = path.relative_to(top).parts or (".",)
     path = root
     for part in folders:
-        path = _spelled(path, part)
-    path = path / last if new else _spelled(path, last)
+        path = _spelled(root, path, part)
+    path = path / last if new else _spelled(root, path, last)
     if os.path.realpath(path) != str(path):
         raise ConfigError(f"{name!r} goes through a symbolic link, which is not allowed. Pass the file itself")
     return path.relative_to(root)
@@ -413,11 +449,11 @@ def _local(name: str) -> str:
         raise ConfigError(f"{name!r} is not UTF-8 after %-decoding. Pass the plain path") from error
 
 
-def _spelled(folder: Path, part: str) -> Path:
+def _spelled(root: Path, folder: Path, part: str) -> Path:
     """The entry of a folder of this name, or the only one that equals it in NFKC with plain spaces."""
-    if os.path.lexists(folder / part) or not folder.is_dir() or os.path.realpath(folder) != str(folder):
+    if os.path.lexists(folder / part):
         return folder / part
-    alike = sorted(one.name for one in folder.iterdir() if _key(one.name) == _key(part))
+    alike = sorted(name for name in names_in(root, folder.relative_to(root)) if _key(name) == _key(part))
     if len(alike) > 1:
         raise ConfigError(f"there is no {part!a}; similar names are {alike[0]!a} and {alike[1]!a}. Pass one of these")
     return folder / (*alike, part)[0]
@@ -439,28 +475,33 @@ def _keep(places: dict[str, Any], **options: Any) -> Answer:
     from latentedit_keep import api
     from latentedit_keep.base.images import read_pixels
     from latentedit_keep.base.saving import check_keep_output
-    from latentedit_keep.layers import check_extras
+    from latentedit_keep.layers import LAYERS, MASKS, check_ending
 
-    original, edited, mask, output, mask_file, layer_file = places.values()
-    output, first = _new(output, original, "kept.png"), read_pixels(original)
-    check_keep_output(first, output, inputs=[])
-    check_extras(mask_file, layer_file, output)
-    _check_new("save_mask", mask_file)
-    _check_new("save_layer", layer_file)
-    result, also = api.keep(first, edited, mask=mask, **options), {"mask_file": mask_file, "layer_file": layer_file}
+    original, edited, mask, output, mask_file, layer_file, stage = places.values()
+    new = {"output": _named(stage, "output", output, (original, "kept.png"))}
+    for name, path, endings in (("mask_file", mask_file, MASKS), ("layer_file", layer_file, LAYERS)):
+        if path is not None:
+            check_ending(path, endings)
+            if path in (other.path for other in new.values()):
+                raise OutputError(f"{path} is named twice. Choose another name for the mask or the layer")
+            new[name] = _named(stage, name, path)
+    first = read_pixels(original)
+    check_keep_output(first, new["output"].file, inputs=[])
+    result = api.keep(first, edited, mask=mask, **options)
     if layer_file is not None:  # before all else, since not every change can be a layer
-        result.save_layers(layer_file)
+        result.save_layers(new["layer_file"].file)
     if mask_file is not None:
-        result.save_mask(mask_file)
-    fate, values = result.save(output), {"output": str(output), **plain(also)}
-    return values | plain(result.as_written(output).measures) | {"left_out": fate.left_out}, result.image
+        result.save_mask(new["mask_file"].file)
+    file = new["output"].file
+    fate, values = result.save(file), {"output": None, "mask_file": None, "layer_file": None, **new}
+    return values | plain(result.as_written(file).measures) | {"left_out": fate.left_out}, result.image
 
 
 def _undo(places: dict[str, Any]) -> Answer:
     from latentedit_keep.base.saving import save_image
     from latentedit_keep.undo import undo
 
-    path, output = places.values()
+    path, output, stage = places.values()
     record = _record(path)
     if record.get("output") == "kept":
         found = _made_from(path, record)["original"]["file"]
@@ -468,9 +509,9 @@ def _undo(places: dict[str, Any]) -> Answer:
             what = f"the original {record['original'].get('name', '')!r} of {path} is missing from its folder"
             raise FileFormatError(f"{what}, or was changed. Restore it")
         return {"output": found, "how": "the original itself, which keep_edit did not change"}, None
-    output = _new(output, path, "undone.png")
-    save_image(undo(path), output)
-    return {"output": str(output), "how": "restored bit for bit from the edited file"}, None
+    new = _named(stage, "output", output, (path, "undone.png"))
+    save_image(undo(path), new.file)
+    return {"output": new, "how": "restored bit for bit from the edited file"}, None
 
 
 def _history(places: dict[str, Any]) -> Answer:
@@ -535,13 +576,17 @@ def _made_from(path: Path, record: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return sources
 
 
-def _new(output: Path | None, source: Path, ending: str) -> Path:
-    """The output, or a default next to the source; a tool never replaces a file."""
-    output = sibling_path(source, ending) if output is None else output
-    _check_new("output", output)
-    return output
+def _named(stage: Path, name: str, path: Path | None, default: tuple[Path, str] | None = None) -> _New:
+    """A file to write in the stage, for a path or by default for a free name next to an input."""
+    default = default if path is None else None
+    path = sibling_path(*default) if default else Path(path or "")
+    (stage / name).mkdir()
+    return _New(stage / name / path.name, path, default)
 
 
-def _check_new(argument: str, path: Path | None) -> None:
-    if path is not None and path.exists():
+def _check_new(argument: str, path: Path) -> None:
+    """Refuse a path where a file exists, which a tool never replaces, or whose folder does not."""
+    if path.exists():
         raise ConfigError(f"{path} already exists. Choose another `{argument}`")
+    if not path.parent.is_dir():
+        raise OutputError(f"the folder {path.parent} does not exist. Name one that does")

@@ -23,6 +23,7 @@ from latentedit.core.settings import check_value
 from latentedit.models.libraries import library_class, pipeline_of, quiet_libraries
 from latentedit.models.model_settings import read_settings
 from latentedit.models.pipelines import backbone_class
+from latentedit.models.sizes import check_built, check_network, check_scheduler
 from latentedit.models.weights import (
     VARIANTS,
     pipeline_variant,
@@ -107,6 +108,12 @@ class ModelFolder:
                 given[part] = library_class(*self.parts[part]).from_pretrained(self.part_folder(part))
             return pipeline_of(name, given, self.index)
 
+    def check_sizes(self) -> None:
+        """Refuse networks much larger than their weights: libraries allocate them before they read the files."""
+        for part in self.networks:
+            file = self.part_folder(part) / _configuration_file(part)
+            check_built(file, read_model_json(file), library_class(*self.parts[part]), _shapes(self.weights[part]))
+
     def _network(self, part: str, dtype: torch.dtype) -> Any:
         """A network, whose tensors are all in its files."""
         variant, files = pipeline_variant(self.weight_folders()), self.weights[part]
@@ -158,10 +165,11 @@ def open_folder(path: Path, *, text_encoders: TextEncoders = "all", denoiser: Pa
     ``denoiser`` is a single file with the denoiser's weights, which the folder need not have.
     """
     folder = read_index(path, text_encoders=text_encoders)
+    configurations = dict[str, Mapping[str, Any]]()
     for part in folder.parts:
         own = folder.part_folder(part)
         if not is_tokenizer(part):
-            read_model_json(own / _configuration_file(part))
+            configurations[part] = read_model_json(own / _configuration_file(part))
         elif not any(all((own / file).is_file() for file in files) for files in _VOCABULARIES):
             raise ModelError(f"{own} has no tokenizer.json, nor vocab.json and merges.txt. {_AGAIN}")
     variant = pipeline_variant(folder.weight_folders())
@@ -169,11 +177,18 @@ def open_folder(path: Path, *, text_encoders: TextEncoders = "all", denoiser: Pa
         part: (denoiser,) if denoiser and part == folder.adapter.denoiser else weight_files(own, stem, variant)
         for part, (own, stem) in zip(folder.networks, folder.weight_folders(), strict=True)
     }
-    for files in weights.values():
-        for file in files:
-            if file.suffix != GGUF:
-                tensor_shapes(file)
+    for part, configuration in configurations.items():
+        file = folder.part_folder(part) / _configuration_file(part)
+        if part == "scheduler":
+            check_scheduler(file, configuration)
+        else:
+            check_network(file, configuration, _shapes(weights[part]))
     return dataclasses.replace(folder, weights=weights)
+
+
+def _shapes(files: Sequence[Path]) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the tensors in a network's files; none of GGUF."""
+    return {name: shape for file in files if file.suffix != GGUF for name, shape in tensor_shapes(file).items()}
 
 
 def read_index(path: Path, *, text_encoders: TextEncoders = "all") -> ModelFolder:

@@ -114,6 +114,8 @@ def load(
     name, path = locate(_pinned(model, revision), fetch)
     loras, chosen = lora_files(lora), existing_device(device)
     folder = open_folder(path, text_encoders=text_encoders, denoiser=single)
+    if str(model) not in bundled_names():  # of packages, which are trusted
+        folder.check_sizes()
     needs = model_needs(folder)
     if dtype == "auto":
         dtype = suited_dtype(chosen, bytes_float32=4 * needs.parameters, half=needs.half)

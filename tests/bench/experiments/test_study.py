@@ -49,6 +49,20 @@ def test_images_are_inverted_without_text_at_the_models_levels(backbone: Backbon
 
 
 @pytest.mark.slow
+def test_equal_images_have_searches_of_their_own(
+    backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("latentedit_bench.experiments.study._PRODUCTS", 4)
+    images = [images_of(backbone)[0]] * 2
+    study = Study.of(backbone, images, levels=(0.5,), rank=2, site="clean", steps=3, folder=tmp_path)
+    for image in range(2):
+        basis = study.basis(image, 0.5)
+        alone = dataclasses.replace(study, folder=None).basis(image, 0.5)
+        assert (len([*tmp_path.iterdir()]), basis.seed) == (image + 1, image)
+        assert torch.equal(basis.v, alone.v)
+
+
+@pytest.mark.slow
 def test_a_basis_is_computed_once_and_another_one_has_another_file(
     backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

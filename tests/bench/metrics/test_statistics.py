@@ -8,6 +8,7 @@ import pytest
 from scipy.stats import bootstrap
 
 from latentedit_bench.metrics.statistics import (
+    apart,
     between,
     decide,
     estimate,
@@ -25,6 +26,19 @@ def test_the_interval_of_a_mean_is_scipys() -> None:
     assert found.low == pytest.approx(theirs.low, abs=0.04)
     assert found.high == pytest.approx(theirs.high, abs=0.04)
     assert found.images == 40
+
+
+def test_the_difference_of_two_samples_has_the_interval_of_independent_means() -> None:
+    generator = np.random.default_rng(0)
+    first, second = generator.normal(9, 1, 50), generator.normal(4, 2, 20)
+    samples = [(values.tolist(), [(index,) for index in range(len(values))]) for values in (first, second)]
+    found, other = apart(samples[0], samples[1]), apart(samples[1], samples[0])
+    half = 1.96 * math.sqrt(first.var() / 50 + second.var() / 20)
+    assert found.mean == pytest.approx(first.mean() - second.mean(), rel=1e-12) == -other.mean
+    for one in (found, other):
+        # percentiles of 2,000 draws, and a bootstrap of 20 values that are not normal: a tenth of the width
+        assert [one.low, one.high] == pytest.approx([one.mean - half, one.mean + half], abs=0.2 * half)
+        assert one.images == 20, "those of the smaller sample"
 
 
 def test_pairs_that_share_images_are_not_taken_for_independent() -> None:

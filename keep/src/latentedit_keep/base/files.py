@@ -17,6 +17,7 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from latentedit_keep.base.beneath import open_beneath
 from latentedit_keep.base.errors import FileFormatError, LatentEditError, OutputError
 
 Encoded = bytes | bytearray | memoryview  # content of a file
@@ -30,10 +31,11 @@ _WHY = {
     **dict.fromkeys((errno.EACCES, errno.EPERM), "{} cannot be read: permission was denied. Change its permissions"),
     errno.EISDIR: "{} is a folder, not a file. Name a file in it",
     errno.ENXIO: "{} is no regular file but a socket, and was not read. Save it to a file first",
-    errno.ELOOP: "{} is a link that leads back to itself. Check the path",
+    errno.ELOOP: "{} is a link that leads back to itself, or that may not be followed. Check the path",
 }
 _URL = re.compile(r"https?:/")
 _NEVER_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+_confined: list[bool] = []  # whether this process reads relative paths without links
 
 
 def user_path(name: str | Path, *, error: _Kind = FileFormatError) -> Path:
@@ -55,13 +57,23 @@ def check_exists(path: Path) -> None:
         raise _unreadable(path, caught, FileFormatError) from caught
 
 
+def confine() -> None:
+    """From now on, this process reads relative paths below its current folder, without following any link."""
+    _confined.append(True)
+
+
+def _open(name: str, flags: int) -> int:
+    is_beneath = _confined and not Path(name).is_absolute()
+    return (open_beneath if is_beneath else os.open)(name, flags | _NEVER_WAIT)
+
+
 @contextlib.contextmanager
 def open_file(path: str | Path, *, limit: int | None, error: _Kind = FileFormatError) -> Generator[BinaryIO]:
     """Open a regular file of at most ``limit`` bytes for reading; raises an ``error`` otherwise."""
     if not (isinstance(path, str) or hasattr(path, "__fspath__")):  # a number is a file that is open already
         raise error(f"a file is named by a path; got {type(path).__name__}. Give a path, an image or its bytes")
     try:
-        file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | _NEVER_WAIT))  # noqa: SIM115
+        file = open(path, "rb", opener=_open)  # noqa: SIM115
     except (OSError, ValueError) as caught:
         raise _unreadable(path, caught, error) from caught
     with file:

@@ -227,12 +227,14 @@ def read_image(source: ImageInput, name: str = "image", *, content: bytes | None
     return _read(source, name, content).image
 
 
-def read_pixels(source: ImageInput | PixelImage, name: str = "the image") -> PixelImage:
-    """The first frame of an image, which errors call ``name``; PNG and TIFF keep 16 bits."""
+def read_pixels(
+    source: ImageInput | PixelImage, name: str = "the image", *, content: bytes | None = None
+) -> PixelImage:
+    """The first frame of an image, which errors call ``name``; PNG and TIFF keep 16 bits. ``content`` is the file's."""
     source = getattr(source, "kept", source)  # a result of `keep`, at its full bit depth
     if isinstance(source, PixelImage):
         return source
-    found = _read(source, name)
+    found = _read(source, name, content)
     if max(found.size) > MAX_SIDE_PX:
         size = f"{found.size[0]}x{found.size[1]}"
         raise ImageError(f"{found.path or name} is {size} pixels; sides are {MAX_SIDE_PX} at most. Scale it down first")
