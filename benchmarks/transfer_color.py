@@ -40,12 +40,12 @@ def main() -> None:
     options.add_argument("--output", type=Path, required=True)
     chosen = options.parse_args()
     sys.path[:0] = [os.environ.get("COMFYUI_STAND_INS", ""), os.environ["COMFYUI"]]
-    import comfy.cli_args
+    import comfy.cli_args  # noqa: PLC0415
 
     comfy.cli_args.args.cpu = True
-    import comfyui_version
-    import kornia
-    from comfy_extras.nodes_post_processing import ColorTransfer
+    import comfyui_version  # noqa: PLC0415
+    import kornia  # noqa: PLC0415
+    from comfy_extras.nodes_post_processing import ColorTransfer  # noqa: PLC0415
 
     def transferred(image: Tensor, original: Tensor, method: str) -> Tensor:
         return ColorTransfer.execute(image, original, method, {"source_stats": "per_frame"}).result[0]

@@ -121,6 +121,11 @@ class Host:
 
     def __init__(self, guider: EditGuider, sigmas: Tensor, options: dict[str, Any], z: Tensor, *, image: bool) -> None:
         self._guider, self._options, self._image = guider, options, image
+        if len(sigmas) < 2 or bool((sigmas.diff() >= 0).any()):
+            raise ValueError(
+                f"an edit needs two or more falling sigmas; got {[round(sigma, 3) for sigma in sigmas.tolist()]}. "
+                "Change the scheduler, or the step of SplitSigmas"
+            )
         sampling = guider.inner_model.model_sampling
         self._flow = is_flow(sampling)
         self._noise = float(getattr(sampling, "noise_scale", 1.0)) if self._flow else 1.0  # its standard deviation

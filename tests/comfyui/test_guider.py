@@ -219,6 +219,9 @@ def test_what_cannot_be_edited_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="negative"):
         by_comfy(twin, "flowedit", [1.0], GUIDED, negative=False)
     by_comfy(twin, "flowedit", [1.0], FREE, negative=False)
+    for sigmas in ([1.0], [1.0, 0.9, 1.0]):
+        with pytest.raises(ValueError, match="falling sigmas"):
+            by_comfy(twin, sigmas=torch.tensor(sigmas))
     by_comfy(flux_twin(), "flowedit", [1.0], GUIDED, negative=False)  # its weight is an input
     plain = comfy.samplers.CFGGuider(twin.model)
     plain.set_conds(twin.cond(twin.target), twin.cond(twin.empty))
