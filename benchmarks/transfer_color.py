@@ -2,15 +2,15 @@
 
     COMFYUI=folder python benchmarks/transfer_color.py --output results/keep/transfer-color.json
 
-Pairs: the first 20 local changes of the calibration half of the known pairs, whose truth is the original after the edit
-and nothing else. Transfer Color gets the edited image as its target and the original as its reference, with each of its
-methods, in the frame that *Match* with `color` off found, since it aligns nothing; and, as people have it, on the edited
-image that was only resized. Measure: mean absolute difference from the truth in levels of 255, where the edited image
+Pairs: the first 20 local changes of the calibration half of the known pairs, whose truth is the original after the
+edit and nothing else. Transfer Color gets the edited image as its target and the original as its reference, with each
+of its methods, in the frame that *Match* with `color` off found, since it aligns nothing; and, as people have it, on
+the edited image that was only resized. Measure: mean absolute difference from the truth in levels of 255, where the edited image
 shows anything; of the whole image, and inside and outside the change.
 
-Criterion, set before the run: over the whole image, *Match* differs from the truth by less than each method of Transfer
-Color in the same frame, the 95 % bootstrap interval of the paired difference being below 0. Control: *Match* with `color`
-off, which shows how much of the color cast there was to undo.
+Criterion, set before the run: over the whole image, *Match* differs from the truth by less than each method of
+Transfer Color in the same frame, the 95 % bootstrap interval of the paired difference being below 0. Control: *Match*
+with `color` off, which shows how much of the color cast there was to undo.
 
 ComfyUI 0.33 or later and kornia 0.8 are needed, in a Python that also has latentedit and the benchmark.
 """
@@ -29,6 +29,7 @@ from torch import Tensor
 from latentedit_bench.known_pairs.cases import Case, make_case
 from latentedit_keep.base.files import write_text
 from tests.comfyui import pack
+from tests.comfyui.networks import load_comfy
 
 METHODS = ("reinhard_lab", "mkl_lab", "histogram")
 COMMAND = "COMFYUI=folder python benchmarks/transfer_color.py --output results/keep/transfer-color.json"
@@ -39,10 +40,8 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--output", type=Path, required=True)
     chosen = options.parse_args()
-    sys.path[:0] = [os.environ.get("COMFYUI_STAND_INS", ""), os.environ["COMFYUI"]]
-    import comfy.cli_args  # noqa: PLC0415
-
-    comfy.cli_args.args.cpu = True
+    sys.path.insert(0, os.environ["COMFYUI"])
+    load_comfy()
     import comfyui_version  # noqa: PLC0415
     import kornia  # noqa: PLC0415
     from comfy_extras.nodes_post_processing import ColorTransfer  # noqa: PLC0415
