@@ -5,8 +5,8 @@
 Pairs: the first 20 local changes of the calibration half of the known pairs, whose truth is the original after the
 edit and nothing else. Transfer Color gets the edited image as its target and the original as its reference, with each
 of its methods, in the frame that *Match* with `color` off found, since it aligns nothing; and, as people have it, on
-the edited image that was only resized. Measure: mean absolute difference from the truth in levels of 255, where the edited image
-shows anything; of the whole image, and inside and outside the change.
+the edited image that was only resized. Measure: mean absolute difference from the truth in levels of 255, where the
+edited image shows anything; of the whole image, and inside and outside the change.
 
 Criterion, set before the run: over the whole image, *Match* differs from the truth by less than each method of
 Transfer Color in the same frame, the 95 % bootstrap interval of the paired difference being below 0. Control: *Match*
