@@ -484,8 +484,8 @@ def draw_graph(name: str = "keep_only_the_change") -> None:
             print([entry["status"]["status_str"] for entry in done.values()])
             page.evaluate("window.app.canvas.fitViewToSelectionAnimated({ duration: 1 })")
             page.wait_for_timeout(5000)
-            shot = page.screenshot(clip={"x": 62, "y": 82, "width": 1388, "height": 918})
-            Image.open(io.BytesIO(shot)).convert("RGB").save(ROOT / "docs/images/comfyui/graph.webp", quality=70)
+            shot = page.screenshot(clip={"x": 308, "y": 118, "width": 834, "height": 764})  # the nodes, in ComfyUI 0.33
+            Image.open(io.BytesIO(shot)).convert("RGB").save(ROOT / "docs/images/comfyui/graph.webp", quality=80)
 
 
 def prepared(folder: Path, *, clone: bool = False) -> Path:
