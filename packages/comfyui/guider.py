@@ -121,8 +121,14 @@ class Host:
 
     def __init__(self, guider: EditGuider, sigmas: Tensor, options: dict[str, Any], z: Tensor, *, image: bool) -> None:
         self._guider, self._options, self._image = guider, options, image
+        if len(sigmas) < 2 or bool((sigmas.diff() >= 0).any()):
+            raise ValueError(
+                f"an edit needs two or more falling sigmas; got {[round(sigma, 3) for sigma in sigmas.tolist()]}. "
+                "Change the scheduler, or the step of SplitSigmas"
+            )
         sampling = guider.inner_model.model_sampling
         self._flow = is_flow(sampling)
+        self._noise = float(getattr(sampling, "noise_scale", 1.0)) if self._flow else 1.0  # its standard deviation
         ends = torch.stack([torch.as_tensor(end).double().cpu() for end in (sampling.sigma_min, sampling.sigma_max)])
         given, (low, high) = (self._level(sigma).tolist() for sigma in (sigmas.double().cpu(), ends))
         self.levels = LevelGrid(levels=tuple(given))
@@ -158,7 +164,14 @@ class Host:
         return Condition(tokens=tokens, pooled=tokens.new_zeros(len(rows), 0))
 
     def _level(self, sigma: Tensor) -> Tensor:
-        return sigma if self._flow else sigma / (1 + sigma)
+        return self._noise * sigma / ((1 - sigma if self._flow else 1) + self._noise * sigma)
+
+    def _sigma(self, level: float) -> tuple[float, float]:
+        """The model's sigma of a level, and its latents divided by those of the level."""
+        if not self._flow:
+            return level / (1 - level), 1 / (1 - level)
+        sigma = level / (level + self._noise * (1 - level))
+        return sigma, 1 - sigma + self._noise * sigma
 
     def _velocity(self, z: Tensor, s: Tensor, condition: Condition) -> Tensor:
         def clean(x: Tensor, sigma: Tensor, name: str) -> Tensor:
@@ -186,11 +199,27 @@ class Host:
             calls.setdefault(key, []).append(row)
         v = torch.empty_like(z)
         for (level, *names), rows in calls.items():
-            part, scale = z[rows], 1 if self._flow else 1 - level
-            x = (part.unsqueeze(2) if self._image else part) / scale
-            x_hat = clean(x, x.new_full((len(rows),), level / scale), *(NAMES[name] for name in names))
+            part, (sigma, scale) = z[rows], self._sigma(level)
+            x = scale * (part.unsqueeze(2) if self._image else part)
+            sigmas, named = x.new_full((len(rows),), sigma), [NAMES[int(name)] for name in names]
+            for name in named:
+                self._refuse_inactive(name, x, sigmas)
+            x_hat = clean(x, sigmas, *named)
             v[rows] = (part - (x_hat[:, :, 0] if self._image else x_hat)) / level
         return v
+
+    def _refuse_inactive(self, name: str, x: Tensor, sigmas: Tensor) -> None:
+        """ComfyUI takes a clean image of zeros where the time ranges of all conditionings exclude a noise level."""
+        areas = (
+            "default" in entry or comfy.samplers.get_area_and_mult(entry, x, sigmas)
+            for entry in self._guider.conds[name]
+        )
+        if not any(areas):
+            title = "target" if name == "positive" else name
+            raise ValueError(
+                f"no {title} conditioning is active at sigma {float(sigmas[0]):.3g}. Extend its range in "
+                "ConditioningSetTimestepRange, or give only the sigmas within it"
+            )
 
     def _cond(self, name: str, guidance: float | None) -> list[dict[str, Any]]:
         """A conditioning of the graph, with a weight that the network takes as an input."""

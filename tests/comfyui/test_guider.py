@@ -135,6 +135,34 @@ def test_texts_of_other_lengths_and_any_levels() -> None:
         assert not torch.equal(edited, twin.inner.process_latent_out(twin.latents()))
 
 
+@pytest.mark.parametrize("method", ["flowedit", "eim"])
+def test_a_model_gets_noise_of_its_own_scale(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    """HiDream O1 learned from ``(1 - sigma) x + 8 sigma e``: with a constant answer, what else it is given is 8 e."""
+    twin, given = flux_twin(), list[tuple[float, Tensor]]()
+
+    def apply_model(x: Tensor, sigma: Tensor, **_: Any) -> Tensor:
+        given.extend((float(level), row) for row, level in zip(x, sigma, strict=True))
+        return torch.zeros_like(x)
+
+    monkeypatch.setattr(twin.inner, "apply_model", apply_model)
+    monkeypatch.setattr(twin.inner.model_sampling, "noise_scale", 8.0, raising=False)
+    shape = twin.latents().shape
+    by_comfy(twin, method, latents=twin.inner.process_latent_out(torch.zeros(shape)) + 1e-6)
+    for sigma, x in given[: 2 * len(shape)]:
+        assert float(x.std()) == pytest.approx(8 * sigma, rel=0.1)
+    if method == "flowedit":
+        assert {round(sigma, 5) for sigma, _ in given} == {round(float(sigma), 5) for sigma in twin.sigmas()[:-1]}
+
+
+def test_levels_without_an_active_conditioning_are_refused() -> None:
+    twin = flux_twin()
+    late = [[tokens, {**facts, "start_percent": 0.5, "end_percent": 1.0}] for tokens, facts in twin.cond(twin.source)]
+    with pytest.raises(ValueError, match="no source conditioning is active at sigma 1"):
+        by_comfy(twin, source=late)
+    sigmas = twin.sigmas()[twin.sigmas() < 0.5]
+    assert torch.equal(by_comfy(twin, source=late, sigmas=sigmas), by_comfy(twin, sigmas=sigmas))
+
+
 def test_previews_show_the_edit_and_end_at_the_result() -> None:
     twin, seen = flux_twin(), list[tuple[int, Tensor, int]]()
     edited = by_comfy(twin, "flowedit", callback=lambda step, x0, x, total: seen.append((step, x0, total)))
@@ -191,6 +219,9 @@ def test_what_cannot_be_edited_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="negative"):
         by_comfy(twin, "flowedit", [1.0], GUIDED, negative=False)
     by_comfy(twin, "flowedit", [1.0], FREE, negative=False)
+    for sigmas in ([1.0], [1.0, 0.9, 1.0]):
+        with pytest.raises(ValueError, match="falling sigmas"):
+            by_comfy(twin, sigmas=torch.tensor(sigmas))
     by_comfy(flux_twin(), "flowedit", [1.0], GUIDED, negative=False)  # its weight is an input
     plain = comfy.samplers.CFGGuider(twin.model)
     plain.set_conds(twin.cond(twin.target), twin.cond(twin.empty))

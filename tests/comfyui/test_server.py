@@ -202,6 +202,27 @@ def test_alpha(server: Server) -> None:
     assert (made == wanted).all()
 
 
+def test_layers_compose_to_the_result_in_the_server(server: Server) -> None:
+    """The document of *Keep only the change* in *Create Layered Image*, alone and with a layer of the user above it."""
+    info = server.call("/object_info")
+    if "ImageCompositor" not in info:
+        pytest.skip("this version has no layers")
+    assert info["LatentEdit_Keep"]["output"][3] == "LAYERS"
+    graph = pair() | {"5": {"class_type": "ImageCompositor", "inputs": {"layers": ["3", 3], "compositor": ""}}}
+    save = {"4": SAVE | {"inputs": SAVE["inputs"] | {"images": ["5", 0]}}}
+    made = np.asarray(server.image(server.run(graph | save)["4"]["images"][0]).convert("RGB"))
+    assert made.shape == BEFORE.shape
+    assert np.abs(made - library("moved").astype(int)).max() <= 1  # ComfyUI composes in 8 bits of linear light
+    more = {"image": ["2", 0], "layers": ["3", 3], "x": 100, "y": 0, "name": "mine"}
+    graph["5"]["inputs"]["layers"] = ["6", 0]
+    shown = server.run(graph | {"6": {"class_type": "AddLayer", "inputs": more}} | save)
+    above = np.asarray(server.image(shown["4"]["images"][0]).convert("RGB"))
+    assert above.shape == BEFORE.shape
+    assert (above[:, :100] == made[:, :100]).all()
+    assert np.abs(above[:, 100:] - EDITS["moved"][:, :60].astype(int)).max() <= 1
+    assert len(shown["5"]["compositor_layers"]) == 3
+
+
 def test_checks_branch(server: Server) -> None:
     check = {"edited": ["2", 0], "original": ["1", 0], "max_outside": 0.001, "expect_size": False}
     for limit, passed in ((1.0, "passed"), (0.01, "failed")):
