@@ -7,11 +7,12 @@ from typing import Any
 import gradio as gr
 
 from latentedit.app import fragments
+from latentedit.app.access import UPLOAD_SECONDS
 from latentedit.app.visitor import MAX_CHANGES, MAX_PIXELS
 from latentedit.core.plugins import EDITORS
 
 _STATE_SECONDS = 3600  # an unused session is forgotten after this time
-_CACHE_SECONDS = (600, 3600)  # interval and age at which gradio deletes its files, see `Blocks.delete_cache`
+_CACHE_SECONDS = (600, UPLOAD_SECONDS)  # interval and age at which gradio forgets its files, see `Blocks.delete_cache`
 _PHOTOGRAPHS = ["image", ".heic", ".heif", ".avif"]
 _MAX_LETTERS = 2000  # of a caption or a change
 
