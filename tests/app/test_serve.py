@@ -148,7 +148,9 @@ def routes(app: App) -> set[tuple[str, str]]:
         for route in some:
             path = prefix + getattr(route, "path", "")
             found.update((method, re.sub(r"{.*?}", "1", path)) for method in getattr(route, "methods", None) or ())
-            collect(getattr(getattr(route, "original_router", route), "routes", None) or (), path)  # as FastAPI nests it
+            collect(
+                getattr(getattr(route, "original_router", route), "routes", None) or (), path
+            )  # as FastAPI nests it
 
     collect(app.routes)
     return found
@@ -183,17 +185,17 @@ def test_uploads_that_no_task_reads_are_bounded_and_removed(
     assert upload(b"2" * 50_000) == 507
     assert upload(b"3" * 40_000) == 200
     assert stored_bytes(uploads) == 90_000
-    (first, _) = sorted((path for path in uploads.rglob("*") if path.is_file()), key=lambda one: one.stat().st_size)[::-1]
+    (first, _) = sorted((path for path in uploads.rglob("*") if path.is_file()), key=lambda one: one.stat().st_size)[
+        ::-1
+    ]
     long_ago = time.time() - UPLOAD_SECONDS
     os.utime(first, (long_ago, long_ago))
     remove_old(uploads, seconds=UPLOAD_SECONDS)
     assert stored_bytes(uploads) == 40_000
     assert upload(b"2" * 50_000) == 200
-    with socket.create_connection(urllib.parse.urlparse(address).netloc.split(":")) as line:
-        line.sendall(
-            b"POST /gradio_api/upload HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=edge\r\n"
-            b"Transfer-Encoding: chunked\r\n\r\n"
-        )
+    with socket.create_connection(("127.0.0.1", urllib.parse.urlparse(address).port)) as line:
+        kind = b"Content-Type: multipart/form-data; boundary=edge\r\nTransfer-Encoding: chunked\r\n\r\n"
+        line.sendall(b"POST /gradio_api/upload HTTP/1.1\r\nHost: localhost\r\n" + kind)
         assert line.recv(100).startswith(b"HTTP/1.1 411"), "a body without a length has no end"
 
 

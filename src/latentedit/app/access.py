@@ -46,19 +46,19 @@ class Access:
     async def _upload(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take an upload whose length is stated (the server reads no more than that), if there is room for it."""
         length = Request(scope).headers.get("content-length", "")
+        app: ASGIApp = self._app
         if not length.isdecimal():
-            refusal = Response("Give the length of the upload.", 411)
+            app = Response("Give the length of the upload.", 411)
         elif int(length) > MAX_UPLOAD_BYTES + _FRAME_BYTES:
-            refusal = Response(f"Files may have at most {MAX_UPLOAD_BYTES // 1_000_000} MB.", 413)
+            app = Response(f"Files may have at most {MAX_UPLOAD_BYTES // 1_000_000} MB.", 413)
         elif stored_bytes(self._uploads) + self._arriving + int(length) > MAX_STORED_BYTES:
-            refusal = Response("Too many uploads are waiting. Try again later.", 507)
-        else:
-            self._arriving += int(length)
-            try:
-                return await self._app(scope, receive, send)
-            finally:
-                self._arriving -= int(length)
-        await refusal(scope, receive, send)
+            app = Response("Too many uploads are waiting. Try again later.", 507)
+        taken = int(length) if app is self._app else 0
+        self._arriving += taken
+        try:
+            await app(scope, receive, send)
+        finally:
+            self._arriving -= taken
 
 
 def is_open(path: str) -> bool:
