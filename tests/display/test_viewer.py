@@ -76,9 +76,9 @@ def test_the_wipe_starts_at_the_largest_change(mode: str) -> None:
     assert View(source=source, frames=[ViewerFrame(strength=1.0, image=source)]).data()["cut"] == 0.5
 
 
-def test_marks_are_at_the_corners_of_their_boxes_whatever_the_size() -> None:
+def test_marks_are_above_the_middle_of_their_boxes() -> None:
     view = view_of([1.0], size=(40, 30), marks=[(1, (10, 15, 20, 20)), (3, (0, 3, 5, 6))])
-    assert data_of(view.html)["marks"] == [[1, 0.25, 0.5], [3, 0, 0.1]]
+    assert data_of(view.html)["marks"] == [[1, 0.375, 0.5], [3, 0.0625, 0.1]]
 
 
 @pytest.mark.parametrize(

@@ -172,14 +172,14 @@ class View:
             "label": self.label,
             "steps": self.steps,
             "cut": _largest_difference(*images[: len(frames) + 1]),
-            "marks": [[number, *self._corner(box)] for number, box in self.marks],
+            "marks": [[number, *self._top(box)] for number, box in self.marks],
             "between": _blend_record(next((frame.record for frame in frames if frame.record is not None), None)),
             "frames": [_frame_data(*pair, exact=exact) for pair in zip(frames, layers[: len(frames)], strict=True)],
         }
 
-    def _corner(self, box: Sequence[float]) -> tuple[float, float]:
-        """Left and top of a box, as shares of the sides."""
-        return box[0] / self.source.width, box[1] / self.source.height
+    def _top(self, box: Sequence[float]) -> tuple[float, float]:
+        """The middle of the upper side of a box, as shares of the sides."""
+        return (box[0] + box[2]) / 2 / self.source.width, box[1] / self.source.height
 
 
 def _largest_difference(source: Image.Image, *frames: Image.Image) -> float:

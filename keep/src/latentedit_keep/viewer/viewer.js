@@ -27,7 +27,7 @@ const marked = (tag, pieces) => {
 
 const mark = ([number, x, y]) => {
   const node = make("span", { class: "mark", "aria-hidden": "true" }, String(number));
-  Object.assign(node.style, { left: `${100 * x}%`, top: `${100 * y}%` });
+  Object.assign(node.style, { left: `${100 * x}%`, top: `max(0.8em, ${100 * y}%)` });
   return node;
 };
 
