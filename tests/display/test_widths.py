@@ -14,9 +14,9 @@ pytestmark = pytest.mark.slow
 
 NAME = "a_long_name_of_a_photograph_from_a_camera_without_any_space_" * 2
 REPORT: dict[str, Any] = {
-    "passed": False, "reasons": ["outside"], "verdict": "1 % changed outside the mask", "also": [], "declares": {}, "doubts": [],
-    "next_step": f"Use latentedit keep folder/{NAME}.jpg edited/{NAME}.png", "changed": {"value": 0.25},
-    "outside": {"value": 0.01},
+    "passed": False, "reasons": ["outside"], "verdict": "1 % changed outside the mask", "also": [],
+    "declares": {}, "doubts": [], "next_step": f"Use latentedit keep folder/{NAME}.jpg edited/{NAME}.png",
+    "changed": {"value": 0.25}, "outside": {"value": 0.01},
 }  # fmt: skip
 OVER = "[...document.querySelectorAll('div')].map((one) => one.scrollWidth - one.clientWidth)"
 
