@@ -1,5 +1,6 @@
 """The page in a browser, with a running server."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from latentedit.editing.outputs import read_record
 from tests.app.servers import SCENE, PausedBackbone, png, served
 from tests.browser import Browser
 from tests.editors.edits import gray
-from tests.keep.pairs import cast, scene, with_object
+from tests.keep.pairs import cast, scene, some, with_object
 
 pytestmark = pytest.mark.slow
 
@@ -88,8 +89,13 @@ class Visitor:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[tuple[str, Path]]:
-    with served(PausedBackbone()) as found:
+def model() -> PausedBackbone:
+    return PausedBackbone()
+
+
+@pytest.fixture(scope="module")
+def server(model: PausedBackbone) -> Iterator[tuple[str, Path]]:
+    with served(model) as found:
         yield found
 
 
@@ -151,16 +157,26 @@ def test_text_is_never_interpreted_as_html(guest: Visitor) -> None:
 def test_an_image_of_any_editor_is_checked_and_kept(guest: Visitor, tmp_path: Path) -> None:
     page = guest.page
     page.get_by_role("tab", name="Keep only the change").click()
-    expect(guest.kept.locator(".tag.right")).to_have_text("kept")  # the example
+    expect(guest.kept.locator(".tag.right")).to_have_text("kept")
+    expect(guest.kept.locator("h2")).to_have_text("Example: scene.jpg")
+    expect(guest.kept.locator(".mark")).to_have_text(["1", "2"])
+    for button in ("save-kept", "save-layers"):
+        expect(page.locator(f"#le-{button}")).to_be_disabled()
     for role, pixels in (("original", scene()), ("edited", with_object(cast(scene())))):
-        file: Any = {"name": f"<b>{role}.png", "mimeType": "image/png", "buffer": png(Image.fromarray(pixels))}
+        file: Any = {"name": f"<b>{role}_1.png", "mimeType": "image/png", "buffer": png(Image.fromarray(pixels))}
+        assert zone_text(page, role) == '"none"'
         page.locator(f"#le-{role} input[type=file]").set_input_files(file)
         page.wait_for_selector(f"#le-{role}-preview img")
-    expect(guest.kept.locator("h2")).to_contain_text("original.png")
+        assert "another" in zone_text(page, role)
+    expect(guest.kept.locator("h2")).to_contain_text("original_1.png")
     expect(guest.kept.locator(".tag.right")).to_have_text("kept")
     expect(guest.kept.locator(".status")).to_contain_text("local change")
+    assert 55 <= int(guest.kept.locator(".wipe").input_value()) <= 58, "the middle of the object, at 90 of 160 px"
     expect(page.locator("#le-cancel-keep")).to_be_disabled()
-    saved = [np.asarray(Image.open(guest.downloads("save-kept", tmp_path)), dtype=int)]
+    expect(page.locator("#le-save-layers")).to_be_enabled()
+    file = guest.downloads("save-kept", tmp_path)
+    assert file.name.endswith("original_1.kept.png")
+    saved = [np.asarray(Image.open(file), dtype=int)]
     guest.kept.get_by_label("Strength as a number").fill("0.5")
     expect(page.locator("#le-kept-strength input")).to_have_value("0.5")
     saved.append(np.asarray(Image.open(guest.downloads("save-kept", tmp_path)), dtype=int))
@@ -168,6 +184,12 @@ def test_an_image_of_any_editor_is_checked_and_kept(guest: Visitor, tmp_path: Pa
     assert 0.02 < full.any(axis=2).mean() < 0.2
     assert half.max() == pytest.approx(full.max() / 2, abs=1)
     assert guest.complaints == []
+
+
+def zone_text(page: Page, role: str) -> str:
+    """What the style sheet writes into a drop zone."""
+    script = f"""getComputedStyle(document.querySelector("#le-{role} [data-testid=upload-text]"), "::after").content"""
+    return json.dumps(page.evaluate(script))
 
 
 def test_what_is_painted_is_the_original_again(guest: Visitor, tmp_path: Path) -> None:
@@ -233,7 +255,7 @@ def test_what_is_painted_is_the_original_again(guest: Visitor, tmp_path: Path) -
 
 def test_buttons_are_disabled_until_they_can_act(guest: Visitor) -> None:
     def able() -> set[str]:
-        names = ("edit", "cancel", "undo", "save-image", "save-direction", "save-record")
+        names = ("edit", "cancel", "undo", "keep-edit", "save-image", "save-direction", "save-record")
         return {name for name in names if guest.page.locator(f"#le-{name}").is_enabled()}
 
     assert able() == set()
@@ -242,10 +264,42 @@ def test_buttons_are_disabled_until_they_can_act(guest: Visitor) -> None:
     assert able() == {"edit"}
     guest.describe(SCENE)
     guest.edit("gray => red")
-    assert able() == {"edit", "undo", "save-image", "save-direction", "save-record"}
+    assert able() == {"edit", "undo", "keep-edit", "save-image", "save-direction", "save-record"}
     guest.press("undo")
     expect(guest.page.locator("#le-undo")).to_be_disabled()
     assert able() == {"edit", "save-image"}
+
+
+def test_an_edit_goes_on_to_the_first_tab(guest: Visitor) -> None:
+    expect(guest.viewer.locator("h2")).to_contain_text("Example")
+    guest.bring(png(gray((64, 48))), name="IMG_1.png")
+    guest.describe(SCENE)
+    guest.edit("gray => red")
+    guest.press("keep-edit")
+    expect(guest.page.get_by_role("tab", name="Keep only the change")).to_have_attribute("aria-selected", "true")
+    expect(guest.page.locator("#le-edited-preview")).to_contain_text("IMG_1.edited.png")
+    expect(guest.kept.locator("h2")).to_have_text("IMG_1.png")
+    assert guest.complaints == []
+
+
+def test_the_bar_does_not_cover_its_steps_and_the_page_keeps_its_width(guest: Visitor, model: PausedBackbone) -> None:
+    page = guest.page
+    page.set_viewport_size({"width": 1366, "height": 900})
+    width = page.locator(".gradio-container").evaluate("one => one.offsetWidth")
+    guest.bring(png(gray()))
+    guest.describe(SCENE)
+    guest.wish("gray => red")
+    model.pause(after=6)
+    try:
+        guest.press("edit")
+        text, bar = (page.locator(f"#le-working .progress-{part}") for part in ("text", "bar-wrap"))
+        expect(text).to_contain_text("steps")
+        above, below = (some(one.bounding_box()) for one in (text, bar))
+        assert above["y"] + above["height"] <= below["y"]
+    finally:
+        model.goes_on.set()
+    expect(guest.history).to_have_count(2)
+    assert page.locator(".gradio-container").evaluate("one => one.offsetWidth") == width
 
 
 def test_the_button_is_in_sight_on_a_small_screen(guest: Visitor) -> None:

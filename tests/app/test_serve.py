@@ -2,7 +2,10 @@
 
 import http.cookiejar
 import json
+import os
 import re
+import socket
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -11,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gradio.routes import App
 
-from latentedit.app import visitor
-from latentedit.app.serve import MAX_UPLOAD_BYTES
+from latentedit.app import access, visitor
+from latentedit.app.access import MAX_STORED_BYTES, MAX_UPLOAD_BYTES, UPLOAD_SECONDS, is_open, remove_old, stored_bytes
 from latentedit.batch import folder, manifest
 from latentedit.core import files, settings
 from latentedit.core.errors import ConfigError
@@ -39,16 +43,21 @@ def server() -> Iterator[tuple[str, Path]]:
 
 
 @pytest.fixture(scope="module")
-def locked() -> Iterator[str]:
-    with served(PausedBackbone(), user="anna", password=PASSWORD) as (address, _):
-        yield address
+def locked() -> Iterator[tuple[str, App]]:
+    """The address of a page with a log-in, and Gradio's application."""
+    made, create = list[App](), App.create_app
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(App, "create_app", lambda *some, **more: made.append(create(*some, **more)) or made[-1])
+        with served(PausedBackbone(), user="anna", password=PASSWORD) as (address, _):
+            yield address, made[-1]
 
 
-def status(url: str, content: bytes | None = None, opener: Any = None, **headers: str) -> int:
+def status(
+    url: str, content: bytes | None = None, opener: Any = None, method: str | None = None, **headers: str
+) -> int:
     """The status of a GET request, or of a POST request with content."""
-    request = urllib.request.Request(
-        url, data=content, headers={name.replace("_", "-"): v for name, v in headers.items()}
-    )
+    named = {name.replace("_", "-"): v for name, v in headers.items()}
+    request = urllib.request.Request(url, data=content, headers=named, method=method)
     try:
         with (opener or urllib.request.build_opener()).open(request, timeout=60) as answer:
             answer.read(1)
@@ -117,18 +126,94 @@ def test_other_sites_cannot_read_responses(server: tuple[str, Path]) -> None:
         assert "access-control-allow-origin" not in answer.headers
 
 
-@pytest.mark.nightly
-def test_every_request_needs_the_password(locked: str) -> None:
-    for path in ("config", "gradio_api/upload_progress?upload_id=1", "gradio_api/queue/data?session_hash=a"):
-        assert status(locked + path) == 401
-    for path in ("gradio_api/run/predict", "gradio_api/queue/join", "gradio_api/upload"):
-        assert status(locked + path, b"{}", Content_Type="application/json") == 401
+def test_every_route_but_the_login_page_needs_the_login(locked: tuple[str, App]) -> None:
+    address, app = locked
+    closed = {route for route in routes(app) if not is_open(route[1])}
+    assert len(closed) > 60, "Gradio has about 80 routes"
+    assert ("GET", "/config") in closed
+    assert {path for _, path in routes(app) - closed} - {"/", "/login", "/login/"} == {
+        "/assets/1", "/static/1", "/svelte/1", "/theme.css", "/favicon.ico", "/manifest.json",
+    }  # fmt: skip
+    for method, path in sorted(closed):
+        assert status(address + path[1:], method=method) == 401, (method, path)
+    page = urllib.request.urlopen(address).read().decode()
+    assert "auth_required" in page
+    assert "le-edit" not in page, "no control of the page is in the log-in page"
+
+
+def routes(app: App) -> set[tuple[str, str]]:
+    """Method and path of every route, with 1 for its parameters."""
+    found = set[tuple[str, str]]()
+
+    def collect(some: Any, prefix: str = "") -> None:
+        for route in some:
+            path = prefix + getattr(route, "path", "")
+            found.update((method, re.sub(r"{.*?}", "1", path)) for method in getattr(route, "methods", None) or ())
+            collect(
+                getattr(getattr(route, "original_router", route), "routes", None) or (), path
+            )  # as FastAPI nests it
+
+    collect(app.routes)
+    return found
+
+
+def test_a_login_opens_the_page_and_there_is_no_run_history(locked: tuple[str, App]) -> None:
+    address, app = locked
     wrong = urllib.parse.urlencode({"username": "anna", "password": "incorrect"}).encode()
-    assert status(locked + "login", wrong) == 400
+    assert status(address + "login", wrong) == 400
     jar = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()))
     right = urllib.parse.urlencode({"username": "anna", "password": PASSWORD}).encode()
-    assert status(locked + "login", right, jar) == 200
-    assert status(locked + "config", None, jar) == 200
+    assert status(address + "login", right, jar) == 200
+    assert status(address + "config", None, jar) == 200
+    assert status(address + "gradio_api/runs", None, jar) == 404
+    assert not [path for _, path in routes(app) if "run-history" in path]
+
+
+def test_uploads_that_no_task_reads_are_bounded_and_removed(
+    server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, uploads = server
+    body = b'--edge\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n%s\r\n--edge--\r\n'
+
+    def upload(content: bytes) -> int:
+        return status(address + "gradio_api/upload", body % content, Content_Type="multipart/form-data; boundary=edge")
+
+    remove_old(uploads, seconds=0)
+    assert (stored_bytes(uploads), list(uploads.iterdir())) == (0, [])
+    assert upload(b"1" * 50_000) == 200
+    assert stored_bytes(uploads) == 50_000
+    monkeypatch.setattr(access, "MAX_STORED_BYTES", 99_000)
+    assert upload(b"2" * 50_000) == 507
+    assert upload(b"3" * 40_000) == 200
+    assert stored_bytes(uploads) == 90_000
+    (first, _) = sorted((path for path in uploads.rglob("*") if path.is_file()), key=lambda one: one.stat().st_size)[
+        ::-1
+    ]
+    long_ago = time.time() - UPLOAD_SECONDS
+    os.utime(first, (long_ago, long_ago))
+    remove_old(uploads, seconds=UPLOAD_SECONDS)
+    assert stored_bytes(uploads) == 40_000
+    assert upload(b"2" * 50_000) == 200
+    with socket.create_connection(("127.0.0.1", urllib.parse.urlparse(address).port)) as line:
+        kind = b"Content-Type: multipart/form-data; boundary=edge\r\nTransfer-Encoding: chunked\r\n\r\n"
+        line.sendall(b"POST /gradio_api/upload HTTP/1.1\r\nHost: localhost\r\n" + kind)
+        assert line.recv(100).startswith(b"HTTP/1.1 411"), "a body without a length has no end"
+
+
+def test_old_uploads_are_removed_while_the_page_is_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access, "_SWEEP_SECONDS", 0.01)
+    files = [tmp_path / "hash" / "old.png", tmp_path / "new.png", tmp_path / "broken connection"]
+    files[0].parent.mkdir()
+    for file in files:
+        file.write_bytes(b"content")
+    for file in files[::2]:
+        os.utime(file, (0, 0))
+    with access.sweeping(tmp_path):
+        for _ in range(1000):
+            if not any(file.exists() for file in files[::2]):
+                break
+            time.sleep(0.01)
+    assert [file.exists() for file in files] == [False, True, False]
 
 
 def test_the_limits_of_the_security_policy_agree_with_the_code() -> None:
@@ -147,6 +232,7 @@ def test_the_limits_of_the_security_policy_agree_with_the_code() -> None:
         f"at most {folder._MOST_BYTES // mega} MB for each file",
         f"at most {manifest.MAX_BYTES // mega} MB; YAML",
         f"files of at most {MAX_UPLOAD_BYTES // mega} MB",
+        f"of at most {MAX_STORED_BYTES // giga} GB in total",
         f"images of at most {visitor.MAX_PIXELS // mega} megapixels to edit",
         f"{visitor.MAX_KEPT_PIXELS // mega} megapixels to compare",
         f"texts of at most {mcp_command._MOST_BYTES:,} bytes",
@@ -159,6 +245,8 @@ def test_the_limits_of_the_security_policy_agree_with_the_code() -> None:
         assert limit in policy
         policy = policy.replace(limit, "", 1)
     assert re.findall(r"[\d.,]+ (?:[KMG]B|bytes|megapixels|characters|steps|strengths)", policy) == []
+    assert "removed after an hour" in policy
+    assert UPLOAD_SECONDS == 3600
     assert check_folder._MOST_LIST_BYTES == manifest.MAX_BYTES
     kinds = {"two": 2, "three": 3, "four": 4, "five": 5}
     assert kinds[re.findall(r"fixed tensor names, (\w+) types", policy)[0]] == len(files._DTYPES)

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import latentedit as le
+from latentedit.app import visitor
 from latentedit.app.fragments import facts
 from latentedit.app.models import Models
 from latentedit.app.visitor import MAX_ENTRIES, STRENGTHS, PageChange, StoppedError, VisitorSession
@@ -122,6 +123,47 @@ def test_the_history_is_limited(visit: VisitorSession) -> None:
     assert visit.entries[0].before is None
 
 
+def test_the_history_of_large_images_is_shorter(visit: VisitorSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five strengths of 64 pixels for each edit; undo goes back one image further."""
+    monkeypatch.setattr(visitor, "MAX_HISTORY_PIXELS", 64 + 2 * 5 * 64)
+    first = visit.edit([RED], **EIM)
+    image, caption = first.image, first.caption
+    for change in ("red => green", "green => blue"):
+        caption = visit.edit([PageChange(text=change)], **{**EIM, "caption": caption}).caption
+    assert [entry.title for entry in visit.entries] == ["original", "red => green (1)", "green => blue (1)"]
+    visit.undo(model="colors")
+    assert visit.undo(model="colors").image is image
+    assert first.edit is None
+    with pytest.raises(ConfigError):
+        visit.undo(model="colors")
+    monkeypatch.setattr(visitor, "MAX_HISTORY_PIXELS", 1)
+    visit.edit([PageChange(text="red => green")], **{**EIM, "caption": first.caption})
+    assert len(visit.entries) == 2, "the last edit stays"
+
+
+def test_the_change_of_an_edit_is_put_onto_the_first_image(visit: VisitorSession) -> None:
+    with pytest.raises(ConfigError):
+        visit.keep_edit(None)
+    first = visit.edit([RED], **EIM)
+    visit.edit([PageChange(text="red => green")], **{**EIM, "caption": first.caption})
+    visit.strokes = "[[1, 2, 3]]"
+    visit.keep_edit(0.5)
+    assert {role: image.name for role, image in visit.pair.items()} == {
+        "original": "a gray <one>.png", "edited": "a gray one.edited.png",
+    }  # fmt: skip
+    assert same_image(visit.pair["original"].image, gray())
+    assert visit.current is not None
+    assert same_image(visit.pair["edited"].image, visit.current.image.image)
+    assert visit.current.strength == 0.5
+    assert visit.kept is not None
+    assert (visit.strokes, visit.shows_example) == ("", False)
+
+
+def test_a_photograph_of_a_phone_is_opened_at_its_own_size() -> None:
+    visit = VisitorSession(Models(ColorBackbone()))
+    assert visit.open(png(gray().resize((4032, 3024))), "IMG.png", model="colors").image.size == (4032, 3024)
+
+
 def test_other_strengths_are_computed_exactly(colors: ColorBackbone, visit: VisitorSession) -> None:
     """Also if the image was edited before at another strength with the same change."""
     more = {**EIM, "caption": visit.edit([RED], **EIM).caption}
@@ -147,7 +189,7 @@ def test_saved_images_and_directions_can_be_opened_again(
     """An image with its record, which can be undone and replayed, and a direction."""
     edited = visit.edit([RED], **EIM).image.image
     saved, record = visit.image_file(0.5), visit.record_file(0.5)
-    assert (saved.name, record.name) == ("a-gray-one.edited.png", "a-gray-one.edited.json")
+    assert (saved.name, record.name) == ("a gray one.edited.png", "a gray one.edited.json")
     (tmp_path / saved.name).write_bytes(saved.content)
     report = read_record(tmp_path / saved.name)
     assert report.strengths == (0.5,)
@@ -220,8 +262,8 @@ def test_one_task_runs_at_a_time(colors: ColorBackbone) -> None:
 
 
 def test_damaged_and_too_large_images_are_rejected(colors: ColorBackbone, tmp_path: Path) -> None:
-    visit, large = VisitorSession(Models(colors)), png(Image.fromarray(np.zeros((2001, 2000, 3), np.uint8)))
-    for content, message in ((b"", "empty"), (b"a text", "PNG"), (large, r"2000 x 2001")):
+    visit, large = VisitorSession(Models(colors)), png(Image.fromarray(np.zeros((3251, 4000, 3), np.uint8)))
+    for content, message in ((b"", "empty"), (b"a text", "PNG"), (large, r"4000 x 3251")):
         with pytest.raises(ImageError, match=message):
             visit.open(content, "/etc/a.png", model="colors")
     assert visit.current is None

@@ -56,6 +56,31 @@ def test_a_page_opens_at_an_edit(strengths: list[float], start: float | None, fi
     assert data_of(view_of(strengths, start=start).html)["start"] == first
 
 
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "I;16"])
+def test_the_wipe_starts_at_the_largest_change(mode: str) -> None:
+    """Of two changes, whatever their order, and at any size; the smaller one is stronger, and noise is everywhere."""
+    generator = np.random.default_rng(0)
+    for width, left, right, cut in ((400, 40, 100, 0.175), (400, 300, 390, 0.8625), (3000, 0, 900, 0.15)):
+        before = generator.integers(100, 110, (100, width))
+        after = before + generator.integers(0, 3, before.shape)
+        after[20:80, left:right] += 60
+        after[50:60, width // 2 : width // 2 + 10] += 100
+        source, edited = (
+            Image.fromarray((257 * levels).astype(np.uint16))
+            if mode == "I;16"
+            else Image.fromarray(levels.astype(np.uint8)).convert(mode)
+            for levels in (before, after)
+        )
+        view = View(source=source, frames=[ViewerFrame(strength=one, image=edited) for one in (-1.0, 1.0)])
+        assert view.data()["cut"] == pytest.approx(cut, abs=1.5 / min(256, width))
+    assert View(source=source, frames=[ViewerFrame(strength=1.0, image=source)]).data()["cut"] == 0.5
+
+
+def test_marks_are_above_the_middle_of_their_boxes() -> None:
+    view = view_of([1.0], size=(40, 30), marks=[(1, (10, 15, 20, 20)), (3, (0, 3, 5, 6))])
+    assert data_of(view.html)["marks"] == [[1, 0.375, 0.5], [3, 0.0625, 0.1]]
+
+
 @pytest.mark.parametrize(
     ("caption", "target", "marked"),
     [

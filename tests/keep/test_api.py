@@ -71,6 +71,21 @@ def test_changes_are_kept_one_by_one() -> None:
         keep(original, second, only=[3])
 
 
+def test_kept_changes_have_their_numbers_in_the_view() -> None:
+    pixels = scene()
+    both = with_object(with_object(pixels, (40, 70), 18), (130, 70), 10)
+    result = keep(Image.fromarray(pixels), Image.fromarray(both))
+    numbers, boxes = zip(*result.view().marks, strict=True)
+    assert numbers == (1, 2)
+    for x, (left, top, right, bottom) in zip((40, 130), boxes, strict=True):
+        assert left < x < right
+        assert top < 70 < bottom
+    assert [number for number, _ in result.composed(only=(2,)).view().marks] == [2]
+    assert result.view().data()["cut"] == pytest.approx(40 / 160, abs=0.02)
+    one = keep(Image.fromarray(pixels), Image.fromarray(with_object(pixels)))
+    assert one.view().marks == [], "there is nothing to choose"
+
+
 def test_a_mask_bounds_the_change() -> None:
     mask = np.zeros((SIDE, SIDE), dtype=np.uint8)
     mask[:, :90] = 255

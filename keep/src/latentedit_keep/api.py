@@ -285,7 +285,11 @@ class KeepResult:
         lines = (*self.lines, *self.doubts)
         others, name = {"edited": edited, "mask": self.mask.convert(source.mode)}, self.original.name or "image"
         frames = [ViewerFrame(strength=1.0, image=self.image, verdict=self.found, lines=lines)]
-        return View(source=source, frames=frames, title=name, name=Path(name).stem, others=others, label="kept")
+        chosen = [one for one in self.changes if self.record.only is None or one.number in self.record.only]
+        marks = [(one.number, one.box) for one in chosen if len(self.changes) > 1]
+        return View(
+            source=source, frames=frames, title=name, name=Path(name).stem, others=others, label="kept", marks=marks
+        )
 
     @property
     def undone(self) -> tuple[str, ...]:

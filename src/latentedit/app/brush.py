@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from latentedit.app.downloads import plain_name
+from latentedit.app.downloads import own_name
 from latentedit.core.errors import ConfigError
 from latentedit_keep.api import KeepResult
 from latentedit_keep.base.images import PixelImage
@@ -30,7 +30,7 @@ def limits(result: KeepResult, mask: PixelImage | None, strokes: str) -> PixelIm
         plane = cv2.convertScaleAbs(mask_plane(mask, original.size, result.given.size)[0], alpha=255.0)
     for radius, *points in lines:
         _paint(plane, min(radius, _WIDEST * max(original.size)), np.array(points).reshape(-1, 2))
-    name = Path(f"{plain_name(Path(original.name).stem)}.mask.png")
+    name = Path(f"{own_name(original.name)}.mask.png")
     return PixelImage(pixels=np.dstack([plane] * 3), path=name)
 
 

@@ -19,7 +19,7 @@ _NAME_LETTERS = 60
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Download:
-    """A file: its name in ASCII letters, its MIME type, its content, and what the visitor should know."""
+    """A file: its name, its MIME type, its content, and what the visitor should know."""
 
     name: str
     kind: str
@@ -41,7 +41,7 @@ def image_file(image: SourceImage, result: EditResult | None) -> Download:
 
 def kept_files(result: KeepResult, limits: PixelImage | None) -> list[Download]:
     """The original with the edit alone, as PNG with its record, and the painted mask that `replay` needs."""
-    name = f"{plain_name(Path(result.original.name).stem)}.kept.png"
+    name = f"{own_name(result.original.name)}.kept.png"
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder, name)]
         lost = result.save(files[0]).line
@@ -57,7 +57,7 @@ def kept_files(result: KeepResult, limits: PixelImage | None) -> list[Download]:
 
 def layer_file(result: KeepResult) -> list[Download]:
     """The original and the change as layers, for GIMP, Krita and others."""
-    name = f"{plain_name(Path(result.original.name).stem)}.change.ora"
+    name = f"{own_name(result.original.name)}.change.ora"
     with tempfile.TemporaryDirectory() as folder:
         result.save_layers(file := Path(folder, name))
         return [Download(name=name, kind="image/openraster", content=file.read_bytes())]
@@ -81,6 +81,17 @@ def direction_files(directions: Mapping[str, Direction]) -> list[Download]:
     return files
 
 
+def own_name(file: str) -> str:
+    """The stem of a visitor's file, without letters that mean something in a path, at most 240 bytes long.
+
+    Example:
+        >>> own_name("IMG_0201.jpg")
+        'IMG_0201'
+    """
+    letters = (letter if letter.isalnum() or letter in " _-.,()" else "" for letter in Path(file).stem)
+    return "".join(letters).strip(" .")[:_NAME_LETTERS] or "image"
+
+
 def plain_name(text: str) -> str:
     """The ASCII letters and digits of a text, for a file name.
 
@@ -93,4 +104,4 @@ def plain_name(text: str) -> str:
 
 
 def _stem(image: SourceImage) -> str:
-    return plain_name("" if image.path is None else image.path.stem)
+    return own_name("" if image.path is None else image.path.name)

@@ -2,9 +2,11 @@
 
 import base64
 import dataclasses
+import functools
 import io
 from collections.abc import Sequence
 from html import escape
+from pathlib import Path
 
 import torch
 from PIL import Image
@@ -12,7 +14,7 @@ from PIL import Image
 from latentedit.app.visitor import HistoryEntry, PageEdit
 from latentedit.display import View, ViewerFrame
 from latentedit.editing.discovery import SCALES, Discovery
-from latentedit.editing.result import EditResult
+from latentedit.editing.result import EditResult, view
 from latentedit.latents.captions.base import to_images
 from latentedit_keep.analysis import SeparateChange
 from latentedit_keep.api import KeepResult
@@ -22,8 +24,11 @@ from latentedit_keep.base.images import PixelImage
 _THUMBNAIL_PX = 96
 _PREVIEW_PX = 640
 _WIPE_PX = 1200
+_EXACT_PIXELS = 1_000_000  # of an edit that is sent without loss
 _QUALITY = 90  # WebP quality of a kept pair; the saved result is exact
 
+_EDIT = ("portrait", "portrait-glasses")
+_DROP = "Drop an original and its edited image to see your own."
 _SANDBOX = "allow-scripts"  # gives the viewer's frame a separate origin, without access to the page and its cookies
 
 
@@ -61,12 +66,36 @@ def wipe(original: PixelImage, edited: PixelImage) -> str:
     return frame(View(source=first, frames=frames, title=original.name or "image", quality=_QUALITY))
 
 
-def kept(result: KeepResult, strength: float) -> str:
+@functools.cache
+def edit_example() -> str:
+    """A finished edit, by the model portraits: `latentedit edit portrait.png --change "=> glasses"`."""
+    before, after = (Image.open(Path(__file__).with_name("example") / f"{name}.png") for name in _EDIT)
+    frames = [ViewerFrame(strength=1.0, image=after, verdict="done")]
+    made = View(source=before, frames=frames, title="Example: => glasses, by the model portraits", steps=True)
+    return example("Choose an image, write a change and press Edit: your own edit replaces this one.") + frame(made)
+
+
+def example(text: str) -> str:
+    """A line above what the visitor did not make."""
+    return f'<p class="le-example"><b>Example.</b> {escape(text)}</p>'
+
+
+def kept(result: KeepResult, strength: float, *, is_example: bool = False) -> str:
     """The viewer with the original and the result of `keep`."""
-    return frame(dataclasses.replace(result.view(), quality=_QUALITY, start=strength))
+    made = dataclasses.replace(result.view(), quality=_QUALITY, start=strength)
+    if is_example:
+        return example(_DROP) + frame(dataclasses.replace(made, title=f"Example: {made.title}"))
+    return frame(made)
 
 
-def brush(result: KeepResult, chosen: Sequence[int]) -> str:
+def edited(results: Sequence[EditResult], strength: float) -> str:
+    """The viewer with an edit at several strengths; large images are compressed, as the page saves the exact ones."""
+    width, height = results[0].image.size
+    quality = _QUALITY if width * height > _EXACT_PIXELS else None
+    return frame(dataclasses.replace(view(results), start=strength, quality=quality))
+
+
+def brush(result: KeepResult, chosen: Sequence[int], *, is_example: bool = False) -> str:
     """The result with its changes marked, if there are several, and the brush that restores the original."""
     if not (result.changes or result.changed_share):
         return empty("No change was kept.")
@@ -78,6 +107,7 @@ def brush(result: KeepResult, chosen: Sequence[int]) -> str:
     size = f'width="{round(share * width)}" height="{round(share * height)}"'
     label = "Restore brush: arrow keys move it, the space bar paints. What is painted is the original again."
     return (
+        f"{example(_DROP) * is_example}"
         f'<latentedit-brush data-width="{width}" data-height="{height}">'
         f"<p>Paint over what should be the original again.{' Each number marks a change.' if several else ''}</p>"
         f'<div class="le-canvas" style="--ratio: {width / height}">'
@@ -105,10 +135,10 @@ def frame(view: View) -> str:
     return f'<iframe class="le-viewer" title="edit" sandbox="{_SANDBOX}" srcdoc="{escape(page)}"></iframe>'
 
 
-def figure(image: Image.Image, alt: str, notes: Sequence[str]) -> str:
-    """An image with its size and notes."""
+def figure(image: Image.Image, alt: str, notes: Sequence[str], *, name: str = "") -> str:
+    """An image with its name, size and notes."""
     url, (width, height) = data_url(image, longest_px=_PREVIEW_PX), image.size
-    about = f"<figcaption>{width} x {height} px</figcaption>"
+    about = f"<figcaption>{escape(name)}{'<br>' * bool(name)}{width} x {height} px</figcaption>"
     return f'<figure class="le-preview"><img src="{url}" alt="{escape(alt)}">{about}</figure>{_list(notes)}'
 
 

@@ -7,11 +7,12 @@ from typing import Any
 import gradio as gr
 
 from latentedit.app import fragments
+from latentedit.app.access import UPLOAD_SECONDS
 from latentedit.app.visitor import MAX_CHANGES, MAX_PIXELS
 from latentedit.core.plugins import EDITORS
 
 _STATE_SECONDS = 3600  # an unused session is forgotten after this time
-_CACHE_SECONDS = (600, 3600)  # interval and age at which gradio deletes its files, see `Blocks.delete_cache`
+_CACHE_SECONDS = (600, UPLOAD_SECONDS)  # interval and age at which gradio forgets its files, see `Blocks.delete_cache`
 _PHOTOGRAPHS = ["image", ".heic", ".heif", ".avif"]
 _MAX_LETTERS = 2000  # of a caption or a change
 
@@ -47,7 +48,7 @@ addEventListener("message", (event) => {
 </script>
 """
 
-EMPTY = fragments.empty("The edit and the original appear here, with a slider for the strength.")
+EMPTY = fragments.empty("Write a change and press Edit: the edit appears here, with a slider for the strength.")
 
 
 def _resource(name: str) -> str:
@@ -77,8 +78,8 @@ class Layout:
             gr.HTML("<h1>latentedit</h1>")
             self.message = gr.HTML(js_on_load=_CHOOSE, elem_id="le-message")
             self.files = gr.Textbox(visible="hidden", elem_id="le-downloads")  # downloads, as JSON
-            with gr.Tabs():
-                with gr.Tab("Keep only the change"), gr.Row():
+            with gr.Tabs() as self.sections:
+                with gr.Tab("Keep only the change", id="keep"), gr.Row():
                     self._add_keep()
                 with gr.Tab("Edit"), gr.Row():
                     with gr.Column(scale=2):
@@ -124,7 +125,7 @@ class Layout:
 
     def _add_image(self, examples: str) -> None:
         limit = f"Image (up to {MAX_PIXELS // 1_000_000} megapixels)"
-        self.upload = gr.File(label=limit, file_types=["image"], height=110, elem_id="le-upload")
+        self.upload = gr.File(label=limit, file_types=_PHOTOGRAPHS, height=110, elem_id="le-upload")
         self.examples = gr.HTML(examples, js_on_load=_CHOOSE, elem_id="le-examples", visible=bool(examples))
         self.preview = gr.HTML(elem_id="le-preview")
 
@@ -167,10 +168,11 @@ class Layout:
             self.method = gr.Dropdown(methods, label="Method")
 
     def _add_result(self) -> None:
-        self.viewer = gr.HTML(EMPTY, elem_id="le-result", min_height=240, padding=False)
+        self.viewer = gr.HTML(fragments.edit_example(), elem_id="le-result", min_height=240, padding=False)
         self.strength = gr.Number(0, visible="hidden", elem_id="le-strength")  # set by the viewer, see _LISTEN
         with gr.Row():
             self.undo = _button("Undo", "le-undo")
+            self.keep_edit = _button("Keep the change", "le-keep-edit")
             self.save_image = _button("Save image", "le-save-image")
             self.save_direction = _button("Save direction", "le-save-direction")
             self.save_record = _button("Save record", "le-save-record")

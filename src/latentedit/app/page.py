@@ -2,7 +2,6 @@
 
 import base64
 import contextlib
-import dataclasses
 import functools
 import json
 import shutil
@@ -21,8 +20,8 @@ from latentedit.app.models import Models
 from latentedit.app.visitor import STOPPED, Download, PageChange, VisitorSession
 from latentedit.core.errors import ConfigError, LatentEditError, UnknownImageError
 from latentedit.core.progress import Progress
-from latentedit.editing.result import view
 from latentedit_keep.api import KeepResult, keep
+from latentedit_keep.base.images import PixelImage
 
 _Item = TypeVar("_Item")
 
@@ -77,7 +76,16 @@ class Page:
     def _wire(self) -> None:
         """Connect controls to handlers: tasks that compute wait in one queue, others run at once."""
         at = self._at
-        buttons = [at.edit, at.discover, at.undo, at.save_image, at.save_direction, at.save_record, at.cancel]
+        buttons = [
+            at.edit,
+            at.discover,
+            at.undo,
+            at.keep_edit,
+            at.save_image,
+            at.save_direction,
+            at.save_record,
+            at.cancel,
+        ]
         self._buttons = [*buttons, at.mask, at.unmask, at.save_kept, at.save_layers, at.cancel_keep]
         status: list[Component] = [at.visitor, at.message, *self._buttons]
         screen = [*status, at.preview, at.caption, at.viewer, at.facts, at.history, at.strength]
@@ -124,6 +132,9 @@ class Page:
             dropped = on(zone.upload, drop, [at.visitor, zone], shown, **compared)
             dropped.then(None, None, [at.cancel_keep], js=ENABLE, **quick)
             tasks.append(dropped.then(self._keep, [at.visitor], kept, **keeps))
+        previews = [preview for _, preview in at.pair.values()]
+        shown = [*kept, at.sections, at.strokes, at.history, *previews]
+        on(at.keep_edit.click, self._keep_edit, [at.visitor, at.strength], shown, **shows)
         limits = [at.visitor, *limits]
         compared["trigger_mode"] = "always_last"
         on(at.only.input, self._limit, limits, kept, **compared)
@@ -198,15 +209,32 @@ class Page:
             with self._uploaded(path) as file:
                 image = visitor.drop(role, file)
             viewer = fragments.wipe(**visitor.pair) if len(visitor.pair) == 2 else fragments.empty(_OTHER)
-            shown = {preview: fragments.figure(image.image, image.name, image.info.get("notes", ()))}
             at = self._at
-            return {**shown, at.kept: viewer, at.brush: "", at.strokes: "", at.only: gr.CheckboxGroup(visible=False)}
+            return {
+                preview: _preview(image),
+                at.kept: viewer,
+                at.brush: "",
+                at.strokes: "",
+                at.only: gr.CheckboxGroup(visible=False),
+            }
 
         return {**self._try(visitor, drop), zone: None}
 
     def _keep(self, visitor: _Visitor, progress: gr.Progress = _PROGRESS) -> _Update:
         def compare(visitor: VisitorSession) -> _Update:
             return self._show_kept(visitor) if visitor.keep_pair(progress=_report(progress)) else {}
+
+        return self._try(visitor, compare)
+
+    def _keep_edit(self, visitor: _Visitor, strength: float | None, progress: gr.Progress = _PROGRESS) -> _Update:
+        """Put the change of an edit onto the first image, in the first tab."""
+
+        def compare(visitor: VisitorSession) -> _Update:
+            visitor.keep_edit(strength, progress=_report(progress))
+            previews = {preview: _preview(visitor.pair[role]) for role, (_, preview) in self._at.pair.items()}
+            tab = {self._at.sections: gr.Tabs(selected="keep"), self._at.strokes: ""}
+            history = {self._at.history: fragments.history(visitor.entries, visitor.current)}
+            return {**self._show_kept(visitor), **previews, **tab, **history}
 
         return self._try(visitor, compare)
 
@@ -245,7 +273,8 @@ class Page:
         if visitor.kept is None:
             return {}
         strength = 1.0 if strength is None else strength
-        return {self._at.kept: fragments.kept(visitor.kept, strength), self._at.kept_strength: strength}
+        viewer = fragments.kept(visitor.kept, strength, is_example=visitor.shows_example)
+        return {self._at.kept: viewer, self._at.kept_strength: strength}
 
     def _show_kept(self, visitor: VisitorSession, strength: float | None = None) -> _Update:
         at, kept = self._at, visitor.kept
@@ -254,7 +283,7 @@ class Page:
         names = [(f"{one.number}: {100 * one.share:.2f} %", one.number) for one in kept.changes]
         chosen = [number for _, number in names] if kept.record.only is None else list(kept.record.only)
         group = gr.CheckboxGroup(choices=names, value=chosen, visible=len(names) > 1)
-        panel = fragments.brush(visitor.unpainted(), chosen)
+        panel = fragments.brush(visitor.unpainted(), chosen, is_example=visitor.shows_example)
         return {**self._show_result(visitor, strength), at.only: group, at.brush: panel}
 
     def _undo(self, visitor: _Visitor, model: str, progress: gr.Progress = _PROGRESS) -> _Update:
@@ -334,7 +363,8 @@ class Page:
             shown = {at.message: "", **task(visitor)}
         except LatentEditError as error:
             button = "Edit it anyway" if isinstance(error, UnknownImageError) else ""
-            shown = {at.message: fragments.message(str(error), button=button)}
+            text = str(error).replace("`latentedit keep`", "the tab Keep only the change")
+            shown = {at.message: fragments.message(text, button=button)}
         able = {button: gr.update(interactive=button in _able(at, visitor)) for button in self._buttons}
         return {at.visitor: visitor, **able, **shown}
 
@@ -344,7 +374,7 @@ class Page:
             return {}
         viewer = EMPTY
         if entry.edit is not None:  # the viewer blends between strengths, so that the page saves, not the viewer
-            viewer = fragments.frame(dataclasses.replace(view(entry.edit.results), start=entry.strength))
+            viewer = fragments.edited(entry.edit.results, entry.strength)
         return {
             at.preview: fragments.figure(entry.image.image, entry.caption or "current image", entry.notes),
             at.caption: entry.caption,
@@ -373,13 +403,14 @@ def _able(at: Layout, visitor: VisitorSession) -> set[Component]:
         at.edit: entry,
         at.discover: entry,
         at.undo: entry and (entry.before or entry.payload),
+        at.keep_edit: entry and entry is not visitor.entries[0],
         at.save_image: len(visitor.entries) > 1,
         at.save_direction: edit and edit.directions,
         at.save_record: edit,
         at.mask: kept,
         at.unmask: visitor.mask,
-        at.save_kept: kept,
-        at.save_layers: kept,
+        at.save_kept: kept and visitor.pair,
+        at.save_layers: kept and visitor.pair,
         at.cancel: visitor.busy,
         at.cancel_keep: visitor.busy,
     }
@@ -391,6 +422,10 @@ def _kept_files(
 ) -> list[Download]:
     visitor.limit(mask=visitor.mask, only=only, strokes=strokes)  # of a stroke that is still waiting
     return visitor.kept_files(strength, layers=layers)
+
+
+def _preview(image: PixelImage) -> str:
+    return fragments.figure(image.image, image.name, image.info.get("notes", ()), name=image.name)
 
 
 def _report(progress: gr.Progress) -> Progress:

@@ -9,6 +9,7 @@ from pathlib import Path
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+from latentedit.app.access import MAX_UPLOAD_BYTES, Access, sweeping
 from latentedit.app.address import check_host, is_loopback
 from latentedit.app.layout import HEAD, style, theme
 from latentedit.app.models import Models
@@ -16,7 +17,6 @@ from latentedit.app.page import Page
 from latentedit.core.errors import ConfigError
 
 _MAX_WAITING = 8  # tasks in the queue; further ones are rejected with a message
-MAX_UPLOAD_BYTES = 50_000_000  # a PNG of 25 megapixels
 
 
 @contextlib.contextmanager
@@ -39,7 +39,9 @@ def serving(
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         # Gradio reads these when the page is made. It also checks that its server runs, which must bypass a proxy.
-        stack.enter_context(_environment(GRADIO_TEMP_DIR=str(folder), GRADIO_ALLOWED_PATHS="", NO_PROXY="*"))
+        own = {"GRADIO_TEMP_DIR": str(folder), "GRADIO_ALLOWED_PATHS": "", "GRADIO_RUN_HISTORY": "False"}
+        stack.enter_context(_environment(**own, NO_PROXY="*"))
+        stack.enter_context(sweeping(folder))
         page = Page(models, folder)
         stack.callback(page.close)
         page.blocks.queue(max_size=_MAX_WAITING, default_concurrency_limit=1, api_open=False)
@@ -58,7 +60,12 @@ def serving(
                 mcp_server=False,  # otherwise the environment decides, as on the limit of concurrency
                 ssr_mode=False,
                 enable_monitoring=False,
-                app_kwargs={"middleware": [Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)]},
+                app_kwargs={
+                    "middleware": [
+                        Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),
+                        Middleware(Access, locked=bool(password), uploads=folder),
+                    ]
+                },
                 theme=theme(),
                 head=HEAD,
                 css=style(),

@@ -14,6 +14,7 @@ from latentedit.app.downloads import (
     image_file,
     kept_files,
     layer_file,
+    own_name,
     plain_name,
     record_file,
 )
@@ -37,9 +38,10 @@ from latentedit_keep.base.saving import read_chunks
 from latentedit_keep.undo import undo_stored
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)  # fractions of the given strength that are rendered for the slider
-MAX_PIXELS = 4_000_000  # of an image: all its rendered strengths are sent to the browser and stored in the history
+MAX_PIXELS = 13_000_000  # of an image to edit: what phones call 12 megapixels is up to 12.6 million pixels
 MAX_KEPT_PIXELS = 25_000_000  # of each image of `keep`, which stay in memory during a visit
 MAX_ENTRIES = 20  # length of the history; the oldest edits are dropped first
+MAX_HISTORY_PIXELS = 480_000_000  # of all rendered strengths in it, three bytes each; the last edit always stays
 MAX_CHANGES = 4
 STOPPED = "Canceled. The image and its history are unchanged."
 _MAX_DIRECTIONS = 50
@@ -81,6 +83,12 @@ class HistoryEntry:
     strength: float = 0.0  # of the edit, as set by the visitor
     notes: tuple[str, ...] = ()  # what the model may get wrong about the image
     payload: bytes | None = None  # data to undo an edit that was made before this session
+
+    @property
+    def pixels(self) -> int:
+        """Number of pixels of all its images."""
+        width, height = self.image.size
+        return width * height * (1 if self.edit is None else len(self.edit.results))
 
     def keep(self, result: EditResult) -> None:
         """Show a result of the edit."""
@@ -124,6 +132,11 @@ class VisitorSession:
         self.directions, self.discovered = {}, []
         self.pair, self.mask, self.strokes, self.kept = {}, None, "", None
 
+    @property
+    def shows_example(self) -> bool:
+        """Whether the result is the page's own example."""
+        return self.kept is not None and not self.pair
+
     def drop(self, role: str, path: Path) -> PixelImage:
         """Read one image of a pair, "original" or "edited"."""
         self.pair[role] = _read(path)
@@ -138,6 +151,21 @@ class VisitorSession:
         with self._alone():
             self.kept = keep(self.pair["original"], self.pair["edited"], progress=report)
         return True
+
+    def keep_edit(self, strength: float | None, *, progress: Progress | None = None) -> None:
+        """Compare the current image with the first one, at their own size, as a pair of the visitor."""
+        self.settle(strength, progress=progress)
+        edited, original = self._opened().image, self.entries[0].image
+        if edited is original:
+            raise ConfigError("there is no edit to keep. Edit the image first")
+        name = "image.png" if original.path is None else original.path.name
+        names = {"original": name, "edited": f"{own_name(name)}.edited.png"}
+        self.pair = {
+            role: dataclasses.replace(read_pixels(image.image), path=Path(names[role]))
+            for role, image in (("original", original), ("edited", edited))
+        }
+        self.mask, self.strokes, self.kept = None, "", None
+        self.keep_pair(progress=progress)
 
     def limit(self, *, mask: Path | PixelImage | None, only: Sequence[int] | None, strokes: str) -> None:
         """Keep only the changes of these numbers, or all, only where a mask is white and nothing was painted."""
@@ -371,9 +399,12 @@ class VisitorSession:
 
     def _append(self, entry: HistoryEntry) -> None:
         self.entries.append(entry)
-        if len(self.entries) > MAX_ENTRIES:
-            del self.entries[1]
-        self.current = entry
+        entries, self.current = self.entries, entry
+        while len(entries) > MAX_ENTRIES or (
+            len(entries) > 2 and sum(one.pixels for one in entries) > MAX_HISTORY_PIXELS
+        ):
+            dropped = entries.pop(1)  # undo of a later edit still returns to its image, and no further
+            dropped.edit = dropped.before = None
 
     def _keep(self, name: str, direction: Direction) -> str:
         """Store a direction with a unique name."""

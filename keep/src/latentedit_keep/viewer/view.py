@@ -12,12 +12,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from latentedit_keep.base.color import shown
 from latentedit_keep.base.errors import ConfigError
 from latentedit_keep.base.files import plain, write_text
+from latentedit_keep.base.images import to_eight_bit
 from latentedit_keep.base.saving import pack_chunks
+from latentedit_keep.base.warp import cv2
 from latentedit_keep.viewer.page import in_base64, layers_of, viewer_page
 
 _CONVERTED = "Shown and saved in sRGB; the image has another color space."
@@ -25,6 +29,8 @@ _PROFILED = "Shown without the image's color profile; saved images include it."
 _NOT_IN_NAMES = re.compile(r"[^\w.-]+")
 _PHRASES, _WORDS = re.compile(r"[^,]+,?\s*"), re.compile(r"\S+\s*")
 _FRAME_HEIGHT_PX = 680  # fits a square image, slider and buttons at the 1,000 px width of a notebook
+_REDUCED_PX = 256  # side of the images in which the largest difference is found
+_PART = 0.25  # share of the largest difference above which a pixel belongs to it or another
 _LONG = 5  # changed phrases of at least so many words are compared word by word
 _PUNCTUATION = " ,.;:"
 
@@ -79,6 +85,7 @@ class View:
         saves: whether the page has buttons that save images and records.
         label: of the side to the right of the wipe.
         steps: the slider takes the strengths of the frames alone, without blends between them.
+        marks: numbers to show in the image, with a box of each: left, top, right and bottom in the source's pixels.
 
     Raises:
         ConfigError: no frames, or a strength that is not finite.
@@ -99,6 +106,7 @@ class View:
     saves: bool = True
     label: str = "edited"
     steps: bool = False
+    marks: Sequence[tuple[int, Sequence[float]]] = ()
 
     def __post_init__(self) -> None:
         if not self.frames:
@@ -163,9 +171,33 @@ class View:
             "saves": self.saves,
             "label": self.label,
             "steps": self.steps,
+            "cut": _largest_difference(*images[: len(frames) + 1]),
+            "marks": [[number, *self._top(box)] for number, box in self.marks],
             "between": _blend_record(next((frame.record for frame in frames if frame.record is not None), None)),
             "frames": [_frame_data(*pair, exact=exact) for pair in zip(frames, layers[: len(frames)], strict=True)],
         }
+
+    def _top(self, box: Sequence[float]) -> tuple[float, float]:
+        """The middle of the upper side of a box, as shares of the sides."""
+        return (box[0] + box[2]) / 2 / self.source.width, box[1] / self.source.height
+
+
+def _largest_difference(source: Image.Image, *frames: Image.Image) -> float:
+    """Where the wipe starts: the center of the largest difference, as a share of the width; the middle without one."""
+    before = _reduced(source)
+    differences = [np.abs(_reduced(frame) - before).max(axis=2) for frame in frames]
+    largest = max(differences, key=np.max)
+    _, labels, stats, centers = cv2.connectedComponentsWithStats((largest > _PART * largest.max()).astype(np.uint8))
+    if len(stats) < 2:
+        return 0.5
+    weights = np.bincount(labels.ravel(), largest.ravel(), minlength=len(stats))
+    return float((centers[1 + weights[1:].argmax(), 0] + 0.5) / largest.shape[1])
+
+
+def _reduced(image: Image.Image) -> NDArray[np.float32]:
+    """The image with at most `_REDUCED_PX` on each side."""
+    size = [min(side, _REDUCED_PX) for side in image.size]
+    return np.asarray(to_eight_bit(image).convert("RGBA").resize(size, Image.Resampling.BOX), np.float32)
 
 
 def _frame_data(frame: ViewerFrame, layer: Mapping[str, Any], *, exact: bool) -> dict[str, Any]:

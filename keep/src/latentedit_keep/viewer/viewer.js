@@ -25,6 +25,12 @@ const marked = (tag, pieces) => {
   return make("dd", {}, ...parts.flatMap(([changed, words, rest]) => [changed ? make(tag, {}, words) : words, rest]));
 };
 
+const mark = ([number, x, y]) => {
+  const node = make("span", { class: "mark", "aria-hidden": "true" }, String(number));
+  Object.assign(node.style, { left: `${100 * x}%`, top: `max(0.8em, ${100 * y}%)` });
+  return node;
+};
+
 const sheet = new CSSStyleSheet();
 sheet.replaceSync(STYLE);
 
@@ -38,7 +44,7 @@ class Viewer extends HTMLElement {
     this.attachShadow({ mode: "open" }).adoptedStyleSheets = [sheet];
     this.zoom = 1;
     this.center = [0.5, 0.5];
-    this.cut = 0.5;
+    this.cut = this.view.cut;
     this.build();
     this.images = await Images.open(this.view);
     this.listen();
@@ -54,9 +60,9 @@ class Viewer extends HTMLElement {
     const canvas = (name) => make("canvas", { class: name, width, height, "aria-hidden": "true" });
     this.before = canvas("before");
     this.after = canvas("after");
-    this.plane = make("div", { class: "plane" }, this.before, this.after);
+    this.plane = make("div", { class: "plane" }, this.before, this.after, ...view.marks.map(mark));
     this.wipe = make("input", {
-      type: "range", class: "wipe", min: 0, max: 100, step: 1, value: 50,
+      type: "range", class: "wipe", min: 0, max: 100, step: 1, value: Math.round(100 * this.cut),
       "aria-label": "Wipe: share of the width that shows the original, in percent",
     });
     this.bar = make("div", { class: "bar", "aria-hidden": "true" }, make("span"));
