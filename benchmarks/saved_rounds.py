@@ -70,10 +70,7 @@ def main() -> None:
     done = {(row["format"], row["image"]) for row in rows}
     warnings.simplefilter("ignore")
     generator = np.random.default_rng(85)
-    photographs = {name: scaled(load_photograph(name), _SIDE_PX, generator) for name in PHOTOGRAPHS["test"]}
-    photographs = {
-        name: one for name, one in photographs.items() if np.ptp(one, axis=2).max() > 8
-    }  # the others are gray
+    photographs = {name: scaled(load_photograph(name), _SIDE_PX, generator) for name in PHOTOGRAPHS["test"][:4]}
     drawn = {f"portrait {n}": np.asarray(render(one)) for n, one in enumerate(draw_split("test", 4, seed=85))}
     work = {kind: (saved(*options), photographs) for kind, options in FORMATS.items()}
     work |= {"TIFF, 16 bits": (deep, photographs)}
