@@ -98,6 +98,23 @@ def rounds() -> None:
     figure.savefig(IMAGES / "rounds.webp", dpi=150)
 
 
+def formats() -> None:
+    """PSNR after each of 30 rounds of saving and opening, from results/keep/formats.json."""
+    found = json.loads((ROOT / "results" / "keep" / "formats.json").read_text(encoding="utf-8"))["formats"]
+    lossy = sorted((one for one in found if one["db 1"] < 99), key=lambda one: -one["db 30"])
+    figure, axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
+    room, heights = 0.8, list[float]()  # dB that a label takes
+    for one in lossy:
+        heights.append(min(one["db 30"], heights[-1] - room) if heights else one["db 30"])
+    for number, (one, height) in enumerate(zip(lossy, heights, strict=True)):
+        color = f"C{number % 10}"
+        axes.plot(range(1, 31), one["db by round"], color=color, linewidth=1.2, linestyle="-" if number < 10 else "--")
+        axes.annotate(one["format"], (30, one["db 30"]), xytext=(31.5, height), color=color, fontsize=7, va="center")
+    axes.set(xlabel="rounds of saving and opening", ylabel="PSNR / dB", xticks=(1, 10, 20, 30), xlim=(1, 40))
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(IMAGES / "formats.webp", dpi=150)
+
+
 def portraits() -> None:
     """The portraits that the pages edit: the first that have hair, and neither glasses nor a beard."""
     drawn = draw_split("test", 50, seed=3)
@@ -199,7 +216,9 @@ def scenes() -> None:
     sheet.save(IMAGES / "rendered" / "changes.webp", quality=88)
 
 
-DRAWN = {drawing.__name__: drawing for drawing in (strip, half, kept, rounds, portraits, page, example, scenes)}
+DRAWN = {
+    drawing.__name__: drawing for drawing in (strip, half, kept, rounds, formats, portraits, page, example, scenes)
+}
 
 if __name__ == "__main__":
     for chosen in sys.argv[1:] or DRAWN:

@@ -223,6 +223,32 @@ def test_what_a_tiff_states_of_its_pages_layers_and_credentials_does_not_stay(tm
         assert "layers (Photoshop)" in fate.line
 
 
+def test_pages_before_a_directory_of_credentials_are_named(tmp_path: Path) -> None:
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[270], tags[315] = "<?xml version='1.0'?><OME/>", "Ann"
+    content = bytearray(saved("TIFF", tiffinfo=tags, save_all=True, append_images=[image()]))
+    store = b"\0\0\0\x10jumdc2pa1234"
+    second = int.from_bytes(content[(at := _next_directory(content, 4)) : at + 4], "little")
+    last = _next_directory(content, at)
+    assert second > 0
+    assert content[last : last + 4] == bytes(4)
+    content[last : last + 4] = struct.pack("<I", len(content))
+    content += struct.pack("<HHHIII", 1, 52545, 7, len(store), len(content) + 18, 0) + store  # as c2pa-rs .91 does
+    fate, after = kept(bytes(content), tmp_path / "k.tif")
+    assert {"content credentials", "further frames", "EXIF ImageDescription"} <= fate.left_out.keys()
+    assert "metadata that cannot be read" not in fate.left_out
+    assert after["EXIF Artist"] == "Ann"
+    source = read_pixels(io.BytesIO(content))
+    assert any("2 pages" in one for one in source.info["notes"])
+    np.testing.assert_array_equal(source.pixels, np.asarray(image()))
+
+
+def _next_directory(content: bytearray, pointer: int) -> int:
+    """Where the directory that a pointer of a TIFF names has its own pointer."""
+    (begin,) = struct.unpack_from("<I", content, pointer)
+    return begin + 2 + 12 * int.from_bytes(content[begin : begin + 2], "little")
+
+
 def test_a_description_of_one_page_stays(tmp_path: Path) -> None:
     tags = TiffImagePlugin.ImageFileDirectory_v2()
     tags[270] = "ImageJ=1.11a\nimages=1\n"

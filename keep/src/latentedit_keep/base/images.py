@@ -28,6 +28,7 @@ from latentedit_keep.base.color import Pixels, levels
 from latentedit_keep.base.containers import PNG_SIGNATURE, Piece, boxes, chunks
 from latentedit_keep.base.errors import ImageError, LatentEditError
 from latentedit_keep.base.files import Encoded, read_bytes
+from latentedit_keep.base.inventory import frames
 from latentedit_keep.base.metadata import described, passing_tags, with_types
 from latentedit_keep.base.provenance import declaration_of, declared
 from latentedit_keep.base.refusals import HAS_JPEG_XL, JPEG_XL, RAW, checked_range, reason, refuse
@@ -284,9 +285,9 @@ def _from_array(source: NDArray[Any] | TensorLike, name: str) -> Image.Image:
 def _decoded(image: Image.Image, name: str, content: bytes = b"") -> PixelImage:
     """The first frame; 16-bit pixels are decoded from the content of the file."""
     check_size(image.size, name)
-    is_tiff, frames, exif = isinstance(image, TiffImageFile), 1, Image.Exif()
+    is_tiff, count, exif = isinstance(image, TiffImageFile), 1, Image.Exif()
     with contextlib.suppress(Exception):  # a damaged later frame or EXIF must not prevent reading the image
-        frames = 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
+        count = frames(image)
     with _refused(name):
         if image.tell() > 0:
             image.seek(0)
@@ -303,9 +304,9 @@ def _decoded(image: Image.Image, name: str, content: bytes = b"") -> PixelImage:
         info = _described(image, content, sideways=orientation in range(5, 9))
         pixels = _shallow(image, info, content, name) if pixels is None else pixels
         info |= _form(image)
-        if frames > 1:
+        if count > 1:
             pages = "pages" if is_tiff else "frames"
-            info["notes"].append(f"{Path(name).name} has {frames} {pages}; the first was taken")
+            info["notes"].append(f"{Path(name).name} has {count} {pages}; the first was taken")
         _check_colors(image, info, Path(name).name)
         pixels = turned(pixels, *turn)
         carried = described(content, image, (pixels.shape[1], pixels.shape[0]))

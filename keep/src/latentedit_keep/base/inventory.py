@@ -20,6 +20,7 @@ Parts = dict[str, str]  # name of a part, such as "EXIF Make" -> its value, or t
 _EXIF = b"Exif\0"
 _PROFILE = b"ICC_PROFILE\0"
 PHOTOSHOP = b"Photoshop 3.0\0"
+_CREDENTIALS = b"jumdc2pa"
 _RAW_PROFILE = re.compile(r"Raw profile type (\w+)")  # ImageMagick's texts in a PNG
 # Photoshop's resources that show the image, repeat what lies elsewhere, or are read as parts of their own.
 _COPIES = {1033: "thumbnail (Photoshop)", 1036: "thumbnail (Photoshop)", 1039: "", 1058: "", 1059: "", 1060: ""}
@@ -344,15 +345,30 @@ def _of_tiff(content: bytes) -> _Found:
             yield "one channel of gray", ""
         if 330 in tags:
             yield "smaller copies", ""
-        if getattr(image, "n_frames", 1) > 1:
+        if frames(image) > 1:
             yield "further frames", ""
-        if 52545 in tags:
+        if (
+            52545 in tags or _CREDENTIALS in content
+        ):  # with several pages, c2pa-rs puts them in a directory of their own
             yield "content credentials", ""
         if profile := raw_tag(content, 34675):
             yield "color profile", profile
         yield from _of_resources(tiff_resources(content))
         yield from _of_xmp(raw_tag(content, 700))
         yield from _of_ifds(image.getexif())
+
+
+def frames(image: Image.Image) -> int:
+    """How many frames can be shown; copies in an MPO and directories of a TIFF without pixels do not count."""
+    with contextlib.suppress(Exception):
+        return 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
+    count = 0
+    with contextlib.suppress(Exception):
+        while True:
+            image.seek(count)
+            count += 1
+    image.seek(0)
+    return max(1, count)
 
 
 def tiff_resources(content: bytes) -> bytes:

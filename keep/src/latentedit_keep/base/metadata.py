@@ -104,7 +104,7 @@ def passing_tags(image: TiffImageFile) -> frozenset[int]:
     """Tags of a TIFF that describe what the result has not: other pages, layers, credentials; or are carried apart."""
     described = str(image.tag_v2.get(270, ""))
     stack = re.match(r"ImageJ=.*?\nimages=(\d+)", described, re.DOTALL)
-    of_pages = described.startswith(("<?xml", "<OME", '{"shape"', "ImageJ=")) and getattr(image, "n_frames", 1) > 1
+    of_pages = described.startswith(("<?xml", "<OME", '{"shape"', "ImageJ=")) and inventory.frames(image) > 1
     is_gone = of_pages or (stack is not None and stack[1] != "1")
     return _PASSING | ({270, 50838, 50839} if is_gone else frozenset())
 
