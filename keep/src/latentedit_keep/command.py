@@ -49,8 +49,7 @@ def keep(
 ) -> None:
     """Copy only what an editor changed onto the original's own pixels.
 
-    Exit codes: 0 with the result, 1 if the images cannot be aligned or nothing changed inside the mask; then no result
-    is written.
+    Exit codes: 0 done, 1 the images cannot be aligned or nothing changed inside the mask: then no result is written.
 
     Examples:
         latentedit keep photo.jpg edited.png -o photo.kept.png
