@@ -47,8 +47,9 @@ def check_many(
     """Check all pairs of two folders or of a list, write the reports, and return them by name, with the failures."""
     # Folders have images of the same names; those of the masks may be incomplete. A list is CSV or JSON with "edited",
     # "original" and optionally "mask" and "name". There is a worker for each core by default; ``limits`` are `check`'s.
-    given = pairs_of(original, edited, mask)
-    pairs, failed = ({as_text(name): one for name, one in part.items()} for part in given)
+    named, skipped = pairs_of(original, edited, mask)
+    pairs = {as_text(name): pair for name, pair in named.items()}
+    failed = {as_text(name): why for name, why in skipped.items()}
     if workers is not None and workers < 1:
         raise ConfigError(f"`workers` must be at least 1; got {workers}")
     if output.resolve() in {place.resolve() for place in (original, edited, mask) if place is not None}:

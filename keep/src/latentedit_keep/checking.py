@@ -413,12 +413,12 @@ def _judged(report: Report, places: Sequence[Path | None], *, expect_size: bool,
             reasons["unsure"] = verdict
         elif found != "reframed" and (inside.value < NOTHING * bool(report.least_px) or not inside.value):
             reasons["no edit"] = _nothing(report, within)
-        limited = found in LOCAL and found != "faint change" and limit not in (None, 1) and outside.value > 0
-        near = limited and found == "local change" and abs(outside.value - limit) < outside.uncertainty
-        if near or (limited and outside.value > limit):
-            so = ": too close to be certain" if near else ""
-            share = f"{outside.text(2, 100)} % changed{where}, and {100 * limit:g} % may{so}"
-            reasons["unsure" if near else "changed outside"] = share
+        if found in LOCAL and found != "faint change" and limit is not None and outside.value > 0 and limit < 1:
+            share = f"{outside.text(2, 100)} % changed{where}, and {100 * limit:g} % may"
+            if found == "local change" and abs(outside.value - limit) < outside.uncertainty:
+                reasons["unsure"] = f"{share}: too close to be certain"
+            elif outside.value > limit:
+                reasons["changed outside"] = share
     if expect_size and report.size != report.edited_size:
         reasons["size"] = f"the size is {sizes}"
     also = _also(report, sizes, cast)

@@ -41,7 +41,7 @@ def mask_plane(mask: PixelImage, size: Size) -> tuple[Array, str]:
     return resized(plane, size).clip(0, 1), "; ".join(filter(None, (convention, scaled)))
 
 
-def _same_shape(size: Size, other: Size) -> bool:
+def _same_shape(size: tuple[int, ...], other: tuple[int, ...]) -> bool:
     """Whether one size is the other one scaled, but for rounding by less than a pixel of the smaller one."""
     return abs(size[0] * other[1] - size[1] * other[0]) <= max(*size, *other)
 
