@@ -4,7 +4,6 @@ Writes source.png, edited.png and sheet.png to out/demo/, and fails if the attri
 sees any other attribute changed.
 """
 
-import dataclasses
 import sys
 from pathlib import Path
 
@@ -44,9 +43,8 @@ def main() -> int:
         return code
 
     after = read_file(reader, edited)
-    changed = {name: f"{getattr(before, name)} -> {getattr(after, name)}" for name in before.differences(after)}
-    print(f"\nthe attribute reader, before: {dataclasses.asdict(before)}")
-    print(f"the attribute reader, changes: {changed}")
+    changed = [f"{name} {getattr(before, name)} -> {getattr(after, name)}" for name in before.differences(after)]
+    print(f"\nthe attribute classifier sees {', '.join(changed) or 'no change'}")
     print(f"wrote {source}, {edited}, {sheet}")
     return 0 if after == wanted else 1
 

@@ -71,8 +71,9 @@ TestOneNoisyStep = from_file(EXAMPLES / "new_editor.py").TestOneNoisyStep
 def test_commands_of_the_readme_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "docs/images", "docs/images")
-    (block,) = re.findall(r"After `make demo`.*?```console\n(.*?)```", README, flags=re.DOTALL)
-    for line in re.findall(r"^\$ latentedit (.+)$", block, flags=re.MULTILINE):
+    lines = re.findall(r"^\$ latentedit (.* docs/images/.+|app .*)$", README, flags=re.MULTILINE)
+    assert len(lines) == 5
+    for line in lines:
         name, *words = shlex.split(line)
         assert run([name, "--help"] if name == "app" else [name, *words]) == 0  # `app` serves until it is interrupted
 
@@ -93,6 +94,6 @@ def test_the_readme_edits_with_the_bundled_model(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("latentedit.load", quick, raising=False)
     monkeypatch.chdir(tmp_path)
     Path("docs/images").mkdir(parents=True)
-    shutil.copy(ROOT / "docs/images/me.png", "docs/images")
+    shutil.copy(ROOT / "docs/images/you.png", "docs/images")
     exec(compile(BUNDLED, "README.md", "exec"), {"le": le})
     assert "<latentedit-viewer" in Path("slider.html").read_text(encoding="utf-8")

@@ -75,9 +75,8 @@ def kept() -> None:
     shown = [photo, edited, keep(photo, edited).image]
     differences = [np.abs(np.asarray(one, np.int16) - np.asarray(photo)).clip(0, 85) * 3 for one in shown[1:]]
     shown += [Image.fromarray(255 - one.astype(np.uint8)) for one in differences]
-    sheet = Image.new("RGB", (5 * 246 - 6, 283), "white")
-    for number, one in enumerate(shown):
-        sheet.paste(one.resize((240, 283), Image.Resampling.LANCZOS), (246 * number, 0))
+    labels = ["original", "edited", "latentedit keep", "edited: difference", "keep: difference"]
+    sheet = draw_grid(shown, labels, columns=5, panel_px=240)
     sheet.save(IMAGES / "keep.webp", quality=88, method=6)
 
 

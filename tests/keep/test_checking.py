@@ -260,6 +260,31 @@ def test_check_needs_either_two_images_or_a_kept_result() -> None:
             check(*images, **options)
 
 
+def test_a_share_near_its_limit_is_neither_passed_nor_failed() -> None:
+    large = scene()
+    large[40:120, 40:120] = scene(seed=5)[40:120, 40:120]
+    kept = keep(as_image(scene()), as_image(as_jpeg(large)))
+    share, limits = check(kept=kept).report.changed, {"unsure": (-0.5, 0.5), "changed outside": (-1.5,), "": (1.5,)}
+    for reason, places in limits.items():
+        for place in places:
+            report = check(kept=kept, max_outside=share.value + place * share.uncertainty).report
+            assert report.reasons == ((reason,) if reason else ())
+            assert report.next_step_code == "keep"
+    assert check(kept=keep(as_image(scene()), edited()), mask=as_image(WHERE), max_outside=0).report.passed
+    exact = check(as_image(scene()), as_image(with_object(scene())))
+    assert check(kept=exact.kept, max_outside=exact.report.changed.value).report.passed, "no uncertainty"
+
+
+def test_the_page_on_one_pair_is_that_of_many(tmp_path: Path, command: Command, refused: Refused) -> None:
+    for name, pixels in (("a", scene()), ("b", with_object(scene()))):
+        as_image(pixels).save(tmp_path / f"{name}.png")
+    pair, page = ("check", tmp_path / "a.png", tmp_path / "b.png"), tmp_path / "r.html"
+    assert command(*pair, "-o", page).code == 0
+    assert page.read_text(encoding="utf-8") == check(*pair[1:]).kept.view().html
+    assert ".html" in refused(*pair, "-o", tmp_path / "report")
+    assert "--workers" in refused(*pair, "--workers", 2)
+
+
 def test_exit_codes(tmp_path: Path, command: Command, refused: Refused) -> None:
     first, second, mask, noisy = (tmp_path / f"{name}.png" for name in ("a", "b", "mask", "noisy"))
     for place, pixels in ((first, scene()), (second, np.asarray(edited())), (mask, WHERE), (noisy, unsure())):

@@ -59,13 +59,59 @@ def test_the_loss_of_jpeg_is_measured_in_the_written_file(
     assert f"everything else: {report['outside_db_after']:.1f} dB (JPEG; write .png" in text
 
 
-@pytest.mark.nightly
-def test_different_images_exit_with_1(pair: tuple[Path, Path], tmp_path: Path, command: Command) -> None:
+@pytest.mark.slow
+def test_a_failure_writes_no_result(pair: tuple[Path, Path], tmp_path: Path, command: Command) -> None:
     Image.fromarray(scene(seed=8)).save(tmp_path / "other.png")
-    done = command("keep", pair[0], tmp_path / "other.png", "-o", tmp_path / "k.png")
-    assert done.code == 1
-    assert str(tmp_path / "other.png") in done.err
-    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "k.png")), np.asarray(Image.open(pair[0])))
+    for output in ((), ("-o", tmp_path / "k.png")):
+        done = command("keep", pair[0], tmp_path / "other.png", *output, "--json")
+        assert (done.code, json.loads(done.out)["output"]) == (1, None)
+        assert str(tmp_path / "other.png") in done.err
+    assert {place.name for place in tmp_path.iterdir()} == {"photo.jpg", "edited.png", "other.png"}
+
+
+def test_a_copy_of_the_original_is_written_only_if_it_is_named(
+    pair: tuple[Path, Path], tmp_path: Path, command: Command
+) -> None:
+    (same := tmp_path / "same.jpg").write_bytes(pair[0].read_bytes())
+    done = command("keep", pair[0], same, "--json")
+    report = json.loads(done.out)
+    assert (done.code, report["found"], report["output"], report["replaced"]) == (0, "identical", None, [])
+    assert not list(tmp_path.glob("*.kept*"))
+    for more in ((), ("--strength", "0")):
+        assert command("keep", pair[0], same, "-o", tmp_path / "k.png", *more).code == 0
+        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "k.png")), np.asarray(Image.open(pair[0])))
+
+
+def test_a_list_names_pairs_with_masks(tmp_path: Path, command: Command, refused: Refused) -> None:
+    before, changed = scene(), scene()
+    changed[60:90, 60:90] = 250
+    mask = np.zeros((160, 160), dtype=np.uint8)
+    (tmp_path / "images").mkdir()
+    for name, image in (("a", before), ("b", changed), ("there", mask + 255), ("black", np.roll(before, 1, 2))):
+        Image.fromarray(image).save(tmp_path / "images" / f"{name}.png")
+    mask[100:] = 255
+    Image.fromarray(mask).save(tmp_path / "images" / "elsewhere.png")
+    rows = ("original,edited,mask,name", "a.png,b.png,there.png,x/y", "a.png,b.png,elsewhere.png,", "a.png,no.png,,z")
+    (listed := tmp_path / "images" / "pairs.csv").write_text("\n".join(rows), encoding="utf-8")
+    done = command("keep", listed, "-o", tmp_path / "kept", "--json")
+    printed = json.loads(done.out)
+    assert (done.code, set(printed["failed"])) == (1, {"b", "z"})
+    assert [one["output"] is None for one in printed["results"]] == [False, True]
+    assert [str(place) for place in (tmp_path / "kept").iterdir()] == [printed["results"][0]["output"]]
+    np.testing.assert_array_equal(np.asarray(Image.open(printed["results"][0]["output"])), changed)
+    assert "is an input folder" in refused("keep", listed, "-o", tmp_path / "images")
+    assert "already names" in refused("keep", listed, "--mask", tmp_path / "images" / "there.png", "-o", tmp_path / "k")
+
+
+def test_a_much_larger_result_of_a_jpeg_suggests_another_name(tmp_path: Path, command: Command) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (640, 640, 3)).astype(np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.jpg", quality=30)
+    changed = np.array(Image.open(tmp_path / "a.jpg"))
+    changed[100:200, 100:200] = 128
+    Image.fromarray(changed).save(tmp_path / "b.png")
+    for arguments, hints in (((), True), (("-o", tmp_path / "k.png"), False), (("--quiet",), False)):
+        done = command("keep", tmp_path / "a.jpg", tmp_path / "b.png", *arguments)
+        assert (done.code, "a.kept.jpg" in done.err) == (0, hints)
 
 
 def test_swapped_arguments_are_noticed_by_the_camera(pair: tuple[Path, Path], command: Command) -> None:
@@ -100,6 +146,8 @@ def test_only_visible_image_files_of_a_folder_are_listed(tmp_path: Path) -> None
         (["{t}", "{t}", "-o", "{t}"], "is an input folder"),
         (["{t}", "{t}", "-o", "{t}/k.png"], "names the folder"),
         (["{t}", "{t}/none", "-o", "{t}/k"], "there is no folder"),
+        (["{0}"], "edited image is missing"),
+        (["{t}", "{t}", "-o", "{t}/k", "--mask", "{0}"], "others must be folders too"),
         (["{t}", "{t}", "-o", "{t}/k", "--only", "1"], "--only is for a single pair"),
         (["{t}", "{t}", "-o", "{t}/k", "--save-layer", "c.png"], "--save-layer is for a single pair"),
     ],
@@ -133,8 +181,15 @@ def test_changes_that_are_left_out_say_so(tmp_path: Path, command: Command) -> N
         edited.paste((250, 30, 30), (left, 20, left + 40, 60))
     for name, image in (("a.png", before), ("b.png", edited)):
         image.save(tmp_path / name)
-    done = command("keep", tmp_path / "a.png", tmp_path / "b.png", "--only", "2")
-    assert [line.endswith("left out") for line in done.out.splitlines() if "  change " in line] == [True, False]
+    mask = np.zeros((160, 160), dtype=np.uint8)
+    mask[:, 80:] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    pair = ("keep", tmp_path / "a.png", tmp_path / "b.png")
+    inside = next(one["number"] for one in json.loads(command(*pair, "--json").out)["changes"] if one["box"][0] >= 80)
+    for chosen in (("--only", inside), ("--mask", tmp_path / "mask.png")):
+        done = command(*pair, *chosen)
+        left_out = [line.endswith("left out") for line in done.out.splitlines() if "  change " in line]
+        assert left_out == [number != inside for number in (1, 2)]
 
 
 def test_undo_of_a_kept_result_names_its_original(pair: tuple[Path, Path], command: Command, refused: Refused) -> None:

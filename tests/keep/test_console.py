@@ -49,7 +49,7 @@ def test_progress_is_a_line_every_30_seconds_and_at_the_end_without_a_terminal(m
         assert progress is not None
         for done in range(5):
             progress("editing", done, 4)
-    assert [line.split()[-3] for line in stream.getvalue().splitlines()] == ["1", "4"]
+    assert [line.split()[-2] for line in stream.getvalue().splitlines()] == ["25", "100"]
 
 
 def test_json_output_of_every_type_in_a_result(capsys: pytest.CaptureFixture[str]) -> None:

@@ -73,7 +73,7 @@ def test_only_equal_images_are_identical() -> None:
     assert (noisy.found, noisy.passed) == ("nothing", None)
     assert noisy.least_px is not None
     assert noisy.least_px > 0
-    assert f"larger than {noisy.least_px} px" in noisy.verdict
+    assert f"{noisy.least_px} px" in noisy.verdict
 
 
 def badge(image: np.ndarray) -> np.ndarray:

@@ -43,6 +43,7 @@ _TICKS = 20  # steps of a usual pair
 _UNSURE_PX = 0.5  # uncertainty of the alignment from which a doubt is reported
 _MANY = 20  # separate changes from which a doubt is reported
 SHIFTED = 10.0  # levels of a cast that is reported although nothing was changed
+SMALLER = "what is smaller was not kept"
 INVERTED = "everything that changed lies outside the mask: it may be inverted"
 _MEASURED_PIXELS = 2_000_000  # agreement is measured on a regular grid of about this many pixels
 
@@ -152,6 +153,15 @@ class KeepResult:
         return self.analysis.changes
 
     @property
+    def changes_left_out(self) -> tuple[int, ...]:
+        """Numbers of the separate changes of which nothing is in the result, by ``only`` or by the mask."""
+        if self.detected is None or not self.changes:
+            return ()
+        numbers = self.analysis.full(self.detected.numbers, labels=True)
+        counts = np.bincount(numbers[np.asarray(self.mask) > 0], minlength=1 + len(self.changes))
+        return tuple(one.number for one in self.changes if not counts[one.number])
+
+    @property
     def matrix(self) -> Matrix:
         """3 x 3, from centers of the original's pixels to those of the editor's image."""
         return self.analysis.registration.matrix @ self.analysis.offset
@@ -178,7 +188,7 @@ class KeepResult:
     ) -> "KeepResult":
         """What `keep` returns with these settings, from the same analysis: in less than a second."""
         strength = read_strength(strength, examples=_STRENGTHS, least=0, most=1)
-        limits, found = _checked(mask, self.original, self.given, only), self.analysis
+        limits, found = _checked(mask, self.original, only), self.analysis
         return _composed(self.original, self.given, found, limits, strength, only, nothing, ai=self.record.ai)
 
     @property
@@ -193,7 +203,7 @@ class KeepResult:
         """
         found, frame = self.analysis, self.analysis.registration
         own = ("changed_share", "became_transparent", "became_opaque")
-        rest = ("changes", "outside_db_before", "outside_db_after", "doubts", "declares")
+        rest = ("changes", "changes_left_out", "outside_db_before", "outside_db_after", "doubts", "declares")
         return {
             "found": found.found, "crop": found.box, "shift_px": frame.shift_px, "zoom": frame.zoom,
             "rotation_degrees": frame.rotation_degrees, "turned": found.turned, "uncertainty_px": frame.uncertainty_px,
@@ -347,8 +357,7 @@ def keep(
     Args:
         original: 8 or 16 bits.
         edited: the output of any editor, of any size.
-        mask: white where a change may be kept, or painted in one color; of the original's size, or of the edited
-            image's if that has the same shape.
+        mask: white where a change may be kept, or painted in one color; of the original's shape, in any size.
         strength: 0 is the original, bit for bit; 1 the full change.
         only: numbers of the separate changes to keep; all of them by default.
         ai: that AI made the change. The result says so in its XMP, if it differs from the original at all; it also
@@ -363,20 +372,20 @@ def keep(
     """
     strength = read_strength(strength, examples=_STRENGTHS, least=0, most=1)
     first, second = read_pixels(original, "the original"), read_pixels(edited, "the edited image")
-    limits, tick = _checked(mask, first, second, only), Ticks(progress, _STEPS, _TICKS)
+    limits, tick = _checked(mask, first, only), Ticks(progress, _STEPS, _TICKS)
     result = _composed(first, second, analyze(first, second, tick), limits, strength, only, tick, ai=ai)
     tick.finish()
     return result
 
 
-def _checked(mask: ImageLike | None, original: PixelImage, edited: PixelImage, only: Any) -> _Limits:
+def _checked(mask: ImageLike | None, original: PixelImage, only: Any) -> _Limits:
     """The mask and its bounds, or an error for these or for the numbers of changes."""
     if only is not None and not (isinstance(only, Sequence) and all(isinstance(one, Integral) for one in only)):
         raise ConfigError(f"only takes a list of the numbers of changes, such as [1, 3]; got {only!r}")
     if mask is None:
         return None, 1, ""
     third = read_pixels(mask, "the mask")
-    return third, *bounds_of(third, original.size, edited.size)
+    return third, *bounds_of(third, original.size)
 
 
 def _composed(
@@ -486,6 +495,11 @@ def wrap_pipeline(pipe: Callable[..., Any], *, strength: float = 1.0) -> Callabl
     return edit
 
 
+def nothing_larger(least_px: int) -> str:
+    """That no change was found, of those that always are."""
+    return f"nothing larger than {least_px} x {least_px} px changed"
+
+
 def alpha_lines(transparent: float, opaque: float) -> tuple[str, ...]:
     """What happened to alpha, in words."""
     parts = {"transparent": transparent, "opaque": opaque}
@@ -563,7 +577,7 @@ def _doubts(original: PixelImage, edited: PixelImage, found: Analysis, mask: tup
             f"the alignment is uncertain by {off:.1f} px": off > _UNSURE_PX,
             f"{100 * out:.0f} % of the original is outside the edited image": out > OUTSIDE,
             f"only the colors changed, all by {cast:.0f} of 255 levels; keep undoes that": shifted,
-            f"nothing larger than {change.least_px} px changed; what is smaller was not kept": is_nothing,
+            f"{nothing_larger(change.least_px)}; {SMALLER}": is_nothing,
             "what changed is no stronger than the noise elsewhere": found.found == "faint change",
             f"{ignored} faint difference{'s' * (ignored > 1)} ignored: noise elsewhere is about as strong": ignored > 0,
             f"{count} separate changes: some may be damage by the editor": count > _MANY,

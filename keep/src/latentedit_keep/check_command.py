@@ -9,7 +9,8 @@ import typer
 from latentedit_keep import options
 from latentedit_keep.base.console import complain, echo, print_json, print_rows, progress_bar, warn
 from latentedit_keep.base.errors import ConfigError
-from latentedit_keep.command import declared_rows
+from latentedit_keep.command import check_page, declared_rows
+from latentedit_keep.pairs import LISTS
 
 if TYPE_CHECKING:
     from latentedit_keep.checking import Report
@@ -18,7 +19,7 @@ _ORIGINAL = "The original image, a folder, or a list of pairs (.csv, .json)."
 _EDITED = "The edited image, or a folder of images with the same names. Omit it for a list."
 _MASK = "Mask, white or in one color where the image may change; or a folder of masks with the same names."
 _OUTSIDE = "Share that may change outside the mask, such as 0.1%, the default with a mask; without one, anywhere."
-_OUTPUT = "Folder for the reports on many pairs; run again to resume."
+_OUTPUT = "Page (.html) on a pair, or folder for the reports on many; run again to resume."
 _WORKERS = "Number of processes for many pairs. Default: one per core."
 _CODES = {"failed": 1, "unsure": 3, "passed": 0, "measured": 0}  # the worst first, which many pairs exit with
 
@@ -44,6 +45,7 @@ def check(
         latentedit check photo.jpg edited.png
         latentedit check photo.jpg edited.png --mask mask.png --max-outside 0.1%
         latentedit check photo.jpg edited.png --json --panel changes.png
+        latentedit check photo.jpg edited.png -o report.html
         latentedit check originals/ edited/ -o report/
         latentedit check pairs.csv -o report/
     """
@@ -52,7 +54,7 @@ def check(
 
     limit, many = None if max_outside is None else share(max_outside, "--max-outside"), original.is_dir()
     limits: dict[str, Any] = {"max_outside": limit, "expect_size": expect_size}
-    if many or original.suffix.lower() in (".csv", ".json"):
+    if many or original.suffix.lower() in LISTS:
         from latentedit_keep.check_folder import NOT_CHECKED, check_many, counted
 
         if panel is not None:
@@ -75,17 +77,23 @@ def check(
             complain(f"{name}: {why}")
         found = {"passed", *words.values()} | ({"failed"} if printed["failed"] else set())
         raise typer.Exit(next(code for word, code in _CODES.items() if word in found))
-    if edited is None or output is not None or workers is not None:
-        wrong = "the edited image is missing" if edited is None else "--output and --workers are for many pairs"
-        raise ConfigError(f"{wrong}. Name an original and an edited image")
+    if edited is None:
+        raise ConfigError("the edited image is missing. Name an original and an edited image")
+    if workers is not None:
+        raise ConfigError("--workers is for many pairs. Leave it out")
+    inputs = (original, edited, *([] if mask is None else [mask]))
     if panel is not None:
-        for source in (original, edited, *([] if mask is None else [mask])):
+        for source in inputs:
             check_output(panel, source=source)
+    if output is not None:
+        check_page(output, "--output", *inputs, *([] if panel is None else [panel]))
     with progress_bar(quiet=quiet or as_json) as progress:
         result = checking.check(original, edited, mask=mask, **limits, progress=progress)
     word = checking.outcome(result.report.values)
     if panel is not None:
         save_image(result.panel, panel)
+    if output is not None:
+        result.kept.view().save(output)
     if as_json:
         print_json(result.report.values)
     elif not quiet:

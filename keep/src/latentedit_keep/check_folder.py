@@ -6,16 +6,13 @@ report) and index.html (the same as a page).
 """
 
 import contextlib
-import csv
 import dataclasses
 import functools
 import hashlib
 import html
-import io
 import json
 import multiprocessing
 import os
-import re
 import string
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -24,19 +21,17 @@ from typing import Any
 from urllib.parse import quote
 
 from latentedit_keep.base.console import Progress
-from latentedit_keep.base.errors import ConfigError, FileFormatError, LatentEditError, OutputError
-from latentedit_keep.base.files import as_text, make_folder, read_json, read_text, write_table, write_text
+from latentedit_keep.base.errors import ConfigError, LatentEditError, OutputError
+from latentedit_keep.base.files import as_text, make_folder, read_json, write_table, write_text
 from latentedit_keep.base.images import read_content, read_pixels
 from latentedit_keep.base.saving import save_image
 from latentedit_keep.base.warp import cv2
 from latentedit_keep.checking import check, outcome
-from latentedit_keep.pairs import each_pair, images_by_name, paired
+from latentedit_keep.pairs import Pair, each_pair, pairs_of, slug_of
 from latentedit_keep.viewer.page import resource
 
-_MOST_LIST_BYTES = 64_000_000
 _QUALITY = 88  # WebP quality of the viewer's images
 NOT_CHECKED = "not checked"
-Pair = tuple[Path, Path, Path | None]  # original, edited image, mask
 
 
 def check_many(
@@ -52,7 +47,9 @@ def check_many(
     """Check all pairs of two folders or of a list, write the reports, and return them by name, with the failures."""
     # Folders have images of the same names; those of the masks may be incomplete. A list is CSV or JSON with "edited",
     # "original" and optionally "mask" and "name". There is a worker for each core by default; ``limits`` are `check`'s.
-    pairs, failed = _pairs(original, edited, mask)
+    named, skipped = pairs_of(original, edited, mask)
+    pairs = {as_text(name): pair for name, pair in named.items()}
+    failed = {as_text(name): why for name, why in skipped.items()}
     if workers is not None and workers < 1:
         raise ConfigError(f"`workers` must be at least 1; got {workers}")
     if output.resolve() in {place.resolve() for place in (original, edited, mask) if place is not None}:
@@ -68,46 +65,6 @@ def check_many(
     return {"results": results, "failed": failed}
 
 
-def _pairs(original: Path, edited: Path | None, mask: Path | None) -> tuple[dict[str, Pair], dict[str, str]]:
-    """The pairs by name, and the images that have no partner."""
-    if not original.is_dir():
-        if edited is not None or mask is not None:
-            raise ConfigError(f"the list {original} already names edited images and masks. Leave out the other paths")
-        return _listed(original), {}
-    if edited is None or not edited.is_dir() or (mask is not None and not mask.is_dir()):
-        given = " and ".join(str(place) for place in (edited, mask) if place is not None) or "no edited images"
-        raise ConfigError(f"{original} is a folder, so the others must be folders too; got {given}")
-    pairs, failed = paired(original, edited)
-    masks, twins = ({}, {}) if mask is None else images_by_name(mask)
-    failed |= twins
-    found = {as_text(name): (*pair, masks.get(name)) for name, pair in pairs.items() if name not in twins}
-    return found, {as_text(name): why for name, why in failed.items()}
-
-
-def _listed(place: Path) -> dict[str, Pair]:
-    """The pairs of a CSV or JSON file; paths are relative to it."""
-    try:
-        if place.suffix.lower() == ".csv":
-            rows: Any = list(csv.DictReader(io.StringIO(read_text(place, limit=_MOST_LIST_BYTES), newline="")))
-        else:
-            rows = read_json(place, limit=_MOST_LIST_BYTES)
-        pairs: dict[str, Pair] = {}
-        for row in rows:
-            places: list[Any] = [row.get(key) or None for key in ("original", "edited", "mask")]
-            original, edited, mask = places
-            name = str(row.get("name") or Path(edited).stem)
-            if name in pairs:
-                raise ConfigError(f"{place}: two pairs are named {name!r}. Give them different names")
-            pairs[name] = (place.parent / original, place.parent / edited, mask and place.parent / mask)
-    except LatentEditError:
-        raise
-    except (ValueError, TypeError, AttributeError, csv.Error) as error:
-        raise FileFormatError(f'{place} is not a list of pairs. Give each an "original" and an "edited"') from error
-    if not pairs:
-        raise ConfigError(f"{place} contains no pairs. Add one row per pair")
-    return pairs
-
-
 def _start(output: Path, limits: dict[str, Any]) -> Callable[..., dict[str, Any]]:
     if multiprocessing.parent_process() is not None:
         cv2.setNumThreads(1)
@@ -117,7 +74,7 @@ def _start(output: Path, limits: dict[str, Any]) -> Callable[..., dict[str, Any]
 def _checked(task: tuple[str, Pair], *, output: Path, limits: dict[str, Any]) -> dict[str, Any]:
     """The report on a pair as plain values; a stored report on the same files is reused."""
     name, pair = task
-    slug = _slug(name)
+    slug = slug_of(name)
     contents = [b"" if place is None else read_content(place) for place in pair]
     key = json.dumps([2, *(hashlib.sha256(content).hexdigest() for content in contents), limits, [*map(str, pair)]])
     if (before := _finished(output / "reports" / f"{slug}.json", key)) is not None:
@@ -150,12 +107,6 @@ def _checksum(report: Any) -> int:
     return zlib.crc32(json.dumps(report).encode())
 
 
-def _slug(name: str) -> str:
-    """A file name for a pair; a changed name gets its checksum, so that different names stay different."""
-    slug = re.sub(r"[^\w-]+", "_", name).encode()[:100].decode(errors="ignore")
-    return slug if slug == name else f"{slug}-{zlib.crc32(name.encode()):08x}"
-
-
 def _flat(report: Mapping[str, Any]) -> dict[str, Any]:
     """One cell for each value: a measure has two, of regions only the number counts."""
     cells: dict[str, Any] = {}
@@ -183,7 +134,7 @@ def _page(results: Mapping[str, Mapping[str, Any]], failed: Mapping[str, str]) -
     """A self-contained page next to the panels; failed checks come first."""
     rows: list[str] = []
     for name, report in sorted(results.items(), key=lambda pair: pair[1]["passed"] is not False):
-        slug, word = quote(_slug(name)), outcome(report)
+        slug, word = quote(slug_of(name)), outcome(report)
         image = f'<img src="panels/{slug}.jpg" alt="original and edited image" loading="lazy">'
         image = f'<a href="pages/{slug}.html">{image}</a>'
         stated = (f"{role} {one['words']}" for role, one in report["declares"].items() if one)

@@ -12,7 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from latentedit_keep.api import INVERTED, SHIFTED, ImageLike, KeepResult, KeptImage, alpha_lines, beyond_line, keep
+from latentedit_keep.api import (
+    INVERTED,
+    SHIFTED,
+    SMALLER,
+    ImageLike,
+    KeepResult,
+    KeptImage,
+    alpha_lines,
+    beyond_line,
+    keep,
+    nothing_larger,
+)
 from latentedit_keep.base.console import Progress
 from latentedit_keep.base.errors import ConfigError, did_you_mean
 from latentedit_keep.base.files import plain
@@ -265,8 +276,7 @@ def check(
         edited: the output of any editor, of any size.
         kept: a result of `keep` instead of the two images, whatever its mask and strength: the images are the same,
             and are not analyzed again.
-        mask: white where the image may change, or painted in one color; of the original's size, or of the edited
-            image's if that has the same shape.
+        mask: white where the image may change, or painted in one color; of the original's shape, in any size.
         max_outside: share of the original's pixels that may change outside the mask, in [0, 1]; without a mask, that
             may change anywhere. By default 0.001 with a mask and no limit without one; 1 also allows a change of the
             whole image.
@@ -288,7 +298,7 @@ def check(
     else:
         raise ConfigError("`check` needs either `original` and `edited` or `kept`. Pass one of the two")
     third = None if mask is None else read_pixels(mask, "the mask")
-    plane, convention = (None, "") if third is None else mask_plane(third, first.size, second.size)
+    plane, convention = (None, "") if third is None else mask_plane(third, first.size)
     started = first if kept is not None else as_started_from(first, second)
     kept = keep(started, second, progress=progress) if kept is None else kept.whole
     change, found = kept.detected, kept.found
@@ -301,6 +311,7 @@ def check(
     margin = _noise(kept) * _MARGIN * max(first.size) + _edge_px(kept)
     allowed = None if plane is None else grown(plane > 0.5, math.ceil(margin))
     inverted = plane is not None and looks_inverted(changed, plane > 0.5)
+    doubts = (doubt.replace(SMALLER, "what is smaller may not be seen") for doubt in kept.doubts)
     agreement, no_rest = kept.outside_db_before, bool(changed.all()) or found in GLOBAL
     report = Report(
         found=found,
@@ -322,7 +333,7 @@ def check(
         rest="empty" if no_rest else "differs" if math.isfinite(agreement) else "identical",
         rest_db=None if no_rest else plain(agreement),
         rest_levels=None if change is None or no_rest or change.exact else plain(change.residual),
-        doubts=(*kept.doubts, *filter(None, [convention, INVERTED if inverted else "", _decoder(first, started)])),
+        doubts=(*doubts, *filter(None, [convention, INVERTED if inverted else "", _decoder(first, started)])),
         original=KeptImage(name=first.name, fingerprint=first.fingerprint),
         edited=kept.record.edited,
         mask=None if third is None else KeptImage(name=third.name, fingerprint=third.fingerprint),
@@ -402,11 +413,14 @@ def _judged(report: Report, places: Sequence[Path | None], *, expect_size: bool,
             reasons["unsure"] = verdict
         elif found != "reframed" and (inside.value < NOTHING * bool(report.least_px) or not inside.value):
             reasons["no edit"] = _nothing(report, within)
-        if found in LOCAL and found != "faint change" and limit is not None and outside.value > limit:
-            reasons["changed outside"] = f"{outside.text(2, 100)} % changed{where}, and {100 * limit:g} % may"
+        if found in LOCAL and found != "faint change" and limit is not None and outside.value > 0 and limit < 1:
+            share = f"{outside.text(2, 100)} % changed{where}, and {100 * limit:g} % may"
+            if found == "local change" and abs(outside.value - limit) < outside.uncertainty:
+                reasons["unsure"] = f"{share}: too close to be certain"
+            elif outside.value > limit:
+                reasons["changed outside"] = share
     if expect_size and report.size != report.edited_size:
         reasons["size"] = f"the size is {sizes}"
-    near = limit is not None and found == "local change" and abs(outside.value - limit) < outside.uncertainty
     also = _also(report, sizes, cast)
     step = "invert mask" if inverted else _next_step(report, next(iter(reasons), None), also)
     if step in ("keep", "keep within mask", "use edited or keep") and not clean:
@@ -414,10 +428,9 @@ def _judged(report: Report, places: Sequence[Path | None], *, expect_size: bool,
     names = [name if place is None else shlex.quote(str(place)) for name, place in zip(_NAMES, places, strict=True)]
     command = "latentedit keep {} {}{}".format(*names[:2], f" --mask {names[2]}" if masked else "")
     judged = masked or limit is not None or expect_size
-    doubts = (*report.doubts, *["what changed is too close to the limit to be certain"][: int(near)])
     return dataclasses.replace(
         report, passed=not reasons if judged else None, verdict="; ".join(reasons.values()) or verdict, also=also,
-        reasons=tuple(reasons), doubts=doubts, next_step=_STEPS[step].format(keep=command), next_step_code=step,
+        reasons=tuple(reasons), next_step=_STEPS[step].format(keep=command), next_step_code=step,
     )  # fmt: skip
 
 
@@ -431,8 +444,7 @@ def _nothing(report: Report, within: str = "") -> str:
         return "both files show the same image"
     if report.cast is not None and _recolored(report):
         return f"only the colors changed, all by {report.cast.text(1)} of 255 levels"
-    what = f"nothing larger than {report.least_px} px" if report.least_px else "no pixel"
-    return f"{what} changed{within}"
+    return (nothing_larger(report.least_px) if report.least_px else "no pixel changed") + within
 
 
 def _sentence(report: Report, inside: Measure, within: str, cast: str) -> str:
@@ -459,7 +471,8 @@ def _next_step(report: Report, reason: Reason | None, also: Sequence[str]) -> St
     whole: Step = "use edited" if report.max_outside == 1 else "allow whole image"
     if _recolored(report):
         return whole
-    if reason == "changed outside" or (reason == "whole image" and report.mask is not None):
+    near = reason == "unsure" and report.found != "faint change"  # near the limit
+    if near or reason == "changed outside" or (reason == "whole image" and report.mask is not None):
         return "keep within mask" if report.mask is not None else "keep"
     if reason == "size":
         return "keep"

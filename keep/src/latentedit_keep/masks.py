@@ -23,22 +23,27 @@ _HUES = ("red", "yellow", "green", "cyan", "blue", "magenta")
 _REMEDY = "Paint white where the image may change and black elsewhere, or one color on a plain ground"
 
 
-def mask_plane(mask: PixelImage, size: Size, edited_size: Size | None = None) -> tuple[Array, str]:
+def mask_plane(mask: PixelImage, size: Size) -> tuple[Array, str]:
     """Where an image may change, in [0, 1], and which convention that is if it is not "white"."""
     # Recognized are white paint, also on a clear layer; paint of any one color on white, black, gray or a clear layer;
     # a transparent hole in an opaque layer or in the image itself, as OpenAI has it; and two levels other than black
-    # and white, of which the brighter one counts as white. A mask of the edited image's size is scaled.
+    # and white, of which the brighter one counts as white. A mask of the image's shape is scaled.
     name = f"the mask {mask.path}" if mask.path is not None else "the mask"
     (width, height), (wide, high), scaled = mask.size, size, ""
     if mask.size != size:
-        if mask.size != edited_size or abs(width * high - height * wide) > max(size):
-            has = f"{name} has {width}x{height} pixels, the original {wide}x{high}"
-            turned = mask.size == size[::-1]
+        if not _same_shape(mask.size, size):
+            has = f"{name} has {width}x{height} pixels, which is another shape than the original's {wide}x{high}"
+            turned = _same_shape(mask.size[::-1], size)
             remedy = "Turn the mask as the image is displayed" if turned else "Save it at the original's size"
             raise ImageError(f"{has}. {remedy}")
-        scaled = f"{name} has the edited image's size, {width}x{height}, and was scaled to the original's"
+        scaled = f"{name} has {width}x{height} pixels, and was scaled to the original's {wide}x{high}"
     plane, convention = _read(mask, name)
     return resized(plane, size).clip(0, 1), "; ".join(filter(None, (convention, scaled)))
+
+
+def _same_shape(size: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    """Whether one size is the other one scaled, but for rounding by less than a pixel of the smaller one."""
+    return abs(size[0] * other[1] - size[1] * other[0]) <= max(*size, *other)
 
 
 def _read(mask: PixelImage, name: str) -> tuple[Array, str]:
@@ -87,9 +92,9 @@ def _painted(colors: Array, shown: Mask, name: str) -> tuple[Array, str]:
     return plane.astype(np.float32), f"{name} is painted in {color}: where it is {color}, the image may change"
 
 
-def bounds_of(mask: PixelImage, size: Size, edited_size: Size | None = None) -> tuple[Array, str]:
+def bounds_of(mask: PixelImage, size: Size) -> tuple[Array, str]:
     """Upper bound of the opacity by a mask, and its convention. Its edges fade inwards: black stays black."""
-    plane, convention = mask_plane(mask, size, edited_size)
+    plane, convention = mask_plane(mask, size)
     width = 2 * round(_FEATHER * min(size)) + 1
     darkest = cv2.erode(plane, np.ones((width, width), dtype=np.uint8))
     soft = np.minimum(plane, cv2.blur(darkest, (width, width), borderType=cv2.BORDER_REPLICATE))

@@ -27,7 +27,7 @@ def limits(result: KeepResult, mask: PixelImage | None, strokes: str) -> PixelIm
     original = result.original
     plane = np.full(original.size[::-1], 255, dtype=np.uint8)
     if mask is not None:
-        plane = cv2.convertScaleAbs(mask_plane(mask, original.size, result.given.size)[0], alpha=255.0)
+        plane = cv2.convertScaleAbs(mask_plane(mask, original.size)[0], alpha=255.0)
     for radius, *points in lines:
         _paint(plane, min(radius, _WIDEST * max(original.size)), np.array(points).reshape(-1, 2))
     name = Path(f"{own_name(original.name)}.mask.png")

@@ -97,7 +97,7 @@ def _print_line(last: dict[str, float], task: str, done: int, total: int) -> Non
     """A line each `_LINE_S` seconds, and the last one of a task that had one; ``last`` has the time of both."""
     if time.monotonic() - last[""] >= _LINE_S or (done == total and task in last):
         last[""] = last[task] = time.monotonic()
-        complain(f"{task}: {done} of {total}")
+        complain(f"{task}: {100 * done // max(total, 1)} %")
     if done == total:
         last.pop(task, None)
 
