@@ -84,6 +84,7 @@ def main() -> None:
             spent = {arm: [one[arm] for one in rows if arm in one] for arm in arms}
             ratios = {arm: [one[arm] / one[base] for one in rows if {arm, base} <= one.keys()] for arm in arms}
             command = f"python benchmarks/speed.py {chosen.what} --before OLD --rounds {chosen.rounds}"
+            stored = json.loads(OUTPUT.read_text()) if OUTPUT.exists() else {}  # the other may have written
             stored[chosen.what] = {
                 "command": command,
                 "rounds": rows,
