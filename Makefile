@@ -11,8 +11,9 @@ REQUIREMENTS := pyproject.toml keep/pyproject.toml $(wildcard packages/*/pyproje
 EVERYTHING := keep '.[dev]' packages/portraits packages/scenes packages/models 'packages/bench[photographs]'
 # As variables, not as an option: they also hold for what pip builds packages with.
 CONSTRAINED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
-PIP = $(CONSTRAINED) $(BIN)/python -m pip install --disable-pip-version-check --quiet
-PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
+# Python compiles the modules that it imports, a tenth of those that are installed.
+PIP = $(CONSTRAINED) $(BIN)/python -m pip install --disable-pip-version-check --quiet --no-compile
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
 AUDIT := $(VENV)/audit
 CHROMIUM := 153.0.0
 OLD := import sys; sys.exit(sys.version_info < (3, 11))
@@ -20,6 +21,7 @@ OLD := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3.11 python3; do $$p -c "$(OLD)" >/dev/null 2>&1 && echo $$p && break; done)
 
 export PYTHONUNBUFFERED := 1
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo quick test nightly lint format-check ruff-check words types layers unit coverage mutate wheels clean

@@ -3,6 +3,8 @@
 Each guess is an expression. `pipe` is a live pipeline, `image` and `other` are arrays, `fast` are quick settings.
 """
 
+import functools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from PIL import Image
 
 import latentedit as le
 from latentedit.core.errors import LatentEditError
+from latentedit.core.linalg.block_lanczos import truncated_svd
 from latentedit.testing.miniature import sd3_pipeline
 
 pytestmark = pytest.mark.slow
@@ -205,7 +208,16 @@ FAIL = {
 
 
 @pytest.fixture(scope="module")
-def names(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def short_search() -> Iterator[None]:
+    """A local basis from few products: on random weights, a search goes on to the end."""
+    with pytest.MonkeyPatch.context() as patch:
+        search = functools.partial(truncated_svd, most_products=4)
+        patch.setattr("latentedit.geometry.local_basis.truncated_svd", search)
+        yield
+
+
+@pytest.fixture(scope="module")
+def names(tmp_path_factory: pytest.TempPathFactory, short_search: None) -> dict[str, Any]:
     pipe, random = sd3_pipeline(t5=False), np.random.default_rng(0)
     image, other = (random.integers(0, 256, (24, 32, 3), dtype=np.uint8) for _ in range(2))
     mask = np.zeros((24, 32), dtype=np.uint8)
