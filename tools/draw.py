@@ -13,10 +13,13 @@ from pathlib import Path
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from PIL import Image, ImageDraw, ImageEnhance
 
 import latentedit as le
 from latentedit.display.sheet import draw_grid
+from latentedit_bench.ranking.summaries import CHANGES
+from latentedit_bench.report.plots import COLORS
 from latentedit_keep import keep
 from latentedit_portraits.attributes import draw_split
 from latentedit_portraits.captions import full_caption
@@ -95,6 +98,28 @@ def rounds() -> None:
     axes.set(xlabel="edits in a row", ylabel="PSNR of the rest / dB", xticks=range(1, 11), ylim=(0, None))
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(IMAGES / "rounds.webp", dpi=150)
+
+
+def evaluations() -> None:
+    """Error above the codec against network evaluations, from results/benchmark/evaluations/*.csv."""
+    for data in ("portraits", "scenes"):
+        path = ROOT / "results" / "benchmark" / "evaluations" / f"{data}.csv"
+        if not path.exists():
+            continue
+        items = pd.read_csv(path)
+        figure, axes = plt.subplots(1, 2, figsize=(8.2, 3.6), layout="constrained", sharex=True)
+        for axis, (part, kinds) in zip(axes, CHANGES.items(), strict=True):
+            some = items[items["kind"].isin(kinds)]
+            for color, (method, rows) in zip(COLORS, some.groupby("method", sort=False), strict=False):
+                line = rows.groupby("evaluations")["above"].mean()
+                axis.plot(line.index, line, "o-", color=color, markersize=3, label=method)
+            axis.set(title=f"{part}, {some['item'].nunique()} items", xlabel="network evaluations", ylim=(0, None))
+            axis.set_xscale("log", base=2)
+            axis.xaxis.set_major_formatter("{x:.0f}")
+            axis.spines[["top", "right"]].set_visible(False)
+        axes[0].set_ylabel("error above the codec")
+        axes[1].legend(frameon=False)
+        figure.savefig(IMAGES / "results" / "benchmark" / f"evaluations-{data}.webp", dpi=150)
 
 
 def formats() -> None:
@@ -216,7 +241,8 @@ def scenes() -> None:
 
 
 DRAWN = {
-    drawing.__name__: drawing for drawing in (strip, half, kept, rounds, formats, portraits, page, example, scenes)
+    drawing.__name__: drawing
+    for drawing in (strip, half, kept, rounds, evaluations, formats, portraits, page, example, scenes)
 }
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from latentedit.core.errors import ConfigError
 from latentedit.editing import outputs
 from latentedit.latents.captions.change import MAX_LETTERS
 from latentedit.models.sizes import MOST_TRAIN_STEPS
-from latentedit_keep import check_folder, mcp_command
+from latentedit_keep import mcp_command, pairs
 from latentedit_keep.base import images, saving
 from latentedit_keep.base.files import MAX_DOCUMENT_BYTES
 from latentedit_keep.program import FAULT
@@ -247,6 +247,6 @@ def test_the_limits_of_the_security_policy_agree_with_the_code() -> None:
     assert re.findall(r"[\d.,]+ (?:[KMG]B|bytes|megapixels|characters|steps|strengths)", policy) == []
     assert "removed after an hour" in policy
     assert UPLOAD_SECONDS == 3600
-    assert check_folder._MOST_LIST_BYTES == manifest.MAX_BYTES
+    assert pairs._MOST_LIST_BYTES == manifest.MAX_BYTES
     kinds = {"two": 2, "three": 3, "four": 4, "five": 5}
     assert kinds[re.findall(r"fixed tensor names, (\w+) types", policy)[0]] == len(files._DTYPES)

@@ -187,7 +187,7 @@ SCENE = "gray room, a hat"
     [
         ({"prompt": ["green", "blue"]}, "1 images"),
         ({"change": "blue => red"}, "'blue'"),
-        ({"prompt": "red", "mask": Image.new("L", (9, 8), 255)}, "9x8"),
+        ({"prompt": "red", "mask": Image.new("L", (12, 8), 255)}, "12x8"),
     ],
 )
 def test_invalid_edits_are_rejected_without_evaluations(

@@ -44,7 +44,6 @@ def check(
     Examples:
         latentedit check photo.jpg edited.png
         latentedit check photo.jpg edited.png --mask mask.png --max-outside 0.1%
-        latentedit check photo.jpg edited.png --json --panel changes.png
         latentedit check photo.jpg edited.png -o report.html
         latentedit check originals/ edited/ -o report/
         latentedit check pairs.csv -o report/
@@ -78,7 +77,9 @@ def check(
         found = {"passed", *words.values()} | ({"failed"} if printed["failed"] else set())
         raise typer.Exit(next(code for word, code in _CODES.items() if word in found))
     if edited is None:
-        raise ConfigError("the edited image is missing. Name an original and an edited image")
+        raise ConfigError(
+            "the edited image is missing. Name an original and an edited image; see `latentedit check --help`"
+        )
     if workers is not None:
         raise ConfigError("--workers is for many pairs. Leave it out")
     inputs = (original, edited, *([] if mask is None else [mask]))

@@ -53,9 +53,8 @@ def keep(
 
     Examples:
         latentedit keep photo.jpg edited.png -o photo.kept.png
-        latentedit keep photo.jpg edited.png --only 1,3 --strength 0.7
+        latentedit keep photo.jpg edited.png --only 1,3 --save-layer change.ora
         latentedit keep photo.jpg edited.png --mask mask.png --view compare.html
-        latentedit keep photo.jpg edited.png --save-layer change.ora
         latentedit keep originals/ edited/ -o kept/
         latentedit keep pairs.csv -o kept/
     """
@@ -72,7 +71,9 @@ def keep(
         _keep_many(original, edited, mask, output, **given, as_json=as_json, quiet=quiet)
         return
     if edited is None:
-        raise ConfigError("the edited image is missing. Name an original and an edited image")
+        raise ConfigError(
+            "the edited image is missing. Name an original and an edited image; see `latentedit keep --help`"
+        )
     given = {"mask": mask, "strength": degree, "only": numbers, "ai": ai, "sign": sign}
     given |= {"view": view, "mask_file": save_mask, "layer_file": save_layer}
     with progress_bar(quiet=quiet or as_json) as progress:
