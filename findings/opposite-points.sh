@@ -29,8 +29,8 @@ from geomstats.geometry.hypersphere import Hypersphere
 
 x, normal, angle = np.array([1.0, 0.0, 0.0]), np.array([0.0, 0.0, 1.0]), math.pi - 1e-9
 for y in (-x, math.cos(angle) * x + math.sin(angle) * normal):
-    logs = Hypersphere(2).metric.log(y, x), pymanopt.manifolds.Sphere(3).log(x, y), geoopt.Sphere().logmap(*map(torch.tensor, (x, y)))
-    lengths = [math.hypot(*one) for one in logs]
+    logs = Hypersphere(2).metric.log(y, x), pymanopt.manifolds.Sphere(3).log(x, y)
+    lengths = [math.hypot(*one) for one in (*logs, geoopt.Sphere().logmap(torch.tensor(x), torch.tensor(y)))]
     names = zip(("geomstats", "pymanopt", "geoopt"), lengths, strict=True)
     print(*(f"{name} {'above 1e6' if length > 1e6 else f'{length:.2f}'}" for name, length in names))
 PY

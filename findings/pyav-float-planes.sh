@@ -8,7 +8,7 @@
 # level; they are up to 33 of 65535 off. No message.
 # Hurt: programs that read images by PyAV into floats, ComfyUI 0.33's Load Image among them: gray PNG and JPEG, 24-bit BMP
 # and WebP are darker than the same pixels from RGB PNG, and saved again, truncated, each level is one lower.
-# Guess 6.1. Fails if that changes.
+# Guess 6.1; 6.3, which did not ask for 16-bit colors, was right. Fails if that changes.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
