@@ -14,9 +14,9 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 python3 -m venv venv
-# PyTorch's page has the build without CUDA; the one of PyPI takes gigabytes.
-"$folder/venv/bin/python" -m pip install --quiet --no-compile --find-links https://download.pytorch.org/whl/cpu/torch/ \
-    torch==2.13.0 numpy torchdiffeq==0.2.5
+# PyTorch's own index has the build without CUDA; the one of PyPI takes gigabytes.
+"$folder/venv/bin/python" -m pip install --quiet --no-compile --no-deps --extra-index-url https://download.pytorch.org/whl/cpu torch==2.13.0
+"$folder/venv/bin/python" -m pip install --quiet --no-compile torch==2.13.0 numpy torchdiffeq==0.2.5
 "$folder/venv/bin/python" - <<'PY'
 import math
 

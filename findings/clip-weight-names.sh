@@ -11,9 +11,9 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 python3 -m venv venv
-# PyTorch's page has the build without CUDA; the one of PyPI takes gigabytes.
-"$folder/venv/bin/python" -m pip install --quiet --no-compile --find-links https://download.pytorch.org/whl/cpu/torch/ \
-    torch==2.13.0 numpy
+# PyTorch's own index has the build without CUDA; the one of PyPI takes gigabytes.
+"$folder/venv/bin/python" -m pip install --quiet --no-compile --no-deps --extra-index-url https://download.pytorch.org/whl/cpu torch==2.13.0
+"$folder/venv/bin/python" -m pip install --quiet --no-compile torch==2.13.0 numpy
 for version in 4.57.3 5.23.0; do
     "$folder/venv/bin/python" -m pip install --quiet --no-compile --target "$folder/$version" --no-deps "transformers==$version"
 done

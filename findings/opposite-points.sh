@@ -14,9 +14,9 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 python3 -m venv venv
-# PyTorch's page has the build without CUDA; the one of PyPI takes gigabytes.
-"$folder/venv/bin/python" -m pip install --quiet --no-compile --find-links https://download.pytorch.org/whl/cpu/torch/ \
-    torch==2.13.0 "numpy<2.4" scipy joblib pymanopt==2.2.1 geoopt==0.5.1
+# PyTorch's own index has the build without CUDA; the one of PyPI takes gigabytes.
+"$folder/venv/bin/python" -m pip install --quiet --no-compile --no-deps --extra-index-url https://download.pytorch.org/whl/cpu torch==2.13.0
+"$folder/venv/bin/python" -m pip install --quiet --no-compile torch==2.13.0 "numpy<2.4" scipy joblib pymanopt==2.2.1 geoopt==0.5.1
 "$folder/venv/bin/python" -m pip install --quiet --no-compile --no-deps geomstats==2.8.0
 found=$("$folder/venv/bin/python" -W ignore - 2>/dev/null <<'PY'
 import math
