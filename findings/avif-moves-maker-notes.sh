@@ -12,7 +12,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 python3 -m venv venv
-"$folder/venv/bin/python" -m pip install --quiet pillow==12.3.0
+"$folder/venv/bin/python" -m pip install --quiet --no-compile pillow==12.3.0
 found=$("$folder/venv/bin/python" - <<'PY'
 import io
 import struct

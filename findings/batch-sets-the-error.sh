@@ -8,13 +8,15 @@
 # grows more than a hundredfold. The norm of the error is the root mean square of all numbers of the state, and the first
 # steps are chosen by it.
 # Hurt: those who invert or sample images in batches with a tolerance: the result of an image is another one alone.
-# Fails if that changes.
+# Guess 4.9. Fails if that changes.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 python3 -m venv venv
-"$folder/venv/bin/python" -m pip install --quiet torch==2.13.0 numpy torchdiffeq==0.2.5
+# PyTorch's own index has the build without CUDA; the one of PyPI takes gigabytes.
+"$folder/venv/bin/python" -m pip install --quiet --no-compile --no-deps --extra-index-url https://download.pytorch.org/whl/cpu torch==2.13.0
+"$folder/venv/bin/python" -m pip install --quiet --no-compile torch==2.13.0 numpy torchdiffeq==0.2.5
 "$folder/venv/bin/python" - <<'PY'
 import math
 

@@ -8,13 +8,16 @@
 # unit of the state, which then stays; so the two solutions that are compared agree, and the steps count as accurate. With a
 # tolerance of 1e-2 the answer is right. A state in float32 with the network in bfloat16 is right, too.
 # Hurt: those who sample or invert flows of half-precision models with an adaptive solver.
-# Fails if that changes.
+# Guess 4.5. Fails if that changes.
+# One run from a bare environment: 21 s of processor time, 961 MB.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 python3 -m venv venv
-"$folder/venv/bin/python" -m pip install --quiet torch==2.13.0 numpy torchdiffeq==0.2.5
+# PyTorch's own index has the build without CUDA; the one of PyPI takes gigabytes.
+"$folder/venv/bin/python" -m pip install --quiet --no-compile --no-deps --extra-index-url https://download.pytorch.org/whl/cpu torch==2.13.0
+"$folder/venv/bin/python" -m pip install --quiet --no-compile torch==2.13.0 numpy torchdiffeq==0.2.5
 found=$("$folder/venv/bin/python" - <<'PY'
 import torch
 from torchdiffeq import odeint

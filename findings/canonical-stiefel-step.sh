@@ -8,13 +8,15 @@
 # twice with every projection and with every step, so the error of a step is of first order, and projecting four times
 # makes a tangent several times as long. expmap is the same function as retr.
 # Hurt: those who trust step lengths, lengths of momentum, or a line search on orthonormal matrices.
-# Fails if that changes.
+# Guess 4.7. Fails if that changes.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 python3 -m venv venv
-"$folder/venv/bin/python" -m pip install --quiet torch==2.13.0 numpy geoopt==0.5.1
+# PyTorch's own index has the build without CUDA; the one of PyPI takes gigabytes.
+"$folder/venv/bin/python" -m pip install --quiet --no-compile --no-deps --extra-index-url https://download.pytorch.org/whl/cpu torch==2.13.0
+"$folder/venv/bin/python" -m pip install --quiet --no-compile torch==2.13.0 numpy geoopt==0.5.1
 found=$("$folder/venv/bin/python" - <<'PY'
 import geoopt
 import torch

@@ -11,12 +11,14 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 python3 -m venv venv
-"$folder/venv/bin/python" -m pip install --quiet torch==2.13.0 numpy
+# PyTorch's own index has the build without CUDA; the one of PyPI takes gigabytes.
+"$folder/venv/bin/python" -m pip install --quiet --no-compile --no-deps --extra-index-url https://download.pytorch.org/whl/cpu torch==2.13.0
+"$folder/venv/bin/python" -m pip install --quiet --no-compile torch==2.13.0 numpy
 for version in 4.57.3 5.23.0; do
-    "$folder/venv/bin/python" -m pip install --quiet --target "$folder/$version" --no-deps "transformers==$version"
+    "$folder/venv/bin/python" -m pip install --quiet --no-compile --target "$folder/$version" --no-deps "transformers==$version"
 done
-"$folder/venv/bin/python" -m pip install --quiet --target "$folder/of4" "huggingface-hub<1" "tokenizers>=0.22,<0.23.1" safetensors regex requests pyyaml tqdm filelock packaging
-"$folder/venv/bin/python" -m pip install --quiet --target "$folder/of5" "huggingface-hub>=1" "tokenizers>=0.22,<0.24" safetensors regex typer pyyaml tqdm filelock packaging
+"$folder/venv/bin/python" -m pip install --quiet --no-compile --target "$folder/of4" "huggingface-hub<1" "tokenizers>=0.22,<0.23.1" safetensors regex requests pyyaml tqdm filelock packaging
+"$folder/venv/bin/python" -m pip install --quiet --no-compile --target "$folder/of5" "huggingface-hub>=1" "tokenizers>=0.22,<0.24" safetensors regex typer pyyaml tqdm filelock packaging
 names() {
     PYTHONPATH="$folder/$1:$folder/$2" "$folder/venv/bin/python" -W ignore - <<'PY'
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection

@@ -9,13 +9,13 @@
 # "constant" is 0 at once; SimpleITK and pystackreg extend the image by half a pixel, then cut it off; scikit-image blends,
 # then clips to the range of the input, so a bright image has no seam until one black pixel somewhere allows it.
 # Hurt: those who align an image by one library and compare or mask by another: a line along the border counts as a change.
-# Fails if that changes.
+# Guess 3.2. Fails if that changes.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 python3 -m venv venv
-"$folder/venv/bin/python" -m pip install --quiet numpy==2.4.6 opencv-python-headless==5.0.0.93 scipy==1.17.1 \
+"$folder/venv/bin/python" -m pip install --quiet --no-compile numpy==2.4.6 opencv-python-headless==5.0.0.93 scipy==1.17.1 \
     SimpleITK==2.5.7 pystackreg==0.2.8 scikit-image==0.26.0
 found=$("$folder/venv/bin/python" - <<'PY'
 import cv2

@@ -8,13 +8,14 @@
 # the frame has nothing else that tells them apart. Pillow's exif_transpose is right for all.
 # Hurt: who turns pixels by frame.rotation, as ComfyUI 0.33's Load Image does: such photographs stay mirrored or upside down, and
 # do not fit the result of an editor that reads the file itself.
-# Fails if that changes.
+# Guess 6.2. Fails if that changes.
+# One run from a bare environment: 7 s of processor time, 204 MB.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 python3 -m venv venv
-"$folder/venv/bin/python" -m pip install --quiet av==18.1.0 pillow==12.3.0 numpy
+"$folder/venv/bin/python" -m pip install --quiet --no-compile av==18.1.0 pillow==12.3.0 numpy
 found=$("$folder/venv/bin/python" - <<'PY'
 import io
 

@@ -9,13 +9,13 @@
 # Pillow's second image is "not a JPEG file". libultrahdr, which searches for the map, still decodes HDR. Files that have the
 # index behind JFIF, as Pillow writes them, are right after both.
 # Hurt: whoever reads the gain map, or a second image, by the index: HDR is lost without a message of the tool that moved it.
-# Fails if that changes.
+# Guess 1.6 and 1.8. Fails if that changes.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 python3 -m venv venv
-"$folder/venv/bin/python" -m pip install --quiet numpy==2.4.6 pillow==12.3.0 imagecodecs==2026.3.6 pyexiv2==2.16.0 c2pa-python==0.38.1 cryptography==50.0.2
+"$folder/venv/bin/python" -m pip install --quiet --no-compile numpy==2.4.6 pillow==12.3.0 imagecodecs==2026.3.6 pyexiv2==2.16.0 c2pa-python==0.38.1 cryptography==50.0.2
 found=$("$folder/venv/bin/python" - <<'PY'
 import datetime as dt
 import io

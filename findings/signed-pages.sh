@@ -7,13 +7,13 @@
 # a further directory with the tag of the credentials alone; Pillow's n_frames, which walks to the end, raises
 # TypeError("Missing dimensions") where the unsigned file says 2 and 3. The pages themselves can be opened by number.
 # Hurt: whoever loops over the pages of scans (n_frames, ImageSequence) that were signed; it looks like a damaged file.
-# Fails if that changes.
+# Guess 1b.5 was right (it asked for AVIF). Fails if that changes.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 python3 -m venv venv
-"$folder/venv/bin/python" -m pip install --quiet pillow==12.3.0 c2pa-python==0.38.1 cryptography==50.0.2
+"$folder/venv/bin/python" -m pip install --quiet --no-compile pillow==12.3.0 c2pa-python==0.38.1 cryptography==50.0.2
 found=$("$folder/venv/bin/python" - <<'PY'
 import datetime as dt
 import io
