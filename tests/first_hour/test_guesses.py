@@ -58,6 +58,7 @@ WORK = [
     "made(le.edit(model, image, add='a beard', guidance_scale=3, method='sdedit', **fast))['guidance'] == 3",
     "made(le.edit(model, image, add='a beard', guidance_scale=3, **fast))['target_guidance'] == 3",
     "le.edit(model, image, add='a beard', generator=[torch.Generator().manual_seed(3)], **fast).record.seed == 3",
+    "le.edit(model, image, add='a beard', generator=None, seed=3, **fast).record.seed == 3",
     "done(le.edit(model, image, add='a beard', negative_prompt=None, **fast))",
     "le.edit(model, image, add='a beard', seed=None, **fast).record.seed == 0",
     "le.edit(model, image, add='a beard', method='eim', guidance_scale=2, **fast).cost.evaluations == 8",
