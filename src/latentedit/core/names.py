@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 from latentedit.core.errors import ConfigError, did_you_mean
 
 F = TypeVar("F", bound=Callable[..., Any])
-_OURS = {"layer": "site", "timestep": "level"}  # arguments by their names elsewhere
+_OURS = {"layer": "site", "timestep": "level", "torch_dtype": "dtype"}  # arguments by their names elsewhere
 
 
 def exports(package: str, **instead: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:

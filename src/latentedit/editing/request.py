@@ -28,9 +28,15 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 # Arguments of diffusers' pipelines by their names here, and what to do instead of those that have none.
-_RENAMED = {"mask_image": "mask", "target_prompt": "prompt", "image_guidance_scale": "image_guidance"}
+_RENAMED = {
+    "mask_image": "mask",
+    "generator": "seed",
+    "target_prompt": "prompt",
+    "image_guidance_scale": "image_guidance",
+}
 _INSTEAD = {
-    "negative_prompt": "Give what should go as `remove`",
+    **dict.fromkeys(("negative_prompt", "negative_prompt_2"), "Give what should go as `remove`"),
+    "ip_adapter_image": "Give it as `references`, to a model that takes instructions",
     **dict.fromkeys(("height", "width"), "The result has the size of the image. Resize the image"),
     **dict.fromkeys(("output_type", "return_dict"), "Take `.image` of the result, a Pillow image, or `.latent`"),
     **dict.fromkeys(("callback", "callback_on_step_end"), "Give a function of task, step and number as `progress`"),
@@ -282,11 +288,12 @@ def check_names(
     function: str, given: Mapping[str, Any], accepted: Collection[str], *, with_settings: bool = True
 ) -> dict[str, Any]:
     """The keyword arguments of a call, those of diffusers by our names; others than settings are a `ConfigError`."""
+    given = {name: value for name, value in given.items() if name != "generator" or value is not None}
     named = {_RENAMED.get(name, name): value for name, value in given.items()}
     if len(named) < len(given):
         raise ConfigError(f"`{function}` got the same argument twice: {', '.join(given)}. Leave one out")
-    if (generator := named.pop("generator", None)) is not None:
-        named["seed"] = _seed(generator)
+    if "generator" in given:
+        named["seed"] = _seed(named["seed"])
     if others := named.keys() - accepted:
         names = [*accepted, *(setting_names(named.get("method")) if with_settings else ())]
         for name in sorted(others.difference(names)):

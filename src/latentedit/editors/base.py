@@ -283,12 +283,13 @@ def editor_class(name: str) -> type[Editor]:
 
 
 def own_names(settings: Mapping[str, Any], *kinds: Any) -> dict[str, Any]:
-    """Settings by the names of the fields of classes, where they have those of diffusers."""
+    """Settings by the names of the fields of classes, where they have those of diffusers; a ConfigError for both."""
     fields = {field.name for kind in kinds for field in dataclasses.fields(kind)}
-    return {
-        next((own for own in FIELD_NAMES.get(name, ()) if own in fields), name): value
-        for name, value in settings.items()
-    }
+    ours = {name: next((own for own in FIELD_NAMES.get(name, ()) if own in fields), name) for name in settings}
+    if len(set(ours.values())) < len(ours):
+        both = [repr(name) for name, own in ours.items() if list(ours.values()).count(own) > 1]
+        raise ConfigError(f"{' and '.join(both)} are the same setting. Leave one out")
+    return {ours[name]: value for name, value in settings.items()}
 
 
 def make_editor(

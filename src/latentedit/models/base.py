@@ -6,7 +6,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, Self, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -113,6 +113,9 @@ class DetachedModel:
         )
 
 
+_OF_PIPELINES = frozenset({"to", "cuda", "enable_model_cpu_offload", "load_lora_weights"})
+
+
 class Backbone(abc.ABC):
     """A diffusion model as a velocity field ``v(z, s, c) = E[e - x | z, c]`` on ``z = (1 - s) x + s e``.
 
@@ -183,6 +186,16 @@ class Backbone(abc.ABC):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r} on {self.device}>"
+
+    if not TYPE_CHECKING:  # type checkers know the names
+
+        def __getattr__(self, name: str) -> Any:
+            if name in _OF_PIPELINES:
+                raise AttributeError(
+                    f"a model has no {name!r}. Call it on the pipeline, which edits follow; latentedit.load takes "
+                    "`device`, `dtype`, `placement` and `lora`"
+                )
+            return object.__getattribute__(self, name)  # the error of what is missing, also inside of a property
 
     def __reduce__(self) -> tuple[type[DetachedModel], tuple[str]]:
         """A pickle has no networks, so that of a result stays small."""

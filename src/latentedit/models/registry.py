@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from latentedit.core import names
 from latentedit.core.device import existing_device, parse_dtype
 from latentedit.core.errors import ConfigError, ModelError
 from latentedit.core.plugins import HUB_ID, MODELS, unknown_model
@@ -69,6 +70,7 @@ def bundled_folder(name: str) -> Path:
     return Path(MODELS.load(name))
 
 
+@names.explaining
 def load(
     model: str | Path,
     *,

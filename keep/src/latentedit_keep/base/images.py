@@ -273,7 +273,7 @@ def _from_array(source: NDArray[Any] | TensorLike, name: str) -> Image.Image:
     pixels = np.moveaxis(pixels, 0, -1) if is_tensor and pixels.ndim == 3 else pixels
     pixels = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
     if pixels.dtype.kind in "fb" and pixels.size:
-        checked_range(pixels, name, 1)
+        checked_range(pixels, name, 1, "Give (x + 1) / 2 of values in [-1, 1], and x / 255 of values up to 255")
         pixels = np.rint(255.0 * pixels).astype(np.uint8)
     if pixels.dtype != np.uint8 or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4))):
         what = f"{'a tensor' if is_tensor else 'an array'} of shape {[*source.shape]} and type {source.dtype}"

@@ -82,9 +82,9 @@ def _area(directory: dict[int, Any]) -> int:
     return sides[0] * sides[1] if isinstance(sides[0], int) and isinstance(sides[1], int) else 0
 
 
-def checked_range(values: Any, name: str, top: float) -> None:
+def checked_range(values: Any, name: str, top: float, remedy: str = _SCALED) -> None:
     """Raise an `ImageError` for numbers outside of a range, which no scale is known for."""
     low, high = float(values.min()), float(values.max())
     if not (low >= 0 and high <= top):
         span = f"[0, {top:g}]"
-        raise ImageError(f"{name} has values from {low:g} to {high:g}, outside of {span}. {_SCALED}")
+        raise ImageError(f"{name} has values from {low:g} to {high:g}, outside of {span}. {remedy}")
