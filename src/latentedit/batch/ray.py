@@ -35,12 +35,12 @@ def ray_workers(start: Start, *, address: str, count: int | None) -> Generator[W
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     ray: Any = require("ray", "cluster")
-    try:
-        with _own_handler():
+    with _own_handler():
+        try:
             _connect(ray, address)
-        yield _Cluster(ray, start, count)
-    finally:
-        ray.shutdown()
+            yield _Cluster(ray, start, count)
+        finally:
+            ray.shutdown()
 
 
 class _Cluster(Workers):
@@ -120,7 +120,7 @@ class _Worker:
 
 @contextlib.contextmanager
 def _own_handler() -> Generator[None]:
-    """Put the handler of SIGTERM back, also for a signal that comes meanwhile: that of Ray exits with 15, silently."""
+    """Let SIGTERM do what it did before: Ray's own handler exits silently, with 15 or, in calls of Ray, with 1."""
     before, leaving = signal.getsignal(signal.SIGTERM), False
     try:
         yield
@@ -150,4 +150,6 @@ def _connect(ray: Any, address: str) -> None:
         raise ConfigError(none) from None
     except (RuntimeError, ray.exceptions.RayError) as error:
         why = " ".join(str(error).split())
-        raise ConfigError(f"cannot connect to the Ray cluster at {address}: {why}. Check its versions and token") from error
+        raise ConfigError(
+            f"cannot connect to the Ray cluster at {address}: {why}. Check its versions and token"
+        ) from error

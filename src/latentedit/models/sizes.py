@@ -65,7 +65,7 @@ def check_built(file: Path, configuration: Mapping[str, Any], kind: Any, shapes:
             else:
                 network = kind.from_config(dict(configuration))
             counting.numbers = sum(tensor.numel() for tensor in (*network.parameters(), *network.buffers()))
-    except Exception as error:  # configurations fail in as many ways as there are models
+    except Exception as error:  # noqa: BLE001 (configurations fail in as many ways as there are models)
         if "overflow" in str(error):
             counting.numbers = sys.maxsize
         # otherwise the library's own error says more; or it computes tables of which it reads numbers
@@ -73,6 +73,10 @@ def check_built(file: Path, configuration: Mapping[str, Any], kind: Any, shapes:
         raise _too_large(file, "the number of parameters", counting.numbers, most)
     if counting.tensors > counting.most_tensors:
         raise _too_large(file, "the number of tensors", counting.tensors, counting.most_tensors)
+
+
+class _TooManyError(Exception):
+    """A constructor has allocated more than the bound."""
 
 
 class _Counting(TorchFunctionMode):
@@ -87,13 +91,13 @@ class _Counting(TorchFunctionMode):
         self.most, self.most_tensors = most, most_tensors
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if getattr(func, "__module__", "") == "torch.nn.init" or func in _FILLS:
+        if getattr(func, "__module__", "") == "torch.nn.init" or (func in _FILLS and args[0].is_meta):
             return args[0] if args else kwargs["tensor"]
         made = func(*args, **(kwargs or {}))
         if func in _ALLOCATES:
             self.numbers, self.tensors = self.numbers + made.numel(), self.tensors + 1
             if self.numbers > self.most or self.tensors > self.most_tensors:
-                raise StopIteration
+                raise _TooManyError
         return made
 
 
