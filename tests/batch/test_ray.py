@@ -5,6 +5,9 @@ import functools
 import importlib.util
 import os
 import shutil
+import signal
+import socket
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -30,20 +33,28 @@ class FakeRay:
 
     class RayActorError(Exception): ...
 
-    def __init__(self, **deaths: int) -> None:
+    class RayError(Exception): ...
+
+    def __init__(self, *, cores: int = 2, unable: int = 0, **deaths: int) -> None:
         self.deaths, self.workers, self.exceptions = Counter(deaths), 0, self
+        self.cores, self.unable = cores, unable  # the first so many workers die while they load
         self.calls, self.put = list[Any](), lambda work: work
         self.init, self.shutdown = lambda **options: self.calls.append(options), lambda: self.calls.append("shutdown")
 
     def cluster_resources(self) -> dict[str, float]:
-        return {"CPU": 2.0}
+        return {"CPU": float(self.cores)}
 
     def remote(self, **_: object) -> Any:
         return lambda kind: SimpleNamespace(remote=functools.partial(self.made, kind))
 
     def made(self, kind: Any, work: SmallWork) -> Any:
         self.workers, worker = self.workers + 1, kind(work)
-        return SimpleNamespace(measure=SimpleNamespace(remote=functools.partial(functools.partial, worker.measure)))
+        methods = (self.die, self.die) if self.workers <= self.unable else (worker.load, worker.measure)
+        load, measure = (SimpleNamespace(remote=functools.partial(functools.partial, method)) for method in methods)
+        return SimpleNamespace(load=load, measure=measure)
+
+    def die(self, *_: object) -> None:
+        raise self.RayActorError("killed")
 
     def wait(self, references: list[Any], **_: object) -> tuple[list[Any], list[Any]]:
         return references[:1], references[1:]
@@ -105,6 +116,71 @@ def test_a_unit_that_kills_every_worker_ends_the_run(tmp_path: Path, use: Callab
     with pytest.raises(OutputError):
         run_work(folder, work, executor=Executor(ray="auto", workers=1))
     assert folder.claimed() == []
+
+
+@pytest.mark.filterwarnings("ignore:a worker died while it loaded")
+def test_deaths_while_loading_leave_the_work_to_the_others(
+    tmp_path: Path, undisturbed: dict[str, bytes], use: Callable[..., None]
+) -> None:
+    work, ray = small_work(tmp_path / "notes"), FakeRay(cores=6, unable=5)
+    use(require=lambda *_: ray)
+    folder = begin(tmp_path / "run", work)
+    run_work(folder, work, executor=Executor(ray="auto", workers=None))
+    assert made(folder) == undisturbed
+    assert ray.workers == 6
+
+
+@pytest.mark.filterwarnings("ignore:a worker died while it loaded")
+def test_the_run_ends_if_no_worker_loads(tmp_path: Path, use: Callable[..., None]) -> None:
+    work, ray = small_work(tmp_path / "notes"), FakeRay(cores=3, unable=99)
+    use(require=lambda *_: ray)
+    with pytest.raises(OutputError):
+        run_work(begin(tmp_path / "run", work), work, executor=Executor(ray="auto", workers=None))
+    assert ray.workers <= 3 + cluster_module.TRIES
+
+
+@pytest.mark.parametrize("during", ["init", "wait"])
+def test_sigterm_does_what_it_did_before(tmp_path: Path, use: Callable[..., None], during: str) -> None:
+    """Ray replaces the handler, and an exit within its calls has the code 1."""
+    work, ray = small_work(tmp_path / "notes"), FakeRay()
+
+    def terminated(*_: object, **__: object) -> None:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+        signal.raise_signal(signal.SIGTERM)
+
+    def leave(*_: object) -> None:
+        sys.exit(143)
+
+    setattr(ray, during, terminated)
+    use(require=lambda *_: ray)
+    folder, before = begin(tmp_path / "run", work), signal.signal(signal.SIGTERM, leave)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            run_work(folder, work, executor=Executor(ray="auto", workers=None))
+        assert signal.getsignal(signal.SIGTERM) is leave
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert ended.value.code == 143
+    assert ray.calls[-1] == "shutdown"
+    assert folder.claimed() == []
+
+
+@pytest.mark.parametrize("error", [ConnectionError, FakeRay.RayError])
+def test_a_cluster_that_wants_a_token_is_not_taken_for_none(
+    tmp_path: Path, use: Callable[..., None], error: type[Exception]
+) -> None:
+    work, ray = small_work(tmp_path / "notes"), FakeRay()
+
+    def init(**_: object) -> None:
+        raise error("no")
+
+    ray.init = init
+    use(require=lambda *_: ray)
+    folder = begin(tmp_path / "run", work)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        executor = Executor(ray=f"127.0.0.1:{server.getsockname()[1]}", workers=None)
+        with pytest.raises(ConfigError, match="token"):
+            run_work(folder, work, executor=executor)
 
 
 @pytest.fixture(scope="module")

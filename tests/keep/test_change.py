@@ -8,8 +8,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from latentedit_keep.base.warp import smoothed
-from latentedit_keep.change import DetectedChange, _structure, find_change, is_drawn_anew, judge
-from latentedit_keep.registration import register
+from latentedit_keep.change import DetectedChange, _structure, find_change, is_drawn_anew, is_unsure, judge
+from latentedit_keep.registration import Registration, register
 from latentedit_keep.tones import Tones
 from tests.keep.pairs import SIDE, as_jpeg, moved, scene, similarity, with_object
 
@@ -28,6 +28,14 @@ def overlap(mask: np.ndarray, truth: np.ndarray) -> float:
 def disc(center: tuple[int, int] = (90, 70), radius: int = 18) -> np.ndarray:
     y, x = np.mgrid[:SIDE, :SIDE]
     return np.clip(radius + 0.5 - np.hypot(x - center[0], y - center[1]), 0, 1)
+
+
+def test_inverted_contrast_is_as_certain_as_equal_contrast() -> None:
+    """Where few tiles and features agree, the structure decides."""
+    weak = dataclasses.replace(Registration.unmoved((SIDE, SIDE), (SIDE, SIDE)), agreement=0.2, inliers=50)
+    image, other = scene().astype(np.float32), scene(seed=8).astype(np.float32)
+    unsure = [is_unsure(image, edited, weak, (None, None)) for edited in (image, 255 - image, other)]
+    assert unsure == [False, False, True]
 
 
 @pytest.mark.parametrize("tint", [(1, 1, 1), (1.07, 0.95, 0.75)], ids=["gray", "sepia"])

@@ -7,7 +7,10 @@ worker is lost, another does its task, and Ray starts it where resources are fre
 import contextlib
 import functools
 import os
+import signal
 import socket
+import threading
+import warnings
 from collections import Counter
 from collections.abc import Generator
 from typing import Any
@@ -32,15 +35,19 @@ def ray_workers(start: Start, *, address: str, count: int | None) -> Generator[W
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     ray: Any = require("ray", "cluster")
-    try:
-        _connect(ray, address)
-        yield _Cluster(ray, start, count)
-    finally:
-        ray.shutdown()
+    with _own_handler():
+        try:
+            _connect(ray, address)
+            yield _Cluster(ray, start, count)
+        finally:
+            ray.shutdown()
 
 
 class _Cluster(Workers):
-    """Actors, started when they are needed; a new one does the task of one that died."""
+    """Actors, started when they are needed; a new one does the task of one that died.
+
+    One that dies while it loads is not replaced as long as there are others, which do its task: it may be its machine.
+    """
 
     def __init__(self, ray: Any, start: Start, count: int | None) -> None:
         resources = ray.cluster_resources()
@@ -49,10 +56,11 @@ class _Cluster(Workers):
         options = {"num_cpus": 0, "num_gpus": min(1.0, gpus / self.count), "scheduling_strategy": "SPREAD"}
         self._ray, self._kind, self._start = ray, ray.remote(**options)(_Worker), ray.put(start)
         self._idle, self._at_work, self._deaths = list[Any](), dict[Any, Any](), Counter[str]()
+        self._waiting = list[Named]()
 
     def submit(self, name: str, task: Any) -> None:
-        worker = self._idle.pop() if self._idle else self._kind.remote(self._start)
-        reference = worker.measure.remote(task)
+        worker = self._idle.pop() if self._idle else self._started()
+        reference = worker[0].measure.remote(task)
         self.running[reference], self._at_work[reference] = (name, task), worker
 
     def finished(self) -> list[Named]:
@@ -66,6 +74,11 @@ class _Cluster(Workers):
                 cause = getattr(error, "cause", None)
                 raise (cause if isinstance(cause, LatentEditError) else error) from None
             except self._ray.exceptions.RayActorError as error:
+                if self.count > 1 and not self._has_loaded(worker):
+                    self.count -= 1
+                    self._waiting.append((name, task))
+                    warnings.warn("a worker died while it loaded; the others continue", stacklevel=2)
+                    continue
                 self._deaths[name] += 1
                 if self._deaths[name] >= TRIES:
                     why = str(error).strip().splitlines()[-1].strip()
@@ -74,28 +87,69 @@ class _Cluster(Workers):
                         "Resume with a smaller `batch`"
                     ) from error
                 self.submit(name, task)
+        while self._waiting and len(self.running) < self.count:
+            self.submit(*self._waiting.pop())
         return found
+
+    def _started(self) -> tuple[Any, Any]:
+        """A new worker, and the reference that says whether it has loaded."""
+        worker = self._kind.remote(self._start)
+        return worker, worker.load.remote()
+
+    def _has_loaded(self, worker: tuple[Any, Any]) -> bool:
+        try:
+            self._ray.get(worker[1])
+        except self._ray.exceptions.RayActorError:
+            return False
+        return True
 
 
 class _Worker:
-    """A model on one core of the cluster, loaded by its first task."""
+    """A model on one core of the cluster, loaded before its first task."""
 
     def __init__(self, start: Start) -> None:
         self._start = functools.cache(start)
+
+    def load(self) -> None:
+        with contextlib.suppress(Exception):  # raised again by the first task
+            self._start()
 
     def measure(self, task: object) -> Any:
         return self._start()(task)
 
 
+@contextlib.contextmanager
+def _own_handler() -> Generator[None]:
+    """Let SIGTERM do what it did before: Ray's own handler exits silently, with 15 or, in calls of Ray, with 1."""
+    before, leaving = signal.getsignal(signal.SIGTERM), False
+    try:
+        yield
+    except SystemExit:
+        leaving = True
+        raise
+    finally:
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
+            if leaving:
+                signal.raise_signal(signal.SIGTERM)
+
+
 def _connect(ray: Any, address: str) -> None:
     """Connect to a cluster, or raise a `ConfigError`."""
+    none = f"no Ray cluster responds at {address}. Start one with: ray start --head"
     try:
         if address != "auto":
             host, _, port = address.removeprefix("ray://").rpartition(":")
             socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()
+            none = (
+                f"a server listens at {address}, but does not answer as a Ray cluster. If it needs a token, set "
+                "RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN unless it is in ~/.ray/auth_token"
+            )
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except (OSError, OverflowError, ValueError):
-        raise ConfigError(f"no Ray cluster responds at {address}. Start one with: ray start --head") from None
-    except RuntimeError as error:
+        raise ConfigError(none) from None
+    except (RuntimeError, ray.exceptions.RayError) as error:
         why = " ".join(str(error).split())
-        raise ConfigError(f"cannot connect to the Ray cluster at {address}: {why}. Check its versions") from error
+        raise ConfigError(
+            f"cannot connect to the Ray cluster at {address}: {why}. Check its versions and token"
+        ) from error

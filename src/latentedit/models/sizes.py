@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from latentedit.core.errors import ModelError
 from latentedit.models.libraries import quiet_libraries
@@ -26,6 +27,8 @@ _PACKED = 4  # numbers of a network for each of its files: quantized ones hold t
 _FEW = 100  # layers or sides that are never too many
 _LAYERS = re.compile(r"layers|blocks|depth")
 _TABLE = "pos_embed_max_size"  # side of a computed table, which is also stored
+_ALLOCATES = frozenset((torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn))
+_FILLS = frozenset((torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.fill_, torch.Tensor.zero_))
 _Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -50,23 +53,52 @@ def check_network(file: Path, configuration: Mapping[str, Any], shapes: _Shapes)
 
 
 def check_built(file: Path, configuration: Mapping[str, Any], kind: Any, shapes: _Shapes) -> None:
-    """Refuse a network that would have many more numbers than its weights, if these are known; allocates nothing."""
+    """Refuse a network with many more numbers or tensors than its weights, if these are known; allocates nothing."""
     if not shapes:
         return
     most = max(_PACKED * sum(map(math.prod, shapes.values())), _MOST_NUMBERS)
+    counting = _Counting(most, _PACKED * len(shapes) + _FEW)
     try:
-        with quiet_libraries(), torch.device("meta"):
+        with quiet_libraries(), torch.device("meta"), counting:
             if hasattr(kind, "config_class"):  # a class of transformers
                 network = kind(kind.config_class.from_dict(dict(configuration)))
             else:
                 network = kind.from_config(dict(configuration))
-    except Exception as error:  # configurations fail in as many ways as there are models
+            counting.numbers = sum(tensor.numel() for tensor in (*network.parameters(), *network.buffers()))
+    except Exception as error:  # noqa: BLE001 (configurations fail in as many ways as there are models)
         if "overflow" in str(error):
-            raise _too_large(file, "the number of parameters", sys.maxsize, most) from error
-        return  # the library's own error says more; or it computes tables of which it reads numbers
-    numbers = sum(tensor.numel() for tensor in (*network.parameters(), *network.buffers()))
-    if numbers > most:
-        raise _too_large(file, "the number of parameters", numbers, most)
+            counting.numbers = sys.maxsize
+        # otherwise the library's own error says more; or it computes tables of which it reads numbers
+    if counting.numbers > most:
+        raise _too_large(file, "the number of parameters", counting.numbers, most)
+    if counting.tensors > counting.most_tensors:
+        raise _too_large(file, "the number of tensors", counting.tensors, counting.most_tensors)
+
+
+class _TooManyError(Exception):
+    """A constructor has allocated more than the bound."""
+
+
+class _Counting(TorchFunctionMode):
+    """Counts what a constructor allocates on the meta device, stops it beyond a bound, and leaves out initial values.
+
+    These would take most of the time.
+    """
+
+    def __init__(self, most: int, most_tensors: int) -> None:
+        super().__init__()
+        self.numbers = self.tensors = 0
+        self.most, self.most_tensors = most, most_tensors
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__module__", "") == "torch.nn.init" or (func in _FILLS and args[0].is_meta):
+            return args[0] if args else kwargs["tensor"]
+        made = func(*args, **(kwargs or {}))
+        if func in _ALLOCATES:
+            self.numbers, self.tensors = self.numbers + made.numel(), self.tensors + 1
+            if self.numbers > self.most or self.tensors > self.most_tensors:
+                raise _TooManyError
+        return made
 
 
 def _entries(value: object, name: str = "") -> Iterator[tuple[str, object]]:

@@ -1,0 +1,82 @@
+"""Networks are compared with their weights before they are allocated; what is counted, and for which weights."""
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from latentedit.core.errors import ModelError
+from latentedit.models import sizes
+from latentedit.models.sizes import MOST_ENTRIES, check_built, check_network
+
+FILE = Path("transformer/config.json")
+SIDE = 4096  # of a matrix of 17 million numbers, above the least bound
+MATRIX = {"weight": (SIDE, SIDE)}
+
+
+def kind(build: Callable[[], nn.Module]) -> Any:
+    """A class of diffusers that builds this from any configuration."""
+    return SimpleNamespace(from_config=lambda _: build())
+
+
+def matrix() -> nn.Module:
+    return nn.Linear(SIDE, SIDE, bias=False)
+
+
+@pytest.mark.parametrize("stored", [(SIDE, SIDE), (SIDE * SIDE // 2, 1)], ids=["plain", "two in a byte"])
+def test_plain_and_quantized_weights_are_accepted(stored: tuple[int, int]) -> None:
+    check_built(FILE, {}, kind(matrix), {"weight": stored, "scale": (SIDE,)})
+
+
+def test_more_numbers_than_any_packing_holds_are_rejected() -> None:
+    with pytest.raises(ModelError, match=f"parameters is {SIDE * SIDE:,}, more than"):
+        check_built(FILE, {}, kind(matrix), {"weight": (SIDE, SIDE // 8)})
+
+
+def test_tables_are_counted_too() -> None:
+    def built() -> nn.Module:
+        network = nn.Module()
+        network.register_buffer("table", torch.arange(SIDE * SIDE, dtype=torch.float32), persistent=False)
+        return network
+
+    with pytest.raises(ModelError, match="parameters"):
+        check_built(FILE, {}, kind(built), {"weight": (1,)})
+
+
+@pytest.mark.parametrize("layer", [lambda: nn.Linear(1, 1), lambda: nn.LayerNorm(1), matrix])
+def test_a_constructor_without_an_end_is_stopped(layer: Callable[[], nn.Module]) -> None:
+    with pytest.raises(ModelError, match="more than the weights allow"):
+        check_built(FILE, {}, kind(lambda: nn.Sequential(*(layer() for _ in itertools.count()))), MATRIX)
+
+
+def test_initial_values_are_left_out() -> None:
+    """They are drawn on no device, and not from the global random numbers."""
+    drawn = list[torch.Tensor]()
+
+    def built() -> nn.Module:
+        network = matrix()
+        drawn.append(nn.init.trunc_normal_(network.weight))
+        return network
+
+    check_built(FILE, {}, kind(built), MATRIX)
+    assert drawn[0].is_meta
+
+
+def test_gguf_names_no_tensors_so_fixed_bounds_hold() -> None:
+    check_built(FILE, {}, kind(lambda: pytest.fail("a network was built")), {})
+    check_network(FILE, {"num_layers": MOST_ENTRIES, "pos_embed_max_size": MOST_ENTRIES}, {})
+    for name in ("num_layers", "pos_embed_max_size"):
+        with pytest.raises(ModelError, match=f"{name} is 1,001, more than"):
+            check_network(FILE, {name: MOST_ENTRIES + 1}, {})
+
+
+def test_layers_are_bounded_by_the_number_of_tensors() -> None:
+    shapes = {f"layers.{number}.weight": (2, 2) for number in range(sizes._FEW + 20)}
+    check_network(FILE, {"inner": {"depth": len(shapes)}}, shapes)
+    with pytest.raises(ModelError, match="depth"):
+        check_network(FILE, {"inner": [{"depth": len(shapes) + 1}]}, shapes)
