@@ -9,6 +9,7 @@ import sys
 import tempfile
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -106,7 +107,7 @@ def evaluations() -> None:
         path = ROOT / "results" / "benchmark" / "evaluations" / f"{data}.csv"
         if not path.exists():
             continue
-        items = pd.read_csv(path)
+        items: Any = pd.read_csv(path)
         figure, axes = plt.subplots(1, 2, figsize=(8.2, 3.6), layout="constrained", sharex=True)
         for axis, (part, kinds) in zip(axes, CHANGES.items(), strict=True):
             some = items[items["kind"].isin(kinds)]

@@ -292,9 +292,9 @@ def test_the_bar_does_not_cover_its_steps_and_the_page_keeps_its_width(guest: Vi
     model.pause(after=6)
     try:
         guest.press("edit")
-        text, bar = (page.locator(f"#le-working .progress-{part}") for part in ("text", "bar-wrap"))
+        text, progress = (page.locator(f"#le-working .progress-{part}") for part in ("text", "bar-wrap"))
         expect(text).to_contain_text("steps")
-        above, below = (some(one.bounding_box()) for one in (text, bar))
+        above, below = (some(one.bounding_box()) for one in (text, progress))
         assert above["y"] + above["height"] <= below["y"]
     finally:
         model.goes_on.set()

@@ -402,7 +402,7 @@ def test_of_two_servers_one_gets_a_requested_name_and_the_other_an_error(tmp_pat
     assert {path.name for path in tmp_path.iterdir()} == {"c.png", "ready-1", "ready-2"}
 
 
-def test_a_cancelled_call_writes_nothing_running_or_waiting(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_canceled_call_writes_nothing_running_or_waiting(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pair, before, begun = {"original": "a.png", "edited": "b.png"}, {*root.rglob("*")}, list[Any]()
     real = mcp_command._in_process
 
@@ -412,11 +412,11 @@ def test_a_cancelled_call_writes_nothing_running_or_waiting(root: Path, monkeypa
 
     monkeypatch.setattr(mcp_command, "_in_process", noted)
 
-    async def cancelled() -> Any:
+    async def canceled() -> Any:
         server = mcp_command.make_server(root)
         async with anyio.create_task_group() as group:
             for number in range(2):
-                group.start_soon(server.call_tool, "keep_edit", {**pair, "output": f"cancelled-{number}.png"})
+                group.start_soon(server.call_tool, "keep_edit", {**pair, "output": f"canceled-{number}.png"})
             await anyio.wait_all_tasks_blocked()
             while not begun:
                 await anyio.sleep(0.01)
@@ -424,7 +424,7 @@ def test_a_cancelled_call_writes_nothing_running_or_waiting(root: Path, monkeypa
         with anyio.fail_after(60):
             return await server.call_tool("check_edit", pair)
 
-    assert anyio.run(cancelled).structured_content["found"] == "local change"
+    assert anyio.run(canceled).structured_content["found"] == "local change"
     assert len(begun) == 2, "the waiting call did not begin"
     assert {*root.rglob("*")} == before
     assert not multiprocessing.active_children()

@@ -137,7 +137,7 @@ def make_server(root: Path, *, seconds: float = 120) -> Any:
         return CallToolResult(content=[TextContent(text=_shortened(line, given))], is_error=True)
 
     async def call(task: Callable[..., Answer], **arguments: Any) -> CallToolResult:
-        # A call that is cancelled waits no longer, or ends with its process, which writes nothing in the root.
+        # A call that is canceled waits no longer, or ends with its process, which writes nothing in the root.
         async with one_at_a_time:
             values, panel = await _in_process(task, folder, arguments, seconds)
         if isinstance(values, str):
@@ -363,7 +363,7 @@ class _New:
 def _answer(pipe: Any, task: Callable[..., Answer], root: Path, arguments: dict[str, Any], stage: Path) -> None:
     """Send the answer of a task. The root is the current folder, so that no text contains the path of another."""
     # A folder of the root may become a link at any time: this process reads files by descriptors from the root on, and
-    # writes only in the stage. The server, which knows whether the call was cancelled, places the files in the root.
+    # writes only in the stage. The server, which knows whether the call was canceled, places the files in the root.
     end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the server
     os.chdir(root)

@@ -26,7 +26,7 @@ _UPLOAD = "/gradio_api/upload"
 class Access:
     """Middleware: 401 without the log-in, if there is one; no upload that is too large, or more than the disk holds.
 
-    Some of Gradio's own routes do not ask for the log-in: those of the run history, of streams and of cancelling.
+    Some of Gradio's own routes do not ask for the log-in: those of the run history, of streams and of canceling.
     """
 
     def __init__(self, app: ASGIApp, *, locked: bool, uploads: Path) -> None:
