@@ -1,9 +1,9 @@
 """CPU seconds that users wait for, each command a process of its own with one thread, in rounds of all arms in turn.
 
     git worktree add --detach OLD 61e234c7      # before wide averages went by rows and columns
-    python benchmarks/speed.py sweep --before OLD --rounds 2
+    PYTHONPATH=. python benchmarks/speed.py sweep --before OLD --rounds 2
     git worktree add --detach LAST febb604d     # before the imports and look-ups of `edit` were reduced
-    python benchmarks/speed.py edit --before LAST --rounds 5
+    PYTHONPATH=. python benchmarks/speed.py edit --before LAST --rounds 5
 
 User and system seconds of the process and its children; other programs on the machine inflate all arms of a round
 alike, so ratios are taken within rounds. Fixed in advance:

@@ -89,7 +89,7 @@ def test_floats_outside_of_0_to_1_are_refused_by_their_range(low: float, high: f
     values = np.full((20, 30), 0.5, dtype=np.float32)
     values[3, 3], values[4, 4] = low, high
     for source in (encoded(values, "TIFF"), Image.fromarray(values), values):
-        with pytest.raises(ImageError, match=f"{low:g} to {high:g}.*same way"):
+        with pytest.raises(ImageError, match=f"{low:g} to {high:g}, outside"):
             read_pixels(source)
 
 
