@@ -243,6 +243,7 @@ def test_what_is_painted_is_the_original_again(guest: Visitor, tmp_path: Path) -
         page.mouse.click(*point(100, 150))
         shows(original, 100, 150)
         undo.click()
+    page.mouse.move(0, 0)  # away from the canvas: leaving it, also by a shift of the page, hides the brush
     canvas.focus()
     for key in (" ", "ArrowLeft", " "):  # the first one shows the brush, in the middle
         canvas.press(key)
