@@ -112,7 +112,9 @@ class ModelFolder:
         """Refuse networks much larger than their weights: libraries allocate them before they read the files."""
         for part in self.networks:
             file = self.part_folder(part) / _configuration_file(part)
-            check_built(file, read_model_json(file), library_class(*self.parts[part]), _shapes(self.weights[part]))
+            check_built(
+                file, read_model_json(file), library_class(*self.parts[part]), network_shapes(self.weights[part])
+            )
 
     def _network(self, part: str, dtype: torch.dtype) -> Any:
         """A network, whose tensors are all in its files."""
@@ -182,11 +184,11 @@ def open_folder(path: Path, *, text_encoders: TextEncoders = "all", denoiser: Pa
         if part == "scheduler":
             check_scheduler(file, configuration)
         else:
-            check_network(file, configuration, _shapes(weights[part]))
+            check_network(file, configuration, network_shapes(weights[part]))
     return dataclasses.replace(folder, weights=weights)
 
 
-def _shapes(files: Sequence[Path]) -> dict[str, tuple[int, ...]]:
+def network_shapes(files: Sequence[Path]) -> dict[str, tuple[int, ...]]:
     """Names and shapes of the tensors in a network's files; none of GGUF."""
     return {name: shape for file in files if file.suffix != GGUF for name, shape in tensor_shapes(file).items()}
 

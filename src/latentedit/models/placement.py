@@ -25,8 +25,8 @@ from latentedit.core.plugins import require
 from latentedit.core.settings import check_value
 from latentedit.models.codec import scale_px
 from latentedit.models.libraries import library_class, quiet_libraries
-from latentedit.models.loading import GGUF, ModelFolder, explaining
-from latentedit.models.weights import read_model_json, tensor_shapes
+from latentedit.models.loading import GGUF, ModelFolder, explaining, network_shapes
+from latentedit.models.weights import read_model_json
 
 Policy = Literal["resident", "model", "groups"]
 """All networks on the device; only the network in use, the others in memory; the same layer by layer."""
@@ -266,7 +266,7 @@ def gigabytes(count: int) -> str:
 def _shapes(folder: ModelFolder, part: str) -> dict[str, tuple[int, ...]]:
     """Names and shapes of a network's tensors, from its files or its configuration."""
     if part in folder.weights and all(file.suffix != GGUF for file in folder.weights[part]):
-        return {name: shape for file in folder.weights[part] for name, shape in tensor_shapes(file).items()}
+        return network_shapes(folder.weights[part])
     library, name = folder.parts[part]
     kind, own = library_class(library, name), folder.part_folder(part)
     with quiet_libraries(), torch.device("meta"):
