@@ -106,10 +106,16 @@ class Edit:
         return self.backbone.capabilities.branches(guidance)
 
     def once(self, key: str, compute: Callable[[], Item]) -> Item:
-        """What all strengths of a call share, such as an inversion: computed for the first, kept for the others."""
+        """What all strengths of a call share, such as an inversion: computed once, and kept if there are several."""
+        if len(self.strengths) < 2:
+            return compute()
         if key not in self.shared:
             self.shared[key] = compute()
         return self.shared[key]
+
+    def at_image(self, index: int, velocity: Callable[[], Latents]) -> Latents:
+        """The velocity at the noised image in a step, which is the same at all strengths."""
+        return self.once(f"velocity at the image, {index}", velocity)
 
     def steps(self, levels: Sequence[float], name: str = "") -> Iterator[tuple[int, float, float]]:
         """The steps of a walk over levels, see `each_step`; reports progress under a name, the editor's by default."""
@@ -161,11 +167,11 @@ class Edit:
 
     def invert(self, grid: LevelGrid) -> InversionTrace:
         """The inversion of the images under c0 up to the top of a grid, for an aligned way back."""
-        return invert(self.latent, grid, progress=self.progress)
+        return self.once("inversion", lambda: invert(self.latent, grid, progress=self.progress))
 
     def ddim_inversion(self, grid: LevelGrid, time: End | None, latent: JointLatent | None = None) -> InversionTrace:
-        """The inversion of the images, or of other latents, for a plain way back."""
+        """The inversion of the images, or of other latents that are the same at all strengths, for a plain way back."""
         latent = self.latent if latent is None else latent
         # A DDIM step evaluates at the noisier of its two levels; public inversions keep that on the way up.
         end: End = "end" if latent.backbone.capabilities.predicts_noise else "start"
-        return invert(latent, grid, time=time or end, progress=self.progress)
+        return self.once("inversion", lambda: invert(latent, grid, time=time or end, progress=self.progress))

@@ -181,7 +181,8 @@ class Move:
             editor = editor.for_captions(latent.captions, aim.captions)
         refine = recipe.refine and any(strength > 0 for strength in strengths)
         more = [1.0] if refine and 1 not in strengths else []  # the strength that is refined
-        steps, extra = editor.edit(latent, target, [*strengths, *more], **how), 0
+        # Apart, since what strengths share is not in the evaluations of each.
+        steps, extra = [one for part in (strengths, more) for one in editor.edit(latent, target, part, **how)], 0
         if refine:
             steps = refined_steps(latent, target, steps, **how)[: len(strengths)]
             extra = Refinement().evaluations * target.evaluations + (editor.evaluations(latent) if more else 0)

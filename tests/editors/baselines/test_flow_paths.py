@@ -37,11 +37,12 @@ def test_noises_are_averaged_for_each_image(spatial_latent: JointLatent) -> None
     """Each image gets the mean over its own rows: ``(1 - s) x + s mean(e)``, with the noises of the step."""
     seen: list[tuple[Tensor, Tensor]] = []
 
-    def difference(a: Tensor, b: Tensor, s: Tensor, _: float) -> Tensor:
+    def at_a(a: Tensor, s: Tensor, _: float) -> Tensor:
         seen.append((a, s))
-        return a
+        return -a
 
-    found = follow_difference(FlowEdit(noises=4), edit_of(on(spatial_latent, GRID), seed=3), difference)
+    edit = edit_of(on(spatial_latent, GRID), seed=3)
+    found = follow_difference(FlowEdit(noises=4), edit, at_a, lambda b, s, _: torch.zeros_like(b))
     expected = spatial_latent.z.clone()
     for index, (s, s_next) in enumerate(itertools.pairwise(GRID.levels)):
         e = draw((4, 2, 3), seed=3, purpose="flowedit", index=index).double()

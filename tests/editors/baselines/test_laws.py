@@ -183,6 +183,30 @@ def test_the_cost_of_every_strength_is_that_of_its_edit(
             assert spent.evaluations == len(latent) * editor.evaluations(latent, strength=strength)
 
 
+SHARING = {
+    *("aligned-inversion", "asyrp", "dds", "diffedit", "dvrf", "edit-friendly-ddpm", "flowalign", "flowedit"),
+    *("flowslider", "inversion", "ledits", "loco", "pullback", "sam-flow", "sega", "splitflow", "turboedit"),
+    *("freesliders", "steering-fields"),
+}
+"""Editors of which a part does not depend on the strength: an inversion, a mask, the velocities at the image."""
+
+
+@pytest.mark.parametrize(("name", "settings", "strength", "backbone"), CONTRACTS)
+def test_strengths_together_are_those_of_each_alone(
+    name: str, settings: dict[str, Any], strength: float, backbone: str
+) -> None:
+    """To the last bit, for fewer evaluations where the strengths share some."""
+    model, editor = BACKBONES[backbone](), make(name, settings)
+    latent = network_latent(model) if backbone == "network" else mixture_latent(model, 2)
+    target, strengths = latent.backbone.embed(["b"]), [strength, strength / 2]
+    with model.count() as apart:
+        alone = [editor.edit(latent, target, [one])[0].z for one in strengths]
+    with model.count() as together:
+        both = editor.edit(latent, target, strengths)
+    assert all(torch.equal(one.z, z) for one, z in zip(both, alone, strict=True))
+    assert together.evaluations < apart.evaluations if name in SHARING else together.evaluations <= apart.evaluations
+
+
 class Judging(Editor):
     """An editor whose cost depends on the thresholds of the model, and on whether images are references."""
 

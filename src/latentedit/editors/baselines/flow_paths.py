@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -15,48 +16,54 @@ from latentedit.editors.baselines.walks import PairedWalk
 from latentedit.editors.edit import Edit, Latents, LevelBatch
 from latentedit.models.guidance import GuidedField
 
-# Called as `difference(a, b, levels, arrival)` with the noised image, the noised edit, their levels and the next one.
-Difference = Callable[[Latents, Latents, LevelBatch, float], Latents]
+# Called as `velocity(z, levels, arrival)` with noised latents, their levels and the next one.
+Velocity = Callable[[Latents, LevelBatch, float], Latents]
 
 
 def follow_difference(
-    editor: PairedWalk, edit: Edit, difference: Difference, *, weight: float = 1.0, pull: float = 0.0
+    editor: PairedWalk, edit: Edit, at_a: Velocity, at_b: Velocity, *, weight: float = 1.0, pull: float = 0.0
 ) -> Latents:
-    """``y <- y + (s' - s) dv + pull (s dv - (y - x))``, ``dv = weight mean[difference(a, b, s)]``, from y = x.
+    """``y <- y + (s' - s) dv + pull (s dv - (y - x))``, ``dv = weight mean[at_b(b, s) - at_a(a, s)]``, from y = x.
 
     With ``a = (1 - s) x + s e`` and ``b = a + (y - x)``. What ``pull`` multiplies is the clean estimate at a less that
     at b: ``s dv - (b - a) = (a - s v_a) - (b - s v_b)`` where ``dv = v_b - v_a``.
 
-    The state is ``y - x``, so a difference that is zero wherever a = b leaves exactly x. Each step calls ``difference``
-    once, with all images and the first of the editor's noises, then all with the second, and so on.
+    The state is ``y - x``, so velocities that are equal wherever a = b leave exactly x. Each step calls both once, with
+    all images and the first of the editor's noises, then all with the second, and so on; a is that of all strengths.
     """
     x, delta = edit.x, torch.zeros_like(edit.x)
     for index, s, s_next in edit.steps(edit.path(editor.steps, editor.level, editor.shift).levels):
         a, b = editor.noised(edit, index, s, delta)
-        dv = difference(a, b, level_batch(s, a), s_next).unflatten(0, (editor.noises, -1)).mean(0)
+        levels = level_batch(s, a)
+        dv = at_b(b, levels, s_next) - edit.at_image(index, partial(at_a, a, levels, s_next))
+        dv = dv.unflatten(0, (editor.noises, -1)).mean(0)
         back = 0 if pull == 0 else pull * (s * weight * dv - delta)
         delta = delta + (s_next - s) * weight * dv + back
         note_estimate(edit.progress, x, delta)
     return x + delta
 
 
-def fidelity_and_steering(fields: tuple[GuidedField, GuidedField], weight: float) -> Difference:
-    """``(v(b, c0) - v(a, c0)) + weight (v(b, c1) - v(b, c0))`` at the image a and the edit b.
+def along_path(field: GuidedField) -> Velocity:
+    """The velocity of a field whose steps are those of the flow map, where the model is one."""
+    return lambda z, levels, arrival: heading(field, arrival)(z, levels)
 
-    The first difference, *fidelity*, holds the source where it is; the second, *steering*, goes towards the target. The
-    three are calls of one shape, not one of three times the rows: kernels may round equal rows of one batch
-    differently, equal calls they round alike. So equal texts and weights leave exactly zero. The target's guidance
-    weight is that of both velocities at b.
+
+def steered(fields: tuple[GuidedField, GuidedField], weight: float) -> Velocity:
+    """``v(b, c0) + weight (v(b, c1) - v(b, c0))`` at the edit b.
+
+    Less v(a, c0), the first part is *fidelity*, which holds the source where it is; the second, *steering*, goes
+    towards the target. The velocities are calls of one shape, not one of three times the rows: kernels may round equal
+    rows of one batch differently, equal calls they round alike. So equal texts and weights leave exactly zero. The
+    target's guidance weight is that of both velocities at b.
     """
     source, target = fields
     reference = dataclasses.replace(target, condition=source.condition)
 
-    def difference(a: Latents, b: Latents, levels: LevelBatch, arrival: float) -> Latents:
-        at_a, at_b, held_at_b = (heading(field, arrival) for field in (source, target, reference))
-        held = held_at_b(b, levels)
-        return (held - at_a(a, levels)) + weight * (at_b(b, levels) - held)
+    def velocity(b: Latents, levels: LevelBatch, arrival: float) -> Latents:
+        held = heading(reference, arrival)(b, levels)
+        return held + weight * (heading(target, arrival)(b, levels) - held)
 
-    return difference
+    return velocity
 
 
 @settings
@@ -83,12 +90,8 @@ class FlowEdit(PairedWalk):
         return self.source_guidance == self.target_guidance
 
     def move(self, edit: Edit) -> Latents:
-        source, target = self.fields(edit)
-
-        def difference(a: Latents, b: Latents, levels: LevelBatch, arrival: float) -> Latents:
-            return heading(target, arrival)(b, levels) - heading(source, arrival)(a, levels)
-
-        return follow_difference(self, edit, difference, weight=edit.strength)
+        source, target = map(along_path, self.fields(edit))
+        return follow_difference(self, edit, source, target, weight=edit.strength)
 
     def fields(self, edit: Edit) -> tuple[GuidedField, GuidedField]:
         """The velocities under source and target, for each of the noises."""
@@ -131,7 +134,8 @@ class DVRF(FlowEdit):
             offset = first + (last - first) * index / grid.steps
             a, b = self.noised(edit, index, s, (1 - s + offset * s) * delta)
             at = level_batch(s, a)
-            dv = (target(b, at) - source(a, at)).unflatten(0, (self.noises, -1)).mean(0)
+            dv = target(b, at) - edit.at_image(index, partial(source, a, at))
+            dv = dv.unflatten(0, (self.noises, -1)).mean(0)
             step = s - s_next if self.step_size is None else self.step_size
             delta = delta - step * (edit.strength * dv + (1 - offset) * delta)
             note_estimate(edit.progress, x, delta)
@@ -143,7 +147,7 @@ class FlowSlider(FlowEdit):
     """FlowSlider: FlowEdit's difference of velocities in two parts, of which the strength scales only the second.
 
     ``y <- y + (s' - s) mean[(v(b, s, c0) - v(a, s, c0)) + strength (v(b, s, c1) - v(b, s, c0))]``, from y = x, with
-    ``a = (1 - s) x + s e`` and ``b = a + (y - x)``; see `fidelity_and_steering`. Strength 1 is `FlowEdit` with
+    ``a = (1 - s) x + s e`` and ``b = a + (y - x)``; see `steered`. Strength 1 is `FlowEdit` with
     the same weights and noises; any real strength is allowed, also negative ones and those above 1.
 
     Args:
@@ -160,7 +164,8 @@ class FlowSlider(FlowEdit):
     target_guidance: Guidance = 1.0
 
     def move(self, edit: Edit) -> Latents:
-        return follow_difference(self, edit, fidelity_and_steering(self.fields(edit), edit.strength))
+        fields = self.fields(edit)
+        return follow_difference(self, edit, along_path(fields[0]), steered(fields, edit.strength))
 
 
 @settings
@@ -191,8 +196,8 @@ class FlowAlign(PairedWalk):
 
     def move(self, edit: Edit) -> Latents:
         fields = edit.two_fields(1.0, 1.0, times=self.noises)
-        difference = fidelity_and_steering(fields, edit.strength * self.guidance)
-        return follow_difference(self, edit, difference, pull=self.pull)
+        velocity = steered(fields, edit.strength * self.guidance)
+        return follow_difference(self, edit, along_path(fields[0]), velocity, pull=self.pull)
 
 
 @settings
@@ -243,11 +248,11 @@ class SteeringFields(PairedWalk):
         source, target, empty = (text.repeat(self.noises) for text in (*texts, empty))
         share = edit.strength / self._scale(edit.strength)
 
-        def difference(a: Latents, b: Latents, levels: LevelBatch, _: float) -> Latents:
+        def at_b(b: Latents, levels: LevelBatch, _: float) -> Latents:
             base = velocity(b, levels, empty)
             steering = self.attract * (velocity(b, levels, target) - base)
             if self.repel:
                 steering = steering - self.repel * (velocity(b, levels, source) - base)
-            return base - velocity(a, levels, empty) + share * steering
+            return base + share * steering
 
-        return follow_difference(self, edit, difference)
+        return follow_difference(self, edit, lambda a, levels, _: velocity(a, levels, empty), at_b)

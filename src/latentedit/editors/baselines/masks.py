@@ -1,5 +1,6 @@
 """Editors inside a mask of where two texts differ: the pixels at which their velocities differ most."""
 
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -97,7 +98,8 @@ def difference_mask(
     edit: Edit, *, level: float, maps: int, ratio: float, antithetic: bool = False
 ) -> Bool[Tensor, "b *place"]:
     """`difference_map`, `binarised`: true where the texts differ; it broadcasts against latents."""
-    return binarised(difference_map(edit, level=level, maps=maps, antithetic=antithetic), ratio)
+    found = edit.once("difference map", lambda: difference_map(edit, level=level, maps=maps, antithetic=antithetic))
+    return binarised(found, ratio)
 
 
 # Of SAM-Flow's code, at the first and the last step; its radii are 6 and 3 of 64 positions.
@@ -142,7 +144,8 @@ class SAMFlow(FlowEdit):
         for index, s, s_next in edit.steps(grid.levels):
             a, b = self.noised(edit, index, s, delta)
             at = level_batch(s, a)
-            dv = (heading(target, s_next)(b, at) - heading(source, s_next)(a, at)).unflatten(0, (self.noises, -1))
+            dv = heading(target, s_next)(b, at) - edit.at_image(index, partial(heading(source, s_next), a, at))
+            dv = dv.unflatten(0, (self.noises, -1))
             whole = whole + (s_next - s) * edit.strength * dv.mean(0)
             found = self._regions(dv.abs().mean(0), index / grid.steps)
             core, ring, hard = (torch.maximum(old, new) for old, new in zip((core, ring, hard), found, strict=True))

@@ -17,6 +17,7 @@ fresh noise; so r is kept as a displacement and never divided by the share of it
 
 import dataclasses
 import math
+from functools import partial
 from typing import Annotated, ClassVar
 
 import torch
@@ -28,7 +29,7 @@ from latentedit.core.flow import LevelGrid, level_batch, per_element
 from latentedit.core.settings import Count, Guidance, Natural, Share, Start, settings
 from latentedit.core.solvers import stochastic_step
 from latentedit.editors.baselines.aligned_returns import Reference, strongest_places
-from latentedit.editors.baselines.flow_paths import Difference
+from latentedit.editors.baselines.flow_paths import Velocity
 from latentedit.editors.baselines.walks import PairedRuns
 from latentedit.editors.edit import Edit, Latents, LevelBatch
 
@@ -73,15 +74,17 @@ def noise_maps(edit: Edit, grid: LevelGrid, *, shift: int = 0) -> NoiseMaps:
     return NoiseMaps(levels=levels, states=(*states, edit.x))
 
 
-def follow_maps(edit: Edit, maps: NoiseMaps, difference: Difference) -> Latents:
-    """``d <- mu_k(d, difference(x_k, x_k + d, s_k))`` from d = 0, and ``x + d`` at the end.
+def follow_maps(edit: Edit, maps: NoiseMaps, source: Velocity, edited: Velocity) -> Latents:
+    """``d <- mu_k(d, edited(x_k + d, s_k) - source(x_k, s_k))`` from d = 0, and ``x + d`` at the end.
 
-    A difference (of the velocities of edit and source) that is zero at d = 0 leaves exactly x.
+    Velocities that are equal at d = 0 leave exactly x.
     """
     delta, lowest = torch.zeros_like(edit.x), edit.backbone.capabilities.s_min
     for index, s, _ in edit.steps(maps.levels):
         a = maps.states[index]
-        delta = maps.mean(index, delta, difference(a, a + delta, level_batch(s, a).clamp_min(lowest), s))
+        at = level_batch(s, a).clamp_min(lowest)
+        dv = edited(a + delta, at, s) - edit.at_image(index, partial(source, a, at, s))
+        delta = maps.mean(index, delta, dv)
     return edit.x + delta
 
 
@@ -113,16 +116,20 @@ class EditFriendlyDDPM(PairedRuns):
 
     def run(self, edit: Edit) -> Latents:
         source_field, target_field = edit.two_fields(self.source_guidance, self.target_guidance)
+        maps = noise_maps(edit, edit.path(self.steps, self.level, self.shift))
 
-        def difference(a: Latents, b: Latents, levels: LevelBatch, _: float) -> Latents:
+        def source(z: Latents, levels: LevelBatch, _: float) -> Latents:
+            return source_field(z, levels)
+
+        def edited(b: Latents, levels: LevelBatch, _: float) -> Latents:
             ahead = target_field(b, levels)
             # At strength 1 the source branch at the edit cancels, and its evaluation is saved.
             if edit.strength == 1:
-                return ahead - source_field(a, levels)
+                return ahead
             held = source_field(b, levels)
-            return (held - source_field(a, levels)) + edit.strength * (ahead - held)
+            return held + edit.strength * (ahead - held)
 
-        return follow_maps(edit, noise_maps(edit, edit.path(self.steps, self.level, self.shift)), difference)
+        return follow_maps(edit, maps, source, edited)
 
 
 @settings
@@ -163,13 +170,17 @@ class LEDITS(PairedRuns):
     def run(self, edit: Edit) -> Latents:
         backbone, (source, target) = edit.backbone, edit.texts
         text, velocity = source if self.reference == "source" else backbone.null(source), backbone.velocity
+        maps = noise_maps(edit, edit.path(self.steps, self.level, self.shift))
 
-        def difference(a: Latents, b: Latents, levels: LevelBatch, _: float) -> Latents:
+        def reference(z: Latents, levels: LevelBatch, _: float) -> Latents:
+            return velocity(z, levels, text)
+
+        def edited(b: Latents, levels: LevelBatch, _: float) -> Latents:
             base = velocity(b, levels, text)
             psi = edit.strength * self.scale * (velocity(b, levels, target) - base)
-            return (base - velocity(a, levels, text)) + strongest_places(psi, self.threshold)
+            return base + strongest_places(psi, self.threshold)
 
-        return follow_maps(edit, noise_maps(edit, edit.path(self.steps, self.level, self.shift)), difference)
+        return follow_maps(edit, maps, reference, edited)
 
 
 @settings
@@ -216,7 +227,8 @@ class TurboEdit(PairedRuns):
         for index, s, _ in edit.steps(maps.levels):
             a = maps.states[index]
             b, levels = a + delta, level_batch(s, a).clamp_min(backbone.capabilities.s_min)
-            source, held = (backbone.velocity(z, levels, source_text) for z in (a, b))
+            source = edit.at_image(index, partial(backbone.velocity, a, levels, source_text))
+            held = backbone.velocity(b, levels, source_text)
             dv = (held - source) + edit.strength * self.weight * (backbone.velocity(b, levels, target_text) - held)
             delta = maps.mean(index, delta, dv)
             # Only the last step is clipped: what it misses goes into the image as it is, earlier ones are denoised.
