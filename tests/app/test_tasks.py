@@ -172,6 +172,8 @@ def test_an_unknown_image_is_edited_only_after_a_second_click(
     unknown_images()
     page.do("le-edit")
     assert "Edit it anyway</button>" in page.values["le-message"]
+    assert "Keep only the change" in page.values["le-message"]
+    assert "--" not in page.values["le-message"], "an option"
     assert entries(page) == 1
     page.do("le-message", index=0)
     assert (entries(page), page.values["le-message"]) == (2, "")

@@ -89,6 +89,28 @@ def test_tools_check_keep_trace_and_undo_an_edit(root: Path) -> None:
     assert "declares" not in first["made_from"]["edited"]
 
 
+def test_a_result_without_a_change_is_written_only_if_it_is_named(root: Path) -> None:
+    same, before = {"original": "a.png", "edited": "same.png"}, (root / "a.png").read_bytes()
+    (root / "same.png").write_bytes(before)
+    Image.fromarray(scene(seed=8)).save(root / "other.png")
+    Image.fromarray(255 - WHERE).save(root / "outside.png")
+    unnamed, named, strange, outside = requested(
+        mcp_command.make_server(root),
+        ("keep_edit", same),
+        ("keep_edit", {**same, "output": "copy.png"}),
+        ("keep_edit", {"original": "a.png", "edited": "other.png", "output": "x.png", "save_mask": "x.mask.png"}),
+        ("keep_edit", {"original": "a.png", "edited": "b.png", "mask": "outside.png"}),
+    )
+    for answer, output, images in ((unnamed, None, 0), (named, "copy.png", 1)):
+        assert answer.structured_content["found"] == "identical"
+        assert (answer.structured_content["output"], len(answer.content) - 1) == (output, images)
+    assert "other.png cannot be aligned with a.png" in strange
+    assert "outside.png" in outside
+    assert not [*root.glob("a.kept*"), *root.glob("x.*")]
+    for place in ("copy", "same", "other", "outside"):
+        (root / f"{place}.png").unlink()
+
+
 def test_edits_of_the_library_are_traced_and_undone(colors: ColorBackbone, tmp_path: Path) -> None:
     gray().save(tmp_path / "gray.png")
     edit(colors, tmp_path / "gray.png", prompt="red", source_prompt="gray").save(tmp_path / "red.png")

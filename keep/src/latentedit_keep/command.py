@@ -16,6 +16,7 @@ from latentedit_keep.base.strengths import read_strength
 from latentedit_keep.pairs import LISTS, Pair, each_pair, is_image, pairs_of, slug_of
 
 if TYPE_CHECKING:
+    from latentedit_keep.api import KeepResult
     from latentedit_keep.base.provenance import Declaration
 
 _LARGER = 3  # times the original's bytes, from which on a result is called large
@@ -132,13 +133,8 @@ def _keep_one(
         check_page(view, "--view", place, *read)
     check_extras(mask_file, layer_file, place, *read, *([sign] if sign is not None else ()))
     result = api.keep(first, edited, mask=mask, strength=strength, **options)
-    failed = ""
-    if result.found == "different images":
-        failed = f"{edited} cannot be aligned with {original}; no result was written"
-    elif strength > 0 and (api.INVERTED in result.doubts or (result.changes and not result.changed_share)):
-        failed = f"nothing changed inside the mask {mask}; no result was written"
-    # A name that was asked for is written; by itself, keep makes no second copy of the original.
-    written = None if failed or (output is None and strength > 0 and not result.changed_share) else place
+    failed = failure(result, original, edited, mask)
+    written = None if failed or (output is None and is_copy(result)) else place
     replaced, fate = existing(written, view, mask_file, layer_file), Fate()
     if layer_file is not None:  # before all else, since not every change can be a layer
         result.save_layers(layer_file)
@@ -153,6 +149,22 @@ def _keep_one(
     files |= {"mask_file": mask_file, "layer_file": layer_file}
     measured = {**result.measures, "lines": result.lines, **dataclasses.asdict(fate)}
     return {**files, "replaced": replaced, **measured}, failed
+
+
+def failure(result: "KeepResult", original: Path, edited: Path, mask: Path | None) -> str:
+    """Why no result is written; empty if one can be."""
+    from latentedit_keep.api import INVERTED
+
+    if result.found == "different images":
+        return f"{edited} cannot be aligned with {original}; no result was written"
+    if result.record.strength > 0 and (INVERTED in result.doubts or (result.changes and not result.changed_share)):
+        return f"nothing changed inside the mask {mask}; no result was written"
+    return ""
+
+
+def is_copy(result: "KeepResult") -> bool:
+    """Whether a result is the original again, which is written only under a name that was asked for."""
+    return result.record.strength > 0 and not result.changed_share
 
 
 def check_page(page: Path, name: str, *inputs: Path) -> None:

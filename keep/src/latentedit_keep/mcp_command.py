@@ -28,6 +28,7 @@ from latentedit_keep.base.beneath import names_in, place_new
 from latentedit_keep.base.errors import (
     ConfigError,
     FileFormatError,
+    ImageError,
     LatentEditError,
     MissingDependencyError,
     OutputError,
@@ -195,13 +196,14 @@ def make_server(root: Path, *, seconds: float = 120) -> Any:
 
         Use it if check_edit finds that more changed than was asked for: all else becomes the original again, with its
         size, colors and metadata. It makes no edit of its own. It never replaces or deletes a file, and it needs no
-        network and no model. It costs seconds of CPU. Returns the `output`, what was `found` and corrected, what was
-        `left_out`, and an image of at most 1024 px.
+        network and no model. It costs seconds of CPU. Returns the `output`, null if nothing changed, what was `found`
+        and corrected, what was `left_out`, and an image of at most 1024 px.
 
         Args:
             original: Image before the edit: a path relative to the root folder.
             edited: Output of the editor, of any size: a path relative to the root folder.
-            output: New file; NAME.kept.png by default, or NAME.kept-2.png if that exists.
+            output: New file; NAME.kept.png by default, or NAME.kept-2.png if that exists. Only a file that is named is
+                written if nothing changed.
             mask: Image of the original's size, white where a change may be kept.
             strength: From 0, the original, to 1, the whole change.
             only: Numbers of the regions of check_edit that are kept, such as [1, 3]; all by default.
@@ -474,7 +476,9 @@ def _check(places: dict[str, Any], **limits: Any) -> Answer:
 def _keep(places: dict[str, Any], **options: Any) -> Answer:
     from latentedit_keep import api
     from latentedit_keep.base.images import read_pixels
+    from latentedit_keep.base.inventory import Fate
     from latentedit_keep.base.saving import check_keep_output
+    from latentedit_keep.command import failure, is_copy
     from latentedit_keep.layers import LAYERS, MASKS, check_ending
 
     original, edited, mask, output, mask_file, layer_file, stage = places.values()
@@ -488,13 +492,20 @@ def _keep(places: dict[str, Any], **options: Any) -> Answer:
     first = read_pixels(original)
     check_keep_output(first, new["output"].file, inputs=[])
     result = api.keep(first, edited, mask=mask, **options)
+    if failed := failure(result, original, edited, mask):
+        raise ImageError(f"{failed}. Call check_edit with the same files to see why")
     if layer_file is not None:  # before all else, since not every change can be a layer
         result.save_layers(new["layer_file"].file)
     if mask_file is not None:
         result.save_mask(new["mask_file"].file)
-    file = new["output"].file
-    fate, values = result.save(file), {"output": None, "mask_file": None, "layer_file": None, **new}
-    return values | plain(result.as_written(file).measures) | {"left_out": fate.left_out}, result.image
+    file, fate, panel = new["output"].file, Fate(), None
+    if output is None and is_copy(result):
+        del new["output"]
+    else:
+        fate, panel = result.save(file), result.image
+        result = result.as_written(file)
+    values = {"output": None, "mask_file": None, "layer_file": None, **new}
+    return values | plain(result.measures) | {"left_out": fate.left_out}, panel
 
 
 def _undo(places: dict[str, Any]) -> Answer:

@@ -45,6 +45,7 @@ _DOWNLOAD = """
 """
 
 _OTHER = "The two images appear here once both are there."
+_ELSEWHERE = "The tab Keep only the change copies the edit of another program onto the original"
 _GONE = "this session has expired. Reload the page and upload the image again"
 
 
@@ -362,9 +363,11 @@ class Page:
         try:
             shown = {at.message: "", **task(visitor)}
         except LatentEditError as error:
-            button = "Edit it anyway" if isinstance(error, UnknownImageError) else ""
-            text = str(error).replace("`latentedit keep`", "the tab Keep only the change")
-            shown = {at.message: fragments.message(text, button=button)}
+            if isinstance(error, UnknownImageError):
+                message = fragments.message(f"{error}. {_ELSEWHERE}", button="Edit it anyway")
+            else:
+                message = fragments.message(str(error))
+            shown = {at.message: message}
         able = {button: gr.update(interactive=button in _able(at, visitor)) for button in self._buttons}
         return {at.visitor: visitor, **able, **shown}
 

@@ -46,7 +46,8 @@ def _empty_output() -> str | None:
 def _message(error: Any) -> str | None:
     """Problem and remedy of an expected error; None for a fault of this program."""
     if isinstance(error, UnknownImageError):
-        return f"{error}. Choose another model with --model, or use --force"
+        other = "let `latentedit keep` copy the edit of another program onto the original"
+        return f"{error}. Choose another model with --model, use --force, or {other}"
     if type(error).__name__ == "OutOfMemoryError":  # torch's class by name, because torch may not be imported
         reason = ". ".join(str(error).split(". ")[:2]).rstrip(".")
         return f"{reason}. Try --placement model, --placement groups, --dtype, or a smaller image"

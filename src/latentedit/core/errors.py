@@ -43,7 +43,7 @@ class CaptionError(LatentEditError, RuntimeError):
 
 
 class UnknownImageError(LatentEditError, ValueError):
-    """An out-of-distribution image, which is not edited."""
+    """An out-of-distribution image, which is not edited. The command line and the page add their own remedies."""
 
 
 class LatentEditWarning(UserWarning):

@@ -35,10 +35,7 @@ from latentedit.models.model_settings import GUARD, calibration_of
 NEAR, FAR = 0.5, 0.7  # noise levels: the first separates known images best from all others, the second unknown ones
 _FAMILIAR = 0.98  # share of the model's own samples whose loss counts as known
 _CAPTIONED = 0.95  # share of the model's own samples whose caption should help
-_ELSEWHERE = (
-    "For photographs, choose a model such as FLUX.2 or Qwen-Image (docs/tutorials/own-model.md). If another program "
-    "made the edit, `latentedit keep` copies only the change onto the original. "
-)
+_ELSEWHERE = "For photographs, choose a model such as FLUX.2 or Qwen-Image (docs/tutorials/own-model.md). "
 
 Pixels = Float[Tensor, "b 3 h w"]
 
