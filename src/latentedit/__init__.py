@@ -40,22 +40,42 @@ if TYPE_CHECKING:
     from latentedit_keep.api import wrap_pipeline as wrap_pipeline
     from latentedit_keep.checking import CheckResult as CheckResult
     from latentedit_keep.checking import check as check
-    from latentedit_keep.undo import undo as undo
+    from latentedit_keep.undoing import undo as undo
 
 __getattr__, __dir__, __all__ = exports(
     __name__,
+    add="direction=[a, b]",
     apply="latentedit.manipulate(model, image, direction)",
+    batch="latentedit.edit(model, [image, image], ...)",
+    blend="direction=[a, b], or latentedit.keep(original, edited, mask=mask)",
     calibrate="`latentedit models calibrate` in a shell",
+    caption="`latentedit caption` in a shell",
     compare="`latentedit direction compare` in a shell, or latentedit.check(original, edited) for images",
+    compose="direction=[a, b]",
     decode="`.image` of a result, or `model.decode(latent.z)`",
+    device="`device` of latentedit.load",
+    diff="latentedit.check(original, edited)",
     direction="latentedit.identify(model, image, prompt=...)",
     find_direction="latentedit.identify(model, image, prompt=...)",
     from_pretrained="latentedit.load(name)",
+    generate="the pipeline itself: latentedit edits images",
+    history="`record` of a result",
+    inpaint="latentedit.edit(model, image, prompt, mask=mask)",
     interpolate="`latentedit path` in a shell, or latentedit.geometry.paths_between",
     invert="latentedit.encode(model, image): methods that invert do so from its latent",
+    list_models="`latentedit models` in a shell",
     list_methods="`latentedit methods` in a shell; `method` of latentedit.edit takes a name of it",
     load_direction="latentedit.Direction.load(path), or give the path as `direction`",
-    load_image="the path itself: every function takes it as image",
+    **dict.fromkeys(("load_image", "open"), "the path itself: every function takes it as image"),
+    mask="an image that is white where it may change, as `mask`",
     methods="`latentedit methods` in a shell; `method` of latentedit.edit takes a name of it",
+    psnr="latentedit.check(original, edited)",
+    sample="the pipeline itself: latentedit edits images",
+    save="`.save(path)` of a result",
     save_direction="`save` of the direction, which latentedit.identify(model, image, ...) finds",
+    seed="`seed` of latentedit.edit",
+    segment="an image that is white where it may change, as `mask`",
+    set_seed="`seed` of latentedit.edit",
+    show="`.show()` of a result",
+    train_direction="latentedit.identify(model, image, prompt=...)",
 )

@@ -18,7 +18,7 @@ from latentedit.latents.record import MAX_EDITS
 from latentedit_keep.base.files import plain
 from latentedit_keep.base.images import read_image
 from latentedit_keep.base.saving import read_chunks
-from latentedit_keep.undo import undo_difference
+from latentedit_keep.undoing import undo_difference
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import noisy
 

@@ -24,7 +24,7 @@ from latentedit.models.base import Backbone
 from latentedit_keep.base.provenance import IPTC, declared
 from latentedit_keep.base.saving import save_image
 from latentedit_keep.base.xmp import with_property
-from latentedit_keep.undo import undo
+from latentedit_keep.undoing import undo
 from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray, levels, noisy
 

@@ -18,7 +18,7 @@ from latentedit_keep.base.images import fingerprint_of, read_image
 from latentedit_keep.base.plugins import COMMANDS
 from latentedit_keep.base.saving import save_image
 from latentedit_keep.pairs import each_pair
-from latentedit_keep.undo import undo_difference
+from latentedit_keep.undoing import undo_difference
 from tests.batch.small_work import FORK, killed_alone, wait_until
 from tests.keep.pairs import scene, with_object
 

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from latentedit_keep.api import KeepResult, keep, wrap_pipeline
     from latentedit_keep.checking import CheckResult, check
+    from latentedit_keep.undoing import undo
 
-__all__ = ["CheckResult", "KeepResult", "check", "keep", "wrap_pipeline"]
+__all__ = ["CheckResult", "KeepResult", "check", "keep", "undo", "wrap_pipeline"]
+_HOMES = {"CheckResult": "checking", "check": "checking", "undo": "undoing"}
 
 
 def __getattr__(name: str) -> Any:
     """Import on first use: other programs import only errors and files."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = "checking" if "heck" in name else "api"
-    return getattr(importlib.import_module(f"latentedit_keep.{home}"), name)
+    return getattr(importlib.import_module(f"latentedit_keep.{_HOMES.get(name, 'api')}"), name)

@@ -8,10 +8,10 @@ import math
 import platform
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -19,9 +19,9 @@ from PIL import ExifTags, Image
 from latentedit_keep.analysis import Analysis, SeparateChange, analyze, transparency_changed
 from latentedit_keep.base.color import Pixels, levels, profile_of
 from latentedit_keep.base.console import Progress, Tick, Ticks, nothing
-from latentedit_keep.base.errors import ConfigError, FileFormatError, OutputError
+from latentedit_keep.base.errors import ConfigError, FileFormatError, Hinted, OutputError, explaining
 from latentedit_keep.base.files import atomic_file, check_no_input, read_object, user_path
-from latentedit_keep.base.images import ImageInput, PixelImage, read_pixels
+from latentedit_keep.base.images import OF_IMAGES, ImageInput, PixelImage, read_pixels
 from latentedit_keep.base.inventory import Fate
 from latentedit_keep.base.provenance import Declaration, Role, declaration_of, declares_ai, marked
 from latentedit_keep.base.saving import LOSSY, WRITABLE, format_of, keeps_alpha, save_image
@@ -93,7 +93,7 @@ class KeepRecord:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class KeepResult:
+class KeepResult(Hinted):
     """The original with nothing but the change.
 
     Args:
@@ -123,6 +123,12 @@ class KeepResult:
     outside_db_after: float
     doubts: tuple[str, ...]
     record: KeepRecord
+    _instead: ClassVar[Mapping[str, str]] = {**OF_IMAGES, "undo": "`original`, which has all of its bits"}
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]:
+        """For NumPy and Pillow: that of the image."""
+        return self.image.__array_interface__
 
     def __repr__(self) -> str:
         return f"<KeepResult {self.original.name[-40:]!r}: {self.found}, {100 * self.changed_share:.2f} % changed>"
@@ -339,6 +345,7 @@ class KeepResult:
         return self.view().iframe
 
 
+@explaining
 def keep(
     original: ImageLike,
     edited: ImageLike,
@@ -482,7 +489,7 @@ def wrap_pipeline(pipe: Callable[..., Any], *, strength: float = 1.0) -> Callabl
     Example:
         result = le.wrap_pipeline(pipe)("me.png", "give her a red hat", num_inference_steps=28)
     """
-    takes = inspect.signature(pipe).parameters.values()
+    takes = inspect.signature(pipe).parameters.values() if callable(pipe) else ()
     if not any(one.name == "image" or one.kind is one.VAR_KEYWORD for one in takes):
         raise ConfigError(f"{type(pipe).__name__} takes no `image`. Wrap a pipeline that edits images")
 

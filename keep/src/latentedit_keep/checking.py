@@ -5,6 +5,7 @@ import json
 import math
 import shlex
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +26,7 @@ from latentedit_keep.api import (
     nothing_larger,
 )
 from latentedit_keep.base.console import Progress
-from latentedit_keep.base.errors import ConfigError, did_you_mean
+from latentedit_keep.base.errors import ConfigError, explaining, instead_of
 from latentedit_keep.base.files import plain
 from latentedit_keep.base.images import PixelImage, read_pixels
 from latentedit_keep.base.provenance import Declaration, Role
@@ -40,6 +41,7 @@ Step = Literal[
     "use edited", "keep", "keep within mask", "use edited or keep", "look", "edit again", "check files",
     "allow whole image", "invert mask",
 ]  # fmt: skip
+_INSTEAD = {"ok": "`passed`", "save": "`panel`, a Pillow image", "image": "`panel`", "to_dict": "`report.values`"}
 MAX_OUTSIDE = 0.001  # default limit with a mask, as a share of the image
 _MARGIN = 0.006  # of the side: around a mask, soft edges of changes do not count as outside
 # Calibrated so that nineteen of twenty errors are smaller: see docs/results/check.md.
@@ -216,7 +218,7 @@ class CheckResult:
     def __getattr__(self, name: str) -> Any:  # a field of the report
         if name in (names := Report.__dataclass_fields__):
             return getattr(self.report, name)
-        raise AttributeError(f"a CheckResult has no {name!r}: {did_you_mean(name, names)}".rstrip(": "))
+        raise AttributeError(f"CheckResult has no {name!r}{instead_of(name, names, _INSTEAD)}")
 
     @property
     def panel(self) -> Image.Image:
@@ -255,6 +257,7 @@ def outcome(report: Mapping[str, Any]) -> Literal["passed", "failed", "unsure", 
     return "unsure" if list(report["reasons"]) == ["unsure"] else "failed"
 
 
+@explaining
 def check(
     original: ImageLike | None = None,
     edited: ImageLike | None = None,
@@ -289,8 +292,8 @@ def check(
     Cost:
         As `keep`: 1 to 8 s on one core; less than a second with ``kept``.
     """
-    if max_outside is not None and not 0 <= max_outside <= 1:
-        raise ConfigError(f"`max_outside` is a share from 0 to 1; got {max_outside:g}. Pass 0.001 for 0.1 %")
+    if max_outside is not None and not (isinstance(max_outside, Real) and 0 <= max_outside <= 1):
+        raise ConfigError(f"`max_outside` is a share from 0 to 1; got {max_outside!r}. Pass 0.001 for 0.1 %")
     if kept is not None and original is None and edited is None:
         first, second = kept.original, kept.given
     elif kept is None and original is not None and edited is not None:

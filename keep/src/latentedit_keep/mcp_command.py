@@ -510,7 +510,7 @@ def _keep(places: dict[str, Any], **options: Any) -> Answer:
 
 def _undo(places: dict[str, Any]) -> Answer:
     from latentedit_keep.base.saving import save_image
-    from latentedit_keep.undo import undo
+    from latentedit_keep.undoing import undo
 
     path, output, stage = places.values()
     record = _record(path)

@@ -22,7 +22,7 @@ def undo(image: Edited, output: Output = None, as_json: Json = False, quiet: Qui
         latentedit undo me.edited.png
         latentedit undo me.edited.png -o me.again.png
     """
-    from latentedit_keep.undo import undo as undo_file
+    from latentedit_keep.undoing import undo as undo_file
 
     restore(image, output, lambda: undo_file(image), how="file", as_json=as_json, quiet=quiet)
 
@@ -33,7 +33,7 @@ def restore(
     """Write the image before an edit, and print whether it is that of the record."""
     from latentedit_keep.base.images import fingerprint_of, read_image
     from latentedit_keep.base.saving import check_output, read_chunks, save_image
-    from latentedit_keep.undo import read_record
+    from latentedit_keep.undoing import read_record
 
     output = output if output is not None else sibling_path(image, "undone.png")
     check_output(output, source=image, transparent=read_image(image).mode == "RGBA")

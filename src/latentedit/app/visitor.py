@@ -35,7 +35,7 @@ from latentedit.models.base import Backbone
 from latentedit_keep.api import INVERTED, KeepResult, keep
 from latentedit_keep.base.images import PixelImage, opened, read_content, read_pixels
 from latentedit_keep.base.saving import read_chunks
-from latentedit_keep.undo import undo_stored
+from latentedit_keep.undoing import undo_stored
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)  # fractions of the given strength that are rendered for the slider
 MAX_PIXELS = 13_000_000  # of an image to edit: what phones call 12 megapixels is up to 12.6 million pixels

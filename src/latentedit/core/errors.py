@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from latentedit_keep.base.errors import ConfigError as ConfigError
 from latentedit_keep.base.errors import FileFormatError as FileFormatError
+from latentedit_keep.base.errors import Hinted as Hinted
 from latentedit_keep.base.errors import ImageError as ImageError
 from latentedit_keep.base.errors import LatentEditError as LatentEditError
 from latentedit_keep.base.errors import MissingDependencyError as MissingDependencyError
@@ -14,6 +15,8 @@ from latentedit_keep.base.errors import OutputError as OutputError
 from latentedit_keep.base.errors import RegistryError as RegistryError
 from latentedit_keep.base.errors import ShapeError as ShapeError
 from latentedit_keep.base.errors import did_you_mean as did_you_mean
+from latentedit_keep.base.errors import explaining as explaining
+from latentedit_keep.base.errors import instead_of as instead_of
 from latentedit_keep.base.errors import nearest as nearest
 from latentedit_keep.base.errors import to_install as to_install
 

@@ -1,18 +1,13 @@
 """Public names, imported when they are first used, so that a package imports fast."""
 
 import ast
-import functools
 import importlib
-import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any
 
-from latentedit.core.errors import ConfigError, did_you_mean
-
-F = TypeVar("F", bound=Callable[..., Any])
-_OURS = {"layer": "site", "timestep": "level", "torch_dtype": "dtype"}  # arguments by their names elsewhere
+from latentedit.core.errors import instead_of
 
 
 def exports(package: str, **instead: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
@@ -29,22 +24,8 @@ def exports(package: str, **instead: str) -> tuple[Callable[[str], Any], Callabl
             return importlib.import_module(f"{package}.{name}")
         if name in homes:
             return getattr(importlib.import_module(homes[name]), name)
-        hint = f". Use {instead[name]}" if name in instead else f": {did_you_mean(name, homes)}".rstrip(": ")
-        raise AttributeError(f"module {package!r} has no attribute {name!r}{hint}")
+        raise AttributeError(
+            f"module {package!r} has no attribute {name!r}{instead_of(name, homes, instead, likeness=0.5)}"
+        )
 
     return find, lambda: sorted({*vars(sys.modules[package]), *homes}), sorted(homes)
-
-
-def explaining(function: F) -> F:
-    """Makes wrong arguments of a function a `ConfigError` that says what to type."""
-
-    @functools.wraps(function)
-    def checked(*given: Any, **named: Any) -> Any:
-        try:
-            inspect.signature(function).bind(*given, **named)
-        except TypeError as error:
-            meant = "".join(f"Give `{_OURS[name]}`, and see" for name in named if name in _OURS)
-            raise ConfigError(f"{error}. {meant or 'See'} help(latentedit.{function.__name__})") from None
-        return function(*given, **named)
-
-    return cast("F", checked)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from latentedit._version import __version__
 from latentedit.core.condition import Condition
-from latentedit.core.errors import ConfigError, FileFormatError
+from latentedit.core.errors import ConfigError, FileFormatError, Hinted
 from latentedit.core.files import pack_tensors, read_tensor_file
 from latentedit.core.settings import Share
 from latentedit.latents.captions.base import shortened
@@ -81,7 +81,7 @@ def _ordered(calibration: EffectCalibration) -> EffectCalibration:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Direction:
+class Direction(Hinted):
     """A displacement of clean latent and text, at strength 1.
 
     The annotations say what a file may hold; they are checked when one is saved or loaded.
@@ -122,6 +122,15 @@ class Direction:
     feature: Float[Tensor, "*feature"] | None = None
     instructed: bool = False
     notes: Texts = ()
+    _instead: ClassVar[Mapping[str, str]] = {
+        "apply": "latentedit.manipulate(model, image, direction)",
+        "strength": "`strength` of latentedit.manipulate",
+        "name": "`method`, or the captions on which it was found",
+        "norm": "`length`",
+        **dict.fromkeys(("push_to_hub", "save_pretrained"), "`save(path)`"),
+        **dict.fromkeys(("cpu", "cuda"), "`to(device)`"),
+        **dict.fromkeys(("vector", "shape", "numpy", "data"), "`z`, a tensor"),
+    }
 
     def __len__(self) -> int:
         return len(self.z)
@@ -134,7 +143,7 @@ class Direction:
     def __call__(self, *_: object) -> NoReturn:
         raise ConfigError("a direction is applied by an edit. Give direction=[a, b], strength=0.5 to latentedit.edit")
 
-    __mul__ = __rmul__ = __add__ = __sub__ = __call__
+    __mul__ = __rmul__ = __add__ = __radd__ = __sub__ = __truediv__ = __call__
 
     def __neg__(self) -> "Direction":
         """The opposite change: from the target text to the source text."""

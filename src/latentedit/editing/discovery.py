@@ -22,8 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from latentedit.core.cost import Cost, metered
-from latentedit.core.errors import ConfigError, FileFormatError, OutputError
-from latentedit.core.names import explaining
+from latentedit.core.errors import ConfigError, FileFormatError, OutputError, explaining
 from latentedit.core.progress import Progress, progress_bar
 from latentedit.core.settings import Count, check_value
 from latentedit.directions.direction import Direction, EffectCalibration, clean_share

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from latentedit.core.errors import ConfigError
+from latentedit.core.errors import ConfigError, explaining
 from latentedit.core.progress import Progress, progress_bar
 from latentedit.directions.direction import Direction
 from latentedit.editing.request import EditRequest
@@ -22,6 +22,7 @@ from latentedit.latents.record import DirectionRecord, ImageRecord, RunRecord, m
 from latentedit.models.base import Backbone
 
 
+@explaining
 def replay(
     record: RunRecord,
     model: Backbone,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast, get_args
 
 from typing_extensions import TypedDict
 
-from latentedit.core.errors import ConfigError, did_you_mean
+from latentedit.core.errors import ConfigError, did_you_mean, explaining
 from latentedit.core.plugins import CAPTIONERS, EDITORS
 from latentedit.core.recipe import Recipe, descriptions, option
 from latentedit.core.settings import Combine, check_value
@@ -49,6 +49,10 @@ _INSTEAD = {
     **dict.fromkeys(("attention_kwargs", "joint_attention_kwargs"), "Set up the pipeline before `from_pipeline`"),
     **dict.fromkeys(("device", "dtype", "torch_dtype", "lora"), "Give it to latentedit.load"),
     "source": "Give the caption of the image as `source_prompt`",
+    **dict.fromkeys(("text", "target"), "Give the caption of the result as `prompt`, or a `change`"),
+    **dict.fromkeys(("pipe", "pipeline"), "Give it as `model`"),
+    **dict.fromkeys(("scale", "alpha", "scales"), "Give `strength`, or to `sweep` `strengths`"),
+    **dict.fromkeys(("bbox", "box", "region"), "Give an image that is white there as `mask`"),
     "n_max": "Give the noise level at which it starts as `level`",
     "output": "Call `.save(path)` of the result",
 }
@@ -150,6 +154,9 @@ class EditRequest(Recipe):
         set_field("add", ())
         set_field("remove", ())
         set_field("direction", tuple(Path(one) if isinstance(one, str) else one for one in self.direction))
+        if others := [one for one in self.direction if not isinstance(one, Path) and not hasattr(one, "check_model")]:
+            got = type(others[0]).__name__
+            raise ConfigError(f"`direction` is a direction or its file; got a {got}. Give one of latentedit.identify")
         targets = [f"`{name}`" for name in ("prompt", "change", "instruction", "direction") if getattr(self, name)]
         if len(targets) > 1:
             raise ConfigError(f"{' and '.join(targets)} exclude each other. Give one of them")
@@ -198,10 +205,9 @@ class EditRequest(Recipe):
         if needs and self.method is None:
             object.__setattr__(self, "method", "eim")
         elif needs and self.method is not None:
-            from latentedit.editors.base import check_moves_along, editor_class  # noqa: PLC0415  # heavy
+            from latentedit.editors.base import check_moves_along, kind_of  # noqa: PLC0415  # heavy
 
-            kind = editor_class(self.method) if isinstance(self.method, str) else type(self.method)
-            check_moves_along(kind, " or ".join(needs))
+            check_moves_along(kind_of(self.method), " or ".join(needs))
 
     @classmethod
     def of(cls, *, settings: Mapping[str, Any] | None = None, **fields: Any) -> Self:
@@ -271,11 +277,12 @@ def takes_options(function: F) -> F:
         for field in fields
         if field.name not in named
     ]
+    call = explaining(function)
     settings = inspect.Parameter("settings", inspect.Parameter.VAR_KEYWORD, annotation=Any)
 
     @functools.wraps(function)
     def checked(*arguments: Any, **given: Any) -> Any:
-        return function(*arguments, **check_names(function.__name__, given, [*named, *types]))
+        return call(*arguments, **check_names(function.__name__, given, [*named, *types]))
 
     described: Any = checked
     described.__signature__ = signature.replace(parameters=[*named.values(), *more, settings])
@@ -315,11 +322,15 @@ def _seed(generator: Any) -> Any:
 
 def setting_names(method: object) -> set[str]:
     """The settings of a method, by its names and those of diffusers; by default, of the two that it may be."""
-    from latentedit.editors.base import FIELD_NAMES, TUNED, UNTUNED, editor_class  # noqa: PLC0415  # heavy
+    from latentedit.editors.base import FIELD_NAMES, TUNED, UNTUNED, kind_of  # noqa: PLC0415  # heavy
 
     methods = (TUNED, UNTUNED) if method is None else (method,)
-    kinds: list[Any] = [editor_class(one) if isinstance(one, str) else one for one in methods]
-    names = {field.name for kind in kinds for part in kind.setting_classes() for field in dataclasses.fields(part)}
+    names = {
+        field.name
+        for kind in map(kind_of, methods)
+        for part in kind.setting_classes()
+        for field in dataclasses.fields(part)
+    }
     names.add("arm")  # refused by the request, with the reason
     return names | {theirs for theirs, ours in FIELD_NAMES.items() if names & set(ours)}
 

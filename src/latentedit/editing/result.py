@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, ClassVar, NoReturn, cast
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.cost import Cost
-from latentedit.core.errors import ConfigError, ModelError, OutputError, ShapeError, did_you_mean
+from latentedit.core.errors import ConfigError, Hinted, ModelError, OutputError, ShapeError
 from latentedit.directions.identification import composed_change, dropped_residual
 from latentedit.display.sheet import draw_sheet, draw_sweep
 from latentedit.editing.outputs import OutputFile, declaring, json_file, write_together
@@ -31,20 +31,29 @@ from latentedit.latents.joint import Familiarity, JointLatent
 from latentedit.latents.record import RunRecord
 from latentedit_keep.base.color import shown
 from latentedit_keep.base.files import write_text
-from latentedit_keep.base.images import read_image
+from latentedit_keep.base.images import OF_IMAGES, read_image
 from latentedit_keep.base.saving import format_of, save_image
-from latentedit_keep.undo import undo_difference
+from latentedit_keep.undoing import undo_difference
 from latentedit_keep.viewer.page import is_page
 from latentedit_keep.viewer.view import View, ViewerFrame
 
 _TRANSLUCENT = "off or on: nothing lies in between, so a part of the strength is a translucent overlay. Use 0 or 1"
-_DIRECTION = "latentedit.identify(model, image, ...) finds the direction, which has `save`"
+_DIRECTION = "latentedit.identify(model, image, ...), which finds the direction"
 _INSTEAD = {  # what people look for in a result
+    **OF_IMAGES,
     **dict.fromkeys(("direction", "save_direction"), _DIRECTION),
-    "prompt": "see `target_caption`",
-    "view": "latentedit.view(result) is an interactive page",
-    "seed": "see `record.seed`",
-    "settings": "see `record.recipe.settings`",
+    **dict.fromkeys(("prompt", "target"), "`target_caption`"),
+    **dict.fromkeys(("sweep", "at", "with_strength"), "latentedit.sweep(model, image, ..., strengths=[0, 0.5, 1])"),
+    **dict.fromkeys(("metrics", "report", "to_dict", "diff"), "`measures`, or latentedit.check(original, result)"),
+    **dict.fromkeys(("original", "before"), "`source`"),
+    "plot": "`show()`",
+    "json": "`record.to_json()`",
+    "keep": "latentedit.keep(original, result)",
+    "check": "latentedit.check(original, result)",
+    "view": "latentedit.view(result), an interactive page",
+    "seed": "`record.seed`",
+    "settings": "`record.recipe.settings`",
+    "mask": "`mask` of latentedit.keep(original, result), where it changed",
 }
 MOST_UNDO_PIXELS = 600_000  # of images in a page with what `undo` needs, about a byte per pixel and strength
 CHANGED_LEVELS = 8  # a pixel counts as changed when a channel moves by more than this many of 255 levels
@@ -82,7 +91,7 @@ class Effect:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class EditResult:
+class EditResult(Hinted):
     """One edited image.
 
     Args:
@@ -119,6 +128,7 @@ class EditResult:
     notes: tuple[str, ...]
     record: RunRecord
     completion: Completion | None = None
+    _instead: ClassVar[Mapping[str, str]] = _INSTEAD
 
     def __repr__(self) -> str:
         words = self.target_caption if self.record.instructed else change_words(self.caption, self.target_caption)
@@ -127,11 +137,10 @@ class EditResult:
         spent = f", seed {self.record.seed}, {self.cost.evaluations:g} evaluations"
         return f"<EditResult {self.method} {self.strength:.2f}{change}: {self.verdict.label}{rest}{spent}>"
 
-    if not TYPE_CHECKING:  # type checkers know the names
-
-        def __getattr__(self, name: str) -> NoReturn:
-            hint = _INSTEAD.get(name) or did_you_mean(name, [one for one in dir(type(self)) if one[0] != "_"])
-            raise AttributeError(f"an EditResult has no {name!r}" + (f": {hint}" if hint else ""))
+    @property
+    def __array_interface__(self) -> dict[str, Any]:
+        """For NumPy and Pillow: that of the image."""
+        return self.image.__array_interface__
 
     @property
     def images(self) -> list[Image.Image]:
@@ -263,8 +272,15 @@ class EditResult:
         return (f"from: {self.caption}", *target)
 
 
-class SweepResult(list[EditResult]):
+class SweepResult(Hinted, list[EditResult]):
     """The results of one image, one for each strength."""
+
+    _instead: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("grid", "sheet", "to_gif", "plot", "gif"), "`save(path)`: .png is a sheet, .html a slider"),
+        "results": "the sweep itself, a list of results",
+        "view": "latentedit.view(sweep), an interactive page",
+        "image": "`images`, or sweep[-1].image",
+    }
 
     @property
     def images(self) -> list[Image.Image]:
@@ -530,6 +546,8 @@ def view(results: EditResult | Sequence[EditResult], title: str | None = None) -
         No evaluation of the network.
     """
     results = list(results) if isinstance(results, Sequence) else [results]
+    if others := [type(one).__name__ for one in cast("list[object]", results) if not isinstance(one, EditResult)]:
+        raise ConfigError(f"a view shows results of edits; got {others[0]}. Call latentedit.edit first")
     count = len({result.record.image.fingerprint for result in results})
     if count != 1:
         raise ConfigError(f"a view shows the results of one image; got those of {count}. Make a view for each")

@@ -282,6 +282,15 @@ def editor_class(name: str) -> type[Editor]:
     return loaded
 
 
+def kind_of(method: object) -> type[Editor]:
+    """The class of an editor, or of its name; a ConfigError for anything else."""
+    if isinstance(method, str):
+        return editor_class(method)
+    if not isinstance(method, Editor):
+        raise ConfigError(f"`method` is the name of an editor, or an editor; got {method!r:.60}. Give 'eim'")
+    return type(method)
+
+
 def own_names(settings: Mapping[str, Any], *kinds: Any) -> dict[str, Any]:
     """Settings by the names of the fields of classes, where they have those of diffusers; a ConfigError for both."""
     fields = {field.name for kind in kinds for field in dataclasses.fields(kind)}
@@ -311,7 +320,7 @@ def make_editor(
         ConfigError: a setting that the editor does not have.
     """
     name = default_method(backbone, instructed=instructed) if method is None else method
-    kind = editor_class(name) if isinstance(name, str) else type(name)
+    kind = kind_of(name)
     # An editor that was made by the user is complete: the model's settings are not mixed into it.
     stored = stored_settings(name, backbone) if isinstance(name, str) else name.to_dict()
     changes = kind.renamed(settings or {}, stored)

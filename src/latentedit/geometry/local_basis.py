@@ -7,7 +7,7 @@ at the level is v itself.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -15,9 +15,8 @@ from pydantic import Field
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import ConfigError
+from latentedit.core.errors import ConfigError, Hinted, explaining
 from latentedit.core.linalg.block_lanczos import TruncatedSVD, truncated_svd
-from latentedit.core.names import explaining
 from latentedit.core.progress import Progress, progress_bar
 from latentedit.core.rng import draw, stream
 from latentedit.core.settings import Level, Natural, check_value
@@ -35,7 +34,7 @@ _PROBES = 8  # random directions by which a sum of squared singular values is es
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class LocalBasis(TruncatedSVD):
+class LocalBasis(Hinted, TruncatedSVD):
     """Right singular vectors of ``J = df/dz`` at an image's latent at a level, with f the feature at a site.
 
     Laws, up to rounding in the network's own arithmetic:
@@ -69,6 +68,10 @@ class LocalBasis(TruncatedSVD):
     evaluations: int
     pooling: Pooling = "none"
     note: str = ""
+    _instead: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("vectors", "shape", "numpy"), "`v`, a tensor"),
+        **dict.fromkeys(("plot", "show", "save"), "latentedit.discover(basis)"),
+    }
 
     def __len__(self) -> int:
         return len(self.v)

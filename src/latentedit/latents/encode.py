@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import ConfigError, did_you_mean
+from latentedit.core.errors import ConfigError, did_you_mean, explaining
 from latentedit.core.plugins import CAPTIONERS
 from latentedit.latents.captions.base import Captioner, make_captioner
 from latentedit.latents.captions.change import (
@@ -35,6 +35,7 @@ _MISSPELT = 0.8  # likeness of a word to the one that was meant
 _EXAMPLES = 64  # captions whose phrases are proposed for unknown ones: nearly all phrases of the bundled domains
 
 
+@explaining
 @torch.no_grad()
 def encode(
     model: ModelLike,
@@ -80,6 +81,8 @@ def split(model: object, image: Any, target: Any = None) -> tuple[JointLatent | 
     if isinstance(image, JointLatent):
         return image, None, target
     if isinstance(model, JointLatent):
+        if image is not None and target is not None:
+            raise ConfigError("a latent or a result stands for model and image; got a third argument. Leave it out")
         return model, None, target if image is None else image
     return None, image, target
 

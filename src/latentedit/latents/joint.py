@@ -2,15 +2,15 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import ModelError, ShapeError
+from latentedit.core.errors import Hinted, ModelError, ShapeError
 from latentedit.core.flow import LevelGrid, level_batch, shift_level, uniform_grid
 from latentedit.core.rng import Seed, noise_like
 from latentedit.core.settings import Start
@@ -82,7 +82,7 @@ class Familiarity:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class JointLatent:
+class JointLatent(Hinted):
     """Encoded images in the joint space of image and text: what *Encode* gives and every editor starts from.
 
     Args:
@@ -123,6 +123,11 @@ class JointLatent:
     encoders: str = ""
     left_out: tuple[LeftOut, ...] = ()
     levels: LevelGrid | None = None
+    _instead: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("decode", "image", "show", "save"), "`backbone.decode(latent.z)`, pixels in [-1, 1]"),
+        **dict.fromkeys(("to", "cpu", "cuda"), "`device` of latentedit.load"),
+        **dict.fromkeys(("latents", "shape", "numpy", "dtype", "device"), "`z`, a tensor"),
+    }
 
     def __post_init__(self) -> None:
         counts = {name: len(getattr(self, name)) for name in ("z", "condition", "captions")}

@@ -24,7 +24,7 @@ from latentedit.latents.captions.change import MAX_LETTERS, is_off_or_on
 from latentedit.latents.images import SourceImage
 from latentedit.models.base import Backbone
 from latentedit_keep.base.saving import MAX_RECORD_BYTES
-from latentedit_keep.undo import read_record
+from latentedit_keep.undoing import read_record
 
 FORMAT = 1  # of records; a higher one comes from a newer latentedit
 MAX_EDITS = 100  # most edits of one record, each going on from the one before

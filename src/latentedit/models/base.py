@@ -6,7 +6,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, Self, TypeVar
+from typing import Any, ClassVar, Literal, NoReturn, Self, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from latentedit.core.condition import Condition
 from latentedit.core.cost import Count, counting, spend
-from latentedit.core.errors import ConfigError, CoordinateError, DeviceError, ShapeError, nearest
+from latentedit.core.errors import ConfigError, CoordinateError, DeviceError, Hinted, ShapeError, nearest
 from latentedit.core.flow import LevelGrid, clean_estimate
 from latentedit.models.sites import GENERAL, IMAGE, AttentionFeatures, Site, giving, keeping, projections, read
 
@@ -113,10 +113,15 @@ class DetachedModel:
         )
 
 
-_OF_PIPELINES = frozenset({"to", "cuda", "enable_model_cpu_offload", "load_lora_weights"})
+_OF_PIPELINES = (
+    "to", "cuda", "cpu", "eval", "compile", "parameters", "config", "vae", "unet", "transformer", "scheduler",
+    "text_encoder", "tokenizer", "generate", "save_pretrained", "load_lora_weights", "load_ip_adapter",
+    "enable_model_cpu_offload", "enable_sequential_cpu_offload", "enable_attention_slicing", "enable_vae_slicing",
+    "enable_vae_tiling", "enable_xformers_memory_efficient_attention", "set_progress_bar_config",
+)  # fmt: skip
 
 
-class Backbone(abc.ABC):
+class Backbone(Hinted, abc.ABC):
     """A diffusion model as a velocity field ``v(z, s, c) = E[e - x | z, c]`` on ``z = (1 - s) x + s e``.
 
     Laws:
@@ -174,6 +179,14 @@ class Backbone(abc.ABC):
 
     _known: dict[str, Any] | None = None  # what `once` keeps
 
+    _instead: ClassVar[Mapping[str, str]] = {
+        "edit": "latentedit.edit(model, image, prompt)",
+        **dict.fromkeys(
+            _OF_PIPELINES,
+            "that of the pipeline, which edits follow; latentedit.load takes `device`, `dtype`, `placement` and `lora`",
+        ),
+    }
+
     optional_parts: ClassVar[frozenset[str]] = frozenset()
     """Parts that may be null in ``model_index.json``, all of them or none."""
 
@@ -187,15 +200,8 @@ class Backbone(abc.ABC):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r} on {self.device}>"
 
-    if not TYPE_CHECKING:  # type checkers know the names
-
-        def __getattr__(self, name: str) -> Any:
-            if name in _OF_PIPELINES:
-                raise AttributeError(
-                    f"a model has no {name!r}. Call it on the pipeline, which edits follow; latentedit.load takes "
-                    "`device`, `dtype`, `placement` and `lora`"
-                )
-            return object.__getattribute__(self, name)  # the error of what is missing, also inside of a property
+    def __call__(self, *_: object, **__: object) -> NoReturn:
+        raise ConfigError("a model is not called. Give it to latentedit.edit(model, image, prompt)")
 
     def __reduce__(self) -> tuple[type[DetachedModel], tuple[str]]:
         """A pickle has no networks, so that of a result stays small."""

@@ -4,12 +4,12 @@ import functools
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import nn
 
-from latentedit.core import names
+from latentedit.core import errors
 from latentedit.core.device import existing_device, parse_dtype
 from latentedit.core.errors import ConfigError, ModelError
 from latentedit.core.plugins import HUB_ID, MODELS, unknown_model
@@ -70,7 +70,7 @@ def bundled_folder(name: str) -> Path:
     return Path(MODELS.load(name))
 
 
-@names.explaining
+@errors.explaining
 def load(
     model: str | Path,
     *,
@@ -109,8 +109,9 @@ def load(
         ConfigError: a dtype that networks do not run in, an unknown placement, or a revision of what is no hub id.
         DeviceError: a device that this machine lacks.
     """
-    if is_pipeline(model):
-        raise ConfigError(f"a model is loaded by its name; got a {type(model).__name__}. Call from_pipeline with it")
+    if not isinstance(cast("object", model), str | Path):
+        remedy = "Call from_pipeline with it" if is_pipeline(model) else "Give its name or folder"
+        raise ConfigError(f"a model is loaded by its name; got a {type(model).__name__}. {remedy}")
     single = single_file(denoiser)
     fetch = functools.partial(download_model, text_encoders=text_encoders, denoiser=single is None)
     name, path = locate(_pinned(model, revision), fetch)
@@ -145,6 +146,7 @@ def look_up(model: str | Path, *, text_encoders: TextEncoders = "all", revision:
     return model_needs(read_index(path, text_encoders=text_encoders))
 
 
+@errors.explaining
 def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[str, Any] | None = None) -> Backbone:
     """A live diffusers pipeline as a model: its parts as they are, and the pipeline goes on working.
 

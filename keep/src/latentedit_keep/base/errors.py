@@ -1,9 +1,15 @@
 """Errors with messages for the user, similar names, and the command that installs a missing package."""
 
 import difflib
+import functools
+import inspect
 import shlex
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
+F = TypeVar("F", bound=Callable[..., Any])
+_OURS = {"layer": "site", "timestep": "level", "torch_dtype": "dtype"}  # arguments by their names elsewhere
+_LIKENESS = 0.65  # of an unknown name to one that is proposed: names of other libraries resemble ours by chance
 _MANY = 12  # names; longer lists are left out of messages
 _SHORT = 2  # letters of words that are no reason to be meant, such as "a"
 
@@ -71,3 +77,43 @@ def nearest(name: str, choices: Iterable[str]) -> str:
         return did_you_mean(name, names, most=3) or did_you_mean(name, names, most=3, likeness=0)
     listed = map(repr, names) if any("," in choice for choice in names) else names
     return f"{did_you_mean(name, names)} known: {', '.join(listed)}".strip()
+
+
+def instead_of(name: str, choices: Iterable[str], instead: Mapping[str, str], *, likeness: float = _LIKENESS) -> str:
+    """The end of an error on an unknown name: what to use instead, else similar names; empty without either."""
+    meant = did_you_mean(name, choices, likeness=likeness)
+    return f". Use {instead[name]}" if name in instead else f": {meant}" if meant else ""
+
+
+class Hinted:
+    """Base of classes whose missing attributes say what to use: of other libraries' names, those in ``_instead``."""
+
+    __slots__ = ()
+    _instead: ClassVar[Mapping[str, str]] = {}
+
+    if not TYPE_CHECKING:  # type checkers know the names
+
+        def __getattr__(self, name: str) -> Any:
+            kind = type(self)
+            if name.startswith("_") or hasattr(kind, name):  # what copy and notebooks probe; the error in a property
+                return object.__getattribute__(self, name)
+            names = [one for one in dir(self) if not one.startswith("_")]
+            raise AttributeError(f"{kind.__name__} has no {name!r}{instead_of(name, names, self._instead)}")
+
+
+def explaining(function: F) -> F:
+    """Makes wrong arguments of a function a `ConfigError` that says what to type."""
+
+    @functools.wraps(function)
+    def checked(*given: Any, **named: Any) -> Any:
+        signature = inspect.signature(function)
+        try:
+            signature.bind(*given, **named)
+        except TypeError as error:
+            ours = [_OURS[name] for name in named if _OURS.get(name) in signature.parameters]
+            meant = "".join(f"Give `{name}`, and see" for name in ours)
+            package = function.__module__.partition(".")[0]
+            raise ConfigError(f"{error}. {meant or 'See'} help({package}.{function.__name__})") from None
+        return function(*given, **named)
+
+    return cast("F", checked)

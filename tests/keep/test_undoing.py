@@ -16,7 +16,7 @@ from latentedit_keep.base.console import PARAMETER
 from latentedit_keep.base.errors import FileFormatError
 from latentedit_keep.base.images import fingerprint_of, read_image
 from latentedit_keep.base.saving import save_image
-from latentedit_keep.undo import undo, undo_difference, undo_stored
+from latentedit_keep.undoing import undo, undo_difference, undo_stored
 from tests.keep.pairs import encoded, scene, with_object
 
 
