@@ -10,12 +10,12 @@ import pytest
 from PIL import ExifTags, Image
 
 from latentedit.core.errors import ConfigError, OutputError
-from latentedit_keep.api import KeepRecord, KeepResult, keep, wrap_pipeline
+from latentedit_keep.api import KeepRecord, KeepResult, _agreement_db, keep, keep_again, wrap_pipeline
 from latentedit_keep.base.images import PixelImage, read_pixels
 from latentedit_keep.base.saving import read_chunks, save_image
 from latentedit_keep.base.warp import translation
 from latentedit_keep.checking import check
-from tests.keep.pairs import SIDE, cast, moved, scene, similarity, with_object
+from tests.keep.pairs import SIDE, cast, moved, scene, similarity, some, with_object
 
 pytestmark = pytest.mark.slow
 
@@ -40,7 +40,9 @@ def test_only_the_change_is_kept(result: KeepResult) -> None:
     np.testing.assert_array_equal(pixels[FAR], scene()[FAR])
     assert np.abs(pixels - truth)[~FAR].mean() < 4
     assert np.abs(np.asarray(edited()).astype(int) - truth).mean() > 8
-    assert result.outside_db_after == np.inf > result.outside_db_before
+    error = (np.asarray(edited()).astype(float) - scene())[np.asarray(result.mask) == 0]
+    assert result.outside_db_before == pytest.approx(10 * np.log10(255**2 / np.mean(error**2)), abs=0.05)
+    assert result.outside_db_after == np.inf
     np.testing.assert_allclose(result.shift_px, (2.4, -1.3), atol=0.1)
     assert (result.zoom, result.measures["rotation_degrees"]) == (
         pytest.approx(1.01, abs=2e-3),
@@ -58,6 +60,55 @@ def test_a_shift_of_less_than_a_hundredth_of_a_pixel_is_not_stated(result: KeepR
         analysis = dataclasses.replace(result.analysis, registration=registration)
         undone = dataclasses.replace(result, analysis=analysis).undone
         assert any("moved" in line for line in undone) == stated
+
+
+def test_how_the_editor_moved_the_image_is_stated_to_the_right_and_down(result: KeepResult) -> None:
+    registration = dataclasses.replace(result.analysis.registration, matrix=translation(3, -2))
+    moved = dataclasses.replace(result, analysis=dataclasses.replace(result.analysis, registration=registration))
+    assert any("+3.00, -2.00 px" in line for line in moved.undone)
+
+
+@pytest.mark.parametrize(("off", "right", "doubts"), [(0.4, 3, ()), (0.6, 3, ("0.6 px",)), (0.4, 16, ("10 % of",))])
+def test_an_uncertain_alignment_and_a_cut_image_are_doubts(
+    result: KeepResult, off: float, right: float, doubts: tuple[str, ...]
+) -> None:
+    change = some(result.detected)
+    frame = dataclasses.replace(change.registration, uncertainty_px=off, matrix=translation(right, 0))
+    analysis = dataclasses.replace(result.analysis, change=dataclasses.replace(change, registration=frame))
+    found = dataclasses.replace(result, analysis=analysis).composed().doubts
+    stated = [one for one in found if "uncertain by" in one or "outside the edited" in one]
+    assert len(stated) == len(doubts)
+    assert all(part in line for part, line in zip(doubts, stated, strict=True))
+
+
+def test_a_difference_between_the_pixels_that_are_measured_is_not_called_identical() -> None:
+    """Of more than 2 megapixels, every second one is measured."""
+    plain = np.full((1500, 1500, 3), 90, dtype=np.uint8)
+    other = plain.copy()
+    other[701, 701] = 100
+    whole = np.ones(plain.shape[:2], dtype=bool)
+    first, second = PixelImage(pixels=plain), PixelImage(pixels=other)
+    assert 80 < _agreement_db(second, first, whole) < _agreement_db(first, first, whole) == np.inf
+
+
+def test_at_half_strength_an_exact_change_is_half_way() -> None:
+    made = keep(Image.fromarray(scene()), Image.fromarray(with_object(scene())), strength=0.5)
+    assert some(made.detected).exact
+    middle = (scene().astype(float) + with_object(scene())) / 2
+    assert np.abs(np.asarray(made.image) - middle).max() <= 1
+
+
+def test_a_result_is_repeated_from_its_record_with_its_own_images_only() -> None:
+    two = with_object(with_object(scene(), (40, 40), 12), (115, 115), 20)
+    original, second, mask = Image.fromarray(scene()), Image.fromarray(two), Image.new("L", (SIDE, SIDE), 255)
+    made = keep(original, second, only=[2], strength=0.5, ai=True)
+    again = keep_again(made.record, original, second)
+    assert again.record == made.record
+    np.testing.assert_array_equal(again.kept.pixels, made.kept.pixels)
+    assert made.composed().record.ai
+    for first, other, limit in ((second, second, None), (original, original, None), (original, second, mask)):
+        with pytest.raises(ConfigError, match="differs from the recorded one"):
+            keep_again(made.record, first, other, mask=limit)
 
 
 def test_changes_are_kept_one_by_one() -> None:

@@ -172,25 +172,129 @@ def test_conversions_agree_with_littlecms(name: str) -> None:
 
 @pytest.mark.slow
 def test_table_profiles_are_converted_by_littlecms() -> None:
-    """Red and blue are swapped by a table instead of a matrix."""
+    """Tables cycle the channels instead of a matrix."""
     table = table_profile()
     space = some(color.space_of({"icc_profile": table}))
     pixels = np.asarray(patches())
+    there, back = (np.asarray(in_space(patches(), table, back=back), dtype=float) for back in (True, False))
     for depth in (pixels, pixels.astype(np.uint16) * 257):
-        right = np.asarray(in_space(patches(), table, back=True), dtype=float)
-        assert np.abs(space.to_srgb(depth) - right).max() <= 1
+        assert np.abs(space.to_srgb(depth) - there).max() <= 1
+    assert np.abs(space.from_srgb(pixels.astype(np.float32)) - back).max() <= 1
+    assert np.abs(there - back).mean() > 5, "else the test would see nothing"
+    beyond = np.array([[[-40, 300, 128]]], dtype=np.float32)
+    np.testing.assert_array_equal(space.from_srgb(beyond), space.from_srgb(beyond.clip(0, 255)))
 
 
 def table_profile() -> bytes:
-    """XYZ in another order, by tables of two nodes in both directions."""
-    corners = np.array([[z, y, x] for x in (0, 1) for y in (0, 1) for z in (0, 1)], dtype=float)
+    """XYZ in another order, by tables of two nodes, and by the same cycle back."""
+    corners = np.array([[y, z, x] for x in (0, 1) for y in (0, 1) for z in (0, 1)], dtype=float)
     ends = struct.pack(">4H", 0, 65535, 0, 65535) + struct.pack(">2H", 0, 65535)
 
     def table(rows: NDArray[np.float64]) -> bytes:
         head = b"mft2\0\0\0\0" + bytes([3, 3, 2, 0]) + struct.pack(">9i", *(65536 * np.eye(3, dtype=int)).ravel())
-        return head + struct.pack(">HH", 2, 2) + ends + np.rint(rows * 32768).astype(">u2").tobytes() + ends
+        values = np.rint(rows * 32768).clip(0, 65535).astype(">u2").tobytes()
+        return head + struct.pack(">HH", 2, 2) + ends + values + ends
 
-    return profile_of(b"RGB ", [(b"A2B0", table(corners)), (b"B2A0", table(2 * corners[:, ::1]))])
+    return profile_of(b"RGB ", [(b"A2B0", table(corners)), (b"B2A0", table(2 * corners))])
+
+
+def power_curve(share: float, power: float) -> float:
+    """The sRGB level of a gray of this share of the range, in a space of this gamma."""
+    linear = share**power
+    return 255 * (12.92 * linear if linear <= 0.0031308 else 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+@pytest.mark.parametrize(
+    ("info", "primaries", "power"),
+    [
+        ({"gamma": 1 / 1.8}, "linear", 1.8),
+        ({"gamma": 1 / 1.8, "chromaticity": (0.3127, 0.3290, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06)}, "adobe", 1.8),
+        ({"cicp": bytes([12, 4, 0, 1])}, "p3", 2.2),
+        ({"cicp": bytes([12, 5, 0, 1])}, "p3", 2.8),
+        ({"cicp": bytes([1, 8, 0, 1])}, "linear", 1.0),
+    ],
+)
+def test_png_color_chunks_name_primaries_and_gamma(info: dict[str, Any], primaries: str, power: float) -> None:
+    """Against profiles with the same primaries, and the closed form for grays."""
+    space, same = some(color.space_of(info)), some(color.space_of({"icc_profile": rgb_profile(primaries)}))
+    np.testing.assert_allclose(space.matrix, same.matrix, atol=1e-3)
+    grays = np.array([[[20] * 3, [128] * 3, [230] * 3]], dtype=np.uint8)
+    right = [power_curve(gray / 255, power) for gray in (20, 128, 230)]
+    np.testing.assert_allclose(space.to_srgb(grays)[0, :, 1], right, atol=0.05)
+
+
+def with_curve(curve: bytes, kind: bytes = b"RGB ") -> bytes:
+    """A profile with this curve for all channels."""
+    if kind == b"GRAY":
+        return profile_of(kind, [(b"kTRC", curve)])
+    colorants = [
+        b"XYZ \0\0\0\0" + struct.pack(">3i", *(int(60000 * (at == one)) for at in range(3))) for one in range(3)
+    ]
+    tags = zip((b"rXYZ", b"gXYZ", b"bXYZ"), colorants, strict=True)
+    return profile_of(b"RGB ", [*tags, *((key, curve) for key in (b"rTRC", b"gTRC", b"bTRC"))])
+
+
+def parametric(kind: int, *values: float) -> bytes:
+    fixed = struct.pack(f">{len(values)}i", *(round(65536 * value) for value in values))
+    return b"para\0\0\0\0" + struct.pack(">HH", kind, 0) + fixed
+
+
+@pytest.mark.parametrize(
+    ("curve", "formula"),
+    [
+        (parametric(0, 1.5), lambda x: x**1.5),
+        (parametric(1, 2, 0.9, 0.1), lambda x: (0.9 * x + 0.1) ** 2),
+        (parametric(1, 2, 1.25, -0.25), lambda x: max(0, 1.25 * x - 0.25) ** 2),
+        (parametric(2, 2, 0.7, 0.2, 0.1), lambda x: (0.7 * x + 0.2) ** 2 + 0.1),
+        (parametric(2, 2, 1.25, -0.25, 0.1), lambda x: min(1, max(0, 1.25 * x - 0.25) ** 2 + 0.1)),
+        (parametric(3, 2, 0.9, 0.1, 0.3, 0.4), lambda x: (0.9 * x + 0.1) ** 2 if x >= 0.4 else 0.3 * x),
+        (
+            parametric(4, 2, 0.7, 0.2, 0.3, 0.4, 0.1, 0.05),
+            lambda x: (0.7 * x + 0.2) ** 2 + 0.1 if x >= 0.4 else 0.3 * x + 0.05,
+        ),
+    ],
+)
+def test_parametric_curves_are_those_of_the_specification(curve: bytes, formula: Any) -> None:
+    """ICC.1:2022, table 68."""
+    curves = some(color.space_of({"icc_profile": with_curve(curve)})).curves
+    places = [0, 6553, 26213, 26215, 45000, 65535]
+    np.testing.assert_allclose(curves[1][places], [formula(place / 65535) for place in places], atol=1e-4)
+
+
+def test_a_curve_of_an_unknown_type_damages_a_profile() -> None:
+    unknown = b"some\0\0\0\0" + bytes(8)
+    assert color.is_damaged({"icc_profile": with_curve(unknown)})
+    assert color.of_gray(with_curve(unknown, b"GRAY")) is None
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_transparent_parts_are_seen_on_the_ground(depth: type) -> None:
+    top = np.iinfo(depth).max
+    pixels = np.array([[[top, 0, 0, top], [top, 0, 0, 0], [top, 0, 0, top // 5]]], dtype=depth)
+    np.testing.assert_allclose(some(color.opacity_of(pixels))[0], [1, 0, 0.2], atol=1e-6)
+    for ground in (255.0, 40.0):
+        right = [[255, 0, 0], [ground] * 3, [51 + 0.8 * ground, 0.8 * ground, 0.8 * ground]]
+        np.testing.assert_allclose(color.levels(pixels, ground=ground)[0], right, atol=1e-3)
+
+
+def test_colors_beyond_srgb_are_shown_at_its_border() -> None:
+    own = np.array([[[0, 255, 0], [255, 0, 0], [60, 70, 80]]], dtype=np.uint8)
+    image = Image.fromarray(own)
+    image.info["icc_profile"] = rgb_profile("p3")
+    right = np.asarray(in_space(image, rgb_profile("p3"), back=True), dtype=int)
+    assert np.abs(np.asarray(color.shown(image), dtype=int) - right).max() <= 1
+
+
+def test_what_lies_beyond_srgb_is_put_on_only_where_nothing_changed() -> None:
+    """The first color is beyond sRGB; the second is not."""
+    space = some(color.space_of({"icc_profile": rgb_profile("adobe")}))
+    own = np.array([[[10, 240, 10], [120, 110, 130]]], dtype=np.uint8)
+    seen = space.to_srgb(own).clip(0, 255)
+    assert np.abs(seen - space.to_srgb(own)).max() > 5
+    np.testing.assert_allclose(color.put_on(own, seen, space), 0, atol=1e-3)
+    for change in (8, -60):
+        moved = (seen + np.float32(change)).clip(0, 255)
+        np.testing.assert_allclose(own + color.put_on(own, moved, space), space.from_srgb(moved), atol=1e-3)
 
 
 def test_every_description_of_srgb_is_recognized() -> None:
