@@ -172,6 +172,10 @@ def test_a_quiet_folder_of_failures_prints_one_line(tmp_path: Path, command: Com
     done = command(*run, "-q")
     assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
     assert all(part in done.err for part in ("2 images", "a: ", "empty"))
+    for folder, pixels in (("originals", scene(40)), ("edited", with_object(scene(40), (20, 20), 8))):
+        Image.fromarray(pixels).save(tmp_path / folder / "c.png")
+    done = command(*run, "-q")
+    assert (done.code, [line[:3] for line in done.err.splitlines()]) == (1, ["a: ", "b: "]), "c was kept"
 
 
 def test_changes_that_are_left_out_say_so(tmp_path: Path, command: Command) -> None:

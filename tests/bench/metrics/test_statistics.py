@@ -39,6 +39,9 @@ def test_the_difference_of_two_samples_has_the_interval_of_independent_means() -
         # percentiles of 2,000 draws, and a bootstrap of 20 values that are not normal: a tenth of the width
         assert [one.low, one.high] == pytest.approx([one.mean - half, one.mean + half], abs=0.2 * half)
         assert one.images == 20, "those of the smaller sample"
+    equal = apart(samples[1], samples[1])
+    half = 1.96 * math.sqrt(2 * second.var() / 20)
+    assert [equal.low, equal.high] == pytest.approx([-half, half], abs=0.2 * half), "each has draws of its own"
 
 
 def test_pairs_that_share_images_are_not_taken_for_independent() -> None:
