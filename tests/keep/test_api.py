@@ -248,6 +248,7 @@ def test_a_wrapped_pipeline_changes_only_what_was_requested() -> None:
 
     found = wrap_pipeline(pipe)(Image.fromarray(scene()), "a red disc", num_inference_steps=3)
     assert isinstance(found, KeepResult)
+    assert found.record.ai
     np.testing.assert_array_equal(np.asarray(found.image)[FAR], scene()[FAR])
 
 
