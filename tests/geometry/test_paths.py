@@ -151,7 +151,7 @@ def test_invalid_arguments_are_rejected(latent: JointLatent) -> None:
         (latent, {"methods": []}, "method"),
         (latent, {"frames": 2}, "frames.*3.*2"),
         (latent, {"frames": 51}, "frames.*50.*51"),
-        (network_latent(NetworkBackbone(), 3), {}, "3"),
+        (network_latent(NetworkBackbone(), 3), {}, r"3.*paths_between\(model"),
         (equal_images, {}, "images"),
         (latent, {"level": 1.5}, "level.*1.5"),
         (latent, {"rank": 7, "steps": 2}, "6.*7"),
@@ -159,6 +159,15 @@ def test_invalid_arguments_are_rejected(latent: JointLatent) -> None:
     for pair, options, message in cases:
         with pytest.raises(ConfigError, match=message):
             paths_between(pair, **options)
+
+
+def test_a_model_and_two_images_stand_for_their_latent(colors: ColorBackbone) -> None:
+    options: dict[str, Any] = {"methods": ["lerp"], "frames": 3, "site": "clean", "level": LEVEL, "steps": 2, "rank": 1}
+    images, captions = [noisy(), gray()], ["green", "gray"]
+    given = paths_between(colors, images, source_prompt=captions, **options)
+    expected = paths_between(encode(colors, images, source_prompt=captions), **options)
+    assert torch.equal(given.paths[0].z, expected.paths[0].z)
+    assert given.latent.captions == tuple(captions)
 
 
 def test_captions_and_shapes_of_a_pair(colors: ColorBackbone) -> None:

@@ -111,6 +111,14 @@ def test_a_result_is_repeated_from_its_record_with_its_own_images_only() -> None
             keep_again(made.record, first, other, mask=limit)
 
 
+def test_what_is_saved_of_strangers_is_the_original_with_a_warning(tmp_path: Path) -> None:
+    strangers = keep(Image.fromarray(scene()), Image.fromarray(scene(seed=8)))
+    assert strangers.found == "different images"
+    with pytest.warns(UserWarning, match="kept.png is the original"):
+        strangers.save(tmp_path / "kept.png")
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "kept.png")), scene())
+
+
 def test_changes_are_kept_one_by_one() -> None:
     two = with_object(with_object(scene(), (40, 40), 12), (115, 115), 20)
     original, second = Image.fromarray(scene()), Image.fromarray(two)

@@ -224,6 +224,7 @@ class KeepResult(Hinted):
 
     def save(self, path: str | Path, *, overwrite: bool = False, sign: str | Path | None = None) -> Fate:
         """Write the result, or raise an `OutputError`; a PNG carries the record. In a JPEG, new holes are white.
+        Of images that cannot be aligned, the result is the original, with a warning.
 
         ``overwrite`` also replaces the original or the edited image; other files are always replaced. ``sign`` is a
         PEM file with a certificate, the rest of its chain and the key: the file gets content credentials (C2PA).
@@ -232,6 +233,8 @@ class KeepResult(Hinted):
         both files; what is left out is also a warning. A JPEG's HDR gain map is carried, with no boost in the change.
         """
         self._check_place(path, overwrite)
+        if self.found == "different images":
+            warnings.warn(f"the images cannot be aligned: {Path(path).name} is the original", stacklevel=2)
         kept = self.kept
         if kept.pixels.shape[2] > self.original.pixels.shape[2] and not keeps_alpha(path):
             lines = ", ".join(alpha_lines(self.became_transparent, 0))

@@ -113,7 +113,7 @@ def _listed(place: Path) -> dict[str, Pair]:
             original, edited, mask = places
             name = str(row.get("name") or Path(edited).stem)
             if name in pairs:
-                raise ConfigError(f"{place}: two pairs are named {name!r}. Give them different names")
+                raise ConfigError(f'{place}: two pairs are named {name!r}. Give each a "name" of its own')
             pairs[name] = (place.parent / original, place.parent / edited, mask and place.parent / mask)
     except LatentEditError:
         raise

@@ -8,7 +8,7 @@ every curve are the images' own latents.
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -23,11 +23,14 @@ from latentedit.core.rng import stream
 from latentedit.core.settings import Count, Level, check_value
 from latentedit.geometry.curves import lerp, semantic_lengths, shortest_curve, slerp, speeds
 from latentedit.geometry.subspaces import RandomLevel, random_level
-from latentedit.latents.encode import ImageLike, captioner_for, encode_frames, fit_all
+from latentedit.latents.encode import ImageLike, as_latent, captioner_for, encode_frames, fit_all
 from latentedit.latents.inversion import InversionTrace, invert, retrace
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 from latentedit.models.derivatives import FEATURE_ROWS, FeatureJacobian, FeatureMap, Pooling
+
+if TYPE_CHECKING:
+    from latentedit.editing.verbs import Model
 
 Method = Literal["lerp", "slerp", "geodesic"]
 
@@ -138,8 +141,10 @@ def encode_pair(model: Backbone, images: Sequence[ImageLike], captions: Sequence
 
 @torch.no_grad()
 def paths_between(
-    latent: JointLatent,
+    model: "Model",
+    images: Sequence[ImageLike] | None = None,
     *,
+    source_prompt: str | Sequence[str] = "",
     methods: Sequence[str] = METHODS,
     frames: int = 7,
     level: float = 0.85,
@@ -152,6 +157,7 @@ def paths_between(
 ) -> PathsBetween:
     """Draw curves at a level between two images, each under its own caption, and measure them.
 
+    ``images`` are two, ``source_prompt`` their captions, as in `edit`; instead of model and images, a latent of both.
     ``frames`` counts the points of a curve, its ends included; semantic lengths depend on it, and on ``rank`` and
     ``pooling`` (see `local_basis`): Park et al. 2023 (arXiv 2302.12469) have 31 points and the pooled feature. It
     costs two inversions; for each method ``frames - 2`` ways back and as many tangent spaces; and for the geodesic,
@@ -160,8 +166,11 @@ def paths_between(
     check_methods(methods, frames)
     check_value(Level, level=level)
     check_value(Count, rank=rank)
+    latent = as_latent(model, images, source_prompt=source_prompt)
     if len(latent) != 2:
-        raise ConfigError(f"a path needs two images; got {len(latent)}")
+        raise ConfigError(
+            f"a path needs two images; got {len(latent)}. Pass both: `paths_between(model, [one, other])`"
+        )
     if torch.equal(latent.z[0], latent.z[1]):
         raise ConfigError(SAME_TWICE)
     backbone, grid = latent.backbone, latent.path(steps, level)

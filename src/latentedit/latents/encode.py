@@ -87,7 +87,7 @@ def split(model: object, image: Any, target: Any = None) -> tuple[JointLatent | 
     return None, image, target
 
 
-def as_latent(model: object, image: Any, *, source_prompt: str) -> JointLatent:
+def as_latent(model: object, image: Any, *, source_prompt: str | Sequence[str]) -> JointLatent:
     """The latent of a call that takes one, or a model and an image with its caption."""
     latent, image, _ = split(model, image)
     return encode(cast("ModelLike", model), image, source_prompt=source_prompt) if latent is None else latent
