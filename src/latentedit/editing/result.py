@@ -80,7 +80,8 @@ class Effect:
     @property
     def size_text(self) -> str:
         """Share of the pixels that changed, and by how much."""
-        return f"{100 * self.changed_share:.1f} % of pixels changed, RMS change {100 * self.change_rms:.0f} %"
+        share, rms = 100 * self.changed_share, 100 * self.change_rms
+        return f"{share:.1f} % of pixels changed by more than {CHANGED_LEVELS} levels, RMS change {rms:.0f} %"
 
     @property
     def rest_text(self) -> str:
