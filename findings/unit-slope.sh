@@ -9,6 +9,7 @@
 # scikit-image: subtracting it, which sharpens with the others, blurs.
 # Hurt: those who take a threshold for edges, or a measure of sharpness, from one library to another.
 # Guess 3.25. Fails if that changes.
+# One run from a bare environment: 27 s of processor time, 354 MB.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
