@@ -7,7 +7,7 @@
 # Seen (torchmetrics 1.9.0, torch 2.13.0): 144, 128, 22.1 dB, 26.5 dB, 32128 of uint8, without a message. PSNR converts, the others
 # subtract in 8 bits, where 80 - 100 is 236, and its square 144. scikit-learn's mean squared error is 400 of uint8 as well.
 # Hurt: those who compare images as they were read. A PSNR that is right vouches for an error that is not.
-# Guess 3.33 expected PSNR to be wrong as well. Fails if that changes.
+# Guess 3.33 expected PSNR to be wrong as well, as it was (torchmetrics' issue 2787). Fails if that changes.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -4,9 +4,9 @@
 # Asked: a value of 1 is inverted and sampled back, with the exact noise prediction for normal data of a given standard deviation,
 # in 20, 50, and 200 steps: by the pair of DDIM schedulers and by that of DPMSolverMultistep. What is left of it?
 # Expected: DPM-Solver is of second order, hence nearer to 1: its error falls by four when the steps are doubled.
-# Seen (diffusers 0.42.1, torch 2.13.0): with a standard deviation of .5, DDIM leaves .90, .96, .99 and DPM-Solver .84, .94, .98.
-# With 1, it is 1.00 to three digits against .985 at 50 steps. The error of DPM-Solver's pair only halves: its sampler ends at noise
-# 0 by one long last step, which the inverse scheduler does not have. With final_sigmas_type="sigma_min" it is of second order, and
+# Seen (diffusers 0.42.1, torch 2.13.0): with a standard deviation of .5, DDIM leaves .904, .963, .991 and DPM-Solver
+# .845, .940, .985; with 1 it is .999 against .985 at 50 steps. The error of DPM-Solver's pair only halves, as DDIM's: its sampler
+# ends at noise 0 by one long last step, which the inverse scheduler does not have. With final_sigmas_type="sigma_min" it is of second order, and
 # 200 steps leave 1.001.
 # Hurt: those who edit by inversion: fine detail, whose deviation is small, comes back weaker, and more steps hardly help.
 # Guess 5.13. Fails if that changes.

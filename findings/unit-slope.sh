@@ -1,5 +1,5 @@
 #!/bin/sh
-# Six functions for the slope of an image give five numbers for one ramp, and Laplacians differ in sign.
+# Functions for the slope of an image give four numbers for one ramp, and those for the Laplacian differ in sign.
 #
 # Asked: the magnitude of the gradient of f(x, y) = x, and the Laplacian of x squared, by the functions that are named for it.
 # Expected: 1 and 2 where a library normalizes, 8 (the sum of Sobel's weights) where it does not.
@@ -8,7 +8,7 @@
 # gives 2, kornia and torchmetrics 1, OpenCV and SciPy 8. The Laplacian is 2 by OpenCV and SciPy, .375 by kornia, and -2 by
 # scikit-image: subtracting it, which sharpens with the others, blurs.
 # Hurt: those who take a threshold for edges, or a measure of sharpness, from one library to another.
-# Guess 3.25. Fails if that changes.
+# Guess 3.25. The sign is reported (scikit-image's issue 7357). Fails if that changes.
 # One run from a bare environment: 27 s of processor time, 354 MB.
 set -eu
 folder=$(mktemp -d)
