@@ -8,6 +8,7 @@
 # subtract in 8 bits, where 80 - 100 is 236, and its square 144. scikit-learn's mean squared error is 400 of uint8 as well.
 # Hurt: those who compare images as they were read. A PSNR that is right vouches for an error that is not.
 # Guess 3.33 expected PSNR to be wrong as well, as it was (torchmetrics' issue 2787). Fails if that changes.
+# One run from a bare environment: 21 s of processor time, 328 MB.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

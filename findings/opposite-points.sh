@@ -9,7 +9,7 @@
 # Hurt: those who average or interpolate directions, such as latents on a sphere, that may be opposite.
 # geomstats 2.8.0 does not import with numpy 2.4, which its requirements allow.
 # Guess 4.6. Fails if that changes.
-# One run from a bare environment: 18 s of processor time, 323 MB.
+# One run from a bare environment: 23 s of processor time, 323 MB.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
