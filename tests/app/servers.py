@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import re
 import socket
 import tempfile
 import threading
@@ -9,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+from gradio.routes import App
 from PIL import Image
 from torch import Tensor
 
@@ -19,6 +22,7 @@ from tests.editors.colors import ColorBackbone
 from tests.editors.edits import gray
 from tests.installed import COLORS, installed
 
+USER, PASSWORD = "anna", "correct horse"
 SCENE = "gray room, a hat, a wall"  # the color model reads only the first word; changes can name the rest
 
 RED = PageChange(text="gray => red")
@@ -73,6 +77,32 @@ def served(model: ColorBackbone, **options: Any) -> Iterator[tuple[str, Path]]:
             yield address, uploads
             uploads.mkdir(exist_ok=True)
         assert not uploads.exists(), "all uploads are removed"
+
+
+@contextlib.contextmanager
+def locked_page() -> Iterator[tuple[str, Path, App]]:
+    """The address of a page with a log-in, the folder of its uploads, and Gradio's application."""
+    made, create = list[App](), App.create_app
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(App, "create_app", lambda *some, **more: made.append(create(*some, **more)) or made[-1])
+        with served(PausedBackbone(), user=USER, password=PASSWORD) as (address, uploads):
+            yield address, uploads, made[-1]
+
+
+def routes(app: App) -> set[tuple[str, str]]:
+    """Method and path of every route, with 1 for its parameters."""
+    found = set[tuple[str, str]]()
+
+    def collect(some: Any, prefix: str = "") -> None:
+        for route in some:
+            path = prefix + getattr(route, "path", "")
+            found.update((method, re.sub(r"{.*?}", "1", path)) for method in getattr(route, "methods", None) or ())
+            collect(
+                getattr(getattr(route, "original_router", route), "routes", None) or (), path
+            )  # as FastAPI nests it
+
+    collect(app.routes)
+    return found
 
 
 def free_port() -> int:

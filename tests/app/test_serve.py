@@ -28,12 +28,10 @@ from latentedit_keep import mcp_command, pairs
 from latentedit_keep.base import images, saving
 from latentedit_keep.base.files import MAX_DOCUMENT_BYTES
 from latentedit_keep.program import FAULT
-from tests.app.servers import PausedBackbone, png, served
+from tests.app.servers import PASSWORD, USER, PausedBackbone, locked_page, png, routes, served
 from tests.editors.edits import gray
 
 pytestmark = pytest.mark.slow
-
-PASSWORD = "correct horse"
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +41,9 @@ def server() -> Iterator[tuple[str, Path]]:
 
 
 @pytest.fixture(scope="module")
-def locked() -> Iterator[tuple[str, App]]:
-    """The address of a page with a log-in, and Gradio's application."""
-    made, create = list[App](), App.create_app
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(App, "create_app", lambda *some, **more: made.append(create(*some, **more)) or made[-1])
-        with served(PausedBackbone(), user="anna", password=PASSWORD) as (address, _):
-            yield address, made[-1]
+def locked() -> Iterator[tuple[str, Path, App]]:
+    with locked_page() as found:
+        yield found
 
 
 def status(
@@ -126,8 +120,8 @@ def test_other_sites_cannot_read_responses(server: tuple[str, Path]) -> None:
         assert "access-control-allow-origin" not in answer.headers
 
 
-def test_every_route_but_the_login_page_needs_the_login(locked: tuple[str, App]) -> None:
-    address, app = locked
+def test_every_route_but_the_login_page_needs_the_login(locked: tuple[str, Path, App]) -> None:
+    address, _, app = locked
     closed = {route for route in routes(app) if not is_open(route[1])}
     assert len(closed) > 60, "Gradio has about 80 routes"
     assert ("GET", "/config") in closed
@@ -141,28 +135,12 @@ def test_every_route_but_the_login_page_needs_the_login(locked: tuple[str, App])
     assert "le-edit" not in page, "no control of the page is in the log-in page"
 
 
-def routes(app: App) -> set[tuple[str, str]]:
-    """Method and path of every route, with 1 for its parameters."""
-    found = set[tuple[str, str]]()
-
-    def collect(some: Any, prefix: str = "") -> None:
-        for route in some:
-            path = prefix + getattr(route, "path", "")
-            found.update((method, re.sub(r"{.*?}", "1", path)) for method in getattr(route, "methods", None) or ())
-            collect(
-                getattr(getattr(route, "original_router", route), "routes", None) or (), path
-            )  # as FastAPI nests it
-
-    collect(app.routes)
-    return found
-
-
-def test_a_login_opens_the_page_and_there_is_no_run_history(locked: tuple[str, App]) -> None:
-    address, app = locked
-    wrong = urllib.parse.urlencode({"username": "anna", "password": "incorrect"}).encode()
+def test_a_login_opens_the_page_and_there_is_no_run_history(locked: tuple[str, Path, App]) -> None:
+    address, _, app = locked
+    wrong = urllib.parse.urlencode({"username": USER, "password": "incorrect"}).encode()
     assert status(address + "login", wrong) == 400
     jar = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()))
-    right = urllib.parse.urlencode({"username": "anna", "password": PASSWORD}).encode()
+    right = urllib.parse.urlencode({"username": USER, "password": PASSWORD}).encode()
     assert status(address + "login", right, jar) == 200
     assert status(address + "config", None, jar) == 200
     assert status(address + "gradio_api/runs", None, jar) == 404

@@ -393,9 +393,11 @@ def _answer(pipe: Any, task: Callable[..., Answer], root: Path, arguments: dict[
         line = re.sub(rf"{re.escape(str(stage))}[/\\]\w+[/\\]", "", str(error))
         answer = _shortened(line, found.values())
     except OSError as error:
-        traceback.print_exc()
-        long = "the path, or a name in it, is longer than the system allows. Pass a shorter one"
-        answer = long if error.errno == errno.ENAMETOOLONG else _fault(error)
+        if error.errno == errno.ENAMETOOLONG:
+            answer = "the path, or a name in it, is longer than the system allows. Pass a shorter one"
+        else:
+            traceback.print_exc()
+            answer = _fault(error)
     except Exception as error:  # noqa: BLE001 (reported, and logged by the server)
         traceback.print_exc()
         answer = _fault(error)
