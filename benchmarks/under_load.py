@@ -19,7 +19,7 @@ Each part is a process of its own, which has to keep these properties; the comma
 - visitors: six on the page at once, logged in, five rounds each of keeping and saving, editing and saving. Each gets
   only results of the own images. Meanwhile a stranger requests every route: all but the log-in page answer 401.
 
-CPU seconds are those of the part with all processes that ended before it; those of workers whose program was killed
+No process takes more than 500 MB, or 1,500 MB with the page, whose libraries take most of it. CPU seconds are those of the part with all processes that ended before it; those of workers whose program was killed
 are missing. A part that the output has from the same commit is not repeated, unless all parts are there.
 """
 
@@ -283,7 +283,7 @@ def do_agents(folder: Path, share: float) -> Counts:
         shutil.copy(root / kind / f"{name}.png", root / "sub" / f"{kind}-{name}.png")
         shutil.copy(outside / kind / f"{name}.png", outside / f"{kind}-{name}.png")
     secret, moments, ended = contents(outside), random.Random(86), threading.Event()
-    long = ["x/" * 2048 + "y", "\u00e9" * 4000, "sub/" + 300 * "z" + ".png", 40_000 * "w", "/".join(2000 * "v")]
+    long = [20_000 * "x/", "sub/" + 300 * "z" + ".png", 500 * "x y/", 40_000 * "\u00e9", 2000 * "v/"]
 
     def answered(answer: Any, at: str) -> bool:
         """Whether there is no error; counts the others."""
@@ -438,6 +438,7 @@ def do_visitors(_: Path, share: float) -> Counts:
 
 Part = Callable[[Path, float], Counts]
 PARTS: dict[str, Part] = {"pairs": do_pairs, "agents": do_agents, "servers": do_servers, "visitors": do_visitors}
+MOST_MB = {"pairs": 500, "agents": 500, "servers": 500, "visitors": 1500}
 REACHED = {
     "pairs": ("killed", "replaced", "files replaced after their report"),
     "agents": (
@@ -475,11 +476,13 @@ def measured(part: str, share: float) -> dict[str, Any]:
         count = PARTS[part](Path(folder), share)
     spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     faults = {name: count[name] for name in FAULTS[part]}
+    largest = round(max(one.ru_maxrss for one in spent) * 1024 / 1e6)
+    faults[f"processes of more than {MOST_MB[part]} MB"] = int(largest > MOST_MB[part])
     faults["never reached"] = sum(not count[name] for name in REACHED[part])
     return {
         "share": share,
         "cpu seconds": round(sum(one.ru_utime + one.ru_stime for one in spent)),
-        "largest process, MB": round(max(one.ru_maxrss for one in spent) * 1024 / 1e6),
+        "largest process, MB": largest,
         "counts": {name: count[name] for name in sorted({*count, *REACHED[part]} - {*faults})},
         "faults": faults,
         "all faults": sum(faults.values()),
