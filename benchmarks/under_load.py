@@ -7,20 +7,22 @@ Images have 256 px, and each edited one a disc in a place of its own, so that a 
 Each part is a process of its own, which has to keep these properties; the command exits with 1 if one does not hold:
 
 - pairs: `check` on 500 pairs in two processes. Edited files are replaced during the run, of pairs with a report and
-  without one, the program is killed (SIGKILL) and resumed, and files are replaced again. Every report is of the bytes
-  that it names. Resumed undisturbed, only reports of replaced files are made anew, and all files equal, byte for byte,
-  those of a run in a new folder (the control). Then `keep` on the 500 pairs, killed and run again in the same way:
-  every result is a whole image of one version of the pair, in the end of the one on the disk.
-- agents: 50 parallel calls to one MCP server: a fifth each checks, keeps, is canceled, has a path that is too long,
-  and works in a folder that becomes a link out of the root and a folder again all the time. Answers are right or, in
-  that folder, one line of error; nothing outside is read or written; a canceled call writes nothing.
+  without one, a tenth of them every few milliseconds until they have one, the program is killed (SIGKILL) and resumed,
+  and files are replaced again. Every report is of the bytes that it names. Resumed undisturbed, only reports of
+  replaced files are made anew, and all files equal, byte for byte, those of a run in a new folder (the control). Then
+  `keep` on the 500 pairs, killed and run again in the same way: every result is a whole image of one version of the
+  pair, in the end of the one on the disk.
+- agents: 50 parallel calls to one MCP server: a fifth each checks, keeps, is canceled, has a path that is too long, and
+  works in a folder that becomes a link out of the root and a folder again all the time. Answers are right or, in that
+  folder, one line of error; nothing outside is read or written; a canceled call writes nothing.
 - servers: two MCP servers of one root, each with 12 parallel calls that keep an edit without naming the output, and
   three that name one which the other names too. No output is given twice or overwritten: each is of its own call.
 - visitors: six on the page at once, logged in, five rounds each of keeping and saving, editing and saving. Each gets
   only results of the own images. Meanwhile a stranger requests every route: all but the log-in page answer 401.
 
-No process takes more than 500 MB, or 1,500 MB with the page, whose libraries take most of it. CPU seconds are those of the part with all processes that ended before it; those of workers whose program was killed
-are missing. A part that the output has from the same commit is not repeated, unless all parts are there.
+No process takes more than 500 MB, or 1,500 MB with the page, whose libraries take most of it. CPU seconds are those of
+the part with all processes that ended before it; those of workers whose program was killed are missing. A part that the
+output has from the same commit is not repeated, unless all parts are there.
 """
 
 import argparse
@@ -43,7 +45,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +73,7 @@ class Pairs:
         self.names = [f"{number:03d}" for number in range(count)]
         self.originals, self.edited = folder / "originals", folder / "edited"
         self.version = dict.fromkeys(self.names, 0)
-        self._contents: dict[tuple[str, str], int] = {}  # by pair and checksum
+        self._versions: dict[tuple[str, str], int] = {}  # by pair and checksum
         for place in (self.originals, self.edited):
             place.mkdir(parents=True)
         for name in self.names:
@@ -93,12 +95,17 @@ class Pairs:
 
     def replace(self, name: str, version: int) -> None:
         """By one step, as programs save."""
-        file = io.BytesIO()
-        Image.fromarray(self.image(name, version)).save(file, "PNG")
-        self._contents[name, hashlib.sha256(file.getvalue()).hexdigest()] = version
-        (self.edited / f".{name}").write_bytes(file.getvalue())
+        content = self._content(name, version)
+        (self.edited / f".{name}").write_bytes(content)
         (self.edited / f".{name}").replace(self.edited / f"{name}.png")
         self.version[name] = version
+
+    @functools.cache  # noqa: B019 (as long as the part)
+    def _content(self, name: str, version: int) -> bytes:
+        file = io.BytesIO()
+        Image.fromarray(self.image(name, version)).save(file, "PNG")
+        self._versions[name, hashlib.sha256(file.getvalue()).hexdigest()] = version
+        return file.getvalue()
 
     def replace_some(self, names: Sequence[str], moments: random.Random) -> int:
         chosen = moments.sample(list(names), min(len(names), round(SLICE * len(self.names))))
@@ -106,10 +113,33 @@ class Pairs:
             self.replace(name, self.version[name] + 1)
         return len(chosen)
 
+    @contextlib.contextmanager
+    def pressed(self, seen: Callable[[], list[str]], count: Counts) -> Iterator[None]:
+        """Meanwhile, every tenth edited file is replaced every few milliseconds until it has a report."""
+        ended = threading.Event()
+
+        def press() -> None:
+            for turn in itertools.count():
+                if turn % 30 == 0:
+                    waiting = sorted({*self.names[::10]} - {*seen()})
+                if ended.wait(0.003):
+                    return
+                for name in waiting[:2]:
+                    self.replace(name, self.version[name] ^ 1)
+                    count["replaced while they are compared"] += 1
+
+        thread = threading.Thread(target=press)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
     def reported(self, place: Path) -> int | None:
         """The version that a report is of, or None if it contradicts that version."""
         stored = json.loads(place.read_text("utf-8"))
-        version = self._contents.get((place.stem, json.loads(stored["key"])[2]))
+        version = self._versions.get((place.stem, json.loads(stored["key"])[2]))
         return version if version is not None and self.matches(stored["report"], place.stem, version) else None
 
     def matches(self, report: Any, name: str, version: int) -> bool:
@@ -169,9 +199,11 @@ def check_pairs(folder: Path, pairs: Pairs, moments: random.Random) -> Counts:
             count["replaced"] += pairs.replace_some(names, moments)
 
     first = [(total // 5, swap), (2 * total // 5, lambda _: signal.SIGKILL)]
-    count["killed"] += run_disturbed([*command, output], seen, first) == -signal.SIGKILL
+    with pairs.pressed(seen, count):
+        count["killed"] += run_disturbed([*command, output], seen, first) == -signal.SIGKILL
     count["wrong reports"] += sum(pairs.reported(output / "reports" / f"{name}.json") is None for name in seen())
-    count["other exit codes"] += run_disturbed([*command, output], seen, [(7 * total // 10, swap)]) != 0
+    with pairs.pressed(seen, count):
+        count["other exit codes"] += run_disturbed([*command, output], seen, [(7 * total // 10, swap)]) != 0
     versions, before = dict[str, int | None](), dict[str, int]()
     for name in seen():
         place = output / "reports" / f"{name}.json"
@@ -440,7 +472,7 @@ Part = Callable[[Path, float], Counts]
 PARTS: dict[str, Part] = {"pairs": do_pairs, "agents": do_agents, "servers": do_servers, "visitors": do_visitors}
 MOST_MB = {"pairs": 500, "agents": 500, "servers": 500, "visitors": 1500}
 REACHED = {
-    "pairs": ("killed", "replaced", "files replaced after their report"),
+    "pairs": ("killed", "replaced", "replaced while they are compared", "files replaced after their report"),
     "agents": (
         "answers",
         "answers in the changing folder",
