@@ -524,24 +524,25 @@ def measured(part: str, share: float) -> dict[str, Any]:
 def main() -> None:
     """Run the parts that the output lacks, and write it after each."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("parts", nargs="*", default=[*PARTS], choices=PARTS)
+    options.add_argument("parts", nargs="*", choices=PARTS, help="all by default")
     options.add_argument("--output", type=Path, required=True)
     options.add_argument("--share", type=float, default=1.0, help="of the pairs, calls and rounds")
     given = options.parse_args()
+    parts = given.parts or [*PARTS]
     git = ["git", "describe", "--always", "--dirty", "--exclude=*"]
     commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
     same, found = {"commit": commit, "share": given.share}, dict[str, Any]()
     if given.output.exists():
         found = json.loads(given.output.read_text("utf-8"))["parts"]
-    there = {part for part in given.parts if part in found and same.items() <= found[part].items()}
-    for part in (one for one in given.parts if one not in there or there == {*given.parts}):
+    there = {part for part in parts if part in found and same.items() <= found[part].items()}
+    for part in (one for one in parts if one not in there or there == {*parts}):
         with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
             found[part] = same | process.submit(measured, part, given.share).result()
         print(part, json.dumps(found[part], indent=1), flush=True)
         given.output.parent.mkdir(exist_ok=True)
         command = "python benchmarks/under_load.py --output results/load.json"
         write_text(given.output, json.dumps({"command": command, "parts": found}, indent=1) + "\n")
-    if faulty := [part for part in given.parts if found[part]["all faults"]]:
+    if faulty := [part for part in parts if found[part]["all faults"]]:
         raise SystemExit(f"these parts have faults: {', '.join(faulty)}")
 
 
