@@ -1,7 +1,7 @@
 """Under load and with strangers: folders, agents and visitors of the page at once; nothing may be lost or wrong.
 
     python benchmarks/under_load.py --output results/load.json            about ten minutes of CPU; Linux
-    python benchmarks/under_load.py agents --output out/load.json --share 0.2     a short try of one part
+    python benchmarks/under_load.py --only agents --output out/load.json --share 0.2     a short try of one part
 
 Images have 256 px, and each edited one a disc in a place of its own, so that a result states which files it is of.
 Each part is a process of its own, which has to keep these properties; the command exits with 1 if one does not hold:
@@ -524,11 +524,11 @@ def measured(part: str, share: float) -> dict[str, Any]:
 def main() -> None:
     """Run the parts that the output lacks, and write it after each."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("parts", nargs="*", choices=PARTS, help="all by default")
+    options.add_argument("--only", nargs="+", choices=PARTS, default=[*PARTS], help="names of parts")
     options.add_argument("--output", type=Path, required=True)
     options.add_argument("--share", type=float, default=1.0, help="of the pairs, calls and rounds")
     given = options.parse_args()
-    parts = given.parts or [*PARTS]
+    parts = given.only
     git = ["git", "describe", "--always", "--dirty", "--exclude=*"]
     commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
     same, found = {"commit": commit, "share": given.share}, dict[str, Any]()
