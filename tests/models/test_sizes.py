@@ -12,7 +12,9 @@ from torch import nn
 
 from latentedit.core.errors import ModelError
 from latentedit.models import sizes
+from latentedit.models.registry import load
 from latentedit.models.sizes import MOST_ENTRIES, check_built, check_network
+from tests.models.folders import folder_with
 
 FILE = Path("transformer/config.json")
 SIDE = 4096  # of a matrix of 17 million numbers, above the least bound
@@ -46,6 +48,40 @@ def test_tables_are_counted_too() -> None:
 
     with pytest.raises(ModelError, match="parameters"):
         check_built(FILE, {}, kind(built), {"weight": (1,)})
+
+
+def test_tables_that_are_not_registered_are_counted_before_they_are_computed() -> None:
+    def built() -> nn.Module:
+        angles = torch.outer(torch.arange(SIDE), torch.arange(SIDE))
+        pytest.fail(f"{angles.numel()} numbers were computed")
+
+    with pytest.raises(ModelError, match="parameters"):
+        check_built(FILE, {}, kind(built), {"weight": (1,)})
+
+
+@pytest.mark.parametrize("value", [10**5, 10**9])
+@pytest.mark.parametrize("name", ["axes_dims_rope", "axes_dims", "axes_lens"])
+def test_axes_of_positions_are_bounded(name: str, value: int) -> None:
+    check_network(FILE, {name: [16, 10_000]}, {"weight": (4, 4)})
+    with pytest.raises(ModelError, match=f"{name} is {value:,}, more than"):
+        check_network(FILE, {name: [16, value]}, {"weight": (4, 4)})
+
+
+@pytest.mark.parametrize("value", [10**5, 10**9])
+def test_sides_of_images_are_bounded(value: int, folder_sd: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=f"sample_size means images of {8 * value:,} px"):
+        load(folder_with(folder_sd, tmp_path / "sd", "unet/config.json", sample_size=value), device="cpu")
+
+
+@pytest.mark.parametrize("value", [21, 10**9])
+def test_texts_are_padded_to_the_positions_of_their_encoder_at_most(
+    value: int, folder_sd: Path, tmp_path: Path
+) -> None:
+    model = load(
+        folder_with(folder_sd, tmp_path / "sd", "tokenizer/tokenizer_config.json", model_max_length=value), device="cpu"
+    )
+    with pytest.raises(ModelError, match=f"{value:,}, beyond the 20 positions"):
+        model.embed(["a face"])
 
 
 @pytest.mark.parametrize("layer", [lambda: nn.Linear(1, 1), lambda: nn.LayerNorm(1), matrix])

@@ -30,6 +30,9 @@ SETTINGS_FILE = "latentedit.json"
 VARIABLE = "LATENTEDIT_DATA"
 """Environment variable: the folder for calibrations, instead of the platform's."""
 
+MAX_SIDE_PX = 16_384
+"""Of the images that a model takes."""
+
 CALIBRATION = "calibration"
 """Key of ``latentedit.json``."""
 
@@ -48,7 +51,11 @@ class _Settings(pydantic.BaseModel):
     knows: str = ""
     captioner: str | None = None
     framer: str | None = None
-    sizes: Annotated[Sequence[Annotated[int, Field(ge=1, le=16_384)]], Field(min_length=3, max_length=3)] = (1, 1, 1)
+    sizes: Annotated[Sequence[Annotated[int, Field(ge=1, le=MAX_SIDE_PX)]], Field(min_length=3, max_length=3)] = (
+        1,
+        1,
+        1,
+    )
     guidance: Annotated[float, Field(ge=-100, le=100)] = 1.0
     zero_tokens: Annotated[int, Field(ge=0, le=4096)] = 0
     window: Annotated[int, Field(ge=1, le=4096)] = 512

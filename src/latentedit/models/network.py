@@ -20,7 +20,7 @@ from latentedit.core.rng import draw
 from latentedit.models.attention import uncompiled
 from latentedit.models.base import Backbone, Capabilities
 from latentedit.models.libraries import quiet_libraries
-from latentedit.models.model_settings import check_settings
+from latentedit.models.model_settings import MAX_SIDE_PX, check_settings
 from latentedit.models.pipelines import adapted, config_of, fitting, innermost, offloaded, part_of
 from latentedit.models.purity import glance, impure, remembers
 from latentedit.models.sites import Blocks, Site
@@ -259,6 +259,11 @@ class NetworkBackbone(Backbone):
         sizes = [int(side) for side in self.defaults.get("sizes", (smallest, trained_px, largest_px))]
         if len(sizes) != 3 or sizes != sorted(sizes) or sizes[0] < multiple:
             raise ModelError(f"'sizes' are three rising sides of at least {multiple} px; got {sizes}")
+        if sizes[1] > MAX_SIDE_PX:
+            raise ModelError(
+                f"the network's sample_size means images of {sizes[1]:,} px; the most are {MAX_SIDE_PX:,}. "
+                "Download the folder again"
+            )
         return (sizes[0], sizes[1], sizes[2])
 
     def _check_latents(self, z: Tensor) -> None:

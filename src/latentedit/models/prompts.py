@@ -117,13 +117,20 @@ class PromptBackbone(NetworkBackbone):
             ) from error
 
     def _check_ids(self, text: str) -> None:
-        """Check that each tokenizer's ids of a text are among the rows of its encoder's table."""
+        """Check that each tokenizer's ids and positions of a text are among the rows of its encoder's tables."""
         for part, network in self._networks.items():
             if not part.startswith("text_encoder"):
                 continue
             own = part.replace("text_encoder", "tokenizer")
             tokenizer = getattr(self.pipeline, own if own in self.parts else self.tokenizer)
             words: Any = getattr(tokenizer, "tokenizer", tokenizer)
+            if "CLIP" in type(network).__name__:  # which pipelines pad to the tokenizer's length
+                length, positions = int(words.model_max_length), int(network.config.max_position_embeddings)
+                if length > positions:
+                    raise ModelError(
+                        f"model_max_length of a tokenizer of {self.name} is {length:,}, beyond the {positions:,} "
+                        f"positions of its {part}. Use the tokenizer and the text encoder of one model"
+                    )
             rows = len(cast("Any", network).get_input_embeddings().weight)
             if (most := max([*words(text, verbose=False).input_ids, words.pad_token_id or 0])) >= rows:
                 raise ModelError(

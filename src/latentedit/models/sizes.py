@@ -27,6 +27,10 @@ _PACKED = 4  # numbers of a network for each of its files: quantized ones hold t
 _FEW = 100  # layers or sides that are never too many
 _LAYERS = re.compile(r"layers|blocks|depth")
 _TABLE = "pos_embed_max_size"  # side of a computed table, which is also stored
+_AXES, _MOST_ROWS = (
+    re.compile("axes"),
+    10_000,
+)  # sides of tables of positions, which are computed from the first edit on
 _ALLOCATES = frozenset((torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn))
 _FILLS = frozenset((torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.fill_, torch.Tensor.zero_))
 _Shapes = Mapping[str, tuple[int, ...]]
@@ -48,8 +52,9 @@ def check_network(file: Path, configuration: Mapping[str, Any], shapes: _Shapes)
             raise _too_large(file, f"the length of {name}", len(value), MOST_ENTRIES)
         if isinstance(value, int) and _LAYERS.search(name) and value > layers:
             raise _too_large(file, name, value, layers)
-        if isinstance(value, int) and name == _TABLE and value > max(side, _FEW):
-            raise _too_large(file, name, value, max(side, _FEW))
+        most = _FEW if name == _TABLE else _MOST_ROWS if _AXES.search(name) else sys.maxsize
+        if isinstance(value, int) and value > max(side, most):
+            raise _too_large(file, name, value, max(side, most))
 
 
 def check_built(file: Path, configuration: Mapping[str, Any], kind: Any, shapes: _Shapes) -> None:
@@ -96,8 +101,10 @@ class _Counting(TorchFunctionMode):
         made = func(*args, **(kwargs or {}))
         if func in _ALLOCATES:
             self.numbers, self.tensors = self.numbers + made.numel(), self.tensors + 1
-            if self.numbers > self.most or self.tensors > self.most_tensors:
-                raise _TooManyError
+        elif isinstance(made, torch.Tensor):  # a table, which a network may hold without registering it
+            self.numbers = max(self.numbers, made.numel())
+        if self.numbers > self.most or self.tensors > self.most_tensors:
+            raise _TooManyError
         return made
 
 
