@@ -25,19 +25,20 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo quick test nightly lint format-check ruff-check words types layers unit coverage mutate wheels clean
-.PHONY: docs docs-text docs-site docs-material golden fuzz lock newest audit comfy bundle
+.PHONY: docs docs-text docs-site docs-material golden load fuzz lock newest audit comfy bundle
 
 help:
 	@echo "make demo      edit a drawn portrait; images and sheet go to out/demo/"
 	@echo "make setup     install all six packages and all checks into $(VENV)"
 	@echo "make quick     ruff and the fast tests: for every save"
 	@echo "make test      formatter, linter, words, types, import layers, tests: for every change"
-	@echo "make nightly   all tests, with 200 examples a property and types checked at run time; wheels, golden, fuzz, mutate"
+	@echo "make nightly   all tests, with 200 examples a property and types checked at run time; wheels, golden, load, fuzz, mutate"
 	@echo "make unit TESTS=tests/editors   the tests of a file or folder"
 	@echo "make lint      make test without the tests"
 	@echo "make coverage  the tests with branch coverage"
 	@echo "make mutate    300 random bugs, one at a time: which ones the tests see; ARGUMENTS=--update stores the rates"
 	@echo "make golden    what 90 commands and calls compute is as stored; ARGUMENTS=--write stores it (5 minutes)"
+	@echo "make load      500 pairs, 50 calls by agents, two servers, six visitors (10 minutes); OUTPUT=results/load.json stores it"
 	@echo "make fuzz MINUTES=15   damaged inputs for every door; what fails is kept in tests/fuzz/corpus (SEED=... repeats)"
 	@echo "make comfy     the nodes in a real ComfyUI, which it downloads (GPL); COMFYUI=folder: in another version"
 	@echo "make lock      write the newest versions into constraints.txt, print what changed, run make test"
@@ -100,6 +101,9 @@ coverage: $(STAMP)
 
 mutate: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/mutation.py $(ARGUMENTS)
+
+load: $(STAMP)
+	PYTHONPATH=. OMP_NUM_THREADS=1 $(BIN)/python benchmarks/under_load.py --output $(or $(OUTPUT),out/load.json)
 
 golden: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tools.golden $(ARGUMENTS)
@@ -192,6 +196,7 @@ nightly: $(STAMP)
 	@$(MAKE) --no-print-directory wheels
 	@$(MAKE) --no-print-directory comfy
 	@$(MAKE) --no-print-directory golden
+	@$(MAKE) --no-print-directory load
 	@$(MAKE) --no-print-directory fuzz
 	@$(MAKE) --no-print-directory mutate
 

@@ -23,7 +23,7 @@ from latentedit.core import files, settings
 from latentedit.core.errors import ConfigError
 from latentedit.editing import outputs
 from latentedit.latents.captions.change import MAX_LETTERS
-from latentedit.models.sizes import MOST_TRAIN_STEPS
+from latentedit.models import model_settings, sizes
 from latentedit_keep import mcp_command, pairs
 from latentedit_keep.base import images, saving
 from latentedit_keep.base.files import MAX_DOCUMENT_BYTES
@@ -199,7 +199,8 @@ def test_the_limits_of_the_security_policy_agree_with_the_code() -> None:
     policy = " ".join(Path("SECURITY.md").read_text(encoding="utf-8").split())
     mega, giga = 10**6, 10**9
     limits = [
-        f"at most {images.MAX_PIXELS // mega} megapixels and {images.MAX_IMAGE_BYTES // giga} GB",
+        f"at most {images.MAX_PIXELS // mega} megapixels, {images.MAX_SIDE_PX:,} px a side",
+        f"and {images.MAX_IMAGE_BYTES // giga} GB. Messages",
         f"a record of at most {saving.MAX_RECORD_BYTES // mega} MB",
         f"of at most {saving.MAX_PAYLOAD_BYTES // mega} MB",
         f"safetensors of at most {files.MAX_BYTES // mega} MB",
@@ -215,14 +216,16 @@ def test_the_limits_of_the_security_policy_agree_with_the_code() -> None:
         f"{visitor.MAX_KEPT_PIXELS // mega} megapixels to compare",
         f"texts of at most {mcp_command._MOST_BYTES:,} bytes",
         f"a refusal shows at most {mcp_command._SHOWN} characters",
-        f"at most {MOST_TRAIN_STEPS:,} steps of training",
+        f"at most {sizes.MOST_TRAIN_STEPS:,} steps of training",
+        f"tables of positions {sizes._MOST_ROWS:,} rows",
+        f"images of the model {model_settings.MAX_SIDE_PX:,} px a side",
         f"a crash exits with {FAULT}",
         "Memory of one edit at 100 megapixels: about 2.3 GB",  # measured
     ]
     for limit in limits:
         assert limit in policy
         policy = policy.replace(limit, "", 1)
-    assert re.findall(r"[\d.,]+ (?:[KMG]B|bytes|megapixels|characters|steps|strengths)", policy) == []
+    assert re.findall(r"[\d.,]+ (?:[KMG]B|bytes|megapixels|px|rows|characters|steps|strengths)", policy) == []
     assert "removed after an hour" in policy
     assert UPLOAD_SECONDS == 3600
     assert pairs._MOST_LIST_BYTES == manifest.MAX_BYTES
