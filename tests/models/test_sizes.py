@@ -67,6 +67,12 @@ def test_axes_of_positions_are_bounded(name: str, value: int) -> None:
         check_network(FILE, {name: [16, value]}, {"weight": (4, 4)})
 
 
+def test_padding_is_bounded() -> None:
+    check_network(FILE, {"downsample_padding": sizes._FEW}, MATRIX)
+    with pytest.raises(ModelError, match="downsample_padding"):
+        check_network(FILE, {"downsample_padding": sizes._FEW + 1}, MATRIX)
+
+
 @pytest.mark.parametrize("value", [10**5, 10**9])
 def test_sides_of_images_are_bounded(value: int, folder_sd: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=f"sample_size means images of {8 * value:,} px"):

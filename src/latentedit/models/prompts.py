@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from latentedit.core.condition import Condition
-from latentedit.core.errors import ConfigError, ModelError, warn
+from latentedit.core.errors import ConfigError, LatentEditError, ModelError, warn
 from latentedit.models.base import Text, TextReader
 from latentedit.models.codec import Codec
 from latentedit.models.libraries import quiet_libraries
@@ -109,7 +109,9 @@ class PromptBackbone(NetworkBackbone):
             self._check_ids(one)
         try:
             return self._encode_prompts(first, *others) if others else self._encode_prompt(first)
-        except (AttributeError, IndexError, KeyError, TypeError) as error:
+        except (LatentEditError, torch.OutOfMemoryError):
+            raise
+        except (AttributeError, IndexError, KeyError, RuntimeError, TypeError) as error:
             kinds = ", ".join(type(part).__name__ for name, part in self._networks.items() if "text" in name)
             raise ModelError(
                 f"{type(self.stock).__name__} cannot embed text by the encoders of {self.name} ({kinds}): {error}. "

@@ -24,13 +24,10 @@ MOST_ENTRIES = 1000
 
 _MOST_NUMBERS = 10_000_000  # of a network whose files have fewer: tables that are computed
 _PACKED = 4  # numbers of a network for each of its files: quantized ones hold two in a byte
-_FEW = 100  # layers or sides that are never too many
+_FEW = 100  # layers, sides or pixels of padding that are never too many
 _LAYERS = re.compile(r"layers|blocks|depth")
 _TABLE = "pos_embed_max_size"  # side of a computed table, which is also stored
-_AXES, _MOST_ROWS = (
-    re.compile("axes"),
-    10_000,
-)  # sides of tables of positions, which are computed from the first edit on
+_MOST_ROWS = 10_000  # of a table of positions
 _ALLOCATES = frozenset((torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn))
 _FILLS = frozenset((torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.fill_, torch.Tensor.zero_))
 _Shapes = Mapping[str, tuple[int, ...]]
@@ -50,11 +47,19 @@ def check_network(file: Path, configuration: Mapping[str, Any], shapes: _Shapes)
     for name, value in _entries(configuration):
         if isinstance(value, list) and len(value) > MOST_ENTRIES:
             raise _too_large(file, f"the length of {name}", len(value), MOST_ENTRIES)
-        if isinstance(value, int) and _LAYERS.search(name) and value > layers:
-            raise _too_large(file, name, value, layers)
-        most = _FEW if name == _TABLE else _MOST_ROWS if _AXES.search(name) else sys.maxsize
-        if isinstance(value, int) and value > max(side, most):
-            raise _too_large(file, name, value, max(side, most))
+        if isinstance(value, int) and value > (most := _most(name, layers, side)):
+            raise _too_large(file, name, value, most)
+
+
+def _most(name: str, layers: int, side: int) -> int:
+    """The bound of a field of a network that has at most this many layers, and tensors of this side."""
+    if _LAYERS.search(name):
+        return layers
+    if name == _TABLE:
+        return max(side, _FEW)
+    if "axes" in name:  # of tables of positions, which some networks compute at their first evaluation
+        return max(side, _MOST_ROWS)
+    return _FEW if name.endswith("padding") else sys.maxsize
 
 
 def check_built(file: Path, configuration: Mapping[str, Any], kind: Any, shapes: _Shapes) -> None:
