@@ -45,7 +45,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -114,11 +114,12 @@ class Pairs:
         return len(chosen)
 
     @contextlib.contextmanager
-    def pressed(self, seen: Callable[[], list[str]], count: Counts) -> Iterator[None]:
+    def pressed(self, seen: Callable[[], list[str]], count: Counts) -> Generator[None]:
         """Meanwhile, every tenth edited file is replaced every few milliseconds until it has a report."""
         ended = threading.Event()
 
         def press() -> None:
+            waiting = list[str]()
             for turn in itertools.count():
                 if turn % 30 == 0:
                     waiting = sorted({*self.names[::10]} - {*seen()})
@@ -272,7 +273,7 @@ def do_pairs(folder: Path, share: float) -> Counts:
 
 
 @contextlib.asynccontextmanager
-async def client_of(root: Path) -> AsyncIterator[Any]:
+async def client_of(root: Path) -> AsyncGenerator[Any]:
     """A client of an MCP server of its own, a process."""
     import mcp
     from mcp.client.stdio import StdioServerParameters, stdio_client

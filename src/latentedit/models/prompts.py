@@ -120,10 +120,10 @@ class PromptBackbone(NetworkBackbone):
 
     def _check_ids(self, text: str) -> None:
         """Check that each tokenizer's ids and positions of a text are among the rows of its encoder's tables."""
-        for part, network in self._networks.items():
+        for part, one in self._networks.items():
             if not part.startswith("text_encoder"):
                 continue
-            own = part.replace("text_encoder", "tokenizer")
+            network, own = cast("Any", one), part.replace("text_encoder", "tokenizer")
             tokenizer = getattr(self.pipeline, own if own in self.parts else self.tokenizer)
             words: Any = getattr(tokenizer, "tokenizer", tokenizer)
             if "CLIP" in type(network).__name__:  # which pipelines pad to the tokenizer's length
@@ -133,7 +133,7 @@ class PromptBackbone(NetworkBackbone):
                         f"model_max_length of a tokenizer of {self.name} is {length:,}, beyond the {positions:,} "
                         f"positions of its {part}. Use the tokenizer and the text encoder of one model"
                     )
-            rows = len(cast("Any", network).get_input_embeddings().weight)
+            rows = len(network.get_input_embeddings().weight)
             if (most := max([*words(text, verbose=False).input_ids, words.pad_token_id or 0])) >= rows:
                 raise ModelError(
                     f"a tokenizer of {self.name} gives the id {most}, beyond the {rows} rows of its {part}. Use the "
