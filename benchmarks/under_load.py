@@ -61,7 +61,8 @@ from tests.keep.pairs import cast, scene, with_object
 
 SIDE, RADIUS, MARGIN = 256, 18, 12
 PROGRAM = [sys.executable, "-m", "latentedit_keep.main"]
-CROSSING_S = 1  # a call takes about as long
+LARGE = {"original": "large.png", "edited": "large-edited.png"}  # a pair that takes longer than the next
+CROSSING_S = 1
 SLICE = 0.04  # of all pairs: how many are replaced at a time
 FOLDERS = {"original": "originals", "edited": "edited"}
 Pixels = NDArray[np.uint8]
@@ -314,6 +315,9 @@ def do_agents(folder: Path, share: float) -> Counts:
     for name in away.names:  # other images of the same names
         away.replace(name, 3)
     (root / "sub").mkdir()
+    large = scene(8 * SIDE)
+    Image.fromarray(large).save(root / LARGE["original"])
+    Image.fromarray(with_object(large, (500, 900), 90)).save(root / LARGE["edited"])
     for name, kind in itertools.product(pairs.names, FOLDERS.values()):
         shutil.copy(root / kind / f"{name}.png", root / "sub" / f"{kind}-{name}.png")
         shutil.copy(outside / kind / f"{name}.png", outside / f"{kind}-{name}.png")
@@ -338,11 +342,13 @@ def do_agents(folder: Path, share: float) -> Counts:
             written.append((output, name))
 
     async def cancel(client: Any, number: int, seconds: float) -> None:
+        output = f"canceled-{number}.png"
         with anyio.move_on_after(seconds) as scope:
-            await keep(client, "001", f"canceled-{number}.png")
+            if answered(await client.call_tool("keep_edit", {**LARGE, "output": output}), ""):
+                finished.append(root / output)
         if scope.cancelled_caught:
             count["canceled"] += 1
-            canceled[f"canceled-{number}.png"] = time.time()
+            canceled[output] = time.time()
 
     async def refuse(client: Any, path: str) -> None:
         line = refusal(await client.call_tool("history", {"path": path}))
@@ -357,7 +363,7 @@ def do_agents(folder: Path, share: float) -> Counts:
             for number in range(each):
                 name = pairs.names[number % 10]
                 # Calls run in turn: the first is canceled while it runs, and others also while they wait.
-                group.start_soon(cancel, client, number, 0.7 if number == 0 else moments.uniform(0.2, 60 * share))
+                group.start_soon(cancel, client, number, 0.7 if number == 0 else moments.uniform(0.2, 40 * share))
                 group.start_soon(check, client, name)
                 group.start_soon(keep, client, name, f"kept-{number}.png")
                 group.start_soon(refuse, client, long[number % len(long)])
@@ -367,7 +373,7 @@ def do_agents(folder: Path, share: float) -> Counts:
                 else:
                     group.start_soon(check, client, name, at)
 
-    written, canceled = list[tuple[str, str]](), dict[str, float]()
+    written, finished, canceled = list[tuple[str, str]](), list[Path](), dict[str, float]()
     flipping = threading.Thread(target=flip, args=(root / "sub", outside, ended, count))
     flipping.start()
     try:
@@ -376,9 +382,9 @@ def do_agents(folder: Path, share: float) -> Counts:
         ended.set()
         flipping.join()
     there = [(root / output, name) for output, name in written]
-    count["lost outputs"] = sum(not place.exists() for place, _ in there)
+    count["lost outputs"] = sum(not place.exists() for place in (*finished, *(place for place, _ in there)))
     count["wrong outputs"] = sum(not pairs.is_kept(place, name, 0) for place, name in there if place.exists())
-    expected = {*(place for place, _ in there)}
+    expected = {*finished, *(place for place, _ in there)}
     # The answer of a call that has just ended crosses its cancellation: the file is there, and stays.
     late = [place.stat().st_ctime - canceled.get(place.name, 0) for place in {*root.rglob("*canceled*")} - expected]
     count["outputs of canceled calls"] = sum(seconds > CROSSING_S for seconds in late)
