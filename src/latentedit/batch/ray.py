@@ -6,13 +6,15 @@ worker is lost, another does its task, and Ray starts it where resources are fre
 
 import contextlib
 import functools
+import math
 import os
 import signal
 import socket
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from pathlib import Path
 from typing import Any
 
 from latentedit.core.errors import ConfigError, LatentEditError, OutputError
@@ -23,6 +25,7 @@ TRIES = 4  # workers that may die doing the same task before the run stops
 
 # Read when Ray is imported: send no usage statistics, and do not print dead workers on stdout.
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS_SKIP_REGEX": "."}
+_PARTS = 10_000  # of a core or GPU, Ray's smallest unit
 _ANSWER_S = 5.0  # timeout of the connection; Ray itself would try for minutes
 
 
@@ -32,76 +35,86 @@ def ray_workers(start: Start, *, address: str, count: int | None) -> Generator[W
 
     The default is one worker per GPU, or per core without GPUs.
     """
-    for name, value in _QUIET.items():
+    for name, value in (_QUIET | ({"RAY_AUTH_MODE": "token"} if _has_token() else {})).items():
         os.environ.setdefault(name, value)
     ray: Any = require("ray", "cluster")
-    with _own_handler():
+    with _own_handler() as replace:
         try:
             _connect(ray, address)
+            replace()
             yield _Cluster(ray, start, count)
         finally:
             ray.shutdown()
 
 
 class _Cluster(Workers):
-    """Actors, started when they are needed; a new one does the task of one that died.
+    """Actors, started when they are needed. Only one that has loaded takes a task; if it dies, another does it.
 
-    One that dies while it loads is not replaced as long as there are others, which do its task: it may be its machine.
+    So no task waits for an actor for which the cluster has no room left. One that dies while it loads is not replaced
+    as long as there are others: it may be its machine.
     """
 
     def __init__(self, ray: Any, start: Start, count: int | None) -> None:
         resources = ray.cluster_resources()
-        gpus = int(resources.get("GPU", 0))
-        super().__init__(count or gpus or int(resources.get("CPU", 1)))
-        options = {"num_cpus": 0, "num_gpus": min(1.0, gpus / self.count), "scheduling_strategy": "SPREAD"}
-        self._ray, self._kind, self._start = ray, ray.remote(**options)(_Worker), ray.put(start)
-        self._idle, self._at_work, self._deaths = list[Any](), dict[Any, Any](), Counter[str]()
-        self._waiting = list[Named]()
+        gpus, cores = (int(resources.get(kind, 0)) for kind in ("GPU", "CPU"))
+        super().__init__(count or gpus or cores or 1)
+        # Ray spreads only what needs resources. It counts in 1/10,000; rounded down, all fit.
+        share = _PARTS // math.ceil(self.count / (gpus or cores or self.count)) / _PARTS
+        options = {"num_cpus": share if cores and not gpus else 0, "num_gpus": share if gpus else 0}
+        self._kind = ray.remote(**options, scheduling_strategy="SPREAD")(_Worker)
+        self._ray, self._start, self._deaths = ray, ray.put(start), Counter[str]()
+        self._waiting, self._idle = list[str](), list[Any]()
+        self._loading, self._at_work = dict[Any, Any](), dict[Any, tuple[Any, str]]()
 
     def submit(self, name: str, task: Any) -> None:
-        worker = self._idle.pop() if self._idle else self._started()
-        reference = worker[0].measure.remote(task)
-        self.running[reference], self._at_work[reference] = (name, task), worker
+        self.running[name] = name, task
+        self._waiting.append(name)
 
     def finished(self) -> list[Named]:
-        found = list[Named]()
-        for reference in self._ray.wait(list(self.running), timeout=PAUSE_S)[0]:
-            (name, task), worker = self.running.pop(reference), self._at_work.pop(reference)
+        self._engage()
+        found, lost = list[Named](), (self._ray.exceptions.RayActorError, self._ray.exceptions.ObjectLostError)
+        for reference in self._ray.wait([*self._loading, *self._at_work], timeout=PAUSE_S)[0]:
+            worker, name = self._loading.pop(reference, None), ""
+            if worker is None:
+                worker, name = self._at_work.pop(reference)
             try:
-                found.append((name, self._ray.get(reference)))
-                self._idle.append(worker)
+                result = self._ray.get(reference)
+            except lost as error:
+                self._replace(name, error)
+                continue
             except self._ray.exceptions.RayTaskError as error:
                 cause = getattr(error, "cause", None)
                 raise (cause if isinstance(cause, LatentEditError) else error) from None
-            except self._ray.exceptions.RayActorError as error:
-                if self.count > 1 and not self._has_loaded(worker):
-                    self.count -= 1
-                    self._waiting.append((name, task))
-                    warnings.warn("a worker died while it loaded; the others continue", stacklevel=2)
-                    continue
-                self._deaths[name] += 1
-                if self._deaths[name] >= TRIES:
-                    why = str(error).strip().splitlines()[-1].strip()
-                    raise OutputError(
-                        f"{TRIES} workers died at {name}, possibly out of memory: {why}. Finished batches are saved. "
-                        "Resume with a smaller `batch`"
-                    ) from error
-                self.submit(name, task)
-        while self._waiting and len(self.running) < self.count:
-            self.submit(*self._waiting.pop())
+            self._idle.append(worker)
+            if name:
+                del self.running[name]
+                found.append((name, result))
         return found
 
-    def _started(self) -> tuple[Any, Any]:
-        """A new worker, and the reference that says whether it has loaded."""
-        worker = self._kind.remote(self._start)
-        return worker, worker.load.remote()
+    def _engage(self) -> None:
+        """Give tasks to those that are idle, and start others for the rest."""
+        while self._waiting and self._idle:
+            name, worker = self._waiting.pop(0), self._idle.pop()
+            self._at_work[worker.measure.remote(self.running[name][1])] = worker, name
+        while len(self._loading) < min(len(self._waiting), self.count - len(self._at_work)):
+            worker = self._kind.remote(self._start)
+            self._loading[worker.load.remote()] = worker
 
-    def _has_loaded(self, worker: tuple[Any, Any]) -> bool:
-        try:
-            self._ray.get(worker[1])
-        except self._ray.exceptions.RayActorError:
-            return False
-        return True
+    def _replace(self, name: str, error: Exception) -> None:
+        """Another will do the task of one that died; without a name, it was loading."""
+        if name:
+            self._waiting.append(name)
+        elif self.count > 1:
+            self.count -= 1
+            warnings.warn("a worker died while it loaded; the others continue", stacklevel=2)
+            return
+        self._deaths[name] += 1
+        if self._deaths[name] >= TRIES:
+            why, where = str(error).strip().splitlines()[-1].strip(), f"at {name}" if name else "while they loaded"
+            raise OutputError(
+                f"{TRIES} workers died {where}, possibly out of memory: {why}. Finished batches are saved. "
+                "Resume with a smaller `batch`"
+            ) from error
 
 
 class _Worker:
@@ -119,19 +132,37 @@ class _Worker:
 
 
 @contextlib.contextmanager
-def _own_handler() -> Generator[None]:
-    """Let SIGTERM do what it did before: Ray's own handler exits silently, with 15 or, in calls of Ray, with 1."""
+def _own_handler() -> Generator[Callable[[], None]]:
+    """Let SIGTERM do what it did before; the function that is yielded replaces the handlers that Ray has set.
+
+    They print a stack and exit with 15. Within its calls, Ray turns any exit into one with 1, so the exit is repeated.
+    """
     before, leaving = signal.getsignal(signal.SIGTERM), False
+    ours = before is not None and threading.current_thread() is threading.main_thread()
+
+    def leave(*_: object) -> None:
+        raise SystemExit
+
+    def replace() -> None:
+        if ours:
+            signal.signal(signal.SIGTERM, leave if callable(before) else before)
+
     try:
-        yield
+        yield replace
     except SystemExit:
         leaving = True
         raise
     finally:
-        if before is not None and threading.current_thread() is threading.main_thread():
+        if ours:
             signal.signal(signal.SIGTERM, before)
             if leaving:
                 signal.raise_signal(signal.SIGTERM)
+
+
+def _has_token() -> bool:
+    """Whether Ray would find a token. It uses one for "auto" only, but a cluster may be started with it anywhere."""
+    variables = "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
+    return any(name in os.environ for name in variables) or Path("~/.ray/auth_token").expanduser().exists()
 
 
 def _connect(ray: Any, address: str) -> None:
