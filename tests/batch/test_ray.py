@@ -37,35 +37,44 @@ class FakeRay:
 
     class RayError(Exception): ...
 
-    def __init__(self, *, cores: int = 2, unable: int = 0, **deaths: int) -> None:
+    def __init__(self, *, cores: int = 2, gpus: int = 0, unable: int = 0, room: int = 99, **deaths: int) -> None:
         self.deaths, self.workers, self.exceptions = Counter(deaths), 0, self
-        self.cores, self.unable = cores, unable  # the first so many workers die while they load
+        self.resources = {"CPU": float(cores), "GPU": float(gpus)}
+        self.unable, self.room = unable, room  # the first workers die while they load, the last never start
+        self.death, self.options = self.RayActorError, dict[str, Any]()
         self.calls, self.put = list[Any](), lambda work: work
         self.init, self.shutdown = lambda **options: self.calls.append(options), lambda: self.calls.append("shutdown")
 
     def cluster_resources(self) -> dict[str, float]:
-        return {"CPU": float(self.cores)}
+        return self.resources
 
-    def remote(self, **_: object) -> Any:
+    def remote(self, **options: Any) -> Any:
+        self.options = options
         return lambda kind: SimpleNamespace(remote=functools.partial(self.made, kind))
 
     def made(self, kind: Any, work: SmallWork) -> Any:
         self.workers, worker = self.workers + 1, kind(work)
         methods = (self.die, self.die) if self.workers <= self.unable else (worker.load, worker.measure)
+        methods = (self.never, self.never) if self.workers > self.room else methods
         load, measure = (SimpleNamespace(remote=functools.partial(functools.partial, method)) for method in methods)
         return SimpleNamespace(load=load, measure=measure)
 
     def die(self, *_: object) -> None:
         raise self.RayActorError("killed")
 
+    def never(self, *_: object) -> None:
+        raise NotImplementedError
+
     def wait(self, references: list[Any], **_: object) -> tuple[list[Any], list[Any]]:
-        return references[:1], references[1:]
+        ready = [one for one in references if one.func != self.never][:1]
+        assert ready, "it would wait for ever"
+        return ready, [one for one in references if one not in ready]
 
     def get(self, reference: "functools.partial[Any]") -> Any:
         for unit, _ in reference.args:
             if self.deaths[unit] > 0:
                 self.deaths[unit] -= 1
-                raise self.RayActorError("killed")
+                raise self.death("killed")
         return reference()
 
 
@@ -139,6 +148,86 @@ def test_the_run_ends_if_no_worker_loads(tmp_path: Path, use: Callable[..., None
     with pytest.raises(OutputError):
         run_work(begin(tmp_path / "run", work), work, executor=Executor(ray="auto", workers=None))
     assert ray.workers <= 3 + cluster_module.TRIES
+
+
+def test_no_task_waits_for_a_worker_without_room(
+    tmp_path: Path, undisturbed: dict[str, bytes], use: Callable[..., None]
+) -> None:
+    """As after the death of a machine: the one worker that is left does all tasks."""
+    work, ray = small_work(tmp_path / "notes"), FakeRay(cores=3, room=1)
+    use(require=lambda *_: ray)
+    folder = begin(tmp_path / "run", work)
+    run_work(folder, work, executor=Executor(ray="auto", workers=None))
+    assert made(folder) == undisturbed
+
+
+def test_a_result_that_is_lost_with_its_machine_is_made_again(
+    tmp_path: Path, undisturbed: dict[str, bytes], use: Callable[..., None]
+) -> None:
+    work, ray = small_work(tmp_path / "notes"), FakeRay(**{"003-unit": 1})
+    ray.death = ray.ObjectLostError
+    use(require=lambda *_: ray)
+    folder = begin(tmp_path / "run", work)
+    run_work(folder, work, executor=Executor(ray="auto", workers=None))
+    assert made(folder) == undisturbed
+
+
+@pytest.mark.parametrize(("cores", "gpus", "count"), [(2, 0, 2), (2, 0, 1), (2, 0, 7), (8, 3, 4), (8, 1, 7), (0, 0, 2)])
+def test_workers_need_a_share_so_that_ray_spreads_them_and_all_fit(
+    tmp_path: Path, use: Callable[..., None], cores: int, gpus: int, count: int
+) -> None:
+    work, ray = small_work(tmp_path / "notes"), FakeRay(cores=cores, gpus=gpus)
+    use(require=lambda *_: ray)
+    run_work(begin(tmp_path / "run", work), work, executor=Executor(ray="auto", workers=count))
+    needed, other = ("num_gpus", "num_cpus") if gpus else ("num_cpus", "num_gpus")
+    share, units = ray.options[needed], gpus or cores
+    assert (share > 0, ray.options[other]) == (units > 0, 0)
+    assert not units or units * int(1 / share) >= count
+
+
+def test_sigterm_does_not_reach_the_handler_of_ray(tmp_path: Path, use: Callable[..., None]) -> None:
+    """It prints a stack."""
+    work, ray = small_work(tmp_path / "notes"), FakeRay()
+
+    def init(**_: object) -> None:
+        signal.signal(signal.SIGTERM, lambda *_: ray.calls.append("a stack"))
+
+    def terminated(*_: object, **__: object) -> Any:
+        signal.raise_signal(signal.SIGTERM)
+
+    def leave(*_: object) -> None:
+        sys.exit(143)
+
+    ray.init, ray.wait = init, terminated
+    use(require=lambda *_: ray)
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            run_work(begin(tmp_path / "run", work), work, executor=Executor(ray="auto", workers=None))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert (ended.value.code, ray.calls) == (143, ["shutdown"])
+
+
+@pytest.mark.parametrize("source", ["RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "a file", ""])
+def test_a_token_of_the_account_is_used(
+    tmp_path: Path, use: Callable[..., None], monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    """Ray uses one without RAY_AUTH_MODE only where it finds the cluster itself."""
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.setenv(name, "")  # so that it is removed afterwards
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if source == "a file":
+        (tmp_path / ".ray").mkdir()
+        (tmp_path / ".ray/auth_token").write_text("token")
+    elif source:
+        monkeypatch.setenv(source, "token")
+    work, ray, modes = small_work(tmp_path / "notes"), FakeRay(), list[str | None]()
+    ray.init = lambda **_: modes.append(os.environ.get("RAY_AUTH_MODE"))
+    use(require=lambda *_: ray)
+    run_work(begin(tmp_path / "run", work), work, executor=Executor(ray="auto", workers=None))
+    assert modes == ["token" if source else None]
 
 
 @pytest.mark.parametrize("during", ["init", "wait"])
