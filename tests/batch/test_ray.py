@@ -29,19 +29,22 @@ needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="
 class FakeRay:
     """Ray in this process: a reference is a call that runs when its result is fetched."""
 
-    class RayTaskError(Exception): ...
-
-    class RayActorError(Exception): ...
-
-    class ObjectLostError(Exception): ...
-
     class RayError(Exception): ...
+
+    class RayTaskError(RayError): ...
+
+    class RayActorError(RayError): ...
+
+    class ObjectLostError(RayError): ...
+
+    class OutOfMemoryError(RayError): ...
 
     def __init__(self, *, cores: int = 2, gpus: int = 0, unable: int = 0, room: int = 99, **deaths: int) -> None:
         self.deaths, self.workers, self.exceptions = Counter(deaths), 0, self
         self.resources = {"CPU": float(cores), "GPU": float(gpus)}
         self.unable, self.room = unable, room  # the first workers die while they load, the last never start
-        self.death, self.options = self.RayActorError, dict[str, Any]()
+        self.options = dict[str, Any]()
+        self.death: type[FakeRay.RayError] = FakeRay.RayActorError
         self.calls, self.put = list[Any](), lambda work: work
         self.init, self.shutdown = lambda **options: self.calls.append(options), lambda: self.calls.append("shutdown")
 
@@ -161,11 +164,12 @@ def test_no_task_waits_for_a_worker_without_room(
     assert made(folder) == undisturbed
 
 
-def test_a_result_that_is_lost_with_its_machine_is_made_again(
-    tmp_path: Path, undisturbed: dict[str, bytes], use: Callable[..., None]
+@pytest.mark.parametrize("death", [FakeRay.ObjectLostError, FakeRay.OutOfMemoryError])
+def test_what_is_lost_with_a_machine_or_killed_for_its_memory_is_made_again(
+    tmp_path: Path, undisturbed: dict[str, bytes], use: Callable[..., None], death: type[FakeRay.RayError]
 ) -> None:
     work, ray = small_work(tmp_path / "notes"), FakeRay(**{"003-unit": 1})
-    ray.death = ray.ObjectLostError
+    ray.death = death
     use(require=lambda *_: ray)
     folder = begin(tmp_path / "run", work)
     run_work(folder, work, executor=Executor(ray="auto", workers=None))

@@ -263,7 +263,7 @@ def test_a_full_disk_ends_the_run_as_locally(nodes: Nodes, local: bytes, tmp_pat
         assert run.code() == 0, run.printed()
         assert (tmp_path / "rows.csv").read_bytes() == local
         ends.append(((tmp_path / "code").read_text(), len(run.printed())))
-    assert ends[0] == ends[1] == ("2\n", 1)
+    assert ends[0] == ends[1] == ("2\n", 2), "an error and a hint"
 
 
 def test_a_worker_that_dies_while_it_loads_leaves_the_work_to_the_other(

@@ -72,19 +72,19 @@ class _Cluster(Workers):
 
     def finished(self) -> list[Named]:
         self._engage()
-        found, lost = list[Named](), (self._ray.exceptions.RayActorError, self._ray.exceptions.ObjectLostError)
+        found = list[Named]()
         for reference in self._ray.wait([*self._loading, *self._at_work], timeout=PAUSE_S)[0]:
             worker, name = self._loading.pop(reference, None), ""
             if worker is None:
                 worker, name = self._at_work.pop(reference)
             try:
                 result = self._ray.get(reference)
-            except lost as error:
-                self._replace(name, error)
-                continue
             except self._ray.exceptions.RayTaskError as error:
                 cause = getattr(error, "cause", None)
                 raise (cause if isinstance(cause, LatentEditError) else error) from None
+            except self._ray.exceptions.RayError as error:  # killed, out of memory, or lost with its machine
+                self._replace(name, error)
+                continue
             self._idle.append(worker)
             if name:
                 del self.running[name]
