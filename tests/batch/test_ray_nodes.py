@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -56,6 +56,7 @@ class Nodes:
 
     def _begin(self, *options: str) -> None:
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--num-cpus=1", *options]
+        problem = ""
         for _ in range(STARTS):
             ended = subprocess.run(
                 [*command, "--object-store-memory=80000000", "--disable-usage-stats"],
@@ -63,7 +64,8 @@ class Nodes:
             )  # fmt: skip
             if ended.returncode == 0:
                 return
-        pytest.fail(ended.stdout + ended.stderr)
+            problem += ended.stdout + ended.stderr
+        pytest.fail(problem)
 
     def raylets(self) -> list[psutil.Process]:
         """Of the head, and of the second node."""
@@ -127,12 +129,14 @@ def _children(process: psutil.Process) -> list[psutil.Process]:
 class Run:
     """The command in its own process, with what it prints."""
 
-    def __init__(self, folder: Path, *options: str, before: tuple[str, ...] = (), **env: str) -> None:
+    def __init__(
+        self, folder: Path, *options: str, before: Sequence[str] = (), env: Mapping[str, str] | None = None
+    ) -> None:
         self.folder, self._log, self.began = folder, folder.with_suffix(".log"), time.monotonic()
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
                 [*before, sys.executable, "-m", "latentedit.cli.main", *RUN, *options, "-o", str(folder)],
-                stdout=subprocess.DEVNULL, stderr=log, env={**os.environ, **env},
+                stdout=subprocess.DEVNULL, stderr=log, env={**os.environ, **(env or {})},
             )  # fmt: skip
 
     def finished(self) -> int:
@@ -312,7 +316,7 @@ def test_a_token_of_the_account_opens_the_cluster(
         "variable": {"HOME": str(other), "RAY_AUTH_TOKEN": TOKEN},
         "file": {"HOME": str(other), "RAY_AUTH_TOKEN_PATH": str(home / ".ray" / "auth_token")},
     }[source]
-    run = Run(tmp_path / "run", "--ray", nodes.address, **env)
+    run = Run(tmp_path / "run", "--ray", nodes.address, env=env)
     assert (run.code(), run.printed()) == (0, [])
     assert run.rows() == local
 
@@ -322,7 +326,12 @@ def test_without_the_token_an_error_names_it(
     locked: tuple[Nodes, Path, Path], tmp_path: Path, token: str | None
 ) -> None:
     nodes, _, other = locked
-    run = Run(tmp_path / "run", "--ray", nodes.address, HOME=str(other), **({"RAY_AUTH_TOKEN": token} if token else {}))
+    run = Run(
+        tmp_path / "run",
+        "--ray",
+        nodes.address,
+        env={"HOME": str(other)} | ({"RAY_AUTH_TOKEN": token} if token else {}),
+    )
     assert run.code() == 2
     assert "token" in run.printed()[-2]
 
@@ -331,7 +340,7 @@ def test_a_killed_head_ends_the_run_which_resumes_on_another(
     running: Nodes, local: bytes, tmp_path: Path, make: Callable[[], Nodes]
 ) -> None:
     nodes = make()
-    run = Run(tmp_path / "run", "--ray", nodes.address, RAY_gcs_rpc_server_reconnect_timeout_s="5")
+    run = Run(tmp_path / "run", "--ray", nodes.address, env={"RAY_gcs_rpc_server_reconnect_timeout_s": "5"})
     run.reach(2)
     nodes.kill_head()
     assert run.code() == 1
