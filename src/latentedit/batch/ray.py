@@ -173,8 +173,8 @@ def _connect(ray: Any, address: str) -> None:
             host, _, port = address.removeprefix("ray://").rpartition(":")
             socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()
             none = (
-                f"a server listens at {address}, but does not answer as a Ray cluster. If it needs a token, set "
-                "RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN unless it is in ~/.ray/auth_token"
+                f"a server listens at {address}, but does not answer as a Ray cluster. If it needs a token, copy that to "
+                "~/.ray/auth_token or RAY_AUTH_TOKEN"
             )
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except (OSError, OverflowError, ValueError):
