@@ -173,7 +173,7 @@ def _connect(ray: Any, address: str) -> None:
             host, _, port = address.removeprefix("ray://").rpartition(":")
             socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()
             none = (
-                f"a server listens at {address}, but does not answer as a Ray cluster. If it needs a token, copy that to "
+                f"a server listens at {address}, but does not answer as a Ray cluster. If it needs a token, copy it to "
                 "~/.ray/auth_token or RAY_AUTH_TOKEN"
             )
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
