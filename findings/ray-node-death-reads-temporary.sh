@@ -9,7 +9,7 @@
 # Hurt: those who call the same actor again on ActorUnavailableError and replace it on ActorDiedError, as the names suggest:
 # a few tries are used up before the second error comes; and those who catch ActorDiedError alone end with the first.
 # Guess 7.6. Fails if that changes.
-# One run from a bare environment: 16 s of processor time, 93 MB of memory, 430 MB on the disk.
+# One run from a bare environment: 16 s of processor time, 93 MB in the largest process, 430 MB on the disk.
 set -eu
 folder=$(mktemp -d /tmp/ray.XXXXXX)
 trap 'rm -rf "$folder"' EXIT

@@ -9,7 +9,7 @@
 # RAY_AUTH_MODE=token makes both work, also for clusters without a token.
 # Hurt: those whose programs and documents name HOST:PORT, since a version of Ray in which tokens are the default.
 # Met while guess 7.10, a hit, was checked. Fails if that changes.
-# One run from a bare environment: 19 s of processor time, 93 MB of memory, 430 MB on the disk.
+# One run from a bare environment: 19 s of processor time, 93 MB in the largest process, 430 MB on the disk.
 set -eu
 folder=$(mktemp -d /tmp/ray.XXXXXX)
 trap 'rm -rf "$folder"' EXIT
