@@ -7,8 +7,9 @@
 # Seen (Ray 2.60.0): the first program writes a token to ~/.ray/auth_token and asks for it. "auto" reads that file; with the
 # address it is not read, and after 20 s "ConnectionError: Failed to connect to Ray cluster", without a word of tokens.
 # RAY_AUTH_MODE=token makes both work, also for clusters without a token.
-# Hurt: those whose programs and documents name HOST:PORT, since a version of Ray in which tokens are the default.
-# Met while guess 7.10, a hit, was checked. Fails if that changes.
+# Hurt: those whose programs and documents name HOST:PORT.
+# A reviewer foresaw it in ray-project/ray#64755, which made tokens the default. Met while guess 7.10, a hit, was checked.
+# Fails if that changes.
 # One run from a bare environment: 19 s of processor time, 93 MB in the largest process, 430 MB on the disk.
 set -eu
 folder=$(mktemp -d /tmp/ray.XXXXXX)
