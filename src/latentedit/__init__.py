@@ -46,7 +46,6 @@ __getattr__, __dir__, __all__ = exports(
     __name__,
     add="direction=[a, b]",
     apply="latentedit.manipulate(model, image, direction)",
-    batch="latentedit.edit(model, [image, image], ...)",
     blend="direction=[a, b], or latentedit.keep(original, edited, mask=mask)",
     calibrate="`latentedit models calibrate` in a shell",
     caption="`latentedit caption` in a shell",

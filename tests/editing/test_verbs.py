@@ -324,8 +324,9 @@ def test_an_unknown_image_is_edited_with_a_warning_and_its_own_verdict(
     colors: ColorBackbone, unknown_images: Callable[..., Familiarity]
 ) -> None:
     knowledge = unknown_images(reason="style", caption_fits=True)
-    with pytest.warns(LatentEditWarning, match="style"):
+    with pytest.warns(LatentEditWarning, match="style") as warned:
         result = edit(colors, noisy(), prompt="green")
+    assert {one.filename for one in warned} == {__file__}
     assert result.knowledge == knowledge
     assert result.verdict.word == "not known"
     assert result.notes[:2] == knowledge.doubts

@@ -299,7 +299,6 @@ FAIL = {
     "le.check(image, image, max_outside='1%')": ["0.001"],
     # the module
     "le.blend(beard, beard)": ["direction=[a, b]"],
-    "le.batch(model, [image])": ["latentedit.edit(model, [image, image]"],
     "le.caption(model, image)": ["latentedit caption"],
     "le.diff(image, image)": ["latentedit.check"],
     "le.inpaint(model, image)": ["mask=mask"],

@@ -31,8 +31,8 @@ def sweep(
 
     Examples:
         latentedit sweep me.png --change "=> glasses"
-        latentedit sweep me.png --change "=> glasses" --strengths=-1:1:9 -o sheet.png
-        latentedit sweep me.png --change "=> glasses" --strengths 0:1.5:7 -o slider.html
+        latentedit sweep me.png --change "=> glasses" --strengths=-1:1:9 -o grid.png
+        latentedit sweep me.png --change "=> glasses" --strengths 0:1.5:7 -o me.html
         latentedit sweep me.png --change "pale skin => dark skin" --via "tan skin"
         latentedit sweep me.png --direction glasses.safetensors --strengths 0,0.5,1
     """

@@ -53,7 +53,8 @@ class LatentEditWarning(UserWarning):
     """What the user should know of a result: what the command line prints as a warning."""
 
 
-_INSIDE = frozenset({"latentedit", "torch", "contextlib", "functools"})  # packages whose lines no user wrote
+# Packages whose lines no user wrote.
+_INSIDE = frozenset({"latentedit", "latentedit_keep", "torch", "contextlib", "functools"})
 
 
 def warn(notes: Iterable[str]) -> None:
