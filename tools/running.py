@@ -100,6 +100,7 @@ def scratch(page: Path) -> Generator[Path]:
         source = ROOT / "docs" / "images" / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
     (folder / "examples").symlink_to(ROOT / "examples")
+    (folder / "pytest.ini").touch()  # a reader's folder has not the settings of this repository's tests
     path = sys.path[:]
     sys.path[:0] = [str(folder), str(folder / INSTALLED)]
     try:

@@ -21,6 +21,7 @@ from latentedit_keep.base.images import read_pixels
 from latentedit_keep.base.warp import smoothed
 from latentedit_keep.change import Leftover, framed
 from latentedit_keep.checking import CheckResult, Report, check
+from latentedit_keep.pairs import pairs_of
 from tests.commands import Command, Refused
 from tests.keep.pairs import SIDE, WHERE, as_jpeg, cast, moved, scene, similarity, some, with_object
 from tests.keep.test_api import edited, lit
@@ -310,6 +311,14 @@ def test_exit_codes(tmp_path: Path, command: Command, refused: Refused) -> None:
         ([tmp_path, first, "-o", tmp_path / "r"], "is a folder"),
     ):
         assert why in refused("check", *arguments)
+
+
+def test_lists_may_be_separated_as_spreadsheets_do(tmp_path: Path) -> None:
+    places = (tmp_path / "a, b.png", tmp_path / "c;d.png")
+    for between, cells in ((",", '"a, b.png",c;d.png'), (";", 'a, b.png;"c;d.png"'), ("\t", "a, b.png\tc;d.png")):
+        listed = tmp_path / "pairs.csv"
+        listed.write_text(f"original{between}edited\n{cells}\n", encoding="utf-8")
+        assert pairs_of(listed, None, None) == ({"c;d": (*places, None)}, {})
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.nightly)])

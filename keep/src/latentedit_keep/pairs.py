@@ -104,7 +104,10 @@ def _listed(place: Path) -> dict[str, Pair]:
     """The pairs of a CSV or JSON file; paths are relative to it."""
     try:
         if place.suffix.lower() == ".csv":
-            rows: Any = list(csv.DictReader(io.StringIO(read_text(place, limit=_MOST_LIST_BYTES), newline="")))
+            text = read_text(place, limit=_MOST_LIST_BYTES)
+            heading = text.partition("\n")[0]
+            between = max(",;\t", key=heading.count)  # spreadsheets in many languages put semicolons or tabs
+            rows: Any = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=between))
         else:
             rows = read_json(place, limit=_MOST_LIST_BYTES)
         pairs: dict[str, Pair] = {}

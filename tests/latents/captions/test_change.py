@@ -106,6 +106,8 @@ def test_changes_replace_add_and_remove_phrases(caption: str, change: str, expec
         ("a man with a hat", "=> hat", "'hat'"),
         ("a man with a hat", "=> no hat", "a hat => no hat"),
         ("a hat.", "a hat =>", "a hat =>"),
+        ("a face, no glasses", "glasses => hat", "'no glasses'.*no glasses => hat"),
+        ("a man without a hat", "hat => cap", "'without a hat'"),
     ],
 )
 def test_inapplicable_changes_are_rejected(caption: str, change: str, message: str) -> None:

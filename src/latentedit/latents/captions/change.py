@@ -31,6 +31,7 @@ _FRAME = re.compile(rf"(?:(?:{_JOINTS}) )*(?:(?:an?|the) )?")
 _ARTICLE = re.compile(r"(?<![\w-])(an?)\s+\Z", re.IGNORECASE)
 _DETERMINER = re.compile(r"(?:an?|the|no|some|two|three|\d+)\b", re.IGNORECASE)
 _DENIAL = re.compile(r"(?:no|without)\s+(.+)", re.IGNORECASE | re.DOTALL)
+_DENIED = re.compile(r"(?<![\w-])(?:no|without)\s+(?:(?:an?|the)\s+)?\Z", re.IGNORECASE)
 _REQUEST = re.compile(
     r"(?:add|change|convert|delete|edit|erase|give|insert|make|put|remove|replace|swap|turn)\b", re.IGNORECASE
 )
@@ -162,6 +163,12 @@ def _replaced(caption: str, old: str, new: str) -> str:
     spans = [Phrase(text=match[0], start=match.start()) for match in _words(old).finditer(caption)]
     span = _only(spans, old, caption, what="words")
     before = caption[: span.start]
+    if (denial := _DENIED.search(before)) is not None:  # else "no glasses" would become "no hat"
+        denied = caption[denial.start() : span.end]
+        raise ConfigError(
+            f"{old!r}, the OLD of `change`, is not there: the caption says {denied!r}. "
+            f'Give "{denied} {_ARROW} {new}", or "{_ARROW} {new}"'
+        )
     # "a" or "an" agrees with the word behind it, so it is replaced with the word.
     article = _ARTICLE.search(before)
     if article is not None and _DETERMINER.match(new):
