@@ -92,6 +92,15 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return replace
 
 
+def completed(ray: FakeRay, tmp_path: Path, use: Callable[..., None]) -> dict[str, bytes]:
+    """What a run on a cluster has made."""
+    use(require=lambda *_: ray)
+    work = small_work(tmp_path / "notes")
+    folder = begin(tmp_path / "run", work)
+    run_work(folder, work, executor=Executor(ray="auto", workers=None))
+    return made(folder)
+
+
 def test_units_of_workers_and_of_other_processes_complete_the_run(
     tmp_path: Path, undisturbed: dict[str, bytes], use: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,20 +145,16 @@ def test_a_unit_that_kills_every_worker_ends_the_run(tmp_path: Path, use: Callab
 def test_deaths_while_loading_leave_the_work_to_the_others(
     tmp_path: Path, undisturbed: dict[str, bytes], use: Callable[..., None]
 ) -> None:
-    work, ray = small_work(tmp_path / "notes"), FakeRay(cores=6, unable=5)
-    use(require=lambda *_: ray)
-    folder = begin(tmp_path / "run", work)
-    run_work(folder, work, executor=Executor(ray="auto", workers=None))
-    assert made(folder) == undisturbed
+    ray = FakeRay(cores=6, unable=5)
+    assert completed(ray, tmp_path, use) == undisturbed
     assert ray.workers == 6
 
 
 @pytest.mark.filterwarnings("ignore:a worker died while it loaded")
 def test_the_run_ends_if_no_worker_loads(tmp_path: Path, use: Callable[..., None]) -> None:
-    work, ray = small_work(tmp_path / "notes"), FakeRay(cores=3, unable=99)
-    use(require=lambda *_: ray)
+    ray = FakeRay(cores=3, unable=99)
     with pytest.raises(OutputError):
-        run_work(begin(tmp_path / "run", work), work, executor=Executor(ray="auto", workers=None))
+        completed(ray, tmp_path, use)
     assert ray.workers <= 3 + cluster_module.TRIES
 
 
@@ -157,23 +162,16 @@ def test_no_task_waits_for_a_worker_without_room(
     tmp_path: Path, undisturbed: dict[str, bytes], use: Callable[..., None]
 ) -> None:
     """As after the death of a machine: the one worker that is left does all tasks."""
-    work, ray = small_work(tmp_path / "notes"), FakeRay(cores=3, room=1)
-    use(require=lambda *_: ray)
-    folder = begin(tmp_path / "run", work)
-    run_work(folder, work, executor=Executor(ray="auto", workers=None))
-    assert made(folder) == undisturbed
+    assert completed(FakeRay(cores=3, room=1), tmp_path, use) == undisturbed
 
 
 @pytest.mark.parametrize("death", [FakeRay.ObjectLostError, FakeRay.OutOfMemoryError])
 def test_what_is_lost_with_a_machine_or_killed_for_its_memory_is_made_again(
     tmp_path: Path, undisturbed: dict[str, bytes], use: Callable[..., None], death: type[FakeRay.RayError]
 ) -> None:
-    work, ray = small_work(tmp_path / "notes"), FakeRay(**{"003-unit": 1})
+    ray = FakeRay(**{"003-unit": 1})
     ray.death = death
-    use(require=lambda *_: ray)
-    folder = begin(tmp_path / "run", work)
-    run_work(folder, work, executor=Executor(ray="auto", workers=None))
-    assert made(folder) == undisturbed
+    assert completed(ray, tmp_path, use) == undisturbed
 
 
 @pytest.mark.parametrize(("cores", "gpus", "count"), [(2, 0, 2), (2, 0, 1), (2, 0, 7), (8, 3, 4), (8, 1, 7), (0, 0, 2)])

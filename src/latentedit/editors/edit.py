@@ -167,11 +167,12 @@ class Edit:
 
     def invert(self, grid: LevelGrid) -> InversionTrace:
         """The inversion of the images under c0 up to the top of a grid, for an aligned way back."""
-        return self.once("inversion", lambda: invert(self.latent, grid, progress=self.progress))
+        return self.once(f"inversion {grid.levels}", lambda: invert(self.latent, grid, progress=self.progress))
 
     def ddim_inversion(self, grid: LevelGrid, time: End | None, latent: JointLatent | None = None) -> InversionTrace:
         """The inversion of the images, or of other latents that are the same at all strengths, for a plain way back."""
         latent = self.latent if latent is None else latent
         # A DDIM step evaluates at the noisier of its two levels; public inversions keep that on the way up.
         end: End = "end" if latent.backbone.capabilities.predicts_noise else "start"
-        return self.once("inversion", lambda: invert(latent, grid, time=time or end, progress=self.progress))
+        how: dict[str, Any] = {"time": time or end, "progress": self.progress}
+        return self.once(f"plain inversion {grid.levels}, {how['time']}", lambda: invert(latent, grid, **how))

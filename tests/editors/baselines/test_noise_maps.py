@@ -33,12 +33,12 @@ def test_the_last_step_reaches_the_image_on_grids_that_end_above_zero() -> None:
     assert grid.levels[-1] > 0
     assert maps.states[-1] is latent.z
 
-    def source(a: Tensor, levels: Tensor, _: float) -> Tensor:
+    def source(a: Tensor, levels: Tensor) -> Tensor:
         requested.append(levels)
         return a
 
     edit = edit_of(latent)
-    follow_maps(edit, noise_maps(edit, LevelGrid(levels=(0.5, 0.01, 0.0))), source, lambda b, *_: b)
+    follow_maps(edit, noise_maps(edit, LevelGrid(levels=(0.5, 0.01, 0.0))), source, lambda b, _: b)
     assert [float(levels[0]) for levels in requested] == pytest.approx([0.5, lowest])
 
 

@@ -43,8 +43,8 @@ def follow_difference(
     return x + delta
 
 
-def along_path(field: GuidedField) -> Velocity:
-    """The velocity of a field whose steps are those of the flow map, where the model is one."""
+def towards_next(field: GuidedField) -> Velocity:
+    """The velocity of a field in steps to the next level, which are those of the flow map where the model is one."""
     return lambda z, levels, arrival: heading(field, arrival)(z, levels)
 
 
@@ -90,7 +90,7 @@ class FlowEdit(PairedWalk):
         return self.source_guidance == self.target_guidance
 
     def move(self, edit: Edit) -> Latents:
-        source, target = map(along_path, self.fields(edit))
+        source, target = map(towards_next, self.fields(edit))
         return follow_difference(self, edit, source, target, weight=edit.strength)
 
     def fields(self, edit: Edit) -> tuple[GuidedField, GuidedField]:
@@ -165,7 +165,7 @@ class FlowSlider(FlowEdit):
 
     def move(self, edit: Edit) -> Latents:
         fields = self.fields(edit)
-        return follow_difference(self, edit, along_path(fields[0]), steered(fields, edit.strength))
+        return follow_difference(self, edit, towards_next(fields[0]), steered(fields, edit.strength))
 
 
 @settings
@@ -197,7 +197,7 @@ class FlowAlign(PairedWalk):
     def move(self, edit: Edit) -> Latents:
         fields = edit.two_fields(1.0, 1.0, times=self.noises)
         velocity = steered(fields, edit.strength * self.guidance)
-        return follow_difference(self, edit, along_path(fields[0]), velocity, pull=self.pull)
+        return follow_difference(self, edit, towards_next(fields[0]), velocity, pull=self.pull)
 
 
 @settings

@@ -1,7 +1,7 @@
 """Editors inside a mask of where two texts differ: the pixels at which their velocities differ most."""
 
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -98,8 +98,8 @@ def difference_mask(
     edit: Edit, *, level: float, maps: int, ratio: float, antithetic: bool = False
 ) -> Bool[Tensor, "b *place"]:
     """`difference_map`, `binarised`: true where the texts differ; it broadcasts against latents."""
-    found = edit.once("difference map", lambda: difference_map(edit, level=level, maps=maps, antithetic=antithetic))
-    return binarised(found, ratio)
+    how: dict[str, Any] = {"level": level, "maps": maps, "antithetic": antithetic}
+    return binarised(edit.once(f"difference map {how}", lambda: difference_map(edit, **how)), ratio)
 
 
 # Of SAM-Flow's code, at the first and the last step; its radii are 6 and 3 of 64 positions.

@@ -27,9 +27,9 @@ from torch import Tensor
 
 from latentedit.core.flow import LevelGrid, level_batch, per_element
 from latentedit.core.settings import Count, Guidance, Natural, Share, Start, settings
+from latentedit.core.solvers import Field as VelocityField
 from latentedit.core.solvers import stochastic_step
 from latentedit.editors.baselines.aligned_returns import Reference, strongest_places
-from latentedit.editors.baselines.flow_paths import Velocity
 from latentedit.editors.baselines.walks import PairedRuns
 from latentedit.editors.edit import Edit, Latents, LevelBatch
 
@@ -74,7 +74,7 @@ def noise_maps(edit: Edit, grid: LevelGrid, *, shift: int = 0) -> NoiseMaps:
     return NoiseMaps(levels=levels, states=(*states, edit.x))
 
 
-def follow_maps(edit: Edit, maps: NoiseMaps, source: Velocity, edited: Velocity) -> Latents:
+def follow_maps(edit: Edit, maps: NoiseMaps, source: VelocityField, edited: VelocityField) -> Latents:
     """``d <- mu_k(d, edited(x_k + d, s_k) - source(x_k, s_k))`` from d = 0, and ``x + d`` at the end.
 
     Velocities that are equal at d = 0 leave exactly x.
@@ -83,7 +83,7 @@ def follow_maps(edit: Edit, maps: NoiseMaps, source: Velocity, edited: Velocity)
     for index, s, _ in edit.steps(maps.levels):
         a = maps.states[index]
         at = level_batch(s, a).clamp_min(lowest)
-        dv = edited(a + delta, at, s) - edit.at_image(index, partial(source, a, at, s))
+        dv = edited(a + delta, at) - edit.at_image(index, partial(source, a, at))
         delta = maps.mean(index, delta, dv)
     return edit.x + delta
 
@@ -116,12 +116,8 @@ class EditFriendlyDDPM(PairedRuns):
 
     def run(self, edit: Edit) -> Latents:
         source_field, target_field = edit.two_fields(self.source_guidance, self.target_guidance)
-        maps = noise_maps(edit, edit.path(self.steps, self.level, self.shift))
 
-        def source(z: Latents, levels: LevelBatch, _: float) -> Latents:
-            return source_field(z, levels)
-
-        def edited(b: Latents, levels: LevelBatch, _: float) -> Latents:
+        def edited(b: Latents, levels: LevelBatch) -> Latents:
             ahead = target_field(b, levels)
             # At strength 1 the source branch at the edit cancels, and its evaluation is saved.
             if edit.strength == 1:
@@ -129,7 +125,7 @@ class EditFriendlyDDPM(PairedRuns):
             held = source_field(b, levels)
             return held + edit.strength * (ahead - held)
 
-        return follow_maps(edit, maps, source, edited)
+        return follow_maps(edit, noise_maps(edit, edit.path(self.steps, self.level, self.shift)), source_field, edited)
 
 
 @settings
@@ -172,11 +168,11 @@ class LEDITS(PairedRuns):
         text, velocity = source if self.reference == "source" else backbone.null(source), backbone.velocity
         maps = noise_maps(edit, edit.path(self.steps, self.level, self.shift))
 
-        def reference(z: Latents, levels: LevelBatch, _: float) -> Latents:
+        def reference(z: Latents, levels: LevelBatch) -> Latents:
             return velocity(z, levels, text)
 
-        def edited(b: Latents, levels: LevelBatch, _: float) -> Latents:
-            base = velocity(b, levels, text)
+        def edited(b: Latents, levels: LevelBatch) -> Latents:
+            base = reference(b, levels)
             psi = edit.strength * self.scale * (velocity(b, levels, target) - base)
             return base + strongest_places(psi, self.threshold)
 
