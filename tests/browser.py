@@ -10,6 +10,7 @@ import shutil
 import sys
 import tarfile
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,13 @@ class Browser:
     def evaluate(self, script: str) -> Any:
         """The value of an expression in the page."""
         return self.page.evaluate(script)
+
+    def wait(self, condition: str) -> None:
+        """Wait for a condition; unlike wait_for_function, also where a page forbids `eval`."""
+        until = time.monotonic() + _PATIENCE_MS / 1000
+        while not self.evaluate(condition):
+            assert time.monotonic() < until, f"never came true: {condition}"
+            self.page.wait_for_timeout(20)
 
 
 @contextlib.contextmanager

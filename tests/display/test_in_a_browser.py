@@ -246,9 +246,9 @@ def test_the_viewer_works_in_a_frame_of_another_page(browser: Browser, view: Vie
     browser.open(tmp_path / "page.html", width=1000)
     inside = browser.page.frame_locator("iframe")
     inside.locator("latentedit-viewer[ready]").wait_for()
-    browser.page.wait_for_function("heard[0]?.strength === 0.6")
+    browser.wait("heard[0]?.strength === 0.6")
     inside.locator(".number").fill("0.5")
-    browser.page.wait_for_function("heard.at(-1)?.strength === 0.5")
+    browser.wait("heard.at(-1)?.strength === 0.5")
     assert browser.evaluate("heard.at(-1).height") > 500
     with browser.page.expect_download() as waiting:
         inside.locator(".keep").click()

@@ -41,6 +41,6 @@ def test_a_ranking_fits_a_laptop_and_fades_where_it_goes_on(browser: Browser, tm
     faded = "document.querySelector('.table').matches('.more')"
     assert not browser.evaluate(faded)
     browser.open(tmp_path / "report.html", width=390)
-    browser.page.wait_for_function(faded)
+    browser.wait(faded)
     browser.evaluate("document.querySelector('.table').scrollTo(9999, 0)")
-    browser.page.wait_for_function(f"!{faded}")
+    browser.wait(f"!{faded}")
