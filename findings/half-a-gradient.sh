@@ -18,7 +18,7 @@ cd "$folder"
 python3 -m venv venv
 # PyTorch's own index has the build without CUDA; the one of PyPI takes gigabytes.
 "$folder/venv/bin/python" -m pip install --quiet --no-compile --no-deps --extra-index-url https://download.pytorch.org/whl/cpu torch==2.13.0
-"$folder/venv/bin/python" -m pip install --quiet --no-compile torch==2.13.0 numpy
+"$folder/venv/bin/python" -m pip install --quiet --no-compile torch==2.13.0 numpy packaging
 "$folder/venv/bin/python" -m pip install --quiet --no-compile --no-deps pypose==0.9.5
 found=$("$folder/venv/bin/python" -W ignore - <<'PY'
 import pypose
