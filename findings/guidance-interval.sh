@@ -1,16 +1,16 @@
 #!/bin/sh
-# Guidance that acts within an interval of time makes solvers with error control miss their tolerance ten thousand times.
+# Guidance within an interval of time makes solvers with error control miss their tolerance by a factor of 50 to 30,000.
 #
 # Asked: a velocity -y, to which guidance adds 3 within an interval; 81 intervals that begin between .05 and .46 and end between .54
 # and .95; solved from t = 0 to 1 with rtol = atol = 1e-5 by torchdiffeq's dopri5, SciPy's RK45, and diffrax's Dopri5.
 # Expected: errors of about the tolerance; steps that cross an end of the interval are rejected until they are small.
-# Seen (torchdiffeq 0.2.5, SciPy 1.17.1, diffrax 0.7.2): the median error is 50 to 200 times the tolerance, the largest above .1, for a solution
-# of about 2. The estimate compares two sums of the same few values of the field; a step with a single value behind the end can
-# pass by chance, and the value next to it sets the size of the next step. With the ends named (torchdiffeq's jump_t) or the
-# equation solved in three parts, errors are within 5 times the tolerance. 20 fixed steps of rk4 with nodes at the ends do as well.
+# Seen (torchdiffeq 0.2.5, SciPy 1.17.1, diffrax 0.7.2): median errors of 5e-4 to 2e-3, and of .3 to .4 at worst, for a solution of
+# about 2. All three use one pair of formulas. Its stages lie at 0, .2, .3, .8, .89, and 1 of a step, and the weights of the error
+# estimate of those from .8 on add up to .003: a jump between .3 and .8 of a step is hardly seen, and the step is accepted. With the
+# ends named (torchdiffeq's jump_t), or the equation solved in three parts, the errors are at most 2e-5.
 # Hurt: those who switch guidance, a mask, or a prompt on and off at given times and sample or invert with an adaptive solver.
 # Guess 4.28. Fails if that changes.
-# One run from a bare environment: TIME.
+# One run from a bare environment: 34 s of processor time, 530 MB.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

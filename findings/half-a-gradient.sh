@@ -45,5 +45,10 @@ for numbers in (torch.zeros(3), torch.tensor([0.5, -0.7, 0.9])):
 PY
 )
 echo "$found"
-expected='EXPECTED'
+expected='so3.Exp at [0.0, 0.0, 0.0]: 1.00 of the length, 0 degrees off
+mat2SO3 at [0.0, 0.0, 0.0]: 0.50 of the length, 0 degrees off
+euler2SO3 at [0.0, 0.0, 0.0]: 0.50 of the length, 0 degrees off
+so3.Exp at [0.5, -0.7, 0.9]: 1.00 of the length, 0 degrees off
+mat2SO3 at [0.5, -0.7, 0.9]: 0.48 of the length, 32 degrees off
+euler2SO3 at [0.5, -0.7, 0.9]: 0.55 of the length, 23 degrees off'
 [ "$found" = "$expected" ]

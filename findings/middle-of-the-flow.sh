@@ -10,7 +10,7 @@
 # Hurt: those who edit by noise to a middle time, or invert: ODESolver does both. What goes wrong at .5 is a plausible sample.
 # Met while guess 4.22, a hit, was checked. That an interval is meant by its least and its greatest time is documented.
 # Fails if that changes.
-# One run from a bare environment: TIME.
+# One run from a bare environment: 24 s of processor time, 296 MB.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -9,7 +9,7 @@
 # Hurt: those who measure the dimension of images, features, or latents: data sets hold copies, and so do grids with equal seeds.
 # Guess 4.27 expected TwoNN to fail, and MLE not. A dimension of 0 for many samples was asked about (scikit-dimension's issue 6).
 # Fails if that changes.
-# One run from a bare environment: TIME.
+# One run from a bare environment: 37 s of processor time, 317 MB.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -149,6 +149,17 @@ def test_differences_of_records_are_listed(record: RunRecord) -> None:
     ]
 
 
+def test_autocast_is_a_difference(colors: ColorBackbone) -> None:
+    """It changes the numbers of networks whose own dtype stays what it is."""
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = edit(colors, gray(), prompt="green", method="sdedit", seed=5).record
+    outside = RunRecord.from_json(
+        edit(colors, gray(), prompt="green", method="sdedit", seed=5).record.to_json(), "a file"
+    )
+    assert differences(inside, outside) == ["autocast changed: bfloat16 -> none"]
+    assert differences(outside, outside) == []
+
+
 @pytest.mark.parametrize("local", [True, False])
 def test_successive_edits_with_a_mask_are_replayed(colors: ColorBackbone, local: bool) -> None:
     source = gray(2, (60, 52))

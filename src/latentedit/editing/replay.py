@@ -67,7 +67,10 @@ def differences(record: RunRecord, now: RunRecord) -> list[str]:
     """What changed since the record was written: versions, machine, directions; one clause each."""
     old, new = record.versions, now.versions
     changes = [(name, old.get(name, "none"), new.get(name, "none")) for name in sorted({*old, *new})]
-    changes += [("dtype", record.model.dtype, now.model.dtype), ("device", record.model.device, now.model.device)]
+    changes += [
+        (name, getattr(record.model, name) or "none", getattr(now.model, name) or "none")
+        for name in ("dtype", "autocast", "device")
+    ]
     pairs = enumerate(zip(record.directions, now.directions, strict=False), start=1)
     changes += [(f"direction {index}", before.fingerprint, after.fingerprint) for index, (before, after) in pairs]
     return [f"{name} changed: {before} -> {after}" for name, before, after in changes if before != after]

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import pydantic
+import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -50,15 +51,18 @@ class ModelRecord(_Record):
     dtype: str
     device: str
     revision: str | None = None  # commit of a model of the hub
+    autocast: str | None = None  # dtype of the `torch.autocast` around the call, which changes results
 
     @classmethod
     def of(cls, backbone: Backbone) -> "ModelRecord":
+        device = backbone.device.type
         return cls(
             name=Path(backbone.name).name if Path(backbone.name).is_absolute() else backbone.name,
             fingerprint=backbone.fingerprint,
             dtype=dtype_name(backbone.network_dtype),
-            device=backbone.device.type,
+            device=device,
             revision=backbone.revision,
+            autocast=dtype_name(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else None,
         )
 
 
