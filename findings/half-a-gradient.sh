@@ -10,7 +10,7 @@
 # Hurt: those who learn a pose by Euler angles or by a network that outputs matrices: a wrong step length where they begin, and wrong
 # weights between angles later; values and convergence at the optimum do not show it.
 # That gradients of rotations are rotation vectors is documented (pypose's issues 257 and 335). Guess 4.25. Fails if that changes.
-# One run from a bare environment: TIME.
+# One run from a bare environment: 22 s of processor time, 289 MB.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -40,8 +40,9 @@ for numbers in (torch.zeros(3), torch.tensor([0.5, -0.7, 0.9])):
         shifts = step * torch.eye(3)
         true = torch.stack([coordinate(numbers + one) - coordinate(numbers - one) for one in shifts]) / (2 * step)
         (gradient,) = torch.autograd.grad(coordinate(one := numbers.clone().requires_grad_()), one)
-        length, angle = gradient.norm() / true.norm(), torch.rad2deg(torch.acos(torch.cosine_similarity(gradient, true, dim=0).clamp(-1, 1)))
-        print(f"{name} at {numbers.tolist()}: {float(length):.2f} of the length, {abs(float(angle)):.0f} degrees off")
+        cosine = torch.cosine_similarity(gradient, true, dim=0).clamp(-1, 1)
+        length, angle = float(gradient.norm() / true.norm()), float(cosine.acos().rad2deg())
+        print(f"{name} at {numbers.tolist()}: {length:.2f} of the length, {angle:.0f} degrees off")
 PY
 )
 echo "$found"

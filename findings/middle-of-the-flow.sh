@@ -33,7 +33,12 @@ class Turn(torch.nn.Module):
 
 start = torch.tensor([[1.0, 0.0, 0.0]])
 solvers = {"ODESolver": ODESolver(Turn()), "RiemannianODESolver": RiemannianODESolver(Sphere(), Turn())}
-grids = {"0 to 1": (0.1, [0.0, 1.0]), "0.5 to 1": (0.1, [0.5, 1.0]), "0.5 to 1, by times": (None, torch.linspace(0.5, 1, 6).tolist()), "1 to 0": (0.1, [1.0, 0.0])}
+grids = {
+    "0 to 1": (0.1, [0.0, 1.0]),
+    "0.5 to 1": (0.1, [0.5, 1.0]),
+    "0.5 to 1, by times": (None, torch.linspace(0.5, 1, 6).tolist()),
+    "1 to 0": (0.1, [1.0, 0.0]),
+}
 for label, (step, grid) in grids.items():
     ends = [solver.sample(start, step_size=step, method="rk4", time_grid=torch.tensor(grid)) for solver in solvers.values()]
     print(f"{label}:", *(f"{name} {float(torch.atan2(end[0, 1], end[0, 0])):.2f}" for name, end in zip(solvers, ends, strict=True)))

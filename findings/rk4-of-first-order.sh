@@ -9,7 +9,7 @@
 # shows.
 # Hurt: those who sample or invert flow matching models, whose velocity always depends on t, and chose rk4 for accuracy.
 # Met while guess 4.21, a hit, was checked. Fails if that changes.
-# One run from a bare environment: TIME.
+# One run from a bare environment: 24 s of processor time, 295 MB.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -1,5 +1,5 @@
 #!/bin/sh
-# SSIM of float32 images is another number under autocast, .50 for .83, and how a library blurs decides which.
+# SSIM of float32 images is another number under autocast, .50 for .83, unless the library switches autocast off.
 #
 # Asked: a photograph in 0 to 1 and its copy with noise of .02, both float32: SSIM and MS-SSIM by torchmetrics, pytorch-msssim,
 # and kornia; then the same calls under torch.autocast to bfloat16 and to float16; then of bfloat16 images.
@@ -7,11 +7,11 @@
 # Seen (torchmetrics 1.9.0, pytorch-msssim 1.0.0, kornia 0.9.0, torch 2.13.0): SSIM of .83 becomes .50 and .75 by torchmetrics, .89 and
 # .81 by pytorch-msssim, and stays .83 by kornia, also for bfloat16 images; MS-SSIM of .97 becomes .74 and 1.00. Autocast computes
 # convolutions in half precision, whatever the images are, and SSIM takes the variance as the mean of squares less the square of
-# the mean, two nearly equal numbers. kornia's blur is not such a convolution.
+# the mean, two nearly equal numbers. kornia switches autocast off, and computes half precision in float32, as it documents.
 # Hurt: those who validate with mixed precision (a trainer's bf16-mixed puts metrics under autocast too), and who compare methods
 # that ran with and without it.
 # Guess 3.56, on bfloat16 images. Reported for flat images, and closed (torchmetrics' issue 1290). Fails if that changes.
-# One run from a bare environment: TIME.
+# One run from a bare environment: 31 s of processor time, 492 MB.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -10,7 +10,7 @@
 # move of 3 px is 1 px off in bfloat16.
 # Hurt: those who augment or align images within a training or validation step with mixed precision.
 # Guess 3.61. Reported for images in half precision (torchvision's issue 9029). Fails if that changes.
-# One run from a bare environment: TIME.
+# One run from a bare environment: 30 s of processor time, 377 MB.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
