@@ -171,7 +171,7 @@ def test_a_frame_that_is_taken_unmeasured_is_uncertain() -> None:
         first[row, 150:160] = 35
         left = 150 + round(6 * np.sin(row / 12))
         second[row + 5, left : left + 10] = 35
-    found = register(*(one.astype(np.float32) + grain(4, at) for at, one in enumerate((first, second))))
+    found = register((first + grain(4, 0)).astype(np.float32), (second + grain(4, 1)).astype(np.float32))
     assert found.shift_px == (0, 0)
     assert found.uncertainty_px > 1.5
 
