@@ -176,7 +176,7 @@ def test_a_frame_that_is_taken_unmeasured_is_uncertain() -> None:
     assert found.uncertainty_px > 1.5
 
 
-@pytest.mark.parametrize(("seed", "sigma"), [(1, 9), (1, 12), (33, 15)])
+@pytest.mark.parametrize(("seed", "sigma"), [(1, 9), (33, 15)])
 def test_strangers_out_of_focus_are_refused(seed: int, sigma: float) -> None:
     """Some of their soft tiles agree by chance; of the last pair if one is turned."""
     first, second = bokeh(seed, sigma) + grain(1, 0), bokeh(seed + 20, sigma) + grain(1, 1)

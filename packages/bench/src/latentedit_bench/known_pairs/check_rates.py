@@ -9,7 +9,7 @@ as many as its share; it is never stopped by what was found. Of 500 unchanged an
 photographs and portraits of the draws before (seeds 25 to 28), 6 are drawn scenes with grain of 1.5 to 8 levels
 (`plain.py`: sky, dusk, fog, night, snow, walls), which the editor keeps, smooths away or replaces, also in a part, 3
 are photographs out of focus by 10 to 18 px, and 3 have 1 to 64 px, edited exactly or saved as JPEG. The 100 strangers
-are scenes with a horizon, and photographs out of focus, now never two parts of one photograph, as some were before.
+are scenes with a horizon, and photographs out of focus, now never two parts of one photograph, as they could be.
 
 Criteria: at most 1.5 % false alarms, at most 2 % misses, no contradiction between `keep` and `check` in any pair. An
 error of the program is a false alarm or a miss. Strangers have no threshold: how many were not refused stands beside
