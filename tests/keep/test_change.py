@@ -38,6 +38,14 @@ def test_inverted_contrast_is_as_certain_as_equal_contrast() -> None:
     assert unsure == [False, False, True]
 
 
+def test_a_small_change_is_certain_only_in_a_frame_that_is() -> None:
+    """Edges that lie elsewhere differ as much."""
+    change = found(scene(), with_object(scene(), radius=5))
+    assert judge(change) == "local change"
+    guessed = dataclasses.replace(change.registration, uncertainty_px=6.0)
+    assert judge(dataclasses.replace(change, registration=guessed)) == "faint change"
+
+
 @pytest.mark.parametrize("tint", [(1, 1, 1), (1.07, 0.95, 0.75)], ids=["gray", "sepia"])
 @pytest.mark.parametrize("backwards", [False, True])
 @pytest.mark.parametrize("edited", [scene(), with_object(scene())], ids=["same", "another"])

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from latentedit_keep.api import keep
+from latentedit_keep.registration import register
 from tests.keep.pairs import as_jpeg
 
 SIZE = (360, 240)
@@ -21,10 +22,10 @@ def sky(turned: bool = False) -> Pixels:
     return image[::-1, ::-1] if turned else image
 
 
-def bokeh(seed: int = 1) -> Pixels:
+def bokeh(seed: int = 1, sigma: float = 18) -> Pixels:
     """Lights far out of focus."""
     spots = np.random.default_rng(seed).normal(size=(*SIZE[::-1], 3)).astype(np.float32)
-    soft = cv2.GaussianBlur(spots, (0, 0), 18)
+    soft = cv2.GaussianBlur(spots, (0, 0), sigma)
     return 128 + 28 * soft / soft.std()
 
 
@@ -161,6 +162,50 @@ def test_jpeg_of_a_tiny_image_hides_no_change(size: tuple[int, int], quality: in
     assert (found.kept.pixels[0, 0] == edited[0, 0]).all()
     assert found.changed_share < 0.3
     assert keep(taken(before), 255 - taken(before)).found != "local change"
+
+
+def test_a_frame_that_is_taken_unmeasured_is_uncertain() -> None:
+    """The one thing there was bent, so that the frame of the editor's file is taken."""
+    first, second = sky(), sky()
+    for row in range(40, 200):
+        first[row, 150:160] = 35
+        left = 150 + round(6 * np.sin(row / 12))
+        second[row + 5, left : left + 10] = 35
+    found = register((first + grain(4, 0)).astype(np.float32), (second + grain(4, 1)).astype(np.float32))
+    assert found.shift_px == (0, 0)
+    assert found.uncertainty_px > 1.5
+
+
+@pytest.mark.parametrize(("seed", "sigma"), [(1, 9), (33, 15)])
+def test_strangers_out_of_focus_are_refused(seed: int, sigma: float) -> None:
+    """Some of their soft tiles agree by chance; of the last pair if one is turned."""
+    first, second = bokeh(seed, sigma) + grain(1, 0), bokeh(seed + 20, sigma) + grain(1, 1)
+    assert keep(taken(first), as_jpeg(second, 90)).found == "different images"
+
+
+def test_what_has_no_tiles_agrees_by_its_coarse_colors_alone() -> None:
+    plain = wall(90, 90, 90).astype(np.float32)
+    assert [register(plain, one.astype(np.float32)).agreement for one in (plain + 10, bokeh(2))] == [1, 0]
+
+
+def test_what_jpeg_may_hide_in_a_tiny_image_is_unsure() -> None:
+    """A pixel of five levels less than is certain; two that differ by rounding are no change."""
+    before = cv2.resize(taken(textured_below(bokeh())), (6, 6), interpolation=cv2.INTER_AREA).astype(np.float32)
+    after = before.copy()
+    after[2, 4] += 40
+    assert keep(taken(before), as_jpeg(after, 60)).found == "faint change"
+    pair = np.full((1, 2, 3), 128, dtype=np.uint8)
+    assert keep(pair, pair + np.array([[[0], [1]]], dtype=np.uint8)).found == "nothing"
+
+
+def test_an_image_of_32_px_is_compared_in_place() -> None:
+    """Alignment would be off by a pixel, and take a large change for a cast."""
+    before = cv2.resize(taken(textured_below(bokeh())), (32, 23), interpolation=cv2.INTER_AREA).astype(np.float32)
+    after = before.copy()
+    after[:14, :16] += 70
+    found = keep(taken(before), as_jpeg(after, 70))
+    assert found.found == "local change"
+    assert 0.2 < found.changed_share < 0.5
 
 
 def test_a_drift_that_loses_as_much_as_it_shows_more_is_no_extension() -> None:

@@ -14,7 +14,7 @@ from latentedit_keep.base.color import Pixels, levels, opacity_of, profile_of
 from latentedit_keep.base.console import Tick, nothing
 from latentedit_keep.base.images import PixelImage
 from latentedit_keep.base.warp import Array, Box, Matrix, cv2, fitted, resized, scaling, translation, turned, warped
-from latentedit_keep.change import EXTENDED, GLOBAL, LOCAL, OUTSIDE, WORKING_SIDE_PX, DetectedChange, Found
+from latentedit_keep.change import EXTENDED, GLOBAL, LOCAL, OUTSIDE, UNLIKE, WORKING_SIDE_PX, DetectedChange, Found
 from latentedit_keep.composite import composite, cut
 from latentedit_keep.exact import at_depth, exact_change, only_colors, tiny_change
 from latentedit_keep.masks import SEEN
@@ -183,7 +183,7 @@ def analyze(original: PixelImage, edited: PixelImage, tick: Tick = nothing) -> A
         upright = dataclasses.replace(second, pixels=turned(second.pixels, *turn))
         again = _extended(base, upright, _analyzed(base, upright, tick))
         words = ["mirrored" if turn[1] else "", _TURNS[-turn[0] % 4]]
-        if again.change is not None:
+        if again.change is not None and (again.found != "redrawn" or again.change.in_place):  # no chance
             return dataclasses.replace(again, turned=", then ".join(filter(None, words)))
     return found
 
@@ -234,9 +234,9 @@ def _analyzed(base: PixelImage, edited: PixelImage, tick: Tick) -> Analysis:
         if differs is not None and not only_colors(base.pixels, same.pixels, differs):
             return _in_place(base, same, comparing.exact_found(differs))
     if base.size == edited.size and base.alpha is None and edited.alpha is None:
-        differs = tiny_change(base.levels, edited.levels)
-        if differs is not None:
-            return _in_place(base, edited, comparing.exact_found(differs, exact=False))
+        found = tiny_change(base.levels, edited.levels)
+        if found is not None:
+            return _in_place(base, edited, comparing.exact_found(found[0], exact=False, certain=found[1]))
     return _aligned(base, edited, ground, tick)
 
 
@@ -289,6 +289,9 @@ def _aligned(base: PixelImage, edited: PixelImage, ground: Any, tick: Tick) -> A
         sharpening = _sharpening(base, image, frame, change, under)
         change = dataclasses.replace(change, registration=frame, sharpening=sharpening)
         found = comparing.judge(change)
+        alike = change.structure >= UNLIKE or comparing.is_drawn_anew(here, there, frame.agreement)
+        if found == "redrawn" and not alike:
+            change, found = None, "different images"  # out of focus, a third of all tiles agree by chance
         stretched = abs(np.divide(*np.diag(plain.matrix)[:2]) - 1) >= 0.03
         doubtful = registration.uncertainty_px > distance_px(registration.resized, np.eye(3), base.size)
         if found in GLOBAL and (doubtful or registration.outside_share > _STREAKS) and not stretched:

@@ -34,6 +34,7 @@ _GLOBAL_RESIDUAL = 6.0  # coarse difference of the rest in levels above which a 
 # Quantile of the variance of windows that is grain's, multiple of it that is structure's, and bounds of that.
 _GRAIN = (0.2, 2.5, 16.0, 100.0)
 _GLOBAL_STRUCTURE = 0.6  # correlation of the unchanged part below which the image was redrawn
+UNLIKE = 0.3  # the same, below which it must at least have the layout; images redrawn in place had 0.41 and more
 # Unchanged share of the detail, structure, and unchanged share below all of which it was restyled; a figure replaced in
 # front of a plain ground also leaves little detail, and most of the image.
 _RESTYLED = (0.2, 0.97, 0.6)
@@ -44,7 +45,7 @@ _GLOBAL_CAST = 22.0
 # the least share of the image that is such detail; the rings of a codec on a flat image reach 0.018.
 _RESTORED = (-1.0, 0.7, 0.05)
 _IN_PLACE = (0.85, 0.5)  # structure and agreement from which on a large residual is not a global change
-_UNSURE = (0.3, 0.3, 100)  # structure, agreement and inliers below all of which the alignment is a guess
+_UNSURE = (UNLIKE, 0.3, 100)  # structure, agreement and inliers below all of which the alignment is a guess
 # Layout correlation of a redrawn image, in general and from the third, an agreement, on. Of 36 pairs, those redrawn in
 # place had 0.59 to 0.88 (one 0.48), others up to 0.47 (two 0.56 and 0.60).
 _LAYOUT = (0.5, 0.4, 0.2)
@@ -147,13 +148,14 @@ def _leftover(difference: Array, rest: Mask, usual: float) -> Leftover | None:
     return Leftover(levels=float(weights[number] / area), box=box)
 
 
-def exact_found(differs: Mask, *, exact: bool = True) -> DetectedChange:
+def exact_found(differs: Mask, *, exact: bool = True, certain: bool = True) -> DetectedChange:
     """The change if these pixels of the original's size differ; if ``exact``, all others are equal bit for bit."""
     mask, same = differs.astype(np.float32), 1 - float(differs.mean())
     size, (count, numbers) = differs.shape[1::-1], components(mask)
+    strengths = np.append(0, np.full(count, np.inf if certain else _COUNTED[0]))
     return DetectedChange(
         registration=Registration.unmoved(size, size), mask=mask, numbers=numbers, count=count, unchanged_share=same,
-        unchanged_detail=same, contrasts=np.where(np.arange(count + 1) > 0, np.inf, 0), exact=exact,
+        unchanged_detail=same, contrasts=strengths, exact=exact,
     )  # fmt: skip
 
 
@@ -376,14 +378,15 @@ def framed(change: DetectedChange) -> Found:
 
 def _is_certain(change: DetectedChange) -> bool:
     """Whether a change is more than noise; of one less than twice as strong, the share must be certain, too."""
-    step = max(change.registration.size) / max(change.mask.shape)
+    px = change.registration.uncertainty_px * max(change.mask.shape) / max(change.registration.size)
     if np.isinf(change.contrasts).any():  # found pixel by pixel
         return True
     for number in np.flatnonzero(change.contrasts >= _CERTAIN):
         opacity = change.mask * (change.numbers == number)
         solid, faint = opacity > OPAQUE, (opacity > VISIBLE) & (opacity <= OPAQUE)
-        off = share_uncertainty(solid, faint, EDGE_PX + change.registration.uncertainty_px / step)
-        known = share_uncertainty(solid, faint, EDGE_PX) < _UNKNOWN
+        off = share_uncertainty(solid, faint, EDGE_PX + px)
+        # edges that lie elsewhere differ as much as any change
+        known = px <= EDGE_PX and share_uncertainty(solid, faint, EDGE_PX) < _UNKNOWN
         if (known and change.contrasts[number] >= 2 * _CERTAIN) or solid.mean() > off:
             return True
     return False

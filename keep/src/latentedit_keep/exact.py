@@ -23,9 +23,9 @@ _SAME_LUMA = (2.0, 0.95, 0.05)
 _SOLID = 0.5  # share of a region that is left after erosion, from which on it is no speck
 _MOST_SPECKS = (0.02, 1e-3, 4)  # share of what differs, of the image, and pixels, above all of which specks are noise
 # Longest side up to which nothing can be aligned, share of the pixels that must be the same if there are more than few,
-# qualities of JPEG that are tried, and the difference that it does not explain: levels, multiple of its error, and
-# multiple of both for colors, of which it keeps less.
-_TINY_PX, _TINY_SAME, _TINY_FEW, _QUALITIES, _UNEXPLAINED = 24, 0.5, 4, range(50, 100, 2), (12.0, 2.0, 2.0)
+# qualities of JPEG that are tried, and the difference that it does not explain: levels, multiple of its error below
+# which other encoders may, and multiple of both for colors, of which it keeps less.
+_TINY_PX, _TINY_SAME, _TINY_FEW, _QUALITIES, _UNEXPLAINED = 32, 0.5, 4, range(50, 100), (12.0, 2.0, 2.0)
 _WINDOW = np.ones((3, 3), dtype=np.uint8)  # joins the pixels of a speck, and erodes it
 # Shares of equal corners, and of equal steep ones, up to which resampling is suspected if both are, and share of the
 # tiles with a mixture from which on it is one: 211 images that were moved by .02 to .3 px, sharpened, or resized and
@@ -61,7 +61,8 @@ def exact_change(original: Pixels, edited: Pixels) -> Mask | None:
     if not differs.any():
         return differs
     equal, resampled = ~differs, True
-    if equal.mean() < _LEAST_EQUAL:
+    rounded = differs.size <= _TINY_FEW and amount.max() <= 1
+    if rounded or equal.mean() < _LEAST_EQUAL:
         return differs if differs.size == 1 and amount.max() >= _NOISE_LEVELS else None
     side = 1 + 2 * min(3, min(differs.shape) // _SMALL_PX)
     around, least = np.ones((side, side), dtype=np.uint8), _LEAST_EQUAL * 7 / side
@@ -154,8 +155,8 @@ def only_colors(original: Pixels, edited: Pixels, differs: Mask) -> bool:
     return strong and float((np.abs(gray(first - second)) <= _SAME_LUMA[0]).mean()) > _SAME_LUMA[1]
 
 
-def tiny_change(original: Levels, edited: Levels) -> Mask | None:
-    """What differs in two images of one size as small as icons by more than JPEG does, or None if most of it does."""
+def tiny_change(original: Levels, edited: Levels) -> tuple[Mask, bool] | None:
+    """What differs in two tiny images by more than JPEG explains, and whether for certain; None if most of it does."""
     if max(original.shape) > _TINY_PX:
         return None
     pixels = Image.fromarray(np.rint(original).clip(0, 255).astype(np.uint8))
@@ -166,6 +167,8 @@ def tiny_change(original: Levels, edited: Levels) -> Mask | None:
         versions.append(np.asarray(Image.open(file)).astype(np.float32))
     coded = min(versions, key=lambda one: float(np.minimum(np.abs(gray(edited - one)), _UNEXPLAINED[0]).mean()))
     limit = _UNEXPLAINED[0] + _UNEXPLAINED[1] * float(np.sqrt((gray(coded - original) ** 2).mean()))
-    differs = np.abs(gray(edited - coded)) > limit
-    differs |= largest(np.abs(edited - coded)) > _UNEXPLAINED[2] * limit
-    return differs if differs.size <= _TINY_FEW or differs.mean() <= 1 - _TINY_SAME else None
+    apart = np.maximum(np.abs(gray(edited - coded)), largest(np.abs(edited - coded)) / _UNEXPLAINED[2])
+    if apart.size > _TINY_FEW and (apart > limit).mean() > 1 - _TINY_SAME:
+        return None
+    certain = bool((apart > limit).any())
+    return apart > (limit if certain else _UNEXPLAINED[0]), certain

@@ -170,9 +170,11 @@ def _above_grain(original: Array, edited: Array, alphas: Alphas, tick: Tick) -> 
     found = _registered(original, edited, alphas, tick, _PLAIN_SIDE_PX, floor)
     if _textured(normalized(plane, floor))[1].mean() >= _PLAIN[1]:
         return found if found.agreement >= _PLAIN[2] else None
-    far = distance_px(found.resized, np.eye(3), found.size) > _FEW_THINGS[1] * max(found.size)
+    off = distance_px(found.resized, np.eye(3), found.size)
+    far = off > _FEW_THINGS[1] * max(found.size)
     if far or found.agreement < _FEW_THINGS[0]:
-        found = Registration.unmoved(found.size, found.edited_size)
+        plain = Registration.unmoved(found.size, found.edited_size)
+        found = dataclasses.replace(plain, uncertainty_px=0 if far else off)
     cells, there = warp.fitted(small, _CELLS, 1), warp.warped(edited, found.scaled(_PLAIN_SIDE_PX)[1], small)
     here, there = (cv2.resize(one, cells, interpolation=cv2.INTER_AREA).reshape(-1, 3) for one in (original, there))
     gains, offsets = consensus(here.astype(np.float64), there.astype(np.float64))
@@ -191,8 +193,8 @@ def _registered(
     shown = [None if alpha is None else (warp.resized(alpha, working) >= OPAQUE).astype(np.float32) for alpha in alphas]
     parts = zip((fixed, moving), shown, strict=True)
     normal = [normalized(plane, floor) * (1 if part is None else part) for plane, part in parts]
-    if not _textured(normal[0])[1].any():  # there is nothing to align by
-        return Registration.unmoved(size, edited_size)
+    if not _textured(normal[0])[1].any():  # there is nothing to align by, and nothing that agrees
+        return dataclasses.replace(Registration.unmoved(size, edited_size), agreement=0.0)
     tick()
     window = cv2.createHanningWindow(working, cv2.CV_32F)
     right, down = cv2.phaseCorrelate(normal[0].copy(), normal[1].copy(), window)[0]  # it writes into what it gets

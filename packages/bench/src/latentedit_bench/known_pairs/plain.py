@@ -64,7 +64,10 @@ def plain_case(half: Half, index: int, *, stratum: str, kind: str, seed: int, le
     own = grain(before, sigma, generator)
     original, truth = as_pixels(before + own), as_pixels(after + own)
     if kind == "different":
-        what, truth, after = "another of its kind", original, scene(half, shape, generator, rich=True)[2]
+        what, truth, again = "another of its kind", original, True
+        while again:
+            other, _, after, _ = scene(half, shape, generator, rich=True)
+            again = stratum == "soft" and other == name  # two parts of one photograph are no strangers
         own = grain(after, sigma, generator)  # strangers have nothing in common
     treatment, damage = str(generator.choice(TREATMENTS)), draw_damage((shape[1], shape[0]), generator)
     while damage.codec == "autoencoder":  # those that are bundled know drawings only, and paint over grain in green
