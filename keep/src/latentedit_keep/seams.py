@@ -1,0 +1,63 @@
+"""Seams: where a composite passes from the edited image to the original, so that nobody sees it."""
+
+import numpy as np
+
+from latentedit_keep.base.warp import Array, Mask, cv2, largest, smoothed
+from latentedit_keep.detection import Evidence, disc, grown
+
+_SEAM_PX = 1.2  # sigma of the differences that are seen along a seam
+_COARSE_PX = 5.0  # sigma of those that are seen of a shadow
+_DETAIL = 8.0  # levels a pixel of detail in both images that hide half of a difference
+_FAR = 0.06  # of the side: distance from a change from which on differences are the usual ones
+_USUAL = (0.9, 500)  # quantile of them, and pixels that are needed for that
+_SEEN = (5.0, 12.0)  # levels from which on a seam is seen: the usual difference, within these
+_DIFFERS = (6.0, 4.0, 1.5)  # least levels of fine and coarse differences that are the change, and multiple of the usual
+_REACH = 0.04  # of the side: how far a seam may move
+_NEARER = 8.0  # how many times as much a seam costs that far away: what agrees stays the original's
+_LENGTH = 0.5  # cost of a pixel of a seam that cannot be seen, in levels
+_LEAST = 0.02  # of the side: length of a visible part of a seam for which it is moved
+_WIDE_PX = 2  # sigma over which a seam fades in between images that agree
+
+
+def hidden(mask: Array, original: Array, edited: Array, inside: Mask, evidence: Evidence) -> Array:
+    """The soft mask, with its seam moved to where the two images agree wherever it would be seen.
+
+    The shortest path around the change through the least visible differences is a minimum cut (Kwatra et al. 2003,
+    "Graphcut textures", equation 1, with a cost that grows away from the change).
+    """
+    side, solid = min(mask.shape), mask > 0.5
+    difference = edited - original
+    fine, coarse = (largest(np.abs(smoothed(difference, sigma))) for sigma in (_SEAM_PX, _COARSE_PX))
+    away = cv2.distanceTransform((mask < 0.05).astype(np.uint8), cv2.DIST_L2, 3) / np.float32(_REACH * side)
+    far = inside & (away > _FAR / _REACH)
+    known = far.sum() > _USUAL[1]
+    usual, slow = (float(np.quantile(plane[far], _USUAL[0])) if known else 0.0 for plane in (fine, coarse))
+    seen, cost = float(np.clip(usual, *_SEEN)), fine / (1 + evidence.detail / np.float32(_DETAIL))
+    visible = (mask < 0.1) & inside & grown(mask > 0.9, 4) & (cost > seen)
+    if visible.sum() < _LEAST * side:
+        return mask
+    differs = cv2.morphologyEx((fine > max(_DIFFERS[0], _DIFFERS[2] * usual)).astype(np.uint8), cv2.MORPH_OPEN, disc(1))
+    deep = cv2.distanceTransform(solid.astype(np.uint8), cv2.DIST_L2, 3) > _REACH * side / 2
+    sure = solid & ((differs > 0) | (coarse > max(_DIFFERS[1], _DIFFERS[2] * slow)) | deep | ~inside)
+    cost = (np.maximum(cost - usual / 2, 0) + np.float32(_LENGTH)) * (1 + np.float32(_NEARER) * away)
+    changed = _cut(cost, sure, (away < 1) & inside)
+    # Moved are only those parts of the seam that were seen.
+    moved = cv2.connectedComponents((changed != solid).astype(np.uint8), connectivity=4)[1]
+    near = cv2.dilate(moved.astype(np.float32), disc(3)).astype(np.intp)
+    better = np.bincount(near[visible], minlength=int(moved.max()) + 1) >= _LEAST * side
+    better[0] = False
+    added, removed = better[moved] & changed, better[moved] & ~changed
+    soft = np.minimum(2 * smoothed(changed.astype(np.float32), 0.7), 1)  # as `rim`
+    faded = smoothed(grown(added | solid & ~removed, _WIDE_PX).astype(np.float32), _WIDE_PX)
+    found = np.where(grown(added, _WIDE_PX), np.maximum(mask, soft), mask)
+    found = np.where(removed, np.minimum(found, soft), found)
+    return np.maximum(found, np.where(grown(added, 2 * _WIDE_PX) & inside & (fine < seen), faded, 0))
+
+
+def _cut(cost: Array, sure: Mask, free: Mask) -> Mask:
+    """What belongs to the change, if its outline costs least: all that is sure, and some of what is free."""
+    nothing = np.zeros_like(cost)
+    images = [np.dstack([plane, nothing, nothing]) for plane in (cost, nothing)]  # the cost is their difference
+    masks = [(255 * part).astype(np.uint8) for part in (~sure, sure | free)]
+    found = cv2.detail_GraphCutSeamFinder("COST_COLOR").find(images, [(0, 0), (0, 0)], masks)[1]
+    return (found.get() if isinstance(found, cv2.UMat) else found) > 0
