@@ -209,7 +209,7 @@ def find_change(
     left = vanished(inside, evidence) | leftovers(*alike, inside, evidence, blur)
     cropped = registration.outside_share > OUTSIDE
     mask = joined(rim(evidence, inside, blur, None if cropped else ~shown), left)
-    opacity = hidden(mask, *alike, inside, evidence)
+    opacity = hidden(mask, *alike, inside, evidence.detail)
     if cropped:  # there is only the original: a change that goes on there fades; narrow strips of it would be seen
         beyond = cv2.distanceTransform(shown.astype(np.uint8), cv2.DIST_L2, 3)
         fades = (beyond / (_FADES * max(size))).clip(0, 1)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from latentedit_keep.base.warp import Array, Mask, cv2, largest, smoothed
-from latentedit_keep.detection import Evidence, disc, grown
+from latentedit_keep.detection import disc, grown
 
 _SEAM_PX = 1.2  # sigma of the differences that are seen along a seam
 _COARSE_PX = 5.0  # sigma of those that are seen of a shadow
@@ -15,30 +15,33 @@ _DIFFERS = (6.0, 4.0, 1.5)  # least levels of fine and coarse differences that a
 _REACH = 0.04  # of the side: how far a seam may move
 _NEARER = 8.0  # how many times as much a seam costs that far away: what agrees stays the original's
 _LENGTH = 0.5  # cost of a pixel of a seam that cannot be seen, in levels
+_FIXED = 1e6  # cost of a pixel that must not change sides
+_RING_PX = (2.5, 6)  # where a seam is looked at: beyond what blurs over the edge of a change, and where none fades
 _LEAST = 0.02  # of the side: length of a visible part of a seam for which it is moved
 _WIDE_PX = 2  # sigma over which a seam fades in between images that agree
 
 
-def hidden(mask: Array, original: Array, edited: Array, inside: Mask, evidence: Evidence) -> Array:
+def hidden(mask: Array, original: Array, edited: Array, inside: Mask, detail: Array) -> Array:
     """The soft mask, with its seam moved to where the two images agree wherever it would be seen.
 
-    The shortest path around the change through the least visible differences is a minimum cut (Kwatra et al. 2003,
-    "Graphcut textures", equation 1, with a cost that grows away from the change).
+    The new seam is a minimum cut (Kwatra et al. 2003, "Graphcut textures", equation 1, with a cost that falls with the
+    ``detail`` that both images have and grows away from the change).
     """
     side, solid = min(mask.shape), mask > 0.5
     difference = edited - original
-    fine, coarse = (largest(np.abs(smoothed(difference, sigma))) for sigma in (_SEAM_PX, _COARSE_PX))
+    fine = largest(np.abs(smoothed(difference, _SEAM_PX)))
     away = cv2.distanceTransform((mask < 0.05).astype(np.uint8), cv2.DIST_L2, 3) / np.float32(_REACH * side)
     far = inside & (away > _FAR / _REACH)
-    known = far.sum() > _USUAL[1]
-    usual, slow = (float(np.quantile(plane[far], _USUAL[0])) if known else 0.0 for plane in (fine, coarse))
-    seen, cost = float(np.clip(usual, *_SEEN)), fine / (1 + evidence.detail / np.float32(_DETAIL))
-    visible = (mask < 0.1) & inside & grown(mask > 0.9, 4) & (cost > seen)
+    usual = _usual(fine, far)
+    seen, cost = float(np.clip(usual, *_SEEN)), fine / (1 + detail / np.float32(_DETAIL))
+    outside = (away > _RING_PX[0] / (_REACH * side)) & grown(mask > 0.9, _RING_PX[1])
+    visible = outside & inside & (cost > seen)
     if visible.sum() < _LEAST * side:
         return mask
+    coarse = largest(np.abs(smoothed(difference, _COARSE_PX)))
     differs = cv2.morphologyEx((fine > max(_DIFFERS[0], _DIFFERS[2] * usual)).astype(np.uint8), cv2.MORPH_OPEN, disc(1))
     deep = cv2.distanceTransform(solid.astype(np.uint8), cv2.DIST_L2, 3) > _REACH * side / 2
-    sure = solid & ((differs > 0) | (coarse > max(_DIFFERS[1], _DIFFERS[2] * slow)) | deep | ~inside)
+    sure = solid & ((differs > 0) | (coarse > max(_DIFFERS[1], _DIFFERS[2] * _usual(coarse, far))) | deep | ~inside)
     cost = (np.maximum(cost - usual / 2, 0) + np.float32(_LENGTH)) * (1 + np.float32(_NEARER) * away)
     changed = _cut(cost, sure, (away < 1) & inside)
     # Moved are only those parts of the seam that were seen.
@@ -54,10 +57,19 @@ def hidden(mask: Array, original: Array, edited: Array, inside: Mask, evidence: 
     return np.maximum(found, np.where(grown(added, 2 * _WIDE_PX) & inside & (fine < seen), faded, 0))
 
 
+def _usual(difference: Array, far: Mask) -> float:
+    """Level that few of the differences far from the change exceed; 0 if there are none."""
+    return float(np.quantile(difference[far], _USUAL[0])) if far.sum() > _USUAL[1] else 0.0
+
+
 def _cut(cost: Array, sure: Mask, free: Mask) -> Mask:
     """What belongs to the change, if its outline costs least: all that is sure, and some of what is free."""
-    nothing = np.zeros_like(cost)
-    images = [np.dstack([plane, nothing, nothing]) for plane in (cost, nothing)]  # the cost is their difference
-    masks = [(255 * part).astype(np.uint8) for part in (~sure, sure | free)]
-    found = cv2.detail_GraphCutSeamFinder("COST_COLOR").find(images, [(0, 0), (0, 0)], masks)[1]
-    return (found.get() if isinstance(found, cv2.UMat) else found) > 0
+    left, top, width, height = cv2.boundingRect(grown(free, 1).astype(np.uint8))  # with what is fixed around it
+    place, changed = np.s_[top : top + height, left : left + width], sure.copy()
+    nothing = np.zeros((height, width), dtype=np.float32)
+    # OpenCV's cost of a pixel is the squared distance of the two images, and 1 for each pair that a seam divides.
+    images = [np.dstack([plane, nothing, nothing]) for plane in (np.sqrt(cost[place]), nothing)]
+    masks = [(255 * part[place]).astype(np.uint8) for part in (~sure, sure | free)]
+    found = cv2.detail_GraphCutSeamFinder("COST_COLOR", _FIXED, 0.0).find(images, [(0, 0), (0, 0)], masks)[1]
+    changed[place] = (found.get() if isinstance(found, cv2.UMat) else found) > 0
+    return changed
