@@ -33,7 +33,7 @@ def test_a_seam_through_a_change_moves_around_it() -> None:
     assert found[AWAY > 48].max() == 0
 
 
-@pytest.mark.parametrize("radius", [37, 38, 42])
+@pytest.mark.parametrize("radius", [38, 42])
 def test_a_seam_that_cannot_be_seen_stays(radius: float) -> None:
     """To the last bit, whether it follows the change or lies a little outside."""
     mask = soft(AWAY < radius)
@@ -62,8 +62,16 @@ def test_what_an_edited_image_does_not_show_stays() -> None:
     shown = X < 100
     mask = soft(AWAY < 33)
     found = hidden(mask, PLAIN, disk(38, 60), shown, FLAT)
-    assert found[shown & (AWAY < 38)].min() > 0.99
+    assert found[(X < 90) & (AWAY < 38)].min() > 0.99
     assert np.array_equal(found[X > 102], mask[X > 102])
+
+
+def test_a_seam_stays_if_it_would_be_seen_anywhere() -> None:
+    """Other grain all around a change: a longer seam would be seen more."""
+    rng = np.random.default_rng(0)
+    grain = cv2.GaussianBlur(rng.normal(0, 60, (SIDE, SIDE, 3)).astype(np.float32), (0, 0), 1.2)
+    mask = soft(AWAY < 38)
+    assert np.array_equal(hidden(mask, PLAIN, disk(38, 60) + grain, EVERYWHERE, FLAT), mask)
 
 
 def test_detail_hides_a_seam() -> None:
@@ -74,7 +82,7 @@ def test_detail_hides_a_seam() -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_cut_costs_least(seed: int) -> None:
-    """By the maximum flow of another library: twice the cost and 1 for each pair of neighbors that it divides."""
+    """By the maximum flow of another library: the squared costs and 1 for each pair of neighbors that it divides."""
     rng = np.random.default_rng(seed)
     cost = rng.integers(0, 30, (24, 30)).astype(np.float32)
     sure, free = (np.zeros(cost.shape, dtype=bool) for _ in range(2))
@@ -85,13 +93,13 @@ def test_a_cut_costs_least(seed: int) -> None:
     assert not found[~(sure | free)].any()
     pairs = [(np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])]
     at = np.arange(cost.size).reshape(cost.shape)
-    prices = [(cost[a] + cost[b] + 1).ravel() for a, b in pairs]
+    prices = [(cost[a] ** 2 + cost[b] ** 2 + 1).ravel() for a, b in pairs]
     paid = sum(float(price[(found[a] != found[b]).ravel()].sum()) for price, (a, b) in zip(prices, pairs, strict=True))
     ends = np.concatenate([at[a].ravel() for a, _ in pairs]), np.concatenate([at[b].ravel() for _, b in pairs])
     source, sink, fixed = cost.size, cost.size + 1, np.concatenate([at[sure], at[~(sure | free)]])
     outer = sure.ravel()[fixed]
     rows = np.concatenate([*ends, np.where(outer, source, fixed)])
     columns = np.concatenate([*ends[::-1], np.where(outer, fixed, sink)])
-    capacities = np.concatenate([*prices, *prices, np.full(len(fixed), 10**6)]).astype(np.int32)
+    capacities = np.concatenate([*prices, *prices, np.full(len(fixed), 10**7)]).astype(np.int32)
     graph = coo_matrix((capacities, (rows, columns)), shape=(cost.size + 2,) * 2).tocsr()
     assert paid == maximum_flow(graph, source, sink).flow_value

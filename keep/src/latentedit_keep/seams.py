@@ -5,7 +5,7 @@ import numpy as np
 from latentedit_keep.base.warp import Array, Mask, cv2, largest, smoothed
 from latentedit_keep.detection import disc, grown
 
-_SEAM_PX = 1.2  # sigma of the differences that are seen along a seam
+_SEAM_PX = 0.7  # sigma of the differences that are seen along a seam
 _COARSE_PX = 5.0  # sigma of those that are seen of a shadow
 _DETAIL = 8.0  # levels a pixel of detail in both images that hide half of a difference
 _FAR = 0.06  # of the side: distance from a change from which on differences are the usual ones
@@ -16,16 +16,18 @@ _REACH = 0.04  # of the side: how far a seam may move
 _NEARER = 8.0  # how many times as much a seam costs that far away: what agrees stays the original's
 _LENGTH = 0.5  # cost of a pixel of a seam that cannot be seen, in levels
 _FIXED = 1e6  # cost of a pixel that must not change sides
-_RING_PX = (2.5, 6)  # where a seam is looked at: beyond what blurs over the edge of a change, and where none fades
-_LEAST = 0.02  # of the side: length of a visible part of a seam for which it is moved
-_WIDE_PX = 2  # sigma over which a seam fades in between images that agree
+_RING_PX = 4  # how far from a change its seam is looked at
+_OFTEN = 1.5  # how many times as often as far away a visible difference lies along a seam that is seen
+_LEAST_PX = 15  # beyond that number, for which a part of a seam is moved
+_BETTER = 0.5  # of what is seen along a seam is left where it is moved to, at most
+_WIDE_PX = 1  # sigma over which a seam fades in between images that agree
 
 
 def hidden(mask: Array, original: Array, edited: Array, inside: Mask, detail: Array) -> Array:
     """The soft mask, with its seam moved to where the two images agree wherever it would be seen.
 
-    The new seam is a minimum cut (Kwatra et al. 2003, "Graphcut textures", equation 1, with a cost that falls with the
-    ``detail`` that both images have and grows away from the change).
+    The new seam is a minimum cut (Kwatra et al. 2003, "Graphcut textures", with the square of equation 1 as the cost,
+    which here falls with the ``detail`` that both images have and grows away from the change).
     """
     side, solid = min(mask.shape), mask > 0.5
     difference = edited - original
@@ -34,20 +36,27 @@ def hidden(mask: Array, original: Array, edited: Array, inside: Mask, detail: Ar
     far = inside & (away > _FAR / _REACH)
     usual = _usual(fine, far)
     seen, cost = float(np.clip(usual, *_SEEN)), fine / (1 + detail / np.float32(_DETAIL))
-    outside = (away > _RING_PX[0] / (_REACH * side)) & grown(mask > 0.9, _RING_PX[1])
-    visible = outside & inside & (cost > seen)
-    if visible.sum() < _LEAST * side:
+    outside = (mask < 0.1) & grown(mask > 0.9, _RING_PX) & inside
+    excess = np.maximum(cost - seen, 0)
+    visible = outside & (excess > 0)
+    if visible.sum() < _LEAST_PX:
         return mask
     coarse = largest(np.abs(smoothed(difference, _COARSE_PX)))
     differs = cv2.morphologyEx((fine > max(_DIFFERS[0], _DIFFERS[2] * usual)).astype(np.uint8), cv2.MORPH_OPEN, disc(1))
     deep = cv2.distanceTransform(solid.astype(np.uint8), cv2.DIST_L2, 3) > _REACH * side / 2
     sure = solid & ((differs > 0) | (coarse > max(_DIFFERS[1], _DIFFERS[2] * _usual(coarse, far))) | deep | ~inside)
-    cost = (np.maximum(cost - usual / 2, 0) + np.float32(_LENGTH)) * (1 + np.float32(_NEARER) * away)
-    changed = _cut(cost, sure, (away < 1) & inside)
-    # Moved are only those parts of the seam that were seen.
+    price = (np.maximum(cost - usual / 2, 0) + np.float32(_LENGTH)) * (1 + np.float32(_NEARER) * away)
+    changed = _cut(price, sure, (away < 1) & inside)
+    # Moved are only those parts of the seam that were seen, and are seen less where they are now.
     moved = cv2.connectedComponents((changed != solid).astype(np.uint8), connectivity=4)[1]
-    near = cv2.dilate(moved.astype(np.float32), disc(3)).astype(np.intp)
-    better = np.bincount(near[visible], minlength=int(moved.max()) + 1) >= _LEAST * side
+    near = cv2.dilate(moved.astype(np.float32), np.ones([2 * _RING_PX + 1] * 2, dtype=np.uint8)).astype(np.intp)
+    after = grown(changed, _RING_PX) & ~grown(changed, 1) & inside
+    chance = np.float32(_OFTEN * (cost[far] > seen).mean() if far.any() else 0)
+    enough, before, now = (
+        np.bincount(near[part], weights=weights[part], minlength=int(moved.max()) + 1)
+        for part, weights in ((outside, visible - chance), (visible, excess), (after, excess))
+    )
+    better = (enough >= _LEAST_PX) & (now < _BETTER * before)
     better[0] = False
     added, removed = better[moved] & changed, better[moved] & ~changed
     soft = np.minimum(2 * smoothed(changed.astype(np.float32), 0.7), 1)  # as `rim`
@@ -67,8 +76,8 @@ def _cut(cost: Array, sure: Mask, free: Mask) -> Mask:
     left, top, width, height = cv2.boundingRect(grown(free, 1).astype(np.uint8))  # with what is fixed around it
     place, changed = np.s_[top : top + height, left : left + width], sure.copy()
     nothing = np.zeros((height, width), dtype=np.float32)
-    # OpenCV's cost of a pixel is the squared distance of the two images, and 1 for each pair that a seam divides.
-    images = [np.dstack([plane, nothing, nothing]) for plane in (np.sqrt(cost[place]), nothing)]
+    # OpenCV adds the squared differences of two images along the outline, and 1 for each pair of pixels it divides.
+    images = [np.dstack([plane, nothing, nothing]) for plane in (cost[place], nothing)]
     masks = [(255 * part[place]).astype(np.uint8) for part in (~sure, sure | free)]
     found = cv2.detail_GraphCutSeamFinder("COST_COLOR", _FIXED, 0.0).find(images, [(0, 0), (0, 0)], masks)[1]
     changed[place] = (found.get() if isinstance(found, cv2.UMat) else found) > 0
