@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import maximum_flow
 
-from latentedit_keep.seams import _cut, hidden
+from latentedit_keep.seams import hidden, least_cut
 
 SIDE = 200
 Y, X = np.mgrid[:SIDE, :SIDE]
@@ -23,7 +23,7 @@ def soft(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
 
 def disk(radius: float, levels: float) -> NDArray[np.float32]:
     """An edit of the plain image: a disk that is brighter."""
-    return PLAIN + np.float32(levels) * (AWAY < radius)[..., None]
+    return PLAIN + np.float32(levels) * np.less(AWAY, radius)[..., None]
 
 
 def test_a_seam_through_a_change_moves_around_it() -> None:
@@ -36,7 +36,7 @@ def test_a_seam_through_a_change_moves_around_it() -> None:
 @pytest.mark.parametrize("radius", [38, 42])
 def test_a_seam_that_cannot_be_seen_stays(radius: float) -> None:
     """To the last bit, whether it follows the change or lies a little outside."""
-    mask = soft(AWAY < radius)
+    mask = soft(np.less(AWAY, radius))
     assert hidden(mask, PLAIN, disk(38, 60), EVERYWHERE, FLAT) is mask
 
 
@@ -88,7 +88,7 @@ def test_a_cut_costs_least(seed: int) -> None:
     sure, free = (np.zeros(cost.shape, dtype=bool) for _ in range(2))
     sure[9:14, 10:17] = free[3:21, 4:25] = True
     free &= ~sure
-    found = _cut(cost, sure, free)
+    found = least_cut(cost, sure, free)
     assert found[sure].all()
     assert not found[~(sure | free)].any()
     pairs = [(np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])]

@@ -46,7 +46,7 @@ def hidden(mask: Array, original: Array, edited: Array, inside: Mask, detail: Ar
     deep = cv2.distanceTransform(solid.astype(np.uint8), cv2.DIST_L2, 3) > _REACH * side / 2
     sure = solid & ((differs > 0) | (coarse > max(_DIFFERS[1], _DIFFERS[2] * _usual(coarse, far))) | deep | ~inside)
     price = (np.maximum(cost - usual / 2, 0) + np.float32(_LENGTH)) * (1 + np.float32(_NEARER) * away)
-    changed = _cut(price, sure, (away < 1) & inside)
+    changed = least_cut(price, sure, (away < 1) & inside)
     # Moved are only those parts of the seam that were seen, and are seen less where they are now.
     moved = cv2.connectedComponents((changed != solid).astype(np.uint8), connectivity=4)[1]
     near = cv2.dilate(moved.astype(np.float32), np.ones([2 * _RING_PX + 1] * 2, dtype=np.uint8)).astype(np.intp)
@@ -71,7 +71,7 @@ def _usual(difference: Array, far: Mask) -> float:
     return float(np.quantile(difference[far], _USUAL[0])) if far.sum() > _USUAL[1] else 0.0
 
 
-def _cut(cost: Array, sure: Mask, free: Mask) -> Mask:
+def least_cut(cost: Array, sure: Mask, free: Mask) -> Mask:
     """What belongs to the change, if its outline costs least: all that is sure, and some of what is free."""
     left, top, width, height = cv2.boundingRect(grown(free, 1).astype(np.uint8))  # with what is fixed around it
     place, changed = np.s_[top : top + height, left : left + width], sure.copy()
