@@ -3,15 +3,13 @@
 import numpy as np
 
 from latentedit_keep.base.warp import Array, Mask, cv2, largest, smoothed
-from latentedit_keep.detection import disc, grown
+from latentedit_keep.detection import grown
 
 _SEAM_PX = 0.7  # sigma of the differences that are seen along a seam
-_COARSE_PX = 5.0  # sigma of those that are seen of a shadow
 _DETAIL = 8.0  # levels a pixel of detail in both images that hide half of a difference
 _FAR = 0.06  # of the side: distance from a change from which on differences are the usual ones
 _USUAL = (0.9, 500)  # quantile of them, and pixels that are needed for that
 _SEEN = (5.0, 12.0)  # levels from which on a seam is seen: the usual difference, within these
-_DIFFERS = (6.0, 4.0, 1.5)  # least levels of fine and coarse differences that are the change, and multiple of the usual
 _REACH = 0.04  # of the side: how far a seam may move
 _NEARER = 8.0  # how many times as much a seam costs that far away: what agrees stays the original's
 _LENGTH = 0.5  # cost of a pixel of a seam that cannot be seen, in levels
@@ -24,7 +22,7 @@ _WIDE_PX = 1  # sigma over which a seam fades in between images that agree
 
 
 def hidden(mask: Array, original: Array, edited: Array, inside: Mask, detail: Array) -> Array:
-    """The soft mask, with its seam moved to where the two images agree wherever it would be seen.
+    """The soft mask, with its seam moved to where the two images agree wherever it would be seen: a change only grows.
 
     The new seam is a minimum cut (Kwatra et al. 2003, "Graphcut textures", with the square of equation 1 as the cost,
     which here falls with the ``detail`` that both images have and grows away from the change).
@@ -34,45 +32,35 @@ def hidden(mask: Array, original: Array, edited: Array, inside: Mask, detail: Ar
     fine = largest(np.abs(smoothed(difference, _SEAM_PX)))
     away = cv2.distanceTransform((mask < 0.05).astype(np.uint8), cv2.DIST_L2, 3) / np.float32(_REACH * side)
     far = inside & (away > _FAR / _REACH)
-    usual = _usual(fine, far)
+    usual = float(np.quantile(fine[far], _USUAL[0])) if far.sum() > _USUAL[1] else 0.0
     seen, cost = float(np.clip(usual, *_SEEN)), fine / (1 + detail / np.float32(_DETAIL))
     outside = (mask < 0.1) & grown(mask > 0.9, _RING_PX) & inside
     excess = np.maximum(cost - seen, 0)
     visible = outside & (excess > 0)
     if visible.sum() < _LEAST_PX:
         return mask
-    coarse = largest(np.abs(smoothed(difference, _COARSE_PX)))
-    differs = cv2.morphologyEx((fine > max(_DIFFERS[0], _DIFFERS[2] * usual)).astype(np.uint8), cv2.MORPH_OPEN, disc(1))
-    deep = cv2.distanceTransform(solid.astype(np.uint8), cv2.DIST_L2, 3) > _REACH * side / 2
-    sure = solid & ((differs > 0) | (coarse > max(_DIFFERS[1], _DIFFERS[2] * _usual(coarse, far))) | deep | ~inside)
     price = (np.maximum(cost - usual / 2, 0) + np.float32(_LENGTH)) * (1 + np.float32(_NEARER) * away)
-    changed = least_cut(price, sure, (away < 1) & inside)
+    wide = least_cut(price, solid, (away < 1) & inside)
     # Moved are only those parts of the seam that were seen, and are seen less where they are now.
-    moved = cv2.connectedComponents((changed != solid).astype(np.uint8), connectivity=4)[1]
+    count, moved = cv2.connectedComponents((wide & ~solid).astype(np.uint8), connectivity=4)
     near = cv2.dilate(moved.astype(np.float32), np.ones([2 * _RING_PX + 1] * 2, dtype=np.uint8)).astype(np.intp)
-    after = grown(changed, _RING_PX) & ~grown(changed, 1) & inside
     chance = np.float32(_OFTEN * (cost[far] > seen).mean() if far.any() else 0)
-    enough, before, now = (
-        np.bincount(near[part], weights=weights[part], minlength=int(moved.max()) + 1)
-        for part, weights in ((outside, visible - chance), (visible, excess), (after, excess))
+    beyond = grown(wide, _RING_PX) & ~grown(wide, 1) & inside
+    enough, before, after = (
+        np.bincount(near[part], weights=weights[part], minlength=count)
+        for part, weights in ((outside, visible - chance), (visible, excess), (beyond, excess))
     )
-    better = (enough >= _LEAST_PX) & (now < _BETTER * before)
+    better = (enough >= _LEAST_PX) & (after < _BETTER * before)
     better[0] = False
-    added, removed = better[moved] & changed, better[moved] & ~changed
-    soft = np.minimum(2 * smoothed(changed.astype(np.float32), 0.7), 1)  # as `rim`
-    faded = smoothed(grown(added | solid & ~removed, _WIDE_PX).astype(np.float32), _WIDE_PX)
-    found = np.where(grown(added, _WIDE_PX), np.maximum(mask, soft), mask)
-    found = np.where(removed, np.minimum(found, soft), found)
-    return np.maximum(found, np.where(grown(added, 2 * _WIDE_PX) & inside & (fine < seen), faded, 0))
-
-
-def _usual(difference: Array, far: Mask) -> float:
-    """Level that few of the differences far from the change exceed; 0 if there are none."""
-    return float(np.quantile(difference[far], _USUAL[0])) if far.sum() > _USUAL[1] else 0.0
+    added = better[moved]
+    soft = np.minimum(2 * smoothed(wide.astype(np.float32), 0.7), 1)  # as `rim`
+    faded = smoothed(grown(added | solid, _WIDE_PX).astype(np.float32), _WIDE_PX)
+    faded *= grown(added, 2 * _WIDE_PX) & inside & (fine < seen)
+    return np.maximum(np.where(grown(added, _WIDE_PX), np.maximum(mask, soft), mask), faded)
 
 
 def least_cut(cost: Array, sure: Mask, free: Mask) -> Mask:
-    """What belongs to the change, if its outline costs least: all that is sure, and some of what is free."""
+    """All that is sure and some of what is free, by the outline that costs least."""
     left, top, width, height = cv2.boundingRect(grown(free, 1).astype(np.uint8))  # with what is fixed around it
     place, changed = np.s_[top : top + height, left : left + width], sure.copy()
     nothing = np.zeros((height, width), dtype=np.float32)
