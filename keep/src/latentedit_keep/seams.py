@@ -17,7 +17,6 @@ _FIXED = 1e6  # cost of a pixel that must not change sides
 _RING_PX = 4  # how far from a change its seam is looked at
 _OFTEN = 1.5  # how many times as often as far away a visible difference lies along a seam that is seen
 _LEAST_PX = 15  # beyond that number, for which a part of a seam is moved
-_BETTER = 0.5  # of what is seen along a seam is left where it is moved to, at most
 _WIDE_PX = 1  # sigma over which a seam fades in between images that agree
 
 
@@ -35,24 +34,18 @@ def hidden(mask: Array, original: Array, edited: Array, inside: Mask, detail: Ar
     usual = float(np.quantile(fine[far], _USUAL[0])) if far.sum() > _USUAL[1] else 0.0
     seen, cost = float(np.clip(usual, *_SEEN)), fine / (1 + detail / np.float32(_DETAIL))
     outside = (mask < 0.1) & grown(mask > 0.9, _RING_PX) & inside
-    excess = np.maximum(cost - seen, 0)
-    visible = outside & (excess > 0)
+    visible = outside & (cost > seen)
     if visible.sum() < _LEAST_PX:
         return mask
     price = (np.maximum(cost - usual / 2, 0) + np.float32(_LENGTH)) * (1 + np.float32(_NEARER) * away)
     wide = least_cut(price, solid, (away < 1) & inside)
-    # Moved are only those parts of the seam that were seen, and are seen less where they are now.
+    # Moved are only those parts of the seam that were seen, and what is near.
     count, moved = cv2.connectedComponents((wide & ~solid).astype(np.uint8), connectivity=4)
     near = cv2.dilate(moved.astype(np.float32), np.ones([2 * _RING_PX + 1] * 2, dtype=np.uint8)).astype(np.intp)
     chance = np.float32(_OFTEN * (cost[far] > seen).mean() if far.any() else 0)
-    beyond = grown(wide, _RING_PX) & ~grown(wide, 1) & inside
-    enough, before, after = (
-        np.bincount(near[part], weights=weights[part], minlength=count)
-        for part, weights in ((outside, visible - chance), (visible, excess), (beyond, excess))
-    )
-    better = (enough >= _LEAST_PX) & (after < _BETTER * before)
+    better = np.bincount(near[outside], weights=visible[outside] - chance, minlength=count) >= _LEAST_PX
     better[0] = False
-    added = better[moved]
+    added = better[moved] & grown(visible, round(_REACH * side))
     soft = np.minimum(2 * smoothed(wide.astype(np.float32), 0.7), 1)  # as `rim`
     faded = smoothed(grown(added | solid, _WIDE_PX).astype(np.float32), _WIDE_PX)
     faded *= grown(added, 2 * _WIDE_PX) & inside & (fine < seen)
