@@ -40,7 +40,7 @@ def mask_of(
 
 
 def known(change: np.ndarray, original: np.ndarray = TEXTURED, edited: np.ndarray = TEXTURED) -> Evidence:
-    none = dict.fromkeys(("amount", "density", "fading"), NO_DOUBT)
+    none = dict.fromkeys(("amount", "density", "detail", "fading"), NO_DOUBT)
     outlines = edges(original), edges(edited)
     activity = detection._spread_out(outlines[1])
     return Evidence(changed=change, fine=change, noise=NO_DOUBT + 1, outlines=outlines, activity=activity, **none)

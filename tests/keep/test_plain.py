@@ -75,7 +75,7 @@ def test_a_bird_is_removed_or_added_on_grain_alone(
         found = keep(original, editor(after))
         assert found.found == "local change"
         assert np.abs(found.kept.pixels[117, 165].astype(float) - after[117, 165]).max() < 30
-        assert 0.3 < found.changed_share / (14 * 30 / plain[..., 0].size) < 3
+        assert 0.3 < found.changed_share / (14 * 30 / plain[..., 0].size) < 4  # seams avoid the rim of a bird
     assert keep(taken(plain), editor(plain)).found == "nothing"
 
 

@@ -211,6 +211,7 @@ def test_a_flow_is_in_the_pixels_of_its_plane_and_weights_colors_by_alpha() -> N
     found = undrift(pixels, flow, Registration.unmoved((40, 30), (40, 30)))
     np.testing.assert_allclose(found[5:-5, 5:-8, 0], pixels[5:-5, 9:-4, 0], atol=0.2)
     np.testing.assert_allclose(found[5:-5, 5:-8, 1], pixels[3:-7, 5:-8, 1], atol=0.2)
+    np.testing.assert_allclose(found[5:-5, 37:, 0], pixels[5:-5, 37:34:-1, 0], atol=1, err_msg="mirrored")
     cut = np.dstack([np.where(x < 20, 200, 0)] * 3 + [np.where(x < 20, 255, 0)]).astype(np.uint8)
     half = np.broadcast_to(np.array([0.25, 0], dtype=np.float32), (15, 20, 2)).copy()
     moved = undrift(cut, half, Registration.unmoved((40, 30), (40, 30)))

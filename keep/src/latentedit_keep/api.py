@@ -536,7 +536,7 @@ def _what_to_keep(found: Analysis, only: _Only) -> Array:
     if found.change is None or not _is_local(found, only):
         return found.full(np.full((2, 2), found.found in GLOBAL, dtype=np.float32))
     chosen = True if only is None else np.isin(found.change.numbers, list(only))
-    return found.full(found.change.mask * chosen)
+    return found.full(found.change.opacity * chosen)
 
 
 def _agreement_db(image: PixelImage, original: PixelImage, outside: Mask) -> float:

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from latentedit_keep.base import warp
 from latentedit_keep.base.console import Tick, nothing
 from latentedit_keep.base.warp import Array, Mask, cv2, gray, smoothed
-from latentedit_keep.detection import components, contrasts, detect, grown, joined, leftovers, rim, vanished
+from latentedit_keep.detection import components, contrasts, detect, grown, joined, leftovers, nearest, rim, vanished
 from latentedit_keep.registration import Registration
+from latentedit_keep.seams import hidden
 from latentedit_keep.tones import Tones, first_guess, fit_blur, fit_tones, lost_colors, matched, without_color
 from latentedit_keep.transparency import alpha_change
 
@@ -85,7 +86,8 @@ class DetectedChange:
     """A detected change at the working size."""
 
     registration: Registration
-    mask: NDArray[np.floating[Any]]  # soft, in [0, 1]
+    mask: NDArray[np.floating[Any]]  # what changed: soft, in [0, 1]
+    opacity: NDArray[np.floating[Any]]  # of the edited image in a composite whose seams are not seen
     numbers: NDArray[np.int32]  # labels of the separate changes; 1 is the largest, 0 none
     count: int  # of separate changes
     contrasts: NDArray[np.floating[Any]]  # strength of each over the noise elsewhere, ``[count + 1]``
@@ -154,8 +156,8 @@ def exact_found(differs: Mask, *, exact: bool = True, certain: bool = True) -> D
     size, (count, numbers) = differs.shape[1::-1], components(mask)
     strengths = np.append(0, np.full(count, np.inf if certain else _COUNTED[0]))
     return DetectedChange(
-        registration=Registration.unmoved(size, size), mask=mask, numbers=numbers, count=count, unchanged_share=same,
-        unchanged_detail=same, contrasts=strengths, exact=exact,
+        registration=Registration.unmoved(size, size), mask=mask, opacity=mask, numbers=numbers, count=count,
+        unchanged_share=same, unchanged_detail=same, contrasts=strengths, exact=exact,
     )  # fmt: skip
 
 
@@ -208,11 +210,14 @@ def find_change(
     left = vanished(inside, evidence) | leftovers(*alike, inside, evidence, blur)
     cropped = registration.outside_share > OUTSIDE
     mask = joined(rim(evidence, inside, blur, None if cropped else ~shown), left)
+    opacity = hidden(mask, *alike, inside, evidence.detail)
     if cropped:  # there is only the original: a change that goes on there fades; narrow strips of it would be seen
         beyond = cv2.distanceTransform(shown.astype(np.uint8), cv2.DIST_L2, 3)
-        mask *= (beyond / (_FADES * max(size))).clip(0, 1)
+        fades = (beyond / (_FADES * max(size))).clip(0, 1)
+        mask, opacity = mask * fades, opacity * fades
     if uncovered.any():
-        mask = np.maximum(mask * shown, smoothed(cv2.dilate(uncovered.astype(np.float32), guard[:3, :3]), 0.7))
+        clear = smoothed(cv2.dilate(uncovered.astype(np.float32), guard[:3, :3]), 0.7)
+        mask, opacity = np.maximum(mask * shown, clear), np.maximum(opacity * shown, clear)
     count, numbers = components(mask)
     tick()
     strengths = contrasts(*alike, inside, mask, numbers)
@@ -225,7 +230,9 @@ def find_change(
                 strengths[number] = _CERTAIN
     counted = strengths >= min(_COUNTED[0], _COUNTED[1] * strengths.max())
     counted[0] = False
-    mask, numbers = mask * counted[numbers], (np.cumsum(counted) * counted).astype(np.int32)[numbers]
+    numbers = np.where(opacity > 0, nearest(numbers, numbers > 0), numbers)
+    mask, opacity = mask * counted[numbers], opacity * counted[numbers]
+    numbers = (np.cumsum(counted) * counted).astype(np.int32)[numbers]
     tick()
     luma = gray(here)
     detail = np.abs(luma - smoothed(luma, 3.0)) > _DETAIL_LEVELS
@@ -234,7 +241,7 @@ def find_change(
     if unchanged.sum() >= 200:
         coarse = warp.largest(np.abs(smoothed(apart, max(2.0, min(unchanged.shape) / 60))))
         residual = 1.48 * float(np.median(coarse[unchanged]))
-        rest, near = inside & (mask < 0.5), grown(mask > 0.5, round(_LEFT[3] * min(mask.shape)))
+        rest, near = inside & (opacity < 0.5), grown(opacity > 0.5, round(_LEFT[3] * min(mask.shape)))
         leftover = _leftover(apart, rest & near, _LEFT[1] * residual)
         if leftover is None and residual >= _GLOBAL_RESIDUAL:
             strongest = _leftover(apart, rest, _STRONGEST * residual)
@@ -245,6 +252,7 @@ def find_change(
         mismatch=_mismatch(tones, warp.resized(here, small), warp.resized(there, small), _nearest(surroundings, small)),
         shared_detail=_shared_detail(*alike, unchanged) if blur <= _RESTORED[0] else 1.0,
         mask=mask,
+        opacity=opacity,
         numbers=numbers,
         count=int(counted.sum()),
         contrasts=np.concatenate([[0], strengths[counted]]),

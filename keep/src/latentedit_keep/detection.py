@@ -8,6 +8,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,6 +87,7 @@ class Evidence:
     density: Array  # local mean of capped differences; above 1 the texture is another one
     outlines: tuple[Array, Array]  # `edges` of both
     activity: Array  # local detail of the edited image
+    detail: Array  # local detail that both have
     fading: Array  # opacity by the coarse scales: 1/2 at the lower threshold, 1 from a quarter above it
 
 
@@ -138,7 +140,7 @@ def detect(
     amount, noise = evidence[0]
     return Evidence(
         changed=changed, fine=fine & inside, amount=amount, noise=noise, density=density, outlines=outlines,
-        activity=other, fading=fading,
+        activity=other, detail=np.minimum(activity, other), fading=fading,
     )  # fmt: skip
 
 
@@ -264,12 +266,17 @@ def rim(evidence: Evidence, inside: Mask, blur: float, beyond: Mask | None = Non
     if inner.all() or not inner.any():
         return np.where(inside, soft, 0).astype(np.float32)
     # Along the border of the edited image the mask is replicated from a little farther in.
-    away = 1 - inner.astype(np.uint8)
-    nearest = cv2.distanceTransformWithLabels(away, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)[1]
-    values = np.zeros(int(nearest.max()) + 1, dtype=np.float32)
-    values[nearest[inner]] = soft[inner]
     known = grown(inside, _EDGE_PX)
-    return np.where(known if beyond is None else known | beyond, values[nearest], 0)
+    return np.where(known if beyond is None else known | beyond, nearest(soft, inner), 0)
+
+
+def nearest(plane: NDArray[Any], known: Mask) -> NDArray[Any]:
+    """The plane with the value of the nearest known pixel everywhere; 0 if none is known."""
+    away = 1 - known.astype(np.uint8)
+    labels = cv2.distanceTransformWithLabels(away, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)[1]
+    values = np.zeros(int(labels.max()) + 1, dtype=plane.dtype)
+    values[labels[known]] = plane[known]
+    return values[labels]
 
 
 def vanished(inside: Mask, evidence: Evidence) -> Mask:

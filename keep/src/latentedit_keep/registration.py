@@ -464,16 +464,16 @@ def find_drift(original: Array, edited: Array, registration: Registration) -> tu
 
 
 def undrift(pixels: NDArray[np.generic], flow: Array, registration: Registration) -> NDArray[np.generic]:
-    """The edited image in the original's frame and size; edges are replicated."""
+    """The edited image in the original's frame and size; beyond its edges it is mirrored."""
     width, height = registration.size
     wide = cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR)
     wide /= np.array([flow.shape[1] / width, flow.shape[0] / height], dtype=np.float32)
     found = warp.places(registration.size, registration.matrix, wide)
-    moved = cv2.remap(pixels, *found, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    moved = cv2.remap(pixels, *found, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
     if pixels.shape[2] == 4:  # colors are weighted by alpha, or those under transparent pixels would reach the edges
         alpha = pixels[..., 3:].astype(np.float32)
         weighted = np.dstack([pixels[..., :3].astype(np.float32) * alpha, alpha])
-        weighted = cv2.remap(weighted, *found, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        weighted = cv2.remap(weighted, *found, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
         colors = weighted[..., :3] / np.maximum(weighted[..., 3:], 1)
         moved[..., :3] = np.rint(colors).clip(0, np.iinfo(moved.dtype).max)
     return moved
