@@ -43,4 +43,4 @@ def test_garbage_collection_is_rarer_and_skipped_at_exit() -> None:
         "process.leave_without_collecting(); print(*gc.get_threshold(), gc.get_freeze_count() > 1000)"
     )
     completed = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
-    assert completed.stdout.split() == ["1000000", "10", "10", "True"]
+    assert completed.stdout.split() == ["100000", "10", "10", "True"]

@@ -40,6 +40,12 @@ def test_a_seam_that_cannot_be_seen_stays(radius: float) -> None:
     assert hidden(mask, PLAIN, disk(38, 60), EVERYWHERE, FLAT) is mask
 
 
+def test_nothing_stays_nothing() -> None:
+    """In an icon, too, where every pixel is near all others."""
+    nothing = np.zeros((8, 8), dtype=np.float32)
+    assert hidden(nothing, PLAIN[:8, :8], disk(200, 60)[:8, :8], EVERYWHERE[:8, :8], nothing) is nothing
+
+
 def test_only_the_visible_part_of_a_seam_moves() -> None:
     """Of two changes, one is cut off by its mask, the other is not."""
     left, right = np.hypot(X - 50, Y - 100), np.hypot(X - 150, Y - 100)

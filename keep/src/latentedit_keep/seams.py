@@ -27,6 +27,8 @@ def hidden(mask: Array, original: Array, edited: Array, inside: Mask, detail: Ar
     which here falls with the ``detail`` that both images have and grows away from the change).
     """
     side, solid = min(mask.shape), mask > 0.5
+    if not solid.any():
+        return mask
     difference = edited - original
     fine = largest(np.abs(smoothed(difference, _SEAM_PX)))
     away = cv2.distanceTransform((mask < 0.05).astype(np.uint8), cv2.DIST_L2, 3) / np.float32(_REACH * side)

@@ -17,9 +17,9 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 # Requested beyond what is needed, each time that the heap grows.
 _PAD_BYTES = 64 * 2**20
 
-COLLECT_AFTER = 1_000_000
-"""New objects after which Python collects garbage, 700 by default: importing torch and diffusers makes 800,000, all of
-which stay, and examining them again and again is a fifth of the import time. An edit leaves 60 to be collected."""
+COLLECT_AFTER = 100_000
+"""New objects after which Python collects garbage, 700 by default: importing torch and diffusers makes a million, all
+of which stay, and examining them again and again is a fifth of the import time."""
 
 
 def keep_freed_memory() -> bool:
