@@ -191,7 +191,7 @@ quick: $(STAMP)
 	$(PYTEST) -m "not nightly and not slow"
 
 nightly: $(STAMP)
-	HYPOTHESIS_PROFILE=nightly $(PYTEST) -p randomly \
+	LATENTEDIT_SYSTEM_BROWSER=1 HYPOTHESIS_PROFILE=nightly $(PYTEST) -p randomly \
 		--jaxtyping-packages=latentedit,latentedit_bench,latentedit_keep,latentedit_portraits,latentedit_scenes,training,beartype.beartype
 	@$(MAKE) --no-print-directory wheels
 	@$(MAKE) --no-print-directory comfy

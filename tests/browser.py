@@ -1,7 +1,8 @@
-"""A headless Chromium for tests, driven by playwright: the system's, or the one that `make setup` downloads.
+"""A headless Chromium for tests, driven by playwright: the one that `make setup` downloads, whatever is on the PATH.
 
 `make setup` stores the npm package @sparticuz/chromium, whose archive contains Chromium with the libraries and fonts
-that a bare machine lacks, each compressed by brotli; it is unpacked once, next to the archive.
+that a bare machine lacks, each compressed by brotli; it is unpacked once, next to the archive. With
+LATENTEDIT_SYSTEM_BROWSER=1, as in `make nightly`, the system's browser runs the tests instead, with the system's fonts.
 """
 
 import contextlib
@@ -21,6 +22,7 @@ from playwright.sync_api import Error, Page, sync_playwright
 SYSTEM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 STORED = Path(sys.prefix) / "browser"
 NONE_WANTED = "LATENTEDIT_NO_BROWSER"
+SYSTEM_WANTED = "LATENTEDIT_SYSTEM_BROWSER"
 
 _FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
 _PATIENCE_MS = 120_000
@@ -77,7 +79,7 @@ def open_browser() -> Iterator[Browser]:
                 break
         else:
             raise RuntimeError(
-                f"expected chromium or google-chrome on the PATH, or Chromium in {STORED}; none there starts. Run: "
+                f"expected Chromium in {STORED}, or chromium or google-chrome on the PATH; none there starts. Run: "
                 f"make setup, or set {NONE_WANTED}=1 to leave these tests out"
             )
         page = started.new_page()
@@ -87,11 +89,12 @@ def open_browser() -> Iterator[Browser]:
 
 
 def _binaries() -> Iterator[Path]:
-    for name in SYSTEM:
+    if not os.environ.get(SYSTEM_WANTED):
+        for archive in sorted(STORED.glob("sparticuz-chromium-*.tgz")):
+            yield unpacked(archive)
+    for name in SYSTEM:  # also where the stored one does not start, such as on another processor
         if found := shutil.which(name):
             yield Path(found)
-    for archive in sorted(STORED.glob("sparticuz-chromium-*.tgz")):
-        yield unpacked(archive)
 
 
 def _surroundings(folder: Path, settings: Path) -> dict[str, str]:

@@ -57,7 +57,10 @@ class Visitor:
         self.page.get_by_label("What to change").fill(change)
 
     def press(self, name: str) -> None:
-        self.page.locator(f"#le-{name}").click()
+        button = self.page.locator(f"#le-{name}")
+        button.scroll_into_view_if_needed()
+        self.page.wait_for_timeout(100)  # Chromium 156 gives a click right after scrolling to the frame that was there
+        button.click()
 
     def edit(self, change: str) -> None:
         entries = self.history.count()
