@@ -9,6 +9,7 @@ between slashes: of a list a number, or what a claim of the list measures.
     <!--FILE PLACE ; STYLE-->number<!--/-->         FILE is below results/; "PLACE over PLACE" is a ratio
     <!--table FILE PLACE | ROW-->rows<!--/table-->  ROW for each of the things there; the table's head is the page's own
     <!--table NAME-->rows<!--/table-->              by a template of ``marked_numbers.yaml``; NAME of WORD passes a word
+    <!--text NAME-->sentences<!--/text-->           by such a template, for what several pages state
 
 A style is a format specification, or like a row a format string with the names of the parts, `key` and `self`. Of an
 estimate (a mapping with a mean, or the estimate of a claim) it writes that number, with ``.3f dB interval`` also its
@@ -33,9 +34,10 @@ from latentedit_keep.base.files import write_text
 ROOT = Path(__file__).resolve().parents[1]
 
 TABLES: Mapping[str, str] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text("utf-8"))
-"""Name of a table to the template of its rows."""
+"""Name of a table, or of a text, to its template."""
 
-_NUMBER = re.compile(r"<!--((?!table |/)[^>]+?)-->[^<]*<!--/-->")
+_NUMBER = re.compile(r"<!--((?!table |text |/)[^>]+?)-->[^<]*<!--/-->")
+_TEXT = re.compile(r"<!--text ([^>]+?)-->.*?<!--/text-->", re.DOTALL)
 # A comment that begins a line ends the paragraph or list item before it.
 _BEGINS_LINE = re.compile(rf"(?<=[^\n|])\n *(?={_NUMBER.pattern})")
 _TABLE = re.compile(r"(<!--table ([^\n]+?)-->\n(?:\|[^\n]*\n){2}).*?<!--/table-->", re.DOTALL)
@@ -75,8 +77,8 @@ def main() -> None:
 
 
 def pages() -> list[Path]:
-    """README.md and every page below docs/."""
-    return [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
+    """The READMEs of the project and of its packages, and every page below docs/."""
+    return [ROOT / "README.md", *sorted(ROOT.glob("packages/*/README.md")), *sorted(ROOT.glob("docs/**/*.md"))]
 
 
 def filled(page: str, results: Path) -> str:
@@ -103,7 +105,12 @@ def filled(page: str, results: Path) -> str:
             rows = _templates().from_string(TABLES[name]).render(read=read, of=of).strip()
         return mark[1] + re.sub(r"\|  (?=\|)", "| ", rows) + "\n<!--/table-->"
 
+    def text(mark: re.Match[str]) -> str:
+        words = _templates().from_string(TABLES[mark[1]]).render(read=read).split()
+        return f"<!--text {mark[1]}-->{' '.join(words)}<!--/text-->"
+
     try:
+        page = _TEXT.sub(text, page)
         return _NUMBER.sub(number, _TABLE.sub(table, _BEGINS_LINE.sub(" ", page)))
     except (OSError, LookupError) as error:
         raise ConfigError(f"the page marks what is not there: {error}") from error
