@@ -62,7 +62,7 @@ def test_a_pair_is_reproducible_and_has_a_change_unless_it_is_a_third_one(kind: 
 
 
 @pytest.mark.parametrize(("kind", "what"), [("screen", "frame"), ("screen", "title bar"), ("edge", "exact")])
-def test_without_damage_the_edited_image_differs_exactly_where_the_truth_says(kind: str, what: str) -> None:
+def test_without_damage_the_edited_image_differs_exactly_in_the_true_change(kind: str, what: str) -> None:
     """JPEG changes all of an image, and exact variants nothing else."""
     tried = 0
     for seed in range(40):
@@ -161,7 +161,7 @@ def test_pixels_far_from_the_change_and_a_rest_that_differs_are_false() -> None:
     assert false_statements(pair, difference, one, one.report, one.report) == ["rest"]
 
 
-def test_a_scrolled_part_is_to_be_told() -> None:
+def test_a_report_on_a_scrolled_page_names_the_move() -> None:
     pair = made_pair(60, moved=True)
     result, difference = made_result(pair), true_difference(pair)
     named = made_result(pair, also=("the part below moved by 0, -120 px",))
