@@ -18,10 +18,15 @@ def keep(
     count: Annotated[
         int | None,
         typer.Option(
-            "--count", help="Number of cases.", show_default="209; --check: 1100; --baselines: 7 of each size"
+            "--count",
+            help="Number of cases.",
+            show_default="209; --check: 1100; --certainty: 240; --baselines: 7 of each size",
         ),
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Measure false alarms and misses of `check` instead.")] = False,
+    certainty: Annotated[
+        bool, typer.Option("--certainty", help="Count false statements of certainty of `check` and `keep` instead.")
+    ] = False,
     rounds: Annotated[bool, typer.Option("--rounds", help="Measure ten edits of each photograph in a row.")] = False,
     timed: Annotated[
         bool, typer.Option("--baselines", help="Measure CPU seconds and memory beside the alternatives instead.")
@@ -44,18 +49,20 @@ def keep(
 ) -> None:
     """Measure `latentedit keep` and its common alternatives on pairs with known changes and known damage.
 
-    With --check, measure `latentedit check` instead; with --rounds, what ten edits in a row leave of a photograph; with
-    --baselines, what they cost.
+    With --check, measure `latentedit check` instead; with --certainty, what is said with certainty and is not so; with
+    --rounds, what ten edits in a row leave of a photograph; with --baselines, what they cost.
     Pairs from real editors have no right answer: the results of all methods are written for inspection.
 
     Examples:
         latentedit bench keep
         latentedit bench keep --check --workers 2 -o out/check
+        latentedit bench keep --certainty -o out/certainty
         latentedit bench keep --rounds -o out/rounds
         latentedit bench keep --baselines -o out/speed
         latentedit bench keep --pairs pairs/ -o out/pairs
     """
     from latentedit.batch.executors import Executor
+    from latentedit_bench.known_pairs import certainty as certain
     from latentedit_bench.known_pairs.check_rates import PAIRS, check_summary, check_work
     from latentedit_bench.known_pairs.measured import case_work, pair_summary
     from latentedit_bench.known_pairs.real_pairs import real_summary, real_work
@@ -63,8 +70,10 @@ def keep(
     from latentedit_bench.known_pairs.speed import speed_summary, speed_work
     from latentedit_keep.base.files import plain, write_text
 
-    if check + rounds + timed + (pairs is not None) > 1:
-        raise ConfigError("--check, --rounds, --baselines and --pairs exclude each other. Pass one of them")
+    if check + certainty + rounds + timed + (pairs is not None) > 1:
+        raise ConfigError(
+            "--check, --certainty, --rounds, --baselines and --pairs exclude each other. Pass one of them"
+        )
     if against is not None and not timed:
         raise ConfigError("--against is another version for --baselines. Pass that too, or leave --against out")
     if timed and workers > 1:
@@ -77,10 +86,15 @@ def keep(
         work, summarize = rounds_work(), rounds_summary
     elif check:
         work, summarize = check_work(split, PAIRS if count is None else count), check_summary
+    elif certainty:
+        work, summarize = (
+            certain.certainty_work(split, certain.PAIRS if count is None else count),
+            certain.certainty_summary,
+        )
     else:
         work, summarize = case_work(split, 209 if count is None else count), pair_summary
     executor, command = Executor(workers=workers), typed_command()
-    kind = "check" if check else "rounds" if rounds else "speed" if timed else "keep"
+    kind = "check" if check else "certainty" if certainty else "rounds" if rounds else "speed" if timed else "keep"
     with progress_bar(quiet=quiet or as_json) as progress:
         rows = work.rows(output, kind=kind, command=command, executor=executor, progress=progress)
     report: dict[str, Any] = {"command": command, **work.spec, **summarize(rows)}
@@ -90,6 +104,8 @@ def keep(
     elif not quiet:
         for one in report.get("overall", ()):
             echo(f"{one['name']:<46}{one['wrong']} of {one['of']}")
+        for one in report.get("kinds", ()):
+            echo(f"{one['kind']:<12}{one['name']:<34}{one['wrong']} of {one['of']}")
         for one in report.get("thresholds", ()):
             value = f"{one['value']:6.3f} ({one['threshold']:g} required)"
             cases = f"share of {one['cases']} cases"

@@ -82,14 +82,7 @@ def make_case(
     seed = SEEDS[half] if seed is None else seed
     generator = np.random.default_rng([seed, index])
     kind = kind or _CYCLE[index % len(_CYCLE)]
-    if side is None and kind != "different" and generator.uniform() < _PORTRAITS_SHARE:
-        name, (original, truth, what) = DRAWN, _portraits(half, seed, index, kind, generator)
-    else:
-        names = PHOTOGRAPHS[half]
-        first, second = (names[place] for place in generator.choice(len(names), 2, replace=False))
-        name = Path(first).stem
-        one, other = map(load_photograph, (first, second))
-        original, truth, what = _photographs(one, other, kind, generator, side, least)
+    name, original, truth, what = draw_edit(half, index, generator, side=side, kind=kind, seed=seed, least=least)
     damage = draw_damage((original.shape[1], original.shape[0]), generator, reframed=kind == "reframed")
     edited = damage.apply(truth.astype(np.float32))
     if kind == "different":
@@ -99,6 +92,18 @@ def make_case(
         index=index, kind=kind, what=what, image=name,
         original=original, truth=truth, mask=mask, edited=edited, damage=damage,
     )  # fmt: skip
+
+
+def draw_edit(
+    half: Half, index: int, generator: np.random.Generator, *, side: int | None, kind: str, seed: int, least: float
+) -> tuple[str, Pixels, Pixels, str]:
+    """Name of an image, the image, the same after an edit without any damage, and what was changed."""
+    if side is None and kind != "different" and generator.uniform() < _PORTRAITS_SHARE:
+        return DRAWN, *_portraits(half, seed, index, kind, generator)
+    names = PHOTOGRAPHS[half]
+    first, second = (names[place] for place in generator.choice(len(names), 2, replace=False))
+    one, other = map(load_photograph, (first, second))
+    return Path(first).stem, *_photographs(one, other, kind, generator, side, least)
 
 
 @functools.cache

@@ -178,7 +178,7 @@ def check_summary(rows: Table) -> dict[str, Any]:
     return {
         "pairs": len(rows),
         "images": rows["image"].nunique(),
-        "overall": [{"name": name, **_rate(wrong)} for name, wrong in rates.items()],
+        "overall": [{"name": name, **rate(wrong)} for name, wrong in rates.items()],
         "false alarms": _by(same, "codec", "cast", "moved", "resized", "profile", "side", "stratum", "grain"),
         "misses": _by(changed, "what", "size", "codec", "stratum", "grain"),
         "within the uncertainty": [{"name": name, **_within(errors[name][compared].dropna())} for name in errors],
@@ -191,10 +191,11 @@ def check_summary(rows: Table) -> dict[str, Any]:
 def _by(rows: Table, *names: str) -> list[dict[str, Any]]:
     """The rate for each value of some columns."""
     groups = [(name, value, some) for name in names for value, some in rows.groupby(name)]
-    return [{"kind": name, "name": str(value), **_rate(some["wrong"])} for name, value, some in groups]
+    return [{"kind": name, "name": str(value), **rate(some["wrong"])} for name, value, some in groups]
 
 
-def _rate(wrong: Table) -> dict[str, Any]:
+def rate(wrong: Table) -> dict[str, Any]:
+    """Share of pairs with its exact 95 % interval."""
     count, wrongs = len(wrong), int(wrong.sum())
     low = float(beta.ppf(0.025, wrongs, count - wrongs + 1)) if wrongs else 0.0
     high = float(beta.ppf(0.975, wrongs + 1, count - wrongs)) if wrongs < count else 1.0
