@@ -94,6 +94,18 @@ def test_numbers_rows_and_ratios_are_filled_in(tmp_path: Path) -> None:
             marked_numbers.filled(f"<!--{mark}", tmp_path)
 
 
+def test_a_text_is_the_same_on_every_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.json").write_text(json.dumps({"error": {"mean": 0.5, "low": 0.25, "high": 1}}))
+    monkeypatch.setattr(
+        marked_numbers, "TABLES", {"level": 'Level:\n{{ read("a.json", "error") | formatted(".2f interval") }}\ntimes.'}
+    )
+    pages = [
+        f"{start}<!--text level-->{old}<!--/text--> More." for start, old in (("", ""), ("* ", "Ahead: 0.1\ntimes."))
+    ]
+    text = "<!--text level-->Level: 0.50 [0.25, 1.00] times.<!--/text--> More."
+    assert [marked_numbers.filled(page, tmp_path) for page in pages] == [text, f"* {text}"]
+
+
 def home(name: str) -> str:
     """The module and name of a public name's definition."""
     module, _, attribute = name.rpartition(".")
