@@ -162,7 +162,7 @@ def test_run_folders_of_earlier_versions_are_read(day: str, tmp_path: Path) -> N
     file = tmp_path / "run" / "run.json"
     for number in (1, 2, 4):
         file.write_text(json.dumps(json.loads(file.read_text()) | {"format": number}))
-        with pytest.raises(ConfigError, match=f"format {number}"):
+        with pytest.raises(FileFormatError, match=f"format {number}, of another"):
             RunFolder.read(tmp_path / "run")
 
 

@@ -145,7 +145,7 @@ class RunFolder:
                 return RunFolder(path=path, manifest=Manifest.model_validate(content))
         except ValueError as error:
             raise _damaged(file, error, "Begin the run in another folder") from error
-        raise ConfigError(
+        raise FileFormatError(
             f"the run in {path} has the format {written}, of another latentedit; this one reads {FORMAT}. Its images "
             "and tables can be used as they are; begin the run again in another folder with -o"
         )
