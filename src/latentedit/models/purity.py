@@ -42,7 +42,7 @@ _BESIDE = 0.05
 # Packages whose code computes what configuration and weights say, besides the standard library and our own.
 _LIBRARIES = frozenset((
     "accelerate", "bitsandbytes", "diffusers", "huggingface_hub", "optimum", "peft", "torch", "torchao", "transformers",
-    "typing_extensions",
+    "typing_extensions", "auto_gptq", "awq", "compressed_tensors", "gptqmodel", "hqq",
 ))  # fmt: skip
 
 # Those that wrap methods of single modules, to move, cast or compile them.
@@ -180,7 +180,7 @@ def _hooks(module: nn.Module) -> list[Any]:
 
 def _is_known(thing: Any, packages: frozenset[str]) -> bool:
     package = _package(_home(thing))
-    return package in packages or package.startswith("latentedit") or package in sys.stdlib_module_names - {"__main__"}
+    return package in packages or package in sys.stdlib_module_names or package.startswith("latentedit")
 
 
 def _home(thing: Any) -> str:
