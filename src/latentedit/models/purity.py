@@ -37,7 +37,7 @@ _NOISE = 0.25
 
 # Largest difference between velocities of a latent alone and beside others, as a fraction of that between it and them:
 # above what rounding to half precision and to integers does, which depend on the size and the numbers of a batch.
-_BESIDE = 0.05
+_IN_BATCH = 0.05
 
 # Packages whose code computes what configuration and weights say, besides the standard library and our own.
 _LIBRARIES = frozenset((
@@ -227,7 +227,7 @@ def remembers(
     _FOUND.pop(network, None)
     # Neither first nor last, and in no other place: what mixes it with any of these, or turns their order, changes it.
     beside = velocity(torch.cat([latents[2], latents[2], latents[0], latents[2]]), condition.expand(4))
-    if (beside[2] - first[0][0]).norm() > _BESIDE * (beside[2] - beside[1]).norm():
+    if (beside[2] - first[0][0]).norm() > _IN_BATCH * (beside[2] - beside[1]).norm():
         return "gives an image another velocity beside other images"
     return ""
 
