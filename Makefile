@@ -24,14 +24,14 @@ export PYTHONUNBUFFERED := 1
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo quick test nightly lint format-check ruff-check words types layers unit coverage mutate wheels clean
+.PHONY: help setup demo quick test nightly lint format-check ruff-check words formats types layers unit coverage mutate wheels clean
 .PHONY: docs docs-text docs-site docs-material golden load fuzz lock newest audit comfy bundle
 
 help:
 	@echo "make demo      edit a drawn portrait; images and sheet go to out/demo/"
 	@echo "make setup     install all six packages and all checks into $(VENV)"
 	@echo "make quick     ruff and the fast tests: for every save"
-	@echo "make test      formatter, linter, words, types, import layers, tests: for every change"
+	@echo "make test      formatter, linter, words, formats of files, types, import layers, tests: for every change"
 	@echo "make nightly   all tests, with 200 examples a property and types checked at run time; wheels, golden, load, fuzz, mutate"
 	@echo "make unit TESTS=tests/editors   the tests of a file or folder"
 	@echo "make lint      make test without the tests"
@@ -74,7 +74,7 @@ $(STAMP): $(BIN)/python $(REQUIREMENTS)
 demo: $(SLIM)
 	$(BIN)/python examples/demo.py
 
-lint: format-check ruff-check words types layers
+lint: format-check ruff-check words formats types layers
 
 format-check: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -85,6 +85,10 @@ ruff-check: $(STAMP)
 words: $(STAMP)
 	$(BIN)/codespell
 	$(BIN)/python -m tools.glossary
+
+# ARGUMENTS=--write stores the fields of a format with a new number.
+formats: $(STAMP)
+	$(BIN)/python -m tools.formats $(ARGUMENTS)
 
 types: $(STAMP)
 	$(BIN)/pyright

@@ -17,6 +17,8 @@ MOST = 2.0  # replaced words in 1,000 lines of prose
 WHOLE = frozenset(("bar", "over", "say", "tell"))  # replaced only where they are a whole name
 PLAIN = WHOLE | frozenset(("ask", "asked", "asks", "decides", "says", "tells", "world"))  # ordinary English in prose
 EXTERNAL = frozenset(("open_world_hint", "tell", "to_world"))  # names that other libraries define
+# In files of earlier versions.
+EARLIER = frozenset(("asks", "beside", "grey", "licence", "picture", "pictures"))  # codespell:ignore grey,licence
 _ROW = re.compile(r"^\| [^|]+ \| [^|]* \| ([^|]+) \|$", re.MULTILINE)
 _PART = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _KEY = re.compile(r"[rbf]*([\"'])([A-Za-z_]+)\1\Z")
@@ -31,7 +33,7 @@ def replaced() -> frozenset[str]:
 
 def in_name(name: str, words: frozenset[str]) -> set[str]:
     """The replaced words that an identifier contains."""
-    parts = {part.lower() for part in _PART.findall(name)} if name not in EXTERNAL else set[str]()
+    parts = {part.lower() for part in _PART.findall(name)} if name not in EXTERNAL | EARLIER else set[str]()
     return (parts & words - WHOLE) | ({name} & words & WHOLE - EXTERNAL)
 
 

@@ -1,5 +1,6 @@
 """Models from live pipelines: fingerprints, variants, schedulers, and pipelines that are rejected."""
 
+import types
 from typing import Any, cast
 
 import accelerate
@@ -217,7 +218,8 @@ def test_text_encoders_that_fail_are_not_reported_as_of_another_class() -> None:
         raise TypeError("new() received an invalid combination of arguments")
 
     pipeline = flux()
-    pipeline.text_encoder_2.encoder.register_forward_hook(fails)
+    of_accelerate = types.FunctionType(fails.__code__, {"__name__": "accelerate.hooks", "TypeError": TypeError})
+    pipeline.text_encoder_2.encoder.register_forward_hook(of_accelerate)
     with pytest.raises(ModelError, match=r"T5EncoderModel\): new\(\) received.*without sequential"):
         le.from_pipeline(pipeline, settings=SETTINGS)
 

@@ -19,6 +19,7 @@ from latentedit.core.rng import draw
 from latentedit.geometry.local_basis import LocalBasis
 from latentedit.models.derivatives import FeatureJacobian, FeatureMap, Trial, VelocityJacobian
 from latentedit.models.registry import load
+from latentedit.models.weights import weights_digest
 from latentedit.testing.tolerances import relative_error
 from tests.miniatures.flow import flux, sana
 from tests.miniatures.noise import sdxl
@@ -252,13 +253,15 @@ class Unweighted(nn.LayerNorm):
 
 
 def test_layers_that_list_absent_weights_are_taken() -> None:
-    """The parts of their pipeline fit, and its fingerprint is that of the numbers that there are."""
+    """The parts of their pipeline fit, and their digest is that of the numbers that there are."""
     pipeline = flux()
     norm = pipeline.transformer.transformer_blocks[0].norm2
     assert not norm.elementwise_affine
     norm.__class__ = Unweighted
     assert None in pipeline.transformer.state_dict().values()
-    assert le.from_pipeline(pipeline).fingerprint == le.from_pipeline(flux()).fingerprint
+    plain = flux().transformer
+    assert weights_digest(pipeline.transformer, torch.bfloat16) == weights_digest(plain, torch.bfloat16)
+    le.from_pipeline(pipeline)
 
 
 def test_fp8_storage_by_name_matches_a_live_pipeline(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from latentedit_keep.masks import SEEN, bounds_of, looks_inverted
 from latentedit_keep.signing import read_signer, signed
 from latentedit_keep.viewer.view import View, ViewerFrame
 
+FORMAT = 2  # of records; 1 is read
 ImageLike = ImageInput | PixelImage  # or the result of `read_pixels`
 _Only = Sequence[int] | None
 _Limits = tuple[PixelImage | None, Array | float, str]  # a mask, its bounds on the opacity, and its convention
@@ -71,14 +72,21 @@ class KeepRecord:
 
     def to_json(self) -> str:
         """One line; equal records give equal text. "output" distinguishes it from the records of edits."""
-        fields = {"format": 1, "output": "kept", **dataclasses.asdict(self)}
+        fields = {"format": FORMAT, "output": "kept", **dataclasses.asdict(self)}
         return json.dumps(fields, ensure_ascii=False, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str, name: str) -> "KeepRecord":
         """Read the output of `to_json`; raises a `FileFormatError` for anything else."""
+        why = f"{name} contains no record of latentedit keep. Pass a PNG written by latentedit keep"
         try:
             fields = {"ai": False} | read_object(text)
+            if (written := int(fields["format"])) > FORMAT:
+                why = f"the record in {name} has the format {written}, from a newer latentedit. Update latentedit"
+            if written == 1:
+                fields["format"] = FORMAT
+                if "verdict" in fields:  # until 26 November 2026; in words of its own
+                    fields["found"] = fields.pop("verdict")
             given: dict[str, Any] = {key: fields[key] for key in fields.keys() - {"format", "output"}}
             given |= {key: given[key] and KeptImage(**given[key]) for key in ("original", "edited", "mask")}
             given["only"] = given["only"] and tuple(int(number) for number in given["only"])
@@ -87,7 +95,6 @@ class KeepRecord:
             if json.loads(record.to_json()) != fields:
                 raise ValueError("it has unknown fields")
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            why = f"{name} contains no record of latentedit keep. Pass a PNG written by latentedit keep"
             raise FileFormatError(why) from error
         return record
 

@@ -73,11 +73,17 @@ def undo_stored(edited: Image.Image, payload: bytes, name: str = "the image") ->
     start = _PREFIX_BYTES + int.from_bytes(payload[:_PREFIX_BYTES], "little")
     try:
         header = read_object(payload[_PREFIX_BYTES : min(start, _MOST_HEADER_BYTES)])
-        of_image, of_source = (header[_ABOUT][key] for key in ("image", "source"))
+        about, is_older = header[_ABOUT], "moved" in header
+        of_image, of_source = about["image" if "image" in about else "picture"], "" if is_older else about["source"]
         spans = {key: header[key]["data_offsets"] for key in ("difference", "xmp") if key in header}
         parts = {key: payload[start + first : start + end] for key, (first, end) in spans.items()}
     except (ValueError, LookupError, TypeError) as error:
         raise damaged from error
+    if is_older:
+        raise FileFormatError(
+            f"{name} was written by an earlier latentedit, which did not store the difference to the original but "
+            f"latents of its model. Use the original file, {BY_DIRECTION}"
+        )
     if of_image != fingerprint_of(edited):
         raise FileFormatError(
             f"the pixels of {name} were changed after latentedit wrote it. Use the unchanged file, {BY_DIRECTION}"

@@ -140,9 +140,15 @@ class RunFolder:
             raise ConfigError(f"{path} is not a run folder: it contains no {MANIFEST}. Check the path")
         try:
             content = read_object(read_bytes(file, limit=_MOST_BYTES))
-            return RunFolder(path=path, manifest=Manifest.model_validate(content))
+            written = content.get("format")
+            if written == FORMAT or not isinstance(written, int):
+                return RunFolder(path=path, manifest=Manifest.model_validate(content))
         except ValueError as error:
             raise _damaged(file, error, "Begin the run in another folder") from error
+        raise FileFormatError(
+            f"the run in {path} has the format {written}, of another latentedit; this one reads {FORMAT}. Its images "
+            "and tables can be used as they are; begin the run again in another folder with -o"
+        )
 
     def has(self, unit: str) -> bool:
         """Whether a unit is finished."""

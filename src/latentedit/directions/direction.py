@@ -309,6 +309,8 @@ def _plain(value: Any) -> dict[str, Any]:
 _TYPES = {field.name: field.type for field in dataclasses.fields(Direction)}
 # Fields that are stored as text; the others are tensors.
 _STATED = tuple(name for name in _TYPES if name not in ("z", "condition", _PREVIEW, _FEATURE))
+# Fields of files before 26 November 2026, and their names of today.
+_RENAMED = {"pictures": "images", "licence": "license"}  # codespell:ignore licence
 _required: dict[str, Any] = {
     "format": Annotated[int, Field(ge=FORMAT, le=FORMAT)],
     "latentedit": Name,
@@ -346,8 +348,9 @@ def _read(text: str, name: str | Path) -> pydantic.BaseModel:
     except ValueError as error:
         raise _invalid(name, f"under {_KEY!r}, {error}") from error
     check_format(fields, f"the direction {name}", FORMAT)
+    fields = {_RENAMED.get(name, name): value for name, value in fields.items()}
     try:
-        return _Stored.model_validate_json(text)  # not `fields`: strict types take lists for tuples only from JSON
+        return _Stored.model_validate_json(json.dumps(fields))  # strict types take lists for tuples only from JSON
     except pydantic.ValidationError as error:
         raise _invalid(name, first_fault(error)) from None
 

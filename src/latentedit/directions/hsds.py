@@ -44,7 +44,8 @@ A is taken to be symmetric, which that of a trained network is only roughly.
 
 import dataclasses
 import itertools
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -325,6 +326,14 @@ class HSDS:
     gain: Positive = 1.0
     contrast: Positive = 1.0
     guidance: Guidance = 1.0
+
+    @staticmethod
+    def updated(values: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings that a version before 28 November 2026 may have stored, by their names of today."""
+        names = {"keep": "keep_source", "release": "drop_residual"}
+        return {
+            names.get(name, name): value for name, value in values.items() if (name, value) != ("projection", "none")
+        }
 
     def __post_init__(self) -> None:
         check_pairs(self.noises, antithetic=self.antithetic)

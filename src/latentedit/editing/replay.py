@@ -106,8 +106,11 @@ def _again(
         check_moves_along(kind)
     try:
         editor = kind.from_dict(record.recipe.settings)
-    except (TypeError, KeyError, IndexError) as error:
-        raise ConfigError(f"the record has settings that {name!r} does not have. Edit the image again") from error
+    except (ConfigError, TypeError, KeyError, IndexError) as error:
+        raise ConfigError(
+            f"the record has settings of {name!r} that this version does not have: {error}. If an earlier version "
+            "wrote it, use that one, or `undo`, which restores the original of a PNG"
+        ) from error
     texts = [row.target_caption for row in record.directions] or [*record.recipe.via, record.target_caption]
     latent = fitted(latent, [(text,) for text in texts if text])
     target: dict[str, Any] = {"prompt": record.target_caption}

@@ -4,12 +4,14 @@ The same edit has the same record, so that its file is the same again. Seconds a
 `EditResult.cost`, and in the JSON file next to the image.
 """
 
+import dataclasses
 import hashlib
 import importlib.metadata
+import json
 import platform
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 import pydantic
@@ -27,13 +29,22 @@ from latentedit.models.base import Backbone
 from latentedit_keep.base.saving import MAX_RECORD_BYTES
 from latentedit_keep.undoing import read_record
 
-FORMAT = 1  # of records; a higher one comes from a newer latentedit
+FORMAT = 2  # of records; a higher one comes from a newer latentedit, and 1 is read (`_updated`)
 MAX_EDITS = 100  # most edits of one record, each going on from the one before
 MAX_REFERENCES = 100  # most reference images of one edit
 _RECORDED = ("latentedit", "torch", "diffusers", "transformers")
 _SHOWN_LETTERS = 80
 
 Caption = Annotated[str, Field(max_length=MAX_LETTERS)]
+
+# Names of fields in records of format 1 that earlier versions wrote, and those of today.
+_RENAMED = {"picture": "image", "beside": "references", "mixing": "combine", "local": "auto_mask", "refined": "refine"}
+
+# Likewise, settings of editors whose name of then has another meaning today.
+_RENAMED_SETTINGS = {"dvrf": {"shift": "offset"}, "turboedit": {"shift": "noise_shift"}}
+
+# What fields of a recipe meant where they were left out in format 1, other than today.
+_LEFT_OUT = {"auto_mask": True, "refine": False, "subtract_residual": 0.0}
 
 # What a file shows: the edited image, source and edited image side by side, or images by strength.
 Output = Literal["image", "sheet", "sweep"]
@@ -174,9 +185,27 @@ class RunRecord(_Record):
         content = read_record(text, name)
         check_format(content, f"the record in {name}", FORMAT)
         try:
-            return cls.model_validate_json(text)
+            return cls.model_validate_json(json.dumps(_updated(content)))
         except pydantic.ValidationError as error:
             raise _unsound(name, first_fault(error)) from error
+
+
+def _updated(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The fields of a record by their names and places of today, where it is one of format 1."""
+    if record.get("format") != 1:
+        return record
+    fields = {_RENAMED.get(name, name): value for name, value in record.items()} | {"format": FORMAT}
+    if "recipe" not in fields:
+        names = (field.name for field in dataclasses.fields(Recipe))
+        fields["recipe"] = recipe = _LEFT_OUT | {name: fields.pop(name) for name in names if name in fields}
+        settings, renamed = recipe.get("settings"), _RENAMED_SETTINGS.get(str(recipe.get("method")), {})
+        if isinstance(settings, dict) and not set(renamed.values()) & set(settings):
+            recipe["settings"] = {renamed.get(name, name): value for name, value in settings.items()}
+    if fields.get("output") == "picture":
+        fields["output"] = "image"
+    if isinstance(before := fields.get("before"), Mapping):
+        fields["before"] = _updated(cast("Mapping[str, Any]", before))
+    return fields
 
 
 def check_format(fields: Mapping[str, Any], name: str, newest: int) -> None:

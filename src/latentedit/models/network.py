@@ -22,7 +22,7 @@ from latentedit.models.base import Backbone, Capabilities
 from latentedit.models.libraries import quiet_libraries
 from latentedit.models.model_settings import MAX_SIDE_PX, check_settings
 from latentedit.models.pipelines import adapted, config_of, fitting, innermost, offloaded, part_of
-from latentedit.models.purity import glance, impure, remembers
+from latentedit.models.purity import glance, impure, own_code, packages_of, remembers
 from latentedit.models.sites import Blocks, Site
 from latentedit.models.weights import digest, is_quantized, weights_digest
 
@@ -104,8 +104,13 @@ class NetworkBackbone(Backbone):
 
     def _digests(self) -> dict[str, str]:
         """A digest of each network as it is."""
-        networks = self._networks.items()
-        return self.once("digests", lambda: {part: weights_digest(network, self.half) for part, network in networks})
+        networks, known = self._networks.items(), packages_of(type(self))
+
+        def of(network: nn.Module) -> str:
+            weights, own = weights_digest(network, self.half), own_code(innermost(network), known)
+            return digest([weights, own]) if own else weights
+
+        return self.once("digests", lambda: {part: of(network) for part, network in networks})
 
     def _look(self) -> list[object]:
         """At a glance, everything besides modules from which values were derived here."""
@@ -117,8 +122,12 @@ class NetworkBackbone(Backbone):
         numbers = [str(config_of(vae).get(name)) for name in _OF_CODECS]  # of lists, which may be changed in place
         return [*parts.values(), *configs, *states, *places, *numbers]
 
-    def _look_at_modules(self) -> list[object]:
-        return glance(innermost(part_of(self._source, self.denoiser)))
+    def _look_at_modules(self) -> tuple[list[object], ...]:
+        """At a glance, how the modules compute: first those of the denoiser."""
+        parts = [part_of(self._source, part) for part in (self.denoiser, *self.parts)]
+        networks = [innermost(part) for part in parts if isinstance(part, nn.Module)]
+        encoding = vars(self._source).get("encode_prompt") if hasattr(self._source, "__dict__") else None
+        return (*map(glance, networks), [encoding])
 
     def _heed(self, *, modules: bool = True) -> None:
         """Adapt to the pipeline again if it changed, as a new model would; inside of `unchanged` look only once."""
@@ -133,7 +142,7 @@ class NetworkBackbone(Backbone):
         with fitting(stock):
             new = adapter(stock, name=self.name, settings=self.defaults)
         new.follow(self._source)
-        if new._modules != self._modules:
+        if new._modules[0] != self._modules[0]:
             new.check_purity()
         for name in [*vars(self)]:
             if isinstance(getattr(type(self), name, None), functools.cached_property):
@@ -141,17 +150,18 @@ class NetworkBackbone(Backbone):
         vars(self).update(vars(new) | {"_evaluating": self._evaluating})
 
     def check_purity(self) -> None:
-        """Check in three calls of about the smallest size that the velocity does not depend on earlier calls."""
+        """Check in four calls of about the smallest size that the velocity depends on no earlier call and no batch."""
         able, what = self.capabilities, f"{self.denoiser} of this {type(self._source).__name__}"
         # Not square, so that what a cache kept of the user's own calls does not fit.
         size = able.sizes[0], min(able.sizes[0] + able.size_multiple, able.sizes[2])
         try:
-            z = draw((2, 1, *self.latent_shape(*size)), seed=0, purpose="purity").to(self._device, self.dtype)
+            z = draw((3, 1, *self.latent_shape(*size)), seed=0, purpose="purity").to(self._device, self.dtype)
             z[1] = z[0] + torch.finfo(self.compute_dtype).eps ** 0.5 * z[1]
             s, network = torch.full((1,), (able.s_min + able.s_max) / 2).to(z), innermost(self._network)
             text = self.embed([""])
             with self._at_work(), torch.no_grad(), uncompiled(), quiet_libraries():
-                if how := remembers(network, lambda z, text: self._network_velocity(z, s, text), z, text):
+                velocity = lambda z, text: self._network_velocity(z, s.expand(len(z)), text)  # noqa: E731
+                if how := remembers(network, velocity, z, text):
                     raise impure(what, how)
         except (LatentEditError, torch.OutOfMemoryError):
             raise

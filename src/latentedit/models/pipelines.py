@@ -11,7 +11,7 @@ from torch import nn
 from latentedit.core.errors import ModelError
 from latentedit.core.plugins import BACKBONES
 from latentedit.models.libraries import pipeline_of
-from latentedit.models.purity import check_recognized
+from latentedit.models.purity import check_methods, check_recognized, packages_of
 
 # How the names of networks begin that make images, or sound, of latents.
 _DECODERS = ("vae", "vq", "movq", "vocoder", "decoder")
@@ -155,7 +155,11 @@ def check_parts(adapter: Any, pipeline: Any, kind: str) -> None:
             what = "Texts are embedded here, with the encoders of the pipeline: give" if "text" in part else "Give"
             raise ModelError(f"the {kind} has no {part}. {what} a pipeline with all of its parts")
     denoiser = getattr(pipeline, adapter.denoiser)
-    check_recognized(innermost(denoiser), adapter.denoiser, kind)
+    check_methods(pipeline, kind)
+    for part in {adapter.denoiser: None, **dict.fromkeys(adapter.parts)}:
+        if isinstance(network := getattr(pipeline, part, None), nn.Module):
+            known, is_tried = packages_of(adapter), part == adapter.denoiser
+            check_recognized(innermost(network), part, kind, known, is_tried=is_tried)
     if getattr(denoiser, "encoder_hid_proj", None) is not None:
         raise ModelError(
             f"the {adapter.denoiser} of this {kind} has an IP-Adapter, and no image is given to it here. "

@@ -2,13 +2,19 @@
 
 A cache returns what it kept of an earlier call. So `remembers` follows from which calls the memory of every tensor
 descends. That finds caches of any name and any rhythm, also those that ignore small changes; copies outside of PyTorch
-are found by comparing velocities.
+are found by comparing velocities, and so is what mixes the images of a batch.
+
+Code that no library defines may do anything, also in its hundredth call. In place of a method or an attention processor
+it is refused by its name. Own modules and hooks of the denoiser, which is tried, count in the fingerprint (`own_code`);
+in parts that are not tried they are refused.
 """
 
 import contextlib
 import dataclasses
 import functools
 import gc
+import sys
+import types
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -29,6 +35,19 @@ _CALLS, _CALLS_OF_KEEPERS = 3, 12
 # Largest difference between velocities of one input, as a fraction of that between the two inputs.
 _NOISE = 0.25
 
+# Largest difference between velocities of a latent alone and beside others, as a fraction of that between it and them:
+# above what rounding to half precision and to integers does, which depend on the size and the numbers of a batch.
+_IN_BATCH = 0.05
+
+# Packages whose code computes what configuration and weights say, besides the standard library and our own.
+_LIBRARIES = frozenset((
+    "accelerate", "bitsandbytes", "diffusers", "huggingface_hub", "optimum", "peft", "torch", "torchao", "transformers",
+    "typing_extensions", "auto_gptq", "awq", "compressed_tensors", "gptqmodel", "hqq",
+))  # fmt: skip
+
+# Those that wrap methods of single modules, to move, cast or compile them.
+_WRAPPING = _LIBRARIES - {"diffusers"}
+
 # Modules of diffusers.hooks whose hooks move, cast or split weights; all others change what is computed.
 _MOVING = ("group_offloading", "layerwise_casting", "context_parallel", "tensor_parallel", "tensor_parallel_neuron")
 
@@ -44,22 +63,31 @@ def glance(network: nn.Module) -> list[object]:
     """What decides how the modules of a network compute, besides numbers: it shows at a glance whether that changed."""
     found = list[object]()
     for module in network.modules():
-        own = vars(module)
+        own, processor = vars(module), getattr(module, "processor", None)
         fused = own.get("fused_projections") and acting_unfused(module)
-        found += (module, type(module).forward, own.get("forward"), own.get("processor"), fused)
-        for hook in (*own["_forward_hooks"].values(), *own["_forward_pre_hooks"].values()):
-            if not str(getattr(hook, "__module__", None)).startswith("latentedit."):
-                found.append(hook)
+        found += (module, type(module).forward, *(own.get(name) for name in ("forward", "decode", "encode")), fused)
+        found += (processor, vars(type(processor)).get("__call__"), *_hooks(module))
     return found
 
 
-def check_recognized(network: Any, part: str, kind: str) -> None:
-    """Refuse what is known to change the velocity of a network, the part of this name of a pipeline, by its name."""
+def check_recognized(network: Any, part: str, kind: str, known: frozenset[str], *, is_tried: bool) -> None:
+    """Refuse what is known to change what a network computes, the part of this name of a pipeline, by its name.
+
+    ``known`` are packages whose classes belong there, besides the libraries. A part that `remembers` does not try has
+    no other modules and hooks.
+    """
     subject, hooks = f"{part} of this {kind}", dict[str, None]()
+    known |= {_package(type(network).__module__)}
     for module in network.modules():
-        if (patch := _patch(module)) is not None:
-            where = f"of {patch.__module__} in place of the forward of its {type(module).__name__}"
-            raise impure(subject, f"runs {patch.__qualname__} {where}")
+        check_methods(module, subject)
+        processor = getattr(module, "processor", None)
+        if own := [] if processor is None else _own_functions(processor, known):
+            stock = f"Give pipeline.{part}.set_attn_processor one of diffusers, or load the pipeline again"
+            raise impure(subject, f"runs the attention processor {_named(own[0])}, which no library defines", stock)
+        _check_class(processor, subject)
+        if not is_tried and (own := [one for part in (module, *_hooks(module)) for one in _own_functions(part, known)]):
+            away = f"Take it out of pipeline.{part}, or load the pipeline again"
+            raise ModelError(f"the {subject} runs {_named(own[0])}, which no library defines. {away}")
         if acting_unfused(module):
             unfuse = f"Call pipeline.{part}.unfuse_qkv_projections()"
             raise impure(subject, "has fused projections, which leave out its LoRA", unfuse)
@@ -75,25 +103,109 @@ def check_recognized(network: Any, part: str, kind: str) -> None:
         raise impure(subject, f"has hooks that reuse or skip layers ({', '.join(hooks)})", remedy)
 
 
-def _patch(module: nn.Module) -> Any:
-    """The function that a module runs if it is not the forward that its class was defined with; else None."""
-    kinds = [kind for kind in type(module).__mro__ if "forward" in vars(kind)]
-    owns = [vars(kind)["forward"] for kind in kinds]
-    forward = vars(module).get("forward", owns[0])
-    while isinstance(forward, functools.partial):  # of hooks that move or cast weights, around the module's own
-        forward = getattr(forward, "__wrapped__", forward.func)
-    forward = getattr(forward, "__func__", forward)
-    library, _, _ = kinds[0].__module__.partition(".")
-    is_own = forward in owns and (library != "diffusers" or str(forward.__module__).startswith("diffusers."))
-    return None if is_own or hasattr(forward, "_torchdynamo_orig_callable") else forward
+def packages_of(adapter: type) -> frozenset[str]:
+    """The package of an adapter: that of a plugin has classes of its own."""
+    return frozenset((_package(adapter.__module__),))
+
+
+def check_methods(thing: Any, subject: str) -> None:
+    """Refuse methods that an object, or its class of a library, runs in place of those that it was defined with."""
+    for name, value in vars(thing).items():
+        if callable(value) and isinstance(getattr(type(thing), name, None), types.FunctionType):
+            owns = [one for kind in type(thing).__mro__ if name in vars(kind) for one in _functions(vars(kind)[name])]
+            for function in _functions(value):
+                is_moved = _home(function).startswith("diffusers.hooks.") or _is_known(function, _WRAPPING)
+                if function not in owns and not is_moved:
+                    raise _patched(function, name, thing, subject)
+    _check_class(thing, subject)
+
+
+def _check_class(thing: object, subject: str) -> None:
+    for kind in type(thing).__mro__:
+        if _package(kind.__module__) in _LIBRARIES:
+            for name, value in vars(kind).items():
+                for function in _functions(value) if isinstance(value, types.FunctionType) else ():
+                    if not _is_known(function, _LIBRARIES):
+                        raise _patched(function, name, thing, subject)
+
+
+def _patched(function: Any, name: str, thing: object, subject: str) -> ModelError:
+    where = f"in place of the {name} of its {type(thing).__name__}"
+    return impure(subject, f"runs {function.__qualname__} of {_home(function)} {where}")
+
+
+def own_code(network: nn.Module, known: frozenset[str]) -> list[str]:
+    """Code of modules, processors and hooks of a network that neither a library nor a known package defines."""
+    return [
+        repr(
+            (
+                place.replace("_orig_mod.", ""),
+                _named(function),
+                code and (code.co_code, code.co_names, [*filter(_is_plain, code.co_consts)]),
+            )
+        )
+        for place, module in network.named_modules()
+        for part in (module, getattr(module, "processor", None), *_hooks(module))
+        for function in _own_functions(part, known)
+        for code in [getattr(function, "__code__", None)]
+    ]
+
+
+def _own_functions(thing: Any, known: frozenset[str]) -> list[Any]:
+    """The classes and functions of an object, or of a function, that neither libraries nor known packages define."""
+    if isinstance(thing, types.FunctionType | types.MethodType | functools.partial):
+        return [function for function in _functions(thing) if not _is_known(function, _LIBRARIES | known)]
+    kinds = [kind for kind in type(thing).__mro__ if not _is_known(kind, _LIBRARIES | known)]
+    return [*kinds, *(one for kind in kinds for one in vars(kind).values() if isinstance(one, types.FunctionType))]
+
+
+def _functions(value: Any) -> Iterator[Any]:
+    """The functions in a callable: that of a method, those inside of partial, compiled and wrapped ones."""
+    value = getattr(value, "_torchdynamo_orig_callable", value)
+    if isinstance(value, functools.partial):
+        yield from _functions(value.func)
+    else:
+        yield getattr(value, "__func__", value)
+    if (inside := getattr(value, "__wrapped__", None)) is not None:
+        yield from _functions(inside)
+
+
+def _hooks(module: nn.Module) -> list[Any]:
+    """The hooks around a module's forward, besides our own."""
+    own = vars(module)
+    hooks = (*own["_forward_hooks"].values(), *own["_forward_pre_hooks"].values())
+    # Those of transformers collect outputs, and are added by the first call.
+    return [hook for hook in hooks if _package(_home(hook)) not in ("latentedit", "transformers")]
+
+
+def _is_known(thing: Any, packages: frozenset[str]) -> bool:
+    package = _package(_home(thing))
+    return package in packages or package in sys.stdlib_module_names or package.startswith("latentedit")
+
+
+def _home(thing: Any) -> str:
+    """The module in which a class or a function is defined, whatever name it goes by."""
+    return str(getattr(thing, "__globals__", {}).get("__name__") or getattr(thing, "__module__", None))
+
+
+def _package(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def _named(thing: Any) -> str:
+    return f"{_home(thing)}.{getattr(thing, '__qualname__', type(thing).__name__)}"
+
+
+def _is_plain(value: object) -> bool:
+    return not isinstance(value, types.CodeType)
 
 
 def remembers(
     network: nn.Module, velocity: Callable[[Tensor, Condition], Tensor], latents: Tensor, condition: Condition
 ) -> str:
-    """How the velocity of a network was seen to depend on earlier calls; empty if it was not.
+    """How the velocity of a network was seen to depend on earlier calls or on a batch; empty if it was not.
 
-    The two latents differ by more than rounding, and by less than what caches ignore.
+    The first two latents differ by more than rounding, and by less than what caches ignore; the third by all.
     """
     # What it kept of the calls in which it was found out may be all that it returns from then on.
     memory, first, how = _FOUND.get(network) or _Memory(), dict[int, Tensor](), ""
@@ -113,6 +225,10 @@ def remembers(
         if call >= _CALLS - 1 and network not in _FOUND and not memory.is_kept():
             break
     _FOUND.pop(network, None)
+    # Neither first nor last, and in no other place: what mixes it with any of these, or turns their order, changes it.
+    beside = velocity(torch.cat([latents[2], latents[2], latents[0], latents[2]]), condition.expand(4))
+    if (beside[2] - first[0][0]).norm() > _IN_BATCH * (beside[2] - beside[1]).norm():
+        return "gives an image another velocity beside other images"
     return ""
 
 

@@ -166,12 +166,13 @@ def from_pipeline(pipeline: Any, *, name: str | None = None, settings: Mapping[s
     Raises:
         ModelError: a pipeline without a supported denoiser, whose denoiser takes more than latents (Fill, Control,
             Depth), whose parts are missing, of two models or on two devices, or whose velocity depends on earlier calls
-            (step caches, by name or as seen) or not on its weights alone (patches, skipped layers).
+            (step caches, by name or as seen), on the images beside, or not on its weights alone (patches, skipped
+            layers, attention processors of your own). Own modules and hooks of the denoiser count in the fingerprint.
 
     Cost:
-        Three evaluations at about the smallest size, and again after a change of the denoiser's modules or hooks;
-        twelve where it keeps tensors of its calls. They count in no cost. The fingerprint reads 64 numbers of each
-        parameter, once an edit.
+        Four calls at about the smallest size, the last with four images, and again after a change of the denoiser's
+        modules or hooks; thirteen where it keeps tensors of its calls. They count in no cost. The fingerprint reads 64
+        numbers of each parameter, once an edit.
 
     Example:
         >>> import latentedit as le

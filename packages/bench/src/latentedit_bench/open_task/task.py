@@ -176,8 +176,13 @@ def read_task(folder: Path) -> TaskSpec:
     path = user_path(folder, error=ConfigError) / TASK_FILE
     if not path.is_file():
         raise ConfigError(f"{folder} has no task: {TASK_FILE} is missing. Write one with `latentedit bench data`")
+    fields = read_json(path)
+    if isinstance(fields, dict) and "asks" in fields:  # until 26 November 2026
+        fields["kind"] = fields.pop("asks")
+    if isinstance(fields, dict) and fields.get("sealed") == "":  # until 25 November 2026
+        del fields["sealed"]
     try:
-        return TaskSpec.model_validate(read_json(path))
+        return TaskSpec.model_validate(fields)
     except pydantic.ValidationError as error:
         raise ConfigError(f"{path} is not a valid task: {faults_of(error)}. Write the folder again") from error
 
