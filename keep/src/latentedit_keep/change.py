@@ -13,7 +13,18 @@ from latentedit_keep.base.warp import Array, Mask, cv2, gray, smoothed
 from latentedit_keep.detection import components, contrasts, detect, grown, joined, leftovers, nearest, rim, vanished
 from latentedit_keep.registration import Registration
 from latentedit_keep.seams import hidden
-from latentedit_keep.tones import Tones, first_guess, fit_blur, fit_tones, lost_colors, matched, without_color
+from latentedit_keep.tones import (
+    PARTED,
+    Tones,
+    alike_part,
+    first_guess,
+    fit_blur,
+    fit_tones,
+    lost_colors,
+    matched,
+    parts,
+    without_color,
+)
 from latentedit_keep.transparency import alpha_change
 
 WORKING_SIDE_PX = 1120  # longest side for detection, at which 12 megapixels take 3 s; the mask is then enlarged
@@ -67,6 +78,7 @@ _LEAST_SHARE = 4e-4  # uncertainty of every share: smaller changes are not detec
 _LEFT = (10.0, 4.0, 1e-3, 0.04)
 EXTENDED = 0.1  # share of the edited image beyond the original from which on that may be the request; drift has .05
 LITTLE_LEFT = 0.4  # unchanged share below which colors and alignment are less certain
+_PARTED = 4.0  # levels between two parts of the rest from which on that is told
 _STRONGEST = 2.0  # multiple of the usual difference that such a place exceeds
 OUTSIDE = 0.02  # share of the original beyond the edited image from which on a doubt is reported
 _FADES = 0.015  # of the side: width over which a change fades towards what the edited image does not show
@@ -100,6 +112,7 @@ class DetectedChange:
     sharpening: float = 0.0  # matches the original's sharpness at its size
     residual: float = 0.0  # robust deviation of the unchanged part at a coarse scale, in levels
     leftover: "Leftover | None" = None  # where the rest differs most, if much more than elsewhere
+    parted: float = 0.0  # levels between the two parts of the unchanged part that differ most from each other
     structure: float = 1.0  # median local correlation of the unchanged part, over windows with detail
     exact: bool = False  # all that was not changed is the same bit for bit
 
@@ -142,12 +155,17 @@ def _leftover(difference: Array, rest: Mask, usual: float) -> Leftover | None:
     weights = np.bincount(labels.ravel(), weights=coarse.ravel(), minlength=count)
     weights[0] = 0
     number = int(weights.argmax())
-    left, top, across, down, area = (int(one) for one in stats[number])
+    area = int(stats[number, cv2.CC_STAT_AREA])
     if not number or area < _LEFT[2] * coarse.size:
         return None
-    height, width = coarse.shape
-    box = (left / width, top / height, (left + across) / width, (top + down) / height)
-    return Leftover(levels=float(weights[number] / area), box=box)
+    return Leftover(levels=float(weights[number] / area), box=_box_of(labels == number))
+
+
+def _box_of(part: Mask) -> tuple[float, float, float, float]:
+    """Sides of a part as shares of those of its plane."""
+    left, top, across, down = cv2.boundingRect(part.astype(np.uint8))
+    height, width = part.shape
+    return left / width, top / height, (left + across) / width, (top + down) / height
 
 
 def exact_found(differs: Mask, *, exact: bool = True, certain: bool = True) -> DetectedChange:
@@ -162,9 +180,16 @@ def exact_found(differs: Mask, *, exact: bool = True, certain: bool = True) -> D
 
 
 def find_change(
-    original: Array, edited: Array, registration: Registration, alphas: warp.Alphas = (None, None), tick: Tick = nothing
+    original: Array,
+    edited: Array,
+    registration: Registration,
+    alphas: warp.Alphas = (None, None),
+    tick: Tick = nothing,
+    *,
+    start: Mask | None = None,
 ) -> DetectedChange:
     """Detect the change between two images of any sizes in [0, 255]; about 2 s on one core at any size."""
+    # ``start`` replaces the first guess of what is unchanged.
     # A difference of alpha is a change, and colors are compared and fitted where the images are opaque.
     size, matrix = registration.scaled(WORKING_SIDE_PX if max(registration.size) > _WHOLE_SIDE_PX else _WHOLE_SIDE_PX)
     here, there = warp.resized(original, size), warp.warped(edited, matrix, size)
@@ -183,7 +208,10 @@ def find_change(
     if lost:  # only the brightness can be compared
         here, there = (cv2.merge([gray(image)] * 3) for image in (here, there))
     planes, among = (warp.resized(here, small), warp.resized(there, small), _nearest(inside, small)), small
-    tones, unchanged = first_guess(*planes[:2], _nearest(usable, small))
+    if start is None:
+        tones, unchanged = first_guess(*planes[:2], _nearest(usable, small))
+    else:
+        tones, unchanged = fit_tones(*planes[:2], start), start
     shaded = tones.clipping(tones.limited(here))
     number, last = 0, False
     while True:  # the last round at full size, those before at that of the guess
@@ -237,7 +265,7 @@ def find_change(
     luma = gray(here)
     detail = np.abs(luma - smoothed(luma, 3.0)) > _DETAIL_LEVELS
     apart = toned - limited
-    unchanged, residual, leftover = inside & ~evidence.changed, float("inf"), None
+    unchanged, residual, leftover, parted = inside & ~evidence.changed, float("inf"), None, 0.0
     if unchanged.sum() >= 200:
         coarse = warp.largest(np.abs(smoothed(apart, max(2.0, min(unchanged.shape) / 60))))
         residual = 1.48 * float(np.median(coarse[unchanged]))
@@ -246,7 +274,10 @@ def find_change(
         if leftover is None and residual >= _GLOBAL_RESIDUAL:
             strongest = _leftover(apart, rest, _STRONGEST * residual)
             leftover = strongest or Leftover(levels=residual, box=(0, 0, 1, 1))
-    return DetectedChange(
+        parted, _, plane = parts(apart, rest & usable)
+        if leftover is None and parted > _PARTED:
+            leftover = Leftover(levels=parted, box=_box_of(plane == (1 if (plane > 0).sum() < (plane < 0).sum() else -1)))
+    found = DetectedChange(
         registration=registration,
         tones=without_color(tones) if lost else tones,
         mismatch=_mismatch(tones, warp.resized(here, small), warp.resized(there, small), _nearest(surroundings, small)),
@@ -262,7 +293,15 @@ def find_change(
         residual=residual,
         leftover=leftover,
         structure=_structure(limited, toned, unchanged),
+        parted=parted,
     )
+    if start is None and parted > PARTED:  # the first guess may be a compromise between two parts
+        colors = warp.resized(here, small), warp.resized(there, small)
+        start = alike_part(*colors, _nearest(usable, small), plane)
+        if start is not None:
+            again = find_change(original, edited, registration, alphas, tick, start=start)
+            return again if again.parted < parted else found
+    return found
 
 
 def opacities(alphas: warp.Alphas, matrix: warp.Matrix, size: warp.Size) -> tuple[Array, Array]:
