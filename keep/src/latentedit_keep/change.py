@@ -40,6 +40,7 @@ _MISMATCH = (0.02, 10.0)  # sigma as a share of the side, and bound in levels
 _STRANGERS = (0.1, 16)
 _REFRAMED = (0.1, 0.3)  # deviation of the zoom from 1, and share outside the frame, above which it was reframed
 NOTHING = 3e-4  # mean of the mask below which nothing was found
+_CERTAIN_LEVELS = 8.0  # multiple of the usual noise: strength of a change that is found for certain
 _CERTAIN_SIDE = 0.03  # of the root of the area: side of a change that is found for certain; see docs/results/check.md
 _GLOBAL_UNCHANGED = 0.25  # unchanged share below which a change is global
 _GLOBAL_RESIDUAL = 6.0  # coarse difference of the rest in levels above which a change is global; usual are 0.4 to 4.3
@@ -78,7 +79,7 @@ _LEAST_SHARE = 4e-4  # uncertainty of every share: smaller changes are not detec
 _LEFT = (10.0, 4.0, 1e-3, 0.04)
 EXTENDED = 0.1  # share of the edited image beyond the original from which on that may be the request; drift has .05
 LITTLE_LEFT = 0.4  # unchanged share below which colors and alignment are less certain
-_PARTED = 4.0  # levels between two parts of the rest from which on that is told
+_PARTED = 4.0  # levels between two parts of an image without a change from which on that is told
 _STRONGEST = 2.0  # multiple of the usual difference that such a place exceeds
 OUTSIDE = 0.02  # share of the original beyond the edited image from which on a doubt is reported
 _FADES = 0.015  # of the side: width over which a change fades towards what the edited image does not show
@@ -114,6 +115,7 @@ class DetectedChange:
     leftover: "Leftover | None" = None  # where the rest differs most, if much more than elsewhere
     parted: float = 0.0  # levels between the two parts of the unchanged part that differ most from each other
     structure: float = 1.0  # median local correlation of the unchanged part, over windows with detail
+    noise: float = 0.0  # usual difference of the unchanged part at a fine scale, in levels
     exact: bool = False  # all that was not changed is the same bit for bit
 
     @property
@@ -136,6 +138,11 @@ class DetectedChange:
     def least_px(self) -> int:
         """Side of the smallest change that is found for certain (nineteen of twenty), in the original's pixels."""
         return 0 if self.exact else math.ceil(_CERTAIN_SIDE * math.sqrt(math.prod(self.registration.size)))
+
+    @property
+    def least_levels(self) -> int:
+        """Strength from which on a change of that side is found, in levels."""
+        return math.ceil(_CERTAIN_LEVELS * self.noise)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,7 +272,8 @@ def find_change(
     luma = gray(here)
     detail = np.abs(luma - smoothed(luma, 3.0)) > _DETAIL_LEVELS
     apart = toned - limited
-    unchanged, residual, leftover, parted = inside & ~evidence.changed, float("inf"), None, 0.0
+    unchanged, residual, leftover = inside & ~evidence.changed, float("inf"), None
+    parted, plane = 0.0, np.zeros((1, 1), dtype=np.float32)
     if unchanged.sum() >= 200:
         coarse = warp.largest(np.abs(smoothed(apart, max(2.0, min(unchanged.shape) / 60))))
         residual = 1.48 * float(np.median(coarse[unchanged]))
@@ -275,8 +283,9 @@ def find_change(
             strongest = _leftover(apart, rest, _STRONGEST * residual)
             leftover = strongest or Leftover(levels=residual, box=(0, 0, 1, 1))
         parted, _, plane = parts(apart, rest & usable)
-        if leftover is None and parted > _PARTED:
-            leftover = Leftover(levels=parted, box=_box_of(plane == (1 if (plane > 0).sum() < (plane < 0).sum() else -1)))
+        if leftover is None and parted > _PARTED and mask.mean() < NOTHING:
+            smaller = 1 if (plane > 0).sum() < (plane < 0).sum() else -1
+            leftover = Leftover(levels=parted, box=_box_of(plane == smaller))
     found = DetectedChange(
         registration=registration,
         tones=without_color(tones) if lost else tones,
@@ -294,6 +303,7 @@ def find_change(
         leftover=leftover,
         structure=_structure(limited, toned, unchanged),
         parted=parted,
+        noise=float(np.median(evidence.noise[inside])) if inside.any() else 0.0,
     )
     if start is None and parted > PARTED:  # the first guess may be a compromise between two parts
         colors = warp.resized(here, small), warp.resized(there, small)

@@ -38,7 +38,7 @@ _UNLIKE = (1, 4)  # cells away from all unchanged colors up to which a color is 
 _SEEN = 3.0  # samples around a cell from which it counts as seen, since codecs mix the colors at edges
 _NEARLY_ALL = 0.99  # share of the weight by which the largest correction is measured
 _DARK = 4.0  # levels below which a curve is linear
-_ROUNDS = 3  # of weights and fit
+_ROUNDS = 3  # of weights and fit, and of a fit and what it fits
 _BINS = 48  # quantiles of a channel, each of which adds its median residual to the curve
 _CLIPPED = (2.5, 252.5)  # edited values outside say little about what they were
 # Samples that are cut off from which on black or white is known to have stayed; levels within which they are held so.
@@ -314,22 +314,20 @@ def parts(difference: Array, among: Mask) -> tuple[float, float, Array]:
 
 def alike_part(original: Array, edited: Array, usable: Mask, plane: Array) -> Mask | None:
     """Of two parts that were tinted against each other, the one with the smaller cast; None of a gradual shade."""
-    found: tuple[float, Mask] | None = None
+    found = list[tuple[float, int, Mask]]()
     for side in (-1, 1):
-        part = plane == side
-        for _ in range(2):  # a compromise of both parts divides them badly
-            unchanged = usable & _enlarged(part, usable)
+        unchanged = usable & _enlarged(plane == side, usable)
+        for turn in range(_ROUNDS):  # a compromise of both parts divides them badly
             tones = fit_tones(original, edited, unchanged)
             apart = tones.apply(edited) - tones.limited(original)
             levels, clear, again = parts(apart, usable)
-            first, second = (usable & _enlarged(again == one, usable) for one in (-1, 1))
-            if not first.any() or not second.any():
+            halves = [usable & _enlarged(again == one, usable) for one in (-1, 1)]
+            if not all(half.any() for half in halves):
                 break
-            misses = [float(np.median(largest(np.abs(apart[one])[None]))) for one in (first, second)]
-            part = again == (-1 if misses[0] < misses[1] else 1)
-        if levels > PARTED and clear > _CLEARLY and (found is None or tones.cast < found[0]):
-            found = tones.cast, usable & _enlarged(part, usable)
-    return None if found is None else found[1]
+            unchanged = min(halves, key=lambda half: float(np.median(largest(np.abs(apart[half])[None]))))
+            if turn == _ROUNDS - 1 and levels > PARTED and clear > _CLEARLY:
+                found.append((tones.cast, side, unchanged))
+    return min(found)[2] if found else None
 
 
 def _enlarged(part: Mask, like: Mask) -> Mask:
