@@ -70,6 +70,16 @@ def test_a_seam_that_would_be_seen_anywhere_stays() -> None:
     assert np.array_equal(hidden(mask, PLAIN, disk(70, 60), EVERYWHERE, FLAT), mask)
 
 
+@pytest.mark.parametrize("reach", [44, 46])
+def test_a_seam_takes_in_no_damage(reach: float) -> None:
+    """Spots that are seen, near a ring that is the rest of the change; and a ray that goes on beyond all seams."""
+    ray = (np.abs(Y - 100) < 2) & (X > 100)
+    spots = (np.hypot(np.abs(X - 100) - 30, np.abs(Y - 100) - reach + 12) < 2) & (AWAY > 40) & np.less(AWAY, reach)
+    edited = np.where((ray | spots)[..., None], PLAIN + 40, disk(36, 60))
+    found = hidden(soft(AWAY < 33), PLAIN, edited, EVERYWHERE, FLAT)
+    assert found[spots | (ray & (AWAY > 40))].max() < 0.5
+
+
 def test_differences_that_are_everywhere_move_no_seam() -> None:
     """Other grain all around a change."""
     noise = np.random.default_rng(0).normal(0, 25, PLAIN.shape).astype(np.float32)

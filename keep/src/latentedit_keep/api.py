@@ -518,8 +518,8 @@ def uncertainties(found: Analysis) -> tuple[float, float, float]:
 
 
 def only_colors(found: Analysis) -> bool:
-    """Whether nothing but the colors changed, certainly so much that this may have been the request."""
-    return found.found == "nothing" and not rest_line(found) and found.cast - uncertainties(found)[2] > _SHIFTED
+    """Whether nothing but the colors changed, and certainly, so much that this may have been the request."""
+    return found.found == "nothing" and not rest_line(found) and found.cast > max(_SHIFTED, uncertainties(found)[2])
 
 
 def nothing_line(found: Analysis) -> str:
@@ -602,6 +602,8 @@ def _doubts(original: PixelImage, edited: PixelImage, found: Analysis, mask: tup
         "use it as it is if a ground was requested": on_ground,
         f"the editor turned the image: {found.turned}; that was undone": bool(found.turned),
         "the edited image was taken by a camera and the original was not: are they swapped?": swapped,
+        "the image is the editor's: nothing of the original was found in it, so nothing of it is left": found.found
+        == "redrawn",
         "parts of the original have moved apart in the edited image: nothing was kept": found.apart,
         convention: bool(convention),
         INVERTED: inverted,

@@ -314,7 +314,9 @@ def check(
     margin = _MARGIN * max(first.size) + max(_edge_px(kept), 2 * EDGE_PX)
     allowed = None if plane is None else grown(plane > 0.5, math.ceil(margin))
     beyond = None if allowed is None else changed & ~allowed
-    if beyond is not None and beyond.any() and _is_kept(second, first):  # a seam may lie farther out
+    if (
+        allowed is not None and beyond is not None and beyond.any() and _is_kept(second, first)
+    ):  # a seam may lie farther out
         apart = largest(np.abs(smoothed(second.levels - first.levels, SEAM_PX)))
         beyond &= (apart > SEEN[1]) | ~grown(allowed, math.ceil(SEAM_REACH * min(first.size)))
     inverted = plane is not None and looks_inverted(changed, plane > 0.5)
