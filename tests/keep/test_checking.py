@@ -294,7 +294,7 @@ def test_a_result_passes_with_every_mask_that_the_edit_passes_with(saved: Any, t
         result = check(tmp_path / "original.png", tmp_path / "kept.png", mask=mask).report
         before = check(kept=kept, mask=mask).report.passed
         assert result.passed or not before, radius
-        assert before or radius < 37
+        assert before or radius < 40
 
 
 def test_a_seam_farther_out_needs_the_record_of_its_original_and_to_be_faint(tmp_path: Path) -> None:
