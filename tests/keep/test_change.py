@@ -275,7 +275,7 @@ def test_a_part_that_is_tinted_is_found_or_its_surroundings(
 
 
 @pytest.mark.parametrize("levels", [3, 18])
-def test_darkened_corners_are_no_change_and_are_told_where_they_are_seen(levels: float) -> None:
+def test_darkened_corners_are_no_change_and_are_a_doubt_where_they_are_seen(levels: float) -> None:
     radius = np.hypot(X - 80, Y - 80) / 113
     change = found(scene(), as_jpeg(scene() - levels * radius[..., None] ** 2))
     assert judge(change) == "nothing"

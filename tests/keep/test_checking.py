@@ -282,7 +282,7 @@ def test_a_cast_within_its_uncertainty_is_no_verdict(off: float, certain: bool) 
     assert not any(f"{report.cast.value:.1f}" in text for text in report.also)
 
 
-@pytest.mark.parametrize("saved", [as_jpeg, lambda image: as_jpeg(cast(image), 75)])
+@pytest.mark.parametrize("saved", [as_jpeg, lambda image: as_jpeg(cast(image), 95)])
 def test_a_result_passes_with_every_mask_that_the_edit_passes_with(saved: Any, tmp_path: Path) -> None:
     """Also with one that is exactly the change."""
     original, center = scene(2 * SIDE), (180, 140)
@@ -294,7 +294,7 @@ def test_a_result_passes_with_every_mask_that_the_edit_passes_with(saved: Any, t
         result = check(tmp_path / "original.png", tmp_path / "kept.png", mask=mask).report
         before = check(kept=kept, mask=mask).report.passed
         assert result.passed or not before, radius
-        assert before or radius < 40
+        assert before or radius < 36
 
 
 def test_a_seam_farther_out_needs_the_record_of_its_original_and_to_be_faint(tmp_path: Path) -> None:
