@@ -21,7 +21,7 @@ _HEAD = 40  # bytes of GUID, length and offset
 _DEEPEST = 60  # levels of elements; the walks here, and those of minidom, recurse
 # Those that are read: of Lightroom's with long histories and brushes, the largest have a tenth of this.
 MOST_NODES = 100_000  # elements, attributes, comments; each takes 1 kB of memory, 100 times its size
-_MOST_BYTES = 8_000_000  # the time for a text grows with its square
+MOST_BYTES = 8_000_000  # the time for a text grows with its square
 _NODE = re.compile("<[^/]|=\\s*[\"']")  # what each begins with or has, in any XML
 _LONG_NAMESPACE = re.compile(
     "xmlns[^\\s=<>]*\\s*=\\s*(?:\"[^\"]{1000}|'[^']{1000})"
@@ -259,7 +259,7 @@ def without_property(xmp: bytes, namespace: str, name: str) -> bytes:
 
 def is_large(xmp: bytes) -> bool:
     """Whether a packet is too large to be read, which is known before a tree is built."""
-    if len(xmp) > _MOST_BYTES:
+    if len(xmp) > MOST_BYTES:
         return True
     text = xmp.decode(_encoding(xmp), "replace")
     too_many = next(itertools.islice(_NODE.finditer(text), MOST_NODES, None), None)
