@@ -79,9 +79,7 @@ def _paired(originals: Path, edited: Path) -> tuple[dict[str, tuple[Path, Path]]
     second, others = images_by_name(edited, {*first, *failed})
     failed = others | failed
     results = [name for name in first if name not in {*second, *failed} and _is_result(first[name])]
-    if results:
-        names = ", ".join(first.pop(name).name for name in results)
-        warnings.warn(f"results of keep in {originals}, not taken for originals: {names}", stacklevel=2)
+    _note_results(originals, [first.pop(name) for name in results])
     pairs = {name: (first[name], second[name]) for name in first if name in second}
     if not (pairs or failed):
         raise ConfigError(f"no image in {originals} has the same name as one in {edited}. Rename them to match")
@@ -97,6 +95,12 @@ def _is_result(place: Path) -> bool:
     with contextlib.suppress(LatentEditError, ValueError):
         return read_object(read_chunks(place)[0] or "").get("output") == "kept"
     return False
+
+
+def _note_results(folder: Path, results: list[Path]) -> None:
+    if results:
+        names = ", ".join(one.name for one in results)
+        warnings.warn(f"results of keep in {folder}, left out: {names}", stacklevel=3)
 
 
 def images_by_name(folder: Path, names: Collection[str] = ()) -> tuple[dict[str, Path], dict[str, str]]:
@@ -122,8 +126,9 @@ def images_by_name(folder: Path, names: Collection[str] = ()) -> tuple[dict[str,
         if len(alike := meant.get(look_of(name), ())) == 1:
             found.setdefault(alike[0], []).extend(found.pop(name))
     for places in found.values():
-        if len(places) > 1:  # a result of keep beside its original
-            places[:] = [one for one in places if not _is_result(one)] or places
+        if len(places) > 1 and len(results := [one for one in places if _is_result(one)]) < len(places):
+            places[:] = [one for one in places if one not in results]
+            _note_results(folder, results)
     remedy = "differ only in their extensions or look the same. Rename all but one"
     twins = {name: " and ".join(one.name for one in places) for name, places in found.items() if len(places) > 1}
     single = {name: places[0] for name, places in found.items() if len(places) == 1}
