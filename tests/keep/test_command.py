@@ -280,12 +280,12 @@ def test_results_in_the_folder_are_no_originals(name: str, pair: tuple[Path, Pat
     shutil.copy(pair[0], tmp_path / "o" / "photo.jpg")
     shutil.copy(pair[1], tmp_path / "e" / "photo.png")
     keep(*pair).save(tmp_path / "o" / name)
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         pairs, failed = pairs_of(tmp_path / "o", tmp_path / "e", None)
     assert ([*pairs], failed) == (["photo"], {})
     assert pairs["photo"][0].name == "photo.jpg"
-    assert sum(name in str(one.message) for one in told) == 1
+    assert sum(name in str(one.message) for one in warned) == 1
     shutil.copy(pair[0], tmp_path / "o" / "other.jpg")
     with warnings.catch_warnings(action="ignore"):
         assert [*pairs_of(tmp_path / "o", tmp_path / "e", None)[1]] == ["other"]

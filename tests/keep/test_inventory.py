@@ -434,7 +434,7 @@ def test_exif_of_imagemagick_is_carried_and_turns_the_image(tmp_path: Path, kind
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "JPEG"])
-def test_a_large_xmp_is_told_in_one_line_and_left_out(tmp_path: Path, kind: str) -> None:
+def test_a_large_xmp_is_named_in_one_line_and_left_out(tmp_path: Path, kind: str) -> None:
     stated = packet(elements="<dc:s>" + "<a/>" * 120_000 + "</dc:s>")
     if kind == "JPEG":
         guid = hashlib.md5(stated).hexdigest().upper()
@@ -446,11 +446,11 @@ def test_a_large_xmp_is_told_in_one_line_and_left_out(tmp_path: Path, kind: str)
         )
     else:
         content = with_xmp(image(), kind, stated)
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         found = read_pixels(content)
         save_image(found, tmp_path / "k.png")
-    lines = [*found.info.get("notes", ()), *(str(one.message) for one in told)]
+    lines = [*found.info.get("notes", ()), *(str(one.message) for one in warned)]
     assert (len(lines), "XMP" in lines[0]) == (1, True)
     assert (tmp_path / "k.png").stat().st_size < 100_000
 

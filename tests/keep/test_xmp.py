@@ -200,7 +200,7 @@ LARGE = {
 
 @pytest.mark.parametrize("kind", LARGE)
 def test_a_large_packet_is_refused_before_a_tree_is_built(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    large = LARGE[kind](9_000_000)
+    large = LARGE[kind](9_000_000 if kind in ("text", "one attribute") else 2_000_000)
     monkeypatch.setattr(xmp.minidom, "parseString", lambda *_: pytest.fail("a tree was built"))
     assert xmp.is_large(large)
     assert xmp.properties(large) == {}

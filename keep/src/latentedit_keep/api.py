@@ -85,7 +85,7 @@ class KeepRecord:
             given |= {"strength": float(given["strength"]), "versions": dict(given["versions"])}
             record = cls(**given)
             images = [one for one in (record.original, record.edited, record.mask) if one is not None]
-            texts = [record.found, *record.versions.values()]
+            texts: list[object] = [record.found, *record.versions.values()]
             texts += [text for one in images for text in (one.name, one.fingerprint)]
             if json.loads(record.to_json()) != fields or not all(isinstance(text, str) for text in texts):
                 raise ValueError("it has unknown fields")

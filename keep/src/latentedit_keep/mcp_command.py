@@ -569,7 +569,7 @@ def _undo(places: dict[str, Any]) -> Answer:
 
 
 def _history(places: dict[str, Any]) -> Answer:
-    from latentedit_keep.telling import told
+    from latentedit_keep.records import clipped
 
     steps, waiting = list[dict[str, Any]](), [places["path"]]
     while waiting and len(steps) < _MOST_STEPS:
@@ -583,8 +583,8 @@ def _history(places: dict[str, Any]) -> Answer:
         kept, sources = record.get("output") == "kept", _made_from(path, record)
         step: dict[str, Any] = {"file": str(path), "tool": "latentedit keep" if kept else "latentedit edit"}
         report = ("strength", "only", "found") if kept else _EDIT_FIELDS
-        of_recipe = {name: told(record["recipe"][name]) for name in ("method", "settings")} if not kept else {}
-        step |= of_recipe | {name: told(record[name]) for name in (*report, "versions")}
+        of_recipe = {name: clipped(record["recipe"][name]) for name in ("method", "settings")} if not kept else {}
+        step |= of_recipe | {name: clipped(record[name]) for name in (*report, "versions")}
         step |= _declares(path) | {"made_from": sources}
         sent = json.dumps([*steps, step], ensure_ascii=False)
         if steps and len(json.dumps([sent, sent], ensure_ascii=False).encode()) > _MOST_ANSWER_BYTES:
@@ -598,7 +598,7 @@ def _history(places: dict[str, Any]) -> Answer:
 
 def _record(path: Path) -> dict[str, Any]:
     from latentedit_keep.base.saving import read_chunks
-    from latentedit_keep.telling import read_any
+    from latentedit_keep.records import read_any
 
     text = read_chunks(path)[0]
     if text is None:
@@ -620,14 +620,14 @@ def _declares(path: Path) -> dict[str, str]:
 def _made_from(path: Path, record: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Name and fingerprint of the source images, and their files if these still exist unchanged."""
     from latentedit_keep.base.images import fingerprint_of, read_pixels
-    from latentedit_keep.telling import told
+    from latentedit_keep.records import clipped
 
     sources: dict[str, dict[str, Any]] = {}
     for role, key in {"original": "original", "edited": "edited", "mask": "mask", "source": "image"}.items():
         if not isinstance(about := record.get(key), dict):
             continue
         name, fingerprint = (str(about.get(field, "")) for field in ("name", "fingerprint"))
-        sources[role] = {"name": told(name), "fingerprint": told(fingerprint), "file": None}
+        sources[role] = {"name": clipped(name), "fingerprint": clipped(fingerprint), "file": None}
         with contextlib.suppress(LatentEditError):
             place = inside(Path.cwd(), str(path.parent / Path(name).name))
             pixels = read_pixels(place)

@@ -153,7 +153,7 @@ def _listed(place: Path) -> dict[str, Pair]:
                 continue  # spreadsheets end with such rows
             if missing := [key for key in ("original", "edited") if key not in cells]:
                 raise FileFormatError(f'{place}: row {number} has no "{missing[0]}". Give each {_BOTH}')
-            original, edited, mask = (cells.get(key) for key in ("original", "edited", "mask"))
+            original, edited, mask = cells["original"], cells["edited"], cells.get("mask")
             name = str(cells.get("name") or Path(edited).stem)
             if name in pairs:
                 raise ConfigError(f'{place}: two pairs are named {name!r}. Give each a "name" of its own')

@@ -1,4 +1,4 @@
-"""Records in files of strangers, as agents are told them: of a known shape, with long texts cut."""
+"""Records in files of strangers, as agents see them: of a known shape, with long texts cut."""
 
 import json
 from collections.abc import Mapping
@@ -46,16 +46,16 @@ def _fits(fields: Mapping[str, Any], kinds: _Kinds) -> bool:
     return all(key in kinds and isinstance(value, kinds[key]) for key, value in fields.items())
 
 
-def told(value: Any, *, within: bool = False) -> Any:
+def clipped(value: Any, *, within: bool = False) -> Any:
     """A value with its texts cut to 200 letters; a long list or object becomes such a text."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     if len(text) <= _MOST_LETTERS:
         return value
     short: Any = text
     if isinstance(value, dict) and not within:
-        short = {told(key): told(one, within=True) for key, one in value.items()}
+        short = {clipped(key): clipped(one, within=True) for key, one in value.items()}
     elif isinstance(value, list) and not within:
-        short = [told(one, within=True) for one in value]
+        short = [clipped(one, within=True) for one in value]
     if short is not text and len(json.dumps(short, ensure_ascii=False)) <= _MOST_LISTED:
         return short
     half = _MOST_LETTERS // 2 - 2
