@@ -39,6 +39,7 @@ _RESAMPLED, _MIXED, _TILE_PX = (0.2, 0.02), 0.08, 24
 _FAR_PX = 24
 _CODED = (0.12, 0.35, 0.12, 0.15)
 _CORE = (0.995, 0.25)  # quantile of the amounts, and share of it from which on a place belongs to the change itself
+_TELLING = 12  # tiles, fewer of which do not tell that grain is even
 _PLACES = 20_000  # on which a filter is fitted
 _SMOOTH = 0.8  # share of what differs in a tile that is left after erosion, from which on it is a brush's
 
@@ -166,7 +167,7 @@ def _is_coded(original: Pixels, edited: Pixels, differs: Mask, amount: Array) ->
     every, up, down, amounts = (cv2.resize(np.float32(one), tiles, interpolation=cv2.INTER_AREA) for one in masks)
     some = every > 0
     inner = amounts[cv2.erode(some.astype(np.uint8), _WINDOW) > 0]
-    even = inner.size > 0 and inner.std() <= _CODED[3] * inner.mean()
+    even = inner.size >= _TELLING and inner.std() <= _CODED[3] * inner.mean()
     if even or (np.minimum(up, down) > every / 4)[some].mean() <= _CODED[1]:
         return False
     places = np.flatnonzero(far)
