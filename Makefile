@@ -176,7 +176,6 @@ docs: $(STAMP)
 docs-text: $(STAMP)
 	$(BIN)/python -m tools.reference
 	$(BIN)/python -m tests.models.families.table
-	$(BIN)/python -m tools.hardware
 	$(BIN)/python -m tools.marked_numbers
 
 docs-site: $(STAMP)
