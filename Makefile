@@ -85,6 +85,7 @@ ruff-check: $(STAMP)
 words: $(STAMP)
 	$(BIN)/codespell
 	$(BIN)/python -m tools.glossary
+	$(BIN)/python -m tools.mentions
 
 # ARGUMENTS=--write stores the fields of a format with a new number.
 formats: $(STAMP)
@@ -180,7 +181,6 @@ docs: $(STAMP)
 docs-text: $(STAMP)
 	$(BIN)/python -m tools.reference
 	$(BIN)/python -m tests.models.families.table
-	$(BIN)/python -m tools.hardware
 	$(BIN)/python -m tools.marked_numbers
 
 docs-site: $(STAMP)
@@ -213,7 +213,7 @@ test: $(STAMP)
 	@$(MAKE) --no-print-directory layers
 	@$(MAKE) --no-print-directory -j2 types unit
 	@echo
-	@echo "make test ran, and all passed: ruff format --check, ruff check, codespell, glossary, pyright (strict), lint-imports, pytest"
+	@echo "make test ran, and all passed: ruff format --check, ruff check, codespell, glossary, mentions, pyright (strict), lint-imports, pytest"
 
 clean:
 	rm -rf $(VENV) .venv-newest out/demo site .cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage build dist

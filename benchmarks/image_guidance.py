@@ -72,9 +72,7 @@ def main() -> None:
                         file.write("".join(json.dumps(row) + "\n" for row in rows))
     command = "python benchmarks/image_guidance.py" + "".join(f" {word}" for word in sys.argv[1:])
     found = {"command": command, "model": MODEL, "items": len(items), "rows": compared(pd.DataFrame(done))}
-    text = json.dumps(found, indent=1) + "\n"
-    print(text)
-    write_text(chosen.output, text)
+    write_text(chosen.output, json.dumps(found, indent=1) + "\n")
 
 
 @torch.no_grad()

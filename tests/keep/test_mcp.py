@@ -1,6 +1,5 @@
 """``latentedit mcp``: tools called through the client of the official SDK, and rejected arguments."""
 
-import contextlib
 import functools
 import importlib.metadata
 import json
@@ -16,7 +15,6 @@ from typing import Any
 
 import anyio
 import pytest
-import typer
 from PIL import Image
 
 from latentedit.core.errors import ConfigError, FileFormatError
@@ -33,7 +31,7 @@ from tests.keep.pairs import WHERE, scene, with_object
 mcp = pytest.importorskip("mcp")
 from mcp.client.stdio import StdioServerParameters  # noqa: E402
 
-from latentedit_keep import listing, mcp_command  # noqa: E402
+from latentedit_keep import mcp_command  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -132,26 +130,6 @@ def test_tools_are_annotated_as_reading_or_writing(root: Path) -> None:
     tools = {tool.name: tool.annotations for tool in anyio.run(listed)}
     assert {name for name, one in tools.items() if one.read_only_hint} == {"check_edit", "history"}
     assert not any(one.destructive_hint for one in tools.values())
-
-
-def test_a_registry_would_take_the_tools(root: Path) -> None:
-    tools = anyio.run(mcp_command.make_server(root).list_tools)
-    assert len(tools) == 4
-    assert not [
-        line for line in listing.problems(importlib.metadata.distribution(listing.PACKAGE), tools) if "tool " in line
-    ]
-
-
-@pytest.mark.parametrize("lines", [[], ["README.md: no name. Add it"]])
-def test_a_check_prints_the_problems_and_exits_with_1(
-    lines: list[str], root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(listing, "problems", lambda package, tools: lines)
-    with pytest.raises(typer.Exit) if lines else contextlib.nullcontext():
-        mcp_command.mcp(root, check=True)
-    printed = capsys.readouterr().out.splitlines()
-    assert printed[:-1] == lines
-    assert printed[-1].endswith(f"4 tools: {len(lines) or 'no'} problems")
 
 
 def test_unsafe_and_damaged_files_are_rejected_in_one_line(root: Path) -> None:

@@ -1,6 +1,5 @@
 """``latentedit mcp``: check, keep, undo and history as tools for agents, over the Model Context Protocol on stdio."""
 
-import asyncio
 import base64
 import contextlib
 import dataclasses
@@ -59,7 +58,6 @@ Answer = tuple[dict[str, Any], Any]  # plain values, and an image to show or Non
 def mcp(
     root: Annotated[Path, typer.Option("--root", help="Folder in which files may be read and written.")] = Path(),
     seconds: Annotated[float, typer.Option("--seconds", min=1, help="Time limit of one call, in seconds.")] = 120,
-    check: Annotated[bool, typer.Option("--check", help="Print what a registry of servers would refuse.")] = False,
 ) -> None:
     """Serve keep and check to agents, over the Model Context Protocol on stdio.
 
@@ -68,32 +66,13 @@ def mcp(
     Examples:
         latentedit mcp --root ~/images
         latentedit mcp --root . --seconds 60
-        latentedit mcp --check
     """
     if not root.is_dir():
         raise ConfigError(f"the root folder {root} does not exist. Create it, or name another with --root")
     server = make_server(root, seconds=seconds)
-    if check:
-        _check_listing(server)
-        return
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     server.run()
-
-
-def _check_listing(server: Any) -> None:
-    """Print the problems of the installed package and of the server's tools; exit with 1 if there are any."""
-    from importlib.metadata import distribution
-
-    from latentedit_keep import listing
-
-    package, tools = distribution(listing.PACKAGE), asyncio.run(server.list_tools())
-    found = listing.problems(package, tools)
-    for line in found:
-        typer.echo(line)
-    typer.echo(f"{listing.PACKAGE} {package.version}, {len(tools)} tools: {len(found) or 'no'} problems")
-    if found:
-        raise typer.Exit(1)
 
 
 def _stop(number: int, _: object) -> None:

@@ -1,7 +1,7 @@
 """Sizes of the networks of much used models: what they need is answered without their files, and without a network.
 
-``known_models.json`` has them from the published configurations; ``python -m tools.hardware ORG/NAME`` prints those of
-another model of the hub.
+``known_models.json`` has them from the published configurations; ``registry.look_up`` gives those of another model of
+the hub.
 """
 
 import dataclasses

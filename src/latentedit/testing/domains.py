@@ -115,9 +115,6 @@ class Scalable(Domain, Protocol):
         1. ``render_at(scene, side)`` gives the same bytes for equal scenes and sides.
     """
 
-    credits: str
-    """One sentence for the card of a data set: authors and license of what the images contain."""
-
     @abc.abstractmethod
     def render_at(self, scene: Scene, side: int) -> UInt8[np.ndarray, "side side 3"]:
         """The square image of a scene, ``side`` pixels wide and high."""

@@ -1,7 +1,6 @@
-"""latentedit bench on a tiny model: data, tuning, interrupted and continued runs, an open task, and keep."""
+"""latentedit bench on a tiny model: data, tuning, interrupted and continued runs, and keep."""
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -136,51 +135,13 @@ def test_data_without_right_answers_is_not_ranked(
     assert (tuned.code, "right answer" in tuned.err) == (2, True)
 
 
-TASK = ("bench", "data", "--domain", "portraits", "--size", 64, "--items", 3)
-
-
-@pytest.fixture
-def folder(command: Command, tmp_path: Path) -> Path:
-    """A task whose outputs are copies of the images."""
-    place = tmp_path / "task"
-    outcome = command(*TASK, "-o", place)
-    assert outcome.code == 0, outcome.err
-    for image in (place / "images").iterdir():
-        shutil.copy(image, place / "outputs")
-    return place
-
-
-def test_a_task_is_written_and_scored(command: Command, folder: Path) -> None:
-    (folder / "outputs" / "public-001.png").unlink()
-    outcome = command("bench", "score", folder, "--no-keep", "--name", "copies")
-    assert outcome.code == 1, "a file is missing"
-    assert "error 1.000; done 0.000" in outcome.out
-    assert "public-001.png is missing" in outcome.err
-    report = json.loads((folder / "score.json").read_text())
-    assert report["entry"]["failed"] == 1
-    assert [one["error"] for one in report["items"]] == 3 * [1]
-    assert "copies on open-portraits" in (folder / "score.html").read_text()
-    again = command("bench", "score", folder, "--no-keep", "--name", "more", "--json")
-    assert json.loads(again.out)["entry"]["name"] == "more"
-
-
-def test_a_file_that_cannot_be_written_is_refused_before_the_work(folder: Path, refused: Refused) -> None:
-    (folder / "score.json").mkdir()
-    (folder / "images" / "public-000.png").unlink()  # what scoring would stumble over
-    assert "score.json is a folder" in refused("bench", "score", folder, "--no-keep")
-
-
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
         (("bench", "data", "--items", "0"), "got 0"),
         (("bench", "run", "--items", "1", "--batch", "0", "-o", "x"), "--batch"),
         (("bench", "run", "--items", "1", "--seeds", "1;2", "-o", "x"), "'1;2'"),
-        (TASK, "-o FOLDER"),
-        (("bench", "data", "--size", 512), "--domain"),
-        ((*TASK, "--captions", "partial", "-o", "x"), "Leave them out"),
-        (("bench", "score", "nowhere"), "nowhere has no task"),
-        (("bench", "score", "nowhere", "--workers", 0), "--workers"),
+        (("bench", "keep", "--workers", 0), "--workers"),
         (("bench", "keep", "--split", "train", "-o", "x"), "--split"),
         (("bench", "keep", "--pairs", "nowhere", "-o", "x"), "pairs.json"),
         (("bench", "keep", "--against", "nowhere", "-o", "x"), "--baselines"),

@@ -1,6 +1,5 @@
-"""A domain of a third party, ``examples/plugin``: its counterfactuals, areas and open task."""
+"""A domain of a third party, ``examples/plugin``: its counterfactuals, areas and sizes."""
 
-import math
 import runpy
 from pathlib import Path
 
@@ -11,8 +10,6 @@ from latentedit.core.errors import ConfigError
 from latentedit_bench.data.counterfactual import SIZES, counterfactual
 from latentedit_bench.data.loading import load_dataset
 from latentedit_bench.domains.base import Domain, attribute_areas, load_domain, scalable
-from latentedit_bench.open_task.scoring import score_item
-from latentedit_bench.open_task.task import TaskSpec, task_items, write_task
 from tests.bench.conftest import Register
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "plugin" / "src" / "plugin" / "domain.py"
@@ -49,18 +46,9 @@ def test_its_areas_are_those_of_the_renderer() -> None:
     assert attribute_areas("plugin-domain") == pytest.approx({"square": square, "wall": 1 - square})
 
 
-def test_it_has_an_open_task(tmp_path: Path) -> None:
-    spec = TaskSpec.of("plugin-domain", size=128, items=12)
-    items = task_items(spec)
-    for item in items:
-        image, answer = item.whole.image(), item.answers[1.0]()
-        assert image.size == answer.size == (128, 128)
-        assert (image.tobytes() == answer.tobytes()) == (item.whole.kind in ("nothing", "contradiction"))
-    assert items[0].instruction.startswith("Change the ")
-    write_task(spec, items, tmp_path)
-    items[0].answers[1.0]().save(tmp_path / items[0].output_file(1))
-    (row,) = score_item(items[0], tmp_path, keep=False)
-    assert (row["error"], row["effect"]) == (0, 1)
-    assert math.isnan(row["done"]), "this domain has no classifier"
+def test_its_scenes_are_drawn_at_any_size() -> None:
+    domain = scalable("plugin-domain")
+    small, large = (domain.render_at(domain.draw("test", 1, 0)[0], side) for side in (64, 128))
+    assert np.array_equal(large[::2, ::2], small)
     with pytest.raises(ConfigError):
         scalable("one-size")

@@ -15,7 +15,6 @@ class Squares:
     """A square on a wall, 64 x 64 pixels; the place of the square tells the splits apart."""
 
     name = "plugin-domain"
-    credits = "Squares, drawn by the example."
     values: ClassVar = {"square": tuple(COLORS), "wall": tuple(COLORS)}
     ordered: ClassVar = {}
     part_of: ClassVar = {}

@@ -12,14 +12,13 @@ from latentedit_portraits.attributes import VALUES, Attributes
 from latentedit_portraits.captions import COLOR_OF, GRAMMAR
 from latentedit_portraits.pixels import draw_discs, shrink
 from latentedit_portraits.reader import PortraitReader
-from latentedit_portraits.render import CREDITS, render_array
+from latentedit_portraits.render import render_array
 
 
 class PortraitDomain(AttributeDomain):
     """Scenes are `Attributes`; images are 128 x 128 pixels."""
 
     name = "portraits"
-    credits = CREDITS
     scene: type[Attributes] = Attributes
     grammar = GRAMMAR
     reader = PortraitReader

@@ -1,4 +1,7 @@
-"""The renderer of portraits, which also makes the correct result of every edit."""
+"""The renderer of portraits, which also makes the correct result of every edit.
+
+The portraits are drawn with python-avatars (MIT, copyright 2021 Ibon) after Avataaars by Pablo Stanley.
+"""
 
 import colorsys
 import dataclasses
@@ -30,9 +33,6 @@ COLORS: dict[str, dict[str, str]] = {
     for attribute in ("skin", "hair_color", "facial_hair_color", "clothes_color", "background")
 }
 """Attribute that is a color to its values, each as ``#rrggbb``."""
-
-CREDITS = "The portraits are drawn with python-avatars (MIT, copyright 2021 Ibon) after Avataaars by Pablo Stanley."
-"""Authors and licenses of what the images contain."""
 
 _CANVAS = 'width="264px" height="280px" viewBox="0 0 264 280"'
 _CENTER, _SIDE = (132.0, 130.0), 200.0  # of the standard crop, in units of the drawing

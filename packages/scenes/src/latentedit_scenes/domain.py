@@ -11,14 +11,13 @@ from latentedit_scenes.captions import GRAMMAR
 from latentedit_scenes.masks import changed_pixels, visible_difference
 from latentedit_scenes.parameters import parameters_of
 from latentedit_scenes.reader import SceneReader
-from latentedit_scenes.render import CREDITS, render_array
+from latentedit_scenes.render import render_array
 
 
 class SceneDomain(AttributeDomain, Lit):
     """Scenes are `Attributes`; images are 128 x 128 pixels."""
 
     name = "scenes"
-    credits = CREDITS
     scene = Attributes
     grammar = GRAMMAR
     reader = SceneReader

@@ -2,6 +2,8 @@
 
 Every random number belongs to a pixel, a sample and a dimension. A path that does not meet a changed object is the same
 path in both images, so pixels that the change does not reach are bitwise equal.
+
+The scenes are rendered with Mitsuba 3 (BSD-3-Clause, copyright 2017 Wenzel Jakob) from plain solids.
 """
 
 import functools
@@ -17,9 +19,6 @@ from latentedit_scenes.parameters import NUMBERS, Color, Parameters, Solid, Surf
 
 SIZE = 128
 """Side of the model's images, in pixels."""
-
-CREDITS = "The scenes are rendered with Mitsuba 3 (BSD-3-Clause, copyright 2017 Wenzel Jakob) from plain solids."
-"""Authors and licenses of what the images contain."""
 
 VARIANT = "LATENTEDIT_SCENES_VARIANT"
 """Environment variable that names another variant of Mitsuba than the scalar one, such as "llvm_ad_rgb".

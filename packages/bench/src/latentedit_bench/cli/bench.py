@@ -7,8 +7,7 @@ import typer
 
 from latentedit.cli import options
 from latentedit.cli.options import ModelChoice, chooses_model
-from latentedit.core.errors import ConfigError
-from latentedit_bench.cli import bench_disentanglement, bench_keep, bench_open, bench_run
+from latentedit_bench.cli import bench_disentanglement, bench_keep, bench_run
 from latentedit_bench.cli.bench_options import DATA, Captions, Data, Items, Methods, Split, goes_to, open_dataset
 from latentedit_keep.base.console import echo, print_json, print_rows, progress_bar, typed_command
 
@@ -57,28 +56,14 @@ def data(
     split: Split = "test",
     captions: Captions = "full",
     items: Items = None,
-    domain: bench_open.DomainName = None,
-    size: bench_open.Size = None,
-    keep: bench_open.Keep = False,
     as_json: options.Json = False,
 ) -> None:
     """Check every item of a data set and summarize it; with -o, write it as files with its ground truth.
 
-    With --domain, write a task that any tool can enter instead: images and requests, without answers.
-    `latentedit bench score` scores it.
-
     Examples:
         latentedit bench data manifest.csv
-        latentedit bench data --domain portraits --size 512 -o task
-        latentedit bench data --domain scenes --keep -o task
+        latentedit bench data counterfactual-scenes -o scenes
     """
-    if domain is not None:
-        if (place, split, captions) != (DATA, "test", "full"):
-            raise ConfigError("tasks have own items: --domain takes no PLACE, --split or --captions. Leave them out")
-        bench_open.write_open_task(domain, output, size=size, keep=keep, items=items, as_json=as_json)
-        return
-    if (size, keep) != (None, False):
-        raise ConfigError("--size and --keep apply to tasks only. Add --domain")
     from collections import Counter
 
     from latentedit_bench.data.loading import write_manifest
@@ -168,6 +153,5 @@ for command in (
     bench_run.report,
     bench_disentanglement.disentanglement,
     bench_keep.keep,
-    bench_open.score,
 ):
     app.command()(command)

@@ -13,7 +13,6 @@ Kinds alternate, so the first items are a smaller balanced set.
 
 import dataclasses
 import functools
-import hashlib
 import itertools
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +25,7 @@ from PIL import Image
 from latentedit.core.errors import ConfigError
 from latentedit.testing.domains import Domain, Lit, Scene, Split
 from latentedit_bench.data.items import Dataset, Item
-from latentedit_bench.domains.base import attribute_differences, full_caption, load_domain, scalable
+from latentedit_bench.domains.base import attribute_differences, full_caption, load_domain
 
 PREFIX = "counterfactual-"  # before a domain's name: what the set is called
 VERSION = "2"
@@ -41,7 +40,6 @@ _CYCLE = ("single", "single", "pair", "single", "single", "graded", "triple", "s
 _TURN = (*_CYCLE[:8], "nothing", *_CYCLE[8:], "contradiction")  # "graded" stands for two items of one scene
 DRAW = 2412  # the default
 _KEPT = 128  # cached renders, those of two batches: 100 MB at 512 pixels
-_SPARE = 100  # scenes drawn beyond three per item: some allow no graded change
 _PARTIAL_SHARE = 0.5  # probability that partial captions leave out a shared phrase
 
 
@@ -63,41 +61,20 @@ def counterfactual(name: str, split: str, *, captions: str = "full", draw: int =
     return Dataset(name=f"{PREFIX}{name}/{label}/{captions}", version=VERSION, items=items)
 
 
-def drawn_items(name: str, seed: str, count: int, *, label: str, side: int) -> list[tuple[Item, ...]]:
-    """Items as those of `counterfactual` with full captions, of other scenes of the test split and of any size.
-
-    One tuple per number; a graded change has one item for every step along the order, the full change last.
-    """
-    domain = scalable(name)
-    digest = hashlib.sha256(seed.encode()).digest()
-    maker = _Maker(
-        domain=domain,
-        scenes=domain.draw("test", 3 * count + _SPARE, int.from_bytes(digest[:8], "big")),
-        captions="full",
-        seed=seed,
-        label=label,
-        side=side,
-    )
-    groups = itertools.groupby(maker.items(), key=lambda item: item.group)
-    return [tuple(items) for _, items in itertools.islice(groups, count)]
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class Rendered:
-    """A scene of a domain, rendered on use; side in pixels, None for the renderer's own size."""
+    """A scene of a domain, rendered on use."""
 
     scene: Scene
     domain: str
-    side: int | None = None
 
     def __call__(self) -> Image.Image:
         """The image."""
-        return Image.fromarray(_drawn(self.domain, self.scene, self.side))
+        return Image.fromarray(_drawn(self.domain, self.scene))
 
     def fingerprint(self) -> str:
-        """The values of the scene, and the side."""
-        values = "|".join(load_domain(self.domain).attributes(self.scene).values())
-        return values if self.side is None else f"{values}@{self.side}"
+        """The values of the scene."""
+        return "|".join(load_domain(self.domain).attributes(self.scene).values())
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -107,16 +84,15 @@ class ChangedArea:
     source: Scene
     truth: Scene
     domain: str
-    side: int | None = None
 
     def __call__(self) -> NDArray[np.bool_]:
         """``[h, w]``, True where a channel differs by one level or more."""
-        before, after = (_drawn(self.domain, one, self.side) for one in (self.source, self.truth))
+        before, after = (_drawn(self.domain, one) for one in (self.source, self.truth))
         return (before != after).any(axis=2)
 
     def fingerprint(self) -> str:
         """Both scenes."""
-        return "/".join(Rendered(one, self.domain, self.side).fingerprint() for one in (self.source, self.truth))
+        return "/".join(Rendered(one, self.domain).fingerprint() for one in (self.source, self.truth))
 
 
 def side_effects(item: Item) -> NDArray[np.bool_] | None:
@@ -127,31 +103,27 @@ def side_effects(item: Item) -> NDArray[np.bool_] | None:
     domain = load_domain(before.domain)
     if not isinstance(domain, Lit):
         return None
-    drawn = (_drawn(one.domain, one.scene, one.side) for one in (before, after))
+    drawn = (_drawn(one.domain, one.scene) for one in (before, after))
     return domain.side_effects(before.scene, after.scene, *drawn)
 
 
 @functools.lru_cache(maxsize=_KEPT)
-def _drawn(domain: str, scene: Scene, side: int | None) -> NDArray[np.uint8]:
+def _drawn(domain: str, scene: Scene) -> NDArray[np.uint8]:
     """``[h, w, 3]``, not to be written to."""
-    drawn = load_domain(domain).render(scene) if side is None else scalable(domain).render_at(scene, side)
+    drawn = load_domain(domain).render(scene)
     drawn.setflags(write=False)
     return drawn
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class _Maker:
-    """Makes items from scenes of one domain; ids begin with the label.
-
-    With a side in pixels, graded changes have an item for every step; otherwise for the first and the last.
-    """
+    """Makes items from scenes of one domain; ids begin with the label."""
 
     domain: Domain
     scenes: Sequence[Scene]
     captions: Captions
     seed: str
     label: str
-    side: int | None = None
 
     def items(self) -> Iterator[Item]:
         domain, scenes = self.domain, iter(self.scenes)
@@ -176,7 +148,7 @@ class _Maker:
         source = next(one for one in scenes if self.domain.attributes(one)[name] in places[:-2])
         place = places.index(self.domain.attributes(source)[name])
         most = len(places) - 1 - place
-        for steps in (1, most) if self.side is None else range(1, most + 1):
+        for steps in (1, most):
             yield self._changed("graded", number, source, {name: places[place + steps]}, suffix=f"-{steps}")
 
     def _fields(self, source: Scene, first: str, count: int, generator: random.Random) -> list[str]:
@@ -221,11 +193,11 @@ class _Maker:
             id=f"{name}{suffix}",
             group=name,
             kind=kind,
-            image=Rendered(source, self.domain.name, self.side),
+            image=Rendered(source, self.domain.name),
             source_caption=texts[0],
             target_caption=texts[1],
-            truth=Rendered(truth, self.domain.name, self.side),
-            mask=ChangedArea(source, truth, self.domain.name, self.side),
+            truth=Rendered(truth, self.domain.name),
+            mask=ChangedArea(source, truth, self.domain.name),
             complete=self.captions == "completed",
             about=about,
         )

@@ -15,13 +15,12 @@ from latentedit_bench.experiments.items import (
     Tables,
 )
 from latentedit_bench.experiments.study import Study
-from latentedit_bench.experiments.texts import Texts
 from latentedit_bench.metrics.decisions import Difference, MeansCorrelation, Measure, ModelDifference, RankCorrelation
 from latentedit_bench.ranking.evaluate import Method
 from latentedit_bench.report.plots import Dots, Lines, Points
 
 __all__ = ["EIM_PAPER", "RIEMANNIAN", "UNSUPERVISED", "Rows", "experiment"]
-__all__ += ["Batches", "Edits", "Images", "Items", "Lab", "Latents", "Method", "Placed", "Study", "Tables", "Texts"]
+__all__ += ["Batches", "Edits", "Images", "Items", "Lab", "Latents", "Method", "Placed", "Study", "Tables"]
 __all__ += [
     "Difference",
     "Dots",
