@@ -26,7 +26,6 @@ from latentedit.editors.judge import Judge
 from latentedit.guard.calibration import CalibratedSettings
 from latentedit.guard.guard import Guard
 from latentedit.latents import record
-from latentedit_bench.open_task.task import TaskSpec
 from latentedit_keep import api
 from latentedit_keep.checking import Report
 
@@ -36,7 +35,6 @@ _NUMBERED: dict[str, tuple[Any, tuple[type, ...]]] = {
     "record of keep": (api.FORMAT, (api.KeepRecord,)),
     "direction": (direction.FORMAT, (direction.Direction, direction.EffectCalibration)),
     "run folder": (folder.FORMAT, (folder.Manifest, folder.UnitRecord)),
-    "task": (TaskSpec.model_fields["format"].default, (TaskSpec,)),
     "report of check": (Report.__dataclass_fields__["format"].default, (Report,)),
 }
 

@@ -22,7 +22,6 @@ from latentedit.guard.calibration import CalibratedSettings
 from latentedit.guard.guard import CORRUPTIONS, Guard
 from latentedit.latents.record import FORMAT, RunRecord
 from latentedit.models.model_settings import VARIABLE
-from latentedit_bench.open_task.task import TaskSpec, read_task
 from latentedit_keep import api
 from latentedit_keep.base.saving import read_chunks
 from latentedit_keep.undoing import undo
@@ -30,9 +29,8 @@ from tests.editors.colors import ColorBackbone
 
 EARLIER = Path(__file__).parents[1] / "data" / "earlier"
 DAYS = sorted(folder.name for folder in EARLIER.iterdir() if folder.is_dir())
-TASKS, CALIBRATIONS, RUNS, KEPT = (
-    [day for day in DAYS if (EARLIER / day / name).exists()]
-    for name in ("task.json", "calibration.json", "run", "kept.png")
+CALIBRATIONS, RUNS, KEPT = (
+    [day for day in DAYS if (EARLIER / day / name).exists()] for name in ("calibration.json", "run", "kept.png")
 )
 
 
@@ -164,12 +162,6 @@ def test_run_folders_of_earlier_versions_are_read(day: str, tmp_path: Path) -> N
         file.write_text(json.dumps(json.loads(file.read_text()) | {"format": number}))
         with pytest.raises(FileFormatError, match=f"format {number}, of another"):
             RunFolder.read(tmp_path / "run")
-
-
-@pytest.mark.parametrize("day", TASKS)
-def test_tasks_of_earlier_versions_are_read(day: str) -> None:
-    now = TaskSpec.of("portraits", size=128, items=2, kind="keep")
-    assert read_task(EARLIER / day).model_copy(update={"version": now.version}) == now
 
 
 @pytest.mark.parametrize("day", CALIBRATIONS)
