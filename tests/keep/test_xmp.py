@@ -191,10 +191,10 @@ LARGE = {
     "instructions": lambda size: packet(elements="<?a?>" * (size // 5)),
     "character data": lambda size: packet(elements="<dc:a>" + "<![CDATA[a]]>" * (size // 13) + "</dc:a>"),
     "namespaces": lambda size: packet(" ".join(f'xmlns:a{index}="u:{index}"' for index in range(size // 20))),
-    "a long namespace": lambda size: packet(f'xmlns:q = "{"n" * 5000}"', "<q:b/>" * (size // 6)),
+    "a long namespace": lambda size: packet(f'xmlns:q = "{"n" * 5000}"', "<q:b/>" * (size // 40)),
     "text": lambda size: packet(elements="<dc:a>" + "line\n" * (size // 5) + "</dc:a>"),
     "one attribute": lambda size: packet(f'dc:a="{"b" * size}"'),
-    "UTF-16": lambda size: packet(elements="<a/>" * (size // 4)).decode().encode("utf-16"),
+    "UTF-16": lambda size: LARGE["attributes"](size).decode().encode("utf-16"),
 }  # fmt: skip
 
 
