@@ -48,7 +48,7 @@ def fields(kind: Any) -> dict[str, str]:
         types = {field.name: hints[field.name] for field in dataclasses.fields(kind)}
     else:
         return {}
-    found = {f"{kind.__name__}.{name}": _text(one) for name, one in types.items()}
+    found = {f"{_text(kind)}.{name}": _text(one) for name, one in types.items()}
     for part in [part for one in types.values() for part in _parts(one) if part not in (kind, Condition)]:
         found |= fields(part)
     return found

@@ -6,7 +6,7 @@ import itertools
 import math
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -201,7 +201,7 @@ def _iso_ranges(data: bytes) -> tuple[_Range, ...]:
     return tuple(ranges)
 
 
-def _xmp_ranges(stated: dict[str, str]) -> tuple[_Range, ...]:
+def _xmp_ranges(stated: Mapping[str, str]) -> tuple[_Range, ...]:
     """Ranges in a map's XMP; none without the highest boost, which has to be there."""
     try:
         values = [
