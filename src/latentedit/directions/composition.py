@@ -18,8 +18,10 @@ the caption of the new image, and embedded there. Derived here.
 """
 
 import dataclasses
+import difflib
 import itertools
 import math
+import re
 from collections.abc import Sequence
 
 import torch
@@ -35,6 +37,8 @@ from latentedit.latents.captions.change import Change, changed_phrases, read_phr
 from latentedit.latents.encode import changed_caption, text_direction
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
+
+_TOKEN = re.compile(r"\w+|\W")
 
 # Cosines beyond which two directions contradict each other, or are the same. Several directions are dependent if their
 # cosines have an eigenvalue below ``1 - _EQUAL``, which is that of two at the bound.
@@ -227,3 +231,36 @@ def changed_by(model: Backbone, caption: str, source: str, target: str) -> str |
         else:
             return None
     return changed if changed != caption else None
+
+
+def merged(source: str, targets: Sequence[str]) -> tuple[str, list[int]]:
+    """All changes from a caption to target captions in one caption, one after the other.
+
+    Returns:
+        The caption, and the indices of targets that are not in it: without words, or with other words in the place of
+        the same ones.
+
+    Example:
+        >>> merged("a man on a horse", ["a man on a cow", "an old man on a horse", "a man on a dog"])
+        ('an old man on a cow', [2])
+    """
+    before, caption, unfit = _TOKEN.findall(source), source, list[int]()
+    for index, target in enumerate(targets):
+        ours, theirs = (_replacements(before, _TOKEN.findall(text)) for text in (caption, target))
+        together = [*ours, *(one for one in theirs if one not in ours)]
+        together.sort(key=lambda one: one[:2])
+        if not target or any(one[1] > following[0] for one, following in itertools.pairwise(together)):
+            unfit.append(index)
+            continue
+        parts, position = list[str](), 0
+        for start, end, words in together:
+            parts += [*before[position:start], *words]
+            position = end
+        caption = "".join([*parts, *before[position:]])
+    return caption, unfit
+
+
+def _replacements(before: list[str], after: list[str]) -> list[tuple[int, int, tuple[str, ...]]]:
+    """Which stretches of a text are replaced by which words to make another of it."""
+    blocks = difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
+    return [(start, end, tuple(after[first:last])) for tag, start, end, first, last in blocks if tag != "equal"]
