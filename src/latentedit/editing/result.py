@@ -1,6 +1,7 @@
 """The result of an edit: the image, what changed and what did not, its cost, and the record that makes it again."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -417,9 +418,11 @@ def measured(
         verdict_evaluations=judging.evaluations / shares,
         guard_evaluations=sum(familiarity.evaluations for familiarity in latent.knowledge) / shares,
     )
-    reader = captioner_for(backbone)
-    read = _readings(reader, "read", [latent.pixels, *(one.pixels for one in saved)])
-    sure = _readings(reader, "read_surely", [start.pixels, *(one.pixels for one in saved)])
+    edited = [one.pixels for one in saved]
+    read, sure = (
+        _readings(backbone, "read", [latent.pixels, *edited]),
+        _readings(backbone, "read_surely", [start.pixels, *edited]),
+    )
     results: list[list[EditResult]] = []
     for index, frame in enumerate(latent.frames):
         familiarity = latent.knowledge[index] if latent.knowledge else None
@@ -433,19 +436,17 @@ def measured(
             record, image, kept = recorded.model_copy(update=about), saved[at].images[index], saved[at].kept[index]
             strengths = _strengths(record, step.strength)
             effect = measure_effect(frame.image.image, image)
-            moved_share = effect.changed_share
-            if latent.start is not None:
-                moved_share = measure_effect(start.images[index], image).changed_share
+            own = effect if latent.start is None else measure_effect(start.images[index], image)
             # A reader sees a part of a change as all or nothing.
             whole = all(strength == 0 or abs(strength) >= 1 for strength in strengths)
             after = read[at + 1][index] if whole else None
             verdict = verdicts[at][index]
             if len(captions) > 1 and not recorded.instructed and step.strength:
-                wanted, left_out = _wanted(backbone, reader, record, strengths)
+                wanted, left_out = _wanted(backbone, record, strengths)
                 verdict = answered(verdict, wanted, sure[0][index], sure[at + 1][index]).without(left_out)
             verdict = verdict if familiarity is None else verdict.on(familiarity)
             if step.strength:
-                verdict = verdict.shown(kept, moved_share > 0, _lost_in(frame))
+                verdict = verdict.shown(kept, own.changed_share > 0, _lost_in(frame))
             results[-1].append(
                 EditResult(
                     image=image,
@@ -532,20 +533,17 @@ def _lost_in(frame: Frame) -> tuple[str, str]:
     return (where, "a larger mask" if frame.allowed is not None else "an opaque image") if where else _TOO_FINE
 
 
-def _wanted(
-    backbone: Backbone, reader: object, record: RunRecord, strengths: Sequence[float]
-) -> tuple[Wanted, tuple[str, ...]]:
+def _wanted(backbone: Backbone, record: RunRecord, strengths: Sequence[float]) -> tuple[Wanted, tuple[str, ...]]:
     """What a reader is to look for: changes at strength 1 or more; and the changes that the captions cannot state."""
-    captions = record.caption, record.target_caption
+    wanted = functools.partial(Wanted.of, backbone, captioner_for(backbone), record.caption, record.target_caption)
     if len(strengths) == 1:
-        full = record.target_caption if strengths[0] >= 1 else record.caption
-        return Wanted.of(backbone, reader, *captions, full=full), ()
+        return wanted(full=record.target_caption if strengths[0] >= 1 else record.caption), ()
     parts = [(one.target_caption, strength) for one, strength in zip(record.directions, strengths, strict=True)]
     full, _ = merged(record.caption, [text for text, strength in parts if strength >= 1])
     asked = [text for text, strength in parts if strength > 0]
     names = [change_words(record.caption, text) if text else "a direction without words" for text in asked]
     left_out = tuple(names[index] for index in merged(record.caption, asked)[1])
-    return Wanted.of(backbone, reader, *captions, full=full), left_out
+    return wanted(full=full), left_out
 
 
 def _changes(latent: JointLatent, moved: Moved, record: RunRecord) -> list[Float[Tensor, "b 3 h w"]]:
@@ -571,13 +569,13 @@ def _changes(latent: JointLatent, moved: Moved, record: RunRecord) -> list[Float
 
 
 def _readings(
-    reader: object, how: Literal["read", "read_surely"], images: Sequence[Float[Tensor, "b 3 h w"]]
+    backbone: Backbone, how: Literal["read", "read_surely"], images: Sequence[Float[Tensor, "b 3 h w"]]
 ) -> list[list[dict[str, str] | None]]:
     """What the model's reader sees in batches of images at the model's size."""
-    count = len(images[0])
+    reader, count = captioner_for(backbone), len(images[0])
     if not isinstance(reader, AttributeReader):
         return [[None] * count] * len(images)
-    read = getattr(reader, how)(torch.cat([*images]))
+    read = getattr(reader, how)(torch.cat([*images]).to(backbone.device, backbone.dtype))
     return [list(read[start : start + count]) for start in range(0, len(read), count)]
 
 
@@ -591,9 +589,7 @@ def _following(
         condition = latent.condition[row]
     if condition.reference is not None:  # what comes next starts from no change of the image as it is now
         condition = dataclasses.replace(latent.condition[row], reference=(z[row], *condition.reference[1:]))
-    elif (
-        kept >= MOST_KEPT and step.strength > 0 and record.target_caption
-    ):  # away from the target the image does not show it
+    elif kept >= MOST_KEPT and step.strength > 0 and record.target_caption:  # away from it, the image does not show it
         caption = record.target_caption
     return JointLatent(
         backbone=latent.backbone,

@@ -25,7 +25,7 @@ class Wanted:
         values: attribute to the value that the target caption states, None where only the source caption states one;
             None without a reader of captions.
         unread: the phrases of the change that the model, or the reader, does not know.
-        weak: attributes that change in part only, which a reader sees as all or nothing: whatever it sees is right.
+        weak: attributes that change in part only, which a reader sees as all or nothing; it is not asked about them.
     """
 
     values: Mapping[str, str | None] | None
@@ -63,12 +63,12 @@ def answered(
     values = wanted.values
     if before is None or after is None or values is None:
         return _unknown(verdict, wanted) if wanted.unread else verdict
-    kinds = {name.partition("_")[0] for name in {*values, *wanted.weak}}
+    kinds, weak = ({name.partition("_")[0] for name in names} for names in (values, wanted.weak))
     also = tuple(
         f"{name} {value} -> {after[name]}"
         for name, value in before.items()
         if name not in values
-        and name not in wanted.weak
+        and name.partition("_")[0] not in weak
         and after.get(name, value) != value
         # The color of what appears or goes is no change of its own.
         and not (_NONE in (value, after[name]) and name.partition("_")[0] in kinds)

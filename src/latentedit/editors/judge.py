@@ -106,10 +106,10 @@ class Verdict:
         if not visible and self.word != "not done":
             reason = "no pixel changed by more than 8 of 255 levels"
             return Verdict(word="not done", share=0.0, reason=reason, remedy="more strength", residual=self.residual)
-        if kept >= MOST_KEPT or self.word in ("damaged", "not known"):
+        if kept >= MOST_KEPT or self.word == "not known":
             return self
         reason = f"{100 * kept:.0f} % of the change is in the image, the rest is {where}"
-        word = "not done" if self.word == "not done" else "partly done"
+        word = self.word if self.word in ("not done", "damaged") else "partly done"
         return dataclasses.replace(self, word=word, reason=reason, remedy=remedy)
 
     def on(self, familiarity: Familiarity) -> "Verdict":
