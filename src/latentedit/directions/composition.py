@@ -22,7 +22,7 @@ import difflib
 import itertools
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from jaxtyping import Float
@@ -34,11 +34,13 @@ from latentedit.core.flow import per_element
 from latentedit.core.settings import Combine, check_value
 from latentedit.directions.direction import Direction, lives_at_level
 from latentedit.latents.captions.change import Change, changed_phrases, read_phrases
+from latentedit.latents.captions.fitting import UNBLANKED
 from latentedit.latents.encode import changed_caption, text_direction
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
 
-_TOKEN = re.compile(r"\w+|\W")
+_TOKENS = re.compile(r",?[^,]+|,"), re.compile(rf"[{UNBLANKED}]|[^\W{UNBLANKED}]+|\W")
+_Replacement = tuple[int, int, str]  # of the letters from one position to another
 
 # Cosines beyond which two directions contradict each other, or are the same. Several directions are dependent if their
 # cosines have an eigenvalue below ``1 - _EQUAL``, which is that of two at the bound.
@@ -244,23 +246,26 @@ def merged(source: str, targets: Sequence[str]) -> tuple[str, list[int]]:
         >>> merged("a man on a horse", ["a man on a cow", "an old man on a horse", "a man on a dog"])
         ('an old man on a cow', [2])
     """
-    before, caption, unfit = _TOKEN.findall(source), source, list[int]()
+    made, unfit = list[_Replacement](), list[int]()
     for index, target in enumerate(targets):
-        ours, theirs = (_replacements(before, _TOKEN.findall(text)) for text in (caption, target))
-        together = [*ours, *(one for one in theirs if one not in ours)]
-        together.sort(key=lambda one: one[:2])
+        together = sorted(dict.fromkeys([*made, *_replacements(source, target, _TOKENS)]), key=lambda one: one[:2])
         if not target or any(one[1] > following[0] for one, following in itertools.pairwise(together)):
             unfit.append(index)
-            continue
-        parts, position = list[str](), 0
-        for start, end, words in together:
-            parts += [*before[position:start], *words]
-            position = end
-        caption = "".join([*parts, *before[position:]])
+        else:
+            made = together
+    caption = source
+    for start, end, text in reversed(made):
+        caption = caption[:start] + text + caption[end:]
     return caption, unfit
 
 
-def _replacements(before: list[str], after: list[str]) -> list[tuple[int, int, tuple[str, ...]]]:
-    """Which stretches of a text are replaced by which words to make another of it."""
-    blocks = difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
-    return [(start, end, tuple(after[first:last])) for tag, start, end, first, last in blocks if tag != "equal"]
+def _replacements(old: str, new: str, tokens: Sequence[re.Pattern[str]], at: int = 0) -> Iterator[_Replacement]:
+    """Which stretches of a text that begins ``at`` a position become which texts: phrases, else words of them."""
+    before, after = (tokens[0].findall(text) for text in (old, new))
+    for tag, first, last, start, end in difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+        stretch, text = "".join(before[first:last]), "".join(after[start:end])
+        place = at + len("".join(before[:first]))
+        if tag == "replace" and tokens[1:]:
+            yield from _replacements(stretch, text, tokens[1:], place)
+        elif tag != "equal":
+            yield place, place + len(stretch), text

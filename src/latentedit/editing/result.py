@@ -459,7 +459,9 @@ def measured(
                     knowledge=familiarity,
                     effect=dataclasses.replace(effect, read_before=read[0][index], read_after=after),
                     cross_talk=None if cross_talk is None else cross_talk[index if len(cross_talk) > 1 else 0],
-                    latent=_following(latent, target, step, index, record, kept),
+                    latent=_following(
+                        latent, target, step, index, record, kept if own.changed_share else min(kept, LEAST_KEPT)
+                    ),
                     cost=cost,
                     notes=(
                         *frame.image.notes,
@@ -488,7 +490,7 @@ class _Saved:
     images: list[Image.Image]
     pixels: Float[Tensor, "b 3 h w"]  # as the model sees the images
     z: Float[Tensor, "b *latent"]  # the clean latents of those
-    kept: Sequence[float] = ()  # less than 1 under a mask or transparency, beyond black and white, or below rounding
+    kept: Sequence[float] = ()
 
 
 def _saved(latent: JointLatent, moved: Moved, record: RunRecord) -> list[_Saved]:
@@ -517,11 +519,15 @@ def _saved(latent: JointLatent, moved: Moved, record: RunRecord) -> list[_Saved]
 
 
 def _share_kept(shown: Float[Tensor, "3 h w"], made: Float[Tensor, "3 h w"], box: Box) -> float:
-    """The share of a change that was made which is shown, both at the model's size; 1 where none was made."""
+    """The share of the energy of a change that is where it is shown: ``<shown, made>^2 / |shown|^2 |made|^2``.
+
+    1 where none was made. What fades evenly, under gray masks or in translucent images, has no loss here: the verdict
+    sees how far it went.
+    """
     left, top, width, height = box
     shown, made = (part[:, top : top + height, left : left + width].double() for part in (shown, made))
-    energy = float(made.square().sum())
-    return float((shown * made).sum()) / energy if energy else 1.0
+    both, energies = float((shown * made).sum()), float(shown.square().sum() * made.square().sum())
+    return max(both, 0.0) ** 2 / energies if energies else float(not made.any())
 
 
 def _lost_in(frame: Frame) -> tuple[str, str]:

@@ -254,10 +254,13 @@ class Judge:
                 return verdict(word="not done", reason=reason.format(distance), remedy=remedy)
             reason = "the text has no effect at this level"
             return verdict(word="not done", reason=reason, remedy="other words, or a higher level")
+        if strength < 0:  # the opposite was asked for, which no caption states
+            if share < 0 and distance >= _LEAST_MOVE:
+                return verdict(word="changed", share=done, reason="away from the target caption")
+            towards = "the image moved towards the target caption" if share >= _PARTLY else _MOVED.format(distance)
+            return verdict(word="not done", share=done, reason=towards, remedy="look at the image")
         if share >= _DONE:
             return verdict(word="done", share=done)
-        if strength < 0 and share < 0 and distance >= _LEAST_MOVE:  # as was asked, by words that no caption states
-            return verdict(word="changed", share=done, reason="away from the target caption")
         reason = "the image evidence dominated the prompt" if short else ""
         remedy = "more strength, or a higher level" if short else ""
         return verdict(word="partly done" if share >= _PARTLY else "not done", share=done, reason=reason, remedy=remedy)

@@ -22,9 +22,9 @@ end with dots, too, words within the caption."""
 
 END = "... "
 _WITHIN = " ..."
-# Words; of scripts without blanks between words (Thai to Khmer, Chinese and Japanese), letters.
-_UNBLANKED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-_UNIT = re.compile(rf"[{_UNBLANKED}]|[^\s{_UNBLANKED}]+")
+# Letters of scripts without blanks between words: Thai to Khmer, Chinese and Japanese.
+UNBLANKED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_UNIT = re.compile(rf"[{UNBLANKED}]|[^\s{UNBLANKED}]+")
 _SHOWN = 60  # letters of a change in an error
 _DENIAL = re.compile(r"(?:no|without)\s", re.IGNORECASE)
 _SEPARATOR = re.compile(r"(?:,(?!\d)|[.;!?](?=\s))\s*")  # not the comma inside a number, as in "1,000 cats"
