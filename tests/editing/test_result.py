@@ -300,7 +300,7 @@ def test_only_what_the_saved_image_shows_is_done(mask: str, ground: str, where: 
         assert (seen[1][inside][:, 1] > seen[1][inside][:, 0]).mean() > 0.7
 
 
-def test_an_inherited_mask_is_told_and_hides_the_next_change_too() -> None:
+def test_an_inherited_mask_is_named_and_hides_the_next_change_too() -> None:
     colors = ColorBackbone(sizes=(SIDE, SIDE, SIDE))
     latent = encode(colors, Image.new("RGB", (SIDE, SIDE), (204, 76, 76)), source_prompt="red", mask=SPOT)
     step = StrengthResult(z=latent.z + SHIFT[:, None, None], strength=1.0)

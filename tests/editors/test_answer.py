@@ -129,7 +129,7 @@ def test_what_only_the_reader_sees_is_partly_done() -> None:
     assert answered(missed, wanted, BEFORE, BEFORE) == missed
 
 
-def test_a_reader_is_asked_for_the_changes_at_full_strength_alone() -> None:
+def test_a_reader_looks_for_the_changes_at_full_strength_alone() -> None:
     """A hat at 1 and pink hair at a half: the reader may see half pink hair as any hair."""
     target = "a man with short pink hair, a red hat, a blue ground"
     full = with_phrase("no hat", "a red hat")

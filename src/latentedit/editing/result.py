@@ -139,9 +139,10 @@ class EditResult(Hinted):
     def __repr__(self) -> str:
         words = self.target_caption if self.record.instructed else change_words(self.caption, self.target_caption)
         change = f' "{shortened(words, 60)}"' if self.target_caption else ""
+        strengths = ", ".join(f"{strength:.2f}" for strength in self.strengths)
         rest = "" if math.isinf(self.effect.rest_psnr_db) else f", {self.effect.rest_psnr_db:.0f} dB"
         spent = f", seed {self.record.seed}, {self.cost.evaluations:g} evaluations"
-        return f"<EditResult {self.method}, {self.strength_text}{change}: {self.verdict.label}{rest}{spent}>"
+        return f"<EditResult {self.method} {strengths}{change}: {self.verdict.label}{rest}{spent}>"
 
     @property
     def __array_interface__(self) -> dict[str, Any]:
@@ -546,9 +547,9 @@ def _wanted(backbone: Backbone, record: RunRecord, strengths: Sequence[float]) -
         return wanted(full=record.target_caption if strengths[0] >= 1 else record.caption), ()
     parts = [(one.target_caption, strength) for one, strength in zip(record.directions, strengths, strict=True)]
     full, _ = merged(record.caption, [text for text, strength in parts if strength >= 1])
-    asked = [text for text, strength in parts if strength > 0]
-    names = [change_words(record.caption, text) if text else "a direction without words" for text in asked]
-    left_out = tuple(names[index] for index in merged(record.caption, asked)[1])
+    requested = [text for text, strength in parts if strength > 0]
+    names = [change_words(record.caption, text) if text else "a direction without words" for text in requested]
+    left_out = tuple(names[index] for index in merged(record.caption, requested)[1])
     return wanted(full=full), left_out
 
 

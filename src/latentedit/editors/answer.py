@@ -25,7 +25,7 @@ class Wanted:
         values: attribute to the value that the target caption states, None where only the source caption states one;
             None without a reader of captions.
         unread: the phrases of the change that the model, or the reader, does not know.
-        weak: attributes that change in part only, which a reader sees as all or nothing; it is not asked about them.
+        weak: attributes that change in part only, which a reader sees as all or nothing; its word does not count.
     """
 
     values: Mapping[str, str | None] | None
@@ -50,8 +50,8 @@ class Wanted:
         if full is None or full == target or (most := stated(full)) is None:
             return cls(values=values, unread=tuple(unread))
         weak = frozenset(name for name in values if most.get(name) == old.get(name))
-        asked = {name: most.get(name) for name in values if name not in weak}
-        return cls(values=asked, unread=tuple(unread), weak=weak)
+        requested = {name: most.get(name) for name in values if name not in weak}
+        return cls(values=requested, unread=tuple(unread), weak=weak)
 
 
 def answered(

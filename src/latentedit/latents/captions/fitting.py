@@ -158,7 +158,7 @@ def _common_ends(captions: Sequence[str]) -> Iterator[list[str]]:
             end = words[-count:]
             if len({sum(_ends(one, end) for one in some) for some in texts}) > 1:
                 break
-            if count < last or not _ends(captions[0], end):
+            if count < last or len(captions) == 1 or not _ends(captions[0], end):
                 yield [END + " ".join(end)]
 
 
