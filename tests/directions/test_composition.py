@@ -257,6 +257,7 @@ def test_changes_are_made_one_after_the_other(source: str, targets: list[str], e
 def test_a_change_of_words_that_are_gone_does_not_fit() -> None:
     targets = ["a man on a cow", "", "an old man on a horse", "a man on a dog"]
     assert merged("a man on a horse", targets) == ("an old man on a cow", [1, 3])
+    assert merged("a man", [""]) == ("a man", [0])
 
 
 @given(st.lists(st.sampled_from(["cat", "hat", "red", "old"]), min_size=2, max_size=6), st.data())

@@ -287,6 +287,7 @@ def test_only_what_the_saved_image_shows_is_done(mask: str, ground: str, where: 
         assert result.latent.captions == ("red",)
     elif kept < 0.47:
         assert word in ("partly done", "not done")
+        assert ("mask" in result.verdict.reason) == (mask != "none")
         assert result.latent.captions == ("red",)
     elif kept > 0.53:
         assert result.latent.captions == ("green",)
@@ -312,10 +313,34 @@ def test_an_inherited_mask_is_named_and_hides_the_next_change_too() -> None:
     assert second.latent.captions == ("red",)
 
 
-def test_a_second_edit_is_judged_by_the_image_before_it(latent: JointLatent) -> None:
+def test_a_second_edit_is_judged_like_that_of_the_saved_image() -> None:
+    """Also where a mask hides a part of what the latent of the first one is."""
+    colors = ColorBackbone(sizes=(SIDE, SIDE, SIDE))
+    colors.defaults = {"judge": {"damage": 1000.0}}
+    first = encode(colors, Image.new("RGB", (SIDE, SIDE), (204, 76, 76)), source_prompt="red", mask=MASKS["box"])
+    move = SHIFT[:, None, None]
+    ((before,),) = results(first, StrengthResult(z=first.z + 0.2 * move, strength=1.0), targets=("green",))
+    again = encode(colors, before.image, source_prompt="red", mask=MASKS["box"])
+    verdicts = [
+        results(one, StrengthResult(z=one.z + 0.2 * move, strength=1.0), targets=("green",))[0][0].verdict
+        for one in (before.latent, again)
+    ]
+    assert 0 < verdicts[0].opacity < 1
+    for name in ("share", "opacity", "residual"):
+        one, other = (getattr(verdict, name) for verdict in verdicts)
+        assert one == pytest.approx(other, rel=0.05)  # the automatic mask is that of both changes together
+    assert verdicts[0].word == verdicts[1].word
+
+
+def test_a_second_edit_starts_from_the_image_before_it(latent: JointLatent, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first one's change is neither made by the second nor, where it stays, unrequested."""
     ((first, _),) = results(latent, at(latent, 1.0))
+    surely, seen = ColorReader.read_surely, list[list[dict[str, str]]]()
+    monkeypatch.setattr(
+        ColorReader, "read_surely", lambda self, pixels: seen.append(surely(self, pixels)) or surely(self, pixels)
+    )
     ((still,),) = results(first.latent, StrengthResult(z=first.latent.z + 1e-3, strength=1.0), targets=("blue",))
+    assert seen == [[{"color": "green"}, {"color": "green"}]]
     assert still.verdict.word == "not done"
     assert still.effect.changed_share == 1
     blue = torch.tensor(COLORS["blue"])[:, None, None].expand(1, 3, 8, 8)
