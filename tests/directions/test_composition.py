@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError, ShapeError
-from latentedit.directions.composition import Combine, compose, cross_talk, named
+from latentedit.directions.composition import Combine, compose, cross_talk, merged, named
 from latentedit.directions.direction import Direction
 
 COMBINES: tuple[Combine, ...] = ("sum", "inverse", "projection")
@@ -223,3 +223,47 @@ def test_directions_are_named_by_their_captions(source: tuple[str, ...], target:
     text = direction([0.0, 1.0], source_captions=source, target_captions=target)
     assert named([direction([1.0, 0.0]), text]) == ["direction 1", name]
     assert named([]) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "targets", "expected"),
+    [
+        (
+            "a person on a motorcycle",
+            ["a person on a bicycle", "an old person on a motorcycle"],
+            "an old person on a bicycle",
+        ),
+        (
+            "a dog by a red car on the street",
+            [
+                "a dog by a red bus on the street",
+                "a dog by a blue car on the street",
+                "a dog by a red car on the beach",
+            ],
+            "a dog by a blue bus on the beach",
+        ),
+        ("a man, a hat", ["a man, a hat, a smile", "a man, a hat, a beard"], "a man, a hat, a smile, a beard"),
+        ("a man, a hat, a smile", ["a man, a smile", "a man, a hat"], "a man"),
+        ("a man, no hat", ["a man, a hat", "a man, a hat"], "a man, a hat"),
+        ("a man", ["a man"], "a man"),
+        ("a man", [], "a man"),
+        ("一个男人骑马", ["一个老男人骑马", "一个男人骑牛"], "一个老男人骑牛"),
+    ],
+)
+def test_changes_are_made_one_after_the_other(source: str, targets: list[str], expected: str) -> None:
+    assert merged(source, targets) == (expected, [])
+
+
+def test_a_change_of_words_that_are_gone_does_not_fit() -> None:
+    targets = ["a man on a cow", "", "an old man on a horse", "a man on a dog"]
+    assert merged("a man on a horse", targets) == ("an old man on a cow", [1, 3])
+    assert merged("a man", [""]) == ("a man", [0])
+
+
+@given(st.lists(st.sampled_from(["cat", "hat", "red", "old"]), min_size=2, max_size=6), st.data())
+def test_changes_at_different_places_are_all_in_the_caption(words: list[str], data: st.DataObject) -> None:
+    words = [f"{word}{index}" for index, word in enumerate(words)]
+    places = data.draw(st.sets(st.sampled_from(range(len(words)))))
+    targets = [" ".join([*words[:place], f"new{place}", *words[place + 1 :]]) for place in places]
+    expected = " ".join(f"new{place}" if place in places else word for place, word in enumerate(words))
+    assert merged(" ".join(words), targets) == (expected, [])

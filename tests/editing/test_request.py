@@ -16,7 +16,7 @@ from PIL import Image
 
 from latentedit.core.errors import ConfigError, RegistryError
 from latentedit.editing import verbs
-from latentedit.editing.request import EditOptions, EditRequest, descriptions
+from latentedit.editing.request import EditOptions, EditRequest, check_names, descriptions
 from latentedit.editors.eim import EIM
 from latentedit.latents.captions.change import Change
 from latentedit.latents.encode import encode
@@ -161,3 +161,15 @@ def test_options_of_encoding_are_rejected_for_a_latent(model: Backbone) -> None:
     latent = encode(model, images()[0], source_prompt=FROM)
     with pytest.raises(ConfigError):
         verbs.sweep(latent, prompt=TO, strengths=[1], mask=Image.new("L", (40, 56)))
+
+
+def test_only_the_arguments_that_mean_the_same_are_named() -> None:
+    given = {"strength": 0.5, "seed": 1, "progress": False, "generator": 2}
+    with pytest.raises(ConfigError) as caught:
+        check_names("edit", given, [*given])
+    assert "seed, generator" in str(caught.value)
+    assert "strength" not in str(caught.value)
+    with pytest.raises(ConfigError) as caught:
+        check_names("edit", {"prompt": "a", "seed": 1, "target_prompt": "b"}, ["prompt", "seed"])
+    assert "prompt, target_prompt" in str(caught.value)
+    assert "seed" not in str(caught.value)

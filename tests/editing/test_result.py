@@ -20,7 +20,7 @@ from latentedit.editors.base import StrengthResult
 from latentedit.editors.moving import Moved
 from latentedit.latents.encode import encode
 from latentedit.latents.joint import JointLatent
-from latentedit.latents.record import ImageRecord, ModelRecord, RunRecord, versions
+from latentedit.latents.record import DirectionRecord, ImageRecord, ModelRecord, RunRecord, versions
 from tests.editors.colors import COLORS, ColorBackbone, ColorReader
 
 pytestmark = pytest.mark.slow
@@ -237,3 +237,145 @@ def test_large_images_are_measured_in_strips() -> None:
     assert effect.change_rms == pytest.approx(np.sqrt(np.mean(difference[changed] ** 2.0)) / 255)
     rest = 10 * np.log10(255**2 / np.mean(difference[~changed] ** 2.0))
     assert effect.rest_psnr_db == pytest.approx(rest)
+
+
+SIDE = 64
+BOX = (slice(8, 40), slice(4, 60))
+
+
+def plane(inside: int, outside: int) -> Image.Image:
+    """Levels in a box and around it."""
+    levels = np.full((SIDE, SIDE), outside, np.uint8)
+    levels[BOX] = inside
+    return Image.fromarray(levels)
+
+
+RAMP = Image.fromarray(np.linspace(0, 255, SIDE)[:, None].repeat(SIDE, 1).astype(np.uint8))
+SPOT = Image.fromarray(np.pad(np.full((3, 3), 255, np.uint8), (0, SIDE - 3)))
+MASKS = {"none": None, "box": plane(255, 0), "around": plane(0, 255), "ramp": RAMP, "spot": SPOT}
+GROUNDS = {"opaque": 255, "box": plane(255, 0), "around": plane(0, 255), "half": 128, "faint": 1, "clear": 0}
+
+
+@pytest.mark.parametrize("local", [True, False])
+@pytest.mark.parametrize("where", ["all", "box"])
+@pytest.mark.parametrize("ground", GROUNDS)
+@pytest.mark.parametrize("mask", MASKS)
+def test_only_what_the_saved_image_shows_is_done(mask: str, ground: str, where: str, local: bool) -> None:
+    """A change to green of everything or of a box, against what NumPy sees of the image on white."""
+    colors = ColorBackbone(sizes=(SIDE, SIDE, SIDE))
+    colors.defaults = {"judge": {"damage": 1000.0}}
+    image = Image.new("RGB", (SIDE, SIDE), (204, 76, 76))
+    image.putalpha(GROUNDS[ground])
+    latent = encode(colors, image, source_prompt="red", mask=MASKS[mask])
+    change = SHIFT[:, None, None] * torch.ones(SIDE, SIDE)
+    if where == "box":
+        change *= torch.from_numpy(np.asarray(plane(1, 0)).copy())
+    step = StrengthResult(z=latent.z + change, strength=1.0)
+    (((result,),),) = [results(latent, step, targets=("green",), auto_mask=local)]
+    seen = [
+        np.asarray(Image.alpha_composite(Image.new("RGBA", image.size, "white"), one).convert("RGB"), float)
+        for one in (image, result.image)
+    ]
+    made = np.clip(seen[0] + 127.5 * change.numpy().transpose(1, 2, 0), 0, 255) - seen[0]
+    shown = seen[1] - seen[0]
+    energies = (shown**2).sum() * (made**2).sum()
+    kept = (shown * made).sum() ** 2 / energies if energies else 0.0  # share of the energy where something is shown
+    word, large = result.verdict.word, bool((np.abs(shown) > 8).any())
+    assert large == (result.effect.changed_share > 0)
+    if kept < 0.04 or not large:
+        assert word == "not done"
+        assert result.latent.captions == ("red",)
+    elif kept < 0.47:
+        assert word in ("partly done", "not done")
+        assert ("mask" in result.verdict.reason) == (mask != "none")
+        assert result.latent.captions == ("red",)
+    elif kept > 0.53:
+        assert result.latent.captions == ("green",)
+    if kept < 0.04:
+        assert torch.equal(result.latent.z, latent.z)
+    if mask == "none" and ground == "opaque":
+        assert word == ("done" if where == "all" else "partly done")
+    if word == "done":  # of what is visible of the image at all, most turned green
+        assert large
+        inside = np.abs(255 - seen[0]).sum(axis=2) > 8
+        assert (seen[1][inside][:, 1] > seen[1][inside][:, 0]).mean() > 0.7
+
+
+def test_an_inherited_mask_is_named_and_hides_the_next_change_too() -> None:
+    colors = ColorBackbone(sizes=(SIDE, SIDE, SIDE))
+    latent = encode(colors, Image.new("RGB", (SIDE, SIDE), (204, 76, 76)), source_prompt="red", mask=SPOT)
+    step = StrengthResult(z=latent.z + SHIFT[:, None, None], strength=1.0)
+    ((first,),) = results(latent, step, targets=("green",))
+    ((second,),) = results(first.latent, step, targets=("green",))
+    assert not any("mask" in note for note in first.notes)
+    assert any("mask" in note for note in second.notes)
+    assert [one.verdict.word for one in (first, second)] == ["not done", "not done"]
+    assert second.latent.captions == ("red",)
+
+
+def test_a_second_edit_is_judged_like_that_of_the_saved_image() -> None:
+    """Also where a mask hides a part of what the latent of the first one is."""
+    colors = ColorBackbone(sizes=(SIDE, SIDE, SIDE))
+    colors.defaults = {"judge": {"damage": 1000.0}}
+    first = encode(colors, Image.new("RGB", (SIDE, SIDE), (204, 76, 76)), source_prompt="red", mask=MASKS["box"])
+    move = SHIFT[:, None, None]
+    ((before,),) = results(first, StrengthResult(z=first.z + 0.2 * move, strength=1.0), targets=("green",))
+    again = encode(colors, before.image, source_prompt="red", mask=MASKS["box"])
+    verdicts = [
+        results(one, StrengthResult(z=one.z + 0.2 * move, strength=1.0), targets=("green",))[0][0].verdict
+        for one in (before.latent, again)
+    ]
+    assert 0 < verdicts[0].opacity < 1
+    for name in ("share", "opacity", "residual"):
+        one, other = (getattr(verdict, name) for verdict in verdicts)
+        assert one == pytest.approx(other, rel=0.05)  # the automatic mask is that of both changes together
+    assert verdicts[0].word == verdicts[1].word
+
+
+def test_a_second_edit_starts_from_the_image_before_it(latent: JointLatent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one's change is neither made by the second nor, where it stays, unrequested."""
+    ((first, _),) = results(latent, at(latent, 1.0))
+    surely, seen = ColorReader.read_surely, list[list[dict[str, str]]]()
+    monkeypatch.setattr(
+        ColorReader, "read_surely", lambda self, pixels: seen.append(surely(self, pixels)) or surely(self, pixels)
+    )
+    ((still,),) = results(first.latent, StrengthResult(z=first.latent.z + 1e-3, strength=1.0), targets=("blue",))
+    assert seen == [[{"color": "green"}, {"color": "green"}]]
+    assert still.verdict.word == "not done"
+    assert still.effect.changed_share == 1
+    blue = torch.tensor(COLORS["blue"])[:, None, None].expand(1, 3, 8, 8)
+    target = Moved(
+        recipe=still.record.recipe,
+        steps=[StrengthResult(z=blue, strength=1.0)],
+        target=latent.backbone.embed(["blue"]),
+        evaluations=[1],
+    )
+    with metered(latent.backbone) as meter:
+        ((made,),) = measured(first.latent, target, [still.record.model_copy(update={"before": first.record})], meter)
+    assert made.verdict.word == "done"
+
+
+def test_parts_of_a_change_are_not_read(latent: JointLatent) -> None:
+    for strength, read in ((1.0, True), (0.0, True), (0.5, False), (-0.5, False), (2.0, True)):
+        ((result, _),) = results(latent, at(latent, strength))
+        assert (result.effect.read_after is not None) == read
+        assert (result.read_changes is not None) == read
+    directions = tuple(
+        DirectionRecord(
+            fingerprint=str(share), method="m", settings={}, strength=share, target_caption="green", given=False
+        )
+        for share in (1.0, 0.5)
+    )
+    ((two, _),) = results(latent, at(latent, 1.0), directions=directions)
+    assert two.effect.read_after is None
+    assert two.strengths == (1.0, 0.5)
+    ((half, _),) = results(latent, at(latent, 0.5), directions=directions)
+    assert half.strengths == (0.5, 0.25)
+
+
+def test_transparent_pixels_count_as_they_are_seen() -> None:
+    before, after = (Image.new("RGBA", (4, 4), (level, 0, 0, 25)) for level in (200, 120))
+    assert measure_effect(before, after).changed_share == 0  # a tenth of 80 levels
+    before.putalpha(255)
+    after.putalpha(255)
+    assert measure_effect(before, after).changed_share == 1

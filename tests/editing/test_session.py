@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import latentedit as le
+from latentedit.core.condition import Condition
 from latentedit.core.errors import ConfigError
 from latentedit.core.settings import Combine
 from latentedit.directions.composition import compose, cross_talk
@@ -29,7 +30,7 @@ from latentedit.latents.images import SourceImage
 from latentedit.latents.inversion import invert, retrace
 from latentedit.latents.joint import JointLatent
 from latentedit.latents.record import ImageRecord
-from tests.editors.colors import ColorBackbone
+from tests.editors.colors import COLORS, ColorBackbone
 from tests.editors.edits import gray, noisy
 
 pytestmark = pytest.mark.slow
@@ -384,3 +385,37 @@ def test_a_given_eim_sets_the_path_of_a_sweep(latent: JointLatent, red: Directio
     assert along.record.recipe.settings == {**given.settings_along(), "steps": 2}
     assert towards.record.recipe.settings == given.settings_along()
     assert towards.record.directions[0].settings["steps"] == 3
+
+
+class Mixed(ColorBackbone):  # pyright: ignore[reportGeneralTypeIssues]
+    """Reads all colors of a text."""
+
+    def embed(self, texts: Sequence[str]) -> Condition:
+        named = [[word for word in text.split() if word in COLORS] for text in texts]
+        rows = [torch.tensor([COLORS[name] for name in names]).mean(0) for names in named]
+        return Condition(tokens=torch.stack(rows)[:, None], pooled=torch.zeros(len(texts), 0))
+
+    def caption_notes(self, texts: Sequence[str]) -> list[str]:
+        return []
+
+
+def test_changes_of_one_phrase_are_all_in_the_target_caption() -> None:
+    model, caption = Mixed(), "a red cat on a blue sofa"
+    how: dict[str, Any] = {"source_prompt": caption, "method": "eim", "progress": False}
+    changes = ["red cat => green cat", "blue sofa => gray sofa"]
+    result = le.edit(model, gray(), change=changes, strength=[1.0, 0.5], **how)
+    assert result.target_caption == "a green cat on a gray sofa"
+    alone = le.edit(model, gray(), change=changes, strength=[1.0, 0.0], **how)
+    assert alone.target_caption == "a green cat on a blue sofa"
+    assert "no verdict" not in result.verdict.text
+
+
+def test_a_direction_that_does_not_fit_the_caption_has_no_verdict() -> None:
+    model, how = Mixed(), {"progress": False}
+    other = identify(model, gray(), source_prompt="a blue dog", change="blue dog => green dog", **how)
+    own = identify(model, gray(), source_prompt="a red cat", change="red cat => gray cat", **how)
+    latent = encode(model, gray(), source_prompt="a red cat")
+    result = manipulate(latent, [own, other], strength=[1.0, 1.0], **how)
+    assert result.target_caption == "a gray cat"
+    assert "no verdict" in result.verdict.text
+    assert "no verdict" not in manipulate(latent, [own], **how).verdict.text

@@ -281,6 +281,10 @@ def test_the_reverse_edit_restores_the_image(
 ) -> None:
     """Bit for bit, even where the edited image is clipped, because the latent is edited and not the file."""
     source = noisy(4, size, mode)
+    if mode == "RGBA":  # mostly opaque, so that most of the change is seen
+        alpha = 128 + np.asarray(source)[..., 3] // 2
+        alpha[0] = 0
+        source.putalpha(Image.fromarray(alpha))
     latent = encode(colors, source, source_prompt="red")
     direction = identify(latent, prompt="green")
     there = manipulate(latent, direction, strength=strength, auto_mask=local)

@@ -127,3 +127,25 @@ def test_what_only_the_reader_sees_is_partly_done() -> None:
     assert verdict(target, verdict=missed) == missed
     wanted = Wanted(values={"hair": "short"}, unread=())
     assert answered(missed, wanted, BEFORE, BEFORE) == missed
+
+
+def test_a_reader_looks_for_the_changes_at_full_strength_alone() -> None:
+    """A hat at 1 and pink hair at a half: the reader may see half pink hair as any hair."""
+    target = "a man with short pink hair, a red hat, a blue ground"
+    full = with_phrase("no hat", "a red hat")
+    wanted = Wanted.of(Words(), Reader(), CAPTION, target, full=full)
+    there = {**BEFORE, "hat": "there", "hat_color": "red"}
+    for hair in ("short", "bald"):
+        assert answered(DONE, wanted, BEFORE, {**there, "hair": hair, "hair_color": "none"}) == DONE
+        assert answered(DONE, wanted, BEFORE, {**BEFORE, "hair": hair}).word == "not done"
+    assert answered(DONE, wanted, BEFORE, {**there, "ground": "pink"}).word == "done, but also"
+    nothing = Wanted.of(Words(), Reader(), CAPTION, target, full=CAPTION)
+    assert answered(DONE, nothing, BEFORE, {**BEFORE, "hair": "bald", "ground": "pink"}) == DONE
+    unread = Wanted.of(Words(), Reader(), CAPTION, with_phrase("short", "flurble"), full=CAPTION)
+    assert answered(DONE, unread, BEFORE, BEFORE).word == "not known"
+
+
+def test_some_of_several_changes_are_counted() -> None:
+    found = verdict(with_phrase("short brown", "long red"), hair="long")
+    assert found.label == "partly done"
+    assert found.reason.startswith("1 of 2")

@@ -189,9 +189,12 @@ def test_verdicts_follow_the_rules(own: float, other: float, after: tuple[float,
         assert (found.word, found.share) == ("damaged", None)
     elif min(abs(share - edge) for edge in (0.05, 0.75, 0.8, 0.5 * strength)) > 1e-9:
         assert found.share == pytest.approx(min(max(share, 0), 1), rel=1e-12, abs=1e-12)
+        if strength < 0:
+            assert (found.word == "changed") == (share < 0)
+            return
         assert found.word == ("done" if share > 0.8 else "partly done" if share > 0.05 else "not done")
         opaque = not 0.75 < share < 0.8  # the opacity is the share here
-        assert (found.remedy == "") == (opaque and (share > 0.75 or share > 0.5 * strength or strength < 0))
+        assert (found.remedy == "") == (opaque and (share > 0.75 or share > 0.5 * strength))
 
 
 @pytest.mark.parametrize(
@@ -204,8 +207,9 @@ def test_verdicts_follow_the_rules(own: float, other: float, after: tuple[float,
         ((1.0, 1.9), 1.0, "partly done (5 %)", 0.05),
         ((1.0, 1.92), 1.0, "not done", 0.04),
         ((2.9, 0.9), 3.0, "done", 1.0),  # share 1.5: beyond a full edit there is no percentage
-        ((0.7, 2.7), -1.0, "not done", 0.0),  # share -0.5
-        ((1.5, 0.5), -1.0, "done", 1.0),  # moved towards the target although the strength is negative
+        ((0.7, 2.7), -1.0, "changed", 0.0),  # share -0.5: as a negative strength asks
+        ((1.5, 0.5), -1.0, "not done", 1.0),  # moved towards the target although the strength is negative
+        ((1.0, 1.7), -1.0, "not done", 0.15),
     ],
 )
 def test_labels_of_example_losses(after: tuple[float, float], strength: float, label: str, share: float | None) -> None:
@@ -332,3 +336,47 @@ def test_verdicts_on_unfamiliar_images_have_no_share(state: Any, label: str, sha
     assert ("doubtful" in found.text) is (state == "doubtful")
     damaged = dataclasses.replace(verdict, word="damaged")
     assert damaged.on(familiarity) == damaged
+
+
+LOST = "outside", "another mask"
+
+
+@pytest.mark.parametrize(
+    ("word", "kept", "visible", "expected"),
+    [
+        ("done", 1.0, True, "done"),
+        ("done", 0.51, True, "done"),
+        ("done", 0.49, True, "partly done"),
+        ("done, but also", 0.2, True, "partly done"),
+        ("changed", 0.2, True, "partly done"),
+        ("not done", 0.2, True, "not done"),
+        ("damaged", 0.2, True, "damaged"),
+        ("not known", 0.2, True, "not known"),
+        ("done", 0.04, True, "not done"),
+        ("not known", 0.0, False, "not done"),
+        ("damaged", 0.0, True, "not done"),
+        ("done", -0.5, True, "not done"),
+        ("partly done", 1.0, False, "not done"),
+        ("changed", 1.0, False, "not done"),
+    ],
+)
+def test_what_an_image_does_not_show_is_not_done(word: Any, kept: float, visible: bool, expected: str) -> None:
+    given = Verdict(word=word, share=0.9, reason="as it was", residual=1.0)
+    found = given.shown(kept, visible, LOST)
+    assert found.word == expected
+    assert (found == given) == (kept > (0.05 if word == "not known" else 0.5) and visible)
+    assert ("outside" in found.reason) == (kept < 0.5 and found != given)
+
+
+@pytest.mark.parametrize(
+    ("share", "label"), [(0.99, "partly done (99 %)"), (0.999, "partly done"), (1.0, "partly done")]
+)
+def test_nothing_is_partly_done_by_all_of_it(share: float, label: str) -> None:
+    assert Verdict(word="partly done", share=share, residual=1.0).label == label
+
+
+def test_a_verdict_names_changes_that_it_does_not_cover() -> None:
+    given = Verdict(word="done", share=1.0, residual=1.0)
+    assert given.without([]) == given
+    assert given.without(["a => b"]).word == "done"
+    assert "'a => b'" in given.without(["a => b"]).text

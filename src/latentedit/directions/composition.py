@@ -18,9 +18,11 @@ the caption of the new image, and embedded there. Derived here.
 """
 
 import dataclasses
+import difflib
 import itertools
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 
 import torch
 from jaxtyping import Float
@@ -32,9 +34,13 @@ from latentedit.core.flow import per_element
 from latentedit.core.settings import Combine, check_value
 from latentedit.directions.direction import Direction, lives_at_level
 from latentedit.latents.captions.change import Change, changed_phrases, read_phrases
+from latentedit.latents.captions.fitting import UNBLANKED
 from latentedit.latents.encode import changed_caption, text_direction
 from latentedit.latents.joint import JointLatent
 from latentedit.models.base import Backbone
+
+_TOKENS = re.compile(r",?[^,]+|,"), re.compile(rf"[{UNBLANKED}]|[^\W{UNBLANKED}]+|\W")
+_Replacement = tuple[int, int, str]  # of the letters from one position to another
 
 # Cosines beyond which two directions contradict each other, or are the same. Several directions are dependent if their
 # cosines have an eigenvalue below ``1 - _EQUAL``, which is that of two at the bound.
@@ -227,3 +233,39 @@ def changed_by(model: Backbone, caption: str, source: str, target: str) -> str |
         else:
             return None
     return changed if changed != caption else None
+
+
+def merged(source: str, targets: Sequence[str]) -> tuple[str, list[int]]:
+    """All changes from a caption to target captions in one caption, one after the other.
+
+    Returns:
+        The caption, and the indices of targets that are not in it: without words, or with other words in the place of
+        the same ones.
+
+    Example:
+        >>> merged("a man on a horse", ["a man on a cow", "an old man on a horse", "a man on a dog"])
+        ('an old man on a cow', [2])
+    """
+    made, unfit = list[_Replacement](), list[int]()
+    for index, target in enumerate(targets):
+        together = sorted(dict.fromkeys([*made, *_replacements(source, target, _TOKENS)]), key=lambda one: one[:2])
+        if not target or any(one[1] > following[0] for one, following in itertools.pairwise(together)):
+            unfit.append(index)
+        else:
+            made = together
+    caption = source
+    for start, end, text in reversed(made):
+        caption = caption[:start] + text + caption[end:]
+    return caption, unfit
+
+
+def _replacements(old: str, new: str, tokens: Sequence[re.Pattern[str]], at: int = 0) -> Iterator[_Replacement]:
+    """Which stretches of a text that begins ``at`` a position become which texts: phrases, else words of them."""
+    before, after = (tokens[0].findall(text) for text in (old, new))
+    for tag, first, last, start, end in difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+        stretch, text = "".join(before[first:last]), "".join(after[start:end])
+        place = at + len("".join(before[:first]))
+        if tag == "replace" and tokens[1:]:
+            yield from _replacements(stretch, text, tokens[1:], place)
+        elif tag != "equal":
+            yield place, place + len(stretch), text

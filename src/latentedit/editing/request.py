@@ -112,8 +112,8 @@ class EditRequest(Recipe):
         instruction: What to do, for instruction-tuned models; with `captioner`, a chat model writes both captions.
         references: With `instruction`: an additional reference image.
         direction: Instead of `prompt` and `change`: a direction file.
-        strength: 0 is the original image, 1 the full change. One for all, or one for each `change`, `add`, `remove`.
-            Default: 1.
+        strength: 0 is the original image, 1 the full change. One for all, or one for each `change`, `add`, `remove` or
+            `instruction`. Default: 1.
         mask: Mask image of the same size: white where the image may change.
         seed: Random seed, for reproducible runs.
         force: Edit out-of-distribution images, with a warning.
@@ -298,7 +298,10 @@ def check_names(
     given = {name: value for name, value in given.items() if name != "generator" or value is not None}
     named = {_RENAMED.get(name, name): value for name, value in given.items()}
     if len(named) < len(given):
-        raise ConfigError(f"`{function}` got the same argument twice: {', '.join(given)}. Leave one out")
+        twice = [
+            name for name in given if [_RENAMED.get(one, one) for one in given].count(_RENAMED.get(name, name)) > 1
+        ]
+        raise ConfigError(f"`{function}` got the same argument twice: {', '.join(twice)}. Leave one out")
     if "generator" in given:
         named["seed"] = _seed(named["seed"])
     if others := named.keys() - accepted:

@@ -1,10 +1,11 @@
 """The result of an edit: the image, what changed and what did not, its cost, and the record that makes it again."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn, cast
+from typing import Any, ClassVar, Literal, NoReturn, cast
 
 import numpy as np
 import torch
@@ -15,21 +16,23 @@ from torch import Tensor
 from latentedit.core.condition import Condition
 from latentedit.core.cost import Cost
 from latentedit.core.errors import ConfigError, Hinted, ModelError, OutputError, ShapeError
+from latentedit.core.flow import per_element
+from latentedit.directions.composition import merged
 from latentedit.directions.identification import composed_change, dropped_residual
 from latentedit.display.sheet import draw_sheet, draw_sweep
 from latentedit.editing.outputs import OutputFile, declaring, json_file, write_together
 from latentedit.editors.answer import Wanted, answered
 from latentedit.editors.base import StrengthResult
-from latentedit.editors.judge import Judge, Verdict
+from latentedit.editors.judge import LEAST_KEPT, MOST_KEPT, Judge, Verdict
 from latentedit.editors.moving import Moved
 from latentedit.latents.captions.base import AttributeReader, shortened
 from latentedit.latents.captions.change import change_words, changed_phrases, prompt_doubts, via_doubts
 from latentedit.latents.captions.completion import Completion
 from latentedit.latents.encode import captioner_for, text_notes
-from latentedit.latents.images import SourceImage, strips
+from latentedit.latents.images import Box, Frame, SourceImage, strips
 from latentedit.latents.joint import Familiarity, JointLatent
 from latentedit.latents.record import RunRecord
-from latentedit_keep.base.color import shown
+from latentedit.models.base import Backbone
 from latentedit_keep.base.files import write_text
 from latentedit_keep.base.images import OF_IMAGES, read_image
 from latentedit_keep.base.saving import format_of, save_image
@@ -38,6 +41,7 @@ from latentedit_keep.viewer.page import is_page
 from latentedit_keep.viewer.view import View, ViewerFrame
 
 _TRANSLUCENT = "off or on: nothing lies in between, so a part of the strength is a translucent overlay. Use 0 or 1"
+_INHERITED = "the mask of the edit before still holds: nothing else changes. To change more, save the image and edit it"
 _DIRECTION = "latentedit.identify(model, image, ...), which finds the direction"
 _INSTEAD = {  # what people look for in a result
     **OF_IMAGES,
@@ -56,6 +60,7 @@ _INSTEAD = {  # what people look for in a result
     "mask": "`mask` of latentedit.keep(original, result), where it changed",
 }
 MOST_UNDO_PIXELS = 600_000  # of images in a page with what `undo` needs, about a byte per pixel and strength
+_TOO_FINE = "too weak or too fine for the image's pixels", "more strength"
 CHANGED_LEVELS = 8  # a pixel counts as changed when a channel moves by more than this many of 255 levels
 
 
@@ -68,7 +73,7 @@ class Effect:
         change_rms: root mean square of the change of those pixels, where white is 1; 0 where there are none.
         rest_psnr_db: PSNR of the other pixels in dB; infinite where they are identical, or where none is left.
         read_before: attribute to value as the model's reader sees the source; None where there is no reader.
-        read_after: the same for the edited image.
+        read_after: the same for the edited image; None, too, where a strength lies between 0 and 1, or 0 and -1.
     """
 
     changed_share: float
@@ -134,9 +139,10 @@ class EditResult(Hinted):
     def __repr__(self) -> str:
         words = self.target_caption if self.record.instructed else change_words(self.caption, self.target_caption)
         change = f' "{shortened(words, 60)}"' if self.target_caption else ""
+        strengths = ", ".join(f"{strength:.2f}" for strength in self.strengths)
         rest = "" if math.isinf(self.effect.rest_psnr_db) else f", {self.effect.rest_psnr_db:.0f} dB"
         spent = f", seed {self.record.seed}, {self.cost.evaluations:g} evaluations"
-        return f"<EditResult {self.method} {self.strength:.2f}{change}: {self.verdict.label}{rest}{spent}>"
+        return f"<EditResult {self.method} {strengths}{change}: {self.verdict.label}{rest}{spent}>"
 
     @property
     def __array_interface__(self) -> dict[str, Any]:
@@ -231,13 +237,19 @@ class EditResult(Hinted):
         return _strengths(self.record, self.strength)
 
     @property
+    def strength_text(self) -> str:
+        """The strength, or those of several directions, in words."""
+        listed = ", ".join(f"{strength:g}" for strength in self.strengths)
+        return f"strength{'s' if len(self.strengths) > 1 else ''} {listed}"
+
+    @property
     def read_changes(self) -> tuple[str, ...] | None:
         """The attributes in which the reader sees a difference, such as "accessory none -> glasses".
 
-        None without a reader, and below strength 1: a classifier sees half a change as all or nothing.
+        None without a reader, and for a part of a change, which a classifier sees as all or nothing.
         """
         before, after = self.effect.read_before, self.effect.read_after
-        if before is None or after is None or min(self.strengths) < 1:
+        if before is None or after is None:
             return None
         return tuple(f"{name} {before[name]} -> {after[name]}" for name in before if before[name] != after.get(name))
 
@@ -256,7 +268,7 @@ class EditResult(Hinted):
     def _sheet_files(self, path: str | Path) -> list[OutputFile]:
         record = self.record.model_copy(update={"output": "sheet"})
         change = ", ".join(changed_phrases(self.caption, self.target_caption)[1]) if self.target_caption else ""
-        title = f"{record.image.name or 'image'}: {change or 'edit'}, strength {self.strength:g}"
+        title = f"{record.image.name or 'image'}: {change or 'edit'}, {self.strength_text}"
         lines, text = (*self.caption_lines, f"{self.method}: {self.verdict.text}"), record.to_json()
 
         def write(file: Path) -> None:
@@ -338,7 +350,7 @@ class SweepResult(Hinted, list[EditResult]):
 
 
 def _strengths(record: RunRecord, strength: float) -> tuple[float, ...]:
-    several = tuple(direction.strength for direction in record.directions)
+    several = tuple(strength * direction.strength for direction in record.directions)
     return several if len(several) > 1 else (strength,)
 
 
@@ -348,13 +360,13 @@ def _view_file(results: Sequence[EditResult], path: str | Path) -> OutputFile:
 
 
 def measure_effect(source: Image.Image, edited: Image.Image) -> Effect:
-    """Compare two images of one size in sRGB, color channels only."""
+    """Compare two images of one size in sRGB, as they are seen: transparent parts on white."""
     if source.size != edited.size:
         raise ShapeError(f"images of different sizes cannot be compared; got {source.size} and {edited.size}")
-    seen = shown(source), shown(edited)
+    seen = [SourceImage(image=image).on_white() for image in (source, edited)]
     count, change, rest = 0, 0, 0  # pixels that changed; squares of their changes, and of the others', in levels
     for strip in strips(source.size):
-        before, after = (np.asarray(image.crop(strip).convert("RGB"), dtype=np.int32) for image in seen)
+        before, after = (np.asarray(image.crop(strip), dtype=np.int32) for image in seen)
         squares = (after - before) ** 2
         changed = squares.max(axis=2) > CHANGED_LEVELS**2
         count += int(changed.sum())
@@ -389,13 +401,15 @@ def measured(
     backbone, judge, seed = latent.backbone, Judge.of(latent.backbone), records[0].seed
     if not all(bool(torch.isfinite(step.z).all()) for step in steps):
         raise ModelError(f"{backbone.name} gave latents that are not finite. Check its weights, or its dtype")
-    changes = _changes(latent, moved, records[0])
-    images = [[frame.restore(row) for frame, row in zip(latent.frames, change, strict=True)] for change in changes]
+    start, *saved = _saved(latent, moved, records[0])
     total = spent()
+    # Verdicts and readings are of the images as they are saved, whatever the editor made of the latents.
+    judged = dataclasses.replace(latent, z=start.z)
     with backbone.count() as judging:
-        before = judge.losses_at(backbone, latent.z, (latent.condition, target), seed=seed)
+        before = judge.losses_at(backbone, start.z, (latent.condition, target), seed=seed)
         verdicts = [
-            judge.judge(latent, target, step.z, strength=step.strength, seed=seed, before=before) for step in steps
+            judge.judge(judged, target, one.z, strength=step.strength, seed=seed, before=before)
+            for step, one in zip(steps, saved, strict=True)
         ]
     shares = len(latent) * len(steps)
     cost = Cost(
@@ -405,7 +419,11 @@ def measured(
         verdict_evaluations=judging.evaluations / shares,
         guard_evaluations=sum(familiarity.evaluations for familiarity in latent.knowledge) / shares,
     )
-    read, sure = _readings(latent, changes)
+    edited = [one.pixels for one in saved]
+    read, sure = (
+        _readings(backbone, "read", [latent.pixels, *edited]),
+        _readings(backbone, "read_surely", [start.pixels, *edited]),
+    )
     results: list[list[EditResult]] = []
     for index, frame in enumerate(latent.frames):
         familiarity = latent.knowledge[index] if latent.knowledge else None
@@ -413,20 +431,23 @@ def measured(
         recorded = records[index]
         captions = [words for words in (recorded.caption, recorded.target_caption) if words]
         about_texts = text_notes(backbone, latent.left_out[index : index + 1], captions)
-        wanted = None
-        if len(captions) > 1 and not recorded.instructed:
-            wanted = Wanted.of(backbone, captioner_for(backbone), *captions)
         results.append([])
         for at, step in enumerate(steps):
             about = {"strengths": (step.strength,), "evaluations": moved.evaluations[at]}
-            record, image = recorded.model_copy(update=about), images[at][index]
-            effect = dataclasses.replace(
-                measure_effect(frame.image.image, image), read_before=read[0][index], read_after=read[at + 1][index]
-            )
+            record, image, kept = recorded.model_copy(update=about), saved[at].images[index], saved[at].kept[index]
+            strengths = _strengths(record, step.strength)
+            effect = measure_effect(frame.image.image, image)
+            own = effect if latent.start is None else measure_effect(start.images[index], image)
+            # A reader sees a part of a change as all or nothing.
+            whole = all(strength == 0 or abs(strength) >= 1 for strength in strengths)
+            after = read[at + 1][index] if whole else None
             verdict = verdicts[at][index]
-            # A reader sees half a change as all or nothing.
-            if wanted is not None and min(_strengths(record, step.strength)) >= 1:
-                verdict = answered(verdict, wanted, sure[0][index], sure[at + 1][index])
+            if len(captions) > 1 and not recorded.instructed and step.strength:
+                wanted, left_out = _wanted(backbone, record, strengths)
+                verdict = answered(verdict, wanted, sure[0][index], sure[at + 1][index]).without(left_out)
+            verdict = verdict if familiarity is None else verdict.on(familiarity)
+            if step.strength:
+                verdict = verdict.shown(kept, own.changed_share > 0, _lost_in(frame))
             results[-1].append(
                 EditResult(
                     image=image,
@@ -435,14 +456,17 @@ def measured(
                     method=str(record.recipe.method),
                     caption=record.caption,
                     target_caption=record.target_caption,
-                    verdict=verdict if familiarity is None else verdict.on(familiarity),
+                    verdict=verdict,
                     knowledge=familiarity,
-                    effect=effect,
+                    effect=dataclasses.replace(effect, read_before=read[0][index], read_after=after),
                     cross_talk=None if cross_talk is None else cross_talk[index if len(cross_talk) > 1 else 0],
-                    latent=_following(latent, target, step, index, record),
+                    latent=_following(
+                        latent, target, step, index, record, kept if own.changed_share else min(kept, LEAST_KEPT)
+                    ),
                     cost=cost,
                     notes=(
                         *frame.image.notes,
+                        *([_INHERITED] if frame.allowed is not None and latent.provenance is not None else []),
                         *(() if familiarity is None else familiarity.doubts),
                         *about_texts,
                         *(() if record.instructed else prompt_doubts(record.caption, record.target_caption)),
@@ -460,8 +484,77 @@ def measured(
     return results
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Saved:
+    """Images as they are saved, and the share of the change that was made which each still has."""
+
+    images: list[Image.Image]
+    pixels: Float[Tensor, "b 3 h w"]  # as the model sees the images
+    z: Float[Tensor, "b *latent"]  # the clean latents of those
+    kept: Sequence[float] = ()
+
+
+def _saved(latent: JointLatent, moved: Moved, record: RunRecord) -> list[_Saved]:
+    """The images before the edit, then those of each strength."""
+    frames, backbone = latent.frames, latent.backbone
+    first, *changes = _changes(latent, moved, record)
+    start = _Saved(images=[frame.image.image for frame in frames], pixels=latent.pixels, z=latent.z)
+    found = [start]
+    for change in changes if latent.start is None else [first, *changes]:
+        images = [frame.restore(row) for frame, row in zip(frames, change, strict=True)]
+        framed = [
+            SourceImage(image=image).fit(backbone.capabilities, region=frame.region).pixels
+            for image, frame in zip(images, frames, strict=True)
+        ]
+        pixels, z = torch.stack(framed), start.z
+        same = (pixels == start.pixels).flatten(1).all(1)
+        if not bool(same.all()):
+            z = backbone.encode(pixels.to(backbone.device, backbone.dtype))
+            z = torch.where(per_element(same.to(z.device), z), start.z, z)
+        made = (start.pixels + (change - first).to(start.pixels)).clamp(-1, 1) - start.pixels
+        kept = [_share_kept(pixels[row] - start.pixels[row], made[row], frame.box) for row, frame in enumerate(frames)]
+        found.append(_Saved(images=images, pixels=pixels, z=z, kept=kept))
+        if change is first:
+            start, found = found[-1], found[1:]
+    return found
+
+
+def _share_kept(shown: Float[Tensor, "3 h w"], made: Float[Tensor, "3 h w"], box: Box) -> float:
+    """The share of the energy of a change that is where it is shown: ``<shown, made>^2 / |shown|^2 |made|^2``.
+
+    1 where none was made. What fades evenly, under gray masks or in translucent images, has no loss here: the verdict
+    sees how far it went.
+    """
+    left, top, width, height = box
+    shown, made = (part[:, top : top + height, left : left + width].double() for part in (shown, made))
+    both, energies = float((shown * made).sum()), float(shown.square().sum() * made.square().sum())
+    return max(both, 0.0) ** 2 / energies if energies else float(not made.any())
+
+
+def _lost_in(frame: Frame) -> tuple[str, str]:
+    """Where the part of a change lies that an image does not show, and what to do."""
+    image = frame.image.image
+    clear = image.mode == "RGBA" and image.getchannel("A").getextrema() != (255, 255)
+    places = {"outside the mask": frame.allowed is not None, "under transparent pixels": clear}
+    where = " or ".join(place for place, there in places.items() if there)
+    return (where, "a larger mask" if frame.allowed is not None else "an opaque image") if where else _TOO_FINE
+
+
+def _wanted(backbone: Backbone, record: RunRecord, strengths: Sequence[float]) -> tuple[Wanted, tuple[str, ...]]:
+    """What a reader is to look for: changes at strength 1 or more; and the changes that the captions cannot state."""
+    wanted = functools.partial(Wanted.of, backbone, captioner_for(backbone), record.caption, record.target_caption)
+    if len(strengths) == 1:
+        return wanted(full=record.target_caption if strengths[0] >= 1 else record.caption), ()
+    parts = [(one.target_caption, strength) for one, strength in zip(record.directions, strengths, strict=True)]
+    full, _ = merged(record.caption, [text for text, strength in parts if strength >= 1])
+    requested = [text for text, strength in parts if strength > 0]
+    names = [change_words(record.caption, text) if text else "a direction without words" for text in requested]
+    left_out = tuple(names[index] for index in merged(record.caption, requested)[1])
+    return wanted(full=full), left_out
+
+
 def _changes(latent: JointLatent, moved: Moved, record: RunRecord) -> list[Float[Tensor, "b 3 h w"]]:
-    """The change of the frames' pixels by each strength; exactly nothing where the latents are the frames' own."""
+    """The change of the frames' pixels before the edit, and by each strength; exactly nothing by the frames' own."""
     backbone, recipe = latent.backbone, moved.recipe
     local = bool(recipe.auto_mask)
     start = latent.z if latent.start is None else latent.start
@@ -474,44 +567,40 @@ def _changes(latent: JointLatent, moved: Moved, record: RunRecord) -> list[Float
     several = moved.parts if latent.start is None and local else ()
     parts = [backbone.decode(start + part) - decoded for part in several]
     changes: list[Tensor] = []
-    for step, far in zip(moved.steps, moved.dropped or [step.strength for step in moved.steps], strict=True):
-        change = torch.zeros_like(decoded) if step.z is start else backbone.decode(step.z) - decoded
+    drops = [0.0, *(moved.dropped or (step.strength for step in moved.steps))]
+    for z, far in zip([latent.z, *(step.z for step in moved.steps)], drops, strict=True):
+        change = torch.zeros_like(decoded) if z is start else backbone.decode(z) - decoded
         dropped = max(before, dropped_residual(far, recipe.subtract_residual))
         changes.append(composed_change(change, pixels, decoded, dropped, local=local, parts=parts))
     return changes
 
 
-_Readings = list[list[dict[str, str] | None]]
-
-
-def _readings(latent: JointLatent, changes: Sequence[Float[Tensor, "b 3 h w"]]) -> tuple[_Readings, _Readings]:
-    """What the model's reader sees in the images, and after each change, at the model's size; all, and what is sure."""
-    reader = captioner_for(latent.backbone)
+def _readings(
+    backbone: Backbone, how: Literal["read", "read_surely"], images: Sequence[Float[Tensor, "b 3 h w"]]
+) -> list[list[dict[str, str] | None]]:
+    """What the model's reader sees in batches of images at the model's size."""
+    reader, count = captioner_for(backbone), len(images[0])
     if not isinstance(reader, AttributeReader):
-        unread: _Readings = [[None] * len(latent)] * (1 + len(changes))
-        return unread, unread
-    source = latent.pixels.to(changes[0])
-    pixels = torch.cat([source, *((source + change).clamp(-1, 1) for change in changes)])
-
-    def rows(read: list[dict[str, str]]) -> _Readings:
-        return [list(read[start : start + len(latent)]) for start in range(0, len(read), len(latent))]
-
-    return rows(reader.read(pixels)), rows(reader.read_surely(pixels))
+        return [[None] * count] * len(images)
+    read = getattr(reader, how)(torch.cat([*images]).to(backbone.device, backbone.dtype))
+    return [list(read[start : start + count]) for start in range(0, len(read), count)]
 
 
 def _following(
-    latent: JointLatent, target: Condition, step: StrengthResult, index: int, record: RunRecord
+    latent: JointLatent, target: Condition, step: StrengthResult, index: int, record: RunRecord, kept: float
 ) -> JointLatent:
-    """The latent of an edited image, to go on from there or back."""
-    row, caption = slice(index, index + 1), record.caption
+    """The latent of an edited image, to go on from there or back: of the image before where it shows no change."""
+    row, caption, z = slice(index, index + 1), record.caption, step.z if kept >= LEAST_KEPT else latent.z
     condition = latent.condition[row] + (target[row] - latent.condition[row]) * step.strength
+    if kept < MOST_KEPT:
+        condition = latent.condition[row]
     if condition.reference is not None:  # what comes next starts from no change of the image as it is now
-        condition = dataclasses.replace(latent.condition[row], reference=(step.z[row], *condition.reference[1:]))
-    elif step.strength > 0 and record.target_caption:  # away from the target the image does not show it
+        condition = dataclasses.replace(latent.condition[row], reference=(z[row], *condition.reference[1:]))
+    elif kept >= MOST_KEPT and step.strength > 0 and record.target_caption:  # away from it, the image does not show it
         caption = record.target_caption
     return JointLatent(
         backbone=latent.backbone,
-        z=step.z[row],
+        z=z[row],
         condition=condition,
         captions=(caption,),
         frames=latent.frames[row],

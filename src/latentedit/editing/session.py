@@ -10,7 +10,7 @@ import torch
 from latentedit.core.cost import metered
 from latentedit.core.errors import ConfigError, warn
 from latentedit.core.progress import Progress
-from latentedit.directions.composition import changed_by, changed_captions
+from latentedit.directions.composition import changed_captions, merged
 from latentedit.directions.direction import Direction
 from latentedit.directions.hsds import HSDS
 from latentedit.directions.identification import find_direction
@@ -245,13 +245,11 @@ class Session:
 
     def _target_caption(self, applied: Sequence[Applied], index: int) -> str:
         """All changes in one caption, or all instructions, as far as they have words; empty if none has."""
-        source = caption = self.latent.captions[index]
+        source = self.latent.captions[index]
         targets = [text for one in applied if one.share and (text := _target_of(one.part, index))]
         if self.latent.instructed and len(targets) > 1:
             return ", ".join(dict.fromkeys(text for text in targets if text != source)) or source
-        for target in targets:
-            caption = changed_by(self.latent.backbone, caption, source, target) or caption
-        return caption if targets else ""
+        return merged(source, targets)[0] if targets else ""
 
 
 def _target_of(direction: Direction, index: int) -> str:

@@ -25,14 +25,21 @@ class Wanted:
         values: attribute to the value that the target caption states, None where only the source caption states one;
             None without a reader of captions.
         unread: the phrases of the change that the model, or the reader, does not know.
+        weak: attributes that change in part only, which a reader sees as all or nothing; its word does not count.
     """
 
     values: Mapping[str, str | None] | None
     unread: tuple[str, ...]
+    weak: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, model: Backbone, reader: object, source: str, target: str) -> "Wanted":
-        """From two captions, by the words that the model knows and, if it is an `AttributeReader`, by its grammar."""
+    def of(cls, model: Backbone, reader: object, source: str, target: str, *, full: str | None = None) -> "Wanted":
+        """From two captions, by the words that the model knows and, if it is an `AttributeReader`, by its grammar.
+
+        ``full`` is the caption with those changes alone that have strength 1 or more; by default all of them.
+        """
+        if full == source:  # a reader has nothing to look for
+            reader = None
         removed, added = changed_phrases(source, target)
         unread = [phrase for phrase in (*removed, *added) if model.unseen_words(phrase)]
         stated = reader.stated if isinstance(reader, AttributeReader) else lambda _: None
@@ -40,23 +47,28 @@ class Wanted:
             return cls(values=None, unread=tuple(unread))
         unread += [phrase for phrase in added if phrase not in unread and stated(without(target, [phrase])) == new]
         values = {name: new.get(name) for name in {**old, **new} if old.get(name) != new.get(name)}
-        return cls(values=values, unread=tuple(unread))
+        if full is None or full == target or (most := stated(full)) is None:
+            return cls(values=values, unread=tuple(unread))
+        weak = frozenset(name for name in values if most.get(name) == old.get(name))
+        requested = {name: most.get(name) for name in values if name not in weak}
+        return cls(values=requested, unread=tuple(unread), weak=weak)
 
 
 def answered(
     verdict: Verdict, wanted: Wanted, before: Mapping[str, str] | None, after: Mapping[str, str] | None
 ) -> Verdict:
-    """The verdict on a full edit, of strength 1 or more, with what the reader surely sees before and after it."""
+    """The verdict on an edit with what the reader surely sees before and after it."""
     if verdict.word in ("damaged", "not known"):
         return verdict
     values = wanted.values
     if before is None or after is None or values is None:
         return _unknown(verdict, wanted) if wanted.unread else verdict
-    kinds = {name.partition("_")[0] for name in values}
+    kinds, weak = ({name.partition("_")[0] for name in names} for names in (values, wanted.weak))
     also = tuple(
         f"{name} {value} -> {after[name]}"
         for name, value in before.items()
         if name not in values
+        and name.partition("_")[0] not in weak
         and after.get(name, value) != value
         # The color of what appears or goes is no change of its own.
         and not (_NONE in (value, after[name]) and name.partition("_")[0] in kinds)
@@ -72,7 +84,9 @@ def answered(
         seen = ", ".join(f"{name} {after.get(name, 'uncertain')}" for name in missing)
         # A value of which the reader is not sure is there in part.
         word = "partly done" if len(missing) < len(values) or not after.keys() >= {*missing} else "not done"
-        return dataclasses.replace(verdict, word=word, reason=f"the reader sees {seen}", remedy="look at the image")
+        count = f"{len(values) - len(missing)} of {len(values)}: " if len(missing) < len(values) else ""
+        reason = f"{count}the reader sees {seen}"
+        return dataclasses.replace(verdict, word=word, share=None, reason=reason, remedy="look at the image")
     if verdict.word == "not done" and not missing and any(made.values()):
         reason = "the reader sees it, the model does not"
         return dataclasses.replace(verdict, word="partly done", reason=reason, remedy="look at the image")

@@ -71,8 +71,9 @@ class Verdict:
 
     @property
     def label(self) -> str:
-        """The word; the percentage, too, where the change is partly done."""
-        return f"{self.word} ({100 * self.share:.0f} %)" if self.word == "partly done" and self.share else self.word
+        """The word; the percentage, too, where the change is partly done, unless that is all of it."""
+        percent = round(100 * (self.share or 0))
+        return f"{self.word} ({percent} %)" if self.word == "partly done" and 0 < percent < 100 else self.word
 
     @property
     def text(self) -> str:
@@ -83,6 +84,33 @@ class Verdict:
             return f"{self.label}: {also}"
         reason = f"{self.label}: {self.reason}{remedy}" if self.reason else self.label
         return f"{reason}; also: {also}" if also else reason
+
+    def without(self, left_out: Sequence[str]) -> "Verdict":
+        """The verdict where the captions have no place for some changes: it says nothing of those."""
+        if not left_out:
+            return self
+        listed = ", ".join(map(repr, left_out))
+        reason = "; ".join(filter(None, (self.reason, f"no verdict on {listed}, which does not fit into the caption")))
+        return dataclasses.replace(self, reason=reason)
+
+    def shown(self, kept: float, visible: bool, lost: tuple[str, str]) -> "Verdict":
+        """The verdict on an image with this share of the change that was made: what it does not show is not done.
+
+        ``visible`` is whether any pixel changed by more than a few levels; ``lost`` are the place of the rest, and the
+        remedy.
+        """
+        where, remedy = lost
+        if kept < LEAST_KEPT:
+            reason = f"the change is {where}"
+            return Verdict(word="not done", share=0.0, reason=reason, remedy=remedy, residual=self.residual)
+        if not visible and self.word != "not done":
+            reason = "no pixel changed by more than 8 of 255 levels"
+            return Verdict(word="not done", share=0.0, reason=reason, remedy="more strength", residual=self.residual)
+        if kept >= MOST_KEPT or self.word == "not known":
+            return self
+        reason = f"{100 * kept:.0f} % of the change is in the image, the rest is {where}"
+        word = self.word if self.word in ("not done", "damaged") else "partly done"
+        return dataclasses.replace(self, word=word, reason=reason, remedy=remedy)
 
     def on(self, familiarity: Familiarity) -> "Verdict":
         """The verdict on an image of this familiarity; unchanged for a known image."""
@@ -226,10 +254,13 @@ class Judge:
                 return verdict(word="not done", reason=reason.format(distance), remedy=remedy)
             reason = "the text has no effect at this level"
             return verdict(word="not done", reason=reason, remedy="other words, or a higher level")
+        if strength < 0:  # the opposite was asked for, which no caption states
+            if share < 0 and distance >= _LEAST_MOVE:
+                return verdict(word="changed", share=done, reason="away from the target caption")
+            towards = "the image moved towards the target caption" if share >= _PARTLY else _MOVED.format(distance)
+            return verdict(word="not done", share=done, reason=towards, remedy="look at the image")
         if share >= _DONE:
             return verdict(word="done", share=done)
-        if strength < 0 and share < 0:
-            return verdict(word="not done", share=done, reason="the image moved away from the target caption")
         reason = "the image evidence dominated the prompt" if short else ""
         remedy = "more strength, or a higher level" if short else ""
         return verdict(word="partly done" if share >= _PARTLY else "not done", share=done, reason=reason, remedy=remedy)
@@ -243,6 +274,10 @@ _PARTLY = 0.05
 _DONE = 0.75
 # Opacity from which what is drawn counts as opaque: that of all of 24 right answers of both domains.
 _OPAQUE = 0.8
+# Share of a change in the saved image below which it is not there: that of codecs and rounding.
+LEAST_KEPT = 0.05
+# Share from which the image shows most of it, and can be done.
+MOST_KEPT = 0.5
 # Root mean square displacement of the clean latent from which an image without words counts as changed.
 _LEAST_MOVE = 0.05
 _MOVED = "the latent moved by {:.2f} of its scale"

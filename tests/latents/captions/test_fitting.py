@@ -128,7 +128,7 @@ def test_what_is_least_important_goes_first() -> None:
     for count, room in enumerate((18, 16, 14, 11)):
         ((left_out),) = fit([counter(room)], [caption, target])
         assert list(left_out) == expected[:count]
-    with pytest.raises(ConfigError, match="a long and sad look"):
+    with pytest.raises(ConfigError, match="'long and sad look'"):
         fit([counter(4)], [caption, target])
     assert fit([counter(4)], [caption]) == (("no beard", "at night", "on a sofa", "a smile", "... red hat"),)
 
@@ -180,3 +180,51 @@ def test_an_edit_of_a_long_caption(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(model), "encode", lambda *_: pytest.fail("encoded"))
     with pytest.raises(ConfigError, match="too long"):
         edit(change=f"red hair => {'xylophone ' * 20}")
+
+
+PROSE = "a man who stands in a small kitchen beside a warm stove near the window wearing"
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "kept"),
+    [
+        (f"{PROSE} no hat", f"{PROSE} a red hat", ("wearing no hat", "wearing a red hat")),
+        (f"a man who wears no hat {PROSE[6:]}", f"a man who wears a red hat {PROSE[6:]}", ("no hat", "a red hat")),
+        (f"{PROSE} a hat, at night", f"{PROSE} a cap, at night", ("a hat", "a cap")),
+        (f"{PROSE} a hat and gloves", f"{PROSE} a cap and gloves", ("a hat and", "a cap and")),
+    ],
+)
+def test_prose_loses_the_same_words_before_and_behind_the_change(
+    source: str, target: str, kept: tuple[str, str]
+) -> None:
+    """The subject and the words next to the change stay."""
+    ((left_out),) = fit([counter(9)], [source, target])
+    for caption, end in zip((source, target), kept, strict=True):
+        found = without(caption, left_out)
+        assert len(found.split()) <= 9
+        assert found.startswith("a man")
+        assert end in found
+    assert fit([counter(40)], [source, target]) == ((),)
+
+
+@pytest.mark.parametrize(
+    ("text", "old", "new"),
+    [
+        ("一个男人站在一个小厨房里靠近一个温暖的炉子戴着黑色帽子站着看窗外", "黑色", "红色的大"),
+        ("小さな台所で暖かいストーブのそばに立って窓の外を見ている黒い帽子の男", "黒い", "赤い"),
+    ],
+)
+def test_texts_without_blanks_are_cut_by_letters(text: str, old: str, new: str) -> None:
+    reader = TextReader(name="letters", room=14, reads=lambda caption: len(caption) <= 14)
+    target = text.replace(old, new)
+    ((left_out),) = fit([reader], [text, target])
+    cuts = [without(caption, left_out) for caption in (text, target)]
+    assert max(map(len, cuts)) <= 14
+    assert cuts[0].replace(old, new) == cuts[1] != cuts[0]
+
+
+def test_the_error_names_the_words_that_differ() -> None:
+    with pytest.raises(ConfigError) as caught:
+        fit([counter(4)], [f"{PROSE} no hat", f"{PROSE} a very large red hat"])
+    assert "'a very large red'" in str(caught.value)
+    assert "kitchen" not in str(caught.value)

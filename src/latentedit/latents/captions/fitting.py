@@ -4,7 +4,7 @@ A text encoder ignores what it has no room for. Where a change makes a caption l
 alone, and the unchanged words there become part of the change ("no background"). So unchanged phrases are left out of
 all captions until everything that is left is read: first those that deny something ("no hat"), then the last ones,
 never the first, which is the subject. Where whole phrases are not enough, words at the end of an unchanged phrase, or a
-common end of changed ones, go as well.
+common end of changed ones, go as well; in prose, at last, what captions have in common before and after the change.
 """
 
 import re
@@ -17,9 +17,14 @@ from latentedit.latents.captions.change import phrase_key, read_phrases
 from latentedit.models.base import Text, TextReader
 
 LeftOut = tuple[tuple[str, ...], ...]
-"""For each text encoder, the phrases that it is not given; those that begin with `END` are ends of phrases."""
+"""For each text encoder, the phrases that it is not given; those that begin with `END` are ends of phrases, those that
+end with dots, too, words within the caption."""
 
 END = "... "
+_WITHIN = " ..."
+# Letters of scripts without blanks between words: Thai to Khmer, Chinese and Japanese.
+UNBLANKED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_UNIT = re.compile(rf"[{UNBLANKED}]|[^\s{UNBLANKED}]+")
 _SHOWN = 60  # letters of a change in an error
 _DENIAL = re.compile(r"(?:no|without)\s", re.IGNORECASE)
 _SEPARATOR = re.compile(r"(?:,(?!\d)|[.;!?](?=\s))\s*")  # not the comma inside a number, as in "1,000 cats"
@@ -40,8 +45,11 @@ def fit(readers: Sequence[TextReader], captions: Sequence[str]) -> LeftOut:
     """
     found = [_fit_one(reader, captions) for reader in readers]
     if len(captions) > 1 and readers and not any(fits for _, fits in found):
-        shared = _shared(captions)
-        words = max((", ".join(key for key in _keys(one) if key not in shared) for one in captions), key=len)
+        left = [without(caption, [*_shared(captions)]) for caption in captions]
+        units, first, last = _units(left)
+        changed = [some[first : len(some) - last] for some in units]
+        texts = [one[part[0].start() : part[-1].end()] for one, part in zip(left, changed, strict=True) if part]
+        words = max(texts, key=len, default="")
         most = max(reader.room for reader in readers)
         raise ConfigError(
             f"the change {shortened(words, _SHOWN)!r} is too long: the text encoder reads {most} tokens. Use less"
@@ -63,6 +71,11 @@ def without(caption: str, phrases: Sequence[str]) -> str:
         >>> without("a man on a very old sofa, a smile", ["... very old sofa"])
         'a man on a, a smile'
     """
+    for within in (phrase[len(END) : -len(_WITHIN)] for phrase in phrases if phrase.endswith(_WITHIN)):
+        if caption.count(within) == 1:
+            before, after = caption.split(within)
+            glue = " " if before[-1:].isspace() and after[:1].isspace() else ""
+            caption = before.rstrip() + glue + after.lstrip()
     lead, clauses, ending = _read(caption)
     whole = {phrase_key(phrase) for phrase in phrases}
     kept = [(text, separator) for text, separator in clauses if phrase_key(text) not in whole]
@@ -96,14 +109,48 @@ def _fit_one(reader: TextReader, captions: Sequence[str]) -> tuple[tuple[str, ..
     for count in range(len(phrases) + 1):
         if fits(*phrases[:count]):
             return tuple(phrases[:count]), True
-    for end in _common_ends([without(caption, phrases) for caption in captions]):
-        if fits(*phrases, end):
-            return (*phrases, end), True
+    left = [without(caption, phrases) for caption in captions]
+    for candidates in (_common_ends(left), _common_stretches(left)):
+        for more in candidates:
+            if fits(*phrases, *more):
+                return (*phrases, *more), True
     return tuple(phrases), False
 
 
-def _common_ends(captions: Sequence[str]) -> Iterator[str]:
-    """Ends of phrases, the last phrase's first and ever longer, that as many phrases of every caption have."""
+def _common_stretches(captions: Sequence[str]) -> Iterator[list[str]]:
+    """What all captions have behind the change, from the end, then what they have before it, backwards, but for the
+    first word. The words next to the change stay as long as possible: without its noun, a color says little.
+    """
+    (units, *_), first, last = _units(captions)
+    before, behind = max(first - 2, 0), max(last - 1, 0)  # how many may go
+    cuts = [(max(count - behind, 0), min(count, behind)) for count in range(1, before + behind + 1)]
+    for x, y in cuts if len(captions) > 1 else ():
+        parts = units[first - 1 - x : first - 1] if x else [], units[len(units) - y :]
+        texts = [captions[0][part[0].start() : part[-1].end()] for part in parts if part]
+        if all(caption.count(text) == 1 for caption in captions for text in texts):
+            yield [f"{END}{text}{_WITHIN}" for text in texts]
+
+
+def _units(captions: Sequence[str]) -> tuple[list[list[re.Match[str]]], int, int]:
+    """The words of each caption; how many are the same in all at the beginning, and at the end."""
+    units = [list(_UNIT.finditer(caption)) for caption in captions]
+    words = [[unit[0] for unit in some] for some in units]
+    first = _alike(words)
+    return units, first, _alike([some[first:][::-1] for some in words])
+
+
+def _alike(texts: Sequence[Sequence[str]]) -> int:
+    """How many words are the same at the beginning of all texts."""
+    columns = enumerate(zip(*texts, strict=False))
+    return next((index for index, column in columns if len({*column}) > 1), min(map(len, texts)))
+
+
+def _common_ends(captions: Sequence[str]) -> Iterator[list[str]]:
+    """Ends of phrases, the last phrase's first and ever longer, that as many phrases of every caption have.
+
+    Not one that the change touches.
+    """
+    last = _units(captions)[2]
     texts = [[text for text, _ in _read(caption)[1]] for caption in captions]
     for text in reversed(texts[0]):
         words = text.split()
@@ -111,7 +158,8 @@ def _common_ends(captions: Sequence[str]) -> Iterator[str]:
             end = words[-count:]
             if len({sum(_ends(one, end) for one in some) for some in texts}) > 1:
                 break
-            yield END + " ".join(end)
+            if count < last or len(captions) == 1 or not _ends(captions[0], end):
+                yield [END + " ".join(end)]
 
 
 def _ends(text: str, end: Sequence[str]) -> bool:
