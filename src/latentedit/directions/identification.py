@@ -184,7 +184,7 @@ def local_change(
     belong to it, and it stays whole: one that covers much of the image and would lose much of its energy.
     """
     share, energy = _largest_share(parts or (change,), floor), change.square().sum(1, keepdim=True)
-    covered, mask = (share > 0.5).flatten(1).double().mean(1), ((1 + floor) * share).clamp(max=1)
+    covered, mask = (share > 0.5).flatten(1).float().mean(1), ((1 + floor) * share).clamp(max=1)
     lost = ((1 - mask) * energy).flatten(1).sum(1)
     whole = (covered > _COVERED) & (lost > _LOST * energy.flatten(1).sum(1))
     return torch.where(per_element(whole, change), change, mask * change)

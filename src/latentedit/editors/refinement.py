@@ -76,7 +76,7 @@ class Refinement:
         if self.widest < 1 and decoded is not None:
             own = decoded if latent.start is None else latent.backbone.decode(latent.z)
             drawn = pixel_share(latent.backbone.decode(latent.z + change) - own, self.hold) > 0.5
-        rows &= drawn.flatten(1).double().mean(1) <= self.widest
+        rows &= drawn.flatten(1).float().mean(1) <= self.widest
         chosen = rows.nonzero()[:, 0]
         if not len(chosen):
             return change

@@ -67,13 +67,14 @@ class ModelRecord(_Record):
     @classmethod
     def of(cls, backbone: Backbone) -> "ModelRecord":
         device = backbone.device.type
+        autocast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
         return cls(
             name=Path(backbone.name).name if Path(backbone.name).is_absolute() else backbone.name,
             fingerprint=backbone.fingerprint,
             dtype=dtype_name(backbone.network_dtype),
             device=device,
             revision=backbone.revision,
-            autocast=dtype_name(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else None,
+            autocast=dtype_name(torch.get_autocast_dtype(device)) if autocast else None,
         )
 
 
