@@ -572,6 +572,7 @@ def _doubts(original: PixelImage, edited: PixelImage, found: Analysis, mask: tup
         f"the editor turned the image: {found.turned}; that was undone": bool(found.turned),
         "the edited image was taken by a camera and the original was not: are they swapped?": swapped,
         "parts of the original have moved apart in the edited image: nothing was kept": found.apart,
+        "" if found.scroll is None else found.scroll.line: found.scroll is not None,
         convention: bool(convention),
         INVERTED: inverted,
     }

@@ -1,0 +1,95 @@
+"""Pages that were scrolled under a fixed header, or in one pane: a part whose content moved by whole pixels."""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from latentedit_keep.base.color import Pixels
+from latentedit_keep.base.warp import Array, Box, Mask, cv2, gray, smoothed
+from latentedit_keep.exact import at_depth, difference
+
+_TOLERANCES = (1.0, 8.0)  # levels up to which screens are equal, bit for bit and after a codec
+_SCROLLED = 0.01  # share of the image that must differ for a part of it to be sought elsewhere
+_OPENS = np.ones((3, 3), dtype=np.uint8)  # what differs in fewer pixels is no content
+_LINES = 1 / 16  # of the tolerance: how far the means of rows may differ
+# Pixels of outlines that must be found where they were, and share of them among the rows that moved: scrolled pages
+# had .95 and more, others with boxes of the same size .84.
+_FOUND_AGAIN = (500, 0.9)
+_RIM_PX = 4  # at both ends of what moved, where smoothing mixes it with what is beside it
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Scroll:
+    """A part of an image whose content moved by whole pixels, to the right or down, while all around it stayed."""
+
+    box: Box
+    right: int
+    down: int
+    rest: float  # share of the image that differs after that, without what came into view
+
+    @property
+    def line(self) -> str:
+        """What happened, in words."""
+        left, top, right, bottom = self.box
+        after = f"{100 * self.rest:.2f} % of the image differs visibly" if self.rest else "nothing else differs visibly"
+        return f"the part {left},{top} to {right},{bottom} moved by {self.right}, {self.down} px; after that, {after}"
+
+
+def find_scroll(original: Pixels, edited: Pixels, *, exact: bool) -> Scroll | None:
+    """The part of a page that was scrolled, in two images of one size; ``exact`` if they are equal bit for bit."""
+    tolerance, unit = _TOLERANCES[0 if exact else 1], np.float32(255 / np.iinfo(original.dtype).max)
+    edited = at_depth(edited, original)
+    x, y, width, height = cv2.boundingRect((difference(original, edited) > 0).astype(np.uint8))
+    parts = (one[y : y + height, x : x + width, :3] for one in (original, edited))
+    planes = [smoothed(gray(one) * unit, 1.0) for one in parts if one.size]
+    pixels = math.prod(original.shape[:2])
+    if not planes or (cv2.absdiff(*planes) > tolerance).sum() < _SCROLLED * pixels:
+        return None
+    for across in (False, True):
+        here, there = (np.ascontiguousarray(one.T) if across else one for one in planes)
+        found = _scrolled(here, there, tolerance)
+        if found is not None:
+            box, by, rest = found
+            left, top, right, bottom = (box[at ^ across] for at in range(4))
+            place = x + left, y + top, x + right, y + bottom
+            return Scroll(box=place, right=by * across, down=by * (not across), rest=rest / pixels)
+    return None
+
+
+def _opened(mask: Mask) -> Mask:
+    return cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, _OPENS) > 0
+
+
+def _scrolled(here: Array, there: Array, tolerance: float) -> tuple[Box, int, int] | None:
+    """The part that was scrolled, by how many rows, and how many pixels differ after that."""
+    differs = _opened(cv2.absdiff(here, there) > tolerance)
+    steep = np.hypot(*(cv2.Sobel(there, cv2.CV_32F, *order, scale=0.125) for order in ((1, 0), (0, 1))))
+    outlines, count = differs & (steep > tolerance), len(here)
+    weights, means = outlines.sum(axis=1), (here.mean(axis=1), there.mean(axis=1))
+
+    def rows(by: int) -> tuple[slice, slice]:
+        return np.s_[max(0, by) : count + min(0, by)], np.s_[max(0, -by) : count - max(0, by)]
+
+    def weight(by: int) -> int:
+        to, of = rows(by)
+        return int(weights[to] @ (np.abs(means[1][to] - means[0][of]) <= _LINES * tolerance))
+
+    by = max(range(1 - count, count), key=weight)
+    to, of = rows(by)
+    again = np.zeros(differs.shape, dtype=bool)
+    again[to] = cv2.absdiff(there[to], here[of]) <= tolerance
+    seen = (outlines & again).sum(axis=1)
+    lines = np.flatnonzero(2 * seen > np.maximum(weights, 1))
+    if by == 0 or not lines.size or seen.sum() < _FOUND_AGAIN[0]:
+        return None
+    first, last = int(lines[0]), int(lines[-1]) + 1
+    if seen[first:last].sum() < _FOUND_AGAIN[1] * weights[first:last].sum():
+        return None
+    left, _, width, _ = cv2.boundingRect((outlines & again)[first:last].astype(np.uint8))
+    top, bottom = max(0, first - max(0, by)), min(count, last - min(0, by))
+    across = slice(max(0, left - _RIM_PX), left + width + _RIM_PX)
+    for came in (slice(max(0, top - _RIM_PX), first + _RIM_PX), slice(last - _RIM_PX, bottom + _RIM_PX)):
+        again[came, across] = True  # what came into view, and what borders on it
+    rest = _opened(differs & ~again)
+    return (left, top, left + width, bottom), by, int(rest.sum())
