@@ -13,9 +13,11 @@ _TOLERANCES = (1.0, 8.0)  # levels up to which screens are equal, bit for bit an
 _SCROLLED = 0.01  # share of the image that must differ for a part of it to be sought elsewhere
 _OPENS = np.ones((3, 3), dtype=np.uint8)  # what differs in fewer pixels is no content
 _LINES = 1 / 16  # of the tolerance: how far the means of rows may differ
-# Pixels of outlines that must be found where they were, and share of them among the rows that moved: scrolled pages
-# had .95 and more, others with boxes of the same size .84.
-_FOUND_AGAIN = (500, 0.9)
+# Pixels of outlines that must be found where they were, share of all, and share among the rows that moved: scrolled
+# pages had .98 and more, others with boxes of the same size .86.
+_FOUND_AGAIN = (500, 0.15, 0.9)
+_TRIED = 10  # shifts, the likeliest first by either score
+_BETWEEN = 0.3  # share of the rows between both places of what moved that must differ
 _RIM_PX = 4  # at both ends of what moved, where smoothing mixes it with what is beside it
 
 
@@ -68,23 +70,40 @@ def _scrolled(here: Array, there: Array, tolerance: float) -> tuple[Box, int, in
     outlines, count = differs & (steep > tolerance), len(here)
     weights, means = outlines.sum(axis=1), (here.mean(axis=1), there.mean(axis=1))
 
-    def rows(by: int) -> tuple[slice, slice]:
-        return np.s_[max(0, by) : count + min(0, by)], np.s_[max(0, -by) : count - max(0, by)]
+    def alike(by: int) -> tuple[float, float]:
+        to, of = _rows(count, by)
+        same = float(weights[to] @ (np.abs(means[1][to] - means[0][of]) <= _LINES * tolerance))
+        return same, same**2 / max(1.0, float(weights[to].sum()))  # boxes of one size repeat, their text does not
 
-    def weight(by: int) -> int:
-        to, of = rows(by)
-        return int(weights[to] @ (np.abs(means[1][to] - means[0][of]) <= _LINES * tolerance))
+    scores = np.array([alike(by) for by in range(1 - count, count)])
+    for by in (np.argsort(-scores, axis=0, kind="stable")[:_TRIED] + 1 - count).ravel().tolist():
+        if by and (found := _moved(here, there, differs, outlines, by, tolerance)) is not None:
+            return found[0], by, found[1]
+    return None
 
-    by = max(range(1 - count, count), key=weight)
-    to, of = rows(by)
+
+def _rows(count: int, by: int) -> tuple[slice, slice]:
+    """The rows that others moved to by so many places, and those others."""
+    return np.s_[max(0, by) : count + min(0, by)], np.s_[max(0, -by) : count - max(0, by)]
+
+
+def _moved(
+    here: Array, there: Array, differs: Mask, outlines: Mask, by: int, tolerance: float
+) -> tuple[Box, int] | None:
+    """The part that moved down by so many rows, and how many pixels differ after that; None if none did."""
+    count, weights = len(here), outlines.sum(axis=1)
+    to, of = _rows(count, by)
     again = np.zeros(differs.shape, dtype=bool)
     again[to] = cv2.absdiff(there[to], here[of]) <= tolerance
     seen = (outlines & again).sum(axis=1)
     lines = np.flatnonzero(2 * seen > np.maximum(weights, 1))
-    if by == 0 or not lines.size or seen.sum() < _FOUND_AGAIN[0]:
+    if not lines.size or seen.sum() < max(_FOUND_AGAIN[0], _FOUND_AGAIN[1] * weights.sum()):
         return None
     first, last = int(lines[0]), int(lines[-1]) + 1
-    if seen[first:last].sum() < _FOUND_AGAIN[1] * weights[first:last].sum():
+    if seen[first:last].sum() < _FOUND_AGAIN[2] * weights[first:last].sum():
+        return None
+    gap = differs.any(axis=1)[slice(last, first - by) if by < 0 else slice(last - by, first)]
+    if gap.size and gap.mean() < _BETWEEN:  # a thing that moved, past what stayed
         return None
     left, _, width, _ = cv2.boundingRect((outlines & again)[first:last].astype(np.uint8))
     top, bottom = max(0, first - max(0, by)), min(count, last - min(0, by))
@@ -92,4 +111,4 @@ def _scrolled(here: Array, there: Array, tolerance: float) -> tuple[Box, int, in
     for came in (slice(max(0, top - _RIM_PX), first + _RIM_PX), slice(last - _RIM_PX, bottom + _RIM_PX)):
         again[came, across] = True  # what came into view, and what borders on it
     rest = _opened(differs & ~again)
-    return (left, top, left + width, bottom), by, int(rest.sum())
+    return (left, top, left + width, bottom), int(rest.sum())
