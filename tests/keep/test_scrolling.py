@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from latentedit_keep.api import keep
-from latentedit_keep.scrolling import find_scroll
+from latentedit_keep.scrolling import Scroll, find_scroll
 from tests.keep.pairs import as_jpeg, scene, some
 
 HEIGHT, WIDTH = 260, 400
@@ -21,6 +21,11 @@ def rows(scroll: int, first: int = 0, changed: int = -1) -> np.ndarray:
         text = "VOID" if number == changed else f"{(number + first) ** 5 % 99991} EUR"
         draw.text((24, top + 8), f"Order {7919 * (number + first + 3) % 9973}: {text}", fill=(30, 35, 40), font_size=18)
     return np.array(image)[scroll : scroll + HEIGHT]
+
+
+def found_in(original: np.ndarray, edited: np.ndarray, *, exact: bool = True) -> Scroll | None:
+    """In all of it."""
+    return find_scroll(original, edited, (0, 0, *original.shape[1::-1]), exact=exact)
 
 
 def screen(content: np.ndarray, clock: str = "10:41") -> np.ndarray:
@@ -43,7 +48,7 @@ def test_a_scrolled_part_is_found_to_the_pixel(before: int, after: int, across: 
     pair = [screen(rows(scroll)) for scroll in (before, after)]
     pair = [as_jpeg(one) if coded else one for one in pair]
     pair = [one.swapaxes(0, 1) if across else one for one in pair]
-    found = some(find_scroll(*pair, exact=not coded))
+    found = some(found_in(*pair, exact=not coded))
     by = before - after
     assert (found.right, found.down) == ((by, 0) if across else (0, by))
     left, top, right, bottom = np.array(found.box)[[1, 0, 3, 2] if across else [0, 1, 2, 3]]
@@ -60,7 +65,7 @@ def test_what_differs_after_the_scrolling_is_measured() -> None:
     word, clock = screen(rows(60, changed=3)), screen(rows(60), clock="17:28")
     for edited, same in ((word, screen(rows(60))), (clock, screen(rows(60)))):
         share = float((edited != same).any(axis=2).mean())
-        assert 0.3 * share < some(find_scroll(original, edited, exact=True)).rest < 3 * share
+        assert 0.3 * share < some(found_in(original, edited)).rest < 3 * share
 
 
 def carried(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -90,7 +95,7 @@ def popup() -> tuple[np.ndarray, np.ndarray]:
     ids=["other rows", "other rows, scrolled", "a thing in a photograph", "a thing on white", "popup", "same"],
 )
 def test_replaced_content_and_things_that_moved_are_no_scrolling(pair: tuple[np.ndarray, np.ndarray]) -> None:
-    assert find_scroll(*pair, exact=True) is None
+    assert found_in(*pair, exact=True) is None
 
 
 def test_scrolling_is_told_and_the_change_is_still_kept() -> None:

@@ -29,6 +29,7 @@ _PANNED = 0.2  # share of the edited image beyond the original from which on eve
 _STREAKS = 0.035  # share of the original beyond the edited image from which replicated edges are seen
 _PATTERN_LEVELS = 8.0  # standard deviation under an alpha channel above which there is an image and not a background
 _MOSTLY_GROUND = 0.5  # share of the transparent part from which on the edit shows a ground there
+_STAYS_PX = 0.5  # up to which the frame did not move, so that what was scrolled is a change
 _EPS = 1e-6  # pixels by which rounding errors may move a side
 _TURNS = ("", "a quarter turn to the left", "a half turn", "a quarter turn to the right")  # of the edited image
 
@@ -165,7 +166,11 @@ def analyze(original: PixelImage, edited: PixelImage, tick: Tick = nothing) -> A
         base = dataclasses.replace(base, pixels=base.pixels[..., :3])
     found = _extended(base, second, _analyzed(base, second, tick))
     if found.change is not None and found.found in LOCAL and base.size == second.size and base.alpha is None:
-        scroll = find_scroll(base.pixels, second.pixels, exact=found.change.exact)
+        x, y, across, down = cv2.boundingRect((found.change.mask > SEEN).astype(np.uint8))
+        sides = np.tile(found.change.mask.shape[1::-1], 2)
+        moved = distance_px(found.registration.matrix, np.eye(3), base.size) > _STAYS_PX
+        box = (0, 0, *base.size) if moved else found.box_of(np.divide((x, y, x + across, y + down), sides).tolist())
+        scroll = find_scroll(base.pixels, second.pixels, box, exact=found.change.exact)
         found = dataclasses.replace(found, scroll=scroll)
     lost = found.change is None or found.registration.outside_share > _CROPPED
     if lost and (box := find_crop(base.levels, second.levels, tick)) is not None:

@@ -37,7 +37,7 @@ _RESAMPLED, _MIXED, _TILE_PX = (0.2, 0.02), 0.08, 24
 # with both signs, share of the energy that a filter of 3 x 3 explains, and spread of their amounts. Of 320 pairs in
 # WebP, AVIF, HEIC and JPEG XL, 9 were outside. JPEG had nothing so far, filters explained .2 or more, grain is even.
 _FAR_PX = 24
-_CODED = (0.12, 0.35, 0.12, 0.15)
+_CODED = (0.12, 0.35, 0.16, 0.15)
 _CORE = (0.995, 0.25)  # quantile of the amounts, and share of it from which on a place belongs to the change itself
 _TELLING = 12  # tiles, fewer of which do not tell that grain is even
 _PLACES = 20_000  # on which a filter is fitted

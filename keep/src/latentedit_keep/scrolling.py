@@ -7,7 +7,7 @@ import numpy as np
 
 from latentedit_keep.base.color import Pixels
 from latentedit_keep.base.warp import Array, Box, Mask, cv2, gray, smoothed
-from latentedit_keep.exact import at_depth, difference
+from latentedit_keep.exact import at_depth
 
 _TOLERANCES = (1.0, 8.0)  # levels up to which screens are equal, bit for bit and after a codec
 _SCROLLED = 0.01  # share of the image that must differ for a part of it to be sought elsewhere
@@ -15,7 +15,7 @@ _OPENS = np.ones((3, 3), dtype=np.uint8)  # what differs in fewer pixels is no c
 _LINES = 1 / 16  # of the tolerance: how far the means of rows may differ
 # Pixels of outlines that must be found where they were, share of all, and share among the rows that moved: scrolled
 # pages had .98 and more, others with boxes of the same size .86.
-_FOUND_AGAIN = (500, 0.15, 0.9)
+_FOUND_AGAIN = (500, 0.15, 0.95)
 _TRIED = 10  # shifts, the likeliest first by either score
 _BETWEEN = 0.3  # share of the rows between both places of what moved that must differ
 _RIM_PX = 4  # at both ends of what moved, where smoothing mixes it with what is beside it
@@ -38,15 +38,14 @@ class Scroll:
         return f"the part {left},{top} to {right},{bottom} moved by {self.right}, {self.down} px; after that, {after}"
 
 
-def find_scroll(original: Pixels, edited: Pixels, *, exact: bool) -> Scroll | None:
-    """The part of a page that was scrolled, in two images of one size; ``exact`` if they are equal bit for bit."""
+def find_scroll(original: Pixels, edited: Pixels, box: Box, *, exact: bool) -> Scroll | None:
+    """The part of a page that was scrolled, in a box of two images of one size that are ``exact`` or were coded."""
     tolerance, unit = _TOLERANCES[0 if exact else 1], np.float32(255 / np.iinfo(original.dtype).max)
-    edited = at_depth(edited, original)
-    x, y, width, height = cv2.boundingRect((difference(original, edited) > 0).astype(np.uint8))
-    parts = (one[y : y + height, x : x + width, :3] for one in (original, edited))
-    planes = [smoothed(gray(one) * unit, 1.0) for one in parts if one.size]
+    x, y, end, below = box
+    parts = (one[y:below, x:end, :3] for one in (original, at_depth(edited, original)))
+    planes = [smoothed(gray(one) * unit, 1.0) for one in parts]
     pixels = math.prod(original.shape[:2])
-    if not planes or (cv2.absdiff(*planes) > tolerance).sum() < _SCROLLED * pixels:
+    if (cv2.absdiff(*planes) > tolerance).sum() < _SCROLLED * pixels:
         return None
     for across in (False, True):
         here, there = (np.ascontiguousarray(one.T) if across else one for one in planes)
@@ -102,7 +101,7 @@ def _moved(
     first, last = int(lines[0]), int(lines[-1]) + 1
     if seen[first:last].sum() < _FOUND_AGAIN[2] * weights[first:last].sum():
         return None
-    gap = differs.any(axis=1)[slice(last, first - by) if by < 0 else slice(last - by, first)]
+    gap = differs[slice(last, first - by) if by < 0 else slice(last - by, first)].any(axis=1)
     if gap.size and gap.mean() < _BETWEEN:  # a thing that moved, past what stayed
         return None
     left, _, width, _ = cv2.boundingRect((outlines & again)[first:last].astype(np.uint8))
@@ -110,5 +109,5 @@ def _moved(
     across = slice(max(0, left - _RIM_PX), left + width + _RIM_PX)
     for came in (slice(max(0, top - _RIM_PX), first + _RIM_PX), slice(last - _RIM_PX, bottom + _RIM_PX)):
         again[came, across] = True  # what came into view, and what borders on it
-    rest = _opened(differs & ~again)
-    return (left, top, left + width, bottom), int(rest.sum())
+    rest = int(np.count_nonzero(_opened(differs & ~again)))
+    return (left, top, left + width, bottom), rest
