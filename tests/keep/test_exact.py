@@ -1,6 +1,8 @@
 """Pairs that are identical, bit for bit, except for the change."""
 
+import io
 from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,7 +13,7 @@ from latentedit_keep.api import keep
 from latentedit_keep.change import LOCAL
 from latentedit_keep.checking import check
 from latentedit_keep.exact import at_depth, exact_change
-from tests.keep.pairs import SIDE, as_jpeg, cast, moved, scene, similarity, some, with_object
+from tests.keep.pairs import SIDE, as_jpeg, cast, encoded, moved, scene, similarity, some, with_object
 
 
 def page(ground: int, card: int = 240) -> np.ndarray:
@@ -206,6 +208,66 @@ def test_a_resampled_image_is_equal_in_smooth_parts_and_not_exact(editor: Callab
     assert exact_change(image, edited) is None
     share = float(np.asarray(keep(Image.fromarray(image), Image.fromarray(edited)).mask).mean()) / 255
     assert share < 1.5 * 28 * 28 / image[..., 0].size
+
+
+def coded(image: np.ndarray, kind: str, **options: Any) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(encoded(image, kind, **options))).convert("RGB"))
+
+
+CODECS = [
+    ("WEBP", {"quality": 80, "method": 0}), ("WEBP", {"quality": 60}), ("AVIF", {"quality": 75}),
+    ("AVIF", {"quality": 75, "subsampling": "4:4:4", "speed": 8}), ("AVIF", {"quality": 50}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "options"), CODECS)
+@pytest.mark.parametrize("center", [(150, 300), (260, 150)], ids=["low", "middle"])
+@pytest.mark.slow
+def test_what_a_codec_changes_behind_a_change_is_no_change(
+    kind: str, options: dict[str, Any], center: tuple[int, int]
+) -> None:
+    """Blocks are predicted from those before: what lies above is equal, bit for bit, and what lies below is noisy."""
+    image = cv2.GaussianBlur(scene(384, seed=5), (0, 0), 1.2).astype(np.uint8)
+    changed = with_object(image, center, 24)
+    original, edited = coded(image, kind, **options), coded(changed, kind, **options)
+    differs, true = (original != edited).any(axis=2), (image != changed).any(axis=2)
+    assert differs[true].mean() > 0.9
+    for first, second in ((original, edited), (edited, original)):
+        found = exact_change(first, second)
+        assert found is None or found.mean() < 2 * true.mean()
+        report = check(Image.fromarray(first), Image.fromarray(second)).report
+        share = report.changed
+        assert share.value < 2 * true.mean() or share.value - share.uncertainty <= true.mean()
+        assert share.value > 0.5 * true.mean()
+
+
+@pytest.mark.parametrize("quality", [50, 90])
+def test_jpeg_changes_blocks_around_a_change_alone(quality: int) -> None:
+    image = scene(384, seed=5)
+    original, edited = (as_jpeg(one, quality) for one in (image, with_object(image, (260, 150), 24)))
+    np.testing.assert_array_equal(exact_change(original, edited), (original != edited).any(axis=2))
+
+
+def in_the_middle(image: np.ndarray, filtered: np.ndarray) -> np.ndarray:
+    """Filtered in a selection, beside which a disk is drawn."""
+    edited = image.copy()
+    edited[100:300, 60:280] = np.rint(filtered[100:300, 60:280]).clip(0, 255)
+    return with_object(edited, (330, 60), 20)
+
+
+@pytest.mark.parametrize("kind", ["sharpened", "smoothed", "moved", "grain"])
+def test_faint_filters_in_a_selection_stay_exact(kind: str) -> None:
+    image = scene(384, seed=5)
+    random, values = np.random.default_rng(0), image.astype(np.float32)
+    grain = random.normal(0, 3, (384, 384, 1)).astype(np.float32)
+    filtered = {
+        "sharpened": 1.3 * values - 0.3 * cv2.GaussianBlur(values, (0, 0), 1.0),
+        "smoothed": cv2.GaussianBlur(values, (0, 0), 0.5),
+        "moved": shifted(image, 0.1, 0.1).astype(np.float32),
+        "grain": values + grain,
+    }[kind]
+    edited = in_the_middle(image, filtered)
+    np.testing.assert_array_equal(exact_change(image, edited), (image != edited).any(axis=2))
 
 
 def brushed(image: np.ndarray, color: float, opacity: float) -> np.ndarray:

@@ -19,6 +19,7 @@ from latentedit_keep.composite import composite, cut
 from latentedit_keep.exact import at_depth, exact_change, only_colors, tiny_change
 from latentedit_keep.masks import SEEN
 from latentedit_keep.registration import Registration, distance_px, find_crop, find_drift, find_turn, register, undrift
+from latentedit_keep.scrolling import Scroll, find_scroll
 from latentedit_keep.tones import Tones, fit_sharpening
 from latentedit_keep.transparency import WHITE, ground_of, without_ground
 
@@ -28,6 +29,7 @@ _PANNED = 0.2  # share of the edited image beyond the original from which on eve
 _STREAKS = 0.035  # share of the original beyond the edited image from which replicated edges are seen
 _PATTERN_LEVELS = 8.0  # standard deviation under an alpha channel above which there is an image and not a background
 _MOSTLY_GROUND = 0.5  # share of the transparent part from which on the edit shows a ground there
+_STAYS_PX = 0.5  # up to which the frame did not move, so that what was scrolled is a change
 _EPS = 1e-6  # pixels by which rounding errors may move a side
 _TURNS = ("", "a quarter turn to the left", "a half turn", "a quarter turn to the right")  # of the edited image
 
@@ -61,6 +63,7 @@ class Analysis:
     box: Box | None = None  # the part of the original that was edited, of which all above is told; None for all of it
     turned: str = ""  # how the editor turned or mirrored the image, such as "mirrored"; empty if it did not
     apart: bool = False  # parts of the original have moved apart, to make room for what the edit shows beyond it
+    scroll: Scroll | None = None  # a part whose content moved, of a page that was scrolled
 
     @property
     def beyond(self) -> tuple[float, tuple[str, ...]]:
@@ -162,6 +165,13 @@ def analyze(original: PixelImage, edited: PixelImage, tick: Tick = nothing) -> A
     if is_under_mask(base, second):
         base = dataclasses.replace(base, pixels=base.pixels[..., :3])
     found = _extended(base, second, _analyzed(base, second, tick))
+    if found.change is not None and found.found in LOCAL and base.size == second.size and base.alpha is None:
+        x, y, across, down = cv2.boundingRect((found.change.mask > SEEN).astype(np.uint8))
+        sides = np.tile(found.change.mask.shape[1::-1], 2)
+        moved = distance_px(found.registration.matrix, np.eye(3), base.size) > _STAYS_PX
+        box = (0, 0, *base.size) if moved else found.box_of(np.divide((x, y, x + across, y + down), sides).tolist())
+        scroll = find_scroll(base.pixels, second.pixels, box, exact=found.change.exact)
+        found = dataclasses.replace(found, scroll=scroll)
     lost = found.change is None or found.registration.outside_share > _CROPPED
     if lost and (box := find_crop(base.levels, second.levels, tick)) is not None:
         left, top, right, bottom = box
@@ -241,11 +251,9 @@ def _in_place(base: PixelImage, edited: PixelImage, change: DetectedChange) -> A
     )
 
 
-def _in_frame(base: PixelImage, edited: PixelImage, frame: Registration, tick: Tick) -> Analysis:
-    """Compare with the part of a larger image in which the original lies pixel by pixel, as a frame is put around it."""
+def _in_frame(base: PixelImage, edited: PixelImage, place: Matrix, tick: Tick) -> Analysis:
+    """Compare with the part of a larger image in which the original lies pixel by pixel, as in a frame."""
     # Both are then shrunk alike. Resampled a fraction of a pixel apart, text and thin lines seem to have drifted.
-    place = frame.in_place
-    assert place is not None
     (left, top), (width, height) = place[:2, 2].astype(int), base.size
     part = dataclasses.replace(edited, pixels=edited.pixels[top : top + height, left : left + width])
     found = _analyzed(base, part, tick)
@@ -266,8 +274,8 @@ def _aligned(base: PixelImage, edited: PixelImage, ground: Any, tick: Tick) -> A
     here, there, alphas = first.on(under), second.on(under), (first.alpha, second.alpha)
     small = register(here, there, alphas, tick)
     registration = small.between(base.size, edited.size)
-    if registration.in_place is not None:
-        return _in_frame(base, edited, registration, tick)
+    if (place := registration.in_place) is not None:
+        return _in_frame(base, edited, place, tick)
     plain = dataclasses.replace(registration, matrix=scaling(base.size, edited.size))  # the editor only resized it
 
     def moved(frame: Registration, flow: Any = None) -> tuple[PixelImage, Registration]:

@@ -625,6 +625,7 @@ def _doubts(original: PixelImage, edited: PixelImage, found: Analysis, mask: tup
         "the image is the editor's: nothing of the original was found in it, so nothing of it is left": found.found
         == "redrawn",
         "parts of the original have moved apart in the edited image: nothing was kept": found.apart,
+        "" if found.scroll is None else found.scroll.line: found.scroll is not None,
         convention: bool(convention),
         INVERTED: inverted,
     }
