@@ -54,12 +54,16 @@ def test_only_the_change_is_kept(result: KeepResult) -> None:
     assert max(abs(left - 72), abs(top - 52), abs(right - 109), abs(bottom - 89)) <= 3
 
 
-def test_a_shift_of_less_than_a_hundredth_of_a_pixel_is_not_stated(result: KeepResult) -> None:
-    for right, stated in ((0.005, False), (0.015, True)):
-        registration = dataclasses.replace(result.analysis.registration, matrix=translation(right, 0))
-        analysis = dataclasses.replace(result.analysis, registration=registration)
-        undone = dataclasses.replace(result, analysis=analysis).undone
-        assert any("moved" in line for line in undone) == stated
+@pytest.mark.parametrize(("right", "off", "stated"), [(0.04, 0.0, False), (0.06, 0.0, True), (0.4, 0.5, False)])
+def test_a_shift_below_its_uncertainty_is_not_stated(
+    result: KeepResult, right: float, off: float, stated: bool
+) -> None:
+    """Which is a twentieth of a pixel at least."""
+    place = {"matrix": translation(right, 0), "uncertainty_px": off}
+    registration = dataclasses.replace(result.analysis.registration, **place)
+    analysis = dataclasses.replace(result.analysis, registration=registration)
+    undone = dataclasses.replace(result, analysis=analysis).undone
+    assert any("moved" in line for line in undone) == stated
 
 
 def test_how_the_editor_moved_the_image_is_stated_to_the_right_and_down(result: KeepResult) -> None:

@@ -1,6 +1,7 @@
 """Detection of changes at known places."""
 
 import dataclasses
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,7 +12,7 @@ from latentedit_keep.base.warp import smoothed
 from latentedit_keep.change import DetectedChange, _structure, find_change, is_drawn_anew, is_unsure, judge
 from latentedit_keep.registration import Registration, register
 from latentedit_keep.tones import Tones
-from tests.keep.pairs import SIDE, as_jpeg, moved, scene, similarity, with_object
+from tests.keep.pairs import SIDE, as_jpeg, cast, moved, scene, similarity, with_object
 
 pytestmark = pytest.mark.slow
 
@@ -246,3 +247,44 @@ def test_what_is_visible_next_to_a_change_belongs_to_it() -> None:
     after[weak] += 25
     after += generator.normal(0, 1.5, after.shape)
     assert found(before, after.clip(0, 255)).mask[weak].mean() > 0.9
+
+
+Y, X = np.mgrid[:SIDE, :SIDE]
+WARM, DARK = np.array([10, 3.5, -6]), np.array([-12, -12, -12])
+LEFT, ELLIPSE = (80 - X) / 2, 55 - np.hypot(X - 80, (Y - 80) / 0.8)  # in pixels inwards, at most
+
+
+@pytest.mark.parametrize(
+    ("tint", "inwards", "soft_px", "saved"),
+    [
+        (WARM, LEFT, 1, as_jpeg),
+        (DARK, LEFT, 8, as_jpeg),
+        (-WARM, ELLIPSE, 1, lambda image: as_jpeg(cast(np.rint(image).clip(0, 255)))),
+    ],
+    ids=["half", "soft half", "ellipse in a cast"],
+)
+def test_a_part_that_is_tinted_is_found_or_its_surroundings(
+    tint: np.ndarray, inwards: np.ndarray, soft_px: float, saved: Any
+) -> None:
+    """Which of the two changed, nobody can tell."""
+    weight = np.clip(inwards / soft_px + 0.5, 0, 1)
+    change = found(scene(), saved(scene() + tint * weight[..., None]))
+    assert judge(change) == "local change"
+    truth = weight > 0.5
+    assert max(overlap(change.mask > 0.5, truth), overlap(change.mask > 0.5, ~truth)) > 0.85
+
+
+@pytest.mark.parametrize("levels", [3, 18])
+def test_darkened_corners_are_no_change_and_are_told_where_they_are_seen(levels: float) -> None:
+    radius = np.hypot(X - 80, Y - 80) / 113
+    change = found(scene(), as_jpeg(scene() - levels * radius[..., None] ** 2))
+    assert judge(change) == "nothing"
+    assert (change.leftover is not None) == (levels == 18)
+
+
+def test_what_agrees_is_kept_where_three_quarters_were_replaced() -> None:
+    """The same share that agrees no better than chance is that of an image that was redrawn."""
+    change = dataclasses.replace(found(scene(), as_jpeg(with_object(scene()))), unchanged_share=0.2)
+    fits = {"local change": {}, "redrawn": {"structure": 0.9}}
+    for verdict, fields in (*fits.items(), ("redrawn", {"residual": 4.0}), ("redrawn", {"unchanged_share": 0.1})):
+        assert judge(dataclasses.replace(change, **fields)) == verdict

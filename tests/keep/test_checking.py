@@ -15,9 +15,10 @@ from PIL import Image
 from pydantic import TypeAdapter
 
 from latentedit_keep import check_folder
-from latentedit_keep.api import keep
+from latentedit_keep.api import KeepResult, keep
 from latentedit_keep.base.errors import ConfigError
 from latentedit_keep.base.images import read_pixels
+from latentedit_keep.base.saving import save_image
 from latentedit_keep.base.warp import smoothed
 from latentedit_keep.change import Leftover, framed
 from latentedit_keep.checking import CheckResult, Report, check
@@ -252,6 +253,64 @@ def test_a_kept_result_is_checked_as_its_two_images_are(image: np.ndarray) -> No
         assert found.report == expected.report
         np.testing.assert_array_equal(found.panel, expected.panel)
         np.testing.assert_array_equal(found.kept.kept.pixels, expected.kept.kept.pixels)
+
+
+def uncertain(kept: KeepResult, **fields: Any) -> KeepResult:
+    change = dataclasses.replace(some(kept.detected), **fields)
+    return dataclasses.replace(kept, analysis=dataclasses.replace(kept.analysis, change=change))
+
+
+def test_nothing_is_unsure_where_the_rest_differs() -> None:
+    kept = keep(as_image(scene()), as_image(as_jpeg(scene())))
+    assert check(kept=kept, mask=as_image(WHERE)).report.reasons == ("no edit",)
+    left = uncertain(kept, leftover=Leftover(levels=8.0, box=(0, 0, 0.5, 1)))
+    for options in ({"mask": as_image(WHERE)}, {"max_outside": 0.5}):
+        report = check(kept=left, **options).report
+        assert (report.passed, report.reasons, report.next_step_code) == (False, ("unsure",), "look")
+        assert "0,0,80,160" in report.verdict
+
+
+@pytest.mark.parametrize(("off", "certain"), [(0.1, True), (2.0, True), (20.0, False)])
+def test_a_cast_within_its_uncertainty_is_no_verdict(off: float, certain: bool) -> None:
+    kept = keep(as_image(scene()), as_image(as_jpeg(scene() * 0.85 + 4)))
+    tones = dataclasses.replace(some(kept.detected).tones, doubts=np.full((17, 17, 17), off))
+    report = check(kept=uncertain(kept, tones=tones), max_outside=0.5).report
+    assert report.found == "nothing"
+    assert 10 < report.cast.value < 20
+    assert report.reasons == (("whole image",) if certain else ("no edit",))
+    assert report.next_step_code == ("allow whole image" if certain else "edit again")
+    assert not any(f"{report.cast.value:.1f}" in text for text in report.also)
+
+
+@pytest.mark.parametrize("saved", [as_jpeg, lambda image: as_jpeg(cast(image), 75)])
+def test_a_result_passes_with_every_mask_that_the_edit_passes_with(saved: Any, tmp_path: Path) -> None:
+    """Also with one that is exactly the change."""
+    original, center = scene(2 * SIDE), (180, 140)
+    kept = keep(as_image(original), as_image(saved(with_object(original, center, 36))))
+    as_image(original).save(tmp_path / "original.png")
+    kept.save(tmp_path / "kept.png")
+    for radius in (34, 35, 36, 37, 40):
+        mask = as_image(cv2.circle(np.zeros((2 * SIDE, 2 * SIDE), dtype=np.uint8), center, radius, 255, -1))
+        result = check(tmp_path / "original.png", tmp_path / "kept.png", mask=mask).report
+        before = check(kept=kept, mask=mask).report.passed
+        assert result.passed or not before, radius
+        assert before or radius < 40
+
+
+def test_a_seam_farther_out_needs_the_record_of_its_original_and_to_be_faint(tmp_path: Path) -> None:
+    """A ring of 3 levels, and one that is seen, 5 to 6 px outside of the mask."""
+    kept = keep(as_image(scene()), as_image(with_object(scene())))
+    ring = cv2.circle(np.zeros((SIDE, SIDE, 1), dtype=np.uint8), (90, 70), 24, 1, 2)
+    mask = as_image(cv2.circle(np.zeros((SIDE, SIDE), dtype=np.uint8), (90, 70), 18, 255, -1))
+    as_image(scene()).save(tmp_path / "original.png")
+    for levels, record, passed in ((3, kept.record, True), (30, kept.record, False), (3, None, False)):
+        pixels = kept.kept.pixels + np.uint8(levels) * ring
+        save_image(as_image(pixels), tmp_path / "kept.png", record=record and record.to_json())
+        report = check(tmp_path / "original.png", tmp_path / "kept.png", mask=mask).report
+        assert (report.passed, report.rest) == (passed, "identical")
+    other = dataclasses.replace(kept.record, original=kept.record.edited)
+    save_image(as_image(kept.kept.pixels + np.uint8(3) * ring), tmp_path / "kept.png", record=other.to_json())
+    assert not check(tmp_path / "original.png", tmp_path / "kept.png", mask=mask).report.passed
 
 
 def test_check_needs_either_two_images_or_a_kept_result() -> None:

@@ -70,6 +70,15 @@ def test_a_seam_that_would_be_seen_anywhere_stays() -> None:
     assert np.array_equal(hidden(mask, PLAIN, disk(70, 60), EVERYWHERE, FLAT), mask)
 
 
+@pytest.mark.parametrize("spots", [[(139.5, 100)], [(100, 60.5)]])
+def test_a_seam_takes_in_no_damage(spots: list[tuple[float, float]]) -> None:
+    """Spots in what faintly goes on from the change."""
+    damage = np.any([np.hypot(X - x, Y - y) < 1.3 for x, y in spots], axis=0)
+    faint = np.float32(9) * ((AWAY >= 33) & (AWAY < 41))
+    edited = np.where(damage[..., None], PLAIN + 50, disk(33, 60) + faint[..., None])
+    assert hidden(soft(AWAY < 33), PLAIN, edited, EVERYWHERE, FLAT)[damage].max() < 0.5
+
+
 def test_differences_that_are_everywhere_move_no_seam() -> None:
     """Other grain all around a change."""
     noise = np.random.default_rng(0).normal(0, 25, PLAIN.shape).astype(np.float32)

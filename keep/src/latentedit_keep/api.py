@@ -43,8 +43,11 @@ _STRENGTHS = "Give 1 for the full change, 0 for the original"
 _TICKS = 20  # steps of a usual pair
 _UNSURE_PX = 0.5  # uncertainty of the alignment from which a doubt is reported
 _MANY = 20  # separate changes from which a doubt is reported
-SHIFTED = 10.0  # levels of a cast that is reported although nothing was changed
-SMALLER = "what is smaller was not kept"
+_SHIFTED = 10.0  # levels of a cast that is reported although nothing was changed
+# Calibrated so that nineteen of twenty errors are smaller: see docs/results/check.md.
+_LEAST_PX, _LEAST_CAST, _CAST_FACTOR = 0.05, 1.6, 3.2
+_MEAN_RADIUS = 0.38  # mean distance of a square's points from its center, as a share of its side
+SMALLER = "what is smaller or fainter was not kept"
 INVERTED = "everything that changed lies outside the mask: it may be inverted"
 _MEASURED_PIXELS = 2_000_000  # agreement is measured on a regular grid of about this many pixels
 
@@ -321,16 +324,16 @@ class KeepResult(Hinted):
     def undone(self) -> tuple[str, ...]:
         """What the editor did to the frame and to the colors, in words."""
         crop, cast, degrees = self.analysis.box, self.analysis.cast, self.analysis.registration.rotation_degrees
-        right, down = self.shift_px
+        (right, down), (off, spread, tint) = self.shift_px, uncertainties(self.analysis)
         frame = {
-            f"moved by {right:+.2f}, {down:+.2f} px": math.hypot(right, down) >= 0.01,
-            f"zoom {self.zoom:.4f}": abs(self.zoom - 1) >= 0.0001,
-            f"turned {degrees:+.2f} degrees": abs(degrees) >= 0.01,
+            f"moved by {right:+.2f}, {down:+.2f} px": math.hypot(right, down) >= max(0.01, off),
+            f"zoom {self.zoom:.4f}": abs(self.zoom - 1) >= max(0.0001, spread),
+            f"turned {degrees:+.2f} degrees": abs(degrees) >= max(0.01, math.degrees(spread)),
         }
         lines = (
             "" if crop is None else "the edited image is a crop from {},{} to {},{}".format(*crop),
             ", ".join(text for text, happened in frame.items() if happened),
-            f"colors changed by {cast:.1f} of 255 levels on average" if cast >= 0.1 else "",
+            f"colors changed by {cast:.1f} of 255 levels on average" if cast >= max(0.1, tint) else "",
         )
         return tuple(filter(None, lines))
 
@@ -512,9 +515,37 @@ def wrap_pipeline(pipe: Callable[..., Any], *, strength: float = 1.0) -> Callabl
     return edit
 
 
-def nothing_larger(least_px: int) -> str:
+def uncertainties(found: Analysis) -> tuple[float, float, float]:
+    """Of a shift in px, of a zoom or an angle in radians, and of the cast in levels: most errors are smaller."""
+    if found.change is None or found.change.exact:
+        return 0.0, 0.0, 0.0
+    off = max(found.registration.uncertainty_px, _LEAST_PX)
+    cast = max(_CAST_FACTOR * found.change.tones.cast_uncertainty, _LEAST_CAST)
+    return off, off / (_MEAN_RADIUS * min(found.original.size)), cast
+
+
+def only_colors(found: Analysis) -> bool:
+    """Whether nothing but the colors changed, and certainly, so much that this may have been the request."""
+    return found.found == "nothing" and not rest_line(found) and found.cast > max(_SHIFTED, uncertainties(found)[2])
+
+
+def nothing_line(found: Analysis) -> str:
     """That no change was found, of those that always are."""
-    return f"nothing larger than {least_px} x {least_px} px changed"
+    change, differs = found.change, rest_line(found)
+    if differs:
+        return f"no change was found, but {differs}"
+    if change is None or change.exact:
+        return "no pixel changed"
+    size = f"{change.least_px} x {change.least_px} px"
+    return f"nothing larger than {size} and stronger than {change.least_levels} levels changed"
+
+
+def rest_line(found: Analysis) -> str:
+    """Where what was not found to have changed differs nevertheless; empty if it does not, or is not compared."""
+    left = None if found.change is None else found.change.leftover
+    if left is None or found.found not in (*LOCAL, "nothing"):
+        return ""
+    return "the rest still differs by {:.0f} levels at {},{},{},{}".format(left.levels, *found.box_of(left.box))
 
 
 def alpha_lines(transparent: float, opaque: float) -> tuple[str, ...]:
@@ -578,6 +609,8 @@ def _doubts(original: PixelImage, edited: PixelImage, found: Analysis, mask: tup
         "use it as it is if a ground was requested": on_ground,
         f"the editor turned the image: {found.turned}; that was undone": bool(found.turned),
         "the edited image was taken by a camera and the original was not: are they swapped?": swapped,
+        "the image is the editor's: nothing of the original was found in it, so nothing of it is left": found.found
+        == "redrawn",
         "parts of the original have moved apart in the edited image: nothing was kept": found.apart,
         convention: bool(convention),
         INVERTED: inverted,
@@ -586,22 +619,20 @@ def _doubts(original: PixelImage, edited: PixelImage, found: Analysis, mask: tup
     if more > EXTENDED or (more and found.found == "reframed"):
         doubts[f"{beyond_line(more, sides)}: that was not kept"] = True
     if (change := found.change) is not None and not change.exact:
-        registration, cast, is_local = change.registration, change.tones.cast, found.found in LOCAL
+        registration, is_local = change.registration, found.found in LOCAL
         off, out, is_nothing = registration.uncertainty_px, registration.outside_share, found.found == "nothing"
         count, ignored = is_local * change.count, is_local * change.ignored
-        shifted, little_left = is_nothing and cast > SHIFTED, is_local and change.unchanged_share < LITTLE_LEFT
+        little_left = is_local and change.unchanged_share < LITTLE_LEFT
         doubts |= {
             f"the alignment is uncertain by {off:.1f} px": off > _UNSURE_PX,
             f"{100 * out:.0f} % of the original is outside the edited image": out > OUTSIDE,
-            f"only the colors changed, all by {cast:.0f} of 255 levels; keep undoes that": shifted,
-            f"{nothing_larger(change.least_px)}; {SMALLER}": is_nothing,
+            f"only the colors changed, all by {found.cast:.0f} of 255 levels; keep undoes that": only_colors(found),
+            f"{nothing_line(found)}; {SMALLER}": is_nothing and not rest_line(found),
             "what changed is no stronger than the noise elsewhere": found.found == "faint change",
             f"{ignored} faint difference{'s' * (ignored > 1)} ignored: noise elsewhere is about as strong": ignored > 0,
             f"{count} separate changes: some may be damage by the editor": count > _MANY,
             "less than half of the image is unchanged, which makes colors and alignment less certain": little_left,
         }
-        if is_local and change.leftover is not None:
-            box = ",".join(str(side) for side in found.box_of(change.leftover.box))
-            doubts[f"the rest still differs by {change.leftover.levels:.0f} levels at {box}"] = True
+        doubts[rest_line(found)] = bool(rest_line(found))
     notes = [note for image in (original, edited) for note in image.info.get("notes", ())]
     return (*notes, *(doubt for doubt, holds in doubts.items() if holds))

@@ -15,26 +15,30 @@ from PIL import Image, ImageDraw, ImageFont
 
 from latentedit_keep.api import (
     INVERTED,
-    SHIFTED,
     SMALLER,
     ImageLike,
+    KeepRecord,
     KeepResult,
     KeptImage,
     alpha_lines,
     beyond_line,
     keep,
-    nothing_larger,
+    nothing_line,
+    only_colors,
+    uncertainties,
 )
 from latentedit_keep.base.console import Progress
-from latentedit_keep.base.errors import ConfigError, explaining, instead_of
+from latentedit_keep.base.errors import ConfigError, FileFormatError, explaining, instead_of
 from latentedit_keep.base.files import plain
 from latentedit_keep.base.images import PixelImage, read_pixels
 from latentedit_keep.base.provenance import Declaration, Role
-from latentedit_keep.base.warp import Mask, cv2, depth_inside, fitted, resized, scaling, warped
+from latentedit_keep.base.saving import read_chunks
+from latentedit_keep.base.warp import Mask, cv2, depth_inside, fitted, largest, resized, scaling, smoothed, warped
 from latentedit_keep.change import EDGE_PX, EXTENDED, GLOBAL, LOCAL, NOTHING, OPAQUE, VISIBLE, Found, share_uncertainty
 from latentedit_keep.decoders import as_started_from
 from latentedit_keep.detection import grown
 from latentedit_keep.masks import looks_inverted, mask_plane
+from latentedit_keep.seams import SEAM_PX, SEAM_REACH, SEEN
 
 Reason = Literal["unsure", "no edit", "changed outside", "size", "whole image", "reframed", "different images"]
 Step = Literal[
@@ -44,12 +48,8 @@ Step = Literal[
 _INSTEAD = {"ok": "`passed`", "save": "`panel`, a Pillow image", "image": "`panel`", "to_dict": "`report.values`"}
 MAX_OUTSIDE = 0.001  # default limit with a mask, as a share of the image
 _MARGIN = 0.006  # of the side: around a mask, soft edges of changes do not count as outside
-# Calibrated so that nineteen of twenty errors are smaller: see docs/results/check.md.
-_LEAST_PX, _LEAST_CAST, _CAST_FACTOR = 0.05, 1.6, 3.2
 _SPECK = 5e-5  # share below which a region is not listed
-_MEAN_RADIUS = 0.38  # mean distance of a square's points from its center, as a share of its side
 _UNSEEN = {"shift": 0.5, "zoom": 0.002, "turn": 0.1, "cast": 2.0}  # px, 1, degrees and levels below which none is named
-_LARGE_CAST = 10.0  # levels from which a cast is named however uncertain it is
 _ALIGNMENT = ("right_px", "down_px", "zoom", "rotation_degrees", "cast")  # fields of `Report`
 _NAMES = ("ORIGINAL", "EDITED", "MASK")  # of files in a suggested command, if they have no path
 _STEPS: dict[Step, str] = {
@@ -311,22 +311,28 @@ def check(
         opacity = kept.analysis.full(change.mask)
         changed, faint = opacity > OPAQUE, (opacity > VISIBLE) & (opacity <= OPAQUE)
         numbers = kept.analysis.full(change.numbers, labels=True)
-    margin = _noise(kept) * _MARGIN * max(first.size) + _edge_px(kept)
+    margin = _MARGIN * max(first.size) + max(_edge_px(kept), 2 * EDGE_PX)
     allowed = None if plane is None else grown(plane > 0.5, math.ceil(margin))
+    beyond = None if allowed is None else changed & ~allowed
+    if (
+        allowed is not None and beyond is not None and beyond.any() and _is_kept(second, first)
+    ):  # a seam may lie farther out
+        apart = largest(np.abs(smoothed(second.levels - first.levels, SEAM_PX)))
+        beyond &= (apart > SEEN[1]) | ~grown(allowed, math.ceil(SEAM_REACH * min(first.size)))
     inverted = plane is not None and looks_inverted(changed, plane > 0.5)
-    doubts = (doubt.replace(SMALLER, "what is smaller may not be seen") for doubt in kept.doubts)
+    doubts = (doubt.replace(SMALLER, "what is smaller or fainter may not be seen") for doubt in kept.doubts)
     agreement, no_rest = kept.outside_db_before, bool(changed.all()) or found in GLOBAL
     report = Report(
         found=found,
         changed=_share(changed, faint, kept),
         inside=None if allowed is None else _share(changed & allowed, faint & allowed, kept),
-        outside=None if allowed is None else _share(changed & ~allowed, faint & ~allowed, kept),
+        outside=None if allowed is None or beyond is None else _share(beyond, faint & ~allowed, kept),
         mask_share=None if plane is None else float((plane > 0.5).mean()),
         max_outside=MAX_OUTSIDE if max_outside is None and allowed is not None else max_outside,
         became_transparent=kept.became_transparent,
         became_opaque=kept.became_opaque,
         least_px=kept.analysis.least_px,
-        regions=_regions(kept, changed, numbers, allowed),
+        regions=_regions(kept, changed, numbers, beyond),
         box_uncertainty_px=_edge_px(kept),
         **_alignment(kept),
         beyond=kept.analysis.beyond[0],
@@ -344,9 +350,19 @@ def check(
         passed=None, verdict="", next_step="", next_step_code="use edited", reasons=(), also=(),
     )  # fmt: skip
     places = [None if one is None else one.path for one in (first, second, third)]
-    clean = change is None or change.is_separated
-    report = _judged(report, places, expect_size=expect_size, inverted=inverted, clean=clean)
+    report = _judged(report, places, kept, expect_size=expect_size, inverted=inverted)
     return CheckResult(report=report, kept=kept, changed=changed, allowed=allowed)
+
+
+def _is_kept(edited: PixelImage, original: PixelImage) -> bool:
+    """Whether a file has the record of a `keep` on this original."""
+    if edited.path is None or edited.size != original.size:
+        return False
+    text = read_chunks(edited.path)[0]
+    try:
+        return text is not None and KeepRecord.from_json(text, "").original.fingerprint == original.fingerprint
+    except FileFormatError:
+        return False
 
 
 def _decoder(read: PixelImage, started: PixelImage) -> str:
@@ -358,13 +374,13 @@ def _decoder(read: PixelImage, started: PixelImage) -> str:
     return f"the edited image was made from {decoding}, and compared with that"
 
 
-def _regions(kept: KeepResult, changed: Mask, numbers: NDArray[np.int32], allowed: Mask | None) -> tuple[Region, ...]:
+def _regions(kept: KeepResult, changed: Mask, numbers: NDArray[np.int32], beyond: Mask | None) -> tuple[Region, ...]:
     def shares(part: Mask) -> list[float]:
         return (np.bincount(numbers[part], minlength=1 + len(kept.changes)) / part.size)[1:].tolist()
 
-    outside = [None] * len(kept.changes) if allowed is None else shares(changed & ~allowed)
+    outside = [None] * len(kept.changes) if beyond is None else shares(beyond)
     parts = zip(kept.changes, shares(changed), outside, strict=False)
-    regions = (Region(number=one.number, box=one.box, share=share, outside=beyond) for one, share, beyond in parts)
+    regions = (Region(number=one.number, box=one.box, share=share, outside=more) for one, share, more in parts)
     return tuple(region for region in regions if region.share >= _noise(kept) * _SPECK)
 
 
@@ -388,17 +404,19 @@ def _alignment(kept: KeepResult) -> dict[str, Any]:
     """Frame and colors, each with its uncertainty."""
     if kept.detected is None:
         return dict.fromkeys(_ALIGNMENT)
-    frame, cast = kept.analysis.registration, _CAST_FACTOR * kept.detected.tones.cast_uncertainty
-    off = max(frame.uncertainty_px, _LEAST_PX)
-    spread = off / (_MEAN_RADIUS * min(kept.original.size))
+    frame, (off, spread, cast) = kept.analysis.registration, uncertainties(kept.analysis)
     values = (*frame.shift_px, frame.zoom, frame.rotation_degrees, kept.analysis.cast)
-    errors = (off, off, spread, math.degrees(spread), max(cast, _LEAST_CAST))
+    errors = (off, off, spread, math.degrees(spread), cast)
     pairs = zip(_ALIGNMENT, values, errors, strict=True)
-    return {name: Measure(value=value, uncertainty=_noise(kept) * float(error)) for name, value, error in pairs}
+    return {name: Measure(value=value, uncertainty=float(error)) for name, value, error in pairs}
 
 
-def _judged(report: Report, places: Sequence[Path | None], *, expect_size: bool, inverted: bool, clean: bool) -> Report:
+def _judged(
+    report: Report, places: Sequence[Path | None], kept: KeepResult, *, expect_size: bool, inverted: bool
+) -> Report:
     """The report with its verdict, its reasons and the next step."""
+    recolored = only_colors(kept.analysis)
+    clean = kept.detected is None or kept.detected.is_separated
     limit, found, masked = report.max_outside, report.found, report.mask is not None
     outside = report.changed if report.outside is None else report.outside
     inside = report.changed if report.inside is None else report.inside
@@ -406,27 +424,27 @@ def _judged(report: Report, places: Sequence[Path | None], *, expect_size: bool,
     sizes = " instead of ".join(f"{width}x{height}" for width, height in (report.edited_size, report.size))
     cast = "" if report.cast is None else f"all colors changed by {report.cast.text(1)} of 255 levels"
     reasons: dict[Reason, str] = {}
-    verdict = _sentence(report, inside, within, cast)
+    verdict = _sentence(report, kept, inside, within, cast)
     if masked or limit is not None:
-        if found in ("colors changed", "redrawn") or _recolored(report):
+        if found in ("colors changed", "redrawn") or recolored:
             reasons = {} if limit == 1 else {"whole image": verdict}
         elif found == "different images" or (found == "reframed" and limit != 1):
             reasons[found] = verdict
-        elif found == "faint change":
+        elif found == "faint change" or (found == "nothing" and not clean):
             reasons["unsure"] = verdict
         elif found != "reframed" and (inside.value < NOTHING * bool(report.least_px) or not inside.value):
-            reasons["no edit"] = _nothing(report, within)
+            reasons["no edit"] = _nothing(kept, within)
         if found in LOCAL and found != "faint change" and limit is not None and outside.value > 0 and limit < 1:
             share = f"{outside.text(2, 100)} % changed{where}, and {100 * limit:g} % may"
-            if found == "local change" and abs(outside.value - limit) < outside.uncertainty:
+            if abs(outside.value - limit) < outside.uncertainty:
                 reasons["unsure"] = f"{share}: too close to be certain"
             elif outside.value > limit:
                 reasons["changed outside"] = share
     if expect_size and report.size != report.edited_size:
         reasons["size"] = f"the size is {sizes}"
-    also = _also(report, sizes, cast)
-    step = "invert mask" if inverted else _next_step(report, next(iter(reasons), None), also)
-    if step in ("keep", "keep within mask", "use edited or keep") and not clean:
+    also = _also(report, sizes, "" if recolored or found == "colors changed" else cast)
+    step = "invert mask" if inverted else _next_step(report, next(iter(reasons), None), also, recolored=recolored)
+    if step in ("keep", "keep within mask", "use edited or keep", "edit again") and not clean:
         step = "look"
     names = [name if place is None else shlex.quote(str(place)) for name, place in zip(_NAMES, places, strict=True)]
     command = "latentedit keep {} {}{}".format(*names[:2], f" --mask {names[2]}" if masked else "")
@@ -437,28 +455,23 @@ def _judged(report: Report, places: Sequence[Path | None], *, expect_size: bool,
     )  # fmt: skip
 
 
-def _recolored(report: Report) -> bool:
-    """Whether nothing but the colors changed, so much that this may have been the request."""
-    return report.found == "nothing" and report.cast is not None and report.cast.value > SHIFTED
-
-
-def _nothing(report: Report, within: str = "") -> str:
-    if report.found == "identical":
+def _nothing(kept: KeepResult, within: str = "") -> str:
+    if kept.found == "identical":
         return "both files show the same image"
-    if report.cast is not None and _recolored(report):
-        return f"only the colors changed, all by {report.cast.text(1)} of 255 levels"
-    return (nothing_larger(report.least_px) if report.least_px else "no pixel changed") + within
+    if only_colors(kept.analysis):
+        return f"only the colors changed, all by {_alignment(kept)['cast'].text(1)} of 255 levels"
+    return nothing_line(kept.analysis) + within
 
 
-def _sentence(report: Report, inside: Measure, within: str, cast: str) -> str:
+def _sentence(report: Report, kept: KeepResult, inside: Measure, within: str, cast: str) -> str:
     """What was found, in words."""
     count = len(report.regions)
     places = f" in {count} places" if count > 1 else ""
     extended = f"the image was extended: {beyond_line(report.beyond, report.beyond_at)}"
     changed = f"{inside.text(2, 100)} % of the image changed{within}{places}"
+    if report.found in ("identical", "nothing"):
+        return _nothing(kept)
     return {
-        "identical": _nothing(report),
-        "nothing": _nothing(report),
         "faint change": "what differs is no stronger than the noise elsewhere",
         "local change": changed,
         "background replaced": f"the background was replaced: {changed}",
@@ -469,12 +482,12 @@ def _sentence(report: Report, inside: Measure, within: str, cast: str) -> str:
     }[report.found]
 
 
-def _next_step(report: Report, reason: Reason | None, also: Sequence[str]) -> Step:
+def _next_step(report: Report, reason: Reason | None, also: Sequence[str], *, recolored: bool) -> Step:
     """What to do about the first reason, or about what else the editor did."""
     whole: Step = "use edited" if report.max_outside == 1 else "allow whole image"
-    if _recolored(report):
+    if recolored:
         return whole
-    near = reason == "unsure" and report.found != "faint change"  # near the limit
+    near = reason == "unsure" and report.found in LOCAL[1:]  # near the limit
     if near or reason == "changed outside" or (reason == "whole image" and report.mask is not None):
         return "keep within mask" if report.mask is not None else "keep"
     if reason == "size":
@@ -501,9 +514,7 @@ def _also(report: Report, sizes: str, cast: str) -> tuple[str, ...]:
         also[f"moved by {right.value:+.2f}, {down.value:+.2f} ± {off:.2f} px"] = shift > max(_UNSEEN["shift"], off)
         also[f"zoomed by {zoom.text(4)}"] = abs(zoom.value - 1) > max(_UNSEEN["zoom"], zoom.uncertainty)
         also[f"turned by {turn.text()} degrees"] = abs(turn.value) > max(_UNSEEN["turn"], turn.uncertainty)
-        large = tint.value > min(max(_UNSEEN["cast"], tint.uncertainty), _LARGE_CAST)
-        stated = report.found == "colors changed" or _recolored(report)
-        also[cast] = large and not stated
+        also[cast] = bool(cast) and tint.value > max(_UNSEEN["cast"], tint.uncertainty)
     also |= dict.fromkeys(alpha_lines(report.became_transparent, report.became_opaque), True)
     also[beyond_line(report.beyond, report.beyond_at)] = report.beyond > 0 and report.found != "reframed"
     also[f"size {sizes}"] = report.size != report.edited_size

@@ -2,15 +2,15 @@
 
 import numpy as np
 
-from latentedit_keep.base.warp import Array, Mask, cv2, largest, smoothed
+from latentedit_keep.base.warp import Array, Mask, cv2, largest, smoothed, touched
 from latentedit_keep.detection import grown
 
-_SEAM_PX = 0.7  # sigma of the differences that are seen along a seam
+SEAM_PX = 0.7  # sigma of the differences that are seen along a seam
 _DETAIL = 8.0  # levels a pixel of detail in both images that hide half of a difference
 _FAR = 0.06  # of the side: distance from a change from which on differences are the usual ones
 _USUAL = (0.9, 500)  # quantile of them, and pixels that are needed for that
-_SEEN = (5.0, 12.0)  # levels from which on a seam is seen: the usual difference, within these
-_REACH = 0.04  # of the side: how far a seam may move
+SEEN = (5.0, 12.0)  # levels from which on a seam is seen: the usual difference, within these
+SEAM_REACH = 0.04  # of the side: how far a seam may move
 _NEARER = 8.0  # how many times as much a seam costs that far away: what agrees stays the original's
 _LENGTH = 0.5  # cost of a pixel of a seam that cannot be seen, in levels
 _FIXED = 1e6  # cost of a pixel that must not change sides
@@ -30,24 +30,27 @@ def hidden(mask: Array, original: Array, edited: Array, inside: Mask, detail: Ar
     if not solid.any():
         return mask
     difference = edited - original
-    fine = largest(np.abs(smoothed(difference, _SEAM_PX)))
-    away = cv2.distanceTransform((mask < 0.05).astype(np.uint8), cv2.DIST_L2, 3) / np.float32(_REACH * side)
-    far = inside & (away > _FAR / _REACH)
+    fine = largest(np.abs(smoothed(difference, SEAM_PX)))
+    away = cv2.distanceTransform((mask < 0.05).astype(np.uint8), cv2.DIST_L2, 3) / np.float32(SEAM_REACH * side)
+    far = inside & (away > _FAR / SEAM_REACH)
     usual = float(np.quantile(fine[far], _USUAL[0])) if far.sum() > _USUAL[1] else 0.0
-    seen, cost = float(np.clip(usual, *_SEEN)), fine / (1 + detail / np.float32(_DETAIL))
+    seen, cost = float(np.clip(usual, *SEEN)), fine / (1 + detail / np.float32(_DETAIL))
     outside = (mask < 0.1) & grown(mask > 0.9, _RING_PX) & inside
     visible = outside & (cost > seen)
     if visible.sum() < _LEAST_PX:
         return mask
     price = (np.maximum(cost - usual / 2, 0) + np.float32(_LENGTH)) * (1 + np.float32(_NEARER) * away)
-    wide = least_cut(price, solid, (away < 1) & inside)
+    damage = (fine > SEEN[1]) & ~solid
+    near, wider = (grown(solid, times * _RING_PX) for times in (1, 2))
+    damage &= ~touched(damage, near) | touched(damage, ~wider)  # what goes on from the change, and ends, is its rest
+    wide = least_cut(price, solid, (away < 1) & inside & ~damage)
     # Moved are only those parts of the seam that were seen, and what is near.
     count, moved = cv2.connectedComponents((wide & ~solid).astype(np.uint8), connectivity=4)
     near = cv2.dilate(moved.astype(np.float32), np.ones([2 * _RING_PX + 1] * 2, dtype=np.uint8)).astype(np.intp)
     chance = np.float32(_OFTEN * (cost[far] > seen).mean() if far.any() else 0)
     better = np.bincount(near[outside], weights=visible[outside] - chance, minlength=count) >= _LEAST_PX
     better[0] = False
-    added = better[moved] & grown(visible, round(_REACH * side))
+    added = better[moved] & grown(visible, round(SEAM_REACH * side))
     soft = np.minimum(2 * smoothed(wide.astype(np.float32), 0.7), 1)  # as `rim`
     faded = smoothed(grown(added | solid, _WIDE_PX).astype(np.float32), _WIDE_PX)
     faded *= grown(added, 2 * _WIDE_PX) & inside & (fine < seen)

@@ -38,7 +38,7 @@ _UNLIKE = (1, 4)  # cells away from all unchanged colors up to which a color is 
 _SEEN = 3.0  # samples around a cell from which it counts as seen, since codecs mix the colors at edges
 _NEARLY_ALL = 0.99  # share of the weight by which the largest correction is measured
 _DARK = 4.0  # levels below which a curve is linear
-_ROUNDS = 3  # of weights and fit
+_ROUNDS = 3  # of weights and fit, and of a fit and what it fits
 _BINS = 48  # quantiles of a channel, each of which adds its median residual to the curve
 _CLIPPED = (2.5, 252.5)  # edited values outside say little about what they were
 # Samples that are cut off from which on black or white is known to have stayed; levels within which they are held so.
@@ -53,6 +53,10 @@ PATCHES = np.array([_WEDGE + _COLORS], dtype=np.float32)  # ``[1, 14, 3]``
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 # Candidate blurs in pixels; negative ones blur the edited image, which is then the sharper one.
 _SIGMAS = (-1.0, -0.7, -0.5, -0.35, 0.0, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 1.0, 1.2, 1.4, 1.7, 2.1, 2.6)
+# Levels of the difference of two parts of what is unchanged that are tinted against each other: unchanged pairs had up
+# to 3.1, and 7 where the corners were darkened. Share of its variance that lies between the two: gradual shade has .76.
+PARTED, _CLEARLY = 3.5, 0.8
+_PARTED_SIGMA, _PARTED_MOST, _LEAST_PART = 1.5, 40.0, 0.05  # in blocks, in levels, and as a share
 _DETAIL_PX = 1.0  # sigma below which detail is lost first
 _MOST = 2.0  # upper bound of the sharpening
 Values = NDArray[np.float64]
@@ -275,6 +279,59 @@ def _blocks(original: Array, edited: Array, inside: Mask) -> tuple[Values, Value
     sound = np.asarray(((there > _CLIPPED[0]) & (there < _CLIPPED[1])).all(axis=1))
     chosen = sound if sound.sum() > 0.2 * len(sound) else np.ones(len(sound), dtype=bool)
     return here[chosen].astype(np.float64), there[chosen].astype(np.float64)
+
+
+def parts(difference: Array, among: Mask) -> tuple[float, float, Array]:
+    """The two parts that differ most from each other: levels between them, share of the variance, and which is which.
+
+    The plane has -1 and 1 for the two parts and 0 elsewhere; the parts are those of Otsu's threshold on the first
+    principal component of the coarse difference.
+    """
+    height, width = among.shape
+    step = max(2.0, np.sqrt(height * width / _BLOCKS))
+    size = (max(1, round(width / step)), max(1, round(height / step)))
+    weight = among.astype(np.float32)
+    limited = difference.clip(-_PARTED_MOST, _PARTED_MOST) * weight[..., None]
+    share, sums = (cv2.resize(one, size, interpolation=cv2.INTER_AREA) for one in (weight, limited))
+    chosen = share > 0.5
+    plane = np.zeros(chosen.shape, dtype=np.float32)
+    if chosen.sum() < 2 / _LEAST_PART:
+        return 0.0, 0.0, plane
+    smooth = smoothed(sums, _PARTED_SIGMA) / np.maximum(smoothed(share, _PARTED_SIGMA), 0.2)[..., None]
+    colors = smooth[chosen].astype(np.float64)
+    axis = np.linalg.eigh(np.cov(colors.T))[1][:, -1]
+    along = (colors - colors.mean(axis=0)) @ axis
+    order = np.sort(along)
+    count = np.arange(1, len(order))
+    between = np.cumsum(order)[:-1] ** 2 / (count * (len(order) - count))
+    sizes = np.minimum(count, len(order) - count)
+    at = int(np.where(sizes >= _LEAST_PART * len(order), between, -1).argmax())
+    above = along > order[at]
+    apart = colors[above].mean(axis=0) - colors[~above].mean(axis=0)
+    plane[chosen] = np.where(above, 1, -1)
+    return float(np.abs(apart).max()), float(between[at] / max(along.var(), 1e-9)), plane
+
+
+def alike_part(original: Array, edited: Array, usable: Mask, plane: Array) -> Mask | None:
+    """Of two parts that were tinted against each other, the one with the smaller cast; None of a gradual shade."""
+    found = list[tuple[float, int, Mask]]()
+    for side in (-1, 1):
+        unchanged = usable & _enlarged(plane == side, usable)
+        for turn in range(_ROUNDS):  # a compromise of both parts divides them badly
+            tones = fit_tones(original, edited, unchanged)
+            apart = tones.apply(edited) - tones.limited(original)
+            levels, clear, again = parts(apart, usable)
+            halves = [usable & _enlarged(again == one, usable) for one in (-1, 1)]
+            if not all(half.any() for half in halves):
+                break
+            unchanged = min(halves, key=lambda half: float(np.median(largest(np.abs(apart[half])[None]))))
+            if turn == _ROUNDS - 1 and levels > PARTED and clear > _CLEARLY:
+                found.append((tones.cast, side, unchanged))
+    return min(found)[2] if found else None
+
+
+def _enlarged(part: Mask, like: Mask) -> Mask:
+    return cv2.resize(part.astype(np.uint8), like.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
 
 
 def consensus(here: Values, there: Values) -> tuple[Values, Values]:
