@@ -189,19 +189,13 @@ def analyze(original: PixelImage, edited: PixelImage, tick: Tick = nothing) -> A
 
 
 def _extended(base: PixelImage, edited: PixelImage, found: Analysis) -> Analysis:
-    """What was found, where the edit shows more than the original: an exact copy in it, and parts that moved apart."""
+    """What was found, where the edit shows more than the original: parts of that may have moved apart."""
     frame, beyond = found.registration, found.beyond[0]
-    if not beyond:
+    if not beyond and not (frame.in_place is not None and found.found == "identical"):
         return found
-    if frame.in_place is not None:
-        (left, top), (width, height) = frame.in_place[:2, 2].astype(int), base.size
-        part = dataclasses.replace(edited, pixels=edited.pixels[top : top + height, left : left + width])
-        if exact_change(base.pixels, at_depth(part.pixels, base.pixels)) is not None:
-            frame = dataclasses.replace(frame, matrix=frame.in_place, uncertainty_px=0.0)
-            found = dataclasses.replace(_analyzed(base, part, nothing), registration=frame)
     more = beyond > _PANNED or beyond - frame.outside_share > EXTENDED  # a drift loses what it shows more
     change, grown = found.change, more or frame.in_place is not None
-    if change is not None and found.found in LOCAL:
+    if change is not None and beyond and found.found in LOCAL:
         first, second = _reduced(base), _reduced(edited)
         if comparing.is_elsewhere(first.levels, second.levels, change, frame.between(first.size, second.size)):
             return dataclasses.replace(found, found="reframed", apart=True)
@@ -247,6 +241,18 @@ def _in_place(base: PixelImage, edited: PixelImage, change: DetectedChange) -> A
     )
 
 
+def _in_frame(base: PixelImage, edited: PixelImage, frame: Registration, tick: Tick) -> Analysis:
+    """Compare with the part of a larger image in which the original lies pixel by pixel, as a frame is put around it."""
+    # Both are then shrunk alike. Resampled a fraction of a pixel apart, text and thin lines seem to have drifted.
+    place = frame.in_place
+    assert place is not None
+    (left, top), (width, height) = place[:2, 2].astype(int), base.size
+    part = dataclasses.replace(edited, pixels=edited.pixels[top : top + height, left : left + width])
+    found = _analyzed(base, part, tick)
+    whole = dataclasses.replace(found.registration, matrix=place @ found.registration.matrix, edited_size=edited.size)
+    return dataclasses.replace(found, registration=whole)
+
+
 def _reduced(image: PixelImage) -> PixelImage:
     """The image at no more than twice the size at which it is compared, since floats of all its pixels are large."""
     size = fitted(image.size, 2 * WORKING_SIDE_PX)
@@ -260,6 +266,8 @@ def _aligned(base: PixelImage, edited: PixelImage, ground: Any, tick: Tick) -> A
     here, there, alphas = first.on(under), second.on(under), (first.alpha, second.alpha)
     small = register(here, there, alphas, tick)
     registration = small.between(base.size, edited.size)
+    if registration.in_place is not None:
+        return _in_frame(base, edited, registration, tick)
     plain = dataclasses.replace(registration, matrix=scaling(base.size, edited.size))  # the editor only resized it
 
     def moved(frame: Registration, flow: Any = None) -> tuple[PixelImage, Registration]:

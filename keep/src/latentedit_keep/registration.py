@@ -245,7 +245,9 @@ def find_crop(original: Array, edited: Array, tick: Tick = nothing) -> Box | Non
     """The part of the original that an edited crop shows, by SIFT features; None if it shows all of it, or another."""
     crop, whole = (gray(warp.resized(one, warp.fitted(one.shape[1::-1], _CROP_SIDE_PX))) for one in (edited, original))
     tick()
-    matrix, inliers = _matched(cv2.SIFT_create(_FEATURES), cv2.NORM_L2, crop, whole, (None, None), rigid=True)
+    matrix, inliers = _matched(
+        cv2.SIFT_create(_FEATURES, enable_precise_upscale=True), cv2.NORM_L2, crop, whole, (None, None), rigid=True
+    )
     if inliers < _CROP_INLIERS:
         return None
     (height, width), size = edited.shape[:2], original.shape[1::-1]
@@ -280,7 +282,7 @@ def _from_features(fixed: Array, moving: Array, shown: Sequence[Array | None]) -
     first = _matched(cv2.ORB_create(_FEATURES), cv2.NORM_HAMMING, fixed, moving, shown)
     if first[1] >= _FEW_INLIERS:
         return [first[0]], first[1]
-    second = _matched(cv2.SIFT_create(_FEATURES), cv2.NORM_L2, fixed, moving, shown)
+    second = _matched(cv2.SIFT_create(_FEATURES, enable_precise_upscale=True), cv2.NORM_L2, fixed, moving, shown)
     return [one for one, inliers in (first, second) if inliers > 3], max(first[1], second[1])
 
 
